@@ -1,0 +1,66 @@
+/**
+ * Every bound of the data path: name, default, and why. `docs/limits.md` lists the same names; a test keeps them equal.
+ * A limit is compared with a length while only the header has been read, before memory is taken.
+ */
+export const limits = {
+  /** One CQL message body after decompression (G17). Cassandra's own default is 16 MiB. */
+  messageBytesMax: 16 * 1024 * 1024,
+  /** One answer of the node; the specification's own bound (native_protocol_v5.spec §2). */
+  answerBytesMax: 256 * 1024 * 1024,
+  /** A body before the session is ready: STARTUP, OPTIONS, AUTH_RESPONSE (G17; Cassandra 5.0.3: 128 KiB). */
+  authMessageBytesMax: 64 * 1024,
+  /** Everything that one connection may send before it is ready (G17). */
+  unauthenticatedBytesMax: 256 * 1024,
+  /** The text of one statement (G17). */
+  statementBytesMax: 1024 * 1024,
+  /** Statements in one BATCH message; the count is a [short] (G17). */
+  batchPartsMax: 65_535,
+  /** The texts of one BATCH added up (G17). */
+  batchTextBytesMax: 1024 * 1024,
+  /** Nesting of parentheses, collections and types in a statement (G17). */
+  nestingDepthMax: 64,
+  /** Tokens in one statement; a cap on work, far above what a 1 MiB statement of ordinary CQL holds. */
+  statementTokensMax: 1_048_576,
+  /** Entries of a [string map], [string list] or custom payload that a client may send. */
+  mapEntriesMax: 64,
+  /** Requests in flight on one client connection. Drivers use 1,024 to 2,048 by default; the protocol's bound is 32,768. */
+  streamsInFlightMax: 32_768,
+  /** Requests in flight towards the node on one upstream connection. */
+  upstreamStreamsMax: 16_384,
+  /** Bytes waiting for a slow reader before we stop reading its requests. */
+  outboxHighWaterBytes: 1024 * 1024,
+  /** Bytes waiting for a slow reader before its connection is closed. */
+  outboxBytesMax: 128 * 1024 * 1024,
+  /** A slow reader that takes nothing for this long is closed (E3). */
+  stalledReaderMs: 30_000,
+  /** TLS and STARTUP must be over by then. */
+  handshakeTimeoutMs: 10_000,
+  /** The PROXY header must be complete by then. */
+  proxyHeaderTimeoutMs: 5_000,
+  /** Longest PROXY v2 header that is read; v1 is at most 107 bytes by its specification. */
+  proxyHeaderBytesMax: 4096,
+  /** Upstream pools at one sidecar: one for each protocol version and keyspace in use; the longest idle go first. */
+  upstreamPoolsMax: 512,
+  /** An answer from the node that takes longer ends the request (never the stream id's quarantine). */
+  requestTimeoutMs: 30_000,
+  /** A session ends at the latest after this, whatever its proof says; drivers reconnect by themselves. */
+  sessionMsMax: 24 * 3_600_000,
+  /** Connections at one listener. */
+  connectionsMax: 10_000,
+  /** Connections from one client address. */
+  connectionsPerAddressMax: 2_000,
+  /** Prepared statements remembered for one identity; the least recently used go first. */
+  preparedPerIdentityMax: 10_000,
+  /** Verdicts remembered at one sidecar; the least recently used go first. */
+  decisionsMax: 50_000,
+  /** Sessions on one mesh link. */
+  sessionsPerLinkMax: 65_536,
+  /** Requests that wait while a USE is answered. */
+  heldRequestsMax: 2_048,
+  /** The signed passport of a mesh session. */
+  passportBytesMax: 32 * 1024,
+  /** A policy document as a person hands it in. */
+  policyBytesMax: 1024 * 1024,
+} as const
+
+export type Limits = { readonly [K in keyof typeof limits]: number }
