@@ -1,0 +1,467 @@
+/**
+ * Bytes from a socket become whole envelopes: bare ones (v3, v4, and v5 until its READY or AUTHENTICATE), LZ4 bodies (v3, v4),
+ * and v5 segments with or without LZ4. Sources: native_protocol_v5.spec §2; `transport/Envelope.java`,
+ * `transport/CQLMessageHandler.java`, `net/FrameDecoderCrc.java`, `net/FrameDecoderLZ4.java`.
+ *
+ *     chunk ──▶ [bare] ─────────────────────────────────▶ envelope ──▶ sink
+ *          └──▶ [segment] ──▶ payload ──▶ whole or pieces ───┘
+ *
+ * Where Cassandra is lenient we close: a bad checksum, set padding bits, a self-contained segment inside a large message, bytes
+ * behind an envelope that spans segments. What two parsers could read in two ways must not exist (traps B17, 25).
+ *
+ * Bytes are copied only when an envelope or a segment is split over chunks. What is collected grows with what has arrived,
+ * never with what was announced.
+ */
+import { assert, RingfenceError } from '../base/errors.ts'
+import { crc24, crc32 } from './crc.ts'
+import { lz4Uncompress } from './lz4.ts'
+import {
+  Flag,
+  HEADER_BYTES,
+  headerBodyBytes,
+  headerStream,
+  headerVersion,
+  RESPONSE_BIT,
+  writeHeader,
+} from './protocol.ts'
+import { SEGMENT_HEADER_BYTES, SEGMENT_HEADER_LZ4_BYTES, SEGMENT_TRAILER_BYTES } from './segment.ts'
+
+export interface EnvelopeSink {
+  /**
+   * `buffer[start..end)` is one whole envelope, header and body, not compressed. Borrowed: it is valid during this call only,
+   * and what keeps bytes longer copies them. May call `halt()`, `expectVersion()`, `useSegments()` and `useBodyCompression()`
+   * of the Inbound that calls it; they hold from the next envelope on.
+   */
+  onEnvelope(buffer: Buffer, start: number, end: number): void
+}
+
+/** What may wait while halted, above one whole message: a socket hands over at most this much before its pause takes hold. */
+const HELD_SLACK_BYTES = 256 * 1024
+/** A collecting buffer up to this size is kept for the next split envelope. */
+const KEPT_BYTES_MAX = 64 * 1024
+const V1_V2_STREAM_AT = 2
+const VERSION_FAULT_BYTES = 4
+
+const Mode = { BARE: 0, SEGMENTS: 1, SEGMENTS_LZ4: 2 } as const
+type Mode = (typeof Mode)[keyof typeof Mode]
+
+const nothing: Buffer = Buffer.alloc(0)
+
+/** Bytes of one unit that arrived in pieces. Grows by doubling up to `need`, so that a lie about the length costs the liar. */
+class Collector {
+  buffer = nothing
+  have = 0
+
+  /** Takes from `chunk[at..end)` until `need` bytes are there; answers how many it took. */
+  take(chunk: Buffer, at: number, end: number, need: number): number {
+    const count = Math.min(need - this.have, end - at)
+    const wanted = this.have + count
+    if (this.buffer.length < wanted) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(wanted, Math.min(need, Math.max(1024, this.buffer.length * 2))))
+      this.buffer.copy(grown, 0, 0, this.have)
+      this.buffer = grown
+    }
+    chunk.copy(this.buffer, this.have, at, at + count)
+    this.have = wanted
+    return count
+  }
+
+  clear(): void {
+    this.have = 0
+    if (this.buffer.length > KEPT_BYTES_MAX) this.buffer = nothing
+  }
+}
+
+export class Inbound {
+  /** Longest body accepted, after decompression. May be raised when the session is authenticated; holds from the next header on. */
+  bodyBytesMax: number
+  /** Best effort for the answer to a fault: the stream and version of the header that was refused; 0 when none was read. */
+  faultStream = 0
+  faultVersion = 0
+
+  readonly #directionBit: number
+  #mode: Mode = Mode.BARE
+  #bodyCompression = false
+  #version = 0
+  #dead = false
+  #busy = false
+  #halted = false
+
+  // Raw bytes of an incomplete unit: an envelope when bare, else a segment.
+  readonly #raw = new Collector()
+  // An envelope that spans segments; `#largeBytes` is its whole length, 0 when there is none.
+  readonly #large = new Collector()
+  #largeBytes = 0
+  // The rest of a self-contained segment, only while halted inside it.
+  #payload = nothing
+  // Raw bytes that came while halted, in order, behind `#payload`.
+  #held: Buffer[] = []
+  #heldBytes = 0
+
+  constructor(direction: 'requests' | 'responses', bodyBytesMax: number) {
+    this.#directionBit = direction === 'responses' ? RESPONSE_BIT : 0
+    this.bodyBytesMax = bodyBytesMax
+  }
+
+  /** From the next byte on: v5 segments. PROTOCOL when a part of a bare envelope has arrived already. */
+  useSegments(compression: 'none' | 'lz4'): void {
+    assert(this.#mode === Mode.BARE, 'segments are switched on once')
+    if (!this.#busy && this.#raw.have > 0) {
+      throw new RingfenceError('PROTOCOL', 'bytes came before the answer that switches to segments')
+    }
+    this.#mode = compression === 'lz4' ? Mode.SEGMENTS_LZ4 : Mode.SEGMENTS
+  }
+
+  /** v3 and v4: bodies that carry the compression flag are LZ4. */
+  useBodyCompression(): void {
+    this.#bodyCompression = true
+  }
+
+  /** The one version that this connection speaks from now on. */
+  expectVersion(version: number): void {
+    this.#version = version
+  }
+
+  /** Deliver nothing after the present envelope until `resume`. */
+  halt(): void {
+    this.#halted = true
+  }
+
+  get halted(): boolean {
+    return this.#halted
+  }
+
+  get bufferedBytes(): number {
+    return this.#raw.have + this.#large.have + this.#payload.length + this.#heldBytes
+  }
+
+  /**
+   * Hands every envelope that `chunk` completes to `sink`. Throws RingfenceError PROTOCOL, VERSION, TOO_LARGE or CHECKSUM, or
+   * what the sink throws; the decoder is dead after that. `chunk` is not kept.
+   */
+  push(chunk: Buffer, sink: EnvelopeSink): void {
+    this.#assertAlive()
+    if (this.#halted) {
+      this.#hold(chunk, 0)
+      return
+    }
+    this.#run(chunk, sink)
+  }
+
+  /** Goes on with what waited. Called from inside a sink it only takes the halt back. */
+  resume(sink: EnvelopeSink): void {
+    this.#halted = false
+    if (this.#busy) return
+    this.#assertAlive()
+    if (this.#payload.length > 0) {
+      const payload = this.#payload
+      this.#payload = nothing
+      this.#guarded(() => this.#contained(payload, 0, payload.length, sink, true))
+    }
+    while (!this.#halted && this.#held.length > 0) {
+      const chunk = this.#held.shift()!
+      this.#heldBytes -= chunk.length
+      this.#run(chunk, sink)
+    }
+  }
+
+  #assertAlive(): void {
+    if (this.#dead) throw new RingfenceError('PROTOCOL', 'the stream has already failed')
+    assert(!this.#busy, 'a sink does not push')
+  }
+
+  #run(chunk: Buffer, sink: EnvelopeSink): void {
+    this.#busy = true
+    try {
+      let at = 0
+      while (at < chunk.length && !this.#halted) {
+        at = this.#mode === Mode.BARE ? this.#bare(chunk, at, sink) : this.#segment(chunk, at, sink)
+      }
+      if (at < chunk.length) this.#hold(chunk, at)
+    } catch (reason) {
+      this.#die()
+      throw reason
+    }
+    this.#busy = false
+  }
+
+  #guarded(work: () => void): void {
+    this.#busy = true
+    try {
+      work()
+    } catch (reason) {
+      this.#die()
+      throw reason
+    }
+    this.#busy = false
+  }
+
+  #die(): void {
+    this.#dead = true
+    this.#busy = false
+    this.#raw.buffer = this.#large.buffer = this.#payload = nothing
+    this.#raw.have = this.#large.have = this.#largeBytes = this.#heldBytes = 0
+    this.#held = []
+  }
+
+  /** Keeps a copy of raw bytes that may not be delivered yet; in front of none, since pushes arrive in order. */
+  #hold(chunk: Buffer, at: number): void {
+    const bytes = chunk.length - at
+    if (bytes === 0) return
+    if (this.#heldBytes + bytes > this.bodyBytesMax + HELD_SLACK_BYTES) {
+      this.#die()
+      throw new RingfenceError('TOO_LARGE', 'too many bytes arrived while reading was paused')
+    }
+    // The rest of a held chunk goes back to the front: the ones behind it came later.
+    if (this.#busy) this.#held.unshift(Buffer.from(chunk.subarray(at)))
+    else this.#held.push(Buffer.from(chunk))
+    this.#heldBytes += bytes
+  }
+
+  // --- bare envelopes
+
+  /** Delivers the envelopes that lie whole in `chunk[at..)`, or collects; answers how far it read. */
+  #bare(chunk: Buffer, from: number, sink: EnvelopeSink): number {
+    let at = from
+    if (this.#raw.have > 0) {
+      at = this.#bareCollect(chunk, at, sink)
+    }
+    while (at < chunk.length && this.#mode === Mode.BARE && !this.#halted) {
+      const available = chunk.length - at
+      if (available < HEADER_BYTES) {
+        this.#checkVersionEarly(chunk, at, available)
+        this.#raw.take(chunk, at, chunk.length, HEADER_BYTES)
+        return chunk.length
+      }
+      const envelopeBytes = this.#checkHeader(chunk, at)
+      if (available < envelopeBytes) {
+        this.#raw.take(chunk, at, chunk.length, envelopeBytes)
+        return chunk.length
+      }
+      const end = at + envelopeBytes
+      this.#deliverBare(chunk, at, end, sink)
+      at = end
+    }
+    return at
+  }
+
+  #bareCollect(chunk: Buffer, from: number, sink: EnvelopeSink): number {
+    const raw = this.#raw
+    let at = from
+    if (raw.have < HEADER_BYTES) {
+      at += raw.take(chunk, at, chunk.length, HEADER_BYTES)
+      if (raw.have < HEADER_BYTES) {
+        this.#checkVersionEarly(raw.buffer, 0, raw.have)
+        return at
+      }
+    }
+    const envelopeBytes = this.#checkHeader(raw.buffer, 0)
+    at += raw.take(chunk, at, chunk.length, envelopeBytes)
+    if (raw.have === envelopeBytes) {
+      this.#deliverBare(raw.buffer, 0, envelopeBytes, sink)
+      raw.clear()
+    }
+    return at
+  }
+
+  #deliverBare(buffer: Buffer, start: number, end: number, sink: EnvelopeSink): void {
+    if ((buffer[start + 1]! & Flag.COMPRESSION) === 0) {
+      sink.onEnvelope(buffer, start, end)
+    } else if (headerVersion(buffer, start) >= 5) {
+      buffer[start + 1]! &= ~Flag.COMPRESSION
+      sink.onEnvelope(buffer, start, end)
+    } else {
+      const whole = this.#uncompressBody(buffer, start, end)
+      sink.onEnvelope(whole, 0, whole.length)
+    }
+  }
+
+  /** v3 and v4 with LZ4: the body is a big-endian [int] of its true length, then a raw block. */
+  #uncompressBody(buffer: Buffer, start: number, end: number): Buffer {
+    if (!this.#bodyCompression)
+      this.#refuse(buffer, start, 'PROTOCOL', 'compressed body, but no compression was agreed')
+    const blockAt = start + HEADER_BYTES + 4
+    if (end < blockAt) this.#refuse(buffer, start, 'PROTOCOL', 'compressed body without its length')
+    const bodyBytes = buffer.readInt32BE(start + HEADER_BYTES)
+    if (bodyBytes < 0) this.#refuse(buffer, start, 'PROTOCOL', 'negative length of a compressed body')
+    if (bodyBytes > this.bodyBytesMax) this.#refuse(buffer, start, 'TOO_LARGE', this.#tooLarge(bodyBytes))
+    this.#noteFault(buffer, start)
+    const body = lz4Uncompress(buffer.subarray(blockAt, end), bodyBytes)
+    this.#forgetFault()
+    const whole = Buffer.allocUnsafe(HEADER_BYTES + bodyBytes)
+    const flags = buffer[start + 1]! & ~Flag.COMPRESSION
+    writeHeader(whole, 0, buffer[start]!, flags, headerStream(buffer, start), buffer[start + 4]!, bodyBytes)
+    body.copy(whole, HEADER_BYTES)
+    return whole
+  }
+
+  // --- the header
+
+  /** The length of the whole envelope whose header stands at `at`, or throws. */
+  #checkHeader(buf: Buffer, at: number): number {
+    if (buf[at]! !== (this.#directionBit | this.#version) || this.#version === 0) this.#checkVersion(buf, at)
+    const bodyBytes = headerBodyBytes(buf, at)
+    if (bodyBytes < 0) this.#refuse(buf, at, 'PROTOCOL', 'negative body length')
+    if (bodyBytes > this.bodyBytesMax) this.#refuse(buf, at, 'TOO_LARGE', this.#tooLarge(bodyBytes))
+    return HEADER_BYTES + bodyBytes
+  }
+
+  /** v1 and v2 headers are eight bytes long, so a ninth may never come. */
+  #checkVersionEarly(buf: Buffer, at: number, available: number): void {
+    if (available >= VERSION_FAULT_BYTES) this.#checkVersion(buf, at)
+  }
+
+  #checkVersion(buf: Buffer, at: number): void {
+    const version = headerVersion(buf, at)
+    if (version < 3 || version > 5) {
+      this.#noteFault(buf, at)
+      if (version < 3) this.faultStream = buf.readInt8(at + V1_V2_STREAM_AT)
+      throw new RingfenceError('VERSION', `protocol version ${version} is not spoken`)
+    }
+    if ((buf[at]! & RESPONSE_BIT) !== this.#directionBit) {
+      this.#refuse(
+        buf,
+        at,
+        'PROTOCOL',
+        this.#directionBit === 0 ? 'a response came from a client' : 'a request came from a node',
+      )
+    }
+    if (this.#version !== 0 && version !== this.#version) {
+      this.#refuse(buf, at, 'PROTOCOL', `message of version ${version} on a connection of version ${this.#version}`)
+    }
+  }
+
+  #tooLarge(bodyBytes: number): string {
+    return `body of ${bodyBytes} bytes is longer than ${this.bodyBytesMax}`
+  }
+
+  #noteFault(buf: Buffer, at: number): void {
+    this.faultVersion = headerVersion(buf, at)
+    this.faultStream = headerStream(buf, at)
+  }
+
+  #forgetFault(): void {
+    this.faultVersion = 0
+    this.faultStream = 0
+  }
+
+  #refuse(buf: Buffer, at: number, code: 'PROTOCOL' | 'TOO_LARGE', message: string): never {
+    this.#noteFault(buf, at)
+    throw new RingfenceError(code, message)
+  }
+
+  // --- segments
+
+  /** Reads one segment, or collects a part of it; answers how far it read. */
+  #segment(chunk: Buffer, from: number, sink: EnvelopeSink): number {
+    const raw = this.#raw
+    const headerBytes = this.#mode === Mode.SEGMENTS_LZ4 ? SEGMENT_HEADER_LZ4_BYTES : SEGMENT_HEADER_BYTES
+    let at = from
+    if (raw.have === 0 && chunk.length - at >= headerBytes) {
+      const segmentBytes = this.#checkSegmentHeader(chunk, at, headerBytes)
+      if (chunk.length - at >= segmentBytes) {
+        this.#openSegment(chunk, at, headerBytes, segmentBytes, sink)
+        return at + segmentBytes
+      }
+      return at + raw.take(chunk, at, chunk.length, segmentBytes)
+    }
+    if (raw.have < headerBytes) {
+      at += raw.take(chunk, at, chunk.length, headerBytes)
+      if (raw.have < headerBytes) return at
+    }
+    const segmentBytes = this.#checkSegmentHeader(raw.buffer, 0, headerBytes)
+    at += raw.take(chunk, at, chunk.length, segmentBytes)
+    if (raw.have === segmentBytes) {
+      // Emptied first: the sink may ask for `bufferedBytes`. The bytes stay until the next `take`.
+      raw.have = 0
+      this.#openSegment(raw.buffer, 0, headerBytes, segmentBytes, sink)
+      raw.clear()
+    }
+    return at
+  }
+
+  /** The length of the whole segment whose header stands at `at`, or throws. */
+  #checkSegmentHeader(buf: Buffer, at: number, headerBytes: number): number {
+    const lz4 = headerBytes === SEGMENT_HEADER_LZ4_BYTES
+    const crcAt = at + (lz4 ? 5 : 3)
+    const crc = buf[crcAt]! | (buf[crcAt + 1]! << 8) | (buf[crcAt + 2]! << 16)
+    if (crc24(buf, at, lz4 ? 5 : 3) !== crc)
+      throw new RingfenceError('CHECKSUM', 'segment header does not match its checksum')
+    const padding = lz4 ? buf[at + 4]! >> 3 : buf[at + 2]! >> 2
+    if (padding !== 0) throw new RingfenceError('PROTOCOL', 'padding bits are set in a segment header')
+    const payloadBytes = buf[at]! | (buf[at + 1]! << 8) | ((buf[at + 2]! & 1) << 16)
+    return headerBytes + payloadBytes + SEGMENT_TRAILER_BYTES
+  }
+
+  #openSegment(buf: Buffer, at: number, headerBytes: number, segmentBytes: number, sink: EnvelopeSink): void {
+    const payloadAt = at + headerBytes
+    const trailerAt = at + segmentBytes - SEGMENT_TRAILER_BYTES
+    if (crc32(buf, payloadAt, trailerAt) !== buf.readUInt32LE(trailerAt)) {
+      throw new RingfenceError('CHECKSUM', 'segment payload does not match its checksum')
+    }
+    if (headerBytes === SEGMENT_HEADER_BYTES) {
+      this.#payloadOf(buf, payloadAt, trailerAt, (buf[at + 2]! & 2) !== 0, sink)
+      return
+    }
+    const selfContained = (buf[at + 4]! & 4) !== 0
+    const uncompressedBytes = (buf[at + 2]! >> 1) | (buf[at + 3]! << 7) | ((buf[at + 4]! & 3) << 15)
+    if (uncompressedBytes === 0) {
+      this.#payloadOf(buf, payloadAt, trailerAt, selfContained, sink)
+    } else {
+      const payload = lz4Uncompress(buf.subarray(payloadAt, trailerAt), uncompressedBytes)
+      this.#payloadOf(payload, 0, payload.length, selfContained, sink)
+    }
+  }
+
+  #payloadOf(buf: Buffer, start: number, end: number, selfContained: boolean, sink: EnvelopeSink): void {
+    if (!selfContained) {
+      this.#piece(buf, start, end, sink)
+    } else if (this.#largeBytes > 0) {
+      throw new RingfenceError('PROTOCOL', 'a self-contained segment interrupts a message of several segments')
+    } else {
+      this.#contained(buf, start, end, sink, false)
+    }
+  }
+
+  /** Whole envelopes, any number of them; none is what Cassandra lets pass too. `own`: the bytes are ours to keep. */
+  #contained(buf: Buffer, start: number, end: number, sink: EnvelopeSink, own: boolean): void {
+    let at = start
+    while (at < end) {
+      if (this.#halted) {
+        this.#payload = own ? buf.subarray(at, end) : Buffer.from(buf.subarray(at, end))
+        return
+      }
+      if (end - at < HEADER_BYTES) throw new RingfenceError('PROTOCOL', 'a self-contained segment ends inside a header')
+      const envelopeEnd = at + this.#checkHeader(buf, at)
+      if (envelopeEnd > end) this.#refuse(buf, at, 'PROTOCOL', 'a self-contained segment ends inside an envelope')
+      this.#deliverFramed(buf, at, envelopeEnd, sink)
+      at = envelopeEnd
+    }
+  }
+
+  /** One piece of an envelope that spans segments. The first one holds the header, as Cassandra demands. */
+  #piece(buf: Buffer, start: number, end: number, sink: EnvelopeSink): void {
+    const large = this.#large
+    if (this.#largeBytes === 0) {
+      if (end - start < HEADER_BYTES)
+        throw new RingfenceError('PROTOCOL', 'the first segment of a message ends inside its header')
+      this.#largeBytes = this.#checkHeader(buf, start)
+    }
+    if (large.have + (end - start) > this.#largeBytes) {
+      throw new RingfenceError('PROTOCOL', 'a segment holds more than the rest of its message')
+    }
+    large.take(buf, start, end, this.#largeBytes)
+    if (large.have < this.#largeBytes) return
+    const envelopeBytes = this.#largeBytes
+    this.#largeBytes = 0
+    large.have = 0
+    this.#deliverFramed(large.buffer, 0, envelopeBytes, sink)
+    large.clear()
+  }
+
+  #deliverFramed(buf: Buffer, start: number, end: number, sink: EnvelopeSink): void {
+    // Compression is the segment's business in v5; some drivers set the old flag all the same.
+    buf[start + 1]! &= ~Flag.COMPRESSION
+    sink.onEnvelope(buf, start, end)
+  }
+}

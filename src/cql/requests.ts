@@ -1,0 +1,462 @@
+/**
+ * What a client asks, decoded to the last byte: an unknown flag, an impossible length or a byte too many is PROTOCOL, a named
+ * limit that is reached is TOO_LARGE (native_protocol_v5.spec §4.1; `cql3/QueryOptions.java`, `transport/messages/*.java`).
+ *
+ * QUERY, PREPARE, EXECUTE and BATCH fill a view that the caller keeps and reuses, so that a request costs no object. In every
+ * decoder `buf[start..end)` is the whole envelope, header included, and offsets in views are offsets into `buf`: they are
+ * borrowed like the bytes they point at.
+ */
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { Flag, HEADER_BYTES, type ProtocolVersion, QueryFlag } from './protocol.ts'
+import { BodyReader } from './reader.ts'
+
+/** −1 wherever a view has no such bytes. */
+const NONE = -1
+
+const FLAGS_V5 = 0x1ff
+const FLAGS_V4 = 0x7f
+const BATCH_FORBIDDEN_FLAGS =
+  QueryFlag.VALUES | QueryFlag.SKIP_METADATA | QueryFlag.PAGE_SIZE | QueryFlag.PAGING_STATE | QueryFlag.NAMES
+const PREPARE_KEYSPACE = 0x01
+const LONG_MIN = -(2n ** 63n)
+
+const nothing = Buffer.alloc(0)
+const reader = new BodyReader()
+
+/** <query_parameters> of QUERY and EXECUTE. */
+export class ParamsView {
+  buffer: Buffer = nothing
+  version: ProtocolVersion = 4
+  flags = 0
+  consistency = 0
+  skipMetadata = false
+  /** True when each value has a name in front. */
+  named = false
+  valueCount = 0
+  /** The first value (or name) and the end of the last; equal when there are none. The [short] count is two bytes in front. */
+  valuesStart = 0
+  valuesEnd = 0
+  /** Rows; undefined when the client did not say. Zero and below are passed on: Cassandra reads them as "no paging". */
+  pageSize: number | undefined
+  pagingStateStart = NONE
+  pagingStateEnd = NONE
+  serialConsistency: number | undefined
+  timestamp: bigint | undefined
+  /** v5 only. */
+  keyspace: string | undefined
+  /** v5 only. */
+  nowInSeconds: number | undefined
+  /** From the consistency to the end of the body. */
+  paramsStart = 0
+  paramsEnd = 0
+
+  /** Set by `valueAt`. */
+  valueStart = 0
+  valueEnd = 0
+  #nameStart = 0
+  #nameEnd = 0
+  #cursorIndex = 0
+  #cursorAt = 0
+
+  /** Forgets where `valueAt` was; called by the decoder. */
+  rewind(): void {
+    this.#cursorIndex = 0
+    this.#cursorAt = this.valuesStart
+  }
+
+  /**
+   * The length of value `index`, or −1 for null and −2 for unset, and its place in `valueStart` and `valueEnd`. Reading in order
+   * costs one step each; reading backwards starts again from the first.
+   */
+  valueAt(index: number): number {
+    if (index < this.#cursorIndex) this.rewind()
+    reader.reset(this.buffer, this.#cursorAt, this.valuesEnd)
+    let bytes = 0
+    for (let i = this.#cursorIndex; i <= index; i++) {
+      if (this.named) {
+        const nameBytes = reader.skipShortBytes()
+        this.#nameStart = reader.at - nameBytes
+        this.#nameEnd = reader.at
+      }
+      bytes = reader.skipValue(this.version)
+    }
+    this.#cursorIndex = index + 1
+    this.#cursorAt = reader.at
+    this.valueEnd = reader.at
+    this.valueStart = bytes > 0 ? reader.at - bytes : reader.at
+    return bytes
+  }
+
+  /** The name of value `index`; only where `named`. */
+  nameAt(index: number): string {
+    this.valueAt(index)
+    return reader.reset(this.buffer, this.#nameStart, this.#nameEnd).text(this.#nameEnd - this.#nameStart)
+  }
+}
+
+export class QueryView {
+  text = ''
+  /** Where the UTF-8 of `text` stands. */
+  textStart = 0
+  textEnd = 0
+  readonly params = new ParamsView()
+  payloadStart = NONE
+  payloadEnd = NONE
+}
+
+export class PrepareView {
+  text = ''
+  textStart = 0
+  textEnd = 0
+  /** v5 only. */
+  keyspace: string | undefined
+  payloadStart = NONE
+  payloadEnd = NONE
+}
+
+export class ExecuteView {
+  buffer: Buffer = nothing
+  /** The prepared id as the client sends it. */
+  idStart = 0
+  idEnd = 0
+  /** v5 only, else −1. */
+  resultMetadataIdStart = NONE
+  resultMetadataIdEnd = NONE
+  readonly params = new ParamsView()
+  payloadStart = NONE
+  payloadEnd = NONE
+}
+
+export interface BatchPart {
+  /** The statement, or undefined where the part names a prepared one. */
+  readonly text: string | undefined
+  /** The prepared id, or −1 where the part is a text. */
+  readonly idStart: number
+  readonly idEnd: number
+  readonly valuesStart: number
+  readonly valuesEnd: number
+  readonly valueCount: number
+}
+
+export class BatchView {
+  buffer: Buffer = nothing
+  version: ProtocolVersion = 4
+  /** Logged, unlogged, counter. */
+  type: 0 | 1 | 2 = 0
+  parts: BatchPart[] = []
+  consistency = 0
+  flags = 0
+  serialConsistency: number | undefined
+  timestamp: bigint | undefined
+  /** v5 only. */
+  keyspace: string | undefined
+  /** v5 only. */
+  nowInSeconds: number | undefined
+  payloadStart = NONE
+  payloadEnd = NONE
+
+  /** Set by `valueAt`. */
+  valueStart = 0
+  valueEnd = 0
+  #cursorPart: BatchPart | undefined
+  #cursorIndex = 0
+  #cursorAt = 0
+
+  /** As `ParamsView.valueAt`, for one part. */
+  valueAt(part: BatchPart, index: number): number {
+    if (part !== this.#cursorPart || index < this.#cursorIndex) {
+      this.#cursorPart = part
+      this.#cursorIndex = 0
+      this.#cursorAt = part.valuesStart
+    }
+    reader.reset(this.buffer, this.#cursorAt, part.valuesEnd)
+    let bytes = 0
+    for (let i = this.#cursorIndex; i <= index; i++) bytes = reader.skipValue(this.version)
+    this.#cursorIndex = index + 1
+    this.#cursorAt = reader.at
+    this.valueEnd = reader.at
+    this.valueStart = bytes > 0 ? reader.at - bytes : reader.at
+    return bytes
+  }
+}
+
+export function readQuery(
+  view: QueryView,
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  flags: number,
+): void {
+  openBody(view, buf, start, end, version, flags)
+  readStatement(view)
+  readParams(view.params, version)
+  reader.assertDone()
+}
+
+export function readPrepare(
+  view: PrepareView,
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  flags: number,
+): void {
+  openBody(view, buf, start, end, version, flags)
+  readStatement(view)
+  view.keyspace = undefined
+  if (version >= 5) {
+    const prepareFlags = reader.int()
+    if ((prepareFlags & ~PREPARE_KEYSPACE) !== 0) throw new RingfenceError('PROTOCOL', 'unknown flag in PREPARE')
+    if (prepareFlags & PREPARE_KEYSPACE) view.keyspace = reader.string()
+  }
+  reader.assertDone()
+}
+
+export function readExecute(
+  view: ExecuteView,
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  flags: number,
+): void {
+  openBody(view, buf, start, end, version, flags)
+  view.buffer = buf
+  const idBytes = reader.skipShortBytes()
+  view.idEnd = reader.at
+  view.idStart = reader.at - idBytes
+  if (version >= 5) {
+    const resultIdBytes = reader.skipShortBytes()
+    view.resultMetadataIdEnd = reader.at
+    view.resultMetadataIdStart = reader.at - resultIdBytes
+  } else {
+    view.resultMetadataIdStart = view.resultMetadataIdEnd = NONE
+  }
+  readParams(view.params, version)
+  reader.assertDone()
+}
+
+export function readBatch(
+  view: BatchView,
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  flags: number,
+): void {
+  openBody(view, buf, start, end, version, flags)
+  view.buffer = buf
+  view.version = version
+  const type = reader.byte()
+  if (type > 2) throw new RingfenceError('PROTOCOL', `unknown batch type ${type}`)
+  view.type = type as 0 | 1 | 2
+  const count = reader.entries(limits.batchPartsMax)
+  view.parts = []
+  let textBytes = 0
+  for (let i = 0; i < count; i++) {
+    const part = readPart(version, limits.batchTextBytesMax - textBytes)
+    if (part.text !== undefined) textBytes += part.textBytes
+    view.parts.push(part)
+  }
+  view.consistency = reader.consistency()
+  const batchFlags = version >= 5 ? reader.int() : reader.byte()
+  // Names cannot be read without knowing the statements (CASSANDRA-10246); the other four make no sense in a batch.
+  if ((batchFlags & (BATCH_FORBIDDEN_FLAGS | ~(version >= 5 ? FLAGS_V5 : FLAGS_V4))) !== 0) {
+    throw new RingfenceError('PROTOCOL', 'flag that BATCH does not have')
+  }
+  view.flags = batchFlags
+  readTail(view, batchFlags)
+  reader.assertDone()
+}
+
+const eventTypes: ReadonlySet<string> = new Set(['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE'])
+
+/** The event types asked for, in order; one that does not exist is PROTOCOL. */
+export function readRegister(
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  flags: number,
+): string[] {
+  openPlainBody(buf, start, end, version, flags)
+  const types = reader.stringList(limits.mapEntriesMax)
+  reader.assertDone()
+  for (const type of types) {
+    if (!eventTypes.has(type)) throw new RingfenceError('PROTOCOL', 'unknown event type')
+  }
+  return types
+}
+
+/** The options of STARTUP as the client wrote them; a key that stands twice is PROTOCOL. */
+export function readStartup(
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  flags: number,
+): Map<string, string> {
+  openPlainBody(buf, start, end, version, flags)
+  const options = reader.stringMap(limits.mapEntriesMax)
+  reader.assertDone()
+  return options
+}
+
+/** The token, a view into `buf`, or null. */
+export function readAuthResponse(
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  flags: number,
+): Buffer | null {
+  openPlainBody(buf, start, end, version, flags)
+  const token = reader.bytes()
+  reader.assertDone()
+  return token
+}
+
+/** OPTIONS has no body. */
+export function readOptions(buf: Buffer, start: number, end: number, version: ProtocolVersion, flags: number): void {
+  openPlainBody(buf, start, end, version, flags)
+  reader.assertDone()
+}
+
+/** The custom payload of a view, copied; empty where there is none. A key that stands twice is PROTOCOL. */
+export function readPayload(
+  view: { readonly payloadStart: number; readonly payloadEnd: number },
+  buf: Buffer,
+): Map<string, Buffer | null> {
+  if (view.payloadStart < 0) return new Map()
+  const payload = new BodyReader().reset(buf, view.payloadStart, view.payloadEnd).bytesMap(limits.mapEntriesMax)
+  for (const [key, value] of payload) payload.set(key, value && Buffer.from(value))
+  return payload
+}
+
+// --- parts
+
+// TRACING and USE_BETA mean nothing to a decoder; whether they are passed on is the session's to say. COMPRESSION is cleared
+// by Inbound. WARNING belongs to responses.
+const REQUEST_FLAGS = Flag.COMPRESSION | Flag.TRACING | Flag.CUSTOM_PAYLOAD | Flag.USE_BETA
+
+function checkHeaderFlags(version: ProtocolVersion, flags: number): void {
+  if ((flags & ~REQUEST_FLAGS) !== 0) throw new RingfenceError('PROTOCOL', 'unknown flag in a request')
+  if ((flags & Flag.CUSTOM_PAYLOAD) !== 0 && version < 4)
+    throw new RingfenceError('PROTOCOL', 'v3 has no custom payload')
+}
+
+/** Starts the reader behind the header and, where flagged, behind the custom payload, the only thing that stands in front. */
+function openBody(
+  view: { payloadStart: number; payloadEnd: number },
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  flags: number,
+): void {
+  checkHeaderFlags(version, flags)
+  reader.reset(buf, start + HEADER_BYTES, end)
+  view.payloadStart = view.payloadEnd = NONE
+  if ((flags & Flag.CUSTOM_PAYLOAD) !== 0) {
+    view.payloadStart = reader.at
+    reader.skipBytesMap(limits.mapEntriesMax)
+    view.payloadEnd = reader.at
+  }
+}
+
+/** For messages that take no custom payload (§2.2). */
+function openPlainBody(buf: Buffer, start: number, end: number, version: ProtocolVersion, flags: number): void {
+  checkHeaderFlags(version, flags)
+  if ((flags & Flag.CUSTOM_PAYLOAD) !== 0) throw new RingfenceError('PROTOCOL', 'this message takes no custom payload')
+  reader.reset(buf, start + HEADER_BYTES, end)
+}
+
+function readStatement(view: { text: string; textStart: number; textEnd: number }): void {
+  view.textStart = reader.at + 4
+  view.text = reader.longString(limits.statementBytesMax)
+  view.textEnd = reader.at
+}
+
+function readParams(params: ParamsView, version: ProtocolVersion): void {
+  params.buffer = reader.buf
+  params.version = version
+  params.paramsStart = reader.at
+  params.consistency = reader.consistency()
+  const flags = version >= 5 ? reader.int() : reader.byte()
+  if ((flags & ~(version >= 5 ? FLAGS_V5 : FLAGS_V4)) !== 0) throw new RingfenceError('PROTOCOL', 'unknown query flag')
+  params.flags = flags
+  params.skipMetadata = (flags & QueryFlag.SKIP_METADATA) !== 0
+  params.named = false
+  params.valueCount = 0
+  params.valuesStart = params.valuesEnd = reader.at
+  if ((flags & QueryFlag.VALUES) !== 0) {
+    const named = (flags & QueryFlag.NAMES) !== 0
+    const count = reader.short()
+    params.named = named
+    params.valueCount = count
+    params.valuesStart = reader.at
+    for (let i = 0; i < count; i++) {
+      if (named) reader.skipString()
+      reader.skipValue(version)
+    }
+    params.valuesEnd = reader.at
+  }
+  params.rewind()
+  params.pageSize = (flags & QueryFlag.PAGE_SIZE) !== 0 ? reader.int() : undefined
+  params.pagingStateStart = params.pagingStateEnd = NONE
+  if ((flags & QueryFlag.PAGING_STATE) !== 0) {
+    const bytes = reader.skipBytes()
+    if (bytes >= 0) {
+      params.pagingStateEnd = reader.at
+      params.pagingStateStart = reader.at - bytes
+    }
+  }
+  readTail(params, flags)
+  params.paramsEnd = reader.at
+}
+
+/** What QUERY, EXECUTE and BATCH have in common at their end. */
+function readTail(
+  view: {
+    serialConsistency: number | undefined
+    timestamp: bigint | undefined
+    keyspace: string | undefined
+    nowInSeconds: number | undefined
+  },
+  flags: number,
+): void {
+  view.serialConsistency = (flags & QueryFlag.SERIAL_CONSISTENCY) !== 0 ? reader.consistency() : undefined
+  view.timestamp = undefined
+  if ((flags & QueryFlag.TIMESTAMP) !== 0) {
+    view.timestamp = reader.long()
+    // Cassandra keeps this one value for "no timestamp" and refuses it here.
+    if (view.timestamp === LONG_MIN) throw new RingfenceError('PROTOCOL', 'timestamp out of range')
+  }
+  view.keyspace = (flags & QueryFlag.KEYSPACE) !== 0 ? reader.string() : undefined
+  view.nowInSeconds = (flags & QueryFlag.NOW_IN_SECONDS) !== 0 ? reader.int() : undefined
+}
+
+function readPart(version: ProtocolVersion, textBytesMax: number): BatchPart & { textBytes: number } {
+  const kind = reader.byte()
+  let text: string | undefined
+  let textBytes = 0
+  let idStart = NONE
+  let idEnd = NONE
+  if (kind === 0) {
+    const textAt = reader.at + 4
+    text = reader.longString(Math.min(limits.statementBytesMax, textBytesMax))
+    textBytes = reader.at - textAt
+  } else if (kind === 1) {
+    const idBytes = reader.skipShortBytes()
+    idEnd = reader.at
+    idStart = reader.at - idBytes
+  } else {
+    throw new RingfenceError('PROTOCOL', `unknown kind ${kind} of a batch part`)
+  }
+  const valueCount = reader.short()
+  const valuesStart = reader.at
+  for (let i = 0; i < valueCount; i++) reader.skipValue(version)
+  return { text, textBytes, idStart, idEnd, valuesStart, valuesEnd: reader.at, valueCount }
+}

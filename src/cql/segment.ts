@@ -1,0 +1,54 @@
+/**
+ * The outer frames of protocol v5 (native_protocol_v5.spec §2; `net/FrameEncoderCrc.java`, `net/FrameEncoderLZ4.java`).
+ * All numbers little-endian, unlike everything inside.
+ *
+ *     plain   [ 17 payload bytes | 1 self-contained | 6 zero | CRC24 ]                          payload  [ CRC32 ]
+ *     lz4     [ 17 compressed bytes | 17 uncompressed bytes | 1 self-contained | 5 zero | CRC24 ] payload  [ CRC32 ]
+ */
+import { assert } from '../base/errors.ts'
+import { crc24, crc32 } from './crc.ts'
+import { lz4Compress } from './lz4.ts'
+
+export const SEGMENT_PAYLOAD_BYTES_MAX = 131_071
+export const SEGMENT_HEADER_BYTES = 6
+export const SEGMENT_HEADER_LZ4_BYTES = 8
+export const SEGMENT_TRAILER_BYTES = 4
+
+/**
+ * Makes a plain segment of a payload that already stands at `headerAt + SEGMENT_HEADER_BYTES`: writes the header in front and
+ * the checksum behind. Takes no memory; the caller left room on both sides.
+ */
+export function sealSegment(buf: Buffer, headerAt: number, payloadBytes: number, selfContained: boolean): void {
+  assert(payloadBytes <= SEGMENT_PAYLOAD_BYTES_MAX, 'a segment payload is at most 131,071 bytes')
+  buf[headerAt] = payloadBytes
+  buf[headerAt + 1] = payloadBytes >> 8
+  buf[headerAt + 2] = (payloadBytes >> 16) | (selfContained ? 2 : 0)
+  buf.writeUIntLE(crc24(buf, headerAt, 3), headerAt + 3, 3)
+  const payloadAt = headerAt + SEGMENT_HEADER_BYTES
+  const trailerAt = payloadAt + payloadBytes
+  buf.writeUInt32LE(crc32(buf, payloadAt, trailerAt), trailerAt)
+}
+
+/**
+ * A whole LZ4 segment with a copy of `payload`. A payload that does not shrink goes as it is, marked by an uncompressed length
+ * of zero: that is what the code does, whatever the specification's §2.3.2 says (`net/FrameDecoderLZ4.java`).
+ */
+export function compressedSegment(payload: Buffer, selfContained: boolean): Buffer {
+  assert(payload.length <= SEGMENT_PAYLOAD_BYTES_MAX, 'a segment payload is at most 131,071 bytes')
+  let wire = lz4Compress(payload)
+  let uncompressedBytes = payload.length
+  if (wire.length >= payload.length) {
+    wire = payload
+    uncompressedBytes = 0
+  }
+  const payloadAt = SEGMENT_HEADER_LZ4_BYTES
+  const trailerAt = payloadAt + wire.length
+  const segment = Buffer.allocUnsafe(trailerAt + SEGMENT_TRAILER_BYTES)
+  // 17 + 17 + 1 bits: the second length starts at bit 17 and leaves two of its bits to byte 4.
+  segment.writeInt32LE(wire.length | (uncompressedBytes << 17), 0)
+  segment[4] = (uncompressedBytes >> 15) | (selfContained ? 4 : 0)
+  segment.writeUIntLE(crc24(segment, 0, 5), 5, 3)
+  wire.copy(segment, payloadAt)
+  segment.writeUInt32LE(crc32(segment, payloadAt, trailerAt), trailerAt)
+  return segment
+}

@@ -1,0 +1,132 @@
+/**
+ * CQL text → facts. This folder reads statements exactly as Cassandra 5.0 does and says what each would touch; it knows no
+ * policy and no schema. The rule not to break: a statement that is not wholly understood is an error, never a guess, and
+ * `test/oracle/` holds lexer and parser against Cassandra's own.
+ *
+ *   text ─ lexer.ts ─▶ tokens ─ parser.ts ─▶ ast.ts ─ authorise.ts ─▶ facts.ts ─ resolve.ts ─▶ facts with keyspaces
+ */
+import type { Describe, Modification, Statement } from './ast.ts'
+import { authorise } from './authorise.ts'
+import { Cursor } from './cursor.ts'
+import type { Access, StatementFacts } from './facts.ts'
+import { lex } from './lexer.ts'
+import { parse } from './parser.ts'
+import { redact } from './redact.ts'
+
+/**
+ * What the statement would do.
+ * @param text one CQL statement, decoded by a fatal UTF-8 decoder
+ * @throws RingfenceError SYNTAX where Cassandra would not parse it, INVALID above a limit
+ */
+export function analyse(text: string): StatementFacts {
+  const tokens = lex(text)
+  const cursor = new Cursor(tokens)
+  const statement = parse(cursor)
+  const facts = (part: Statement, from: number, to: number, markers: readonly (string | undefined)[]): StatementFacts =>
+    toFacts(part, redact(tokens, from, to), markers)
+  const children =
+    statement.kind === 'batch'
+      ? statement.children.map((child) => facts(child, ...child.tokens, cursor.markers.slice(...child.markers)))
+      : []
+  return { ...facts(statement, 0, tokens.count, cursor.markers), children }
+}
+
+function toFacts(statement: Statement, redacted: string, markers: readonly (string | undefined)[]): StatementFacts {
+  const accesses = authorise(statement)
+  return {
+    verb: verbOf(statement),
+    accesses,
+    ...targetOf(statement),
+    unqualified: accesses.some(isUnqualified),
+    conditional: isConditional(statement),
+    use: statement.kind === 'use' ? statement.keyspace : undefined,
+    redacted,
+    markers,
+    children: [],
+  }
+}
+
+/** Whether the keyspace in force decides what the access means. */
+function isUnqualified({ resource }: Access): boolean {
+  return 'keyspace' in resource && resource.keyspace === undefined
+}
+
+function isConditional(statement: Statement): boolean {
+  const conditional = (write: Modification): boolean => write.condition !== undefined
+  if (statement.kind === 'batch') return statement.children.some(conditional)
+  return statement.kind === 'modification' && conditional(statement)
+}
+
+function verbOf(statement: Statement): string {
+  switch (statement.kind) {
+    case 'select':
+    case 'batch':
+    case 'use':
+    case 'truncate':
+      return statement.kind.toUpperCase()
+    case 'modification':
+      return statement.verb
+    case 'describe':
+      return statement.what === 'ANY' ? 'DESCRIBE' : `DESCRIBE ${statement.what}`
+    case 'createIndex':
+      return 'CREATE INDEX'
+    case 'dropIndex':
+      return 'DROP INDEX'
+    case 'view':
+      return `${statement.action} MATERIALIZED VIEW`
+    case 'function':
+    case 'role':
+      return `${statement.action} ${statement.noun}`
+    case 'grant':
+      return statement.action
+    case 'grantRole':
+      return `${statement.action} ROLE`
+    case 'list':
+      return `LIST ${statement.what}`
+    default:
+      return `${statement.action} ${statement.kind.toUpperCase()}`
+  }
+}
+
+function targetOf(statement: Statement): { keyspace: string | undefined; table: string | undefined } {
+  switch (statement.kind) {
+    case 'select':
+    case 'modification':
+    case 'truncate':
+    case 'table':
+    case 'createIndex':
+    case 'trigger':
+      return { keyspace: statement.table.keyspace, table: statement.table.name }
+    case 'view':
+      return { keyspace: statement.view.keyspace, table: statement.view.name }
+    case 'use':
+    case 'keyspace':
+      return { keyspace: statement.keyspace, table: undefined }
+    case 'type':
+      return { keyspace: statement.type.keyspace, table: undefined }
+    case 'dropIndex':
+      return { keyspace: statement.index.keyspace, table: undefined }
+    case 'function':
+      return { keyspace: statement.name.keyspace, table: undefined }
+    case 'grant':
+      if (statement.resource.kind === 'table') {
+        return { keyspace: statement.resource.table.keyspace, table: statement.resource.table.name }
+      }
+      return {
+        keyspace: statement.resource.kind === 'keyspace' ? statement.resource.keyspace : undefined,
+        table: undefined,
+      }
+    case 'describe':
+      return describeTarget(statement)
+    default:
+      return { keyspace: undefined, table: undefined }
+  }
+}
+
+function describeTarget({ what, name, keyspace }: Describe): {
+  keyspace: string | undefined
+  table: string | undefined
+} {
+  const isTable = what === 'TABLE' || what === 'MATERIALIZED VIEW'
+  return { keyspace: name?.keyspace ?? keyspace, table: isTable ? name?.name : undefined }
+}

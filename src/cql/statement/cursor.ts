@@ -1,0 +1,246 @@
+/**
+ * The parser's place in a statement, what it has met so far, and the small rules that all families share: names, markers,
+ * functions. Every rule of `Parser.g` is one function over a `Cursor`, in the file of its family. Rules throw
+ * RingfenceError SYNTAX where Cassandra's parser would; nothing that was not understood is passed over.
+ */
+import { RingfenceError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
+import type { Mentions, QualifiedName } from './ast.ts'
+import { basicUnreserved, columnNames, functionNames, names } from './keywords.ts'
+import { position, type Tokens } from './lexer.ts'
+import { K, kindName, T } from './tokens.ts'
+
+/** A place to come back to: everything met after it is forgotten by `restore`. */
+export interface Mark {
+  readonly at: number
+  readonly columns: number
+  readonly functions: number
+  readonly markers: number
+  readonly depth: number
+}
+
+/** What a failed attempt throws: the place is not asked for, and a thousand attempts must not cost a thousand stack traces. */
+const attemptFailed = new RingfenceError('SYNTAX', 'attempt failed')
+
+export class Cursor {
+  readonly tokens: Tokens
+  at = 0
+  /** The kind of the token at `at`. */
+  kind: number
+  readonly columns: string[] = []
+  readonly functions: QualifiedName[] = []
+  readonly markers: (string | undefined)[] = []
+  /** Places where a parenthesis was tried as a type hint and was none; keeps trying linear. */
+  readonly notTypeHint = new Set<number>()
+  #depth = 0
+  #attempts = 0
+
+  constructor(tokens: Tokens) {
+    this.tokens = tokens
+    this.kind = tokens.kinds[0]!
+  }
+
+  /** The kind of the token `ahead` of this one; EOF beyond the end. */
+  peek(ahead: number): number {
+    const at = this.at + ahead
+    return at < this.tokens.count ? this.tokens.kinds[at]! : T.EOF
+  }
+
+  advance(): void {
+    if (this.at < this.tokens.count) this.at += 1
+    this.kind = this.tokens.kinds[this.at]!
+  }
+
+  accept(kind: number): boolean {
+    if (this.kind !== kind) return false
+    this.advance()
+    return true
+  }
+
+  expect(kind: number): void {
+    if (this.kind !== kind) throw this.unexpected()
+    this.advance()
+  }
+
+  /** The token's text as it stands. */
+  text(at = this.at): string {
+    return this.tokens.text.slice(this.tokens.starts[at], this.tokens.ends[at])
+  }
+
+  enter(): void {
+    this.#depth += 1
+    if (this.#depth > limits.nestingDepthMax) {
+      throw new RingfenceError('INVALID', `statement nests deeper than ${limits.nestingDepthMax}`)
+    }
+  }
+
+  leave(): void {
+    this.#depth -= 1
+  }
+
+  mark(): Mark {
+    return {
+      at: this.at,
+      columns: this.columns.length,
+      functions: this.functions.length,
+      markers: this.markers.length,
+      depth: this.#depth,
+    }
+  }
+
+  restore(mark: Mark): void {
+    this.at = mark.at
+    this.kind = this.tokens.kinds[mark.at]!
+    this.columns.length = mark.columns
+    this.functions.length = mark.functions
+    this.markers.length = mark.markers
+    this.#depth = mark.depth
+  }
+
+  /** A syntactic predicate: tries a rule, and forgets what it met if it does not match. */
+  attempt(rule: (cursor: Cursor) => void): boolean {
+    const mark = this.mark()
+    this.#attempts += 1
+    try {
+      rule(this)
+      return true
+    } catch (reason) {
+      if (reason !== attemptFailed) throw reason
+      this.restore(mark)
+      return false
+    } finally {
+      this.#attempts -= 1
+    }
+  }
+
+  /** What was met since `mark`. */
+  mentions(mark: Mark): Mentions {
+    return { columns: this.columns.slice(mark.columns), functions: this.functions.slice(mark.functions) }
+  }
+
+  /** Names the place and what stands there; literals by kind only, for a message must hold no secret. */
+  unexpected(): RingfenceError {
+    if (this.#attempts > 0) return attemptFailed
+    const seen =
+      this.kind === T.IDENT || this.kind >= 40 ? `'${this.text().slice(0, 64)}'` : seenSymbol(this.kind, this.text())
+    return this.failure(`no viable alternative at ${seen}`)
+  }
+
+  failure(message: string): RingfenceError {
+    if (this.#attempts > 0) return attemptFailed
+    return new RingfenceError('SYNTAX', `${position(this.tokens.text, this.tokens.starts[this.at]!)} ${message}`)
+  }
+}
+
+function seenSymbol(kind: number, text: string): string {
+  const name = kindName(kind)
+  return name === 'symbol' ? `'${text}'` : name
+}
+
+// --- names -------------------------------------------------------------------------------------------------------------
+
+/** The canonical form of a name token: folded when not quoted, doubled quotes undone when quoted. */
+export function nameOf(cursor: Cursor, at = cursor.at): string {
+  const text = cursor.text(at)
+  const kind = cursor.tokens.kinds[at]
+  if (kind === T.QUOTED_NAME || kind === T.EMPTY_QUOTED_NAME) return text.slice(1, -1).replaceAll('""', '"')
+  return text.toLowerCase()
+}
+
+/** The content of a string literal. */
+export function stringOf(cursor: Cursor, at = cursor.at): string {
+  const text = cursor.text(at)
+  return text.startsWith('$') ? text.slice(2, -2) : text.slice(1, -1).replaceAll("''", "'")
+}
+
+/** A name out of the given table of kinds. */
+export function name(cursor: Cursor, allowed: Uint8Array = names): string {
+  if (allowed[cursor.kind] !== 1) throw cursor.unexpected()
+  const canonical = nameOf(cursor)
+  cursor.advance()
+  return canonical
+}
+
+/** `cident`: a column, which counts as mentioned. */
+export function column(cursor: Cursor): string {
+  const canonical = name(cursor, columnNames)
+  cursor.columns.push(canonical)
+  return canonical
+}
+
+/** `(keyspace '.')? name` */
+export function qualifiedName(cursor: Cursor, allowed: Uint8Array = names): QualifiedName {
+  if (cursor.peek(1) !== T.DOT) return { keyspace: undefined, name: name(cursor, allowed) }
+  const keyspace = name(cursor)
+  cursor.advance()
+  return { keyspace, name: name(cursor, allowed) }
+}
+
+/** `functionName` */
+export function functionName(cursor: Cursor): QualifiedName {
+  let keyspace: string | undefined
+  if (cursor.peek(1) === T.DOT) {
+    keyspace = name(cursor)
+    cursor.advance()
+  }
+  return { keyspace, name: plainFunctionName(cursor) }
+}
+
+/** `allowedFunctionName`: an unreserved keyword keeps its case here, `MAP(a)` and `map(a)` are two functions. */
+export function plainFunctionName(cursor: Cursor): string {
+  const text = basicUnreserved[cursor.kind] === 1 ? cursor.text() : undefined
+  const canonical = name(cursor, functionNames)
+  return text ?? canonical
+}
+
+/** Whether a function call starts here: a function's name, qualified or not, and a parenthesis. */
+export function startsCall(cursor: Cursor, ahead = 0): boolean {
+  if (cursor.peek(ahead + 1) === T.PAREN_OPEN) return functionNames[cursor.peek(ahead)] === 1
+  return (
+    cursor.peek(ahead + 1) === T.DOT &&
+    cursor.peek(ahead + 3) === T.PAREN_OPEN &&
+    names[cursor.peek(ahead)] === 1 &&
+    functionNames[cursor.peek(ahead + 2)] === 1
+  )
+}
+
+// --- markers and small phrases -----------------------------------------------------------------------------------------
+
+/** `marker`: `?` or `:name`. False where none stands here. */
+export function acceptMarker(cursor: Cursor): boolean {
+  if (cursor.kind === T.QMARK) {
+    cursor.advance()
+    cursor.markers.push(undefined)
+    return true
+  }
+  if (cursor.kind !== T.COLON) return false
+  cursor.advance()
+  cursor.markers.push(name(cursor))
+  return true
+}
+
+/** `intValue` */
+export function integerOrMarker(cursor: Cursor): void {
+  if (!cursor.accept(T.INTEGER) && !acceptMarker(cursor)) throw cursor.unexpected()
+}
+
+/** `(IF NOT EXISTS)?` */
+export function acceptIfNotExists(cursor: Cursor): boolean {
+  if (!cursor.accept(K.IF)) return false
+  cursor.expect(K.NOT)
+  cursor.expect(K.EXISTS)
+  return true
+}
+
+/** `(IF EXISTS)?` */
+export function acceptIfExists(cursor: Cursor): boolean {
+  if (!cursor.accept(K.IF)) return false
+  cursor.expect(K.EXISTS)
+  return true
+}
+
+/** `item (',' item)*` */
+export function list(cursor: Cursor, item: (cursor: Cursor) => unknown): void {
+  do item(cursor)
+  while (cursor.accept(T.COMMA))
+}

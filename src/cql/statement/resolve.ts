@@ -1,0 +1,45 @@
+/** The keyspace in force, put into facts whose statement named none. */
+import { RingfenceError } from '../../base/errors.ts'
+import type { Access, Resource, StatementFacts } from './facts.ts'
+
+/** DESCRIBE statements that list a keyspace's objects, or the whole cluster's where no keyspace is in force. */
+const clusterWide = new Set(['DESCRIBE TABLES', 'DESCRIBE TYPES', 'DESCRIBE FUNCTIONS', 'DESCRIBE AGGREGATES'])
+
+/**
+ * Facts without an undefined keyspace.
+ * @param keyspace the one in force: the message's own, else the connection's USE, else none
+ * @throws RingfenceError INVALID where one is needed and none is in force, with Cassandra's words
+ */
+export function resolveKeyspace(facts: StatementFacts, keyspace: string | undefined): StatementFacts {
+  if (!facts.unqualified) return facts
+  const accesses: Access[] = []
+  for (const access of facts.accesses) {
+    const resource = resolve(access.resource, keyspace, facts.verb)
+    if (resource !== undefined) accesses.push(resource === access.resource ? access : { ...access, resource })
+  }
+  return {
+    ...facts,
+    accesses,
+    keyspace: facts.keyspace ?? (facts.table === undefined && !namesWithin(facts) ? undefined : keyspace),
+    unqualified: false,
+    children: facts.children.map((child) => resolveKeyspace(child, keyspace)),
+  }
+}
+
+/** Undefined where the access falls away. */
+function resolve(resource: Resource, keyspace: string | undefined, verb: string): Resource | undefined {
+  if (!('keyspace' in resource) || resource.keyspace !== undefined) return resource
+  if (keyspace !== undefined) return { ...resource, keyspace }
+  if (clusterWide.has(verb)) return { kind: 'cluster' }
+  // `DESCRIBE a` without a keyspace in force can only mean the keyspace a, which is an access of its own.
+  if (verb === 'DESCRIBE') return undefined
+  throw new RingfenceError(
+    'INVALID',
+    'No keyspace has been specified. USE a keyspace, or explicitly specify keyspace.tablename',
+  )
+}
+
+/** Whether the statement is about something in the keyspace in force although it names no table. */
+function namesWithin(facts: StatementFacts): boolean {
+  return facts.verb !== 'BATCH' && facts.verb !== 'DESCRIBE'
+}

@@ -1,0 +1,128 @@
+/**
+ * Who is talking to Cassandra: traffic of the current interval, summed over equal keys. The fast path holds a row's handle and only adds.
+ */
+import { Histogram } from './histogram.ts'
+
+export interface TrafficKey {
+  /** SPIFFE id. */
+  readonly workload: string
+  readonly person: string | undefined
+  readonly keyspace: string | undefined
+  readonly table: string | undefined
+  /** The statement's verb. */
+  readonly operation: string
+  readonly verdict: 'allow' | 'deny'
+  readonly rule: string
+}
+
+export interface TrafficRow extends TrafficKey {
+  readonly count: number
+  readonly errors: number
+  readonly p50Micros: number
+  readonly p99Micros: number
+}
+
+interface Slot {
+  readonly key: TrafficKey
+  readonly mapKey: string
+  readonly latency: Histogram
+  errors: number
+  idleDrains: number
+}
+
+/** The row that takes what has no room. */
+const overflowKey = (verdict: 'allow' | 'deny'): TrafficKey => ({
+  workload: '(others)',
+  person: undefined,
+  keyspace: undefined,
+  table: undefined,
+  operation: '(any)',
+  verdict,
+  rule: '(any)',
+})
+
+export class TrafficTable {
+  readonly #rowsMax: number
+  readonly #idleDrainsMax: number
+  readonly #slots: (Slot | undefined)[] = []
+  /** The handle that is good for a slot: generation × capacity + slot, so that a handle never means another row. */
+  readonly #handles: Float64Array
+  readonly #free: number[] = []
+  readonly #byKey = new Map<string, number>()
+
+  /** At most `rowsMax` rows; one that had no traffic for `idleDrainsMax` drains is given up. */
+  constructor(options: { rowsMax?: number; idleDrainsMax?: number } = {}) {
+    this.#rowsMax = options.rowsMax ?? 10_000
+    this.#idleDrainsMax = options.idleDrainsMax ?? 60
+    this.#handles = new Float64Array(this.#capacity)
+    this.#open(overflowKey('allow'), '')
+    this.#open(overflowKey('deny'), '')
+  }
+
+  /** Rows held, the two for what has no room not counted. */
+  get size(): number {
+    return this.#byKey.size
+  }
+
+  /** The handle of a key's row, for `record`. When the table is full: that of the row *(others)*. */
+  row(key: TrafficKey): number {
+    const { workload, person, keyspace, table, operation, verdict, rule } = key
+    const mapKey = JSON.stringify([workload, person, keyspace, table, operation, verdict, rule])
+    const found = this.#byKey.get(mapKey)
+    if (found !== undefined) return found
+    if (this.#byKey.size >= this.#rowsMax) return this.#handles[verdict === 'allow' ? 0 : 1]!
+    const handle = this.#open({ workload, person, keyspace, table, operation, verdict, rule }, mapKey)
+    this.#byKey.set(mapKey, handle)
+    return handle
+  }
+
+  /** Adds one transaction. False when the row was given up meanwhile: ask `row` again, and record there. */
+  record(handle: number, micros: number, failed: boolean): boolean {
+    const index = handle % this.#capacity
+    if (this.#handles[index] !== handle) return false
+    const slot = this.#slots[index]!
+    slot.latency.record(micros)
+    if (failed) slot.errors++
+    return true
+  }
+
+  /** The rows that had traffic since the last drain, and begins the next interval. */
+  drain(): TrafficRow[] {
+    const rows: TrafficRow[] = []
+    for (const [index, slot] of this.#slots.entries()) {
+      if (slot === undefined) continue
+      const { latency, key, errors } = slot
+      if (latency.count === 0) {
+        slot.idleDrains++
+        if (slot.idleDrains >= this.#idleDrainsMax && slot.mapKey !== '') this.#giveUp(index, slot)
+        continue
+      }
+      const [p50Micros, p99Micros] = [latency.percentile(50), latency.percentile(99)]
+      rows.push({ ...key, count: latency.count, errors, p50Micros, p99Micros })
+      latency.reset()
+      slot.errors = 0
+      slot.idleDrains = 0
+    }
+    return rows
+  }
+
+  get #capacity(): number {
+    return this.#rowsMax + 2
+  }
+
+  #open(key: TrafficKey, mapKey: string): number {
+    const index = this.#free.pop() ?? this.#slots.length
+    this.#slots[index] = { key, mapKey, latency: new Histogram(), errors: 0, idleDrains: 0 }
+    const handle = this.#handles[index]! + this.#capacity + (this.#handles[index] === 0 ? index : 0)
+    this.#handles[index] = handle
+    return handle
+  }
+
+  #giveUp(index: number, slot: Slot): void {
+    this.#byKey.delete(slot.mapKey)
+    this.#slots[index] = undefined
+    // The next generation: handles given out for this slot stop being good at once.
+    this.#handles[index] = this.#handles[index]! + this.#capacity
+    this.#free.push(index)
+  }
+}
