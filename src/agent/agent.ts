@@ -1,0 +1,362 @@
+/** A process's own agent: enrol once, renew for ever, follow policy, report. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { z } from 'zod'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import type { Logger } from '../telemetry/log.ts'
+import {
+  type AgentRole,
+  aliveIntervalMs,
+  type Credentials,
+  type Feed,
+  issuedCertificate,
+  type PolicySnapshot,
+  type ProxyReport,
+  type SidecarEndpoint,
+  type TrafficRow,
+  watchEvent,
+} from './api.ts'
+import { ControlClient, enrolWith } from './client.ts'
+import { credentialsOf, makeKey } from './credentials.ts'
+import { Listeners } from './listeners.ts'
+import { AgentState } from './state.ts'
+import { mergeTraffic } from './traffic.ts'
+
+export interface AgentOptions {
+  readonly role: AgentRole
+  readonly name: string
+  readonly stateDir: string
+  /** `https://127.0.0.1:8443` */
+  readonly controlUrl: string
+  /** Needed only while `stateDir` holds no valid identity. */
+  readonly joinToken?: string | undefined
+  readonly log: Logger
+  readonly clock?: Clock
+  /** 0 up to 1, for jitter. */
+  readonly random?: () => number
+}
+
+export interface Agent extends Feed {
+  readonly role: AgentRole
+  readonly name: string
+}
+
+const reportIntervalMs = 1_000
+/** A proxy that has no cached policy waits this long for its first before it starts, permitting nothing. */
+const firstPolicyWaitMs = 5_000
+/** After a push the proxy's own acknowledgement is looked for this often, so that the control plane sees when it was applied. */
+const acknowledgeIntervalMs = 25
+const skewMsAdvisedMax = 30_000
+/** A line holds at most a policy, written as JSON. */
+const watchLineBytesMax = 6 * limits.policyBytesMax + 4096
+/** When a certificate is renewed (mesh.md §2.2): at a random point of this part of its life, and at once from the late point. */
+const renewFrom = 0.5
+const renewTo = 0.67
+const renewLate = 0.9
+
+/**
+ * Enrols, or takes up the identity kept in `stateDir`. Resolves when there are credentials and, for a proxy, a policy: from the
+ * control plane, or else the last good one from disk.
+ * @throws RingfenceError IDENTITY when there is no valid identity and no token that is accepted; UNAVAILABLE when the control
+ * plane is needed and away
+ */
+export async function startAgent(options: AgentOptions): Promise<Agent> {
+  const { clock = systemClock, random = Math.random } = options
+  const state = new AgentState(options.stateDir)
+  const credentials = await firstCredentials(options, state, clock)
+  const agent = new RunningAgent({ ...options, clock, random }, state, credentials)
+  await agent.start()
+  return agent
+}
+
+async function firstCredentials(options: AgentOptions, state: AgentState, clock: Clock): Promise<Credentials> {
+  const { joinToken, log } = options
+  const kept = state.readIdentity()
+  if (kept !== undefined && clock.now() < kept.notAfterMs) return kept
+  if (joinToken === undefined) {
+    const why =
+      kept === undefined ? 'there is no identity yet' : `the identity ${kept.spiffeId} expired and cannot be renewed`
+    throw new RingfenceError('IDENTITY', `${why}, and no join token was given`, {
+      hint: 'ringfence token generate --spiffe-id … --role …, then start again with --token',
+    })
+  }
+  const { keyPem, csrPem } = await makeKey()
+  const { name, role } = options
+  const issued = await enrolWith(options.controlUrl, { token: joinToken, csrPem, name, role }, clock)
+  const skewMs = issued.nowMs - clock.now()
+  if (Math.abs(skewMs) > skewMsAdvisedMax) log.warn({ skewMs }, 'clock differs from the control plane')
+  const credentials = credentialsOf(issued.certificatePem, keyPem, issued.bundlePem)
+  state.writeIdentity(credentials)
+  log.info({ spiffeId: credentials.spiffeId, notAfterMs: credentials.notAfterMs }, 'enrolled')
+  return credentials
+}
+
+/** How long to wait from `nowMs` before renewing. The issued life counts, back-date and all. */
+export function renewalDelayMs(notBeforeMs: number, notAfterMs: number, nowMs: number, random: () => number): number {
+  const lifeMs = notAfterMs - notBeforeMs
+  if (nowMs >= notBeforeMs + renewLate * lifeMs) return 0
+  const atMs = notBeforeMs + (renewFrom + (renewTo - renewFrom) * random()) * lifeMs
+  return Math.max(0, atMs - nowMs)
+}
+
+class RunningAgent implements Agent {
+  readonly role: AgentRole
+  readonly name: string
+  credentials: Credentials
+  policy: PolicySnapshot = { revision: 0, source: '' }
+  sidecars: readonly SidecarEndpoint[] = []
+  readonly #options: Required<Pick<AgentOptions, 'controlUrl' | 'log' | 'clock' | 'random'>>
+  readonly #state: AgentState
+  readonly #onCredentials: Listeners<Credentials>
+  readonly #onPolicy: Listeners<PolicySnapshot>
+  readonly #onSidecars: Listeners<readonly SidecarEndpoint[]>
+  readonly #stopped = new AbortController()
+  /** Ends the present watch stream, so that the next is opened with the new certificate. */
+  #rewatch = new AbortController()
+  #client: ControlClient
+  #makeReport: (() => ProxyReport) | undefined
+  #unsent: readonly TrafficRow[] = []
+  #loops: Promise<void>[] = []
+
+  constructor(
+    options: AgentOptions & { clock: Clock; random: () => number },
+    state: AgentState,
+    credentials: Credentials,
+  ) {
+    const { controlUrl, log, clock, random } = options
+    this.#options = { controlUrl, log, clock, random }
+    this.role = options.role
+    this.name = options.name
+    this.#state = state
+    this.credentials = credentials
+    this.#onCredentials = new Listeners(log)
+    this.#onPolicy = new Listeners(log)
+    this.#onSidecars = new Listeners(log)
+    this.#client = new ControlClient(controlUrl, credentials, clock)
+  }
+
+  async start(): Promise<void> {
+    this.#loops.push(this.#renewForEver())
+    if (this.role !== 'gateway' && this.role !== 'sidecar') return
+    const cache = this.#state.readCache()
+    if (cache === 'damaged') this.#options.log.error('cached policy is damaged and is not used')
+    if (typeof cache === 'object') {
+      this.policy = cache.policy
+      this.sidecars = cache.sidecars
+      this.#options.log.info({ revision: cache.policy.revision }, 'starting from the cached policy')
+    }
+    const first = Promise.withResolvers<void>()
+    const unsubscribe = this.onPolicy(() => first.resolve())
+    this.#loops.push(this.#watchForEver(), this.#reportForEver())
+    if (this.policy.revision === 0) {
+      await Promise.race([
+        first.promise,
+        sleep(firstPolicyWaitMs, undefined, { signal: this.#stopped.signal }).catch(() => {}),
+      ])
+    }
+    unsubscribe()
+  }
+
+  onCredentials(callback: (credentials: Credentials) => void): () => void {
+    return this.#onCredentials.add(callback)
+  }
+
+  onPolicy(callback: (policy: PolicySnapshot) => void): () => void {
+    return this.#onPolicy.add(callback)
+  }
+
+  onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void {
+    return this.#onSidecars.add(callback)
+  }
+
+  setReporter(make: () => ProxyReport): void {
+    this.#makeReport = make
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort()
+    this.#rewatch.abort()
+    this.#client.close()
+    await Promise.all(this.#loops)
+  }
+
+  async #renewForEver(): Promise<void> {
+    const { clock, random, log } = this.#options
+    let failures = 0
+    let retryMs: number | undefined
+    while (!this.#stopped.signal.aborted) {
+      const { notBeforeMs, notAfterMs } = this.credentials
+      await this.#pause(retryMs ?? renewalDelayMs(notBeforeMs, notAfterMs, clock.now(), random))
+      if (this.#stopped.signal.aborted) return
+      try {
+        await this.#renew()
+        failures = 0
+        retryMs = undefined
+      } catch (reason) {
+        if (this.#stopped.signal.aborted) return
+        const fault = RingfenceError.from(reason, 'UNAVAILABLE')
+        // Rate-limited: one random moment of the next window, else everybody's retries meet again (Consul's leafcert/generate.go).
+        retryMs = fault.code === 'OVERLOADED' ? random() * 30_000 : random() * Math.min(30_000, 1_000 * 2 ** failures)
+        failures++
+        const expired = clock.now() > notAfterMs
+        const text = expired
+          ? 'identity expired; enrol again with a new join token'
+          : 'certificate was not renewed, trying again'
+        log[expired ? 'error' : 'warn']({ reason: fault.message, notAfterMs }, text)
+      }
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const { clock, controlUrl, log } = this.#options
+    const { keyPem, csrPem } = await makeKey()
+    const issued = await this.#client.post('/v1/renew', { csrPem }, issuedCertificate)
+    const credentials = credentialsOf(issued.certificatePem, keyPem, issued.bundlePem)
+    if (credentials.spiffeId !== this.credentials.spiffeId) {
+      throw new RingfenceError(
+        'IDENTITY',
+        `control plane renewed ${this.credentials.spiffeId} as ${credentials.spiffeId}`,
+      )
+    }
+    this.#state.writeIdentity(credentials)
+    const before = this.#client
+    this.credentials = credentials
+    this.#client = new ControlClient(controlUrl, credentials, clock)
+    this.#rewatch.abort()
+    before.close()
+    log.info({ spiffeId: credentials.spiffeId, notAfterMs: credentials.notAfterMs }, 'certificate renewed')
+    this.#onCredentials.call(credentials)
+  }
+
+  async #watchForEver(): Promise<void> {
+    const { random, log } = this.#options
+    let failures = 0
+    while (!this.#stopped.signal.aborted) {
+      this.#rewatch = new AbortController()
+      try {
+        await this.#watchOnce(() => {
+          failures = 0
+        })
+      } catch (reason) {
+        if (this.#stopped.signal.aborted) return
+        if (this.#rewatch.signal.aborted) continue
+        if (failures === 0)
+          log.warn({ reason: RingfenceError.from(reason, 'UNAVAILABLE').message }, 'control plane is away')
+      }
+      if (this.#rewatch.signal.aborted) continue
+      // Full jitter above a floor, so that a restarted control plane is not met by everybody at once.
+      await this.#pause(100 + random() * Math.min(4_900, 200 * 2 ** failures))
+      failures++
+    }
+  }
+
+  async #watchOnce(alive: () => void): Promise<void> {
+    const { log } = this.#options
+    const { signal } = this.#rewatch
+    const stream = await this.#client.stream('/v1/watch')
+    if (signal.aborted) {
+      stream.destroy()
+      return
+    }
+    const end = (): void => void stream.destroy()
+    signal.addEventListener('abort', end, { once: true })
+    stream.setTimeout(3 * aliveIntervalMs, () => stream.destroy(new Error('control plane fell silent')))
+    let rest = ''
+    try {
+      stream.setEncoding('utf8')
+      for await (const text of stream) {
+        const lines = (rest + String(text)).split('\n')
+        rest = lines.pop() ?? ''
+        if (rest.length > watchLineBytesMax) throw new Error('a line of the watch stream is too long')
+        for (const line of lines) this.#takeEvent(line)
+        alive()
+      }
+      log.info('watch stream ended')
+    } finally {
+      signal.removeEventListener('abort', end)
+    }
+  }
+
+  #takeEvent(line: string): void {
+    const parsed = watchEvent.safeParse(JSON.parse(line))
+    if (!parsed.success) return
+    const event = parsed.data
+    if (event.kind === 'policy') this.#takePolicy(event)
+    if (event.kind === 'sidecars') this.#takeSidecars(event.sidecars)
+  }
+
+  #takePolicy({ revision, source }: PolicySnapshot): void {
+    const { log } = this.#options
+    if (revision === this.policy.revision) return
+    if (revision < this.policy.revision) {
+      log.error({ offered: revision, inForce: this.policy.revision }, 'older policy revision refused')
+      return
+    }
+    this.policy = { revision, source }
+    this.#onPolicy.call(this.policy)
+    this.#keepCache()
+    this.#acknowledge(revision).catch(() => {})
+  }
+
+  #takeSidecars(sidecars: readonly SidecarEndpoint[]): void {
+    if (JSON.stringify(sidecars) === JSON.stringify(this.sidecars)) return
+    this.sidecars = sidecars
+    this.#onSidecars.call(sidecars)
+    this.#keepCache()
+  }
+
+  #keepCache(): void {
+    try {
+      this.#state.writeCache({ policy: this.policy, sidecars: this.sidecars })
+    } catch (err) {
+      this.#options.log.error({ err }, 'policy could not be kept on disk')
+    }
+  }
+
+  /** Reports as soon as the proxy says that every worker runs `revision`, rather than at the next second. */
+  async #acknowledge(revision: number): Promise<void> {
+    for (let waitedMs = 0; waitedMs < reportIntervalMs; waitedMs += acknowledgeIntervalMs) {
+      if (this.#makeReport === undefined || this.policy.revision !== revision) return
+      if (await this.#report((report) => report.policyRevision >= revision)) return
+      await this.#pause(acknowledgeIntervalMs)
+      if (this.#stopped.signal.aborted) return
+    }
+  }
+
+  async #reportForEver(): Promise<void> {
+    const { log, random } = this.#options
+    await this.#pause(random() * reportIntervalMs)
+    let away = false
+    while (!this.#stopped.signal.aborted) {
+      try {
+        await this.#report(() => true)
+        away = false
+      } catch (reason) {
+        if (!away) log.debug({ reason: RingfenceError.from(reason, 'UNAVAILABLE').message }, 'report was not taken')
+        away = true
+      }
+      await this.#pause(reportIntervalMs)
+    }
+  }
+
+  /** Traffic that was gathered by a report which is not wanted, or not taken, goes out with the next. */
+  async #report(wanted: (report: ProxyReport) => boolean): Promise<boolean> {
+    const made = this.#makeReport?.()
+    if (made === undefined) return false
+    const report = { ...made, traffic: mergeTraffic(this.#unsent, made.traffic) }
+    this.#unsent = report.traffic
+    if (!wanted(report)) return false
+    this.#unsent = []
+    try {
+      await this.#client.post('/v1/report', report, z.undefined())
+      return true
+    } catch (error) {
+      this.#unsent = mergeTraffic(report.traffic, this.#unsent)
+      throw error
+    }
+  }
+  async #pause(ms: number): Promise<void> {
+    await sleep(ms, undefined, { signal: this.#stopped.signal }).catch(() => {})
+  }
+}

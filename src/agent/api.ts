@@ -1,0 +1,177 @@
+/**
+ * `agent` is a process's side of the control plane: it enrols, renews, listens for policy and reports.
+ *
+ * The rule one must not break: what a proxy holds stays good while the control plane is away, and never goes back to an older
+ * policy revision.
+ *
+ * This file: what a proxy sees of it (`Feed`), and the messages that travel between agent and control plane.
+ */
+import { z } from 'zod'
+import type { SpiffeId } from '../identity/spiffe.ts'
+
+/** Roles that a join token can be for. */
+export const agentRoles = ['gateway', 'sidecar', 'workload', 'node'] as const
+export type AgentRole = (typeof agentRoles)[number]
+
+export interface Credentials {
+  readonly spiffeId: SpiffeId
+  /** The leaf, then the issuing certificate. */
+  readonly certificatePem: string
+  /** PKCS #8. */
+  readonly keyPem: string
+  /** The trusted roots. */
+  readonly bundlePem: string
+  readonly leafDer: Buffer
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+}
+
+export interface PolicySnapshot {
+  /** 0 while nothing was ever received; then only ever grows. */
+  readonly revision: number
+  /** YAML documents. Empty with revision 0, which permits nothing. */
+  readonly source: string
+}
+
+/** Where a live sidecar takes mesh links. */
+export const sidecarEndpoint = z.strictObject({
+  name: z.string().min(1).max(128),
+  spiffeId: z.string().max(2048),
+  address: z.string().min(1).max(255),
+  port: z.int().min(1).max(65_535),
+  dataCenter: z.string().max(128).optional(),
+  rack: z.string().max(128).optional(),
+})
+export interface SidecarEndpoint {
+  readonly name: string
+  readonly spiffeId: string
+  readonly address: string
+  readonly port: number
+  readonly dataCenter?: string | undefined
+  readonly rack?: string | undefined
+}
+
+/** One line of *who is talking to Cassandra*: everything since the last report, summed over equal keys. */
+export const trafficRow = z.strictObject({
+  workload: z.string().max(2048),
+  person: z.string().max(2048).optional(),
+  keyspace: z.string().max(256).optional(),
+  table: z.string().max(256).optional(),
+  operation: z.string().max(64),
+  verdict: z.enum(['allow', 'deny']),
+  rule: z.string().max(512),
+  count: z.int().nonnegative(),
+  errors: z.int().nonnegative(),
+  p50Micros: z.number().nonnegative(),
+  p99Micros: z.number().nonnegative(),
+})
+export interface TrafficRow {
+  readonly workload: string
+  readonly person?: string | undefined
+  readonly keyspace?: string | undefined
+  readonly table?: string | undefined
+  readonly operation: string
+  readonly verdict: 'allow' | 'deny'
+  readonly rule: string
+  readonly count: number
+  readonly errors: number
+  readonly p50Micros: number
+  readonly p99Micros: number
+}
+
+export const reportedListener = z.strictObject({
+  address: z.string().max(255),
+  port: z.int().min(0).max(65_535),
+  tls: z.boolean(),
+  proxyProtocol: z.boolean(),
+})
+export interface ReportedListener {
+  readonly address: string
+  readonly port: number
+  readonly tls: boolean
+  readonly proxyProtocol: boolean
+}
+
+/** Rows beyond this are added up into one with the operation `OTHER`. */
+export const trafficRowsMax = 2_000
+
+export const proxyReport = z.strictObject({
+  policyRevision: z.int().nonnegative(),
+  connections: z.int().nonnegative(),
+  sessions: z.int().nonnegative(),
+  upstreamConnections: z.int().nonnegative(),
+  /** A sidecar only: where gateways reach it. */
+  endpoint: sidecarEndpoint.optional(),
+  listeners: z.array(reportedListener).max(64),
+  traffic: z.array(trafficRow).max(trafficRowsMax),
+})
+export interface ProxyReport {
+  /** The revision that is in force in every worker. */
+  readonly policyRevision: number
+  readonly connections: number
+  readonly sessions: number
+  readonly upstreamConnections: number
+  readonly endpoint?: SidecarEndpoint | undefined
+  readonly listeners: readonly ReportedListener[]
+  readonly traffic: readonly TrafficRow[]
+}
+
+/** What a proxy, or one of its workers, is fed with. Callbacks run after the property changed; the result unsubscribes. */
+export interface Feed {
+  readonly credentials: Credentials
+  readonly policy: PolicySnapshot
+  readonly sidecars: readonly SidecarEndpoint[]
+  onCredentials(callback: (credentials: Credentials) => void): () => void
+  onPolicy(callback: (policy: PolicySnapshot) => void): () => void
+  onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void
+  /** `make` is called about once a second; its traffic rows are deltas since the call before. */
+  setReporter(make: () => ProxyReport): void
+  stop(): Promise<void>
+}
+
+/** A PEM of one certificate signing request; only its key and its proof of possession are used. */
+const csrPem = z
+  .string()
+  .min(1)
+  .max(8 * 1024)
+
+export const enrolRequest = z.strictObject({
+  token: z.string().min(1).max(256),
+  csrPem,
+  name: z.string().min(1).max(128),
+  role: z.enum(agentRoles),
+})
+export type EnrolRequest = z.infer<typeof enrolRequest>
+
+export const renewRequest = z.strictObject({ csrPem })
+export type RenewRequest = z.infer<typeof renewRequest>
+
+export const issuedCertificate = z.object({
+  spiffeId: z.string(),
+  certificatePem: z.string(),
+  bundlePem: z.string(),
+  /** The control plane's clock, to see skew by. */
+  nowMs: z.number(),
+})
+export type IssuedCertificate = z.infer<typeof issuedCertificate>
+
+/** Lines of the watch stream, one JSON object each. Kinds that an older agent does not know are skipped by it. */
+export const watchEvent = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('policy'), revision: z.int().nonnegative(), source: z.string() }),
+  z.object({ kind: z.literal('sidecars'), sidecars: z.array(sidecarEndpoint).max(10_000) }),
+  z.object({ kind: z.literal('alive'), nowMs: z.number() }),
+])
+export type WatchEvent = z.infer<typeof watchEvent>
+
+/** The control plane sends an `alive` line this often; silence of three times as long is a dead stream. */
+export const aliveIntervalMs = 2_000
+
+export const wireError = z.object({ code: z.string(), message: z.string(), hint: z.string().optional() })
+
+/** The mesh's own ids, below `spiffe://<trust domain>/ringfence/`. */
+export const meshPaths = {
+  controlPlane: 'control-plane',
+  gateway: 'gateway',
+  sidecar: 'sidecar',
+  node: 'node',
+} as const

@@ -1,0 +1,216 @@
+/**
+ * HTTPS to the control plane. The other end is the control plane when its certificate leads to our root and its DER carries an
+ * id below /ringfence/control-plane/; host names play no part.
+ */
+import { X509Certificate } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { Agent, request } from 'node:https'
+import { connect, type DetailedPeerCertificate, type PeerCertificate, type TLSSocket } from 'node:tls'
+import type { z } from 'zod'
+import type { Clock } from '../base/clock.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { readLeaf, verifyPeer } from '../identity/certificate.ts'
+import { verifyChain } from '../identity/chain.ts'
+import { pathSegmentsOf, trustDomainOf } from '../identity/spiffe.ts'
+import {
+  type Credentials,
+  type EnrolRequest,
+  type IssuedCertificate,
+  issuedCertificate,
+  meshPaths,
+  wireError,
+} from './api.ts'
+
+const answerTimeoutMs = 10_000
+const answerBytesMax = 4 * 1024 * 1024
+
+/** One set of credentials; a renewed certificate gets a new client. */
+export class ControlClient {
+  readonly #url: URL
+  readonly #agent: Agent
+
+  constructor(controlUrl: string, credentials: Credentials, clock: Clock) {
+    this.#url = new URL(controlUrl)
+    const trustDomain = trustDomainOf(credentials.spiffeId)
+    this.#agent = new Agent({
+      keepAlive: true,
+      maxSockets: 4,
+      // A resumed session would skip the checks.
+      maxCachedSessions: 0,
+      minVersion: 'TLSv1.3',
+      key: credentials.keyPem,
+      cert: credentials.certificatePem,
+      ca: credentials.bundlePem,
+      checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
+        faultOfControlPlane(certificate.raw, clock.now(), trustDomain),
+    })
+  }
+
+  async post<T>(path: string, body: unknown, schema: z.ZodType<T>): Promise<T> {
+    const text = JSON.stringify(body)
+    const answer = await this.#send('POST', path, text)
+    return parseAnswer(answer, await textOf(answer), schema)
+  }
+
+  /** An answer that has no end; the caller reads it line by line and destroys it. */
+  async stream(path: string): Promise<IncomingMessage> {
+    const answer = await this.#send('GET', path, undefined)
+    if (answer.statusCode !== 200) throw faultOfAnswer(answer.statusCode, await textOf(answer))
+    return answer
+  }
+
+  close(): void {
+    this.#agent.destroy()
+  }
+
+  #send(method: string, path: string, body: string | undefined): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const headers = body === undefined ? {} : bodyHeaders(body)
+      const sent = request(new URL(path, this.#url), { method, headers, agent: this.#agent, timeout: answerTimeoutMs })
+      sent.on('response', resolve)
+      sent.on('timeout', () => sent.destroy(new Error('no answer in time')))
+      sent.on('error', (error) => reject(awayFault(this.#url, error)))
+      sent.end(body)
+    })
+  }
+}
+
+/**
+ * First contact: the chain that the control plane shows must end in the root whose SHA-256 the token carries; only then is the
+ * token shown to it.
+ * @throws RingfenceError IDENTITY, UNAVAILABLE
+ */
+export async function enrolWith(controlUrl: string, body: EnrolRequest, clock: Clock): Promise<IssuedCertificate> {
+  const url = new URL(controlUrl)
+  const fingerprint = body.token.split('.')[1] ?? ''
+  if (!/^[0-9a-f]{64}$/.test(fingerprint)) {
+    throw new RingfenceError('IDENTITY', 'not a join token', { hint: 'ringfence token generate makes one' })
+  }
+  const socket = await connectUnverified(url)
+  try {
+    checkFirstContact(socket, fingerprint, clock.now())
+    const text = JSON.stringify(body)
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      const headers = { ...bodyHeaders(text), connection: 'close' }
+      const sent = request(new URL('/v1/enrol', url), {
+        method: 'POST',
+        headers,
+        createConnection: () => socket,
+        timeout: answerTimeoutMs,
+      })
+      sent.on('response', resolve)
+      sent.on('timeout', () => sent.destroy(new Error('no answer in time')))
+      sent.on('error', (error) => reject(awayFault(url, error)))
+      sent.end(text)
+    })
+    return parseAnswer(answer, await textOf(answer), issuedCertificate)
+  } finally {
+    socket.destroy()
+  }
+}
+
+function connectUnverified(url: URL): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const host = url.hostname.replace(/^\[|\]$/g, '')
+    // The chain is checked against the token's fingerprint below, before anything is sent.
+    const socket = connect({ host, port: Number(url.port || 443), minVersion: 'TLSv1.3', rejectUnauthorized: false })
+    const fail = (error: Error): void => {
+      socket.destroy()
+      reject(awayFault(url, error))
+    }
+    socket.setTimeout(limits.handshakeTimeoutMs, () => fail(new Error('no TLS handshake in time')))
+    socket.once('error', fail)
+    socket.once('secureConnect', () => {
+      socket.off('error', fail)
+      socket.setTimeout(0)
+      resolve(socket)
+    })
+  })
+}
+
+function checkFirstContact(socket: TLSSocket, fingerprint: string, nowMs: number): void {
+  const chain: Buffer[] = []
+  let certificate: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true)
+  while (certificate?.raw !== undefined && chain.length < 6) {
+    chain.push(certificate.raw)
+    const above: DetailedPeerCertificate | undefined = certificate.issuerCertificate
+    certificate = above === certificate ? undefined : above
+  }
+  const [leafDer, ...others] = chain.filter((der, index) => chain.findIndex((other) => other.equals(der)) === index)
+  const root = others.map((der) => new X509Certificate(der)).find((one) => fingerprintOf(one) === fingerprint)
+  if (leafDer === undefined || root === undefined) {
+    throw new RingfenceError('IDENTITY', 'the control plane there is not the one that made this join token', {
+      hint: 'check the address, and that the token is of this mesh',
+    })
+  }
+  const intermediates = others.filter((der) => !der.equals(root.raw))
+  verifyChain(leafDer, intermediates, root.toString(), nowMs)
+  const fault = faultOfControlPlane(leafDer, nowMs, trustDomainOf(readLeaf(leafDer).spiffeId))
+  if (fault !== undefined) throw fault
+}
+
+function fingerprintOf(certificate: X509Certificate): string {
+  return certificate.fingerprint256.replaceAll(':', '').toLowerCase()
+}
+
+function faultOfControlPlane(der: Buffer, nowMs: number, trustDomain: string): RingfenceError | undefined {
+  try {
+    const { spiffeId } = verifyPeer(der, nowMs, trustDomain)
+    const [owner, part, , ...rest] = pathSegmentsOf(spiffeId)
+    if (owner === 'ringfence' && part === meshPaths.controlPlane && rest.length === 0) return undefined
+    return new RingfenceError('IDENTITY', `${spiffeId} is not a control plane`)
+  } catch (error) {
+    return RingfenceError.from(error, 'IDENTITY')
+  }
+}
+
+function bodyHeaders(text: string): Record<string, string | number> {
+  return { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
+}
+
+async function textOf(answer: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = []
+  let bytes = 0
+  for await (const part of answer) {
+    bytes += part.length
+    if (bytes > answerBytesMax) throw new RingfenceError('UNAVAILABLE', 'answer of the control plane is too long')
+    parts.push(part)
+  }
+  return Buffer.concat(parts).toString('utf8')
+}
+
+function parseAnswer<T>(answer: IncomingMessage, text: string, schema: z.ZodType<T>): T {
+  const status = answer.statusCode ?? 0
+  if (status < 200 || status > 299) throw faultOfAnswer(status, text)
+  const result = schema.safeParse(text === '' ? undefined : parseJson(text))
+  if (!result.success) throw new RingfenceError('UNAVAILABLE', 'answer of the control plane is not understood')
+  return result.data
+}
+
+/** The control plane's refusal in its own words. */
+export function faultOfAnswer(status: number | undefined, text: string): RingfenceError {
+  const body = parseJson(text)
+  const error =
+    typeof body === 'object' && body !== null && 'error' in body ? wireError.safeParse(body.error) : undefined
+  if (error?.success !== true) return new RingfenceError('UNAVAILABLE', `control plane answered ${status}`)
+  const { code, message, hint } = error.data
+  const known = (['IDENTITY', 'OVERLOADED', 'USAGE', 'CONFIG', 'TOO_LARGE'] as const).find((one) => one === code)
+  return new RingfenceError(known ?? 'UNAVAILABLE', message, hint === undefined ? {} : { hint })
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+function awayFault(url: URL, error: Error): RingfenceError {
+  if (error instanceof RingfenceError) return error
+  return new RingfenceError('UNAVAILABLE', `control plane at ${url.host} cannot be reached: ${error.message}`, {
+    cause: error,
+    hint: 'is it running, and is --control-url right',
+  })
+}

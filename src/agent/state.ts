@@ -1,0 +1,108 @@
+/**
+ * What an agent keeps on disk: its identity, and the last good policy with the sidecars that were live. Written whole to a new
+ * file and renamed, so a reader sees the old or the new one; the cache carries its own SHA-256, so bit rot is not taken for policy.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { z } from 'zod'
+import { RingfenceError } from '../base/errors.ts'
+import { type Credentials, type PolicySnapshot, type SidecarEndpoint, sidecarEndpoint } from './api.ts'
+import { credentialsOf } from './credentials.ts'
+
+const identityFile = z.object({ certificatePem: z.string(), keyPem: z.string(), bundlePem: z.string() })
+const cacheFile = z.object({ sha256: z.string(), content: z.string() })
+const cacheContent = z.object({
+  revision: z.int().nonnegative(),
+  source: z.string(),
+  sidecars: z.array(sidecarEndpoint),
+})
+
+export interface Cache {
+  readonly policy: PolicySnapshot
+  readonly sidecars: readonly SidecarEndpoint[]
+}
+
+export class AgentState {
+  readonly #identityPath: string
+  readonly #cachePath: string
+
+  constructor(stateDir: string) {
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+    this.#identityPath = join(stateDir, 'identity.json')
+    this.#cachePath = join(stateDir, 'policy-cache.json')
+  }
+
+  /** @throws RingfenceError IDENTITY where there is a file that cannot be read */
+  readIdentity(): Credentials | undefined {
+    const text = readIfThere(this.#identityPath)
+    if (text === undefined) return undefined
+    const parsed = parseJson(text, identityFile)
+    if (parsed === undefined) {
+      throw new RingfenceError('IDENTITY', `${this.#identityPath} is damaged`, {
+        hint: 'remove it and enrol again with a new join token',
+      })
+    }
+    return credentialsOf(parsed.certificatePem, parsed.keyPem, parsed.bundlePem)
+  }
+
+  writeIdentity({ certificatePem, keyPem, bundlePem }: Credentials): void {
+    writeFileAtomically(this.#identityPath, JSON.stringify({ certificatePem, keyPem, bundlePem }), 0o600)
+  }
+
+  /** `damaged` instead of a guess where the hash does not match. */
+  readCache(): Cache | 'absent' | 'damaged' {
+    const text = readIfThere(this.#cachePath)
+    if (text === undefined) return 'absent'
+    const file = parseJson(text, cacheFile)
+    if (file === undefined || sha256(file.content) !== file.sha256) return 'damaged'
+    const content = parseJson(file.content, cacheContent)
+    if (content === undefined) return 'damaged'
+    const { revision, source, sidecars } = content
+    return { policy: { revision, source }, sidecars }
+  }
+
+  writeCache({ policy, sidecars }: Cache): void {
+    const content = JSON.stringify({ revision: policy.revision, source: policy.source, sidecars })
+    writeFileAtomically(this.#cachePath, JSON.stringify({ sha256: sha256(content), content }), 0o600)
+  }
+}
+
+/** Writes beside, flushes, renames over. */
+export function writeFileAtomically(path: string, text: string, mode: number): void {
+  const beside = `${path}.${randomUUID()}.new`
+  const file = openSync(beside, 'wx', mode)
+  try {
+    writeSync(file, text)
+    fsyncSync(file)
+    closeSync(file)
+    renameSync(beside, path)
+  } catch (error) {
+    rmSync(beside, { force: true })
+    throw error
+  }
+  const folder = openSync(dirname(path), 'r')
+  fsyncSync(folder)
+  closeSync(folder)
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function parseJson<T>(text: string, schema: z.ZodType<T>): T | undefined {
+  try {
+    return schema.parse(JSON.parse(text))
+  } catch {
+    return undefined
+  }
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}

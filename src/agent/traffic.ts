@@ -1,0 +1,48 @@
+/** Adds traffic rows up, for reports of several workers and for rows that could not be sent yet. */
+import { type TrafficRow, trafficRowsMax } from './api.ts'
+
+/**
+ * One row for each key, at most `trafficRowsMax`; what is beyond goes into two rows (allowed, refused) with the operation `OTHER`.
+ * p50 is a mean weighted by count, p99 the greatest: medians of sums are not to be had from medians.
+ */
+export function mergeTraffic(...lists: (readonly TrafficRow[])[]): TrafficRow[] {
+  const rows = new Map<string, TrafficRow>()
+  for (const list of lists) {
+    for (const given of list) {
+      let row = given
+      let key = keyOf(row)
+      if (!rows.has(key) && rows.size >= trafficRowsMax - 2) {
+        row = {
+          ...row,
+          workload: '*',
+          person: undefined,
+          keyspace: undefined,
+          table: undefined,
+          operation: 'OTHER',
+          rule: '*',
+        }
+        key = keyOf(row)
+      }
+      const before = rows.get(key)
+      rows.set(key, before === undefined ? row : sumOf(before, row))
+    }
+  }
+  return [...rows.values()]
+}
+
+export function keyOf(row: TrafficRow): string {
+  const { workload, person = null, keyspace = null, table = null, operation, verdict, rule } = row
+  return JSON.stringify([workload, person, keyspace, table, operation, verdict, rule])
+}
+
+function sumOf(a: TrafficRow, b: TrafficRow): TrafficRow {
+  const count = a.count + b.count
+  const weighted = a.p50Micros * a.count + b.p50Micros * b.count
+  return {
+    ...a,
+    count,
+    errors: a.errors + b.errors,
+    p50Micros: count === 0 ? 0 : Math.round(weighted / count),
+    p99Micros: Math.max(a.p99Micros, b.p99Micros),
+  }
+}

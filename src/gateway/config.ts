@@ -1,0 +1,42 @@
+/**
+ * The gateway's configuration file: one document of kind `Gateway` (docs/run.md shows one).
+ */
+import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
+import { z } from 'zod'
+import { parseDocuments } from '../base/document.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { listenerSchema, refuseUnsafeListeners } from '../session/listener-config.ts'
+
+const address = z.string().refine((text) => isIP(text) !== 0, 'expected an IP address')
+const place = z.strictObject({ address, port: z.int().min(1).max(65_535) })
+
+const gatewaySchema = z.strictObject({
+  control: z.strictObject({ url: z.url({ protocol: /^https$/ }) }),
+  /** Worker processes; one for each core when left out. */
+  workers: z.int().min(1).max(256).default(availableParallelism()),
+  listeners: z.array(listenerSchema).min(1).max(16),
+  /** What drivers are told: the addresses of NGINX, each of which reaches a gateway of this mesh. */
+  advertise: z.array(place).min(1).max(256),
+})
+
+export type GatewayConfig = z.infer<typeof gatewaySchema> & { readonly name: string }
+
+/** Throws `CONFIG` with file, line and column. */
+export function parseGatewayConfig(source: string, fileName: string): GatewayConfig {
+  const documents = parseDocuments(source, fileName, new Map([['Gateway', gatewaySchema]]))
+  const [document] = documents
+  if (documents.length !== 1 || document === undefined) {
+    throw new RingfenceError(
+      'CONFIG',
+      `${fileName}:1:1: expected one document of kind Gateway, found ${documents.length}`,
+    )
+  }
+  refuseUnsafeListeners(document, fileName)
+  for (const [index, listener] of document.spec.listeners.entries()) {
+    if (listener.port !== 0) continue
+    const { line, column } = document.position(['spec', 'listeners', index, 'port'])
+    throw new RingfenceError('CONFIG', `${fileName}:${line}:${column}: workers share a port, so it must be given`)
+  }
+  return { ...document.spec, name: document.name }
+}

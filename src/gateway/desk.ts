@@ -1,0 +1,182 @@
+/**
+ * The topology desk: answers what drivers ask of `system.local`, `system.peers` and `system.peers_v2`, from the virtual topology, so
+ * that no client that came through NGINX learns a node's address. Everything else goes on to a sidecar, which judges it.
+ */
+import { RingfenceError } from '../base/errors.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
+import { headerFlags, headerStream, Opcode } from '../cql/protocol.ts'
+import { ExecuteView, PrepareView, QueryView, readExecute, readPrepare, readQuery } from '../cql/requests.ts'
+import type { Client } from '../session/backend.ts'
+import type { MeshLinks } from './links.ts'
+import { answerSystemSelect, boundValuesOf, preparedSystemSelect } from './topology/answer.ts'
+import type { TopologyModel, VirtualHost } from './topology/model.ts'
+import { virtualHosts } from './topology/model.ts'
+import type { SystemSelect } from './topology/select.ts'
+import { matchSystemSelect } from './topology/select.ts'
+
+/** The nodes' schema versions are asked again this often, this long, until they agree. */
+const AGREEMENT_POLL_MS = 200
+const AGREEMENT_MS_MAX = 5000
+const LINK_MS_MAX = 5000
+const PREPARED_MAX = 1000
+const ID_BYTES = 16
+
+interface PreparedSelect {
+  readonly id: Buffer
+  readonly select: SystemSelect
+}
+
+const query = new QueryView()
+const prepare = new PrepareView()
+const execute = new ExecuteView()
+
+export class TopologyDesk {
+  readonly #links: MeshLinks
+  readonly #advertise: readonly { readonly address: string; readonly port: number }[]
+  /** By the first four bytes of the id. */
+  readonly #prepared = new Map<number, PreparedSelect>()
+
+  constructor(links: MeshLinks, advertise: readonly { readonly address: string; readonly port: number }[]) {
+    this.#links = links
+    this.#advertise = advertise
+  }
+
+  /** True when the request is answered here, now or soon. Throws what `readQuery` and its like throw. */
+  request(
+    client: Client,
+    version: ProtocolVersion,
+    keyspace: string,
+    opcode: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): boolean {
+    switch (opcode) {
+      case Opcode.EXECUTE:
+        return this.#prepared.size > 0 && this.#execute(client, version, buffer, start, end)
+      case Opcode.QUERY:
+        return this.#query(client, version, keyspace, buffer, start, end)
+      case Opcode.PREPARE:
+        return this.#prepare(client, version, keyspace, buffer, start, end)
+      default:
+        return false
+    }
+  }
+
+  #query(
+    client: Client,
+    version: ProtocolVersion,
+    inForce: string,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): boolean {
+    readQuery(query, buffer, start, end, version, headerFlags(buffer, start))
+    const select = this.#match(query.text, query.params.keyspace ?? inForce)
+    if (select === undefined) return false
+    const values = boundValuesOf(select, query.params).map((value) => (value === null ? null : Buffer.from(value)))
+    this.#answer(client, select, values, version, headerStream(buffer, start))
+    return true
+  }
+
+  #prepare(
+    client: Client,
+    version: ProtocolVersion,
+    inForce: string,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): boolean {
+    readPrepare(prepare, buffer, start, end, version, headerFlags(buffer, start))
+    const select = this.#match(prepare.text, prepare.keyspace ?? inForce)
+    if (select === undefined) return false
+    const stream = headerStream(buffer, start)
+    const { id, envelope } = preparedSystemSelect(select, prepare.text, version, stream)
+    if (this.#prepared.size >= PREPARED_MAX) this.#prepared.clear()
+    this.#prepared.set(id.readInt32LE(0), { id, select })
+    client.answer(envelope, 0, envelope.length, stream)
+    return true
+  }
+
+  #execute(client: Client, version: ProtocolVersion, buffer: Buffer, start: number, end: number): boolean {
+    readExecute(execute, buffer, start, end, version, headerFlags(buffer, start))
+    if (execute.idEnd - execute.idStart !== ID_BYTES) return false
+    const known = this.#prepared.get(buffer.readInt32LE(execute.idStart))
+    if (known === undefined || known.id.compare(buffer, execute.idStart, execute.idEnd) !== 0) return false
+    const values = boundValuesOf(known.select, execute.params).map((value) =>
+      value === null ? null : Buffer.from(value),
+    )
+    this.#answer(client, known.select, values, version, headerStream(buffer, start))
+    return true
+  }
+
+  #match(text: string, keyspace: string): SystemSelect | undefined {
+    const match = matchSystemSelect(text, keyspace === '' ? undefined : keyspace)
+    if (match !== undefined && 'unsupported' in match) throw new RingfenceError('INVALID', match.unsupported)
+    return match
+  }
+
+  #answer(
+    client: Client,
+    select: SystemSelect,
+    values: readonly (Buffer | null)[],
+    version: ProtocolVersion,
+    stream: number,
+  ): void {
+    this.#model().then(
+      (model) => {
+        try {
+          const self = selfOf(model.hosts, client)
+          const envelope = answerSystemSelect(select, values, model, self, version, stream)
+          client.answer(envelope, 0, envelope.length, stream)
+        } catch (reason) {
+          client.fault(reason, stream)
+        }
+      },
+      (reason: unknown) => client.fault(reason, stream),
+    )
+  }
+
+  async #model(): Promise<TopologyModel> {
+    const link = await this.#links.chooseWithin(LINK_MS_MAX)
+    const hello = link?.hello
+    if (link === undefined || hello === undefined) {
+      throw new RingfenceError('UNAVAILABLE', 'no node of the cluster is reachable')
+    }
+    const { clusterName, dataCenter, rack, partitioner, releaseVersion } = hello
+    return {
+      clusterName,
+      partitioner,
+      releaseVersion,
+      cqlVersion: '3.4.7',
+      nativeProtocolVersion: '5',
+      schemaVersion: await this.#schemaVersion(),
+      hosts: virtualHosts(this.#advertise, { dataCenter, rack, clusterName }),
+    }
+  }
+
+  /**
+   * The schema version that the nodes agree on. A client sees fewer hosts than there are nodes, so it cannot see a disagreement:
+   * the answer waits for the nodes instead, up to what drivers wait themselves.
+   */
+  async #schemaVersion(): Promise<string> {
+    const until = performance.now() + AGREEMENT_MS_MAX
+    for (;;) {
+      const answers = await Promise.all(this.#links.usable.map((link) => link.schemaVersion()))
+      const versions = new Set(answers.filter((version) => version !== undefined))
+      const [version] = versions
+      if (version !== undefined && (versions.size === 1 || performance.now() >= until)) return version
+      if (performance.now() >= until) throw new RingfenceError('UNAVAILABLE', 'no node tells its schema version')
+      await new Promise((resolve) => setTimeout(resolve, AGREEMENT_POLL_MS))
+    }
+  }
+}
+
+/** The virtual host that the client dialled; the first where it dialled none of them. */
+function selfOf(hosts: readonly VirtualHost[], client: Client): VirtualHost {
+  const { dialledAddress, dialledPort } = client.info
+  const dialled = hosts.find((host) => host.address === dialledAddress && host.port === dialledPort)
+  const self = dialled ?? hosts[0]
+  if (self === undefined) throw new RingfenceError('UNAVAILABLE', 'the gateway advertises no address')
+  return self
+}

@@ -1,0 +1,124 @@
+/**
+ * `gateway` is where clients from outside come in, behind NGINX: it ends their TLS, finds out who they are, hides the nodes behind a
+ * virtual topology, and carries each session on a mesh link to a sidecar.
+ *
+ *   client ─▶ NGINX ─▶ Listener ─▶ ClientConnection ─▶ LinkedSession ─▶ GatewayLink ═▶ sidecar
+ *                                                          └▶ TopologyDesk (system.local, system.peers)
+ *
+ * The rule one must not break: the gateway never decides access; a sidecar believes it only what a passport proves.
+ */
+import type { Feed, ProxyReport } from '../agent/api.ts'
+import type { OpenBackend } from '../session/backend.ts'
+import { ClientConnection } from '../session/connection.ts'
+import type { Accepted } from '../session/listener.ts'
+import { Listener } from '../session/listener.ts'
+import { watchStalledReaders } from '../session/stalled.ts'
+import { Turn } from '../session/turn.ts'
+import type { Logger } from '../telemetry/log.ts'
+import type { GatewayConfig } from './config.ts'
+import { TopologyDesk } from './desk.ts'
+import { MeshLinks } from './links.ts'
+import { LinkedSession } from './session.ts'
+
+export interface GatewayOptions {
+  readonly config: GatewayConfig
+  readonly feed: Feed
+  readonly log: Logger
+}
+
+export class Gateway {
+  readonly #options: GatewayOptions
+  readonly #turn = new Turn()
+  readonly #links: MeshLinks
+  readonly #listeners: Listener[] = []
+  readonly #connections = new Set<ClientConnection>()
+  readonly #sessions = new Set<LinkedSession>()
+  readonly #open: OpenBackend
+  readonly #unsubscribe: (() => void)[] = []
+  readonly #stopWatching: () => void
+
+  constructor(options: GatewayOptions) {
+    this.#options = options
+    const { config, feed, log } = options
+    this.#links = new MeshLinks({ turn: this.#turn, log, credentials: feed.credentials })
+    const desk = new TopologyDesk(this.#links, config.advertise)
+    this.#open = (client, startup, ready, failed) => {
+      const session = new LinkedSession(client, startup, this.#links, desk, (closed) => this.#sessions.delete(closed))
+      this.#sessions.add(session)
+      session.open().then(ready, failed)
+      return session
+    }
+    this.#stopWatching = watchStalledReaders(this.#connections)
+  }
+
+  async start(): Promise<void> {
+    const { config, feed, log } = this.#options
+    this.#links.setEndpoints(feed.sidecars)
+    this.#unsubscribe.push(
+      feed.onSidecars((sidecars) => this.#links.setEndpoints(sidecars)),
+      feed.onCredentials((credentials) => {
+        for (const listener of this.#listeners) listener.setCredentials(credentials)
+        this.#links.setCredentials(credentials)
+      }),
+    )
+    for (const listenerConfig of config.listeners) {
+      const listener = new Listener({
+        config: listenerConfig,
+        credentials: feed.credentials,
+        protocols: [],
+        reusePort: true,
+        log,
+        nowMs: Date.now,
+        onAccepted: (accepted) => this.#accepted(accepted),
+      })
+      await listener.start()
+      this.#listeners.push(listener)
+      log.info({ address: listenerConfig.address, port: listener.port, tls: listenerConfig.tls }, 'listening')
+    }
+    feed.setReporter(() => this.#report())
+  }
+
+  /** Takes nothing new, lets what is in flight finish, at most `graceMs`. */
+  async stop(graceMs = 5000): Promise<void> {
+    for (const off of this.#unsubscribe) off()
+    for (const listener of this.#listeners) listener.stop()
+    for (const connection of this.#connections) connection.drain('the gateway stops')
+    const until = Date.now() + graceMs
+    while (this.#connections.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
+    for (const listener of this.#listeners) listener.destroyAll()
+    this.#stopWatching()
+    this.#links.stop()
+  }
+
+  #accepted(accepted: Accepted): void {
+    const connection = new ClientConnection({
+      socket: accepted.socket,
+      info: accepted.info,
+      turn: this.#turn,
+      log: this.#options.log,
+      open: this.#open,
+      nowMs: Date.now,
+      onClosed: (closed, reason) => {
+        this.#connections.delete(closed)
+        this.#options.log.debug({ reason, workload: closed.info.identity.spiffeId }, 'connection closed')
+      },
+    })
+    this.#connections.add(connection)
+  }
+
+  #report(): ProxyReport {
+    return {
+      policyRevision: this.#options.feed.policy.revision,
+      connections: this.#connections.size,
+      sessions: this.#sessions.size,
+      upstreamConnections: this.#links.usable.length,
+      listeners: this.#options.config.listeners.map(({ address, port, tls, proxyProtocol }) => ({
+        address,
+        port,
+        tls,
+        proxyProtocol: proxyProtocol !== undefined,
+      })),
+      traffic: [],
+    }
+  }
+}

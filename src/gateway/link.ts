@@ -1,0 +1,285 @@
+/**
+ * The gateway's end of one mesh link. It lives as long as the shorter of the two certificates allows; a new one is opened well
+ * before, and the sessions move over.
+ */
+
+import type { KeyObject } from 'node:crypto'
+import { constants, createPrivateKey } from 'node:crypto'
+import type { TLSSocket } from 'node:tls'
+import { connect as connectTls } from 'node:tls'
+import type { Credentials, SidecarEndpoint } from '../agent/api.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { headerOpcode, headerVersion } from '../cql/protocol.ts'
+import { verifyPeer } from '../identity/certificate.ts'
+import type { SpiffeId } from '../identity/spiffe.ts'
+import { trustDomainOf } from '../identity/spiffe.ts'
+import type { Close, Hello, Open } from '../link/protocol.ts'
+import {
+  CONTROL_VERSION,
+  Control,
+  closeSchema,
+  controlEnvelope,
+  helloSchema,
+  LINK_PROTOCOL,
+  readControl,
+  schemaSchema,
+} from '../link/protocol.ts'
+import { FrameSplitter } from '../link/splitter.ts'
+import { Outbox } from '../session/outbox.ts'
+import type { Turn } from '../session/turn.ts'
+
+/** A session's end of a link. */
+export interface LinkUser {
+  onOpened(): void
+  onFrame(buffer: Buffer, start: number, end: number): void
+  /** The session is over on this link. */
+  onClosed(reason: Close): void
+  /** The link will close; move when nothing is in flight. */
+  onDraining(): void
+}
+
+export interface GatewayLinkOptions {
+  readonly endpoint: SidecarEndpoint
+  readonly credentials: Credentials
+  readonly turn: Turn
+  readonly onHello: (link: GatewayLink) => void
+  readonly onClosed: (link: GatewayLink, reason: string) => void
+}
+
+const PING_MS = 5000
+const PINGS_MISSED_MAX = 3
+const SCHEMA_TIMEOUT_MS = 2000
+
+export class GatewayLink {
+  readonly endpoint: SidecarEndpoint
+  readonly credentials: Credentials
+  /** The key of the certificate shown on this link: passports are signed with it. */
+  readonly key: KeyObject
+  readonly #options: GatewayLinkOptions
+  readonly #socket: TLSSocket
+  readonly #outbox: Outbox
+  readonly #splitter = new FrameSplitter()
+  readonly #users = new Map<number, LinkUser>()
+  readonly #schemaAsked = new Map<number, (version: string | undefined) => void>()
+  #lastNumber = 0
+  #lastSchemaQuery = 0
+  #hello: Hello | undefined
+  #draining = false
+  #closed = false
+  #reason = 'closed by the sidecar'
+  #pingsMissed = 0
+  #ping: NodeJS.Timeout | undefined
+  #peerNotAfterMs = 0
+
+  private constructor(options: GatewayLinkOptions) {
+    this.#options = options
+    this.endpoint = options.endpoint
+    this.credentials = options.credentials
+    this.key = createPrivateKey(options.credentials.keyPem)
+    this.#socket = connectTls({
+      host: options.endpoint.address,
+      port: options.endpoint.port,
+      key: options.credentials.keyPem,
+      cert: options.credentials.certificatePem,
+      ca: options.credentials.bundlePem,
+      minVersion: 'TLSv1.3',
+      ALPNProtocols: [LINK_PROTOCOL],
+      secureOptions: constants.SSL_OP_NO_TICKET,
+      // The sidecar is known by its SPIFFE id, read from the certificate's DER in `open`, never by a host name.
+      checkServerIdentity: () => undefined,
+    })
+    this.#socket.setNoDelay(true)
+    this.#outbox = new Outbox(this.#socket, options.turn, 'prefixed')
+    this.#socket.on('error', (error) => {
+      this.#reason = error.message
+    })
+    this.#socket.on('close', () => this.#onClose())
+  }
+
+  /** Resolves when TLS is done and the sidecar is who it should be. Throws `LINK` or `IDENTITY`. */
+  static async open(options: GatewayLinkOptions): Promise<GatewayLink> {
+    const link = new GatewayLink(options)
+    const timer = setTimeout(() => link.destroy('handshakeTimeoutMs passed'), limits.handshakeTimeoutMs)
+    try {
+      await new Promise<void>((resolve, reject) => {
+        link.#socket.once('secureConnect', resolve)
+        link.#socket.once('close', () =>
+          reject(new RingfenceError('LINK', `cannot reach the sidecar: ${link.#reason}`)),
+        )
+      })
+      link.#verify()
+    } catch (reason) {
+      link.destroy(String(reason))
+      throw reason
+    } finally {
+      clearTimeout(timer)
+    }
+    link.#socket.on('data', (chunk: Buffer) => link.#onData(chunk))
+    link.#ping = setInterval(() => link.#sendPing(), PING_MS)
+    return link
+  }
+
+  /** Takes sessions: the sidecar's node is there and the link is not about to close. */
+  get usable(): boolean {
+    return !this.#closed && !this.#draining && this.#hello?.ready === true
+  }
+
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  get hello(): Hello | undefined {
+    return this.#hello
+  }
+
+  get sessionsOpen(): number {
+    return this.#users.size
+  }
+
+  /** When the first of the two certificates ends. */
+  get notAfterMs(): number {
+    return Math.min(this.credentials.notAfterMs, this.#peerNotAfterMs)
+  }
+
+  /** Opens a session; `onOpened` or `onClosed` of `user` follows. */
+  openSession(user: LinkUser, open: Open): number {
+    const number = this.#nextNumber()
+    this.#users.set(number, user)
+    this.#outbox.send(controlEnvelope(Control.OPEN, open), number)
+    return number
+  }
+
+  /** `buffer[start..end)` goes out as it stands. */
+  write(number: number, buffer: Buffer, start: number, end: number, stream: number): void {
+    this.#outbox.write(buffer, start, end, stream, number)
+  }
+
+  /** Bytes that the sidecar has not taken yet. */
+  get waitingBytes(): number {
+    return this.#outbox.waitingBytes
+  }
+
+  closeSession(number: number): void {
+    if (!this.#users.delete(number) || this.#closed) return
+    this.#outbox.send(controlEnvelope(Control.CLOSE, { code: 'DONE', message: '' }), number)
+    if (this.#draining && this.#users.size === 0) this.destroy('recycled')
+  }
+
+  /** The schema version of the sidecar's node; `undefined` when it cannot be told now. */
+  schemaVersion(): Promise<string | undefined> {
+    const id = ++this.#lastSchemaQuery
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#schemaAnswer(id, undefined), SCHEMA_TIMEOUT_MS)
+      this.#schemaAsked.set(id, (version) => {
+        clearTimeout(timer)
+        resolve(version)
+      })
+      this.#outbox.send(controlEnvelope(Control.SCHEMA_QUERY, { id }), 0)
+    })
+  }
+
+  /** Takes no new sessions; closes when the last one has moved. */
+  drain(): void {
+    if (this.#draining) return
+    this.#draining = true
+    for (const user of [...this.#users.values()]) user.onDraining()
+    if (this.#users.size === 0) this.destroy('recycled')
+  }
+
+  destroy(reason: string): void {
+    this.#reason = reason
+    this.#socket.destroy()
+  }
+
+  #verify(): void {
+    const leaf = this.#socket.getPeerX509Certificate()
+    if (leaf === undefined) throw new RingfenceError('IDENTITY', 'the sidecar showed no certificate')
+    const peer = verifyPeer(leaf.raw, Date.now(), trustDomainOf(this.credentials.spiffeId))
+    if (peer.spiffeId !== this.endpoint.spiffeId) {
+      throw new RingfenceError('IDENTITY', `the sidecar is ${peer.spiffeId}, expected ${this.endpoint.spiffeId}`)
+    }
+    if (this.#socket.alpnProtocol !== LINK_PROTOCOL) throw new RingfenceError('LINK', 'the peer speaks no mesh link')
+    this.#peerNotAfterMs = peer.notAfterMs
+  }
+
+  get sidecarId(): SpiffeId {
+    return this.endpoint.spiffeId as SpiffeId
+  }
+
+  #nextNumber(): number {
+    do this.#lastNumber = this.#lastNumber >= 0xffff_fffe ? 1 : this.#lastNumber + 1
+    while (this.#users.has(this.#lastNumber))
+    return this.#lastNumber
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#pingsMissed = 0
+    try {
+      this.#splitter.push(chunk, this)
+    } catch (reason) {
+      this.destroy(reason instanceof Error ? reason.message : String(reason))
+    }
+  }
+
+  /** Part of `FrameSink`. */
+  onFrame(number: number, buffer: Buffer, start: number, end: number): void {
+    if (headerVersion(buffer, start) !== CONTROL_VERSION) {
+      // A session that was closed here may still have answers under way.
+      this.#users.get(number)?.onFrame(buffer, start, end)
+      return
+    }
+    switch (headerOpcode(buffer, start)) {
+      case Control.HELLO:
+        this.#hello = readControl(helloSchema, buffer, start, end)
+        this.#options.onHello(this)
+        return
+      case Control.OPENED:
+        this.#users.get(number)?.onOpened()
+        return
+      case Control.CLOSE: {
+        const user = this.#users.get(number)
+        this.#users.delete(number)
+        user?.onClosed(readControl(closeSchema, buffer, start, end))
+        if (this.#draining && this.#users.size === 0) this.destroy('recycled')
+        return
+      }
+      case Control.PONG:
+        return
+      case Control.SCHEMA: {
+        const { id, versions } = readControl(schemaSchema, buffer, start, end)
+        this.#schemaAnswer(id, versions[0])
+        return
+      }
+      default:
+        throw new RingfenceError('LINK', `unknown control message ${headerOpcode(buffer, start)}`)
+    }
+  }
+
+  #schemaAnswer(id: number, version: string | undefined): void {
+    const asked = this.#schemaAsked.get(id)
+    this.#schemaAsked.delete(id)
+    asked?.(version)
+  }
+
+  #sendPing(): void {
+    if (++this.#pingsMissed > PINGS_MISSED_MAX) this.destroy('the sidecar does not answer')
+    else this.#outbox.send(controlEnvelope(Control.PING, {}), 0)
+  }
+
+  #onClose(): void {
+    if (this.#closed) return
+    this.#closed = true
+    clearInterval(this.#ping)
+    this.#outbox.close()
+    for (const id of [...this.#schemaAsked.keys()]) this.#schemaAnswer(id, undefined)
+    const users = [...this.#users.values()]
+    this.#users.clear()
+    for (const user of users) user.onClosed({ code: 'LINK', message: this.#reason })
+    this.#options.onClosed(this, this.#reason)
+  }
+}

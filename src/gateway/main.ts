@@ -1,0 +1,58 @@
+/**
+ * `ringfence gateway`: one agent, and below it a worker process for each core, each with its own links and listeners.
+ */
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { startAgent } from '../agent/agent.ts'
+import { superviseWorkers } from '../agent/workers.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { createLogger } from '../telemetry/log.ts'
+import type { GatewayConfig } from './config.ts'
+import { parseGatewayConfig } from './config.ts'
+
+export interface RunOptions {
+  readonly configFile: string
+  readonly stateDir: string
+  /** Needed the first time only. */
+  readonly joinToken: string | undefined
+}
+
+/** Resolves when the gateway has stopped. Throws `CONFIG`, `IDENTITY` or `UNAVAILABLE` when it cannot start. */
+export async function runGateway(options: RunOptions): Promise<void> {
+  const config = readGatewayConfig(options.configFile)
+  const log = createLogger(`gateway ${config.name}`)
+  const feed = await startAgent({
+    role: 'gateway',
+    name: config.name,
+    stateDir: options.stateDir,
+    controlUrl: config.control.url,
+    log,
+    ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
+  })
+  const workers = superviseWorkers({
+    count: config.workers,
+    feed,
+    script: new URL('./worker.ts', import.meta.url),
+    args: [resolve(options.configFile)],
+    log,
+  })
+  await workers.ready
+  await new Promise<void>((done) => {
+    process.once('SIGTERM', done)
+    process.once('SIGINT', done)
+  })
+  log.info('stopping')
+  await workers.stop()
+  await feed.stop()
+}
+
+/** Used by the workers too. */
+export function readGatewayConfig(file: string): GatewayConfig {
+  let source: string
+  try {
+    source = readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new RingfenceError('CONFIG', `cannot read ${file}`, { cause, hint: 'give the path of a Gateway document' })
+  }
+  return parseGatewayConfig(source, file)
+}

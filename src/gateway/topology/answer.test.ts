@@ -1,0 +1,261 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { describe, it } from 'node:test'
+import { queryEnvelope } from '../../cql/encode.ts'
+import { QueryView, readQuery } from '../../cql/requests.ts'
+import { readPrepared, readRows } from '../../cql/responses.ts'
+import { decodeValue } from '../../cql/values.ts'
+import { answerSystemSelect, boundValuesOf, preparedSystemSelect } from './answer.ts'
+import { murmur3Partitioner, type TopologyModel, virtualHosts } from './model.ts'
+import { matchSystemSelect, type SystemSelect } from './select.ts'
+
+/** Whole v4 envelopes that a Cassandra 5.0.9 node sent, by the statement that asked for them. */
+const golden = new Map<string, string>(
+  Object.entries(JSON.parse(readFileSync(new URL('fixtures/cassandra-5.0.9.json', import.meta.url), 'utf8'))),
+)
+const ofNode = (text: string) => Buffer.from(golden.get(text) ?? assert.fail(text), 'hex')
+
+const place = { dataCenter: 'dc1', rack: 'rack1', clusterName: 'Orders' }
+const model: TopologyModel = {
+  clusterName: 'Orders',
+  partitioner: murmur3Partitioner,
+  releaseVersion: '5.0.9',
+  cqlVersion: '3.4.7',
+  nativeProtocolVersion: '5',
+  schemaVersion: '6f0ec8e5-1b1d-3a57-9d8b-0d4cbc2b8f8a',
+  hosts: virtualHosts(
+    [1, 2, 3].map((n) => ({ address: `127.0.0.${n}`, port: 9042 })),
+    place,
+  ),
+}
+const [self, second] = [model.hosts[0]!, model.hosts[1]!]
+
+function select(text: string): SystemSelect {
+  const matched = matchSystemSelect(text)
+  assert.ok(matched !== undefined && 'table' in matched, text)
+  return matched
+}
+
+function ask(text: string, values: (Buffer | null)[] = [], of: TopologyModel = model) {
+  const envelope = answerSystemSelect(select(text), values, of, of.hosts[0]!, 4, 7)
+  const { columns, rows } = readRows(envelope, 0, envelope.length, 4)
+  return rows.map((row) =>
+    Object.fromEntries(row.map((cell, n) => [columns![n]!.name, decodeValue(columns![n]!.type, cell)])),
+  )
+}
+
+const inet = (text: string) => Buffer.from(text.split('.').map(Number))
+const int = (value: number) => {
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32BE(value)
+  return bytes
+}
+
+describe('answers look like a real node’s', () => {
+  for (const table of ['local', 'peers', 'peers_v2']) {
+    it(`the columns of system.${table}, byte by byte`, () => {
+      const text = `SELECT * FROM system.${table}`
+      const node = ofNode(text)
+      const ours = answerSystemSelect(select(text), [], model, self, 4, 1)
+      // kind, flags, column count, keyspace, table, then each name with its type: all in front of the row count
+      const { columns } = readRows(node, 0, node.length, 4)
+      assert.deepEqual(readRows(ours, 0, ours.length, 4).columns, columns)
+      const metadataEnd =
+        9 +
+        12 +
+        8 +
+        2 +
+        table.length +
+        columns!.reduce((sum, { name, type }) => sum + 2 + name.length + typeBytes(type.kind), 0)
+      assert.deepEqual(ours.subarray(9, metadataEnd), node.subarray(9, metadataEnd))
+      assert.deepEqual(ours.subarray(0, 5), node.subarray(0, 5))
+    })
+  }
+
+  it('the same cells are null, and what is not an address or a number of this cluster is equal', () => {
+    const node = ofNode('SELECT * FROM system.local')
+    const { columns, rows } = readRows(node, 0, node.length, 4)
+    const real = Object.fromEntries(
+      rows[0]!.map((cell, n) => [columns![n]!.name, decodeValue(columns![n]!.type, cell)]),
+    )
+    const ours = ask('SELECT * FROM system.local')[0]!
+    // A node that truncated a table at some time says when; nothing is truncated in a gateway.
+    const names = Object.keys(real).filter((name) => name !== 'truncated_at')
+    for (const name of names) assert.equal(ours[name] === null, real[name] === null, name)
+    for (const name of [
+      'key',
+      'bootstrapped',
+      'cql_version',
+      'native_protocol_version',
+      'partitioner',
+      'release_version',
+    ]) {
+      assert.equal(ours[name], real[name], name)
+    }
+  })
+
+  it('count(*), apart from the warning that a node adds', () => {
+    const node = ofNode('SELECT count(*) FROM system.local')
+    const warningBytes = 2 + 2 + 'Aggregation query used without partition key'.length
+    const ours = answerSystemSelect(select('SELECT count(*) FROM system.local'), [], model, self, 4, 1)
+    assert.deepEqual(ours.subarray(9), node.subarray(9 + warningBytes))
+  })
+
+  for (const text of [
+    'SELECT cluster_name FROM system.local WHERE key = ? LIMIT ?',
+    'SELECT * FROM system.peers_v2 WHERE peer = :address AND peer_port = :port',
+  ]) {
+    it(`PREPARE ${text}`, () => {
+      const node = ofNode(`PREPARE ${text}`)
+      const { envelope, id } = preparedSystemSelect(select(text), text, 4, 1)
+      assert.deepEqual(envelope.subarray(13, 15), node.subarray(13, 15))
+      assert.deepEqual(envelope.subarray(15, 31), id)
+      assert.deepEqual(envelope.subarray(31), node.subarray(31))
+    })
+  }
+})
+
+function typeBytes(kind: string): number {
+  return kind === 'set' ? 4 : kind === 'map' ? 6 : 2
+}
+
+describe('the virtual ring', () => {
+  it('names mesh addresses only, self in local and all others in the peers', () => {
+    const local = ask("SELECT * FROM system.local WHERE key='local'")[0]!
+    for (const name of ['broadcast_address', 'listen_address', 'rpc_address']) assert.equal(local[name], '127.0.0.1')
+    assert.equal(local.rpc_port, 9042)
+    assert.equal(local.host_id, self.hostId)
+    assert.equal(local.cluster_name, 'Orders')
+    assert.deepEqual(local.tokens, [...self.tokens].sort())
+    assert.deepEqual(ask('SELECT peer, rpc_address FROM system.peers'), [
+      { peer: '127.0.0.2', rpc_address: '127.0.0.2' },
+      { peer: '127.0.0.3', rpc_address: '127.0.0.3' },
+    ])
+    assert.deepEqual(
+      ask('SELECT native_address, native_port FROM system.peers_v2'),
+      ['127.0.0.2', '127.0.0.3'].map((native_address) => ({ native_address, native_port: 9042 })),
+    )
+  })
+
+  it('has what drivers need in every row, so that none is dropped', () => {
+    const needed = ['host_id', 'data_center', 'rack', 'release_version', 'schema_version', 'tokens']
+    for (const row of [
+      ...ask('SELECT * FROM system.peers'),
+      ...ask('SELECT * FROM system.peers_v2'),
+      ...ask('SELECT * FROM system.local'),
+    ]) {
+      for (const name of needed) assert.notEqual(row[name], null, name)
+    }
+  })
+
+  it('keeps hosts apart that share an address, and shows the older table only what it can say', () => {
+    const shared: TopologyModel = {
+      ...model,
+      hosts: virtualHosts(
+        [9042, 9043, 9044].map((port) => ({ address: '127.0.0.1', port })),
+        place,
+      ),
+    }
+    const peers = ask('SELECT peer, peer_port, native_port FROM system.peers_v2', [], shared)
+    assert.deepEqual(
+      peers.map((row) => row.native_port),
+      [9043, 9044],
+    )
+    assert.equal(new Set(peers.map((row) => row.peer_port)).size, 2)
+    assert.deepEqual(ask('SELECT * FROM system.peers', [], shared), [])
+  })
+
+  it('shows agreement when the nodes agree, and disagreement while they do not', () => {
+    const versions = (of: TopologyModel) =>
+      new Set(
+        [
+          ...ask('SELECT schema_version FROM system.local', [], of),
+          ...ask('SELECT schema_version FROM system.peers', [], of),
+        ].map((row) => row.schema_version),
+      )
+    assert.equal(versions(model).size, 1)
+    assert.equal(versions({ ...model, dissentingSchemaVersion: '00000000-1b1d-3a57-9d8b-0d4cbc2b8f8a' }).size, 2)
+  })
+})
+
+describe('conditions', () => {
+  it('pick rows by literal and by bound value', () => {
+    const row = [{ host_id: second.hostId }]
+    assert.deepEqual(ask("SELECT host_id FROM system.peers WHERE peer = '127.0.0.2'"), row)
+    assert.deepEqual(ask('SELECT host_id FROM system.peers WHERE peer = ?', [inet('127.0.0.2')]), row)
+    assert.deepEqual(ask("SELECT host_id FROM system.peers_v2 WHERE peer = '127.0.0.2' AND peer_port = 7000"), row)
+    assert.deepEqual(
+      ask('SELECT host_id FROM system.peers_v2 WHERE peer = :a AND peer_port = :p', [inet('127.0.0.2'), int(7000)]),
+      row,
+    )
+    assert.deepEqual(ask(`SELECT host_id FROM system.peers WHERE host_id = ${second.hostId} ALLOW FILTERING`), row)
+    assert.deepEqual(ask("SELECT key FROM system.local WHERE key = $$local$$ AND rack = 'rack1' ALLOW FILTERING"), [
+      { key: 'local' },
+    ])
+  })
+
+  it('leave no row where nothing matches, and not self among the peers', () => {
+    assert.deepEqual(ask("SELECT * FROM system.peers WHERE peer = '127.0.1.2'"), [])
+    assert.deepEqual(ask("SELECT * FROM system.peers WHERE peer = '127.0.0.1'"), [])
+    assert.deepEqual(ask("SELECT * FROM system.local WHERE key = 'lo''cal'"), [])
+    assert.deepEqual(ask('SELECT * FROM system.peers_v2 WHERE peer = ?', [Buffer.alloc(16)]), [])
+    assert.deepEqual(ask("SELECT count(*) AS n FROM system.peers WHERE peer = '127.0.1.2'"), [{ n: 0n }])
+  })
+
+  it('are bounded by LIMIT, which does not bound what count(*) counts', () => {
+    assert.equal(ask('SELECT * FROM system.peers LIMIT 1').length, 1)
+    assert.equal(ask('SELECT * FROM system.peers LIMIT ?', [int(1)]).length, 1)
+    assert.deepEqual(ask('SELECT count(*) FROM system.peers LIMIT 1'), [{ count: 2n }])
+  })
+
+  it('refuse values that do not fit', () => {
+    const refused = (text: string, values: (Buffer | null)[], message: RegExp) =>
+      assert.throws(() => ask(text, values), { code: 'INVALID', message })
+    refused('SELECT * FROM system.peers WHERE peer = ?', [], /^Invalid amount of bind variables$/)
+    refused('SELECT * FROM system.peers', [int(1)], /^Invalid amount/)
+    refused('SELECT * FROM system.peers WHERE peer = ?', [null], /^Invalid null value in condition for column peer$/)
+    refused('SELECT * FROM system.peers WHERE peer = ?', [Buffer.alloc(5)], /^Invalid bytes for peer/)
+    refused('SELECT * FROM system.peers LIMIT ?', [int(0)], /^LIMIT must be strictly positive$/)
+    refused('SELECT * FROM system.peers LIMIT ?', [Buffer.alloc(3)], /^Invalid bytes for \[limit\]/)
+    refused('SELECT * FROM system.peers LIMIT ?', [null], /^Invalid null value of limit$/)
+  })
+})
+
+describe('bound values', () => {
+  const statement = 'SELECT * FROM system.peers_v2 WHERE peer = :address AND peer_port = :port'
+  function bind(values: (Buffer | null)[], names?: string[]) {
+    const envelope = queryEnvelope(4, 1, statement, names === undefined ? { values } : { values, names })
+    const view = new QueryView()
+    readQuery(view, envelope, 0, envelope.length, 4, 0)
+    return boundValuesOf(select(statement), view.params)
+  }
+
+  it('come in the order of the markers, by position or by name', () => {
+    assert.deepEqual(bind([inet('127.0.0.2'), int(7000)]), [inet('127.0.0.2'), int(7000)])
+    assert.deepEqual(bind([int(7000), inet('127.0.0.2')], ['port', 'address']), [inet('127.0.0.2'), int(7000)])
+    assert.deepEqual(bind([null, int(1)]), [null, int(1)])
+  })
+
+  it('are refused when one is missing', () => {
+    assert.throws(() => bind([int(1)]), { code: 'INVALID' })
+    assert.throws(() => bind([int(1), int(1)], ['port', 'adress']), { code: 'INVALID' })
+  })
+})
+
+describe('PREPARED', () => {
+  it('has one id for one text, another for another, and a result id in v5', () => {
+    const prepare = (text: string, version: 4 | 5) => {
+      const { id, envelope } = preparedSystemSelect(select(text), text, version, 3)
+      const read = readPrepared(envelope, 0, envelope.length, version)
+      assert.deepEqual(read.id, id)
+      return read
+    }
+    const text = 'SELECT * FROM system.local WHERE key = ?'
+    assert.deepEqual(prepare(text, 4).id, prepare(text, 5).id)
+    assert.notDeepEqual(prepare(text, 4).id, prepare(`${text};`, 4).id)
+    assert.equal(prepare(text, 5).resultMetadataId?.length, 16)
+    assert.deepEqual(prepare(text, 4).bind.pkIndexes, [0])
+    assert.deepEqual(prepare('SELECT * FROM system.peers_v2 WHERE peer_port = ? AND peer = ?', 4).bind.pkIndexes, [1])
+    assert.deepEqual(prepare('SELECT * FROM system.local', 4).bind.columns, [])
+  })
+})

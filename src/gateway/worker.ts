@@ -1,0 +1,22 @@
+/**
+ * One worker process of a gateway. Started by `main.ts` with the configuration file as its argument; fed over IPC.
+ */
+import { connectWorker } from '../agent/workers.ts'
+import { createLogger } from '../telemetry/log.ts'
+import { Gateway } from './gateway.ts'
+import { readGatewayConfig } from './main.ts'
+
+const config = readGatewayConfig(process.argv[2] ?? '')
+const log = createLogger(`gateway ${config.name} worker ${process.pid}`)
+const feed = await connectWorker(log)
+const gateway = new Gateway({ config, feed, log })
+await gateway.start()
+
+// Ctrl-C at a terminal reaches the whole process group; the supervisor says when to end.
+process.on('SIGINT', () => {})
+process.once('SIGTERM', () => {
+  void gateway
+    .stop()
+    .then(() => feed.stop())
+    .then(() => process.exit(0))
+})

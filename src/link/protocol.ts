@@ -1,0 +1,84 @@
+/**
+ * The mesh link: one TLS 1.3 connection (ALPN `ringfence/1`) between a gateway worker and a sidecar that carries many sessions.
+ * Stream ids stay the session's own, so answers cannot cross.
+ *
+ *   frame   [ session: 4 bytes ][ CQL envelope: 9 bytes of header, body ]
+ *
+ * An envelope whose version byte is CONTROL is not CQL but about the link or a session; its opcode is a `Control` and its body
+ * is JSON. Rule: a control body is validated before a field of it is used, and a session number is used only after OPEN.
+ *
+ *   gateway                                  sidecar
+ *      │ ◀───────────────────────── HELLO {…} │  session 0, first, and again whenever the node's state changes
+ *      │ OPEN 7 {passport, version, …} ─────▶ │
+ *      │ ◀───────────────── OPENED 7 │ CLOSE 7 {code, message}
+ *      │ QUERY, EXECUTE, … of 7 ────────────▶ │
+ *      │ ◀──────────────────── RESULT, ERROR of 7
+ *      │ CLOSE 7 ───────────────────────────▶ │
+ *      │ SCHEMA? {} ────────────────────────▶ │  session 0: which schema versions do the nodes have now?
+ *      │ ◀──────────────────── SCHEMA {versions}
+ */
+import { z } from 'zod'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { HEADER_BYTES, writeHeader } from '../cql/protocol.ts'
+
+export const LINK_PROTOCOL = 'ringfence/1'
+/** No CQL version has this number, in either direction. */
+export const CONTROL_VERSION = 0x7f
+export const SESSION_BYTES = 4
+
+export const Control = { HELLO: 1, OPEN: 2, OPENED: 3, CLOSE: 4, PING: 5, PONG: 6, SCHEMA_QUERY: 7, SCHEMA: 8 } as const
+
+export const helloSchema = z.strictObject({
+  name: z.string().max(128),
+  /** False while the node does not answer. */
+  ready: z.boolean(),
+  clusterName: z.string().max(256),
+  dataCenter: z.string().max(128),
+  rack: z.string().max(128),
+  releaseVersion: z.string().max(64),
+  partitioner: z.string().max(256),
+})
+export type Hello = z.infer<typeof helloSchema>
+
+export const openSchema = z.strictObject({
+  passport: z.string().max(limits.passportBytesMax),
+  version: z.int().min(3).max(5),
+  /** The keyspace in force, where the session lived on another link before. */
+  keyspace: z.string().max(256).optional(),
+  /** Events that the client registered for. */
+  events: z.array(z.string().max(32)).max(8),
+})
+export type Open = z.infer<typeof openSchema>
+
+export const closeSchema = z.strictObject({ code: z.string().max(32), message: z.string().max(1024) })
+export type Close = z.infer<typeof closeSchema>
+
+export const schemaSchema = z.strictObject({ id: z.int(), versions: z.array(z.string().max(64)).max(4096) })
+export type SchemaVersions = z.infer<typeof schemaSchema>
+
+export const schemaQuerySchema = z.strictObject({ id: z.int() })
+
+/** A control envelope; the outbox puts the session number in front. */
+export function controlEnvelope(opcode: number, body: unknown): Buffer {
+  const json = Buffer.from(JSON.stringify(body))
+  const envelope = Buffer.allocUnsafe(HEADER_BYTES + json.length)
+  writeHeader(envelope, 0, CONTROL_VERSION, 0, 0, opcode, json.length)
+  json.copy(envelope, HEADER_BYTES)
+  return envelope
+}
+
+/** The body of a control envelope. Throws `LINK` for what does not fit its schema. */
+export function readControl<T>(schema: z.ZodType<T>, buffer: Buffer, start: number, end: number): T {
+  let value: unknown
+  try {
+    value = JSON.parse(buffer.toString('utf8', start + HEADER_BYTES, end))
+  } catch (cause) {
+    throw new RingfenceError('LINK', 'a control message of the mesh link is not JSON', { cause })
+  }
+  const parsed = schema.safeParse(value)
+  if (!parsed.success) {
+    throw new RingfenceError('LINK', 'a control message of the mesh link is malformed', { cause: parsed.error })
+  }
+  return parsed.data
+}

@@ -1,0 +1,57 @@
+/**
+ * What stands behind a client connection: in a sidecar the enforced session, in a gateway the session on a mesh link.
+ */
+import type { ProtocolVersion } from '../cql/protocol.ts'
+import type { VerifiedIdentity } from '../identity/certificate.ts'
+
+/** Who is at the other end, known before the first CQL byte. */
+export interface ClientInfo {
+  readonly identity: VerifiedIdentity
+  /** The client's own address, from the PROXY header where there is one. */
+  readonly address: string
+  readonly port: number
+  /** The address that the client dialled, from the PROXY header where there is one. */
+  readonly dialledAddress: string
+  readonly dialledPort: number
+  /** The certificates that the client showed, leaf first, in DER; none on a plain listener. */
+  readonly certificates: readonly Buffer[]
+}
+
+/** What STARTUP said. `driverName` and `driverVersion` are claims, never identity. */
+export interface StartupInfo {
+  readonly version: ProtocolVersion
+  readonly driverName: string | undefined
+  readonly driverVersion: string | undefined
+  readonly applicationName: string | undefined
+}
+
+/** The client's side, as the backend sees it. */
+export interface Client {
+  readonly info: ClientInfo
+  /** Copies one answer; `stream` is the client's own. Ends the request. */
+  answer(buffer: Buffer, start: number, end: number, stream: number): void
+  /** Sends a whole envelope with stream −1. */
+  event(buffer: Buffer, start: number, end: number): void
+  /** Answers a request with a CQL error; ends the connection too where the fault asks for it. */
+  fault(reason: unknown, stream: number): void
+  /** Ends the connection: what waits is sent, nothing more is read. */
+  close(reason: string): void
+}
+
+export interface Backend {
+  /**
+   * One whole QUERY, PREPARE, EXECUTE, BATCH or REGISTER, uncompressed, `buffer[start..end)`, borrowed for the call. May throw a
+   * `RingfenceError`, which the connection answers.
+   */
+  request(buffer: Buffer, start: number, end: number): void
+  /** The client is gone. */
+  close(): void
+}
+
+/** Opens what stands behind a client. `ready` or `failed` is called once, perhaps at once. */
+export type OpenBackend = (
+  client: Client,
+  startup: StartupInfo,
+  ready: () => void,
+  failed: (reason: unknown) => void,
+) => Backend

@@ -1,0 +1,322 @@
+/**
+ * One client connection as a state machine (docs/connection-states.md):
+ *
+ *   startup ──STARTUP──▶ opening ──backend ready──▶ ready ──expired, stopping──▶ draining ──last answer──▶ closed
+ *      └── OPTIONS in any state; anything else out of its state is a protocol error and ends the connection
+ *
+ * Rule: only whole envelopes in state `ready` reach the backend, each stream id at most once until it is answered.
+ */
+import type { Duplex } from 'node:stream'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { errorEnvelope, readyEnvelope, supportedEnvelope } from '../cql/encode.ts'
+import { Inbound } from '../cql/inbound.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
+import { Flag, headerFlags, headerOpcode, headerStream, headerVersion, Opcode } from '../cql/protocol.ts'
+import { readStartup } from '../cql/requests.ts'
+import type { Logger } from '../telemetry/log.ts'
+import type { Backend, Client, ClientInfo, OpenBackend } from './backend.ts'
+import { cqlFault } from './fault.ts'
+import { Outbox } from './outbox.ts'
+import { StreamSet } from './streams.ts'
+import type { Turn } from './turn.ts'
+
+/** What SUPPORTED says is what is done, and nothing else. */
+const SUPPORTED = new Map([
+  ['CQL_VERSION', ['3.4.7']],
+  ['COMPRESSION', ['lz4']],
+  ['PROTOCOL_VERSIONS', ['3/v3', '4/v4', '5/v5']],
+])
+const NEWEST_VERSION: ProtocolVersion = 5
+/** OPTIONS before STARTUP, as a health check might send them. */
+const EARLY_OPTIONS_MAX = 32
+const DRAIN_MS_MAX = 30_000
+
+type State = 'startup' | 'opening' | 'ready' | 'draining' | 'closed'
+
+export interface ConnectionOptions {
+  readonly socket: Duplex & { setNoDelay?(on: boolean): unknown }
+  readonly info: ClientInfo
+  readonly turn: Turn
+  readonly log: Logger
+  readonly open: OpenBackend
+  readonly nowMs: () => number
+  readonly onClosed: (connection: ClientConnection, reason: string) => void
+}
+
+export class ClientConnection implements Client {
+  readonly info: ClientInfo
+  readonly #socket: ConnectionOptions['socket']
+  readonly #log: Logger
+  readonly #open: OpenBackend
+  readonly #onClosed: ConnectionOptions['onClosed']
+  readonly #inbound = new Inbound('requests', limits.authMessageBytesMax)
+  readonly #outbox: Outbox
+  readonly #streams = new StreamSet()
+  readonly #handshakeTimer: NodeJS.Timeout
+  readonly #expiryTimer: NodeJS.Timeout
+  #drainTimer: NodeJS.Timeout | undefined
+  #state: State = 'startup'
+  /** Of the first envelope; until then the one in which a client is answered that speaks none of ours. */
+  #version: ProtocolVersion = NEWEST_VERSION
+  #versionKnown = false
+  #earlyOptions = 0
+  #earlyBytes = 0
+  #pausedAtMs = 0
+  #reason = 'closed by the client'
+  #backend: Backend | undefined
+
+  constructor(options: ConnectionOptions) {
+    this.info = options.info
+    this.#socket = options.socket
+    this.#log = options.log
+    this.#open = options.open
+    this.#onClosed = options.onClosed
+    this.#outbox = new Outbox(options.socket, options.turn)
+    this.#handshakeTimer = setTimeout(() => this.destroy('handshakeTimeoutMs passed'), limits.handshakeTimeoutMs)
+    const lifeMs = Math.min(options.info.identity.notAfterMs - options.nowMs(), limits.sessionMsMax)
+    this.#expiryTimer = setTimeout(() => this.drain('identity expired'), Math.max(lifeMs, 0))
+    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    this.#socket.on('drain', () => this.#onDrain())
+    this.#socket.on('end', () => this.#socket.end())
+    this.#socket.on('error', (error: Error) => {
+      this.#reason = error.message
+    })
+    this.#socket.on('close', () => this.#onClose())
+    this.#socket.setNoDelay?.(true)
+  }
+
+  get state(): State {
+    return this.#state
+  }
+
+  get inFlight(): number {
+    return this.#streams.count
+  }
+
+  /** When the client stopped taking its answers, on the clock of `nowMs`; 0 while it takes them. */
+  get stalledSinceMs(): number {
+    return this.#pausedAtMs
+  }
+
+  answer(buffer: Buffer, start: number, end: number, stream: number): void {
+    this.#streams.delete(stream)
+    this.#outbox.write(buffer, start, end, stream)
+    if (this.#outbox.waitingBytes > limits.outboxBytesMax) this.destroy('outboxBytesMax reached')
+    if (this.#state === 'draining' && this.#streams.count === 0) this.#end()
+  }
+
+  event(buffer: Buffer, start: number, end: number): void {
+    if (this.#state === 'ready') this.#outbox.write(buffer, start, end, -1)
+  }
+
+  fault(reason: unknown, stream: number): void {
+    const fault = cqlFault(reason)
+    if (fault.ours) this.#log.error({ err: reason }, 'fault in a client connection')
+    const envelope = errorEnvelope(this.#version, stream, fault.code, fault.message)
+    this.answer(envelope, 0, envelope.length, stream)
+    if (fault.fatal) this.close(fault.message)
+  }
+
+  close(reason: string): void {
+    if (this.#state === 'closed') return
+    this.#reason = reason
+    this.#end()
+  }
+
+  /** Takes no more requests; closes when the last one in flight is answered, at most 30 s later. */
+  drain(reason: string): void {
+    if (this.#state === 'closed' || this.#state === 'draining') return
+    this.#reason = reason
+    if (this.#state !== 'ready' || this.#streams.count === 0) {
+      this.#end()
+      return
+    }
+    this.#state = 'draining'
+    this.#socket.pause()
+    this.#drainTimer = setTimeout(() => this.destroy(reason), DRAIN_MS_MAX)
+  }
+
+  destroy(reason: string): void {
+    if (this.#state !== 'closed') this.#reason = reason
+    this.#socket.destroy()
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#state === 'closed' || this.#state === 'draining') return
+    if (this.#state !== 'ready') {
+      this.#earlyBytes += chunk.length
+      if (this.#earlyBytes > limits.unauthenticatedBytesMax) {
+        this.destroy('unauthenticatedBytesMax reached')
+        return
+      }
+    }
+    try {
+      this.#inbound.push(chunk, this)
+    } catch (reason) {
+      this.#refuseBytes(reason)
+      return
+    }
+    if (this.#outbox.waitingBytes > limits.outboxHighWaterBytes) {
+      // A slow reader stops itself only: its requests are not read until it has taken its answers.
+      this.#pausedAtMs = Date.now()
+      this.#socket.pause()
+    }
+  }
+
+  #onDrain(): void {
+    if (this.#pausedAtMs === 0) return
+    this.#pausedAtMs = 0
+    if (this.#state !== 'draining') this.#socket.resume()
+  }
+
+  /** Bytes that are no envelope: one answer on the stream that can be told, then the end. */
+  #refuseBytes(reason: unknown): void {
+    const fault = cqlFault(reason)
+    if (fault.ours) this.#log.error({ err: reason }, 'fault in a client connection')
+    this.#outbox.send(errorEnvelope(this.#version, this.#inbound.faultStream, fault.code, fault.message))
+    this.close(fault.message)
+  }
+
+  /** Part of `EnvelopeSink`. */
+  onEnvelope(buffer: Buffer, start: number, end: number): void {
+    if (this.#state === 'closed' || this.#state === 'draining') return
+    // Inbound lets 3, 4 and 5 through and nothing else.
+    const version = headerVersion(buffer, start) as ProtocolVersion
+    const stream = headerStream(buffer, start)
+    if (!this.#versionKnown) {
+      this.#version = version
+      this.#versionKnown = true
+      this.#inbound.expectVersion(version)
+    }
+    if (stream < 0) throw new RingfenceError('PROTOCOL', `stream id ${stream} is not a client's to use`)
+    if ((headerFlags(buffer, start) & Flag.USE_BETA) !== 0) {
+      throw new RingfenceError('PROTOCOL', 'beta protocol versions are not supported')
+    }
+    const opcode = headerOpcode(buffer, start)
+    switch (opcode) {
+      case Opcode.QUERY:
+      case Opcode.PREPARE:
+      case Opcode.EXECUTE:
+      case Opcode.BATCH:
+      case Opcode.REGISTER:
+        this.#request(buffer, start, end, stream)
+        return
+      case Opcode.OPTIONS:
+        if (this.#state !== 'ready' && ++this.#earlyOptions > EARLY_OPTIONS_MAX) {
+          throw new RingfenceError('PROTOCOL', 'too many OPTIONS before STARTUP')
+        }
+        this.#outbox.send(supportedEnvelope(version, stream, SUPPORTED))
+        return
+      case Opcode.STARTUP:
+        this.#startup(buffer, start, end, version, stream)
+        return
+      case Opcode.AUTH_RESPONSE:
+        // The certificate has said who is calling; no AUTHENTICATE is ever sent, so no answer to one is awaited.
+        this.#protocolError(stream, 'unexpected AUTH_RESPONSE')
+        return
+      default:
+        this.#protocolError(stream, `unknown opcode ${opcode}`)
+    }
+  }
+
+  #request(buffer: Buffer, start: number, end: number, stream: number): void {
+    if (this.#state !== 'ready' || this.#backend === undefined) {
+      this.#protocolError(stream, 'unexpected message before the connection is ready, expecting STARTUP or OPTIONS')
+      return
+    }
+    if (!this.#streams.add(stream)) {
+      this.#protocolError(stream, `stream id ${stream} is in flight already`)
+      return
+    }
+    try {
+      this.#backend.request(buffer, start, end)
+    } catch (reason) {
+      this.fault(reason, stream)
+    }
+  }
+
+  #startup(buffer: Buffer, start: number, end: number, version: ProtocolVersion, stream: number): void {
+    if (this.#state !== 'startup') {
+      this.#protocolError(stream, 'unexpected STARTUP on an open connection')
+      return
+    }
+    const options = readStartup(buffer, start, end, version, headerFlags(buffer, start))
+    if (!options.has('CQL_VERSION')) throw this.#at(stream, 'STARTUP without CQL_VERSION')
+    const compression = options.get('COMPRESSION')?.toLowerCase()
+    if (compression !== undefined && compression !== '' && compression !== 'lz4') {
+      throw this.#at(stream, `unknown compression algorithm: ${compression.slice(0, 32)}`)
+    }
+    this.#state = 'opening'
+    const startup = {
+      version,
+      driverName: options.get('DRIVER_NAME'),
+      driverVersion: options.get('DRIVER_VERSION'),
+      applicationName: options.get('APPLICATION_NAME'),
+    }
+    this.#backend = this.#open(
+      this,
+      startup,
+      () => this.#becomeReady(version, stream, compression === 'lz4'),
+      (reason) => {
+        if (this.#state !== 'opening') return
+        this.fault(reason, stream)
+        this.close('the backend did not open')
+      },
+    )
+  }
+
+  /** Both directions change their framing right after READY (native_protocol_v5.spec §2). */
+  #becomeReady(version: ProtocolVersion, stream: number, lz4: boolean): void {
+    if (this.#state !== 'opening') return
+    this.#state = 'ready'
+    clearTimeout(this.#handshakeTimer)
+    this.#outbox.send(readyEnvelope(version, stream))
+    this.#inbound.bodyBytesMax = limits.messageBytesMax
+    if (version >= 5) {
+      this.#inbound.useSegments(lz4 ? 'lz4' : 'none')
+      this.#outbox.use(lz4 ? 'segments-lz4' : 'segments')
+    } else if (lz4) {
+      this.#inbound.useBodyCompression()
+      this.#outbox.use('body-lz4')
+    }
+  }
+
+  #at(stream: number, message: string): RingfenceError {
+    this.#inbound.faultStream = stream
+    return new RingfenceError('PROTOCOL', message)
+  }
+
+  #protocolError(stream: number, message: string): void {
+    const envelope = errorEnvelope(
+      this.#version,
+      stream,
+      cqlFault(new RingfenceError('PROTOCOL', message)).code,
+      message,
+    )
+    this.#outbox.send(envelope)
+    this.close(message)
+  }
+
+  #end(): void {
+    this.#state = 'closed'
+    this.#socket.pause()
+    // The turn's flush runs first, so that the last answer leaves before the end of the stream.
+    setImmediate(() => {
+      this.#outbox.flushTurn()
+      this.#socket.end()
+      setTimeout(() => this.#socket.destroy(), 1000).unref()
+    })
+  }
+
+  #onClose(): void {
+    this.#state = 'closed'
+    clearTimeout(this.#handshakeTimer)
+    clearTimeout(this.#expiryTimer)
+    clearTimeout(this.#drainTimer)
+    this.#outbox.close()
+    this.#backend?.close()
+    this.#backend = undefined
+    this.#onClosed(this, this.#reason)
+  }
+}

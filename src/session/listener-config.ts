@@ -1,0 +1,61 @@
+/**
+ * The `listeners` of a configuration file. TLS everywhere; a plain listener is for tools on the same host only, and speaks for
+ * one configured identity.
+ */
+import { BlockList, isIP, isIPv6 } from 'node:net'
+import { z } from 'zod'
+import type { ParsedDocument } from '../base/document.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { parseSpiffeId } from '../identity/spiffe.ts'
+
+const cidr = z.string().refine(isCidr, 'expected an address or a network such as 10.0.0.0/8')
+
+export const listenerSchema = z.strictObject({
+  address: z.string().refine((text) => isIP(text) !== 0, 'expected an IP address'),
+  port: z.int().min(0).max(65_535),
+  tls: z.boolean().default(true),
+  identity: z.string().optional(),
+  proxyProtocol: z.strictObject({ from: z.array(cidr).min(1).max(64) }).optional(),
+})
+
+const loopback = new BlockList()
+loopback.addSubnet('127.0.0.0', 8, 'ipv4')
+loopback.addAddress('::1', 'ipv6')
+
+/** Throws `CONFIG` for a plain listener off loopback or without an identity, and for an identity on a TLS listener. */
+export function refuseUnsafeListeners(
+  document: ParsedDocument<{ readonly listeners: readonly z.infer<typeof listenerSchema>[] }>,
+  fileName: string,
+): void {
+  for (const [index, listener] of document.spec.listeners.entries()) {
+    const problem = problemOf(listener)
+    if (problem === undefined) continue
+    const { line, column } = document.position(['spec', 'listeners', index])
+    throw new RingfenceError('CONFIG', `${fileName}:${line}:${column}: ${problem}`)
+  }
+}
+
+function problemOf(listener: z.infer<typeof listenerSchema>): string | undefined {
+  if (listener.tls) {
+    if (listener.identity === undefined) return undefined
+    return 'a TLS listener takes the identity from the certificate; "identity" is for a plain one'
+  }
+  const family = isIPv6(listener.address) ? 'ipv6' : 'ipv4'
+  if (!loopback.check(listener.address, family)) {
+    return `a listener without TLS is allowed on loopback only, not on ${listener.address}`
+  }
+  if (listener.identity === undefined) return 'a listener without TLS needs the "identity" that it speaks for'
+  try {
+    parseSpiffeId(listener.identity)
+  } catch (reason) {
+    return reason instanceof Error ? reason.message : String(reason)
+  }
+  return undefined
+}
+
+function isCidr(text: string): boolean {
+  const [address = '', bits, more] = text.split('/')
+  const family = isIP(address)
+  if (family === 0 || more !== undefined) return false
+  return bits === undefined || (/^[0-9]{1,3}$/.test(bits) && Number(bits) <= (family === 6 ? 128 : 32))
+}

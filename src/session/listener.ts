@@ -1,0 +1,256 @@
+/**
+ * A door: accepts sockets, reads the PROXY header where one is due, ends TLS, and says who is there. What is behind it gets
+ * connections whose identity is known; a peer that cannot prove one never gets that far.
+ */
+import { constants } from 'node:crypto'
+import type { Server, Socket } from 'node:net'
+import { BlockList, createServer, isIPv6 } from 'node:net'
+import type { TLSSocket, Server as TlsServer } from 'node:tls'
+import { createServer as createTlsServer } from 'node:tls'
+import type { Credentials } from '../agent/api.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import type { VerifiedIdentity } from '../identity/certificate.ts'
+import { listenerIdentity, verifyPeer } from '../identity/certificate.ts'
+import { parseSpiffeId, trustDomainOf } from '../identity/spiffe.ts'
+import type { Logger } from '../telemetry/log.ts'
+import type { ClientInfo } from './backend.ts'
+import type { ProxyHeader } from './proxy-header.ts'
+import { readProxyHeader } from './proxy-header.ts'
+
+export interface ListenerConfig {
+  readonly address: string
+  /** 0 lets the system choose. */
+  readonly port: number
+  readonly tls: boolean
+  /** The one identity of everybody who comes in by a plain listener. */
+  readonly identity?: string | undefined
+  readonly proxyProtocol?: { readonly from: readonly string[] } | undefined
+}
+
+export interface Accepted {
+  readonly socket: Socket | TLSSocket
+  readonly info: ClientInfo
+  /** The application protocol that TLS settled on, such as `ringfence/1`. */
+  readonly protocol: string | undefined
+}
+
+export interface ListenerOptions {
+  readonly config: ListenerConfig
+  readonly credentials: Credentials
+  /** Application protocols besides plain CQL. */
+  readonly protocols: readonly string[]
+  readonly reusePort: boolean
+  readonly log: Logger
+  readonly nowMs: () => number
+  readonly onAccepted: (accepted: Accepted) => void
+}
+
+interface Addresses {
+  readonly address: string
+  readonly port: number
+  readonly dialledAddress: string
+  readonly dialledPort: number
+}
+
+export class Listener {
+  readonly #options: ListenerOptions
+  readonly #server: Server
+  readonly #tls: TlsServer | undefined
+  readonly #trusted: BlockList | undefined
+  readonly #identity: VerifiedIdentity | undefined
+  readonly #trustDomain: string
+  readonly #sockets = new Set<Socket>()
+  readonly #perAddress = new Map<string, number>()
+  /** What the PROXY header said, by the raw peer, until TLS is done. */
+  readonly #addresses = new Map<string, Addresses>()
+
+  constructor(options: ListenerOptions) {
+    this.#options = options
+    const { config } = options
+    this.#trustDomain = trustDomainOf(options.credentials.spiffeId)
+    this.#identity = config.identity === undefined ? undefined : listenerIdentity(parseSpiffeId(config.identity))
+    this.#trusted = config.proxyProtocol === undefined ? undefined : blockList(config.proxyProtocol.from)
+    this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 }, (raw) =>
+      this.#accept(raw),
+    )
+    this.#server.maxConnections = limits.connectionsMax
+    if (config.tls) {
+      this.#tls = createTlsServer(tlsOptions(options.credentials, options.protocols))
+      this.#tls.on('secureConnection', (socket) => this.#secured(socket))
+      this.#tls.on('tlsClientError', (error, socket) => {
+        options.log.info({ peer: socket.remoteAddress, reason: error.message }, 'TLS handshake refused')
+        socket.destroy()
+      })
+    }
+  }
+
+  async start(): Promise<void> {
+    const { address, port } = this.#options.config
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', (error) => {
+        reject(
+          new RingfenceError('UNAVAILABLE', `cannot listen on ${address}:${port}: ${error.message}`, { cause: error }),
+        )
+      })
+      this.#server.listen({ host: address, port, backlog: 1024, reusePort: this.#options.reusePort }, resolve)
+    })
+  }
+
+  /** The port that is listened on. */
+  get port(): number {
+    const address = this.#server.address()
+    return typeof address === 'object' && address !== null ? address.port : this.#options.config.port
+  }
+
+  get connectionsOpen(): number {
+    return this.#sockets.size
+  }
+
+  /** New handshakes use these; connections that are open stay as they are and end with their own proof. */
+  setCredentials(credentials: Credentials): void {
+    this.#tls?.setSecureContext(tlsOptions(credentials, this.#options.protocols))
+  }
+
+  /** Takes no more connections; those that are open are the caller's to drain. */
+  stop(): void {
+    this.#server.close()
+  }
+
+  destroyAll(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #accept(raw: Socket): void {
+    const peer = raw.remoteAddress ?? ''
+    const open = (this.#perAddress.get(peer) ?? 0) + 1
+    // Behind a proxy the address is the proxy's, so the bound per address would be the bound of everybody.
+    if (this.#trusted === undefined && open > limits.connectionsPerAddressMax) {
+      this.#options.log.warn({ peer }, 'connectionsPerAddressMax reached')
+      raw.destroy()
+      return
+    }
+    this.#perAddress.set(peer, open)
+    this.#sockets.add(raw)
+    raw.on('error', () => raw.destroy())
+    raw.once('close', () => {
+      this.#sockets.delete(raw)
+      const left = (this.#perAddress.get(peer) ?? 1) - 1
+      if (left > 0) this.#perAddress.set(peer, left)
+      else this.#perAddress.delete(peer)
+    })
+    if (this.#trusted === undefined) {
+      this.#identified(raw, {
+        address: peer,
+        port: raw.remotePort ?? 0,
+        dialledAddress: raw.localAddress ?? '',
+        dialledPort: raw.localPort ?? 0,
+      })
+      return
+    }
+    if (!this.#trusted.check(peer, isIPv6(peer) ? 'ipv6' : 'ipv4')) {
+      this.#options.log.warn({ peer }, 'PROXY header from an address that may not send one')
+      raw.destroy()
+      return
+    }
+    this.#awaitProxyHeader(raw)
+  }
+
+  #awaitProxyHeader(raw: Socket): void {
+    let seen: Buffer = Buffer.alloc(0)
+    const timer = setTimeout(() => raw.destroy(), limits.proxyHeaderTimeoutMs)
+    const onReadable = (): void => {
+      const chunk = raw.read() as Buffer | null
+      if (chunk === null) return
+      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
+      let header: ProxyHeader | undefined
+      try {
+        header = readProxyHeader(seen)
+      } catch (reason) {
+        this.#options.log.warn({ peer: raw.remoteAddress, reason: String(reason) }, 'PROXY header refused')
+        clearTimeout(timer)
+        raw.destroy()
+        return
+      }
+      if (header === undefined) return
+      clearTimeout(timer)
+      raw.off('readable', onReadable)
+      const rest = seen.subarray(header.bytes)
+      if (rest.length > 0) raw.unshift(rest)
+      this.#identified(raw, {
+        address: header.source?.address ?? raw.remoteAddress ?? '',
+        port: header.source?.port ?? raw.remotePort ?? 0,
+        dialledAddress: header.destination?.address ?? raw.localAddress ?? '',
+        dialledPort: header.destination?.port ?? raw.localPort ?? 0,
+      })
+    }
+    raw.on('readable', onReadable)
+    raw.once('close', () => clearTimeout(timer))
+  }
+
+  /** The addresses are known; the identity follows from TLS or from the listener itself. */
+  #identified(raw: Socket, addresses: Addresses): void {
+    if (this.#tls === undefined) {
+      if (this.#identity === undefined) {
+        raw.destroy()
+        return
+      }
+      const info = { identity: this.#identity, ...addresses, certificates: [] }
+      this.#options.onAccepted({ socket: raw, info, protocol: undefined })
+      return
+    }
+    const key = `${raw.remoteAddress}:${raw.remotePort}`
+    this.#addresses.set(key, addresses)
+    raw.once('close', () => this.#addresses.delete(key))
+    this.#tls.emit('connection', raw)
+  }
+
+  #secured(socket: TLSSocket): void {
+    const addresses = this.#addresses.get(`${socket.remoteAddress}:${socket.remotePort}`)
+    const leaf = socket.getPeerX509Certificate()
+    if (addresses === undefined || leaf === undefined) {
+      socket.destroy()
+      return
+    }
+    let identity: VerifiedIdentity
+    try {
+      identity = verifyPeer(leaf.raw, this.#options.nowMs(), this.#trustDomain)
+    } catch (reason) {
+      this.#options.log.warn({ peer: addresses.address, reason: String(reason) }, 'certificate refused')
+      socket.destroy()
+      return
+    }
+    const certificates = [leaf.raw]
+    for (let issuer = leaf.issuerCertificate; issuer !== undefined; issuer = issuer.issuerCertificate) {
+      if (certificates.length >= 4 || issuer.raw.equals(certificates.at(-1)!)) break
+      certificates.push(issuer.raw)
+    }
+    const protocol = typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : undefined
+    this.#options.onAccepted({ socket, info: { identity, ...addresses, certificates }, protocol })
+  }
+}
+
+/** TLS 1.3 only, both sides show a certificate, and no tickets: Node would resume a session of an expired certificate. */
+function tlsOptions(credentials: Credentials, protocols: readonly string[]) {
+  return {
+    key: credentials.keyPem,
+    cert: credentials.certificatePem,
+    ca: credentials.bundlePem,
+    minVersion: 'TLSv1.3',
+    requestCert: true,
+    rejectUnauthorized: true,
+    secureOptions: constants.SSL_OP_NO_TICKET,
+    handshakeTimeout: limits.handshakeTimeoutMs,
+    ...(protocols.length > 0 ? { ALPNProtocols: [...protocols] } : {}),
+  } as const
+}
+
+function blockList(cidrs: readonly string[]): BlockList {
+  const list = new BlockList()
+  for (const cidr of cidrs) {
+    const [address = '', bits] = cidr.split('/')
+    const family = isIPv6(address) ? 'ipv6' : 'ipv4'
+    list.addSubnet(address, bits === undefined ? (family === 'ipv6' ? 128 : 32) : Number(bits), family)
+  }
+  return list
+}

@@ -1,0 +1,212 @@
+/**
+ * What waits to leave through one socket. Each envelope is copied once, straight into the current slab; the slab is written
+ * once per turn. A slab is never overwritten: a full one lives on with its pending write (and with views kept for a replay).
+ *
+ *   slab  [ written to the socket | waiting for the end of the turn | room ]
+ *         0                      from                             at     size
+ *
+ * Invariant: from ≤ at ≤ slab.length; an open segment starts at `segmentAt`, from ≤ segmentAt ≤ at.
+ */
+import type { Writable } from 'node:stream'
+import { lz4Compress } from '../cql/lz4.ts'
+import { HEADER_BYTES } from '../cql/protocol.ts'
+import {
+  compressedSegment,
+  SEGMENT_HEADER_BYTES,
+  SEGMENT_PAYLOAD_BYTES_MAX,
+  SEGMENT_TRAILER_BYTES,
+  sealSegment,
+} from '../cql/segment.ts'
+import type { Flushable, Turn } from './turn.ts'
+
+const SLAB_BYTES = 64 * 1024
+const COMPRESSION_FLAG = 0x01
+/** Bodies shorter than this gain nothing from LZ4. */
+const COMPRESS_BODY_BYTES_MIN = 64
+
+/** bare: v3/v4 or before READY. prefixed: the mesh link, four bytes of session number first. The rest: after READY. */
+export type Framing = 'bare' | 'prefixed' | 'body-lz4' | 'segments' | 'segments-lz4'
+
+export class Outbox implements Flushable {
+  readonly #socket: Writable
+  readonly #turn: Turn
+  #framing: Framing = 'bare'
+  #slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
+  #from = 0
+  #at = 0
+  #segmentAt = -1
+  #scheduled = false
+  #closed = false
+  /** Where the last envelope written stands, for a replay: valid until the next write. `lastSlab` is never overwritten. */
+  lastSlab: Buffer = this.#slab
+  lastAt = 0
+  lastBytes = 0
+
+  constructor(socket: Writable, turn: Turn, framing: Framing = 'bare') {
+    this.#socket = socket
+    this.#turn = turn
+    this.#framing = framing
+  }
+
+  /** Bytes that the peer has not taken yet. */
+  get waitingBytes(): number {
+    return this.#socket.writableLength + (this.#at - this.#from)
+  }
+
+  /** Changes the framing from the next envelope on; what was written before leaves in the old one. */
+  use(framing: Framing): void {
+    this.#sealOpen()
+    this.#framing = framing
+  }
+
+  /** No more writes; what waits is dropped. */
+  close(): void {
+    this.#closed = true
+  }
+
+  /** Copies one envelope, `buffer[start..end)`, with another stream id. `session` is used by prefixed framing only. */
+  write(buffer: Buffer, start: number, end: number, stream: number, session = 0): void {
+    if (this.#closed) return
+    const bytes = end - start
+    switch (this.#framing) {
+      case 'bare':
+        this.#reserve(bytes)
+        this.#copy(buffer, start, end, stream)
+        break
+      case 'prefixed':
+        this.#reserve(bytes + 4)
+        this.#slab.writeUInt32BE(session, this.#at)
+        this.#at += 4
+        this.#copy(buffer, start, end, stream)
+        break
+      case 'body-lz4':
+        this.#compressed(buffer, start, end, stream)
+        break
+      default:
+        if (bytes > SEGMENT_PAYLOAD_BYTES_MAX) this.#split(buffer, start, end, stream)
+        else this.#intoSegment(buffer, start, end, stream)
+    }
+    if (!this.#scheduled) {
+      this.#scheduled = true
+      this.#turn.add(this)
+    }
+  }
+
+  /** Copies a whole envelope as it stands. */
+  send(envelope: Buffer, session = 0): void {
+    this.write(envelope, 0, envelope.length, envelope.readInt16BE(2), session)
+  }
+
+  flushTurn(): void {
+    this.#scheduled = false
+    this.#sealOpen()
+    this.#handOver()
+  }
+
+  #copy(buffer: Buffer, start: number, end: number, stream: number): void {
+    const at = this.#at
+    buffer.copy(this.#slab, at, start, end)
+    this.#slab[at + 2] = (stream >> 8) & 0xff
+    this.#slab[at + 3] = stream & 0xff
+    this.lastSlab = this.#slab
+    this.lastAt = at
+    this.lastBytes = end - start
+    this.#at = at + end - start
+  }
+
+  /** Makes room for `bytes` in one piece; a full slab is handed to the socket and left alone. */
+  #reserve(bytes: number): void {
+    if (this.#at + bytes <= this.#slab.length) return
+    this.#handOver()
+    this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes))
+    this.#from = 0
+    this.#at = 0
+  }
+
+  #handOver(): void {
+    if (this.#at === this.#from) return
+    const bytes = this.#slab.subarray(this.#from, this.#at)
+    this.#from = this.#at
+    if (!this.#closed && this.#socket.writable) this.#socket.write(bytes)
+  }
+
+  #intoSegment(buffer: Buffer, start: number, end: number, stream: number): void {
+    const bytes = end - start
+    if (this.#segmentAt >= 0) {
+      const payload = this.#at - this.#segmentAt - SEGMENT_HEADER_BYTES
+      const fits =
+        payload + bytes <= SEGMENT_PAYLOAD_BYTES_MAX && this.#at + bytes + SEGMENT_TRAILER_BYTES <= this.#slab.length
+      if (!fits) this.#sealOpen()
+    }
+    if (this.#segmentAt < 0) {
+      this.#reserve(bytes + SEGMENT_HEADER_BYTES + SEGMENT_TRAILER_BYTES)
+      this.#segmentAt = this.#at
+      this.#at += SEGMENT_HEADER_BYTES
+    }
+    this.#copy(buffer, start, end, stream)
+  }
+
+  #sealOpen(): void {
+    if (this.#segmentAt < 0) return
+    const payloadAt = this.#segmentAt + SEGMENT_HEADER_BYTES
+    const payloadBytes = this.#at - payloadAt
+    if (this.#framing === 'segments-lz4') {
+      const segment = compressedSegment(this.#slab.subarray(payloadAt, this.#at), true)
+      this.#at = this.#segmentAt
+      this.#segmentAt = -1
+      this.#reserve(segment.length)
+      segment.copy(this.#slab, this.#at)
+      this.#at += segment.length
+      return
+    }
+    sealSegment(this.#slab, this.#segmentAt, payloadBytes, true)
+    this.#at += SEGMENT_TRAILER_BYTES
+    this.#segmentAt = -1
+  }
+
+  /** An envelope larger than a segment goes out in several that are not self-contained. */
+  #split(buffer: Buffer, start: number, end: number, stream: number): void {
+    this.#sealOpen()
+    const whole = Buffer.from(buffer.subarray(start, end))
+    whole.writeInt16BE(stream, 2)
+    for (let at = 0; at < whole.length; at += SEGMENT_PAYLOAD_BYTES_MAX) {
+      const piece = whole.subarray(at, at + SEGMENT_PAYLOAD_BYTES_MAX)
+      if (this.#framing === 'segments-lz4') {
+        const segment = compressedSegment(piece, false)
+        this.#reserve(segment.length)
+        segment.copy(this.#slab, this.#at)
+        this.#at += segment.length
+      } else {
+        this.#reserve(SEGMENT_HEADER_BYTES + piece.length + SEGMENT_TRAILER_BYTES)
+        piece.copy(this.#slab, this.#at + SEGMENT_HEADER_BYTES)
+        sealSegment(this.#slab, this.#at, piece.length, false)
+        this.#at += SEGMENT_HEADER_BYTES + piece.length + SEGMENT_TRAILER_BYTES
+      }
+    }
+    this.lastSlab = whole
+    this.lastAt = 0
+    this.lastBytes = whole.length
+  }
+
+  /** v3/v4 with LZ4: four bytes of the uncompressed length, then the block (native_protocol_v4.spec §5). */
+  #compressed(buffer: Buffer, start: number, end: number, stream: number): void {
+    const bodyBytes = end - start - HEADER_BYTES
+    if (bodyBytes < COMPRESS_BODY_BYTES_MIN) {
+      this.#reserve(end - start)
+      this.#copy(buffer, start, end, stream)
+      return
+    }
+    const block = lz4Compress(buffer.subarray(start + HEADER_BYTES, end))
+    const bytes = HEADER_BYTES + 4 + block.length
+    this.#reserve(bytes)
+    const slab = this.#slab
+    const at = this.#at
+    buffer.copy(slab, at, start, start + HEADER_BYTES)
+    slab[at + 1] = slab[at + 1]! | COMPRESSION_FLAG
+    slab.writeInt16BE(stream, at + 2)
+    slab.writeInt32BE(4 + block.length, at + 5)
+    slab.writeInt32BE(bodyBytes, at + HEADER_BYTES)
+    block.copy(slab, at + HEADER_BYTES + 4)
+    this.#at = at + bytes
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Which of a client's stream ids wait for their answer: one bit each, memory only as far as the client counts.
+ */
+const WORD_BITS = 32
+
+export class StreamSet {
+  #words = new Uint32Array(4)
+  #count = 0
+
+  get count(): number {
+    return this.#count
+  }
+
+  /** False when the id is taken already: the client reused a stream before its answer. `stream` is 0..32767. */
+  add(stream: number): boolean {
+    const word = stream >>> 5
+    if (word >= this.#words.length) this.#grow(word)
+    const bit = 1 << (stream & (WORD_BITS - 1))
+    if ((this.#words[word]! & bit) !== 0) return false
+    this.#words[word] = this.#words[word]! | bit
+    this.#count++
+    return true
+  }
+
+  has(stream: number): boolean {
+    const word = stream >>> 5
+    return word < this.#words.length && (this.#words[word]! & (1 << (stream & (WORD_BITS - 1)))) !== 0
+  }
+
+  /** False when nothing waited under that id. */
+  delete(stream: number): boolean {
+    const word = stream >>> 5
+    if (word >= this.#words.length) return false
+    const bit = 1 << (stream & (WORD_BITS - 1))
+    if ((this.#words[word]! & bit) === 0) return false
+    this.#words[word] = this.#words[word]! & ~bit
+    this.#count--
+    return true
+  }
+
+  #grow(word: number): void {
+    let length = this.#words.length
+    while (length <= word) length *= 2
+    const words = new Uint32Array(length)
+    words.set(this.#words)
+    this.#words = words
+  }
+}

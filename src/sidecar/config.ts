@@ -1,0 +1,45 @@
+/**
+ * The sidecar's configuration file: one document of kind `Sidecar` (docs/run.md shows one).
+ */
+import { isIP } from 'node:net'
+import { z } from 'zod'
+import { parseDocuments } from '../base/document.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { listenerSchema, refuseUnsafeListeners } from '../session/listener-config.ts'
+
+const port = z.int().min(1).max(65_535)
+const address = z.string().refine((text) => isIP(text) !== 0, 'expected an IP address')
+
+const sidecarSchema = z.strictObject({
+  control: z.strictObject({ url: z.url({ protocol: /^https$/ }) }),
+  dataCenter: z.string().min(1).max(128).default('datacenter1'),
+  rack: z.string().min(1).max(128).default('rack1'),
+  upstream: z.strictObject({
+    address,
+    port: port.default(9042),
+    /** The node's SPIFFE id; any `/cassandra/…` of the trust domain when left out. */
+    spiffeId: z.string().optional(),
+    /** Connections to the node for each protocol version and keyspace in use. */
+    connections: z.int().min(1).max(16).default(2),
+    /** `identity` gives each identity connections of its own. */
+    share: z.enum(['mesh', 'identity']).default('mesh'),
+  }),
+  listeners: z.array(listenerSchema).min(1).max(16),
+  audit: z.strictObject({ directory: z.string().min(1) }),
+})
+
+export type SidecarConfig = z.infer<typeof sidecarSchema> & { readonly name: string }
+
+/** Throws `CONFIG` with file, line and column. */
+export function parseSidecarConfig(source: string, fileName: string): SidecarConfig {
+  const documents = parseDocuments(source, fileName, new Map([['Sidecar', sidecarSchema]]))
+  const [document] = documents
+  if (documents.length !== 1 || document === undefined) {
+    throw new RingfenceError(
+      'CONFIG',
+      `${fileName}:1:1: expected one document of kind Sidecar, found ${documents.length}`,
+    )
+  }
+  refuseUnsafeListeners(document, fileName)
+  return { ...document.spec, name: document.name }
+}

@@ -1,0 +1,291 @@
+/**
+ * The sidecar's end of a mesh link: sessions that gateways open, each with a passport, each enforced like a driver's own.
+ *
+ * Rule: a session exists only after its passport was verified here; what a gateway says of its clients is not believed without.
+ */
+import type { TLSSocket } from 'node:tls'
+import type { Credentials } from '../agent/api.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { errorEnvelope } from '../cql/encode.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
+import { headerOpcode, headerStream, headerVersion } from '../cql/protocol.ts'
+import { verifyPassport } from '../identity/passport.ts'
+import type { SpiffeId } from '../identity/spiffe.ts'
+import { trustDomainOf } from '../identity/spiffe.ts'
+import type { Close, Hello } from '../link/protocol.ts'
+import {
+  CONTROL_VERSION,
+  Control,
+  controlEnvelope,
+  openSchema,
+  readControl,
+  schemaQuerySchema,
+} from '../link/protocol.ts'
+import { FrameSplitter } from '../link/splitter.ts'
+import type { Client, ClientInfo } from '../session/backend.ts'
+import { cqlFault } from '../session/fault.ts'
+import type { Accepted } from '../session/listener.ts'
+import { Outbox } from '../session/outbox.ts'
+import type { Logger } from '../telemetry/log.ts'
+import type { EnforcedSession } from './session.ts'
+
+export interface LinkHost {
+  readonly log: Logger
+  readonly credentials: () => Credentials
+  readonly hello: () => Hello
+  readonly schemaVersion: () => Promise<string>
+  readonly turn: ConstructorParameters<typeof Outbox>[1]
+  /** Makes the session of a verified client; `open` connects it to the node. Throws where `keyspace` may not be used. */
+  readonly session: (client: Client, open: LinkedOpen) => EnforcedSession
+  readonly onClosed: (link: LinkServer) => void
+}
+
+export interface LinkedOpen {
+  readonly version: ProtocolVersion
+  readonly keyspace: string
+  readonly events: readonly string[]
+  readonly driverName: string | undefined
+  readonly gateway: SpiffeId
+}
+
+export class LinkServer {
+  readonly #host: LinkHost
+  readonly #socket: TLSSocket
+  readonly #outbox: Outbox
+  readonly #splitter = new FrameSplitter()
+  readonly #gateway: SpiffeId
+  readonly #gatewayLeafDer: Buffer
+  readonly #sessions = new Map<number, LinkedClient>()
+  readonly #expiry: NodeJS.Timeout
+
+  /** `accepted` has ALPN `ringfence/1`. Throws `IDENTITY` when the peer is no gateway. */
+  constructor(accepted: Accepted, host: LinkHost) {
+    const { identity, certificates } = accepted.info
+    const [leaf] = certificates
+    const gatewayPrefix = `spiffe://${trustDomainOf(host.credentials().spiffeId)}/ringfence/gateway/`
+    if (leaf === undefined || !identity.spiffeId.startsWith(gatewayPrefix)) {
+      throw new RingfenceError('IDENTITY', `${identity.spiffeId} is no gateway of this mesh`)
+    }
+    this.#host = host
+    this.#gateway = identity.spiffeId
+    this.#gatewayLeafDer = leaf
+    this.#socket = accepted.socket as TLSSocket
+    this.#outbox = new Outbox(this.#socket, host.turn, 'prefixed')
+    // A link lives no longer than the certificate it was opened with; gateways move their sessions well before.
+    const lifeMs = Math.min(Math.max(identity.notAfterMs - Date.now(), 0), 2 ** 31 - 1)
+    this.#expiry = setTimeout(() => this.destroy('the gateway certificate expired'), lifeMs)
+    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    this.#socket.on('error', (error) => host.log.info({ reason: error.message }, 'mesh link failed'))
+    this.#socket.on('close', () => this.#onClose())
+    this.sendHello()
+  }
+
+  get sessionsOpen(): number {
+    return this.#sessions.size
+  }
+
+  sendHello(): void {
+    this.#outbox.send(controlEnvelope(Control.HELLO, this.#host.hello()), 0)
+  }
+
+  /** Ends every session, each with a reason that its gateway can act on. */
+  closeSessions(code: string, message: string): void {
+    for (const [number, client] of this.#sessions) {
+      this.#sendClose(number, { code, message })
+      client.end()
+    }
+    this.#sessions.clear()
+  }
+
+  destroy(reason: string): void {
+    this.#host.log.info({ gateway: this.#gateway, reason }, 'mesh link closed')
+    this.#socket.destroy()
+  }
+
+  #onData(chunk: Buffer): void {
+    try {
+      this.#splitter.push(chunk, this)
+    } catch (reason) {
+      this.#host.log.error({ err: reason, gateway: this.#gateway }, 'mesh link broken')
+      this.#socket.destroy()
+    }
+  }
+
+  /** Part of `FrameSink`. */
+  onFrame(number: number, buffer: Buffer, start: number, end: number): void {
+    if (headerVersion(buffer, start) === CONTROL_VERSION) this.#control(number, buffer, start, end)
+    // A session that was closed here may still have frames under way.
+    else this.#sessions.get(number)?.request(buffer, start, end)
+  }
+
+  /** Called by a session's client. */
+  write(number: number, buffer: Buffer, start: number, end: number, stream: number): void {
+    this.#outbox.write(buffer, start, end, stream, number)
+    if (this.#outbox.waitingBytes > limits.answerBytesMax) this.destroy('the gateway does not take its answers')
+  }
+
+  /** Called by a session's client: the session is over here. */
+  drop(number: number, reason: Close): void {
+    if (!this.#sessions.delete(number)) return
+    this.#sendClose(number, reason)
+  }
+
+  #sendClose(number: number, reason: Close): void {
+    this.#outbox.send(
+      controlEnvelope(Control.CLOSE, { code: reason.code, message: reason.message.slice(0, 1024) }),
+      number,
+    )
+  }
+
+  #control(number: number, buffer: Buffer, start: number, end: number): void {
+    switch (headerOpcode(buffer, start)) {
+      case Control.OPEN:
+        this.#open(number, buffer, start, end)
+        return
+      case Control.CLOSE:
+        this.#sessions.get(number)?.end()
+        this.#sessions.delete(number)
+        return
+      case Control.PING:
+        this.#outbox.send(controlEnvelope(Control.PONG, {}), 0)
+        return
+      case Control.SCHEMA_QUERY: {
+        const { id } = readControl(schemaQuerySchema, buffer, start, end)
+        const tell = (versions: string[]): void =>
+          this.#outbox.send(controlEnvelope(Control.SCHEMA, { id, versions }), 0)
+        this.#host.schemaVersion().then(
+          (version) => tell([version]),
+          () => tell([]),
+        )
+        return
+      }
+      default:
+        throw new RingfenceError('LINK', `unknown control message ${headerOpcode(buffer, start)}`)
+    }
+  }
+
+  #open(number: number, buffer: Buffer, start: number, end: number): void {
+    if (number === 0 || this.#sessions.has(number))
+      throw new RingfenceError('LINK', `session ${number} is open already`)
+    if (this.#sessions.size >= limits.sessionsPerLinkMax) {
+      this.#sendClose(number, { code: 'OVERLOADED', message: 'sessionsPerLinkMax reached' })
+      return
+    }
+    const open = readControl(openSchema, buffer, start, end)
+    const credentials = this.#host.credentials()
+    try {
+      const passport = verifyPassport(open.passport, {
+        gatewayLeafDer: this.#gatewayLeafDer,
+        bundlePem: credentials.bundlePem,
+        nowMs: Date.now(),
+        audience: credentials.spiffeId,
+        mayClaim: (claimed) => !claimed.startsWith(`spiffe://${trustDomainOf(credentials.spiffeId)}/ringfence/`),
+      })
+      const info: ClientInfo = {
+        identity: passport.identity,
+        address: passport.clientAddress,
+        port: passport.clientPort,
+        dialledAddress: '',
+        dialledPort: 0,
+        certificates: [],
+      }
+      const client = new LinkedClient(this, number, info, open.version as ProtocolVersion, this.#host.log)
+      const session = this.#host.session(client, {
+        version: open.version as ProtocolVersion,
+        keyspace: open.keyspace ?? '',
+        events: open.events,
+        driverName: passport.driverName,
+        gateway: this.#gateway,
+      })
+      this.#sessions.set(number, client)
+      client.begin(session)
+      session.open().then(
+        () => {
+          if (this.#sessions.get(number) === client) this.#outbox.send(controlEnvelope(Control.OPENED, {}), number)
+        },
+        (reason: unknown) => client.close(reason instanceof Error ? reason.message : String(reason)),
+      )
+    } catch (reason) {
+      const refusal = RingfenceError.from(reason, 'LINK')
+      this.#host.log.warn({ gateway: this.#gateway, reason: refusal.message }, 'session refused')
+      this.#sendClose(number, { code: refusal.code, message: refusal.message })
+    }
+  }
+
+  #onClose(): void {
+    clearTimeout(this.#expiry)
+    this.#outbox.close()
+    for (const client of this.#sessions.values()) client.end()
+    this.#sessions.clear()
+    this.#host.onClosed(this)
+  }
+}
+
+/** The client of a session that came by a link. */
+class LinkedClient implements Client {
+  readonly info: ClientInfo
+  readonly #link: LinkServer
+  readonly #number: number
+  readonly #version: ProtocolVersion
+  readonly #log: Logger
+  #session: EnforcedSession | undefined
+  #expiry: NodeJS.Timeout | undefined
+
+  constructor(link: LinkServer, number: number, info: ClientInfo, version: ProtocolVersion, log: Logger) {
+    this.info = info
+    this.#link = link
+    this.#number = number
+    this.#version = version
+    this.#log = log
+  }
+
+  begin(session: EnforcedSession): void {
+    this.#session = session
+    const lifeMs = this.info.identity.notAfterMs - Date.now()
+    if (Number.isFinite(lifeMs)) {
+      // The gateway ends the session at its client's expiry; here is where a gateway that does not is stopped.
+      this.#expiry = setTimeout(() => this.close('identity expired'), Math.min(Math.max(lifeMs, 0) + 1000, 2 ** 31 - 1))
+    }
+  }
+
+  request(buffer: Buffer, start: number, end: number): void {
+    const session = this.#session
+    if (session === undefined) return
+    try {
+      if (headerVersion(buffer, start) !== this.#version) throw new RingfenceError('PROTOCOL', 'the version changed')
+      session.request(buffer, start, end)
+    } catch (reason) {
+      this.fault(reason, headerStream(buffer, start))
+    }
+  }
+
+  answer(buffer: Buffer, start: number, end: number, stream: number): void {
+    if (this.#session !== undefined) this.#link.write(this.#number, buffer, start, end, stream)
+  }
+
+  event(buffer: Buffer, start: number, end: number): void {
+    this.answer(buffer, start, end, -1)
+  }
+
+  fault(reason: unknown, stream: number): void {
+    const fault = cqlFault(reason)
+    if (fault.ours) this.#log.error({ err: reason }, 'fault in a linked session')
+    const envelope = errorEnvelope(this.#version, stream, fault.code, fault.message)
+    this.answer(envelope, 0, envelope.length, stream)
+    if (fault.fatal) this.close(fault.message)
+  }
+
+  close(reason: string): void {
+    if (this.#session === undefined) return
+    this.#link.drop(this.#number, { code: 'UPSTREAM', message: reason })
+    this.end()
+  }
+
+  /** The gateway or the link is gone. */
+  end(): void {
+    clearTimeout(this.#expiry)
+    this.#session?.close()
+    this.#session = undefined
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * `ringfence sidecar`: configuration, agent, sidecar, in this order; signals end it.
+ */
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { startAgent } from '../agent/agent.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { createLogger } from '../telemetry/log.ts'
+import { parseSidecarConfig } from './config.ts'
+import { Sidecar } from './sidecar.ts'
+
+export interface RunOptions {
+  readonly configFile: string
+  readonly stateDir: string
+  /** Needed the first time only. */
+  readonly joinToken: string | undefined
+}
+
+/** Resolves when the sidecar has stopped. Throws `CONFIG`, `IDENTITY` or `UNAVAILABLE` when it cannot start. */
+export async function runSidecar(options: RunOptions): Promise<void> {
+  const config = parseSidecarConfig(readConfig(options.configFile), options.configFile)
+  const log = createLogger(`sidecar ${config.name}`)
+  const feed = await startAgent({
+    role: 'sidecar',
+    name: config.name,
+    stateDir: options.stateDir,
+    controlUrl: config.control.url,
+    log,
+    ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
+  })
+  const sidecar = new Sidecar({ config, feed, log, auditDirectory: resolve(options.stateDir, config.audit.directory) })
+  await sidecar.start()
+  await new Promise<void>((done) => {
+    process.once('SIGTERM', done)
+    process.once('SIGINT', done)
+  })
+  log.info('stopping')
+  await sidecar.stop()
+  await feed.stop()
+}
+
+function readConfig(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (cause) {
+    throw new RingfenceError('CONFIG', `cannot read ${file}`, { cause, hint: 'give the path of a Sidecar document' })
+  }
+}

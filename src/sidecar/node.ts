@@ -1,0 +1,164 @@
+/**
+ * The sidecar's own connection to its node: is it there, what does it say of itself, and which events does it send. The state is
+ * told to gateways; while the node is away, drivers are not let in, so that they go elsewhere.
+ */
+import type { Credentials } from '../agent/api.ts'
+import { queryEnvelope, registerEnvelope } from '../cql/encode.ts'
+import { headerOpcode, Opcode } from '../cql/protocol.ts'
+import { readRows } from '../cql/responses.ts'
+import type { Hello } from '../link/protocol.ts'
+import type { Turn } from '../session/turn.ts'
+import type { Logger } from '../telemetry/log.ts'
+import type { UpstreamTarget } from './upstream.ts'
+import { nodeError, Upstream } from './upstream.ts'
+
+const RETRY_MS_MIN = 100
+const RETRY_MS_MAX = 2000
+/** A node that is alive but stuck is found out by a question now and then. */
+const HEARTBEAT_MS = 5000
+const HEARTBEAT_MISSES_MAX = 3
+const VERSION = 4
+
+const LOCAL = 'SELECT cluster_name, data_center, rack, release_version, partitioner FROM system.local'
+const SCHEMA = 'SELECT schema_version FROM system.local'
+
+export interface NodeOptions {
+  readonly name: string
+  readonly target: UpstreamTarget
+  readonly turn: Turn
+  readonly log: Logger
+  readonly onEvent: (buffer: Buffer, start: number, end: number) => void
+  /** Called when `hello` changed. */
+  readonly onChange: (hello: Hello) => void
+}
+
+export class NodeMonitor {
+  readonly #options: NodeOptions
+  #credentials: Credentials
+  #upstream: Upstream | undefined
+  #hello: Hello
+  #retryMs = RETRY_MS_MIN
+  #timer: NodeJS.Timeout | undefined
+  #heartbeat: NodeJS.Timeout | undefined
+  #stopped = false
+
+  constructor(options: NodeOptions, credentials: Credentials) {
+    this.#options = options
+    this.#credentials = credentials
+    this.#hello = {
+      name: options.name,
+      ready: false,
+      clusterName: '',
+      dataCenter: '',
+      rack: '',
+      releaseVersion: '',
+      partitioner: '',
+    }
+  }
+
+  get hello(): Hello {
+    return this.#hello
+  }
+
+  start(): void {
+    void this.#connect()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    clearInterval(this.#heartbeat)
+    this.#upstream?.destroy('the sidecar stops')
+  }
+
+  /** Used from the next connection on; the present one is replaced without a moment of not being ready. */
+  setCredentials(credentials: Credentials): void {
+    this.#credentials = credentials
+    if (this.#upstream !== undefined) void this.#connect()
+  }
+
+  /** The node's schema version now, as its text. Throws `UPSTREAM` when the node is away. */
+  async schemaVersion(): Promise<string> {
+    if (this.#upstream === undefined) throw nodeError(Buffer.alloc(9))
+    const row = await firstRow(this.#upstream, SCHEMA)
+    const bytes = row[0]
+    const hex = bytes?.toString('hex') ?? '0'.repeat(32)
+    return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  }
+
+  async #connect(): Promise<void> {
+    const { target, turn, log, name } = this.#options
+    try {
+      const upstream = await Upstream.open({
+        target,
+        credentials: this.#credentials,
+        version: VERSION,
+        keyspace: '',
+        turn,
+        onEvent: (buffer, start, end) => {
+          if (upstream === this.#upstream) this.#options.onEvent(buffer, start, end)
+        },
+        onClosed: (closed, reason) => this.#lost(closed, reason),
+      })
+      const texts = (await firstRow(upstream, LOCAL)).map((value) => value?.toString('utf8') ?? '')
+      const registered = await upstream.ask(
+        registerEnvelope(VERSION, 0, ['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE']),
+      )
+      if (headerOpcode(registered, 0) !== Opcode.READY) throw nodeError(registered)
+      const [clusterName = '', dataCenter = '', rack = '', releaseVersion = '', partitioner = ''] = texts
+      const before = this.#upstream
+      this.#upstream = upstream
+      before?.retire()
+      this.#retryMs = RETRY_MS_MIN
+      this.#watch(upstream)
+      this.#set({ name, ready: true, clusterName, dataCenter, rack, releaseVersion, partitioner })
+    } catch (reason) {
+      log.info({ reason: reason instanceof Error ? reason.message : String(reason) }, 'the node is not reachable')
+      this.#retry()
+    }
+  }
+
+  #watch(upstream: Upstream): void {
+    clearInterval(this.#heartbeat)
+    let misses = 0
+    this.#heartbeat = setInterval(() => {
+      if (++misses > HEARTBEAT_MISSES_MAX) upstream.destroy('the node does not answer')
+      firstRow(upstream, SCHEMA).then(
+        () => {
+          misses = 0
+        },
+        () => {},
+      )
+    }, HEARTBEAT_MS)
+    this.#heartbeat.unref()
+  }
+
+  #lost(closed: Upstream, reason: string): void {
+    if (closed !== this.#upstream) return
+    this.#upstream = undefined
+    clearInterval(this.#heartbeat)
+    if (this.#stopped) return
+    this.#options.log.warn({ reason }, 'the node is away')
+    this.#set({ ...this.#hello, ready: false })
+    this.#retry()
+  }
+
+  #retry(): void {
+    if (this.#stopped) return
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(() => void this.#connect(), this.#retryMs * (0.5 + Math.random() / 2))
+    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX)
+  }
+
+  #set(hello: Hello): void {
+    const same = JSON.stringify(hello) === JSON.stringify(this.#hello)
+    this.#hello = hello
+    if (!same) this.#options.onChange(hello)
+  }
+}
+
+async function firstRow(upstream: Upstream, text: string): Promise<readonly (Buffer | null)[]> {
+  const answer = await upstream.ask(queryEnvelope(VERSION, 0, text, {}))
+  if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
+  return readRows(answer, 0, answer.length, VERSION).rows[0] ?? []
+}

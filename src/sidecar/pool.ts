@@ -1,0 +1,152 @@
+/**
+ * The connections to the node, by protocol version and keyspace (and identity, where sharing is switched off): a connection's
+ * keyspace never changes after it is open, so one session's USE is never seen by another (attack B11).
+ */
+import type { Credentials } from '../agent/api.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
+import type { Turn } from '../session/turn.ts'
+import type { Logger } from '../telemetry/log.ts'
+import type { UpstreamTarget } from './upstream.ts'
+import { Upstream } from './upstream.ts'
+
+export interface PoolOptions {
+  readonly target: UpstreamTarget
+  readonly connections: number
+  readonly turn: Turn
+  readonly log: Logger
+}
+
+interface Group {
+  readonly connections: Upstream[]
+  opening: Promise<Upstream> | undefined
+  lastUse: number
+}
+
+const IDLE_MS_MAX = 300_000
+const SWEEP_MS = 30_000
+
+export class UpstreamPool {
+  readonly #options: PoolOptions
+  #credentials: Credentials
+  readonly #groups = new Map<string, Group>()
+  readonly #sweep: NodeJS.Timeout
+  #stopped = false
+
+  constructor(options: PoolOptions, credentials: Credentials) {
+    this.#options = options
+    this.#credentials = credentials
+    this.#sweep = setInterval(() => this.#retireIdle(), SWEEP_MS)
+    this.#sweep.unref()
+  }
+
+  get connectionsOpen(): number {
+    let count = 0
+    for (const group of this.#groups.values()) count += group.connections.length
+    return count
+  }
+
+  /** The least busy connection that is open already. `owner` is empty where connections are shared. */
+  pick(version: ProtocolVersion, keyspace: string, owner: string): Upstream | undefined {
+    const group = this.#groups.get(groupKey(version, keyspace, owner))
+    if (group === undefined) return undefined
+    group.lastUse = Date.now()
+    let best: Upstream | undefined
+    for (const each of group.connections) {
+      if (each.usable && (best === undefined || each.inFlight < best.inFlight)) best = each
+    }
+    if (group.connections.length < this.#options.connections && best !== undefined && best.inFlight > 0) {
+      this.#grow(group, version, keyspace)
+    }
+    return best
+  }
+
+  /** An open connection, opened if need be. Throws `UPSTREAM`, or `NodeError` with what the node said of the keyspace. */
+  async get(version: ProtocolVersion, keyspace: string, owner: string): Promise<Upstream> {
+    const open = this.pick(version, keyspace, owner)
+    if (open !== undefined) return open
+    const key = groupKey(version, keyspace, owner)
+    let group = this.#groups.get(key)
+    if (group === undefined) {
+      if (this.#groups.size >= limits.upstreamPoolsMax) this.#retireOldest()
+      group = { connections: [], opening: undefined, lastUse: Date.now() }
+      this.#groups.set(key, group)
+    }
+    group.opening ??= this.#open(group, version, keyspace)
+    return await group.opening
+  }
+
+  /** New connections show the new certificate; the old ones take no more requests and close when they are idle. */
+  setCredentials(credentials: Credentials): void {
+    this.#credentials = credentials
+    for (const group of this.#groups.values()) {
+      for (const each of group.connections) each.retire()
+    }
+  }
+
+  stop(): void {
+    this.#stopped = true
+    clearInterval(this.#sweep)
+    for (const group of this.#groups.values()) {
+      for (const each of group.connections) each.destroy('the sidecar stops')
+    }
+  }
+
+  #grow(group: Group, version: ProtocolVersion, keyspace: string): void {
+    if (group.opening !== undefined) return
+    group.opening = this.#open(group, version, keyspace)
+    group.opening.catch((reason: unknown) => {
+      this.#options.log.info({ reason: String(reason) }, 'a further connection to the node did not open')
+    })
+  }
+
+  async #open(group: Group, version: ProtocolVersion, keyspace: string): Promise<Upstream> {
+    try {
+      if (this.#stopped) throw new RingfenceError('UPSTREAM', 'the sidecar stops')
+      const credentials = this.#credentials
+      const upstream = await Upstream.open({
+        target: this.#options.target,
+        credentials,
+        version,
+        keyspace,
+        turn: this.#options.turn,
+        onClosed: (closed, reason) => {
+          const at = group.connections.indexOf(closed)
+          if (at >= 0) group.connections.splice(at, 1)
+          if (reason !== 'retired') this.#options.log.warn({ version, keyspace, reason }, 'connection to the node lost')
+        },
+      })
+      group.connections.push(upstream)
+      if (credentials !== this.#credentials) upstream.retire()
+      return upstream
+    } finally {
+      group.opening = undefined
+    }
+  }
+
+  #retireIdle(): void {
+    const before = Date.now() - IDLE_MS_MAX
+    for (const [key, group] of this.#groups) {
+      if (group.lastUse < before && group.opening === undefined) this.#retireGroup(key, group)
+    }
+  }
+
+  #retireOldest(): void {
+    let oldest: [string, Group] | undefined
+    for (const entry of this.#groups) {
+      if (entry[1].opening === undefined && (oldest === undefined || entry[1].lastUse < oldest[1].lastUse))
+        oldest = entry
+    }
+    if (oldest !== undefined) this.#retireGroup(...oldest)
+  }
+
+  #retireGroup(key: string, group: Group): void {
+    this.#groups.delete(key)
+    for (const each of group.connections) each.retire()
+  }
+}
+
+function groupKey(version: ProtocolVersion, keyspace: string, owner: string): string {
+  return `${version}\0${keyspace}\0${owner}`
+}

@@ -1,0 +1,75 @@
+/**
+ * The prepared statements of one identity. An id means something only to the identity that prepared it, whatever the node thinks
+ * of it (data-access traps 12 to 22): a stranger's id is UNPREPARED.
+ *
+ * Ids are the node's own 16 bytes, looked up by four of them as a number, so that no string is made on the fast path.
+ */
+import { limits } from '../base/limits.ts'
+import type { Judged } from './judged.ts'
+
+export interface Prepared {
+  /** The node's id, 16 bytes. */
+  readonly id: Buffer
+  readonly judged: Judged
+  /** Counts up with use, for choosing whom to forget. */
+  lastUse: number
+  /** The next of those whose ids begin alike. */
+  next: Prepared | undefined
+}
+
+export const PREPARED_ID_BYTES = 16
+
+export class PreparedTable {
+  readonly #byHash = new Map<number, Prepared>()
+  #size = 0
+  #uses = 0
+
+  get size(): number {
+    return this.#size
+  }
+
+  find(buffer: Buffer, start: number, end: number): Prepared | undefined {
+    if (end - start !== PREPARED_ID_BYTES) return undefined
+    for (let each = this.#byHash.get(buffer.readInt32LE(start)); each !== undefined; each = each.next) {
+      if (buffer.compare(each.id, 0, PREPARED_ID_BYTES, start, end) === 0) {
+        each.lastUse = ++this.#uses
+        return each
+      }
+    }
+    return undefined
+  }
+
+  /** Remembers `judged` under the node's id; what stood there before is forgotten. */
+  set(id: Buffer, judged: Judged): void {
+    if (id.length !== PREPARED_ID_BYTES) return
+    this.#delete(id)
+    if (this.#size >= limits.preparedPerIdentityMax) this.#forgetOldest()
+    const hash = id.readInt32LE(0)
+    this.#byHash.set(hash, { id: Buffer.from(id), judged, lastUse: ++this.#uses, next: this.#byHash.get(hash) })
+    this.#size++
+  }
+
+  #delete(id: Buffer): void {
+    const hash = id.readInt32LE(0)
+    const first = this.#byHash.get(hash)
+    let before: Prepared | undefined
+    for (let each = first; each !== undefined; before = each, each = each.next) {
+      if (!each.id.equals(id)) continue
+      if (before !== undefined) before.next = each.next
+      else if (each.next !== undefined) this.#byHash.set(hash, each.next)
+      else this.#byHash.delete(hash)
+      this.#size--
+      return
+    }
+  }
+
+  /** A tenth at a time, so that a flood of statements does not sort the table for each of them. */
+  #forgetOldest(): void {
+    const all: Prepared[] = []
+    for (const first of this.#byHash.values()) {
+      for (let each: Prepared | undefined = first; each !== undefined; each = each.next) all.push(each)
+    }
+    all.sort((a, b) => a.lastUse - b.lastUse)
+    for (const old of all.slice(0, Math.ceil(all.length / 10))) this.#delete(old.id)
+  }
+}

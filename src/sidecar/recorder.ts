@@ -1,0 +1,220 @@
+/**
+ * What the sidecar writes down and counts of each transaction.
+ */
+import type { AuditSession } from '../audit/record.ts'
+import { appendTransaction, errorPart, sessionPart, statementPart, verdictPart } from '../audit/record.ts'
+import type { AuditWriter } from '../audit/writer.ts'
+import { Opcode } from '../cql/protocol.ts'
+import { readError } from '../cql/responses.ts'
+import type { StatementFacts } from '../cql/statement/facts.ts'
+import type { Decision, Denial } from '../policy/engine.ts'
+import type { Turn } from '../session/turn.ts'
+import type { TrafficTable } from '../telemetry/traffic.ts'
+import type { IdentityState, Judged } from './judged.ts'
+import type { Upstream } from './upstream.ts'
+
+/** Rules of the mesh itself, beside those of the policy. */
+const NOT_UNDERSTOOD = 'not-understood'
+const NO_SUCH_ID = 'unknown-prepared-id'
+const SESSION = 'session'
+
+export class Recorder {
+  readonly #writer: AuditWriter
+  readonly #traffic: TrafficTable
+  readonly #turn: Turn
+  readonly #revision: () => number
+
+  constructor(writer: AuditWriter, traffic: TrafficTable, turn: Turn, revision: () => number) {
+    this.#writer = writer
+    this.#traffic = traffic
+    this.#turn = turn
+    this.#revision = revision
+  }
+
+  /** True while records cannot be written; then nothing may be forwarded. */
+  get failed(): boolean {
+    return this.#writer.failed
+  }
+
+  statementPart(facts: StatementFacts): string {
+    return statementPart({
+      keyspace: facts.keyspace,
+      table: facts.table,
+      operation: facts.verb,
+      statement: facts.redacted,
+    })
+  }
+
+  /** The record of a session's beginning; gives the part that its transactions share. */
+  connected(session: AuditSession): string {
+    const part = sessionPart(session)
+    this.#session(part, 'CONNECT')
+    return part
+  }
+
+  disconnected(part: string): void {
+    this.#session(part, 'DISCONNECT')
+  }
+
+  /** An answered request, by the tables of its slot. `code` is the CQL error or −1; `rows` a count or −1. */
+  done(
+    session: string,
+    identity: IdentityState,
+    upstream: Upstream,
+    slot: number,
+    code: number,
+    rows: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const judged = upstream.judged[slot]!
+    const micros = this.#turn.nowMicros() - upstream.startedMicros[slot]!
+    const error = code < 0 ? '' : errorPart(code, readError(buffer, start, end).message, 'node')
+    this.#append(session, judged, upstream, slot, code < 0 ? 'ok' : 'error', error, rows, end - start, micros)
+    this.#count(identity, judged, upstream.permit[slot]!, upstream.opcode[slot]!, micros, code >= 0)
+  }
+
+  /** A request whose outcome nobody knows. */
+  lost(session: string, identity: IdentityState, upstream: Upstream, slot: number, why: string): void {
+    const judged = upstream.judged[slot]!
+    const micros = this.#turn.nowMicros() - upstream.startedMicros[slot]!
+    this.#append(session, judged, upstream, slot, 'lost', errorPart(0, why, 'ours'), -1, 0, micros)
+    this.#count(identity, judged, upstream.permit[slot]!, upstream.opcode[slot]!, micros, true)
+  }
+
+  denied(
+    session: string,
+    identity: IdentityState,
+    judged: Judged,
+    denial: Denial,
+    opcode: number,
+    bytesIn: number,
+    bytesOut: number,
+  ): void {
+    const error = errorPart(0x2100, denial.reason, 'ours')
+    const statement = judged.statementPart + opcodePart(opcode)
+    appendTransaction(
+      this.#writer,
+      session,
+      statement,
+      verdictOf(judged, denial),
+      judged.facts.children.length,
+      -1,
+      'error',
+      error,
+      -1,
+      bytesIn,
+      bytesOut,
+      0,
+    )
+    this.#count(identity, judged, denial, opcode, 0, true)
+    this.#turn.wake()
+  }
+
+  /** A request that was refused before there was a statement to judge. */
+  refused(session: string, opcode: number, code: number, message: string, bytesIn: number): void {
+    const rule = code === 0x2500 ? NO_SUCH_ID : NOT_UNDERSTOOD
+    const statement = statementPart({
+      keyspace: undefined,
+      table: undefined,
+      operation: opcodeName(opcode),
+      statement: undefined,
+    })
+    const verdict = verdictPart({ verdict: 'deny', rule, policyRevision: this.#revision() })
+    const error = errorPart(code, message, 'node')
+    appendTransaction(this.#writer, session, statement, verdict, 0, -1, 'error', error, -1, bytesIn, 0, 0)
+    this.#turn.wake()
+  }
+
+  #session(part: string, operation: string): void {
+    const statement = statementPart({ keyspace: undefined, table: undefined, operation, statement: undefined })
+    const verdict = verdictPart({ verdict: 'allow', rule: SESSION, policyRevision: this.#revision() })
+    appendTransaction(this.#writer, part, statement, verdict, 0, -1, 'ok', '', -1, 0, 0, 0)
+    this.#turn.wake()
+  }
+
+  #append(
+    session: string,
+    judged: Judged,
+    upstream: Upstream,
+    slot: number,
+    outcome: 'ok' | 'error' | 'lost',
+    error: string,
+    rows: number,
+    bytesOut: number,
+    micros: number,
+  ): void {
+    const opcode = upstream.opcode[slot]!
+    const statement = judged.statementPart + opcodePart(opcode)
+    const verdict = verdictOf(judged, upstream.permit[slot]!)
+    const consistency = opcode === Opcode.PREPARE ? -1 : upstream.consistency[slot]!
+    const batchSize = judged.facts.children.length
+    const bytesIn = upstream.bytesIn[slot]!
+    appendTransaction(
+      this.#writer,
+      session,
+      statement,
+      verdict,
+      batchSize,
+      consistency,
+      outcome,
+      error,
+      rows,
+      bytesIn,
+      bytesOut,
+      micros,
+    )
+    this.#turn.wake()
+  }
+
+  #count(
+    identity: IdentityState,
+    judged: Judged,
+    decision: Decision,
+    opcode: number,
+    micros: number,
+    failed: boolean,
+  ): void {
+    if (opcode === Opcode.PREPARE && decision.kind === 'permit') return
+    if (judged.trafficRow >= 0 && judged.trafficRevision === decision.revision) {
+      if (this.#traffic.record(judged.trafficRow, micros, failed)) return
+    }
+    const { principal } = identity
+    judged.trafficRow = this.#traffic.row({
+      workload: principal.spiffeId,
+      person: principal.person,
+      keyspace: judged.facts.keyspace,
+      table: judged.facts.table,
+      operation: judged.facts.verb,
+      verdict: decision.kind === 'permit' ? 'allow' : 'deny',
+      rule: decision.rule,
+    })
+    judged.trafficRevision = decision.revision
+    this.#traffic.record(judged.trafficRow, micros, failed)
+  }
+}
+
+/** Serialised once for each decision on a statement. */
+function verdictOf(judged: Judged, decision: Decision): string {
+  if (judged.verdictOf !== decision) {
+    judged.verdictOf = decision
+    judged.verdictPart = verdictPart({
+      verdict: decision.kind === 'permit' ? 'allow' : 'deny',
+      rule: decision.rule,
+      policyRevision: decision.revision,
+    })
+  }
+  return judged.verdictPart
+}
+
+const opcodeNames = new Map<number, string>(Object.entries(Opcode).map(([name, code]) => [code, name]))
+const opcodeParts = new Map<number, string>([...opcodeNames].map(([code, name]) => [code, `,"request":"${name}"`]))
+
+function opcodeName(opcode: number): string {
+  return opcodeNames.get(opcode) ?? 'UNKNOWN'
+}
+
+function opcodePart(opcode: number): string {
+  return opcodeParts.get(opcode) ?? ''
+}

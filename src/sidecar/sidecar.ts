@@ -1,0 +1,282 @@
+/**
+ * `sidecar` stands beside one Cassandra node and is the only client that the node accepts. Here policy is enforced, and nowhere
+ * else: a request comes in by a driver's own connection or by a mesh link, is judged, recorded, and given to the node.
+ *
+ *   driver ─▶ Listener ─▶ ClientConnection ┐
+ *                                          ├▶ EnforcedSession ─▶ UpstreamPool ─▶ node
+ *   gateway ─▶ Listener ─▶ LinkServer ─────┘       │   └▶ Judge (facts, policy)
+ *                                                  └▶ Recorder (audit, traffic)
+ *
+ * The rule one must not break: what reaches the node has a permit of the policy revision in force and a record.
+ */
+import { randomBytes } from 'node:crypto'
+import type { Feed, PolicySnapshot, ProxyReport } from '../agent/api.ts'
+import { AuditWriter } from '../audit/writer.ts'
+import { systemClock } from '../base/clock.ts'
+import type { VerifiedIdentity } from '../identity/certificate.ts'
+import { LINK_PROTOCOL } from '../link/protocol.ts'
+import { PolicyEngine } from '../policy/engine.ts'
+import { loadPolicy } from '../policy/load.ts'
+import type { Client, OpenBackend } from '../session/backend.ts'
+import { ClientConnection } from '../session/connection.ts'
+import type { Accepted } from '../session/listener.ts'
+import { Listener } from '../session/listener.ts'
+import { watchStalledReaders } from '../session/stalled.ts'
+import { Turn } from '../session/turn.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { TrafficTable } from '../telemetry/traffic.ts'
+import type { SidecarConfig } from './config.ts'
+import { EventHub } from './events.ts'
+import { Judge } from './judged.ts'
+import type { LinkedOpen, LinkHost } from './links.ts'
+import { LinkServer } from './links.ts'
+import { NodeMonitor } from './node.ts'
+import { UpstreamPool } from './pool.ts'
+import { Recorder } from './recorder.ts'
+import type { Shared } from './session.ts'
+import { EnforcedSession } from './session.ts'
+
+const AUDIT_FILE_BYTES_MAX = 256 * 1024 * 1024
+
+export interface SidecarOptions {
+  readonly config: SidecarConfig
+  readonly feed: Feed
+  readonly log: Logger
+  /** Where the audit goes; relative paths of the configuration were resolved already. */
+  readonly auditDirectory: string
+}
+
+export class Sidecar {
+  readonly #options: SidecarOptions
+  readonly #log: Logger
+  readonly #turn = new Turn()
+  readonly #engine = new PolicyEngine()
+  readonly #traffic = new TrafficTable()
+  readonly #audit: AuditWriter
+  readonly #shared: Shared
+  readonly #node: NodeMonitor
+  readonly #listeners: Listener[] = []
+  readonly #connections = new Set<ClientConnection>()
+  readonly #links = new Set<LinkServer>()
+  readonly #linkHost: LinkHost
+  readonly #openDriver: OpenBackend
+  readonly #unsubscribe: (() => void)[] = []
+  readonly #stopWatching: () => void
+
+  constructor(options: SidecarOptions) {
+    const { config, feed, log } = options
+    this.#options = options
+    this.#log = log
+    this.#audit = new AuditWriter({
+      directory: options.auditDirectory,
+      proxy: config.name,
+      fileBytesMax: AUDIT_FILE_BYTES_MAX,
+      clock: systemClock,
+      onFailure: (error) => log.error({ err: error }, 'the audit cannot be written; nothing is forwarded until it can'),
+      onRecovery: () => log.info('the audit can be written again'),
+    })
+    this.#turn.before(() => this.#audit.flush())
+    const { address, port, spiffeId } = config.upstream
+    const target = { address, port, spiffeId }
+    const pool = new UpstreamPool(
+      { target, connections: config.upstream.connections, turn: this.#turn, log },
+      feed.credentials,
+    )
+    const recorder = new Recorder(this.#audit, this.#traffic, this.#turn, () => this.#engine.revision)
+    const judge = new Judge(this.#engine, recorder)
+    const events = new EventHub()
+    this.#shared = { turn: this.#turn, log, judge, pool, recorder, events, share: config.upstream.share }
+    this.#node = new NodeMonitor(
+      {
+        name: config.name,
+        target,
+        turn: this.#turn,
+        log,
+        onEvent: (buffer, start, end) => events.dispatch(buffer, start, end),
+        onChange: () => this.#nodeChanged(),
+      },
+      feed.credentials,
+    )
+    this.#linkHost = {
+      log,
+      credentials: () => feed.credentials,
+      hello: () => this.#node.hello,
+      schemaVersion: () => this.#node.schemaVersion(),
+      turn: this.#turn,
+      session: (client, open) => this.#linkedSession(client, open),
+      onClosed: (link) => this.#links.delete(link),
+    }
+    this.#openDriver = (client, startup, ready, failed) => {
+      const session = this.#session(client, startup.version, '', startup.driverName, undefined)
+      session.open().then(ready, failed)
+      return session
+    }
+    this.#stopWatching = watchStalledReaders(this.#connections)
+  }
+
+  async start(): Promise<void> {
+    const { config, feed, log } = this.#options
+    this.#install(feed.policy)
+    this.#node.start()
+    for (const listenerConfig of config.listeners) {
+      const listener = new Listener({
+        config: listenerConfig,
+        credentials: feed.credentials,
+        protocols: [LINK_PROTOCOL],
+        reusePort: false,
+        log,
+        nowMs: Date.now,
+        onAccepted: (accepted) => this.#accepted(accepted),
+      })
+      await listener.start()
+      this.#listeners.push(listener)
+      log.info({ address: listenerConfig.address, port: listener.port, tls: listenerConfig.tls }, 'listening')
+    }
+    this.#unsubscribe.push(
+      feed.onPolicy((policy) => this.#install(policy)),
+      feed.onCredentials((credentials) => {
+        for (const listener of this.#listeners) listener.setCredentials(credentials)
+        this.#shared.pool.setCredentials(credentials)
+        this.#node.setCredentials(credentials)
+      }),
+    )
+    feed.setReporter(() => this.#report())
+  }
+
+  /** The ports that are listened on, in the order of the configuration. */
+  get ports(): readonly number[] {
+    return this.#listeners.map((listener) => listener.port)
+  }
+
+  /** Takes nothing new, lets what is in flight finish, at most `graceMs`. */
+  async stop(graceMs = 5000): Promise<void> {
+    for (const off of this.#unsubscribe) off()
+    for (const listener of this.#listeners) listener.stop()
+    for (const link of this.#links) link.closeSessions('UNAVAILABLE', 'the sidecar stops')
+    for (const connection of this.#connections) connection.drain('the sidecar stops')
+    const until = Date.now() + graceMs
+    while (this.#connections.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
+    for (const listener of this.#listeners) listener.destroyAll()
+    this.#stopWatching()
+    this.#node.stop()
+    this.#shared.pool.stop()
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    this.#audit.close()
+  }
+
+  /** A policy that does not compile is never put in force; the last good one stays. */
+  #install(policy: PolicySnapshot): void {
+    try {
+      this.#engine.install(loadPolicy(policy.source, `revision ${policy.revision}`), policy.revision)
+    } catch (reason) {
+      this.#log.error({ err: reason, revision: policy.revision }, 'policy revision not installed')
+    }
+  }
+
+  #accepted(accepted: Accepted): void {
+    if (accepted.protocol === LINK_PROTOCOL) {
+      try {
+        const link = new LinkServer(accepted, this.#linkHost)
+        this.#links.add(link)
+      } catch (reason) {
+        this.#log.warn({ reason: String(reason), peer: accepted.info.address }, 'mesh link refused')
+        accepted.socket.destroy()
+      }
+      return
+    }
+    if (!this.#node.hello.ready) {
+      // A driver that cannot connect here tries another node; one that can, and gets errors, does not.
+      accepted.socket.destroy()
+      return
+    }
+    const connection = new ClientConnection({
+      socket: accepted.socket,
+      info: accepted.info,
+      turn: this.#turn,
+      log: this.#log,
+      open: this.#openDriver,
+      nowMs: Date.now,
+      onClosed: (closed, reason) => {
+        this.#connections.delete(closed)
+        this.#log.debug({ reason, workload: closed.info.identity.spiffeId }, 'connection closed')
+      },
+    })
+    this.#connections.add(connection)
+  }
+
+  #linkedSession(client: Client, open: LinkedOpen): EnforcedSession {
+    const session = this.#session(client, open.version, open.keyspace, open.driverName, open.gateway)
+    if (open.events.length > 0) this.#shared.events.add(session, open.events)
+    return session
+  }
+
+  #session(
+    client: Client,
+    version: LinkedOpen['version'],
+    keyspace: string,
+    driver: string | undefined,
+    gateway: string | undefined,
+  ): EnforcedSession {
+    const { identity, address, port } = client.info
+    const principal = { spiffeId: identity.spiffeId, person: identity.person }
+    const state = this.#shared.judge.identity(principal)
+    if (keyspace !== '') this.#shared.judge.mayUse(state, keyspace)
+    const sessionPart = this.#shared.recorder.connected({
+      session: randomBytes(8).toString('hex'),
+      workload: identity.spiffeId,
+      ...personOf(identity),
+      client: { address, port },
+      ...(driver === undefined ? {} : { driver }),
+      ...(gateway === undefined ? {} : { gateway }),
+      protocolVersion: version,
+    })
+    return new EnforcedSession(this.#shared, { client, version, keyspace, identity: state, sessionPart })
+  }
+
+  #nodeChanged(): void {
+    const { ready } = this.#node.hello
+    for (const link of this.#links) {
+      link.sendHello()
+      if (!ready) link.closeSessions('UPSTREAM', 'the node is away')
+    }
+    if (ready) return
+    for (const connection of this.#connections) connection.close('the node is away')
+  }
+
+  #report(): ProxyReport {
+    const { config, feed } = this.#options
+    const tls = config.listeners.findIndex((listener) => listener.tls)
+    const endpoint = config.listeners[tls]
+    let sessions = this.#connections.size
+    for (const link of this.#links) sessions += link.sessionsOpen
+    return {
+      policyRevision: this.#engine.revision,
+      connections: this.#connections.size + this.#links.size,
+      sessions,
+      upstreamConnections: this.#shared.pool.connectionsOpen,
+      ...(endpoint === undefined
+        ? {}
+        : {
+            endpoint: {
+              name: config.name,
+              spiffeId: feed.credentials.spiffeId,
+              address: endpoint.address,
+              port: this.#listeners[tls]?.port ?? endpoint.port,
+              dataCenter: config.dataCenter,
+              rack: config.rack,
+            },
+          }),
+      listeners: config.listeners.map(({ address, tls: secured, proxyProtocol }, index) => ({
+        address,
+        port: this.#listeners[index]?.port ?? 0,
+        tls: secured,
+        proxyProtocol: proxyProtocol !== undefined,
+      })),
+      traffic: this.#traffic.drain(),
+    }
+  }
+}
+
+function personOf(identity: VerifiedIdentity): { person?: string } {
+  return identity.person === undefined ? {} : { person: identity.person }
+}
