@@ -1,0 +1,209 @@
+/**
+ * `audit` writes down who did what: one JSON line for each transaction, permitted or not.
+ *
+ * The rule one must not break: a record holds no literal, no bound value and no secret, is exactly one line whatever a peer put into its
+ * names, and when it cannot be written the caller serves nothing more (`AuditWriter.failed`).
+ *
+ * This file: the record. What stays the same is serialised once (for a session, a statement, a verdict) and a line is put together from
+ * those parts. `docs/audit.md` lists the fields; a test keeps both equal.
+ */
+
+/** No line is longer, its line feed included. The budgets below add up to less, with every character escaped. */
+export const auditLineBytesMax = 8192
+
+const budgets = {
+  workload: 2048,
+  person: 256,
+  session: 64,
+  address: 64,
+  driver: 192,
+  name: 256,
+  operation: 64,
+  statement: 3072,
+  prepared: 64,
+  rule: 512,
+  error: 512,
+} as const
+
+export interface AuditSession {
+  /** Unique for the proxy's life at least. */
+  readonly session: string
+  /** SPIFFE id. */
+  readonly workload: string
+  readonly person?: string | undefined
+  /** The client's own address, as NGINX saw it. */
+  readonly client: { readonly address: string; readonly port: number }
+  /** What the driver says of itself; a claim, never an identity. */
+  readonly driver?: string | undefined
+  /** Native protocol: 3, 4 or 5. */
+  readonly protocolVersion: number
+}
+
+export interface AuditStatement {
+  readonly keyspace: string | undefined
+  readonly table: string | undefined
+  /** The verb: `SELECT`, `CREATE TABLE`, … */
+  readonly operation: string
+  /** Text without literals and comments; undefined where there is none (an unknown prepared id). */
+  readonly statement: string | undefined
+  /** Prepared id in hexadecimal. */
+  readonly prepared?: string | undefined
+}
+
+export interface AuditVerdict {
+  readonly verdict: 'allow' | 'deny'
+  readonly rule: string
+  readonly policyRevision: number
+}
+
+/** `ok`: answered. `error`: answered with an ERROR. `lost`: no answer came; what the node did is unknown. */
+export type AuditOutcome = 'ok' | 'error' | 'lost'
+
+/** Where lines go; `AuditWriter` is one. */
+export interface AuditSink {
+  /** `{"time":…,"seq":…,"proxy":…`, with the next sequence number. */
+  begin(): string
+  append(line: string): void
+}
+
+export function sessionPart(session: AuditSession): string {
+  const { client } = session
+  const address = `{"address":${quoted(client.address, budgets.address)},"port":${wholeNumber(client.port)}}`
+  return (
+    `,"session":${quoted(session.session, budgets.session)},"workload":${quoted(session.workload, budgets.workload)}` +
+    optional('person', session.person, budgets.person) +
+    `,"client":${address}${optional('driver', session.driver, budgets.driver)}` +
+    `,"protocol":${wholeNumber(session.protocolVersion)}`
+  )
+}
+
+export function statementPart(statement: AuditStatement): string {
+  return (
+    optional('keyspace', statement.keyspace, budgets.name) +
+    optional('table', statement.table, budgets.name) +
+    `,"operation":${quoted(statement.operation, budgets.operation)}` +
+    optional('statement', statement.statement, budgets.statement) +
+    optional('prepared', statement.prepared, budgets.prepared)
+  )
+}
+
+export function verdictPart(verdict: AuditVerdict): string {
+  const { rule, policyRevision } = verdict
+  return `,"verdict":"${verdict.verdict}","rule":${quoted(rule, budgets.rule)},"policyRevision":${wholeNumber(policyRevision)}`
+}
+
+/**
+ * The part of an ERROR. `code` is the protocol's number. A message of the node's may quote what the client sent, so everything in it that
+ * could be a value is taken out; a message of `ours` holds none.
+ */
+export function errorPart(code: number, message: string, origin: 'node' | 'ours'): string {
+  const text = origin === 'node' ? withoutValues(message) : message
+  return `,"error":{"code":${wholeNumber(code)},"message":${quoted(text, budgets.error)}}`
+}
+
+/** Names of consistency levels by code (native_protocol_v5.spec, section 3, [consistency]). */
+const consistencyNames = [
+  'ANY',
+  'ONE',
+  'TWO',
+  'THREE',
+  'QUORUM',
+  'ALL',
+  'LOCAL_QUORUM',
+  'EACH_QUORUM',
+  'SERIAL',
+  'LOCAL_SERIAL',
+  'LOCAL_ONE',
+] as const
+
+/**
+ * Appends the record of one transaction. `session`, `statement` and `verdict` are parts made above; `error` is one or `''`.
+ * `batchSize` is 0 for what is no BATCH; `consistency` is the protocol's code, `rows` a count: both -1 where there is none.
+ * Bytes are those of the request and of the answer as envelopes; the latency is in microseconds.
+ */
+export function appendTransaction(
+  sink: AuditSink,
+  session: string,
+  statement: string,
+  verdict: string,
+  batchSize: number,
+  consistency: number,
+  outcome: AuditOutcome,
+  error: string,
+  rows: number,
+  bytesIn: number,
+  bytesOut: number,
+  latencyMicros: number,
+): void {
+  const level = consistencyNames[consistency]
+  sink.append(
+    sink.begin() +
+      session +
+      statement +
+      (batchSize > 0 ? `,"batchSize":${wholeNumber(batchSize)}` : '') +
+      (level === undefined ? '' : `,"consistency":"${level}"`) +
+      verdict +
+      `,"outcome":"${outcome}"` +
+      error +
+      (rows >= 0 ? `,"rows":${wholeNumber(rows)}` : '') +
+      `,"bytesIn":${wholeNumber(bytesIn)},"bytesOut":${wholeNumber(bytesOut)}` +
+      `,"latencyMicros":${wholeNumber(latencyMicros)}}\n`,
+  )
+}
+
+// Beside what JSON asks for: DEL and C1 (terminal escapes), bidirectional marks, invisible characters, line and paragraph separators
+// that some readers take for a line end, and halves of surrogate pairs.
+const unsafe =
+  /["\\\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]|\p{Surrogate}|[\u{e0000}-\u{e0fff}]/gu
+
+/**
+ * A JSON string of at most `bytesMax` bytes of UTF-8 between its quotes. What is cut off is shown as `…`.
+ * Reading it back gives the text as it was.
+ */
+export function quoted(text: string, bytesMax: number): string {
+  // Three bytes hold any UTF-16 unit, so a short text needs no counting.
+  const brief = text.length > bytesMax ? text.slice(0, bytesMax) : text
+  const escaped = brief.replace(unsafe, escapeOne)
+  if (brief.length === text.length && (escaped.length * 3 <= bytesMax || Buffer.byteLength(escaped) <= bytesMax)) {
+    return `"${escaped}"`
+  }
+  let kept = ''
+  let bytes = Buffer.byteLength('…')
+  for (const character of brief) {
+    const piece = character.replace(unsafe, escapeOne)
+    bytes += Buffer.byteLength(piece)
+    if (bytes > bytesMax) break
+    kept += piece
+  }
+  return `"${kept}…"`
+}
+
+function escapeOne(character: string): string {
+  if (character === '"' || character === '\\') return `\\${character}`
+  let escaped = ''
+  for (let i = 0; i < character.length; i++) escaped += `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`
+  return escaped
+}
+
+function optional(key: string, text: string | undefined, bytesMax: number): string {
+  return text === undefined ? '' : `,"${key}":${quoted(text, bytesMax)}`
+}
+
+/** JSON knows no NaN and no infinity. */
+function wholeNumber(value: number): string {
+  return Number.isFinite(value) ? String(Math.trunc(value)) : '0'
+}
+
+/**
+ * From the first sign that opens a quotation or a value to the last that closes one, and every number: Cassandra quotes input in each of
+ * these ways, and a value may hold any of the signs itself.
+ */
+function withoutValues(message: string): string {
+  const numberless = message.replace(/[+-]?(?:0x[0-9a-f]+|[0-9][0-9a-f.:-]*)/gi, '?')
+  const opens = numberless.search(/['"`([{$:=]/)
+  if (opens === -1) return numberless
+  const closes = Math.max(...["'", '"', '`', ')', ']', '}', '$'].map((sign) => numberless.lastIndexOf(sign)))
+  const after = numberless.slice(Math.max(opens, closes) + 1)
+  const valueAhead = closes < opens || /[:=]/.test(after)
+  return `${numberless.slice(0, opens)}?${valueAhead ? '' : after}`
+}

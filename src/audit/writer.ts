@@ -1,0 +1,237 @@
+/**
+ * The audit's file: lines are gathered and written once per turn of the event loop, before the sockets are flushed, so that a killed
+ * process loses no record of what it let out. A file that failed once is never written again.
+ */
+import { closeSync, constants, ftruncateSync, mkdirSync, openSync, unlinkSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { RingfenceError } from '../base/errors.ts'
+import type { AuditSink } from './record.ts'
+import { quoted } from './record.ts'
+
+/** The part of node:fs that is used; tests hand in one that fails. */
+export interface AuditFiles {
+  open(path: string): number
+  /** Returns how many bytes were taken, which may be fewer. */
+  write(fd: number, bytes: Uint8Array, offset: number): number
+  truncate(fd: number, length: number): void
+  close(fd: number): void
+  remove(path: string): void
+}
+
+export interface AuditWriterOptions {
+  /** Made with mode 0700 when absent. */
+  readonly directory: string
+  readonly proxy: string
+  /** A new file is begun when this is reached, and at each midnight UTC. */
+  readonly fileBytesMax: number
+  readonly clock: Clock
+  /** Called once for each failure, before the caller sees `failed`. */
+  readonly onFailure?: (error: RingfenceError) => void
+  /** Called when writing works again. */
+  readonly onRecovery?: () => void
+  readonly files?: AuditFiles
+}
+
+const retryMs = 1000
+/** Written at once when this much has gathered within a turn. */
+const gatheredCharactersMax = 1024 * 1024
+/** Kept for the next file while writing fails; what comes after that is dropped and counted, and its sequence numbers are missing. */
+const keptBytesMax = 16 * 1024 * 1024
+
+const realFiles: AuditFiles = {
+  open: (path) => {
+    const { O_WRONLY, O_APPEND, O_CREAT, O_EXCL } = constants
+    return openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_EXCL, 0o600)
+  },
+  write: (fd, bytes, offset) => writeSync(fd, bytes, offset),
+  truncate: (fd, length) => ftruncateSync(fd, length),
+  close: (fd) => closeSync(fd),
+  remove: (path) => unlinkSync(path),
+}
+
+export class AuditWriter implements AuditSink {
+  readonly #options: AuditWriterOptions
+  readonly #files: AuditFiles
+  readonly #proxyPart: string
+  #fd = -1
+  #path = ''
+  #fileBytes = 0
+  #fileDay = -1
+  #filesOpened = 0
+  #sequence = 0
+  #dropped = 0
+  #gathered = ''
+  /** Whole lines that a failed file did not take. */
+  #kept: Buffer[] = []
+  #keptBytes = 0
+  #failed = false
+  #closed = false
+  #retry: NodeJS.Timeout | undefined
+  // One clock reading gives one text; most lines of a turn share it.
+  #timeMs = Number.NaN
+  #timeText = ''
+
+  /** Opens the first file. @throws RingfenceError UNAVAILABLE when it cannot */
+  constructor(options: AuditWriterOptions) {
+    this.#options = options
+    this.#files = options.files ?? realFiles
+    this.#proxyPart = `,"proxy":${quoted(options.proxy, 128)}`
+    try {
+      if (options.files === undefined) mkdirSync(options.directory, { recursive: true, mode: 0o700 })
+      this.#openFile()
+    } catch (reason) {
+      throw writeFailure(reason)
+    }
+  }
+
+  /** True while records cannot be written. Callers then answer OVERLOADED and forward nothing. */
+  get failed(): boolean {
+    return this.#failed
+  }
+
+  /** Lines that were lost for good. */
+  get dropped(): number {
+    return this.#dropped
+  }
+
+  begin(): string {
+    const nowMs = this.#options.clock.now()
+    if (nowMs !== this.#timeMs) {
+      this.#timeMs = nowMs
+      this.#timeText = new Date(nowMs).toISOString()
+    }
+    this.#sequence++
+    return `{"time":"${this.#timeText}","seq":${this.#sequence}${this.#proxyPart}`
+  }
+
+  /** Gathers a line, which ends with its line feed. Written at the next `flush`. */
+  append(line: string): void {
+    this.#gathered += line
+    if (this.#gathered.length >= gatheredCharactersMax) this.flush()
+  }
+
+  /** Hands everything gathered to the operating system; call once per turn, before sockets are flushed. Never throws. */
+  flush(): void {
+    if (this.#gathered === '' || this.#closed) return
+    const bytes = Buffer.from(this.#gathered)
+    this.#gathered = ''
+    if (this.#failed) this.#keep(bytes)
+    else this.#write(bytes, bytes.length, () => this.#rollIfDue())
+  }
+
+  /** Writes what is gathered, makes one last attempt at what was kept, and closes the file. */
+  close(): void {
+    if (this.#closed) return
+    this.flush()
+    clearTimeout(this.#retry)
+    if (this.#failed) this.#recover()
+    clearTimeout(this.#retry)
+    this.#closed = true
+    this.#closeFile()
+  }
+
+  /** Into a file that `prepare` makes ready; false when that failed, and then what was not written of the first `worthBytes` is kept. */
+  #write(bytes: Buffer, worthBytes: number, prepare: () => void): boolean {
+    let written = 0
+    try {
+      prepare()
+      while (written < bytes.length) {
+        const taken = this.#files.write(this.#fd, bytes, written)
+        if (taken <= 0) throw new Error('nothing was written')
+        written += taken
+      }
+      this.#fileBytes += written
+      return true
+    } catch (reason) {
+      // A line that was torn is written again as a whole into the next file; here its beginning is cut off if that is still possible.
+      const whole = written === 0 ? 0 : bytes.lastIndexOf(0x0a, written - 1) + 1
+      this.#abandonFile(this.#fileBytes + whole)
+      if (whole < worthBytes) this.#keep(bytes.subarray(whole, worthBytes))
+      this.#retry = setTimeout(() => this.#recover(), retryMs).unref()
+      if (!this.#failed) {
+        this.#failed = true
+        this.#options.onFailure?.(writeFailure(reason))
+      }
+      return false
+    }
+  }
+
+  #keep(bytes: Buffer): void {
+    if (this.#keptBytes + bytes.length > keptBytesMax) {
+      for (const byte of bytes) if (byte === 0x0a) this.#dropped++
+      return
+    }
+    this.#kept.push(bytes)
+    this.#keptBytes += bytes.length
+  }
+
+  /** A new file that begins with what was kept and a line that says so: only a write that went through proves that writing works. */
+  #recover(): void {
+    this.flush()
+    const sequence = this.#sequence
+    const kept = Buffer.concat(this.#kept)
+    const resumed = Buffer.from(`${this.begin()},"event":"resumed","dropped":${this.#dropped}}\n`)
+    this.#kept = []
+    this.#keptBytes = 0
+    if (this.#write(Buffer.concat([kept, resumed]), kept.length, () => this.#openFile())) {
+      this.#failed = false
+      this.#options.onRecovery?.()
+    } else {
+      this.#sequence = sequence
+    }
+  }
+
+  #rollIfDue(): void {
+    const day = Math.floor(this.#options.clock.now() / 86_400_000)
+    if (this.#fileBytes < this.#options.fileBytesMax && day === this.#fileDay) return
+    const before = this.#fd
+    this.#openFile()
+    attempt(() => this.#files.close(before))
+  }
+
+  #openFile(): void {
+    const nowMs = this.#options.clock.now()
+    const time = new Date(nowMs).toISOString().replace(/[-:]/g, '')
+    const proxy = this.#options.proxy.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 128)
+    // The number keeps names apart, and in order, within one millisecond.
+    const number = String(this.#filesOpened++).padStart(6, '0')
+    const path = join(this.#options.directory, `audit-${proxy}-${time}-${number}.jsonl`)
+    this.#fd = this.#files.open(path)
+    this.#path = path
+    this.#fileBytes = 0
+    this.#fileDay = Math.floor(nowMs / 86_400_000)
+  }
+
+  /** Leaves only whole lines behind, and no file without any. The device that failed may refuse both; then a reader finds one torn last line. */
+  #abandonFile(length: number): void {
+    if (this.#fd === -1) return
+    const fd = this.#fd
+    this.#fd = -1
+    attempt(() => this.#files.truncate(fd, length))
+    attempt(() => this.#files.close(fd))
+    if (length === 0) attempt(() => this.#files.remove(this.#path))
+  }
+
+  #closeFile(): void {
+    const fd = this.#fd
+    this.#fd = -1
+    if (fd !== -1) attempt(() => this.#files.close(fd))
+  }
+}
+
+function attempt(step: () => void): void {
+  try {
+    step()
+  } catch {
+    // Best effort: the failure that led here is the one that was reported.
+  }
+}
+
+function writeFailure(reason: unknown): RingfenceError {
+  const code = reason instanceof Error && 'code' in reason ? String(reason.code) : 'unknown error'
+  return new RingfenceError('UNAVAILABLE', `the audit cannot be written: ${code}`, {
+    cause: reason,
+    hint: 'free space on the disk of the audit directory, or make it writable',
+  })
+}

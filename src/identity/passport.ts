@@ -1,0 +1,198 @@
+/**
+ * The passport that opens a session on a mesh link: a gateway says who its client is and shows why it believes so. A JWS in
+ * compact form (RFC 7515), ES256 over the key of the gateway's certificate on that link. The client's own certificates are
+ * inside, so the sidecar verifies them against the bundle again and a gateway cannot make up a caller.
+ */
+import { type KeyObject, randomUUID, sign, verify, X509Certificate } from 'node:crypto'
+import { z } from 'zod'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { readLeaf, type VerifiedIdentity, verifyLeaf, vouchedListenerIdentity } from './certificate.ts'
+import { verifyChain } from './chain.ts'
+import { isReserved, parseSpiffeId, pathSegmentsOf, type SpiffeId, trustDomainOf } from './spiffe.ts'
+
+/** How the gateway knows its client: the certificates that the client showed, or the one identity of a plain loopback listener. */
+export type PassportEvidence =
+  | { readonly kind: 'svid'; readonly leafDer: Buffer; readonly intermediatesDer: readonly Buffer[] }
+  | { readonly kind: 'listener'; readonly spiffeId: SpiffeId }
+
+export interface PassportRequest {
+  readonly evidence: PassportEvidence
+  readonly clientAddress: string
+  readonly clientPort: number
+  /** DRIVER_NAME of STARTUP, as the client wrote it; the first 256 characters travel. */
+  readonly driverName: string | undefined
+  /** Milliseconds since 1970, rounded down to a second; not after the end of the client's certificate. */
+  readonly expiresAtMs: number
+  /** The one sidecar that may accept it. */
+  readonly audience: SpiffeId
+}
+
+export interface PassportSigner {
+  readonly spiffeId: SpiffeId
+  /** The private key of the certificate that the gateway showed on this very link; a renewed key belongs to new links. */
+  readonly key: KeyObject
+}
+
+export interface Passport {
+  /** Its `notAfterMs` is the passport's own end, which is never after the client's certificate's. */
+  readonly identity: VerifiedIdentity
+  readonly gateway: SpiffeId
+  readonly clientAddress: string
+  readonly clientPort: number
+  readonly driverName: string | undefined
+}
+
+export interface PassportCheck {
+  /** The gateway's certificate on this link, its chain already verified by TLS. */
+  readonly gatewayLeafDer: Buffer
+  /** The roots, PEM. */
+  readonly bundlePem: string
+  readonly nowMs: number
+  /** The sidecar's own id. */
+  readonly audience: SpiffeId
+  /** Which identities this gateway may claim without a client's certificate, for its plain loopback listeners. */
+  readonly mayClaim: (claimed: SpiffeId, gateway: SpiffeId) => boolean
+}
+
+/** A passport is used the moment it is made; more age than this is a replay or a wrong clock. */
+const passportAgeMsMax = 60_000
+const driverNameCharsMax = 256
+const intermediatesMax = 4
+
+const base64 = z
+  .string()
+  .max(24 * 1024)
+  .regex(/^[A-Za-z0-9+/]+={0,2}$/)
+const passportHeader = z.strictObject({ alg: z.literal('ES256'), typ: z.literal('ringfence-passport') })
+const passportClaims = z.strictObject({
+  iss: z.string().max(2048),
+  sub: z.string().max(2048),
+  aud: z.string().max(2048),
+  iat: z.int().nonnegative(),
+  exp: z.int().nonnegative(),
+  jti: z.uuid(),
+  evidence: z.enum(['svid', 'listener']),
+  /** Leaf first, DER in base64, as `x5c` of RFC 7515 §4.1.6. */
+  chain: z.array(base64).max(1 + intermediatesMax),
+  client: z.strictObject({ address: z.string().min(1).max(64), port: z.int().min(0).max(65_535) }),
+  driver: z.string().max(driverNameCharsMax).optional(),
+})
+const protectedHeader = encode({ alg: 'ES256', typ: 'ringfence-passport' })
+
+/**
+ * Makes the token for one session.
+ * @throws RingfenceError IDENTITY when it would outlive the client's certificate or be longer than passportBytesMax
+ */
+export function signPassport(request: PassportRequest, signer: PassportSigner, nowMs: number): string {
+  const { evidence } = request
+  const exp = Math.floor(request.expiresAtMs / 1000)
+  if (!Number.isSafeInteger(exp)) throw new RingfenceError('IDENTITY', 'passport has no end')
+  const leaf = evidence.kind === 'svid' ? readLeaf(evidence.leafDer) : undefined
+  if (leaf !== undefined && exp * 1000 > leaf.notAfterMs) {
+    throw new RingfenceError('IDENTITY', `passport of ${leaf.spiffeId} would outlive its certificate`)
+  }
+  const chain = evidence.kind === 'svid' ? [evidence.leafDer, ...evidence.intermediatesDer] : []
+  const claims: z.infer<typeof passportClaims> = {
+    iss: signer.spiffeId,
+    sub: evidence.kind === 'svid' ? leaf!.spiffeId : evidence.spiffeId,
+    aud: request.audience,
+    iat: Math.floor(nowMs / 1000),
+    exp,
+    jti: randomUUID(),
+    evidence: evidence.kind,
+    chain: chain.map((der) => der.toString('base64')),
+    client: { address: request.clientAddress, port: request.clientPort },
+    ...(request.driverName === undefined ? {} : { driver: request.driverName.slice(0, driverNameCharsMax) }),
+  }
+  const input = `${protectedHeader}.${encode(claims)}`
+  const signature = sign('sha256', Buffer.from(input), { key: signer.key, dsaEncoding: 'ieee-p1363' })
+  const token = `${input}.${signature.toString('base64url')}`
+  if (token.length > limits.passportBytesMax)
+    throw new RingfenceError('IDENTITY', 'passport is longer than passportBytesMax')
+  return token
+}
+
+/**
+ * Checks a token down to the client's certificates.
+ * @throws RingfenceError IDENTITY
+ */
+export function verifyPassport(token: string, check: PassportCheck): Passport {
+  const { nowMs } = check
+  if (token.length > limits.passportBytesMax) throw fault('is longer than passportBytesMax')
+  const [header = '', payload = '', signature = '', ...rest] = token.split('.')
+  if (rest.length > 0 || !decode(header, passportHeader).success) throw fault('is not a passport')
+  const gatewayCertificate = new X509Certificate(check.gatewayLeafDer)
+  const gatewayLeaf = readLeaf(check.gatewayLeafDer)
+  const gateway = gatewayLeaf.spiffeId
+  const [owner, part] = pathSegmentsOf(gateway)
+  if (owner !== 'ringfence' || part !== 'gateway') throw fault(`comes from ${gateway}, which is no gateway`)
+  const { publicKey } = gatewayCertificate
+  if (publicKey.asymmetricKeyType !== 'ec' || publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
+    throw fault(`of ${gateway} is signed by a key that is not P-256`)
+  }
+  const signatureBytes = Buffer.from(signature, 'base64url')
+  const signed = Buffer.from(`${header}.${payload}`)
+  if (
+    signatureBytes.length !== 64 ||
+    signatureBytes.toString('base64url') !== signature ||
+    !verify('sha256', signed, { key: publicKey, dsaEncoding: 'ieee-p1363' }, signatureBytes)
+  ) {
+    throw fault(`is not signed by ${gateway}`)
+  }
+  const parsed = decode(payload, passportClaims)
+  if (!parsed.success) throw fault('has claims that are not understood')
+  const claims = parsed.data
+  if (claims.iss !== gateway) throw fault(`was issued by another than ${gateway}`)
+  if (claims.aud !== check.audience) throw fault(`of ${gateway} is for another sidecar`)
+  if (Math.abs(nowMs - claims.iat * 1000) > passportAgeMsMax)
+    throw fault(`of ${gateway} is too old, or a clock is wrong`)
+  const endMs = claims.exp * 1000
+  if (nowMs >= endMs) throw fault(`of ${gateway} has expired`)
+  const subject = parseSpiffeId(claims.sub)
+  const trustDomain = trustDomainOf(check.audience)
+  return {
+    identity: claims.evidence === 'svid' ? shown(claims.chain) : vouched(),
+    gateway,
+    clientAddress: claims.client.address,
+    clientPort: claims.client.port,
+    driverName: claims.driver,
+  }
+
+  function shown(chain: readonly string[]): VerifiedIdentity {
+    const [leafDer, ...intermediatesDer] = chain.map((text) => Buffer.from(text, 'base64'))
+    if (leafDer === undefined) throw fault(`of ${gateway} shows no certificate`)
+    verifyChain(leafDer, intermediatesDer, check.bundlePem, nowMs)
+    const identity = verifyLeaf(leafDer, nowMs, trustDomain, 'passport', gateway)
+    if (identity.spiffeId !== subject) throw fault(`of ${gateway} names another than its certificate`)
+    if (endMs > identity.notAfterMs) throw fault(`of ${gateway} would outlive its certificate`)
+    return { ...identity, notAfterMs: endMs }
+  }
+
+  function vouched(): VerifiedIdentity {
+    if (claims.chain.length > 0) throw fault(`of ${gateway} shows a certificate that it does not claim`)
+    if (trustDomainOf(subject) !== trustDomain || isReserved(subject) || !check.mayClaim(subject, gateway)) {
+      throw new RingfenceError('IDENTITY', `${gateway} may not speak for ${subject}`)
+    }
+    return vouchedListenerIdentity(subject, endMs, gateway)
+  }
+}
+
+function encode(value: unknown): string {
+  return Buffer.from(JSON.stringify(value)).toString('base64url')
+}
+
+function decode<T>(part: string, schema: z.ZodType<T>): { success: true; data: T } | { success: false } {
+  let value: unknown
+  try {
+    value = JSON.parse(Buffer.from(part, 'base64url').toString('utf8'))
+  } catch {
+    return { success: false }
+  }
+  const result = schema.safeParse(value)
+  return result.success ? { success: true, data: result.data } : { success: false }
+}
+
+function fault(what: string): RingfenceError {
+  return new RingfenceError('IDENTITY', `passport ${what}`)
+}

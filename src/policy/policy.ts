@@ -1,0 +1,89 @@
+/**
+ * `policy` answers one question: may this principal do what this statement would do?
+ *
+ * The rule one must not break: nothing is permitted by accident. What no rule allows is denied, a deny always wins, a wildcard never
+ * reaches a `system…` keyspace, and a `Permit` is made in `engine.ts` only, so that `forward(envelope, permit)` cannot be called
+ * without a decision. This folder knows no CQL bytes, opens nothing and reads no clock.
+ *
+ * This file: the words of a policy, and a policy as it stands after validation (`load.ts` makes one, `engine.ts` runs it).
+ */
+import type { Permission } from '../cql/statement/facts.ts'
+import type { SpiffeId } from '../identity/spiffe.ts'
+
+export interface Principal {
+  readonly spiffeId: SpiffeId
+  /** The person behind the workload where one is known, written `<identity provider>/<subject>`. Plays no part in matching yet. */
+  readonly person?: string | undefined
+}
+
+/** Every permission, in the order in which policies and refusals list them. */
+export const permissions = [
+  'SELECT',
+  'MODIFY',
+  'CREATE',
+  'ALTER',
+  'DROP',
+  'TRUNCATE',
+  'AUTHORIZE',
+  'DESCRIBE',
+  'EXECUTE',
+  'UNMASK',
+  'USE',
+] as const satisfies readonly Permission[]
+
+/** Short words for several permissions. TRUNCATE, DROP and AUTHORIZE are never part of writing. */
+export const operationGroups: ReadonlyMap<string, readonly Permission[]> = new Map<string, readonly Permission[]>([
+  ['READ', ['SELECT', 'USE', 'DESCRIBE']],
+  ['WRITE', ['MODIFY']],
+  ['SCHEMA', ['CREATE', 'ALTER', 'DROP']],
+  ['ALL', permissions],
+])
+
+/** Which permissions can concern which kind of resource; an operation that concerns none of a rule's resources is refused. */
+export const permissionsOf = {
+  keyspaces: new Set<Permission>(permissions.filter((permission) => permission !== 'EXECUTE')),
+  columns: new Set<Permission>(['SELECT', 'MODIFY', 'ALTER', 'UNMASK']),
+  functions: new Set<Permission>(['CREATE', 'ALTER', 'DROP', 'AUTHORIZE', 'DESCRIBE', 'EXECUTE']),
+  roles: new Set<Permission>(['CREATE', 'ALTER', 'DROP', 'AUTHORIZE', 'DESCRIBE']),
+  cluster: new Set<Permission>(permissions),
+} as const
+
+/** A function pattern `keyspace.name`, each part a name pattern. */
+export interface FunctionPattern {
+  readonly keyspace: string
+  readonly name: string
+}
+
+/**
+ * One line of the law. Name patterns are exact canonical names, `*`, or a beginning followed by `*`; a wildcard in a keyspace's place
+ * never includes a `system…` keyspace.
+ */
+export interface CompiledRule {
+  /** Place in the policy; where several rules could be named in a verdict, the lowest is. */
+  readonly index: number
+  /** `metadata.name` of the AccessPolicy or RoleBinding that gives it; unique in a policy. */
+  readonly name: string
+  /** For people: `AccessPolicy orders`, `RoleBinding analysts, Role read-only, rule 2`. */
+  readonly label: string
+  readonly effect: 'allow' | 'deny'
+  /** Patterns for `matchesSpiffePattern`. */
+  readonly subjects: readonly string[]
+  readonly permissions: ReadonlySet<Permission>
+  readonly keyspaces: readonly string[]
+  /** Undefined means every table, and with it the keyspace itself. */
+  readonly tables: readonly string[] | undefined
+  /** Undefined means every column, and with it what is about no column (DROP, TRUNCATE). Never with functions, roles or cluster. */
+  readonly columns: readonly string[] | undefined
+  readonly functions: readonly FunctionPattern[]
+  readonly roles: readonly string[]
+  readonly cluster: boolean
+}
+
+export interface CompiledPolicy {
+  readonly rules: readonly CompiledRule[]
+}
+
+/** Keyspaces that a wildcard never includes (CVE-2025-23015). In any case of letters, so that no look-alike slips in. */
+export function isSystemKeyspace(keyspace: string): boolean {
+  return /^system/i.test(keyspace)
+}
