@@ -8,6 +8,7 @@ import {
   auditLineBytesMax,
   errorPart,
   quoted,
+  requestPart,
   sessionPart,
   statementPart,
   verdictPart,
@@ -28,6 +29,7 @@ const session = {
   workload: 'spiffe://td/svc/orders',
   person: 'corp/ann',
   client: { address: '192.0.2.7', port: 40_123 },
+  gateway: 'spiffe://td/ringfence/gateway/g1',
   driver: 'DataStax Python Driver 3.30',
   protocolVersion: 5,
 }
@@ -36,7 +38,6 @@ const statement = {
   table: 'orders',
   operation: 'SELECT',
   statement: 'SELECT * FROM shop.orders WHERE id = ?',
-  prepared: '00ff',
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: JSON of a line, looked at field by field.
@@ -51,7 +52,7 @@ describe('a record', () => {
     appendTransaction(
       sink,
       sessionPart(session),
-      statementPart(statement),
+      statementPart(statement) + requestPart('EXECUTE'),
       verdict,
       3,
       6,
@@ -72,13 +73,14 @@ describe('a record', () => {
       workload: 'spiffe://td/svc/orders',
       person: 'corp/ann',
       client: { address: '192.0.2.7', port: 40_123 },
+      gateway: 'spiffe://td/ringfence/gateway/g1',
       driver: 'DataStax Python Driver 3.30',
       protocol: 5,
       keyspace: 'shop',
       table: 'orders',
       operation: 'SELECT',
       statement: 'SELECT * FROM shop.orders WHERE id = ?',
-      prepared: '00ff',
+      request: 'EXECUTE',
       batchSize: 3,
       consistency: 'LOCAL_QUORUM',
       verdict: 'allow',
@@ -109,7 +111,7 @@ describe('a record', () => {
       'keyspace',
       'table',
       'statement',
-      'prepared',
+      'request',
       'batchSize',
       'consistency',
       'error',
@@ -136,7 +138,7 @@ describe('a record', () => {
       const sink = new Lines()
       const everywhere = { session: text, workload: text, person: text, driver: text, protocolVersion: 4 }
       const part = sessionPart({ ...everywhere, client: { address: text, port: 1 } })
-      const names = statementPart({ keyspace: text, table: text, operation: text, statement: text, prepared: text })
+      const names = statementPart({ keyspace: text, table: text, operation: text, statement: text })
       const verdict = verdictPart({ verdict: 'deny', rule: text, policyRevision: 1 })
       appendTransaction(sink, part, names, verdict, 0, 1, 'error', errorPart(1, text, 'ours'), 0, 0, 0, 0)
       const line = sink.lines[0]!
@@ -147,18 +149,7 @@ describe('a record', () => {
       const record = read(line)
       assert.equal(record.verdict, 'deny')
       assert.equal(record.seq, 1)
-      for (const key of [
-        'session',
-        'workload',
-        'person',
-        'driver',
-        'keyspace',
-        'table',
-        'operation',
-        'statement',
-        'prepared',
-        'rule',
-      ]) {
+      for (const key of ['workload', 'person', 'driver', 'keyspace', 'table', 'statement', 'rule']) {
         assert.equal(record[key], text, key)
       }
       assert.equal(record.error.message, text)
@@ -177,7 +168,7 @@ describe('a record', () => {
         driver: text,
         client: { address: text, port: 65_535 },
       })
-      const names = statementPart({ keyspace: text, table: text, operation: text, statement: text, prepared: text })
+      const names = statementPart({ keyspace: text, table: text, operation: text, statement: text })
       const verdict = verdictPart({ verdict: 'allow', rule: text, policyRevision: Number.MAX_SAFE_INTEGER })
       const most = Number.MAX_SAFE_INTEGER
       appendTransaction(

@@ -20,7 +20,6 @@ const budgets = {
   name: 256,
   operation: 64,
   statement: 3072,
-  prepared: 64,
   rule: 512,
   error: 512,
 } as const
@@ -33,6 +32,8 @@ export interface AuditSession {
   readonly person?: string | undefined
   /** The client's own address, as NGINX saw it. */
   readonly client: { readonly address: string; readonly port: number }
+  /** SPIFFE id of the gateway that it came by, where it did. */
+  readonly gateway?: string | undefined
   /** What the driver says of itself; a claim, never an identity. */
   readonly driver?: string | undefined
   /** Native protocol: 3, 4 or 5. */
@@ -44,10 +45,8 @@ export interface AuditStatement {
   readonly table: string | undefined
   /** The verb: `SELECT`, `CREATE TABLE`, … */
   readonly operation: string
-  /** Text without literals and comments; undefined where there is none (an unknown prepared id). */
+  /** Text without literals and comments; undefined where there is none (an unknown prepared id, a connection's beginning). */
   readonly statement: string | undefined
-  /** Prepared id in hexadecimal. */
-  readonly prepared?: string | undefined
 }
 
 export interface AuditVerdict {
@@ -72,7 +71,7 @@ export function sessionPart(session: AuditSession): string {
   return (
     `,"session":${quoted(session.session, budgets.session)},"workload":${quoted(session.workload, budgets.workload)}` +
     optional('person', session.person, budgets.person) +
-    `,"client":${address}${optional('driver', session.driver, budgets.driver)}` +
+    `,"client":${address}${optional('gateway', session.gateway, budgets.workload)}${optional('driver', session.driver, budgets.driver)}` +
     `,"protocol":${wholeNumber(session.protocolVersion)}`
   )
 }
@@ -82,9 +81,13 @@ export function statementPart(statement: AuditStatement): string {
     optional('keyspace', statement.keyspace, budgets.name) +
     optional('table', statement.table, budgets.name) +
     `,"operation":${quoted(statement.operation, budgets.operation)}` +
-    optional('statement', statement.statement, budgets.statement) +
-    optional('prepared', statement.prepared, budgets.prepared)
+    optional('statement', statement.statement, budgets.statement)
   )
+}
+
+/** How the statement came: `QUERY`, `PREPARE`, `EXECUTE`, `BATCH`. */
+export function requestPart(request: string): string {
+  return `,"request":${quoted(request, budgets.operation)}`
 }
 
 export function verdictPart(verdict: AuditVerdict): string {

@@ -3,7 +3,7 @@
  * process loses no record of what it let out. A file that failed once is never written again.
  */
 import { closeSync, constants, ftruncateSync, mkdirSync, openSync, unlinkSync, writeSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { AuditSink } from './record.ts'
@@ -78,7 +78,7 @@ export class AuditWriter implements AuditSink {
     this.#files = options.files ?? realFiles
     this.#proxyPart = `,"proxy":${quoted(options.proxy, 128)}`
     try {
-      if (options.files === undefined) mkdirSync(options.directory, { recursive: true, mode: 0o700 })
+      if (options.files === undefined) makeDirectory(options.directory)
       this.#openFile()
     } catch (reason) {
       throw writeFailure(reason)
@@ -217,6 +217,19 @@ export class AuditWriter implements AuditSink {
     const fd = this.#fd
     this.#fd = -1
     if (fd !== -1) attempt(() => this.#files.close(fd))
+  }
+}
+
+/** Step by step, because mkdirSync's `recursive` never returns for a path below /proc (Node 26.10). */
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, 0o700)
+  } catch (reason) {
+    const code = reason instanceof Error && 'code' in reason ? reason.code : undefined
+    if (code === 'EEXIST') return
+    if (code !== 'ENOENT' || dirname(path) === path) throw reason
+    makeDirectory(dirname(path))
+    mkdirSync(path, 0o700)
   }
 }
 

@@ -1,6 +1,7 @@
 /** Reads the captured bytes that the tests of this folder compare with; see `source` in each file for who made them. */
-import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
+import javaBytes from './fixtures/java-driver.json' with { type: 'json' }
+import pythonBytes from './fixtures/python-driver.json' with { type: 'json' }
 import type { EnvelopeSink, Inbound } from './inbound.ts'
 import type { ProtocolVersion } from './protocol.ts'
 
@@ -21,8 +22,6 @@ export interface RequestCapture extends Capture {
     readonly pagingState?: string
     readonly timestamp?: string
     readonly keyspace?: string
-    readonly skip?: boolean
-    readonly tracing?: boolean
     readonly id?: string
     readonly resultId?: string | null
     readonly values?: (string | null)[]
@@ -42,18 +41,14 @@ interface Wire {
   readonly envelopes: readonly Buffer[]
 }
 
-function load(name: string): unknown {
-  return JSON.parse(readFileSync(new URL(`fixtures/${name}.json`, import.meta.url), 'utf8'))
-}
-
-export const pythonDriver = load('python-driver') as {
+export const pythonDriver = pythonBytes as unknown as {
   requests: RequestCapture[]
   wires: { name: string; mode: Wire['mode']; wire: string; envelopes: string[] }[]
   large: { name: string; mode: Wire['mode']; wireGzip: string; envelopesGzip: string[] }[]
   values: { type: string; hex: string; value: unknown }[]
 }
 
-export const javaDriver = load('java-driver') as { responses: Capture[]; requests: Capture[] }
+export const javaDriver = javaBytes as unknown as { responses: Capture[]; requests: Capture[] }
 
 const unhex = (hex: string) => Buffer.from(hex, 'hex')
 const unzip = (base64: string) => gunzipSync(Buffer.from(base64, 'base64'))

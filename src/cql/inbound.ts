@@ -316,7 +316,9 @@ export class Inbound {
     if (version < 3 || version > 5) {
       this.#noteFault(buf, at)
       if (version < 3) this.faultStream = buf.readInt8(at + V1_V2_STREAM_AT)
-      throw new RingfenceError('VERSION', `protocol version ${version} is not spoken`)
+      // Cassandra's own words: drivers look for them to go down a version.
+      const spoken = 'supported versions are (3/v3, 4/v4, 5/v5)'
+      throw new RingfenceError('VERSION', `Invalid or unsupported protocol version (${version}); ${spoken}`)
     }
     if ((buf[at]! & RESPONSE_BIT) !== this.#directionBit) {
       this.#refuse(

@@ -94,7 +94,7 @@ export class PolicyEngine {
         allowedBy.add(driverMetadataRule)
         continue
       }
-      const { deny, allow } = view.judge(access, facts)
+      const { deny, allow } = view.judge(access)
       if (deny !== undefined) return this.#denialOf(principal, access, deny.name)
       if (allow !== undefined) for (const rule of allow) allowedBy.add(rule.name)
       else if (grantsDriverMetadata(access)) allowedBy.add(driverMetadataRule)

@@ -9,7 +9,7 @@ import type { Decision } from './engine.ts'
 import { matchesName } from './names.ts'
 import type { CompiledRule, Principal } from './policy.ts'
 import { isSystemKeyspace } from './policy.ts'
-import { createdObject, deniedWithItsParts } from './view.ts'
+import { deniedWithItsParts } from './view.ts'
 
 /** `matched`: the rule speaks of this access. `some columns`: an allow that gives a part of what is asked. Else what kept it out, the first that did. */
 export type Outcome =
@@ -46,7 +46,7 @@ export function explainAccesses(
   const own = facts.accesses.map((access) => {
     const considered = rules.map((rule): ConsideredRule => {
       const { name, label, effect } = rule
-      return { rule: name, label, effect, outcome: outcomeOf(rule, principal, access, facts) }
+      return { rule: name, label, effect, outcome: outcomeOf(rule, principal, access) }
     })
     const outcome = grantsDriverMetadata(access) ? 'matched' : 'other resource'
     considered.push({ rule: driverMetadataRule, label: 'built in', effect: 'allow', outcome })
@@ -55,22 +55,21 @@ export function explainAccesses(
   return [...own, ...facts.children.flatMap((child) => explainAccesses(rules, principal, child))]
 }
 
-function outcomeOf(rule: CompiledRule, principal: Principal, access: Access, facts: StatementFacts): Outcome {
+function outcomeOf(rule: CompiledRule, principal: Principal, access: Access): Outcome {
   if (!rule.subjects.some((pattern) => matchesSpiffePattern(pattern, principal.spiffeId))) return 'other subject'
   const entersKeyspace = access.permission === 'USE' && access.resource.kind === 'keyspace' && rule.effect === 'allow'
   if (!entersKeyspace && !rule.permissions.has(access.permission)) return 'other operation'
-  const resource = createdObject(access, facts)
-  if (!covers(rule, access, resource)) return 'other resource'
-  return resource.kind === 'table' ? columnsOutcome(rule, access) : 'matched'
+  if (!covers(rule, access)) return 'other resource'
+  return access.resource.kind === 'table' ? columnsOutcome(rule, access) : 'matched'
 }
 
-function covers(rule: CompiledRule, access: Access, resource: Access['resource']): boolean {
-  const wide = rule.effect === 'deny' && deniedWithItsParts(access.permission)
+function covers(rule: CompiledRule, { permission, resource }: Access): boolean {
+  const wide = rule.effect === 'deny' && deniedWithItsParts(permission)
   switch (resource.kind) {
     case 'table':
       return coversKeyspace(rule.keyspaces, resource.keyspace) && coversName(rule.tables, resource.table)
     case 'keyspace': {
-      const parts = wide || (access.permission === 'USE' && rule.effect === 'allow')
+      const parts = wide || (permission === 'USE' && rule.effect === 'allow')
       if (parts && coversKeyspace(functionKeyspaces(rule), resource.keyspace)) return true
       if (!coversKeyspace(rule.keyspaces, resource.keyspace)) return false
       return parts || (rule.tables === undefined && rule.columns === undefined)

@@ -3,7 +3,7 @@
  * whatever the number of policies. `explain.ts` has the same law written the long way.
  */
 import { assert } from '../base/errors.ts'
-import type { Access, Permission, StatementFacts } from '../cql/statement/facts.ts'
+import type { Access, Permission } from '../cql/statement/facts.ts'
 import { NameIndex } from './names.ts'
 import type { CompiledRule } from './policy.ts'
 import { isSystemKeyspace } from './policy.ts'
@@ -87,10 +87,8 @@ export class PrincipalView {
     return node
   }
 
-  /** What the rules say of `access`, a part of `facts`. A name that is not resolved matches nothing. */
-  judge(access: Access, facts: StatementFacts): Verdict {
-    const { permission, columns } = access
-    const resource = createdObject(access, facts)
+  /** A name that is not resolved matches nothing. */
+  judge({ permission, resource, columns }: Access): Verdict {
     const gathered = new Gathered(permission, columns)
     switch (resource.kind) {
       case 'table':
@@ -131,15 +129,6 @@ export class PrincipalView {
 /** Whoever is denied a part is denied the whole, or DROP KEYSPACE would reach what DROP TABLE may not. Making and entering do not touch parts. */
 export function deniedWithItsParts(permission: Permission): boolean {
   return permission !== 'CREATE' && permission !== 'USE'
-}
-
-/** Cassandra asks for CREATE on the keyspace of a new table; a rule may speak of the table that is to be made. */
-export function createdObject(access: Access, facts: StatementFacts): Access['resource'] {
-  const { resource } = access
-  const makesTable = facts.verb === 'CREATE TABLE' || facts.verb === 'CREATE MATERIALIZED VIEW'
-  if (access.permission !== 'CREATE' || resource.kind !== 'keyspace' || !makesTable) return resource
-  if (facts.table === undefined || facts.keyspace !== resource.keyspace) return resource
-  return { kind: 'table', keyspace: resource.keyspace, table: facts.table }
 }
 
 /** Collects the lowest rule of each effect while leaves are visited. */

@@ -55,7 +55,7 @@ export const properties: readonly { readonly claim: string; readonly check: (run
       fc.assert(
         fc.property(fc.constantFrom(...valid), fc.array(gap, { minLength: 1, maxLength: 8 }), ([text], gaps) => {
           const words = wordsOf(text)
-          const spaced = words.map((word, at) => gaps[at % gaps.length] + word).join('') + gaps[0]
+          const spaced = words.map((word, at) => ` ${gaps[at % gaps.length]}${word}`).join('')
           assert.deepEqual(analyse(spaced), analyse(words.join(' ')))
         }),
         { numRuns },

@@ -57,7 +57,7 @@ function modificationAccesses(statement: Modification): Access[] {
   const accesses = [access('MODIFY', resource, wildcard ? '*' : distinct(mentions.columns))]
   // A condition that fails answers with data: the whole row for (NOT) EXISTS, else the columns of the conditions.
   if (condition !== undefined) {
-    accesses.push(access('SELECT', resource, condition === 'rows' ? '*' : distinct(mentions.columns)))
+    accesses.push(access('SELECT', resource, condition === 'rows' ? '*' : distinct(condition.columns)))
   }
   return [...accesses, ...executions(mentions.functions, table.keyspace)]
 }

@@ -6,8 +6,9 @@
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import type { Mentions, QualifiedName } from './ast.ts'
+import { position } from './characters.ts'
 import { basicUnreserved, columnNames, functionNames, names } from './keywords.ts'
-import { position, type Tokens } from './lexer.ts'
+import type { Tokens } from './lexer.ts'
 import { K, kindName, T } from './tokens.ts'
 
 /** A place to come back to: everything met after it is forgotten by `restore`. */
@@ -34,6 +35,7 @@ export class Cursor {
   readonly notTypeHint = new Set<number>()
   #depth = 0
   #attempts = 0
+  #refusal: RingfenceError | undefined
 
   constructor(tokens: Tokens) {
     this.tokens = tokens
@@ -100,17 +102,32 @@ export class Cursor {
   /** A syntactic predicate: tries a rule, and forgets what it met if it does not match. */
   attempt(rule: (cursor: Cursor) => void): boolean {
     const mark = this.mark()
+    const refusal = this.#refusal
     this.#attempts += 1
     try {
       rule(this)
-      return true
     } catch (reason) {
       if (reason !== attemptFailed) throw reason
       this.restore(mark)
+      this.#refusal = refusal
       return false
     } finally {
       this.#attempts -= 1
     }
+    if (this.#attempts === 0 && this.#refusal !== undefined) throw this.#refusal
+    return true
+  }
+
+  /**
+   * Refuses what matches the grammar and is wrong in itself, as ANTLR's actions do: inside an attempt they do not run, so the
+   * attempt goes on, and the refusal counts only if it succeeds.
+   */
+  refuse(message: string): void {
+    if (this.#attempts === 0) throw this.failure(message)
+    this.#refusal ??= new RingfenceError(
+      'SYNTAX',
+      `${position(this.tokens.text, this.tokens.starts[this.at]!)} ${message}`,
+    )
   }
 
   /** What was met since `mark`. */

@@ -3,7 +3,7 @@
  * then the end. A recursive descent with a bound on its depth; what it does not know is a SYNTAX error, never a guess.
  */
 import type { Schema, SchemaAction, Statement } from './ast.ts'
-import { type Cursor, name, qualifiedName } from './cursor.ts'
+import { acceptIfExists, type Cursor, name, qualifiedName } from './cursor.ts'
 import { describeStatement } from './describe.ts'
 import { batchStatement, modification } from './modify.ts'
 import { addIdentity, dropIdentity, grantStatement, listStatement, roleStatement, userStatement } from './roles.ts'
@@ -118,15 +118,11 @@ function shared(cursor: Cursor, action: SchemaAction): Statement {
 }
 
 function dropTable(cursor: Cursor): Schema {
-  ifExists(cursor)
+  acceptIfExists(cursor)
   return { kind: 'table', action: 'DROP', table: qualifiedName(cursor), mentions: { columns: [], functions: [] } }
 }
 
 function dropIndex(cursor: Cursor): Schema {
-  ifExists(cursor)
+  acceptIfExists(cursor)
   return { kind: 'dropIndex', index: qualifiedName(cursor) }
-}
-
-function ifExists(cursor: Cursor): void {
-  if (cursor.accept(K.IF)) cursor.expect(K.EXISTS)
 }

@@ -80,10 +80,14 @@ function startsSelectClause(cursor: Cursor): boolean {
   return matches
 }
 
-/** `AS name` at the end of a selector or a CAST, `ahead` being the place of AS; AS is a name as well. */
+/**
+ * `AS name` at the end of a selector or a CAST, `ahead` being the place of AS; AS is a name as well. In the places that ask, ANTLR's
+ * tables forget PER among the names.
+ */
 function isAlias(cursor: Cursor, ahead: number): boolean {
+  const alias = cursor.peek(ahead + 1)
   const after = cursor.peek(ahead + 2)
-  return names[cursor.peek(ahead + 1)] === 1 && (after === K.FROM || after === T.COMMA || after === T.PAREN_CLOSE)
+  return names[alias] === 1 && alias !== K.PER && (after === K.FROM || after === T.COMMA || after === T.PAREN_CLOSE)
 }
 
 /** `selectClause`: true for `*`. */
@@ -237,7 +241,7 @@ function columnOrCall(cursor: Cursor): void {
 function acceptTypeHint(cursor: Cursor): boolean {
   const end = typeEnd(cursor, 1)
   if (end < 0 || cursor.peek(end) !== T.PAREN_CLOSE || cursor.notTypeHint.has(cursor.at)) return false
-  if (cursor.peek(end + 1) === K.AS && isAlias(cursor, end + 1)) return false
+  if (cursor.peek(end + 1) === K.AS && cursor.peek(end + 2) !== K.AS && isAlias(cursor, end + 1)) return false
   const at = cursor.at
   const matches = cursor.attempt(typeHint)
   if (!matches) cursor.notTypeHint.add(at)

@@ -70,6 +70,7 @@ export const valid: readonly (readonly [text: string, verb: string, ...accesses:
     'SELECT table ks.t [a k l m n o]',
   ],
   ['SELECT a FROM ks.t WHERE k = 123e4567-e89b-12d3-a456-426614174000', 'SELECT', 'SELECT table ks.t [a k]'],
+  ['SELECT a FROM ks.t WHERE b CONTAINS key.f(1)', 'SELECT', 'SELECT table ks.t [a b]', 'EXECUTE function key.f'],
   // writes
   ['INSERT INTO ks.t (a, b) VALUES (1, f(2))', 'INSERT', 'MODIFY table ks.t [a b]', 'EXECUTE function ks.f'],
   [
@@ -101,13 +102,13 @@ export const valid: readonly (readonly [text: string, verb: string, ...accesses:
     "UPDATE ks.t SET a = 1 WHERE k = 1 IF b = 2 AND c['x'] != 3 AND d.e IN (4) AND f CONTAINS 5",
     'UPDATE',
     'MODIFY table ks.t [a k b c d f]',
-    'SELECT table ks.t [a k b c d f]',
+    'SELECT table ks.t [b c d f]',
   ],
   [
     'UPDATE ks.t SET a = 1 WHERE k = 1 IF exists = 2',
     'UPDATE',
     'MODIFY table ks.t [a k exists]',
-    'SELECT table ks.t [a k exists]',
+    'SELECT table ks.t [exists]',
   ],
   ['DELETE FROM ks.t WHERE k = 1', 'DELETE', 'MODIFY table ks.t [*]'],
   [
@@ -308,6 +309,10 @@ export const invalid: readonly string[] = [
   'SELECT * FROM ?',
   'SELECT * FROM a.b.c',
   'SELECT expr(a) FROM t',
+  'SELECT json AS per FROM t',
+  'SELECT (a) AS as FROM t',
+  "SELECT ('nope')[a] FROM t",
+  'SELECT (frozen<int>)[a] FROM t',
   'INSERT INTO t VALUES (1)',
   'INSERT INTO t () VALUES ()',
   'INSERT INTO t (a) VALUES (b)',

@@ -26,7 +26,7 @@ function parseTypeInside(cursor: Cursor): boolean {
       return false
     }
     if (cursor.kind === T.STRING) {
-      if (!isMarshalType(stringOf(cursor))) throw cursor.failure('cannot parse type in string literal')
+      if (!isMarshalType(stringOf(cursor))) cursor.refuse('cannot parse type in string literal')
       cursor.advance()
       return false
     }
@@ -50,7 +50,7 @@ function parseTypeInside(cursor: Cursor): boolean {
       break
     case K.FROZEN:
       opening(cursor)
-      if (!parseType(cursor)) throw cursor.failure('frozen<> is only allowed on collections, tuples and user types')
+      if (!parseType(cursor)) cursor.refuse('frozen<> is only allowed on collections, tuples and user types')
       break
     case K.TUPLE:
       opening(cursor)
@@ -61,7 +61,9 @@ function parseTypeInside(cursor: Cursor): boolean {
       opening(cursor)
       parseType(cursor)
       cursor.expect(T.COMMA)
-      if (cursor.kind === T.INTEGER && Math.abs(Number(cursor.text())) > dimensionMax) throw cursor.unexpected()
+      if (cursor.kind === T.INTEGER && Math.abs(Number(cursor.text())) > dimensionMax) {
+        cursor.refuse('vector dimension is out of range')
+      }
       cursor.expect(T.INTEGER)
       break
     default:
@@ -83,7 +85,7 @@ export function userTypeName(cursor: Cursor): { keyspace: string | undefined; na
     keyspace = name(cursor, names)
     cursor.advance()
   }
-  if (cursor.kind === T.IDENT && reservedTypeNames.has(cursor.text())) throw cursor.failure('reserved user type name')
+  if (cursor.kind === T.IDENT && reservedTypeNames.has(cursor.text())) cursor.refuse('reserved user type name')
   return { keyspace, name: name(cursor, typeNames) }
 }
 

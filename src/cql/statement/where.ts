@@ -77,7 +77,8 @@ function operator(cursor: Cursor): void {
 
 /** What follows CONTAINS. */
 function contained(cursor: Cursor): void {
-  cursor.accept(K.KEY)
+  // `CONTAINS key.f(1)` calls a function of the keyspace key.
+  if (cursor.peek(1) !== T.DOT) cursor.accept(K.KEY)
   term(cursor)
 }
 

@@ -1,0 +1,252 @@
+/**
+ * Mutates captured messages and feeds them to Inbound and to every decoder. Nothing but RingfenceError may come out, nothing
+ * may take long, nothing may hold more than its cap. `node src/cql/codec.fuzz.ts --seconds 60 --seed 7`; what it finds it
+ * prints as hexadecimal, to become a file under `corpus/`.
+ */
+import assert from 'node:assert/strict'
+import { argv } from 'node:process'
+import { parseArgs } from 'node:util'
+import { RingfenceError } from '../base/errors.ts'
+import { crc24, crc32 } from './crc.ts'
+import { javaDriver, pythonDriver, setMode, smallWires } from './fixtures.ts'
+import { type EnvelopeSink, Inbound } from './inbound.ts'
+import { HEADER_BYTES, headerBodyBytes } from './protocol.ts'
+import {
+  BatchView,
+  ExecuteView,
+  PrepareView,
+  QueryView,
+  readAuthResponse,
+  readBatch,
+  readExecute,
+  readOptions,
+  readPayload,
+  readPrepare,
+  readQuery,
+  readRegister,
+  readStartup,
+} from './requests.ts'
+import {
+  bodyStart,
+  hasMorePages,
+  readAuthenticate,
+  readAuthToken,
+  readError,
+  readEvent,
+  readPrepared,
+  readRows,
+  readSchemaChange,
+  readSetKeyspace,
+  readSupported,
+  readTracingId,
+  readWarnings,
+  resultKind,
+  rowsCount,
+} from './responses.ts'
+import { decodeValue } from './values.ts'
+
+const BODY_BYTES_MAX = 64 * 1024
+/** Above the body: a header, a segment, and what doubling leaves unused. */
+const BUFFERED_BYTES_MAX = BODY_BYTES_MAX + 256 * 1024
+const CALL_MS_MAX = 2_000
+
+const versions = [3, 4, 5] as const
+const query = new QueryView()
+const prepare = new PrepareView()
+const execute = new ExecuteView()
+const batch = new BatchView()
+
+/** Runs `work`; false where it refused. Anything but a RingfenceError goes through. */
+function refused(work: () => unknown): boolean {
+  try {
+    work()
+    return false
+  } catch (reason) {
+    if (reason instanceof RingfenceError) return true
+    throw reason
+  }
+}
+
+/** Every decoder on one envelope, under each version and with its own flags, whatever its opcode says. */
+export function exerciseEnvelope(buf: Buffer): void {
+  if (buf.length < HEADER_BYTES) return
+  const end = buf.length
+  const flags = buf[1]!
+  for (const version of versions) {
+    refused(() => {
+      readQuery(query, buf, 0, end, version, flags)
+      for (let i = 0; i < query.params.valueCount; i++) query.params.valueAt(i)
+      readPayload(query, buf)
+    })
+    refused(() => readPrepare(prepare, buf, 0, end, version, flags))
+    refused(() => readExecute(execute, buf, 0, end, version, flags))
+    refused(() => {
+      readBatch(batch, buf, 0, end, version, flags)
+      for (const part of batch.parts) for (let i = 0; i < part.valueCount; i++) batch.valueAt(part, i)
+    })
+    for (const read of [readRegister, readStartup, readAuthResponse, readOptions]) {
+      refused(() => read(buf, 0, end, version, flags))
+    }
+    const counted = { rows: -1 }
+    const failedToCount = refused(() => {
+      counted.rows = rowsCount(buf, 0, end, version)
+    })
+    refused(() => {
+      const { columns, rows } = readRows(buf, 0, end, version)
+      // The two ways of reading agree.
+      assert.ok(!failedToCount)
+      assert.equal(rows.length, counted.rows)
+      for (const row of rows) {
+        for (const [i, column] of columns.entries()) refused(() => decodeValue(column.type, row[i] ?? null))
+      }
+    })
+    refused(() => readPrepared(buf, 0, end, version))
+  }
+  for (const read of [
+    bodyStart,
+    hasMorePages,
+    readAuthenticate,
+    readAuthToken,
+    readError,
+    readEvent,
+    readSchemaChange,
+    readSetKeyspace,
+    readSupported,
+    readTracingId,
+    readWarnings,
+    resultKind,
+  ]) {
+    refused(() => read(buf, 0, end))
+  }
+}
+
+type Mode = Parameters<typeof setMode>[1]
+const modes: readonly Mode[] = ['bare', 'bare-lz4', 'segments', 'segments-lz4']
+
+/** One stream in each mode and direction, whole and in pieces: the same envelopes, or a refusal. */
+export function exerciseStream(bytes: Buffer, pieceBytes = 13): void {
+  for (const direction of ['requests', 'responses'] as const) {
+    for (const mode of modes) {
+      const whole = run(direction, mode, bytes, bytes.length)
+      const pieces = run(direction, mode, bytes, pieceBytes)
+      assert.deepEqual(pieces, whole)
+    }
+  }
+}
+
+function run(direction: 'requests' | 'responses', mode: Mode, bytes: Buffer, pieceBytes: number): string[] {
+  const inbound = setMode(new Inbound(direction, BODY_BYTES_MAX), mode)
+  const seen: string[] = []
+  const sink: EnvelopeSink = {
+    onEnvelope: (buffer, start, end) => {
+      assert.equal(end - start, HEADER_BYTES + headerBodyBytes(buffer, start))
+      seen.push(buffer.toString('latin1', start, end))
+    },
+  }
+  for (let at = 0; at < bytes.length; at += pieceBytes) {
+    // A copy: Inbound clears a flag in place.
+    const failed = refused(() => inbound.push(Buffer.from(bytes.subarray(at, at + pieceBytes)), sink))
+    assert.ok(inbound.bufferedBytes <= BUFFERED_BYTES_MAX)
+    if (failed) break
+  }
+  return seen
+}
+
+/** A small generator of numbers that a seed repeats (mulberry32). */
+function randomOf(seed: number): (below: number) => number {
+  let state = seed >>> 0
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) % below
+  }
+}
+
+const interesting = [0, 1, 2, 0x7f, 0x80, 0xfe, 0xff]
+
+function mutate(seed: Buffer, other: Buffer, random: (below: number) => number): Buffer {
+  let bytes = Buffer.from(seed)
+  for (let round = random(4); round >= 0; round--) {
+    if (bytes.length === 0) break
+    const at = random(bytes.length)
+    switch (random(7)) {
+      case 0:
+        bytes[at]! ^= 1 << random(8)
+        break
+      case 1:
+        bytes[at] = interesting[random(interesting.length)]!
+        break
+      case 2:
+        for (let i = at; i < Math.min(at + 4, bytes.length); i++) bytes[i] = interesting[random(interesting.length)]!
+        break
+      case 3:
+        bytes = bytes.subarray(0, at)
+        break
+      case 4:
+        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(random(bytes.length))])
+        break
+      case 5:
+        bytes = Buffer.concat([bytes.subarray(0, at), other.subarray(random(other.length + 1))])
+        break
+      default:
+        bytes = Buffer.concat([bytes.subarray(0, at), Buffer.alloc(1 + random(8), random(256)), bytes.subarray(at)])
+    }
+  }
+  return Buffer.from(bytes)
+}
+
+/** Checksums that fit again, so that mutations reach what stands behind them. */
+function reseal(bytes: Buffer, lz4: boolean): Buffer {
+  const headerBytes = lz4 ? 8 : 6
+  const covered = headerBytes - 3
+  for (let at = 0; at + headerBytes + 4 <= bytes.length; ) {
+    const payloadBytes = bytes.readUIntLE(at, 3) & 0x1ffff
+    bytes.writeUIntLE(crc24(bytes, at, covered), at + covered, 3)
+    const trailerAt = at + headerBytes + payloadBytes
+    if (trailerAt + 4 > bytes.length) break
+    bytes.writeUInt32LE(crc32(bytes, at + headerBytes, trailerAt), trailerAt)
+    at = trailerAt + 4
+  }
+  return bytes
+}
+
+/** Mutates for `seconds`. Throws what should not have happened, with the bytes in its message. */
+export function fuzz({ seconds, seed }: { seconds: number; seed: number }): { runs: number } {
+  const random = randomOf(seed)
+  const messages = [...pythonDriver.requests, ...javaDriver.requests, ...javaDriver.responses].map((capture) =>
+    Buffer.from(capture.hex, 'hex'),
+  )
+  const wires = smallWires.map(({ wire }) => wire)
+  const until = performance.now() + seconds * 1000
+  let runs = 0
+  for (; performance.now() < until; runs++) {
+    const message = mutate(messages[random(messages.length)]!, messages[random(messages.length)]!, random)
+    if (message.length >= HEADER_BYTES && random(2) === 0) message.writeInt32BE(message.length - HEADER_BYTES, 5)
+    let wire = mutate(wires[random(wires.length)]!, wires[random(wires.length)]!, random)
+    if (random(3) > 0) wire = reseal(wire, random(2) === 0)
+    const pieceBytes = 1 + random(60)
+    for (const [bytes, work] of [
+      [message, () => exerciseEnvelope(message)],
+      [message, () => exerciseStream(message, pieceBytes)],
+      [wire, () => exerciseStream(wire, pieceBytes)],
+    ] as const) {
+      const started = performance.now()
+      try {
+        work()
+        assert.ok(performance.now() - started < CALL_MS_MAX, 'took too long')
+      } catch (reason) {
+        throw new Error(`pieces of ${pieceBytes}, bytes ${bytes.toString('hex')}`, { cause: reason })
+      }
+    }
+  }
+  return { runs }
+}
+
+if (argv[1] === import.meta.filename) {
+  const { values } = parseArgs({
+    options: { seconds: { type: 'string', default: '5' }, seed: { type: 'string', default: '1' } },
+  })
+  const { runs } = fuzz({ seconds: Number(values.seconds), seed: Number(values.seed) })
+  console.log(`codec fuzz: ${runs} runs with seed ${values.seed}, nothing found`)
+}
