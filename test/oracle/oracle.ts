@@ -1,0 +1,138 @@
+/**
+ * Cassandra's own parser, asked from TypeScript: one long-lived Java process (`Oracle.java`), a line for each statement.
+ * The jars come from `RINGFENCE_CASSANDRA_JARS`, or from where `npm start` puts them.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+const here = import.meta.dirname
+const jarsFolder =
+  process.env.RINGFENCE_CASSANDRA_JARS ?? join(here, '..', '..', '.ringfence', 'parts', 'cassandra-5.0.9')
+
+/** What Cassandra made of a statement. Sets hold canonical names; a pair is `[keyspace, name]`. */
+export type Answer =
+  | {
+      readonly accepted: true
+      /** Simple name of the class of the raw statement, for example `SelectStatement$RawStatement`. */
+      readonly kind: string
+      readonly markers: readonly (string | undefined)[]
+      readonly tables: readonly (readonly [string | undefined, string])[]
+      readonly columns: readonly string[]
+      readonly functions: readonly (readonly [string | undefined, string])[]
+      /** Names that the statement keeps in fields of its own: `keyspace`, `role`, `resource`, … */
+      readonly own: ReadonlyMap<string, string>
+    }
+  | { readonly accepted: false; readonly exception: string; readonly message: string }
+
+export interface LexedToken {
+  readonly kind: string
+  readonly start: number
+  readonly end: number
+}
+
+/** Why the oracle cannot run here, or undefined where it can. */
+export function oracleMissing(): string | undefined {
+  if (!existsSync(join(jarsFolder, 'cassandra-all-5.0.9.jar'))) return `no Cassandra jars in ${jarsFolder}`
+  if (spawnSync('java', ['-version']).status !== 0) return 'no java in the path'
+  return undefined
+}
+
+export class Oracle {
+  readonly #process: ChildProcess
+  readonly #waiting: ((line: string) => void)[] = []
+
+  constructor() {
+    // The source launcher compiles Oracle.java in memory: about two seconds, and no class files to keep.
+    this.#process = spawn(
+      'java',
+      ['-Xss16m', '-Xmx1g', '-XX:+UseSerialGC', ...javaFlags, '-cp', join(jarsFolder, '*'), join(here, 'Oracle.java')],
+      { stdio: ['pipe', 'pipe', 'ignore'] },
+    )
+    const lines = createInterface({ input: this.#process.stdout! })
+    lines.on('line', (line) => this.#waiting.shift()?.(line))
+    this.#process.on('exit', () => {
+      for (const waiting of this.#waiting.splice(0)) waiting('X\tjava ended\t')
+    })
+  }
+
+  /** Asks for many statements at once; answers come in order. */
+  async parse(texts: readonly string[]): Promise<Answer[]> {
+    return (await this.#ask('P', texts)).map(answerOf)
+  }
+
+  /** Cassandra's tokens, or undefined where its lexer fails. */
+  async lex(texts: readonly string[]): Promise<(LexedToken[] | undefined)[]> {
+    return (await this.#ask('L', texts)).map(tokensOf)
+  }
+
+  async nativeFunctions(): Promise<string[]> {
+    const [line] = await this.#ask('N', [''])
+    return line!.split('\t')[1]!.split(',')
+  }
+
+  stop(): void {
+    this.#process.stdin?.end()
+    this.#process.kill()
+  }
+
+  async #ask(command: string, texts: readonly string[]): Promise<string[]> {
+    const answers = texts.map(() => new Promise<string>((resolve) => this.#waiting.push(resolve)))
+    const lines = texts.map((text) => `${command} ${Buffer.from(text, 'utf8').toString('base64')}\n`)
+    this.#process.stdin?.write(lines.join(''))
+    return await Promise.all(answers)
+  }
+}
+
+const javaFlags = [
+  '--add-exports=java.base/jdk.internal.misc=ALL-UNNAMED',
+  '--add-opens=java.base/java.lang=ALL-UNNAMED',
+]
+
+function decode(text: string): string {
+  return Buffer.from(text, 'base64').toString('utf8')
+}
+
+function answerOf(line: string): Answer {
+  const [status, kind = '', markers = '', tables = '', columns, functions = '', , own = ''] = line.split('\t')
+  if (status !== 'A') return { accepted: false, exception: kind, message: decode(markers) }
+  return {
+    accepted: true,
+    kind,
+    markers: markers
+      .split(',')
+      .slice(0, -1)
+      .map((marker) => (marker === '?' ? undefined : decode(marker))),
+    tables: pairs(tables),
+    columns: columns === undefined || columns === '-' ? [] : columns.split(',').map(decode),
+    functions: pairs(functions),
+    own: new Map(
+      own
+        .split(',')
+        .filter((each) => each !== '')
+        .map(decode)
+        .map((each) => [each.slice(0, each.indexOf('=')), each.slice(each.indexOf('=') + 1)] as const),
+    ),
+  }
+}
+
+function pairs(text: string): [string | undefined, string][] {
+  if (text === '') return []
+  return text.split(',').map((pair) => {
+    const [keyspace, name] = pair.split('.') as [string, string]
+    return [keyspace === '' ? undefined : decode(keyspace), decode(name)]
+  })
+}
+
+function tokensOf(line: string): LexedToken[] | undefined {
+  const [status, text = ''] = line.split('\t')
+  if (status !== 'T') return undefined
+  return text
+    .split(' ')
+    .filter((token) => token !== '')
+    .map((token) => {
+      const [kind, start, end] = token.split(':') as [string, string, string]
+      return { kind: decode(kind), start: Number(start), end: Number(end) }
+    })
+}
