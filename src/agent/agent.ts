@@ -114,6 +114,7 @@ class RunningAgent implements Agent {
   readonly #stopped = new AbortController()
   /** Ends the present watch stream, so that the next is opened with the new certificate. */
   #rewatch = new AbortController()
+  readonly #firstPolicy = Promise.withResolvers<void>()
   #client: ControlClient
   #makeReport: (() => ProxyReport) | undefined
   #unsent: readonly TrafficRow[] = []
@@ -146,16 +147,13 @@ class RunningAgent implements Agent {
       this.sidecars = cache.sidecars
       this.#options.log.info({ revision: cache.policy.revision }, 'starting from the cached policy')
     }
-    const first = Promise.withResolvers<void>()
-    const unsubscribe = this.onPolicy(() => first.resolve())
     this.#loops.push(this.#watchForEver(), this.#reportForEver())
     if (this.policy.revision === 0) {
       await Promise.race([
-        first.promise,
+        this.#firstPolicy.promise,
         sleep(firstPolicyWaitMs, undefined, { signal: this.#stopped.signal }).catch(() => {}),
       ])
     }
-    unsubscribe()
   }
 
   onCredentials(callback: (credentials: Credentials) => void): () => void {
@@ -282,7 +280,11 @@ class RunningAgent implements Agent {
     const parsed = watchEvent.safeParse(JSON.parse(line))
     if (!parsed.success) return
     const event = parsed.data
-    if (event.kind === 'policy') this.#takePolicy(event)
+    if (event.kind === 'policy') {
+      this.#takePolicy(event)
+      // Also for revision 0: then there is none to wait for.
+      this.#firstPolicy.resolve()
+    }
     if (event.kind === 'sidecars') this.#takeSidecars(event.sidecars)
   }
 

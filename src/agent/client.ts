@@ -13,14 +13,8 @@ import { limits } from '../base/limits.ts'
 import { readLeaf, verifyPeer } from '../identity/certificate.ts'
 import { verifyChain } from '../identity/chain.ts'
 import { pathSegmentsOf, trustDomainOf } from '../identity/spiffe.ts'
-import {
-  type Credentials,
-  type EnrolRequest,
-  type IssuedCertificate,
-  issuedCertificate,
-  meshPaths,
-  wireError,
-} from './api.ts'
+import { faultOfAnswer, parseJson } from './answer.ts'
+import { type Credentials, type EnrolRequest, type IssuedCertificate, issuedCertificate, meshPaths } from './api.ts'
 
 const answerTimeoutMs = 10_000
 const answerBytesMax = 4 * 1024 * 1024
@@ -186,25 +180,6 @@ function parseAnswer<T>(answer: IncomingMessage, text: string, schema: z.ZodType
   const result = schema.safeParse(text === '' ? undefined : parseJson(text))
   if (!result.success) throw new RingfenceError('UNAVAILABLE', 'answer of the control plane is not understood')
   return result.data
-}
-
-/** The control plane's refusal in its own words. */
-export function faultOfAnswer(status: number | undefined, text: string): RingfenceError {
-  const body = parseJson(text)
-  const error =
-    typeof body === 'object' && body !== null && 'error' in body ? wireError.safeParse(body.error) : undefined
-  if (error?.success !== true) return new RingfenceError('UNAVAILABLE', `control plane answered ${status}`)
-  const { code, message, hint } = error.data
-  const known = (['IDENTITY', 'OVERLOADED', 'USAGE', 'CONFIG', 'TOO_LARGE'] as const).find((one) => one === code)
-  return new RingfenceError(known ?? 'UNAVAILABLE', message, hint === undefined ? {} : { hint })
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 function awayFault(url: URL, error: Error): RingfenceError {

@@ -2,13 +2,14 @@
  * What an agent keeps on disk: its identity, and the last good policy with the sidecars that were live. Written whole to a new
  * file and renamed, so a reader sees the old or the new one; the cache carries its own SHA-256, so bit rot is not taken for policy.
  */
-import { createHash, randomUUID } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
 import { type Credentials, type PolicySnapshot, type SidecarEndpoint, sidecarEndpoint } from './api.ts'
 import { credentialsOf } from './credentials.ts'
+import { writeFileAtomically } from './files.ts'
 
 const identityFile = z.object({ certificatePem: z.string(), keyPem: z.string(), bundlePem: z.string() })
 const cacheFile = z.object({ sha256: z.string(), content: z.string() })
@@ -66,24 +67,6 @@ export class AgentState {
     const content = JSON.stringify({ revision: policy.revision, source: policy.source, sidecars })
     writeFileAtomically(this.#cachePath, JSON.stringify({ sha256: sha256(content), content }), 0o600)
   }
-}
-
-/** Writes beside, flushes, renames over. */
-export function writeFileAtomically(path: string, text: string, mode: number): void {
-  const beside = `${path}.${randomUUID()}.new`
-  const file = openSync(beside, 'wx', mode)
-  try {
-    writeSync(file, text)
-    fsyncSync(file)
-    closeSync(file)
-    renameSync(beside, path)
-  } catch (error) {
-    rmSync(beside, { force: true })
-    throw error
-  }
-  const folder = openSync(dirname(path), 'r')
-  fsyncSync(folder)
-  closeSync(folder)
 }
 
 function readIfThere(path: string): string | undefined {

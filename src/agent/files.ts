@@ -1,0 +1,22 @@
+/** Files that are read by others while we replace them. */
+import { randomUUID } from 'node:crypto'
+import { closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { dirname } from 'node:path'
+
+/** Writes beside, flushes, renames over. */
+export function writeFileAtomically(path: string, text: string, mode: number): void {
+  const beside = `${path}.${randomUUID()}.new`
+  const file = openSync(beside, 'wx', mode)
+  try {
+    writeSync(file, text)
+    fsyncSync(file)
+    closeSync(file)
+    renameSync(beside, path)
+  } catch (error) {
+    rmSync(beside, { force: true })
+    throw error
+  }
+  const folder = openSync(dirname(path), 'r')
+  fsyncSync(folder)
+  closeSync(folder)
+}

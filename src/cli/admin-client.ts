@@ -1,0 +1,120 @@
+/** HTTP over the control plane's Unix socket. */
+import { request } from 'node:http'
+import { faultOfAnswer } from '../agent/answer.ts'
+import type { PolicySnapshot, SidecarEndpoint } from '../agent/api.ts'
+import { RingfenceError } from '../base/errors.ts'
+import type { ProxyStatus, PushLatency } from '../control/registry.ts'
+import { controlSocketPath } from '../control/socket-path.ts'
+import type { TrafficLine } from '../control/traffic.ts'
+
+export interface StatusAnswer {
+  readonly control: {
+    readonly name: string
+    readonly listen: string
+    readonly startedMs: number
+    readonly version: string
+    readonly trustDomain: string
+    readonly svidTtlMs: number
+    readonly issuingNotAfterMs: number
+    readonly rootNotAfterMs: number
+  }
+  readonly policyRevision: number
+  readonly pushLatency?: PushLatency
+  readonly proxies: readonly ProxyStatus[]
+  readonly sidecars: readonly SidecarEndpoint[]
+}
+
+export interface MintAnswer {
+  readonly spiffeId: string
+  readonly certificatePem: string
+  readonly keyPem: string
+  readonly bundlePem: string
+}
+
+export interface IssuanceAnswer {
+  readonly serial: string
+  readonly spiffeId: string
+  readonly reason: string
+  readonly caller: string
+  readonly issuedAtMs: number
+  readonly notAfterMs: number
+}
+
+export interface NamesOrder {
+  readonly ipAddresses?: readonly string[] | undefined
+  readonly dnsNames?: readonly string[] | undefined
+}
+
+const answerTimeoutMs = 10_000
+
+export class AdminClient {
+  readonly #socketPath: string
+
+  constructor(stateDir: string) {
+    this.#socketPath = controlSocketPath(stateDir)
+  }
+
+  makeToken(
+    order: NamesOrder & { spiffeId: string; role: string; ttlMs?: number | undefined },
+  ): Promise<{ token: string; expiresAtMs: number }> {
+    return this.#call('POST', '/v1/tokens', order)
+  }
+
+  mint(order: NamesOrder & { spiffeId: string; ttlMs?: number | undefined }): Promise<MintAnswer> {
+    return this.#call('POST', '/v1/x509', order)
+  }
+
+  issuances(limit: number): Promise<{ issuances: IssuanceAnswer[] }> {
+    return this.#call('GET', `/v1/issuances?limit=${limit}`)
+  }
+
+  applyPolicy(source: string, fileName: string, dryRun: boolean): Promise<{ revision: number; applied: boolean }> {
+    return this.#call('PUT', '/v1/policy', { source, fileName, dryRun })
+  }
+
+  policy(): Promise<PolicySnapshot> {
+    return this.#call('GET', '/v1/policy')
+  }
+
+  status(): Promise<StatusAnswer> {
+    return this.#call('GET', '/v1/status')
+  }
+
+  traffic(seconds: number): Promise<{ seconds: number; lines: TrafficLine[] }> {
+    return this.#call('GET', `/v1/traffic?seconds=${seconds}`)
+  }
+
+  bundle(): Promise<{ bundlePem: string; rootFingerprint: string }> {
+    return this.#call('GET', '/v1/bundle')
+  }
+
+  /** The types are the server's own; both ends are one program. */
+  #call<T>(method: string, path: string, body?: unknown): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const text = body === undefined ? undefined : JSON.stringify(body)
+      const headers =
+        text === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
+      const sent = request(
+        { socketPath: this.#socketPath, method, path, headers, timeout: answerTimeoutMs },
+        (answer) => {
+          const parts: Buffer[] = []
+          answer.on('data', (part: Buffer) => parts.push(part))
+          answer.on('error', reject)
+          answer.on('end', () => {
+            const answered = Buffer.concat(parts).toString('utf8')
+            if (answer.statusCode === 200) resolve(JSON.parse(answered) as T)
+            else reject(faultOfAnswer(answer.statusCode, answered))
+          })
+        },
+      )
+      sent.on('timeout', () => sent.destroy(new Error('no answer in time')))
+      sent.on('error', (cause) => {
+        const message = `control plane does not answer at ${this.#socketPath}: ${cause.message}`
+        reject(
+          new RingfenceError('UNAVAILABLE', message, { cause, hint: 'is it running, and is --state-dir the same' }),
+        )
+      })
+      sent.end(text)
+    })
+  }
+}

@@ -1,0 +1,236 @@
+/** The commands of an operator, all over the control plane's admin socket. */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Command, Option } from 'commander'
+import { agentRoles } from '../../agent/api.ts'
+import { writeFileAtomically } from '../../agent/files.ts'
+import { RingfenceError } from '../../base/errors.ts'
+import type { TrafficLine } from '../../control/traffic.ts'
+import { AdminClient, type StatusAnswer } from '../admin-client.ts'
+import { collect, parseDuration, readInput, setting } from '../options.ts'
+import { type Cell, type Format, formatDuration, formatMicros, print, printJson, table } from '../output.ts'
+import { version } from '../version.ts'
+import { addCheck } from './check.ts'
+import { addNginx } from './nginx.ts'
+
+export interface AdminFlags {
+  readonly stateDir: string
+  readonly output: Format
+}
+
+export function addAdminCommands(program: Command): void {
+  addToken(program)
+  addPolicy(program)
+  addStatus(program)
+  addTraffic(program)
+  addCheck(program)
+  addNginx(program)
+  addX509(program)
+  addBundle(program)
+  withOutput(program.command('version').description('print the version')).action(({ output }: { output: Format }) => {
+    if (output === 'json') printJson({ version, node: process.version })
+    else print(`ringfence ${version} (node ${process.version})`)
+  })
+}
+
+/** Every command that talks to the admin socket takes these. */
+export function adminCommand(parent: Command, name: string, description: string): Command {
+  const stateDir = setting('control', '--state-dir <dir>', 'of the control plane').default('.ringfence/control')
+  return withOutput(parent.command(name).description(description).addOption(stateDir))
+}
+
+function withOutput(command: Command): Command {
+  return command.addOption(
+    new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'),
+  )
+}
+
+interface NamesFlags {
+  readonly ip?: string[]
+  readonly dns?: string[]
+}
+
+function withNames(command: Command): Command {
+  return command
+    .option('--ip <address>', 'address in the certificate, for nodes; may be repeated', collect(String))
+    .option('--dns <name>', 'host name in the certificate, for nodes; may be repeated', collect(String))
+}
+
+function addToken(program: Command): void {
+  const token = program.command('token').description('join tokens')
+  withNames(adminCommand(token, 'generate', 'make a token that enrols one identity once'))
+    .requiredOption('--spiffe-id <id>', 'that the holder gets')
+    .addOption(new Option('--role <role>', 'that the holder plays').choices(agentRoles).makeOptionMandatory())
+    .option('--ttl <duration>', 'how long it may be used', parseDuration, 600_000)
+    .action(async (flags: AdminFlags & NamesFlags & { spiffeId: string; role: string; ttl: number }) => {
+      const { spiffeId, role, ttl, ip = [], dns = [] } = flags
+      const order = { spiffeId, role, ttlMs: ttl, ipAddresses: ip, dnsNames: dns }
+      const made = await new AdminClient(flags.stateDir).makeToken(order)
+      if (flags.output === 'json') printJson({ ...made, spiffeId, role })
+      // Alone on its line, so that TOKEN=$(ringfence token generate …) works.
+      else print(made.token)
+    })
+}
+
+function addPolicy(program: Command): void {
+  const policy = program.command('policy').description('who may do what')
+  adminCommand(policy, 'apply', 'validate a policy and put it in force on every proxy')
+    .argument('[file]', 'YAML documents; - for standard input')
+    .option('-f, --file <file>', 'the same')
+    .option('--dry-run', 'only validate')
+    .action(async (argument: string | undefined, flags: AdminFlags & { file?: string; dryRun?: boolean }) => {
+      const file = flags.file ?? argument
+      if (file === undefined)
+        throw new RingfenceError('USAGE', 'no policy file', { hint: 'ringfence policy apply -f policy.yaml' })
+      const dryRun = flags.dryRun === true
+      const answer = await new AdminClient(flags.stateDir).applyPolicy(readInput(file), file, dryRun)
+      if (flags.output === 'json') printJson(answer)
+      else if (dryRun) print(`${file} is valid; revision ${answer.revision} stays in force`)
+      else if (answer.applied) print(`revision ${answer.revision} is in force`)
+      else print(`unchanged; revision ${answer.revision} stays in force`)
+    })
+  adminCommand(policy, 'get', 'print the policy in force').action(async (flags: AdminFlags) => {
+    const snapshot = await new AdminClient(flags.stateDir).policy()
+    if (flags.output === 'json') printJson(snapshot)
+    else if (snapshot.revision === 0) print('# no policy yet: everything is refused')
+    else print(`# revision ${snapshot.revision}\n${snapshot.source}`)
+  })
+}
+
+function addStatus(program: Command): void {
+  adminCommand(program, 'status', 'every proxy: policy revision, certificate, connections').action(
+    async (flags: AdminFlags) => {
+      const status = await new AdminClient(flags.stateDir).status()
+      if (flags.output === 'json') printJson(status)
+      else print(statusText(status, Date.now()))
+    },
+  )
+}
+
+function statusText(status: StatusAnswer, nowMs: number): string {
+  const { control, policyRevision, pushLatency, proxies } = status
+  const pushed =
+    pushLatency === undefined ? '' : `, pushed in ${Math.round(pushLatency.p99Ms)}ms (p99 of ${pushLatency.count})`
+  const head = `control plane ${control.listen}  trust domain ${control.trustDomain}  policy revision ${policyRevision}${pushed}`
+  const heads = ['NAME', 'ROLE', 'STATE', 'REVISION', 'CERTIFICATE', 'CONNECTIONS', 'SESSIONS', 'UPSTREAM', 'LISTENERS']
+  const rows = proxies.map((proxy): (Cell | string)[] => [
+    proxy.name,
+    proxy.role,
+    !proxy.connected
+      ? { text: 'away', colour: 'red' }
+      : proxy.synced
+        ? { text: 'synced', colour: 'green' }
+        : { text: 'stale', colour: 'yellow' },
+    String(proxy.policyRevision ?? '-'),
+    proxy.certificateNotAfterMs === undefined ? '-' : formatDuration(proxy.certificateNotAfterMs - nowMs),
+    String(proxy.connections),
+    String(proxy.sessions),
+    String(proxy.upstreamConnections),
+    proxy.listeners
+      .map(
+        ({ address, port, tls, proxyProtocol }) =>
+          `${address}:${port}${tls ? '' : ' plain'}${proxyProtocol ? ' proxy' : ''}`,
+      )
+      .join(', ') || '-',
+  ])
+  return `${head}\n\n${proxies.length === 0 ? 'no proxy has enrolled yet' : table(heads, rows, [3, 5, 6, 7])}`
+}
+
+function addTraffic(program: Command): void {
+  adminCommand(program, 'traffic', 'who is talking to Cassandra, in the last minute')
+    .option('-w, --watch', 'again each second, until Ctrl-C')
+    .option('--window <duration>', 'to add up over, at most 60s', parseDuration, 60_000)
+    .action(async (flags: AdminFlags & { watch?: boolean; window: number }) => {
+      const client = new AdminClient(flags.stateDir)
+      const seconds = Math.min(60, Math.max(1, Math.round(flags.window / 1000)))
+      for (;;) {
+        const answer = await client.traffic(seconds)
+        if (flags.output === 'json') print(JSON.stringify(answer))
+        else {
+          if (flags.watch === true && process.stdout.isTTY) print('\u001b[2J\u001b[H')
+          print(answer.lines.length === 0 ? 'nobody talked to Cassandra' : trafficTable(answer.lines))
+        }
+        if (flags.watch !== true) return
+        await new Promise((resolve) => setTimeout(resolve, 1_000))
+      }
+    })
+}
+
+/** The table of *who is talking to Cassandra*. */
+export function trafficTable(lines: readonly TrafficLine[]): string {
+  const heads = ['WORKLOAD', 'PERSON', 'TABLE', 'OPERATION', 'VERDICT', 'RULE', 'RATE', 'ERRORS', 'P50', 'P99']
+  const rows = lines.map((line): (Cell | string)[] => [
+    line.workload,
+    line.person ?? '-',
+    line.keyspace === undefined
+      ? (line.table ?? '-')
+      : line.table === undefined
+        ? line.keyspace
+        : `${line.keyspace}.${line.table}`,
+    line.operation,
+    { text: line.verdict, colour: line.verdict === 'allow' ? 'green' : 'red' },
+    line.rule,
+    `${line.rate.toFixed(1)}/s`,
+    String(line.errors),
+    formatMicros(line.p50Micros),
+    formatMicros(line.p99Micros),
+  ])
+  return table(heads, rows, [6, 7, 8, 9])
+}
+
+function addX509(program: Command): void {
+  const x509 = program.command('x509').description('certificates of this mesh')
+  withNames(adminCommand(x509, 'mint', 'make a key and a certificate, for nodes, tests and tools'))
+    .requiredOption('--spiffe-id <id>', 'in the certificate')
+    .option('--ttl <duration>', 'its life; that of the mesh by default', parseDuration)
+    .option('--out <dir>', 'write svid.pem, key.pem and bundle.pem there')
+    .option('--pem-bundle <file>', 'write key, certificates and roots into one file, for Cassandra')
+    .action(
+      async (flags: AdminFlags & NamesFlags & { spiffeId: string; ttl?: number; out?: string; pemBundle?: string }) => {
+        const { spiffeId, ttl, ip = [], dns = [], out, pemBundle } = flags
+        const minted = await new AdminClient(flags.stateDir).mint({
+          spiffeId,
+          ttlMs: ttl,
+          ipAddresses: ip,
+          dnsNames: dns,
+        })
+        const { keyPem, certificatePem, bundlePem } = minted
+        if (out !== undefined) writePems(out, minted)
+        if (pemBundle !== undefined) writeFileAtomically(pemBundle, keyPem + certificatePem + bundlePem, 0o600)
+        if (flags.output === 'json') printJson(minted)
+        else if (out === undefined && pemBundle === undefined) print(keyPem + certificatePem + bundlePem)
+        else print(`${spiffeId} written to ${[out, pemBundle].filter((path) => path !== undefined).join(' and ')}`)
+      },
+    )
+  adminCommand(x509, 'list', 'what was issued to whom, newest first')
+    .option('--limit <count>', 'at most so many', Number, 100)
+    .action(async (flags: AdminFlags & { limit: number }) => {
+      const { issuances } = await new AdminClient(flags.stateDir).issuances(flags.limit)
+      if (flags.output === 'json') return printJson(issuances)
+      const rows = issuances.map((one) => [
+        new Date(one.issuedAtMs).toISOString(),
+        one.reason,
+        one.spiffeId,
+        one.caller,
+        new Date(one.notAfterMs).toISOString(),
+        one.serial,
+      ])
+      print(table(['ISSUED', 'REASON', 'SPIFFE ID', 'CALLER', 'NOT AFTER', 'SERIAL'], rows))
+    })
+}
+
+function writePems(folder: string, pems: { keyPem: string; certificatePem: string; bundlePem: string }): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  writeFileAtomically(join(folder, 'key.pem'), pems.keyPem, 0o600)
+  writeFileAtomically(join(folder, 'svid.pem'), pems.certificatePem, 0o644)
+  writeFileAtomically(join(folder, 'bundle.pem'), pems.bundlePem, 0o644)
+}
+
+function addBundle(program: Command): void {
+  const bundle = program.command('bundle').description('the roots that the mesh trusts')
+  adminCommand(bundle, 'show', 'print them').action(async (flags: AdminFlags) => {
+    const answer = await new AdminClient(flags.stateDir).bundle()
+    if (flags.output === 'json') printJson(answer)
+    else print(answer.bundlePem)
+  })
+}

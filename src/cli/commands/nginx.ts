@@ -1,0 +1,120 @@
+/** `nginx config`: NGINX's configuration out of the mesh's own state, tried with `nginx -t` before it is handed out. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { type Command, Option } from 'commander'
+import { writeFileAtomically } from '../../agent/files.ts'
+import { RingfenceError } from '../../base/errors.ts'
+import { nginxConfig } from '../../control/nginx-config.ts'
+import { AdminClient } from '../admin-client.ts'
+import { collect, type HostPort, parseHostPort } from '../options.ts'
+import { print, printJson } from '../output.ts'
+import { type AdminFlags, adminCommand } from './admin.ts'
+
+interface NginxFlags extends AdminFlags {
+  readonly listen?: HostPort[]
+  readonly gateway?: HostPort[]
+  readonly out?: string
+  readonly check?: boolean
+  readonly nginx: string
+  readonly pidFile: string
+  readonly errorLog: string
+  readonly accessLog: string
+  readonly workers: string
+}
+
+export interface NginxProgram {
+  readonly version: string
+  /** Where ngx_stream_module.so lies if `stream` is a dynamic module. */
+  readonly streamModule: string | undefined
+  readonly stream: 'static' | 'dynamic' | 'absent'
+}
+
+export function addNginx(program: Command): void {
+  const nginx = program.command('nginx').description('the public door')
+  adminCommand(nginx, 'config', 'make NGINX’s configuration from the gateways that are there')
+    .option(
+      '--listen <address:port>',
+      'where clients connect, 0.0.0.0:9042 by default; may be repeated',
+      collect(parseHostPort),
+    )
+    .option('--gateway <address:port>', 'instead of the gateways that report; may be repeated', collect(parseHostPort))
+    .option('--out <file>', 'write it there instead of printing it')
+    .option('--check', 'try it with nginx -t')
+    .option('--nginx <program>', 'the program to try it with', 'nginx')
+    .option('--pid-file <file>', 'of NGINX', '/run/ringfence-nginx.pid')
+    .option('--error-log <file>', 'of NGINX', 'stderr')
+    .option('--access-log <file>', 'of NGINX, or off', 'off')
+    .addOption(new Option('--workers <count>', 'worker processes').default('auto'))
+    .action(run)
+}
+
+async function run(flags: NginxFlags): Promise<void> {
+  const gateways = flags.gateway ?? (await reportedGateways(flags.stateDir))
+  const found = findNginx(flags.nginx)
+  const text = nginxConfig({
+    listen: flags.listen ?? [{ address: '0.0.0.0', port: 9042 }],
+    gateways,
+    pidFile: absolute(flags.pidFile),
+    errorLog: absolute(flags.errorLog),
+    accessLog: absolute(flags.accessLog),
+    workers: flags.workers === 'auto' ? 'auto' : Number(flags.workers),
+    streamModule: found?.streamModule,
+  })
+  if (flags.check === true) tryConfig(flags.nginx, text)
+  if (flags.out !== undefined) writeFileAtomically(flags.out, text, 0o644)
+  if (flags.output === 'json') printJson({ gateways, config: text, out: flags.out, checked: flags.check === true })
+  else if (flags.out === undefined) print(text)
+  else print(`${flags.out} written${flags.check === true ? ' and tried with nginx -t' : ''}`)
+}
+
+async function reportedGateways(stateDir: string): Promise<HostPort[]> {
+  const { proxies } = await new AdminClient(stateDir).status()
+  return proxies
+    .filter(({ role, connected }) => role === 'gateway' && connected)
+    .flatMap(({ listeners }) => listeners)
+    .filter(({ proxyProtocol }) => proxyProtocol)
+    .map(({ address, port }) => ({ address: address === '0.0.0.0' || address === '::' ? '127.0.0.1' : address, port }))
+}
+
+/** `undefined` where there is no such program. */
+export function findNginx(program: string): NginxProgram | undefined {
+  const ran = spawnSync(program, ['-V'], { encoding: 'utf8' })
+  if (ran.error !== undefined || ran.status !== 0) return undefined
+  const version = /nginx version: \S+?\/(\S+)/.exec(ran.stderr)?.[1] ?? 'unknown'
+  if (!/--with-stream=dynamic\b/.test(ran.stderr)) {
+    const stream = /--with-stream(?![=_\w])/.test(ran.stderr) ? 'static' : 'absent'
+    return { version, streamModule: undefined, stream }
+  }
+  const folder = /--modules-path=(\S+)/.exec(ran.stderr)?.[1]
+  const prefix = /--prefix=(\S+)/.exec(ran.stderr)?.[1] ?? '/usr/share/nginx'
+  const streamModule = [folder, join(prefix, 'modules'), '/usr/lib/nginx/modules', '/usr/lib64/nginx/modules']
+    .filter((path) => path !== undefined)
+    .map((path) => join(path, 'ngx_stream_module.so'))
+    .find((path) => existsSync(path))
+  return { version, streamModule, stream: streamModule === undefined ? 'absent' : 'dynamic' }
+}
+
+/** @throws RingfenceError UNAVAILABLE without NGINX, CONFIG with NGINX's own words where it refuses */
+export function tryConfig(program: string, text: string): void {
+  const folder = mkdtempSync(join(tmpdir(), 'ringfence-nginx-'))
+  try {
+    const file = join(folder, 'nginx.conf')
+    writeFileAtomically(file, text, 0o600)
+    const ran = spawnSync(program, ['-t', '-c', file], { encoding: 'utf8' })
+    if (ran.error !== undefined) {
+      throw new RingfenceError('UNAVAILABLE', `${program} cannot be run: ${ran.error.message}`, {
+        hint: 'apt-get install nginx libnginx-mod-stream',
+      })
+    }
+    if (ran.status !== 0) throw new RingfenceError('CONFIG', `nginx refuses the configuration\n${ran.stderr.trim()}`)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** NGINX reads relative paths from its own prefix; people mean theirs. */
+function absolute(path: string): string {
+  return path === 'off' || path === 'stderr' ? path : resolve(path)
+}

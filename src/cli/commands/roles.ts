@@ -1,0 +1,187 @@
+/** The long-running roles: control, gateway, sidecar, agent, and the demonstration that starts them all. */
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Command, Option } from 'commander'
+import type { Credentials } from '../../agent/api.ts'
+import { RingfenceError } from '../../base/errors.ts'
+import { parseDuration, parseHostPort, readInput, setting, tokenOf } from '../options.ts'
+import { printJson } from '../output.ts'
+import { version } from '../version.ts'
+
+export const roleNames: readonly string[] = ['control', 'gateway', 'sidecar', 'agent', 'demo']
+
+export function addRoleCommands(program: Command): void {
+  addControl(program)
+  addProxy(program, 'gateway', 'end clients’ TLS behind NGINX and send each request to the sidecar of a replica')
+  addProxy(program, 'sidecar', 'guard one Cassandra node: judge each statement, forward what is permitted')
+  addAgent(program)
+  addDemo(program)
+}
+
+function addControl(program: Command): void {
+  program
+    .command('control')
+    .description('run the control plane: certificate authority, enrolment, policy')
+    .addOption(setting('control', '--state-dir <dir>', 'keys, store and admin socket').default('.ringfence/control'))
+    .addOption(setting('control', '--listen <address:port>', 'where proxies reach it').default('127.0.0.1:8443'))
+    .addOption(setting('control', '--trust-domain <name>', 'of every identity here').default('demo.local'))
+    .addOption(setting('control', '--svid-ttl <duration>', 'life of certificates, 5m to 24h').default('1h'))
+    .addOption(setting('control', '--policy <file>', 'policy to apply at start where it differs from the one in force'))
+    .addOption(setting('control', '--name <name>', 'of this instance').default('default'))
+    .addOption(outputOption('once it is up, print where'))
+    .action(async (flags: ControlFlags) => {
+      const { startControl } = await import('../../control/main.ts')
+      const control = await startControl({
+        stateDir: flags.stateDir,
+        listen: parseHostPort(flags.listen),
+        trustDomain: flags.trustDomain,
+        svidTtlMs: parseDuration(flags.svidTtl),
+        policy: flags.policy === undefined ? undefined : { source: readInput(flags.policy), fileName: flags.policy },
+        name: flags.name,
+        version,
+      })
+      if (flags.output === 'json') printJson({ url: control.url, socketPath: control.socketPath })
+      stopOnSignal(() => control.stop())
+    })
+}
+
+interface ControlFlags {
+  stateDir: string
+  listen: string
+  trustDomain: string
+  svidTtl: string
+  policy?: string
+  name: string
+  output: string
+}
+
+function addProxy(program: Command, role: 'gateway' | 'sidecar', description: string): void {
+  program
+    .command(role)
+    .description(description)
+    .addOption(setting(role, '--config <file>', 'what to listen at and where to go').makeOptionMandatory())
+    .addOption(setting(role, '--state-dir <dir>', 'identity and last good policy').default(`.ringfence/${role}`))
+    .option(
+      '--token <token>',
+      `join token, at the first start (also: RINGFENCE_${role.toUpperCase()}_TOKEN, …_TOKEN_FILE)`,
+    )
+    .action(async (flags: { config: string; stateDir: string; token?: string }) => {
+      const options = { configFile: flags.config, stateDir: flags.stateDir, joinToken: tokenOf(role, flags.token) }
+      if (role === 'gateway') await (await import('../../gateway/main.ts')).runGateway(options)
+      else await (await import('../../sidecar/main.ts')).runSidecar(options)
+    })
+}
+
+interface AgentFlags {
+  controlUrl: string
+  out: string
+  stateDir?: string
+  name?: string
+  role: 'workload' | 'node'
+  spiffeId?: string
+  token?: string
+  pemBundle?: string
+  once?: boolean
+}
+
+function addAgent(program: Command): void {
+  program
+    .command('agent')
+    .description('keep a workload’s certificate fresh: svid.pem, key.pem and bundle.pem in a folder')
+    .addOption(setting('agent', '--control-url <url>', 'of the control plane').default('https://127.0.0.1:8443'))
+    .addOption(setting('agent', '--out <dir>', 'where to write svid.pem, key.pem and bundle.pem').makeOptionMandatory())
+    .addOption(setting('agent', '--state-dir <dir>', 'where the agent keeps its identity (the folder of --out)'))
+    .addOption(setting('agent', '--name <name>', 'shown by status'))
+    .addOption(
+      setting('agent', '--role <role>', 'that the token is for').choices(['workload', 'node']).default('workload'),
+    )
+    .addOption(setting('agent', '--spiffe-id <id>', 'refuse to run under any other identity'))
+    .addOption(
+      setting('agent', '--pem-bundle <file>', 'also write key, certificates and roots into one file, for Cassandra'),
+    )
+    .option('--token <token>', 'join token, at the first start (also: RINGFENCE_AGENT_TOKEN, …_TOKEN_FILE)')
+    .option('--once', 'write the files and end')
+    .action(runAgent)
+}
+
+async function runAgent(flags: AgentFlags): Promise<void> {
+  const [{ startAgent }, { writeFileAtomically }, { createLogger }] = await Promise.all([
+    import('../../agent/agent.ts'),
+    import('../../agent/files.ts'),
+    import('../../telemetry/log.ts'),
+  ])
+  const log = createLogger('agent')
+  const { out, role, controlUrl } = flags
+  mkdirSync(out, { recursive: true, mode: 0o700 })
+  const agent = await startAgent({
+    role,
+    name: flags.name ?? 'agent',
+    stateDir: flags.stateDir ?? out,
+    controlUrl,
+    joinToken: tokenOf('agent', flags.token),
+    log,
+  })
+  const { spiffeId } = agent.credentials
+  if (flags.spiffeId !== undefined && flags.spiffeId !== spiffeId) {
+    await agent.stop()
+    throw new RingfenceError('IDENTITY', `this agent is ${spiffeId}, not ${flags.spiffeId}`)
+  }
+  // The key first: a reader between two files sees a pair that does not fit and tries again, never a key of mode 0644.
+  const write = ({ keyPem, certificatePem, bundlePem }: Credentials): void => {
+    writeFileAtomically(join(out, 'key.pem'), keyPem, 0o600)
+    writeFileAtomically(join(out, 'svid.pem'), certificatePem, 0o644)
+    writeFileAtomically(join(out, 'bundle.pem'), bundlePem, 0o644)
+    if (flags.pemBundle !== undefined) writeFileAtomically(flags.pemBundle, keyPem + certificatePem + bundlePem, 0o600)
+  }
+  write(agent.credentials)
+  log.info({ spiffeId, out, notAfterMs: agent.credentials.notAfterMs }, 'certificate written')
+  if (flags.once === true) return agent.stop()
+  agent.onCredentials(write)
+  stopOnSignal(() => agent.stop())
+}
+
+function addDemo(program: Command): void {
+  program
+    .command('demo')
+    .description(
+      'start everything on this machine: Cassandra, sidecars, control plane, gateway, NGINX, sample workloads',
+    )
+    .allowUnknownOption()
+    .passThroughOptions()
+    .helpOption(false)
+    .argument('[args...]')
+    .action(async (args: string[]) => {
+      const script = fileURLToPath(new URL('../../../demo/main.ts', import.meta.url))
+      if (!existsSync(script))
+        throw new RingfenceError('UNAVAILABLE', 'the demonstration is not part of this installation')
+      const child = spawn(process.execPath, [script, ...args], { stdio: 'inherit' })
+      // A terminal sends SIGINT to the child too; it stops what it started, and we wait for that.
+      process.on('SIGINT', () => {})
+      process.on('SIGTERM', () => child.kill('SIGTERM'))
+      process.exitCode = await new Promise<number>((resolve, reject) => {
+        child.on('error', reject)
+        child.on('exit', (code) => resolve(code ?? 1))
+      })
+    })
+}
+
+function outputOption(description: string): Option {
+  return new Option('-o, --output <format>', description).choices(['table', 'json']).default('table')
+}
+
+/** The first signal ends the role in order, a second one at once. */
+function stopOnSignal(stop: () => Promise<void>): void {
+  let stopping = false
+  const end = (): void => {
+    if (stopping) process.exit(1)
+    stopping = true
+    stop().then(
+      () => process.exit(0),
+      () => process.exit(1),
+    )
+  }
+  process.on('SIGINT', end)
+  process.on('SIGTERM', end)
+}

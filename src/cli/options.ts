@@ -1,0 +1,75 @@
+/** How people write durations, addresses and secrets, in flags and in the environment. Flags win over the environment. */
+import { readFileSync } from 'node:fs'
+import { InvalidArgumentError, Option } from 'commander'
+import { RingfenceError } from '../base/errors.ts'
+
+const unitMs = new Map([
+  ['ms', 1],
+  ['s', 1_000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+])
+
+/** `90s`, `5m`, `1h30m`, `7d`; milliseconds. */
+export function parseDuration(text: string): number {
+  const parts = [...text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)]
+  if (parts.length === 0 || parts.map(([part]) => part).join('') !== text) {
+    throw new InvalidArgumentError('a duration is written 90s, 5m, 1h or 7d')
+  }
+  return parts.reduce((total, [, count, unit]) => total + Number(count) * unitMs.get(unit ?? '')!, 0)
+}
+
+export interface HostPort {
+  readonly address: string
+  readonly port: number
+}
+
+/** `127.0.0.1:8443`, `[::1]:8443`, `host:8443`; port 0 takes a free one. */
+export function parseHostPort(text: string): HostPort {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):(\d{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  const address = match?.[1] ?? match?.[2]
+  if (address === undefined || port > 65_535)
+    throw new InvalidArgumentError('an address is written 127.0.0.1:8443 or [::1]:8443')
+  return { address, port }
+}
+
+export function formatHostPort({ address, port }: HostPort): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+export function collect<T>(parse: (text: string) => T): (text: string, before: readonly T[] | undefined) => T[] {
+  return (text, before) => [...(before ?? []), parse(text)]
+}
+
+/** A flag that RINGFENCE_<COMPONENT>_<SETTING> stands in for. */
+export function setting(component: string, flags: string, description: string): Option {
+  const option = new Option(flags, description)
+  const name = `${component}_${option.name()}`.replaceAll('-', '_').toUpperCase()
+  return option.env(`RINGFENCE_${name}`)
+}
+
+/** A secret by flag, by RINGFENCE_<COMPONENT>_TOKEN, or in the file that RINGFENCE_<COMPONENT>_TOKEN_FILE names. */
+export function tokenOf(component: string, flag: string | undefined): string | undefined {
+  const name = `RINGFENCE_${component.toUpperCase()}_TOKEN`
+  const file = process.env[`${name}_FILE`]
+  const token = flag ?? process.env[name] ?? (file === undefined || file === '' ? undefined : readInput(file))
+  return token === undefined || token.trim() === '' ? undefined : token.trim()
+}
+
+/** A file, or standard input for `-`. @throws UnreadableInput */
+export function readInput(file: string): string {
+  try {
+    return readFileSync(file === '-' ? 0 : file, 'utf8')
+  } catch (cause) {
+    throw new UnreadableInput(`${file} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`)
+  }
+}
+
+/** Exit code 65 (mesh.md §2.7). */
+export class UnreadableInput extends RingfenceError {
+  constructor(message: string) {
+    super('USAGE', message)
+  }
+}

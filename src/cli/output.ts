@@ -1,0 +1,82 @@
+/** What commands print: tables for people, JSON for programs; colours only where a person looks. */
+import type { RingfenceError } from '../base/errors.ts'
+
+export type Format = 'table' | 'json'
+
+const esc = '\u001b['
+const colours = { red: '31', green: '32', yellow: '33', grey: '90', bold: '1' } as const
+export type Colour = keyof typeof colours
+
+export function paint(text: string, colour: Colour): string {
+  const plain = !process.stdout.isTTY || (process.env.NO_COLOR ?? '') !== '' || process.argv.includes('--no-color')
+  return plain ? text : `${esc}${colours[colour]}m${text}${esc}0m`
+}
+
+/** Control characters, bidi marks and the like as escapes, so that a driver's name cannot rewrite the terminal. */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (c) => `\\u{${c.codePointAt(0)?.toString(16)}}`)
+}
+
+export interface Cell {
+  readonly text: string
+  readonly colour?: Colour
+}
+
+/** Columns as wide as their widest cell, two spaces apart; numbers (`right`) to the right. */
+export function table(
+  heads: readonly string[],
+  rows: readonly (readonly (Cell | string)[])[],
+  right: readonly number[] = [],
+): string {
+  const cells = rows.map((row) =>
+    row.map((cell) => (typeof cell === 'string' ? { text: printable(cell) } : { ...cell, text: printable(cell.text) })),
+  )
+  const widths = heads.map((head, i) => Math.max(head.length, ...cells.map((row) => row[i]?.text.length ?? 0)))
+  const line = (row: readonly Cell[]): string =>
+    row
+      .map(({ text, colour }, i) => {
+        const width = widths[i] ?? 0
+        const padded = right.includes(i) ? text.padStart(width) : i === row.length - 1 ? text : text.padEnd(width)
+        return colour === undefined ? padded : paint(padded, colour)
+      })
+      .join('  ')
+      .trimEnd()
+  return [line(heads.map((text) => ({ text, colour: 'grey' as const }))), ...cells.map(line)].join('\n')
+}
+
+export function print(text: string): void {
+  process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+}
+
+export function printJson(value: unknown): void {
+  print(JSON.stringify(value, undefined, 2))
+}
+
+/** `4m12s`, `3d4h`; `expired` when negative. */
+export function formatDuration(ms: number): string {
+  if (ms < 0) return 'expired'
+  const seconds = Math.floor(ms / 1000)
+  const [d, h, m, s] = [
+    Math.floor(seconds / 86_400),
+    Math.floor(seconds / 3600) % 24,
+    Math.floor(seconds / 60) % 60,
+    seconds % 60,
+  ]
+  if (d >= 365) return `${Math.floor(d / 365)}y${d % 365}d`
+  if (d > 0) return `${d}d${h}h`
+  if (h > 0) return `${h}h${m}m`
+  return m > 0 ? `${m}m${s}s` : `${s}s`
+}
+
+export function formatMicros(micros: number): string {
+  if (micros < 1_000) return `${Math.round(micros)}µs`
+  return micros < 1_000_000 ? `${(micros / 1_000).toFixed(1)}ms` : `${(micros / 1_000_000).toFixed(2)}s`
+}
+
+/** Exit codes of mesh.md §2.7. */
+export const exitCode = { ok: 0, failed: 1, denied: 2, invalid: 3, usage: 64, unreadable: 65 } as const
+
+export function exitCodeOf(fault: RingfenceError): number {
+  if (fault.code === 'CONFIG' || fault.code === 'TOO_LARGE') return exitCode.invalid
+  return fault.code === 'USAGE' ? exitCode.usage : exitCode.failed
+}

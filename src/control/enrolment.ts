@@ -1,0 +1,196 @@
+/**
+ * Join tokens and the signing of certificates for those who enrol with one or renew. A token is `<secret>.<root fingerprint>`:
+ * the holder checks the control plane's chain against the fingerprint before it shows the secret. Only the secret's hash is kept.
+ */
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { isIP } from 'node:net'
+import type { AgentRole, EnrolRequest, IssuedCertificate } from '../agent/api.ts'
+import type { Clock } from '../base/clock.ts'
+import { RingfenceError } from '../base/errors.ts'
+import type { VerifiedIdentity } from '../identity/certificate.ts'
+import { isReserved, parseSpiffeId, pathSegmentsOf, type SpiffeId, trustDomainOf } from '../identity/spiffe.ts'
+import { type CertificateAuthority, type IssuedLeaf, keyOfRequest } from './ca.ts'
+import type { AltNames, Issuance, Store } from './store.ts'
+
+/** Ten minutes, as SPIRE's (mesh.md §3.6). */
+export const tokenTtlMsDefault = 600_000
+const tokenTtlMsMax = 24 * 60 * 60 * 1000
+/** Signatures a second over all callers, and how many may come at once. */
+const signingsPerSecond = 50
+const signingsBurst = 200
+/** For one identity, so that a loop somewhere does not take everybody's share. */
+const signingsPerIdentityBurst = 20
+const identitiesRememberedMax = 10_000
+
+export interface TokenOrder extends AltNames {
+  readonly spiffeId: SpiffeId
+  readonly role: AgentRole
+  readonly ttlMs: number
+}
+
+export class Enrolment {
+  readonly #ca: CertificateAuthority
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #svidTtlMs: number
+  readonly #bucket: Bucket
+  readonly #bucketById = new Map<string, Bucket>()
+
+  constructor(ca: CertificateAuthority, store: Store, clock: Clock, svidTtlMs: number) {
+    this.#ca = ca
+    this.#store = store
+    this.#clock = clock
+    this.#svidTtlMs = svidTtlMs
+    this.#bucket = new Bucket(signingsBurst, signingsPerSecond, clock.monotonic())
+  }
+
+  /** @throws RingfenceError USAGE */
+  makeToken(order: TokenOrder): { token: string; expiresAtMs: number } {
+    checkRole(order.spiffeId, order.role, this.#ca.trustDomain)
+    checkAltNames(order, order.role)
+    if (!(order.ttlMs > 0 && order.ttlMs <= tokenTtlMsMax)) {
+      throw new RingfenceError('USAGE', 'a join token lives for at most 24h', { hint: '--ttl 600s is the default' })
+    }
+    const secret = randomBytes(32).toString('base64url')
+    const nowMs = this.#clock.now()
+    const expiresAtMs = nowMs + order.ttlMs
+    this.#store.addToken({ ...order, hash: hashOf(secret), expiresAtMs }, nowMs)
+    return { token: `${secret}.${this.#ca.rootFingerprint}`, expiresAtMs }
+  }
+
+  /** One answer for a token that is unknown, spent, late or for another role, so that guessing learns nothing. */
+  async enrol(request: EnrolRequest): Promise<IssuedCertificate> {
+    this.#take(undefined)
+    const publicKey = await keyOfRequest(request.csrPem)
+    const nowMs = this.#clock.now()
+    const hash = hashOf(request.token.split('.')[0] ?? '')
+    const row = this.#store.token(hash)
+    const refused = new RingfenceError(
+      'IDENTITY',
+      'join token is not valid: unknown, used, expired or for another role',
+      {
+        hint: 'ringfence token generate makes a new one; each works once, for ten minutes',
+      },
+    )
+    if (row === undefined || !timingSafeEqual(Buffer.from(row.hash), Buffer.from(hash))) throw refused
+    if (row.usedAtMs !== undefined || nowMs > row.expiresAtMs || row.role !== request.role) throw refused
+    if (!this.#store.spendToken(hash, nowMs)) throw refused
+    const { spiffeId, role, ipAddresses, dnsNames } = row
+    this.#store.putAgent({ spiffeId, role, name: request.name, ipAddresses, dnsNames }, nowMs)
+    const id = parseSpiffeId(spiffeId)
+    const leaf = await this.#ca.issue({ spiffeId: id, publicKey, ttlMs: this.#svidTtlMs, ipAddresses, dnsNames })
+    return this.#record(id, leaf, 'enrol', `token ${hash.slice(0, 12)}`)
+  }
+
+  /** The same identity and names again for a new key; the caller proved who it is with its present certificate. */
+  async renew(caller: VerifiedIdentity, csrPem: string): Promise<IssuedCertificate> {
+    const { spiffeId } = caller
+    this.#take(spiffeId)
+    const agent = this.#store.agent(spiffeId)
+    if (agent === undefined) {
+      throw new RingfenceError('IDENTITY', `${spiffeId} is not enrolled`, { hint: 'enrol with a join token' })
+    }
+    const publicKey = await keyOfRequest(csrPem)
+    const { ipAddresses, dnsNames } = agent
+    const leaf = await this.#ca.issue({ spiffeId, publicKey, ttlMs: this.#svidTtlMs, ipAddresses, dnsNames })
+    return this.#record(spiffeId, leaf, 'renew', spiffeId)
+  }
+
+  /** Key and certificate for a node, a test or a tool, for who may open the admin socket. @throws RingfenceError USAGE */
+  async mint(order: AltNames & { spiffeId: SpiffeId; ttlMs: number }): Promise<IssuedCertificate & { keyPem: string }> {
+    const { spiffeId } = order
+    checkTrustDomain(spiffeId, this.#ca.trustDomain)
+    if (pathSegmentsOf(spiffeId).slice(0, 2).join('/') === 'ringfence/control-plane') {
+      throw new RingfenceError('USAGE', 'certificates of the control plane are not minted')
+    }
+    checkAltNames(order, 'node')
+    if (!(order.ttlMs >= 1_000 && order.ttlMs <= 365 * 24 * 60 * 60 * 1000)) {
+      throw new RingfenceError('USAGE', 'a minted certificate lives for 1s to 365d')
+    }
+    const { keyPem, ...leaf } = await this.#ca.mint(order)
+    return { ...this.#record(spiffeId, leaf, 'mint', 'admin'), keyPem }
+  }
+
+  #record(spiffeId: SpiffeId, leaf: IssuedLeaf, reason: Issuance['reason'], caller: string): IssuedCertificate {
+    const nowMs = this.#clock.now()
+    const { serial, notAfterMs, certificatePem } = leaf
+    this.#store.addIssuance({ serial, spiffeId, reason, caller, issuedAtMs: nowMs, notAfterMs })
+    return { spiffeId, certificatePem, bundlePem: this.#ca.bundlePem, nowMs }
+  }
+
+  #take(spiffeId: string | undefined): void {
+    const now = this.#clock.monotonic()
+    let own: Bucket | undefined
+    if (spiffeId !== undefined) {
+      own = this.#bucketById.get(spiffeId) ?? new Bucket(signingsPerIdentityBurst, 1, now)
+      this.#bucketById.delete(spiffeId)
+      this.#bucketById.set(spiffeId, own)
+      if (this.#bucketById.size > identitiesRememberedMax) {
+        for (const oldest of this.#bucketById.keys()) {
+          this.#bucketById.delete(oldest)
+          break
+        }
+      }
+    }
+    if ((own !== undefined && !own.take(now)) || !this.#bucket.take(now)) {
+      throw new RingfenceError('OVERLOADED', 'too many certificates are asked for', { hint: 'try again within 30s' })
+    }
+  }
+}
+
+class Bucket {
+  readonly #burst: number
+  readonly #perSecond: number
+  #tokens: number
+  #lastMs: number
+
+  constructor(burst: number, perSecond: number, nowMs: number) {
+    this.#burst = burst
+    this.#perSecond = perSecond
+    this.#tokens = burst
+    this.#lastMs = nowMs
+  }
+
+  take(nowMs: number): boolean {
+    this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#lastMs) / 1000) * this.#perSecond)
+    this.#lastMs = nowMs
+    if (this.#tokens < 1) return false
+    this.#tokens -= 1
+    return true
+  }
+}
+
+function hashOf(secret: string): string {
+  return createHash('sha256').update(secret).digest('hex')
+}
+
+function checkTrustDomain(spiffeId: SpiffeId, trustDomain: string): void {
+  if (trustDomainOf(spiffeId) !== trustDomain) {
+    throw new RingfenceError('USAGE', `${spiffeId} is not of the trust domain ${trustDomain}`)
+  }
+}
+
+/** A gateway's token is for a gateway's id, and so on; nobody else gets an id below /ringfence/. */
+function checkRole(spiffeId: SpiffeId, role: AgentRole, trustDomain: string): void {
+  checkTrustDomain(spiffeId, trustDomain)
+  const [, part] = pathSegmentsOf(spiffeId)
+  const proxy = role === 'gateway' || role === 'sidecar'
+  const fits = isReserved(spiffeId) ? role !== 'workload' && part === role : !proxy
+  if (!fits) {
+    const path = proxy ? `/ringfence/${role}/<name>` : '/svc/<service> or /user/<idp>/<subject>'
+    throw new RingfenceError('USAGE', `${spiffeId} is not an id for the role ${role}`, {
+      hint: `spiffe://${trustDomain}${path}`,
+    })
+  }
+}
+
+function checkAltNames({ ipAddresses, dnsNames }: AltNames, role: AgentRole): void {
+  // Drivers connect to nodes, sidecars and gateways, and most check the name or address that they connected to.
+  if (role === 'workload' && ipAddresses.length + dnsNames.length > 0) {
+    throw new RingfenceError('USAGE', 'a workload carries no addresses or host names')
+  }
+  const badAddress = ipAddresses.find((address) => isIP(address) === 0)
+  if (badAddress !== undefined) throw new RingfenceError('USAGE', `not an IP address: ${badAddress}`)
+  const badName = dnsNames.find((name) => !/^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(name))
+  if (badName !== undefined) throw new RingfenceError('USAGE', `not a host name: ${badName}`)
+}

@@ -1,0 +1,126 @@
+/**
+ * `control` is the control plane: certificate authority, enrolment, policy revisions, and what the proxies report.
+ *
+ * The rule one must not break: no request's path leads through here. Proxies go on without it until their certificates end, so
+ * it may fail, and where its state is damaged it must refuse to start rather than begin anew.
+ */
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
+import { loadPolicy } from '../policy/load.ts'
+import { createLogger, type Logger } from '../telemetry/log.ts'
+import { startAdminApi } from './admin-api.ts'
+import { CertificateAuthority } from './ca.ts'
+import { Enrolment } from './enrolment.ts'
+import { type ServerIdentity, startProxyApi } from './proxy-api.ts'
+import { Registry } from './registry.ts'
+import { controlSocketPath } from './socket-path.ts'
+import { Store } from './store.ts'
+
+export interface ControlOptions {
+  readonly stateDir: string
+  /** Where proxies reach it; port 0 takes a free one. */
+  readonly listen: { readonly address: string; readonly port: number }
+  readonly trustDomain: string
+  /** Life of the certificates it issues, milliseconds; 1 h by default. */
+  readonly svidTtlMs?: number | undefined
+  /** Policy to apply at start where it differs from the revision in force. */
+  readonly policy?: { readonly source: string; readonly fileName: string } | undefined
+  readonly name?: string | undefined
+  readonly version?: string | undefined
+  readonly clock?: Clock
+  readonly log?: Logger
+  /** Throws RingfenceError CONFIG; `loadPolicy` by default. */
+  readonly validatePolicy?: (source: string, fileName: string) => void
+}
+
+export interface ControlPlane {
+  readonly address: string
+  readonly port: number
+  readonly url: string
+  readonly socketPath: string
+  stop(): Promise<void>
+}
+
+export const svidTtlMsDefault = 60 * 60 * 1000
+const svidTtlMsAdvisedMin = 5 * 60 * 1000
+const svidTtlMsMin = 10_000
+const svidTtlMsMax = 24 * 60 * 60 * 1000
+const sweepIntervalMs = 1_000
+
+/**
+ * Starts the control plane of `stateDir`, making authority and store at the first start.
+ * @throws RingfenceError CONFIG where state is damaged or options make no sense
+ */
+export async function startControl(options: ControlOptions): Promise<ControlPlane> {
+  const { stateDir, clock = systemClock, log = createLogger('control'), validatePolicy = loadPolicy } = options
+  const svidTtlMs = options.svidTtlMs ?? svidTtlMsDefault
+  const trustDomain = parseTrustDomain(options.trustDomain)
+  if (!(svidTtlMs >= svidTtlMsMin && svidTtlMs <= svidTtlMsMax)) {
+    throw new RingfenceError('CONFIG', 'life of certificates is out of range', { hint: '--svid-ttl 5m to 24h' })
+  }
+  if (svidTtlMs < svidTtlMsAdvisedMin) log.warn({ svidTtlMs }, 'certificates live less than 5m: for tests only')
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+  const store = new Store(join(stateDir, 'control.db'))
+  const closers: (() => unknown)[] = [() => store.close()]
+  const stop = async (): Promise<void> => {
+    for (const close of closers.splice(0).reverse()) await close()
+  }
+  try {
+    const ca = await CertificateAuthority.open(join(stateDir, 'ca'), trustDomain, clock)
+    const registry = new Registry(store, clock)
+    const enrolment = new Enrolment(ca, store, clock, svidTtlMs)
+    if (options.policy !== undefined && options.policy.source !== registry.policy.source) {
+      validatePolicy(options.policy.source, options.policy.fileName)
+      const { revision } = registry.applyPolicy(options.policy.source, options.policy.fileName)
+      log.info({ revision, fileName: options.policy.fileName }, 'policy applied')
+    }
+    const name = options.name ?? 'default'
+    const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/ringfence/control-plane/${name}`)
+    const ownIdentity = async (): Promise<ServerIdentity> => {
+      const { keyPem, certificatePem } = await ca.mint({ spiffeId, ttlMs: svidTtlMs })
+      return { keyPem, certificatePem: certificatePem + ca.bundlePem, bundlePem: ca.bundlePem }
+    }
+    const { address, port } = options.listen
+    const identity = await ownIdentity()
+    const proxyApi = await startProxyApi({
+      address,
+      port,
+      identity,
+      trustDomain,
+      enrolment,
+      registry,
+      store,
+      clock,
+      log,
+    })
+    closers.push(() => proxyApi.stop())
+    const listen = hostPort(address, proxyApi.port)
+    const socketPath = controlSocketPath(stateDir)
+    const instance = { name, listen, startedMs: clock.now(), version: options.version ?? '0' }
+    const admin = { socketPath, ca, enrolment, registry, store, svidTtlMs, validatePolicy, instance, log }
+    const adminApi = await startAdminApi(admin)
+    closers.push(() => adminApi.stop())
+    const renewal = setInterval(() => {
+      ownIdentity()
+        .then((fresh) => proxyApi.replaceIdentity(fresh))
+        .catch((err: unknown) => log.error({ err }, 'own certificate was not renewed'))
+    }, svidTtlMs / 2)
+    const sweep = setInterval(() => registry.sweep(), sweepIntervalMs)
+    closers.push(
+      () => clearInterval(renewal),
+      () => clearInterval(sweep),
+    )
+    log.info({ listen, trustDomain, policyRevision: registry.policy.revision }, 'control plane is up')
+    return { address, port: proxyApi.port, url: `https://${listen}`, socketPath, stop }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+function hostPort(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+}

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { findNginx, tryConfig } from '../cli/commands/nginx.ts'
+import { type NginxOptions, nginxConfig } from './nginx-config.ts'
+
+const options: NginxOptions = {
+  listen: [
+    { address: '127.0.0.1', port: 19_042 },
+    { address: '::1', port: 19_042 },
+  ],
+  gateways: [
+    { address: '127.0.0.1', port: 19_142 },
+    { address: '127.0.0.1', port: 19_143 },
+  ],
+  pidFile: '/tmp/nginx.pid',
+  errorLog: 'stderr',
+  accessLog: 'off',
+  workers: 'auto',
+}
+
+describe('nginxConfig', () => {
+  it('passes TLS through with a PROXY header and a timeout above the drivers’ heartbeat', () => {
+    const text = nginxConfig(options)
+    for (const line of [
+      'ssl_preread on;',
+      'proxy_protocol on;',
+      'proxy_timeout 1h;',
+      'proxy_connect_timeout 2s;',
+      'listen 127.0.0.1:19042;',
+      'listen [::1]:19042;',
+      'server 127.0.0.1:19143 max_fails=3 fail_timeout=2s;',
+    ]) {
+      assert.ok(text.includes(line), line)
+    }
+    assert.ok(!text.includes('load_module'))
+    assert.ok(
+      nginxConfig({ ...options, streamModule: '/m/ngx_stream_module.so' }).includes(
+        'load_module "/m/ngx_stream_module.so";',
+      ),
+    )
+  })
+
+  it('refuses values that would say something else to NGINX', () => {
+    assert.throws(() => nginxConfig({ ...options, gateways: [] }), /no gateway/)
+    assert.throws(() => nginxConfig({ ...options, listen: [] }), /no address/)
+    assert.throws(
+      () => nginxConfig({ ...options, gateways: [{ address: '1.2.3.4; include /etc/passwd', port: 1 }] }),
+      /not an address/,
+    )
+    assert.throws(() => nginxConfig({ ...options, listen: [{ address: '127.0.0.1', port: 0 }] }), /not an address/)
+    assert.throws(() => nginxConfig({ ...options, pidFile: '/tmp/"; daemon off; #' }), /not a path/)
+  })
+
+  const nginx = findNginx('nginx')
+  const skip = nginx === undefined && process.env.CI !== 'true' ? 'nginx is not on this host' : false
+  it('is accepted by nginx -t, and a wrong one is not', { skip }, () => {
+    const folder = mkdtempSync(join(tmpdir(), 'rf-nginx-'))
+    try {
+      const text = nginxConfig({ ...options, pidFile: join(folder, 'nginx.pid'), streamModule: nginx?.streamModule })
+      tryConfig('nginx', text)
+      assert.throws(() => tryConfig('nginx', text.replace('ssl_preread on', 'ssl_preread maybe')), /nginx refuses/)
+      assert.throws(() => tryConfig('/nowhere/nginx', text), /cannot be run/)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+})

@@ -1,0 +1,162 @@
+/**
+ * The API that proxies and workloads speak: HTTPS, TLS 1.3 only, no session tickets. Whoever calls is who the DER of its client
+ * certificate says, never what a header says; only `enrol` is open to those who have no certificate yet.
+ */
+import { constants } from 'node:crypto'
+import type { Server } from 'node:https'
+import type { TLSSocket } from 'node:tls'
+import { type FastifyRequest, fastify } from 'fastify'
+import { aliveIntervalMs, enrolRequest, proxyReport, renewRequest, type WatchEvent } from '../agent/api.ts'
+import type { Clock } from '../base/clock.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { type VerifiedIdentity, verifyPeer } from '../identity/certificate.ts'
+import type { Logger } from '../telemetry/log.ts'
+import type { Enrolment } from './enrolment.ts'
+import { answerErrors, parseBody } from './http.ts'
+import type { Registry } from './registry.ts'
+import type { AgentRow, Store } from './store.ts'
+
+const bodyBytesMax = 4 * 1024 * 1024
+/** A proxy that does not read its stream is cut off once this much waits for it. */
+const watchBacklogBytesMax = 8 * 1024 * 1024
+
+export interface ServerIdentity {
+  readonly keyPem: string
+  /** Leaf, issuing certificate, root: the root too, so that an enroller can compare it with its token's fingerprint. */
+  readonly certificatePem: string
+  readonly bundlePem: string
+}
+
+export interface ProxyApi {
+  readonly port: number
+  replaceIdentity(identity: ServerIdentity): void
+  stop(): Promise<void>
+}
+
+export interface ProxyApiParts {
+  readonly address: string
+  readonly port: number
+  readonly identity: ServerIdentity
+  readonly trustDomain: string
+  readonly enrolment: Enrolment
+  readonly registry: Registry
+  readonly store: Store
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
+  const { enrolment, registry, store, clock, log, trustDomain } = parts
+  const tls = {
+    ...contextOf(parts.identity),
+    requestCert: true,
+    rejectUnauthorized: false,
+    handshakeTimeout: limits.handshakeTimeoutMs,
+  }
+  const server = fastify({ https: tls, bodyLimit: bodyBytesMax, forceCloseConnections: true, logger: false })
+  answerErrors(server, log)
+  const https = server.server as unknown as Server
+  const refused = new WeakSet<object>()
+  https.prependListener('secureConnection', (socket: TLSSocket) => {
+    // A certificate that does not verify is worse than none: its holder does not get as far as enrol.
+    if (!socket.authorized && socket.getPeerX509Certificate() !== undefined) {
+      log.warn({ peer: socket.remoteAddress, reason: String(socket.authorizationError) }, 'client certificate refused')
+      refused.add(socket)
+      socket.destroy()
+    }
+  })
+  server.addHook('onRequest', async (request) => {
+    // A request that came in one packet with the end of the handshake is still parsed after destroy().
+    if (refused.has(request.raw.socket)) throw new RingfenceError('IDENTITY', 'client certificate is not of this mesh')
+  })
+  https.on('tlsClientError', (error: Error, socket: TLSSocket) => {
+    log.debug({ peer: socket.remoteAddress, reason: error.message }, 'handshake failed')
+  })
+
+  const callerOf = (request: FastifyRequest): VerifiedIdentity => {
+    const socket = request.raw.socket as TLSSocket
+    const certificate = socket.getPeerX509Certificate()
+    if (!socket.authorized || certificate === undefined) {
+      throw new RingfenceError('IDENTITY', 'a client certificate of this mesh is needed')
+    }
+    return verifyPeer(certificate.raw, clock.now(), trustDomain)
+  }
+  const proxyOf = (caller: VerifiedIdentity): AgentRow => {
+    const agent = store.agent(caller.spiffeId)
+    if (agent === undefined || (agent.role !== 'gateway' && agent.role !== 'sidecar')) {
+      throw new RingfenceError('IDENTITY', `${caller.spiffeId} is not an enrolled proxy`)
+    }
+    return agent
+  }
+
+  server.post('/v1/enrol', async (request) => {
+    const body = parseBody(enrolRequest, request.body)
+    const issued = await enrolment.enrol(body)
+    log.info({ spiffeId: issued.spiffeId, role: body.role, name: body.name }, 'enrolled')
+    return issued
+  })
+
+  server.post('/v1/renew', async (request) => {
+    const caller = callerOf(request)
+    const issued = await enrolment.renew(caller, parseBody(renewRequest, request.body).csrPem)
+    log.debug({ spiffeId: caller.spiffeId }, 'renewed')
+    return issued
+  })
+
+  server.post('/v1/report', async (request, reply) => {
+    const caller = callerOf(request)
+    const { role } = proxyOf(caller)
+    const report = parseBody(proxyReport, request.body)
+    if (report.endpoint !== undefined && (role !== 'sidecar' || report.endpoint.spiffeId !== caller.spiffeId)) {
+      throw new RingfenceError('IDENTITY', `${caller.spiffeId} may not report an endpoint of another`)
+    }
+    registry.takeReport(caller.spiffeId, role, caller.notAfterMs, report)
+    return reply.code(204).send()
+  })
+
+  server.get('/v1/watch', (request, reply) => {
+    const caller = callerOf(request)
+    proxyOf(caller)
+    reply.hijack()
+    const { raw } = reply
+    raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' })
+    const tell = (event: WatchEvent): void => {
+      if (raw.writableLength > watchBacklogBytesMax) {
+        log.warn({ spiffeId: caller.spiffeId }, 'watch stream is not read; closed')
+        raw.destroy()
+        return
+      }
+      raw.write(`${JSON.stringify(event)}\n`)
+    }
+    const unwatch = registry.watch(tell)
+    const alive = setInterval(() => {
+      // The stream lives no longer than the certificate that opened it.
+      if (clock.now() > caller.notAfterMs) raw.destroy()
+      else tell({ kind: 'alive', nowMs: clock.now() })
+    }, aliveIntervalMs)
+    raw.on('close', () => {
+      clearInterval(alive)
+      unwatch()
+    })
+  })
+
+  await server.listen({ host: parts.address, port: parts.port })
+  const address = https.address()
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : parts.port,
+    replaceIdentity: (identity) => https.setSecureContext(contextOf(identity)),
+    stop: () => server.close(),
+  }
+}
+
+function contextOf({ keyPem, certificatePem, bundlePem }: ServerIdentity) {
+  return {
+    key: keyPem,
+    cert: certificatePem,
+    ca: bundlePem,
+    minVersion: 'TLSv1.3',
+    // Node resumes a session of an expired client certificate otherwise (mesh.md §3.5).
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  } as const
+}

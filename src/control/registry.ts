@@ -1,0 +1,175 @@
+/**
+ * Which proxies live, what each runs, and who is told when policy or the set of sidecars changes. In memory; only where the
+ * sidecars are is kept in the store too, so that a restarted control plane does not tell the gateways that there are none.
+ */
+import type {
+  AgentRole,
+  PolicySnapshot,
+  ProxyReport,
+  ReportedListener,
+  SidecarEndpoint,
+  WatchEvent,
+} from '../agent/api.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Store } from './store.ts'
+import { type TrafficLine, TrafficWindow } from './traffic.ts'
+
+/** A proxy that has not reported for this long is shown as away, and a sidecar leaves the gateways' list. */
+const silentMsMax = 15_000
+/** How long after a commit its push latency is still watched. */
+const pushSamplesMax = 10_000
+
+export interface ProxyStatus {
+  readonly spiffeId: string
+  readonly name: string
+  readonly role: AgentRole
+  readonly connected: boolean
+  readonly synced: boolean
+  readonly policyRevision: number | undefined
+  readonly certificateNotAfterMs: number | undefined
+  readonly connections: number
+  readonly sessions: number
+  readonly upstreamConnections: number
+  readonly lastReportMs: number | undefined
+  readonly listeners: readonly ReportedListener[]
+  readonly endpoint: SidecarEndpoint | undefined
+}
+
+export interface PushLatency {
+  /** Proxies × revisions that were measured. */
+  readonly count: number
+  readonly p99Ms: number
+  readonly maxMs: number
+}
+
+interface Proxy {
+  report: ProxyReport
+  reportedMs: number
+  certificateNotAfterMs: number
+}
+
+export class Registry {
+  readonly #clock: Clock
+  readonly #store: Store
+  readonly #startedMs: number
+  readonly #proxies = new Map<string, Proxy>()
+  readonly #watchers = new Set<(event: WatchEvent) => void>()
+  readonly #traffic = new TrafficWindow()
+  /** Commit times by revision, on the monotonic clock. */
+  readonly #committed = new Map<number, number>()
+  readonly #pushMs: number[] = []
+  #policy: PolicySnapshot
+  #sidecars: Map<string, SidecarEndpoint>
+
+  constructor(store: Store, clock: Clock) {
+    this.#store = store
+    this.#clock = clock
+    this.#startedMs = clock.monotonic()
+    this.#policy = store.policy()
+    this.#sidecars = new Map(store.sidecars().map((endpoint) => [endpoint.spiffeId, endpoint]))
+  }
+
+  get policy(): PolicySnapshot {
+    return this.#policy
+  }
+
+  get sidecars(): SidecarEndpoint[] {
+    return [...this.#sidecars.values()]
+  }
+
+  /** Commits and tells everybody. The caller has validated it. */
+  applyPolicy(source: string, fileName: string): PolicySnapshot {
+    this.#policy = this.#store.addPolicy(source, fileName, this.#clock.now())
+    this.#committed.set(this.#policy.revision, this.#clock.monotonic())
+    this.#tell({ kind: 'policy', ...this.#policy })
+    return this.#policy
+  }
+
+  /** The present state at once, then every change, until the result is called. */
+  watch(tell: (event: WatchEvent) => void): () => void {
+    tell({ kind: 'policy', ...this.#policy })
+    tell({ kind: 'sidecars', sidecars: this.sidecars })
+    this.#watchers.add(tell)
+    return () => this.#watchers.delete(tell)
+  }
+
+  takeReport(spiffeId: string, role: AgentRole, certificateNotAfterMs: number, report: ProxyReport): void {
+    const before = this.#proxies.get(spiffeId)
+    this.#proxies.set(spiffeId, { report, reportedMs: this.#clock.monotonic(), certificateNotAfterMs })
+    this.#traffic.add(report.traffic, this.#clock.now())
+    if (before === undefined || report.policyRevision > before.report.policyRevision)
+      this.#measurePush(report.policyRevision)
+    if (role === 'sidecar' && report.endpoint !== undefined) this.#putSidecar(report.endpoint)
+  }
+
+  /** Lets go of sidecars that fell silent; called about once a second. */
+  sweep(): void {
+    const now = this.#clock.monotonic()
+    for (const spiffeId of [...this.#sidecars.keys()]) {
+      // After our own restart everybody gets the same time to report again.
+      const seenMs = this.#proxies.get(spiffeId)?.reportedMs ?? this.#startedMs
+      if (now - seenMs <= silentMsMax) continue
+      this.#sidecars.delete(spiffeId)
+      this.#store.removeSidecar(spiffeId)
+      this.#tell({ kind: 'sidecars', sidecars: this.sidecars })
+    }
+  }
+
+  traffic(windowSeconds: number): TrafficLine[] {
+    return this.#traffic.lines(this.#clock.now(), windowSeconds)
+  }
+
+  /** Everybody who enrolled as a proxy. */
+  status(): ProxyStatus[] {
+    const now = this.#clock.monotonic()
+    return this.#store
+      .agents()
+      .filter(({ role }) => role === 'gateway' || role === 'sidecar')
+      .map(({ spiffeId, name, role }) => {
+        const proxy = this.#proxies.get(spiffeId)
+        const connected = proxy !== undefined && now - proxy.reportedMs <= silentMsMax
+        return {
+          spiffeId,
+          name,
+          role,
+          connected,
+          synced: connected && proxy.report.policyRevision === this.#policy.revision,
+          policyRevision: proxy?.report.policyRevision,
+          certificateNotAfterMs: proxy?.certificateNotAfterMs,
+          connections: proxy?.report.connections ?? 0,
+          sessions: proxy?.report.sessions ?? 0,
+          upstreamConnections: proxy?.report.upstreamConnections ?? 0,
+          lastReportMs: proxy === undefined ? undefined : this.#clock.now() - (now - proxy.reportedMs),
+          listeners: proxy?.report.listeners ?? [],
+          endpoint: proxy?.report.endpoint,
+        }
+      })
+  }
+
+  pushLatency(): PushLatency | undefined {
+    const sorted = [...this.#pushMs].sort((a, b) => a - b)
+    const max = sorted.at(-1)
+    if (max === undefined) return undefined
+    return { count: sorted.length, p99Ms: sorted[Math.ceil(sorted.length * 0.99) - 1] ?? max, maxMs: max }
+  }
+
+  #putSidecar(endpoint: SidecarEndpoint): void {
+    const before = this.#sidecars.get(endpoint.spiffeId)
+    if (before !== undefined && JSON.stringify(before) === JSON.stringify(endpoint)) return
+    this.#sidecars.set(endpoint.spiffeId, endpoint)
+    this.#store.putSidecar(endpoint)
+    this.#tell({ kind: 'sidecars', sidecars: this.sidecars })
+  }
+
+  #measurePush(revision: number): void {
+    const committedMs = this.#committed.get(revision)
+    // Only the revision in force counts: a proxy that was away for one has not taken long to apply it.
+    if (committedMs === undefined || revision !== this.#policy.revision) return
+    this.#pushMs.push(this.#clock.monotonic() - committedMs)
+    if (this.#pushMs.length > pushSamplesMax) this.#pushMs.shift()
+  }
+
+  #tell(event: WatchEvent): void {
+    for (const tell of this.#watchers) tell(event)
+  }
+}

@@ -1,0 +1,234 @@
+import 'reflect-metadata'
+import assert from 'node:assert/strict'
+import { generateKeyPairSync, X509Certificate as NodeCertificate } from 'node:crypto'
+import { before, describe, it } from 'node:test'
+import {
+  BasicConstraintsExtension,
+  ExtendedKeyUsageExtension,
+  Extension,
+  type GeneralNames,
+  type JsonGeneralNames,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  SubjectAlternativeNameExtension,
+  X509CertificateGenerator,
+} from '@peculiar/x509'
+import fc from 'fast-check'
+import { RingfenceError } from '../base/errors.ts'
+import { listenerIdentity, readLeaf, verifyPeer } from './certificate.ts'
+import { parseSpiffeId } from './spiffe.ts'
+
+const ecdsa = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
+const nowMs = Date.UTC(2026, 0, 15, 12)
+const serverAuth = '1.3.6.1.5.5.7.3.1'
+const clientAuth = '1.3.6.1.5.5.7.3.2'
+const id = 'spiffe://demo.local/svc/orders'
+
+type Keys = { readonly publicKey: CryptoKey; readonly privateKey: CryptoKey }
+
+interface Shape {
+  names?: JsonGeneralNames | GeneralNames | Extension | undefined
+  constraints?: Extension | undefined
+  keyUsage?: Extension | undefined
+  extKeyUsage?: Extension | undefined
+  more?: Extension[]
+  subject?: string
+  notBeforeMs?: number
+  notAfterMs?: number
+  keys?: Keys
+}
+
+let keys: Keys
+
+/** A right X.509-SVID, except for what `shape` says. */
+async function make(shape: Shape = {}): Promise<Buffer> {
+  const names = 'names' in shape ? shape.names : [{ type: 'url' as const, value: id }]
+  const extensions = [
+    'constraints' in shape ? shape.constraints : new BasicConstraintsExtension(false, undefined, true),
+    'keyUsage' in shape ? shape.keyUsage : new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+    'extKeyUsage' in shape ? shape.extKeyUsage : new ExtendedKeyUsageExtension([serverAuth, clientAuth]),
+    names === undefined || names instanceof Extension ? names : new SubjectAlternativeNameExtension(names),
+    ...(shape.more ?? []),
+  ].filter((extension) => extension !== undefined)
+  const certificate = await X509CertificateGenerator.create({
+    serialNumber: '0123456789abcdef',
+    subject: shape.subject ?? 'O=Test',
+    issuer: 'O=Test CA',
+    notBefore: new Date(shape.notBeforeMs ?? nowMs - 60_000),
+    notAfter: new Date(shape.notAfterMs ?? nowMs + 3_600_000),
+    publicKey: (shape.keys ?? keys).publicKey,
+    signingKey: keys.privateKey,
+    signingAlgorithm: ecdsa,
+    extensions,
+  })
+  return Buffer.from(certificate.rawData)
+}
+
+async function refuses(shape: Shape, wording: RegExp): Promise<void> {
+  const der = await make(shape)
+  assert.throws(
+    () => verifyPeer(der, nowMs, 'demo.local'),
+    (error: unknown) => error instanceof RingfenceError && error.code === 'IDENTITY' && wording.test(error.message),
+  )
+}
+
+/** SubjectAltName out of raw GeneralName bytes. */
+function rawNames(...names: Buffer[]): Extension {
+  const content = Buffer.concat(names)
+  const header = content.length < 128 ? [0x30, content.length] : [0x30, 0x81, content.length]
+  return new Extension('2.5.29.17', false, Buffer.concat([Buffer.from(header), content]))
+}
+
+function rawName(tag: number, text: string): Buffer {
+  return Buffer.concat([Buffer.from([tag, Buffer.byteLength(text)]), Buffer.from(text)])
+}
+
+describe('verifyPeer', () => {
+  before(async () => {
+    keys = await crypto.subtle.generateKey(ecdsa, true, ['sign', 'verify'])
+  })
+
+  it('reads id, end and serial of a right X.509-SVID as Node does', async () => {
+    const der = await make()
+    const identity = verifyPeer(der, nowMs, 'demo.local')
+    const node = new NodeCertificate(der)
+    assert.equal(identity.spiffeId, id)
+    assert.equal(identity.notAfterMs, node.validToDate.getTime())
+    assert.equal(identity.serial, node.serialNumber)
+    assert.equal(identity.evidence, 'svid')
+    assert.equal(identity.person, undefined)
+  })
+
+  it('allows DNS and IP names beside the one URI, and an absent extended key usage', async () => {
+    const names: JsonGeneralNames = [
+      { type: 'dns', value: 'node1' },
+      { type: 'url', value: id },
+      { type: 'ip', value: '127.0.1.1' },
+    ]
+    assert.equal(verifyPeer(await make({ names, extKeyUsage: undefined }), nowMs, 'demo.local').spiffeId, id)
+  })
+
+  it('D1: refuses no URI name and two of them', async () => {
+    await refuses({ names: undefined }, /no subject alternative name/)
+    await refuses({ names: [{ type: 'dns', value: 'demo.local' }] }, /0 URI names/)
+    const two: JsonGeneralNames = [
+      { type: 'url', value: id },
+      { type: 'url', value: 'spiffe://demo.local/svc/admin' },
+    ]
+    await refuses({ names: two }, /2 URI names/)
+    await refuses({ names: [...two.slice(0, 1), ...two.slice(0, 1)] }, /2 URI names/)
+  })
+
+  it('D1: takes no id from a common name, a DNS name or an other-name that contains one (CVE-2021-44532)', async () => {
+    await refuses({ names: undefined, subject: `CN=${id}` }, /no subject alternative name/)
+    await refuses({ names: rawNames(rawName(0x82, `x, URI:${id}`)) }, /0 URI names/)
+    // otherName [0] { type-id 1.2.3, [0] UTF8String }
+    const value = Buffer.concat([
+      Buffer.from([0x06, 2, 0x2a, 0x03, 0xa0, id.length + 2, 0x0c, id.length]),
+      Buffer.from(id),
+    ])
+    await refuses({ names: rawNames(Buffer.concat([Buffer.from([0xa0, value.length]), value])) }, /0 URI names/)
+  })
+
+  it('D1: refuses every id that is not strictly one', async () => {
+    for (const uri of [
+      'spiffe://demo.local/svc%2forders',
+      'spiffe://demo.local/svc/../admin',
+      'spiffe://Demo.local/svc/orders',
+      'spiffe://demo.local/svc/',
+      'spiffe://demo.local/svc?x',
+      'spiffe://demo.local:1/svc',
+      'spiffe://u@demo.local/svc',
+      'spiffe://xn--dmo-bma.local',
+      'https://demo.local/svc/orders',
+      `${id}\u0000.evil`,
+      `${id}, URI:spiffe://demo.local/svc/admin`,
+      'spiffe://démo.local/svc',
+    ]) {
+      await refuses({ names: rawNames(rawName(0x86, uri)) }, /SPIFFE|trust domain|path/)
+    }
+  })
+
+  it('D2: refuses authorities and wrong key usages', async () => {
+    await refuses({ constraints: new BasicConstraintsExtension(true, 0, true) }, /CA:TRUE/)
+    await refuses({ keyUsage: undefined }, /no critical key usage/)
+    await refuses({ keyUsage: new KeyUsagesExtension(KeyUsageFlags.digitalSignature, false) }, /no critical key usage/)
+    await refuses({ keyUsage: new KeyUsagesExtension(KeyUsageFlags.keyAgreement, true) }, /digital signatures/)
+    for (const flag of [KeyUsageFlags.keyCertSign, KeyUsageFlags.cRLSign]) {
+      await refuses({ keyUsage: new KeyUsagesExtension(KeyUsageFlags.digitalSignature | flag, true) }, /no leaf/)
+    }
+    await refuses({ extKeyUsage: new ExtendedKeyUsageExtension([serverAuth]) }, /serverAuth and clientAuth/)
+    await refuses({ extKeyUsage: new ExtendedKeyUsageExtension(['2.5.29.37.0']) }, /serverAuth and clientAuth/)
+  })
+
+  it('D2: refuses an unknown critical extension and a repeated one, ignores an unknown one', async () => {
+    const unknown = (critical: boolean): Extension => new Extension('1.2.3.4', critical, Buffer.from([5, 0]))
+    await refuses({ more: [unknown(true)] }, /critical extension 1\.2\.3\.4/)
+    await refuses({ more: [rawNames(rawName(0x86, id))] }, /twice/)
+    assert.equal(verifyPeer(await make({ more: [unknown(false)] }), nowMs, 'demo.local').spiffeId, id)
+  })
+
+  it('D2: refuses a second too late and too early, to the second', async () => {
+    await refuses({ notAfterMs: nowMs - 1_000 }, /expired/)
+    await refuses({ notBeforeMs: nowMs + 1_000 }, /not valid yet/)
+    assert.ok(verifyPeer(await make({ notBeforeMs: nowMs, notAfterMs: nowMs }), nowMs, 'demo.local'))
+  })
+
+  it('D2: refuses weak and strange keys', async () => {
+    const rsa = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', publicExponent: new Uint8Array([1, 0, 1]) }
+    const weak = await crypto.subtle.generateKey({ ...rsa, modulusLength: 1024 }, true, ['sign', 'verify'])
+    await refuses({ keys: weak }, /fewer than 2048 bits/)
+    const strong = await crypto.subtle.generateKey({ ...rsa, modulusLength: 2048 }, true, ['sign', 'verify'])
+    assert.equal(verifyPeer(await make({ keys: strong }), nowMs, 'demo.local').spiffeId, id)
+  })
+
+  it('D3: refuses an id of another trust domain, also one that begins alike', async () => {
+    await refuses({ names: [{ type: 'url', value: 'spiffe://demo.local.evil/svc/orders' }] }, /not of the trust domain/)
+    await refuses({ names: [{ type: 'url', value: 'spiffe://demo/svc/orders' }] }, /not of the trust domain/)
+  })
+
+  it('throws nothing but IDENTITY for a certificate that is cut or changed anywhere', async () => {
+    const der = await make()
+    fc.assert(
+      fc.property(fc.nat(der.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
+        const changed = Buffer.from(der)
+        changed[at]! ^= change
+        for (const bytes of [changed, der.subarray(0, at), Buffer.concat([der, changed.subarray(at)])]) {
+          try {
+            readLeaf(bytes)
+          } catch (error) {
+            // Anything but our own fault would be a crash that a peer can cause.
+            assert.ok(error instanceof RingfenceError && error.code === 'IDENTITY', String(error))
+          }
+        }
+      }),
+      { numRuns: 2_000 },
+    )
+  })
+
+  it('refuses bytes that are no certificate', () => {
+    for (const bytes of [
+      Buffer.alloc(0),
+      Buffer.from('garbage'),
+      Buffer.from([0x30, 0x80, 0, 0]),
+      Buffer.alloc(20_000, 0x30),
+    ]) {
+      assert.throws(() => readLeaf(bytes), RingfenceError)
+    }
+    assert.throws(
+      () =>
+        readLeaf(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'der', type: 'spki' })),
+      RingfenceError,
+    )
+  })
+})
+
+describe('listenerIdentity', () => {
+  it('has no certificate and no end', () => {
+    const identity = listenerIdentity(parseSpiffeId('spiffe://demo.local/user/okta/alice'))
+    assert.equal(identity.evidence, 'listener')
+    assert.equal(identity.notAfterMs, Number.POSITIVE_INFINITY)
+    assert.equal(identity.person, 'okta/alice')
+    assert.equal(identity.serial, undefined)
+  })
+})
