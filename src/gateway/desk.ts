@@ -4,7 +4,7 @@
  */
 import { RingfenceError } from '../base/errors.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { headerFlags, headerStream, Opcode } from '../cql/protocol.ts'
+import { Flag, headerFlags, headerStream, Opcode } from '../cql/protocol.ts'
 import { ExecuteView, PrepareView, QueryView, readExecute, readPrepare, readQuery } from '../cql/requests.ts'
 import type { Client } from '../session/backend.ts'
 import type { MeshLinks } from './links.ts'
@@ -20,6 +20,8 @@ const AGREEMENT_MS_MAX = 5000
 const LINK_MS_MAX = 5000
 const PREPARED_MAX = 1000
 const ID_BYTES = 16
+/** Where the id of an EXECUTE begins: header, [short] length. */
+const ID_AT = 11
 
 interface PreparedSelect {
   readonly id: Buffer
@@ -74,7 +76,7 @@ export class TopologyDesk {
     readQuery(query, buffer, start, end, version, headerFlags(buffer, start))
     const select = this.#match(query.text, query.params.keyspace ?? inForce)
     if (select === undefined) return false
-    const values = boundValuesOf(select, query.params).map((value) => (value === null ? null : Buffer.from(value)))
+    const values = boundValuesOf(select, query.params)
     this.#answer(client, select, values, version, headerStream(buffer, start))
     return true
   }
@@ -99,6 +101,10 @@ export class TopologyDesk {
   }
 
   #execute(client: Client, version: ProtocolVersion, buffer: Buffer, start: number, end: number): boolean {
+    // The id comes first, after its length; with a custom payload in front it is looked for the slow way.
+    const plain = (headerFlags(buffer, start) & Flag.CUSTOM_PAYLOAD) === 0
+    if (plain && (end - start < ID_AT + ID_BYTES || !this.#prepared.has(buffer.readInt32LE(start + ID_AT))))
+      return false
     readExecute(execute, buffer, start, end, version, headerFlags(buffer, start))
     if (execute.idEnd - execute.idStart !== ID_BYTES) return false
     const known = this.#prepared.get(buffer.readInt32LE(execute.idStart))

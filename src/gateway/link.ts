@@ -59,7 +59,7 @@ export class GatewayLink {
   readonly #options: GatewayLinkOptions
   readonly #socket: TLSSocket
   readonly #outbox: Outbox
-  readonly #splitter = new FrameSplitter()
+  readonly #splitter = new FrameSplitter(limits.answerBytesMax)
   readonly #users = new Map<number, LinkUser>()
   readonly #schemaAsked = new Map<number, (version: string | undefined) => void>()
   #lastNumber = 0
@@ -115,6 +115,7 @@ export class GatewayLink {
     } finally {
       clearTimeout(timer)
     }
+    if (link.#closed) throw new RingfenceError('LINK', `mesh link lost: ${link.#reason}`)
     link.#socket.on('data', (chunk: Buffer) => link.#onData(chunk))
     link.#ping = setInterval(() => link.#sendPing(), PING_MS)
     return link

@@ -82,6 +82,7 @@ export class LinkedSession implements Backend, LinkUser {
       { spiffeId: link.credentials.spiffeId, key: link.key },
       now,
     )
+    if (link.closed) throw new RingfenceError('UNAVAILABLE', 'the mesh link was lost')
     this.#link = link
     this.#opened = false
     await new Promise<void>((resolve, reject) => {

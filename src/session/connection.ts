@@ -32,6 +32,12 @@ const NEWEST_VERSION: ProtocolVersion = 5
 const EARLY_OPTIONS_MAX = 32
 const DRAIN_MS_MAX = 30_000
 
+/** The words that drivers look for before they try a lower version (Cassandra's `transport/ProtocolVersion.java`). */
+function invalidVersion(version: number): string {
+  const versions = SUPPORTED.get('PROTOCOL_VERSIONS') ?? []
+  return `Invalid or unsupported protocol version (${version}); supported versions are (${versions.join(', ')})`
+}
+
 type State = 'startup' | 'opening' | 'ready' | 'draining' | 'closed'
 
 export interface ConnectionOptions {
@@ -63,6 +69,7 @@ export class ClientConnection implements Client {
   #earlyOptions = 0
   #earlyBytes = 0
   #pausedAtMs = 0
+  #waitingBytesSeen = 0
   #reason = 'closed by the client'
   #backend: Backend | undefined
 
@@ -94,20 +101,28 @@ export class ClientConnection implements Client {
     return this.#streams.count
   }
 
-  /** When the client stopped taking its answers, on the clock of `nowMs`; 0 while it takes them. */
+  /** Since when the client has taken nothing of what waits for it, milliseconds since 1970; 0 while nothing much waits. */
   get stalledSinceMs(): number {
+    const waiting = this.#outbox.waitingBytes
+    if (this.#pausedAtMs !== 0 && waiting !== this.#waitingBytesSeen) {
+      // It takes some, however slowly.
+      this.#pausedAtMs = Date.now()
+      this.#waitingBytesSeen = waiting
+    }
     return this.#pausedAtMs
   }
 
   answer(buffer: Buffer, start: number, end: number, stream: number): void {
     this.#streams.delete(stream)
     this.#outbox.write(buffer, start, end, stream)
-    if (this.#outbox.waitingBytes > limits.outboxBytesMax) this.destroy('outboxBytesMax reached')
+    this.#boundOutbox()
     if (this.#state === 'draining' && this.#streams.count === 0) this.#end()
   }
 
   event(buffer: Buffer, start: number, end: number): void {
-    if (this.#state === 'ready') this.#outbox.write(buffer, start, end, -1)
+    if (this.#state !== 'ready') return
+    this.#outbox.write(buffer, start, end, -1)
+    this.#boundOutbox()
   }
 
   fault(reason: unknown, stream: number): void {
@@ -157,9 +172,16 @@ export class ClientConnection implements Client {
       this.#refuseBytes(reason)
       return
     }
-    if (this.#outbox.waitingBytes > limits.outboxHighWaterBytes) {
-      // A slow reader stops itself only: its requests are not read until it has taken its answers.
+  }
+
+  /** A slow reader stops itself only: its requests are not read until it has taken its answers. */
+  #boundOutbox(): void {
+    const waiting = this.#outbox.waitingBytes
+    if (waiting > limits.outboxBytesMax) {
+      this.destroy('outboxBytesMax reached')
+    } else if (waiting > limits.outboxHighWaterBytes && this.#pausedAtMs === 0) {
       this.#pausedAtMs = Date.now()
+      this.#waitingBytesSeen = waiting
       this.#socket.pause()
     }
   }
@@ -172,7 +194,10 @@ export class ClientConnection implements Client {
 
   /** Bytes that are no envelope: one answer on the stream that can be told, then the end. */
   #refuseBytes(reason: unknown): void {
-    const fault = cqlFault(reason)
+    const unknownVersion = reason instanceof RingfenceError && reason.code === 'VERSION'
+    const fault = cqlFault(
+      unknownVersion ? new RingfenceError('VERSION', invalidVersion(this.#inbound.faultVersion)) : reason,
+    )
     if (fault.ours) this.#log.error({ err: reason }, 'fault in a client connection')
     this.#outbox.send(errorEnvelope(this.#version, this.#inbound.faultStream, fault.code, fault.message))
     this.close(fault.message)
@@ -189,10 +214,9 @@ export class ClientConnection implements Client {
       this.#versionKnown = true
       this.#inbound.expectVersion(version)
     }
-    if (stream < 0) throw new RingfenceError('PROTOCOL', `stream id ${stream} is not a client's to use`)
-    if ((headerFlags(buffer, start) & Flag.USE_BETA) !== 0) {
-      throw new RingfenceError('PROTOCOL', 'beta protocol versions are not supported')
-    }
+    if (stream < 0) throw this.#at(stream, `stream id ${stream} is not a client's to use`)
+    // Old drivers set it on v5, which is no beta any more; it means nothing here, and the node does not see it.
+    buffer[start + 1] = headerFlags(buffer, start) & ~Flag.USE_BETA
     const opcode = headerOpcode(buffer, start)
     switch (opcode) {
       case Opcode.QUERY:
@@ -241,7 +265,9 @@ export class ClientConnection implements Client {
       this.#protocolError(stream, 'unexpected STARTUP on an open connection')
       return
     }
+    this.#inbound.faultStream = stream
     const options = readStartup(buffer, start, end, version, headerFlags(buffer, start))
+    this.#inbound.faultStream = 0
     if (!options.has('CQL_VERSION')) throw this.#at(stream, 'STARTUP without CQL_VERSION')
     const compression = options.get('COMPRESSION')?.toLowerCase()
     if (compression !== undefined && compression !== '' && compression !== 'lz4') {
@@ -269,12 +295,18 @@ export class ClientConnection implements Client {
   /** Both directions change their framing right after READY (native_protocol_v5.spec §2). */
   #becomeReady(version: ProtocolVersion, stream: number, lz4: boolean): void {
     if (this.#state !== 'opening') return
+    try {
+      if (version >= 5) this.#inbound.useSegments(lz4 ? 'lz4' : 'none')
+    } catch (reason) {
+      this.#inbound.faultStream = stream
+      this.#refuseBytes(reason)
+      return
+    }
     this.#state = 'ready'
     clearTimeout(this.#handshakeTimer)
     this.#outbox.send(readyEnvelope(version, stream))
     this.#inbound.bodyBytesMax = limits.messageBytesMax
     if (version >= 5) {
-      this.#inbound.useSegments(lz4 ? 'lz4' : 'none')
       this.#outbox.use(lz4 ? 'segments-lz4' : 'segments')
     } else if (lz4) {
       this.#inbound.useBodyCompression()

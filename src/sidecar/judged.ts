@@ -12,6 +12,7 @@ import type { Decision, Permit, PolicyEngine } from '../policy/engine.ts'
 import type { Principal } from '../policy/policy.ts'
 import { PreparedTable } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
+import { namesTopology } from './topology.ts'
 
 /** One statement as one identity sees it. */
 export interface Judged {
@@ -19,6 +20,8 @@ export interface Judged {
   /** The keyspace in force when it was read; empty for none. */
   readonly keyspace: string
   readonly facts: StatementFacts
+  /** See `namesTopology`. */
+  readonly namesTopology: boolean
   /** Of the revision it names; see `Judge.current`. */
   decision: Decision
   /** The record's part that is the same for every execution, made once. */
@@ -77,7 +80,8 @@ export class Judge {
 
   /** Reads and judges a statement. Throws `SYNTAX` or `INVALID` for what Cassandra would not understand either. */
   judge(identity: IdentityState, text: string, keyspace: string): Judged {
-    const key = text.length <= REMEMBERED_TEXT_MAX ? `${keyspace}\0${text}` : undefined
+    // The length in front keeps a keyspace that a client made up from being read as the beginning of a text.
+    const key = text.length <= REMEMBERED_TEXT_MAX ? `${keyspace.length}:${keyspace}${text}` : undefined
     const known = key === undefined ? undefined : identity.texts.get(key)
     if (known !== undefined) return known
     const facts = resolveKeyspace(analyse(text), keyspace === '' ? undefined : keyspace)
@@ -85,6 +89,7 @@ export class Judge {
       text,
       keyspace,
       facts,
+      namesTopology: namesTopology(facts),
       decision: this.#engine.decide(identity.principal, facts),
       statementPart: this.#recorder.statementPart(facts),
       trafficRow: -1,
@@ -110,6 +115,7 @@ export class Judge {
       text: '',
       keyspace,
       facts,
+      namesTopology: namesTopology(facts),
       decision: this.#engine.decide(identity.principal, facts),
       statementPart: this.#recorder.statementPart(facts),
       trafficRow: -1,

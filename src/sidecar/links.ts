@@ -53,7 +53,7 @@ export class LinkServer {
   readonly #host: LinkHost
   readonly #socket: TLSSocket
   readonly #outbox: Outbox
-  readonly #splitter = new FrameSplitter()
+  readonly #splitter = new FrameSplitter(limits.messageBytesMax)
   readonly #gateway: SpiffeId
   readonly #gatewayLeafDer: Buffer
   readonly #sessions = new Map<number, LinkedClient>()

@@ -105,6 +105,10 @@ export class NodeMonitor {
         registerEnvelope(VERSION, 0, ['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE']),
       )
       if (headerOpcode(registered, 0) !== Opcode.READY) throw nodeError(registered)
+      if (this.#stopped) {
+        upstream.destroy('the sidecar stops')
+        return
+      }
       const [clusterName = '', dataCenter = '', rack = '', releaseVersion = '', partitioner = ''] = texts
       const before = this.#upstream
       this.#upstream = upstream

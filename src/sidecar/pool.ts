@@ -118,8 +118,10 @@ export class UpstreamPool {
         },
       })
       group.connections.push(upstream)
-      if (credentials !== this.#credentials) upstream.retire()
-      return upstream
+      if (credentials === this.#credentials) return upstream
+      // It was opened with a certificate that has been renewed since: nobody is given it.
+      upstream.retire()
+      return await this.#open(group, version, keyspace)
     } finally {
       group.opening = undefined
     }

@@ -5,12 +5,15 @@
  * Ids are the node's own 16 bytes, looked up by four of them as a number, so that no string is made on the fast path.
  */
 import { limits } from '../base/limits.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
 import type { Judged } from './judged.ts'
 
 export interface Prepared {
   /** The node's id, 16 bytes. */
   readonly id: Buffer
   readonly judged: Judged
+  /** A digest of what clients were told of its markers and columns: in other words on each version of the protocol. */
+  readonly told: Map<ProtocolVersion, string>
   /** Counts up with use, for choosing whom to forget. */
   lastUse: number
   /** The next of those whose ids begin alike. */
@@ -39,17 +42,20 @@ export class PreparedTable {
     return undefined
   }
 
-  /** Remembers `judged` under the node's id; what stood there before is forgotten. */
-  set(id: Buffer, judged: Judged): void {
-    if (id.length !== PREPARED_ID_BYTES) return
-    this.#delete(id)
+  /** Remembers `judged` under the node's id, in the place of what stood there; undefined for an id that is none. */
+  set(id: Buffer, judged: Judged): Prepared | undefined {
+    if (id.length !== PREPARED_ID_BYTES) return undefined
+    const told = this.#delete(id)?.told ?? new Map<ProtocolVersion, string>()
     if (this.#size >= limits.preparedPerIdentityMax) this.#forgetOldest()
     const hash = id.readInt32LE(0)
-    this.#byHash.set(hash, { id: Buffer.from(id), judged, lastUse: ++this.#uses, next: this.#byHash.get(hash) })
+    const next = this.#byHash.get(hash)
+    const prepared = { id: Buffer.from(id), judged, told, lastUse: ++this.#uses, next }
+    this.#byHash.set(hash, prepared)
     this.#size++
+    return prepared
   }
 
-  #delete(id: Buffer): void {
+  #delete(id: Buffer): Prepared | undefined {
     const hash = id.readInt32LE(0)
     const first = this.#byHash.get(hash)
     let before: Prepared | undefined
@@ -59,8 +65,9 @@ export class PreparedTable {
       else if (each.next !== undefined) this.#byHash.set(hash, each.next)
       else this.#byHash.delete(hash)
       this.#size--
-      return
+      return each
     }
+    return undefined
   }
 
   /** A tenth at a time, so that a flood of statements does not sort the table for each of them. */

@@ -2,7 +2,7 @@
  * What the sidecar writes down and counts of each transaction.
  */
 import type { AuditSession } from '../audit/record.ts'
-import { appendTransaction, errorPart, sessionPart, statementPart, verdictPart } from '../audit/record.ts'
+import { appendTransaction, errorPart, requestPart, sessionPart, statementPart, verdictPart } from '../audit/record.ts'
 import type { AuditWriter } from '../audit/writer.ts'
 import { Opcode } from '../cql/protocol.ts'
 import { readError } from '../cql/responses.ts'
@@ -209,7 +209,7 @@ function verdictOf(judged: Judged, decision: Decision): string {
 }
 
 const opcodeNames = new Map<number, string>(Object.entries(Opcode).map(([name, code]) => [code, name]))
-const opcodeParts = new Map<number, string>([...opcodeNames].map(([code, name]) => [code, `,"request":"${name}"`]))
+const opcodeParts = new Map<number, string>([...opcodeNames].map(([code, name]) => [code, requestPart(name)]))
 
 function opcodeName(opcode: number): string {
   return opcodeNames.get(opcode) ?? 'UNKNOWN'

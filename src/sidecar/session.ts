@@ -4,6 +4,7 @@
  *
  * Rule: nothing is sent without a `Permit` of the revision in force, and nothing is sent that was not wholly understood.
  */
+import { createHash } from 'node:crypto'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope, prepareEnvelope, readyEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
@@ -42,6 +43,7 @@ import type { IdentityState, Judge, Judged } from './judged.ts'
 import { permitOf } from './judged.ts'
 import type { UpstreamPool } from './pool.ts'
 import type { Recorder } from './recorder.ts'
+import { topologyRefusal } from './topology.ts'
 import type { Owner, Upstream } from './upstream.ts'
 import { NodeError } from './upstream.ts'
 
@@ -64,7 +66,12 @@ export interface SessionOptions {
   readonly identity: IdentityState
   /** The record's part that is the same for the whole session. */
   readonly sessionPart: string
+  /** The client came by a gateway, which shows it a topology of its own. */
+  readonly topologyHidden: boolean
 }
+
+/** Where a request's custom payload stands; `payloadStart` is −1 where it has none. */
+type PayloadPlace = { readonly payloadStart: number; readonly payloadEnd: number }
 
 /** A BATCH with more prepared parts that the node forgot is the driver's to prepare again. */
 const BATCH_REPLAYS_MAX = 64
@@ -82,6 +89,7 @@ export class EnforcedSession implements Backend, Owner {
   readonly #version: ProtocolVersion
   readonly #sessionPart: string
   readonly #poolOwner: string
+  readonly #topologyHidden: boolean
   #keyspace: string
   #upstream: Upstream | undefined
   /** Requests that wait while a USE is answered or a connection to the node opens; undefined when nothing waits. */
@@ -95,6 +103,7 @@ export class EnforcedSession implements Backend, Owner {
     this.#version = options.version
     this.#keyspace = options.keyspace
     this.#sessionPart = options.sessionPart
+    this.#topologyHidden = options.topologyHidden
     this.#poolOwner = shared.share === 'identity' ? options.identity.principal.spiffeId : ''
     this.#identity.sessions++
   }
@@ -110,9 +119,7 @@ export class EnforcedSession implements Backend, Owner {
       this.#held.push(Buffer.from(buffer.subarray(start, end)))
       return
     }
-    if (this.#shared.recorder.failed) {
-      throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is forwarded')
-    }
+    this.#refuseUnrecorded()
     const opcode = headerOpcode(buffer, start)
     try {
       this.#judgeAndForward(opcode, buffer, start, end)
@@ -139,6 +146,11 @@ export class EnforcedSession implements Backend, Owner {
 
   get version(): ProtocolVersion {
     return this.#version
+  }
+
+  #refuseUnrecorded(): void {
+    if (!this.#shared.recorder.failed) return
+    throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is forwarded')
   }
 
   #judgeAndForward(opcode: number, buffer: Buffer, start: number, end: number): void {
@@ -175,9 +187,10 @@ export class EnforcedSession implements Backend, Owner {
       return
     }
     const { judged } = prepared
+    if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
     const decision = this.#shared.judge.current(this.#identity, judged)
     if (decision.kind === 'denial') this.#deny(decision, judged, Opcode.EXECUTE, buffer, start, end)
-    else if (judged.facts.use !== undefined) this.#use(judged, Opcode.EXECUTE, buffer, start, end)
+    else if (judged.facts.use !== undefined) this.#use(judged, Opcode.EXECUTE, execute, buffer, start, end)
     else this.#forward(decision, judged, Opcode.EXECUTE, execute.params.consistency, execute, buffer, start, end)
   }
 
@@ -185,15 +198,17 @@ export class EnforcedSession implements Backend, Owner {
     readQuery(query, buffer, start, end, this.#version, headerFlags(buffer, start))
     const keyspace = query.params.keyspace ?? this.#keyspace
     const judged = this.#shared.judge.judge(this.#identity, query.text, keyspace)
+    if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
     const decision = this.#shared.judge.current(this.#identity, judged)
     if (decision.kind === 'denial') this.#deny(decision, judged, Opcode.QUERY, buffer, start, end)
-    else if (judged.facts.use !== undefined) this.#use(judged, Opcode.QUERY, buffer, start, end)
+    else if (judged.facts.use !== undefined) this.#use(judged, Opcode.QUERY, query, buffer, start, end)
     else this.#forward(decision, judged, Opcode.QUERY, query.params.consistency, query, buffer, start, end)
   }
 
   #prepare(buffer: Buffer, start: number, end: number): void {
     readPrepare(prepare, buffer, start, end, this.#version, headerFlags(buffer, start))
     const judged = this.#shared.judge.judge(this.#identity, prepare.text, prepare.keyspace ?? this.#keyspace)
+    if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
     const decision = this.#shared.judge.current(this.#identity, judged)
     if (decision.kind === 'denial') this.#deny(decision, judged, Opcode.PREPARE, buffer, start, end)
     else this.#forward(decision, judged, Opcode.PREPARE, 0, prepare, buffer, start, end)
@@ -236,7 +251,7 @@ export class EnforcedSession implements Backend, Owner {
     judged: Judged,
     opcode: number,
     consistency: number,
-    view: { readonly payloadStart: number; readonly payloadEnd: number },
+    view: PayloadPlace,
     buffer: Buffer,
     start: number,
     end: number,
@@ -326,21 +341,32 @@ export class EnforcedSession implements Backend, Owner {
    * USE: the session moves to a connection whose keyspace that is. The keyspace in force changes with the node's own SET_KEYSPACE
    * only (data-access trap 5); what comes meanwhile waits.
    */
-  #use(judged: Judged, opcode: number, buffer: Buffer, start: number, end: number): void {
-    const request = Buffer.from(buffer.subarray(start, end))
+  #use(judged: Judged, opcode: number, view: PayloadPlace, buffer: Buffer, start: number, end: number): void {
+    const { payloadStart, payloadEnd } = view
+    const request =
+      payloadStart < 0
+        ? Buffer.from(buffer.subarray(start, end))
+        : withoutPayload(buffer, start, end, payloadStart, payloadEnd)
     const stream = headerStream(request, 0)
     this.#held = []
     this.#shared.pool.get(this.#version, judged.facts.use ?? '', this.#poolOwner).then(
       (upstream) => {
+        if (this.#closed) return
         try {
-          const permit = permitOf(this.#shared.judge.current(this.#identity, judged))
-          this.#give(upstream, permit, judged, opcode, 0, request, 0, request.length)
+          this.#refuseUnrecorded()
+          const decision = this.#shared.judge.current(this.#identity, judged)
+          if (decision.kind === 'permit') {
+            this.#give(upstream, decision, judged, opcode, 0, request, 0, request.length)
+            return
+          }
+          this.#deny(decision, judged, opcode, request, 0, request.length)
         } catch (reason) {
           this.#client.fault(reason, stream)
-          this.#letGo()
         }
+        this.#letGo()
       },
       (reason: unknown) => {
+        if (this.#closed) return
         if (reason instanceof NodeError) {
           const code = readError(reason.envelope, 0, reason.envelope.length).code
           this.#client.answer(reason.envelope, 0, reason.envelope.length, stream)
@@ -387,7 +413,13 @@ export class EnforcedSession implements Backend, Owner {
       this.#answer(upstream, slot, buffer, start, end)
     } catch (reason) {
       this.#client.fault(reason, upstream.clientStream[slot]!)
+      this.#letGoAfter(upstream, slot)
     }
+  }
+
+  /** What waited for the answer to a USE goes on, whatever the answer was. */
+  #letGoAfter(upstream: Upstream, slot: number): void {
+    if (upstream.judged[slot]?.facts.use !== undefined && upstream.opcode[slot] !== Opcode.PREPARE) this.#letGo()
   }
 
   #answer(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): void {
@@ -406,7 +438,7 @@ export class EnforcedSession implements Backend, Owner {
     }
     this.#shared.recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, rows, buffer, start, end)
     this.#client.answer(buffer, start, end, upstream.clientStream[slot]!)
-    if (judged.facts.use !== undefined && upstream.opcode[slot] !== Opcode.PREPARE) this.#letGo()
+    this.#letGoAfter(upstream, slot)
   }
 
   /** The node's id now means this statement, to this identity. An id that meant another text is a forgery (attack B4). */
@@ -421,7 +453,7 @@ export class EnforcedSession implements Backend, Owner {
       upstream.destroy('one prepared id for two statements')
       throw new RingfenceError('UPSTREAM', 'the node gave one prepared id to two statements')
     }
-    this.#identity.prepared.set(id, judged)
+    this.#identity.prepared.set(id, judged)?.told.set(this.#version, columnsDigest(buffer, start, end))
   }
 
   #adoptKeyspace(upstream: Upstream, judged: Judged, buffer: Buffer, start: number, end: number): void {
@@ -445,18 +477,23 @@ export class EnforcedSession implements Backend, Owner {
     upstream.replays[slot] = upstream.replays[slot]! + 1
     upstream.keep(slot)
     const id = Buffer.from(preparedId)
-    this.#prepareOnNode(prepared.judged, id).then(
+    this.#prepareOnNode(prepared.judged, id, prepared.told.get(this.#version)).then(
       (same) => this.#replay(upstream, slot, id, same),
       () => this.#replay(upstream, slot, id, false),
     )
     return true
   }
 
-  async #prepareOnNode(judged: Judged, id: Buffer): Promise<boolean> {
+  /**
+   * False too when its columns are others than this identity was `told`: before v5 the client reads rows by the columns of its
+   * own PREPARE, so after an ALTER it has to hear UNPREPARED as from the node.
+   */
+  async #prepareOnNode(judged: Judged, id: Buffer, told: string | undefined): Promise<boolean> {
     const upstream = await this.#shared.pool.get(this.#version, judged.keyspace, this.#poolOwner)
     const answer = await upstream.ask(prepareEnvelope(this.#version, 0, judged.text))
     if (headerOpcode(answer, 0) !== Opcode.RESULT) return false
-    return readPrepared(answer, 0, answer.length, this.#version).id.equals(id)
+    if (!readPrepared(answer, 0, answer.length, this.#version).id.equals(id)) return false
+    return columnsDigest(answer, 0, answer.length) === told
   }
 
   #replay(upstream: Upstream, slot: number, id: Buffer, same: boolean): void {
@@ -472,7 +509,11 @@ export class EnforcedSession implements Backend, Owner {
     if (waits) {
       // The driver prepares again itself and is told by the node what is wrong with the statement.
       const envelope = unpreparedEnvelope(this.#version, stream, id, 'the node no longer has this prepared statement')
+      const { recorder } = this.#shared
+      const code = CqlErrorCode.UNPREPARED
+      recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
       this.#client.answer(envelope, 0, envelope.length, stream)
+      this.#letGoAfter(upstream, slot)
     }
     upstream.release(slot)
   }
@@ -484,7 +525,7 @@ export class EnforcedSession implements Backend, Owner {
     this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'timeout')
     upstream.abandon(slot)
     this.#client.answer(envelope, 0, envelope.length, stream)
-    if (judged.facts.use !== undefined) this.#letGo()
+    this.#letGoAfter(upstream, slot)
   }
 
   /** Whether the node acted is unknown: no answer is made up, the client's connection ends and its driver decides. */
@@ -492,6 +533,13 @@ export class EnforcedSession implements Backend, Owner {
     this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'connection to the node lost')
     this.#client.close('connection to the node lost')
   }
+}
+
+/** Of a PREPARED answer's id, markers and columns, whatever tracing or warnings stand before them. */
+function columnsDigest(buffer: Buffer, start: number, end: number): string {
+  return createHash('sha256')
+    .update(buffer.subarray(bodyStart(buffer, start, end), end))
+    .digest('base64')
 }
 
 /** The same request without its custom payload, which is for the node's plug-ins and not for clients to set (attack B14). */

@@ -62,6 +62,7 @@ export class Sidecar {
   readonly #openDriver: OpenBackend
   readonly #unsubscribe: (() => void)[] = []
   readonly #stopWatching: () => void
+  #stopping = false
 
   constructor(options: SidecarOptions) {
     const { config, feed, log } = options
@@ -100,7 +101,7 @@ export class Sidecar {
     this.#linkHost = {
       log,
       credentials: () => feed.credentials,
-      hello: () => this.#node.hello,
+      hello: () => (this.#stopping ? { ...this.#node.hello, ready: false } : this.#node.hello),
       schemaVersion: () => this.#node.schemaVersion(),
       turn: this.#turn,
       session: (client, open) => this.#linkedSession(client, open),
@@ -117,6 +118,15 @@ export class Sidecar {
   async start(): Promise<void> {
     const { config, feed, log } = this.#options
     this.#install(feed.policy)
+    // Before the first await, so that no revision and no certificate is missed.
+    this.#unsubscribe.push(
+      feed.onPolicy((policy) => this.#install(policy)),
+      feed.onCredentials((credentials) => {
+        for (const listener of this.#listeners) listener.setCredentials(credentials)
+        this.#shared.pool.setCredentials(credentials)
+        this.#node.setCredentials(credentials)
+      }),
+    )
     this.#node.start()
     for (const listenerConfig of config.listeners) {
       const listener = new Listener({
@@ -132,14 +142,6 @@ export class Sidecar {
       this.#listeners.push(listener)
       log.info({ address: listenerConfig.address, port: listener.port, tls: listenerConfig.tls }, 'listening')
     }
-    this.#unsubscribe.push(
-      feed.onPolicy((policy) => this.#install(policy)),
-      feed.onCredentials((credentials) => {
-        for (const listener of this.#listeners) listener.setCredentials(credentials)
-        this.#shared.pool.setCredentials(credentials)
-        this.#node.setCredentials(credentials)
-      }),
-    )
     feed.setReporter(() => this.#report())
   }
 
@@ -152,7 +154,11 @@ export class Sidecar {
   async stop(graceMs = 5000): Promise<void> {
     for (const off of this.#unsubscribe) off()
     for (const listener of this.#listeners) listener.stop()
-    for (const link of this.#links) link.closeSessions('UNAVAILABLE', 'the sidecar stops')
+    this.#stopping = true
+    for (const link of this.#links) {
+      link.sendHello()
+      link.closeSessions('UNAVAILABLE', 'the sidecar stops')
+    }
     for (const connection of this.#connections) connection.drain('the sidecar stops')
     const until = Date.now() + graceMs
     while (this.#connections.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
@@ -166,6 +172,8 @@ export class Sidecar {
 
   /** A policy that does not compile is never put in force; the last good one stays. */
   #install(policy: PolicySnapshot): void {
+    // Before the first revision there is nothing to install, and nothing is permitted.
+    if (policy.revision === 0) return
     try {
       this.#engine.install(loadPolicy(policy.source, `revision ${policy.revision}`), policy.revision)
     } catch (reason) {
@@ -230,7 +238,15 @@ export class Sidecar {
       ...(gateway === undefined ? {} : { gateway }),
       protocolVersion: version,
     })
-    return new EnforcedSession(this.#shared, { client, version, keyspace, identity: state, sessionPart })
+    const topologyHidden = gateway !== undefined
+    return new EnforcedSession(this.#shared, {
+      client,
+      version,
+      keyspace,
+      identity: state,
+      sessionPart,
+      topologyHidden,
+    })
   }
 
   #nodeChanged(): void {

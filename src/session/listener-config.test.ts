@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { z } from 'zod'
+import { parseDocuments } from '../base/document.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { listenerSchema, refuseUnsafeListeners } from './listener-config.ts'
+
+const schema = z.strictObject({ listeners: z.array(listenerSchema) })
+
+/** What is wrong with one listener, or undefined. */
+function problemOf(listener: string): string | undefined {
+  const source = `apiVersion: ringfence.dev/v1alpha1\nkind: Sidecar\nmetadata: { name: one }\nspec:\n  listeners:\n    - ${listener}\n`
+  try {
+    const [document] = parseDocuments(source, 'sidecar.yaml', new Map([['Sidecar', schema]]))
+    refuseUnsafeListeners(document!, 'sidecar.yaml')
+    return undefined
+  } catch (reason) {
+    assert.ok(reason instanceof RingfenceError && reason.code === 'CONFIG', String(reason))
+    return reason.message
+  }
+}
+
+const identity = 'identity: "spiffe://demo.local/svc/tool"'
+
+describe('listeners of a configuration file', () => {
+  const allowed = [
+    '{ address: 0.0.0.0, port: 9042 }',
+    '{ address: "::", port: 9042, tls: true }',
+    `{ address: 127.0.0.1, port: 9042, tls: false, ${identity} }`,
+    `{ address: 127.3.2.1, port: 0, tls: false, ${identity} }`,
+    `{ address: "::1", port: 9042, tls: false, ${identity} }`,
+    '{ address: 10.0.0.1, port: 9042, proxyProtocol: { from: [10.0.0.0/8, 192.0.2.1, "2001:db8::/32"] } }',
+  ]
+  for (const listener of allowed) {
+    it(`takes ${listener}`, () => assert.equal(problemOf(listener), undefined))
+  }
+
+  const refused: Record<string, RegExp> = {
+    [`{ address: 0.0.0.0, port: 9042, tls: false, ${identity} }`]: /without TLS is allowed on loopback only/,
+    [`{ address: 10.0.0.1, port: 9042, tls: false, ${identity} }`]: /without TLS is allowed on loopback only/,
+    [`{ address: "::", port: 9042, tls: false, ${identity} }`]: /without TLS is allowed on loopback only/,
+    [`{ address: "::ffff:10.0.0.1", port: 9042, tls: false, ${identity} }`]: /without TLS is allowed on loopback only/,
+    '{ address: 127.0.0.1, port: 9042, tls: false }': /needs the "identity"/,
+    '{ address: 127.0.0.1, port: 9042, tls: false, identity: "demo.local/svc/tool" }': /SPIFFE id/,
+    [`{ address: 127.0.0.1, port: 9042, ${identity} }`]: /takes the identity from the certificate/,
+    '{ address: localhost, port: 9042 }': /IP address/,
+    '{ address: 127.0.0.1, port: 65536 }': /port/,
+    '{ address: 127.0.0.1, port: 9042, proxyProtocol: { from: [] } }': /from/,
+    '{ address: 127.0.0.1, port: 9042, proxyProtocol: { from: [10.0.0.0/33] } }': /network/,
+    '{ address: 127.0.0.1, port: 9042, proxyProtocol: { from: [10.0.0.0/8/8] } }': /network/,
+    '{ address: 127.0.0.1, port: 9042, proxyProtocol: { from: [nginx.example.org] } }': /network/,
+    '{ address: 127.0.0.1, port: 9042, tsl: true }': /tsl/,
+  }
+  for (const [listener, message] of Object.entries(refused)) {
+    it(`refuses ${listener}`, () => {
+      const problem = problemOf(listener)
+      assert.match(problem ?? 'nothing', message)
+      assert.match(problem ?? '', /^sidecar\.yaml:6:\d+: /)
+    })
+  }
+})

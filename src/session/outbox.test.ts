@@ -1,0 +1,233 @@
+/**
+ * What leaves through an outbox is read again by `Inbound`, whose own tests compare it with bytes of real drivers and nodes.
+ */
+import assert from 'node:assert/strict'
+import { Writable } from 'node:stream'
+import { describe, it } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import fc from 'fast-check'
+import { Collected, setMode } from '../cql/fixtures.ts'
+import { Inbound } from '../cql/inbound.ts'
+import { headerStream, writeHeader } from '../cql/protocol.ts'
+import { SEGMENT_PAYLOAD_BYTES_MAX } from '../cql/segment.ts'
+import { FrameSplitter } from '../link/splitter.ts'
+import type { Framing } from './outbox.ts'
+import { Outbox } from './outbox.ts'
+import { Turn } from './turn.ts'
+
+const MEBIBYTE = 1024 * 1024
+
+class Sink extends Writable {
+  readonly chunks: Buffer[] = []
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.chunks.push(Buffer.from(chunk))
+    done()
+  }
+}
+
+/** A response of `bodyBytes`, with a body in which a shift or an overwrite shows. */
+function response(version: number, stream: number, bodyBytes: number, seed: number): Buffer {
+  const envelope = Buffer.allocUnsafe(9 + bodyBytes)
+  writeHeader(envelope, 0, version | 0x80, 0, stream, 0x08, bodyBytes)
+  for (let i = 0; i < bodyBytes; i++) envelope[9 + i] = (i * 31 + seed * 7 + (i >> 8)) & 0xff
+  return envelope
+}
+
+const modes = { bare: 'bare', 'body-lz4': 'bare-lz4', segments: 'segments', 'segments-lz4': 'segments-lz4' } as const
+
+async function roundTrip(framing: keyof typeof modes, turns: readonly (readonly number[])[]): Promise<void> {
+  const version = framing.startsWith('segments') ? 5 : 4
+  const sink = new Sink({ highWaterMark: 64 * MEBIBYTE })
+  const outbox = new Outbox(sink, new Turn(), framing as Framing)
+  const sent: Buffer[] = []
+  let count = 0
+  for (const sizes of turns) {
+    for (const size of sizes) {
+      const envelope = response(version, 7, size, count)
+      // Somewhere inside a larger buffer, as answers of a node are.
+      const borrowed = Buffer.concat([Buffer.alloc(5, 0xee), envelope, Buffer.alloc(3, 0xee)])
+      outbox.write(borrowed, 5, 5 + envelope.length, count)
+      borrowed.fill(0xdd)
+      envelope.writeInt16BE(count, 2)
+      sent.push(envelope)
+      count++
+    }
+    await nextTurn()
+  }
+  await nextTurn()
+  assert.equal(outbox.waitingBytes, 0)
+  for (const chunkBytes of [undefined, 4093]) {
+    const inbound = setMode(new Inbound('responses', 64 * MEBIBYTE), modes[framing])
+    const found = new Collected()
+    const wire = Buffer.concat(sink.chunks)
+    for (let at = 0; at < wire.length; at += chunkBytes ?? wire.length) {
+      inbound.push(Buffer.from(wire.subarray(at, at + (chunkBytes ?? wire.length))), found)
+    }
+    assert.equal(found.envelopes.length, sent.length)
+    for (const [i, envelope] of sent.entries()) assert.ok(found.envelopes[i]!.equals(envelope), `envelope ${i}`)
+    assert.equal(inbound.bufferedBytes, 0)
+  }
+}
+
+describe('outbox', () => {
+  const edge = SEGMENT_PAYLOAD_BYTES_MAX - 9
+  const slab = 64 * 1024
+  for (const framing of Object.keys(modes) as (keyof typeof modes)[]) {
+    it(`${framing}: small, empty and large envelopes come out whole and in order`, async () => {
+      await roundTrip(framing, [[0, 1, 63, 64, 65], [100, 200], [], [5000]])
+    })
+
+    it(`${framing}: an envelope at, below and above the largest segment`, async () => {
+      await roundTrip(framing, [
+        [edge - 1, edge, edge + 1, 3],
+        [10, edge + 1, 10],
+        [3 * SEGMENT_PAYLOAD_BYTES_MAX + 17, 1],
+      ])
+    })
+
+    it(`${framing}: slabs change under a turn of many envelopes`, async () => {
+      await roundTrip(framing, [
+        Array.from({ length: 300 }, (_, i) => 700 + i),
+        [slab - 30, slab - 19, slab, 40_000, 40_000],
+      ])
+    })
+
+    it(`${framing}: any sizes in any turns`, async () => {
+      const size = fc.oneof(
+        fc.nat(300),
+        fc.nat(70_000),
+        fc.integer({ min: edge - 20, max: edge + 20 }),
+        fc.nat(400_000),
+      )
+      await fc.assert(
+        fc.asyncProperty(fc.array(fc.array(size, { maxLength: 12 }), { maxLength: 4 }), (turns) =>
+          roundTrip(framing, turns),
+        ),
+        { numRuns: 15 },
+      )
+    })
+  }
+
+  it('prefixed: frames come out with their session, their stream and their bytes', async () => {
+    const sink = new Sink()
+    const outbox = new Outbox(sink, new Turn(), 'prefixed')
+    const sizes = [0, 10, 70_000, 5, 200_000, 64 * 1024 - 13, 1]
+    for (const [i, size] of sizes.entries()) {
+      outbox.write(response(4, 1, size, i), 0, 9 + size, i * 100, 0xffff_fff0 + i)
+    }
+    await nextTurn()
+    await nextTurn()
+    const splitter = new FrameSplitter(MEBIBYTE)
+    const found: string[] = []
+    splitter.push(Buffer.concat(sink.chunks), {
+      onFrame: (session, buffer, start, end) => {
+        const i = found.length
+        const wanted = response(4, i * 100, sizes[i]!, i)
+        assert.ok(buffer.subarray(start, end).equals(wanted))
+        found.push(`${session}/${headerStream(buffer, start)}`)
+      },
+    })
+    assert.deepEqual(
+      found,
+      sizes.map((_, i) => `${0xffff_fff0 + i}/${i * 100}`),
+    )
+  })
+
+  it('a turn with many envelopes is one write, and one segment in v5', async () => {
+    for (const framing of ['bare', 'segments'] as const) {
+      const sink = new Sink()
+      const outbox = new Outbox(sink, new Turn(), framing)
+      for (let i = 0; i < 50; i++) outbox.write(response(5, 1, 100, i), 0, 109, i)
+      await nextTurn()
+      await nextTurn()
+      assert.equal(sink.chunks.length, 1)
+      assert.equal(sink.chunks[0]!.length, 50 * 109 + (framing === 'segments' ? 10 : 0))
+    }
+  })
+
+  it('READY leaves bare and what follows it in segments, in one turn', async () => {
+    const sink = new Sink()
+    const outbox = new Outbox(sink, new Turn())
+    const ready = response(5, 0, 0, 0)
+    outbox.send(ready)
+    outbox.use('segments')
+    const after = response(5, 3, 44, 1)
+    outbox.send(after)
+    await nextTurn()
+    await nextTurn()
+    const wire = Buffer.concat(sink.chunks)
+    assert.ok(wire.subarray(0, 9).equals(ready))
+    const inbound = setMode(new Inbound('responses', MEBIBYTE), 'segments')
+    const found = new Collected()
+    inbound.push(Buffer.from(wire.subarray(9)), found)
+    assert.deepEqual(found.envelopes, [after])
+  })
+
+  it('keeps the bytes of an envelope that may be sent again, though the slab goes on and is changed', async () => {
+    for (const framing of ['bare', 'segments'] as const) {
+      const sink = new Sink()
+      const outbox = new Outbox(sink, new Turn(), framing)
+      const kept: { slab: Buffer; at: number; bytes: number; wanted: Buffer }[] = []
+      for (const [i, size] of [10, 50_000, 50_000, 140_000, 300, 131_000, 20].entries()) {
+        outbox.write(response(5, 9, size, i), 0, 9 + size, i)
+        kept.push({
+          slab: outbox.lastSlab,
+          at: outbox.lastAt,
+          bytes: outbox.lastBytes,
+          wanted: response(5, i, size, i),
+        })
+        if (i % 2 === 1) await nextTurn()
+      }
+      await nextTurn()
+      for (let i = 0; i < 200; i++) outbox.write(response(5, 9, 900, i), 0, 909, i)
+      await nextTurn()
+      for (const { slab: bytes, at, bytes: length, wanted } of kept)
+        assert.ok(bytes.subarray(at, at + length).equals(wanted))
+    }
+  })
+
+  it('counts what the peer has not taken, and drops everything after close', async () => {
+    const held: (() => void)[] = []
+    const socket = new Writable({ write: (_chunk, _encoding, done) => void held.push(done), highWaterMark: 1 })
+    const outbox = new Outbox(socket, new Turn())
+    outbox.write(response(4, 1, 91, 0), 0, 100, 1)
+    assert.equal(outbox.waitingBytes, 100)
+    await nextTurn()
+    await nextTurn()
+    assert.equal(outbox.waitingBytes, 100)
+    held[0]!()
+    await nextTurn()
+    assert.equal(outbox.waitingBytes, 0)
+    outbox.close()
+    outbox.write(response(4, 1, 91, 0), 0, 100, 1)
+    assert.equal(outbox.waitingBytes, 0)
+  })
+})
+
+describe('the turn', () => {
+  it('runs the record before any socket, also when only the record has something', async () => {
+    const order: string[] = []
+    const turn = new Turn()
+    turn.before(() => order.push('record'))
+    turn.add({ flushTurn: () => order.push('socket 1') })
+    turn.add({ flushTurn: () => order.push('socket 2') })
+    await nextTurn()
+    await nextTurn()
+    turn.wake()
+    await nextTurn()
+    await nextTurn()
+    assert.deepEqual(order, ['record', 'socket 1', 'socket 2', 'record'])
+  })
+
+  it('reads the clock once a turn', async () => {
+    const turn = new Turn()
+    const first = turn.nowMicros()
+    const until = performance.now() + 3
+    while (performance.now() < until);
+    assert.equal(turn.nowMicros(), first)
+    await nextTurn()
+    await nextTurn()
+    assert.ok(turn.nowMicros() > first)
+  })
+})

@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { describe, it } from 'node:test'
+import { limits } from '../base/limits.ts'
+import type { Judged } from './judged.ts'
+import { PREPARED_ID_BYTES, PreparedTable } from './prepared.ts'
+
+/** The table only keeps them. */
+const judged = (text: string): Judged => ({ text }) as Judged
+
+const id = (begin: string, end: number): Buffer => {
+  const bytes = Buffer.alloc(PREPARED_ID_BYTES, end)
+  Buffer.from(begin, 'hex').copy(bytes)
+  return bytes
+}
+
+const textOf = (table: PreparedTable, key: Buffer): string | undefined => table.find(key, 0, key.length)?.judged.text
+
+describe('prepared statements of one identity', () => {
+  it('are found by all sixteen bytes, wherever they stand in a buffer', () => {
+    const table = new PreparedTable()
+    const key = id('01020304', 9)
+    table.set(key, judged('one'))
+    const buffer = Buffer.concat([Buffer.alloc(7, 1), key, Buffer.alloc(3, 1)])
+    assert.equal(table.find(buffer, 7, 23)?.judged.text, 'one')
+    assert.equal(table.find(buffer, 6, 22), undefined)
+    assert.equal(table.find(buffer, 7, 22), undefined, 'fifteen bytes')
+    assert.equal(table.find(buffer, 7, 24), undefined, 'seventeen bytes')
+    assert.equal(table.find(buffer, 7, 7), undefined, 'none')
+  })
+
+  it('keep apart ids whose first four bytes are equal, also when one of them goes', () => {
+    const ends = [1, 2, 3, 4]
+    for (const gone of ends) {
+      const table = new PreparedTable()
+      for (const end of ends) table.set(id('deadbeef', end), judged(`text ${end}`))
+      assert.equal(table.size, 4)
+      for (const end of ends) assert.equal(textOf(table, id('deadbeef', end)), `text ${end}`)
+      assert.equal(textOf(table, id('deadbeef', 5)), undefined)
+      table.set(id('deadbeef', gone), judged('again'))
+      assert.equal(table.size, 4)
+      for (const end of ends) {
+        assert.equal(textOf(table, id('deadbeef', end)), end === gone ? 'again' : `text ${end}`)
+      }
+    }
+  })
+
+  it('do not change when the buffer of the id does', () => {
+    const table = new PreparedTable()
+    const key = id('01020304', 9)
+    const given = Buffer.from(key)
+    table.set(given, judged('one'))
+    given.fill(0)
+    assert.equal(textOf(table, key), 'one')
+    assert.equal(textOf(table, given), undefined)
+  })
+
+  it('are never kept under an id that is not of sixteen bytes', () => {
+    const table = new PreparedTable()
+    table.set(Buffer.alloc(4, 1), judged('short'))
+    table.set(Buffer.alloc(0), judged('none'))
+    assert.equal(table.size, 0)
+  })
+
+  it('are forgotten when there are too many, the least recently used first', () => {
+    const table = new PreparedTable()
+    const keys = Array.from({ length: limits.preparedPerIdentityMax }, (_, i) => {
+      const key = randomBytes(PREPARED_ID_BYTES)
+      // Every tenth shares its first bytes with the others of its kind.
+      if (i % 10 === 0) key.fill(7, 0, 4)
+      return key
+    })
+    for (const [i, key] of keys.entries()) table.set(key, judged(String(i)))
+    assert.equal(table.size, limits.preparedPerIdentityMax)
+    for (const key of keys.slice(0, 100)) table.find(key, 0, key.length)
+    const last = randomBytes(PREPARED_ID_BYTES)
+    table.set(last, judged('last'))
+    assert.ok(table.size <= limits.preparedPerIdentityMax)
+    for (const key of [...keys.slice(0, 100), ...keys.slice(-100), last]) assert.notEqual(textOf(table, key), undefined)
+    for (const key of keys.slice(100, 600)) assert.equal(textOf(table, key), undefined)
+    for (const [i, key] of keys.entries()) {
+      const text = textOf(table, key)
+      assert.ok(text === undefined || text === String(i))
+    }
+  })
+})
