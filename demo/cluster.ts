@@ -1,0 +1,108 @@
+/**
+ * `npm run cluster`: locked nodes with a sidecar at 127.0.0.1, .2, .3 port 9042, for any driver's own test suite. The sidecars take plain
+ * connections on loopback as one identity that may do everything outside the system keyspaces, or TLS with `--tls`. With `--bare` the
+ * nodes stand alone and open, for the same suite without the mesh.
+ */
+import { join } from 'node:path'
+import {
+  chooseNodes,
+  durationMs,
+  readFlags,
+  reportFailure,
+  sharedFlags,
+  stateDirOf,
+  stopOnSignal,
+  untilStopped,
+  wholeNumber,
+} from './options.ts'
+import { startBareCluster } from './parts/bare.ts'
+import { show, spiffeIds } from './parts/layout.ts'
+import { type IdentityFiles, type Mesh, startMesh } from './parts/mesh.ts'
+import { createProgress } from './parts/progress.ts'
+
+const usage = `npm run cluster -- [options]
+
+  --nodes N            Cassandra nodes, 1 to 9; 3, or fewer when memory is short
+  --tls                TLS listeners instead of plain ones on loopback
+  --bare               no mesh: the nodes themselves, open, at the same addresses
+  --jvm-flags "…"      more flags for Cassandra's JVM
+  --port-offset K      add K to every port
+  --state-dir DIR      one folder for everything; .ringfence/cluster
+  --reset              forget all data of earlier starts
+  --duration 60s       stop by itself`
+
+const identity = spiffeIds.service('conformance')
+
+try {
+  await main()
+  process.exit(0)
+} catch (reason) {
+  process.exit(reportFailure(reason))
+}
+
+async function main(): Promise<void> {
+  const flags = readFlags(
+    { ...sharedFlags, tls: { type: 'boolean' }, bare: { type: 'boolean' }, duration: { type: 'string' } },
+    usage,
+  )
+  const progress = createProgress()
+  const bare = flags.bare === true
+  const stateDir = stateDirOf(flags['state-dir'], bare ? 'bare' : 'cluster')
+  const reset = flags.reset === true
+  const { nodes, note } = chooseNodes(flags.nodes, join(stateDir, 'cassandra'), reset)
+  if (note !== undefined) progress.note(note)
+  const stopping = stopOnSignal()
+  const shared = {
+    signal: stopping.signal,
+    stateDir,
+    nodes,
+    reset,
+    progress,
+    portOffset: wholeNumber('port-offset', flags['port-offset'], 0, 0, 56_000),
+    jvmFlags: (flags['jvm-flags'] ?? '').split(/\s+/).filter((flag) => flag !== ''),
+  }
+  const starting = bare ? startBareCluster(shared) : startWithSidecars(shared, flags.tls === true)
+  const cluster = await starting.catch((reason: unknown) => {
+    if (!stopping.signal.aborted) throw reason
+  })
+  if (cluster === undefined) return progress.note('Stopped.')
+  for (const line of cluster.lines) console.log(line)
+  console.log('\nCtrl-C stops it.')
+  await untilStopped(stopping, flags.duration === undefined ? undefined : durationMs(flags.duration))
+  await progress.step('Stopping everything', () => cluster.close())
+}
+
+async function startWithSidecars(
+  shared: Omit<Parameters<typeof startMesh>[0], 'policyFile' | 'gatewayWorkers'>,
+  tls: boolean,
+): Promise<{ lines: string[]; close(): Promise<void> }> {
+  const mesh = await startMesh({
+    ...shared,
+    clusterName: 'conformance',
+    policyFile: join(import.meta.dirname, 'conformance.yaml'),
+    gatewayWorkers: 0,
+    // Suites open connections that live as long as they run.
+    svidTtl: '24h',
+    ...(tls ? {} : { plainIdentity: identity }),
+  })
+  try {
+    return { lines: describe(mesh, await mesh.identity(identity), tls), close: () => mesh.close() }
+  } catch (reason) {
+    await mesh.close()
+    throw reason
+  }
+}
+
+function describe(mesh: Mesh, files: IdentityFiles, tls: boolean): string[] {
+  const { nodes } = mesh.layout
+  return [
+    '',
+    `Drivers connect to ${nodes.map(({ sidecar }) => show(sidecar)).join(', ')}${tls ? ' with TLS' : ', without TLS'}`,
+    ...(tls ? [] : [`                or ${nodes.map(({ sidecarTls }) => show(sidecarTls)).join(', ')} with TLS`]),
+    `  as ${identity}`,
+    `  certificate  ${files.certFile}`,
+    `  key          ${files.keyFile}`,
+    `  authority    ${files.caFile}`,
+    ...nodes.map(({ index }) => `What node ${index} ran itself: ${mesh.cassandraAuditLog(index)}`),
+  ]
+}

@@ -1,0 +1,38 @@
+/** The public door: NGINX with a folder of its own, so that the machine's other NGINX and its settings play no part. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { nginxConfig } from '../../src/control/nginx-config.ts'
+import type { HostPort } from './layout.ts'
+import type { Child, Processes } from './processes.ts'
+import { type NginxProgram, runProgram } from './setup.ts'
+
+export interface NginxOptions {
+  readonly listen: readonly HostPort[]
+  readonly gateways: readonly HostPort[]
+  /** Prefix: configuration, logs and pid file lie here. */
+  readonly dir: string
+  readonly program: NginxProgram
+}
+
+/** Writes the configuration that `ringfence nginx config` makes, has `nginx -t` check it, and starts. Throws UNAVAILABLE. */
+export async function startNginx(options: NginxOptions, processes: Processes): Promise<Child> {
+  const { dir, program } = options
+  mkdirSync(dir, { recursive: true })
+  const configFile = join(dir, 'nginx.conf')
+  writeFileSync(
+    configFile,
+    nginxConfig({
+      listen: options.listen,
+      gateways: options.gateways,
+      pidFile: join(dir, 'nginx.pid'),
+      errorLog: join(dir, 'error.log'),
+      accessLog: join(dir, 'access.log'),
+      workers: 'auto',
+      streamModule: program.streamModule,
+    }),
+  )
+  // `-e` keeps it from opening the system's own error log before it has read ours.
+  const where = ['-p', dir, '-c', configFile, '-e', join(dir, 'error.log')]
+  await runProgram(program.program, ['-t', '-q', ...where])
+  return processes.spawn('nginx', program.program, [...where, '-g', 'daemon off;'])
+}

@@ -1,0 +1,68 @@
+/**
+ * The layers of `src/`, top to bottom; ARCHITECTURE.md shows the same table to people. A folder may import itself and what
+ * stands below it, never what stands above.
+ */
+export const layers = [
+  'cli',
+  'control',
+  'gateway',
+  'sidecar',
+  'session',
+  'link',
+  'agent',
+  'audit',
+  'policy',
+  'identity',
+  'cql',
+  'telemetry',
+  'base',
+] as const
+
+/** These decide and parse: they are handed time, files and sockets, and open none. */
+export const pureLayers: ReadonlySet<string> = new Set(['policy', 'identity', 'cql', 'base'])
+
+const closedToPure = new Set(
+  ['net', 'tls', 'http', 'https', 'http2', 'fs', 'fs/promises', 'dgram', 'child_process', 'dns', 'cluster'].flatMap(
+    (name) => [name, `node:${name}`],
+  ),
+)
+
+const importPattern = /(?:^|[\s;}])(?:import|from)\s*\(?\s*(['"])([^'"\n]+)\1/g
+
+/**
+ * What is wrong with the imports of one source file.
+ * @param file path from the repository's root, such as `src/cql/segment.ts`
+ * @returns a sentence for each import that points up, out of `src`, or to what a pure layer may not open
+ */
+export function layerProblems(file: string, source: string): string[] {
+  const folders = file.split('/')
+  const layer = folders[1] ?? ''
+  const rank = rankOf(layer)
+  if (folders[0] !== 'src' || rank === -1) return [`${file}: "${layer}" is not a layer of scripts/layers.ts`]
+  // A test is no part of what ships: it reads fixtures, opens sockets, and may show that a layer above takes what this one makes.
+  const isTest = /\.(test|fuzz)\.ts$/.test(file)
+  const problems: string[] = []
+  for (const [, , target] of source.matchAll(importPattern)) {
+    if (target === undefined) continue
+    if (!target.startsWith('.')) {
+      if (pureLayers.has(layer) && !isTest && closedToPure.has(target))
+        problems.push(`${file}: ${layer} may not import ${target}`)
+      continue
+    }
+    const path = new URL(target, `file:///${file}`).pathname.slice(1)
+    const [top, targetLayer = ''] = path.split('/')
+    if (top !== 'src') {
+      // JSON of the repository itself, such as package.json for the version, is data.
+      if (!path.endsWith('.json')) problems.push(`${file}: imports ${path}, which is outside src`)
+      continue
+    }
+    if (rankOf(targetLayer) === -1) problems.push(`${file}: imports ${path}, which is in no layer`)
+    else if (!isTest && rankOf(targetLayer) < rank)
+      problems.push(`${file}: ${layer} imports ${targetLayer}, which stands above it`)
+  }
+  return problems
+}
+
+function rankOf(layer: string): number {
+  return (layers as readonly string[]).indexOf(layer)
+}
