@@ -1,0 +1,78 @@
+/** The two ends of the bench against each other: a figure is worth something only if these are right. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { makeCredentials } from './certificates.ts'
+import { runLoad } from './load-process.ts'
+import { cpuSeconds, stopAll } from './processes.ts'
+import { type BenchContext, startStub } from './systems/system.ts'
+import { envelope, WireReader, WireWriter } from './wire.ts'
+
+describe('load maker and stub', () => {
+  let context: BenchContext
+  const plan = { host: '127.0.0.1', connections: 2, inFlight: 8, seconds: 0.2, warmupSeconds: 0.1 } as const
+
+  before(async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'ringfence-bench-test-'))
+    const credentials = await makeCredentials(join(directory, 'tls'))
+    context = { directory, credentials, clientTls: false, workers: 1, rowBytes: 10_000 }
+  })
+  after(async () => {
+    await stopAll()
+    rmSync(context.directory, { recursive: true })
+  })
+
+  it('exchange requests without an error, in v4 and v5, plain and with mTLS', async () => {
+    const plain = await startStub(context, 'plain', undefined)
+    const secure = await startStub(context, 'secure', context.credentials)
+    for (const protocol of [4, 5] as const) {
+      for (const reach of [{ port: plain }, { port: secure, tls: context.credentials }]) {
+        const { result } = await runLoad({ ...plan, ...reach, protocol }, [])
+        assert.ok(result.requests > 100, `${result.requests} requests`)
+        assert.equal(result.errors, 0)
+        assert.ok(result.p50Ms > 0 && result.p50Ms <= result.p99Ms)
+      }
+    }
+  })
+
+  it('do not reach each other without a certificate', async () => {
+    const port = await startStub(context, 'locked', context.credentials)
+    await assert.rejects(runLoad({ ...plan, port }, []), /the load maker ended/)
+  })
+
+  it('count the CPU of a process and of its children', () => {
+    const from = cpuSeconds([process.pid])
+    for (let end = performance.now() + 100; performance.now() < end; );
+    assert.ok(cpuSeconds([process.pid]) - from >= 0.05)
+    assert.equal(cpuSeconds([]), 0)
+  })
+})
+
+describe('the wire of the bench', () => {
+  const bodies = [0, 1, 300, 40_000].map((bytes) => envelope(5, 7, Buffer.alloc(bytes, bytes)))
+
+  for (const segmented of [false, true]) {
+    it(`delivers whole envelopes wherever the stream is cut, ${segmented ? 'in segments' : 'bare'}`, () => {
+      const sent: Buffer[] = []
+      const writer = new WireWriter({ write: (chunk: Buffer) => sent.push(Buffer.from(chunk)) } as unknown as Socket)
+      writer.segmented = segmented
+      for (const [stream, body] of bodies.entries()) writer.write(body, stream)
+      writer.flush()
+      const bytes = Buffer.concat(sent)
+      for (const cut of [1, 5, 8, 9, 10, 17, 400, bytes.length - 1]) {
+        const got: Buffer[] = []
+        const reader = new WireReader((buf, start, end) => got.push(Buffer.from(buf.subarray(start, end))))
+        reader.segmented = segmented
+        reader.feed(bytes.subarray(0, cut))
+        reader.feed(bytes.subarray(cut))
+        assert.deepEqual(
+          got.map((each) => [each.readInt16BE(2), each.length]),
+          bodies.map((each, stream) => [stream, each.length]),
+        )
+      }
+    })
+  }
+})

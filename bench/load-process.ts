@@ -1,0 +1,25 @@
+/** The load maker in a process of its own, so that reading the CPU clocks of the hops does not disturb it. */
+import { fork } from 'node:child_process'
+import { join } from 'node:path'
+import type { LoadMessage, LoadPlan, LoadResult } from './load.ts'
+import { cpuSeconds } from './processes.ts'
+
+/** `cpu`: seconds that `pids` and their children used in the measured time. Rejects when the load maker fails. */
+export function runLoad(plan: LoadPlan, pids: readonly number[]): Promise<{ result: LoadResult; cpu: number }> {
+  return new Promise((resolve, reject) => {
+    const child = fork(join(import.meta.dirname, 'load.ts'), [JSON.stringify(plan)], {
+      stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    })
+    let complaint = ''
+    let before = 0
+    child.stderr?.on('data', (chunk: Buffer) => {
+      complaint = (complaint + chunk.toString()).slice(-2000)
+    })
+    child.on('message', (message: LoadMessage) => {
+      if (message.kind === 'begin') before = cpuSeconds(pids)
+      else resolve({ result: message.result, cpu: cpuSeconds(pids) - before })
+    })
+    child.on('error', reject)
+    child.on('exit', (code) => reject(new Error(`the load maker ended with code ${code}: ${complaint}`)))
+  })
+}

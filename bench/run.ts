@@ -1,0 +1,209 @@
+/**
+ * The mesh beside dumb pipes, in one run: CPU per request of everything between client and stub, requests per second, p50, p99.
+ *
+ *     npm run bench -- [--quick] [--client-tls] [--rounds N] [--systems direct,nginx,envoy,mesh] [--output F.json]
+ *
+ * All systems are up at once and idle but for the one that is measured; rounds go through all of them in turn and the table
+ * shows medians, so that what else the machine does falls on all alike. The ratios between rows are the result; the figures
+ * themselves belong to the machine.
+ */
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpus, tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { makeCredentials } from './certificates.ts'
+import { findEnvoy } from './envoy-binary.ts'
+import type { LoadPlan } from './load.ts'
+import { runLoad } from './load-process.ts'
+import { stopAll } from './processes.ts'
+import { direct } from './systems/direct.ts'
+import { envoy } from './systems/envoy.ts'
+import { mesh } from './systems/mesh.ts'
+import { nginx } from './systems/nginx.ts'
+import type { BenchContext, StartSystem, System } from './systems/system.ts'
+
+const loads = [
+  { connections: 16, inFlight: 1 },
+  { connections: 128, inFlight: 1 },
+  { connections: 16, inFlight: 32 },
+] as const
+
+export interface Row {
+  readonly system: string
+  /** Connections × requests in flight on each. */
+  readonly load: string
+  /** Of everything between client and stub; undefined for `direct`. */
+  readonly cpuUsPerRequest: number | undefined
+  readonly perSecond: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly errors: number
+}
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    'client-tls': { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '3' },
+    seconds: { type: 'string' },
+    workers: { type: 'string', default: '1' },
+    protocol: { type: 'string', default: '4' },
+    'row-bytes': { type: 'string', default: '100' },
+    systems: { type: 'string', default: 'direct,nginx,envoy,mesh' },
+    output: { type: 'string' },
+    'state-dir': { type: 'string', default: join(import.meta.dirname, '..', '.ringfence') },
+  },
+})
+const seconds = Number(options.seconds ?? (options.quick ? 2 : 10))
+const rounds = Number(options.rounds)
+const say = (line: string): void => console.error(line)
+
+async function main(): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'ringfence-bench-'))
+  const context: BenchContext = {
+    directory,
+    credentials: await makeCredentials(join(directory, 'tls')),
+    clientTls: options['client-tls'],
+    workers: Number(options.workers),
+    rowBytes: Number(options['row-bytes']),
+  }
+  say(`logs: ${directory}`)
+  const systems = await startSystems(context)
+  const measured: Row[] = []
+  for (let round = 1; round <= rounds; round++) {
+    for (const load of loads) {
+      for (const system of systems) {
+        const row = await measure(system, load)
+        measured.push(row)
+        say(`round ${round}/${rounds}  ${lineOf(row)}`)
+      }
+    }
+  }
+  const rows = systems.flatMap((system) => loads.map((load) => medianOf(measured, system.name, nameOf(load))))
+  console.log(tableOf(rows))
+  console.log(`\n${machine()}`)
+  const output = options.output ?? (options.quick ? undefined : join(import.meta.dirname, 'results.json'))
+  if (output !== undefined) writeJson(output, rows, measured)
+  await stopAll()
+  // The mesh's audit may be gigabytes by now; after a failure it and the logs stay.
+  rmSync(directory, { recursive: true })
+}
+
+async function startSystems(context: BenchContext): Promise<System[]> {
+  const starters: Record<string, () => StartSystem | undefined> = {
+    direct: () => direct,
+    nginx: () => nginx,
+    envoy: () => {
+      const found = findEnvoy(options['state-dir'], say)
+      if ('binary' in found) return envoy(found.binary)
+      say(`no Envoy row: ${found.missing}`)
+      return undefined
+    },
+    mesh: () => mesh,
+  }
+  const systems: System[] = []
+  for (const name of options.systems.split(',')) {
+    const starter = starters[name]
+    if (starter === undefined) throw new Error(`no system "${name}"; there are ${Object.keys(starters).join(', ')}`)
+    const startSystem = starter()
+    if (startSystem !== undefined) systems.push(await startSystem(context))
+  }
+  return systems
+}
+
+type Load = (typeof loads)[number]
+
+function nameOf({ connections, inFlight }: Load): string {
+  return `${connections} × ${inFlight}`
+}
+
+async function measure(system: System, load: Load): Promise<Row> {
+  const plan: LoadPlan = {
+    ...load,
+    host: '127.0.0.1',
+    port: system.port,
+    seconds,
+    protocol: options.protocol === '5' ? 5 : 4,
+    ...(options['client-tls'] && { tls: system.credentials }),
+  }
+  const { result, cpu } = await runLoad(plan, system.pids)
+  return {
+    system: system.name,
+    load: nameOf(load),
+    cpuUsPerRequest: system.pids.length === 0 ? undefined : (cpu / result.requests) * 1e6,
+    perSecond: result.perSecond,
+    p50Ms: result.p50Ms,
+    p99Ms: result.p99Ms,
+    errors: result.errors,
+  }
+}
+
+function medianOf(measured: readonly Row[], system: string, load: string): Row {
+  const rows = measured.filter((row) => row.system === system && row.load === load)
+  const median = (pick: (row: Row) => number): number => {
+    const sorted = rows.map(pick).sort((a, b) => a - b)
+    return sorted[sorted.length >> 1]!
+  }
+  return {
+    system,
+    load,
+    cpuUsPerRequest: rows[0]!.cpuUsPerRequest === undefined ? undefined : median((row) => row.cpuUsPerRequest!),
+    perSecond: median((row) => row.perSecond),
+    p50Ms: median((row) => row.p50Ms),
+    p99Ms: median((row) => row.p99Ms),
+    errors: rows.reduce((sum, row) => sum + row.errors, 0),
+  }
+}
+
+const columns: readonly (readonly [title: string, cell: (row: Row) => string])[] = [
+  ['load', (row) => row.load],
+  ['system', (row) => row.system],
+  ['CPU µs/request', (row) => row.cpuUsPerRequest?.toFixed(2) ?? '—'],
+  ['requests/s', (row) => row.perSecond.toFixed(0)],
+  ['p50 ms', (row) => row.p50Ms.toFixed(2)],
+  ['p99 ms', (row) => row.p99Ms.toFixed(2)],
+  ['errors', (row) => String(row.errors)],
+]
+
+function lineOf(row: Row): string {
+  return columns
+    .map(([title, cell]) => (title === 'load' || title === 'system' ? cell(row) : `${title} ${cell(row)}`))
+    .join('  ')
+}
+
+/** Markdown as the formatter leaves it, one block of rows for each load. */
+function tableOf(rows: readonly Row[]): string {
+  const byLoad = loads.flatMap((load) => rows.filter((row) => row.load === nameOf(load)))
+  const lines = columns.map(([title, cell], index) => {
+    const cells = [title, ...byLoad.map(cell)]
+    const width = Math.max(...cells.map((text) => text.length))
+    const pad = (text: string): string => (index < 2 ? text.padEnd(width) : text.padStart(width))
+    const rule = index < 2 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`
+    return [title.padEnd(width), rule, ...byLoad.map((row) => pad(cell(row)))]
+  })
+  return lines[0]!.map((_, line) => `| ${lines.map((column) => column[line]).join(' | ')} |`).join('\n')
+}
+
+function machine(): string {
+  const of = (command: string, ...args: string[]): string => {
+    const { stdout, stderr, status } = spawnSync(command, args, { encoding: 'utf8', cwd: import.meta.dirname })
+    return status === 0 ? `${stdout}${stderr}`.trim() : 'unknown'
+  }
+  const nginxVersion = /nginx\/[\d.]+/.exec(of('nginx', '-v'))?.[0] ?? 'no nginx'
+  const plan = `${rounds} × ${seconds} s, ${options['client-tls'] ? 'TLS' : 'plain'} clients, protocol v${options.protocol}`
+  const [processor] = cpus()
+  return `${plan}, rows of ${options['row-bytes']} bytes, ${options.workers} worker in each hop; ${cpus().length} cores (${processor?.model}), Node.js ${process.version}, ${nginxVersion}, commit ${of('git', 'rev-parse', '--short', 'HEAD')}`
+}
+
+function writeJson(path: string, medians: readonly Row[], measured: readonly Row[]): void {
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, `${JSON.stringify({ machine: machine(), medians, measured }, null, 2)}\n`)
+}
+
+process.once('SIGINT', () => void stopAll().then(() => process.exit(130)))
+try {
+  await main()
+} finally {
+  await stopAll()
+}

@@ -1,0 +1,176 @@
+/**
+ * A CQL node that keeps nothing and is never the bottleneck: every EXECUTE is answered with the same row.
+ *
+ *     node bench/stub.ts --port 9042 [--row-bytes 100] [--cert F --key F --ca F]
+ *
+ * Versions 4 and 5. With certificates it takes TLS 1.3 from clients that have one of the same CA. Several processes may be
+ * started on one port (reusePort). Prints `listening` once.
+ */
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { createServer as createTcpServer, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
+import { parseArgs } from 'node:util'
+import { HEADER_BYTES, headerOpcode, headerStream, headerVersion, Opcode, ResultKind } from '../src/cql/protocol.ts'
+import { answerSystemSelect } from '../src/gateway/topology/answer.ts'
+import { murmur3Partitioner, type TopologyModel, virtualHosts } from '../src/gateway/topology/model.ts'
+import { matchSystemSelect } from '../src/gateway/topology/select.ts'
+import { envelope, int, short, string, WireReader, WireWriter } from './wire.ts'
+
+const { values: options } = parseArgs({
+  options: {
+    host: { type: 'string', default: '127.0.0.1' },
+    port: { type: 'string' },
+    'row-bytes': { type: 'string', default: '100' },
+    cert: { type: 'string' },
+    key: { type: 'string' },
+    ca: { type: 'string' },
+  },
+})
+
+const TYPE = { BLOB: 3, VARCHAR: 13 } as const
+const FIRST_ROW_BYTE = 0x61
+const GLOBAL_SPEC = 1
+
+/** Everything the stub ever says in one protocol version, made once; `WireWriter.write` puts the stream id in. */
+class Phrases {
+  readonly supported: Buffer
+  readonly ready: Buffer
+  readonly authSuccess: Buffer
+  readonly rows: Buffer
+  readonly done: Buffer
+  readonly #versionByte: number
+
+  constructor(version: number, rowBytes: number) {
+    this.#versionByte = 0x80 | version
+    const choices = [
+      [string('CQL_VERSION'), short(1), string('3.4.7')],
+      [string('COMPRESSION'), short(0)],
+      [string('PROTOCOL_VERSIONS'), short(2), string('4/v4'), string('5/v5')],
+    ]
+    this.supported = this.#say(Opcode.SUPPORTED, short(choices.length), ...choices.flat())
+    this.ready = this.#say(Opcode.READY)
+    this.authSuccess = this.#say(Opcode.AUTH_SUCCESS, int(-1))
+    this.done = this.#say(Opcode.RESULT, int(ResultKind.VOID))
+    const row = Buffer.alloc(rowBytes, FIRST_ROW_BYTE)
+    this.rows = this.#say(Opcode.RESULT, int(ResultKind.ROWS), valueMetadata, int(1), int(row.length), row)
+  }
+
+  prepared(text: string): Buffer {
+    const id = createHash('md5').update(text).digest()
+    const key = [
+      int(GLOBAL_SPEC),
+      int(1),
+      int(1),
+      short(0),
+      string('bench'),
+      string('rows'),
+      string('k'),
+      short(TYPE.VARCHAR),
+    ]
+    const resultId = this.#versionByte === 0x85 ? [short(16), id] : []
+    return this.#say(Opcode.RESULT, int(ResultKind.PREPARED), short(16), id, ...resultId, ...key, valueMetadata)
+  }
+
+  keyspace(name: string): Buffer {
+    return this.#say(Opcode.RESULT, int(ResultKind.SET_KEYSPACE), string(name))
+  }
+
+  #say(opcode: number, ...parts: readonly Buffer[]): Buffer {
+    return envelope(this.#versionByte, opcode, Buffer.concat(parts))
+  }
+}
+
+const valueMetadata = Buffer.concat([
+  int(GLOBAL_SPEC),
+  int(1),
+  string('bench'),
+  string('rows'),
+  string('v'),
+  short(TYPE.BLOB),
+])
+
+const rowBytes = Number(options['row-bytes'])
+const phrases = new Map([4, 5].map((version) => [version, new Phrases(version, rowBytes)]))
+
+function serve(socket: Socket): void {
+  socket.setNoDelay(true)
+  const writer = new WireWriter(socket)
+  const reader = new WireReader((buf, start) => {
+    const version = headerVersion(buf, start)
+    const say = phrases.get(version)
+    if (say === undefined) return void socket.destroy()
+    const stream = headerStream(buf, start)
+    switch (headerOpcode(buf, start)) {
+      case Opcode.EXECUTE:
+        return writer.write(say.rows, stream)
+      case Opcode.QUERY:
+        return writer.write(answerTo(say, version as 4 | 5, longStringAt(buf, start + HEADER_BYTES)), stream)
+      case Opcode.PREPARE:
+        return writer.write(say.prepared(longStringAt(buf, start + HEADER_BYTES)), stream)
+      case Opcode.BATCH:
+        return writer.write(say.done, stream)
+      case Opcode.OPTIONS:
+        return writer.write(say.supported, stream)
+      case Opcode.AUTH_RESPONSE:
+        return writer.write(say.authSuccess, stream)
+      case Opcode.REGISTER:
+        return writer.write(say.ready, stream)
+      case Opcode.STARTUP:
+        writer.write(say.ready, stream)
+        // The answer to STARTUP is the last bare envelope of version 5.
+        writer.flush()
+        writer.segmented = reader.segmented = version === 5
+        return
+      default:
+        socket.destroy()
+    }
+  })
+  socket.on('data', (chunk: Buffer) => {
+    reader.feed(chunk)
+    writer.flush()
+  })
+  socket.on('error', () => socket.destroy())
+}
+
+/** A proxy in front asks its node who it is; the gateway's own virtual tables are at hand to answer that. */
+function answerTo(say: Phrases, version: 4 | 5, text: string): Buffer {
+  const use = /^\s*USE\s+"?(\w+)"?/i.exec(text)
+  if (use !== null) return say.keyspace(use[1]!)
+  const system = matchSystemSelect(text)
+  if (system === undefined || 'unsupported' in system) return say.rows
+  return answerSystemSelect(system, [], ring, ring.hosts[0]!, version, 0)
+}
+
+const place = { dataCenter: 'dc1', rack: 'rack1', clusterName: 'bench' }
+const ring: TopologyModel = {
+  clusterName: place.clusterName,
+  partitioner: murmur3Partitioner,
+  releaseVersion: '5.0.9',
+  cqlVersion: '3.4.7',
+  nativeProtocolVersion: '5',
+  schemaVersion: '00000000-0000-4000-8000-000000000000',
+  hosts: virtualHosts([{ address: options.host, port: Number(options.port) }], place),
+}
+
+function longStringAt(buf: Buffer, at: number): string {
+  return buf.toString('utf8', at + 4, at + 4 + buf.readInt32BE(at))
+}
+
+const file = (path: string): Buffer => readFileSync(path)
+const server =
+  options.cert === undefined || options.key === undefined || options.ca === undefined
+    ? createTcpServer(serve)
+    : createTlsServer(
+        {
+          cert: file(options.cert),
+          key: file(options.key),
+          ca: file(options.ca),
+          requestCert: true,
+          rejectUnauthorized: true,
+          minVersion: 'TLSv1.3',
+        },
+        serve,
+      )
+server.listen({ host: options.host, port: Number(options.port), reusePort: true }, () => console.log('listening'))
+process.on('SIGTERM', () => process.exit(0))

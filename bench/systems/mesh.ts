@@ -1,0 +1,107 @@
+/**
+ * Ours: a gateway and a sidecar with policy and audit on, as an operator would start them, their certificates from a control
+ * plane of its own. The control plane is not in the path of a request and its CPU is not counted.
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Credentials } from '../certificates.ts'
+import { freePort, start, untilListening } from '../processes.ts'
+import { type BenchContext, type StartSystem, startStub } from './system.ts'
+
+// What `bin/ringfence.mjs` hands over to: without the process in between, a signal is all that it takes to stop one.
+const program = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts')
+const workload = 'spiffe://bench.local/workload/load'
+const rulesCount = 50
+
+export const mesh: StartSystem = async (context) => {
+  const directory = join(context.directory, 'mesh')
+  mkdirSync(directory)
+  const control = await startControl(context, directory)
+  const stub = await startStub(context, 'mesh', control.enrol('node', 'spiffe://bench.local/cassandra/stub'))
+  const client = control.enrol('workload', workload)
+
+  const sidecarPort = await freePort()
+  const sidecar = control.startProxy('sidecar', {
+    dataCenter: 'dc1',
+    rack: 'rack1',
+    upstream: { address: '127.0.0.1', port: stub },
+    listeners: [{ address: '127.0.0.1', port: sidecarPort }],
+    audit: { directory: join(directory, 'audit') },
+  })
+  await untilListening(sidecar, sidecarPort, 'the sidecar')
+
+  const gatewayPort = await freePort()
+  const place = { address: '127.0.0.1', port: gatewayPort }
+  const gateway = control.startProxy('gateway', {
+    workers: context.workers,
+    listeners: [context.clientTls ? place : { ...place, tls: false, identity: workload }],
+    advertise: [place],
+  })
+  await untilListening(gateway, gatewayPort, 'the gateway')
+  return { name: 'mesh', port: gatewayPort, credentials: client, pids: [gateway.pid!, sidecar.pid!] }
+}
+
+async function startControl(context: BenchContext, directory: string) {
+  const stateDir = join(directory, 'control')
+  const policy = join(directory, 'policy.yaml')
+  writeFileSync(policy, policyOf(rulesCount))
+  const port = await freePort()
+  const run = [
+    program,
+    'control',
+    '--state-dir',
+    stateDir,
+    '--listen',
+    `127.0.0.1:${port}`,
+    '--trust-domain',
+    'bench.local',
+  ]
+  const child = start(join(context.directory, 'control.log'), process.execPath, [...run, '--policy', policy])
+  await untilListening(child, port, 'the control plane')
+  const url = `https://127.0.0.1:${port}`
+
+  const ringfence = (...args: string[]): string =>
+    execFileSync(process.execPath, [program, ...args], { encoding: 'utf8' })
+  const tokenFor = (role: string, spiffeId: string): string =>
+    ringfence('token', 'generate', '--state-dir', stateDir, '--spiffe-id', spiffeId, '--role', role).trim()
+  return {
+    /** A certificate for a node or workload, once; the bench is over before it ends. */
+    enrol(role: 'node' | 'workload', spiffeId: string): Credentials {
+      const out = join(directory, spiffeId.slice(spiffeId.lastIndexOf('/') + 1))
+      const token = tokenFor(role, spiffeId)
+      ringfence('agent', '--once', '--control-url', url, '--role', role, '--token', token, '--out', out)
+      return { cert: join(out, 'svid.pem'), key: join(out, 'key.pem'), ca: join(out, 'bundle.pem') }
+    },
+    startProxy(role: 'gateway' | 'sidecar', spec: object) {
+      const kind = role === 'gateway' ? 'Gateway' : 'Sidecar'
+      const document = {
+        apiVersion: 'ringfence.dev/v1alpha1',
+        kind,
+        metadata: { name: role },
+        spec: { control: { url }, ...spec },
+      }
+      const config = join(directory, `${role}.yaml`)
+      // JSON is YAML.
+      writeFileSync(config, JSON.stringify(document, null, 2))
+      const token = tokenFor(role, `spiffe://bench.local/ringfence/${role}/bench`)
+      const args = [program, role, '--config', config, '--state-dir', join(directory, role), '--token', token]
+      return start(join(context.directory, `${role}.log`), process.execPath, args)
+    },
+  }
+}
+
+/** The one rule that permits the load, last of `count`, the others for other workloads. */
+function policyOf(count: number): string {
+  const rules = Array.from({ length: count }, (_, n) => ({
+    apiVersion: 'ringfence.dev/v1alpha1',
+    kind: 'AccessPolicy',
+    metadata: { name: `rule-${n + 1}` },
+    spec: {
+      subjects: [{ spiffeId: n + 1 === count ? workload : `spiffe://bench.local/workload/other-${n}` }],
+      keyspaces: ['bench'],
+      operations: ['SELECT'],
+    },
+  }))
+  return rules.map((rule) => JSON.stringify(rule)).join('\n---\n')
+}

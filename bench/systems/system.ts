@@ -1,0 +1,49 @@
+/**
+ * What stands between the load maker and the stub. Every system is the same chain, so that they may be compared:
+ *
+ *     load maker ──plain or TLS──▶ first hop ──mTLS──▶ second hop ──mTLS──▶ stub
+ *
+ * `direct` has no hops. One worker or event loop in each hop unless `workers` says otherwise.
+ */
+import { join } from 'node:path'
+import type { Credentials } from '../certificates.ts'
+import { freePort, start, untilListening } from '../processes.ts'
+
+export interface BenchContext {
+  /** A fresh folder for files and logs. */
+  readonly directory: string
+  /** The bench CA's certificate, for NGINX, Envoy and the direct row. */
+  readonly credentials: Credentials
+  /** TLS from the client to the first hop. */
+  readonly clientTls: boolean
+  readonly workers: number
+  readonly rowBytes: number
+}
+
+export interface System {
+  readonly name: string
+  /** Where the load maker connects. */
+  readonly port: number
+  /** What the load maker shows when `clientTls` is set. */
+  readonly credentials: Credentials
+  /** The processes whose CPU is counted: everything between client and stub, the stub not. */
+  readonly pids: readonly number[]
+}
+
+export type StartSystem = (context: BenchContext) => Promise<System>
+
+/** A stub of this system's own. With credentials it speaks mTLS. */
+export async function startStub(context: BenchContext, name: string, tls: Credentials | undefined): Promise<number> {
+  const port = await freePort()
+  const args = [
+    join(import.meta.dirname, '..', 'stub.ts'),
+    '--port',
+    String(port),
+    '--row-bytes',
+    String(context.rowBytes),
+  ]
+  if (tls !== undefined) args.push('--cert', tls.cert, '--key', tls.key, '--ca', tls.ca)
+  const child = start(join(context.directory, `stub-${name}.log`), process.execPath, args)
+  await untilListening(child, port, `the stub of ${name}`)
+  return port
+}

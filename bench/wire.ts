@@ -1,0 +1,133 @@
+/**
+ * The bench's own reading and writing of envelopes, shared by stub and load maker. It trusts its peers and leaves out
+ * what a product must do (limits, checksums of what arrives, compression), so that neither end is ever the bottleneck.
+ */
+import type { Socket } from 'node:net'
+import { HEADER_BYTES, headerBodyBytes, writeHeader } from '../src/cql/protocol.ts'
+import { SEGMENT_HEADER_BYTES, SEGMENT_TRAILER_BYTES, sealSegment } from '../src/cql/segment.ts'
+
+export type EnvelopeListener = (buf: Buffer, start: number, end: number) => void
+
+const NOTHING = Buffer.alloc(0)
+
+/** Cuts what a socket delivers into envelopes: bare ones first, and inside v5 segments once `segmented` is set. */
+export class WireReader {
+  segmented = false
+  readonly #onEnvelope: EnvelopeListener
+  #left: Buffer = NOTHING
+  #pieces: Buffer = NOTHING
+
+  constructor(onEnvelope: EnvelopeListener) {
+    this.#onEnvelope = onEnvelope
+  }
+
+  feed(chunk: Buffer): void {
+    const buf = this.#left.length === 0 ? chunk : Buffer.concat([this.#left, chunk])
+    let at = 0
+    // `segmented` may turn true in the middle of a chunk, by what an envelope says.
+    while (at < buf.length) {
+      const next = this.segmented ? this.#segment(buf, at) : this.#envelope(buf, at)
+      if (next < 0) break
+      at = next
+    }
+    this.#left = buf.subarray(at)
+  }
+
+  /** Where the envelope at `at` ends, or −1 when it is not all there. */
+  #envelope(buf: Buffer, at: number): number {
+    if (buf.length - at < HEADER_BYTES) return -1
+    const end = at + HEADER_BYTES + headerBodyBytes(buf, at)
+    if (end > buf.length) return -1
+    this.#onEnvelope(buf, at, end)
+    return end
+  }
+
+  #segment(buf: Buffer, at: number): number {
+    if (buf.length - at < SEGMENT_HEADER_BYTES) return -1
+    const payloadBytes = buf[at]! | (buf[at + 1]! << 8) | ((buf[at + 2]! & 1) << 16)
+    const selfContained = (buf[at + 2]! & 2) !== 0
+    const payloadAt = at + SEGMENT_HEADER_BYTES
+    const end = payloadAt + payloadBytes + SEGMENT_TRAILER_BYTES
+    if (end > buf.length) return -1
+    let payload = buf.subarray(payloadAt, payloadAt + payloadBytes)
+    if (!selfContained) payload = this.#pieces = Buffer.concat([this.#pieces, payload])
+    let from = 0
+    while (from < payload.length) {
+      const next = this.#envelope(payload, from)
+      if (next < 0) break
+      from = next
+    }
+    if (!selfContained) this.#pieces = this.#pieces.subarray(from)
+    return end
+  }
+}
+
+const SLAB_BYTES = 32 * 1024
+
+/** Gathers envelopes in a slab; `flush` hands what is there to the socket, as one v5 segment where `segmented` is set. */
+export class WireWriter {
+  segmented = false
+  readonly #socket: Socket
+  #slab = Buffer.allocUnsafe(SLAB_BYTES)
+  #start = 0
+  #end = SEGMENT_HEADER_BYTES
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  /** Copies a whole envelope and gives it the stream id. */
+  write(envelope: Buffer, stream: number): void {
+    if (this.#end + envelope.length + SEGMENT_TRAILER_BYTES > this.#slab.length) {
+      this.flush()
+      // The old slab lives on in the socket's pending write. A slab is no longer than a segment may be.
+      this.#slab = Buffer.allocUnsafe(
+        Math.max(SLAB_BYTES, envelope.length + SEGMENT_HEADER_BYTES + SEGMENT_TRAILER_BYTES),
+      )
+      this.#start = 0
+      this.#end = SEGMENT_HEADER_BYTES
+    }
+    envelope.copy(this.#slab, this.#end)
+    this.#slab[this.#end + 2] = stream >> 8
+    this.#slab[this.#end + 3] = stream
+    this.#end += envelope.length
+  }
+
+  flush(): void {
+    const payloadAt = this.#start + SEGMENT_HEADER_BYTES
+    if (this.#end === payloadAt) return
+    if (this.segmented) {
+      sealSegment(this.#slab, this.#start, this.#end - payloadAt, true)
+      this.#end += SEGMENT_TRAILER_BYTES
+      this.#socket.write(this.#slab.subarray(this.#start, this.#end))
+    } else {
+      this.#socket.write(this.#slab.subarray(payloadAt, this.#end))
+    }
+    this.#start = this.#end
+    this.#end += SEGMENT_HEADER_BYTES
+  }
+}
+
+/** An envelope on stream 0, for `WireWriter.write` to copy. */
+export function envelope(versionByte: number, opcode: number, body: Buffer): Buffer {
+  const whole = Buffer.allocUnsafe(HEADER_BYTES + body.length)
+  writeHeader(whole, 0, versionByte, 0, 0, opcode, body.length)
+  body.copy(whole, HEADER_BYTES)
+  return whole
+}
+
+export const int = (value: number): Buffer => {
+  const buf = Buffer.allocUnsafe(4)
+  buf.writeInt32BE(value)
+  return buf
+}
+
+export const short = (value: number): Buffer => {
+  const buf = Buffer.allocUnsafe(2)
+  buf.writeUInt16BE(value)
+  return buf
+}
+
+export const string = (text: string): Buffer => Buffer.concat([short(Buffer.byteLength(text)), Buffer.from(text)])
+
+export const longString = (text: string): Buffer => Buffer.concat([int(Buffer.byteLength(text)), Buffer.from(text)])
