@@ -55,6 +55,23 @@ describe('prepared statements of one identity', () => {
     assert.equal(textOf(table, given), undefined)
   })
 
+  it('keep what clients of each version were told of the columns when the statement is prepared once more', () => {
+    const table = new PreparedTable()
+    const key = id('01020304', 9)
+    table.set(key, judged('one'))?.told.set(4, 'columns in v4')
+    table.set(key, judged('one'))?.told.set(5, 'columns in v5')
+    assert.deepEqual(
+      [...(table.find(key, 0, key.length)?.told ?? [])],
+      [
+        [4, 'columns in v4'],
+        [5, 'columns in v5'],
+      ],
+    )
+    const other = id('01020304', 8)
+    table.set(other, judged('two'))
+    assert.equal(table.find(other, 0, other.length)?.told.size, 0)
+  })
+
   it('are never kept under an id that is not of sixteen bytes', () => {
     const table = new PreparedTable()
     table.set(Buffer.alloc(4, 1), judged('short'))
