@@ -251,6 +251,9 @@ export class GatewayLink {
       }
       case Control.PONG:
         return
+      case Control.DRAIN:
+        this.drain()
+        return
       case Control.SCHEMA: {
         const { id, versions } = readControl(schemaSchema, buffer, start, end)
         this.#schemaAnswer(id, versions[0])

@@ -14,6 +14,7 @@
  *      │ QUERY, EXECUTE, … of 7 ────────────▶ │
  *      │ ◀──────────────────── RESULT, ERROR of 7
  *      │ CLOSE 7 ───────────────────────────▶ │
+ *      │ ◀────────────────────────── DRAIN {} │  session 0: the sidecar is about to stop, sessions should move
  *      │ SCHEMA? {} ────────────────────────▶ │  session 0: which schema versions do the nodes have now?
  *      │ ◀──────────────────── SCHEMA {versions}
  */
@@ -27,7 +28,17 @@ export const LINK_PROTOCOL = 'ringfence/1'
 export const CONTROL_VERSION = 0x7f
 export const SESSION_BYTES = 4
 
-export const Control = { HELLO: 1, OPEN: 2, OPENED: 3, CLOSE: 4, PING: 5, PONG: 6, SCHEMA_QUERY: 7, SCHEMA: 8 } as const
+export const Control = {
+  HELLO: 1,
+  OPEN: 2,
+  OPENED: 3,
+  CLOSE: 4,
+  PING: 5,
+  PONG: 6,
+  SCHEMA_QUERY: 7,
+  SCHEMA: 8,
+  DRAIN: 9,
+} as const
 
 export const helloSchema = z.strictObject({
   name: z.string().max(128),

@@ -89,6 +89,12 @@ export class LinkServer {
     this.#outbox.send(controlEnvelope(Control.HELLO, this.#host.hello()), 0)
   }
 
+  /** Asks the gateway to move its sessions away, each when nothing of it is in flight; it closes the link after the last. */
+  drain(): void {
+    this.sendHello()
+    this.#outbox.send(controlEnvelope(Control.DRAIN, {}), 0)
+  }
+
   /** Ends every session, each with a reason that its gateway can act on. */
   closeSessions(code: string, message: string): void {
     for (const [number, client] of this.#sessions) {

@@ -155,13 +155,13 @@ export class Sidecar {
     for (const off of this.#unsubscribe) off()
     for (const listener of this.#listeners) listener.stop()
     this.#stopping = true
-    for (const link of this.#links) {
-      link.sendHello()
-      link.closeSessions('UNAVAILABLE', 'the sidecar stops')
-    }
+    for (const link of this.#links) link.drain()
     for (const connection of this.#connections) connection.drain('the sidecar stops')
     const until = Date.now() + graceMs
-    while (this.#connections.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
+    while (this.#connections.size + this.#links.size > 0 && Date.now() < until) {
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    for (const link of this.#links) link.closeSessions('UNAVAILABLE', 'the sidecar stops')
     for (const listener of this.#listeners) listener.destroyAll()
     this.#stopWatching()
     this.#node.stop()

@@ -1,0 +1,277 @@
+/**
+ * A Cassandra node that keeps everything it was asked: TLS with client certificates, AUTHENTICATE, versions 3 to 5, and answers that say
+ * what they answer. A test can take requests over, to answer them late, wrongly or not at all.
+ */
+import { createHash } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import type { Credentials } from '../../src/agent/api.ts'
+import {
+  authenticateEnvelope,
+  authSuccessEnvelope,
+  eventEnvelope,
+  preparedEnvelope,
+  readyEnvelope,
+  rowsEnvelope,
+  setKeyspaceEnvelope,
+  unpreparedEnvelope,
+  voidEnvelope,
+} from '../../src/cql/encode.ts'
+import { Inbound } from '../../src/cql/inbound.ts'
+import {
+  headerFlags,
+  headerOpcode,
+  headerStream,
+  headerVersion,
+  Opcode,
+  type ProtocolVersion,
+} from '../../src/cql/protocol.ts'
+import {
+  BatchView,
+  ExecuteView,
+  PrepareView,
+  QueryView,
+  readBatch,
+  readExecute,
+  readPrepare,
+  readQuery,
+  readRegister,
+} from '../../src/cql/requests.ts'
+import type { CqlEvent } from '../../src/cql/responses.ts'
+import { Outbox } from '../../src/session/outbox.ts'
+import { Turn } from '../../src/session/turn.ts'
+
+/** What the sidecar's own connections ask is not counted as a client's request. */
+const OWN_TEXTS = /FROM system\.local/
+
+export interface NodeRequest {
+  readonly opcode: number
+  readonly flags: number
+  readonly stream: number
+  readonly connection: NodeConnection
+  /** Of QUERY and PREPARE, of the prepared statement of EXECUTE, of a batch's parts joined by `; `. */
+  readonly text: string
+  /** The first bound value of an EXECUTE. */
+  readonly value: string | undefined
+  readonly envelope: Buffer
+  /** Gives the ordinary answer. */
+  answer(): void
+  /** Gives another; its stream is set here. */
+  reply(envelope: Buffer): void
+}
+
+export class NodeConnection {
+  readonly #node: FakeNode
+  readonly socket: TLSSocket
+  readonly #inbound = new Inbound('requests', 64 * 1024 * 1024)
+  readonly #outbox: Outbox
+  version: ProtocolVersion = 4
+  keyspace = ''
+  registered: string[] = []
+
+  constructor(node: FakeNode, socket: TLSSocket) {
+    this.#node = node
+    this.socket = socket
+    this.#outbox = new Outbox(socket, new Turn())
+    socket.on('data', (chunk: Buffer) => this.#inbound.push(chunk, this))
+    socket.on('error', () => {})
+  }
+
+  send(envelope: Buffer, stream = headerStream(envelope, 0)): void {
+    this.#outbox.write(envelope, 0, envelope.length, stream)
+  }
+
+  onEnvelope(buffer: Buffer, start: number, end: number): void {
+    const envelope = Buffer.from(buffer.subarray(start, end))
+    this.version = headerVersion(envelope, 0) as ProtocolVersion
+    const stream = headerStream(envelope, 0)
+    switch (headerOpcode(envelope, 0)) {
+      case Opcode.STARTUP:
+        this.send(authenticateEnvelope(this.version, stream, 'org.apache.cassandra.auth.MutualTlsAuthenticator'))
+        if (this.version >= 5) {
+          this.#inbound.useSegments('none')
+          this.#outbox.use('segments')
+        }
+        return
+      case Opcode.AUTH_RESPONSE:
+        this.send(authSuccessEnvelope(this.version, stream))
+        return
+      case Opcode.REGISTER:
+        this.registered = readRegister(envelope, 0, envelope.length, this.version, headerFlags(envelope, 0))
+        this.send(readyEnvelope(this.version, stream))
+        return
+      default:
+        this.#node.handle(this.#read(envelope, stream))
+    }
+  }
+
+  #read(envelope: Buffer, stream: number): NodeRequest {
+    const opcode = headerOpcode(envelope, 0)
+    const flags = headerFlags(envelope, 0)
+    const { version } = this
+    let text = ''
+    let value: string | undefined
+    let missing: Buffer | undefined
+    let answer: Buffer
+    if (opcode === Opcode.QUERY) {
+      const view = new QueryView()
+      readQuery(view, envelope, 0, envelope.length, version, flags)
+      text = view.text
+      answer = this.#answerQuery(text, stream)
+    } else if (opcode === Opcode.PREPARE) {
+      const view = new PrepareView()
+      readPrepare(view, envelope, 0, envelope.length, version, flags)
+      text = view.text
+      answer = this.#prepare(text, stream)
+    } else if (opcode === Opcode.EXECUTE) {
+      const view = new ExecuteView()
+      readExecute(view, envelope, 0, envelope.length, version, flags)
+      const id = Buffer.from(envelope.subarray(view.idStart, view.idEnd))
+      const known = this.#node.prepared.get(id.toString('hex'))
+      if (known === undefined) missing = id
+      text = known ?? ''
+      if (view.params.valueCount > 0 && view.params.valueAt(0) >= 0) {
+        value = envelope.toString('utf8', view.params.valueStart, view.params.valueEnd)
+      }
+      answer = /^USE /i.test(text) ? this.#answerQuery(text, stream) : echo(version, stream, `${text} <- ${value}`)
+    } else {
+      const view = new BatchView()
+      readBatch(view, envelope, 0, envelope.length, version, flags)
+      const texts: string[] = []
+      for (const part of view.parts) {
+        const id = part.text === undefined ? Buffer.from(envelope.subarray(part.idStart, part.idEnd)) : undefined
+        const known = part.text ?? this.#node.prepared.get(id?.toString('hex') ?? '')
+        if (known === undefined) missing ??= id
+        texts.push(known ?? '?')
+      }
+      text = texts.join('; ')
+      answer = voidEnvelope(version, stream)
+    }
+    const given =
+      missing === undefined ? answer : unpreparedEnvelope(version, stream, missing, 'the fake node forgot it')
+    return {
+      opcode,
+      flags,
+      stream,
+      connection: this,
+      text,
+      value,
+      envelope,
+      answer: () => {
+        if (opcode === Opcode.PREPARE) this.#node.learn(text, this.keyspace)
+        if (/^USE /i.test(text) && opcode !== Opcode.PREPARE && missing === undefined) this.keyspace = keyspaceOf(text)
+        this.send(given)
+      },
+      reply: (other) => this.send(other, stream),
+    }
+  }
+
+  #answerQuery(text: string, stream: number): Buffer {
+    const { version } = this
+    if (/^USE /i.test(text)) return setKeyspaceEnvelope(version, stream, keyspaceOf(text))
+    if (/FROM system\.local/.test(text)) {
+      const columns = /SELECT schema_version/.test(text)
+        ? [{ name: 'schema_version', type: { kind: 'uuid' } as const }]
+        : ['cluster_name', 'data_center', 'rack', 'release_version', 'partitioner'].map((name) => ({
+            name,
+            type: { kind: 'text' } as const,
+          }))
+      const words = ['fake', 'dc1', 'rack1', '5.0.9', 'org.apache.cassandra.dht.Murmur3Partitioner']
+      const row = columns.length === 1 ? [this.#node.schemaVersion] : words.map((word) => Buffer.from(word))
+      return rowsEnvelope(version, stream, { keyspace: 'system', table: 'local', columns }, [row])
+    }
+    return echo(version, stream, text)
+  }
+
+  #prepare(text: string, stream: number): Buffer {
+    const markers = text.split('?').length - 1
+    const columns = Array.from({ length: markers }, (_, i) => ({ name: `v${i}`, type: { kind: 'text' } as const }))
+    return preparedEnvelope(this.version, stream, {
+      id: idOf(text, this.keyspace),
+      resultMetadataId: Buffer.alloc(16, 9),
+      bind: { keyspace: 'shop', table: 'items', columns, pkIndexes: [] },
+      result: undefined,
+    })
+  }
+}
+
+/** Cassandra's MD5 of keyspace and text; the fake one takes any text with a dot in it for fully qualified. */
+export function idOf(text: string, keyspace: string): Buffer {
+  return createHash('md5')
+    .update(text.includes('.') ? '' : keyspace)
+    .update(text)
+    .digest()
+}
+
+/** A row that says what was asked. */
+export function echo(version: ProtocolVersion, stream: number, text: string): Buffer {
+  const columns = [{ name: 'echo', type: { kind: 'text' } as const }]
+  return rowsEnvelope(version, stream, { keyspace: 'shop', table: 'items', columns }, [[Buffer.from(text)]])
+}
+
+function keyspaceOf(text: string): string {
+  const name = text.slice(4).trim()
+  return name.startsWith('"') ? name.slice(1, -1).replaceAll('""', '"') : name.toLowerCase()
+}
+
+export class FakeNode {
+  readonly #server: Server
+  readonly connections = new Set<NodeConnection>()
+  /** Everything but the handshakes and the sidecar's own questions. */
+  readonly requests: NodeRequest[] = []
+  readonly prepared = new Map<string, string>()
+  /** True: the request was taken over. */
+  intercept: ((request: NodeRequest) => boolean) | undefined
+  schemaVersion: Buffer = Buffer.alloc(16, 1)
+  #port = 0
+
+  constructor(credentials: Credentials) {
+    const { keyPem: key, certificatePem: cert, bundlePem: ca } = credentials
+    this.#server = createServer({ key, cert, ca, requestCert: true, minVersion: 'TLSv1.3' }, (socket) => {
+      const connection = new NodeConnection(this, socket)
+      this.connections.add(connection)
+      socket.on('close', () => this.connections.delete(connection))
+    })
+    this.#server.on('tlsClientError', () => {})
+  }
+
+  get port(): number {
+    return this.#port
+  }
+
+  async start(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(this.#port, '127.0.0.1', resolve))
+    this.#port = (this.#server.address() as AddressInfo).port
+  }
+
+  /** Cuts every connection and takes no more. */
+  async stop(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve))
+    for (const { socket } of this.connections) socket.destroy()
+    await closed
+  }
+
+  handle(request: NodeRequest): void {
+    if (OWN_TEXTS.test(request.text)) {
+      request.answer()
+      return
+    }
+    this.requests.push(request)
+    if (this.intercept?.(request) !== true) request.answer()
+  }
+
+  learn(text: string, keyspace: string): void {
+    this.prepared.set(idOf(text, keyspace).toString('hex'), text)
+  }
+
+  texts(): string[] {
+    return this.requests.map(({ text }) => text)
+  }
+
+  /** As Cassandra does: to every connection that registered. */
+  emit(event: CqlEvent): void {
+    for (const each of this.connections) {
+      if (each.registered.includes(event.type)) each.send(eventEnvelope(each.version, event), -1)
+    }
+  }
+}

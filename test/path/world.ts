@@ -1,0 +1,288 @@
+/**
+ * The whole data path in one process: a certificate authority, sidecars and gateways as they are, fake nodes behind them. Nothing here
+ * needs a control plane: the feeds are in a test's hand.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pino } from 'pino'
+import type { Credentials, Feed, PolicySnapshot, ProxyReport, SidecarEndpoint } from '../../src/agent/api.ts'
+import { credentialsOf } from '../../src/agent/credentials.ts'
+import { systemClock } from '../../src/base/clock.ts'
+import { CertificateAuthority } from '../../src/control/ca.ts'
+import { Gateway } from '../../src/gateway/gateway.ts'
+import { parseSpiffeId } from '../../src/identity/spiffe.ts'
+import type { ListenerConfig } from '../../src/session/listener.ts'
+import { Sidecar } from '../../src/sidecar/sidecar.ts'
+import { type ClientOptions, RawClient } from './client.ts'
+import { FakeNode } from './fake-node.ts'
+
+const HOUR_MS = 3_600_000
+
+/** Alice may do everything in shop and play, Bob reads shop, Carol nothing. */
+export const POLICY = `
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: alice-shop }
+spec:
+  subjects: [{ spiffeId: spiffe://demo.local/svc/alice }]
+  keyspaces: [shop, play]
+  operations: [ALL]
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: bob-shop }
+spec:
+  subjects: [{ spiffeId: spiffe://demo.local/svc/bob }]
+  keyspaces: [shop]
+  operations: [READ]
+`
+
+export class FakeFeed implements Feed {
+  credentials: Credentials
+  policy: PolicySnapshot
+  sidecars: readonly SidecarEndpoint[] = []
+  readonly #onCredentials = new Set<(credentials: Credentials) => void>()
+  readonly #onPolicy = new Set<(policy: PolicySnapshot) => void>()
+  readonly #onSidecars = new Set<(sidecars: readonly SidecarEndpoint[]) => void>()
+  report: (() => ProxyReport) | undefined
+
+  constructor(credentials: Credentials, policy: PolicySnapshot) {
+    this.credentials = credentials
+    this.policy = policy
+  }
+
+  onCredentials(callback: (credentials: Credentials) => void): () => void {
+    return added(this.#onCredentials, callback)
+  }
+
+  onPolicy(callback: (policy: PolicySnapshot) => void): () => void {
+    return added(this.#onPolicy, callback)
+  }
+
+  onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void {
+    return added(this.#onSidecars, callback)
+  }
+
+  setReporter(make: () => ProxyReport): void {
+    this.report = make
+  }
+
+  async stop(): Promise<void> {}
+
+  renew(credentials: Credentials): void {
+    this.credentials = credentials
+    for (const callback of this.#onCredentials) callback(credentials)
+  }
+
+  apply(source: string): void {
+    this.policy = { revision: this.policy.revision + 1, source }
+    for (const callback of this.#onPolicy) callback(this.policy)
+  }
+
+  place(sidecars: readonly SidecarEndpoint[]): void {
+    this.sidecars = sidecars
+    for (const callback of this.#onSidecars) callback(sidecars)
+  }
+}
+
+function added<T>(set: Set<T>, one: T): () => void {
+  set.add(one)
+  return () => set.delete(one)
+}
+
+export interface RunningSidecar {
+  readonly sidecar: Sidecar
+  readonly node: FakeNode
+  readonly feed: FakeFeed
+  readonly port: number
+  readonly endpoint: SidecarEndpoint
+  readonly auditDirectory: string
+  /** The records so far, oldest first. */
+  records(): Record<string, unknown>[]
+}
+
+export interface RunningGateway {
+  readonly gateway: Gateway
+  readonly feed: FakeFeed
+  readonly port: number
+}
+
+export class World {
+  readonly ca: CertificateAuthority
+  readonly #folder: string
+  readonly #closers: (() => Promise<void> | void)[] = []
+  readonly #certificates = new Map<string, Promise<Credentials>>()
+  readonly #log = pino({ level: process.env.RINGFENCE_LOG ?? 'silent' })
+
+  private constructor(ca: CertificateAuthority, folder: string) {
+    this.ca = ca
+    this.#folder = folder
+  }
+
+  static async make(trustDomain = 'demo.local'): Promise<World> {
+    const folder = mkdtempSync(join(tmpdir(), 'ringfence-path-'))
+    return new World(await CertificateAuthority.open(join(folder, 'ca'), trustDomain, systemClock), folder)
+  }
+
+  /** `svc/alice`, an hour long unless said otherwise; made once for each name and life. */
+  credentials(path: string, ttlMs = HOUR_MS): Promise<Credentials> {
+    const key = `${path} ${ttlMs}`
+    const known = this.#certificates.get(key) ?? this.freshCredentials(path, ttlMs)
+    this.#certificates.set(key, known)
+    return known
+  }
+
+  async freshCredentials(path: string, ttlMs = HOUR_MS): Promise<Credentials> {
+    const spiffeId = parseSpiffeId(`spiffe://${this.ca.trustDomain}/${path}`)
+    const { certificatePem, keyPem } = await this.ca.mint({ spiffeId, ttlMs })
+    return credentialsOf(certificatePem, keyPem, this.ca.bundlePem)
+  }
+
+  async node(): Promise<FakeNode> {
+    const node = new FakeNode(await this.credentials('cassandra/node1'))
+    await node.start()
+    this.#closers.unshift(() => node.stop().catch(() => {}))
+    return node
+  }
+
+  async sidecar(
+    options: {
+      name?: string
+      node?: FakeNode
+      plainIdentity?: string
+      proxyFrom?: string[]
+      share?: 'mesh' | 'identity'
+      connections?: number
+      policy?: string
+    } = {},
+  ): Promise<RunningSidecar> {
+    const { name = 'node1', share = 'mesh', connections = 2 } = options
+    const node = options.node ?? (await this.node())
+    const credentials = await this.freshCredentials(`ringfence/sidecar/test/dc1/${name}`)
+    const feed = new FakeFeed(credentials, { revision: 1, source: options.policy ?? POLICY })
+    const listener: ListenerConfig =
+      options.plainIdentity === undefined
+        ? {
+            address: '127.0.0.1',
+            port: 0,
+            tls: true,
+            ...(options.proxyFrom === undefined ? {} : { proxyProtocol: { from: options.proxyFrom } }),
+          }
+        : { address: '127.0.0.1', port: 0, tls: false, identity: options.plainIdentity }
+    const auditDirectory = join(this.#folder, 'audit', `${name}-${node.port}`)
+    const sidecar = new Sidecar({
+      config: {
+        name,
+        control: { url: 'https://127.0.0.1:1' },
+        dataCenter: 'dc1',
+        rack: 'rack1',
+        upstream: { address: '127.0.0.1', port: node.port, connections, share },
+        listeners: [listener as never],
+        audit: { directory: 'unused' },
+      },
+      feed,
+      log: this.#log,
+      auditDirectory,
+    })
+    await sidecar.start()
+    this.#closers.unshift(() => sidecar.stop(0))
+    const port = sidecar.ports[0]!
+    const running: RunningSidecar = {
+      sidecar,
+      node,
+      feed,
+      port,
+      endpoint: { name, spiffeId: credentials.spiffeId, address: '127.0.0.1', port },
+      auditDirectory,
+      records: () =>
+        readdirSync(auditDirectory)
+          .sort()
+          .flatMap((file) => readFileSync(join(auditDirectory, file), 'utf8').split('\n'))
+          .filter((line) => line !== '')
+          .map((line) => JSON.parse(line) as Record<string, unknown>),
+    }
+    if (node.port !== 0) await until('the sidecar knows its node', () => node.connections.size > 0 && registered(node))
+    return running
+  }
+
+  async gateway(
+    sidecars: readonly RunningSidecar[],
+    options: { proxyFrom?: string[]; plainIdentity?: string } = {},
+  ): Promise<RunningGateway> {
+    const feed = new FakeFeed(await this.freshCredentials('ringfence/gateway/gateway1'), {
+      revision: 1,
+      source: POLICY,
+    })
+    feed.sidecars = sidecars.map(({ endpoint }) => endpoint)
+    const port = await freePort()
+    const common = { address: '127.0.0.1', port }
+    const gateway = new Gateway({
+      config: {
+        name: 'gateway1',
+        control: { url: 'https://127.0.0.1:1' },
+        workers: 1,
+        listeners: [
+          options.plainIdentity === undefined
+            ? {
+                ...common,
+                tls: true,
+                ...(options.proxyFrom === undefined ? {} : { proxyProtocol: { from: options.proxyFrom } }),
+              }
+            : { ...common, tls: false, identity: options.plainIdentity },
+        ],
+        advertise: [common],
+      },
+      feed,
+      log: this.#log,
+    })
+    await gateway.start()
+    this.#closers.unshift(() => gateway.stop(0))
+    if (sidecars.length > 0) {
+      await until('the gateway has its links', () => feed.report?.().upstreamConnections === sidecars.length)
+    }
+    return { gateway, feed, port }
+  }
+
+  /** READY as `svc/<who>`. */
+  async client(port: number, who: string, options: Partial<ClientOptions> = {}): Promise<RawClient> {
+    const client = await RawClient.open({ credentials: await this.credentials(`svc/${who}`), ...options, port })
+    this.#closers.unshift(() => client.close())
+    return client
+  }
+
+  /** Connected only. */
+  async connect(port: number, who: string | undefined, options: Partial<ClientOptions> = {}): Promise<RawClient> {
+    const credentials = who === undefined ? undefined : await this.credentials(`svc/${who}`)
+    const client = await RawClient.connect({ credentials, ...options, port })
+    this.#closers.unshift(() => client.close())
+    return client
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#closers) await close()
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+function registered(node: FakeNode): boolean {
+  return [...node.connections].some((connection) => connection.registered.length > 0)
+}
+
+/** Polls; throws after five seconds. */
+export async function until(what: string, condition: () => boolean, msMax = 5000): Promise<void> {
+  const deadline = performance.now() + msMax
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`not within ${msMax} ms: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as { port: number }
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
