@@ -2,22 +2,19 @@
 import { setUpParts } from '../demo/parts/setup.ts'
 import { RingfenceError } from '../src/base/errors.ts'
 import { holdMesh } from '../test/e2e/held.ts'
+import { endToEndFiles } from '../test/e2e/order.ts'
 import { conclude, filesOf, newTally, runChecks, runTests } from './runs.ts'
-
-/** Suites that break the mesh come last, so that nothing they leave behind is another suite's trouble. */
-const disturbing = /attack|bad-input|fault/
 
 const tally = newTally()
 try {
   await setUpParts({})
   await runChecks(tally)
   await runTests(tally, 'fuzzers', filesOf('src/**/*.fuzz.ts'), 2)
-  const [endToEnd, others] = split(filesOf('test/**/*.test.ts', 'bench/**/*.test.ts'), /^test\/e2e\/.*\.e2e\.test\.ts$/)
+  const others = filesOf('test/**/*.test.ts', 'bench/**/*.test.ts').filter((file) => !file.endsWith('.e2e.test.ts'))
   await runTests(tally, 'parts of the path', others, 1)
   const mesh = await holdMesh()
   try {
-    const [breaking, quiet] = split(endToEnd, disturbing)
-    await runTests(tally, 'end to end', [...quiet, ...breaking], 1)
+    await runTests(tally, 'end to end', endToEndFiles(), 1)
   } finally {
     await mesh.close()
   }
@@ -28,8 +25,3 @@ try {
 }
 // Nothing of ours is left that would keep the process; what a library keeps open must not either.
 process.exit(conclude(tally))
-
-/** Those that match, and the others. */
-function split(files: readonly string[], pattern: RegExp): [string[], string[]] {
-  return [files.filter((file) => pattern.test(file)), files.filter((file) => !pattern.test(file))]
-}

@@ -161,6 +161,8 @@ export function cassandraYaml(node: CassandraNode): Record<string, unknown> {
     range_request_timeout: '20000ms',
     write_request_timeout: '10000ms',
     request_timeout: '20000ms',
+    // A small machine that runs everything at once is slow at times, and a demonstration that sheds load then shows nothing.
+    native_transport_timeout: '30000ms',
 
     authenticator: authenticatorOf(node.access),
     authorizer: node.access === 'open' ? 'AllowAllAuthorizer' : 'CassandraAuthorizer',

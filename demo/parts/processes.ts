@@ -135,6 +135,8 @@ export class Processes {
       kill: async () => {
         asked = true
         signalGroup(pid, 'SIGKILL')
+        // Workers hold their ports until they are gone too.
+        await stopGroup(record, 0)
         await exited
       },
     }

@@ -1,0 +1,97 @@
+/** Cassandra accepts only the sidecar: every way around the mesh that a neighbour on the same host could try. */
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { before, it, describe as suite } from 'node:test'
+import { auth, Client } from 'cassandra-driver'
+import { authResponseEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
+import { type ClientOptions, describe, RawClient } from '../path/client.ts'
+import { type MeshFixture, useMesh } from './fixture.ts'
+import { pemsOf } from './people.ts'
+
+type Pems = NonNullable<ClientOptions['credentials']>
+
+/** The certificate is the answer; Cassandra does not take a null one. */
+const NO_TOKEN = Buffer.alloc(0)
+const SASL_PASSWORD = Buffer.from('\0cassandra\0cassandra')
+
+let mesh: MeshFixture
+
+before(async () => {
+  mesh = await useMesh()
+})
+
+/** What STARTUP and AUTH_RESPONSE end with at a node itself: its last answer in words, or how the connection failed. */
+async function logInAt(credentials: Pems | undefined, token: Buffer): Promise<string> {
+  const { cql } = mesh.layout.nodes[0]!
+  let client: RawClient | undefined
+  try {
+    client = await RawClient.connect({ host: cql.address, port: cql.port, credentials })
+    let answer = await client.startup()
+    if (headerOpcode(answer, 0) === Opcode.AUTHENTICATE) answer = await client.ask(authResponseEnvelope(4, 1, token))
+    return headerOpcode(answer, 0) === Opcode.AUTH_SUCCESS ? 'logged in' : describe(answer)
+  } catch (reason) {
+    return `no connection: ${String(reason)}`
+  } finally {
+    client?.close()
+  }
+}
+
+/** The identity that a part of the mesh keeps in its state folder. */
+function ownPems(stateDir: string): Pems {
+  return JSON.parse(readFileSync(join(stateDir, 'identity.json'), 'utf8')) as Pems
+}
+
+suite('a Cassandra node', () => {
+  it('lets its sidecar in, by the sidecar’s certificate', async () => {
+    assert.equal(await logInAt(ownPems(mesh.layout.nodes[0]!.sidecarDir), NO_TOKEN), 'logged in')
+  })
+
+  it('refuses another certificate of the same CA', async () => {
+    for (const files of Object.values(mesh.identities)) {
+      assert.match(await logInAt(pemsOf(files), NO_TOKEN), /^0x0100 /, files.spiffeId)
+    }
+  })
+
+  it('refuses the gateway’s certificate', async () => {
+    assert.match(await logInAt(ownPems(mesh.layout.dirs.gateway), NO_TOKEN), /^0x0100 /)
+  })
+
+  it('refuses a password, with a certificate of the same CA and without', async () => {
+    assert.match(await logInAt(pemsOf(mesh.identities.admin), SASL_PASSWORD), /^0x0100 /)
+    assert.match(await logInAt(undefined, SASL_PASSWORD), /^no connection/)
+    const { cql } = mesh.layout.nodes[0]!
+    const { keyPem: key, certificatePem: cert, bundlePem: ca } = pemsOf(mesh.identities.admin)
+    const client = new Client({
+      contactPoints: [`${cql.address}:${cql.port}`],
+      localDataCenter: mesh.dataCenter,
+      authProvider: new auth.PlainTextAuthProvider('cassandra', 'cassandra'),
+      sslOptions: { key, cert, ca: [ca], checkServerIdentity: () => undefined },
+    })
+    await assert.rejects(client.connect(), /All host\(s\) tried/)
+    await client.shutdown()
+  })
+
+  it('refuses a connection without TLS, and TLS without a certificate', async () => {
+    assert.match(await logInAt(undefined, NO_TOKEN), /^no connection/)
+    const { bundlePem } = pemsOf(mesh.identities.admin)
+    const nothing = { bundlePem } as Pems
+    assert.match(await logInAt(nothing, NO_TOKEN), /^no connection/)
+  })
+
+  it('refuses statements before a log-in', async () => {
+    const { cql } = mesh.layout.nodes[0]!
+    const client = await RawClient.connect({
+      host: cql.address,
+      port: cql.port,
+      credentials: pemsOf(mesh.identities.admin),
+    })
+    const marker = 'bypass_before_login'
+    await client.startup()
+    const answer = await client.ask(queryEnvelope(4, 1, `SELECT * FROM system.local WHERE key = '${marker}'`))
+    assert.match(describe(answer), /^0x000a /)
+    client.close()
+    assert.deepEqual(await mesh.cassandraLines(marker), [])
+  })
+})

@@ -1,0 +1,9 @@
+/** Go `gocql` 2.x: protocol v5 and v4, with and without LZ4. */
+import { driverSuite } from './drive.ts'
+
+driverSuite('go', [
+  { door: 'nginx', protocol: 5, compression: 'lz4' },
+  { door: 'nginx', protocol: 4, compression: 'none' },
+  { door: 'sidecar', protocol: 5, compression: 'none' },
+  { door: 'sidecar', protocol: 4, compression: 'lz4' },
+])

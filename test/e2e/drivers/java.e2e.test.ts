@@ -1,0 +1,8 @@
+/** Java `java-driver-core` 4.x: protocol v5 and v4, with and without LZ4. */
+import { driverSuite } from './drive.ts'
+
+driverSuite('java', [
+  { door: 'nginx', protocol: 5, compression: 'none' },
+  { door: 'nginx', protocol: 4, compression: 'lz4' },
+  { door: 'sidecar', protocol: 5, compression: 'lz4' },
+])

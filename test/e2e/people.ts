@@ -1,0 +1,38 @@
+/** Clients of the suites that need to see the protocol itself: one connection each, with an identity of the mesh. */
+import { readFileSync } from 'node:fs'
+import { auth, Client, types } from 'cassandra-driver'
+import type { IdentityFiles } from '../../demo/parts/mesh.ts'
+import type { ProtocolVersion } from '../../src/cql/protocol.ts'
+import { RawClient } from '../path/client.ts'
+import type { Door, DoorName, MeshFixture } from './fixture.ts'
+
+export const doorNames = ['nginx', 'sidecar'] as const satisfies readonly DoorName[]
+
+export function pemsOf(files: IdentityFiles): { keyPem: string; certificatePem: string; bundlePem: string } {
+  return {
+    keyPem: readFileSync(files.keyFile, 'utf8'),
+    certificatePem: readFileSync(files.certFile, 'utf8'),
+    bundlePem: readFileSync(files.caFile, 'utf8'),
+  }
+}
+
+/** READY at a door. */
+export function openAt(door: Door, files: IdentityFiles, version: ProtocolVersion = 4): Promise<RawClient> {
+  return RawClient.open({ host: door.host, port: door.port, credentials: pemsOf(files), version })
+}
+
+/** The unmodified driver of npm at a door. */
+export function driverAt(mesh: MeshFixture, door: DoorName, files: IdentityFiles, requestMs = 12_000): Client {
+  const { host, port } = mesh.doors[door]
+  const { keyPem: key, certificatePem: cert, bundlePem: ca } = pemsOf(files)
+  return new Client({
+    contactPoints: [`${host}:${port}`],
+    localDataCenter: mesh.dataCenter,
+    protocolOptions: { port },
+    sslOptions: { key, cert, ca: [ca], checkServerIdentity: () => undefined },
+    authProvider: new auth.PlainTextAuthProvider('', ''),
+    socketOptions: { connectTimeout: 3000, readTimeout: requestMs },
+    queryOptions: { consistency: types.consistencies.localQuorum, isIdempotent: false },
+    pooling: { heartBeatInterval: 2000 },
+  })
+}

@@ -1,0 +1,202 @@
+/**
+ * Both sides of each claim: what is permitted passes; the same by another identity is refused with UNAUTHORIZED, the connection stays
+ * usable, the refusal is in our audit, and Cassandra's own log knows nothing of it.
+ */
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { after, before, it, describe as suite } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Client } from 'cassandra-driver'
+import { AdminClient } from '../../src/cli/admin-client.ts'
+import { batchEnvelope, executeEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
+import { readError, readPrepared } from '../../src/cql/responses.ts'
+import { describe, type RawClient } from '../path/client.ts'
+import { type MeshFixture, useMesh } from './fixture.ts'
+import { policyFile } from './held.ts'
+import { doorNames, driverAt, openAt } from './people.ts'
+
+const KEYSPACE = 'e2e_verdicts'
+/** The target of the issue: a policy is in force everywhere within a second. */
+const POLICY_MS_MAX = 1000
+const UNAUTHORIZED = 0x2100
+
+/** `reader` may write the keyspace of this suite, for a while. */
+const GRANT = `
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: e2e-verdicts-grant }
+spec:
+  subjects: [{ spiffeId: spiffe://demo.local/svc/e2e-reader }]
+  keyspaces: [${KEYSPACE}]
+  operations: [WRITE]
+`
+
+let mesh: MeshFixture
+let admin: Client
+let control: AdminClient
+
+before(async () => {
+  mesh = await useMesh()
+  control = new AdminClient(mesh.layout.dirs.control)
+  admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
+  await admin.connect()
+  await admin.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin.execute(
+    `CREATE KEYSPACE ${KEYSPACE} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
+  )
+  for (const door of doorNames) {
+    for (const version of [4, 5])
+      await admin.execute(`CREATE TABLE ${tableOf(door, version)} (k text PRIMARY KEY, v text)`)
+  }
+})
+after(async () => {
+  await admin?.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin?.shutdown()
+})
+
+const tableOf = (door: string, version: number): string => `${KEYSPACE}.t_${door}_${version}`
+const text = (value: string): Buffer => Buffer.from(value)
+
+/** The code of an ERROR, or −1. */
+function codeOf(answer: Buffer): number {
+  return headerOpcode(answer, 0) === Opcode.ERROR ? readError(answer, 0, answer.length).code : -1
+}
+
+async function prepared(client: RawClient, stream: number, statement: string) {
+  const answer = await client.ask(prepareEnvelope(client.version, stream, statement))
+  assert.equal(codeOf(answer), -1, describe(answer))
+  return readPrepared(answer, 0, answer.length, client.version)
+}
+
+for (const door of doorNames) {
+  for (const version of [4, 5] as ProtocolVersion[]) {
+    suite(`${door === 'nginx' ? 'through NGINX and the gateway' : 'directly at a sidecar'}, v${version}`, () => {
+      const table = tableOf(door, version)
+      /** A literal of its own for each statement, by which Cassandra's log is searched. */
+      const mark = (name: string): string => `verdicts-${door}-${version}-${name}`
+      const insert = (name: string): string => `INSERT INTO ${table} (k, v) VALUES ('${mark(name)}', 'x')`
+
+      it('admin may write, by QUERY, PREPARE with EXECUTE, and BATCH', async () => {
+        const client = await openAt(mesh.doors[door], mesh.identities.admin, version)
+        assert.equal(codeOf(await client.ask(queryEnvelope(version, 1, insert('query')))), -1)
+        const { id, resultMetadataId } = await prepared(client, 2, `INSERT INTO ${table} (k, v) VALUES (?, ?)`)
+        const values = [text(mark('execute')), text('x')]
+        assert.equal(codeOf(await client.ask(executeEnvelope(version, 3, id, resultMetadataId, values))), -1)
+        const items = [
+          { id, values: [text(mark('batch')), text('x')] },
+          { text: insert('batch-text'), values: [] },
+        ]
+        assert.equal(codeOf(await client.ask(batchEnvelope(version, 4, 0, items))), -1)
+        client.close()
+        const rows = await admin.execute(`SELECT k FROM ${table}`)
+        const found = rows.rows.map((row) => row.k as string).sort()
+        assert.deepEqual(found, ['batch', 'batch-text', 'execute', 'query'].map(mark).sort())
+        assert.ok((await mesh.cassandraLines(mark('query'))).length > 0, 'the witness sees what passes')
+      })
+
+      for (const [who, may] of [
+        ['reader', true],
+        ['nobody', false],
+      ] as const) {
+        it(`${who} may not, is told so, and goes on`, async () => {
+          const client = await openAt(mesh.doors[door], mesh.identities[who], version)
+          const statement = insert(`refused-${who}`)
+          const refusals = [
+            await client.ask(queryEnvelope(version, 1, statement)),
+            await client.ask(prepareEnvelope(version, 2, statement)),
+            await client.ask(batchEnvelope(version, 3, 1, [{ text: statement, values: [] }])),
+          ]
+          for (const refusal of refusals) {
+            assert.equal(codeOf(refusal), UNAUTHORIZED, describe(refusal))
+            assert.match(describe(refusal), new RegExp(`e2e-${who} has no MODIFY permission on <table ${table}>`))
+          }
+          const read = await client.ask(queryEnvelope(version, 1, `SELECT * FROM ${table}`))
+          assert.equal(codeOf(read), may ? -1 : UNAUTHORIZED, describe(read))
+          const local = await client.ask(
+            queryEnvelope(version, 1, "SELECT release_version FROM system.local WHERE key = 'local'"),
+          )
+          assert.equal(codeOf(local), -1, describe(local))
+          client.close()
+          const { spiffeId } = mesh.identities[who]
+          for (const request of ['QUERY', 'PREPARE', 'BATCH']) {
+            await mesh.auditRecord(
+              `the refused ${request} of ${who}`,
+              [spiffeId, `t_${door}_${version}`],
+              (record) => record.verdict === 'deny' && record.request === request && record.workload === spiffeId,
+            )
+          }
+          assert.deepEqual(await mesh.cassandraLines(mark(`refused-${who}`)), [])
+        })
+      }
+
+      it('a batch with one part that is refused is refused whole', async () => {
+        const client = await openAt(mesh.doors[door], mesh.identities.admin, version)
+        const items = [insert('part-1'), 'INSERT INTO system.batches (id, version) VALUES (now(), 1)', insert('part-2')]
+        const refusal = await client.ask(
+          batchEnvelope(
+            version,
+            3,
+            0,
+            items.map((each) => ({ text: each, values: [] })),
+          ),
+        )
+        assert.equal(codeOf(refusal), UNAUTHORIZED, describe(refusal))
+        client.close()
+        assert.deepEqual(await mesh.cassandraLines(mark('part')), [])
+      })
+
+      it('an id of admin’s is unknown to reader', async () => {
+        const [owner, stranger] = [
+          await openAt(mesh.doors[door], mesh.identities.admin, version),
+          await openAt(mesh.doors[door], mesh.identities.reader, version),
+        ]
+        const { id, resultMetadataId } = await prepared(owner, 1, `INSERT INTO ${table} (k, v) VALUES (?, 'id')`)
+        const execute = executeEnvelope(version, 2, id, resultMetadataId, [text(mark('stolen'))])
+        const answer = await stranger.ask(execute)
+        assert.equal(codeOf(answer), 0x2500, describe(answer))
+        assert.deepEqual(readError(answer, 0, answer.length).preparedId, id)
+        owner.close()
+        stranger.close()
+        const rows = await admin.execute(`SELECT k FROM ${table} WHERE k = '${mark('stolen')}'`)
+        assert.equal(rows.rowLength, 0)
+      })
+
+      it('a policy that is applied takes effect on a live session within a second, and so does taking it back', async (t) => {
+        const client = await openAt(mesh.doors[door], mesh.identities.reader, version)
+        const before = readFileSync(policyFile, 'utf8')
+        try {
+          assert.equal(codeOf(await client.ask(queryEnvelope(version, 1, insert('policy')))), UNAUTHORIZED)
+          const granted = await applied(before + GRANT, () => codeIs(client, insert('policy'), -1))
+          const { id, resultMetadataId } = await prepared(client, 2, `INSERT INTO ${table} (k, v) VALUES (?, 'policy')`)
+          const execute = executeEnvelope(version, 3, id, resultMetadataId, [text(mark('policy-execute'))])
+          assert.equal(codeOf(await client.ask(execute)), -1)
+          const taken = await applied(before, async () => codeOf(await client.ask(execute)) === UNAUTHORIZED)
+          assert.equal(codeOf(await client.ask(queryEnvelope(version, 4, insert('policy')))), UNAUTHORIZED)
+          assert.equal(codeOf(await client.ask(queryEnvelope(version, 5, `SELECT * FROM ${table}`))), -1)
+          t.diagnostic(`granted after ${Math.round(granted)} ms, taken back after ${Math.round(taken)} ms`)
+          assert.ok(granted < POLICY_MS_MAX && taken < POLICY_MS_MAX, `${granted} ms, ${taken} ms`)
+        } finally {
+          await control.applyPolicy(before, policyFile, false)
+          client.close()
+        }
+      })
+    })
+  }
+}
+
+async function codeIs(client: RawClient, statement: string, code: number): Promise<boolean> {
+  return codeOf(await client.ask(queryEnvelope(client.version, 40, statement))) === code
+}
+
+/** Applies a policy and polls until it shows; milliseconds from the answer of the control plane. */
+async function applied(source: string, shows: () => Promise<boolean>): Promise<number> {
+  await control.applyPolicy(source, policyFile, false)
+  const started = performance.now()
+  while (!(await shows())) {
+    if (performance.now() - started > 10_000) throw new Error('the policy does not show')
+    await sleep(10)
+  }
+  return performance.now() - started
+}
