@@ -16,6 +16,8 @@ import { type TrafficLine, TrafficWindow } from './traffic.ts'
 
 /** A proxy that has not reported for this long is shown as away, and a sidecar leaves the gateways' list. */
 const silentMsMax = 15_000
+/** Reports come each second; one that comes after a longer pause is of a proxy that was away. */
+const presentMsMax = 3_000
 /** How long after a commit its push latency is still watched. */
 const pushSamplesMax = 10_000
 
@@ -97,8 +99,9 @@ export class Registry {
     const before = this.#proxies.get(spiffeId)
     this.#proxies.set(spiffeId, { report, reportedMs: this.#clock.monotonic(), certificateNotAfterMs })
     this.#traffic.add(report.traffic, this.#clock.now())
-    if (before === undefined || report.policyRevision > before.report.policyRevision)
-      this.#measurePush(report.policyRevision)
+    // A proxy that only just came, or comes back, has not taken long to apply what was there before it.
+    const wasThere = before !== undefined && this.#clock.monotonic() - before.reportedMs <= presentMsMax
+    if (wasThere && report.policyRevision > before.report.policyRevision) this.#measurePush(report.policyRevision)
     if (role === 'sidecar' && report.endpoint !== undefined) this.#putSidecar(report.endpoint)
   }
 
