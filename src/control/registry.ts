@@ -47,6 +47,8 @@ export interface PushLatency {
 interface Proxy {
   report: ProxyReport
   reportedMs: number
+  /** When the reports without a longer pause began. */
+  presentSinceMs: number
   certificateNotAfterMs: number
 }
 
@@ -97,11 +99,13 @@ export class Registry {
 
   takeReport(spiffeId: string, role: AgentRole, certificateNotAfterMs: number, report: ProxyReport): void {
     const before = this.#proxies.get(spiffeId)
-    this.#proxies.set(spiffeId, { report, reportedMs: this.#clock.monotonic(), certificateNotAfterMs })
+    const now = this.#clock.monotonic()
+    const stayed = before !== undefined && now - before.reportedMs <= presentMsMax
+    const presentSinceMs = stayed ? before.presentSinceMs : now
+    this.#proxies.set(spiffeId, { report, reportedMs: now, presentSinceMs, certificateNotAfterMs })
     this.#traffic.add(report.traffic, this.#clock.now())
-    // A proxy that only just came, or comes back, has not taken long to apply what was there before it.
-    const wasThere = before !== undefined && this.#clock.monotonic() - before.reportedMs <= presentMsMax
-    if (wasThere && report.policyRevision > before.report.policyRevision) this.#measurePush(report.policyRevision)
+    if (stayed && report.policyRevision > before.report.policyRevision)
+      this.#measurePush(report.policyRevision, presentSinceMs)
     if (role === 'sidecar' && report.endpoint !== undefined) this.#putSidecar(report.endpoint)
   }
 
@@ -164,10 +168,10 @@ export class Registry {
     this.#tell({ kind: 'sidecars', sidecars: this.sidecars })
   }
 
-  #measurePush(revision: number): void {
+  #measurePush(revision: number, presentSinceMs: number): void {
     const committedMs = this.#committed.get(revision)
-    // Only the revision in force counts: a proxy that was away for one has not taken long to apply it.
-    if (committedMs === undefined || revision !== this.#policy.revision) return
+    // Only the revision in force counts, and who was there when it was committed: to come late is not to be slow.
+    if (committedMs === undefined || committedMs < presentSinceMs || revision !== this.#policy.revision) return
     this.#pushMs.push(this.#clock.monotonic() - committedMs)
     if (this.#pushMs.length > pushSamplesMax) this.#pushMs.shift()
   }
