@@ -4,21 +4,18 @@
  *
  * Rule: nothing is sent without a `Permit` of the revision in force, and nothing is sent that was not wholly understood.
  */
-import { createHash } from 'node:crypto'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope, prepareEnvelope, readyEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import {
   CqlErrorCode,
-  Flag,
   HEADER_BYTES,
   headerFlags,
   headerOpcode,
   headerStream,
   Opcode,
   ResultKind,
-  writeHeader,
 } from '../cql/protocol.ts'
 import {
   BatchView,
@@ -38,6 +35,7 @@ import { cqlFault } from '../session/fault.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { batchFacts } from './batch.ts'
+import { columnsDigest, timeoutEnvelope, unknownId, withoutPayload } from './envelopes.ts'
 import type { EventHub } from './events.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
 import { permitOf } from './judged.ts'
@@ -396,8 +394,7 @@ export class EnforcedSession implements Backend, Owner {
 
   #unprepared(id: Buffer, buffer: Buffer, start: number, end: number): void {
     const stream = headerStream(buffer, start)
-    const message = `Prepared query with ID ${id.toString('hex')} not found (either the query was not prepared on this host (maybe the host has been restarted?) or you have prepared too many queries and it has been evicted from the internal cache)`
-    const envelope = unpreparedEnvelope(this.#version, stream, id, message)
+    const envelope = unknownId(this.#version, stream, id)
     this.#shared.recorder.refused(
       this.#sessionPart,
       headerOpcode(buffer, start),
@@ -533,38 +530,4 @@ export class EnforcedSession implements Backend, Owner {
     this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'connection to the node lost')
     this.#client.close('connection to the node lost')
   }
-}
-
-/** Of a PREPARED answer's id, markers and columns, whatever tracing or warnings stand before them. */
-function columnsDigest(buffer: Buffer, start: number, end: number): string {
-  return createHash('sha256')
-    .update(buffer.subarray(bodyStart(buffer, start, end), end))
-    .digest('base64')
-}
-
-/** The same request without its custom payload, which is for the node's plug-ins and not for clients to set (attack B14). */
-function withoutPayload(buffer: Buffer, start: number, end: number, payloadStart: number, payloadEnd: number): Buffer {
-  const bodyBytes = end - start - HEADER_BYTES - (payloadEnd - payloadStart)
-  const envelope = Buffer.allocUnsafe(HEADER_BYTES + bodyBytes)
-  const flags = headerFlags(buffer, start) & ~Flag.CUSTOM_PAYLOAD
-  writeHeader(envelope, 0, buffer[start]!, flags, headerStream(buffer, start), headerOpcode(buffer, start), bodyBytes)
-  buffer.copy(envelope, HEADER_BYTES, payloadEnd, end)
-  return envelope
-}
-
-/** READ_TIMEOUT or WRITE_TIMEOUT, so that drivers keep their own rules on what may be tried again (native_protocol_v5.spec §9). */
-function timeoutEnvelope(version: ProtocolVersion, stream: number, judged: Judged, consistency: number): Buffer {
-  const message = `no answer from the node within ${limits.requestTimeoutMs} ms`
-  const read = judged.facts.verb === 'SELECT'
-  const writeType = Buffer.from('SIMPLE')
-  const extra = Buffer.alloc(read ? 11 : 12 + writeType.length)
-  extra.writeUInt16BE(consistency, 0)
-  extra.writeInt32BE(0, 2)
-  extra.writeInt32BE(1, 6)
-  if (!read) {
-    extra.writeUInt16BE(writeType.length, 10)
-    writeType.copy(extra, 12)
-  }
-  const code = read ? CqlErrorCode.READ_TIMEOUT : CqlErrorCode.WRITE_TIMEOUT
-  return errorEnvelope(version, stream, code, message, extra)
 }

@@ -1,0 +1,65 @@
+/**
+ * Envelopes that an enforced session makes itself, or makes of others.
+ */
+import { createHash } from 'node:crypto'
+import { limits } from '../base/limits.ts'
+import { errorEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
+import {
+  CqlErrorCode,
+  Flag,
+  HEADER_BYTES,
+  headerFlags,
+  headerOpcode,
+  headerStream,
+  writeHeader,
+} from '../cql/protocol.ts'
+import { bodyStart } from '../cql/responses.ts'
+import type { Judged } from './judged.ts'
+
+/** UNPREPARED in Cassandra's own words (`cql3/QueryProcessor.java`), which people search for. */
+export function unknownId(version: ProtocolVersion, stream: number, id: Buffer): Buffer {
+  const why =
+    'either the query was not prepared on this host (maybe the host has been restarted?) or you have prepared too many queries and it has been evicted from the internal cache'
+  return unpreparedEnvelope(version, stream, id, `Prepared query with ID ${id.toString('hex')} not found (${why})`)
+}
+
+/** Of a PREPARED answer's id, markers and columns, whatever tracing or warnings stand before them. */
+export function columnsDigest(buffer: Buffer, start: number, end: number): string {
+  return createHash('sha256')
+    .update(buffer.subarray(bodyStart(buffer, start, end), end))
+    .digest('base64')
+}
+
+/** The same request without its custom payload, which is for the node's plug-ins and not for clients to set (attack B14). */
+export function withoutPayload(
+  buffer: Buffer,
+  start: number,
+  end: number,
+  payloadStart: number,
+  payloadEnd: number,
+): Buffer {
+  const bodyBytes = end - start - HEADER_BYTES - (payloadEnd - payloadStart)
+  const envelope = Buffer.allocUnsafe(HEADER_BYTES + bodyBytes)
+  const flags = headerFlags(buffer, start) & ~Flag.CUSTOM_PAYLOAD
+  writeHeader(envelope, 0, buffer[start]!, flags, headerStream(buffer, start), headerOpcode(buffer, start), bodyBytes)
+  buffer.copy(envelope, HEADER_BYTES, payloadEnd, end)
+  return envelope
+}
+
+/** READ_TIMEOUT or WRITE_TIMEOUT, so that drivers keep their own rules on what may be tried again (native_protocol_v5.spec §9). */
+export function timeoutEnvelope(version: ProtocolVersion, stream: number, judged: Judged, consistency: number): Buffer {
+  const message = `no answer from the node within ${limits.requestTimeoutMs} ms`
+  const read = judged.facts.verb === 'SELECT'
+  const writeType = Buffer.from('SIMPLE')
+  const extra = Buffer.alloc(read ? 11 : 12 + writeType.length)
+  extra.writeUInt16BE(consistency, 0)
+  extra.writeInt32BE(0, 2)
+  extra.writeInt32BE(1, 6)
+  if (!read) {
+    extra.writeUInt16BE(writeType.length, 10)
+    writeType.copy(extra, 12)
+  }
+  const code = read ? CqlErrorCode.READ_TIMEOUT : CqlErrorCode.WRITE_TIMEOUT
+  return errorEnvelope(version, stream, code, message, extra)
+}
