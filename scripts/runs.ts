@@ -10,6 +10,9 @@ import { spec } from 'node:test/reporters'
 
 export const root: string = join(import.meta.dirname, '..')
 
+/** A suite that hangs fails instead of everything after it. */
+const fileMsMax = 15 * 60_000
+
 export interface Tally {
   passed: number
   failed: number
@@ -56,7 +59,7 @@ export async function runTests(
 ): Promise<void> {
   if (files.length === 0) return
   console.log(`\n${title}: ${files.length} files`)
-  const stream = run({ files: files.map((file) => join(root, file)), concurrency, cwd: root })
+  const stream = run({ files: files.map((file) => join(root, file)), concurrency, cwd: root, timeout: fileMsMax })
   stream.on('test:summary', ({ file, counts }) => {
     if (file !== undefined) return
     tally.passed += counts.passed
