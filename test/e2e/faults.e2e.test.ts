@@ -40,6 +40,8 @@ after(async () => {
   const last = driverAt(mesh, 'sidecar', mesh.identities.admin)
   await last.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
   await last.shutdown()
+  // A driver that is shut down while it reconnects may leave that connection open for ever, and this process with it.
+  setTimeout(() => process.exit(), 2000).unref()
 })
 
 /** One driver at one door, and what became of its requests. */

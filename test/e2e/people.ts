@@ -1,6 +1,6 @@
 /** Clients of the suites that need to see the protocol itself: one connection each, with an identity of the mesh. */
 import { readFileSync } from 'node:fs'
-import { auth, Client, types } from 'cassandra-driver'
+import { auth, Client, policies, types } from 'cassandra-driver'
 import type { IdentityFiles } from '../../demo/parts/mesh.ts'
 import type { ProtocolVersion } from '../../src/cql/protocol.ts'
 import { RawClient } from '../path/client.ts'
@@ -34,5 +34,7 @@ export function driverAt(mesh: MeshFixture, door: DoorName, files: IdentityFiles
     socketOptions: { connectTimeout: 3000, readTimeout: requestMs },
     queryOptions: { consistency: types.consistencies.localQuorum, isIdempotent: false },
     pooling: { heartBeatInterval: 2000 },
+    // The default doubles its wait, so that half a minute of an outage would be the driver's own.
+    policies: { reconnection: new policies.reconnection.ConstantReconnectionPolicy(500) },
   })
 }
