@@ -4,7 +4,7 @@
 import type { AuditSession } from '../audit/record.ts'
 import { appendTransaction, errorPart, requestPart, sessionPart, statementPart, verdictPart } from '../audit/record.ts'
 import type { AuditWriter } from '../audit/writer.ts'
-import { Opcode } from '../cql/protocol.ts'
+import { CqlErrorCode, Opcode } from '../cql/protocol.ts'
 import { readError } from '../cql/responses.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Decision, Denial } from '../policy/engine.ts'
@@ -16,6 +16,7 @@ import type { Upstream } from './upstream.ts'
 /** Rules of the mesh itself, beside those of the policy. */
 const NOT_UNDERSTOOD = 'not-understood'
 const NO_SUCH_ID = 'unknown-prepared-id'
+const NODE_AWAY = 'node-away'
 const SESSION = 'session'
 
 export class Recorder {
@@ -92,7 +93,7 @@ export class Recorder {
     bytesIn: number,
     bytesOut: number,
   ): void {
-    const error = errorPart(0x2100, denial.reason, 'ours')
+    const error = errorPart(CqlErrorCode.UNAUTHORIZED, denial.reason, 'ours')
     const statement = judged.statementPart + opcodePart(opcode)
     appendTransaction(
       this.#writer,
@@ -114,7 +115,7 @@ export class Recorder {
 
   /** A request that was refused before there was a statement to judge. */
   refused(session: string, opcode: number, code: number, message: string, bytesIn: number): void {
-    const rule = code === 0x2500 ? NO_SUCH_ID : NOT_UNDERSTOOD
+    const rule = ruleOf(code)
     const statement = statementPart({
       keyspace: undefined,
       table: undefined,
@@ -193,6 +194,11 @@ export class Recorder {
     judged.trafficRevision = decision.revision
     this.#traffic.record(judged.trafficRow, micros, failed)
   }
+}
+
+function ruleOf(code: number): string {
+  if (code === CqlErrorCode.UNPREPARED) return NO_SUCH_ID
+  return code === CqlErrorCode.OVERLOADED ? NODE_AWAY : NOT_UNDERSTOOD
 }
 
 /** Serialised once for each decision on a statement. */

@@ -294,7 +294,11 @@ export class EnforcedSession implements Backend, Owner {
     end: number,
   ): void {
     const slot = upstream.take(this)
-    if (slot < 0) throw new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached')
+    if (slot < 0) {
+      // The next request goes to a connection of the pool that has room, where there is one.
+      if (this.#upstream === upstream) this.#upstream = undefined
+      throw new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached')
+    }
     upstream.clientStream[slot] = headerStream(buffer, start)
     upstream.judged[slot] = judged
     upstream.permit[slot] = permit
@@ -332,7 +336,11 @@ export class EnforcedSession implements Backend, Owner {
     this.#held = undefined
     this.#shared.log.warn({ reason: String(reason) }, 'no connection to the node')
     const fault = new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable')
-    for (const request of held) this.#client.fault(fault, headerStream(request, 0))
+    for (const request of held) {
+      const { code, message } = cqlFault(fault)
+      this.#shared.recorder.refused(this.#sessionPart, headerOpcode(request, 0), code, message, request.length)
+      this.#client.fault(fault, headerStream(request, 0))
+    }
   }
 
   /**
