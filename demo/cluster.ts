@@ -25,7 +25,7 @@ const usage = `npm run cluster -- [options]
   --nodes N            Cassandra nodes, 1 to 9; 3, or fewer when memory is short
   --tls                TLS listeners instead of plain ones on loopback
   --bare               no mesh: the nodes themselves, open, at the same addresses
-  --jvm-flags "…"      more flags for Cassandra's JVM
+  --jvm-flags="…"      more flags for Cassandra's JVM
   --port-offset K      add K to every port
   --state-dir DIR      one folder for everything; .ringfence/cluster
   --reset              forget all data of earlier starts

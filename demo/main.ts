@@ -29,7 +29,7 @@ const usage = `npm start -- [options]
   --reset              forget all data of earlier starts
   --state-dir DIR      one folder for everything; .ringfence
   --port-offset K      add K to every port, so that two copies run side by side
-  --jvm-flags "…"      more flags for Cassandra's JVM
+  --jvm-flags="…"      more flags for Cassandra's JVM
   --no-table           print no table
   --duration 60s       stop by itself
   -o, --output json    one JSON object a line instead of text`
