@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { describe, it } from 'node:test'
+
+const root = join(import.meta.dirname, '..')
+const importPattern = /(?:^|[\s;}])(?:import|from)\s*\(?\s*(['"])([^'"\n]+)\1/g
+const typePattern = /^(?:import|export) type [^'"]*['"][^'"\n]+['"]$/gm
+
+/** The npm packages that a file loads, itself or through what it imports. What is imported as a type only is not loaded. */
+function packagesOf(file: string, seen = new Set<string>(), packages = new Set<string>()): Set<string> {
+  if (seen.has(file)) return packages
+  seen.add(file)
+  const source = readFileSync(file, 'utf8').replaceAll(typePattern, '')
+  for (const [, , target = ''] of source.matchAll(importPattern)) {
+    if (target.startsWith('.')) {
+      if (target.endsWith('.ts')) packagesOf(join(dirname(file), target), seen, packages)
+    } else if (!target.startsWith('node:')) {
+      packages.add(target)
+    }
+  }
+  return packages
+}
+
+describe('packages', () => {
+  it('that a database host gets with the sidecar are these and no others', () => {
+    const packages = [...packagesOf(join(root, 'src/sidecar/main.ts'))].sort()
+    assert.deepEqual(packages, ['@peculiar/x509', 'lz4-napi', 'pino', 'reflect-metadata', 'yaml', 'zod'])
+  })
+
+  it('that a role loads are named in ARCHITECTURE.md', () => {
+    const page = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8')
+    for (const role of ['src/sidecar/main.ts', 'src/gateway/worker.ts', 'src/control/main.ts', 'src/cli/main.ts']) {
+      for (const name of packagesOf(join(root, role))) {
+        assert.ok(page.includes(`\`${name}\``), `${relative(root, role)} loads ${name}`)
+      }
+    }
+  })
+})
