@@ -34,8 +34,8 @@ export function parseGatewayConfig(source: string, fileName: string): GatewayCon
   }
   refuseUnsafeListeners(document, fileName)
   for (const [index, listener] of document.spec.listeners.entries()) {
-    if (listener.port !== 0) continue
-    const { line, column } = document.position(['spec', 'listeners', index, 'port'])
+    if (listener.port !== undefined && listener.port !== 0) continue
+    const { line, column } = document.position(['spec', 'listeners', index])
     throw new RingfenceError('CONFIG', `${fileName}:${line}:${column}: workers share a port, so it must be given`)
   }
   return { ...document.spec, name: document.name }

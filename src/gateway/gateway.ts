@@ -112,7 +112,7 @@ export class Gateway {
       connections: this.#connections.size,
       sessions: this.#sessions.size,
       upstreamConnections: this.#links.usable.length,
-      listeners: this.#options.config.listeners.map(({ address, port, tls, proxyProtocol }) => ({
+      listeners: this.#options.config.listeners.map(({ address, port = 0, tls, proxyProtocol }) => ({
         address,
         port,
         tls,

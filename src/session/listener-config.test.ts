@@ -29,6 +29,7 @@ describe('listeners of a configuration file', () => {
     `{ address: 127.0.0.1, port: 9042, tls: false, ${identity} }`,
     `{ address: 127.3.2.1, port: 0, tls: false, ${identity} }`,
     `{ address: "::1", port: 9042, tls: false, ${identity} }`,
+    `{ address: "unix:/run/ringfence/cql.sock", tls: false, ${identity} }`,
     '{ address: 10.0.0.1, port: 9042, proxyProtocol: { from: [10.0.0.0/8, 192.0.2.1, "2001:db8::/32"] } }',
   ]
   for (const listener of allowed) {
@@ -43,6 +44,13 @@ describe('listeners of a configuration file', () => {
     '{ address: 127.0.0.1, port: 9042, tls: false }': /needs the "identity"/,
     '{ address: 127.0.0.1, port: 9042, tls: false, identity: "demo.local/svc/tool" }': /SPIFFE id/,
     [`{ address: 127.0.0.1, port: 9042, ${identity} }`]: /takes the identity from the certificate/,
+    [`{ address: "unix:/run/cql.sock", port: 9042, tls: false, ${identity} }`]: /has no "port"/,
+    '{ address: "unix:/run/cql.sock", tls: false }': /needs the "identity"/,
+    '{ address: "unix:/run/cql.sock" }': /plain listener/,
+    [`{ address: "unix:/run/cql.sock", tls: false, ${identity}, proxyProtocol: { from: [10.0.0.1] } }`]:
+      /PROXY protocol/,
+    [`{ address: "unix:run/cql.sock", tls: false, ${identity} }`]: /absolute path/,
+    [`{ address: 127.0.0.1, tls: false, ${identity} }`]: /needs a "port"/,
     '{ address: localhost, port: 9042 }': /IP address/,
     '{ address: 127.0.0.1, port: 65536 }': /port/,
     '{ address: 127.0.0.1, port: 9042, proxyProtocol: { from: [] } }': /from/,

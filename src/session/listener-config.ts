@@ -10,9 +10,22 @@ import { parseSpiffeId } from '../identity/spiffe.ts'
 
 const cidr = z.string().refine(isCidr, 'expected an address or a network such as 10.0.0.0/8')
 
+/** `unix:` and an absolute path; the system allows 107 bytes for the path. */
+const unixPattern = /^unix:(\/[^\0]{1,106})$/
+
+/** The path of a listener on a Unix socket; `undefined` for one with an IP address. */
+export function socketPathOf(address: string): string | undefined {
+  return unixPattern.exec(address)?.[1]
+}
+
 export const listenerSchema = z.strictObject({
-  address: z.string().refine((text) => isIP(text) !== 0, 'expected an IP address'),
-  port: z.int().min(0).max(65_535),
+  address: z
+    .string()
+    .refine(
+      (text) => isIP(text) !== 0 || socketPathOf(text) !== undefined,
+      'expected an IP address, or unix: and an absolute path',
+    ),
+  port: z.int().min(0).max(65_535).optional(),
   tls: z.boolean().default(true),
   identity: z.string().optional(),
   proxyProtocol: z.strictObject({ from: z.array(cidr).min(1).max(64) }).optional(),
@@ -36,13 +49,18 @@ export function refuseUnsafeListeners(
 }
 
 function problemOf(listener: z.infer<typeof listenerSchema>): string | undefined {
+  const onSocket = socketPathOf(listener.address) !== undefined
+  if (onSocket && listener.port !== undefined) return 'a Unix socket has no "port"'
+  if (!onSocket && listener.port === undefined) return 'a listener at an IP address needs a "port"'
+  if (onSocket && listener.proxyProtocol !== undefined) return 'the PROXY protocol is for listeners at an IP address'
+  if (onSocket && listener.tls) return 'a Unix socket is a plain listener: say "tls: false" and give its "identity"'
   if (listener.tls) {
     if (listener.identity === undefined) return undefined
     return 'a TLS listener takes the identity from the certificate; "identity" is for a plain one'
   }
   const family = isIPv6(listener.address) ? 'ipv6' : 'ipv4'
-  if (!loopback.check(listener.address, family)) {
-    return `a listener without TLS is allowed on loopback only, not on ${listener.address}`
+  if (!onSocket && !loopback.check(listener.address, family)) {
+    return `a listener without TLS is allowed on loopback only, or on a Unix socket, not on ${listener.address}`
   }
   if (listener.identity === undefined) return 'a listener without TLS needs the "identity" that it speaks for'
   try {

@@ -3,6 +3,7 @@
  * connections whose identity is known; a peer that cannot prove one never gets that far.
  */
 import { constants } from 'node:crypto'
+import { chmodSync, lstatSync, rmSync } from 'node:fs'
 import type { Server, Socket } from 'node:net'
 import { BlockList, createServer, isIPv6 } from 'node:net'
 import type { TLSSocket, Server as TlsServer } from 'node:tls'
@@ -15,13 +16,15 @@ import { listenerIdentity, verifyPeer } from '../identity/certificate.ts'
 import { parseSpiffeId, trustDomainOf } from '../identity/spiffe.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { ClientInfo } from './backend.ts'
+import { socketPathOf } from './listener-config.ts'
 import type { ProxyHeader } from './proxy-header.ts'
 import { readProxyHeader } from './proxy-header.ts'
 
 export interface ListenerConfig {
+  /** An IP address, or `unix:` and an absolute path. */
   readonly address: string
-  /** 0 lets the system choose. */
-  readonly port: number
+  /** 0 lets the system choose; a Unix socket has none. */
+  readonly port?: number | undefined
   readonly tls: boolean
   /** The one identity of everybody who comes in by a plain listener. */
   readonly identity?: string | undefined
@@ -87,20 +90,24 @@ export class Listener {
 
   async start(): Promise<void> {
     const { address, port } = this.#options.config
+    const path = socketPathOf(address)
+    if (path !== undefined) removeStaleSocket(path)
+    const where = path ?? `${address}:${port}`
     await new Promise<void>((resolve, reject) => {
       this.#server.once('error', (error) => {
-        reject(
-          new RingfenceError('UNAVAILABLE', `cannot listen on ${address}:${port}: ${error.message}`, { cause: error }),
-        )
+        reject(new RingfenceError('UNAVAILABLE', `cannot listen on ${where}: ${error.message}`, { cause: error }))
       })
-      this.#server.listen({ host: address, port, backlog: 1024, reusePort: this.#options.reusePort }, resolve)
+      if (path !== undefined) this.#server.listen({ path, backlog: 1024 }, resolve)
+      else this.#server.listen({ host: address, port, backlog: 1024, reusePort: this.#options.reusePort }, resolve)
     })
+    // Whoever may open it speaks for the listener's identity.
+    if (path !== undefined) chmodSync(path, 0o600)
   }
 
   /** The port that is listened on. */
   get port(): number {
     const address = this.#server.address()
-    return typeof address === 'object' && address !== null ? address.port : this.#options.config.port
+    return typeof address === 'object' && address !== null ? address.port : (this.#options.config.port ?? 0)
   }
 
   get connectionsOpen(): number {
@@ -122,7 +129,7 @@ export class Listener {
   }
 
   #accept(raw: Socket): void {
-    const peer = raw.remoteAddress ?? ''
+    const peer = raw.remoteAddress ?? 'unix'
     const open = (this.#perAddress.get(peer) ?? 0) + 1
     // Behind a proxy the address is the proxy's, so the bound per address would be the bound of everybody.
     if (this.#trusted === undefined && open > limits.connectionsPerAddressMax) {
@@ -253,4 +260,9 @@ function blockList(cidrs: readonly string[]): BlockList {
     list.addSubnet(address, bits === undefined ? (family === 'ipv6' ? 128 : 32) : Number(bits), family)
   }
   return list
+}
+
+/** A socket that an earlier process left behind; anything else at the path is somebody's and stays. */
+function removeStaleSocket(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(path)
 }

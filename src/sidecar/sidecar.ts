@@ -277,7 +277,7 @@ export class Sidecar {
               name: config.name,
               spiffeId: feed.credentials.spiffeId,
               address: endpoint.address,
-              port: this.#listeners[tls]?.port ?? endpoint.port,
+              port: this.#listeners[tls]?.port ?? endpoint.port ?? 0,
               dataCenter: config.dataCenter,
               rack: config.rack,
             },
