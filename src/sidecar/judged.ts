@@ -85,18 +85,7 @@ export class Judge {
     const known = key === undefined ? undefined : identity.texts.get(key)
     if (known !== undefined) return known
     const facts = resolveKeyspace(analyse(text), keyspace === '' ? undefined : keyspace)
-    const judged: Judged = {
-      text,
-      keyspace,
-      facts,
-      namesTopology: namesTopology(facts),
-      decision: this.#engine.decide(identity.principal, facts),
-      statementPart: this.#recorder.statementPart(facts),
-      trafficRow: -1,
-      trafficRevision: -1,
-      verdictOf: undefined,
-      verdictPart: '',
-    }
+    const judged = this.#judged(identity, text, keyspace, facts)
     if (key !== undefined) {
       if (identity.texts.size >= Math.min(TEXTS_PER_IDENTITY_MAX, limits.decisionsMax)) identity.texts.clear()
       identity.texts.set(key, judged)
@@ -111,8 +100,20 @@ export class Judge {
 
   /** Judges facts that have no text of their own, such as those of a BATCH message. Not remembered. */
   whole(identity: IdentityState, facts: StatementFacts, keyspace: string): Judged {
+    return this.#judged(identity, '', keyspace, facts)
+  }
+
+  /** The decision of the revision in force. */
+  current(identity: IdentityState, judged: Judged): Decision {
+    if (judged.decision.revision !== this.#engine.revision) {
+      judged.decision = this.#engine.decide(identity.principal, judged.facts)
+    }
+    return judged.decision
+  }
+
+  #judged(identity: IdentityState, text: string, keyspace: string, facts: StatementFacts): Judged {
     return {
-      text: '',
+      text,
       keyspace,
       facts,
       namesTopology: namesTopology(facts),
@@ -123,14 +124,6 @@ export class Judge {
       verdictOf: undefined,
       verdictPart: '',
     }
-  }
-
-  /** The decision of the revision in force. */
-  current(identity: IdentityState, judged: Judged): Decision {
-    if (judged.decision.revision !== this.#engine.revision) {
-      judged.decision = this.#engine.decide(identity.principal, judged.facts)
-    }
-    return judged.decision
   }
 
   #forgetUnused(): void {
