@@ -7,6 +7,7 @@
  * This file: the record. What stays the same is serialised once (for a session, a statement, a verdict) and a line is put together from
  * those parts. `docs/audit.md` lists the fields; a test keeps both equal.
  */
+import { consistencyNames } from '../cql/protocol.ts'
 
 /** No line is longer, its line feed included. The budgets below add up to less, with every character escaped. */
 export const auditLineBytesMax = 8192
@@ -103,21 +104,6 @@ export function errorPart(code: number, message: string, origin: 'node' | 'ours'
   const text = origin === 'node' ? withoutValues(message) : message
   return `,"error":{"code":${wholeNumber(code)},"message":${quoted(text, budgets.error)}}`
 }
-
-/** Names of consistency levels by code (native_protocol_v5.spec, section 3, [consistency]). */
-const consistencyNames = [
-  'ANY',
-  'ONE',
-  'TWO',
-  'THREE',
-  'QUORUM',
-  'ALL',
-  'LOCAL_QUORUM',
-  'EACH_QUORUM',
-  'SERIAL',
-  'LOCAL_SERIAL',
-  'LOCAL_ONE',
-] as const
 
 /**
  * Appends the record of one transaction. `session`, `statement` and `verdict` are parts made above; `error` is one or `''`.

@@ -99,7 +99,8 @@ export const Consistency = {
   LOCAL_ONE: 10,
 } as const
 
-const consistencyNames = Object.keys(Consistency)
+/** By code. */
+export const consistencyNames: readonly string[] = Object.keys(Consistency)
 
 export const CONSISTENCY_MAX = consistencyNames.length - 1
 

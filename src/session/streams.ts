@@ -1,6 +1,9 @@
 /**
  * Which of a client's stream ids wait for their answer: one bit each, memory only as far as the client counts.
  */
+import { assert } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+
 const WORD_BITS = 32
 
 export class StreamSet {
@@ -39,6 +42,7 @@ export class StreamSet {
   }
 
   #grow(word: number): void {
+    assert(word < limits.streamsInFlightMax / WORD_BITS, 'a stream id is within streamsInFlightMax')
     let length = this.#words.length
     while (length <= word) length *= 2
     const words = new Uint32Array(length)

@@ -184,32 +184,38 @@ export class EnforcedSession implements Backend, Owner {
       this.#unprepared(buffer.subarray(execute.idStart, execute.idEnd), buffer, start, end)
       return
     }
-    const { judged } = prepared
-    if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
-    const decision = this.#shared.judge.current(this.#identity, judged)
-    if (decision.kind === 'denial') this.#deny(decision, judged, Opcode.EXECUTE, buffer, start, end)
-    else if (judged.facts.use !== undefined) this.#use(judged, Opcode.EXECUTE, execute, buffer, start, end)
-    else this.#forward(decision, judged, Opcode.EXECUTE, execute.params.consistency, execute, buffer, start, end)
+    this.#obey(prepared.judged, Opcode.EXECUTE, execute.params.consistency, execute, buffer, start, end)
   }
 
   #query(buffer: Buffer, start: number, end: number): void {
     readQuery(query, buffer, start, end, this.#version, headerFlags(buffer, start))
     const keyspace = query.params.keyspace ?? this.#keyspace
     const judged = this.#shared.judge.judge(this.#identity, query.text, keyspace)
-    if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
-    const decision = this.#shared.judge.current(this.#identity, judged)
-    if (decision.kind === 'denial') this.#deny(decision, judged, Opcode.QUERY, buffer, start, end)
-    else if (judged.facts.use !== undefined) this.#use(judged, Opcode.QUERY, query, buffer, start, end)
-    else this.#forward(decision, judged, Opcode.QUERY, query.params.consistency, query, buffer, start, end)
+    this.#obey(judged, Opcode.QUERY, query.params.consistency, query, buffer, start, end)
   }
 
   #prepare(buffer: Buffer, start: number, end: number): void {
     readPrepare(prepare, buffer, start, end, this.#version, headerFlags(buffer, start))
     const judged = this.#shared.judge.judge(this.#identity, prepare.text, prepare.keyspace ?? this.#keyspace)
+    this.#obey(judged, Opcode.PREPARE, 0, prepare, buffer, start, end)
+  }
+
+  /** What becomes of a statement that was read: refused, forwarded, or for USE the move to another connection. */
+  #obey(
+    judged: Judged,
+    opcode: number,
+    consistency: number,
+    view: PayloadPlace,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
     if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
     const decision = this.#shared.judge.current(this.#identity, judged)
-    if (decision.kind === 'denial') this.#deny(decision, judged, Opcode.PREPARE, buffer, start, end)
-    else this.#forward(decision, judged, Opcode.PREPARE, 0, prepare, buffer, start, end)
+    if (decision.kind === 'denial') this.#deny(decision, judged, opcode, buffer, start, end)
+    else if (judged.facts.use !== undefined && opcode !== Opcode.PREPARE) {
+      this.#use(judged, opcode, view, buffer, start, end)
+    } else this.#forward(decision, judged, opcode, consistency, view, buffer, start, end)
   }
 
   /** All or nothing: one part refused, and nothing is forwarded. */
