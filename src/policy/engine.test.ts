@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { Access, Permission, StatementFacts } from '../cql/statement/facts.ts'
+import { plainFacts } from '../cql/statement/facts.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { PolicyEngine } from './engine.ts'
 import { loadPolicy } from './load.ts'
@@ -41,6 +42,7 @@ function facts(accesses: readonly Access[], more: Partial<StatementFacts> = {}):
     use: undefined,
     redacted: '',
     markers: [],
+    ...plainFacts,
     children: [],
     ...more,
   }

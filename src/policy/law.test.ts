@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import fc from 'fast-check'
 import type { Access, Permission, Resource, StatementFacts } from '../cql/statement/facts.ts'
+import { plainFacts } from '../cql/statement/facts.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { PolicyEngine } from './engine.ts'
 import type { Outcome } from './explain.ts'
@@ -277,6 +278,7 @@ it('decides and explains as a naive interpreter does', () => {
           use: undefined,
           redacted: '',
           markers: [],
+          ...plainFacts,
           children: [],
         }
         const expected = reference(law, id, access)

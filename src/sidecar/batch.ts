@@ -2,6 +2,7 @@
  * The facts of a BATCH message: its parts' facts, and for the record a text that names them.
  */
 import type { StatementFacts } from '../cql/statement/facts.ts'
+import { plainFacts } from '../cql/statement/facts.ts'
 import type { Judged } from './judged.ts'
 
 const TYPE_WORDS = ['BATCH', 'UNLOGGED BATCH', 'COUNTER BATCH'] as const
@@ -21,6 +22,7 @@ export function batchFacts(parts: readonly Judged[], type: 0 | 1 | 2): Statement
     use: undefined,
     redacted: redact(parts, type),
     markers: [],
+    ...plainFacts,
     children: parts.map((part) => part.facts),
   }
 }

@@ -9,6 +9,7 @@ import type { Describe, Modification, Statement } from './ast.ts'
 import { authorise } from './authorise.ts'
 import { Cursor } from './cursor.ts'
 import type { Access, StatementFacts } from './facts.ts'
+import { plainFacts } from './facts.ts'
 import { lex } from './lexer.ts'
 import { parse } from './parser.ts'
 import { redact } from './redact.ts'
@@ -42,6 +43,7 @@ function toFacts(statement: Statement, redacted: string, markers: readonly (stri
     use: statement.kind === 'use' ? statement.keyspace : undefined,
     redacted,
     markers,
+    ...plainFacts,
     children: [],
   }
 }

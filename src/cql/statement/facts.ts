@@ -4,7 +4,7 @@
  * the statement named none and the keyspace in force applies (see `resolveKeyspace`).
  */
 
-/** Cassandra's own permission names (`org.apache.cassandra.auth.Permission`), plus three that Cassandra does not tell apart. */
+/** Cassandra's own permission names (`org.apache.cassandra.auth.Permission`), plus three that Cassandra does not tell apart: TRUNCATE, USE, SCAN. */
 export type Permission =
   | 'SELECT'
   | 'MODIFY'
@@ -17,6 +17,7 @@ export type Permission =
   | 'UNMASK'
   | 'TRUNCATE'
   | 'USE'
+  | 'SCAN'
 
 export type Resource =
   | { readonly kind: 'cluster' }
@@ -31,6 +32,23 @@ export interface Access {
   readonly resource: Resource
   /** Columns mentioned, each mention counts; `'*'` where every column is meant; empty where columns play no part. */
   readonly columns: readonly string[] | '*'
+}
+
+/** An integer that a statement names: written there, or bound (the place of its marker in `StatementFacts.markers`). */
+export type Amount = { readonly literal: bigint } | { readonly marker: number }
+
+/** What one value of a relation is: a marker's place, a string constant's content, or undefined for anything else. */
+export type RestrictingValue = { readonly marker: number } | { readonly text: string } | undefined
+
+/** One relation of WHERE. `(a, b) = (1, 2)` has two columns and two values; `a IN (1, 2)` has one column and two values. */
+export interface Restriction {
+  readonly columns: readonly string[]
+  readonly operator: '=' | 'IN' | 'other'
+  /** `token(a, b) > …`: the columns are not restricted themselves. */
+  readonly token: boolean
+  readonly values: readonly RestrictingValue[]
+  /** `a IN ?`: the marker of the whole list; `values` is empty then. */
+  readonly list: number | undefined
 }
 
 export interface StatementFacts {
@@ -50,6 +68,36 @@ export interface StatementFacts {
   readonly redacted: string
   /** Bind markers in order of appearance; `undefined` for `?`. */
   readonly markers: readonly (string | undefined)[]
+  /** `USING TTL` of a write; of a BATCH undefined, its children have their own. */
+  readonly ttl: Amount | undefined
+  /** `USING TIMESTAMP` of a write, or of a BATCH as a whole. */
+  readonly timestamp: Amount | undefined
+  /** LIMIT of a SELECT. */
+  readonly limit: Amount | undefined
+  /** The relations of WHERE in order; empty where there is none. */
+  readonly restrictions: readonly Restriction[]
+  readonly allowFiltering: boolean
+  /**
+   * What a SELECT answers with: `'*'`, or for each output column the column that it is as it stands (an alias does not matter), undefined
+   * for an expression. Undefined for SELECT JSON and for what is no SELECT.
+   */
+  readonly selection: '*' | readonly (string | undefined)[] | undefined
+  /** Columns that a read uses otherwise than by showing them as they are: in WHERE, ORDER BY, GROUP BY, IF, functions, expressions. */
+  readonly columnsUsed: readonly string[]
+  /** `default_time_to_live` of CREATE TABLE, ALTER TABLE and views; undefined where it is not given. */
+  readonly defaultTtlSeconds: number | undefined
   /** Statements inside a BATCH text, in order; empty otherwise. */
   readonly children: readonly StatementFacts[]
 }
+
+/** The facts that most statements do not have. */
+export const plainFacts = {
+  ttl: undefined,
+  timestamp: undefined,
+  limit: undefined,
+  restrictions: [],
+  allowFiltering: false,
+  selection: undefined,
+  columnsUsed: [],
+  defaultTtlSeconds: undefined,
+} as const satisfies Partial<StatementFacts>
