@@ -19,7 +19,7 @@ import { runLoad } from './load-process.ts'
 import { stopAll } from './processes.ts'
 import { direct } from './systems/direct.ts'
 import { envoy } from './systems/envoy.ts'
-import { mesh } from './systems/mesh.ts'
+import { meshWith } from './systems/mesh.ts'
 import { nginx } from './systems/nginx.ts'
 import type { BenchContext, StartSystem, System } from './systems/system.ts'
 
@@ -100,7 +100,9 @@ async function startSystems(context: BenchContext): Promise<System[]> {
       say(`no Envoy row: ${found.missing}`)
       return undefined
     },
-    mesh: () => mesh,
+    mesh: () => meshWith('mesh', 50),
+    'mesh-10': () => meshWith('mesh, 10 policies', 10),
+    'mesh-1000': () => meshWith('mesh, 1,000 policies', 1000),
   }
   const systems: System[] = []
   for (const name of options.systems.split(',')) {

@@ -15,6 +15,7 @@ import { HEADER_BYTES, headerOpcode, headerStream, headerVersion, Opcode, Result
 import { answerSystemSelect } from '../src/gateway/topology/answer.ts'
 import { murmur3Partitioner, type TopologyModel, virtualHosts } from '../src/gateway/topology/model.ts'
 import { matchSystemSelect } from '../src/gateway/topology/select.ts'
+import { FakeSchema } from '../test/path/fake-schema.ts'
 import { envelope, int, short, string, WireReader, WireWriter } from './wire.ts'
 
 const { values: options } = parseArgs({
@@ -137,10 +138,15 @@ function serve(socket: Socket): void {
 function answerTo(say: Phrases, version: 4 | 5, text: string): Buffer {
   const use = /^\s*USE\s+"?(\w+)"?/i.exec(text)
   if (use !== null) return say.keyspace(use[1]!)
+  const rows = schema.answer(version, 0, text, undefined, { size: undefined, state: undefined })
+  if (rows !== undefined) return rows
   const system = matchSystemSelect(text)
   if (system === undefined || 'unsupported' in system) return say.rows
   return answerSystemSelect(system, [], ring, ring.hosts[0]!, version, 0)
 }
+
+const schema = new FakeSchema()
+schema.tables = [{ keyspace: 'bench', name: 'rows', partitionKey: { k: 'text' }, regulars: { v: 'blob' } }]
 
 const place = { dataCenter: 'dc1', rack: 'rack1', clusterName: 'bench' }
 const ring: TopologyModel = {

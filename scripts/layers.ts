@@ -39,8 +39,8 @@ export function layerProblems(file: string, source: string): string[] {
   const layer = folders[1] ?? ''
   const rank = rankOf(layer)
   if (folders[0] !== 'src' || rank === -1) return [`${file}: "${layer}" is not a layer of scripts/layers.ts`]
-  // A test is no part of what ships: it reads fixtures, opens sockets, and may show that a layer above takes what this one makes.
-  const isTest = /\.(test|fuzz)\.ts$/.test(file)
+  // A test, or a fixture of one, is no part of what ships: it opens files and sockets, and may show what a layer above makes of this one.
+  const isTest = /\.(test|fuzz|fixture)\.ts$/.test(file)
   const problems: string[] = []
   for (const [, , target] of source.matchAll(importPattern)) {
     if (target === undefined) continue

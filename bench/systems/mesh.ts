@@ -7,18 +7,22 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Credentials } from '../certificates.ts'
 import { freePort, start, untilListening } from '../processes.ts'
-import { type BenchContext, type StartSystem, startStub } from './system.ts'
+import { type BenchContext, type StartSystem, type System, startStub } from './system.ts'
 
 // What `bin/ringfence.mjs` hands over to: without the process in between, a signal is all that it takes to stop one.
 const program = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts')
 const workload = 'spiffe://bench.local/workload/load'
-const rulesCount = 50
 
-export const mesh: StartSystem = async (context) => {
-  const directory = join(context.directory, 'mesh')
+/** The mesh with a policy of `rulesCount` rules, all of which concern the workload that makes the load. */
+export function meshWith(name: string, rulesCount: number): StartSystem {
+  return (context) => startMesh(context, name, rulesCount)
+}
+
+async function startMesh(context: BenchContext, name: string, rulesCount: number): Promise<System> {
+  const directory = join(context.directory, name)
   mkdirSync(directory)
-  const control = await startControl(context, directory)
-  const stub = await startStub(context, 'mesh', control.enrol('node', 'spiffe://bench.local/cassandra/stub'))
+  const control = await startControl(directory, rulesCount)
+  const stub = await startStub(context, name, control.enrol('node', 'spiffe://bench.local/cassandra/stub'))
   const client = control.enrol('workload', workload)
 
   const sidecarPort = await freePort()
@@ -39,10 +43,10 @@ export const mesh: StartSystem = async (context) => {
     advertise: [place],
   })
   await untilListening(gateway, gatewayPort, 'the gateway')
-  return { name: 'mesh', port: gatewayPort, credentials: client, pids: [gateway.pid!, sidecar.pid!] }
+  return { name, port: gatewayPort, credentials: client, pids: [gateway.pid!, sidecar.pid!] }
 }
 
-async function startControl(context: BenchContext, directory: string) {
+async function startControl(directory: string, rulesCount: number) {
   const stateDir = join(directory, 'control')
   const policy = join(directory, 'policy.yaml')
   writeFileSync(policy, policyOf(rulesCount))
@@ -57,7 +61,7 @@ async function startControl(context: BenchContext, directory: string) {
     '--trust-domain',
     'bench.local',
   ]
-  const child = start(join(context.directory, 'control.log'), process.execPath, [...run, '--policy', policy])
+  const child = start(join(directory, 'control.log'), process.execPath, [...run, '--policy', policy])
   await untilListening(child, port, 'the control plane')
   const url = `https://127.0.0.1:${port}`
 
@@ -86,21 +90,22 @@ async function startControl(context: BenchContext, directory: string) {
       writeFileSync(config, JSON.stringify(document, null, 2))
       const token = tokenFor(role, `spiffe://bench.local/ringfence/${role}/bench`)
       const args = [program, role, '--config', config, '--state-dir', join(directory, role), '--token', token]
-      return start(join(context.directory, `${role}.log`), process.execPath, args)
+      return start(join(directory, `${role}.log`), process.execPath, args)
     },
   }
 }
 
-/** The one rule that permits the load, last of `count`, the others for other workloads. */
+/** The one rule that permits the load, last of `count`; the others give the same workload tables that it does not ask for. */
 function policyOf(count: number): string {
   const rules = Array.from({ length: count }, (_, n) => ({
     apiVersion: 'ringfence.dev/v1alpha1',
     kind: 'AccessPolicy',
     metadata: { name: `rule-${n + 1}` },
     spec: {
-      subjects: [{ spiffeId: n + 1 === count ? workload : `spiffe://bench.local/workload/other-${n}` }],
+      subjects: [{ spiffeId: 'spiffe://bench.local/workload/*' }],
       keyspaces: ['bench'],
-      operations: ['SELECT'],
+      ...(n + 1 < count && { tables: [`other_${n}`] }),
+      operations: ['SELECT', 'SCAN'],
     },
   }))
   return rules.map((rule) => JSON.stringify(rule)).join('\n---\n')

@@ -11,6 +11,7 @@ import {
   type Credentials,
   type Feed,
   issuedCertificate,
+  type MeshKey,
   type PolicySnapshot,
   type ProxyReport,
   type SidecarEndpoint,
@@ -20,6 +21,7 @@ import {
 import { ControlClient, enrolWith } from './client.ts'
 import { credentialsOf, makeKey } from './credentials.ts'
 import { Listeners } from './listeners.ts'
+import { meshKeysFromWire, sameMeshKeys } from './mesh-keys.ts'
 import { AgentState } from './state.ts'
 import { mergeTraffic } from './traffic.ts'
 
@@ -43,7 +45,7 @@ export interface Agent extends Feed {
 }
 
 const reportIntervalMs = 1_000
-/** A proxy that has no cached policy waits this long for its first before it starts, permitting nothing. */
+/** A proxy that has no policy or no mesh keys on disk waits this long for its first before it starts, permitting nothing. */
 const firstPolicyWaitMs = 5_000
 /** After a push the proxy's own acknowledgement is looked for this often, so that the control plane sees when it was applied. */
 const acknowledgeIntervalMs = 25
@@ -106,11 +108,13 @@ class RunningAgent implements Agent {
   credentials: Credentials
   policy: PolicySnapshot = { revision: 0, source: '' }
   sidecars: readonly SidecarEndpoint[] = []
+  keys: readonly MeshKey[] = []
   readonly #options: Required<Pick<AgentOptions, 'controlUrl' | 'log' | 'clock' | 'random'>>
   readonly #state: AgentState
   readonly #onCredentials: Listeners<Credentials>
   readonly #onPolicy: Listeners<PolicySnapshot>
   readonly #onSidecars: Listeners<readonly SidecarEndpoint[]>
+  readonly #onKeys: Listeners<readonly MeshKey[]>
   readonly #stopped = new AbortController()
   /** Ends the present watch stream, so that the next is opened with the new certificate. */
   #rewatch = new AbortController()
@@ -134,6 +138,7 @@ class RunningAgent implements Agent {
     this.#onCredentials = new Listeners(log)
     this.#onPolicy = new Listeners(log)
     this.#onSidecars = new Listeners(log)
+    this.#onKeys = new Listeners(log)
     this.#client = new ControlClient(controlUrl, credentials, clock)
   }
 
@@ -147,8 +152,11 @@ class RunningAgent implements Agent {
       this.sidecars = cache.sidecars
       this.#options.log.info({ revision: cache.policy.revision }, 'starting from the cached policy')
     }
+    const keys = this.#state.readKeys()
+    if (keys === 'damaged') this.#options.log.error('kept mesh keys are damaged and are not used')
+    if (Array.isArray(keys)) this.keys = keys
     this.#loops.push(this.#watchForEver(), this.#reportForEver())
-    if (this.policy.revision === 0) {
+    if (this.policy.revision === 0 || this.keys.length === 0) {
       await Promise.race([
         this.#firstPolicy.promise,
         sleep(firstPolicyWaitMs, undefined, { signal: this.#stopped.signal }).catch(() => {}),
@@ -166,6 +174,10 @@ class RunningAgent implements Agent {
 
   onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void {
     return this.#onSidecars.add(callback)
+  }
+
+  onKeys(callback: (keys: readonly MeshKey[]) => void): () => void {
+    return this.#onKeys.add(callback)
   }
 
   setReporter(make: () => ProxyReport): void {
@@ -286,6 +298,7 @@ class RunningAgent implements Agent {
       this.#firstPolicy.resolve()
     }
     if (event.kind === 'sidecars') this.#takeSidecars(event.sidecars)
+    if (event.kind === 'keys') this.#takeKeys(meshKeysFromWire(event.keys))
   }
 
   #takePolicy({ revision, source }: PolicySnapshot): void {
@@ -306,6 +319,18 @@ class RunningAgent implements Agent {
     this.sidecars = sidecars
     this.#onSidecars.call(sidecars)
     this.#keepCache()
+  }
+
+  #takeKeys(keys: readonly MeshKey[]): void {
+    if (sameMeshKeys(keys, this.keys)) return
+    this.keys = keys
+    this.#onKeys.call(keys)
+    this.#options.log.info({ newest: keys[0]?.id }, 'mesh keys received')
+    try {
+      this.#state.writeKeys(keys)
+    } catch (err) {
+      this.#options.log.error({ err }, 'mesh keys could not be kept on disk')
+    }
   }
 
   #keepCache(): void {

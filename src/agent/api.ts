@@ -51,6 +51,26 @@ export interface SidecarEndpoint {
   readonly rack?: string | undefined
 }
 
+/**
+ * A secret that all gateways and sidecars of the mesh share and nobody else has. What is sealed with one of them by one proxy is
+ * opened by any other. Never written to a log, a status or an error.
+ */
+export interface MeshKey {
+  /** 1..2^32 − 1; later keys have greater ids. */
+  readonly id: number
+  /** 32 random bytes. */
+  readonly key: Buffer
+}
+
+export const meshKeyBytes = 32
+
+/** A `MeshKey` as it travels and as it is kept: the key in base64. */
+export const wireMeshKey = z.strictObject({
+  id: z.int().min(1).max(0xffff_ffff),
+  key: z.base64().refine((text) => Buffer.byteLength(text, 'base64') === meshKeyBytes, 'not a key'),
+})
+export type WireMeshKey = z.infer<typeof wireMeshKey>
+
 /** One line of *who is talking to Cassandra*: everything since the last report, summed over equal keys. */
 export const trafficRow = z.strictObject({
   workload: z.string().max(2048),
@@ -58,7 +78,7 @@ export const trafficRow = z.strictObject({
   keyspace: z.string().max(256).optional(),
   table: z.string().max(256).optional(),
   operation: z.string().max(64),
-  verdict: z.enum(['allow', 'deny']),
+  verdict: z.enum(['allow', 'deny', 'observe']),
   rule: z.string().max(512),
   count: z.int().nonnegative(),
   errors: z.int().nonnegative(),
@@ -71,7 +91,7 @@ export interface TrafficRow {
   readonly keyspace?: string | undefined
   readonly table?: string | undefined
   readonly operation: string
-  readonly verdict: 'allow' | 'deny'
+  readonly verdict: 'allow' | 'deny' | 'observe'
   readonly rule: string
   readonly count: number
   readonly errors: number
@@ -121,9 +141,12 @@ export interface Feed {
   readonly credentials: Credentials
   readonly policy: PolicySnapshot
   readonly sidecars: readonly SidecarEndpoint[]
+  /** Newest first; empty while nothing was ever received. */
+  readonly keys: readonly MeshKey[]
   onCredentials(callback: (credentials: Credentials) => void): () => void
   onPolicy(callback: (policy: PolicySnapshot) => void): () => void
   onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void
+  onKeys(callback: (keys: readonly MeshKey[]) => void): () => void
   /** `make` is called about once a second; its traffic rows are deltas since the call before. */
   setReporter(make: () => ProxyReport): void
   stop(): Promise<void>
@@ -159,6 +182,7 @@ export type IssuedCertificate = z.infer<typeof issuedCertificate>
 export const watchEvent = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('policy'), revision: z.int().nonnegative(), source: z.string() }),
   z.object({ kind: z.literal('sidecars'), sidecars: z.array(sidecarEndpoint).max(10_000) }),
+  z.object({ kind: z.literal('keys'), keys: z.array(wireMeshKey).max(16) }),
   z.object({ kind: z.literal('alive'), nowMs: z.number() }),
 ])
 export type WatchEvent = z.infer<typeof watchEvent>

@@ -1,17 +1,27 @@
 /**
- * What an agent keeps on disk: its identity, and the last good policy with the sidecars that were live. Written whole to a new
- * file and renamed, so a reader sees the old or the new one; the cache carries its own SHA-256, so bit rot is not taken for policy.
+ * What an agent keeps on disk: its identity, the mesh keys, and the last good policy with the sidecars that were live. Written whole
+ * to a new file and renamed, so a reader sees the old or the new one; the cache carries its own SHA-256, so bit rot is not taken for
+ * policy.
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
-import { type Credentials, type PolicySnapshot, type SidecarEndpoint, sidecarEndpoint } from './api.ts'
+import {
+  type Credentials,
+  type MeshKey,
+  type PolicySnapshot,
+  type SidecarEndpoint,
+  sidecarEndpoint,
+  wireMeshKey,
+} from './api.ts'
 import { credentialsOf } from './credentials.ts'
 import { writeFileAtomically } from './files.ts'
+import { meshKeysFromWire, meshKeysToWire } from './mesh-keys.ts'
 
 const identityFile = z.object({ certificatePem: z.string(), keyPem: z.string(), bundlePem: z.string() })
+const keysFile = z.object({ keys: z.array(wireMeshKey) })
 const cacheFile = z.object({ sha256: z.string(), content: z.string() })
 const cacheContent = z.object({
   revision: z.int().nonnegative(),
@@ -26,11 +36,13 @@ export interface Cache {
 
 export class AgentState {
   readonly #identityPath: string
+  readonly #keysPath: string
   readonly #cachePath: string
 
   constructor(stateDir: string) {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 })
     this.#identityPath = join(stateDir, 'identity.json')
+    this.#keysPath = join(stateDir, 'mesh-keys.json')
     this.#cachePath = join(stateDir, 'policy-cache.json')
   }
 
@@ -49,6 +61,18 @@ export class AgentState {
 
   writeIdentity({ certificatePem, keyPem, bundlePem }: Credentials): void {
     writeFileAtomically(this.#identityPath, JSON.stringify({ certificatePem, keyPem, bundlePem }), 0o600)
+  }
+
+  /** Like the private key beside them, readable by their owner only. */
+  writeKeys(keys: readonly MeshKey[]): void {
+    writeFileAtomically(this.#keysPath, JSON.stringify({ keys: meshKeysToWire(keys) }), 0o600)
+  }
+
+  readKeys(): MeshKey[] | 'absent' | 'damaged' {
+    const text = readIfThere(this.#keysPath)
+    if (text === undefined) return 'absent'
+    const file = parseJson(text, keysFile)
+    return file === undefined ? 'damaged' : meshKeysFromWire(file.keys)
   }
 
   /** `damaged` instead of a guess where the hash does not match. */

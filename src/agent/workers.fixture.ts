@@ -24,7 +24,15 @@ feed.setReporter(() => {
     connections: 1,
     sessions: feed.sidecars.length,
     upstreamConnections: renewals,
-    listeners: [{ address: '127.0.0.1', port: 9042, tls: true, proxyProtocol: false }],
+    // Each key as its id and its first byte.
+    listeners: [
+      {
+        address: feed.keys.map(({ id, key }) => `${id}:${key[0]}`).join(),
+        port: 9042,
+        tls: true,
+        proxyProtocol: false,
+      },
+    ],
     traffic,
   }
 })

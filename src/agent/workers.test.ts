@@ -8,7 +8,7 @@ import { pino } from 'pino'
 import { systemClock } from '../base/clock.ts'
 import { CertificateAuthority } from '../control/ca.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
-import type { Credentials, Feed, PolicySnapshot, ProxyReport, SidecarEndpoint } from './api.ts'
+import type { Credentials, Feed, MeshKey, PolicySnapshot, ProxyReport, SidecarEndpoint } from './api.ts'
 import { credentialsOf } from './credentials.ts'
 import { Listeners } from './listeners.ts'
 import { superviseWorkers } from './workers.ts'
@@ -18,10 +18,12 @@ const log = pino({ level: 'silent' })
 class FakeFeed implements Feed {
   policy: PolicySnapshot = { revision: 1, source: 'one' }
   sidecars: readonly SidecarEndpoint[] = []
+  keys: readonly MeshKey[] = [{ id: 1, key: Buffer.alloc(32, 1) }]
   credentials: Credentials
   readonly credentialsListeners = new Listeners<Credentials>(log)
   readonly policyListeners = new Listeners<PolicySnapshot>(log)
   readonly sidecarsListeners = new Listeners<readonly SidecarEndpoint[]>(log)
+  readonly keysListeners = new Listeners<readonly MeshKey[]>(log)
   report: (() => ProxyReport) | undefined
 
   constructor(credentials: Credentials) {
@@ -32,6 +34,7 @@ class FakeFeed implements Feed {
   onPolicy = (callback: (value: PolicySnapshot) => void): (() => void) => this.policyListeners.add(callback)
   onSidecars = (callback: (value: readonly SidecarEndpoint[]) => void): (() => void) =>
     this.sidecarsListeners.add(callback)
+  onKeys = (callback: (value: readonly MeshKey[]) => void): (() => void) => this.keysListeners.add(callback)
 
   setReporter(make: () => ProxyReport): void {
     this.report = make
@@ -69,7 +72,10 @@ describe('superviseWorkers', () => {
       const first = feed.report?.()
       assert.equal(first?.connections, 2)
       assert.equal(first?.policyRevision, 1)
-      assert.equal(first?.listeners.length, 1)
+      assert.deepEqual(
+        first?.listeners.map(({ address }) => address),
+        ['1:1'],
+      )
       const [row] = first?.traffic ?? []
       assert.deepEqual([row?.workload, row?.rule, row?.count], [credentials.spiffeId, 'one', 2])
       assert.deepEqual(feed.report?.().traffic, [])
@@ -77,10 +83,17 @@ describe('superviseWorkers', () => {
       feed.policy = { revision: 2, source: 'two' }
       feed.policyListeners.call(feed.policy)
       feed.credentialsListeners.call(credentials)
+      feed.keys = [{ id: 2, key: Buffer.alloc(32, 2) }, ...feed.keys]
+      feed.keysListeners.call(feed.keys)
       feed.sidecarsListeners.call([{ name: 'n', spiffeId: 'x', address: '127.0.0.1', port: 1 }])
       await eventually('the news', () => {
         const report = feed.report?.()
-        return report?.policyRevision === 2 && report.sessions === 2 && report.upstreamConnections === 2
+        return (
+          report?.policyRevision === 2 &&
+          report.listeners[0]?.address === '2:2,1:1' &&
+          report.sessions === 2 &&
+          report.upstreamConnections === 2
+        )
       })
 
       const [victim] = workers.pids
@@ -92,6 +105,7 @@ describe('superviseWorkers', () => {
       )
       // It starts with what is in force now, not with what was at the beginning.
       assert.equal(feed.report?.().policyRevision, 2)
+      assert.equal(feed.report?.().listeners[0]?.address, '2:2,1:1')
     } finally {
       await workers.stop()
     }

@@ -6,9 +6,19 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { RingfenceError } from '../base/errors.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
-import type { Credentials, Feed, PolicySnapshot, ProxyReport, ReportedListener, SidecarEndpoint } from './api.ts'
+import type {
+  Credentials,
+  Feed,
+  MeshKey,
+  PolicySnapshot,
+  ProxyReport,
+  ReportedListener,
+  SidecarEndpoint,
+  WireMeshKey,
+} from './api.ts'
 import { credentialsOf } from './credentials.ts'
 import { Listeners } from './listeners.ts'
+import { meshKeysFromWire, meshKeysToWire } from './mesh-keys.ts'
 import { mergeTraffic } from './traffic.ts'
 
 export interface WorkersOptions {
@@ -44,11 +54,19 @@ interface WireCredentials {
   readonly bundlePem: string
 }
 
+interface Start {
+  readonly credentials: WireCredentials
+  readonly policy: PolicySnapshot
+  readonly sidecars: readonly SidecarEndpoint[]
+  readonly keys: readonly WireMeshKey[]
+}
+
 type ToWorker =
-  | { kind: 'start'; credentials: WireCredentials; policy: PolicySnapshot; sidecars: readonly SidecarEndpoint[] }
+  | ({ kind: 'start' } & Start)
   | { kind: 'credentials'; credentials: WireCredentials }
   | { kind: 'policy'; policy: PolicySnapshot }
   | { kind: 'sidecars'; sidecars: readonly SidecarEndpoint[] }
+  | { kind: 'keys'; keys: readonly WireMeshKey[] }
 type FromWorker = { kind: 'connected' } | { kind: 'report'; report: ProxyReport }
 
 interface Worker {
@@ -92,6 +110,7 @@ class Supervisor implements Workers {
       feed.onCredentials((credentials) => this.#tellAll({ kind: 'credentials', credentials: wireOf(credentials) })),
       feed.onPolicy((policy) => this.#tellAll({ kind: 'policy', policy })),
       feed.onSidecars((sidecars) => this.#tellAll({ kind: 'sidecars', sidecars })),
+      feed.onKeys((keys) => this.#tellAll({ kind: 'keys', keys: meshKeysToWire(keys) })),
     ]
     feed.setReporter(() => this.#report())
     for (const worker of this.#workers) this.#start(worker)
@@ -126,7 +145,8 @@ class Supervisor implements Workers {
     const { feed } = this.#options
     if (message.kind === 'connected') {
       const { policy, sidecars } = feed
-      send(child, { kind: 'start', credentials: wireOf(feed.credentials), policy, sidecars })
+      const keys = meshKeysToWire(feed.keys)
+      send(child, { kind: 'start', credentials: wireOf(feed.credentials), policy, sidecars, keys })
       return
     }
     worker.report = message.report
@@ -190,7 +210,7 @@ export async function connectWorker(log: Logger = createLogger('worker')): Promi
   let feed: WorkerFeed | undefined
   process.on('message', (message: ToWorker) => {
     if (message.kind === 'start') {
-      feed = new WorkerFeed(message.credentials, message.policy, message.sidecars, log)
+      feed = new WorkerFeed(message, log)
       started.resolve(feed)
     } else {
       feed?.take(message)
@@ -208,19 +228,24 @@ class WorkerFeed implements Feed {
   credentials: Credentials
   policy: PolicySnapshot
   sidecars: readonly SidecarEndpoint[]
+  keys: readonly MeshKey[]
   readonly #onCredentials: Listeners<Credentials>
   readonly #onPolicy: Listeners<PolicySnapshot>
   readonly #onSidecars: Listeners<readonly SidecarEndpoint[]>
+  readonly #onKeys: Listeners<readonly MeshKey[]>
   #makeReport: (() => ProxyReport) | undefined
   readonly #timer: NodeJS.Timeout
 
-  constructor(wire: WireCredentials, policy: PolicySnapshot, sidecars: readonly SidecarEndpoint[], log: Logger) {
-    this.credentials = credentialsOf(wire.certificatePem, wire.keyPem, wire.bundlePem)
-    this.policy = policy
-    this.sidecars = sidecars
+  constructor(start: Start, log: Logger) {
+    const { certificatePem, keyPem, bundlePem } = start.credentials
+    this.credentials = credentialsOf(certificatePem, keyPem, bundlePem)
+    this.policy = start.policy
+    this.sidecars = start.sidecars
+    this.keys = meshKeysFromWire(start.keys)
     this.#onCredentials = new Listeners(log)
     this.#onPolicy = new Listeners(log)
     this.#onSidecars = new Listeners(log)
+    this.#onKeys = new Listeners(log)
     this.#timer = setInterval(() => this.#sendReport(), reportIntervalMs)
   }
 
@@ -234,6 +259,9 @@ class WorkerFeed implements Feed {
       this.#onPolicy.call(message.policy)
       // At once, so that the revision is acknowledged as soon as it is in force here.
       this.#sendReport()
+    } else if (message.kind === 'keys') {
+      this.keys = meshKeysFromWire(message.keys)
+      this.#onKeys.call(this.keys)
     } else {
       this.sidecars = message.sidecars
       this.#onSidecars.call(message.sidecars)
@@ -250,6 +278,10 @@ class WorkerFeed implements Feed {
 
   onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void {
     return this.#onSidecars.add(callback)
+  }
+
+  onKeys(callback: (keys: readonly MeshKey[]) => void): () => void {
+    return this.#onKeys.add(callback)
   }
 
   setReporter(make: () => ProxyReport): void {

@@ -51,7 +51,7 @@ export interface AuditStatement {
 }
 
 export interface AuditVerdict {
-  readonly verdict: 'allow' | 'deny'
+  readonly verdict: 'allow' | 'deny' | 'observe'
   readonly rule: string
   readonly policyRevision: number
 }

@@ -19,8 +19,10 @@ export const limits = {
   batchTextBytesMax: 1024 * 1024,
   /** Nesting of parentheses, collections and types in a statement (G17). */
   nestingDepthMax: 64,
-  /** Tokens in one statement; a cap on work, far above what a 1 MiB statement of ordinary CQL holds. */
-  statementTokensMax: 1_048_576,
+  /** Tokens in one statement; a cap on work: 350 KB of a BATCH of short INSERTs, where Cassandra by default takes 50 KiB of them. */
+  statementTokensMax: 131_072,
+  /** Relations, inserted columns and user functions of one statement; of a BATCH text also, four for each, its statements that repeat no other, and two for each that repeats one with a TTL or timestamp of its own. */
+  statementFactsMax: 8_192,
   /** Entries of a [string map], [string list] or custom payload that a client may send. */
   mapEntriesMax: 64,
   /** Requests in flight on one client connection. Drivers use 1,024 to 2,048 by default; the protocol's bound is 32,768. */
@@ -53,10 +55,14 @@ export const limits = {
   preparedPerIdentityMax: 10_000,
   /** Verdicts remembered at one sidecar; the least recently used go first. */
   decisionsMax: 50_000,
+  /** Different permissions that one statement may need (tables of a BATCH, columns that rules tell apart); each may cost an evaluation. */
+  accessesPerStatementMax: 256,
   /** Sessions on one mesh link. */
   sessionsPerLinkMax: 65_536,
-  /** Requests that wait while a USE is answered. */
+  /** Requests of one session that wait: for the answer to a USE, a connection to the node, the schema, the reading of a long statement. */
   heldRequestsMax: 2_048,
+  /** Long statements that wait to be read on the sidecar's second thread; more are shed. */
+  longStatementsWaitingMax: 64,
   /** The signed passport of a mesh session. */
   passportBytesMax: 32 * 1024,
   /** A policy document as a person hands it in. */

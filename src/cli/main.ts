@@ -1,40 +1,4 @@
-/**
- * `cli` is the program `ringfence`: verbs that read their flags, call one function of another folder and print.
- *
- * The rule one must not break: no command decides anything itself, and each role loads only what it needs, so what runs beside
- * a database never loads the control plane.
- */
-import { Command, CommanderError } from 'commander'
-import { RingfenceError } from '../base/errors.ts'
-import { addRoleCommands, roleNames } from './commands/roles.ts'
-import { UnreadableInput } from './options.ts'
-import { exitCode, exitCodeOf, paint, printable } from './output.ts'
-import { version } from './version.ts'
+/** The entry of `bin/ringfence.mjs`. */
+import { runProgram } from './program.ts'
 
-const program = new Command('ringfence')
-  .description('identity-aware service mesh for Apache Cassandra behind NGINX')
-  .version(version, '-V, --version')
-  .option('--no-color', 'no colours (also: NO_COLOR)')
-  .showHelpAfterError('(ringfence --help lists the commands)')
-  .enablePositionalOptions()
-  .exitOverride()
-addRoleCommands(program)
-// What runs beside a database loads nothing of the operator's commands.
-if (!roleNames.includes(process.argv[2] ?? '')) (await import('./commands/admin.ts')).addAdminCommands(program)
-
-try {
-  await program.parseAsync()
-} catch (reason) {
-  if (reason instanceof CommanderError) {
-    // Commander has printed its message; help and version end with 0.
-    process.exitCode = reason.exitCode === 0 ? exitCode.ok : exitCode.usage
-  } else {
-    const fault = RingfenceError.from(reason, 'UNAVAILABLE')
-    // A policy's problems are one line each.
-    const message = fault.message.split('\n').map(printable).join('\n')
-    process.stderr.write(`${paint('error:', 'red')} ${message}\n`)
-    if (fault.hint !== undefined) process.stderr.write(`  hint: ${printable(fault.hint)}\n`)
-    if (process.env.RINGFENCE_LOG === 'debug') process.stderr.write(`${fault.stack}\n`)
-    process.exitCode = reason instanceof UnreadableInput ? exitCode.unreadable : exitCodeOf(fault)
-  }
-}
+await runProgram(process.argv.slice(2))

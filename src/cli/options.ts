@@ -69,7 +69,7 @@ export function readInput(file: string): string {
 
 /** Exit code 65 (mesh.md §2.7). */
 export class UnreadableInput extends RingfenceError {
-  constructor(message: string) {
-    super('USAGE', message)
+  constructor(message: string, options: { hint?: string } = {}) {
+    super('USAGE', message, options)
   }
 }

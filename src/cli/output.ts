@@ -74,7 +74,15 @@ export function formatMicros(micros: number): string {
 }
 
 /** Exit codes of mesh.md §2.7. */
-export const exitCode = { ok: 0, failed: 1, denied: 2, invalid: 3, usage: 64, unreadable: 65 } as const
+export const exitCode = {
+  ok: 0,
+  failed: 1,
+  denied: 2,
+  invalid: 3,
+  testsFailed: 4,
+  usage: 64,
+  unreadable: 65,
+} as const
 
 export function exitCodeOf(fault: RingfenceError): number {
   if (fault.code === 'CONFIG' || fault.code === 'TOO_LARGE') return exitCode.invalid

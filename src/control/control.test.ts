@@ -1,89 +1,20 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:https'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, before, describe, it } from 'node:test'
+import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
-import { type Agent, type AgentOptions, renewalDelayMs, startAgent } from '../agent/agent.ts'
-import type { AgentRole, ProxyReport } from '../agent/api.ts'
+import { type Agent, renewalDelayMs } from '../agent/agent.ts'
+import type { ProxyReport } from '../agent/api.ts'
 import { makeKey } from '../agent/credentials.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { AdminClient } from '../cli/admin-client.ts'
-import { type ControlOptions, type ControlPlane, startControl } from './main.ts'
+import { startControl } from './main.ts'
+import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 
 const log = pino({ level: 'silent' })
 const sidecarId = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
-
-let folder: string
-before(() => {
-  folder = mkdtempSync(join(tmpdir(), 'rf-'))
-})
-after(() => rmSync(folder, { recursive: true, force: true }))
-
-interface Mesh {
-  control: ControlPlane
-  readonly admin: AdminClient
-  readonly stateDir: string
-  readonly agents: Agent[]
-  restart(change?: Partial<ControlOptions>): Promise<void>
-  token(spiffeId: string, role: AgentRole, ttlMs?: number): Promise<string>
-  agent(name: string, joinToken?: string, change?: Partial<AgentOptions>): Promise<Agent>
-}
-
-let meshes = 0
-
-/** A control plane of its own for each test, and agents that are stopped with it. */
-async function withMesh(change: Partial<ControlOptions>, test: (mesh: Mesh) => Promise<void>): Promise<void> {
-  const base = join(folder, `m${meshes++}`)
-  const stateDir = join(base, 'c')
-  const options: ControlOptions = {
-    stateDir,
-    listen: { address: '127.0.0.1', port: 0 },
-    trustDomain: 'demo.local',
-    validatePolicy: (source, fileName) => {
-      if (source.includes('wrong')) throw new RingfenceError('CONFIG', `${fileName}:1:1: wrong`)
-    },
-    log,
-    ...change,
-  }
-  const agents: Agent[] = []
-  const mesh: Mesh = {
-    control: await startControl(options),
-    admin: new AdminClient(stateDir),
-    stateDir,
-    agents,
-    async restart(now = {}) {
-      const { address, port } = this.control
-      this.control = await startControl({ ...options, listen: { address, port }, ...now })
-    },
-    async token(spiffeId, role, ttlMs) {
-      return (await this.admin.makeToken({ spiffeId, role, ttlMs })).token
-    },
-    async agent(name, joinToken, more = {}) {
-      const role = more.role ?? 'sidecar'
-      const agent = await startAgent({
-        role,
-        name,
-        stateDir: join(base, name),
-        controlUrl: this.control.url,
-        joinToken,
-        log,
-        ...more,
-      })
-      agents.push(agent)
-      return agent
-    },
-  }
-  try {
-    await test(mesh)
-  } finally {
-    await Promise.all(agents.map((agent) => agent.stop()))
-    await mesh.control.stop()
-  }
-}
 
 function reportOf(agent: Agent, change: Partial<ProxyReport> = {}): ProxyReport {
   const { revision } = agent.policy
@@ -95,19 +26,6 @@ function reportOf(agent: Agent, change: Partial<ProxyReport> = {}): ProxyReport 
     listeners: [],
     traffic: [],
     ...change,
-  }
-}
-
-async function eventually<T>(
-  what: string,
-  probe: () => T | undefined | false | Promise<T | undefined | false>,
-): Promise<T> {
-  const deadline = performance.now() + 20_000
-  for (;;) {
-    const found = await probe()
-    if (found !== undefined && found !== false) return found
-    assert.ok(performance.now() < deadline, `waited too long for ${what}`)
-    await sleep(20)
   }
 }
 

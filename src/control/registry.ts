@@ -1,5 +1,5 @@
 /**
- * Which proxies live, what each runs, and who is told when policy or the set of sidecars changes. In memory; only where the
+ * Which proxies live, what each runs, and who is told when policy, the mesh keys or the set of sidecars change. In memory; only where the
  * sidecars are is kept in the store too, so that a restarted control plane does not tell the gateways that there are none.
  */
 import type {
@@ -10,7 +10,9 @@ import type {
   SidecarEndpoint,
   WatchEvent,
 } from '../agent/api.ts'
+import { meshKeysToWire } from '../agent/mesh-keys.ts'
 import type { Clock } from '../base/clock.ts'
+import { MeshKeys } from './mesh-keys.ts'
 import type { Store } from './store.ts'
 import { type TrafficLine, TrafficWindow } from './traffic.ts'
 
@@ -55,6 +57,7 @@ interface Proxy {
 export class Registry {
   readonly #clock: Clock
   readonly #store: Store
+  readonly #keys: MeshKeys
   readonly #startedMs: number
   readonly #proxies = new Map<string, Proxy>()
   readonly #watchers = new Set<(event: WatchEvent) => void>()
@@ -68,6 +71,7 @@ export class Registry {
   constructor(store: Store, clock: Clock) {
     this.#store = store
     this.#clock = clock
+    this.#keys = new MeshKeys(store, clock)
     this.#startedMs = clock.monotonic()
     this.#policy = store.policy()
     this.#sidecars = new Map(store.sidecars().map((endpoint) => [endpoint.spiffeId, endpoint]))
@@ -91,6 +95,8 @@ export class Registry {
 
   /** The present state at once, then every change, until the result is called. */
   watch(tell: (event: WatchEvent) => void): () => void {
+    // Before the policy, which a proxy may obey as soon as it has it, and which may need them.
+    tell(this.#keysEvent())
     tell({ kind: 'policy', ...this.#policy })
     tell({ kind: 'sidecars', sidecars: this.sidecars })
     this.#watchers.add(tell)
@@ -109,8 +115,9 @@ export class Registry {
     if (role === 'sidecar' && report.endpoint !== undefined) this.#putSidecar(report.endpoint)
   }
 
-  /** Lets go of sidecars that fell silent; called about once a second. */
+  /** Lets go of sidecars that fell silent, and makes a new mesh key when one is due; called about once a second. */
   sweep(): void {
+    if (this.#keys.rotateIfDue()) this.#tell(this.#keysEvent())
     const now = this.#clock.monotonic()
     for (const spiffeId of [...this.#sidecars.keys()]) {
       // After our own restart everybody gets the same time to report again.
@@ -174,6 +181,10 @@ export class Registry {
     if (committedMs === undefined || committedMs < presentSinceMs || revision !== this.#policy.revision) return
     this.#pushMs.push(this.#clock.monotonic() - committedMs)
     if (this.#pushMs.length > pushSamplesMax) this.#pushMs.shift()
+  }
+
+  #keysEvent(): WatchEvent {
+    return { kind: 'keys', keys: meshKeysToWire(this.#keys.keys) }
   }
 
   #tell(event: WatchEvent): void {

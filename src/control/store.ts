@@ -1,8 +1,8 @@
 /**
  * What the control plane must not forget, in SQLite (WAL): join tokens as hashes, who enrolled, what was issued, policy
- * revisions, and where sidecars were last. Damaged or newer than this program: it does not start, rather than start empty.
+ * revisions, mesh keys, and where sidecars were last. Damaged or newer than this program: it does not start, rather than start empty.
  */
-import { existsSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, openSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import type { AgentRole, PolicySnapshot, SidecarEndpoint } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
@@ -22,6 +22,7 @@ const migrations = [
    CREATE TABLE policy_revisions (
      revision INTEGER PRIMARY KEY, source TEXT NOT NULL, file_name TEXT NOT NULL, applied_ms INTEGER NOT NULL) STRICT;
    CREATE TABLE sidecars (spiffe_id TEXT PRIMARY KEY, endpoint TEXT NOT NULL) STRICT;`,
+  'CREATE TABLE mesh_keys (id INTEGER PRIMARY KEY, key BLOB NOT NULL, created_ms INTEGER NOT NULL) STRICT;',
 ]
 
 export interface AltNames {
@@ -53,6 +54,12 @@ export interface Issuance {
   readonly notAfterMs: number
 }
 
+export interface MeshKeyRow {
+  readonly id: number
+  readonly key: Buffer
+  readonly createdAtMs: number
+}
+
 export class Store {
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
@@ -60,10 +67,13 @@ export class Store {
   /** @throws RingfenceError CONFIG when the file is damaged or of a newer schema */
   constructor(path: string) {
     const isNew = !existsSync(path)
+    keepToOwner(path)
     const hint = 'restore it from a backup; the proxies go on with what they have meanwhile'
     try {
       this.#db = new DatabaseSync(path, { timeout: 5_000 })
-      this.#db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON')
+      this.#db.exec(
+        'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON',
+      )
       const faults = this.#db
         .prepare('PRAGMA integrity_check(3)')
         .all()
@@ -208,6 +218,26 @@ export class Store {
     return rows.map((row) => JSON.parse(String(row.endpoint)) as SidecarEndpoint)
   }
 
+  /** Newest first. */
+  meshKeys(): MeshKeyRow[] {
+    const rows = this.#statement('SELECT id, key, created_ms FROM mesh_keys ORDER BY id DESC').all()
+    return rows.map((row) => ({
+      id: Number(row.id),
+      key: Buffer.from(row.key as Uint8Array),
+      createdAtMs: Number(row.created_ms),
+    }))
+  }
+
+  /** Its id is greater than every id before; all but the newest `keptCount` and the first of all are forgotten. */
+  addMeshKey(key: Buffer, nowMs: number, keptCount: number): void {
+    this.#run('INSERT INTO mesh_keys (key, created_ms) VALUES (?, ?)', key, nowMs)
+    this.#run(
+      `DELETE FROM mesh_keys WHERE id > (SELECT min(id) FROM mesh_keys)
+         AND id NOT IN (SELECT id FROM mesh_keys ORDER BY id DESC LIMIT ?)`,
+      keptCount,
+    )
+  }
+
   #statement(sql: string): StatementSync {
     let statement = this.#statements.get(sql)
     if (statement === undefined) {
@@ -217,9 +247,15 @@ export class Store {
     return statement
   }
 
-  #run(sql: string, ...values: (string | number)[]): { changes: number | bigint } {
+  #run(sql: string, ...values: (string | number | Uint8Array)[]): { changes: number | bigint } {
     return this.#statement(sql).run(...values)
   }
+}
+
+/** Before SQLite opens it: the files beside it (-wal, -shm) take their mode from the database. */
+function keepToOwner(path: string): void {
+  closeSync(openSync(path, 'a', 0o600))
+  for (const file of [path, `${path}-wal`, `${path}-shm`]) if (existsSync(file)) chmodSync(file, 0o600)
 }
 
 function agentOf(row: Record<string, unknown>): AgentRow {

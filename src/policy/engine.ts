@@ -1,13 +1,28 @@
 /**
- * The engine: the policy in force, and verdicts on statements.
+ * The engine: the policy in force, and decisions on statements.
+ *
+ *   facts ─ refine ─▶ accesses ─ verdicts (Cedar) ─▶ all permitted? ─ data law ─▶ Permit with obligations
  */
+import { limits as dataPathLimits } from '../base/limits.ts'
 import type { Access, StatementFacts } from '../cql/statement/facts.ts'
-import { matchesSpiffePattern } from '../identity/spiffe.ts'
-import { driverMetadataRule, grantsDriverMetadata, isUndeniable } from './builtin.ts'
+import { driverKeyspaces, driverMetadataRule, isUndeniable } from './builtin.ts'
+import type { RequestNeeds } from './conditions.ts'
+import { evaluateData } from './data/evaluate.ts'
+import { builtinChecks } from './data/law.ts'
 import type { Explanation } from './explain.ts'
 import { explainAccesses } from './explain.ts'
-import type { CompiledPolicy, CompiledRule, Principal } from './policy.ts'
-import { PrincipalView } from './view.ts'
+import type { Obligations } from './obligations.ts'
+import type { CompiledPolicy, Principal } from './policy.ts'
+import { refine } from './refine.ts'
+import type { RequestContext, SchemaView } from './request.ts'
+import { emptySchema, neutralRequest } from './request.ts'
+import type { Asking, Verdict } from './verdicts.ts'
+import { Questions, Verdicts } from './verdicts.ts'
+import type { Visibility } from './visibility.ts'
+import { PrincipalVisibility } from './visibility.ts'
+
+export type { RequestNeeds } from './conditions.ts'
+export type { Visibility } from './visibility.ts'
 
 // Not exported, so that an object that looks like a permit is none.
 const granted: unique symbol = Symbol('granted')
@@ -18,6 +33,10 @@ export interface Permit {
   /** Names of the rules that gave it, in the order of the policy, joined by `,`; at most 512 characters. */
   readonly rule: string
   readonly revision: number
+  /** What must be done with the request and its answer; undefined leaves what binds every statement (`data/check.ts`). */
+  readonly obligations: Obligations | undefined
+  /** Names of the rules in observe mode without which this would have been a denial, joined by `,`; at most 512 characters. */
+  readonly observed: string | undefined
   readonly [granted]: true
 }
 
@@ -35,25 +54,38 @@ export type Decision = Permit | Denial
 export const defaultDenyRule = 'default-deny'
 /** A statement that touches nothing: an empty BATCH. */
 export const nothingTouchedRule = 'nothing-touched'
+/** A question about names, whose answer is cut down to what the principal may see. */
+export const visibleObjectsRule = 'visible-objects'
+/** A rule could not be evaluated. */
+export const policyErrorRule = 'policy-error'
+/** The statement needs more different verdicts than are made for one. */
+export const tooManyObjectsRule = 'too-many-objects'
 
 export interface PolicyEngineLimits {
   /** Principals whose view of the policy is kept; the least recently used go first. */
   readonly principalViewsMax: number
+  /** Verdicts on single accesses that are remembered; the oldest go first. */
+  readonly answersMax: number
+  /** Different verdicts that one statement may need. */
+  readonly accessesPerStatementMax: number
 }
 
 /**
- * Decides. Before the first `install` everything is denied. Verdicts are not remembered here: the caller does that by principal,
- * statement and `revision` (`decisionsMax`), and forgets them when `revision` changes.
+ * Decides. Before the first `install` everything is denied. Verdicts on single accesses are remembered here, decisions on statements by
+ * the caller: by principal, statement, `contextKey`, `revision` and schema.
  */
 export class PolicyEngine {
-  readonly #principalViewsMax: number
-  /** Least recently used first. */
-  readonly #views = new Map<string, PrincipalView>()
-  #rules: readonly CompiledRule[] | undefined
+  readonly #limits: PolicyEngineLimits
+  #verdicts: Verdicts | undefined
+  #visibilities = new WeakMap<object, PrincipalVisibility>()
   #revision = 0
 
   constructor(limits: Partial<PolicyEngineLimits> = {}) {
-    this.#principalViewsMax = limits.principalViewsMax ?? 10_000
+    this.#limits = {
+      principalViewsMax: limits.principalViewsMax ?? 10_000,
+      answersMax: limits.answersMax ?? dataPathLimits.decisionsMax,
+      accessesPerStatementMax: limits.accessesPerStatementMax ?? dataPathLimits.accessesPerStatementMax,
+    }
   }
 
   /** Revision of the policy in force; 0 before the first. */
@@ -63,45 +95,131 @@ export class PolicyEngine {
 
   /** Puts a policy in force at once. That revisions never fall is the feed's business, which alone knows where they come from. */
   install(policy: CompiledPolicy, revision: number): void {
-    this.#rules = policy.rules
+    this.#verdicts = new Verdicts(policy, this.#limits)
+    this.#visibilities = new WeakMap()
     this.#revision = revision
-    this.#views.clear()
   }
 
-  /** `facts` must be resolved (`resolveKeyspace`): a name without keyspace is denied. Never throws. */
-  decide(principal: Principal, facts: StatementFacts): Decision {
-    if (this.#rules === undefined) return this.#denial(defaultDenyRule, `${principal.spiffeId}: no policy is in force`)
-    const allowedBy = new Set<string>()
-    const denied = this.#judgeAll(principal, this.#viewOf(principal, this.#rules), facts, allowedBy)
-    if (denied !== undefined) return denied
-    return { kind: 'permit', rule: joinRules(allowedBy), revision: this.#revision, [granted]: true }
-  }
-
-  /** The decision with every rule that was considered and why it did or did not match. For people; slow. */
-  explain(principal: Principal, facts: StatementFacts): Explanation {
-    const decision = this.decide(principal, facts)
-    return { decision, accesses: explainAccesses(this.#rules ?? [], principal, facts) }
-  }
-
-  #judgeAll(
+  /**
+   * @param facts resolved (`resolveKeyspace`): a name without keyspace is denied
+   * @param schema undefined where none is at hand (see `refine`)
+   * Never throws.
+   */
+  decide(
     principal: Principal,
-    view: PrincipalView,
     facts: StatementFacts,
-    allowedBy: Set<string>,
-  ): Denial | undefined {
+    request: RequestContext,
+    schema: SchemaView | undefined,
+  ): Decision {
+    const verdicts = this.#verdicts
+    if (verdicts === undefined) return this.#denial(defaultDenyRule, `${principal.spiffeId}: no policy is in force`)
+    const view = verdicts.viewOf(principal)
+    const refined = refine(facts, schema)
+    const judgement = new Judgement()
+    const asking: Asking = { view, request, schema, conditional: refined.conditional, questions: this.#questions() }
+    const denied = this.#judgeAll(verdicts, asking, refined, judgement)
+    if (denied !== undefined) return denied
+    // Whoever may read many columns may also be asked about many masks.
+    const unmasking: Asking = { ...asking, questions: this.#questions() }
+    const data = evaluateData(verdicts.policy.data, {
+      principal,
+      facts: refined,
+      schema: schema ?? emptySchema,
+      may: (access) => {
+        const verdict = verdicts.judge(unmasking, access)
+        if (verdict.outcome === 'allowed') judgement.observe(verdict)
+        return verdict.outcome === 'allowed'
+      },
+    })
+    if (data.denial !== undefined) return this.#denial(data.denial.rule, `${principal.spiffeId}: ${data.denial.text}`)
+    for (const name of data.observed) judgement.observed.add(name)
+    return {
+      kind: 'permit',
+      rule: joinRules(judgement.allowedBy),
+      revision: this.#revision,
+      obligations: judgement.visibleOnly ? onlyVisible(data.obligations) : data.obligations,
+      observed: judgement.observed.size === 0 ? undefined : joinRules(judgement.observed),
+      [granted]: true,
+    }
+  }
+
+  /**
+   * What a decision for this principal depends on beside the statement: '' where no rule looks at the request. Two requests with the same
+   * key come to the same decision.
+   */
+  contextKey(principal: Principal, request: RequestContext): string {
+    return this.#verdicts?.viewOf(principal).looks.key(request) ?? ''
+  }
+
+  /** Whether `contextKey` is ever anything but ''. */
+  isContextual(principal: Principal): boolean {
+    return this.#verdicts?.viewOf(principal).looks.nothing === false
+  }
+
+  /** What the principal's rules look at of each request; what is not wanted need not be found out. */
+  needs(principal: Principal): RequestNeeds {
+    return this.#verdicts?.viewOf(principal).looks.needs ?? { consistency: false, rows: false, ttlSeconds: false }
+  }
+
+  /** Good until the next `install`. Before the first, nothing is visible. */
+  visibility(principal: Principal): Visibility {
+    const verdicts = this.#verdicts
+    if (verdicts === undefined) return nothingVisible
+    const view = verdicts.viewOf(principal)
+    let visibility = this.#visibilities.get(view)
+    if (visibility === undefined) {
+      visibility = new PrincipalVisibility(view, verdicts, neutralRequest)
+      this.#visibilities.set(view, visibility)
+    }
+    return visibility
+  }
+
+  /** The decision with every rule that was considered, its Cedar text, and why it did or did not match. For people; slow. */
+  explain(
+    principal: Principal,
+    facts: StatementFacts,
+    request: RequestContext = neutralRequest,
+    schema: SchemaView | undefined = undefined,
+  ): Explanation {
+    const decision = this.decide(principal, facts, request, schema)
+    const policy = this.#verdicts?.policy
+    return {
+      decision,
+      accesses: policy === undefined ? [] : explainAccesses(policy, principal, refine(facts, schema), request),
+    }
+  }
+
+  #questions(): Questions {
+    return new Questions(this.#limits.accessesPerStatementMax)
+  }
+
+  /** Stops at the first access that is refused. */
+  #judgeAll(verdicts: Verdicts, asking: Asking, facts: StatementFacts, judgement: Judgement): Denial | undefined {
+    const { principal } = asking.view
+    const bound = this.#limits.accessesPerStatementMax
     for (const access of facts.accesses) {
       if (isUndeniable(access)) {
-        allowedBy.add(driverMetadataRule)
+        judgement.allowedBy.add(driverMetadataRule)
         continue
       }
-      const { deny, allow } = view.judge(access)
-      if (deny !== undefined) return this.#denialOf(principal, access, deny.name)
-      if (allow !== undefined) for (const rule of allow) allowedBy.add(rule.name)
-      else if (grantsDriverMetadata(access)) allowedBy.add(driverMetadataRule)
-      else return this.#denialOf(principal, access, defaultDenyRule)
+      const verdict = verdicts.judge(asking, access)
+      if (asking.questions.exceeded) {
+        const text = `${principal.spiffeId}: the statement needs more than ${bound} different permissions; divide it`
+        return this.#denial(tooManyObjectsRule, text)
+      }
+      if (verdict.outcome === 'allowed') {
+        judgement.take(verdict)
+        if (this.#isCutDown(principal, access)) judgement.visibleOnly = true
+      } else if (this.#mayDescribe(principal, facts, access, verdict)) {
+        judgement.allowedBy.add(visibleObjectsRule)
+        judgement.visibleOnly = true
+      } else {
+        return this.#denialOf(principal, access, ruleOf(verdict))
+      }
     }
-    for (const child of facts.children) {
-      const denied = this.#judgeAll(principal, view, child, allowedBy)
+    // Statements of the same facts are one object.
+    for (const child of new Set(facts.children)) {
+      const denied = this.#judgeAll(verdicts, { ...asking, conditional: child.conditional }, child, judgement)
       if (denied !== undefined) return denied
     }
     if (facts.accesses.length > 0 || facts.children.length > 0) return undefined
@@ -109,26 +227,42 @@ export class PolicyEngine {
     if (facts.verb !== 'BATCH') {
       return this.#denial(defaultDenyRule, `${principal.spiffeId} may not run ${printable(facts.verb)}`)
     }
-    allowedBy.add(nothingTouchedRule)
+    judgement.allowedBy.add(nothingTouchedRule)
     return undefined
   }
 
-  #viewOf(principal: Principal, rules: readonly CompiledRule[]): PrincipalView {
-    const key = principal.spiffeId
-    let view = this.#views.get(key)
-    if (view !== undefined) {
-      this.#views.delete(key)
-    } else {
-      view = new PrincipalView(rules.filter((rule) => concerns(rule, principal)))
-      if (this.#views.size >= this.#principalViewsMax) {
-        for (const oldest of this.#views.keys()) {
-          this.#views.delete(oldest)
-          break
-        }
+  /** Reading about the schema shows what may be seen, unless everything may. */
+  #isCutDown(principal: Principal, { permission, resource }: Access): boolean {
+    if (permission !== 'SELECT' || resource.kind !== 'table') return false
+    return driverKeyspaces.has(resource.keyspace ?? '') && !this.visibility(principal).all
+  }
+
+  /** DESCRIBE of what may be seen, where no rule gives DESCRIBE of all that it asks about. */
+  #mayDescribe(
+    principal: Principal,
+    { verb }: StatementFacts,
+    { permission, resource }: Access,
+    verdict: Verdict,
+  ): boolean {
+    if (permission !== 'DESCRIBE' || !verb.startsWith('DESCRIBE') || verdict.outcome === 'unknown') return false
+    const visibility = this.visibility(principal)
+    switch (resource.kind) {
+      case 'keyspace':
+        // What names one thing whose visibility is not known here would tell by its answer whether the thing exists (attack C19).
+        if (verb === 'DESCRIBE' || verb === 'DESCRIBE INDEX') return false
+        return resource.keyspace !== undefined && visibility.keyspace(resource.keyspace)
+      case 'table':
+        return resource.keyspace !== undefined && visibility.table(resource.keyspace, resource.table)
+      case 'function':
+        return resource.keyspace !== undefined && visibility.function(resource.keyspace, resource.name)
+      case 'role':
+        return false
+      case 'cluster': {
+        if (!listVerbs.has(verb)) return false
+        // A deny of some part is met by leaving the part out; a deny of the cluster is not.
+        return verdict.outcome === 'unspoken' || verdict.rules.every((rule) => 'cluster' in rule && !rule.cluster)
       }
     }
-    this.#views.set(key, view)
-    return view
   }
 
   #denialOf(principal: Principal, access: Access, rule: string): Denial {
@@ -144,9 +278,48 @@ export class PolicyEngine {
   }
 }
 
-/** Whether a rule's subjects include the principal. */
-export function concerns(rule: CompiledRule, principal: Principal): boolean {
-  return rule.subjects.some((pattern) => matchesSpiffePattern(pattern, principal.spiffeId))
+/** What adds up over the accesses of a statement. */
+class Judgement {
+  readonly allowedBy = new Set<string>()
+  readonly observed = new Set<string>()
+  visibleOnly = false
+
+  take(verdict: Verdict): void {
+    if (verdict.rules.length === 0) this.allowedBy.add(driverMetadataRule)
+    for (const { name } of verdict.rules) this.allowedBy.add(name)
+    this.observe(verdict)
+  }
+
+  observe({ observed }: Verdict): void {
+    for (const { name } of observed) this.observed.add(name)
+  }
+}
+
+/** Lists of names; each row can be left out by itself. */
+const listVerbs: ReadonlySet<string> = new Set([
+  'DESCRIBE KEYSPACES',
+  'DESCRIBE TABLES',
+  'DESCRIBE TYPES',
+  'DESCRIBE FUNCTIONS',
+  'DESCRIBE AGGREGATES',
+])
+
+const nothingVisible: Visibility = {
+  all: false,
+  keyspace: () => false,
+  table: () => false,
+  function: () => false,
+}
+
+const onlyVisibleObligations: Obligations = { checks: builtinChecks, masks: [], visibleOnly: true }
+
+function onlyVisible(obligations: Obligations | undefined): Obligations {
+  return obligations === undefined ? onlyVisibleObligations : { ...obligations, visibleOnly: true }
+}
+
+function ruleOf({ outcome, rules }: Verdict): string {
+  if (outcome === 'unknown') return policyErrorRule
+  return rules[0]?.name ?? defaultDenyRule
 }
 
 /** In Cassandra's notation, `<table orders.payments>`. */

@@ -1,6 +1,6 @@
 /**
- * The engine and its explanation against a third reading of the law: a naive interpreter that walks the documents as they are written and
- * shares no code with either.
+ * Cedar's decision and its explanation against a third reading of the law: a naive interpreter that walks the documents as they are
+ * written and shares no code with either.
  */
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
@@ -39,6 +39,7 @@ const all: readonly Permission[] = [
   'UNMASK',
   'TRUNCATE',
   'USE',
+  'SCAN',
 ]
 
 // ---- the reference ----
@@ -75,6 +76,7 @@ function subjectFits(patterns: readonly string[], id: string): boolean {
 }
 
 const columnWords = ['SELECT', 'MODIFY', 'ALTER', 'UNMASK']
+const functionWords = ['CREATE', 'ALTER', 'DROP', 'AUTHORIZE', 'DESCRIBE', 'EXECUTE']
 
 function partsAreWhole(permission: Permission): boolean {
   return permission !== 'USE' && permission !== 'CREATE'
@@ -101,6 +103,7 @@ function read(rule: PolicyText, access: Access): Reading {
   if (resource.kind === 'role') return nameFits(rule.roles ?? [], resource.role) ? 'yes' : 'no'
   if (resource.kind === 'function') {
     const { keyspace, name } = resource
+    if (!functionWords.includes(permission)) return 'no'
     const fits = (rule.functions ?? []).some((text) => {
       const [inKeyspace, named] = text.split('.')
       return keyspaceFits([inKeyspace!], keyspace) && nameFits([named!], name)
@@ -128,7 +131,7 @@ function builtIn({ permission, resource }: Access): boolean {
     if (permission === 'USE') return ['system', ...driverKeyspaces].includes(resource.keyspace ?? '')
     return permission === 'DESCRIBE' && driverKeyspaces.includes(resource.keyspace ?? '')
   }
-  if (resource.kind !== 'table' || (permission !== 'SELECT' && permission !== 'DESCRIBE')) return false
+  if (resource.kind !== 'table' || !['SELECT', 'SCAN', 'DESCRIBE'].includes(permission)) return false
   if (driverKeyspaces.includes(resource.keyspace ?? '')) return true
   return resource.keyspace === 'system' && ['local', 'peers', 'peers_v2'].includes(resource.table)
 }
@@ -136,7 +139,7 @@ function builtIn({ permission, resource }: Access): boolean {
 /** `+rules` or `-rule`, by the names `p0`, `p1`, … of the policies. */
 function reference(policies: readonly PolicyText[], id: string, access: Access): string {
   const { permission, resource, columns } = access
-  if (permission === 'SELECT' && resource.kind === 'table' && resource.keyspace === 'system') {
+  if (['SELECT', 'SCAN'].includes(permission) && resource.kind === 'table' && resource.keyspace === 'system') {
     if (resource.table === 'local') return '+driver-metadata'
   }
   const readings = policies.map((one) => (subjectFits(one.subjects, id) ? read(one, access) : 'no'))

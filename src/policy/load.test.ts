@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { cedarSchema } from './cedar/schema.ts'
 import { loadPolicy } from './load.ts'
 
 const head = (kind: string, name: string) =>
@@ -170,13 +171,79 @@ describe('loadPolicy', () => {
     claim(
       access('mode: enforce\n  keyspaces: [a]\n  operations: [READ]'),
       access('mode: audit\n  keyspaces: [a]\n  operations: [READ]'),
-      /unknown value "audit"; valid: enforce/,
+      /unknown value "audit"; valid: enforce, observe/,
     )
     claim(
       access('keyspaces: [a]\n  operations: [READ]'),
       access('keyspaces: [a]\n  operation: [READ]'),
       /unknown key "operation", did you mean "operations"/,
     )
+  })
+
+  it('takes conditions that can hold, and no others', () => {
+    const on = (when: string, operations = '[SELECT]', more = '') =>
+      access(`keyspaces: [a]\n  operations: ${operations}\n  when: ${when}${more}`)
+    claim(
+      on("{clientAddresses: ['10.0.0.0/8', '::1', '2001:db8::/32']}"),
+      on("{clientAddresses: ['10.0.0.0/33']}"),
+      /:8:28: "10\.0\.0\.0\/33": the bits are 0 to 32/,
+    )
+    const addresses = (text: string) => on(`{clientAddresses: ['${text}']}`)
+    claim(addresses('10.2.0.0/15'), addresses('10.1.0.0/15'), /has bits beyond the first 15/)
+    claim(addresses('2001:db8::/45'), addresses('2001:db8::1/45'), /has bits beyond the first 45/)
+    claim(addresses('10.1.2.3/32'), addresses('10.1.2.3/8'), /write where the range begins/)
+    claim(addresses('::1'), addresses('::ffff:10.0.0.1'), /write the IPv4 address itself/)
+    for (const bad of ['localhost', '10.0.0', '10.0.0.0/8/8', 'fe80::1%eth0', '10.0.0.0/08', ''])
+      claim(addresses('10.0.0.1'), addresses(bad), /:8:28: /)
+    claim(addresses('10.0.0.0/1'.replace('10', '0')), addresses('0.0.0.0/0'), /is every address of its family/)
+    claim(on('{hours: 08:00-18:00}'), on('{hours: 8-18}'), /:8:17: "8-18" is not a span of the day/)
+    claim(on('{hours: 22:00-24:00}'), on('{hours: 22:00-24:01}'), /is not a span/)
+    claim(on('{hours: 00:00-24:00}'), on('{hours: 08:00-08:00}'), /begins where it ends/)
+    claim(on('{days: [mon, tue]}'), on('{days: [mon, tue, wed, thu, fri, sat, sun]}'), /every day is named/)
+    claim(on('{days: [mon]}'), on('{days: [monday]}'), /unknown value "monday"/)
+    claim(on('{consistency: [ONE]}'), on('{consistency: [LOCAL_QUROUM]}'), /did you mean "LOCAL_QUORUM"/)
+    claim(on('{rowsMax: 1}'), on('{rowsMax: 0}'), /must be at least 1/)
+    claim(on('{conditional: true}'), on('{}'), /:8:9: "when" is empty/)
+    claim(on('{rowsMax: 5}'), on('{rowMax: 5}'), /unknown key "rowMax", did you mean "rowsMax"/)
+  })
+
+  it('refuses a condition that says nothing of the operations', () => {
+    const on = (when: string, operations: string, more = '') =>
+      access(`keyspaces: [a]\n  operations: ${operations}\n  when: ${when}${more}`)
+    claim(
+      on('{rowsMax: 5}', '[READ, SCAN]'),
+      on('{rowsMax: 5}', '[READ, WRITE]'),
+      /:7:22: WRITE never concerns "when\.rowsMax".*valid: SELECT, SCAN/,
+    )
+    claim(
+      on('{conditional: true}', '[MODIFY]'),
+      on('{conditional: true}', '[SCAN]'),
+      /SCAN never concerns "when\.conditional"/,
+    )
+    claim(on('{consistency: [ONE]}', '[WRITE]'), on('{consistency: [ONE]}', '[TRUNCATE]'), /TRUNCATE never concerns/)
+    claim(
+      on('{hours: 01:00-02:00}', '[SELECT]', '\n  effect: deny'),
+      on('{rowsMax: 5}', '[SELECT]', '\n  effect: deny'),
+      /a deny of small answers helps nobody/,
+    )
+    claim(on('{rowsMax: 5}', '[SELECT]'), on('{rowsMax: 5, conditional: false}', '[SELECT]'), /need rules of their own/)
+    assert.match(
+      refusal(on('{rowsMax: 5}', '[ALL]', '\n  functions: [a.f]'))[0] ?? '',
+      /give functions a rule of their own/,
+    )
+    assert.match(
+      refusal(access('roles: [r]\n  operations: [DROP]\n  when: {rowsMax: 5}'))[0] ?? '',
+      /"rowsMax" concerns tables only/,
+    )
+    const { rules } = loadPolicy(on('{consistency: [ONE]}', '[ALL]'), 'p.yaml')
+    assert.deepEqual([...rules[0]!.permissions].sort(), ['MODIFY', 'SCAN', 'SELECT'])
+  })
+
+  it('keeps a role that reads one keyspace under ten lines', () => {
+    const role =
+      'apiVersion: ringfence.dev/v1alpha1\nkind: Role\nmetadata: { name: reader }\nspec:\n  rules:\n    - keyspaces: [shop]\n      operations: [READ]\n'
+    assert.ok(role.trimEnd().split('\n').length < 10)
+    assert.deepEqual(refusal(`${role}---\n${head('RoleBinding', 'b')}spec:\n  role: reader\n  ${who}\n`), [])
   })
 
   it('bounds the document and the work that it makes', () => {
@@ -190,14 +257,27 @@ describe('loadPolicy', () => {
   })
 })
 
+describe('docs/policy.md', () => {
+  const page = readFileSync(new URL('../../docs/policy.md', import.meta.url), 'utf8')
+
+  it('prints the Cedar schema', () => assert.ok(page.includes(`\`\`\`cedarschema\n${cedarSchema}\`\`\``)))
+
+  it('has examples that load', () => {
+    const examples = [...page.matchAll(/```yaml\n(apiVersion.*?)```/gs)].map((match) => match[1]!)
+    assert.ok(examples.length >= 3)
+    for (const example of examples) assert.deepEqual(refusal(example), [], example)
+  })
+})
+
 describe('examples/policies', () => {
   const folder = new URL('../../examples/policies/', import.meta.url)
-  const files = readdirSync(folder).filter((name) => name.endsWith('.yaml'))
+  const files = readdirSync(folder).filter((name) => name.endsWith('.yaml') && !name.endsWith('_test.yaml'))
 
   it('are there', () => assert.ok(files.length >= 5, files.join(', ')))
   for (const file of files) {
     it(`${file} is valid`, () => {
-      assert.ok(loadPolicy(readFileSync(new URL(file, folder), 'utf8'), file).rules.length > 0)
+      const { rules } = loadPolicy(readFileSync(new URL(file, folder), 'utf8'), file)
+      assert.ok(rules.length > 0)
     })
   }
   it('are valid together', () => {

@@ -1,47 +1,47 @@
 /**
- * Values filed under name patterns, so that a look-up costs the length of the name and not the number of patterns.
+ * Name patterns: an exact canonical name, `*`, or a beginning followed by `*`.
  */
+import { isSystemKeyspace } from './policy.ts'
 
-/** Patterns are exact names, `*`, or a beginning followed by `*`. Map keys only: a name such as `__proto__` is an ordinary name. */
-export class NameIndex<T> {
-  readonly #exact = new Map<string, T>()
-  readonly #prefixes = new Map<string, T>()
-  /** Lengths of the beginnings held, each once. */
-  readonly #lengths: number[] = []
-  readonly #create: () => T
-
-  constructor(create: () => T) {
-    this.#create = create
-  }
-
-  /** The value filed under exactly this pattern; made when there is none. */
-  at(pattern: string): T {
-    const wild = pattern.endsWith('*')
-    const key = wild ? pattern.slice(0, -1) : pattern
-    const held = wild ? this.#prefixes : this.#exact
-    let value = held.get(key)
-    if (value === undefined) {
-      value = this.#create()
-      held.set(key, value)
-      if (wild && !this.#lengths.includes(key.length)) this.#lengths.push(key.length)
-    }
-    return value
-  }
-
-  /** Calls `visit` for each value whose pattern matches. `wildcards` false passes over all but the exact name. */
-  match(name: string, wildcards: boolean, visit: (value: T) => void): void {
-    const exact = this.#exact.get(name)
-    if (exact !== undefined) visit(exact)
-    if (!wildcards) return
-    for (const length of this.#lengths) {
-      if (length > name.length) continue
-      const value = this.#prefixes.get(name.slice(0, length))
-      if (value !== undefined) visit(value)
-    }
-  }
-}
-
-/** The same question for one pattern. */
+/** Whether one pattern includes a name. A name such as `__proto__` is an ordinary name. */
 export function matchesName(pattern: string, name: string): boolean {
   return pattern.endsWith('*') ? name.startsWith(pattern.slice(0, -1)) : pattern === name
+}
+
+/** Whether a rule's keyspace patterns include a keyspace. Not resolved matches nothing, and no wildcard includes a system keyspace. */
+export function matchesKeyspace(patterns: readonly string[], keyspace: string | undefined): boolean {
+  if (keyspace === undefined) return false
+  const wildcards = !isSystemKeyspace(keyspace)
+  return patterns.some((pattern) => (wildcards || !pattern.endsWith('*')) && matchesName(pattern, keyspace))
+}
+
+/** Whether a list of patterns includes a name; no list includes every one. */
+export function matchesAnyName(patterns: readonly string[] | undefined, name: string): boolean {
+  return patterns?.some((pattern) => matchesName(pattern, name)) ?? true
+}
+
+/**
+ * Names that some patterns cannot tell apart are of one class: a name that is written in full is of its own, others are told apart by
+ * the longest beginning that fits, since all shorter ones that fit are beginnings of it.
+ */
+export class NameClasses {
+  readonly #exact = new Set<string>()
+  readonly #beginnings = new Set<string>()
+  #longestFirst: readonly string[] | undefined
+
+  add(patterns: Iterable<string>): void {
+    for (const pattern of patterns) {
+      if (pattern.endsWith('*')) this.#beginnings.add(pattern.slice(0, -1))
+      else this.#exact.add(pattern)
+    }
+    this.#longestFirst = undefined
+  }
+
+  /** Begins with `=` for a name of its own, with `~` for others. */
+  of(name: string): string {
+    if (this.#exact.has(name)) return `=${name}`
+    this.#longestFirst ??= [...this.#beginnings].sort((a, b) => b.length - a.length)
+    const longest = this.#longestFirst.find((beginning) => name.startsWith(beginning))
+    return longest === undefined ? '~' : `~${longest}*`
+  }
 }

@@ -17,36 +17,52 @@ export interface ColumnMask {
   readonly rule: string
 }
 
-/** What must hold for the values of one request; `limits.ts` judges it. Observed ones let the request go and are counted. */
+/** What must hold for the values of one request; `data/check.ts` judges it. Observed ones let the request go and are counted. */
 export interface RequestCheck {
   /** The rule that asks for it. */
   readonly rule: string
   readonly observe: boolean
-  readonly test: /** USING TTL ?: at least 1 and at most `maxSeconds`; `required` refuses null and unset too. */
-    | {
-        readonly kind: 'ttl'
-        readonly marker: number
-        readonly maxSeconds: number | undefined
-        readonly required: boolean
-      }
-    /** USING TIMESTAMP ? of this statement, or the protocol's default timestamp where `marker` is undefined. */
-    | {
-        readonly kind: 'timestamp'
-        readonly marker: number | undefined
-        readonly futureMs: number
-        readonly pastMs: number | undefined
-      }
-    | { readonly kind: 'nowInSeconds' }
-    | { readonly kind: 'pageSize'; readonly max: number }
-    /** `IN ?` */
-    | { readonly kind: 'inSize'; readonly marker: number; readonly max: number }
-    /** `LIMIT ?` */
-    | { readonly kind: 'limit'; readonly marker: number; readonly max: number }
-    /** Statements of a BATCH to different partitions; the caller counts them. */
-    | { readonly kind: 'partitions'; readonly max: number }
+  /** For the client where it does not hold: what must be, in one line, without values of the data. */
+  readonly text: string
+  readonly test: RequestTest
 }
 
+export type RequestTest =
+  /**
+   * `USING TTL ?`: at least `minSeconds` and at most `maxSeconds`. Null counts as 0, as in Cassandra (`cql3/Attributes.java`); unset means
+   * the table's default, and is refused when `required`.
+   */
+  | {
+      readonly kind: 'ttl'
+      readonly marker: number
+      readonly minSeconds: number
+      readonly maxSeconds: number | undefined
+      readonly required: boolean
+    }
+  /**
+   * The timestamp of a write: written (`literalMicros`), else bound (`marker`), else the protocol's default timestamp, which also
+   * stands in for an unset one. `futureMs` and `pastMs` are measured from the clock of the request.
+   */
+  | {
+      readonly kind: 'timestamp'
+      readonly literalMicros: bigint | undefined
+      readonly marker: number | undefined
+      readonly futureMs: number | undefined
+      readonly pastMs: number | undefined
+    }
+  /** There must be none. */
+  | { readonly kind: 'nowInSeconds' }
+  /** A page of at least 1 and at most `max` rows; or `LIMIT ?`, where `limitMarker` has its marker, that is no greater. */
+  | { readonly kind: 'pageSize'; readonly max: number; readonly limitMarker: number | undefined }
+  /** `IN ?`: the product of the sizes of these lists and of `times`, which is that of the lists that are written. */
+  | { readonly kind: 'inSize'; readonly markers: readonly number[]; readonly times: number; readonly max: number }
+  /** `LIMIT ?` */
+  | { readonly kind: 'limit'; readonly marker: number; readonly max: number }
+  /** Statements of a BATCH message to different partitions; the caller counts them. */
+  | { readonly kind: 'partitions'; readonly max: number }
+
 export interface Obligations {
+  /** All that the request must meet. A permit without obligations leaves the built-in check, which `checkRequest(undefined, …)` makes. */
   readonly checks: readonly RequestCheck[]
   /** Columns to hide in the answer, by table (`keyspace.table` of the statement's own table); empty for most. */
   readonly masks: readonly ColumnMask[]

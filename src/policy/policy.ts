@@ -5,14 +5,19 @@
  * reaches a `system…` keyspace, and a `Permit` is made in `engine.ts` only, so that `forward(envelope, permit)` cannot be called
  * without a decision. This folder knows no CQL bytes, opens nothing and reads no clock.
  *
+ *   YAML ─ load.ts ─▶ CompiledPolicy ─ cedar/compile.ts ─▶ Cedar text ─ verdicts.ts ─▶ verdict on one access ─ engine.ts ─▶ Decision
+ *
  * This file: the words of a policy, and a policy as it stands after validation (`load.ts` makes one, `engine.ts` runs it).
  */
 import type { Permission } from '../cql/statement/facts.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
+import type { CedarRule } from './cedar/raw.ts'
+import type { Conditions } from './conditions.ts'
+import type { DataLaw } from './data/law.ts'
 
 export interface Principal {
   readonly spiffeId: SpiffeId
-  /** The person behind the workload where one is known, written `<identity provider>/<subject>`. Plays no part in matching yet. */
+  /** The person behind the workload where one is known, written `<identity provider>/<subject>`; Cedar policies may name it. */
   readonly person?: string | undefined
 }
 
@@ -29,9 +34,10 @@ export const permissions = [
   'EXECUTE',
   'UNMASK',
   'USE',
+  'SCAN',
 ] as const satisfies readonly Permission[]
 
-/** Short words for several permissions. TRUNCATE, DROP and AUTHORIZE are never part of writing. */
+/** Short words for several permissions. TRUNCATE, DROP and AUTHORIZE are never part of writing, nor SCAN of reading. */
 export const operationGroups: ReadonlyMap<string, readonly Permission[]> = new Map<string, readonly Permission[]>([
   ['READ', ['SELECT', 'USE', 'DESCRIBE']],
   ['WRITE', ['MODIFY']],
@@ -45,8 +51,11 @@ export const permissionsOf = {
   columns: new Set<Permission>(['SELECT', 'MODIFY', 'ALTER', 'UNMASK']),
   functions: new Set<Permission>(['CREATE', 'ALTER', 'DROP', 'AUTHORIZE', 'DESCRIBE', 'EXECUTE']),
   roles: new Set<Permission>(['CREATE', 'ALTER', 'DROP', 'AUTHORIZE', 'DESCRIBE']),
-  cluster: new Set<Permission>(permissions),
+  cluster: new Set<Permission>(['CREATE', 'ALTER', 'DROP', 'AUTHORIZE', 'DESCRIBE']),
 } as const
+
+/** `observe`: a deny refuses nothing and an allow gives only on trial; what it would have changed is told by `Permit.observed`. */
+export type Mode = 'enforce' | 'observe'
 
 /** A function pattern `keyspace.name`, each part a name pattern. */
 export interface FunctionPattern {
@@ -66,6 +75,11 @@ export interface CompiledRule {
   /** For people: `AccessPolicy orders`, `RoleBinding analysts, Role read-only, rule 2`. */
   readonly label: string
   readonly effect: 'allow' | 'deny'
+  readonly mode: Mode
+  /** The Role that a RoleBinding gives. */
+  readonly role: string | undefined
+  /** What must hold of the request besides; undefined for most. */
+  readonly when: Conditions | undefined
   /** Patterns for `matchesSpiffePattern`. */
   readonly subjects: readonly string[]
   readonly permissions: ReadonlySet<Permission>
@@ -81,6 +95,10 @@ export interface CompiledRule {
 
 export interface CompiledPolicy {
   readonly rules: readonly CompiledRule[]
+  /** Policies written in Cedar itself, in the order of the file. */
+  readonly cedar: readonly CedarRule[]
+  /** Masks, retention and guardrails. */
+  readonly data: DataLaw
 }
 
 /** Keyspaces that a wildcard never includes (CVE-2025-23015). In any case of letters, so that no look-alike slips in. */

@@ -11,6 +11,11 @@ export interface RequestContext {
   readonly authentication: string
   /** Native protocol: 3, 4 or 5. */
   readonly protocol: number
+  /**
+   * The statement is only prepared: what an EXECUTE will say (consistency, a bound LIMIT or TTL) is not known yet. Conditions on it are
+   * taken as favourable, since each EXECUTE is judged again with what it says.
+   */
+  readonly preparing: boolean
   /** Of this request: `LOCAL_QUORUM`, …; '' where it has none (PREPARE). */
   readonly consistency: string
   /** LIMIT of this request, written or bound; undefined where there is none. */
@@ -45,6 +50,8 @@ export interface SchemaView {
 export interface RequestValues {
   /** The integer (int or bigint bytes) bound to a marker; null for null, unset, absent or of another size. */
   integer(marker: number): bigint | null
+  /** The marker is bound to protocol 4's "not set" (length −2), for which Cassandra takes the default. */
+  unset(marker: number): boolean
   /** Elements of the list bound to a marker; null for null, unset, absent or malformed. */
   listSize(marker: number): number | null
   /** The UTF-8 text bound to a marker; null for null, unset, absent or malformed. */
@@ -55,5 +62,25 @@ export interface RequestValues {
   readonly defaultTimestampMicros: bigint | undefined
   /** v5's now_in_seconds; undefined where there is none. */
   readonly nowInSeconds: number | undefined
+  /** Of a BATCH message: different partitions among its statements, at most; a statement whose partition is not known counts as one. Else 1. */
+  readonly partitions: number
   readonly nowMs: number
+}
+
+/** A request of which nothing is known, for questions that no request asks. Favourable, as one that is only prepared. */
+export const neutralRequest: RequestContext = {
+  clientAddress: '',
+  authentication: 'certificate',
+  protocol: 5,
+  preparing: true,
+  consistency: '',
+  rows: undefined,
+  ttlSeconds: undefined,
+  nowMs: 0,
+}
+
+/** A cluster without tables. */
+export const emptySchema: SchemaView = {
+  table: () => undefined,
+  indexedTable: () => undefined,
 }

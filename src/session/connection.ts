@@ -270,7 +270,7 @@ export class ClientConnection implements Client {
     this.#inbound.faultStream = 0
     if (!options.has('CQL_VERSION')) throw this.#at(stream, 'STARTUP without CQL_VERSION')
     const compression = options.get('COMPRESSION')?.toLowerCase()
-    if (compression !== undefined && compression !== '' && compression !== 'lz4') {
+    if (compression !== undefined && compression !== 'lz4') {
       throw this.#at(stream, `unknown compression algorithm: ${compression.slice(0, 32)}`)
     }
     this.#state = 'opening'

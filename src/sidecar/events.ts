@@ -1,6 +1,7 @@
 /**
- * Events of the node, handed to the sessions that registered for them.
+ * Events of the node, handed to the sessions that registered for them and may see what they are about.
  */
+import { readSchemaTarget } from '../cql/answers/schema-event.ts'
 import { HEADER_BYTES, RESPONSE_BIT } from '../cql/protocol.ts'
 import type { EnforcedSession } from './session.ts'
 
@@ -21,8 +22,10 @@ export class EventHub {
     const typeBytes = buffer.readUInt16BE(start + HEADER_BYTES)
     const typeAt = start + HEADER_BYTES + 2
     const type = buffer.toString('latin1', typeAt, typeAt + typeBytes)
+    const about = readSchemaTarget(buffer, start, end)
     for (const [session, types] of this.#sessions) {
       if (!types.has(type)) continue
+      if (about !== undefined && !session.sees(about)) continue
       const envelope = Buffer.from(buffer.subarray(start, end))
       envelope[0] = RESPONSE_BIT | session.version
       session.onEvent(envelope)

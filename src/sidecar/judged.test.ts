@@ -6,6 +6,7 @@ import { RingfenceError } from '../base/errors.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import { loadPolicy } from '../policy/load.ts'
+import type { RequestContext, SchemaView } from '../policy/request.ts'
 import { Turn } from '../session/turn.ts'
 import { TrafficTable } from '../telemetry/traffic.ts'
 import { batchFacts } from './batch.ts'
@@ -31,7 +32,20 @@ const files = {
   remove() {},
 }
 
+const noTables: SchemaView = { table: () => undefined, indexedTable: () => undefined }
+const request: RequestContext = {
+  clientAddress: '192.0.2.7',
+  authentication: 'certificate',
+  protocol: 4,
+  preparing: false,
+  consistency: 'ONE',
+  rows: undefined,
+  ttlSeconds: undefined,
+  nowMs: 0,
+}
+
 function makeJudge() {
+  const schema = { view: noTables, epoch: 0 }
   const engine = new PolicyEngine()
   const writer = new AuditWriter({
     directory: 'none',
@@ -41,10 +55,11 @@ function makeJudge() {
     files,
   })
   const recorder = new Recorder(writer, new TrafficTable(), new Turn(), () => engine.revision)
-  const judge = new Judge(engine, recorder)
+  const judge = new Judge(engine, recorder, schema)
   engine.install(loadPolicy(POLICY, 'policy.yaml'), 1)
   const shop = judge.identity({ spiffeId: parseSpiffeId('spiffe://demo.local/svc/shop') })
-  const verdict = (text: string, keyspace = ''): string => judge.current(shop, judge.judge(shop, text, keyspace)).kind
+  const verdict = (text: string, keyspace = ''): string =>
+    judge.current(shop, judge.remembered(shop, text, keyspace) ?? judge.read(shop, text, keyspace), request).kind
   return { engine, judge, shop, verdict }
 }
 
@@ -60,13 +75,13 @@ describe('verdicts of a sidecar', () => {
 
   it('are taken again when the policy changes, for statements that are remembered', () => {
     const { engine, judge, shop, verdict } = makeJudge()
-    const kept = judge.judge(shop, 'SELECT * FROM open.data', '')
-    assert.equal(judge.current(shop, kept).kind, 'permit')
+    const kept = judge.read(shop, 'SELECT * FROM open.data', '')
+    assert.equal(judge.current(shop, kept, request).kind, 'permit')
     engine.install(loadPolicy(NO_POLICY, 'policy.yaml'), 2)
-    assert.equal(judge.current(shop, kept).kind, 'denial')
+    assert.equal(judge.current(shop, kept, request).kind, 'denial')
     assert.equal(verdict('SELECT * FROM open.data'), 'denial')
     engine.install(loadPolicy(POLICY, 'policy.yaml'), 3)
-    assert.equal(judge.current(shop, kept).kind, 'permit')
+    assert.equal(judge.current(shop, kept, request).kind, 'permit')
   })
 
   it('are not found under a keyspace that a client made up to end where a secret text begins', () => {
@@ -88,8 +103,8 @@ describe('verdicts of a sidecar', () => {
     const { judge, shop } = makeJudge()
     const stranger = judge.identity({ spiffeId: parseSpiffeId('spiffe://demo.local/svc/stranger') })
     const text = 'SELECT * FROM open.data'
-    assert.equal(judge.current(shop, judge.judge(shop, text, '')).kind, 'permit')
-    assert.equal(judge.current(stranger, judge.judge(stranger, text, '')).kind, 'denial')
+    assert.equal(judge.current(shop, judge.read(shop, text, ''), request).kind, 'permit')
+    assert.equal(judge.current(stranger, judge.read(stranger, text, ''), request).kind, 'denial')
     assert.notEqual(judge.identity(stranger.principal), shop)
     assert.equal(judge.identity(shop.principal), shop)
   })
@@ -103,9 +118,9 @@ describe('verdicts of a sidecar', () => {
 
   it('allow USE where anything is allowed, and refuse it elsewhere', () => {
     const { judge, shop } = makeJudge()
-    judge.mayUse(shop, 'open')
+    judge.mayUse(shop, 'open', request)
     for (const keyspace of ['secret', 'Open', 'open"; DROP TABLE x', '']) {
-      assert.throws(() => judge.mayUse(shop, keyspace), RingfenceError, keyspace)
+      assert.throws(() => judge.mayUse(shop, keyspace, request), RingfenceError, keyspace)
     }
   })
 })
@@ -113,7 +128,7 @@ describe('verdicts of a sidecar', () => {
 describe('facts of a BATCH', () => {
   it('name keyspace and table where all parts agree, and write equal parts once', () => {
     const { judge, shop } = makeJudge()
-    const part = (text: string) => judge.judge(shop, text, '')
+    const part = (text: string) => judge.read(shop, text, '')
     const insert = part("INSERT INTO open.data (k) VALUES ('x')")
     const facts = batchFacts([insert, insert, insert], 1)
     assert.equal(facts.keyspace, 'open')
@@ -129,9 +144,10 @@ describe('facts of a BATCH', () => {
 
   it('deny the whole when one part is denied, wherever it stands', () => {
     const { judge, shop } = makeJudge()
-    const allowed = judge.judge(shop, 'DELETE FROM open.data WHERE k = 1', '')
-    const denied = judge.judge(shop, 'DELETE FROM secret.data WHERE k = 1', '')
-    const verdict = (parts: (typeof allowed)[]): string => judge.whole(shop, batchFacts(parts, 0), '').decision.kind
+    const allowed = judge.read(shop, 'DELETE FROM open.data WHERE k = 1', '')
+    const denied = judge.read(shop, 'DELETE FROM secret.data WHERE k = 1', '')
+    const verdict = (parts: (typeof allowed)[]): string =>
+      judge.current(shop, judge.whole(batchFacts(parts, 0), ''), request).kind
     assert.equal(verdict([allowed, allowed]), 'permit')
     for (const parts of [[denied], [denied, allowed], [allowed, denied], [allowed, denied, allowed]]) {
       assert.equal(verdict(parts), 'denial')
@@ -141,7 +157,7 @@ describe('facts of a BATCH', () => {
 
   it('stay below the longest text that a record holds', () => {
     const { judge, shop } = makeJudge()
-    const parts = Array.from({ length: 2000 }, (_, i) => judge.judge(shop, `DELETE FROM open.data${i} WHERE k = 1`, ''))
+    const parts = Array.from({ length: 2000 }, (_, i) => judge.read(shop, `DELETE FROM open.data${i} WHERE k = 1`, ''))
     assert.ok(batchFacts(parts, 2).redacted.length <= 4096)
   })
 })

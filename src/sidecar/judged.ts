@@ -1,15 +1,18 @@
 /**
- * Verdicts: text and keyspace become facts once, facts and identity become a decision once per policy revision.
+ * Verdicts: text and keyspace become facts once, facts and identity become a decision once per policy revision and schema.
  *
- * Rule: a decision is used only while its revision is the one in force; `Judge.current` is the one place that looks.
+ * Rule: a decision is used only while the policy and the schema that gave it are in force; `Judge.settled` and `Judge.current` are the
+ * places that look.
  */
+import { createHash } from 'node:crypto'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
-import type { Decision, Permit, PolicyEngine } from '../policy/engine.ts'
+import type { Decision, Denial, Permit, PolicyEngine, Visibility } from '../policy/engine.ts'
 import type { Principal } from '../policy/policy.ts'
+import type { RequestContext, SchemaView } from '../policy/request.ts'
 import { PreparedTable } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
 import { namesTopology } from './topology.ts'
@@ -22,13 +25,22 @@ export interface Judged {
   readonly facts: StatementFacts
   /** See `namesTopology`. */
   readonly namesTopology: boolean
-  /** Of the revision it names; see `Judge.current`. */
+  /** Of the epoch below; see `Judge.settled`. */
   decision: Decision
+  epoch: number
+  /** Decisions of the epoch by context key, for an identity whose rules look at the request. */
+  byContext: Map<string, Decision> | undefined
+  /** It names a table that the schema of the epoch does not have. */
+  unknownTable: boolean
+  /** The epoch in which the schema was read again for it. */
+  lookedUp: number
+  /** SHA-256 of the text, made when a page of its answer is first sealed. */
+  textDigest: Buffer | undefined
   /** The record's part that is the same for every execution, made once. */
   readonly statementPart: string
   /** Handle in the traffic table for the decision above; −1 until it is used. */
   trafficRow: number
-  trafficRevision: number
+  trafficOf: Decision | undefined
   /** The record's verdict part of one decision, made when it is first written. */
   verdictOf: Decision | undefined
   verdictPart: string
@@ -41,25 +53,49 @@ export class IdentityState {
   /** Statements sent as text, by keyspace and text. */
   readonly texts = new Map<string, Judged>()
   sessions = 0
+  /** Of the epoch below. */
+  epoch = -1
+  /** Its rules look at the request, so a decision is good only for requests alike. */
+  contextual = false
+  visibility: Visibility | undefined
 
   constructor(principal: Principal) {
     this.principal = principal
   }
 }
 
+/** The cluster's schema as it was last read. */
+export interface SchemaSource {
+  readonly view: SchemaView
+  /** Grows with every change. */
+  readonly epoch: number
+}
+
 /** Longer texts are judged each time: they would fill the memory and seldom come twice. */
 const REMEMBERED_TEXT_MAX = 4096
 const TEXTS_PER_IDENTITY_MAX = 2000
 const IDENTITIES_MAX = 10_000
+const CONTEXTS_PER_STATEMENT_MAX = 64
+
+/** Before the first epoch. */
+const UNDECIDED = -1
+const undecided: Denial = { kind: 'denial', rule: 'undecided', reason: 'no decision was taken', revision: 0 }
+
+const TRACES = 'SELECT session_id FROM system_traces.sessions WHERE session_id = ?'
 
 export class Judge {
   readonly #engine: PolicyEngine
   readonly #recorder: Recorder
+  readonly #schema: SchemaSource
   readonly #identities = new Map<string, IdentityState>()
+  #epoch = 0
+  #revisionSeen = -1
+  #schemaSeen = -1
 
-  constructor(engine: PolicyEngine, recorder: Recorder) {
+  constructor(engine: PolicyEngine, recorder: Recorder, schema: SchemaSource) {
     this.#engine = engine
     this.#recorder = recorder
+    this.#schema = schema
   }
 
   get revision(): number {
@@ -78,52 +114,137 @@ export class Judge {
     return state
   }
 
-  /** Reads and judges a statement. Throws `SYNTAX` or `INVALID` for what Cassandra would not understand either. */
-  judge(identity: IdentityState, text: string, keyspace: string): Judged {
-    // The length in front keeps a keyspace that a client made up from being read as the beginning of a text.
-    const key = text.length <= REMEMBERED_TEXT_MAX ? `${keyspace.length}:${keyspace}${text}` : undefined
-    const known = key === undefined ? undefined : identity.texts.get(key)
-    if (known !== undefined) return known
-    const facts = resolveKeyspace(analyse(text), keyspace === '' ? undefined : keyspace)
-    const judged = this.#judged(identity, text, keyspace, facts)
-    if (key !== undefined) {
+  /** What was judged before in the same words; long texts are not remembered. */
+  remembered(identity: IdentityState, text: string, keyspace: string): Judged | undefined {
+    return text.length <= REMEMBERED_TEXT_MAX ? identity.texts.get(textKey(text, keyspace)) : undefined
+  }
+
+  /**
+   * Reads a statement; `current` decides on it. Throws `SYNTAX` or `INVALID` for what Cassandra would not understand either.
+   * @param facts of the text, where it was analysed already
+   */
+  read(identity: IdentityState, text: string, keyspace: string, facts: StatementFacts = analyse(text)): Judged {
+    const judged = this.#undecided(text, keyspace, resolveKeyspace(facts, keyspace === '' ? undefined : keyspace))
+    if (text.length <= REMEMBERED_TEXT_MAX) {
       if (identity.texts.size >= Math.min(TEXTS_PER_IDENTITY_MAX, limits.decisionsMax)) identity.texts.clear()
-      identity.texts.set(key, judged)
+      identity.texts.set(textKey(text, keyspace), judged)
     }
     return judged
   }
 
   /** Throws `UNAUTHORIZED` when the identity may not USE the keyspace, `INVALID` when that is no name. */
-  mayUse(identity: IdentityState, keyspace: string): void {
-    permitOf(this.current(identity, this.judge(identity, `USE "${keyspace.replaceAll('"', '""')}"`, '')))
+  mayUse(identity: IdentityState, keyspace: string, request: RequestContext): void {
+    const text = `USE "${keyspace.replaceAll('"', '""')}"`
+    permitOf(this.current(identity, this.remembered(identity, text, '') ?? this.read(identity, text, ''), request))
   }
 
-  /** Judges facts that have no text of their own, such as those of a BATCH message. Not remembered. */
-  whole(identity: IdentityState, facts: StatementFacts, keyspace: string): Judged {
-    return this.#judged(identity, '', keyspace, facts)
+  /** Whether the identity may read what the node writes down when a request asks to be traced (attack C12). */
+  mayTrace(identity: IdentityState, requestOf: (facts: StatementFacts) => RequestContext): boolean {
+    const judged = this.remembered(identity, TRACES, '') ?? this.read(identity, TRACES, '')
+    return this.current(identity, judged, requestOf(judged.facts)).kind === 'permit'
   }
 
-  /** The decision of the revision in force. */
-  current(identity: IdentityState, judged: Judged): Decision {
-    if (judged.decision.revision !== this.#engine.revision) {
-      judged.decision = this.#engine.decide(identity.principal, judged.facts)
+  /** Facts that have no text of their own, such as those of a BATCH message. Not remembered. */
+  whole(facts: StatementFacts, keyspace: string): Judged {
+    return this.#undecided('', keyspace, facts)
+  }
+
+  /** True when `judged.decision` may be used as it stands. */
+  settled(identity: IdentityState, judged: Judged): boolean {
+    this.#look()
+    return judged.epoch === this.#epoch && identity.epoch === this.#epoch && !identity.contextual
+  }
+
+  /** The decision of the policy and schema in force, for this request. */
+  current(identity: IdentityState, judged: Judged, request: RequestContext): Decision {
+    if (this.settled(identity, judged)) return judged.decision
+    this.#refresh(identity)
+    if (judged.epoch !== this.#epoch) {
+      judged.epoch = this.#epoch
+      judged.byContext = undefined
+      judged.unknownTable = this.#unknownTable(judged.facts)
+      judged.decision = this.#decide(identity, judged.facts, request)
+      if (identity.contextual) this.#remember(identity, judged, request)
+    } else if (identity.contextual) {
+      const known = judged.byContext?.get(this.#engine.contextKey(identity.principal, request))
+      judged.decision = known ?? this.#decide(identity, judged.facts, request)
+      if (known === undefined) this.#remember(identity, judged, request)
     }
     return judged.decision
   }
 
-  #judged(identity: IdentityState, text: string, keyspace: string, facts: StatementFacts): Judged {
+  /** The partition key of the table that a statement reads or writes, where it is known. */
+  partitionKey({ keyspace, table }: StatementFacts): readonly string[] | undefined {
+    if (keyspace === undefined || table === undefined) return undefined
+    return this.#schema.view.table(keyspace, table)?.partitionKey
+  }
+
+  visibility(identity: IdentityState): Visibility {
+    this.#look()
+    this.#refresh(identity)
+    identity.visibility ??= this.#engine.visibility(identity.principal)
+    return identity.visibility
+  }
+
+  /** A refusal that does not come from the rules on objects. `text` is for the client. */
+  refusal(identity: IdentityState, rule: string, text: string): Denial {
+    const { revision } = this.#engine
+    const reason = `${identity.principal.spiffeId}: ${text} (rule ${rule}, policy revision ${revision})`
+    return { kind: 'denial', rule, reason, revision }
+  }
+
+  #undecided(text: string, keyspace: string, facts: StatementFacts): Judged {
     return {
       text,
       keyspace,
       facts,
       namesTopology: namesTopology(facts),
-      decision: this.#engine.decide(identity.principal, facts),
+      decision: undecided,
+      epoch: UNDECIDED,
+      byContext: undefined,
+      unknownTable: false,
+      lookedUp: UNDECIDED,
+      textDigest: undefined,
       statementPart: this.#recorder.statementPart(facts),
       trafficRow: -1,
-      trafficRevision: -1,
+      trafficOf: undefined,
       verdictOf: undefined,
       verdictPart: '',
     }
+  }
+
+  #decide(identity: IdentityState, facts: StatementFacts, request: RequestContext): Decision {
+    return this.#engine.decide(identity.principal, facts, request, this.#schema.view)
+  }
+
+  #remember(identity: IdentityState, judged: Judged, request: RequestContext): void {
+    judged.byContext ??= new Map()
+    if (judged.byContext.size >= CONTEXTS_PER_STATEMENT_MAX) judged.byContext.clear()
+    judged.byContext.set(this.#engine.contextKey(identity.principal, request), judged.decision)
+  }
+
+  /** A new policy or a new schema begins a new epoch. */
+  #look(): void {
+    if (this.#revisionSeen === this.#engine.revision && this.#schemaSeen === this.#schema.epoch) return
+    this.#revisionSeen = this.#engine.revision
+    this.#schemaSeen = this.#schema.epoch
+    this.#epoch++
+  }
+
+  #refresh(identity: IdentityState): void {
+    if (identity.epoch === this.#epoch) return
+    identity.epoch = this.#epoch
+    identity.contextual = this.#engine.isContextual(identity.principal)
+    identity.visibility = undefined
+  }
+
+  #unknownTable(facts: StatementFacts): boolean {
+    for (const { permission, resource } of facts.accesses) {
+      if (resource.kind !== 'table' || resource.keyspace === undefined) continue
+      if (permission !== 'SELECT' && permission !== 'MODIFY') continue
+      if (this.#schema.view.table(resource.keyspace, resource.table) === undefined) return true
+    }
+    return false
   }
 
   #forgetUnused(): void {
@@ -135,8 +256,19 @@ export class Judge {
   }
 }
 
+/** The length in front keeps a keyspace that a client made up from being read as the beginning of a text. */
+function textKey(text: string, keyspace: string): string {
+  return `${keyspace.length}:${keyspace}${text}`
+}
+
 /** The permit, or the refusal as the client sees it. */
 export function permitOf(decision: Decision): Permit {
   if (decision.kind === 'permit') return decision
   throw new RingfenceError('UNAUTHORIZED', decision.reason)
+}
+
+/** SHA-256 of the statement's text. */
+export function textDigest(judged: Judged): Buffer {
+  judged.textDigest ??= createHash('sha256').update(judged.text).digest()
+  return judged.textDigest
 }

@@ -1,14 +1,17 @@
 /**
- * The sidecar's own connection to its node: is it there, what does it say of itself, and which events does it send. The state is
- * told to gateways; while the node is away, drivers are not let in, so that they go elsewhere.
+ * The sidecar's own connection to its node: is it there, what does it say of itself, what is its schema, and which events does it send.
+ * The state is told to gateways; while the node is away, or its schema was never read, drivers are not let in, so that they go elsewhere.
  */
 import type { Credentials } from '../agent/api.ts'
+import { RingfenceError } from '../base/errors.ts'
 import { queryEnvelope, registerEnvelope } from '../cql/encode.ts'
 import { headerOpcode, Opcode } from '../cql/protocol.ts'
-import { readRows } from '../cql/responses.ts'
+import { readEvent, readRows } from '../cql/responses.ts'
 import type { Hello } from '../link/protocol.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { readSchemaVersion } from './schema/load.ts'
+import { SchemaWatch } from './schema/watch.ts'
 import type { UpstreamTarget } from './upstream.ts'
 import { nodeError, Upstream } from './upstream.ts'
 
@@ -20,7 +23,6 @@ const HEARTBEAT_MISSES_MAX = 3
 const VERSION = 4
 
 const LOCAL = 'SELECT cluster_name, data_center, rack, release_version, partitioner FROM system.local'
-const SCHEMA = 'SELECT schema_version FROM system.local'
 
 export interface NodeOptions {
   readonly name: string
@@ -33,6 +35,7 @@ export interface NodeOptions {
 }
 
 export class NodeMonitor {
+  readonly schema: SchemaWatch
   readonly #options: NodeOptions
   #credentials: Credentials
   #upstream: Upstream | undefined
@@ -44,6 +47,7 @@ export class NodeMonitor {
 
   constructor(options: NodeOptions, credentials: Credentials) {
     this.#options = options
+    this.schema = new SchemaWatch(options.log)
     this.#credentials = credentials
     this.#hello = {
       name: options.name,
@@ -68,6 +72,7 @@ export class NodeMonitor {
     this.#stopped = true
     clearTimeout(this.#timer)
     clearInterval(this.#heartbeat)
+    this.schema.stop()
     this.#upstream?.destroy('the sidecar stops')
   }
 
@@ -79,15 +84,19 @@ export class NodeMonitor {
 
   /** The node's schema version now, as its text. Throws `UPSTREAM` when the node is away. */
   async schemaVersion(): Promise<string> {
-    if (this.#upstream === undefined) throw nodeError(Buffer.alloc(9))
-    const row = await firstRow(this.#upstream, SCHEMA)
-    const bytes = row[0]
-    const hex = bytes?.toString('hex') ?? '0'.repeat(32)
-    return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+    const upstream = this.#upstream
+    if (upstream === undefined) throw new RingfenceError('UPSTREAM', 'the node is away')
+    return await readSchemaVersion((envelope) => upstream.ask(envelope))
+  }
+
+  /** Called with the new epoch after the schema changed; the result unsubscribes. */
+  onSchema(callback: (epoch: number) => void): () => void {
+    return this.schema.onChange(callback)
   }
 
   async #connect(): Promise<void> {
     const { target, turn, log, name } = this.#options
+    let opened: Upstream | undefined
     try {
       const upstream = await Upstream.open({
         target,
@@ -95,16 +104,17 @@ export class NodeMonitor {
         version: VERSION,
         keyspace: '',
         turn,
-        onEvent: (buffer, start, end) => {
-          if (upstream === this.#upstream) this.#options.onEvent(buffer, start, end)
-        },
+        onEvent: (buffer, start, end) => this.#event(upstream, buffer, start, end),
         onClosed: (closed, reason) => this.#lost(closed, reason),
       })
+      opened = upstream
       const texts = (await firstRow(upstream, LOCAL)).map((value) => value?.toString('utf8') ?? '')
       const registered = await upstream.ask(
         registerEnvelope(VERSION, 0, ['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE']),
       )
       if (headerOpcode(registered, 0) !== Opcode.READY) throw nodeError(registered)
+      // After REGISTER, so that no change falls between what is read and what is told.
+      await this.schema.attach(upstream)
       if (this.#stopped) {
         upstream.destroy('the sidecar stops')
         return
@@ -117,9 +127,17 @@ export class NodeMonitor {
       this.#watch(upstream)
       this.#set({ name, ready: true, clusterName, dataCenter, rack, releaseVersion, partitioner })
     } catch (reason) {
+      opened?.destroy('its first questions were not answered')
       log.info({ reason: reason instanceof Error ? reason.message : String(reason) }, 'the node is not reachable')
       this.#retry()
     }
+  }
+
+  /** A new connection's events count for the schema before the connection takes the old one's place. */
+  #event(upstream: Upstream, buffer: Buffer, start: number, end: number): void {
+    const event = readEvent(buffer, start, end)
+    if (event.type === 'SCHEMA_CHANGE') this.schema.changed(event.keyspace)
+    if (upstream === this.#upstream) this.#options.onEvent(buffer, start, end)
   }
 
   #watch(upstream: Upstream): void {
@@ -127,9 +145,10 @@ export class NodeMonitor {
     let misses = 0
     this.#heartbeat = setInterval(() => {
       if (++misses > HEARTBEAT_MISSES_MAX) upstream.destroy('the node does not answer')
-      firstRow(upstream, SCHEMA).then(
-        () => {
+      readSchemaVersion((envelope) => upstream.ask(envelope)).then(
+        (version) => {
           misses = 0
+          this.schema.heard(version)
         },
         () => {},
       )
@@ -138,6 +157,7 @@ export class NodeMonitor {
   }
 
   #lost(closed: Upstream, reason: string): void {
+    this.schema.detach(closed)
     if (closed !== this.#upstream) return
     this.#upstream = undefined
     clearInterval(this.#heartbeat)

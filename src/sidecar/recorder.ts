@@ -178,7 +178,7 @@ export class Recorder {
     failed: boolean,
   ): void {
     if (opcode === Opcode.PREPARE && decision.kind === 'permit') return
-    if (judged.trafficRow >= 0 && judged.trafficRevision === decision.revision) {
+    if (judged.trafficRow >= 0 && judged.trafficOf === decision) {
       if (this.#traffic.record(judged.trafficRow, micros, failed)) return
     }
     const { principal } = identity
@@ -188,10 +188,10 @@ export class Recorder {
       keyspace: judged.facts.keyspace,
       table: judged.facts.table,
       operation: judged.facts.verb,
-      verdict: decision.kind === 'permit' ? 'allow' : 'deny',
-      rule: decision.rule,
+      verdict: verdictWord(decision),
+      rule: ruleOfDecision(decision),
     })
-    judged.trafficRevision = decision.revision
+    judged.trafficOf = decision
     this.#traffic.record(judged.trafficRow, micros, failed)
   }
 }
@@ -206,12 +206,22 @@ function verdictOf(judged: Judged, decision: Decision): string {
   if (judged.verdictOf !== decision) {
     judged.verdictOf = decision
     judged.verdictPart = verdictPart({
-      verdict: decision.kind === 'permit' ? 'allow' : 'deny',
-      rule: decision.rule,
+      verdict: verdictWord(decision),
+      rule: ruleOfDecision(decision),
       policyRevision: decision.revision,
     })
   }
   return judged.verdictPart
+}
+
+/** `observe`: let through although a rule in observe mode would have refused it. */
+function verdictWord(decision: Decision): 'allow' | 'deny' | 'observe' {
+  if (decision.kind === 'denial') return 'deny'
+  return decision.observed === undefined ? 'allow' : 'observe'
+}
+
+function ruleOfDecision(decision: Decision): string {
+  return decision.kind === 'permit' && decision.observed !== undefined ? decision.observed : decision.rule
 }
 
 const opcodeNames = new Map<number, string>(Object.entries(Opcode).map(([name, code]) => [code, name]))

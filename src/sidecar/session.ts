@@ -1,25 +1,18 @@
 /**
  * The enforced session: the one place where policy is enforced. Each envelope is read to its last byte, judged, and only then
- * given to the node; each answer is looked at for what changes the session, and recorded.
+ * given to the node. What comes back is the business of `answers.ts`.
  *
- * Rule: nothing is sent without a `Permit` of the revision in force, and nothing is sent that was not wholly understood.
+ * Rule: nothing is sent without a `Permit` of the policy and schema in force, and nothing is sent that was not wholly understood.
  */
-import { RingfenceError } from '../base/errors.ts'
-import { limits } from '../base/limits.ts'
-import { errorEnvelope, prepareEnvelope, readyEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
+import { assert, RingfenceError } from '../base/errors.ts'
+import type { SchemaTarget } from '../cql/answers/schema-event.ts'
+import { errorEnvelope, readyEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import {
-  CqlErrorCode,
-  HEADER_BYTES,
-  headerFlags,
-  headerOpcode,
-  headerStream,
-  Opcode,
-  ResultKind,
-} from '../cql/protocol.ts'
+import { CqlErrorCode, headerFlags, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
 import {
   BatchView,
   ExecuteView,
+  type ParamsView,
   PrepareView,
   QueryView,
   readBatch,
@@ -28,21 +21,29 @@ import {
   readQuery,
   readRegister,
 } from '../cql/requests.ts'
-import { bodyStart, readError, readPrepared, readSetKeyspace, rowsCount } from '../cql/responses.ts'
+import { readError } from '../cql/responses.ts'
 import type { Denial, Permit } from '../policy/engine.ts'
 import type { Backend, Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
+import type { Analysed, Analyst } from './analyst.ts'
+import { INLINE_TEXT_MAX } from './analyst.ts'
+import { Answers } from './answers.ts'
 import { batchFacts } from './batch.ts'
-import { columnsDigest, timeoutEnvelope, unknownId, withoutPayload } from './envelopes.ts'
+import { BoundValues } from './bound.ts'
+import { checked, Partitions, permitOfAll } from './checks.ts'
+import type { SessionContext } from './context.ts'
+import { Dispatch } from './dispatch.ts'
+import { unknownId } from './envelopes.ts'
 import type { EventHub } from './events.ts'
+import { HeldRequests } from './held.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
-import { permitOf } from './judged.ts'
 import type { UpstreamPool } from './pool.ts'
 import type { Recorder } from './recorder.ts'
+import { mustRewrite, outgoing } from './rewrites.ts'
+import type { Secrets } from './secrets.ts'
 import { topologyRefusal } from './topology.ts'
-import type { Owner, Upstream } from './upstream.ts'
 import { NodeError } from './upstream.ts'
 
 /** What all sessions of a sidecar share. */
@@ -53,7 +54,18 @@ export interface Shared {
   readonly pool: UpstreamPool
   readonly recorder: Recorder
   readonly events: EventHub
+  readonly analyst: Analyst
+  readonly secrets: Secrets
+  readonly schema: SchemaNews
   readonly share: 'mesh' | 'identity'
+}
+
+/** What a session tells and asks about the schema that the sidecar remembers. */
+export interface SchemaNews {
+  /** A statement of this sidecar's changed the schema of a keyspace. */
+  changed(keyspace: string): void
+  /** Resolves when the schema was read again from its beginning; rejects when the node is away. */
+  fresh(): Promise<void>
 }
 
 export interface SessionOptions {
@@ -62,6 +74,7 @@ export interface SessionOptions {
   /** The keyspace in force from the start; empty for none. Must have been judged by `mayUse`. */
   readonly keyspace: string
   readonly identity: IdentityState
+  readonly context: SessionContext
   /** The record's part that is the same for the whole session. */
   readonly sessionPart: string
   /** The client came by a gateway, which shows it a topology of its own. */
@@ -71,67 +84,66 @@ export interface SessionOptions {
 /** Where a request's custom payload stands; `payloadStart` is −1 where it has none. */
 type PayloadPlace = { readonly payloadStart: number; readonly payloadEnd: number }
 
-/** A BATCH with more prepared parts that the node forgot is the driver's to prepare again. */
-const BATCH_REPLAYS_MAX = 64
-
 // Filled anew for each envelope; nothing of them is kept after the call.
 const query = new QueryView()
 const prepare = new PrepareView()
 const execute = new ExecuteView()
 const batch = new BatchView()
+const values = new BoundValues()
 
-export class EnforcedSession implements Backend, Owner {
+export class EnforcedSession implements Backend {
   readonly #shared: Shared
   readonly #client: Client
   readonly #identity: IdentityState
+  readonly #context: SessionContext
   readonly #version: ProtocolVersion
   readonly #sessionPart: string
-  readonly #poolOwner: string
   readonly #topologyHidden: boolean
-  #keyspace: string
-  #upstream: Upstream | undefined
-  /** Requests that wait while a USE is answered or a connection to the node opens; undefined when nothing waits. */
-  #held: Buffer[] | undefined
+  readonly #held = new HeldRequests()
+  readonly #dispatch: Dispatch
+  /** What the other thread said of the texts of the request that is served now. */
+  #analysed: ReadonlyMap<string, Analysed> | undefined
   #closed = false
 
   constructor(shared: Shared, options: SessionOptions) {
     this.#shared = shared
     this.#client = options.client
     this.#identity = options.identity
+    this.#context = options.context
     this.#version = options.version
-    this.#keyspace = options.keyspace
     this.#sessionPart = options.sessionPart
     this.#topologyHidden = options.topologyHidden
-    this.#poolOwner = shared.share === 'identity' ? options.identity.principal.spiffeId : ''
+    const poolOwner = shared.share === 'identity' ? options.identity.principal.spiffeId : ''
+    const owner = new Answers(shared, options, poolOwner, {
+      keyspaceChanged: (keyspace, upstream) => this.#dispatch.adopt(keyspace, upstream),
+      used: () => this.#letGo(),
+    })
+    const { pool, turn } = shared
+    this.#dispatch = new Dispatch({
+      pool,
+      turn,
+      version: options.version,
+      keyspace: options.keyspace,
+      poolOwner,
+      owner,
+    })
     this.#identity.sessions++
   }
 
   /** Connects to the node, so that a client is told READY only when there is one. */
-  async open(): Promise<void> {
-    this.#upstream = await this.#shared.pool.get(this.#version, this.#keyspace, this.#poolOwner)
+  open(): Promise<void> {
+    return this.#dispatch.open()
   }
 
   request(buffer: Buffer, start: number, end: number): void {
-    if (this.#held !== undefined) {
-      if (this.#held.length >= limits.heldRequestsMax) throw new RingfenceError('OVERLOADED', 'heldRequestsMax reached')
-      this.#held.push(Buffer.from(buffer.subarray(start, end)))
-      return
-    }
-    this.#refuseUnrecorded()
-    const opcode = headerOpcode(buffer, start)
-    try {
-      this.#judgeAndForward(opcode, buffer, start, end)
-    } catch (reason) {
-      const { code, message } = cqlFault(reason)
-      this.#shared.recorder.refused(this.#sessionPart, opcode, code, message, end - start)
-      throw reason
-    }
+    if (this.#held.waiting) this.#held.add(buffer, start, end)
+    else this.#serve(buffer, start, end)
   }
 
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#held = undefined
+    this.#held.end()
     this.#identity.sessions--
     this.#shared.events.remove(this)
     this.#shared.recorder.disconnected(this.#sessionPart)
@@ -142,8 +154,28 @@ export class EnforcedSession implements Backend, Owner {
     this.#client.event(envelope, 0, envelope.length)
   }
 
+  /** Whether the identity may hear that something became of this object. */
+  sees({ target, keyspace, name }: SchemaTarget): boolean {
+    const visibility = this.#shared.judge.visibility(this.#identity)
+    if (target === 'TABLE') return visibility.table(keyspace, name)
+    if (target === 'FUNCTION' || target === 'AGGREGATE') return visibility.function(keyspace, name)
+    return visibility.keyspace(keyspace)
+  }
+
   get version(): ProtocolVersion {
     return this.#version
+  }
+
+  #serve(buffer: Buffer, start: number, end: number): void {
+    this.#refuseUnrecorded()
+    const opcode = headerOpcode(buffer, start)
+    try {
+      this.#judgeAndForward(opcode, buffer, start, end)
+    } catch (reason) {
+      const { code, message } = cqlFault(reason)
+      this.#shared.recorder.refused(this.#sessionPart, opcode, code, message, end - start)
+      throw reason
+    }
   }
 
   #refuseUnrecorded(): void {
@@ -180,195 +212,258 @@ export class EnforcedSession implements Backend, Owner {
   #execute(buffer: Buffer, start: number, end: number): void {
     readExecute(execute, buffer, start, end, this.#version, headerFlags(buffer, start))
     const prepared = this.#identity.prepared.find(buffer, execute.idStart, execute.idEnd)
-    if (prepared === undefined) {
-      this.#unprepared(buffer.subarray(execute.idStart, execute.idEnd), buffer, start, end)
-      return
-    }
-    this.#obey(prepared.judged, Opcode.EXECUTE, execute.params.consistency, execute, buffer, start, end)
+    if (prepared === undefined) this.#unprepared(buffer.subarray(execute.idStart, execute.idEnd), buffer, start, end)
+    else this.#obey(prepared.judged, Opcode.EXECUTE, execute.params, execute, buffer, start, end)
   }
 
   #query(buffer: Buffer, start: number, end: number): void {
     readQuery(query, buffer, start, end, this.#version, headerFlags(buffer, start))
-    const keyspace = query.params.keyspace ?? this.#keyspace
-    const judged = this.#shared.judge.judge(this.#identity, query.text, keyspace)
-    this.#obey(judged, Opcode.QUERY, query.params.consistency, query, buffer, start, end)
+    const judged = this.#judged(query.text, query.params.keyspace ?? this.#dispatch.keyspace)
+    if (judged === undefined) this.#readElsewhere([query.text], buffer, start, end)
+    else this.#obey(judged, Opcode.QUERY, query.params, query, buffer, start, end)
   }
 
   #prepare(buffer: Buffer, start: number, end: number): void {
     readPrepare(prepare, buffer, start, end, this.#version, headerFlags(buffer, start))
-    const judged = this.#shared.judge.judge(this.#identity, prepare.text, prepare.keyspace ?? this.#keyspace)
-    this.#obey(judged, Opcode.PREPARE, 0, prepare, buffer, start, end)
+    const judged = this.#judged(prepare.text, prepare.keyspace ?? this.#dispatch.keyspace)
+    if (judged === undefined) this.#readElsewhere([prepare.text], buffer, start, end)
+    else this.#obey(judged, Opcode.PREPARE, undefined, prepare, buffer, start, end)
+  }
+
+  /** Undefined for a text that is too long to be read here and was not read elsewhere yet. */
+  #judged(text: string, keyspace: string): Judged | undefined {
+    const { judge } = this.#shared
+    const known = judge.remembered(this.#identity, text, keyspace)
+    if (known !== undefined) return known
+    const analysed = this.#analysed?.get(text)
+    if (analysed === undefined) {
+      return text.length > INLINE_TEXT_MAX ? undefined : judge.read(this.#identity, text, keyspace)
+    }
+    if ('code' in analysed) throw new RingfenceError(analysed.code, analysed.message)
+    return judge.read(this.#identity, text, keyspace, analysed.facts)
+  }
+
+  /** The decision now in force; `bound` are the values of the request where it has some. */
+  #decide(judged: Judged, opcode: number, consistency: number, bound: BoundValues | undefined): Permit | Denial {
+    const { judge } = this.#shared
+    if (judge.settled(this.#identity, judged)) return judged.decision
+    return judge.current(this.#identity, judged, this.#context.set(opcode, consistency, judged.facts, bound))
   }
 
   /** What becomes of a statement that was read: refused, forwarded, or for USE the move to another connection. */
   #obey(
     judged: Judged,
     opcode: number,
-    consistency: number,
+    params: ParamsView | undefined,
     view: PayloadPlace,
     buffer: Buffer,
     start: number,
     end: number,
   ): void {
     if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
-    const decision = this.#shared.judge.current(this.#identity, judged)
+    const bound = params === undefined ? undefined : values.ofRequest(params, judged.facts.markers)
+    const consistency = params?.consistency ?? 0
+    let decision = this.#decide(judged, opcode, consistency, bound)
+    if (decision.kind === 'permit') {
+      if (judged.unknownTable && this.#lookUp(judged, buffer, start, end)) return
+      if (bound !== undefined) decision = checked(this.#shared.judge, this.#identity, judged, decision, bound)
+    }
     if (decision.kind === 'denial') this.#deny(decision, judged, opcode, buffer, start, end)
     else if (judged.facts.use !== undefined && opcode !== Opcode.PREPARE) {
-      this.#use(judged, opcode, view, buffer, start, end)
-    } else this.#forward(decision, judged, opcode, consistency, view, buffer, start, end)
+      this.#use(judged, opcode, this.#rewritten(decision, judged, opcode, params, view, buffer, start, end))
+    } else this.#forward(decision, judged, opcode, consistency, params, view, buffer, start, end)
   }
 
   /** All or nothing: one part refused, and nothing is forwarded. */
   #batch(buffer: Buffer, start: number, end: number): void {
     readBatch(batch, buffer, start, end, this.#version, headerFlags(buffer, start))
-    const keyspace = batch.keyspace ?? this.#keyspace
-    const parts: Judged[] = []
-    for (const part of batch.parts) {
-      if (part.text !== undefined) {
-        parts.push(this.#shared.judge.judge(this.#identity, part.text, keyspace))
-        continue
+    const keyspace = batch.keyspace ?? this.#dispatch.keyspace
+    const parts = this.#batchParts(keyspace, buffer, start, end)
+    if (parts === undefined) return
+    const whole = this.#shared.judge.whole(batchFacts(parts, batch.type), keyspace)
+    const partitions = new Partitions(this.#shared.judge, parts, batch)
+    const permits: Permit[] = []
+    for (let i = 0; i < parts.length; i++) {
+      const part = parts[i]!
+      const bound = values.ofPart(batch, batch.parts[i]!, part.facts.markers, partitions)
+      let decision = this.#decide(part, Opcode.BATCH, batch.consistency, bound)
+      if (decision.kind === 'permit') {
+        if (part.unknownTable && this.#lookUp(part, buffer, start, end)) return
+        decision = checked(this.#shared.judge, this.#identity, part, decision, bound)
       }
-      const prepared = this.#identity.prepared.find(buffer, part.idStart, part.idEnd)
-      if (prepared === undefined) {
-        this.#unprepared(buffer.subarray(part.idStart, part.idEnd), buffer, start, end)
-        return
-      }
-      parts.push(prepared.judged)
-    }
-    const whole = this.#shared.judge.whole(this.#identity, batchFacts(parts, batch.type), keyspace)
-    let permit: Permit | undefined
-    for (const part of parts) {
-      const decision = this.#shared.judge.current(this.#identity, part)
       if (decision.kind === 'denial') {
         this.#deny(decision, whole, Opcode.BATCH, buffer, start, end)
         return
       }
-      permit ??= decision
+      permits.push(decision)
     }
-    permit ??= permitOf(whole.decision)
-    this.#forward(permit, whole, Opcode.BATCH, batch.consistency, batch, buffer, start, end)
+    const decision = permitOfAll(permits) ?? this.#decide(whole, Opcode.BATCH, batch.consistency, undefined)
+    if (decision.kind === 'denial') this.#deny(decision, whole, Opcode.BATCH, buffer, start, end)
+    else this.#forward(decision, whole, Opcode.BATCH, batch.consistency, undefined, batch, buffer, start, end)
   }
 
-  /** The only way to the node. */
+  /** The statements of the batch in `batch`; undefined when it was answered or waits for the other thread. */
+  #batchParts(keyspace: string, buffer: Buffer, start: number, end: number): Judged[] | undefined {
+    const parts: Judged[] = []
+    let unread = 0
+    for (const part of batch.parts) {
+      if (part.text === undefined) {
+        const prepared = this.#identity.prepared.find(buffer, part.idStart, part.idEnd)
+        if (prepared === undefined) {
+          this.#unprepared(buffer.subarray(part.idStart, part.idEnd), buffer, start, end)
+          return undefined
+        }
+        parts.push(prepared.judged)
+        continue
+      }
+      // Many short texts are as long as a long one.
+      if (this.#shared.judge.remembered(this.#identity, part.text, keyspace) === undefined) unread += part.text.length
+      const judged =
+        unread > INLINE_TEXT_MAX && this.#analysed === undefined ? undefined : this.#judged(part.text, keyspace)
+      if (judged === undefined) {
+        const texts = batch.parts.flatMap(({ text }) => (text === undefined ? [] : [text]))
+        this.#readElsewhere([...new Set(texts)], buffer, start, end)
+        return undefined
+      }
+      parts.push(judged)
+    }
+    return parts
+  }
+
+  /** The other thread reads the texts; the request is served again with what it says, and what comes meanwhile waits. */
+  #readElsewhere(texts: readonly string[], buffer: Buffer, start: number, end: number): void {
+    assert(this.#analysed === undefined, 'a text is read elsewhere once')
+    this.#held.begin(Buffer.from(buffer.subarray(start, end)))
+    this.#shared.analyst.analyse(texts).then(
+      (analysed) => this.#letGo(new Map(texts.map((text, index) => [text, analysed[index]!]))),
+      (reason: unknown) => this.#failFirst(reason),
+    )
+  }
+
+  /** A table that is not known may have been made a moment ago: the schema is read again, once for each change of it. */
+  #lookUp(judged: Judged, buffer: Buffer, start: number, end: number): boolean {
+    if (judged.lookedUp === judged.epoch) return false
+    judged.lookedUp = judged.epoch
+    this.#held.begin(Buffer.from(buffer.subarray(start, end)))
+    const analysed = this.#analysed
+    this.#shared.schema.fresh().then(
+      () => this.#letGo(analysed),
+      () => this.#letGo(analysed),
+    )
+    return true
+  }
+
   #forward(
     permit: Permit,
     judged: Judged,
     opcode: number,
     consistency: number,
+    params: ParamsView | undefined,
     view: PayloadPlace,
     buffer: Buffer,
     start: number,
     end: number,
   ): void {
-    if (view.payloadStart >= 0) {
-      const plain = withoutPayload(buffer, start, end, view.payloadStart, view.payloadEnd)
-      this.#dispatch(permit, judged, opcode, consistency, plain, 0, plain.length)
-    } else {
-      this.#dispatch(permit, judged, opcode, consistency, buffer, start, end)
+    if (mustRewrite(view, params, permit, headerFlags(buffer, start))) {
+      const request = this.#rewritten(permit, judged, opcode, params, view, buffer, start, end)
+      if (!this.#dispatch.send(permit, judged, opcode, consistency, request, 0, request.length)) this.#reopen(request)
+    } else if (!this.#dispatch.send(permit, judged, opcode, consistency, buffer, start, end)) {
+      this.#reopen(Buffer.from(buffer.subarray(start, end)))
     }
   }
 
-  #dispatch(
+  /** A copy of the request as the node may have it. */
+  #rewritten(
     permit: Permit,
     judged: Judged,
     opcode: number,
-    consistency: number,
+    params: ParamsView | undefined,
+    view: PayloadPlace,
     buffer: Buffer,
     start: number,
     end: number,
-  ): void {
-    let upstream = this.#upstream
-    if (upstream === undefined || !upstream.usable) {
-      upstream = this.#shared.pool.pick(this.#version, this.#keyspace, this.#poolOwner)
-      this.#upstream = upstream
-      if (upstream === undefined) {
-        this.#reopen(Buffer.from(buffer.subarray(start, end)))
-        return
-      }
-    }
-    this.#give(upstream, permit, judged, opcode, consistency, buffer, start, end)
-  }
-
-  #give(
-    upstream: Upstream,
-    permit: Permit,
-    judged: Judged,
-    opcode: number,
-    consistency: number,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): void {
-    const slot = upstream.take(this)
-    if (slot < 0) {
-      // The next request goes to a connection of the pool that has room, where there is one.
-      if (this.#upstream === upstream) this.#upstream = undefined
-      throw new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached')
-    }
-    upstream.clientStream[slot] = headerStream(buffer, start)
-    upstream.judged[slot] = judged
-    upstream.permit[slot] = permit
-    upstream.opcode[slot] = opcode
-    upstream.consistency[slot] = consistency
-    upstream.bytesIn[slot] = end - start
-    const remember = opcode === Opcode.EXECUTE || opcode === Opcode.BATCH
-    upstream.send(slot, buffer, start, end, this.#shared.turn.nowMicros(), remember)
+  ): Buffer {
+    const copy = Buffer.from(buffer.subarray(start, end))
+    if (!mustRewrite(view, params, permit, headerFlags(buffer, start))) return copy
+    const place = { payloadStart: view.payloadStart - start, payloadEnd: view.payloadEnd - start }
+    const mayTrace = (): boolean =>
+      this.#shared.judge.mayTrace(this.#identity, (judgedTraces) =>
+        this.#context.set(Opcode.QUERY, 0, judgedTraces, undefined),
+      )
+    const payload = view.payloadStart < 0 ? undefined : place
+    const passage = { version: this.#version, opcode, judged, permit, identity: this.#identity }
+    return outgoing(passage, payload, copy, this.#shared.secrets, mayTrace)
   }
 
   /** No connection to the node is open: requests wait for one, a bounded number of them, for the time of a handshake. */
   #reopen(first: Buffer): void {
-    this.#held = [first]
+    this.#held.begin(first)
     this.open().then(
       () => this.#letGo(),
       (reason: unknown) => this.#failHeld(reason),
     )
   }
 
-  #letGo(): void {
-    const held = this.#held
-    this.#held = undefined
-    if (held === undefined || this.#closed) return
+  /** Serves what waited. `analysed` is what is known of the texts of the first. */
+  #letGo(analysed?: ReadonlyMap<string, Analysed>): void {
+    const held = this.#held.end()
+    if (this.#closed) return
+    let known = analysed
     for (const request of held) {
+      this.#analysed = known
+      known = undefined
       try {
         this.request(request, 0, request.length)
       } catch (reason) {
         this.#client.fault(reason, headerStream(request, 0))
+      } finally {
+        this.#analysed = undefined
+      }
+    }
+  }
+
+  /** The first of those that wait cannot be served; the others can. */
+  #failFirst(reason: unknown): void {
+    const [first, ...others] = this.#held.end()
+    if (first === undefined || this.#closed) return
+    this.#refuse(first, reason)
+    for (const request of others) {
+      try {
+        this.request(request, 0, request.length)
+      } catch (fault) {
+        this.#client.fault(fault, headerStream(request, 0))
       }
     }
   }
 
   #failHeld(reason: unknown): void {
-    const held = this.#held ?? []
-    this.#held = undefined
+    const held = this.#held.end()
     this.#shared.log.warn({ reason: String(reason) }, 'no connection to the node')
     const fault = new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable')
-    for (const request of held) {
-      const { code, message } = cqlFault(fault)
-      this.#shared.recorder.refused(this.#sessionPart, headerOpcode(request, 0), code, message, request.length)
-      this.#client.fault(fault, headerStream(request, 0))
-    }
+    for (const request of held) this.#refuse(request, fault)
+  }
+
+  #refuse(request: Buffer, fault: unknown): void {
+    const { code, message } = cqlFault(fault)
+    this.#shared.recorder.refused(this.#sessionPart, headerOpcode(request, 0), code, message, request.length)
+    this.#client.fault(fault, headerStream(request, 0))
   }
 
   /**
    * USE: the session moves to a connection whose keyspace that is. The keyspace in force changes with the node's own SET_KEYSPACE
    * only (data-access trap 5); what comes meanwhile waits.
    */
-  #use(judged: Judged, opcode: number, view: PayloadPlace, buffer: Buffer, start: number, end: number): void {
-    const { payloadStart, payloadEnd } = view
-    const request =
-      payloadStart < 0
-        ? Buffer.from(buffer.subarray(start, end))
-        : withoutPayload(buffer, start, end, payloadStart, payloadEnd)
+  #use(judged: Judged, opcode: number, request: Buffer): void {
     const stream = headerStream(request, 0)
-    this.#held = []
-    this.#shared.pool.get(this.#version, judged.facts.use ?? '', this.#poolOwner).then(
+    this.#held.begin()
+    this.#dispatch.connectionFor(judged.facts.use ?? '').then(
       (upstream) => {
         if (this.#closed) return
         try {
           this.#refuseUnrecorded()
-          const decision = this.#shared.judge.current(this.#identity, judged)
+          const decision = this.#decide(judged, opcode, 0, undefined)
           if (decision.kind === 'permit') {
-            this.#give(upstream, decision, judged, opcode, 0, request, 0, request.length)
+            this.#dispatch.sendOn(upstream, decision, judged, opcode, 0, request, 0, request.length)
             return
           }
           this.#deny(decision, judged, opcode, request, 0, request.length)
@@ -394,154 +489,17 @@ export class EnforcedSession implements Backend, Owner {
   #deny(denial: Denial, judged: Judged, opcode: number, buffer: Buffer, start: number, end: number): void {
     const stream = headerStream(buffer, start)
     const envelope = errorEnvelope(this.#version, stream, CqlErrorCode.UNAUTHORIZED, denial.reason)
-    this.#shared.recorder.denied(
-      this.#sessionPart,
-      this.#identity,
-      judged,
-      denial,
-      opcode,
-      end - start,
-      envelope.length,
-    )
+    const { recorder } = this.#shared
+    recorder.denied(this.#sessionPart, this.#identity, judged, denial, opcode, end - start, envelope.length)
     this.#client.answer(envelope, 0, envelope.length, stream)
   }
 
   #unprepared(id: Buffer, buffer: Buffer, start: number, end: number): void {
     const stream = headerStream(buffer, start)
     const envelope = unknownId(this.#version, stream, id)
-    this.#shared.recorder.refused(
-      this.#sessionPart,
-      headerOpcode(buffer, start),
-      CqlErrorCode.UNPREPARED,
-      'unknown prepared id',
-      end - start,
-    )
+    const opcode = headerOpcode(buffer, start)
+    const { recorder } = this.#shared
+    recorder.refused(this.#sessionPart, opcode, CqlErrorCode.UNPREPARED, 'unknown prepared id', end - start)
     this.#client.answer(envelope, 0, envelope.length, stream)
-  }
-
-  onAnswer(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): void {
-    try {
-      this.#answer(upstream, slot, buffer, start, end)
-    } catch (reason) {
-      this.#client.fault(reason, upstream.clientStream[slot]!)
-      this.#letGoAfter(upstream, slot)
-    }
-  }
-
-  /** What waited for the answer to a USE goes on, whatever the answer was. */
-  #letGoAfter(upstream: Upstream, slot: number): void {
-    if (upstream.judged[slot]?.facts.use !== undefined && upstream.opcode[slot] !== Opcode.PREPARE) this.#letGo()
-  }
-
-  #answer(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): void {
-    const judged = upstream.judged[slot]!
-    const at = headerFlags(buffer, start) === 0 ? start + HEADER_BYTES : bodyStart(buffer, start, end)
-    let rows = -1
-    let code = -1
-    if (headerOpcode(buffer, start) === Opcode.RESULT) {
-      const kind = buffer.readInt32BE(at)
-      if (kind === ResultKind.ROWS) rows = rowsCount(buffer, start, end, this.#version)
-      else if (kind === ResultKind.PREPARED) this.#learn(upstream, judged, buffer, start, end)
-      else if (kind === ResultKind.SET_KEYSPACE) this.#adoptKeyspace(upstream, judged, buffer, start, end)
-    } else {
-      code = buffer.readInt32BE(at)
-      if (code === CqlErrorCode.UNPREPARED && this.#prepareAgain(upstream, slot, buffer, start, end)) return
-    }
-    this.#shared.recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, rows, buffer, start, end)
-    this.#client.answer(buffer, start, end, upstream.clientStream[slot]!)
-    this.#letGoAfter(upstream, slot)
-  }
-
-  /** The node's id now means this statement, to this identity. An id that meant another text is a forgery (attack B4). */
-  #learn(upstream: Upstream, judged: Judged, buffer: Buffer, start: number, end: number): void {
-    const { id } = readPrepared(buffer, start, end, this.#version)
-    const known = this.#identity.prepared.find(id, 0, id.length)
-    const other =
-      known !== undefined &&
-      (known.judged.text !== judged.text || (judged.facts.unqualified && known.judged.keyspace !== judged.keyspace))
-    if (other) {
-      this.#shared.log.error({ id: id.toString('hex') }, 'the node gave one prepared id to two statements')
-      upstream.destroy('one prepared id for two statements')
-      throw new RingfenceError('UPSTREAM', 'the node gave one prepared id to two statements')
-    }
-    this.#identity.prepared.set(id, judged)?.told.set(this.#version, columnsDigest(buffer, start, end))
-  }
-
-  #adoptKeyspace(upstream: Upstream, judged: Judged, buffer: Buffer, start: number, end: number): void {
-    const keyspace = readSetKeyspace(buffer, start, end)
-    if (judged.facts.use !== keyspace || upstream.keyspace !== keyspace) {
-      upstream.destroy('the keyspace of a shared connection changed')
-      throw new RingfenceError('UPSTREAM', 'the node set another keyspace than was asked for')
-    }
-    this.#keyspace = keyspace
-    this.#upstream = upstream
-  }
-
-  /** The node lost a prepared statement, or never had it: it is prepared there again and the request sent once more. */
-  #prepareAgain(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): boolean {
-    const request = upstream.requestSlab[slot]
-    const { preparedId } = readError(buffer, start, end)
-    if (request === undefined || preparedId === undefined) return false
-    const prepared = this.#identity.prepared.find(preparedId, 0, preparedId.length)
-    const replaysMax = upstream.opcode[slot] === Opcode.BATCH ? BATCH_REPLAYS_MAX : 1
-    if (prepared === undefined || upstream.replays[slot]! >= replaysMax) return false
-    upstream.replays[slot] = upstream.replays[slot]! + 1
-    upstream.keep(slot)
-    const id = Buffer.from(preparedId)
-    this.#prepareOnNode(prepared.judged, id, prepared.told.get(this.#version)).then(
-      (same) => this.#replay(upstream, slot, id, same),
-      () => this.#replay(upstream, slot, id, false),
-    )
-    return true
-  }
-
-  /**
-   * False too when its columns are others than this identity was `told`: before v5 the client reads rows by the columns of its
-   * own PREPARE, so after an ALTER it has to hear UNPREPARED as from the node.
-   */
-  async #prepareOnNode(judged: Judged, id: Buffer, told: string | undefined): Promise<boolean> {
-    const upstream = await this.#shared.pool.get(this.#version, judged.keyspace, this.#poolOwner)
-    const answer = await upstream.ask(prepareEnvelope(this.#version, 0, judged.text))
-    if (headerOpcode(answer, 0) !== Opcode.RESULT) return false
-    if (!readPrepared(answer, 0, answer.length, this.#version).id.equals(id)) return false
-    return columnsDigest(answer, 0, answer.length) === told
-  }
-
-  #replay(upstream: Upstream, slot: number, id: Buffer, same: boolean): void {
-    const waits = upstream.ownerOf(slot) === this
-    const request = upstream.requestSlab[slot]
-    if (waits && same && request !== undefined) {
-      const at = upstream.requestAt[slot]!
-      upstream.send(slot, request, at, at + upstream.requestBytes[slot]!, this.#shared.turn.nowMicros(), true)
-      return
-    }
-    if (upstream.ownerOf(slot) === undefined) return
-    const stream = upstream.clientStream[slot]!
-    if (waits) {
-      // The driver prepares again itself and is told by the node what is wrong with the statement.
-      const envelope = unpreparedEnvelope(this.#version, stream, id, 'the node no longer has this prepared statement')
-      const { recorder } = this.#shared
-      const code = CqlErrorCode.UNPREPARED
-      recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
-      this.#client.answer(envelope, 0, envelope.length, stream)
-      this.#letGoAfter(upstream, slot)
-    }
-    upstream.release(slot)
-  }
-
-  onTimeout(upstream: Upstream, slot: number): void {
-    const judged = upstream.judged[slot]!
-    const stream = upstream.clientStream[slot]!
-    const envelope = timeoutEnvelope(this.#version, stream, judged, upstream.consistency[slot]!)
-    this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'timeout')
-    upstream.abandon(slot)
-    this.#client.answer(envelope, 0, envelope.length, stream)
-    this.#letGoAfter(upstream, slot)
-  }
-
-  /** Whether the node acted is unknown: no answer is made up, the client's connection ends and its driver decides. */
-  onLost(upstream: Upstream, slot: number): void {
-    this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'connection to the node lost')
-    this.#client.close('connection to the node lost')
   }
 }

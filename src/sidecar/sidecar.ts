@@ -3,8 +3,8 @@
  * else: a request comes in by a driver's own connection or by a mesh link, is judged, recorded, and given to the node.
  *
  *   driver ─▶ Listener ─▶ ClientConnection ┐
- *                                          ├▶ EnforcedSession ─▶ UpstreamPool ─▶ node
- *   gateway ─▶ Listener ─▶ LinkServer ─────┘       │   └▶ Judge (facts, policy)
+ *                                          ├▶ EnforcedSession ─▶ Dispatch ─▶ UpstreamPool ─▶ node ─▶ Answers ─▶ client
+ *   gateway ─▶ Listener ─▶ LinkServer ─────┘       │   └▶ Judge (facts, policy, schema)
  *                                                  └▶ Recorder (audit, traffic)
  *
  * The rule one must not break: what reaches the node has a permit of the policy revision in force and a record.
@@ -25,7 +25,9 @@ import { watchStalledReaders } from '../session/stalled.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { TrafficTable } from '../telemetry/traffic.ts'
+import { Analyst } from './analyst.ts'
 import type { SidecarConfig } from './config.ts'
+import { SessionContext } from './context.ts'
 import { EventHub } from './events.ts'
 import { Judge } from './judged.ts'
 import type { LinkedOpen, LinkHost } from './links.ts'
@@ -33,6 +35,7 @@ import { LinkServer } from './links.ts'
 import { NodeMonitor } from './node.ts'
 import { UpstreamPool } from './pool.ts'
 import { Recorder } from './recorder.ts'
+import { Secrets } from './secrets.ts'
 import type { Shared } from './session.ts'
 import { EnforcedSession } from './session.ts'
 
@@ -52,6 +55,8 @@ export class Sidecar {
   readonly #turn = new Turn()
   readonly #engine = new PolicyEngine()
   readonly #traffic = new TrafficTable()
+  readonly #analyst = new Analyst()
+  readonly #secrets: Secrets
   readonly #audit: AuditWriter
   readonly #shared: Shared
   readonly #node: NodeMonitor
@@ -68,6 +73,7 @@ export class Sidecar {
     const { config, feed, log } = options
     this.#options = options
     this.#log = log
+    this.#secrets = new Secrets(feed.keys)
     this.#audit = new AuditWriter({
       directory: options.auditDirectory,
       proxy: config.name,
@@ -84,9 +90,7 @@ export class Sidecar {
       feed.credentials,
     )
     const recorder = new Recorder(this.#audit, this.#traffic, this.#turn, () => this.#engine.revision)
-    const judge = new Judge(this.#engine, recorder)
     const events = new EventHub()
-    this.#shared = { turn: this.#turn, log, judge, pool, recorder, events, share: config.upstream.share }
     this.#node = new NodeMonitor(
       {
         name: config.name,
@@ -98,6 +102,19 @@ export class Sidecar {
       },
       feed.credentials,
     )
+    const { schema } = this.#node
+    this.#shared = {
+      turn: this.#turn,
+      log,
+      judge: new Judge(this.#engine, recorder, schema),
+      pool,
+      recorder,
+      events,
+      analyst: this.#analyst,
+      secrets: this.#secrets,
+      schema,
+      share: config.upstream.share,
+    }
     this.#linkHost = {
       log,
       credentials: () => feed.credentials,
@@ -121,12 +138,14 @@ export class Sidecar {
     // Before the first await, so that no revision and no certificate is missed.
     this.#unsubscribe.push(
       feed.onPolicy((policy) => this.#install(policy)),
+      feed.onKeys((keys) => this.#secrets.use(keys)),
       feed.onCredentials((credentials) => {
         for (const listener of this.#listeners) listener.setCredentials(credentials)
         this.#shared.pool.setCredentials(credentials)
         this.#node.setCredentials(credentials)
       }),
     )
+    this.#analyst.start()
     this.#node.start()
     for (const listenerConfig of config.listeners) {
       const listener = new Listener({
@@ -166,6 +185,7 @@ export class Sidecar {
     this.#stopWatching()
     this.#node.stop()
     this.#shared.pool.stop()
+    this.#analyst.stop()
     await new Promise((resolve) => setTimeout(resolve, 50))
     this.#audit.close()
   }
@@ -228,7 +248,8 @@ export class Sidecar {
     const { identity, address, port } = client.info
     const principal = { spiffeId: identity.spiffeId, person: identity.person }
     const state = this.#shared.judge.identity(principal)
-    if (keyspace !== '') this.#shared.judge.mayUse(state, keyspace)
+    const context = new SessionContext(client.info, version)
+    if (keyspace !== '') this.#shared.judge.mayUse(state, keyspace, context)
     const sessionPart = this.#shared.recorder.connected({
       session: randomBytes(8).toString('hex'),
       workload: identity.spiffeId,
@@ -244,6 +265,7 @@ export class Sidecar {
       version,
       keyspace,
       identity: state,
+      context,
       sessionPart,
       topologyHidden,
     })

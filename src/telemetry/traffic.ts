@@ -11,7 +11,7 @@ export interface TrafficKey {
   readonly table: string | undefined
   /** The statement's verb. */
   readonly operation: string
-  readonly verdict: 'allow' | 'deny'
+  readonly verdict: 'allow' | 'deny' | 'observe'
   readonly rule: string
 }
 
@@ -31,7 +31,7 @@ interface Slot {
 }
 
 /** The row that takes what has no room. */
-const overflowKey = (verdict: 'allow' | 'deny'): TrafficKey => ({
+const overflowKey = (verdict: TrafficKey['verdict']): TrafficKey => ({
   workload: '(others)',
   person: undefined,
   keyspace: undefined,
@@ -70,7 +70,7 @@ export class TrafficTable {
     const mapKey = JSON.stringify([workload, person, keyspace, table, operation, verdict, rule])
     const found = this.#byKey.get(mapKey)
     if (found !== undefined) return found
-    if (this.#byKey.size >= this.#rowsMax) return this.#handles[verdict === 'allow' ? 0 : 1]!
+    if (this.#byKey.size >= this.#rowsMax) return this.#handles[verdict === 'deny' ? 1 : 0]!
     const handle = this.#open({ workload, person, keyspace, table, operation, verdict, rule }, mapKey)
     this.#byKey.set(mapKey, handle)
     return handle

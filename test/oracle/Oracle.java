@@ -4,15 +4,20 @@
 //        L <base64 of UTF-8>     lex only
 //        N                       names of the native functions
 //   out  fields separated by tabs:
-//        A <class> <bind variables> <tables> <columns> <functions> <types> <own>          accepted; lists of base64 names, by commas
+//        A <class> <bind variables> <tables> <columns> <functions> <types> <own> <details>  accepted; lists of base64 names, by commas
+//                                                                                          details: see class Details
 //        R <exception class> <message, base64>                                            rejected
 //        T <kind:start:end …>                                                             tokens
 
+import java.io.BufferedOutputStream;
 import java.io.BufferedReader;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.lang.reflect.Field;
 import java.lang.reflect.Modifier;
+import java.math.BigInteger;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -20,6 +25,7 @@ import java.util.Base64;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -35,25 +41,34 @@ import org.antlr.runtime.Token;
 import org.apache.cassandra.auth.IResource;
 import org.apache.cassandra.auth.RoleResource;
 import org.apache.cassandra.config.DatabaseDescriptor;
+import org.apache.cassandra.cql3.AbstractMarker;
 import org.apache.cassandra.cql3.CQLStatement;
 import org.apache.cassandra.cql3.ColumnIdentifier;
+import org.apache.cassandra.cql3.Constants;
 import org.apache.cassandra.cql3.CqlLexer;
 import org.apache.cassandra.cql3.CqlParser;
 import org.apache.cassandra.cql3.ErrorCollector;
+import org.apache.cassandra.cql3.Operator;
 import org.apache.cassandra.cql3.QualifiedName;
 import org.apache.cassandra.cql3.QueryProcessor;
+import org.apache.cassandra.cql3.Relation;
 import org.apache.cassandra.cql3.RoleName;
+import org.apache.cassandra.cql3.SingleColumnRelation;
+import org.apache.cassandra.cql3.Tuples;
 import org.apache.cassandra.cql3.UTName;
 import org.apache.cassandra.cql3.functions.FunctionName;
 import org.apache.cassandra.cql3.selection.RawSelector;
 import org.apache.cassandra.cql3.selection.Selectable;
+import org.apache.cassandra.cql3.statements.DescribeStatement;
+import org.apache.cassandra.cql3.statements.ModificationStatement;
+import org.apache.cassandra.utils.Pair;
 import org.slf4j.LoggerFactory;
 
 public class Oracle
 {
     public static void main(String[] arguments) throws Exception
     {
-        PrintStream out = new PrintStream(System.out, false, StandardCharsets.UTF_8);
+        PrintStream out = new PrintStream(new BufferedOutputStream(new FileOutputStream(FileDescriptor.out), 1 << 16), false, StandardCharsets.UTF_8);
         System.setOut(System.err);
         ((Logger) LoggerFactory.getLogger(Logger.ROOT_LOGGER_NAME)).setLevel(Level.OFF);
         DatabaseDescriptor.clientInitialization();
@@ -132,6 +147,171 @@ public class Oracle
         return Base64.getEncoder().encodeToString(text.getBytes(StandardCharsets.UTF_8));
     }
 
+    /**
+     * What a raw statement says beside names, in parts parted by spaces; the statements of a BATCH follow it, parted by '/'.
+     * An amount is a number or m and the place of a marker, '-' where there is none; so is a value, or t and a string in base64, or u.
+     */
+    private static final class Details
+    {
+        static String of(Object statement) throws Exception
+        {
+            StringBuilder out = new StringBuilder();
+            String type = statement.getClass().getName().replaceFirst(".*\\.", "");
+            if (type.equals("SelectStatement$RawStatement"))
+                select(out, statement);
+            else if (statement instanceof ModificationStatement.Parsed)
+                write(out, statement);
+            else if (type.equals("BatchStatement$Parsed"))
+            {
+                out.append("timestamp=").append(amount(get(get(statement, "attrs"), "timestamp")));
+                for (Object child : (List<?>) get(statement, "parsedStatements"))
+                    write(out.append('/'), child);
+            }
+            else if (statement instanceof DescribeStatement)
+                out.append("internals=").append(get(statement, "includeInternalDetails"));
+            else if (type.matches("(Create|Alter)(Table|View)Statement.Raw"))
+                out.append("ttl=").append(defaultTtl(get(statement, "attrs")));
+            return out.toString();
+        }
+
+        private static void select(StringBuilder out, Object statement) throws Exception
+        {
+            Object parameters = get(statement, "parameters");
+            out.append("limit=").append(amount(get(statement, "limit")));
+            out.append(" filtering=").append(get(parameters, "allowFiltering"));
+            where(out, get(statement, "whereClause"));
+            out.append(" selection=");
+            List<?> selectors = (List<?>) get(statement, "selectClause");
+            if ((Boolean) get(parameters, "isJson"))
+                out.append('-');
+            else if (selectors.isEmpty())
+                out.append('*');
+            else
+                for (Object selector : selectors)
+                {
+                    Object selectable = get(selector, "selectable");
+                    out.append(selectable instanceof Selectable.RawIdentifier ? encode(Names.rawColumn((Selectable.RawIdentifier) selectable)) : "u").append(',');
+                }
+        }
+
+        private static void write(StringBuilder out, Object statement) throws Exception
+        {
+            Object attributes = get(statement, "attrs");
+            out.append("ttl=").append(amount(get(attributes, "timeToLive")));
+            out.append(" timestamp=").append(amount(get(attributes, "timestamp")));
+            out.append(" if=");
+            Set<String> columns = new LinkedHashSet<>();
+            for (Object pair : (Collection<?>) get(statement, "conditions"))
+                columns.add(((Pair<?, ?>) pair).left.toString());
+            for (String column : columns)
+                out.append(encode(column)).append(',');
+            String type = statement.getClass().getSimpleName();
+            if (type.equals("ParsedInsert"))
+            {
+                List<?> names = (List<?>) get(statement, "columnNames");
+                List<?> values = (List<?>) get(statement, "columnValues");
+                out.append(" where=");
+                for (int at = 0; at < names.size() && at < values.size(); at++)
+                    out.append(encode(names.get(at).toString())).append(",:=:false:").append(value(values.get(at))).append(",:-;");
+            }
+            else if (type.equals("ParsedInsertJson"))
+                out.append(" where=");
+            else
+                where(out, get(statement, "whereClause"));
+        }
+
+        /** columns : operator : whether of a token : values : marker of the list ; */
+        private static void where(StringBuilder out, Object clause) throws Exception
+        {
+            out.append(" where=");
+            for (Object each : (List<?>) get(clause, "relations"))
+            {
+                Relation relation = (Relation) each;
+                boolean isSingle = relation instanceof SingleColumnRelation;
+                if (isSingle)
+                    out.append(encode(get(relation, "entity").toString())).append(',');
+                else
+                    for (Object column : (List<?>) get(relation, "entities"))
+                        out.append(encode(column.toString())).append(',');
+                boolean isPlain = !isSingle || get(relation, "mapKey") == null;
+                String operator = relation.operator() == Operator.EQ && isPlain ? "=" : relation.operator() == Operator.IN ? "IN" : "other";
+                out.append(':').append(operator).append(':').append(relation.onToken()).append(':');
+                String list = "-";
+                if (operator.equals("IN"))
+                {
+                    List<?> inside = (List<?>) get(relation, "inValues");
+                    if (inside == null)
+                        list = value(get(relation, isSingle ? "value" : "inMarker"));
+                    else
+                        for (Object value : inside)
+                            out.append(isSingle ? value(value) : "u").append(',');
+                }
+                else if (operator.equals("="))
+                {
+                    Object compared = get(relation, isSingle || relation.onToken() ? "value" : "valuesOrMarker");
+                    if (isSingle || relation.onToken())
+                        out.append(value(compared)).append(',');
+                    else if (compared instanceof Tuples.Literal)
+                        for (Object value : (List<?>) get(compared, "elements"))
+                            out.append(value(value)).append(',');
+                    else
+                        for (Object column : (List<?>) get(relation, "entities"))
+                            out.append("u,");
+                }
+                out.append(':').append(list).append(';');
+            }
+            for (Object expression : (List<?>) get(clause, "expressions"))
+                out.append(":other:false::-;");
+        }
+
+        private static String defaultTtl(Object attributes) throws Exception
+        {
+            Object text = ((Map<?, ?>) get(attributes, "properties")).get("default_time_to_live");
+            if (text == null)
+                return "-";
+            try
+            {
+                return String.valueOf(Integer.parseInt((String) text));
+            }
+            catch (RuntimeException refused)
+            {
+                return "refused";
+            }
+        }
+
+        private static String amount(Object raw) throws Exception
+        {
+            if (raw == null)
+                return "-";
+            return raw instanceof Constants.Literal ? new BigInteger((String) get(raw, "text")).toString() : value(raw);
+        }
+
+        private static String value(Object raw) throws Exception
+        {
+            if (raw instanceof AbstractMarker.Raw || raw instanceof AbstractMarker.MultiColumnRaw)
+                return "m" + get(raw, "bindIndex");
+            if (raw instanceof Constants.Literal && get(raw, "type") == Constants.Type.STRING)
+                return "t" + encode((String) get(raw, "text"));
+            return "u";
+        }
+
+        private static Object get(Object object, String name) throws Exception
+        {
+            return FIELDS.computeIfAbsent(object.getClass(), key -> new HashMap<>()).computeIfAbsent(name, key -> {
+                for (Class<?> at = object.getClass(); at != null; at = at.getSuperclass())
+                    for (Field field : at.getDeclaredFields())
+                        if (field.getName().equals(key))
+                        {
+                            field.setAccessible(true);
+                            return field;
+                        }
+                throw new IllegalStateException(object.getClass() + " has no field " + key);
+            }).get(object);
+        }
+
+        private static final Map<Class<?>, Map<String, Field>> FIELDS = new HashMap<>();
+    }
+
     /** Everything a raw statement names, found by walking its fields. */
     private static final class Names
     {
@@ -153,7 +333,8 @@ public class Oracle
                 markers.append(name == null ? "?" : encode(name.toString())).append(',');
             walk(statement);
             return "A\t" + statement.getClass().getName().replaceFirst(".*\\.", "") + '\t' + markers + '\t' + join(tables)
-                   + '\t' + (columns.isEmpty() ? "-" : join(columns)) + '\t' + join(functions) + '\t' + join(types) + '\t' + join(own(statement));
+                   + '\t' + (columns.isEmpty() ? "-" : join(columns)) + '\t' + join(functions) + '\t' + join(types) + '\t' + join(own(statement))
+                   + '\t' + Details.of(statement);
         }
 
         /** Names that a statement keeps as plain strings, roles or resources: `field=value`. */
@@ -267,7 +448,7 @@ public class Oracle
             }
         }
 
-        private static String rawColumn(Selectable.RawIdentifier identifier) throws Exception
+        static String rawColumn(Selectable.RawIdentifier identifier) throws Exception
         {
             Field text = Selectable.RawIdentifier.class.getDeclaredField("text");
             Field quoted = Selectable.RawIdentifier.class.getDeclaredField("quoted");

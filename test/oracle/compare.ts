@@ -3,10 +3,12 @@ import { RingfenceError } from '../../src/base/errors.ts'
 import { analyse } from '../../src/cql/statement/analyse.ts'
 import type { Statement } from '../../src/cql/statement/ast.ts'
 import { Cursor } from '../../src/cql/statement/cursor.ts'
+import type { StatementFacts } from '../../src/cql/statement/facts.ts'
 import { isNativeFunction } from '../../src/cql/statement/functions.ts'
 import { lex } from '../../src/cql/statement/lexer.ts'
 import { parse } from '../../src/cql/statement/parser.ts'
 import { kindName, T } from '../../src/cql/statement/tokens.ts'
+import { detailsOf } from './details.ts'
 import type { Answer, LexedToken } from './oracle.ts'
 
 export type Difference = 'we accept' | 'we reject' | 'facts'
@@ -25,8 +27,9 @@ function isBeside(answer: Answer): boolean {
 /** @returns undefined where both agree */
 export function compare(text: string, answer: Answer): Disagreement | undefined {
   let refusal: RingfenceError | undefined
+  let facts: StatementFacts | undefined
   try {
-    analyse(text)
+    facts = analyse(text)
   } catch (reason) {
     if (!(reason instanceof RingfenceError)) throw reason
     refusal = reason
@@ -41,9 +44,9 @@ export function compare(text: string, answer: Answer): Disagreement | undefined 
     if (refusal.code === 'INVALID') return undefined
     return { difference: 'we reject', detail: `${refusal.message} (Cassandra: ${answer.kind})` }
   }
-  const ours = describe(text)
+  const ours = describe(text, facts!)
   const theirs = theirsOf(answer, ours)
-  for (const key of ['kind', 'markers', 'tables', 'columns', 'functions', 'own'] as const) {
+  for (const key of ['kind', 'markers', 'tables', 'columns', 'functions', 'own', 'details'] as const) {
     if (ours[key] !== undefined && ours[key] !== theirs[key]) {
       // A field given twice in a user type literal is forgotten by Cassandra; we keep the call in it.
       if (key === 'functions' && includesAll(ours[key], theirs[key] ?? '[]')) continue
@@ -61,11 +64,12 @@ interface Meaning {
   columns: string | undefined
   functions: string | undefined
   own: string | undefined
+  details: string
 }
 
 type Pair = readonly [string | undefined, string]
 
-function describe(text: string): Meaning {
+function describe(text: string, facts: StatementFacts): Meaning {
   const cursor = new Cursor(lex(text))
   const statement = parse(cursor)
   const tables = tablesOf(statement)
@@ -83,6 +87,7 @@ function describe(text: string): Meaning {
         )
       : undefined,
     own: ownOf(statement),
+    details: statement.kind === 'describe' ? `internals=${statement.internals}` : detailsOf(facts),
   }
 }
 
@@ -96,6 +101,7 @@ function theirsOf(answer: Extract<Answer, { accepted: true }>, ours: Meaning): M
       answer.functions.filter(([keyspace, name]) => !isNativeFunction(keyspace, name) && !/^_/.test(name)),
     ),
     own: ours.own === undefined ? undefined : ownOfAnswer(answer, ours.own),
+    details: answer.details,
   }
 }
 

@@ -46,7 +46,7 @@ using = USING TIMESTAMP count | USING TTL count | USING TTL count AND TIMESTAMP 
 update = UPDATE table using? SET assignment, WHERE where condition?
 assignment = column '=' term | column '=' term | column '+=' term | column '-=' term | column '[' term ']' '=' term
   | column '.' name '=' term | same | column '=' column '+' term | column '=' term '+' column | column '=' column integer
-same = x '=' x '+' term | x '=' x '-' term | x '=' term '+' x | x '=' x integer
+same = x '.' x '=' term | x '[' term ']' '=' term | x '=' term | x '+=' term | x '=' x '+' term | x '=' x '-' term | x '=' term '+' x | x '=' x integer
 x = 'x' | 'X' | '"x"'
 condition = IF EXISTS | IF conditions
 conditions = oneCondition | oneCondition AND conditions
@@ -174,6 +174,9 @@ export const terminals: { readonly [name: string]: readonly string[] } = {
     "'org.apache.cassandra.db.marshal.UTF8Type'",
     "'nope'",
     "'org.apache.cassandra.db.marshal.nope'",
+    '\'{"a":1}\'',
+    "' '",
+    "'CompositeType(AsciiType, ReversedType(LongType))'",
   ],
   string: [
     "'a'",

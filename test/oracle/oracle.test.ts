@@ -34,16 +34,26 @@ describe("our parser against Cassandra's own", { skip }, () => {
     const [answer] = await oracle.parse(['SELECT a FROM ks.secret'])
     assert.match(compare('SELECT a FROM ks.open', answer!)?.detail ?? '', /^tables/)
     assert.match(compare('SELECT b FROM ks.secret', answer!)?.detail ?? '', /^columns/)
+    const [write] = await oracle.parse(["INSERT INTO t (a, b) VALUES (1, 'x') USING TTL ?"])
+    for (const other of [
+      "INSERT INTO t (a, b) VALUES (1, 'y') USING TTL ?",
+      "INSERT INTO t (b, a) VALUES (1, 'x') USING TTL ?",
+      "INSERT INTO t (a, b) VALUES ('x', 1) USING TTL ?",
+      "INSERT INTO t (a, b) VALUES (1, 'x') USING TIMESTAMP ?",
+    ]) {
+      assert.match(compare(other, write!)?.detail ?? '', /^details/, other)
+    }
+    assert.equal(compare("INSERT INTO t (a, b) VALUES (2, 'x') USING TTL ?", write!), undefined)
     const [refused] = await oracle.parse(['SELECT a FROM'])
     assert.equal(compare('SELECT a FROM t', refused!)?.difference, 'we accept')
   })
 
-  it('never accepts what Cassandra rejects, nor reads it otherwise, in 20,000 statements at random', async () => {
-    const { accepted, differences, examples } = await fuzz(oracle, 20_000, 20_261)
-    assert.ok(accepted > 5_000, `only ${accepted} statements were valid`)
+  it('never accepts what Cassandra rejects, nor reads it otherwise, in 100,000 statements at random', async () => {
+    const { accepted, differences, examples } = await fuzz(oracle, 100_000, 20_261)
+    assert.ok(accepted > 25_000, `only ${accepted} statements were valid`)
     assert.equal(differences.get('we accept') ?? 0, 0, examples.join('\n'))
     assert.equal(differences.get('facts') ?? 0, 0, examples.join('\n'))
-    assert.ok((differences.get('we reject') ?? 0) <= 20, examples.join('\n'))
+    assert.ok((differences.get('we reject') ?? 0) <= 100, examples.join('\n'))
   })
 
   it('cuts 20,000 texts of touching tokens as Cassandra does', async () => {

@@ -40,8 +40,9 @@ import {
 import type { CqlEvent } from '../../src/cql/responses.ts'
 import { Outbox } from '../../src/session/outbox.ts'
 import { Turn } from '../../src/session/turn.ts'
+import { FakeSchema, type FakeTable } from './fake-schema.ts'
 
-/** What the sidecar's own connections ask is not counted as a client's request. */
+/** What the sidecar's own connection asks is not counted as a client's request: before it registers for events, and all after it. */
 const OWN_TEXTS = /FROM system\.local/
 
 export interface NodeRequest {
@@ -51,7 +52,7 @@ export interface NodeRequest {
   readonly connection: NodeConnection
   /** Of QUERY and PREPARE, of the prepared statement of EXECUTE, of a batch's parts joined by `; `. */
   readonly text: string
-  /** The first bound value of an EXECUTE. */
+  /** The first bound value of a QUERY or an EXECUTE. */
   readonly value: string | undefined
   readonly envelope: Buffer
   /** Gives the ordinary answer. */
@@ -68,11 +69,15 @@ export class NodeConnection {
   version: ProtocolVersion = 4
   keyspace = ''
   registered: string[] = []
+  /** Since it registered: a sidecar asks once before and once after it reads the schema. */
+  versionsAsked = 0
 
   constructor(node: FakeNode, socket: TLSSocket) {
     this.#node = node
     this.socket = socket
     this.#outbox = new Outbox(socket, new Turn())
+    // As Cassandra does.
+    socket.setNoDelay(true)
     socket.on('data', (chunk: Buffer) => this.#inbound.push(chunk, this))
     socket.on('error', () => {})
   }
@@ -117,7 +122,14 @@ export class NodeConnection {
       const view = new QueryView()
       readQuery(view, envelope, 0, envelope.length, version, flags)
       text = view.text
-      answer = this.#answerQuery(text, stream)
+      const { params } = view
+      if (params.valueCount > 0 && params.valueAt(0) >= 0) {
+        value = envelope.toString('utf8', params.valueStart, params.valueEnd)
+      }
+      const state =
+        params.pagingStateStart < 0 ? undefined : envelope.subarray(params.pagingStateStart, params.pagingStateEnd)
+      const page = { size: params.pageSize, state }
+      answer = this.#node.schema.answer(version, stream, text, value, page) ?? this.#answerQuery(text, stream)
     } else if (opcode === Opcode.PREPARE) {
       const view = new PrepareView()
       readPrepare(view, envelope, 0, envelope.length, version, flags)
@@ -217,12 +229,19 @@ function keyspaceOf(text: string): string {
 export class FakeNode {
   readonly #server: Server
   readonly connections = new Set<NodeConnection>()
+  /** Connections that were ever made. */
+  accepted = 0
   /** Everything but the handshakes and the sidecar's own questions. */
   readonly requests: NodeRequest[] = []
   readonly prepared = new Map<string, string>()
   /** True: the request was taken over. */
   intercept: ((request: NodeRequest) => boolean) | undefined
+  /** The same for what the sidecar's own connection asks. */
+  interceptOwn: ((request: NodeRequest) => boolean) | undefined
   schemaVersion: Buffer = Buffer.alloc(16, 1)
+  readonly schema = new FakeSchema()
+  /** What the sidecar's own connection asked of the schema's tables. */
+  readonly schemaReads: string[] = []
   #port = 0
 
   constructor(credentials: Credentials) {
@@ -230,6 +249,7 @@ export class FakeNode {
     this.#server = createServer({ key, cert, ca, requestCert: true, minVersion: 'TLSv1.3' }, (socket) => {
       const connection = new NodeConnection(this, socket)
       this.connections.add(connection)
+      this.accepted++
       socket.on('close', () => this.connections.delete(connection))
     })
     this.#server.on('tlsClientError', () => {})
@@ -252,8 +272,11 @@ export class FakeNode {
   }
 
   handle(request: NodeRequest): void {
-    if (OWN_TEXTS.test(request.text)) {
-      request.answer()
+    const own = request.connection.registered.length > 0
+    if (own && OWN_TEXTS.test(request.text)) request.connection.versionsAsked++
+    else if (own) this.schemaReads.push(request.text)
+    if (own || OWN_TEXTS.test(request.text)) {
+      if (this.interceptOwn?.(request) !== true) request.answer()
       return
     }
     this.requests.push(request)
@@ -266,6 +289,15 @@ export class FakeNode {
 
   texts(): string[] {
     return this.requests.map(({ text }) => text)
+  }
+
+  /** Makes tables as a CREATE TABLE over another node would: they are there, and every connection that registered is told. */
+  migrate(...tables: FakeTable[]): void {
+    this.schema.add(...tables)
+    this.schemaVersion = Buffer.alloc(16, this.schemaVersion[0]! + 1)
+    for (const { keyspace, name } of tables) {
+      this.emit({ type: 'SCHEMA_CHANGE', change: 'CREATED', target: 'TABLE', keyspace, name, argTypes: [] })
+    }
   }
 
   /** As Cassandra does: to every connection that registered. */

@@ -7,7 +7,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import type { Credentials, Feed, PolicySnapshot, ProxyReport, SidecarEndpoint } from '../../src/agent/api.ts'
+import type { Credentials, Feed, MeshKey, PolicySnapshot, ProxyReport, SidecarEndpoint } from '../../src/agent/api.ts'
 import { credentialsOf } from '../../src/agent/credentials.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { CertificateAuthority } from '../../src/control/ca.ts'
@@ -36,16 +36,18 @@ metadata: { name: bob-shop }
 spec:
   subjects: [{ spiffeId: spiffe://demo.local/svc/bob }]
   keyspaces: [shop]
-  operations: [READ]
+  operations: [READ, SCAN]
 `
 
 export class FakeFeed implements Feed {
   credentials: Credentials
   policy: PolicySnapshot
   sidecars: readonly SidecarEndpoint[] = []
+  keys: readonly MeshKey[] = [{ id: 1, key: Buffer.alloc(32, 1) }]
   readonly #onCredentials = new Set<(credentials: Credentials) => void>()
   readonly #onPolicy = new Set<(policy: PolicySnapshot) => void>()
   readonly #onSidecars = new Set<(sidecars: readonly SidecarEndpoint[]) => void>()
+  readonly #onKeys = new Set<(keys: readonly MeshKey[]) => void>()
   report: (() => ProxyReport) | undefined
 
   constructor(credentials: Credentials, policy: PolicySnapshot) {
@@ -63,6 +65,10 @@ export class FakeFeed implements Feed {
 
   onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void {
     return added(this.#onSidecars, callback)
+  }
+
+  onKeys(callback: (keys: readonly MeshKey[]) => void): () => void {
+    return added(this.#onKeys, callback)
   }
 
   setReporter(make: () => ProxyReport): void {
@@ -84,6 +90,12 @@ export class FakeFeed implements Feed {
   place(sidecars: readonly SidecarEndpoint[]): void {
     this.sidecars = sidecars
     for (const callback of this.#onSidecars) callback(sidecars)
+  }
+
+  /** A new key, 32 times the byte `id`; the one before stays good for opening. */
+  rotate(id: number): void {
+    this.keys = [{ id, key: Buffer.alloc(32, id) }, ...this.keys].slice(0, 2)
+    for (const callback of this.#onKeys) callback(this.keys)
   }
 }
 
@@ -203,7 +215,7 @@ export class World {
           .filter((line) => line !== '')
           .map((line) => JSON.parse(line) as Record<string, unknown>),
     }
-    if (node.port !== 0) await until('the sidecar knows its node', () => node.connections.size > 0 && registered(node))
+    if (node.port !== 0) await until('the sidecar knows its node', () => node.connections.size > 0 && introduced(node))
     return running
   }
 
@@ -266,8 +278,8 @@ export class World {
   }
 }
 
-function registered(node: FakeNode): boolean {
-  return [...node.connections].some((connection) => connection.registered.length > 0)
+function introduced(node: FakeNode): boolean {
+  return [...node.connections].some(({ registered, versionsAsked }) => registered.length > 0 && versionsAsked >= 2)
 }
 
 /** Polls; throws after five seconds. */

@@ -4,14 +4,14 @@ import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { agentRoles } from '../../agent/api.ts'
 import { writeFileAtomically } from '../../agent/files.ts'
-import { RingfenceError } from '../../base/errors.ts'
 import type { TrafficLine } from '../../control/traffic.ts'
 import { AdminClient, type StatusAnswer } from '../admin-client.ts'
-import { collect, parseDuration, readInput, setting } from '../options.ts'
+import { collect, parseDuration, setting } from '../options.ts'
 import { type Cell, type Format, formatDuration, formatMicros, print, printJson, table } from '../output.ts'
 import { version } from '../version.ts'
 import { addCheck } from './check.ts'
 import { addNginx } from './nginx.ts'
+import { addPolicy } from './policy.ts'
 
 export interface AdminFlags {
   readonly stateDir: string
@@ -39,7 +39,8 @@ export function adminCommand(parent: Command, name: string, description: string)
   return withOutput(parent.command(name).description(description).addOption(stateDir))
 }
 
-function withOutput(command: Command): Command {
+/** `-o table` or `-o json`. */
+export function withOutput(command: Command): Command {
   return command.addOption(
     new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'),
   )
@@ -70,31 +71,6 @@ function addToken(program: Command): void {
       // Alone on its line, so that TOKEN=$(ringfence token generate …) works.
       else print(made.token)
     })
-}
-
-function addPolicy(program: Command): void {
-  const policy = program.command('policy').description('who may do what')
-  adminCommand(policy, 'apply', 'validate a policy and put it in force on every proxy')
-    .argument('[file]', 'YAML documents; - for standard input')
-    .option('-f, --file <file>', 'the same')
-    .option('--dry-run', 'only validate')
-    .action(async (argument: string | undefined, flags: AdminFlags & { file?: string; dryRun?: boolean }) => {
-      const file = flags.file ?? argument
-      if (file === undefined)
-        throw new RingfenceError('USAGE', 'no policy file', { hint: 'ringfence policy apply -f policy.yaml' })
-      const dryRun = flags.dryRun === true
-      const answer = await new AdminClient(flags.stateDir).applyPolicy(readInput(file), file, dryRun)
-      if (flags.output === 'json') printJson(answer)
-      else if (dryRun) print(`${file} is valid; revision ${answer.revision} stays in force`)
-      else if (answer.applied) print(`revision ${answer.revision} is in force`)
-      else print(`unchanged; revision ${answer.revision} stays in force`)
-    })
-  adminCommand(policy, 'get', 'print the policy in force').action(async (flags: AdminFlags) => {
-    const snapshot = await new AdminClient(flags.stateDir).policy()
-    if (flags.output === 'json') printJson(snapshot)
-    else if (snapshot.revision === 0) print('# no policy yet: everything is refused')
-    else print(`# revision ${snapshot.revision}\n${snapshot.source}`)
-  })
 }
 
 function addStatus(program: Command): void {
@@ -156,6 +132,8 @@ function addTraffic(program: Command): void {
     })
 }
 
+const verdictColours = { allow: 'green', observe: 'yellow', deny: 'red' } as const
+
 /** The table of *who is talking to Cassandra*. */
 export function trafficTable(lines: readonly TrafficLine[]): string {
   const heads = ['WORKLOAD', 'PERSON', 'TABLE', 'OPERATION', 'VERDICT', 'RULE', 'RATE', 'ERRORS', 'P50', 'P99']
@@ -168,7 +146,7 @@ export function trafficTable(lines: readonly TrafficLine[]): string {
         ? line.keyspace
         : `${line.keyspace}.${line.table}`,
     line.operation,
-    { text: line.verdict, colour: line.verdict === 'allow' ? 'green' : 'red' },
+    { text: line.verdict, colour: verdictColours[line.verdict] },
     line.rule,
     `${line.rate.toFixed(1)}/s`,
     String(line.errors),

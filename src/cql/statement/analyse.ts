@@ -6,11 +6,11 @@
  *   text ─ lexer.ts ─▶ tokens ─ parser.ts ─▶ ast.ts ─ authorise.ts ─▶ facts.ts ─ resolve.ts ─▶ facts with keyspaces
  */
 import type { Describe, Modification, Statement } from './ast.ts'
-import { authorise } from './authorise.ts'
+import { authorise, distinct } from './authorise.ts'
 import { Cursor } from './cursor.ts'
 import type { Access, StatementFacts } from './facts.ts'
 import { plainFacts } from './facts.ts'
-import { lex } from './lexer.ts'
+import { lex, type Tokens } from './lexer.ts'
 import { parse } from './parser.ts'
 import { redact } from './redact.ts'
 
@@ -23,13 +23,27 @@ export function analyse(text: string): StatementFacts {
   const tokens = lex(text)
   const cursor = new Cursor(tokens)
   const statement = parse(cursor)
-  const facts = (part: Statement, from: number, to: number, markers: readonly (string | undefined)[]): StatementFacts =>
-    toFacts(part, redact(tokens, from, to), markers)
-  const children =
-    statement.kind === 'batch'
-      ? statement.children.map((child) => facts(child, ...child.tokens, cursor.markers.slice(...child.markers)))
-      : []
-  return { ...facts(statement, 0, tokens.count, cursor.markers), children }
+  const children = statement.kind === 'batch' ? childFacts(statement.children, tokens, cursor.markers) : []
+  const facts = toFacts(statement, redact(tokens, 0, tokens.count), cursor.markers)
+  return { ...facts, children, statementCount: children.length }
+}
+
+/** Facts of the statements in a BATCH; of those that are one object, one object too. */
+function childFacts(
+  children: readonly Modification[],
+  tokens: Tokens,
+  markers: readonly (string | undefined)[],
+): StatementFacts[] {
+  const known = new Map<Modification, StatementFacts>()
+  return children.map((child) => {
+    let facts = known.get(child)
+    if (facts !== undefined) return facts
+    const like = child.like === undefined ? undefined : known.get(child.like)
+    if (like !== undefined) return { ...like, ttl: child.ttl, timestamp: child.timestamp }
+    facts = toFacts(child, redact(tokens, ...child.tokens), markers.slice(...child.markers))
+    known.set(child, facts)
+    return facts
+  })
 }
 
 function toFacts(statement: Statement, redacted: string, markers: readonly (string | undefined)[]): StatementFacts {
@@ -44,7 +58,30 @@ function toFacts(statement: Statement, redacted: string, markers: readonly (stri
     redacted,
     markers,
     ...plainFacts,
+    ...detailsOf(statement),
     children: [],
+  }
+}
+
+/** The facts that only some kinds of statement have. */
+function detailsOf(statement: Statement): Partial<StatementFacts> {
+  switch (statement.kind) {
+    case 'select': {
+      const { limit, restrictions, allowFiltering, selection, used } = statement
+      return { limit, restrictions, allowFiltering, selection, columnsUsed: distinct(used) }
+    }
+    case 'modification': {
+      const { ttl, timestamp, restrictions, condition } = statement
+      const columnsUsed = condition === undefined || condition === 'rows' ? [] : distinct(condition.columns)
+      return { ttl, timestamp, restrictions, columnsUsed }
+    }
+    case 'batch':
+      return { timestamp: statement.using.timestamp }
+    case 'table':
+    case 'view':
+      return { defaultTtlSeconds: statement.defaultTtlSeconds }
+    default:
+      return {}
   }
 }
 

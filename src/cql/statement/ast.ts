@@ -2,6 +2,7 @@
  * What the parser makes of a statement: not a tree of its expressions but everything that the statement *names*, since names
  * are what policy speaks of. `authorise.ts` turns these into accesses.
  */
+import type { Amount, Restriction, StatementFacts } from './facts.ts'
 
 /** A canonical name; `keyspace` is undefined where the statement did not give one. */
 export interface QualifiedName {
@@ -22,9 +23,21 @@ export interface Select {
   /** `SELECT *`: every column is read. */
   readonly wildcard: boolean
   readonly mentions: Mentions
+  readonly selection: StatementFacts['selection']
+  /** Columns mentioned otherwise than to be shown as they are, doubles included. */
+  readonly used: readonly string[]
+  readonly restrictions: readonly Restriction[]
+  readonly limit: Amount | undefined
+  readonly allowFiltering: boolean
 }
 
-export interface Modification {
+/** `USING` of a write; where one is given twice, the last counts. */
+export interface Using {
+  readonly ttl: Amount | undefined
+  readonly timestamp: Amount | undefined
+}
+
+export interface Modification extends Using {
   readonly kind: 'modification'
   readonly verb: 'INSERT' | 'UPDATE' | 'DELETE'
   readonly table: QualifiedName
@@ -33,6 +46,10 @@ export interface Modification {
   readonly mentions: Mentions
   /** `rows`: IF EXISTS or IF NOT EXISTS, which answers with the whole row; `columns`: the columns of the conditions. */
   readonly condition: 'rows' | { readonly columns: readonly string[] } | undefined
+  /** WHERE, or the columns of an INSERT with their values. */
+  readonly restrictions: readonly Restriction[]
+  /** Inside a BATCH: the statement that this one repeats but for the numbers of its USING. */
+  readonly like: Modification | undefined
   /** Where the statement stands: first token, token after the last one; first marker, marker after the last one. */
   readonly tokens: readonly [number, number]
   readonly markers: readonly [number, number]
@@ -48,12 +65,14 @@ export type Schema =
       readonly table: QualifiedName
       /** Columns and masking functions. */
       readonly mentions: Mentions
+      readonly defaultTtlSeconds: number | undefined
     }
   | {
       readonly kind: 'view'
       readonly action: SchemaAction
       readonly view: QualifiedName
       readonly base: (Mentions & { readonly table: QualifiedName; readonly wildcard: boolean }) | undefined
+      readonly defaultTtlSeconds: number | undefined
     }
   | { readonly kind: 'type'; readonly action: SchemaAction; readonly type: QualifiedName }
   | { readonly kind: 'createIndex'; readonly table: QualifiedName; readonly mentions: Mentions }
@@ -116,12 +135,18 @@ export type Describe = {
     | 'ANY'
   readonly name: QualifiedName | undefined
   readonly keyspace: string | undefined
+  /** WITH INTERNALS: ids and dropped columns too. */
+  readonly internals: boolean
 }
 
 export type Statement =
   | Select
   | Modification
-  | { readonly kind: 'batch'; readonly children: readonly Modification[] }
+  | {
+      readonly kind: 'batch'
+      readonly using: Using /** Repeated statements are one object. */
+      readonly children: readonly Modification[]
+    }
   | { readonly kind: 'use'; readonly keyspace: string }
   | { readonly kind: 'truncate'; readonly table: QualifiedName }
   | Schema

@@ -197,22 +197,6 @@ describe('A11 statements made to be expensive', () => {
     assert.throws(() => analyse(nested(limits.nestingDepthMax + 1)), invalid)
   })
 
-  it('take time in proportion to their length', () => {
-    const statements = [
-      `SELECT ${'(a)[1..2],'.repeat(20_000)}a FROM t`,
-      `SELECT JSON DISTINCT [${'(a)[1..2],'.repeat(20_000)}1] FROM t`,
-      `SELECT ${'- '.repeat(200_000)}a FROM t`,
-      `SELECT a${'[1]'.repeat(100_000)} FROM t`,
-      `SELECT * FROM t WHERE a IN (${'1,'.repeat(200_000)}1)`,
-      `SELECT * FROM t WHERE ${'a = 1 AND '.repeat(50_000)}a = 1`,
-    ]
-    for (const text of statements) {
-      const start = process.cpuUsage()
-      analyse(text)
-      assert.ok(cpuMs(start) < 2_000, `${text.slice(0, 30)} took too long`)
-    }
-  })
-
   it('are refused above statementBytesMax', () => {
     assert.throws(() => analyse(`SELECT * FROM t WHERE a = '${'x'.repeat(limits.statementBytesMax)}'`), invalid)
   })

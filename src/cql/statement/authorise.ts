@@ -26,7 +26,7 @@ export function authorise(statement: Statement): Access[] {
     case 'modification':
       return modificationAccesses(statement)
     case 'batch':
-      return union(statement.children.flatMap(modificationAccesses))
+      return union([...distinctStatements(statement.children)].flatMap(modificationAccesses))
     case 'use':
       return [access('USE', { kind: 'keyspace', keyspace: statement.keyspace })]
     case 'truncate':
@@ -140,7 +140,14 @@ function grantableResource(resource: Grantable): Resource {
   }
 }
 
-function describeAccesses({ what, name, keyspace }: Describe): Access[] {
+function describeAccesses(statement: Describe): Access[] {
+  const accesses = describedAccesses(statement)
+  // Ids, dropped columns and internal options are the operators' affair.
+  if (!statement.internals || accesses.some(({ resource }) => resource.kind === 'cluster')) return accesses
+  return [...accesses, access('DESCRIBE', { kind: 'cluster' })]
+}
+
+function describedAccesses({ what, name, keyspace }: Describe): Access[] {
   const one = (resource: Resource): Access[] => [access('DESCRIBE', resource)]
   switch (what) {
     case 'CLUSTER':
@@ -202,8 +209,13 @@ function executions(functions: Mentions['functions'], keyspace: string | undefin
   return accesses
 }
 
-function distinct(columns: readonly string[]): readonly string[] {
+export function distinct(columns: readonly string[]): readonly string[] {
   return columns.length < 2 ? columns : [...new Set(columns)]
+}
+
+/** What repeats another asks for nothing more. */
+function distinctStatements(children: readonly Modification[]): Set<Modification> {
+  return new Set(children.map((child) => child.like ?? child))
 }
 
 /** The same permission on the same resource becomes one access with the columns of all. */

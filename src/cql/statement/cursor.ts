@@ -7,6 +7,8 @@ import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import type { Mentions, QualifiedName } from './ast.ts'
 import { position } from './characters.ts'
+import type { Amount } from './facts.ts'
+import { isNativeFunction } from './functions.ts'
 import { basicUnreserved, columnNames, functionNames, names } from './keywords.ts'
 import type { Tokens } from './lexer.ts'
 import { K, kindName, T } from './tokens.ts'
@@ -31,10 +33,20 @@ export class Cursor {
   readonly columns: string[] = []
   readonly functions: QualifiedName[] = []
   readonly markers: (string | undefined)[] = []
+  /** Markers before the statement at hand, which is not 0 inside a BATCH: the places in its facts count from there. */
+  firstMarker = 0
+  /** Tokens of literals whose content was looked at, in order: what the statement means depends on them. */
+  readonly contents: number[] = []
+  /** Tokens of the numbers in USING, LIMIT and their like. */
+  readonly amounts: number[] = []
+  /** Strings and markers that facts keep so far. */
+  keptTexts = 0
+  keptMarkers = 0
   /** Places where a parenthesis was tried as a type hint and was none; keeps trying linear. */
   readonly notTypeHint = new Set<number>()
   #depth = 0
   #attempts = 0
+  #spent = 0
   #refusal: RingfenceError | undefined
 
   constructor(tokens: Tokens) {
@@ -51,6 +63,11 @@ export class Cursor {
   advance(): void {
     if (this.at < this.tokens.count) this.at += 1
     this.kind = this.tokens.kinds[this.at]!
+  }
+
+  moveTo(at: number): void {
+    this.at = at
+    this.kind = this.tokens.kinds[at]!
   }
 
   accept(kind: number): boolean {
@@ -78,6 +95,24 @@ export class Cursor {
 
   leave(): void {
     this.#depth -= 1
+  }
+
+  /** Counts what will be an object of its own in the facts. */
+  spend(count: number): void {
+    this.#spent += count
+    if (this.#spent > limits.statementFactsMax) {
+      throw new RingfenceError('INVALID', `statement says more than statementFactsMax ${limits.statementFactsMax}`)
+    }
+  }
+
+  /** Whether half of what may be said is: then nothing more is kept that facts can do without. */
+  get isVerbose(): boolean {
+    return this.#spent * 2 > limits.statementFactsMax
+  }
+
+  call(called: QualifiedName): void {
+    if (!isNativeFunction(called.keyspace, called.name)) this.spend(1)
+    this.functions.push(called)
   }
 
   mark(): Mark {
@@ -166,6 +201,7 @@ export function nameOf(cursor: Cursor, at = cursor.at): string {
 
 /** The content of a string literal. */
 export function stringOf(cursor: Cursor, at = cursor.at): string {
+  cursor.contents.push(at)
   const text = cursor.text(at)
   return text.startsWith('$') ? text.slice(2, -2) : text.slice(1, -1).replaceAll("''", "'")
 }
@@ -236,9 +272,37 @@ export function acceptMarker(cursor: Cursor): boolean {
   return true
 }
 
+/** The place that the next marker will have among those of its statement. */
+export function nextMarker(cursor: Cursor): number {
+  return cursor.markers.length - cursor.firstMarker
+}
+
 /** `intValue` */
-export function integerOrMarker(cursor: Cursor): void {
-  if (!cursor.accept(T.INTEGER) && !acceptMarker(cursor)) throw cursor.unexpected()
+export function amount(cursor: Cursor): Amount {
+  if (cursor.kind === T.INTEGER) {
+    cursor.amounts.push(cursor.at)
+    const literal = integerOf(cursor)
+    cursor.advance()
+    return { literal }
+  }
+  const marker = nextMarker(cursor)
+  if (!acceptMarker(cursor)) throw cursor.unexpected()
+  return { marker }
+}
+
+/**
+ * The value of an integer token, however large.
+ * @throws RingfenceError INVALID beyond 64 digits that count: Cassandra takes none of more than 19 where this is asked for
+ */
+export function integerOf(cursor: Cursor, at = cursor.at): bigint {
+  const text = cursor.text(at)
+  if (text.length <= 64) return BigInt(text)
+  const negative = text.startsWith('-')
+  let first = negative ? 1 : 0
+  while (text.charCodeAt(first) === 48 /* 0 */) first += 1
+  if (text.length - first > 64) throw new RingfenceError('INVALID', 'integer of more than 64 digits')
+  const magnitude = BigInt(text.slice(first) || '0')
+  return negative ? -magnitude : magnitude
 }
 
 /** `(IF NOT EXISTS)?` */
@@ -260,4 +324,12 @@ export function acceptIfExists(cursor: Cursor): boolean {
 export function list(cursor: Cursor, item: (cursor: Cursor) => unknown): void {
   do item(cursor)
   while (cursor.accept(T.COMMA))
+}
+
+/** `item (',' item)*`, with what each gives. */
+export function collect<Item>(cursor: Cursor, item: (cursor: Cursor) => Item): Item[] {
+  const items: Item[] = []
+  do items.push(item(cursor))
+  while (cursor.accept(T.COMMA))
+  return items
 }

@@ -8,8 +8,9 @@ import { userTypeName } from './types.ts'
 /** `describeStatement`, after the first word. */
 export function describeStatement(cursor: Cursor): Describe {
   const described = target(cursor)
-  if (cursor.accept(K.WITH)) cursor.expect(K.INTERNALS)
-  return described
+  if (!cursor.accept(K.WITH)) return described
+  cursor.expect(K.INTERNALS)
+  return { ...described, internals: true }
 }
 
 function target(cursor: Cursor): Describe {
@@ -72,7 +73,7 @@ function target(cursor: Cursor): Describe {
 function keyspace(cursor: Cursor): Describe {
   cursor.advance()
   const given = names[cursor.kind] === 1 ? name(cursor) : undefined
-  return { kind: 'describe', what: 'KEYSPACE', name: undefined, keyspace: given }
+  return { kind: 'describe', what: 'KEYSPACE', name: undefined, keyspace: given, internals: false }
 }
 
 function plural(cursor: Cursor, what: Describe['what']): Describe {
@@ -81,5 +82,5 @@ function plural(cursor: Cursor, what: Describe['what']): Describe {
 }
 
 function found(what: Describe['what'], target?: Describe['name']): Describe {
-  return { kind: 'describe', what, name: target, keyspace: undefined }
+  return { kind: 'describe', what, name: target, keyspace: undefined, internals: false }
 }

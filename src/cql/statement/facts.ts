@@ -37,7 +37,10 @@ export interface Access {
 /** An integer that a statement names: written there, or bound (the place of its marker in `StatementFacts.markers`). */
 export type Amount = { readonly literal: bigint } | { readonly marker: number }
 
-/** What one value of a relation is: a marker's place, a string constant's content, or undefined for anything else. */
+/**
+ * What one value of a relation is: a marker's place, a string constant's content, or undefined for anything else, which may also be a string
+ * of more than 254 characters, or what comes after the first 1,000 strings and 4,096 markers of a text, or in a very long BATCH.
+ */
 export type RestrictingValue = { readonly marker: number } | { readonly text: string } | undefined
 
 /** One relation of WHERE. `(a, b) = (1, 2)` has two columns and two values; `a IN (1, 2)` has one column and two values. */
@@ -86,8 +89,13 @@ export interface StatementFacts {
   readonly columnsUsed: readonly string[]
   /** `default_time_to_live` of CREATE TABLE, ALTER TABLE and views; undefined where it is not given. */
   readonly defaultTtlSeconds: number | undefined
-  /** Statements inside a BATCH text, in order; empty otherwise. */
+  /**
+   * Statements inside a BATCH text, in order; empty otherwise. Every one is there, but those of the same facts are one object: who goes
+   * through them may remember what it found for the last.
+   */
   readonly children: readonly StatementFacts[]
+  /** How many those are. */
+  readonly statementCount: number
 }
 
 /** The facts that most statements do not have. */
@@ -100,4 +108,5 @@ export const plainFacts = {
   selection: undefined,
   columnsUsed: [],
   defaultTtlSeconds: undefined,
+  statementCount: 0,
 } as const satisfies Partial<StatementFacts>

@@ -161,7 +161,10 @@ export function lex(text: string): Tokens {
       throw unreadable(text, start, `unexpected character ${codePoint(text, start)}`)
     }
     if (count + 1 >= capacity) {
-      throw new RingfenceError('INVALID', `statement has more than ${limits.statementTokensMax} tokens`)
+      throw new RingfenceError(
+        'INVALID',
+        `statement has more tokens than statementTokensMax ${limits.statementTokensMax}`,
+      )
     }
     kinds[count] = kind
     starts[count] = start

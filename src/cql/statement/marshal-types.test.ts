@@ -9,6 +9,13 @@ describe('types written as Java classes', () => {
     }
   })
 
+  it('are bytes where no name begins the text, whatever it says', () => {
+    for (const text of [' ', '\n', '{"a":1}', '(AsciiType)', ' {Int32Type', '\\', 'é', '\u00a0Int32Type']) {
+      assert.equal(isMarshalType(text), true, text)
+    }
+    for (const text of ['-', ' +', '.', '&x', '_', '7', 'nope']) assert.equal(isMarshalType(text), false, text)
+  })
+
   it('may be made of others, as the Python driver’s suite writes them', () => {
     for (const text of [
       'CompositeType(AsciiType, Int32Type)',
@@ -24,7 +31,6 @@ describe('types written as Java classes', () => {
 
   it('are refused when a class, a count or a sign is another', () => {
     for (const text of [
-      ' ',
       'CompositeType',
       'CompositeType()',
       'CompositeType(AsciiType',

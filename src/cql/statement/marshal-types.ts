@@ -24,8 +24,8 @@ const depthMax = 64
 
 /** Whether a stock Cassandra 5.0 knows the type. */
 export function isMarshalType(text: string): boolean {
-  // The empty text is Cassandra's BytesType.
-  if (text === '') return true
+  // A text that begins with no name, the empty one too, is Cassandra's BytesType, whatever it says.
+  if (!/^[ \t\n]*[-+.&\w]/.test(text)) return true
   const tokens = text.match(/[-+.&\w]+|=>|[^ \t\n]/g) ?? []
   return typeEnd(tokens, 0, 0) === tokens.length
 }

@@ -1,60 +1,47 @@
-/** INSERT, UPDATE, DELETE and BATCH texts: the modification rules of `Parser.g`. */
-import type { Modification, QualifiedName } from './ast.ts'
+/** INSERT, UPDATE and DELETE: the modification rules of `Parser.g`. Those inside a BATCH text are found in `batch.ts`. */
+import type { Modification, QualifiedName, Using } from './ast.ts'
 import {
   acceptMarker,
+  amount,
   type Cursor,
+  collect,
   column,
-  integerOrMarker,
   list,
   type Mark,
   name,
   qualifiedName,
   startsCall,
 } from './cursor.ts'
+import type { Amount, Restriction } from './facts.ts'
 import { columnNames } from './keywords.ts'
-import { term } from './terms.ts'
+import { term, tupleValues } from './terms.ts'
 import { K, T } from './tokens.ts'
 import { conditions, whereClause } from './where.ts'
 
 /** `batchStatementObjective`: one write, at its first word. */
 export function modification(cursor: Cursor): Modification {
   const mark = cursor.mark()
+  cursor.firstMarker = mark.markers
   if (cursor.accept(K.INSERT)) return insertStatement(cursor, mark)
   if (cursor.accept(K.UPDATE)) return updateStatement(cursor, mark)
   cursor.expect(K.DELETE)
   return deleteStatement(cursor, mark)
 }
 
-/** `batchStatement`, after the word BEGIN. */
-export function batchStatement(cursor: Cursor): Modification[] {
-  if (!cursor.accept(K.UNLOGGED)) cursor.accept(K.COUNTER)
-  cursor.expect(K.BATCH)
-  usingClause(cursor)
-  const children: Modification[] = []
-  while (cursor.kind === K.INSERT || cursor.kind === K.UPDATE || cursor.kind === K.DELETE) {
-    children.push(modification(cursor))
-    cursor.accept(T.SEMICOLON)
-  }
-  cursor.expect(K.APPLY)
-  cursor.expect(K.BATCH)
-  return children
-}
-
 function insertStatement(cursor: Cursor, mark: Mark): Modification {
   cursor.expect(K.INTO)
   const table = qualifiedName(cursor)
   const wildcard = cursor.accept(K.JSON)
+  let restrictions: readonly Restriction[] = []
   if (wildcard) {
     if (!cursor.accept(T.STRING) && !acceptMarker(cursor)) throw cursor.unexpected()
     if (cursor.accept(K.DEFAULT) && !cursor.accept(K.NULL)) cursor.expect(K.UNSET)
   } else {
     cursor.expect(T.PAREN_OPEN)
-    list(cursor, column)
+    const columns = collect(cursor, column)
     cursor.expect(T.PAREN_CLOSE)
     cursor.expect(K.VALUES)
-    cursor.expect(T.PAREN_OPEN)
-    list(cursor, term)
-    cursor.expect(T.PAREN_CLOSE)
+    restrictions = inserted(cursor, columns, tupleValues(cursor))
   }
   let conditional = false
   if (cursor.accept(K.IF)) {
@@ -62,20 +49,31 @@ function insertStatement(cursor: Cursor, mark: Mark): Modification {
     cursor.expect(K.EXISTS)
     conditional = true
   }
-  usingClause(cursor)
-  return finish(cursor, mark, 'INSERT', table, wildcard, conditional ? 'rows' : undefined)
+  const using = usingClause(cursor)
+  return finish(cursor, mark, 'INSERT', table, wildcard, restrictions, conditional ? 'rows' : undefined, using)
+}
+
+/** Each column with its value. Cassandra refuses what is left over on either side, though not while parsing. */
+function inserted(cursor: Cursor, columns: readonly string[], values: Restriction['values']): Restriction[] {
+  const restrictions: Restriction[] = []
+  cursor.spend(columns.length)
+  for (let at = 0; at < columns.length && at < values.length; at += 1) {
+    const value = values[at]
+    restrictions.push({ columns: [columns[at]!], operator: '=', token: false, values: [value], list: undefined })
+  }
+  return restrictions
 }
 
 function updateStatement(cursor: Cursor, mark: Mark): Modification {
   const table = qualifiedName(cursor)
-  usingClause(cursor)
+  const using = usingClause(cursor)
   cursor.expect(K.SET)
-  const assigned: Assigned = { whole: new Set(), parts: new Set() }
+  const assigned: Assigned = { whole: new Set(), parts: new Map() }
   do assignment(cursor, assigned)
   while (cursor.accept(T.COMMA))
   cursor.expect(K.WHERE)
-  whereClause(cursor)
-  return finish(cursor, mark, 'UPDATE', table, false, condition(cursor))
+  const restrictions = whereClause(cursor)
+  return finish(cursor, mark, 'UPDATE', table, false, restrictions, condition(cursor), using)
 }
 
 function deleteStatement(cursor: Cursor, mark: Mark): Modification {
@@ -83,13 +81,15 @@ function deleteStatement(cursor: Cursor, mark: Mark): Modification {
   if (!wildcard) list(cursor, deletion)
   cursor.expect(K.FROM)
   const table = qualifiedName(cursor)
+  let timestamp: Amount | undefined
   if (cursor.accept(K.USING)) {
     cursor.expect(K.TIMESTAMP)
-    integerOrMarker(cursor)
+    timestamp = amount(cursor)
   }
   cursor.expect(K.WHERE)
-  whereClause(cursor)
-  return finish(cursor, mark, 'DELETE', table, wildcard, condition(cursor))
+  const restrictions = whereClause(cursor)
+  const using = { ttl: undefined, timestamp }
+  return finish(cursor, mark, 'DELETE', table, wildcard, restrictions, condition(cursor), using)
 }
 
 /** `deleteOp` */
@@ -102,12 +102,18 @@ function deletion(cursor: Cursor): void {
 }
 
 /** `usingClause`, if there is one. */
-function usingClause(cursor: Cursor): void {
-  if (!cursor.accept(K.USING)) return
+export function usingClause(cursor: Cursor): Using {
+  let ttl: Amount | undefined
+  let timestamp: Amount | undefined
+  if (!cursor.accept(K.USING)) return { ttl, timestamp }
   do {
-    if (!cursor.accept(K.TIMESTAMP)) cursor.expect(K.TTL)
-    integerOrMarker(cursor)
+    if (cursor.accept(K.TIMESTAMP)) timestamp = amount(cursor)
+    else {
+      cursor.expect(K.TTL)
+      ttl = amount(cursor)
+    }
   } while (cursor.accept(K.AND))
+  return { ttl, timestamp }
 }
 
 /** `(IF (EXISTS | conditions))?` */
@@ -145,13 +151,15 @@ function continuesCondition(kind: number): boolean {
 
 interface Assigned {
   readonly whole: Set<string>
-  readonly parts: Set<string>
+  /** Columns of which parts are set, with the fields among those. */
+  readonly parts: Map<string, Set<string>>
 }
 
 /** `columnOperation` */
 function assignment(cursor: Cursor, assigned: Assigned): void {
   const key = column(cursor)
   let whole = false
+  let field: string | undefined
   switch (cursor.kind) {
     case T.EQUALS:
       cursor.advance()
@@ -171,19 +179,21 @@ function assignment(cursor: Cursor, assigned: Assigned): void {
       break
     case T.DOT:
       cursor.advance()
-      name(cursor)
+      field = name(cursor)
       cursor.expect(T.EQUALS)
       term(cursor)
       break
     default:
       throw cursor.unexpected()
   }
-  // `addRawUpdate`: a column that is set as a whole may be set only once.
-  if (assigned.whole.has(key) || (whole && assigned.parts.has(key))) {
+  // `addRawUpdate`: a column that is set as a whole may be set only once, and so may a field.
+  const fields = assigned.parts.get(key)
+  if (assigned.whole.has(key) || (fields !== undefined && (whole || (field !== undefined && fields.has(field))))) {
     throw cursor.failure('multiple incompatible setting of a column')
   }
   if (whole) assigned.whole.add(key)
-  else assigned.parts.add(key)
+  else if (fields === undefined) assigned.parts.set(key, new Set(field === undefined ? [] : [field]))
+  else if (field !== undefined) fields.add(field)
 }
 
 /** `normalColumnOperation`: true where the column is set as a whole. */
@@ -216,7 +226,9 @@ function finish(
   verb: Modification['verb'],
   table: QualifiedName,
   wildcard: boolean,
+  restrictions: readonly Restriction[],
   condition: Modification['condition'],
+  { ttl, timestamp }: Using,
 ): Modification {
   return {
     kind: 'modification',
@@ -225,6 +237,10 @@ function finish(
     wildcard,
     mentions: cursor.mentions(mark),
     condition,
+    restrictions,
+    ttl,
+    timestamp,
+    like: undefined,
     tokens: [mark.at, cursor.at],
     markers: [mark.markers, cursor.markers.length],
   }

@@ -3,9 +3,10 @@
  * then the end. A recursive descent with a bound on its depth; what it does not know is a SYNTAX error, never a guess.
  */
 import type { Schema, SchemaAction, Statement } from './ast.ts'
+import { batchStatement } from './batch.ts'
 import { acceptIfExists, type Cursor, name, qualifiedName } from './cursor.ts'
 import { describeStatement } from './describe.ts'
-import { batchStatement, modification } from './modify.ts'
+import { modification } from './modify.ts'
 import { addIdentity, dropIdentity, grantStatement, listStatement, roleStatement, userStatement } from './roles.ts'
 import { alterTable, createIndex, createTable, keyspaceStatement, typeStatement } from './schema.ts'
 import { createAggregate, createFunction, dropFunction, triggerStatement, viewStatement } from './schema-code.ts'
@@ -34,7 +35,7 @@ function cqlStatement(cursor: Cursor): Statement {
     case K.SELECT:
       return selectStatement(cursor)
     case K.BEGIN:
-      return { kind: 'batch', children: batchStatement(cursor) }
+      return { kind: 'batch', ...batchStatement(cursor) }
     case K.USE:
       return { kind: 'use', keyspace: name(cursor) }
     case K.TRUNCATE:
@@ -117,9 +118,17 @@ function shared(cursor: Cursor, action: SchemaAction): Statement {
   return viewStatement(cursor, action)
 }
 
+const noMentions = { columns: [], functions: [] }
+
 function dropTable(cursor: Cursor): Schema {
   acceptIfExists(cursor)
-  return { kind: 'table', action: 'DROP', table: qualifiedName(cursor), mentions: { columns: [], functions: [] } }
+  return {
+    kind: 'table',
+    action: 'DROP',
+    table: qualifiedName(cursor),
+    mentions: noMentions,
+    defaultTtlSeconds: undefined,
+  }
 }
 
 function dropIndex(cursor: Cursor): Schema {

@@ -17,12 +17,17 @@ export function resolveKeyspace(facts: StatementFacts, keyspace: string | undefi
     const resource = resolve(access.resource, keyspace, facts.verb)
     if (resource !== undefined) accesses.push(resource === access.resource ? access : { ...access, resource })
   }
+  // Statements of a BATCH that are one object stay one.
+  const resolved = new Map<StatementFacts, StatementFacts>()
+  for (const child of facts.children) {
+    if (!resolved.has(child)) resolved.set(child, resolveKeyspace(child, keyspace))
+  }
   return {
     ...facts,
     accesses,
     keyspace: facts.keyspace ?? (facts.table === undefined && !namesWithin(facts) ? undefined : keyspace),
     unqualified: false,
-    children: facts.children.map((child) => resolveKeyspace(child, keyspace)),
+    children: facts.children.map((child) => resolved.get(child)!),
   }
 }
 

@@ -20,23 +20,24 @@ import { whereClause } from './where.ts'
 export function viewStatement(cursor: Cursor, action: SchemaAction): Schema {
   ifClause(cursor, action)
   const view = qualifiedName(cursor)
+  let defaultTtlSeconds: number | undefined
   if (action === 'ALTER') {
     cursor.expect(K.WITH)
-    withProperties(cursor)
+    defaultTtlSeconds = withProperties(cursor)
   }
-  if (action !== 'CREATE') return { kind: 'view', action, view, base: undefined }
+  if (action !== 'CREATE') return { kind: 'view', action, view, base: undefined, defaultTtlSeconds }
   cursor.expect(K.AS)
   cursor.expect(K.SELECT)
   const mark = cursor.mark()
-  const wildcard = selectors(cursor)
+  const { wildcard } = selectors(cursor)
   cursor.expect(K.FROM)
   const table = qualifiedName(cursor)
   if (cursor.accept(K.WHERE)) whereClause(cursor)
   cursor.expect(K.PRIMARY)
   cursor.expect(K.KEY)
   primaryKey(cursor)
-  if (cursor.accept(K.WITH)) tableProperties(cursor, false)
-  return { kind: 'view', action, view, base: { table, wildcard, ...cursor.mentions(mark) } }
+  if (cursor.accept(K.WITH)) defaultTtlSeconds = tableProperties(cursor, false)
+  return { kind: 'view', action, view, base: { table, wildcard, ...cursor.mentions(mark) }, defaultTtlSeconds }
 }
 
 /** `createFunctionStatement`, after the word FUNCTION. */
@@ -83,7 +84,7 @@ export function createAggregate(cursor: Cursor, orReplace: boolean): Schema {
 
 /** A function that an aggregate is made of: always of the aggregate's own keyspace. */
 function part(cursor: Cursor, keyspace: string | undefined): void {
-  cursor.functions.push({ keyspace, name: plainFunctionName(cursor) })
+  cursor.call({ keyspace, name: plainFunctionName(cursor) })
 }
 
 /** DROP FUNCTION and DROP AGGREGATE, after the noun. */

@@ -6,13 +6,14 @@ import {
   type Cursor,
   column,
   functionName,
+  integerOf,
   list,
   name,
   nameOf,
   qualifiedName,
 } from './cursor.ts'
 import { columnNames, names } from './keywords.ts'
-import { property } from './properties.ts'
+import { defaultTtlOf, type Properties, property } from './properties.ts'
 import { term } from './terms.ts'
 import { K, T } from './tokens.ts'
 import { parseType, userTypeName } from './types.ts'
@@ -36,11 +37,12 @@ export function ifClause(cursor: Cursor, action: SchemaAction): void {
   else acceptIfExists(cursor)
 }
 
-/** `properties` */
-export function withProperties(cursor: Cursor): void {
-  const seen = new Set<string>()
+/** `properties`: the default time to live among them, which some statements have a use for. */
+export function withProperties(cursor: Cursor): number | undefined {
+  const seen: Properties = new Map()
   do property(cursor, seen)
   while (cursor.accept(K.AND))
+  return defaultTtlOf(seen)
 }
 
 // --- tables --------------------------------------------------------------------------------------------------------------
@@ -57,8 +59,8 @@ export function createTable(cursor: Cursor): Schema {
     if (cursor.kind !== T.COMMA && cursor.kind !== T.PAREN_CLOSE) tableColumn(cursor, defined)
   }
   cursor.expect(T.PAREN_CLOSE)
-  if (cursor.accept(K.WITH)) tableProperties(cursor, true)
-  return { kind: 'table', action: 'CREATE', table, mentions: cursor.mentions(mark) }
+  const defaultTtlSeconds = cursor.accept(K.WITH) ? tableProperties(cursor, true) : undefined
+  return { kind: 'table', action: 'CREATE', table, mentions: cursor.mentions(mark), defaultTtlSeconds }
 }
 
 /** `tableColumns`; `defined` holds the columns so far, and the empty name once there is a primary key. */
@@ -102,7 +104,7 @@ function columnMask(cursor: Cursor): void {
     cursor.advance()
     return
   }
-  cursor.functions.push(functionName(cursor))
+  cursor.call(functionName(cursor))
   cursor.expect(T.PAREN_OPEN)
   if (cursor.accept(T.PAREN_CLOSE)) return
   list(cursor, term)
@@ -120,15 +122,16 @@ export function primaryKey(cursor: Cursor): void {
   cursor.expect(T.PAREN_CLOSE)
 }
 
-/** `tableProperty (AND tableProperty)*`; in a view, COMPACT STORAGE is refused. */
-export function tableProperties(cursor: Cursor, compactStorage: boolean): void {
-  const seen = new Set<string>()
+/** `tableProperty (AND tableProperty)*`; in a view, COMPACT STORAGE is refused. The default time to live, where it is among them. */
+export function tableProperties(cursor: Cursor, compactStorage: boolean): number | undefined {
+  const seen: Properties = new Map()
   const ordered = new Set<string>()
   do tableProperty(cursor, seen, ordered, compactStorage)
   while (cursor.accept(K.AND))
+  return defaultTtlOf(seen)
 }
 
-function tableProperty(cursor: Cursor, seen: Set<string>, ordered: Set<string>, compactStorage: boolean): void {
+function tableProperty(cursor: Cursor, seen: Properties, ordered: Set<string>, compactStorage: boolean): void {
   if (cursor.kind === K.COMPACT && cursor.peek(1) === K.STORAGE && compactStorage) {
     cursor.advance()
     cursor.advance()
@@ -155,6 +158,7 @@ export function alterTable(cursor: Cursor): Schema {
   const mark = cursor.mark()
   acceptIfExists(cursor)
   const table = qualifiedName(cursor)
+  let defaultTtlSeconds: number | undefined
   if (cursor.accept(K.ALTER)) alterColumn(cursor)
   else if (cursor.accept(K.ADD)) {
     acceptIfNotExists(cursor)
@@ -169,9 +173,9 @@ export function alterTable(cursor: Cursor): Schema {
     } while (cursor.accept(K.AND))
   } else {
     cursor.expect(K.WITH)
-    withProperties(cursor)
+    defaultTtlSeconds = withProperties(cursor)
   }
-  return { kind: 'table', action: 'ALTER', table, mentions: cursor.mentions(mark) }
+  return { kind: 'table', action: 'ALTER', table, mentions: cursor.mentions(mark), defaultTtlSeconds }
 }
 
 function alterColumn(cursor: Cursor): void {
@@ -195,7 +199,7 @@ function dropColumns(cursor: Cursor): void {
   if (!cursor.accept(K.USING)) return
   cursor.expect(K.TIMESTAMP)
   if (cursor.kind === T.INTEGER) {
-    const timestamp = BigInt(cursor.text())
+    const timestamp = integerOf(cursor)
     if (timestamp > timestampMax || timestamp < -timestampMax - 1n) throw cursor.failure('timestamp is out of range')
   }
   cursor.expect(T.INTEGER)

@@ -2,10 +2,10 @@
 import type { Select } from './ast.ts'
 import {
   acceptMarker,
+  amount,
   type Cursor,
   column,
   functionName,
-  integerOrMarker,
   list,
   name,
   qualifiedName,
@@ -21,11 +21,13 @@ import { whereClause } from './where.ts'
 export function selectStatement(cursor: Cursor): Select {
   const mark = cursor.mark()
   // json and distinct are names as well: `SELECT json FROM t`, `SELECT json - json FROM t`.
-  if (cursor.kind === K.JSON && isModifier(cursor)) cursor.advance()
-  const wildcard = selectClause(cursor)
+  const json = cursor.kind === K.JSON && isModifier(cursor)
+  if (json) cursor.advance()
+  const selected = selectClause(cursor)
+  const shown = cursor.columns.length
   cursor.expect(K.FROM)
   const table = qualifiedName(cursor)
-  if (cursor.accept(K.WHERE)) whereClause(cursor)
+  const restrictions = cursor.accept(K.WHERE) ? whereClause(cursor) : []
   if (cursor.accept(K.GROUP)) {
     cursor.expect(K.BY)
     list(cursor, unaliasedSelector)
@@ -37,11 +39,22 @@ export function selectStatement(cursor: Cursor): Select {
   if (cursor.accept(K.PER)) {
     cursor.expect(K.PARTITION)
     cursor.expect(K.LIMIT)
-    integerOrMarker(cursor)
+    amount(cursor)
   }
-  if (cursor.accept(K.LIMIT)) integerOrMarker(cursor)
-  if (cursor.accept(K.ALLOW)) cursor.expect(K.FILTERING)
-  return { kind: 'select', table, wildcard, mentions: cursor.mentions(mark) }
+  const limit = cursor.accept(K.LIMIT) ? amount(cursor) : undefined
+  const allowFiltering = cursor.accept(K.ALLOW)
+  if (allowFiltering) cursor.expect(K.FILTERING)
+  return {
+    kind: 'select',
+    table,
+    wildcard: selected.wildcard,
+    mentions: cursor.mentions(mark),
+    selection: json ? undefined : selected.wildcard ? '*' : selected.shown,
+    used: json ? cursor.columns.slice(mark.columns) : selected.used.concat(cursor.columns.slice(shown)),
+    restrictions,
+    limit,
+    allowFiltering,
+  }
 }
 
 /**
@@ -90,22 +103,36 @@ function isAlias(cursor: Cursor, ahead: number): boolean {
   return names[alias] === 1 && alias !== K.PER && (after === K.FROM || after === T.COMMA || after === T.PAREN_CLOSE)
 }
 
-/** `selectClause`: true for `*`. */
-function selectClause(cursor: Cursor): boolean {
+/** `selectClause` */
+function selectClause(cursor: Cursor): Selected {
   if (cursor.kind === K.DISTINCT && isModifier(cursor)) cursor.advance()
   return selectors(cursor)
 }
 
-/** `selectors`: true for `*`. */
-export function selectors(cursor: Cursor): boolean {
-  if (cursor.accept(T.STAR)) return true
-  list(cursor, selector)
-  return false
+/** A select list. */
+interface Selected {
+  readonly wildcard: boolean
+  /** For each selector the column that it is, undefined where it is more than a name. */
+  readonly shown: readonly (string | undefined)[]
+  /** Columns inside the others, doubles included. */
+  readonly used: readonly string[]
 }
 
-function selector(cursor: Cursor): void {
-  unaliasedSelector(cursor)
-  if (cursor.accept(K.AS)) name(cursor)
+/** `selectors` */
+export function selectors(cursor: Cursor): Selected {
+  const shown: (string | undefined)[] = []
+  const used: string[] = []
+  if (cursor.accept(T.STAR)) return { wildcard: true, shown, used }
+  do {
+    const { at, kind, columns } = cursor
+    const mentioned = columns.length
+    unaliasedSelector(cursor)
+    const isColumn = names[kind] === 1 && cursor.at === at + 1
+    shown.push(isColumn ? columns[mentioned] : undefined)
+    if (!isColumn) for (let each = mentioned; each < columns.length; each += 1) used.push(columns[each]!)
+    if (cursor.accept(K.AS)) name(cursor)
+  } while (cursor.accept(T.COMMA))
+  return { wildcard: false, shown, used }
 }
 
 /** `orderByClause` */
@@ -227,7 +254,7 @@ function columnOrCall(cursor: Cursor): void {
     cursor.columns.push(name(cursor))
     return
   }
-  cursor.functions.push(functionName(cursor))
+  cursor.call(functionName(cursor))
   cursor.expect(T.PAREN_OPEN)
   if (cursor.accept(T.PAREN_CLOSE)) return
   list(cursor, unaliasedSelector)
@@ -242,6 +269,8 @@ function acceptTypeHint(cursor: Cursor): boolean {
   const end = typeEnd(cursor, 1)
   if (end < 0 || cursor.peek(end) !== T.PAREN_CLOSE || cursor.notTypeHint.has(cursor.at)) return false
   if (cursor.peek(end + 1) === K.AS && cursor.peek(end + 2) !== K.AS && isAlias(cursor, end + 1)) return false
+  // `GROUP BY (a) PER PARTITION LIMIT 1`: no column is called per here.
+  if (cursor.peek(end + 1) === K.PER && cursor.peek(end + 2) === K.PARTITION) return false
   const at = cursor.at
   const matches = cursor.attempt(typeHint)
   if (!matches) cursor.notTypeHint.add(at)

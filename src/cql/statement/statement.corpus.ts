@@ -26,6 +26,7 @@ export const valid: readonly (readonly [text: string, verb: string, ...accesses:
   ],
   ["SELECT m['x'], s[1..], u.f.g, (a)[1..2] FROM ks.t", 'SELECT', 'SELECT table ks.t [m s u a]'],
   ['SELECT (a) AS b FROM ks.t', 'SELECT', 'SELECT table ks.t [a]'],
+  ['SELECT (int) per FROM ks.t GROUP BY (a) PER PARTITION LIMIT 1', 'SELECT', 'SELECT table ks.t [per a]'],
   ['SELECT a + b * c / d % e - f FROM ks.t', 'SELECT', 'SELECT table ks.t [a b c d e f]'],
   [
     'SELECT f(a), ks2.g(b), system.now(), now() FROM ks.t',
@@ -87,6 +88,12 @@ export const valid: readonly (readonly [text: string, verb: string, ...accesses:
     'SELECT table ks.t [*]',
   ],
   ['INSERT INTO json JSON :doc', 'INSERT', 'MODIFY table -.json [*]'],
+  [
+    "UPDATE ks.t SET a = {('x') : CAST(1 AS text)}, b = ('Int32Type') :cast WHERE k = 1",
+    'UPDATE',
+    'MODIFY table ks.t [a b k]',
+  ],
+  ['UPDATE ks.t SET a.b = 1, a.c = 2, a.B2 = 3, b.b = 4, a[1] = 5 WHERE k = 1', 'UPDATE', 'MODIFY table ks.t [a b k]'],
   [
     'UPDATE ks.t USING TTL 9 SET a = 1, b = b + 1, c = [1] + c, d[1] = 2, e.f = 3, g += 4, h = h -1 WHERE k = 1',
     'UPDATE',
@@ -321,6 +328,8 @@ export const invalid: readonly string[] = [
   'UPDATE t SET a = b + 1 WHERE k = 1',
   'UPDATE t SET a = 1, a = 2 WHERE k = 1',
   'UPDATE t SET a[1] = 1, a = 2 WHERE k = 1',
+  'UPDATE t SET a.b = 1, a.c = 2, a."b" = 3 WHERE k = 1',
+  'UPDATE t SET a.b = 1, a = 2 WHERE k = 1',
   'UPDATE t SET a = 1 WHERE k = 1 IF NOT EXISTS',
   'DELETE FROM t',
   'DELETE * FROM t WHERE k = 1',

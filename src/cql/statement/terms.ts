@@ -1,8 +1,30 @@
 /** Values and expressions outside of select lists: `term` of `Parser.g`, bind markers and function calls included. */
-import { acceptMarker, type Cursor, functionName, list, startsCall } from './cursor.ts'
+import { acceptMarker, type Cursor, collect, functionName, list, nextMarker, startsCall, stringOf } from './cursor.ts'
+import type { RestrictingValue } from './facts.ts'
 import { columnNames, constants, names } from './keywords.ts'
 import { K, T } from './tokens.ts'
 import { nativeType, parseType, typeEnd } from './types.ts'
+
+/** Strings and markers of a statement that facts keep, and the longest string: names and keys, not documents. */
+const keptTextsMax = 1000
+const keptMarkersMax = 4096
+const keptTextMax = 256
+
+/** A `term` that restricts a column, as facts say it. */
+export function value(cursor: Cursor): RestrictingValue {
+  const { at, kind } = cursor
+  const marker = nextMarker(cursor)
+  term(cursor)
+  const tokens = cursor.at - at
+  if ((kind === T.QMARK && tokens === 1) || (kind === T.COLON && tokens === 2)) {
+    cursor.keptMarkers += 1
+    return cursor.keptMarkers > keptMarkersMax ? undefined : { marker }
+  }
+  if (kind !== T.STRING || tokens !== 1 || cursor.keptTexts >= keptTextsMax || cursor.isVerbose) return undefined
+  if (cursor.tokens.ends[at]! - cursor.tokens.starts[at]! > keptTextMax) return undefined
+  cursor.keptTexts += 1
+  return { text: stringOf(cursor, at) }
+}
 
 /** `term`: sums of products of simple terms. */
 export function term(cursor: Cursor): void {
@@ -66,7 +88,7 @@ function simpleTerm(cursor: Cursor): void {
 /** `function` */
 function call(cursor: Cursor): void {
   if (!startsCall(cursor)) throw cursor.unexpected()
-  cursor.functions.push(functionName(cursor))
+  cursor.call(functionName(cursor))
   cursor.expect(T.PAREN_OPEN)
   if (cursor.accept(T.PAREN_CLOSE)) return
   list(cursor, term)
@@ -99,10 +121,18 @@ function braces(cursor: Cursor): void {
 }
 
 /** `tupleLiteral` */
-export function tupleLiteral(cursor: Cursor): void {
+export function tupleLiteral(cursor: Cursor): undefined {
   cursor.expect(T.PAREN_OPEN)
   list(cursor, term)
   cursor.expect(T.PAREN_CLOSE)
+}
+
+/** `'(' term (',' term)* ')'` whose terms restrict columns. */
+export function tupleValues(cursor: Cursor): RestrictingValue[] {
+  cursor.expect(T.PAREN_OPEN)
+  const values = collect(cursor, value)
+  cursor.expect(T.PAREN_CLOSE)
+  return values
 }
 
 /** `'(' type ')' simpleTerm` against `'(' term, … ')'`: told apart by what follows the closing parenthesis. */
@@ -124,10 +154,16 @@ function startsSimpleTerm(cursor: Cursor, ahead: number): boolean {
     case K.NULL:
       return true
     case T.COLON:
-      return names[cursor.peek(ahead + 1)] === 1 && !startsCall(cursor, ahead + 1)
+      // In `{('a') : cast(1 AS text)}` the colon stands between key and value.
+      return names[cursor.peek(ahead + 1)] === 1 && !startsFunction(cursor, ahead + 1)
     default:
-      return startsCall(cursor, ahead) || (kind === K.CAST && cursor.peek(ahead + 1) === T.PAREN_OPEN)
+      return startsFunction(cursor, ahead)
   }
+}
+
+/** A call or a CAST. */
+function startsFunction(cursor: Cursor, ahead: number): boolean {
+  return startsCall(cursor, ahead) || (cursor.peek(ahead) === K.CAST && cursor.peek(ahead + 1) === T.PAREN_OPEN)
 }
 
 /** `fullMapLiteral` for properties: literals only, no key twice. Every value stays in the text, none is kept. */

@@ -61,6 +61,7 @@ function parseTypeInside(cursor: Cursor): boolean {
       opening(cursor)
       parseType(cursor)
       cursor.expect(T.COMMA)
+      cursor.contents.push(cursor.at)
       if (cursor.kind === T.INTEGER && Math.abs(Number(cursor.text())) > dimensionMax) {
         cursor.refuse('vector dimension is out of range')
       }

@@ -60,7 +60,7 @@ export function matchSystemSelect(
   keyspaceInForce?: string,
 ): SystemSelect | UnsupportedSelect | undefined {
   // A table's name is one token, so a text without these letters in a row cannot name one.
-  if (!/local|peers/i.test(text)) return undefined
+  if (text.length > QUESTION_MAX || !/local|peers/i.test(text)) return undefined
   const tokens = lexOrNothing(text)
   if (tokens === undefined || tokens.kinds[0] !== K.SELECT) return undefined
   const from = tokens.kinds.indexOf(K.FROM)
@@ -74,6 +74,9 @@ export function matchSystemSelect(
     throw error
   }
 }
+
+/** No driver asks at such length; what is longer goes to a sidecar, which refuses it if it is about these tables. */
+const QUESTION_MAX = 16 * 1024
 
 /** What does not lex is not a statement; the sidecar, which has the same lexer, says so with a position. */
 function lexOrNothing(text: string): Tokens | undefined {

@@ -1,0 +1,63 @@
+/** Lines of the audit as a sidecar writes them, through the sidecar's own functions. */
+import type { AuditSink } from '../../audit/record.ts'
+import { appendTransaction, requestPart, sessionPart, statementPart, verdictPart } from '../../audit/record.ts'
+import { Consistency } from '../../cql/protocol.ts'
+import { analyse } from '../../cql/statement/analyse.ts'
+import { resolveKeyspace } from '../../cql/statement/resolve.ts'
+
+export interface Sent {
+  readonly as: string
+  /** With its literals, which the record will not have. */
+  readonly text?: string
+  /** In force. */
+  readonly keyspace?: string
+  readonly verdict?: 'allow' | 'deny' | 'observe'
+  readonly rule: string
+  readonly request?: 'QUERY' | 'PREPARE' | 'EXECUTE' | 'BATCH'
+  /** False for a record that has none. */
+  readonly consistency?: keyof typeof Consistency | false
+  readonly operation?: string
+  readonly timeMs?: number
+}
+
+export const sentMs = Date.UTC(2026, 0, 2, 12)
+
+/** One line without its line feed. */
+export function auditLine(sent: Sent): string {
+  const { as, text, keyspace, verdict = 'allow', rule, request = 'QUERY', consistency = 'LOCAL_QUORUM' } = sent
+  let line = ''
+  const sink: AuditSink = {
+    begin: () => `{"time":"${new Date(sent.timeMs ?? sentMs).toISOString()}","seq":1,"proxy":"sidecar-1"`,
+    append: (written) => {
+      line = written
+    },
+  }
+  const session = sessionPart({
+    session: 's1',
+    workload: as,
+    client: { address: '192.0.2.7', port: 40_123 },
+    protocolVersion: 5,
+  })
+  const facts = text === undefined ? undefined : resolveKeyspace(analyse(text), keyspace)
+  const statement = statementPart({
+    keyspace: facts?.keyspace,
+    table: facts?.table,
+    operation: sent.operation ?? facts?.verb ?? request,
+    statement: facts?.redacted,
+  })
+  appendTransaction(
+    sink,
+    session,
+    statement + requestPart(request),
+    verdictPart({ verdict, rule, policyRevision: 7 }),
+    0,
+    consistency === false ? -1 : Consistency[consistency],
+    verdict === 'deny' ? 'error' : 'ok',
+    '',
+    -1,
+    1,
+    1,
+    1,
+  )
+  return line.trimEnd()
+}

@@ -1,0 +1,225 @@
+/**
+ * Rewrites random answers, and broken ones. Of a good answer the driver reads every masked value, and every other byte is as it was;
+ * of a broken one nothing is thrown but RingfenceError.
+ */
+import assert from 'node:assert/strict'
+import { argv } from 'node:process'
+import { parseArgs } from 'node:util'
+import { RingfenceError } from '../../base/errors.ts'
+import { HEADER_BYTES } from '../protocol.ts'
+import { ExecuteView, QueryView, readExecute, readQuery } from '../requests.ts'
+import { type CqlType, listOf, mapOf, native, setOf } from '../values.ts'
+import {
+  driverEncode,
+  driverRead,
+  type RowsShape,
+  rowsAnswer,
+  type Sample,
+  samples,
+  versions,
+} from './driver.fixture.ts'
+import { filterRows } from './filter.ts'
+import { type Mask, maskRows } from './mask.ts'
+import { pagingStateOf, withPagingState, withRequestPagingState } from './paging.ts'
+import { withoutSkipMetadata, withoutTracing } from './requests.ts'
+import { readSchemaTarget } from './schema-event.ts'
+import { withWarning } from './warning.ts'
+
+/** A rewrite of one small answer that takes longer is a fault of ours. */
+const CALL_MS_MAX = 500
+const key = Buffer.alloc(32, 5)
+const query = new QueryView()
+const execute = new ExecuteView()
+type Random = (below: number) => number
+
+const masks: readonly Mask[] = [
+  { kind: 'full' },
+  { kind: 'partial', keepStart: 1, keepEnd: 2 },
+  { kind: 'hash' },
+  { kind: 'null' },
+]
+
+/** A small generator of numbers that a seed repeats (mulberry32). */
+function randomOf(seed: number): Random {
+  let state = seed >>> 0
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) % below
+  }
+}
+
+/** False where it refused. Anything but a RingfenceError goes through. */
+function done(work: () => unknown): boolean {
+  try {
+    work()
+    return true
+  } catch (reason) {
+    if (reason instanceof RingfenceError) return false
+    throw reason
+  }
+}
+
+/** Every rewrite on one envelope, under each version, whatever its opcode says. */
+export function exerciseRewrites(buf: Buffer): void {
+  if (buf.length < HEADER_BYTES) return
+  const end = buf.length
+  const before = Buffer.from(buf)
+  for (const version of versions) {
+    for (const mask of masks) done(() => maskRows(buf, 0, end, version, () => mask, key))
+    done(() =>
+      filterRows(buf, 0, end, version, (read, columns) => {
+        columns.forEach((_, i) => {
+          read(i)
+        })
+        return columns.length % 2 === 0
+      }),
+    )
+    done(() => {
+      if (pagingStateOf(buf, 0, end, version) !== undefined) withPagingState(buf, 0, end, version, key)
+    })
+    done(() => withWarning(buf, 0, end, version, 'observed'))
+    done(() => {
+      readQuery(query, buf, 0, end, version, buf[1]!)
+      withoutSkipMetadata(buf, 0, end, query.params)
+      if (query.params.pagingStateStart >= 0) withRequestPagingState(buf, 0, end, query.params, key)
+    })
+    done(() => {
+      readExecute(execute, buf, 0, end, version, buf[1]!)
+      withoutSkipMetadata(buf, 0, end, execute.params)
+      if (execute.params.pagingStateStart >= 0) withRequestPagingState(buf, 0, end, execute.params, key)
+    })
+  }
+  withoutTracing(buf, 0, end)
+  done(() => readSchemaTarget(buf, 0, end))
+  assert.deepEqual(buf, before, 'a rewrite changed its input')
+}
+
+/** One of the samples, often in a collection. */
+function randomSample(random: Random): Sample {
+  const sample = samples[random(samples.length)]!
+  const { type, value } = sample
+  switch (random(5)) {
+    case 0:
+      // Counters, and durations as keys, stand alone in Cassandra; as elements of a list they do no harm.
+      return { type: listOf(type), value: [value, value] }
+    case 1:
+      return type.kind === 'text' ? { type: setOf(type), value: ['abcd', 'axyz', 'b'] } : sample
+    case 2:
+      return { type: mapOf(native('text'), type), value: { one: value, other: value } }
+    default:
+      return sample
+  }
+}
+
+function randomShape(version: number, random: Random): RowsShape {
+  const chosen = Array.from({ length: 1 + random(5) }, () => randomSample(random))
+  const columns = chosen.map(({ type }, i) => ({ name: `c${i}`, type, table: `t${random(2)}` }))
+  const encoded = chosen.map(({ type, value }) => driverEncode(version, type, value))
+  const rows = Array.from({ length: random(4) }, () => encoded.map((bytes) => (random(4) === 0 ? null : bytes)))
+  return {
+    columns,
+    rows,
+    tracing: random(2) === 0,
+    perColumnSpec: random(2) === 0,
+    ...(random(2) === 0 ? { pagingState: Buffer.alloc(random(40), 1) } : {}),
+    ...(version >= 4 && random(2) === 0 ? { warnings: ['one', 'two'] } : {}),
+    ...(version >= 4 && random(2) === 0 ? { payload: true } : {}),
+    ...(version >= 5 && random(2) === 0 ? { newMetadataId: Buffer.alloc(16, 3) } : {}),
+  }
+}
+
+/** What every mask of a good answer must hold to. */
+function checkGood(random: Random): Buffer {
+  const version = versions[random(versions.length)]!
+  const shape = randomShape(version, random)
+  const answer = rowsAnswer(version, shape)
+  const hidden = `c${random(shape.columns.length)}`
+  const mask = masks[random(masks.length)]!
+  let result: Buffer
+  try {
+    result = maskRows(answer, 0, answer.length, version, (name) => (name === hidden ? mask : undefined), key)
+  } catch (reason) {
+    assert.ok(reason instanceof RingfenceError && reason.code === 'INVALID')
+    assert.ok(mask.kind === 'partial' || mask.kind === 'hash')
+    return answer
+  }
+  const was = driverRead(version, answer)
+  const seen = driverRead(version, result)
+  assert.equal(seen.rows.length, was.rows.length)
+  assert.deepEqual(seen.names, was.names)
+  assert.deepEqual(seen.pageState, was.pageState)
+  assert.deepEqual(seen.newResultId, was.newResultId)
+  assert.deepEqual(seen.warnings, was.warnings)
+  for (const [r, row] of seen.raw.entries()) {
+    for (const [c, bytes] of row.entries()) {
+      const before = was.raw[r]![c]!
+      if (seen.names[c] !== hidden) assert.deepEqual(bytes, before)
+      else if (mask.kind === 'null' || before === null) assert.equal(bytes, null)
+      else if (!isPlain(shape.columns[c]!.type)) assert.notDeepEqual(bytes, before)
+    }
+  }
+  return answer
+}
+
+/** A value that is shown as it is under no mask of ours, but whose sample may be equal to its mask. */
+function isPlain(type: CqlType): boolean {
+  return type.kind === 'boolean'
+}
+
+const interesting = [0, 1, 2, 0x7f, 0x80, 0xfe, 0xff]
+
+function mutate(seed: Buffer, random: Random): Buffer {
+  let bytes = Buffer.from(seed)
+  for (let round = random(3); round >= 0; round--) {
+    const at = HEADER_BYTES + random(Math.max(1, bytes.length - HEADER_BYTES))
+    if (at >= bytes.length) break
+    switch (random(5)) {
+      case 0:
+        bytes[at]! ^= 1 << random(8)
+        break
+      case 1:
+        bytes[at] = interesting[random(interesting.length)]!
+        break
+      case 2:
+        for (let i = at; i < Math.min(at + 4, bytes.length); i++) bytes[i] = interesting[random(interesting.length)]!
+        break
+      case 3:
+        bytes = bytes.subarray(0, at)
+        break
+      default:
+        bytes = Buffer.concat([bytes.subarray(0, at), Buffer.alloc(1 + random(8), random(256)), bytes.subarray(at)])
+    }
+  }
+  return Buffer.from(bytes)
+}
+
+/** Throws what should not have happened, with the bytes in its message. */
+export function fuzz({ seconds, seed }: { seconds: number; seed: number }): { runs: number } {
+  const random = randomOf(seed)
+  const until = performance.now() + seconds * 1000
+  let runs = 0
+  for (; performance.now() < until; runs++) {
+    const answer = checkGood(random)
+    for (let i = 0; i < 4; i++) {
+      const broken = mutate(answer, random)
+      const started = performance.now()
+      try {
+        exerciseRewrites(broken)
+        assert.ok(performance.now() - started < CALL_MS_MAX, 'took too long')
+      } catch (reason) {
+        throw new Error(`bytes ${broken.toString('hex')}`, { cause: reason })
+      }
+    }
+  }
+  return { runs }
+}
+
+if (argv[1] === import.meta.filename) {
+  const { values } = parseArgs({
+    options: { seconds: { type: 'string', default: '5' }, seed: { type: 'string', default: '1' } },
+  })
+  const { runs } = fuzz({ seconds: Number(values.seconds), seed: Number(values.seed) })
+  console.log(`answers fuzz: ${runs} runs with seed ${values.seed}, nothing found`)
+}

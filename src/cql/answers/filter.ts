@@ -1,0 +1,59 @@
+/** Rows taken out of an answer because the client may not see what they are about. The rest stays as it was, byte for byte. */
+import { RingfenceError } from '../../base/errors.ts'
+import type { ProtocolVersion } from '../protocol.ts'
+import { BodyReader } from '../reader.ts'
+import type { Column } from '../responses.ts'
+import { readRowsPlace } from './rows.ts'
+import { writeLength } from './splice.ts'
+
+/**
+ * Whether a row stays. `read` gives the text in one of its columns, by place: null for null, for a column that is no text and for
+ * one that is not there. It is good during the call only.
+ */
+export type Keep = (read: (index: number) => string | null, columns: readonly Column[]) => boolean
+
+/**
+ * The same answer without the rows that `keep` refuses; bytes behind the last row are dropped.
+ *
+ * @throws RingfenceError PROTOCOL where the answer is malformed; UPSTREAM where it came without metadata
+ */
+export function filterRows(buf: Buffer, start: number, end: number, version: ProtocolVersion, keep: Keep): Buffer {
+  const { columns, columnCount, rowCount, rowCountAt, rowsAt } = readRowsPlace(buf, start, end, version)
+  if (columns === undefined) {
+    throw new RingfenceError('UPSTREAM', 'an answer whose rows have to be chosen came without its columns')
+  }
+  const isText = columns.map(({ type }) => type.kind === 'text' || type.kind === 'ascii')
+  const reader = new BodyReader().reset(buf, rowsAt, end)
+  const valueReader = new BodyReader()
+  // Where the values of one row end, and how long they are.
+  const ends = new Int32Array(columnCount)
+  const lengths = new Int32Array(columnCount)
+  const read = (index: number): string | null => {
+    if (isText[index] !== true) return null
+    const bytes = lengths[index]!
+    return bytes < 0 ? null : valueReader.reset(buf, ends[index]! - bytes, ends[index]!).text(bytes)
+  }
+  const filtered = Buffer.allocUnsafe(end - start)
+  let written = buf.copy(filtered, 0, start, rowsAt)
+  let keptCount = 0
+  // Rows that stay and stand side by side are copied together.
+  let runAt = rowsAt
+  for (let row = 0; row < rowCount; row++) {
+    const rowAt = reader.at
+    for (let i = 0; i < columnCount; i++) {
+      lengths[i] = reader.skipBytes()
+      ends[i] = reader.at
+    }
+    if (keep(read, columns)) {
+      keptCount++
+      continue
+    }
+    written += buf.copy(filtered, written, runAt, rowAt)
+    runAt = reader.at
+  }
+  written += buf.copy(filtered, written, runAt, reader.at)
+  filtered.writeInt32BE(keptCount, rowCountAt - start)
+  const whole = filtered.subarray(0, written)
+  writeLength(whole)
+  return whole
+}

@@ -1,0 +1,51 @@
+/**
+ * Paging states put in the place of others, in answers and in requests. What stands in them is not looked at: the format differs
+ * between protocol versions and belongs to the node (data-access trap 41).
+ */
+import { assert } from '../../base/errors.ts'
+import type { ProtocolVersion } from '../protocol.ts'
+import type { ParamsView } from '../requests.ts'
+import { isRows, readRowsPlace } from './rows.ts'
+import { splice } from './splice.ts'
+
+const LENGTH_BYTES = 4
+
+/** A copy of the paging state of an answer; undefined where it has none or is not rows. */
+export function pagingStateOf(buf: Buffer, start: number, end: number, version: ProtocolVersion): Buffer | undefined {
+  if (!isRows(buf, start, end)) return undefined
+  const { pagingStateStart, pagingStateEnd } = readRowsPlace(buf, start, end, version)
+  return pagingStateStart < 0 ? undefined : Buffer.from(buf.subarray(pagingStateStart, pagingStateEnd))
+}
+
+/** The same answer with another paging state; it must have one. */
+export function withPagingState(
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  sealed: Buffer,
+): Buffer {
+  const { pagingStateStart, pagingStateEnd } = readRowsPlace(buf, start, end, version)
+  assert(pagingStateStart >= 0, 'only a paging state that is there is replaced')
+  return splice(buf, start, end, pagingStateStart - LENGTH_BYTES, pagingStateEnd, lengthAndBytes(sealed))
+}
+
+/** The same QUERY or EXECUTE with another paging state; `params` are those read from `buf`, and must have one. */
+export function withRequestPagingState(
+  buf: Buffer,
+  start: number,
+  end: number,
+  params: ParamsView,
+  opened: Buffer,
+): Buffer {
+  const { pagingStateStart, pagingStateEnd } = params
+  assert(pagingStateStart >= 0, 'only a paging state that is there is replaced')
+  return splice(buf, start, end, pagingStateStart - LENGTH_BYTES, pagingStateEnd, lengthAndBytes(opened))
+}
+
+function lengthAndBytes(bytes: Buffer): Buffer {
+  const whole = Buffer.allocUnsafe(LENGTH_BYTES + bytes.length)
+  whole.writeInt32BE(bytes.length, 0)
+  bytes.copy(whole, LENGTH_BYTES)
+  return whole
+}

@@ -1,0 +1,27 @@
+/** Flags taken out of a request, so that the node answers what the mesh can read and keeps no trace of it. */
+import { Flag, headerFlags, QueryFlag } from '../protocol.ts'
+import type { ParamsView } from '../requests.ts'
+
+const CONSISTENCY_BYTES = 2
+const FLAGS_AT = 1
+
+/**
+ * The same QUERY or EXECUTE, asking for the columns of the answer. In v5 the node still compares the request's result metadata id:
+ * it answers with all columns, and with METADATA_CHANGED and a new id where the id was old, as the client expects either way
+ * (`transport/messages/ExecuteMessage.java`).
+ */
+export function withoutSkipMetadata(buf: Buffer, start: number, end: number, params: ParamsView): Buffer {
+  const request = Buffer.from(buf.subarray(start, end))
+  const flagsAt = params.paramsStart - start + CONSISTENCY_BYTES
+  // The low byte: the only one in v3 and v4, the last of four in v5.
+  const lowAt = params.version >= 5 ? flagsAt + 3 : flagsAt
+  request[lowAt] = request[lowAt]! & ~QueryFlag.SKIP_METADATA
+  return request
+}
+
+/** The same request without the wish to be traced, any opcode: a trace shows the text and the values to who reads `system_traces` (attack C12). */
+export function withoutTracing(buf: Buffer, start: number, end: number): Buffer {
+  const request = Buffer.from(buf.subarray(start, end))
+  request[FLAGS_AT] = headerFlags(buf, start) & ~Flag.TRACING
+  return request
+}

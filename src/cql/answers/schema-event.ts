@@ -1,0 +1,18 @@
+/** What a SCHEMA_CHANGE event is about, to tell who may hear of it (attack C20). */
+import { headerOpcode, Opcode } from '../protocol.ts'
+import { readEvent } from '../responses.ts'
+
+export interface SchemaTarget {
+  /** KEYSPACE, TABLE, TYPE, FUNCTION or AGGREGATE. */
+  readonly target: string
+  readonly keyspace: string
+  /** '' for a keyspace. */
+  readonly name: string
+}
+
+/** Undefined for an envelope that is another event or none. PROTOCOL where it is malformed. */
+export function readSchemaTarget(buf: Buffer, start: number, end: number): SchemaTarget | undefined {
+  if (headerOpcode(buf, start) !== Opcode.EVENT) return undefined
+  const event = readEvent(buf, start, end)
+  return event.type === 'SCHEMA_CHANGE' ? event : undefined
+}

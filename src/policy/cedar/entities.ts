@@ -1,0 +1,127 @@
+/**
+ * One access as Cedar is asked about it: principal, action, resource and context as JSON. Names are data here, never text.
+ */
+import type { CedarValueJson, EntityJson, EntityUidJson } from '@cedar-policy/cedar-wasm/nodejs'
+import type { Permission } from '../../cql/statement/facts.ts'
+import { trustDomainOf } from '../../identity/spiffe.ts'
+import { canonicalAddress } from '../address.ts'
+import { dayOfWeek, minuteOfDay } from '../conditions.ts'
+import type { Principal } from '../policy.ts'
+import { isSystemKeyspace, operationGroups } from '../policy.ts'
+import type { RequestContext } from '../request.ts'
+import { clusterId } from './schema.ts'
+
+/** What one question is about: a resource of `facts.ts` with its keyspace resolved, or one column of a table. */
+export type Target =
+  | { readonly kind: 'cluster' }
+  | { readonly kind: 'keyspace'; readonly keyspace: string }
+  | { readonly kind: 'table'; readonly keyspace: string; readonly table: string }
+  | { readonly kind: 'column'; readonly keyspace: string; readonly table: string; readonly column: string }
+  | { readonly kind: 'function'; readonly keyspace: string; readonly name: string }
+  | { readonly kind: 'role'; readonly role: string }
+
+export interface CedarQuestion {
+  readonly principal: EntityUidJson
+  readonly action: EntityUidJson
+  readonly resource: EntityUidJson
+  readonly entities: EntityJson[]
+}
+
+/** Names joined by dots. Dots and percent signs inside a name are written `%2E` and `%25`, so no two objects share an id. */
+export function entityId(...names: readonly string[]): string {
+  return names.map((name) => name.replace(/[.%]/g, (mark) => (mark === '.' ? '%2E' : '%25'))).join('.')
+}
+
+/** The parts that `entityId` joined; a part that it would not have written is left as it stands. */
+export function namesOfId(id: string): string[] {
+  return id.split('.').map((part) => part.replaceAll('%2E', '.').replaceAll('%25', '%'))
+}
+
+/**
+ * @param memberOf groups (SPIFFE patterns) that the principal is in, roles that are bound to it
+ */
+export function principalEntity(
+  { spiffeId, person }: Principal,
+  memberOf: { readonly groups: Iterable<string>; readonly roles: Iterable<string> },
+): EntityJson {
+  const parents: EntityUidJson[] = []
+  for (const id of memberOf.groups) parents.push({ type: 'Group', id })
+  for (const id of memberOf.roles) parents.push({ type: 'Role', id })
+  const attrs: Record<string, CedarValueJson> = { spiffeId, trustDomain: trustDomainOf(spiffeId) }
+  if (person !== undefined) {
+    parents.push({ type: 'Person', id: person })
+    attrs.person = person
+  }
+  return { uid: { type: 'Workload', id: spiffeId }, attrs, parents }
+}
+
+export function questionOf(principal: EntityJson, permission: Permission, target: Target): CedarQuestion {
+  const resource = resourceEntity(target)
+  const action = actions.get(permission) ?? actionEntity(permission)
+  return {
+    principal: principal.uid,
+    action: action.uid,
+    resource: resource.uid,
+    entities: [principal, action, resource],
+  }
+}
+
+export function contextOf(request: RequestContext, conditional: boolean): Record<string, CedarValueJson> {
+  const context: Record<string, CedarValueJson> = {
+    authentication: request.authentication,
+    protocol: request.protocol,
+    preparing: request.preparing,
+    conditional,
+    minuteOfDay: minuteOfDay(request.nowMs),
+    dayOfWeek: dayOfWeek(request.nowMs),
+  }
+  const address = canonicalAddress(request.clientAddress)
+  if (address !== undefined) context.clientAddress = { __extn: { fn: 'ip', arg: address } }
+  if (request.consistency !== '') context.consistency = request.consistency
+  if (request.rows !== undefined) context.rows = request.rows
+  if (request.ttlSeconds !== undefined) context.ttlSeconds = request.ttlSeconds
+  return context
+}
+
+function resourceEntity(target: Target): EntityJson {
+  switch (target.kind) {
+    case 'cluster':
+      return { uid: theCluster, attrs: {}, parents: [] }
+    case 'role':
+      return { uid: { type: 'DbRole', id: target.role }, attrs: { role: target.role }, parents: [theCluster] }
+  }
+  const { keyspace } = target
+  const attrs: Record<string, CedarValueJson> = { keyspace, system: isSystemKeyspace(keyspace) }
+  const within = { type: 'Keyspace', id: entityId(keyspace) }
+  switch (target.kind) {
+    case 'keyspace':
+      return { uid: within, attrs, parents: [theCluster] }
+    case 'function':
+      attrs.function = target.name
+      return { uid: { type: 'Function', id: entityId(keyspace, target.name) }, attrs, parents: [within, theCluster] }
+    case 'table':
+      attrs.table = target.table
+      return { uid: { type: 'Table', id: entityId(keyspace, target.table) }, attrs, parents: [within, theCluster] }
+    case 'column': {
+      attrs.table = target.table
+      attrs.column = target.column
+      const table = { type: 'Table', id: entityId(keyspace, target.table) }
+      const id = entityId(keyspace, target.table, target.column)
+      return { uid: { type: 'Column', id }, attrs, parents: [table, within, theCluster] }
+    }
+  }
+}
+
+const theCluster: EntityUidJson = { type: 'Cluster', id: clusterId }
+
+function actionEntity(permission: string): EntityJson {
+  const parents: EntityUidJson[] = []
+  for (const [group, members] of operationGroups) {
+    if (group !== 'ALL' && members.some((member) => member === permission)) parents.push({ type: 'Action', id: group })
+  }
+  return { uid: { type: 'Action', id: permission }, attrs: {}, parents }
+}
+
+const actions: ReadonlyMap<string, EntityJson> = new Map(
+  (operationGroups.get('ALL') ?? []).map((permission) => [permission, actionEntity(permission)]),
+)

@@ -1,0 +1,149 @@
+/** Laws from YAML and facts by hand, for the tests of this folder. */
+import { configError, type Problem, parseDocuments } from '../../base/document.ts'
+import type { Access, Permission, Restriction, StatementFacts } from '../../cql/statement/facts.ts'
+import { plainFacts } from '../../cql/statement/facts.ts'
+import { parseSpiffeId } from '../../identity/spiffe.ts'
+import type { RequestCheck } from '../obligations.ts'
+import type { Principal } from '../policy.ts'
+import type { RequestValues, SchemaView, TableInfo } from '../request.ts'
+import { compileDataLaw } from './compile.ts'
+import { evaluateData } from './evaluate.ts'
+import type { DataVerdict } from './findings.ts'
+import { dataSchemas } from './kinds.ts'
+import type { DataLaw } from './law.ts'
+
+export const app: Principal = { spiffeId: parseSpiffeId('spiffe://td/svc/app') }
+export const admin: Principal = { spiffeId: parseSpiffeId('spiffe://td/admin/root') }
+
+/** One document; `spec` in YAML's flow style. */
+export function document(kind: string, name: string, spec: string): string {
+  return `apiVersion: ringfence.dev/v1alpha1\nkind: ${kind}\nmetadata: {name: ${name}}\nspec: ${spec}\n`
+}
+
+/** @throws RingfenceError CONFIG */
+export function lawOf(...documents: string[]): DataLaw {
+  const problems: Problem[] = []
+  const parsed = parseDocuments(documents.join('---\n'), 'p.yaml', dataSchemas)
+  const law = compileDataLaw(parsed, (at, path, message) => problems.push({ ...at.position(path), message }))
+  if (problems.length > 0) throw configError('p.yaml', problems)
+  return law
+}
+
+export const noLaw: DataLaw = compileDataLaw([], () => {})
+
+export function table(more: Partial<TableInfo> = {}): TableInfo {
+  return {
+    partitionKey: ['id'],
+    clusteringKey: [],
+    columns: ['id', 'email', 'name', '__proto__'],
+    base: undefined,
+    defaultTtlSeconds: 0,
+    ...more,
+  }
+}
+
+/** Tables by `keyspace.table`. */
+export function schemaOf(tables: Readonly<Record<string, TableInfo>> = { 'shop.orders': table() }): SchemaView {
+  const held = new Map(Object.entries(tables))
+  return { table: (keyspace, name) => held.get(`${keyspace}.${name}`), indexedTable: () => undefined }
+}
+
+type More = Partial<StatementFacts>
+
+export function factsOf(verb: string, target: string, more: More = {}): StatementFacts {
+  const [keyspace, name] = target.split('.')
+  return {
+    verb,
+    accesses: [],
+    keyspace,
+    table: name,
+    unqualified: false,
+    conditional: false,
+    use: undefined,
+    redacted: '',
+    markers: [],
+    ...plainFacts,
+    children: [],
+    ...more,
+  }
+}
+
+export function access(permission: Permission, target: string, columns: readonly string[] | '*' = []): Access {
+  const [keyspace, name = ''] = target.split('.')
+  return { permission, resource: { kind: 'table', keyspace, table: name }, columns }
+}
+
+/** A SELECT of columns as they stand, or of all. */
+export function select(target: string, selection: '*' | readonly string[], more: More = {}): StatementFacts {
+  const used = more.columnsUsed ?? []
+  const mentioned = selection === '*' ? '*' : [...selection, ...used]
+  return factsOf('SELECT', target, { selection, accesses: [access('SELECT', target, mentioned)], ...more })
+}
+
+export function batch(children: readonly StatementFacts[], more: More = {}): StatementFacts {
+  const markers = children.flatMap((child) => child.markers)
+  return factsOf('BATCH', '', { keyspace: undefined, table: undefined, children, markers, ...more })
+}
+
+export function restrict(
+  column: string,
+  operator: Restriction['operator'],
+  ...values: Restriction['values']
+): Restriction {
+  return { columns: [column], operator, token: false, values, list: undefined }
+}
+
+export interface Asked {
+  readonly principal?: Principal
+  readonly schema?: SchemaView | undefined
+  readonly may?: (access: Access) => boolean
+}
+
+export function judge(law: DataLaw, facts: StatementFacts, asked: Asked = {}): DataVerdict {
+  const { principal = app, may = () => false } = asked
+  const schema = 'schema' in asked ? asked.schema : schemaOf()
+  return evaluateData(law, { principal, facts, schema, may })
+}
+
+/** `-rule` for a refusal, `+` else; observed rules follow in brackets. */
+export function sign({ denial, observed }: DataVerdict): string {
+  return (denial === undefined ? '+' : `-${denial.rule}`) + (observed.length > 0 ? ` [${observed.join(',')}]` : '')
+}
+
+/** Masks as `column=kind`, in the order of their names. */
+export function masksOf({ obligations }: DataVerdict): string[] {
+  return (obligations?.masks ?? []).map(({ column, mask }) => `${column}=${mask.kind}`).sort()
+}
+
+/** The tests asked for, but for timestamps and the clock. */
+export function testsOf({ obligations }: DataVerdict): RequestCheck['test'][] {
+  const tests = (obligations?.checks ?? []).map(({ test }) => test)
+  return tests.filter(({ kind }) => kind !== 'timestamp' && kind !== 'nowInSeconds')
+}
+
+export const nowMs = 1_700_000_000_000
+
+export interface Given {
+  /** By marker: an integer; null; undefined for unset. */
+  readonly integers?: readonly (bigint | null | undefined)[]
+  readonly lists?: readonly (number | null)[]
+  readonly pageSize?: number
+  readonly timestamp?: bigint
+  readonly now?: number
+  readonly partitions?: number
+}
+
+export function valuesOf(given: Given = {}): RequestValues {
+  const integers = given.integers ?? []
+  return {
+    integer: (marker) => integers[marker] ?? null,
+    unset: (marker) => marker < integers.length && integers[marker] === undefined,
+    listSize: (marker) => given.lists?.[marker] ?? null,
+    text: () => null,
+    pageSize: given.pageSize,
+    defaultTimestampMicros: given.timestamp,
+    nowInSeconds: given.now,
+    partitions: given.partitions ?? 1,
+    nowMs,
+  }
+}

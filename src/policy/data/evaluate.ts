@@ -1,0 +1,177 @@
+/**
+ * One statement against the data law. It binds everyone, so it is asked after the rules on who may do what, and can only take away.
+ */
+import type { Access, Resource, StatementFacts } from '../../cql/statement/facts.ts'
+import type { Principal } from '../policy.ts'
+import type { SchemaView, TableInfo } from '../request.ts'
+import type { DataVerdict } from './findings.ts'
+import { Findings } from './findings.ts'
+import { judgeLists, judgeRead, judgeTimestamp, partitionOf } from './guardrails.ts'
+import type { DataLaw, TableLaw } from './law.ts'
+import { partitionsText } from './law.ts'
+import { judgeMasks } from './masking.ts'
+import { judgeKeyspaceDrop, judgeRowLife, judgeTableLife } from './retention.ts'
+
+export interface DataQuestion {
+  readonly principal: Principal
+  /**
+   * Resolved and refined: with SCAN accesses. A BATCH has its statements in `children`; one whose own `markers` do not hold those of its
+   * children is a BATCH message, and what its statements bind is asked of each apart.
+   */
+  readonly facts: StatementFacts
+  /** Undefined only where a policy is tried without a cluster: then names are taken as they are, and no table has a default TTL. */
+  readonly schema: SchemaView | undefined
+  /** Whether the rules give the principal an access; asked for UNMASK. */
+  readonly may: (access: Access) => boolean
+}
+
+export function evaluateData(law: DataLaw, question: DataQuestion): DataVerdict {
+  const findings = new Findings()
+  const { facts, schema } = question
+  const { verb, keyspace, table } = facts
+  if (verb === 'BATCH') return judgeBatch(findings, law, question)
+  if (verb === 'DROP KEYSPACE' && keyspace !== undefined) {
+    judgeKeyspaceDrop(findings, law.holdsIn(keyspace), keyspace)
+    return findings.bareVerdict()
+  }
+  if (keyspace === undefined || table === undefined) return findings.bareVerdict()
+  const info = tableOf(schema, keyspace, table)
+  switch (verb) {
+    case 'SELECT': {
+      const bound = law.of(keyspace, table, info?.base)
+      judgeRead(findings, bound, facts, info)
+      judgeLists(findings, bound, facts, 0)
+      judgeMasksOf(findings, bound, question, facts, info)
+      findings.ask(bound.now)
+      return findings.verdict(undefined)
+    }
+    case 'INSERT':
+    case 'UPDATE':
+    case 'DELETE': {
+      const bound = law.of(keyspace, table, info?.base)
+      judgeWrite(findings, bound, question, facts, info, 0)
+      findings.ask(bound.now)
+      if (facts.timestamp === undefined) findings.ask(bound.defaultTimestamps)
+      findings.ask(bound.batches)
+      return findings.verdict(bound.write)
+    }
+    case 'TRUNCATE':
+    case 'CREATE TABLE':
+    case 'ALTER TABLE':
+    case 'DROP TABLE':
+    case 'ALTER MATERIALIZED VIEW':
+    case 'DROP MATERIALIZED VIEW':
+      judgeTableLife(findings, law.of(keyspace, table, undefined), facts, schema?.table(keyspace, table))
+      return findings.bareVerdict()
+    default:
+      return findings.bareVerdict()
+  }
+}
+
+/** Everything but a timestamp that the write leaves to what is around it. */
+function judgeWrite(
+  findings: Findings,
+  law: TableLaw,
+  question: DataQuestion,
+  facts: StatementFacts,
+  table: TableInfo | undefined,
+  firstMarker: number | undefined,
+): void {
+  judgeRowLife(findings, law, facts, table, firstMarker)
+  judgeLists(findings, law, facts, firstMarker)
+  if (facts.timestamp !== undefined) judgeTimestamp(findings, law, facts.timestamp, firstMarker)
+  if (facts.conditional) judgeMasksOf(findings, law, question, facts, table)
+}
+
+/** A BATCH text may hold tens of thousands of statements, so what is the same for a table is found and asked once. */
+function judgeBatch(findings: Findings, law: DataLaw, question: DataQuestion): DataVerdict {
+  const { facts, schema } = question
+  let childMarkers = 0
+  for (const child of facts.children) childMarkers += child.markers.length
+  // Markers of the BATCH's own USING come before those of its statements.
+  const ownMarkers = facts.markers.length - childMarkers
+  const isMessage = ownMarkers < 0
+  let firstMarker = ownMarkers
+  let before: StatementFacts | undefined
+  let info: TableInfo | undefined
+  let bound: TableLaw | undefined
+  const laws = new Set<TableLaw>()
+  const withoutTimestamp = new Set<TableLaw>()
+  for (const child of facts.children) {
+    const { keyspace, table } = child
+    if (keyspace === undefined || table === undefined) continue
+    if (bound === undefined || before?.table !== table || before.keyspace !== keyspace) {
+      info = tableOf(schema, keyspace, table)
+      bound = law.of(keyspace, table, info?.base)
+      laws.add(bound)
+      findings.ask(bound.now)
+    }
+    before = child
+    if (child.timestamp === undefined) withoutTimestamp.add(bound)
+    if (bound.judgesWrites || child.timestamp !== undefined || child.conditional) {
+      judgeWrite(findings, bound, question, child, info, isMessage ? undefined : firstMarker)
+    }
+    firstMarker += child.markers.length
+  }
+  for (const one of laws) {
+    if (facts.timestamp !== undefined || withoutTimestamp.has(one)) judgeTimestamp(findings, one, facts.timestamp, 0)
+    if (isMessage) {
+      findings.ask(one.batches)
+      continue
+    }
+    for (const limit of one.partitions) {
+      if (exceeds(facts, schema, limit.max)) findings.refuse(limit, partitionsText(one.label, limit.max))
+    }
+  }
+  const [only, ...others] = laws
+  return only === undefined ? findings.bareVerdict() : findings.verdict(others.length === 0 ? only.write : undefined)
+}
+
+/** Whether a BATCH writes more partitions than that. A statement whose partition is not known counts as one of its own. */
+function exceeds({ children }: StatementFacts, schema: SchemaView | undefined, max: number): boolean {
+  if (children.length <= max) return false
+  const known = new Set<string>()
+  let unknown = 0
+  for (const child of children) {
+    const partition = partitionOf(child, tableOf(schema, child.keyspace ?? '', child.table ?? ''))
+    if (partition === undefined) unknown++
+    else known.add(partition)
+    if (known.size + unknown > max) return true
+  }
+  return false
+}
+
+function judgeMasksOf(
+  findings: Findings,
+  law: TableLaw,
+  { principal, may }: DataQuestion,
+  facts: StatementFacts,
+  table: TableInfo | undefined,
+): void {
+  // What a view shows is at home in its base.
+  const resource: Resource = { kind: 'table', keyspace: facts.keyspace, table: table?.base ?? facts.table ?? '' }
+  const unmasked = (column: string | '*'): boolean =>
+    may({ permission: 'UNMASK', resource, columns: column === '*' ? '*' : [column] })
+  const known = table === assumedTable ? { ...table, columns: namedColumns(law, facts) } : table
+  judgeMasks(findings, { principal, facts, law, table: known, unmasked })
+}
+
+/** What is taken for a table where there is no schema to ask. */
+const assumedTable: TableInfo = {
+  partitionKey: [],
+  clusteringKey: [],
+  columns: [],
+  base: undefined,
+  defaultTtlSeconds: 0,
+}
+
+function tableOf(schema: SchemaView | undefined, keyspace: string, table: string): TableInfo | undefined {
+  return schema === undefined ? assumedTable : schema.table(keyspace, table)
+}
+
+/** Columns that masks write in full. */
+function namedColumns({ masks }: TableLaw, { selection }: StatementFacts): string[] {
+  const exact = masks.flatMap(({ columns }) => (columns ?? []).filter((column) => !column.endsWith('*')))
+  const shown = selection === '*' ? [] : (selection ?? []).filter((column) => column !== undefined)
+  return [...new Set([...exact, ...shown])]
+}

@@ -1,0 +1,147 @@
+/**
+ * Facts made exact with what only the schema knows: the base table of a view, the table of an index, and whether a SELECT reads one
+ * partition or searches all of them.
+ *
+ * Rule: refining asks for more, or for something nearer; it never takes away what a statement must be allowed. Done twice it changes
+ * nothing more.
+ */
+import type { Access, Resource, StatementFacts } from '../cql/statement/facts.ts'
+import type { SchemaView, TableInfo } from './request.ts'
+
+/**
+ * @param facts with resolved keyspaces
+ * @param schema undefined where none is at hand: then a SELECT scans that restricts no column by `=` or IN
+ */
+export function refine(facts: StatementFacts, schema: SchemaView | undefined): StatementFacts {
+  const accesses = new Accesses(facts.accesses)
+  const { keyspace, table, verb } = facts
+  if (verb === 'SELECT' && keyspace !== undefined && table !== undefined) {
+    const info = schema?.table(keyspace, table)
+    const read = facts.accesses.find(
+      ({ permission, resource }) => permission === 'SELECT' && isTable(resource, keyspace, table),
+    )
+    const columns = asksAnIndex(facts) ? '*' : (read?.columns ?? [])
+    if (read !== undefined) accesses.add({ ...read, columns })
+    if (info?.base !== undefined && read !== undefined) {
+      accesses.add({ permission: 'SELECT', resource: { kind: 'table', keyspace, table: info.base }, columns })
+    }
+    if (read !== undefined && scans(facts, schema, info)) {
+      accesses.add({ permission: 'SCAN', resource: read.resource, columns: [] })
+      if (info?.base !== undefined) {
+        accesses.add({ permission: 'SCAN', resource: { kind: 'table', keyspace, table: info.base }, columns: [] })
+      }
+    }
+  }
+  if (verb === 'DROP INDEX' && schema !== undefined) accesses.dropIndex(facts, schema)
+  const children = refineAll(facts.children, schema)
+  const columnsUsed = usedColumns(facts, schema)
+  if (children === facts.children && columnsUsed === facts.columnsUsed && !accesses.changed) return facts
+  return { ...facts, accesses: accesses.list, columnsUsed, children }
+}
+
+/** `expr(index, …)` goes by columns that only the index knows, so it is taken to go by all of them (attack C1). */
+function asksAnIndex({ verb, restrictions }: StatementFacts): boolean {
+  return verb === 'SELECT' && restrictions.some(({ columns }) => columns.length === 0)
+}
+
+function usedColumns(facts: StatementFacts, schema: SchemaView | undefined): readonly string[] {
+  const { keyspace, table, columnsUsed } = facts
+  if (!asksAnIndex(facts) || keyspace === undefined || table === undefined) return columnsUsed
+  const all = schema?.table(keyspace, table)?.columns ?? []
+  return all.every((column) => columnsUsed.includes(column)) ? columnsUsed : [...new Set([...columnsUsed, ...all])]
+}
+
+class Accesses {
+  list: readonly Access[]
+  changed = false
+
+  constructor(list: readonly Access[]) {
+    this.list = list
+  }
+
+  add(access: Access): void {
+    const held = this.list.find((one) => one.permission === access.permission && isSame(one.resource, access.resource))
+    if (held === undefined) this.#replace([...this.list, access])
+    else if (!includesAll(held.columns, access.columns)) {
+      const columns = access.columns === '*' ? '*' : [...new Set([...held.columns, ...access.columns])]
+      this.#replace(this.list.map((one) => (one === held ? { ...held, columns } : one)))
+    }
+  }
+
+  /** Cassandra asks for ALTER on the table that the index belongs to, and so do we as soon as it is known. */
+  dropIndex(facts: StatementFacts, schema: SchemaView): void {
+    const { keyspace } = facts
+    const index = droppedIndex(facts)
+    if (keyspace === undefined || index === undefined) return
+    const table = schema.indexedTable(keyspace, index)
+    if (table === undefined) return
+    const isKeyspaceWide = ({ permission, resource }: Access): boolean =>
+      permission === 'ALTER' && resource.kind === 'keyspace' && resource.keyspace === keyspace
+    if (!this.list.some(isKeyspaceWide)) return
+    const near: Access = { permission: 'ALTER', resource: { kind: 'table', keyspace, table }, columns: [] }
+    this.#replace(this.list.map((one) => (isKeyspaceWide(one) ? near : one)))
+  }
+
+  #replace(list: readonly Access[]): void {
+    this.list = list
+    this.changed = true
+  }
+}
+
+/** Statements of the same facts are one object, and stay one. */
+function refineAll(children: readonly StatementFacts[], schema: SchemaView | undefined): readonly StatementFacts[] {
+  if (children.length === 0) return children
+  let changed = false
+  const known = new Map<StatementFacts, StatementFacts>()
+  const refined = children.map((child) => {
+    let one = known.get(child)
+    if (one === undefined) {
+      one = refine(child, schema)
+      known.set(child, one)
+      changed ||= one !== child
+    }
+    return one
+  })
+  return changed ? refined : children
+}
+
+/** Every column of the partition key must be given by `=` or IN, or the whole table is searched. What does not exist is not. */
+function scans(facts: StatementFacts, schema: SchemaView | undefined, info: TableInfo | undefined): boolean {
+  if (schema !== undefined && info === undefined) return false
+  const given = new Set<string>()
+  for (const { columns, operator, token } of facts.restrictions) {
+    if (operator !== 'other' && !token) for (const column of columns) given.add(column)
+  }
+  if (info === undefined) return given.size === 0
+  return !info.partitionKey.every((column) => given.has(column))
+}
+
+const identifier = String.raw`(?:\w+|"(?:[^"]|"")+")`
+const dropIndexPattern = new RegExp(
+  `^DROP INDEX (?:IF EXISTS )?(?:${identifier}\\s*\\.\\s*)?(${identifier})\\s*;?$`,
+  'i',
+)
+
+/** The facts have the words of the statement, each with one space between, but not the index on its own. */
+function droppedIndex(facts: StatementFacts): string | undefined {
+  const word = isCut(facts) ? undefined : dropIndexPattern.exec(facts.redacted)?.[1]
+  return word?.startsWith('"') === true ? word.slice(1, -1).replaceAll('""', '"') : word?.toLowerCase()
+}
+
+/** `redacted` has at most 4 KiB of UTF-8; see `redact.ts`. */
+function isCut({ redacted }: StatementFacts): boolean {
+  return Buffer.byteLength(redacted) > 4_000
+}
+
+function isTable(resource: Resource, keyspace: string, table: string): boolean {
+  return resource.kind === 'table' && resource.keyspace === keyspace && resource.table === table
+}
+
+function isSame(a: Resource, b: Resource): boolean {
+  return JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort())
+}
+
+function includesAll(held: Access['columns'], wanted: Access['columns']): boolean {
+  if (held === '*' || wanted.length === 0) return true
+  return wanted !== '*' && wanted.every((column) => held.includes(column))
+}

@@ -1,0 +1,128 @@
+/**
+ * The law cut down to one principal, and what of it can concern one question.
+ *
+ * Rule: what is left out could not have matched. Cedar has the last word on what is left in.
+ */
+import type { EntityJson } from '@cedar-policy/cedar-wasm/nodejs'
+import type { Permission } from '../cql/statement/facts.ts'
+import { matchesSpiffePattern } from '../identity/spiffe.ts'
+import { driverKeyspaces, driverTables } from './builtin.ts'
+import type { Target } from './cedar/entities.ts'
+import { CedarSet } from './cedar/sets.ts'
+import { Looks } from './conditions.ts'
+import { matchesAnyName, matchesKeyspace, matchesName, NameClasses } from './names.ts'
+import type { CompiledRule, Principal } from './policy.ts'
+import { isSystemKeyspace, permissionsOf } from './policy.ts'
+
+/** The law for the principals that the same rules concern. */
+export class Slice {
+  readonly id: number
+  readonly rules: readonly CompiledRule[]
+  readonly looks = new Looks()
+  readonly #sets = new Map<string, CedarSet>()
+  readonly #keyspaces = new NameClasses()
+  readonly #tables = new NameClasses()
+  readonly #columns = new NameClasses()
+  readonly #functions = new NameClasses()
+  readonly #roles = new NameClasses()
+
+  constructor(id: number, rules: readonly CompiledRule[]) {
+    this.id = id
+    this.rules = rules
+    this.#keyspaces.add(['system', ...driverKeyspaces])
+    this.#tables.add(driverTables.map(([, table]) => table))
+    for (const rule of rules) {
+      this.#keyspaces.add(rule.keyspaces)
+      this.#tables.add(rule.tables ?? [])
+      this.#columns.add(rule.columns ?? [])
+      for (const { keyspace, name } of rule.functions) {
+        this.#keyspaces.add([keyspace])
+        this.#functions.add([name])
+      }
+      this.#roles.add(rule.roles)
+      if (rule.when !== undefined) this.looks.addConditions(rule.when)
+    }
+  }
+
+  /** What of a target's names the rules can tell apart. */
+  classOf(target: Target): string[] {
+    switch (target.kind) {
+      case 'cluster':
+        return ['cluster']
+      case 'role':
+        return ['role', this.#roles.of(target.role)]
+      case 'keyspace':
+        return ['keyspace', this.#keyspaceClass(target.keyspace)]
+      case 'table':
+        return ['table', this.#keyspaceClass(target.keyspace), this.#tables.of(target.table)]
+      case 'function':
+        return ['function', this.#keyspaceClass(target.keyspace), this.#functions.of(target.name)]
+      case 'column': {
+        const table = this.#tables.of(target.table)
+        return ['column', this.#keyspaceClass(target.keyspace), table, this.#columns.of(target.column)]
+      }
+    }
+  }
+
+  #keyspaceClass(name: string): string {
+    return `${isSystemKeyspace(name) ? '!' : ''}${this.#keyspaces.of(name)}`
+  }
+
+  /** A set of policies by the rules that it is made of; made when it is first wanted. */
+  set(key: string, make: () => ReadonlyMap<string, string>): CedarSet {
+    let set = this.#sets.get(key)
+    if (set === undefined) {
+      set = new CedarSet(make())
+      this.#sets.set(key, set)
+    }
+    return set
+  }
+}
+
+/** The law for one principal. */
+export class PrincipalLaw {
+  readonly principal: Principal
+  readonly slice: Slice
+  readonly entity: EntityJson
+  /** What the rules and policies that concern it look at. */
+  readonly looks: Looks
+
+  constructor(principal: Principal, slice: Slice, entity: EntityJson, looks: Looks) {
+    this.principal = principal
+    this.slice = slice
+    this.entity = entity
+    this.looks = looks
+  }
+}
+
+/** Whether a rule's subjects include the principal. */
+export function concerns(rule: CompiledRule, principal: Principal): boolean {
+  return rule.subjects.some((pattern) => matchesSpiffePattern(pattern, principal.spiffeId))
+}
+
+/** False only where the rule cannot match; Cedar has the last word on the others. */
+export function maySpeakOf(rule: CompiledRule, permission: Permission, target: Target): boolean {
+  const enters = permission === 'USE' && rule.effect === 'allow'
+  if (!enters && !rule.permissions.has(permission)) return false
+  switch (target.kind) {
+    case 'table':
+    case 'column':
+      return matchesKeyspace(rule.keyspaces, target.keyspace) && matchesAnyName(rule.tables, target.table)
+    case 'keyspace':
+      return (
+        matchesKeyspace(rule.keyspaces, target.keyspace) ||
+        rule.functions.some(({ keyspace }) => matchesKeyspace([keyspace], target.keyspace))
+      )
+    case 'function':
+      return (
+        permissionsOf.functions.has(permission) &&
+        rule.functions.some(
+          (one) => matchesKeyspace([one.keyspace], target.keyspace) && matchesName(one.name, target.name),
+        )
+      )
+    case 'role':
+      return rule.roles.some((pattern) => matchesName(pattern, target.role))
+    case 'cluster':
+      return rule.cluster || rule.effect === 'deny'
+  }
+}

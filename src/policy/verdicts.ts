@@ -1,0 +1,411 @@
+/**
+ * Verdicts on single accesses, by Cedar, remembered.
+ *
+ *   access ─▶ questions (the table, or each column where a rule tells columns apart)
+ *          ─▶ Cedar on the rules in YAML that could speak of it, and on the policies in Cedar ─▶ remembered answers ─▶ one verdict
+ *
+ * Rule: what is remembered is filed under all that its answer can depend on. Rules in YAML test names only against the names and
+ * beginnings that are written in them, so names that no rule tells apart share an answer, for all principals that the same rules concern.
+ * Policies in Cedar may test anything, so their answers are filed under principal and full names.
+ */
+import { assert } from '../base/errors.ts'
+import type { Access, Permission } from '../cql/statement/facts.ts'
+import { matchesSpiffePattern } from '../identity/spiffe.ts'
+import { driverKeyspaces } from './builtin.ts'
+import { builtinTexts, compileRule } from './cedar/compile.ts'
+import type { Target } from './cedar/entities.ts'
+import { contextOf, principalEntity, questionOf } from './cedar/entities.ts'
+import type { CedarRule } from './cedar/raw.ts'
+import { mayReach } from './cedar/raw.ts'
+import { CedarSet } from './cedar/sets.ts'
+import { Looks } from './conditions.ts'
+import { matchesKeyspace } from './names.ts'
+import type { CompiledPolicy, CompiledRule, Principal } from './policy.ts'
+import { permissionsOf } from './policy.ts'
+import type { RequestContext, SchemaView } from './request.ts'
+import { concerns, maySpeakOf, PrincipalLaw, Slice } from './slices.ts'
+
+export type LawRule = CompiledRule | CedarRule
+
+/** What the rules say of one access. */
+export interface Verdict {
+  /** `unknown`: a rule could not be evaluated, and so the answer is no. */
+  readonly outcome: 'allowed' | 'denied' | 'unspoken' | 'unknown'
+  /** The lowest that denies, or those that allow; several when each gives some of the columns. Empty where the built-in rule allows. */
+  readonly rules: readonly LawRule[]
+  /** In observe mode: denies that would have refused, and allows without which it would have been refused. */
+  readonly observed: readonly LawRule[]
+}
+
+/** What Cedar said to one question. */
+interface Answer {
+  readonly failed: boolean
+  readonly deny: readonly LawRule[]
+  readonly allow: readonly LawRule[]
+  readonly builtin: boolean
+  readonly observedDeny: readonly LawRule[]
+  readonly observedAllow: readonly LawRule[]
+}
+
+const silence: Answer = { failed: false, deny: [], allow: [], builtin: false, observedDeny: [], observedAllow: [] }
+const broken: Answer = { ...silence, failed: true }
+
+/** One statement's judgement: what it is judged with, and the different questions that it came to. */
+export interface Asking {
+  readonly view: PrincipalLaw
+  readonly request: RequestContext
+  readonly schema: SchemaView | undefined
+  /** The statement has an IF. */
+  readonly conditional: boolean
+  readonly questions: Questions
+}
+
+/** The different questions that one statement came to. */
+export class Questions {
+  readonly #keys = new Set<string>()
+  readonly #max: number
+  /** One was asked that is not answered any more: the verdicts are worth nothing. */
+  exceeded = false
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  admits(key: string): boolean {
+    if (this.#keys.has(key)) return true
+    if (this.#keys.size >= this.#max) this.exceeded = true
+    else this.#keys.add(key)
+    return !this.exceeded
+  }
+}
+
+export interface VerdictsLimits {
+  readonly principalViewsMax: number
+  readonly answersMax: number
+}
+
+export class Verdicts {
+  readonly policy: CompiledPolicy
+  readonly #limits: VerdictsLimits
+  /** Least recently used first. */
+  readonly #views = new Map<string, PrincipalLaw>()
+  readonly #slices = new Map<string, Slice>()
+  readonly #answers = new Map<string, Answer>()
+  readonly #cedar: CedarSets
+  readonly #cedarLooks = new Looks()
+  /** Patterns that policies in Cedar name as groups. */
+  readonly #groups = new Set<string>()
+  readonly speaksOfColumns: boolean
+  /** Enforced forbids in Cedar that can tell columns apart. */
+  readonly #columnForbids: readonly CedarRule[]
+
+  constructor(policy: CompiledPolicy, limits: VerdictsLimits) {
+    this.policy = policy
+    this.#limits = limits
+    this.#cedar = new CedarSets(policy.cedar)
+    for (const { looksAt, groups } of policy.cedar) {
+      for (const attribute of looksAt) this.#cedarLooks.add(attribute)
+      for (const group of groups) this.#groups.add(group)
+    }
+    const speaking = policy.cedar.filter((rule) => rule.speaksOfColumns)
+    this.speaksOfColumns = speaking.length > 0
+    this.#columnForbids = speaking.filter(({ effect, mode }) => effect === 'deny' && mode === 'enforce')
+  }
+
+  viewOf(principal: Principal): PrincipalLaw {
+    const key = JSON.stringify([principal.spiffeId, principal.person])
+    let view = this.#views.get(key)
+    if (view === undefined) {
+      view = this.#makeView(principal)
+      if (this.#views.size >= this.#limits.principalViewsMax) deleteFirst(this.#views)
+    } else {
+      this.#views.delete(key)
+    }
+    this.#views.set(key, view)
+    return view
+  }
+
+  /** Names must be resolved; one that is not matches nothing. */
+  judge(asking: Asking, access: Access): Verdict {
+    const { permission, resource, columns } = access
+    const target = targetOf(access)
+    if (target === undefined) return { outcome: 'unspoken', rules: [], observed: [] }
+    if (resource.kind !== 'table' || target.kind !== 'table') return verdictOf([this.#ask(asking, permission, target)])
+    if (columns !== '*' && columns.length > 0) {
+      if (!this.#tellsColumns(asking.view, permission, target.keyspace)) {
+        return verdictOf([this.#ask(asking, permission, target)])
+      }
+      return verdictOf(
+        columns.map((column) => {
+          if (!column.isWellFormed()) return silence
+          return this.#ask(asking, permission, { ...target, kind: 'column', column })
+        }),
+        [],
+        true,
+      )
+    }
+    const whole = this.#ask(asking, permission, target)
+    if (this.#columnForbids.length === 0 || !permissionsOf.columns.has(permission)) return verdictOf([whole])
+    return verdictOf([whole], this.#columnsForbidden(asking, permission, target))
+  }
+
+  /** Every column is meant: what forbids one of them forbids the whole. Columns that are not known might be any. */
+  #columnsForbidden(asking: Asking, permission: Permission, target: Extract<Target, { kind: 'table' }>): LawRule[] {
+    const { keyspace, table } = target
+    const known = asking.schema?.table(keyspace, table)?.columns
+    if (known === undefined) return [...this.#columnForbids]
+    const named = this.policy.cedar.flatMap((rule) => rule.columns)
+    const columns = new Set(known)
+    for (const [inKeyspace, inTable, column] of named)
+      if (inKeyspace === keyspace && inTable === table) columns.add(column)
+    const forbidden: LawRule[] = []
+    for (const column of columns) {
+      const answer = this.#ask(asking, permission, { ...target, kind: 'column', column })
+      if (answer.failed) forbidden.push(...this.#columnForbids)
+      forbidden.push(...answer.deny)
+    }
+    return forbidden
+  }
+
+  #tellsColumns(view: PrincipalLaw, permission: Permission, keyspace: string): boolean {
+    if (this.speaksOfColumns) return true
+    return view.slice.rules.some(
+      (rule) =>
+        rule.columns !== undefined && rule.permissions.has(permission) && matchesKeyspace(rule.keyspaces, keyspace),
+    )
+  }
+
+  #ask(asking: Asking, permission: Permission, target: Target): Answer {
+    const { view, request, conditional, questions } = asking
+    const { slice } = view
+    const classKey = JSON.stringify([
+      slice.id,
+      permission,
+      conditional && slice.rules.length > 0,
+      slice.looks.key(request),
+      ...slice.classOf(target),
+    ])
+    const askYaml = (): Answer => this.#remembered(classKey, () => this.#askYaml(asking, permission, target))
+    if (this.policy.cedar.length === 0) return questions.admits(classKey) ? askYaml() : broken
+    const key = JSON.stringify([
+      view.entity.uid,
+      view.principal.person,
+      permission,
+      conditional,
+      this.#cedarLooks.key(request),
+      target,
+    ])
+    if (!questions.admits(key)) return broken
+    return union(
+      askYaml(),
+      this.#remembered(key, () => this.#askCedar(asking, permission, target)),
+    )
+  }
+
+  #remembered(key: string, ask: () => Answer): Answer {
+    let answer = this.#answers.get(key)
+    if (answer === undefined) {
+      answer = ask()
+      // A failure may pass; what it refused is asked again.
+      if (answer.failed) return answer
+      if (this.#answers.size >= this.#limits.answersMax) deleteFirst(this.#answers)
+      this.#answers.set(key, answer)
+    }
+    return answer
+  }
+
+  #askYaml({ view, request, conditional }: Asking, permission: Permission, target: Target): Answer {
+    const { slice, entity } = view
+    const speaking = slice.rules.filter((rule) => maySpeakOf(rule, permission, target))
+    const question = questionOf(entity, permission, target)
+    const context = contextOf(request, conditional)
+    const byIndex = new Map(speaking.map((rule) => [rule.index, rule]))
+    const ask = (rules: readonly CompiledRule[], word: string, asPermit: boolean, withBuiltin: boolean) => {
+      if (rules.length === 0 && !withBuiltin) return undefined
+      const key = `${word}${withBuiltin ? '+' : ''} ${rules.map(({ index }) => index).join(',')}`
+      const set = slice.set(key, () => {
+        const texts = new Map<string, string>()
+        for (const rule of rules)
+          for (const [arm, text] of compileRule(rule, asPermit).entries()) texts.set(`${rule.index}.${arm}`, text)
+        if (withBuiltin) for (const [arm, text] of builtinTexts().entries()) texts.set(`builtin.${arm}`, text)
+        return texts
+      })
+      return set.ask(question, context)
+    }
+    const named = (reasons: readonly string[]): LawRule[] => {
+      const indexes = new Set(reasons.map((reason) => Number(reason.split('.', 1)[0])))
+      return [...byIndex.values()].filter(({ index }) => indexes.has(index))
+    }
+    const enforced = speaking.filter(({ mode }) => mode === 'enforce')
+    const isDrivers = 'keyspace' in target && (target.keyspace === 'system' || driverKeyspaces.has(target.keyspace))
+    const law = ask(enforced, 'enforced', false, isDrivers)
+    if (law?.failed === true) return broken
+    const observedAllow = ask(modeAndEffect(speaking, 'allow'), 'allow', false, false)
+    const observedDeny = ask(modeAndEffect(speaking, 'deny'), 'deny', true, false)
+    const rules = named(law?.reasons ?? [])
+    return {
+      failed: false,
+      deny: law?.allowed === true ? [] : rules,
+      allow: law?.allowed === true ? rules : [],
+      builtin: law?.allowed === true && law.reasons.some((reason) => reason.startsWith('builtin.')),
+      observedAllow: named(observedAllow?.reasons ?? []),
+      observedDeny: named(observedDeny?.reasons ?? []),
+    }
+  }
+
+  #askCedar({ view, request, conditional }: Asking, permission: Permission, target: Target): Answer {
+    const question = questionOf(view.entity, permission, target)
+    const context = contextOf(request, conditional)
+    const reach = (rules: readonly CedarRule[]): CedarRule[] => {
+      return 'keyspace' in target ? rules.filter((rule) => mayReach(rule, target.keyspace)) : [...rules]
+    }
+    const law = this.#cedar.enforced.ask(question, context)
+    const observedAllow = this.#cedar.observedAllow.ask(question, context)
+    const observedDeny = this.#cedar.observedDeny.ask(question, context)
+    if (law.failed) return broken
+    const rules = this.#cedar.named(law.reasons)
+    return {
+      failed: false,
+      deny: law.allowed ? [] : rules,
+      allow: law.allowed ? reach(rules) : [],
+      builtin: false,
+      observedAllow: reach(this.#cedar.named(observedAllow.reasons)),
+      observedDeny: this.#cedar.named(observedDeny.reasons),
+    }
+  }
+
+  #makeView(principal: Principal): PrincipalLaw {
+    const rules = this.policy.rules.filter((rule) => concerns(rule, principal))
+    const sliceKey = rules.map(({ index }) => index).join(',')
+    let slice = this.#slices.get(sliceKey)
+    if (slice === undefined) {
+      slice = new Slice(this.#nextSlice++, rules)
+      // Views hold on to the slice that they were made with, so forgetting one here only means that it is made again.
+      if (this.#slices.size >= slicesMax) deleteFirst(this.#slices)
+      this.#slices.set(sliceKey, slice)
+    }
+    const groups = new Set(rules.flatMap(({ subjects }) => subjects))
+    for (const group of this.#groups) groups.add(group)
+    const isIn = [...groups].filter((group) => group.includes('*') && matchesSpiffePattern(group, principal.spiffeId))
+    // Without a star a group is one id.
+    if (groups.has(principal.spiffeId)) isIn.push(principal.spiffeId)
+    const roles = new Set(rules.flatMap(({ role }) => role ?? []))
+    const looks = new Looks()
+    for (const { when } of rules) if (when !== undefined) looks.addConditions(when)
+    for (const { looksAt } of this.policy.cedar) for (const attribute of looksAt) looks.add(attribute)
+    return new PrincipalLaw(principal, slice, principalEntity(principal, { groups: isIn, roles }), looks)
+  }
+
+  #nextSlice = 0
+}
+
+// ---- inside ----
+
+const slicesMax = 1_000
+
+/** All policies in Cedar, by what is done with their answers. */
+class CedarSets {
+  readonly enforced: CedarSet
+  readonly observedAllow: CedarSet
+  readonly observedDeny: CedarSet
+  readonly #rules: ReadonlyMap<string, CedarRule>
+
+  constructor(rules: readonly CedarRule[]) {
+    const set = (chosen: readonly CedarRule[], text: 'text' | 'asPermit'): CedarSet =>
+      new CedarSet(new Map(chosen.map((rule) => [`cedar.${rule.index}`, rule[text]])))
+    this.#rules = new Map(rules.map((rule) => [`cedar.${rule.index}`, rule]))
+    this.enforced = set(
+      rules.filter(({ mode }) => mode === 'enforce'),
+      'text',
+    )
+    this.observedAllow = set(modeAndEffect(rules, 'allow'), 'text')
+    this.observedDeny = set(modeAndEffect(rules, 'deny'), 'asPermit')
+  }
+
+  named(reasons: readonly string[]): CedarRule[] {
+    return reasons.flatMap((reason) => this.#rules.get(reason) ?? []).sort(byIndex)
+  }
+}
+
+function modeAndEffect<T extends LawRule>(rules: readonly T[], effect: 'allow' | 'deny'): T[] {
+  return rules.filter((rule) => rule.mode === 'observe' && rule.effect === effect)
+}
+
+/** Undefined for a name that is not resolved, or that no UTF-8 could have said. */
+function targetOf({ resource }: Access): Target | undefined {
+  const names = Object.values(resource) as readonly (string | undefined)[]
+  if (names.some((name) => name === undefined || !name.isWellFormed())) return undefined
+  return resource as Target
+}
+
+function union(a: Answer, b: Answer): Answer {
+  if (a === silence) return b
+  return {
+    failed: a.failed || b.failed,
+    deny: [...a.deny, ...b.deny],
+    allow: [...a.allow, ...b.allow],
+    builtin: a.builtin || b.builtin,
+    observedDeny: [...a.observedDeny, ...b.observedDeny],
+    observedAllow: [...a.observedAllow, ...b.observedAllow],
+  }
+}
+
+/**
+ * One access out of the answers to its questions, each of which must be allowed.
+ * @param alsoDenied denies of parts, beside the answers
+ * @param byColumn each question is about a column
+ */
+function verdictOf(answers: readonly Answer[], alsoDenied: readonly LawRule[] = [], byColumn = false): Verdict {
+  const denies = [...answers.flatMap(({ deny }) => deny), ...alsoDenied].sort(byIndex)
+  if (denies.length > 0) return { outcome: 'denied', rules: denies.slice(0, 1), observed: [] }
+  if (answers.some(({ failed }) => failed)) return { outcome: 'unknown', rules: [], observed: [] }
+  const observed = new Set(answers.flatMap(({ observedDeny }) => observedDeny))
+  const first = answers[0]
+  assert(first !== undefined, 'an access comes to one question at least')
+  // A rule that gives the whole is named alone, before those that give a part each.
+  const wholly = first.allow.filter(
+    (rule) => !(byColumn && isOfColumns(rule)) && answers.every(({ allow }) => allow.includes(rule)),
+  )
+  const chosen = new Set<LawRule>()
+  let given = true
+  let givenInTrial = true
+  if (wholly.length > 0) chosen.add(wholly.sort(byIndex)[0]!)
+  else {
+    for (const { allow, observedAllow } of answers) {
+      const lowest = [...allow].sort(byIndex)[0]
+      const trial = [...observedAllow].sort(byIndex)[0]
+      if (lowest !== undefined) chosen.add(lowest)
+      else {
+        given = false
+        if (trial === undefined) givenInTrial = false
+      }
+    }
+  }
+  if (given) return { outcome: 'allowed', rules: [...chosen].sort(byIndex), observed: [...observed].sort(byIndex) }
+  if (answers.every(({ builtin }) => builtin))
+    return { outcome: 'allowed', rules: [], observed: [...observed].sort(byIndex) }
+  if (!givenInTrial) return { outcome: 'unspoken', rules: [], observed: [] }
+  for (const { allow, observedAllow } of answers) {
+    const trial = [...observedAllow].sort(byIndex)[0]
+    if (allow.length === 0 && trial !== undefined) {
+      observed.add(trial)
+      chosen.add(trial)
+    }
+  }
+  return { outcome: 'allowed', rules: [...chosen].sort(byIndex), observed: [...observed].sort(byIndex) }
+}
+
+function isOfColumns(rule: LawRule): boolean {
+  return 'permissions' in rule && rule.columns !== undefined
+}
+
+function byIndex(a: LawRule, b: LawRule): number {
+  return a.index - b.index
+}
+
+function deleteFirst(map: Map<string, unknown>): void {
+  for (const key of map.keys()) {
+    map.delete(key)
+    return
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * What a principal may see of the schema: names in `system_schema`, in DESCRIBE and in events.
+ *
+ * Rule: a thing is visible where the principal has any permission on it or in it that a deny of the whole thing does not take away, and
+ * no deny takes DESCRIBE of it. Conditions (`when:`) are taken as met by an allow and as not met by a deny, and rules in observe mode
+ * count as allows only: names are no data, and drivers read them once for a whole session.
+ */
+import type { Access, Permission } from '../cql/statement/facts.ts'
+import { matchesAnyName, matchesKeyspace, matchesName } from './names.ts'
+import type { CompiledRule } from './policy.ts'
+import { permissions } from './policy.ts'
+import type { RequestContext } from './request.ts'
+import type { PrincipalLaw } from './slices.ts'
+import type { Verdicts } from './verdicts.ts'
+import { Questions } from './verdicts.ts'
+
+export interface Visibility {
+  /** Everything: the principal may DESCRIBE the cluster. */
+  readonly all: boolean
+  keyspace(name: string): boolean
+  /** Tables, views and virtual tables. */
+  table(keyspace: string, name: string): boolean
+  /** Functions and aggregates. */
+  function(keyspace: string, name: string): boolean
+}
+
+/** Keyspaces that every node has and every driver looks for. What is in them is not thereby readable. */
+const visibleToAll: ReadonlySet<string> = new Set(['system', 'system_schema', 'system_virtual_schema', 'system_views'])
+const rememberedMax = 10_000
+
+export class PrincipalVisibility implements Visibility {
+  readonly all: boolean
+  readonly #view: PrincipalLaw
+  readonly #verdicts: Verdicts
+  readonly #request: RequestContext
+  readonly #allows: readonly CompiledRule[]
+  readonly #denies: readonly CompiledRule[]
+  readonly #remembered = new Map<string, boolean>()
+
+  constructor(view: PrincipalLaw, verdicts: Verdicts, request: RequestContext) {
+    this.#view = view
+    this.#verdicts = verdicts
+    this.#request = request
+    const { rules } = view.slice
+    this.#allows = rules.filter(({ effect }) => effect === 'allow')
+    this.#denies = rules.filter(
+      ({ effect, mode, when }) => effect === 'deny' && mode === 'enforce' && when === undefined,
+    )
+    this.all = this.#may({ permission: 'DESCRIBE', resource: { kind: 'cluster' }, columns: [] })
+  }
+
+  keyspace(name: string): boolean {
+    if (this.all || visibleToAll.has(name)) return true
+    return this.#remember(`k${name}`, () => {
+      const whole = (rule: CompiledRule): boolean =>
+        rule.tables === undefined && rule.columns === undefined && matchesKeyspace(rule.keyspaces, name)
+      const part = ({ keyspaces, functions }: CompiledRule): boolean =>
+        matchesKeyspace(keyspaces, name) || functions.some((one) => matchesKeyspace([one.keyspace], name))
+      const { cedar } = this.#verdicts.policy
+      return (
+        this.#sees(part, whole, (permission) => ({
+          permission,
+          resource: { kind: 'keyspace', keyspace: name },
+          columns: [],
+        })) ||
+        // A policy in Cedar may give a part of a keyspace that nothing else is said of.
+        cedar.some(
+          ({ effect, tables, functions }) =>
+            effect === 'allow' &&
+            (tables.some((one) => one[0] === name && this.table(name, one[1])) ||
+              functions.some((one) => one[0] === name && this.function(name, one[1]))),
+        )
+      )
+    })
+  }
+
+  table(keyspace: string, name: string): boolean {
+    if (this.all || visibleToAll.has(keyspace)) return true
+    return this.#remember(`t${keyspace.length}:${keyspace}${name}`, () => {
+      const part = (rule: CompiledRule): boolean =>
+        matchesKeyspace(rule.keyspaces, keyspace) && matchesAnyName(rule.tables, name)
+      const whole = (rule: CompiledRule): boolean => rule.columns === undefined && part(rule)
+      const resource = { kind: 'table', keyspace, table: name } as const
+      if (this.#sees(part, whole, (permission) => ({ permission, resource, columns: [] }))) return true
+      return this.#verdicts.policy.cedar.some(({ effect, columns }) =>
+        columns.some(
+          (one) =>
+            effect === 'allow' &&
+            one[0] === keyspace &&
+            one[1] === name &&
+            this.#may({ permission: 'SELECT', resource, columns: [one[2]] }),
+        ),
+      )
+    })
+  }
+
+  function(keyspace: string, name: string): boolean {
+    if (this.all || visibleToAll.has(keyspace)) return true
+    return this.#remember(`f${keyspace.length}:${keyspace}${name}`, () => {
+      const covers = ({ functions }: CompiledRule): boolean =>
+        functions.some((one) => matchesKeyspace([one.keyspace], keyspace) && matchesName(one.name, name))
+      return this.#sees(covers, covers, (permission) => ({
+        permission,
+        resource: { kind: 'function', keyspace, name },
+        columns: [],
+      }))
+    })
+  }
+
+  /**
+   * @param part whether a rule speaks of the thing or of something in it
+   * @param whole whether it speaks of all of it
+   */
+  #sees(
+    part: (rule: CompiledRule) => boolean,
+    whole: (rule: CompiledRule) => boolean,
+    access: (permission: Permission) => Access,
+  ): boolean {
+    const denies = this.#denies.filter(whole)
+    const denied = (permission: Permission): boolean => denies.some((rule) => rule.permissions.has(permission))
+    if (denied('DESCRIBE')) return false
+    if (this.#verdicts.policy.cedar.length > 0) {
+      const verdict = this.#judge(access('DESCRIBE'))
+      if (verdict.outcome === 'denied' && !('permissions' in verdict.rules[0]!)) return false
+      if (verdict.outcome === 'allowed') return true
+      if (this.#may(access('SELECT')) || this.#may(access('MODIFY')) || this.#may(access('EXECUTE'))) return true
+    }
+    const allows = this.#allows.filter(part)
+    return permissions.some((one) => !denied(one) && allows.some((rule) => rule.permissions.has(one)))
+  }
+
+  #may(access: Access): boolean {
+    return this.#judge(access).outcome === 'allowed'
+  }
+
+  #judge(access: Access) {
+    const asking = {
+      view: this.#view,
+      request: this.#request,
+      schema: undefined,
+      conditional: false,
+      questions: new Questions(1_000),
+    }
+    return this.#verdicts.judge(asking, access)
+  }
+
+  #remember(key: string, find: () => boolean): boolean {
+    let found = this.#remembered.get(key)
+    if (found === undefined) {
+      found = find()
+      if (this.#remembered.size >= rememberedMax) this.#remembered.clear()
+      this.#remembered.set(key, found)
+    }
+    return found
+  }
+}

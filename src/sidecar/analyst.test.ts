@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict'
+import { after, before, describe, it } from 'node:test'
+import { limits } from '../base/limits.ts'
+import { analyse } from '../cql/statement/analyse.ts'
+import { Analyst } from './analyst.ts'
+
+describe('the thread that reads long statements', () => {
+  const analyst = new Analyst()
+  before(() => analyst.start())
+  after(() => analyst.stop())
+
+  it('says what this thread would say', async () => {
+    const texts = ['SELECT * FROM a.b WHERE k = ?', `INSERT INTO a.b (k) VALUES ('${'x'.repeat(100_000)}')`]
+    const analysed = await analyst.analyse(texts)
+    assert.deepEqual(
+      analysed,
+      texts.map((text) => ({ facts: analyse(text) })),
+    )
+  })
+
+  it('gives refusals as the statement deserves them', async () => {
+    const deep = `SELECT ${'('.repeat(100)}a${')'.repeat(100)} FROM a.b`
+    const [syntax, invalid, good] = await analyst.analyse(['SELEC', deep, 'USE a'])
+    assert.ok(syntax && 'code' in syntax && syntax.code === 'SYNTAX')
+    assert.ok(invalid && 'code' in invalid && invalid.code === 'INVALID')
+    assert.ok(good && 'facts' in good)
+  })
+
+  it('sheds what is more than longStatementsWaitingMax', async () => {
+    const text = `SELECT * FROM a.b WHERE k IN (${'1,'.repeat(30_000)}1)`
+    const asked = Array.from({ length: limits.longStatementsWaitingMax + 1 }, () => analyst.analyse([text]))
+    const outcomes = await Promise.allSettled(asked)
+    assert.equal(outcomes.filter(({ status }) => status === 'rejected').length, 1)
+    const refused = outcomes.at(-1)
+    assert.ok(refused?.status === 'rejected' && /longStatementsWaitingMax/.test(String(refused.reason)))
+  })
+})

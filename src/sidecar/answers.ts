@@ -1,0 +1,206 @@
+/**
+ * The way back: each answer of the node is looked at for what changes the session, changed where the permit asks for it, recorded, and
+ * handed to the client under the client's own stream id.
+ *
+ * Rule: an answer that cannot be changed as its permit asks is not handed on; the client hears an error in its place.
+ */
+import { assert, RingfenceError } from '../base/errors.ts'
+import { errorEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
+import { CqlErrorCode, HEADER_BYTES, headerFlags, headerOpcode, Opcode, ResultKind } from '../cql/protocol.ts'
+import {
+  bodyStart,
+  hasMorePages,
+  readPrepared,
+  readSchemaChange,
+  readSetKeyspace,
+  rowsCount,
+} from '../cql/responses.ts'
+import type { Permit } from '../policy/engine.ts'
+import type { Client } from '../session/backend.ts'
+import { cqlFault } from '../session/fault.ts'
+import { confirms } from './confirm.ts'
+import { columnsDigest, timeoutEnvelope } from './envelopes.ts'
+import type { IdentityState, Judged } from './judged.ts'
+import { Repreparer } from './reprepare.ts'
+import { changesRows, incomingRows, withObserved } from './rewrites.ts'
+import type { SessionOptions, Shared } from './session.ts'
+import type { Owner, Upstream } from './upstream.ts'
+
+export interface AnswerEvents {
+  /** The node's SET_KEYSPACE: the keyspace in force, and the connection that has it. */
+  readonly keyspaceChanged: (keyspace: string, upstream: Upstream) => void
+  /** A USE was answered, whatever the answer was. */
+  readonly used: () => void
+}
+
+export class Answers implements Owner {
+  readonly #shared: Shared
+  readonly #client: Client
+  readonly #identity: IdentityState
+  readonly #version: ProtocolVersion
+  readonly #sessionPart: string
+  readonly #events: AnswerEvents
+  readonly #repreparer: Repreparer
+
+  constructor(shared: Shared, options: SessionOptions, poolOwner: string, events: AnswerEvents) {
+    this.#shared = shared
+    this.#client = options.client
+    this.#identity = options.identity
+    this.#version = options.version
+    this.#sessionPart = options.sessionPart
+    this.#events = events
+    this.#repreparer = new Repreparer({
+      pool: shared.pool,
+      turn: shared.turn,
+      identity: options.identity,
+      version: options.version,
+      poolOwner,
+      owner: this,
+      onOther: (upstream, slot, id) => this.#toldOther(upstream, slot, id),
+    })
+  }
+
+  onAnswer(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): void {
+    try {
+      this.#answer(upstream, slot, buffer, start, end)
+    } catch (reason) {
+      const stream = upstream.clientStream[slot]!
+      const { code, message, fatal } = cqlFault(reason)
+      const envelope = errorEnvelope(this.#version, stream, code, message)
+      const { recorder } = this.#shared
+      recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
+      if (fatal) this.#client.fault(reason, stream)
+      else this.#client.answer(envelope, 0, envelope.length, stream)
+      this.#letGoAfter(upstream, slot)
+    }
+  }
+
+  #letGoAfter(upstream: Upstream, slot: number): void {
+    if (upstream.judged[slot]?.facts.use !== undefined && upstream.opcode[slot] !== Opcode.PREPARE) this.#events.used()
+  }
+
+  #answer(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): void {
+    const judged = upstream.judged[slot]!
+    const permit = upstream.permit[slot]!
+    const at = headerFlags(buffer, start) === 0 ? start + HEADER_BYTES : bodyStart(buffer, start, end)
+    let rows = -1
+    let code = -1
+    let changed: Buffer | undefined
+    if (headerOpcode(buffer, start) === Opcode.RESULT) {
+      const kind = buffer.readInt32BE(at)
+      if (kind === ResultKind.ROWS) {
+        if (changesRows(permit) || hasMorePages(buffer, start, end)) {
+          changed = this.#rowsForClient(upstream, slot, judged, permit, buffer, start, end)
+          rows = rowsCount(changed, 0, changed.length, this.#version)
+        } else rows = rowsCount(buffer, start, end, this.#version)
+      } else if (kind === ResultKind.PREPARED) this.#learn(upstream, judged, buffer, start, end)
+      else if (kind === ResultKind.SET_KEYSPACE) this.#adoptKeyspace(upstream, judged, buffer, start, end)
+      else if (kind === ResultKind.SCHEMA_CHANGE) {
+        this.#shared.schema.changed(readSchemaChange(buffer, start, end).keyspace)
+      }
+    } else {
+      code = buffer.readInt32BE(at)
+      if (code === CqlErrorCode.UNPREPARED && this.#repreparer.again(upstream, slot, buffer, start, end)) return
+    }
+    if (permit.observed !== undefined) {
+      changed = withObserved(changed ?? buffer.subarray(start, end), this.#version, permit.observed)
+    }
+    const { recorder } = this.#shared
+    const stream = upstream.clientStream[slot]!
+    if (changed === undefined) {
+      recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, rows, buffer, start, end)
+      this.#client.answer(buffer, start, end, stream)
+    } else {
+      recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, rows, changed, 0, changed.length)
+      this.#client.answer(changed, 0, changed.length, stream)
+    }
+    this.#letGoAfter(upstream, slot)
+  }
+
+  #rowsForClient(
+    upstream: Upstream,
+    slot: number,
+    judged: Judged,
+    permit: Permit,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): Buffer {
+    const slab = upstream.requestSlab[slot]
+    assert(slab !== undefined, 'what asks for rows is kept until they come')
+    const requestAt = upstream.requestAt[slot]!
+    const request = slab.subarray(requestAt, requestAt + upstream.requestBytes[slot]!)
+    const { judge, secrets } = this.#shared
+    const passage = {
+      version: this.#version,
+      opcode: upstream.opcode[slot]!,
+      judged,
+      permit,
+      identity: this.#identity,
+    }
+    return incomingRows(passage, judge, secrets, request, buffer, start, end)
+  }
+
+  /** The node's id now means this statement, to this identity. An id that meant another text is a forgery (attack B4). */
+  #learn(upstream: Upstream, judged: Judged, buffer: Buffer, start: number, end: number): void {
+    const prepared = readPrepared(buffer, start, end, this.#version)
+    const { id } = prepared
+    if (!confirms(judged.facts, prepared)) {
+      this.#shared.log.error(
+        { statement: judged.facts.redacted },
+        'the node read other tables in a statement than we did',
+      )
+      throw new RingfenceError(
+        'UNAUTHORIZED',
+        'the node and the mesh read this statement differently, so it is refused',
+      )
+    }
+    const known = this.#identity.prepared.find(id, 0, id.length)
+    const other =
+      known !== undefined &&
+      (known.judged.text !== judged.text || (judged.facts.unqualified && known.judged.keyspace !== judged.keyspace))
+    if (other) {
+      this.#shared.log.error({ id: id.toString('hex') }, 'the node gave one prepared id to two statements')
+      upstream.destroy('one prepared id for two statements')
+      throw new RingfenceError('UPSTREAM', 'the node gave one prepared id to two statements')
+    }
+    this.#identity.prepared.set(id, judged)?.told.set(this.#version, columnsDigest(buffer, start, end))
+  }
+
+  #adoptKeyspace(upstream: Upstream, judged: Judged, buffer: Buffer, start: number, end: number): void {
+    const keyspace = readSetKeyspace(buffer, start, end)
+    if (judged.facts.use !== keyspace || upstream.keyspace !== keyspace) {
+      upstream.destroy('the keyspace of a shared connection changed')
+      throw new RingfenceError('UPSTREAM', 'the node set another keyspace than was asked for')
+    }
+    this.#events.keyspaceChanged(keyspace, upstream)
+  }
+
+  /** The driver prepares again itself and is told by the node what is wrong with the statement. */
+  #toldOther(upstream: Upstream, slot: number, id: Buffer): void {
+    const stream = upstream.clientStream[slot]!
+    const envelope = unpreparedEnvelope(this.#version, stream, id, 'the node no longer has this prepared statement')
+    const { recorder } = this.#shared
+    const code = CqlErrorCode.UNPREPARED
+    recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
+    this.#client.answer(envelope, 0, envelope.length, stream)
+    this.#letGoAfter(upstream, slot)
+  }
+
+  onTimeout(upstream: Upstream, slot: number): void {
+    const judged = upstream.judged[slot]!
+    const stream = upstream.clientStream[slot]!
+    const envelope = timeoutEnvelope(this.#version, stream, judged, upstream.consistency[slot]!)
+    this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'timeout')
+    upstream.abandon(slot)
+    this.#client.answer(envelope, 0, envelope.length, stream)
+    this.#letGoAfter(upstream, slot)
+  }
+
+  /** Whether the node acted is unknown: no answer is made up, the client's connection ends and its driver decides. */
+  onLost(upstream: Upstream, slot: number): void {
+    this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'connection to the node lost')
+    this.#client.close('connection to the node lost')
+  }
+}

@@ -1,0 +1,122 @@
+/**
+ * The bound values of one request as policy asks for them: by the place of a marker, read where they lie.
+ *
+ * Rule: what a marker is bound to is found as the node finds it (`cql3/QueryOptions.java`): by place, or by name where the request
+ * names its values; the first of two equal names counts. A marker whose value cannot be told apart is `unresolved`, and then refused.
+ */
+import type { BatchPart, BatchView, ParamsView } from '../cql/requests.ts'
+import type { RequestValues } from '../policy/request.ts'
+
+const NULL = -1
+const UNSET = -2
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+export class BoundValues implements RequestValues {
+  #params: ParamsView | undefined
+  #batch: BatchView | undefined
+  #part: BatchPart | undefined
+  #partitions: { readonly count: number } | undefined
+  #markers: readonly (string | undefined)[] = []
+  nowMs = 0
+
+  /** Of a QUERY or EXECUTE; good until the view is filled anew. */
+  ofRequest(params: ParamsView, markers: readonly (string | undefined)[]): this {
+    this.#params = params
+    this.#part = undefined
+    this.#markers = markers
+    this.nowMs = Date.now()
+    return this
+  }
+
+  /** Of one statement of a BATCH; `partitions` counts those of the whole. */
+  ofPart(
+    batch: BatchView,
+    part: BatchPart,
+    markers: readonly (string | undefined)[],
+    partitions?: { readonly count: number },
+  ): this {
+    this.#params = undefined
+    this.#batch = batch
+    this.#partitions = partitions
+    this.#part = part
+    this.#markers = markers
+    this.nowMs = Date.now()
+    return this
+  }
+
+  /** The request names its values, and a marker of the statement has no name of its own to be found by (attack A14). */
+  get unresolved(): boolean {
+    return this.#params?.named === true && this.#markers.includes(undefined)
+  }
+
+  get pageSize(): number | undefined {
+    return this.#params?.pageSize
+  }
+
+  get defaultTimestampMicros(): bigint | undefined {
+    return this.#params === undefined ? this.#batch?.timestamp : this.#params.timestamp
+  }
+
+  get nowInSeconds(): number | undefined {
+    return this.#params === undefined ? this.#batch?.nowInSeconds : this.#params.nowInSeconds
+  }
+
+  integer(marker: number): bigint | null {
+    const bytes = this.bytes(marker)
+    if (bytes?.length === 4) return BigInt(bytes.readInt32BE(0))
+    return bytes?.length === 8 ? bytes.readBigInt64BE(0) : null
+  }
+
+  listSize(marker: number): number | null {
+    const bytes = this.bytes(marker)
+    if (bytes === null || bytes.length < 4) return null
+    const count = bytes.readInt32BE(0)
+    return count < 0 ? null : count
+  }
+
+  text(marker: number): string | null {
+    const bytes = this.bytes(marker)
+    if (bytes === null) return null
+    try {
+      return utf8.decode(bytes)
+    } catch {
+      return null
+    }
+  }
+
+  get partitions(): number {
+    return this.#params === undefined ? (this.#partitions?.count ?? 1) : 1
+  }
+
+  unset(marker: number): boolean {
+    return this.#lengthOf(marker) === UNSET
+  }
+
+  /** A view of the value; null for null, unset and absent. */
+  bytes(marker: number): Buffer | null {
+    if (this.#lengthOf(marker) < 0) return null
+    const view = this.#params ?? this.#batch
+    const buffer = this.#params?.buffer ?? this.#batch?.buffer
+    return view === undefined || buffer === undefined ? null : buffer.subarray(view.valueStart, view.valueEnd)
+  }
+
+  /** Of the value bound to a marker, whose place is in the view then; NULL also where there is no such value. */
+  #lengthOf(marker: number): number {
+    const params = this.#params
+    if (params === undefined) {
+      const batch = this.#batch
+      const part = this.#part
+      if (batch === undefined || part === undefined || marker >= part.valueCount) return NULL
+      return batch.valueAt(part, marker)
+    }
+    const index = params.named ? this.#indexByName(params, marker) : marker
+    return index < 0 || index >= params.valueCount ? NULL : params.valueAt(index)
+  }
+
+  #indexByName(params: ParamsView, marker: number): number {
+    const name = this.#markers[marker]
+    if (name === undefined) return -1
+    for (let i = 0; i < params.valueCount; i++) if (params.nameAt(i) === name) return i
+    return -1
+  }
+}

@@ -1,0 +1,91 @@
+/** What a permit asks of the values of one request, asked of them. */
+import type { BatchView } from '../cql/requests.ts'
+import { checkRequest } from '../policy/data/check.ts'
+import type { Denial, Permit } from '../policy/engine.ts'
+import { BoundValues } from './bound.ts'
+import type { IdentityState, Judge, Judged } from './judged.ts'
+import { unfilterable } from './rewrites.ts'
+import { rowTestOf } from './visible.ts'
+
+const values = new BoundValues()
+
+/** The permit, the permit with what was observed, or the refusal. Makes no object when all is well. */
+export function checked(
+  judge: Judge,
+  identity: IdentityState,
+  { facts }: Judged,
+  permit: Permit,
+  bound: BoundValues,
+): Permit | Denial {
+  const { obligations } = permit
+  if (obligations?.visibleOnly === true && rowTestOf(facts, bound) === undefined) {
+    return judge.refusal(identity, 'visible-objects', unfilterable)
+  }
+  if (obligations !== undefined && obligations.checks.length > 0 && bound.unresolved) {
+    const text = 'values that are given by name need markers with names (:name), for policy looks at them'
+    return judge.refusal(identity, 'unresolved-markers', text)
+  }
+  const { denial, observed } = checkRequest(obligations?.checks, bound)
+  if (denial !== undefined) return judge.refusal(identity, denial.rule, denial.text)
+  return observed === undefined ? permit : { ...permit, observed: joined(permit.observed, observed) }
+}
+
+/** The permit of a BATCH: the first one's rule, and what any of them observed or wants hidden. Undefined for an empty BATCH. */
+export function permitOfAll(permits: readonly Permit[]): Permit | undefined {
+  const [first] = permits
+  if (first === undefined) return undefined
+  const observed = permits.find((permit) => permit.observed !== undefined)?.observed
+  const masks = permits.flatMap(({ obligations }) => obligations?.masks ?? [])
+  if (observed === first.observed && masks.length === 0) return first
+  return { ...first, observed, obligations: { checks: [], masks, visibleOnly: false } }
+}
+
+/** Counts the partitions that a BATCH message writes to, when it is first asked. */
+export class Partitions {
+  readonly #judge: Judge
+  readonly #parts: readonly Judged[]
+  readonly #batch: BatchView
+  #count: number | undefined
+
+  constructor(judge: Judge, parts: readonly Judged[], batch: BatchView) {
+    this.#judge = judge
+    this.#parts = parts
+    this.#batch = batch
+  }
+
+  /** A statement whose partition is not known counts as one of its own. */
+  get count(): number {
+    if (this.#count === undefined) {
+      const known = new Set<string>()
+      let unknown = 0
+      for (let i = 0; i < this.#parts.length; i++) {
+        const name = this.#nameOf(this.#parts[i]!, i)
+        if (name === undefined) unknown++
+        else known.add(name)
+      }
+      this.#count = known.size + unknown
+    }
+    return this.#count
+  }
+
+  #nameOf({ facts }: Judged, index: number): string | undefined {
+    const key = this.#judge.partitionKey(facts)
+    if (key === undefined) return undefined
+    const bound = values.ofPart(this.#batch, this.#batch.parts[index]!, facts.markers)
+    let name = JSON.stringify([facts.keyspace, facts.table])
+    for (const column of key) {
+      const restriction = facts.restrictions.find(
+        ({ columns, operator, token }) => operator === '=' && !token && columns.length === 1 && columns[0] === column,
+      )
+      const value = restriction?.values[0]
+      if (value === undefined) return undefined
+      const bytes = 'text' in value ? Buffer.from(value.text) : bound.bytes(value.marker)
+      name += `:${bytes?.toString('hex')}`
+    }
+    return name
+  }
+}
+
+function joined(one: string | undefined, other: string): string {
+  return one === undefined ? other : `${one},${other}`
+}

@@ -1,0 +1,29 @@
+/**
+ * What the node read in a statement, held against what we read: PREPARED names the table of each marker and of each column that will be
+ * shown. Two readers that disagree about a statement are the oldest way round a firewall.
+ */
+import type { Column, Prepared } from '../cql/responses.ts'
+import type { StatementFacts } from '../cql/statement/facts.ts'
+
+/** False when the node names a table in a statement on data that we did not see there. */
+export function confirms(facts: StatementFacts, { bind, result }: Prepared): boolean {
+  if (!onData.has(facts.verb)) return true
+  const tables = new Set<string>()
+  addTables(tables, facts)
+  const known = ({ keyspace, table }: Column): boolean => tables.has(nameOf(keyspace, table))
+  return bind.columns.every(known) && (facts.verb !== 'SELECT' || result.columns.every(known))
+}
+
+/** The others answer with rows of the node's own making. */
+const onData: ReadonlySet<string> = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'BATCH'])
+
+function addTables(tables: Set<string>, { accesses, children }: StatementFacts): void {
+  for (const { resource } of accesses) {
+    if (resource.kind === 'table') tables.add(nameOf(resource.keyspace ?? '', resource.table))
+  }
+  for (const child of children) addTables(tables, child)
+}
+
+function nameOf(keyspace: string, table: string): string {
+  return JSON.stringify([keyspace, table])
+}

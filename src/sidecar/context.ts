@@ -1,0 +1,39 @@
+/** A request as the conditions of a policy see it: one object for a session, whose changing fields are set before each question. */
+import { consistencyNames, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
+import type { Amount, StatementFacts } from '../cql/statement/facts.ts'
+import type { RequestContext } from '../policy/request.ts'
+import type { ClientInfo } from '../session/backend.ts'
+import type { BoundValues } from './bound.ts'
+
+export class SessionContext implements RequestContext {
+  readonly clientAddress: string
+  readonly authentication = 'certificate'
+  readonly protocol: ProtocolVersion
+  preparing = false
+  consistency = ''
+  rows: number | undefined
+  ttlSeconds: number | undefined
+  nowMs = Date.now()
+
+  constructor(info: ClientInfo, protocol: ProtocolVersion) {
+    this.clientAddress = info.address
+    this.protocol = protocol
+  }
+
+  /** `consistency` is the protocol's code, `values` are those of the request where it has some. */
+  set(opcode: number, consistency: number, facts: StatementFacts, values: BoundValues | undefined): this {
+    this.preparing = opcode === Opcode.PREPARE
+    this.consistency = this.preparing ? '' : (consistencyNames[consistency] ?? '')
+    this.rows = numberOf(facts.limit, values)
+    this.ttlSeconds = numberOf(facts.ttl, values)
+    this.nowMs = Date.now()
+    return this
+  }
+}
+
+function numberOf(amount: Amount | undefined, values: BoundValues | undefined): number | undefined {
+  if (amount === undefined) return undefined
+  if ('literal' in amount) return Number(amount.literal)
+  const bound = values?.integer(amount.marker)
+  return bound === null || bound === undefined ? undefined : Number(bound)
+}

@@ -1,0 +1,100 @@
+/**
+ * One session's way to the node: which connection its requests go out on, and what is noted of each for the way back.
+ */
+import { RingfenceError } from '../base/errors.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
+import { headerStream, Opcode } from '../cql/protocol.ts'
+import type { Permit } from '../policy/engine.ts'
+import type { Turn } from '../session/turn.ts'
+import type { Judged } from './judged.ts'
+import type { UpstreamPool } from './pool.ts'
+import type { Owner, Upstream } from './upstream.ts'
+
+export interface DispatchOptions {
+  readonly pool: UpstreamPool
+  readonly turn: Turn
+  readonly version: ProtocolVersion
+  readonly keyspace: string
+  /** Empty where connections are shared. */
+  readonly poolOwner: string
+  readonly owner: Owner
+}
+
+export class Dispatch {
+  readonly #options: DispatchOptions
+  #keyspace: string
+  #upstream: Upstream | undefined
+
+  constructor(options: DispatchOptions) {
+    this.#options = options
+    this.#keyspace = options.keyspace
+  }
+
+  /** The keyspace in force; empty for none. */
+  get keyspace(): string {
+    return this.#keyspace
+  }
+
+  /** Connects to the node. */
+  async open(): Promise<void> {
+    this.#upstream = await this.connectionFor(this.#keyspace)
+  }
+
+  connectionFor(keyspace: string): Promise<Upstream> {
+    const { pool, version, poolOwner } = this.#options
+    return pool.get(version, keyspace, poolOwner)
+  }
+
+  /** The node's SET_KEYSPACE: the keyspace in force from now on, and the connection that has it. */
+  adopt(keyspace: string, upstream: Upstream): void {
+    this.#keyspace = keyspace
+    this.#upstream = upstream
+  }
+
+  /** The only way to the node. False when no connection is open. */
+  send(
+    permit: Permit,
+    judged: Judged,
+    opcode: number,
+    consistency: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): boolean {
+    let upstream = this.#upstream
+    if (upstream === undefined || !upstream.usable) {
+      const { pool, version, poolOwner } = this.#options
+      upstream = pool.pick(version, this.#keyspace, poolOwner)
+      this.#upstream = upstream
+      if (upstream === undefined) return false
+    }
+    this.sendOn(upstream, permit, judged, opcode, consistency, buffer, start, end)
+    return true
+  }
+
+  sendOn(
+    upstream: Upstream,
+    permit: Permit,
+    judged: Judged,
+    opcode: number,
+    consistency: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const slot = upstream.take(this.#options.owner)
+    if (slot < 0) {
+      // The next request goes to a connection of the pool that has room, where there is one.
+      if (this.#upstream === upstream) this.#upstream = undefined
+      throw new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached')
+    }
+    upstream.clientStream[slot] = headerStream(buffer, start)
+    upstream.judged[slot] = judged
+    upstream.permit[slot] = permit
+    upstream.opcode[slot] = opcode
+    upstream.consistency[slot] = consistency
+    upstream.bytesIn[slot] = end - start
+    // Kept for a replay, and for the values that a page of the answer is sealed to.
+    upstream.send(slot, buffer, start, end, this.#options.turn.nowMicros(), opcode !== Opcode.PREPARE)
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * What is changed in a permitted request before it goes to the node, and in the node's answer before it goes to the client.
+ *
+ * Rule: whatever has to be changed and cannot be is refused; nothing passes half-changed.
+ */
+import { createHash } from 'node:crypto'
+import { RingfenceError } from '../base/errors.ts'
+import { filterRows } from '../cql/answers/filter.ts'
+import { type Mask, maskRows } from '../cql/answers/mask.ts'
+import { pagingStateOf, withPagingState, withRequestPagingState } from '../cql/answers/paging.ts'
+import { withoutSkipMetadata, withoutTracing } from '../cql/answers/requests.ts'
+import { withWarning } from '../cql/answers/warning.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
+import { Flag, headerFlags, Opcode } from '../cql/protocol.ts'
+import { ExecuteView, type ParamsView, QueryView, readExecute, readQuery } from '../cql/requests.ts'
+import type { Permit } from '../policy/engine.ts'
+import type { ColumnMask, Obligations } from '../policy/obligations.ts'
+import { BoundValues } from './bound.ts'
+import { withoutPayload } from './envelopes.ts'
+import type { IdentityState, Judge, Judged } from './judged.ts'
+import { textDigest } from './judged.ts'
+import type { SealContext } from './seal.ts'
+import type { Secrets } from './secrets.ts'
+import { isVisible, rowTestOf } from './visible.ts'
+
+// Filled anew for each envelope that is looked at again.
+const query = new QueryView()
+const execute = new ExecuteView()
+const values = new BoundValues()
+
+/** One request or answer on its way, with what the rewriting of it may look at. */
+export interface Passage {
+  readonly version: ProtocolVersion
+  readonly opcode: number
+  readonly judged: Judged
+  readonly permit: Permit
+  readonly identity: IdentityState
+}
+
+/** The answer must show its columns to be changed by them. */
+function needsColumns(obligations: Obligations | undefined): boolean {
+  return obligations !== undefined && (obligations.masks.length > 0 || obligations.visibleOnly)
+}
+
+/** The answer to this is more than bytes to hand on. */
+export function changesRows(permit: Permit): boolean {
+  return needsColumns(permit.obligations)
+}
+
+/** What a request carries that the node must not see as it came: a custom payload, a sealed paging state, … */
+export function mustRewrite(
+  view: { readonly payloadStart: number },
+  params: ParamsView | undefined,
+  permit: Permit,
+  headerFlagBits: number,
+): boolean {
+  if (view.payloadStart >= 0 || (headerFlagBits & Flag.TRACING) !== 0) return true
+  if (params === undefined) return false
+  return params.pagingStateStart >= 0 || (params.skipMetadata && needsColumns(permit.obligations))
+}
+
+/**
+ * The request as the node may have it.
+ * @param mayTrace asked only when the request wants to be traced
+ * @throws RingfenceError INVALID for a paging state that this mesh did not give to this identity for this statement
+ */
+export function outgoing(
+  passage: Passage,
+  payload: { readonly payloadStart: number; readonly payloadEnd: number } | undefined,
+  envelope: Buffer,
+  secrets: Secrets,
+  mayTrace: () => boolean,
+): Buffer {
+  let request = envelope
+  if (payload !== undefined) {
+    request = withoutPayload(request, 0, request.length, payload.payloadStart, payload.payloadEnd)
+  }
+  if ((headerFlags(request, 0) & Flag.TRACING) !== 0 && !mayTrace())
+    request = withoutTracing(request, 0, request.length)
+  const params = paramsOf(passage, request)
+  if (params === undefined) return request
+  if (params.pagingStateStart >= 0) {
+    const sealed = request.subarray(params.pagingStateStart, params.pagingStateEnd)
+    const opened = secrets.seal.open(sealed, sealContext(passage, params))
+    if (opened === undefined) throw new RingfenceError('INVALID', 'Invalid value for the paging state')
+    request = withRequestPagingState(request, 0, request.length, params, opened)
+  }
+  if (!needsColumns(passage.permit.obligations)) return request
+  const again = paramsOf(passage, request)
+  return again?.skipMetadata === true ? withoutSkipMetadata(request, 0, request.length, again) : request
+}
+
+/**
+ * The answer as the client may have it: columns masked, rows of hidden objects gone, the paging state sealed.
+ * @param request the envelope that asked, as it was forwarded
+ */
+export function incomingRows(
+  passage: Passage,
+  judge: Judge,
+  secrets: Secrets,
+  request: Buffer,
+  buffer: Buffer,
+  start: number,
+  end: number,
+): Buffer {
+  const { version, permit } = passage
+  let answer = buffer.subarray(start, end)
+  const { obligations } = permit
+  if (obligations?.visibleOnly === true) answer = onlyVisible(passage, judge, request, answer)
+  if (obligations !== undefined && obligations.masks.length > 0) {
+    const byColumn = new Map(obligations.masks.map(({ column, mask }) => [column, named(mask, column)]))
+    const shown = shownColumns(passage.judged)
+    const maskOf = (name: string, index: number): Mask | undefined => {
+      const column = shown === undefined ? name : shown[index]
+      return column === undefined ? undefined : byColumn.get(column)
+    }
+    answer = maskRows(answer, 0, answer.length, version, maskOf, secrets.maskKey)
+  }
+  const state = pagingStateOf(answer, 0, answer.length, version)
+  if (state === undefined) return answer
+  const params = paramsOf(passage, request)
+  if (params === undefined) throw new RingfenceError('UPSTREAM', 'a page of an answer that cannot have pages')
+  return withPagingState(answer, 0, answer.length, version, secrets.seal.seal(state, sealContext(passage, params)))
+}
+
+/** A hash is of the column's own name too, whatever alias the answer shows. */
+function named(mask: ColumnMask['mask'], column: string): Mask {
+  return mask.kind === 'hash' ? { kind: 'hash', name: column } : mask
+}
+
+/** Tells the client of what would have been refused, were the policy enforced. */
+export function withObserved(envelope: Buffer, version: ProtocolVersion, observed: string): Buffer {
+  const text = `observed, not enforced: this request would be refused by policy (rule ${observed})`
+  return withWarning(envelope, 0, envelope.length, version, text)
+}
+
+function onlyVisible(
+  { judged, identity, opcode, version }: Passage,
+  judge: Judge,
+  request: Buffer,
+  answer: Buffer,
+): Buffer {
+  const params = paramsOf({ opcode, version }, request)
+  if (params !== undefined) values.ofRequest(params, judged.facts.markers)
+  const test = rowTestOf(judged.facts, values)
+  if (test === undefined) throw new RingfenceError('INVALID', unfilterable)
+  const visibility = judge.visibility(identity)
+  const shown = shownColumns(judged)
+  return filterRows(answer, 0, answer.length, version, (read, columns) =>
+    isVisible(test, visibility, (column) => {
+      const index = shown === undefined ? columns.findIndex(({ name }) => name === column) : shown.indexOf(column)
+      return index < 0 ? null : read(index)
+    }),
+  )
+}
+
+/** Why a question about the schema is refused whose rows cannot be told apart. */
+export const unfilterable =
+  'what this identity may see is chosen row by row, so the answer must name its objects: select keyspace_name and table_name (or view_name, function_name, …) as they are, or fix them by = in WHERE'
+
+/** Of a SELECT with a list: the column that each output column is; undefined where the answer's own names are those of the table. */
+function shownColumns({ facts }: Judged): readonly (string | undefined)[] | undefined {
+  return facts.selection === '*' ? undefined : facts.selection
+}
+
+function sealContext({ identity, judged, version }: Passage, params: ParamsView): SealContext {
+  return {
+    spiffeId: identity.principal.spiffeId,
+    keyspace: judged.facts.keyspace ?? '',
+    textDigest: textDigest(judged),
+    valuesDigest: createHash('sha256').update(params.buffer.subarray(params.valuesStart, params.valuesEnd)).digest(),
+    version,
+  }
+}
+
+function paramsOf({ opcode, version }: Pick<Passage, 'opcode' | 'version'>, request: Buffer): ParamsView | undefined {
+  switch (opcode) {
+    case Opcode.EXECUTE:
+      readExecute(execute, request, 0, request.length, version, headerFlags(request, 0))
+      return execute.params
+    case Opcode.QUERY:
+      readQuery(query, request, 0, request.length, version, headerFlags(request, 0))
+      return query.params
+    default:
+      return undefined
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * Reads the schema out of a node's own tables (org.apache.cassandra.schema.SchemaKeyspace, db.virtual.VirtualSchemaKeyspace).
+ *
+ * Rule: a table is in the model only with its whole key. The tables are read one after the other, so a change between two of them can
+ * be seen by halves; what makes no sense is left out, and the event of that change brings the next load.
+ */
+import { createHash } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { RingfenceError } from '../../base/errors.ts'
+import { queryEnvelope } from '../../cql/encode.ts'
+import { headerOpcode, Opcode } from '../../cql/protocol.ts'
+import { readRows } from '../../cql/responses.ts'
+import { decodeValue, mapOf, native } from '../../cql/values.ts'
+import { nodeError } from '../upstream.ts'
+import type { ColumnKind, ColumnModel, KeyspaceModel, Replication, TableModel } from './model.ts'
+
+/** Sends a request and gives a copy of the answer: `Upstream.ask`. Throws `UPSTREAM`. */
+export type Ask = (envelope: Buffer) => Promise<Buffer>
+
+const VERSION = 4
+/** A page is decoded in one go while sessions wait: this many rows take about a millisecond. */
+const PAGE_ROWS = 1000
+/** A schema larger than this is not one that a node can run; a node that pages for ever is not believed. */
+const PAGES_MAX = 1000
+
+const real = {
+  keyspaces: 'SELECT keyspace_name, replication FROM system_schema.keyspaces',
+  tables: 'SELECT keyspace_name, table_name, default_time_to_live FROM system_schema.tables',
+  views: 'SELECT keyspace_name, view_name, default_time_to_live, base_table_name FROM system_schema.views',
+  columns: 'SELECT keyspace_name, table_name, column_name, kind, position, type FROM system_schema.columns',
+  indexes: 'SELECT keyspace_name, index_name, table_name FROM system_schema.indexes',
+} as const
+const virtual = {
+  keyspaces: 'SELECT keyspace_name FROM system_virtual_schema.keyspaces',
+  tables: 'SELECT keyspace_name, table_name FROM system_virtual_schema.tables',
+  columns: 'SELECT keyspace_name, table_name, column_name, kind, position, type FROM system_virtual_schema.columns',
+} as const
+const VERSION_TEXT = 'SELECT schema_version FROM system.local'
+const OF_KEYSPACE = ' WHERE keyspace_name = ?'
+
+const textToText = mapOf(native('text'), native('text'))
+
+type Row = readonly (Buffer | null)[]
+
+/** Rows of one keyspace, in the order they came. */
+interface Parts {
+  replication: Buffer | null
+  readonly tables: Row[]
+  readonly views: Row[]
+  readonly columns: Row[]
+  readonly indexes: Row[]
+}
+
+/** All keyspaces, virtual ones too. Throws `UPSTREAM`. */
+export async function loadSchema(ask: Ask): Promise<Map<string, KeyspaceModel>> {
+  const [keyspaces, tables, views, columns, indexes, ...ofVirtual] = await Promise.all([
+    rowsOf(ask, real.keyspaces),
+    rowsOf(ask, real.tables),
+    rowsOf(ask, real.views),
+    rowsOf(ask, real.columns),
+    rowsOf(ask, real.indexes),
+    rowsOf(ask, virtual.keyspaces),
+    rowsOf(ask, virtual.tables),
+    rowsOf(ask, virtual.columns),
+  ])
+  const models = await assemble({ keyspaces, tables, views, columns, indexes }, false)
+  const [virtualKeyspaces = [], virtualTables = [], virtualColumns = []] = ofVirtual
+  const virtualRows = { keyspaces: virtualKeyspaces, tables: virtualTables, columns: virtualColumns }
+  const virtualModels = await assemble({ ...virtualRows, views: [], indexes: [] }, true)
+  return new Map([...models, ...virtualModels])
+}
+
+/** One keyspace that is not virtual; undefined where there is none of that name. Throws `UPSTREAM`. */
+export async function loadKeyspace(ask: Ask, name: string): Promise<KeyspaceModel | undefined> {
+  const [keyspaces, tables, views, columns, indexes] = await Promise.all([
+    rowsOf(ask, real.keyspaces, name),
+    rowsOf(ask, real.tables, name),
+    rowsOf(ask, real.views, name),
+    rowsOf(ask, real.columns, name),
+    rowsOf(ask, real.indexes, name),
+  ])
+  return (await assemble({ keyspaces, tables, views, columns, indexes }, false)).get(name)
+}
+
+/** The node's schema version now, as a UUID's text. Throws `UPSTREAM`. */
+export async function readSchemaVersion(ask: Ask): Promise<string> {
+  const [row] = await rowsOf(ask, VERSION_TEXT)
+  const hex = row?.[0]?.toString('hex') ?? '0'.repeat(32)
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
+
+async function rowsOf(ask: Ask, table: string, keyspace?: string): Promise<Row[]> {
+  const text = keyspace === undefined ? table : table + OF_KEYSPACE
+  const values = keyspace === undefined ? [] : [Buffer.from(keyspace)]
+  const rows: Row[] = []
+  let pagingState: Buffer | undefined
+  for (let page = 0; page < PAGES_MAX; page++) {
+    const options = { values, pageSize: PAGE_ROWS, ...(pagingState === undefined ? {} : { pagingState }) }
+    const answer = await ask(queryEnvelope(VERSION, 0, text, options))
+    if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
+    const read = readRows(answer, 0, answer.length, VERSION)
+    for (const row of read.rows) rows.push(row)
+    if (read.pagingState === null) return rows
+    pagingState = read.pagingState
+  }
+  throw new RingfenceError('UPSTREAM', `the node’s schema has more than ${PAGES_MAX} pages`)
+}
+
+/** Keyspace by keyspace, with a turn for the sessions between them. */
+async function assemble(
+  rows: Record<'keyspaces' | 'tables' | 'views' | 'columns' | 'indexes', readonly Row[]>,
+  isVirtual: boolean,
+): Promise<Map<string, KeyspaceModel>> {
+  const byKeyspace = new Map<string, Parts>()
+  for (const [name, replication = null] of rows.keyspaces) {
+    byKeyspace.set(textOf(name), { replication, tables: [], views: [], columns: [], indexes: [] })
+  }
+  for (const kind of ['tables', 'views', 'columns', 'indexes'] as const) {
+    for (const row of rows[kind]) byKeyspace.get(textOf(row[0]))?.[kind].push(row)
+  }
+  const models = new Map<string, KeyspaceModel>()
+  for (const [name, parts] of byKeyspace) {
+    await nextTurn()
+    models.set(name, keyspaceOf(name, parts, isVirtual))
+  }
+  return models
+}
+
+function keyspaceOf(name: string, parts: Parts, isVirtual: boolean): KeyspaceModel {
+  const columns = new Map<string, ColumnModel[]>()
+  for (const [, table, column, kind, position, type] of parts.columns) {
+    const of = columns.get(textOf(table)) ?? []
+    of.push({ name: textOf(column), kind: textOf(kind) as ColumnKind, position: intOf(position), type: textOf(type) })
+    columns.set(textOf(table), of)
+  }
+  const tables = new Map<string, TableModel>()
+  for (const [, nameBytes, ttl, base] of [...parts.tables, ...parts.views]) {
+    const table = textOf(nameBytes)
+    const shape = shapeOf(columns.get(table) ?? [])
+    if (shape === undefined) continue
+    const common = { keyspace: name, name: table, isVirtual, defaultTtlSeconds: intOf(ttl) }
+    tables.set(table, { ...common, ...shape, base: base == null ? undefined : textOf(base) })
+  }
+  const indexes = new Map(parts.indexes.map(([, index, table]) => [textOf(index), textOf(table)]))
+  return { name, replication: replicationOf(parts.replication), tables, indexes, digest: digestOf(parts) }
+}
+
+type Shape = Pick<TableModel, 'partitionKey' | 'clusteringKey' | 'columns' | 'definitions'>
+
+/** Undefined where columns of the key are missing. */
+function shapeOf(columns: readonly ColumnModel[]): Shape | undefined {
+  const sorted = columns.toSorted(
+    (a, b) => rank(a.kind) - rank(b.kind) || a.position - b.position || (a.name < b.name ? -1 : 1),
+  )
+  const keyOf = (kind: ColumnKind): ColumnModel[] => sorted.filter((column) => column.kind === kind)
+  const [partition, clustering] = [keyOf('partition_key'), keyOf('clustering')]
+  const whole = (key: ColumnModel[]): boolean => key.every(({ position }, i) => position === i)
+  if (partition.length === 0 || !whole(partition) || !whole(clustering)) return undefined
+  return {
+    partitionKey: partition.map(({ name }) => name),
+    clusteringKey: clustering.map(({ name }) => name),
+    columns: sorted.map(({ name }) => name),
+    definitions: new Map(sorted.map((column) => [column.name, column])),
+  }
+}
+
+function rank(kind: ColumnKind): number {
+  return kind === 'partition_key' ? 0 : kind === 'clustering' ? 1 : kind === 'static' ? 2 : 3
+}
+
+function replicationOf(bytes: Buffer | null): Replication | undefined {
+  if (bytes === null) return undefined
+  const options = new Map(decodeValue(textToText, bytes) as Map<string, string>)
+  const strategy = options.get('class') ?? ''
+  options.delete('class')
+  return { strategy: strategy.slice(strategy.lastIndexOf('.') + 1), options }
+}
+
+/** Over every cell with its length, so that no content can look like another. Into one buffer: a call to the hash for each cell is slow. */
+function digestOf({ replication, tables, views, columns, indexes }: Parts): string {
+  const lists = [[[replication]], tables, views, columns, indexes]
+  let bytes = 0
+  for (const rows of lists) {
+    bytes += 4
+    for (const row of rows) for (const cell of row) bytes += 4 + (cell?.length ?? 0)
+  }
+  const buffer = Buffer.allocUnsafe(bytes)
+  let at = 0
+  for (const rows of lists) {
+    at = buffer.writeInt32BE(rows.length, at)
+    for (const row of rows) {
+      for (const cell of row) {
+        at = buffer.writeInt32BE(cell?.length ?? -1, at)
+        if (cell !== null) at += cell.copy(buffer, at)
+      }
+    }
+  }
+  return createHash('sha256').update(buffer).digest('base64')
+}
+
+function textOf(bytes: Buffer | null | undefined): string {
+  return bytes?.toString('utf8') ?? ''
+}
+
+/** 0 for null: a table without a default time to live says 0 or nothing. */
+function intOf(bytes: Buffer | null | undefined): number {
+  return bytes?.length === 4 ? bytes.readInt32BE(0) : 0
+}

@@ -1,0 +1,120 @@
+/**
+ * Paging states sealed: what the node gave to one identity for one statement is opened for that alone, by every sidecar that has the
+ * mesh's keys (attack B19, data-access trap 41).
+ *
+ *     +---------+------------+-------------+------------------------+------------+
+ *     | version | key id (4) | nonce (12)  | ciphertext of the state | tag (16)  |
+ *     +---------+------------+-------------+------------------------+------------+
+ *
+ * AES-256-GCM with a random nonce, which NIST SP 800-38D §8.3 allows for 2^32 pages under one key; keys are to change long before.
+ * The first five bytes and the context are authenticated with it. Each purpose has a key of its own, derived by HKDF-SHA256
+ * (RFC 5869) from the mesh's key.
+ */
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { RingfenceError } from '../base/errors.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
+
+/** A secret of the mesh; later keys have greater ids. */
+export interface SealKey {
+  /** 1..2^32 − 1. */
+  readonly id: number
+  /** 32 random bytes. */
+  readonly key: Buffer
+}
+
+/** What a paging state is good for; all of it must be the same again. */
+export interface SealContext {
+  readonly spiffeId: string
+  /** '' for none. */
+  readonly keyspace: string
+  /** SHA-256 of the statement's text. */
+  readonly textDigest: Buffer
+  /** SHA-256 of the bound values as they stand in the request. */
+  readonly valuesDigest: Buffer
+  readonly version: ProtocolVersion
+}
+
+const VERSION = 1
+const CIPHER = 'aes-256-gcm'
+const KEY_BYTES = 32
+const KEY_ID_AT = 1
+const NONCE_AT = 5
+const NONCE_BYTES = 12
+const TEXT_AT = NONCE_AT + NONCE_BYTES
+const TAG_BYTES = 16
+
+export class PagingSeal {
+  readonly #sealing: SealKey | undefined
+  readonly #byId: ReadonlyMap<number, SealKey>
+  readonly #random: (bytes: number) => Buffer
+
+  /**
+   * @param keys in any order. All of them open. The newest but one seals, for the newest may not have reached every sidecar yet; where there is
+   * one only, it does.
+   */
+  constructor(keys: readonly SealKey[], random: (bytes: number) => Buffer = randomBytes) {
+    const derived = keys.map(({ id, key }) => ({ id, key: derive(key, 'ringfence paging') }))
+    const newestFirst = derived.toSorted((a, b) => b.id - a.id)
+    this.#sealing = newestFirst[1] ?? newestFirst[0]
+    this.#byId = new Map(derived.map((key) => [key.id, key]))
+    this.#random = random
+  }
+
+  /** UNAVAILABLE where there is no key: an unsealed state is never given away. */
+  seal(state: Buffer, context: SealContext): Buffer {
+    const sealing = this.#sealing
+    if (sealing === undefined) {
+      throw new RingfenceError('UNAVAILABLE', 'the mesh has no key yet to seal a paging state', {
+        hint: 'read without paging, or try again once the control plane has been reached',
+      })
+    }
+    const head = Buffer.allocUnsafe(TEXT_AT)
+    head[0] = VERSION
+    head.writeUInt32BE(sealing.id, KEY_ID_AT)
+    this.#random(NONCE_BYTES).copy(head, NONCE_AT)
+    const cipher = createCipheriv(CIPHER, sealing.key, head.subarray(NONCE_AT, TEXT_AT), { authTagLength: TAG_BYTES })
+    cipher.setAAD(associated(head, context))
+    return Buffer.concat([head, cipher.update(state), cipher.final(), cipher.getAuthTag()])
+  }
+
+  /** The state, or undefined for whatever was not sealed by this mesh for this context with a key that is still known. */
+  open(sealed: Buffer, context: SealContext): Buffer | undefined {
+    if (sealed.length < TEXT_AT + TAG_BYTES || sealed[0] !== VERSION) return undefined
+    const key = this.#byId.get(sealed.readUInt32BE(KEY_ID_AT))
+    if (key === undefined) return undefined
+    const tagAt = sealed.length - TAG_BYTES
+    const decipher = createDecipheriv(CIPHER, key.key, sealed.subarray(NONCE_AT, TEXT_AT), { authTagLength: TAG_BYTES })
+    decipher.setAAD(associated(sealed, context))
+    decipher.setAuthTag(sealed.subarray(tagAt))
+    const state = decipher.update(sealed.subarray(TEXT_AT, tagAt))
+    try {
+      decipher.final()
+    } catch {
+      return undefined
+    }
+    return state
+  }
+}
+
+/** The key that column hashes are made with, of the mesh's first key, which is kept for good; empty where there is none. */
+export function maskKeyOf(keys: readonly SealKey[]): Buffer {
+  const [first] = keys.toSorted((a, b) => a.id - b.id)
+  return first === undefined ? Buffer.alloc(0) : derive(first.key, 'ringfence mask')
+}
+
+function derive(key: Buffer, purpose: string): Buffer {
+  return Buffer.from(hkdfSync('sha256', key, Buffer.alloc(0), purpose, KEY_BYTES))
+}
+
+/** The head up to the nonce, then each part of the context behind its length, so that no two contexts are the same bytes. */
+function associated(head: Buffer, { spiffeId, keyspace, textDigest, valuesDigest, version }: SealContext): Buffer {
+  const parts = [Buffer.from(spiffeId), Buffer.from(keyspace), textDigest, valuesDigest, Buffer.of(version)]
+  return Buffer.concat([
+    head.subarray(0, NONCE_AT),
+    ...parts.flatMap((part) => {
+      const length = Buffer.allocUnsafe(4)
+      length.writeUInt32BE(part.length, 0)
+      return [length, part]
+    }),
+  ])
+}

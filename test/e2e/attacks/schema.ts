@@ -1,0 +1,72 @@
+/** The keyspaces that the corpus attacks: `e2e_attacks`, another, and one that nobody but the administrators sees. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Client } from 'cassandra-driver'
+import { AdminClient } from '../../../src/cli/admin-client.ts'
+import type { MeshFixture } from '../fixture.ts'
+import { policyFile } from '../held.ts'
+
+export const keyspaces = ['e2e_attacks', 'e2e_attacks_other', 'e2e_attacks_hidden'] as const
+
+const notNull = (...columns: string[]): string => columns.map((column) => `${column} IS NOT NULL`).join(' AND ')
+
+const objects = [
+  'CREATE TABLE e2e_attacks.open (k text PRIMARY KEY, v text)',
+  'CREATE TABLE e2e_attacks.shifting (k text PRIMARY KEY, v text)',
+  'CREATE TABLE e2e_attacks.secret (k text PRIMARY KEY, v text)',
+  `CREATE MATERIALIZED VIEW e2e_attacks.secret_view AS SELECT * FROM e2e_attacks.secret WHERE ${notNull('k', 'v')} PRIMARY KEY (v, k)`,
+  'CREATE TYPE e2e_attacks.address (street text, zip text)',
+  `CREATE TABLE e2e_attacks.people (k text, c int, name text, ssn text, age int, tags map<text, text>, phones set<text>,
+    home frozen<e2e_attacks.address>, face vector<float, 3>, PRIMARY KEY (k, c))`,
+  'CREATE INDEX people_ssn ON e2e_attacks.people (ssn)',
+  `CREATE MATERIALIZED VIEW e2e_attacks.people_view AS SELECT name, ssn FROM e2e_attacks.people
+    WHERE ${notNull('ssn', 'k', 'c')} PRIMARY KEY (ssn, k, c)`,
+  'CREATE TABLE e2e_attacks.json (key text PRIMARY KEY, json int, distinct int, ttl int)',
+  'CREATE TABLE e2e_attacks."__proto__" ("toString" text PRIMARY KEY, "__proto__" text, "constructor" text)',
+  'CREATE TABLE e2e_attacks.kept (k text PRIMARY KEY, v text)',
+  'CREATE TABLE e2e_attacks.held (k text PRIMARY KEY, v text)',
+  'CREATE TABLE e2e_attacks.guarded (k text, c int, v text, PRIMARY KEY (k, c))',
+  "CREATE FUNCTION e2e_attacks.answer (x text) CALLED ON NULL INPUT RETURNS text LANGUAGE java AS 'return x;'",
+  'CREATE TABLE e2e_attacks_other.open (k text PRIMARY KEY, v text)',
+  'CREATE TABLE e2e_attacks_other.door (k text PRIMARY KEY, v text)',
+  'CREATE TABLE e2e_attacks_hidden.secret (k text PRIMARY KEY, v text)',
+]
+
+const rows = [
+  "INSERT INTO e2e_attacks.open (k, v) VALUES ('where', 'ours')",
+  "INSERT INTO e2e_attacks_other.open (k, v) VALUES ('where', 'theirs')",
+  "INSERT INTO e2e_attacks.secret (k, v) VALUES ('a', 'the secret')",
+  ...Array.from(
+    { length: 20 },
+    (_, c) => `INSERT INTO e2e_attacks.people (k, c, name, ssn, age, tags, phones, home, face)
+      VALUES ('a', ${c}, 'name ${c}', 'ssn ${c}', ${40 + c}, {'a': 'tag ${c}'}, {'phone ${c}'}, {street: 'street', zip: 'zip'}, [0.1, 0.2, 0.${c + 1}])`,
+  ),
+]
+
+/** Makes them anew, with a few rows, and only then puts `law.yaml` in force. */
+export async function makeKeyspaces(mesh: MeshFixture, admin: Client): Promise<void> {
+  await dropKeyspaces(mesh, admin)
+  for (const keyspace of keyspaces) {
+    await admin.execute(
+      `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
+    )
+  }
+  for (const statement of [...objects, ...rows]) await admin.execute(statement)
+  await controlOf(mesh).applyPolicy(
+    `${readFileSync(policyFile, 'utf8')}---\n${readFileSync(lawFile, 'utf8')}`,
+    lawFile,
+    false,
+  )
+}
+
+/** Takes the law off and the keyspaces away. */
+export async function dropKeyspaces(mesh: MeshFixture, admin: Client): Promise<void> {
+  await controlOf(mesh).applyPolicy(readFileSync(policyFile, 'utf8'), policyFile, false)
+  // A policy is in force everywhere within a second.
+  await sleep(1000)
+  for (const keyspace of keyspaces) await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
+}
+
+export const lawFile = join(import.meta.dirname, 'law.yaml')
+const controlOf = (mesh: MeshFixture): AdminClient => new AdminClient(mesh.layout.dirs.control)

@@ -1,0 +1,134 @@
+/** Sends variants, many at a time on few connections, and keeps what was said to each. */
+import assert from 'node:assert/strict'
+import { batchEnvelope, executeEnvelope, prepareEnvelope, queryEnvelope } from '../../../src/cql/encode.ts'
+import { headerOpcode, Opcode } from '../../../src/cql/protocol.ts'
+import { readError, readPrepared } from '../../../src/cql/responses.ts'
+import { describe, type RawClient } from '../../path/client.ts'
+import type { DoorName, MeshFixture } from '../fixture.ts'
+import { doorNames, openAt } from '../people.ts'
+import { type Person, people } from './catalogue.ts'
+import { permittedInsert, type Variant } from './variants.ts'
+
+const IN_FLIGHT = 64
+const STREAMS = 32_000
+const VERSION = 5
+
+export const idOf = (person: string): string => `spiffe://demo.local/svc/e2e-${person}`
+
+/** One answer: of QUERY, PREPARE, EXECUTE or BATCH. */
+export interface Said {
+  readonly request: 'QUERY' | 'PREPARE' | 'EXECUTE' | 'BATCH'
+  /** The code of an ERROR, or −1. */
+  readonly code: number
+  readonly words: string
+}
+
+export interface Outcome {
+  readonly variant: Variant
+  readonly said: readonly Said[]
+}
+
+/** The code of an ERROR, or −1. */
+export function codeOf(answer: Buffer): number {
+  return headerOpcode(answer, 0) === Opcode.ERROR ? readError(answer, 0, answer.length).code : -1
+}
+
+function said(request: Said['request'], answer: Buffer): Said {
+  return { request, code: codeOf(answer), words: describe(answer) }
+}
+
+/** One identity at one door. */
+class Sender {
+  readonly person: Person
+  readonly #client: RawClient
+  readonly #permitted: Buffer
+  #stream = 0
+
+  private constructor(person: Person, client: RawClient, permitted: Buffer) {
+    this.person = person
+    this.#client = client
+    this.#permitted = permitted
+  }
+
+  static async open(mesh: MeshFixture, person: Person, door: DoorName): Promise<Sender> {
+    const client = await openAt(mesh.doors[door], await mesh.identity(idOf(person)), VERSION)
+    // The reader may not write, and the corpus has no batches for him.
+    if (person === 'reader') return new Sender(person, client, Buffer.alloc(16))
+    const answer = await client.ask(prepareEnvelope(VERSION, 0, 'INSERT INTO e2e_attacks.open (k, v) VALUES (?, ?)'))
+    assert.equal(codeOf(answer), -1, describe(answer))
+    return new Sender(person, client, readPrepared(answer, 0, answer.length, VERSION).id)
+  }
+
+  async send(variants: readonly Variant[]): Promise<Outcome[]> {
+    const outcomes: Outcome[] = []
+    let next = 0
+    const work = async (): Promise<void> => {
+      while (next < variants.length) {
+        const variant = variants[next++]!
+        outcomes.push({ variant, said: await this.#sendOne(variant) })
+      }
+    }
+    await Promise.all(Array.from({ length: IN_FLIGHT }, work))
+    return outcomes
+  }
+
+  /** The connection is as it was. */
+  async assertUsable(): Promise<void> {
+    const text = "SELECT release_version FROM system.local WHERE key = 'local'"
+    const answer = await this.#client.ask(queryEnvelope(VERSION, this.#nextStream(), text))
+    assert.equal(codeOf(answer), -1, describe(answer))
+    assert.deepEqual(this.#client.unasked, [])
+  }
+
+  close(): void {
+    this.#client.close()
+  }
+
+  #nextStream(): number {
+    this.#stream = (this.#stream % STREAMS) + 1
+    return this.#stream
+  }
+
+  async #sendOne({ form, text, values, mark, attack }: Variant): Promise<Said[]> {
+    const client = this.#client
+    const { options = {} } = attack
+    if (form === 'batch') {
+      const items = [
+        { id: this.#permitted, values: [Buffer.from(`${mark}-beside`), Buffer.from('x')] },
+        { text, values },
+        { text: permittedInsert(mark), values: [] },
+      ]
+      return [said('BATCH', await client.ask(batchEnvelope(VERSION, this.#nextStream(), 1, items, options)))]
+    }
+    if (form !== 'prepare') {
+      return [said('QUERY', await client.ask(queryEnvelope(VERSION, this.#nextStream(), text, { ...options, values })))]
+    }
+    const answer = await client.ask(prepareEnvelope(VERSION, this.#nextStream(), text))
+    if (codeOf(answer) !== -1) return [said('PREPARE', answer)]
+    const { id, resultMetadataId } = readPrepared(answer, 0, answer.length, VERSION)
+    const execute = executeEnvelope(VERSION, this.#nextStream(), id, resultMetadataId, values, options)
+    return [said('PREPARE', answer), said('EXECUTE', await client.ask(execute))]
+  }
+}
+
+/** Three of four go straight to a sidecar, the fourth through NGINX and the gateway. */
+export async function sendAll(mesh: MeshFixture, variants: readonly Variant[]): Promise<Outcome[]> {
+  const outcomes: Outcome[] = []
+  await Promise.all(
+    people.flatMap((person) =>
+      doorNames.map(async (door) => {
+        const own = variants.filter(
+          ({ attack }, at) => attack.who === person && (at % 4 === 3 ? 'nginx' : 'sidecar') === door,
+        )
+        const sender = await Sender.open(mesh, person, door)
+        try {
+          outcomes.push(...(await sender.send(own)))
+          await sender.assertUsable()
+        } finally {
+          sender.close()
+        }
+      }),
+    ),
+  )
+  return outcomes
+}

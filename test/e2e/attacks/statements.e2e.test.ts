@@ -1,0 +1,204 @@
+/**
+ * The corpus against real Cassandra: every variant of every statement, sent by the identity that it is about. Three things must agree: what the
+ * client hears, what the mesh's record says, and what Cassandra's own audit log has seen.
+ */
+import assert from 'node:assert/strict'
+import { after, before, it, describe as suite } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Client } from 'cassandra-driver'
+import { analyse } from '../../../src/cql/statement/analyse.ts'
+import { type AuditRecord, type MeshFixture, useMesh } from '../fixture.ts'
+import { driverAt } from '../people.ts'
+import { attacks, people } from './catalogue.ts'
+import { dropKeyspaces, makeKeyspaces } from './schema.ts'
+import { idOf, type Outcome, type Said, sendAll } from './sender.ts'
+import { type Variant, variantsOf } from './variants.ts'
+
+const SEED = 4
+const UNAUTHORIZED = 0x2100
+const WAIT_MS_MAX = 15_000
+/** The first statement of a record is cut at 3 KiB; marks of longer ones may be gone. */
+const STATEMENT_KEPT_MAX = 2000
+
+const run = Date.now().toString(36)
+const variants = variantsOf(SEED, run)
+
+let mesh: MeshFixture
+let admin: Client
+let started: string
+let outcomes = new Map<string, Outcome>()
+/** How often each mark stands in Cassandra's log. */
+let arrived = new Map<string, number>()
+let records: AuditRecord[] = []
+
+before(async () => {
+  mesh = await useMesh()
+  admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
+  await admin.connect()
+  await makeKeyspaces(mesh, admin)
+  // What the driver of these statements does goes into the same records; it is away before the corpus is sent.
+  await sleep(1000)
+  await admin.shutdown()
+  started = new Date().toISOString()
+  const begun = performance.now()
+  outcomes = new Map((await sendAll(mesh, variants)).map((outcome) => [outcome.variant.mark, outcome]))
+  const sentMs = performance.now() - begun
+  await settle()
+  process.stdout.write(`# ${variants.length} variants of ${attacks.length} attacks in ${Math.round(sentMs)} ms\n`)
+})
+after(async () => {
+  admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
+  await dropKeyspaces(mesh, admin)
+  await admin.shutdown()
+})
+
+/** Both records are complete: one has everything that was permitted, the other a line for each request. */
+async function settle(): Promise<void> {
+  const passing = variants.filter(({ attack }) => attack.wanted === 'PASS')
+  const deadline = performance.now() + WAIT_MS_MAX
+  for (;;) {
+    arrived = countMarks(await mesh.cassandraLines('|'))
+    records = await ownRecords()
+    const complete = passing.every(({ mark }) => arrived.has(mark)) && records.length >= expectedRecords().length
+    if (complete || performance.now() > deadline) return
+    await sleep(500)
+  }
+}
+
+/** Case plays no part: a mark is in a name that the variant may have written in capitals. */
+function countMarks(lines: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const line of lines) {
+    for (const [mark] of line.toLowerCase().matchAll(new RegExp(`m${run}x\\d+x`, 'g'))) {
+      counts.set(mark, (counts.get(mark) ?? 0) + 1)
+    }
+  }
+  return counts
+}
+
+async function ownRecords(): Promise<AuditRecord[]> {
+  const ids = new Set<unknown>(people.map(idOf))
+  return (await mesh.auditRecords('"workload"')).filter(
+    ({ time, workload, operation }) =>
+      ids.has(workload) && String(time) >= started && operation !== 'CONNECT' && operation !== 'DISCONNECT',
+  )
+}
+
+/** What each answer must have left in the mesh's record. */
+function expectedRecords(): string[] {
+  const expected: string[] = []
+  for (const { variant, said } of outcomes.values()) {
+    for (const { request, code } of said) {
+      const refused = code === UNAUTHORIZED || variant.attack.wanted === 'INVALID'
+      expected.push(`${idOf(variant.attack.who)} ${request} ${refused ? 'deny' : 'allow'}`)
+    }
+  }
+  return expected
+}
+
+function wrongAnswer({ attack, form, values }: Variant, said: readonly Said[]): string | undefined {
+  const last = said.at(-1)!
+  const words = said.map(({ request, words }) => `${request}: ${words}`).join('; ')
+  const prepared = form === 'prepare' && (attack.wanted === 'PASS' || attack.judged === 'execution')
+  if (said.length !== (prepared ? 2 : 1)) return words
+  switch (attack.wanted) {
+    case 'PASS':
+      return last.code === -1 ? undefined : words
+    case 'INVALID':
+      return last.code === 0x2000 || last.code === 0x2200 ? undefined : words
+    case 'DENY': {
+      const named = attack.rule === undefined || last.words.includes(`(rule ${attack.rule},`)
+      const repeats = values.some(
+        (value) => value !== null && value.length > 8 && last.words.includes(value.toString()),
+      )
+      return last.code === UNAUTHORIZED && named && !repeats ? undefined : words
+    }
+  }
+}
+
+function ofAttack(attack: Variant['attack']): Outcome[] {
+  return variants
+    .filter((variant) => variant.attack === attack)
+    .map((variant) => {
+      const outcome = outcomes.get(variant.mark)
+      assert.ok(outcome !== undefined, `not sent: ${variant.text}`)
+      return outcome
+    })
+}
+
+const occurrences = (text: string, mark: string): number => text.toLowerCase().split(mark).length - 1
+
+for (const attack of attacks) {
+  suite(`${attack.row} ${attack.name} (${attack.who}, ${attack.wanted})`, () => {
+    it('is answered as wanted, in each variant', () => {
+      const wrong = ofAttack(attack).flatMap(({ variant, said }) => {
+        const words = wrongAnswer(variant, said)
+        return words === undefined
+          ? []
+          : [`${variant.form}, ${variant.style}: ${JSON.stringify(variant.text)}: ${words}`]
+      })
+      assert.deepEqual(wrong, [])
+    })
+
+    it(attack.wanted === 'PASS' ? 'arrives at the node' : 'never arrives at the node', () => {
+      const wrong = ofAttack(attack).filter(({ variant }) => {
+        const seen = arrived.get(variant.mark) ?? 0
+        if (attack.wanted === 'PASS') return seen === 0
+        // To prepare it is permitted; a second time would be the execution.
+        const permitted = attack.judged === 'execution' && variant.form === 'prepare'
+        return seen > (permitted ? occurrences(variant.text, variant.mark) : 0)
+      })
+      assert.deepEqual(
+        wrong.map(({ variant }) => variant.text),
+        [],
+      )
+    })
+  })
+}
+
+suite('the mesh’s own record of the corpus', () => {
+  it('has exactly one line for each request, with its verdict', () => {
+    const expected = expectedRecords()
+    // Each connection of one who may write has prepared the permitted part of its batches.
+    for (const person of people) {
+      if (person !== 'reader') expected.push(...Array<string>(2).fill(`${idOf(person)} PREPARE allow`))
+      expected.push(...Array<string>(2).fill(`${idOf(person)} QUERY allow`))
+    }
+    const found = records.map(
+      ({ workload, request, operation, verdict }) => `${workload} ${request ?? operation} ${verdict}`,
+    )
+    assert.deepEqual(counted(found), counted(expected))
+  })
+
+  it('names what was refused and what was permitted', () => {
+    const byMark = new Map<string, AuditRecord[]>()
+    for (const record of records) {
+      for (const [mark] of JSON.stringify(record)
+        .toLowerCase()
+        .matchAll(new RegExp(`m${run}x\\d+x`, 'g'))) {
+        byMark.set(mark, [...(byMark.get(mark) ?? []), record])
+      }
+    }
+    const wrong: string[] = []
+    for (const { attack, mark, text, plain } of variants) {
+      if (attack.wanted === 'INVALID') continue
+      const kept = analyse(plain).redacted.includes(mark)
+      const own = byMark.get(mark) ?? []
+      if (!kept && own.length > 0) wrong.push(`a literal is in the record: ${text}`)
+      if (!kept || text.length > STATEMENT_KEPT_MAX) continue
+      const last = own.at(-1)?.verdict
+      if (last !== (attack.wanted === 'PASS' ? 'allow' : 'deny')) wrong.push(`${String(last)}: ${text}`)
+    }
+    assert.deepEqual(wrong, [])
+  })
+
+  it('holds no password', async () => {
+    assert.deepEqual(await mesh.auditRecords('e2e-password'), [])
+  })
+})
+
+function counted(words: readonly string[]): Record<string, number> {
+  const counts = new Map<string, number>()
+  for (const word of [...words].sort()) counts.set(word, (counts.get(word) ?? 0) + 1)
+  return Object.fromEntries(counts)
+}
