@@ -21,7 +21,9 @@ export class BodyWriter {
   }
 
   byte(n: number): this {
-    this.#buf[this.#room(1)] = n
+    // In two steps: `this.#buf` is another one after the memory has grown.
+    const at = this.#room(1)
+    this.#buf[at] = n
     return this
   }
 

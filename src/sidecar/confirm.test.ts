@@ -29,12 +29,14 @@ describe('what the node read', () => {
     assert.ok(agree('INSERT INTO a.b (k) VALUES (?)', prepared(['a.b'])))
     const batch = 'BEGIN BATCH INSERT INTO a.b (k) VALUES (?) DELETE FROM c WHERE k = ? APPLY BATCH'
     assert.ok(agree(batch, prepared(['a.b', 'shop.c'])))
+    assert.ok(agree(batch.replace('BATCH', 'BATCH USING TIMESTAMP ?'), prepared(['[batch].[batch]', 'a.b', 'shop.c'])))
   })
 
   it('refutes it when it names another table', () => {
     assert.ok(!agree('SELECT k FROM orders WHERE k = ?', prepared(['shop.secret'], ['shop.orders'])))
     assert.ok(!agree('SELECT k FROM orders WHERE k = ?', prepared(['shop.orders'], ['shop.secret'])))
     assert.ok(!agree('SELECT k FROM orders WHERE k = ?', prepared(['other.orders'], ['other.orders'])))
+    assert.ok(!agree('SELECT k FROM orders WHERE k = ?', prepared(['[batch].[batch]'], ['shop.orders'])))
     assert.ok(!agree('BEGIN BATCH INSERT INTO a.b (k) VALUES (?) APPLY BATCH', prepared(['a.c'])))
   })
 

@@ -10,9 +10,13 @@ export function confirms(facts: StatementFacts, { bind, result }: Prepared): boo
   if (!onData.has(facts.verb)) return true
   const tables = new Set<string>()
   addTables(tables, facts)
+  if (facts.verb === 'BATCH') tables.add(ofBatch)
   const known = ({ keyspace, table }: Column): boolean => tables.has(nameOf(keyspace, table))
   return bind.columns.every(known) && (facts.verb !== 'SELECT' || result.columns.every(known))
 }
+
+/** What the node calls the table of the markers in a BATCH's own USING (`BatchStatement.Parsed.prepare`). */
+const ofBatch = nameOf('[batch]', '[batch]')
 
 /** The others answer with rows of the node's own making. */
 const onData: ReadonlySet<string> = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'BATCH'])

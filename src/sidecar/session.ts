@@ -260,11 +260,11 @@ export class EnforcedSession implements Backend {
     start: number,
     end: number,
   ): void {
-    if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
     const bound = params === undefined ? undefined : values.ofRequest(params, judged.facts.markers)
     const consistency = params?.consistency ?? 0
     let decision = this.#decide(judged, opcode, consistency, bound)
     if (decision.kind === 'permit') {
+      if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
       if (judged.unknownTable && this.#lookUp(judged, buffer, start, end)) return
       if (bound !== undefined) decision = checked(this.#shared.judge, this.#identity, judged, decision, bound)
     }

@@ -20,7 +20,7 @@ const objects = [
   `CREATE TABLE e2e_attacks.people (k text, c int, name text, ssn text, age int, tags map<text, text>, phones set<text>,
     home frozen<e2e_attacks.address>, face vector<float, 3>, PRIMARY KEY (k, c))`,
   'CREATE INDEX people_ssn ON e2e_attacks.people (ssn)',
-  `CREATE MATERIALIZED VIEW e2e_attacks.people_view AS SELECT name, ssn FROM e2e_attacks.people
+  `CREATE MATERIALIZED VIEW e2e_attacks.people_view AS SELECT ssn, k, c, name FROM e2e_attacks.people
     WHERE ${notNull('ssn', 'k', 'c')} PRIMARY KEY (ssn, k, c)`,
   'CREATE TABLE e2e_attacks.json (key text PRIMARY KEY, json int, distinct int, ttl int)',
   'CREATE TABLE e2e_attacks."__proto__" ("toString" text PRIMARY KEY, "__proto__" text, "constructor" text)',

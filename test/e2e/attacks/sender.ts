@@ -1,10 +1,11 @@
 /** Sends variants, many at a time on few connections, and keeps what was said to each. */
 import assert from 'node:assert/strict'
+import type { IdentityFiles } from '../../../demo/parts/mesh.ts'
 import { batchEnvelope, executeEnvelope, prepareEnvelope, queryEnvelope } from '../../../src/cql/encode.ts'
 import { headerOpcode, Opcode } from '../../../src/cql/protocol.ts'
 import { readError, readPrepared } from '../../../src/cql/responses.ts'
 import { describe, type RawClient } from '../../path/client.ts'
-import type { DoorName, MeshFixture } from '../fixture.ts'
+import type { Door, MeshFixture } from '../fixture.ts'
 import { doorNames, openAt } from '../people.ts'
 import { type Person, people } from './catalogue.ts'
 import { permittedInsert, type Variant } from './variants.ts'
@@ -50,8 +51,8 @@ class Sender {
     this.#permitted = permitted
   }
 
-  static async open(mesh: MeshFixture, person: Person, door: DoorName): Promise<Sender> {
-    const client = await openAt(mesh.doors[door], await mesh.identity(idOf(person)), VERSION)
+  static async open(door: Door, person: Person, files: IdentityFiles): Promise<Sender> {
+    const client = await openAt(door, files, VERSION)
     // The reader may not write, and the corpus has no batches for him.
     if (person === 'reader') return new Sender(person, client, Buffer.alloc(16))
     const answer = await client.ask(prepareEnvelope(VERSION, 0, 'INSERT INTO e2e_attacks.open (k, v) VALUES (?, ?)'))
@@ -114,13 +115,16 @@ class Sender {
 /** Three of four go straight to a sidecar, the fourth through NGINX and the gateway. */
 export async function sendAll(mesh: MeshFixture, variants: readonly Variant[]): Promise<Outcome[]> {
   const outcomes: Outcome[] = []
+  // One after the other: each makes the identity's files anew.
+  const files = new Map<Person, IdentityFiles>()
+  for (const person of people) files.set(person, await mesh.identity(idOf(person)))
   await Promise.all(
     people.flatMap((person) =>
       doorNames.map(async (door) => {
         const own = variants.filter(
           ({ attack }, at) => attack.who === person && (at % 4 === 3 ? 'nginx' : 'sidecar') === door,
         )
-        const sender = await Sender.open(mesh, person, door)
+        const sender = await Sender.open(mesh.doors[door], person, files.get(person)!)
         try {
           outcomes.push(...(await sender.send(own)))
           await sender.assertUsable()

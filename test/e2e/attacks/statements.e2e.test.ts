@@ -57,7 +57,7 @@ async function settle(): Promise<void> {
   const passing = variants.filter(({ attack }) => attack.wanted === 'PASS')
   const deadline = performance.now() + WAIT_MS_MAX
   for (;;) {
-    arrived = countMarks(await mesh.cassandraLines('|'))
+    arrived = countMarks(await mesh.cassandraLines())
     records = await ownRecords()
     const complete = passing.every(({ mark }) => arrived.has(mark)) && records.length >= expectedRecords().length
     if (complete || performance.now() > deadline) return
@@ -162,7 +162,8 @@ suite('the mesh’s own record of the corpus', () => {
     // Each connection of one who may write has prepared the permitted part of its batches.
     for (const person of people) {
       if (person !== 'reader') expected.push(...Array<string>(2).fill(`${idOf(person)} PREPARE allow`))
-      expected.push(...Array<string>(2).fill(`${idOf(person)} QUERY allow`))
+      // The last question of each connection, about system.local; the gateway answers it itself.
+      expected.push(`${idOf(person)} QUERY allow`)
     }
     const found = records.map(
       ({ workload, request, operation, verdict }) => `${workload} ${request ?? operation} ${verdict}`,
@@ -182,9 +183,12 @@ suite('the mesh’s own record of the corpus', () => {
     const wrong: string[] = []
     for (const { attack, mark, text, plain } of variants) {
       if (attack.wanted === 'INVALID') continue
-      const kept = analyse(plain).redacted.includes(mark)
+      const { redacted, accesses } = analyse(plain)
+      const kept = redacted.includes(mark)
+      // A refusal names its table, wherever that stood in a text that was too long to be kept.
+      const named = kept || JSON.stringify(accesses).includes(mark)
       const own = byMark.get(mark) ?? []
-      if (!kept && own.length > 0) wrong.push(`a literal is in the record: ${text}`)
+      if (!named && own.length > 0) wrong.push(`a literal is in the record: ${text}`)
       if (!kept || text.length > STATEMENT_KEPT_MAX) continue
       const last = own.at(-1)?.verdict
       if (last !== (attack.wanted === 'PASS' ? 'allow' : 'deny')) wrong.push(`${String(last)}: ${text}`)
