@@ -93,6 +93,7 @@ function partNames({ nodes }: Layout): string[] {
 async function fixtureOf(control: MeshControl, layout: Layout): Promise<MeshFixture> {
   const identityOf = (name: string): Promise<IdentityFiles> => control.identity(spiffeIds.service(`e2e-${name}`))
   const [admin, reader, nobody] = [await identityOf('admin'), await identityOf('reader'), await identityOf('nobody')]
+  const made = new Map<string, Promise<IdentityFiles>>()
   const first = layout.nodes[0]!.sidecar
   const auditDirs = layout.nodes.map(({ sidecarDir }) => join(sidecarDir, 'audit'))
   const cassandraLogs = layout.nodes.map(({ cassandraDir }) => join(cassandraDir, 'log', 'audit.log'))
@@ -112,7 +113,13 @@ async function fixtureOf(control: MeshControl, layout: Layout): Promise<MeshFixt
       sidecar: { host: first.address, port: first.port, hosts: layout.nodes.length },
     },
     identities: { admin, reader, nobody },
-    identity: (spiffeId, ttlMs) => control.identity(spiffeId, ttlMs),
+    identity: (spiffeId, ttlMs) => {
+      if (ttlMs !== undefined) return control.identity(spiffeId, ttlMs)
+      // Once for each: making it anew writes the same files, which another may be reading.
+      const known = made.get(spiffeId) ?? control.identity(spiffeId)
+      made.set(spiffeId, known)
+      return known
+    },
     part: (name) => ({
       pid: () => control.pid(name),
       start: () => control.act(name, 'start'),

@@ -424,7 +424,6 @@ suite('B18 lengths and counts that do not add up', () => {
         ]),
       ),
     'a prepared id of 65,535 bytes': () => envelope(4, Opcode.EXECUTE, Buffer.concat([short(65_535), text])),
-    'a paging state of −2 bytes': () => query(text, params(8, int(-2))),
     'a consistency that is none': () =>
       envelope(4, Opcode.QUERY, Buffer.concat([longString(text), short(0x1234), Buffer.from([0])])),
     'a serial consistency that is none': () => query(text, params(16, short(99))),

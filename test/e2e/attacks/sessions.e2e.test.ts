@@ -569,7 +569,12 @@ suite('C19 what is forbidden and what is not there', () => {
 
   it('leave nothing at the node', async () => {
     assert.deepEqual(await mesh.cassandraLines('e2e_attacks.absent'), [])
-    assert.deepEqual(await mesh.cassandraLines('e2e_attacks_absent'), [])
+    // Questions about the schema are the node's to answer, and are filtered on the way back.
+    const lines = await mesh.cassandraLines('e2e_attacks_absent')
+    assert.deepEqual(
+      lines.filter((line) => !line.includes('|ks:system_schema|')),
+      [],
+    )
   })
 })
 
