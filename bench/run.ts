@@ -10,8 +10,9 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { unpackCommit } from './against.ts'
 import { makeCredentials } from './certificates.ts'
 import { findEnvoy } from './envoy-binary.ts'
 import type { LoadPlan } from './load.ts'
@@ -23,10 +24,11 @@ import { mesh } from './systems/mesh.ts'
 import { nginx } from './systems/nginx.ts'
 import type { BenchContext, StartSystem, System } from './systems/system.ts'
 
-const loads = [
+const allLoads = [
   { connections: 16, inFlight: 1 },
   { connections: 128, inFlight: 1 },
   { connections: 16, inFlight: 32 },
+  { connections: 1000, inFlight: 1 },
 ] as const
 
 export interface Row {
@@ -38,6 +40,8 @@ export interface Row {
   readonly perSecond: number
   readonly p50Ms: number
   readonly p99Ms: number
+  /** Of the same processes as the CPU, at the end of the load; undefined for `direct`. */
+  readonly residentBytes: number | undefined
   readonly errors: number
 }
 
@@ -51,12 +55,20 @@ const { values: options } = parseArgs({
     protocol: { type: 'string', default: '4' },
     'row-bytes': { type: 'string', default: '100' },
     systems: { type: 'string', default: 'direct,nginx,envoy,mesh' },
+    against: { type: 'string', multiple: true },
+    profile: { type: 'string' },
+    loads: { type: 'string', default: allLoads.map(keyOf).join(',') },
     output: { type: 'string' },
     'state-dir': { type: 'string', default: join(import.meta.dirname, '..', '.ringfence') },
   },
 })
 const seconds = Number(options.seconds ?? (options.quick ? 2 : 10))
 const rounds = Number(options.rounds)
+const loads = options.loads.split(',').map((key) => {
+  const load = allLoads.find((each) => keyOf(each) === key)
+  if (load === undefined) throw new Error(`no load "${key}"; there are ${allLoads.map(keyOf).join(', ')}`)
+  return load
+})
 const say = (line: string): void => console.error(line)
 
 async function main(): Promise<void> {
@@ -91,6 +103,7 @@ async function main(): Promise<void> {
 }
 
 async function startSystems(context: BenchContext): Promise<System[]> {
+  const profile = options.profile === undefined ? {} : { profileDirectory: resolve(options.profile) }
   const starters: Record<string, () => StartSystem | undefined> = {
     direct: () => direct,
     nginx: () => nginx,
@@ -100,7 +113,7 @@ async function startSystems(context: BenchContext): Promise<System[]> {
       say(`no Envoy row: ${found.missing}`)
       return undefined
     },
-    mesh: () => mesh,
+    mesh: () => mesh({ name: 'mesh', ...profile }),
   }
   const systems: System[] = []
   for (const name of options.systems.split(',')) {
@@ -109,10 +122,18 @@ async function startSystems(context: BenchContext): Promise<System[]> {
     const startSystem = starter()
     if (startSystem !== undefined) systems.push(await startSystem(context))
   }
+  for (const commit of options.against ?? []) {
+    systems.push(await mesh(unpackCommit(commit, context.directory))(context))
+  }
   return systems
 }
 
-type Load = (typeof loads)[number]
+type Load = (typeof allLoads)[number]
+
+/** As `--loads` names it. */
+function keyOf({ connections, inFlight }: Load): string {
+  return `${connections}x${inFlight}`
+}
 
 function nameOf({ connections, inFlight }: Load): string {
   return `${connections} × ${inFlight}`
@@ -127,7 +148,7 @@ async function measure(system: System, load: Load): Promise<Row> {
     protocol: options.protocol === '5' ? 5 : 4,
     ...(options['client-tls'] && { tls: system.credentials }),
   }
-  const { result, cpu } = await runLoad(plan, system.pids)
+  const { result, cpu, residentBytes } = await runLoad(plan, system.pids)
   return {
     system: system.name,
     load: nameOf(load),
@@ -135,6 +156,7 @@ async function measure(system: System, load: Load): Promise<Row> {
     perSecond: result.perSecond,
     p50Ms: result.p50Ms,
     p99Ms: result.p99Ms,
+    residentBytes: system.pids.length === 0 ? undefined : residentBytes,
     errors: result.errors,
   }
 }
@@ -152,6 +174,7 @@ function medianOf(measured: readonly Row[], system: string, load: string): Row {
     perSecond: median((row) => row.perSecond),
     p50Ms: median((row) => row.p50Ms),
     p99Ms: median((row) => row.p99Ms),
+    residentBytes: rows[0]!.residentBytes === undefined ? undefined : median((row) => row.residentBytes!),
     errors: rows.reduce((sum, row) => sum + row.errors, 0),
   }
 }
@@ -163,6 +186,7 @@ const columns: readonly (readonly [title: string, cell: (row: Row) => string])[]
   ['requests/s', (row) => row.perSecond.toFixed(0)],
   ['p50 ms', (row) => row.p50Ms.toFixed(2)],
   ['p99 ms', (row) => row.p99Ms.toFixed(2)],
+  ['memory MB', (row) => (row.residentBytes === undefined ? '—' : (row.residentBytes / 1e6).toFixed(0))],
   ['errors', (row) => String(row.errors)],
 ]
 

@@ -7,18 +7,32 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Credentials } from '../certificates.ts'
 import { freePort, start, untilListening } from '../processes.ts'
-import { type BenchContext, type StartSystem, startStub } from './system.ts'
+import { type BenchContext, type StartSystem, type System, startStub } from './system.ts'
 
-// What `bin/ringfence.mjs` hands over to: without the process in between, a signal is all that it takes to stop one.
-const program = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts')
+const ownRoot = join(import.meta.dirname, '..', '..')
 const workload = 'spiffe://bench.local/workload/load'
 const rulesCount = 50
 
-export const mesh: StartSystem = async (context) => {
-  const directory = join(context.directory, 'mesh')
+export interface MeshOptions {
+  /** As the table shows it. */
+  readonly name: string
+  /** The tree that is measured; this one by default. Load maker and stub are always this tree's. */
+  readonly root?: string
+  /** Gateway and sidecar write a CPU profile here when they end. */
+  readonly profileDirectory?: string
+}
+
+export const mesh =
+  (options: MeshOptions): StartSystem =>
+  (context) =>
+    startMesh(context, options)
+
+async function startMesh(context: BenchContext, options: MeshOptions): Promise<System> {
+  const slug = options.name.replaceAll(' ', '-')
+  const directory = join(context.directory, slug)
   mkdirSync(directory)
-  const control = await startControl(context, directory)
-  const stub = await startStub(context, 'mesh', control.enrol('node', 'spiffe://bench.local/cassandra/stub'))
+  const control = await startControl(context, directory, slug, options)
+  const stub = await startStub(context, slug, control.enrol('node', 'spiffe://bench.local/cassandra/stub'))
   const client = control.enrol('workload', workload)
 
   const sidecarPort = await freePort()
@@ -39,10 +53,16 @@ export const mesh: StartSystem = async (context) => {
     advertise: [place],
   })
   await untilListening(gateway, gatewayPort, 'the gateway')
-  return { name: 'mesh', port: gatewayPort, credentials: client, pids: [gateway.pid!, sidecar.pid!] }
+  return { name: options.name, port: gatewayPort, credentials: client, pids: [gateway.pid!, sidecar.pid!] }
 }
 
-async function startControl(context: BenchContext, directory: string) {
+async function startControl(context: BenchContext, directory: string, slug: string, options: MeshOptions) {
+  // What `bin/ringfence.mjs` hands over to: without the process in between, a signal is all that it takes to stop one.
+  const program = join(options.root ?? ownRoot, 'src', 'cli', 'main.ts')
+  const profile =
+    options.profileDirectory === undefined
+      ? {}
+      : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profileDirectory}` }
   const stateDir = join(directory, 'control')
   const policy = join(directory, 'policy.yaml')
   writeFileSync(policy, policyOf(rulesCount))
@@ -57,7 +77,7 @@ async function startControl(context: BenchContext, directory: string) {
     '--trust-domain',
     'bench.local',
   ]
-  const child = start(join(context.directory, 'control.log'), process.execPath, [...run, '--policy', policy])
+  const child = start(join(context.directory, `${slug}-control.log`), process.execPath, [...run, '--policy', policy])
   await untilListening(child, port, 'the control plane')
   const url = `https://127.0.0.1:${port}`
 
@@ -86,7 +106,7 @@ async function startControl(context: BenchContext, directory: string) {
       writeFileSync(config, JSON.stringify(document, null, 2))
       const token = tokenFor(role, `spiffe://bench.local/ringfence/${role}/bench`)
       const args = [program, role, '--config', config, '--state-dir', join(directory, role), '--token', token]
-      return start(join(context.directory, `${role}.log`), process.execPath, args)
+      return start(join(context.directory, `${slug}-${role}.log`), process.execPath, args, profile)
     },
   }
 }
