@@ -19,6 +19,7 @@ import { verifyPeer } from '../identity/certificate.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import type { Permit } from '../policy/engine.ts'
 import { Outbox } from '../session/outbox.ts'
+import { reusedReads } from '../session/reads.ts'
 import type { Slab } from '../session/slab.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Judged } from './judged.ts'
@@ -104,12 +105,12 @@ export class Upstream {
       secureOptions: constants.SSL_OP_NO_TICKET,
       // The node is known by its SPIFFE id, read from the certificate's DER in `#verifyNode`, never by a host name.
       checkServerIdentity: () => undefined,
+      ...reusedReads((chunk) => this.#onData(chunk)),
     })
     this.#socket.setNoDelay(true)
     this.#socket.setKeepAlive(true, 10_000)
     this.#outbox = new Outbox(this.#socket, options.turn)
     this.#inbound.expectVersion(options.version)
-    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('error', (error) => {
       this.#reason = error.message
     })
