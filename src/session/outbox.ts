@@ -83,8 +83,7 @@ export class Outbox implements Flushable {
         break
       case 'prefixed':
         this.#reserve(bytes + 4)
-        this.#slab.writeUInt32BE(session, this.#at)
-        this.#at += 4
+        this.#prefix(session)
         this.#copy(buffer, start, end, stream)
         break
       case 'body-lz4':
@@ -114,6 +113,16 @@ export class Outbox implements Flushable {
     if (this.#from === 0 || this.#at !== this.#from || this.#current.pinned || this.#socket.writableLength > 0) return
     this.#from = 0
     this.#at = 0
+  }
+
+  #prefix(session: number): void {
+    const slab = this.#slab
+    const at = this.#at
+    slab[at] = session >>> 24
+    slab[at + 1] = session >>> 16
+    slab[at + 2] = session >>> 8
+    slab[at + 3] = session
+    this.#at = at + 4
   }
 
   #copy(buffer: Buffer, start: number, end: number, stream: number): void {
