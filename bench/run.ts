@@ -1,7 +1,7 @@
 /**
  * The mesh beside dumb pipes, in one run: CPU per request of everything between client and stub, requests per second, p50, p99.
  *
- *     npm run bench -- [--quick] [--client-tls] [--rounds N] [--systems direct,nginx,envoy,mesh] [--output F.json]
+ *     npm run bench -- [--quick] [--client-tls] [--rounds N] [--systems direct,nginx,haproxy,envoy,mesh] [--against COMMIT]
  *
  * All systems are up at once and idle but for the one that is measured; rounds go through all of them in turn and the table
  * shows medians, so that what else the machine does falls on all alike. The ratios between rows are the result; the figures
@@ -17,9 +17,11 @@ import { makeCredentials } from './certificates.ts'
 import { findEnvoy } from './envoy-binary.ts'
 import type { LoadPlan } from './load.ts'
 import { runLoad } from './load-process.ts'
+import { type Bars, plotOf } from './plot.ts'
 import { stopAll } from './processes.ts'
 import { direct } from './systems/direct.ts'
 import { envoy } from './systems/envoy.ts'
+import { haproxy } from './systems/haproxy.ts'
 import { mesh } from './systems/mesh.ts'
 import { nginx } from './systems/nginx.ts'
 import type { BenchContext, StartSystem, System } from './systems/system.ts'
@@ -54,7 +56,7 @@ const { values: options } = parseArgs({
     workers: { type: 'string', default: '1' },
     protocol: { type: 'string', default: '4' },
     'row-bytes': { type: 'string', default: '100' },
-    systems: { type: 'string', default: 'direct,nginx,envoy,mesh' },
+    systems: { type: 'string', default: 'direct,nginx,haproxy,envoy,mesh' },
     against: { type: 'string', multiple: true },
     profile: { type: 'string' },
     loads: { type: 'string', default: allLoads.map(keyOf).join(',') },
@@ -96,7 +98,7 @@ async function main(): Promise<void> {
   console.log(tableOf(rows))
   console.log(`\n${machine()}`)
   const output = options.output ?? (options.quick ? undefined : join(import.meta.dirname, 'results.json'))
-  if (output !== undefined) writeJson(output, rows, measured)
+  if (output !== undefined) writeFigures(output, rows, measured)
   await stopAll()
   // The mesh's audit may be gigabytes by now; after a failure it and the logs stay.
   rmSync(directory, { recursive: true })
@@ -106,7 +108,8 @@ async function startSystems(context: BenchContext): Promise<System[]> {
   const profile = options.profile === undefined ? {} : { profileDirectory: resolve(options.profile) }
   const starters: Record<string, () => StartSystem | undefined> = {
     direct: () => direct,
-    nginx: () => nginx,
+    nginx: () => ifInstalled('nginx', '-v', nginx),
+    haproxy: () => ifInstalled('haproxy', '-v', haproxy),
     envoy: () => {
       const found = findEnvoy(options['state-dir'], say)
       if ('binary' in found) return envoy(found.binary)
@@ -126,6 +129,12 @@ async function startSystems(context: BenchContext): Promise<System[]> {
     systems.push(await mesh(unpackCommit(commit, context.directory))(context))
   }
   return systems
+}
+
+function ifInstalled(program: string, question: string, system: StartSystem): StartSystem | undefined {
+  if (spawnSync(program, [question]).status === 0) return system
+  say(`no ${program} row: install Debian's package "${program}"`)
+  return undefined
 }
 
 type Load = (typeof allLoads)[number]
@@ -216,13 +225,35 @@ function machine(): string {
   }
   const nginxVersion = /nginx\/[\d.]+/.exec(of('nginx', '-v'))?.[0] ?? 'no nginx'
   const plan = `${rounds} × ${seconds} s, ${options['client-tls'] ? 'TLS' : 'plain'} clients, protocol v${options.protocol}`
+  const haproxyVersion = /HAProxy version [\d.]+/.exec(of('haproxy', '-v'))?.[0].replace(' version', '') ?? 'no HAProxy'
   const [processor] = cpus()
-  return `${plan}, rows of ${options['row-bytes']} bytes, ${options.workers} worker in each hop; ${cpus().length} cores (${processor?.model}), Node.js ${process.version}, ${nginxVersion}, commit ${of('git', 'rev-parse', '--short', 'HEAD')}`
+  return `${plan}, rows of ${options['row-bytes']} bytes, ${options.workers} worker in each hop; ${cpus().length} cores (${processor?.model}), Node.js ${process.version}, ${nginxVersion}, ${haproxyVersion}, commit ${of('git', 'rev-parse', '--short', 'HEAD')}`
 }
 
-function writeJson(path: string, medians: readonly Row[], measured: readonly Row[]): void {
+const plotted = ['CPU µs/request', 'requests/s', 'p99 ms', 'memory MB']
+
+function barsOf(medians: readonly Row[]): Bars[] {
+  return loads.map((load) => {
+    const rows = medians.filter((row) => row.load === nameOf(load))
+    const figures = columns
+      .filter(([title]) => plotted.includes(title))
+      .map(([title, cell]) => ({
+        title,
+        values: rows.map((row) => {
+          const text = cell(row)
+          const value = Number(text)
+          return { system: row.system, value: Number.isFinite(value) ? value : undefined, text }
+        }),
+      }))
+    return { load: nameOf(load), figures }
+  })
+}
+
+/** The figures, and beside them a picture of the medians. */
+function writeFigures(path: string, medians: readonly Row[], measured: readonly Row[]): void {
   mkdirSync(dirname(path), { recursive: true })
   writeFileSync(path, `${JSON.stringify({ machine: machine(), medians, measured }, null, 2)}\n`)
+  writeFileSync(path.replace(/(\.json)?$/, '.svg'), plotOf(barsOf(medians), machine()))
 }
 
 process.once('SIGINT', () => void stopAll().then(() => process.exit(130)))
