@@ -42,6 +42,7 @@ export function plotOf(rows: readonly Bars[], caption: string): string {
   const width = margin + columns * (cell.width + margin)
   const height = y + title + margin
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">
+<title>What a request costs</title>
 <rect width="${width}" height="${height}" fill="#fff"/>
 ${parts.join('\n')}
 </svg>

@@ -174,7 +174,8 @@ function medianOf(measured: readonly Row[], system: string, load: string): Row {
   const rows = measured.filter((row) => row.system === system && row.load === load)
   const median = (pick: (row: Row) => number): number => {
     const sorted = rows.map(pick).sort((a, b) => a - b)
-    return sorted[sorted.length >> 1]!
+    const middle = sorted.length >> 1
+    return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
   }
   return {
     system,
