@@ -5,9 +5,10 @@ import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { makeCredentials } from './certificates.ts'
 import { runLoad } from './load-process.ts'
-import { cpuSeconds, stopAll } from './processes.ts'
+import { cpuSeconds, residentBytes, start, stopAll } from './processes.ts'
 import { type BenchContext, startStub } from './systems/system.ts'
 import { envelope, WireReader, WireWriter } from './wire.ts'
 
@@ -75,4 +76,18 @@ describe('the wire of the bench', () => {
       }
     })
   }
+})
+
+describe('resident memory', () => {
+  it('counts a process and its children', async () => {
+    const own = process.memoryUsage().rss
+    assert.ok(Math.abs(residentBytes([process.pid]) - own) < own / 2)
+    const child = start('/dev/null', process.execPath, ['-e', 'setTimeout(() => {}, 10_000)'])
+    await sleep(300)
+    const of = residentBytes([child.pid!])
+    assert.ok(of > 20e6)
+    assert.ok(residentBytes([process.pid]) > own / 2 + of)
+    await stopAll()
+    assert.equal(residentBytes([child.pid!]), 0)
+  })
 })

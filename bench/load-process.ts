@@ -2,10 +2,18 @@
 import { fork } from 'node:child_process'
 import { join } from 'node:path'
 import type { LoadMessage, LoadPlan, LoadResult } from './load.ts'
-import { cpuSeconds } from './processes.ts'
+import { cpuSeconds, residentBytes } from './processes.ts'
 
-/** `cpu`: seconds that `pids` and their children used in the measured time. Rejects when the load maker fails. */
-export function runLoad(plan: LoadPlan, pids: readonly number[]): Promise<{ result: LoadResult; cpu: number }> {
+export interface Measured {
+  readonly result: LoadResult
+  /** Seconds that the processes and their children used in the measured time. */
+  readonly cpu: number
+  /** Their resident memory at the end of it. */
+  readonly residentBytes: number
+}
+
+/** `pids`: the processes to measure. Rejects when the load maker fails. */
+export function runLoad(plan: LoadPlan, pids: readonly number[]): Promise<Measured> {
   return new Promise((resolve, reject) => {
     const child = fork(join(import.meta.dirname, 'load.ts'), [JSON.stringify(plan)], {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
@@ -17,7 +25,7 @@ export function runLoad(plan: LoadPlan, pids: readonly number[]): Promise<{ resu
     })
     child.on('message', (message: LoadMessage) => {
       if (message.kind === 'begin') before = cpuSeconds(pids)
-      else resolve({ result: message.result, cpu: cpuSeconds(pids) - before })
+      else resolve({ result: message.result, cpu: cpuSeconds(pids) - before, residentBytes: residentBytes(pids) })
     })
     child.on('error', reject)
     child.on('exit', (code) => reject(new Error(`the load maker ended with code ${code}: ${complaint}`)))

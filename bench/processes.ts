@@ -6,10 +6,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 const started = new Set<ChildProcess>()
 
-/** Starts a program with its output in `logFile`. `stopAll` ends it. */
-export function start(logFile: string, command: string, args: readonly string[]): ChildProcess {
+/** Starts a program with its output in `logFile` and `env` beside the environment. `stopAll` ends it. */
+export function start(
+  logFile: string,
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): ChildProcess {
   const log = openSync(logFile, 'a')
-  const child = spawn(command, args, { stdio: ['ignore', log, log] })
+  const child = spawn(command, args, { stdio: ['ignore', log, log], env: { ...process.env, ...env } })
   closeSync(log)
   started.add(child)
   child.once('exit', () => started.delete(child))
@@ -63,24 +68,42 @@ const ticksPerSecond = 100
 
 /** User and system seconds that the processes and their living descendants have used (proc(5), fields 14 and 15). */
 export function cpuSeconds(pids: readonly number[]): number {
-  const stats = new Map<number, { parent: number; ticks: number }>()
+  let ticks = 0
+  for (const { fields } of family(pids)) ticks += Number(fields[11]) + Number(fields[12])
+  return ticks / ticksPerSecond
+}
+
+/** Resident memory of the processes and their living descendants; pages that they share are counted for each. */
+export function residentBytes(pids: readonly number[]): number {
+  let bytes = 0
+  for (const { pid } of family(pids)) {
+    const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readProc(pid, 'status') ?? '')?.[1]
+    bytes += Number(kilobytes ?? 0) * 1024
+  }
+  return bytes
+}
+
+/** The processes and their living descendants, each with the fields of its `stat` behind the name, from the third on. */
+function family(pids: readonly number[]): { pid: number; fields: string[] }[] {
+  const all = new Map<number, string[]>()
   for (const entry of readdirSync('/proc')) {
     const pid = Number(entry)
-    if (!Number.isInteger(pid)) continue
-    try {
-      const text = readFileSync(`/proc/${pid}/stat`, 'latin1')
-      const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
-      stats.set(pid, { parent: Number(fields[1]), ticks: Number(fields[11]) + Number(fields[12]) })
-    } catch {
-      // It ended between readdir and read.
-    }
+    const text = Number.isInteger(pid) ? readProc(pid, 'stat') : undefined
+    if (text !== undefined) all.set(pid, text.slice(text.lastIndexOf(')') + 2).split(' '))
   }
   const belongs = (pid: number): boolean => {
     if (pids.includes(pid)) return true
-    const stat = stats.get(pid)
-    return stat !== undefined && stat.parent > 1 && belongs(stat.parent)
+    const parent = Number(all.get(pid)?.[1] ?? 0)
+    return parent > 1 && belongs(parent)
   }
-  let ticks = 0
-  for (const [pid, stat] of stats) if (belongs(pid)) ticks += stat.ticks
-  return ticks / ticksPerSecond
+  return [...all].filter(([pid]) => belongs(pid)).map(([pid, fields]) => ({ pid, fields }))
+}
+
+function readProc(pid: number, file: string): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'latin1')
+  } catch {
+    // It ended between readdir and read.
+    return undefined
+  }
 }

@@ -1,7 +1,7 @@
 /**
  * The mesh beside dumb pipes, in one run: CPU per request of everything between client and stub, requests per second, p50, p99.
  *
- *     npm run bench -- [--quick] [--client-tls] [--rounds N] [--systems direct,nginx,envoy,mesh] [--output F.json]
+ *     npm run bench -- [--quick] [--client-tls] [--rounds N] [--systems direct,nginx,haproxy,envoy,mesh] [--against COMMIT]
  *
  * All systems are up at once and idle but for the one that is measured; rounds go through all of them in turn and the table
  * shows medians, so that what else the machine does falls on all alike. The ratios between rows are the result; the figures
@@ -10,23 +10,27 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { unpackCommit } from './against.ts'
 import { makeCredentials } from './certificates.ts'
 import { findEnvoy } from './envoy-binary.ts'
 import type { LoadPlan } from './load.ts'
 import { runLoad } from './load-process.ts'
+import { type Bars, plotOf } from './plot.ts'
 import { stopAll } from './processes.ts'
 import { direct } from './systems/direct.ts'
 import { envoy } from './systems/envoy.ts'
-import { meshWith } from './systems/mesh.ts'
+import { haproxy } from './systems/haproxy.ts'
+import { mesh } from './systems/mesh.ts'
 import { nginx } from './systems/nginx.ts'
 import type { BenchContext, StartSystem, System } from './systems/system.ts'
 
-const loads = [
+const allLoads = [
   { connections: 16, inFlight: 1 },
   { connections: 128, inFlight: 1 },
   { connections: 16, inFlight: 32 },
+  { connections: 1000, inFlight: 1 },
 ] as const
 
 export interface Row {
@@ -38,6 +42,8 @@ export interface Row {
   readonly perSecond: number
   readonly p50Ms: number
   readonly p99Ms: number
+  /** Of the same processes as the CPU, at the end of the load; undefined for `direct`. */
+  readonly residentBytes: number | undefined
   readonly errors: number
 }
 
@@ -50,13 +56,21 @@ const { values: options } = parseArgs({
     workers: { type: 'string', default: '1' },
     protocol: { type: 'string', default: '4' },
     'row-bytes': { type: 'string', default: '100' },
-    systems: { type: 'string', default: 'direct,nginx,envoy,mesh' },
+    systems: { type: 'string', default: 'direct,nginx,haproxy,envoy,mesh' },
+    against: { type: 'string', multiple: true },
+    profile: { type: 'string' },
+    loads: { type: 'string', default: allLoads.map(keyOf).join(',') },
     output: { type: 'string' },
     'state-dir': { type: 'string', default: join(import.meta.dirname, '..', '.ringfence') },
   },
 })
 const seconds = Number(options.seconds ?? (options.quick ? 2 : 10))
 const rounds = Number(options.rounds)
+const loads = options.loads.split(',').map((key) => {
+  const load = allLoads.find((each) => keyOf(each) === key)
+  if (load === undefined) throw new Error(`no load "${key}"; there are ${allLoads.map(keyOf).join(', ')}`)
+  return load
+})
 const say = (line: string): void => console.error(line)
 
 async function main(): Promise<void> {
@@ -84,25 +98,27 @@ async function main(): Promise<void> {
   console.log(tableOf(rows))
   console.log(`\n${machine()}`)
   const output = options.output ?? (options.quick ? undefined : join(import.meta.dirname, 'results.json'))
-  if (output !== undefined) writeJson(output, rows, measured)
+  if (output !== undefined) writeFigures(output, rows, measured)
   await stopAll()
   // The mesh's audit may be gigabytes by now; after a failure it and the logs stay.
   rmSync(directory, { recursive: true })
 }
 
 async function startSystems(context: BenchContext): Promise<System[]> {
+  const profile = options.profile === undefined ? {} : { profileDirectory: resolve(options.profile) }
   const starters: Record<string, () => StartSystem | undefined> = {
     direct: () => direct,
-    nginx: () => nginx,
+    nginx: () => ifInstalled('nginx', '-v', nginx),
+    haproxy: () => ifInstalled('haproxy', '-v', haproxy),
     envoy: () => {
       const found = findEnvoy(options['state-dir'], say)
       if ('binary' in found) return envoy(found.binary)
       say(`no Envoy row: ${found.missing}`)
       return undefined
     },
-    mesh: () => meshWith('mesh', 50),
-    'mesh-10': () => meshWith('mesh, 10 policies', 10),
-    'mesh-1000': () => meshWith('mesh, 1,000 policies', 1000),
+    mesh: () => mesh({ name: 'mesh', ...profile }),
+    'mesh-10': () => mesh({ name: 'mesh, 10 policies', rulesCount: 10 }),
+    'mesh-1000': () => mesh({ name: 'mesh, 1,000 policies', rulesCount: 1000 }),
   }
   const systems: System[] = []
   for (const name of options.systems.split(',')) {
@@ -111,10 +127,24 @@ async function startSystems(context: BenchContext): Promise<System[]> {
     const startSystem = starter()
     if (startSystem !== undefined) systems.push(await startSystem(context))
   }
+  for (const commit of options.against ?? []) {
+    systems.push(await mesh(unpackCommit(commit, context.directory))(context))
+  }
   return systems
 }
 
-type Load = (typeof loads)[number]
+function ifInstalled(program: string, question: string, system: StartSystem): StartSystem | undefined {
+  if (spawnSync(program, [question]).status === 0) return system
+  say(`no ${program} row: install Debian's package "${program}"`)
+  return undefined
+}
+
+type Load = (typeof allLoads)[number]
+
+/** As `--loads` names it. */
+function keyOf({ connections, inFlight }: Load): string {
+  return `${connections}x${inFlight}`
+}
 
 function nameOf({ connections, inFlight }: Load): string {
   return `${connections} × ${inFlight}`
@@ -129,7 +159,7 @@ async function measure(system: System, load: Load): Promise<Row> {
     protocol: options.protocol === '5' ? 5 : 4,
     ...(options['client-tls'] && { tls: system.credentials }),
   }
-  const { result, cpu } = await runLoad(plan, system.pids)
+  const { result, cpu, residentBytes } = await runLoad(plan, system.pids)
   return {
     system: system.name,
     load: nameOf(load),
@@ -137,6 +167,7 @@ async function measure(system: System, load: Load): Promise<Row> {
     perSecond: result.perSecond,
     p50Ms: result.p50Ms,
     p99Ms: result.p99Ms,
+    residentBytes: system.pids.length === 0 ? undefined : residentBytes,
     errors: result.errors,
   }
 }
@@ -145,7 +176,8 @@ function medianOf(measured: readonly Row[], system: string, load: string): Row {
   const rows = measured.filter((row) => row.system === system && row.load === load)
   const median = (pick: (row: Row) => number): number => {
     const sorted = rows.map(pick).sort((a, b) => a - b)
-    return sorted[sorted.length >> 1]!
+    const middle = sorted.length >> 1
+    return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
   }
   return {
     system,
@@ -154,6 +186,7 @@ function medianOf(measured: readonly Row[], system: string, load: string): Row {
     perSecond: median((row) => row.perSecond),
     p50Ms: median((row) => row.p50Ms),
     p99Ms: median((row) => row.p99Ms),
+    residentBytes: rows[0]!.residentBytes === undefined ? undefined : median((row) => row.residentBytes!),
     errors: rows.reduce((sum, row) => sum + row.errors, 0),
   }
 }
@@ -165,6 +198,7 @@ const columns: readonly (readonly [title: string, cell: (row: Row) => string])[]
   ['requests/s', (row) => row.perSecond.toFixed(0)],
   ['p50 ms', (row) => row.p50Ms.toFixed(2)],
   ['p99 ms', (row) => row.p99Ms.toFixed(2)],
+  ['memory MB', (row) => (row.residentBytes === undefined ? '—' : (row.residentBytes / 1e6).toFixed(0))],
   ['errors', (row) => String(row.errors)],
 ]
 
@@ -194,13 +228,35 @@ function machine(): string {
   }
   const nginxVersion = /nginx\/[\d.]+/.exec(of('nginx', '-v'))?.[0] ?? 'no nginx'
   const plan = `${rounds} × ${seconds} s, ${options['client-tls'] ? 'TLS' : 'plain'} clients, protocol v${options.protocol}`
+  const haproxyVersion = /HAProxy version [\d.]+/.exec(of('haproxy', '-v'))?.[0].replace(' version', '') ?? 'no HAProxy'
   const [processor] = cpus()
-  return `${plan}, rows of ${options['row-bytes']} bytes, ${options.workers} worker in each hop; ${cpus().length} cores (${processor?.model}), Node.js ${process.version}, ${nginxVersion}, commit ${of('git', 'rev-parse', '--short', 'HEAD')}`
+  return `${plan}, rows of ${options['row-bytes']} bytes, ${options.workers} worker in each hop; ${cpus().length} cores (${processor?.model}), Node.js ${process.version}, ${nginxVersion}, ${haproxyVersion}, commit ${of('git', 'rev-parse', '--short', 'HEAD')}`
 }
 
-function writeJson(path: string, medians: readonly Row[], measured: readonly Row[]): void {
+const plotted = ['CPU µs/request', 'requests/s', 'p99 ms', 'memory MB']
+
+function barsOf(medians: readonly Row[]): Bars[] {
+  return loads.map((load) => {
+    const rows = medians.filter((row) => row.load === nameOf(load))
+    const figures = columns
+      .filter(([title]) => plotted.includes(title))
+      .map(([title, cell]) => ({
+        title,
+        values: rows.map((row) => {
+          const text = cell(row)
+          const value = Number(text)
+          return { system: row.system, value: Number.isFinite(value) ? value : undefined, text }
+        }),
+      }))
+    return { load: nameOf(load), figures }
+  })
+}
+
+/** The figures, and beside them a picture of the medians. */
+function writeFigures(path: string, medians: readonly Row[], measured: readonly Row[]): void {
   mkdirSync(dirname(path), { recursive: true })
   writeFileSync(path, `${JSON.stringify({ machine: machine(), medians, measured }, null, 2)}\n`)
+  writeFileSync(path.replace(/(\.json)?$/, '.svg'), plotOf(barsOf(medians), machine()))
 }
 
 process.once('SIGINT', () => void stopAll().then(() => process.exit(130)))

@@ -9,20 +9,31 @@ import type { Credentials } from '../certificates.ts'
 import { freePort, start, untilListening } from '../processes.ts'
 import { type BenchContext, type StartSystem, type System, startStub } from './system.ts'
 
-// What `bin/ringfence.mjs` hands over to: without the process in between, a signal is all that it takes to stop one.
-const program = join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts')
+const ownRoot = join(import.meta.dirname, '..', '..')
 const workload = 'spiffe://bench.local/workload/load'
 
-/** The mesh with a policy of `rulesCount` rules, all of which concern the workload that makes the load. */
-export function meshWith(name: string, rulesCount: number): StartSystem {
-  return (context) => startMesh(context, name, rulesCount)
+export interface MeshOptions {
+  /** As the table shows it. */
+  readonly name: string
+  /** Rules of the policy, all of which concern the workload that makes the load. */
+  readonly rulesCount?: number
+  /** The tree that is measured; this one by default. Load maker and stub are always this tree's. */
+  readonly root?: string
+  /** Gateway and sidecar write a CPU profile here when they end. */
+  readonly profileDirectory?: string
 }
 
-async function startMesh(context: BenchContext, name: string, rulesCount: number): Promise<System> {
-  const directory = join(context.directory, name)
+export const mesh =
+  (options: MeshOptions): StartSystem =>
+  (context) =>
+    startMesh(context, options)
+
+async function startMesh(context: BenchContext, options: MeshOptions): Promise<System> {
+  const slug = options.name.replaceAll(/[ ,]+/g, '-')
+  const directory = join(context.directory, slug)
   mkdirSync(directory)
-  const control = await startControl(directory, rulesCount)
-  const stub = await startStub(context, name, control.enrol('node', 'spiffe://bench.local/cassandra/stub'))
+  const control = await startControl(context, directory, slug, options)
+  const stub = await startStub(context, slug, control.enrol('node', 'spiffe://bench.local/cassandra/stub'))
   const client = control.enrol('workload', workload)
 
   const sidecarPort = await freePort()
@@ -43,13 +54,19 @@ async function startMesh(context: BenchContext, name: string, rulesCount: number
     advertise: [place],
   })
   await untilListening(gateway, gatewayPort, 'the gateway')
-  return { name, port: gatewayPort, credentials: client, pids: [gateway.pid!, sidecar.pid!] }
+  return { name: options.name, port: gatewayPort, credentials: client, pids: [gateway.pid!, sidecar.pid!] }
 }
 
-async function startControl(directory: string, rulesCount: number) {
+async function startControl(context: BenchContext, directory: string, slug: string, options: MeshOptions) {
+  // What `bin/ringfence.mjs` hands over to: without the process in between, a signal is all that it takes to stop one.
+  const program = join(options.root ?? ownRoot, 'src', 'cli', 'main.ts')
+  const profile =
+    options.profileDirectory === undefined
+      ? {}
+      : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profileDirectory}` }
   const stateDir = join(directory, 'control')
   const policy = join(directory, 'policy.yaml')
-  writeFileSync(policy, policyOf(rulesCount))
+  writeFileSync(policy, policyOf(options.rulesCount ?? 50))
   const port = await freePort()
   const run = [
     program,
@@ -61,7 +78,7 @@ async function startControl(directory: string, rulesCount: number) {
     '--trust-domain',
     'bench.local',
   ]
-  const child = start(join(directory, 'control.log'), process.execPath, [...run, '--policy', policy])
+  const child = start(join(context.directory, `${slug}-control.log`), process.execPath, [...run, '--policy', policy])
   await untilListening(child, port, 'the control plane')
   const url = `https://127.0.0.1:${port}`
 
@@ -90,7 +107,7 @@ async function startControl(directory: string, rulesCount: number) {
       writeFileSync(config, JSON.stringify(document, null, 2))
       const token = tokenFor(role, `spiffe://bench.local/ringfence/${role}/bench`)
       const args = [program, role, '--config', config, '--state-dir', join(directory, role), '--token', token]
-      return start(join(directory, `${role}.log`), process.execPath, args)
+      return start(join(context.directory, `${slug}-${role}.log`), process.execPath, args, profile)
     },
   }
 }

@@ -2,8 +2,11 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { LineBuffer } from './lines.ts'
 import type { AuditSink } from './record.ts'
 import {
+  answeredPart,
+  appendAnswered,
   appendTransaction,
   auditLineBytesMax,
   errorPart,
@@ -44,6 +47,36 @@ const statement = {
 function read(line: string): any {
   return JSON.parse(line)
 }
+
+describe('the record of an answered request, as bytes', () => {
+  it('is the line that the record as text is, whatever it holds', () => {
+    const text = fc.string({ unit: 'grapheme', maxLength: 40 })
+    const number = fc.oneof(
+      fc.nat(),
+      fc.double(),
+      fc.integer(),
+      fc.constantFrom(-0.5, 9, 10, 99.9, 100, 2 ** 31 - 1, 2 ** 31, 2 ** 32 + 5, 1e21, -(2 ** 31)),
+    )
+    const run = (name: string, words: string, batch: number, level: number, values: readonly number[]): void => {
+      const [rows = 0, bytesIn = 0, bytesOut = 0, micros = 0] = values
+      const sink = new Lines()
+      const part = sessionPart({ ...session, driver: name })
+      const about = statementPart({ ...statement, table: name, statement: words }) + requestPart('EXECUTE')
+      const verdict = verdictPart({ verdict: 'allow', rule: name, policyRevision: 7 })
+      appendTransaction(sink, part, about, verdict, batch, level, 'ok', '', rows, bytesIn, bytesOut, micros)
+      const lines = new LineBuffer(2 * auditLineBytesMax)
+      const beginBytes = (): LineBuffer => {
+        lines.text('{"time":"2026-11-21T04:00:00.000Z","seq":1,"proxy":"sidecar-1"')
+        return lines
+      }
+      const middle = answeredPart(about, verdict, batch, level)
+      appendAnswered({ beginBytes }, part, middle, rows, bytesIn, bytesOut, micros)
+      assert.equal(lines.take().toString(), sink.lines[0])
+    }
+    const values = fc.array(number, { minLength: 4, maxLength: 4 })
+    fc.assert(fc.property(text, text, fc.nat(3), fc.integer({ min: -1, max: 11 }), values, run), { numRuns: 500 })
+  })
+})
 
 describe('a record', () => {
   it('has every field, in a line that JSON reads back', () => {

@@ -8,6 +8,7 @@
  * those parts. `docs/audit.md` lists the fields; a test keeps both equal.
  */
 import { consistencyNames } from '../cql/protocol.ts'
+import type { LineBuffer } from './lines.ts'
 
 /** No line is longer, its line feed included. The budgets below add up to less, with every character escaped. */
 export const auditLineBytesMax = 8192
@@ -64,6 +65,12 @@ export interface AuditSink {
   /** `{"time":…,"seq":…,"proxy":…`, with the next sequence number. */
   begin(): string
   append(line: string): void
+}
+
+/** Where lines go that are put together as bytes; `AuditWriter` is one. */
+export interface AuditBytes {
+  /** Has begun a line like `AuditSink.begin`, with room for the rest of it. The caller ends it with its line feed. */
+  beginBytes(): LineBuffer
 }
 
 export function sessionPart(session: AuditSession): string {
@@ -124,19 +131,64 @@ export function appendTransaction(
   bytesOut: number,
   latencyMicros: number,
 ): void {
-  const level = consistencyNames[consistency]
   sink.append(
     sink.begin() +
       session +
-      statement +
-      (batchSize > 0 ? `,"batchSize":${wholeNumber(batchSize)}` : '') +
-      (level === undefined ? '' : `,"consistency":"${level}"`) +
-      verdict +
+      middle(statement, verdict, batchSize, consistency) +
       `,"outcome":"${outcome}"` +
       error +
       (rows >= 0 ? `,"rows":${wholeNumber(rows)}` : '') +
       `,"bytesIn":${wholeNumber(bytesIn)},"bytesOut":${wholeNumber(bytesOut)}` +
       `,"latencyMicros":${wholeNumber(latencyMicros)}}\n`,
+  )
+}
+
+/** The middle of the records of one statement that was answered without an error, made once for its executions. Arguments as above. */
+export function answeredPart(statement: string, verdict: string, batchSize: number, consistency: number): Buffer {
+  return Buffer.from(`${middle(statement, verdict, batchSize, consistency)},"outcome":"ok"`)
+}
+
+/** Appends the line that `appendTransaction` makes for the outcome `ok`, from `answeredPart`. */
+export function appendAnswered(
+  sink: AuditBytes,
+  session: string,
+  answered: Buffer,
+  rows: number,
+  bytesIn: number,
+  bytesOut: number,
+  latencyMicros: number,
+): void {
+  const line = sink.beginBytes()
+  line.text(session)
+  line.bytes(answered)
+  if (rows >= 0) {
+    line.bytes(keys.rows)
+    line.number(rows)
+  }
+  line.bytes(keys.bytesIn)
+  line.number(bytesIn)
+  line.bytes(keys.bytesOut)
+  line.number(bytesOut)
+  line.bytes(keys.latencyMicros)
+  line.number(latencyMicros)
+  line.bytes(keys.end)
+}
+
+const keys = {
+  rows: Buffer.from(',"rows":'),
+  bytesIn: Buffer.from(',"bytesIn":'),
+  bytesOut: Buffer.from(',"bytesOut":'),
+  latencyMicros: Buffer.from(',"latencyMicros":'),
+  end: Buffer.from('}\n'),
+} as const
+
+function middle(statement: string, verdict: string, batchSize: number, consistency: number): string {
+  const level = consistencyNames[consistency]
+  return (
+    statement +
+    (batchSize > 0 ? `,"batchSize":${wholeNumber(batchSize)}` : '') +
+    (level === undefined ? '' : `,"consistency":"${level}"`) +
+    verdict
   )
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it, mock } from 'node:test'
 import { ManualClock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { appendTransaction, sessionPart, statementPart, verdictPart } from './record.ts'
+import { answeredPart, appendAnswered, appendTransaction, sessionPart, statementPart, verdictPart } from './record.ts'
 import type { AuditFiles } from './writer.ts'
 import { AuditWriter } from './writer.ts'
 
@@ -196,6 +196,41 @@ describe('a disk that fails', () => {
     assert.deepEqual((JSON.parse(lines[4]!) as { event: string }).event, 'resumed')
     assert.equal(disk.files.size, 2)
     assert.equal(disk.openCount, 0)
+  })
+
+  it('full: keeps the lines that are put together as bytes, though their memory is used again', () => {
+    const disk = new SmallDisk()
+    const { writer, tick } = start(disk)
+    const client = { address: '127.0.0.1', port: 1 }
+    const part = sessionPart({ session: 's', workload: 'spiffe://td/a', client, protocolVersion: 4 })
+    const answered = answeredPart(
+      statementPart({ keyspace: 'k', table: 't', operation: 'SELECT', statement: 'SELECT ?' }),
+      verdictPart({ verdict: 'allow', rule: 'r', policyRevision: 1 }),
+      0,
+      1,
+    )
+    const put = (lines: number): void => {
+      for (let i = 0; i < lines; i++) appendAnswered(writer, part, answered, 1, 1, 1, i)
+      writer.flush()
+    }
+    put(1)
+    disk.room = 500
+    // More than is gathered at most, so that it is written in pieces of one turn.
+    put(3000)
+    assert.equal(writer.failed, true)
+    put(3)
+    writer.append(line(writer))
+    writer.flush()
+    disk.room = 1e9
+    tick()
+    put(2)
+    writer.close()
+    put(1)
+    const seqs = seqsOf(disk.text.trimEnd().split('\n'))
+    assert.deepEqual(
+      seqs,
+      Array.from({ length: 3008 }, (_, index) => index + 1),
+    )
   })
 
   it('with an I/O error: never writes to that file again', () => {

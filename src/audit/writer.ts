@@ -6,8 +6,9 @@ import { closeSync, constants, ftruncateSync, mkdirSync, openSync, unlinkSync, w
 import { dirname, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
-import type { AuditSink } from './record.ts'
-import { quoted } from './record.ts'
+import { LineBuffer } from './lines.ts'
+import type { AuditBytes, AuditSink } from './record.ts'
+import { auditLineBytesMax, quoted } from './record.ts'
 
 /** The part of node:fs that is used; tests hand in one that fails. */
 export interface AuditFiles {
@@ -35,7 +36,7 @@ export interface AuditWriterOptions {
 
 const retryMs = 1000
 /** Written at once when this much has gathered within a turn. */
-const gatheredCharactersMax = 1024 * 1024
+const gatheredBytesMax = 256 * 1024
 /** Kept for the next file while writing fails; what comes after that is dropped and counted, and its sequence numbers are missing. */
 const keptBytesMax = 16 * 1024 * 1024
 
@@ -50,10 +51,11 @@ const realFiles: AuditFiles = {
   remove: (path) => unlinkSync(path),
 }
 
-export class AuditWriter implements AuditSink {
+export class AuditWriter implements AuditSink, AuditBytes {
   readonly #options: AuditWriterOptions
   readonly #files: AuditFiles
   readonly #proxyPart: string
+  readonly #proxyBytes: Buffer
   #fd = -1
   #path = ''
   #fileBytes = 0
@@ -61,22 +63,25 @@ export class AuditWriter implements AuditSink {
   #filesOpened = 0
   #sequence = 0
   #dropped = 0
-  #gathered = ''
+  readonly #lines = new LineBuffer(gatheredBytesMax)
   /** Whole lines that a failed file did not take. */
   #kept: Buffer[] = []
   #keptBytes = 0
   #failed = false
   #closed = false
   #retry: NodeJS.Timeout | undefined
-  // One clock reading gives one text; most lines of a turn share it.
+  /** The beginning of a line up to its number. The clock is read for the first line between two flushes; the others share it. */
+  #timePart = ''
+  #timeBytes = Buffer.alloc(0)
   #timeMs = Number.NaN
-  #timeText = ''
+  #timeKnown = false
 
   /** Opens the first file. @throws RingfenceError UNAVAILABLE when it cannot */
   constructor(options: AuditWriterOptions) {
     this.#options = options
     this.#files = options.files ?? realFiles
     this.#proxyPart = `,"proxy":${quoted(options.proxy, 128)}`
+    this.#proxyBytes = Buffer.from(this.#proxyPart)
     try {
       if (options.files === undefined) makeDirectory(options.directory)
       this.#openFile()
@@ -96,28 +101,54 @@ export class AuditWriter implements AuditSink {
   }
 
   begin(): string {
-    const nowMs = this.#options.clock.now()
-    if (nowMs !== this.#timeMs) {
-      this.#timeMs = nowMs
-      this.#timeText = new Date(nowMs).toISOString()
-    }
+    this.#readClock()
     this.#sequence++
-    return `{"time":"${this.#timeText}","seq":${this.#sequence}${this.#proxyPart}`
+    return `${this.#timePart}${this.#sequence}${this.#proxyPart}`
+  }
+
+  beginBytes(): LineBuffer {
+    const lines = this.#lines
+    // What comes after `close` is dropped, as in `append`.
+    if (this.#closed) lines.take()
+    else if (!lines.hasRoom(auditLineBytesMax)) this.flush()
+    this.#readClock()
+    this.#sequence++
+    lines.bytes(this.#timeBytes)
+    lines.number(this.#sequence)
+    lines.bytes(this.#proxyBytes)
+    return lines
   }
 
   /** Gathers a line, which ends with its line feed. Written at the next `flush`. */
   append(line: string): void {
-    this.#gathered += line
-    if (this.#gathered.length >= gatheredCharactersMax) this.flush()
+    if (this.#closed) return
+    // Three bytes hold any UTF-16 unit, so a short line needs no counting.
+    const bytes = line.length * 3 <= auditLineBytesMax ? auditLineBytesMax : Buffer.byteLength(line)
+    if (!this.#lines.hasRoom(bytes)) this.flush()
+    if (this.#lines.hasRoom(bytes)) this.#lines.text(line)
+    else this.#hand(Buffer.from(line))
   }
 
   /** Hands everything gathered to the operating system; call once per turn, before sockets are flushed. Never throws. */
   flush(): void {
-    if (this.#gathered === '' || this.#closed) return
-    const bytes = Buffer.from(this.#gathered)
-    this.#gathered = ''
+    this.#timeKnown = false
+    if (this.#lines.length === 0 || this.#closed) return
+    this.#hand(this.#lines.take())
+  }
+
+  #hand(bytes: Buffer): void {
     if (this.#failed) this.#keep(bytes)
     else this.#write(bytes, bytes.length, () => this.#rollIfDue())
+  }
+
+  #readClock(): void {
+    if (this.#timeKnown) return
+    this.#timeKnown = true
+    const nowMs = this.#options.clock.now()
+    if (nowMs === this.#timeMs) return
+    this.#timeMs = nowMs
+    this.#timePart = `{"time":"${new Date(nowMs).toISOString()}","seq":`
+    this.#timeBytes = Buffer.from(this.#timePart)
   }
 
   /** Writes what is gathered, makes one last attempt at what was kept, and closes the file. */
@@ -162,7 +193,8 @@ export class AuditWriter implements AuditSink {
       for (const byte of bytes) if (byte === 0x0a) this.#dropped++
       return
     }
-    this.#kept.push(bytes)
+    // A copy: what was gathered lies in memory that is used again.
+    this.#kept.push(Buffer.from(bytes))
     this.#keptBytes += bytes.length
   }
 

@@ -19,7 +19,6 @@ const FLAGS_V4 = 0x7f
 const BATCH_FORBIDDEN_FLAGS =
   QueryFlag.VALUES | QueryFlag.SKIP_METADATA | QueryFlag.PAGE_SIZE | QueryFlag.PAGING_STATE | QueryFlag.NAMES
 const PREPARE_KEYSPACE = 0x01
-const LONG_MIN = -(2n ** 63n)
 
 const nothing = Buffer.alloc(0)
 const reader = new BodyReader()
@@ -42,7 +41,8 @@ export class ParamsView {
   pagingStateStart = NONE
   pagingStateEnd = NONE
   serialConsistency: number | undefined
-  timestamp: bigint | undefined
+  /** Where the default timestamp stands, a [long]; −1 where there is none. */
+  timestampStart = NONE
   /** v5 only. */
   keyspace: string | undefined
   /** v5 only. */
@@ -58,6 +58,11 @@ export class ParamsView {
   #nameEnd = 0
   #cursorIndex = 0
   #cursorAt = 0
+
+  /** Microseconds since 1970. Read when it is asked for: most requests have one, and few are asked. */
+  get timestamp(): bigint | undefined {
+    return this.timestampStart < 0 ? undefined : this.buffer.readBigInt64BE(this.timestampStart)
+  }
 
   /** Forgets where `valueAt` was; called by the decoder. */
   rewind(): void {
@@ -148,7 +153,8 @@ export class BatchView {
   consistency = 0
   flags = 0
   serialConsistency: number | undefined
-  timestamp: bigint | undefined
+  /** Where the default timestamp stands, a [long]; −1 where there is none. */
+  timestampStart = NONE
   /** v5 only. */
   keyspace: string | undefined
   /** v5 only. */
@@ -162,6 +168,11 @@ export class BatchView {
   #cursorPart: BatchPart | undefined
   #cursorIndex = 0
   #cursorAt = 0
+
+  /** Microseconds since 1970. Read when it is asked for: most requests have one, and few are asked. */
+  get timestamp(): bigint | undefined {
+    return this.timestampStart < 0 ? undefined : this.buffer.readBigInt64BE(this.timestampStart)
+  }
 
   /** As `ParamsView.valueAt`, for one part. */
   valueAt(part: BatchPart, index: number): number {
@@ -421,21 +432,29 @@ function readParams(params: ParamsView, version: ProtocolVersion): void {
 function readTail(
   view: {
     serialConsistency: number | undefined
-    timestamp: bigint | undefined
+    timestampStart: number
     keyspace: string | undefined
     nowInSeconds: number | undefined
   },
   flags: number,
 ): void {
   view.serialConsistency = (flags & QueryFlag.SERIAL_CONSISTENCY) !== 0 ? reader.consistency() : undefined
-  view.timestamp = undefined
+  view.timestampStart = NONE
   if ((flags & QueryFlag.TIMESTAMP) !== 0) {
-    view.timestamp = reader.long()
-    // Cassandra keeps this one value for "no timestamp" and refuses it here.
-    if (view.timestamp === LONG_MIN) throw new RingfenceError('PROTOCOL', 'timestamp out of range')
+    const at = reader.skip(8)
+    view.timestampStart = at
+    // Cassandra keeps the lowest value for "no timestamp" and refuses it here.
+    if (isLongMin(reader.buf, at)) throw new RingfenceError('PROTOCOL', 'timestamp out of range')
   }
   view.keyspace = (flags & QueryFlag.KEYSPACE) !== 0 ? reader.string() : undefined
   view.nowInSeconds = (flags & QueryFlag.NOW_IN_SECONDS) !== 0 ? reader.int() : undefined
+}
+
+/** Whether the [long] at `at` is −2^63. */
+function isLongMin(buf: Buffer, at: number): boolean {
+  if (buf[at] !== 0x80) return false
+  for (let i = 1; i < 8; i++) if (buf[at + i] !== 0) return false
+  return true
 }
 
 function readPart(version: ProtocolVersion, textBytesMax: number): BatchPart & { textBytes: number } {

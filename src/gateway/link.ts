@@ -27,6 +27,7 @@ import {
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
 import { Outbox } from '../session/outbox.ts'
+import { reusedReads } from '../session/reads.ts'
 import type { Turn } from '../session/turn.ts'
 
 /** A session's end of a link. */
@@ -68,6 +69,9 @@ export class GatewayLink {
   #draining = false
   #closed = false
   #reason = 'closed by the sidecar'
+  /** What came before the sidecar was known to be who it should be. */
+  #early: Buffer[] | undefined = []
+  #earlyBytes = 0
   #pingsMissed = 0
   #ping: NodeJS.Timeout | undefined
   #peerNotAfterMs = 0
@@ -88,6 +92,7 @@ export class GatewayLink {
       secureOptions: constants.SSL_OP_NO_TICKET,
       // The sidecar is known by its SPIFFE id, read from the certificate's DER in `open`, never by a host name.
       checkServerIdentity: () => undefined,
+      ...reusedReads((chunk) => this.#onData(chunk)),
     })
     this.#socket.setNoDelay(true)
     this.#outbox = new Outbox(this.#socket, options.turn, 'prefixed')
@@ -116,7 +121,9 @@ export class GatewayLink {
       clearTimeout(timer)
     }
     if (link.#closed) throw new RingfenceError('LINK', `mesh link lost: ${link.#reason}`)
-    link.#socket.on('data', (chunk: Buffer) => link.#onData(chunk))
+    const early = link.#early ?? []
+    link.#early = undefined
+    for (const chunk of early) link.#onData(chunk)
     link.#ping = setInterval(() => link.#sendPing(), PING_MS)
     return link
   }
@@ -219,6 +226,12 @@ export class GatewayLink {
   }
 
   #onData(chunk: Buffer): void {
+    if (this.#early !== undefined) {
+      this.#earlyBytes += chunk.length
+      if (this.#earlyBytes > limits.unauthenticatedBytesMax) this.destroy('unauthenticatedBytesMax reached')
+      else this.#early.push(Buffer.from(chunk))
+      return
+    }
     this.#pingsMissed = 0
     try {
       this.#splitter.push(chunk, this)

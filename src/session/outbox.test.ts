@@ -13,6 +13,7 @@ import { SEGMENT_PAYLOAD_BYTES_MAX } from '../cql/segment.ts'
 import { FrameSplitter } from '../link/splitter.ts'
 import type { Framing } from './outbox.ts'
 import { Outbox } from './outbox.ts'
+import type { Slab } from './slab.ts'
 import { Turn } from './turn.ts'
 
 const MEBIBYTE = 1024 * 1024
@@ -171,8 +172,9 @@ describe('outbox', () => {
       const kept: { slab: Buffer; at: number; bytes: number; wanted: Buffer }[] = []
       for (const [i, size] of [10, 50_000, 50_000, 140_000, 300, 131_000, 20].entries()) {
         outbox.write(response(5, 9, size, i), 0, 9 + size, i)
+        outbox.lastSlab.pin()
         kept.push({
-          slab: outbox.lastSlab,
+          slab: outbox.lastSlab.bytes,
           at: outbox.lastAt,
           bytes: outbox.lastBytes,
           wanted: response(5, i, size, i),
@@ -185,6 +187,70 @@ describe('outbox', () => {
       for (const { slab: bytes, at, bytes: length, wanted } of kept)
         assert.ok(bytes.subarray(at, at + length).equals(wanted))
     }
+  })
+
+  it('begins its slab again when all of it has left, and not before', async () => {
+    const held: (() => void)[] = []
+    const socket = new Writable({ write: (_chunk, _encoding, done) => void held.push(done), highWaterMark: MEBIBYTE })
+    const outbox = new Outbox(socket, new Turn())
+    const places: number[] = []
+    const turn = async (): Promise<void> => {
+      outbox.write(response(4, 1, 91, 0), 0, 100, 1)
+      places.push(outbox.lastAt)
+      await nextTurn()
+      await nextTurn()
+    }
+    await turn()
+    await turn()
+    for (const done of held.splice(0)) done()
+    for (const done of held.splice(0)) done()
+    outbox.lastSlab.pin()
+    await turn()
+    held.shift()?.()
+    outbox.lastSlab.unpin()
+    await turn()
+    assert.deepEqual(places, [0, 100, 200, 0])
+  })
+
+  it('overwrites nothing that the socket has not taken or that is pinned, at any pace', async () => {
+    const size = fc.oneof(fc.nat(300), fc.nat(30_000), fc.nat(90_000))
+    const step = fc.record({ sizes: fc.array(size, { maxLength: 8 }), taken: fc.nat(4), unpinned: fc.nat(6) })
+    const run = async (steps: readonly { sizes: number[]; taken: number; unpinned: number }[]): Promise<void> => {
+      const taken: Buffer[] = []
+      const held: (() => void)[] = []
+      const socket = new Writable({
+        highWaterMark: MEBIBYTE,
+        // What a socket has not taken it reads later.
+        write: (chunk: Buffer, _encoding, done) => {
+          held.push(() => {
+            taken.push(Buffer.from(chunk))
+            done()
+          })
+        },
+      })
+      const outbox = new Outbox(socket, new Turn())
+      const sent: Buffer[] = []
+      const pinned: { slab: Slab; at: number; wanted: Buffer }[] = []
+      for (const { sizes, taken: takes, unpinned } of steps) {
+        for (const bytes of sizes) {
+          const wanted = response(4, sent.length, bytes, sent.length)
+          outbox.send(wanted)
+          outbox.lastSlab.pin()
+          pinned.push({ slab: outbox.lastSlab, at: outbox.lastAt, wanted })
+          sent.push(wanted)
+        }
+        await nextTurn()
+        for (let i = 0; i < takes; i++) held.shift()?.()
+        for (const { slab, at, wanted } of pinned) {
+          assert.ok(slab.bytes.subarray(at, at + wanted.length).equals(wanted))
+        }
+        for (const { slab } of pinned.splice(0, unpinned)) slab.unpin()
+      }
+      await nextTurn()
+      while (held.length > 0) held.shift()?.()
+      assert.ok(Buffer.concat(taken).equals(Buffer.concat(sent)))
+    }
+    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 30 }), run), { numRuns: 60 })
   })
 
   it('counts what the peer has not taken, and drops everything after close', async () => {

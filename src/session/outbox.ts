@@ -1,9 +1,9 @@
 /**
  * What waits to leave through one socket. Each envelope is copied once, straight into the current slab; the slab is written
- * once per turn. A slab is never overwritten: a full one lives on with its pending write (and with views kept for a replay).
+ * once per turn. A full slab waits until the socket has taken it and nobody pins it for a replay; then it is used again.
  *
- *   slab  [ written to the socket | waiting for the end of the turn | room ]
- *         0                      from                             at     size
+ *   slab  [ handed to the socket | waiting for the end of the turn | room ]
+ *         0                     from                             at     size
  *
  * Invariant: from ≤ at ≤ slab.length; an open segment starts at `segmentAt`, from ≤ segmentAt ≤ at.
  */
@@ -17,9 +17,11 @@ import {
   SEGMENT_TRAILER_BYTES,
   sealSegment,
 } from '../cql/segment.ts'
+import { giveSlab, SLAB_BYTES, Slab, takeSlab } from './slab.ts'
 import type { Flushable, Turn } from './turn.ts'
 
-const SLAB_BYTES = 64 * 1024
+/** Full slabs remembered; more are left to the garbage collector. */
+const FULL_MAX = 16
 const COMPRESSION_FLAG = 0x01
 /** Bodies shorter than this gain nothing from LZ4. */
 const COMPRESS_BODY_BYTES_MIN = 64
@@ -31,14 +33,19 @@ export class Outbox implements Flushable {
   readonly #socket: Writable
   readonly #turn: Turn
   #framing: Framing = 'bare'
-  #slab = Buffer.allocUnsafeSlow(SLAB_BYTES)
+  // One that nobody has touched: of an idle session's slab only the first page is ever resident.
+  #current = new Slab(Buffer.allocUnsafeSlow(SLAB_BYTES))
+  #slab = this.#current.bytes
+  /** Full ones, oldest first, that the socket has not taken or somebody pins. */
+  readonly #full: Slab[] = []
+  #handedBytes = 0
   #from = 0
   #at = 0
   #segmentAt = -1
   #scheduled = false
   #closed = false
-  /** Where the last envelope written stands, for a replay: valid until the next write. `lastSlab` is never overwritten. */
-  lastSlab: Buffer = this.#slab
+  /** Where the last envelope written stands. Valid until the next write, and after `lastSlab.pin()` until `unpin()`. */
+  lastSlab: Slab = this.#current
   lastAt = 0
   lastBytes = 0
 
@@ -67,6 +74,7 @@ export class Outbox implements Flushable {
   /** Copies one envelope, `buffer[start..end)`, with another stream id. `session` is used by prefixed framing only. */
   write(buffer: Buffer, start: number, end: number, stream: number, session = 0): void {
     if (this.#closed) return
+    if (!this.#scheduled) this.#begin()
     const bytes = end - start
     switch (this.#framing) {
       case 'bare':
@@ -75,8 +83,7 @@ export class Outbox implements Flushable {
         break
       case 'prefixed':
         this.#reserve(bytes + 4)
-        this.#slab.writeUInt32BE(session, this.#at)
-        this.#at += 4
+        this.#prefix(session)
         this.#copy(buffer, start, end, stream)
         break
       case 'body-lz4':
@@ -85,10 +92,6 @@ export class Outbox implements Flushable {
       default:
         if (bytes > SEGMENT_PAYLOAD_BYTES_MAX) this.#split(buffer, start, end, stream)
         else this.#intoSegment(buffer, start, end, stream)
-    }
-    if (!this.#scheduled) {
-      this.#scheduled = true
-      this.#turn.add(this)
     }
   }
 
@@ -103,31 +106,67 @@ export class Outbox implements Flushable {
     this.#handOver()
   }
 
+  /** The first write of a turn: the slab is begun again where everything in it has left. */
+  #begin(): void {
+    this.#scheduled = true
+    this.#turn.add(this)
+    if (this.#from === 0 || this.#at !== this.#from || this.#current.pinned || this.#socket.writableLength > 0) return
+    this.#from = 0
+    this.#at = 0
+  }
+
+  #prefix(session: number): void {
+    const slab = this.#slab
+    const at = this.#at
+    slab[at] = session >>> 24
+    slab[at + 1] = session >>> 16
+    slab[at + 2] = session >>> 8
+    slab[at + 3] = session
+    this.#at = at + 4
+  }
+
   #copy(buffer: Buffer, start: number, end: number, stream: number): void {
     const at = this.#at
     buffer.copy(this.#slab, at, start, end)
     this.#slab[at + 2] = (stream >> 8) & 0xff
     this.#slab[at + 3] = stream & 0xff
-    this.lastSlab = this.#slab
+    this.lastSlab = this.#current
     this.lastAt = at
     this.lastBytes = end - start
     this.#at = at + end - start
   }
 
-  /** Makes room for `bytes` in one piece; a full slab is handed to the socket and left alone. */
+  /** Makes room for `bytes` in one piece; a full slab is handed to the socket and left alone until it may be used again. */
   #reserve(bytes: number): void {
     if (this.#at + bytes <= this.#slab.length) return
     this.#handOver()
-    this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes))
+    this.#giveBack()
+    if (this.#full.length < FULL_MAX) this.#full.push(this.#current)
+    this.#current = takeSlab(bytes)
+    this.#slab = this.#current.bytes
     this.#from = 0
     this.#at = 0
+  }
+
+  #giveBack(): void {
+    // What a stream has not passed on yet counts in its length, first in, first out.
+    const takenBytes = this.#handedBytes - this.#socket.writableLength
+    let first = this.#full[0]
+    while (first !== undefined && !first.pinned && first.handedBytes <= takenBytes) {
+      giveSlab(first)
+      this.#full.shift()
+      first = this.#full[0]
+    }
   }
 
   #handOver(): void {
     if (this.#at === this.#from) return
     const bytes = this.#slab.subarray(this.#from, this.#at)
     this.#from = this.#at
-    if (!this.#closed && this.#socket.writable) this.#socket.write(bytes)
+    if (this.#closed || !this.#socket.writable) return
+    this.#socket.write(bytes)
+    this.#handedBytes += bytes.length
+    this.#current.handedBytes = this.#handedBytes
   }
 
   #intoSegment(buffer: Buffer, start: number, end: number, stream: number): void {
@@ -183,7 +222,7 @@ export class Outbox implements Flushable {
         this.#at += SEGMENT_HEADER_BYTES + piece.length + SEGMENT_TRAILER_BYTES
       }
     }
-    this.lastSlab = whole
+    this.lastSlab = new Slab(whole)
     this.lastAt = 0
     this.lastBytes = whole.length
   }

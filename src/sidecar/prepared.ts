@@ -34,7 +34,7 @@ export class PreparedTable {
   find(buffer: Buffer, start: number, end: number): Prepared | undefined {
     if (end - start !== PREPARED_ID_BYTES) return undefined
     for (let each = this.#byHash.get(buffer.readInt32LE(start)); each !== undefined; each = each.next) {
-      if (buffer.compare(each.id, 0, PREPARED_ID_BYTES, start, end) === 0) {
+      if (isSameId(each.id, buffer, start)) {
         each.lastUse = ++this.#uses
         return each
       }
@@ -79,4 +79,10 @@ export class PreparedTable {
     all.sort((a, b) => a.lastUse - b.lastUse)
     for (const old of all.slice(0, Math.ceil(all.length / 10))) this.#delete(old.id)
   }
+}
+
+/** Byte by byte: for sixteen of them that is cheaper than a call out of JavaScript. */
+function isSameId(id: Buffer, buffer: Buffer, start: number): boolean {
+  for (let i = 0; i < PREPARED_ID_BYTES; i++) if (id[i] !== buffer[start + i]) return false
+  return true
 }

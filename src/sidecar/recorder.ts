@@ -2,12 +2,21 @@
  * What the sidecar writes down and counts of each transaction.
  */
 import type { AuditSession } from '../audit/record.ts'
-import { appendTransaction, errorPart, requestPart, sessionPart, statementPart, verdictPart } from '../audit/record.ts'
+import {
+  answeredPart,
+  appendAnswered,
+  appendTransaction,
+  errorPart,
+  requestPart,
+  sessionPart,
+  statementPart,
+  verdictPart,
+} from '../audit/record.ts'
 import type { AuditWriter } from '../audit/writer.ts'
 import { CqlErrorCode, Opcode } from '../cql/protocol.ts'
 import { readError } from '../cql/responses.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
-import type { Decision, Denial } from '../policy/engine.ts'
+import type { Decision, Denial, Permit } from '../policy/engine.ts'
 import type { Turn } from '../session/turn.ts'
 import type { TrafficTable } from '../telemetry/traffic.ts'
 import type { IdentityState, Judged } from './judged.ts'
@@ -19,11 +28,20 @@ const NO_SUCH_ID = 'unknown-prepared-id'
 const NODE_AWAY = 'node-away'
 const SESSION = 'session'
 
+/** The middle of a statement's records, for one way of asking. */
+interface Answered {
+  readonly permit: Permit
+  readonly opcode: number
+  readonly consistency: number
+  readonly part: Buffer
+}
+
 export class Recorder {
   readonly #writer: AuditWriter
   readonly #traffic: TrafficTable
   readonly #turn: Turn
   readonly #revision: () => number
+  readonly #answered = new WeakMap<Judged, Answered>()
 
   constructor(writer: AuditWriter, traffic: TrafficTable, turn: Turn, revision: () => number) {
     this.#writer = writer
@@ -147,6 +165,12 @@ export class Recorder {
     micros: number,
   ): void {
     const opcode = upstream.opcode[slot]!
+    if (outcome === 'ok' && (opcode === Opcode.EXECUTE || opcode === Opcode.QUERY)) {
+      const part = this.#answeredPart(judged, upstream.permit[slot]!, opcode, upstream.consistency[slot]!)
+      appendAnswered(this.#writer, session, part, rows, upstream.bytesIn[slot]!, bytesOut, micros)
+      this.#turn.wake()
+      return
+    }
     const statement = judged.statementPart + opcodePart(opcode)
     const verdict = verdictOf(judged, upstream.permit[slot]!)
     const consistency = opcode === Opcode.PREPARE ? -1 : upstream.consistency[slot]!
@@ -167,6 +191,16 @@ export class Recorder {
       micros,
     )
     this.#turn.wake()
+  }
+
+  /** Made again when the last one was for another decision, opcode or consistency. */
+  #answeredPart(judged: Judged, permit: Permit, opcode: number, consistency: number): Buffer {
+    const known = this.#answered.get(judged)
+    if (known?.permit === permit && known.opcode === opcode && known.consistency === consistency) return known.part
+    const statement = judged.statementPart + opcodePart(opcode)
+    const part = answeredPart(statement, verdictOf(judged, permit), judged.facts.children.length, consistency)
+    this.#answered.set(judged, { permit, opcode, consistency, part })
+    return part
   }
 
   #count(

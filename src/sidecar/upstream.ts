@@ -19,6 +19,8 @@ import { verifyPeer } from '../identity/certificate.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import type { Permit } from '../policy/engine.ts'
 import { Outbox } from '../session/outbox.ts'
+import { reusedReads } from '../session/reads.ts'
+import type { Slab } from '../session/slab.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Judged } from './judged.ts'
 
@@ -72,6 +74,7 @@ export class Upstream {
   readonly requestAt = new Int32Array(STREAMS)
   readonly requestBytes = new Int32Array(STREAMS)
 
+  readonly #pins: (Slab | undefined)[] = []
   readonly #owners: (Owner | undefined)[] = []
   readonly #free = new Uint16Array(STREAMS)
   #freeCount = 0
@@ -102,12 +105,12 @@ export class Upstream {
       secureOptions: constants.SSL_OP_NO_TICKET,
       // The node is known by its SPIFFE id, read from the certificate's DER in `#verifyNode`, never by a host name.
       checkServerIdentity: () => undefined,
+      ...reusedReads((chunk) => this.#onData(chunk)),
     })
     this.#socket.setNoDelay(true)
     this.#socket.setKeepAlive(true, 10_000)
     this.#outbox = new Outbox(this.#socket, options.turn)
     this.#inbound.expectVersion(options.version)
-    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('error', (error) => {
       this.#reason = error.message
     })
@@ -159,7 +162,12 @@ export class Upstream {
     this.startedMicros[slot] = nowMicros
     this.#outbox.write(buffer, start, end, slot)
     if (remember) {
-      this.requestSlab[slot] = this.#outbox.lastSlab
+      const slab = this.#outbox.lastSlab
+      slab.pin()
+      // Where a request is sent again, its bytes move.
+      this.#pins[slot]?.unpin()
+      this.#pins[slot] = slab
+      this.requestSlab[slot] = slab.bytes
       this.requestAt[slot] = this.#outbox.lastAt
       this.requestBytes[slot] = this.#outbox.lastBytes
     }
@@ -182,6 +190,8 @@ export class Upstream {
     this.judged[slot] = undefined
     this.permit[slot] = undefined
     this.requestSlab[slot] = undefined
+    this.#pins[slot]?.unpin()
+    this.#pins[slot] = undefined
     this.#free[this.#freeCount++] = slot
     this.#inFlight--
     if (this.#state === 'retired' && this.#inFlight === 0) this.destroy('retired')

@@ -43,6 +43,8 @@ const overflowKey = (verdict: TrafficKey['verdict']): TrafficKey => ({
 
 export class TrafficTable {
   readonly #rowsMax: number
+  /** Rows, and the two for what has no room. */
+  readonly #capacity: number
   readonly #idleDrainsMax: number
   readonly #slots: (Slot | undefined)[] = []
   /** The handle that is good for a slot: generation × capacity + slot, so that a handle never means another row. */
@@ -53,6 +55,7 @@ export class TrafficTable {
   /** At most `rowsMax` rows; one that had no traffic for `idleDrainsMax` drains is given up. */
   constructor(options: { rowsMax?: number; idleDrainsMax?: number } = {}) {
     this.#rowsMax = options.rowsMax ?? 10_000
+    this.#capacity = this.#rowsMax + 2
     this.#idleDrainsMax = options.idleDrainsMax ?? 60
     this.#handles = new Float64Array(this.#capacity)
     this.#open(overflowKey('allow'), '')
@@ -104,10 +107,6 @@ export class TrafficTable {
       slot.idleDrains = 0
     }
     return rows
-  }
-
-  get #capacity(): number {
-    return this.#rowsMax + 2
   }
 
   #open(key: TrafficKey, mapKey: string): number {

@@ -1,0 +1,67 @@
+/**
+ * Lines gathered as bytes, in one piece of memory that is used again. Most records are put together here from parts that are bytes
+ * already: a string of them all would have to be flattened, measured and encoded for every turn.
+ *
+ * Rule: the caller asks for room first; nothing here grows, and nothing is cut.
+ */
+import { assert } from '../base/errors.ts'
+
+/** Shorter parts are copied byte by byte, which is cheaper than a call. */
+const LOOP_BYTES_MAX = 24
+const ZERO = 0x30
+
+export class LineBuffer {
+  readonly #bytes: Buffer
+  #at = 0
+
+  constructor(bytesMax: number) {
+    this.#bytes = Buffer.allocUnsafeSlow(bytesMax)
+  }
+
+  get length(): number {
+    return this.#at
+  }
+
+  hasRoom(bytes: number): boolean {
+    return this.#at + bytes <= this.#bytes.length
+  }
+
+  /** What is gathered, borrowed until the next line; the buffer is empty after. */
+  take(): Buffer {
+    const taken = this.#bytes.subarray(0, this.#at)
+    this.#at = 0
+    return taken
+  }
+
+  text(part: string): void {
+    this.#at += this.#bytes.write(part, this.#at)
+  }
+
+  bytes(part: Buffer): void {
+    const { length } = part
+    const at = this.#at
+    assert(at + length <= this.#bytes.length, 'there is room for a part of a line')
+    if (length > LOOP_BYTES_MAX) part.copy(this.#bytes, at)
+    else for (let i = 0; i < length; i++) this.#bytes[at + i] = part[i]!
+    this.#at = at + length
+  }
+
+  /** Decimal digits; a fraction is cut off. What is no finite number is 0, since JSON has no word for it. */
+  number(value: number): void {
+    const whole = value | 0
+    // Beyond 32 bits and below zero: seldom, and then by the way that is slow and sure.
+    if (whole < 0 || value >= 2 ** 31 || !(value > -1)) {
+      this.text(Number.isFinite(value) ? String(Math.trunc(value)) : '0')
+      return
+    }
+    let digits = 1
+    for (let power = 10; power <= whole; power *= 10) digits++
+    let left = whole
+    for (let at = this.#at + digits; at > this.#at; ) {
+      const tenth = (left / 10) | 0
+      this.#bytes[--at] = ZERO + left - tenth * 10
+      left = tenth
+    }
+    this.#at += digits
+  }
+}
