@@ -15,6 +15,7 @@ import { AuditWriter } from '../audit/writer.ts'
 import { systemClock } from '../base/clock.ts'
 import type { VerifiedIdentity } from '../identity/certificate.ts'
 import { LINK_PROTOCOL } from '../link/protocol.ts'
+import { warmUpCedar } from '../policy/cedar/sets.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import { loadPolicy } from '../policy/load.ts'
 import type { Client, OpenBackend } from '../session/backend.ts'
@@ -134,6 +135,7 @@ export class Sidecar {
 
   async start(): Promise<void> {
     const { config, feed, log } = this.#options
+    warmUpCedar()
     this.#install(feed.policy)
     // Before the first await, so that no revision and no certificate is missed.
     this.#unsubscribe.push(
