@@ -1,12 +1,30 @@
 /**
  * Requests of one session that wait, in order, while a USE is answered, a connection to the node opens, the schema is read again or a
  * long statement is being understood. Bounded; each is a copy, for the buffer they came in is borrowed.
+ *
+ * Rule: what waited is served in the order it came, and what comes while it is served waits behind it.
  */
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import type { Analysed } from './analyst.ts'
+
+/** What the other thread said of the texts of a request. */
+export type KnownTexts = ReadonlyMap<string, Analysed> | undefined
+
+export interface HeldHost {
+  /** Serves one request, or lets it wait again. Does not throw. */
+  readonly serve: (request: Buffer, known: KnownTexts) => void
+  /** Answers one request with an error. */
+  readonly refuse: (request: Buffer, reason: unknown) => void
+}
 
 export class HeldRequests {
+  readonly #host: HeldHost
   #requests: Buffer[] | undefined
+
+  constructor(host: HeldHost) {
+    this.#host = host
+  }
 
   /** True while requests have to wait. */
   get waiting(): boolean {
@@ -26,8 +44,32 @@ export class HeldRequests {
     requests.push(Buffer.from(buffer.subarray(start, end)))
   }
 
-  /** Nothing waits any more; what did is the caller's to serve, in order. */
-  end(): readonly Buffer[] {
+  /** Serves what waited. `known` is about the first. */
+  letGo(known?: KnownTexts): void {
+    let first = true
+    for (const request of this.#end()) {
+      this.#host.serve(request, first ? known : undefined)
+      first = false
+    }
+  }
+
+  /** The first of those that wait cannot be served; the others can. */
+  failFirst(reason: unknown): void {
+    const [first, ...others] = this.#end()
+    if (first !== undefined) this.#host.refuse(first, reason)
+    for (const request of others) this.#host.serve(request, undefined)
+  }
+
+  failAll(reason: unknown): void {
+    for (const request of this.#end()) this.#host.refuse(request, reason)
+  }
+
+  /** The session is over; nobody waits for an answer. */
+  drop(): void {
+    this.#end()
+  }
+
+  #end(): readonly Buffer[] {
     const requests = this.#requests ?? []
     this.#requests = undefined
     return requests

@@ -27,7 +27,7 @@ import type { Backend, Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
-import type { Analysed, Analyst } from './analyst.ts'
+import type { Analyst } from './analyst.ts'
 import { INLINE_TEXT_MAX } from './analyst.ts'
 import { Answers } from './answers.ts'
 import { batchFacts } from './batch.ts'
@@ -37,7 +37,7 @@ import type { SessionContext } from './context.ts'
 import { Dispatch } from './dispatch.ts'
 import { unknownId } from './envelopes.ts'
 import type { EventHub } from './events.ts'
-import { HeldRequests } from './held.ts'
+import { HeldRequests, type KnownTexts } from './held.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
 import type { UpstreamPool } from './pool.ts'
 import type { Recorder } from './recorder.ts'
@@ -99,10 +99,10 @@ export class EnforcedSession implements Backend {
   readonly #version: ProtocolVersion
   readonly #sessionPart: string
   readonly #topologyHidden: boolean
-  readonly #held = new HeldRequests()
+  readonly #held: HeldRequests
   readonly #dispatch: Dispatch
   /** What the other thread said of the texts of the request that is served now. */
-  #analysed: ReadonlyMap<string, Analysed> | undefined
+  #known: KnownTexts
   #closed = false
 
   constructor(shared: Shared, options: SessionOptions) {
@@ -116,7 +116,7 @@ export class EnforcedSession implements Backend {
     const poolOwner = shared.share === 'identity' ? options.identity.principal.spiffeId : ''
     const owner = new Answers(shared, options, poolOwner, {
       keyspaceChanged: (keyspace, upstream) => this.#dispatch.adopt(keyspace, upstream),
-      used: () => this.#letGo(),
+      used: () => this.#held.letGo(),
     })
     const { pool, turn } = shared
     this.#dispatch = new Dispatch({
@@ -126,6 +126,10 @@ export class EnforcedSession implements Backend {
       keyspace: options.keyspace,
       poolOwner,
       owner,
+    })
+    this.#held = new HeldRequests({
+      serve: (request, known) => this.#serveHeld(request, known),
+      refuse: (request, reason) => this.#refuse(request, reason),
     })
     this.#identity.sessions++
   }
@@ -143,7 +147,7 @@ export class EnforcedSession implements Backend {
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#held.end()
+    this.#held.drop()
     this.#identity.sessions--
     this.#shared.events.remove(this)
     this.#shared.recorder.disconnected(this.#sessionPart)
@@ -235,7 +239,7 @@ export class EnforcedSession implements Backend {
     const { judge } = this.#shared
     const known = judge.remembered(this.#identity, text, keyspace)
     if (known !== undefined) return known
-    const analysed = this.#analysed?.get(text)
+    const analysed = this.#known?.get(text)
     if (analysed === undefined) {
       return text.length > INLINE_TEXT_MAX ? undefined : judge.read(this.#identity, text, keyspace)
     }
@@ -319,7 +323,7 @@ export class EnforcedSession implements Backend {
       // Many short texts are as long as a long one.
       if (this.#shared.judge.remembered(this.#identity, part.text, keyspace) === undefined) unread += part.text.length
       const judged =
-        unread > INLINE_TEXT_MAX && this.#analysed === undefined ? undefined : this.#judged(part.text, keyspace)
+        unread > INLINE_TEXT_MAX && this.#known === undefined ? undefined : this.#judged(part.text, keyspace)
       if (judged === undefined) {
         const texts = batch.parts.flatMap(({ text }) => (text === undefined ? [] : [text]))
         this.#readElsewhere([...new Set(texts)], buffer, start, end)
@@ -332,11 +336,11 @@ export class EnforcedSession implements Backend {
 
   /** The other thread reads the texts; the request is served again with what it says, and what comes meanwhile waits. */
   #readElsewhere(texts: readonly string[], buffer: Buffer, start: number, end: number): void {
-    assert(this.#analysed === undefined, 'a text is read elsewhere once')
+    assert(this.#known === undefined, 'a text is read elsewhere once')
     this.#held.begin(Buffer.from(buffer.subarray(start, end)))
     this.#shared.analyst.analyse(texts).then(
-      (analysed) => this.#letGo(new Map(texts.map((text, index) => [text, analysed[index]!]))),
-      (reason: unknown) => this.#failFirst(reason),
+      (analysed) => this.#held.letGo(new Map(texts.map((text, index) => [text, analysed[index]!]))),
+      (reason: unknown) => this.#held.failFirst(reason),
     )
   }
 
@@ -345,10 +349,10 @@ export class EnforcedSession implements Backend {
     if (judged.lookedUp === judged.epoch) return false
     judged.lookedUp = judged.epoch
     this.#held.begin(Buffer.from(buffer.subarray(start, end)))
-    const analysed = this.#analysed
+    const known = this.#known
     this.#shared.schema.fresh().then(
-      () => this.#letGo(analysed),
-      () => this.#letGo(analysed),
+      () => this.#held.letGo(known),
+      () => this.#held.letGo(known),
     )
     return true
   }
@@ -399,48 +403,24 @@ export class EnforcedSession implements Backend {
   #reopen(first: Buffer): void {
     this.#held.begin(first)
     this.open().then(
-      () => this.#letGo(),
-      (reason: unknown) => this.#failHeld(reason),
+      () => this.#held.letGo(),
+      (reason: unknown) => {
+        this.#shared.log.warn({ reason: String(reason) }, 'no connection to the node')
+        this.#held.failAll(new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable'))
+      },
     )
   }
 
-  /** Serves what waited. `analysed` is what is known of the texts of the first. */
-  #letGo(analysed?: ReadonlyMap<string, Analysed>): void {
-    const held = this.#held.end()
+  #serveHeld(request: Buffer, known: KnownTexts): void {
     if (this.#closed) return
-    let known = analysed
-    for (const request of held) {
-      this.#analysed = known
-      known = undefined
-      try {
-        this.request(request, 0, request.length)
-      } catch (reason) {
-        this.#client.fault(reason, headerStream(request, 0))
-      } finally {
-        this.#analysed = undefined
-      }
+    this.#known = known
+    try {
+      this.request(request, 0, request.length)
+    } catch (reason) {
+      this.#client.fault(reason, headerStream(request, 0))
+    } finally {
+      this.#known = undefined
     }
-  }
-
-  /** The first of those that wait cannot be served; the others can. */
-  #failFirst(reason: unknown): void {
-    const [first, ...others] = this.#held.end()
-    if (first === undefined || this.#closed) return
-    this.#refuse(first, reason)
-    for (const request of others) {
-      try {
-        this.request(request, 0, request.length)
-      } catch (fault) {
-        this.#client.fault(fault, headerStream(request, 0))
-      }
-    }
-  }
-
-  #failHeld(reason: unknown): void {
-    const held = this.#held.end()
-    this.#shared.log.warn({ reason: String(reason) }, 'no connection to the node')
-    const fault = new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable')
-    for (const request of held) this.#refuse(request, fault)
   }
 
   #refuse(request: Buffer, fault: unknown): void {
@@ -470,7 +450,7 @@ export class EnforcedSession implements Backend {
         } catch (reason) {
           this.#client.fault(reason, stream)
         }
-        this.#letGo()
+        this.#held.letGo()
       },
       (reason: unknown) => {
         if (this.#closed) return
@@ -481,7 +461,7 @@ export class EnforcedSession implements Backend {
         } else {
           this.#client.fault(new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable'), stream)
         }
-        this.#letGo()
+        this.#held.letGo()
       },
     )
   }
