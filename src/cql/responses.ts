@@ -213,7 +213,7 @@ export function readPrepared(buf: Buffer, start: number, end: number, version: n
       pkIndexes.push(index)
     }
   }
-  const columns = readColumns(flags, columnCount)
+  const columns = readColumns(reader, flags, columnCount)
   const first = columns[0]
   const bind = { keyspace: first?.keyspace ?? '', table: first?.table ?? '', columns, pkIndexes }
   return { id, resultMetadataId, bind, result: readResultMetadata(version) }
@@ -304,11 +304,12 @@ function readResultMetadata(version: number): ResultMetadata {
   }
   const changed = version >= 5 && (flags & MetadataFlag.METADATA_CHANGED) !== 0
   const newMetadataId = changed ? Buffer.from(reader.shortBytes()) : undefined
-  const columns = (flags & MetadataFlag.NO_METADATA) !== 0 ? [] : readColumns(flags, columnCount)
+  const columns = (flags & MetadataFlag.NO_METADATA) !== 0 ? [] : readColumns(reader, flags, columnCount)
   return { columnCount, columns, pagingState, newMetadataId }
 }
 
-function readColumns(flags: number, count: number): Column[] {
+/** The column specifications at `reader`, of Rows and Prepared (§4.2.5.2). */
+export function readColumns(reader: BodyReader, flags: number, count: number): Column[] {
   const columns: Column[] = []
   if (count === 0 && (flags & MetadataFlag.GLOBAL_TABLE_SPEC) === 0) return columns
   const global = (flags & MetadataFlag.GLOBAL_TABLE_SPEC) !== 0

@@ -112,7 +112,7 @@ export class PolicyEngine {
     schema: SchemaView | undefined,
   ): Decision {
     const verdicts = this.#verdicts
-    if (verdicts === undefined) return this.#denial(defaultDenyRule, `${principal.spiffeId}: no policy is in force`)
+    if (verdicts === undefined) return this.denial(defaultDenyRule, `${principal.spiffeId}: no policy is in force`)
     const view = verdicts.viewOf(principal)
     const refined = refine(facts, schema)
     const judgement = new Judgement()
@@ -131,7 +131,7 @@ export class PolicyEngine {
         return verdict.outcome === 'allowed'
       },
     })
-    if (data.denial !== undefined) return this.#denial(data.denial.rule, `${principal.spiffeId}: ${data.denial.text}`)
+    if (data.denial !== undefined) return this.denial(data.denial.rule, `${principal.spiffeId}: ${data.denial.text}`)
     for (const name of data.observed) judgement.observed.add(name)
     return {
       kind: 'permit',
@@ -205,7 +205,7 @@ export class PolicyEngine {
       const verdict = verdicts.judge(asking, access)
       if (asking.questions.exceeded) {
         const text = `${principal.spiffeId}: the statement needs more than ${bound} different permissions; divide it`
-        return this.#denial(tooManyObjectsRule, text)
+        return this.denial(tooManyObjectsRule, text)
       }
       if (verdict.outcome === 'allowed') {
         judgement.take(verdict)
@@ -225,7 +225,7 @@ export class PolicyEngine {
     if (facts.accesses.length > 0 || facts.children.length > 0) return undefined
     // Only an empty BATCH may ask for nothing; any other statement without accesses is one that was not understood.
     if (facts.verb !== 'BATCH') {
-      return this.#denial(defaultDenyRule, `${principal.spiffeId} may not run ${printable(facts.verb)}`)
+      return this.denial(defaultDenyRule, `${principal.spiffeId} may not run ${printable(facts.verb)}`)
     }
     judgement.allowedBy.add(nothingTouchedRule)
     return undefined
@@ -268,10 +268,11 @@ export class PolicyEngine {
   #denialOf(principal: Principal, { verb, keyspace }: StatementFacts, access: Access, rule: string): Denial {
     // The table of an index is known only where there is one: its name would tell that there is (attack C19).
     const words = verb === 'DROP INDEX' ? `<keyspace ${printable(keyspace ?? '?')}>` : resourceWords(access)
-    return this.#denial(rule, `${principal.spiffeId} has no ${access.permission} permission on ${words}`)
+    return this.denial(rule, `${principal.spiffeId} has no ${access.permission} permission on ${words}`)
   }
 
-  #denial(rule: string, text: string): Denial {
+  /** A refusal under the revision in force; `text` is for the client, in one line. */
+  denial(rule: string, text: string): Denial {
     const reason = `${text} (rule ${rule}, policy revision ${this.#revision})`
     return { kind: 'denial', rule, reason, revision: this.#revision }
   }

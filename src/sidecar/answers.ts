@@ -108,13 +108,11 @@ export class Answers implements Owner {
     }
     const { recorder } = this.#shared
     const stream = upstream.clientStream[slot]!
-    if (changed === undefined) {
-      recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, rows, buffer, start, end)
-      this.#client.answer(buffer, start, end, stream)
-    } else {
-      recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, rows, changed, 0, changed.length)
-      this.#client.answer(changed, 0, changed.length, stream)
-    }
+    const answer = changed ?? buffer
+    const from = changed === undefined ? start : 0
+    const to = changed === undefined ? end : changed.length
+    recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, rows, answer, from, to)
+    this.#client.answer(answer, from, to, stream)
     this.#letGoAfter(upstream, slot)
   }
 

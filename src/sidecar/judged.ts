@@ -159,17 +159,14 @@ export class Judge {
   current(identity: IdentityState, judged: Judged, request: RequestContext): Decision {
     if (this.settled(identity, judged)) return judged.decision
     this.#refresh(identity)
-    if (judged.epoch !== this.#epoch) {
+    const isNew = judged.epoch !== this.#epoch
+    if (isNew) {
       judged.epoch = this.#epoch
       judged.byContext = undefined
       judged.unknownTable = this.#unknownTable(judged.facts)
-      judged.decision = this.#decide(identity, judged.facts, request)
-      if (identity.contextual) this.#remember(identity, judged, request)
-    } else if (identity.contextual) {
-      const known = judged.byContext?.get(this.#engine.contextKey(identity.principal, request))
-      judged.decision = known ?? this.#decide(identity, judged.facts, request)
-      if (known === undefined) this.#remember(identity, judged, request)
     }
+    if (identity.contextual) judged.decision = this.#inContext(identity, judged, request)
+    else if (isNew) judged.decision = this.#decide(identity, judged.facts, request)
     return judged.decision
   }
 
@@ -188,9 +185,7 @@ export class Judge {
 
   /** A refusal that does not come from the rules on objects. `text` is for the client. */
   refusal(identity: IdentityState, rule: string, text: string): Denial {
-    const { revision } = this.#engine
-    const reason = `${identity.principal.spiffeId}: ${text} (rule ${rule}, policy revision ${revision})`
-    return { kind: 'denial', rule, reason, revision }
+    return this.#engine.denial(rule, `${identity.principal.spiffeId}: ${text}`)
   }
 
   #undecided(text: string, keyspace: string, facts: StatementFacts): Judged {
@@ -217,10 +212,17 @@ export class Judge {
     return this.#engine.decide(identity.principal, facts, request, this.#schema.view)
   }
 
-  #remember(identity: IdentityState, judged: Judged, request: RequestContext): void {
+  /** The decision for requests alike, taken when the first of them comes. */
+  #inContext(identity: IdentityState, judged: Judged, request: RequestContext): Decision {
     judged.byContext ??= new Map()
-    if (judged.byContext.size >= CONTEXTS_PER_STATEMENT_MAX) judged.byContext.clear()
-    judged.byContext.set(this.#engine.contextKey(identity.principal, request), judged.decision)
+    const key = this.#engine.contextKey(identity.principal, request)
+    let decision = judged.byContext.get(key)
+    if (decision === undefined) {
+      decision = this.#decide(identity, judged.facts, request)
+      if (judged.byContext.size >= CONTEXTS_PER_STATEMENT_MAX) judged.byContext.clear()
+      judged.byContext.set(key, decision)
+    }
+    return decision
   }
 
   /** A new policy or a new schema begins a new epoch. */

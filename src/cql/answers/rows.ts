@@ -10,8 +10,7 @@
 import { RingfenceError } from '../../base/errors.ts'
 import { headerOpcode, MetadataFlag, Opcode, type ProtocolVersion, ResultKind } from '../protocol.ts'
 import { BodyReader } from '../reader.ts'
-import { bodyStart, type Column } from '../responses.ts'
-import { readType } from '../values.ts'
+import { bodyStart, type Column, readColumns } from '../responses.ts'
 
 const KNOWN_FLAGS = MetadataFlag.GLOBAL_TABLE_SPEC | MetadataFlag.HAS_MORE_PAGES | MetadataFlag.NO_METADATA
 
@@ -64,7 +63,7 @@ export function readRowsPlace(buf: Buffer, start: number, end: number, version: 
     newMetadataIdStart = reader.at - bytes
     newMetadataIdEnd = reader.at
   }
-  const columns = (flags & MetadataFlag.NO_METADATA) !== 0 ? undefined : readSpecs(flags, columnCount)
+  const columns = (flags & MetadataFlag.NO_METADATA) !== 0 ? undefined : readColumns(reader, flags, columnCount)
   const rowCountAt = reader.at
   const rowCount = reader.count()
   // Every value has four bytes at least, so what is claimed cannot be more than what has come.
@@ -83,20 +82,4 @@ export function readRowsPlace(buf: Buffer, start: number, end: number, version: 
     rowCount,
     rowsAt: reader.at,
   }
-}
-
-function readSpecs(flags: number, count: number): Column[] {
-  const global = (flags & MetadataFlag.GLOBAL_TABLE_SPEC) !== 0
-  let keyspace = global ? reader.string() : ''
-  let table = global ? reader.string() : ''
-  const columns: Column[] = []
-  for (let i = 0; i < count; i++) {
-    if (!global) {
-      keyspace = reader.string()
-      table = reader.string()
-    }
-    const name = reader.string()
-    columns.push({ keyspace, table, name, type: readType(reader) })
-  }
-  return columns
 }
