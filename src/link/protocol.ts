@@ -17,6 +17,10 @@
  *      │ ◀────────────────────────── DRAIN {} │  session 0: the sidecar is about to stop, sessions should move
  *      │ SCHEMA? {} ────────────────────────▶ │  session 0: which schema versions do the nodes have now?
  *      │ ◀──────────────────── SCHEMA {versions}
+ *      │ RING? {} ──────────────────────────▶ │  session 0: who owns which tokens, how is each keyspace replicated?
+ *      │ ◀──────────────── RING {nodes, keyspaces}
+ *      │ TABLE? {keyspace, table} ──────────▶ │  session 0: what is its partition key?
+ *      │ ◀──────────────────── TABLE {partitionKey}
  */
 import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
@@ -38,6 +42,10 @@ export const Control = {
   SCHEMA_QUERY: 7,
   SCHEMA: 8,
   DRAIN: 9,
+  RING_QUERY: 10,
+  RING: 11,
+  TABLE_QUERY: 12,
+  TABLE: 13,
 } as const
 
 export const helloSchema = z.strictObject({
@@ -49,6 +57,12 @@ export const helloSchema = z.strictObject({
   rack: z.string().max(128),
   releaseVersion: z.string().max(64),
   partitioner: z.string().max(256),
+  /** The node's own id, as a UUID's text; empty while it is not known. */
+  hostId: z.string().max(36),
+  /** Equal for equal answers to RING_QUERY; empty while the ring is not known. */
+  ring: z.string().max(64),
+  /** Changes whenever the schema that the sidecar holds changed: answers to TABLE_QUERY may be others now. */
+  schemaEpoch: z.int().nonnegative(),
 })
 export type Hello = z.infer<typeof helloSchema>
 
@@ -69,6 +83,47 @@ export const schemaSchema = z.strictObject({ id: z.int(), versions: z.array(z.st
 export type SchemaVersions = z.infer<typeof schemaSchema>
 
 export const schemaQuerySchema = z.strictObject({ id: z.int() })
+
+/** The ring as one node sees it, itself included. Down nodes are in it; those that have not joined yet are not. */
+export const ringSchema = z.strictObject({
+  id: z.int(),
+  /** `Hello.ring` of this content. */
+  digest: z.string().max(64),
+  nodes: z
+    .array(
+      z.strictObject({
+        hostId: z.string().max(36),
+        dataCenter: z.string().max(128),
+        rack: z.string().max(128),
+        /** Murmur3 tokens as decimal numbers. */
+        tokens: z.array(z.string().regex(/^-?[0-9]{1,19}$/)).max(4096),
+      }),
+    )
+    .max(4096),
+  /** Of keyspaces that are stored; `options` are those of `system_schema.keyspaces.replication` without `class`. */
+  keyspaces: z
+    .array(
+      z.strictObject({
+        name: z.string().max(256),
+        /** Without its package: `NetworkTopologyStrategy`. */
+        strategy: z.string().max(256),
+        options: z.array(z.tuple([z.string().max(256), z.string().max(256)])).max(256),
+      }),
+    )
+    .max(16_384),
+})
+export type Ring = z.infer<typeof ringSchema>
+
+export const ringQuerySchema = z.strictObject({ id: z.int() })
+
+export const tableQuerySchema = z.strictObject({
+  id: z.int(),
+  keyspace: z.string().max(256),
+  table: z.string().max(256),
+})
+
+/** `partitionKey`: names in order; empty where the sidecar knows no such table. */
+export const tableSchema = z.strictObject({ id: z.int(), partitionKey: z.array(z.string().max(256)).max(64) })
 
 /** A control envelope; the outbox puts the session number in front. */
 export function controlEnvelope(opcode: number, body: unknown): Buffer {

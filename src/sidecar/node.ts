@@ -57,6 +57,9 @@ export class NodeMonitor {
       rack: '',
       releaseVersion: '',
       partitioner: '',
+      hostId: '',
+      ring: '',
+      schemaEpoch: 0,
     }
   }
 
@@ -125,7 +128,16 @@ export class NodeMonitor {
       before?.retire()
       this.#retryMs = RETRY_MS_MIN
       this.#watch(upstream)
-      this.#set({ name, ready: true, clusterName, dataCenter, rack, releaseVersion, partitioner })
+      this.#set({
+        ...this.#hello,
+        name,
+        ready: true,
+        clusterName,
+        dataCenter,
+        rack,
+        releaseVersion,
+        partitioner,
+      })
     } catch (reason) {
       opened?.destroy('its first questions were not answered')
       log.info({ reason: reason instanceof Error ? reason.message : String(reason) }, 'the node is not reachable')
