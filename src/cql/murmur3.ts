@@ -4,6 +4,9 @@
  * sign-extended. 64-bit numbers are pairs of 32-bit halves here, because BigInt would cost microseconds per key.
  */
 
+/** What `murmur3Token` found last: the upper half is signed, the lower one an int32 that is compared without its sign. */
+export const token = { high: 0, low: 0 }
+
 // c1 = 0x87c37b91114253d5, c2 = 0x4cf5ad432745937f
 const C1_HIGH = 0x87c37b91 | 0
 const C1_LOW = 0x114253d5
@@ -13,15 +16,15 @@ const C2_LOW = 0x2745937f
 /** High half of the last `multiply`, `rotate` or `add`; the low half is what they answer. */
 let high = 0
 
-/** The upper 32 bits of a product of two unsigned 32-bit numbers. */
+/** The upper 32 bits of a product of two unsigned 32-bit numbers. No sum here is above 2^32 - 1, so all of it stays in 32 bits. */
 function upper(a: number, b: number): number {
   const aLow = a & 0xffff
   const aHigh = a >>> 16
   const bLow = b & 0xffff
   const bHigh = b >>> 16
-  const mid = aHigh * bLow + ((aLow * bLow) >>> 16)
-  const mid2 = aLow * bHigh + (mid & 0xffff)
-  return (aHigh * bHigh + Math.floor(mid / 0x10000) + Math.floor(mid2 / 0x10000)) | 0
+  const mid = (Math.imul(aHigh, bLow) + (Math.imul(aLow, bLow) >>> 16)) | 0
+  const mid2 = (Math.imul(aLow, bHigh) + (mid & 0xffff)) | 0
+  return (Math.imul(aHigh, bHigh) + (mid >>> 16) + (mid2 >>> 16)) | 0
 }
 
 function multiply(aHigh: number, aLow: number, bHigh: number, bLow: number): number {
@@ -49,9 +52,17 @@ function finish(aHigh: number, aLow: number): number {
   return low ^ (high >>> 1)
 }
 
-/** The token of the serialised key `buf[start..end)`: −2^63 for an empty key, else −2^63 + 1 .. 2^63 − 1. */
-export function murmur3Token(buf: Buffer, start: number, end: number): bigint {
-  if (end === start) return -(2n ** 63n)
+/**
+ * Leaves in `token` the token of the serialised key `buf[start..end)`: −2^63 for an empty key, else −2^63 + 1 .. 2^63 − 1.
+ * Allocates nothing; the holder is good until the next call.
+ */
+export function murmur3Token(buf: Buffer, start: number, end: number): void {
+  if (end === start) {
+    // The smallest token is reserved for "before all", where Cassandra puts a key of no bytes.
+    token.high = -0x80000000
+    token.low = 0
+    return
+  }
   const bytes = end - start
   let h1High = 0
   let h1Low = 0
@@ -97,9 +108,14 @@ export function murmur3Token(buf: Buffer, start: number, end: number): bigint {
   const f2High = high
   const f1Low = finish(h1High, h1Low)
   const low = add(high, f1Low, f2High, f2Low)
-  // The smallest token is reserved for "before all".
-  if (high === -0x80000000 && low === 0) return 2n ** 63n - 1n
-  return (BigInt(high) << 32n) | BigInt(low >>> 0)
+  if (high === -0x80000000 && low === 0) {
+    // A hash that is the smallest token becomes the largest (Murmur3Partitioner.normalize).
+    token.high = 0x7fffffff
+    token.low = -1
+    return
+  }
+  token.high = high
+  token.low = low
 }
 
 function mixK1(kHigh: number, kLow: number): number {
