@@ -2,7 +2,7 @@
  * A Cassandra node that keeps everything it was asked: TLS with client certificates, AUTHENTICATE, versions 3 to 5, and answers that say
  * what they answer. A test can take requests over, to answer them late, wrongly or not at all.
  */
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Credentials } from '../../src/agent/api.ts'
@@ -41,9 +41,11 @@ import type { CqlEvent } from '../../src/cql/responses.ts'
 import { Outbox } from '../../src/session/outbox.ts'
 import { Turn } from '../../src/session/turn.ts'
 import { FakeSchema, type FakeTable } from './fake-schema.ts'
+import { type FakePlace, FakeTopology } from './fake-topology.ts'
 
 /** What the sidecar's own connection asks is not counted as a client's request: before it registers for events, and all after it. */
 const OWN_TEXTS = /FROM system\.local/
+const RING_TEXTS = /tokens FROM system\./
 
 export interface NodeRequest {
   readonly opcode: number
@@ -71,6 +73,8 @@ export class NodeConnection {
   registered: string[] = []
   /** Since it registered: a sidecar asks once before and once after it reads the schema. */
   versionsAsked = 0
+  /** Questions for the ring: two for each time that it is read. */
+  ringAsked = 0
 
   constructor(node: FakeNode, socket: TLSSocket) {
     this.#node = node
@@ -181,17 +185,8 @@ export class NodeConnection {
   #answerQuery(text: string, stream: number): Buffer {
     const { version } = this
     if (/^USE /i.test(text)) return setKeyspaceEnvelope(version, stream, keyspaceOf(text))
-    if (/FROM system\.local/.test(text)) {
-      const columns = /SELECT schema_version/.test(text)
-        ? [{ name: 'schema_version', type: { kind: 'uuid' } as const }]
-        : ['cluster_name', 'data_center', 'rack', 'release_version', 'partitioner'].map((name) => ({
-            name,
-            type: { kind: 'text' } as const,
-          }))
-      const words = ['fake', 'dc1', 'rack1', '5.0.9', 'org.apache.cassandra.dht.Murmur3Partitioner']
-      const row = columns.length === 1 ? [this.#node.schemaVersion] : words.map((word) => Buffer.from(word))
-      return rowsEnvelope(version, stream, { keyspace: 'system', table: 'local', columns }, [row])
-    }
+    const answer = this.#node.topology.answer(version, stream, text)
+    if (answer !== undefined) return answer
     return echo(version, stream, text)
   }
 
@@ -238,13 +233,21 @@ export class FakeNode {
   intercept: ((request: NodeRequest) => boolean) | undefined
   /** The same for what the sidecar's own connection asks. */
   interceptOwn: ((request: NodeRequest) => boolean) | undefined
-  schemaVersion: Buffer = Buffer.alloc(16, 1)
   readonly schema = new FakeSchema()
+  readonly topology: FakeTopology
   /** What the sidecar's own connection asked of the schema's tables. */
   readonly schemaReads: string[] = []
   #port = 0
 
-  constructor(credentials: Credentials) {
+  /** Alone in its ring, where `place` does not say otherwise. */
+  constructor(credentials: Credentials, place: Partial<FakePlace> = {}) {
+    this.topology = new FakeTopology({
+      hostId: randomUUID(),
+      dataCenter: 'dc1',
+      rack: 'rack1',
+      tokens: ['0'],
+      ...place,
+    })
     const { keyPem: key, certificatePem: cert, bundlePem: ca } = credentials
     this.#server = createServer({ key, cert, ca, requestCert: true, minVersion: 'TLSv1.3' }, (socket) => {
       const connection = new NodeConnection(this, socket)
@@ -273,7 +276,8 @@ export class FakeNode {
 
   handle(request: NodeRequest): void {
     const own = request.connection.registered.length > 0
-    if (own && OWN_TEXTS.test(request.text)) request.connection.versionsAsked++
+    if (own && RING_TEXTS.test(request.text)) request.connection.ringAsked++
+    else if (own && OWN_TEXTS.test(request.text)) request.connection.versionsAsked++
     else if (own) this.schemaReads.push(request.text)
     if (own || OWN_TEXTS.test(request.text)) {
       if (this.interceptOwn?.(request) !== true) request.answer()
@@ -294,7 +298,8 @@ export class FakeNode {
   /** Makes tables as a CREATE TABLE over another node would: they are there, and every connection that registered is told. */
   migrate(...tables: FakeTable[]): void {
     this.schema.add(...tables)
-    this.schemaVersion = Buffer.alloc(16, this.schemaVersion[0]! + 1)
+    const { topology } = this
+    topology.schemaVersion = Buffer.alloc(16, topology.schemaVersion[0]! + 1)
     for (const { keyspace, name } of tables) {
       this.emit({ type: 'SCHEMA_CHANGE', change: 'CREATED', target: 'TABLE', keyspace, name, argTypes: [] })
     }

@@ -4,7 +4,7 @@ import { createPrivateKey } from 'node:crypto'
 import { connect } from 'node:net'
 import { after, before, beforeEach, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { connect as connectTls } from 'node:tls'
 import type { Credentials } from '../../src/agent/api.ts'
 import { executeEnvelope, prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
@@ -12,9 +12,8 @@ import { readEvent, readPrepared } from '../../src/cql/responses.ts'
 import { certificatesOf } from '../../src/identity/chain.ts'
 import { type PassportRequest, signPassport } from '../../src/identity/passport.ts'
 import { parseSpiffeId, type SpiffeId } from '../../src/identity/spiffe.ts'
-import { Control, controlEnvelope, LINK_PROTOCOL } from '../../src/link/protocol.ts'
-import { FrameSplitter } from '../../src/link/splitter.ts'
 import { describe, type RawClient } from './client.ts'
+import { RawLink } from './raw-link.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
 const SELECT = 'SELECT * FROM shop.items'
@@ -298,68 +297,6 @@ suite('a plain loopback listener of a gateway', () => {
     assert.notEqual(headerOpcode(await client.startup(), 0), Opcode.READY)
   })
 })
-
-/** The gateway's end of a link in a test's hand. */
-class RawLink {
-  readonly socket: TLSSocket
-  readonly frames: { session: number; opcode: number; text: string }[] = []
-  closed = false
-
-  private constructor(socket: TLSSocket) {
-    this.socket = socket
-    const splitter = new FrameSplitter(1_000_000)
-    socket.on('error', () => {})
-    socket.on('close', () => {
-      this.closed = true
-    })
-    socket.on('data', (chunk: Buffer) =>
-      splitter.push(chunk, {
-        onFrame: (session, buffer, start, end) =>
-          this.frames.push({
-            session,
-            opcode: headerOpcode(buffer, start),
-            text: buffer.toString('utf8', start + 9, end),
-          }),
-      }),
-    )
-  }
-
-  static async open(port: number, credentials: Credentials): Promise<RawLink> {
-    const { keyPem: key, certificatePem: cert, bundlePem: ca } = credentials
-    const options = { port, host: '127.0.0.1', key, cert, ca, ALPNProtocols: [LINK_PROTOCOL] }
-    const socket = connectTls({ ...options, checkServerIdentity: () => undefined })
-    await new Promise((resolve, reject) => {
-      socket.once('secureConnect', resolve)
-      socket.once('error', reject)
-    })
-    return new RawLink(socket)
-  }
-
-  send(session: number, envelope: Buffer): void {
-    const prefix = Buffer.alloc(4)
-    prefix.writeUInt32BE(session)
-    this.socket.write(Buffer.concat([prefix, envelope]))
-  }
-
-  /** What is said to the opening of a session: `opened`, or the code and message of its CLOSE. */
-  async offer(session: number, passport: string, keyspace?: string): Promise<string> {
-    this.send(
-      session,
-      controlEnvelope(Control.OPEN, {
-        passport,
-        version: 4,
-        events: [],
-        ...(keyspace === undefined ? {} : { keyspace }),
-      }),
-    )
-    const isAnswer = (frame: { session: number; opcode: number }): boolean =>
-      frame.session === session && (frame.opcode === Control.OPENED || frame.opcode === Control.CLOSE)
-    await until('the session is answered', () => this.closed || this.frames.some(isAnswer))
-    const answer = this.frames.find(isAnswer)
-    if (answer === undefined) return 'link closed'
-    return answer.opcode === Control.OPENED ? 'opened' : answer.text
-  }
-}
 
 suite('a sidecar, offered passports', () => {
   const gatewayId = (): SpiffeId => parseSpiffeId('spiffe://demo.local/ringfence/gateway/gateway1')

@@ -17,6 +17,7 @@ import type { ListenerConfig } from '../../src/session/listener.ts'
 import { Sidecar } from '../../src/sidecar/sidecar.ts'
 import { type ClientOptions, RawClient } from './client.ts'
 import { FakeNode } from './fake-node.ts'
+import { evenTokens, type FakePlace } from './fake-topology.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -152,8 +153,10 @@ export class World {
     return credentialsOf(certificatePem, keyPem, this.ca.bundlePem)
   }
 
-  async node(): Promise<FakeNode> {
-    const node = new FakeNode(await this.credentials('cassandra/node1'))
+  /** `place`: of the node itself, by default alone in dc1; `peers`: the others that it knows. */
+  async node(place: Partial<FakePlace> = {}, peers: readonly FakePlace[] = []): Promise<FakeNode> {
+    const node = new FakeNode(await this.credentials('cassandra/node1'), place)
+    node.topology.peers = peers
     await node.start()
     this.#closers.unshift(() => node.stop().catch(() => {}))
     return node
@@ -172,7 +175,8 @@ export class World {
   ): Promise<RunningSidecar> {
     const { name = 'node1', share = 'mesh', connections = 2 } = options
     const node = options.node ?? (await this.node())
-    const credentials = await this.freshCredentials(`ringfence/sidecar/test/dc1/${name}`)
+    const { dataCenter, rack } = node.topology.place
+    const credentials = await this.freshCredentials(`ringfence/sidecar/test/${dataCenter}/${name}`)
     const feed = new FakeFeed(credentials, { revision: 1, source: options.policy ?? POLICY })
     const listener: ListenerConfig =
       options.plainIdentity === undefined
@@ -188,8 +192,8 @@ export class World {
       config: {
         name,
         control: { url: 'https://127.0.0.1:1' },
-        dataCenter: 'dc1',
-        rack: 'rack1',
+        dataCenter,
+        rack,
         upstream: { address: '127.0.0.1', port: node.port, connections, share },
         listeners: [listener as never],
         audit: { directory: 'unused' },
@@ -206,7 +210,7 @@ export class World {
       node,
       feed,
       port,
-      endpoint: { name, spiffeId: credentials.spiffeId, address: '127.0.0.1', port },
+      endpoint: { name, spiffeId: credentials.spiffeId, address: '127.0.0.1', port, dataCenter, rack },
       auditDirectory,
       records: () =>
         readdirSync(auditDirectory)
@@ -217,6 +221,43 @@ export class World {
     }
     if (node.port !== 0) await until('the sidecar knows its node', () => node.connections.size > 0 && introduced(node))
     return running
+  }
+
+  /**
+   * `count` nodes that know of each other, with a sidecar for each, named node1, node2, …; each has `tokensPerNode` tokens, spread evenly.
+   * @param options `dataCenters` are gone round in turn, so that neighbours on the ring are in different ones. `replication` is that of
+   *   keyspace `shop`, without `class`; by default all nodes of each data centre, three at most
+   */
+  async ring(
+    count: number,
+    options: {
+      dataCenters?: readonly string[]
+      replication?: Readonly<Record<string, number>>
+      tokensPerNode?: number
+      sidecar?: Omit<Parameters<World['sidecar']>[0] & {}, 'name' | 'node'>
+    } = {},
+  ): Promise<RunningSidecar[]> {
+    const { dataCenters = ['dc1'], tokensPerNode = 4 } = options
+    const places = Array.from({ length: count }, (_, turn) => ({
+      hostId: `00000000-0000-4000-8000-${String(turn + 1).padStart(12, '0')}`,
+      dataCenter: dataCenters[turn % dataCenters.length]!,
+      rack: 'rack1',
+      tokens: evenTokens(turn, count, tokensPerNode),
+    }))
+    const nodesOf = (name: string): number => places.filter(({ dataCenter }) => dataCenter === name).length
+    const replicas = Object.fromEntries(dataCenters.map((name) => [name, Math.min(nodesOf(name), 3)]))
+    const strategy = new Map([['class', 'org.apache.cassandra.locator.NetworkTopologyStrategy']])
+    for (const [name, factor] of Object.entries(options.replication ?? replicas)) strategy.set(name, String(factor))
+    return await Promise.all(
+      places.map(async (place, turn) => {
+        const node = await this.node(
+          place,
+          places.filter((other) => other !== place),
+        )
+        node.schema.replication.set('shop', strategy)
+        return await this.sidecar({ ...options.sidecar, name: `node${turn + 1}`, node })
+      }),
+    )
   }
 
   async gateway(
