@@ -1,11 +1,20 @@
 /** The two ends of the bench against each other: a figure is worth something only if these are right. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
+import { credentialsOf } from '../src/agent/credentials.ts'
+import { systemClock } from '../src/base/clock.ts'
+import { CertificateAuthority } from '../src/control/ca.ts'
+import { parseSpiffeId } from '../src/identity/spiffe.ts'
+import { readControl, ringSchema } from '../src/link/protocol.ts'
+import { Turn } from '../src/session/turn.ts'
+import { NodeMonitor } from '../src/sidecar/node.ts'
+import { until } from '../test/path/world.ts'
 import { makeCredentials } from './certificates.ts'
 import { runLoad } from './load-process.ts'
 import { cpuSeconds, residentBytes, start, stopAll } from './processes.ts'
@@ -42,6 +51,52 @@ describe('load maker and stub', () => {
   it('do not reach each other without a certificate', async () => {
     const port = await startStub(context, 'locked', context.credentials)
     await assert.rejects(runLoad({ ...plan, port }, []), /the load maker ended/)
+  })
+
+  it('are a node and its ring, as far as a sidecar asks', async () => {
+    const ca = await CertificateAuthority.open(join(context.directory, 'ca'), 'bench.local', systemClock)
+    const mint = async (path: string) =>
+      await ca.mint({ spiffeId: parseSpiffeId(`spiffe://bench.local/${path}`), ttlMs: 60_000 })
+    const file = (name: string, text: string): string => {
+      const path = join(context.directory, name)
+      writeFileSync(path, text)
+      return path
+    }
+    const node = await mint('cassandra/stub')
+    const port = await startStub(context, 'node', {
+      cert: file('node.pem', node.certificatePem),
+      key: file('node.key', node.keyPem),
+      ca: file('bundle.pem', ca.bundlePem),
+    })
+    const own = await mint('ringfence/sidecar/bench/dc1/node1')
+    const monitor = new NodeMonitor(
+      {
+        name: 'node1',
+        target: { address: '127.0.0.1', port, spiffeId: undefined },
+        turn: new Turn(),
+        log: pino({ level: 'silent' }),
+        onEvent() {},
+        onChange() {},
+      },
+      credentialsOf(own.certificatePem, own.keyPem, ca.bundlePem),
+    )
+    monitor.start()
+    try {
+      await until('the ring', () => monitor.hello.ring !== '')
+      assert.equal(monitor.hello.ready, true)
+      const envelope = monitor.ring.answer.envelope(1)
+      const { nodes, keyspaces } = readControl(ringSchema, envelope, 0, envelope.length)
+      assert.deepEqual(
+        nodes.map(({ hostId, tokens }) => [hostId, tokens.length]),
+        [[monitor.hello.hostId, 16]],
+      )
+      assert.deepEqual(
+        keyspaces.map(({ name }) => name),
+        ['bench'],
+      )
+    } finally {
+      monitor.stop()
+    }
   })
 
   it('count the CPU of a process and of its children', () => {

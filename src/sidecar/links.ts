@@ -20,7 +20,10 @@ import {
   controlEnvelope,
   openSchema,
   readControl,
+  ringQuerySchema,
   schemaQuerySchema,
+  tableQuerySchema,
+  tableSchema,
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
 import type { Client, ClientInfo } from '../session/backend.ts'
@@ -35,6 +38,10 @@ export interface LinkHost {
   readonly credentials: () => Credentials
   readonly hello: () => Hello
   readonly schemaVersion: () => Promise<string>
+  /** The control envelope that answers RING_QUERY `id`; borrowed. */
+  readonly ring: (id: number) => Buffer
+  /** Names in order; empty for a table that is virtual or not known. */
+  readonly partitionKey: (keyspace: string, table: string) => readonly string[]
   readonly turn: ConstructorParameters<typeof Outbox>[1]
   /** Makes the session of a verified client; `open` connects it to the node. Throws where `keyspace` may not be used. */
   readonly session: (client: Client, open: LinkedOpen) => EnforcedSession
@@ -164,6 +171,19 @@ export class LinkServer {
           (version) => tell([version]),
           () => tell([]),
         )
+        return
+      }
+      case Control.RING_QUERY: {
+        const envelope = this.#host.ring(readControl(ringQuerySchema, buffer, start, end).id)
+        this.write(0, envelope, 0, envelope.length, 0)
+        return
+      }
+      case Control.TABLE_QUERY: {
+        const { id, keyspace, table } = readControl(tableQuerySchema, buffer, start, end)
+        const answer = { id, partitionKey: this.#host.partitionKey(keyspace, table) }
+        // A key that the message cannot hold is as good as not known.
+        const held = tableSchema.safeParse(answer).success
+        this.#outbox.send(controlEnvelope(Control.TABLE, held ? answer : { id, partitionKey: [] }), 0)
         return
       }
       default:

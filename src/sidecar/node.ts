@@ -1,15 +1,17 @@
 /**
- * The sidecar's own connection to its node: is it there, what does it say of itself, what is its schema, and which events does it send.
+ * The sidecar's own connection to its node: is it there, what does it say of itself, what are its schema and ring, and which events does it send.
  * The state is told to gateways; while the node is away, or its schema was never read, drivers are not let in, so that they go elsewhere.
  */
 import type { Credentials } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { queryEnvelope, registerEnvelope } from '../cql/encode.ts'
 import { headerOpcode, Opcode } from '../cql/protocol.ts'
+import { uuidText } from '../cql/reader.ts'
 import { readEvent, readRows } from '../cql/responses.ts'
 import type { Hello } from '../link/protocol.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { RingWatch } from './ring/watch.ts'
 import { readSchemaVersion } from './schema/load.ts'
 import { SchemaWatch } from './schema/watch.ts'
 import type { UpstreamTarget } from './upstream.ts'
@@ -22,7 +24,7 @@ const HEARTBEAT_MS = 5000
 const HEARTBEAT_MISSES_MAX = 3
 const VERSION = 4
 
-const LOCAL = 'SELECT cluster_name, data_center, rack, release_version, partitioner FROM system.local'
+const LOCAL = 'SELECT cluster_name, data_center, rack, release_version, partitioner, host_id FROM system.local'
 
 export interface NodeOptions {
   readonly name: string
@@ -36,6 +38,7 @@ export interface NodeOptions {
 
 export class NodeMonitor {
   readonly schema: SchemaWatch
+  readonly ring: RingWatch
   readonly #options: NodeOptions
   #credentials: Credentials
   #upstream: Upstream | undefined
@@ -48,6 +51,13 @@ export class NodeMonitor {
   constructor(options: NodeOptions, credentials: Credentials) {
     this.#options = options
     this.schema = new SchemaWatch(options.log)
+    // In the same turn, so that no link carries an answer out of the new schema before the news of it.
+    this.schema.onChange((schemaEpoch) => this.#set({ ...this.#hello, schemaEpoch }))
+    this.ring = new RingWatch({
+      log: options.log,
+      schema: this.schema,
+      onChange: (ring) => this.#set({ ...this.#hello, ring }),
+    })
     this.#credentials = credentials
     this.#hello = {
       name: options.name,
@@ -68,6 +78,7 @@ export class NodeMonitor {
   }
 
   start(): void {
+    this.ring.start()
     void this.#connect()
   }
 
@@ -75,6 +86,7 @@ export class NodeMonitor {
     this.#stopped = true
     clearTimeout(this.#timer)
     clearInterval(this.#heartbeat)
+    this.ring.stop()
     this.schema.stop()
     this.#upstream?.destroy('the sidecar stops')
   }
@@ -111,7 +123,7 @@ export class NodeMonitor {
         onClosed: (closed, reason) => this.#lost(closed, reason),
       })
       opened = upstream
-      const texts = (await firstRow(upstream, LOCAL)).map((value) => value?.toString('utf8') ?? '')
+      const { texts, hostId } = await introduction(upstream)
       const registered = await upstream.ask(
         registerEnvelope(VERSION, 0, ['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE']),
       )
@@ -125,6 +137,7 @@ export class NodeMonitor {
       const [clusterName = '', dataCenter = '', rack = '', releaseVersion = '', partitioner = ''] = texts
       const before = this.#upstream
       this.#upstream = upstream
+      this.ring.attach(upstream)
       before?.retire()
       this.#retryMs = RETRY_MS_MIN
       this.#watch(upstream)
@@ -137,6 +150,7 @@ export class NodeMonitor {
         rack,
         releaseVersion,
         partitioner,
+        hostId,
       })
     } catch (reason) {
       opened?.destroy('its first questions were not answered')
@@ -145,10 +159,11 @@ export class NodeMonitor {
     }
   }
 
-  /** A new connection's events count for the schema before the connection takes the old one's place. */
+  /** A new connection's events count for schema and ring before the connection takes the old one's place. */
   #event(upstream: Upstream, buffer: Buffer, start: number, end: number): void {
     const event = readEvent(buffer, start, end)
     if (event.type === 'SCHEMA_CHANGE') this.schema.changed(event.keyspace)
+    else this.ring.changed()
     if (upstream === this.#upstream) this.#options.onEvent(buffer, start, end)
   }
 
@@ -170,6 +185,7 @@ export class NodeMonitor {
 
   #lost(closed: Upstream, reason: string): void {
     this.schema.detach(closed)
+    this.ring.detach(closed)
     if (closed !== this.#upstream) return
     this.#upstream = undefined
     clearInterval(this.#heartbeat)
@@ -193,8 +209,14 @@ export class NodeMonitor {
   }
 }
 
-async function firstRow(upstream: Upstream, text: string): Promise<readonly (Buffer | null)[]> {
-  const answer = await upstream.ask(queryEnvelope(VERSION, 0, text, {}))
+/** What the node says of itself, in the order of `LOCAL`. */
+async function introduction(upstream: Upstream): Promise<{ texts: string[]; hostId: string }> {
+  const answer = await upstream.ask(queryEnvelope(VERSION, 0, LOCAL, {}))
   if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
-  return readRows(answer, 0, answer.length, VERSION).rows[0] ?? []
+  const row = readRows(answer, 0, answer.length, VERSION).rows[0] ?? []
+  const id = row.at(-1)
+  return {
+    texts: row.slice(0, -1).map((value) => value?.toString('utf8') ?? ''),
+    hostId: id?.length === 16 ? uuidText(id, 0) : '',
+  }
 }

@@ -121,6 +121,11 @@ export class Sidecar {
       credentials: () => feed.credentials,
       hello: () => (this.#stopping ? { ...this.#node.hello, ready: false } : this.#node.hello),
       schemaVersion: () => this.#node.schemaVersion(),
+      ring: (id) => this.#node.ring.answer.envelope(id),
+      partitionKey: (keyspace, table) => {
+        const known = schema.view.table(keyspace, table)
+        return known === undefined || known.isVirtual ? [] : known.partitionKey
+      },
       turn: this.#turn,
       session: (client, open) => this.#linkedSession(client, open),
       onClosed: (link) => this.#links.delete(link),

@@ -320,7 +320,9 @@ export class World {
 }
 
 function introduced(node: FakeNode): boolean {
-  return [...node.connections].some(({ registered, versionsAsked }) => registered.length > 0 && versionsAsked >= 2)
+  return [...node.connections].some(
+    ({ registered, versionsAsked, ringAsked }) => registered.length > 0 && versionsAsked >= 2 && ringAsked >= 2,
+  )
 }
 
 /** Polls; throws after five seconds. */

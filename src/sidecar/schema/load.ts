@@ -40,7 +40,7 @@ const OF_KEYSPACE = ' WHERE keyspace_name = ?'
 
 const textToText = mapOf(native('text'), native('text'))
 
-type Row = readonly (Buffer | null)[]
+export type Row = readonly (Buffer | null)[]
 
 /** Rows of one keyspace, in the order they came. */
 interface Parts {
@@ -89,7 +89,8 @@ export async function readSchemaVersion(ask: Ask): Promise<string> {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
-async function rowsOf(ask: Ask, table: string, keyspace?: string): Promise<Row[]> {
+/** All rows of a SELECT, `keyspace` bound where it is given. Throws `UPSTREAM`. */
+export async function rowsOf(ask: Ask, table: string, keyspace?: string): Promise<Row[]> {
   const text = keyspace === undefined ? table : table + OF_KEYSPACE
   const values = keyspace === undefined ? [] : [Buffer.from(keyspace)]
   const rows: Row[] = []
@@ -103,7 +104,7 @@ async function rowsOf(ask: Ask, table: string, keyspace?: string): Promise<Row[]
     if (read.pagingState === null) return rows
     pagingState = read.pagingState
   }
-  throw new RingfenceError('UPSTREAM', `the node’s schema has more than ${PAGES_MAX} pages`)
+  throw new RingfenceError('UPSTREAM', `the node gives more than ${PAGES_MAX} pages`)
 }
 
 /** Keyspace by keyspace, with a turn for the sessions between them. */
@@ -142,7 +143,8 @@ function keyspaceOf(name: string, parts: Parts, isVirtual: boolean): KeyspaceMod
     tables.set(table, { ...common, ...shape, base: base == null ? undefined : textOf(base) })
   }
   const indexes = new Map(parts.indexes.map(([, index, table]) => [textOf(index), textOf(table)]))
-  return { name, replication: replicationOf(parts.replication), tables, indexes, digest: digestOf(parts) }
+  const digest = digestOfRows([[[parts.replication]], parts.tables, parts.views, parts.columns, parts.indexes])
+  return { name, replication: replicationOf(parts.replication), tables, indexes, digest }
 }
 
 type Shape = Pick<TableModel, 'partitionKey' | 'clusteringKey' | 'columns' | 'definitions'>
@@ -177,8 +179,7 @@ function replicationOf(bytes: Buffer | null): Replication | undefined {
 }
 
 /** Over every cell with its length, so that no content can look like another. Into one buffer: a call to the hash for each cell is slow. */
-function digestOf({ replication, tables, views, columns, indexes }: Parts): string {
-  const lists = [[[replication]], tables, views, columns, indexes]
+export function digestOfRows(lists: readonly (readonly Row[])[]): string {
   let bytes = 0
   for (const rows of lists) {
     bytes += 4

@@ -182,7 +182,7 @@ export class SchemaWatch {
 }
 
 /** A connection that is closed never answers; it must not be asked. */
-function asking(peer: SchemaPeer): Ask {
+export function asking(peer: SchemaPeer): Ask {
   return (envelope) => (peer.usable ? peer.ask(envelope) : Promise.reject(away()))
 }
 
