@@ -1,15 +1,7 @@
-/**
- * Cassandra's own parser, asked from TypeScript: one long-lived Java process (`Oracle.java`), a line for each statement.
- * The jars come from `RINGFENCE_CASSANDRA_JARS`, or from where `npm start` puts them.
- */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
+/** Cassandra's own parser as an oracle (`Oracle.java`), a line for each statement. */
+import { JavaLines } from './java.ts'
 
-const here = import.meta.dirname
-const jarsFolder =
-  process.env.RINGFENCE_CASSANDRA_JARS ?? join(here, '..', '..', '.ringfence', 'parts', 'cassandra-5.0.9')
+export { oracleMissing } from './java.ts'
 
 /** What Cassandra made of a statement. Sets hold canonical names; a pair is `[keyspace, name]`. */
 export type Answer =
@@ -34,30 +26,8 @@ export interface LexedToken {
   readonly end: number
 }
 
-/** Why the oracle cannot run here, or undefined where it can. */
-export function oracleMissing(): string | undefined {
-  if (!existsSync(join(jarsFolder, 'cassandra-all-5.0.9.jar'))) return `no Cassandra jars in ${jarsFolder}`
-  if (spawnSync('java', ['-version']).status !== 0) return 'no java in the path'
-  return undefined
-}
-
 export class Oracle {
-  readonly #process: ChildProcess
-  readonly #waiting: ((line: string) => void)[] = []
-
-  constructor() {
-    // The source launcher compiles Oracle.java in memory: about two seconds, and no class files to keep.
-    this.#process = spawn(
-      'java',
-      ['-Xss16m', '-Xmx1g', '-XX:+UseSerialGC', ...javaFlags, '-cp', join(jarsFolder, '*'), join(here, 'Oracle.java')],
-      { stdio: ['pipe', 'pipe', 'ignore'] },
-    )
-    const lines = createInterface({ input: this.#process.stdout! })
-    lines.on('line', (line) => this.#waiting.shift()?.(line))
-    this.#process.on('exit', () => {
-      for (const waiting of this.#waiting.splice(0)) waiting('X\tjava ended\t')
-    })
-  }
+  readonly #java = new JavaLines('Oracle.java')
 
   /** Asks for many statements at once; answers come in order. */
   async parse(texts: readonly string[]): Promise<Answer[]> {
@@ -75,25 +45,13 @@ export class Oracle {
   }
 
   stop(): void {
-    this.#process.stdin?.end()
-    this.#process.kill()
+    this.#java.stop()
   }
 
   async #ask(command: string, texts: readonly string[]): Promise<string[]> {
-    const answers = texts.map(() => new Promise<string>((resolve) => this.#waiting.push(resolve)))
-    const lines = texts.map((text) => `${command} ${Buffer.from(text, 'utf8').toString('base64')}\n`)
-    this.#process.stdin?.write(lines.join(''))
-    return await Promise.all(answers)
+    return await this.#java.ask(texts.map((text) => `${command} ${Buffer.from(text, 'utf8').toString('base64')}`))
   }
 }
-
-const javaFlags = [
-  // Two thirds of the texts are refused by an exception whose stack nobody reads, and most runs end before C2 pays.
-  '-XX:-StackTraceInThrowable',
-  '-XX:TieredStopAtLevel=1',
-  '--add-exports=java.base/jdk.internal.misc=ALL-UNNAMED',
-  '--add-opens=java.base/java.lang=ALL-UNNAMED',
-]
 
 function decode(text: string): string {
   return Buffer.from(text, 'base64').toString('utf8')

@@ -8,8 +8,9 @@ export type Replication =
   | { readonly kind: 'simple'; readonly replicas: number }
   | { readonly kind: 'network'; readonly replicas: ReadonlyMap<string, number> }
 
-/** Both spellings of a replication factor in `system_schema.keyspaces`: `3`, and `3/1` with transient replicas. */
-const factorPattern = /^(\+?[0-9]+)(?:\/(\+?[0-9]+))?$/
+/** Both spellings of a replication factor in `system_schema.keyspaces`, `3` and `3/1`, of numbers as Integer.parseInt takes them. */
+const factorPattern = /^(\+?[0-9]+|-0+)(?:\/(\+?[0-9]+|-0+))?$/
+/** Of one data centre and of all together: Cassandra adds them up in an int. */
 const factorMax = 2 ** 31 - 1
 
 /**
@@ -30,11 +31,14 @@ export function readReplication(
   }
   if (strategy !== 'NetworkTopologyStrategy') return undefined
   const byDataCenter = new Map<string, number>()
+  let total = 0
   for (const [dataCenter, factor] of given) {
     const replicas = readFactor(factor)
     if (replicas === undefined || dataCenter.toLowerCase() === 'replication_factor') return undefined
     byDataCenter.set(dataCenter, replicas)
+    total += replicas
   }
+  if (total > factorMax) return undefined
   return { kind: 'network', replicas: byDataCenter }
 }
 
