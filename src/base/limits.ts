@@ -53,6 +53,10 @@ export const limits = {
   connectionsPerAddressMax: 2_000,
   /** Prepared statements remembered for one identity; the least recently used go first. */
   preparedPerIdentityMax: 10_000,
+  /** Identities, each with a protocol version, whose statements a gateway worker remembers for routing; those without sessions go first. */
+  statementTablesMax: 1_024,
+  /** The PREPAREs that a gateway worker keeps, to give them to further sidecars; the identity with most of them loses its own. */
+  statementTablesBytesMax: 64 * 1024 * 1024,
   /** Verdicts remembered at one sidecar; the least recently used go first. */
   decisionsMax: 50_000,
   /** Different permissions that one statement may need (tables of a BATCH, columns that rules tell apart); each may cost an evaluation. */

@@ -16,6 +16,10 @@ const gatewaySchema = z.strictObject({
   /** Worker processes; one for each core when left out. */
   workers: z.int().min(1).max(256).default(availableParallelism()),
   listeners: z.array(listenerSchema).min(1).max(16),
+  /** Where the gateway stands: requests go to nodes of this data centre only, and of this rack first. */
+  locality: z
+    .strictObject({ dataCenter: z.string().min(1).max(128).optional(), rack: z.string().min(1).max(128).optional() })
+    .default({}),
   /** What drivers are told: the addresses of NGINX, each of which reaches a gateway of this mesh. */
   advertise: z.array(place).min(1).max(256),
 })

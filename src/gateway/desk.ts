@@ -144,9 +144,9 @@ export class TopologyDesk {
   }
 
   async #model(): Promise<TopologyModel> {
-    const link = await this.#links.chooseWithin(LINK_MS_MAX)
-    const hello = link?.hello
-    if (link === undefined || hello === undefined) {
+    const place = await this.#links.chooseWithin(LINK_MS_MAX)
+    const hello = place?.link?.hello
+    if (hello === undefined) {
       throw new RingfenceError('UNAVAILABLE', 'no node of the cluster is reachable')
     }
     const { clusterName, dataCenter, rack, partitioner, releaseVersion } = hello

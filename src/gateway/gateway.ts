@@ -2,7 +2,8 @@
  * `gateway` is where clients from outside come in, behind NGINX: it ends their TLS, finds out who they are, hides the nodes behind a
  * virtual topology, and carries each session on a mesh link to a sidecar.
  *
- *   client ─▶ NGINX ─▶ Listener ─▶ ClientConnection ─▶ LinkedSession ─▶ GatewayLink ═▶ sidecar
+ *   client ─▶ NGINX ─▶ Listener ─▶ ClientConnection ─▶ LinkedSession ─▶ Lane ─▶ GatewayLink ═▶ sidecar of a replica
+ *                                                          ├▶ Router (which sidecar?)
  *                                                          └▶ TopologyDesk (system.local, system.peers)
  *
  * The rule one must not break: the gateway never decides access; a sidecar believes it only what a passport proves.
@@ -18,7 +19,8 @@ import type { Logger } from '../telemetry/log.ts'
 import type { GatewayConfig } from './config.ts'
 import { TopologyDesk } from './desk.ts'
 import { MeshLinks } from './links.ts'
-import { LinkedSession } from './session.ts'
+import { Router } from './routing/router.ts'
+import { LinkedSession, type SessionServices } from './session.ts'
 
 export interface GatewayOptions {
   readonly config: GatewayConfig
@@ -40,10 +42,17 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options
     const { config, feed, log } = options
-    this.#links = new MeshLinks({ turn: this.#turn, log, credentials: feed.credentials })
-    const desk = new TopologyDesk(this.#links, config.advertise)
+    this.#links = new MeshLinks({ turn: this.#turn, log, credentials: feed.credentials, locality: config.locality })
+    const nowMicros = (): number => this.#turn.nowMicros()
+    const services: SessionServices = {
+      links: this.#links,
+      desk: new TopologyDesk(this.#links, config.advertise),
+      router: new Router({ links: this.#links, nowMicros }),
+      nowMicros,
+      onClosed: (closed) => this.#sessions.delete(closed),
+    }
     this.#open = (client, startup, ready, failed) => {
-      const session = new LinkedSession(client, startup, this.#links, desk, (closed) => this.#sessions.delete(closed))
+      const session = new LinkedSession(client, startup, services)
       this.#sessions.add(session)
       session.open().then(ready, failed)
       return session

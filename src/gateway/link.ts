@@ -14,7 +14,7 @@ import { headerOpcode, headerVersion } from '../cql/protocol.ts'
 import { verifyPeer } from '../identity/certificate.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
-import type { Close, Hello, Open } from '../link/protocol.ts'
+import type { Close, Hello, Open, Ring } from '../link/protocol.ts'
 import {
   CONTROL_VERSION,
   Control,
@@ -23,7 +23,9 @@ import {
   helloSchema,
   LINK_PROTOCOL,
   readControl,
+  ringSchema,
   schemaSchema,
+  tableSchema,
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
 import { Outbox } from '../session/outbox.ts'
@@ -42,6 +44,8 @@ export interface LinkUser {
 
 export interface GatewayLinkOptions {
   readonly endpoint: SidecarEndpoint
+  /** `Place.index` of the sidecar. */
+  readonly placeIndex: number
   readonly credentials: Credentials
   readonly turn: Turn
   readonly onHello: (link: GatewayLink) => void
@@ -50,11 +54,16 @@ export interface GatewayLinkOptions {
 
 const PING_MS = 5000
 const PINGS_MISSED_MAX = 3
-const SCHEMA_TIMEOUT_MS = 2000
+const QUESTION_TIMEOUT_MS = 2000
+
+let lastSerial = 0
 
 export class GatewayLink {
   readonly endpoint: SidecarEndpoint
   readonly credentials: Credentials
+  /** No other link of this process has it, before or after. */
+  readonly serial: number = ++lastSerial
+  readonly placeIndex: number
   /** The key of the certificate shown on this link: passports are signed with it. */
   readonly key: KeyObject
   readonly #options: GatewayLinkOptions
@@ -62,9 +71,9 @@ export class GatewayLink {
   readonly #outbox: Outbox
   readonly #splitter = new FrameSplitter(limits.answerBytesMax)
   readonly #users = new Map<number, LinkUser>()
-  readonly #schemaAsked = new Map<number, (version: string | undefined) => void>()
+  readonly #asked = new Map<number, (answer: unknown) => void>()
   #lastNumber = 0
-  #lastSchemaQuery = 0
+  #lastQuestion = 0
   #hello: Hello | undefined
   #draining = false
   #closed = false
@@ -79,6 +88,7 @@ export class GatewayLink {
   private constructor(options: GatewayLinkOptions) {
     this.#options = options
     this.endpoint = options.endpoint
+    this.placeIndex = options.placeIndex
     this.credentials = options.credentials
     this.key = createPrivateKey(options.credentials.keyPem)
     this.#socket = connectTls({
@@ -179,15 +189,34 @@ export class GatewayLink {
   }
 
   /** The schema version of the sidecar's node; `undefined` when it cannot be told now. */
-  schemaVersion(): Promise<string | undefined> {
-    const id = ++this.#lastSchemaQuery
+  async schemaVersion(): Promise<string | undefined> {
+    const answer = (await this.#ask(Control.SCHEMA_QUERY, {})) as { versions: readonly string[] } | undefined
+    return answer?.versions[0]
+  }
+
+  /** The ring as the sidecar's node sees it; `undefined` when it cannot be told now. */
+  async ring(): Promise<Ring | undefined> {
+    return (await this.#ask(Control.RING_QUERY, {})) as Ring | undefined
+  }
+
+  /** The columns of a table's partition key, empty where the sidecar knows no such table; `undefined` when it cannot be told now. */
+  async partitionKey(keyspace: string, table: string): Promise<readonly string[] | undefined> {
+    const question = { keyspace, table }
+    const answer = await this.#ask(Control.TABLE_QUERY, question)
+    return (answer as { partitionKey: readonly string[] } | undefined)?.partitionKey
+  }
+
+  /** The answer was validated by the schema of its kind; `undefined` when none came in time. */
+  #ask(opcode: number, question: Record<string, unknown>): Promise<unknown> {
+    if (this.#closed) return Promise.resolve(undefined)
+    const id = ++this.#lastQuestion
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#schemaAnswer(id, undefined), SCHEMA_TIMEOUT_MS)
-      this.#schemaAsked.set(id, (version) => {
+      const timer = setTimeout(() => this.#answer(id, undefined), QUESTION_TIMEOUT_MS)
+      this.#asked.set(id, (answer) => {
         clearTimeout(timer)
-        resolve(version)
+        resolve(answer)
       })
-      this.#outbox.send(controlEnvelope(Control.SCHEMA_QUERY, { id }), 0)
+      this.#outbox.send(controlEnvelope(opcode, { id, ...question }), 0)
     })
   }
 
@@ -267,20 +296,28 @@ export class GatewayLink {
       case Control.DRAIN:
         this.drain()
         return
-      case Control.SCHEMA: {
-        const { id, versions } = readControl(schemaSchema, buffer, start, end)
-        this.#schemaAnswer(id, versions[0])
+      case Control.SCHEMA:
+        this.#answered(readControl(schemaSchema, buffer, start, end))
         return
-      }
+      case Control.RING:
+        this.#answered(readControl(ringSchema, buffer, start, end))
+        return
+      case Control.TABLE:
+        this.#answered(readControl(tableSchema, buffer, start, end))
+        return
       default:
         throw new RingfenceError('LINK', `unknown control message ${headerOpcode(buffer, start)}`)
     }
   }
 
-  #schemaAnswer(id: number, version: string | undefined): void {
-    const asked = this.#schemaAsked.get(id)
-    this.#schemaAsked.delete(id)
-    asked?.(version)
+  #answered(answer: { readonly id: number }): void {
+    this.#answer(answer.id, answer)
+  }
+
+  #answer(id: number, answer: unknown): void {
+    const asked = this.#asked.get(id)
+    this.#asked.delete(id)
+    asked?.(answer)
   }
 
   #sendPing(): void {
@@ -293,7 +330,7 @@ export class GatewayLink {
     this.#closed = true
     clearInterval(this.#ping)
     this.#outbox.close()
-    for (const id of [...this.#schemaAsked.keys()]) this.#schemaAnswer(id, undefined)
+    for (const id of [...this.#asked.keys()]) this.#answer(id, undefined)
     const users = [...this.#users.values()]
     this.#users.clear()
     for (const user of users) user.onClosed({ code: 'LINK', message: this.#reason })

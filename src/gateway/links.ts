@@ -5,6 +5,7 @@ import type { Credentials, SidecarEndpoint } from '../agent/api.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { GatewayLink } from './link.ts'
+import { cheapest, type Locality, Place } from './place.ts'
 
 const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 5000
@@ -12,9 +13,9 @@ const RETRY_MS_MAX = 5000
 const RECYCLE_AT = 0.75
 const TIMER_MS_MAX = 2 ** 31 - 1
 
-interface Place {
-  endpoint: SidecarEndpoint
-  link: GatewayLink | undefined
+/** How a place comes to have a link. */
+interface Upkeep {
+  readonly place: Place
   retryMs: number
   timer: NodeJS.Timeout | undefined
   opening: boolean
@@ -24,70 +25,88 @@ export interface MeshLinksOptions {
   readonly turn: Turn
   readonly log: Logger
   readonly credentials: Credentials
+  readonly locality: Locality
 }
 
 export class MeshLinks {
   readonly #options: MeshLinksOptions
-  readonly #places = new Map<string, Place>()
+  readonly #upkeep = new Map<string, Upkeep>()
   readonly #all = new Set<GatewayLink>()
   /** Called when a link may have become usable. */
   readonly #waiting = new Set<() => void>()
+  readonly #onChange = new Set<(link: GatewayLink | undefined) => void>()
   #credentials: Credentials
   #stopped = false
+  #places: readonly Place[] = []
 
   constructor(options: MeshLinksOptions) {
     this.#options = options
     this.#credentials = options.credentials
   }
 
+  /** Every sidecar there is; another array whenever there are others. */
+  get places(): readonly Place[] {
+    return this.#places
+  }
+
+  /** Called when sidecars came or went, and with the link when its sidecar said something new; the result unsubscribes. */
+  onChange(callback: (link: GatewayLink | undefined) => void): () => void {
+    this.#onChange.add(callback)
+    return () => this.#onChange.delete(callback)
+  }
+
   /** The sidecars there are now; links to others are drained. */
   setEndpoints(endpoints: readonly SidecarEndpoint[]): void {
     const names = new Set(endpoints.map((endpoint) => endpoint.spiffeId))
-    for (const [id, place] of this.#places) {
+    for (const [id, upkeep] of this.#upkeep) {
       if (names.has(id)) continue
-      this.#places.delete(id)
-      clearTimeout(place.timer)
-      place.link?.drain()
+      this.#upkeep.delete(id)
+      clearTimeout(upkeep.timer)
+      upkeep.place.link?.drain()
     }
     for (const endpoint of endpoints) {
-      const place = this.#places.get(endpoint.spiffeId)
-      if (place === undefined) {
-        const fresh: Place = { endpoint, link: undefined, retryMs: RETRY_MS_MIN, timer: undefined, opening: false }
-        this.#places.set(endpoint.spiffeId, fresh)
-        void this.#open(fresh)
-      } else if (place.endpoint.address !== endpoint.address || place.endpoint.port !== endpoint.port) {
-        place.endpoint = endpoint
-        void this.#open(place)
+      const upkeep = this.#upkeep.get(endpoint.spiffeId)
+      if (upkeep === undefined) this.#add(endpoint)
+      else if (upkeep.place.endpoint.address !== endpoint.address || upkeep.place.endpoint.port !== endpoint.port) {
+        upkeep.place.endpoint = endpoint
+        void this.#open(upkeep)
       }
     }
+    this.#places = [...this.#upkeep.values()].map(({ place }) => place)
+    this.#changed(undefined)
+  }
+
+  #add(endpoint: SidecarEndpoint): void {
+    const taken = new Set([...this.#upkeep.values()].map(({ place }) => place.index))
+    let index = 0
+    while (taken.has(index)) index++
+    const upkeep = { place: new Place(index, endpoint), retryMs: RETRY_MS_MIN, timer: undefined, opening: false }
+    this.#upkeep.set(endpoint.spiffeId, upkeep)
+    void this.#open(upkeep)
   }
 
   /** New links show the new certificate, at once. */
   setCredentials(credentials: Credentials): void {
     this.#credentials = credentials
-    for (const place of this.#places.values()) void this.#open(place)
+    for (const upkeep of this.#upkeep.values()) void this.#open(upkeep)
   }
 
   get usable(): readonly GatewayLink[] {
     return [...this.#all].filter((link) => link.usable)
   }
 
-  /** The usable link with the fewest sessions. */
-  choose(): GatewayLink | undefined {
-    let best: GatewayLink | undefined
-    for (const link of this.#all) {
-      if (link.usable && (best === undefined || link.sessionsOpen < best.sessionsOpen)) best = link
-    }
-    return best
+  /** The least loaded sidecar that can be asked. */
+  choose(): Place | undefined {
+    return cheapest(this.#places, this.#options.turn.nowMicros())
   }
 
-  /** A link, waited for at most `ms`; `undefined` when none came. */
-  async chooseWithin(ms: number): Promise<GatewayLink | undefined> {
+  /** As `choose`, waited for at most `ms`; `undefined` when none came. */
+  async chooseWithin(ms: number): Promise<Place | undefined> {
     const until = performance.now() + ms
     for (;;) {
-      const link = this.choose()
+      const place = this.choose()
       const left = until - performance.now()
-      if (link !== undefined || left <= 0 || this.#stopped) return link
+      if (place !== undefined || left <= 0 || this.#stopped) return place
       await new Promise<void>((resolve) => {
         const timer = setTimeout(wake, left)
         const waiting = this.#waiting
@@ -103,60 +122,75 @@ export class MeshLinks {
 
   stop(): void {
     this.#stopped = true
-    for (const place of this.#places.values()) clearTimeout(place.timer)
+    for (const { timer } of this.#upkeep.values()) clearTimeout(timer)
     for (const link of this.#all) link.destroy('the gateway stops')
     this.#wakeAll()
   }
 
-  async #open(place: Place): Promise<void> {
-    if (place.opening || this.#stopped) return
-    place.opening = true
-    clearTimeout(place.timer)
+  async #open(upkeep: Upkeep): Promise<void> {
+    if (upkeep.opening || this.#stopped) return
+    const { place } = upkeep
+    upkeep.opening = true
+    clearTimeout(upkeep.timer)
     const credentials = this.#credentials
     try {
       const link = await GatewayLink.open({
         endpoint: place.endpoint,
+        placeIndex: place.index,
         credentials,
         turn: this.#options.turn,
-        onHello: () => this.#wakeAll(),
-        onClosed: (closed, reason) => this.#closed(place, closed, reason),
+        onHello: (greeted) => this.#greeted(place, greeted),
+        onClosed: (closed, reason) => this.#closed(upkeep, closed, reason),
       })
       this.#all.add(link)
       place.link?.drain()
       place.link = link
-      place.retryMs = RETRY_MS_MIN
-      place.opening = false
-      if (!this.#places.has(place.endpoint.spiffeId)) link.drain()
-      else if (credentials !== this.#credentials) void this.#open(place)
-      else this.#recycleInTime(place, link)
+      upkeep.retryMs = RETRY_MS_MIN
+      upkeep.opening = false
+      this.#greeted(place, link)
+      if (!this.#upkeep.has(place.endpoint.spiffeId)) link.drain()
+      else if (credentials !== this.#credentials) void this.#open(upkeep)
+      else this.#recycleInTime(upkeep, link)
     } catch (reason) {
-      place.opening = false
+      upkeep.opening = false
       const message = reason instanceof Error ? reason.message : String(reason)
       this.#options.log.info({ sidecar: place.endpoint.name, reason: message }, 'mesh link not opened')
-      this.#retry(place)
+      this.#retry(upkeep)
     }
   }
 
-  #recycleInTime(place: Place, link: GatewayLink): void {
-    const lifeMs = Math.max(link.notAfterMs - Date.now(), 0) * RECYCLE_AT
-    clearTimeout(place.timer)
-    place.timer = setTimeout(() => void this.#open(place), Math.min(Math.max(lifeMs, 1000), TIMER_MS_MAX))
+  #greeted(place: Place, link: GatewayLink): void {
+    if (place.link !== link || link.hello === undefined) return
+    place.introduce(this.#options.locality)
+    this.#changed(link)
+    this.#wakeAll()
   }
 
-  #closed(place: Place, link: GatewayLink, reason: string): void {
+  #changed(link: GatewayLink | undefined): void {
+    for (const callback of this.#onChange) callback(link)
+  }
+
+  #recycleInTime(upkeep: Upkeep, link: GatewayLink): void {
+    const lifeMs = Math.max(link.notAfterMs - Date.now(), 0) * RECYCLE_AT
+    clearTimeout(upkeep.timer)
+    upkeep.timer = setTimeout(() => void this.#open(upkeep), Math.min(Math.max(lifeMs, 1000), TIMER_MS_MAX))
+  }
+
+  #closed(upkeep: Upkeep, link: GatewayLink, reason: string): void {
+    const { place } = upkeep
     this.#all.delete(link)
     if (place.link !== link) return
     place.link = undefined
-    if (this.#stopped || !this.#places.has(place.endpoint.spiffeId)) return
+    if (this.#stopped || !this.#upkeep.has(place.endpoint.spiffeId)) return
     this.#options.log.warn({ sidecar: place.endpoint.name, reason }, 'mesh link lost')
-    this.#retry(place)
+    this.#retry(upkeep)
   }
 
-  #retry(place: Place): void {
-    if (this.#stopped || !this.#places.has(place.endpoint.spiffeId)) return
-    clearTimeout(place.timer)
-    place.timer = setTimeout(() => void this.#open(place), place.retryMs * (0.5 + Math.random() / 2))
-    place.retryMs = Math.min(place.retryMs * 2, RETRY_MS_MAX)
+  #retry(upkeep: Upkeep): void {
+    if (this.#stopped || !this.#upkeep.has(upkeep.place.endpoint.spiffeId)) return
+    clearTimeout(upkeep.timer)
+    upkeep.timer = setTimeout(() => void this.#open(upkeep), upkeep.retryMs * (0.5 + Math.random() / 2))
+    upkeep.retryMs = Math.min(upkeep.retryMs * 2, RETRY_MS_MAX)
   }
 
   #wakeAll(): void {

@@ -1,197 +1,324 @@
 /**
- * A client's session as the gateway holds it: on one mesh link at a time, moved to another when that one goes.
+ * A client's session as the gateway holds it: a lane on the mesh link of each sidecar that it has had a reason to ask, one of them its
+ * home. What can be told to be about one row goes to a replica of it; PREPARE, USE, REGISTER and what cannot be told go home.
  *
- *   unlinked ──OPEN──▶ opening ──OPENED──▶ linked ──link draining, nothing in flight──▶ unlinked …
- *                                            └── link lost with requests in flight ──▶ the client's connection ends
+ *   request ─▶ desk (system.local, …) ─▶ router: which place? ─▶ a lane there, open and with the statement ─▶ sent
+ *                                                            ├▶ a lane there, without it: PREPARE first, then sent
+ *                                                            └▶ no lane there yet: one is opened, and this request goes elsewhere
  *
  * Rule: what was sent and not answered is never sent again; whether the node acted is then unknown, and only the driver may
  * decide. What was not sent yet may wait and go elsewhere.
  */
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { headerFlags, headerOpcode, headerStream, Opcode, ResultKind } from '../cql/protocol.ts'
-import { readRegister } from '../cql/requests.ts'
-import { bodyStart, readSetKeyspace } from '../cql/responses.ts'
-import { signPassport } from '../identity/passport.ts'
+import { PREPARED_ID_BYTES } from '../cql/prepared-ids.ts'
+import {
+  CqlErrorCode,
+  Flag,
+  HEADER_BYTES,
+  headerFlags,
+  headerOpcode,
+  headerStream,
+  Opcode,
+  ResultKind,
+} from '../cql/protocol.ts'
+import { BatchView, QueryView, readBatch, readQuery, readRegister } from '../cql/requests.ts'
+import { bodyStart, errorCode, readError, readSetKeyspace } from '../cql/responses.ts'
 import type { Close } from '../link/protocol.ts'
 import type { Backend, Client, StartupInfo } from '../session/backend.ts'
 import type { TopologyDesk } from './desk.ts'
-import type { GatewayLink, LinkUser } from './link.ts'
+import { FirstPrepare } from './first-prepare.ts'
+import { Lane, type LaneHost } from './lane.ts'
+import { learnStatement } from './learn.ts'
+import type { GatewayLink } from './link.ts'
 import type { MeshLinks } from './links.ts'
+import { passportFor } from './passport.ts'
+import type { Place } from './place.ts'
+import type { Router } from './routing/router.ts'
+import type { Keyed, Statement, StatementTable } from './routing/statements.ts'
 import { eventForClient } from './topology/events.ts'
 
 /** How long a request waits for a link when its session has none. */
 const RELINK_MS_MAX = 5000
+/** A lane that was not to be had is not asked for again so soon. */
+const LANE_RETRY_MICROS = 5_000_000
+/** When a sidecar is lost with requests in flight: how long those at other sidecars have, before the client's connection ends. */
+const END_MS_MAX = 2000
 /** Refusals that another sidecar would repeat. */
 const FINAL_CODES: ReadonlySet<string> = new Set(['IDENTITY', 'UNAUTHORIZED'])
+/** Where the id of an EXECUTE begins: header, [short] length. */
+const ID_AT = HEADER_BYTES + 2
+/** A longer PREPARE is not remembered: its EXECUTEs go home. */
+const PREPARE_BYTES_MAX = 16 * 1024
+/** Any text in which USE could be the statement. */
+const MAY_USE = /\buse\b/i
 
-type Waiter = { readonly resolve: () => void; readonly reject: (reason: RingfenceError) => void }
+const query = new QueryView()
+const batch = new BatchView()
 
-export class LinkedSession implements Backend, LinkUser {
+/** What all sessions of a gateway share. */
+export interface SessionServices {
+  readonly links: MeshLinks
+  readonly desk: TopologyDesk
+  readonly router: Router
+  readonly nowMicros: () => number
+  readonly onClosed: (session: LinkedSession) => void
+}
+
+export class LinkedSession implements Backend, LaneHost {
   readonly #client: Client
   readonly #startup: StartupInfo
-  readonly #links: MeshLinks
-  readonly #desk: TopologyDesk
-  readonly #onClosed: (session: LinkedSession) => void
-  #link: GatewayLink | undefined
-  #number = 0
-  #opened = false
-  #opening: Waiter | undefined
+  readonly #services: SessionServices
+  readonly #statements: StatementTable
+  /** By `Place.index`; the lane that is used there. Lanes that are being left are in nobody's hand but their link's. */
+  readonly #lanes: (Lane | undefined)[] = []
+  /** By `Place.index`: not before then. */
+  readonly #retryAt: number[] = []
+  readonly #firstPrepare = new FirstPrepare()
+  /** Copies of PREPAREs that are under way, by stream. */
+  readonly #preparing = new Map<number, Buffer>()
+  #home: Lane | undefined
+  /** The lane that is to be the home, while it opens. */
+  #homeOpening: { readonly lane: Lane; readonly done: PromiseWithResolvers<void> } | undefined
   #linking = false
+  /** Requests in flight on all lanes. */
   #inFlight = 0
+  /** The stream of what may be a USE; −1 while none is under way. What comes behind it goes the same way. */
+  #using = -1
   #held: Buffer[] = []
   #keyspace = ''
   #events: readonly string[] = []
+  #ending: { readonly reason: string; readonly timer: NodeJS.Timeout } | undefined
   #closed = false
 
-  constructor(
-    client: Client,
-    startup: StartupInfo,
-    links: MeshLinks,
-    desk: TopologyDesk,
-    onClosed: (session: LinkedSession) => void,
-  ) {
+  constructor(client: Client, startup: StartupInfo, services: SessionServices) {
     this.#client = client
     this.#startup = startup
-    this.#links = links
-    this.#desk = desk
-    this.#onClosed = onClosed
+    this.#services = services
+    const { spiffeId, person = '' } = client.info.identity
+    this.#statements = services.router.statements.open(`${startup.version} ${spiffeId} ${person}`)
   }
 
   /** Resolves when a sidecar has taken the session. Throws `UNAVAILABLE` or what the sidecar said. */
   async open(): Promise<void> {
-    const link = await this.#links.chooseWithin(RELINK_MS_MAX)
-    if (link === undefined) throw new RingfenceError('UNAVAILABLE', 'no node of the cluster is reachable')
+    const place = await this.#services.links.chooseWithin(RELINK_MS_MAX)
+    if (place?.link === undefined) throw new RingfenceError('UNAVAILABLE', 'no node of the cluster is reachable')
     if (this.#closed) throw new RingfenceError('UNAVAILABLE', 'the client is gone')
-    const { info } = this.#client
-    const [leafDer, ...intermediatesDer] = info.certificates
-    const evidence =
-      leafDer === undefined
-        ? ({ kind: 'listener', spiffeId: info.identity.spiffeId } as const)
-        : ({ kind: 'svid', leafDer, intermediatesDer } as const)
-    const now = Date.now()
-    const passport = signPassport(
-      {
-        evidence,
-        clientAddress: info.address,
-        clientPort: info.port,
-        driverName: this.#startup.driverName,
-        expiresAtMs: Math.min(info.identity.notAfterMs, now + limits.sessionMsMax),
-        audience: link.sidecarId,
-      },
-      { spiffeId: link.credentials.spiffeId, key: link.key },
-      now,
-    )
-    if (link.closed) throw new RingfenceError('UNAVAILABLE', 'the mesh link was lost')
-    this.#link = link
-    this.#opened = false
-    await new Promise<void>((resolve, reject) => {
-      this.#opening = { resolve, reject }
-      this.#number = link.openSession(this, {
-        passport,
-        version: this.#startup.version,
-        ...(this.#keyspace === '' ? {} : { keyspace: this.#keyspace }),
-        events: [...this.#events],
-      })
-    })
+    const done = Promise.withResolvers<void>()
+    this.#lanes[place.index]?.leave()
+    const lane = this.#laneTo(place, place.link, this.#events)
+    this.#homeOpening = { lane, done }
+    await done.promise
+    const before = this.#home
+    this.#setHome(lane)
+    before?.leave()
   }
 
   request(buffer: Buffer, start: number, end: number): void {
     if (this.#answerHere(buffer, start, end)) return
-    const link = this.#link
-    // While a session is to move, what comes waits, so that it comes to have nothing in flight.
-    if (!this.#opened || link === undefined || link.draining || this.#linking) {
-      this.#hold(buffer, start, end)
-      return
-    }
-    this.#send(link, buffer, start, end)
+    if (this.#ending !== undefined) throw new RingfenceError('OVERLOADED', 'the session ends: a sidecar of it was lost')
+    this.#dispatch(buffer, start, end)
   }
 
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    clearTimeout(this.#ending?.timer)
     this.#held = []
-    this.#link?.closeSession(this.#number)
-    this.#link = undefined
-    this.#onClosed(this)
+    for (const lane of this.#lanes) lane?.close()
+    this.#setHome(undefined)
+    this.#statements.sessions--
+    this.#services.onClosed(this)
   }
 
-  onOpened(): void {
-    this.#opened = true
-    const opening = this.#opening
-    this.#opening = undefined
-    opening?.resolve()
+  // --- where a request goes
+
+  #dispatch(buffer: Buffer, start: number, end: number): void {
+    switch (headerOpcode(buffer, start)) {
+      case Opcode.EXECUTE:
+        this.#execute(buffer, start, end)
+        return
+      case Opcode.QUERY:
+        this.#query(buffer, start, end)
+        return
+      case Opcode.BATCH:
+        this.#batch(buffer, start, end)
+        return
+      case Opcode.PREPARE:
+        if (end - start <= PREPARE_BYTES_MAX) {
+          this.#preparing.set(headerStream(buffer, start), Buffer.from(buffer.subarray(start, end)))
+        }
+    }
+    this.#sendHome(buffer, start, end)
   }
 
-  onFrame(buffer: Buffer, start: number, end: number): void {
-    const stream = headerStream(buffer, start)
-    if (stream < 0) {
-      if (eventForClient(buffer, start, end) !== undefined) this.#client.event(buffer, start, end)
+  #execute(buffer: Buffer, start: number, end: number): void {
+    // With a custom payload in front the id stands elsewhere; such a request is rare and goes home.
+    const plain = (headerFlags(buffer, start) & Flag.CUSTOM_PAYLOAD) === 0 && end - start >= ID_AT + PREPARED_ID_BYTES
+    const statement = plain
+      ? this.#statements.ids.find(buffer, start + ID_AT, start + ID_AT + PREPARED_ID_BYTES)
+      : undefined
+    if (statement === undefined) {
+      this.#sendHome(buffer, start, end)
       return
     }
-    this.#inFlight--
-    if (headerOpcode(buffer, start) === Opcode.RESULT) {
-      const at = headerFlags(buffer, start) === 0 ? start + 9 : bodyStart(buffer, start, end)
-      if (buffer.readInt32BE(at) === ResultKind.SET_KEYSPACE) this.#keyspace = readSetKeyspace(buffer, start, end)
-    }
-    this.#client.answer(buffer, start, end, stream)
-    if (this.#inFlight === 0 && this.#link?.draining === true) this.#move()
+    const { router } = this.#services
+    const place = router.only ?? router.placeOfExecute(statement, this.#startup.version, buffer, start, end)
+    const lane = place === undefined ? undefined : this.#laneAt(place)
+    if (lane !== undefined && statement.isOn(lane.link)) this.#send(lane, buffer, start, end)
+    else this.#prepareFirst(lane, [statement], buffer, start, end)
   }
 
-  onClosed(reason: Close): void {
-    const opening = this.#opening
-    this.#opening = undefined
-    this.#link = undefined
-    this.#opened = false
-    if (opening !== undefined) {
-      const code = reason.code === 'UNAUTHORIZED' ? 'UNAUTHORIZED' : 'UNAVAILABLE'
-      opening.reject(new RingfenceError(code, reason.message))
+  #query(buffer: Buffer, start: number, end: number): void {
+    readQuery(query, buffer, start, end, this.#startup.version, headerFlags(buffer, start))
+    const { text, params } = query
+    if (this.#using < 0 && MAY_USE.test(text)) this.#using = headerStream(buffer, start)
+    const { router } = this.#services
+    if (this.#using >= 0 || router.only !== undefined) {
+      this.#sendHome(buffer, start, end)
       return
     }
-    if (this.#closed) return
-    if (this.#inFlight > 0 || FINAL_CODES.has(reason.code)) this.#client.close(reason.message)
-    else if (this.#held.length > 0 || this.#events.length > 0) this.#relink()
+    const route = params.valueCount === 0 ? undefined : router.texts.of(text, params.keyspace ?? this.#keyspace)
+    const place = (route === undefined ? undefined : router.placeOfParams(route, params)) ?? router.leastLoaded()
+    const lane = place === undefined ? undefined : this.#laneForText(place)
+    if (lane === undefined) this.#sendHome(buffer, start, end)
+    else this.#send(lane, buffer, start, end)
   }
 
-  onDraining(): void {
-    if (this.#inFlight === 0 && this.#opened) this.#move()
-  }
-
-  #answerHere(buffer: Buffer, start: number, end: number): boolean {
-    const opcode = headerOpcode(buffer, start)
-    if (opcode === Opcode.REGISTER) {
-      const { version } = this.#startup
-      const types = readRegister(buffer, start, end, version, headerFlags(buffer, start))
-      this.#events = [...new Set([...this.#events, ...types])]
-      return false
+  #batch(buffer: Buffer, start: number, end: number): void {
+    const { router } = this.#services
+    if (this.#using >= 0 || router.only !== undefined) {
+      this.#sendHome(buffer, start, end)
+      return
     }
-    return this.#desk.request(this.#client, this.#startup.version, this.#keyspace, opcode, buffer, start, end)
+    readBatch(batch, buffer, start, end, this.#startup.version, headerFlags(buffer, start))
+    const statements = new Set<Statement>()
+    const keyed: Keyed[] = []
+    for (const part of batch.parts) {
+      if (part.text !== undefined) {
+        keyed.push(router.texts.of(part.text, batch.keyspace ?? this.#keyspace))
+        continue
+      }
+      const statement = this.#statements.ids.find(buffer, part.idStart, part.idEnd)
+      if (statement === undefined) {
+        this.#sendHome(buffer, start, end)
+        return
+      }
+      statements.add(statement)
+      keyed.push(statement.keyed)
+    }
+    const place = router.placeOfBatch(batch, keyed) ?? router.leastLoaded()
+    const lane = place === undefined ? undefined : this.#laneForText(place)
+    const missing = [...statements].filter((each) => lane === undefined || !each.isOn(lane.link))
+    if (lane !== undefined && missing.length === 0) this.#send(lane, buffer, start, end)
+    else this.#prepareFirst(lane, [...statements], buffer, start, end)
   }
 
-  #send(link: GatewayLink, buffer: Buffer, start: number, end: number): void {
-    if (link.waitingBytes > limits.outboxBytesMax) throw new RingfenceError('OVERLOADED', 'the mesh link is congested')
+  /** `lane` is where the request should go, if there is one; its sidecar has not all of `statements`. */
+  #prepareFirst(
+    lane: Lane | undefined,
+    statements: readonly Statement[],
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    if (lane !== undefined && this.#beginPrepare(lane, statements, buffer, start, end)) return
+    const home = this.#home
+    for (const other of [home, ...this.#lanes]) {
+      if (other?.usable !== true || !statements.every((each) => each.isOn(other.link))) continue
+      this.#send(other, buffer, start, end)
+      return
+    }
+    if (home?.usable === true && this.#beginPrepare(home, statements, buffer, start, end)) return
+    // Where it cannot be prepared, home says UNPREPARED, and the driver prepares again.
+    this.#sendHome(buffer, start, end)
+  }
+
+  #beginPrepare(lane: Lane, statements: readonly Statement[], buffer: Buffer, start: number, end: number): boolean {
+    const now = this.#services.nowMicros()
+    const missing = statements.filter((each) => !each.isOn(lane.link))
+    if (!missing.every((each) => each.mayPrepare(lane.link, lane.keyspace, now))) return false
+    const prepare = this.#firstPrepare.begin(lane, Buffer.from(buffer.subarray(start, end)), missing)
+    this.#sendAs(headerStream(buffer, start), lane, prepare, 0, prepare.length)
+    return true
+  }
+
+  /** The lane to `place`, if it takes requests now; else one is opened for those that come later. */
+  #laneAt(place: Place): Lane | undefined {
+    const lane = this.#lanes[place.index]
+    if (lane?.usable === true && lane.link === place.link) return lane
+    if (lane === undefined || lane.state !== 'opening') this.#openLane(place)
+    return undefined
+  }
+
+  /** As `#laneAt`, with the keyspace in force there that is in force here. */
+  #laneForText(place: Place): Lane | undefined {
+    const lane = this.#laneAt(place)
+    if (lane === undefined || lane.keyspace === this.#keyspace) return lane
+    if (lane !== this.#home) {
+      lane.leave()
+      this.#openLane(place)
+    }
+    return undefined
+  }
+
+  #openLane(place: Place): void {
+    const { link } = place
+    const now = this.#services.nowMicros()
+    if (link?.usable !== true || this.#closed || now < (this.#retryAt[place.index] ?? 0)) return
+    try {
+      this.#laneTo(place, link, [])
+    } catch (reason) {
+      // The client's certificate has ended, say; the client's connection is about to.
+      if (!(reason instanceof RingfenceError)) throw reason
+      this.#retryAt[place.index] = now + LANE_RETRY_MICROS
+    }
+  }
+
+  #laneTo(place: Place, link: GatewayLink, events: readonly string[]): Lane {
+    const { version } = this.#startup
+    const passport = passportFor(this.#client.info, this.#startup, link, Date.now())
+    const keyspace = this.#keyspace === '' ? {} : { keyspace: this.#keyspace }
+    const lane = new Lane(place, link, this, { passport, version, ...keyspace, events: [...events] })
+    this.#lanes[place.index] = lane
+    return lane
+  }
+
+  #setHome(lane: Lane | undefined): void {
+    if (this.#home !== undefined) this.#home.place.load.homes--
+    if (lane !== undefined) lane.place.load.homes++
+    this.#home = lane
+  }
+
+  // --- sending, or waiting
+
+  #sendHome(buffer: Buffer, start: number, end: number): void {
+    const home = this.#home
+    if (home?.usable === true) this.#send(home, buffer, start, end)
+    else this.#hold(buffer, start, end)
+  }
+
+  #send(lane: Lane, buffer: Buffer, start: number, end: number): void {
+    this.#sendAs(headerStream(buffer, start), lane, buffer, start, end)
+  }
+
+  #sendAs(stream: number, lane: Lane, buffer: Buffer, start: number, end: number): void {
+    if (lane.link.waitingBytes > limits.outboxBytesMax) {
+      throw new RingfenceError('OVERLOADED', 'the mesh link is congested')
+    }
     this.#inFlight++
-    link.write(this.#number, buffer, start, end, headerStream(buffer, start))
+    lane.send(buffer, start, end, stream, this.#services.nowMicros())
   }
 
   #hold(buffer: Buffer, start: number, end: number): void {
     if (this.#held.length >= limits.heldRequestsMax) throw new RingfenceError('OVERLOADED', 'heldRequestsMax reached')
     this.#held.push(Buffer.from(buffer.subarray(start, end)))
-    if (this.#link === undefined && !this.#linking) this.#relink()
-    else if (this.#link?.draining === true && this.#inFlight === 0 && this.#opened) this.#move()
-  }
-
-  /** Leaves a draining link; nothing is in flight on it. */
-  #move(): void {
-    const link = this.#link
-    this.#link = undefined
-    this.#opened = false
-    link?.closeSession(this.#number)
     this.#relink()
   }
 
+  /** A new home; what waits for one goes on then. */
   #relink(): void {
-    if (this.#linking || this.#closed) return
+    if (this.#linking || this.#closed || this.#ending !== undefined) return
     this.#linking = true
     this.open().then(
       () => {
@@ -201,6 +328,8 @@ export class LinkedSession implements Backend, LinkUser {
       (reason: unknown) => {
         this.#linking = false
         this.#failHeld(reason)
+        // Without a session there is nothing to register events with or to speak for the client: its driver opens another.
+        this.#client.close('no node of the cluster is reachable')
       },
     )
   }
@@ -208,15 +337,16 @@ export class LinkedSession implements Backend, LinkUser {
   #letGo(): void {
     const held = this.#held
     this.#held = []
-    for (const request of held) {
-      if (this.#closed) return
-      try {
-        const link = this.#link
-        if (link === undefined || !this.#opened || link.draining) this.#hold(request, 0, request.length)
-        else this.#send(link, request, 0, request.length)
-      } catch (reason) {
-        this.#client.fault(reason, headerStream(request, 0))
-      }
+    for (const request of held) this.#again(request)
+  }
+
+  /** A request that was not sent yet. */
+  #again(request: Buffer): void {
+    if (this.#closed) return
+    try {
+      this.#dispatch(request, 0, request.length)
+    } catch (reason) {
+      this.#client.fault(reason, headerStream(request, 0))
     }
   }
 
@@ -224,7 +354,137 @@ export class LinkedSession implements Backend, LinkUser {
     const held = this.#held
     this.#held = []
     for (const request of held) this.#client.fault(reason, headerStream(request, 0))
-    // Without a session there is nothing to register events with or to speak for the client: its driver opens another.
-    this.#client.close('no node of the cluster is reachable')
+  }
+
+  // --- what comes back
+
+  onLaneOpened(lane: Lane): void {
+    if (this.#homeOpening?.lane !== lane) return
+    const { done } = this.#homeOpening
+    this.#homeOpening = undefined
+    done.resolve()
+  }
+
+  onLaneFrame(lane: Lane, buffer: Buffer, start: number, end: number): void {
+    const stream = headerStream(buffer, start)
+    if (stream < 0) {
+      if (lane === this.#home && eventForClient(buffer, start, end) !== undefined)
+        this.#client.event(buffer, start, end)
+      return
+    }
+    this.#inFlight--
+    lane.answered(stream, this.#services.nowMicros())
+    if (this.#firstPrepare.size > 0 && this.#firstPrepare.has(stream)) {
+      this.#firstPrepared(stream, buffer, start, end)
+      return
+    }
+    const opcode = headerOpcode(buffer, start)
+    if (opcode === Opcode.RESULT) this.#onResult(lane, stream, buffer, start, end)
+    else if (opcode === Opcode.ERROR) this.#onError(lane, buffer, start, end)
+    if (this.#preparing.size > 0) this.#preparing.delete(stream)
+    if (stream === this.#using) this.#using = -1
+    this.#client.answer(buffer, start, end, stream)
+    if (this.#ending !== undefined && this.#inFlight === 0) this.#client.close(this.#ending.reason)
+  }
+
+  #onResult(lane: Lane, stream: number, buffer: Buffer, start: number, end: number): void {
+    lane.place.load.succeeded()
+    const at = headerFlags(buffer, start) === 0 ? start + HEADER_BYTES : bodyStart(buffer, start, end)
+    const kind = buffer.readInt32BE(at)
+    if (kind === ResultKind.SET_KEYSPACE) {
+      lane.keyspace = readSetKeyspace(buffer, start, end)
+      this.#keyspace = lane.keyspace
+    } else if (kind === ResultKind.PREPARED) {
+      const prepare = this.#preparing.get(stream)
+      if (prepare !== undefined) {
+        const { router } = this.#services
+        learnStatement(router, this.#statements, lane, this.#startup.version, prepare, buffer, start, end)
+      }
+    }
+  }
+
+  #onError(lane: Lane, buffer: Buffer, start: number, end: number): void {
+    const code = errorCode(buffer, start, end)
+    if (code === CqlErrorCode.SERVER_ERROR || code === CqlErrorCode.IS_BOOTSTRAPPING) {
+      lane.place.load.failed(this.#services.nowMicros())
+      return
+    }
+    lane.place.load.succeeded()
+    if (code !== CqlErrorCode.UNPREPARED) return
+    const { preparedId } = readError(buffer, start, end)
+    if (preparedId === undefined) return
+    this.#statements.ids.find(preparedId, 0, preparedId.length)?.forget(lane.link)
+  }
+
+  #firstPrepared(stream: number, buffer: Buffer, start: number, end: number): void {
+    const outcome = this.#firstPrepare.answered(
+      stream,
+      this.#startup.version,
+      this.#services.nowMicros(),
+      buffer,
+      start,
+      end,
+    )
+    if ('prepare' in outcome) {
+      this.#sendAs(stream, outcome.lane, outcome.prepare, 0, outcome.prepare.length)
+    } else if (outcome.ready && outcome.lane.usable) {
+      this.#send(outcome.lane, outcome.request, 0, outcome.request.length)
+    } else if (outcome.ready || outcome.lane !== this.#home) {
+      this.#again(outcome.request)
+    } else this.#client.answer(buffer, start, end, stream)
+  }
+
+  onLaneDraining(lane: Lane): void {
+    // Without a request, too, for the events.
+    if (lane === this.#home) this.#relink()
+  }
+
+  onLaneClosed(lane: Lane, reason: Close): void {
+    const { index } = lane.place
+    if (this.#lanes[index] === lane) this.#lanes[index] = undefined
+    this.#inFlight -= lane.inFlight
+    if (this.#homeOpening?.lane === lane) {
+      const { done } = this.#homeOpening
+      this.#homeOpening = undefined
+      done.reject(new RingfenceError(reason.code === 'UNAUTHORIZED' ? 'UNAUTHORIZED' : 'UNAVAILABLE', reason.message))
+      return
+    }
+    const wasHome = lane === this.#home
+    if (wasHome) this.#setHome(undefined)
+    if (this.#closed) return
+    if (!lane.wasOpen) {
+      this.#retryAt[index] = this.#services.nowMicros() + LANE_RETRY_MICROS
+      return
+    }
+    const unsent = this.#firstPrepare.lost(lane)
+    if (lane.inFlight > unsent.length || FINAL_CODES.has(reason.code)) this.#end(reason.message)
+    for (const request of unsent) {
+      if (this.#ending === undefined) this.#again(request)
+      else this.#client.fault(new RingfenceError('OVERLOADED', reason.message), headerStream(request, 0))
+    }
+    if (wasHome && (this.#held.length > 0 || this.#events.length > 0)) this.#relink()
+  }
+
+  /**
+   * Requests were lost and no answer is made up for them: the client's connection ends, so that its driver decides. What other sidecars
+   * are doing may be answered before that.
+   */
+  #end(reason: string): void {
+    if (this.#ending !== undefined) return
+    this.#ending = { reason, timer: setTimeout(() => this.#client.close(reason), END_MS_MAX) }
+    this.#failHeld(new RingfenceError('OVERLOADED', reason))
+    if (this.#inFlight === 0) this.#client.close(reason)
+  }
+
+  /** REGISTER is remembered for the next home; what is asked of the virtual topology is answered here. */
+  #answerHere(buffer: Buffer, start: number, end: number): boolean {
+    const opcode = headerOpcode(buffer, start)
+    if (opcode === Opcode.REGISTER) {
+      const { version } = this.#startup
+      const types = readRegister(buffer, start, end, version, headerFlags(buffer, start))
+      this.#events = [...new Set([...this.#events, ...types])]
+      return false
+    }
+    return this.#services.desk.request(this.#client, this.#startup.version, this.#keyspace, opcode, buffer, start, end)
   }
 }

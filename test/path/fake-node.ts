@@ -191,15 +191,27 @@ export class NodeConnection {
   }
 
   #prepare(text: string, stream: number): Buffer {
-    const markers = text.split('?').length - 1
-    const columns = Array.from({ length: markers }, (_, i) => ({ name: `v${i}`, type: { kind: 'text' } as const }))
+    const markers = [...text.matchAll(/\?|:(\w+)/g)].map(([, name]) => name)
+    const columns = markers.map((name, i) => ({ name: name ?? `v${i}`, type: { kind: 'text' } as const }))
     return preparedEnvelope(this.version, stream, {
       id: idOf(text, this.keyspace),
       resultMetadataId: Buffer.alloc(16, 9),
-      bind: { keyspace: 'shop', table: 'items', columns, pkIndexes: [] },
+      bind: { keyspace: 'shop', table: 'items', columns, pkIndexes: keyMarkers(text) },
       result: undefined,
     })
   }
+}
+
+/** The marker of the key of a table of one key column `k`, where the statement binds it: all that path tests prepare. */
+function keyMarkers(text: string): number[] {
+  const [, columns, values] = /\(([^)]*)\) VALUES \(([^)]*)\)/.exec(text) ?? []
+  const before =
+    columns === undefined || values === undefined
+      ? /^(.*)\bk = (?:\?|:)/.exec(text)?.[1]
+      : values.split(',')[columns.split(/, ?/).indexOf('k')]?.includes('?')
+        ? values.split(',').slice(0, columns.split(/, ?/).indexOf('k')).join()
+        : undefined
+  return before === undefined ? [] : [[...before.matchAll(/\?|:\w+/g)].length]
 }
 
 /** Cassandra's MD5 of keyspace and text; the fake one takes any text with a dot in it for fully qualified. */

@@ -8,6 +8,7 @@ import { RingfenceError } from '../../src/base/errors.ts'
 import { errorEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
 import { CqlErrorCode, headerFlags } from '../../src/cql/protocol.ts'
 import { QueryView, readQuery } from '../../src/cql/requests.ts'
+import { decodeValue, encodeValue, native, setOf } from '../../src/cql/values.ts'
 import { Control, controlEnvelope, type Ring, readControl, ringSchema, tableSchema } from '../../src/link/protocol.ts'
 import { makeRingAnswer, noRing, type RingAnswer, replicationOf } from '../../src/sidecar/ring/answer.ts'
 import { readNodes } from '../../src/sidecar/ring/nodes.ts'
@@ -155,6 +156,12 @@ describe('the digest of the ring', () => {
       answerOf(topologyOf(two, three, one)),
       answerOf(topologyOf(three, two, one), await schemaOf(Object.fromEntries(Object.entries(TWO_AND_ONE).reverse()))),
     ])
+    const tokensType = setOf(native('text'))
+    const backwards = (await readNodes(askOf(topologyOf(one, two, three)))).reverse().map(([id, dc, rack, tokens]) => {
+      const reversed = (decodeValue(tokensType, tokens ?? null) as string[]).reverse()
+      return [id!, dc!, rack!, encodeValue(tokensType, reversed)]
+    })
+    answers.push(await makeRingAnswer(backwards, replicationOf(await schemaOf())))
     assert.equal(new Set(answers.map(({ digest }) => digest)).size, 1)
   })
 

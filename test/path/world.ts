@@ -262,7 +262,7 @@ export class World {
 
   async gateway(
     sidecars: readonly RunningSidecar[],
-    options: { proxyFrom?: string[]; plainIdentity?: string } = {},
+    options: { proxyFrom?: string[]; plainIdentity?: string; locality?: { dataCenter?: string; rack?: string } } = {},
   ): Promise<RunningGateway> {
     const feed = new FakeFeed(await this.freshCredentials('ringfence/gateway/gateway1'), {
       revision: 1,
@@ -286,6 +286,7 @@ export class World {
             : { ...common, tls: false, identity: options.plainIdentity },
         ],
         advertise: [common],
+        locality: options.locality ?? {},
       },
       feed,
       log: this.#log,

@@ -1,5 +1,5 @@
 /**
- * Which sidecar a request should go to: that is this folder's one reason. This file: from a token to the nodes that hold it.
+ * From a token to the nodes that hold it.
  *
  *   Ring message ──▶ TokenRing: tokens in order, each with its node ──▶ Placement, one for each kind of replication:
  *                    a binary search for the range, and the range's ReplicaSet, chosen when it is first asked for

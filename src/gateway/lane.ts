@@ -1,0 +1,114 @@
+/**
+ * One session's place on one mesh link. A session has a lane to each sidecar that it has had a reason to ask.
+ *
+ *   opening ──OPENED──▶ open ──its link drains, or another lane takes its place──▶ leaving ──nothing in flight──▶ closed
+ *      └───────────── CLOSE, or the link is lost ──────────────┴──────────────────────┴──▶ closed
+ */
+import type { Close, Open } from '../link/protocol.ts'
+import type { GatewayLink, LinkUser } from './link.ts'
+import type { Place } from './place.ts'
+
+export type LaneState = 'opening' | 'open' | 'leaving' | 'closed'
+
+/** The session, as its lanes see it. */
+export interface LaneHost {
+  onLaneOpened(lane: Lane): void
+  /** It takes no new requests; it closes by itself. */
+  onLaneDraining(lane: Lane): void
+  onLaneFrame(lane: Lane, buffer: Buffer, start: number, end: number): void
+  /** `inFlight` of the lane is what was sent and not answered. */
+  onLaneClosed(lane: Lane, reason: Close): void
+}
+
+export class Lane implements LinkUser {
+  readonly place: Place
+  readonly link: GatewayLink
+  /** In force at the sidecar's end; empty for none. */
+  keyspace: string
+  state: LaneState = 'opening'
+  wasOpen = false
+  /** Requests that wait for their answer. Invariant: the place's load counts them too. */
+  inFlight = 0
+  /** The stream whose latency is taken; −1 while none is. One at a time is enough, and needs no table. */
+  #sampled = -1
+  #sampledAtMicros = 0
+  readonly #host: LaneHost
+  readonly #number: number
+
+  constructor(place: Place, link: GatewayLink, host: LaneHost, open: Open) {
+    this.place = place
+    this.link = link
+    this.keyspace = open.keyspace ?? ''
+    this.#host = host
+    this.#number = link.openSession(this, open)
+  }
+
+  /** Takes new requests. */
+  get usable(): boolean {
+    return this.state === 'open' && !this.link.draining && !this.link.closed
+  }
+
+  send(buffer: Buffer, start: number, end: number, stream: number, nowMicros: number): void {
+    this.inFlight++
+    this.place.load.sent(nowMicros)
+    if (this.#sampled < 0) {
+      this.#sampled = stream
+      this.#sampledAtMicros = nowMicros
+    }
+    this.link.write(this.#number, buffer, start, end, stream)
+  }
+
+  /** To be called for each answer. */
+  answered(stream: number, nowMicros: number): void {
+    this.inFlight--
+    const { load } = this.place
+    load.heard(nowMicros)
+    if (stream === this.#sampled) {
+      this.#sampled = -1
+      load.sample(nowMicros - this.#sampledAtMicros, nowMicros)
+    }
+  }
+
+  /** No new requests; closed when the last is answered. */
+  leave(): void {
+    if (this.state === 'closed') return
+    this.state = 'leaving'
+    if (this.inFlight === 0) this.close()
+  }
+
+  /** At once; what is in flight will not be heard of. */
+  close(): void {
+    if (this.state === 'closed') return
+    this.#end()
+    this.link.closeSession(this.#number)
+  }
+
+  onOpened(): void {
+    if (this.state !== 'opening') return
+    this.state = 'open'
+    this.wasOpen = true
+    this.#host.onLaneOpened(this)
+  }
+
+  onFrame(buffer: Buffer, start: number, end: number): void {
+    this.#host.onLaneFrame(this, buffer, start, end)
+    if (this.state === 'leaving' && this.inFlight === 0) this.close()
+  }
+
+  onClosed(reason: Close): void {
+    if (this.state === 'closed') return
+    this.#end()
+    this.#host.onLaneClosed(this, reason)
+  }
+
+  onDraining(): void {
+    if (this.state !== 'open') return
+    this.#host.onLaneDraining(this)
+    this.leave()
+  }
+
+  #end(): void {
+    this.state = 'closed'
+    this.place.load.forgotten(this.inFlight)
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * One sidecar as a gateway worker knows it: where it is, the link that leads there now, and how it is doing. It outlives its links, which
+ * are replaced whenever a certificate is.
+ */
+import type { SidecarEndpoint } from '../agent/api.ts'
+import type { GatewayLink } from './link.ts'
+import { Load } from './routing/balance.ts'
+
+/** Where a gateway stands; what is left out is not told apart. */
+export interface Locality {
+  readonly dataCenter?: string | undefined
+  readonly rack?: string | undefined
+}
+
+/** How much busier a node of the gateway's own rack must be before one of another rack is asked. */
+const OTHER_RACK = 4
+
+export class Place {
+  /** Below the number of sidecars that there ever were at one time; used again when a sidecar is gone. */
+  readonly index: number
+  endpoint: SidecarEndpoint
+  link: GatewayLink | undefined
+  readonly load = new Load()
+  /** The node's id; empty until its sidecar said hello. */
+  hostId = ''
+  /** False for a node of another data centre: a coordinator there would change what LOCAL_QUORUM means. */
+  local = true
+  /** What the cost of this place is multiplied with. */
+  distance = 1
+
+  constructor(index: number, endpoint: SidecarEndpoint) {
+    this.index = index
+    this.endpoint = endpoint
+  }
+
+  /** Takes requests, and may be asked from here. */
+  get usable(): boolean {
+    return this.local && this.link?.usable === true
+  }
+
+  /** What its sidecar said of its node. True when that changes where requests may go. */
+  introduce(locality: Locality): boolean {
+    const hello = this.link?.hello
+    if (hello === undefined) return false
+    const local = locality.dataCenter === undefined || locality.dataCenter === hello.dataCenter
+    const distance = locality.rack === undefined || locality.rack === hello.rack ? 1 : OTHER_RACK
+    const changed = hello.hostId !== this.hostId || local !== this.local || distance !== this.distance
+    this.hostId = hello.hostId
+    this.local = local
+    this.distance = distance
+    return changed
+  }
+}
+
+/** The one that costs least, of those that can be asked; one that is ejected only where there is no other. */
+export function cheapest(places: readonly Place[], nowMicros: number): Place | undefined {
+  let best: Place | undefined
+  let bestCost = Number.POSITIVE_INFINITY
+  for (const place of places) {
+    if (!place.usable) continue
+    let cost = place.load.cost(nowMicros) * place.distance
+    if (place.load.ejected(nowMicros)) cost *= 1e6
+    // Of equals, as all are at first, the one with fewer sessions.
+    if (cost > bestCost || (cost === bestCost && best !== undefined && place.load.homes >= best.load.homes)) continue
+    best = place
+    bestCost = cost
+  }
+  return best
+}

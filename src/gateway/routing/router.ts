@@ -1,0 +1,184 @@
+/**
+ * `routing` answers one question: which sidecar should a request go to? To a replica of the row that it is about where that can be told,
+ * of the gateway's own data centre; else to the least loaded sidecar.
+ *
+ * Rule: it is about cost, never about access. A wrong answer here makes a request slower and nothing else; the sidecar that gets it
+ * judges it as any other would.
+ *
+ *   router.ts      this            ring.ts, replication.ts   token → replicas, as Cassandra places them
+ *   balance.ts     how busy        routing-key.ts            request → token
+ *   statements.ts  prepared ids    texts.ts                  text → table and key markers
+ */
+import { token } from '../../cql/murmur3.ts'
+import type { ProtocolVersion } from '../../cql/protocol.ts'
+import type { BatchView, ParamsView } from '../../cql/requests.ts'
+import type { GatewayLink } from '../link.ts'
+import type { MeshLinks } from '../links.ts'
+import { cheapest, type Place } from '../place.ts'
+import { type Placement, type ReplicaSet, TokenRing } from './ring.ts'
+import { tokenOfExecute, tokenOfParams, tokenOfPart } from './routing-key.ts'
+import { type Keyed, type Statement, StatementTables } from './statements.ts'
+import { TextRoutes } from './texts.ts'
+
+/** Tables whose key is remembered. */
+const TABLES_MAX = 10_000
+
+export interface RouterOptions {
+  readonly links: MeshLinks
+  readonly nowMicros: () => number
+}
+
+/** The key of a table; while it is not known, those who wait for it. */
+type TableKey =
+  | { readonly columns: readonly string[] }
+  | { readonly columns: undefined; readonly waiting: ((columns: readonly string[]) => void)[] }
+
+export class Router {
+  readonly statements = new StatementTables()
+  readonly texts = new TextRoutes((keyspace, table, told) => this.#partitionKey(keyspace, table, told))
+  readonly #links: MeshLinks
+  readonly #nowMicros: () => number
+  #ring: TokenRing | undefined
+  /** The digest that is being asked for. */
+  #asking = ''
+  /** The places of each replica set, by its index in `#ring`; made when first asked. */
+  #placesOf: (readonly Place[])[] = []
+  readonly #tables = new Map<string, TableKey>()
+  /** Which link told which epoch last, by place. */
+  #schemaSeen = new Map<Place, string>()
+
+  constructor({ links, nowMicros }: RouterOptions) {
+    this.#links = links
+    this.#nowMicros = nowMicros
+    links.onChange((link) => this.#changed(link))
+  }
+
+  /** The one place there is to go, where there is no choice. */
+  get only(): Place | undefined {
+    const { places } = this.#links
+    return places.length === 1 ? places[0] : undefined
+  }
+
+  /** Where an EXECUTE of `statement` should go. Undefined when no sidecar can be asked. */
+  placeOfExecute(
+    statement: Statement,
+    version: ProtocolVersion,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): Place | undefined {
+    const { key } = statement.keyed
+    if (key !== undefined && tokenOfExecute(key, version, buffer, start, end)) {
+      return this.#replica(this.#placementOf(statement)) ?? this.leastLoaded()
+    }
+    return this.leastLoaded()
+  }
+
+  /** Where a request whose values may have names should go; undefined where there is no replica to be told. */
+  placeOfParams({ key, keyspace }: Keyed, params: ParamsView): Place | undefined {
+    if (key === undefined || !tokenOfParams(key, params)) return undefined
+    return this.#replica(this.#ring?.placement(keyspace))
+  }
+
+  /** Where a BATCH should go whose statements are all about one partition; undefined for any other. `parts` are those of `batch`. */
+  placeOfBatch(batch: BatchView, parts: readonly Keyed[]): Place | undefined {
+    let high = 0
+    let low = 0
+    let keyspace: string | undefined
+    for (const [index, keyed] of parts.entries()) {
+      if (keyed.key === undefined || !tokenOfPart(keyed.key, batch, batch.parts[index]!)) return undefined
+      if (keyspace === undefined) {
+        ;({ high, low } = token)
+        keyspace = keyed.keyspace
+      } else if (token.high !== high || token.low !== low || keyed.keyspace !== keyspace) return undefined
+    }
+    return keyspace === undefined ? undefined : this.#replica(this.#ring?.placement(keyspace))
+  }
+
+  /** The least loaded sidecar that can be asked. */
+  leastLoaded(): Place | undefined {
+    return cheapest(this.#links.places, this.#nowMicros())
+  }
+
+  /** The replica of the token in `token` that costs least; undefined where none of this data centre can be asked. */
+  #replica(placement: Placement | undefined): Place | undefined {
+    if (placement === undefined) return undefined
+    const set = placement.replicasOf(token.high, token.low)
+    const places = this.#placesOf[set.index] ?? this.#findPlaces(set)
+    return cheapest(places, this.#nowMicros())
+  }
+
+  #placementOf(statement: Statement): Placement | undefined {
+    if (statement.placementRing !== this.#ring) {
+      statement.placementRing = this.#ring
+      statement.placement = this.#ring?.placement(statement.keyed.keyspace)
+    }
+    return statement.placement
+  }
+
+  #findPlaces(set: ReplicaSet): readonly Place[] {
+    const places = this.#links.places.filter(({ hostId }) => hostId !== '' && set.hostIds.includes(hostId))
+    this.#placesOf[set.index] = places
+    return places
+  }
+
+  #changed(link: GatewayLink | undefined): void {
+    this.#placesOf = []
+    const hello = link?.hello
+    if (link === undefined || hello === undefined) return
+    this.#noticeSchema(link, hello.schemaEpoch)
+    // Other partitioners have other tokens; a cluster has one for all its life.
+    if (!hello.partitioner.endsWith('.Murmur3Partitioner')) return
+    if (hello.ring === '' || hello.ring === this.#ring?.digest || hello.ring === this.#asking) return
+    this.#asking = hello.ring
+    void link.ring().then((ring) => {
+      this.#asking = ''
+      // None is known there any more, or none yet: what is known here is better.
+      if (ring === undefined || ring.digest === '') return
+      this.#ring = new TokenRing(ring)
+      this.#placesOf = []
+    })
+  }
+
+  /** Each sidecar counts its own epochs, from one again when it is started again: only a change on one link says something. */
+  #noticeSchema(link: GatewayLink, epoch: number): void {
+    const place = this.#links.places.find((each) => each.link === link)
+    const seen = `${link.serial} ${epoch}`
+    if (place === undefined || this.#schemaSeen.get(place) === seen) return
+    this.#schemaSeen = new Map([...this.#schemaSeen].filter(([each]) => this.#links.places.includes(each)))
+    this.#schemaSeen.set(place, seen)
+    this.#tables.clear()
+    this.texts.forget()
+  }
+
+  #partitionKey(
+    keyspace: string,
+    table: string,
+    told: (columns: readonly string[]) => void,
+  ): readonly string[] | undefined {
+    const name = `${keyspace}\0${table}`
+    const known = this.#tables.get(name)
+    if (known?.columns !== undefined) return known.columns
+    if (known !== undefined) {
+      known.waiting.push(told)
+      return undefined
+    }
+    const link = this.leastLoaded()?.link
+    if (link === undefined) return undefined
+    if (this.#tables.size >= TABLES_MAX) this.#tables.clear()
+    const asked = { columns: undefined, waiting: [told] }
+    this.#tables.set(name, asked)
+    void link.partitionKey(keyspace, table).then((columns) => {
+      const current = this.#tables.get(name) === asked
+      if (columns === undefined) {
+        if (current) this.#tables.delete(name)
+        return
+      }
+      // The schema may have changed since it was asked: then this is about the table that was.
+      if (!current) return
+      this.#tables.set(name, { columns })
+      for (const each of asked.waiting) each(columns)
+    })
+    return undefined
+  }
+}

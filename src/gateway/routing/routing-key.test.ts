@@ -1,0 +1,209 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { executeEnvelope, queryEnvelope } from '../../cql/encode.ts'
+import { murmur3Token, token } from '../../cql/murmur3.ts'
+import { compositeKey } from '../../cql/partition-key.ts'
+import { HEADER_BYTES, type ProtocolVersion, writeHeader } from '../../cql/protocol.ts'
+import { BatchView, QueryView, readBatch, readQuery } from '../../cql/requests.ts'
+import { KeyMarkers, tokenOfExecute, tokenOfParams, tokenOfPart } from './routing-key.ts'
+
+const versions: readonly ProtocolVersion[] = [3, 4, 5]
+const id = Buffer.alloc(16, 7)
+
+/** What the key's columns make, the plain way: one is the key as it stands, several are a composite. */
+function tokenOf(parts: readonly Buffer[]): { high: number; low: number } {
+  const key = parts.length === 1 ? parts[0]! : compositeKey(parts)
+  murmur3Token(key, 0, key.length)
+  return { ...token }
+}
+
+function execute(version: ProtocolVersion, values: readonly (Buffer | null)[]): Buffer {
+  return executeEnvelope(version, 3, id, version === 5 ? id : undefined, [...values])
+}
+
+const value = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes))
+
+describe('the routing key of an EXECUTE', () => {
+  it('is found wherever its markers stand, in every version', () => {
+    const cases = fc
+      .array(value, { minLength: 1, maxLength: 12 })
+      .chain((values) =>
+        fc.tuple(
+          fc.constant(values),
+          fc.shuffledSubarray([...values.keys()], { minLength: 1, maxLength: Math.min(values.length, 5) }),
+          fc.constantFrom(...versions),
+        ),
+      )
+    fc.assert(
+      fc.property(cases, ([values, markers, version]) => {
+        const key = KeyMarkers.of(markers, [])
+        assert.ok(key !== undefined)
+        const envelope = execute(version, values)
+        const padded = Buffer.concat([Buffer.alloc(5, 0xee), envelope, Buffer.alloc(5, 0xee)])
+        assert.equal(tokenOfExecute(key, version, padded, 5, 5 + envelope.length), true)
+        const found = { ...token }
+        assert.deepEqual(found, tokenOf(markers.map((marker) => values[marker]!)))
+      }),
+    )
+  })
+
+  it('is not there when a column of it is null, or there are too few values', () => {
+    const key = KeyMarkers.of([1, 0], [])!
+    for (const version of versions) {
+      const [a, b] = [Buffer.from('a'), Buffer.from('b')]
+      for (const [values, there] of [
+        [[a, b], true],
+        [[a, b, null], true],
+        [[a, null], false],
+        [[null, b], false],
+        [[a], false],
+        [[], false],
+      ] as const) {
+        const envelope = execute(version, values)
+        assert.equal(tokenOfExecute(key, version, envelope, 0, envelope.length), there, `${version} ${values.length}`)
+      }
+    }
+  })
+
+  it('is not looked for in bytes that lie about themselves', () => {
+    const key = KeyMarkers.of([0], [])!
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 80 }), fc.constantFrom(...versions), (body, version) => {
+        const envelope = Buffer.alloc(HEADER_BYTES + body.length)
+        writeHeader(envelope, 0, version, 0, 1, 0x0a, body.length)
+        envelope.set(body, HEADER_BYTES)
+        // Whatever it says, it neither throws nor reads on: behind it stands nothing.
+        tokenOfExecute(key, version, envelope, 0, envelope.length)
+      }),
+    )
+    const envelope = execute(4, [Buffer.from('abc')])
+    for (let end = 0; end < envelope.length; end++) {
+      assert.equal(tokenOfExecute(key, 4, envelope, 0, end), false, `cut at ${end}`)
+    }
+  })
+
+  it('cannot be longer than 64 KiB when it is put together', () => {
+    const key = KeyMarkers.of([0, 1], [])!
+    const fits = execute(4, [Buffer.alloc(65_000), Buffer.alloc(535)])
+    assert.equal(tokenOfExecute(key, 4, fits, 0, fits.length), true)
+    const long = execute(4, [Buffer.alloc(65_000), Buffer.alloc(536)])
+    assert.equal(tokenOfExecute(key, 4, long, 0, long.length), false)
+  })
+})
+
+describe('markers of a key', () => {
+  it('are none where there is none, one stands for two columns, or there are too many', () => {
+    assert.equal(KeyMarkers.of([], []), undefined)
+    assert.equal(KeyMarkers.of([1, 1], []), undefined)
+    assert.equal(KeyMarkers.of([...Array(31).keys()], []), undefined)
+    assert.equal(KeyMarkers.of([...Array(30).keys()], [])?.count, 30)
+  })
+})
+
+describe('the routing key of a QUERY', () => {
+  const view = new QueryView()
+
+  /** A QUERY of v4 whose values have names, as native_protocol_v4.spec §4.1.4 lays it out. */
+  function named(values: readonly (readonly [string, Buffer])[]): Buffer {
+    const text = Buffer.from('SELECT 1')
+    const parts: Buffer[] = [Buffer.from([0, 0, 0, text.length]), text, Buffer.from([0, 1, 0x41, 0, values.length])]
+    for (const [name, bytes] of values) {
+      parts.push(Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([0, 0, 0, bytes.length]), bytes)
+    }
+    const body = Buffer.concat(parts)
+    const header = Buffer.alloc(HEADER_BYTES)
+    writeHeader(header, 0, 4, 0, 1, 0x07, body.length)
+    return Buffer.concat([header, body])
+  }
+
+  function tokenOfNamed(key: KeyMarkers, values: readonly (readonly [string, Buffer])[]): boolean {
+    const envelope = named(values)
+    readQuery(view, envelope, 0, envelope.length, 4, 0)
+    return tokenOfParams(key, view.params)
+  }
+
+  it('is found by place and by name', () => {
+    const [a, b, c] = [Buffer.from('a'), Buffer.from('bb'), Buffer.from('ccc')]
+    const key = KeyMarkers.of([2, 0], ['x', 'y', 'z'])!
+    const envelope = queryEnvelope(4, 1, 'SELECT 1', { values: [a, b, c] })
+    readQuery(view, envelope, 0, envelope.length, 4, 0)
+    assert.equal(tokenOfParams(key, view.params), true)
+    const byPlace = { ...token }
+    assert.deepEqual(byPlace, tokenOf([c, a]))
+    for (const order of [
+      [
+        ['x', a],
+        ['y', b],
+        ['z', c],
+      ],
+      [
+        ['z', c],
+        ['x', a],
+        ['y', b],
+      ],
+      [
+        ['z', c],
+        ['x', a],
+      ],
+    ] as const) {
+      assert.equal(tokenOfNamed(key, order), true)
+      assert.deepEqual({ ...token }, byPlace)
+    }
+  })
+
+  it('is not there when a name is missing, comes twice, or the markers have none', () => {
+    const [a, b] = [Buffer.from('a'), Buffer.from('b')]
+    const key = KeyMarkers.of([0, 1], ['x', 'y'])!
+    assert.equal(tokenOfNamed(key, [['x', a]]), false)
+    assert.equal(
+      tokenOfNamed(key, [
+        ['x', a],
+        ['X', b],
+      ]),
+      false,
+    )
+    assert.equal(
+      tokenOfNamed(key, [
+        ['x', a],
+        ['y', b],
+        ['x', b],
+      ]),
+      false,
+    )
+    assert.equal(
+      tokenOfNamed(KeyMarkers.of([0, 1], ['x', undefined])!, [
+        ['x', a],
+        ['y', b],
+      ]),
+      false,
+    )
+    assert.equal(
+      tokenOfNamed(key, [
+        ['__proto__', a],
+        ['constructor', b],
+      ]),
+      false,
+    )
+  })
+})
+
+describe('the routing key of a statement in a BATCH', () => {
+  it('is that of its own values', () => {
+    const values = ['one', 'two'].map((text) => Buffer.from(text))
+    const parts = values.map((bytes) =>
+      Buffer.concat([Buffer.from([1, 0, 16]), id, Buffer.from([0, 1, 0, 0, 0, bytes.length]), bytes]),
+    )
+    // native_protocol_v4.spec §4.1.7: type, count, parts, consistency, flags.
+    const body = Buffer.concat([Buffer.from([0, 0, 2]), ...parts, Buffer.from([0, 1, 0])])
+    const envelope = Buffer.concat([Buffer.alloc(HEADER_BYTES), body])
+    writeHeader(envelope, 0, 4, 0, 1, 0x0d, body.length)
+    const batch = new BatchView()
+    readBatch(batch, envelope, 0, envelope.length, 4, 0)
+    for (const [index, bytes] of values.entries()) {
+      assert.equal(tokenOfPart(KeyMarkers.of([0], [])!, batch, batch.parts[index]!), true)
+      assert.deepEqual({ ...token }, tokenOf([bytes]))
+      assert.equal(tokenOfPart(KeyMarkers.of([1], [])!, batch, batch.parts[index]!), false)
+    }
+  })
+})

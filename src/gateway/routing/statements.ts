@@ -1,0 +1,136 @@
+/**
+ * The prepared statements of one identity as the gateway knows them, so that an EXECUTE can go to a replica that has the statement, or is
+ * given it first. The gateway decides nothing by them: the sidecar judges the PREPARE and every EXECUTE again, in the identity's name.
+ *
+ * Rule: an id means something only to the identity that prepared it, here as at the sidecar (attack B3). What is forgotten here is not
+ * lost: such an EXECUTE goes where its session's PREPAREs went.
+ */
+import { limits } from '../../base/limits.ts'
+import { type PreparedEntry, PreparedIds } from '../../cql/prepared-ids.ts'
+import type { GatewayLink } from '../link.ts'
+import type { Placement } from './ring.ts'
+import type { KeyMarkers } from './routing-key.ts'
+
+/** A sidecar that would not have a statement (its node had not heard of the table yet, say) is asked again after this. */
+const RETRY_MICROS = 5_000_000
+
+/** What has a partition key to be looked for. */
+export interface Keyed {
+  /** Of its table; empty where it has none. */
+  readonly keyspace: string
+  /** Undefined where its partition cannot be told from what is bound. */
+  readonly key: KeyMarkers | undefined
+}
+
+export class Statement implements PreparedEntry {
+  readonly id: Buffer
+  /** The PREPARE as the client sent it, a whole envelope. */
+  readonly prepare: Buffer
+  /** The keyspace that its unqualified names are in; undefined where it has none. */
+  readonly inForce: string | undefined
+  readonly keyed: Keyed
+  /** Serial numbers of the links whose sidecar has it for this identity, by place. */
+  readonly #on: number[] = []
+  /** Of those that are being given it right now. */
+  readonly #preparing: number[] = []
+  /** By place: monotonic microseconds. */
+  readonly #notBefore: number[] = []
+  /** Of `keyed.keyspace` in `placementRing`. */
+  placement: Placement | undefined
+  placementRing: object | undefined
+  lastUse = 0
+  next: this | undefined
+
+  constructor(id: Buffer, prepare: Buffer, inForce: string | undefined, keyed: Keyed) {
+    this.id = id
+    this.prepare = prepare
+    this.inForce = inForce
+    this.keyed = keyed
+  }
+
+  isOn(link: GatewayLink): boolean {
+    return this.#on[link.placeIndex] === link.serial
+  }
+
+  /** Whether a lane with this keyspace in force could be given it now; false while somebody is doing that. */
+  mayPrepare(link: GatewayLink, keyspace: string, nowMicros: number): boolean {
+    const place = link.placeIndex
+    if (this.#preparing[place] === link.serial || nowMicros < (this.#notBefore[place] ?? 0)) return false
+    return this.inForce === undefined || this.inForce === keyspace
+  }
+
+  /** It is under way there. */
+  preparing(link: GatewayLink): void {
+    this.#preparing[link.placeIndex] = link.serial
+  }
+
+  nowOn(link: GatewayLink): void {
+    this.#preparing[link.placeIndex] = 0
+    this.#on[link.placeIndex] = link.serial
+  }
+
+  /** The sidecar would not have it, or has another statement under its id. */
+  refused(link: GatewayLink, nowMicros: number): void {
+    this.#preparing[link.placeIndex] = 0
+    this.#notBefore[link.placeIndex] = nowMicros + RETRY_MICROS
+  }
+
+  /** The sidecar has it no longer. */
+  forget(link: GatewayLink): void {
+    this.#on[link.placeIndex] = 0
+  }
+}
+
+export interface StatementTable {
+  ids: PreparedIds<Statement>
+  /** Of the PREPAREs in it, and of those that were forgotten one by one since it was empty. */
+  bytes: number
+  /** Sessions of the identity, in this protocol version, that are open here. */
+  sessions: number
+}
+
+/** By identity and protocol version: a PREPARE of one version is no request of another. */
+export class StatementTables {
+  readonly #tables = new Map<string, StatementTable>()
+  #bytes = 0
+
+  open(identity: string): StatementTable {
+    let table = this.#tables.get(identity)
+    if (table === undefined) {
+      if (this.#tables.size >= limits.statementTablesMax) this.#forgetOne()
+      table = { ids: new PreparedIds(limits.preparedPerIdentityMax), bytes: 0, sessions: 0 }
+    }
+    // The one that was used last stands last.
+    this.#tables.delete(identity)
+    this.#tables.set(identity, table)
+    table.sessions++
+    return table
+  }
+
+  add(table: StatementTable, statement: Statement): void {
+    table.ids.set(statement)
+    table.bytes += statement.prepare.length
+    this.#bytes += statement.prepare.length
+    while (this.#bytes > limits.statementTablesBytesMax) this.#empty(this.#largest())
+  }
+
+  #largest(): StatementTable {
+    return [...this.#tables.values()].reduce((most, each) => (each.bytes > most.bytes ? each : most))
+  }
+
+  #empty(table: StatementTable): void {
+    this.#bytes -= table.bytes
+    table.bytes = 0
+    table.ids = new PreparedIds(limits.preparedPerIdentityMax)
+  }
+
+  /** The oldest that nobody uses. */
+  #forgetOne(): void {
+    for (const [identity, table] of this.#tables) {
+      if (table.sessions > 0) continue
+      this.#empty(table)
+      this.#tables.delete(identity)
+      return
+    }
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The texts of statements as routing sees them: which table, and which markers are its partition key. Remembered, because a text is read
+ * slowly; whether a statement is allowed is never asked here.
+ */
+
+import { RingfenceError } from '../../base/errors.ts'
+import { analyse } from '../../cql/statement/analyse.ts'
+import type { StatementFacts } from '../../cql/statement/facts.ts'
+import { KeyMarkers } from './routing-key.ts'
+
+/** Texts remembered; the oldest go first. */
+const TEXTS_MAX = 2000
+/** A longer text takes too long to be read beside everybody's traffic, and gains the least by a hop that is saved. */
+const TEXT_CHARS_MAX = 4096
+
+export interface TextRoute {
+  /** The keyspace that its table is in; empty where it has no table, or cannot be read. */
+  readonly keyspace: string
+  /** True when the keyspace in force decided that. */
+  readonly unqualified: boolean
+  /** Undefined where its partition cannot be told from what is bound, or while the table's key is not known. */
+  key: KeyMarkers | undefined
+}
+
+export type PartitionKeyOf = (
+  keyspace: string,
+  table: string,
+  told: (columns: readonly string[]) => void,
+) => readonly string[] | undefined
+
+/** What cannot be told is taken to depend on the keyspace in force. */
+const nothing: TextRoute = { keyspace: '', unqualified: true, key: undefined }
+
+export class TextRoutes {
+  readonly #routes = new Map<string, TextRoute>()
+  readonly #partitionKeyOf: PartitionKeyOf
+
+  /** `partitionKeyOf` answers at once what it knows; else it answers `undefined`, and calls `told` when it does. */
+  constructor(partitionKeyOf: PartitionKeyOf) {
+    this.#partitionKeyOf = partitionKeyOf
+  }
+
+  /** The schema changed: a table of the same name may have another key. */
+  forget(): void {
+    this.#routes.clear()
+  }
+
+  of(text: string, keyspace: string): TextRoute {
+    if (text.length > TEXT_CHARS_MAX) return nothing
+    const name = `${keyspace}\0${text}`
+    const known = this.#routes.get(name)
+    if (known !== undefined) return known
+    if (this.#routes.size >= TEXTS_MAX) {
+      for (const oldest of this.#routes.keys()) {
+        this.#routes.delete(oldest)
+        break
+      }
+    }
+    const route = this.#read(text, keyspace)
+    this.#routes.set(name, route)
+    return route
+  }
+
+  #read(text: string, inForce: string): TextRoute {
+    const facts = factsOf(text)
+    const keyspace = facts?.keyspace ?? inForce
+    if (facts?.table === undefined || keyspace === '') return nothing
+    const { table, unqualified } = facts
+    const route: TextRoute = { keyspace, unqualified, key: undefined }
+    const settle = (columns: readonly string[]): void => {
+      route.key = keyMarkersOf(facts, columns)
+    }
+    const columns = this.#partitionKeyOf(keyspace, table, settle)
+    if (columns !== undefined) settle(columns)
+    return route
+  }
+}
+
+/** What cannot be read is the sidecar's to refuse. */
+function factsOf(text: string): StatementFacts | undefined {
+  try {
+    return analyse(text)
+  } catch (reason) {
+    if (reason instanceof RingfenceError) return undefined
+    throw reason
+  }
+}
+
+/** Undefined unless every column of the key is bound by one marker of its own. */
+export function keyMarkersOf(facts: StatementFacts, columns: readonly string[]): KeyMarkers | undefined {
+  const places: number[] = []
+  for (const column of columns) {
+    const restriction = facts.restrictions.find(
+      (each) => each.operator === '=' && !each.token && each.columns.length === 1 && each.columns[0] === column,
+    )
+    const value = restriction?.values[0]
+    if (value === undefined || !('marker' in value)) return undefined
+    places.push(value.marker)
+  }
+  return KeyMarkers.of(places, facts.markers)
+}

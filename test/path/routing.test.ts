@@ -1,0 +1,415 @@
+/** A gateway before a ring of sidecars: where requests go that are about one row, and what becomes of those that cannot. */
+import assert from 'node:assert/strict'
+import { after, afterEach, before, it, describe as suite } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  batchEnvelope,
+  errorEnvelope,
+  executeEnvelope,
+  prepareEnvelope,
+  queryEnvelope,
+  registerEnvelope,
+} from '../../src/cql/encode.ts'
+import { murmur3Token, token } from '../../src/cql/murmur3.ts'
+import { CqlErrorCode, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
+import { readEvent, readPrepared } from '../../src/cql/responses.ts'
+import { describe, type RawClient } from './client.ts'
+import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
+
+const INSERT = 'INSERT INTO shop.items (v, k) VALUES (?, ?)'
+const READ = 'SELECT * FROM shop.items WHERE k = ?'
+const OTHERS_ONLY = `
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: others-only }
+spec:
+  subjects: [{ spiffeId: spiffe://demo.local/svc/bob }]
+  keyspaces: [shop]
+  operations: [READ]
+`
+
+let world: World
+let nodes: RunningSidecar[]
+let gateway: RunningGateway
+
+before(async () => {
+  world = await World.make()
+  nodes = await world.ring(3, { replication: { dc1: 1 } })
+  gateway = await world.gateway(nodes)
+})
+after(() => world.close())
+afterEach(() => {
+  for (const { node } of nodes) {
+    node.intercept = undefined
+    node.requests.length = 0
+  }
+})
+
+/** The node whose token is the first at or after the key's, found the plain way. */
+function ownerOf(key: string, ring: readonly RunningSidecar[] = nodes): RunningSidecar {
+  const bytes = Buffer.from(key)
+  murmur3Token(bytes, 0, bytes.length)
+  const wanted = (BigInt(token.high) << 32n) | BigInt(token.low >>> 0)
+  const tokens = ring.flatMap((each) =>
+    each.node.topology.place.tokens.map((text) => ({ token: BigInt(text), owner: each })),
+  )
+  tokens.sort((a, b) => (a.token < b.token ? -1 : 1))
+  return (tokens.find((each) => each.token >= wanted) ?? tokens[0]!).owner
+}
+
+const values = (...texts: string[]): Buffer[] => texts.map((text) => Buffer.from(text))
+const resultId = Buffer.alloc(16, 9)
+
+async function prepared(client: RawClient, text: string): Promise<Buffer> {
+  const answer = await client.ask(prepareEnvelope(client.version, 1, text))
+  assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
+  return readPrepared(answer, 0, answer.length, client.version).id
+}
+
+/** Until a client has a lane to every node and the statement is on each, requests may go the long way. */
+async function warm(client: RawClient, id: Buffer, args: (key: string) => Buffer[]): Promise<void> {
+  for (let round = 0; round < 2; round++) {
+    for (let i = 0; i < 40; i++) {
+      const key = `warm ${i}`
+      await client.ask(executeEnvelope(client.version, 2, id, resultId, args(key)))
+    }
+  }
+  for (const { node } of nodes) node.requests.length = 0
+}
+
+/** Which of the keys came to another node than their owner. */
+function astray(keys: readonly string[], opcode: number): string[] {
+  return keys.filter((key) => {
+    const arrived = nodes.filter(({ node }) =>
+      node.requests.some((request) => request.opcode === opcode && request.envelope.includes(key)),
+    )
+    assert.equal(arrived.length, 1, `${key} arrived at ${arrived.length} nodes`)
+    return arrived[0] !== ownerOf(key)
+  })
+}
+
+const keys = Array.from({ length: 120 }, (_, i) => `key-${i}-`)
+
+for (const version of [3, 4, 5] as ProtocolVersion[]) {
+  suite(`a request about one row, version ${version}`, () => {
+    it('goes to a replica when it is an EXECUTE, and is answered on its own stream', async () => {
+      const alice = await world.client(gateway.port, 'alice', { version })
+      const id = await prepared(alice, INSERT)
+      await warm(alice, id, (key) => values('v', key))
+      const answers = await Promise.all(
+        keys.map((key, i) => alice.ask(executeEnvelope(version, 10 + i, id, resultId, values(`v of ${key}`, key)))),
+      )
+      for (const [i, answer] of answers.entries()) assert.equal(describe(answer), `echo: ${INSERT} <- v of ${keys[i]}`)
+      assert.deepEqual(astray(keys, Opcode.EXECUTE), [])
+      const counts = nodes.map(({ node }) => node.requests.length)
+      assert.ok(Math.min(...counts) > 10, `all have their share: ${counts}`)
+    })
+
+    it('goes to a replica when it is a QUERY with bound values, by place or by name', async () => {
+      const alice = await world.client(gateway.port, 'alice', { version })
+      const byName = 'SELECT * FROM shop.items WHERE k = :key AND v = :v ALLOW FILTERING'
+      for (let round = 0; round < 2; round++) {
+        for (let i = 0; i < 20; i++) {
+          await alice.ask(queryEnvelope(version, 1, READ, { values: values(`warm ${i}`) }))
+          await alice.ask(queryEnvelope(version, 1, byName, { values: values('v', `w ${i}`), names: ['v', 'key'] }))
+        }
+      }
+      for (const { node } of nodes) node.requests.length = 0
+      await Promise.all(
+        keys.map((key, i) =>
+          alice.ask(
+            i % 2 === 0
+              ? queryEnvelope(version, 10 + i, READ, { values: values(key) })
+              : queryEnvelope(version, 10 + i, byName, { values: values('v', key), names: ['v', 'key'] }),
+          ),
+        ),
+      )
+      assert.deepEqual(astray(keys, Opcode.QUERY), [])
+    })
+
+    it('goes to a replica when it is a BATCH about one partition, of prepared statements and texts', async () => {
+      const alice = await world.client(gateway.port, 'alice', { version })
+      const id = await prepared(alice, INSERT)
+      const one = (key: string, stream: number) =>
+        alice.ask(
+          batchEnvelope(version, stream, 1, [
+            { id, values: values('v', key) },
+            { text: 'UPDATE shop.items SET v = ? WHERE k = ?', values: values('w', key) },
+          ]),
+        )
+      for (let i = 0; i < 40; i++) await one(`warm ${i}`, 2)
+      for (const { node } of nodes) node.requests.length = 0
+      for (const answer of await Promise.all(keys.map((key, i) => one(key, 10 + i)))) {
+        assert.equal(describe(answer), 'result 1')
+      }
+      assert.deepEqual(astray(keys, Opcode.BATCH), [])
+      const answer = await alice.ask(
+        batchEnvelope(version, 9, 1, [
+          { id, values: values('v', 'one') },
+          { id, values: values('v', 'another') },
+        ]),
+      )
+      assert.equal(describe(answer), 'result 1', 'a BATCH about two partitions goes wherever there is room')
+    })
+  })
+}
+
+suite('prepared statements', () => {
+  it('are given to each sidecar once for an identity, however many sessions and requests it has', async () => {
+    const clients = await Promise.all(Array.from({ length: 4 }, () => world.client(gateway.port, 'alice')))
+    const text = `${READ} AND v = 'once'`
+    const ids = await Promise.all(clients.map((client) => prepared(client, text)))
+    const already = nodes.flatMap(({ node }) => node.requests.filter(({ opcode }) => opcode === Opcode.PREPARE))
+    for (let round = 0; round < 3; round++) {
+      await Promise.all(
+        clients.flatMap((client, c) =>
+          Array.from({ length: 30 }, (_, i) =>
+            client.ask(executeEnvelope(4, 10 + i, ids[c]!, undefined, values(`${round} ${i}`))),
+          ),
+        ),
+      )
+    }
+    const prepares = nodes.map(
+      ({ node }) => node.requests.filter(({ opcode, text: its }) => opcode === Opcode.PREPARE && its === text).length,
+    )
+    const byClients = nodes.map(
+      ({ node }) => already.filter(({ connection }) => node.connections.has(connection)).length,
+    )
+    assert.ok(
+      prepares.every((count, i) => count <= Math.max(1, byClients[i]!)),
+      `${prepares} of which ${byClients} the clients' own`,
+    )
+    assert.ok(nodes.every(({ node }) => node.requests.some(({ opcode }) => opcode === Opcode.EXECUTE)))
+  })
+
+  it('of one identity are not another’s, whichever sidecar its request goes to', async () => {
+    const alice = await world.client(gateway.port, 'alice')
+    const bob = await world.client(gateway.port, 'bob')
+    const id = await prepared(alice, `${READ} AND v = 'private'`)
+    for (let i = 0; i < 20; i++) {
+      assert.match(describe(await bob.ask(executeEnvelope(4, 1, id, undefined, values(`key ${i}`)))), /^0x2500 /)
+    }
+    assert.equal(
+      nodes.flatMap(({ node }) => node.requests).filter(({ opcode }) => opcode === Opcode.EXECUTE).length,
+      0,
+      'nothing of it reached a node',
+    )
+  })
+
+  it('that one sidecar’s node will not prepare run where they are prepared', async () => {
+    const alice = await world.client(gateway.port, 'alice')
+    const text = `${READ} AND v = 'half known'`
+    const id = await prepared(alice, text)
+    const holder = nodes.find(({ node }) => node.requests.some((request) => request.text === text))!
+    for (const each of nodes) {
+      if (each === holder) continue
+      each.node.intercept = (request) => {
+        if (request.opcode !== Opcode.PREPARE) return false
+        request.reply(errorEnvelope(4, 0, CqlErrorCode.INVALID, 'unconfigured table'))
+        return true
+      }
+    }
+    for (let i = 0; i < 60; i++) {
+      assert.equal(
+        describe(await alice.ask(executeEnvelope(4, 1, id, undefined, values(`key ${i}`)))),
+        `echo: ${text} <- key ${i}`,
+      )
+    }
+    const refused = nodes.map(({ node }) => node.requests.filter(({ opcode }) => opcode === Opcode.PREPARE).length)
+    assert.ok(
+      refused.every((count) => count <= 2),
+      `it is not tried with every request: ${refused}`,
+    )
+  })
+
+  it('that the policy takes away are refused at every replica', async () => {
+    const alice = await world.client(gateway.port, 'alice')
+    const id = await prepared(alice, `${READ} AND v = 'withdrawn'`)
+    await warm(alice, id, (key) => values(key))
+    const before = nodes.map(({ feed }) => feed.policy.source)
+    for (const { feed } of nodes) feed.apply(OTHERS_ONLY)
+    for (const [i, key] of keys.slice(0, 30).entries()) {
+      assert.match(describe(await alice.ask(executeEnvelope(4, 10 + i, id, undefined, values(key)))), /^0x2100 /)
+    }
+    for (const [i, { feed }] of nodes.entries()) feed.apply(before[i]!)
+    assert.match(describe(await alice.ask(executeEnvelope(4, 1, id, undefined, values('k')))), /^echo: /)
+  })
+})
+
+suite('USE', () => {
+  it('is in force wherever a text goes afterwards', async () => {
+    const alice = await world.client(gateway.port, 'alice')
+    const text = 'SELECT * FROM items WHERE k = ?'
+    for (const keyspace of ['shop', 'play', 'shop']) {
+      assert.equal(describe(await alice.ask(queryEnvelope(4, 1, `USE ${keyspace}`))), 'result 3')
+      await Promise.all(
+        Array.from({ length: 60 }, (_, i) =>
+          alice.ask(queryEnvelope(4, 10 + i, text, { values: values(`${keyspace}.${i}`) })),
+        ),
+      )
+      for (const { node } of nodes) {
+        for (const request of node.requests.filter((each) => each.value?.startsWith(keyspace))) {
+          assert.equal(request.connection.keyspace, keyspace)
+        }
+        node.requests.length = 0
+      }
+    }
+  })
+
+  it('is waited for by the texts behind it', async () => {
+    const alice = await world.client(gateway.port, 'alice')
+    await alice.ask(queryEnvelope(4, 1, 'USE shop'))
+    const asked = [
+      alice.ask(queryEnvelope(4, 2, 'use play')),
+      ...Array.from({ length: 20 }, (_, i) =>
+        alice.ask(queryEnvelope(4, 10 + i, 'SELECT * FROM items WHERE k = ?', { values: values(`behind ${i}`) })),
+      ),
+    ]
+    await Promise.all(asked)
+    const behind = nodes.flatMap(({ node }) =>
+      node.requests.filter(({ value }) => value?.startsWith('behind') === true),
+    )
+    assert.equal(behind.length, 20)
+    assert.deepEqual(new Set(behind.map(({ connection }) => connection.keyspace)), new Set(['play']))
+  })
+})
+
+suite('a ring that changes', () => {
+  it('is followed: requests go to the new owner', async () => {
+    const ring = await world.ring(3, { replication: { dc1: 1 } })
+    const door = await world.gateway(ring)
+    const alice = await world.client(door.port, 'alice')
+    const id = await prepared(alice, READ)
+    const send = async (name: string) => {
+      for (let i = 0; i < 60; i++) await alice.ask(executeEnvelope(4, 1, id, undefined, values(`${name}${i}`)))
+    }
+    const right = (name: string) =>
+      Array.from({ length: 60 }, (_, i) => `${name}${i}`).filter((key) =>
+        ownerOf(key, ring).node.requests.some(({ value }) => value === key),
+      ).length
+    await send('warm')
+    await send('before')
+    assert.equal(right('before'), 60)
+    // Each node gets the tokens of the next: every key has another owner.
+    const places = ring.map(({ node }) => node.topology.place)
+    for (const [i, { node }] of ring.entries()) {
+      const moved = places.map((place, n) => ({ ...place, tokens: places[(n + 1) % places.length]!.tokens }))
+      node.topology.place = moved[i]!
+      node.topology.peers = moved.filter((_, n) => n !== i)
+    }
+    for (const { node } of ring) {
+      node.emit({ type: 'TOPOLOGY_CHANGE', change: 'MOVED_NODE', address: '127.0.0.1', port: 9042 })
+    }
+    let round = 0
+    const deadline = performance.now() + 10_000
+    do {
+      round++
+      await send(`after ${round} `)
+    } while (right(`after ${round} `) < 60 && performance.now() < deadline)
+    assert.equal(right(`after ${round} `), 60)
+  })
+
+  it('is one of two data centres: nothing goes to the other', async () => {
+    const ring = await world.ring(4, { dataCenters: ['dc1', 'dc2'], replication: { dc1: 1, dc2: 1 } })
+    const door = await world.gateway(ring, { locality: { dataCenter: 'dc1' } })
+    const alice = await world.client(door.port, 'alice')
+    const id = await prepared(alice, READ)
+    const near = ring.filter((_, i) => i % 2 === 0)
+    // The gateway hears of the ring, opens a lane, gives the sidecar the statement: a round for each at the most.
+    let right = 0
+    for (let round = 0; round < 10 && right < keys.length; round++) {
+      const ofRound = keys.map((key) => `${key}${round}`)
+      await Promise.all(ofRound.map((key, i) => alice.ask(executeEnvelope(4, 10 + i, id, undefined, values(key)))))
+      right = ofRound.filter((key) => ownerOf(key, near).node.requests.some(({ value }) => value === key)).length
+    }
+    assert.equal(right, keys.length, 'the replica of the near data centre is asked')
+    assert.deepEqual(
+      ring.map(({ node }) => node.requests.length > 0),
+      [true, false, true, false],
+    )
+  })
+})
+
+suite('a sidecar that goes', () => {
+  it('with a request of the session: the others’ answers still come, then the connection ends', async () => {
+    const ring = await world.ring(3, { replication: { dc1: 1 } })
+    const door = await world.gateway(ring)
+    const alice = await world.client(door.port, 'alice')
+    const id = await prepared(alice, READ)
+    const ask = (stream: number, key: string) => alice.ask(executeEnvelope(4, stream, id, undefined, values(key)))
+    for (let round = 0; round < 2; round++) for (let i = 0; i < 40; i++) await ask(1, `warm ${i}`)
+    const [lost, slow] = ring as [RunningSidecar, RunningSidecar]
+    const keyAt = (owner: RunningSidecar) => keys.find((key) => ownerOf(key, ring) === owner)!
+    lost.node.intercept = () => true
+    let release: (() => void) | undefined
+    slow.node.intercept = (request) => {
+      release = () => request.answer()
+      return true
+    }
+    const outcome = Promise.allSettled([ask(10, keyAt(lost)), ask(11, keyAt(slow))])
+    await until(
+      'both arrived',
+      () => release !== undefined && lost.node.requests.some(({ value }) => value === keyAt(lost)),
+    )
+    await lost.sidecar.stop(0)
+    assert.match(describe(await ask(12, keyAt(ring[2]!))), /^0x1001 the session ends/, 'nothing new is begun')
+    release!()
+    const [ofLost, ofSlow] = await outcome
+    assert.equal(ofLost.status, 'rejected')
+    assert.equal(ofSlow.status, 'fulfilled')
+    await alice.closed
+    assert.equal(ring.flatMap(({ node }) => node.requests).filter(({ value }) => value === keyAt(lost)).length, 1)
+  })
+
+  it('with nothing of the session: it goes on, and its rows are asked for elsewhere', async () => {
+    const ring = await world.ring(3, { replication: { dc1: 1 } })
+    const door = await world.gateway(ring)
+    const alice = await world.client(door.port, 'alice')
+    await alice.ask(registerEnvelope(4, 1, ['SCHEMA_CHANGE']))
+    const id = await prepared(alice, READ)
+    const ask = async (key: string) => describe(await alice.ask(executeEnvelope(4, 1, id, undefined, values(key))))
+    for (let round = 0; round < 2; round++) for (let i = 0; i < 40; i++) await ask(`warm ${i}`)
+    for (const gone of ring.slice(0, 2)) {
+      await gone.sidecar.stop(0)
+      for (const key of keys.slice(0, 40)) assert.equal(await ask(key), `echo: ${READ} <- ${key}`)
+    }
+    ring[2]!.node.emit({
+      type: 'SCHEMA_CHANGE',
+      change: 'CREATED',
+      target: 'TABLE',
+      keyspace: 'shop',
+      name: 't',
+      argTypes: [],
+    })
+    const event = await alice.next()
+    assert.equal(readEvent(event, 0, event.length).type, 'SCHEMA_CHANGE')
+    assert.equal(alice.isClosed, false)
+  })
+
+  it('and says nothing while it has requests: new ones go elsewhere', async () => {
+    const ring = await world.ring(3, { replication: { dc1: 3 } })
+    const door = await world.gateway(ring)
+    const [alice, bob] = [await world.client(door.port, 'alice'), await world.client(door.port, 'alice')]
+    const id = await prepared(alice, READ)
+    const ask = (client: RawClient, stream: number, key: string) =>
+      client.ask(executeEnvelope(4, stream, id, undefined, values(key)))
+    for (let i = 0; i < 60; i++) await Promise.all([ask(alice, 1, `warm ${i}`), ask(bob, 1, `warm ${i}`)])
+    const hung = ring[0]!
+    hung.node.intercept = () => true
+    const waiting: Promise<unknown>[] = []
+    for (
+      let i = 0;
+      hung.node.requests.filter(({ value }) => value?.startsWith('stuck') === true).length < 3 && i < 300;
+      i++
+    ) {
+      waiting.push(ask(bob, 100 + i, `stuck ${i}`).catch(() => {}))
+      await sleep(1)
+    }
+    await sleep(2100)
+    const before = hung.node.requests.length
+    for (let i = 0; i < 60; i++) assert.match(describe(await ask(alice, 2, `after ${i}`)), /^echo: /)
+    assert.equal(hung.node.requests.length, before, 'nothing new was sent to it')
+    bob.close()
+    await Promise.all(waiting)
+  })
+})
