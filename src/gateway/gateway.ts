@@ -9,6 +9,7 @@
  * The rule one must not break: the gateway never decides access; a sidecar believes it only what a passport proves.
  */
 import type { Feed, ProxyReport } from '../agent/api.ts'
+import { loadRouting } from '../policy/routing.ts'
 import type { OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
 import type { Accepted } from '../session/listener.ts'
@@ -18,6 +19,7 @@ import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { GatewayConfig } from './config.ts'
 import { TopologyDesk } from './desk.ts'
+import { HedgeClock } from './hedge-clock.ts'
 import { MeshLinks } from './links.ts'
 import { Router } from './routing/router.ts'
 import { LinkedSession, type SessionServices } from './session.ts'
@@ -28,26 +30,33 @@ export interface GatewayOptions {
   readonly log: Logger
 }
 
+const IDLE_SWEEP_MS = 60_000
+
 export class Gateway {
   readonly #options: GatewayOptions
   readonly #turn = new Turn()
   readonly #links: MeshLinks
+  readonly #router: Router
+  readonly #hedgeClock = new HedgeClock(() => performance.now())
   readonly #listeners: Listener[] = []
   readonly #connections = new Set<ClientConnection>()
   readonly #sessions = new Set<LinkedSession>()
   readonly #open: OpenBackend
   readonly #unsubscribe: (() => void)[] = []
   readonly #stopWatching: () => void
+  readonly #idleSweep: NodeJS.Timeout
 
   constructor(options: GatewayOptions) {
     this.#options = options
     const { config, feed, log } = options
     this.#links = new MeshLinks({ turn: this.#turn, log, credentials: feed.credentials, locality: config.locality })
     const nowMicros = (): number => this.#turn.nowMicros()
+    this.#router = new Router({ links: this.#links, nowMicros })
     const services: SessionServices = {
       links: this.#links,
       desk: new TopologyDesk(this.#links, config.advertise),
-      router: new Router({ links: this.#links, nowMicros }),
+      router: this.#router,
+      hedgeClock: this.#hedgeClock,
       nowMicros,
       onClosed: (closed) => this.#sessions.delete(closed),
     }
@@ -58,12 +67,18 @@ export class Gateway {
       return session
     }
     this.#stopWatching = watchStalledReaders(this.#connections)
+    this.#idleSweep = setInterval(() => {
+      for (const session of this.#sessions) session.giveUpIdle()
+    }, IDLE_SWEEP_MS)
+    this.#idleSweep.unref()
   }
 
   async start(): Promise<void> {
     const { config, feed, log } = this.#options
     this.#links.setEndpoints(feed.sidecars)
+    this.#router.setRules(loadRouting(feed.policy.source))
     this.#unsubscribe.push(
+      feed.onPolicy(({ source }) => this.#router.setRules(loadRouting(source))),
       feed.onSidecars((sidecars) => this.#links.setEndpoints(sidecars)),
       feed.onCredentials((credentials) => {
         for (const listener of this.#listeners) listener.setCredentials(credentials)
@@ -96,6 +111,8 @@ export class Gateway {
     while (this.#connections.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
     for (const listener of this.#listeners) listener.destroyAll()
     this.#stopWatching()
+    clearInterval(this.#idleSweep)
+    this.#hedgeClock.stop()
     this.#links.stop()
   }
 

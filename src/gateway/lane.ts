@@ -27,6 +27,8 @@ export class Lane implements LinkUser {
   keyspace: string
   state: LaneState = 'opening'
   wasOpen = false
+  /** When a request last went by it: monotonic microseconds. */
+  usedMicros = 0
   /** Requests that wait for their answer. Invariant: the place's load counts them too. */
   inFlight = 0
   /** The stream whose latency is taken; −1 while none is. One at a time is enough, and needs no table. */
@@ -50,6 +52,7 @@ export class Lane implements LinkUser {
 
   send(buffer: Buffer, start: number, end: number, stream: number, nowMicros: number): void {
     this.inFlight++
+    this.usedMicros = nowMicros
     this.place.load.sent(nowMicros)
     if (this.#sampled < 0) {
       this.#sampled = stream

@@ -32,7 +32,14 @@ export function learnStatement(
   // v3 does not say which markers are the key; there they come from the text and the table, as soon as that is known.
   const names = bind.columns.map(({ name }) => name)
   const keyed =
-    version >= 4 ? { keyspace: bind.keyspace || route.keyspace, key: KeyMarkers.of(bind.pkIndexes, names) } : route
+    version >= 4
+      ? {
+          keyspace: bind.keyspace || route.keyspace,
+          table: bind.table || route.table,
+          reads: route.reads,
+          key: KeyMarkers.of(bind.pkIndexes, names),
+        }
+      : route
   const inForce = route.unqualified && view.keyspace === undefined ? lane.keyspace : undefined
   const statement = new Statement(id, prepare, inForce, keyed)
   router.statements.add(table, statement)

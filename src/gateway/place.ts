@@ -52,12 +52,12 @@ export class Place {
   }
 }
 
-/** The one that costs least, of those that can be asked; one that is ejected only where there is no other. */
-export function cheapest(places: readonly Place[], nowMicros: number): Place | undefined {
+/** The one that costs least, of those that can be asked and are not `except`; one that is ejected only where there is no other. */
+export function cheapest(places: readonly Place[], nowMicros: number, except?: Place): Place | undefined {
   let best: Place | undefined
   let bestCost = Number.POSITIVE_INFINITY
   for (const place of places) {
-    if (!place.usable) continue
+    if (!place.usable || place === except) continue
     let cost = place.load.cost(nowMicros) * place.distance
     if (place.load.ejected(nowMicros)) cost *= 1e6
     // Of equals, as all are at first, the one with fewer sessions.

@@ -28,20 +28,20 @@ import type { Close } from '../link/protocol.ts'
 import type { Backend, Client, StartupInfo } from '../session/backend.ts'
 import type { TopologyDesk } from './desk.ts'
 import { FirstPrepare } from './first-prepare.ts'
-import { Lane, type LaneHost } from './lane.ts'
+import { Hedger } from './hedge.ts'
+import type { HedgeClock } from './hedge-clock.ts'
+import type { Lane, LaneHost } from './lane.ts'
+import { Lanes } from './lanes.ts'
 import { learnStatement } from './learn.ts'
-import type { GatewayLink } from './link.ts'
 import type { MeshLinks } from './links.ts'
-import { passportFor } from './passport.ts'
 import type { Place } from './place.ts'
 import type { Router } from './routing/router.ts'
+import { isSerial } from './routing/routing-key.ts'
 import type { Keyed, Statement, StatementTable } from './routing/statements.ts'
 import { eventForClient } from './topology/events.ts'
 
 /** How long a request waits for a link when its session has none. */
 const RELINK_MS_MAX = 5000
-/** A lane that was not to be had is not asked for again so soon. */
-const LANE_RETRY_MICROS = 5_000_000
 /** When a sidecar is lost with requests in flight: how long those at other sidecars have, before the client's connection ends. */
 const END_MS_MAX = 2000
 /** Refusals that another sidecar would repeat. */
@@ -61,6 +61,7 @@ export interface SessionServices {
   readonly links: MeshLinks
   readonly desk: TopologyDesk
   readonly router: Router
+  readonly hedgeClock: HedgeClock
   readonly nowMicros: () => number
   readonly onClosed: (session: LinkedSession) => void
 }
@@ -70,13 +71,12 @@ export class LinkedSession implements Backend, LaneHost {
   readonly #startup: StartupInfo
   readonly #services: SessionServices
   readonly #statements: StatementTable
-  /** By `Place.index`; the lane that is used there. Lanes that are being left are in nobody's hand but their link's. */
-  readonly #lanes: (Lane | undefined)[] = []
-  /** By `Place.index`: not before then. */
-  readonly #retryAt: number[] = []
+  readonly #lanes: Lanes
   readonly #firstPrepare = new FirstPrepare()
   /** Copies of PREPAREs that are under way, by stream. */
   readonly #preparing = new Map<number, Buffer>()
+  /** For reads that a policy lets be sent twice; made for the first of them. */
+  #hedger: Hedger | undefined
   #home: Lane | undefined
   /** The lane that is to be the home, while it opens. */
   #homeOpening: { readonly lane: Lane; readonly done: PromiseWithResolvers<void> } | undefined
@@ -95,6 +95,7 @@ export class LinkedSession implements Backend, LaneHost {
     this.#client = client
     this.#startup = startup
     this.#services = services
+    this.#lanes = new Lanes({ client, startup, nowMicros: services.nowMicros, host: this })
     const { spiffeId, person = '' } = client.info.identity
     this.#statements = services.router.statements.open(`${startup.version} ${spiffeId} ${person}`)
   }
@@ -105,8 +106,7 @@ export class LinkedSession implements Backend, LaneHost {
     if (place?.link === undefined) throw new RingfenceError('UNAVAILABLE', 'no node of the cluster is reachable')
     if (this.#closed) throw new RingfenceError('UNAVAILABLE', 'the client is gone')
     const done = Promise.withResolvers<void>()
-    this.#lanes[place.index]?.leave()
-    const lane = this.#laneTo(place, place.link, this.#events)
+    const lane = this.#lanes.open(place, place.link, this.#keyspace, this.#events)
     this.#homeOpening = { lane, done }
     await done.promise
     const before = this.#home
@@ -125,10 +125,17 @@ export class LinkedSession implements Backend, LaneHost {
     this.#closed = true
     clearTimeout(this.#ending?.timer)
     this.#held = []
-    for (const lane of this.#lanes) lane?.close()
+    this.#lanes.close()
+    this.#hedger?.close()
     this.#setHome(undefined)
     this.#statements.sessions--
     this.#services.onClosed(this)
+  }
+
+  /** Called now and then. */
+  giveUpIdle(): void {
+    this.#lanes.giveUpIdle(this.#home)
+    this.#hedger?.giveUpIdle()
   }
 
   // --- where a request goes
@@ -164,9 +171,35 @@ export class LinkedSession implements Backend, LaneHost {
     }
     const { router } = this.#services
     const place = router.only ?? router.placeOfExecute(statement, this.#startup.version, buffer, start, end)
-    const lane = place === undefined ? undefined : this.#laneAt(place)
+    if (place !== undefined && this.#hedged(statement, place, buffer, start, end)) return
+    const lane = place === undefined ? undefined : this.#lanes.at(place, this.#keyspace)
     if (lane !== undefined && statement.isOn(lane.link)) this.#send(lane, buffer, start, end)
     else this.#prepareFirst(lane, [statement], buffer, start, end)
+  }
+
+  /** True when the request went out as one that another replica may be asked for as well. */
+  #hedged(statement: Statement, place: Place, buffer: Buffer, start: number, end: number): boolean {
+    const { router, hedgeClock, nowMicros } = this.#services
+    const afterMs = router.hedgeAfterMs(statement)
+    const { version } = this.#startup
+    if (afterMs === 0 || isSerial(version, buffer, start, end)) return false
+    const options = { client: this.#client, startup: this.#startup, nowMicros }
+    this.#hedger ??= new Hedger(options, hedgeClock, {
+      another: ({ statement: its, first, request }) =>
+        router.anotherReplica(its, first, version, request, 0, request.length),
+      answer: (read, answer, from, to) => {
+        this.#inFlight--
+        this.#client.answer(answer, from, to, read.clientStream)
+        this.#endWhenIdle()
+      },
+      lost: (_, reason) => {
+        this.#inFlight--
+        this.#end(reason)
+      },
+    })
+    if (!this.#hedger.execute(statement, place, afterMs, buffer, start, end)) return false
+    this.#inFlight++
+    return true
   }
 
   #query(buffer: Buffer, start: number, end: number): void {
@@ -224,14 +257,13 @@ export class LinkedSession implements Backend, LaneHost {
   ): void {
     if (lane !== undefined && this.#beginPrepare(lane, statements, buffer, start, end)) return
     const home = this.#home
-    for (const other of [home, ...this.#lanes]) {
-      if (other?.usable !== true || !statements.every((each) => each.isOn(other.link))) continue
-      this.#send(other, buffer, start, end)
-      return
-    }
-    if (home?.usable === true && this.#beginPrepare(home, statements, buffer, start, end)) return
+    const hasAll = (each: Lane): boolean => statements.every((statement) => statement.isOn(each.link))
+    const other = home?.usable === true && hasAll(home) ? home : this.#lanes.find(hasAll)
+    if (other !== undefined) this.#send(other, buffer, start, end)
     // Where it cannot be prepared, home says UNPREPARED, and the driver prepares again.
-    this.#sendHome(buffer, start, end)
+    else if (home?.usable !== true || !this.#beginPrepare(home, statements, buffer, start, end)) {
+      this.#sendHome(buffer, start, end)
+    }
   }
 
   #beginPrepare(lane: Lane, statements: readonly Statement[], buffer: Buffer, start: number, end: number): boolean {
@@ -243,45 +275,12 @@ export class LinkedSession implements Backend, LaneHost {
     return true
   }
 
-  /** The lane to `place`, if it takes requests now; else one is opened for those that come later. */
-  #laneAt(place: Place): Lane | undefined {
-    const lane = this.#lanes[place.index]
-    if (lane?.usable === true && lane.link === place.link) return lane
-    if (lane === undefined || lane.state !== 'opening') this.#openLane(place)
-    return undefined
-  }
-
-  /** As `#laneAt`, with the keyspace in force there that is in force here. */
+  /** As `Lanes.at`, with the keyspace in force there that is in force here. */
   #laneForText(place: Place): Lane | undefined {
-    const lane = this.#laneAt(place)
+    const lane = this.#lanes.at(place, this.#keyspace)
     if (lane === undefined || lane.keyspace === this.#keyspace) return lane
-    if (lane !== this.#home) {
-      lane.leave()
-      this.#openLane(place)
-    }
+    if (lane !== this.#home) this.#lanes.replace(lane, this.#keyspace)
     return undefined
-  }
-
-  #openLane(place: Place): void {
-    const { link } = place
-    const now = this.#services.nowMicros()
-    if (link?.usable !== true || this.#closed || now < (this.#retryAt[place.index] ?? 0)) return
-    try {
-      this.#laneTo(place, link, [])
-    } catch (reason) {
-      // The client's certificate has ended, say; the client's connection is about to.
-      if (!(reason instanceof RingfenceError)) throw reason
-      this.#retryAt[place.index] = now + LANE_RETRY_MICROS
-    }
-  }
-
-  #laneTo(place: Place, link: GatewayLink, events: readonly string[]): Lane {
-    const { version } = this.#startup
-    const passport = passportFor(this.#client.info, this.#startup, link, Date.now())
-    const keyspace = this.#keyspace === '' ? {} : { keyspace: this.#keyspace }
-    const lane = new Lane(place, link, this, { passport, version, ...keyspace, events: [...events] })
-    this.#lanes[place.index] = lane
-    return lane
   }
 
   #setHome(lane: Lane | undefined): void {
@@ -384,6 +383,10 @@ export class LinkedSession implements Backend, LaneHost {
     if (this.#preparing.size > 0) this.#preparing.delete(stream)
     if (stream === this.#using) this.#using = -1
     this.#client.answer(buffer, start, end, stream)
+    this.#endWhenIdle()
+  }
+
+  #endWhenIdle(): void {
     if (this.#ending !== undefined && this.#inFlight === 0) this.#client.close(this.#ending.reason)
   }
 
@@ -440,8 +443,7 @@ export class LinkedSession implements Backend, LaneHost {
   }
 
   onLaneClosed(lane: Lane, reason: Close): void {
-    const { index } = lane.place
-    if (this.#lanes[index] === lane) this.#lanes[index] = undefined
+    this.#lanes.gone(lane)
     this.#inFlight -= lane.inFlight
     if (this.#homeOpening?.lane === lane) {
       const { done } = this.#homeOpening
@@ -451,11 +453,7 @@ export class LinkedSession implements Backend, LaneHost {
     }
     const wasHome = lane === this.#home
     if (wasHome) this.#setHome(undefined)
-    if (this.#closed) return
-    if (!lane.wasOpen) {
-      this.#retryAt[index] = this.#services.nowMicros() + LANE_RETRY_MICROS
-      return
-    }
+    if (this.#closed || !lane.wasOpen) return
     const unsent = this.#firstPrepare.lost(lane)
     if (lane.inFlight > unsent.length || FINAL_CODES.has(reason.code)) this.#end(reason.message)
     for (const request of unsent) {
@@ -473,7 +471,7 @@ export class LinkedSession implements Backend, LaneHost {
     if (this.#ending !== undefined) return
     this.#ending = { reason, timer: setTimeout(() => this.#client.close(reason), END_MS_MAX) }
     this.#failHeld(new RingfenceError('OVERLOADED', reason))
-    if (this.#inFlight === 0) this.#client.close(reason)
+    this.#endWhenIdle()
   }
 
   /** REGISTER is remembered for the next home; what is asked of the virtual topology is answered here. */

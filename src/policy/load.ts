@@ -14,14 +14,19 @@ import type { AccessSpec, CedarPolicySpec, RoleBindingSpec } from './load/kinds.
 import { accessSchemas } from './load/kinds.ts'
 import { RuleCompiler } from './load/rules.ts'
 import type { CompiledPolicy } from './policy.ts'
+import { type RoutingSpec, routingSchemas } from './routing.ts'
 
-const schemas: ReadonlyMap<string, z.ZodType<AccessSpec | DataSpec>> = new Map<
-  string,
-  z.ZodType<AccessSpec | DataSpec>
->([...accessSchemas, ...dataSchemas])
+type Spec = AccessSpec | DataSpec | RoutingSpec
+
+const schemas: ReadonlyMap<string, z.ZodType<Spec>> = new Map<string, z.ZodType<Spec>>([
+  ...accessSchemas,
+  ...dataSchemas,
+  // Gateways act on it (`routing.ts`); here it is only held to its form.
+  ...routingSchemas,
+])
 
 /** Kinds whose names no verdict says; each has names of its own. */
-const kindsOfTheirOwn: ReadonlySet<string> = new Set(['Role', 'DataClass'])
+const kindsOfTheirOwn: ReadonlySet<string> = new Set(['Role', 'DataClass', 'RoutingPolicy'])
 
 /**
  * Reads a whole policy of at most `policyBytesMax`. A blank source is refused too: a policy that denies everything is one that was never
@@ -34,11 +39,11 @@ export function loadPolicy(source: string, fileName: string): CompiledPolicy {
     throw configError(fileName, [problem])
   }
   const problems: Problem[] = []
-  const documents = parseDocuments<AccessSpec | DataSpec>(source, fileName, schemas)
+  const documents = parseDocuments<Spec>(source, fileName, schemas)
   const fault = (document: ParsedDocument, path: DocumentPath, message: string): void => {
     problems.push({ ...document.position(path), message })
   }
-  const of = <Spec>(kind: string) => documents.filter((one) => one.kind === kind) as unknown as ParsedDocument<Spec>[]
+  const of = <Of>(kind: string) => documents.filter((one) => one.kind === kind) as unknown as ParsedDocument<Of>[]
   const roles = new Set(of<RoleBindingSpec>('RoleBinding').map(({ spec }) => spec.role))
   const rules = new RuleCompiler(documents, fault).compile()
   const cedar = compileCedarPolicies(of<CedarPolicySpec>('CedarPolicy'), rules.length, roles, fault)

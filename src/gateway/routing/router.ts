@@ -12,6 +12,7 @@
 import { token } from '../../cql/murmur3.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
 import type { BatchView, ParamsView } from '../../cql/requests.ts'
+import { RoutingRules } from '../../policy/routing.ts'
 import type { GatewayLink } from '../link.ts'
 import type { MeshLinks } from '../links.ts'
 import { cheapest, type Place } from '../place.ts'
@@ -38,6 +39,7 @@ export class Router {
   readonly texts = new TextRoutes((keyspace, table, told) => this.#partitionKey(keyspace, table, told))
   readonly #links: MeshLinks
   readonly #nowMicros: () => number
+  #rules = new RoutingRules([])
   #ring: TokenRing | undefined
   /** The digest that is being asked for. */
   #asking = ''
@@ -74,6 +76,35 @@ export class Router {
     return this.leastLoaded()
   }
 
+  /** Another replica for an EXECUTE than `first`; undefined where there is none. */
+  anotherReplica(
+    statement: Statement,
+    first: Place,
+    version: ProtocolVersion,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): Place | undefined {
+    const { key } = statement.keyed
+    if (key === undefined || !tokenOfExecute(key, version, buffer, start, end)) return undefined
+    return this.#replica(this.#placementOf(statement), first)
+  }
+
+  /** After how many milliseconds an EXECUTE of `statement` may be asked of another replica too; 0: never. */
+  hedgeAfterMs(statement: Statement): number {
+    if (statement.hedgeRules !== this.#rules) {
+      const { keyspace, table, reads, key } = statement.keyed
+      statement.hedgeRules = this.#rules
+      statement.hedgeAfterMs = reads && key !== undefined ? this.#rules.hedgeAfterMs(keyspace, table) : 0
+    }
+    return statement.hedgeAfterMs
+  }
+
+  /** The rules of another policy revision. */
+  setRules(rules: RoutingRules): void {
+    this.#rules = rules
+  }
+
   /** Where a request whose values may have names should go; undefined where there is no replica to be told. */
   placeOfParams({ key, keyspace }: Keyed, params: ParamsView): Place | undefined {
     if (key === undefined || !tokenOfParams(key, params)) return undefined
@@ -101,11 +132,11 @@ export class Router {
   }
 
   /** The replica of the token in `token` that costs least; undefined where none of this data centre can be asked. */
-  #replica(placement: Placement | undefined): Place | undefined {
+  #replica(placement: Placement | undefined, except?: Place): Place | undefined {
     if (placement === undefined) return undefined
     const set = placement.replicasOf(token.high, token.low)
     const places = this.#placesOf[set.index] ?? this.#findPlaces(set)
-    return cheapest(places, this.#nowMicros())
+    return cheapest(places, this.#nowMicros(), except)
   }
 
   #placementOf(statement: Statement): Placement | undefined {

@@ -7,7 +7,7 @@
 import { murmur3Token } from '../../cql/murmur3.ts'
 import { writeComponent } from '../../cql/partition-key.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
-import { Flag, HEADER_BYTES, headerFlags, QueryFlag } from '../../cql/protocol.ts'
+import { Consistency, Flag, HEADER_BYTES, headerFlags, QueryFlag } from '../../cql/protocol.ts'
 import type { BatchPart, BatchView, ParamsView } from '../../cql/requests.ts'
 
 /** More columns than any table's partition key has; a bit for each in a number. */
@@ -63,6 +63,15 @@ export function tokenOfExecute(
   if ((flags & (QueryFlag.VALUES | QueryFlag.NAMES)) !== QueryFlag.VALUES) return false
   const valueCount = (buffer[at]! << 8) | buffer[at + 1]!
   return valueCount >= key.columnOf.length && tokenOfValues(key, buffer, at + 2, end)
+}
+
+/** Whether an EXECUTE without a custom payload is a read under Paxos; true for one that is not whole. */
+export function isSerial(version: ProtocolVersion, buffer: Buffer, start: number, end: number): boolean {
+  let at = skipShortBytes(buffer, start + HEADER_BYTES, end)
+  if (version >= 5) at = skipShortBytes(buffer, at, end)
+  if (at + 2 > end) return true
+  const consistency = (buffer[at]! << 8) | buffer[at + 1]!
+  return consistency === Consistency.SERIAL || consistency === Consistency.LOCAL_SERIAL
 }
 
 /** Of a request whose values may have names. */

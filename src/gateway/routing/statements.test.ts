@@ -5,7 +5,7 @@ import type { GatewayLink } from '../link.ts'
 import { Statement, StatementTables } from './statements.ts'
 
 const link = (placeIndex: number, serial: number): GatewayLink => ({ placeIndex, serial }) as GatewayLink
-const keyed = { keyspace: 'shop', key: undefined }
+const keyed = { keyspace: 'shop', table: 'items', reads: true, key: undefined }
 
 function statement(number: number, bytes = 100, inForce?: string): Statement {
   const id = Buffer.alloc(16)

@@ -18,6 +18,10 @@ const RETRY_MICROS = 5_000_000
 export interface Keyed {
   /** Of its table; empty where it has none. */
   readonly keyspace: string
+  /** Empty where it has none. */
+  readonly table: string
+  /** A SELECT: nothing is done by it. */
+  readonly reads: boolean
   /** Undefined where its partition cannot be told from what is bound. */
   readonly key: KeyMarkers | undefined
 }
@@ -38,6 +42,9 @@ export class Statement implements PreparedEntry {
   /** Of `keyed.keyspace` in `placementRing`. */
   placement: Placement | undefined
   placementRing: object | undefined
+  /** By the rules `hedgeRules`; 0 where it is sent once. */
+  hedgeAfterMs = 0
+  hedgeRules: object | undefined
   lastUse = 0
   next: this | undefined
 

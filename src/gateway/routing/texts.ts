@@ -7,18 +7,17 @@ import { RingfenceError } from '../../base/errors.ts'
 import { analyse } from '../../cql/statement/analyse.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import { KeyMarkers } from './routing-key.ts'
+import type { Keyed } from './statements.ts'
 
 /** Texts remembered; the oldest go first. */
 const TEXTS_MAX = 2000
 /** A longer text takes too long to be read beside everybody's traffic, and gains the least by a hop that is saved. */
 const TEXT_CHARS_MAX = 4096
 
-export interface TextRoute {
-  /** The keyspace that its table is in; empty where it has no table, or cannot be read. */
-  readonly keyspace: string
+export interface TextRoute extends Keyed {
   /** True when the keyspace in force decided that. */
   readonly unqualified: boolean
-  /** Undefined where its partition cannot be told from what is bound, or while the table's key is not known. */
+  /** Undefined also while the table's key is not known. */
   key: KeyMarkers | undefined
 }
 
@@ -29,7 +28,7 @@ export type PartitionKeyOf = (
 ) => readonly string[] | undefined
 
 /** What cannot be told is taken to depend on the keyspace in force. */
-const nothing: TextRoute = { keyspace: '', unqualified: true, key: undefined }
+const nothing: TextRoute = { keyspace: '', table: '', reads: false, unqualified: true, key: undefined }
 
 export class TextRoutes {
   readonly #routes = new Map<string, TextRoute>()
@@ -65,8 +64,8 @@ export class TextRoutes {
     const facts = factsOf(text)
     const keyspace = facts?.keyspace ?? inForce
     if (facts?.table === undefined || keyspace === '') return nothing
-    const { table, unqualified } = facts
-    const route: TextRoute = { keyspace, unqualified, key: undefined }
+    const { table, unqualified, verb } = facts
+    const route: TextRoute = { keyspace, table, reads: verb === 'SELECT', unqualified, key: undefined }
     const settle = (columns: readonly string[]): void => {
       route.key = keyMarkersOf(facts, columns)
     }

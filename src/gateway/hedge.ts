@@ -1,0 +1,189 @@
+/**
+ * Reads that a `RoutingPolicy` lets be asked of a second replica when the first is late. They go by lanes of their own, under stream ids of
+ * our own, because an answer that nobody waits for any more may come when the client uses its stream id for something else.
+ *
+ *   EXECUTE 7 ─▶ copy, our stream 0 ─▶ replica A            … hedgeAfterMs …  copy, our stream 1 ─▶ replica B
+ *                                          first answer ─▶ client, as 7; the other answer is dropped
+ *
+ * Rule: only a SELECT that runs no Paxos is ever here, so that nothing is done twice.
+ */
+import { CqlErrorCode, headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
+import { errorCode, readError } from '../cql/responses.ts'
+import type { Close } from '../link/protocol.ts'
+import { FirstPrepare } from './first-prepare.ts'
+import type { HedgeClock } from './hedge-clock.ts'
+import type { Lane, LaneHost } from './lane.ts'
+import { Lanes, type LanesOptions } from './lanes.ts'
+import type { Place } from './place.ts'
+import type { Statement } from './routing/statements.ts'
+
+/** Our stream ids: requests of one session, with their second copies, that are under way. */
+const STREAMS_MAX = 4096
+/** Where there is no lane for the second copy yet, one is looked for this often. */
+const LANE_POLL_MS = 10
+const LANE_POLLS_MAX = 50
+
+export interface HedgedRead {
+  readonly clientStream: number
+  readonly statement: Statement
+  readonly request: Buffer
+  readonly first: Place
+  /** Copies that are under way. */
+  copies: number
+  answered: boolean
+}
+
+export interface HedgeHost {
+  /** A replica of the row that is not `first`; undefined where there is none. */
+  readonly another: (read: HedgedRead) => Place | undefined
+  readonly answer: (read: HedgedRead, buffer: Buffer, start: number, end: number) => void
+  /** No copy will be answered any more. */
+  readonly lost: (read: HedgedRead, reason: string) => void
+}
+
+export class Hedger implements LaneHost {
+  readonly #lanes: Lanes
+  readonly #nowMicros: () => number
+  readonly #clock: HedgeClock
+  readonly #host: HedgeHost
+  /** By our stream id. */
+  readonly #reads: ({ readonly read: HedgedRead; readonly lane: Lane } | undefined)[] = []
+  readonly #free: number[] = []
+  readonly #firstPrepare = new FirstPrepare()
+  readonly #version: ProtocolVersion
+  #closed = false
+
+  constructor(options: Omit<LanesOptions, 'host'>, clock: HedgeClock, host: HedgeHost) {
+    this.#lanes = new Lanes({ ...options, host: this })
+    this.#nowMicros = options.nowMicros
+    this.#version = options.startup.version
+    this.#clock = clock
+    this.#host = host
+  }
+
+  /** False where it cannot be done so: there is no lane yet, or its sidecar has not the statement. Then the request goes the ordinary way. */
+  execute(statement: Statement, place: Place, afterMs: number, buffer: Buffer, start: number, end: number): boolean {
+    const lane = this.#lanes.at(place, '')
+    if (lane === undefined || !statement.isOn(lane.link)) return false
+    const request = Buffer.from(buffer.subarray(start, end))
+    const clientStream = headerStream(request, 0)
+    const read = { clientStream, statement, request, first: place, copies: 0, answered: false }
+    if (!this.#send(read, lane)) return false
+    this.#clock.after(afterMs, () => this.#again(read, LANE_POLLS_MAX))
+    return true
+  }
+
+  giveUpIdle(): void {
+    this.#lanes.giveUpIdle(undefined)
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#lanes.close()
+  }
+
+  #send(read: HedgedRead, lane: Lane): boolean {
+    const stream = this.#take(read, lane)
+    if (stream < 0) return false
+    lane.send(read.request, 0, read.request.length, stream, this.#nowMicros())
+    return true
+  }
+
+  /** The second copy, if there is somebody to send it to, as soon as there is a lane to him. */
+  #again(read: HedgedRead, pollsLeft: number): void {
+    if (read.answered || read.copies !== 1 || this.#closed) return
+    const place = this.#host.another(read)
+    if (place === undefined) return
+    const lane = this.#lanes.at(place, '')
+    if (lane === undefined) {
+      if (pollsLeft > 0) this.#clock.after(LANE_POLL_MS, () => this.#again(read, pollsLeft - 1))
+    } else if (read.statement.isOn(lane.link)) this.#send(read, lane)
+    else this.#prepareFirst(read, lane)
+  }
+
+  #prepareFirst(read: HedgedRead, lane: Lane): void {
+    const { statement } = read
+    const now = this.#nowMicros()
+    if (!statement.mayPrepare(lane.link, lane.keyspace, now)) return
+    const stream = this.#take(read, lane)
+    if (stream < 0) return
+    const request = Buffer.from(read.request)
+    request.writeInt16BE(stream, 2)
+    const prepare = this.#firstPrepare.begin(lane, request, [statement])
+    lane.send(prepare, 0, prepare.length, stream, now)
+  }
+
+  /** A stream id for one copy; −1 when there is none left. */
+  #take(read: HedgedRead, lane: Lane): number {
+    const stream = this.#free.pop() ?? this.#reads.length
+    if (stream >= STREAMS_MAX) return -1
+    this.#reads[stream] = { read, lane }
+    read.copies++
+    return stream
+  }
+
+  onLaneOpened(): void {}
+
+  onLaneDraining(): void {}
+
+  onLaneFrame(lane: Lane, buffer: Buffer, start: number, end: number): void {
+    const stream = headerStream(buffer, start)
+    const now = this.#nowMicros()
+    lane.answered(stream, now)
+    if (this.#firstPrepare.has(stream)) {
+      const outcome = this.#firstPrepare.answered(stream, this.#version, now, buffer, start, end)
+      if ('ready' in outcome && outcome.ready && lane.usable) {
+        lane.send(outcome.request, 0, outcome.request.length, stream, now)
+        return
+      }
+      this.#giveUp(stream, 'a second replica could not be asked')
+      return
+    }
+    const read = this.#settle(stream)
+    if (read === undefined) return
+    const failed = headerOpcode(buffer, start) === Opcode.ERROR
+    if (failed) this.#onError(lane, read, buffer, start, end)
+    else lane.place.load.succeeded()
+    // An error may still be made good by the other copy.
+    if (read.answered || (failed && read.copies > 0)) return
+    read.answered = true
+    this.#host.answer(read, buffer, start, end)
+  }
+
+  onLaneClosed(lane: Lane, reason: Close): void {
+    this.#lanes.gone(lane)
+    if (this.#closed) return
+    this.#firstPrepare.lost(lane)
+    for (const [stream, sent] of this.#reads.entries()) {
+      if (sent?.lane === lane) this.#giveUp(stream, reason.message)
+    }
+  }
+
+  /** One copy will not be answered; where it was the last, the read is lost. */
+  #giveUp(stream: number, reason: string): void {
+    const read = this.#settle(stream)
+    if (read === undefined || read.answered || read.copies > 0) return
+    read.answered = true
+    this.#host.lost(read, reason)
+  }
+
+  #onError(lane: Lane, { statement }: HedgedRead, buffer: Buffer, start: number, end: number): void {
+    const code = errorCode(buffer, start, end)
+    if (code === CqlErrorCode.SERVER_ERROR || code === CqlErrorCode.IS_BOOTSTRAPPING) {
+      lane.place.load.failed(this.#nowMicros())
+    } else if (code === CqlErrorCode.UNPREPARED) {
+      const { preparedId } = readError(buffer, start, end)
+      if (preparedId?.equals(statement.id) === true) statement.forget(lane.link)
+    }
+  }
+
+  /** The copy of that stream is over. */
+  #settle(stream: number): HedgedRead | undefined {
+    const read = this.#reads[stream]?.read
+    if (read === undefined) return undefined
+    this.#reads[stream] = undefined
+    this.#free.push(stream)
+    read.copies--
+    return read
+  }
+}

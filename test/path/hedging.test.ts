@@ -1,0 +1,180 @@
+/** Reads that a policy lets be asked of a second replica, and everything else, which is sent once. */
+import assert from 'node:assert/strict'
+import { after, afterEach, before, it, describe as suite } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { batchEnvelope, errorEnvelope, executeEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { Consistency, CqlErrorCode, Opcode } from '../../src/cql/protocol.ts'
+import { readPrepared } from '../../src/cql/responses.ts'
+import { describe, type RawClient } from './client.ts'
+import type { NodeRequest } from './fake-node.ts'
+import { POLICY, type RunningGateway, type RunningSidecar, until, World } from './world.ts'
+
+const READ = 'SELECT * FROM shop.items WHERE k = ?'
+const WRITE = 'UPDATE shop.items SET v = ? WHERE k = ?'
+const AFTER_MS = 60
+const HEDGED = `${POLICY}---
+apiVersion: ringfence.dev/v1alpha1
+kind: RoutingPolicy
+metadata: { name: items-are-hedged }
+spec: { keyspaces: [shop], tables: [items], hedgeAfterMs: ${AFTER_MS} }
+`
+
+let world: World
+let nodes: RunningSidecar[]
+let gateway: RunningGateway
+
+before(async () => {
+  world = await World.make()
+  nodes = await world.ring(3, { replication: { dc1: 3 }, sidecar: { policy: HEDGED } })
+  gateway = await world.gateway(nodes)
+  gateway.feed.apply(HEDGED)
+})
+after(() => world.close())
+afterEach(() => {
+  for (const { node } of nodes) {
+    node.intercept = undefined
+    node.requests.length = 0
+  }
+})
+
+const values = (...texts: string[]): Buffer[] => texts.map((text) => Buffer.from(text))
+
+async function ready(...texts: string[]): Promise<{ alice: RawClient; ids: Buffer[] }> {
+  const alice = await world.client(gateway.port, 'alice')
+  const ids: Buffer[] = []
+  for (const text of texts) {
+    const answer = await alice.ask(prepareEnvelope(4, 1, text))
+    ids.push(readPrepared(answer, 0, answer.length, 4).id)
+  }
+  // Until there are lanes, for these reads too, and the statements are everywhere.
+  for (let i = 0; i < 90; i++) {
+    for (const id of ids) await alice.ask(executeEnvelope(4, 1, id, undefined, values(`warm ${i}`, `warm ${i}`)))
+  }
+  for (const { node } of nodes) node.requests.length = 0
+  return { alice, ids }
+}
+
+const arrivals = (value: string): NodeRequest[] =>
+  nodes.flatMap(({ node }) => node.requests.filter((request) => request.value === value))
+
+/** The node that is asked first holds its answers back; gives them. */
+function holdFirst(value: string): NodeRequest[] {
+  const heldBack: NodeRequest[] = []
+  for (const { node } of nodes) {
+    node.intercept = (request) => {
+      if (request.value !== value || heldBack.length > 0) return false
+      heldBack.push(request)
+      return true
+    }
+  }
+  return heldBack
+}
+
+suite('a read that a policy hedges', () => {
+  it('is sent once when it is answered in time', async () => {
+    const { alice, ids } = await ready(READ)
+    assert.equal(
+      describe(await alice.ask(executeEnvelope(4, 1, ids[0]!, undefined, values('quick')))),
+      `echo: ${READ} <- quick`,
+    )
+    await sleep(2 * AFTER_MS)
+    assert.equal(arrivals('quick').length, 1)
+  })
+
+  it('is asked of a second replica when the first is late, and the first answer counts', async () => {
+    const { alice, ids } = await ready(READ)
+    const held = holdFirst('late')
+    const started = performance.now()
+    const answer = await alice.ask(executeEnvelope(4, 7, ids[0]!, undefined, values('late')))
+    assert.equal(describe(answer), `echo: ${READ} <- late`)
+    assert.ok(performance.now() - started >= AFTER_MS - 5)
+    assert.equal(arrivals('late').length, 2)
+    assert.equal(new Set(arrivals('late').map(({ connection }) => connection)).size, 2, 'at two nodes')
+    // The late answer comes while the client uses the stream for another request.
+    const other = alice.ask(executeEnvelope(4, 7, ids[0]!, undefined, values('other')))
+    held[0]!.answer()
+    assert.equal(describe(await other), `echo: ${READ} <- other`)
+    for (let i = 0; i < 20; i++) {
+      const text = `next ${i}`
+      assert.equal(
+        describe(await alice.ask(executeEnvelope(4, 7, ids[0]!, undefined, values(text)))),
+        `echo: ${READ} <- ${text}`,
+      )
+    }
+    assert.equal(alice.unasked.length, 0)
+  })
+
+  it('is answered by the second when the first says that it cannot, and by the first when the second does', async () => {
+    const { alice, ids } = await ready(READ)
+    const held = holdFirst('failing')
+    const asked = alice.ask(executeEnvelope(4, 1, ids[0]!, undefined, values('failing')))
+    await until('both have it', () => arrivals('failing').length === 2)
+    held[0]!.reply(errorEnvelope(4, 0, CqlErrorCode.SERVER_ERROR, 'no'))
+    assert.equal(describe(await asked), `echo: ${READ} <- failing`)
+    const alone = holdFirst('alone')
+    const refused = alice.ask(executeEnvelope(4, 1, ids[0]!, undefined, values('alone')))
+    await until('one has it', () => alone.length === 1)
+    alone[0]!.reply(errorEnvelope(4, 0, CqlErrorCode.INVALID, 'no'))
+    assert.match(describe(await refused), /^0x2200 no/, 'an error before the second is asked is the answer')
+  })
+
+  it('outlives one of its sidecars', async () => {
+    const ring = await world.ring(3, { replication: { dc1: 3 }, sidecar: { policy: HEDGED } })
+    const door = await world.gateway(ring)
+    door.feed.apply(HEDGED)
+    const alice = await world.client(door.port, 'alice')
+    const prepared = await alice.ask(prepareEnvelope(4, 1, READ))
+    const { id } = readPrepared(prepared, 0, prepared.length, 4)
+    for (let i = 0; i < 90; i++) await alice.ask(executeEnvelope(4, 1, id, undefined, values(`warm ${i}`)))
+    for (const { node } of ring) node.intercept = ({ value }) => value === 'both'
+    const asked = alice.ask(executeEnvelope(4, 1, id, undefined, values('both')))
+    const having = () => ring.filter(({ node }) => node.requests.some(({ value }) => value === 'both'))
+    await until('both have it', () => having().length === 2)
+    const [gone, stays] = having() as [RunningSidecar, RunningSidecar]
+    await gone.sidecar.stop(0)
+    stays.node.requests.find(({ value }) => value === 'both')!.answer()
+    assert.equal(describe(await asked), `echo: ${READ} <- both`)
+    assert.equal(alice.isClosed, false)
+  })
+})
+
+suite('what is never sent twice', () => {
+  it('a write, a conditional write, a serial read, a batch, a text', async () => {
+    const conditional = 'UPDATE shop.items SET v = ? WHERE k = ? IF v = 1'
+    const { alice, ids } = await ready(READ, WRITE, conditional)
+    const requests = [
+      executeEnvelope(4, 10, ids[1]!, undefined, values('slow write', 'slow write')),
+      executeEnvelope(4, 11, ids[2]!, undefined, values('slow lwt', 'slow lwt')),
+      executeEnvelope(4, 12, ids[0]!, undefined, values('slow serial'), { consistency: Consistency.SERIAL }),
+      queryEnvelope(4, 14, READ, { values: values('slow text') }),
+      batchEnvelope(4, 15, 1, [{ id: ids[1]!, values: values('slow batch', 'slow batch') }]),
+    ]
+    const late: NodeRequest[] = []
+    for (const { node } of nodes) {
+      node.intercept = (request) => {
+        late.push(request)
+        return true
+      }
+    }
+    const asked = requests.map((request) => alice.ask(request))
+    await until('all arrived', () => late.length >= requests.length)
+    await sleep(4 * AFTER_MS)
+    assert.equal(late.length, requests.length)
+    assert.equal(late.filter(({ opcode }) => opcode === Opcode.EXECUTE).length, 3)
+    for (const request of late) request.answer()
+    for (const answer of await Promise.all(asked)) assert.doesNotMatch(describe(answer), /^0x/)
+  })
+
+  it('anything, once the policy is taken back', async () => {
+    const { alice, ids } = await ready(READ)
+    gateway.feed.apply(POLICY)
+    const held = holdFirst('unhedged')
+    const asked = alice.ask(executeEnvelope(4, 1, ids[0]!, undefined, values('unhedged')))
+    await until('it arrived', () => held.length === 1)
+    await sleep(3 * AFTER_MS)
+    assert.equal(arrivals('unhedged').length, 1)
+    held[0]!.answer()
+    assert.equal(describe(await asked), `echo: ${READ} <- unhedged`)
+    gateway.feed.apply(HEDGED)
+  })
+})
