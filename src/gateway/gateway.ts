@@ -18,9 +18,14 @@ import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { GatewayConfig } from './config.ts'
 import { TopologyDesk } from './desk.ts'
+import { GatewayList } from './gateway-list.ts'
 import { MeshLinks } from './links.ts'
 import { Router } from './routing/router.ts'
 import { LinkedSession, type SessionServices } from './session.ts'
+import { Whereabouts } from './whereabouts.ts'
+
+/** From the events about a gateway that stops to the end of its first connection: drivers act on events after one or two seconds. */
+const LEAVE_MS = 3000
 
 export interface GatewayOptions {
   readonly config: GatewayConfig
@@ -32,21 +37,26 @@ export class Gateway {
   readonly #options: GatewayOptions
   readonly #turn = new Turn()
   readonly #links: MeshLinks
+  readonly #gateways: GatewayList
   readonly #listeners: Listener[] = []
   readonly #connections = new Set<ClientConnection>()
   readonly #sessions = new Set<LinkedSession>()
   readonly #open: OpenBackend
   readonly #unsubscribe: (() => void)[] = []
   readonly #stopWatching: () => void
+  /** It has had a sidecar to send requests to: from then on drivers may be sent here. */
+  #serves = false
 
   constructor(options: GatewayOptions) {
     this.#options = options
     const { config, feed, log } = options
     this.#links = new MeshLinks({ turn: this.#turn, log, credentials: feed.credentials, locality: config.locality })
+    const { spiffeId } = feed.credentials
+    this.#gateways = new GatewayList(config.advertise, spiffeId, new Whereabouts(config.locality))
     const nowMicros = (): number => this.#turn.nowMicros()
     const services: SessionServices = {
       links: this.#links,
-      desk: new TopologyDesk(this.#links, config.advertise),
+      desk: new TopologyDesk(this.#links, this.#gateways),
       router: new Router({ links: this.#links, nowMicros }),
       nowMicros,
       onClosed: (closed) => this.#sessions.delete(closed),
@@ -62,9 +72,11 @@ export class Gateway {
 
   async start(): Promise<void> {
     const { config, feed, log } = this.#options
-    this.#links.setEndpoints(feed.sidecars)
+    this.#setSidecars(feed.sidecars)
+    this.#gateways.setGateways(feed.gateways)
     this.#unsubscribe.push(
-      feed.onSidecars((sidecars) => this.#links.setEndpoints(sidecars)),
+      feed.onSidecars((sidecars) => this.#setSidecars(sidecars)),
+      feed.onGateways((gateways) => this.#gateways.setGateways(gateways)),
       feed.onCredentials((credentials) => {
         for (const listener of this.#listeners) listener.setCredentials(credentials)
         this.#links.setCredentials(credentials)
@@ -87,16 +99,30 @@ export class Gateway {
     feed.setReporter(() => this.#report())
   }
 
-  /** Takes nothing new, lets what is in flight finish, at most `graceMs`. */
+  /**
+   * Takes nothing new, sends drivers to the other gateways where there are any, at most `graceMs`, then lets what is in flight
+   * finish, at most `graceMs` again.
+   */
   async stop(graceMs = 5000): Promise<void> {
-    for (const off of this.#unsubscribe) off()
     for (const listener of this.#listeners) listener.stop()
+    if (this.#gateways.leave()) await this.#emptied(Math.min(LEAVE_MS, graceMs))
+    for (const off of this.#unsubscribe) off()
     for (const connection of this.#connections) connection.drain('the gateway stops')
-    const until = Date.now() + graceMs
-    while (this.#connections.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
+    await this.#emptied(graceMs)
     for (const listener of this.#listeners) listener.destroyAll()
     this.#stopWatching()
     this.#links.stop()
+  }
+
+  #setSidecars(sidecars: Feed['sidecars']): void {
+    for (const sidecar of sidecars) this.#gateways.whereabouts.told(sidecar.spiffeId, sidecar)
+    this.#links.setEndpoints(sidecars)
+  }
+
+  /** Resolves when no client is left, or after `ms`. */
+  async #emptied(ms: number): Promise<void> {
+    const until = Date.now() + ms
+    while (this.#connections.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
   }
 
   #accepted(accepted: Accepted): void {
@@ -116,7 +142,10 @@ export class Gateway {
   }
 
   #report(): ProxyReport {
+    const { advertise, locality } = this.#options.config
+    this.#serves ||= this.#links.choose() !== undefined
     return {
+      ...(this.#serves ? { advertise, ...locality } : {}),
       policyRevision: this.#options.feed.policy.revision,
       connections: this.#connections.size,
       sessions: this.#sessions.size,
