@@ -66,16 +66,19 @@ export class GatewayList {
   }
 
   /**
-   * This gateway is about to stop: its clients are told that the addresses which no other gateway has are gone.
+   * This gateway is about to stop: clients that registered here are told that the addresses which no other gateway has are gone.
    *
-   * @returns whether there is a client that was told, and has somewhere else to go
+   * @returns whether drivers will go elsewhere, those too that hear of it from another gateway
    */
   leave(): boolean {
     const own = new Set(this.#own.map(keyOf))
-    const elsewhere = this.#others.some((endpoint) => !own.has(keyOf(endpoint)))
-    if (!elsewhere) return false
+    const others = new Set(this.#others.map(keyOf))
+    const onlyHere = [...own].some((key) => !others.has(key))
+    const onlyElsewhere = [...others].some((key) => !own.has(key))
+    if (!onlyHere || !onlyElsewhere) return false
     this.#leaving = true
-    return this.#announce()
+    this.#announce()
+    return true
   }
 
   /** Events of `types` are sent to the client from now on, instead of what was registered before. */
@@ -93,16 +96,13 @@ export class GatewayList {
     return new Map(places.map((place) => [keyOf(place), place]))
   }
 
-  /** True when something was sent to somebody. */
-  #announce(): boolean {
+  #announce(): void {
     const before = this.#announced
     const now = this.#present()
     this.#announced = now
     // What came is told first, so that a driver is at no moment left with nothing.
     const events = [...missingFrom(before, now).flatMap(arrivalOf), ...missingFrom(now, before).flatMap(departureOf)]
-    if (events.length === 0 || this.#registered.size === 0) return false
     for (const event of events) this.#send(event)
-    return true
   }
 
   #send(event: HostEvent): void {

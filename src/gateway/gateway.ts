@@ -25,7 +25,7 @@ import { LinkedSession, type SessionServices } from './session.ts'
 import { Whereabouts } from './whereabouts.ts'
 
 /** From the events about a gateway that stops to the end of its first connection: drivers act on events after one or two seconds. */
-const LEAVE_MS = 3000
+const LEAVE_MS = 4000
 
 export interface GatewayOptions {
   readonly config: GatewayConfig

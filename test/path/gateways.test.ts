@@ -167,6 +167,17 @@ suite('a gateway that stops in order', () => {
     await stopped
   })
 
+  it('waits for drivers that registered at another gateway, too', async () => {
+    const two = await world.gateway([node], { name: 'two' })
+    two.feed.tell([...one.endpoints, ...two.endpoints])
+    const alice = await world.client(two.port, 'alice')
+    const stopped = two.gateway.stop(2000)
+    await sleep(1000)
+    assert.equal(await ask(alice, 1), `echo: ${SELECT}`)
+    await alice.closed
+    await stopped
+  })
+
   it('ends at once when its drivers have left', async () => {
     const two = await world.gateway([node], { name: 'two' })
     two.feed.tell([...one.endpoints, ...two.endpoints])
