@@ -5,6 +5,7 @@
  *   client ─▶ NGINX ─▶ Listener ─▶ ClientConnection ─▶ LinkedSession ─▶ Lane ─▶ GatewayLink ═▶ sidecar of a replica
  *                                                          ├▶ Router (which sidecar?)
  *                                                          └▶ TopologyDesk (system.local, system.peers)
+ *                                                                └▶ GatewayList (all live gateways, events about them)
  *
  * The rule one must not break: the gateway never decides access; a sidecar believes it only what a passport proves.
  */
