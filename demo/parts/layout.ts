@@ -22,6 +22,7 @@ export const rack = 'rack1'
 /** The SPIFFE ids of the mesh's own parts and of the nodes. */
 export const spiffeIds = {
   gateway: `spiffe://${trustDomain}/ringfence/gateway/gateway1`,
+  gateway2: `spiffe://${trustDomain}/ringfence/gateway/gateway2`,
   sidecar: (cluster: string, index: number): string =>
     `spiffe://${trustDomain}/ringfence/sidecar/${cluster}/${dataCenter}/node${index}`,
   cassandra: (index: number): string => `spiffe://${trustDomain}/cassandra/node${index}`,
@@ -34,11 +35,14 @@ export interface Layout {
   readonly control: HostPort
   readonly gateway: HostPort
   readonly nginx: HostPort
+  /** A second gateway that drivers reach without NGINX. */
+  readonly gateway2: HostPort
   readonly nodes: readonly NodeLayout[]
   readonly storagePort: number
   readonly dirs: {
     readonly control: string
     readonly gateway: string
+    readonly gateway2: string
     readonly nginx: string
     readonly cassandra: string
     readonly conf: string
@@ -69,6 +73,7 @@ export function layoutOf(stateDir: string, nodes: number, portOffset: number): L
     control: at('127.0.0.1', 8443),
     gateway: at('127.0.0.1', 9242),
     nginx: at('127.0.0.1', 9342),
+    gateway2: at('127.0.0.2', 9342),
     storagePort: 7000 + portOffset,
     nodes: Array.from({ length: nodes }, (_, i) => i + 1).map((index) => ({
       index,
@@ -81,6 +86,7 @@ export function layoutOf(stateDir: string, nodes: number, portOffset: number): L
     dirs: {
       control: join(stateDir, 'control'),
       gateway: join(stateDir, 'gateway'),
+      gateway2: join(stateDir, 'gateway2'),
       nginx: join(stateDir, 'nginx'),
       cassandra: join(stateDir, 'cassandra'),
       conf: join(stateDir, 'conf'),

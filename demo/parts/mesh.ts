@@ -40,6 +40,8 @@ export interface MeshOptions {
   readonly plainIdentity?: string
   /** Start a gateway with this many workers, and NGINX in front. 0 starts neither. */
   readonly gatewayWorkers: number
+  /** Make the part `gateway-2` too, which is not started: a second gateway, with one worker, that drivers reach without NGINX. */
+  readonly spareGateway?: boolean
   readonly clusterName?: string
   readonly jvmFlags?: readonly string[]
   readonly heapMb?: number
@@ -72,7 +74,7 @@ export interface Mesh {
   readonly layout: Layout
   readonly admin: AdminClient
   readonly processes: Processes
-  /** `control`, `cassandra-N`, `sidecar-N`, `gateway`, `nginx`. */
+  /** `control`, `cassandra-N`, `sidecar-N`, `gateway`, `nginx`, and `gateway-2` where it was asked for. */
   readonly parts: ReadonlyMap<string, MeshPart>
   part(name: string): MeshPart
   /** What Cassandra node N itself says it ran: its FileAuditLogger's file. */
@@ -147,6 +149,7 @@ class Starter {
       ]),
       ...(this.#options.plainIdentity === undefined ? [] : nodes.map(({ sidecarTls }) => sidecarTls)),
       ...(proxied ? [this.#layout.gateway, this.#layout.nginx] : []),
+      ...(this.#options.spareGateway === true ? [this.#layout.gateway2] : []),
     ])
     mkdirSync(this.#layout.dirs.conf, { recursive: true })
 
@@ -159,6 +162,7 @@ class Starter {
       await this.#begin(`Gateway with ${workers} ${workers === 1 ? 'worker' : 'workers'}`, this.#gatewayPart())
       await this.#begin('NGINX', this.#nginxPart())
     }
+    if (this.#options.spareGateway === true) this.#parts.set('gateway-2', this.#spareGatewayPart())
     return this.#mesh()
   }
 
@@ -234,39 +238,49 @@ class Starter {
       },
     }
     const id = spiffeIds.sidecar(this.#clusterName, index)
-    return this.#proxyPart(`sidecar-${index}`, 'sidecar', config, sidecarDir, id, [sidecar])
+    return this.#proxyPart(`sidecar-${index}`, 'sidecar', config, sidecarDir, id, sidecar, sidecar)
   }
 
   #gatewayPart(): MeshPart {
     const { gateway, nginx, dirs } = this.#layout
-    const config = {
-      apiVersion: 'ringfence.dev/v1alpha1',
-      kind: 'Gateway',
-      metadata: { name: 'gateway1' },
-      spec: {
-        control: { url: this.#controlUrl },
-        workers: this.#options.gatewayWorkers,
-        listeners: [{ ...gateway, proxyProtocol: { from: ['127.0.0.1/32'] } }],
-        advertise: [nginx],
-      },
-    }
-    return this.#proxyPart('gateway', 'gateway', config, dirs.gateway, spiffeIds.gateway, [gateway])
+    const config = this.#gatewayConfig('gateway1', {
+      workers: this.#options.gatewayWorkers,
+      listeners: [{ ...gateway, proxyProtocol: { from: ['127.0.0.1/32'] } }],
+      advertise: [nginx],
+    })
+    return this.#proxyPart('gateway', 'gateway', config, dirs.gateway, spiffeIds.gateway, gateway, nginx)
   }
 
-  /** A sidecar or gateway: configuration file, join token, and the wait for its listeners. */
+  #spareGatewayPart(): MeshPart {
+    const { gateway2, dirs } = this.#layout
+    const config = this.#gatewayConfig('gateway2', { workers: 1, listeners: [gateway2], advertise: [gateway2] })
+    return this.#proxyPart('gateway-2', 'gateway', config, dirs.gateway2, spiffeIds.gateway2, gateway2, gateway2)
+  }
+
+  #gatewayConfig(name: string, spec: object): object {
+    return {
+      apiVersion: 'ringfence.dev/v1alpha1',
+      kind: 'Gateway',
+      metadata: { name },
+      spec: { control: { url: this.#controlUrl }, ...spec },
+    }
+  }
+
+  /** A sidecar or gateway: configuration file, join token for the address that drivers dial, and the wait for its listener. */
   #proxyPart(
     name: string,
     role: 'sidecar' | 'gateway',
     config: unknown,
     stateDir: string,
     spiffeId: string,
-    listeners: readonly HostPort[],
+    listener: HostPort,
+    dialled: HostPort,
   ): MeshPart {
     const configFile = join(this.#layout.dirs.conf, `${name}.yaml`)
     writeFileSync(configFile, stringify(config))
     mkdirSync(stateDir, { recursive: true, mode: 0o700 })
     // Drivers that check host names find the address that they connected to.
-    const ipAddresses = role === 'gateway' ? [this.#layout.nginx.address] : listeners.map(({ address }) => address)
+    const ipAddresses = [dialled.address]
     return this.#part(name, async () => {
       // An identity that is still good is kept and the token not used; without the control plane only such a one will do.
       const made = await this.#admin.makeToken({ spiffeId, role, ipAddresses }).catch((reason: unknown) => {
@@ -275,7 +289,7 @@ class Starter {
       })
       const env = made === undefined ? {} : { [`RINGFENCE_${role.toUpperCase()}_TOKEN`]: made.token }
       const child = await this.#ringfence(name, [role, '--config', configFile, '--state-dir', stateDir], env)
-      for (const { address, port } of listeners) await this.#until(child, () => isOpen(address, port))
+      await this.#until(child, () => isOpen(listener.address, listener.port))
       return child
     })
   }
@@ -421,6 +435,7 @@ function forget({ stateDir }: Layout): void {
     'cassandra',
     'sidecar',
     'gateway',
+    'gateway2',
     'nginx',
     'conf',
     'workloads',

@@ -10,6 +10,7 @@ import {
   aliveIntervalMs,
   type Credentials,
   type Feed,
+  type GatewayEndpoint,
   issuedCertificate,
   type MeshKey,
   type PolicySnapshot,
@@ -42,9 +43,15 @@ export interface AgentOptions {
 export interface Agent extends Feed {
   readonly role: AgentRole
   readonly name: string
+  /**
+   * Says to the control plane that this proxy is about to stop; every later report says so too. Resolves when it was heard, or
+   * after two seconds: a control plane that is away holds nobody up.
+   */
+  leave(): Promise<void>
 }
 
 const reportIntervalMs = 1_000
+const leaveMsMax = 2_000
 /** A proxy that has no policy or no mesh keys on disk waits this long for its first before it starts, permitting nothing. */
 const firstPolicyWaitMs = 5_000
 /** After a push the proxy's own acknowledgement is looked for this often, so that the control plane sees when it was applied. */
@@ -108,12 +115,14 @@ class RunningAgent implements Agent {
   credentials: Credentials
   policy: PolicySnapshot = { revision: 0, source: '' }
   sidecars: readonly SidecarEndpoint[] = []
+  gateways: readonly GatewayEndpoint[] = []
   keys: readonly MeshKey[] = []
   readonly #options: Required<Pick<AgentOptions, 'controlUrl' | 'log' | 'clock' | 'random'>>
   readonly #state: AgentState
   readonly #onCredentials: Listeners<Credentials>
   readonly #onPolicy: Listeners<PolicySnapshot>
   readonly #onSidecars: Listeners<readonly SidecarEndpoint[]>
+  readonly #onGateways: Listeners<readonly GatewayEndpoint[]>
   readonly #onKeys: Listeners<readonly MeshKey[]>
   readonly #stopped = new AbortController()
   /** Ends the present watch stream, so that the next is opened with the new certificate. */
@@ -122,6 +131,7 @@ class RunningAgent implements Agent {
   #client: ControlClient
   #makeReport: (() => ProxyReport) | undefined
   #unsent: readonly TrafficRow[] = []
+  #leaving = false
   #loops: Promise<void>[] = []
 
   constructor(
@@ -138,6 +148,7 @@ class RunningAgent implements Agent {
     this.#onCredentials = new Listeners(log)
     this.#onPolicy = new Listeners(log)
     this.#onSidecars = new Listeners(log)
+    this.#onGateways = new Listeners(log)
     this.#onKeys = new Listeners(log)
     this.#client = new ControlClient(controlUrl, credentials, clock)
   }
@@ -150,6 +161,7 @@ class RunningAgent implements Agent {
     if (typeof cache === 'object') {
       this.policy = cache.policy
       this.sidecars = cache.sidecars
+      this.gateways = cache.gateways
       this.#options.log.info({ revision: cache.policy.revision }, 'starting from the cached policy')
     }
     const keys = this.#state.readKeys()
@@ -176,12 +188,25 @@ class RunningAgent implements Agent {
     return this.#onSidecars.add(callback)
   }
 
+  onGateways(callback: (gateways: readonly GatewayEndpoint[]) => void): () => void {
+    return this.#onGateways.add(callback)
+  }
+
   onKeys(callback: (keys: readonly MeshKey[]) => void): () => void {
     return this.#onKeys.add(callback)
   }
 
   setReporter(make: () => ProxyReport): void {
     this.#makeReport = make
+  }
+
+  async leave(): Promise<void> {
+    this.#leaving = true
+    try {
+      await Promise.race([this.#report(() => true), this.#pause(leaveMsMax)])
+    } catch (reason) {
+      this.#options.log.info({ reason: RingfenceError.from(reason, 'UNAVAILABLE').message }, 'leaving unheard')
+    }
   }
 
   async stop(): Promise<void> {
@@ -298,6 +323,7 @@ class RunningAgent implements Agent {
       this.#firstPolicy.resolve()
     }
     if (event.kind === 'sidecars') this.#takeSidecars(event.sidecars)
+    if (event.kind === 'gateways') this.#takeGateways(event.gateways)
     if (event.kind === 'keys') this.#takeKeys(meshKeysFromWire(event.keys))
   }
 
@@ -321,6 +347,13 @@ class RunningAgent implements Agent {
     this.#keepCache()
   }
 
+  #takeGateways(gateways: readonly GatewayEndpoint[]): void {
+    if (JSON.stringify(gateways) === JSON.stringify(this.gateways)) return
+    this.gateways = gateways
+    this.#onGateways.call(gateways)
+    this.#keepCache()
+  }
+
   #takeKeys(keys: readonly MeshKey[]): void {
     if (sameMeshKeys(keys, this.keys)) return
     this.keys = keys
@@ -335,7 +368,7 @@ class RunningAgent implements Agent {
 
   #keepCache(): void {
     try {
-      this.#state.writeCache({ policy: this.policy, sidecars: this.sidecars })
+      this.#state.writeCache({ policy: this.policy, sidecars: this.sidecars, gateways: this.gateways })
     } catch (err) {
       this.#options.log.error({ err }, 'policy could not be kept on disk')
     }
@@ -371,7 +404,8 @@ class RunningAgent implements Agent {
   async #report(wanted: (report: ProxyReport) => boolean): Promise<boolean> {
     const made = this.#makeReport?.()
     if (made === undefined) return false
-    const report = { ...made, traffic: mergeTraffic(this.#unsent, made.traffic) }
+    const traffic = mergeTraffic(this.#unsent, made.traffic)
+    const report: ProxyReport = { ...made, ...(this.#leaving ? { draining: true } : {}), traffic }
     this.#unsent = report.traffic
     if (!wanted(report)) return false
     this.#unsent = []
@@ -383,6 +417,7 @@ class RunningAgent implements Agent {
       throw error
     }
   }
+
   async #pause(ms: number): Promise<void> {
     await sleep(ms, undefined, { signal: this.#stopped.signal }).catch(() => {})
   }

@@ -6,6 +6,7 @@
  *
  * This file: what a proxy sees of it (`Feed`), and the messages that travel between agent and control plane.
  */
+import { isIP, SocketAddress } from 'node:net'
 import { z } from 'zod'
 import type { SpiffeId } from '../identity/spiffe.ts'
 
@@ -47,6 +48,42 @@ export interface SidecarEndpoint {
   readonly spiffeId: string
   readonly address: string
   readonly port: number
+  readonly dataCenter?: string | undefined
+  readonly rack?: string | undefined
+}
+
+/** An address that gateways tell drivers: NGINX's, or a listener of their own. IPv6 is brought to one way of writing. */
+export const advertisedAddress = z.strictObject({
+  address: z
+    .string()
+    .refine((text) => isIP(text) !== 0 && !text.includes('%'), 'expected an IP address')
+    .transform((text) => new SocketAddress({ address: text, family: text.includes(':') ? 'ipv6' : 'ipv4' }).address),
+  port: z.int().min(1).max(65_535),
+})
+export interface AdvertisedAddress {
+  /** IPv4 or IPv6 without brackets. */
+  readonly address: string
+  readonly port: number
+}
+
+/** Addresses that one gateway may advertise. */
+export const advertisedMax = 256
+/** Entries of the list of gateways: each gateway's addresses, one entry for each. What would be beyond is left out of it. */
+export const gatewayEndpointsMax = 1_024
+
+/** An address of a live gateway. Several gateways may have the same address: it is there while one of them is. */
+export const gatewayEndpoint = z.strictObject({
+  name: z.string().min(1).max(128),
+  spiffeId: z.string().max(2048),
+  ...advertisedAddress.shape,
+  dataCenter: z.string().max(128).optional(),
+  rack: z.string().max(128).optional(),
+})
+export interface GatewayEndpoint extends AdvertisedAddress {
+  /** As it enrolled. */
+  readonly name: string
+  readonly spiffeId: string
+  /** Where its configuration says that it stands. */
   readonly dataCenter?: string | undefined
   readonly rack?: string | undefined
 }
@@ -122,6 +159,12 @@ export const proxyReport = z.strictObject({
   upstreamConnections: z.int().nonnegative(),
   /** A sidecar only: where gateways reach it. */
   endpoint: sidecarEndpoint.optional(),
+  /** A gateway only: what drivers are told of it, and where it stands; nothing while it cannot serve yet. */
+  advertise: z.array(advertisedAddress).max(advertisedMax).optional(),
+  dataCenter: z.string().max(128).optional(),
+  rack: z.string().max(128).optional(),
+  /** It is about to stop: nobody should be sent to it. */
+  draining: z.boolean().optional(),
   listeners: z.array(reportedListener).max(64),
   traffic: z.array(trafficRow).max(trafficRowsMax),
 })
@@ -132,6 +175,10 @@ export interface ProxyReport {
   readonly sessions: number
   readonly upstreamConnections: number
   readonly endpoint?: SidecarEndpoint | undefined
+  readonly advertise?: readonly AdvertisedAddress[] | undefined
+  readonly dataCenter?: string | undefined
+  readonly rack?: string | undefined
+  readonly draining?: boolean | undefined
   readonly listeners: readonly ReportedListener[]
   readonly traffic: readonly TrafficRow[]
 }
@@ -141,11 +188,14 @@ export interface Feed {
   readonly credentials: Credentials
   readonly policy: PolicySnapshot
   readonly sidecars: readonly SidecarEndpoint[]
+  /** Of all live gateways that are not about to stop, itself included; the last known while the control plane is away. */
+  readonly gateways: readonly GatewayEndpoint[]
   /** Newest first; empty while nothing was ever received. */
   readonly keys: readonly MeshKey[]
   onCredentials(callback: (credentials: Credentials) => void): () => void
   onPolicy(callback: (policy: PolicySnapshot) => void): () => void
   onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void
+  onGateways(callback: (gateways: readonly GatewayEndpoint[]) => void): () => void
   onKeys(callback: (keys: readonly MeshKey[]) => void): () => void
   /** `make` is called about once a second; its traffic rows are deltas since the call before. */
   setReporter(make: () => ProxyReport): void
@@ -182,6 +232,7 @@ export type IssuedCertificate = z.infer<typeof issuedCertificate>
 export const watchEvent = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('policy'), revision: z.int().nonnegative(), source: z.string() }),
   z.object({ kind: z.literal('sidecars'), sidecars: z.array(sidecarEndpoint).max(10_000) }),
+  z.object({ kind: z.literal('gateways'), gateways: z.array(gatewayEndpoint).max(gatewayEndpointsMax) }),
   z.object({ kind: z.literal('keys'), keys: z.array(wireMeshKey).max(16) }),
   z.object({ kind: z.literal('alive'), nowMs: z.number() }),
 ])

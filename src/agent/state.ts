@@ -1,5 +1,5 @@
 /**
- * What an agent keeps on disk: its identity, the mesh keys, and the last good policy with the sidecars that were live. Written whole
+ * What an agent keeps on disk: its identity, the mesh keys, and the last good policy with the proxies that were live. Written whole
  * to a new file and renamed, so a reader sees the old or the new one; the cache carries its own SHA-256, so bit rot is not taken for
  * policy.
  */
@@ -10,6 +10,8 @@ import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
 import {
   type Credentials,
+  type GatewayEndpoint,
+  gatewayEndpoint,
   type MeshKey,
   type PolicySnapshot,
   type SidecarEndpoint,
@@ -27,11 +29,14 @@ const cacheContent = z.object({
   revision: z.int().nonnegative(),
   source: z.string(),
   sidecars: z.array(sidecarEndpoint),
+  /** Absent in what an older program wrote. */
+  gateways: z.array(gatewayEndpoint).default([]),
 })
 
 export interface Cache {
   readonly policy: PolicySnapshot
   readonly sidecars: readonly SidecarEndpoint[]
+  readonly gateways: readonly GatewayEndpoint[]
 }
 
 export class AgentState {
@@ -83,12 +88,12 @@ export class AgentState {
     if (file === undefined || sha256(file.content) !== file.sha256) return 'damaged'
     const content = parseJson(file.content, cacheContent)
     if (content === undefined) return 'damaged'
-    const { revision, source, sidecars } = content
-    return { policy: { revision, source }, sidecars }
+    const { revision, source, sidecars, gateways } = content
+    return { policy: { revision, source }, sidecars, gateways }
   }
 
-  writeCache({ policy, sidecars }: Cache): void {
-    const content = JSON.stringify({ revision: policy.revision, source: policy.source, sidecars })
+  writeCache({ policy, sidecars, gateways }: Cache): void {
+    const content = JSON.stringify({ revision: policy.revision, source: policy.source, sidecars, gateways })
     writeFileAtomically(this.#cachePath, JSON.stringify({ sha256: sha256(content), content }), 0o600)
   }
 }

@@ -24,6 +24,8 @@ feed.setReporter(() => {
     connections: 1,
     sessions: feed.sidecars.length,
     upstreamConnections: renewals,
+    advertise: feed.gateways.map(({ address, port }) => ({ address, port })),
+    dataCenter: 'dc1',
     // Each key as its id and its first byte.
     listeners: [
       {

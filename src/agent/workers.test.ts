@@ -8,7 +8,15 @@ import { pino } from 'pino'
 import { systemClock } from '../base/clock.ts'
 import { CertificateAuthority } from '../control/ca.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
-import type { Credentials, Feed, MeshKey, PolicySnapshot, ProxyReport, SidecarEndpoint } from './api.ts'
+import type {
+  Credentials,
+  Feed,
+  GatewayEndpoint,
+  MeshKey,
+  PolicySnapshot,
+  ProxyReport,
+  SidecarEndpoint,
+} from './api.ts'
 import { credentialsOf } from './credentials.ts'
 import { Listeners } from './listeners.ts'
 import { superviseWorkers } from './workers.ts'
@@ -18,11 +26,13 @@ const log = pino({ level: 'silent' })
 class FakeFeed implements Feed {
   policy: PolicySnapshot = { revision: 1, source: 'one' }
   sidecars: readonly SidecarEndpoint[] = []
+  gateways: readonly GatewayEndpoint[] = []
   keys: readonly MeshKey[] = [{ id: 1, key: Buffer.alloc(32, 1) }]
   credentials: Credentials
   readonly credentialsListeners = new Listeners<Credentials>(log)
   readonly policyListeners = new Listeners<PolicySnapshot>(log)
   readonly sidecarsListeners = new Listeners<readonly SidecarEndpoint[]>(log)
+  readonly gatewaysListeners = new Listeners<readonly GatewayEndpoint[]>(log)
   readonly keysListeners = new Listeners<readonly MeshKey[]>(log)
   report: (() => ProxyReport) | undefined
 
@@ -34,6 +44,8 @@ class FakeFeed implements Feed {
   onPolicy = (callback: (value: PolicySnapshot) => void): (() => void) => this.policyListeners.add(callback)
   onSidecars = (callback: (value: readonly SidecarEndpoint[]) => void): (() => void) =>
     this.sidecarsListeners.add(callback)
+  onGateways = (callback: (value: readonly GatewayEndpoint[]) => void): (() => void) =>
+    this.gatewaysListeners.add(callback)
   onKeys = (callback: (value: readonly MeshKey[]) => void): (() => void) => this.keysListeners.add(callback)
 
   setReporter(make: () => ProxyReport): void {
@@ -72,6 +84,8 @@ describe('superviseWorkers', () => {
       const first = feed.report?.()
       assert.equal(first?.connections, 2)
       assert.equal(first?.policyRevision, 1)
+      // No worker can serve yet.
+      assert.equal(first?.advertise, undefined)
       assert.deepEqual(
         first?.listeners.map(({ address }) => address),
         ['1:1'],
@@ -86,12 +100,16 @@ describe('superviseWorkers', () => {
       feed.keys = [{ id: 2, key: Buffer.alloc(32, 2) }, ...feed.keys]
       feed.keysListeners.call(feed.keys)
       feed.sidecarsListeners.call([{ name: 'n', spiffeId: 'x', address: '127.0.0.1', port: 1 }])
+      feed.gateways = [{ name: 'g', spiffeId: 'y', address: '10.0.0.1', port: 9042 }]
+      feed.gatewaysListeners.call(feed.gateways)
       await eventually('the news', () => {
         const report = feed.report?.()
         return (
           report?.policyRevision === 2 &&
           report.listeners[0]?.address === '2:2,1:1' &&
           report.sessions === 2 &&
+          report.advertise?.[0]?.address === '10.0.0.1' &&
+          report.dataCenter === 'dc1' &&
           report.upstreamConnections === 2
         )
       })

@@ -9,6 +9,7 @@ import { createLogger, type Logger } from '../telemetry/log.ts'
 import type {
   Credentials,
   Feed,
+  GatewayEndpoint,
   MeshKey,
   PolicySnapshot,
   ProxyReport,
@@ -58,6 +59,7 @@ interface Start {
   readonly credentials: WireCredentials
   readonly policy: PolicySnapshot
   readonly sidecars: readonly SidecarEndpoint[]
+  readonly gateways: readonly GatewayEndpoint[]
   readonly keys: readonly WireMeshKey[]
 }
 
@@ -66,6 +68,7 @@ type ToWorker =
   | { kind: 'credentials'; credentials: WireCredentials }
   | { kind: 'policy'; policy: PolicySnapshot }
   | { kind: 'sidecars'; sidecars: readonly SidecarEndpoint[] }
+  | { kind: 'gateways'; gateways: readonly GatewayEndpoint[] }
   | { kind: 'keys'; keys: readonly WireMeshKey[] }
 type FromWorker = { kind: 'connected' } | { kind: 'report'; report: ProxyReport }
 
@@ -110,6 +113,7 @@ class Supervisor implements Workers {
       feed.onCredentials((credentials) => this.#tellAll({ kind: 'credentials', credentials: wireOf(credentials) })),
       feed.onPolicy((policy) => this.#tellAll({ kind: 'policy', policy })),
       feed.onSidecars((sidecars) => this.#tellAll({ kind: 'sidecars', sidecars })),
+      feed.onGateways((gateways) => this.#tellAll({ kind: 'gateways', gateways })),
       feed.onKeys((keys) => this.#tellAll({ kind: 'keys', keys: meshKeysToWire(keys) })),
     ]
     feed.setReporter(() => this.#report())
@@ -144,9 +148,9 @@ class Supervisor implements Workers {
   #take(worker: Worker, child: ChildProcess, message: FromWorker): void {
     const { feed } = this.#options
     if (message.kind === 'connected') {
-      const { policy, sidecars } = feed
+      const { policy, sidecars, gateways } = feed
       const keys = meshKeysToWire(feed.keys)
-      send(child, { kind: 'start', credentials: wireOf(feed.credentials), policy, sidecars, keys })
+      send(child, { kind: 'start', credentials: wireOf(feed.credentials), policy, sidecars, gateways, keys })
       return
     }
     worker.report = message.report
@@ -187,6 +191,8 @@ class Supervisor implements Workers {
     const reports = this.#workers.map(({ report }) => report)
     const present = reports.filter((report) => report !== undefined)
     const endpoint = present.find((report) => report.endpoint !== undefined)?.endpoint
+    // Workers share their configuration, so each that can serve says the same.
+    const serving = present.find(({ advertise = [] }) => advertise.length > 0)
     return {
       // A worker that has not reported runs nothing yet; it does not hold back what the others have applied.
       policyRevision: present.length === 0 ? 0 : Math.min(...present.map((report) => report.policyRevision)),
@@ -194,6 +200,9 @@ class Supervisor implements Workers {
       sessions: sum(present, 'sessions'),
       upstreamConnections: sum(present, 'upstreamConnections'),
       ...(endpoint === undefined ? {} : { endpoint }),
+      ...(serving === undefined
+        ? {}
+        : { advertise: serving.advertise, dataCenter: serving.dataCenter, rack: serving.rack }),
       listeners: distinct(present.flatMap((report) => report.listeners)),
       traffic,
     }
@@ -228,10 +237,12 @@ class WorkerFeed implements Feed {
   credentials: Credentials
   policy: PolicySnapshot
   sidecars: readonly SidecarEndpoint[]
+  gateways: readonly GatewayEndpoint[]
   keys: readonly MeshKey[]
   readonly #onCredentials: Listeners<Credentials>
   readonly #onPolicy: Listeners<PolicySnapshot>
   readonly #onSidecars: Listeners<readonly SidecarEndpoint[]>
+  readonly #onGateways: Listeners<readonly GatewayEndpoint[]>
   readonly #onKeys: Listeners<readonly MeshKey[]>
   #makeReport: (() => ProxyReport) | undefined
   readonly #timer: NodeJS.Timeout
@@ -241,10 +252,12 @@ class WorkerFeed implements Feed {
     this.credentials = credentialsOf(certificatePem, keyPem, bundlePem)
     this.policy = start.policy
     this.sidecars = start.sidecars
+    this.gateways = start.gateways
     this.keys = meshKeysFromWire(start.keys)
     this.#onCredentials = new Listeners(log)
     this.#onPolicy = new Listeners(log)
     this.#onSidecars = new Listeners(log)
+    this.#onGateways = new Listeners(log)
     this.#onKeys = new Listeners(log)
     this.#timer = setInterval(() => this.#sendReport(), reportIntervalMs)
   }
@@ -262,6 +275,9 @@ class WorkerFeed implements Feed {
     } else if (message.kind === 'keys') {
       this.keys = meshKeysFromWire(message.keys)
       this.#onKeys.call(this.keys)
+    } else if (message.kind === 'gateways') {
+      this.gateways = message.gateways
+      this.#onGateways.call(message.gateways)
     } else {
       this.sidecars = message.sidecars
       this.#onSidecars.call(message.sidecars)
@@ -278,6 +294,10 @@ class WorkerFeed implements Feed {
 
   onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void {
     return this.#onSidecars.add(callback)
+  }
+
+  onGateways(callback: (gateways: readonly GatewayEndpoint[]) => void): () => void {
+    return this.#onGateways.add(callback)
   }
 
   onKeys(callback: (keys: readonly MeshKey[]) => void): () => void {

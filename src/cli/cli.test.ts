@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { StatusAnswer } from './admin-client.ts'
+import { statusText } from './commands/admin.ts'
 import { findingsOf } from './commands/check.ts'
 import { parseDuration, parseHostPort } from './options.ts'
 import { formatDuration, printable, table } from './output.ts'
@@ -97,40 +98,49 @@ describe('ringfence', () => {
   })
 })
 
+const nowMs = Date.UTC(2026, 0, 1)
+const hourMs = 3_600_000
+const proxy = {
+  spiffeId: 'spiffe://d/ringfence/gateway/g',
+  name: 'g',
+  role: 'gateway' as const,
+  connected: true,
+  synced: true,
+  policyRevision: 3,
+  certificateNotAfterMs: nowMs + hourMs / 2,
+  connections: 0,
+  sessions: 0,
+  upstreamConnections: 0,
+  lastReportMs: nowMs,
+  listeners: [],
+  endpoint: undefined,
+  draining: false,
+  advertise: [{ address: '203.0.113.7', port: 9042 }],
+}
+const sidecar = {
+  ...proxy,
+  spiffeId: 'spiffe://d/ringfence/sidecar/s',
+  name: 's',
+  role: 'sidecar' as const,
+  advertise: [],
+}
+const status: StatusAnswer = {
+  control: {
+    name: 'c',
+    listen: '127.0.0.1:1',
+    startedMs: nowMs,
+    version: '1',
+    trustDomain: 'd',
+    svidTtlMs: hourMs,
+    issuingNotAfterMs: nowMs + 700 * hourMs,
+    rootNotAfterMs: nowMs + 9_000 * hourMs,
+  },
+  policyRevision: 3,
+  proxies: [proxy, sidecar],
+  sidecars: [{ name: 's', spiffeId: sidecar.spiffeId, address: '127.0.0.1', port: 1 }],
+}
+
 describe('check', () => {
-  const nowMs = Date.UTC(2026, 0, 1)
-  const hourMs = 3_600_000
-  const proxy = {
-    spiffeId: 'spiffe://d/ringfence/gateway/g',
-    name: 'g',
-    role: 'gateway' as const,
-    connected: true,
-    synced: true,
-    policyRevision: 3,
-    certificateNotAfterMs: nowMs + hourMs / 2,
-    connections: 0,
-    sessions: 0,
-    upstreamConnections: 0,
-    lastReportMs: nowMs,
-    listeners: [],
-    endpoint: undefined,
-  }
-  const sidecar = { ...proxy, spiffeId: 'spiffe://d/ringfence/sidecar/s', name: 's', role: 'sidecar' as const }
-  const status: StatusAnswer = {
-    control: {
-      name: 'c',
-      listen: '127.0.0.1:1',
-      startedMs: nowMs,
-      version: '1',
-      trustDomain: 'd',
-      svidTtlMs: hourMs,
-      issuingNotAfterMs: nowMs + 700 * hourMs,
-      rootNotAfterMs: nowMs + 9_000 * hourMs,
-    },
-    policyRevision: 3,
-    proxies: [proxy, sidecar],
-    sidecars: [{ name: 's', spiffeId: sidecar.spiffeId, address: '127.0.0.1', port: 1 }],
-  }
   const levels = (change: Partial<StatusAnswer>): string[] =>
     findingsOf({ ...status, ...change }, nowMs, 168 * hourMs).flatMap(({ level, text }) =>
       level === 'ok' ? [] : [`${level}: ${text}`],
@@ -158,9 +168,25 @@ describe('check', () => {
       'failure: certificate of g has expired',
     ])
     assert.deepEqual(levels({ sidecars: [] }), ['warning: s takes no mesh links'])
+    assert.deepEqual(levels({ proxies: [{ ...proxy, advertise: [] }, sidecar] }), [
+      'warning: drivers at other gateways are not told of g',
+    ])
+    assert.deepEqual(levels({ proxies: [{ ...proxy, advertise: [], draining: true }, sidecar] }), [])
     assert.deepEqual(levels({ pushLatency: { count: 1, p99Ms: 1_500, maxMs: 1_500 } }).length, 1)
     for (const finding of findingsOf({ ...status, proxies: [], policyRevision: 0 }, nowMs, 0))
       assert.ok(finding.level === 'ok' || finding.hint)
+  })
+})
+
+describe('status', () => {
+  it('shows what drivers are told of each gateway, and which is about to stop', () => {
+    const text = statusText(
+      { ...status, proxies: [proxy, { ...proxy, name: 'h', draining: true, advertise: [] }] },
+      nowMs,
+    )
+    const rows = text.split('\n').filter((line) => / gateway /.test(line))
+    assert.match(rows[0] ?? '', /^g .*synced.* 203\.0\.113\.7:9042$/)
+    assert.match(rows[1] ?? '', /^h .*leaving.* -$/)
   })
 })
 

@@ -106,12 +106,15 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
 
   server.post('/v1/report', async (request, reply) => {
     const caller = callerOf(request)
-    const { role } = proxyOf(caller)
+    const agent = proxyOf(caller)
     const report = parseBody(proxyReport, request.body)
-    if (report.endpoint !== undefined && (role !== 'sidecar' || report.endpoint.spiffeId !== caller.spiffeId)) {
+    if (report.endpoint !== undefined && (agent.role !== 'sidecar' || report.endpoint.spiffeId !== caller.spiffeId)) {
       throw new RingfenceError('IDENTITY', `${caller.spiffeId} may not report an endpoint of another`)
     }
-    registry.takeReport(caller.spiffeId, role, caller.notAfterMs, report)
+    if (report.advertise !== undefined && agent.role !== 'gateway') {
+      throw new RingfenceError('IDENTITY', `${caller.spiffeId} is no gateway and advertises nothing`)
+    }
+    registry.takeReport(agent, caller.notAfterMs, report)
     return reply.code(204).send()
   })
 

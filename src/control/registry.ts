@@ -1,9 +1,11 @@
 /**
- * Which proxies live, what each runs, and who is told when policy, the mesh keys or the set of sidecars change. In memory; only where the
- * sidecars are is kept in the store too, so that a restarted control plane does not tell the gateways that there are none.
+ * Which proxies live, what each runs, and who is told when policy, the mesh keys or the set of proxies change. In memory; only where
+ * sidecars and gateways are is kept in the store too, so that a restarted control plane does not tell the gateways that there are none.
  */
 import type {
+  AdvertisedAddress,
   AgentRole,
+  GatewayEndpoint,
   PolicySnapshot,
   ProxyReport,
   ReportedListener,
@@ -12,11 +14,12 @@ import type {
 } from '../agent/api.ts'
 import { meshKeysToWire } from '../agent/mesh-keys.ts'
 import type { Clock } from '../base/clock.ts'
+import { LiveGateways } from './live-gateways.ts'
 import { MeshKeys } from './mesh-keys.ts'
-import type { Store } from './store.ts'
+import type { AgentRow, Store } from './store.ts'
 import { type TrafficLine, TrafficWindow } from './traffic.ts'
 
-/** A proxy that has not reported for this long is shown as away, and a sidecar leaves the gateways' list. */
+/** A proxy that has not reported for this long is shown as away, and leaves the list that gateways are told. */
 const silentMsMax = 15_000
 /** Reports come each second; one that comes after a longer pause is of a proxy that was away. */
 const presentMsMax = 3_000
@@ -37,6 +40,10 @@ export interface ProxyStatus {
   readonly lastReportMs: number | undefined
   readonly listeners: readonly ReportedListener[]
   readonly endpoint: SidecarEndpoint | undefined
+  /** It said that it is about to stop. */
+  readonly draining: boolean
+  /** What drivers at every gateway are told of it; nothing of a sidecar, nor of a gateway that is away, leaves or cannot serve yet. */
+  readonly advertise: readonly AdvertisedAddress[]
 }
 
 export interface PushLatency {
@@ -58,6 +65,7 @@ export class Registry {
   readonly #clock: Clock
   readonly #store: Store
   readonly #keys: MeshKeys
+  readonly #gateways: LiveGateways
   readonly #startedMs: number
   readonly #proxies = new Map<string, Proxy>()
   readonly #watchers = new Set<(event: WatchEvent) => void>()
@@ -72,6 +80,7 @@ export class Registry {
     this.#store = store
     this.#clock = clock
     this.#keys = new MeshKeys(store, clock)
+    this.#gateways = new LiveGateways(store)
     this.#startedMs = clock.monotonic()
     this.#policy = store.policy()
     this.#sidecars = new Map(store.sidecars().map((endpoint) => [endpoint.spiffeId, endpoint]))
@@ -83,6 +92,10 @@ export class Registry {
 
   get sidecars(): SidecarEndpoint[] {
     return [...this.#sidecars.values()]
+  }
+
+  get gateways(): GatewayEndpoint[] {
+    return this.#gateways.endpoints
   }
 
   /** Commits and tells everybody. The caller has validated it. */
@@ -99,11 +112,13 @@ export class Registry {
     tell(this.#keysEvent())
     tell({ kind: 'policy', ...this.#policy })
     tell({ kind: 'sidecars', sidecars: this.sidecars })
+    tell({ kind: 'gateways', gateways: this.gateways })
     this.#watchers.add(tell)
     return () => this.#watchers.delete(tell)
   }
 
-  takeReport(spiffeId: string, role: AgentRole, certificateNotAfterMs: number, report: ProxyReport): void {
+  takeReport(agent: AgentRow, certificateNotAfterMs: number, report: ProxyReport): void {
+    const { spiffeId, role } = agent
     const before = this.#proxies.get(spiffeId)
     const now = this.#clock.monotonic()
     const stayed = before !== undefined && now - before.reportedMs <= presentMsMax
@@ -113,19 +128,20 @@ export class Registry {
     if (stayed && report.policyRevision > before.report.policyRevision)
       this.#measurePush(report.policyRevision, presentSinceMs)
     if (role === 'sidecar' && report.endpoint !== undefined) this.#putSidecar(report.endpoint)
+    if (role === 'gateway' && this.#gateways.take(agent, report)) this.#tellGateways()
   }
 
-  /** Lets go of sidecars that fell silent, and makes a new mesh key when one is due; called about once a second. */
+  /** Lets go of proxies that fell silent, and makes a new mesh key when one is due; called about once a second. */
   sweep(): void {
     if (this.#keys.rotateIfDue()) this.#tell(this.#keysEvent())
-    const now = this.#clock.monotonic()
     for (const spiffeId of [...this.#sidecars.keys()]) {
-      // After our own restart everybody gets the same time to report again.
-      const seenMs = this.#proxies.get(spiffeId)?.reportedMs ?? this.#startedMs
-      if (now - seenMs <= silentMsMax) continue
+      if (!this.#isSilent(spiffeId)) continue
       this.#sidecars.delete(spiffeId)
       this.#store.removeSidecar(spiffeId)
       this.#tell({ kind: 'sidecars', sidecars: this.sidecars })
+    }
+    for (const spiffeId of this.#gateways.spiffeIds) {
+      if (this.#isSilent(spiffeId) && this.#gateways.remove(spiffeId)) this.#tellGateways()
     }
   }
 
@@ -156,6 +172,8 @@ export class Registry {
           lastReportMs: proxy === undefined ? undefined : this.#clock.now() - (now - proxy.reportedMs),
           listeners: proxy?.report.listeners ?? [],
           endpoint: proxy?.report.endpoint,
+          draining: connected && proxy.report.draining === true,
+          advertise: this.#gateways.of(spiffeId).map(({ address, port }) => ({ address, port })),
         }
       })
   }
@@ -181,6 +199,16 @@ export class Registry {
     if (committedMs === undefined || committedMs < presentSinceMs || revision !== this.#policy.revision) return
     this.#pushMs.push(this.#clock.monotonic() - committedMs)
     if (this.#pushMs.length > pushSamplesMax) this.#pushMs.shift()
+  }
+
+  #isSilent(spiffeId: string): boolean {
+    // After our own restart everybody gets the same time to report again.
+    const seenMs = this.#proxies.get(spiffeId)?.reportedMs ?? this.#startedMs
+    return this.#clock.monotonic() - seenMs > silentMsMax
+  }
+
+  #tellGateways(): void {
+    this.#tell({ kind: 'gateways', gateways: this.gateways })
   }
 
   #keysEvent(): WatchEvent {

@@ -1,10 +1,10 @@
 /**
  * What the control plane must not forget, in SQLite (WAL): join tokens as hashes, who enrolled, what was issued, policy
- * revisions, mesh keys, and where sidecars were last. Damaged or newer than this program: it does not start, rather than start empty.
+ * revisions, mesh keys, and where the proxies were last. Damaged or newer than this program: it does not start, rather than start empty.
  */
 import { chmodSync, closeSync, existsSync, openSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import type { AgentRole, PolicySnapshot, SidecarEndpoint } from '../agent/api.ts'
+import type { AgentRole, GatewayEndpoint, PolicySnapshot, SidecarEndpoint } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
 
 /** Statement lists that lead from each schema version to the next; PRAGMA user_version counts them. */
@@ -23,6 +23,7 @@ const migrations = [
      revision INTEGER PRIMARY KEY, source TEXT NOT NULL, file_name TEXT NOT NULL, applied_ms INTEGER NOT NULL) STRICT;
    CREATE TABLE sidecars (spiffe_id TEXT PRIMARY KEY, endpoint TEXT NOT NULL) STRICT;`,
   'CREATE TABLE mesh_keys (id INTEGER PRIMARY KEY, key BLOB NOT NULL, created_ms INTEGER NOT NULL) STRICT;',
+  'CREATE TABLE gateways (spiffe_id TEXT PRIMARY KEY, endpoints TEXT NOT NULL) STRICT;',
 ]
 
 export interface AltNames {
@@ -216,6 +217,26 @@ export class Store {
   sidecars(): SidecarEndpoint[] {
     const rows = this.#statement('SELECT endpoint FROM sidecars ORDER BY spiffe_id').all()
     return rows.map((row) => JSON.parse(String(row.endpoint)) as SidecarEndpoint)
+  }
+
+  /** `endpoints` are all of one gateway. */
+  putGateway(spiffeId: string, endpoints: readonly GatewayEndpoint[]): void {
+    this.#run(
+      'INSERT OR REPLACE INTO gateways (spiffe_id, endpoints) VALUES (?, ?)',
+      spiffeId,
+      JSON.stringify(endpoints),
+    )
+  }
+
+  removeGateway(spiffeId: string): void {
+    this.#run('DELETE FROM gateways WHERE spiffe_id = ?', spiffeId)
+  }
+
+  gateways(): Map<string, readonly GatewayEndpoint[]> {
+    const rows = this.#statement('SELECT spiffe_id, endpoints FROM gateways ORDER BY spiffe_id').all()
+    return new Map(
+      rows.map((row) => [String(row.spiffe_id), JSON.parse(String(row.endpoints)) as readonly GatewayEndpoint[]]),
+    )
   }
 
   /** Newest first. */

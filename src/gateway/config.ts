@@ -1,27 +1,24 @@
 /**
  * The gateway's configuration file: one document of kind `Gateway` (docs/run.md shows one).
  */
-import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
+import { advertisedAddress, advertisedMax } from '../agent/api.ts'
 import { parseDocuments } from '../base/document.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { listenerSchema, refuseUnsafeListeners } from '../session/listener-config.ts'
-
-const address = z.string().refine((text) => isIP(text) !== 0, 'expected an IP address')
-const place = z.strictObject({ address, port: z.int().min(1).max(65_535) })
 
 const gatewaySchema = z.strictObject({
   control: z.strictObject({ url: z.url({ protocol: /^https$/ }) }),
   /** Worker processes; one for each core when left out. */
   workers: z.int().min(1).max(256).default(availableParallelism()),
   listeners: z.array(listenerSchema).min(1).max(16),
-  /** Where the gateway stands: requests go to nodes of this data centre only, and of this rack first. */
+  /** Where the gateway stands: requests go to nodes of this data centre only, and of this rack first, and drivers see it here. */
   locality: z
     .strictObject({ dataCenter: z.string().min(1).max(128).optional(), rack: z.string().min(1).max(128).optional() })
     .default({}),
   /** What drivers are told: the addresses of NGINX, each of which reaches a gateway of this mesh. */
-  advertise: z.array(place).min(1).max(256),
+  advertise: z.array(advertisedAddress).min(1).max(advertisedMax),
 })
 
 export type GatewayConfig = z.infer<typeof gatewaySchema> & { readonly name: string }

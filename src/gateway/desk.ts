@@ -7,6 +7,7 @@ import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, headerFlags, headerStream, Opcode } from '../cql/protocol.ts'
 import { ExecuteView, PrepareView, QueryView, readExecute, readPrepare, readQuery } from '../cql/requests.ts'
 import type { Client } from '../session/backend.ts'
+import type { GatewayList } from './gateway-list.ts'
 import type { MeshLinks } from './links.ts'
 import { answerSystemSelect, boundValuesOf, preparedSystemSelect } from './topology/answer.ts'
 import type { TopologyModel, VirtualHost } from './topology/model.ts'
@@ -34,13 +35,22 @@ const execute = new ExecuteView()
 
 export class TopologyDesk {
   readonly #links: MeshLinks
-  readonly #advertise: readonly { readonly address: string; readonly port: number }[]
+  readonly #gateways: GatewayList
   /** By the first four bytes of the id. */
   readonly #prepared = new Map<number, PreparedSelect>()
 
-  constructor(links: MeshLinks, advertise: readonly { readonly address: string; readonly port: number }[]) {
+  constructor(links: MeshLinks, gateways: GatewayList) {
     this.#links = links
-    this.#advertise = advertise
+    this.#gateways = gateways
+  }
+
+  /** The client registered for events, of which those about hosts come from here. */
+  register(client: Client, version: ProtocolVersion, types: readonly string[]): void {
+    this.#gateways.register(client, version, types)
+  }
+
+  forget(client: Client): void {
+    this.#gateways.forget(client)
   }
 
   /** True when the request is answered here, now or soon. Throws what `readQuery` and its like throw. */
@@ -150,6 +160,9 @@ export class TopologyDesk {
       throw new RingfenceError('UNAVAILABLE', 'no node of the cluster is reachable')
     }
     const { clusterName, dataCenter, rack, partitioner, releaseVersion } = hello
+    for (const { endpoint, hello: said } of this.#links.usable) {
+      if (said !== undefined) this.#gateways.whereabouts.seen(endpoint.spiffeId, said)
+    }
     return {
       clusterName,
       partitioner,
@@ -157,7 +170,7 @@ export class TopologyDesk {
       cqlVersion: '3.4.7',
       nativeProtocolVersion: '5',
       schemaVersion: await this.#schemaVersion(),
-      hosts: virtualHosts(this.#advertise, { dataCenter, rack, clusterName }),
+      hosts: virtualHosts(this.#gateways.hosts, { dataCenter, rack, clusterName }),
     }
   }
 

@@ -5,6 +5,7 @@
  *   client ─▶ NGINX ─▶ Listener ─▶ ClientConnection ─▶ LinkedSession ─▶ Lane ─▶ GatewayLink ═▶ sidecar of a replica
  *                                                          ├▶ Router (which sidecar?)
  *                                                          └▶ TopologyDesk (system.local, system.peers)
+ *                                                                └▶ GatewayList (all live gateways, events about them)
  *
  * The rule one must not break: the gateway never decides access; a sidecar believes it only what a passport proves.
  */
@@ -19,10 +20,15 @@ import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { GatewayConfig } from './config.ts'
 import { TopologyDesk } from './desk.ts'
+import { GatewayList } from './gateway-list.ts'
 import { HedgeClock } from './hedge-clock.ts'
 import { MeshLinks } from './links.ts'
 import { Router } from './routing/router.ts'
 import { LinkedSession, type SessionServices } from './session.ts'
+import { Whereabouts } from './whereabouts.ts'
+
+/** From the events about a gateway that stops to the end of its first connection: drivers act on events after one or two seconds. */
+const LEAVE_MS = 4000
 
 export interface GatewayOptions {
   readonly config: GatewayConfig
@@ -38,6 +44,7 @@ export class Gateway {
   readonly #links: MeshLinks
   readonly #router: Router
   readonly #hedgeClock = new HedgeClock(() => performance.now())
+  readonly #gateways: GatewayList
   readonly #listeners: Listener[] = []
   readonly #connections = new Set<ClientConnection>()
   readonly #sessions = new Set<LinkedSession>()
@@ -45,16 +52,20 @@ export class Gateway {
   readonly #unsubscribe: (() => void)[] = []
   readonly #stopWatching: () => void
   readonly #idleSweep: NodeJS.Timeout
+  /** It has had a sidecar to send requests to: from then on drivers may be sent here. */
+  #serves = false
 
   constructor(options: GatewayOptions) {
     this.#options = options
     const { config, feed, log } = options
     this.#links = new MeshLinks({ turn: this.#turn, log, credentials: feed.credentials, locality: config.locality })
+    const { spiffeId } = feed.credentials
+    this.#gateways = new GatewayList(config.advertise, spiffeId, new Whereabouts(config.locality))
     const nowMicros = (): number => this.#turn.nowMicros()
     this.#router = new Router({ links: this.#links, nowMicros })
     const services: SessionServices = {
       links: this.#links,
-      desk: new TopologyDesk(this.#links, config.advertise),
+      desk: new TopologyDesk(this.#links, this.#gateways),
       router: this.#router,
       hedgeClock: this.#hedgeClock,
       nowMicros,
@@ -75,11 +86,13 @@ export class Gateway {
 
   async start(): Promise<void> {
     const { config, feed, log } = this.#options
-    this.#links.setEndpoints(feed.sidecars)
+    this.#setSidecars(feed.sidecars)
+    this.#gateways.setGateways(feed.gateways)
     this.#router.setRules(loadRouting(feed.policy.source))
     this.#unsubscribe.push(
       feed.onPolicy(({ source }) => this.#router.setRules(loadRouting(source))),
-      feed.onSidecars((sidecars) => this.#links.setEndpoints(sidecars)),
+      feed.onSidecars((sidecars) => this.#setSidecars(sidecars)),
+      feed.onGateways((gateways) => this.#gateways.setGateways(gateways)),
       feed.onCredentials((credentials) => {
         for (const listener of this.#listeners) listener.setCredentials(credentials)
         this.#links.setCredentials(credentials)
@@ -102,18 +115,32 @@ export class Gateway {
     feed.setReporter(() => this.#report())
   }
 
-  /** Takes nothing new, lets what is in flight finish, at most `graceMs`. */
+  /**
+   * Takes nothing new, sends drivers to the other gateways where there are any, at most `graceMs`, then lets what is in flight
+   * finish, at most `graceMs` again.
+   */
   async stop(graceMs = 5000): Promise<void> {
-    for (const off of this.#unsubscribe) off()
     for (const listener of this.#listeners) listener.stop()
+    if (this.#gateways.leave()) await this.#emptied(Math.min(LEAVE_MS, graceMs))
+    for (const off of this.#unsubscribe) off()
     for (const connection of this.#connections) connection.drain('the gateway stops')
-    const until = Date.now() + graceMs
-    while (this.#connections.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
+    await this.#emptied(graceMs)
     for (const listener of this.#listeners) listener.destroyAll()
     this.#stopWatching()
     clearInterval(this.#idleSweep)
     this.#hedgeClock.stop()
     this.#links.stop()
+  }
+
+  #setSidecars(sidecars: Feed['sidecars']): void {
+    for (const sidecar of sidecars) this.#gateways.whereabouts.told(sidecar.spiffeId, sidecar)
+    this.#links.setEndpoints(sidecars)
+  }
+
+  /** Resolves when no client is left, or after `ms`. */
+  async #emptied(ms: number): Promise<void> {
+    const until = Date.now() + ms
+    while (this.#connections.size > 0 && Date.now() < until) await new Promise((resolve) => setTimeout(resolve, 20))
   }
 
   #accepted(accepted: Accepted): void {
@@ -133,7 +160,10 @@ export class Gateway {
   }
 
   #report(): ProxyReport {
+    const { advertise, locality } = this.#options.config
+    this.#serves ||= this.#links.choose() !== undefined
     return {
+      ...(this.#serves ? { advertise, ...locality } : {}),
       policyRevision: this.#options.feed.policy.revision,
       connections: this.#connections.size,
       sessions: this.#sessions.size,

@@ -42,7 +42,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
     process.once('SIGINT', done)
   })
   log.info('stopping')
-  await workers.stop()
+  await Promise.all([feed.leave(), workers.stop()])
   await feed.stop()
 }
 

@@ -124,6 +124,7 @@ export class LinkedSession implements Backend, LaneHost {
     if (this.#closed) return
     this.#closed = true
     clearTimeout(this.#ending?.timer)
+    this.#services.desk.forget(this.#client)
     this.#held = []
     this.#lanes.close()
     this.#hedger?.close()
@@ -481,6 +482,7 @@ export class LinkedSession implements Backend, LaneHost {
       const { version } = this.#startup
       const types = readRegister(buffer, start, end, version, headerFlags(buffer, start))
       this.#events = [...new Set([...this.#events, ...types])]
+      this.#services.desk.register(this.#client, version, this.#events)
       return false
     }
     return this.#services.desk.request(this.#client, this.#startup.version, this.#keyspace, opcode, buffer, start, end)

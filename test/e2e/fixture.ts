@@ -21,7 +21,7 @@ export interface Door {
   readonly hosts: number
 }
 
-/** A part of the mesh by its name: `control`, `cassandra-N`, `sidecar-N`, `gateway`, `nginx`. */
+/** A part of the mesh by its name: `control`, `cassandra-N`, `sidecar-N`, `gateway`, `nginx`; and `gateway-2`, which does not run unless a suite starts it. */
 export interface FixturePart {
   pid(): Promise<number | undefined>
   /** Resolves when it answers; does nothing when it runs. */

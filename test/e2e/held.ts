@@ -40,7 +40,15 @@ export async function startE2eMesh(): Promise<{ mesh: Mesh; portOffset: number; 
   // Runs side by side get ports of their own, below the ones that the system gives away; two offsets never differ by 100,
   // the distance between two parts' ports.
   const portOffset = 12_000 + (process.pid % 90)
-  const options = { stateDir, nodes: e2eNodes, portOffset, policyFile, gatewayWorkers: 2, clusterName: 'e2e' }
+  const options = {
+    stateDir,
+    nodes: e2eNodes,
+    portOffset,
+    policyFile,
+    gatewayWorkers: 2,
+    spareGateway: true,
+    clusterName: 'e2e',
+  }
   try {
     const mesh = await startMesh(options)
     const close = async (): Promise<void> => {

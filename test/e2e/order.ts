@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 const repository = join(import.meta.dirname, '..', '..')
 /** Later is more disturbing; suites that are not named come before these. */
-const last = ['bypass', 'hostile', 'fault']
+const last = ['gateways', 'bypass', 'hostile', 'fault']
 
 /** Paths from the repository's root; with words, only files that contain one of them. */
 export function endToEndFiles(words: readonly string[] = []): string[] {

@@ -7,7 +7,16 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import type { Credentials, Feed, MeshKey, PolicySnapshot, ProxyReport, SidecarEndpoint } from '../../src/agent/api.ts'
+import type {
+  AdvertisedAddress,
+  Credentials,
+  Feed,
+  GatewayEndpoint,
+  MeshKey,
+  PolicySnapshot,
+  ProxyReport,
+  SidecarEndpoint,
+} from '../../src/agent/api.ts'
 import { credentialsOf } from '../../src/agent/credentials.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { CertificateAuthority } from '../../src/control/ca.ts'
@@ -44,10 +53,12 @@ export class FakeFeed implements Feed {
   credentials: Credentials
   policy: PolicySnapshot
   sidecars: readonly SidecarEndpoint[] = []
+  gateways: readonly GatewayEndpoint[] = []
   keys: readonly MeshKey[] = [{ id: 1, key: Buffer.alloc(32, 1) }]
   readonly #onCredentials = new Set<(credentials: Credentials) => void>()
   readonly #onPolicy = new Set<(policy: PolicySnapshot) => void>()
   readonly #onSidecars = new Set<(sidecars: readonly SidecarEndpoint[]) => void>()
+  readonly #onGateways = new Set<(gateways: readonly GatewayEndpoint[]) => void>()
   readonly #onKeys = new Set<(keys: readonly MeshKey[]) => void>()
   report: (() => ProxyReport) | undefined
 
@@ -66,6 +77,10 @@ export class FakeFeed implements Feed {
 
   onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void {
     return added(this.#onSidecars, callback)
+  }
+
+  onGateways(callback: (gateways: readonly GatewayEndpoint[]) => void): () => void {
+    return added(this.#onGateways, callback)
   }
 
   onKeys(callback: (keys: readonly MeshKey[]) => void): () => void {
@@ -91,6 +106,11 @@ export class FakeFeed implements Feed {
   place(sidecars: readonly SidecarEndpoint[]): void {
     this.sidecars = sidecars
     for (const callback of this.#onSidecars) callback(sidecars)
+  }
+
+  tell(gateways: readonly GatewayEndpoint[]): void {
+    this.gateways = gateways
+    for (const callback of this.#onGateways) callback(gateways)
   }
 
   /** A new key, 32 times the byte `id`; the one before stays good for opening. */
@@ -120,6 +140,8 @@ export interface RunningGateway {
   readonly gateway: Gateway
   readonly feed: FakeFeed
   readonly port: number
+  /** As the control plane would tell of it. */
+  readonly endpoints: readonly GatewayEndpoint[]
 }
 
 export class World {
@@ -262,18 +284,27 @@ export class World {
 
   async gateway(
     sidecars: readonly RunningSidecar[],
-    options: { proxyFrom?: string[]; plainIdentity?: string; locality?: { dataCenter?: string; rack?: string } } = {},
+    options: {
+      name?: string
+      proxyFrom?: string[]
+      plainIdentity?: string
+      advertise?: AdvertisedAddress[]
+      locality?: { dataCenter?: string; rack?: string }
+    } = {},
   ): Promise<RunningGateway> {
-    const feed = new FakeFeed(await this.freshCredentials('ringfence/gateway/gateway1'), {
+    const { name = 'gateway1', locality = {} } = options
+    const credentials = await this.freshCredentials(`ringfence/gateway/${name}`)
+    const feed = new FakeFeed(credentials, {
       revision: 1,
       source: POLICY,
     })
     feed.sidecars = sidecars.map(({ endpoint }) => endpoint)
     const port = await freePort()
     const common = { address: '127.0.0.1', port }
+    const advertise = options.advertise ?? [common]
     const gateway = new Gateway({
       config: {
-        name: 'gateway1',
+        name,
         control: { url: 'https://127.0.0.1:1' },
         workers: 1,
         listeners: [
@@ -285,8 +316,8 @@ export class World {
               }
             : { ...common, tls: false, identity: options.plainIdentity },
         ],
-        advertise: [common],
-        locality: options.locality ?? {},
+        advertise,
+        locality,
       },
       feed,
       log: this.#log,
@@ -296,7 +327,9 @@ export class World {
     if (sidecars.length > 0) {
       await until('the gateway has its links', () => feed.report?.().upstreamConnections === sidecars.length)
     }
-    return { gateway, feed, port }
+    const { spiffeId } = credentials
+    const endpoints = advertise.map((place) => ({ name, spiffeId, ...place, ...locality }))
+    return { gateway, feed, port, endpoints }
   }
 
   /** READY as `svc/<who>`. */

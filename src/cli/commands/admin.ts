@@ -83,20 +83,34 @@ function addStatus(program: Command): void {
   )
 }
 
-function statusText(status: StatusAnswer, nowMs: number): string {
+/** The table of `status`. */
+export function statusText(status: StatusAnswer, nowMs: number): string {
   const { control, policyRevision, pushLatency, proxies } = status
   const pushed =
     pushLatency === undefined ? '' : `, pushed in ${Math.round(pushLatency.p99Ms)}ms (p99 of ${pushLatency.count})`
   const head = `control plane ${control.listen}  trust domain ${control.trustDomain}  policy revision ${policyRevision}${pushed}`
-  const heads = ['NAME', 'ROLE', 'STATE', 'REVISION', 'CERTIFICATE', 'CONNECTIONS', 'SESSIONS', 'UPSTREAM', 'LISTENERS']
+  const heads = [
+    'NAME',
+    'ROLE',
+    'STATE',
+    'REVISION',
+    'CERTIFICATE',
+    'CONNECTIONS',
+    'SESSIONS',
+    'UPSTREAM',
+    'LISTENERS',
+    'ADVERTISES',
+  ]
   const rows = proxies.map((proxy): (Cell | string)[] => [
     proxy.name,
     proxy.role,
     !proxy.connected
       ? { text: 'away', colour: 'red' }
-      : proxy.synced
-        ? { text: 'synced', colour: 'green' }
-        : { text: 'stale', colour: 'yellow' },
+      : proxy.draining
+        ? { text: 'leaving', colour: 'yellow' }
+        : proxy.synced
+          ? { text: 'synced', colour: 'green' }
+          : { text: 'stale', colour: 'yellow' },
     String(proxy.policyRevision ?? '-'),
     proxy.certificateNotAfterMs === undefined ? '-' : formatDuration(proxy.certificateNotAfterMs - nowMs),
     String(proxy.connections),
@@ -108,6 +122,7 @@ function statusText(status: StatusAnswer, nowMs: number): string {
           `${address}:${port}${tls ? '' : ' plain'}${proxyProtocol ? ' proxy' : ''}`,
       )
       .join(', ') || '-',
+    proxy.advertise.map(({ address, port }) => `${address}:${port}`).join(', ') || '-',
   ])
   return `${head}\n\n${proxies.length === 0 ? 'no proxy has enrolled yet' : table(heads, rows, [3, 5, 6, 7])}`
 }

@@ -157,6 +157,15 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
       })
     }
   }
+  for (const { role, connected, draining, advertise, name } of proxies) {
+    if (role !== 'gateway' || !connected || draining || advertise.length > 0) continue
+    findings.push({
+      category: 'proxies',
+      level: 'warning',
+      text: `drivers at other gateways are not told of ${name}`,
+      hint: 'it has no link to a sidecar yet, or its join token was for other addresses than it advertises',
+    })
+  }
   const silent = proxies.filter(
     (proxy) =>
       proxy.role === 'sidecar' && proxy.connected && !sidecars.some(({ spiffeId }) => spiffeId === proxy.spiffeId),

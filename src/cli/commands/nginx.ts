@@ -72,7 +72,7 @@ async function run(flags: NginxFlags): Promise<void> {
 async function reportedGateways(stateDir: string): Promise<HostPort[]> {
   const { proxies } = await new AdminClient(stateDir).status()
   return proxies
-    .filter(({ role, connected }) => role === 'gateway' && connected)
+    .filter(({ role, connected, draining }) => role === 'gateway' && connected && !draining)
     .flatMap(({ listeners }) => listeners)
     .filter(({ proxyProtocol }) => proxyProtocol)
     .map(({ address, port }) => ({ address: address === '0.0.0.0' || address === '::' ? '127.0.0.1' : address, port }))

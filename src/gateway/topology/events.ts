@@ -8,7 +8,7 @@ export type SchemaChangeEvent = Extract<CqlEvent, { readonly type: 'SCHEMA_CHANG
  * client may know of the keyspace is for the caller to say.
  *
  * `undefined` means drop it: TOPOLOGY_CHANGE and STATUS_CHANGE tell of real nodes, whose addresses drivers must not learn
- * and whose coming and going does not change the virtual hosts.
+ * and whose coming and going does not change the virtual hosts. Those have events of their own (`gateway-list.ts`).
  *
  * `buffer[start..end)` is one whole EVENT envelope from a sidecar.
  * @throws RingfenceError PROTOCOL when it is not well-formed or of an unknown type, which might hold an address

@@ -50,25 +50,30 @@ export const murmur3Partitioner = 'org.apache.cassandra.dht.Murmur3Partitioner'
 export const tokensPerHost = 16
 
 /**
- * One virtual host for each advertised address, in the order given.
+ * One virtual host for each advertised address, in the order given, at its own place or else at `place`.
  *
  * Tokens split the whole ring evenly and go round the hosts in turn, so that the first `n` distinct hosts after any token
  * are all hosts for every replication factor `n`. Hosts take their turn by host id, not by place in the list: gateways that
  * list the same addresses in another order publish the same ring.
  */
 export function virtualHosts(
-  advertise: readonly { readonly address: string; readonly port: number }[],
+  advertise: readonly {
+    readonly address: string
+    readonly port: number
+    readonly dataCenter?: string
+    readonly rack?: string
+  }[],
   place: { readonly dataCenter: string; readonly rack: string; readonly clusterName: string },
 ): VirtualHost[] {
   const ids = advertise.map(({ address, port }) => hostIdOf(place.clusterName, address, port))
   assert(new Set(ids).size === ids.length, 'an address is advertised twice')
   const turns = [...ids].sort()
-  return advertise.map(({ address, port }, index) => ({
+  return advertise.map(({ address, port, dataCenter = place.dataCenter, rack = place.rack }, index) => ({
     address,
     port,
     hostId: ids[index]!,
-    dataCenter: place.dataCenter,
-    rack: place.rack,
+    dataCenter,
+    rack,
     tokens: tokensOf(turns.indexOf(ids[index]!), turns.length),
   }))
 }

@@ -1,0 +1,249 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Agent } from '../agent/agent.ts'
+import type { AdvertisedAddress, GatewayEndpoint, ProxyReport, WatchEvent } from '../agent/api.ts'
+import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
+import { Registry } from './registry.ts'
+import { type AgentRow, Store } from './store.ts'
+
+const idOf = (name: string): string => `spiffe://demo.local/ringfence/gateway/${name}`
+const at = (address: string, port = 9042): AdvertisedAddress => ({ address, port })
+
+function report(change: Partial<ProxyReport> = {}): ProxyReport {
+  return {
+    policyRevision: 0,
+    connections: 0,
+    sessions: 0,
+    upstreamConnections: 1,
+    listeners: [],
+    traffic: [],
+    ...change,
+  }
+}
+
+/** A registry on a clock in the test's hand, and what it told its watchers of gateways. */
+class Desk {
+  readonly path: string
+  nowMs = 1_000_000
+  told: string[] = []
+  #store: Store
+  registry: Registry
+
+  constructor(path: string) {
+    this.path = path
+    this.#store = new Store(path)
+    this.registry = this.#open()
+  }
+
+  restart(): void {
+    this.#store.close()
+    this.#store = new Store(this.path)
+    this.registry = this.#open()
+  }
+
+  #open(): Registry {
+    const registry = new Registry(this.#store, { now: () => this.nowMs, monotonic: () => this.nowMs })
+    registry.watch((event: WatchEvent) => {
+      if (event.kind === 'gateways')
+        this.told.push(event.gateways.map(({ name, address }) => `${name}=${address}`).join())
+    })
+    return registry
+  }
+
+  report(name: string, change: Partial<ProxyReport>, ipAddresses: string[] = []): void {
+    const agent: AgentRow = { spiffeId: idOf(name), role: 'gateway', name, ipAddresses, dnsNames: [] }
+    this.#store.putAgent(agent, this.nowMs)
+    this.registry.takeReport(agent, this.nowMs + 3_600_000, report(change))
+  }
+
+  pass(seconds: number): void {
+    for (let i = 0; i < seconds; i++) {
+      this.nowMs += 1_000
+      this.registry.sweep()
+    }
+  }
+
+  takeTold(): string[] {
+    return this.told.splice(0)
+  }
+
+  close(): void {
+    this.#store.close()
+  }
+}
+
+describe('the gateways that live', () => {
+  let folder: string
+  let count = 0
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'rf-gateways-'))
+  })
+  after(() => rmSync(folder, { recursive: true, force: true }))
+
+  function withDesk(test: (desk: Desk) => void): void {
+    const desk = new Desk(join(folder, `${++count}.db`))
+    try {
+      test(desk)
+    } finally {
+      desk.close()
+    }
+  }
+
+  it('are told when one comes, changes its addresses or leaves, and not again for every report', () =>
+    withDesk((desk) => {
+      assert.deepEqual(desk.takeTold(), [''])
+      desk.report('a', { advertise: [at('10.0.0.1')] })
+      desk.report('b', { advertise: [at('10.0.0.2'), at('10.0.0.3')] })
+      desk.report('a', { advertise: [at('10.0.0.1')] })
+      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1', 'a=10.0.0.1,b=10.0.0.2,b=10.0.0.3'])
+      desk.report('b', { advertise: [at('10.0.0.2')] })
+      desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
+      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1,b=10.0.0.2', 'b=10.0.0.2'])
+      desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
+      assert.deepEqual(desk.takeTold(), [])
+      // Started again.
+      desk.report('a', { advertise: [at('10.0.0.1')] })
+      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1,b=10.0.0.2'])
+    }))
+
+  it('are not those that cannot serve yet, nor those of an older program that does not say', () =>
+    withDesk((desk) => {
+      desk.takeTold()
+      desk.report('a', {})
+      desk.report('b', { advertise: [] })
+      assert.deepEqual(desk.takeTold(), [])
+      assert.deepEqual(desk.registry.gateways, [])
+    }))
+
+  it('lose one that falls silent after fifteen seconds, and not before', () =>
+    withDesk((desk) => {
+      desk.report('a', { advertise: [at('10.0.0.1')] })
+      desk.report('b', { advertise: [at('10.0.0.2')] })
+      desk.takeTold()
+      desk.pass(10)
+      desk.report('b', { advertise: [at('10.0.0.2')] })
+      desk.pass(5)
+      assert.deepEqual(desk.takeTold(), [])
+      desk.pass(1)
+      assert.deepEqual(desk.takeTold(), ['b=10.0.0.2'])
+    }))
+
+  it('are known to a control plane that was started again, which gives everybody the same time to report', () =>
+    withDesk((desk) => {
+      desk.report('a', { advertise: [at('10.0.0.1')], dataCenter: 'dc1', rack: 'r1' })
+      desk.report('b', { advertise: [at('10.0.0.2')] })
+      const before = desk.registry.gateways
+      desk.nowMs += 3_600_000
+      desk.restart()
+      desk.takeTold()
+      assert.deepEqual(desk.registry.gateways, before)
+      desk.report('a', { advertise: [at('10.0.0.1')], dataCenter: 'dc1', rack: 'r1' })
+      desk.pass(15)
+      assert.deepEqual(desk.takeTold(), [])
+      desk.report('a', { advertise: [at('10.0.0.1')], dataCenter: 'dc1', rack: 'r1' })
+      desk.pass(1)
+      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1'])
+    }))
+
+  it('cannot draw drivers to addresses that their join token did not name, where it named some', () =>
+    withDesk((desk) => {
+      desk.takeTold()
+      desk.report('a', { advertise: [at('203.0.113.66')] }, ['10.0.0.1'])
+      assert.deepEqual(desk.takeTold(), [])
+      desk.report('a', { advertise: [at('10.0.0.1'), at('203.0.113.66'), at('2001:db8::1')] }, [
+        '10.0.0.1',
+        '2001:DB8:0::1',
+      ])
+      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1,a=2001:db8::1'])
+    }))
+
+  it('are shown by status, with who is about to stop', () =>
+    withDesk((desk) => {
+      desk.report('a', { advertise: [at('10.0.0.1')] })
+      desk.report('b', { advertise: [at('10.0.0.2')], draining: true })
+      assert.deepEqual(
+        desk.registry.status().map(({ name, draining, advertise }) => ({ name, draining, advertise })),
+        [
+          { name: 'a', draining: false, advertise: [at('10.0.0.1')] },
+          { name: 'b', draining: true, advertise: [] },
+        ],
+      )
+      desk.pass(16)
+      assert.deepEqual(
+        desk.registry.status().map(({ draining, advertise }) => [draining, advertise]),
+        [
+          [false, []],
+          [false, []],
+        ],
+      )
+    }))
+})
+
+describe('what gateways know of each other', () => {
+  const names = (gateways: readonly GatewayEndpoint[]): string => gateways.map(({ name }) => name).join()
+
+  async function gateway(mesh: Mesh, name: string, address: string): Promise<Agent> {
+    const agent = await mesh.agent(name, await mesh.token(idOf(name), 'gateway'), { role: 'gateway' })
+    agent.setReporter(() => report({ policyRevision: agent.policy.revision, advertise: [at(address)] }))
+    return agent
+  }
+
+  it('comes within seconds, goes at once with one that stops in order, and stays while the control plane is away', (t) =>
+    withMesh({}, async (mesh) => {
+      const one = await gateway(mesh, 'g1', '10.0.0.1')
+      await eventually('itself', () => names(one.gateways) === 'g1')
+      const startedMs = performance.now()
+      const two = await gateway(mesh, 'g2', '10.0.0.2')
+      await eventually('the second', () => names(one.gateways) === 'g1,g2')
+      const cameMs = performance.now() - startedMs
+      assert.equal(one.gateways[1]?.address, '10.0.0.2')
+
+      const leftMs = performance.now()
+      await two.leave()
+      await eventually('the second gone', () => names(one.gateways) === 'g1')
+      const wentMs = performance.now() - leftMs
+      t.diagnostic(`came in ${Math.round(cameMs)} ms with its enrolment, went in ${Math.round(wentMs)} ms`)
+      assert.ok(cameMs < 5_000 && wentMs < 1_000, `${cameMs} ms, ${wentMs} ms`)
+      // Later reports say so too.
+      await sleep(1_500)
+      assert.equal(names(one.gateways), 'g1')
+      await two.stop()
+
+      const third = await gateway(mesh, 'g3', '10.0.0.3')
+      await eventually('the third', () => names(one.gateways) === 'g1,g3')
+      await one.stop()
+      await mesh.control.stop()
+      assert.equal(names(third.gateways), 'g1,g3')
+      const restarted = await mesh.agent('g1', undefined, { role: 'gateway' })
+      assert.equal(names(restarted.gateways), 'g1,g3')
+      await mesh.restart()
+      await third.leave()
+      await eventually('the news', () => names(restarted.gateways) === 'g1')
+    }))
+
+  it('holds nobody up who leaves while the control plane is away', () =>
+    withMesh({}, async (mesh) => {
+      const one = await gateway(mesh, 'g1', '10.0.0.1')
+      await mesh.control.stop()
+      const startedMs = performance.now()
+      await one.leave()
+      assert.ok(performance.now() - startedMs < 3_000)
+      await mesh.restart()
+    }))
+
+  it('is taken from gateways only', () =>
+    withMesh({}, async (mesh) => {
+      const id = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
+      const sidecar = await mesh.agent('n1', await mesh.token(id, 'sidecar'))
+      sidecar.setReporter(() => report({ advertise: [at('203.0.113.66')] }))
+      await sidecar.leave()
+      await sleep(1_200)
+      const { proxies } = await mesh.admin.status()
+      assert.equal(proxies[0]?.lastReportMs, undefined)
+      assert.deepEqual(sidecar.gateways, [])
+    }))
+})

@@ -1,0 +1,72 @@
+/**
+ * Which addresses lead to a live gateway that stays: what gateways report, kept in the store too, so that a restarted control plane
+ * does not tell drivers that there are none.
+ */
+import { type GatewayEndpoint, gatewayEndpointsMax, type ProxyReport } from '../agent/api.ts'
+import { inetBytes } from '../cql/values.ts'
+import type { AgentRow, Store } from './store.ts'
+
+export class LiveGateways {
+  readonly #store: Store
+  readonly #endpoints: Map<string, readonly GatewayEndpoint[]>
+
+  constructor(store: Store) {
+    this.#store = store
+    this.#endpoints = store.gateways()
+  }
+
+  /** One entry for each address of each gateway, ordered by SPIFFE id, then as that gateway has them. */
+  get endpoints(): GatewayEndpoint[] {
+    const ordered = [...this.#endpoints].sort(([a], [b]) => (a < b ? -1 : 1))
+    return ordered.flatMap(([, endpoints]) => endpoints).slice(0, gatewayEndpointsMax)
+  }
+
+  get spiffeIds(): string[] {
+    return [...this.#endpoints.keys()]
+  }
+
+  of(spiffeId: string): readonly GatewayEndpoint[] {
+    return this.#endpoints.get(spiffeId) ?? []
+  }
+
+  /** True when the list is another now. */
+  take(agent: AgentRow, report: ProxyReport): boolean {
+    const endpoints = report.draining === true ? [] : endpointsOf(agent, report)
+    if (endpoints.length === 0) return this.remove(agent.spiffeId)
+    if (JSON.stringify(this.of(agent.spiffeId)) === JSON.stringify(endpoints)) return false
+    this.#endpoints.set(agent.spiffeId, endpoints)
+    this.#store.putGateway(agent.spiffeId, endpoints)
+    return true
+  }
+
+  /** True when it was there. */
+  remove(spiffeId: string): boolean {
+    if (!this.#endpoints.delete(spiffeId)) return false
+    this.#store.removeGateway(spiffeId)
+    return true
+  }
+}
+
+/**
+ * All gateways tell their drivers what one of them reports, so a gateway that was taken over could draw everybody's clients to itself.
+ * Where its join token named addresses, it may therefore name no others.
+ */
+function endpointsOf({ spiffeId, name, ipAddresses }: AgentRow, report: ProxyReport): GatewayEndpoint[] {
+  const { advertise = [], dataCenter, rack } = report
+  const allowed = new Set(ipAddresses.map(sameForSame))
+  return advertise
+    .filter(({ address }) => allowed.size === 0 || allowed.has(sameForSame(address)))
+    .map(({ address, port }) => ({
+      name,
+      spiffeId,
+      address,
+      port,
+      ...(dataCenter === undefined ? {} : { dataCenter }),
+      ...(rack === undefined ? {} : { rack }),
+    }))
+}
+
+/** IPv6 addresses can be written in many ways. */
+function sameForSame(address: string): string {
+  return inetBytes(address).toString('hex')
+}

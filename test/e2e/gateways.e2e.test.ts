@@ -1,0 +1,222 @@
+/**
+ * A second gateway comes to the running mesh, leaves in order and dies, under the reads of unmodified drivers that know the first one only:
+ * their host lists grow and shrink within seconds, both gateways carry requests, and no read fails.
+ */
+import assert from 'node:assert/strict'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Readable, Writable } from 'node:stream'
+import { after, before, it, describe as suite } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Client } from 'cassandra-driver'
+import { type HostPort, show, spiffeIds } from '../../demo/parts/layout.ts'
+import { type Program, toolchainOf } from './drivers/toolchain.ts'
+import { type MeshFixture, useMesh } from './fixture.ts'
+import { driverAt } from './people.ts'
+
+const KEYSPACE = 'e2e_gateways'
+/** A report a second, a push, and a driver that waits two seconds before it looks. */
+const SEEN_MS_MAX = 12_000
+/** The control plane lets go of a gateway that has not reported for fifteen seconds. */
+const MISSED_MS_MAX = 15_000 + SEEN_MS_MAX
+/** Each gateway's part of the reads where both are there. */
+const SHARE_MIN = 0.2
+
+/** What a driver program prints: all counts are since it started, `by` is by the host that answered. */
+interface Watched {
+  readonly hosts: readonly string[]
+  readonly answered: number
+  /** How many of them were lost with a connection and sent again; only the Node.js driver tells. */
+  readonly retried?: number
+  readonly errors: readonly string[]
+  readonly by: Readonly<Record<string, number>>
+}
+
+let mesh: MeshFixture
+let admin: Client
+
+before(async () => {
+  mesh = await useMesh()
+  await mesh.part('gateway-2').stop()
+  admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
+  await admin.connect()
+  await admin.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin.execute(
+    `CREATE KEYSPACE ${KEYSPACE} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
+  )
+  await admin.execute(`CREATE TABLE ${KEYSPACE}.rows (k int PRIMARY KEY, v text)`)
+  for (let k = 0; k < 20; k++) await admin.execute(`INSERT INTO ${KEYSPACE}.rows (k, v) VALUES (${k}, 'value ${k}')`)
+})
+after(async () => {
+  await mesh.part('gateway-2').stop()
+  await admin.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin.shutdown()
+})
+
+/** A driver in a process of its own, and what it said last. */
+class Reader {
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>
+  #said: Watched | undefined
+  #stderr = ''
+
+  private constructor(child: ChildProcessByStdio<Writable, Readable, Readable>) {
+    this.#child = child
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      this.#said = JSON.parse(line) as Watched
+    })
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.#stderr = (this.#stderr + text).slice(-4000)
+    })
+  }
+
+  static async start({ command, args, env }: Program, protocol: number): Promise<Reader> {
+    const { certFile, keyFile } = mesh.identities.admin
+    const child = spawn(command, args, {
+      env: {
+        ...process.env,
+        ...env,
+        RF_CONTACTS: show(mesh.layout.nginx),
+        RF_DC: mesh.dataCenter,
+        RF_KEYSPACE: KEYSPACE,
+        RF_PROTOCOL: String(protocol),
+        RF_CA: mesh.caFile,
+        RF_CERT: certFile,
+        RF_KEY: keyFile,
+      },
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+    const reader = new Reader(child)
+    await reader.until('reads', 60_000, ({ answered }) => answered > 50)
+    return reader
+  }
+
+  get said(): Watched {
+    assert.ok(this.#said !== undefined, `nothing was said\n${this.#stderr}`)
+    return this.#said
+  }
+
+  /** Milliseconds that it took. */
+  async until(what: string, msMax: number, wanted: (said: Watched) => boolean): Promise<number> {
+    const startedMs = performance.now()
+    while (this.#said === undefined || !wanted(this.#said)) {
+      assert.equal(this.#child.exitCode, null, `the program ended\n${this.#stderr}`)
+      const tookMs = performance.now() - startedMs
+      assert.ok(tookMs < msMax, `not within ${msMax} ms: ${what}; ${JSON.stringify(this.#said)}\n${this.#stderr}`)
+      await sleep(20)
+    }
+    return performance.now() - startedMs
+  }
+
+  knows(msMax: number, ...hosts: HostPort[]): Promise<number> {
+    const wanted = hosts.map(show).sort().join()
+    return this.until(`knows ${wanted}`, msMax, (said) => said.hosts.join() === wanted)
+  }
+
+  /** How many reads each host answered in the next `ms`. */
+  async shares(ms: number): Promise<Map<string, number>> {
+    const before = this.said.by
+    await sleep(ms)
+    return new Map(Object.entries(this.said.by).map(([host, count]) => [host, count - (before[host] ?? 0)]))
+  }
+
+  async goesOn(): Promise<void> {
+    const { answered } = this.said
+    await this.until('goes on', 20_000, (said) => said.answered > answered + 100)
+  }
+
+  async stop(): Promise<void> {
+    const ended = new Promise((resolve) => this.#child.once('exit', resolve))
+    this.#child.stdin.end()
+    const killer = setTimeout(() => this.#child.kill('SIGKILL'), 10_000)
+    await ended
+    clearTimeout(killer)
+  }
+}
+
+async function programOf(driver: 'node' | 'python'): Promise<Program | { readonly absent: string }> {
+  const toolchain = await toolchainOf(driver)
+  if ('absent' in toolchain) return toolchain
+  const file = join(import.meta.dirname, 'drivers', driver, driver === 'node' ? 'gateways.ts' : 'gateways.py')
+  return { ...toolchain.program, args: [file] }
+}
+
+/** What the sidecars wrote down of the reads that came by a gateway. */
+async function readsBy(gateway: string): Promise<number> {
+  const records = await mesh.auditRecords(KEYSPACE, gateway, 'SELECT')
+  return records.filter((record) => record.gateway === gateway && record.verdict === 'allow').length
+}
+
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
+
+for (const [driver, protocol] of [
+  ['node', 4],
+  ['python', 5],
+] as const) {
+  suite(`a second gateway, seen by the ${driver} driver with protocol ${protocol}`, { concurrency: 1 }, () => {
+    let reader: Reader | undefined
+
+    let absent: string | undefined
+
+    before(async () => {
+      await mesh.part('gateway-2').stop()
+      const program = await programOf(driver)
+      if ('absent' in program) {
+        absent = program.absent
+        if (process.env.CI === 'true') throw new Error(`${absent}, and CI=true requires every driver`)
+        return
+      }
+      reader = await Reader.start(program, protocol)
+      // The suite before may have killed it a moment ago.
+      await reader.knows(MISSED_MS_MAX, mesh.layout.nginx)
+    })
+    after(() => reader?.stop())
+
+    it('comes: it is found within seconds, and both carry reads', async (t) => {
+      if (reader === undefined) return t.skip(absent)
+      const { nginx, gateway2 } = mesh.layout
+      const before = await readsBy(spiffeIds.gateway2)
+      await mesh.part('gateway-2').start()
+      t.diagnostic(`found ${seconds(await reader.knows(SEEN_MS_MAX, nginx, gateway2))} after it listened`)
+      await reader.until('a read by it', SEEN_MS_MAX, ({ by }) => (by[show(gateway2)] ?? 0) > 0)
+      const shares = await reader.shares(3000)
+      t.diagnostic(`reads in 3 s: ${JSON.stringify(Object.fromEntries(shares))}`)
+      const all = [...shares.values()].reduce((sum, count) => sum + count, 0)
+      for (const place of [nginx, gateway2]) {
+        assert.ok((shares.get(show(place)) ?? 0) > all * SHARE_MIN, `${show(place)} of ${all}`)
+      }
+      const witnessed = (await readsBy(spiffeIds.gateway2)) - before
+      assert.ok(witnessed >= (shares.get(show(gateway2)) ?? 0), `the sidecars know of ${witnessed}`)
+      assert.deepEqual(reader.said.errors, [])
+    })
+
+    it('leaves in order: it is gone from the list within seconds, and no read fails', async (t) => {
+      if (reader === undefined) return t.skip(absent)
+      const { retried } = reader.said
+      const startedMs = performance.now()
+      const stopped = mesh.part('gateway-2').stop()
+      const goneMs = await reader.knows(SEEN_MS_MAX, mesh.layout.nginx)
+      await stopped
+      t.diagnostic(`gone after ${seconds(goneMs)}; it had ended after ${seconds(performance.now() - startedMs)}`)
+      await reader.goesOn()
+      if (retried !== undefined) t.diagnostic(`reads sent again meanwhile: ${(reader.said.retried ?? 0) - retried}`)
+      assert.deepEqual(reader.said.errors, [])
+    })
+
+    it('dies: it is gone from the list when it was silent for fifteen seconds, and no read fails', async (t) => {
+      if (reader === undefined) return t.skip(absent)
+      const { nginx, gateway2 } = mesh.layout
+      await mesh.part('gateway-2').start()
+      await reader.knows(SEEN_MS_MAX, nginx, gateway2)
+      const by = reader.said.by[show(gateway2)] ?? 0
+      await reader.until('a read by it', SEEN_MS_MAX, (said) => (said.by[show(gateway2)] ?? 0) > by)
+      const startedMs = performance.now()
+      await mesh.part('gateway-2').kill()
+      await reader.goesOn()
+      await reader.knows(MISSED_MS_MAX, nginx)
+      t.diagnostic(`gone after ${seconds(performance.now() - startedMs)}`)
+      await reader.goesOn()
+      assert.deepEqual(reader.said.errors, [])
+    })
+  })
+}
