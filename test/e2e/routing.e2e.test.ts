@@ -90,9 +90,9 @@ async function coordinators(traceIds: readonly types.Uuid[]): Promise<string[]> 
 async function ownersOf(keyspace: string, table: string, key: readonly unknown[]): Promise<string[]> {
   const names = key.map((_, i) => `k${i}`)
   const where = names.map((name) => `${name} = ?`).join(' AND ')
-  const text = `SELECT token(${names.join(', ')}) AS token FROM ${keyspace}.${table} WHERE ${where}`
+  const text = `SELECT token(${names.join(', ')}) AS t FROM ${keyspace}.${table} WHERE ${where}`
   const { rows } = await inside.execute(text, [...key], { prepare: true })
-  const token: types.Long | undefined = rows[0]?.token
+  const token: types.Long | undefined = rows[0]?.t
   assert.ok(token !== undefined, 'the row is there')
   const replicas = inside.metadata.getReplicas(keyspace, inside.metadata.newToken(token.toString()))
   return replicas.map(({ address }) => address.split(':')[0]!)
