@@ -53,6 +53,10 @@ export const limits = {
   connectionsPerAddressMax: 2_000,
   /** Prepared statements remembered for one identity; the least recently used go first. */
   preparedPerIdentityMax: 10_000,
+  /** Statements that one identity may have a node prepare at once, beside those that it prepared before (B9). A large service with its drivers' own queries has some hundred; a whole test suite of a driver some thousand. */
+  preparesBurstMax: 2_000,
+  /** And each second from then on: more than people and deployments need, where a flood of literals brings thousands. */
+  preparesPerSecondMax: 100,
   /** Verdicts remembered at one sidecar; the least recently used go first. */
   decisionsMax: 50_000,
   /** Different permissions that one statement may need (tables of a BATCH, columns that rules tell apart); each may cost an evaluation. */

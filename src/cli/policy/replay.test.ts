@@ -115,7 +115,7 @@ describe('a replay of the audit against a draft', () => {
     const reasons = report.unjudged.map(({ why, count }) => `${count} ${why}`).sort()
     assert.deepEqual(reasons, [
       '1 it depends on the consistency level, which the record does not hold',
-      '1 refused before policy was asked (not-understood)',
+      '1 refused by the mesh itself (not-understood)',
       '1 the keyspace in force is not in the record',
       '1 the record has no statement',
       '1 the statement is cut off in the record',

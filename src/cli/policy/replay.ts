@@ -76,8 +76,8 @@ const limitDefaults: ReplayLimits = {
   judgementsPerStatementMax: 1_000,
 }
 
-/** Rules of the mesh itself: policy was never asked. */
-const meshRules = new Set(['not-understood', 'unknown-prepared-id', 'node-away'])
+/** Rules of the mesh itself, about which policy was not asked. */
+const meshRules = new Set(['not-understood', 'unknown-prepared-id', 'node-away', 'prepare-rate'])
 /** Refusals for what a request carries, which no record holds: they would come again under any policy, or not. */
 const valueRules: ReadonlySet<string> = new Set([...builtinRules, 'unresolved-markers', visibleObjectsRule])
 
@@ -165,7 +165,7 @@ export class Replay {
     this.#requests++
     const { workload, statement } = record
     if (meshRules.has(record.rule)) {
-      this.#couldNot(record, `refused before policy was asked (${record.rule})`)
+      this.#couldNot(record, `refused by the mesh itself (${record.rule})`)
       return
     }
     if (statement === undefined) {

@@ -67,7 +67,15 @@ export const coverage: ReadonlyMap<string, readonly Covered[]> = new Map<string,
       sidecar('when the columns became others'),
     ],
   ],
-  ['B9', [{ file: 'src/sidecar/prepared.test.ts', says: 'are forgotten when there are too many' }]],
+  [
+    'B9',
+    [
+      sessions('B9 a flood of statements to prepare'),
+      { file: 'test/path/prepares.test.ts', says: 'is shed beyond the burst and the rate' },
+      { file: 'src/sidecar/prepared.test.ts', says: 'what an identity may have prepared' },
+      { file: 'src/sidecar/prepared.test.ts', says: 'are forgotten when there are too many' },
+    ],
+  ],
   [
     'B10',
     [
