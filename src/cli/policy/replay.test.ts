@@ -178,6 +178,24 @@ describe('a replay of the audit against a draft', () => {
     )
   })
 
+  it('does not guess a class', () => {
+    const create = (text: string): Sent => ({ as: orders, text, rule: 'orders' })
+    const lines = [
+      create("CREATE TABLE shop.new (id int PRIMARY KEY) WITH compaction = {'class': 'LeveledCompactionStrategy'}"),
+      create("CREATE TABLE shop.new (id int PRIMARY KEY) WITH caching = {'keys': 'ALL'}"),
+    ]
+    const report = replay(allowOrders('operations: [SCHEMA]'), lines)
+    assert.deepEqual(
+      [report.unchanged, report.unjudged.map(({ why }) => why)],
+      [1, ['it depends on the class, which the record does not hold']],
+    )
+    const refused = replay(allowOrders('operations: [READ]'), lines)
+    assert.deepEqual(
+      refused.changed.map(({ ruleNow }) => ruleNow),
+      ['default-deny', 'default-deny'],
+    )
+  })
+
   it('counts on when there are more statements than it keeps apart', () => {
     const lines = ['a', 'b', 'c', 'a'].map((name): Sent => ({ ...read, text: `SELECT ${name} FROM shop.orders` }))
     const few = { statementsMax: 1, judgementsPerStatementMax: 1 }

@@ -242,7 +242,7 @@ export class Replay {
       for (const one of requests) {
         const answer = this.#answer(as, facts, one)
         if (agreed !== undefined && agreed.verdict !== answer.verdict) {
-          const what = statement.readings.length > 1 ? [...unknown, 'default TTL'] : unknown
+          const what = [...unknown, ...differences(statement.readings)]
           return unjudged(`it depends on the ${what.join(' and the ')}, which the record does not hold`)
         }
         agreed ??= answer
@@ -323,6 +323,15 @@ function together(parts: readonly Answer[]): Answer {
 
 function unjudged(why: string): Judgement {
   return { verdict: 'deny', rule: '', rules: [], reason: undefined, masks: [], pending: [], why }
+}
+
+/** What the readings of one text tell apart. */
+function differences(readings: readonly StatementFacts[]): string[] {
+  const differ = (of: (facts: StatementFacts) => unknown): boolean => new Set(readings.map(of)).size > 1
+  return [
+    ...(differ((facts) => facts.defaultTtlSeconds) ? ['default TTL'] : []),
+    ...(differ((facts) => facts.classes.join()) ? ['class'] : []),
+  ]
 }
 
 function hasAmounts(facts: StatementFacts): boolean {
