@@ -57,6 +57,10 @@ export const limits = {
   statementTablesMax: 1_024,
   /** The PREPAREs that a gateway worker keeps, to give them to further sidecars; the identity with most of them loses its own. */
   statementTablesBytesMax: 64 * 1024 * 1024,
+  /** Statements that one identity may have a node prepare at once, beside those that it prepared before (B9). A large service with its drivers' own queries has some hundred; a whole test suite of a driver some thousand. */
+  preparesBurstMax: 2_000,
+  /** And each second from then on: more than people and deployments need, where a flood of literals brings thousands. */
+  preparesPerSecondMax: 100,
   /** Verdicts remembered at one sidecar; the least recently used go first. */
   decisionsMax: 50_000,
   /** Different permissions that one statement may need (tables of a BATCH, columns that rules tell apart); each may cost an evaluation. */

@@ -157,7 +157,7 @@ export class Answers implements Owner {
     const known = this.#identity.prepared.find(id, 0, id.length)
     const other =
       known !== undefined &&
-      (known.judged.text !== judged.text || (judged.facts.unqualified && known.judged.keyspace !== judged.keyspace))
+      (known.judged.text !== judged.text || (judged.keyspaceCounts && known.judged.keyspace !== judged.keyspace))
     if (other) {
       this.#shared.log.error({ id: id.toString('hex') }, 'the node gave one prepared id to two statements')
       upstream.destroy('one prepared id for two statements')

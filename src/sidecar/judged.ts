@@ -22,6 +22,8 @@ export interface Judged {
   readonly text: string
   /** The keyspace in force when it was read; empty for none. */
   readonly keyspace: string
+  /** In another keyspace the same text is another statement. */
+  readonly keyspaceCounts: boolean
   readonly facts: StatementFacts
   /** See `namesTopology`. */
   readonly namesTopology: boolean
@@ -38,6 +40,8 @@ export interface Judged {
   textDigest: Buffer | undefined
   /** The record's part that is the same for every execution, made once. */
   readonly statementPart: string
+  /** The node was asked to prepare it. */
+  asked: boolean
   /** Handle in the traffic table for the decision above; −1 until it is used. */
   trafficRow: number
   trafficOf: Decision | undefined
@@ -124,7 +128,8 @@ export class Judge {
    * @param facts of the text, where it was analysed already
    */
   read(identity: IdentityState, text: string, keyspace: string, facts: StatementFacts = analyse(text)): Judged {
-    const judged = this.#undecided(text, keyspace, resolveKeyspace(facts, keyspace === '' ? undefined : keyspace))
+    const resolved = resolveKeyspace(facts, keyspace === '' ? undefined : keyspace)
+    const judged = this.#undecided(text, keyspace, facts.unqualified, resolved)
     if (text.length <= REMEMBERED_TEXT_MAX) {
       if (identity.texts.size >= Math.min(TEXTS_PER_IDENTITY_MAX, limits.decisionsMax)) identity.texts.clear()
       identity.texts.set(textKey(text, keyspace), judged)
@@ -146,7 +151,7 @@ export class Judge {
 
   /** Facts that have no text of their own, such as those of a BATCH message. Not remembered. */
   whole(facts: StatementFacts, keyspace: string): Judged {
-    return this.#undecided('', keyspace, facts)
+    return this.#undecided('', keyspace, false, facts)
   }
 
   /** True when `judged.decision` may be used as it stands. */
@@ -188,10 +193,11 @@ export class Judge {
     return this.#engine.denial(rule, `${identity.principal.spiffeId}: ${text}`)
   }
 
-  #undecided(text: string, keyspace: string, facts: StatementFacts): Judged {
+  #undecided(text: string, keyspace: string, keyspaceCounts: boolean, facts: StatementFacts): Judged {
     return {
       text,
       keyspace,
+      keyspaceCounts,
       facts,
       namesTopology: namesTopology(facts),
       decision: undecided,
@@ -201,6 +207,7 @@ export class Judge {
       lookedUp: UNDECIDED,
       textDigest: undefined,
       statementPart: this.#recorder.statementPart(facts),
+      asked: false,
       trafficRow: -1,
       trafficOf: undefined,
       verdictOf: undefined,

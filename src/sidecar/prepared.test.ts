@@ -6,7 +6,8 @@ import type { Judged } from './judged.ts'
 import { PREPARED_ID_BYTES, PreparedTable } from './prepared.ts'
 
 /** The table only keeps them. */
-const judged = (text: string): Judged => ({ text }) as Judged
+const judged = (text: string, keyspace = '', keyspaceCounts = false): Judged =>
+  ({ text, keyspace, keyspaceCounts, asked: false }) as Judged
 
 const id = (begin: string, end: number): Buffer => {
   const bytes = Buffer.alloc(PREPARED_ID_BYTES, end)
@@ -99,5 +100,74 @@ describe('prepared statements of one identity', () => {
       const text = textOf(table, key)
       assert.ok(text === undefined || text === String(i))
     }
+  })
+})
+
+const SECOND = 1_000_000
+const { preparesBurstMax, preparesPerSecondMax } = limits
+
+describe('what an identity may have prepared (attack B9)', () => {
+  const admitted = (table: PreparedTable, count: number, nowMicros: number, name = 'flood'): number =>
+    Array.from({ length: count }, (_, i) => table.admits(judged(`${name} ${nowMicros} ${i}`), nowMicros)).filter(
+      Boolean,
+    ).length
+
+  it('is a burst of new statements, and then so many a second', () => {
+    const table = new PreparedTable()
+    assert.equal(admitted(table, preparesBurstMax + 500, SECOND), preparesBurstMax)
+    assert.equal(admitted(table, 500, 2 * SECOND), preparesPerSecondMax)
+    assert.equal(admitted(table, 500, 2 * SECOND, 'more'), 0)
+    assert.equal(admitted(new PreparedTable(), 1, 2 * SECOND), 1, 'of another identity nothing is taken')
+  })
+
+  it('is everything that it prepared before, on however many connections, also with nothing left', () => {
+    const table = new PreparedTable()
+    const known = Array.from({ length: 50 }, (_, i) => {
+      const text = `known ${i}`
+      assert.ok(table.admits(judged(text), 0))
+      table.set(randomBytes(PREPARED_ID_BYTES), judged(text))
+      return text
+    })
+    assert.equal(admitted(table, preparesBurstMax, 0), preparesBurstMax - known.length)
+    for (let connection = 0; connection < 100; connection++) {
+      for (const text of known) assert.ok(table.admits(judged(text), 0))
+    }
+    assert.equal(table.admits(judged('another'), 0), false)
+  })
+
+  it('counts a statement once that is asked for again before the node answered', () => {
+    const table = new PreparedTable()
+    const same = judged('pipelined')
+    for (let i = 0; i < 10; i++) assert.ok(table.admits(same, 0))
+    assert.equal(admitted(table, preparesBurstMax, 0), preparesBurstMax - 1)
+    assert.ok(table.admits(same, 0))
+    const shed = judged('shed')
+    assert.equal(table.admits(shed, 0), false)
+    assert.equal(table.admits(shed, 0), false, 'to be refused is not to be prepared')
+  })
+
+  it('counts one text in two keyspaces twice where the keyspace decides what it means, else once', () => {
+    const table = new PreparedTable()
+    table.set(id('01020304', 1), judged('SELECT a FROM t', 'one', true))
+    table.set(id('01020304', 2), judged('SELECT a FROM t', 'two', true))
+    table.set(id('01020304', 3), judged('SELECT a FROM ks.t', 'one'))
+    admitted(table, preparesBurstMax, 0)
+    assert.ok(table.admits(judged('SELECT a FROM t', 'one', true), 0))
+    assert.ok(table.admits(judged('SELECT a FROM t', 'two', true), 0))
+    assert.equal(table.admits(judged('SELECT a FROM t', 'three', true), 0), false)
+    assert.ok(table.admits(judged('SELECT a FROM ks.t', 'three'), 0))
+    table.set(id('01020304', 1), judged('SELECT b FROM t', 'one', true))
+    assert.equal(table.admits(judged('SELECT a FROM t', 'one', true), 0), false, 'its id stands for another now')
+    assert.ok(table.admits(judged('SELECT a FROM t', 'two', true), 0))
+    assert.ok(table.admits(judged('SELECT b FROM t', 'one', true), 0))
+  })
+
+  it('counts again what was forgotten', () => {
+    const table = new PreparedTable()
+    const add = (i: number): void => void table.set(randomBytes(PREPARED_ID_BYTES), judged(`text ${i}`))
+    for (let i = 0; i <= limits.preparedPerIdentityMax; i++) add(i)
+    admitted(table, preparesBurstMax, 0)
+    assert.equal(table.admits(judged('text 0'), 0), false)
+    assert.ok(table.admits(judged(`text ${limits.preparedPerIdentityMax}`), 0))
   })
 })

@@ -102,26 +102,27 @@ export class Recorder {
     this.#count(identity, judged, upstream.permit[slot]!, upstream.opcode[slot]!, micros, true)
   }
 
+  /** A statement that was read and refused. `code` is the CQL error; `consistency` the protocol's code, or −1. */
   denied(
     session: string,
     identity: IdentityState,
     judged: Judged,
     denial: Denial,
+    code: number,
     opcode: number,
+    consistency: number,
     bytesIn: number,
     bytesOut: number,
   ): void {
-    const error = errorPart(CqlErrorCode.UNAUTHORIZED, denial.reason, 'ours')
-    const statement = judged.statementPart + opcodePart(opcode)
     appendTransaction(
       this.#writer,
       session,
-      statement,
+      judged.statementPart + opcodePart(opcode),
       verdictOf(judged, denial),
       judged.facts.children.length,
-      -1,
+      opcode === Opcode.PREPARE ? -1 : consistency,
       'error',
-      error,
+      errorPart(code, denial.reason, 'ours'),
       -1,
       bytesIn,
       bytesOut,

@@ -5,6 +5,7 @@
  * Rule: nothing is sent without a `Permit` of the policy and schema in force, and nothing is sent that was not wholly understood.
  */
 import { assert, RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import type { SchemaTarget } from '../cql/answers/schema-event.ts'
 import { errorEnvelope, readyEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
@@ -40,6 +41,7 @@ import type { EventHub } from './events.ts'
 import { HeldRequests, type KnownTexts } from './held.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
 import type { UpstreamPool } from './pool.ts'
+import { prepareRateRule } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
 import { mustRewrite, outgoing } from './rewrites.ts'
 import type { Secrets } from './secrets.ts'
@@ -80,6 +82,9 @@ export interface SessionOptions {
   /** The client came by a gateway, which shows it a topology of its own. */
   readonly topologyHidden: boolean
 }
+
+/** Of a request that has none. */
+const NO_CONSISTENCY = -1
 
 /** Where a request's custom payload stands; `payloadStart` is −1 where it has none. */
 type PayloadPlace = { readonly payloadStart: number; readonly payloadEnd: number }
@@ -272,8 +277,10 @@ export class EnforcedSession implements Backend {
       if (judged.unknownTable && this.#lookUp(judged, buffer, start, end)) return
       if (bound !== undefined) decision = checked(this.#shared.judge, this.#identity, judged, decision, bound)
     }
-    if (decision.kind === 'denial') this.#deny(decision, judged, opcode, buffer, start, end)
-    else if (judged.facts.use !== undefined && opcode !== Opcode.PREPARE) {
+    if (decision.kind === 'denial') this.#deny(decision, judged, opcode, consistency, buffer, start, end)
+    else if (opcode === Opcode.PREPARE && !this.#identity.prepared.admits(judged, this.#shared.turn.nowMicros())) {
+      this.#shed(judged, opcode, buffer, start, end)
+    } else if (judged.facts.use !== undefined && opcode !== Opcode.PREPARE) {
       this.#use(judged, opcode, this.#rewritten(decision, judged, opcode, params, view, buffer, start, end))
     } else this.#forward(decision, judged, opcode, consistency, params, view, buffer, start, end)
   }
@@ -296,13 +303,13 @@ export class EnforcedSession implements Backend {
         decision = checked(this.#shared.judge, this.#identity, part, decision, bound)
       }
       if (decision.kind === 'denial') {
-        this.#deny(decision, whole, Opcode.BATCH, buffer, start, end)
+        this.#deny(decision, whole, Opcode.BATCH, batch.consistency, buffer, start, end)
         return
       }
       permits.push(decision)
     }
     const decision = permitOfAll(permits) ?? this.#decide(whole, Opcode.BATCH, batch.consistency, undefined)
-    if (decision.kind === 'denial') this.#deny(decision, whole, Opcode.BATCH, buffer, start, end)
+    if (decision.kind === 'denial') this.#deny(decision, whole, Opcode.BATCH, batch.consistency, buffer, start, end)
     else this.#forward(decision, whole, Opcode.BATCH, batch.consistency, undefined, batch, buffer, start, end)
   }
 
@@ -446,7 +453,7 @@ export class EnforcedSession implements Backend {
             this.#dispatch.sendOn(upstream, decision, judged, opcode, 0, request, 0, request.length)
             return
           }
-          this.#deny(decision, judged, opcode, request, 0, request.length)
+          this.#deny(decision, judged, opcode, NO_CONSISTENCY, request, 0, request.length)
         } catch (reason) {
           this.#client.fault(reason, stream)
         }
@@ -466,11 +473,28 @@ export class EnforcedSession implements Backend {
     )
   }
 
-  #deny(denial: Denial, judged: Judged, opcode: number, buffer: Buffer, start: number, end: number): void {
+  /** The node's cache of prepared statements is everyone's: what one identity adds to it is bounded (see `prepared.ts`). */
+  #shed(judged: Judged, opcode: number, buffer: Buffer, start: number, end: number): void {
+    const text = `new statements are prepared faster than preparesPerSecondMax ${limits.preparesPerSecondMax}`
+    const denial = this.#shared.judge.refusal(this.#identity, prepareRateRule, text)
+    this.#deny(denial, judged, opcode, NO_CONSISTENCY, buffer, start, end, CqlErrorCode.OVERLOADED)
+  }
+
+  #deny(
+    denial: Denial,
+    judged: Judged,
+    opcode: number,
+    consistency: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+    code: number = CqlErrorCode.UNAUTHORIZED,
+  ): void {
     const stream = headerStream(buffer, start)
-    const envelope = errorEnvelope(this.#version, stream, CqlErrorCode.UNAUTHORIZED, denial.reason)
+    const envelope = errorEnvelope(this.#version, stream, code, denial.reason)
     const { recorder } = this.#shared
-    recorder.denied(this.#sessionPart, this.#identity, judged, denial, opcode, end - start, envelope.length)
+    const [bytesIn, bytesOut] = [end - start, envelope.length]
+    recorder.denied(this.#sessionPart, this.#identity, judged, denial, code, opcode, consistency, bytesIn, bytesOut)
     this.#client.answer(envelope, 0, envelope.length, stream)
   }
 

@@ -16,6 +16,8 @@ import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.lang.reflect.Field;
+import java.lang.reflect.InvocationTargetException;
+import java.lang.reflect.Method;
 import java.lang.reflect.Modifier;
 import java.math.BigInteger;
 import java.nio.charset.StandardCharsets;
@@ -30,6 +32,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.TreeSet;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 import ch.qos.logback.classic.Level;
 import ch.qos.logback.classic.Logger;
@@ -61,6 +65,12 @@ import org.apache.cassandra.cql3.selection.RawSelector;
 import org.apache.cassandra.cql3.selection.Selectable;
 import org.apache.cassandra.cql3.statements.DescribeStatement;
 import org.apache.cassandra.cql3.statements.ModificationStatement;
+import org.apache.cassandra.cql3.statements.schema.CreateTriggerStatement;
+import org.apache.cassandra.cql3.statements.schema.IndexAttributes;
+import org.apache.cassandra.locator.AbstractReplicationStrategy;
+import org.apache.cassandra.schema.CompactionParams;
+import org.apache.cassandra.schema.CompressionParams;
+import org.apache.cassandra.schema.IndexMetadata;
 import org.apache.cassandra.utils.Pair;
 import org.slf4j.LoggerFactory;
 
@@ -170,9 +180,70 @@ public class Oracle
             else if (statement instanceof DescribeStatement)
                 out.append("internals=").append(get(statement, "includeInternalDetails"));
             else if (type.matches("(Create|Alter)(Table|View)Statement.Raw"))
-                out.append("ttl=").append(defaultTtl(get(statement, "attrs")));
+                out.append("ttl=").append(defaultTtl(get(statement, "attrs"))).append(" classes=").append(classes(statement));
+            else if (type.matches("(Create|Alter)Keyspace.*|CreateIndex.*|CreateTrigger.*"))
+                out.append("classes=").append(classes(statement));
             return out.toString();
         }
+
+        /** Full names of the classes that properties, an index or a trigger name, as Cassandra makes them. */
+        private static String classes(Object statement) throws Exception
+        {
+            Set<String> classes = new TreeSet<>();
+            if (statement instanceof CreateTriggerStatement.Raw)
+                return encode((String) get(statement, "triggerClass"));
+            Object attributes = get(statement, "attrs");
+            if (attributes instanceof IndexAttributes && ((IndexAttributes) attributes).customClass != null)
+            {
+                Map<String, String> options = Map.of("class_name", ((IndexAttributes) attributes).customClass);
+                classes.add(encode(IndexMetadata.fromSchemaMetadata("i", IndexMetadata.Kind.CUSTOM, options).getIndexClassName()));
+            }
+            for (Map.Entry<?, ?> property : ((Map<?, ?>) get(attributes, "properties")).entrySet())
+            {
+                if (!(property.getValue() instanceof Map))
+                    continue;
+                for (String key : List.of("class", "class_name", "sstable_compression", "analyzer_class"))
+                {
+                    Object name = ((Map<?, ?>) property.getValue()).get(key);
+                    String full = name == null ? null : fullName(property.getKey().toString(), name.toString());
+                    if (full != null)
+                        classes.add(encode(full));
+                }
+            }
+            return String.join(",", classes);
+        }
+
+        private static String fullName(String property, String name) throws Exception
+        {
+            switch (property)
+            {
+                case "compaction": return asked(CompactionParams.class, "classFromName", name);
+                case "compression": return asked(CompressionParams.class, "parseCompressorClass", name);
+                case "replication": return asked(AbstractReplicationStrategy.class, "getClass", name);
+                default: return name;
+            }
+        }
+
+        /** The class that Cassandra finds, or says that it did not find. */
+        private static String asked(Class<?> owner, String method, String name) throws Exception
+        {
+            Method finder = owner.getDeclaredMethod(method, String.class);
+            finder.setAccessible(true);
+            try
+            {
+                Class<?> found = (Class<?>) finder.invoke(null, name);
+                return found == null ? null : found.getName();
+            }
+            catch (InvocationTargetException failure)
+            {
+                Matcher said = SOUGHT.matcher(failure.getCause().getMessage());
+                if (!said.matches())
+                    throw failure;
+                return said.group(1) == null ? said.group(2) : said.group(1);
+            }
+        }
+
+        private static final Pattern SOUGHT = Pattern.compile(".* class '(.*)'(?:: must .*)?|Could not create Compression for type (.*)", Pattern.DOTALL);
 
         private static void select(StringBuilder out, Object statement) throws Exception
         {

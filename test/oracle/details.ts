@@ -24,7 +24,10 @@ export function detailsOf(facts: StatementFacts): string {
       return `timestamp=${amount(facts.timestamp, 0)}${children.join('')}`
     }
     default:
-      if (/^(CREATE|ALTER) (TABLE|MATERIALIZED VIEW)$/.test(verb)) return `ttl=${facts.defaultTtlSeconds ?? '-'}`
+      if (/^(CREATE|ALTER) (TABLE|MATERIALIZED VIEW)$/.test(verb)) {
+        return `ttl=${facts.defaultTtlSeconds ?? '-'} classes=${classes(facts)}`
+      }
+      if (/^((CREATE|ALTER) KEYSPACE|CREATE (INDEX|TRIGGER))$/.test(verb)) return `classes=${classes(facts)}`
       return ''
   }
 }
@@ -52,6 +55,10 @@ function selection({ selection: selected }: StatementFacts): string {
   if (selected === undefined) return '-'
   if (selected === '*') return '*'
   return selected.map((column) => `${column === undefined ? 'u' : encode(column)},`).join('')
+}
+
+function classes({ classes: named }: StatementFacts): string {
+  return named.map(encode).sort().join(',')
 }
 
 function amount(given: Amount | undefined, first: number): string {

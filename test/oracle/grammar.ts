@@ -60,8 +60,9 @@ createKeyspace = CREATE KEYSPACE ifNot? name WITH properties
 ifNot = IF NOT EXISTS
 ifEx = IF EXISTS
 properties = property | property AND properties
-property = name '=' constant | name '=' keyword | name '=' '{' constantPair, '}' | name '=' '{' '}'
+property = name '=' constant | name '=' keyword | name '=' '{' constantPair, '}' | name '=' '{' '}' | classed '=' '{' classPair, '}'
 constantPair = constant ':' constant
+classPair = classKey ':' className | classKey ':' constant | constantPair
 createTable = CREATE TABLE ifNot? table '(' tableColumn, ','? ')' (WITH tableProperties)?
 tableColumn = name type | name type PRIMARY KEY | name type STATIC mask? | PRIMARY KEY '(' keys ')' | name type mask
 mask = MASKED WITH DEFAULT | MASKED WITH functionName '(' ')' | MASKED WITH functionName '(' term, ')'
@@ -69,7 +70,7 @@ keys = name, | '(' name, ')' | '(' name, ')' ',' name,
 tableProperties = tableProperty | tableProperty AND tableProperties
 tableProperty = property | COMPACT STORAGE | CLUSTERING ORDER BY '(' clustering, ')'
 clustering = name ASC | name DESC
-createIndex = CREATE CUSTOM? INDEX ifNot? name? ON table '(' indexed, ')' (USING string)? (WITH properties)?
+createIndex = CREATE CUSTOM? INDEX ifNot? name? ON table '(' indexed, ')' (USING className)? (WITH properties)?
   | CREATE INDEX ON table '(' ')'
 indexed = column | VALUES '(' column ')' | KEYS '(' column ')' | ENTRIES '(' column ')' | FULL '(' column ')'
 dropThings = DROP TABLE ifEx? table | DROP KEYSPACE ifEx? name | DROP INDEX ifEx? table | DROP TYPE ifEx? userType
@@ -101,7 +102,7 @@ roleOption = PASSWORD '=' string | HASHED PASSWORD '=' string | OPTIONS '=' '{' 
   | LOGIN '=' boolean | ACCESS TO ALL DATACENTERS | ACCESS TO DATACENTERS '{' string, '}' | ACCESS FROM ALL CIDRS
   | ACCESS FROM CIDRS '{' cidr, '}'
 identity = ADD IDENTITY ifNot? userName TO ROLE userName | DROP IDENTITY ifEx? userName
-trigger = CREATE TRIGGER ifNot? name ON table USING string | DROP TRIGGER ifEx? name ON table
+trigger = CREATE TRIGGER ifNot? name ON table USING className | DROP TRIGGER ifEx? name ON table
 createType = CREATE TYPE ifNot? userType '(' typeField, ','? ')'
 typeField = name type
 createFunction = CREATE (OR REPLACE)? FUNCTION ifNot? functionName '(' typeField,? ')' nulls ON NULL INPUT RETURNS type
@@ -189,6 +190,24 @@ export const terminals: { readonly [name: string]: readonly string[] } = {
     "'from secret.t'",
     "'é😀'",
     "'\\'",
+  ],
+  classed: ['compaction', 'compression', 'replication', 'options', 'caching', '"compaction"', 'REPLICATION'],
+  classKey: ["'class'", "'class'", '$$class$$', "'CLASS'", "'class_name'", "'sstable_compression'", "'analyzer_class'"],
+  className: [
+    "'SimpleStrategy'",
+    "'org.apache.cassandra.locator.NetworkTopologyStrategy'",
+    "'LeveledCompactionStrategy'",
+    "'LZ4Compressor'",
+    "'org.apache.cassandra.db.Keyspace'",
+    "'StorageAttachedIndex'",
+    "'SAI'",
+    "'SASIIndex'",
+    "'org.example.Evil'",
+    '$$Evil$$',
+    "'it''s'",
+    "''",
+    "'.'",
+    "'é'",
   ],
   integer: ['0', '1', '-1', '42', '9223372036854775807', '007'],
   boolean: ['true', 'FALSE', 'True'],

@@ -44,6 +44,11 @@ describe("our parser against Cassandra's own", { skip }, () => {
       assert.match(compare(other, write!)?.detail ?? '', /^details/, other)
     }
     assert.equal(compare("INSERT INTO t (a, b) VALUES (2, 'x') USING TTL ?", write!), undefined)
+    const [schema] = await oracle.parse(["ALTER TABLE t WITH compaction = {'class': 'A', 'enabled': true}"])
+    const named = (value: string): string => `ALTER TABLE t WITH compaction = {'class': '${value}', 'enabled': true}`
+    assert.match(compare(named('B'), schema!)?.detail ?? '', /^details/)
+    assert.match(compare(named('a.A'), schema!)?.detail ?? '', /^details/)
+    assert.equal(compare(named('org.apache.cassandra.db.compaction.A'), schema!), undefined)
     const [refused] = await oracle.parse(['SELECT a FROM'])
     assert.equal(compare('SELECT a FROM t', refused!)?.difference, 'we accept')
   })

@@ -86,6 +86,8 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
             workload?.toString().endsWith('/bob') && verdict === 'deny' && operation === 'INSERT',
         )
       assert.ok(refused.length > 0)
+      const levels = new Map(refused.map(({ request, consistency }) => [request, consistency]))
+      assert.deepEqual([levels.get('QUERY'), levels.get('PREPARE')], ['LOCAL_ONE', undefined])
     })
 
     it('gets answers that come out of order on the streams that asked', async () => {

@@ -167,6 +167,7 @@ function factsText(facts: StatementFacts, accesses: readonly ExplainedAccess[]):
     )
     .join('; ')
   if (where !== '') lines.push(['WHERE', where])
+  for (const name of facts.classes) lines.push(['class', name])
   if (facts.markers.length > 0) lines.push(['markers', String(facts.markers.length)])
   return lines.map(([key, value]) => `${key.padEnd(11)} ${printable(value)}`).join('\n')
 }

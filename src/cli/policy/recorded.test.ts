@@ -48,6 +48,27 @@ describe('an audited text', () => {
     )
   })
 
+  it('has a reading with a listed class and one with another, wherever one could have been named', () => {
+    const classesOf = (text: string): string[] => {
+      const recorded = readRecorded(analyse(text).redacted, 's')
+      assert.ok('readings' in recorded, text)
+      return recorded.readings.map(({ classes }) => classes.join(' '))
+    }
+    const both = ['org.apache.cassandra.locator.SimpleStrategy', 'lost.with.the.literals']
+    for (const text of [
+      "CREATE KEYSPACE s WITH replication = {'dc1': 1, 'class': 'NetworkTopologyStrategy'}",
+      "ALTER TABLE t WITH comment = $$x$$ AND \"compaction\" = {'class': 'a.B', 'enabled': true}",
+      "CREATE TABLE t (k int PRIMARY KEY) WITH COMPRESSION = {'class': 'a.B'}",
+      "CREATE TRIGGER tr ON t USING 'a.B'",
+      "CREATE CUSTOM INDEX i ON t (v) USING 'a.B'",
+    ]) {
+      assert.deepEqual(classesOf(text), both, text)
+    }
+    assert.deepEqual(classesOf("ALTER TABLE t WITH caching = {'keys': 'ALL'}"), [''])
+    const ttl = "ALTER TABLE t WITH compaction = {'class': 'a.B'} AND default_time_to_live = 5"
+    assert.equal(classesOf(ttl).length, 6)
+  })
+
   it('of a BATCH message is read with the remark that equal statements were written once', () => {
     const recorded = readRecorded('BEGIN UNLOGGED BATCH INSERT INTO s.t (k) VALUES (?); /* 3 times */ APPLY BATCH', 's')
     assert.ok('readings' in recorded)

@@ -14,6 +14,15 @@ import { K, T } from '../../cql/statement/tokens.ts'
 /** The readings of a recorded text, or why it has none. */
 export type Recorded = { readonly readings: readonly StatementFacts[] } | { readonly why: string }
 
+/** A literal that could be anything, for two things that rules tell apart. */
+interface Lost {
+  readonly defaultTtl: string
+  readonly className: string
+}
+
+/** A class that everyone may name, and one that only a Guardrail could allow, were it written there. */
+const classNames = ['org.apache.cassandra.locator.SimpleStrategy', 'lost.with.the.literals']
+
 /** Values of default_time_to_live that rules tell apart: none, the shortest, the longest that Cassandra takes (`cql3/Attributes.java`). */
 const defaultTtls = ['0', '1', '630720000']
 
@@ -42,13 +51,21 @@ function readingsOf(text: string): StatementFacts[] {
   } catch (reason) {
     if (RingfenceError.from(reason, 'INVALID').code !== 'SYNTAX') throw reason
   }
-  const [first, ...others] = defaultTtls.map((ttl) => withLiterals(text, ttl))
-  return [first!, ...others.filter((one) => one !== first)].map((one) => analyse(one))
+  const texts = classNames.flatMap((className) =>
+    defaultTtls.map((defaultTtl) => withLiterals(text, { defaultTtl, className })),
+  )
+  return [...new Set(texts)].map((one) => analyse(one))
 }
 
+/** Properties whose map may name a class. */
+const classed: ReadonlySet<string> = new Set(
+  ['compaction', 'compression', 'replication', 'options'].flatMap((name) => [name, `"${name}"`]),
+)
+
 /** Puts a literal of the kind that is wanted there in the place of each `?`. */
-function withLiterals(text: string, defaultTtl: string): string {
+function withLiterals(text: string, { defaultTtl, className }: Lost): string {
   const { kinds, starts, ends, count } = lex(text)
+  const nameAt = (at: number): string => text.slice(starts[at], ends[at]).toLowerCase()
   let out = ''
   let copied = 0
   for (let at = 0; at < count; at++) {
@@ -60,9 +77,14 @@ function withLiterals(text: string, defaultTtl: string): string {
     if (named >= 0) {
       const kind = kinds[named]!
       if (kind === K.SUPERUSER || kind === K.LOGIN) literal = 'false'
-      else if (text.slice(starts[named], ends[named]).toLowerCase() === 'default_time_to_live') literal = defaultTtl
+      else if (nameAt(named) === 'default_time_to_live') literal = defaultTtl
     } else if (before === K.TIMESTAMP) literal = '0'
     else if (before === T.COMMA && kinds[at + 1] === T.GREATER) literal = '1'
+    // Whichever entry of the map it was that named a class, if any did.
+    else if (before === T.BRACE_OPEN && at > 2 && classed.has(nameAt(at - 3))) literal = "'class'"
+    else if (before === T.COLON && at > 4 && kinds[at - 3] === T.BRACE_OPEN && classed.has(nameAt(at - 5))) {
+      literal = `'${className}'`
+    } else if (before === K.USING) literal = `'${className}'`
     out += text.slice(copied, starts[at]) + literal
     copied = ends[at]!
   }

@@ -115,7 +115,7 @@ describe('a replay of the audit against a draft', () => {
     const reasons = report.unjudged.map(({ why, count }) => `${count} ${why}`).sort()
     assert.deepEqual(reasons, [
       '1 it depends on the consistency level, which the record does not hold',
-      '1 refused before policy was asked (not-understood)',
+      '1 refused by the mesh itself (not-understood)',
       '1 the keyspace in force is not in the record',
       '1 the record has no statement',
       '1 the statement is cut off in the record',
@@ -175,6 +175,24 @@ describe('a replay of the audit against a draft', () => {
     assert.deepEqual(
       report.unjudged.map(({ why }) => why),
       ['it depends on the default TTL, which the record does not hold'],
+    )
+  })
+
+  it('does not guess a class', () => {
+    const create = (text: string): Sent => ({ as: orders, text, rule: 'orders' })
+    const lines = [
+      create("CREATE TABLE shop.new (id int PRIMARY KEY) WITH compaction = {'class': 'LeveledCompactionStrategy'}"),
+      create("CREATE TABLE shop.new (id int PRIMARY KEY) WITH caching = {'keys': 'ALL'}"),
+    ]
+    const report = replay(allowOrders('operations: [SCHEMA]'), lines)
+    assert.deepEqual(
+      [report.unchanged, report.unjudged.map(({ why }) => why)],
+      [1, ['it depends on the class, which the record does not hold']],
+    )
+    const refused = replay(allowOrders('operations: [READ]'), lines)
+    assert.deepEqual(
+      refused.changed.map(({ ruleNow }) => ruleNow),
+      ['default-deny', 'default-deny'],
     )
   })
 

@@ -76,8 +76,8 @@ const limitDefaults: ReplayLimits = {
   judgementsPerStatementMax: 1_000,
 }
 
-/** Rules of the mesh itself: policy was never asked. */
-const meshRules = new Set(['not-understood', 'unknown-prepared-id', 'node-away'])
+/** Rules of the mesh itself, about which policy was not asked. */
+const meshRules = new Set(['not-understood', 'unknown-prepared-id', 'node-away', 'prepare-rate'])
 /** Refusals for what a request carries, which no record holds: they would come again under any policy, or not. */
 const valueRules: ReadonlySet<string> = new Set([...builtinRules, 'unresolved-markers', visibleObjectsRule])
 
@@ -165,7 +165,7 @@ export class Replay {
     this.#requests++
     const { workload, statement } = record
     if (meshRules.has(record.rule)) {
-      this.#couldNot(record, `refused before policy was asked (${record.rule})`)
+      this.#couldNot(record, `refused by the mesh itself (${record.rule})`)
       return
     }
     if (statement === undefined) {
@@ -242,7 +242,7 @@ export class Replay {
       for (const one of requests) {
         const answer = this.#answer(as, facts, one)
         if (agreed !== undefined && agreed.verdict !== answer.verdict) {
-          const what = statement.readings.length > 1 ? [...unknown, 'default TTL'] : unknown
+          const what = [...unknown, ...differences(statement.readings)]
           return unjudged(`it depends on the ${what.join(' and the ')}, which the record does not hold`)
         }
         agreed ??= answer
@@ -323,6 +323,15 @@ function together(parts: readonly Answer[]): Answer {
 
 function unjudged(why: string): Judgement {
   return { verdict: 'deny', rule: '', rules: [], reason: undefined, masks: [], pending: [], why }
+}
+
+/** What the readings of one text tell apart. */
+function differences(readings: readonly StatementFacts[]): string[] {
+  const differ = (of: (facts: StatementFacts) => unknown): boolean => new Set(readings.map(of)).size > 1
+  return [
+    ...(differ((facts) => facts.defaultTtlSeconds) ? ['default TTL'] : []),
+    ...(differ((facts) => facts.classes.join()) ? ['class'] : []),
+  ]
 }
 
 function hasAmounts(facts: StatementFacts): boolean {

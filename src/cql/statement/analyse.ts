@@ -25,7 +25,7 @@ export function analyse(text: string): StatementFacts {
   const statement = parse(cursor)
   const children = statement.kind === 'batch' ? childFacts(statement.children, tokens, cursor.markers) : []
   const facts = toFacts(statement, redact(tokens, 0, tokens.count), cursor.markers)
-  return { ...facts, children, statementCount: children.length }
+  return { ...facts, classes: distinct(cursor.classes), children, statementCount: children.length }
 }
 
 /** Facts of the statements in a BATCH; of those that are one object, one object too. */

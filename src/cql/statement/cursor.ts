@@ -18,6 +18,7 @@ export interface Mark {
   readonly at: number
   readonly columns: number
   readonly functions: number
+  readonly classes: number
   readonly markers: number
   readonly depth: number
 }
@@ -32,6 +33,8 @@ export class Cursor {
   kind: number
   readonly columns: string[] = []
   readonly functions: QualifiedName[] = []
+  /** Full names of the Java classes that properties, indexes and triggers name. */
+  readonly classes: string[] = []
   readonly markers: (string | undefined)[] = []
   /** Markers before the statement at hand, which is not 0 inside a BATCH: the places in its facts count from there. */
   firstMarker = 0
@@ -120,6 +123,7 @@ export class Cursor {
       at: this.at,
       columns: this.columns.length,
       functions: this.functions.length,
+      classes: this.classes.length,
       markers: this.markers.length,
       depth: this.#depth,
     }
@@ -130,6 +134,7 @@ export class Cursor {
     this.kind = this.tokens.kinds[mark.at]!
     this.columns.length = mark.columns
     this.functions.length = mark.functions
+    this.classes.length = mark.classes
     this.markers.length = mark.markers
     this.#depth = mark.depth
   }
@@ -204,6 +209,13 @@ export function stringOf(cursor: Cursor, at = cursor.at): string {
   cursor.contents.push(at)
   const text = cursor.text(at)
   return text.startsWith('$') ? text.slice(2, -2) : text.slice(1, -1).replaceAll("''", "'")
+}
+
+/** A string literal that means something by its content. */
+export function stringLiteral(cursor: Cursor): string {
+  const { at } = cursor
+  cursor.expect(T.STRING)
+  return stringOf(cursor, at)
 }
 
 /** A name out of the given table of kinds. */

@@ -90,6 +90,11 @@ export interface StatementFacts {
   /** `default_time_to_live` of CREATE TABLE, ALTER TABLE and views; undefined where it is not given. */
   readonly defaultTtlSeconds: number | undefined
   /**
+   * Full names of the Java classes that the statement has the node load: custom indexes, triggers, and in the properties of keyspaces,
+   * tables, views and indexes. Column types are not among them.
+   */
+  readonly classes: readonly string[]
+  /**
    * Statements inside a BATCH text, in order; empty otherwise. Every one is there, but those of the same facts are one object: who goes
    * through them may remember what it found for the last.
    */
@@ -108,5 +113,6 @@ export const plainFacts = {
   selection: undefined,
   columnsUsed: [],
   defaultTtlSeconds: undefined,
+  classes: [],
   statementCount: 0,
 } as const satisfies Partial<StatementFacts>

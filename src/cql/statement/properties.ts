@@ -1,5 +1,6 @@
 /** `WITH a = 1 AND b = {…}`: the properties of keyspaces, tables, views and indexes. */
 import { RingfenceError } from '../../base/errors.ts'
+import { classOfProperty, namesClass } from './classes.ts'
 import { type Cursor, name, stringOf } from './cursor.ts'
 import { constants, unreserved } from './keywords.ts'
 import { propertyMap } from './terms.ts'
@@ -14,12 +15,18 @@ export function property(cursor: Cursor, seen: Properties): void {
   if (seen.has(key)) throw cursor.failure('multiple definition for a property')
   cursor.expect(T.EQUALS)
   let value: string | undefined
-  if (cursor.kind === T.BRACE_OPEN) propertyMap(cursor, literalText)
+  if (cursor.kind === T.BRACE_OPEN) propertyMap(cursor, literalText, (at, option) => classOption(at, key, option))
   else if (constants[cursor.kind] === 1 || unreserved[cursor.kind] === 1) {
     if (key === defaultTtl) value = literalText(cursor)
     cursor.advance()
   } else throw cursor.unexpected()
   seen.set(key, value)
+}
+
+function classOption(cursor: Cursor, property: string, option: string): void {
+  if (!namesClass(option)) return
+  const named = classOfProperty(property, literalText(cursor))
+  if (named !== undefined) cursor.classes.push(named)
 }
 
 const defaultTtl = 'default_time_to_live'

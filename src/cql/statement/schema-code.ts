@@ -8,6 +8,7 @@ import {
   name,
   plainFunctionName,
   qualifiedName,
+  stringLiteral,
 } from './cursor.ts'
 import { ifClause, primaryKey, tableProperties, withProperties } from './schema.ts'
 import { selectors } from './select.ts'
@@ -103,7 +104,7 @@ export function triggerStatement(cursor: Cursor, action: 'CREATE' | 'DROP'): Sch
   const table = qualifiedName(cursor)
   if (action === 'CREATE') {
     cursor.expect(K.USING)
-    cursor.expect(T.STRING)
+    cursor.classes.push(stringLiteral(cursor))
   }
   return { kind: 'trigger', action, table }
 }

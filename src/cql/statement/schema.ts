@@ -1,5 +1,6 @@
 /** CREATE, ALTER and DROP of keyspaces, tables, types and indexes: the definition rules of `Parser.g`. */
 import type { Schema, SchemaAction } from './ast.ts'
+import { classOfIndex } from './classes.ts'
 import {
   acceptIfExists,
   acceptIfNotExists,
@@ -11,6 +12,7 @@ import {
   name,
   nameOf,
   qualifiedName,
+  stringLiteral,
 } from './cursor.ts'
 import { columnNames, names } from './keywords.ts'
 import { defaultTtlOf, type Properties, property } from './properties.ts'
@@ -265,7 +267,7 @@ export function createIndex(cursor: Cursor): Schema {
   if (cursor.kind !== T.PAREN_CLOSE) list(cursor, indexed)
   cursor.expect(T.PAREN_CLOSE)
   const mentions = cursor.mentions(mark)
-  if (cursor.accept(K.USING)) cursor.expect(T.STRING)
+  if (cursor.accept(K.USING)) cursor.classes.push(classOfIndex(stringLiteral(cursor)))
   if (cursor.accept(K.WITH)) withProperties(cursor)
   return { kind: 'createIndex', table, mentions }
 }

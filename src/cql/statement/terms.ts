@@ -166,8 +166,15 @@ function startsFunction(cursor: Cursor, ahead: number): boolean {
   return startsCall(cursor, ahead) || (cursor.peek(ahead) === K.CAST && cursor.peek(ahead + 1) === T.PAREN_OPEN)
 }
 
-/** `fullMapLiteral` for properties: literals only, no key twice. Every value stays in the text, none is kept. */
-export function propertyMap(cursor: Cursor, literalText: (cursor: Cursor) => string): void {
+/**
+ * `fullMapLiteral` for properties: literals only, no key twice.
+ * @param entry is told each key, at its value's token; no value is kept here
+ */
+export function propertyMap(
+  cursor: Cursor,
+  literalText: (cursor: Cursor) => string,
+  entry?: (cursor: Cursor, key: string) => void,
+): void {
   cursor.expect(T.BRACE_OPEN)
   if (cursor.accept(T.BRACE_CLOSE)) return
   const keys = new Set<string>()
@@ -179,6 +186,7 @@ export function propertyMap(cursor: Cursor, literalText: (cursor: Cursor) => str
     cursor.advance()
     cursor.expect(T.COLON)
     if (constants[cursor.kind] !== 1) throw cursor.failure('property values are literals')
+    entry?.(cursor, key)
     cursor.advance()
   } while (cursor.accept(T.COMMA))
   cursor.expect(T.BRACE_CLOSE)

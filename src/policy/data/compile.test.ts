@@ -188,6 +188,18 @@ describe('a Guardrail', () => {
     claim('Guardrail', '{scans: deny}', '{scans: allow}', /scans is allowed where no Guardrail denies it/)
     claim('Guardrail', '{allowFiltering: deny}', '{allowFiltering: allow}', /allowFiltering is allowed where no/)
     claim('Guardrail', '{nowInSeconds: allow}', '{nowInSeconds: allow, mode: observe}', /an allow cannot be observed/)
+    const classes = '{allowedClasses: [org.example.Index]}'
+    claim('Guardrail', classes, '{allowedClasses: [org.example.Index], mode: observe}', /an allow cannot be observed/)
+    const own = '{allowedClasses: [org.example.Index, org.apache.cassandra.io.compress.ZstdCompressor]}'
+    claim('Guardrail', classes, own, /:4:\d+: a class of Cassandra’s own is allowed already/)
+  })
+
+  it('names classes exactly', () => {
+    const classes = '{allowedClasses: [org.example.Index]}'
+    for (const name of ['Index', '"org.example.*"', '"*"', '"org..Index"', '" org.example.Index"', '""']) {
+      claim('Guardrail', classes, `{allowedClasses: [${name}]}`, /a class is written with its package/)
+    }
+    claim('Guardrail', classes, '{allowedClasses: []}', /the list is empty/)
   })
 })
 
@@ -195,9 +207,9 @@ describe('docs/policy-data.md', () => {
   it('shows policies that load together', () => {
     const text = readFileSync(new URL('../../../docs/policy-data.md', import.meta.url), 'utf8')
     const documents = [...text.matchAll(/^```yaml\n(.*?)^```$/gms)].map(([, yaml = '']) => yaml)
-    assert.equal(documents.length, 4)
+    assert.equal(documents.length, 5)
     const law = lawOf(...documents)
     const counts = [law.masks, law.retention, law.holds, law.guards].map(({ length }) => length)
-    assert.deepEqual(counts, [1, 1, 1, 1])
+    assert.deepEqual(counts, [1, 1, 1, 2])
   })
 })

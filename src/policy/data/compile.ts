@@ -8,6 +8,7 @@ import type { SpiffeId } from '../../identity/spiffe.ts'
 import { matchesSpiffePattern, parseSpiffePattern } from '../../identity/spiffe.ts'
 import type { Mask } from '../obligations.ts'
 import { isSystemKeyspace } from '../policy.ts'
+import { ownClasses } from './classes.ts'
 import type { DataClassSpec, GuardrailSpec, MaskingPolicySpec, RetentionPolicySpec } from './kinds.ts'
 import type { GuardRule, HoldRule, MaskRule, RetentionRule, Target } from './law.ts'
 import { DataLaw } from './law.ts'
@@ -150,6 +151,7 @@ class Compiler {
       const message = 'an allow cannot be observed, so it can never do anything here'
       this.#fault(document, ['spec', 'nowInSeconds'], message)
     }
+    if (limits.allowedClasses !== undefined) this.#checkClasses(document, limits.allowedClasses)
     this.#guards.push({
       name,
       observe: mode === 'observe',
@@ -163,7 +165,20 @@ class Compiler {
       futureMaxMs: milliseconds(limits.timestampFutureMax),
       pastMaxMs: milliseconds(limits.timestampPastMax),
       nowInSeconds: limits.nowInSeconds,
+      allowedClasses: limits.allowedClasses ?? [],
     })
+  }
+
+  #checkClasses(document: ParsedDocument<GuardrailSpec>, classes: readonly string[]): void {
+    if (document.spec.mode === 'observe') {
+      const message = 'an allow cannot be observed, so it can never do anything here'
+      this.#fault(document, ['spec', 'allowedClasses'], message)
+    }
+    for (const [index, name] of classes.entries()) {
+      if (!ownClasses.has(name)) continue
+      const message = 'a class of Cassandra’s own is allowed already, so it can never do anything here'
+      this.#fault(document, ['spec', 'allowedClasses', index], message)
+    }
   }
 
   /** What the policy is about: the targets of its class, or its own names. */
@@ -236,6 +251,7 @@ const guardrailLimits = [
   'timestampFutureMax',
   'timestampPastMax',
   'nowInSeconds',
+  'allowedClasses',
 ] as const satisfies readonly (keyof GuardrailSpec)[]
 
 function milliseconds(seconds: number | undefined): number | undefined {

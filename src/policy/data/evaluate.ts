@@ -4,6 +4,7 @@
 import type { Access, Resource, StatementFacts } from '../../cql/statement/facts.ts'
 import type { Principal } from '../policy.ts'
 import type { SchemaView, TableInfo } from '../request.ts'
+import { judgeClasses } from './classes.ts'
 import type { DataVerdict } from './findings.ts'
 import { Findings } from './findings.ts'
 import { judgeLists, judgeRead, judgeTimestamp, partitionOf } from './guardrails.ts'
@@ -30,6 +31,7 @@ export function evaluateData(law: DataLaw, question: DataQuestion): DataVerdict 
   const { facts, schema } = question
   const { verb, keyspace, table } = facts
   if (verb === 'BATCH') return judgeBatch(findings, law, question)
+  judgeClasses(findings, law, facts)
   if (verb === 'DROP KEYSPACE' && keyspace !== undefined) {
     judgeKeyspaceDrop(findings, law.holdsIn(keyspace), keyspace)
     return findings.bareVerdict()

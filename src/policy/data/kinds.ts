@@ -91,6 +91,11 @@ export const retentionPolicy = z.strictObject({
   legalHold: z.literal(true).optional(),
 })
 
+/** By its full name: those that Cassandra takes without a package are its own. */
+const className = z
+  .string()
+  .regex(/^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)+$/, 'a class is written with its package, such as org.example.Index')
+
 export const guardrail = z.strictObject({
   mode,
   keyspaces: about.keyspaces,
@@ -104,6 +109,7 @@ export const guardrail = z.strictObject({
   timestampFutureMax: seconds.optional(),
   timestampPastMax: seconds.optional(),
   nowInSeconds: onOff.optional(),
+  allowedClasses: nonEmpty(className).optional(),
 })
 
 export type DataClassSpec = z.infer<typeof dataClass>

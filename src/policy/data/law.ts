@@ -55,6 +55,8 @@ export interface GuardRule extends Rule {
   readonly futureMaxMs: number | undefined
   readonly pastMaxMs: number | undefined
   readonly nowInSeconds: 'allow' | 'deny' | undefined
+  /** Classes that statements may name beside Cassandra's own; empty where it says nothing. */
+  readonly allowedClasses: readonly string[]
 }
 
 /** One limit of one rule. */
@@ -167,6 +169,15 @@ export class DataLaw {
   /** Holds of anything in a keyspace. */
   holdsIn(keyspace: string): readonly HoldRule[] {
     return this.holds.filter(({ targets }) => targets.some((target) => coversKeyspace(target, keyspace)))
+  }
+
+  /** Whether a Guardrail admits a class for a table; for a keyspace itself where `table` is undefined. */
+  allowsClass(name: string, keyspace: string, table: string | undefined): boolean {
+    const covers = (target: Target): boolean =>
+      table === undefined
+        ? target.tables === undefined && coversKeyspace(target, keyspace)
+        : coversTable(target, keyspace, table)
+    return this.guards.some(({ allowedClasses, targets }) => allowedClasses.includes(name) && targets.some(covers))
   }
 
   #find(keyspace: string, table: string, base: string | undefined): TableLaw {

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
-import { executeEnvelope, preparedEnvelope, prepareEnvelope } from '../../../src/cql/encode.ts'
+import { executeEnvelope, preparedEnvelope, prepareEnvelope, queryEnvelope } from '../../../src/cql/encode.ts'
 import { Opcode } from '../../../src/cql/protocol.ts'
 import { readPrepared } from '../../../src/cql/responses.ts'
 import { describe, type RawClient } from '../../path/client.ts'
@@ -42,5 +42,26 @@ suite('B4 one prepared id for two texts', () => {
     const value = [Buffer.from('b4')]
     assert.equal(describe(await other.ask(executeEnvelope(4, 2, id, undefined, value))), `echo: ${FIRST} <- b4`)
     assert.ok(running.node.accepted > accepted, 'the connection to the node was made anew')
+  })
+  it('nor is one text in another keyspace, which is another statement', async () => {
+    const client = await world.client(running.port, 'alice')
+    const id = Buffer.alloc(16, 4)
+    running.node.intercept = (request) => {
+      if (request.opcode !== Opcode.PREPARE) return false
+      const bind = { keyspace: '', table: '', columns: [], pkIndexes: [] }
+      request.reply(preparedEnvelope(request.connection.version, 0, { id, bind, result: undefined }))
+      return true
+    }
+    const prepareIn = async (keyspace: string, text: string): Promise<string> => {
+      await client.ask(queryEnvelope(4, 1, `USE ${keyspace}`))
+      return describe(await ask(client, text))
+    }
+    try {
+      assert.equal(await prepareIn('shop', 'SELECT * FROM items'), 'result 4')
+      assert.equal(await prepareIn('shop', 'SELECT * FROM items'), 'result 4')
+      assert.match(await prepareIn('play', 'SELECT * FROM items'), /^0x0000 the node gave one prepared id/)
+    } finally {
+      running.node.intercept = undefined
+    }
   })
 })

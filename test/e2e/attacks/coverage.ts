@@ -67,7 +67,15 @@ export const coverage: ReadonlyMap<string, readonly Covered[]> = new Map<string,
       sidecar('when the columns became others'),
     ],
   ],
-  ['B9', [{ file: 'src/sidecar/prepared.test.ts', says: 'are forgotten when there are too many' }]],
+  [
+    'B9',
+    [
+      sessions('B9 a flood of statements to prepare'),
+      { file: 'test/path/prepares.test.ts', says: 'is shed beyond the burst and the rate' },
+      { file: 'src/sidecar/prepared.test.ts', says: 'what an identity may have prepared' },
+      { file: 'src/sidecar/prepared.test.ts', says: 'are forgotten when there are too many' },
+    ],
+  ],
   [
     'B10',
     [
@@ -120,7 +128,14 @@ export const coverage: ReadonlyMap<string, readonly Covered[]> = new Map<string,
   ['C3', [objects('C3')]],
   ['C4', [objects('C4'), analyser('a conditional write is a read as well')]],
   ['C5', [objects('C5')]],
-  ['C6', [objects('C6')]],
+  [
+    'C6',
+    [
+      objects('C6'),
+      { file: 'src/policy/data/classes.test.ts', says: 'are refused to everyone where they are others' },
+      { file: 'src/cql/statement/classes.test.ts', says: 'classes that a statement names' },
+    ],
+  ],
   ['C7', [privileges('C7'), attacks('statements.e2e.test.ts', 'holds no password')]],
   ['C8', [privileges('C8')]],
   [

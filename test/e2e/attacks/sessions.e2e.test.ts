@@ -1,12 +1,13 @@
 /**
  * Rows of the catalogue that need more than one request, or more than one person: prepared ids, USE, pages, masks, schema that changes, and
- * what may be seen of it. B1 to B8, B11, B19, B20, A14, C9, C10, C12, C19 and C20.
+ * what may be seen of it. B1 to B9, B11, B19, B20, A14, C9, C10, C12, C19 and C20.
  */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'cassandra-driver'
+import { limits } from '../../../src/base/limits.ts'
 import {
   batchEnvelope,
   executeEnvelope,
@@ -32,6 +33,7 @@ import { codeOf, idOf } from './sender.ts'
 const UNAUTHORIZED = 0x2100
 const INVALID = 0x2200
 const UNPREPARED = 0x2500
+const OVERLOADED = 0x1001
 const MARK = `sessions${Date.now().toString(36)}`
 
 let mesh: MeshFixture
@@ -319,6 +321,51 @@ suite('B8 B20 masks', () => {
     assert.ok(!fresh.includes('the new one'))
     showsNothing(fresh)
     client.close()
+  })
+})
+
+suite('B9 a flood of statements to prepare', () => {
+  const { preparesBurstMax, preparesPerSecondMax } = limits
+  const SELECT = 'SELECT v FROM e2e_attacks.open WHERE k = ?'
+  const ask = async (client: RawClient, statement: string): Promise<Buffer> =>
+    client.ask(prepareEnvelope(client.version, next(), statement))
+
+  it('is shed beyond its rate, reaches the node no further, and takes nothing from others', async () => {
+    const [flooder, victim] = [await open('flooder'), await open('attacker')]
+    const [mine, theirs] = [await prepare(flooder, SELECT), await prepare(victim, SELECT)]
+    const texts = Array.from(
+      { length: preparesBurstMax + 1500 },
+      (_, i) => `SELECT v FROM e2e_attacks.open WHERE k = '${MARK}-b9-${i}-'`,
+    )
+    const codes: number[] = []
+    const begun = performance.now()
+    while (codes.length < texts.length) {
+      const wave = texts.slice(codes.length, codes.length + 500)
+      codes.push(...(await Promise.all(wave.map((statement) => ask(flooder, statement)))).map(codeOf))
+    }
+    const seconds = (performance.now() - begun) / 1000
+    const passed = codes.filter((code) => code === -1).length
+    assert.deepEqual(
+      codes.filter((code) => code !== -1 && code !== OVERLOADED),
+      [],
+    )
+    assert.ok(passed >= preparesBurstMax - 1, `only ${passed} passed`)
+    assert.ok(passed <= preparesBurstMax + preparesPerSecondMax * seconds + 1, `${passed} passed in ${seconds} s`)
+    assert.ok(passed < texts.length, 'some were shed')
+
+    for (let i = 0; i < 20; i++) assert.deepEqual((await prepare(flooder, SELECT)).id, mine.id, 'what he has')
+    assert.equal(codeOf(await execute(flooder, mine, [text('where')])), -1)
+    assert.deepEqual(columnOf(victim, await execute(victim, theirs, [text('where')])), ['ours'])
+    await prepare(victim, `SELECT v FROM e2e_attacks.open WHERE k = '${MARK}-victim'`)
+
+    const seen = (await mesh.cassandraLines(`${MARK}-b9-`)).join('\n')
+    const arrived = texts.filter((_, i) => seen.includes(`${MARK}-b9-${i}-`))
+    assert.deepEqual(
+      arrived,
+      texts.filter((_, i) => codes[i] === -1),
+    )
+    flooder.close()
+    victim.close()
   })
 })
 
