@@ -75,12 +75,33 @@ export function cpuSeconds(pids: readonly number[]): number {
 
 /** Resident memory of the processes and their living descendants; pages that they share are counted for each. */
 export function residentBytes(pids: readonly number[]): number {
-  let bytes = 0
-  for (const { pid } of family(pids)) {
-    const kilobytes = /^VmRSS:\s+(\d+) kB$/m.exec(readProc(pid, 'status') ?? '')?.[1]
-    bytes += Number(kilobytes ?? 0) * 1024
-  }
-  return bytes
+  return memoryOf(pids).reduce((sum, each) => sum + each.residentBytes, 0)
+}
+
+export interface Memory {
+  readonly pid: number
+  /** `VmRSS`: the pages in memory, those shared with others too. */
+  readonly residentBytes: number
+  /** `Pss` of `smaps_rollup`: shared pages divided by who shares them; undefined where it may not be read. */
+  readonly proportionalBytes: number | undefined
+  /** Pages of its own, neither of a file nor shared: `RssAnon`. */
+  readonly anonymousBytes: number
+}
+
+/** Of each process and each of its living descendants by itself. */
+export function memoryOf(pids: readonly number[]): Memory[] {
+  return family(pids).map(({ pid }) => {
+    const kilobytes = (file: string, name: string): number | undefined => {
+      const found = new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(readProc(pid, file) ?? '')?.[1]
+      return found === undefined ? undefined : Number(found) * 1024
+    }
+    return {
+      pid,
+      residentBytes: kilobytes('status', 'VmRSS') ?? 0,
+      proportionalBytes: kilobytes('smaps_rollup', 'Pss'),
+      anonymousBytes: kilobytes('status', 'RssAnon') ?? 0,
+    }
+  })
 }
 
 /** The processes and their living descendants, each with the fields of its `stat` behind the name, from the third on. */

@@ -17,6 +17,7 @@ import { makeCredentials } from './certificates.ts'
 import { findEnvoy } from './envoy-binary.ts'
 import type { LoadPlan } from './load.ts'
 import { runLoad } from './load-process.ts'
+import { reportMemory } from './memory.ts'
 import { type Bars, plotOf } from './plot.ts'
 import { stopAll } from './processes.ts'
 import { direct } from './systems/direct.ts'
@@ -59,6 +60,8 @@ const { values: options } = parseArgs({
     systems: { type: 'string', default: 'direct,nginx,haproxy,envoy,mesh' },
     against: { type: 'string', multiple: true },
     profile: { type: 'string' },
+    memory: { type: 'boolean', default: false },
+    sessions: { type: 'string', default: '10000' },
     loads: { type: 'string', default: allLoads.map(keyOf).join(',') },
     output: { type: 'string' },
     'state-dir': { type: 'string', default: join(import.meta.dirname, '..', '.ringfence') },
@@ -83,6 +86,9 @@ async function main(): Promise<void> {
     rowBytes: Number(options['row-bytes']),
   }
   say(`logs: ${directory}`)
+  const settleSeconds = options.quick ? 5 : 30
+  const sessions = Number(options.sessions)
+  if (options.memory) return await reportMemory(context, { sessions, settleSeconds, output: options.output }, say)
   const systems = await startSystems(context)
   const measured: Row[] = []
   for (let round = 1; round <= rounds; round++) {

@@ -2,8 +2,8 @@
  * Ours: a gateway and a sidecar with policy and audit on, as an operator would start them, their certificates from a control
  * plane of its own. The control plane is not in the path of a request and its CPU is not counted.
  */
-import { execFileSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Credentials } from '../certificates.ts'
 import { freePort, start, untilListening } from '../processes.ts'
@@ -23,12 +23,19 @@ export interface MeshOptions {
   readonly profileDirectory?: string
 }
 
+export interface MeshSystem extends System {
+  /** Where drivers reach the sidecar itself, by TLS. */
+  readonly sidecarPort: number
+  readonly sidecar: ChildProcess
+  readonly gateway: ChildProcess
+}
+
 export const mesh =
   (options: MeshOptions): StartSystem =>
   (context) =>
     startMesh(context, options)
 
-async function startMesh(context: BenchContext, options: MeshOptions): Promise<System> {
+export async function startMesh(context: BenchContext, options: MeshOptions): Promise<MeshSystem> {
   const slug = options.name.replaceAll(/[ ,]+/g, '-')
   const directory = join(context.directory, slug)
   mkdirSync(directory)
@@ -54,12 +61,12 @@ async function startMesh(context: BenchContext, options: MeshOptions): Promise<S
     advertise: [place],
   })
   await untilListening(gateway, gatewayPort, 'the gateway')
-  return { name: options.name, port: gatewayPort, credentials: client, pids: [gateway.pid!, sidecar.pid!] }
+  const pids = [gateway.pid!, sidecar.pid!]
+  return { name: options.name, port: gatewayPort, credentials: client, pids, sidecarPort, sidecar, gateway }
 }
 
 async function startControl(context: BenchContext, directory: string, slug: string, options: MeshOptions) {
-  // What `bin/ringfence.mjs` hands over to: without the process in between, a signal is all that it takes to stop one.
-  const program = join(options.root ?? ownRoot, 'src', 'cli', 'main.ts')
+  const commandOf = await commandsOf(options.root ?? ownRoot)
   const profile =
     options.profileDirectory === undefined
       ? {}
@@ -68,22 +75,19 @@ async function startControl(context: BenchContext, directory: string, slug: stri
   const policy = join(directory, 'policy.yaml')
   writeFileSync(policy, policyOf(options.rulesCount ?? 50))
   const port = await freePort()
-  const run = [
-    program,
-    'control',
-    '--state-dir',
-    stateDir,
-    '--listen',
-    `127.0.0.1:${port}`,
-    '--trust-domain',
-    'bench.local',
-  ]
-  const child = start(join(context.directory, `${slug}-control.log`), process.execPath, [...run, '--policy', policy])
+  const run = ['control', '--state-dir', stateDir, '--listen', `127.0.0.1:${port}`, '--trust-domain', 'bench.local']
+  const startProgram = (name: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+    const command = commandOf(args)
+    return start(join(context.directory, `${slug}-${name}.log`), command.file, command.args, { ...command.env, ...env })
+  }
+  const child = startProgram('control', [...run, '--policy', policy])
   await untilListening(child, port, 'the control plane')
   const url = `https://127.0.0.1:${port}`
 
-  const ringfence = (...args: string[]): string =>
-    execFileSync(process.execPath, [program, ...args], { encoding: 'utf8' })
+  const ringfence = (...args: string[]): string => {
+    const command = commandOf(args)
+    return execFileSync(command.file, command.args, { encoding: 'utf8' })
+  }
   const tokenFor = (role: string, spiffeId: string): string =>
     ringfence('token', 'generate', '--state-dir', stateDir, '--spiffe-id', spiffeId, '--role', role).trim()
   return {
@@ -106,10 +110,33 @@ async function startControl(context: BenchContext, directory: string, slug: stri
       // JSON is YAML.
       writeFileSync(config, JSON.stringify(document, null, 2))
       const token = tokenFor(role, `spiffe://bench.local/ringfence/${role}/bench`)
-      const args = [program, role, '--config', config, '--state-dir', join(directory, role), '--token', token]
-      return start(join(context.directory, `${slug}-${role}.log`), process.execPath, args, profile)
+      return startProgram(
+        role,
+        [role, '--config', config, '--state-dir', join(directory, role), '--token', token],
+        profile,
+      )
     },
   }
+}
+
+interface Command {
+  readonly file: string
+  readonly args: string[]
+  readonly env: Readonly<Record<string, string>>
+}
+
+/**
+ * What `bin/ringfence.mjs` of that tree hands over to: without the process in between, a signal is all that it takes to stop one. Trees
+ * older than `bin/command.mjs` hand over to Node.js without more.
+ */
+async function commandsOf(root: string): Promise<(args: readonly string[]) => Command> {
+  const file = join(root, 'bin', 'command.mjs')
+  if (!existsSync(file)) {
+    const program = join(root, 'src', 'cli', 'main.ts')
+    return (args) => ({ file: process.execPath, args: [program, ...args], env: {} })
+  }
+  const { commandOf } = (await import(file)) as { commandOf(args: readonly string[]): Command }
+  return commandOf
 }
 
 /** The one rule that permits the load, last of `count`; the others give the same workload tables that it does not ask for. */

@@ -67,6 +67,8 @@ export const limits = {
   accessesPerStatementMax: 256,
   /** Sessions on one mesh link. */
   sessionsPerLinkMax: 65_536,
+  /** Bytes waiting for a gateway on one mesh link before the session that most of them are for is ended; at twice that, the link. */
+  linkWaitingBytesMax: 128 * 1024 * 1024,
   /** Requests of one session that wait: for the answer to a USE, a connection to the node, the schema, the reading of a long statement. */
   heldRequestsMax: 2_048,
   /** Long statements that wait to be read on the sidecar's second thread; more are shed. */

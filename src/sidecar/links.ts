@@ -33,6 +33,9 @@ import { Outbox } from '../session/outbox.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { EnforcedSession } from './session.ts'
 
+/** What may come to wait on a link after a session was ended before the next goes. */
+const SHED_STEP_BYTES = limits.linkWaitingBytesMax / 8
+
 export interface LinkHost {
   readonly log: Logger
   readonly credentials: () => Credentials
@@ -65,6 +68,9 @@ export class LinkServer {
   readonly #gatewayLeafDer: Buffer
   readonly #sessions = new Map<number, LinkedClient>()
   readonly #expiry: NodeJS.Timeout
+  /** How often nothing waited any more when something was written. */
+  #emptied = 0
+  #shedAtBytes: number = limits.linkWaitingBytesMax
 
   /** `accepted` has ALPN `ringfence/1`. Throws `IDENTITY` when the peer is no gateway. */
   constructor(accepted: Accepted, host: LinkHost) {
@@ -132,10 +138,32 @@ export class LinkServer {
     else this.#sessions.get(number)?.request(buffer, start, end)
   }
 
-  /** Called by a session's client. */
-  write(number: number, buffer: Buffer, start: number, end: number, stream: number): void {
+  /** Called by a session's client, which keeps count of what it wrote since `emptied` was the same. Gives `emptied`. */
+  write(number: number, buffer: Buffer, start: number, end: number, stream: number): number {
+    const waitingBytes = this.#outbox.waitingBytes
+    if (waitingBytes === 0) {
+      this.#emptied++
+      this.#shedAtBytes = limits.linkWaitingBytesMax
+    }
     this.#outbox.write(buffer, start, end, stream, number)
-    if (this.#outbox.waitingBytes > limits.answerBytesMax) this.destroy('the gateway does not take its answers')
+    if (waitingBytes > this.#shedAtBytes) this.#shed(waitingBytes)
+    return this.#emptied
+  }
+
+  /** One client's large results must not end the sessions of others: the one that most of what waits is for goes, then there is room for more. */
+  #shed(waitingBytes: number): void {
+    if (waitingBytes > 2 * limits.linkWaitingBytesMax) {
+      this.destroy('the gateway does not take its answers')
+      return
+    }
+    this.#shedAtBytes = waitingBytes + SHED_STEP_BYTES
+    let heaviest: LinkedClient | undefined
+    for (const client of this.#sessions.values()) {
+      if (heaviest === undefined || client.waitingBytes(this.#emptied) > heaviest.waitingBytes(this.#emptied)) {
+        heaviest = client
+      }
+    }
+    heaviest?.close('its answers come faster than the gateway takes them')
   }
 
   /** Called by a session's client: the session is over here. */
@@ -257,6 +285,9 @@ class LinkedClient implements Client {
   readonly #log: Logger
   #session: EnforcedSession | undefined
   #expiry: NodeJS.Timeout | undefined
+  /** Written since the link was empty for the time that `#emptied` counts. */
+  #writtenBytes = 0
+  #emptied = -1
 
   constructor(link: LinkServer, number: number, info: ClientInfo, version: ProtocolVersion, log: Logger) {
     this.info = info
@@ -287,7 +318,18 @@ class LinkedClient implements Client {
   }
 
   answer(buffer: Buffer, start: number, end: number, stream: number): void {
-    if (this.#session !== undefined) this.#link.write(this.#number, buffer, start, end, stream)
+    if (this.#session === undefined) return
+    const emptied = this.#link.write(this.#number, buffer, start, end, stream)
+    if (emptied !== this.#emptied) {
+      this.#emptied = emptied
+      this.#writtenBytes = 0
+    }
+    this.#writtenBytes += end - start
+  }
+
+  /** At most so much of what waits on the link is for this session. */
+  waitingBytes(emptied: number): number {
+    return emptied === this.#emptied ? this.#writtenBytes : 0
   }
 
   event(buffer: Buffer, start: number, end: number): void {
