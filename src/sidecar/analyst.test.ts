@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict'
-import { after, describe, it } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { after, before, describe, it } from 'node:test'
 import { limits } from '../base/limits.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import { Analyst } from './analyst.ts'
 
 describe('the thread that reads long statements', () => {
   const analyst = new Analyst()
+  before(() => analyst.start())
   after(() => analyst.stop())
 
   it('says what this thread would say', async () => {
@@ -33,29 +33,5 @@ describe('the thread that reads long statements', () => {
     assert.equal(outcomes.filter(({ status }) => status === 'rejected').length, 1)
     const refused = outcomes.at(-1)
     assert.ok(refused?.status === 'rejected' && /longStatementsWaitingMax/.test(String(refused.reason)))
-  })
-
-  it('is there from the first long statement until none came for a while, and begins again', async () => {
-    const passing = new Analyst(300)
-    assert.equal(passing.running, false)
-    for (let i = 0; i < 2; i++) {
-      const [answer] = await passing.analyse(['USE a'])
-      assert.ok(answer && 'facts' in answer)
-      assert.equal(passing.running, true)
-      await sleep(600)
-      assert.equal(passing.running, false)
-    }
-    passing.stop()
-  })
-
-  it('that dies over a statement takes only what waited with it', async () => {
-    const mortal = new Analyst()
-    const notText = undefined as unknown as string
-    const [dead, behind] = await Promise.allSettled([mortal.analyse([notText]), mortal.analyse(['USE a'])])
-    assert.ok(dead.status === 'rejected' && /could not be read/.test(String(dead.reason)))
-    assert.ok(behind.status === 'rejected')
-    const [answer] = await mortal.analyse(['USE a'])
-    assert.ok(answer && 'facts' in answer)
-    mortal.stop()
   })
 })

@@ -4,8 +4,7 @@
  *
  *   session ─ texts ─▶ Analyst ─▶ analyst-thread.ts ─ facts ─▶ session
  *
- * One thread, one request at a time in it, a bounded number waiting: a flood of long statements is shed, not queued. It is a second V8
- * of some 15 MB, so it begins with the first long statement, which waits for it, and ends when none came for a while.
+ * One thread, one request at a time in it, a bounded number waiting: a flood of long statements is shed, not queued.
  */
 import { Worker } from 'node:worker_threads'
 import { RingfenceError } from '../base/errors.ts'
@@ -32,44 +31,14 @@ interface Waiting {
   readonly reject: (reason: RingfenceError) => void
 }
 
-const IDLE_MS_MAX = 600_000
-
 export class Analyst {
   #worker: Worker | undefined
   readonly #waiting = new Map<number, Waiting>()
   #next = 0
-  #idle: NodeJS.Timeout | undefined
-  readonly #idleMsMax: number
+  #stopped = false
 
-  constructor(idleMsMax = IDLE_MS_MAX) {
-    this.#idleMsMax = idleMsMax
-  }
-
-  /** Whether there is a thread now. */
-  get running(): boolean {
-    return this.#worker !== undefined
-  }
-
-  /** Facts of each text, in order. Rejects with `OVERLOADED` when too many wait, or when the thread died over one of them. */
-  analyse(texts: readonly string[]): Promise<readonly Analysed[]> {
-    if (this.#waiting.size >= limits.longStatementsWaitingMax) {
-      return Promise.reject(new RingfenceError('OVERLOADED', 'longStatementsWaitingMax reached'))
-    }
-    clearTimeout(this.#idle)
-    const worker = this.#worker ?? this.#begin()
-    const id = this.#next++
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject })
-      worker.postMessage({ id, texts } satisfies AnalyseOrder)
-    })
-  }
-
-  stop(): void {
-    clearTimeout(this.#idle)
-    void this.#worker?.terminate()
-  }
-
-  #begin(): Worker {
+  /** The thread is there before the first long statement comes. */
+  start(): void {
     const worker = new Worker(new URL('./analyst-thread.ts', import.meta.url), {
       resourceLimits: { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 16 },
     })
@@ -78,22 +47,28 @@ export class Analyst {
       const waiting = this.#waiting.get(answer.id)
       this.#waiting.delete(answer.id)
       waiting?.resolve(answer.analysed)
-      if (this.#waiting.size === 0) this.#restUntilNext(worker)
     })
     worker.on('error', () => {})
     worker.on('exit', () => this.#lost(worker))
     this.#worker = worker
-    return worker
   }
 
-  #restUntilNext(worker: Worker): void {
-    clearTimeout(this.#idle)
-    this.#idle = setTimeout(() => {
-      // From now on it is nobody's: what comes next begins another.
-      this.#worker = undefined
-      void worker.terminate()
-    }, this.#idleMsMax)
-    this.#idle.unref()
+  /** Facts of each text, in order. Rejects with `OVERLOADED` when too many wait, or when the thread died over one of them. */
+  analyse(texts: readonly string[]): Promise<readonly Analysed[]> {
+    const worker = this.#worker
+    if (worker === undefined || this.#waiting.size >= limits.longStatementsWaitingMax) {
+      return Promise.reject(new RingfenceError('OVERLOADED', 'longStatementsWaitingMax reached'))
+    }
+    const id = this.#next++
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject })
+      worker.postMessage({ id, texts } satisfies AnalyseOrder)
+    })
+  }
+
+  stop(): void {
+    this.#stopped = true
+    void this.#worker?.terminate()
   }
 
   #lost(worker: Worker): void {
@@ -103,5 +78,6 @@ export class Analyst {
       reject(new RingfenceError('OVERLOADED', 'the statement could not be read'))
     }
     this.#waiting.clear()
+    if (!this.#stopped) this.start()
   }
 }

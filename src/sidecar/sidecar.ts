@@ -152,6 +152,7 @@ export class Sidecar {
         this.#node.setCredentials(credentials)
       }),
     )
+    this.#analyst.start()
     this.#node.start()
     for (const listenerConfig of config.listeners) {
       const listener = new Listener({
