@@ -441,11 +441,21 @@ export class EnforcedSession implements Backend {
    * only (data-access trap 5); what comes meanwhile waits.
    */
   #use(judged: Judged, opcode: number, request: Buffer): void {
-    const stream = headerStream(request, 0)
     this.#held.begin()
+    this.#moveTo(judged, opcode, request)
+  }
+
+  /** What comes waits already. */
+  #moveTo(judged: Judged, opcode: number, request: Buffer): void {
+    const stream = headerStream(request, 0)
     this.#dispatch.connectionFor(judged.facts.use ?? '').then(
       (upstream) => {
         if (this.#closed) return
+        // It was given up for a new certificate before it could be used: what is sent on it would get no answer.
+        if (!upstream.usable) {
+          this.#moveTo(judged, opcode, request)
+          return
+        }
         try {
           this.#refuseUnrecorded()
           const decision = this.#decide(judged, opcode, 0, undefined)
