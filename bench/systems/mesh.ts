@@ -17,6 +17,8 @@ export interface MeshOptions {
   readonly name: string
   /** Rules of the policy, all of which concern the workload that makes the load. */
   readonly rulesCount?: number
+  /** Of the gateway; those of the whole run by default. */
+  readonly workers?: number
   /** The tree that is measured; this one by default. Load maker and stub are always this tree's. */
   readonly root?: string
   /** Gateway and sidecar write a CPU profile here when they end. */
@@ -46,15 +48,19 @@ async function startMesh(context: BenchContext, options: MeshOptions): Promise<S
   })
   await untilListening(sidecar, sidecarPort, 'the sidecar')
 
-  const gatewayPort = await freePort()
-  const place = { address: '127.0.0.1', port: gatewayPort }
+  const port = await freePort()
+  const tlsPort = await freePort()
+  const place = { address: '127.0.0.1', port }
   const gateway = control.startProxy('gateway', {
-    workers: context.workers,
-    listeners: [context.clientTls ? place : { ...place, tls: false, identity: workload }],
+    workers: options.workers ?? context.workers,
+    listeners: [
+      { ...place, tls: false, identity: workload },
+      { ...place, port: tlsPort },
+    ],
     advertise: [place],
   })
-  await untilListening(gateway, gatewayPort, 'the gateway')
-  return { name: options.name, port: gatewayPort, credentials: client, pids: [gateway.pid!, sidecar.pid!] }
+  for (const each of [port, tlsPort]) await untilListening(gateway, each, 'the gateway')
+  return { name: options.name, port, tlsPort, credentials: client, pids: [gateway.pid!, sidecar.pid!] }
 }
 
 async function startControl(context: BenchContext, directory: string, slug: string, options: MeshOptions) {
@@ -122,7 +128,7 @@ function policyOf(count: number): string {
       subjects: [{ spiffeId: 'spiffe://bench.local/workload/*' }],
       keyspaces: ['bench'],
       ...(n + 1 < count && { tables: [`other_${n}`] }),
-      operations: ['SELECT', 'SCAN'],
+      operations: ['SELECT', 'SCAN', ...(n + 1 === count ? ['MODIFY'] : [])],
     },
   }))
   return rules.map((rule) => JSON.stringify(rule)).join('\n---\n')
