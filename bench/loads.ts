@@ -1,4 +1,5 @@
 /** The loads that the bench knows, by their names on the command line. */
+import { RingfenceError } from '../src/base/errors.ts'
 
 /** Who makes the requests: the bench's own load maker, or a process with the unmodified `cassandra-driver`. */
 export type LoadMaker = 'own' | 'driver'
@@ -48,7 +49,7 @@ export const allLoads: readonly Load[] = [
 /**
  * `16x1`, `128x1`, `16x32`, `1000x1`, each also with `-10k` and `-tls` behind it, and `driver` or `driverN` with N requests in flight.
  *
- * @throws Error for a name that is none of these
+ * @throws RingfenceError USAGE for a name that is none of these
  */
 export function parseLoad(key: string): Load {
   const asDriver = /^driver([1-9]\d{0,3})?$/.exec(key)
@@ -59,7 +60,7 @@ export function parseLoad(key: string): Load {
   const tls = features.includes('tls')
   const load = known === undefined ? undefined : own(known[0], known[1], { large, tls })
   if (load !== undefined && load.key === key) return load
-  throw new Error(`no load "${key}"; there are ${allLoads.map((each) => each.key).join(', ')}`)
+  throw new RingfenceError('USAGE', `no load "${key}"; there are ${allLoads.map((each) => each.key).join(', ')}`)
 }
 
 function own(connections: number, inFlight: number, { large = false, tls = false } = {}): Load {

@@ -1,6 +1,7 @@
 /** The command line of `npm run bench`. */
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import { RingfenceError } from '../src/base/errors.ts'
 import { allLoads, basicLoads, type Load, parseLoad } from './loads.ts'
 
 export interface Options {
@@ -20,11 +21,16 @@ export interface Options {
   /** Where the JSON goes; undefined writes none. */
   readonly output: string | undefined
   readonly stateDir: string
+  /** Real Cassandra instead of the stub. */
+  readonly latte: boolean
+  readonly nodes: number
+  /** Requests a second for `latte`; half of what the direct path takes where it is not given. */
+  readonly rate: number | undefined
 }
 
 const systemsQuick = ['direct', 'nginx', 'haproxy', 'envoy', 'mesh'] as const
 
-/** @throws Error for an option, a load or a number that is none */
+/** @throws RingfenceError USAGE for a load or a number that is none, TypeError for an option that is none */
 export function parseOptions(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
@@ -42,11 +48,15 @@ export function parseOptions(args: readonly string[]): Options {
       shotover: { type: 'string' },
       profile: { type: 'string' },
       loads: { type: 'string' },
+      latte: { type: 'boolean', default: false },
+      nodes: { type: 'string', default: '1' },
+      rate: { type: 'string' },
       output: { type: 'string' },
       'state-dir': { type: 'string', default: join(import.meta.dirname, '..', '.ringfence') },
     },
   })
-  const { quick } = values
+  const { quick, latte } = values
+  const name = latte ? 'latte.json' : 'results.json'
   const systems = values.systems?.split(',') ?? [...systemsQuick, ...(quick ? [] : ['mesh-w2'])]
   const loads = values.loads?.split(',').map(parseLoad) ?? (quick ? basicLoads : allLoads)
   return {
@@ -65,8 +75,11 @@ export function parseOptions(args: readonly string[]): Options {
     cqlProxy: pathOf(values['cql-proxy']),
     shotover: pathOf(values.shotover),
     profileDirectory: pathOf(values.profile),
-    output: values.output ?? (quick ? undefined : join(import.meta.dirname, 'results.json')),
+    output: values.output ?? (quick ? undefined : join(import.meta.dirname, name)),
     stateDir: resolve(values['state-dir']),
+    latte,
+    nodes: wholeNumber('nodes', values.nodes),
+    rate: values.rate === undefined ? undefined : wholeNumber('rate', values.rate),
   }
 }
 
@@ -78,7 +91,8 @@ function withTls(loads: readonly Load[]): readonly Load[] {
 
 function wholeNumber(option: string, text: string): number {
   const value = Number(text)
-  if (!/^\d+$/.test(text) || value < 1) throw new Error(`--${option} is a whole number from 1 on, not "${text}"`)
+  if (!/^\d+$/.test(text) || value < 1)
+    throw new RingfenceError('USAGE', `--${option} is a whole number from 1 on, not "${text}"`)
   return value
 }
 

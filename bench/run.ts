@@ -3,15 +3,18 @@
  * the ratios between the rows, which are the result.
  *
  *     npm run bench -- [--quick] [--rounds N] [--loads 16x1,128x1-tls,driver] [--systems direct,envoy,mesh] [--against COMMIT]
+ *     npm run bench -- --latte
  *
  * All systems are up at once and idle but for the one that is measured; rounds go through all of them in turn and the table
  * shows medians, so that what else the machine does falls on all alike. The figures themselves belong to the machine.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { reportFailure } from '../demo/options.ts'
 import { makeCredentials } from './certificates.ts'
 import { machineOf, writeFigures } from './figures.ts'
+import { benchWithLatte } from './latte.ts'
 import { largeStatement } from './load.ts'
 import { runLoad } from './load-process.ts'
 import type { Load } from './loads.ts'
@@ -111,9 +114,15 @@ function allRatios(measured: readonly MeasuredRow[], systems: readonly System[])
   ]
 }
 
-process.once('SIGINT', () => void stopAll().then(() => process.exit(130)))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => void stopAll().then(() => process.exit(128 + constants.signals[signal])))
+}
 try {
-  await benchOnStub(parseOptions(process.argv.slice(2)))
+  const options = parseOptions(process.argv.slice(2))
+  if (options.latte) await benchWithLatte(options, say)
+  else await benchOnStub(options)
+} catch (reason) {
+  process.exitCode = reportFailure(reason)
 } finally {
   await stopAll()
 }

@@ -1,5 +1,6 @@
 /** The systems by their names on the command line. */
 import { spawnSync } from 'node:child_process'
+import { RingfenceError } from '../../src/base/errors.ts'
 import { unpackCommit } from '../against.ts'
 import { findEnvoy } from '../envoy-binary.ts'
 import type { Options } from '../options.ts'
@@ -31,7 +32,7 @@ export async function startSystems(
     return undefined
   }
   const ifGiven = (name: string, path: string | undefined, system: (path: string) => StartSystem): StartSystem => {
-    if (path === undefined) throw new Error(`where is it? --${name} PATH`)
+    if (path === undefined) throw new RingfenceError('USAGE', `where is ${name}? --${name} PATH`)
     return system(path)
   }
   const starters = new Map<string, () => StartSystem | undefined>([
@@ -57,7 +58,8 @@ export async function startSystems(
   const systems: System[] = []
   for (const name of new Set(options.systems)) {
     const starter = starters.get(name)
-    if (starter === undefined) throw new Error(`no system "${name}"; there are ${[...starters.keys()].join(', ')}`)
+    if (starter === undefined)
+      throw new RingfenceError('USAGE', `no system "${name}"; there are ${[...starters.keys()].join(', ')}`)
     const startSystem = starter()
     if (startSystem !== undefined) systems.push(await startSystem(context))
   }

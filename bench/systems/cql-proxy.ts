@@ -1,6 +1,7 @@
 /** cql-proxy (github.com/datastax/cql-proxy) as it comes: one hop, no TLS on either side, nothing judged. Several clients share its one connection to the node. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { RingfenceError } from '../../src/base/errors.ts'
 import { freePort, start, untilListening } from '../processes.ts'
 import { type StartSystem, startStub } from './system.ts'
 
@@ -8,7 +9,7 @@ import { type StartSystem, startStub } from './system.ts'
 export const cqlProxy =
   (binary: string): StartSystem =>
   async (context) => {
-    if (!existsSync(binary)) throw new Error(`no cql-proxy at ${binary}`)
+    if (!existsSync(binary)) throw new RingfenceError('USAGE', `no cql-proxy at ${binary}`)
     const stub = await startStub(context, 'cql-proxy', undefined)
     const port = await freePort()
     const args = ['--contact-points', '127.0.0.1', '--port', String(stub), '--bind', `127.0.0.1:${port}`]

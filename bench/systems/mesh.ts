@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Credentials } from '../certificates.ts'
+import { policyOf } from '../policy.ts'
 import { freePort, start, untilListening } from '../processes.ts'
 import { type BenchContext, type StartSystem, type System, startStub } from './system.ts'
 
@@ -72,7 +73,7 @@ async function startControl(context: BenchContext, directory: string, slug: stri
       : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profileDirectory}` }
   const stateDir = join(directory, 'control')
   const policy = join(directory, 'policy.yaml')
-  writeFileSync(policy, policyOf(options.rulesCount ?? 50))
+  writeFileSync(policy, policyOf(options.rulesCount ?? 50, 'spiffe://bench.local/workload/*', 'bench'))
   const port = await freePort()
   const run = [
     program,
@@ -116,20 +117,4 @@ async function startControl(context: BenchContext, directory: string, slug: stri
       return start(join(context.directory, `${slug}-${role}.log`), process.execPath, args, profile)
     },
   }
-}
-
-/** The one rule that permits the load, last of `count`; the others give the same workload tables that it does not ask for. */
-function policyOf(count: number): string {
-  const rules = Array.from({ length: count }, (_, n) => ({
-    apiVersion: 'ringfence.dev/v1alpha1',
-    kind: 'AccessPolicy',
-    metadata: { name: `rule-${n + 1}` },
-    spec: {
-      subjects: [{ spiffeId: 'spiffe://bench.local/workload/*' }],
-      keyspaces: ['bench'],
-      ...(n + 1 < count && { tables: [`other_${n}`] }),
-      operations: ['SELECT', 'SCAN', ...(n + 1 === count ? ['MODIFY'] : [])],
-    },
-  }))
-  return rules.map((rule) => JSON.stringify(rule)).join('\n---\n')
 }

@@ -1,6 +1,7 @@
 /** Shotover (github.com/shotover/shotover-proxy, since 0.7): one hop, no TLS on either side, a chain of nothing but its sink. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { RingfenceError } from '../../src/base/errors.ts'
 import { freePort, start, untilListening } from '../processes.ts'
 import { type StartSystem, startStub } from './system.ts'
 
@@ -11,7 +12,7 @@ export const shotoverHop = 'Shotover, one bare hop'
 export const shotover =
   (binary: string): StartSystem =>
   async (context) => {
-    if (!existsSync(binary)) throw new Error(`no Shotover at ${binary}`)
+    if (!existsSync(binary)) throw new RingfenceError('USAGE', `no Shotover at ${binary}`)
     const stub = await startStub(context, 'shotover', undefined)
     const port = await freePort()
     const directory = join(context.directory, 'shotover')

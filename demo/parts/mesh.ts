@@ -40,6 +40,11 @@ export interface MeshOptions {
   readonly plainIdentity?: string
   /** Start a gateway with this many workers, and NGINX in front. 0 starts neither. */
   readonly gatewayWorkers: number
+  /**
+   * For measurements of the same cluster with the mesh and without: Cassandra lets this identity in beside the sidecars and tells drivers of
+   * the nodes themselves, keeps no record of its own, and the gateway listens without NGINX too.
+   */
+  readonly measuredAs?: string
   readonly clusterName?: string
   readonly jvmFlags?: readonly string[]
   readonly heapMb?: number
@@ -131,7 +136,10 @@ class Starter {
     this.#cluster = {
       dir: layout.dirs.cassandra,
       nodes: layout.nodes.map((node) => this.#cassandraNode(node)),
-      identities: layout.nodes.map(({ index }) => spiffeIds.sidecar(name, index)),
+      identities: [
+        ...layout.nodes.map(({ index }) => spiffeIds.sidecar(name, index)),
+        ...(options.measuredAs === undefined ? [] : [options.measuredAs]),
+      ],
     }
   }
 
@@ -147,6 +155,7 @@ class Starter {
       ]),
       ...(this.#options.plainIdentity === undefined ? [] : nodes.map(({ sidecarTls }) => sidecarTls)),
       ...(proxied ? [this.#layout.gateway, this.#layout.nginx] : []),
+      ...(this.#options.measuredAs === undefined ? [] : [this.#layout.gatewayDirect]),
     ])
     mkdirSync(this.#layout.dirs.conf, { recursive: true })
 
@@ -238,7 +247,7 @@ class Starter {
   }
 
   #gatewayPart(): MeshPart {
-    const { gateway, nginx, dirs } = this.#layout
+    const { gateway, gatewayDirect, nginx, dirs } = this.#layout
     const config = {
       apiVersion: 'ringfence.dev/v1alpha1',
       kind: 'Gateway',
@@ -246,7 +255,10 @@ class Starter {
       spec: {
         control: { url: this.#controlUrl },
         workers: this.#options.gatewayWorkers,
-        listeners: [{ ...gateway, proxyProtocol: { from: ['127.0.0.1/32'] } }],
+        listeners: [
+          { ...gateway, proxyProtocol: { from: ['127.0.0.1/32'] } },
+          ...(this.#options.measuredAs === undefined ? [] : [{ ...gatewayDirect, tls: true }]),
+        ],
         advertise: [nginx],
       },
     }
@@ -337,10 +349,15 @@ class Starter {
 
   #cassandraNode({ index, cql, sidecar, cassandraDir }: NodeLayout): Omit<CassandraNode, 'access'> {
     const tlsDir = join(cassandraDir, 'tls')
+    const measured = this.#options.measuredAs !== undefined
     return {
       index,
       clusterName: this.#clusterName,
-      addresses: { listen: `127.0.0.${index}`, rpc: cql.address, broadcastRpc: sidecar.address },
+      addresses: {
+        listen: `127.0.0.${index}`,
+        rpc: cql.address,
+        broadcastRpc: measured ? cql.address : sidecar.address,
+      },
       nativePort: cql.port,
       storagePort: this.#layout.storagePort,
       seeds: this.#layout.nodes.map((node) => `127.0.0.${node.index}`),
@@ -348,7 +365,7 @@ class Starter {
       heapMb: this.#options.heapMb ?? 700,
       tls: { nodePem: join(tlsDir, 'node.pem'), caPem: join(tlsDir, 'ca.pem') },
       peerIdentities: this.#layout.nodes.map((node) => spiffeIds.cassandra(node.index)),
-      auditLog: true,
+      auditLog: !measured,
       jvmFlags: this.#options.jvmFlags ?? [],
       features: { udf: true, mv: true, sasi: true },
       dataCenter,
