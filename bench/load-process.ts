@@ -1,7 +1,9 @@
 /** The load maker in a process of its own, so that reading the CPU clocks of the hops does not disturb it. */
 import { fork } from 'node:child_process'
 import { join } from 'node:path'
-import type { LoadMessage, LoadPlan, LoadResult } from './load.ts'
+import type { LoadResult } from './latencies.ts'
+import type { LoadMessage, LoadPlan } from './load.ts'
+import type { LoadMaker } from './loads.ts'
 import { cpuSeconds, residentBytes } from './processes.ts'
 
 export interface Measured {
@@ -12,10 +14,12 @@ export interface Measured {
   readonly residentBytes: number
 }
 
+const programs = { own: 'load.ts', driver: 'driver-load.ts' } as const satisfies Record<LoadMaker, string>
+
 /** `pids`: the processes to measure. Rejects when the load maker fails. */
-export function runLoad(plan: LoadPlan, pids: readonly number[]): Promise<Measured> {
+export function runLoad(plan: LoadPlan, pids: readonly number[], maker: LoadMaker = 'own'): Promise<Measured> {
   return new Promise((resolve, reject) => {
-    const child = fork(join(import.meta.dirname, 'load.ts'), [JSON.stringify(plan)], {
+    const child = fork(join(import.meta.dirname, programs[maker]), [JSON.stringify(plan)], {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
     })
     let complaint = ''

@@ -11,6 +11,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { HEADER_BYTES, headerOpcode, headerStream, Opcode, ResultKind } from '../src/cql/protocol.ts'
+import { Latencies, type LoadResult, resultOf } from './latencies.ts'
 import { envelope, int, longString, short, string, WireReader, WireWriter } from './wire.ts'
 
 export interface LoadPlan {
@@ -27,39 +28,10 @@ export interface LoadPlan {
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string }
 }
 
-export interface LoadResult {
-  readonly requests: number
-  readonly seconds: number
-  readonly perSecond: number
-  readonly p50Ms: number
-  readonly p99Ms: number
-  readonly errors: number
-}
-
 export type LoadMessage = { readonly kind: 'begin' } | { readonly kind: 'end'; readonly result: LoadResult }
 
 export const defaultStatement = 'SELECT v FROM bench.rows WHERE k = ?'
-
-/** Latencies up to a second, to the microsecond; what is slower counts as a second. */
-class Latencies {
-  readonly #counts = new Uint32Array(1_000_001)
-  count = 0
-
-  add(ms: number): void {
-    const us = (ms * 1000) | 0
-    this.#counts[Math.min(us, 1_000_000)]!++
-    this.count++
-  }
-
-  quantileMs(share: number): number {
-    let left = Math.ceil(this.count * share)
-    for (let us = 0; us < this.#counts.length; us++) {
-      left -= this.#counts[us]!
-      if (left <= 0) return us / 1000
-    }
-    return 0
-  }
-}
+export const largeStatement = 'SELECT v FROM bench.large WHERE k = ?'
 
 /** Shared by all connections; `latencies` is there while time is measured. */
 const state = { latencies: undefined as Latencies | undefined, errors: 0, stopped: false }
@@ -176,23 +148,19 @@ export async function load(plan: LoadPlan, begin: () => void): Promise<LoadResul
   state.latencies = undefined
   state.stopped = true
   const seconds = (performance.now() - startedAt) / 1000
-  return {
-    requests: latencies.count,
-    seconds,
-    perSecond: latencies.count / seconds,
-    p50Ms: latencies.quantileMs(0.5),
-    p99Ms: latencies.quantileMs(0.99),
-    errors: state.errors,
-  }
+  return resultOf(latencies, seconds, state.errors)
 }
 
-if (import.meta.main) {
+/** As a child of `runLoad`, or alone with the result on standard output; both kinds of load maker begin here. */
+export async function runAsProcess(make: (plan: LoadPlan, begin: () => void) => Promise<LoadResult>): Promise<never> {
   const tell = (message: LoadMessage): void => {
     if (process.send !== undefined) process.send(message)
     else if (message.kind === 'end') console.log(message.result)
   }
   const plan = JSON.parse(process.argv[2] ?? '') as LoadPlan
-  const result = await load(plan, () => tell({ kind: 'begin' }))
+  const result = await make(plan, () => tell({ kind: 'begin' }))
   tell({ kind: 'end', result })
   process.exit(0)
 }
+
+if (import.meta.main) await runAsProcess(load)

@@ -9,7 +9,7 @@ export interface Bars {
   }[]
 }
 
-const cell = { width: 300, bar: 16, gap: 6, names: 110, numbers: 70 } as const
+const cell = { width: 340, bar: 16, gap: 6, names: 150, numbers: 70 } as const
 const margin = 16
 const title = 24
 const colours = ['#4c78a8', '#f58518', '#54a24b', '#b279a2', '#e45756', '#72b7b2', '#9d755d']

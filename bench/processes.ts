@@ -27,9 +27,9 @@ export async function stopAll(): Promise<void> {
   for (const child of started) child.kill('SIGKILL')
 }
 
-/** Rejects when nothing accepts there after 20 s, or when `child` has ended. */
+/** Rejects when nothing accepts there after a minute, or when `child` has ended. A second is usual; a busy machine takes many more. */
 export async function untilListening(child: ChildProcess, port: number, what: string): Promise<void> {
-  const deadline = performance.now() + 20_000
+  const deadline = performance.now() + 60_000
   while (performance.now() < deadline) {
     if (child.exitCode !== null || child.signalCode !== null)
       throw new Error(`${what} ended before it listened; its log says why`)

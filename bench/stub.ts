@@ -1,22 +1,23 @@
 /**
- * A CQL node that keeps nothing and is never the bottleneck: every EXECUTE is answered with the same row.
+ * A CQL node that keeps nothing and is never the bottleneck: every EXECUTE of a SELECT is answered with the same row.
  *
  *     node bench/stub.ts --port 9042 [--row-bytes 100] [--cert F --key F --ca F]
  *
  * Versions 4 and 5. With certificates it takes TLS 1.3 from clients that have one of the same CA. Several processes may be
  * started on one port (reusePort). Prints `listening` once.
  */
-import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createServer as createTcpServer, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { parseArgs } from 'node:util'
-import { HEADER_BYTES, headerOpcode, headerStream, headerVersion, Opcode, ResultKind } from '../src/cql/protocol.ts'
+import { errorEnvelope } from '../src/cql/encode.ts'
+import { CqlErrorCode, HEADER_BYTES, headerOpcode, headerStream, headerVersion, Opcode } from '../src/cql/protocol.ts'
 import { answerSystemSelect } from '../src/gateway/topology/answer.ts'
 import { murmur3Partitioner, type TopologyModel, virtualHosts } from '../src/gateway/topology/model.ts'
 import { matchSystemSelect } from '../src/gateway/topology/select.ts'
 import { FakeSchema } from '../test/path/fake-schema.ts'
-import { envelope, int, short, string, WireReader, WireWriter } from './wire.ts'
+import { Phrases } from './phrases.ts'
+import { WireReader, WireWriter } from './wire.ts'
 
 const { values: options } = parseArgs({
   options: {
@@ -29,70 +30,18 @@ const { values: options } = parseArgs({
   },
 })
 
-const TYPE = { BLOB: 3, VARCHAR: 13 } as const
-const FIRST_ROW_BYTE = 0x61
-const GLOBAL_SPEC = 1
-
-/** Everything the stub ever says in one protocol version, made once; `WireWriter.write` puts the stream id in. */
-class Phrases {
-  readonly supported: Buffer
-  readonly ready: Buffer
-  readonly authSuccess: Buffer
-  readonly rows: Buffer
-  readonly done: Buffer
-  readonly #versionByte: number
-
-  constructor(version: number, rowBytes: number) {
-    this.#versionByte = 0x80 | version
-    const choices = [
-      [string('CQL_VERSION'), short(1), string('3.4.7')],
-      [string('COMPRESSION'), short(0)],
-      [string('PROTOCOL_VERSIONS'), short(2), string('4/v4'), string('5/v5')],
-    ]
-    this.supported = this.#say(Opcode.SUPPORTED, short(choices.length), ...choices.flat())
-    this.ready = this.#say(Opcode.READY)
-    this.authSuccess = this.#say(Opcode.AUTH_SUCCESS, int(-1))
-    this.done = this.#say(Opcode.RESULT, int(ResultKind.VOID))
-    const row = Buffer.alloc(rowBytes, FIRST_ROW_BYTE)
-    this.rows = this.#say(Opcode.RESULT, int(ResultKind.ROWS), valueMetadata, int(1), int(row.length), row)
-  }
-
-  prepared(text: string): Buffer {
-    const id = createHash('md5').update(text).digest()
-    const key = [
-      int(GLOBAL_SPEC),
-      int(1),
-      int(1),
-      short(0),
-      string('bench'),
-      string('rows'),
-      string('k'),
-      short(TYPE.VARCHAR),
-    ]
-    const resultId = this.#versionByte === 0x85 ? [short(16), id] : []
-    return this.#say(Opcode.RESULT, int(ResultKind.PREPARED), short(16), id, ...resultId, ...key, valueMetadata)
-  }
-
-  keyspace(name: string): Buffer {
-    return this.#say(Opcode.RESULT, int(ResultKind.SET_KEYSPACE), string(name))
-  }
-
-  #say(opcode: number, ...parts: readonly Buffer[]): Buffer {
-    return envelope(this.#versionByte, opcode, Buffer.concat(parts))
-  }
-}
-
-const valueMetadata = Buffer.concat([
-  int(GLOBAL_SPEC),
-  int(1),
-  string('bench'),
-  string('rows'),
-  string('v'),
-  short(TYPE.BLOB),
-])
-
-const rowBytes = Number(options['row-bytes'])
-const phrases = new Map([4, 5].map((version) => [version, new Phrases(version, rowBytes)]))
+const versions = [4, 5] as const
+const phrases = new Map<number, Phrases>(
+  versions.map((version) => [version, new Phrases(version, Number(options['row-bytes']))]),
+)
+const [, newest] = versions
+/** A driver that begins with a version of its own reads from this that it must try another. */
+const unsupported = errorEnvelope(
+  newest,
+  0,
+  CqlErrorCode.PROTOCOL_ERROR,
+  'Invalid or unsupported protocol version; supported versions are (4/v4, 5/v5)',
+)
 
 function serve(socket: Socket): void {
   socket.setNoDelay(true)
@@ -100,11 +49,11 @@ function serve(socket: Socket): void {
   const reader = new WireReader((buf, start) => {
     const version = headerVersion(buf, start)
     const say = phrases.get(version)
-    if (say === undefined) return void socket.destroy()
     const stream = headerStream(buf, start)
+    if (say === undefined) return writer.write(unsupported, stream)
     switch (headerOpcode(buf, start)) {
       case Opcode.EXECUTE:
-        return writer.write(say.rows, stream)
+        return writer.write(say.executed(buf, start + HEADER_BYTES + 2), stream)
       case Opcode.QUERY:
         return writer.write(answerTo(say, version as 4 | 5, longStringAt(buf, start + HEADER_BYTES)), stream)
       case Opcode.PREPARE:
@@ -141,12 +90,17 @@ function answerTo(say: Phrases, version: 4 | 5, text: string): Buffer {
   const rows = schema.answer(version, 0, text, undefined, { size: undefined, state: undefined })
   if (rows !== undefined) return rows
   const system = matchSystemSelect(text)
-  if (system === undefined || 'unsupported' in system) return say.rows
+  if (system === undefined || 'unsupported' in system) return say.row
   return answerSystemSelect(system, [], ring, ring.hosts[0]!, version, 0)
 }
 
 const schema = new FakeSchema()
-schema.tables = [{ keyspace: 'bench', name: 'rows', partitionKey: { k: 'text' }, regulars: { v: 'blob' } }]
+schema.tables = ['rows', 'large'].map((name) => ({
+  keyspace: 'bench',
+  name,
+  partitionKey: { k: 'text' },
+  regulars: { v: 'blob' },
+}))
 
 const place = { dataCenter: 'dc1', rack: 'rack1', clusterName: 'bench' }
 const ring: TopologyModel = {

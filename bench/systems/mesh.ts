@@ -6,6 +6,7 @@ import { type ChildProcess, execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Credentials } from '../certificates.ts'
+import { policyOf } from '../policy.ts'
 import { freePort, start, untilListening } from '../processes.ts'
 import { type BenchContext, type StartSystem, type System, startStub } from './system.ts'
 
@@ -17,6 +18,8 @@ export interface MeshOptions {
   readonly name: string
   /** Rules of the policy, all of which concern the workload that makes the load. */
   readonly rulesCount?: number
+  /** Of the gateway; those of the whole run by default. */
+  readonly workers?: number
   /** The tree that is measured; this one by default. Load maker and stub are always this tree's. */
   readonly root?: string
   /** Gateway and sidecar write a CPU profile here when they end. */
@@ -53,16 +56,20 @@ export async function startMesh(context: BenchContext, options: MeshOptions): Pr
   })
   await untilListening(sidecar, sidecarPort, 'the sidecar')
 
-  const gatewayPort = await freePort()
-  const place = { address: '127.0.0.1', port: gatewayPort }
+  const port = await freePort()
+  const tlsPort = await freePort()
+  const place = { address: '127.0.0.1', port }
   const gateway = control.startProxy('gateway', {
-    workers: context.workers,
-    listeners: [context.clientTls ? place : { ...place, tls: false, identity: workload }],
+    workers: options.workers ?? context.workers,
+    listeners: [
+      { ...place, tls: false, identity: workload },
+      { ...place, port: tlsPort },
+    ],
     advertise: [place],
   })
-  await untilListening(gateway, gatewayPort, 'the gateway')
+  for (const each of [port, tlsPort]) await untilListening(gateway, each, 'the gateway')
   const pids = [gateway.pid!, sidecar.pid!]
-  return { name: options.name, port: gatewayPort, credentials: client, pids, sidecarPort, sidecar, gateway }
+  return { name: options.name, port, tlsPort, credentials: client, pids, sidecarPort, sidecar, gateway }
 }
 
 async function startControl(context: BenchContext, directory: string, slug: string, options: MeshOptions) {
@@ -73,7 +80,7 @@ async function startControl(context: BenchContext, directory: string, slug: stri
       : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profileDirectory}` }
   const stateDir = join(directory, 'control')
   const policy = join(directory, 'policy.yaml')
-  writeFileSync(policy, policyOf(options.rulesCount ?? 50))
+  writeFileSync(policy, policyOf(options.rulesCount ?? 50, 'spiffe://bench.local/workload/*', 'bench'))
   const port = await freePort()
   const run = ['control', '--state-dir', stateDir, '--listen', `127.0.0.1:${port}`, '--trust-domain', 'bench.local']
   const startProgram = (name: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
@@ -137,20 +144,4 @@ async function commandsOf(root: string): Promise<(args: readonly string[]) => Co
   }
   const { commandOf } = (await import(file)) as { commandOf(args: readonly string[]): Command }
   return commandOf
-}
-
-/** The one rule that permits the load, last of `count`; the others give the same workload tables that it does not ask for. */
-function policyOf(count: number): string {
-  const rules = Array.from({ length: count }, (_, n) => ({
-    apiVersion: 'ringfence.dev/v1alpha1',
-    kind: 'AccessPolicy',
-    metadata: { name: `rule-${n + 1}` },
-    spec: {
-      subjects: [{ spiffeId: 'spiffe://bench.local/workload/*' }],
-      keyspaces: ['bench'],
-      ...(n + 1 < count && { tables: [`other_${n}`] }),
-      operations: ['SELECT', 'SCAN'],
-    },
-  }))
-  return rules.map((rule) => JSON.stringify(rule)).join('\n---\n')
 }

@@ -8,17 +8,18 @@ const streamModule = '/usr/lib/nginx/modules/ngx_stream_module.so'
 
 export const nginx: StartSystem = async (context) => {
   const stub = await startStub(context, 'nginx', context.credentials)
-  const second = await startHop(context, 'nginx-second', true, stub)
-  const first = await startHop(context, 'nginx-first', context.clientTls, second.port)
-  return { name: 'NGINX pair', port: first.port, credentials: context.credentials, pids: [first.pid, second.pid] }
+  const second = await startHop(context, 'nginx-second', stub)
+  const { port, tlsPort, pid } = await startHop(context, 'nginx-first', second.tlsPort)
+  return { name: 'NGINX pair', port, tlsPort, credentials: context.credentials, pids: [pid, second.pid] }
 }
 
-async function startHop(context: BenchContext, name: string, takesTls: boolean, upstream: number) {
+async function startHop(context: BenchContext, name: string, upstream: number) {
   const port = await freePort()
+  const tlsPort = await freePort()
   const directory = join(context.directory, name)
   mkdirSync(directory, { recursive: true })
   const config = join(directory, 'nginx.conf')
-  writeFileSync(config, configOf(context, directory, port, takesTls, upstream))
+  writeFileSync(config, configOf(context, directory, port, tlsPort, upstream))
   const child = start(join(directory, 'out.log'), 'nginx', [
     '-p',
     directory,
@@ -27,11 +28,11 @@ async function startHop(context: BenchContext, name: string, takesTls: boolean, 
     '-e',
     join(directory, 'error.log'),
   ])
-  await untilListening(child, port, name)
-  return { port, pid: child.pid! }
+  await untilListening(child, tlsPort, name)
+  return { port, tlsPort, pid: child.pid! }
 }
 
-function configOf(context: BenchContext, directory: string, port: number, takesTls: boolean, upstream: number): string {
+function configOf(context: BenchContext, directory: string, port: number, tlsPort: number, upstream: number): string {
   const { cert, key, ca } = context.credentials
   const serverTls = `
     ssl_certificate ${cert};
@@ -49,7 +50,8 @@ stream {
   access_log off;
   tcp_nodelay on;
   server {
-    listen 127.0.0.1:${port}${takesTls ? ' ssl' : ''} backlog=1024;${takesTls ? serverTls : ''}
+    listen 127.0.0.1:${port} backlog=1024;
+    listen 127.0.0.1:${tlsPort} ssl backlog=1024;${serverTls}
     proxy_pass 127.0.0.1:${upstream};
     proxy_buffer_size 16k;
     proxy_timeout 10m;

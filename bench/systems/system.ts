@@ -3,7 +3,7 @@
  *
  *     load maker ──plain or TLS──▶ first hop ──mTLS──▶ second hop ──mTLS──▶ stub
  *
- * `direct` has no hops. One worker or event loop in each hop unless `workers` says otherwise.
+ * `direct` has no hops; cql-proxy and Shotover are one hop without TLS, as their rows say. One worker or event loop in each hop unless `workers` says otherwise.
  */
 import { join } from 'node:path'
 import type { Credentials } from '../certificates.ts'
@@ -14,17 +14,19 @@ export interface BenchContext {
   readonly directory: string
   /** The bench CA's certificate, for NGINX, Envoy and the direct row. */
   readonly credentials: Credentials
-  /** TLS from the client to the first hop. */
-  readonly clientTls: boolean
+  /** In each hop. */
   readonly workers: number
+  /** Of the value in the rows of `bench.rows`. */
   readonly rowBytes: number
 }
 
 export interface System {
   readonly name: string
-  /** Where the load maker connects. */
+  /** Where the load maker connects, without TLS. */
   readonly port: number
-  /** What the load maker shows when `clientTls` is set. */
+  /** The same with TLS. Undefined for one that takes none: it has no rows for such loads. */
+  readonly tlsPort: number | undefined
+  /** What the load maker shows at `tlsPort`. */
   readonly credentials: Credentials
   /** The processes whose CPU is counted: everything between client and stub, the stub not. */
   readonly pids: readonly number[]

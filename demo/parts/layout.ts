@@ -34,6 +34,8 @@ export interface Layout {
   readonly stateDir: string
   readonly control: HostPort
   readonly gateway: HostPort
+  /** The gateway without NGINX, for measurements. At the address that it advertises, for some drivers keep only the port that they began with. */
+  readonly gatewayDirect: HostPort
   readonly nginx: HostPort
   /** A second gateway that drivers reach without NGINX. */
   readonly gateway2: HostPort
@@ -62,16 +64,19 @@ export interface NodeLayout {
   readonly cassandraDir: string
 }
 
+const highestPort = 9442
+
 export function layoutOf(stateDir: string, nodes: number, portOffset: number): Layout {
-  const highest = 9342 + portOffset
+  const highest = highestPort + portOffset
   if (!Number.isInteger(portOffset) || portOffset < 0 || highest > 65_535) {
-    throw new RingfenceError('USAGE', `--port-offset ${portOffset} is not between 0 and ${65_535 - 9342}`)
+    throw new RingfenceError('USAGE', `--port-offset ${portOffset} is not between 0 and ${65_535 - highestPort}`)
   }
   const at = (address: string, port: number): HostPort => ({ address, port: port + portOffset })
   return {
     stateDir,
     control: at('127.0.0.1', 8443),
     gateway: at('127.0.0.1', 9242),
+    gatewayDirect: at('127.0.0.1', 9442),
     nginx: at('127.0.0.1', 9342),
     gateway2: at('127.0.0.2', 9342),
     storagePort: 7000 + portOffset,

@@ -42,6 +42,11 @@ export interface MeshOptions {
   readonly gatewayWorkers: number
   /** Make the part `gateway-2` too, which is not started: a second gateway, with one worker, that drivers reach without NGINX. */
   readonly spareGateway?: boolean
+  /**
+   * For measurements of the same cluster with the mesh and without: Cassandra lets this identity in beside the sidecars and tells drivers of
+   * the nodes themselves, keeps no record of its own, and the gateway listens without NGINX too.
+   */
+  readonly measuredAs?: string
   readonly clusterName?: string
   readonly jvmFlags?: readonly string[]
   readonly heapMb?: number
@@ -133,7 +138,10 @@ class Starter {
     this.#cluster = {
       dir: layout.dirs.cassandra,
       nodes: layout.nodes.map((node) => this.#cassandraNode(node)),
-      identities: layout.nodes.map(({ index }) => spiffeIds.sidecar(name, index)),
+      identities: [
+        ...layout.nodes.map(({ index }) => spiffeIds.sidecar(name, index)),
+        ...(options.measuredAs === undefined ? [] : [options.measuredAs]),
+      ],
     }
   }
 
@@ -150,6 +158,7 @@ class Starter {
       ...(this.#options.plainIdentity === undefined ? [] : nodes.map(({ sidecarTls }) => sidecarTls)),
       ...(proxied ? [this.#layout.gateway, this.#layout.nginx] : []),
       ...(this.#options.spareGateway === true ? [this.#layout.gateway2] : []),
+      ...(this.#options.measuredAs === undefined ? [] : [this.#layout.gatewayDirect]),
     ])
     mkdirSync(this.#layout.dirs.conf, { recursive: true })
 
@@ -242,10 +251,13 @@ class Starter {
   }
 
   #gatewayPart(): MeshPart {
-    const { gateway, nginx, dirs } = this.#layout
+    const { gateway, gatewayDirect, nginx, dirs } = this.#layout
     const config = this.#gatewayConfig('gateway1', {
       workers: this.#options.gatewayWorkers,
-      listeners: [{ ...gateway, proxyProtocol: { from: ['127.0.0.1/32'] } }],
+      listeners: [
+        { ...gateway, proxyProtocol: { from: ['127.0.0.1/32'] } },
+        ...(this.#options.measuredAs === undefined ? [] : [{ ...gatewayDirect, tls: true }]),
+      ],
       advertise: [nginx],
     })
     return this.#proxyPart('gateway', 'gateway', config, dirs.gateway, spiffeIds.gateway, gateway, nginx)
@@ -351,10 +363,15 @@ class Starter {
 
   #cassandraNode({ index, cql, sidecar, cassandraDir }: NodeLayout): Omit<CassandraNode, 'access'> {
     const tlsDir = join(cassandraDir, 'tls')
+    const measured = this.#options.measuredAs !== undefined
     return {
       index,
       clusterName: this.#clusterName,
-      addresses: { listen: `127.0.0.${index}`, rpc: cql.address, broadcastRpc: sidecar.address },
+      addresses: {
+        listen: `127.0.0.${index}`,
+        rpc: cql.address,
+        broadcastRpc: measured ? cql.address : sidecar.address,
+      },
       nativePort: cql.port,
       storagePort: this.#layout.storagePort,
       seeds: this.#layout.nodes.map((node) => `127.0.0.${node.index}`),
@@ -362,7 +379,7 @@ class Starter {
       heapMb: this.#options.heapMb ?? 700,
       tls: { nodePem: join(tlsDir, 'node.pem'), caPem: join(tlsDir, 'ca.pem') },
       peerIdentities: this.#layout.nodes.map((node) => spiffeIds.cassandra(node.index)),
-      auditLog: true,
+      auditLog: !measured,
       jvmFlags: this.#options.jvmFlags ?? [],
       features: { udf: true, mv: true, sasi: true },
       dataCenter,

@@ -1,0 +1,154 @@
+/**
+ * Real Cassandra under `latte`, which is the Rust driver: what the mesh adds to a read by key at half the load that the direct path takes.
+ *
+ *     direct                latte ──TLS──▶ Cassandra
+ *     gateway, sidecar      latte ──TLS──▶ gateway ══link══▶ sidecar ──mTLS──▶ Cassandra
+ *     NGINX, gateway, …     latte ──TLS──▶ NGINX ──PROXY+TLS──▶ gateway ══link══▶ sidecar ──mTLS──▶ Cassandra
+ *
+ * The same nodes, the same certificate and TLS on every path: for the direct one Cassandra itself knows the identity of the load.
+ */
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { show, spiffeIds } from '../demo/parts/layout.ts'
+import { type Mesh, startMesh } from '../demo/parts/mesh.ts'
+import { RingfenceError } from '../src/base/errors.ts'
+import { processorAndCommit } from './figures.ts'
+import { findLatte } from './latte/binary.ts'
+import { type MeasuredPath, pathColumns, readReport, summariesOf } from './latte/report.ts'
+import type { Options } from './options.ts'
+import { policyOf } from './policy.ts'
+import { start } from './processes.ts'
+import { tableOf } from './table.ts'
+
+const workload = join(import.meta.dirname, 'latte', 'reads.rn')
+const identity = spiffeIds.service('latte')
+const directPath = 'direct'
+const warmupSeconds = 3
+const saturationSeconds = 10
+/** What the driver has: connections to each node, and requests in flight when nothing limits the rate. */
+const connections = 8
+const concurrency = 128
+
+interface Latte {
+  /** Runs a verb of latte to its end. Rejects with where its log is when it fails. */
+  run(verb: string, address: string, args: readonly string[]): Promise<void>
+  /** A run of reads; `rate` in requests a second. */
+  read(address: string, seconds: number, rate?: number): Promise<ReturnType<typeof readReport>>
+}
+
+/** Prints the table. Rejects when `latte` or a part of the mesh is not to be had. */
+export async function benchWithLatte(options: Options, say: (line: string) => void): Promise<void> {
+  const found = findLatte(options.stateDir, say)
+  if ('missing' in found) throw new RingfenceError('UNAVAILABLE', found.missing)
+  const stateDir = mkdtempSync(join(tmpdir(), 'ringfence-latte-'))
+  say(`logs: ${stateDir}`)
+  const policyFile = join(stateDir, 'policy.yaml')
+  writeFileSync(policyFile, policyOf(50, identity, 'latte'))
+  const mesh = await startMesh({
+    stateDir,
+    policyFile,
+    nodes: options.nodes,
+    // Beside other copies, below the ports that the system gives away.
+    portOffset: 13_000 + (process.pid % 90),
+    gatewayWorkers: options.workers,
+    clusterName: 'latte',
+    measuredAs: identity,
+    // The second compiler too: this node is hot for as long as it lives.
+    jvmFlags: ['-XX:TieredStopAtLevel=4'],
+    heapMb: 1024,
+  })
+  try {
+    await measurePaths(mesh, found.binary, options, say)
+  } finally {
+    await mesh.close()
+  }
+  rmSync(stateDir, { recursive: true })
+}
+
+async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (line: string) => void): Promise<void> {
+  const { nginx, gatewayDirect, nodes } = mesh.layout
+  const [first] = nodes
+  if (first === undefined) throw new Error('a cluster has a node')
+  const direct = show(first.cql)
+  const paths = new Map([
+    [directPath, direct],
+    ['gateway, sidecar', show(gatewayDirect)],
+    ['NGINX, gateway, sidecar', show(nginx)],
+  ])
+  const latte = await latteAs(mesh, binary, nodes.length)
+  await latte.run('schema', direct, [])
+  await latte.run('load', direct, ['--quiet'])
+  const { rounds, seconds } = options
+  let { rate } = options
+  // Everything is warm once before anything counts.
+  for (const address of paths.values()) await latte.read(address, 1)
+  if (rate === undefined) {
+    const saturated = await latte.read(direct, saturationSeconds)
+    rate = Math.max(1, Math.floor(saturated.perSecond / 2))
+    say(`direct: ${saturated.perSecond.toFixed(0)} reads a second at saturation; half of it is ${rate}`)
+  }
+  const measured: MeasuredPath[] = []
+  for (let round = 1; round <= rounds; round++) {
+    for (const [path, address] of paths) {
+      const before = recordedBytes(mesh)
+      const figures = { path, round, ...(await latte.read(address, seconds, rate)) }
+      const grownBytes = recordedBytes(mesh) - before
+      // A driver goes where the tables say: each read leaves far more than a byte in the sidecars' record, or it was not there.
+      if (grownBytes > figures.perSecond * seconds !== (path !== directPath)) {
+        throw new Error(`the reads of "${path}" did not go that way: the record grew by ${grownBytes} bytes`)
+      }
+      measured.push(figures)
+      const { perSecond, p50Ms, p99Ms, errors } = figures
+      say(
+        `round ${round}/${rounds}  ${path}  requests/s ${perSecond.toFixed(0)}  p50 ms ${p50Ms.toFixed(2)}  p99 ms ${p99Ms.toFixed(2)}  errors ${errors}`,
+      )
+    }
+  }
+  const summaries = summariesOf(measured, directPath)
+  const machine = `${rounds} × ${seconds} s at ${rate} reads a second, ${nodes.length} Cassandra ${nodes.length === 1 ? 'node' : 'nodes'}; ${processorAndCommit()}`
+  console.log(tableOf(pathColumns, summaries, 1))
+  console.log(`\nAdded: to the direct path in the same round, and the median of these.\n${machine}`)
+  if (options.output === undefined) return
+  mkdirSync(dirname(options.output), { recursive: true })
+  writeFileSync(options.output, `${JSON.stringify({ machine, rate, summaries, measured }, null, 2)}\n`)
+}
+
+/** What the sidecars have recorded so far. */
+function recordedBytes(mesh: Mesh): number {
+  let bytes = 0
+  for (const { index } of mesh.layout.nodes) {
+    const directory = mesh.sidecarAuditDir(index)
+    for (const file of readdirSync(directory)) bytes += statSync(join(directory, file)).size
+  }
+  return bytes
+}
+
+async function latteAs(mesh: Mesh, binary: string, nodes: number): Promise<Latte> {
+  const { certFile, keyFile } = await mesh.identity(identity)
+  const log = join(mesh.layout.stateDir, 'log', 'latte.log')
+  const report = join(mesh.layout.stateDir, 'latte-report.json')
+  // latte shows the first certificate of a file only, and OpenSSL completes the chain from what stands here.
+  const chainFile = join(mesh.layout.stateDir, 'latte-chain.pem')
+  const [, ...issuers] = readFileSync(certFile, 'utf8').split(/(?=-----BEGIN CERTIFICATE-----)/)
+  writeFileSync(chainFile, issuers.join(''))
+  const tls = ['--ssl', '--ssl-ca', chainFile, '--ssl-cert', certFile, '--ssl-key', keyFile]
+  const replicas = `replicas=${Math.min(3, nodes)}`
+  const run: Latte['run'] = async (verb, address, args) => {
+    const common = ['--consistency', 'LOCAL_ONE', '--connections', String(connections), '-P', replicas, ...tls]
+    const child = start(log, binary, [verb, ...args, ...common, workload, address])
+    const [code] = (await once(child, 'exit')) as [number | null]
+    if (code !== 0) throw new Error(`latte ${verb} at ${address} ended with code ${code}; see ${log}`)
+  }
+  return {
+    run,
+    read: async (address, seconds, rate) => {
+      const limit = rate === undefined ? [] : ['--rate', String(rate)]
+      const times = ['--warmup', `${warmupSeconds}s`, '--duration', `${seconds}s`]
+      const parallel = ['--concurrency', String(concurrency)]
+      await run('run', address, [...times, ...parallel, ...limit, '--quiet', '--output', report])
+      return readReport(readFileSync(report, 'utf8'))
+    },
+  }
+}

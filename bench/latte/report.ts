@@ -1,0 +1,89 @@
+/** What `latte run` writes, as far as the bench reads it, and the differences between paths. */
+import { z } from 'zod'
+import { type Column, median } from '../table.ts'
+
+export interface PathFigures {
+  readonly path: string
+  readonly perSecond: number
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly p999Ms: number
+  readonly errors: number
+}
+
+/** From 1 on: paths of one round were measured one after another. */
+export interface MeasuredPath extends PathFigures {
+  readonly round: number
+}
+
+export interface PathSummary extends PathFigures {
+  /** More than the direct path: of each round, and the median of these. Undefined for the direct path itself. */
+  readonly addedP50Ms: number | undefined
+  readonly addedP99Ms: number | undefined
+}
+
+const measure = z.object({ value: z.number() })
+const reportSchema = z.object({
+  percentiles: z.array(z.number()),
+  result: z.object({
+    error_count: z.number(),
+    errors: z.array(z.string()),
+    req_throughput: measure,
+    /** From the sending of a request to its answer; milliseconds. */
+    request_latency: z.object({ percentiles: z.array(measure) }),
+  }),
+})
+
+/** @throws ZodError, SyntaxError, or Error for a report without these percentiles */
+export function readReport(text: string): Omit<PathFigures, 'path'> {
+  const { percentiles, result } = reportSchema.parse(JSON.parse(text))
+  const at = (percentile: number): number => {
+    const found = result.request_latency.percentiles[percentiles.indexOf(percentile)]
+    if (found === undefined) throw new Error(`latte reported no percentile ${percentile}`)
+    return found.value
+  }
+  return {
+    perSecond: result.req_throughput.value,
+    p50Ms: at(50),
+    p99Ms: at(99),
+    p999Ms: at(99.9),
+    errors: result.error_count,
+  }
+}
+
+/** Medians over the rounds, and what each path adds to `direct`. */
+export function summariesOf(measured: readonly MeasuredPath[], direct: string): PathSummary[] {
+  const paths = [...new Set(measured.map(({ path }) => path))]
+  return paths.map((path) => {
+    const rows = measured.filter((row) => row.path === path)
+    const of = (pick: (row: MeasuredPath) => number): number => median(rows.map(pick))
+    const added = (pick: (row: MeasuredPath) => number): number | undefined => {
+      const differences = rows.flatMap((row) => {
+        const base = measured.find((other) => other.path === direct && other.round === row.round)
+        return base === undefined ? [] : [pick(row) - pick(base)]
+      })
+      return path === direct || differences.length === 0 ? undefined : median(differences)
+    }
+    return {
+      path,
+      perSecond: of((row) => row.perSecond),
+      p50Ms: of((row) => row.p50Ms),
+      p99Ms: of((row) => row.p99Ms),
+      p999Ms: of((row) => row.p999Ms),
+      errors: rows.reduce((sum, row) => sum + row.errors, 0),
+      addedP50Ms: added((row) => row.p50Ms),
+      addedP99Ms: added((row) => row.p99Ms),
+    }
+  })
+}
+
+export const pathColumns: readonly Column<PathSummary>[] = [
+  ['path', ({ path }) => path],
+  ['requests/s', ({ perSecond }) => perSecond.toFixed(0)],
+  ['p50 ms', ({ p50Ms }) => p50Ms.toFixed(2)],
+  ['p99 ms', ({ p99Ms }) => p99Ms.toFixed(2)],
+  ['p999 ms', ({ p999Ms }) => p999Ms.toFixed(2)],
+  ['added p50 ms', ({ addedP50Ms }) => addedP50Ms?.toFixed(2) ?? '—'],
+  ['added p99 ms', ({ addedP99Ms }) => addedP99Ms?.toFixed(2) ?? '—'],
+  ['errors', ({ errors }) => String(errors)],
+]

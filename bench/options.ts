@@ -1,0 +1,108 @@
+/** The command line of `npm run bench`. */
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { RingfenceError } from '../src/base/errors.ts'
+import { allLoads, basicLoads, type Load, parseLoad } from './loads.ts'
+
+export interface Options {
+  readonly rounds: number
+  /** Of each measurement, without the second that warms it up. */
+  readonly seconds: number
+  readonly workers: number
+  readonly protocol: 4 | 5
+  readonly rowBytes: number
+  readonly loads: readonly Load[]
+  /** Names that `systems.ts` knows. */
+  readonly systems: readonly string[]
+  readonly against: readonly string[]
+  readonly cqlProxy: string | undefined
+  readonly shotover: string | undefined
+  readonly profileDirectory: string | undefined
+  /** Where the JSON goes; undefined writes none. */
+  readonly output: string | undefined
+  readonly stateDir: string
+  /** Real Cassandra instead of the stub. */
+  readonly latte: boolean
+  readonly nodes: number
+  /** Requests a second for `latte`; half of what the direct path takes where it is not given. */
+  readonly rate: number | undefined
+  /** Memory instead of speed, with this many idle sessions, after so many seconds of silence. */
+  readonly memory: { readonly sessions: number; readonly settleSeconds: number } | undefined
+}
+
+const systemsQuick = ['direct', 'nginx', 'haproxy', 'envoy', 'mesh'] as const
+
+/** @throws RingfenceError USAGE for a load or a number that is none, TypeError for an option that is none */
+export function parseOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: 'boolean', default: false },
+      'client-tls': { type: 'boolean', default: false },
+      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string' },
+      workers: { type: 'string', default: '1' },
+      protocol: { type: 'string', default: '4' },
+      'row-bytes': { type: 'string', default: '100' },
+      systems: { type: 'string' },
+      against: { type: 'string', multiple: true, default: [] },
+      'cql-proxy': { type: 'string' },
+      shotover: { type: 'string' },
+      profile: { type: 'string' },
+      loads: { type: 'string' },
+      latte: { type: 'boolean', default: false },
+      nodes: { type: 'string', default: '1' },
+      rate: { type: 'string' },
+      memory: { type: 'boolean', default: false },
+      sessions: { type: 'string', default: '10000' },
+      output: { type: 'string' },
+      'state-dir': { type: 'string', default: join(import.meta.dirname, '..', '.ringfence') },
+    },
+  })
+  const { quick, latte } = values
+  const name = latte ? 'latte.json' : values.memory ? 'memory.json' : 'results.json'
+  const systems = values.systems?.split(',') ?? [...systemsQuick, ...(quick ? [] : ['mesh-w2'])]
+  const loads = values.loads?.split(',').map(parseLoad) ?? (quick ? basicLoads : allLoads)
+  return {
+    rounds: wholeNumber('rounds', values.rounds),
+    seconds: wholeNumber('seconds', values.seconds ?? (quick ? '2' : '10')),
+    workers: wholeNumber('workers', values.workers),
+    protocol: values.protocol === '5' ? 5 : 4,
+    rowBytes: wholeNumber('row-bytes', values['row-bytes']),
+    loads: values['client-tls'] ? withTls(loads) : loads,
+    systems: [
+      ...systems,
+      ...(values['cql-proxy'] === undefined ? [] : ['cql-proxy']),
+      ...(values.shotover === undefined ? [] : ['shotover']),
+    ],
+    against: values.against,
+    cqlProxy: pathOf(values['cql-proxy']),
+    shotover: pathOf(values.shotover),
+    profileDirectory: pathOf(values.profile),
+    output: values.output ?? (quick ? undefined : join(import.meta.dirname, name)),
+    stateDir: resolve(values['state-dir']),
+    latte,
+    nodes: wholeNumber('nodes', values.nodes),
+    memory: values.memory
+      ? { sessions: wholeNumber('sessions', values.sessions), settleSeconds: quick ? 5 : 30 }
+      : undefined,
+    rate: values.rate === undefined ? undefined : wholeNumber('rate', values.rate),
+  }
+}
+
+/** The same loads over TLS, each once. The driver's has no such form. */
+function withTls(loads: readonly Load[]): readonly Load[] {
+  const keys = loads.map(({ key, tls, maker }) => (tls || maker === 'driver' ? key : `${key}-tls`))
+  return [...new Set(keys)].map(parseLoad)
+}
+
+function wholeNumber(option: string, text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < 1)
+    throw new RingfenceError('USAGE', `--${option} is a whole number from 1 on, not "${text}"`)
+  return value
+}
+
+function pathOf(text: string | undefined): string | undefined {
+  return text === undefined ? undefined : resolve(text)
+}

@@ -1,0 +1,83 @@
+/**
+ * What the stub says in one protocol version, made once; `WireWriter.write` puts the stream id in. The first byte of a prepared id says
+ * what its EXECUTE is answered with, so that the stub keeps nothing and looks nothing up.
+ */
+import { createHash } from 'node:crypto'
+import {
+  authSuccessEnvelope,
+  preparedEnvelope,
+  readyEnvelope,
+  rowsEnvelope,
+  setKeyspaceEnvelope,
+  supportedEnvelope,
+  voidEnvelope,
+} from '../src/cql/encode.ts'
+import type { ProtocolVersion } from '../src/cql/protocol.ts'
+import { native } from '../src/cql/values.ts'
+import { largeRowBytes } from './loads.ts'
+
+const keyspace = 'bench'
+const tables = { rows: 'rows', large: 'large' } as const
+const key = { name: 'k', type: native('text') } as const
+const value = { name: 'v', type: native('blob') } as const
+
+const FIRST_ROW_BYTE = 0x61
+/** What an EXECUTE is answered with; an index into `Phrases.#answers`. */
+const Answer = { ROW: 0, LARGE_ROW: 1, VOID: 2 } as const
+
+export class Phrases {
+  readonly supported: Buffer
+  readonly ready: Buffer
+  readonly authSuccess: Buffer
+  /** Also what a QUERY gets that nobody here understands. */
+  readonly row: Buffer
+  readonly done: Buffer
+  readonly #answers: readonly Buffer[]
+  readonly #version: ProtocolVersion
+
+  /** `rowBytes`: of the value in the rows of `bench.rows`. */
+  constructor(version: ProtocolVersion, rowBytes: number) {
+    this.#version = version
+    this.supported = supportedEnvelope(
+      version,
+      0,
+      new Map([
+        ['CQL_VERSION', ['3.4.7']],
+        ['COMPRESSION', []],
+        ['PROTOCOL_VERSIONS', ['4/v4', '5/v5']],
+      ]),
+    )
+    this.ready = readyEnvelope(version, 0)
+    this.authSuccess = authSuccessEnvelope(version, 0)
+    this.done = voidEnvelope(version, 0)
+    const rowOf = (table: string, bytes: number): Buffer =>
+      rowsEnvelope(version, 0, { keyspace, table, columns: [value] }, [[Buffer.alloc(bytes, FIRST_ROW_BYTE)]])
+    this.row = rowOf(tables.rows, rowBytes)
+    this.#answers = [this.row, rowOf(tables.large, largeRowBytes), this.done]
+  }
+
+  /** As a node describes it: a SELECT of `v` by `k`, or an INSERT of both in either order, from or into either table. */
+  prepared(text: string): Buffer {
+    const inserted = /^\s*INSERT\s+INTO\s+[\w.]+\s*\(([^)]*)\)/i.exec(text)?.[1]
+    const inserts = inserted !== undefined
+    const bound = inserted?.split(',').map((name) => (name.trim() === key.name ? key : value)) ?? [key]
+    const table = /\blarge\b/.test(text) ? tables.large : tables.rows
+    const id = createHash('md5').update(text).digest()
+    id[0] = inserts ? Answer.VOID : table === tables.large ? Answer.LARGE_ROW : Answer.ROW
+    return preparedEnvelope(this.#version, 0, {
+      id,
+      resultMetadataId: id,
+      bind: { keyspace, table, columns: bound, pkIndexes: [bound.indexOf(key)] },
+      result: inserts ? undefined : { keyspace, table, columns: [value] },
+    })
+  }
+
+  /** `idAt`: where the prepared id begins, behind its length. */
+  executed(buf: Buffer, idAt: number): Buffer {
+    return this.#answers[buf[idAt]!] ?? this.row
+  }
+
+  keyspace(name: string): Buffer {
+    return setKeyspaceEnvelope(this.#version, 0, name)
+  }
+}

@@ -1,0 +1,102 @@
+/**
+ * The ratios between rows, which are the result of a run. A ratio is taken in each round, between figures that were measured beside one
+ * another, and the median of the rounds' ratios is shown: what the machine did in one round cancels out in it.
+ */
+import { type Column, type MeasuredRow, median } from './table.ts'
+
+export interface Ratio {
+  readonly load: string
+  /** Such as `mesh ÷ Envoy pair`. */
+  readonly of: string
+  readonly cpu: number | undefined
+  readonly perSecond: number | undefined
+  readonly p50: number | undefined
+  readonly p99: number | undefined
+}
+
+export interface RatioNames {
+  /** The system whose cost is asked about. */
+  readonly mesh: string
+  /** Others that it is divided by, in the order in which they are shown; absent ones are left out. */
+  readonly over: readonly string[]
+}
+
+/** A ratio for each load, of `mesh` to each of `over` that was measured there. */
+export function ratiosOf(measured: readonly MeasuredRow[], { mesh, over }: RatioNames): Ratio[] {
+  const loads = [...new Set(measured.map(({ load }) => load))]
+  return loads.flatMap((load) =>
+    over.flatMap((other) => {
+      const pairs = pairsOf(measured, load, mesh, other)
+      if (pairs.length === 0) return []
+      const ratio = (pick: (row: MeasuredRow) => number | undefined): number | undefined => {
+        const each = pairs.flatMap(([a, b]) => {
+          const [above, below] = [pick(a), pick(b)]
+          return above === undefined || below === undefined || below === 0 ? [] : [above / below]
+        })
+        return each.length === 0 ? undefined : median(each)
+      }
+      return [
+        {
+          load,
+          of: `${mesh} ÷ ${other}`,
+          cpu: ratio((row) => row.cpuUsPerRequest),
+          perSecond: ratio((row) => row.perSecond),
+          p50: ratio((row) => row.p50Ms),
+          p99: ratio((row) => row.p99Ms),
+        },
+      ]
+    }),
+  )
+}
+
+/** The two rows of each round that has both. */
+function pairsOf(measured: readonly MeasuredRow[], load: string, a: string, b: string): [MeasuredRow, MeasuredRow][] {
+  const rows = measured.filter((row) => row.load === load)
+  return rows.flatMap((row) => {
+    const other = row.system === a ? rows.find(({ system, round }) => system === b && round === row.round) : undefined
+    return other === undefined ? [] : [[row, other]]
+  })
+}
+
+/**
+ * CPU µs a request that the design's measurement found, on another day: Shotover's one bare hop, beside an Envoy pair with mutual TLS
+ * between its hops.
+ */
+const designRun = new Map([
+  ['16 × 1', { shotover: 14.2, envoyPair: 24.2 }],
+  ['128 × 1', { shotover: 17.1, envoyPair: 30.2 }],
+  ['16 × 32', { shotover: 1.9, envoyPair: 0.86 }],
+])
+
+/**
+ * What the mesh would be to Shotover's one bare hop where none was measured in this run: (mesh ÷ Envoy pair now) ÷ (Shotover ÷ Envoy pair
+ * then). Microseconds of different days are not comparable, ratios to the same neighbour are, as far as the neighbour stayed the same.
+ */
+export function derivedFromDesign(toEnvoy: readonly Ratio[], mesh: string): Ratio[] {
+  return toEnvoy.flatMap(({ load, cpu }) => {
+    const then = designRun.get(load)
+    if (then === undefined || cpu === undefined) return []
+    const derived = cpu / (then.shotover / then.envoyPair)
+    return [
+      {
+        load,
+        of: `${mesh} ÷ Shotover's one bare hop (derived)`,
+        cpu: derived,
+        perSecond: undefined,
+        p50: undefined,
+        p99: undefined,
+      },
+    ]
+  })
+}
+
+const show = (ratio: number | undefined): string => ratio?.toFixed(2) ?? '—'
+
+export const ratioColumns: readonly Column<Ratio>[] = [
+  ['load', ({ load }) => load],
+  ['ratio', ({ of }) => of],
+  ['CPU/request', ({ cpu }) => show(cpu)],
+  ['requests/s', ({ perSecond }) => show(perSecond)],
+  ['p50', ({ p50 }) => show(p50)],
+  ['p99', ({ p99 }) => show(p99)],
+]

@@ -1,0 +1,68 @@
+/** The systems by their names on the command line. */
+import { spawnSync } from 'node:child_process'
+import { RingfenceError } from '../../src/base/errors.ts'
+import { unpackCommit } from '../against.ts'
+import { findEnvoy } from '../envoy-binary.ts'
+import type { Options } from '../options.ts'
+import { cqlProxy } from './cql-proxy.ts'
+import { direct } from './direct.ts'
+import { envoy } from './envoy.ts'
+import { haproxy } from './haproxy.ts'
+import { mesh } from './mesh.ts'
+import { nginx } from './nginx.ts'
+import { shotover } from './shotover.ts'
+import type { BenchContext, StartSystem, System } from './system.ts'
+
+export const meshRow = 'mesh'
+export const twoWorkersRow = 'mesh, 2 workers'
+export const fewPoliciesRow = 'mesh, 10 policies'
+export const manyPoliciesRow = 'mesh, 1,000 policies'
+
+/** Starts what `--systems` and `--against` name; `say` hears of what is left out, and why. Rejects for a name that is none. */
+export async function startSystems(
+  options: Options,
+  context: BenchContext,
+  say: (line: string) => void,
+): Promise<System[]> {
+  const { profileDirectory } = options
+  const profile = profileDirectory === undefined ? {} : { profileDirectory }
+  const ifInstalled = (program: string, question: string, system: StartSystem): StartSystem | undefined => {
+    if (spawnSync(program, [question]).status === 0) return system
+    say(`no ${program} row: install Debian's package "${program}"`)
+    return undefined
+  }
+  const ifGiven = (name: string, path: string | undefined, system: (path: string) => StartSystem): StartSystem => {
+    if (path === undefined) throw new RingfenceError('USAGE', `where is ${name}? --${name} PATH`)
+    return system(path)
+  }
+  const starters = new Map<string, () => StartSystem | undefined>([
+    ['direct', () => direct],
+    ['nginx', () => ifInstalled('nginx', '-v', nginx)],
+    ['haproxy', () => ifInstalled('haproxy', '-v', haproxy)],
+    [
+      'envoy',
+      () => {
+        const found = findEnvoy(options.stateDir, say)
+        if ('binary' in found) return envoy(found.binary)
+        say(`no Envoy row: ${found.missing}`)
+        return undefined
+      },
+    ],
+    ['cql-proxy', () => ifGiven('cql-proxy', options.cqlProxy, cqlProxy)],
+    ['shotover', () => ifGiven('shotover', options.shotover, shotover)],
+    ['mesh', () => mesh({ name: meshRow, ...profile })],
+    ['mesh-w2', () => mesh({ name: twoWorkersRow, workers: 2 })],
+    ['mesh-10', () => mesh({ name: fewPoliciesRow, rulesCount: 10 })],
+    ['mesh-1000', () => mesh({ name: manyPoliciesRow, rulesCount: 1000 })],
+  ])
+  const systems: System[] = []
+  for (const name of new Set(options.systems)) {
+    const starter = starters.get(name)
+    if (starter === undefined)
+      throw new RingfenceError('USAGE', `no system "${name}"; there are ${[...starters.keys()].join(', ')}`)
+    const startSystem = starter()
+    if (startSystem !== undefined) systems.push(await startSystem(context))
+  }
+  for (const commit of options.against) systems.push(await mesh(unpackCommit(commit, context.directory))(context))
+  return systems
+}
