@@ -63,6 +63,13 @@ export class FirstPrepare {
     return { ...waiting, ready: true }
   }
 
+  /** Nobody waits for it any more. */
+  drop(stream: number): void {
+    const waiting = this.#byStream.get(stream)
+    this.#byStream.delete(stream)
+    waiting?.missing[0]?.forget(waiting.lane.link)
+  }
+
   /** The requests that waited for a lane that is gone. */
   lost(lane: Lane): Buffer[] {
     const requests: Buffer[] = []

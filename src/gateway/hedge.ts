@@ -7,6 +7,7 @@
  *
  * Rule: only a SELECT that runs no Paxos is ever here, so that nothing is done twice.
  */
+import { limits } from '../base/limits.ts'
 import { CqlErrorCode, headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
 import { errorCode, readError } from '../cql/responses.ts'
 import type { Close } from '../link/protocol.ts'
@@ -113,8 +114,9 @@ export class Hedger implements LaneHost {
     lane.send(prepare, 0, prepare.length, stream, now)
   }
 
-  /** A stream id for one copy; −1 when there is none left. */
+  /** A stream id for one copy; −1 when there is none left, or the link is congested. */
   #take(read: HedgedRead, lane: Lane): number {
+    if (lane.link.waitingBytes > limits.outboxBytesMax) return -1
     const stream = this.#free.pop() ?? this.#reads.length
     if (stream >= STREAMS_MAX) return -1
     this.#reads[stream] = { read, lane }

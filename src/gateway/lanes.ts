@@ -46,6 +46,7 @@ export class Lanes {
     this.#lanes[place.index]?.leave()
     const inForce = keyspace === '' ? {} : { keyspace }
     const lane = new Lane(place, link, host, { passport, version, ...inForce, events: [...events] })
+    lane.usedMicros = this.#options.nowMicros()
     this.#lanes[place.index] = lane
     return lane
   }

@@ -29,6 +29,7 @@ export function learnStatement(
   }
   readPrepare(view, prepare, 0, prepare.length, version, headerFlags(prepare, 0))
   const route = router.texts.of(view.text, view.keyspace ?? lane.keyspace)
+  if (route.mayUse) return
   // v3 does not say which markers are the key; there they come from the text and the table, as soon as that is known.
   const names = bind.columns.map(({ name }) => name)
   const keyed =

@@ -50,6 +50,10 @@ const FINAL_CODES: ReadonlySet<string> = new Set(['IDENTITY', 'UNAUTHORIZED'])
 const ID_AT = HEADER_BYTES + 2
 /** A longer PREPARE is not remembered: its EXECUTEs go home. */
 const PREPARE_BYTES_MAX = 16 * 1024
+/** Of one session, under way: more are not remembered. */
+const PREPARES_MAX = 256
+/** Requests of one session that wait for their statements to be prepared; more go where these are. */
+const WAITING_MAX = 128
 /** Any text in which USE could be the statement. */
 const MAY_USE = /\buse\b/i
 
@@ -153,7 +157,7 @@ export class LinkedSession implements Backend, LaneHost {
         this.#batch(buffer, start, end)
         return
       case Opcode.PREPARE:
-        if (end - start <= PREPARE_BYTES_MAX) {
+        if (end - start <= PREPARE_BYTES_MAX && this.#preparing.size < PREPARES_MAX) {
           this.#preparing.set(headerStream(buffer, start), Buffer.from(buffer.subarray(start, end)))
         }
     }
@@ -206,10 +210,11 @@ export class LinkedSession implements Backend, LaneHost {
   #query(buffer: Buffer, start: number, end: number): void {
     readQuery(query, buffer, start, end, this.#startup.version, headerFlags(buffer, start))
     const { text, params } = query
-    if (this.#using < 0 && MAY_USE.test(text)) this.#using = headerStream(buffer, start)
     const { router } = this.#services
-    if (this.#using >= 0 || router.only !== undefined) {
+    const mayUse = this.#using < 0 && MAY_USE.test(text)
+    if (mayUse || this.#using >= 0 || router.only !== undefined) {
       this.#sendHome(buffer, start, end)
+      if (mayUse) this.#using = headerStream(buffer, start)
       return
     }
     const route = params.valueCount === 0 ? undefined : router.texts.of(text, params.keyspace ?? this.#keyspace)
@@ -270,7 +275,9 @@ export class LinkedSession implements Backend, LaneHost {
   #beginPrepare(lane: Lane, statements: readonly Statement[], buffer: Buffer, start: number, end: number): boolean {
     const now = this.#services.nowMicros()
     const missing = statements.filter((each) => !each.isOn(lane.link))
+    if (this.#firstPrepare.size >= WAITING_MAX) return false
     if (!missing.every((each) => each.mayPrepare(lane.link, lane.keyspace, now))) return false
+    refuseCongested(lane)
     const prepare = this.#firstPrepare.begin(lane, Buffer.from(buffer.subarray(start, end)), missing)
     this.#sendAs(headerStream(buffer, start), lane, prepare, 0, prepare.length)
     return true
@@ -303,9 +310,7 @@ export class LinkedSession implements Backend, LaneHost {
   }
 
   #sendAs(stream: number, lane: Lane, buffer: Buffer, start: number, end: number): void {
-    if (lane.link.waitingBytes > limits.outboxBytesMax) {
-      throw new RingfenceError('OVERLOADED', 'the mesh link is congested')
-    }
+    refuseCongested(lane)
     this.#inFlight++
     lane.send(buffer, start, end, stream, this.#services.nowMicros())
   }
@@ -353,6 +358,7 @@ export class LinkedSession implements Backend, LaneHost {
   #failHeld(reason: unknown): void {
     const held = this.#held
     this.#held = []
+    this.#using = -1
     for (const request of held) this.#client.fault(reason, headerStream(request, 0))
   }
 
@@ -421,21 +427,19 @@ export class LinkedSession implements Backend, LaneHost {
   }
 
   #firstPrepared(stream: number, buffer: Buffer, start: number, end: number): void {
-    const outcome = this.#firstPrepare.answered(
-      stream,
-      this.#startup.version,
-      this.#services.nowMicros(),
-      buffer,
-      start,
-      end,
-    )
-    if ('prepare' in outcome) {
-      this.#sendAs(stream, outcome.lane, outcome.prepare, 0, outcome.prepare.length)
-    } else if (outcome.ready && outcome.lane.usable) {
-      this.#send(outcome.lane, outcome.request, 0, outcome.request.length)
-    } else if (outcome.ready || outcome.lane !== this.#home) {
-      this.#again(outcome.request)
-    } else this.#client.answer(buffer, start, end, stream)
+    const now = this.#services.nowMicros()
+    const outcome = this.#firstPrepare.answered(stream, this.#startup.version, now, buffer, start, end)
+    const { lane } = outcome
+    try {
+      if ('prepare' in outcome) this.#sendAs(stream, lane, outcome.prepare, 0, outcome.prepare.length)
+      else if (outcome.ready && lane.usable) this.#send(lane, outcome.request, 0, outcome.request.length)
+      else if (outcome.ready || lane !== this.#home) this.#again(outcome.request)
+      else this.#client.answer(buffer, start, end, stream)
+    } catch (reason) {
+      // The link is everybody's: what is wrong with one request must not end it.
+      this.#firstPrepare.drop(stream)
+      this.#client.fault(reason, stream)
+    }
   }
 
   onLaneDraining(lane: Lane): void {
@@ -487,4 +491,8 @@ export class LinkedSession implements Backend, LaneHost {
     }
     return this.#services.desk.request(this.#client, this.#startup.version, this.#keyspace, opcode, buffer, start, end)
   }
+}
+
+function refuseCongested({ link }: Lane): void {
+  if (link.waitingBytes > limits.outboxBytesMax) throw new RingfenceError('OVERLOADED', 'the mesh link is congested')
 }

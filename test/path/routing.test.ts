@@ -256,6 +256,25 @@ suite('USE', () => {
     }
   })
 
+  it('that is prepared is one of the whole session too', async () => {
+    const alice = await world.client(gateway.port, 'alice')
+    const ids = [await prepared(alice, 'USE shop'), await prepared(alice, 'USE play')]
+    const read = await prepared(alice, READ)
+    await warm(alice, read, (key) => values(key))
+    for (let round = 0; round < 6; round++) {
+      const keyspace = ['shop', 'play'][round % 2]!
+      assert.equal(describe(await alice.ask(executeEnvelope(4, 1, ids[round % 2]!, undefined, []))), 'result 3')
+      await Promise.all(
+        Array.from({ length: 30 }, (_, i) =>
+          alice.ask(queryEnvelope(4, 10 + i, `SELECT * FROM items WHERE k = '${round}.${i}'`)),
+        ),
+      )
+      const texts = nodes.flatMap(({ node }) => node.requests.filter(({ text }) => text.includes(`'${round}.`)))
+      assert.equal(texts.length, 30)
+      assert.ok(texts.every(({ connection }) => connection.keyspace === keyspace))
+    }
+  })
+
   it('is waited for by the texts behind it', async () => {
     const alice = await world.client(gateway.port, 'alice')
     await alice.ask(queryEnvelope(4, 1, 'USE shop'))

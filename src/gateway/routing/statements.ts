@@ -82,9 +82,10 @@ export class Statement implements PreparedEntry {
     this.#notBefore[link.placeIndex] = nowMicros + RETRY_MICROS
   }
 
-  /** The sidecar has it no longer. */
+  /** The sidecar has it no longer, or nobody gives it any more. */
   forget(link: GatewayLink): void {
     this.#on[link.placeIndex] = 0
+    this.#preparing[link.placeIndex] = 0
   }
 }
 

@@ -12,11 +12,13 @@ import type { Keyed } from './statements.ts'
 /** Texts remembered; the oldest go first. */
 const TEXTS_MAX = 2000
 /** A longer text takes too long to be read beside everybody's traffic, and gains the least by a hop that is saved. */
-const TEXT_CHARS_MAX = 4096
+const TEXT_CHARS_MAX = 16 * 1024
 
 export interface TextRoute extends Keyed {
   /** True when the keyspace in force decided that. */
   readonly unqualified: boolean
+  /** A USE, or what cannot be told from one: it belongs to the session's home. */
+  readonly mayUse: boolean
   /** Undefined also while the table's key is not known. */
   key: KeyMarkers | undefined
 }
@@ -28,7 +30,7 @@ export type PartitionKeyOf = (
 ) => readonly string[] | undefined
 
 /** What cannot be told is taken to depend on the keyspace in force. */
-const nothing: TextRoute = { keyspace: '', table: '', reads: false, unqualified: true, key: undefined }
+const nothing: TextRoute = { keyspace: '', table: '', reads: false, unqualified: true, mayUse: true, key: undefined }
 
 export class TextRoutes {
   readonly #routes = new Map<string, TextRoute>()
@@ -65,7 +67,7 @@ export class TextRoutes {
     const keyspace = facts?.keyspace ?? inForce
     if (facts?.table === undefined || keyspace === '') return nothing
     const { table, unqualified, verb } = facts
-    const route: TextRoute = { keyspace, table, reads: verb === 'SELECT', unqualified, key: undefined }
+    const route: TextRoute = { keyspace, table, reads: verb === 'SELECT', unqualified, mayUse: false, key: undefined }
     const settle = (columns: readonly string[]): void => {
       route.key = keyMarkersOf(facts, columns)
     }
