@@ -18,11 +18,14 @@ export interface PreparedEntry {
 export class PreparedIds<T extends PreparedEntry> {
   readonly #byHash = new Map<number, T>()
   readonly #entriesMax: number
+  readonly #onGone: (entry: T) => void
   #size = 0
   #uses = 0
 
-  constructor(entriesMax: number) {
+  /** `onGone` is told of each entry that leaves, for whatever reason. */
+  constructor(entriesMax: number, onGone: (entry: T) => void = () => {}) {
     this.#entriesMax = entriesMax
+    this.#onGone = onGone
   }
 
   get size(): number {
@@ -41,19 +44,20 @@ export class PreparedIds<T extends PreparedEntry> {
     return undefined
   }
 
-  /** Puts `entry` in the place of what stood under its id. */
-  set(entry: T): void {
-    this.delete(entry.id)
+  /** Puts `entry` in the place of what stood under its id. False, and nothing, for an id that is not of sixteen bytes. */
+  set(entry: T): boolean {
+    if (entry.id.length !== PREPARED_ID_BYTES) return false
+    this.#delete(entry.id)
     if (this.#size >= this.#entriesMax) this.#forgetOldest()
     const hash = entry.id.readInt32LE(0)
     entry.next = this.#byHash.get(hash)
     entry.lastUse = ++this.#uses
     this.#byHash.set(hash, entry)
     this.#size++
+    return true
   }
 
-  /** Gives what stood there. */
-  delete(id: Buffer): T | undefined {
+  #delete(id: Buffer): void {
     const hash = id.readInt32LE(0)
     const first = this.#byHash.get(hash)
     let before: T | undefined
@@ -63,9 +67,9 @@ export class PreparedIds<T extends PreparedEntry> {
       else if (each.next !== undefined) this.#byHash.set(hash, each.next)
       else this.#byHash.delete(hash)
       this.#size--
-      return each
+      this.#onGone(each)
+      return
     }
-    return undefined
   }
 
   /** A tenth at a time, so that a flood of statements does not sort the table for each of them. */
@@ -75,7 +79,7 @@ export class PreparedIds<T extends PreparedEntry> {
       for (let each: T | undefined = first; each !== undefined; each = each.next) all.push(each)
     }
     all.sort((a, b) => a.lastUse - b.lastUse)
-    for (const old of all.slice(0, Math.ceil(all.length / 10))) this.delete(old.id)
+    for (const old of all.slice(0, Math.ceil(all.length / 10))) this.#delete(old.id)
   }
 }
 

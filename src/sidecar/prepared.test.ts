@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { limits } from '../base/limits.ts'
+import { PREPARED_ID_BYTES } from '../cql/prepared-ids.ts'
 import type { Judged } from './judged.ts'
-import { PREPARED_ID_BYTES, PreparedTable } from './prepared.ts'
+import { PreparedTable } from './prepared.ts'
 
 /** The table only keeps them. */
 const judged = (text: string, keyspace = '', keyspaceCounts = false): Judged =>
