@@ -14,6 +14,8 @@ const IDLE_MICROS_MAX = 300_000_000
 export interface LanesOptions {
   readonly client: Client
   readonly startup: StartupInfo
+  /** Names the client's connection in the record. */
+  readonly session: string
   readonly nowMicros: () => number
   readonly host: LaneHost
 }
@@ -40,12 +42,12 @@ export class Lanes {
 
   /** One more lane in the place of the one that is left. `events`: what the client hears by it. Throws `IDENTITY`. */
   open(place: Place, link: GatewayLink, keyspace: string, events: readonly string[]): Lane {
-    const { client, startup, host } = this.#options
+    const { client, startup, session, host } = this.#options
     const passport = passportFor(client.info, startup, link, Date.now())
     const { version } = startup
     this.#lanes[place.index]?.leave()
     const inForce = keyspace === '' ? {} : { keyspace }
-    const lane = new Lane(place, link, host, { passport, version, ...inForce, events: [...events] })
+    const lane = new Lane(place, link, host, { passport, session, version, ...inForce, events: [...events] })
     lane.usedMicros = this.#options.nowMicros()
     this.#lanes[place.index] = lane
     return lane

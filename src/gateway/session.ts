@@ -9,6 +9,7 @@
  * Rule: what was sent and not answered is never sent again; whether the node acted is then unknown, and only the driver may
  * decide. What was not sent yet may wait and go elsewhere.
  */
+import { randomBytes } from 'node:crypto'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { PREPARED_ID_BYTES } from '../cql/prepared-ids.ts'
@@ -31,7 +32,7 @@ import { FirstPrepare } from './first-prepare.ts'
 import { Hedger } from './hedge.ts'
 import type { HedgeClock } from './hedge-clock.ts'
 import type { Lane, LaneHost } from './lane.ts'
-import { Lanes } from './lanes.ts'
+import { Lanes, type LanesOptions } from './lanes.ts'
 import { learnStatement } from './learn.ts'
 import type { MeshLinks } from './links.ts'
 import type { Place } from './place.ts'
@@ -75,6 +76,7 @@ export class LinkedSession implements Backend, LaneHost {
   readonly #startup: StartupInfo
   readonly #services: SessionServices
   readonly #statements: StatementTable
+  readonly #ofLanes: Omit<LanesOptions, 'host'>
   readonly #lanes: Lanes
   readonly #firstPrepare = new FirstPrepare()
   /** Copies of PREPAREs that are under way, by stream. */
@@ -99,7 +101,9 @@ export class LinkedSession implements Backend, LaneHost {
     this.#client = client
     this.#startup = startup
     this.#services = services
-    this.#lanes = new Lanes({ client, startup, nowMicros: services.nowMicros, host: this })
+    const { nowMicros } = services
+    this.#ofLanes = { client, startup, session: randomBytes(8).toString('hex'), nowMicros }
+    this.#lanes = new Lanes({ ...this.#ofLanes, host: this })
     const { spiffeId, person = '' } = client.info.identity
     this.#statements = services.router.statements.open(`${startup.version} ${spiffeId} ${person}`)
   }
@@ -184,12 +188,11 @@ export class LinkedSession implements Backend, LaneHost {
 
   /** True when the request went out as one that another replica may be asked for as well. */
   #hedged(statement: Statement, place: Place, buffer: Buffer, start: number, end: number): boolean {
-    const { router, hedgeClock, nowMicros } = this.#services
+    const { router, hedgeClock } = this.#services
     const afterMs = router.hedgeAfterMs(statement)
     const { version } = this.#startup
     if (afterMs === 0 || isSerial(version, buffer, start, end)) return false
-    const options = { client: this.#client, startup: this.#startup, nowMicros }
-    this.#hedger ??= new Hedger(options, hedgeClock, {
+    this.#hedger ??= new Hedger(this.#ofLanes, hedgeClock, {
       another: ({ statement: its, first, request }) =>
         router.anotherReplica(its, first, version, request, 0, request.length),
       answer: (read, answer, from, to) => {

@@ -4,7 +4,7 @@ import { RingfenceError } from '../base/errors.ts'
 import { headerOpcode, headerVersion } from '../cql/protocol.ts'
 import { CONTROL_VERSION, Control, controlEnvelope, helloSchema, openSchema, readControl } from './protocol.ts'
 
-const open = { passport: 'a.b.c', version: 4, events: [] }
+const open = { passport: 'a.b.c', session: '0123456789abcdef', version: 4, events: [] }
 
 describe('control messages of the mesh link', () => {
   it('come back as they were, and can be no CQL', () => {
@@ -16,7 +16,8 @@ describe('control messages of the mesh link', () => {
 
   const refused: Record<string, unknown> = {
     'a field nobody knows': { ...open, admin: true },
-    'no passport': { version: 4, events: [] },
+    'no passport': { session: '0123456789abcdef', version: 4, events: [] },
+    'a session with another name': { ...open, session: 'DROP TABLE' },
     'a version that is not spoken': { ...open, version: 6 },
     'too many events': { ...open, events: Array.from({ length: 9 }, () => 'STATUS_CHANGE') },
     'a passport longer than passportBytesMax': { ...open, passport: 'x'.repeat(32 * 1024 + 1) },

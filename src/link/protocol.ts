@@ -68,6 +68,8 @@ export type Hello = z.infer<typeof helloSchema>
 
 export const openSchema = z.strictObject({
   passport: z.string().max(limits.passportBytesMax),
+  /** The client's connection, for the record: the same at every sidecar. A name that the gateway gives, and no proof of anything. */
+  session: z.string().regex(/^[0-9a-f]{16}$/),
   version: z.int().min(3).max(5),
   /** The keyspace in force, where the session lived on another link before. */
   keyspace: z.string().max(256).optional(),

@@ -52,6 +52,8 @@ export interface LinkHost {
 }
 
 export interface LinkedOpen {
+  /** The gateway's name for the client's connection. */
+  readonly session: string
   readonly version: ProtocolVersion
   readonly keyspace: string
   readonly events: readonly string[]
@@ -246,6 +248,7 @@ export class LinkServer {
       }
       const client = new LinkedClient(this, number, info, open.version as ProtocolVersion, this.#host.log)
       const session = this.#host.session(client, {
+        session: open.session,
         version: open.version as ProtocolVersion,
         keyspace: open.keyspace ?? '',
         events: open.events,

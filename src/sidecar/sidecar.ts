@@ -131,7 +131,8 @@ export class Sidecar {
       onClosed: (link) => this.#links.delete(link),
     }
     this.#openDriver = (client, startup, ready, failed) => {
-      const session = this.#session(client, startup.version, '', startup.driverName, undefined)
+      const name = randomBytes(8).toString('hex')
+      const session = this.#session(client, name, startup.version, '', startup.driverName, undefined)
       session.open().then(ready, failed)
       return session
     }
@@ -240,13 +241,14 @@ export class Sidecar {
   }
 
   #linkedSession(client: Client, open: LinkedOpen): EnforcedSession {
-    const session = this.#session(client, open.version, open.keyspace, open.driverName, open.gateway)
+    const session = this.#session(client, open.session, open.version, open.keyspace, open.driverName, open.gateway)
     if (open.events.length > 0) this.#shared.events.add(session, open.events)
     return session
   }
 
   #session(
     client: Client,
+    name: string,
     version: LinkedOpen['version'],
     keyspace: string,
     driver: string | undefined,
@@ -258,7 +260,7 @@ export class Sidecar {
     const context = new SessionContext(client.info, version)
     if (keyspace !== '') this.#shared.judge.mayUse(state, keyspace, context)
     const sessionPart = this.#shared.recorder.connected({
-      session: randomBytes(8).toString('hex'),
+      session: name,
       workload: identity.spiffeId,
       ...personOf(identity),
       client: { address, port },

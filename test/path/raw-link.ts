@@ -66,6 +66,7 @@ export class RawLink {
       controlEnvelope(Control.OPEN, {
         passport,
         version: 4,
+        session: '0123456789abcdef',
         events: [],
         ...(keyspace === undefined ? {} : { keyspace }),
       }),

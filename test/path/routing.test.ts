@@ -236,6 +236,27 @@ suite('prepared statements', () => {
   })
 })
 
+suite('the record', () => {
+  it('names the client’s connection alike at every sidecar, and what was prepared there for it', async () => {
+    const bob = await world.client(gateway.port, 'bob')
+    const text = `${READ} AND v = 'recorded'`
+    const id = await prepared(bob, text)
+    for (let i = 0; i < 60; i++) await bob.ask(executeEnvelope(4, 1, id, undefined, values(`recorded ${i}`)))
+    const recordsOf = ({ records }: RunningSidecar) =>
+      records().filter(
+        ({ workload, statement }) => workload === 'spiffe://demo.local/svc/bob' && statement === `${READ} AND v = ?`,
+      )
+    await until(
+      'all are on record',
+      () => nodes.flatMap(recordsOf).filter(({ request }) => request === 'EXECUTE').length === 60,
+    )
+    const all = nodes.map(recordsOf)
+    assert.equal(new Set(all.flat().map(({ session }) => session)).size, 1)
+    assert.ok(all.every((records) => records.length > 0))
+    for (const records of all) assert.equal(records.filter(({ request }) => request === 'PREPARE').length, 1)
+  })
+})
+
 suite('USE', () => {
   it('is in force wherever a text goes afterwards', async () => {
     const alice = await world.client(gateway.port, 'alice')

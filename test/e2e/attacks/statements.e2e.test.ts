@@ -84,6 +84,16 @@ async function ownRecords(): Promise<AuditRecord[]> {
   )
 }
 
+/** A PREPARE that no client sent: one of the same session and text, at another sidecar, came before it. */
+function isRepeated(record: AuditRecord): boolean {
+  if (record.request !== 'PREPARE' || record.verdict !== 'allow') return false
+  const first = records.find(
+    ({ session, request, statement, verdict }) =>
+      session === record.session && request === 'PREPARE' && statement === record.statement && verdict === 'allow',
+  )
+  return first !== undefined && first.proxy !== record.proxy
+}
+
 /** What each answer must have left in the mesh's record. */
 function expectedRecords(): string[] {
   const expected: string[] = []
@@ -165,10 +175,19 @@ suite('the mesh’s own record of the corpus', () => {
       // The last question of each connection, about system.local; the gateway answers it itself.
       expected.push(`${idOf(person)} QUERY allow`)
     }
-    const found = records.map(
-      ({ workload, request, operation, verdict }) => `${workload} ${request ?? operation} ${verdict}`,
-    )
+    const found = records
+      .filter((record) => !isRepeated(record))
+      .map(({ workload, request, operation, verdict }) => `${workload} ${request ?? operation} ${verdict}`)
     assert.deepEqual(counted(found), counted(expected))
+  })
+
+  it('has one line for each sidecar that a gateway gave a statement to, and these permitted as the first was', () => {
+    const repeated = records.filter(isRepeated)
+    const names = repeated.map(
+      ({ proxy, session, statement, verdict }) => `${proxy} ${session} ${verdict} ${statement}`,
+    )
+    assert.equal(new Set(names).size, names.length)
+    assert.ok(repeated.every(({ verdict, gateway }) => verdict === 'allow' && gateway !== undefined))
   })
 
   it('names what was refused and what was permitted', () => {
