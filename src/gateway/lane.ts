@@ -5,6 +5,7 @@
  *      └───────────── CLOSE, or the link is lost ──────────────┴──────────────────────┴──▶ closed
  */
 import type { Close, Open } from '../link/protocol.ts'
+import { StreamSet } from '../session/streams.ts'
 import type { GatewayLink, LinkUser } from './link.ts'
 import type { Place } from './place.ts'
 
@@ -16,7 +17,7 @@ export interface LaneHost {
   /** It takes no new requests; it closes by itself. */
   onLaneDraining(lane: Lane): void
   onLaneFrame(lane: Lane, buffer: Buffer, start: number, end: number): void
-  /** `inFlight` of the lane is what was sent and not answered. */
+  /** `streamsInFlight` of the lane is what was sent and not answered. */
   onLaneClosed(lane: Lane, reason: Close): void
 }
 
@@ -30,7 +31,7 @@ export class Lane implements LinkUser {
   /** When a request last went by it: monotonic microseconds. */
   usedMicros = 0
   /** Requests that wait for their answer. Invariant: the place's load counts them too. */
-  inFlight = 0
+  readonly #streams = new StreamSet()
   /** The stream whose latency is taken; −1 while none is. One at a time is enough, and needs no table. */
   #sampled = -1
   #sampledAtMicros = 0
@@ -45,13 +46,22 @@ export class Lane implements LinkUser {
     this.#number = link.openSession(this, open)
   }
 
+  get inFlight(): number {
+    return this.#streams.count
+  }
+
+  /** The streams of what is in flight, in ascending order. */
+  get streamsInFlight(): readonly number[] {
+    return this.#streams.ids()
+  }
+
   /** Takes new requests. */
   get usable(): boolean {
     return this.state === 'open' && !this.link.draining && !this.link.closed
   }
 
   send(buffer: Buffer, start: number, end: number, stream: number, nowMicros: number): void {
-    this.inFlight++
+    this.#streams.add(stream)
     this.usedMicros = nowMicros
     this.place.load.sent(nowMicros)
     if (this.#sampled < 0) {
@@ -63,7 +73,7 @@ export class Lane implements LinkUser {
 
   /** To be called for each answer. */
   answered(stream: number, nowMicros: number): void {
-    this.inFlight--
+    this.#streams.delete(stream)
     const { load } = this.place
     load.heard(nowMicros)
     if (stream === this.#sampled) {

@@ -7,7 +7,8 @@
  *                                                            └▶ no lane there yet: one is opened, and this request goes elsewhere
  *
  * Rule: what was sent and not answered is never sent again; whether the node acted is then unknown, and only the driver may
- * decide. What was not sent yet may wait and go elsewhere.
+ * decide: it is told so, by an error on that stream, or by the end of the connection where there is nothing else to go on with. What was not
+ * sent yet may wait and go elsewhere.
  */
 import { randomBytes } from 'node:crypto'
 import { RingfenceError } from '../base/errors.ts'
@@ -43,8 +44,6 @@ import { eventForClient } from './topology/events.ts'
 
 /** How long a request waits for a link when its session has none. */
 const RELINK_MS_MAX = 5000
-/** When a sidecar is lost with requests in flight: how long those at other sidecars have, before the client's connection ends. */
-const END_MS_MAX = 2000
 /** Refusals that another sidecar would repeat. */
 const FINAL_CODES: ReadonlySet<string> = new Set(['IDENTITY', 'UNAUTHORIZED'])
 /** Where the id of an EXECUTE begins: header, [short] length. */
@@ -87,14 +86,11 @@ export class LinkedSession implements Backend, LaneHost {
   /** The lane that is to be the home, while it opens. */
   #homeOpening: { readonly lane: Lane; readonly done: PromiseWithResolvers<void> } | undefined
   #linking = false
-  /** Requests in flight on all lanes. */
-  #inFlight = 0
   /** The stream of what may be a USE; −1 while none is under way. What comes behind it goes the same way. */
   #using = -1
   #held: Buffer[] = []
   #keyspace = ''
   #events: readonly string[] = []
-  #ending: { readonly reason: string; readonly timer: NodeJS.Timeout } | undefined
   #closed = false
 
   constructor(client: Client, startup: StartupInfo, services: SessionServices) {
@@ -124,14 +120,12 @@ export class LinkedSession implements Backend, LaneHost {
 
   request(buffer: Buffer, start: number, end: number): void {
     if (this.#answerHere(buffer, start, end)) return
-    if (this.#ending !== undefined) throw new RingfenceError('OVERLOADED', 'the session ends: a sidecar of it was lost')
     this.#dispatch(buffer, start, end)
   }
 
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    clearTimeout(this.#ending?.timer)
     this.#services.desk.forget(this.#client)
     this.#held = []
     this.#lanes.close()
@@ -195,19 +189,10 @@ export class LinkedSession implements Backend, LaneHost {
     this.#hedger ??= new Hedger(this.#ofLanes, hedgeClock, {
       another: ({ statement: its, first, request }) =>
         router.anotherReplica(its, first, version, request, 0, request.length),
-      answer: (read, answer, from, to) => {
-        this.#inFlight--
-        this.#client.answer(answer, from, to, read.clientStream)
-        this.#endWhenIdle()
-      },
-      lost: (_, reason) => {
-        this.#inFlight--
-        this.#end(reason)
-      },
+      answer: ({ clientStream }, answer, from, to) => this.#client.answer(answer, from, to, clientStream),
+      lost: ({ clientStream }, reason) => this.#lose(clientStream, reason),
     })
-    if (!this.#hedger.execute(statement, place, afterMs, buffer, start, end)) return false
-    this.#inFlight++
-    return true
+    return this.#hedger.execute(statement, place, afterMs, buffer, start, end)
   }
 
   #query(buffer: Buffer, start: number, end: number): void {
@@ -314,7 +299,6 @@ export class LinkedSession implements Backend, LaneHost {
 
   #sendAs(stream: number, lane: Lane, buffer: Buffer, start: number, end: number): void {
     refuseCongested(lane)
-    this.#inFlight++
     lane.send(buffer, start, end, stream, this.#services.nowMicros())
   }
 
@@ -326,7 +310,7 @@ export class LinkedSession implements Backend, LaneHost {
 
   /** A new home; what waits for one goes on then. */
   #relink(): void {
-    if (this.#linking || this.#closed || this.#ending !== undefined) return
+    if (this.#linking || this.#closed) return
     this.#linking = true
     this.open().then(
       () => {
@@ -381,7 +365,6 @@ export class LinkedSession implements Backend, LaneHost {
         this.#client.event(buffer, start, end)
       return
     }
-    this.#inFlight--
     lane.answered(stream, this.#services.nowMicros())
     if (this.#firstPrepare.size > 0 && this.#firstPrepare.has(stream)) {
       this.#firstPrepared(stream, buffer, start, end)
@@ -393,11 +376,6 @@ export class LinkedSession implements Backend, LaneHost {
     if (this.#preparing.size > 0) this.#preparing.delete(stream)
     if (stream === this.#using) this.#using = -1
     this.#client.answer(buffer, start, end, stream)
-    this.#endWhenIdle()
-  }
-
-  #endWhenIdle(): void {
-    if (this.#ending !== undefined && this.#inFlight === 0) this.#client.close(this.#ending.reason)
   }
 
   #onResult(lane: Lane, stream: number, buffer: Buffer, start: number, end: number): void {
@@ -452,7 +430,6 @@ export class LinkedSession implements Backend, LaneHost {
 
   onLaneClosed(lane: Lane, reason: Close): void {
     this.#lanes.gone(lane)
-    this.#inFlight -= lane.inFlight
     if (this.#homeOpening?.lane === lane) {
       const { done } = this.#homeOpening
       this.#homeOpening = undefined
@@ -463,23 +440,23 @@ export class LinkedSession implements Backend, LaneHost {
     if (wasHome) this.#setHome(undefined)
     if (this.#closed || !lane.wasOpen) return
     const unsent = this.#firstPrepare.lost(lane)
-    if (lane.inFlight > unsent.length || FINAL_CODES.has(reason.code)) this.#end(reason.message)
-    for (const request of unsent) {
-      if (this.#ending === undefined) this.#again(request)
-      else this.#client.fault(new RingfenceError('OVERLOADED', reason.message), headerStream(request, 0))
+    const waiting = new Set(unsent.map((request) => headerStream(request, 0)))
+    const lost = lane.streamsInFlight.filter((stream) => !waiting.has(stream))
+    const alone = this.#lanes.find(() => true) === undefined
+    if (FINAL_CODES.has(reason.code) || (lost.length > 0 && alone)) {
+      this.#client.close(reason.message)
+      return
     }
+    for (const stream of lost) this.#lose(stream, reason.message)
+    for (const request of unsent) this.#again(request)
     if (wasHome && (this.#held.length > 0 || this.#events.length > 0)) this.#relink()
   }
 
-  /**
-   * Requests were lost and no answer is made up for them: the client's connection ends, so that its driver decides. What other sidecars
-   * are doing may be answered before that.
-   */
-  #end(reason: string): void {
-    if (this.#ending !== undefined) return
-    this.#ending = { reason, timer: setTimeout(() => this.#client.close(reason), END_MS_MAX) }
-    this.#failHeld(new RingfenceError('OVERLOADED', reason))
-    this.#endWhenIdle()
+  /** It was sent and will not be answered. Drivers try OVERLOADED again where the request is idempotent, and only there. */
+  #lose(stream: number, reason: string): void {
+    if (stream === this.#using) this.#using = -1
+    this.#preparing.delete(stream)
+    this.#client.fault(new RingfenceError('OVERLOADED', `${reason}; whether the node acted is not known`), stream)
   }
 
   /** REGISTER is remembered for the next home; what is asked of the virtual topology is answered here. */

@@ -30,6 +30,13 @@ export class StreamSet {
     return word < this.#words.length && (this.#words[word]! & (1 << (stream & (WORD_BITS - 1)))) !== 0
   }
 
+  /** Those that wait, in ascending order. */
+  ids(): number[] {
+    const found: number[] = []
+    for (let stream = 0; stream < this.#words.length * WORD_BITS; stream++) if (this.has(stream)) found.push(stream)
+    return found
+  }
+
   /** False when nothing waited under that id. */
   delete(stream: number): boolean {
     const word = stream >>> 5

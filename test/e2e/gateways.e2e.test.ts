@@ -20,6 +20,8 @@ const KEYSPACE = 'e2e_gateways'
 const SEEN_MS_MAX = 12_000
 /** The control plane lets go of a gateway that has not reported for fifteen seconds. */
 const MISSED_MS_MAX = 15_000 + SEEN_MS_MAX
+/** In each of the drivers' programs. */
+const READERS = 4
 /** Each gateway's part of the reads where both are there. */
 const SHARE_MIN = 0.2
 
@@ -203,7 +205,7 @@ for (const [driver, protocol] of [
       assert.deepEqual(reader.said.errors, [])
     })
 
-    it('dies: it is gone from the list when it was silent for fifteen seconds, and no read fails', async (t) => {
+    it('dies: what it was asked right then may fail, nothing else; when it was silent for fifteen seconds it is gone from the list', async (t) => {
       if (reader === undefined) return t.skip(absent)
       const { nginx, gateway2 } = mesh.layout
       await mesh.part('gateway-2').start()
@@ -216,7 +218,10 @@ for (const [driver, protocol] of [
       await reader.knows(MISSED_MS_MAX, nginx)
       t.diagnostic(`gone after ${seconds(performance.now() - startedMs)}`)
       await reader.goesOn()
-      assert.deepEqual(reader.said.errors, [])
+      const { errors } = reader.said
+      t.diagnostic(`${errors.length} reads failed`)
+      // Each of the driver's readers has one read under way.
+      assert.ok(errors.length <= READERS, errors.join('; '))
     })
   })
 }
