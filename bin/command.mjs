@@ -25,9 +25,9 @@ const roleModules = new Map([
 /**
  * A young generation of 2 MB at most, where V8 would let it grow to 16 (bench/README.md has what it costs, which is nothing that could be
  * told). The one WebAssembly module, Cedar, is compiled simply: it decides once for each statement, and what compiled it better was memory
- * that stayed.
+ * that stayed. `gc` is for one collection when the role has started (src/telemetry/start-garbage.ts).
  */
-const thriftyFlags = ['--max-semi-space-size=2', '--liftoff-only']
+const thriftyFlags = ['--max-semi-space-size=2', '--liftoff-only', '--expose-gc']
 
 /**
  * File, arguments and environment to start `ringfence` with; undefined where there is no Node.js that can.

@@ -6,6 +6,7 @@ import { resolve } from 'node:path'
 import { startAgent } from '../agent/agent.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { createLogger } from '../telemetry/log.ts'
+import { collectStartGarbage } from '../telemetry/start-garbage.ts'
 import { parseSidecarConfig } from './config.ts'
 import { Sidecar } from './sidecar.ts'
 
@@ -30,6 +31,7 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   })
   const sidecar = new Sidecar({ config, feed, log, auditDirectory: resolve(options.stateDir, config.audit.directory) })
   await sidecar.start()
+  collectStartGarbage()
   await new Promise<void>((done) => {
     process.once('SIGTERM', done)
     process.once('SIGINT', done)
