@@ -70,6 +70,11 @@ export class FirstPrepare {
     waiting?.missing[0]?.forget(waiting.lane.link)
   }
 
+  /** The session is over: what it was about to prepare may be prepared by another. */
+  close(): void {
+    for (const stream of this.#byStream.keys()) this.drop(stream)
+  }
+
   /** The requests that waited for a lane that is gone. */
   lost(lane: Lane): Buffer[] {
     const requests: Buffer[] = []

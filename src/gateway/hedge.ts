@@ -80,6 +80,7 @@ export class Hedger implements LaneHost {
 
   close(): void {
     this.#closed = true
+    this.#firstPrepare.close()
     this.#lanes.close()
   }
 
@@ -171,12 +172,10 @@ export class Hedger implements LaneHost {
 
   #onError(lane: Lane, { statement }: HedgedRead, buffer: Buffer, start: number, end: number): void {
     const code = errorCode(buffer, start, end)
-    if (code === CqlErrorCode.SERVER_ERROR || code === CqlErrorCode.IS_BOOTSTRAPPING) {
-      lane.place.load.failed(this.#nowMicros())
-    } else if (code === CqlErrorCode.UNPREPARED) {
-      const { preparedId } = readError(buffer, start, end)
-      if (preparedId?.equals(statement.id) === true) statement.forget(lane.link)
-    }
+    lane.erred(code, this.#nowMicros())
+    if (code !== CqlErrorCode.UNPREPARED) return
+    const { preparedId } = readError(buffer, start, end)
+    if (preparedId?.equals(statement.id) === true) statement.forget(lane.link)
   }
 
   /** The copy of that stream is over. */

@@ -4,6 +4,7 @@
  *   opening ──OPENED──▶ open ──its link drains, or another lane takes its place──▶ leaving ──nothing in flight──▶ closed
  *      └───────────── CLOSE, or the link is lost ──────────────┴──────────────────────┴──▶ closed
  */
+import { CqlErrorCode } from '../cql/protocol.ts'
 import type { Close, Open } from '../link/protocol.ts'
 import { StreamSet } from '../session/streams.ts'
 import type { GatewayLink, LinkUser } from './link.ts'
@@ -80,6 +81,13 @@ export class Lane implements LinkUser {
       this.#sampled = -1
       load.sample(nowMicros - this.#sampledAtMicros, nowMicros)
     }
+  }
+
+  /** To be called for each answer that is an error: is it the sidecar's own, or the request's? */
+  erred(code: number, nowMicros: number): void {
+    const { load } = this.place
+    if (code === CqlErrorCode.SERVER_ERROR || code === CqlErrorCode.IS_BOOTSTRAPPING) load.failed(nowMicros)
+    else load.succeeded()
   }
 
   /** No new requests; closed when the last is answered. */

@@ -155,10 +155,6 @@ export class GatewayLink {
     return this.#hello
   }
 
-  get sessionsOpen(): number {
-    return this.#users.size
-  }
-
   /** When the first of the two certificates ends. */
   get notAfterMs(): number {
     return Math.min(this.credentials.notAfterMs, this.#peerNotAfterMs)

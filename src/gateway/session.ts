@@ -129,6 +129,7 @@ export class LinkedSession implements Backend, LaneHost {
     this.#services.desk.forget(this.#client)
     this.#held = []
     this.#lanes.close()
+    this.#firstPrepare.close()
     this.#hedger?.close()
     this.#setHome(undefined)
     this.#statements.sessions--
@@ -188,7 +189,7 @@ export class LinkedSession implements Backend, LaneHost {
     if (afterMs === 0 || isSerial(version, buffer, start, end)) return false
     this.#hedger ??= new Hedger(this.#ofLanes, hedgeClock, {
       another: ({ statement: its, first, request }) =>
-        router.anotherReplica(its, first, version, request, 0, request.length),
+        router.replicaOfExecute(its, version, request, 0, request.length, first),
       answer: ({ clientStream }, answer, from, to) => this.#client.answer(answer, from, to, clientStream),
       lost: ({ clientStream }, reason) => this.#lose(clientStream, reason),
     })
@@ -236,9 +237,9 @@ export class LinkedSession implements Backend, LaneHost {
     }
     const place = router.placeOfBatch(batch, keyed) ?? router.leastLoaded()
     const lane = place === undefined ? undefined : this.#laneForText(place)
-    const missing = [...statements].filter((each) => lane === undefined || !each.isOn(lane.link))
-    if (lane !== undefined && missing.length === 0) this.#send(lane, buffer, start, end)
-    else this.#prepareFirst(lane, [...statements], buffer, start, end)
+    const wanted = [...statements]
+    if (lane !== undefined && hasAll(lane, wanted)) this.#send(lane, buffer, start, end)
+    else this.#prepareFirst(lane, wanted, buffer, start, end)
   }
 
   /** `lane` is where the request should go, if there is one; its sidecar has not all of `statements`. */
@@ -251,8 +252,8 @@ export class LinkedSession implements Backend, LaneHost {
   ): void {
     if (lane !== undefined && this.#beginPrepare(lane, statements, buffer, start, end)) return
     const home = this.#home
-    const hasAll = (each: Lane): boolean => statements.every((statement) => statement.isOn(each.link))
-    const other = home?.usable === true && hasAll(home) ? home : this.#lanes.find(hasAll)
+    const atHome = home?.usable === true && hasAll(home, statements)
+    const other = atHome ? home : this.#lanes.find((each) => hasAll(each, statements))
     if (other !== undefined) this.#send(other, buffer, start, end)
     // Where it cannot be prepared, home says UNPREPARED, and the driver prepares again.
     else if (home?.usable !== true || !this.#beginPrepare(home, statements, buffer, start, end)) {
@@ -396,11 +397,7 @@ export class LinkedSession implements Backend, LaneHost {
 
   #onError(lane: Lane, buffer: Buffer, start: number, end: number): void {
     const code = errorCode(buffer, start, end)
-    if (code === CqlErrorCode.SERVER_ERROR || code === CqlErrorCode.IS_BOOTSTRAPPING) {
-      lane.place.load.failed(this.#services.nowMicros())
-      return
-    }
-    lane.place.load.succeeded()
+    lane.erred(code, this.#services.nowMicros())
     if (code !== CqlErrorCode.UNPREPARED) return
     const { preparedId } = readError(buffer, start, end)
     if (preparedId === undefined) return
@@ -471,6 +468,10 @@ export class LinkedSession implements Backend, LaneHost {
     }
     return this.#services.desk.request(this.#client, this.#startup.version, this.#keyspace, opcode, buffer, start, end)
   }
+}
+
+function hasAll({ link }: Lane, statements: readonly Statement[]): boolean {
+  return statements.every((statement) => statement.isOn(link))
 }
 
 function refuseCongested({ link }: Lane): void {

@@ -69,25 +69,21 @@ export class Router {
     start: number,
     end: number,
   ): Place | undefined {
-    const { key } = statement.keyed
-    if (key !== undefined && tokenOfExecute(key, version, buffer, start, end)) {
-      return this.#replica(this.#placementOf(statement)) ?? this.leastLoaded()
-    }
-    return this.leastLoaded()
+    return this.replicaOfExecute(statement, version, buffer, start, end) ?? this.leastLoaded()
   }
 
-  /** Another replica for an EXECUTE than `first`; undefined where there is none. */
-  anotherReplica(
+  /** The replica for an EXECUTE, of those that are not `except`; undefined where there is none to be told. */
+  replicaOfExecute(
     statement: Statement,
-    first: Place,
     version: ProtocolVersion,
     buffer: Buffer,
     start: number,
     end: number,
+    except?: Place,
   ): Place | undefined {
     const { key } = statement.keyed
     if (key === undefined || !tokenOfExecute(key, version, buffer, start, end)) return undefined
-    return this.#replica(this.#placementOf(statement), first)
+    return this.#replica(this.#placementOf(statement), except)
   }
 
   /** After how many milliseconds an EXECUTE of `statement` may be asked of another replica too; 0: never. */

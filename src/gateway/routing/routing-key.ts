@@ -5,7 +5,7 @@
  */
 
 import { murmur3Token } from '../../cql/murmur3.ts'
-import { writeComponent } from '../../cql/partition-key.ts'
+import { COMPONENT_OVERHEAD_BYTES, writeComponent } from '../../cql/partition-key.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
 import { Consistency, Flag, HEADER_BYTES, headerFlags, QueryFlag } from '../../cql/protocol.ts'
 import type { BatchPart, BatchView, ParamsView } from '../../cql/requests.ts'
@@ -41,7 +41,7 @@ export class KeyMarkers {
 
 const starts = new Int32Array(COLUMNS_MAX)
 const ends = new Int32Array(COLUMNS_MAX)
-const scratch = Buffer.alloc(KEY_BYTES_MAX + 3 * COLUMNS_MAX)
+const scratch = Buffer.alloc(KEY_BYTES_MAX + COMPONENT_OVERHEAD_BYTES * COLUMNS_MAX)
 
 /** Puts the token of an EXECUTE `buffer[start..end)` into `token` of murmur3.ts; false where it has none that can be told here. */
 export function tokenOfExecute(
