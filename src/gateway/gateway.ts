@@ -18,6 +18,7 @@ import { Listener } from '../session/listener.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { wakeOptimiser } from '../telemetry/optimiser.ts'
 import type { GatewayConfig } from './config.ts'
 import { TopologyDesk } from './desk.ts'
 import { GatewayList } from './gateway-list.ts'
@@ -72,6 +73,7 @@ export class Gateway {
       onClosed: (closed) => this.#sessions.delete(closed),
     }
     this.#open = (client, startup, ready, failed) => {
+      wakeOptimiser()
       const session = new LinkedSession(client, startup, services)
       this.#sessions.add(session)
       session.open().then(ready, failed)

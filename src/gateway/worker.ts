@@ -3,9 +3,11 @@
  */
 import { connectWorker } from '../agent/workers.ts'
 import { createLogger } from '../telemetry/log.ts'
+import { restOptimiser } from '../telemetry/optimiser.ts'
 import { Gateway } from './gateway.ts'
 import { readGatewayConfig } from './main.ts'
 
+restOptimiser()
 const config = readGatewayConfig(process.argv[2] ?? '')
 const log = createLogger(`gateway ${config.name} worker ${process.pid}`)
 const feed = await connectWorker(log)

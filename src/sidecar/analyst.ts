@@ -37,8 +37,9 @@ export class Analyst {
   #next = 0
   #stopped = false
 
-  /** The thread is there before the first long statement comes. */
+  /** Once there is a client, so that the thread is there before the first long statement comes. Nothing when it runs already. */
   start(): void {
+    if (this.#worker !== undefined || this.#stopped) return
     const worker = new Worker(new URL('./analyst-thread.ts', import.meta.url), {
       resourceLimits: { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 16 },
     })
@@ -78,6 +79,6 @@ export class Analyst {
       reject(new RingfenceError('OVERLOADED', 'the statement could not be read'))
     }
     this.#waiting.clear()
-    if (!this.#stopped) this.start()
+    this.start()
   }
 }

@@ -25,6 +25,7 @@ import { Listener } from '../session/listener.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { wakeOptimiser } from '../telemetry/optimiser.ts'
 import { TrafficTable } from '../telemetry/traffic.ts'
 import { Analyst } from './analyst.ts'
 import type { SidecarConfig } from './config.ts'
@@ -153,7 +154,6 @@ export class Sidecar {
         this.#node.setCredentials(credentials)
       }),
     )
-    this.#analyst.start()
     this.#node.start()
     for (const listenerConfig of config.listeners) {
       const listener = new Listener({
@@ -268,6 +268,7 @@ export class Sidecar {
       ...(gateway === undefined ? {} : { gateway }),
       protocolVersion: version,
     })
+    this.#wake()
     const topologyHidden = gateway !== undefined
     return new EnforcedSession(this.#shared, {
       client,
@@ -278,6 +279,12 @@ export class Sidecar {
       sessionPart,
       topologyHidden,
     })
+  }
+
+  /** What only a client needs comes with the first one: a sidecar that waits for one is to be small. */
+  #wake(): void {
+    wakeOptimiser()
+    this.#analyst.start()
   }
 
   #nodeChanged(): void {

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { type Command, Option } from 'commander'
 import type { Credentials } from '../../agent/api.ts'
 import { RingfenceError } from '../../base/errors.ts'
+import { restOptimiser } from '../../telemetry/optimiser.ts'
 import { parseDuration, parseHostPort, readInput, setting, tokenOf } from '../options.ts'
 import { printJson } from '../output.ts'
 import { version } from '../version.ts'
@@ -69,6 +70,7 @@ function addProxy(program: Command, role: 'gateway' | 'sidecar', description: st
     )
     .action(async (flags: { config: string; stateDir: string; token?: string }) => {
       const options = { configFile: flags.config, stateDir: flags.stateDir, joinToken: tokenOf(role, flags.token) }
+      restOptimiser()
       if (role === 'gateway') await (await import('../../gateway/main.ts')).runGateway(options)
       else await (await import('../../sidecar/main.ts')).runSidecar(options)
     })
