@@ -105,7 +105,7 @@ export class GatewayLink {
       ...reusedReads((chunk) => this.#onData(chunk)),
     })
     this.#socket.setNoDelay(true)
-    this.#outbox = new Outbox(this.#socket, options.turn, 'prefixed')
+    this.#outbox = new Outbox(this.#socket, options.turn, { framing: 'prefixed', shared: true })
     this.#socket.on('error', (error) => {
       this.#reason = error.message
     })

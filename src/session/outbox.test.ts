@@ -11,7 +11,6 @@ import { Inbound } from '../cql/inbound.ts'
 import { headerStream, writeHeader } from '../cql/protocol.ts'
 import { SEGMENT_PAYLOAD_BYTES_MAX } from '../cql/segment.ts'
 import { FrameSplitter } from '../link/splitter.ts'
-import type { Framing } from './outbox.ts'
 import { Outbox } from './outbox.ts'
 import type { Slab } from './slab.ts'
 import { Turn } from './turn.ts'
@@ -40,7 +39,7 @@ const modes = { bare: 'bare', 'body-lz4': 'bare-lz4', segments: 'segments', 'seg
 async function roundTrip(framing: keyof typeof modes, turns: readonly (readonly number[])[]): Promise<void> {
   const version = framing.startsWith('segments') ? 5 : 4
   const sink = new Sink({ highWaterMark: 64 * MEBIBYTE })
-  const outbox = new Outbox(sink, new Turn(), framing as Framing)
+  const outbox = new Outbox(sink, new Turn(), { framing })
   const sent: Buffer[] = []
   let count = 0
   for (const sizes of turns) {
@@ -112,7 +111,7 @@ describe('outbox', () => {
 
   it('prefixed: frames come out with their session, their stream and their bytes', async () => {
     const sink = new Sink()
-    const outbox = new Outbox(sink, new Turn(), 'prefixed')
+    const outbox = new Outbox(sink, new Turn(), { framing: 'prefixed' })
     const sizes = [0, 10, 70_000, 5, 200_000, 64 * 1024 - 13, 1]
     for (const [i, size] of sizes.entries()) {
       outbox.write(response(4, 1, size, i), 0, 9 + size, i * 100, 0xffff_fff0 + i)
@@ -138,7 +137,7 @@ describe('outbox', () => {
   it('a turn with many envelopes is one write, and one segment in v5', async () => {
     for (const framing of ['bare', 'segments'] as const) {
       const sink = new Sink()
-      const outbox = new Outbox(sink, new Turn(), framing)
+      const outbox = new Outbox(sink, new Turn(), { framing })
       for (let i = 0; i < 50; i++) outbox.write(response(5, 1, 100, i), 0, 109, i)
       await nextTurn()
       await nextTurn()
@@ -168,7 +167,7 @@ describe('outbox', () => {
   it('keeps the bytes of an envelope that may be sent again, though the slab goes on and is changed', async () => {
     for (const framing of ['bare', 'segments'] as const) {
       const sink = new Sink()
-      const outbox = new Outbox(sink, new Turn(), framing)
+      const outbox = new Outbox(sink, new Turn(), { framing })
       const kept: { slab: Buffer; at: number; bytes: number; wanted: Buffer }[] = []
       for (const [i, size] of [10, 50_000, 50_000, 140_000, 300, 131_000, 20].entries()) {
         outbox.write(response(5, 9, size, i), 0, 9 + size, i)
@@ -215,7 +214,10 @@ describe('outbox', () => {
   it('overwrites nothing that the socket has not taken or that is pinned, at any pace', async () => {
     const size = fc.oneof(fc.nat(300), fc.nat(30_000), fc.nat(90_000))
     const step = fc.record({ sizes: fc.array(size, { maxLength: 8 }), taken: fc.nat(4), unpinned: fc.nat(6) })
-    const run = async (steps: readonly { sizes: number[]; taken: number; unpinned: number }[]): Promise<void> => {
+    const run = async (
+      steps: readonly { sizes: number[]; taken: number; unpinned: number }[],
+      shared: boolean,
+    ): Promise<void> => {
       const taken: Buffer[] = []
       const held: (() => void)[] = []
       const socket = new Writable({
@@ -228,7 +230,7 @@ describe('outbox', () => {
           })
         },
       })
-      const outbox = new Outbox(socket, new Turn())
+      const outbox = new Outbox(socket, new Turn(), { shared })
       const sent: Buffer[] = []
       const pinned: { slab: Slab; at: number; wanted: Buffer }[] = []
       for (const { sizes, taken: takes, unpinned } of steps) {
@@ -246,11 +248,12 @@ describe('outbox', () => {
         }
         for (const { slab } of pinned.splice(0, unpinned)) slab.unpin()
       }
-      await nextTurn()
+      // Something shared waits for three turns more at most.
+      for (let i = 0; i < 5; i++) await nextTurn()
       while (held.length > 0) held.shift()?.()
       assert.ok(Buffer.concat(taken).equals(Buffer.concat(sent)))
     }
-    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 30 }), run), { numRuns: 60 })
+    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 30 }), fc.boolean(), run), { numRuns: 60 })
   })
 
   it('counts what the peer has not taken, and drops everything after close', async () => {
@@ -268,6 +271,58 @@ describe('outbox', () => {
     outbox.close()
     outbox.write(response(4, 1, 91, 0), 0, 100, 1)
     assert.equal(outbox.waitingBytes, 0)
+  })
+})
+
+describe('an outbox that many share', () => {
+  /** Envelopes of each turn in; envelopes of each write out, and the turn in which it was made. */
+  async function writesOf(turns: readonly number[]): Promise<[number, number][]> {
+    const writes: [number, number][] = []
+    let now = 0
+    const socket = new Writable({
+      highWaterMark: MEBIBYTE,
+      write: (chunk: Buffer, _encoding, done) => {
+        writes.push([now, chunk.length / 100])
+        done()
+      },
+    })
+    const turn = new Turn()
+    const outbox = new Outbox(socket, turn, { shared: true })
+    const envelope = response(4, 1, 91, 0)
+    for (const [index, count] of turns.entries()) {
+      now = index
+      for (let i = 0; i < count; i++) outbox.write(envelope, 0, 100, 1)
+      // Registered after the outbox's own, so this turn's end is behind us when it has run.
+      turn.wake()
+      await nextTurn()
+    }
+    return writes
+  }
+
+  it('waits for no one while requests come one by one', async () => {
+    const expected = [1, 1, 3, 1].map((count, index): [number, number] => [index, count])
+    assert.deepEqual(await writesOf([1, 1, 3, 1]), expected)
+  })
+
+  it('waits in a flow until there are sixteen, a turn brings nothing, or three turns are over', async () => {
+    // 8: nothing waited yet, for the write before had none.
+    assert.deepEqual(await writesOf([8, 6, 6, 6, 0]), [
+      [0, 8],
+      [3, 18],
+    ])
+    assert.deepEqual(await writesOf([8, 6, 0, 0]), [
+      [0, 8],
+      [2, 6],
+    ])
+    assert.deepEqual(await writesOf([8, 1, 1, 1, 1, 1, 0]), [
+      [0, 8],
+      [4, 4],
+      [6, 1],
+    ])
+    assert.deepEqual(await writesOf([8, 20, 0]), [
+      [0, 8],
+      [1, 20],
+    ])
   })
 })
 

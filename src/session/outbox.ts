@@ -1,6 +1,7 @@
 /**
  * What waits to leave through one socket. Each envelope is copied once, straight into the current slab; the slab is written
- * once per turn. A full slab waits until the socket has taken it and nobody pins it for a replay; then it is used again.
+ * once per turn, or a few turns later where many clients share the socket. A full slab waits until the socket has taken it and
+ * nobody pins it for a replay; then it is used again.
  *
  *   slab  [ handed to the socket | waiting for the end of the turn | room ]
  *         0                     from                             at     size
@@ -26,13 +27,28 @@ const COMPRESSION_FLAG = 0x01
 /** Bodies shorter than this gain nothing from LZ4. */
 const COMPRESS_BODY_BYTES_MIN = 64
 
+/** As many envelopes are worth a write of their own. */
+const GATHER_ENVELOPES = 16
+/** How many turns of the event loop the first of fewer waits for more, at most. */
+const GATHER_TURNS_MAX = 3
+/** After a write of fewer nobody waits: requests come one by one, and each is to be quick. */
+const FLOW_ENVELOPES_MIN = 4
+
 /** bare: v3/v4 or before READY. prefixed: the mesh link, four bytes of session number first. The rest: after READY. */
 export type Framing = 'bare' | 'prefixed' | 'body-lz4' | 'segments' | 'segments-lz4'
+
+export interface OutboxOptions {
+  /** `bare` unless said otherwise. */
+  readonly framing?: Framing
+  /** The sessions of many clients leave here: a turn with few envelopes waits for the next, while there is a flow of them. */
+  readonly shared?: boolean
+}
 
 export class Outbox implements Flushable {
   readonly #socket: Writable
   readonly #turn: Turn
-  #framing: Framing = 'bare'
+  readonly #shared: boolean
+  #framing: Framing
   // One that nobody has touched: of an idle session's slab only the first page is ever resident.
   #current = new Slab(Buffer.allocUnsafeSlow(SLAB_BYTES))
   #slab = this.#current.bytes
@@ -44,15 +60,21 @@ export class Outbox implements Flushable {
   #segmentAt = -1
   #scheduled = false
   #closed = false
+  /** Envelopes since the last write, how many of them there were a turn ago, turns that they wait, and envelopes of the last write. */
+  #gathered = 0
+  #gatheredBefore = 0
+  #turnsWaited = 0
+  #lastWrite = 0
   /** Where the last envelope written stands. Valid until the next write, and after `lastSlab.pin()` until `unpin()`. */
   lastSlab: Slab = this.#current
   lastAt = 0
   lastBytes = 0
 
-  constructor(socket: Writable, turn: Turn, framing: Framing = 'bare') {
+  constructor(socket: Writable, turn: Turn, { framing = 'bare', shared = false }: OutboxOptions = {}) {
     this.#socket = socket
     this.#turn = turn
     this.#framing = framing
+    this.#shared = shared
   }
 
   /** Bytes that the peer has not taken yet. */
@@ -75,6 +97,7 @@ export class Outbox implements Flushable {
   write(buffer: Buffer, start: number, end: number, stream: number, session = 0): void {
     if (this.#closed) return
     if (!this.#scheduled) this.#begin()
+    this.#gathered++
     const bytes = end - start
     switch (this.#framing) {
       case 'bare':
@@ -101,9 +124,26 @@ export class Outbox implements Flushable {
   }
 
   flushTurn(): void {
+    if (this.#shared && this.#waitsForMore()) {
+      this.#turn.add(this)
+      return
+    }
+    this.#lastWrite = this.#gathered
+    this.#gathered = 0
+    this.#gatheredBefore = 0
+    this.#turnsWaited = 0
     this.#scheduled = false
     this.#sealOpen()
     this.#handOver()
+  }
+
+  /** A turn in which nothing came ends the waiting, and so do enough envelopes or turns. */
+  #waitsForMore(): boolean {
+    if (this.#lastWrite < FLOW_ENVELOPES_MIN || this.#gathered >= GATHER_ENVELOPES) return false
+    if (this.#gathered === this.#gatheredBefore || this.#turnsWaited === GATHER_TURNS_MAX) return false
+    this.#gatheredBefore = this.#gathered
+    this.#turnsWaited++
+    return true
   }
 
   /** The first write of a turn: the slab is begun again where everything in it has left. */

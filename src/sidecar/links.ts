@@ -86,7 +86,7 @@ export class LinkServer {
     this.#gateway = identity.spiffeId
     this.#gatewayLeafDer = leaf
     this.#socket = accepted.socket as TLSSocket
-    this.#outbox = new Outbox(this.#socket, host.turn, 'prefixed')
+    this.#outbox = new Outbox(this.#socket, host.turn, { framing: 'prefixed', shared: true })
     // A link lives no longer than the certificate it was opened with; gateways move their sessions well before.
     const lifeMs = Math.min(Math.max(identity.notAfterMs - Date.now(), 0), 2 ** 31 - 1)
     this.#expiry = setTimeout(() => this.destroy('the gateway certificate expired'), lifeMs)
