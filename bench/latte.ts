@@ -1,5 +1,5 @@
 /**
- * Real Cassandra under `latte`, which is the Rust driver: what the mesh adds to a read by key at half the load that the direct path takes.
+ * Real Cassandra under `latte`, which is the Rust driver: what the mesh adds to a read by key at half the load that all paths take.
  *
  *     direct                latte ──TLS──▶ Cassandra
  *     gateway, sidecar      latte ──TLS──▶ gateway ══link══▶ sidecar ──mTLS──▶ Cassandra
@@ -27,6 +27,10 @@ const identity = spiffeIds.service('latte')
 const directPath = 'direct'
 const warmupSeconds = 3
 const saturationSeconds = 10
+/** The node is warm when ten seconds, after the first minute, bring hardly more than the ten before; it has two minutes. */
+const warmGrowth = 1.05
+const warmupsMin = 6
+const warmupsMax = 12
 /** What the driver has: connections to each node, and requests in flight when nothing limits the rate. */
 const connections = 8
 const concurrency = 128
@@ -82,13 +86,18 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
   await latte.run('load', direct, ['--quiet'])
   const { rounds, seconds } = options
   let { rate } = options
-  // Everything is warm once before anything counts.
-  for (const address of paths.values()) await latte.read(address, 1)
-  if (rate === undefined) {
-    const saturated = await latte.read(direct, saturationSeconds)
-    rate = Math.max(1, Math.floor(saturated.perSecond / 2))
-    say(`direct: ${saturated.perSecond.toFixed(0)} reads a second at saturation; half of it is ${rate}`)
+  const read = async (path: string): Promise<number> =>
+    (await latte.read(paths.get(path) ?? direct, saturationSeconds)).perSecond
+  await warmUp(() => read(directPath), say)
+  const saturated = new Map<string, number>()
+  for (const path of paths.keys()) {
+    // Once for what stands in this path, and once that counts.
+    await read(path)
+    saturated.set(path, await read(path))
+    say(`${path}: ${saturated.get(path)?.toFixed(0)} reads a second at saturation`)
   }
+  // Paths share the cores with Cassandra: what the direct one takes alone leaves none to the others.
+  rate ??= Math.max(1, Math.floor(Math.min(...saturated.values()) / 2))
   const measured: MeasuredPath[] = []
   for (let round = 1; round <= rounds; round++) {
     for (const [path, address] of paths) {
@@ -107,12 +116,26 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
     }
   }
   const summaries = summariesOf(measured, directPath)
-  const machine = `${rounds} × ${seconds} s at ${rate} reads a second, ${nodes.length} Cassandra ${nodes.length === 1 ? 'node' : 'nodes'}; ${processorAndCommit()}`
+  const machine = `${rounds} × ${seconds} s at ${rate} reads a second (saturation ${[...saturated.values()].map((each) => each.toFixed(0)).join(', ')}), ${nodes.length} Cassandra ${nodes.length === 1 ? 'node' : 'nodes'}; ${processorAndCommit()}`
   console.log(tableOf(pathColumns, summaries, 1))
   console.log(`\nAdded: to the direct path in the same round, and the median of these.\n${machine}`)
   if (options.output === undefined) return
   mkdirSync(dirname(options.output), { recursive: true })
-  writeFileSync(options.output, `${JSON.stringify({ machine, rate, summaries, measured }, null, 2)}\n`)
+  writeFileSync(
+    options.output,
+    `${JSON.stringify({ machine, rate, saturated: Object.fromEntries(saturated), summaries, measured }, null, 2)}\n`,
+  )
+}
+
+/** A virtual machine that has just started takes a tenth of what it takes after a minute, and its compilers take the cores. */
+async function warmUp(readsPerSecond: () => Promise<number>, say: (line: string) => void): Promise<void> {
+  let before = 0
+  for (let done = 1; done <= warmupsMax; done++) {
+    const now = await readsPerSecond()
+    say(`warming up: ${now.toFixed(0)} reads a second`)
+    if (done >= warmupsMin && now < before * warmGrowth) return
+    before = now
+  }
 }
 
 /** What the sidecars have recorded so far. */

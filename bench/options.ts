@@ -24,7 +24,7 @@ export interface Options {
   /** Real Cassandra instead of the stub. */
   readonly latte: boolean
   readonly nodes: number
-  /** Requests a second for `latte`; half of what the direct path takes where it is not given. */
+  /** Requests a second for `latte`; half of what the slowest path takes where it is not given. */
   readonly rate: number | undefined
   /** Memory instead of speed, with this many idle sessions, after so many seconds of silence. */
   readonly memory: { readonly sessions: number; readonly settleSeconds: number } | undefined
