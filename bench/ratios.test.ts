@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { parseLoad } from './loads.ts'
-import { derivedFromDesign, ratioColumns, ratiosOf } from './ratios.ts'
+import { ratioColumns, ratiosOf } from './ratios.ts'
 import { type MeasuredRow, median, mediansOf, tableOf } from './table.ts'
 
 function row(round: number, system: string, cpu: number | undefined, more: Partial<MeasuredRow> = {}): MeasuredRow {
@@ -55,15 +55,6 @@ describe('ratios', () => {
     assert.deepEqual(ratiosOf(measured, { mesh: 'mesh, 2 workers', over: ['mesh'] }), [])
     const [toDirect] = ratiosOf(measured, { mesh: 'mesh', over: ['direct'] })
     assert.deepEqual([toDirect?.cpu, toDirect?.perSecond], [undefined, 1])
-  })
-
-  it('to Shotover are derived from the design through the Envoy pair, and say so', () => {
-    const measured = [row(1, 'mesh', 24.2), row(1, 'Envoy pair', 24.2)]
-    const [derived] = derivedFromDesign(ratiosOf(measured, { mesh: 'mesh', over: ['Envoy pair'] }), 'mesh')
-    assert.match(derived?.of ?? '', /Shotover.*\(derived\)/)
-    assert.ok(Math.abs(derived!.cpu! - 24.2 / 14.2) < 1e-9)
-    assert.equal(derived?.p99, undefined)
-    assert.deepEqual(derivedFromDesign([{ ...derived!, load: '1000 × 1' }], 'mesh'), [])
   })
 })
 

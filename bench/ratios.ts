@@ -58,38 +58,6 @@ function pairsOf(measured: readonly MeasuredRow[], load: string, a: string, b: s
   })
 }
 
-/**
- * CPU µs a request that the design's measurement found, on another day: Shotover's one bare hop, beside an Envoy pair with mutual TLS
- * between its hops.
- */
-const designRun = new Map([
-  ['16 × 1', { shotover: 14.2, envoyPair: 24.2 }],
-  ['128 × 1', { shotover: 17.1, envoyPair: 30.2 }],
-  ['16 × 32', { shotover: 1.9, envoyPair: 0.86 }],
-])
-
-/**
- * What the mesh would be to Shotover's one bare hop where none was measured in this run: (mesh ÷ Envoy pair now) ÷ (Shotover ÷ Envoy pair
- * then). Microseconds of different days are not comparable, ratios to the same neighbour are, as far as the neighbour stayed the same.
- */
-export function derivedFromDesign(toEnvoy: readonly Ratio[], mesh: string): Ratio[] {
-  return toEnvoy.flatMap(({ load, cpu }) => {
-    const then = designRun.get(load)
-    if (then === undefined || cpu === undefined) return []
-    const derived = cpu / (then.shotover / then.envoyPair)
-    return [
-      {
-        load,
-        of: `${mesh} ÷ Shotover's one bare hop (derived)`,
-        cpu: derived,
-        perSecond: undefined,
-        p50: undefined,
-        p99: undefined,
-      },
-    ]
-  })
-}
-
 const show = (ratio: number | undefined): string => ratio?.toFixed(2) ?? '—'
 
 export const ratioColumns: readonly Column<Ratio>[] = [

@@ -21,7 +21,7 @@ import type { Load } from './loads.ts'
 import { reportMemory } from './memory.ts'
 import { type Options, parseOptions } from './options.ts'
 import { stopAll } from './processes.ts'
-import { derivedFromDesign, type Ratio, ratioColumns, ratiosOf } from './ratios.ts'
+import { type Ratio, ratioColumns, ratiosOf } from './ratios.ts'
 import { fewPoliciesRow, manyPoliciesRow, meshRow, startSystems, twoWorkersRow } from './systems/all.ts'
 import { envoyPair } from './systems/envoy.ts'
 import { shotoverHop } from './systems/shotover.ts'
@@ -113,14 +113,8 @@ async function measure(
 function allRatios(measured: readonly MeasuredRow[], systems: readonly System[]): Ratio[] {
   const names = systems.map(({ name }) => name)
   const others = names.filter((name) => name.startsWith(`${meshRow} at `))
-  const toEnvoy = ratiosOf(measured, { mesh: meshRow, over: [envoyPair] })
-  const toShotover = names.includes(shotoverHop)
-    ? ratiosOf(measured, { mesh: meshRow, over: [shotoverHop] })
-    : derivedFromDesign(toEnvoy, meshRow)
   return [
-    ...toEnvoy,
-    ...toShotover,
-    ...ratiosOf(measured, { mesh: meshRow, over: others }),
+    ...ratiosOf(measured, { mesh: meshRow, over: [envoyPair, shotoverHop, ...others] }),
     ...ratiosOf(measured, { mesh: twoWorkersRow, over: [meshRow] }),
     ...ratiosOf(measured, { mesh: manyPoliciesRow, over: [fewPoliciesRow] }),
   ]
