@@ -85,19 +85,18 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
   await latte.run('schema', direct, [])
   await latte.run('load', direct, ['--quiet'])
   const { rounds, seconds } = options
-  let { rate } = options
-  const read = async (path: string): Promise<number> =>
-    (await latte.read(paths.get(path) ?? direct, saturationSeconds)).perSecond
-  await warmUp(() => read(directPath), say)
+  const saturate = async (address: string): Promise<number> => (await latte.read(address, saturationSeconds)).perSecond
+  await warmUp(() => saturate(direct), say)
   const saturated = new Map<string, number>()
-  for (const path of paths.keys()) {
+  for (const [path, address] of paths) {
     // Once for what stands in this path, and once that counts.
-    await read(path)
-    saturated.set(path, await read(path))
-    say(`${path}: ${saturated.get(path)?.toFixed(0)} reads a second at saturation`)
+    await saturate(address)
+    const perSecond = await saturate(address)
+    saturated.set(path, perSecond)
+    say(`${path}: ${perSecond.toFixed(0)} reads a second at saturation`)
   }
   // Paths share the cores with Cassandra: what the direct one takes alone leaves none to the others.
-  rate ??= Math.max(1, Math.floor(Math.min(...saturated.values()) / 2))
+  const rate = options.rate ?? Math.max(1, Math.floor(Math.min(...saturated.values()) / 2))
   const measured: MeasuredPath[] = []
   for (let round = 1; round <= rounds; round++) {
     for (const [path, address] of paths) {
@@ -127,7 +126,7 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
   )
 }
 
-/** A virtual machine that has just started takes a tenth of what it takes after a minute, and its compilers take the cores. */
+/** A Java virtual machine that has just started runs slowly, and its compilers take the cores. */
 async function warmUp(readsPerSecond: () => Promise<number>, say: (line: string) => void): Promise<void> {
   let before = 0
   for (let done = 1; done <= warmupsMax; done++) {

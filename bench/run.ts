@@ -48,7 +48,6 @@ async function benchOnStub(options: Options): Promise<void> {
   const measured: MeasuredRow[] = []
   for (let round = 1; round <= rounds; round++) {
     for (const load of loads) {
-      // Who comes first after another load pays for it: identical systems differed by a tenth at a fixed place.
       for (const system of rotated(systems, round)) {
         if (load.tls && system.tlsPort === undefined) continue
         const row = { round, ...(await measure(system, load, options)) }
@@ -72,7 +71,7 @@ async function benchOnStub(options: Options): Promise<void> {
   rmSync(directory, { recursive: true })
 }
 
-/** Each round begins with another one, so that a place in the round falls on all alike. */
+/** Each round begins with another one: at fixed places, first and last, one and the same commit differed by a tenth. */
 function rotated<T>(all: readonly T[], round: number): T[] {
   const first = round % all.length
   return [...all.slice(first), ...all.slice(0, first)]

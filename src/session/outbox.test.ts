@@ -292,7 +292,7 @@ describe('an outbox that many share', () => {
     for (const [index, count] of turns.entries()) {
       now = index
       for (let i = 0; i < count; i++) outbox.write(envelope, 0, 100, 1)
-      // Registered after the outbox's own, so this turn's end is behind us when it has run.
+      // Now the turn's end is asked for before ours, and is behind us when this goes on.
       turn.wake()
       await nextTurn()
     }
