@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { dirname } from 'node:path'
+import { type Cores, wordsFor } from './cores.ts'
 import type { Load } from './loads.ts'
 import type { Options } from './options.ts'
 import { type Bars, plotOf } from './plot.ts'
@@ -43,8 +44,8 @@ function barsOf(medians: readonly Row[], loads: readonly Load[]): Bars[] {
 }
 
 /** How and on what it was measured. */
-export function machineOf({ rounds, seconds, protocol, rowBytes, workers }: Options): string {
-  const plan = `${rounds} × ${seconds} s, protocol v${protocol}, rows of ${rowBytes} bytes, ${workers} ${workers === 1 ? 'worker' : 'workers'} in each hop`
+export function machineOf({ rounds, seconds, protocol, rowBytes, workers }: Options, cores: Cores | undefined): string {
+  const plan = `${rounds} × ${seconds} s, protocol v${protocol}, rows of ${rowBytes} bytes, ${workers} ${workers === 1 ? 'worker' : 'workers'} in each hop; ${wordsFor(cores)}`
   const nginx = /nginx\/[\d.]+/.exec(outputOf('nginx', '-v'))?.[0] ?? 'no nginx'
   const haproxy = /HAProxy version [\d.]+/.exec(outputOf('haproxy', '-v'))?.[0].replace(' version', '') ?? 'no HAProxy'
   return `${plan}; ${processorAndCommit()}, ${nginx}, ${haproxy}`

@@ -14,23 +14,24 @@ import { dirname, join } from 'node:path'
 import { show, spiffeIds } from '../demo/parts/layout.ts'
 import { type Mesh, startMesh } from '../demo/parts/mesh.ts'
 import { RingfenceError } from '../src/base/errors.ts'
+import { divide, halves, wordsFor } from './cores.ts'
 import { processorAndCommit } from './figures.ts'
 import { findLatte } from './latte/binary.ts'
 import { type MeasuredPath, pathColumns, readReport, summariesOf } from './latte/report.ts'
 import type { Options } from './options.ts'
 import { policyOf } from './policy.ts'
 import { start } from './processes.ts'
-import { tableOf } from './table.ts'
+import { rotated, tableOf } from './table.ts'
 
 const workload = join(import.meta.dirname, 'latte', 'reads.rn')
 const identity = spiffeIds.service('latte')
 const directPath = 'direct'
 const warmupSeconds = 3
 const saturationSeconds = 10
-/** The node is warm when ten seconds, after the first minute, bring hardly more than the ten before; it has two minutes. */
+/** The node is warm when twenty seconds, after the first two minutes, bring hardly more than its best before; it has five minutes. */
 const warmGrowth = 1.05
-const warmupsMin = 6
-const warmupsMax = 12
+const warmupsMin = 12
+const warmupsMax = 30
 /** What the driver has: connections to each node, and requests in flight when nothing limits the rate. */
 const connections = 8
 const concurrency = 128
@@ -81,12 +82,14 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
     ['gateway, sidecar', show(gatewayDirect)],
     ['NGINX, gateway, sidecar', show(nginx)],
   ])
+  const cores = options.sharedCores ? undefined : halves()
   const latte = await latteAs(mesh, binary, nodes.length)
   await latte.run('schema', direct, [])
   await latte.run('load', direct, ['--quiet'])
   const { rounds, seconds } = options
   const saturate = async (address: string): Promise<number> => (await latte.read(address, saturationSeconds)).perSecond
   await warmUp(() => saturate(direct), say)
+  if (cores !== undefined) divide(hopsOf(mesh), cores)
   const saturated = new Map<string, number>()
   for (const [path, address] of paths) {
     // Once for what stands in this path, and once that counts.
@@ -99,7 +102,7 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
   const rate = options.rate ?? Math.max(1, Math.floor(Math.min(...saturated.values()) / 2))
   const measured: MeasuredPath[] = []
   for (let round = 1; round <= rounds; round++) {
-    for (const [path, address] of paths) {
+    for (const [path, address] of rotated([...paths], round - 1)) {
       const before = recordedBytes(mesh)
       const figures = { path, round, ...(await latte.read(address, seconds, rate)) }
       const grownBytes = recordedBytes(mesh) - before
@@ -115,7 +118,7 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
     }
   }
   const summaries = summariesOf(measured, directPath)
-  const machine = `${rounds} × ${seconds} s at ${rate} reads a second (saturation ${[...saturated.values()].map((each) => each.toFixed(0)).join(', ')}), ${nodes.length} Cassandra ${nodes.length === 1 ? 'node' : 'nodes'}; ${processorAndCommit()}`
+  const machine = `${rounds} × ${seconds} s at ${rate} reads a second (saturation ${[...saturated.values()].map((each) => each.toFixed(0)).join(', ')}), ${nodes.length} Cassandra ${nodes.length === 1 ? 'node' : 'nodes'}, ${wordsFor(cores)}; ${processorAndCommit()}`
   console.log(tableOf(pathColumns, summaries, 1))
   console.log(`\nAdded: to the direct path in the same round, and the median of these.\n${machine}`)
   if (options.output === undefined) return
@@ -126,14 +129,21 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
   )
 }
 
+/** What stands between `latte` and Cassandra; the control plane does not, nor does it work then. */
+function hopsOf(mesh: Mesh): number[] {
+  const hops = [...mesh.parts.values()].filter(({ name }) => /^(nginx|gateway|sidecar)/.test(name))
+  return hops.flatMap(({ pid }) => pid ?? [])
+}
+
 /** A Java virtual machine that has just started runs slowly, and its compilers take the cores. */
 async function warmUp(readsPerSecond: () => Promise<number>, say: (line: string) => void): Promise<void> {
-  let before = 0
-  for (let done = 1; done <= warmupsMax; done++) {
+  let best = 0
+  for (let done = 1, sinceGrowth = 0; done <= warmupsMax; done++) {
     const now = await readsPerSecond()
     say(`warming up: ${now.toFixed(0)} reads a second`)
-    if (done >= warmupsMin && now < before * warmGrowth) return
-    before = now
+    sinceGrowth = now < best * warmGrowth ? sinceGrowth + 1 : 0
+    if (done >= warmupsMin && sinceGrowth >= 2) return
+    best = Math.max(best, now)
   }
 }
 

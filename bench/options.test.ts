@@ -35,7 +35,7 @@ describe('the command line of the bench', () => {
 
   it('adds a row for a binary that is given', () => {
     const given = parseOptions(['--systems', 'mesh', '--cql-proxy', '/opt/cql-proxy', '--shotover', '/opt/shotover'])
-    assert.deepEqual(given.systems, ['mesh', 'cql-proxy', 'shotover'])
+    assert.deepEqual(given.systems, ['mesh', 'cql-proxy', 'shotover', 'shotover-passing'])
     assert.equal(given.cqlProxy, '/opt/cql-proxy')
     assert.deepEqual(parseOptions(['--systems', 'mesh']).systems, ['mesh'])
   })

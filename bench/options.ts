@@ -26,6 +26,8 @@ export interface Options {
   readonly nodes: number
   /** Requests a second for `latte`; half of what the slowest path takes where it is not given. */
   readonly rate: number | undefined
+  /** Everything on all cores, instead of the hops on half of them and the ends on the rest. */
+  readonly sharedCores: boolean
   /** Memory instead of speed, with this many idle sessions, after so many seconds of silence. */
   readonly memory: { readonly sessions: number; readonly settleSeconds: number } | undefined
 }
@@ -53,6 +55,7 @@ export function parseOptions(args: readonly string[]): Options {
       latte: { type: 'boolean', default: false },
       nodes: { type: 'string', default: '1' },
       rate: { type: 'string' },
+      'shared-cores': { type: 'boolean', default: false },
       memory: { type: 'boolean', default: false },
       sessions: { type: 'string', default: '10000' },
       output: { type: 'string' },
@@ -73,7 +76,7 @@ export function parseOptions(args: readonly string[]): Options {
     systems: [
       ...systems,
       ...(values['cql-proxy'] === undefined ? [] : ['cql-proxy']),
-      ...(values.shotover === undefined ? [] : ['shotover']),
+      ...(values.shotover === undefined ? [] : ['shotover', 'shotover-passing']),
     ],
     against: values.against,
     cqlProxy: pathOf(values['cql-proxy']),
@@ -86,6 +89,7 @@ export function parseOptions(args: readonly string[]): Options {
     memory: values.memory
       ? { sessions: wholeNumber('sessions', values.sessions), settleSeconds: quick ? 5 : 30 }
       : undefined,
+    sharedCores: values['shared-cores'],
     rate: values.rate === undefined ? undefined : wholeNumber('rate', values.rate),
   }
 }

@@ -104,6 +104,11 @@ export function memoryOf(pids: readonly number[]): Memory[] {
   })
 }
 
+/** The processes and their living descendants. */
+export function familyOf(pids: readonly number[]): number[] {
+  return family(pids).map(({ pid }) => pid)
+}
+
 /** The processes and their living descendants, each with the fields of its `stat` behind the name, from the third on. */
 function family(pids: readonly number[]): { pid: number; fields: string[] }[] {
   const all = new Map<number, string[]>()

@@ -8,11 +8,12 @@
  * All systems are up at once and idle but for the one that is measured; rounds go through all of them in turn and the table
  * shows medians, so that what else the machine does falls on all alike. The figures themselves belong to the machine.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { reportFailure } from '../demo/options.ts'
 import { makeCredentials } from './certificates.ts'
+import { divide, halves } from './cores.ts'
 import { machineOf, writeFigures } from './figures.ts'
 import { benchWithLatte } from './latte.ts'
 import { largeStatement } from './load.ts'
@@ -24,9 +25,9 @@ import { stopAll } from './processes.ts'
 import { type Ratio, ratioColumns, ratiosOf } from './ratios.ts'
 import { fewPoliciesRow, manyPoliciesRow, meshRow, startSystems, twoWorkersRow } from './systems/all.ts'
 import { envoyPair } from './systems/envoy.ts'
-import { shotoverHop } from './systems/shotover.ts'
+import { shotoverPassing, shotoverRouting } from './systems/shotover.ts'
 import type { BenchContext, System } from './systems/system.ts'
-import { columns, lineOf, type MeasuredRow, mediansOf, tableOf } from './table.ts'
+import { columns, lineOf, type MeasuredRow, mediansOf, rotated, tableOf } from './table.ts'
 
 const say = (line: string): void => console.error(line)
 
@@ -44,21 +45,21 @@ async function benchOnStub(options: Options): Promise<void> {
     await reportMemory(context, { ...options.memory, output: options.output }, say)
     return
   }
-  const systems = await startSystems(options, context, say)
+  const cores = options.sharedCores ? undefined : halves()
   const measured: MeasuredRow[] = []
   for (let round = 1; round <= rounds; round++) {
-    for (const load of loads) {
-      for (const system of rotated(systems, round)) {
-        if (load.tls && system.tlsPort === undefined) continue
-        const row = { round, ...(await measure(system, load, options)) }
-        measured.push(row)
-        say(`round ${round}/${rounds}  ${lineOf(row)}`)
-      }
-    }
+    const ownDirectory = join(directory, `round-${round}`)
+    mkdirSync(ownDirectory)
+    const systems = await startSystems(options, { ...context, directory: ownDirectory }, say)
+    if (cores !== undefined) divide(pidsOf(systems), cores)
+    measured.push(...(await measureRound(systems, round, options)))
+    await stopAll()
+    // The mesh's audit may be gigabytes by now; after a failure it and the logs stay.
+    rmSync(ownDirectory, { recursive: true })
   }
   const medians = mediansOf(measured, loads)
-  const ratios = allRatios(measured, systems)
-  const machine = machineOf(options)
+  const ratios = allRatios(measured)
+  const machine = machineOf(options, cores)
   console.log(tableOf(columns, medians))
   if (ratios.length > 0) {
     console.log('\nRatios: of each round, and the median of these.\n')
@@ -66,21 +67,39 @@ async function benchOnStub(options: Options): Promise<void> {
   }
   console.log(`\n${machine}`)
   if (options.output !== undefined) writeFigures(options.output, { machine, medians, ratios, measured }, loads)
-  await stopAll()
-  // The mesh's audit may be gigabytes by now; after a failure it and the logs stay.
   rmSync(directory, { recursive: true })
 }
 
-/** Each round begins with another one: at fixed places, first and last, one and the same commit differed by a tenth. */
-function rotated<T>(all: readonly T[], round: number): T[] {
-  const first = round % all.length
-  return [...all.slice(first), ...all.slice(0, first)]
+/**
+ * Every system under each load, first for a moment that does not count: a program that has just started runs code that is not compiled
+ * yet. Each round has processes of its own, for one and the same program differs by a tenth from start to start.
+ */
+async function measureRound(systems: readonly System[], round: number, options: Options): Promise<MeasuredRow[]> {
+  const { loads, protocol, rounds, seconds } = options
+  const measured: MeasuredRow[] = []
+  for (const counts of [false, true]) {
+    for (const load of loads) {
+      for (const system of rotated(systems, round)) {
+        if (load.tls && system.tlsPort === undefined) continue
+        const row = { round, ...(await measure(system, load, protocol, counts ? seconds : warmupSeconds)) }
+        if (counts) measured.push(row)
+        say(`round ${round}/${rounds}  ${counts ? lineOf(row) : `warming up  ${load.name}  ${system.name}`}`)
+      }
+    }
+  }
+  return measured
 }
+
+/** Of each load on each system. */
+const warmupSeconds = 2
+
+const pidsOf = (systems: readonly System[]): number[] => systems.flatMap(({ pids }) => pids)
 
 async function measure(
   system: System,
   load: Load,
-  { seconds, protocol }: Options,
+  protocol: Options['protocol'],
+  seconds: number,
 ): Promise<Omit<MeasuredRow, 'round'>> {
   const { connections, inFlight } = load
   const plan = {
@@ -109,11 +128,11 @@ async function measure(
 }
 
 /** The mesh to its neighbours and to itself: at other commits, with two workers to one, with a thousand policies to ten. */
-function allRatios(measured: readonly MeasuredRow[], systems: readonly System[]): Ratio[] {
-  const names = systems.map(({ name }) => name)
-  const others = names.filter((name) => name.startsWith(`${meshRow} at `))
+function allRatios(measured: readonly MeasuredRow[]): Ratio[] {
+  const names = new Set(measured.map(({ system }) => system))
+  const others = [...names].filter((name) => name.startsWith(`${meshRow} at `))
   return [
-    ...ratiosOf(measured, { mesh: meshRow, over: [envoyPair, shotoverHop, ...others] }),
+    ...ratiosOf(measured, { mesh: meshRow, over: [envoyPair, shotoverRouting, shotoverPassing, ...others] }),
     ...ratiosOf(measured, { mesh: twoWorkersRow, over: [meshRow] }),
     ...ratiosOf(measured, { mesh: manyPoliciesRow, over: [fewPoliciesRow] }),
   ]

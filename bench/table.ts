@@ -87,3 +87,9 @@ export function tableOf<T>(of: readonly Column<T>[], rows: readonly T[], words =
   })
   return lines[0]!.map((_, line) => `| ${lines.map((column) => column[line]).join(' | ')} |`).join('\n')
 }
+
+/** Each round begins with another one: at fixed places, first and last, one and the same commit differed by a tenth. */
+export function rotated<T>(all: readonly T[], round: number): T[] {
+  const first = round % all.length
+  return [...all.slice(first), ...all.slice(0, first)]
+}

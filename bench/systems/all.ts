@@ -10,7 +10,7 @@ import { envoy } from './envoy.ts'
 import { haproxy } from './haproxy.ts'
 import { mesh } from './mesh.ts'
 import { nginx } from './nginx.ts'
-import { shotover } from './shotover.ts'
+import { shotover, shotoverPassing, shotoverRouting } from './shotover.ts'
 import type { BenchContext, StartSystem, System } from './system.ts'
 
 export const meshRow = 'mesh'
@@ -49,7 +49,8 @@ export async function startSystems(
       },
     ],
     ['cql-proxy', () => ifGiven('cql-proxy', options.cqlProxy, cqlProxy)],
-    ['shotover', () => ifGiven('shotover', options.shotover, shotover)],
+    ['shotover', () => ifGiven('shotover', options.shotover, (path) => shotover(path, shotoverRouting))],
+    ['shotover-passing', () => ifGiven('shotover', options.shotover, (path) => shotover(path, shotoverPassing))],
     ['mesh', () => mesh({ name: meshRow, ...profile })],
     ['mesh-w2', () => mesh({ name: twoWorkersRow, workers: 2 })],
     ['mesh-10', () => mesh({ name: fewPoliciesRow, rulesCount: 10 })],

@@ -1,0 +1,38 @@
+/**
+ * Cores of their own: the first half to the ends (load maker, stub or Cassandra), the second to the hops between them. So the ends never
+ * take the time of what is measured, every system and the direct path leave the ends the same, and figures of two runs are alike.
+ */
+import { execFileSync } from 'node:child_process'
+import { availableParallelism } from 'node:os'
+import { RingfenceError } from '../src/base/errors.ts'
+import { familyOf } from './processes.ts'
+
+/** Lists of cores as `taskset` reads them. */
+export interface Cores {
+  readonly ends: string
+  readonly hops: string
+}
+
+/** @throws RingfenceError USAGE where there is only one core */
+export function halves(cores: number = availableParallelism()): Cores {
+  if (cores < 2) throw new RingfenceError('USAGE', 'one core cannot be divided: --shared-cores measures without')
+  const half = cores >> 1
+  return { ends: listOf(0, half), hops: listOf(half, cores) }
+}
+
+export function wordsFor(cores: Cores | undefined): string {
+  return cores === undefined ? 'all on all cores' : `ends on core ${cores.ends}, hops on core ${cores.hops}`
+}
+
+const listOf = (from: number, end: number): string => (end - from === 1 ? String(from) : `${from}-${end - 1}`)
+
+/**
+ * Moves this process and all that it has started, with the threads and processes that these will start: to the hops' cores what belongs
+ * to `hops`, to the ends' everything else.
+ */
+export function divide(hops: readonly number[], cores: Cores): void {
+  const between = new Set(familyOf(hops))
+  for (const pid of familyOf([process.pid])) {
+    execFileSync('taskset', ['-a', '-c', '-p', between.has(pid) ? cores.hops : cores.ends, String(pid)])
+  }
+}
