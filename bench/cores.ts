@@ -2,7 +2,7 @@
  * Cores of their own: the first half to the ends (load maker, stub or Cassandra), the second to the hops between them. So the ends never
  * take the time of what is measured, every system and the direct path leave the ends the same, and figures of two runs are alike.
  */
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { RingfenceError } from '../src/base/errors.ts'
 import { familyOf } from './processes.ts'
@@ -29,10 +29,20 @@ const listOf = (from: number, end: number): string => (end - from === 1 ? String
 /**
  * Moves this process and all that it has started, with the threads and processes that these will start: to the hops' cores what belongs
  * to `hops`, to the ends' everything else.
+ *
+ * @throws RingfenceError UNAVAILABLE where there is no `taskset`, or the system does not let it
  */
 export function divide(hops: readonly number[], cores: Cores): void {
   const between = new Set(familyOf(hops))
-  for (const pid of familyOf([process.pid])) {
-    execFileSync('taskset', ['-a', '-c', '-p', between.has(pid) ? cores.hops : cores.ends, String(pid)])
-  }
+  for (const pid of familyOf([process.pid])) moveTo(between.has(pid) ? cores.hops : cores.ends, pid)
+}
+
+function moveTo(list: string, pid: number): void {
+  const { status, error, stderr } = spawnSync('taskset', ['-a', '-c', '-p', list, String(pid)], { encoding: 'utf8' })
+  if (status === 0) return
+  const why = error?.message ?? stderr.trim()
+  throw new RingfenceError(
+    'UNAVAILABLE',
+    `cannot give process ${pid} core ${list} (${why}); --shared-cores measures without`,
+  )
 }
