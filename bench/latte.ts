@@ -98,7 +98,7 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
     saturated.set(path, perSecond)
     say(`${path}: ${perSecond.toFixed(0)} reads a second at saturation`)
   }
-  // Paths share the cores with Cassandra: what the direct one takes alone leaves none to the others.
+  // One rate for all paths: half of what the slowest takes.
   const rate = options.rate ?? Math.max(1, Math.floor(Math.min(...saturated.values()) / 2))
   const measured: MeasuredPath[] = []
   for (let round = 1; round <= rounds; round++) {

@@ -51,7 +51,8 @@ async function benchOnStub(options: Options): Promise<void> {
     const ownDirectory = join(directory, `round-${round}`)
     mkdirSync(ownDirectory)
     const systems = await startSystems(options, { ...context, directory: ownDirectory }, say)
-    if (cores !== undefined) divide(pidsOf(systems), cores)
+    const hops = systems.flatMap(({ pids }) => pids)
+    if (cores !== undefined) divide(hops, cores)
     measured.push(...(await measureRound(systems, round, options)))
     await stopAll()
     // The mesh's audit may be gigabytes by now; after a failure it and the logs stay.
@@ -92,8 +93,6 @@ async function measureRound(systems: readonly System[], round: number, options: 
 
 /** Of each load on each system. */
 const warmupSeconds = 2
-
-const pidsOf = (systems: readonly System[]): number[] => systems.flatMap(({ pids }) => pids)
 
 async function measure(
   system: System,

@@ -11,17 +11,17 @@ export const shotoverPassing = 'Shotover, one hop, passing on'
 
 /** @param binary of a release, or one's own of the crate `shotover` with its feature `cassandra` */
 export const shotover =
-  (binary: string, name: string): StartSystem =>
+  (binary: string, name: keyof typeof sinks): StartSystem =>
   async (context) => {
     if (!existsSync(binary)) throw new RingfenceError('USAGE', `no Shotover at ${binary}`)
-    const slug = name === shotoverRouting ? 'shotover-routing' : 'shotover-passing'
+    const slug = name.replaceAll(/[ ,]+/g, '-')
     const stub = await startStub(context, slug, undefined)
     const port = await freePort()
     const directory = join(context.directory, slug)
     mkdirSync(directory)
     const topology = join(directory, 'topology.yaml')
     const config = join(directory, 'config.yaml')
-    const sink = name === shotoverRouting ? routingSink(stub, port) : passingSink(stub)
+    const sink = sinks[name](stub, port)
     const source = { Cassandra: { name: 'bench', listen_addr: `127.0.0.1:${port}`, chain: [sink] } }
     // JSON is YAML.
     writeFileSync(topology, JSON.stringify({ sources: [source] }, null, 2))
@@ -50,3 +50,5 @@ function routingSink(stub: number, port: number): object {
     },
   }
 }
+
+const sinks = { [shotoverRouting]: routingSink, [shotoverPassing]: passingSink } as const

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 
 /**
  * The bit of `%GetOptimizationStatus` that both compilers set (V8's `runtime.h`, `kOptimized`, since it has no bit for what may have been
- * deoptimised). The sixth, which was the second compiler's, is now that of code that is interpreted still, as on a busy machine.
+ * deoptimised). Bit 6, once the second compiler's, is now that of code that is interpreted still, as on a busy machine.
  */
 const OPTIMISED = 1 << 3
 
