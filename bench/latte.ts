@@ -11,6 +11,7 @@ import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { show, spiffeIds } from '../demo/parts/layout.ts'
 import { type Mesh, startMesh } from '../demo/parts/mesh.ts'
 import { RingfenceError } from '../src/base/errors.ts'
@@ -20,7 +21,7 @@ import { findLatte } from './latte/binary.ts'
 import { type MeasuredPath, pathColumns, readReport, summariesOf } from './latte/report.ts'
 import type { Options } from './options.ts'
 import { policyOf } from './policy.ts'
-import { start } from './processes.ts'
+import { cpuSeconds, start } from './processes.ts'
 import { rotated, tableOf } from './table.ts'
 
 const workload = join(import.meta.dirname, 'latte', 'reads.rn')
@@ -28,8 +29,10 @@ const identity = spiffeIds.service('latte')
 const directPath = 'direct'
 const warmupSeconds = 3
 const saturationSeconds = 10
-/** The node is warm when twenty seconds, after the first two minutes, bring hardly more than its best before; it has five minutes. */
+/** The node is warm when, after the first minutes, twenty seconds bring hardly more than its best before, and its compilers rest; it has eight minutes. */
 const warmGrowth = 1.05
+const quietCores = 0.1
+const aloneSeconds = 2
 const warmupsMin = 12
 const warmupsMax = 30
 /** What the driver has: connections to each node, and requests in flight when nothing limits the rate. */
@@ -88,8 +91,8 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
   await latte.run('load', direct, ['--quiet'])
   const { rounds, seconds } = options
   const saturate = async (address: string): Promise<number> => (await latte.read(address, saturationSeconds)).perSecond
-  await warmUp(() => saturate(direct), say)
-  if (cores !== undefined) divide(hopsOf(mesh), cores)
+  await warmUp(pidsOf(mesh, /^cassandra/), () => saturate(direct), say)
+  if (cores !== undefined) divide(pidsOf(mesh, /^(nginx|gateway|sidecar)/), cores)
   const saturated = new Map<string, number>()
   for (const [path, address] of paths) {
     // Once for what stands in this path, and once that counts.
@@ -129,22 +132,39 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
   )
 }
 
-/** What stands between `latte` and Cassandra; the control plane does not, nor does it work then. */
-function hopsOf(mesh: Mesh): number[] {
-  const hops = [...mesh.parts.values()].filter(({ name }) => /^(nginx|gateway|sidecar)/.test(name))
-  return hops.flatMap(({ pid }) => pid ?? [])
+/** Of the parts with such names. The control plane is no hop: it does not stand between, nor does it work then. */
+function pidsOf(mesh: Mesh, names: RegExp): number[] {
+  return [...mesh.parts.values()].filter(({ name }) => names.test(name)).flatMap(({ pid }) => pid ?? [])
 }
 
-/** A Java virtual machine that has just started runs slowly, and its compilers take the cores. */
-async function warmUp(readsPerSecond: () => Promise<number>, say: (line: string) => void): Promise<void> {
+/**
+ * A Java virtual machine that has just started runs slowly, and its compilers take the cores: after the load too, while methods wait for
+ * them. Warm is what brings hardly more than its best before and, left alone, is quiet.
+ */
+async function warmUp(
+  nodes: readonly number[],
+  readsPerSecond: () => Promise<number>,
+  say: (line: string) => void,
+): Promise<void> {
   let best = 0
   for (let done = 1, sinceGrowth = 0; done <= warmupsMax; done++) {
     const now = await readsPerSecond()
-    say(`warming up: ${now.toFixed(0)} reads a second`)
+    const alone = await coresWhenAlone(nodes)
+    say(
+      `warming up: ${now.toFixed(0)} reads a second; left alone, Cassandra takes ${(alone * 100).toFixed(0)} % of a core`,
+    )
     sinceGrowth = now < best * warmGrowth ? sinceGrowth + 1 : 0
-    if (done >= warmupsMin && sinceGrowth >= 2) return
+    if (done >= warmupsMin && sinceGrowth >= 2 && alone < quietCores) return
     best = Math.max(best, now)
   }
+  say('the node is measured although it is not warm yet')
+}
+
+/** Cores that processes with nothing to do are busy on. */
+async function coresWhenAlone(pids: readonly number[]): Promise<number> {
+  const before = cpuSeconds(pids)
+  await sleep(aloneSeconds * 1000)
+  return (cpuSeconds(pids) - before) / aloneSeconds
 }
 
 /** What the sidecars have recorded so far. */
