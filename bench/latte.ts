@@ -151,7 +151,7 @@ async function warmUp(
     const now = await readsPerSecond()
     const alone = await coresWhenAlone(nodes)
     say(
-      `warming up: ${now.toFixed(0)} reads a second; left alone, Cassandra takes ${(alone * 100).toFixed(0)} % of a core`,
+      `warming up: ${now.toFixed(0)} reads a second; left alone, a node takes ${(alone * 100).toFixed(0)} % of a core`,
     )
     sinceGrowth = now < best * warmGrowth ? sinceGrowth + 1 : 0
     if (done >= warmupsMin && sinceGrowth >= 2 && alone < quietCores) return
@@ -160,11 +160,11 @@ async function warmUp(
   say('the node is measured although it is not warm yet')
 }
 
-/** Cores that processes with nothing to do are busy on. */
+/** Cores that each of the processes is busy on while there is nothing to do, on average. */
 async function coresWhenAlone(pids: readonly number[]): Promise<number> {
   const before = cpuSeconds(pids)
   await sleep(aloneSeconds * 1000)
-  return (cpuSeconds(pids) - before) / aloneSeconds
+  return (cpuSeconds(pids) - before) / aloneSeconds / pids.length
 }
 
 /** What the sidecars have recorded so far. */
