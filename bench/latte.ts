@@ -189,7 +189,9 @@ async function latteAs(mesh: Mesh, binary: string, nodes: number): Promise<Latte
   const replicas = `replicas=${Math.min(3, nodes)}`
   const run: Latte['run'] = async (verb, address, args) => {
     const common = ['--consistency', 'LOCAL_ONE', '--connections', String(connections), '-P', replicas, ...tls]
-    const child = start(log, binary, [verb, ...args, ...common, workload, address])
+    // Without a folder for them its own logs would lie wherever the bench was started.
+    const env = { LATTE_LOG_DIR: join(mesh.layout.stateDir, 'log') }
+    const child = start(log, binary, [verb, ...args, ...common, workload, address], env)
     const [code] = (await once(child, 'exit')) as [number | null]
     if (code !== 0) throw new Error(`latte ${verb} at ${address} ended with code ${code}; see ${log}`)
   }
