@@ -5,11 +5,17 @@ import { join } from 'node:path'
 
 const root = join(import.meta.dirname, '..')
 
+export interface UnpackedCommit {
+  readonly root: string
+  /** As the table shows it. */
+  readonly name: string
+}
+
 /**
  * Unpacks `commit` below `directory`; its packages are those of this tree. The repository itself is only read.
  * @throws Error when git does not know the commit
  */
-export function unpackCommit(commit: string, directory: string): { root: string; name: string } {
+export function unpackCommit(commit: string, directory: string): UnpackedCommit {
   const hash = git('rev-parse', '--short', '--verify', `${commit}^{commit}`).toString().trim()
   const target = join(directory, `tree-${hash}`)
   mkdirSync(target)

@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { show, spiffeIds } from '../demo/parts/layout.ts'
 import { type Mesh, startMesh } from '../demo/parts/mesh.ts'
 import { RingfenceError } from '../src/base/errors.ts'
-import { divide, halves, wordsFor } from './cores.ts'
+import { type Cores, divide, halves, wordsFor } from './cores.ts'
 import { processorAndCommit } from './figures.ts'
 import { findLatte } from './latte/binary.ts'
 import { type MeasuredPath, pathColumns, readReport, summariesOf } from './latte/report.ts'
@@ -48,6 +48,8 @@ interface Latte {
 
 /** Prints the table. Rejects when `latte` or a part of the mesh is not to be had. */
 export async function benchWithLatte(options: Options, say: (line: string) => void): Promise<void> {
+  // Asked before anything is started: one core is not divided.
+  const cores = options.sharedCores ? undefined : halves()
   const found = findLatte(options.stateDir, say)
   if ('missing' in found) throw new RingfenceError('UNAVAILABLE', found.missing)
   const stateDir = mkdtempSync(join(tmpdir(), 'ringfence-latte-'))
@@ -68,14 +70,20 @@ export async function benchWithLatte(options: Options, say: (line: string) => vo
     heapMb: 1024,
   })
   try {
-    await measurePaths(mesh, found.binary, options, say)
+    await measurePaths(mesh, found.binary, options, cores, say)
   } finally {
     await mesh.close()
   }
   rmSync(stateDir, { recursive: true })
 }
 
-async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (line: string) => void): Promise<void> {
+async function measurePaths(
+  mesh: Mesh,
+  binary: string,
+  options: Options,
+  cores: Cores | undefined,
+  say: (line: string) => void,
+): Promise<void> {
   const { nginx, gatewayDirect, nodes } = mesh.layout
   const [first] = nodes
   if (first === undefined) throw new Error('a cluster has a node')
@@ -85,7 +93,6 @@ async function measurePaths(mesh: Mesh, binary: string, options: Options, say: (
     ['gateway, sidecar', show(gatewayDirect)],
     ['NGINX, gateway, sidecar', show(nginx)],
   ])
-  const cores = options.sharedCores ? undefined : halves()
   const latte = await latteAs(mesh, binary, nodes.length)
   await latte.run('schema', direct, [])
   await latte.run('load', direct, ['--quiet'])
@@ -179,7 +186,8 @@ function recordedBytes(mesh: Mesh): number {
 
 async function latteAs(mesh: Mesh, binary: string, nodes: number): Promise<Latte> {
   const { certFile, keyFile } = await mesh.identity(identity)
-  const log = join(mesh.layout.stateDir, 'log', 'latte.log')
+  const logs = join(mesh.layout.stateDir, 'log')
+  const log = join(logs, 'latte.log')
   const report = join(mesh.layout.stateDir, 'latte-report.json')
   // latte shows the first certificate of a file only, and OpenSSL completes the chain from what stands here.
   const chainFile = join(mesh.layout.stateDir, 'latte-chain.pem')
@@ -190,7 +198,7 @@ async function latteAs(mesh: Mesh, binary: string, nodes: number): Promise<Latte
   const run: Latte['run'] = async (verb, address, args) => {
     const common = ['--consistency', 'LOCAL_ONE', '--connections', String(connections), '-P', replicas, ...tls]
     // Without a folder for them its own logs would lie wherever the bench was started.
-    const env = { LATTE_LOG_DIR: join(mesh.layout.stateDir, 'log') }
+    const env = { LATTE_LOG_DIR: logs }
     const child = start(log, binary, [verb, ...args, ...common, workload, address], env)
     const [code] = (await once(child, 'exit')) as [number | null]
     if (code !== 0) throw new Error(`latte ${verb} at ${address} ended with code ${code}; see ${log}`)

@@ -8,9 +8,9 @@
  * neither pays for the other.
  */
 import { writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { limits } from '../src/base/limits.ts'
+import { processorAndCommit } from './figures.ts'
 import { openIdle } from './idle-sessions.ts'
 import { runLoad } from './load-process.ts'
 import { type Memory, memoryOf } from './processes.ts'
@@ -37,7 +37,7 @@ export async function reportMemory(
   say: (line: string) => void,
 ): Promise<void> {
   const rows = await measure(context, plan, say)
-  const machine = `${cpus().length} cores (${cpus()[0]?.model}), Node.js ${process.version}`
+  const machine = processorAndCommit()
   console.log(`${tableOf(rows)}\n\n${machine}`)
   if (plan.output !== undefined) writeFileSync(plan.output, `${JSON.stringify({ machine, rows }, null, 2)}\n`)
 }

@@ -12,6 +12,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { reportFailure } from '../demo/options.ts'
+import { unpackCommit } from './against.ts'
 import { makeCredentials } from './certificates.ts'
 import { divide, halves } from './cores.ts'
 import { machineOf, writeFigures } from './figures.ts'
@@ -46,11 +47,12 @@ async function benchOnStub(options: Options): Promise<void> {
     return
   }
   const cores = options.sharedCores ? undefined : halves()
+  const trees = options.against.map((commit) => unpackCommit(commit, directory))
   const measured: MeasuredRow[] = []
   for (let round = 1; round <= rounds; round++) {
     const ownDirectory = join(directory, `round-${round}`)
     mkdirSync(ownDirectory)
-    const systems = await startSystems(options, { ...context, directory: ownDirectory }, say)
+    const systems = await startSystems(options, trees, { ...context, directory: ownDirectory }, say)
     const hops = systems.flatMap(({ pids }) => pids)
     if (cores !== undefined) divide(hops, cores)
     measured.push(...(await measureRound(systems, round, options)))

@@ -1,7 +1,7 @@
 /** The systems by their names on the command line. */
 import { spawnSync } from 'node:child_process'
 import { RingfenceError } from '../../src/base/errors.ts'
-import { unpackCommit } from '../against.ts'
+import type { UnpackedCommit } from '../against.ts'
 import { findEnvoy } from '../envoy-binary.ts'
 import type { Options } from '../options.ts'
 import { cqlProxy } from './cql-proxy.ts'
@@ -18,9 +18,10 @@ export const twoWorkersRow = 'mesh, 2 workers'
 export const fewPoliciesRow = 'mesh, 10 policies'
 export const manyPoliciesRow = 'mesh, 1,000 policies'
 
-/** Starts what `--systems` and `--against` name; `say` hears of what is left out, and why. Rejects for a name that is none. */
+/** Starts what `--systems` names, and the mesh of each of `trees`; `say` hears of what is left out, and why. Rejects for a name that is none. */
 export async function startSystems(
   options: Options,
+  trees: readonly UnpackedCommit[],
   context: BenchContext,
   say: (line: string) => void,
 ): Promise<System[]> {
@@ -64,6 +65,6 @@ export async function startSystems(
     const startSystem = starter()
     if (startSystem !== undefined) systems.push(await startSystem(context))
   }
-  for (const commit of options.against) systems.push(await mesh(unpackCommit(commit, context.directory))(context))
+  for (const tree of trees) systems.push(await mesh(tree)(context))
   return systems
 }

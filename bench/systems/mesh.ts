@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { Credentials } from '../certificates.ts'
 import { policyOf } from '../policy.ts'
 import { freePort, start, untilListening } from '../processes.ts'
-import { type BenchContext, type StartSystem, type System, startStub } from './system.ts'
+import { type BenchContext, type StartSystem, type System, slugOf, startStub } from './system.ts'
 
 const ownRoot = join(import.meta.dirname, '..', '..')
 const workload = 'spiffe://bench.local/workload/load'
@@ -39,7 +39,7 @@ export const mesh =
     startMesh(context, options)
 
 export async function startMesh(context: BenchContext, options: MeshOptions): Promise<MeshSystem> {
-  const slug = options.name.replaceAll(/[ ,]+/g, '-')
+  const slug = slugOf(options.name)
   const directory = join(context.directory, slug)
   mkdirSync(directory)
   const control = await startControl(context, directory, slug, options)

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { RingfenceError } from '../../src/base/errors.ts'
 import { freePort, start, untilListening } from '../processes.ts'
-import { type StartSystem, startStub } from './system.ts'
+import { type StartSystem, slugOf, startStub } from './system.ts'
 
 /** As the table shows them. A ratio is to each: the first looks at requests and sends them to replicas, the second passes them on unread. */
 export const shotoverRouting = 'Shotover, one hop, routing'
@@ -14,7 +14,7 @@ export const shotover =
   (binary: string, name: keyof typeof sinks): StartSystem =>
   async (context) => {
     if (!existsSync(binary)) throw new RingfenceError('USAGE', `no Shotover at ${binary}`)
-    const slug = name.replaceAll(/[ ,]+/g, '-')
+    const slug = slugOf(name)
     const stub = await startStub(context, slug, undefined)
     const port = await freePort()
     const directory = join(context.directory, slug)

@@ -34,6 +34,11 @@ export interface System {
 
 export type StartSystem = (context: BenchContext) => Promise<System>
 
+/** A system's name as part of a file's. */
+export function slugOf(name: string): string {
+  return name.replaceAll(/[ ,]+/g, '-')
+}
+
 /** A stub of this system's own. With credentials it speaks mTLS. */
 export async function startStub(context: BenchContext, name: string, tls: Credentials | undefined): Promise<number> {
   const port = await freePort()
