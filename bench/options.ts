@@ -41,7 +41,7 @@ export function parseOptions(args: readonly string[]): Options {
     options: {
       quick: { type: 'boolean', default: false },
       'client-tls': { type: 'boolean', default: false },
-      rounds: { type: 'string', default: '3' },
+      rounds: { type: 'string' },
       seconds: { type: 'string' },
       workers: { type: 'string', default: '1' },
       protocol: { type: 'string', default: '4' },
@@ -67,8 +67,8 @@ export function parseOptions(args: readonly string[]): Options {
   const systems = values.systems?.split(',') ?? [...systemsQuick, ...(quick ? [] : ['mesh-w2'])]
   const loads = values.loads?.split(',').map(parseLoad) ?? (quick ? basicLoads : allLoads)
   return {
-    rounds: wholeNumber('rounds', values.rounds),
-    seconds: wholeNumber('seconds', values.seconds ?? (quick ? '2' : '10')),
+    rounds: wholeNumber('rounds', values.rounds ?? (quick || latte ? '3' : '9')),
+    seconds: wholeNumber('seconds', values.seconds ?? (latte && !quick ? '10' : '2')),
     workers: wholeNumber('workers', values.workers),
     protocol: values.protocol === '5' ? 5 : 4,
     rowBytes: wholeNumber('row-bytes', values['row-bytes']),

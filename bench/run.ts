@@ -6,7 +6,8 @@
  *     npm run bench -- --latte
  *
  * All systems are up at once and idle but for the one that is measured; rounds go through all of them in turn and the table
- * shows medians, so that what else the machine does falls on all alike. The figures themselves belong to the machine.
+ * shows medians, so that what else the machine does falls on all alike. Rounds are short and many, for one program differs by a quarter from
+ * one moment to the next; every few rounds begin with new processes, for it differs from start to start too.
  */
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
@@ -49,13 +50,15 @@ async function benchOnStub(options: Options): Promise<void> {
   const cores = options.sharedCores ? undefined : halves()
   const trees = options.against.map((commit) => unpackCommit(commit, directory))
   const measured: MeasuredRow[] = []
-  for (let round = 1; round <= rounds; round++) {
-    const ownDirectory = join(directory, `round-${round}`)
+  for (let first = 1; first <= rounds; first += roundsPerStart) {
+    const ownDirectory = join(directory, `round-${first}`)
     mkdirSync(ownDirectory)
     const systems = await startSystems(options, trees, { ...context, directory: ownDirectory }, say)
     const hops = systems.flatMap(({ pids }) => pids)
     if (cores !== undefined) divide(hops, cores)
-    measured.push(...(await measureRound(systems, round, options)))
+    await warmUp(systems, options)
+    const last = Math.min(first + roundsPerStart - 1, rounds)
+    for (let round = first; round <= last; round++) measured.push(...(await measureRound(systems, round, options)))
     await stopAll()
     // The mesh's audit may be gigabytes by now; after a failure it and the logs stay.
     rmSync(ownDirectory, { recursive: true })
@@ -73,28 +76,38 @@ async function benchOnStub(options: Options): Promise<void> {
   rmSync(directory, { recursive: true })
 }
 
-/**
- * Every system under each load, first for a moment that does not count: a program that has just started runs code that is not compiled
- * yet. Each round has processes of its own, for one and the same program differs by a tenth from start to start.
- */
+/** Rounds of the same processes. */
+const roundsPerStart = 3
+/** Of each load on each system. */
+const warmupSecondsMin = 2
+/** Of all loads on each system: V8 optimises what ran often, and each of two workers runs half as often. */
+const warmupSecondsOfSystemMin = 10
+
+/** Every system under each load, for a time that does not count: a program that has just started runs code that is not compiled yet. */
+async function warmUp(systems: readonly System[], options: Options): Promise<void> {
+  const seconds = Math.max(warmupSecondsMin, Math.ceil(warmupSecondsOfSystemMin / options.loads.length))
+  for (const [system, load] of pairsOf(systems, options.loads)) {
+    say(`warming up  ${load.name}  ${system.name}`)
+    await measure(system, load, options.protocol, seconds)
+  }
+}
+
 async function measureRound(systems: readonly System[], round: number, options: Options): Promise<MeasuredRow[]> {
   const { loads, protocol, rounds, seconds } = options
   const measured: MeasuredRow[] = []
-  for (const counts of [false, true]) {
-    for (const load of loads) {
-      for (const system of rotated(systems, round)) {
-        if (load.tls && system.tlsPort === undefined) continue
-        const row = { round, ...(await measure(system, load, protocol, counts ? seconds : warmupSeconds)) }
-        if (counts) measured.push(row)
-        say(`round ${round}/${rounds}  ${counts ? lineOf(row) : `warming up  ${load.name}  ${system.name}`}`)
-      }
-    }
+  for (const [system, load] of pairsOf(rotated(systems, round), loads)) {
+    const row = { round, ...(await measure(system, load, protocol, seconds)) }
+    measured.push(row)
+    say(`round ${round}/${rounds}  ${lineOf(row)}`)
   }
   return measured
 }
 
-/** Of each load on each system. */
-const warmupSeconds = 2
+/** Load by load, the systems one after another, but for those that do not speak TLS with clients. */
+const pairsOf = (systems: readonly System[], loads: readonly Load[]): (readonly [System, Load])[] =>
+  loads.flatMap((load) =>
+    systems.filter(({ tlsPort }) => !load.tls || tlsPort !== undefined).map((system) => [system, load] as const),
+  )
 
 async function measure(
   system: System,

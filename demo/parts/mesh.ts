@@ -38,7 +38,7 @@ export interface MeshOptions {
   readonly svidTtl?: string
   /** Give every sidecar a listener without TLS on its main port, for this identity. */
   readonly plainIdentity?: string
-  /** Start a gateway with this many workers, and NGINX in front. 0 starts neither. */
+  /** Start a gateway with this many workers, and NGINX with as many in front. 0 starts neither. */
   readonly gatewayWorkers: number
   /** Make the part `gateway-2` too, which is not started: a second gateway, with one worker, that drivers reach without NGINX. */
   readonly spareGateway?: boolean
@@ -308,9 +308,10 @@ class Starter {
 
   #nginxPart(): MeshPart {
     const { nginx, gateway, dirs } = this.#layout
+    const workers = this.#options.gatewayWorkers
     return this.#part('nginx', async () => {
       const child = await startNginx(
-        { listen: [nginx], gateways: [gateway], dir: dirs.nginx, program: this.#programs.nginx },
+        { listen: [nginx], gateways: [gateway], dir: dirs.nginx, program: this.#programs.nginx, workers },
         this.#processes,
       )
       await this.#until(child, () => isOpen(nginx.address, nginx.port))

@@ -12,6 +12,7 @@ export interface NginxOptions {
   /** Prefix: configuration, logs and pid file lie here. */
   readonly dir: string
   readonly program: NginxProgram
+  readonly workers: number
 }
 
 /** Writes the configuration that `ringfence nginx config` makes, has `nginx -t` check it, and starts. Throws UNAVAILABLE. */
@@ -27,7 +28,7 @@ export async function startNginx(options: NginxOptions, processes: Processes): P
       pidFile: join(dir, 'nginx.pid'),
       errorLog: join(dir, 'error.log'),
       accessLog: join(dir, 'access.log'),
-      workers: 'auto',
+      workers: options.workers,
       streamModule: program.streamModule,
     }),
   )
