@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { test } from 'node:test'
-import { divide, halves } from './cores.ts'
+import { divide, halves, rejoin } from './cores.ts'
 
 test('the ends have the first half of the cores and the hops the rest', () => {
   assert.deepEqual(halves(2), { ends: '0', hops: '1' })
@@ -26,6 +26,8 @@ test('hops have their cores, and this process and its other children those of th
   try {
     divide([hop!.pid!], halves(2))
     assert.deepEqual([hop!.pid!, end!.pid!, process.pid].map(listOf), ['1', '0', '0'])
+    rejoin(halves(2))
+    assert.deepEqual([hop!.pid!, end!.pid!, process.pid].map(listOf), ['1', '0', '0,1'])
     assert.throws(() => divide([hop!.pid!], { ends: '0', hops: '9999' }), { code: 'UNAVAILABLE' })
   } finally {
     spawnSync('taskset', ['-a', '-c', '-p', before, String(process.pid)])

@@ -37,6 +37,11 @@ export function divide(hops: readonly number[], cores: Cores): void {
   for (const pid of familyOf([process.pid])) moveTo(between.has(pid) ? cores.hops : cores.ends, pid)
 }
 
+/** This process, and what it starts from now on, on all of them again. */
+export function rejoin({ ends, hops }: Cores): void {
+  moveTo(`${ends},${hops}`, process.pid)
+}
+
 function moveTo(list: string, pid: number): void {
   const { status, error, stderr } = spawnSync('taskset', ['-a', '-c', '-p', list, String(pid)], { encoding: 'utf8' })
   if (status === 0) return

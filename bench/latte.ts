@@ -46,8 +46,12 @@ interface Latte {
   read(address: string, seconds: number, rate?: number): Promise<ReturnType<typeof readReport>>
 }
 
-/** Prints the table. Rejects when `latte` or a part of the mesh is not to be had. */
-export async function benchWithLatte(options: Options, say: (line: string) => void): Promise<void> {
+/** Prints the table. Rejects when `latte` or a part of the mesh is not to be had, and when `signal` ends it: then all has been stopped. */
+export async function benchWithLatte(
+  options: Options,
+  say: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
   // Asked before anything is started: one core is not divided.
   const cores = options.sharedCores ? undefined : halves()
   const found = findLatte(options.stateDir, say)
@@ -68,9 +72,10 @@ export async function benchWithLatte(options: Options, say: (line: string) => vo
     // The second compiler too: this node is hot for as long as it lives.
     jvmFlags: ['-XX:TieredStopAtLevel=4'],
     heapMb: 1024,
+    signal,
   })
   try {
-    await measurePaths(mesh, found.binary, options, cores, say)
+    await measurePaths(mesh, await latteAs(mesh, found.binary, signal), options, cores, say)
   } finally {
     await mesh.close()
   }
@@ -79,7 +84,7 @@ export async function benchWithLatte(options: Options, say: (line: string) => vo
 
 async function measurePaths(
   mesh: Mesh,
-  binary: string,
+  latte: Latte,
   options: Options,
   cores: Cores | undefined,
   say: (line: string) => void,
@@ -93,7 +98,6 @@ async function measurePaths(
     ['gateway, sidecar', show(gatewayDirect)],
     ['NGINX, gateway, sidecar', show(nginx)],
   ])
-  const latte = await latteAs(mesh, binary, nodes.length)
   await latte.run('schema', direct, [])
   await latte.run('load', direct, ['--quiet'])
   const { rounds, seconds } = options
@@ -184,7 +188,7 @@ function recordedBytes(mesh: Mesh): number {
   return bytes
 }
 
-async function latteAs(mesh: Mesh, binary: string, nodes: number): Promise<Latte> {
+async function latteAs(mesh: Mesh, binary: string, signal: AbortSignal): Promise<Latte> {
   const { certFile, keyFile } = await mesh.identity(identity)
   const logs = join(mesh.layout.stateDir, 'log')
   const log = join(logs, 'latte.log')
@@ -194,8 +198,9 @@ async function latteAs(mesh: Mesh, binary: string, nodes: number): Promise<Latte
   const [, ...issuers] = readFileSync(certFile, 'utf8').split(/(?=-----BEGIN CERTIFICATE-----)/)
   writeFileSync(chainFile, issuers.join(''))
   const tls = ['--ssl', '--ssl-ca', chainFile, '--ssl-cert', certFile, '--ssl-key', keyFile]
-  const replicas = `replicas=${Math.min(3, nodes)}`
+  const replicas = `replicas=${Math.min(3, mesh.layout.nodes.length)}`
   const run: Latte['run'] = async (verb, address, args) => {
+    signal.throwIfAborted()
     const common = ['--consistency', 'LOCAL_ONE', '--connections', String(connections), '-P', replicas, ...tls]
     // Without a folder for them its own logs would lie wherever the bench was started.
     const env = { LATTE_LOG_DIR: logs }

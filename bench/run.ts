@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import { reportFailure } from '../demo/options.ts'
 import { unpackCommit } from './against.ts'
 import { makeCredentials } from './certificates.ts'
-import { divide, halves } from './cores.ts'
+import { divide, halves, rejoin } from './cores.ts'
 import { machineOf, writeFigures } from './figures.ts'
 import { benchWithLatte } from './latte.ts'
 import { largeStatement } from './load.ts'
@@ -53,6 +53,8 @@ async function benchOnStub(options: Options): Promise<void> {
   for (let first = 1; first <= rounds; first += roundsPerStart) {
     const ownDirectory = join(directory, `round-${first}`)
     mkdirSync(ownDirectory)
+    // Every start is like the first.
+    if (cores !== undefined) rejoin(cores)
     const systems = await startSystems(options, trees, { ...context, directory: ownDirectory }, say)
     const hops = systems.flatMap(({ pids }) => pids)
     if (cores !== undefined) divide(hops, cores)
@@ -152,15 +154,21 @@ function allRatios(measured: readonly MeasuredRow[]): Ratio[] {
   ]
 }
 
+const stopped = new AbortController()
+let withLatte: Promise<void> | undefined
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => void stopAll().then(() => process.exit(128 + constants.signals[signal])))
+  process.once(signal, () => {
+    stopped.abort()
+    // The mesh of `--latte` is closed by the run that began it.
+    void Promise.allSettled([stopAll(), withLatte]).then(() => process.exit(128 + constants.signals[signal]))
+  })
 }
 try {
   const options = parseOptions(process.argv.slice(2))
-  if (options.latte) await benchWithLatte(options, say)
-  else await benchOnStub(options)
+  if (options.latte) withLatte = benchWithLatte(options, say, stopped.signal)
+  await (withLatte ?? benchOnStub(options))
 } catch (reason) {
-  process.exitCode = reportFailure(reason)
+  if (!stopped.signal.aborted) process.exitCode = reportFailure(reason)
 } finally {
   await stopAll()
 }

@@ -22,7 +22,14 @@ export const shotover =
     const topology = join(directory, 'topology.yaml')
     const config = join(directory, 'config.yaml')
     const sink = sinks[name](stub, port)
-    const source = { Cassandra: { name: 'bench', listen_addr: `127.0.0.1:${port}`, chain: [sink] } }
+    const source = {
+      Cassandra: {
+        name: 'bench',
+        listen_addr: `127.0.0.1:${port}`,
+        connection_limit: connectionsMax,
+        chain: [sink],
+      },
+    }
     // JSON is YAML.
     writeFileSync(topology, JSON.stringify({ sources: [source] }, null, 2))
     writeFileSync(config, JSON.stringify({ main_log_level: 'warn' }))
@@ -33,6 +40,8 @@ export const shotover =
   }
 
 const connectTimeoutMs = 3000
+/** More than any load has: beyond its own limit of 512 Shotover lets clients wait. */
+const connectionsMax = 2048
 
 function passingSink(stub: number): object {
   return { CassandraSinkSingle: { remote_address: `127.0.0.1:${stub}`, connect_timeout_ms: connectTimeoutMs } }
