@@ -1,7 +1,8 @@
 /** The two ends of the bench against each other: a figure is worth something only if these are right. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import type { Socket } from 'node:net'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -50,6 +51,17 @@ describe('load maker and stub', () => {
         assert.equal(result.errors, 0)
         assert.ok(result.p50Ms > 0 && result.p50Ms <= result.p99Ms && result.p99Ms <= result.p999Ms)
       }
+    }
+  })
+
+  it('end with an error where a client is let in and never answered', async () => {
+    const silent = createServer().listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    try {
+      await assert.rejects(runLoad({ ...plan, port, openTimeoutMs: 50 }, []), /not ready after 50 ms/)
+    } finally {
+      silent.close()
     }
   })
 

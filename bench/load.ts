@@ -22,6 +22,8 @@ export interface LoadPlan {
   readonly inFlight: number
   readonly seconds: number
   readonly warmupSeconds?: number
+  /** For the handshake and PREPARE of one connection; 30,000 by default. Who lets clients wait is an error, not a run without end. */
+  readonly openTimeoutMs?: number
   readonly protocol?: 4 | 5
   readonly statement?: string
   /** PEM files; absent for a plain connection. */
@@ -107,9 +109,14 @@ class Connection {
 
 function open(plan: LoadPlan): Promise<Connection> {
   return new Promise((resolve, reject) => {
+    const timeoutMs = plan.openTimeoutMs ?? 30_000
+    const timer = setTimeout(() => reject(new Error(`a connection was not ready after ${timeoutMs} ms`)), timeoutMs)
     const onConnect = (): void => {
       socket.setNoDelay(true)
-      const connection: Connection = new Connection(socket, plan, () => resolve(connection))
+      const connection: Connection = new Connection(socket, plan, () => {
+        clearTimeout(timer)
+        resolve(connection)
+      })
     }
     const socket: Socket =
       plan.tls === undefined
