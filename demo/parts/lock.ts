@@ -17,7 +17,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { auth, Client } from 'cassandra-driver'
 import { RingfenceError } from '../../src/base/errors.ts'
 import { type CassandraNode, type CassandraParts, type RunningCassandra, startCassandra } from './cassandra.ts'
-import type { Processes } from './processes.ts'
+import type { Child, Processes } from './processes.ts'
 import type { Progress } from './progress.ts'
 
 /** The role that all sidecars are, in Cassandra's eyes. It may do everything that is not a superuser's: the mesh decides. */
@@ -61,7 +61,7 @@ export async function createCluster(
   await progress.step('Cassandra registers the sidecars and closes its own log-ins', async () => {
     const unlocked = await startCassandra({ ...first, access: 'password' }, parts, processes)
     try {
-      await registerIdentities(first, cluster)
+      await registerIdentities(first, unlocked.child, cluster)
     } finally {
       await unlocked.stop()
     }
@@ -101,10 +101,14 @@ function copyRoles(fromDataDir: string, toDataDir: string): void {
 }
 
 /** As `cassandra`, on a node that takes passwords: the sidecars' role and identities, then nobody is superuser any more. */
-async function registerIdentities(node: Omit<CassandraNode, 'access'>, cluster: LockedCluster): Promise<void> {
+async function registerIdentities(
+  node: Omit<CassandraNode, 'access'>,
+  child: Child,
+  cluster: LockedCluster,
+): Promise<void> {
   const { tls } = node
   if (tls === undefined) throw new RingfenceError('CONFIG', `cassandra node ${node.index} has no certificate`)
-  const client = await logInAsCassandra(node, tls)
+  const client = await logInAsCassandra(node, child, tls)
   try {
     const replicas = Math.min(3, cluster.nodes.length)
     const statements = [
@@ -128,9 +132,10 @@ async function registerIdentities(node: Omit<CassandraNode, 'access'>, cluster: 
   }
 }
 
-/** The node makes its default superuser a moment after its port opened. */
+/** The node makes its default superuser a moment after its port opened. One that has ended is not waited for. */
 async function logInAsCassandra(
   node: Omit<CassandraNode, 'access'>,
+  child: Child,
   tls: { readonly nodePem: string; readonly caPem: string },
 ): Promise<Client> {
   const pem = readFileSync(tls.nodePem)
@@ -149,7 +154,7 @@ async function logInAsCassandra(
       return client
     } catch (cause) {
       await client.shutdown()
-      if (performance.now() > deadline) {
+      if (!child.running || performance.now() > deadline) {
         throw new RingfenceError('UNAVAILABLE', `cannot log in to cassandra node ${node.index}`, { cause })
       }
       await sleep(250)
