@@ -46,6 +46,24 @@ export class LineBuffer {
     this.#at = at + length
   }
 
+  /** The same bytes once more as stand from `from` on, in what is gathered. */
+  repeat(from: number, length: number): void {
+    const at = this.#at
+    assert(from + length <= at && at + length <= this.#bytes.length, 'there is room for what is repeated')
+    this.#bytes.copy(this.#bytes, at, from, from + length)
+    this.#at = at + length
+  }
+
+  /** Adds to the number whose last digit is the byte before `end`. The caller knows that the sum has no more digits. */
+  addTo(end: number, summand: number): void {
+    let carry = summand
+    for (let at = end - 1; carry > 0; at--) {
+      const digit = this.#bytes[at]! - ZERO + carry
+      carry = Math.trunc(digit / 10)
+      this.#bytes[at] = ZERO + digit - carry * 10
+    }
+  }
+
   /** Decimal digits; a fraction is cut off. What is no finite number is 0, since JSON has no word for it. */
   number(value: number): void {
     const whole = value | 0

@@ -65,12 +65,13 @@ describe('the record of an answered request, as bytes', () => {
       const verdict = verdictPart({ verdict: 'allow', rule: name, policyRevision: 7 })
       appendTransaction(sink, part, about, verdict, batch, level, 'ok', '', rows, bytesIn, bytesOut, micros)
       const lines = new LineBuffer(2 * auditLineBytesMax)
-      const beginBytes = (): LineBuffer => {
-        lines.text('{"time":"2026-11-21T04:00:00.000Z","seq":1,"proxy":"sidecar-1"')
+      const beginAnswered = (ofSession: string, answered: Buffer): LineBuffer => {
+        lines.text(`{"time":"2026-11-21T04:00:00.000Z","seq":1,"proxy":"sidecar-1"${ofSession}`)
+        lines.bytes(answered)
         return lines
       }
       const middle = answeredPart(about, verdict, batch, level)
-      appendAnswered({ beginBytes }, part, middle, rows, bytesIn, bytesOut, micros)
+      appendAnswered({ beginAnswered }, part, middle, rows, bytesIn, bytesOut, micros)
       assert.equal(lines.take().toString(), sink.lines[0])
     }
     const values = fc.array(number, { minLength: 4, maxLength: 4 })

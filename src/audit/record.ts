@@ -69,8 +69,11 @@ export interface AuditSink {
 
 /** Where lines go that are put together as bytes; `AuditWriter` is one. */
 export interface AuditBytes {
-  /** Has begun a line like `AuditSink.begin`, with room for the rest of it. The caller ends it with its line feed. */
-  beginBytes(): LineBuffer
+  /**
+   * Has begun a line like `AuditSink.begin`, gone on with a part of `sessionPart` and one of `answeredPart`, and has room for the rest of it.
+   * The caller ends it with its line feed.
+   */
+  beginAnswered(session: string, answered: Buffer): LineBuffer
 }
 
 export function sessionPart(session: AuditSession): string {
@@ -158,9 +161,7 @@ export function appendAnswered(
   bytesOut: number,
   latencyMicros: number,
 ): void {
-  const line = sink.beginBytes()
-  line.text(session)
-  line.bytes(answered)
+  const line = sink.beginAnswered(session, answered)
   if (rows >= 0) {
     line.bytes(keys.rows)
     line.number(rows)

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, it, mock } from 'node:test'
+import fc from 'fast-check'
 import { ManualClock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { answeredPart, appendAnswered, appendTransaction, sessionPart, statementPart, verdictPart } from './record.ts'
@@ -84,6 +85,54 @@ describe('AuditWriter', () => {
       seqs,
       Array.from({ length: 500 }, (_, index) => index + 1),
     )
+  })
+
+  it('writes answered requests as it does the others, in whatever order sessions, statements, turns and times come', () => {
+    const client = { address: '127.0.0.1', port: 1 }
+    const sessions = ['a', 'b'].map((session) =>
+      sessionPart({ session, workload: `spiffe://td/${session}`, client, protocolVersion: 4 }),
+    )
+    const statements = ['SELECT ?', 'INSERT'].map((statement) =>
+      statementPart({ keyspace: 'k', table: 't', operation: 'SELECT', statement }),
+    )
+    const verdict = verdictPart({ verdict: 'allow', rule: 'r', policyRevision: 1 })
+    const answered = statements.map((statement) => answeredPart(statement, verdict, 0, 1))
+    const pick = fc.nat(1)
+    const kind = fc.constantFrom('answered', 'answered', 'answered', 'other', 'turn', 'bunch')
+    const steps = fc.array(fc.record({ kind, session: pick, statement: pick }), { maxLength: 60 })
+    const textOf = (
+      taken: readonly { kind: string; session: number; statement: number }[],
+      asBytes: boolean,
+    ): string => {
+      const clock = new ManualClock()
+      const disk = new SmallDisk()
+      const writer = new AuditWriter({ directory: '/none', proxy: 'p', fileBytesMax: 1e9, clock, files: disk })
+      let micros = 0
+      const put = (session: number, statement: number): void => {
+        micros++
+        if (asBytes) appendAnswered(writer, sessions[session]!, answered[statement]!, micros % 3, 1, 2, micros)
+        else {
+          const [part, about] = [sessions[session]!, statements[statement]!]
+          appendTransaction(writer, part, about, verdict, 0, 1, 'ok', '', micros % 3, 1, 2, micros)
+        }
+      }
+      for (const { kind, session, statement } of taken) {
+        if (kind === 'answered') put(session, statement)
+        else if (kind === 'other') writer.append(line(writer))
+        else if (kind === 'turn') {
+          writer.flush()
+          clock.advance(statement)
+        }
+        // Past the end of the piece of memory, and past numbers of one, two and three digits.
+        else for (let i = 0; i < 400; i++) put(session, i % 50 === 0 ? statement : 0)
+      }
+      writer.close()
+      return disk.text
+    }
+    const same = (taken: readonly { kind: string; session: number; statement: number }[]): void => {
+      assert.equal(textOf(taken, true), textOf(taken, false))
+    }
+    fc.assert(fc.property(steps, same), { numRuns: 200 })
   })
 
   it('refuses to start where it cannot write', () => {

@@ -17,14 +17,12 @@ export class BoundValues implements RequestValues {
   #part: BatchPart | undefined
   #partitions: { readonly count: number } | undefined
   #markers: readonly (string | undefined)[] = []
-  nowMs = 0
 
   /** Of a QUERY or EXECUTE; good until the view is filled anew. */
   ofRequest(params: ParamsView, markers: readonly (string | undefined)[]): this {
     this.#params = params
     this.#part = undefined
     this.#markers = markers
-    this.nowMs = Date.now()
     return this
   }
 
@@ -40,8 +38,12 @@ export class BoundValues implements RequestValues {
     this.#partitions = partitions
     this.#part = part
     this.#markers = markers
-    this.nowMs = Date.now()
     return this
+  }
+
+  /** Asked for by few checks, so the clock is not read for the others. */
+  get nowMs(): number {
+    return Date.now()
   }
 
   /** The request names its values, and a marker of the statement has no name of its own to be found by (attack A14). */
