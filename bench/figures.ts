@@ -44,8 +44,10 @@ function barsOf(medians: readonly Row[], loads: readonly Load[]): Bars[] {
 }
 
 /** How and on what it was measured. */
-export function machineOf({ rounds, seconds, protocol, rowBytes, workers }: Options, cores: Cores | undefined): string {
-  const plan = `${rounds} × ${seconds} s, protocol v${protocol}, rows of ${rowBytes} bytes, ${workers} ${workers === 1 ? 'worker' : 'workers'} in each hop; ${wordsFor(cores)}`
+export function machineOf(options: Options, cores: Cores | undefined): string {
+  const { rounds, seconds, seldomLoads, protocol, rowBytes, workers } = options
+  const seldom = seldomLoads.length === 0 ? '' : ` (from ${seldomLoads[0]!.name} on once for each start)`
+  const plan = `${rounds} × ${seconds} s${seldom}, protocol v${protocol}, rows of ${rowBytes} bytes, ${workers} ${workers === 1 ? 'worker' : 'workers'} in each hop; ${wordsFor(cores)}`
   const nginx = /nginx\/[\d.]+/.exec(outputOf('nginx', '-v'))?.[0] ?? 'no nginx'
   const haproxy = /HAProxy version [\d.]+/.exec(outputOf('haproxy', '-v'))?.[0].replace(' version', '') ?? 'no HAProxy'
   return `${plan}; ${processorAndCommit()}, ${nginx}, ${haproxy}`

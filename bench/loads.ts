@@ -36,15 +36,16 @@ const shapes = [
 
 export const basicLoads: readonly Load[] = shapes.map(([connections, inFlight]) => own(connections, inFlight))
 
-/** A plain run measures all of them, `--quick` the basic ones. */
-export const allLoads: readonly Load[] = [
-  ...basicLoads,
+/** A plain run measures these too, but seldom. */
+export const otherLoads: readonly Load[] = [
   own(16, 1, { large: true }),
   own(16, 32, { large: true }),
   own(16, 1, { tls: true }),
   own(128, 1, { tls: true }),
   driver(driverInFlight),
 ]
+
+export const allLoads: readonly Load[] = [...basicLoads, ...otherLoads]
 
 /**
  * `16x1`, `128x1`, `16x32`, `1000x1`, each also with `-10k` and `-tls` behind it, and `driver` or `driverN` with N requests in flight.

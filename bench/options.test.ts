@@ -5,28 +5,20 @@ import { parseOptions } from './options.ts'
 
 describe('the command line of the bench', () => {
   const keysOf = (args: readonly string[]): string[] => parseOptions(args).loads.map(({ key }) => key)
+  const seldomKeysOf = (args: readonly string[]): string[] => parseOptions(args).seldomLoads.map(({ key }) => key)
 
   const lengthOf = (args: readonly string[]): number[] => {
     const { rounds, seconds } = parseOptions(args)
     return [rounds, seconds]
   }
 
-  it('measures every load in a full run and the basic ones in a quick one', () => {
-    assert.deepEqual(keysOf([]), [
-      '16x1',
-      '128x1',
-      '16x32',
-      '1000x1',
-      '16x1-10k',
-      '16x32-10k',
-      '16x1-tls',
-      '128x1-tls',
-      'driver',
-    ])
-    assert.deepEqual(keysOf(['--quick']), ['16x1', '128x1', '16x32', '1000x1'])
-    assert.deepEqual(lengthOf([]), [9, 2])
+  it('measures the basic loads in each round, the others seldom and not in a quick run', () => {
+    for (const args of [[], ['--quick']]) assert.deepEqual(keysOf(args), ['16x1', '128x1', '16x32', '1000x1'])
+    assert.deepEqual(seldomKeysOf([]), ['16x1-10k', '16x32-10k', '16x1-tls', '128x1-tls', 'driver'])
+    for (const args of [['--quick'], ['--loads', '16x1']]) assert.deepEqual(seldomKeysOf(args), [])
+    assert.deepEqual(lengthOf([]), [15, 2])
     assert.deepEqual(lengthOf(['--quick']), [3, 2])
-    assert.deepEqual(lengthOf(['--latte']), [3, 10])
+    assert.deepEqual(lengthOf(['--latte']), [9, 5])
     assert.equal(parseOptions(['--quick']).output, undefined)
     assert.match(parseOptions([]).output ?? '', /results\.json$/)
   })
@@ -37,6 +29,7 @@ describe('the command line of the bench', () => {
       '128x1-10k-tls',
       'driver',
     ])
+    assert.deepEqual(seldomKeysOf(['--client-tls']), ['16x1-10k-tls', '16x32-10k-tls', 'driver'])
   })
 
   it('adds a row for a binary that is given', () => {

@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { RingfenceError } from '../src/base/errors.ts'
-import { allLoads, basicLoads, type Load, parseLoad } from './loads.ts'
+import { basicLoads, type Load, otherLoads, parseLoad } from './loads.ts'
 
 export interface Options {
   readonly rounds: number
@@ -11,7 +11,10 @@ export interface Options {
   readonly workers: number
   readonly protocol: 4 | 5
   readonly rowBytes: number
+  /** Measured in each round. */
   readonly loads: readonly Load[]
+  /** Measured once for each start of the processes: those that no bound is set for. */
+  readonly seldomLoads: readonly Load[]
   /** Names that `systems.ts` knows. */
   readonly systems: readonly string[]
   readonly against: readonly string[]
@@ -65,14 +68,17 @@ export function parseOptions(args: readonly string[]): Options {
   const { quick, latte } = values
   const name = latte ? 'latte.json' : values.memory ? 'memory.json' : 'results.json'
   const systems = values.systems?.split(',') ?? [...systemsQuick, ...(quick ? [] : ['mesh-w2'])]
-  const loads = values.loads?.split(',').map(parseLoad) ?? (quick ? basicLoads : allLoads)
+  const inTls = (loads: readonly Load[]): readonly Load[] => (values['client-tls'] ? withTls(loads) : loads)
+  const loads = inTls(values.loads?.split(',').map(parseLoad) ?? basicLoads)
+  const seldomLoads = quick || values.loads !== undefined ? [] : inTls(otherLoads)
   return {
-    rounds: wholeNumber('rounds', values.rounds ?? (quick || latte ? '3' : '9')),
-    seconds: wholeNumber('seconds', values.seconds ?? (latte && !quick ? '10' : '2')),
+    rounds: wholeNumber('rounds', values.rounds ?? (quick ? '3' : latte ? '9' : '15')),
+    seconds: wholeNumber('seconds', values.seconds ?? (latte && !quick ? '5' : '2')),
     workers: wholeNumber('workers', values.workers),
     protocol: values.protocol === '5' ? 5 : 4,
     rowBytes: wholeNumber('row-bytes', values['row-bytes']),
-    loads: values['client-tls'] ? withTls(loads) : loads,
+    loads,
+    seldomLoads: seldomLoads.filter(({ key }) => loads.every((load) => load.key !== key)),
     systems: [
       ...systems,
       ...(values['cql-proxy'] === undefined ? [] : ['cql-proxy']),

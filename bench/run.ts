@@ -34,7 +34,7 @@ import { columns, lineOf, type MeasuredRow, mediansOf, rotated, tableOf } from '
 const say = (line: string): void => console.error(line)
 
 async function benchOnStub(options: Options): Promise<void> {
-  const { rounds, loads } = options
+  const { rounds, loads, seldomLoads } = options
   const directory = mkdtempSync(join(tmpdir(), 'ringfence-bench-'))
   const context: BenchContext = {
     directory,
@@ -60,12 +60,16 @@ async function benchOnStub(options: Options): Promise<void> {
     if (cores !== undefined) divide(hops, cores)
     await warmUp(systems, options)
     const last = Math.min(first + roundsPerStart - 1, rounds)
-    for (let round = first; round <= last; round++) measured.push(...(await measureRound(systems, round, options)))
+    for (let round = first; round <= last; round++) {
+      const ofRound = round === first ? [...loads, ...seldomLoads] : loads
+      measured.push(...(await measureRound(systems, round, ofRound, options)))
+    }
     await stopAll()
     // The mesh's audit may be gigabytes by now; after a failure it and the logs stay.
     rmSync(ownDirectory, { recursive: true })
   }
-  const medians = mediansOf(measured, loads)
+  const all = [...loads, ...seldomLoads]
+  const medians = mediansOf(measured, all)
   const ratios = allRatios(measured)
   const machine = machineOf(options, cores)
   console.log(tableOf(columns, medians))
@@ -74,28 +78,36 @@ async function benchOnStub(options: Options): Promise<void> {
     console.log(tableOf(ratioColumns, ratios))
   }
   console.log(`\n${machine}`)
-  if (options.output !== undefined) writeFigures(options.output, { machine, medians, ratios, measured }, loads)
+  if (options.output !== undefined) writeFigures(options.output, { machine, medians, ratios, measured }, all)
   rmSync(directory, { recursive: true })
 }
 
 /** Rounds of the same processes. */
-const roundsPerStart = 3
+const roundsPerStart = 5
 /** Of each load on each system. */
-const warmupSecondsMin = 2
+const warmupSecondsMin = 3
 /** Of all loads on each system: V8 optimises what ran often, and each of two workers runs half as often. */
 const warmupSecondsOfSystemMin = 10
+const warmupSecondsOfSeldom = 1
 
-/** Every system under each load, for a time that does not count: a program that has just started runs code that is not compiled yet. */
-async function warmUp(systems: readonly System[], options: Options): Promise<void> {
-  const seconds = Math.max(warmupSecondsMin, Math.ceil(warmupSecondsOfSystemMin / options.loads.length))
-  for (const [system, load] of pairsOf(systems, options.loads)) {
+/**
+ * Every system under each load, for a time that does not count: a program that has just started runs code that is not compiled yet. The
+ * last loads come first, for what is new to a program makes V8 throw away code that it had compiled for less.
+ */
+async function warmUp(systems: readonly System[], { loads, seldomLoads, protocol }: Options): Promise<void> {
+  const ofLoad = Math.max(warmupSecondsMin, Math.ceil(warmupSecondsOfSystemMin / loads.length))
+  for (const [system, load] of pairsOf(systems, [...loads, ...seldomLoads].reverse())) {
     say(`warming up  ${load.name}  ${system.name}`)
-    await measure(system, load, options.protocol, seconds)
+    await measure(system, load, protocol, loads.includes(load) ? ofLoad : warmupSecondsOfSeldom)
   }
 }
 
-async function measureRound(systems: readonly System[], round: number, options: Options): Promise<MeasuredRow[]> {
-  const { loads, protocol, rounds, seconds } = options
+async function measureRound(
+  systems: readonly System[],
+  round: number,
+  loads: readonly Load[],
+  { protocol, rounds, seconds }: Options,
+): Promise<MeasuredRow[]> {
   const measured: MeasuredRow[] = []
   for (const [system, load] of pairsOf(rotated(systems, round), loads)) {
     const row = { round, ...(await measure(system, load, protocol, seconds)) }
