@@ -53,7 +53,7 @@ const realFiles: AuditFiles = {
 
 /**
  * The beginning of a gathered line, all that does not change while one session asks the same and the clock was not read again. Answers
- * come in bunches, and copying it in one go costs a third of putting it together.
+ * come in bunches, and copying it in one go is cheaper than putting it together.
  */
 interface Head {
   session: string
