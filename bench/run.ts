@@ -34,7 +34,8 @@ import { columns, lineOf, type MeasuredRow, mediansOf, rotated, tableOf } from '
 const say = (line: string): void => console.error(line)
 
 async function benchOnStub(options: Options): Promise<void> {
-  const { rounds, loads, seldomLoads } = options
+  const { rounds, loads } = options
+  const all = [...loads, ...options.seldomLoads]
   const directory = mkdtempSync(join(tmpdir(), 'ringfence-bench-'))
   const context: BenchContext = {
     directory,
@@ -58,17 +59,15 @@ async function benchOnStub(options: Options): Promise<void> {
     const systems = await startSystems(options, trees, { ...context, directory: ownDirectory }, say)
     const hops = systems.flatMap(({ pids }) => pids)
     if (cores !== undefined) divide(hops, cores)
-    await warmUp(systems, options)
+    await warmUp(systems, all, options)
     const last = Math.min(first + roundsPerStart - 1, rounds)
     for (let round = first; round <= last; round++) {
-      const ofRound = round === first ? [...loads, ...seldomLoads] : loads
-      measured.push(...(await measureRound(systems, round, ofRound, options)))
+      measured.push(...(await measureRound(systems, round, round === first ? all : loads, options)))
     }
     await stopAll()
     // The mesh's audit may be gigabytes by now; after a failure it and the logs stay.
     rmSync(ownDirectory, { recursive: true })
   }
-  const all = [...loads, ...seldomLoads]
   const medians = mediansOf(measured, all)
   const ratios = allRatios(measured)
   const machine = machineOf(options, cores)
@@ -92,11 +91,11 @@ const warmupSecondsOfSeldom = 1
 
 /**
  * Every system under each load, for a time that does not count: a program that has just started runs code that is not compiled yet. The
- * last loads come first, for what is new to a program makes V8 throw away code that it had compiled for less.
+ * last loads come first, for what is new to a program can make V8 throw away code that it had compiled for less.
  */
-async function warmUp(systems: readonly System[], { loads, seldomLoads, protocol }: Options): Promise<void> {
+async function warmUp(systems: readonly System[], all: readonly Load[], { loads, protocol }: Options): Promise<void> {
   const ofLoad = Math.max(warmupSecondsMin, Math.ceil(warmupSecondsOfSystemMin / loads.length))
-  for (const [system, load] of pairsOf(systems, [...loads, ...seldomLoads].reverse())) {
+  for (const [system, load] of pairsOf(systems, all.toReversed())) {
     say(`warming up  ${load.name}  ${system.name}`)
     await measure(system, load, protocol, loads.includes(load) ? ofLoad : warmupSecondsOfSeldom)
   }

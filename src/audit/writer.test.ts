@@ -100,10 +100,8 @@ describe('AuditWriter', () => {
     const pick = fc.nat(1)
     const kind = fc.constantFrom('answered', 'answered', 'answered', 'other', 'turn', 'bunch')
     const steps = fc.array(fc.record({ kind, session: pick, statement: pick }), { maxLength: 60 })
-    const textOf = (
-      taken: readonly { kind: string; session: number; statement: number }[],
-      asBytes: boolean,
-    ): string => {
+    type Steps = readonly { kind: string; session: number; statement: number }[]
+    const textOf = (taken: Steps, asBytes: boolean): string => {
       const clock = new ManualClock()
       const disk = new SmallDisk()
       const writer = new AuditWriter({ directory: '/none', proxy: 'p', fileBytesMax: 1e9, clock, files: disk })
@@ -129,7 +127,7 @@ describe('AuditWriter', () => {
       writer.close()
       return disk.text
     }
-    const same = (taken: readonly { kind: string; session: number; statement: number }[]): void => {
+    const same = (taken: Steps): void => {
       assert.equal(textOf(taken, true), textOf(taken, false))
     }
     fc.assert(fc.property(steps, same), { numRuns: 200 })

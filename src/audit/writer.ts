@@ -92,7 +92,7 @@ export class AuditWriter implements AuditSink, AuditBytes {
   #timeBytes = Buffer.alloc(0)
   #timeMs = Number.NaN
   #timeKnown = false
-  /** The last line that was begun for an answer and is still gathered. */
+  /** The head that was put together last, while its line is gathered. */
   readonly #head: Head = {
     session: '',
     answered: undefined,
