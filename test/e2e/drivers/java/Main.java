@@ -101,6 +101,9 @@ public final class Main {
             .withDuration(DefaultDriverOption.CONNECTION_INIT_QUERY_TIMEOUT, Duration.ofSeconds(10))
             .withDuration(DefaultDriverOption.CONTROL_CONNECTION_TIMEOUT, Duration.ofSeconds(10))
             .withDuration(DefaultDriverOption.METADATA_SCHEMA_WINDOW, Duration.ofMillis(50))
+            // Cassandra writes its traces after the answer; the driver's five attempts are over after fifteen milliseconds.
+            .withInt(DefaultDriverOption.REQUEST_TRACE_ATTEMPTS, 100)
+            .withDuration(DefaultDriverOption.REQUEST_TRACE_INTERVAL, Duration.ofMillis(100))
             .withInt(DefaultDriverOption.CONNECTION_MAX_REQUESTS, 2048)
             .withInt(DefaultDriverOption.CONNECTION_POOL_LOCAL_SIZE, 1);
     CqlSessionBuilder builder = CqlSession.builder().withConfigLoader(options.build()).withLocalDatacenter(LOCAL_DC);
