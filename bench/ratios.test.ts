@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { parseLoad } from './loads.ts'
 import { ratioColumns, ratiosOf } from './ratios.ts'
-import { type MeasuredRow, median, mediansOf, tableOf } from './table.ts'
+import { type MeasuredRow, median, medianRange, mediansOf, tableOf } from './table.ts'
 
 function row(round: number, system: string, cpu: number | undefined, more: Partial<MeasuredRow> = {}): MeasuredRow {
   const memory = cpu === undefined ? undefined : 1e6
@@ -65,6 +65,22 @@ describe('a table', () => {
     const measured = [row(1, 'mesh', 10, { errors: 1 }), row(2, 'mesh', 30, { errors: 2 }), row(3, 'mesh', 11)]
     const [mesh] = mediansOf(measured, [parseLoad('16x1'), parseLoad('128x1')])
     assert.deepEqual([mesh?.cpuUsPerRequest, mesh?.errors], [11, 3])
+  })
+
+  it('knows between which of the rounds the median lies, as statistical tables do, and not of five', () => {
+    const upTo = (last: number): number[] => Array.from({ length: last }, (_, index) => last - index)
+    assert.equal(medianRange(upTo(5)), undefined)
+    assert.deepEqual(
+      [6, 8, 9, 15, 20, 30].map((n) => medianRange(upTo(n))),
+      [
+        [1, 6],
+        [1, 8],
+        [2, 8],
+        [4, 12],
+        [6, 15],
+        [10, 21],
+      ],
+    )
   })
 
   it('is Markdown whose columns stand under one another', () => {

@@ -28,6 +28,22 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
+/**
+ * Between which two of the values the middle of all that could have been measured lies, with a certainty of 95 %: the exact interval of the
+ * sign test, which asks nothing of how they are spread. Undefined of five or fewer.
+ */
+export function medianRange(values: readonly number[]): readonly [low: number, high: number] | undefined {
+  const sorted = [...values].sort((a, b) => a - b)
+  // Each value is above or below it as a coin falls: how many of the smallest may be left out until that is rarer than 1 in 40?
+  let left = 0
+  let chance = 0.5 ** sorted.length
+  for (let rare = chance; rare <= 0.025; rare += chance) {
+    chance *= (sorted.length - left) / (left + 1)
+    left++
+  }
+  return left === 0 ? undefined : [sorted[left - 1]!, sorted[sorted.length - left]!]
+}
+
 /** One row for each system and load that was measured, by load and in the order of measuring; errors are added up. */
 export function mediansOf(measured: readonly MeasuredRow[], loads: readonly Load[]): Row[] {
   return loads.flatMap(({ name }) => {

@@ -51,7 +51,15 @@ describe('what a path adds', () => {
     ]
     const [direct, mesh] = summariesOf(measured, 'direct')
     assert.deepEqual([direct?.p50Ms, direct?.addedP50Ms, direct?.addedP99Ms], [2, undefined, undefined])
-    assert.deepEqual([mesh?.p50Ms, mesh?.addedP50Ms, mesh?.addedP99Ms, mesh?.errors], [5.25, 0.5, 1, 3])
+    assert.deepEqual([mesh?.p50Ms, mesh?.addedP50Ms?.median, mesh?.addedP99Ms?.median], [5.25, 0.5, 1])
+    assert.deepEqual([mesh?.errors, mesh?.addedP50Ms?.range], [3, undefined])
+  })
+
+  it('says how sure that is, where the rounds are enough to tell', () => {
+    const rounds = Array.from({ length: 30 }, (_, round) => round)
+    const measured = rounds.flatMap((round) => [of(round, 'direct', 1, 2), of(round, 'mesh', 1 + round / 10, 3)])
+    const [, mesh] = summariesOf(measured, 'direct')
+    assert.match(tableOf(pathColumns, [mesh!], 1), /\| 1\.45 \(0\.90 to 2\.00\) \| 1\.00 \(1\.00 to 1\.00\) \|/)
   })
 
   it('is not known without a direct path, and the table says so', () => {

@@ -1,6 +1,6 @@
 /** What `latte run` writes, as far as the bench reads it, and the differences between paths. */
 import { z } from 'zod'
-import { type Column, median } from '../table.ts'
+import { type Column, median, medianRange } from '../table.ts'
 
 export interface PathFigures {
   readonly path: string
@@ -17,9 +17,15 @@ export interface MeasuredPath extends PathFigures {
 }
 
 export interface PathSummary extends PathFigures {
-  /** More than the direct path: of each round, and the median of these. Undefined for the direct path itself. */
-  readonly addedP50Ms: number | undefined
-  readonly addedP99Ms: number | undefined
+  /** More than the direct path. Undefined for the direct path itself. */
+  readonly addedP50Ms: Added | undefined
+  readonly addedP99Ms: Added | undefined
+}
+
+/** Differences of each round: their median, and between which two the true one lies (95 %). */
+export interface Added {
+  readonly median: number
+  readonly range: readonly [low: number, high: number] | undefined
 }
 
 const measure = z.object({ value: z.number() })
@@ -57,12 +63,13 @@ export function summariesOf(measured: readonly MeasuredPath[], direct: string): 
   return paths.map((path) => {
     const rows = measured.filter((row) => row.path === path)
     const of = (pick: (row: MeasuredPath) => number): number => median(rows.map(pick))
-    const added = (pick: (row: MeasuredPath) => number): number | undefined => {
+    const added = (pick: (row: MeasuredPath) => number): Added | undefined => {
       const differences = rows.flatMap((row) => {
         const base = measured.find((other) => other.path === direct && other.round === row.round)
         return base === undefined ? [] : [pick(row) - pick(base)]
       })
-      return path === direct || differences.length === 0 ? undefined : median(differences)
+      if (path === direct || differences.length === 0) return undefined
+      return { median: median(differences), range: medianRange(differences) }
     }
     return {
       path,
@@ -83,7 +90,13 @@ export const pathColumns: readonly Column<PathSummary>[] = [
   ['p50 ms', ({ p50Ms }) => p50Ms.toFixed(2)],
   ['p99 ms', ({ p99Ms }) => p99Ms.toFixed(2)],
   ['p999 ms', ({ p999Ms }) => p999Ms.toFixed(2)],
-  ['added p50 ms', ({ addedP50Ms }) => addedP50Ms?.toFixed(2) ?? '—'],
-  ['added p99 ms', ({ addedP99Ms }) => addedP99Ms?.toFixed(2) ?? '—'],
+  ['added p50 ms', ({ addedP50Ms }) => wordsFor(addedP50Ms)],
+  ['added p99 ms', ({ addedP99Ms }) => wordsFor(addedP99Ms)],
   ['errors', ({ errors }) => String(errors)],
 ]
+
+function wordsFor(added: Added | undefined): string {
+  if (added === undefined) return '—'
+  const range = added.range?.map((end) => end.toFixed(2)).join(' to ')
+  return added.median.toFixed(2) + (range === undefined ? '' : ` (${range})`)
+}

@@ -45,6 +45,8 @@ export interface CassandraNode {
   readonly peerIdentities?: readonly string[]
   readonly auditLog: boolean
   readonly jvmFlags: readonly string[]
+  /** Size of the pools for reads, for writes and for what comes from clients. Left out, 16, 16 and Cassandra's own 128. */
+  readonly poolThreads?: number
   readonly features: { readonly udf: boolean; readonly mv: boolean; readonly sasi: boolean }
   readonly dataCenter: string
   readonly rack: string
@@ -154,8 +156,9 @@ export function cassandraYaml(node: CassandraNode): Record<string, unknown> {
     commitlog_segment_size: '4MiB',
     auto_snapshot: false,
     disk_optimization_strategy: 'ssd',
-    concurrent_reads: 16,
-    concurrent_writes: 16,
+    concurrent_reads: node.poolThreads ?? 16,
+    concurrent_writes: node.poolThreads ?? 16,
+    ...(node.poolThreads === undefined ? {} : { native_transport_max_threads: node.poolThreads }),
     // Ordinary statements get the time that a busy two-core machine needs.
     read_request_timeout: '10000ms',
     range_request_timeout: '20000ms',

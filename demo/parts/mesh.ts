@@ -50,6 +50,8 @@ export interface MeshOptions {
   readonly clusterName?: string
   readonly jvmFlags?: readonly string[]
   readonly heapMb?: number
+  /** Of each Cassandra node, see there. */
+  readonly poolThreads?: number
   /** Forget everything in the state folder except what was downloaded. */
   readonly reset?: boolean
   readonly progress?: Progress
@@ -382,6 +384,7 @@ class Starter {
       peerIdentities: this.#layout.nodes.map((node) => spiffeIds.cassandra(node.index)),
       auditLog: !measured,
       jvmFlags: this.#options.jvmFlags ?? [],
+      ...(this.#options.poolThreads === undefined ? {} : { poolThreads: this.#options.poolThreads }),
       features: { udf: true, mv: true, sasi: true },
       dataCenter,
       rack,
