@@ -37,7 +37,8 @@ const warmupsMin = 12
 const warmupsMax = 30
 /**
  * Cassandra's own rule for its writes, here for all its pools. The 128 threads that serve clients in its default wait by turning, and on the
- * one core that a small machine gives them the direct path's own latencies then differ by more than what is measured.
+ * one core that a small machine gives them the direct path's own latencies then differ by more than what is measured. The Java virtual machine
+ * starts before the cores are divided, so it is told how many there will be: what it would find on a host of that size.
  */
 const poolThreadsPerCore = 8
 /** What the driver has: connections to each node, and requests in flight when nothing limits the rate. */
@@ -59,6 +60,7 @@ export async function benchWithLatte(
 ): Promise<void> {
   // Asked before anything is started: one core is not divided.
   const cores = options.sharedCores ? undefined : halves()
+  const nodeCores = options.sharedCores ? availableParallelism() : availableParallelism() >> 1
   const found = findLatte(options.stateDir, say)
   if ('missing' in found) throw new RingfenceError('UNAVAILABLE', found.missing)
   const stateDir = mkdtempSync(join(tmpdir(), 'ringfence-latte-'))
@@ -75,9 +77,9 @@ export async function benchWithLatte(
     clusterName: 'latte',
     measuredAs: identity,
     // The second compiler too: this node is hot for as long as it lives.
-    jvmFlags: ['-XX:TieredStopAtLevel=4'],
+    jvmFlags: ['-XX:TieredStopAtLevel=4', `-XX:ActiveProcessorCount=${nodeCores}`],
     heapMb: 1024,
-    poolThreads: poolThreadsPerCore * (options.sharedCores ? availableParallelism() : availableParallelism() >> 1),
+    poolThreads: poolThreadsPerCore * nodeCores,
     signal,
   })
   try {

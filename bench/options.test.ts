@@ -18,7 +18,7 @@ describe('the command line of the bench', () => {
     for (const args of [['--quick'], ['--loads', '16x1']]) assert.deepEqual(seldomKeysOf(args), [])
     assert.deepEqual(lengthOf([]), [15, 2])
     assert.deepEqual(lengthOf(['--quick']), [3, 2])
-    assert.deepEqual(lengthOf(['--latte']), [30, 3])
+    assert.deepEqual(lengthOf(['--latte']), [40, 3])
     assert.equal(parseOptions(['--quick']).output, undefined)
     assert.match(parseOptions([]).output ?? '', /results\.json$/)
   })

@@ -72,7 +72,7 @@ export function parseOptions(args: readonly string[]): Options {
   const loads = inTls(values.loads?.split(',').map(parseLoad) ?? basicLoads)
   const seldomLoads = quick || values.loads !== undefined ? [] : inTls(otherLoads)
   return {
-    rounds: wholeNumber('rounds', values.rounds ?? (quick ? '3' : latte ? '30' : '15')),
+    rounds: wholeNumber('rounds', values.rounds ?? (quick ? '3' : latte ? '40' : '15')),
     seconds: wholeNumber('seconds', values.seconds ?? (latte && !quick ? '3' : '2')),
     workers: wholeNumber('workers', values.workers),
     protocol: values.protocol === '5' ? 5 : 4,
