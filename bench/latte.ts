@@ -41,8 +41,7 @@ const warmupsMax = 30
  * starts before the cores are divided, so it is told how many there will be: what it would find on a host of that size.
  */
 const poolThreadsPerCore = 8
-/** What the driver has: connections to each node, and requests in flight when nothing limits the rate. */
-const connections = 8
+/** Requests in flight when nothing limits the rate. */
 const concurrency = 128
 
 interface Latte {
@@ -83,7 +82,7 @@ export async function benchWithLatte(
     signal,
   })
   try {
-    await measurePaths(mesh, await latteAs(mesh, found.binary, signal), options, cores, say)
+    await measurePaths(mesh, await latteAs(mesh, found.binary, options.connections, signal), options, cores, say)
   } finally {
     await mesh.close()
   }
@@ -196,7 +195,7 @@ function recordedBytes(mesh: Mesh): number {
   return bytes
 }
 
-async function latteAs(mesh: Mesh, binary: string, signal: AbortSignal): Promise<Latte> {
+async function latteAs(mesh: Mesh, binary: string, connections: number, signal: AbortSignal): Promise<Latte> {
   const { certFile, keyFile } = await mesh.identity(identity)
   const logs = join(mesh.layout.stateDir, 'log')
   const log = join(logs, 'latte.log')

@@ -19,6 +19,7 @@ describe('the command line of the bench', () => {
     assert.deepEqual(lengthOf([]), [15, 2])
     assert.deepEqual(lengthOf(['--quick']), [3, 2])
     assert.deepEqual(lengthOf(['--latte']), [40, 3])
+    assert.equal(parseOptions(['--latte']).connections, 8)
     assert.equal(parseOptions(['--quick']).output, undefined)
     assert.match(parseOptions([]).output ?? '', /results\.json$/)
   })

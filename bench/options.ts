@@ -29,6 +29,8 @@ export interface Options {
   readonly nodes: number
   /** Requests a second for `latte`; half of what the slowest path takes where it is not given. */
   readonly rate: number | undefined
+  /** That `latte` has to each node. */
+  readonly connections: number
   /** Everything on all cores, instead of the hops on half of them and the ends on the rest. */
   readonly sharedCores: boolean
   /** Memory instead of speed, with this many idle sessions, after so many seconds of silence. */
@@ -58,6 +60,7 @@ export function parseOptions(args: readonly string[]): Options {
       latte: { type: 'boolean', default: false },
       nodes: { type: 'string', default: '1' },
       rate: { type: 'string' },
+      connections: { type: 'string', default: '8' },
       'shared-cores': { type: 'boolean', default: false },
       memory: { type: 'boolean', default: false },
       sessions: { type: 'string', default: '10000' },
@@ -96,6 +99,7 @@ export function parseOptions(args: readonly string[]): Options {
       ? { sessions: wholeNumber('sessions', values.sessions), settleSeconds: quick ? 5 : 30 }
       : undefined,
     sharedCores: values['shared-cores'],
+    connections: wholeNumber('connections', values.connections),
     rate: values.rate === undefined ? undefined : wholeNumber('rate', values.rate),
   }
 }
