@@ -2,11 +2,12 @@ import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { availableParallelism } from 'node:os'
 import { test } from 'node:test'
-import { divide, halves, rejoin } from './cores.ts'
+import { coresOfEnds, divide, halves, rejoin } from './cores.ts'
 
 test('the ends have the first half of the cores and the hops the rest', () => {
   assert.deepEqual(halves(2), { ends: '0', hops: '1' })
   assert.deepEqual(halves(5), { ends: '0-1', hops: '2-4' })
+  assert.deepEqual([coresOfEnds(false, 5), coresOfEnds(true, 5)], [2, 5])
 })
 
 test('one core is not divided', () => {

@@ -16,9 +16,16 @@ export interface Cores {
 /** @throws RingfenceError USAGE where there is only one core */
 export function halves(cores: number = availableParallelism()): Cores {
   if (cores < 2) throw new RingfenceError('USAGE', 'one core cannot be divided: --shared-cores measures without')
-  const half = cores >> 1
+  const half = endsOf(cores)
   return { ends: listOf(0, half), hops: listOf(half, cores) }
 }
+
+/** How many cores the ends have: the first half, or all that are shared. */
+export function coresOfEnds(shared: boolean, cores: number = availableParallelism()): number {
+  return shared ? cores : endsOf(cores)
+}
+
+const endsOf = (cores: number): number => cores >> 1
 
 export function wordsFor(cores: Cores | undefined): string {
   return cores === undefined ? 'all on all cores' : `ends on core ${cores.ends}, hops on core ${cores.hops}`

@@ -9,13 +9,13 @@
  */
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { availableParallelism, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { show, spiffeIds } from '../demo/parts/layout.ts'
 import { type Mesh, startMesh } from '../demo/parts/mesh.ts'
 import { RingfenceError } from '../src/base/errors.ts'
-import { type Cores, divide, halves, wordsFor } from './cores.ts'
+import { type Cores, coresOfEnds, divide, halves, wordsFor } from './cores.ts'
 import { processorAndCommit } from './figures.ts'
 import { findLatte } from './latte/binary.ts'
 import { type MeasuredPath, pathColumns, readReport, summariesOf } from './latte/report.ts'
@@ -59,7 +59,7 @@ export async function benchWithLatte(
 ): Promise<void> {
   // Asked before anything is started: one core is not divided.
   const cores = options.sharedCores ? undefined : halves()
-  const nodeCores = options.sharedCores ? availableParallelism() : availableParallelism() >> 1
+  const nodeCores = coresOfEnds(options.sharedCores)
   const found = findLatte(options.stateDir, say)
   if ('missing' in found) throw new RingfenceError('UNAVAILABLE', found.missing)
   const stateDir = mkdtempSync(join(tmpdir(), 'ringfence-latte-'))

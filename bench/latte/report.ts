@@ -90,12 +90,12 @@ export const pathColumns: readonly Column<PathSummary>[] = [
   ['p50 ms', ({ p50Ms }) => p50Ms.toFixed(2)],
   ['p99 ms', ({ p99Ms }) => p99Ms.toFixed(2)],
   ['p999 ms', ({ p999Ms }) => p999Ms.toFixed(2)],
-  ['added p50 ms', ({ addedP50Ms }) => wordsFor(addedP50Ms)],
-  ['added p99 ms', ({ addedP99Ms }) => wordsFor(addedP99Ms)],
+  ['added p50 ms', ({ addedP50Ms }) => cellOf(addedP50Ms)],
+  ['added p99 ms', ({ addedP99Ms }) => cellOf(addedP99Ms)],
   ['errors', ({ errors }) => String(errors)],
 ]
 
-function wordsFor(added: Added | undefined): string {
+function cellOf(added: Added | undefined): string {
   if (added === undefined) return '—'
   const range = added.range?.map((end) => end.toFixed(2)).join(' to ')
   return added.median.toFixed(2) + (range === undefined ? '' : ` (${range})`)

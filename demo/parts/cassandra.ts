@@ -46,7 +46,7 @@ export interface CassandraNode {
   readonly auditLog: boolean
   readonly jvmFlags: readonly string[]
   /** Size of the pools for reads, for writes and for what comes from clients. Left out, 16, 16 and Cassandra's own 128. */
-  readonly poolThreads?: number
+  readonly poolThreads?: number | undefined
   readonly features: { readonly udf: boolean; readonly mv: boolean; readonly sasi: boolean }
   readonly dataCenter: string
   readonly rack: string
@@ -158,7 +158,7 @@ export function cassandraYaml(node: CassandraNode): Record<string, unknown> {
     disk_optimization_strategy: 'ssd',
     concurrent_reads: node.poolThreads ?? 16,
     concurrent_writes: node.poolThreads ?? 16,
-    ...(node.poolThreads === undefined ? {} : { native_transport_max_threads: node.poolThreads }),
+    native_transport_max_threads: node.poolThreads ?? 128,
     // Ordinary statements get the time that a busy two-core machine needs.
     read_request_timeout: '10000ms',
     range_request_timeout: '20000ms',

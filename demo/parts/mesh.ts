@@ -384,7 +384,7 @@ class Starter {
       peerIdentities: this.#layout.nodes.map((node) => spiffeIds.cassandra(node.index)),
       auditLog: !measured,
       jvmFlags: this.#options.jvmFlags ?? [],
-      ...(this.#options.poolThreads === undefined ? {} : { poolThreads: this.#options.poolThreads }),
+      poolThreads: this.#options.poolThreads,
       features: { udf: true, mv: true, sasi: true },
       dataCenter,
       rack,
