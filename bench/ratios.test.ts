@@ -49,6 +49,13 @@ describe('ratios', () => {
     assert.deepEqual([second?.load, second?.cpu], ['16 × 32', 0.25])
   })
 
+  it('say between which of the rounds the one of CPU lies, if there are enough', () => {
+    const rounds = (last: number): MeasuredRow[] =>
+      Array.from({ length: last }, (_, index) => [row(index, 'mesh', index + 1), row(index, 'Envoy pair', 1)]).flat()
+    const rangeOf = (measured: MeasuredRow[]) => ratiosOf(measured, { mesh: 'mesh', over: ['Envoy pair'] })[0]?.cpuRange
+    assert.deepEqual([rangeOf(rounds(5)), rangeOf(rounds(9))], [undefined, [2, 8]])
+  })
+
   it('leave out rounds and systems that are not there, and CPU where there are no hops', () => {
     const measured = [row(1, 'mesh', 10), row(1, 'direct', undefined), row(2, 'mesh', 10)]
     assert.deepEqual(ratiosOf(measured, { mesh: 'mesh', over: ['Envoy pair'] }), [])
@@ -84,10 +91,10 @@ describe('a table', () => {
   })
 
   it('is Markdown whose columns stand under one another', () => {
-    const ratio = { load: '16 × 1', of: 'mesh ÷ Envoy pair', cpu: 0.5, perSecond: 10.25, p50: undefined, p99: 1 }
-    const lines = tableOf(ratioColumns, [ratio]).split('\n')
+    const figures = { cpu: 0.5, cpuRange: [0.456, 0.6] as const, perSecond: 10.25, p50: undefined, p99: 1 }
+    const lines = tableOf(ratioColumns, [{ load: '16 × 1', of: 'mesh ÷ Envoy pair', ...figures }]).split('\n')
     assert.equal(lines.length, 3)
     assert.equal(new Set(lines.map((line) => line.length)).size, 1)
-    assert.equal(lines[2], '| 16 × 1 | mesh ÷ Envoy pair |        0.50 |      10.25 |   — | 1.00 |')
+    assert.equal(lines[2], '| 16 × 1 | mesh ÷ Envoy pair |        0.50 | 0.46 to 0.60 |      10.25 |   — | 1.00 |')
   })
 })

@@ -2,13 +2,15 @@
  * The ratios between rows, which are the result of a run. A ratio is taken in each round, between figures that were measured beside one
  * another, and the median of the rounds' ratios is shown: what the machine did in one round cancels out in it.
  */
-import { type Column, type MeasuredRow, median } from './table.ts'
+import { type Column, type MeasuredRow, median, medianRange } from './table.ts'
 
 export interface Ratio {
   readonly load: string
   /** Such as `mesh ÷ Envoy pair`. */
   readonly of: string
   readonly cpu: number | undefined
+  /** Where the median of `cpu` lies with a certainty of 95 %; undefined of few rounds. */
+  readonly cpuRange: readonly [low: number, high: number] | undefined
   readonly perSecond: number | undefined
   readonly p50: number | undefined
   readonly p99: number | undefined
@@ -28,11 +30,13 @@ export function ratiosOf(measured: readonly MeasuredRow[], { mesh, over }: Ratio
     over.flatMap((other) => {
       const pairs = pairsOf(measured, load, mesh, other)
       if (pairs.length === 0) return []
-      const ratio = (pick: (row: MeasuredRow) => number | undefined): number | undefined => {
-        const each = pairs.flatMap(([a, b]) => {
+      const eachOf = (pick: (row: MeasuredRow) => number | undefined): number[] =>
+        pairs.flatMap(([a, b]) => {
           const [above, below] = [pick(a), pick(b)]
           return above === undefined || below === undefined || below === 0 ? [] : [above / below]
         })
+      const ratio = (pick: (row: MeasuredRow) => number | undefined): number | undefined => {
+        const each = eachOf(pick)
         return each.length === 0 ? undefined : median(each)
       }
       return [
@@ -40,6 +44,7 @@ export function ratiosOf(measured: readonly MeasuredRow[], { mesh, over }: Ratio
           load,
           of: `${mesh} ÷ ${other}`,
           cpu: ratio((row) => row.cpuUsPerRequest),
+          cpuRange: medianRange(eachOf((row) => row.cpuUsPerRequest)),
           perSecond: ratio((row) => row.perSecond),
           p50: ratio((row) => row.p50Ms),
           p99: ratio((row) => row.p99Ms),
@@ -64,6 +69,7 @@ export const ratioColumns: readonly Column<Ratio>[] = [
   ['load', ({ load }) => load],
   ['ratio', ({ of }) => of],
   ['CPU/request', ({ cpu }) => show(cpu)],
+  ['its 95 %', ({ cpuRange }) => cpuRange?.map((end) => end.toFixed(2)).join(' to ') ?? '—'],
   ['requests/s', ({ perSecond }) => show(perSecond)],
   ['p50', ({ p50 }) => show(p50)],
   ['p99', ({ p99 }) => show(p99)],

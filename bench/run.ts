@@ -63,6 +63,7 @@ async function benchOnStub(options: Options): Promise<void> {
     const last = Math.min(first + roundsPerStart - 1, rounds)
     for (let round = first; round <= last; round++) {
       measured.push(...(await measureRound(systems, round, round === first ? all : loads, options)))
+      measured.push(...(await measureWorkers(systems, round, options)))
     }
     await stopAll()
     // The mesh's audit may be gigabytes by now; after a failure it and the logs stay.
@@ -112,6 +113,23 @@ async function measureRound(
     const row = { round, ...(await measure(system, load, protocol, seconds)) }
     measured.push(row)
     say(`round ${round}/${rounds}  ${lineOf(row)}`)
+  }
+  return measured
+}
+
+/** Further rounds of one and two workers behind each round: what is between them is less than what one round differs from the next. */
+const workersRounds = 3
+const workersLoad = '128x1'
+
+/** One and two workers by themselves, if both and their load are measured at all. Their rounds are counted on behind the last. */
+async function measureWorkers(systems: readonly System[], round: number, options: Options): Promise<MeasuredRow[]> {
+  const both = systems.filter(({ name }) => name === meshRow || name === twoWorkersRow)
+  const loads = options.loads.filter(({ key }) => key === workersLoad)
+  const measured: MeasuredRow[] = []
+  for (let further = 1; both.length === 2 && further <= workersRounds; further++) {
+    for (const row of await measureRound(rotated(both, further), round, loads, options)) {
+      measured.push({ ...row, round: options.rounds + (round - 1) * workersRounds + further })
+    }
   }
   return measured
 }
