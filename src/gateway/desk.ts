@@ -15,8 +15,9 @@ import { virtualHosts } from './topology/model.ts'
 import type { SystemSelect } from './topology/select.ts'
 import { matchSystemSelect } from './topology/select.ts'
 
-/** The nodes' schema versions are asked again this often, this long, until they agree. */
-const AGREEMENT_POLL_MS = 200
+/** The nodes' schema versions are asked again, first after the least and each time after twice as long, this long, until they agree. */
+const AGREEMENT_POLL_MS_MIN = 25
+const AGREEMENT_POLL_MS_MAX = 200
 const AGREEMENT_MS_MAX = 5000
 const LINK_MS_MAX = 5000
 const PREPARED_MAX = 1000
@@ -42,6 +43,14 @@ export class TopologyDesk {
   constructor(links: MeshLinks, gateways: GatewayList) {
     this.#links = links
     this.#gateways = gateways
+  }
+
+  /**
+   * Resolves when the nodes agree on the schema, or have not for as long as drivers would wait, or none can be asked. A driver that knows one
+   * host waits for no agreement after a schema change, and its next request may go to another node.
+   */
+  async schemaAgreed(): Promise<void> {
+    if (this.#links.usable.length > 1) await this.#schemaVersion().catch(() => {})
   }
 
   /** The client registered for events, of which those about hosts come from here. */
@@ -180,13 +189,13 @@ export class TopologyDesk {
    */
   async #schemaVersion(): Promise<string> {
     const until = performance.now() + AGREEMENT_MS_MAX
-    for (;;) {
+    for (let pauseMs = AGREEMENT_POLL_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, AGREEMENT_POLL_MS_MAX)) {
       const answers = await Promise.all(this.#links.usable.map((link) => link.schemaVersion()))
       const versions = new Set(answers.filter((version) => version !== undefined))
       const [version] = versions
       if (version !== undefined && (versions.size === 1 || performance.now() >= until)) return version
       if (performance.now() >= until) throw new RingfenceError('UNAVAILABLE', 'no node tells its schema version')
-      await new Promise((resolve) => setTimeout(resolve, AGREEMENT_POLL_MS))
+      await new Promise((resolve) => setTimeout(resolve, pauseMs))
     }
   }
 }

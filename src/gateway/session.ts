@@ -372,14 +372,24 @@ export class LinkedSession implements Backend, LaneHost {
       return
     }
     const opcode = headerOpcode(buffer, start)
-    if (opcode === Opcode.RESULT) this.#onResult(lane, stream, buffer, start, end)
+    let kind = 0
+    if (opcode === Opcode.RESULT) kind = this.#onResult(lane, stream, buffer, start, end)
     else if (opcode === Opcode.ERROR) this.#onError(lane, buffer, start, end)
     if (this.#preparing.size > 0) this.#preparing.delete(stream)
     if (stream === this.#using) this.#using = -1
-    this.#client.answer(buffer, start, end, stream)
+    if (kind === ResultKind.SCHEMA_CHANGE) this.#answerWhenAgreed(Buffer.from(buffer.subarray(start, end)), stream)
+    else this.#client.answer(buffer, start, end, stream)
   }
 
-  #onResult(lane: Lane, stream: number, buffer: Buffer, start: number, end: number): void {
+  /** What the client asks next may go to another node, which is to know the new schema by then. */
+  #answerWhenAgreed(answer: Buffer, stream: number): void {
+    void this.#services.desk.schemaAgreed().then(() => {
+      if (!this.#closed) this.#client.answer(answer, 0, answer.length, stream)
+    })
+  }
+
+  /** The result's kind. */
+  #onResult(lane: Lane, stream: number, buffer: Buffer, start: number, end: number): number {
     lane.place.load.succeeded()
     const at = headerFlags(buffer, start) === 0 ? start + HEADER_BYTES : bodyStart(buffer, start, end)
     const kind = buffer.readInt32BE(at)
@@ -393,6 +403,7 @@ export class LinkedSession implements Backend, LaneHost {
         learnStatement(router, this.#statements, lane, this.#startup.version, prepare, buffer, start, end)
       }
     }
+    return kind
   }
 
   #onError(lane: Lane, buffer: Buffer, start: number, end: number): void {
