@@ -383,9 +383,12 @@ export class LinkedSession implements Backend, LaneHost {
 
   /** What the client asks next may go to another node, which is to know the new schema by then. */
   #answerWhenAgreed(answer: Buffer, stream: number): void {
-    void this.#services.desk.schemaAgreed().then(() => {
-      if (!this.#closed) this.#client.answer(answer, 0, answer.length, stream)
-    })
+    this.#services.desk
+      .schemaAgreed()
+      .then(() => {
+        if (!this.#closed) this.#client.answer(answer, 0, answer.length, stream)
+      })
+      .catch((reason: unknown) => this.#client.fault(reason, stream))
   }
 
   /** The result's kind. */
