@@ -2,7 +2,7 @@
  * The ratios between rows, which are the result of a run. A ratio is taken in each round, between figures that were measured beside one
  * another, and the median of the rounds' ratios is shown: what the machine did in one round cancels out in it.
  */
-import { type Column, type MeasuredRow, median, medianRange } from './table.ts'
+import { type Column, type MeasuredRow, median, medianRange, wordsForRange } from './table.ts'
 
 export interface Ratio {
   readonly load: string
@@ -69,7 +69,7 @@ export const ratioColumns: readonly Column<Ratio>[] = [
   ['load', ({ load }) => load],
   ['ratio', ({ of }) => of],
   ['CPU/request', ({ cpu }) => show(cpu)],
-  ['its 95 %', ({ cpuRange }) => cpuRange?.map((end) => end.toFixed(2)).join(' to ') ?? '—'],
+  ['its 95 %', ({ cpuRange }) => wordsForRange(cpuRange) ?? '—'],
   ['requests/s', ({ perSecond }) => show(perSecond)],
   ['p50', ({ p50 }) => show(p50)],
   ['p99', ({ p99 }) => show(p99)],

@@ -126,10 +126,10 @@ async function measureWorkers(systems: readonly System[], round: number, options
   const both = systems.filter(({ name }) => name === meshRow || name === twoWorkersRow)
   const loads = options.loads.filter(({ key }) => key === workersLoad)
   const measured: MeasuredRow[] = []
+  const before = options.rounds + (round - 1) * workersRounds
+  const counted = { ...options, rounds: options.rounds * (1 + workersRounds) }
   for (let further = 1; both.length === 2 && further <= workersRounds; further++) {
-    for (const row of await measureRound(rotated(both, further), round, loads, options)) {
-      measured.push({ ...row, round: options.rounds + (round - 1) * workersRounds + further })
-    }
+    measured.push(...(await measureRound(both, before + further, loads, counted)))
   }
   return measured
 }

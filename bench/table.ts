@@ -44,6 +44,11 @@ export function medianRange(values: readonly number[]): readonly [low: number, h
   return left === 0 ? undefined : [sorted[left - 1]!, sorted[sorted.length - left]!]
 }
 
+/** Such as `0.46 to 0.60`; undefined stays so. */
+export function wordsForRange(range: readonly [low: number, high: number] | undefined): string | undefined {
+  return range?.map((end) => end.toFixed(2)).join(' to ')
+}
+
 /** One row for each system and load that was measured, by load and in the order of measuring; errors are added up. */
 export function mediansOf(measured: readonly MeasuredRow[], loads: readonly Load[]): Row[] {
   return loads.flatMap(({ name }) => {

@@ -1,6 +1,6 @@
 /** What `latte run` writes, as far as the bench reads it, and the differences between paths. */
 import { z } from 'zod'
-import { type Column, median, medianRange } from '../table.ts'
+import { type Column, median, medianRange, wordsForRange } from '../table.ts'
 
 export interface PathFigures {
   readonly path: string
@@ -97,6 +97,6 @@ export const pathColumns: readonly Column<PathSummary>[] = [
 
 function cellOf(added: Added | undefined): string {
   if (added === undefined) return '—'
-  const range = added.range?.map((end) => end.toFixed(2)).join(' to ')
+  const range = wordsForRange(added.range)
   return added.median.toFixed(2) + (range === undefined ? '' : ` (${range})`)
 }
