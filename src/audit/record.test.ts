@@ -31,6 +31,7 @@ const session = {
   session: 's-1',
   workload: 'spiffe://td/svc/orders',
   person: 'corp/ann',
+  authentication: 'certificate' as const,
   client: { address: '192.0.2.7', port: 40_123 },
   gateway: 'spiffe://td/ringfence/gateway/g1',
   driver: 'DataStax Python Driver 3.30',
@@ -106,6 +107,7 @@ describe('a record', () => {
       session: 's-1',
       workload: 'spiffe://td/svc/orders',
       person: 'corp/ann',
+      authentication: 'certificate',
       client: { address: '192.0.2.7', port: 40_123 },
       gateway: 'spiffe://td/ringfence/gateway/g1',
       driver: 'DataStax Python Driver 3.30',
@@ -171,7 +173,8 @@ describe('a record', () => {
     it(`stays one harmless line with ${JSON.stringify(text).slice(0, 40)} in every text`, () => {
       const sink = new Lines()
       const everywhere = { session: text, workload: text, person: text, driver: text, protocolVersion: 4 }
-      const part = sessionPart({ ...everywhere, client: { address: text, port: 1 } })
+      const authentication = 'listener' as const
+      const part = sessionPart({ ...everywhere, authentication, client: { address: text, port: 1 } })
       const names = statementPart({ keyspace: text, table: text, operation: text, statement: text })
       const verdict = verdictPart({ verdict: 'deny', rule: text, policyRevision: 1 })
       appendTransaction(sink, part, names, verdict, 0, 1, 'error', errorPart(1, text, 'ours'), 0, 0, 0, 0)

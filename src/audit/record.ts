@@ -8,6 +8,7 @@
  * those parts. `docs/audit.md` lists the fields; a test keeps both equal.
  */
 import { consistencyNames } from '../cql/protocol.ts'
+import type { AuthenticationMethod } from '../identity/certificate.ts'
 import type { LineBuffer } from './lines.ts'
 
 /** No line is longer, its line feed included. The budgets below add up to less, with every character escaped. */
@@ -32,6 +33,8 @@ export interface AuditSession {
   /** SPIFFE id. */
   readonly workload: string
   readonly person?: string | undefined
+  /** How that was verified. */
+  readonly authentication: AuthenticationMethod
   /** The client's own address, as NGINX saw it. */
   readonly client: { readonly address: string; readonly port: number }
   /** SPIFFE id of the gateway that it came by, where it did. */
@@ -82,7 +85,7 @@ export function sessionPart(session: AuditSession): string {
   return (
     `,"session":${quoted(session.session, budgets.session)},"workload":${quoted(session.workload, budgets.workload)}` +
     optional('person', session.person, budgets.person) +
-    `,"client":${address}${optional('gateway', session.gateway, budgets.workload)}${optional('driver', session.driver, budgets.driver)}` +
+    `,"authentication":"${session.authentication}","client":${address}${optional('gateway', session.gateway, budgets.workload)}${optional('driver', session.driver, budgets.driver)}` +
     `,"protocol":${wholeNumber(session.protocolVersion)}`
   )
 }

@@ -70,7 +70,13 @@ describe('AuditWriter', () => {
     const statement = statementPart({ keyspace: 'k', table: 't', operation: 'SELECT', statement: 'SELECT ?' })
     const run = async (session: string): Promise<void> => {
       const client = { address: '127.0.0.1', port: 1 }
-      const part = sessionPart({ session, workload: 'spiffe://td/a', client, protocolVersion: 4 })
+      const part = sessionPart({
+        session,
+        workload: 'spiffe://td/a',
+        authentication: 'certificate',
+        client,
+        protocolVersion: 4,
+      })
       for (let i = 0; i < 100; i++) {
         appendTransaction(writer, part, statement, verdict, 0, 1, 'ok', '', 1, 1, 1, 1)
         if (i % 7 === 0) writer.flush()
@@ -90,7 +96,13 @@ describe('AuditWriter', () => {
   it('writes answered requests as it does the others, in whatever order sessions, statements, turns and times come', () => {
     const client = { address: '127.0.0.1', port: 1 }
     const sessions = ['a', 'b'].map((session) =>
-      sessionPart({ session, workload: `spiffe://td/${session}`, client, protocolVersion: 4 }),
+      sessionPart({
+        session,
+        workload: `spiffe://td/${session}`,
+        authentication: 'certificate',
+        client,
+        protocolVersion: 4,
+      }),
     )
     const statements = ['SELECT ?', 'INSERT'].map((statement) =>
       statementPart({ keyspace: 'k', table: 't', operation: 'SELECT', statement }),
@@ -249,7 +261,13 @@ describe('a disk that fails', () => {
     const disk = new SmallDisk()
     const { writer, tick } = start(disk)
     const client = { address: '127.0.0.1', port: 1 }
-    const part = sessionPart({ session: 's', workload: 'spiffe://td/a', client, protocolVersion: 4 })
+    const part = sessionPart({
+      session: 's',
+      workload: 'spiffe://td/a',
+      authentication: 'certificate',
+      client,
+      protocolVersion: 4,
+    })
     const answered = answeredPart(
       statementPart({ keyspace: 'k', table: 't', operation: 'SELECT', statement: 'SELECT ?' }),
       verdictPart({ verdict: 'allow', rule: 'r', policyRevision: 1 }),

@@ -8,6 +8,10 @@ import { parseSpiffeId, personOf, type SpiffeId, trustDomainOf } from './spiffe.
 
 declare const verified: unique symbol
 
+/** How a caller proved who it is: by a certificate of its own, or not at all, being one whom a plain listener lets in. */
+export const authenticationMethods = ['certificate', 'listener'] as const
+export type AuthenticationMethod = (typeof authenticationMethods)[number]
+
 /** Who is calling, proved. Only this folder makes one. */
 export interface VerifiedIdentity {
   readonly spiffeId: SpiffeId
@@ -102,6 +106,11 @@ export function verifyLeaf(
 /** For this folder only: a listener's identity that a gateway vouches for until `notAfterMs`. */
 export function vouchedListenerIdentity(spiffeId: SpiffeId, notAfterMs: number, gateway: SpiffeId): VerifiedIdentity {
   return identityOf({ spiffeId, notAfterMs, evidence: 'listener', gateway, serial: undefined })
+}
+
+/** What was verified of the caller. The evidence says it, so nobody else has to remember to. */
+export function authenticationOf({ evidence }: VerifiedIdentity): AuthenticationMethod {
+  return evidence === 'listener' ? 'listener' : 'certificate'
 }
 
 function identityOf(

@@ -79,7 +79,9 @@ describe('when', () => {
   })
 
   it('authentication: is how the caller proved who it is', () => {
-    claim(engineOf(rule({ authentication: ['certificate'] })), [{}], [{ authentication: 'password' }])
+    const [certificate, listener] = [{ authentication: 'certificate' }, { authentication: 'listener' }] as const
+    claim(engineOf(rule({ authentication: ['certificate'] })), [certificate], [listener])
+    claim(engineOf(rule({ authentication: ['listener'] })), [listener], [certificate])
   })
 
   it('all conditions must hold, and a deny under them refuses only then', () => {
@@ -138,11 +140,11 @@ describe('contextKey', () => {
     )
     assert.equal(key(week, at(1, 0)), key(week, { ...at(23, 0), clientAddress: '::1' }))
     assert.notEqual(key(week, at(1, 0)), key(week, at(1, 0, 19)))
-    assert.deepEqual(week.needs(orders), { consistency: false, rows: false, ttlSeconds: false })
+    assert.deepEqual(week.needs(orders), { authentication: false, consistency: false, rows: false, ttlSeconds: false })
     const has = engineOf(
       cedar('c', 'permit (principal, action, resource in Keyspace::"ks") when { context has ttlSeconds };'),
     )
-    assert.deepEqual(has.needs(orders), { consistency: false, rows: false, ttlSeconds: true })
+    assert.deepEqual(has.needs(orders), { authentication: false, consistency: false, rows: false, ttlSeconds: true })
     assert.notEqual(key(has, { ttlSeconds: 5 }), key(has))
   })
 })

@@ -55,7 +55,7 @@ export const contextAttributes = [
 export type ContextAttribute = (typeof contextAttributes)[number]
 
 /** What a session finds out of each request only where it is wanted. */
-export type RequestNeeds = { readonly [K in 'consistency' | 'rows' | 'ttlSeconds']: boolean }
+export type RequestNeeds = { readonly [K in 'authentication' | 'consistency' | 'rows' | 'ttlSeconds']: boolean }
 
 /** The parts of a request that some rules look at. */
 export class Looks {
@@ -87,6 +87,7 @@ export class Looks {
 
   get needs(): RequestNeeds {
     return {
+      authentication: this.#exact.has('authentication'),
       consistency: this.#exact.has('consistency'),
       rows: this.#exact.has('rows') || this.#rows.size > 0,
       ttlSeconds: this.#exact.has('ttlSeconds'),

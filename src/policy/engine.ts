@@ -158,7 +158,7 @@ export class PolicyEngine {
 
   /** What the principal's rules look at of each request; what is not wanted need not be found out. */
   needs(principal: Principal): RequestNeeds {
-    return this.#verdicts?.viewOf(principal).looks.needs ?? { consistency: false, rows: false, ttlSeconds: false }
+    return this.#verdicts?.viewOf(principal).looks.needs ?? nothingNeeded
   }
 
   /** Good until the next `install`. Before the first, nothing is visible. */
@@ -303,6 +303,8 @@ const listVerbs: ReadonlySet<string> = new Set([
   'DESCRIBE FUNCTIONS',
   'DESCRIBE AGGREGATES',
 ])
+
+const nothingNeeded: RequestNeeds = { authentication: false, consistency: false, rows: false, ttlSeconds: false }
 
 const nothingVisible: Visibility = {
   all: false,

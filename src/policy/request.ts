@@ -3,12 +3,14 @@
  * folder asks nobody.
  */
 
+import type { AuthenticationMethod } from '../identity/certificate.ts'
+
 /** One request as conditions (`when:`) and guardrails see it. Constant for a session unless said otherwise. */
 export interface RequestContext {
   /** The client's own address, IPv4 or IPv6, as NGINX saw it; '' for a Unix socket. */
   readonly clientAddress: string
-  /** How the caller proved who it is: `certificate`. */
-  readonly authentication: string
+  /** How the caller proved who it is. */
+  readonly authentication: AuthenticationMethod
   /** Native protocol: 3, 4 or 5. */
   readonly protocol: number
   /**

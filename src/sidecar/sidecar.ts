@@ -263,6 +263,7 @@ export class Sidecar {
       session: name,
       workload: identity.spiffeId,
       ...personOf(identity),
+      authentication: context.authentication,
       client: { address, port },
       ...(driver === undefined ? {} : { driver }),
       ...(gateway === undefined ? {} : { gateway }),

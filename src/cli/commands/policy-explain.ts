@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import { Consistency } from '../../cql/protocol.ts'
 import type { Access, Amount, StatementFacts } from '../../cql/statement/facts.ts'
+import { type AuthenticationMethod, authenticationMethods } from '../../identity/certificate.ts'
 import type { SpiffeId } from '../../identity/spiffe.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import { driverMetadataRule } from '../../policy/builtin.ts'
@@ -24,6 +25,7 @@ interface ExplainFlags extends AdminFlags {
   readonly schema?: string
   readonly consistency: string
   readonly address: string
+  readonly authentication: AuthenticationMethod
   readonly at?: string
   readonly all?: boolean
 }
@@ -41,6 +43,11 @@ export function addExplain(policy: Command): void {
         .default(questionDefaults.consistency),
     )
     .option('--address <ip>', 'where the client is', questionDefaults.clientAddress)
+    .addOption(
+      new Option('--authentication <method>', 'how the caller proved who it is')
+        .choices(authenticationMethods)
+        .default(questionDefaults.authentication),
+    )
     .option('--at <time>', 'when, such as 2026-01-01T10:00Z; now by default')
     .option('--all', 'also the rules for other identities')
     .addHelpText(
@@ -60,6 +67,7 @@ async function explain(statement: string, flags: ExplainFlags): Promise<void> {
     values: undefined,
     pageSize: questionDefaults.pageSize,
     clientAddress: flags.address,
+    authentication: flags.authentication,
     consistency: flags.consistency,
     nowMs: timeOf(flags.at),
   }

@@ -91,6 +91,19 @@ describe('a replay of the audit against a draft', () => {
     )
   })
 
+  it('judges each request by how its caller proved who it is, and guesses nothing where an old record does not say', () => {
+    const draft = allowOrders('operations: [READ], when: { authentication: [certificate] }')
+    const old = auditLine(read).replace('"authentication":"certificate",', '')
+    const report = replay(draft, [read, { ...read, authentication: 'listener' }, old])
+    assert.deepEqual([report.requests, report.unchanged, report.changed.length], [3, 1, 1])
+    assert.deepEqual(
+      report.unjudged.map(({ why }) => why),
+      ['it depends on the authentication, which the record does not hold'],
+    )
+    const indifferent = replay(allowOrders('operations: [READ]'), [old])
+    assert.deepEqual([indifferent.unchanged, indifferent.unjudged], [1, []])
+  })
+
   it('judges a request by its own circumstances', () => {
     const draft = allowOrders('operations: [READ], when: { consistency: [LOCAL_QUORUM] }')
     const report = replay(draft, [read, { ...read, consistency: 'ALL' }])

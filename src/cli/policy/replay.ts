@@ -8,6 +8,7 @@
  * with and without it, and when the two differ it could not be judged.
  */
 import type { StatementFacts } from '../../cql/statement/facts.ts'
+import { type AuthenticationMethod, authenticationMethods } from '../../identity/certificate.ts'
 import type { SpiffeId } from '../../identity/spiffe.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import { visibleObjectsRule } from '../../policy/engine.ts'
@@ -94,6 +95,8 @@ interface AuditLine {
   readonly consistency: string | undefined
   readonly protocol: number
   readonly address: string
+  /** Undefined in records of before it was written. */
+  readonly authentication: AuthenticationMethod | undefined
 }
 
 /** The draft's word on one kind of request. */
@@ -217,7 +220,8 @@ export class Replay {
     const principal = { spiffeId: as }
     // The kind of request decides how much of it is known.
     const context = engine.isContextual(principal) ? engine.contextKey(principal, request) : ''
-    const key = `${request.preparing ? 'p' : record.consistency === undefined ? 'u' : 'k'}${as.length}:${as}${context}`
+    const how = record.authentication ?? '?'
+    const key = `${request.preparing ? 'p' : record.consistency === undefined ? 'u' : 'k'}${how}${as.length}:${as}${context}`
     let judgement = statement.judgements.get(key)
     if (judgement === undefined) {
       judgement = this.#fresh(as, request, record, statement)
@@ -229,14 +233,17 @@ export class Replay {
 
   /** Every reading, with what is not known taken for the best and for the worst; one answer where all agree. */
   #fresh(as: SpiffeId, request: RequestContext, record: AuditLine, statement: Statement): Judgement {
-    const requests = [request]
     const unknown: string[] = []
     const needs = this.#trial.engine.needs({ spiffeId: as })
     if (!request.preparing) {
       if (needs.consistency && record.consistency === undefined) unknown.push('consistency level')
       if ((needs.rows || needs.ttlSeconds) && statement.amounts) unknown.push('LIMIT or TTL')
     }
-    if (unknown.length > 0) requests.push({ ...request, preparing: true })
+    let requests = unknown.length > 0 ? [request, { ...request, preparing: true }] : [request]
+    if (needs.authentication && record.authentication === undefined) {
+      unknown.push('authentication')
+      requests = requests.flatMap((one) => authenticationMethods.map((authentication) => ({ ...one, authentication })))
+    }
     let agreed: Answer | undefined
     for (const facts of statement.readings) {
       for (const one of requests) {
@@ -341,7 +348,7 @@ function hasAmounts(facts: StatementFacts): boolean {
 function requestOf(record: AuditLine): RequestContext {
   return {
     clientAddress: record.address,
-    authentication: 'certificate',
+    authentication: record.authentication ?? 'certificate',
     protocol: record.protocol,
     preparing: record.request === 'PREPARE',
     consistency: record.consistency ?? '',
@@ -379,6 +386,7 @@ function readLine(text: string): AuditLine | 'no request' | undefined {
     consistency: textOf(line.consistency),
     protocol: typeof line.protocol === 'number' ? line.protocol : 5,
     address: textOf(client?.address) ?? '',
+    authentication: authenticationMethods.find((method) => method === line.authentication),
   }
 }
 

@@ -12,6 +12,7 @@ import type { ParsedDocument, Problem } from '../../base/document.ts'
 import { configError, parseDocuments } from '../../base/document.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { Consistency } from '../../cql/protocol.ts'
+import { authenticationMethods } from '../../identity/certificate.ts'
 import type { SpiffeId } from '../../identity/spiffe.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import { loadPolicy } from '../../policy/load.ts'
@@ -44,6 +45,7 @@ const testCase = z.strictObject({
   when: z
     .strictObject({
       clientAddress: z.union([z.ipv4(), z.ipv6()]).optional(),
+      authentication: z.enum(authenticationMethods).optional(),
       at: instant.optional(),
       consistency: z.enum(consistencies).optional(),
     })
@@ -199,6 +201,7 @@ function runCase(trial: Trial, file: string, suite: string, { spec, as, line }: 
     values: valuesOf(spec),
     pageSize: spec.pageSize ?? questionDefaults.pageSize,
     clientAddress: spec.when?.clientAddress ?? questionDefaults.clientAddress,
+    authentication: spec.when?.authentication ?? questionDefaults.authentication,
     consistency: spec.when?.consistency ?? questionDefaults.consistency,
     nowMs: spec.when?.at ?? nowMs,
   }

@@ -9,6 +9,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import { analyse } from '../../cql/statement/analyse.ts'
 import type { Amount, StatementFacts } from '../../cql/statement/facts.ts'
 import { resolveKeyspace } from '../../cql/statement/resolve.ts'
+import type { AuthenticationMethod } from '../../identity/certificate.ts'
 import type { SpiffeId } from '../../identity/spiffe.ts'
 import { checkRequest } from '../../policy/data/check.ts'
 import { nowInSecondsRule, timestampBoundRule } from '../../policy/data/law.ts'
@@ -42,12 +43,18 @@ export interface Question {
   /** Rows of a page, as the driver asks for them. */
   readonly pageSize: number
   readonly clientAddress: string
+  readonly authentication: AuthenticationMethod
   readonly consistency: string
   readonly nowMs: number
 }
 
 /** What a driver sends that was told nothing else. */
-export const questionDefaults = { pageSize: 5_000, clientAddress: '127.0.0.1', consistency: 'LOCAL_ONE' } as const
+export const questionDefaults = {
+  pageSize: 5_000,
+  clientAddress: '127.0.0.1',
+  authentication: 'certificate',
+  consistency: 'LOCAL_ONE',
+} as const
 
 export interface Answer {
   readonly verdict: Verdict
@@ -109,7 +116,7 @@ export function understand(question: Question): Understood {
   const values = given === undefined ? undefined : new GivenValues(given, markers, pageSize, nowMs)
   const request: RequestContext = {
     clientAddress: question.clientAddress,
-    authentication: 'certificate',
+    authentication: question.authentication,
     protocol: 5,
     preparing: values === undefined && [facts, ...facts.children].some(hasBoundAmount),
     consistency: question.consistency,

@@ -1,5 +1,6 @@
 /** The words of kinds `Role`, `RoleBinding`, `AccessPolicy` and `CedarPolicy`. */
 import { z } from 'zod'
+import { authenticationMethods } from '../../identity/certificate.ts'
 import { days } from '../conditions.ts'
 import { operationGroups, permissions } from '../policy.ts'
 
@@ -48,7 +49,7 @@ export const when = z.strictObject({
   hours: z.string().optional(),
   days: nonEmpty(z.enum(days)).optional(),
   consistency: nonEmpty(z.enum(consistencyLevels)).optional(),
-  authentication: nonEmpty(z.enum(['certificate'])).optional(),
+  authentication: nonEmpty(z.enum(authenticationMethods)).optional(),
   conditional: z.boolean().optional(),
   rowsMax: z.int().min(1, 'must be at least 1').max(2_147_483_647, 'a LIMIT is at most 2147483647').optional(),
 })
