@@ -50,6 +50,23 @@ export function setting(component: string, flags: string, description: string): 
   return option.env(`RINGFENCE_${name}`)
 }
 
+/** A flag whose value is a duration; the default is shown as it is written. */
+export function durationOption(flags: string, description: string, defaultText?: string): Option {
+  const option = new Option(flags, description).argParser(parseDuration)
+  return defaultText === undefined ? option : option.default(parseDuration(defaultText), defaultText)
+}
+
+/** A flag whose value is a whole number of at least 1. */
+export function countOption(flags: string, description: string, defaultCount?: number): Option {
+  const option = new Option(flags, description).argParser(parseCount)
+  return defaultCount === undefined ? option : option.default(defaultCount)
+}
+
+export function parseCount(text: string): number {
+  if (!/^[1-9][0-9]{0,8}$/.test(text)) throw new InvalidArgumentError('a whole number of at least 1 is expected')
+  return Number(text)
+}
+
 /** A secret by flag, by RINGFENCE_<COMPONENT>_TOKEN, or in the file that RINGFENCE_<COMPONENT>_TOKEN_FILE names. */
 export function tokenOf(component: string, flag: string | undefined): string | undefined {
   const name = `RINGFENCE_${component.toUpperCase()}_TOKEN`

@@ -13,6 +13,16 @@ import { version } from './version.ts'
 
 /** Runs one command line, without the names of Node.js and script, and sets `process.exitCode`. Never throws. */
 export async function runProgram(args: readonly string[]): Promise<void> {
+  const program = await programFor(args[0] ?? '')
+  try {
+    await program.parseAsync(args, { from: 'user' })
+  } catch (reason) {
+    process.exitCode = told(reason)
+  }
+}
+
+/** The commands that a command line beginning with `verb` may name. */
+export async function programFor(verb: string): Promise<Command> {
   const program = new Command('ringfence')
     .description('identity-aware service mesh for Apache Cassandra behind NGINX')
     .version(version, '-V, --version')
@@ -22,12 +32,8 @@ export async function runProgram(args: readonly string[]): Promise<void> {
     .exitOverride()
   addRoleCommands(program)
   // What runs beside a database loads nothing of the operator's commands.
-  if (!roleNames.includes(args[0] ?? '')) (await import('./commands/admin.ts')).addAdminCommands(program)
-  try {
-    await program.parseAsync(args, { from: 'user' })
-  } catch (reason) {
-    process.exitCode = told(reason)
-  }
+  if (!roleNames.includes(verb)) (await import('./commands/admin.ts')).addAdminCommands(program)
+  return program
 }
 
 /** Prints what went wrong; the exit code for it. */

@@ -6,7 +6,7 @@ import { agentRoles } from '../../agent/api.ts'
 import { writeFileAtomically } from '../../agent/files.ts'
 import type { TrafficLine } from '../../control/traffic.ts'
 import { AdminClient, type StatusAnswer } from '../admin-client.ts'
-import { collect, parseDuration, setting } from '../options.ts'
+import { collect, countOption, durationOption, setting } from '../options.ts'
 import { type Cell, type Format, formatDuration, formatMicros, print, printJson, table } from '../output.ts'
 import { version } from '../version.ts'
 import { addCheck } from './check.ts'
@@ -62,7 +62,7 @@ function addToken(program: Command): void {
   withNames(adminCommand(token, 'generate', 'make a token that enrols one identity once'))
     .requiredOption('--spiffe-id <id>', 'that the holder gets')
     .addOption(new Option('--role <role>', 'that the holder plays').choices(agentRoles).makeOptionMandatory())
-    .option('--ttl <duration>', 'how long it may be used', parseDuration, 600_000)
+    .addOption(durationOption('--ttl <duration>', 'how long it may be used', '10m'))
     .action(async (flags: AdminFlags & NamesFlags & { spiffeId: string; role: string; ttl: number }) => {
       const { spiffeId, role, ttl, ip = [], dns = [] } = flags
       const order = { spiffeId, role, ttlMs: ttl, ipAddresses: ip, dnsNames: dns }
@@ -130,7 +130,7 @@ export function statusText(status: StatusAnswer, nowMs: number): string {
 function addTraffic(program: Command): void {
   adminCommand(program, 'traffic', 'who is talking to Cassandra, in the last minute')
     .option('-w, --watch', 'again each second, until Ctrl-C')
-    .option('--window <duration>', 'to add up over, at most 60s', parseDuration, 60_000)
+    .addOption(durationOption('--window <duration>', 'to add up over, at most 60s', '60s'))
     .action(async (flags: AdminFlags & { watch?: boolean; window: number }) => {
       const client = new AdminClient(flags.stateDir)
       const seconds = Math.min(60, Math.max(1, Math.round(flags.window / 1000)))
@@ -175,7 +175,7 @@ function addX509(program: Command): void {
   const x509 = program.command('x509').description('certificates of this mesh')
   withNames(adminCommand(x509, 'mint', 'make a key and a certificate, for nodes, tests and tools'))
     .requiredOption('--spiffe-id <id>', 'in the certificate')
-    .option('--ttl <duration>', 'its life; that of the mesh by default', parseDuration)
+    .addOption(durationOption('--ttl <duration>', 'its life; that of the mesh by default'))
     .option('--out <dir>', 'write svid.pem, key.pem and bundle.pem there')
     .option('--pem-bundle <file>', 'write key, certificates and roots into one file, for Cassandra')
     .action(
@@ -196,7 +196,7 @@ function addX509(program: Command): void {
       },
     )
   adminCommand(x509, 'list', 'what was issued to whom, newest first')
-    .option('--limit <count>', 'at most so many', Number, 100)
+    .addOption(countOption('--limit <count>', 'at most so many', 100))
     .action(async (flags: AdminFlags & { limit: number }) => {
       const { issuances } = await new AdminClient(flags.stateDir).issuances(flags.limit)
       if (flags.output === 'json') return printJson(issuances)

@@ -8,7 +8,7 @@ import { writeFileAtomically } from '../../agent/files.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { nginxConfig } from '../../control/nginx-config.ts'
 import { AdminClient } from '../admin-client.ts'
-import { collect, type HostPort, parseHostPort } from '../options.ts'
+import { collect, type HostPort, parseCount, parseHostPort } from '../options.ts'
 import { print, printJson } from '../output.ts'
 import { type AdminFlags, adminCommand } from './admin.ts'
 
@@ -21,7 +21,7 @@ interface NginxFlags extends AdminFlags {
   readonly pidFile: string
   readonly errorLog: string
   readonly accessLog: string
-  readonly workers: string
+  readonly workers: number | 'auto'
 }
 
 export interface NginxProgram {
@@ -46,7 +46,11 @@ export function addNginx(program: Command): void {
     .option('--pid-file <file>', 'of NGINX', '/run/ringfence-nginx.pid')
     .option('--error-log <file>', 'of NGINX', 'stderr')
     .option('--access-log <file>', 'of NGINX, or off', 'off')
-    .addOption(new Option('--workers <count>', 'worker processes').default('auto'))
+    .addOption(
+      new Option('--workers <count>', 'worker processes')
+        .argParser((text) => (text === 'auto' ? text : parseCount(text)))
+        .default('auto'),
+    )
     .action(run)
 }
 
@@ -59,7 +63,7 @@ async function run(flags: NginxFlags): Promise<void> {
     pidFile: absolute(flags.pidFile),
     errorLog: absolute(flags.errorLog),
     accessLog: absolute(flags.accessLog),
-    workers: flags.workers === 'auto' ? 'auto' : Number(flags.workers),
+    workers: flags.workers,
     streamModule: found?.streamModule,
   })
   if (flags.check === true) tryConfig(flags.nginx, text)

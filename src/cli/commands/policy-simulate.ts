@@ -1,7 +1,7 @@
 /** `policy simulate`: replays what sidecars audited against a draft, and lists what would come out otherwise. */
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { loadPolicy } from '../../policy/load.ts'
-import { collect, parseDuration, readInput, setting, UnreadableInput } from '../options.ts'
+import { collect, durationOption, readInput, setting, UnreadableInput } from '../options.ts'
 import { type Cell, exitCode, paint, print, printable, printJson, table } from '../output.ts'
 import type { AuditFile } from '../policy/audit-files.ts'
 import { auditDirsBeside, auditFilesSince, readLines } from '../policy/audit-files.ts'
@@ -20,7 +20,6 @@ interface SimulateFlags extends AdminFlags {
   readonly rules?: boolean
 }
 
-const dayMs = 86_400_000
 const progressAfterMs = 2_000
 /** On a terminal one line is written anew; elsewhere each is a line of its own. */
 const progressEveryMs = process.stderr.isTTY ? 1_000 : 10_000
@@ -28,7 +27,7 @@ const progressEveryMs = process.stderr.isTTY ? 1_000 : 10_000
 export function addSimulate(policy: Command): void {
   adminCommand(policy, 'simulate', 'replay audited requests against a draft and list what would change')
     .requiredOption('-f, --file <file>', 'the draft; - for standard input')
-    .addOption(new Option('--since <duration>', 'how far back').argParser(parseDuration).default(dayMs, '24h'))
+    .addOption(durationOption('--since <duration>', 'how far back', '24h'))
     .addOption(
       setting('policy', '--audit-dir <dir>', 'of a sidecar; may be repeated (those beside --state-dir)').argParser(
         collect(String),

@@ -7,7 +7,7 @@ import { type Command, Option } from 'commander'
 import type { Credentials } from '../../agent/api.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { restOptimiser } from '../../telemetry/optimiser.ts'
-import { parseDuration, parseHostPort, readInput, setting, tokenOf } from '../options.ts'
+import { type HostPort, parseDuration, parseHostPort, readInput, setting, tokenOf } from '../options.ts'
 import { printJson } from '../output.ts'
 import { version } from '../version.ts'
 
@@ -26,9 +26,17 @@ function addControl(program: Command): void {
     .command('control')
     .description('run the control plane: certificate authority, enrolment, policy')
     .addOption(setting('control', '--state-dir <dir>', 'keys, store and admin socket').default('.ringfence/control'))
-    .addOption(setting('control', '--listen <address:port>', 'where proxies reach it').default('127.0.0.1:8443'))
+    .addOption(
+      setting('control', '--listen <address:port>', 'where proxies reach it')
+        .argParser(parseHostPort)
+        .default({ address: '127.0.0.1', port: 8443 }, '127.0.0.1:8443'),
+    )
     .addOption(setting('control', '--trust-domain <name>', 'of every identity here').default('demo.local'))
-    .addOption(setting('control', '--svid-ttl <duration>', 'life of certificates, 5m to 24h').default('1h'))
+    .addOption(
+      setting('control', '--svid-ttl <duration>', 'life of certificates, 5m to 24h')
+        .argParser(parseDuration)
+        .default(parseDuration('1h'), '1h'),
+    )
     .addOption(setting('control', '--policy <file>', 'policy to apply at start where it differs from the one in force'))
     .addOption(setting('control', '--name <name>', 'of this instance').default('default'))
     .addOption(outputOption('once it is up, print where'))
@@ -36,9 +44,9 @@ function addControl(program: Command): void {
       const { startControl } = await import('../../control/main.ts')
       const control = await startControl({
         stateDir: flags.stateDir,
-        listen: parseHostPort(flags.listen),
+        listen: flags.listen,
         trustDomain: flags.trustDomain,
-        svidTtlMs: parseDuration(flags.svidTtl),
+        svidTtlMs: flags.svidTtl,
         policy: flags.policy === undefined ? undefined : { source: readInput(flags.policy), fileName: flags.policy },
         name: flags.name,
         version,
@@ -50,9 +58,9 @@ function addControl(program: Command): void {
 
 interface ControlFlags {
   stateDir: string
-  listen: string
+  listen: HostPort
   trustDomain: string
-  svidTtl: string
+  svidTtl: number
   policy?: string
   name: string
   output: string
