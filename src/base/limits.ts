@@ -71,6 +71,14 @@ export const limits = {
   linkWaitingBytesMax: 128 * 1024 * 1024,
   /** Requests of one session that wait: for the answer to a USE, a connection to the node, the schema, the reading of a long statement. */
   heldRequestsMax: 2_048,
+  /** Bytes that may wait in one process, where its heap and its container let so much: a third of the heap's bound, a quarter of the container's. */
+  waitingBytesMax: 1024 * 1024 * 1024,
+  /** And at least so many, however small they are. */
+  waitingBytesMin: 96 * 1024 * 1024,
+  /** Bytes that may wait for one client connection, in both directions; its identity may hold a quarter of the process, its address a half. */
+  connectionWaitingBytesMax: 128 * 1024 * 1024,
+  /** An identity that holds no more is not told that others of its address hold much. */
+  addressShareBytes: 1024 * 1024,
   /** Long statements that wait to be read on the sidecar's second thread; more are shed. */
   longStatementsWaitingMax: 64,
   /** The signed passport of a mesh session. */

@@ -31,6 +31,7 @@ function listener(): { client: Client; events: Buffer[]; words: () => string[] }
   const never = (): never => assert.fail('an event is not an answer')
   const client: Client = {
     info: {} as Client['info'],
+    account: {} as Client['account'],
     answer: never,
     fault: never,
     close: never,

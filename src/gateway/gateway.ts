@@ -10,6 +10,7 @@
  * The rule one must not break: the gateway never decides access; a sidecar believes it only what a passport proves.
  */
 import type { Feed, ProxyReport } from '../agent/api.ts'
+import { BytesBudget } from '../base/bytes-budget.ts'
 import { loadRouting } from '../policy/routing.ts'
 import type { OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
@@ -35,6 +36,8 @@ export interface GatewayOptions {
   readonly config: GatewayConfig
   readonly feed: Feed
   readonly log: Logger
+  /** Of this process; derived from its memory where it is not given. */
+  readonly budget?: BytesBudget
 }
 
 const IDLE_SWEEP_MS = 60_000
@@ -42,6 +45,7 @@ const IDLE_SWEEP_MS = 60_000
 export class Gateway {
   readonly #options: GatewayOptions
   readonly #turn = new Turn()
+  readonly #budget: BytesBudget
   readonly #links: MeshLinks
   readonly #router: Router
   readonly #hedgeClock = new HedgeClock(() => performance.now())
@@ -59,6 +63,7 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options
     const { config, feed, log } = options
+    this.#budget = options.budget ?? new BytesBudget()
     this.#links = new MeshLinks({ turn: this.#turn, log, credentials: feed.credentials, locality: config.locality })
     const { spiffeId } = feed.credentials
     this.#gateways = new GatewayList(config.advertise, spiffeId, new Whereabouts(config.locality))
@@ -149,6 +154,7 @@ export class Gateway {
     const connection = new ClientConnection({
       socket: accepted.socket,
       info: accepted.info,
+      account: this.#budget.open(accepted.info.identity.spiffeId, accepted.info.address),
       turn: this.#turn,
       log: this.#options.log,
       open: this.#open,

@@ -1,6 +1,7 @@
 /**
  * What stands behind a client connection: in a sidecar the enforced session, in a gateway the session on a mesh link.
  */
+import type { ByteAccount } from '../base/bytes-budget.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import type { VerifiedIdentity } from '../identity/certificate.ts'
 
@@ -28,6 +29,8 @@ export interface StartupInfo {
 /** The client's side, as the backend sees it. */
 export interface Client {
   readonly info: ClientInfo
+  /** What waits for it, and may wait. */
+  readonly account: ByteAccount
   /** Copies one answer; `stream` is the client's own. Ends the request. */
   answer(buffer: Buffer, start: number, end: number, stream: number): void
   /** Sends a whole envelope with stream −1. */

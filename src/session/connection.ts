@@ -7,6 +7,7 @@
  * Rule: only whole envelopes in state `ready` reach the backend, each stream id at most once until it is answered.
  */
 import type { Duplex } from 'node:stream'
+import type { ByteAccount } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope, readyEnvelope, supportedEnvelope } from '../cql/encode.ts'
@@ -43,6 +44,8 @@ type State = 'startup' | 'opening' | 'ready' | 'draining' | 'closed'
 export interface ConnectionOptions {
   readonly socket: Duplex & { setNoDelay?(on: boolean): unknown }
   readonly info: ClientInfo
+  /** Closed with the connection. */
+  readonly account: ByteAccount
   readonly turn: Turn
   readonly log: Logger
   readonly open: OpenBackend
@@ -52,6 +55,7 @@ export interface ConnectionOptions {
 
 export class ClientConnection implements Client {
   readonly info: ClientInfo
+  readonly account: ByteAccount
   readonly #socket: ConnectionOptions['socket']
   readonly #log: Logger
   readonly #open: OpenBackend
@@ -75,6 +79,7 @@ export class ClientConnection implements Client {
 
   constructor(options: ConnectionOptions) {
     this.info = options.info
+    this.account = options.account
     this.#socket = options.socket
     this.#log = options.log
     this.#open = options.open
@@ -347,6 +352,7 @@ export class ClientConnection implements Client {
     clearTimeout(this.#expiryTimer)
     clearTimeout(this.#drainTimer)
     this.#outbox.close()
+    this.account.close()
     this.#backend?.close()
     this.#backend = undefined
     this.#onClosed(this, this.#reason)

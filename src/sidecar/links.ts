@@ -5,6 +5,7 @@
  */
 import type { TLSSocket } from 'node:tls'
 import type { Credentials } from '../agent/api.ts'
+import type { ByteAccount } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope } from '../cql/encode.ts'
@@ -46,6 +47,8 @@ export interface LinkHost {
   /** Names in order; empty for a table that is virtual or not known. */
   readonly partitionKey: (keyspace: string, table: string) => readonly string[]
   readonly turn: ConstructorParameters<typeof Outbox>[1]
+  /** Of a verified client; closed with its session. */
+  readonly account: (info: ClientInfo) => ByteAccount
   /** Makes the session of a verified client; `open` connects it to the node. Throws where `keyspace` may not be used. */
   readonly session: (client: Client, open: LinkedOpen) => EnforcedSession
   readonly onClosed: (link: LinkServer) => void
@@ -230,6 +233,7 @@ export class LinkServer {
     }
     const open = readControl(openSchema, buffer, start, end)
     const credentials = this.#host.credentials()
+    let account: ByteAccount | undefined
     try {
       const passport = verifyPassport(open.passport, {
         gatewayLeafDer: this.#gatewayLeafDer,
@@ -246,7 +250,8 @@ export class LinkServer {
         dialledPort: 0,
         certificates: [],
       }
-      const client = new LinkedClient(this, number, info, open.version as ProtocolVersion, this.#host.log)
+      account = this.#host.account(info)
+      const client = new LinkedClient(this, number, info, account, open.version as ProtocolVersion, this.#host.log)
       const session = this.#host.session(client, {
         session: open.session,
         version: open.version as ProtocolVersion,
@@ -264,6 +269,7 @@ export class LinkServer {
         (reason: unknown) => client.close(reason instanceof Error ? reason.message : String(reason)),
       )
     } catch (reason) {
+      account?.close()
       const refusal = RingfenceError.from(reason, 'LINK')
       this.#host.log.warn({ gateway: this.#gateway, reason: refusal.message }, 'session refused')
       this.#sendClose(number, { code: refusal.code, message: refusal.message })
@@ -282,6 +288,7 @@ export class LinkServer {
 /** The client of a session that came by a link. */
 class LinkedClient implements Client {
   readonly info: ClientInfo
+  readonly account: ByteAccount
   readonly #link: LinkServer
   readonly #number: number
   readonly #version: ProtocolVersion
@@ -292,8 +299,16 @@ class LinkedClient implements Client {
   #writtenBytes = 0
   #emptied = -1
 
-  constructor(link: LinkServer, number: number, info: ClientInfo, version: ProtocolVersion, log: Logger) {
+  constructor(
+    link: LinkServer,
+    number: number,
+    info: ClientInfo,
+    account: ByteAccount,
+    version: ProtocolVersion,
+    log: Logger,
+  ) {
     this.info = info
+    this.account = account
     this.#link = link
     this.#number = number
     this.#version = version
@@ -356,6 +371,7 @@ class LinkedClient implements Client {
   /** The gateway or the link is gone. */
   end(): void {
     clearTimeout(this.#expiry)
+    this.account.close()
     this.#session?.close()
     this.#session = undefined
   }

@@ -12,6 +12,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Feed, PolicySnapshot, ProxyReport } from '../agent/api.ts'
 import { AuditWriter } from '../audit/writer.ts'
+import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
 import type { VerifiedIdentity } from '../identity/certificate.ts'
 import { LINK_PROTOCOL } from '../link/protocol.ts'
@@ -49,12 +50,15 @@ export interface SidecarOptions {
   readonly log: Logger
   /** Where the audit goes; relative paths of the configuration were resolved already. */
   readonly auditDirectory: string
+  /** Of this process; derived from its memory where it is not given. */
+  readonly budget?: BytesBudget
 }
 
 export class Sidecar {
   readonly #options: SidecarOptions
   readonly #log: Logger
   readonly #turn = new Turn()
+  readonly #budget: BytesBudget
   readonly #engine = new PolicyEngine()
   readonly #traffic = new TrafficTable()
   readonly #analyst = new Analyst()
@@ -75,6 +79,7 @@ export class Sidecar {
     const { config, feed, log } = options
     this.#options = options
     this.#log = log
+    this.#budget = options.budget ?? new BytesBudget()
     this.#secrets = new Secrets(feed.keys)
     this.#audit = new AuditWriter({
       directory: options.auditDirectory,
@@ -128,6 +133,7 @@ export class Sidecar {
         return known === undefined || known.isVirtual ? [] : known.partitionKey
       },
       turn: this.#turn,
+      account: ({ identity, address }) => this.#budget.open(identity.spiffeId, address),
       session: (client, open) => this.#linkedSession(client, open),
       onClosed: (link) => this.#links.delete(link),
     }
@@ -228,6 +234,7 @@ export class Sidecar {
     const connection = new ClientConnection({
       socket: accepted.socket,
       info: accepted.info,
+      account: this.#budget.open(accepted.info.identity.spiffeId, accepted.info.address),
       turn: this.#turn,
       log: this.#log,
       open: this.#openDriver,
