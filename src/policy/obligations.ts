@@ -68,4 +68,6 @@ export interface Obligations {
   readonly masks: readonly ColumnMask[]
   /** Rows of `system_schema` and DESCRIBE that the principal may not see are taken out of the answer. */
   readonly visibleOnly: boolean
+  /** Addresses of nodes are taken out of the answer: the session is shown another topology. Set by the sidecar. */
+  readonly addressesHidden?: boolean
 }

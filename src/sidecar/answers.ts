@@ -5,6 +5,7 @@
  * Rule: an answer that cannot be changed as its permit asks is not handed on; the client hears an error in its place.
  */
 import { assert, RingfenceError } from '../base/errors.ts'
+import { withoutAddresses } from '../cql/answers/addresses.ts'
 import { errorEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { CqlErrorCode, HEADER_BYTES, headerFlags, headerOpcode, Opcode, ResultKind } from '../cql/protocol.ts'
@@ -40,6 +41,7 @@ export class Answers implements Owner {
   readonly #identity: IdentityState
   readonly #version: ProtocolVersion
   readonly #sessionPart: string
+  readonly #topologyHidden: boolean
   readonly #events: AnswerEvents
   readonly #repreparer: Repreparer
 
@@ -49,6 +51,7 @@ export class Answers implements Owner {
     this.#identity = options.identity
     this.#version = options.version
     this.#sessionPart = options.sessionPart
+    this.#topologyHidden = options.topologyHidden
     this.#events = events
     this.#repreparer = new Repreparer({
       pool: shared.pool,
@@ -102,6 +105,10 @@ export class Answers implements Owner {
     } else {
       code = buffer.readInt32BE(at)
       if (code === CqlErrorCode.UNPREPARED && this.#repreparer.again(upstream, slot, buffer, start, end)) return
+    }
+    if (this.#topologyHidden) {
+      const shown = changed ?? buffer
+      changed = withoutAddresses(shown, changed ? 0 : start, changed ? shown.length : end, this.#version) ?? changed
     }
     if (permit.observed !== undefined) {
       changed = withObserved(changed ?? buffer.subarray(start, end), this.#version, permit.observed)

@@ -1,6 +1,7 @@
 /** What a permit asks of the values of one request, asked of them. */
 import type { BatchView } from '../cql/requests.ts'
 import { checkRequest } from '../policy/data/check.ts'
+import { builtinChecks } from '../policy/data/law.ts'
 import type { Denial, Permit } from '../policy/engine.ts'
 import { BoundValues } from './bound.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
@@ -28,6 +29,12 @@ export function checked(
   const { denial, observed } = checkRequest(obligations?.checks, bound)
   if (denial !== undefined) return judge.refusal(identity, denial.rule, denial.text)
   return observed === undefined ? permit : { ...permit, observed: joined(permit.observed, observed) }
+}
+
+/** The permit for a session that is shown a topology of its own, of a statement whose answer may have addresses of nodes. */
+export function hidingAddresses(permit: Permit): Permit {
+  const { checks, masks, visibleOnly } = permit.obligations ?? { checks: builtinChecks, masks: [], visibleOnly: false }
+  return { ...permit, obligations: { checks, masks, visibleOnly, addressesHidden: true } }
 }
 
 /** The permit of a BATCH: the first one's rule, and what any of them observed or wants hidden. Undefined for an empty BATCH. */

@@ -15,7 +15,7 @@ import type { Principal } from '../policy/policy.ts'
 import type { RequestContext, SchemaView } from '../policy/request.ts'
 import { PreparedTable } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
-import { namesTopology } from './topology.ts'
+import { namesTopology, showsAddresses } from './topology.ts'
 
 /** One statement as one identity sees it. */
 export interface Judged {
@@ -27,6 +27,8 @@ export interface Judged {
   readonly facts: StatementFacts
   /** See `namesTopology`. */
   readonly namesTopology: boolean
+  /** See `showsAddresses`. */
+  readonly showsAddresses: boolean
   /** Of the epoch below; see `Judge.settled`. */
   decision: Decision
   epoch: number
@@ -200,6 +202,7 @@ export class Judge {
       keyspaceCounts,
       facts,
       namesTopology: namesTopology(facts),
+      showsAddresses: showsAddresses(facts),
       decision: undecided,
       epoch: UNDECIDED,
       byContext: undefined,

@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { RingfenceError } from '../base/errors.ts'
+import { withoutRowAddresses } from '../cql/answers/addresses.ts'
 import { filterRows } from '../cql/answers/filter.ts'
 import { type Mask, maskRows } from '../cql/answers/mask.ts'
 import { pagingStateOf, withPagingState, withRequestPagingState } from '../cql/answers/paging.ts'
@@ -39,7 +40,8 @@ export interface Passage {
 
 /** The answer must show its columns to be changed by them. */
 function needsColumns(obligations: Obligations | undefined): boolean {
-  return obligations !== undefined && (obligations.masks.length > 0 || obligations.visibleOnly)
+  if (obligations === undefined) return false
+  return obligations.masks.length > 0 || obligations.visibleOnly || obligations.addressesHidden === true
 }
 
 /** The answer to this is more than bytes to hand on. */
@@ -116,6 +118,7 @@ export function incomingRows(
     }
     answer = maskRows(answer, 0, answer.length, version, maskOf, secrets.maskKey)
   }
+  if (obligations?.addressesHidden === true) answer = withoutRowAddresses(answer, 0, answer.length, version)
   const state = pagingStateOf(answer, 0, answer.length, version)
   if (state === undefined) return answer
   const params = paramsOf(passage, request)

@@ -6,6 +6,7 @@
  */
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { withoutAddresses } from '../cql/answers/addresses.ts'
 import type { SchemaTarget } from '../cql/answers/schema-event.ts'
 import { errorEnvelope, readyEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
@@ -33,7 +34,7 @@ import { INLINE_TEXT_MAX } from './analyst.ts'
 import { Answers } from './answers.ts'
 import { batchFacts } from './batch.ts'
 import { BoundValues } from './bound.ts'
-import { checked, Partitions, permitOfAll } from './checks.ts'
+import { checked, hidingAddresses, Partitions, permitOfAll } from './checks.ts'
 import type { SessionContext } from './context.ts'
 import { Dispatch } from './dispatch.ts'
 import { unknownId } from './envelopes.ts'
@@ -274,6 +275,7 @@ export class EnforcedSession implements Backend {
     let decision = this.#decide(judged, opcode, consistency, bound)
     if (decision.kind === 'permit') {
       if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
+      if (this.#topologyHidden && judged.showsAddresses) decision = hidingAddresses(decision)
       if (judged.unknownTable && this.#lookUp(judged, buffer, start, end)) return
       if (bound !== undefined) decision = checked(this.#shared.judge, this.#identity, judged, decision, bound)
     }
@@ -473,7 +475,8 @@ export class EnforcedSession implements Backend {
         if (this.#closed) return
         if (reason instanceof NodeError) {
           const code = readError(reason.envelope, 0, reason.envelope.length).code
-          this.#client.answer(reason.envelope, 0, reason.envelope.length, stream)
+          const envelope = this.#topologyHidden ? this.#withoutAddresses(reason.envelope) : reason.envelope
+          this.#client.answer(envelope, 0, envelope.length, stream)
           this.#shared.recorder.refused(this.#sessionPart, opcode, code, reason.message, request.length)
         } else {
           this.#client.fault(new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable'), stream)
@@ -481,6 +484,10 @@ export class EnforcedSession implements Backend {
         this.#held.letGo()
       },
     )
+  }
+
+  #withoutAddresses(envelope: Buffer): Buffer {
+    return withoutAddresses(envelope, 0, envelope.length, this.#version) ?? envelope
   }
 
   /** The node's cache of prepared statements is everyone's: what one identity adds to it is bounded (see `prepared.ts`). */

@@ -1,6 +1,6 @@
 /**
- * Which statements would show a client behind NGINX where the nodes are. The gateway answers those itself from its virtual topology; one that
- * slips by it (a USE under way hides what a name means) is refused here.
+ * Which statements would show a client behind NGINX where the nodes are. The gateway answers those about the topology itself; one that
+ * slips by it (a USE under way hides what a name means) is refused here. Of the others, the answer is given without addresses.
  */
 import { RingfenceError } from '../base/errors.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
@@ -15,6 +15,17 @@ export function namesTopology(facts: StatementFacts): boolean {
       resource.keyspace === 'system' &&
       TABLES.has(resource.table) &&
       (columns === '*' || columns.some((column) => column !== 'key')),
+  )
+}
+
+/** Keyspaces whose tables the node fills, with addresses of its own and of others: traces, clients, peers, streams, repairs, settings. */
+const TELLING: ReadonlySet<string> = new Set(['system', 'system_traces', 'system_views', 'system_distributed'])
+
+/** Whether an answer may have addresses of nodes in its values. `facts` must be resolved. */
+export function showsAddresses({ accesses }: StatementFacts): boolean {
+  return accesses.some(
+    ({ permission, resource }) =>
+      permission === 'SELECT' && resource.kind === 'table' && TELLING.has(resource.keyspace ?? ''),
   )
 }
 

@@ -32,19 +32,35 @@ export function maskRows(
   maskOf: MaskOf,
   hashKey: Buffer,
 ): Buffer {
-  const place = readRowsPlace(buf, start, end, version)
-  const { columns, columnCount, rowCount } = place
-  if (columns === undefined) {
-    throw new RingfenceError('UPSTREAM', 'an answer that has to be masked came without its columns')
-  }
   let hash: KeyedHash | undefined
-  const maskers: (ValueMasker | null | undefined)[] = columns.map((column, index) => {
+  return changeRows(buf, start, end, version, (column, index) => {
     const mask = maskOf(column.name, index, column)
     if (mask === undefined) return undefined
     if (mask.kind === 'null') return null
     if (mask.kind === 'hash') hash ??= new KeyedHash(hashKey)
     return maskerOf(column, mask, hash)
   })
+}
+
+/**
+ * The same answer with other values in some columns.
+ *
+ * @param changerOf what writes a column's values anew; null where they become null, undefined where they stay
+ * @throws RingfenceError PROTOCOL where the answer is malformed; UPSTREAM where it came without metadata
+ */
+export function changeRows(
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  changerOf: (column: Column, index: number) => ValueMasker | null | undefined,
+): Buffer {
+  const place = readRowsPlace(buf, start, end, version)
+  const { columns, columnCount, rowCount } = place
+  if (columns === undefined) {
+    throw new RingfenceError('UPSTREAM', 'an answer that has to be masked came without its columns')
+  }
+  const maskers = columns.map(changerOf)
   // Masked answers are about as long as they were; what is longer grows.
   const out = new Growing(end - start + 256)
   let copied = start

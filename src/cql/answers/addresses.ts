@@ -1,0 +1,132 @@
+/**
+ * Addresses in the node's answers, for clients that are shown a topology of their own: texts of errors and warnings, the failure map of
+ * READ_FAILURE and WRITE_FAILURE (native_protocol_v5.spec §9), and the node's own tables, traces among them.
+ *
+ * Rule: what stands for an address is as good to parse as the address was, and as many stay as there were: drivers make maps of them.
+ */
+import {
+  CqlErrorCode,
+  Flag,
+  HEADER_BYTES,
+  headerFlags,
+  headerOpcode,
+  Opcode,
+  type ProtocolVersion,
+} from '../protocol.ts'
+import { BodyReader } from '../reader.ts'
+import type { Column } from '../responses.ts'
+import type { CqlType } from '../values.ts'
+import { BodyWriter } from '../writer.ts'
+import { changeRows } from './mask.ts'
+import { maskerOf, type ValueMasker } from './masker.ts'
+
+const TRACING_ID_BYTES = 16
+/** Whatever an address may stand in, in one pass over the text. */
+const runs = /[\da-f:.%[\]]{3,}/gi
+const dotted = /(?:\d{1,3}\.){3}\d{1,3}(?:\]?:\d{1,5})?/g
+const hiddenText = '0.0.0.0'
+
+const reader = new BodyReader()
+
+/** The text with `0.0.0.0` in the place of each address, its port and its host's name (Java writes `host/address:port`). */
+export function withoutAddressText(text: string): string {
+  let hidden = text.replace(runs, (run) => (isColons(run) ? hiddenText : run.replace(dotted, hiddenText)))
+  if (hidden === text) return text
+  for (let slash = hidden.indexOf(`/${hiddenText}`); slash >= 0; slash = hidden.indexOf(`/${hiddenText}`, slash + 1)) {
+    let from = slash
+    while (from > 0 && /[\w.-]/.test(hidden[from - 1]!)) from--
+    hidden = hidden.slice(0, from) + hidden.slice(slash)
+    slash = from
+  }
+  return hidden
+}
+
+/** IPv6, mapped IPv4 included: eight groups, or `::` for some of them. A time of day or a MAC address is neither. */
+function isColons(run: string): boolean {
+  return run.includes('::') || run.split(':').length > 7
+}
+
+/** The same response without addresses in its warnings and, where it is an ERROR, in that; undefined where it can have none. */
+export function withoutAddresses(
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+): Buffer | undefined {
+  const flags = headerFlags(buf, start)
+  const opcode = headerOpcode(buf, start)
+  if (opcode !== Opcode.ERROR && (flags & Flag.WARNING) === 0) return undefined
+  const body = new BodyWriter()
+  reader.reset(buf, start + HEADER_BYTES, end)
+  if ((flags & Flag.TRACING) !== 0) body.raw(view(buf, reader.skip(TRACING_ID_BYTES), reader.at))
+  if ((flags & Flag.WARNING) !== 0) {
+    const warnings = reader.stringList()
+    body.short(warnings.length)
+    for (const warning of warnings) body.cutString(withoutAddressText(warning))
+  }
+  const payloadAt = reader.at
+  if ((flags & Flag.CUSTOM_PAYLOAD) !== 0) reader.skipBytesMap()
+  body.raw(view(buf, payloadAt, reader.at))
+  if (opcode === Opcode.ERROR) writeError(body, version)
+  body.raw(view(buf, reader.at, end))
+  return body.envelope(buf[start]!, buf.readInt16BE(start + 2), opcode, flags)
+}
+
+/** From code to failure map; what stands behind it is copied as it is. */
+function writeError(body: BodyWriter, version: ProtocolVersion): void {
+  const code = reader.int()
+  body.int(code).cutString(withoutAddressText(reader.string()))
+  if (version < 5 || (code !== CqlErrorCode.READ_FAILURE && code !== CqlErrorCode.WRITE_FAILURE)) return
+  const failures = body.short(reader.consistency()).int(reader.int()).int(reader.int()) && reader.count()
+  body.int(failures)
+  for (let i = 1; i <= failures; i++) {
+    reader.inetAddress()
+    // Each its own, for a map with equal keys would count fewer failures. 0.0.0.0/8 is no node's.
+    body
+      .byte(4)
+      .int(i & 0x00ff_ffff)
+      .short(reader.short())
+  }
+}
+
+/**
+ * The same RESULT of kind Rows without addresses in values of type inet and text. Collections with addresses come empty.
+ * @throws RingfenceError UPSTREAM where it came without its columns, PROTOCOL where it is malformed
+ */
+export function withoutRowAddresses(buf: Buffer, start: number, end: number, version: ProtocolVersion): Buffer {
+  return changeRows(buf, start, end, version, changerOf)
+}
+
+function changerOf(column: Column): ValueMasker | undefined {
+  const { kind } = column.type
+  if (kind === 'text' || kind === 'ascii') return textChanger
+  return holdsAddress(column.type) ? maskerOf(column, { kind: 'full' }, undefined) : undefined
+}
+
+function textChanger(...[out, buf, start, end]: Parameters<ValueMasker>): void {
+  const text = Buffer.from(withoutAddressText(buf.toString('utf8', start, end)))
+  out.copy(text, 0, text.length)
+}
+
+function holdsAddress(type: CqlType): boolean {
+  switch (type.kind) {
+    case 'inet':
+      return true
+    case 'list':
+    case 'set':
+    case 'vector':
+      return holdsAddress(type.element)
+    case 'map':
+      return holdsAddress(type.key) || holdsAddress(type.value)
+    case 'tuple':
+      return type.elements.some(holdsAddress)
+    case 'udt':
+      return type.fields.some((field) => holdsAddress(field.type))
+    default:
+      return false
+  }
+}
+
+function view(buf: Buffer, from: number, to: number): Buffer {
+  return buf.subarray(from, to)
+}

@@ -1,0 +1,129 @@
+/** Behind a gateway nobody learns where a node is: what an answer can carry an address in, seen from a client at both doors. */
+import assert from 'node:assert/strict'
+import { after, before, beforeEach, it, suite } from 'node:test'
+import { withWarning } from '../../src/cql/answers/warning.ts'
+import {
+  errorEnvelope,
+  executeEnvelope,
+  prepareEnvelope,
+  queryEnvelope,
+  rowsEnvelope,
+  voidEnvelope,
+} from '../../src/cql/encode.ts'
+import { CqlErrorCode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
+import { readError, readPrepared, readRows, readWarnings } from '../../src/cql/responses.ts'
+import { native } from '../../src/cql/values.ts'
+import { BodyWriter } from '../../src/cql/writer.ts'
+import { POLICY, type RunningGateway, type RunningSidecar, World } from './world.ts'
+
+const READ = 'SELECT * FROM shop.items'
+const TRACES = 'SELECT * FROM system_traces.events'
+const RULES = `${POLICY}---
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: alice-traces }
+spec:
+  subjects: [{ spiffeId: spiffe://demo.local/svc/alice }]
+  keyspaces: [system_traces]
+  operations: [SELECT, SCAN]
+`
+
+let world: World
+let running: RunningSidecar
+let gateway: RunningGateway
+
+before(async () => {
+  world = await World.make()
+  running = await world.sidecar()
+  running.node.schema.tables = [
+    ...running.node.schema.tables,
+    {
+      keyspace: 'system_traces',
+      name: 'events',
+      partitionKey: { session_id: 'uuid' },
+      regulars: { source: 'inet', activity: 'text' },
+    },
+  ]
+  gateway = await world.gateway([running])
+})
+after(() => world.close())
+beforeEach(() => {
+  running.node.requests.length = 0
+  running.node.intercept = undefined
+  running.feed.apply(RULES)
+})
+
+function answerRead(envelope: Buffer): void {
+  running.node.intercept = (request) => {
+    if (request.text === READ) request.reply(envelope)
+    return request.text === READ
+  }
+}
+
+const address = Buffer.from('0a090807', 'hex')
+
+for (const version of [3, 4, 5] as ProtocolVersion[]) {
+  suite(`an answer with the node’s address, version ${version}`, () => {
+    const failed = (code: number): Buffer => {
+      const body = new BodyWriter().short(1).int(0).int(1).int(1)
+      if (version >= 5) body.byte(4).raw(address).short(1)
+      const extra = (code === CqlErrorCode.READ_FAILURE ? body.byte(0) : body.string('SIMPLE')).take()
+      return errorEnvelope(version, 0, code, 'Operation failed: UNKNOWN from node-7/10.9.8.7:7000', extra)
+    }
+
+    it('is an error without it through a gateway, and as it is at a sidecar', async () => {
+      for (const code of [CqlErrorCode.READ_FAILURE, CqlErrorCode.WRITE_FAILURE]) {
+        answerRead(failed(code))
+        const outside = await (await world.client(gateway.port, 'alice', { version })).ask(
+          queryEnvelope(version, 9, READ),
+        )
+        const inside = await (await world.client(running.port, 'alice', { version })).ask(
+          queryEnvelope(version, 9, READ),
+        )
+        assert.equal(outside.includes(address) || outside.includes('10.9.8.7'), false)
+        const { message, failures, reasons } = readError(outside, 0, outside.length)
+        assert.equal(message, 'Operation failed: UNKNOWN from /0.0.0.0')
+        assert.equal(failures, 1)
+        assert.deepEqual(reasons, version >= 5 ? [{ address: '0.0.0.1', code: 1 }] : undefined)
+        assert.match(readError(inside, 0, inside.length).message, /10\.9\.8\.7/)
+      }
+    })
+
+    it('is a warning without it through a gateway', async () => {
+      if (version < 4) return
+      const warned = voidEnvelope(version, 0)
+      answerRead(withWarning(warned, 0, warned.length, version, 'from /10.9.8.7:7000'))
+      const answer = await (await world.client(gateway.port, 'alice', { version })).ask(queryEnvelope(version, 9, READ))
+      assert.deepEqual(readWarnings(answer, 0, answer.length), ['from /0.0.0.0'])
+    })
+
+    it('is a trace without it through a gateway, prepared or not, with its columns left out or not', async () => {
+      const columns = [
+        { name: 'source', type: native('inet') },
+        { name: 'activity', type: native('text') },
+      ]
+      const spec = { keyspace: 'system_traces', table: 'events', columns }
+      const row = [address, Buffer.from('READ message received from /10.9.8.7:7000')]
+      running.node.intercept = (request) => {
+        if (request.text !== TRACES || request.opcode === Opcode.PREPARE) return false
+        request.reply(rowsEnvelope(version, 0, spec, [row]))
+        return true
+      }
+      const client = await world.client(gateway.port, 'alice', { version })
+      const prepared = await client.ask(prepareEnvelope(version, 3, TRACES))
+      const { id } = readPrepared(prepared, 0, prepared.length, version)
+      const execute = executeEnvelope(version, 4, id, Buffer.alloc(16, 9), [], { skipMetadata: true })
+      for (const request of [queryEnvelope(version, 5, TRACES), execute]) {
+        const answer = await client.ask(request)
+        const [first = []] = readRows(answer, 0, answer.length, version).rows
+        assert.deepEqual(
+          first.map((value) => value?.toString('hex')),
+          ['00000000', Buffer.from('READ message received from /0.0.0.0').toString('hex')],
+        )
+      }
+      const direct = await world.client(running.port, 'alice', { version })
+      const plain = await direct.ask(queryEnvelope(version, 5, TRACES))
+      assert.ok(plain.includes(address))
+    })
+  })
+}
