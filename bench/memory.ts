@@ -63,8 +63,7 @@ async function measure(context: BenchContext, plan: MemoryPlan, say: (line: stri
 
   const direct = await startMesh(context, { name: 'memory of drivers' })
   await warmUp(direct)
-  // The gateway's link has a place at the same listener.
-  const driversCount = Math.min(plan.sessions, limits.connectionsMax - 1)
+  const driversCount = Math.min(plan.sessions, limits.connectionsPerIdentityMax)
   const drivers = await openIdle({ port: direct.sidecarPort, count: driversCount, tls: direct.credentials })
   await settled(direct, `${driversCount.toLocaleString('en')} idle drivers, TLS, at the sidecar`)
   refuseFewer(drivers.open, driversCount)

@@ -47,10 +47,16 @@ export const limits = {
   requestTimeoutMs: 30_000,
   /** A session ends at the latest after this, whatever its proof says; drivers reconnect by themselves. */
   sessionMsMax: 24 * 3_600_000,
-  /** Connections at one listener. */
-  connectionsMax: 10_000,
-  /** Connections from one client address. */
+  /** Connections of known clients at one process. Where all are taken, a newcomer takes the newest of the identity that has most. */
+  connectionsMax: 12_000,
+  /** Of them from one client address, as the PROXY header says it where there is one; an IPv6 address counts with its /64. */
   connectionsPerAddressMax: 2_000,
+  /** Of them of one identity; what is left is for others. */
+  connectionsPerIdentityMax: 10_000,
+  /** Connections of one process that have not proved an identity yet; beyond that the oldest of the address with most is dropped. */
+  handshakesMax: 2_000,
+  /** Of them from one address; its oldest is dropped. A client that starts opens some hundred at once. */
+  handshakesPerAddressMax: 500,
   /** Prepared statements remembered for one identity; the least recently used go first. */
   preparedPerIdentityMax: 10_000,
   /** Identities, each with a protocol version, whose statements a gateway worker remembers for routing; those without sessions go first. */
@@ -65,8 +71,12 @@ export const limits = {
   decisionsMax: 50_000,
   /** Different permissions that one statement may need (tables of a BATCH, columns that rules tell apart); each may cost an evaluation. */
   accessesPerStatementMax: 256,
-  /** Sessions on one mesh link. */
-  sessionsPerLinkMax: 65_536,
+  /** Sessions that gateways have at one sidecar, over all mesh links. Where all are taken, a newcomer takes the newest of the identity that has most. */
+  linkedSessionsMax: 65_536,
+  /** Of them for clients at one address; an IPv6 address counts with its /64. */
+  linkedSessionsPerAddressMax: 16_384,
+  /** Of them of one identity: half, so that none has them all. */
+  linkedSessionsPerIdentityMax: 32_768,
   /** Bytes waiting for a gateway on one mesh link before the session that most of them are for is ended; at twice that, the link. */
   linkWaitingBytesMax: 128 * 1024 * 1024,
   /** Requests of one session that wait: for the answer to a USE, a connection to the node, the schema, the reading of a long statement. */

@@ -29,6 +29,7 @@ describe('nginxConfig', () => {
       'proxy_protocol on;',
       'proxy_timeout 1h;',
       'proxy_connect_timeout 2s;',
+      'limit_conn addresses 4096;',
       'listen 127.0.0.1:19042;',
       'listen [::1]:19042;',
       'server 127.0.0.1:19143 max_fails=3 fail_timeout=2s;',

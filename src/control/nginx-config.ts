@@ -36,6 +36,8 @@ export function nginxConfig(options: NginxOptions): string {
   const load = streamModule === undefined ? '' : `load_module ${quoted(streamModule)};\n`
   return `# Made by \`ringfence nginx config\`; do not edit, make it again.
 ${load}worker_processes ${workers};
+# Two for each session.
+worker_rlimit_nofile 32768;
 pid ${quoted(options.pidFile)};
 error_log ${quoted(options.errorLog)} notice;
 
@@ -47,6 +49,11 @@ stream {
     log_format mesh '$time_iso8601 $remote_addr $remote_port sni="$ssl_preread_server_name" tls=$ssl_preread_protocol '
                     'to=$upstream_addr status=$status in=$bytes_received out=$bytes_sent s=$session_time';
     access_log ${options.accessLog === 'off' ? 'off' : `${quoted(options.accessLog)} mesh`};
+
+    # One address has no more than half of what a worker can hold; gateways count connections more finely (docs/limits.md).
+    limit_conn_zone $binary_remote_addr zone=addresses:10m;
+    limit_conn addresses 4096;
+    limit_conn_log_level warn;
 
     upstream ringfence_gateways {
         least_conn;

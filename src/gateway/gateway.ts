@@ -12,8 +12,10 @@
 import type { Feed, ProxyReport } from '../agent/api.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { loadRouting } from '../policy/routing.ts'
+import { addressBlock } from '../session/address-block.ts'
 import type { OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
+import { type DoorBounds, Doors, identityKey, refusing } from '../session/doors.ts'
 import type { Accepted } from '../session/listener.ts'
 import { Listener } from '../session/listener.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
@@ -38,6 +40,8 @@ export interface GatewayOptions {
   readonly log: Logger
   /** Of this process; derived from its memory where it is not given. */
   readonly budget?: BytesBudget
+  /** Those of limits.ts unless said otherwise. */
+  readonly doorBounds?: DoorBounds | undefined
 }
 
 const IDLE_SWEEP_MS = 60_000
@@ -51,6 +55,7 @@ export class Gateway {
   readonly #hedgeClock = new HedgeClock(() => performance.now())
   readonly #gateways: GatewayList
   readonly #listeners: Listener[] = []
+  readonly #doors: Doors
   readonly #connections = new Set<ClientConnection>()
   readonly #sessions = new Set<LinkedSession>()
   readonly #open: OpenBackend
@@ -64,6 +69,7 @@ export class Gateway {
     this.#options = options
     const { config, feed, log } = options
     this.#budget = options.budget ?? new BytesBudget()
+    this.#doors = new Doors(log, options.doorBounds)
     this.#links = new MeshLinks({ turn: this.#turn, log, credentials: feed.credentials, locality: config.locality })
     const { spiffeId } = feed.credentials
     this.#gateways = new GatewayList(config.advertise, spiffeId, new Whereabouts(config.locality))
@@ -111,6 +117,7 @@ export class Gateway {
         credentials: feed.credentials,
         protocols: [],
         reusePort: true,
+        doors: this.#doors,
         log,
         nowMs: Date.now,
         onAccepted: (accepted) => this.#accepted(accepted),
@@ -154,10 +161,10 @@ export class Gateway {
     const connection = new ClientConnection({
       socket: accepted.socket,
       info: accepted.info,
-      account: this.#budget.open(accepted.info.identity.spiffeId, accepted.info.address),
+      account: this.#budget.open(identityKey(accepted.info), addressBlock(accepted.info.address)),
       turn: this.#turn,
       log: this.#options.log,
-      open: this.#open,
+      open: accepted.refusal === undefined ? this.#open : refusing(accepted.refusal),
       nowMs: Date.now,
       onClosed: (closed, reason) => {
         this.#connections.delete(closed)

@@ -7,6 +7,7 @@ import { after, describe, it } from 'node:test'
 import type { Credentials } from '../agent/api.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { createLogger } from '../telemetry/log.ts'
+import { Doors } from './doors.ts'
 import type { Accepted } from './listener.ts'
 import { Listener } from './listener.ts'
 
@@ -29,6 +30,7 @@ function listenerAt(path: string, onAccepted: (accepted: Accepted) => void): Lis
     credentials,
     protocols: [],
     reusePort: false,
+    doors: new Doors(createLogger('test')),
     log: createLogger('test'),
     nowMs: Date.now,
     onAccepted,

@@ -15,8 +15,11 @@ import type { VerifiedIdentity } from '../identity/certificate.ts'
 import { listenerIdentity, verifyPeer } from '../identity/certificate.ts'
 import { parseSpiffeId, trustDomainOf } from '../identity/spiffe.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { addressBlock } from './address-block.ts'
 import type { ClientInfo } from './backend.ts'
+import type { Doors } from './doors.ts'
 import { socketPathOf } from './listener-config.ts'
+import type { Leave } from './places.ts'
 import type { ProxyHeader } from './proxy-header.ts'
 import { readProxyHeader } from './proxy-header.ts'
 
@@ -36,6 +39,8 @@ export interface Accepted {
   readonly info: ClientInfo
   /** The application protocol that TLS settled on, such as `ringfence/1`. */
   readonly protocol: string | undefined
+  /** Why there is no place for it: to be told in words, then to be closed. */
+  readonly refusal: string | undefined
 }
 
 export interface ListenerOptions {
@@ -44,11 +49,14 @@ export interface ListenerOptions {
   /** Application protocols besides plain CQL. */
   readonly protocols: readonly string[]
   readonly reusePort: boolean
+  /** One for all listeners of a process. */
+  readonly doors: Doors
   readonly log: Logger
   readonly nowMs: () => number
   readonly onAccepted: (accepted: Accepted) => void
 }
 
+/** What the listener knows of a connection before its identity. */
 interface Addresses {
   readonly address: string
   readonly port: number
@@ -64,9 +72,11 @@ export class Listener {
   readonly #identity: VerifiedIdentity | undefined
   readonly #trustDomain: string
   readonly #sockets = new Set<Socket>()
-  readonly #perAddress = new Map<string, number>()
-  /** What the PROXY header said, by the raw peer, until TLS is done. */
-  readonly #addresses = new Map<string, Addresses>()
+  /** What is known of a connection, by the raw peer, until TLS is done. */
+  readonly #unproved = new Map<
+    string,
+    { readonly raw: Socket; readonly addresses: Addresses; readonly proved: Leave }
+  >()
 
   constructor(options: ListenerOptions) {
     this.#options = options
@@ -77,7 +87,8 @@ export class Listener {
     this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 }, (raw) =>
       this.#accept(raw),
     )
-    this.#server.maxConnections = limits.connectionsMax
+    // The places are counted in `doors`; this is for what comes faster than it can be closed.
+    this.#server.maxConnections = limits.connectionsMax + 2 * limits.handshakesMax
     if (config.tls) {
       this.#tls = createTlsServer(tlsOptions(options.credentials, options.protocols))
       this.#tls.on('secureConnection', (socket) => this.#secured(socket))
@@ -130,24 +141,11 @@ export class Listener {
 
   #accept(raw: Socket): void {
     const peer = raw.remoteAddress ?? 'unix'
-    const open = (this.#perAddress.get(peer) ?? 0) + 1
-    // Behind a proxy the address is the proxy's, so the bound per address would be the bound of everybody.
-    if (this.#trusted === undefined && open > limits.connectionsPerAddressMax) {
-      this.#options.log.warn({ peer }, 'connectionsPerAddressMax reached')
-      raw.destroy()
-      return
-    }
-    this.#perAddress.set(peer, open)
     this.#sockets.add(raw)
     raw.on('error', () => raw.destroy())
-    raw.once('close', () => {
-      this.#sockets.delete(raw)
-      const left = (this.#perAddress.get(peer) ?? 1) - 1
-      if (left > 0) this.#perAddress.set(peer, left)
-      else this.#perAddress.delete(peer)
-    })
+    raw.once('close', () => this.#sockets.delete(raw))
     if (this.#trusted === undefined) {
-      this.#identified(raw, {
+      this.#addressed(raw, {
         address: peer,
         port: raw.remotePort ?? 0,
         dialledAddress: raw.localAddress ?? '',
@@ -165,6 +163,7 @@ export class Listener {
 
   #awaitProxyHeader(raw: Socket): void {
     let seen: Buffer = Buffer.alloc(0)
+    const headerCame = this.#options.doors.handshake(undefined, raw)
     const timer = setTimeout(() => raw.destroy(), limits.proxyHeaderTimeoutMs)
     const onReadable = (): void => {
       const chunk = raw.read() as Buffer | null
@@ -182,9 +181,10 @@ export class Listener {
       if (header === undefined) return
       clearTimeout(timer)
       raw.off('readable', onReadable)
+      headerCame()
       const rest = seen.subarray(header.bytes)
       if (rest.length > 0) raw.unshift(rest)
-      this.#identified(raw, {
+      this.#addressed(raw, {
         address: header.source?.address ?? raw.remoteAddress ?? '',
         port: header.source?.port ?? raw.remotePort ?? 0,
         dialledAddress: header.destination?.address ?? raw.localAddress ?? '',
@@ -196,29 +196,48 @@ export class Listener {
   }
 
   /** The addresses are known; the identity follows from TLS or from the listener itself. */
-  #identified(raw: Socket, addresses: Addresses): void {
+  #addressed(raw: Socket, addresses: Addresses): void {
+    const proved = this.#options.doors.handshake(addressBlock(addresses.address), raw)
     if (this.#tls === undefined) {
       if (this.#identity === undefined) {
         raw.destroy()
         return
       }
       const info = { identity: this.#identity, ...addresses, certificates: [] }
-      this.#options.onAccepted({ socket: raw, info, protocol: undefined })
+      this.#identified(raw, raw, info, undefined, proved)
       return
     }
     const key = `${raw.remoteAddress}:${raw.remotePort}`
-    this.#addresses.set(key, addresses)
-    raw.once('close', () => this.#addresses.delete(key))
+    this.#unproved.set(key, { raw, addresses, proved })
+    raw.once('close', () => this.#unproved.delete(key))
     this.#tls.emit('connection', raw)
   }
 
+  /** It is known who is there. Where there is no place for it, it counts with the handshakes until it has been told and is gone. */
+  #identified(
+    raw: Socket,
+    socket: Socket | TLSSocket,
+    info: ClientInfo,
+    protocol: string | undefined,
+    proved: Leave,
+  ): void {
+    const { doors, protocols, onAccepted } = this.#options
+    const isLink = protocol !== undefined && protocols.includes(protocol)
+    const refusal = doors.enter(raw, info, isLink)
+    if (refusal === undefined) proved()
+    onAccepted({ socket, info, protocol, refusal })
+  }
+
   #secured(socket: TLSSocket): void {
-    const addresses = this.#addresses.get(`${socket.remoteAddress}:${socket.remotePort}`)
+    const key = `${socket.remoteAddress}:${socket.remotePort}`
+    const unproved = this.#unproved.get(key)
     const leaf = socket.getPeerX509Certificate()
-    if (addresses === undefined || leaf === undefined) {
+    if (unproved === undefined || leaf === undefined) {
       socket.destroy()
       return
     }
+    this.#unproved.delete(key)
+    const { raw, addresses, proved } = unproved
     let identity: VerifiedIdentity
     try {
       identity = verifyPeer(leaf.raw, this.#options.nowMs(), this.#trustDomain)
@@ -233,7 +252,7 @@ export class Listener {
       certificates.push(issuer.raw)
     }
     const protocol = typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : undefined
-    this.#options.onAccepted({ socket, info: { identity, ...addresses, certificates }, protocol })
+    this.#identified(raw, socket, { identity, ...addresses, certificates }, protocol, proved)
   }
 }
 

@@ -27,15 +27,26 @@ import {
   tableSchema,
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
+import { addressBlock } from '../session/address-block.ts'
 import type { Client, ClientInfo } from '../session/backend.ts'
+import { identityKey, type Refusals } from '../session/doors.ts'
 import { cqlFault } from '../session/fault.ts'
 import type { Accepted } from '../session/listener.ts'
 import { Outbox } from '../session/outbox.ts'
+import type { Leave, PlaceBounds, Places } from '../session/places.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { EnforcedSession } from './session.ts'
 
 /** What may come to wait on a link after a session was ended before the next goes. */
 const SHED_STEP_BYTES = limits.linkWaitingBytesMax / 8
+
+/** As limits.ts has them. */
+export const linkedBounds: PlaceBounds = {
+  name: 'linkedSessions',
+  max: limits.linkedSessionsMax,
+  perAddressMax: limits.linkedSessionsPerAddressMax,
+  perIdentityMax: limits.linkedSessionsPerIdentityMax,
+}
 
 export interface LinkHost {
   readonly log: Logger
@@ -49,6 +60,9 @@ export interface LinkHost {
   readonly turn: ConstructorParameters<typeof Outbox>[1]
   /** Of a verified client; closed with its session. */
   readonly account: (info: ClientInfo) => ByteAccount
+  /** For the sessions of all links. */
+  readonly places: Places
+  readonly refusals: Refusals
   /** Makes the session of a verified client; `open` connects it to the node. Throws where `keyspace` may not be used. */
   readonly session: (client: Client, open: LinkedOpen) => EnforcedSession
   readonly onClosed: (link: LinkServer) => void
@@ -227,10 +241,6 @@ export class LinkServer {
   #open(number: number, buffer: Buffer, start: number, end: number): void {
     if (number === 0 || this.#sessions.has(number))
       throw new RingfenceError('LINK', `session ${number} is open already`)
-    if (this.#sessions.size >= limits.sessionsPerLinkMax) {
-      this.#sendClose(number, { code: 'OVERLOADED', message: 'sessionsPerLinkMax reached' })
-      return
-    }
     const open = readControl(openSchema, buffer, start, end)
     const credentials = this.#host.credentials()
     let account: ByteAccount | undefined
@@ -252,17 +262,23 @@ export class LinkServer {
       }
       account = this.#host.account(info)
       const client = new LinkedClient(this, number, info, account, open.version as ProtocolVersion, this.#host.log)
-      const session = this.#host.session(client, {
-        session: open.session,
-        version: open.version as ProtocolVersion,
-        keyspace: open.keyspace ?? '',
-        events: open.events,
-        driverName: passport.driverName,
-        gateway: this.#gateway,
-      })
-      this.#sessions.set(number, client)
-      client.begin(session)
-      session.open().then(
+      const leave = this.#enter(client)
+      try {
+        const session = this.#host.session(client, {
+          session: open.session,
+          version: open.version as ProtocolVersion,
+          keyspace: open.keyspace ?? '',
+          events: open.events,
+          driverName: passport.driverName,
+          gateway: this.#gateway,
+        })
+        this.#sessions.set(number, client)
+        client.begin(session, leave)
+      } catch (reason) {
+        leave()
+        throw reason
+      }
+      client.open().then(
         () => {
           if (this.#sessions.get(number) === client) this.#outbox.send(controlEnvelope(Control.OPENED, {}), number)
         },
@@ -271,9 +287,31 @@ export class LinkServer {
     } catch (reason) {
       account?.close()
       const refusal = RingfenceError.from(reason, 'LINK')
-      this.#host.log.warn({ gateway: this.#gateway, reason: refusal.message }, 'session refused')
+      // What had no place was counted already.
+      if (refusal.code !== 'OVERLOADED') {
+        this.#host.log.warn({ gateway: this.#gateway, reason: refusal.message }, 'session refused')
+      }
       this.#sendClose(number, { code: refusal.code, message: refusal.message })
     }
+  }
+
+  /** Throws OVERLOADED where there is no place. */
+  #enter(client: LinkedClient): Leave {
+    const { places, refusals } = this.#host
+    const identity = identityKey(client.info)
+    const { address } = client.info
+    const place = places.take({
+      identity,
+      address: addressBlock(address),
+      displace: () => {
+        const reason = 'its place was taken by an identity with fewer'
+        refusals.count(reason, { identity, address })
+        client.close(reason)
+      },
+    })
+    if (typeof place !== 'string') return place
+    refusals.count(place, { identity, address })
+    throw new RingfenceError('OVERLOADED', place)
   }
 
   #onClose(): void {
@@ -294,6 +332,7 @@ class LinkedClient implements Client {
   readonly #version: ProtocolVersion
   readonly #log: Logger
   #session: EnforcedSession | undefined
+  #leave: Leave = () => {}
   #expiry: NodeJS.Timeout | undefined
   /** Written since the link was empty for the time that `#emptied` counts. */
   #writtenBytes = 0
@@ -315,13 +354,20 @@ class LinkedClient implements Client {
     this.#log = log
   }
 
-  begin(session: EnforcedSession): void {
+  /** `leave` gives its place back. */
+  begin(session: EnforcedSession, leave: Leave): void {
     this.#session = session
+    this.#leave = leave
     const lifeMs = this.info.identity.notAfterMs - Date.now()
     if (Number.isFinite(lifeMs)) {
       // The gateway ends the session at its client's expiry; here is where a gateway that does not is stopped.
       this.#expiry = setTimeout(() => this.close('identity expired'), Math.min(Math.max(lifeMs, 0) + 1000, 2 ** 31 - 1))
     }
+  }
+
+  /** Connects the session to the node. */
+  async open(): Promise<void> {
+    await this.#session?.open()
   }
 
   request(buffer: Buffer, start: number, end: number): void {
@@ -374,5 +420,6 @@ class LinkedClient implements Client {
     this.account.close()
     this.#session?.close()
     this.#session = undefined
+    this.#leave()
   }
 }

@@ -14,15 +14,19 @@ import type { Feed, PolicySnapshot, ProxyReport } from '../agent/api.ts'
 import { AuditWriter } from '../audit/writer.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
+import { RingfenceError } from '../base/errors.ts'
 import type { VerifiedIdentity } from '../identity/certificate.ts'
 import { LINK_PROTOCOL } from '../link/protocol.ts'
 import { warmUpCedar } from '../policy/cedar/sets.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import { loadPolicy } from '../policy/load.ts'
+import { addressBlock } from '../session/address-block.ts'
 import type { Client, OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
+import { type DoorBounds, Doors, identityKey, Refusals, refusing } from '../session/doors.ts'
 import type { Accepted } from '../session/listener.ts'
 import { Listener } from '../session/listener.ts'
+import { type PlaceBounds, Places } from '../session/places.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -34,7 +38,7 @@ import { SessionContext } from './context.ts'
 import { EventHub } from './events.ts'
 import { Judge } from './judged.ts'
 import type { LinkedOpen, LinkHost } from './links.ts'
-import { LinkServer } from './links.ts'
+import { LinkServer, linkedBounds } from './links.ts'
 import { NodeMonitor } from './node.ts'
 import { UpstreamPool } from './pool.ts'
 import { Recorder } from './recorder.ts'
@@ -52,6 +56,9 @@ export interface SidecarOptions {
   readonly auditDirectory: string
   /** Of this process; derived from its memory where it is not given. */
   readonly budget?: BytesBudget
+  /** Those of limits.ts unless said otherwise. */
+  readonly doorBounds?: DoorBounds | undefined
+  readonly linkedBounds?: PlaceBounds | undefined
 }
 
 export class Sidecar {
@@ -67,6 +74,7 @@ export class Sidecar {
   readonly #shared: Shared
   readonly #node: NodeMonitor
   readonly #listeners: Listener[] = []
+  readonly #doors: Doors
   readonly #connections = new Set<ClientConnection>()
   readonly #links = new Set<LinkServer>()
   readonly #linkHost: LinkHost
@@ -80,6 +88,7 @@ export class Sidecar {
     this.#options = options
     this.#log = log
     this.#budget = options.budget ?? new BytesBudget()
+    this.#doors = new Doors(log, options.doorBounds)
     this.#secrets = new Secrets(feed.keys)
     this.#audit = new AuditWriter({
       directory: options.auditDirectory,
@@ -133,7 +142,9 @@ export class Sidecar {
         return known === undefined || known.isVirtual ? [] : known.partitionKey
       },
       turn: this.#turn,
-      account: ({ identity, address }) => this.#budget.open(identity.spiffeId, address),
+      account: (info) => this.#budget.open(identityKey(info), addressBlock(info.address)),
+      places: new Places(options.linkedBounds ?? linkedBounds),
+      refusals: new Refusals(log, 'linked session refused'),
       session: (client, open) => this.#linkedSession(client, open),
       onClosed: (link) => this.#links.delete(link),
     }
@@ -167,6 +178,7 @@ export class Sidecar {
         credentials: feed.credentials,
         protocols: [LINK_PROTOCOL],
         reusePort: false,
+        doors: this.#doors,
         log,
         nowMs: Date.now,
         onAccepted: (accepted) => this.#accepted(accepted),
@@ -218,6 +230,7 @@ export class Sidecar {
   #accepted(accepted: Accepted): void {
     if (accepted.protocol === LINK_PROTOCOL) {
       try {
+        if (accepted.refusal !== undefined) throw new RingfenceError('OVERLOADED', accepted.refusal)
         const link = new LinkServer(accepted, this.#linkHost)
         this.#links.add(link)
       } catch (reason) {
@@ -234,10 +247,10 @@ export class Sidecar {
     const connection = new ClientConnection({
       socket: accepted.socket,
       info: accepted.info,
-      account: this.#budget.open(accepted.info.identity.spiffeId, accepted.info.address),
+      account: this.#budget.open(identityKey(accepted.info), addressBlock(accepted.info.address)),
       turn: this.#turn,
       log: this.#log,
-      open: this.#openDriver,
+      open: accepted.refusal === undefined ? this.#openDriver : refusing(accepted.refusal),
       nowMs: Date.now,
       onClosed: (closed, reason) => {
         this.#connections.delete(closed)

@@ -22,7 +22,10 @@ import { systemClock } from '../../src/base/clock.ts'
 import { CertificateAuthority } from '../../src/control/ca.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import { parseSpiffeId } from '../../src/identity/spiffe.ts'
+import { type DoorBounds, doorBounds } from '../../src/session/doors.ts'
 import type { ListenerConfig } from '../../src/session/listener.ts'
+import type { PlaceBounds } from '../../src/session/places.ts'
+import { linkedBounds } from '../../src/sidecar/links.ts'
 import { Sidecar } from '../../src/sidecar/sidecar.ts'
 import { type ClientOptions, RawClient } from './client.ts'
 import { FakeNode } from './fake-node.ts'
@@ -193,6 +196,8 @@ export class World {
       share?: 'mesh' | 'identity'
       connections?: number
       policy?: string
+      bounds?: Partial<DoorBounds>
+      linkedBounds?: Partial<PlaceBounds>
     } = {},
   ): Promise<RunningSidecar> {
     const { name = 'node1', share = 'mesh', connections = 2 } = options
@@ -223,6 +228,8 @@ export class World {
       feed,
       log: this.#log,
       auditDirectory,
+      doorBounds: { ...doorBounds, ...options.bounds },
+      linkedBounds: { ...linkedBounds, ...options.linkedBounds },
     })
     await sidecar.start()
     this.#closers.unshift(() => sidecar.stop(0))
@@ -290,6 +297,7 @@ export class World {
       plainIdentity?: string
       advertise?: AdvertisedAddress[]
       locality?: { dataCenter?: string; rack?: string }
+      bounds?: Partial<DoorBounds>
     } = {},
   ): Promise<RunningGateway> {
     const { name = 'gateway1', locality = {} } = options
@@ -321,6 +329,7 @@ export class World {
       },
       feed,
       log: this.#log,
+      doorBounds: { ...doorBounds, ...options.bounds },
     })
     await gateway.start()
     this.#closers.unshift(() => gateway.stop(0))

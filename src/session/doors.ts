@@ -1,0 +1,102 @@
+/**
+ * Who may come in to a process, over all its listeners: places for those who are known, a bounded pool for those who are not yet.
+ */
+import type { Socket } from 'node:net'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { addressBlock } from './address-block.ts'
+import type { ClientInfo, OpenBackend } from './backend.ts'
+import { Handshakes, type Leave, type PlaceBounds, Places } from './places.ts'
+
+export interface DoorBounds extends PlaceBounds {
+  readonly handshakesMax: number
+  readonly handshakesPerAddressMax: number
+}
+
+/** As limits.ts has them. */
+export const doorBounds: DoorBounds = {
+  name: 'connections',
+  max: limits.connectionsMax,
+  perAddressMax: limits.connectionsPerAddressMax,
+  perIdentityMax: limits.connectionsPerIdentityMax,
+  handshakesMax: limits.handshakesMax,
+  handshakesPerAddressMax: limits.handshakesPerAddressMax,
+}
+
+const LOG_MS_MIN = 1000
+
+export class Doors {
+  readonly #places: Places
+  readonly #handshakes: Handshakes
+  readonly #refusals: Refusals
+
+  constructor(log: Logger, bounds: DoorBounds = doorBounds) {
+    this.#places = new Places(bounds)
+    this.#handshakes = new Handshakes(bounds.handshakesMax, bounds.handshakesPerAddressMax)
+    this.#refusals = new Refusals(log, 'connection refused')
+  }
+
+  /** `raw` has proved nothing yet; to be called when it has. An undefined `address` is not known yet. */
+  handshake(address: string | undefined, raw: Socket): Leave {
+    const over = this.#handshakes.begin(address, () => {
+      this.#refusals.count('handshakesMax or handshakesPerAddressMax reached', { address })
+      raw.destroy()
+    })
+    raw.once('close', over)
+    return over
+  }
+
+  /** Why there is no place for the client; undefined where it has one, until `raw` is closed. */
+  enter(raw: Socket, info: ClientInfo, isLink: boolean): string | undefined {
+    const identity = identityKey(info)
+    const displaced = (): void => {
+      this.#refusals.count('its place was taken by an identity with fewer', { identity, address: info.address })
+      raw.destroy()
+    }
+    const address = addressBlock(info.address)
+    const place = this.#places.take({ identity, address, displace: isLink ? undefined : displaced })
+    if (typeof place === 'string') {
+      this.#refusals.count(place, { identity, address: info.address })
+      return place
+    }
+    raw.once('close', place)
+    return undefined
+  }
+}
+
+/** Whose places they are: a workload, or a person who uses it. */
+export function identityKey({ identity: { spiffeId, person = '' } }: ClientInfo): string {
+  return person === '' ? spiffeId : `${spiffeId} ${person}`
+}
+
+/** What stands behind a client for whom there is no place: STARTUP is answered OVERLOADED, which drivers show and try again. */
+export function refusing(reason: string): OpenBackend {
+  return (_client, _startup, _ready, failed) => {
+    queueMicrotask(() => failed(new RingfenceError('OVERLOADED', `${reason}; close connections or use another proxy`)))
+    return { request() {}, close() {} }
+  }
+}
+
+/** Counts what was refused by its reason; each reason has at most one line a second in the log. */
+export class Refusals {
+  readonly #log: Logger
+  readonly #message: string
+  readonly #reasons = new Map<string, { count: number; loggedAtMs: number }>()
+
+  constructor(log: Logger, message: string) {
+    this.#log = log
+    this.#message = message
+  }
+
+  /** `reason` is one of few. */
+  count(reason: string, about: Record<string, unknown>): void {
+    const known = this.#reasons.get(reason) ?? { count: 0, loggedAtMs: -LOG_MS_MIN }
+    this.#reasons.set(reason, known)
+    known.count++
+    const nowMs = performance.now()
+    if (nowMs - known.loggedAtMs < LOG_MS_MIN) return
+    known.loggedAtMs = nowMs
+    this.#log.warn({ ...about, reason, refusedSoFar: known.count }, this.#message)
+  }
+}
