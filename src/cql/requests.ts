@@ -96,6 +96,11 @@ export class ParamsView {
   /** The name of value `index`; only where `named`. */
   nameAt(index: number): string {
     this.valueAt(index)
+    return this.lastName
+  }
+
+  /** The name of the value that `valueAt` was last asked for; only where `named`. */
+  get lastName(): string {
     return reader.reset(this.buffer, this.#nameStart, this.#nameEnd).text(this.#nameEnd - this.#nameStart)
   }
 }

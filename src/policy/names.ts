@@ -27,21 +27,26 @@ export function matchesAnyName(patterns: readonly string[] | undefined, name: st
 export class NameClasses {
   readonly #exact = new Set<string>()
   readonly #beginnings = new Set<string>()
-  #longestFirst: readonly string[] | undefined
+  /** Lengths that beginnings have. A name is cut to each of them, so that a class costs the same however many beginnings there are. */
+  #lengths: readonly number[] | undefined
 
   add(patterns: Iterable<string>): void {
     for (const pattern of patterns) {
       if (pattern.endsWith('*')) this.#beginnings.add(pattern.slice(0, -1))
       else this.#exact.add(pattern)
     }
-    this.#longestFirst = undefined
+    this.#lengths = undefined
   }
 
   /** Begins with `=` for a name of its own, with `~` for others. */
   of(name: string): string {
     if (this.#exact.has(name)) return `=${name}`
-    this.#longestFirst ??= [...this.#beginnings].sort((a, b) => b.length - a.length)
-    const longest = this.#longestFirst.find((beginning) => name.startsWith(beginning))
-    return longest === undefined ? '~' : `~${longest}*`
+    this.#lengths ??= [...new Set(Array.from(this.#beginnings, ({ length }) => length))].sort((a, b) => b - a)
+    for (const length of this.#lengths) {
+      if (length > name.length) continue
+      const beginning = name.slice(0, length)
+      if (this.#beginnings.has(beginning)) return `~${beginning}*`
+    }
+    return '~'
   }
 }

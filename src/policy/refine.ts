@@ -48,7 +48,8 @@ function usedColumns(facts: StatementFacts, schema: SchemaView | undefined): rea
   const { keyspace, table, columnsUsed } = facts
   if (!asksAnIndex(facts) || keyspace === undefined || table === undefined) return columnsUsed
   const all = schema?.table(keyspace, table)?.columns ?? []
-  return all.every((column) => columnsUsed.includes(column)) ? columnsUsed : [...new Set([...columnsUsed, ...all])]
+  const used = new Set(columnsUsed)
+  return all.every((column) => used.has(column)) ? columnsUsed : [...new Set([...columnsUsed, ...all])]
 }
 
 class Accesses {
@@ -142,6 +143,9 @@ function isSame(a: Resource, b: Resource): boolean {
 }
 
 function includesAll(held: Access['columns'], wanted: Access['columns']): boolean {
-  if (held === '*' || wanted.length === 0) return true
-  return wanted !== '*' && wanted.every((column) => held.includes(column))
+  if (held === '*' || held === wanted || wanted.length === 0) return true
+  if (wanted === '*') return false
+  // A statement may name tens of thousands: looking through a list for each of them would take seconds.
+  const known = new Set(held)
+  return wanted.every((column) => known.has(column))
 }

@@ -44,6 +44,11 @@ export class Slice {
     }
   }
 
+  /** What of a column's name the rules can tell apart. */
+  columnClass(column: string): string {
+    return this.#columns.of(column)
+  }
+
   /** What of a target's names the rules can tell apart. */
   classOf(target: Target): string[] {
     switch (target.kind) {

@@ -77,6 +77,12 @@ export class Questions {
     else this.#keys.add(key)
     return !this.exceeded
   }
+
+  /** So many different ones are to come: more than may be asked are not begun with. */
+  admitsMany(count: number): boolean {
+    if (count > this.#max) this.exceeded = true
+    return !this.exceeded
+  }
 }
 
 export interface VerdictsLimits {
@@ -135,18 +141,36 @@ export class Verdicts {
       if (!this.#tellsColumns(asking.view, permission, target.keyspace)) {
         return verdictOf([this.#ask(asking, permission, target)])
       }
-      return verdictOf(
-        columns.map((column) => {
-          if (!column.isWellFormed()) return silence
-          return this.#ask(asking, permission, { ...target, kind: 'column', column })
-        }),
-        [],
-        true,
-      )
+      return verdictOf(this.#askColumns(asking, permission, target, columns), [], true)
     }
     const whole = this.#ask(asking, permission, target)
     if (this.#columnForbids.length === 0 || !permissionsOf.columns.has(permission)) return verdictOf([whole])
     return verdictOf([whole], this.#columnsForbidden(asking, permission, target))
+  }
+
+  /** One question for each class of columns: tens of thousands of names that no rule tells apart are one. */
+  #askColumns(
+    asking: Asking,
+    permission: Permission,
+    target: Extract<Target, { kind: 'table' }>,
+    columns: readonly string[],
+  ): readonly Answer[] {
+    const classes = new Map<string, string>()
+    // Policies in Cedar may test the whole name.
+    const byName = this.policy.cedar.length > 0
+    let silent = false
+    for (const column of columns) {
+      if (!column.isWellFormed()) silent = true
+      else {
+        const of = byName ? column : asking.view.slice.columnClass(column)
+        if (!classes.has(of)) classes.set(of, column)
+      }
+    }
+    if (!asking.questions.admitsMany(classes.size)) return [broken]
+    const answers = Array.from(classes.values(), (column) =>
+      this.#ask(asking, permission, { ...target, kind: 'column', column }),
+    )
+    return silent ? [...answers, silence] : answers
   }
 
   /** Every column is meant: what forbids one of them forbids the whole. Columns that are not known might be any. */
@@ -177,6 +201,7 @@ export class Verdicts {
 
   #ask(asking: Asking, permission: Permission, target: Target): Answer {
     const { view, request, conditional, questions } = asking
+    if (questions.exceeded) return broken
     const { slice } = view
     const classKey = JSON.stringify([
       slice.id,

@@ -17,12 +17,15 @@ export class BoundValues implements RequestValues {
   #part: BatchPart | undefined
   #partitions: { readonly count: number } | undefined
   #markers: readonly (string | undefined)[] = []
+  /** Where each named value of the request stands, found in one go when a name is first asked for: a request may have 65,535. */
+  #named: Map<string, NamedValue> | undefined
 
   /** Of a QUERY or EXECUTE; good until the view is filled anew. */
   ofRequest(params: ParamsView, markers: readonly (string | undefined)[]): this {
     this.#params = params
     this.#part = undefined
     this.#markers = markers
+    this.#named = undefined
     return this
   }
 
@@ -96,6 +99,10 @@ export class BoundValues implements RequestValues {
 
   /** A view of the value; null for null, unset and absent. */
   bytes(marker: number): Buffer | null {
+    if (this.#params?.named === true) {
+      const value = this.#valueNamed(this.#params, marker)
+      return value === undefined || value.length < 0 ? null : this.#params.buffer.subarray(value.start, value.end)
+    }
     if (this.#lengthOf(marker) < 0) return null
     const view = this.#params ?? this.#batch
     const buffer = this.#params?.buffer ?? this.#batch?.buffer
@@ -111,14 +118,33 @@ export class BoundValues implements RequestValues {
       if (batch === undefined || part === undefined || marker >= part.valueCount) return NULL
       return batch.valueAt(part, marker)
     }
-    const index = params.named ? this.#indexByName(params, marker) : marker
-    return index < 0 || index >= params.valueCount ? NULL : params.valueAt(index)
+    if (params.named) return this.#valueNamed(params, marker)?.length ?? NULL
+    return marker >= params.valueCount ? NULL : params.valueAt(marker)
   }
 
-  #indexByName(params: ParamsView, marker: number): number {
+  #valueNamed(params: ParamsView, marker: number): NamedValue | undefined {
     const name = this.#markers[marker]
-    if (name === undefined) return -1
-    for (let i = 0; i < params.valueCount; i++) if (params.nameAt(i) === name) return i
-    return -1
+    if (name === undefined) return undefined
+    this.#named ??= namedValues(params)
+    return this.#named.get(name)
   }
+}
+
+/** The length of a value, −1 for null and −2 for unset, and its place in the request. */
+interface NamedValue {
+  readonly length: number
+  readonly start: number
+  readonly end: number
+}
+
+function namedValues(params: ParamsView): Map<string, NamedValue> {
+  const named = new Map<string, NamedValue>()
+  params.rewind()
+  for (let i = 0; i < params.valueCount; i++) {
+    const length = params.valueAt(i)
+    const { valueStart: start, valueEnd: end } = params
+    const name = params.lastName
+    if (!named.has(name)) named.set(name, { length, start, end })
+  }
+  return named
 }

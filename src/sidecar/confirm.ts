@@ -11,7 +11,13 @@ export function confirms(facts: StatementFacts, { bind, result }: Prepared): boo
   const tables = new Set<string>()
   addTables(tables, facts)
   if (facts.verb === 'BATCH') tables.add(ofBatch)
-  const known = ({ keyspace, table }: Column): boolean => tables.has(nameOf(keyspace, table))
+  let last: Column | undefined
+  const known = (column: Column): boolean => {
+    // One table for all of tens of thousands of columns, as a rule.
+    if (last?.keyspace === column.keyspace && last.table === column.table) return true
+    last = tables.has(nameOf(column.keyspace, column.table)) ? column : undefined
+    return last !== undefined
+  }
   return bind.columns.every(known) && (facts.verb !== 'SELECT' || result.columns.every(known))
 }
 
@@ -25,7 +31,8 @@ function addTables(tables: Set<string>, { accesses, children }: StatementFacts):
   for (const { resource } of accesses) {
     if (resource.kind === 'table') tables.add(nameOf(resource.keyspace ?? '', resource.table))
   }
-  for (const child of children) addTables(tables, child)
+  // Statements of the same facts are one object.
+  for (const child of new Set(children)) addTables(tables, child)
 }
 
 function nameOf(keyspace: string, table: string): string {

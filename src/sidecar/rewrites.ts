@@ -149,9 +149,15 @@ function onlyVisible(
   if (test === undefined) throw new RingfenceError('INVALID', unfilterable)
   const visibility = judge.visibility(identity)
   const shown = shownColumns(judged)
+  // Looked for once and not for each row: an answer may have tens of thousands of both.
+  const places = new Map<string, number>()
   return filterRows(answer, 0, answer.length, version, (read, columns) =>
     isVisible(test, visibility, (column) => {
-      const index = shown === undefined ? columns.findIndex(({ name }) => name === column) : shown.indexOf(column)
+      let index = places.get(column)
+      if (index === undefined) {
+        index = shown === undefined ? columns.findIndex(({ name }) => name === column) : shown.indexOf(column)
+        places.set(column, index)
+      }
       return index < 0 ? null : read(index)
     }),
   )

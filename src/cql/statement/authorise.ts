@@ -4,6 +4,8 @@
  *
  * Every kind of statement has a row here and every row names a resource: none has "nothing to check".
  */
+import { RingfenceError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
 import type {
   Administration,
   Describe,
@@ -17,6 +19,9 @@ import type {
 } from './ast.ts'
 import type { Access, Permission, Resource } from './facts.ts'
 import { isNativeFunction } from './functions.ts'
+
+/** Each is an access of its own, with an object of its own in the facts. */
+const functionsMax = limits.statementFactsMax / 8
 
 /** Accesses of a statement, without doubles. */
 export function authorise(statement: Statement): Access[] {
@@ -204,13 +209,25 @@ function executions(functions: Mentions['functions'], keyspace: string | undefin
     const key = JSON.stringify([resolved, called.name])
     if (seen.has(key)) continue
     seen.add(key)
+    if (seen.size > functionsMax) {
+      throw new RingfenceError('INVALID', `statement calls more than ${functionsMax} different functions`)
+    }
     accesses.push(access('EXECUTE', { kind: 'function', keyspace: resolved, name: called.name }))
   }
   return accesses
 }
 
+/** Each name once. More different ones than a table can have are refused: each is looked at by policy. */
 export function distinct(columns: readonly string[]): readonly string[] {
-  return columns.length < 2 ? columns : [...new Set(columns)]
+  if (columns.length < 2) return columns
+  const names = new Set(columns)
+  if (names.size > limits.statementFactsMax) {
+    throw new RingfenceError(
+      'INVALID',
+      `statement names more than statementFactsMax ${limits.statementFactsMax} columns`,
+    )
+  }
+  return names.size === columns.length ? columns : [...names]
 }
 
 /** What repeats another asks for nothing more. */

@@ -121,9 +121,10 @@ function holdTtl(law: TableLaw): JudgedTtl {
  * the facts do not tell apart from it.
  */
 function changesColumns({ accesses }: StatementFacts, table: TableInfo | undefined): boolean {
+  const known = new Set(table?.columns)
   return accesses.some(({ permission, columns }) => {
     if (permission !== 'ALTER') return false
-    return columns === '*' || columns.some((column) => table === undefined || table.columns.includes(column))
+    return columns === '*' || columns.some((column) => table === undefined || known.has(column))
   })
 }
 
