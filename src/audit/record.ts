@@ -7,14 +7,18 @@
  * This file: the record. What stays the same is serialised once (for a session, a statement, a verdict) and a line is put together from
  * those parts. `docs/audit.md` lists the fields; a test keeps both equal.
  */
+import { printable } from '../base/printable.ts'
+import { keptMessage } from '../cql/kept-messages.ts'
 import { consistencyNames } from '../cql/protocol.ts'
 import type { AuthenticationMethod } from '../identity/certificate.ts'
 import type { LineBuffer } from './lines.ts'
 
-/** No line is longer, its line feed included. The budgets below add up to less, with every character escaped. */
-export const auditLineBytesMax = 8192
+/** No line is longer, its line feed included. The budgets below add up to less, with every character escaped and every text cut. */
+export const auditLineBytesMax = 12_288
 
+/** What each text may take between its quotes, in bytes of UTF-8 after escaping. */
 const budgets = {
+  proxy: 128,
   workload: 2048,
   person: 256,
   session: 64,
@@ -79,43 +83,51 @@ export interface AuditBytes {
   beginAnswered(session: string, answered: Buffer): LineBuffer
 }
 
+/** The proxy that writes. */
+export function proxyPart(name: string): string {
+  return field('proxy', name, budgets.proxy)
+}
+
 export function sessionPart(session: AuditSession): string {
   const { client } = session
-  const address = `{"address":${quoted(client.address, budgets.address)},"port":${wholeNumber(client.port)}}`
   return (
-    `,"session":${quoted(session.session, budgets.session)},"workload":${quoted(session.workload, budgets.workload)}` +
-    optional('person', session.person, budgets.person) +
-    `,"authentication":"${session.authentication}","client":${address}${optional('gateway', session.gateway, budgets.workload)}${optional('driver', session.driver, budgets.driver)}` +
+    field('session', session.session, budgets.session) +
+    field('workload', session.workload, budgets.workload) +
+    field('person', session.person, budgets.person) +
+    `,"authentication":"${session.authentication}"` +
+    `,"client":{${field('address', client.address, budgets.address).slice(1)},"port":${wholeNumber(client.port)}}` +
+    field('gateway', session.gateway, budgets.workload) +
+    field('driver', session.driver, budgets.driver) +
     `,"protocol":${wholeNumber(session.protocolVersion)}`
   )
 }
 
 export function statementPart(statement: AuditStatement): string {
   return (
-    optional('keyspace', statement.keyspace, budgets.name) +
-    optional('table', statement.table, budgets.name) +
-    `,"operation":${quoted(statement.operation, budgets.operation)}` +
-    optional('statement', statement.statement, budgets.statement)
+    field('keyspace', statement.keyspace, budgets.name) +
+    field('table', statement.table, budgets.name) +
+    field('operation', statement.operation, budgets.operation) +
+    field('statement', statement.statement, budgets.statement)
   )
 }
 
 /** How the statement came: `QUERY`, `PREPARE`, `EXECUTE`, `BATCH`. */
 export function requestPart(request: string): string {
-  return `,"request":${quoted(request, budgets.operation)}`
+  return field('request', request, budgets.operation)
 }
 
 export function verdictPart(verdict: AuditVerdict): string {
   const { rule, policyRevision } = verdict
-  return `,"verdict":"${verdict.verdict}","rule":${quoted(rule, budgets.rule)},"policyRevision":${wholeNumber(policyRevision)}`
+  return `,"verdict":"${verdict.verdict}"${field('rule', rule, budgets.rule)},"policyRevision":${wholeNumber(policyRevision)}`
 }
 
 /**
- * The part of an ERROR. `code` is the protocol's number. A message of the node's may quote what the client sent, so everything in it that
- * could be a value is taken out; a message of `ours` holds none.
+ * The part of an ERROR. `code` is the protocol's number. A `foreign` message may quote what the client sent, values too: of it only
+ * what `keptMessage` knows is kept. A message of `ours` was made without any value.
  */
-export function errorPart(code: number, message: string, origin: 'node' | 'ours'): string {
-  const text = origin === 'node' ? withoutValues(message) : message
-  return `,"error":{"code":${wholeNumber(code)},"message":${quoted(text, budgets.error)}}`
+export function errorPart(code: number, message: string, origin: 'foreign' | 'ours'): string {
+  const text = origin === 'foreign' ? keptMessage(code, message) : message
+  return `,"error":{"code":${wholeNumber(code)}${field('message', text, budgets.error)}}`
 }
 
 /**
@@ -196,26 +208,32 @@ function middle(statement: string, verdict: string, batchSize: number, consisten
   )
 }
 
-// Beside what JSON asks for: DEL and C1 (terminal escapes), bidirectional marks, invisible characters, line and paragraph separators
-// that some readers take for a line end, and halves of surrogate pairs.
-const unsafe =
-  /["\\\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]|\p{Surrogate}|[\u{e0000}-\u{e0fff}]/gu
+/** `,"key":"text"`, and where the text was cut `,"keyBytes":` with its whole length in bytes of UTF-8. Nothing for no text. */
+function field(key: string, text: string | undefined, bytesMax: number): string {
+  if (text === undefined) return ''
+  const value = quoted(text, bytesMax)
+  const isWhole = value.length < 3 || !value.endsWith('…"') || JSON.parse(value) === text
+  return `,"${key}":${value}${isWhole ? '' : `,"${key}Bytes":${Buffer.byteLength(text)}`}`
+}
+
+// An escape, a pair of them for a character of two units, or a character.
+const pieces = /\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2}|\\u[0-9a-f]{4}|\\.|./gsu
 
 /**
  * A JSON string of at most `bytesMax` bytes of UTF-8 between its quotes. What is cut off is shown as `…`.
  * Reading it back gives the text as it was.
  */
 export function quoted(text: string, bytesMax: number): string {
-  // Three bytes hold any UTF-16 unit, so a short text needs no counting.
+  // A unit takes one byte at least; the last one may be half a character.
   const brief = text.length > bytesMax ? text.slice(0, bytesMax) : text
-  const escaped = brief.replace(unsafe, escapeOne)
+  const escaped = printable(brief.replace(/["\\]/g, '\\$&'))
+  // Three bytes hold any UTF-16 unit, so a short text needs no counting.
   if (brief.length === text.length && (escaped.length * 3 <= bytesMax || Buffer.byteLength(escaped) <= bytesMax)) {
     return `"${escaped}"`
   }
   let kept = ''
   let bytes = Buffer.byteLength('…')
-  for (const character of brief) {
-    const piece = character.replace(unsafe, escapeOne)
+  for (const [piece] of escaped.matchAll(pieces)) {
     bytes += Buffer.byteLength(piece)
     if (bytes > bytesMax) break
     kept += piece
@@ -223,32 +241,7 @@ export function quoted(text: string, bytesMax: number): string {
   return `"${kept}…"`
 }
 
-function escapeOne(character: string): string {
-  if (character === '"' || character === '\\') return `\\${character}`
-  let escaped = ''
-  for (let i = 0; i < character.length; i++) escaped += `\\u${character.charCodeAt(i).toString(16).padStart(4, '0')}`
-  return escaped
-}
-
-function optional(key: string, text: string | undefined, bytesMax: number): string {
-  return text === undefined ? '' : `,"${key}":${quoted(text, bytesMax)}`
-}
-
 /** JSON knows no NaN and no infinity. */
 function wholeNumber(value: number): string {
   return Number.isFinite(value) ? String(Math.trunc(value)) : '0'
-}
-
-/**
- * From the first sign that opens a quotation or a value to the last that closes one, and every number: Cassandra quotes input in each of
- * these ways, and a value may hold any of the signs itself.
- */
-function withoutValues(message: string): string {
-  const numberless = message.replace(/[+-]?(?:0x[0-9a-f]+|[0-9][0-9a-f.:-]*)/gi, '?')
-  const opens = numberless.search(/['"`([{$:=]/)
-  if (opens === -1) return numberless
-  const closes = Math.max(...["'", '"', '`', ')', ']', '}', '$'].map((sign) => numberless.lastIndexOf(sign)))
-  const after = numberless.slice(Math.max(opens, closes) + 1)
-  const valueAhead = closes < opens || /[:=]/.test(after)
-  return `${numberless.slice(0, opens)}?${valueAhead ? '' : after}`
 }

@@ -8,7 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { LineBuffer } from './lines.ts'
 import type { AuditBytes, AuditSink } from './record.ts'
-import { auditLineBytesMax, quoted } from './record.ts'
+import { auditLineBytesMax, proxyPart } from './record.ts'
 
 /** The part of node:fs that is used; tests hand in one that fails. */
 export interface AuditFiles {
@@ -107,7 +107,7 @@ export class AuditWriter implements AuditSink, AuditBytes {
   constructor(options: AuditWriterOptions) {
     this.#options = options
     this.#files = options.files ?? realFiles
-    this.#proxyPart = `,"proxy":${quoted(options.proxy, 128)}`
+    this.#proxyPart = proxyPart(options.proxy)
     this.#proxyBytes = Buffer.from(this.#proxyPart)
     try {
       if (options.files === undefined) makeDirectory(options.directory)

@@ -1,5 +1,8 @@
 /** What commands print: tables for people, JSON for programs; colours only where a person looks. */
 import type { RingfenceError } from '../base/errors.ts'
+import { printable } from '../base/printable.ts'
+
+export { printable }
 
 export type Format = 'table' | 'json'
 
@@ -10,11 +13,6 @@ export type Colour = keyof typeof colours
 export function paint(text: string, colour: Colour): string {
   const plain = !process.stdout.isTTY || (process.env.NO_COLOR ?? '') !== '' || process.argv.includes('--no-color')
   return plain ? text : `${esc}${colours[colour]}m${text}${esc}0m`
-}
-
-/** Control characters, bidi marks and the like as escapes, so that a driver's name cannot rewrite the terminal. */
-export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, (c) => `\\u{${c.codePointAt(0)?.toString(16)}}`)
 }
 
 export interface Cell {
@@ -44,7 +42,20 @@ export function table(
   return [line(heads.map((text) => ({ text, colour: 'grey' as const }))), ...cells.map(line)].join('\n')
 }
 
+// What `paint` makes, and what orders a text.
+const own = /(\u001b\[(?:\d\d?)m|[\n\t])/
+
+/** Whatever strangers put into it, it does nothing to the terminal; a JSON text stays the same JSON. */
 export function print(text: string): void {
+  const safe = text
+    .split(own)
+    .map((part, index) => (index % 2 === 1 ? part : printable(part)))
+    .join('')
+  printAsIs(safe)
+}
+
+/** For documents of the operator's own that go into files. */
+export function printAsIs(text: string): void {
   process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
 }
 

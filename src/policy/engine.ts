@@ -9,6 +9,7 @@ import { driverKeyspaces, driverMetadataRule, isUndeniable } from './builtin.ts'
 import type { RequestNeeds } from './conditions.ts'
 import { evaluateData } from './data/evaluate.ts'
 import { builtinChecks } from './data/law.ts'
+import { printable } from './data/words.ts'
 import type { Explanation } from './explain.ts'
 import { explainAccesses } from './explain.ts'
 import type { Obligations } from './obligations.ts'
@@ -339,12 +340,6 @@ function resourceWords({ resource }: Access): string {
     case 'cluster':
       return '<the cluster>'
   }
-}
-
-/** Names come from the statement: kept short, and what could disturb a terminal or a log is shown as `?`. */
-function printable(name: string): string {
-  const plain = name.replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, '?')
-  return plain.length > 128 ? `${plain.slice(0, 127)}…` : plain
 }
 
 function joinRules(names: ReadonlySet<string>): string {

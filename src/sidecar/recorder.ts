@@ -89,7 +89,7 @@ export class Recorder {
   ): void {
     const judged = upstream.judged[slot]!
     const micros = this.#turn.nowMicros() - upstream.startedMicros[slot]!
-    const error = code < 0 ? '' : errorPart(code, readError(buffer, start, end).message, 'node')
+    const error = code < 0 ? '' : errorPart(code, readError(buffer, start, end).message, 'foreign')
     this.#append(session, judged, upstream, slot, code < 0 ? 'ok' : 'error', error, rows, end - start, micros)
     this.#count(identity, judged, upstream.permit[slot]!, upstream.opcode[slot]!, micros, code >= 0)
   }
@@ -142,7 +142,7 @@ export class Recorder {
       statement: undefined,
     })
     const verdict = verdictPart({ verdict: 'deny', rule, policyRevision: this.#revision() })
-    const error = errorPart(code, message, 'node')
+    const error = errorPart(code, message, 'foreign')
     appendTransaction(this.#writer, session, statement, verdict, 0, -1, 'error', error, -1, bytesIn, 0, 0)
     this.#turn.wake()
   }

@@ -12,6 +12,7 @@ import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { authResponseEnvelope, queryEnvelope, startupEnvelope } from '../cql/encode.ts'
 import { Inbound } from '../cql/inbound.ts'
+import { keptMessage } from '../cql/kept-messages.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
 import { readError } from '../cql/responses.ts'
@@ -333,5 +334,7 @@ export function nodeError(envelope: Buffer): RingfenceError {
   if (headerOpcode(envelope, 0) !== Opcode.ERROR) {
     return new RingfenceError('UPSTREAM', `the node answered with opcode ${headerOpcode(envelope, 0)}`)
   }
-  return new NodeError(readError(envelope, 0, envelope.length).message, envelope)
+  const { code, message } = readError(envelope, 0, envelope.length)
+  // Its message comes into logs.
+  return new NodeError(keptMessage(code, message), envelope)
 }

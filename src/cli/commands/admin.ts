@@ -7,7 +7,7 @@ import { writeFileAtomically } from '../../agent/files.ts'
 import type { TrafficLine } from '../../control/traffic.ts'
 import { AdminClient, type StatusAnswer } from '../admin-client.ts'
 import { collect, countOption, durationOption, setting } from '../options.ts'
-import { type Cell, type Format, formatDuration, formatMicros, print, printJson, table } from '../output.ts'
+import { type Cell, type Format, formatDuration, formatMicros, print, printAsIs, printJson, table } from '../output.ts'
 import { version } from '../version.ts'
 import { addCheck } from './check.ts'
 import { addNginx } from './nginx.ts'
@@ -138,7 +138,7 @@ function addTraffic(program: Command): void {
         const answer = await client.traffic(seconds)
         if (flags.output === 'json') print(JSON.stringify(answer))
         else {
-          if (flags.watch === true && process.stdout.isTTY) print('\u001b[2J\u001b[H')
+          if (flags.watch === true && process.stdout.isTTY) printAsIs('\u001b[2J\u001b[H')
           print(answer.lines.length === 0 ? 'nobody talked to Cassandra' : trafficTable(answer.lines))
         }
         if (flags.watch !== true) return

@@ -9,7 +9,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import { nginxConfig } from '../../control/nginx-config.ts'
 import { AdminClient } from '../admin-client.ts'
 import { collect, type HostPort, parseCount, parseHostPort } from '../options.ts'
-import { print, printJson } from '../output.ts'
+import { print, printAsIs, printJson } from '../output.ts'
 import { type AdminFlags, adminCommand } from './admin.ts'
 
 interface NginxFlags extends AdminFlags {
@@ -69,7 +69,7 @@ async function run(flags: NginxFlags): Promise<void> {
   if (flags.check === true) tryConfig(flags.nginx, text)
   if (flags.out !== undefined) writeFileAtomically(flags.out, text, 0o644)
   if (flags.output === 'json') printJson({ gateways, config: text, out: flags.out, checked: flags.check === true })
-  else if (flags.out === undefined) print(text)
+  else if (flags.out === undefined) printAsIs(text)
   else print(`${flags.out} written${flags.check === true ? ' and tried with nginx -t' : ''}`)
 }
 

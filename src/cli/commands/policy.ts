@@ -8,7 +8,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import { loadPolicy } from '../../policy/load.ts'
 import { AdminClient } from '../admin-client.ts'
 import { readInput, UnreadableInput } from '../options.ts'
-import { exitCode, type Format, paint, print, printable, printJson } from '../output.ts'
+import { exitCode, type Format, paint, print, printAsIs, printable, printJson } from '../output.ts'
 import type { DocumentDifference } from '../policy/difference.ts'
 import { differences } from '../policy/difference.ts'
 import { type AdminFlags, adminCommand, withOutput } from './admin.ts'
@@ -28,7 +28,7 @@ export function addPolicy(program: Command): void {
     const snapshot = await new AdminClient(flags.stateDir).policy()
     if (flags.output === 'json') printJson(snapshot)
     else if (snapshot.revision === 0) print('# no policy yet: everything is refused')
-    else print(`# revision ${snapshot.revision}\n${snapshot.source}`)
+    else printAsIs(`# revision ${snapshot.revision}\n${snapshot.source}`)
   })
 }
 
