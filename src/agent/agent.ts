@@ -1,10 +1,9 @@
 /** A process's own agent: enrol once, renew for ever, follow policy, report. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { z } from 'zod'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { limits } from '../base/limits.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { parseJson } from './answer.ts'
 import {
   type AgentRole,
   aliveIntervalMs,
@@ -16,15 +15,16 @@ import {
   type PolicySnapshot,
   type ProxyReport,
   type SidecarEndpoint,
-  type TrafficRow,
   watchEvent,
+  watchLineBytesMax,
 } from './api.ts'
 import { ControlClient, enrolWith } from './client.ts'
 import { credentialsOf, makeKey } from './credentials.ts'
+import { LineReader } from './lines.ts'
 import { Listeners } from './listeners.ts'
 import { meshKeysFromWire, sameMeshKeys } from './mesh-keys.ts'
+import { Reporter } from './reporter.ts'
 import { AgentState } from './state.ts'
-import { mergeTraffic } from './traffic.ts'
 
 export interface AgentOptions {
   readonly role: AgentRole
@@ -57,8 +57,6 @@ const firstPolicyWaitMs = 5_000
 /** After a push the proxy's own acknowledgement is looked for this often, so that the control plane sees when it was applied. */
 const acknowledgeIntervalMs = 25
 const skewMsAdvisedMax = 30_000
-/** A line holds at most a policy, written as JSON. */
-const watchLineBytesMax = 6 * limits.policyBytesMax + 4096
 /** When a certificate is renewed (mesh.md §2.2): at a random point of this part of its life, and at once from the late point. */
 const renewFrom = 0.5
 const renewTo = 0.67
@@ -109,6 +107,14 @@ export function renewalDelayMs(notBeforeMs: number, notAfterMs: number, nowMs: n
   return Math.max(0, atMs - nowMs)
 }
 
+const knownKinds: ReadonlySet<string> = new Set(watchEvent.options.map(({ shape }) => shape.kind.value))
+
+function kindOf(given: unknown): string | undefined {
+  return typeof given === 'object' && given !== null && 'kind' in given && typeof given.kind === 'string'
+    ? given.kind
+    : undefined
+}
+
 class RunningAgent implements Agent {
   readonly role: AgentRole
   readonly name: string
@@ -129,9 +135,7 @@ class RunningAgent implements Agent {
   #rewatch = new AbortController()
   readonly #firstPolicy = Promise.withResolvers<void>()
   #client: ControlClient
-  #makeReport: (() => ProxyReport) | undefined
-  #unsent: readonly TrafficRow[] = []
-  #leaving = false
+  readonly #reporter: Reporter
   #loops: Promise<void>[] = []
 
   constructor(
@@ -151,6 +155,7 @@ class RunningAgent implements Agent {
     this.#onGateways = new Listeners(log)
     this.#onKeys = new Listeners(log)
     this.#client = new ControlClient(controlUrl, credentials, clock)
+    this.#reporter = new Reporter(() => this.#client, log)
   }
 
   async start(): Promise<void> {
@@ -197,13 +202,13 @@ class RunningAgent implements Agent {
   }
 
   setReporter(make: () => ProxyReport): void {
-    this.#makeReport = make
+    this.#reporter.make = make
   }
 
   async leave(): Promise<void> {
-    this.#leaving = true
+    this.#reporter.draining = true
     try {
-      await Promise.race([this.#report(() => true), this.#pause(leaveMsMax)])
+      await Promise.race([this.#reporter.report(() => true), this.#pause(leaveMsMax)])
     } catch (reason) {
       this.#options.log.info({ reason: RingfenceError.from(reason, 'UNAVAILABLE').message }, 'leaving unheard')
     }
@@ -297,14 +302,15 @@ class RunningAgent implements Agent {
     const end = (): void => void stream.destroy()
     signal.addEventListener('abort', end, { once: true })
     stream.setTimeout(3 * aliveIntervalMs, () => stream.destroy(new Error('control plane fell silent')))
-    let rest = ''
+    const lines = new LineReader(
+      watchLineBytesMax,
+      (line) => this.#takeEvent(line),
+      () => log.error({ lengthMax: watchLineBytesMax }, 'line of the watch stream is too long and was skipped'),
+    )
     try {
       stream.setEncoding('utf8')
       for await (const text of stream) {
-        const lines = (rest + String(text)).split('\n')
-        rest = lines.pop() ?? ''
-        if (rest.length > watchLineBytesMax) throw new Error('a line of the watch stream is too long')
-        for (const line of lines) this.#takeEvent(line)
+        lines.push(String(text))
         alive()
       }
       log.info('watch stream ended')
@@ -314,17 +320,30 @@ class RunningAgent implements Agent {
   }
 
   #takeEvent(line: string): void {
-    const parsed = watchEvent.safeParse(JSON.parse(line))
-    if (!parsed.success) return
+    const given = parseJson(line)
+    const parsed = watchEvent.safeParse(given)
+    if (!parsed.success) {
+      const kind = kindOf(given)
+      if (kind === undefined || knownKinds.has(kind)) {
+        const where = parsed.error.issues[0]?.path.join('.')
+        this.#options.log.error({ kind, where }, 'line of the watch stream is not understood and was skipped')
+      }
+      return
+    }
     const event = parsed.data
     if (event.kind === 'policy') {
       this.#takePolicy(event)
       // Also for revision 0: then there is none to wait for.
       this.#firstPolicy.resolve()
     }
-    if (event.kind === 'sidecars') this.#takeSidecars(event.sidecars)
-    if (event.kind === 'gateways') this.#takeGateways(event.gateways)
-    if (event.kind === 'keys') this.#takeKeys(meshKeysFromWire(event.keys))
+    if (event.kind === 'sidecars') this.#takeSidecars(this.#fitting(event.kind, event.sidecars))
+    if (event.kind === 'gateways') this.#takeGateways(this.#fitting(event.kind, event.gateways))
+    if (event.kind === 'keys') this.#takeKeys(meshKeysFromWire(this.#fitting(event.kind, event.keys)))
+  }
+
+  #fitting<T>(kind: string, { entries, skipped }: { readonly entries: T[]; readonly skipped: number }): T[] {
+    if (skipped > 0) this.#options.log.error({ kind, skipped }, 'entries of a list are not understood and were skipped')
+    return entries
   }
 
   #takePolicy({ revision, source }: PolicySnapshot): void {
@@ -377,8 +396,8 @@ class RunningAgent implements Agent {
   /** Reports as soon as the proxy says that every worker runs `revision`, rather than at the next second. */
   async #acknowledge(revision: number): Promise<void> {
     for (let waitedMs = 0; waitedMs < reportIntervalMs; waitedMs += acknowledgeIntervalMs) {
-      if (this.#makeReport === undefined || this.policy.revision !== revision) return
-      if (await this.#report((report) => report.policyRevision >= revision)) return
+      if (this.#reporter.make === undefined || this.policy.revision !== revision) return
+      if (await this.#reporter.report((report) => report.policyRevision >= revision)) return
       await this.#pause(acknowledgeIntervalMs)
       if (this.#stopped.signal.aborted) return
     }
@@ -390,31 +409,13 @@ class RunningAgent implements Agent {
     let away = false
     while (!this.#stopped.signal.aborted) {
       try {
-        await this.#report(() => true)
+        await this.#reporter.report(() => true)
         away = false
       } catch (reason) {
         if (!away) log.debug({ reason: RingfenceError.from(reason, 'UNAVAILABLE').message }, 'report was not taken')
         away = true
       }
       await this.#pause(reportIntervalMs)
-    }
-  }
-
-  /** Traffic that was gathered by a report which is not wanted, or not taken, goes out with the next. */
-  async #report(wanted: (report: ProxyReport) => boolean): Promise<boolean> {
-    const made = this.#makeReport?.()
-    if (made === undefined) return false
-    const traffic = mergeTraffic(this.#unsent, made.traffic)
-    const report: ProxyReport = { ...made, ...(this.#leaving ? { draining: true } : {}), traffic }
-    this.#unsent = report.traffic
-    if (!wanted(report)) return false
-    this.#unsent = []
-    try {
-      await this.#client.post('/v1/report', report, z.undefined())
-      return true
-    } catch (error) {
-      this.#unsent = mergeTraffic(report.traffic, this.#unsent)
-      throw error
     }
   }
 

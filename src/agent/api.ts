@@ -8,7 +8,9 @@
  */
 import { isIP, SocketAddress } from 'node:net'
 import { z } from 'zod'
+import { limits } from '../base/limits.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
+import { trafficTextMax } from '../telemetry/traffic.ts'
 
 /** Roles that a join token can be for. */
 export const agentRoles = ['gateway', 'sidecar', 'workload', 'node'] as const
@@ -34,14 +36,19 @@ export interface PolicySnapshot {
   readonly source: string
 }
 
+/** Longest name of a proxy, a data centre or a rack. */
+export const nameMax = 128
+/** Sidecars that gateways are told of. */
+export const sidecarEndpointsMax = 10_000
+
 /** Where a live sidecar takes mesh links. */
-export const sidecarEndpoint = z.strictObject({
-  name: z.string().min(1).max(128),
+export const sidecarEndpoint = z.object({
+  name: z.string().min(1).max(nameMax),
   spiffeId: z.string().max(2048),
   address: z.string().min(1).max(255),
   port: z.int().min(1).max(65_535),
-  dataCenter: z.string().max(128).optional(),
-  rack: z.string().max(128).optional(),
+  dataCenter: z.string().max(nameMax).optional(),
+  rack: z.string().max(nameMax).optional(),
 })
 export interface SidecarEndpoint {
   readonly name: string
@@ -72,12 +79,12 @@ export const advertisedMax = 256
 export const gatewayEndpointsMax = 1_024
 
 /** An address of a live gateway. Several gateways may have the same address: it is there while one of them is. */
-export const gatewayEndpoint = z.strictObject({
-  name: z.string().min(1).max(128),
+export const gatewayEndpoint = z.object({
+  name: z.string().min(1).max(nameMax),
   spiffeId: z.string().max(2048),
   ...advertisedAddress.shape,
-  dataCenter: z.string().max(128).optional(),
-  rack: z.string().max(128).optional(),
+  dataCenter: z.string().max(nameMax).optional(),
+  rack: z.string().max(nameMax).optional(),
 })
 export interface GatewayEndpoint extends AdvertisedAddress {
   /** As it enrolled. */
@@ -109,14 +116,14 @@ export const wireMeshKey = z.strictObject({
 export type WireMeshKey = z.infer<typeof wireMeshKey>
 
 /** One line of *who is talking to Cassandra*: everything since the last report, summed over equal keys. */
-export const trafficRow = z.strictObject({
-  workload: z.string().max(2048),
-  person: z.string().max(2048).optional(),
-  keyspace: z.string().max(256).optional(),
-  table: z.string().max(256).optional(),
-  operation: z.string().max(64),
+export const trafficRow = z.object({
+  workload: z.string().max(trafficTextMax.workload),
+  person: z.string().max(trafficTextMax.person).optional(),
+  keyspace: z.string().max(trafficTextMax.keyspace).optional(),
+  table: z.string().max(trafficTextMax.table).optional(),
+  operation: z.string().max(trafficTextMax.operation),
   verdict: z.enum(['allow', 'deny', 'observe']),
-  rule: z.string().max(512),
+  rule: z.string().max(trafficTextMax.rule),
   count: z.int().nonnegative(),
   errors: z.int().nonnegative(),
   p50Micros: z.number().nonnegative(),
@@ -136,7 +143,7 @@ export interface TrafficRow {
   readonly p99Micros: number
 }
 
-export const reportedListener = z.strictObject({
+export const reportedListener = z.object({
   address: z.string().max(255),
   port: z.int().min(0).max(65_535),
   tls: z.boolean(),
@@ -151,8 +158,12 @@ export interface ReportedListener {
 
 /** Rows beyond this are added up into one with the operation `OTHER`. */
 export const trafficRowsMax = 2_000
+export const listenersMax = 64
+/** A report as JSON. Rows that have no room are added up like those beyond `trafficRowsMax`. */
+export const reportBytesMax = 4 * 1024 * 1024
 
-export const proxyReport = z.strictObject({
+/** What a report is to hold; it is read part by part (report.ts), so that one part never costs the others. */
+export const proxyReport = z.object({
   policyRevision: z.int().nonnegative(),
   connections: z.int().nonnegative(),
   sessions: z.int().nonnegative(),
@@ -161,11 +172,11 @@ export const proxyReport = z.strictObject({
   endpoint: sidecarEndpoint.optional(),
   /** A gateway only: what drivers are told of it, and where it stands; nothing while it cannot serve yet. */
   advertise: z.array(advertisedAddress).max(advertisedMax).optional(),
-  dataCenter: z.string().max(128).optional(),
-  rack: z.string().max(128).optional(),
+  dataCenter: z.string().max(nameMax).optional(),
+  rack: z.string().max(nameMax).optional(),
   /** It is about to stop: nobody should be sent to it. */
   draining: z.boolean().optional(),
-  listeners: z.array(reportedListener).max(64),
+  listeners: z.array(reportedListener).max(listenersMax),
   traffic: z.array(trafficRow).max(trafficRowsMax),
 })
 export interface ProxyReport {
@@ -228,15 +239,44 @@ export const issuedCertificate = z.object({
 })
 export type IssuedCertificate = z.infer<typeof issuedCertificate>
 
+/**
+ * A list in a message, looked at entry by entry: what does not fit is left out and counted, so that one bad entry never costs
+ * the good ones.
+ */
+export function fittingEntries<T>(entry: z.ZodType<T>, countMax: number) {
+  return z.array(z.unknown()).transform((given) => {
+    const entries: T[] = []
+    for (const each of given) {
+      if (entries.length >= countMax) break
+      const read = entry.safeParse(each)
+      if (read.success) entries.push(read.data)
+    }
+    return { entries, skipped: given.length - entries.length }
+  })
+}
+
+/** Mesh keys that a proxy may be given. */
+export const meshKeysMax = 16
+
 /** Lines of the watch stream, one JSON object each. Kinds that an older agent does not know are skipped by it. */
+export type WatchEvent =
+  | { readonly kind: 'policy'; readonly revision: number; readonly source: string }
+  | { readonly kind: 'sidecars'; readonly sidecars: readonly SidecarEndpoint[] }
+  | { readonly kind: 'gateways'; readonly gateways: readonly GatewayEndpoint[] }
+  | { readonly kind: 'keys'; readonly keys: readonly WireMeshKey[] }
+  | { readonly kind: 'alive'; readonly nowMs: number }
+
+/** A `WatchEvent` as the agent reads it. */
 export const watchEvent = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('policy'), revision: z.int().nonnegative(), source: z.string() }),
-  z.object({ kind: z.literal('sidecars'), sidecars: z.array(sidecarEndpoint).max(10_000) }),
-  z.object({ kind: z.literal('gateways'), gateways: z.array(gatewayEndpoint).max(gatewayEndpointsMax) }),
-  z.object({ kind: z.literal('keys'), keys: z.array(wireMeshKey).max(16) }),
+  z.object({ kind: z.literal('sidecars'), sidecars: fittingEntries(sidecarEndpoint, sidecarEndpointsMax) }),
+  z.object({ kind: z.literal('gateways'), gateways: fittingEntries(gatewayEndpoint, gatewayEndpointsMax) }),
+  z.object({ kind: z.literal('keys'), keys: fittingEntries(wireMeshKey, meshKeysMax) }),
   z.object({ kind: z.literal('alive'), nowMs: z.number() }),
 ])
-export type WatchEvent = z.infer<typeof watchEvent>
+
+/** A line of the watch stream: at most a policy, written as JSON. Lists that would be longer are sent as far as they fit. */
+export const watchLineBytesMax = 6 * limits.policyBytesMax + 4096
 
 /** The control plane sends an `alive` line this often; silence of three times as long is a dead stream. */
 export const aliveIntervalMs = 2_000

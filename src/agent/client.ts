@@ -42,9 +42,14 @@ export class ControlClient {
   }
 
   async post<T>(path: string, body: unknown, schema: z.ZodType<T>): Promise<T> {
-    const text = JSON.stringify(body)
-    const answer = await this.#send('POST', path, text)
-    return parseAnswer(answer, await textOf(answer), schema)
+    const { status, text } = await this.exchange(path, JSON.stringify(body))
+    return parseAnswer(status, text, schema)
+  }
+
+  /** POST of JSON; whatever is answered, a refusal too. Throws `UNAVAILABLE` only where there was no answer. */
+  async exchange(path: string, json: string): Promise<{ status: number; text: string }> {
+    const answer = await this.#send('POST', path, json)
+    return { status: answer.statusCode ?? 0, text: await textOf(answer) }
   }
 
   /** An answer that has no end; the caller reads it line by line and destroys it. */
@@ -98,7 +103,7 @@ export async function enrolWith(controlUrl: string, body: EnrolRequest, clock: C
       sent.on('error', (error) => reject(awayFault(url, error)))
       sent.end(text)
     })
-    return parseAnswer(answer, await textOf(answer), issuedCertificate)
+    return parseAnswer(answer.statusCode ?? 0, await textOf(answer), issuedCertificate)
   } finally {
     socket.destroy()
   }
@@ -174,8 +179,7 @@ async function textOf(answer: IncomingMessage): Promise<string> {
   return Buffer.concat(parts).toString('utf8')
 }
 
-function parseAnswer<T>(answer: IncomingMessage, text: string, schema: z.ZodType<T>): T {
-  const status = answer.statusCode ?? 0
+function parseAnswer<T>(status: number, text: string, schema: z.ZodType<T>): T {
   if (status < 200 || status > 299) throw faultOfAnswer(status, text)
   const result = schema.safeParse(text === '' ? undefined : parseJson(text))
   if (!result.success) throw new RingfenceError('UNAVAILABLE', 'answer of the control plane is not understood')

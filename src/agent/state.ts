@@ -10,12 +10,16 @@ import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
 import {
   type Credentials,
+  fittingEntries,
   type GatewayEndpoint,
   gatewayEndpoint,
+  gatewayEndpointsMax,
   type MeshKey,
+  meshKeysMax,
   type PolicySnapshot,
   type SidecarEndpoint,
   sidecarEndpoint,
+  sidecarEndpointsMax,
   wireMeshKey,
 } from './api.ts'
 import { credentialsOf } from './credentials.ts'
@@ -23,14 +27,14 @@ import { writeFileAtomically } from './files.ts'
 import { meshKeysFromWire, meshKeysToWire } from './mesh-keys.ts'
 
 const identityFile = z.object({ certificatePem: z.string(), keyPem: z.string(), bundlePem: z.string() })
-const keysFile = z.object({ keys: z.array(wireMeshKey) })
+const keysFile = z.object({ keys: fittingEntries(wireMeshKey, meshKeysMax) })
 const cacheFile = z.object({ sha256: z.string(), content: z.string() })
 const cacheContent = z.object({
   revision: z.int().nonnegative(),
   source: z.string(),
-  sidecars: z.array(sidecarEndpoint),
+  sidecars: fittingEntries(sidecarEndpoint, sidecarEndpointsMax),
   /** Absent in what an older program wrote. */
-  gateways: z.array(gatewayEndpoint).default([]),
+  gateways: fittingEntries(gatewayEndpoint, gatewayEndpointsMax).prefault([]),
 })
 
 export interface Cache {
@@ -77,7 +81,8 @@ export class AgentState {
     const text = readIfThere(this.#keysPath)
     if (text === undefined) return 'absent'
     const file = parseJson(text, keysFile)
-    return file === undefined ? 'damaged' : meshKeysFromWire(file.keys)
+    if (file === undefined || (file.keys.skipped > 0 && file.keys.entries.length === 0)) return 'damaged'
+    return meshKeysFromWire(file.keys.entries)
   }
 
   /** `damaged` instead of a guess where the hash does not match. */
@@ -89,7 +94,7 @@ export class AgentState {
     const content = parseJson(file.content, cacheContent)
     if (content === undefined) return 'damaged'
     const { revision, source, sidecars, gateways } = content
-    return { policy: { revision, source }, sidecars, gateways }
+    return { policy: { revision, source }, sidecars: sidecars.entries, gateways: gateways.entries }
   }
 
   writeCache({ policy, sidecars, gateways }: Cache): void {

@@ -31,10 +31,11 @@ describe('mergeTraffic', () => {
     const many = Array.from({ length: 3 * trafficRowsMax }, (_, i) => ({
       ...row,
       rule: `r${i}`,
-      verdict: i % 2 === 0 ? ('allow' as const) : ('deny' as const),
+      // All three, whose sums want a row each.
+      verdict: (['allow', 'deny', 'observe'] as const)[i % 3]!,
     }))
     const merged = mergeTraffic(many)
-    assert.equal(merged.length, trafficRowsMax)
+    assert.ok(merged.length <= trafficRowsMax && merged.length > trafficRowsMax - 3)
     assert.equal(
       merged.reduce((total, { count }) => total + count, 0),
       many.length,

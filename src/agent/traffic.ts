@@ -1,17 +1,30 @@
 /** Adds traffic rows up, for reports of several workers and for rows that could not be sent yet. */
+import { cutNames } from '../telemetry/traffic.ts'
 import { type TrafficRow, trafficRowsMax } from './api.ts'
 
+/** Rows that take what has no room: one for each verdict. */
+const otherRows = 3
+
 /**
- * One row for each key, at most `trafficRowsMax`; what is beyond goes into two rows (allowed, refused) with the operation `OTHER`.
+ * One row for each key, names cut to their bounds, at most `trafficRowsMax`; what is beyond goes into rows with the operation `OTHER`.
  * p50 is a mean weighted by count, p99 the greatest: medians of sums are not to be had from medians.
  */
 export function mergeTraffic(...lists: (readonly TrafficRow[])[]): TrafficRow[] {
+  return mergeWithin(trafficRowsMax - otherRows, lists)
+}
+
+/** The first `rowsMax` rows apart, the others added up. */
+export function foldTraffic(list: readonly TrafficRow[], rowsMax: number): TrafficRow[] {
+  return mergeWithin(rowsMax, [list])
+}
+
+function mergeWithin(rowsMax: number, lists: readonly (readonly TrafficRow[])[]): TrafficRow[] {
   const rows = new Map<string, TrafficRow>()
   for (const list of lists) {
     for (const given of list) {
-      let row = given
+      let row = cutNames(given)
       let key = keyOf(row)
-      if (!rows.has(key) && rows.size >= trafficRowsMax - 2) {
+      if (!rows.has(key) && rows.size >= rowsMax) {
         row = {
           ...row,
           workload: '*',

@@ -11,7 +11,7 @@ import type { Logger } from '../telemetry/log.ts'
 import type { CertificateAuthority } from './ca.ts'
 import { type Enrolment, tokenTtlMsDefault } from './enrolment.ts'
 import { answerErrors, parseBody } from './http.ts'
-import type { Registry } from './registry.ts'
+import { checkPolicyBytes, type Registry } from './registry.ts'
 import type { Store } from './store.ts'
 
 const ttlMs = z.number().positive()
@@ -78,9 +78,7 @@ export async function startAdminApi(parts: AdminParts): Promise<{ stop(): Promis
 
   server.put('/v1/policy', async (request) => {
     const { source, fileName, dryRun } = parseBody(policyOrder, request.body)
-    if (Buffer.byteLength(source) > limits.policyBytesMax) {
-      throw new RingfenceError('TOO_LARGE', `policy is longer than policyBytesMax (${limits.policyBytesMax} bytes)`)
-    }
+    checkPolicyBytes(source)
     parts.validatePolicy(source, fileName)
     if (dryRun) return { revision: registry.policy.revision, applied: false }
     if (source === registry.policy.source) return { revision: registry.policy.revision, applied: false }

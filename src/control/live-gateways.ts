@@ -30,7 +30,7 @@ export class LiveGateways {
   }
 
   /** True when the list is another now. */
-  take(agent: AgentRow, report: ProxyReport): boolean {
+  take(agent: AgentRow, report: Partial<ProxyReport>): boolean {
     const endpoints = report.draining === true ? [] : endpointsOf(agent, report)
     if (endpoints.length === 0) return this.remove(agent.spiffeId)
     if (JSON.stringify(this.of(agent.spiffeId)) === JSON.stringify(endpoints)) return false
@@ -51,7 +51,7 @@ export class LiveGateways {
  * All gateways tell their drivers what one of them reports, so a gateway that was taken over could draw everybody's clients to itself.
  * Where its join token named addresses, it may therefore name no others.
  */
-function endpointsOf({ spiffeId, name, ipAddresses }: AgentRow, report: ProxyReport): GatewayEndpoint[] {
+function endpointsOf({ spiffeId, name, ipAddresses }: AgentRow, report: Partial<ProxyReport>): GatewayEndpoint[] {
   const { advertise = [], dataCenter, rack } = report
   const allowed = new Set(ipAddresses.map(sameForSame))
   return advertise

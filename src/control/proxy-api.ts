@@ -6,7 +6,15 @@ import { constants } from 'node:crypto'
 import type { Server } from 'node:https'
 import type { TLSSocket } from 'node:tls'
 import { type FastifyRequest, fastify } from 'fastify'
-import { aliveIntervalMs, enrolRequest, proxyReport, renewRequest, type WatchEvent } from '../agent/api.ts'
+import {
+  aliveIntervalMs,
+  enrolRequest,
+  renewRequest,
+  reportBytesMax,
+  type WatchEvent,
+  watchLineBytesMax,
+} from '../agent/api.ts'
+import { readReport } from '../agent/report.ts'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
@@ -17,9 +25,10 @@ import { answerErrors, parseBody } from './http.ts'
 import type { Registry } from './registry.ts'
 import type { AgentRow, Store } from './store.ts'
 
-const bodyBytesMax = 4 * 1024 * 1024
-/** A proxy that does not read its stream is cut off once this much waits for it. */
-const watchBacklogBytesMax = 8 * 1024 * 1024
+/** A request with a token or a signing request, as JSON. */
+const bodyBytesMax = 64 * 1024
+/** A proxy that does not read its stream is cut off once this much waits for it: more than all that it is told at first. */
+const watchBacklogBytesMax = 4 * watchLineBytesMax
 
 export interface ServerIdentity {
   readonly keyPem: string
@@ -104,18 +113,25 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
     return issued
   })
 
-  server.post('/v1/report', async (request, reply) => {
+  // Whoever reports is there, so that is noted before the report is read, and whether or not it can be.
+  const noteAlive = async (request: FastifyRequest): Promise<void> => {
+    const caller = callerOf(request)
+    registry.heard(proxyOf(caller), caller.notAfterMs)
+  }
+  server.post('/v1/report', { bodyLimit: reportBytesMax, onRequest: noteAlive }, async (request, reply) => {
     const caller = callerOf(request)
     const agent = proxyOf(caller)
-    const report = parseBody(proxyReport, request.body)
+    const { report, dropped } = readReport(request.body)
     if (report.endpoint !== undefined && (agent.role !== 'sidecar' || report.endpoint.spiffeId !== caller.spiffeId)) {
       throw new RingfenceError('IDENTITY', `${caller.spiffeId} may not report an endpoint of another`)
     }
     if (report.advertise !== undefined && agent.role !== 'gateway') {
       throw new RingfenceError('IDENTITY', `${caller.spiffeId} is no gateway and advertises nothing`)
     }
-    registry.takeReport(agent, caller.notAfterMs, report)
-    return reply.code(204).send()
+    registry.takeReport(agent, caller.notAfterMs, report, dropped)
+    if (dropped.length === 0) return reply.code(204).send()
+    log.warn({ spiffeId: caller.spiffeId, dropped }, 'part of a report is not understood')
+    return { dropped }
   })
 
   server.get('/v1/watch', (request, reply) => {
@@ -130,7 +146,7 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
         raw.destroy()
         return
       }
-      raw.write(`${JSON.stringify(event)}\n`)
+      raw.write(lineOf(event, log))
     }
     const unwatch = registry.watch(tell)
     const alive = setInterval(() => {
@@ -151,6 +167,23 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
     replaceIdentity: (identity) => https.setSecureContext(contextOf(identity)),
     stop: () => server.close(),
   }
+}
+
+/** The event as a line; a list that would be longer than its reader takes loses its last entries. */
+export function lineOf(event: WatchEvent, log: Pick<Logger, 'error'>, lengthMax: number = watchLineBytesMax): string {
+  const line = JSON.stringify(event)
+  if (line.length <= lengthMax || (event.kind !== 'sidecars' && event.kind !== 'gateways')) return `${line}\n`
+  const entries: readonly unknown[] = event.kind === 'sidecars' ? event.sidecars : event.gateways
+  let left = lengthMax - JSON.stringify({ kind: event.kind, [event.kind]: [] }).length
+  const kept: string[] = []
+  for (const entry of entries) {
+    const text = JSON.stringify(entry)
+    left -= text.length + 1
+    if (left < 0) break
+    kept.push(text)
+  }
+  log.error({ kind: event.kind, untold: entries.length - kept.length }, 'list is too long for the watch stream')
+  return `{"kind":"${event.kind}","${event.kind}":[${kept.join()}]}\n`
 }
 
 function contextOf({ keyPem, certificatePem, bundlePem }: ServerIdentity) {

@@ -7,13 +7,15 @@ import type {
   AgentRole,
   GatewayEndpoint,
   PolicySnapshot,
-  ProxyReport,
   ReportedListener,
   SidecarEndpoint,
   WatchEvent,
 } from '../agent/api.ts'
 import { meshKeysToWire } from '../agent/mesh-keys.ts'
+import type { DroppedPart, ReadReport } from '../agent/report.ts'
 import type { Clock } from '../base/clock.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import { LiveGateways } from './live-gateways.ts'
 import { MeshKeys } from './mesh-keys.ts'
 import type { AgentRow, Store } from './store.ts'
@@ -44,7 +46,11 @@ export interface ProxyStatus {
   readonly draining: boolean
   /** What drivers at every gateway are told of it; nothing of a sidecar, nor of a gateway that is away, leaves or cannot serve yet. */
   readonly advertise: readonly AdvertisedAddress[]
+  /** Parts of its last report that were not understood. */
+  readonly dropped?: readonly DroppedPart[]
 }
+
+const emptyReport: ReadReport = { listeners: [], traffic: [] }
 
 export interface PushLatency {
   /** Proxies × revisions that were measured. */
@@ -54,7 +60,9 @@ export interface PushLatency {
 }
 
 interface Proxy {
-  report: ProxyReport
+  report: ReadReport
+  /** What of the last report was not understood. */
+  dropped: readonly DroppedPart[]
   reportedMs: number
   /** When the reports without a longer pause began. */
   presentSinceMs: number
@@ -98,8 +106,9 @@ export class Registry {
     return this.#gateways.endpoints
   }
 
-  /** Commits and tells everybody. The caller has validated it. */
+  /** Commits and tells everybody. The caller has validated it. @throws RingfenceError TOO_LARGE */
   applyPolicy(source: string, fileName: string): PolicySnapshot {
+    checkPolicyBytes(source)
     this.#policy = this.#store.addPolicy(source, fileName, this.#clock.now())
     this.#committed.set(this.#policy.revision, this.#clock.monotonic())
     this.#tell({ kind: 'policy', ...this.#policy })
@@ -117,18 +126,40 @@ export class Registry {
     return () => this.#watchers.delete(tell)
   }
 
-  takeReport(agent: AgentRow, certificateNotAfterMs: number, report: ProxyReport): void {
-    const { spiffeId, role } = agent
+  /** A proxy reported: it is there, whatever the report says and whether or not that can be understood. */
+  heard({ spiffeId }: AgentRow, certificateNotAfterMs: number): Proxy {
     const before = this.#proxies.get(spiffeId)
     const now = this.#clock.monotonic()
     const stayed = before !== undefined && now - before.reportedMs <= presentMsMax
-    const presentSinceMs = stayed ? before.presentSinceMs : now
-    this.#proxies.set(spiffeId, { report, reportedMs: now, presentSinceMs, certificateNotAfterMs })
+    const proxy: Proxy = {
+      report: before?.report ?? emptyReport,
+      dropped: before?.dropped ?? [],
+      reportedMs: now,
+      presentSinceMs: stayed ? before.presentSinceMs : now,
+      certificateNotAfterMs,
+    }
+    this.#proxies.set(spiffeId, proxy)
+    return proxy
+  }
+
+  /** What was understood of a report. */
+  takeReport(
+    agent: AgentRow,
+    certificateNotAfterMs: number,
+    report: ReadReport,
+    dropped: readonly DroppedPart[] = [],
+  ): void {
+    const proxy = this.heard(agent, certificateNotAfterMs)
+    const before = proxy.report.policyRevision
+    proxy.report = report
+    proxy.dropped = dropped
     this.#traffic.add(report.traffic, this.#clock.now())
-    if (stayed && report.policyRevision > before.report.policyRevision)
-      this.#measurePush(report.policyRevision, presentSinceMs)
-    if (role === 'sidecar' && report.endpoint !== undefined) this.#putSidecar(report.endpoint)
-    if (role === 'gateway' && this.#gateways.take(agent, report)) this.#tellGateways()
+    if (before !== undefined && report.policyRevision !== undefined && report.policyRevision > before)
+      this.#measurePush(report.policyRevision, proxy.presentSinceMs)
+    if (agent.role === 'sidecar' && report.endpoint !== undefined) this.#putSidecar(report.endpoint)
+    // A list of addresses of which nothing was understood says nothing; it is not an empty list.
+    const untold = dropped.some(({ field }) => field === 'advertise' || field === 'report')
+    if (agent.role === 'gateway' && !untold && this.#gateways.take(agent, report)) this.#tellGateways()
   }
 
   /** Lets go of proxies that fell silent, and makes a new mesh key when one is due; called about once a second. */
@@ -174,6 +205,7 @@ export class Registry {
           endpoint: proxy?.report.endpoint,
           draining: connected && proxy.report.draining === true,
           advertise: this.#gateways.of(spiffeId).map(({ address, port }) => ({ address, port })),
+          ...(proxy === undefined || proxy.dropped.length === 0 ? {} : { dropped: proxy.dropped }),
         }
       })
   }
@@ -218,4 +250,10 @@ export class Registry {
   #tell(event: WatchEvent): void {
     for (const tell of this.#watchers) tell(event)
   }
+}
+
+/** What is longer does not fit a line of the watch stream. @throws RingfenceError TOO_LARGE */
+export function checkPolicyBytes(source: string): void {
+  if (Buffer.byteLength(source) <= limits.policyBytesMax) return
+  throw new RingfenceError('TOO_LARGE', `policy is longer than policyBytesMax (${limits.policyBytesMax} bytes)`)
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { TrafficKey } from './traffic.ts'
-import { TrafficTable } from './traffic.ts'
+import { TrafficTable, trafficTextMax } from './traffic.ts'
 
 const key = (table: string, more: Partial<TrafficKey> = {}): TrafficKey => ({
   workload: 'spiffe://td/svc/a',
@@ -15,6 +15,26 @@ const key = (table: string, more: Partial<TrafficKey> = {}): TrafficKey => ({
 })
 
 describe('TrafficTable', () => {
+  it('cuts names of any length before it keeps them, so that they neither fill memory nor are refused', () => {
+    const traffic = new TrafficTable()
+    for (const field of ['workload', 'person', 'keyspace', 'table', 'operation', 'rule'] as const) {
+      for (const extra of [0, 1, 2, 100_000]) {
+        for (const letter of ['x', '\ud83d\ude00', '\ud83d']) {
+          const given = letter.repeat(trafficTextMax[field] + extra)
+          traffic.record(traffic.row(key('t', { [field]: given })), 1, false)
+        }
+      }
+    }
+    const rows = traffic.drain()
+    assert.ok(rows.length > 18)
+    for (const row of rows) {
+      for (const [field, lengthMax] of Object.entries(trafficTextMax)) {
+        const text = String(row[field as keyof typeof trafficTextMax])
+        assert.ok(text.length <= lengthMax && text.isWellFormed(), `${field} of ${text.length}`)
+      }
+    }
+  })
+
   it('sums equal keys, keeps others apart, and begins anew after a drain', () => {
     const traffic = new TrafficTable()
     const read = traffic.row(key('t'))

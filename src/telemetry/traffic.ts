@@ -1,14 +1,38 @@
 /**
  * Who is talking to Cassandra: traffic of the current interval, summed over equal keys. The fast path holds a row's handle and only adds.
  */
+import { cutText } from '../base/text.ts'
 import { Histogram } from './histogram.ts'
+
+/** Longest names of a row, in UTF-16 units. What names them may be a statement that was refused, so they can be of any length. */
+export const trafficTextMax = {
+  workload: 2048,
+  person: 2048,
+  keyspace: 256,
+  table: 256,
+  operation: 64,
+  rule: 512,
+} as const
+
+const cutFields = ['workload', 'person', 'keyspace', 'table', 'operation', 'rule'] as const
+
+/** The row with its names cut to their bounds; itself where they fit. */
+export function cutNames<T extends TrafficKey>(row: T): T {
+  let cut = row
+  for (const field of cutFields) {
+    const given = row[field]
+    if (given === undefined || (given.length <= trafficTextMax[field] && given.isWellFormed())) continue
+    cut = { ...cut, [field]: cutText(given, trafficTextMax[field]) }
+  }
+  return cut
+}
 
 export interface TrafficKey {
   /** SPIFFE id. */
   readonly workload: string
-  readonly person: string | undefined
-  readonly keyspace: string | undefined
-  readonly table: string | undefined
+  readonly person?: string | undefined
+  readonly keyspace?: string | undefined
+  readonly table?: string | undefined
   /** The statement's verb. */
   readonly operation: string
   readonly verdict: 'allow' | 'deny' | 'observe'
@@ -69,7 +93,8 @@ export class TrafficTable {
 
   /** The handle of a key's row, for `record`. When the table is full: that of the row *(others)*. */
   row(key: TrafficKey): number {
-    const { workload, person, keyspace, table, operation, verdict, rule } = key
+    // Cut before anything is kept: a row lives longer than the statement that named it.
+    const { workload, person, keyspace, table, operation, verdict, rule } = cutNames(key)
     const mapKey = JSON.stringify([workload, person, keyspace, table, operation, verdict, rule])
     const found = this.#byKey.get(mapKey)
     if (found !== undefined) return found

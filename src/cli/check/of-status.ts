@@ -83,6 +83,15 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
       text: leftMs <= 0 ? `certificate of ${proxy.name} has expired` : `${text}: renewal is late`,
       hint: 'its log says why; after the end it must enrol again with a new join token',
     })
+    const dropped = proxy.dropped ?? []
+    if (dropped.length > 0) {
+      findings.push({
+        category: 'proxies',
+        level: 'warning',
+        text: `of what ${proxy.name} reports this is not understood: ${dropped.map(({ field }) => field).join(', ')}`,
+        hint: 'is it of the same version as the control plane',
+      })
+    }
     const plain = proxy.listeners.filter(({ tls }) => !tls)
     for (const { address, port } of plain) {
       findings.push({
