@@ -5,9 +5,13 @@
 import { X509Certificate } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ConnectionOptions } from 'node:tls'
-import { Client, policies, types } from 'cassandra-driver'
+import { Client, errors, policies, types } from 'cassandra-driver'
 import { type Agent, startAgent } from '../../src/agent/agent.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
+import { writeFailures } from './failures.ts'
+
+/** The driver gives a request up after this (its `readTimeout`), so nothing is in flight any more. */
+const requestMsMax = 12_000
 
 export interface Work {
   readonly client: Client
@@ -35,30 +39,27 @@ export async function runWorkload(
     joinToken: process.env.DEMO_TOKEN,
     log,
   })
-  const tls = tlsOptions(agent)
-  // The driver reads this object for each connection that it opens: a renewed certificate is in force from the next one on.
-  agent.onCredentials(() => Object.assign(tls, tlsOptions(agent)))
-  const client = new Client({
-    contactPoints: [setting('DEMO_DOOR')],
-    localDataCenter: 'datacenter1',
-    sslOptions: tls,
-    pooling: { coreConnectionsPerHost: { [types.distance.local]: 1 } },
-    queryOptions: { prepare: true, isIdempotent: true, consistency: types.consistencies.localQuorum },
-    policies: { reconnection: new policies.reconnection.ConstantReconnectionPolicy(250) },
-    applicationName: name,
-  })
+  const renewing = new RenewingClient(agent, name)
   const stopping = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
 
+  let failed = 0
   let lastFault = ''
+  writeFailures(setting('DEMO_STATE_DIR'), { workload: name, failed, last: '' })
   const work: Work = {
-    client,
+    get client() {
+      return renewing.client
+    },
     random: (below) => Math.floor(Math.random() * below),
     async attempt(query, params = []) {
       try {
-        return await client.execute(query, [...params])
+        return await renewing.execute(query, params)
       } catch (reason) {
         const fault = reason instanceof Error ? reason.message : String(reason)
+        // What policy refuses is part of the show; what is lost is not.
+        if (!isRefusal(reason)) {
+          writeFailures(setting('DEMO_STATE_DIR'), { workload: name, failed: ++failed, last: fault })
+        }
         if (fault !== lastFault) log.info({ query, fault }, 'refused or failed')
         lastFault = fault
         return undefined
@@ -69,8 +70,68 @@ export async function runWorkload(
     await turn(work)
     await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal: stopping.signal }).catch(() => {})
   }
-  await client.shutdown().catch(() => {})
+  await renewing.close()
   await agent.stop()
+}
+
+function isRefusal(reason: unknown): boolean {
+  return reason instanceof errors.ResponseError && reason.code === types.responseErrorCodes.unauthorized
+}
+
+/**
+ * A connection lives no longer than the certificate that it was opened with. So each new certificate gets a new client, and the one before
+ * is closed when none of its requests can be in flight any more.
+ */
+class RenewingClient {
+  readonly #agent: Agent
+  readonly #name: string
+  #client: Client
+
+  constructor(agent: Agent, name: string) {
+    this.#agent = agent
+    this.#name = name
+    this.#client = this.#make()
+    agent.onCredentials(() => void this.#renew())
+  }
+
+  get client(): Client {
+    return this.#client
+  }
+
+  async execute(query: string, params: readonly unknown[]): Promise<types.ResultSet> {
+    return this.#client.execute(query, [...params])
+  }
+
+  close(): Promise<void> {
+    return this.#client.shutdown().catch(() => {})
+  }
+
+  #make(): Client {
+    return new Client({
+      contactPoints: [setting('DEMO_DOOR')],
+      localDataCenter: 'datacenter1',
+      sslOptions: tlsOptions(this.#agent),
+      pooling: { coreConnectionsPerHost: { [types.distance.local]: 1 } },
+      queryOptions: { prepare: true, isIdempotent: true, consistency: types.consistencies.localQuorum },
+      policies: { reconnection: new policies.reconnection.ConstantReconnectionPolicy(250) },
+      applicationName: this.#name,
+    })
+  }
+
+  async #renew(): Promise<void> {
+    const next = this.#make()
+    try {
+      await next.connect()
+    } catch {
+      // The client before goes on, and opens its next connections with the certificate that it knows until the next renewal.
+      await next.shutdown().catch(() => {})
+      return
+    }
+    const before = this.#client
+    this.#client = next
+    await sleep(requestMsMax)
+    await before.shutdown().catch(() => {})
+  }
 }
 
 /** Our certificate, and the mesh's as the only one that we take for a server. */

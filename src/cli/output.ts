@@ -11,8 +11,12 @@ const colours = { red: '31', green: '32', yellow: '33', grey: '90', bold: '1' } 
 export type Colour = keyof typeof colours
 
 export function paint(text: string, colour: Colour): string {
-  const plain = !process.stdout.isTTY || (process.env.NO_COLOR ?? '') !== '' || process.argv.includes('--no-color')
-  return plain ? text : `${esc}${colours[colour]}m${text}${esc}0m`
+  return isColoured() ? `${esc}${colours[colour]}m${text}${esc}0m` : text
+}
+
+/** A person looks, and did not ask for text without colours (no-color.org). */
+export function isColoured(): boolean {
+  return process.stdout.isTTY && (process.env.NO_COLOR ?? '') === '' && !process.argv.includes('--no-color')
 }
 
 export interface Cell {
@@ -77,11 +81,6 @@ export function formatDuration(ms: number): string {
   if (d > 0) return `${d}d${h}h`
   if (h > 0) return `${h}h${m}m`
   return m > 0 ? `${m}m${s}s` : `${s}s`
-}
-
-export function formatMicros(micros: number): string {
-  if (micros < 1_000) return `${Math.round(micros)}µs`
-  return micros < 1_000_000 ? `${(micros / 1_000).toFixed(1)}ms` : `${(micros / 1_000_000).toFixed(2)}s`
 }
 
 /** Exit codes of mesh.md §2.7. */

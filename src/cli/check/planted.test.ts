@@ -94,6 +94,7 @@ describe('faults planted', () => {
   let theirs: TlsOptions
   let late: TlsOptions
   let forged: TlsOptions
+  let node: TlsOptions
   const planted: Planted[] = []
 
   const made = async (
@@ -116,6 +117,7 @@ describe('faults planted', () => {
     folder = mkdtempSync(join(tmpdir(), 'rf-check-'))
     client = await made(trustDomain, 'svc/check', 'mesh')
     mine = optionsOf(await made(trustDomain, 'ringfence/gateway/g', 'mesh'))
+    node = optionsOf(await made(trustDomain, 'cassandra/node1', 'mesh'))
     forged = optionsOf(await made(trustDomain, 'ringfence/gateway/g', 'forged'))
     theirs = optionsOf(await made('other.local', 'ringfence/gateway/g', 'other'))
     const hours = 2 * 3_600_000
@@ -148,7 +150,7 @@ describe('faults planted', () => {
 
   describe('ways around Cassandra', () => {
     const cases: readonly [string, () => Promise<Planted>, readonly string[]][] = [
-      ['a locked node', () => tls({ startup: 'certificate' }, locked(mine)), []],
+      ['a locked node', () => tls({ startup: 'certificate' }, locked(node)), []],
       [
         'a node that asks nobody anything',
         () => tcp({ startup: 'ready' }),
@@ -171,7 +173,7 @@ describe('faults planted', () => {
       ],
       [
         'the first password by TLS without a certificate',
-        () => tls({ startup: 'password', firstPassword: true }, mine),
+        () => tls({ startup: 'password', firstPassword: true }, node),
         [
           'failure: NODE lets cassandra/cassandra in by TLS without a certificate',
           'failure: NODE lets cassandra/cassandra in by another certificate of the mesh',
@@ -179,19 +181,19 @@ describe('faults planted', () => {
       ],
       [
         'a password behind a certificate of the mesh',
-        () => tls({ startup: 'password' }, locked(mine)),
+        () => tls({ startup: 'password' }, locked(node)),
         [
           'failure: NODE takes passwords by another certificate of the mesh, so whoever knows one walks around the mesh',
         ],
       ],
       [
         'whoever has a certificate of the mesh',
-        () => tls({ startup: 'ready' }, locked(mine)),
+        () => tls({ startup: 'ready' }, locked(node)),
         ['failure: NODE lets everybody in by another certificate of the mesh, and asks for nothing'],
       ],
       [
         'TLS for anybody',
-        () => tls({ startup: 'ready' }, mine),
+        () => tls({ startup: 'ready' }, node),
         [
           'failure: NODE lets everybody in by TLS without a certificate, and asks for nothing',
           'failure: NODE lets everybody in by another certificate of the mesh, and asks for nothing',
@@ -201,6 +203,12 @@ describe('faults planted', () => {
     for (const [name, make, expected] of cases) {
       it(name, async () => assert.deepEqual(await around(await make()), expected))
     }
+
+    it('a sidecar, where its node was meant', async () => {
+      assert.deepEqual(await around(await tls({ startup: 'ready', query: 'rows' }, mine)), [
+        'warning: NODE is a proxy of the mesh and no node, so nothing is known of the node',
+      ])
+    })
 
     it('a node that is down', async () => {
       const one = await tcp({ startup: 'ready' })
@@ -213,7 +221,7 @@ describe('faults planted', () => {
       assert.deepEqual(bad(await waysAround([], client)), [
         'warning: no node was tried, so nothing is known of ways around the mesh',
       ])
-      const one = await tls({ startup: 'certificate' }, locked(mine))
+      const one = await tls({ startup: 'certificate' }, locked(node))
       planted.push(one)
       assert.deepEqual(bad(await waysAround([one.target], undefined)), [
         'warning: another certificate of the mesh was not tried, for none could be made',

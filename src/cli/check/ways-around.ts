@@ -2,6 +2,8 @@
  * The ways around the mesh: a locked Cassandra node lets nobody in but its sidecars, whichever way one comes. Each way is tried, and the
  * password that every Cassandra starts with beside.
  */
+import { readLeaf } from '../../identity/certificate.ts'
+import { pathSegmentsOf } from '../../identity/spiffe.ts'
 import { formatHostPort, type HostPort } from '../options.ts'
 import { type Finding, failure, good, warning } from './finding.ts'
 import { type ProbeAnswer, type ProbeCertificate, type ProbeWay, probe } from './probe.ts'
@@ -57,7 +59,16 @@ async function ofNode(node: HostPort, ways: readonly Way[]): Promise<Finding[]> 
   const where = formatHostPort(node)
   const findings: Finding[] = []
   for (const { words, way } of ways) {
-    const { answer } = await probe({ target: node, way, password: firstPassword })
+    const { answer, peerDer } = await probe({ target: node, way, password: firstPassword })
+    if (peerDer !== undefined && isProxy(peerDer)) {
+      return [
+        warning(
+          category,
+          `${where} is a proxy of the mesh and no node, so nothing is known of the node`,
+          'give the address that Cassandra itself listens at, such as "upstream" in the sidecar’s configuration',
+        ),
+      ]
+    }
     if (answer.kind === 'unreachable') {
       return [
         ...findings,
@@ -104,6 +115,15 @@ function ofAnswer(where: string, words: string, answer: Exclude<ProbeAnswer, { k
       )
     case 'closed':
       return good(category, `${where} lets nobody in ${words}`)
+  }
+}
+
+function isProxy(der: Buffer): boolean {
+  try {
+    const [reserved, part] = pathSegmentsOf(readLeaf(der).spiffeId)
+    return reserved === 'ringfence' && (part === 'gateway' || part === 'sidecar')
+  } catch {
+    return false
   }
 }
 

@@ -7,7 +7,9 @@ import { writeFileAtomically } from '../../agent/files.ts'
 import type { TrafficLine } from '../../control/traffic.ts'
 import { AdminClient, type StatusAnswer } from '../admin-client.ts'
 import { collect, countOption, durationOption, setting } from '../options.ts'
-import { type Cell, type Format, formatDuration, formatMicros, print, printAsIs, printJson, table } from '../output.ts'
+import { type Cell, type Format, formatDuration, isColoured, print, printJson, table } from '../output.ts'
+import { Screen } from '../screen.ts'
+import { trafficTable } from '../traffic-table.ts'
 import { version } from '../version.ts'
 import { addCheck } from './check.ts'
 import { addNginx } from './nginx.ts'
@@ -133,13 +135,16 @@ function addTraffic(program: Command): void {
     .addOption(durationOption('--window <duration>', 'to add up over, at most 60s', '60s'))
     .action(async (flags: AdminFlags & { watch?: boolean; window: number }) => {
       const client = new AdminClient(flags.stateDir)
+      const screen = new Screen(process.stdout)
+      const live = flags.watch === true && process.stdout.isTTY
       const seconds = Math.min(60, Math.max(1, Math.round(flags.window / 1000)))
       for (;;) {
         const answer = await client.traffic(seconds)
         if (flags.output === 'json') print(JSON.stringify(answer))
         else {
-          if (flags.watch === true && process.stdout.isTTY) printAsIs('\u001b[2J\u001b[H')
-          print(answer.lines.length === 0 ? 'nobody talked to Cassandra' : trafficTable(answer.lines))
+          const lines = trafficLines(answer.lines, flags.watch === true ? screen : undefined)
+          if (live) screen.draw(lines)
+          else print(lines.join('\n'))
         }
         if (flags.watch !== true) return
         await new Promise((resolve) => setTimeout(resolve, 1_000))
@@ -147,28 +152,14 @@ function addTraffic(program: Command): void {
     })
 }
 
-const verdictColours = { allow: 'green', observe: 'yellow', deny: 'red' } as const
-
-/** The table of *who is talking to Cassandra*. */
-export function trafficTable(lines: readonly TrafficLine[]): string {
-  const heads = ['WORKLOAD', 'PERSON', 'TABLE', 'OPERATION', 'VERDICT', 'RULE', 'RATE', 'ERRORS', 'P50', 'P99']
-  const rows = lines.map((line): (Cell | string)[] => [
-    line.workload,
-    line.person ?? '-',
-    line.keyspace === undefined
-      ? (line.table ?? '-')
-      : line.table === undefined
-        ? line.keyspace
-        : `${line.keyspace}.${line.table}`,
-    line.operation,
-    { text: line.verdict, colour: verdictColours[line.verdict] },
-    line.rule,
-    `${line.rate.toFixed(1)}/s`,
-    String(line.errors),
-    formatMicros(line.p50Micros),
-    formatMicros(line.p99Micros),
-  ])
-  return table(heads, rows, [6, 7, 8, 9])
+/** As wide as the terminal; as high too where it is drawn again and again. */
+function trafficLines(lines: readonly TrafficLine[], screen: Screen | undefined): string[] {
+  if (lines.length === 0) return ['nobody talked to Cassandra']
+  const { isTTY, columns = 80 } = process.stdout
+  // For a pipe nothing is cut: the reader has room.
+  if (!isTTY) return trafficTable(lines)
+  const linesMax = screen === undefined ? Number.POSITIVE_INFINITY : Math.max(1, screen.linesMax - 2)
+  return trafficTable(lines, { widthMax: columns, linesMax, color: isColoured() })
 }
 
 function addX509(program: Command): void {
