@@ -44,6 +44,43 @@ describe('AuditWriter', () => {
     assert.equal(readFileSync(path, 'utf8').split('\n').length, 2)
   })
 
+  it('says once of each failure that what was gathered by then is in memory only, wherever in a turn it came', () => {
+    let room = 0
+    const disk: AuditFiles = {
+      open: () => 3,
+      write: (_fd, bytes, offset) => {
+        const taken = Math.min(room, bytes.length - offset)
+        if (taken <= 0) throw Object.assign(new Error('no space'), { code: 'ENOSPC' })
+        room -= taken
+        return taken
+      },
+      truncate: () => {},
+      close: () => {},
+      remove: () => {},
+    }
+    for (const [name, gather] of [
+      ['at its end', 1],
+      ['in the middle, because much was gathered', 5_000],
+    ] as const) {
+      const writer = new AuditWriter({
+        directory,
+        proxy: 'p',
+        fileBytesMax: 1e9,
+        clock: new ManualClock(),
+        files: disk,
+      })
+      assert.equal(writer.endTurn(), true, name)
+      room = 20
+      for (let i = 0; i < gather; i++) writer.append(line(writer))
+      assert.equal(writer.endTurn(), false, name)
+      assert.equal(writer.failed, true)
+      // From now on the caller serves nothing, so what leaves are refusals.
+      writer.append(line(writer))
+      assert.equal(writer.endTurn(), true)
+      writer.close()
+    }
+  })
+
   it('begins a new file at its size and at midnight, without a gap in the sequence', () => {
     const clock = new ManualClock(Date.UTC(2026, 10, 21, 23, 59, 59, 999))
     const writer = new AuditWriter({ directory, proxy: 'p', fileBytesMax: 150, clock })

@@ -85,6 +85,7 @@ export class AuditWriter implements AuditSink, AuditBytes {
   #kept: Buffer[] = []
   #keptBytes = 0
   #failed = false
+  #failedInTurn = false
   #closed = false
   #retry: NodeJS.Timeout | undefined
   /** The beginning of a line up to its number. The clock is read for the first line between two flushes; the others share it. */
@@ -186,7 +187,18 @@ export class AuditWriter implements AuditSink, AuditBytes {
     else this.#hand(Buffer.from(line))
   }
 
-  /** Hands everything gathered to the operating system; call once per turn, before sockets are flushed. Never throws. */
+  /**
+   * Call before sockets are flushed. False where writing failed since the last call: lines that were gathered by then are in memory
+   * only, so what they tell of must not leave. Never throws.
+   */
+  endTurn(): boolean {
+    this.flush()
+    const failed = this.#failedInTurn
+    this.#failedInTurn = false
+    return !failed
+  }
+
+  /** Hands everything gathered to the operating system. Never throws. */
   flush(): void {
     this.#timeKnown = false
     if (this.#lines.length === 0 || this.#closed) return
@@ -239,6 +251,7 @@ export class AuditWriter implements AuditSink, AuditBytes {
       this.#retry = setTimeout(() => this.#recover(), retryMs).unref()
       if (!this.#failed) {
         this.#failed = true
+        this.#failedInTurn = true
         this.#options.onFailure?.(writeFailure(reason))
       }
       return false

@@ -340,7 +340,7 @@ export class ClientConnection implements Client {
     this.#socket.pause()
     // The turn's flush runs first, so that the last answer leaves before the end of the stream.
     setImmediate(() => {
-      this.#outbox.flushTurn()
+      this.#outbox.flushNow()
       this.#socket.end()
       setTimeout(() => this.#socket.destroy(), 1000).unref()
     })

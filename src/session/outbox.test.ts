@@ -330,15 +330,52 @@ describe('the turn', () => {
   it('runs the record before any socket, also when only the record has something', async () => {
     const order: string[] = []
     const turn = new Turn()
-    turn.before(() => order.push('record'))
-    turn.add({ flushTurn: () => order.push('socket 1') })
-    turn.add({ flushTurn: () => order.push('socket 2') })
+    turn.before(() => order.push('record') > 0)
+    turn.add({ flushTurn: () => order.push('socket 1'), dropTurn: () => {} })
+    turn.add({ flushTurn: () => order.push('socket 2'), dropTurn: () => {} })
     await nextTurn()
     await nextTurn()
     turn.wake()
     await nextTurn()
     await nextTurn()
     assert.deepEqual(order, ['record', 'socket 1', 'socket 2', 'record'])
+  })
+
+  it('lets nothing leave where the record failed, not even from full slabs, and goes on in the next turn', async () => {
+    for (const bytes of [10, 200_000]) {
+      const turn = new Turn()
+      let fails = true
+      turn.before(() => !fails)
+      const [sink, requests, later] = [new Sink(), new Sink(), new Sink()]
+      for (const each of [sink, requests, later]) each.on('error', () => {})
+      const outbox = new Outbox(sink, turn)
+      for (let i = 0; i < 3; i++) outbox.send(response(4, 1, bytes, i))
+      new Outbox(requests, turn, { requests: true }).send(response(4, 1, 10, 1))
+      await nextTurn()
+      await nextTurn()
+      assert.equal(sink.chunks.length, 0)
+      assert.ok(sink.destroyed)
+      assert.equal(requests.chunks.length, 0)
+      fails = false
+      new Outbox(later, turn).send(response(4, 1, bytes, 1))
+      await nextTurn()
+      await nextTurn()
+      assert.equal(later.chunks.length, 1)
+    }
+  })
+
+  it('writes the record before a slab that is full in the middle of a turn', () => {
+    const order: string[] = []
+    const turn = new Turn()
+    turn.before(() => order.push('record') > 0)
+    const sink = new Sink()
+    sink._write = (_chunk, _encoding, done) => {
+      order.push('socket')
+      done()
+    }
+    const outbox = new Outbox(sink, turn)
+    for (let i = 0; i < 4; i++) outbox.send(response(4, 1, 30_000, i))
+    assert.deepEqual(order.slice(0, 2), ['record', 'socket'])
   })
 
   it('reads the clock once a turn', async () => {

@@ -9,6 +9,7 @@
  * Invariant: from ≤ at ≤ slab.length; an open segment starts at `segmentAt`, from ≤ segmentAt ≤ at.
  */
 import type { Writable } from 'node:stream'
+import { RingfenceError } from '../base/errors.ts'
 import { lz4Compress } from '../cql/lz4.ts'
 import { HEADER_BYTES } from '../cql/protocol.ts'
 import {
@@ -42,12 +43,15 @@ export interface OutboxOptions {
   readonly framing?: Framing
   /** The sessions of many clients leave here: a turn with few envelopes waits for the next, while there is a flow of them. */
   readonly shared?: boolean
+  /** Requests leave here, whose records come with their answers: full slabs need not wait for the record. */
+  readonly requests?: boolean
 }
 
 export class Outbox implements Flushable {
   readonly #socket: Writable
   readonly #turn: Turn
   readonly #shared: boolean
+  readonly #requests: boolean
   #framing: Framing
   // One that nobody has touched: of an idle session's slab only the first page is ever resident.
   #current = new Slab(Buffer.allocUnsafeSlow(SLAB_BYTES))
@@ -70,11 +74,16 @@ export class Outbox implements Flushable {
   lastAt = 0
   lastBytes = 0
 
-  constructor(socket: Writable, turn: Turn, { framing = 'bare', shared = false }: OutboxOptions = {}) {
+  constructor(
+    socket: Writable,
+    turn: Turn,
+    { framing = 'bare', shared = false, requests = false }: OutboxOptions = {},
+  ) {
     this.#socket = socket
     this.#turn = turn
     this.#framing = framing
     this.#shared = shared
+    this.#requests = requests
   }
 
   /** Bytes that the peer has not taken yet. */
@@ -137,6 +146,17 @@ export class Outbox implements Flushable {
     this.#handOver()
   }
 
+  /** What waits leaves now, after its record. */
+  flushNow(): void {
+    if (this.#turn.record()) this.flushTurn()
+    else this.dropTurn()
+  }
+
+  dropTurn(): void {
+    this.#closed = true
+    this.#socket.destroy(new RingfenceError('UNAVAILABLE', 'the audit record cannot be written'))
+  }
+
   /** A turn in which nothing came ends the waiting, and so do enough envelopes or turns. */
   #waitsForMore(): boolean {
     if (this.#lastWrite < FLOW_ENVELOPES_MIN || this.#gathered >= GATHER_ENVELOPES) return false
@@ -179,6 +199,7 @@ export class Outbox implements Flushable {
   /** Makes room for `bytes` in one piece; a full slab is handed to the socket and left alone until it may be used again. */
   #reserve(bytes: number): void {
     if (this.#at + bytes <= this.#slab.length) return
+    if (!this.#requests && !this.#closed && !this.#turn.record()) this.dropTurn()
     this.#handOver()
     this.#giveBack()
     if (this.#full.length < FULL_MAX) this.#full.push(this.#current)

@@ -8,25 +8,35 @@
 /** Something with bytes to hand on at the end of the turn. */
 export interface Flushable {
   flushTurn(): void
+  /** In the place of `flushTurn`: the bytes may never leave, so whoever waits for them is disconnected. */
+  dropTurn(): void
 }
 
 /**
  * Collects what has something to flush and flushes it once per turn of the event loop.
- * Invariant: `first` (the audit record) runs before any socket is written, so that nothing leaves unrecorded.
+ * Invariant: `first` (the audit record) runs before any socket is written, and where it fails none is, so that nothing leaves unrecorded.
  */
 export class Turn {
   #waiting: Flushable[] = []
   #flushing: Flushable[] = []
   #armed = false
-  #first: (() => void) | undefined
+  #first: (() => boolean) | undefined
+  /** What comes first failed in this turn. */
+  #withheld = false
   readonly #run = (): void => this.#flush()
   /** Monotonic microseconds, read once per turn. */
   #nowMicros = 0
   #nowKnown = false
 
-  /** Sets what runs before the sockets are written. */
-  before(first: () => void): void {
+  /** Sets what runs before the sockets are written. It gives false where it failed since it ran last: what the sockets hold is unrecorded. */
+  before(first: () => boolean): void {
     this.#first = first
+  }
+
+  /** For bytes that leave before the turn is over. False where none may, whatever was written in this turn. */
+  record(): boolean {
+    if (this.#first !== undefined && !this.#first()) this.#withheld = true
+    return !this.#withheld
   }
 
   /** The caller keeps a flag of its own so that it is added once per turn. */
@@ -55,11 +65,15 @@ export class Turn {
   #flush(): void {
     this.#armed = false
     this.#nowKnown = false
-    this.#first?.()
+    const leaves = this.record()
+    this.#withheld = false
     const now = this.#waiting
     this.#waiting = this.#flushing
     this.#flushing = now
-    for (const what of now) what.flushTurn()
+    for (const what of now) {
+      if (leaves) what.flushTurn()
+      else what.dropTurn()
+    }
     now.length = 0
   }
 }

@@ -73,10 +73,16 @@ export class Answers implements Owner {
       const envelope = errorEnvelope(this.#version, stream, code, message)
       const { recorder } = this.#shared
       recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
-      if (fatal) this.#client.fault(reason, stream)
-      else this.#client.answer(envelope, 0, envelope.length, stream)
+      if (fatal && !recorder.failed) this.#client.fault(reason, stream)
+      else this.#give(envelope, 0, envelope.length, stream)
       this.#letGoAfter(upstream, slot)
     }
+  }
+
+  /** While records cannot be written, an answer whose line is in memory only does not leave: the client is disconnected. */
+  #give(buffer: Buffer, start: number, end: number, stream: number): void {
+    if (this.#shared.recorder.failed) this.#client.close('the audit record cannot be written')
+    else this.#client.answer(buffer, start, end, stream)
   }
 
   #letGoAfter(upstream: Upstream, slot: number): void {
@@ -119,7 +125,7 @@ export class Answers implements Owner {
     const from = changed === undefined ? start : 0
     const to = changed === undefined ? end : changed.length
     recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, rows, answer, from, to)
-    this.#client.answer(answer, from, to, stream)
+    this.#give(answer, from, to, stream)
     this.#letGoAfter(upstream, slot)
   }
 
@@ -189,7 +195,7 @@ export class Answers implements Owner {
     const { recorder } = this.#shared
     const code = CqlErrorCode.UNPREPARED
     recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
-    this.#client.answer(envelope, 0, envelope.length, stream)
+    this.#give(envelope, 0, envelope.length, stream)
     this.#letGoAfter(upstream, slot)
   }
 
@@ -199,7 +205,7 @@ export class Answers implements Owner {
     const envelope = timeoutEnvelope(this.#version, stream, judged, upstream.consistency[slot]!)
     this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'timeout')
     upstream.abandon(slot)
-    this.#client.answer(envelope, 0, envelope.length, stream)
+    this.#give(envelope, 0, envelope.length, stream)
     this.#letGoAfter(upstream, slot)
   }
 

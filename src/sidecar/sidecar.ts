@@ -98,7 +98,7 @@ export class Sidecar {
       onFailure: (error) => log.error({ err: error }, 'the audit cannot be written; nothing is forwarded until it can'),
       onRecovery: () => log.info('the audit can be written again'),
     })
-    this.#turn.before(() => this.#audit.flush())
+    this.#turn.before(() => this.#audit.endTurn())
     const { address, port, spiffeId } = config.upstream
     const target = { address, port, spiffeId }
     const pool = new UpstreamPool(

@@ -110,7 +110,7 @@ export class Upstream {
     })
     this.#socket.setNoDelay(true)
     this.#socket.setKeepAlive(true, 10_000)
-    this.#outbox = new Outbox(this.#socket, options.turn, { shared: true })
+    this.#outbox = new Outbox(this.#socket, options.turn, { shared: true, requests: true })
     this.#inbound.expectVersion(options.version)
     this.#socket.on('error', (error) => {
       this.#reason = error.message

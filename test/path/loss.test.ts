@@ -1,7 +1,10 @@
 /** What happens when something goes: the node, the record, a certificate. */
 import assert from 'node:assert/strict'
-import fs from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import fs, { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { executeEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
@@ -95,23 +98,55 @@ suite('the record cannot be written', () => {
       fs.writeSync = write
       syncBuiltinESMExports()
     })
-    // What finds out was sent before it could be known; its record is kept for later.
-    await ask(alice, 1)
+    // What finds out was sent before it could be known; its record is kept for later, and so its answer does not leave.
+    await assert.rejects(ask(alice, 1), /closed/)
     const found = running.node.requests.length
     assert.ok(found <= before + 1)
+    const again = await world.client(running.port, 'alice')
     for (const text of [SELECT, 'USE shop', "DELETE FROM shop.items WHERE k = 'x'"]) {
-      assert.match(await ask(alice, 2, text), /^0x1001 the audit record cannot be written/)
+      assert.match(await ask(again, 2, text), /^0x1001 the audit record cannot be written/)
     }
     const execute = executeEnvelope(4, 3, id, undefined, [Buffer.from('x')])
-    assert.match(describe(await alice.ask(execute)), /^0x1001 /)
-    assert.match(describe(await alice.ask(prepareEnvelope(4, 3, SELECT))), /^0x1001 /)
+    assert.match(describe(await again.ask(execute)), /^0x1001 /)
+    assert.match(describe(await again.ask(prepareEnvelope(4, 3, SELECT))), /^0x1001 /)
     assert.equal(running.node.requests.length, found)
     fs.writeSync = write
     syncBuiltinESMExports()
     await sleep(1500)
-    assert.equal(await ask(alice, 1), `echo: ${SELECT}`)
-    assert.match(describe(await alice.ask(execute)), /<- x$/)
+    assert.equal(await ask(again, 1), `echo: ${SELECT}`)
+    assert.match(describe(await again.ask(execute)), /<- x$/)
+    const lines = running.records()
+    assert.deepEqual(
+      lines.map(({ seq }) => seq),
+      lines.map((_, index) => index + 1),
+    )
   })
+
+  for (const way of ['driver', 'gateway']) {
+    it(`a full file system and a killed process leave no answer without its line (${way})`, async () => {
+      const folder = mkdtempSync(join(tmpdir(), 'ringfence-full-'))
+      const fixture = new URL('./full-disk.fixture.ts', import.meta.url).pathname
+      // In units of 1 KiB; a process that ignores SIGXFSZ is told EFBIG, after a write that was cut short.
+      const script = `trap '' XFSZ; ulimit -f 192; exec "${process.execPath}" "${fixture}" ${way}`
+      const child = spawnSync('bash', ['-c', script], { env: { ...process.env, TMPDIR: folder }, timeout: 60_000 })
+      const answered = child.stdout.toString('utf8').match(/request\d+_/g) ?? []
+      const recorded = new Set<string>()
+      for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+        if (!/audit-[^/]*\.jsonl$/.test(file)) continue
+        const text = readFileSync(join(folder, file), 'utf8')
+        for (const line of text.split('\n').slice(0, -1)) {
+          recorded.add(/request\d+_/.exec(line)?.[0] ?? '')
+        }
+      }
+      rmSync(folder, { recursive: true })
+      assert.ok(answered.length > 100, `${answered.length} answered: ${child.stderr.toString('utf8')}`)
+      assert.equal(child.signal, 'SIGKILL')
+      assert.deepEqual(
+        answered.filter((request) => !recorded.has(request)),
+        [],
+      )
+    })
+  }
 })
 
 suite('a certificate of the sidecar is renewed', () => {
