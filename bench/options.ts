@@ -33,6 +33,8 @@ export interface Options {
   readonly connections: number
   /** Everything on all cores, instead of the hops on half of them and the ends on the rest. */
   readonly sharedCores: boolean
+  /** The dearest inputs instead of speed. */
+  readonly dearest: { readonly runs: number } | undefined
   /** Memory instead of speed, with this many idle sessions, after so many seconds of silence. */
   readonly memory: { readonly sessions: number; readonly settleSeconds: number } | undefined
 }
@@ -63,6 +65,7 @@ export function parseOptions(args: readonly string[]): Options {
       connections: { type: 'string', default: '8' },
       'shared-cores': { type: 'boolean', default: false },
       memory: { type: 'boolean', default: false },
+      dearest: { type: 'boolean', default: false },
       sessions: { type: 'string', default: '10000' },
       output: { type: 'string' },
       'state-dir': { type: 'string', default: join(import.meta.dirname, '..', '.ringfence') },
@@ -95,6 +98,7 @@ export function parseOptions(args: readonly string[]): Options {
     stateDir: resolve(values['state-dir']),
     latte,
     nodes: wholeNumber('nodes', values.nodes),
+    dearest: values.dearest ? { runs: quick ? 1 : 3 } : undefined,
     memory: values.memory
       ? { sessions: wholeNumber('sessions', values.sessions), settleSeconds: quick ? 5 : 30 }
       : undefined,

@@ -25,6 +25,12 @@ const FIRST_ROW_BYTE = 0x61
 /** What an EXECUTE is answered with; an index into `Phrases.#answers`. */
 const Answer = { ROW: 0, LARGE_ROW: 1, VOID: 2 } as const
 
+/** Tables whose answers are as large as a client can ask for; see `Phrases.large`. */
+export const largeAnswerTable = 'large_answer'
+export const manyRowsTable = 'many_rows'
+const LARGE_ANSWER_BYTES = 100 * 1024 * 1024
+const MANY_ROWS = 1_000_000
+
 export class Phrases {
   readonly supported: Buffer
   readonly ready: Buffer
@@ -34,6 +40,7 @@ export class Phrases {
   readonly done: Buffer
   readonly #answers: readonly Buffer[]
   readonly #version: ProtocolVersion
+  readonly #large = new Map<string, Buffer>()
 
   /** `rowBytes`: of the value in the rows of `bench.rows`. */
   constructor(version: ProtocolVersion, rowBytes: number) {
@@ -75,6 +82,20 @@ export class Phrases {
   /** `idAt`: where the prepared id begins, behind its length. */
   executed(buf: Buffer, idAt: number): Buffer {
     return this.#answers[buf[idAt]!] ?? this.row
+  }
+
+  /** The answer to a SELECT from one of those tables, made when it is first asked for; undefined for any other text. */
+  large(text: string): Buffer | undefined {
+    const table = [largeAnswerTable, manyRowsTable].find((name) => text.includes(`FROM ${keyspace}.${name}`))
+    if (table === undefined) return undefined
+    let rows = this.#large.get(table)
+    if (rows === undefined) {
+      const one = [Buffer.alloc(table === manyRowsTable ? 8 : LARGE_ANSWER_BYTES, FIRST_ROW_BYTE)]
+      const all = new Array<typeof one>(table === manyRowsTable ? MANY_ROWS : 1).fill(one)
+      rows = rowsEnvelope(this.#version, 0, { keyspace, table, columns: [value] }, all)
+      this.#large.set(table, rows)
+    }
+    return rows
   }
 
   keyspace(name: string): Buffer {

@@ -4,6 +4,7 @@
  *
  *     npm run bench -- [--quick] [--rounds N] [--loads 16x1,128x1-tls,driver] [--systems direct,envoy,mesh] [--against COMMIT]
  *     npm run bench -- --latte
+ *     npm run bench -- --dearest [--quick]
  *
  * All systems are up at once and idle but for the one that is measured; rounds go through all of them in turn and the table
  * shows medians, so that what else the machine does falls on all alike. Rounds are short and many, for one program differs by a quarter from
@@ -16,6 +17,7 @@ import { reportFailure } from '../demo/options.ts'
 import { unpackCommit } from './against.ts'
 import { makeCredentials } from './certificates.ts'
 import { divide, halves, rejoin } from './cores.ts'
+import { reportDearest } from './dearest/dearest.ts'
 import { machineOf, writeFigures } from './figures.ts'
 import { benchWithLatte } from './latte.ts'
 import { largeStatement } from './load.ts'
@@ -46,6 +48,10 @@ async function benchOnStub(options: Options): Promise<void> {
   say(`logs: ${directory}`)
   if (options.memory !== undefined) {
     await reportMemory(context, { ...options.memory, output: options.output }, say)
+    return
+  }
+  if (options.dearest !== undefined) {
+    await reportDearest(context, options.dearest, say)
     return
   }
   const cores = options.sharedCores ? undefined : halves()

@@ -10,13 +10,13 @@ import { readFileSync } from 'node:fs'
 import { createServer as createTcpServer, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { parseArgs } from 'node:util'
-import { errorEnvelope } from '../src/cql/encode.ts'
+import { errorEnvelope, schemaChangeEnvelope } from '../src/cql/encode.ts'
 import { CqlErrorCode, HEADER_BYTES, headerOpcode, headerStream, headerVersion, Opcode } from '../src/cql/protocol.ts'
 import { answerSystemSelect } from '../src/gateway/topology/answer.ts'
 import { murmur3Partitioner, type TopologyModel, virtualHosts } from '../src/gateway/topology/model.ts'
 import { matchSystemSelect } from '../src/gateway/topology/select.ts'
 import { FakeSchema } from '../test/path/fake-schema.ts'
-import { Phrases } from './phrases.ts'
+import { largeAnswerTable, manyRowsTable, Phrases } from './phrases.ts'
 import { WireReader, WireWriter } from './wire.ts'
 
 const { values: options } = parseArgs({
@@ -87,6 +87,10 @@ function serve(socket: Socket): void {
 function answerTo(say: Phrases, version: 4 | 5, text: string): Buffer {
   const use = /^\s*USE\s+"?(\w+)"?/i.exec(text)
   if (use !== null) return say.keyspace(use[1]!)
+  const large = say.large(text)
+  if (large !== undefined) return large
+  const wide = /^CREATE KEYSPACE bench WITH wide = (\d+)$/.exec(text)
+  if (wide !== null) return widened(version, Number(wide[1]))
   const rows = schema.answer(version, 0, text, undefined, { size: undefined, state: undefined })
   if (rows !== undefined) return rows
   const system = matchSystemSelect(text)
@@ -95,12 +99,30 @@ function answerTo(say: Phrases, version: 4 | 5, text: string): Buffer {
 }
 
 const schema = new FakeSchema()
-schema.tables = ['rows', 'large'].map((name) => ({
+const tableOf = (name: string) => ({
   keyspace: 'bench',
   name,
   partitionKey: { k: 'text' },
   regulars: { v: 'blob' },
-}))
+})
+const ownTables = ['rows', 'large', largeAnswerTable, manyRowsTable].map(tableOf)
+schema.tables = ownTables
+let widenings = 0
+
+/** The keyspace gets as many further tables, with twenty columns each, and says that it has changed. */
+function widened(version: 4 | 5, count: number): Buffer {
+  widenings++
+  const regulars = Object.fromEntries(Array.from({ length: 19 }, (_, at) => [`v${at}`, 'text']))
+  const further = Array.from({ length: count }, (_, at) => ({ ...tableOf(`w${widenings}_${at}`), regulars }))
+  schema.tables = [...ownTables, ...further]
+  return schemaChangeEnvelope(version, 0, {
+    change: 'UPDATED',
+    target: 'KEYSPACE',
+    keyspace: 'bench',
+    name: '',
+    argTypes: [],
+  })
+}
 
 const place = { dataCenter: 'dc1', rack: 'rack1', clusterName: 'bench' }
 const ring: TopologyModel = {

@@ -18,6 +18,10 @@ export interface MeshOptions {
   readonly name: string
   /** Rules of the policy, all of which concern the workload that makes the load. */
   readonly rulesCount?: number
+  /** A policy instead of those rules. */
+  readonly policy?: string
+  /** Environment of the sidecar, beside that of this process. */
+  readonly sidecarEnv?: Readonly<Record<string, string>>
   /** Of the gateway; those of the whole run by default. */
   readonly workers?: number
   /** The tree that is measured; this one by default. Load maker and stub are always this tree's. */
@@ -31,6 +35,10 @@ export interface MeshSystem extends System {
   readonly sidecarPort: number
   readonly sidecar: ChildProcess
   readonly gateway: ChildProcess
+  /** A certificate for one more workload, once. */
+  enrol(spiffeId: string): Credentials
+  /** Puts another policy in force. */
+  applyPolicy(source: string): void
 }
 
 export const mesh =
@@ -47,13 +55,14 @@ export async function startMesh(context: BenchContext, options: MeshOptions): Pr
   const client = control.enrol('workload', workload)
 
   const sidecarPort = await freePort()
-  const sidecar = control.startProxy('sidecar', {
+  const sidecarSpec = {
     dataCenter: 'dc1',
     rack: 'rack1',
     upstream: { address: '127.0.0.1', port: stub },
     listeners: [{ address: '127.0.0.1', port: sidecarPort }],
     audit: { directory: join(directory, 'audit') },
-  })
+  }
+  const sidecar = control.startProxy('sidecar', sidecarSpec, options.sidecarEnv)
   await untilListening(sidecar, sidecarPort, 'the sidecar')
 
   const port = await freePort()
@@ -69,7 +78,18 @@ export async function startMesh(context: BenchContext, options: MeshOptions): Pr
   })
   for (const each of [port, tlsPort]) await untilListening(gateway, each, 'the gateway')
   const pids = [gateway.pid!, sidecar.pid!]
-  return { name: options.name, port, tlsPort, credentials: client, pids, sidecarPort, sidecar, gateway }
+  return {
+    name: options.name,
+    port,
+    tlsPort,
+    credentials: client,
+    pids,
+    sidecarPort,
+    sidecar,
+    gateway,
+    enrol: (spiffeId) => control.enrol('workload', spiffeId),
+    applyPolicy: (source) => control.applyPolicy(source),
+  }
 }
 
 async function startControl(context: BenchContext, directory: string, slug: string, options: MeshOptions) {
@@ -80,7 +100,8 @@ async function startControl(context: BenchContext, directory: string, slug: stri
       : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profileDirectory}` }
   const stateDir = join(directory, 'control')
   const policy = join(directory, 'policy.yaml')
-  writeFileSync(policy, policyOf(options.rulesCount ?? 50, 'spiffe://bench.local/workload/*', 'bench'))
+  const rules = options.policy ?? policyOf(options.rulesCount ?? 50, 'spiffe://bench.local/workload/*', 'bench')
+  writeFileSync(policy, rules)
   const port = await freePort()
   const run = ['control', '--state-dir', stateDir, '--listen', `127.0.0.1:${port}`, '--trust-domain', 'bench.local']
   const startProgram = (name: string, args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
@@ -105,7 +126,11 @@ async function startControl(context: BenchContext, directory: string, slug: stri
       ringfence('agent', '--once', '--control-url', url, '--role', role, '--token', token, '--out', out)
       return { cert: join(out, 'svid.pem'), key: join(out, 'key.pem'), ca: join(out, 'bundle.pem') }
     },
-    startProxy(role: 'gateway' | 'sidecar', spec: object) {
+    applyPolicy(source: string): void {
+      writeFileSync(policy, source)
+      ringfence('policy', 'apply', '-f', policy, '--state-dir', stateDir)
+    },
+    startProxy(role: 'gateway' | 'sidecar', spec: object, env: Readonly<Record<string, string>> = {}) {
       const kind = role === 'gateway' ? 'Gateway' : 'Sidecar'
       const document = {
         apiVersion: 'ringfence.dev/v1alpha1',
@@ -117,11 +142,10 @@ async function startControl(context: BenchContext, directory: string, slug: stri
       // JSON is YAML.
       writeFileSync(config, JSON.stringify(document, null, 2))
       const token = tokenFor(role, `spiffe://bench.local/ringfence/${role}/bench`)
-      return startProgram(
-        role,
-        [role, '--config', config, '--state-dir', join(directory, role), '--token', token],
-        profile,
-      )
+      return startProgram(role, [role, '--config', config, '--state-dir', join(directory, role), '--token', token], {
+        ...profile,
+        ...env,
+      })
     },
   }
 }

@@ -1,0 +1,95 @@
+/** A client that sends bytes made beforehand and counts answers: the one who makes the dear input, and the neighbour who waits. */
+import { readFileSync } from 'node:fs'
+import { connect, type TLSSocket } from 'node:tls'
+import { HEADER_BYTES, headerBodyBytes, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
+import type { Credentials } from '../certificates.ts'
+import { envelope, longString, short, string } from '../wire.ts'
+
+const startup = envelope(4, Opcode.STARTUP, Buffer.concat([short(1), string('CQL_VERSION'), string('3.0.0')]))
+
+export class DearestClient {
+  readonly #socket: TLSSocket
+  readonly #waiting: ((opcode: number) => void)[] = []
+  #header = Buffer.alloc(0)
+  #bodyLeft = 0
+  #opcode = 0
+  #reject: (reason: Error) => void = () => {}
+
+  private constructor(socket: TLSSocket) {
+    this.#socket = socket
+    socket.on('data', (chunk: Buffer) => this.#read(chunk))
+    socket.on('error', () => {})
+    socket.on('close', () => this.#reject(new Error('the sidecar closed the connection')))
+  }
+
+  static async open(port: number, { cert, key, ca }: Credentials): Promise<DearestClient> {
+    const pems = { cert: readFileSync(cert), key: readFileSync(key), ca: readFileSync(ca) }
+    const socket = connect({ host: '127.0.0.1', port, ...pems, checkServerIdentity: () => undefined })
+    const client = new DearestClient(socket)
+    await client.ask([startup])
+    return client
+  }
+
+  /** Sends all and resolves with the opcodes of the answers when as many came. Rejects where the connection ends. */
+  ask(requests: readonly Buffer[]): Promise<number[]> {
+    return new Promise((resolve, reject) => {
+      this.#reject = reject
+      const opcodes: number[] = []
+      for (const _ of requests) {
+        this.#waiting.push((opcode) => {
+          opcodes.push(opcode)
+          if (opcodes.length === requests.length) resolve(opcodes)
+        })
+      }
+      this.#socket.write(Buffer.concat(requests))
+    })
+  }
+
+  close(): void {
+    this.#reject = () => {}
+    this.#socket.destroy()
+  }
+
+  /** Looks at headers only: an answer of 100 MB is let through without being kept. */
+  #read(chunk: Buffer): void {
+    let at = 0
+    while (at < chunk.length) {
+      if (this.#bodyLeft === 0) {
+        const wanted = HEADER_BYTES - this.#header.length
+        this.#header = Buffer.concat([this.#header, chunk.subarray(at, at + wanted)])
+        at += wanted
+        if (this.#header.length < HEADER_BYTES) return
+        this.#opcode = headerOpcode(this.#header, 0)
+        this.#bodyLeft = headerBodyBytes(this.#header, 0)
+      }
+      const taken = Math.min(this.#bodyLeft, Math.max(chunk.length - at, 0))
+      this.#bodyLeft -= taken
+      at += taken
+      if (this.#bodyLeft > 0) return
+      this.#header = Buffer.alloc(0)
+      this.#waiting.shift()?.(this.#opcode)
+    }
+  }
+}
+
+const oneNoFlags = Buffer.from([0, 1, 0])
+
+/** Version 4, consistency ONE, no values. Each has a stream of its own. */
+export function query(text: string, stream = 0): Buffer {
+  return onStream(envelope(4, Opcode.QUERY, Buffer.concat([longString(text), oneNoFlags])), stream)
+}
+
+export function prepare(text: string): Buffer {
+  return envelope(4, Opcode.PREPARE, longString(text))
+}
+
+/** A BATCH message of texts without values. */
+export function batch(texts: readonly string[]): Buffer {
+  const parts = texts.flatMap((text) => [Buffer.from([0]), longString(text), short(0)])
+  return envelope(4, Opcode.BATCH, Buffer.concat([Buffer.from([1]), short(texts.length), ...parts, oneNoFlags]))
+}
+
+function onStream(request: Buffer, stream: number): Buffer {
+  request.writeInt16BE(stream, 2)
+  return request
+}
