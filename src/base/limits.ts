@@ -21,7 +21,7 @@ export const limits = {
   nestingDepthMax: 64,
   /** Tokens in one statement; a cap on work: 350 KB of a BATCH of short INSERTs, where Cassandra by default takes 50 KiB of them. */
   statementTokensMax: 131_072,
-  /** Relations, inserted columns and calls of user functions of one statement, and the different columns that it names; different functions it may call an eighth of that; of a BATCH text also, four for each, its statements that repeat no other, and two for each that repeats one with a TTL or timestamp of its own. */
+  /** Relations, inserted columns, assignments of more than a constant and calls of user functions of one statement, and the different columns that it names; different functions it may call an eighth of that; of a BATCH text also, four for each, its statements that repeat no other, and two for each that repeats one with a TTL or timestamp of its own. */
   statementFactsMax: 8_192,
   /** Entries of a [string map], [string list] or custom payload that a client may send. */
   mapEntriesMax: 64,

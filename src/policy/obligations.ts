@@ -60,6 +60,15 @@ export type RequestTest =
   | { readonly kind: 'limit'; readonly marker: number; readonly max: number }
   /** Statements of a BATCH message to different partitions; the caller counts them. */
   | { readonly kind: 'partitions'; readonly max: number }
+  /** `UPDATE … WHERE k IN ?`: for each write the product of its bound lists and of `times`; `written` are those of the other writes. */
+  | {
+      readonly kind: 'partitionLists'
+      readonly written: number
+      readonly lists: readonly { readonly times: number; readonly markers: readonly number[] }[]
+      readonly max: number
+    }
+  /** A write that removes nothing: none of the first is bound to null, and the others, which would replace a collection, are unset. */
+  | { readonly kind: 'nothingRemoved'; readonly notNull: readonly number[]; readonly unset: readonly number[] }
 
 export interface Obligations {
   /** All that the request must meet. A permit without obligations leaves the built-in check, which `checkRequest(undefined, …)` makes. */

@@ -39,6 +39,8 @@ export interface TableInfo {
   readonly base: string | undefined
   /** 0 for none. */
   readonly defaultTtlSeconds: number
+  /** Kind and CQL type by column; undefined where a policy is tried with tables that do not say. */
+  readonly definitions?: ReadonlyMap<string, { readonly kind: string; readonly type: string }>
 }
 
 export interface SchemaView {
@@ -54,6 +56,8 @@ export interface RequestValues {
   integer(marker: number): bigint | null
   /** The marker is bound to protocol 4's "not set" (length −2), for which Cassandra takes the default. */
   unset(marker: number): boolean
+  /** The marker is bound to null, or to nothing. */
+  isNull(marker: number): boolean
   /** Elements of the list bound to a marker; null for null, unset, absent or malformed. */
   listSize(marker: number): number | null
   /** The UTF-8 text bound to a marker; null for null, unset, absent or malformed. */

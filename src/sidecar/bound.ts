@@ -97,6 +97,10 @@ export class BoundValues implements RequestValues {
     return this.#lengthOf(marker) === UNSET
   }
 
+  isNull(marker: number): boolean {
+    return this.#lengthOf(marker) === NULL
+  }
+
   /** A view of the value; null for null, unset and absent. */
   bytes(marker: number): Buffer | null {
     if (this.#params?.named === true) {

@@ -1,6 +1,7 @@
 /** What a permit asks of the values of one request, asked of them. */
 import type { BatchView } from '../cql/requests.ts'
-import { checkRequest } from '../policy/data/check.ts'
+import { checkRequest, productOf } from '../policy/data/check.ts'
+import { partitionLists } from '../policy/data/guardrails.ts'
 import { builtinChecks } from '../policy/data/law.ts'
 import type { Denial, Permit } from '../policy/engine.ts'
 import { BoundValues } from './bound.ts'
@@ -60,17 +61,19 @@ export class Partitions {
     this.#batch = batch
   }
 
-  /** A statement whose partition is not known counts as one of its own. */
+  /** A statement whose partition is not known counts as one of its own, one with IN as all that its lists make. */
   get count(): number {
     if (this.#count === undefined) {
       const known = new Set<string>()
-      let unknown = 0
+      let others = 0
       for (let i = 0; i < this.#parts.length; i++) {
-        const name = this.#nameOf(this.#parts[i]!, i)
-        if (name === undefined) unknown++
-        else known.add(name)
+        const { facts } = this.#parts[i]!
+        const { times, markers } = partitionLists(facts, this.#judge.partitionKey(facts))
+        const name = times === 1 && markers.length === 0 ? this.#nameOf(this.#parts[i]!, i) : undefined
+        if (name !== undefined) known.add(name)
+        else others += times * productOf(values.ofPart(this.#batch, this.#batch.parts[i]!, facts.markers), markers)
       }
-      this.#count = known.size + unknown
+      this.#count = known.size + others
     }
     return this.#count
   }

@@ -201,6 +201,10 @@ class GivenValues implements RequestValues {
     return this.#values[marker] === undefined
   }
 
+  isNull(marker: number): boolean {
+    return this.#values[marker] === null
+  }
+
   listSize(marker: number): number | null {
     const value = this.#values[marker]
     return Array.isArray(value) ? value.length : null

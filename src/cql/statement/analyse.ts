@@ -71,9 +71,9 @@ function detailsOf(statement: Statement): Partial<StatementFacts> {
       return { limit, restrictions, allowFiltering, selection, columnsUsed: distinct(used) }
     }
     case 'modification': {
-      const { ttl, timestamp, restrictions, condition } = statement
+      const { ttl, timestamp, restrictions, assignments, condition } = statement
       const columnsUsed = condition === undefined || condition === 'rows' ? [] : distinct(condition.columns)
-      return { ttl, timestamp, restrictions, columnsUsed }
+      return { ttl, timestamp, restrictions, assignments, columnsUsed }
     }
     case 'batch':
       return { timestamp: statement.using.timestamp }

@@ -2,7 +2,7 @@
  * What the parser makes of a statement: not a tree of its expressions but everything that the statement *names*, since names
  * are what policy speaks of. `authorise.ts` turns these into accesses.
  */
-import type { Amount, Restriction, StatementFacts } from './facts.ts'
+import type { Amount, Assignment, Restriction, StatementFacts } from './facts.ts'
 
 /** A canonical name; `keyspace` is undefined where the statement did not give one. */
 export interface QualifiedName {
@@ -48,6 +48,7 @@ export interface Modification extends Using {
   readonly condition: 'rows' | { readonly columns: readonly string[] } | undefined
   /** WHERE, or the columns of an INSERT with their values. */
   readonly restrictions: readonly Restriction[]
+  readonly assignments: readonly Assignment[]
   /** Inside a BATCH: the statement that this one repeats but for the numbers of its USING. */
   readonly like: Modification | undefined
   /** Where the statement stands: first token, token after the last one; first marker, marker after the last one. */

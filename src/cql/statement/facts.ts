@@ -54,6 +54,20 @@ export interface Restriction {
   readonly list: number | undefined
 }
 
+/**
+ * What is written: a marker's place; `value` for a constant that is there; `collection` for a literal of a set, list, map or user type;
+ * `unknown` for what only the node knows, which may be null.
+ */
+export type AssignedValue = { readonly marker: number } | 'null' | 'value' | 'collection' | 'unknown'
+
+/** One column that a write sets, takes from, or deletes. What can only add, or sets a whole column to a constant, is left out. */
+export interface Assignment {
+  readonly column: string
+  /** `whole`: `c = …`; `taken`: `c = c - …`; `element`: `c[…] = …`; `field`: `c.f = …`. */
+  readonly part: 'whole' | 'taken' | 'element' | 'field'
+  readonly value: AssignedValue
+}
+
 export interface StatementFacts {
   /** Leading words in upper case: `SELECT`, `INSERT`, `CREATE TABLE`, `ALTER ROLE`, `BATCH`, `USE`, … */
   readonly verb: string
@@ -79,6 +93,8 @@ export interface StatementFacts {
   readonly limit: Amount | undefined
   /** The relations of WHERE in order; empty where there is none. */
   readonly restrictions: readonly Restriction[]
+  /** Of a write; see `Assignment`. */
+  readonly assignments: readonly Assignment[]
   readonly allowFiltering: boolean
   /**
    * What a SELECT answers with: `'*'`, or for each output column the column that it is as it stands (an alias does not matter), undefined
@@ -109,6 +125,7 @@ export const plainFacts = {
   timestamp: undefined,
   limit: undefined,
   restrictions: [],
+  assignments: [],
   allowFiltering: false,
   selection: undefined,
   columnsUsed: [],

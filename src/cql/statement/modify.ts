@@ -1,4 +1,6 @@
 /** INSERT, UPDATE and DELETE: the modification rules of `Parser.g`. Those inside a BATCH text are found in `batch.ts`. */
+
+import { assigned, assignedTerm } from './assigned.ts'
 import type { Modification, QualifiedName, Using } from './ast.ts'
 import {
   acceptMarker,
@@ -12,9 +14,9 @@ import {
   qualifiedName,
   startsCall,
 } from './cursor.ts'
-import type { Amount, Restriction } from './facts.ts'
+import type { Amount, Assignment, Restriction } from './facts.ts'
 import { columnNames } from './keywords.ts'
-import { term, tupleValues } from './terms.ts'
+import { term, value } from './terms.ts'
 import { K, T } from './tokens.ts'
 import { conditions, whereClause } from './where.ts'
 
@@ -32,7 +34,7 @@ function insertStatement(cursor: Cursor, mark: Mark): Modification {
   cursor.expect(K.INTO)
   const table = qualifiedName(cursor)
   const wildcard = cursor.accept(K.JSON)
-  let restrictions: readonly Restriction[] = []
+  let inserted: Written = { restrictions: [], assignments: [] }
   if (wildcard) {
     if (!cursor.accept(T.STRING) && !acceptMarker(cursor)) throw cursor.unexpected()
     if (cursor.accept(K.DEFAULT) && !cursor.accept(K.NULL)) cursor.expect(K.UNSET)
@@ -41,7 +43,7 @@ function insertStatement(cursor: Cursor, mark: Mark): Modification {
     const columns = collect(cursor, column)
     cursor.expect(T.PAREN_CLOSE)
     cursor.expect(K.VALUES)
-    restrictions = inserted(cursor, columns, tupleValues(cursor))
+    inserted = insertedValues(cursor, columns)
   }
   let conditional = false
   if (cursor.accept(K.IF)) {
@@ -50,35 +52,49 @@ function insertStatement(cursor: Cursor, mark: Mark): Modification {
     conditional = true
   }
   const using = usingClause(cursor)
-  return finish(cursor, mark, 'INSERT', table, wildcard, restrictions, conditional ? 'rows' : undefined, using)
+  return finish(cursor, mark, 'INSERT', table, wildcard, inserted, conditional ? 'rows' : undefined, using)
+}
+
+interface Written {
+  /** WHERE, or each column with its value. */
+  readonly restrictions: readonly Restriction[]
+  readonly assignments: readonly Assignment[]
 }
 
 /** Each column with its value. Cassandra refuses what is left over on either side, though not while parsing. */
-function inserted(cursor: Cursor, columns: readonly string[], values: Restriction['values']): Restriction[] {
+function insertedValues(cursor: Cursor, columns: readonly string[]): Written {
   const restrictions: Restriction[] = []
+  const assignments: Assignment[] = []
+  let at = 0
   cursor.spend(columns.length)
-  for (let at = 0; at < columns.length && at < values.length; at += 1) {
-    const value = values[at]
-    restrictions.push({ columns: [columns[at]!], operator: '=', token: false, values: [value], list: undefined })
-  }
-  return restrictions
+  cursor.expect(T.PAREN_OPEN)
+  list(cursor, () => {
+    const { value: written, read } = assigned(cursor, value)
+    const name = columns[at]
+    at += 1
+    if (name === undefined) return
+    restrictions.push({ columns: [name], operator: '=', token: false, values: [read], list: undefined })
+    if (written !== 'value') assignments.push({ column: name, part: 'whole', value: written })
+  })
+  cursor.expect(T.PAREN_CLOSE)
+  return { restrictions, assignments }
 }
 
 function updateStatement(cursor: Cursor, mark: Mark): Modification {
   const table = qualifiedName(cursor)
   const using = usingClause(cursor)
   cursor.expect(K.SET)
-  const assigned: Assigned = { whole: new Set(), parts: new Map() }
-  do assignment(cursor, assigned)
+  const set: Assigned = { whole: new Set(), parts: new Map(), list: [] }
+  do assignment(cursor, set)
   while (cursor.accept(T.COMMA))
   cursor.expect(K.WHERE)
   const restrictions = whereClause(cursor)
-  return finish(cursor, mark, 'UPDATE', table, false, restrictions, condition(cursor), using)
+  return finish(cursor, mark, 'UPDATE', table, false, { restrictions, assignments: set.list }, condition(cursor), using)
 }
 
 function deleteStatement(cursor: Cursor, mark: Mark): Modification {
   const wildcard = cursor.kind === K.FROM
-  if (!wildcard) list(cursor, deletion)
+  const assignments = wildcard ? [] : collect(cursor, deletion)
   cursor.expect(K.FROM)
   const table = qualifiedName(cursor)
   let timestamp: Amount | undefined
@@ -89,16 +105,23 @@ function deleteStatement(cursor: Cursor, mark: Mark): Modification {
   cursor.expect(K.WHERE)
   const restrictions = whereClause(cursor)
   const using = { ttl: undefined, timestamp }
-  return finish(cursor, mark, 'DELETE', table, wildcard, restrictions, condition(cursor), using)
+  return finish(cursor, mark, 'DELETE', table, wildcard, { restrictions, assignments }, condition(cursor), using)
 }
 
 /** `deleteOp` */
-function deletion(cursor: Cursor): void {
-  column(cursor)
+function deletion(cursor: Cursor): Assignment {
+  const key = column(cursor)
+  let part: Assignment['part'] = 'whole'
+  cursor.spend(1)
   if (cursor.accept(T.BRACKET_OPEN)) {
+    part = 'element'
     term(cursor)
     cursor.expect(T.BRACKET_CLOSE)
-  } else if (cursor.accept(T.DOT)) name(cursor)
+  } else if (cursor.accept(T.DOT)) {
+    part = 'field'
+    name(cursor)
+  }
+  return { column: key, part, value: 'null' }
 }
 
 /** `usingClause`, if there is one. */
@@ -153,51 +176,60 @@ interface Assigned {
   readonly whole: Set<string>
   /** Columns of which parts are set, with the fields among those. */
   readonly parts: Map<string, Set<string>>
+  readonly list: Assignment[]
 }
 
 /** `columnOperation` */
-function assignment(cursor: Cursor, assigned: Assigned): void {
+function assignment(cursor: Cursor, set: Assigned): void {
   const key = column(cursor)
+  let made: Assignment | undefined
   let whole = false
   let field: string | undefined
   switch (cursor.kind) {
     case T.EQUALS:
       cursor.advance()
-      whole = assignedValue(cursor, key)
+      made = assignedValue(cursor, key)
+      whole = made?.part === 'whole'
       break
     case T.PLUS_EQUALS:
-    case T.MINUS_EQUALS:
       cursor.advance()
       term(cursor)
+      break
+    case T.MINUS_EQUALS:
+      cursor.advance()
+      made = { column: key, part: 'taken', value: assignedTerm(cursor) }
       break
     case T.BRACKET_OPEN:
       cursor.advance()
       term(cursor)
       cursor.expect(T.BRACKET_CLOSE)
       cursor.expect(T.EQUALS)
-      term(cursor)
+      made = { column: key, part: 'element', value: assignedTerm(cursor) }
       break
     case T.DOT:
       cursor.advance()
       field = name(cursor)
       cursor.expect(T.EQUALS)
-      term(cursor)
+      made = { column: key, part: 'field', value: assignedTerm(cursor) }
       break
     default:
       throw cursor.unexpected()
   }
   // `addRawUpdate`: a column that is set as a whole may be set only once, and so may a field.
-  const fields = assigned.parts.get(key)
-  if (assigned.whole.has(key) || (fields !== undefined && (whole || (field !== undefined && fields.has(field))))) {
+  const fields = set.parts.get(key)
+  if (set.whole.has(key) || (fields !== undefined && (whole || (field !== undefined && fields.has(field))))) {
     throw cursor.failure('multiple incompatible setting of a column')
   }
-  if (whole) assigned.whole.add(key)
-  else if (fields === undefined) assigned.parts.set(key, new Set(field === undefined ? [] : [field]))
+  if (whole) set.whole.add(key)
+  else if (fields === undefined) set.parts.set(key, new Set(field === undefined ? [] : [field]))
   else if (field !== undefined) fields.add(field)
+  if (made === undefined || (made.part !== 'element' && made.value === 'value')) return
+  cursor.spend(1)
+  set.list.push(made)
 }
 
-/** `normalColumnOperation`: true where the column is set as a whole. */
-function assignedValue(cursor: Cursor, key: string): boolean {
+/** `normalColumnOperation`: undefined where it adds, or counts. */
+function assignedValue(cursor: Cursor, key: string): Assignment | undefined {
   const next = cursor.peek(1)
   if (
     columnNames[cursor.kind] === 1 &&
@@ -205,15 +237,15 @@ function assignedValue(cursor: Cursor, key: string): boolean {
     !startsCall(cursor)
   ) {
     sameColumn(cursor, key)
-    if (cursor.accept(T.INTEGER)) return false
+    if (cursor.accept(T.INTEGER)) return undefined
     cursor.advance()
-    term(cursor)
-    return false
+    const value = assignedTerm(cursor)
+    return next === T.MINUS ? { column: key, part: 'taken', value } : undefined
   }
-  term(cursor)
-  if (!cursor.accept(T.PLUS)) return true
+  const value = assignedTerm(cursor)
+  if (!cursor.accept(T.PLUS)) return { column: key, part: 'whole', value }
   sameColumn(cursor, key)
-  return false
+  return undefined
 }
 
 function sameColumn(cursor: Cursor, key: string): void {
@@ -226,7 +258,7 @@ function finish(
   verb: Modification['verb'],
   table: QualifiedName,
   wildcard: boolean,
-  restrictions: readonly Restriction[],
+  { restrictions, assignments }: Written,
   condition: Modification['condition'],
   { ttl, timestamp }: Using,
 ): Modification {
@@ -238,6 +270,7 @@ function finish(
     mentions: cursor.mentions(mark),
     condition,
     restrictions,
+    assignments,
     ttl,
     timestamp,
     like: undefined,

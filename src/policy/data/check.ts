@@ -59,21 +59,37 @@ function holds(test: RequestTest, values: RequestValues): boolean {
       if (isBetween(values.pageSize, test.max)) return true
       return test.limitMarker !== undefined && isBetween(integerOf(values, test.limitMarker), test.max)
     }
-    case 'inSize': {
-      let product = test.times
-      for (let i = 0; i < test.markers.length; i++) {
-        const size = values.listSize(test.markers[i]!)
-        // Cassandra refuses null and unset too, and what is malformed cannot be counted.
-        if (size === null) return false
-        product *= size
-      }
-      return product <= test.max
-    }
+    case 'inSize':
+      return test.times * productOf(values, test.markers) <= test.max
     case 'limit':
       return isBetween(integerOf(values, test.marker), test.max)
     case 'partitions':
       return values.partitions <= test.max
+    case 'partitionLists': {
+      let { written } = test
+      for (let i = 0; i < test.lists.length && written <= test.max; i++) {
+        const { times, markers } = test.lists[i]!
+        written += times * productOf(values, markers)
+      }
+      return written <= test.max
+    }
+    case 'nothingRemoved': {
+      for (let i = 0; i < test.notNull.length; i++) if (values.isNull(test.notNull[i]!)) return false
+      for (let i = 0; i < test.unset.length; i++) if (!values.unset(test.unset[i]!)) return false
+      return true
+    }
   }
+}
+
+/** Of the sizes of lists. Cassandra refuses null and unset too, and what is malformed cannot be counted: that is more than any bound. */
+export function productOf(values: RequestValues, markers: readonly number[]): number {
+  let product = 1
+  for (let i = 0; i < markers.length; i++) {
+    const size = values.listSize(markers[i]!)
+    if (size === null) return Number.POSITIVE_INFINITY
+    product *= size
+  }
+  return product
 }
 
 function integerOf(values: RequestValues, marker: number): number | undefined {

@@ -138,6 +138,7 @@ export function valuesOf(given: Given = {}): RequestValues {
   return {
     integer: (marker) => integers[marker] ?? null,
     unset: (marker) => marker < integers.length && integers[marker] === undefined,
+    isNull: (marker) => integers[marker] === null || marker >= integers.length,
     listSize: (marker) => given.lists?.[marker] ?? null,
     text: () => null,
     pageSize: given.pageSize,

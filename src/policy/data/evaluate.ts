@@ -7,9 +7,8 @@ import type { SchemaView, TableInfo } from '../request.ts'
 import { judgeClasses } from './classes.ts'
 import type { DataVerdict } from './findings.ts'
 import { Findings } from './findings.ts'
-import { judgeLists, judgeRead, judgeTimestamp, partitionOf } from './guardrails.ts'
+import { judgeLists, judgePartitions, judgeRead, judgeTimestamp } from './guardrails.ts'
 import type { DataLaw, TableLaw } from './law.ts'
-import { partitionsText } from './law.ts'
 import { judgeMasks } from './masking.ts'
 import { judgeKeyspaceDrop, judgeRowLife, judgeTableLife } from './retention.ts'
 
@@ -55,6 +54,7 @@ export function evaluateData(law: DataLaw, question: DataQuestion): DataVerdict 
       findings.ask(bound.now)
       if (facts.timestamp === undefined) findings.ask(bound.defaultTimestamps)
       findings.ask(bound.batches)
+      judgePartitions(findings, bound.partitions, bound.label, [facts], () => info, 0)
       return findings.verdict(bound.write)
     }
     case 'TRUNCATE':
@@ -121,26 +121,10 @@ function judgeBatch(findings: Findings, law: DataLaw, question: DataQuestion): D
       findings.ask(one.batches)
       continue
     }
-    for (const limit of one.partitions) {
-      if (exceeds(facts, schema, limit.max)) findings.refuse(limit, partitionsText(one.label, limit.max))
-    }
+    judgePartitions(findings, one.partitions, one.label, facts.children, tableOfWrite(schema), ownMarkers)
   }
   const [only, ...others] = laws
   return only === undefined ? findings.bareVerdict() : findings.verdict(others.length === 0 ? only.write : undefined)
-}
-
-/** Whether a BATCH writes more partitions than that. A statement whose partition is not known counts as one of its own. */
-function exceeds({ children }: StatementFacts, schema: SchemaView | undefined, max: number): boolean {
-  if (children.length <= max) return false
-  const known = new Set<string>()
-  let unknown = 0
-  for (const child of children) {
-    const partition = partitionOf(child, tableOf(schema, child.keyspace ?? '', child.table ?? ''))
-    if (partition === undefined) unknown++
-    else known.add(partition)
-    if (known.size + unknown > max) return true
-  }
-  return false
 }
 
 function judgeMasksOf(
@@ -169,6 +153,10 @@ const assumedTable: TableInfo = {
 
 function tableOf(schema: SchemaView | undefined, keyspace: string, table: string): TableInfo | undefined {
   return schema === undefined ? assumedTable : schema.table(keyspace, table)
+}
+
+function tableOfWrite(schema: SchemaView | undefined): (write: StatementFacts) => TableInfo | undefined {
+  return ({ keyspace = '', table = '' }) => tableOf(schema, keyspace, table)
 }
 
 /** Columns that masks write in full. */

@@ -4,7 +4,7 @@ import type { RequestCheck } from '../obligations.ts'
 import type { TableInfo } from '../request.ts'
 import type { Findings } from './findings.ts'
 import type { Bound, TableLaw } from './law.ts'
-import { pageCheck, timestampCheck } from './law.ts'
+import { pageCheck, partitionsText, timestampCheck } from './law.ts'
 
 /** Scans, filtering, LIMIT and pages of a SELECT. */
 export function judgeRead(
@@ -76,6 +76,32 @@ export function judgeTimestamp(
   }
 }
 
+/** The IN lists with which a write names its partitions: each combination is one. */
+export interface PartitionLists {
+  /** Of the lists that are written. */
+  readonly times: number
+  /** Markers of those that are bound, counted in the statement. */
+  readonly markers: readonly number[]
+}
+
+const oneByOne: PartitionLists = { times: 1, markers: [] }
+
+/** @param key of the table; where it is not known, every list counts */
+export function partitionLists({ restrictions }: StatementFacts, key: readonly string[] | undefined): PartitionLists {
+  let times = 1
+  let markers: number[] | undefined
+  for (const { operator, columns, list, values } of restrictions) {
+    if (operator !== 'IN') continue
+    if (key !== undefined && key.length > 0 && !columns.some((column) => key.includes(column))) continue
+    if (list === undefined) times *= values.length
+    else {
+      markers ??= []
+      markers.push(list)
+    }
+  }
+  return times === 1 && markers === undefined ? oneByOne : { times, markers: markers ?? [] }
+}
+
 /** The partition that a write names with strings, as a key of a Map; undefined where it names it otherwise. */
 export function partitionOf(facts: StatementFacts, table: TableInfo | undefined): string | undefined {
   if (table === undefined || table.partitionKey.length === 0) return undefined
@@ -89,6 +115,48 @@ export function partitionOf(facts: StatementFacts, table: TableInfo | undefined)
     key.push(value.text)
   }
   return JSON.stringify(key)
+}
+
+/**
+ * The partitions of writes whose markers are those of the request: in a BATCH text, or of one write by itself.
+ * @param firstMarker of the first of them
+ */
+export function judgePartitions(
+  findings: Findings,
+  bounds: readonly Bound[],
+  label: string,
+  writes: readonly StatementFacts[],
+  tableOf: (write: StatementFacts) => TableInfo | undefined,
+  firstMarker: number,
+): void {
+  if (bounds.length === 0) return
+  const max = bounds.reduce((most, bound) => Math.max(most, bound.max), 0)
+  const named = new Set<string>()
+  const lists: PartitionLists[] = []
+  let others = 0
+  let markerAt = firstMarker
+  for (const write of writes) {
+    const table = tableOf(write)
+    const { times, markers } = partitionLists(write, table?.partitionKey)
+    if (markers.length > 0) {
+      const first = markerAt
+      lists.push({ times, markers: markers.map((marker) => first + marker) })
+    } else {
+      const name = times === 1 ? partitionOf(write, table) : undefined
+      if (name === undefined) others += times
+      else named.add(name)
+    }
+    if (named.size + others > max) break
+    markerAt += write.markers.length
+  }
+  const written = named.size + others
+  for (const { name: rule, observe, max: most } of bounds) {
+    const text = partitionsText(label, most)
+    if (written > most) findings.refuse({ name: rule, observe }, text)
+    else if (lists.length > 0) {
+      findings.ask([{ rule, observe, text, test: { kind: 'partitionLists', written, lists, max: most } }])
+    }
+  }
 }
 
 /** The whole primary key is given, so there is at most one row. */

@@ -238,7 +238,7 @@ export function pageCheck(bound: Bound, label: string, limitMarker: number | und
 }
 
 export function partitionsText(label: string, max: number): string {
-  return `a BATCH that writes ${label} may write at most ${max} partitions`
+  return `a BATCH or statement that writes ${label} may write at most ${max} partitions`
 }
 
 function coversKeyspace(target: Target, keyspace: string): boolean {

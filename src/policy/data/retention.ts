@@ -7,6 +7,7 @@ import type { RequestCheck } from '../obligations.ts'
 import type { TableInfo } from '../request.ts'
 import type { Findings } from './findings.ts'
 import type { HoldRule, RetentionRule, TableLaw } from './law.ts'
+import { judgeRemovals } from './removals.ts'
 import { printable } from './words.ts'
 
 /**
@@ -25,6 +26,7 @@ export function judgeRowLife(
     findings.refuseEach(law.holds, heldText(law, 'DELETE is refused'))
     return
   }
+  judgeRemovals(findings, law, facts, table, firstMarker)
   const { ttl } = facts
   const tableDefault = table?.defaultTtlSeconds
   for (const rule of rulesOf(law)) {
