@@ -25,12 +25,12 @@ import { PrincipalVisibility } from './visibility.ts'
 export type { RequestNeeds } from './conditions.ts'
 export type { Visibility } from './visibility.ts'
 
-// Not exported, so that an object that looks like a permit is none.
-const granted: unique symbol = Symbol('granted')
-
-/** Leave to forward one statement. Made by `PolicyEngine.decide` only. */
-export interface Permit {
-  readonly kind: 'permit'
+/**
+ * The class is not exported and has a private field, so a permit is made by `PolicyEngine.decide` or from permits by what stands here; an
+ * object with the same fields, such as a spread of one, is none.
+ */
+class Granted {
+  readonly kind = 'permit'
   /** Names of the rules that gave it, in the order of the policy, joined by `,`; at most 512 characters. */
   readonly rule: string
   readonly revision: number
@@ -38,8 +38,52 @@ export interface Permit {
   readonly obligations: Obligations | undefined
   /** Names of the rules in observe mode without which this would have been a denial, joined by `,`; at most 512 characters. */
   readonly observed: string | undefined
-  readonly [granted]: true
+  readonly #epoch: number
+
+  constructor(epoch: number, fields: Pick<Granted, 'rule' | 'revision' | 'obligations' | 'observed'>) {
+    this.rule = fields.rule
+    this.revision = fields.revision
+    this.obligations = fields.obligations
+    this.observed = fields.observed
+    this.#epoch = epoch
+  }
+
+  /** Whether this is a permit, of a decision taken in that epoch (see `PolicyEngine.decide`). */
+  static isOf(permit: Granted, epoch: number): boolean {
+    return #epoch in permit && permit.#epoch === epoch
+  }
+
+  /** The same leave, with rules in observe mode that the request's values did not meet. */
+  observing(rules: string): Granted {
+    const observed = this.observed === undefined ? rules : `${this.observed},${rules}`
+    return new Granted(this.#epoch, { ...this, observed })
+  }
+
+  /** The same leave, for a session that is shown a topology of its own, where the answer may have addresses of nodes. */
+  hidingAddresses(): Granted {
+    const { checks, masks, visibleOnly } = this.obligations ?? { checks: builtinChecks, masks: [], visibleOnly: false }
+    return new Granted(this.#epoch, { ...this, obligations: { checks, masks, visibleOnly, addressesHidden: true } })
+  }
+
+  /** Leave for a BATCH of which each statement has one: the first one's rule, and what any of them observed or wants hidden. */
+  static ofAll(permits: readonly Granted[]): Granted | undefined {
+    const [first] = permits
+    if (first === undefined) return undefined
+    const observed = permits.find((permit) => permit.observed !== undefined)?.observed
+    const masks = permits.flatMap(({ obligations }) => obligations?.masks ?? [])
+    const epoch = permits.every((permit) => Granted.isOf(permit, first.#epoch)) ? first.#epoch : NO_EPOCH
+    if (observed === first.observed && masks.length === 0 && epoch === first.#epoch) return first
+    return new Granted(epoch, { ...first, observed, obligations: { checks: [], masks, visibleOnly: false } })
+  }
 }
+
+/** In which nothing is in force. */
+const NO_EPOCH = -1
+
+/** Leave to forward one statement. */
+export type Permit = Granted
+export const isPermitOf = Granted.isOf
+export const permitOfAll = Granted.ofAll
 
 export interface Denial {
   readonly kind: 'denial'
@@ -104,6 +148,7 @@ export class PolicyEngine {
   /**
    * @param facts resolved (`resolveKeyspace`): a name without keyspace is denied
    * @param schema undefined where none is at hand (see `refine`)
+   * @param epoch the caller's number for the policy and the schema that are in force now; a permit is good in it only (`isPermitOf`)
    * Never throws.
    */
   decide(
@@ -111,6 +156,7 @@ export class PolicyEngine {
     facts: StatementFacts,
     request: RequestContext,
     schema: SchemaView | undefined,
+    epoch = 0,
   ): Decision {
     const verdicts = this.#verdicts
     if (verdicts === undefined) return this.denial(defaultDenyRule, `${principal.spiffeId}: no policy is in force`)
@@ -134,14 +180,12 @@ export class PolicyEngine {
     })
     if (data.denial !== undefined) return this.denial(data.denial.rule, `${principal.spiffeId}: ${data.denial.text}`)
     for (const name of data.observed) judgement.observed.add(name)
-    return {
-      kind: 'permit',
+    return new Granted(epoch, {
       rule: joinRules(judgement.allowedBy),
       revision: this.#revision,
       obligations: judgement.visibleOnly ? onlyVisible(data.obligations) : data.obligations,
       observed: judgement.observed.size === 0 ? undefined : joinRules(judgement.observed),
-      [granted]: true,
-    }
+    })
   }
 
   /**

@@ -12,6 +12,7 @@ import { CqlErrorCode, HEADER_BYTES, headerFlags, headerOpcode, Opcode, ResultKi
 import {
   bodyStart,
   hasMorePages,
+  readError,
   readPrepared,
   readSchemaChange,
   readSetKeyspace,
@@ -23,8 +24,8 @@ import { cqlFault } from '../session/fault.ts'
 import { confirms } from './confirm.ts'
 import { columnsDigest, timeoutEnvelope } from './envelopes.ts'
 import type { IdentityState, Judged } from './judged.ts'
-import { Repreparer } from './reprepare.ts'
-import { changesRows, incomingRows, withObserved } from './rewrites.ts'
+import { Repreparer, type RepreparerOptions } from './reprepare.ts'
+import { asItCame, changesRows, incomingRows, type Passage, withObserved } from './rewrites.ts'
 import type { SessionOptions, Shared } from './session.ts'
 import type { Owner, Upstream } from './upstream.ts'
 
@@ -33,6 +34,11 @@ export interface AnswerEvents {
   readonly keyspaceChanged: (keyspace: string, upstream: Upstream) => void
   /** A USE was answered, whatever the answer was. */
   readonly used: () => void
+  /** See `RepreparerOptions`. */
+  readonly mayPrepare: RepreparerOptions['mayPrepare']
+  readonly sendPrepare: RepreparerOptions['sendPrepare']
+  /** Serves a request from its beginning that had no effect; false where it would now run in another keyspace. */
+  readonly again: (request: Buffer, keyspace: string) => boolean
 }
 
 export class Answers implements Owner {
@@ -55,11 +61,16 @@ export class Answers implements Owner {
     this.#events = events
     this.#repreparer = new Repreparer({
       pool: shared.pool,
-      turn: shared.turn,
       identity: options.identity,
       version: options.version,
       poolOwner,
       owner: this,
+      mayPrepare: events.mayPrepare,
+      sendPrepare: events.sendPrepare,
+      onPrepared: (upstream, slot, answer) => this.#preparedAgain(upstream, slot, answer),
+      onSame: (upstream, slot, id) => {
+        if (!this.#serveAgain(upstream, slot)) this.#toldOther(upstream, slot, id)
+      },
       onOther: (upstream, slot, id) => this.#toldOther(upstream, slot, id),
     })
   }
@@ -81,6 +92,7 @@ export class Answers implements Owner {
 
   /** While records cannot be written, an answer whose line is in memory only does not leave: the client is disconnected. */
   #give(buffer: Buffer, start: number, end: number, stream: number): void {
+    this.#repreparer.answered(stream)
     if (this.#shared.recorder.failed) this.#client.close('the audit record cannot be written')
     else this.#client.answer(buffer, start, end, stream)
   }
@@ -138,19 +150,32 @@ export class Answers implements Owner {
     start: number,
     end: number,
   ): Buffer {
-    const slab = upstream.requestSlab[slot]
-    assert(slab !== undefined, 'what asks for rows is kept until they come')
-    const requestAt = upstream.requestAt[slot]!
-    const request = slab.subarray(requestAt, requestAt + upstream.requestBytes[slot]!)
     const { judge, secrets } = this.#shared
-    const passage = {
-      version: this.#version,
-      opcode: upstream.opcode[slot]!,
-      judged,
-      permit,
-      identity: this.#identity,
+    const request = requestOf(upstream, slot)
+    return incomingRows(this.#passage(upstream, slot, judged, permit), judge, secrets, request, buffer, start, end)
+  }
+
+  #passage(upstream: Upstream, slot: number, judged: Judged, permit: Permit): Passage {
+    return { version: this.#version, opcode: upstream.opcode[slot]!, judged, permit, identity: this.#identity }
+  }
+
+  /** The node did not have its statement. It is judged like any other that comes now. */
+  #serveAgain(upstream: Upstream, slot: number): boolean {
+    const passage = this.#passage(upstream, slot, upstream.judged[slot]!, upstream.permit[slot]!)
+    const request = asItCame(passage, requestOf(upstream, slot), this.#shared.secrets)
+    request.writeInt16BE(upstream.clientStream[slot]!, 2)
+    return this.#events.again(request, upstream.keyspace)
+  }
+
+  /** The record of a PREPARE that the client did not ask for. */
+  #preparedAgain(upstream: Upstream, slot: number, answer: Buffer | undefined): void {
+    const { recorder } = this.#shared
+    if (answer === undefined) {
+      recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'no answer to a repeated PREPARE')
+      return
     }
-    return incomingRows(passage, judge, secrets, request, buffer, start, end)
+    const code = headerOpcode(answer, 0) === Opcode.ERROR ? readError(answer, 0, answer.length).code : -1
+    recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, answer, 0, answer.length)
   }
 
   /** The node's id now means this statement, to this identity. An id that meant another text is a forgery (attack B4). */
@@ -214,4 +239,12 @@ export class Answers implements Owner {
     this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'connection to the node lost')
     this.#client.close('connection to the node lost')
   }
+}
+
+/** The request under a slot as it was forwarded; a view. */
+function requestOf(upstream: Upstream, slot: number): Buffer {
+  const slab = upstream.requestSlab[slot]
+  assert(slab !== undefined, 'what may be needed again is kept until it is answered')
+  const at = upstream.requestAt[slot]!
+  return slab.subarray(at, at + upstream.requestBytes[slot]!)
 }

@@ -2,7 +2,6 @@
 import type { BatchView } from '../cql/requests.ts'
 import { checkRequest, productOf } from '../policy/data/check.ts'
 import { partitionLists } from '../policy/data/guardrails.ts'
-import { builtinChecks } from '../policy/data/law.ts'
 import type { Denial, Permit } from '../policy/engine.ts'
 import { BoundValues } from './bound.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
@@ -29,23 +28,7 @@ export function checked(
   }
   const { denial, observed } = checkRequest(obligations?.checks, bound)
   if (denial !== undefined) return judge.refusal(identity, denial.rule, denial.text)
-  return observed === undefined ? permit : { ...permit, observed: joined(permit.observed, observed) }
-}
-
-/** The permit for a session that is shown a topology of its own, of a statement whose answer may have addresses of nodes. */
-export function hidingAddresses(permit: Permit): Permit {
-  const { checks, masks, visibleOnly } = permit.obligations ?? { checks: builtinChecks, masks: [], visibleOnly: false }
-  return { ...permit, obligations: { checks, masks, visibleOnly, addressesHidden: true } }
-}
-
-/** The permit of a BATCH: the first one's rule, and what any of them observed or wants hidden. Undefined for an empty BATCH. */
-export function permitOfAll(permits: readonly Permit[]): Permit | undefined {
-  const [first] = permits
-  if (first === undefined) return undefined
-  const observed = permits.find((permit) => permit.observed !== undefined)?.observed
-  const masks = permits.flatMap(({ obligations }) => obligations?.masks ?? [])
-  if (observed === first.observed && masks.length === 0) return first
-  return { ...first, observed, obligations: { checks: [], masks, visibleOnly: false } }
+  return observed === undefined ? permit : permit.observing(observed)
 }
 
 /** Counts the partitions that a BATCH message writes to, when it is first asked. */
@@ -94,8 +77,4 @@ export class Partitions {
     }
     return name
   }
-}
-
-function joined(one: string | undefined, other: string): string {
-  return one === undefined ? other : `${one},${other}`
 }

@@ -51,7 +51,7 @@ export class Dispatch {
     this.#upstream = upstream
   }
 
-  /** The only way to the node. False when no connection is open. */
+  /** False when no connection is open. */
   send(
     permit: Permit,
     judged: Judged,
@@ -72,6 +72,7 @@ export class Dispatch {
     return true
   }
 
+  /** @throws RingfenceError OVERLOADED */
   sendOn(
     upstream: Upstream,
     permit: Permit,
@@ -81,8 +82,9 @@ export class Dispatch {
     buffer: Buffer,
     start: number,
     end: number,
+    owner: Owner = this.#options.owner,
   ): void {
-    const slot = upstream.take(this.#options.owner)
+    const slot = upstream.take(owner)
     if (slot < 0) {
       // The next request goes to a connection of the pool that has room, where there is one.
       if (this.#upstream === upstream) this.#upstream = undefined
@@ -90,11 +92,10 @@ export class Dispatch {
     }
     upstream.clientStream[slot] = headerStream(buffer, start)
     upstream.judged[slot] = judged
-    upstream.permit[slot] = permit
     upstream.opcode[slot] = opcode
     upstream.consistency[slot] = consistency
     upstream.bytesIn[slot] = end - start
-    // Kept for a replay, and for the values that a page of the answer is sealed to.
-    upstream.send(slot, buffer, start, end, this.#options.turn.nowMicros(), opcode !== Opcode.PREPARE)
+    // Kept to be served again, and for the values that a page of the answer is sealed to.
+    upstream.forward(slot, permit, buffer, start, end, this.#options.turn.nowMicros(), opcode !== Opcode.PREPARE)
   }
 }

@@ -1,8 +1,8 @@
 /**
  * Verdicts: text and keyspace become facts once, facts and identity become a decision once per policy revision and schema.
  *
- * Rule: a decision is used only while the policy and the schema that gave it are in force; `Judge.settled` and `Judge.current` are the
- * places that look.
+ * Rule: a decision is used only while the policy and the schema that gave it are in force; `Judge.settled`, `Judge.current` and
+ * `Judge.inForce` are the places that look.
  */
 import { createHash } from 'node:crypto'
 import { RingfenceError } from '../base/errors.ts'
@@ -11,6 +11,7 @@ import { analyse } from '../cql/statement/analyse.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
 import type { Decision, Denial, Permit, PolicyEngine, Visibility } from '../policy/engine.ts'
+import { isPermitOf } from '../policy/engine.ts'
 import type { Principal } from '../policy/policy.ts'
 import type { RequestContext, SchemaView } from '../policy/request.ts'
 import { PreparedTable } from './prepared.ts'
@@ -162,6 +163,12 @@ export class Judge {
     return judged.epoch === this.#epoch && identity.epoch === this.#epoch && !identity.contextual
   }
 
+  /** True for a permit of the policy and the schema in force. */
+  inForce(permit: Permit): boolean {
+    this.#look()
+    return isPermitOf(permit, this.#epoch)
+  }
+
   /** The decision of the policy and schema in force, for this request. */
   current(identity: IdentityState, judged: Judged, request: RequestContext): Decision {
     if (this.settled(identity, judged)) return judged.decision
@@ -219,7 +226,7 @@ export class Judge {
   }
 
   #decide(identity: IdentityState, facts: StatementFacts, request: RequestContext): Decision {
-    return this.#engine.decide(identity.principal, facts, request, this.#schema.view)
+    return this.#engine.decide(identity.principal, facts, request, this.#schema.view, this.#epoch)
   }
 
   /** The decision for requests alike, taken when the first of them comes. */

@@ -119,6 +119,8 @@ export class NodeMonitor {
         version: VERSION,
         keyspace: '',
         turn,
+        // Nothing of a client's goes this way.
+        inForce: () => false,
         onEvent: (buffer, start, end) => this.#event(upstream, buffer, start, end),
         onClosed: (closed, reason) => this.#lost(closed, reason),
       })

@@ -6,6 +6,7 @@ import type { Credentials } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
+import type { Permit } from '../policy/engine.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { UpstreamTarget } from './upstream.ts'
@@ -16,6 +17,7 @@ export interface PoolOptions {
   readonly connections: number
   readonly turn: Turn
   readonly log: Logger
+  readonly inForce: (permit: Permit) => boolean
 }
 
 interface Group {
@@ -111,6 +113,7 @@ export class UpstreamPool {
         version,
         keyspace,
         turn: this.#options.turn,
+        inForce: this.#options.inForce,
         onClosed: (closed, reason) => {
           const at = group.connections.indexOf(closed)
           if (at >= 0) group.connections.splice(at, 1)

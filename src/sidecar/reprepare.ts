@@ -1,15 +1,20 @@
 /**
- * A node that forgot a prepared statement, or never had it: the statement is prepared there again and the request sent once more, without
+ * A node that forgot a prepared statement, or never had it: the statement is prepared there again and the request served once more, without
  * the client noticing. Only for ids that this identity prepared itself, and a bounded number of times.
+ *
+ *   UNPREPARED ─▶ may it still be prepared? ─▶ PREPARE ─▶ same columns? ─▶ the request, served as if it had just come
+ *
+ * Rule: time passes here, so nothing that was decided before is good afterwards: PREPARE and request are each decided anew.
  */
 import { prepareEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { headerOpcode, Opcode } from '../cql/protocol.ts'
 import { readError, readPrepared } from '../cql/responses.ts'
-import type { Turn } from '../session/turn.ts'
+import type { Permit } from '../policy/engine.ts'
 import { columnsDigest } from './envelopes.ts'
 import type { IdentityState, Judged } from './judged.ts'
 import type { UpstreamPool } from './pool.ts'
+import type { Prepared } from './prepared.ts'
 import type { Owner, Upstream } from './upstream.ts'
 
 /** A BATCH with more prepared parts that the node forgot is the driver's to prepare again. */
@@ -17,20 +22,37 @@ const BATCH_REPLAYS_MAX = 64
 
 export interface RepreparerOptions {
   readonly pool: UpstreamPool
-  readonly turn: Turn
   readonly identity: IdentityState
   readonly version: ProtocolVersion
   readonly poolOwner: string
   readonly owner: Owner
+  /** The permit to prepare a statement now; undefined where there is none. */
+  readonly mayPrepare: (judged: Judged) => Permit | undefined
+  /** Sends a PREPARE for `owner`. Throws `OVERLOADED`. */
+  readonly sendPrepare: (upstream: Upstream, permit: Permit, judged: Judged, envelope: Buffer, owner: Owner) => void
+  /** An answer to such a PREPARE, or the loss of one, for the record. */
+  readonly onPrepared: (upstream: Upstream, slot: number, answer: Buffer | undefined) => void
+  /** The request under the slot is to be served again from its beginning. The slot is released after the call. */
+  readonly onSame: (upstream: Upstream, slot: number, id: Buffer) => void
   /** The node's statement is not what the client was told: the driver has to prepare it itself. The slot is released after the call. */
   readonly onOther: (upstream: Upstream, slot: number, id: Buffer) => void
 }
 
+/** `changed`: the node's statement is no longer what the client was told, or it cannot be prepared. */
+type Outcome = 'same' | 'changed' | 'not permitted'
+
 export class Repreparer {
   readonly #options: RepreparerOptions
+  /** How often a request came back, by the client's stream, until it is answered. */
+  readonly #replays = new Map<number, number>()
 
   constructor(options: RepreparerOptions) {
     this.#options = options
+  }
+
+  /** The request on this stream of the client's is answered. */
+  answered(clientStream: number): void {
+    if (this.#replays.size > 0) this.#replays.delete(clientStream)
   }
 
   /** Called within `onAnswer` with an UNPREPARED; false where the client has to hear of it. */
@@ -40,41 +62,65 @@ export class Repreparer {
     if (upstream.requestSlab[slot] === undefined || preparedId === undefined) return false
     const prepared = identity.prepared.find(preparedId, 0, preparedId.length)
     const replaysMax = upstream.opcode[slot] === Opcode.BATCH ? BATCH_REPLAYS_MAX : 1
-    if (prepared === undefined || upstream.replays[slot]! >= replaysMax) return false
-    upstream.replays[slot] = upstream.replays[slot]! + 1
+    const stream = upstream.clientStream[slot]!
+    const replays = this.#replays.get(stream) ?? 0
+    if (prepared === undefined || replays >= replaysMax) return false
+    this.#replays.set(stream, replays + 1)
     upstream.keep(slot)
-    const id = Buffer.from(preparedId)
-    this.#prepareOnNode(prepared.judged, id, prepared.told.get(version)).then(
-      (same) => this.#replay(upstream, slot, id, same),
-      () => this.#replay(upstream, slot, id, false),
+    this.#prepareOnNode(prepared, prepared.told.get(version)).then(
+      (outcome) => this.#goOn(upstream, slot, prepared.id, outcome),
+      () => this.#goOn(upstream, slot, prepared.id, 'changed'),
     )
     return true
   }
 
   /**
-   * False too when its columns are others than this identity was `told`: before v5 the client reads rows by the columns of its
+   * 'changed' too when its columns are others than this identity was `told`: before v5 the client reads rows by the columns of its
    * own PREPARE, so after an ALTER it has to hear UNPREPARED as from the node.
    */
-  async #prepareOnNode(judged: Judged, id: Buffer, told: string | undefined): Promise<boolean> {
-    const { pool, version, poolOwner } = this.#options
+  async #prepareOnNode({ judged, id }: Prepared, told: string | undefined): Promise<Outcome> {
+    const { pool, version, poolOwner, mayPrepare } = this.#options
     const upstream = await pool.get(version, judged.keyspace, poolOwner)
-    const answer = await upstream.ask(prepareEnvelope(version, 0, judged.text))
-    if (headerOpcode(answer, 0) !== Opcode.RESULT) return false
-    if (!readPrepared(answer, 0, answer.length, version).id.equals(id)) return false
-    return columnsDigest(answer, 0, answer.length) === told
+    const permit = mayPrepare(judged)
+    if (permit === undefined) return 'not permitted'
+    const answer = await this.#prepare(upstream, permit, judged)
+    if (answer === undefined || headerOpcode(answer, 0) !== Opcode.RESULT) return 'changed'
+    if (!readPrepared(answer, 0, answer.length, version).id.equals(id)) return 'changed'
+    return columnsDigest(answer, 0, answer.length) === told ? 'same' : 'changed'
   }
 
-  #replay(upstream: Upstream, slot: number, id: Buffer, same: boolean): void {
-    const { owner, turn, onOther } = this.#options
-    const waits = upstream.ownerOf(slot) === owner
-    const request = upstream.requestSlab[slot]
-    if (waits && same && request !== undefined) {
-      const at = upstream.requestAt[slot]!
-      upstream.send(slot, request, at, at + upstream.requestBytes[slot]!, turn.nowMicros(), true)
-      return
+  /** A copy of the node's answer; undefined where none comes. */
+  #prepare(upstream: Upstream, permit: Permit, judged: Judged): Promise<Buffer | undefined> {
+    const { version, sendPrepare, onPrepared } = this.#options
+    return new Promise((resolve) => {
+      const lost = (on: Upstream, slot: number): void => {
+        onPrepared(on, slot, undefined)
+        resolve(undefined)
+      }
+      const owner: Owner = {
+        onAnswer: (on, slot, buffer, start, end) => {
+          const answer = Buffer.from(buffer.subarray(start, end))
+          onPrepared(on, slot, answer)
+          resolve(answer)
+        },
+        onTimeout: (on, slot) => {
+          on.abandon(slot)
+          lost(on, slot)
+        },
+        onLost: lost,
+      }
+      sendPrepare(upstream, permit, judged, prepareEnvelope(version, 0, judged.text), owner)
+    })
+  }
+
+  #goOn(upstream: Upstream, slot: number, id: Buffer, outcome: Outcome): void {
+    const holder = upstream.ownerOf(slot)
+    // The connection was lost meanwhile, and the client told so.
+    if (holder === undefined) return
+    if (holder === this.#options.owner) {
+      if (outcome === 'changed') this.#options.onOther(upstream, slot, id)
+      else this.#options.onSame(upstream, slot, id)
     }
-    if (upstream.ownerOf(slot) === undefined) return
-    if (waits) onOther(upstream, slot, id)
     upstream.release(slot)
   }
 }

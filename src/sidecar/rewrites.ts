@@ -92,6 +92,16 @@ export function outgoing(
   return again?.skipMetadata === true ? withoutSkipMetadata(request, 0, request.length, again) : request
 }
 
+/** A copy of a request that `outgoing` made, as the client could have sent it: its paging state is sealed again. */
+export function asItCame(passage: Passage, request: Buffer, secrets: Secrets): Buffer {
+  const copy = Buffer.from(request)
+  const params = paramsOf(passage, copy)
+  if (params === undefined || params.pagingStateStart < 0) return copy
+  const state = Buffer.from(copy.subarray(params.pagingStateStart, params.pagingStateEnd))
+  const sealed = secrets.seal.seal(state, sealContext(passage, params))
+  return withRequestPagingState(copy, 0, copy.length, params, sealed)
+}
+
 /**
  * The answer as the client may have it: columns masked, rows of hidden objects gone, the paging state sealed.
  * @param request the envelope that asked, as it was forwarded

@@ -25,6 +25,7 @@ import {
 } from '../cql/requests.ts'
 import { readError } from '../cql/responses.ts'
 import type { Denial, Permit } from '../policy/engine.ts'
+import { permitOfAll } from '../policy/engine.ts'
 import type { Backend, Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
 import type { Turn } from '../session/turn.ts'
@@ -34,7 +35,7 @@ import { INLINE_TEXT_MAX } from './analyst.ts'
 import { Answers } from './answers.ts'
 import { batchFacts } from './batch.ts'
 import { BoundValues } from './bound.ts'
-import { checked, hidingAddresses, Partitions, permitOfAll } from './checks.ts'
+import { checked, Partitions } from './checks.ts'
 import type { SessionContext } from './context.ts'
 import { Dispatch } from './dispatch.ts'
 import { unknownId } from './envelopes.ts'
@@ -123,6 +124,17 @@ export class EnforcedSession implements Backend {
     const owner = new Answers(shared, options, poolOwner, {
       keyspaceChanged: (keyspace, upstream) => this.#dispatch.adopt(keyspace, upstream),
       used: () => this.#held.letGo(),
+      mayPrepare: (judged) => {
+        const decision = this.#decide(judged, Opcode.PREPARE, 0, undefined)
+        return decision.kind === 'permit' && !shared.recorder.failed ? decision : undefined
+      },
+      sendPrepare: (upstream, permit, judged, envelope, owner) =>
+        this.#dispatch.sendOn(upstream, permit, judged, Opcode.PREPARE, 0, envelope, 0, envelope.length, owner),
+      again: (request, keyspace) => {
+        if (this.#held.waiting || this.#dispatch.keyspace !== keyspace) return false
+        this.#serveHeld(request, undefined)
+        return true
+      },
     })
     const { pool, turn } = shared
     this.#dispatch = new Dispatch({
@@ -275,7 +287,7 @@ export class EnforcedSession implements Backend {
     let decision = this.#decide(judged, opcode, consistency, bound)
     if (decision.kind === 'permit') {
       if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
-      if (this.#topologyHidden && judged.showsAddresses) decision = hidingAddresses(decision)
+      if (this.#topologyHidden && judged.showsAddresses) decision = decision.hidingAddresses()
       if (judged.unknownTable && this.#lookUp(judged, buffer, start, end)) return
       if (bound !== undefined) decision = checked(this.#shared.judge, this.#identity, judged, decision, bound)
     }

@@ -101,10 +101,6 @@ export class Sidecar {
     this.#turn.before(() => this.#audit.endTurn())
     const { address, port, spiffeId } = config.upstream
     const target = { address, port, spiffeId }
-    const pool = new UpstreamPool(
-      { target, connections: config.upstream.connections, turn: this.#turn, log },
-      feed.credentials,
-    )
     const recorder = new Recorder(this.#audit, this.#traffic, this.#turn, () => this.#engine.revision)
     const events = new EventHub()
     this.#node = new NodeMonitor(
@@ -119,10 +115,16 @@ export class Sidecar {
       feed.credentials,
     )
     const { schema } = this.#node
+    const judge = new Judge(this.#engine, recorder, schema)
+    const inForce = judge.inForce.bind(judge)
+    const pool = new UpstreamPool(
+      { target, connections: config.upstream.connections, turn: this.#turn, log, inForce },
+      feed.credentials,
+    )
     this.#shared = {
       turn: this.#turn,
       log,
-      judge: new Judge(this.#engine, recorder, schema),
+      judge,
       pool,
       recorder,
       events,

@@ -1,7 +1,8 @@
 /**
  * One connection to the Cassandra node, shared by sessions: TLS with the sidecar's own SVID, its handshake, and its stream table.
  *
- * Rule: a stream id is not given out again before its answer came or the connection died, whoever stopped waiting for it
+ * Rule: what a client asked is sent by `forward` only, under a permit in force; `ask` is for questions that are the sidecar's own, which hold
+ * nothing of a client's. A stream id is not given out again before its answer came or the connection died, whoever stopped waiting for it
  * (data-access trap 37). The table is an array for each field, so that a request makes no object.
  */
 import { constants } from 'node:crypto'
@@ -49,6 +50,8 @@ export interface UpstreamOptions {
   /** Empty for none. */
   readonly keyspace: string
   readonly turn: Turn
+  /** Whether a permit is of the policy and the schema in force. */
+  readonly inForce: (permit: Permit) => boolean
   readonly onEvent?: (buffer: Buffer, start: number, end: number) => void
   readonly onClosed: (upstream: Upstream, reason: string) => void
 }
@@ -66,8 +69,6 @@ export class Upstream {
   /** The request's opcode. */
   readonly opcode = new Uint8Array(STREAMS)
   readonly consistency = new Uint8Array(STREAMS)
-  /** How often the request was sent again because the node did not know a prepared id. */
-  readonly replays = new Uint8Array(STREAMS)
   readonly judged: (Judged | undefined)[] = []
   readonly permit: (Permit | undefined)[] = []
   /** The request's bytes as they lie in a slab, where they may be needed again. */
@@ -152,21 +153,35 @@ export class Upstream {
     else if (this.#slotsEver < STREAMS) slot = this.#slotsEver++
     else return -1
     this.#owners[slot] = owner
-    this.replays[slot] = 0
     this.requestSlab[slot] = undefined
     this.#inFlight++
     return slot
   }
 
-  /** Sends `buffer[start..end)` under `slot` and remembers where its bytes lie when `remember` is set. */
-  send(slot: number, buffer: Buffer, start: number, end: number, nowMicros: number, remember: boolean): void {
+  /**
+   * Sends a client's request, `buffer[start..end)`, under `slot`, and remembers where its bytes lie when `remember` is set. The only way by
+   * which one reaches the node: the decision may be older than this call, so whether it still stands is looked at here.
+   */
+  forward(
+    slot: number,
+    permit: Permit,
+    buffer: Buffer,
+    start: number,
+    end: number,
+    nowMicros: number,
+    remember: boolean,
+  ): void {
+    assert(this.#options.inForce(permit), 'what is forwarded has a permit of the policy and the schema in force')
+    this.permit[slot] = permit
+    this.#send(slot, buffer, start, end, nowMicros, remember)
+  }
+
+  #send(slot: number, buffer: Buffer, start: number, end: number, nowMicros: number, remember: boolean): void {
     this.startedMicros[slot] = nowMicros
     this.#outbox.write(buffer, start, end, slot)
     if (remember) {
       const slab = this.#outbox.lastSlab
       slab.pin()
-      // Where a request is sent again, its bytes move.
-      this.#pins[slot]?.unpin()
       this.#pins[slot] = slab
       this.requestSlab[slot] = slab.bytes
       this.requestAt[slot] = this.#outbox.lastAt
@@ -203,7 +218,7 @@ export class Upstream {
     this.#owners[slot] = nobody
   }
 
-  /** A request of the sidecar's own. The answer is a copy. Throws `UPSTREAM` on loss and timeout. */
+  /** A question of the sidecar's own: about the node, its schema or its ring. The answer is a copy. Throws `UPSTREAM` on loss and timeout. */
   ask(envelope: Buffer): Promise<Buffer> {
     return new Promise((resolve, reject) => {
       const slot = this.take({
@@ -215,7 +230,7 @@ export class Upstream {
         onLost: () => reject(new RingfenceError('UPSTREAM', `connection to the node lost: ${this.#reason}`)),
       })
       if (slot < 0) reject(new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached'))
-      else this.send(slot, envelope, 0, envelope.length, this.#options.turn.nowMicros(), false)
+      else this.#send(slot, envelope, 0, envelope.length, this.#options.turn.nowMicros(), false)
     })
   }
 

@@ -1,0 +1,192 @@
+/**
+ * Between the decision on a request and its sending time may pass. Every place where it waits, each with a deny put in force meanwhile
+ * and without one: what was permitted before is nothing that the node hears of afterwards.
+ */
+import assert from 'node:assert/strict'
+import { after, before, beforeEach, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { batchEnvelope, executeEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { Opcode } from '../../src/cql/protocol.ts'
+import { readPrepared } from '../../src/cql/responses.ts'
+import { type RawClient, describe as told } from './client.ts'
+import type { NodeRequest } from './fake-node.ts'
+import { POLICY, type RunningSidecar, until, World } from './world.ts'
+
+const DENY = `${POLICY}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: not-now }
+spec:
+  effect: deny
+  subjects: [{ spiffeId: spiffe://demo.local/svc/alice }]
+  keyspaces: [shop, play]
+  operations: [ALL]
+`
+const SELECT = 'SELECT * FROM shop.items WHERE k = ?'
+const INSERT = 'INSERT INTO shop.items (k) VALUES (?)'
+const LONG = `SELECT * FROM shop.items WHERE k IN (${Array.from({ length: 4000 }, (_, n) => `'${n}'`).join()})`
+const VERSION = 4
+
+let world: World
+let running: RunningSidecar
+
+before(async () => {
+  world = await World.make()
+  running = await world.sidecar({ connections: 1 })
+})
+after(() => world.close())
+beforeEach(async () => {
+  running.node.intercept = undefined
+  running.node.interceptOwn = undefined
+  running.feed.apply(POLICY)
+})
+
+/** What waits, taken from the node's hands. */
+type Wait = { readonly waiting: () => boolean; readonly goOn: () => void }
+
+interface Place {
+  readonly name: string
+  /** Brings a request to where it waits; `asked` is its answer. `text` is what must not reach the node again, `already` how often it did. */
+  readonly arrive: (
+    alice: RawClient,
+  ) => Promise<Wait & { readonly asked: Promise<Buffer>; readonly text: string; readonly already: number }>
+}
+
+function takeOver(which: (request: NodeRequest) => boolean, of: 'intercept' | 'interceptOwn' = 'intercept'): Wait {
+  const taken: NodeRequest[] = []
+  running.node[of] = (request) => {
+    if (!which(request)) return false
+    taken.push(request)
+    return true
+  }
+  return {
+    waiting: () => taken.length > 0,
+    goOn: () => {
+      running.node[of] = undefined
+      for (const request of taken) request.answer()
+    },
+  }
+}
+
+async function prepare(alice: RawClient, text: string): Promise<Buffer> {
+  const answer = await alice.ask(prepareEnvelope(VERSION, 50, text))
+  return readPrepared(answer, 0, answer.length, VERSION).id
+}
+
+async function cutConnectionsOfPlay(): Promise<void> {
+  const ofPlay = () => [...running.node.connections].filter(({ keyspace }) => keyspace === 'play')
+  for (const { socket } of ofPlay()) socket.destroy()
+  await until('the connections are gone', () => ofPlay().length === 0)
+  await sleep(20)
+  running.node.requests.length = 0
+}
+
+const value = [Buffer.from('x')]
+const isPrepare = ({ opcode }: NodeRequest): boolean => opcode === Opcode.PREPARE
+
+const places: readonly Place[] = [
+  {
+    name: 'an EXECUTE whose statement the node forgot, while it is prepared again',
+    arrive: async (alice) => {
+      const id = await prepare(alice, SELECT)
+      running.node.prepared.clear()
+      running.node.requests.length = 0
+      const wait = takeOver(isPrepare)
+      const asked = alice.ask(executeEnvelope(VERSION, 1, id, undefined, value))
+      // The node could not tell the text of the one that it did not know.
+      return { ...wait, asked, text: SELECT, already: 1 }
+    },
+  },
+  {
+    name: 'a BATCH of such statements',
+    arrive: async (alice) => {
+      const id = await prepare(alice, INSERT)
+      running.node.prepared.clear()
+      running.node.requests.length = 0
+      const wait = takeOver(isPrepare)
+      const asked = alice.ask(batchEnvelope(VERSION, 1, 0, [{ id, values: value }]))
+      return { ...wait, asked, text: INSERT, already: 1 }
+    },
+  },
+  {
+    name: 'a USE, while the connection of its keyspace opens',
+    arrive: async (alice) => {
+      await cutConnectionsOfPlay()
+      const wait = takeOver(({ text }) => text === 'USE "play"')
+      return { ...wait, asked: alice.ask(queryEnvelope(VERSION, 1, 'USE play')), text: 'USE play', already: 0 }
+    },
+  },
+  {
+    name: 'what came behind a USE',
+    arrive: async (alice) => {
+      running.node.requests.length = 0
+      const wait = takeOver(({ text }) => text === 'USE shop')
+      void alice.ask(queryEnvelope(VERSION, 2, 'USE shop')).catch(() => {})
+      const text = 'SELECT v FROM shop.items'
+      return { ...wait, asked: alice.ask(queryEnvelope(VERSION, 1, text)), text, already: 0 }
+    },
+  },
+  {
+    name: 'a question for a table that is not known, while the schema is read again',
+    arrive: async (alice) => {
+      running.node.requests.length = 0
+      const { topology } = running.node
+      topology.schemaVersion = Buffer.alloc(16, topology.schemaVersion[0]! + 1)
+      const wait = takeOver(({ text }) => /system_schema\.keyspaces/.test(text), 'interceptOwn')
+      const text = `SELECT * FROM shop.new${topology.schemaVersion[0]}`
+      return { ...wait, asked: alice.ask(queryEnvelope(VERSION, 1, text)), text, already: 0 }
+    },
+  },
+  {
+    name: 'a long text, while another thread reads it',
+    arrive: async (alice) => {
+      running.node.requests.length = 0
+      const asked = alice.ask(queryEnvelope(VERSION, 1, LONG))
+      return { waiting: () => true, goOn: () => {}, asked, text: LONG, already: 0 }
+    },
+  },
+  {
+    name: 'a request that finds no connection to the node',
+    arrive: async (alice) => {
+      await alice.ask(queryEnvelope(VERSION, 2, 'USE play'))
+      await cutConnectionsOfPlay()
+      const wait = takeOver(({ text }) => text === 'USE "play"')
+      const text = 'SELECT * FROM play.items'
+      return { ...wait, asked: alice.ask(queryEnvelope(VERSION, 1, text)), text, already: 0 }
+    },
+  },
+]
+
+/** Requests of clients for the text; an EXECUTE that the node did not know, and a BATCH of such, have none there. */
+function heard(text: string): number {
+  return running.node.requests.filter(
+    (request) => request.opcode !== Opcode.PREPARE && (request.text === text || ['', '?'].includes(request.text)),
+  ).length
+}
+
+describe('a deny that is put in force while a request waits', () => {
+  for (const { name, arrive } of places) {
+    it(`holds for ${name}`, async () => {
+      const alice = await world.client(running.port, 'alice', { version: VERSION })
+      const { asked, waiting, goOn, text, already } = await arrive(alice)
+      await until('it waits', waiting)
+      running.feed.apply(DENY)
+      goOn()
+      assert.match(told(await asked), /^0x2100 .*not-now/)
+      assert.equal(heard(text), already)
+      const refused = running.records().filter(({ verdict, rule }) => verdict === 'deny' && rule === 'not-now')
+      assert.ok(refused.length > 0)
+    })
+
+    it(`and without one, ${name} is served`, async () => {
+      const alice = await world.client(running.port, 'alice', { version: VERSION })
+      const { asked, waiting, goOn, text, already } = await arrive(alice)
+      await until('it waits', waiting)
+      goOn()
+      const answer = told(await asked)
+      assert.match(answer, /^(echo|result)/)
+      assert.equal(heard(text), already + 1)
+    })
+  }
+})
