@@ -11,6 +11,7 @@ import type { z } from 'zod'
 import type { Credentials, SidecarEndpoint } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { transportLine } from '../base/transport-fault.ts'
 import { headerOpcode, headerVersion } from '../cql/protocol.ts'
 import { verifyPeer } from '../identity/certificate.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
@@ -113,7 +114,7 @@ export class GatewayLink {
     this.#socket.setNoDelay(true)
     this.#outbox = new Outbox(this.#socket, options.turn, { framing: 'prefixed', shared: true })
     this.#socket.on('error', (error) => {
-      this.#reason = error.message
+      this.#reason = transportLine('it', error)
     })
     this.#socket.on('close', () => this.#onClose())
   }
