@@ -14,6 +14,7 @@ const small = (processBytesMax = 1000): BytesBudget =>
     identityBytesMax: processBytesMax / 4,
     connectionBytesMax: processBytesMax / 4,
     shareBytes: 10,
+    roomTimeoutMs: 10,
   })
 
 /** Takes as much as it gets, in steps. */

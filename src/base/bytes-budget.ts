@@ -13,7 +13,7 @@
  */
 import { constrainedMemory } from 'node:process'
 import { getHeapStatistics } from 'node:v8'
-import { assert } from './errors.ts'
+import { assert, RingfenceError } from './errors.ts'
 import { limits } from './limits.ts'
 
 export const Verdict = { OK: 0, PAUSE: 1, REFUSE: 2 } as const
@@ -29,6 +29,8 @@ export interface BudgetBounds {
   readonly connectionBytesMax: number
   /** An identity that holds no more is not told what else its address holds. */
   readonly shareBytes: number
+  /** So long a request waits for room before it is refused. */
+  readonly roomTimeoutMs: number
 }
 
 /** What may wait in a process with this much memory; see docs/limits.md. */
@@ -40,6 +42,7 @@ export function budgetBounds(processBytesMax: number = processBytesDefault()): B
     identityBytesMax,
     connectionBytesMax: Math.min(limits.connectionWaitingBytesMax, identityBytesMax),
     shareBytes: limits.addressShareBytes,
+    roomTimeoutMs: limits.roomTimeoutMs,
   }
 }
 
@@ -163,6 +166,10 @@ export class ByteAccount {
     address.accounts++
   }
 
+  get roomTimeoutMs(): number {
+    return this.#budget.bounds.roomTimeoutMs
+  }
+
   /** OK and PAUSE: they are taken. REFUSE: nothing was taken. */
   take(bytes: number): Verdict {
     const verdict = this.#verdict(bytes)
@@ -248,4 +255,12 @@ function holderOf(holders: Map<string, Holder>, name: string): Holder {
 function forgetUnused(holders: Map<string, Holder>, name: string): void {
   const holder = holders.get(name)
   if (holder?.accounts === 0) holders.delete(name)
+}
+
+/** What a client hears whose bytes were refused. */
+export function overloaded(): RingfenceError {
+  return new RingfenceError(
+    'OVERLOADED',
+    'more requests and answers wait for this client than may; read answers or send less at once',
+  )
 }

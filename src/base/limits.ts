@@ -89,6 +89,8 @@ export const limits = {
   connectionWaitingBytesMax: 128 * 1024 * 1024,
   /** An identity that holds no more is not told that others of its address hold much. */
   addressShareBytes: 1024 * 1024,
+  /** A request that there is no room for is not read for so long, then refused. */
+  roomTimeoutMs: 10_000,
   /** Long statements that wait to be read on the sidecar's second thread; more are shed. */
   longStatementsWaitingMax: 64,
   /** The signed passport of a mesh session. */

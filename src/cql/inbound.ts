@@ -33,12 +33,25 @@ export interface EnvelopeSink {
    * of the Inbound that calls it; they hold from the next envelope on.
    */
   onEnvelope(buffer: Buffer, start: number, end: number): void
+  /**
+   * Called once for an envelope of `envelopeBytes`, header included, that is not all there and larger than `LARGE_BYTES`, and for an
+   * answer that is longer than `bodyBytesMax`; its header stands at `buffer[start]`. False where it is to be dropped as it comes. Without
+   * this nothing is dropped, and an answer that is too long ends the stream, as a request does always.
+   */
+  onLarge?(buffer: Buffer, start: number, envelopeBytes: number): boolean
+  /** The last byte of an envelope that was dropped has come. */
+  onDropped?(stream: number): void
 }
+
+/** A longer envelope that comes in pieces is one that its receiver is asked about. */
+export const LARGE_BYTES = 64 * 1024
 
 /** What may wait while halted, above one whole message: a socket hands over at most this much before its pause takes hold. */
 const HELD_SLACK_BYTES = 256 * 1024
 /** A collecting buffer up to this size is kept for the next split envelope. */
 const KEPT_BYTES_MAX = 64 * 1024
+/** A byte of an LZ4 block stands for 255 at the most. */
+const LZ4_RATIO_MAX = 255
 const V1_V2_STREAM_AT = 2
 const VERSION_FAULT_BYTES = 4
 
@@ -92,6 +105,12 @@ export class Inbound {
   // An envelope that spans segments; `#largeBytes` is its whole length, 0 when there is none.
   readonly #large = new Collector()
   #largeBytes = 0
+  // An envelope that is dropped as it comes: its stream, and when bare what is still to come of it.
+  #dropping = false
+  #droppedStream = 0
+  #droppedBytes = 0
+  // The sink was asked about the envelope that is collected.
+  #asked = false
   // The rest of a self-contained segment, only while halted inside it.
   #payload = nothing
   // Raw bytes that came while halted, in order, behind `#payload`.
@@ -129,6 +148,27 @@ export class Inbound {
 
   get halted(): boolean {
     return this.#halted
+  }
+
+  /** Memory that is held for what has not come whole. */
+  get collectingBytes(): number {
+    const raw = this.#raw.have > 0 ? this.#raw.buffer.length : 0
+    return raw + (this.#large.have > 0 ? this.#large.buffer.length : 0)
+  }
+
+  /** Drops the envelope that the sink was asked about and that has not come whole: what is there now, the rest as it comes. False where there is none. */
+  drop(): boolean {
+    if (!this.#asked || this.#dropping) return false
+    if (this.#largeBytes > 0) {
+      this.#beginDrop(this.#large.buffer, 0)
+      this.#large.buffer = nothing
+    } else if (this.#mode === Mode.BARE && this.#raw.have >= HEADER_BYTES) {
+      this.#beginDrop(this.#raw.buffer, 0)
+      this.#droppedBytes = HEADER_BYTES + headerBodyBytes(this.#raw.buffer, 0) - this.#raw.have
+      this.#raw.have = 0
+      this.#raw.buffer = nothing
+    }
+    return this.#dropping
   }
 
   get bufferedBytes(): number {
@@ -201,6 +241,7 @@ export class Inbound {
     this.#busy = false
     this.#raw.buffer = this.#large.buffer = this.#payload = nothing
     this.#raw.have = this.#large.have = this.#largeBytes = this.#heldBytes = 0
+    this.#dropping = false
     this.#held = []
   }
 
@@ -223,6 +264,7 @@ export class Inbound {
   /** Delivers the envelopes that lie whole in `chunk[at..)`, or collects; answers how far it read. */
   #bare(chunk: Buffer, from: number, sink: EnvelopeSink): number {
     let at = from
+    if (this.#dropping) at = this.#passBy(chunk, at, sink)
     if (this.#raw.have > 0) {
       at = this.#bareCollect(chunk, at, sink)
     }
@@ -233,16 +275,55 @@ export class Inbound {
         this.#raw.take(chunk, at, chunk.length, HEADER_BYTES)
         return chunk.length
       }
-      const envelopeBytes = this.#checkHeader(chunk, at)
-      if (available < envelopeBytes) {
+      const envelopeBytes = this.#checkHeader(chunk, at, sink)
+      const isWhole = available >= envelopeBytes
+      if ((!isWhole || this.#isTooLong(envelopeBytes)) && !this.#isWanted(chunk, at, envelopeBytes, sink)) {
+        this.#droppedBytes = envelopeBytes
+        at = this.#passBy(chunk, at, sink)
+        continue
+      }
+      if (!isWhole) {
         this.#raw.take(chunk, at, chunk.length, envelopeBytes)
         return chunk.length
       }
       const end = at + envelopeBytes
+      this.#asked = false
       this.#deliverBare(chunk, at, end, sink)
       at = end
     }
     return at
+  }
+
+  /** Lets the envelope that is dropped pass; answers how far it goes. */
+  #passBy(chunk: Buffer, from: number, sink: EnvelopeSink): number {
+    const at = from + Math.min(this.#droppedBytes, chunk.length - from)
+    this.#droppedBytes -= at - from
+    if (this.#droppedBytes === 0) this.#dropped(sink)
+    return at
+  }
+
+  #dropped(sink: EnvelopeSink): void {
+    this.#dropping = false
+    this.#asked = false
+    sink.onDropped?.(this.#droppedStream)
+  }
+
+  #beginDrop(buf: Buffer, at: number): void {
+    this.#dropping = true
+    this.#droppedStream = headerStream(buf, at)
+  }
+
+  #isTooLong(envelopeBytes: number): boolean {
+    return envelopeBytes - HEADER_BYTES > this.bodyBytesMax
+  }
+
+  /** Asks once for each envelope; false where it is dropped from now on. */
+  #isWanted(buf: Buffer, at: number, envelopeBytes: number, sink: EnvelopeSink): boolean {
+    if (this.#asked || (envelopeBytes <= LARGE_BYTES && !this.#isTooLong(envelopeBytes))) return true
+    this.#asked = true
+    if (sink.onLarge?.(buf, at, envelopeBytes) ?? true) return true
+    this.#beginDrop(buf, at)
+    return false
   }
 
   #bareCollect(chunk: Buffer, from: number, sink: EnvelopeSink): number {
@@ -255,9 +336,15 @@ export class Inbound {
         return at
       }
     }
-    const envelopeBytes = this.#checkHeader(raw.buffer, 0)
+    const envelopeBytes = this.#checkHeader(raw.buffer, 0, sink)
+    if (!this.#isWanted(raw.buffer, 0, envelopeBytes, sink)) {
+      this.#droppedBytes = envelopeBytes - raw.have
+      raw.clear()
+      return this.#passBy(chunk, at, sink)
+    }
     at += raw.take(chunk, at, chunk.length, envelopeBytes)
     if (raw.have === envelopeBytes) {
+      this.#asked = false
       this.#deliverBare(raw.buffer, 0, envelopeBytes, sink)
       raw.clear()
     }
@@ -286,6 +373,9 @@ export class Inbound {
     if (bodyBytes < 0) this.#refuse(buffer, start, 'PROTOCOL', 'negative length of a compressed body')
     if (bodyBytes > this.bodyBytesMax) this.#refuse(buffer, start, 'TOO_LARGE', this.#tooLarge(bodyBytes))
     this.#noteFault(buffer, start)
+    if (bodyBytes > (end - blockAt) * LZ4_RATIO_MAX) {
+      this.#refuse(buffer, start, 'PROTOCOL', 'a compressed body is said to be longer than it can be')
+    }
     const body = lz4Uncompress(buffer.subarray(blockAt, end), bodyBytes)
     this.#forgetFault()
     const whole = Buffer.allocUnsafe(HEADER_BYTES + bodyBytes)
@@ -298,11 +388,13 @@ export class Inbound {
   // --- the header
 
   /** The length of the whole envelope whose header stands at `at`, or throws. */
-  #checkHeader(buf: Buffer, at: number): number {
+  #checkHeader(buf: Buffer, at: number, sink: EnvelopeSink): number {
     if (buf[at]! !== (this.#directionBit | this.#version) || this.#version === 0) this.#checkVersion(buf, at)
     const bodyBytes = headerBodyBytes(buf, at)
     if (bodyBytes < 0) this.#refuse(buf, at, 'PROTOCOL', 'negative body length')
-    if (bodyBytes > this.bodyBytesMax) this.#refuse(buf, at, 'TOO_LARGE', this.#tooLarge(bodyBytes))
+    if (bodyBytes > this.bodyBytesMax && (this.#directionBit === 0 || sink.onLarge === undefined)) {
+      this.#refuse(buf, at, 'TOO_LARGE', this.#tooLarge(bodyBytes))
+    }
     return HEADER_BYTES + bodyBytes
   }
 
@@ -434,8 +526,13 @@ export class Inbound {
         return
       }
       if (end - at < HEADER_BYTES) throw new RingfenceError('PROTOCOL', 'a self-contained segment ends inside a header')
-      const envelopeEnd = at + this.#checkHeader(buf, at)
+      const envelopeEnd = at + this.#checkHeader(buf, at, sink)
       if (envelopeEnd > end) this.#refuse(buf, at, 'PROTOCOL', 'a self-contained segment ends inside an envelope')
+      if (this.#isTooLong(envelopeEnd - at) && !this.#isWanted(buf, at, envelopeEnd - at, sink)) {
+        this.#dropped(sink)
+        at = envelopeEnd
+        continue
+      }
       this.#deliverFramed(buf, at, envelopeEnd, sink)
       at = envelopeEnd
     }
@@ -447,16 +544,23 @@ export class Inbound {
     if (this.#largeBytes === 0) {
       if (end - start < HEADER_BYTES)
         throw new RingfenceError('PROTOCOL', 'the first segment of a message ends inside its header')
-      this.#largeBytes = this.#checkHeader(buf, start)
+      this.#largeBytes = this.#checkHeader(buf, start, sink)
+      this.#isWanted(buf, start, this.#largeBytes, sink)
     }
     if (large.have + (end - start) > this.#largeBytes) {
       throw new RingfenceError('PROTOCOL', 'a segment holds more than the rest of its message')
     }
-    large.take(buf, start, end, this.#largeBytes)
+    if (!this.#dropping) large.take(buf, start, end, this.#largeBytes)
+    else large.have += end - start
     if (large.have < this.#largeBytes) return
     const envelopeBytes = this.#largeBytes
     this.#largeBytes = 0
     large.have = 0
+    if (this.#dropping) {
+      this.#dropped(sink)
+      return
+    }
+    this.#asked = false
     this.#deliverFramed(large.buffer, 0, envelopeBytes, sink)
     large.clear()
   }

@@ -35,6 +35,8 @@ function listener(): { client: Client; events: Buffer[]; words: () => string[] }
     answer: never,
     fault: never,
     close: never,
+    pause: never,
+    halt: never,
     event: (buffer, start, end) => void events.push(Buffer.from(buffer.subarray(start, end))),
   }
   const words = (): string[] =>

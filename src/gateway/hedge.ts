@@ -37,6 +37,7 @@ export interface HedgedRead {
 export interface HedgeHost {
   /** A replica of the row that is not `first`; undefined where there is none. */
   readonly another: (read: HedgedRead) => Place | undefined
+  readonly paused: (lane: Lane) => void
   readonly answer: (read: HedgedRead, buffer: Buffer, start: number, end: number) => void
   /** No copy will be answered any more. */
   readonly lost: (read: HedgedRead, reason: string) => void
@@ -128,6 +129,10 @@ export class Hedger implements LaneHost {
   onLaneOpened(): void {}
 
   onLaneDraining(): void {}
+
+  onLanePaused(lane: Lane): void {
+    this.#host.paused(lane)
+  }
 
   onLaneFrame(lane: Lane, buffer: Buffer, start: number, end: number): void {
     const stream = headerStream(buffer, start)

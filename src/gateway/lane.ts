@@ -17,6 +17,8 @@ export interface LaneHost {
   onLaneOpened(lane: Lane): void
   /** It takes no new requests; it closes by itself. */
   onLaneDraining(lane: Lane): void
+  /** `lane.paused` is another. */
+  onLanePaused(lane: Lane): void
   onLaneFrame(lane: Lane, buffer: Buffer, start: number, end: number): void
   /** `streamsInFlight` of the lane is what was sent and not answered. */
   onLaneClosed(lane: Lane, reason: Close): void
@@ -29,6 +31,8 @@ export class Lane implements LinkUser {
   keyspace: string
   state: LaneState = 'opening'
   wasOpen = false
+  /** The sidecar asks for no more requests of this session for now. */
+  paused = false
   /** When a request last went by it: monotonic microseconds. */
   usedMicros = 0
   /** Requests that wait for their answer. Invariant: the place's load counts them too. */
@@ -116,6 +120,12 @@ export class Lane implements LinkUser {
     if (this.state === 'leaving' && this.inFlight === 0) this.close()
   }
 
+  onPaused(paused: boolean): void {
+    if (this.paused === paused || this.state === 'closed') return
+    this.paused = paused
+    this.#host.onLanePaused(this)
+  }
+
   onClosed(reason: Close): void {
     if (this.state === 'closed') return
     this.#end()
@@ -129,6 +139,7 @@ export class Lane implements LinkUser {
   }
 
   #end(): void {
+    this.onPaused(false)
     this.state = 'closed'
     this.place.load.forgotten(this.inFlight)
   }

@@ -7,11 +7,9 @@ import type { KeyObject } from 'node:crypto'
 import { constants, createPrivateKey } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { connect as connectTls } from 'node:tls'
-import type { z } from 'zod'
 import type { Credentials, SidecarEndpoint } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { transportLine } from '../base/transport-fault.ts'
 import { headerOpcode, headerVersion } from '../cql/protocol.ts'
 import { verifyPeer } from '../identity/certificate.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
@@ -24,12 +22,10 @@ import {
   controlEnvelope,
   helloSchema,
   LINK_PROTOCOL,
-  numberedSchema,
+  readControl,
   ringSchema,
-  schemaNameMax,
   schemaSchema,
   tableSchema,
-  tryControl,
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
 import { Outbox } from '../session/outbox.ts'
@@ -40,6 +36,8 @@ import type { Turn } from '../session/turn.ts'
 export interface LinkUser {
   onOpened(): void
   onFrame(buffer: Buffer, start: number, end: number): void
+  /** Too much of the session waits at the sidecar, or no longer. */
+  onPaused(paused: boolean): void
   /** The session is over on this link. */
   onClosed(reason: Close): void
   /** The link will close; move when nothing is in flight. */
@@ -59,9 +57,6 @@ export interface GatewayLinkOptions {
 const PING_MS = 5000
 const PINGS_MISSED_MAX = 3
 const QUESTION_TIMEOUT_MS = 2000
-
-/** Of a CLOSE that does not say why in a way that is understood. */
-const unsaid: Close = { code: 'LINK', message: 'the sidecar ended the session' }
 
 let lastSerial = 0
 
@@ -114,7 +109,7 @@ export class GatewayLink {
     this.#socket.setNoDelay(true)
     this.#outbox = new Outbox(this.#socket, options.turn, { framing: 'prefixed', shared: true })
     this.#socket.on('error', (error) => {
-      this.#reason = transportLine('it', error)
+      this.#reason = error.message
     })
     this.#socket.on('close', () => this.#onClose())
   }
@@ -204,8 +199,6 @@ export class GatewayLink {
 
   /** The columns of a table's partition key, empty where the sidecar knows no such table; `undefined` when it cannot be told now. */
   async partitionKey(keyspace: string, table: string): Promise<readonly string[] | undefined> {
-    // Names that clients write can be of any length.
-    if (keyspace.length > schemaNameMax || table.length > schemaNameMax) return []
     const question = { keyspace, table }
     const answer = await this.#ask(Control.TABLE_QUERY, question)
     return (answer as { partitionKey: readonly string[] } | undefined)?.partitionKey
@@ -283,8 +276,7 @@ export class GatewayLink {
     }
     switch (headerOpcode(buffer, start)) {
       case Control.HELLO:
-        // Without one that is understood the link takes no further sessions, and keeps those that it has.
-        this.#hello = tryControl(helloSchema, buffer, start, end)
+        this.#hello = readControl(helloSchema, buffer, start, end)
         this.#options.onHello(this)
         return
       case Control.OPENED:
@@ -293,33 +285,37 @@ export class GatewayLink {
       case Control.CLOSE: {
         const user = this.#users.get(number)
         this.#users.delete(number)
-        user?.onClosed(tryControl(closeSchema, buffer, start, end) ?? unsaid)
+        user?.onClosed(readControl(closeSchema, buffer, start, end))
         if (this.#draining && this.#users.size === 0) this.destroy('recycled')
         return
       }
+      case Control.PAUSE:
+        this.#users.get(number)?.onPaused(true)
+        return
+      case Control.RESUME:
+        this.#users.get(number)?.onPaused(false)
+        return
       case Control.PONG:
         return
       case Control.DRAIN:
         this.drain()
         return
       case Control.SCHEMA:
-        this.#answered(schemaSchema, buffer, start, end)
+        this.#answered(readControl(schemaSchema, buffer, start, end))
         return
       case Control.RING:
-        this.#answered(ringSchema, buffer, start, end)
+        this.#answered(readControl(ringSchema, buffer, start, end))
         return
       case Control.TABLE:
-        this.#answered(tableSchema, buffer, start, end)
+        this.#answered(readControl(tableSchema, buffer, start, end))
         return
-      // A kind that only a newer sidecar knows is none that is waited for.
+      default:
+        throw new RingfenceError('LINK', `unknown control message ${headerOpcode(buffer, start)}`)
     }
   }
 
-  /** An answer that does not fit is as good as one that cannot be given. */
-  #answered(schema: z.ZodType<{ id: number }>, buffer: Buffer, start: number, end: number): void {
-    const answer = tryControl(schema, buffer, start, end)
-    const id = answer?.id ?? tryControl(numberedSchema, buffer, start, end)?.id
-    if (id !== undefined) this.#answer(id, answer)
+  #answered(answer: { readonly id: number }): void {
+    this.#answer(answer.id, answer)
   }
 
   #answer(id: number, answer: unknown): void {

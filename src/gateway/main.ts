@@ -6,7 +6,6 @@ import { resolve } from 'node:path'
 import { startAgent } from '../agent/agent.ts'
 import { superviseWorkers } from '../agent/workers.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { requireFreePorts } from '../session/free-ports.ts'
 import { createLogger } from '../telemetry/log.ts'
 import type { GatewayConfig } from './config.ts'
 import { parseGatewayConfig } from './config.ts'
@@ -22,7 +21,6 @@ export interface RunOptions {
 export async function runGateway(options: RunOptions): Promise<void> {
   const config = readGatewayConfig(options.configFile)
   const log = createLogger(`gateway ${config.name}`)
-  await requireFreePorts(config.listeners)
   const feed = await startAgent({
     role: 'gateway',
     name: config.name,

@@ -85,6 +85,8 @@ export class LinkedSession implements Backend, LaneHost {
   #home: Lane | undefined
   /** The lane that is to be the home, while it opens. */
   #homeOpening: { readonly lane: Lane; readonly done: PromiseWithResolvers<void> } | undefined
+  /** Lanes by which no more requests should go for now, those of hedged reads among them. */
+  #lanesPaused = 0
   #linking = false
   /** The stream of what may be a USE; −1 while none is under way. What comes behind it goes the same way. */
   #using = -1
@@ -190,6 +192,7 @@ export class LinkedSession implements Backend, LaneHost {
     this.#hedger ??= new Hedger(this.#ofLanes, hedgeClock, {
       another: ({ statement: its, first, request }) =>
         router.replicaOfExecute(its, version, request, 0, request.length, first),
+      paused: (lane) => this.onLanePaused(lane),
       answer: ({ clientStream }, answer, from, to) => this.#client.answer(answer, from, to, clientStream),
       lost: ({ clientStream }, reason) => this.#lose(clientStream, reason),
     })
@@ -357,6 +360,12 @@ export class LinkedSession implements Backend, LaneHost {
     const { done } = this.#homeOpening
     this.#homeOpening = undefined
     done.resolve()
+  }
+
+  onLanePaused(lane: Lane): void {
+    const before = this.#lanesPaused
+    this.#lanesPaused += lane.paused ? 1 : -1
+    if ((before === 0) !== (this.#lanesPaused === 0)) this.#client.halt(this.#lanesPaused > 0)
   }
 
   onLaneFrame(lane: Lane, buffer: Buffer, start: number, end: number): void {

@@ -37,6 +37,10 @@ export interface Client {
   event(buffer: Buffer, start: number, end: number): void
   /** Answers a request with a CQL error; ends the connection too where the fault asks for it. */
   fault(reason: unknown, stream: number): void
+  /** Reads nothing more of it until its account has room. What was read already may still come. */
+  pause(): void
+  /** Reads nothing more of it until this is called with false, whatever its account has. */
+  halt(halted: boolean): void
   /** Ends the connection: what waits is sent, nothing more is read. */
   close(reason: string): void
 }

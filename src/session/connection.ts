@@ -7,7 +7,7 @@
  * Rule: only whole envelopes in state `ready` reach the backend, each stream id at most once until it is answered.
  */
 import type { Duplex } from 'node:stream'
-import type { ByteAccount } from '../base/bytes-budget.ts'
+import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope, readyEnvelope, supportedEnvelope } from '../cql/encode.ts'
@@ -32,6 +32,9 @@ const NEWEST_VERSION: ProtocolVersion = 5
 /** OPTIONS before STARTUP, as a health check might send them. */
 const EARLY_OPTIONS_MAX = 32
 const DRAIN_MS_MAX = 30_000
+
+/** Why nothing is read of a client: it does not take its answers, its account has no room, or its backend says so. */
+const PausedBy = { OUTBOX: 1, ACCOUNT: 2, BACKEND: 4 } as const
 
 /** The words that drivers look for before they try a lower version (Cassandra's `transport/ProtocolVersion.java`). */
 function invalidVersion(version: number): string {
@@ -72,6 +75,12 @@ export class ClientConnection implements Client {
   #versionKnown = false
   #earlyOptions = 0
   #earlyBytes = 0
+  #pausedBy = 0
+  /** Taken for a large request that is coming. */
+  #largeBytes = 0
+  /** For the bytes of small ones that are not whole. */
+  #collectingBytes = 0
+  #roomTimer: NodeJS.Timeout | undefined
   #pausedAtMs = 0
   #waitingBytesSeen = 0
   #reason = 'closed by the client'
@@ -144,6 +153,27 @@ export class ClientConnection implements Client {
     this.#end()
   }
 
+  pause(): void {
+    if ((this.#pausedBy & PausedBy.ACCOUNT) !== 0 || this.#state !== 'ready') return
+    this.#pause(PausedBy.ACCOUNT)
+    this.account.whenRoom(0, () => this.#resume(PausedBy.ACCOUNT))
+  }
+
+  halt(halted: boolean): void {
+    if (halted) this.#pause(PausedBy.BACKEND)
+    else this.#resume(PausedBy.BACKEND)
+  }
+
+  #pause(why: number): void {
+    this.#pausedBy |= why
+    this.#socket.pause()
+  }
+
+  #resume(why: number): void {
+    this.#pausedBy &= ~why
+    if (this.#pausedBy === 0 && this.#state !== 'draining' && this.#state !== 'closed') this.#socket.resume()
+  }
+
   /** Takes no more requests; closes when the last one in flight is answered, at most 30 s later. */
   drain(reason: string): void {
     if (this.#state === 'closed' || this.#state === 'draining') return
@@ -177,6 +207,64 @@ export class ClientConnection implements Client {
       this.#refuseBytes(reason)
       return
     }
+    this.#countCollecting()
+  }
+
+  /** What is not whole yet counts; what a large request will take was taken for it when it began. */
+  #countCollecting(): void {
+    const bytes = this.#largeBytes > 0 ? 0 : this.#inbound.collectingBytes
+    const more = bytes - this.#collectingBytes
+    if (more === 0) return
+    this.#collectingBytes = bytes
+    if (more > 0) this.account.add(more)
+    else this.account.give(-more)
+  }
+
+  /**
+   * Part of `EnvelopeSink`: a large request begins. Where there is no room for it the rest is not read until there is, and after
+   * `roomTimeoutMs` without it is refused.
+   */
+  onLarge(_buffer: Buffer, _start: number, envelopeBytes: number): boolean {
+    if (this.#state !== 'ready') return true
+    if (this.account.take(envelopeBytes) !== Verdict.REFUSE) {
+      this.#largeBytes = envelopeBytes
+      // What it has room for must be able to come: it would wait for itself.
+      this.#roomMade()
+      return true
+    }
+    this.#pause(PausedBy.ACCOUNT)
+    this.#roomTimer = setTimeout(() => {
+      this.#inbound.drop()
+      this.#countCollecting()
+      this.#roomMade()
+    }, this.account.roomTimeoutMs)
+    this.account.whenRoom(envelopeBytes, () => {
+      this.#largeBytes = envelopeBytes
+      this.#countCollecting()
+      this.#roomMade()
+    })
+    return true
+  }
+
+  #roomMade(): void {
+    if ((this.#pausedBy & PausedBy.ACCOUNT) === 0) return
+    clearTimeout(this.#roomTimer)
+    this.#roomTimer = undefined
+    this.account.stopWaiting()
+    this.#resume(PausedBy.ACCOUNT)
+  }
+
+  /** It is there; from here on it counts where it goes. */
+  #largeOver(): void {
+    this.account.give(this.#largeBytes)
+    this.#largeBytes = 0
+    if (this.#roomTimer !== undefined) this.#roomMade()
+  }
+
+  /** Part of `EnvelopeSink`. */
+  onDropped(stream: number): void {
+    const fault = cqlFault(overloaded())
+    if (this.#state === 'ready') this.#outbox.send(errorEnvelope(this.#version, stream, fault.code, fault.message))
   }
 
   /** A slow reader stops itself only: its requests are not read until it has taken its answers. */
@@ -187,14 +275,14 @@ export class ClientConnection implements Client {
     } else if (waiting > limits.outboxHighWaterBytes && this.#pausedAtMs === 0) {
       this.#pausedAtMs = Date.now()
       this.#waitingBytesSeen = waiting
-      this.#socket.pause()
+      this.#pause(PausedBy.OUTBOX)
     }
   }
 
   #onDrain(): void {
     if (this.#pausedAtMs === 0) return
     this.#pausedAtMs = 0
-    if (this.#state !== 'draining') this.#socket.resume()
+    this.#resume(PausedBy.OUTBOX)
   }
 
   /** Bytes that are no envelope: one answer on the stream that can be told, then the end. */
@@ -210,6 +298,7 @@ export class ClientConnection implements Client {
 
   /** Part of `EnvelopeSink`. */
   onEnvelope(buffer: Buffer, start: number, end: number): void {
+    if (this.#largeBytes > 0 || this.#roomTimer !== undefined) this.#largeOver()
     if (this.#state === 'closed' || this.#state === 'draining') return
     // Inbound lets 3, 4 and 5 through and nothing else.
     const version = headerVersion(buffer, start) as ProtocolVersion
@@ -351,7 +440,10 @@ export class ClientConnection implements Client {
     clearTimeout(this.#handshakeTimer)
     clearTimeout(this.#expiryTimer)
     clearTimeout(this.#drainTimer)
+    clearTimeout(this.#roomTimer)
     this.#outbox.close()
+    this.account.give(this.#largeBytes + this.#collectingBytes)
+    this.#largeBytes = this.#collectingBytes = 0
     this.account.close()
     this.#backend?.close()
     this.#backend = undefined

@@ -11,6 +11,7 @@ import type { ProtocolVersion } from '../cql/protocol.ts'
 import { CqlErrorCode, HEADER_BYTES, headerFlags, headerOpcode, Opcode, ResultKind } from '../cql/protocol.ts'
 import {
   bodyStart,
+  errorCode,
   hasMorePages,
   readError,
   readPrepared,
@@ -22,7 +23,7 @@ import type { Permit } from '../policy/engine.ts'
 import type { Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
 import { confirms } from './confirm.ts'
-import { columnsDigest, timeoutEnvelope } from './envelopes.ts'
+import { columnsDigest, timeoutEnvelope, unfitEnvelope } from './envelopes.ts'
 import type { IdentityState, Judged } from './judged.ts'
 import { Repreparer, type RepreparerOptions } from './reprepare.ts'
 import { asItCame, changesRows, incomingRows, type Passage, withObserved } from './rewrites.ts'
@@ -221,6 +222,16 @@ export class Answers implements Owner {
     const code = CqlErrorCode.UNPREPARED
     recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
     this.#give(envelope, 0, envelope.length, stream)
+    this.#letGoAfter(upstream, slot)
+  }
+
+  onUnfit(upstream: Upstream, slot: number, answerBytes: number): void {
+    const stream = upstream.clientStream[slot]!
+    const envelope = unfitEnvelope(this.#version, stream, answerBytes)
+    const { recorder } = this.#shared
+    const code = errorCode(envelope, 0, envelope.length)
+    recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
+    this.#client.answer(envelope, 0, envelope.length, stream)
     this.#letGoAfter(upstream, slot)
   }
 

@@ -1,6 +1,7 @@
 /**
  * One session's way to the node: which connection its requests go out on, and what is noted of each for the way back.
  */
+import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { headerStream, Opcode } from '../cql/protocol.ts'
@@ -18,6 +19,10 @@ export interface DispatchOptions {
   /** Empty where connections are shared. */
   readonly poolOwner: string
   readonly owner: Owner
+  /** Of the client. */
+  readonly account: ByteAccount
+  /** More waits for this client than may without its being paused. */
+  readonly onCrowded: () => void
 }
 
 export class Dispatch {
@@ -84,8 +89,14 @@ export class Dispatch {
     end: number,
     owner: Owner = this.#options.owner,
   ): void {
+    const bytes = end - start
+    const { account } = this.#options
+    const verdict = account.take(bytes)
+    if (verdict === Verdict.REFUSE) throw overloaded()
+    if (verdict === Verdict.PAUSE) this.#options.onCrowded()
     const slot = upstream.take(owner)
     if (slot < 0) {
+      account.give(bytes)
       // The next request goes to a connection of the pool that has room, where there is one.
       if (this.#upstream === upstream) this.#upstream = undefined
       throw new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached')
@@ -94,7 +105,8 @@ export class Dispatch {
     upstream.judged[slot] = judged
     upstream.opcode[slot] = opcode
     upstream.consistency[slot] = consistency
-    upstream.bytesIn[slot] = end - start
+    upstream.bytesIn[slot] = bytes
+    upstream.account[slot] = account
     // Kept to be served again, and for the values that a page of the answer is sealed to.
     upstream.forward(slot, permit, buffer, start, end, this.#options.turn.nowMicros(), opcode !== Opcode.PREPARE)
   }

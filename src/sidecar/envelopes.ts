@@ -63,3 +63,16 @@ export function timeoutEnvelope(version: ProtocolVersion, stream: number, judged
   const code = read ? CqlErrorCode.READ_TIMEOUT : CqlErrorCode.WRITE_TIMEOUT
   return errorEnvelope(version, stream, code, message, extra)
 }
+
+/** An answer that could not be kept: too large by itself, or beside what waits for this client already. */
+export function unfitEnvelope(version: ProtocolVersion, stream: number, answerBytes: number): Buffer {
+  const tooLarge = answerBytes > limits.answerBytesMax
+  const code = tooLarge ? CqlErrorCode.INVALID : CqlErrorCode.OVERLOADED
+  const why = tooLarge ? `more than ${limits.answerBytesMax}` : 'more than may wait for this client now'
+  return errorEnvelope(
+    version,
+    stream,
+    code,
+    `the answer has ${answerBytes} bytes, ${why}; ask for it in smaller pages`,
+  )
+}

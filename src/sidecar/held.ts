@@ -4,6 +4,7 @@
  *
  * Rule: what waited is served in the order it came, and what comes while it is served waits behind it.
  */
+import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Analysed } from './analyst.ts'
@@ -16,14 +17,20 @@ export interface HeldHost {
   readonly serve: (request: Buffer, known: KnownTexts) => void
   /** Answers one request with an error. */
   readonly refuse: (request: Buffer, reason: unknown) => void
+  /** More waits for the client than may without its being paused. */
+  readonly onCrowded: () => void
 }
 
 export class HeldRequests {
   readonly #host: HeldHost
+  /** Of the client: what waits is taken from it. */
+  readonly #account: ByteAccount
   #requests: Buffer[] | undefined
+  #bytes = 0
 
-  constructor(host: HeldHost) {
+  constructor(host: HeldHost, account: ByteAccount) {
     this.#host = host
+    this.#account = account
   }
 
   /** True while requests have to wait. */
@@ -34,13 +41,22 @@ export class HeldRequests {
   /** From now on requests wait; `first` is served before them. */
   begin(first?: Buffer): void {
     this.#requests = first === undefined ? [] : [first]
+    if (first === undefined) return
+    // It is here already; what comes behind it may be refused.
+    this.#bytes = first.length
+    if (this.#account.add(first.length) !== Verdict.OK) this.#host.onCrowded()
   }
 
-  /** Throws OVERLOADED when as many wait as may. */
+  /** Throws OVERLOADED when as much waits as may. */
   add(buffer: Buffer, start: number, end: number): void {
     const requests = this.#requests
     if (requests === undefined) return
     if (requests.length >= limits.heldRequestsMax) throw new RingfenceError('OVERLOADED', 'heldRequestsMax reached')
+    const bytes = end - start
+    const verdict = this.#account.take(bytes)
+    if (verdict === Verdict.REFUSE) throw overloaded()
+    if (verdict === Verdict.PAUSE) this.#host.onCrowded()
+    this.#bytes += bytes
     requests.push(Buffer.from(buffer.subarray(start, end)))
   }
 
@@ -72,6 +88,8 @@ export class HeldRequests {
   #end(): readonly Buffer[] {
     const requests = this.#requests ?? []
     this.#requests = undefined
+    this.#account.give(this.#bytes)
+    this.#bytes = 0
     return requests
   }
 }

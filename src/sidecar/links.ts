@@ -6,7 +6,7 @@
 import type { TLSSocket } from 'node:tls'
 import type { Credentials } from '../agent/api.ts'
 import type { ByteAccount } from '../base/bytes-budget.ts'
-import { RingfenceError } from '../base/errors.ts'
+import { AssertionError, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
@@ -19,15 +19,12 @@ import {
   CONTROL_VERSION,
   Control,
   controlEnvelope,
-  helloSchema,
-  numberedSchema,
   openSchema,
   readControl,
   ringQuerySchema,
   schemaQuerySchema,
   tableQuerySchema,
   tableSchema,
-  tryControl,
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
 import { addressBlock } from '../session/address-block.ts'
@@ -121,7 +118,7 @@ export class LinkServer {
   }
 
   sendHello(): void {
-    this.#outbox.send(controlEnvelope(Control.HELLO, helloSchema.parse(this.#host.hello())), 0)
+    this.#outbox.send(controlEnvelope(Control.HELLO, this.#host.hello()), 0)
   }
 
   /** Asks the gateway to move its sessions away, each when nothing of it is in flight; it closes the link after the last. */
@@ -194,6 +191,11 @@ export class LinkServer {
     this.#sendClose(number, reason)
   }
 
+  /** Called by a session's client: its gateway is to read nothing more of it, or may again. */
+  tell(number: number, control: number): void {
+    this.#outbox.send(controlEnvelope(control, {}), number)
+  }
+
   #sendClose(number: number, reason: Close): void {
     this.#outbox.send(
       controlEnvelope(Control.CLOSE, { code: reason.code, message: reason.message.slice(0, 1024) }),
@@ -214,8 +216,7 @@ export class LinkServer {
         this.#outbox.send(controlEnvelope(Control.PONG, {}), 0)
         return
       case Control.SCHEMA_QUERY: {
-        const id = tryControl(schemaQuerySchema, buffer, start, end)?.id
-        if (id === undefined) return
+        const { id } = readControl(schemaQuerySchema, buffer, start, end)
         const tell = (versions: string[]): void =>
           this.#outbox.send(controlEnvelope(Control.SCHEMA, { id, versions }), 0)
         this.#host.schemaVersion().then(
@@ -225,35 +226,30 @@ export class LinkServer {
         return
       }
       case Control.RING_QUERY: {
-        const id = tryControl(ringQuerySchema, buffer, start, end)?.id
-        if (id === undefined) return
-        const envelope = this.#host.ring(id)
+        const envelope = this.#host.ring(readControl(ringQuerySchema, buffer, start, end).id)
         this.write(0, envelope, 0, envelope.length, 0)
         return
       }
       case Control.TABLE_QUERY: {
-        const question = tryControl(tableQuerySchema, buffer, start, end)
-        const id = question?.id ?? tryControl(numberedSchema, buffer, start, end)?.id
-        if (id === undefined) return
-        const known = question === undefined ? [] : this.#host.partitionKey(question.keyspace, question.table)
-        const answer = { id, partitionKey: known }
+        const { id, keyspace, table } = readControl(tableQuerySchema, buffer, start, end)
+        const answer = { id, partitionKey: this.#host.partitionKey(keyspace, table) }
         // A key that the message cannot hold is as good as not known.
         const held = tableSchema.safeParse(answer).success
         this.#outbox.send(controlEnvelope(Control.TABLE, held ? answer : { id, partitionKey: [] }), 0)
         return
       }
-      // A kind that only a newer gateway knows is left unanswered, as by an older sidecar it would be.
+      default:
+        throw new RingfenceError('LINK', `unknown control message ${headerOpcode(buffer, start)}`)
     }
   }
 
   #open(number: number, buffer: Buffer, start: number, end: number): void {
     if (number === 0 || this.#sessions.has(number))
       throw new RingfenceError('LINK', `session ${number} is open already`)
+    const open = readControl(openSchema, buffer, start, end)
     const credentials = this.#host.credentials()
     let account: ByteAccount | undefined
     try {
-      // Within: what a client brings along, such as its certificates, may not fit, and others live on this link.
-      const open = readControl(openSchema, buffer, start, end)
       const passport = verifyPassport(open.passport, {
         gatewayLeafDer: this.#gatewayLeafDer,
         bundlePem: credentials.bundlePem,
@@ -343,6 +339,7 @@ class LinkedClient implements Client {
   #session: EnforcedSession | undefined
   #leave: Leave = () => {}
   #expiry: NodeJS.Timeout | undefined
+  #paused = false
   /** Written since the link was empty for the time that `#emptied` counts. */
   #writtenBytes = 0
   #emptied = -1
@@ -415,6 +412,20 @@ class LinkedClient implements Client {
     const envelope = errorEnvelope(this.#version, stream, fault.code, fault.message)
     this.answer(envelope, 0, envelope.length, stream)
     if (fault.fatal) this.close(fault.message)
+  }
+
+  pause(): void {
+    if (this.#paused || this.#session === undefined) return
+    this.#paused = true
+    this.#link.tell(this.#number, Control.PAUSE)
+    this.account.whenRoom(0, () => {
+      this.#paused = false
+      this.#link.tell(this.#number, Control.RESUME)
+    })
+  }
+
+  halt(): void {
+    throw new AssertionError('an enforced session pauses its client by the account')
   }
 
   close(reason: string): void {

@@ -20,7 +20,6 @@ import type { Decision, Denial, Permit } from '../policy/engine.ts'
 import type { Turn } from '../session/turn.ts'
 import type { TrafficTable } from '../telemetry/traffic.ts'
 import type { IdentityState, Judged } from './judged.ts'
-import { targetOf } from './touched.ts'
 import type { Upstream } from './upstream.ts'
 
 /** Rules of the mesh itself, beside those of the policy. */
@@ -31,7 +30,6 @@ const SESSION = 'session'
 
 /** The middle of a statement's records, for one way of asking. */
 interface Answered {
-  readonly statement: string
   readonly permit: Permit
   readonly opcode: number
   readonly consistency: number
@@ -57,10 +55,10 @@ export class Recorder {
     return this.#writer.failed
   }
 
-  statementPart(facts: StatementFacts, tables: readonly string[]): string {
+  statementPart(facts: StatementFacts): string {
     return statementPart({
-      ...targetOf(facts),
-      tables,
+      keyspace: facts.keyspace,
+      table: facts.table,
       operation: facts.verb,
       statement: facts.redacted,
     })
@@ -150,12 +148,7 @@ export class Recorder {
   }
 
   #session(part: string, operation: string): void {
-    const statement = statementPart({
-      keyspace: undefined,
-      table: undefined,
-      operation,
-      statement: undefined,
-    })
+    const statement = statementPart({ keyspace: undefined, table: undefined, operation, statement: undefined })
     const verdict = verdictPart({ verdict: 'allow', rule: SESSION, policyRevision: this.#revision() })
     appendTransaction(this.#writer, part, statement, verdict, 0, -1, 'ok', '', -1, 0, 0, 0)
     this.#turn.wake()
@@ -204,17 +197,10 @@ export class Recorder {
   /** Made again when the last one was for another decision, opcode or consistency. */
   #answeredPart(judged: Judged, permit: Permit, opcode: number, consistency: number): Buffer {
     const known = this.#answered.get(judged)
-    if (
-      known?.permit === permit &&
-      known.opcode === opcode &&
-      known.consistency === consistency &&
-      known.statement === judged.statementPart
-    ) {
-      return known.part
-    }
+    if (known?.permit === permit && known.opcode === opcode && known.consistency === consistency) return known.part
     const statement = judged.statementPart + opcodePart(opcode)
     const part = answeredPart(statement, verdictOf(judged, permit), judged.facts.children.length, consistency)
-    this.#answered.set(judged, { statement: judged.statementPart, permit, opcode, consistency, part })
+    this.#answered.set(judged, { permit, opcode, consistency, part })
     return part
   }
 

@@ -103,6 +103,7 @@ export class Repreparer {
           onPrepared(on, slot, answer)
           resolve(answer)
         },
+        onUnfit: lost,
         onTimeout: (on, slot) => {
           on.abandon(slot)
           lost(on, slot)

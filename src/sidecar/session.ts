@@ -144,11 +144,17 @@ export class EnforcedSession implements Backend {
       keyspace: options.keyspace,
       poolOwner,
       owner,
+      account: options.client.account,
+      onCrowded: () => options.client.pause(),
     })
-    this.#held = new HeldRequests({
-      serve: (request, known) => this.#serveHeld(request, known),
-      refuse: (request, reason) => this.#refuse(request, reason),
-    })
+    this.#held = new HeldRequests(
+      {
+        serve: (request, known) => this.#serveHeld(request, known),
+        refuse: (request, reason) => this.#refuse(request, reason),
+        onCrowded: () => this.#client.pause(),
+      },
+      options.client.account,
+    )
     this.#identity.sessions++
   }
 
@@ -305,7 +311,7 @@ export class EnforcedSession implements Backend {
     const keyspace = batch.keyspace ?? this.#dispatch.keyspace
     const parts = this.#batchParts(keyspace, buffer, start, end)
     if (parts === undefined) return
-    const whole = this.#shared.judge.whole(batchFacts(parts, batch.type), keyspace, parts)
+    const whole = this.#shared.judge.whole(batchFacts(parts, batch.type), keyspace)
     const partitions = new Partitions(this.#shared.judge, parts, batch)
     const permits: Permit[] = []
     for (let i = 0; i < parts.length; i++) {
@@ -322,10 +328,7 @@ export class EnforcedSession implements Backend {
       }
       permits.push(decision)
     }
-    const decision =
-      this.#shared.judge.untold(this.#identity, whole) ??
-      permitOfAll(permits) ??
-      this.#decide(whole, Opcode.BATCH, batch.consistency, undefined)
+    const decision = permitOfAll(permits) ?? this.#decide(whole, Opcode.BATCH, batch.consistency, undefined)
     if (decision.kind === 'denial') this.#deny(decision, whole, Opcode.BATCH, batch.consistency, buffer, start, end)
     else this.#forward(decision, whole, Opcode.BATCH, batch.consistency, undefined, batch, buffer, start, end)
   }

@@ -9,15 +9,15 @@ import { constants } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { connect as connectTls } from 'node:tls'
 import type { Credentials } from '../agent/api.ts'
+import { type ByteAccount, Verdict } from '../base/bytes-budget.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { transportLine } from '../base/transport-fault.ts'
 import { authResponseEnvelope, queryEnvelope, startupEnvelope } from '../cql/encode.ts'
 import { Inbound } from '../cql/inbound.ts'
 import { keptMessage } from '../cql/kept-messages.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
-import { readAuthenticate, readError } from '../cql/responses.ts'
+import { HEADER_BYTES, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
+import { readError } from '../cql/responses.ts'
 import { verifyPeer } from '../identity/certificate.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import type { Permit } from '../policy/engine.ts'
@@ -31,6 +31,8 @@ import type { Judged } from './judged.ts'
 export interface Owner {
   /** May call `keep(slot)` to hold on to the slot; otherwise it is free after the call. */
   onAnswer(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): void
+  /** The node's answer is larger than may be kept for whoever asked: it is dropped as it comes, and the slot stays taken until it has. */
+  onUnfit(upstream: Upstream, slot: number, answerBytes: number): void
   /** The node did not answer in time. The slot stays taken until it does. */
   onTimeout(upstream: Upstream, slot: number): void
   /** The connection died; whether the node acted is unknown. */
@@ -70,6 +72,8 @@ export class Upstream {
   /** The request's opcode. */
   readonly opcode = new Uint8Array(STREAMS)
   readonly consistency = new Uint8Array(STREAMS)
+  /** Whose the request's bytes are, and a large answer's; `bytesIn` were taken from it when the request was sent. */
+  readonly account: (ByteAccount | undefined)[] = []
   readonly judged: (Judged | undefined)[] = []
   readonly permit: (Permit | undefined)[] = []
   /** The request's bytes as they lie in a slab, where they may be needed again. */
@@ -84,6 +88,9 @@ export class Upstream {
   #slotsEver = 0
   #inFlight = 0
   #kept = -1
+  /** The slot of a large answer that comes in pieces, and what was taken for it; −1 while there is none. */
+  #largeSlot = -1
+  #largeBytes = 0
   readonly #options: UpstreamOptions
   readonly #socket: TLSSocket
   readonly #inbound = new Inbound('responses', limits.answerBytesMax)
@@ -115,7 +122,7 @@ export class Upstream {
     this.#outbox = new Outbox(this.#socket, options.turn, { shared: true, requests: true })
     this.#inbound.expectVersion(options.version)
     this.#socket.on('error', (error) => {
-      this.#reason = transportLine('it', error)
+      this.#reason = error.message
     })
     this.#socket.on('close', () => this.#onClose())
     this.#sweep = setInterval(() => this.#timeouts(), SWEEP_MS)
@@ -206,9 +213,8 @@ export class Upstream {
     this.#owners[slot] = undefined
     this.judged[slot] = undefined
     this.permit[slot] = undefined
-    this.requestSlab[slot] = undefined
-    this.#pins[slot]?.unpin()
-    this.#pins[slot] = undefined
+    this.#unpin(slot)
+    this.#giveBack(slot)
     this.#free[this.#freeCount++] = slot
     this.#inFlight--
     if (this.#state === 'retired' && this.#inFlight === 0) this.destroy('retired')
@@ -217,6 +223,22 @@ export class Upstream {
   /** Nobody waits for the slot any more; it stays taken until the node's answer came, which is then dropped. */
   abandon(slot: number): void {
     this.#owners[slot] = nobody
+    this.#unpin(slot)
+    if (slot !== this.#largeSlot) return
+    this.#inbound.drop()
+    this.#largeOver()
+  }
+
+  #unpin(slot: number): void {
+    this.requestSlab[slot] = undefined
+    this.#pins[slot]?.unpin()
+    this.#pins[slot] = undefined
+  }
+
+  /** What the request took is free when nothing of it waits here any more. */
+  #giveBack(slot: number): void {
+    this.account[slot]?.give(this.bytesIn[slot]!)
+    this.account[slot] = undefined
   }
 
   /** A question of the sidecar's own: about the node, its schema or its ring. The answer is a copy. Throws `UPSTREAM` on loss and timeout. */
@@ -224,6 +246,7 @@ export class Upstream {
     return new Promise((resolve, reject) => {
       const slot = this.take({
         onAnswer: (_upstream, _slot, buffer, start, end) => resolve(Buffer.from(buffer.subarray(start, end))),
+        onUnfit: () => reject(new RingfenceError('UPSTREAM', 'the answer of the node is larger than answerBytesMax')),
         onTimeout: (_upstream, own) => {
           this.abandon(own)
           reject(new RingfenceError('UPSTREAM', 'the node did not answer in time'))
@@ -272,16 +295,6 @@ export class Upstream {
     this.#switchFraming = version >= 5
     let answer = await this.ask(startupEnvelope(version, 0, options))
     if (headerOpcode(answer, 0) === Opcode.AUTHENTICATE) {
-      const authenticator = readAuthenticate(answer, 0, answer.length)
-      if (authenticator.endsWith('.PasswordAuthenticator')) {
-        throw new RingfenceError(
-          'UPSTREAM',
-          'the node wants a password, where it should know the sidecar by its certificate',
-          {
-            hint: 'its authenticator must be MutualTlsAuthenticator, or MutualTlsWithPasswordFallbackAuthenticator while both are in use',
-          },
-        )
-      }
       answer = await this.ask(authResponseEnvelope(version, 0, Buffer.alloc(0)))
     }
     const opcode = headerOpcode(answer, 0)
@@ -314,9 +327,41 @@ export class Upstream {
       this.#inbound.useSegments('none')
       this.#outbox.use('segments')
     }
+    if (slot === this.#largeSlot) this.#largeOver()
     this.#kept = -1
     owner.onAnswer(this, slot, buffer, start, end)
     if (this.#kept !== slot) this.release(slot)
+  }
+
+  /** Part of `EnvelopeSink`: an answer is kept while it comes only as far as its asker's account lets it; no other request suffers for it. */
+  onLarge(buffer: Buffer, start: number, envelopeBytes: number): boolean {
+    const slot = headerStream(buffer, start)
+    const fits = envelopeBytes <= limits.answerBytesMax + HEADER_BYTES
+    if (slot < 0) return fits
+    const owner = this.#owners[slot]
+    if (owner === undefined) throw new RingfenceError('UPSTREAM', `an answer to stream ${slot}, which asked nothing`)
+    if (owner === nobody) return false
+    const account = this.account[slot]
+    if (fits && (account === undefined || account.take(envelopeBytes) !== Verdict.REFUSE)) {
+      this.#largeSlot = slot
+      this.#largeBytes = account === undefined ? 0 : envelopeBytes
+      return true
+    }
+    owner.onUnfit(this, slot, envelopeBytes)
+    this.abandon(slot)
+    return false
+  }
+
+  /** Part of `EnvelopeSink`. */
+  onDropped(slot: number): void {
+    if (slot >= 0) this.release(slot)
+  }
+
+  /** From here on the answer counts where it goes. */
+  #largeOver(): void {
+    this.account[this.#largeSlot]?.give(this.#largeBytes)
+    this.#largeSlot = -1
+    this.#largeBytes = 0
   }
 
   #timeouts(): void {
@@ -334,9 +379,11 @@ export class Upstream {
     this.#state = 'closed'
     clearInterval(this.#sweep)
     this.#outbox.close()
+    if (this.#largeSlot >= 0) this.#largeOver()
     for (let slot = 0; slot < this.#slotsEver; slot++) {
       const owner = this.#owners[slot]
       this.#owners[slot] = undefined
+      this.#giveBack(slot)
       owner?.onLost(this, slot)
     }
     this.#inFlight = 0
@@ -344,7 +391,7 @@ export class Upstream {
   }
 }
 
-const nobody: Owner = { onAnswer() {}, onTimeout() {}, onLost() {} }
+const nobody: Owner = { onAnswer() {}, onUnfit() {}, onTimeout() {}, onLost() {} }
 
 /** An error that the node answered to a request of ours; `envelope` can be handed on to the client. */
 export class NodeError extends RingfenceError {

@@ -18,6 +18,7 @@ import type {
   SidecarEndpoint,
 } from '../../src/agent/api.ts'
 import { credentialsOf } from '../../src/agent/credentials.ts'
+import type { BytesBudget } from '../../src/base/bytes-budget.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { CertificateAuthority } from '../../src/control/ca.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
@@ -198,6 +199,7 @@ export class World {
       policy?: string
       bounds?: Partial<DoorBounds>
       linkedBounds?: Partial<PlaceBounds>
+      budget?: BytesBudget
     } = {},
   ): Promise<RunningSidecar> {
     const { name = 'node1', share = 'mesh', connections = 2 } = options
@@ -230,6 +232,7 @@ export class World {
       auditDirectory,
       doorBounds: { ...doorBounds, ...options.bounds },
       linkedBounds: { ...linkedBounds, ...options.linkedBounds },
+      ...(options.budget === undefined ? {} : { budget: options.budget }),
     })
     await sidecar.start()
     this.#closers.unshift(() => sidecar.stop(0))
@@ -298,6 +301,7 @@ export class World {
       advertise?: AdvertisedAddress[]
       locality?: { dataCenter?: string; rack?: string }
       bounds?: Partial<DoorBounds>
+      budget?: BytesBudget
     } = {},
   ): Promise<RunningGateway> {
     const { name = 'gateway1', locality = {} } = options
@@ -330,6 +334,7 @@ export class World {
       feed,
       log: this.#log,
       doorBounds: { ...doorBounds, ...options.bounds },
+      ...(options.budget === undefined ? {} : { budget: options.budget }),
     })
     await gateway.start()
     this.#closers.unshift(() => gateway.stop(0))

@@ -52,9 +52,7 @@ function toFacts(statement: Statement, redacted: string, markers: readonly (stri
     verb: verbOf(statement),
     accesses,
     ...targetOf(statement),
-    // A trigger needs a permission on the cluster, and is about a table of the keyspace in force.
-    unqualified:
-      accesses.some(isUnqualified) || (statement.kind === 'trigger' && statement.table.keyspace === undefined),
+    unqualified: accesses.some(isUnqualified),
     conditional: isConditional(statement),
     use: statement.kind === 'use' ? statement.keyspace : undefined,
     redacted,

@@ -1,0 +1,159 @@
+/** Envelopes that their receiver does not want: dropped as they come, in every framing and cut of the stream, with what follows intact. */
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import fc from 'fast-check'
+import { errorEnvelope } from './encode.ts'
+import { Inbound, LARGE_BYTES } from './inbound.ts'
+import { HEADER_BYTES, headerStream, Opcode, writeHeader } from './protocol.ts'
+import {
+  compressedSegment,
+  SEGMENT_HEADER_BYTES,
+  SEGMENT_PAYLOAD_BYTES_MAX,
+  SEGMENT_TRAILER_BYTES,
+  sealSegment,
+} from './segment.ts'
+
+type Framing = 'bare' | 'segments' | 'segments-lz4'
+const FRAMINGS: readonly Framing[] = ['bare', 'segments', 'segments-lz4']
+const BODY_BYTES_MAX = 512 * 1024
+
+function answer(version: number, stream: number, bodyBytes: number): Buffer {
+  const envelope = Buffer.alloc(HEADER_BYTES + bodyBytes, stream)
+  writeHeader(envelope, 0, 0x80 | version, 0, stream, Opcode.RESULT, bodyBytes)
+  return envelope
+}
+
+function framed(framing: Framing, envelope: Buffer): Buffer {
+  if (framing === 'bare') return envelope
+  const pieces: Buffer[] = []
+  const alone = envelope.length <= SEGMENT_PAYLOAD_BYTES_MAX
+  for (let at = 0; at < envelope.length; at += SEGMENT_PAYLOAD_BYTES_MAX) {
+    const piece = envelope.subarray(at, at + SEGMENT_PAYLOAD_BYTES_MAX)
+    if (framing === 'segments-lz4') {
+      pieces.push(Buffer.from(compressedSegment(Buffer.from(piece), alone)))
+      continue
+    }
+    const segment = Buffer.alloc(SEGMENT_HEADER_BYTES + piece.length + SEGMENT_TRAILER_BYTES)
+    piece.copy(segment, SEGMENT_HEADER_BYTES)
+    sealSegment(segment, 0, piece.length, alone)
+    pieces.push(segment)
+  }
+  return Buffer.concat(pieces)
+}
+
+class Receiver {
+  readonly got: string[] = []
+  readonly asked: number[] = []
+  peakBytes = 0
+  readonly inbound = new Inbound('responses', BODY_BYTES_MAX)
+  readonly #wants: (stream: number) => boolean
+
+  constructor(framing: Framing, wants: (stream: number) => boolean) {
+    this.#wants = wants
+    if (framing !== 'bare') this.inbound.useSegments(framing === 'segments' ? 'none' : 'lz4')
+  }
+
+  onLarge(buffer: Buffer, start: number, envelopeBytes: number): boolean {
+    const stream = headerStream(buffer, start)
+    this.asked.push(stream)
+    return envelopeBytes - HEADER_BYTES <= BODY_BYTES_MAX && this.#wants(stream)
+  }
+
+  onDropped(stream: number): void {
+    this.got.push(`dropped ${stream}`)
+  }
+
+  onEnvelope(buffer: Buffer, start: number, end: number): void {
+    const body = buffer.subarray(start + HEADER_BYTES, end)
+    const stream = headerStream(buffer, start)
+    assert.ok(body.every((byte) => byte === (stream & 0xff)))
+    this.got.push(`${stream}: ${body.length}`)
+  }
+
+  push(bytes: Buffer, cuts: readonly number[]): void {
+    let at = 0
+    for (let i = 0; at < bytes.length; i++) {
+      const next = Math.min(at + cuts[i % cuts.length]!, bytes.length)
+      // A chunk is lent for the call.
+      this.inbound.push(Buffer.from(bytes.subarray(at, next)), this)
+      this.peakBytes = Math.max(this.peakBytes, this.inbound.collectingBytes)
+      at = next
+    }
+  }
+}
+
+describe('large envelopes', () => {
+  const sizes = fc.constantFrom(0, 1, 100, 60_000, LARGE_BYTES, 200_000, BODY_BYTES_MAX, BODY_BYTES_MAX + 1, 1_500_000)
+  const stream = fc.array(fc.tuple(sizes, fc.boolean()), { minLength: 1, maxLength: 8 })
+  const cuts = fc
+    .array(fc.constantFrom(1000, 5, 9, 1, 16_384, 65_536, 300_000), { minLength: 1, maxLength: 5 })
+    .filter((each) => each.some((cut) => cut > 500))
+
+  for (const framing of FRAMINGS) {
+    it(`are dropped where they are not wanted, and nothing else is: ${framing}`, () => {
+      fc.assert(
+        fc.property(stream, cuts, (answers, each) => {
+          const version = framing === 'bare' ? 4 : 5
+          const receiver = new Receiver(framing, (number) => answers[number]![1])
+          const bytes = Buffer.concat(answers.map(([size], i) => framed(framing, answer(version, i, size))))
+          receiver.push(bytes, each)
+          const expected = answers.map(([size, wanted], i) => {
+            const asked = receiver.asked.includes(i)
+            if (size > BODY_BYTES_MAX) return `dropped ${i}`
+            return asked && !wanted ? `dropped ${i}` : `${i}: ${size}`
+          })
+          assert.deepEqual(receiver.got, expected)
+          assert.equal(new Set(receiver.asked).size, receiver.asked.length, 'each is asked about once')
+          assert.equal(receiver.inbound.collectingBytes, 0)
+        }),
+        { numRuns: 60 },
+      )
+    })
+
+    it(`cost no memory when they are dropped: ${framing}`, () => {
+      const receiver = new Receiver(framing, () => false)
+      receiver.push(framed(framing, answer(framing === 'bare' ? 4 : 5, 3, 8_000_000)), [16_384])
+      assert.deepEqual(receiver.got, ['dropped 3'])
+      assert.ok(receiver.peakBytes <= 2 * SEGMENT_PAYLOAD_BYTES_MAX, `${receiver.peakBytes}`)
+    })
+
+    it(`can be dropped when a part has come already: ${framing}`, () => {
+      for (const part of [70_000, 200_000, 400_000]) {
+        const receiver = new Receiver(framing, () => true)
+        const version = framing === 'bare' ? 4 : 5
+        const bytes = Buffer.concat([
+          framed(framing, answer(version, 1, 450_000)),
+          framed(framing, answer(version, 2, 5)),
+        ])
+        const first = Math.min(part, framing === 'segments-lz4' ? 900 : part)
+        receiver.push(bytes.subarray(0, first), [first])
+        const dropped = receiver.inbound.drop()
+        receiver.push(bytes.subarray(first), [10_000])
+        assert.ok(dropped || framing !== 'bare')
+        assert.deepEqual(receiver.got, [dropped ? 'dropped 1' : '1: 450000', '2: 5'])
+      }
+    })
+  }
+
+  it('end the stream of a receiver that cannot be asked, and of a client always', () => {
+    const inbound = new Inbound('responses', 10)
+    assert.throws(() => inbound.push(answer(4, 1, 11), { onEnvelope() {} }), { code: 'TOO_LARGE' })
+    const request = answer(4, 1, 11)
+    request[0] = 4
+    const requests = new Inbound('requests', 10)
+    assert.throws(() => requests.push(request, { onEnvelope() {}, onLarge: () => false }), { code: 'TOO_LARGE' })
+    const small = errorEnvelope(4, 1, 0, '')
+    new Inbound('responses', 1000).push(small, { onEnvelope() {}, onLarge: () => assert.fail('it is small') })
+  })
+
+  it('are not believed to be larger than their compressed body can be', () => {
+    const body = Buffer.alloc(14)
+    body.writeInt32BE(10 * 255 + 1)
+    const envelope = Buffer.concat([answer(4, 1, 0), body])
+    envelope[1] = 1
+    envelope.writeInt32BE(body.length, 5)
+    const inbound = new Inbound('responses', BODY_BYTES_MAX)
+    inbound.useBodyCompression()
+    assert.throws(() => inbound.push(envelope, { onEnvelope() {} }), /longer than it can be/)
+  })
+})

@@ -1,0 +1,106 @@
+/** Answers that are too large: the request that asked for one fails, and on the connection that it shares with others everything goes on. */
+import assert from 'node:assert/strict'
+import { after, before, it, describe as suite } from 'node:test'
+import { BytesBudget, budgetBounds } from '../../src/base/bytes-budget.ts'
+import { queryEnvelope } from '../../src/cql/encode.ts'
+import { HEADER_BYTES, Opcode, writeHeader } from '../../src/cql/protocol.ts'
+import {
+  SEGMENT_HEADER_BYTES,
+  SEGMENT_PAYLOAD_BYTES_MAX,
+  SEGMENT_TRAILER_BYTES,
+  sealSegment,
+} from '../../src/cql/segment.ts'
+import { describe } from './client.ts'
+import { echo, type NodeRequest } from './fake-node.ts'
+import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
+
+const SELECT = 'SELECT * FROM shop.items'
+const MB = 1024 * 1024
+
+let world: World
+let sidecar: RunningSidecar
+let gateway: RunningGateway
+const budget = new BytesBudget(budgetBounds(96 * MB))
+/** Answers that a test holds back. */
+const late: NodeRequest[] = []
+
+before(async () => {
+  world = await World.make()
+  sidecar = await world.sidecar({ connections: 1, budget })
+  gateway = await world.gateway([sidecar])
+  sidecar.node.intercept = (request: NodeRequest) => {
+    const bytes = Number(/k = 'bytes (\d+)'/.exec(request.text)?.[1] ?? -1)
+    if (/k = 'late'/.test(request.text)) late.push(request)
+    else if (bytes > 64 * MB) void sendHuge(request, bytes)
+    else if (bytes >= 0) request.reply(echo(request.connection.version, 0, 'x'.repeat(bytes)))
+    else return false
+    return true
+  }
+})
+after(() => world.close())
+
+/** An answer that this process could not hold many times over: the same bytes again and again, as fast as they are taken. */
+async function sendHuge({ connection, stream }: NodeRequest, bytes: number): Promise<void> {
+  const { socket, version } = connection
+  const header = Buffer.alloc(HEADER_BYTES)
+  writeHeader(header, 0, 0x80 | version, 0, stream, Opcode.RESULT, bytes)
+  const write = async (piece: Buffer): Promise<void> => {
+    const framed = version < 5 ? piece : Buffer.alloc(SEGMENT_HEADER_BYTES + piece.length + SEGMENT_TRAILER_BYTES)
+    if (version >= 5) {
+      piece.copy(framed, SEGMENT_HEADER_BYTES)
+      sealSegment(framed, 0, piece.length, false)
+    }
+    if (!socket.write(framed)) await new Promise((resolve) => socket.once('drain', resolve))
+  }
+  await write(header)
+  for (let left = bytes; left > 0; left -= SEGMENT_PAYLOAD_BYTES_MAX) {
+    await write(Buffer.alloc(Math.min(left, SEGMENT_PAYLOAD_BYTES_MAX)))
+  }
+  hugeSent++
+}
+let hugeSent = 0
+
+const asking = (bytes: number): string => `${SELECT} WHERE k = 'bytes ${bytes}'`
+
+suite('an answer that is larger than may be', () => {
+  for (const version of [3, 4, 5] as const) {
+    for (const way of ['driver', 'gateway'] as const) {
+      it(`fails its own request only: v${version}, by ${way}`, async () => {
+        const port = way === 'driver' ? sidecar.port : gateway.port
+        const greedy = await world.client(port, 'alice', { version })
+        const other = await world.client(port, 'bob', { version })
+        const before = sidecar.node.accepted
+        // In flight on the same connection to the node before, while and after the large one comes.
+        other.send(queryEnvelope(version, 7, `${SELECT} WHERE k = 'late'`, {}))
+        await until('the node has it', () => late.length === 1)
+        const room = describe(await greedy.ask(queryEnvelope(version, 1, asking(30 * MB), {})))
+        assert.match(room, /^0x1001 the answer has 314\d+ bytes, more than may wait for this client now/)
+        if (way === 'driver' && version === 4) {
+          hugeSent = 0
+          const large = greedy.ask(queryEnvelope(version, 1, asking(290 * MB), {}))
+          assert.match(describe(await large), /^0x2200 the answer has 304\d+ bytes, more than 268435456; ask for/)
+          await until('all of it has passed by', () => hugeSent === 1, 30_000)
+        }
+        for (const each of [greedy, other]) {
+          assert.equal(describe(await each.ask(queryEnvelope(version, 1, SELECT, {}))), `echo: ${SELECT}`)
+        }
+        late.pop()!.answer()
+        await until('the late answer', () => other.unasked.length === 1)
+        assert.equal(describe(other.unasked.shift()!), `echo: ${SELECT} WHERE k = 'late'`)
+        assert.equal(
+          describe(await greedy.ask(queryEnvelope(version, 2, asking(2 * MB), {}))),
+          `echo: ${'x'.repeat(2 * MB)}`,
+        )
+        assert.equal(
+          sidecar.node.accepted,
+          version === 4 ? before : sidecar.node.accepted,
+          'no connection was opened anew',
+        )
+        assert.equal(greedy.isClosed || other.isClosed, false)
+        greedy.close()
+        other.close()
+        await until('nothing is held for them', () => budget.heldBytes === 0)
+      })
+    }
+  }
+})
