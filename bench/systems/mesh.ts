@@ -116,8 +116,12 @@ async function startControl(context: BenchContext, directory: string, slug: stri
     const command = commandOf(args)
     return execFileSync(command.file, command.args, { encoding: 'utf8' })
   }
-  const tokenFor = (role: string, spiffeId: string): string =>
-    ringfence('token', 'generate', '--state-dir', stateDir, '--spiffe-id', spiffeId, '--role', role).trim()
+  const tokenFor = (role: string, spiffeId: string): string => {
+    const order = ['token', 'generate', '--state-dir', stateDir, '--spiffe-id', spiffeId, '--role', role]
+    // An older tree takes a gateway at its word.
+    const named = role === 'gateway' && ringfence('token', 'generate', '--help').includes('--listener-identity')
+    return ringfence(...order, ...(named ? ['--listener-identity', workload] : [])).trim()
+  }
   return {
     /** A certificate for a node or workload, once; the bench is over before it ends. */
     enrol(role: 'node' | 'workload', spiffeId: string): Credentials {

@@ -55,7 +55,12 @@ export class AdminClient {
   }
 
   makeToken(
-    order: NamesOrder & { spiffeId: string; role: string; ttlMs?: number | undefined },
+    order: NamesOrder & {
+      spiffeId: string
+      role: string
+      ttlMs?: number | undefined
+      listenerIdentities?: readonly string[] | undefined
+    },
   ): Promise<{ token: string; expiresAtMs: number }> {
     return this.#call('POST', '/v1/tokens', order)
   }

@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { agentRoles, type PolicySnapshot } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { listenerIdentitiesMax } from '../identity/certificate.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { CertificateAuthority } from './ca.ts'
@@ -24,6 +25,7 @@ const tokenOrder = z.strictObject({
   role: z.enum(agentRoles),
   ttlMs: ttlMs.default(tokenTtlMsDefault),
   ...altNames,
+  listenerIdentities: z.array(z.string()).max(listenerIdentitiesMax).default([]),
 })
 const mintOrder = z.strictObject({ spiffeId: z.string(), ttlMs: ttlMs.optional(), ...altNames })
 const policyOrder = z.strictObject({
@@ -63,7 +65,8 @@ export async function startAdminApi(parts: AdminParts): Promise<{ stop(): Promis
   server.post('/v1/tokens', async (request) => {
     const order = parseBody(tokenOrder, request.body)
     const made = enrolment.makeToken({ ...order, spiffeId: parseSpiffeId(order.spiffeId) })
-    log.info({ spiffeId: order.spiffeId, role: order.role, expiresAtMs: made.expiresAtMs }, 'join token made')
+    const { spiffeId, role, listenerIdentities } = order
+    log.info({ spiffeId, role, listenerIdentities, expiresAtMs: made.expiresAtMs }, 'join token made')
     return made
   })
 

@@ -12,7 +12,8 @@ import {
   BasicConstraintsExtension,
   ExtendedKeyUsage,
   ExtendedKeyUsageExtension,
-  type Extension,
+  Extension,
+  GeneralNames,
   type JsonGeneralNames,
   KeyUsageFlags,
   KeyUsagesExtension,
@@ -26,6 +27,7 @@ import { privateKeyPem } from '../agent/credentials.ts'
 import { writeFileAtomically } from '../agent/files.ts'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { listenerIdentitiesOid } from '../identity/certificate.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
@@ -42,6 +44,8 @@ export interface LeafRequest {
   /** For Cassandra nodes, whose drivers and tools may check the address. */
   readonly ipAddresses?: readonly string[] | undefined
   readonly dnsNames?: readonly string[] | undefined
+  /** Of a gateway (see `Leaf`). */
+  readonly listenerIdentities?: readonly string[] | undefined
 }
 
 export interface IssuedLeaf {
@@ -139,6 +143,7 @@ export class CertificateAuthority {
         new SubjectAlternativeNameExtension(names),
         await AuthorityKeyIdentifierExtension.create(issuer.publicKey),
         await SubjectKeyIdentifierExtension.create(request.publicKey),
+        ...listenerIdentities(request.listenerIdentities ?? []),
       ],
     })
     return {
@@ -228,6 +233,13 @@ async function readSigner(folder: string, name: string): Promise<Signer | undefi
   } catch (cause) {
     throw new RingfenceError('CONFIG', `${path} is damaged`, { cause, hint: 'restore it from a backup' })
   }
+}
+
+/** Not critical, for Cassandra and drivers look at these certificates too and need not know it. */
+function listenerIdentities(ids: readonly string[]): Extension[] {
+  if (ids.length === 0) return []
+  const names = new GeneralNames(ids.map((value) => ({ type: 'url', value })))
+  return [new Extension(listenerIdentitiesOid, false, names.rawData)]
 }
 
 /** 16 random bytes, positive (RFC 5280 §4.1.2.2). */

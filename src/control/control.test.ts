@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { join } from 'node:path'
@@ -10,6 +11,7 @@ import type { ProxyReport } from '../agent/api.ts'
 import { makeKey } from '../agent/credentials.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { readLeaf } from '../identity/certificate.ts'
 import { startControl } from './main.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 
@@ -154,6 +156,33 @@ describe('enrolment', () => {
         /a workload carries no addresses/,
       )
       await assert.rejects(mesh.admin.mint({ spiffeId: 'spiffe://demo.local/ringfence/control-plane/x' }), /not minted/)
+    }))
+
+  it('writes into a gateway’s certificates, renewed ones too, whom its plain listeners may speak for, and nobody else', () =>
+    withMesh({}, async (mesh) => {
+      const spiffeId = 'spiffe://demo.local/ringfence/gateway/g1'
+      const named = ['spiffe://demo.local/svc/backup', 'spiffe://demo.local/svc/report']
+      const { token } = await mesh.admin.makeToken({ spiffeId, role: 'gateway', listenerIdentities: named })
+      const agent = await mesh.agent('g1', token, { role: 'gateway' })
+      assert.deepEqual(readLeaf(agent.credentials.leafDer).listenerIdentities, named)
+      const { certificatePem: cert, keyPem: key } = agent.credentials
+      const { csrPem } = await makeKey()
+      const renewed = await post(mesh, '/v1/renew', { csrPem }, { cert, key })
+      const issued = JSON.parse(renewed.text) as { certificatePem: string }
+      assert.deepEqual(readLeaf(new X509Certificate(issued.certificatePem).raw).listenerIdentities, named)
+      const plain = await mesh.agent('g2', await mesh.token(`${spiffeId}2`, 'gateway'), { role: 'gateway' })
+      assert.deepEqual(readLeaf(plain.credentials.leafDer).listenerIdentities, [])
+      for (const [id, role, said] of [
+        ['spiffe://demo.local/svc/a', 'workload', /only a gateway's token/],
+        ['spiffe://demo.local/svc/a', 'sidecar', /only a gateway's token/],
+        ['spiffe://demo.local/ringfence/gateway/x', 'gateway', /the mesh's own/],
+        ['spiffe://demo.local/cassandra/node1', 'gateway', /the mesh's own/],
+        ['spiffe://other/svc/a', 'gateway', /trust domain/],
+        ['svc/a', 'gateway', /not a SPIFFE id/],
+      ] as const) {
+        const holder = role === 'workload' ? 'spiffe://demo.local/svc/x' : role === 'sidecar' ? sidecarId : spiffeId
+        await assert.rejects(mesh.admin.makeToken({ spiffeId: holder, role, listenerIdentities: [id] }), said, id)
+      }
     }))
 
   it('limits how often one identity is signed for', () =>

@@ -48,6 +48,7 @@ export class Enrolment {
   makeToken(order: TokenOrder): { token: string; expiresAtMs: number } {
     checkRole(order.spiffeId, order.role, this.#ca.trustDomain)
     checkAltNames(order, order.role)
+    this.#checkListenerIdentities(order)
     if (!(order.ttlMs > 0 && order.ttlMs <= tokenTtlMsMax)) {
       throw new RingfenceError('USAGE', 'a join token lives for at most 24h', { hint: '--ttl 600s is the default' })
     }
@@ -75,10 +76,11 @@ export class Enrolment {
     if (row === undefined || !timingSafeEqual(Buffer.from(row.hash), Buffer.from(hash))) throw refused
     if (row.usedAtMs !== undefined || nowMs > row.expiresAtMs || row.role !== request.role) throw refused
     if (!this.#store.spendToken(hash, nowMs)) throw refused
-    const { spiffeId, role, ipAddresses, dnsNames } = row
-    this.#store.putAgent({ spiffeId, role, name: request.name, ipAddresses, dnsNames }, nowMs)
+    const { spiffeId, role, ipAddresses, dnsNames, listenerIdentities } = row
+    const names = { ipAddresses, dnsNames, listenerIdentities }
+    this.#store.putAgent({ spiffeId, role, name: request.name, ...names }, nowMs)
     const id = parseSpiffeId(spiffeId)
-    const leaf = await this.#ca.issue({ spiffeId: id, publicKey, ttlMs: this.#svidTtlMs, ipAddresses, dnsNames })
+    const leaf = await this.#ca.issue({ spiffeId: id, publicKey, ttlMs: this.#svidTtlMs, ...names })
     return this.#record(id, leaf, 'enrol', `token ${hash.slice(0, 12)}`)
   }
 
@@ -91,13 +93,16 @@ export class Enrolment {
       throw new RingfenceError('IDENTITY', `${spiffeId} is not enrolled`, { hint: 'enrol with a join token' })
     }
     const publicKey = await keyOfRequest(csrPem)
-    const { ipAddresses, dnsNames } = agent
-    const leaf = await this.#ca.issue({ spiffeId, publicKey, ttlMs: this.#svidTtlMs, ipAddresses, dnsNames })
+    const { ipAddresses, dnsNames, listenerIdentities } = agent
+    const names = { ipAddresses, dnsNames, listenerIdentities }
+    const leaf = await this.#ca.issue({ spiffeId, publicKey, ttlMs: this.#svidTtlMs, ...names })
     return this.#record(spiffeId, leaf, 'renew', spiffeId)
   }
 
   /** Key and certificate for a node, a test or a tool, for who may open the admin socket. @throws RingfenceError USAGE */
-  async mint(order: AltNames & { spiffeId: SpiffeId; ttlMs: number }): Promise<IssuedCertificate & { keyPem: string }> {
+  async mint(
+    order: Omit<AltNames, 'listenerIdentities'> & { spiffeId: SpiffeId; ttlMs: number },
+  ): Promise<IssuedCertificate & { keyPem: string }> {
     const { spiffeId } = order
     checkTrustDomain(spiffeId, this.#ca.trustDomain)
     if (pathSegmentsOf(spiffeId).slice(0, 2).join('/') === 'ringfence/control-plane') {
@@ -109,6 +114,20 @@ export class Enrolment {
     }
     const { keyPem, ...leaf } = await this.#ca.mint(order)
     return { ...this.#record(spiffeId, leaf, 'mint', 'admin'), keyPem }
+  }
+
+  /** What a gateway may claim without a client's proof is said by an operator, here, and by nobody else. */
+  #checkListenerIdentities({ role, listenerIdentities }: TokenOrder): void {
+    if (listenerIdentities.length > 0 && role !== 'gateway') {
+      throw new RingfenceError('USAGE', `only a gateway's token names listener identities, not that of a ${role}`)
+    }
+    for (const text of listenerIdentities) {
+      const id = parseSpiffeId(text)
+      checkTrustDomain(id, this.#ca.trustDomain)
+      if (isReserved(id) || pathSegmentsOf(id)[0] === 'cassandra') {
+        throw new RingfenceError('USAGE', `${id} is the mesh's own and no identity for a listener`)
+      }
+    }
   }
 
   #record(spiffeId: SpiffeId, leaf: IssuedLeaf, reason: Issuance['reason'], caller: string): IssuedCertificate {
@@ -184,7 +203,7 @@ function checkRole(spiffeId: SpiffeId, role: AgentRole, trustDomain: string): vo
   }
 }
 
-function checkAltNames({ ipAddresses, dnsNames }: AltNames, role: AgentRole): void {
+function checkAltNames({ ipAddresses, dnsNames }: Omit<AltNames, 'listenerIdentities'>, role: AgentRole): void {
   // Drivers connect to nodes, sidecars and gateways, and most check the name or address that they connected to.
   if (role === 'workload' && ipAddresses.length + dnsNames.length > 0) {
     throw new RingfenceError('USAGE', 'a workload carries no addresses or host names')

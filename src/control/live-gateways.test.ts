@@ -55,7 +55,14 @@ class Desk {
   }
 
   report(name: string, change: Partial<ProxyReport>, ipAddresses: string[] = []): void {
-    const agent: AgentRow = { spiffeId: idOf(name), role: 'gateway', name, ipAddresses, dnsNames: [] }
+    const agent: AgentRow = {
+      spiffeId: idOf(name),
+      role: 'gateway',
+      name,
+      ipAddresses,
+      dnsNames: [],
+      listenerIdentities: [],
+    }
     this.#store.putAgent(agent, this.nowMs)
     this.registry.takeReport(agent, this.nowMs + 3_600_000, report(change))
   }

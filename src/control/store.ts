@@ -29,6 +29,8 @@ const migrations = [
 export interface AltNames {
   readonly ipAddresses: readonly string[]
   readonly dnsNames: readonly string[]
+  /** Of a gateway: which identities its plain listeners may have. */
+  readonly listenerIdentities: readonly string[]
 }
 
 export interface TokenRow extends AltNames {
@@ -288,10 +290,11 @@ function agentOf(row: Record<string, unknown>): AgentRow {
   }
 }
 
-function altNamesText({ ipAddresses, dnsNames }: AltNames): string {
-  return JSON.stringify({ ipAddresses, dnsNames })
+function altNamesText({ ipAddresses, dnsNames, listenerIdentities }: AltNames): string {
+  return JSON.stringify({ ipAddresses, dnsNames, listenerIdentities })
 }
 
+/** Rows of before there were listener identities name none. */
 function altNamesOf(text: unknown): AltNames {
-  return JSON.parse(String(text)) as AltNames
+  return { listenerIdentities: [], ...(JSON.parse(String(text)) as Omit<AltNames, 'listenerIdentities'>) }
 }

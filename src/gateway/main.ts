@@ -6,6 +6,7 @@ import { resolve } from 'node:path'
 import { startAgent } from '../agent/agent.ts'
 import { superviseWorkers } from '../agent/workers.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { readLeaf } from '../identity/certificate.ts'
 import { createLogger } from '../telemetry/log.ts'
 import type { GatewayConfig } from './config.ts'
 import { parseGatewayConfig } from './config.ts'
@@ -29,6 +30,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
     log,
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
   })
+  refuseUnnamed(config, feed.credentials.leafDer)
   const workers = superviseWorkers({
     count: config.workers,
     feed,
@@ -44,6 +46,21 @@ export async function runGateway(options: RunOptions): Promise<void> {
   log.info('stopping')
   await Promise.all([feed.leave(), workers.stop()])
   await feed.stop()
+}
+
+/** Sidecars would refuse every session of such a listener. Throws `CONFIG`. */
+function refuseUnnamed({ listeners }: GatewayConfig, leafDer: Buffer): void {
+  const { spiffeId, listenerIdentities } = readLeaf(leafDer)
+  for (const { identity } of listeners) {
+    if (identity === undefined || listenerIdentities.some((id) => id === identity)) continue
+    throw new RingfenceError(
+      'CONFIG',
+      `a listener is to have the identity ${identity}, which the join token of ${spiffeId} did not name`,
+      {
+        hint: `make a token with --listener-identity ${identity}, and enrol anew in an empty --state-dir`,
+      },
+    )
+  }
 }
 
 /** Used by the workers too. */

@@ -37,7 +37,18 @@ export interface Leaf {
   readonly keyUsage: ReadonlySet<number>
   /** Object identifiers; empty where the extension is absent. */
   readonly extKeyUsage: readonly string[]
+  /** Of a gateway: which identities its plain listeners may have. Its join token named them, and the authority wrote them in. */
+  readonly listenerIdentities: readonly SpiffeId[]
 }
+
+/** In a certificate, or named by a join token. */
+export const listenerIdentitiesMax = 16
+
+/**
+ * Our own extension: GeneralNames of URIs. Not in the subject alternative name, where an X.509-SVID has exactly one URI. Below the arc of
+ * UUIDs (2.25), under which nobody has to assign a number; this one was drawn at random, and is as short as libraries can write.
+ */
+export const listenerIdentitiesOid = '2.25.1684021577'
 
 /** A leaf with our extensions has about 700 bytes. */
 const certificateBytesMax = 16 * 1024
@@ -58,7 +69,13 @@ const oid = {
   ed25519: '1.3.101.112',
 } as const
 
-const understood = new Set<string>([oid.subjectAltName, oid.basicConstraints, oid.keyUsage, oid.extKeyUsage])
+const understood = new Set<string>([
+  oid.subjectAltName,
+  oid.basicConstraints,
+  oid.keyUsage,
+  oid.extKeyUsage,
+  listenerIdentitiesOid,
+])
 const curves = new Set<string>([oid.p256, oid.p384, oid.p521])
 const rsaModulusBitsMin = 2048
 const keyUsageBit = { digitalSignature: 0, keyCertSign: 5, cRLSign: 6 } as const
@@ -160,7 +177,16 @@ export function readLeaf(der: Buffer): Leaf {
   if (names === undefined) throw derFault('has no subject alternative name')
   if (subject.content.length === 0 && !names.critical)
     throw derFault('has neither a subject nor a critical subject alternative name')
-  return { spiffeId: readUri(names.value), notBeforeMs, notAfterMs, serial, keyUsage, extKeyUsage }
+  const listenerIdentities = readListenerIdentities(extensions.get(listenerIdentitiesOid))
+  return {
+    spiffeId: readUri(names.value),
+    notBeforeMs,
+    notAfterMs,
+    serial,
+    keyUsage,
+    extKeyUsage,
+    listenerIdentities,
+  }
 }
 
 interface Extension {
@@ -237,6 +263,19 @@ function readUri(value: Buffer): SpiffeId {
     throw derFault(`has ${uris.length} URI names; an X.509-SVID has exactly one`)
   // Bytes beyond ASCII become characters that parseSpiffeId refuses.
   return parseSpiffeId(uri.content.toString('latin1'))
+}
+
+function readListenerIdentities(extension: Extension | undefined): SpiffeId[] {
+  if (extension === undefined) return []
+  const outer = new DerReader(extension.value)
+  const names = outer.enter(tag.sequence, 'listener identities')
+  outer.end('listener identities')
+  const ids: SpiffeId[] = []
+  while (!names.done) {
+    ids.push(parseSpiffeId(names.expect(uriName, 'a listener identity').content.toString('latin1')))
+    if (ids.length > listenerIdentitiesMax) throw derFault(`has more than ${listenerIdentitiesMax} listener identities`)
+  }
+  return ids
 }
 
 function serialText(content: Buffer): string {

@@ -8,6 +8,7 @@ import type { Credentials } from '../agent/api.ts'
 import { credentialsOf } from '../agent/credentials.ts'
 import { ManualClock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import { CertificateAuthority } from '../control/ca.ts'
 import { certificatesOf } from './chain.ts'
 import { type PassportCheck, type PassportRequest, signPassport, verifyPassport } from './passport.ts'
@@ -23,8 +24,13 @@ let ca: CertificateAuthority
 let gateway: Credentials
 let client: Credentials
 
-async function mint(authority: CertificateAuthority, id: string, ttlMs = hourMs): Promise<Credentials> {
-  const { certificatePem, keyPem } = await authority.mint({ spiffeId: parseSpiffeId(id), ttlMs })
+async function mint(
+  authority: CertificateAuthority,
+  id: string,
+  ttlMs = hourMs,
+  listenerIdentities: readonly string[] = [],
+): Promise<Credentials> {
+  const { certificatePem, keyPem } = await authority.mint({ spiffeId: parseSpiffeId(id), ttlMs, listenerIdentities })
   return credentialsOf(certificatePem, keyPem, authority.bundlePem)
 }
 
@@ -52,7 +58,6 @@ function checkOf(change: Partial<PassportCheck> = {}): PassportCheck {
     bundlePem: ca.bundlePem,
     nowMs,
     audience: sidecar,
-    mayClaim: () => false,
     ...change,
   }
 }
@@ -115,22 +120,102 @@ describe('passport', () => {
     assert.throws(() => signed({ expiresAtMs: Number.POSITIVE_INFINITY }), /no end/)
   })
 
-  it('carries a plain listener’s identity only where the gateway may claim it', () => {
-    const token = signed({ evidence: { kind: 'listener', spiffeId: orders }, expiresAtMs: nowMs + hourMs })
-    const mayClaim: PassportCheck['mayClaim'] = (claimed, by) => claimed === orders && by === gateway.spiffeId
-    const { identity } = verifyPassport(token, checkOf({ mayClaim }))
-    assert.equal(identity.evidence, 'listener')
-    assert.equal(identity.spiffeId, orders)
-    refuses(token, /may not speak for/)
-    refuses(signed({ evidence: { kind: 'listener', spiffeId: client.spiffeId } }), /may not speak for/, { mayClaim })
-    // Not even by configuration: the mesh's own ids, and those of another trust domain.
-    refuses(signed({ evidence: { kind: 'listener', spiffeId: sidecar } }), /may not speak for/, {
-      mayClaim: () => true,
-    })
-    const foreign = parseSpiffeId('spiffe://other/svc/x')
-    refuses(signed({ evidence: { kind: 'listener', spiffeId: foreign } }), /may not speak for/, {
-      mayClaim: () => true,
-    })
+  it('carries a plain listener’s identity only where the gateway’s certificate names it', async () => {
+    const named = await mint(ca, gateway.spiffeId, hourMs, [orders, 'spiffe://demo.local/svc/backup'])
+    const claim = (id: string, by: Credentials): string =>
+      signed({ evidence: { kind: 'listener', spiffeId: parseSpiffeId(id) }, expiresAtMs: nowMs + hourMs }, by)
+    const { identity } = verifyPassport(claim(orders, named), checkOf({ gatewayLeafDer: named.leafDer }))
+    assert.deepEqual([identity.evidence, identity.spiffeId], ['listener', orders])
+    refuses(claim(orders, gateway), /may not speak for/)
+    for (const id of ['svc/order', 'svc/orders/x', 'user/okta/cto', 'cassandra/node1', 'ringfence/sidecar/c/dc1/n1']) {
+      const wanted = `spiffe://demo.local/${id}`
+      refuses(claim(wanted, named), /may not speak for/, { gatewayLeafDer: named.leafDer })
+    }
+    // Not even by an authority that was persuaded: the mesh's own ids, and those of another trust domain.
+    const reserved = await mint(ca, gateway.spiffeId, hourMs, [sidecar, 'spiffe://other/svc/x'])
+    for (const id of [sidecar, 'spiffe://other/svc/x']) {
+      refuses(claim(id, reserved), /may not speak for/, { gatewayLeafDer: reserved.leafDer })
+    }
+  })
+
+  it('does not live as long as a gateway would like', async () => {
+    const named = await mint(ca, gateway.spiffeId, 2 * hourMs, [orders])
+    const evidence = { kind: 'listener', spiffeId: orders } as const
+    const inAYear = signed({ evidence, expiresAtMs: nowMs + 365 * 24 * hourMs }, named)
+    const check = checkOf({ gatewayLeafDer: named.leafDer })
+    assert.equal(verifyPassport(inAYear, check).identity.notAfterMs, named.notAfterMs)
+    const longLived = await mint(ca, gateway.spiffeId, 3 * 24 * hourMs, [orders])
+    const long = signed({ evidence, expiresAtMs: nowMs + 365 * 24 * hourMs }, longLived)
+    const { identity } = verifyPassport(long, checkOf({ gatewayLeafDer: longLived.leafDer }))
+    assert.equal(identity.notAfterMs, nowMs + limits.sessionMsMax)
+    const client9 = await mint(ca, 'spiffe://demo.local/svc/nine', 9 * hourMs)
+    const shown = { kind: 'svid', leafDer: client9.leafDer, intermediatesDer: intermediatesOf(client9) } as const
+    const passport = verifyPassport(signed({ evidence: shown, expiresAtMs: client9.notAfterMs }), checkOf())
+    assert.equal(passport.identity.notAfterMs, gateway.notAfterMs)
+  })
+
+  it('shows no certificate of the mesh’s own parts, which every gateway has seen', async () => {
+    for (const id of [
+      sidecar,
+      'spiffe://demo.local/ringfence/gateway/g2',
+      'spiffe://demo.local/ringfence/control-plane/c',
+    ]) {
+      const part = await mint(ca, id)
+      const evidence = { kind: 'svid', leafDer: part.leafDer, intermediatesDer: intermediatesOf(part) } as const
+      refuses(signed({ evidence }), /may not speak for/)
+    }
+  })
+
+  it('is refused with any one of its claims forged, rightly signed', () => {
+    const forgeries: Record<string, readonly unknown[]> = {
+      iss: [sidecar, orders, '', 'x', 7],
+      sub: [orders, sidecar, 'spiffe://other/user/okta/alice', 'spiffe://demo.local/user/okta/alice/x', '', null],
+      aud: [orders, gateway.spiffeId, 'spiffe://demo.local/ringfence/sidecar/c/dc1/n2', '', ['x']],
+      iat: [nowMs / 1000 - 61, nowMs / 1000 + 61, 0, -1, 1.5, '1'],
+      exp: [nowMs / 1000, 0, -1, client.notAfterMs / 1000 + 1, Number.MAX_SAFE_INTEGER, 1e300, null],
+      jti: ['', 'x', 7],
+      evidence: ['listener', 'password', 'passport', ''],
+      chain: [
+        [],
+        [client.leafDer.toString('base64')],
+        ['AAAA'],
+        ['!'],
+        [gateway.leafDer.toString('base64')],
+        'x',
+        [[]],
+      ],
+      client: [
+        { address: '', port: 1 },
+        { address: 'orders.example', port: 1 },
+        { address: '192.0.2.7\n', port: 1 },
+        { address: '192.0.2.7, 10.0.0.1', port: 1 },
+        { address: '1'.repeat(65), port: 1 },
+        { address: '192.0.2.7', port: 65_536 },
+        { address: '192.0.2.7' },
+        { address: '192.0.2.7', port: 1, more: 1 },
+      ],
+      driver: ['x'.repeat(257), 7],
+      extra: [1],
+    }
+    for (const [claim, values] of Object.entries(forgeries)) {
+      for (const value of values) {
+        const token = forged((claims) => (claims[claim] = value))
+        assert.throws(
+          () => verifyPassport(token, checkOf()),
+          { code: 'IDENTITY' },
+          `${claim}: ${JSON.stringify(value)}`,
+        )
+      }
+      if (claim === 'driver' || claim === 'extra') continue
+      refuses(
+        forged((claims) => delete claims[claim]),
+        /not understood/,
+      )
+    }
+    for (const address of ['unix', '2001:db8::1', '::ffff:192.0.2.7', 'fe80::1%eth0', '10.0.0.1']) {
+      const token = forged((claims) => (claims.client = { address, port: 1 }))
+      assert.equal(verifyPassport(token, checkOf()).clientAddress, address)
+    }
   })
 
   it('does not let a gateway make up a caller', async () => {
@@ -145,7 +230,6 @@ describe('passport', () => {
     refuses(
       forged((claims) => (claims.evidence = 'listener')),
       /does not claim/,
-      { mayClaim: () => true },
     )
     const otherCa = await CertificateAuthority.open(join(folder, 'other'), 'demo.local', clock)
     const stranger = await mint(otherCa, 'spiffe://demo.local/user/okta/alice')

@@ -1,7 +1,8 @@
 /**
  * The passport that opens a session on a mesh link: a gateway says who its client is and shows why it believes so. A JWS in
  * compact form (RFC 7515), ES256 over the key of the gateway's certificate on that link. The client's own certificates are
- * inside, so the sidecar verifies them against the bundle again and a gateway cannot make up a caller.
+ * inside, so the sidecar verifies them against the bundle again and a gateway cannot make up a caller. Without them it can only speak for
+ * the identities of plain listeners that the authority wrote into its certificate, because its join token named them.
  */
 import { type KeyObject, randomUUID, sign, verify, X509Certificate } from 'node:crypto'
 import { z } from 'zod'
@@ -35,9 +36,10 @@ export interface PassportSigner {
 }
 
 export interface Passport {
-  /** Its `notAfterMs` is the passport's own end, which is never after the client's certificate's. */
+  /** Its `notAfterMs` is the first of the ends of the passport, the client's certificate, the gateway's, and `sessionMsMax`. */
   readonly identity: VerifiedIdentity
   readonly gateway: SpiffeId
+  /** What the gateway says; nothing proves it. */
   readonly clientAddress: string
   readonly clientPort: number
   readonly driverName: string | undefined
@@ -51,8 +53,6 @@ export interface PassportCheck {
   readonly nowMs: number
   /** The sidecar's own id. */
   readonly audience: SpiffeId
-  /** Which identities this gateway may claim without a client's certificate, for its plain loopback listeners. */
-  readonly mayClaim: (claimed: SpiffeId, gateway: SpiffeId) => boolean
 }
 
 /** A passport is used the moment it is made; more age than this is a replay or a wrong clock. */
@@ -60,10 +60,16 @@ const passportAgeMsMax = 60_000
 const driverNameCharsMax = 256
 const intermediatesMax = 4
 
+const ipAddress = z.union([z.ipv4(), z.ipv6()])
 const base64 = z
   .string()
   .max(24 * 1024)
   .regex(/^[A-Za-z0-9+/]+={0,2}$/)
+/** An IP address, with its zone where it has one, or `unix`. */
+const clientAddress = z
+  .string()
+  .max(64)
+  .refine((text) => text === 'unix' || ipAddress.safeParse(text.replace(/%[\w.-]{1,15}$/, '')).success)
 const passportHeader = z.strictObject({ alg: z.literal('ES256'), typ: z.literal('ringfence-passport') })
 const passportClaims = z.strictObject({
   iss: z.string().max(2048),
@@ -75,7 +81,7 @@ const passportClaims = z.strictObject({
   evidence: z.enum(['svid', 'listener']),
   /** Leaf first, DER in base64, as `x5c` of RFC 7515 §4.1.6. */
   chain: z.array(base64).max(1 + intermediatesMax),
-  client: z.strictObject({ address: z.string().min(1).max(64), port: z.int().min(0).max(65_535) }),
+  client: z.strictObject({ address: clientAddress, port: z.int().min(0).max(65_535) }),
   driver: z.string().max(driverNameCharsMax).optional(),
 })
 const protectedHeader = encode({ alg: 'ES256', typ: 'ringfence-passport' })
@@ -151,6 +157,10 @@ export function verifyPassport(token: string, check: PassportCheck): Passport {
   if (nowMs >= endMs) throw fault(`of ${gateway} has expired`)
   const subject = parseSpiffeId(claims.sub)
   const trustDomain = trustDomainOf(check.audience)
+  if (trustDomainOf(subject) !== trustDomain || isReserved(subject)) throw notItsToSay()
+  // A gateway may be generous with others' time; it ends with what was verified here.
+  const notAfterMs = Math.min(endMs, gatewayLeaf.notAfterMs, nowMs + limits.sessionMsMax)
+  if (nowMs >= notAfterMs) throw fault(`of ${gateway} has expired`)
   return {
     identity: claims.evidence === 'svid' ? shown(claims.chain) : vouched(),
     gateway,
@@ -166,15 +176,17 @@ export function verifyPassport(token: string, check: PassportCheck): Passport {
     const identity = verifyLeaf(leafDer, nowMs, trustDomain, 'passport', gateway)
     if (identity.spiffeId !== subject) throw fault(`of ${gateway} names another than its certificate`)
     if (endMs > identity.notAfterMs) throw fault(`of ${gateway} would outlive its certificate`)
-    return { ...identity, notAfterMs: endMs }
+    return { ...identity, notAfterMs }
   }
 
   function vouched(): VerifiedIdentity {
     if (claims.chain.length > 0) throw fault(`of ${gateway} shows a certificate that it does not claim`)
-    if (trustDomainOf(subject) !== trustDomain || isReserved(subject) || !check.mayClaim(subject, gateway)) {
-      throw new RingfenceError('IDENTITY', `${gateway} may not speak for ${subject}`)
-    }
-    return vouchedListenerIdentity(subject, endMs, gateway)
+    if (!gatewayLeaf.listenerIdentities.includes(subject)) throw notItsToSay()
+    return vouchedListenerIdentity(subject, notAfterMs, gateway)
+  }
+
+  function notItsToSay(): RingfenceError {
+    return new RingfenceError('IDENTITY', `${gateway} may not speak for ${subject}`)
   }
 }
 

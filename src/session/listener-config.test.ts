@@ -43,6 +43,8 @@ describe('listeners of a configuration file', () => {
     [`{ address: "::ffff:10.0.0.1", port: 9042, tls: false, ${identity} }`]: /without TLS is allowed on loopback only/,
     '{ address: 127.0.0.1, port: 9042, tls: false }': /needs the "identity"/,
     '{ address: 127.0.0.1, port: 9042, tls: false, identity: "demo.local/svc/tool" }': /SPIFFE id/,
+    '{ address: 127.0.0.1, port: 9042, tls: false, identity: "spiffe://demo.local/ringfence/gateway/g" }':
+      /the mesh's own/,
     [`{ address: 127.0.0.1, port: 9042, ${identity} }`]: /takes the identity from the certificate/,
     [`{ address: "unix:/run/cql.sock", port: 9042, tls: false, ${identity} }`]: /has no "port"/,
     '{ address: "unix:/run/cql.sock", tls: false }': /needs the "identity"/,

@@ -6,7 +6,7 @@ import { BlockList, isIP, isIPv6 } from 'node:net'
 import { z } from 'zod'
 import type { ParsedDocument } from '../base/document.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { parseSpiffeId } from '../identity/spiffe.ts'
+import { isReserved, parseSpiffeId } from '../identity/spiffe.ts'
 
 const cidr = z.string().refine(isCidr, 'expected an address or a network such as 10.0.0.0/8')
 
@@ -64,7 +64,8 @@ function problemOf(listener: z.infer<typeof listenerSchema>): string | undefined
   }
   if (listener.identity === undefined) return 'a listener without TLS needs the "identity" that it speaks for'
   try {
-    parseSpiffeId(listener.identity)
+    if (isReserved(parseSpiffeId(listener.identity)))
+      return `${listener.identity} is the mesh's own and no identity for a listener`
   } catch (reason) {
     return reason instanceof Error ? reason.message : String(reason)
   }

@@ -255,7 +255,6 @@ export class LinkServer {
         bundlePem: credentials.bundlePem,
         nowMs: Date.now(),
         audience: credentials.spiffeId,
-        mayClaim: (claimed) => !claimed.startsWith(`spiffe://${trustDomainOf(credentials.spiffeId)}/ringfence/`),
       })
       const info: ClientInfo = {
         identity: passport.identity,

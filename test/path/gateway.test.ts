@@ -295,6 +295,15 @@ suite('a plain loopback listener of a gateway', () => {
     const client = await world.connect(reserved.port, undefined)
     assert.notEqual(headerOpcode(await client.startup(), 0), Opcode.READY)
   })
+
+  it('speaks for nobody whom its join token did not name', async () => {
+    for (const listenerIdentities of [[], ['spiffe://demo.local/svc/bob']]) {
+      const plainIdentity = 'spiffe://demo.local/svc/alice'
+      const door = await world.gateway([one], { plainIdentity, listenerIdentities })
+      const client = await world.connect(door.port, undefined)
+      assert.notEqual(headerOpcode(await client.startup(), 0), Opcode.READY)
+    }
+  })
 })
 
 suite('a sidecar, offered passports', () => {
@@ -357,9 +366,28 @@ suite('a sidecar, offered passports', () => {
     assert.match(answer, /IDENTITY.*trusted root/)
   })
 
-  it('takes no made-up identity of the mesh’s own', async () => {
-    const spiffeId = parseSpiffeId('spiffe://demo.local/ringfence/gateway/other')
-    assert.match(await offer({ evidence: { kind: 'listener', spiffeId } }), /IDENTITY.*may not speak for/)
+  it('takes no identity by the word of a gateway whose certificate does not name it', async () => {
+    for (const id of ['svc/orders', 'svc/alice', 'user/okta/cto', 'cassandra/node1', 'ringfence/gateway/other']) {
+      const spiffeId = parseSpiffeId(`spiffe://demo.local/${id}`)
+      const asked = offer({ evidence: { kind: 'listener', spiffeId }, expiresAtMs: Date.now() + 365 * 86_400_000 })
+      assert.match(await asked, /IDENTITY.*may not speak for/, id)
+    }
+    const showing = await world.freshCredentials('ringfence/gateway/gateway1', 60_000, ['spiffe://demo.local/svc/bob'])
+    const claim = (name: string): Promise<string> =>
+      offer(
+        { evidence: { kind: 'listener', spiffeId: parseSpiffeId(`spiffe://demo.local/svc/${name}`) } },
+        { showing, signer: showing },
+      )
+    assert.equal(await claim('bob'), 'opened')
+    assert.match(await claim('alice'), /IDENTITY.*may not speak for/)
+  })
+
+  it('takes no passport of another gateway’s link, nor twice from elsewhere', async () => {
+    const other = await world.credentials('ringfence/gateway/gateway2')
+    assert.match(await offer({}, { showing: other }), /IDENTITY/)
+    // The same gateway after its renewal: the key is another.
+    const renewed = await world.freshCredentials('ringfence/gateway/gateway1')
+    assert.match(await offer({}, { showing: renewed }), /IDENTITY.*not signed/)
   })
 
   it('takes no link of a peer that is no gateway, whatever it signs', async () => {

@@ -173,9 +173,13 @@ export class World {
     return known
   }
 
-  async freshCredentials(path: string, ttlMs = HOUR_MS): Promise<Credentials> {
+  async freshCredentials(
+    path: string,
+    ttlMs = HOUR_MS,
+    listenerIdentities: readonly string[] = [],
+  ): Promise<Credentials> {
     const spiffeId = parseSpiffeId(`spiffe://${this.ca.trustDomain}/${path}`)
-    const { certificatePem, keyPem } = await this.ca.mint({ spiffeId, ttlMs })
+    const { certificatePem, keyPem } = await this.ca.mint({ spiffeId, ttlMs, listenerIdentities })
     return credentialsOf(certificatePem, keyPem, this.ca.bundlePem)
   }
 
@@ -298,6 +302,8 @@ export class World {
       name?: string
       proxyFrom?: string[]
       plainIdentity?: string
+      /** Those that its join token named; by default the one of its plain listener. */
+      listenerIdentities?: readonly string[]
       advertise?: AdvertisedAddress[]
       locality?: { dataCenter?: string; rack?: string }
       bounds?: Partial<DoorBounds>
@@ -305,7 +311,8 @@ export class World {
     } = {},
   ): Promise<RunningGateway> {
     const { name = 'gateway1', locality = {} } = options
-    const credentials = await this.freshCredentials(`ringfence/gateway/${name}`)
+    const { plainIdentity, listenerIdentities = plainIdentity === undefined ? [] : [plainIdentity] } = options
+    const credentials = await this.freshCredentials(`ringfence/gateway/${name}`, HOUR_MS, listenerIdentities)
     const feed = new FakeFeed(credentials, {
       revision: 1,
       source: POLICY,
@@ -320,13 +327,13 @@ export class World {
         control: { url: 'https://127.0.0.1:1' },
         workers: 1,
         listeners: [
-          options.plainIdentity === undefined
+          plainIdentity === undefined
             ? {
                 ...common,
                 tls: true,
                 ...(options.proxyFrom === undefined ? {} : { proxyProtocol: { from: options.proxyFrom } }),
               }
-            : { ...common, tls: false, identity: options.plainIdentity },
+            : { ...common, tls: false, identity: plainIdentity },
         ],
         advertise,
         locality,

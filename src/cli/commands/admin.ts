@@ -53,6 +53,13 @@ interface NamesFlags {
   readonly dns?: string[]
 }
 
+interface TokenFlags {
+  readonly spiffeId: string
+  readonly role: string
+  readonly ttl: number
+  readonly listenerIdentity?: string[]
+}
+
 function withNames(command: Command): Command {
   return command
     .option('--ip <address>', 'address in the certificate, for nodes; may be repeated', collect(String))
@@ -64,12 +71,17 @@ function addToken(program: Command): void {
   withNames(adminCommand(token, 'generate', 'make a token that enrols one identity once'))
     .requiredOption('--spiffe-id <id>', 'that the holder gets')
     .addOption(new Option('--role <role>', 'that the holder plays').choices(agentRoles).makeOptionMandatory())
+    .option(
+      '--listener-identity <id>',
+      'SPIFFE id that a plain listener of a gateway may have; may be repeated',
+      collect(String),
+    )
     .addOption(durationOption('--ttl <duration>', 'how long it may be used', '10m'))
-    .action(async (flags: AdminFlags & NamesFlags & { spiffeId: string; role: string; ttl: number }) => {
-      const { spiffeId, role, ttl, ip = [], dns = [] } = flags
-      const order = { spiffeId, role, ttlMs: ttl, ipAddresses: ip, dnsNames: dns }
+    .action(async (flags: AdminFlags & NamesFlags & TokenFlags) => {
+      const { spiffeId, role, ttl, ip = [], dns = [], listenerIdentity: listenerIdentities = [] } = flags
+      const order = { spiffeId, role, ttlMs: ttl, ipAddresses: ip, dnsNames: dns, listenerIdentities }
       const made = await new AdminClient(flags.stateDir).makeToken(order)
-      if (flags.output === 'json') printJson({ ...made, spiffeId, role })
+      if (flags.output === 'json') printJson({ ...made, spiffeId, role, listenerIdentities })
       // Alone on its line, so that TOKEN=$(ringfence token generate …) works.
       else print(made.token)
     })
