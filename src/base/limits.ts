@@ -97,6 +97,16 @@ export const limits = {
   passportBytesMax: 32 * 1024,
   /** A policy document as a person hands it in. */
   policyBytesMax: 1024 * 1024,
+  /** Rows of the node's tables about the schema that a sidecar keeps, in bytes, and of one table that it reads for a question. */
+  schemaRowsBytesMax: 64 * 1024 * 1024,
+  /** One page of an answer about the schema. */
+  schemaAnswerBytesMax: 16 * 1024 * 1024,
+  /** Questions about the schema that wait at one sidecar; more are shed. */
+  schemaQuestionsMax: 4_096,
+  /** And of one session: drivers ask about a dozen at once. */
+  schemaQuestionsPerSessionMax: 256,
+  /** Texts of questions about the schema whose columns a sidecar remembers. */
+  schemaTextsMax: 1_024,
 } as const
 
 export type Limits = { readonly [K in keyof typeof limits]: number }

@@ -19,6 +19,7 @@ import {
   readSetKeyspace,
   rowsCount,
 } from '../cql/responses.ts'
+import { driverKeyspaces } from '../policy/builtin.ts'
 import type { Permit } from '../policy/engine.ts'
 import type { Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
@@ -201,6 +202,9 @@ export class Answers implements Owner {
       this.#shared.log.error({ id: id.toString('hex') }, 'the node gave one prepared id to two statements')
       upstream.destroy('one prepared id for two statements')
       throw new RingfenceError('UPSTREAM', 'the node gave one prepared id to two statements')
+    }
+    if (judged.facts.verb === 'SELECT' && driverKeyspaces.has(judged.facts.keyspace ?? '')) {
+      this.#shared.questions.prepared(judged, prepared)
     }
     this.#identity.prepared.set(id, judged)?.told.set(this.#version, columnsDigest(buffer, start, end))
   }

@@ -19,7 +19,7 @@ export function checked(
   bound: BoundValues,
 ): Permit | Denial {
   const { obligations } = permit
-  if (obligations?.visibleOnly === true && rowTestOf(facts, bound) === undefined) {
+  if (obligations?.visibleOnly === true && facts.verb !== 'SELECT' && rowTestOf(facts, bound) === undefined) {
     return judge.refusal(identity, 'visible-objects', unfilterable)
   }
   if (obligations !== undefined && obligations.checks.length > 0 && bound.unresolved) {

@@ -12,7 +12,7 @@ import type { Hello } from '../link/protocol.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { RingWatch } from './ring/watch.ts'
-import { readSchemaVersion } from './schema/load.ts'
+import { type Ask, readSchemaVersion } from './schema/load.ts'
 import { SchemaWatch } from './schema/watch.ts'
 import type { UpstreamTarget } from './upstream.ts'
 import { nodeError, Upstream } from './upstream.ts'
@@ -47,6 +47,13 @@ export class NodeMonitor {
   #timer: NodeJS.Timeout | undefined
   #heartbeat: NodeJS.Timeout | undefined
   #stopped = false
+
+  /** Asks over this connection. Rejects with `UPSTREAM` when the node is away. */
+  readonly asking: Ask = (envelope) => {
+    const upstream = this.#upstream
+    if (upstream?.usable !== true) return Promise.reject(new RingfenceError('UPSTREAM', 'the node is away'))
+    return upstream.ask(envelope)
+  }
 
   constructor(options: NodeOptions, credentials: Credentials) {
     this.#options = options

@@ -102,6 +102,44 @@ export class Recorder {
     this.#count(identity, judged, upstream.permit[slot]!, upstream.opcode[slot]!, micros, true)
   }
 
+  /** A request that was answered here and not by the node. `code` is the CQL error or −1; `rows` a count or −1. */
+  answeredHere(
+    session: string,
+    identity: IdentityState,
+    judged: Judged,
+    permit: Permit,
+    opcode: number,
+    consistency: number,
+    code: number,
+    message: string,
+    rows: number,
+    bytesIn: number,
+    bytesOut: number,
+    micros: number,
+  ): void {
+    const statement = judged.statementPart + opcodePart(opcode)
+    const error = code < 0 ? '' : errorPart(code, message, 'foreign')
+    const outcome = code < 0 ? 'ok' : 'error'
+    const verdict = verdictOf(judged, permit)
+    const batchSize = judged.facts.children.length
+    appendTransaction(
+      this.#writer,
+      session,
+      statement,
+      verdict,
+      batchSize,
+      consistency,
+      outcome,
+      error,
+      rows,
+      bytesIn,
+      bytesOut,
+      micros,
+    )
+    this.#count(identity, judged, permit, opcode, micros, code >= 0)
+    this.#turn.wake()
+  }
+
   /** A statement that was read and refused. `code` is the CQL error; `consistency` the protocol's code, or −1. */
   denied(
     session: string,

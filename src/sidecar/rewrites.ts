@@ -182,7 +182,10 @@ function shownColumns({ facts }: Judged): readonly (string | undefined)[] | unde
   return facts.selection === '*' ? undefined : facts.selection
 }
 
-function sealContext({ identity, judged, version }: Passage, params: ParamsView): SealContext {
+export function sealContext(
+  { identity, judged, version }: Pick<Passage, 'identity' | 'judged' | 'version'>,
+  params: ParamsView,
+): SealContext {
   return {
     spiffeId: identity.principal.spiffeId,
     keyspace: judged.facts.keyspace ?? '',

@@ -35,6 +35,7 @@ import { INLINE_TEXT_MAX } from './analyst.ts'
 import { Answers } from './answers.ts'
 import { batchFacts } from './batch.ts'
 import { BoundValues } from './bound.ts'
+import { type Asker, isSchemaQuestion, type SchemaQuestions } from './catalog/questions.ts'
 import { checked, Partitions } from './checks.ts'
 import type { SessionContext } from './context.ts'
 import { Dispatch } from './dispatch.ts'
@@ -61,6 +62,7 @@ export interface Shared {
   readonly analyst: Analyst
   readonly secrets: Secrets
   readonly schema: SchemaNews
+  readonly questions: SchemaQuestions
   readonly share: 'mesh' | 'identity'
 }
 
@@ -108,6 +110,7 @@ export class EnforcedSession implements Backend {
   readonly #topologyHidden: boolean
   readonly #held: HeldRequests
   readonly #dispatch: Dispatch
+  readonly #asker: Asker
   /** What the other thread said of the texts of the request that is served now. */
   #known: KnownTexts
   #closed = false
@@ -155,6 +158,8 @@ export class EnforcedSession implements Backend {
       },
       options.client.account,
     )
+    const { client, identity, context, version, sessionPart } = options
+    this.#asker = { client, identity, context, version, sessionPart, waiting: 0, closed: false }
     this.#identity.sessions++
   }
 
@@ -171,6 +176,7 @@ export class EnforcedSession implements Backend {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#asker.closed = true
     this.#held.drop()
     this.#identity.sessions--
     this.#shared.events.remove(this)
@@ -302,7 +308,27 @@ export class EnforcedSession implements Backend {
       this.#shed(judged, opcode, buffer, start, end)
     } else if (judged.facts.use !== undefined && opcode !== Opcode.PREPARE) {
       this.#use(judged, opcode, this.#rewritten(decision, judged, opcode, params, view, buffer, start, end))
+    } else if (isSchemaQuestion(judged, decision)) {
+      this.#askHere(decision, judged, opcode, view, buffer, start, end)
     } else this.#forward(decision, judged, opcode, consistency, params, view, buffer, start, end)
+  }
+
+  /** A question about the schema of one who may not see all of it: the node prepares it, and it is answered here (`catalog/`). */
+  #askHere(
+    permit: Permit,
+    judged: Judged,
+    opcode: number,
+    view: PayloadPlace,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const { questions, turn } = this.#shared
+    questions.check(judged)
+    if (opcode === Opcode.PREPARE) this.#forward(permit, judged, opcode, 0, undefined, view, buffer, start, end)
+    else if (!questions.knows(judged) && !this.#identity.prepared.admits(judged, turn.nowMicros())) {
+      this.#shed(judged, opcode, buffer, start, end)
+    } else questions.take(this.#asker, judged, opcode, buffer, start, end)
   }
 
   /** All or nothing: one part refused, and nothing is forwarded. */

@@ -33,6 +33,7 @@ import type { Logger } from '../telemetry/log.ts'
 import { wakeOptimiser } from '../telemetry/optimiser.ts'
 import { TrafficTable } from '../telemetry/traffic.ts'
 import { Analyst } from './analyst.ts'
+import { SchemaQuestions } from './catalog/questions.ts'
 import type { SidecarConfig } from './config.ts'
 import { SessionContext } from './context.ts'
 import { EventHub } from './events.ts'
@@ -121,10 +122,13 @@ export class Sidecar {
       { target, connections: config.upstream.connections, turn: this.#turn, log, inForce },
       feed.credentials,
     )
+    const [node, secrets, turn] = [this.#node, this.#secrets, this.#turn]
+    const questions = new SchemaQuestions({ ask: node.asking, judge, recorder, secrets, turn })
     this.#shared = {
-      turn: this.#turn,
+      turn,
       log,
       judge,
+      questions,
       pool,
       recorder,
       events,

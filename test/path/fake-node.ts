@@ -193,10 +193,11 @@ export class NodeConnection {
   #prepare(text: string, stream: number): Buffer {
     const markers = [...text.matchAll(/\?|:(\w+)/g)].map(([, name]) => name)
     const columns = markers.map((name, i) => ({ name: name ?? `v${i}`, type: { kind: 'text' } as const }))
+    const [, keyspace = 'shop', table = 'items'] = /FROM (system_schema)\.(\w+)/.exec(text) ?? []
     return preparedEnvelope(this.version, stream, {
       id: idOf(text, this.keyspace),
       resultMetadataId: Buffer.alloc(16, 9),
-      bind: { keyspace: 'shop', table: 'items', columns, pkIndexes: keyMarkers(text) },
+      bind: { keyspace, table, columns, pkIndexes: keyMarkers(text) },
       result: undefined,
     })
   }

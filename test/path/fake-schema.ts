@@ -118,7 +118,10 @@ export class FakeSchema {
 
   *#rows(of: string): Generator<Record<string, Cell>> {
     const isVirtual = of.startsWith('system_virtual_schema.')
-    const tables = this.tables.filter((table) => (table.virtual === true) === isVirtual)
+    // Rows of a partition stand together, in the order of the clustering key.
+    const tables = this.tables
+      .filter((table) => (table.virtual === true) === isVirtual)
+      .toSorted((a, b) => compareTexts(a.keyspace, b.keyspace) || compareTexts(a.name, b.name))
     if (of.endsWith('.keyspaces')) {
       for (const name of new Set(tables.map(({ keyspace }) => keyspace))) {
         const simple = new Map([
@@ -142,6 +145,10 @@ export class FakeSchema {
       if (of.endsWith('.columns')) for (const column of columnRows(table)) yield { ...row, ...column }
     }
   }
+}
+
+function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 /** By name, as the clustering key of the table has it. */

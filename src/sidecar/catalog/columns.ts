@@ -1,0 +1,53 @@
+/**
+ * What the node says of a question before it is answered: that it may not be asked so, or the columns of its answer. The tables about the
+ * schema are the same for everybody, so this tells nothing that is hidden; only a PREPARE is sent, so no row is looked at.
+ */
+import { limits } from '../../base/limits.ts'
+import { prepareEnvelope } from '../../cql/encode.ts'
+import { headerOpcode, Opcode } from '../../cql/protocol.ts'
+import type { OutputColumn } from '../../cql/query/plan.ts'
+import { readPrepared } from '../../cql/responses.ts'
+import type { Ask } from '../schema/load.ts'
+import { nodeError } from '../upstream.ts'
+
+const VERSION = 4
+
+export class AskedColumns {
+  readonly #ask: Ask
+  /** By text, with the keyspace in it. */
+  readonly #known = new Map<string, Promise<readonly OutputColumn[]>>()
+
+  constructor(ask: Ask) {
+    this.#ask = ask
+  }
+
+  has(text: string): boolean {
+    return this.#known.has(text)
+  }
+
+  /** Empty where the node leaves them out. Throws what the node says as `NodeError`, UPSTREAM where it is away. */
+  of(text: string): Promise<readonly OutputColumn[]> {
+    const known = this.#known.get(text)
+    if (known !== undefined) return known
+    const asked = this.#prepare(text)
+    // The one that was asked first goes first.
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size < limits.schemaTextsMax) break
+      this.#known.delete(oldest)
+    }
+    this.#known.set(text, asked)
+    asked.catch(() => this.#known.delete(text))
+    return asked
+  }
+
+  /** The node was changed: what it said is not true any more. */
+  forget(text: string): void {
+    this.#known.delete(text)
+  }
+
+  async #prepare(text: string): Promise<readonly OutputColumn[]> {
+    const answer = await this.#ask(prepareEnvelope(VERSION, 0, text))
+    if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
+    return readPrepared(answer, 0, answer.length, VERSION).result.columns.map(({ name, type }) => ({ name, type }))
+  }
+}

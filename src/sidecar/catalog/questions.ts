@@ -1,0 +1,392 @@
+/**
+ * Questions about the schema of those who may not see all of it. Each is answered here as if only what the identity may see existed, to the
+ * last aggregate, page and empty answer: out of the node's own tables, less the rows of what is hidden.
+ *
+ *   question ─▶ tree ─▶ the node's word on it (PREPARE) ─▶ rows as new as the question ─▶ decided again ─▶ rows that exist ─▶ answer
+ *
+ * Rule: nothing that the node *computed* over hidden rows gets out: of the node only whole rows, columns of answers and refusals of a
+ * statement's text are taken.
+ */
+
+import { createHash } from 'node:crypto'
+import { Verdict } from '../../base/bytes-budget.ts'
+import { RingfenceError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
+import { errorEnvelope } from '../../cql/encode.ts'
+import { CqlErrorCode, headerFlags, headerStream, Opcode, type ProtocolVersion } from '../../cql/protocol.ts'
+import type { OutputColumn } from '../../cql/query/plan.ts'
+import { planOf } from '../../cql/query/plan.ts'
+import { readSelect } from '../../cql/query/read.ts'
+import { run } from '../../cql/query/run.ts'
+import { stampsOf } from '../../cql/query/stamps.ts'
+import type { Table } from '../../cql/query/table.ts'
+import type { SelectTree } from '../../cql/query/tree.ts'
+import { unsupported } from '../../cql/query/unsupported.ts'
+import { ExecuteView, type ParamsView, QueryView, readExecute, readQuery } from '../../cql/requests.ts'
+import { type Prepared, readError } from '../../cql/responses.ts'
+import type { Denial, Permit } from '../../policy/engine.ts'
+import type { Client } from '../../session/backend.ts'
+import { cqlFault } from '../../session/fault.ts'
+import type { Turn } from '../../session/turn.ts'
+import { INLINE_TEXT_MAX } from '../analyst.ts'
+import { BoundValues } from '../bound.ts'
+import { checked } from '../checks.ts'
+import type { SessionContext } from '../context.ts'
+import type { IdentityState, Judge, Judged } from '../judged.ts'
+import type { Recorder } from '../recorder.ts'
+import { sealContext, withObserved } from '../rewrites.ts'
+import type { Ask } from '../schema/load.ts'
+import type { Secrets } from '../secrets.ts'
+import { NodeError } from '../upstream.ts'
+import { AskedColumns } from './columns.ts'
+import { type Reply, replyEnvelope } from './reply.ts'
+import { Slices } from './slices.ts'
+import { KEYS_MAX, SchemaTables } from './tables.ts'
+import { existing, type SchemaTable, schemaTable } from './visible.ts'
+
+export interface QuestionHost {
+  readonly ask: Ask
+  readonly judge: Judge
+  readonly recorder: Recorder
+  readonly secrets: Secrets
+  readonly turn: Turn
+}
+
+/** Who asks. */
+export interface Asker {
+  readonly client: Client
+  readonly identity: IdentityState
+  readonly context: SessionContext
+  readonly version: ProtocolVersion
+  readonly sessionPart: string
+  /** Questions of the session that wait. */
+  waiting: number
+  closed: boolean
+}
+
+interface Question {
+  readonly judged: Judged
+  readonly opcode: number
+  /** A copy of the envelope. */
+  readonly request: Buffer
+  readonly startedMicros: number
+}
+
+/** Answers that are made anew where the policy changed meanwhile. */
+const TRIES_MAX = 3
+/** Rule that refuses what cannot be answered so. */
+const visibleObjects = 'visible-objects'
+
+/** A question about the schema, which is answered here for whoever may not see everything. */
+export function isSchemaQuestion({ facts }: Judged, permit: Permit): boolean {
+  return permit.obligations?.visibleOnly === true && facts.verb === 'SELECT'
+}
+
+export class SchemaQuestions {
+  readonly #host: QuestionHost
+  readonly #tables: SchemaTables
+  readonly #columns: AskedColumns
+  readonly #slices = new Slices()
+  /** v5: the id of its columns that the node gave with the statement. */
+  readonly #metadataIds = new WeakMap<Judged, Buffer>()
+  #waiting = 0
+
+  constructor(host: QuestionHost) {
+    this.#host = host
+    this.#tables = new SchemaTables(host.ask)
+    this.#columns = new AskedColumns(host.ask)
+  }
+
+  /**
+   * Looks at a statement before the node is asked to prepare it for a client: what names things of users' own, such as types, must not be
+   * answered by the node.
+   * @throws RingfenceError INVALID for what is not answered here
+   */
+  check({ text }: Judged): void {
+    treeOf(text)
+  }
+
+  /** The node prepared a question for a client. */
+  prepared(judged: Judged, { resultMetadataId }: Prepared): void {
+    if (resultMetadataId !== undefined) this.#metadataIds.set(judged, resultMetadataId)
+  }
+
+  /** Whether the node has said already what it says of this. */
+  knows(judged: Judged): boolean {
+    return this.#columns.has(judged.text)
+  }
+
+  /**
+   * Answers a QUERY or EXECUTE whose permit says `visibleOnly`; later.
+   * @throws RingfenceError OVERLOADED where too many wait
+   */
+  take(asker: Asker, judged: Judged, opcode: number, buffer: Buffer, start: number, end: number): void {
+    if (this.#waiting >= limits.schemaQuestionsMax || asker.waiting >= limits.schemaQuestionsPerSessionMax) {
+      throw new RingfenceError('OVERLOADED', 'schemaQuestionsMax reached')
+    }
+    const { account } = asker.client
+    if (account.take(end - start) === Verdict.REFUSE) {
+      throw new RingfenceError('OVERLOADED', 'too many bytes wait for this connection')
+    }
+    this.#waiting++
+    asker.waiting++
+    const request = Buffer.from(buffer.subarray(start, end))
+    const question = { judged, opcode, request, startedMicros: this.#host.turn.nowMicros() }
+    void this.#serve(asker, question).finally(() => {
+      this.#waiting--
+      asker.waiting--
+      account.give(request.length)
+    })
+  }
+
+  async #serve(asker: Asker, question: Question): Promise<void> {
+    const { client, version } = asker
+    const stream = headerStream(question.request, 0)
+    let permit = question.judged.decision.kind === 'permit' ? question.judged.decision : undefined
+    try {
+      const answered = await this.#answer(asker, question)
+      if (asker.closed) return
+      if (answered.kind === 'denial') {
+        this.#deny(asker, question, answered, stream)
+        return
+      }
+      permit = answered.permit
+      this.#finish(asker, question, permit, answered.envelope, -1, '', answered.rowCount)
+    } catch (reason) {
+      if (asker.closed) return
+      const { code, message, ours } = faultOf(reason)
+      if (ours) {
+        client.fault(reason, stream)
+        return
+      }
+      const envelope = errorEnvelope(version, stream, code, message)
+      if (permit !== undefined) this.#finish(asker, question, permit, envelope, code, message, -1)
+      else client.answer(envelope, 0, envelope.length, stream)
+    }
+  }
+
+  async #answer(asker: Asker, question: Question): Promise<Denial | Answered> {
+    const { judged, opcode, request } = question
+    const { version, identity } = asker
+    const tree = treeOf(judged.text)
+    const named = schemaTable(judged.facts.keyspace, judged.facts.table)
+    const columns = await this.#columns.of(qualified(tree, judged))
+    // The node knows it, and it is not known here which of its rows may be seen.
+    if (named === undefined) return this.#host.judge.refusal(identity, visibleObjects, unanswerable)
+    const params = paramsOf(opcode, request, version)
+    const values = new BoundValues().ofRequest(params, judged.facts.markers)
+    const table = await this.#tables.read({ table: named, stamps: stampsOf(tree), keys: keysOf(tree, values) })
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      // The policy may be another one than when the question came; what it says now counts.
+      const decision = this.#decide(asker, question, params, values)
+      if (decision.kind === 'denial') return decision
+      if (this.#host.recorder.failed) {
+        throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is answered')
+      }
+      const made = await this.#make(asker, question, decision, { tree, named, table, columns, params, values })
+      if (made === undefined) {
+        this.#columns.forget(qualified(tree, judged))
+        break
+      }
+      const now = this.#decide(asker, question, params, values)
+      if (now.kind === 'denial') return now
+      if (now.revision === decision.revision) return made
+    }
+    throw new RingfenceError('OVERLOADED', 'policy or the node’s tables changed while this was answered; ask again')
+  }
+
+  /** Undefined where the node said other columns than are found. */
+  async #make(
+    asker: Asker,
+    { judged, opcode, request }: Question,
+    permit: Permit,
+    { tree, named, table, columns, params, values }: Parts,
+  ): Promise<Answered | undefined> {
+    const { identity, version } = asker
+    const { judge, secrets } = this.#host
+    // A state of ours is none of the node's, and the other way round.
+    const plain = sealContext({ version, judged, identity }, params)
+    const context = { ...plain, textDigest: createHash('sha256').update('made here').update(plain.textDigest).digest() }
+    const sealed =
+      params.pagingStateStart < 0 ? undefined : params.buffer.subarray(params.pagingStateStart, params.pagingStateEnd)
+    const state = sealed === undefined ? undefined : secrets.seal.open(sealed, context)
+    if (sealed !== undefined && state === undefined)
+      throw new RingfenceError('INVALID', 'Invalid value for the paging state')
+    const visibility = judge.visibility(identity)
+    const pageRows = Math.max(0, params.pageSize ?? 0)
+    let warning: string | undefined
+    let shown: readonly OutputColumn[] = columns
+    const page = await this.#slices.run(identity, function* () {
+      const plan = planOf(tree, table.shape, values, Date.now)
+      warning = plan.warning
+      if (columns.length === 0) shown = plan.columns
+      const sameColumns =
+        shown.length === plan.columns.length && shown.every(({ type }, i) => type.kind === plan.columns[i]!.type.kind)
+      if (!sameColumns) return undefined
+      const exists = existing(named, table.shape, visibility)
+      return yield* run(plan, table, exists, { rows: pageRows, state, bytesMax: limits.schemaAnswerBytesMax })
+    })
+    if (page === undefined) return undefined
+    const reply: Reply = {
+      keyspace: named.keyspace,
+      table: named.name,
+      columns: shown,
+      rowCount: page.rowCount,
+      rows: page.rows,
+      pagingState: page.state === undefined ? undefined : secrets.seal.seal(page.state, context),
+      skipMetadata: params.skipMetadata,
+      newMetadataId: opcode === Opcode.EXECUTE ? this.#newMetadataId(judged, version, request) : undefined,
+      warning,
+    }
+    let envelope = replyEnvelope(version, headerStream(request, 0), reply)
+    if (permit.observed !== undefined) envelope = withObserved(envelope, version, permit.observed)
+    return { kind: 'answer', permit, envelope, rowCount: page.rowCount }
+  }
+
+  #decide(
+    { identity, context }: Asker,
+    { judged, opcode }: Question,
+    params: ParamsView,
+    values: BoundValues,
+  ): Permit | Denial {
+    const { judge } = this.#host
+    const decision = judge.settled(identity, judged)
+      ? judged.decision
+      : judge.current(identity, judged, context.set(opcode, params.consistency, judged.facts, values))
+    return decision.kind === 'denial' ? decision : checked(judge, identity, judged, decision, values)
+  }
+
+  /** Undefined where the client has it, or it is not known. */
+  #newMetadataId(judged: Judged, version: ProtocolVersion, request: Buffer): Buffer | undefined {
+    if (version < 5) return undefined
+    const id = this.#metadataIds.get(judged)
+    const view = new ExecuteView()
+    readExecute(view, request, 0, request.length, version, headerFlags(request, 0))
+    const given = request.subarray(view.resultMetadataIdStart, view.resultMetadataIdEnd)
+    return id === undefined || id.equals(given) ? undefined : id
+  }
+
+  #finish(
+    { client, identity, sessionPart, version }: Asker,
+    { judged, opcode, request, startedMicros }: Question,
+    permit: Permit,
+    envelope: Buffer,
+    code: number,
+    message: string,
+    rows: number,
+  ): void {
+    const { recorder, turn } = this.#host
+    const micros = turn.nowMicros() - startedMicros
+    const { consistency } = paramsOf(opcode, request, version)
+    const [bytesIn, bytesOut] = [request.length, envelope.length]
+    recorder.answeredHere(
+      sessionPart,
+      identity,
+      judged,
+      permit,
+      opcode,
+      consistency,
+      code,
+      message,
+      rows,
+      bytesIn,
+      bytesOut,
+      micros,
+    )
+    client.answer(envelope, 0, envelope.length, headerStream(request, 0))
+  }
+
+  #deny(
+    { client, identity, sessionPart, version }: Asker,
+    { judged, opcode, request }: Question,
+    denial: Denial,
+    stream: number,
+  ): void {
+    const code = CqlErrorCode.UNAUTHORIZED
+    const envelope = errorEnvelope(version, stream, code, denial.reason)
+    const { consistency } = paramsOf(opcode, request, version)
+    const [bytesIn, bytesOut] = [request.length, envelope.length]
+    this.#host.recorder.denied(sessionPart, identity, judged, denial, code, opcode, consistency, bytesIn, bytesOut)
+    client.answer(envelope, 0, envelope.length, stream)
+  }
+}
+
+interface Answered {
+  readonly kind: 'answer'
+  readonly permit: Permit
+  readonly envelope: Buffer
+  readonly rowCount: number
+}
+
+interface Parts {
+  readonly tree: SelectTree
+  readonly named: SchemaTable
+  readonly table: Table
+  readonly columns: readonly OutputColumn[]
+  readonly params: ParamsView
+  readonly values: BoundValues
+}
+
+const unanswerable = 'it is not known of this table which of its rows are about what this identity may see'
+
+function treeOf(text: string): SelectTree {
+  if (text.length > INLINE_TEXT_MAX) throw unsupported(`a text of more than ${INLINE_TEXT_MAX} characters`)
+  return readSelect(text)
+}
+
+/** The text as it means the same in every keyspace. */
+function qualified({ keyspace, tableAt }: SelectTree, { text, facts }: Judged): string {
+  if (keyspace !== undefined) return text
+  return `${text.slice(0, tableAt)}${facts.keyspace ?? ''}.${text.slice(tableAt)}`
+}
+
+function paramsOf(opcode: number, request: Buffer, version: ProtocolVersion): ParamsView {
+  const view = opcode === Opcode.EXECUTE ? new ExecuteView() : new QueryView()
+  if (view instanceof ExecuteView) readExecute(view, request, 0, request.length, version, headerFlags(request, 0))
+  else readQuery(view, request, 0, request.length, version, headerFlags(request, 0))
+  return view.params
+}
+
+/** The keyspaces that the question is about, where they are few and stand in it as they are. */
+function keysOf({ where }: SelectTree, values: BoundValues): Buffer[] | undefined {
+  for (const { columns, token, tuple, operator, value } of where) {
+    if (token || tuple || columns[0] !== 'keyspace_name' || (operator !== '=' && operator !== 'IN')) continue
+    const given = operator === '=' ? [value] : value.kind === 'list' ? value.parts : []
+    const keys = given.map((each) => {
+      if (each.kind === 'marker') return values.bytes(each.index)
+      return each.kind === 'constant' ? Buffer.from(each.text) : null
+    })
+    const known = [...new Set(keys.map((key) => key?.toString('latin1')))]
+    if (keys.length === 0 || known.length > KEYS_MAX || keys.includes(null)) continue
+    // The partition key cannot be empty.
+    const bytes = known.map((key) => Buffer.from(key ?? '', 'latin1')).filter((key) => key.length > 0)
+    if (bytes.length > 0) return bytes
+  }
+  return undefined
+}
+
+/** Errors of the node that are more than a code and a message say nothing about a question's text. */
+const plainErrors: ReadonlySet<number> = new Set([
+  CqlErrorCode.SYNTAX_ERROR,
+  CqlErrorCode.INVALID,
+  CqlErrorCode.UNAUTHORIZED,
+  CqlErrorCode.OVERLOADED,
+  CqlErrorCode.SERVER_ERROR,
+  CqlErrorCode.IS_BOOTSTRAPPING,
+])
+
+function faultOf(reason: unknown): { code: number; message: string; ours: boolean } {
+  if (reason instanceof NodeError) {
+    const { code, message } = readError(reason.envelope, 0, reason.envelope.length)
+    if (plainErrors.has(code)) return { code, message, ours: false }
+  }
+  if (reason instanceof RingfenceError && reason.code === 'UPSTREAM') {
+    return {
+      code: CqlErrorCode.OVERLOADED,
+      message: 'the node behind this sidecar does not answer about its schema',
+      ours: false,
+    }
+  }
+  const { code, message, ours, fatal } = cqlFault(reason)
+  return { code, message, ours: ours || fatal }
+}

@@ -1,0 +1,170 @@
+/**
+ * The node's tables about its schema, read whole or some partitions of them, as rows that `cql/query` runs over.
+ *
+ * Rule: what is asked is answered out of rows that were read after the question came, or that are of the schema version which the node had
+ * then. The node changes its version after it has written its schema (org.apache.cassandra.schema.Schema#mergeAndUpdateVersion).
+ */
+import { assert, RingfenceError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
+import { readRowsPlace } from '../../cql/answers/rows.ts'
+import { queryEnvelope } from '../../cql/encode.ts'
+import { headerOpcode, Opcode } from '../../cql/protocol.ts'
+import { shapeOf, Table, TableBuilder, type TableColumn, type TableShape } from '../../cql/query/table.ts'
+import { type Ask, readSchemaVersion } from '../schema/load.ts'
+import { nodeError } from '../upstream.ts'
+import type { SchemaTable } from './visible.ts'
+
+const VERSION = 4
+const PAGE_ROWS = 1000
+/** As many partitions are read by themselves rather than the whole table, where the whole is not at hand. */
+export const KEYS_MAX = 4
+
+export interface TableWanted {
+  readonly table: SchemaTable
+  /** `writetime(c)`, `ttl(c)`, `maxwritetime(c)`: read beside the columns. */
+  readonly stamps: readonly string[]
+  /** Only these partitions matter; undefined for all. */
+  readonly keys: readonly Buffer[] | undefined
+}
+
+interface Kept {
+  readonly version: string
+  readonly table: Table
+}
+
+export class SchemaTables {
+  readonly #ask: Ask
+  /** One for each of a dozen tables; the one that was read first goes first where they are too large together. */
+  readonly #kept = new Map<string, Kept>()
+  #keptBytes = 0
+  /** Reads of whole tables that are under way, by table and the version that they began with. */
+  readonly #reading = new Map<string, Promise<Table>>()
+  #version: Promise<string> | undefined
+
+  constructor(ask: Ask) {
+    this.#ask = ask
+  }
+
+  /**
+   * Rows that are at least as new as this call.
+   * @throws RingfenceError UPSTREAM where the node is away or refuses, OVERLOADED where there is more than may be kept in memory
+   */
+  async read(wanted: TableWanted): Promise<Table> {
+    const { table, stamps, keys } = wanted
+    const version = await this.#versionNow()
+    const name = `${table.keyspace}.${table.name}`
+    const kept = this.#kept.get(name)
+    if (stamps.length === 0 && kept?.version === version) return kept.table
+    if (stamps.length > 0 || keys !== undefined) return await this.#load(wanted)
+    const key = `${name} ${version}`
+    let reading = this.#reading.get(key)
+    if (reading === undefined) {
+      reading = this.#readWhole(wanted, name, version).finally(() => this.#reading.delete(key))
+      this.#reading.set(key, reading)
+    }
+    return await reading
+  }
+
+  /** It is kept where the version is the same before and after. */
+  async #readWhole(wanted: TableWanted, name: string, before: string): Promise<Table> {
+    const table = await this.#load(wanted)
+    if ((await readSchemaVersion(this.#ask)) === before) this.#keep(name, { version: before, table })
+    return table
+  }
+
+  #keep(name: string, kept: Kept): void {
+    this.#forget(name)
+    this.#kept.set(name, kept)
+    this.#keptBytes += kept.table.bytes
+    for (const other of this.#kept.keys()) {
+      if (this.#keptBytes <= limits.schemaRowsBytesMax) break
+      this.#forget(other)
+    }
+  }
+
+  #forget(name: string): void {
+    this.#keptBytes -= this.#kept.get(name)?.table.bytes ?? 0
+    this.#kept.delete(name)
+  }
+
+  /** Asked once for all who ask in one turn. */
+  #versionNow(): Promise<string> {
+    if (this.#version === undefined) {
+      this.#version = readSchemaVersion(this.#ask)
+      // Whoever comes after it was sent may know of something newer.
+      queueMicrotask(() => {
+        this.#version = undefined
+      })
+    }
+    return this.#version
+  }
+
+  async #load({ table, stamps, keys }: TableWanted): Promise<Table> {
+    let selection = '*'
+    if (stamps.length > 0) {
+      const shape = await this.#shapeOf(table)
+      selection = [...shape.columns.map(({ name }) => `"${name}"`), ...stamps].join(', ')
+    }
+    const text = `SELECT ${selection} FROM ${table.keyspace}.${table.name}`
+    if (keys === undefined) return new Table(await this.#pages(table, stamps.length, text, []))
+    let builder: TableBuilder | undefined
+    for (const key of keys) {
+      builder = await this.#pages(table, stamps.length, `${text} WHERE keyspace_name = ?`, [key], builder)
+    }
+    assert(builder !== undefined, 'partitions are named where only some matter')
+    return new Table(builder)
+  }
+
+  async #shapeOf(table: SchemaTable): Promise<TableShape> {
+    const known = this.#kept.get(`${table.keyspace}.${table.name}`)
+    if (known !== undefined) return known.table.shape
+    return (await this.#pages(table, 0, `SELECT * FROM ${table.keyspace}.${table.name} LIMIT 1`, [])).shape
+  }
+
+  /** Adds to `added`, or begins. */
+  async #pages(
+    table: SchemaTable,
+    stampCount: number,
+    text: string,
+    values: readonly Buffer[],
+    added?: TableBuilder,
+  ): Promise<TableBuilder> {
+    let builder = added
+    let pagingState: Buffer | undefined
+    do {
+      const options = { values, pageSize: PAGE_ROWS, ...(pagingState === undefined ? {} : { pagingState }) }
+      const answer = await this.#ask(queryEnvelope(VERSION, 0, text, options))
+      if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
+      const place = readRowsPlace(answer, 0, answer.length, VERSION)
+      builder ??= new TableBuilder(shapeFrom(table, place.columns ?? [], stampCount))
+      if (builder.bytes + answer.length > limits.schemaRowsBytesMax) {
+        throw new RingfenceError(
+          'OVERLOADED',
+          `schemaRowsBytesMax ${limits.schemaRowsBytesMax} reached: ask about one keyspace`,
+        )
+      }
+      builder.addPage(answer, place.rowsAt, place.rowCount)
+      pagingState =
+        place.pagingStateStart < 0 ? undefined : answer.subarray(place.pagingStateStart, place.pagingStateEnd)
+    } while (pagingState !== undefined)
+    return builder
+  }
+}
+
+/** Keys are those of Cassandra 4.0 to 5.0 (`schema/SchemaKeyspace.java`); a column that a newer node has comes along. */
+function shapeFrom(
+  { keyspace, name, key, isVirtual }: SchemaTable,
+  columns: readonly { readonly name: string; readonly type: TableColumn['type'] }[],
+  stampCount: number,
+): TableShape {
+  const shown = columns.length - stampCount
+  const shaped = columns.map((column, i): TableColumn => {
+    const at = i < shown ? key.indexOf(column.name) : -1
+    const kind = at === 0 ? 'partition_key' : at > 0 ? 'clustering' : 'regular'
+    return { name: column.name, type: column.type, kind, position: at <= 0 ? at : at - 1 }
+  })
+  if (!key.every((wanted) => shaped.some((column) => column.name === wanted))) {
+    throw new RingfenceError('UPSTREAM', `the node’s table ${keyspace}.${name} has another key than is known`)
+  }
+  return shapeOf(keyspace, name, shaped, isVirtual ? 'bytes' : 'murmur3', shown)
+}

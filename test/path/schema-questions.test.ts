@@ -1,0 +1,214 @@
+/** Questions about the schema of one who may not see all of it: answered as if only what it may see existed. */
+import assert from 'node:assert/strict'
+import { after, before, beforeEach, it, suite } from 'node:test'
+import { executeEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
+import { readPrepared, readRows } from '../../src/cql/responses.ts'
+import { describe, type RawClient } from './client.ts'
+import { POLICY, type RunningSidecar, World } from './world.ts'
+
+let world: World
+let running: RunningSidecar
+let bob: RawClient
+
+before(async () => {
+  world = await World.make()
+  running = await world.sidecar()
+  running.node.migrate(
+    ...['a_hidden', 'm_hidden', 'z_hidden'].map((name) => ({ keyspace: 'play', name, partitionKey: { k: 'text' } })),
+    ...['a', 'b', 'c'].map((name) => ({ keyspace: 'shop', name, partitionKey: { k: 'text' } })),
+  )
+  bob = await world.client(running.port, 'bob')
+})
+after(() => {
+  bob.close()
+  return world.close()
+})
+beforeEach(() => {
+  running.node.requests.length = 0
+  running.feed.apply(POLICY)
+})
+
+async function rows(text: string, options: Parameters<typeof queryEnvelope>[3] = {}): Promise<string[]> {
+  const answer = await bob.ask(queryEnvelope(4, 7, text, options))
+  assert.equal(headerOpcode(answer, 0), Opcode.RESULT, `${text}: ${describe(answer)}`)
+  return readRows(answer, 0, answer.length, 4).rows.map((row) =>
+    row.map((cell) => (cell?.length === 8 ? cell.readBigInt64BE(0) : (cell ?? 'null')).toString()).join(),
+  )
+}
+
+const T = 'system_schema.tables'
+
+suite('what is hidden', () => {
+  it('is in no aggregate, group, limit or range', async () => {
+    const shop = `keyspace_name = 'shop'`
+    for (const [text, wanted] of [
+      [`SELECT count(*) FROM ${T} WHERE keyspace_name = 'play'`, ['0']],
+      [`SELECT count(*) FROM ${T} WHERE keyspace_name = 'not_there'`, ['0']],
+      [`SELECT count(*) FROM system_schema.keyspaces WHERE keyspace_name = 'play'`, ['0']],
+      [`SELECT keyspace_name, max(table_name), count(*) FROM ${T} WHERE keyspace_name = 'play'`, ['null,null,0']],
+      [`SELECT keyspace_name, max(table_name), count(*) FROM ${T} WHERE ${shop}`, ['shop,items,4']],
+      [`SELECT min(table_name), count(1), count(table_name) FROM ${T} WHERE ${shop}`, ['a,4,4']],
+      [
+        `SELECT keyspace_name, count(*) FROM ${T} WHERE keyspace_name IN ('play', 'shop') GROUP BY keyspace_name`,
+        ['shop,4'],
+      ],
+      [`SELECT table_name FROM ${T} WHERE ${shop} AND table_name >= 'b' LIMIT 1`, ['b']],
+      [`SELECT table_name FROM ${T} WHERE keyspace_name IN ('play', 'shop') LIMIT 2`, ['a', 'b']],
+      [`SELECT table_name FROM ${T} WHERE keyspace_name IN ('play', 'shop') PER PARTITION LIMIT 1`, ['a']],
+      [`SELECT table_name FROM ${T} WHERE ${shop} ORDER BY table_name DESC LIMIT 1`, ['items']],
+      [`SELECT DISTINCT keyspace_name FROM ${T} WHERE keyspace_name IN ('play', 'shop')`, ['shop']],
+      [`SELECT JSON keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = 'play'`, []],
+      [
+        `SELECT JSON keyspace_name AS "K" FROM system_schema.keyspaces WHERE keyspace_name = 'shop'`,
+        ['{"\\"K\\"": "shop"}'],
+      ],
+      [`SELECT JSON count(*) FROM ${T} WHERE keyspace_name = 'play'`, ['{"count": 0}']],
+      [`SELECT table_name FROM ${T} WHERE table_name > 'm' AND table_name < 'n' ALLOW FILTERING`, []],
+      [`SELECT keyspace_name FROM system_virtual_schema.keyspaces`, ['system_views']],
+    ] as const) {
+      assert.deepEqual(await rows(text), wanted, text)
+    }
+    // The node computed nothing for it.
+    assert.deepEqual(running.node.texts(), [])
+  })
+
+  it('is in no page: each is full but the last, and none is empty', async () => {
+    for (const size of [1, 2, 3, 50]) {
+      const pages: number[] = []
+      const found: string[] = []
+      let state: Buffer | undefined
+      do {
+        const text = `SELECT keyspace_name, table_name FROM ${T} WHERE keyspace_name IN ('play', 'shop', 'not_there')`
+        const answer = await bob.ask(
+          queryEnvelope(4, 7, text, { pageSize: size, ...(state === undefined ? {} : { pagingState: state }) }),
+        )
+        const page = readRows(answer, 0, answer.length, 4)
+        pages.push(page.rows.length)
+        found.push(...page.rows.map((row) => String(row[1])))
+        state = page.pagingState ?? undefined
+      } while (state !== undefined)
+      assert.deepEqual(found, ['a', 'b', 'c', 'items'])
+      assert.ok(
+        pages.every((rowCount, i) => (i + 1 < pages.length ? rowCount === size : rowCount > 0)),
+        pages.join(),
+      )
+    }
+  })
+
+  it('is gone in the middle of pages when the policy takes it away, and there as soon as it gives it', async () => {
+    const text = `SELECT table_name FROM ${T} WHERE keyspace_name = 'shop'`
+    const first = await bob.ask(queryEnvelope(4, 7, text, { pageSize: 1 }))
+    const { pagingState } = readRows(first, 0, first.length, 4)
+    running.feed.apply(POLICY.replace('keyspaces: [shop]', 'keyspaces: [play]'))
+    assert.deepEqual(await rows(text, { pageSize: 9, pagingState: pagingState! }), [])
+    running.feed.apply(POLICY)
+    assert.deepEqual(await rows(text, { pageSize: 9, pagingState: pagingState! }), ['b', 'c', 'items'])
+  })
+})
+
+suite('what is new', () => {
+  it('is in the answer to a question that comes after it', async () => {
+    const text = `SELECT table_name FROM ${T} WHERE keyspace_name = 'shop' AND table_name = 'fresh'`
+    await rows(`SELECT count(*) FROM ${T}`)
+    assert.deepEqual(await rows(text), [])
+    // Made over another node; no event comes.
+    running.node.schema.add({ keyspace: 'shop', name: 'fresh', partitionKey: { k: 'text' } })
+    running.node.topology.schemaVersion = Buffer.alloc(16, 77)
+    assert.deepEqual(await rows(text), ['fresh'])
+    assert.ok((await rows(`SELECT table_name FROM ${T}`)).includes('fresh'))
+    running.node.schema.remove('shop', 'fresh')
+    running.node.topology.schemaVersion = Buffer.alloc(16, 78)
+    assert.deepEqual(await rows(text), [])
+    assert.ok(!(await rows(`SELECT table_name FROM ${T}`)).includes('fresh'))
+  })
+})
+
+suite('a prepared question', () => {
+  for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
+    it(`is answered with its bound values, v${version}`, async () => {
+      const client = await world.client(running.port, 'bob', { version })
+      const text = `SELECT table_name, count(*) FROM ${T} WHERE keyspace_name = ? AND table_name > ? LIMIT ?`
+      const answer = await client.ask(prepareEnvelope(version, 3, text))
+      const { id, resultMetadataId } = readPrepared(answer, 0, answer.length, version)
+      const limit = Buffer.from('00000005', 'hex')
+      for (const [keyspace, count, first] of [
+        ['shop', 3n, 'b'],
+        ['play', 0n, undefined],
+      ] as const) {
+        const values = [Buffer.from(keyspace), Buffer.from('a'), limit]
+        const executed = await client.ask(executeEnvelope(version, 4, id, resultMetadataId, values))
+        const { rows: found } = readRows(executed, 0, executed.length, version)
+        assert.equal(found.length, 1, describe(executed))
+        assert.deepEqual([found[0]![0]?.toString(), found[0]![1]!.readBigInt64BE(0)], [first, count])
+      }
+      const bad = await client.ask(executeEnvelope(version, 4, id, resultMetadataId, [null, Buffer.from('a'), limit]))
+      assert.match(describe(bad), /^0x2200 /)
+      client.close()
+    })
+  }
+
+  it('has its columns left out where the client knows them, and told where it has others', async () => {
+    const client = await world.client(running.port, 'bob', { version: 5 })
+    const text = `SELECT table_name FROM ${T} WHERE keyspace_name = 'shop'`
+    const answer = await client.ask(prepareEnvelope(5, 3, text))
+    const { id, resultMetadataId } = readPrepared(answer, 0, answer.length, 5)
+    const known = await client.ask(executeEnvelope(5, 4, id, resultMetadataId, [], { skipMetadata: true }))
+    assert.deepEqual(readRows(known, 0, known.length, 5).columns, [])
+    const other = await client.ask(executeEnvelope(5, 4, id, Buffer.alloc(16, 1), [], { skipMetadata: true }))
+    const read = readRows(other, 0, other.length, 5)
+    assert.deepEqual(read.newMetadataId, resultMetadataId)
+    assert.equal(read.columns.length, 1)
+    client.close()
+  })
+})
+
+suite('a question that is not answered here', () => {
+  it('is refused, and the node never hears of what is a user’s', async () => {
+    for (const text of [
+      `SELECT (play.secret_type)table_name FROM ${T}`,
+      `SELECT cast(table_name AS play.secret_type) FROM ${T}`,
+      `SELECT play.secret_function(table_name) FROM ${T}`,
+      `SELECT table_name FROM ${T} WHERE keyspace_name = play.secret_function('a')`,
+    ]) {
+      for (const envelope of [queryEnvelope(4, 7, text), prepareEnvelope(4, 7, text)]) {
+        assert.match(describe(await bob.ask(envelope)), /^0x2[012]00 /, text)
+      }
+    }
+    assert.deepEqual(running.node.texts(), [])
+    assert.deepEqual(
+      running.node.schemaReads.filter((text) => text.includes('secret')),
+      [],
+    )
+  })
+
+  it('is refused where it is a function or a list that is not done', async () => {
+    for (const text of [
+      `SELECT similarity_cosine(table_name, table_name) FROM ${T}`,
+      `SELECT ${Array.from({ length: 1001 }, () => 'table_name').join()} FROM ${T}`,
+    ]) {
+      assert.match(describe(await bob.ask(queryEnvelope(4, 7, text))), /^0x2200 .*not supported/, text.slice(0, 80))
+    }
+  })
+
+  it('leaves the session usable', async () => {
+    assert.deepEqual(await rows(`SELECT table_name FROM ${T} WHERE keyspace_name = 'shop' LIMIT 1`), ['a'])
+  })
+})
+
+it('each question is on record, answered or not', async () => {
+  const before = running.records().length
+  await rows(`SELECT count(*) FROM ${T} WHERE keyspace_name = 'play'`)
+  await bob.ask(queryEnvelope(4, 7, `SELECT nothing FROM ${T}`))
+  const since = running
+    .records()
+    .slice(before)
+    .filter(({ table }) => table === 'tables')
+  assert.deepEqual(
+    since.map(({ outcome, rows: rowCount }) => [outcome, rowCount]),
+    [
+      ['ok', 1],
+      ['error', undefined],
+    ],
+  )
+})
