@@ -67,6 +67,8 @@ export const limits = {
   preparesBurstMax: 2_000,
   /** And each second from then on: more than people and deployments need, where a flood of literals brings thousands. */
   preparesPerSecondMax: 100,
+  /** What remembered statements may weigh in a sidecar, four bytes for a character and 1 KiB for each, where its heap lets so much: an eighth of the heap's bound. A quarter of that for one identity. */
+  statementMemoryBytesMax: 256 * 1024 * 1024,
   /** Verdicts remembered at one sidecar; the least recently used go first. */
   decisionsMax: 50_000,
   /** Different permissions that one statement may need (tables of a BATCH, columns that rules tell apart); each may cost an evaluation. */

@@ -57,6 +57,11 @@ export class PreparedIds<T extends PreparedEntry> {
     return true
   }
 
+  /** A tenth of them, those that were used least recently. */
+  forgetOldest(): void {
+    this.#forgetOldest()
+  }
+
   #delete(id: Buffer): void {
     const hash = id.readInt32LE(0)
     const first = this.#byHash.get(hash)

@@ -6,7 +6,6 @@
  */
 import { createHash } from 'node:crypto'
 import { RingfenceError } from '../base/errors.ts'
-import { limits } from '../base/limits.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
@@ -16,6 +15,7 @@ import type { Principal } from '../policy/policy.ts'
 import type { RequestContext, SchemaView } from '../policy/request.ts'
 import { PreparedTable } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
+import { type StatementBounds, type StatementHolder, StatementMemory, statementBytes } from './statement-memory.ts'
 import { namesTopology, showsAddresses } from './topology.ts'
 
 /** One statement as one identity sees it. */
@@ -54,11 +54,13 @@ export interface Judged {
 }
 
 /** What the sidecar remembers of one identity, over all its sessions. */
-export class IdentityState {
+export class IdentityState implements StatementHolder {
   readonly principal: Principal
-  readonly prepared = new PreparedTable()
+  readonly prepared: PreparedTable
+  readonly #memory: StatementMemory
   /** Statements sent as text, by keyspace and text. */
-  readonly texts = new Map<string, Judged>()
+  readonly #texts = new Map<string, Judged>()
+  #textsBytes = 0
   sessions = 0
   /** Of the epoch below. */
   epoch = -1
@@ -66,8 +68,39 @@ export class IdentityState {
   contextual = false
   visibility: Visibility | undefined
 
-  constructor(principal: Principal) {
+  constructor(principal: Principal, memory: StatementMemory) {
     this.principal = principal
+    this.#memory = memory
+    this.prepared = new PreparedTable(memory.bounds.identityBytesMax / 2, (more) => memory.changed(more))
+  }
+
+  get statementBytes(): number {
+    return this.#textsBytes + this.prepared.bytes
+  }
+
+  text(key: string): Judged | undefined {
+    return this.#texts.get(key)
+  }
+
+  /** One half of an identity's bytes is for texts, the other for prepared statements. */
+  rememberText(key: string, judged: Judged): void {
+    const bytes = statementBytes(key)
+    const full = this.#texts.size >= TEXTS_PER_IDENTITY_MAX
+    if (full || this.#textsBytes + bytes > this.#memory.bounds.identityBytesMax / 2) this.#forgetTexts()
+    this.#texts.set(key, judged)
+    this.#textsBytes += bytes
+    this.#memory.changed(bytes)
+  }
+
+  forgetStatements(): void {
+    this.#forgetTexts()
+    this.prepared.clear()
+  }
+
+  #forgetTexts(): void {
+    this.#texts.clear()
+    this.#memory.changed(-this.#textsBytes)
+    this.#textsBytes = 0
   }
 }
 
@@ -95,11 +128,13 @@ export class Judge {
   readonly #recorder: Recorder
   readonly #schema: SchemaSource
   readonly #identities = new Map<string, IdentityState>()
+  readonly #memory: StatementMemory
   #epoch = 0
   #revisionSeen = -1
   #schemaSeen = -1
 
-  constructor(engine: PolicyEngine, recorder: Recorder, schema: SchemaSource) {
+  constructor(engine: PolicyEngine, recorder: Recorder, schema: SchemaSource, bounds?: StatementBounds) {
+    this.#memory = new StatementMemory(() => this.#identities.values(), bounds)
     this.#engine = engine
     this.#recorder = recorder
     this.#schema = schema
@@ -112,7 +147,7 @@ export class Judge {
   identity(principal: Principal): IdentityState {
     let state = this.#identities.get(principal.spiffeId)
     if (state === undefined) {
-      state = new IdentityState(principal)
+      state = new IdentityState(principal, this.#memory)
       if (this.#identities.size >= IDENTITIES_MAX) this.#forgetUnused()
     } else {
       this.#identities.delete(principal.spiffeId)
@@ -123,7 +158,7 @@ export class Judge {
 
   /** What was judged before in the same words; long texts are not remembered. */
   remembered(identity: IdentityState, text: string, keyspace: string): Judged | undefined {
-    return text.length <= REMEMBERED_TEXT_MAX ? identity.texts.get(textKey(text, keyspace)) : undefined
+    return text.length <= REMEMBERED_TEXT_MAX ? identity.text(textKey(text, keyspace)) : undefined
   }
 
   /**
@@ -134,8 +169,7 @@ export class Judge {
     const resolved = resolveKeyspace(facts, keyspace === '' ? undefined : keyspace)
     const judged = this.#undecided(text, keyspace, facts.unqualified, resolved)
     if (text.length <= REMEMBERED_TEXT_MAX) {
-      if (identity.texts.size >= Math.min(TEXTS_PER_IDENTITY_MAX, limits.decisionsMax)) identity.texts.clear()
-      identity.texts.set(textKey(text, keyspace), judged)
+      identity.rememberText(textKey(text, keyspace), judged)
     }
     return judged
   }
@@ -269,6 +303,7 @@ export class Judge {
   #forgetUnused(): void {
     for (const [key, state] of this.#identities) {
       if (state.sessions > 0) continue
+      state.forgetStatements()
       this.#identities.delete(key)
       return
     }

@@ -11,6 +11,7 @@ import { limits } from '../base/limits.ts'
 import { type PreparedEntry, PreparedIds } from '../cql/prepared-ids.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import type { Judged } from './judged.ts'
+import { statementBytes } from './statement-memory.ts'
 
 export interface Prepared extends PreparedEntry {
   readonly judged: Judged
@@ -24,9 +25,31 @@ export interface Prepared extends PreparedEntry {
 export const prepareRateRule = 'prepare-rate'
 
 export class PreparedTable {
-  readonly #ids = new PreparedIds<Prepared>(limits.preparedPerIdentityMax, (gone) => this.#deleteText(gone))
+  #ids = new PreparedIds<Prepared>(limits.preparedPerIdentityMax, (gone) => this.#gone(gone))
+  /** See `statementBytes`. */
+  #bytes = 0
+  readonly #bytesMax: number
+  readonly #onBytes: (more: number) => void
   readonly #byText = new Map<string, Prepared>()
   readonly #newOnes = new TokenBucket(limits.preparesBurstMax, limits.preparesPerSecondMax)
+
+  /** `onBytes` is told how much more it weighs, or less. */
+  constructor(bytesMax = Number.POSITIVE_INFINITY, onBytes: (more: number) => void = () => {}) {
+    this.#bytesMax = bytesMax
+    this.#onBytes = onBytes
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** What the node is asked to execute is then unknown, and the driver prepares it again. */
+  clear(): void {
+    this.#ids = new PreparedIds<Prepared>(limits.preparedPerIdentityMax, (gone) => this.#gone(gone))
+    this.#byText.clear()
+    this.#onBytes(-this.#bytes)
+    this.#bytes = 0
+  }
 
   get size(): number {
     return this.#ids.size
@@ -53,7 +76,18 @@ export class PreparedTable {
     if (!this.#ids.set(entry)) return undefined
     entry.nextOfText = this.#byText.get(judged.text)
     this.#byText.set(judged.text, entry)
+    const bytes = statementBytes(judged.text)
+    this.#bytes += bytes
+    this.#onBytes(bytes)
+    while (this.#bytes > this.#bytesMax && this.#ids.size > 1) this.#ids.forgetOldest()
     return entry
+  }
+
+  #gone(gone: Prepared): void {
+    const bytes = statementBytes(gone.judged.text)
+    this.#bytes -= bytes
+    this.#onBytes(-bytes)
+    this.#deleteText(gone)
   }
 
   #deleteText(gone: Prepared): void {
