@@ -10,6 +10,7 @@ import type { z } from 'zod'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { transportFault, transportWords } from '../base/transport-fault.ts'
 import { readLeaf, verifyPeer } from '../identity/certificate.ts'
 import { verifyChain } from '../identity/chain.ts'
 import { pathSegmentsOf, trustDomainOf } from '../identity/spiffe.ts'
@@ -188,8 +189,9 @@ function parseAnswer<T>(status: number, text: string, schema: z.ZodType<T>): T {
 
 function awayFault(url: URL, error: Error): RingfenceError {
   if (error instanceof RingfenceError) return error
-  return new RingfenceError('UNAVAILABLE', `control plane at ${url.host} cannot be reached: ${error.message}`, {
+  const fault = transportFault(error)
+  return new RingfenceError('UNAVAILABLE', transportWords(`the control plane at ${url.host}`, error), {
     cause: error,
-    hint: 'is it running, and is --control-url right',
+    hint: fault === undefined ? 'is it running, and is --control-url right' : fault.hint,
   })
 }

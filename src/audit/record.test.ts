@@ -16,6 +16,7 @@ import {
   requestPart,
   sessionPart,
   statementPart,
+  tablesMissing,
   verdictPart,
 } from './record.ts'
 
@@ -42,6 +43,7 @@ const session = {
 const statement = {
   keyspace: 'shop',
   table: 'orders',
+  tables: ['shop.orders', 'shop.orders_by_day'],
   operation: 'SELECT',
   statement: 'SELECT * FROM shop.orders WHERE id = ?',
 }
@@ -116,6 +118,7 @@ describe('a record', () => {
       protocol: 5,
       keyspace: 'shop',
       table: 'orders',
+      tables: ['shop.orders', 'shop.orders_by_day'],
       operation: 'SELECT',
       statement: 'SELECT * FROM shop.orders WHERE id = ?',
       request: 'EXECUTE',
@@ -212,7 +215,9 @@ describe('a record', () => {
         driver: text,
         protocolVersion: 5,
       })
-      const names = statementPart({ keyspace: text, table: text, operation: text, statement: text }) + requestPart(text)
+      const tables = Array.from({ length: 3_000 }, (_, i) => unit.repeat(1 + (i % 100)))
+      const names =
+        statementPart({ keyspace: text, table: text, tables, operation: text, statement: text }) + requestPart(text)
       const verdict = verdictPart({ verdict: 'observe', rule: text, policyRevision: most })
       const error = errorPart(-2_147_483_648, text, 'ours')
       appendTransaction(sink, part, names, verdict, 65_535, 10, 'error', error, most, most, most, most)
@@ -222,6 +227,7 @@ describe('a record', () => {
       const cut: string[] = []
       const look = (object: { [key: string]: unknown }, path: string): void => {
         for (const [key, value] of Object.entries(object)) {
+          if (Array.isArray(value)) continue
           if (typeof value === 'object' && value !== null) look(value as typeof object, `${key}.`)
           else if (typeof value === 'string' && value.endsWith('…')) {
             cut.push(path + key)
@@ -230,9 +236,20 @@ describe('a record', () => {
         }
       }
       look(record, '')
+      assert.deepEqual(record.tables, tables.slice(0, record.tables.length))
+      assert.equal(record.tablesMissing, tables.length - record.tables.length)
+      assert.equal(record.tablesMissing, tablesMissing(tables))
       const texts = ['session', 'workload', 'person', 'client.address', 'gateway', 'driver', 'keyspace', 'table']
       assert.deepEqual(cut, ['proxy', ...texts, 'operation', 'statement', 'request', 'rule', 'error.message'])
     }
+  })
+
+  it('has room for the tables of any statement that Cassandra could run', () => {
+    const most = Array.from({ length: 64 }, (_, i) => `${'k'.repeat(48)}.${String(i).padStart(222, 't')}`)
+    assert.equal(tablesMissing(most), 0)
+    const many = Array.from({ length: 700 }, (_, i) => `shop.orders_of_month_${i}`)
+    assert.equal(tablesMissing(many), 0)
+    assert.equal(tablesMissing([`shop.${'x'.repeat(1_000_000)}`, 'shop.orders']), 2)
   })
 
   it('does not say of a text that ends in an ellipsis of its own that it was cut', () => {

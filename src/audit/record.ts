@@ -14,7 +14,7 @@ import type { AuthenticationMethod } from '../identity/certificate.ts'
 import type { LineBuffer } from './lines.ts'
 
 /** No line is longer, its line feed included. The budgets below add up to less, with every character escaped and every text cut. */
-export const auditLineBytesMax = 12_288
+export const auditLineBytesMax = 32_768
 
 /** What each text may take between its quotes, in bytes of UTF-8 after escaping. */
 const budgets = {
@@ -25,6 +25,8 @@ const budgets = {
   address: 64,
   driver: 192,
   name: 256,
+  /** All of them, with quotes and commas. */
+  tables: 20_480,
   operation: 64,
   statement: 3072,
   rule: 512,
@@ -52,6 +54,8 @@ export interface AuditSession {
 export interface AuditStatement {
   readonly keyspace: string | undefined
   readonly table: string | undefined
+  /** Every table that it touches, as `keyspace.table`. */
+  readonly tables?: readonly string[]
   /** The verb: `SELECT`, `CREATE TABLE`, … */
   readonly operation: string
   /** Text without literals and comments; undefined where there is none (an unknown prepared id, a connection's beginning). */
@@ -106,9 +110,38 @@ export function statementPart(statement: AuditStatement): string {
   return (
     field('keyspace', statement.keyspace, budgets.name) +
     field('table', statement.table, budgets.name) +
+    tablesPart(statement.tables) +
     field('operation', statement.operation, budgets.operation) +
     field('statement', statement.statement, budgets.statement)
   )
+}
+
+/** How many of these the record has no room for. What touches more than the record can say is not let through. */
+export function tablesMissing(tables: readonly string[]): number {
+  return tables.length - tablesText(tables).count
+}
+
+function tablesPart(tables: readonly string[] = []): string {
+  if (tables.length === 0) return ''
+  const { text, count } = tablesText(tables)
+  const missing = tables.length - count
+  return `,"tables":[${text}]${missing === 0 ? '' : `,"tablesMissing":${missing}`}`
+}
+
+/** As many as there is room for; a name that is too long for what is left ends the list. */
+function tablesText(tables: readonly string[]): { text: string; count: number } {
+  let text = ''
+  let bytes = 0
+  let count = 0
+  for (const table of tables) {
+    if (bytes + table.length > budgets.tables) break
+    const value = `${count === 0 ? '' : ','}${quoted(table, 6 * table.length + 3)}`
+    bytes += Buffer.byteLength(value)
+    if (bytes > budgets.tables) break
+    text += value
+    count++
+  }
+  return { text, count }
 }
 
 /** How the statement came: `QUERY`, `PREPARE`, `EXECUTE`, `BATCH`. */

@@ -7,9 +7,11 @@ import type { KeyObject } from 'node:crypto'
 import { constants, createPrivateKey } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { connect as connectTls } from 'node:tls'
+import type { z } from 'zod'
 import type { Credentials, SidecarEndpoint } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { transportLine } from '../base/transport-fault.ts'
 import { headerOpcode, headerVersion } from '../cql/protocol.ts'
 import { verifyPeer } from '../identity/certificate.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
@@ -22,10 +24,12 @@ import {
   controlEnvelope,
   helloSchema,
   LINK_PROTOCOL,
-  readControl,
+  numberedSchema,
   ringSchema,
+  schemaNameMax,
   schemaSchema,
   tableSchema,
+  tryControl,
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
 import { Outbox } from '../session/outbox.ts'
@@ -57,6 +61,9 @@ export interface GatewayLinkOptions {
 const PING_MS = 5000
 const PINGS_MISSED_MAX = 3
 const QUESTION_TIMEOUT_MS = 2000
+
+/** Of a CLOSE that does not say why in a way that is understood. */
+const unsaid: Close = { code: 'LINK', message: 'the sidecar ended the session' }
 
 let lastSerial = 0
 
@@ -109,7 +116,7 @@ export class GatewayLink {
     this.#socket.setNoDelay(true)
     this.#outbox = new Outbox(this.#socket, options.turn, { framing: 'prefixed', shared: true })
     this.#socket.on('error', (error) => {
-      this.#reason = error.message
+      this.#reason = transportLine('it', error)
     })
     this.#socket.on('close', () => this.#onClose())
   }
@@ -199,6 +206,8 @@ export class GatewayLink {
 
   /** The columns of a table's partition key, empty where the sidecar knows no such table; `undefined` when it cannot be told now. */
   async partitionKey(keyspace: string, table: string): Promise<readonly string[] | undefined> {
+    // Names that clients write can be of any length.
+    if (keyspace.length > schemaNameMax || table.length > schemaNameMax) return []
     const question = { keyspace, table }
     const answer = await this.#ask(Control.TABLE_QUERY, question)
     return (answer as { partitionKey: readonly string[] } | undefined)?.partitionKey
@@ -276,7 +285,8 @@ export class GatewayLink {
     }
     switch (headerOpcode(buffer, start)) {
       case Control.HELLO:
-        this.#hello = readControl(helloSchema, buffer, start, end)
+        // Without one that is understood the link takes no further sessions, and keeps those that it has.
+        this.#hello = tryControl(helloSchema, buffer, start, end)
         this.#options.onHello(this)
         return
       case Control.OPENED:
@@ -285,7 +295,7 @@ export class GatewayLink {
       case Control.CLOSE: {
         const user = this.#users.get(number)
         this.#users.delete(number)
-        user?.onClosed(readControl(closeSchema, buffer, start, end))
+        user?.onClosed(tryControl(closeSchema, buffer, start, end) ?? unsaid)
         if (this.#draining && this.#users.size === 0) this.destroy('recycled')
         return
       }
@@ -301,21 +311,23 @@ export class GatewayLink {
         this.drain()
         return
       case Control.SCHEMA:
-        this.#answered(readControl(schemaSchema, buffer, start, end))
+        this.#answered(schemaSchema, buffer, start, end)
         return
       case Control.RING:
-        this.#answered(readControl(ringSchema, buffer, start, end))
+        this.#answered(ringSchema, buffer, start, end)
         return
       case Control.TABLE:
-        this.#answered(readControl(tableSchema, buffer, start, end))
+        this.#answered(tableSchema, buffer, start, end)
         return
-      default:
-        throw new RingfenceError('LINK', `unknown control message ${headerOpcode(buffer, start)}`)
+      // A kind that only a newer sidecar knows is none that is waited for.
     }
   }
 
-  #answered(answer: { readonly id: number }): void {
-    this.#answer(answer.id, answer)
+  /** An answer that does not fit is as good as one that cannot be given. */
+  #answered(schema: z.ZodType<{ id: number }>, buffer: Buffer, start: number, end: number): void {
+    const answer = tryControl(schema, buffer, start, end)
+    const id = answer?.id ?? tryControl(numberedSchema, buffer, start, end)?.id
+    if (id !== undefined) this.#answer(id, answer)
   }
 
   #answer(id: number, answer: unknown): void {

@@ -4,6 +4,7 @@
 import type { Credentials, SidecarEndpoint } from '../agent/api.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { Repeated } from '../telemetry/repeated.ts'
 import { GatewayLink } from './link.ts'
 import { cheapest, type Locality, Place } from './place.ts'
 
@@ -19,6 +20,7 @@ interface Upkeep {
   retryMs: number
   timer: NodeJS.Timeout | undefined
   opening: boolean
+  readonly faults: Repeated
 }
 
 export interface MeshLinksOptions {
@@ -80,7 +82,13 @@ export class MeshLinks {
     const taken = new Set([...this.#upkeep.values()].map(({ place }) => place.index))
     let index = 0
     while (taken.has(index)) index++
-    const upkeep = { place: new Place(index, endpoint), retryMs: RETRY_MS_MIN, timer: undefined, opening: false }
+    const upkeep = {
+      place: new Place(index, endpoint),
+      retryMs: RETRY_MS_MIN,
+      timer: undefined,
+      opening: false,
+      faults: new Repeated(),
+    }
     this.#upkeep.set(endpoint.spiffeId, upkeep)
     void this.#open(upkeep)
   }
@@ -147,6 +155,7 @@ export class MeshLinks {
       place.link = link
       upkeep.retryMs = RETRY_MS_MIN
       upkeep.opening = false
+      upkeep.faults.over()
       this.#greeted(place, link)
       if (!this.#upkeep.has(place.endpoint.spiffeId)) link.drain()
       else if (credentials !== this.#credentials) void this.#open(upkeep)
@@ -154,7 +163,10 @@ export class MeshLinks {
     } catch (reason) {
       upkeep.opening = false
       const message = reason instanceof Error ? reason.message : String(reason)
-      this.#options.log.info({ sidecar: place.endpoint.name, reason: message }, 'mesh link not opened')
+      const repeated = upkeep.faults.due(message)
+      if (repeated !== undefined) {
+        this.#options.log.warn({ sidecar: place.endpoint.name, reason: message, repeated }, 'mesh link not opened')
+      }
       this.#retry(upkeep)
     }
   }

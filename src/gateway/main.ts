@@ -7,6 +7,7 @@ import { startAgent } from '../agent/agent.ts'
 import { superviseWorkers } from '../agent/workers.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { readLeaf } from '../identity/certificate.ts'
+import { requireFreePorts } from '../session/free-ports.ts'
 import { createLogger } from '../telemetry/log.ts'
 import type { GatewayConfig } from './config.ts'
 import { parseGatewayConfig } from './config.ts'
@@ -22,6 +23,7 @@ export interface RunOptions {
 export async function runGateway(options: RunOptions): Promise<void> {
   const config = readGatewayConfig(options.configFile)
   const log = createLogger(`gateway ${config.name}`)
+  await requireFreePorts(config.listeners)
   const feed = await startAgent({
     role: 'gateway',
     name: config.name,

@@ -26,6 +26,7 @@
 import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { cutText } from '../base/text.ts'
 import { HEADER_BYTES, writeHeader } from '../cql/protocol.ts'
 
 export const LINK_PROTOCOL = 'ringfence/1'
@@ -51,19 +52,24 @@ export const Control = {
   RESUME: 15,
 } as const
 
-export const helloSchema = z.strictObject({
-  name: z.string().max(128),
+/** A text that somebody else chose, such as the node: what is too long is cut, on both ends, and never refused. */
+const cut = (lengthMax: number) => z.string().transform((text) => cutText(text, lengthMax))
+/** Names of the schema in a question of the gateway; Cassandra's own are shorter, so there is nothing with a longer one. */
+export const schemaNameMax = 256
+
+export const helloSchema = z.object({
+  name: cut(128),
   /** False while the node does not answer. */
   ready: z.boolean(),
-  clusterName: z.string().max(256),
-  dataCenter: z.string().max(128),
-  rack: z.string().max(128),
-  releaseVersion: z.string().max(64),
-  partitioner: z.string().max(256),
+  clusterName: cut(256),
+  dataCenter: cut(128),
+  rack: cut(128),
+  releaseVersion: cut(64),
+  partitioner: cut(256),
   /** The node's own id, as a UUID's text; empty while it is not known. */
-  hostId: z.string().max(36),
+  hostId: cut(36),
   /** Equal for equal answers to RING_QUERY; empty while the ring is not known. */
-  ring: z.string().max(64),
+  ring: cut(64),
   /** Changes whenever the schema that the sidecar holds changed: answers to TABLE_QUERY may be others now. */
   schemaEpoch: z.int().nonnegative(),
 })
@@ -81,7 +87,7 @@ export const openSchema = z.strictObject({
 })
 export type Open = z.infer<typeof openSchema>
 
-export const closeSchema = z.strictObject({ code: z.string().max(32), message: z.string().max(1024) })
+export const closeSchema = z.object({ code: cut(32), message: cut(1024) })
 export type Close = z.infer<typeof closeSchema>
 
 export const schemaSchema = z.strictObject({ id: z.int(), versions: z.array(z.string().max(64)).max(4096) })
@@ -123,12 +129,15 @@ export const ringQuerySchema = z.strictObject({ id: z.int() })
 
 export const tableQuerySchema = z.strictObject({
   id: z.int(),
-  keyspace: z.string().max(256),
-  table: z.string().max(256),
+  keyspace: z.string().max(schemaNameMax),
+  table: z.string().max(schemaNameMax),
 })
 
 /** `partitionKey`: names in order; empty where the sidecar knows no such table. */
 export const tableSchema = z.strictObject({ id: z.int(), partitionKey: z.array(z.string().max(256)).max(64) })
+
+/** What is read of a question or answer that is not understood otherwise, so that nobody waits for it. */
+export const numberedSchema = z.object({ id: z.int() })
 
 /** A control envelope; the outbox puts the session number in front. */
 export function controlEnvelope(opcode: number, body: unknown): Buffer {
@@ -137,6 +146,15 @@ export function controlEnvelope(opcode: number, body: unknown): Buffer {
   writeHeader(envelope, 0, CONTROL_VERSION, 0, 0, opcode, json.length)
   json.copy(envelope, HEADER_BYTES)
   return envelope
+}
+
+/** The body of a control envelope; `undefined` for what does not fit: its loss is that of one message, not of the link. */
+export function tryControl<T>(schema: z.ZodType<T>, buffer: Buffer, start: number, end: number): T | undefined {
+  try {
+    return readControl(schema, buffer, start, end)
+  } catch {
+    return undefined
+  }
 }
 
 /** The body of a control envelope. Throws `LINK` for what does not fit its schema. */

@@ -6,12 +6,13 @@ import { RingfenceError } from '../base/errors.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import { loadPolicy } from '../policy/load.ts'
-import type { RequestContext, SchemaView } from '../policy/request.ts'
+import type { RequestContext } from '../policy/request.ts'
 import { Turn } from '../session/turn.ts'
 import { TrafficTable } from '../telemetry/traffic.ts'
 import { batchFacts } from './batch.ts'
 import { Judge } from './judged.ts'
 import { Recorder } from './recorder.ts'
+import type { TouchedSchema } from './touched.ts'
 
 const POLICY = `
 apiVersion: ringfence.dev/v1alpha1
@@ -32,7 +33,7 @@ const files = {
   remove() {},
 }
 
-const noTables: SchemaView = { table: () => undefined, indexedTable: () => undefined }
+const noTables: TouchedSchema = { table: () => undefined, indexedTable: () => undefined }
 const request: RequestContext = {
   clientAddress: '192.0.2.7',
   authentication: 'certificate',
@@ -60,7 +61,7 @@ function makeJudge() {
   const shop = judge.identity({ spiffeId: parseSpiffeId('spiffe://demo.local/svc/shop') })
   const verdict = (text: string, keyspace = ''): string =>
     judge.current(shop, judge.remembered(shop, text, keyspace) ?? judge.read(shop, text, keyspace), request).kind
-  return { engine, judge, shop, verdict }
+  return { engine, judge, shop, schema, verdict }
 }
 
 describe('verdicts of a sidecar', () => {
@@ -142,12 +143,35 @@ describe('facts of a BATCH', () => {
     assert.equal(batchFacts([insert, part('DELETE FROM secret.data WHERE k = 1')], 0).keyspace, undefined)
   })
 
+  it('touch what any of its parts touches, by the schema of now', () => {
+    const { judge, shop, schema } = makeJudge()
+    const part = (text: string) => judge.read(shop, text, '')
+    const parts = [part('DELETE FROM open.data WHERE k = 1'), part('DELETE FROM open.more WHERE k = 1')]
+    const tables = () => judge.whole(batchFacts(parts, 0), '', [...parts, ...parts]).tables
+    assert.deepEqual(tables(), ['open.data', 'open.more'])
+    schema.view = { ...noTables, viewsOf: (_, table) => (table === 'more' ? ['by_v'] : []) }
+    schema.epoch++
+    assert.deepEqual(tables(), ['open.data', 'open.more', 'open.by_v'])
+    assert.match(parts[1]!.statementPart, /"tables":\["open\.more","open\.by_v"\]/)
+  })
+
+  it('are refused when the record cannot tell all their tables, and let through when it can', () => {
+    const { judge, shop } = makeJudge()
+    const of = (count: number) =>
+      Array.from({ length: count }, (_, i) =>
+        judge.read(shop, `DELETE FROM open.table_with_a_name_${i} WHERE k = 1`, ''),
+      )
+    const untold = (count: number) => judge.untold(shop, judge.whole(batchFacts(of(count), 0), '', of(count)))
+    assert.equal(untold(500), undefined)
+    assert.equal(untold(1_000)?.rule, 'too-many-objects')
+  })
+
   it('deny the whole when one part is denied, wherever it stands', () => {
     const { judge, shop } = makeJudge()
     const allowed = judge.read(shop, 'DELETE FROM open.data WHERE k = 1', '')
     const denied = judge.read(shop, 'DELETE FROM secret.data WHERE k = 1', '')
     const verdict = (parts: (typeof allowed)[]): string =>
-      judge.current(shop, judge.whole(batchFacts(parts, 0), ''), request).kind
+      judge.current(shop, judge.whole(batchFacts(parts, 0), '', parts), request).kind
     assert.equal(verdict([allowed, allowed]), 'permit')
     for (const parts of [[denied], [denied, allowed], [allowed, denied], [allowed, denied, allowed]]) {
       assert.equal(verdict(parts), 'denial')

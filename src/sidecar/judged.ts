@@ -5,18 +5,20 @@
  * `Judge.inForce` are the places that look.
  */
 import { createHash } from 'node:crypto'
+import { tablesMissing } from '../audit/record.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
 import type { Decision, Denial, Permit, PolicyEngine, Visibility } from '../policy/engine.ts'
-import { isPermitOf } from '../policy/engine.ts'
+import { isPermitOf, tooManyObjectsRule } from '../policy/engine.ts'
 import type { Principal } from '../policy/policy.ts'
-import type { RequestContext, SchemaView } from '../policy/request.ts'
+import type { RequestContext } from '../policy/request.ts'
 import { PreparedTable } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
 import { type StatementBounds, type StatementHolder, StatementMemory, statementBytes } from './statement-memory.ts'
 import { namesTopology, showsAddresses } from './topology.ts'
+import { type TouchedSchema, touchedTables } from './touched.ts'
 
 /** One statement as one identity sees it. */
 export interface Judged {
@@ -41,8 +43,11 @@ export interface Judged {
   lookedUp: number
   /** SHA-256 of the text, made when a page of its answer is first sealed. */
   textDigest: Buffer | undefined
-  /** The record's part that is the same for every execution, made once. */
-  readonly statementPart: string
+  /** Every table that it touches, by the schema of the epoch after that. */
+  tables: readonly string[]
+  tablesEpoch: number
+  /** The record's part that is the same for every execution of the same schema. */
+  statementPart: string
   /** The node was asked to prepare it. */
   asked: boolean
   /** Handle in the traffic table for the decision above; −1 until it is used. */
@@ -106,7 +111,7 @@ export class IdentityState implements StatementHolder {
 
 /** The cluster's schema as it was last read. */
 export interface SchemaSource {
-  readonly view: SchemaView
+  readonly view: TouchedSchema
   /** Grows with every change. */
   readonly epoch: number
 }
@@ -116,6 +121,8 @@ const REMEMBERED_TEXT_MAX = 4096
 const TEXTS_PER_IDENTITY_MAX = 2000
 const IDENTITIES_MAX = 10_000
 const CONTEXTS_PER_STATEMENT_MAX = 64
+/** So many always fit into a record, for Cassandra's names have at most 48 and 222 characters. */
+const TABLES_TOLD_MIN = 64
 
 /** Before the first epoch. */
 const UNDECIDED = -1
@@ -186,9 +193,29 @@ export class Judge {
     return this.current(identity, judged, requestOf(judged.facts)).kind === 'permit'
   }
 
-  /** Facts that have no text of their own, such as those of a BATCH message. Not remembered. */
-  whole(facts: StatementFacts, keyspace: string): Judged {
-    return this.#undecided('', keyspace, false, facts)
+  /** The facts of a BATCH message, which has no text of its own. Not remembered. */
+  whole(facts: StatementFacts, keyspace: string, parts: readonly Judged[]): Judged {
+    const tables = new Set<string>()
+    let last: Judged | undefined
+    for (const part of parts) {
+      if (part === last) continue
+      last = part
+      this.#findTables(part)
+      for (const table of part.tables) tables.add(table)
+    }
+    return this.#undecided('', keyspace, false, facts, [...tables])
+  }
+
+  /** Undefined where the record can tell every table that is touched; else the refusal. */
+  untold(identity: IdentityState, { facts, tables }: Judged): Denial | undefined {
+    // A keyspace that goes takes all its tables along, and its name says so.
+    if (tables.length <= TABLES_TOLD_MIN || facts.verb === 'DROP KEYSPACE' || tablesMissing(tables) === 0)
+      return undefined
+    return this.refusal(
+      identity,
+      tooManyObjectsRule,
+      `the record cannot tell all ${tables.length} tables that this touches`,
+    )
   }
 
   /** True when `judged.decision` may be used as it stands. */
@@ -212,9 +239,10 @@ export class Judge {
       judged.epoch = this.#epoch
       judged.byContext = undefined
       judged.unknownTable = this.#unknownTable(judged.facts)
+      this.#findTables(judged)
     }
     if (identity.contextual) judged.decision = this.#inContext(identity, judged, request)
-    else if (isNew) judged.decision = this.#decide(identity, judged.facts, request)
+    else if (isNew) judged.decision = this.#decide(identity, judged, request)
     return judged.decision
   }
 
@@ -236,7 +264,13 @@ export class Judge {
     return this.#engine.denial(rule, `${identity.principal.spiffeId}: ${text}`)
   }
 
-  #undecided(text: string, keyspace: string, keyspaceCounts: boolean, facts: StatementFacts): Judged {
+  #undecided(
+    text: string,
+    keyspace: string,
+    keyspaceCounts: boolean,
+    facts: StatementFacts,
+    tables: readonly string[] = touchedTables(facts, this.#schema.view),
+  ): Judged {
     return {
       text,
       keyspace,
@@ -250,7 +284,9 @@ export class Judge {
       unknownTable: false,
       lookedUp: UNDECIDED,
       textDigest: undefined,
-      statementPart: this.#recorder.statementPart(facts),
+      tables,
+      tablesEpoch: this.#schema.epoch,
+      statementPart: this.#recorder.statementPart(facts, tables),
       asked: false,
       trafficRow: -1,
       trafficOf: undefined,
@@ -259,8 +295,19 @@ export class Judge {
     }
   }
 
-  #decide(identity: IdentityState, facts: StatementFacts, request: RequestContext): Decision {
-    return this.#engine.decide(identity.principal, facts, request, this.#schema.view, this.#epoch)
+  #decide(identity: IdentityState, judged: Judged, request: RequestContext): Decision {
+    const untold = this.untold(identity, judged)
+    return untold ?? this.#engine.decide(identity.principal, judged.facts, request, this.#schema.view, this.#epoch)
+  }
+
+  /** Again where the schema changed: it may have another view now. */
+  #findTables(judged: Judged): void {
+    if (judged.tablesEpoch === this.#schema.epoch) return
+    judged.tablesEpoch = this.#schema.epoch
+    const tables = touchedTables(judged.facts, this.#schema.view)
+    if (tables.length === judged.tables.length && tables.every((table, index) => table === judged.tables[index])) return
+    judged.tables = tables
+    judged.statementPart = this.#recorder.statementPart(judged.facts, tables)
   }
 
   /** The decision for requests alike, taken when the first of them comes. */
@@ -269,7 +316,7 @@ export class Judge {
     const key = this.#engine.contextKey(identity.principal, request)
     let decision = judged.byContext.get(key)
     if (decision === undefined) {
-      decision = this.#decide(identity, judged.facts, request)
+      decision = this.#decide(identity, judged, request)
       if (judged.byContext.size >= CONTEXTS_PER_STATEMENT_MAX) judged.byContext.clear()
       judged.byContext.set(key, decision)
     }

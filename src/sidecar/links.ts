@@ -19,12 +19,15 @@ import {
   CONTROL_VERSION,
   Control,
   controlEnvelope,
+  helloSchema,
+  numberedSchema,
   openSchema,
   readControl,
   ringQuerySchema,
   schemaQuerySchema,
   tableQuerySchema,
   tableSchema,
+  tryControl,
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
 import { addressBlock } from '../session/address-block.ts'
@@ -118,7 +121,7 @@ export class LinkServer {
   }
 
   sendHello(): void {
-    this.#outbox.send(controlEnvelope(Control.HELLO, this.#host.hello()), 0)
+    this.#outbox.send(controlEnvelope(Control.HELLO, helloSchema.parse(this.#host.hello())), 0)
   }
 
   /** Asks the gateway to move its sessions away, each when nothing of it is in flight; it closes the link after the last. */
@@ -216,7 +219,8 @@ export class LinkServer {
         this.#outbox.send(controlEnvelope(Control.PONG, {}), 0)
         return
       case Control.SCHEMA_QUERY: {
-        const { id } = readControl(schemaQuerySchema, buffer, start, end)
+        const id = tryControl(schemaQuerySchema, buffer, start, end)?.id
+        if (id === undefined) return
         const tell = (versions: string[]): void =>
           this.#outbox.send(controlEnvelope(Control.SCHEMA, { id, versions }), 0)
         this.#host.schemaVersion().then(
@@ -226,30 +230,35 @@ export class LinkServer {
         return
       }
       case Control.RING_QUERY: {
-        const envelope = this.#host.ring(readControl(ringQuerySchema, buffer, start, end).id)
+        const id = tryControl(ringQuerySchema, buffer, start, end)?.id
+        if (id === undefined) return
+        const envelope = this.#host.ring(id)
         this.write(0, envelope, 0, envelope.length, 0)
         return
       }
       case Control.TABLE_QUERY: {
-        const { id, keyspace, table } = readControl(tableQuerySchema, buffer, start, end)
-        const answer = { id, partitionKey: this.#host.partitionKey(keyspace, table) }
+        const question = tryControl(tableQuerySchema, buffer, start, end)
+        const id = question?.id ?? tryControl(numberedSchema, buffer, start, end)?.id
+        if (id === undefined) return
+        const known = question === undefined ? [] : this.#host.partitionKey(question.keyspace, question.table)
+        const answer = { id, partitionKey: known }
         // A key that the message cannot hold is as good as not known.
         const held = tableSchema.safeParse(answer).success
         this.#outbox.send(controlEnvelope(Control.TABLE, held ? answer : { id, partitionKey: [] }), 0)
         return
       }
-      default:
-        throw new RingfenceError('LINK', `unknown control message ${headerOpcode(buffer, start)}`)
+      // A kind that only a newer gateway knows is left unanswered, as by an older sidecar it would be.
     }
   }
 
   #open(number: number, buffer: Buffer, start: number, end: number): void {
     if (number === 0 || this.#sessions.has(number))
       throw new RingfenceError('LINK', `session ${number} is open already`)
-    const open = readControl(openSchema, buffer, start, end)
     const credentials = this.#host.credentials()
     let account: ByteAccount | undefined
     try {
+      // Within: what a client brings along, such as its certificates, may not fit, and others live on this link.
+      const open = readControl(openSchema, buffer, start, end)
       const passport = verifyPassport(open.passport, {
         gatewayLeafDer: this.#gatewayLeafDer,
         bundlePem: credentials.bundlePem,

@@ -11,6 +11,7 @@ import { readEvent, readRows } from '../cql/responses.ts'
 import type { Hello } from '../link/protocol.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { Repeated } from '../telemetry/repeated.ts'
 import { RingWatch } from './ring/watch.ts'
 import { type Ask, readSchemaVersion } from './schema/load.ts'
 import { SchemaWatch } from './schema/watch.ts'
@@ -44,6 +45,7 @@ export class NodeMonitor {
   #upstream: Upstream | undefined
   #hello: Hello
   #retryMs = RETRY_MS_MIN
+  readonly #away = new Repeated()
   #timer: NodeJS.Timeout | undefined
   #heartbeat: NodeJS.Timeout | undefined
   #stopped = false
@@ -149,6 +151,7 @@ export class NodeMonitor {
       this.ring.attach(upstream)
       before?.retire()
       this.#retryMs = RETRY_MS_MIN
+      this.#away.over()
       this.#watch(upstream)
       this.#set({
         ...this.#hello,
@@ -163,7 +166,9 @@ export class NodeMonitor {
       })
     } catch (reason) {
       opened?.destroy('its first questions were not answered')
-      log.info({ reason: reason instanceof Error ? reason.message : String(reason) }, 'the node is not reachable')
+      const why = wordsOf(reason)
+      const repeated = this.#away.due(why)
+      if (repeated !== undefined) log.warn({ reason: why, repeated }, 'the node is not reachable')
       this.#retry()
     }
   }
@@ -216,6 +221,12 @@ export class NodeMonitor {
     this.#hello = hello
     if (!same) this.#options.onChange(hello)
   }
+}
+
+/** The message, and what to do about it where that is known. */
+function wordsOf(reason: unknown): string {
+  if (!(reason instanceof RingfenceError)) return reason instanceof Error ? reason.message : String(reason)
+  return reason.hint === undefined ? reason.message : `${reason.message}; ${reason.hint}`
 }
 
 /** What the node says of itself, in the order of `LOCAL`. */

@@ -20,6 +20,7 @@ import type { Decision, Denial, Permit } from '../policy/engine.ts'
 import type { Turn } from '../session/turn.ts'
 import type { TrafficTable } from '../telemetry/traffic.ts'
 import type { IdentityState, Judged } from './judged.ts'
+import { targetOf } from './touched.ts'
 import type { Upstream } from './upstream.ts'
 
 /** Rules of the mesh itself, beside those of the policy. */
@@ -30,6 +31,7 @@ const SESSION = 'session'
 
 /** The middle of a statement's records, for one way of asking. */
 interface Answered {
+  readonly statement: string
   readonly permit: Permit
   readonly opcode: number
   readonly consistency: number
@@ -55,10 +57,10 @@ export class Recorder {
     return this.#writer.failed
   }
 
-  statementPart(facts: StatementFacts): string {
+  statementPart(facts: StatementFacts, tables: readonly string[]): string {
     return statementPart({
-      keyspace: facts.keyspace,
-      table: facts.table,
+      ...targetOf(facts),
+      tables,
       operation: facts.verb,
       statement: facts.redacted,
     })
@@ -186,7 +188,12 @@ export class Recorder {
   }
 
   #session(part: string, operation: string): void {
-    const statement = statementPart({ keyspace: undefined, table: undefined, operation, statement: undefined })
+    const statement = statementPart({
+      keyspace: undefined,
+      table: undefined,
+      operation,
+      statement: undefined,
+    })
     const verdict = verdictPart({ verdict: 'allow', rule: SESSION, policyRevision: this.#revision() })
     appendTransaction(this.#writer, part, statement, verdict, 0, -1, 'ok', '', -1, 0, 0, 0)
     this.#turn.wake()
@@ -235,10 +242,17 @@ export class Recorder {
   /** Made again when the last one was for another decision, opcode or consistency. */
   #answeredPart(judged: Judged, permit: Permit, opcode: number, consistency: number): Buffer {
     const known = this.#answered.get(judged)
-    if (known?.permit === permit && known.opcode === opcode && known.consistency === consistency) return known.part
+    if (
+      known?.permit === permit &&
+      known.opcode === opcode &&
+      known.consistency === consistency &&
+      known.statement === judged.statementPart
+    ) {
+      return known.part
+    }
     const statement = judged.statementPart + opcodePart(opcode)
     const part = answeredPart(statement, verdictOf(judged, permit), judged.facts.children.length, consistency)
-    this.#answered.set(judged, { permit, opcode, consistency, part })
+    this.#answered.set(judged, { statement: judged.statementPart, permit, opcode, consistency, part })
     return part
   }
 

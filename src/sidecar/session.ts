@@ -337,7 +337,7 @@ export class EnforcedSession implements Backend {
     const keyspace = batch.keyspace ?? this.#dispatch.keyspace
     const parts = this.#batchParts(keyspace, buffer, start, end)
     if (parts === undefined) return
-    const whole = this.#shared.judge.whole(batchFacts(parts, batch.type), keyspace)
+    const whole = this.#shared.judge.whole(batchFacts(parts, batch.type), keyspace, parts)
     const partitions = new Partitions(this.#shared.judge, parts, batch)
     const permits: Permit[] = []
     for (let i = 0; i < parts.length; i++) {
@@ -354,7 +354,10 @@ export class EnforcedSession implements Backend {
       }
       permits.push(decision)
     }
-    const decision = permitOfAll(permits) ?? this.#decide(whole, Opcode.BATCH, batch.consistency, undefined)
+    const decision =
+      this.#shared.judge.untold(this.#identity, whole) ??
+      permitOfAll(permits) ??
+      this.#decide(whole, Opcode.BATCH, batch.consistency, undefined)
     if (decision.kind === 'denial') this.#deny(decision, whole, Opcode.BATCH, batch.consistency, buffer, start, end)
     else this.#forward(decision, whole, Opcode.BATCH, batch.consistency, undefined, batch, buffer, start, end)
   }

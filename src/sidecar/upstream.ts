@@ -12,12 +12,13 @@ import type { Credentials } from '../agent/api.ts'
 import { type ByteAccount, Verdict } from '../base/bytes-budget.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { transportLine } from '../base/transport-fault.ts'
 import { authResponseEnvelope, queryEnvelope, startupEnvelope } from '../cql/encode.ts'
 import { Inbound } from '../cql/inbound.ts'
 import { keptMessage } from '../cql/kept-messages.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { HEADER_BYTES, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
-import { readError } from '../cql/responses.ts'
+import { readAuthenticate, readError } from '../cql/responses.ts'
 import { verifyPeer } from '../identity/certificate.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import type { Permit } from '../policy/engine.ts'
@@ -122,7 +123,7 @@ export class Upstream {
     this.#outbox = new Outbox(this.#socket, options.turn, { shared: true, requests: true })
     this.#inbound.expectVersion(options.version)
     this.#socket.on('error', (error) => {
-      this.#reason = error.message
+      this.#reason = transportLine('it', error)
     })
     this.#socket.on('close', () => this.#onClose())
     this.#sweep = setInterval(() => this.#timeouts(), SWEEP_MS)
@@ -295,6 +296,16 @@ export class Upstream {
     this.#switchFraming = version >= 5
     let answer = await this.ask(startupEnvelope(version, 0, options))
     if (headerOpcode(answer, 0) === Opcode.AUTHENTICATE) {
+      const authenticator = readAuthenticate(answer, 0, answer.length)
+      if (authenticator.endsWith('.PasswordAuthenticator')) {
+        throw new RingfenceError(
+          'UPSTREAM',
+          'the node wants a password, where it should know the sidecar by its certificate',
+          {
+            hint: 'its authenticator must be MutualTlsAuthenticator, or MutualTlsWithPasswordFallbackAuthenticator while both are in use',
+          },
+        )
+      }
       answer = await this.ask(authResponseEnvelope(version, 0, Buffer.alloc(0)))
     }
     const opcode = headerOpcode(answer, 0)

@@ -45,6 +45,7 @@ export function auditLine(sent: Sent): string {
   const statement = statementPart({
     keyspace: facts?.keyspace,
     table: facts?.table,
+    tables: facts?.table === undefined ? [] : [`${facts.keyspace}.${facts.table}`],
     operation: sent.operation ?? facts?.verb ?? request,
     statement: facts?.redacted,
   })

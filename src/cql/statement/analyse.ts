@@ -52,7 +52,9 @@ function toFacts(statement: Statement, redacted: string, markers: readonly (stri
     verb: verbOf(statement),
     accesses,
     ...targetOf(statement),
-    unqualified: accesses.some(isUnqualified),
+    // A trigger needs a permission on the cluster, and is about a table of the keyspace in force.
+    unqualified:
+      accesses.some(isUnqualified) || (statement.kind === 'trigger' && statement.table.keyspace === undefined),
     conditional: isConditional(statement),
     use: statement.kind === 'use' ? statement.keyspace : undefined,
     redacted,

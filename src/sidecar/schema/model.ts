@@ -64,6 +64,15 @@ export class SchemaModel implements SchemaView {
     return this.keyspaces.get(keyspace)?.indexes.get(index)
   }
 
+  tablesOf(keyspace: string): Iterable<string> {
+    return this.keyspaces.get(keyspace)?.tables.keys() ?? []
+  }
+
+  viewsOf(keyspace: string, table: string): readonly string[] {
+    const known = this.keyspaces.get(keyspace)
+    return known === undefined ? [] : (viewsIn(known).get(table) ?? [])
+  }
+
   /** This very model where `keyspaces` says nothing new, else the next. */
   with(keyspaces: ReadonlyMap<string, KeyspaceModel>): SchemaModel {
     const next = new Map<string, KeyspaceModel>()
@@ -84,6 +93,23 @@ export class SchemaModel implements SchemaView {
     else next.set(name, keyspace)
     return this.with(next)
   }
+}
+
+const viewsByKeyspace = new WeakMap<KeyspaceModel, ReadonlyMap<string, string[]>>()
+
+/** Views by their base table, found when they are first asked for. */
+function viewsIn(keyspace: KeyspaceModel): ReadonlyMap<string, string[]> {
+  const known = viewsByKeyspace.get(keyspace)
+  if (known !== undefined) return known
+  const views = new Map<string, string[]>()
+  for (const { name, base } of keyspace.tables.values()) {
+    if (base === undefined) continue
+    const others = views.get(base)
+    if (others === undefined) views.set(base, [name])
+    else others.push(name)
+  }
+  viewsByKeyspace.set(keyspace, views)
+  return views
 }
 
 export const emptySchema: SchemaModel = new SchemaModel(0, new Map())
