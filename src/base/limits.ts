@@ -43,8 +43,8 @@ export const limits = {
   proxyHeaderBytesMax: 4096,
   /** Upstream pools at one sidecar: one for each protocol version and keyspace in use; the longest idle go first. */
   upstreamPoolsMax: 512,
-  /** An answer from the node that takes longer ends the request (never the stream id's quarantine). */
-  requestTimeoutMs: 30_000,
+  /** An answer from the node that takes longer ends the request (never the stream id's quarantine). Above all of the node's own: `native_transport_timeout` is 100 s, `truncate_request_timeout` 60 s. */
+  requestTimeoutMs: 120_000,
   /** A session ends at the latest after this, whatever its proof says; drivers reconnect by themselves. */
   sessionMsMax: 24 * 3_600_000,
   /** Connections of known clients at one process. Where all are taken, a newcomer takes the newest of the identity that has most. */

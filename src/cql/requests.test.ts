@@ -380,15 +380,21 @@ describe('a request that is not wholly understood', () => {
     assert.deepEqual(
       decode(readStartup, map(Opcode.STARTUP, '__proto__', 'a', 'constructor', 'b')),
       new Map([
-        ['__proto__', 'a'],
-        ['constructor', 'b'],
+        ['__PROTO__', 'a'],
+        ['CONSTRUCTOR', 'b'],
       ]),
     )
+    // Keys in any case, as by Cassandra; then the same key twice is that, too.
+    assert.deepEqual(decode(readStartup, map(Opcode.STARTUP, 'cql_version', '3')), new Map([['CQL_VERSION', '3']]))
+    assert.equal(codeOfRead(map(Opcode.STARTUP, 'CQL_VERSION', '3.0.0', 'cql_version', '3.0.0')), 'PROTOCOL')
   })
 
   it('is refused as a REGISTER of an event that does not exist', () => {
     assert.equal(codeOfRead(map(Opcode.REGISTER, 'STATUS_CHANGE')), 'none')
     assert.equal(codeOfRead(map(Opcode.REGISTER, 'TRACE_COMPLETE')), 'PROTOCOL')
+    // In any case, as by Cassandra.
+    for (const type of ['schema_change', 'Topology_Change'])
+      assert.equal(codeOfRead(map(Opcode.REGISTER, type)), 'none')
   })
 
   it('is TOO_LARGE one above mapEntriesMax', () => {

@@ -300,13 +300,15 @@ export function readRegister(
   openPlainBody(buf, start, end, version, flags)
   const types = reader.stringList(limits.mapEntriesMax)
   reader.assertDone()
-  for (const type of types) {
+  // Cassandra takes them in any case (`transport/CBUtil.readEnumValue`).
+  return types.map((given) => {
+    const type = given.toUpperCase()
     if (!eventTypes.has(type)) throw new RingfenceError('PROTOCOL', 'unknown event type')
-  }
-  return types
+    return type
+  })
 }
 
-/** The options of STARTUP as the client wrote them; a key that stands twice is PROTOCOL. */
+/** The options of STARTUP, keys in upper case as Cassandra reads them (`transport/messages/StartupMessage`); one that stands twice is PROTOCOL. */
 export function readStartup(
   buf: Buffer,
   start: number,
@@ -315,8 +317,14 @@ export function readStartup(
   flags: number,
 ): Map<string, string> {
   openPlainBody(buf, start, end, version, flags)
-  const options = reader.stringMap(limits.mapEntriesMax)
+  const given = reader.stringMap(limits.mapEntriesMax)
   reader.assertDone()
+  const options = new Map<string, string>()
+  for (const [key, value] of given) {
+    const name = key.toUpperCase()
+    if (options.has(name)) throw new RingfenceError('PROTOCOL', 'an option of STARTUP stands twice')
+    options.set(name, value)
+  }
   return options
 }
 

@@ -47,22 +47,34 @@ export function withoutPayload(
   return envelope
 }
 
-/** READ_TIMEOUT or WRITE_TIMEOUT, so that drivers keep their own rules on what may be tried again (native_protocol_v5.spec §9). */
+/**
+ * The node did not answer: the code that the node itself would give for such a statement, so that drivers keep their own rules on what may
+ * be tried again (native_protocol_v5.spec §9). A schema change has none; whether it was made is not known.
+ */
 export function timeoutEnvelope(version: ProtocolVersion, stream: number, judged: Judged, consistency: number): Buffer {
   const message = `no answer from the node within ${limits.requestTimeoutMs} ms`
-  const read = judged.facts.verb === 'SELECT'
-  const writeType = Buffer.from('SIMPLE')
-  const extra = Buffer.alloc(read ? 11 : 12 + writeType.length)
-  extra.writeUInt16BE(consistency, 0)
-  extra.writeInt32BE(0, 2)
-  extra.writeInt32BE(1, 6)
-  if (!read) {
-    extra.writeUInt16BE(writeType.length, 10)
-    writeType.copy(extra, 12)
+  const { verb, conditional } = judged.facts
+  if (verb === 'SELECT') return timedOut(CqlErrorCode.READ_TIMEOUT, '\0')
+  if (verb === 'TRUNCATE') return errorEnvelope(version, stream, CqlErrorCode.TRUNCATE_ERROR, message)
+  if (!writes.has(verb)) return errorEnvelope(version, stream, CqlErrorCode.SERVER_ERROR, message)
+  const writeType = conditional ? 'CAS' : verb === 'BATCH' ? 'BATCH' : 'SIMPLE'
+  // v5 says at the end how often a conditional write was contended.
+  const named = Buffer.alloc(2 + writeType.length + (version >= 5 && writeType === 'CAS' ? 2 : 0))
+  named.writeUInt16BE(writeType.length, 0)
+  named.write(writeType, 2)
+  return timedOut(CqlErrorCode.WRITE_TIMEOUT, named)
+
+  /** Consistency, replicas heard and wanted, then the code's own: data present, or the kind of write. */
+  function timedOut(code: number, own: Buffer | string): Buffer {
+    const extra = Buffer.alloc(10)
+    extra.writeUInt16BE(consistency, 0)
+    extra.writeInt32BE(0, 2)
+    extra.writeInt32BE(1, 6)
+    return errorEnvelope(version, stream, code, message, Buffer.concat([extra, Buffer.from(own)]))
   }
-  const code = read ? CqlErrorCode.READ_TIMEOUT : CqlErrorCode.WRITE_TIMEOUT
-  return errorEnvelope(version, stream, code, message, extra)
 }
+
+const writes: ReadonlySet<string> = new Set(['INSERT', 'UPDATE', 'DELETE', 'BATCH'])
 
 /** An answer that could not be kept: too large by itself, or beside what waits for this client already. */
 export function unfitEnvelope(version: ProtocolVersion, stream: number, answerBytes: number): Buffer {
