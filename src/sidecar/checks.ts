@@ -5,23 +5,12 @@ import { partitionLists } from '../policy/data/guardrails.ts'
 import type { Denial, Permit } from '../policy/engine.ts'
 import { BoundValues } from './bound.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
-import { unfilterable } from './rewrites.ts'
-import { rowTestOf } from './visible.ts'
 
 const values = new BoundValues()
 
 /** The permit, the permit with what was observed, or the refusal. Makes no object when all is well. */
-export function checked(
-  judge: Judge,
-  identity: IdentityState,
-  { facts }: Judged,
-  permit: Permit,
-  bound: BoundValues,
-): Permit | Denial {
+export function checked(judge: Judge, identity: IdentityState, permit: Permit, bound: BoundValues): Permit | Denial {
   const { obligations } = permit
-  if (obligations?.visibleOnly === true && facts.verb !== 'SELECT' && rowTestOf(facts, bound) === undefined) {
-    return judge.refusal(identity, 'visible-objects', unfilterable)
-  }
   if (obligations !== undefined && obligations.checks.length > 0 && bound.unresolved) {
     const text = 'values that are given by name need markers with names (:name), for policy looks at them'
     return judge.refusal(identity, 'unresolved-markers', text)

@@ -4,7 +4,7 @@
  * Rule: whatever has to be changed and cannot be is refused; nothing passes half-changed.
  */
 import { createHash } from 'node:crypto'
-import { RingfenceError } from '../base/errors.ts'
+import { assert, RingfenceError } from '../base/errors.ts'
 import { withoutRowAddresses } from '../cql/answers/addresses.ts'
 import { filterRows } from '../cql/answers/filter.ts'
 import { type Mask, maskRows } from '../cql/answers/mask.ts'
@@ -16,18 +16,16 @@ import { Flag, headerFlags, Opcode } from '../cql/protocol.ts'
 import { ExecuteView, type ParamsView, QueryView, readExecute, readQuery } from '../cql/requests.ts'
 import type { Permit } from '../policy/engine.ts'
 import type { ColumnMask, Obligations } from '../policy/obligations.ts'
-import { BoundValues } from './bound.ts'
 import { withoutPayload } from './envelopes.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
 import { textDigest } from './judged.ts'
 import type { SealContext } from './seal.ts'
 import type { Secrets } from './secrets.ts'
-import { isVisible, rowTestOf } from './visible.ts'
+import { isVisible } from './visible.ts'
 
 // Filled anew for each envelope that is looked at again.
 const query = new QueryView()
 const execute = new ExecuteView()
-const values = new BoundValues()
 
 /** One request or answer on its way, with what the rewriting of it may look at. */
 export interface Passage {
@@ -118,7 +116,7 @@ export function incomingRows(
   const { version, permit } = passage
   let answer = buffer.subarray(start, end)
   const { obligations } = permit
-  if (obligations?.visibleOnly === true) answer = onlyVisible(passage, judge, request, answer)
+  if (obligations?.visibleOnly === true) answer = onlyVisible(passage, judge, answer)
   if (obligations !== undefined && obligations.masks.length > 0) {
     const byColumn = new Map(obligations.masks.map(({ column, mask }) => [column, named(mask, column)]))
     const shown = shownColumns(passage.judged)
@@ -147,35 +145,17 @@ export function withObserved(envelope: Buffer, version: ProtocolVersion, observe
   return withWarning(envelope, 0, envelope.length, version, text)
 }
 
-function onlyVisible(
-  { judged, identity, opcode, version }: Passage,
-  judge: Judge,
-  request: Buffer,
-  answer: Buffer,
-): Buffer {
-  const params = paramsOf({ opcode, version }, request)
-  if (params !== undefined) values.ofRequest(params, judged.facts.markers)
-  const test = rowTestOf(judged.facts, values)
-  if (test === undefined) throw new RingfenceError('INVALID', unfilterable)
+/** Of DESCRIBE: a SELECT of what is not seen whole is answered here (`catalog/`), and no answer of the node to one is handed on. */
+function onlyVisible({ judged, identity, version }: Passage, judge: Judge, answer: Buffer): Buffer {
+  assert(judged.facts.verb !== 'SELECT', 'a question about the schema is answered here')
   const visibility = judge.visibility(identity)
-  const shown = shownColumns(judged)
-  // Looked for once and not for each row: an answer may have tens of thousands of both.
-  const places = new Map<string, number>()
   return filterRows(answer, 0, answer.length, version, (read, columns) =>
-    isVisible(test, visibility, (column) => {
-      let index = places.get(column)
-      if (index === undefined) {
-        index = shown === undefined ? columns.findIndex(({ name }) => name === column) : shown.indexOf(column)
-        places.set(column, index)
-      }
+    isVisible(visibility, (column) => {
+      const index = columns.findIndex(({ name }) => name === column)
       return index < 0 ? null : read(index)
     }),
   )
 }
-
-/** Why a question about the schema is refused whose rows cannot be told apart. */
-export const unfilterable =
-  'what this identity may see is chosen row by row, so the answer must name its objects: select keyspace_name and table_name (or view_name, function_name, …) as they are, or fix them by = in WHERE'
 
 /** Of a SELECT with a list: the column that each output column is; undefined where the answer's own names are those of the table. */
 function shownColumns({ facts }: Judged): readonly (string | undefined)[] | undefined {

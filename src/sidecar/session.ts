@@ -301,7 +301,7 @@ export class EnforcedSession implements Backend {
       if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
       if (this.#topologyHidden && judged.showsAddresses) decision = decision.hidingAddresses()
       if (judged.unknownTable && this.#lookUp(judged, buffer, start, end)) return
-      if (bound !== undefined) decision = checked(this.#shared.judge, this.#identity, judged, decision, bound)
+      if (bound !== undefined) decision = checked(this.#shared.judge, this.#identity, decision, bound)
     }
     if (decision.kind === 'denial') this.#deny(decision, judged, opcode, consistency, buffer, start, end)
     else if (opcode === Opcode.PREPARE && !this.#identity.prepared.admits(judged, this.#shared.turn.nowMicros())) {
@@ -346,7 +346,7 @@ export class EnforcedSession implements Backend {
       let decision = this.#decide(part, Opcode.BATCH, batch.consistency, bound)
       if (decision.kind === 'permit') {
         if (part.unknownTable && this.#lookUp(part, buffer, start, end)) return
-        decision = checked(this.#shared.judge, this.#identity, part, decision, bound)
+        decision = checked(this.#shared.judge, this.#identity, decision, bound)
       }
       if (decision.kind === 'denial') {
         this.#deny(decision, whole, Opcode.BATCH, batch.consistency, buffer, start, end)

@@ -56,6 +56,35 @@ export async function askNode(client: RawClient, { text, values, pageSize }: Que
   return { error: undefined, columns, pages, warned }
 }
 
+/** In what the two differ; undefined where they do not, or where the node's answer is not one to be like. */
+export function difference({ text }: Question, theirs: Answer, ours: Answer): string | undefined {
+  if (theirs.error !== undefined || ours.error !== undefined) {
+    // It refuses the page that it announced itself, after GROUP BY with PER PARTITION LIMIT.
+    if (theirs.error?.startsWith('0xa ') === true) return undefined
+    if (theirs.error !== undefined && ours.error !== undefined) return undefined
+    return `error: the node ${theirs.error ?? 'answers'}, here ${ours.error ?? 'it is answered'}`
+  }
+  // Cassandra remembers one function for both names and each type of argument, so the name in its answer is the one that was asked for first.
+  const names = (columns: string): string => columns.replaceAll('to_json', 'tojson')
+  if (names(theirs.columns) !== names(ours.columns)) return `columns: ${theirs.columns}, here ${ours.columns}`
+  if (theirs.warned !== ours.warned) return `warning: ${theirs.warned}, here ${ours.warned}`
+  // Virtual tables are not divided into pages where partitions are small: the rows count, and the bound of a page.
+  const isVirtual = text.includes('system_virtual_schema')
+  const shape = (pages: Answer['pages']): string => JSON.stringify(isVirtual ? pages.flat() : pages)
+  return shape(theirs.pages) === shape(ours.pages) ? undefined : `rows: ${readable(theirs)}, here ${readable(ours)}`
+}
+
+function readable({ pages }: Answer): string {
+  const cell = (hex: string): string =>
+    hex === 'null'
+      ? hex
+      : Buffer.from(hex, 'hex')
+          .toString('latin1')
+          .replaceAll(/[^ -~]/g, '.')
+  const text = JSON.stringify(pages.map((page) => page.map((row) => row.split(',').map(cell).join('|'))))
+  return text.slice(0, 600)
+}
+
 /** What the executor says where only what `visibility` shows is there. */
 export async function askOurs(
   tables: SchemaTables,

@@ -124,7 +124,6 @@ const keyspaces = [
   'system',
   'system_schema',
   'system_virtual_schema',
-  '',
 ]
 const names = [
   'orders',
@@ -197,7 +196,6 @@ export const known: readonly string[] = [
   `SELECT table_name, column_name FROM system_schema.columns WHERE kind = 'partition_key' AND position = 0 ALLOW FILTERING`,
   `SELECT table_name, writetime(comment), ttl(comment) FROM system_schema.tables WHERE keyspace_name = 'shop'`,
   `SELECT table_name, max(writetime(comment)) FROM system_schema.tables WHERE keyspace_name = 'shop'`,
-  `SELECT max(writetime(durable_writes)) FROM system_schema.keyspaces`,
   `SELECT cast(gc_grace_seconds as text), cast(gc_grace_seconds as bigint), cast(bloom_filter_fp_chance as text), cast(id as text) FROM system_schema.tables WHERE keyspace_name = 'shop'`,
   `SELECT gc_grace_seconds + 1, gc_grace_seconds * 2.5, -gc_grace_seconds, gc_grace_seconds % 7, bloom_filter_fp_chance / 3 FROM system_schema.tables WHERE keyspace_name = 'shop'`,
   `SELECT to_json(compaction), tojson(table_name), to_json(bloom_filter_fp_chance), to_json(flags), to_json(id) FROM system_schema.tables WHERE keyspace_name = 'shop'`,
@@ -337,7 +335,7 @@ export function anyQuestion(chance: Chance): Question {
       selection = '*'
   }
   const aggregated = /\b(count|max|min)\(/.test(selection) && group === ''
-  let text = `SELECT ${chance.int(5) === 0 ? 'JSON ' : ''}${selection} FROM ${of.name}`
+  let text = `SELECT ${chance.int(5) === 0 && !selection.includes('to_json') ? 'JSON ' : ''}${selection} FROM ${of.name}`
   if (where.length > 0) text += ` WHERE ${where.join(' AND ')}`
   text += group
   let ordered = false

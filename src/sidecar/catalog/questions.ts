@@ -253,7 +253,7 @@ export class SchemaQuestions {
     const decision = judge.settled(identity, judged)
       ? judged.decision
       : judge.current(identity, judged, context.set(opcode, params.consistency, judged.facts, values))
-    return decision.kind === 'denial' ? decision : checked(judge, identity, judged, decision, values)
+    return decision.kind === 'denial' ? decision : checked(judge, identity, decision, values)
   }
 
   /** Undefined where the client has it, or it is not known. */

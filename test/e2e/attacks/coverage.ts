@@ -149,8 +149,9 @@ export const coverage: ReadonlyMap<string, readonly Covered[]> = new Map<string,
   [
     'C10',
     [
-      privileges('C10'),
       sessions('C9 C10 what may be seen'),
+      { file: 'test/path/schema-questions.test.ts', says: 'is in no aggregate, group, limit or range' },
+      { file: 'test/oracle/schema.oracle.test.ts', says: 'are answered as by a node that has only what may be seen' },
       { file: 'test/path/gateway.test.ts', says: 'answers system.local itself' },
     ],
   ],

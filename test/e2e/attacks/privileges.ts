@@ -166,23 +166,6 @@ export const privilegeAttacks: readonly Attack[] = [
     statements: [`DESCRIBE TABLE ${OPEN}`, `DESC TABLE ${OPEN}`],
   },
   {
-    row: 'C10',
-    name: 'rows about the schema whose object cannot be told',
-    who: 'attacker',
-    wanted: 'DENY',
-    judged: 'execution',
-    forms: ['query', 'prepare'],
-    statements: [
-      'SELECT count(*) AS a_§ FROM system_schema.tables',
-      'SELECT table_name AS a_§ FROM system_schema.tables',
-      'SELECT column_name AS a_§ FROM system_schema.columns',
-      "SELECT column_name AS a_§ FROM system_schema.columns WHERE keyspace_name = 'e2e_attacks'",
-      'SELECT to_json(table_name) AS a_§ FROM system_schema.tables',
-      'SELECT JSON table_name AS a_§ FROM system_schema.tables',
-      "SELECT max(table_name) AS a_§ FROM system_schema.tables WHERE keyspace_name = 'e2e_attacks'",
-    ],
-  },
-  {
     row: 'C11',
     name: 'other people’s data in system tables, by the attacker',
     who: 'attacker',

@@ -490,6 +490,55 @@ suite('C9 C10 what may be seen of the schema', () => {
     }
   })
 
+  it('nothing of the rest in any aggregate, limit, range or page', async () => {
+    const client = await open('attacker')
+    const T = 'system_schema.tables'
+    const hidden = `keyspace_name = 'e2e_attacks_hidden'`
+    const own = `keyspace_name = 'e2e_attacks'`
+    const rows = async (text: string): Promise<string[]> => {
+      const answer = await query(client, text)
+      assert.equal(codeOf(answer), -1, `${text}: ${describe(answer)}`)
+      const read = readRows(answer, 0, answer.length, 5)
+      return read.rows.map((row) =>
+        row
+          .map((cell, at) => (read.columns[at]?.type.kind === 'bigint' ? cell?.readBigInt64BE(0) : cell))
+          .map((cell) => cell?.toString() ?? 'null')
+          .join(),
+      )
+    }
+    for (const [text, wanted] of [
+      [`SELECT count(*) FROM ${T} WHERE ${hidden}`, ['0']],
+      [`SELECT count(*) FROM ${T} WHERE keyspace_name = 'e2e_attacks_absent'`, ['0']],
+      [`SELECT count(*) FROM system_schema.keyspaces WHERE ${hidden}`, ['0']],
+      [
+        `SELECT keyspace_name, table_name, max(table_name), count(*) FROM ${T} WHERE ${own}`,
+        ['e2e_attacks,open,shifting,2'],
+      ],
+      [`SELECT table_name FROM ${T} WHERE ${own} AND table_name > 'open' LIMIT 1`, ['shifting']],
+      [`SELECT max(table_name) FROM ${T} WHERE ${own} AND table_name < 'shifting'`, ['open']],
+      [`SELECT JSON table_name FROM ${T} WHERE ${own}`, ['{"table_name": "open"}', '{"table_name": "shifting"}']],
+      [
+        `SELECT DISTINCT keyspace_name FROM ${T} WHERE keyspace_name IN ('e2e_attacks_hidden', 'e2e_attacks')`,
+        ['e2e_attacks'],
+      ],
+      [`SELECT count(*) FROM system_schema.columns WHERE ${own} AND table_name = 'secret'`, ['0']],
+      [`SELECT count(function_name) FROM system_schema.functions WHERE ${own}`, ['0']],
+    ] as const) {
+      assert.deepEqual(await rows(text), wanted, text)
+    }
+    let state: Buffer | undefined
+    const pages: string[] = []
+    do {
+      const text = `SELECT table_name FROM ${T} WHERE keyspace_name IN ('e2e_attacks_hidden', 'e2e_attacks')`
+      const answer = await query(client, text, { pageSize: 1, ...(state && { pagingState: state }) })
+      const page = readRows(answer, 0, answer.length, 5)
+      pages.push(page.rows.map(String).join())
+      state = page.pagingState ?? undefined
+    } while (state !== undefined)
+    assert.deepEqual(pages, ['open', 'shifting'])
+    client.close()
+  })
+
   it('keyspaces and tables, by DESCRIBE', async () => {
     const keyspaces = await visible('DESCRIBE KEYSPACES')
     assert.ok(keyspaces.includes('e2e_attacks'))
