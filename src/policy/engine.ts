@@ -254,7 +254,7 @@ export class PolicyEngine {
       }
       if (verdict.outcome === 'allowed') {
         judgement.take(verdict)
-        if (this.#isCutDown(principal, access)) judgement.visibleOnly = true
+        if (this.#isCutDown(principal, facts, access)) judgement.visibleOnly = true
       } else if (this.#mayDescribe(principal, facts, access, verdict)) {
         judgement.allowedBy.add(visibleObjectsRule)
         judgement.visibleOnly = true
@@ -277,7 +277,8 @@ export class PolicyEngine {
   }
 
   /** Reading about the schema shows what may be seen, unless everything may. */
-  #isCutDown(principal: Principal, { permission, resource }: Access): boolean {
+  #isCutDown(principal: Principal, { verb }: StatementFacts, { permission, resource }: Access): boolean {
+    if (permission === 'DESCRIBE' && verb.startsWith('DESCRIBE')) return !this.visibility(principal).all
     if (permission !== 'SELECT' || resource.kind !== 'table') return false
     return driverKeyspaces.has(resource.keyspace ?? '') && !this.visibility(principal).all
   }

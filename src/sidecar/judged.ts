@@ -27,6 +27,8 @@ export interface Judged {
   readonly keyspace: string
   /** In another keyspace the same text is another statement. */
   readonly keyspaceCounts: boolean
+  /** See `isPlacedLate`. */
+  readonly placedLate: boolean
   readonly facts: StatementFacts
   /** See `namesTopology`. */
   readonly namesTopology: boolean
@@ -129,6 +131,15 @@ const UNDECIDED = -1
 const undecided: Denial = { kind: 'denial', rule: 'undecided', reason: 'no decision was taken', revision: 0 }
 
 const TRACES = 'SELECT session_id FROM system_traces.sessions WHERE session_id = ?'
+
+/**
+ * Cassandra looks for the names of these when it runs them, in the connection's keyspace: neither where they were prepared nor the
+ * request's own keyspace (v5) counts (`DescribeStatement`, `PermissionsManagementStatement.validate`). The names of all others have
+ * their keyspace from the preparing on, where a request's own keyspace counts.
+ */
+export function isPlacedLate({ verb }: StatementFacts): boolean {
+  return /^(?:DESCRIBE|GRANT|REVOKE|LIST)\b/.test(verb)
+}
 
 export class Judge {
   readonly #engine: PolicyEngine
@@ -275,6 +286,7 @@ export class Judge {
       text,
       keyspace,
       keyspaceCounts,
+      placedLate: keyspaceCounts && isPlacedLate(facts),
       facts,
       namesTopology: namesTopology(facts),
       showsAddresses: showsAddresses(facts),

@@ -175,14 +175,20 @@ export function sealContext(
   }
 }
 
-function paramsOf({ opcode, version }: Pick<Passage, 'opcode' | 'version'>, request: Buffer): ParamsView | undefined {
+/** Read into views of the caller's where it keeps them. */
+export function paramsOf(
+  { opcode, version }: Pick<Passage, 'opcode' | 'version'>,
+  request: Buffer,
+  ofQuery: QueryView = query,
+  ofExecute: ExecuteView = execute,
+): ParamsView | undefined {
   switch (opcode) {
     case Opcode.EXECUTE:
-      readExecute(execute, request, 0, request.length, version, headerFlags(request, 0))
-      return execute.params
+      readExecute(ofExecute, request, 0, request.length, version, headerFlags(request, 0))
+      return ofExecute.params
     case Opcode.QUERY:
-      readQuery(query, request, 0, request.length, version, headerFlags(request, 0))
-      return query.params
+      readQuery(ofQuery, request, 0, request.length, version, headerFlags(request, 0))
+      return ofQuery.params
     default:
       return undefined
   }

@@ -38,6 +38,7 @@ import { BoundValues } from './bound.ts'
 import { type Asker, isSchemaQuestion, type SchemaQuestions } from './catalog/questions.ts'
 import { checked, Partitions } from './checks.ts'
 import type { SessionContext } from './context.ts'
+import { type Descriptions, isDescription } from './describe/descriptions.ts'
 import { Dispatch } from './dispatch.ts'
 import { unknownId } from './envelopes.ts'
 import type { EventHub } from './events.ts'
@@ -63,6 +64,7 @@ export interface Shared {
   readonly secrets: Secrets
   readonly schema: SchemaNews
   readonly questions: SchemaQuestions
+  readonly descriptions: Descriptions
   readonly share: 'mesh' | 'identity'
 }
 
@@ -108,6 +110,7 @@ export class EnforcedSession implements Backend {
   readonly #version: ProtocolVersion
   readonly #sessionPart: string
   readonly #topologyHidden: boolean
+  readonly #poolOwner: string
   readonly #held: HeldRequests
   readonly #dispatch: Dispatch
   readonly #asker: Asker
@@ -124,6 +127,7 @@ export class EnforcedSession implements Backend {
     this.#sessionPart = options.sessionPart
     this.#topologyHidden = options.topologyHidden
     const poolOwner = shared.share === 'identity' ? options.identity.principal.spiffeId : ''
+    this.#poolOwner = poolOwner
     const owner = new Answers(shared, options, poolOwner, {
       keyspaceChanged: (keyspace, upstream) => this.#dispatch.adopt(keyspace, upstream),
       used: () => this.#held.letGo(),
@@ -247,6 +251,7 @@ export class EnforcedSession implements Backend {
     readExecute(execute, buffer, start, end, this.#version, headerFlags(buffer, start))
     const prepared = this.#identity.prepared.find(buffer, execute.idStart, execute.idEnd)
     if (prepared === undefined) this.#unprepared(buffer.subarray(execute.idStart, execute.idEnd), buffer, start, end)
+    else if (prepared.judged.placedLate) this.#placed(prepared.judged, execute.params, execute, buffer, start, end)
     else this.#obey(prepared.judged, Opcode.EXECUTE, execute.params, execute, buffer, start, end)
   }
 
@@ -254,7 +259,15 @@ export class EnforcedSession implements Backend {
     readQuery(query, buffer, start, end, this.#version, headerFlags(buffer, start))
     const judged = this.#judged(query.text, query.params.keyspace ?? this.#dispatch.keyspace)
     if (judged === undefined) this.#readElsewhere([query.text], buffer, start, end)
+    else if (judged.placedLate) this.#placed(judged, query.params, query, buffer, start, end)
     else this.#obey(judged, Opcode.QUERY, query.params, query, buffer, start, end)
+  }
+
+  /** Judged where the node runs it; see `isPlacedLate`. */
+  #placed({ text }: Judged, params: ParamsView, view: PayloadPlace, buffer: Buffer, start: number, end: number): void {
+    const judged = this.#judged(text, this.#dispatch.keyspace)
+    if (judged === undefined) this.#readElsewhere([text], buffer, start, end)
+    else this.#obey(judged, headerOpcode(buffer, start), params, view, buffer, start, end)
   }
 
   #prepare(buffer: Buffer, start: number, end: number): void {
@@ -310,6 +323,8 @@ export class EnforcedSession implements Backend {
       this.#use(judged, opcode, this.#rewritten(decision, judged, opcode, params, view, buffer, start, end))
     } else if (isSchemaQuestion(judged, decision)) {
       this.#askHere(decision, judged, opcode, view, buffer, start, end)
+    } else if (params !== undefined && isDescription(judged, decision)) {
+      this.#describe(judged, opcode, buffer, start, end)
     } else this.#forward(decision, judged, opcode, consistency, params, view, buffer, start, end)
   }
 
@@ -329,6 +344,25 @@ export class EnforcedSession implements Backend {
     else if (!questions.knows(judged) && !this.#identity.prepared.admits(judged, turn.nowMicros())) {
       this.#shed(judged, opcode, buffer, start, end)
     } else questions.take(this.#asker, judged, opcode, buffer, start, end)
+  }
+
+  /** DESCRIBE of what may be seen is answered here (`describe/`); what comes meanwhile waits. */
+  #describe(judged: Judged, opcode: number, buffer: Buffer, start: number, end: number): void {
+    this.#held.begin()
+    const request = Buffer.from(buffer.subarray(start, end))
+    const asker = {
+      client: this.#client,
+      identity: this.#identity,
+      version: this.#version,
+      sessionPart: this.#sessionPart,
+      keyspace: this.#dispatch.keyspace,
+      poolOwner: this.#poolOwner,
+      isClosed: () => this.#closed,
+      decide: (params: ParamsView) =>
+        this.#decide(judged, opcode, params.consistency, values.ofRequest(params, judged.facts.markers)),
+      deny: (denial: Denial) => this.#deny(denial, judged, opcode, NO_CONSISTENCY, request, 0, request.length),
+    }
+    this.#shared.descriptions.serve(asker, judged, opcode, request).then(() => this.#held.letGo())
   }
 
   /** All or nothing: one part refused, and nothing is forwarded. */

@@ -36,6 +36,7 @@ import { Analyst } from './analyst.ts'
 import { SchemaQuestions } from './catalog/questions.ts'
 import type { SidecarConfig } from './config.ts'
 import { SessionContext } from './context.ts'
+import { Descriptions } from './describe/descriptions.ts'
 import { EventHub } from './events.ts'
 import { Judge } from './judged.ts'
 import type { LinkedOpen, LinkHost } from './links.ts'
@@ -135,6 +136,14 @@ export class Sidecar {
       analyst: this.#analyst,
       secrets: this.#secrets,
       schema,
+      descriptions: new Descriptions({
+        pool,
+        judge,
+        recorder,
+        secrets: this.#secrets,
+        turn: this.#turn,
+        schema: () => schema.view,
+      }),
       share: config.upstream.share,
     }
     this.#linkHost = {

@@ -8,9 +8,10 @@ import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'cassandra-driver'
 import { AdminClient } from '../../src/cli/admin-client.ts'
+import { pagingStateOf } from '../../src/cql/answers/paging.ts'
 import { batchEnvelope, executeEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
-import { readError, readPrepared } from '../../src/cql/responses.ts'
+import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from '../path/client.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
 import { policyFile } from './held.ts'
@@ -185,6 +186,97 @@ for (const door of doorNames) {
     })
   }
 }
+
+suite('DESCRIBE of who sees half of a keyspace is that of a keyspace which has only this half', () => {
+  const replication = () => `{'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`
+  const java = (name: string, args: string, body: string): string =>
+    `CREATE FUNCTION ${name}(${args}) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS 'return ${body};'`
+  const objects = (keyspace: string, which: 'seen' | 'hidden'): string[] => {
+    const view = `SELECT * FROM ${keyspace}.seen WHERE k IS NOT NULL AND v IS NOT NULL PRIMARY KEY (v, k)`
+    return [
+      ...(which === 'seen' ? [`CREATE TYPE ${keyspace}.ty (a int)`] : []),
+      java(`${keyspace}.${which}`, 'a int, b int', 'a'),
+      `CREATE AGGREGATE ${keyspace}.${which}_sum(int) SFUNC ${which} STYPE int`,
+      ...(which === 'hidden' ? [`CREATE AGGREGATE ${keyspace}.seen_sum(bigint) SFUNC hidden_big STYPE int`] : []),
+      `CREATE TABLE ${keyspace}.${which} (k int PRIMARY KEY, v text)`,
+      `CREATE TABLE ${keyspace}."${which === 'seen' ? 'Seen' : 'Hidden'}Too" (k int PRIMARY KEY, v text)`,
+      `CREATE INDEX ${which}_idx ON ${keyspace}.${which} (v)`,
+      `CREATE MATERIALIZED VIEW ${keyspace}.${which}_view AS ${view}`,
+    ]
+  }
+  const keyspaces = ['e2e_half', 'e2e_whole']
+  before(async () => {
+    for (const keyspace of keyspaces) {
+      await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
+      await admin.execute(`CREATE KEYSPACE ${keyspace} WITH replication = ${replication()}`)
+      for (const text of objects(keyspace, 'seen')) await admin.execute(text)
+    }
+    await admin.execute(java('e2e_half.hidden_big', 'a int, b bigint', 'a'))
+    for (const text of objects('e2e_half', 'hidden')) await admin.execute(text)
+  })
+  after(async () => {
+    for (const keyspace of keyspaces) await admin?.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
+  })
+
+  /** Rows of each page, or the error. */
+  async function pagesOf(client: RawClient, statement: string, pageSize: number): Promise<string[]> {
+    const pages: string[] = []
+    let pagingState: Buffer | undefined
+    do {
+      const options = { ...(pageSize > 0 && { pageSize }), ...(pagingState !== undefined && { pagingState }) }
+      const answer = await client.ask(queryEnvelope(client.version, 1, statement, options))
+      if (codeOf(answer) >= 0) return [describe(answer)]
+      const { rows } = readRows(answer, 0, answer.length, client.version)
+      pages.push(rows.map((row) => row.map(String).join(' | ')).join('\n'))
+      pagingState = pagingStateOf(answer, 0, answer.length, client.version)
+    } while (pagingState !== undefined)
+    return pages
+  }
+
+  const forms = [
+    'DESCRIBE KEYSPACE',
+    'DESCRIBE ONLY KEYSPACE',
+    'DESCRIBE KEYSPACE $',
+    'DESCRIBE TABLES',
+    'DESCRIBE TYPES',
+    'DESCRIBE FUNCTIONS',
+    'DESCRIBE AGGREGATES',
+    'DESCRIBE TABLE seen',
+    'DESCRIBE TABLE $."SeenToo"',
+    'DESCRIBE MATERIALIZED VIEW seen_view',
+    'DESCRIBE TYPE ty',
+    'DESCRIBE TYPE $.nope',
+    'DESCRIBE FUNCTION seen',
+    'DESCRIBE AGGREGATE seen_sum',
+  ]
+  for (const door of doorNames) {
+    for (const version of [4, 5] as const) {
+      it(`${door}, v${version}: ${forms.length} forms in pages of any size`, async () => {
+        const half = await openAt(
+          mesh.doors[door],
+          await mesh.identity('spiffe://demo.local/svc/e2e-describer'),
+          version,
+        )
+        const whole = await openAt(mesh.doors[door], mesh.identities.admin, version)
+        await half.ask(queryEnvelope(version, 1, 'USE e2e_half'))
+        await whole.ask(queryEnvelope(version, 1, 'USE e2e_whole'))
+        for (const form of forms) {
+          for (const pageSize of [0, 1, 2, 5]) {
+            const wanted = await pagesOf(whole, form.replace('$', 'e2e_whole'), pageSize)
+            const came = await pagesOf(half, form.replace('$', 'e2e_half'), pageSize)
+            assert.deepEqual(
+              came.map((page) => page.replaceAll('e2e_half', 'e2e_whole')),
+              wanted,
+              `${form} in pages of ${pageSize}`,
+            )
+          }
+        }
+        half.close()
+        whole.close()
+      })
+    }
+  }
+})
 
 async function codeIs(client: RawClient, statement: string, code: number): Promise<boolean> {
   return codeOf(await client.ask(queryEnvelope(client.version, 40, statement))) === code

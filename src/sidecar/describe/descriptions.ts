@@ -1,0 +1,240 @@
+/**
+ * DESCRIBE for those who may not see everything. The node is asked for the whole, on a connection whose keyspace is the one in force; the rows
+ * of what is hidden go, and the pages are made here.
+ *
+ * Rule: the answer is that of a node whose schema has only the visible objects, to the last page and error.
+ */
+import { createHash } from 'node:crypto'
+import { RingfenceError } from '../../base/errors.ts'
+import { isRows } from '../../cql/answers/rows.ts'
+import { errorEnvelope, queryEnvelope } from '../../cql/encode.ts'
+import { CqlErrorCode, headerStream, type ProtocolVersion } from '../../cql/protocol.ts'
+import { ExecuteView, type ParamsView, QueryView } from '../../cql/requests.ts'
+import { readError } from '../../cql/responses.ts'
+import type { Denial, Permit, Visibility } from '../../policy/engine.ts'
+import type { SchemaView } from '../../policy/request.ts'
+import type { Client } from '../../session/backend.ts'
+import { cqlFault } from '../../session/fault.ts'
+import type { Turn } from '../../session/turn.ts'
+import { type IdentityState, type Judge, type Judged, textDigest } from '../judged.ts'
+import type { UpstreamPool } from '../pool.ts'
+import type { Recorder } from '../recorder.ts'
+import { paramsOf, withObserved } from '../rewrites.ts'
+import type { SealContext } from '../seal.ts'
+import type { Secrets } from '../secrets.ts'
+import { NodeError, nodeError } from '../upstream.ts'
+import { aggregatesQuery, type MadeOf, madeOf } from './aggregates.ts'
+import { missing } from './missing.ts'
+import { type Description, described, pageOf } from './pages.ts'
+
+export interface DescriptionHost {
+  readonly pool: UpstreamPool
+  readonly judge: Judge
+  readonly secrets: Secrets
+  readonly recorder: Recorder
+  readonly turn: Turn
+  /** The schema as it is known now. */
+  readonly schema: () => SchemaView
+}
+
+/** Who asks. */
+export interface Asker {
+  readonly client: Client
+  readonly identity: IdentityState
+  readonly version: ProtocolVersion
+  readonly sessionPart: string
+  /** In force on the session's connection; empty for none. */
+  readonly keyspace: string
+  readonly poolOwner: string
+  isClosed(): boolean
+  /** What policy says now. */
+  decide(params: ParamsView): Permit | Denial
+  /** Refuses, and records it. */
+  deny(denial: Denial): void
+}
+
+/** Whole answers of the node that are made and held at once. */
+const ASKED_MAX = 4
+/** Descriptions that are kept for their later pages, in bytes. */
+const KEPT_BYTES_MAX = 16 * 1024 * 1024
+
+/** Answered here, where the permit shows only what is visible. PREPARE goes to the node, which says nothing of the schema to it. */
+export function isDescription({ facts }: Judged, permit: Permit): boolean {
+  return permit.obligations?.visibleOnly === true && facts.verb.startsWith('DESCRIBE')
+}
+
+/** What the node said. */
+interface Asked {
+  readonly answer: Buffer
+  readonly aggregates: MadeOf
+}
+
+const noAggregates: MadeOf = new Map()
+
+interface Kept {
+  readonly visibility: Visibility
+  readonly description: Description
+}
+
+export class Descriptions {
+  readonly #host: DescriptionHost
+  /** By who asks for what; the longest unused first. */
+  readonly #kept = new Map<string, Kept>()
+  #keptBytes = 0
+  #asked = 0
+  readonly #waiting: (() => void)[] = []
+
+  constructor(host: DescriptionHost) {
+    this.#host = host
+  }
+
+  /** Answers a QUERY or EXECUTE of DESCRIBE. Never rejects. */
+  async serve(asker: Asker, judged: Judged, opcode: number, request: Buffer): Promise<void> {
+    const stream = headerStream(request, 0)
+    const { client, version } = asker
+    const params = paramsOf({ opcode, version }, request, new QueryView(), new ExecuteView())!
+    const startedMicros = this.#host.turn.nowMicros()
+    let answer: Asked | undefined
+    let failure: unknown
+    try {
+      answer = await this.#ask(asker, judged, params.pagingStateStart >= 0)
+    } catch (reason) {
+      failure = reason
+    }
+    if (asker.isClosed()) return
+    try {
+      const { recorder, turn } = this.#host
+      if (recorder.failed) {
+        throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is forwarded')
+      }
+      const decision = asker.decide(params)
+      if (decision.kind === 'denial') {
+        asker.deny(decision)
+        return
+      }
+      const reply = failure === undefined ? this.#reply(asker, judged, params, answer) : failed(version, failure)
+      const envelope =
+        decision.observed === undefined ? reply.envelope : withObserved(reply.envelope, version, decision.observed)
+      recorder.answeredHere(
+        asker.sessionPart,
+        asker.identity,
+        judged,
+        decision,
+        opcode,
+        params.consistency,
+        reply.code,
+        reply.message,
+        reply.rowCount,
+        request.length,
+        envelope.length,
+        turn.nowMicros() - startedMicros,
+      )
+      client.answer(envelope, 0, envelope.length, stream)
+    } catch (reason) {
+      client.fault(reason, stream)
+    }
+  }
+
+  /** The node's whole answer; undefined where one is kept that a later page can be made of. */
+  async #ask(asker: Asker, judged: Judged, laterPage: boolean): Promise<Asked | undefined> {
+    const { text } = judged
+    const { version, keyspace, poolOwner, identity } = asker
+    const kept = laterPage ? this.#kept.get(keyOf(asker, text)) : undefined
+    if (kept !== undefined && kept.visibility === this.#host.judge.visibility(identity)) return undefined
+    if (this.#asked >= ASKED_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    this.#asked++
+    try {
+      const upstream = await this.#host.pool.get(version, keyspace, poolOwner)
+      const answer = await upstream.ask(queryEnvelope(version, 0, text, {}))
+      if (!isRows(answer, 0, answer.length)) throw nodeError(answer)
+      const aggregates =
+        judged.facts.verb === 'DESCRIBE AGGREGATES'
+          ? madeOf(await upstream.ask(queryEnvelope(version, 0, aggregatesQuery, {})), version)
+          : noAggregates
+      return { answer, aggregates }
+    } finally {
+      this.#asked--
+      this.#waiting.shift()?.()
+    }
+  }
+
+  #reply(asker: Asker, judged: Judged, params: ParamsView, asked: Asked | undefined): Reply {
+    const { identity, version, keyspace } = asker
+    const { judge, schema, secrets } = this.#host
+    try {
+      const visibility = judge.visibility(identity)
+      const key = keyOf(asker, judged.text)
+      const description =
+        asked === undefined
+          ? this.#again(key, visibility)
+          : described(asked.answer, version, visibility, schema(), asked.aggregates)
+      const message = description.rowCount === 0 ? missing(judged.text, keyspace) : undefined
+      if (message !== undefined) throw new RingfenceError('INVALID', message)
+      this.#keep(key, visibility, description)
+      const page = pageOf(description, version, params, secrets.seal, contextOf(asker, judged))
+      return { ...page, code: -1, message: '' }
+    } catch (reason) {
+      return failed(version, reason)
+    }
+  }
+
+  #again(key: string, visibility: Visibility): Description {
+    const kept = this.#kept.get(key)
+    if (kept?.visibility === visibility) return kept.description
+    throw new RingfenceError('OVERLOADED', 'what may be seen changed while this was answered; ask again')
+  }
+
+  #keep(key: string, visibility: Visibility, description: Description): void {
+    this.#forget(key)
+    if (description.envelope.length > KEPT_BYTES_MAX) return
+    this.#kept.set(key, { visibility, description })
+    this.#keptBytes += description.envelope.length
+    for (const oldest of this.#kept.keys()) {
+      if (this.#keptBytes <= KEPT_BYTES_MAX) break
+      this.#forget(oldest)
+    }
+  }
+
+  #forget(key: string): void {
+    const kept = this.#kept.get(key)
+    if (kept === undefined) return
+    this.#kept.delete(key)
+    this.#keptBytes -= kept.description.envelope.length
+  }
+}
+
+interface Reply {
+  readonly envelope: Buffer
+  /** The CQL error, or −1; then `rowCount` is a count, else −1. */
+  readonly code: number
+  readonly message: string
+  readonly rowCount: number
+}
+
+function failed(version: ProtocolVersion, reason: unknown): Reply {
+  const { code, message } = faultOf(reason)
+  return { envelope: errorEnvelope(version, 0, code, message), code, message, rowCount: -1 }
+}
+
+function faultOf(reason: unknown): { readonly code: number; readonly message: string } {
+  if (reason instanceof NodeError) return readError(reason.envelope, 0, reason.envelope.length)
+  if (reason instanceof RingfenceError && reason.code === 'UPSTREAM') {
+    return { code: CqlErrorCode.OVERLOADED, message: 'the node behind this sidecar is not reachable' }
+  }
+  return cqlFault(reason)
+}
+
+function keyOf({ identity, keyspace, version }: Asker, text: string): string {
+  return JSON.stringify([version, identity.principal.spiffeId, keyspace, text])
+}
+
+/** A state of ours is none of the node's. */
+function contextOf({ identity, keyspace, version }: Asker, judged: Judged): SealContext {
+  return {
+    spiffeId: identity.principal.spiffeId,
+    keyspace,
+    textDigest: createHash('sha256').update('described here').update(textDigest(judged)).digest(),
+    valuesDigest: Buffer.alloc(0),
+    version,
+  }
+}
