@@ -4,6 +4,7 @@
  *
  * Rule: nothing is sent without a `Permit` of the policy and schema in force, and nothing is sent that was not wholly understood.
  */
+import { overloaded, Verdict } from '../base/bytes-budget.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { withoutAddresses } from '../cql/answers/addresses.ts'
@@ -270,6 +271,30 @@ export class EnforcedSession implements Backend {
     else this.#obey(judged, headerOpcode(buffer, start), params, view, buffer, start, end)
   }
 
+  /** DESCRIBE of what may be seen is answered here (`describe/`); what comes meanwhile waits. */
+  #describe(judged: Judged, opcode: number, buffer: Buffer, start: number, end: number): void {
+    const { account } = this.#client
+    if (account.take(end - start) === Verdict.REFUSE) throw overloaded()
+    this.#held.begin()
+    const request = Buffer.from(buffer.subarray(start, end))
+    const asker = {
+      client: this.#client,
+      identity: this.#identity,
+      version: this.#version,
+      sessionPart: this.#sessionPart,
+      keyspace: this.#dispatch.keyspace,
+      poolOwner: this.#poolOwner,
+      isClosed: () => this.#closed,
+      decide: (params: ParamsView) =>
+        this.#decide(judged, opcode, params.consistency, values.ofRequest(params, judged.facts.markers)),
+      deny: (denial: Denial) => this.#deny(denial, judged, opcode, NO_CONSISTENCY, request, 0, request.length),
+    }
+    this.#shared.descriptions.serve(asker, judged, opcode, request).then(() => {
+      account.give(request.length)
+      this.#held.letGo()
+    })
+  }
+
   #prepare(buffer: Buffer, start: number, end: number): void {
     readPrepare(prepare, buffer, start, end, this.#version, headerFlags(buffer, start))
     const judged = this.#judged(prepare.text, prepare.keyspace ?? this.#dispatch.keyspace)
@@ -344,25 +369,6 @@ export class EnforcedSession implements Backend {
     else if (!questions.knows(judged) && !this.#identity.prepared.admits(judged, turn.nowMicros())) {
       this.#shed(judged, opcode, buffer, start, end)
     } else questions.take(this.#asker, judged, opcode, buffer, start, end)
-  }
-
-  /** DESCRIBE of what may be seen is answered here (`describe/`); what comes meanwhile waits. */
-  #describe(judged: Judged, opcode: number, buffer: Buffer, start: number, end: number): void {
-    this.#held.begin()
-    const request = Buffer.from(buffer.subarray(start, end))
-    const asker = {
-      client: this.#client,
-      identity: this.#identity,
-      version: this.#version,
-      sessionPart: this.#sessionPart,
-      keyspace: this.#dispatch.keyspace,
-      poolOwner: this.#poolOwner,
-      isClosed: () => this.#closed,
-      decide: (params: ParamsView) =>
-        this.#decide(judged, opcode, params.consistency, values.ofRequest(params, judged.facts.markers)),
-      deny: (denial: Denial) => this.#deny(denial, judged, opcode, NO_CONSISTENCY, request, 0, request.length),
-    }
-    this.#shared.descriptions.serve(asker, judged, opcode, request).then(() => this.#held.letGo())
   }
 
   /** All or nothing: one part refused, and nothing is forwarded. */

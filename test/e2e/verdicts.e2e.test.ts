@@ -3,7 +3,8 @@
  * usable, the refusal is in our audit, and Cassandra's own log knows nothing of it.
  */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'cassandra-driver'
@@ -186,6 +187,39 @@ for (const door of doorNames) {
     })
   }
 }
+
+suite('what Cassandra quotes when it refuses', () => {
+  it('is in no record and no log', async () => {
+    const word = 'kanarienvogel'
+    const table = tableOf('sidecar', 5)
+    const client = await openAt(mesh.doors.sidecar, mesh.identities.admin, 5)
+    const refused = [
+      `INSERT INTO ${table} JSON '{"k":1,"m":"\\"Mrs (Smith) diagnosed with ${word}\\""}'`,
+      `INSERT INTO ${table} JSON '{"k":"O''${word}'`,
+      `INSERT INTO ${table} JSON '${word}'`,
+      `INSERT INTO ${table} (k, v) VALUES (fromJson('${word}'), 'x')`,
+      `INSERT INTO ${table} (k, v) VALUES ({'${word}'}, 'x')`,
+      `SELECT * FROM ${table} WHERE k = 'x' AND v = '${word}' LIMIT 0`,
+      `SELECT (int)'${word}' FROM ${table}`,
+      `CREATE TABLE ${KEYSPACE}.t (k int PRIMARY KEY) WITH comment = '${word}' AND compression = {'${word}': '${word}'}`,
+      `CREATE FUNCTION ${KEYSPACE}.f (a int) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS 'return ${word};'`,
+    ]
+    let quoted = 0
+    for (const statement of refused) {
+      const answer = await client.ask(queryEnvelope(5, 1, statement))
+      assert.notEqual(codeOf(answer), -1, statement)
+      if (describe(answer).includes(word)) quoted++
+    }
+    assert.ok(quoted > 3, `${quoted} of the refusals quote the value`)
+    client.close()
+    await mesh.auditRecord('the last', ['CREATE FUNCTION', KEYSPACE], ({ verdict }) => verdict === 'allow')
+    assert.deepEqual(await mesh.auditRecords(word), [])
+    const logs = join(mesh.layout.stateDir, 'log')
+    for (const file of readdirSync(logs).filter((name) => /^(sidecar|gateway|control)/.test(name))) {
+      assert.ok(!readFileSync(join(logs, file), 'utf8').includes(word), file)
+    }
+  })
+})
 
 suite('DESCRIBE of who sees half of a keyspace is that of a keyspace which has only this half', () => {
   const replication = () => `{'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`

@@ -6,7 +6,6 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pino } from 'pino'
 import type {
   AdvertisedAddress,
   Credentials,
@@ -28,6 +27,7 @@ import type { ListenerConfig } from '../../src/session/listener.ts'
 import type { PlaceBounds } from '../../src/session/places.ts'
 import { linkedBounds } from '../../src/sidecar/links.ts'
 import { Sidecar } from '../../src/sidecar/sidecar.ts'
+import { createLogger } from '../../src/telemetry/log.ts'
 import { type ClientOptions, RawClient } from './client.ts'
 import { FakeNode } from './fake-node.ts'
 import { evenTokens, type FakePlace } from './fake-topology.ts'
@@ -153,7 +153,14 @@ export class World {
   readonly #folder: string
   readonly #closers: (() => Promise<void> | void)[] = []
   readonly #certificates = new Map<string, Promise<Credentials>>()
-  readonly #log = pino({ level: process.env.RINGFENCE_LOG ?? 'silent' })
+  /** What sidecars and gateways logged, line by line. */
+  readonly logged: string[] = []
+  readonly #log = createLogger('world', {
+    write: (line) => {
+      this.logged.push(line)
+      if (process.env.RINGFENCE_LOG !== undefined) process.stderr.write(line)
+    },
+  })
 
   private constructor(ca: CertificateAuthority, folder: string) {
     this.ca = ca
