@@ -251,6 +251,7 @@ unconfigured table …
 
 a key stands twice in a map
 a page of an answer that cannot have pages
+a prepared statement about permissions must name the keyspace of its table
 a self-contained segment …
 an answer that has to be masked came without its columns
 an answer whose rows have to be chosen came without its columns

@@ -141,6 +141,15 @@ export function isPlacedLate({ verb }: StatementFacts): boolean {
   return /^(?:DESCRIBE|GRANT|REVOKE|LIST)\b/.test(verb)
 }
 
+/**
+ * A prepared GRANT or REVOKE keeps, at the node and for everyone, the keyspace of whoever ran it first: where it would run is not known here.
+ * @throws RingfenceError INVALID
+ */
+export function refusePlacedOnce({ verb }: StatementFacts): void {
+  if (verb.startsWith('DESCRIBE')) return
+  throw new RingfenceError('INVALID', 'a prepared statement about permissions must name the keyspace of its table')
+}
+
 export class Judge {
   readonly #engine: PolicyEngine
   readonly #recorder: Recorder

@@ -44,7 +44,7 @@ import { Dispatch } from './dispatch.ts'
 import { unknownId } from './envelopes.ts'
 import type { EventHub } from './events.ts'
 import { HeldRequests, type KnownTexts } from './held.ts'
-import type { IdentityState, Judge, Judged } from './judged.ts'
+import { type IdentityState, type Judge, type Judged, refusePlacedOnce } from './judged.ts'
 import type { UpstreamPool } from './pool.ts'
 import { prepareRateRule } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
@@ -267,6 +267,7 @@ export class EnforcedSession implements Backend {
   /** Judged where the node runs it; see `isPlacedLate`. */
   #placed({ text }: Judged, params: ParamsView, view: PayloadPlace, buffer: Buffer, start: number, end: number): void {
     const judged = this.#judged(text, this.#dispatch.keyspace)
+    if (judged !== undefined && headerOpcode(buffer, start) === Opcode.EXECUTE) refusePlacedOnce(judged.facts)
     if (judged === undefined) this.#readElsewhere([text], buffer, start, end)
     else this.#obey(judged, headerOpcode(buffer, start), params, view, buffer, start, end)
   }
