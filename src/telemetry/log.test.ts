@@ -28,6 +28,16 @@ describe('a line of the log', () => {
     assert.equal(line.reason, name)
   })
 
+  it('has the words of a system error, which quotes no input', () => {
+    const err = Object.assign(new Error('connect ECONNREFUSED 127.0.0.1:9042'), {
+      code: 'ECONNREFUSED',
+      syscall: 'connect',
+    })
+    const { line } = logged((log) => log.info({ err }, 'the node is not reachable'))
+    const { message, code } = line.err as { message: string; code: string }
+    assert.deepEqual([message, code], ['connect ECONNREFUSED 127.0.0.1:9042', 'ECONNREFUSED'])
+  })
+
   it('has the words of our own errors, and of others only what cannot quote their input', () => {
     const secret = 'hunter2'
     const parse = (): unknown => JSON.parse(secret)
