@@ -61,6 +61,10 @@ const skewMsAdvisedMax = 30_000
 const renewFrom = 0.5
 const renewTo = 0.67
 const renewLate = 0.9
+/** A certificate that was just issued is kept for this part of the life that is left, whatever its dates say. */
+const keepFrom = 0.4
+const retryMsMin = 200
+const retryMsMax = 30_000
 
 /**
  * Enrols, or takes up the identity kept in `stateDir`. Resolves when there are credentials and, for a proxy, a policy: from the
@@ -224,20 +228,28 @@ class RunningAgent implements Agent {
   async #renewForEver(): Promise<void> {
     const { clock, random, log } = this.#options
     let failures = 0
+    let renewed = true
     let retryMs: number | undefined
     while (!this.#stopped.signal.aborted) {
       const { notBeforeMs, notAfterMs } = this.credentials
-      await this.#pause(retryMs ?? renewalDelayMs(notBeforeMs, notAfterMs, clock.now(), random))
+      // Certificates are dated back by a minute. Of a short life that is most, so a new one is kept for a part of what is left at least.
+      const keptMs = renewed ? keepFrom * (notAfterMs - clock.now()) : 0
+      renewed = false
+      await this.#pause(retryMs ?? Math.max(keptMs, renewalDelayMs(notBeforeMs, notAfterMs, clock.now(), random)))
       if (this.#stopped.signal.aborted) return
       try {
         await this.#renew()
         failures = 0
+        renewed = true
         retryMs = undefined
       } catch (reason) {
         if (this.#stopped.signal.aborted) return
         const fault = RingfenceError.from(reason, 'UNAVAILABLE')
         // Rate-limited: one random moment of the next window, else everybody's retries meet again (Consul's leafcert/generate.go).
-        retryMs = fault.code === 'OVERLOADED' ? random() * 30_000 : random() * Math.min(30_000, 1_000 * 2 ** failures)
+        const windowMs = fault.code === 'OVERLOADED' ? retryMsMax : Math.min(retryMsMax, 1_000 * 2 ** failures)
+        // Several times before the certificate ends, for then it cannot be renewed.
+        const leftMs = notAfterMs - clock.now()
+        retryMs = random() * (leftMs > 0 ? Math.max(retryMsMin, Math.min(windowMs, leftMs / 4)) : windowMs)
         failures++
         const expired = clock.now() > notAfterMs
         const text = expired

@@ -95,6 +95,12 @@ export const limits = {
   roomTimeoutMs: 10_000,
   /** Long statements that wait to be read on the sidecar's second thread; more are shed. */
   longStatementsWaitingMax: 64,
+  /** Handshakes a second from one address at the control plane, where a proxy has called from there; elsewhere a tenth. Twice as many at once. */
+  controlHandshakesPerSecondMax: 1_000,
+  /** Connections to the control plane that have shown no certificate of the mesh; an eighth from one address. Then the oldest is closed. */
+  controlUnprovenMax: 1_024,
+  /** Requests a second without a certificate from one address at the control plane; twice as many at once. More are answered 429, unread. */
+  controlRequestsPerSecondMax: 100,
   /** The signed passport of a mesh session. */
   passportBytesMax: 32 * 1024,
   /** A policy document as a person hands it in. */

@@ -5,6 +5,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { AgentRole, EnrolRequest, IssuedCertificate } from '../agent/api.ts'
+import { TokenBucket } from '../base/bucket.ts'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { VerifiedIdentity } from '../identity/certificate.ts'
@@ -15,7 +16,10 @@ import type { AltNames, Issuance, Store } from './store.ts'
 /** Ten minutes, as SPIRE's (mesh.md §3.6). */
 export const tokenTtlMsDefault = 600_000
 const tokenTtlMsMax = 24 * 60 * 60 * 1000
-/** Signatures a second over all callers, and how many may come at once. */
+/**
+ * Signatures a second, and how many may come at once. Each kind has a budget that the others do not draw on: an expired certificate
+ * cannot be renewed, so nothing that others ask for may be in the way of a renewal.
+ */
 const signingsPerSecond = 50
 const signingsBurst = 200
 /** For one identity, so that a loop somewhere does not take everybody's share. */
@@ -33,15 +37,19 @@ export class Enrolment {
   readonly #store: Store
   readonly #clock: Clock
   readonly #svidTtlMs: number
-  readonly #bucket: Bucket
-  readonly #bucketById = new Map<string, Bucket>()
+  readonly #budgets = {
+    /** For who has shown a token that is good. */
+    enrol: new TokenBucket(signingsBurst, signingsPerSecond),
+    renewProxy: new TokenBucket(signingsBurst, signingsPerSecond),
+    renewOther: new TokenBucket(signingsBurst, signingsPerSecond),
+  }
+  readonly #budgetOf = new Map<string, TokenBucket>()
 
   constructor(ca: CertificateAuthority, store: Store, clock: Clock, svidTtlMs: number) {
     this.#ca = ca
     this.#store = store
     this.#clock = clock
     this.#svidTtlMs = svidTtlMs
-    this.#bucket = new Bucket(signingsBurst, signingsPerSecond, clock.monotonic())
   }
 
   /** @throws RingfenceError USAGE */
@@ -61,8 +69,7 @@ export class Enrolment {
 
   /** One answer for a token that is unknown, spent, late or for another role, so that guessing learns nothing. */
   async enrol(request: EnrolRequest): Promise<IssuedCertificate> {
-    this.#take(undefined)
-    const publicKey = await keyOfRequest(request.csrPem)
+    // The token first: without a good one nothing else of the request is looked at, and no budget is drawn on.
     const nowMs = this.#clock.now()
     const hash = hashOf(request.token.split('.')[0] ?? '')
     const row = this.#store.token(hash)
@@ -75,6 +82,8 @@ export class Enrolment {
     )
     if (row === undefined || !timingSafeEqual(Buffer.from(row.hash), Buffer.from(hash))) throw refused
     if (row.usedAtMs !== undefined || nowMs > row.expiresAtMs || row.role !== request.role) throw refused
+    take(this.#budgets.enrol, this.#micros())
+    const publicKey = await keyOfRequest(request.csrPem)
     if (!this.#store.spendToken(hash, nowMs)) throw refused
     const { spiffeId, role, ipAddresses, dnsNames, listenerIdentities } = row
     const names = { ipAddresses, dnsNames, listenerIdentities }
@@ -87,11 +96,13 @@ export class Enrolment {
   /** The same identity and names again for a new key; the caller proved who it is with its present certificate. */
   async renew(caller: VerifiedIdentity, csrPem: string): Promise<IssuedCertificate> {
     const { spiffeId } = caller
-    this.#take(spiffeId)
+    take(this.#ownBudget(spiffeId), this.#micros())
     const agent = this.#store.agent(spiffeId)
     if (agent === undefined) {
       throw new RingfenceError('IDENTITY', `${spiffeId} is not enrolled`, { hint: 'enrol with a join token' })
     }
+    const isProxy = agent.role === 'gateway' || agent.role === 'sidecar'
+    take(isProxy ? this.#budgets.renewProxy : this.#budgets.renewOther, this.#micros())
     const publicKey = await keyOfRequest(csrPem)
     const { ipAddresses, dnsNames, listenerIdentities } = agent
     const names = { ipAddresses, dnsNames, listenerIdentities }
@@ -137,46 +148,27 @@ export class Enrolment {
     return { spiffeId, certificatePem, bundlePem: this.#ca.bundlePem, nowMs }
   }
 
-  #take(spiffeId: string | undefined): void {
-    const now = this.#clock.monotonic()
-    let own: Bucket | undefined
-    if (spiffeId !== undefined) {
-      own = this.#bucketById.get(spiffeId) ?? new Bucket(signingsPerIdentityBurst, 1, now)
-      this.#bucketById.delete(spiffeId)
-      this.#bucketById.set(spiffeId, own)
-      if (this.#bucketById.size > identitiesRememberedMax) {
-        for (const oldest of this.#bucketById.keys()) {
-          this.#bucketById.delete(oldest)
-          break
-        }
+  #ownBudget(spiffeId: string): TokenBucket {
+    const own = this.#budgetOf.get(spiffeId) ?? new TokenBucket(signingsPerIdentityBurst, 1)
+    this.#budgetOf.delete(spiffeId)
+    this.#budgetOf.set(spiffeId, own)
+    if (this.#budgetOf.size > identitiesRememberedMax) {
+      for (const oldest of this.#budgetOf.keys()) {
+        this.#budgetOf.delete(oldest)
+        break
       }
     }
-    if ((own !== undefined && !own.take(now)) || !this.#bucket.take(now)) {
-      throw new RingfenceError('OVERLOADED', 'too many certificates are asked for', { hint: 'try again within 30s' })
-    }
+    return own
+  }
+
+  #micros(): number {
+    return this.#clock.monotonic() * 1000
   }
 }
 
-class Bucket {
-  readonly #burst: number
-  readonly #perSecond: number
-  #tokens: number
-  #lastMs: number
-
-  constructor(burst: number, perSecond: number, nowMs: number) {
-    this.#burst = burst
-    this.#perSecond = perSecond
-    this.#tokens = burst
-    this.#lastMs = nowMs
-  }
-
-  take(nowMs: number): boolean {
-    this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#lastMs) / 1000) * this.#perSecond)
-    this.#lastMs = nowMs
-    if (this.#tokens < 1) return false
-    this.#tokens -= 1
-    return true
-  }
+function take(budget: TokenBucket, nowMicros: number): void {
+  if (budget.take(nowMicros)) return
+  throw new RingfenceError('OVERLOADED', 'too many certificates are asked for', { hint: 'try again within 30s' })
 }
 
 function hashOf(secret: string): string {

@@ -4,6 +4,7 @@
  */
 import { constants } from 'node:crypto'
 import type { Server } from 'node:https'
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { type FastifyRequest, fastify } from 'fastify'
 import {
@@ -20,6 +21,7 @@ import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { type VerifiedIdentity, verifyPeer } from '../identity/certificate.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { Admission } from './admission.ts'
 import type { Enrolment } from './enrolment.ts'
 import { answerErrors, parseBody } from './http.ts'
 import type { Registry } from './registry.ts'
@@ -27,6 +29,12 @@ import type { AgentRow, Store } from './store.ts'
 
 /** A request with a token or a signing request, as JSON. */
 const bodyBytesMax = 64 * 1024
+const enrolPath = '/v1/enrol'
+/** A request must have come whole by then. */
+const requestMsMax = 10_000
+const headBytesMax = 8 * 1024
+/** A connection that shows no certificate of the mesh is for one enrolment, and is over by then. */
+const unprovenMsMax = 30_000
 /** A proxy that does not read its stream is cut off once this much waits for it: more than all that it is told at first. */
 const watchBacklogBytesMax = 4 * watchLineBytesMax
 
@@ -62,10 +70,45 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
     requestCert: true,
     rejectUnauthorized: false,
     handshakeTimeout: limits.handshakeTimeoutMs,
+    // Head and body must be there by then, however slowly they are sent; the watch stream is an answer.
+    headersTimeout: requestMsMax,
+    maxHeaderSize: headBytesMax,
+    connectionsCheckingInterval: 1_000,
   }
-  const server = fastify({ https: tls, bodyLimit: bodyBytesMax, forceCloseConnections: true, logger: false })
+  const server = fastify({
+    https: tls,
+    bodyLimit: bodyBytesMax,
+    forceCloseConnections: true,
+    logger: false,
+    requestTimeout: requestMsMax,
+  })
   answerErrors(server, log)
   const https = server.server as unknown as Server
+  const admission = new Admission(clock)
+  /** When each connection that has proved nothing is closed. */
+  const unproven = new Map<string, NodeJS.Timeout>()
+  const forget = (id: string): void => {
+    clearTimeout(unproven.get(id))
+    unproven.delete(id)
+  }
+  const handshake = https.listeners('connection')
+  https.removeAllListeners('connection')
+  https.on('connection', (socket: Socket) => {
+    const id = connectionId(socket)
+    if (!admission.connected(id, socket.remoteAddress, () => socket.destroy())) {
+      socket.destroy()
+      return
+    }
+    unproven.set(
+      id,
+      setTimeout(() => socket.destroy(), unprovenMsMax),
+    )
+    socket.once('close', () => {
+      admission.left(id)
+      forget(id)
+    })
+    for (const begin of handshake) begin.call(https, socket)
+  })
   const refused = new WeakSet<object>()
   https.prependListener('secureConnection', (socket: TLSSocket) => {
     // A certificate that does not verify is worse than none: its holder does not get as far as enrol.
@@ -73,11 +116,10 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
       log.warn({ peer: socket.remoteAddress, reason: String(socket.authorizationError) }, 'client certificate refused')
       refused.add(socket)
       socket.destroy()
+    } else if (socket.authorized) {
+      admission.proven(connectionId(socket), socket.remoteAddress)
+      forget(connectionId(socket))
     }
-  })
-  server.addHook('onRequest', async (request) => {
-    // A request that came in one packet with the end of the handshake is still parsed after destroy().
-    if (refused.has(request.raw.socket)) throw new RingfenceError('IDENTITY', 'client certificate is not of this mesh')
   })
   https.on('tlsClientError', (error: Error, socket: TLSSocket) => {
     log.debug({ peer: socket.remoteAddress, reason: error.message }, 'handshake failed')
@@ -91,6 +133,19 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
     }
     return verifyPeer(certificate.raw, clock.now(), trustDomain)
   }
+  // Every route but one is closed, unread, to those who have no certificate; that one costs each address no more than its budget.
+  server.addHook('onRequest', async (request) => {
+    const { socket } = request.raw
+    // A request that came in one packet with the end of the handshake is still parsed after destroy().
+    if (refused.has(socket)) throw new RingfenceError('IDENTITY', 'client certificate is not of this mesh')
+    if ((socket as TLSSocket).authorized) return
+    if (!admission.mayAsk(socket.remoteAddress)) {
+      throw new RingfenceError('OVERLOADED', 'too many requests without a certificate from this address', {
+        hint: 'try again in a second',
+      })
+    }
+    if (request.routeOptions.url !== enrolPath) callerOf(request)
+  })
   const proxyOf = (caller: VerifiedIdentity): AgentRow => {
     const agent = store.agent(caller.spiffeId)
     if (agent === undefined || (agent.role !== 'gateway' && agent.role !== 'sidecar')) {
@@ -99,7 +154,7 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
     return agent
   }
 
-  server.post('/v1/enrol', async (request) => {
+  server.post(enrolPath, async (request) => {
     const body = parseBody(enrolRequest, request.body)
     const issued = await enrolment.enrol(body)
     log.info({ spiffeId: issued.spiffeId, role: body.role, name: body.name }, 'enrolled')
@@ -184,6 +239,11 @@ export function lineOf(event: WatchEvent, log: Pick<Logger, 'error'>, lengthMax:
   }
   log.error({ kind: event.kind, untold: entries.length - kept.length }, 'list is too long for the watch stream')
   return `{"kind":"${event.kind}","${event.kind}":[${kept.join()}]}\n`
+}
+
+/** Of a TCP connection and of the TLS connection on it. */
+function connectionId({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
 }
 
 function contextOf({ keyPem, certificatePem, bundlePem }: ServerIdentity) {

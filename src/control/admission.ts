@@ -1,0 +1,127 @@
+/**
+ * What those who have not proved who they are may cost: connections, handshakes and requests, each by address, so that a flood is the
+ * loss of where it comes from. Where proxies call from, that address has a budget of its own size.
+ *
+ *   connection ─▶ [handshakes, unproven at a time] ─▶ TLS ─▶ certificate of the mesh ─▶ proven: no bound here
+ *                                                        └▶ none ─▶ [requests] ─▶ token known? ─▶ [signatures for tokens]
+ */
+import { isIP } from 'node:net'
+import { TokenBucket } from '../base/bucket.ts'
+import type { Clock } from '../base/clock.ts'
+import { limits } from '../base/limits.ts'
+import { addressBlock } from '../session/address-block.ts'
+
+/** Addresses that are remembered; the least recently seen go first. */
+const addressesMax = 10_000
+/** One address may hold so much of all connections that have not proved anything. */
+const sharePerAddress = 8
+/** An address from which nobody ever proved anything makes so much less. */
+const strangersPart = 10
+
+interface Place {
+  readonly handshakes: TokenBucket
+  readonly strangersHandshakes: TokenBucket
+  readonly requests: TokenBucket
+  /** A member of the mesh has called from here. */
+  known: boolean
+}
+
+/** Ends a connection that has not proved anything. */
+type End = () => void
+
+export class Admission {
+  readonly #clock: Clock
+  readonly #places = new Map<string, Place>()
+  /** Connections that have not proved anything yet, oldest first, with their address. */
+  readonly #unproven = new Map<string, { readonly address: string; readonly end: End }>()
+  readonly #unprovenAt = new Map<string, number>()
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  /** Connections that have not proved anything. */
+  get unproven(): number {
+    return this.#unproven.size
+  }
+
+  /**
+   * A connection came. False where it is not to cost a handshake. Where there are too many without proof the oldest goes: whoever means
+   * it proves itself within milliseconds.
+   * @param id of the connection, such as its address and port
+   */
+  connected(id: string, address: string | undefined, end: End): boolean {
+    const key = keyOf(address)
+    const place = this.#place(key)
+    const now = this.#micros()
+    if (!(place.known ? place.handshakes : place.strangersHandshakes).take(now)) return false
+    const { controlUnprovenMax } = limits
+    if ((this.#unprovenAt.get(key) ?? 0) >= controlUnprovenMax / sharePerAddress) this.#endOldest(key)
+    else if (this.#unproven.size >= controlUnprovenMax) this.#endOldest(undefined)
+    this.#unproven.set(id, { address: key, end })
+    this.#unprovenAt.set(key, (this.#unprovenAt.get(key) ?? 0) + 1)
+    return true
+  }
+
+  /** It showed a certificate of the mesh. */
+  proven(id: string, address: string | undefined): void {
+    this.#place(keyOf(address)).known = true
+    this.left(id)
+  }
+
+  /** It is gone, or proved itself. */
+  left(id: string): void {
+    const entry = this.#unproven.get(id)
+    if (entry === undefined) return
+    this.#unproven.delete(id)
+    const left = (this.#unprovenAt.get(entry.address) ?? 1) - 1
+    if (left > 0) this.#unprovenAt.set(entry.address, left)
+    else this.#unprovenAt.delete(entry.address)
+  }
+
+  /** Whether a request without a certificate may cost something. */
+  mayAsk(address: string | undefined): boolean {
+    return this.#place(keyOf(address)).requests.take(this.#micros())
+  }
+
+  #endOldest(address: string | undefined): void {
+    for (const [id, entry] of this.#unproven) {
+      if (address !== undefined && entry.address !== address) continue
+      this.left(id)
+      entry.end()
+      return
+    }
+  }
+
+  #place(key: string): Place {
+    const found = this.#places.get(key)
+    if (found !== undefined) {
+      this.#places.delete(key)
+      this.#places.set(key, found)
+      return found
+    }
+    if (this.#places.size >= addressesMax) {
+      for (const oldest of this.#places.keys()) {
+        this.#places.delete(oldest)
+        break
+      }
+    }
+    const perSecond = limits.controlHandshakesPerSecondMax
+    const place = {
+      handshakes: new TokenBucket(2 * perSecond, perSecond),
+      strangersHandshakes: new TokenBucket((2 * perSecond) / strangersPart, perSecond / strangersPart),
+      requests: new TokenBucket(2 * limits.controlRequestsPerSecondMax, limits.controlRequestsPerSecondMax),
+      known: false,
+    }
+    this.#places.set(key, place)
+    return place
+  }
+
+  #micros(): number {
+    return this.#clock.monotonic() * 1000
+  }
+}
+
+function keyOf(address: string | undefined): string {
+  return address === undefined || isIP(address) === 0 ? '' : addressBlock(address)
+}
