@@ -1,6 +1,7 @@
 /** A process's own agent: enrol once, renew for ever, follow policy, report. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { parseJson } from './answer.ts'
@@ -360,15 +361,24 @@ class RunningAgent implements Agent {
 
   #takePolicy({ revision, source }: PolicySnapshot): void {
     const { log } = this.#options
-    if (revision === this.policy.revision) return
-    if (revision < this.policy.revision) {
-      log.error({ offered: revision, inForce: this.policy.revision }, 'older policy revision refused')
+    const inForce = this.policy
+    if (revision === inForce.revision && source === inForce.source) return
+    if (revision < inForce.revision) {
+      log.error({ offered: revision, inForce: inForce.revision }, 'older policy revision refused')
       return
+    }
+    // Only a control plane that was restored and given a policy since then has another text for the number: that is the later word.
+    if (revision === inForce.revision) {
+      const digests = { before: textDigest(inForce.source), now: textDigest(source) }
+      log.error(
+        { revision, ...digests },
+        'another policy under the same revision taken; was the control plane restored',
+      )
     }
     this.policy = { revision, source }
     this.#onPolicy.call(this.policy)
     this.#keepCache()
-    this.#acknowledge(revision).catch(() => {})
+    this.#acknowledge(this.policy).catch(() => {})
   }
 
   #takeSidecars(sidecars: readonly SidecarEndpoint[]): void {
@@ -405,11 +415,14 @@ class RunningAgent implements Agent {
     }
   }
 
-  /** Reports as soon as the proxy says that every worker runs `revision`, rather than at the next second. */
-  async #acknowledge(revision: number): Promise<void> {
+  /** Reports as soon as the proxy says that every worker runs `policy`, rather than at the next second. */
+  async #acknowledge(policy: PolicySnapshot): Promise<void> {
+    const digest = textDigest(policy.source)
+    const runs = ({ policyRevision, policyDigest }: ProxyReport): boolean =>
+      policyRevision >= policy.revision && (policyDigest === undefined || policyDigest === digest)
     for (let waitedMs = 0; waitedMs < reportIntervalMs; waitedMs += acknowledgeIntervalMs) {
-      if (this.#reporter.make === undefined || this.policy.revision !== revision) return
-      if (await this.#reporter.report((report) => report.policyRevision >= revision)) return
+      if (this.#reporter.make === undefined || this.policy !== policy) return
+      if (await this.#reporter.report(runs)) return
       await this.#pause(acknowledgeIntervalMs)
       if (this.#stopped.signal.aborted) return
     }

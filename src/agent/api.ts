@@ -30,7 +30,10 @@ export interface Credentials {
 }
 
 export interface PolicySnapshot {
-  /** 0 while nothing was ever received; then only ever grows. */
+  /**
+   * 0 while nothing was ever received; then it never falls. It does not say what the text is: a control plane that was restored may give a
+   * number to another text. That is told by the text's digest.
+   */
   readonly revision: number
   /** YAML documents. Empty with revision 0, which permits nothing. */
   readonly source: string
@@ -165,6 +168,10 @@ export const reportBytesMax = 4 * 1024 * 1024
 /** What a report is to hold; it is read part by part (report.ts), so that one part never costs the others. */
 export const proxyReport = z.object({
   policyRevision: z.int().nonnegative(),
+  policyDigest: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
   connections: z.int().nonnegative(),
   sessions: z.int().nonnegative(),
   upstreamConnections: z.int().nonnegative(),
@@ -182,6 +189,8 @@ export const proxyReport = z.object({
 export interface ProxyReport {
   /** The revision that is in force in every worker. */
   readonly policyRevision: number
+  /** SHA-256 of the text that is in force in every worker; where workers differ, or there is none yet, it is not said. */
+  readonly policyDigest?: string | undefined
   readonly connections: number
   readonly sessions: number
   readonly upstreamConnections: number

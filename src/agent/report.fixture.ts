@@ -5,6 +5,7 @@ const sidecarId = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
 
 export const fullReport: ProxyReport = {
   policyRevision: 1,
+  policyDigest: 'ab'.repeat(32),
   connections: 1,
   sessions: 2,
   upstreamConnections: 3,

@@ -196,6 +196,7 @@ class Supervisor implements Workers {
     return {
       // A worker that has not reported runs nothing yet; it does not hold back what the others have applied.
       policyRevision: present.length === 0 ? 0 : Math.min(...present.map((report) => report.policyRevision)),
+      ...digestOf(present),
       connections: sum(present, 'connections'),
       sessions: sum(present, 'sessions'),
       upstreamConnections: sum(present, 'upstreamConnections'),
@@ -332,6 +333,14 @@ function send(child: ChildProcess, message: ToWorker): void {
 
 function tell(message: FromWorker): void {
   if (process.connected) process.send?.(message, undefined, undefined, () => {})
+}
+
+/** What is in force is said where all say the same. */
+function digestOf(reports: readonly ProxyReport[]): { policyDigest?: string } {
+  const digest = reports[0]?.policyDigest
+  return digest !== undefined && reports.every((report) => report.policyDigest === digest)
+    ? { policyDigest: digest }
+    : {}
 }
 
 function sum(reports: readonly ProxyReport[], field: 'connections' | 'sessions' | 'upstreamConnections'): number {

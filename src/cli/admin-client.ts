@@ -3,7 +3,7 @@ import { request } from 'node:http'
 import { faultOfAnswer } from '../agent/answer.ts'
 import type { PolicySnapshot, SidecarEndpoint } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
-import type { ProxyStatus, PushLatency } from '../control/registry.ts'
+import type { PolicyConflict, ProxyStatus, PushLatency } from '../control/registry.ts'
 import { controlSocketPath } from '../control/socket-path.ts'
 import type { TrafficLine } from '../control/traffic.ts'
 
@@ -19,6 +19,9 @@ export interface StatusAnswer {
     readonly rootNotAfterMs: number
   }
   readonly policyRevision: number
+  /** SHA-256 of its text. */
+  readonly policyDigest?: string
+  readonly policyConflict?: PolicyConflict
   readonly pushLatency?: PushLatency
   readonly proxies: readonly ProxyStatus[]
   readonly sidecars: readonly SidecarEndpoint[]

@@ -84,7 +84,9 @@ export async function startAdminApi(parts: AdminParts): Promise<{ stop(): Promis
     checkPolicyBytes(source)
     parts.validatePolicy(source, fileName)
     if (dryRun) return { revision: registry.policy.revision, applied: false }
-    if (source === registry.policy.source) return { revision: registry.policy.revision, applied: false }
+    // A text that is in force already is made a new revision where proxies run another, so that they take it.
+    if (source === registry.policy.source && registry.conflict === undefined)
+      return { revision: registry.policy.revision, applied: false }
     const { revision } = registry.applyPolicy(source, fileName)
     log.info({ revision, fileName }, 'policy applied')
     return { revision, applied: true }
@@ -99,6 +101,8 @@ export async function startAdminApi(parts: AdminParts): Promise<{ stop(): Promis
       rootNotAfterMs: ca.rootNotAfterMs,
     },
     policyRevision: registry.policy.revision,
+    policyDigest: registry.policyDigest,
+    policyConflict: registry.conflict,
     pushLatency: registry.pushLatency(),
     proxies: registry.status(),
     sidecars: registry.sidecars,

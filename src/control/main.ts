@@ -70,7 +70,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
   }
   try {
     const ca = await CertificateAuthority.open(join(stateDir, 'ca'), trustDomain, clock)
-    const registry = new Registry(store, clock)
+    const registry = new Registry(store, clock, log)
     const enrolment = new Enrolment(ca, store, clock, svidTtlMs)
     if (options.policy !== undefined && options.policy.source !== registry.policy.source) {
       validatePolicy(options.policy.source, options.policy.fileName)

@@ -14,8 +14,10 @@ import type {
 import { meshKeysToWire } from '../agent/mesh-keys.ts'
 import type { DroppedPart, ReadReport } from '../agent/report.ts'
 import type { Clock } from '../base/clock.ts'
+import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import type { Logger } from '../telemetry/log.ts'
 import { LiveGateways } from './live-gateways.ts'
 import { MeshKeys } from './mesh-keys.ts'
 import type { AgentRow, Store } from './store.ts'
@@ -35,6 +37,8 @@ export interface ProxyStatus {
   readonly connected: boolean
   readonly synced: boolean
   readonly policyRevision: number | undefined
+  /** SHA-256 of the policy's text that it says is in force. */
+  readonly policyDigest?: string | undefined
   readonly certificateNotAfterMs: number | undefined
   readonly connections: number
   readonly sessions: number
@@ -49,6 +53,17 @@ export interface ProxyStatus {
   /** Parts of its last report that were not understood. */
   readonly dropped?: readonly DroppedPart[]
 }
+
+/** Proxies run a policy that this control plane does not know. */
+export interface PolicyConflict {
+  /** Of the proxies. */
+  readonly names: readonly string[]
+  /** What the next policy that is applied will be. */
+  readonly nextRevision: number
+}
+
+/** A report cannot use up the numbers that there are. */
+const revisionMax = 2 ** 48
 
 const emptyReport: ReadReport = { listeners: [], traffic: [] }
 
@@ -72,6 +87,7 @@ interface Proxy {
 export class Registry {
   readonly #clock: Clock
   readonly #store: Store
+  readonly #log: Pick<Logger, 'error'>
   readonly #keys: MeshKeys
   readonly #gateways: LiveGateways
   readonly #startedMs: number
@@ -82,20 +98,43 @@ export class Registry {
   readonly #committed = new Map<number, number>()
   readonly #pushMs: number[] = []
   #policy: PolicySnapshot
+  #policyDigest: string
+  /** Highest revision that any proxy has reported since the start; greater than ours after a restore. */
+  #revisionReported = 0
+  /** What proxies reported that this control plane did not give them was said in the log. */
+  #conflictSaid = false
   #sidecars: Map<string, SidecarEndpoint>
 
-  constructor(store: Store, clock: Clock) {
+  constructor(store: Store, clock: Clock, log: Pick<Logger, 'error'> = { error: () => {} }) {
+    this.#log = log
     this.#store = store
     this.#clock = clock
     this.#keys = new MeshKeys(store, clock)
     this.#gateways = new LiveGateways(store)
     this.#startedMs = clock.monotonic()
     this.#policy = store.policy()
+    this.#policyDigest = textDigest(this.#policy.source)
     this.#sidecars = new Map(store.sidecars().map((endpoint) => [endpoint.spiffeId, endpoint]))
   }
 
   get policy(): PolicySnapshot {
     return this.#policy
+  }
+
+  get policyDigest(): string {
+    return this.#policyDigest
+  }
+
+  /**
+   * What connected proxies run that this control plane, which was restored, does not know: a later revision, or another text under the
+   * present one. Undefined where there is none.
+   */
+  get conflict(): PolicyConflict | undefined {
+    const foreign = this.status().filter(
+      ({ connected, policyRevision = 0, policyDigest }) => connected && this.#isForeign(policyRevision, policyDigest),
+    )
+    const names = foreign.map(({ name }) => name)
+    return names.length === 0 ? undefined : { names, nextRevision: this.#nextRevision() }
   }
 
   get sidecars(): SidecarEndpoint[] {
@@ -109,7 +148,10 @@ export class Registry {
   /** Commits and tells everybody. The caller has validated it. @throws RingfenceError TOO_LARGE */
   applyPolicy(source: string, fileName: string): PolicySnapshot {
     checkPolicyBytes(source)
-    this.#policy = this.#store.addPolicy(source, fileName, this.#clock.now())
+    // Above whatever a proxy runs, also one that this control plane forgot, so that none refuses it.
+    this.#policy = this.#store.addPolicy(source, fileName, this.#clock.now(), this.#nextRevision())
+    this.#policyDigest = textDigest(source)
+    this.#conflictSaid = false
     this.#committed.set(this.#policy.revision, this.#clock.monotonic())
     this.#tell({ kind: 'policy', ...this.#policy })
     return this.#policy
@@ -154,6 +196,7 @@ export class Registry {
     proxy.report = report
     proxy.dropped = dropped
     this.#traffic.add(report.traffic, this.#clock.now())
+    this.#noticePolicy(agent, report)
     if (before !== undefined && report.policyRevision !== undefined && report.policyRevision > before)
       this.#measurePush(report.policyRevision, proxy.presentSinceMs)
     if (agent.role === 'sidecar' && report.endpoint !== undefined) this.#putSidecar(report.endpoint)
@@ -194,8 +237,9 @@ export class Registry {
           name,
           role,
           connected,
-          synced: connected && proxy.report.policyRevision === this.#policy.revision,
+          synced: connected && this.#isInForce(proxy.report),
           policyRevision: proxy?.report.policyRevision,
+          policyDigest: proxy?.report.policyDigest,
           certificateNotAfterMs: proxy?.certificateNotAfterMs,
           connections: proxy?.report.connections ?? 0,
           sessions: proxy?.report.sessions ?? 0,
@@ -215,6 +259,38 @@ export class Registry {
     const max = sorted.at(-1)
     if (max === undefined) return undefined
     return { count: sorted.length, p99Ms: sorted[Math.ceil(sorted.length * 0.99) - 1] ?? max, maxMs: max }
+  }
+
+  #nextRevision(): number {
+    return Math.max(this.#policy.revision, this.#revisionReported) + 1
+  }
+
+  #isInForce({ policyRevision, policyDigest }: ReadReport): boolean {
+    // A proxy of before digests were reported is taken at its number.
+    return policyRevision === this.#policy.revision && (policyDigest ?? this.#policyDigest) === this.#policyDigest
+  }
+
+  #noticePolicy({ spiffeId }: AgentRow, { policyRevision = 0, policyDigest }: ReadReport): void {
+    if (policyRevision <= revisionMax) this.#revisionReported = Math.max(this.#revisionReported, policyRevision)
+    if (this.#conflictSaid || !this.#isForeign(policyRevision, policyDigest)) return
+    this.#conflictSaid = true
+    this.#log.error(
+      {
+        spiffeId,
+        reported: policyRevision,
+        policyDigest,
+        revision: this.#policy.revision,
+        nextRevision: this.#nextRevision(),
+      },
+      'a proxy runs a policy that this control plane does not know: was its state restored; apply the policy again',
+    )
+  }
+
+  #isForeign(revision: number, digest: string | undefined): boolean {
+    if (revision > this.#policy.revision) return true
+    if (digest === undefined || revision === 0) return false
+    const known = this.#store.policyOf(revision)
+    return known === undefined || textDigest(known) !== digest
   }
 
   #putSidecar(endpoint: SidecarEndpoint): void {

@@ -191,9 +191,15 @@ export class Store {
       : { revision: Number(row.revision), source: String(row.source) }
   }
 
-  /** One more than the last, whatever the source: going back to an older text is a new revision too. */
-  addPolicy(source: string, fileName: string, nowMs: number): PolicySnapshot {
-    const revision = this.policy().revision + 1
+  /** The text of a revision; undefined for one that was never here. */
+  policyOf(revision: number): string | undefined {
+    const row = this.#statement('SELECT source FROM policy_revisions WHERE revision = ?').get(revision)
+    return row === undefined ? undefined : String(row.source)
+  }
+
+  /** One more than the last, or `atLeast`, whatever the source: going back to an older text is a new revision too. */
+  addPolicy(source: string, fileName: string, nowMs: number, atLeast = 1): PolicySnapshot {
+    const revision = Math.max(this.policy().revision + 1, atLeast)
     this.#run(
       'INSERT INTO policy_revisions (revision, source, file_name, applied_ms) VALUES (?, ?, ?, ?)',
       revision,

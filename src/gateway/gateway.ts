@@ -11,6 +11,7 @@
  */
 import type { Feed, ProxyReport } from '../agent/api.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
+import { textDigest } from '../base/digest.ts'
 import { loadRouting } from '../policy/routing.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { OpenBackend } from '../session/backend.ts'
@@ -64,6 +65,8 @@ export class Gateway {
   readonly #idleSweep: NodeJS.Timeout
   /** It has had a sidecar to send requests to: from then on drivers may be sent here. */
   #serves = false
+  /** Of the text whose rules are in force; undefined before the first. */
+  #policyDigest: string | undefined
 
   constructor(options: GatewayOptions) {
     this.#options = options
@@ -101,9 +104,9 @@ export class Gateway {
     const { config, feed, log } = this.#options
     this.#setSidecars(feed.sidecars)
     this.#gateways.setGateways(feed.gateways)
-    this.#router.setRules(loadRouting(feed.policy.source))
+    this.#install(feed.policy)
     this.#unsubscribe.push(
-      feed.onPolicy(({ source }) => this.#router.setRules(loadRouting(source))),
+      feed.onPolicy((policy) => this.#install(policy)),
       feed.onSidecars((sidecars) => this.#setSidecars(sidecars)),
       feed.onGateways((gateways) => this.#gateways.setGateways(gateways)),
       feed.onCredentials((credentials) => {
@@ -146,6 +149,11 @@ export class Gateway {
     this.#links.stop()
   }
 
+  #install({ revision, source }: Feed['policy']): void {
+    this.#router.setRules(loadRouting(source))
+    this.#policyDigest = revision === 0 ? undefined : textDigest(source)
+  }
+
   #setSidecars(sidecars: Feed['sidecars']): void {
     for (const sidecar of sidecars) this.#gateways.whereabouts.told(sidecar.spiffeId, sidecar)
     this.#links.setEndpoints(sidecars)
@@ -180,6 +188,7 @@ export class Gateway {
     return {
       ...(this.#serves ? { advertise, ...locality } : {}),
       policyRevision: this.#options.feed.policy.revision,
+      policyDigest: this.#policyDigest,
       connections: this.#connections.size,
       sessions: this.#sessions.size,
       upstreamConnections: this.#links.usable.length,

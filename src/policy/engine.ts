@@ -124,6 +124,7 @@ export class PolicyEngine {
   #verdicts: Verdicts | undefined
   #visibilities = new WeakMap<object, PrincipalVisibility>()
   #revision = 0
+  #installs = 0
 
   constructor(limits: Partial<PolicyEngineLimits> = {}) {
     this.#limits = {
@@ -138,11 +139,17 @@ export class PolicyEngine {
     return this.#revision
   }
 
+  /** Grows with every policy that was put in force, also one of an equal revision: what was decided before is not good any more. */
+  get installs(): number {
+    return this.#installs
+  }
+
   /** Puts a policy in force at once. That revisions never fall is the feed's business, which alone knows where they come from. */
   install(policy: CompiledPolicy, revision: number): void {
     this.#verdicts = new Verdicts(policy, this.#limits)
     this.#visibilities = new WeakMap()
     this.#revision = revision
+    this.#installs++
   }
 
   /**

@@ -85,6 +85,16 @@ describe('verdicts of a sidecar', () => {
     assert.equal(judge.current(shop, kept, request).kind, 'permit')
   })
 
+  it('are taken again for another text under the same revision, as of a control plane that was restored', () => {
+    const { engine, judge, shop } = makeJudge()
+    const kept = judge.read(shop, 'SELECT * FROM open.data', '')
+    assert.equal(judge.current(shop, kept, request).kind, 'permit')
+    engine.install(loadPolicy(NO_POLICY, 'policy.yaml'), engine.revision)
+    assert.equal(judge.current(shop, kept, request).kind, 'denial')
+    engine.install(loadPolicy(POLICY, 'policy.yaml'), engine.revision)
+    assert.equal(judge.current(shop, kept, request).kind, 'permit')
+  })
+
   it('are not found under a keyspace that a client made up to end where a secret text begins', () => {
     // The v5 keyspace of a QUERY is any [string]; put together with its text it must not read as another pair.
     for (const separator of ['\0', ':', '', '\x01', '|']) {

@@ -157,7 +157,7 @@ export class Judge {
   readonly #identities = new Map<string, IdentityState>()
   readonly #memory: StatementMemory
   #epoch = 0
-  #revisionSeen = -1
+  #installsSeen = -1
   #schemaSeen = -1
 
   constructor(engine: PolicyEngine, recorder: Recorder, schema: SchemaSource, bounds?: StatementBounds) {
@@ -346,8 +346,9 @@ export class Judge {
 
   /** A new policy or a new schema begins a new epoch. */
   #look(): void {
-    if (this.#revisionSeen === this.#engine.revision && this.#schemaSeen === this.#schema.epoch) return
-    this.#revisionSeen = this.#engine.revision
+    if (this.#installsSeen === this.#engine.installs && this.#schemaSeen === this.#schema.epoch) return
+    // Not told by the revision: a restored control plane may give its number to another text.
+    this.#installsSeen = this.#engine.installs
     this.#schemaSeen = this.#schema.epoch
     this.#epoch++
   }

@@ -14,6 +14,7 @@ import type { Feed, PolicySnapshot, ProxyReport } from '../agent/api.ts'
 import { AuditWriter } from '../audit/writer.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
+import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { VerifiedIdentity } from '../identity/certificate.ts'
 import { LINK_PROTOCOL } from '../link/protocol.ts'
@@ -84,6 +85,8 @@ export class Sidecar {
   readonly #unsubscribe: (() => void)[] = []
   readonly #stopWatching: () => void
   #stopping = false
+  /** Of the text in force; undefined before the first. */
+  #policyDigest: string | undefined
 
   constructor(options: SidecarOptions) {
     const { config, feed, log } = options
@@ -237,6 +240,7 @@ export class Sidecar {
     if (policy.revision === 0) return
     try {
       this.#engine.install(loadPolicy(policy.source, `revision ${policy.revision}`), policy.revision)
+      this.#policyDigest = textDigest(policy.source)
     } catch (reason) {
       this.#log.error({ err: reason, revision: policy.revision }, 'policy revision not installed')
     }
@@ -341,6 +345,7 @@ export class Sidecar {
     for (const link of this.#links) sessions += link.sessionsOpen
     return {
       policyRevision: this.#engine.revision,
+      policyDigest: this.#policyDigest,
       connections: this.#connections.size + this.#links.size,
       sessions,
       upstreamConnections: this.#shared.pool.connectionsOpen,

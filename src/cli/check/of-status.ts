@@ -50,6 +50,14 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
     text: 'there is no policy, so everything is refused',
     hint: 'ringfence policy apply -f policy.yaml',
   })
+  if (status.policyConflict !== undefined) {
+    findings.push({
+      category: 'policy',
+      level: 'failure',
+      text: `${status.policyConflict.names.join(', ')} run a policy that this control plane does not know`,
+      hint: `was its state restored; ringfence policy apply puts yours in force as revision ${status.policyConflict.nextRevision}`,
+    })
+  }
   if (pushLatency !== undefined) {
     const text = `pushed to ${pushLatency.count} proxies, p99 ${Math.round(pushLatency.p99Ms)}ms`
     add('policy', pushLatency.p99Ms < pushTargetMs, text, {

@@ -6,8 +6,19 @@ import { agentRoles } from '../../agent/api.ts'
 import { writeFileAtomically } from '../../agent/files.ts'
 import type { TrafficLine } from '../../control/traffic.ts'
 import { AdminClient, type StatusAnswer } from '../admin-client.ts'
+import { conflictText, shortDigest } from '../in-force.ts'
 import { collect, countOption, durationOption, setting } from '../options.ts'
-import { type Cell, type Format, formatDuration, isColoured, print, printJson, table } from '../output.ts'
+import {
+  type Cell,
+  type Format,
+  formatDuration,
+  isColoured,
+  paint,
+  print,
+  printable,
+  printJson,
+  table,
+} from '../output.ts'
 import { Screen } from '../screen.ts'
 import { trafficTable } from '../traffic-table.ts'
 import { version } from '../version.ts'
@@ -99,10 +110,10 @@ function addStatus(program: Command): void {
 
 /** The table of `status`. */
 export function statusText(status: StatusAnswer, nowMs: number): string {
-  const { control, policyRevision, pushLatency, proxies } = status
+  const { control, policyRevision, policyDigest, policyConflict, pushLatency, proxies } = status
   const pushed =
     pushLatency === undefined ? '' : `, pushed in ${Math.round(pushLatency.p99Ms)}ms (p99 of ${pushLatency.count})`
-  const head = `control plane ${control.listen}  trust domain ${control.trustDomain}  policy revision ${policyRevision}${pushed}`
+  const head = `control plane ${control.listen}  trust domain ${control.trustDomain}  policy revision ${policyRevision}${policyDigest === undefined ? '' : ` (${shortDigest(policyDigest)})`}${pushed}`
   const heads = [
     'NAME',
     'ROLE',
@@ -138,7 +149,8 @@ export function statusText(status: StatusAnswer, nowMs: number): string {
       .join(', ') || '-',
     proxy.advertise.map(({ address, port }) => `${address}:${port}`).join(', ') || '-',
   ])
-  return `${head}\n\n${proxies.length === 0 ? 'no proxy has enrolled yet' : table(heads, rows, [3, 5, 6, 7])}`
+  const conflict = policyConflict === undefined ? '' : `\n${paint(printable(conflictText(policyConflict)), 'red')}`
+  return `${head}${conflict}\n\n${proxies.length === 0 ? 'no proxy has enrolled yet' : table(heads, rows, [3, 5, 6, 7])}`
 }
 
 function addTraffic(program: Command): void {

@@ -4,10 +4,12 @@
  */
 import type { Command } from 'commander'
 import type { PolicySnapshot } from '../../agent/api.ts'
+import { textDigest } from '../../base/digest.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { loadPolicy } from '../../policy/load.ts'
 import { AdminClient } from '../admin-client.ts'
-import { readInput, UnreadableInput } from '../options.ts'
+import { awaitInForce, inForceText, shortDigest } from '../in-force.ts'
+import { parseDuration, readInput, UnreadableInput } from '../options.ts'
 import { exitCode, type Format, paint, print, printAsIs, printable, printJson } from '../output.ts'
 import type { DocumentDifference } from '../policy/difference.ts'
 import { differences } from '../policy/difference.ts'
@@ -47,21 +49,42 @@ export async function policyInForce(stateDir: string): Promise<PolicySnapshot> {
   }
 }
 
+interface ApplyFlags extends AdminFlags {
+  readonly file?: string
+  readonly dryRun?: boolean
+  readonly wait: number
+}
+
+const waitMsDefault = 5_000
+
 function addApply(policy: Command): void {
   adminCommand(policy, 'apply', 'validate a policy and put it in force on every proxy')
     .argument('[file]', 'YAML documents; - for standard input')
     .option('-f, --file <file>', 'the same')
     .option('--dry-run', 'only validate')
-    .action(async (argument: string | undefined, flags: AdminFlags & { file?: string; dryRun?: boolean }) => {
+    .option('--wait <duration>', 'for proxies to put it in force', parseDuration, waitMsDefault)
+    .addHelpText('after', '\nEnds with 1 where a connected proxy did not put it in force within the wait.')
+    .action(async (argument: string | undefined, flags: ApplyFlags) => {
       const file = flags.file ?? argument
       if (file === undefined)
         throw new RingfenceError('USAGE', 'no policy file', { hint: 'ringfence policy apply -f policy.yaml' })
       const dryRun = flags.dryRun === true
-      const answer = await new AdminClient(flags.stateDir).applyPolicy(readInput(file), file, dryRun)
-      if (flags.output === 'json') printJson(answer)
-      else if (dryRun) print(`${file} is valid; revision ${answer.revision} stays in force`)
-      else if (answer.applied) print(`revision ${answer.revision} is in force`)
-      else print(`unchanged; revision ${answer.revision} stays in force`)
+      const client = new AdminClient(flags.stateDir)
+      const source = readInput(file)
+      const answer = await client.applyPolicy(source, file, dryRun)
+      if (dryRun) {
+        if (flags.output === 'json') printJson(answer)
+        else print(`${file} is valid; revision ${answer.revision} stays in force`)
+        return
+      }
+      const digest = textDigest(source)
+      const found = await awaitInForce(client, answer.revision, digest, flags.wait)
+      if (flags.output === 'json') printJson({ ...answer, digest, ...found })
+      else {
+        const what = answer.applied ? `revision ${answer.revision}` : `unchanged; revision ${answer.revision}`
+        print(printable(`${what} (${shortDigest(digest)}): ${inForceText(found)}`))
+      }
+      if (found.others.length > 0) process.exitCode = exitCode.failed
     })
 }
 
