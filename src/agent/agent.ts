@@ -174,16 +174,22 @@ class RunningAgent implements Agent {
       this.gateways = cache.gateways
       this.#options.log.info({ revision: cache.policy.revision }, 'starting from the cached policy')
     }
+    // They are for sidecars; a gateway that was given them by an older control plane has no need of them.
+    if (!this.#needsKeys) this.#state.removeKeys()
     const keys = this.#state.readKeys()
     if (keys === 'damaged') this.#options.log.error('kept mesh keys are damaged and are not used')
     if (Array.isArray(keys)) this.keys = keys
     this.#loops.push(this.#watchForEver(), this.#reportForEver())
-    if (this.policy.revision === 0 || this.keys.length === 0) {
+    if (this.policy.revision === 0 || (this.#needsKeys && this.keys.length === 0)) {
       await Promise.race([
         this.#firstPolicy.promise,
         sleep(firstPolicyWaitMs, undefined, { signal: this.#stopped.signal }).catch(() => {}),
       ])
     }
+  }
+
+  get #needsKeys(): boolean {
+    return this.role === 'sidecar'
   }
 
   onCredentials(callback: (credentials: Credentials) => void): () => void {
@@ -351,7 +357,8 @@ class RunningAgent implements Agent {
     }
     if (event.kind === 'sidecars') this.#takeSidecars(this.#fitting(event.kind, event.sidecars))
     if (event.kind === 'gateways') this.#takeGateways(this.#fitting(event.kind, event.gateways))
-    if (event.kind === 'keys') this.#takeKeys(meshKeysFromWire(this.#fitting(event.kind, event.keys)))
+    if (event.kind === 'keys' && this.#needsKeys)
+      this.#takeKeys(meshKeysFromWire(this.#fitting(event.kind, event.keys)))
   }
 
   #fitting<T>(kind: string, { entries, skipped }: { readonly entries: T[]; readonly skipped: number }): T[] {

@@ -98,8 +98,12 @@ export interface GatewayEndpoint extends AdvertisedAddress {
   readonly rack?: string | undefined
 }
 
+/** What a mesh key is for; none is used for two things, and each rotates in its own time. */
+export const meshKeyUses = ['pages', 'masks'] as const
+export type MeshKeyUse = (typeof meshKeyUses)[number]
+
 /**
- * A secret that all gateways and sidecars of the mesh share and nobody else has. What is sealed with one of them by one proxy is
+ * A secret that all sidecars of the mesh share and nobody else has. What is sealed with one of them by one sidecar is
  * opened by any other. Never written to a log, a status or an error.
  */
 export interface MeshKey {
@@ -107,14 +111,20 @@ export interface MeshKey {
   readonly id: number
   /** 32 random bytes. */
   readonly key: Buffer
+  /** `pages` where it is not said, as by a control plane of before. */
+  readonly use?: MeshKeyUse | undefined
+  /** Of `masks`: from when on it is the one in force, milliseconds since 1970. */
+  readonly fromMs?: number | undefined
 }
 
 export const meshKeyBytes = 32
 
 /** A `MeshKey` as it travels and as it is kept: the key in base64. */
-export const wireMeshKey = z.strictObject({
+export const wireMeshKey = z.object({
   id: z.int().min(1).max(0xffff_ffff),
   key: z.base64().refine((text) => Buffer.byteLength(text, 'base64') === meshKeyBytes, 'not a key'),
+  use: z.enum(meshKeyUses).optional(),
+  fromMs: z.number().optional(),
 })
 export type WireMeshKey = z.infer<typeof wireMeshKey>
 
@@ -210,7 +220,7 @@ export interface Feed {
   readonly sidecars: readonly SidecarEndpoint[]
   /** Of all live gateways that are not about to stop, itself included; the last known while the control plane is away. */
   readonly gateways: readonly GatewayEndpoint[]
-  /** Newest first; empty while nothing was ever received. */
+  /** Of a sidecar only, newest first; empty while nothing was ever received. */
   readonly keys: readonly MeshKey[]
   onCredentials(callback: (credentials: Credentials) => void): () => void
   onPolicy(callback: (policy: PolicySnapshot) => void): () => void

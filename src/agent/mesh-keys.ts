@@ -2,12 +2,12 @@
 import type { MeshKey, WireMeshKey } from './api.ts'
 
 export function meshKeysToWire(keys: readonly MeshKey[]): WireMeshKey[] {
-  return keys.map(({ id, key }) => ({ id, key: key.toString('base64') }))
+  return keys.map((key) => ({ ...key, key: key.key.toString('base64') }))
 }
 
 /** Newest first, in whatever order they came. */
 export function meshKeysFromWire(wire: readonly WireMeshKey[]): MeshKey[] {
-  return wire.map(({ id, key }) => ({ id, key: Buffer.from(key, 'base64') })).sort((a, b) => b.id - a.id)
+  return wire.map((key) => ({ ...key, key: Buffer.from(key.key, 'base64') })).sort((a, b) => b.id - a.id)
 }
 
 export function sameMeshKeys(one: readonly MeshKey[], other: readonly MeshKey[]): boolean {

@@ -4,7 +4,7 @@
  * policy.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
@@ -75,6 +75,10 @@ export class AgentState {
   /** Like the private key beside them, readable by their owner only. */
   writeKeys(keys: readonly MeshKey[]): void {
     writeFileAtomically(this.#keysPath, JSON.stringify({ keys: meshKeysToWire(keys) }), 0o600)
+  }
+
+  removeKeys(): void {
+    rmSync(this.#keysPath, { force: true })
   }
 
   readKeys(): MeshKey[] | 'absent' | 'damaged' {

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import { after, before, describe, it } from 'node:test'
 import { pino } from 'pino'
+import type { MeshKey } from '../agent/api.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { maskKeyOf } from '../sidecar/seal.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 import { MeshKeys } from './mesh-keys.ts'
 import { Store } from './store.ts'
@@ -36,12 +39,17 @@ describe('mesh keys in the store', () => {
   })
   after(() => rmSync(folder, { recursive: true, force: true }))
 
-  it('are made once, anew after a day, and the newest three are kept with the first', () => {
+  it('are made once, anew after a day, and the newest three for pages are kept', () => {
     const store = new Store(join(folder, 'a.db'))
     const clock = new SetClock()
     const first = new MeshKeys(store, clock).keys
-    assert.equal(first.length, 1)
-    assert.equal(first[0]?.key.length, 32)
+    assert.deepEqual(
+      first.map(({ use, key }) => [use, key.length]),
+      [
+        ['masks', 32],
+        ['pages', 32],
+      ],
+    )
     clock.aheadMs = 24 * hourMs - 60_000
     const keys = new MeshKeys(store, clock)
     assert.deepEqual(keys.keys, first)
@@ -49,16 +57,63 @@ describe('mesh keys in the store', () => {
     clock.aheadMs = 24 * hourMs + 1_000
     assert.equal(keys.rotateIfDue(), true)
     assert.equal(keys.rotateIfDue(), false)
-    assert.equal(keys.keys.length, 2)
-    assert.deepEqual(keys.keys[1], first[0])
+    assert.equal(keys.keys.length, 3)
+    assert.deepEqual(keys.keys.slice(1), first)
     const idsAfterDays = (days: number): number[] => {
       clock.aheadMs = (24 * days + 1) * hourMs
-      return new MeshKeys(store, clock).keys.map(({ id }) => id)
+      return new MeshKeys(store, clock).keys.filter(({ use }) => use === 'pages').map(({ id }) => id)
     }
-    assert.deepEqual(idsAfterDays(2.1), [3, 2, 1])
-    assert.deepEqual(idsAfterDays(3.2), [4, 3, 2, 1])
-    assert.deepEqual(idsAfterDays(4.3), [5, 4, 3, 1])
-    assert.equal(new Set(keys.keys.map(({ key }) => key.toString('hex'))).size, 2)
+    assert.deepEqual(idsAfterDays(2.1), [4, 3, 1])
+    assert.deepEqual(idsAfterDays(3.2), [5, 4, 3])
+    assert.deepEqual(idsAfterDays(4.3), [6, 5, 4])
+    assert.equal(new Set(keys.keys.map(({ key }) => key.toString('hex'))).size, 3)
+    store.close()
+  })
+
+  it('for masks last 30 days, are pushed a day ahead, and two are kept at most', () => {
+    const store = new Store(join(folder, 'd.db'))
+    const clock = new SetClock()
+    const dayMs = 24 * hourMs
+    const nowMs = clock.now()
+    const masks = (days: number): MeshKey[] => {
+      clock.aheadMs = days * dayMs
+      return new MeshKeys(store, clock).keys.filter(({ use }) => use === 'masks')
+    }
+    const [first] = masks(0)
+    assert.equal(masks(28.9).length, 1)
+    const both = masks(29.1)
+    assert.equal(both.length, 2)
+    assert.deepEqual(both[1], first)
+    const changesAtMs = both[0]?.fromMs ?? 0
+    assert.ok(Math.abs(changesAtMs - nowMs - 30 * dayMs) < 60_000, `${changesAtMs - nowMs}`)
+    // Every sidecar has both for a day and changes over at that moment.
+    const [before, after] = [maskKeyOf(both, changesAtMs - 1), maskKeyOf(both, changesAtMs)]
+    assert.deepEqual(before.key, maskKeyOf([first!], 0).key)
+    assert.equal(before.nextMs, changesAtMs)
+    assert.notDeepEqual(after.key, before.key)
+    const third = masks(59.1)
+    assert.deepEqual(third[1], both[0])
+    assert.equal(third.length, 2)
+    // A control plane that was away for long makes the next at once.
+    const late = masks(200)
+    assert.ok((late[0]?.fromMs ?? 0) <= clock.now() && (late[0]?.fromMs ?? 0) > nowMs + 199 * dayMs)
+    store.close()
+  })
+
+  it('keep hashes equal when a store of before keys had uses is taken up', () => {
+    const path = join(folder, 'e.db')
+    new Store(path).close()
+    const old = Buffer.alloc(32, 7)
+    const db = new DatabaseSync(path)
+    db.exec('ALTER TABLE mesh_keys DROP COLUMN use; ALTER TABLE mesh_keys DROP COLUMN from_ms; PRAGMA user_version = 3')
+    for (const key of [old, Buffer.alloc(32, 8)]) {
+      db.prepare('INSERT INTO mesh_keys (key, created_ms) VALUES (?, ?)').run(key, Date.now() - 90 * 24 * hourMs)
+    }
+    db.close()
+    const store = new Store(path)
+    const { keys } = new MeshKeys(store, systemClock)
+    assert.deepEqual(maskKeyOf(keys, Date.now()).key, maskKeyOf([{ id: 1, key: old }], 0).key)
+    assert.equal(keys.filter(({ use }) => use === 'masks').length, 1)
     store.close()
   })
 
@@ -68,7 +123,9 @@ describe('mesh keys in the store', () => {
     clock.aheadMs = 9_000 * hourMs
     new MeshKeys(store, clock)
     clock.aheadMs = 0
-    assert.equal(new MeshKeys(store, clock).keys.length, 2)
+    const made = new MeshKeys(store, clock).keys
+    assert.deepEqual(made.map(({ use }) => use).sort(), ['masks', 'masks', 'pages', 'pages'])
+    assert.ok(made.some(({ use, fromMs = 0 }) => use === 'masks' && fromMs < Date.now() + 48 * hourMs))
     store.close()
   })
 
@@ -85,16 +142,20 @@ describe('mesh keys in the store', () => {
 })
 
 describe('mesh keys', () => {
-  it('are the same at every proxy, and there before the first policy', () =>
+  it('are the same at every sidecar, there before the first policy, and given to no gateway', () =>
     withMesh({}, async (mesh) => {
       await mesh.admin.applyPolicy('one', 'p.yaml', false)
       const { sidecar, gateway } = await sidecarAndGateway(mesh)
       assert.equal(sidecar.policy.revision, 1)
       assert.equal(sidecar.keys[0]?.key.length, 32)
-      assert.deepEqual(gateway.keys, sidecar.keys)
+      const other = await mesh.agent('n2', await mesh.token(`${sidecarId}2`, 'sidecar'))
+      assert.deepEqual(other.keys, sidecar.keys)
+      assert.equal(gateway.policy.revision, 1)
+      assert.deepEqual(gateway.keys, [])
+      assert.ok(!existsSync(join(mesh.stateDir, '..', 'g1', 'mesh-keys.json')))
     }))
 
-  it('reach proxies that are connected when a new one is made, newest first', async () => {
+  it('reach sidecars that are connected when a new one is made, newest first', async () => {
     const clock = new SetClock()
     await withMesh({ clock, svidTtlMs: 24 * hourMs }, async (mesh) => {
       const { sidecar, gateway } = await sidecarAndGateway(mesh)
@@ -103,10 +164,10 @@ describe('mesh keys', () => {
       sidecar.onKeys((keys) => told.push(keys.map(({ id }) => id)))
       // Younger than the certificates that the watch streams were opened with, so that these stay.
       clock.aheadMs = -25 * hourMs
-      await eventually('the new key', () => sidecar.keys.length === 2 && gateway.keys.length === 2)
-      assert.deepEqual(gateway.keys, sidecar.keys)
-      assert.deepEqual(sidecar.keys[1], old)
-      assert.deepEqual(told, [[2, 1]])
+      await eventually('the new key', () => sidecar.keys.length >= 3)
+      assert.deepEqual(gateway.keys, [])
+      assert.ok(sidecar.keys.some(({ id }) => id === old?.id))
+      assert.ok(told.length > 0 && told.every((ids) => ids.length >= 3))
     })
   })
 
@@ -123,7 +184,7 @@ describe('mesh keys', () => {
       writeFileSync(join(stateOf('n1'), 'mesh-keys.json'), '{')
       // It has its policy, and waits for keys all the same.
       assert.deepEqual((await mesh.agent('n1')).keys, before)
-      assert.deepEqual(gateway.keys, before)
+      assert.deepEqual(gateway.keys, [])
     }))
 
   it('stand in no log, no status and no other file', async () => {

@@ -1,49 +1,76 @@
 /**
- * The secrets that gateways and sidecars share (`MeshKey`): made here, kept in the store, pushed to enrolled proxies and shown to nobody else.
+ * The secrets that sidecars share (`MeshKey`): made here, kept in the store, pushed to enrolled sidecars and shown to nobody else.
  *
- *   newest: pushed, not used yet, so that every proxy has it before anything is sealed with it
- *   second: seals        third: opens what was sealed with it the day before
- *   first of all: kept for good, since the hashes that hide columns are made from it and have to stay equal
+ *   pages   newest: pushed, not used yet, so that every sidecar has it before anything is sealed with it
+ *           second: seals        third: opens what was sealed with it the day before
+ *   masks   the one in force since its `fromMs`, and a day before it ends the next, so that all change over at one moment.
+ *           Nothing is read back with them: the one before is forgotten.
+ *
+ * A mask key lives for 30 days: hashes of a column can be joined and counted over a month, and what somebody learnt about them, by a
+ * dictionary or a stolen key, is of no use for longer.
  */
 import { randomBytes } from 'node:crypto'
-import { type MeshKey, meshKeyBytes } from '../agent/api.ts'
+import { type MeshKey, type MeshKeyUse, meshKeyBytes } from '../agent/api.ts'
 import type { Clock } from '../base/clock.ts'
-import type { Store } from './store.ts'
+import type { MeshKeyRow, Store } from './store.ts'
 
-const lifeMs = 24 * 60 * 60 * 1000
-const keptCount = 3
+const dayMs = 24 * 60 * 60 * 1000
+const pagesKeyLifeMs = dayMs
+const pagesKept = 3
+export const maskKeyLifeMs = 30 * dayMs
+/** How long before it is in force a mask key is pushed. */
+const maskKeyAheadMs = dayMs
+const masksKept = 2
 
 export class MeshKeys {
   readonly #store: Store
   readonly #clock: Clock
-  #keys: readonly MeshKey[] = []
-  #newestMs = 0
+  #rows: readonly MeshKeyRow[] = []
 
-  /** Makes the first key where there is none, and the next where it is due. */
+  /** Makes the first keys where there are none, and the next where they are due. */
   constructor(store: Store, clock: Clock) {
     this.#store = store
     this.#clock = clock
-    this.#read()
+    this.#rows = store.meshKeys()
     this.rotateIfDue()
   }
 
   /** Newest first. */
   get keys(): readonly MeshKey[] {
-    return this.#keys
+    return this.#rows.map(({ id, key, use, fromMs }) => (use === 'masks' ? { id, key, use, fromMs } : { id, key, use }))
   }
 
-  /** True when it made one. A key made while the clock was a day ahead of now counts as old too. */
+  /** True when it made one. A key made while the clock was far ahead of now counts as old too. */
   rotateIfDue(): boolean {
     const nowMs = this.#clock.now()
-    if (this.#keys.length > 0 && Math.abs(nowMs - this.#newestMs) < lifeMs) return false
-    this.#store.addMeshKey(randomBytes(meshKeyBytes), nowMs, keptCount)
-    this.#read()
-    return true
+    const pages = this.#newest('pages')
+    const masks = this.#newest('masks')
+    let made = false
+    if (pages === undefined || Math.abs(nowMs - pages.createdAtMs) >= pagesKeyLifeMs) {
+      this.#add('pages', nowMs, 0, pagesKept)
+      made = true
+    }
+    if (masks === undefined) {
+      this.#add('masks', nowMs, nowMs, masksKept)
+      made = true
+    } else {
+      // Of one that an older program made nothing but its making is known.
+      const beganMs = Math.max(masks.fromMs, masks.createdAtMs)
+      const endsMs = beganMs + maskKeyLifeMs
+      if (nowMs >= endsMs - maskKeyAheadMs || beganMs > nowMs + maskKeyLifeMs) {
+        this.#add('masks', nowMs, Math.min(Math.max(endsMs, nowMs), nowMs + maskKeyAheadMs), masksKept)
+        made = true
+      }
+    }
+    return made
   }
 
-  #read(): void {
-    const rows = this.#store.meshKeys()
-    this.#keys = rows.map(({ id, key }) => ({ id, key }))
-    this.#newestMs = rows[0]?.createdAtMs ?? 0
+  #newest(use: MeshKeyUse): MeshKeyRow | undefined {
+    return this.#rows.find((row) => row.use === use)
+  }
+
+  #add(use: MeshKeyUse, createdAtMs: number, fromMs: number, keptCount: number): void {
+    this.#store.addMeshKey({ key: randomBytes(meshKeyBytes), use, createdAtMs, fromMs }, keptCount)
+    this.#rows = this.#store.meshKeys()
   }
 }

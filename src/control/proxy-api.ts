@@ -191,7 +191,7 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
 
   server.get('/v1/watch', (request, reply) => {
     const caller = callerOf(request)
-    proxyOf(caller)
+    const { role } = proxyOf(caller)
     reply.hijack()
     const { raw } = reply
     raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' })
@@ -203,7 +203,7 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
       }
       raw.write(lineOf(event, log))
     }
-    const unwatch = registry.watch(tell)
+    const unwatch = registry.watch(tell, role)
     const alive = setInterval(() => {
       // The stream lives no longer than the certificate that opened it.
       if (clock.now() > caller.notAfterMs) raw.destroy()

@@ -92,7 +92,7 @@ export class Registry {
   readonly #gateways: LiveGateways
   readonly #startedMs: number
   readonly #proxies = new Map<string, Proxy>()
-  readonly #watchers = new Set<(event: WatchEvent) => void>()
+  readonly #watchers = new Map<(event: WatchEvent) => void, AgentRole>()
   readonly #traffic = new TrafficWindow()
   /** Commit times by revision, on the monotonic clock. */
   readonly #committed = new Map<number, number>()
@@ -157,14 +157,14 @@ export class Registry {
     return this.#policy
   }
 
-  /** The present state at once, then every change, until the result is called. */
-  watch(tell: (event: WatchEvent) => void): () => void {
+  /** The present state at once, then every change, until the result is called. Each role is told what it needs. */
+  watch(tell: (event: WatchEvent) => void, role: AgentRole = 'gateway'): () => void {
     // Before the policy, which a proxy may obey as soon as it has it, and which may need them.
-    tell(this.#keysEvent())
+    if (role === 'sidecar') tell(this.#keysEvent())
     tell({ kind: 'policy', ...this.#policy })
     tell({ kind: 'sidecars', sidecars: this.sidecars })
     tell({ kind: 'gateways', gateways: this.gateways })
-    this.#watchers.add(tell)
+    this.#watchers.set(tell, role)
     return () => this.#watchers.delete(tell)
   }
 
@@ -324,7 +324,8 @@ export class Registry {
   }
 
   #tell(event: WatchEvent): void {
-    for (const tell of this.#watchers) tell(event)
+    // Keys are for those who seal and hash with them, and for nobody else.
+    for (const [tell, role] of this.#watchers) if (event.kind !== 'keys' || role === 'sidecar') tell(event)
   }
 }
 

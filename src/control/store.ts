@@ -4,7 +4,7 @@
  */
 import { chmodSync, closeSync, existsSync, openSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
-import type { AgentRole, GatewayEndpoint, PolicySnapshot, SidecarEndpoint } from '../agent/api.ts'
+import type { AgentRole, GatewayEndpoint, MeshKeyUse, PolicySnapshot, SidecarEndpoint } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
 
 /** Statement lists that lead from each schema version to the next; PRAGMA user_version counts them. */
@@ -24,6 +24,10 @@ const migrations = [
    CREATE TABLE sidecars (spiffe_id TEXT PRIMARY KEY, endpoint TEXT NOT NULL) STRICT;`,
   'CREATE TABLE mesh_keys (id INTEGER PRIMARY KEY, key BLOB NOT NULL, created_ms INTEGER NOT NULL) STRICT;',
   'CREATE TABLE gateways (spiffe_id TEXT PRIMARY KEY, endpoints TEXT NOT NULL) STRICT;',
+  // Hashes were made from the first of all keys; they stay equal until the first rotation of their own.
+  `ALTER TABLE mesh_keys ADD COLUMN use TEXT NOT NULL DEFAULT 'pages';
+   ALTER TABLE mesh_keys ADD COLUMN from_ms INTEGER NOT NULL DEFAULT 0;
+   INSERT INTO mesh_keys (key, created_ms, use) SELECT key, unixepoch() * 1000, 'masks' FROM mesh_keys ORDER BY id LIMIT 1;`,
 ]
 
 export interface AltNames {
@@ -61,6 +65,9 @@ export interface MeshKeyRow {
   readonly id: number
   readonly key: Buffer
   readonly createdAtMs: number
+  readonly use: MeshKeyUse
+  /** See `MeshKey.fromMs`. */
+  readonly fromMs: number
 }
 
 export class Store {
@@ -249,20 +256,25 @@ export class Store {
 
   /** Newest first. */
   meshKeys(): MeshKeyRow[] {
-    const rows = this.#statement('SELECT id, key, created_ms FROM mesh_keys ORDER BY id DESC').all()
+    const rows = this.#statement('SELECT * FROM mesh_keys ORDER BY id DESC').all()
     return rows.map((row) => ({
       id: Number(row.id),
       key: Buffer.from(row.key as Uint8Array),
       createdAtMs: Number(row.created_ms),
+      use: row.use as MeshKeyUse,
+      fromMs: Number(row.from_ms),
     }))
   }
 
-  /** Its id is greater than every id before; all but the newest `keptCount` and the first of all are forgotten. */
-  addMeshKey(key: Buffer, nowMs: number, keptCount: number): void {
-    this.#run('INSERT INTO mesh_keys (key, created_ms) VALUES (?, ?)', key, nowMs)
+  /** Its id is greater than every id before; all but the newest `keptCount` of its use are forgotten. */
+  addMeshKey({ key, use, createdAtMs, fromMs }: Omit<MeshKeyRow, 'id'>, keptCount: number): void {
+    const insert = 'INSERT INTO mesh_keys (key, created_ms, use, from_ms) VALUES (?, ?, ?, ?)'
+    this.#run(insert, key, Math.round(createdAtMs), use, Math.round(fromMs))
     this.#run(
-      `DELETE FROM mesh_keys WHERE id > (SELECT min(id) FROM mesh_keys)
-         AND id NOT IN (SELECT id FROM mesh_keys ORDER BY id DESC LIMIT ?)`,
+      `DELETE FROM mesh_keys WHERE use = ?
+         AND id NOT IN (SELECT id FROM mesh_keys WHERE use = ? ORDER BY id DESC LIMIT ?)`,
+      use,
+      use,
       keptCount,
     )
   }

@@ -3,6 +3,7 @@ import { createDecipheriv, createHash, hkdfSync } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { RingfenceError } from '../base/errors.ts'
 import { maskKeyOf, PagingSeal, type SealContext } from './seal.ts'
+import { Secrets } from './secrets.ts'
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest()
 const old = { id: 1, key: Buffer.alloc(32, 1) }
@@ -114,11 +115,36 @@ describe('a sealed paging state', () => {
 })
 
 describe('the key of column hashes', () => {
-  it('is derived from the first key of the mesh, which stays, and is empty without one', () => {
+  const masks = (id: number, fromMs: number) => ({ id, key: Buffer.alloc(32, id), use: 'masks' as const, fromMs })
+
+  it('is that of the last key for masks that has come into force, in whatever order they come', () => {
+    const expected = (id: number): Buffer =>
+      Buffer.from(hkdfSync('sha256', Buffer.alloc(32, id), '', 'ringfence mask', 32))
+    const keys = [masks(9, 2_000), old, masks(7, 1_000), next]
+    for (const given of [keys, keys.toReversed()]) {
+      assert.deepEqual(maskKeyOf(given, 1_999), { key: expected(7), nextMs: 2_000 })
+      assert.deepEqual(maskKeyOf(given, 2_000), { key: expected(9), nextMs: Number.POSITIVE_INFINITY })
+      // A sidecar whose clock is behind hashes all the same.
+      assert.deepEqual(maskKeyOf(given, 0), { key: expected(7), nextMs: 1_000 })
+    }
+  })
+
+  it('is derived from the first key of a mesh that has none for masks yet, and is empty without one', () => {
     const expected = Buffer.from(hkdfSync('sha256', old.key, '', 'ringfence mask', 32))
-    assert.deepEqual(maskKeyOf([next, old]), expected)
-    assert.deepEqual(maskKeyOf([old, next]), expected)
-    assert.notDeepEqual(maskKeyOf([next]), expected)
-    assert.equal(maskKeyOf([]).length, 0)
+    assert.deepEqual(maskKeyOf([next, old], 0).key, expected)
+    assert.deepEqual(maskKeyOf([old, next], 0).key, expected)
+    assert.notDeepEqual(maskKeyOf([next], 0).key, expected)
+    assert.equal(maskKeyOf([], 0).key.length, 0)
+  })
+
+  it('changes at its moment without new keys, and seals no page', () => {
+    let nowMs = 1_500
+    const secrets = new Secrets([masks(9, 2_000), masks(7, 1_000), old], () => nowMs)
+    const before = secrets.maskKey
+    assert.equal(secrets.maskKey, before)
+    nowMs = 2_000
+    assert.notDeepEqual(secrets.maskKey, before)
+    const sealed = secrets.seal.seal(state, context)
+    assert.equal(sealed.readUInt32BE(1), old.id)
   })
 })

@@ -22,6 +22,12 @@ export interface SealKey {
   readonly key: Buffer
 }
 
+/** A key that may be one for masks. */
+export interface MaskKey extends SealKey {
+  readonly use?: 'pages' | 'masks' | undefined
+  readonly fromMs?: number | undefined
+}
+
 /** What a paging state is good for; all of it must be the same again. */
 export interface SealContext {
   readonly spiffeId: string
@@ -96,10 +102,17 @@ export class PagingSeal {
   }
 }
 
-/** The key that column hashes are made with, of the mesh's first key, which is kept for good; empty where there is none. */
-export function maskKeyOf(keys: readonly SealKey[]): Buffer {
+/**
+ * The key that column hashes are made with: of the keys for masks the last that has come into force, and when the next one does. Where a
+ * control plane of before sent none for masks, the first of the mesh's keys; empty where there is no key.
+ */
+export function maskKeyOf(keys: readonly MaskKey[], nowMs: number): { key: Buffer; nextMs: number } {
+  const masks = keys.filter(({ use }) => use === 'masks').sort((a, b) => a.id - b.id)
+  const inForce = masks.findLast(({ fromMs = 0 }) => fromMs <= nowMs) ?? masks[0]
+  const nextMs = Math.min(...masks.map(({ fromMs = 0 }) => fromMs).filter((fromMs) => fromMs > nowMs))
   const [first] = keys.toSorted((a, b) => a.id - b.id)
-  return first === undefined ? Buffer.alloc(0) : derive(first.key, 'ringfence mask')
+  const chosen = inForce ?? first
+  return { key: chosen === undefined ? Buffer.alloc(0) : derive(chosen.key, 'ringfence mask'), nextMs }
 }
 
 function derive(key: Buffer, purpose: string): Buffer {

@@ -5,18 +5,27 @@ import type { MeshKey } from '../agent/api.ts'
 import { maskKeyOf, PagingSeal } from './seal.ts'
 
 export class Secrets {
+  readonly #nowMs: () => number
   #seal: PagingSeal
+  #masks: readonly MeshKey[]
   #maskKey: Buffer
+  /** When another mask key comes into force. */
+  #nextMs: number
 
-  constructor(keys: readonly MeshKey[]) {
-    this.#seal = new PagingSeal(keys)
-    this.#maskKey = maskKeyOf(keys)
+  constructor(keys: readonly MeshKey[], nowMs: () => number = Date.now) {
+    this.#nowMs = nowMs
+    this.#seal = sealOf(keys)
+    this.#masks = keys
+    const { key, nextMs } = maskKeyOf(keys, nowMs())
+    this.#maskKey = key
+    this.#nextMs = nextMs
   }
 
   /** New keys; what was sealed with one that is still among them can be opened. */
   use(keys: readonly MeshKey[]): void {
-    this.#seal = new PagingSeal(keys)
-    this.#maskKey = maskKeyOf(keys)
+    this.#seal = sealOf(keys)
+    this.#masks = keys
+    this.#changeMask(this.#nowMs())
   }
 
   get seal(): PagingSeal {
@@ -24,6 +33,18 @@ export class Secrets {
   }
 
   get maskKey(): Buffer {
+    const nowMs = this.#nowMs()
+    if (nowMs >= this.#nextMs) this.#changeMask(nowMs)
     return this.#maskKey
   }
+
+  #changeMask(nowMs: number): void {
+    const { key, nextMs } = maskKeyOf(this.#masks, nowMs)
+    this.#maskKey = key
+    this.#nextMs = nextMs
+  }
+}
+
+function sealOf(keys: readonly MeshKey[]): PagingSeal {
+  return new PagingSeal(keys.filter(({ use }) => use !== 'masks'))
 }

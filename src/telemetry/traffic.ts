@@ -4,7 +4,7 @@
 import { cutText } from '../base/text.ts'
 import { Histogram } from './histogram.ts'
 
-/** Longest names of a row, in UTF-16 units. What names them may be a statement that was refused, so they can be of any length. */
+/** Longest names of a row, in UTF-16 units. What names them may be a statement that was refused, so what is given can be of any length. */
 export const trafficTextMax = {
   workload: 2048,
   person: 2048,
