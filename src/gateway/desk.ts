@@ -1,12 +1,16 @@
 /**
- * The topology desk: answers what drivers ask of `system.local`, `system.peers` and `system.peers_v2`, from the virtual topology, so
- * that no client that came through NGINX learns a node's address. Everything else goes on to a sidecar, which judges it.
+ * The topology desk: has the answers to what drivers ask of `system.local`, `system.peers` and `system.peers_v2`, from the virtual topology,
+ * so that no client that came through NGINX learns a node's address.
+ *
+ * Rule: it answers nobody. A question goes to a sidecar with its answer, where it is judged and recorded like everything else.
  */
 import { RingfenceError } from '../base/errors.ts'
+import { errorEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, headerFlags, headerStream, Opcode } from '../cql/protocol.ts'
 import { ExecuteView, PrepareView, QueryView, readExecute, readPrepare, readQuery } from '../cql/requests.ts'
 import type { Client } from '../session/backend.ts'
+import { cqlFault } from '../session/fault.ts'
 import type { GatewayList } from './gateway-list.ts'
 import type { MeshLinks } from './links.ts'
 import { answerSystemSelect, boundValuesOf, preparedSystemSelect } from './topology/answer.ts'
@@ -24,6 +28,16 @@ const PREPARED_MAX = 1000
 const ID_BYTES = 16
 /** Where the id of an EXECUTE begins: header, [short] length. */
 const ID_AT = 11
+
+/** Who asks, and how. */
+export interface Asking {
+  readonly client: Client
+  readonly version: ProtocolVersion
+  /** In force. */
+  readonly keyspace: string
+  /** Takes the request, a copy, and the envelope that answers it, to a sidecar. */
+  readonly give: (request: Buffer, answer: Buffer) => void
+}
 
 interface PreparedSelect {
   readonly id: Buffer
@@ -62,52 +76,40 @@ export class TopologyDesk {
     this.#gateways.forget(client)
   }
 
-  /** True when the request is answered here, now or soon. Throws what `readQuery` and its like throw. */
-  request(
-    client: Client,
-    version: ProtocolVersion,
-    keyspace: string,
-    opcode: number,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): boolean {
-    switch (opcode) {
-      case Opcode.EXECUTE:
-        return this.#prepared.size > 0 && this.#execute(client, version, buffer, start, end)
-      case Opcode.QUERY:
-        return this.#query(client, version, keyspace, buffer, start, end)
-      case Opcode.PREPARE:
-        return this.#prepare(client, version, keyspace, buffer, start, end)
-      default:
-        return false
+  /** True when the request is about the topology: it is given with its answer, now or soon. Throws what `readQuery` and its like throw. */
+  request(asking: Asking, opcode: number, buffer: Buffer, start: number, end: number): boolean {
+    try {
+      switch (opcode) {
+        case Opcode.EXECUTE:
+          return this.#prepared.size > 0 && this.#execute(asking, buffer, start, end)
+        case Opcode.QUERY:
+          return this.#query(asking, buffer, start, end)
+        case Opcode.PREPARE:
+          return this.#prepare(asking, buffer, start, end)
+        default:
+          return false
+      }
+    } catch (reason) {
+      if (!(reason instanceof RingfenceError) || reason.code !== 'INVALID') throw reason
+      // About the topology, and wrong or not understood: whoever may ask at all is told so.
+      const request = Buffer.from(buffer.subarray(start, end))
+      asking.give(request, faultEnvelope(reason, asking.version, headerStream(request, 0)))
+      return true
     }
   }
 
-  #query(
-    client: Client,
-    version: ProtocolVersion,
-    inForce: string,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): boolean {
+  #query(asking: Asking, buffer: Buffer, start: number, end: number): boolean {
+    const { version, keyspace: inForce } = asking
     readQuery(query, buffer, start, end, version, headerFlags(buffer, start))
     const select = this.#match(query.text, query.params.keyspace ?? inForce)
     if (select === undefined) return false
     const values = boundValuesOf(select, query.params)
-    this.#answer(client, select, values, version, headerStream(buffer, start))
+    this.#answer(asking, select, values, Buffer.from(buffer.subarray(start, end)))
     return true
   }
 
-  #prepare(
-    client: Client,
-    version: ProtocolVersion,
-    inForce: string,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): boolean {
+  #prepare(asking: Asking, buffer: Buffer, start: number, end: number): boolean {
+    const { version, keyspace: inForce } = asking
     readPrepare(prepare, buffer, start, end, version, headerFlags(buffer, start))
     const select = this.#match(prepare.text, prepare.keyspace ?? inForce)
     if (select === undefined) return false
@@ -115,11 +117,12 @@ export class TopologyDesk {
     const { id, envelope } = preparedSystemSelect(select, prepare.text, version, stream)
     if (this.#prepared.size >= PREPARED_MAX) this.#prepared.clear()
     this.#prepared.set(id.readInt32LE(0), { id, select })
-    client.answer(envelope, 0, envelope.length, stream)
+    asking.give(Buffer.from(buffer.subarray(start, end)), envelope)
     return true
   }
 
-  #execute(client: Client, version: ProtocolVersion, buffer: Buffer, start: number, end: number): boolean {
+  #execute(asking: Asking, buffer: Buffer, start: number, end: number): boolean {
+    const { version } = asking
     // The id comes first, after its length; with a custom payload in front it is looked for the slow way.
     const plain = (headerFlags(buffer, start) & Flag.CUSTOM_PAYLOAD) === 0
     if (plain && (end - start < ID_AT + ID_BYTES || !this.#prepared.has(buffer.readInt32LE(start + ID_AT))))
@@ -131,7 +134,7 @@ export class TopologyDesk {
     const values = boundValuesOf(known.select, execute.params).map((value) =>
       value === null ? null : Buffer.from(value),
     )
-    this.#answer(client, known.select, values, version, headerStream(buffer, start))
+    this.#answer(asking, known.select, values, Buffer.from(buffer.subarray(start, end)))
     return true
   }
 
@@ -141,23 +144,20 @@ export class TopologyDesk {
     return match
   }
 
-  #answer(
-    client: Client,
-    select: SystemSelect,
-    values: readonly (Buffer | null)[],
-    version: ProtocolVersion,
-    stream: number,
-  ): void {
+  #answer(asking: Asking, select: SystemSelect, values: readonly (Buffer | null)[], request: Buffer): void {
+    const { client, version, give } = asking
+    const stream = headerStream(request, 0)
     this.#model().then(
       (model) => {
+        let envelope: Buffer
         try {
-          const self = selfOf(model.hosts, client)
-          const envelope = answerSystemSelect(select, values, model, self, version, stream)
-          client.answer(envelope, 0, envelope.length, stream)
+          envelope = answerSystemSelect(select, values, model, selfOf(model.hosts, client), version, stream)
         } catch (reason) {
-          client.fault(reason, stream)
+          envelope = faultEnvelope(reason, version, stream)
         }
+        give(request, envelope)
       },
+      // No sidecar can be asked, so there is none to judge it either.
       (reason: unknown) => client.fault(reason, stream),
     )
   }
@@ -207,4 +207,9 @@ function selfOf(hosts: readonly VirtualHost[], client: Client): VirtualHost {
   const self = dialled ?? hosts[0]
   if (self === undefined) throw new RingfenceError('UNAVAILABLE', 'the gateway advertises no address')
   return self
+}
+
+function faultEnvelope(reason: unknown, version: ProtocolVersion, stream: number): Buffer {
+  const { code, message } = cqlFault(reason)
+  return errorEnvelope(version, stream, code, message)
 }

@@ -76,6 +76,12 @@ export class Lane implements LinkUser {
     this.link.write(this.#number, buffer, start, end, stream)
   }
 
+  /** As `send`, with the answer to the request, which the sidecar gives if it permits it. */
+  sendGiven(answer: Buffer, buffer: Buffer, start: number, end: number, stream: number, nowMicros: number): void {
+    this.link.give(this.#number, answer)
+    this.send(buffer, start, end, stream, nowMicros)
+  }
+
   /** To be called for each answer. */
   answered(stream: number, nowMicros: number): void {
     this.#streams.delete(stream)

@@ -182,6 +182,11 @@ export class GatewayLink {
     this.#outbox.write(buffer, start, end, stream, number)
   }
 
+  /** What the next request of the session is answered with, if it is permitted. */
+  give(number: number, answer: Buffer): void {
+    this.#outbox.send(controlEnvelope(Control.GIVEN, { answer: answer.toString('base64') }), number)
+  }
+
   /** Bytes that the sidecar has not taken yet. */
   get waitingBytes(): number {
     return this.#outbox.waitingBytes

@@ -340,7 +340,7 @@ export class LinkedSession implements Backend, LaneHost {
   #again(request: Buffer): void {
     if (this.#closed) return
     try {
-      this.#dispatch(request, 0, request.length)
+      this.request(request, 0, request.length)
     } catch (reason) {
       this.#client.fault(reason, headerStream(request, 0))
     }
@@ -479,7 +479,22 @@ export class LinkedSession implements Backend, LaneHost {
     this.#client.fault(new RingfenceError('OVERLOADED', `${reason}; whether the node acted is not known`), stream)
   }
 
-  /** REGISTER is remembered for the next home; what is asked of the virtual topology is answered here. */
+  /** The desk has the answer to a request: the sidecar judges it, and gives this answer if it permits it. */
+  readonly #give = (request: Buffer, answer: Buffer): void => {
+    if (this.#closed) return
+    const stream = headerStream(request, 0)
+    try {
+      const home = this.#home
+      if (home?.usable === true) {
+        refuseCongested(home)
+        home.sendGiven(answer, request, 0, request.length, stream, this.#services.nowMicros())
+      } else this.#hold(request, 0, request.length)
+    } catch (reason) {
+      this.#client.fault(reason, stream)
+    }
+  }
+
+  /** REGISTER is remembered for the next home; what is asked of the virtual topology goes there with its answer. */
   #answerHere(buffer: Buffer, start: number, end: number): boolean {
     const opcode = headerOpcode(buffer, start)
     if (opcode === Opcode.REGISTER) {
@@ -489,7 +504,9 @@ export class LinkedSession implements Backend, LaneHost {
       this.#services.desk.register(this.#client, version, this.#events)
       return false
     }
-    return this.#services.desk.request(this.#client, this.#startup.version, this.#keyspace, opcode, buffer, start, end)
+    const { desk } = this.#services
+    const asking = { client: this.#client, version: this.#startup.version, keyspace: this.#keyspace, give: this.#give }
+    return desk.request(asking, opcode, buffer, start, end)
   }
 }
 

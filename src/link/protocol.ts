@@ -14,6 +14,7 @@
  *      │ QUERY, EXECUTE, … of 7 ────────────▶ │
  *      │ ◀──────────────────── RESULT, ERROR of 7
  *      │ ◀─────────── PAUSE 7 {} │ RESUME 7 {} │  no more requests of 7 for now: too much of it waits
+ *      │ GIVEN 7 {answer} ──────────────────▶ │  what the next request of 7 is answered with, if it is permitted
  *      │ CLOSE 7 ───────────────────────────▶ │
  *      │ ◀────────────────────────── DRAIN {} │  session 0: the sidecar is about to stop, sessions should move
  *      │ SCHEMA? {} ────────────────────────▶ │  session 0: which schema versions do the nodes have now?
@@ -50,6 +51,7 @@ export const Control = {
   TABLE: 13,
   PAUSE: 14,
   RESUME: 15,
+  GIVEN: 16,
 } as const
 
 /** A text that somebody else chose, such as the node: what is too long is cut, on both ends, and never refused. */
@@ -138,6 +140,8 @@ export const tableSchema = z.strictObject({ id: z.int(), partitionKey: z.array(z
 
 /** What is read of a question or answer that is not understood otherwise, so that nobody waits for it. */
 export const numberedSchema = z.object({ id: z.int() })
+/** The answer, an envelope in base64, to the next request of the session, which asks about the virtual topology. */
+export const givenSchema = z.strictObject({ answer: z.base64().max(4 * 1024 * 1024) })
 
 /** A control envelope; the outbox puts the session number in front. */
 export function controlEnvelope(opcode: number, body: unknown): Buffer {

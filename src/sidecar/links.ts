@@ -19,6 +19,7 @@ import {
   CONTROL_VERSION,
   Control,
   controlEnvelope,
+  givenSchema,
   helloSchema,
   numberedSchema,
   openSchema,
@@ -215,6 +216,9 @@ export class LinkServer {
         this.#sessions.get(number)?.end()
         this.#sessions.delete(number)
         return
+      case Control.GIVEN:
+        this.#sessions.get(number)?.given(readControl(givenSchema, buffer, start, end).answer)
+        return
       case Control.PING:
         this.#outbox.send(controlEnvelope(Control.PONG, {}), 0)
         return
@@ -348,6 +352,8 @@ class LinkedClient implements Client {
   #leave: Leave = () => {}
   #expiry: NodeJS.Timeout | undefined
   #paused = false
+  /** For the next request. */
+  #given: Buffer | undefined
   /** Written since the link was empty for the time that `#emptied` counts. */
   #writtenBytes = 0
   #emptied = -1
@@ -389,10 +395,17 @@ class LinkedClient implements Client {
     if (session === undefined) return
     try {
       if (headerVersion(buffer, start) !== this.#version) throw new RingfenceError('PROTOCOL', 'the version changed')
-      session.request(buffer, start, end)
+      const given = this.#given
+      this.#given = undefined
+      if (given === undefined) session.request(buffer, start, end)
+      else session.requestGiven(given, buffer, start, end)
     } catch (reason) {
       this.fault(reason, headerStream(buffer, start))
     }
+  }
+
+  given(answer: string): void {
+    this.#given = Buffer.from(answer, 'base64')
   }
 
   answer(buffer: Buffer, start: number, end: number, stream: number): void {

@@ -77,6 +77,11 @@ export class Recorder {
     this.#session(part, 'DISCONNECT')
   }
 
+  /** The client asked to be told of events. */
+  registered(part: string): void {
+    this.#session(part, 'REGISTER')
+  }
+
   /** An answered request, by the tables of its slot. `code` is the CQL error or −1; `rows` a count or −1. */
   done(
     session: string,

@@ -43,6 +43,7 @@ import { type Descriptions, isDescription } from './describe/descriptions.ts'
 import { Dispatch } from './dispatch.ts'
 import { unknownId } from './envelopes.ts'
 import type { EventHub } from './events.ts'
+import { givenAnswer } from './given.ts'
 import { HeldRequests, type KnownTexts } from './held.ts'
 import { type IdentityState, type Judge, type Judged, refusePlacedOnce } from './judged.ts'
 import type { UpstreamPool } from './pool.ts'
@@ -50,7 +51,7 @@ import { prepareRateRule } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
 import { mustRewrite, outgoing } from './rewrites.ts'
 import type { Secrets } from './secrets.ts'
-import { topologyRefusal } from './topology.ts'
+import { asksOnlyTopology, topologyRefusal } from './topology.ts'
 import { NodeError } from './upstream.ts'
 
 /** What all sessions of a sidecar share. */
@@ -113,6 +114,8 @@ export class EnforcedSession implements Backend {
   readonly #topologyHidden: boolean
   readonly #poolOwner: string
   readonly #held: HeldRequests
+  /** Answers that a gateway sent with requests, by the client's stream. */
+  readonly #given = new Map<number, Buffer>()
   readonly #dispatch: Dispatch
   readonly #asker: Asker
   /** What the other thread said of the texts of the request that is served now. */
@@ -174,6 +177,17 @@ export class EnforcedSession implements Backend {
   }
 
   request(buffer: Buffer, start: number, end: number): void {
+    if (this.#given.size > 0) this.#given.delete(headerStream(buffer, start))
+    this.#take(buffer, start, end)
+  }
+
+  /** A request with the answer that its gateway has for it, an envelope; see `given.ts`. */
+  requestGiven(answer: Buffer, buffer: Buffer, start: number, end: number): void {
+    this.#given.set(headerStream(buffer, start), answer)
+    this.#take(buffer, start, end)
+  }
+
+  #take(buffer: Buffer, start: number, end: number): void {
     if (this.#held.waiting) this.#held.add(buffer, start, end)
     else this.#serve(buffer, start, end)
   }
@@ -214,6 +228,9 @@ export class EnforcedSession implements Backend {
       const { code, message } = cqlFault(reason)
       this.#shared.recorder.refused(this.#sessionPart, opcode, code, message, end - start)
       throw reason
+    } finally {
+      // What waits is served with it later.
+      if (this.#given.size > 0 && !this.#held.waiting) this.#given.delete(headerStream(buffer, start))
     }
   }
 
@@ -239,6 +256,7 @@ export class EnforcedSession implements Backend {
       case Opcode.REGISTER: {
         const types = readRegister(buffer, start, end, this.#version, headerFlags(buffer, start))
         this.#shared.events.add(this, types)
+        this.#shared.recorder.registered(this.#sessionPart)
         const ready = readyEnvelope(this.#version, headerStream(buffer, start))
         this.#client.answer(ready, 0, ready.length, headerStream(buffer, start))
         return
@@ -337,7 +355,20 @@ export class EnforcedSession implements Backend {
     const consistency = params?.consistency ?? 0
     let decision = this.#decide(judged, opcode, consistency, bound)
     if (decision.kind === 'permit') {
-      if (this.#topologyHidden && judged.namesTopology) throw topologyRefusal()
+      const given = this.#given.size === 0 ? undefined : this.#given.get(headerStream(buffer, start))
+      if (given !== undefined) {
+        if (bound !== undefined) decision = checked(this.#shared.judge, this.#identity, decision, bound)
+        if (decision.kind === 'permit')
+          this.#giveGiven(given, decision, judged, opcode, consistency, buffer, start, end)
+        else this.#deny(decision, judged, opcode, consistency, buffer, start, end)
+        return
+      }
+      if (this.#topologyHidden && judged.namesTopology) {
+        if (opcode !== Opcode.EXECUTE) throw topologyRefusal()
+        // Prepared at another worker of the gateway, which this one does not know of: the driver prepares again.
+        this.#unprepared(buffer.subarray(execute.idStart, execute.idEnd), buffer, start, end)
+        return
+      }
       if (this.#topologyHidden && judged.showsAddresses) decision = decision.hidingAddresses()
       if (judged.unknownTable && this.#lookUp(judged, buffer, start, end)) return
       if (bound !== undefined) decision = checked(this.#shared.judge, this.#identity, decision, bound)
@@ -370,6 +401,42 @@ export class EnforcedSession implements Backend {
     else if (!questions.knows(judged) && !this.#identity.prepared.admits(judged, turn.nowMicros())) {
       this.#shed(judged, opcode, buffer, start, end)
     } else questions.take(this.#asker, judged, opcode, buffer, start, end)
+  }
+
+  /** The answer came with the request from the gateway, and is given as the node's would be. */
+  #giveGiven(
+    given: Buffer,
+    permit: Permit,
+    judged: Judged,
+    opcode: number,
+    consistency: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const { judge, recorder, secrets } = this.#shared
+    if (!asksOnlyTopology(judged.facts)) throw topologyRefusal()
+    const question = { version: this.#version, opcode, judged, permit, identity: this.#identity }
+    const answer = givenAnswer(question, judge, secrets, buffer.subarray(start, end), given)
+    if (answer === undefined) throw new RingfenceError('INVALID', 'the gateway gave what is no answer to this')
+    const { envelope, code, message, rows } = answer
+    const level = opcode === Opcode.PREPARE ? NO_CONSISTENCY : consistency
+    const [bytesIn, bytesOut] = [end - start, envelope.length]
+    recorder.answeredHere(
+      this.#sessionPart,
+      this.#identity,
+      judged,
+      permit,
+      opcode,
+      level,
+      code,
+      message,
+      rows,
+      bytesIn,
+      bytesOut,
+      0,
+    )
+    this.#client.answer(envelope, 0, envelope.length, headerStream(buffer, start))
   }
 
   /** All or nothing: one part refused, and nothing is forwarded. */
@@ -512,7 +579,7 @@ export class EnforcedSession implements Backend {
     if (this.#closed) return
     this.#known = known
     try {
-      this.request(request, 0, request.length)
+      this.#take(request, 0, request.length)
     } catch (reason) {
       this.#client.fault(reason, headerStream(request, 0))
     } finally {

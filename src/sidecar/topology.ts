@@ -1,6 +1,6 @@
 /**
- * Which statements would show a client behind NGINX where the nodes are. The gateway answers those about the topology itself; one that
- * slips by it (a USE under way hides what a name means) is refused here. Of the others, the answer is given without addresses.
+ * Which statements would show a client behind NGINX where the nodes are. The gateway gives the answer to those about the topology along
+ * with them, and it is judged and recorded here like any; one without (a USE under way hides what a name means) is refused. Of the others, the answer is given without addresses.
  */
 import { RingfenceError } from '../base/errors.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
@@ -15,6 +15,22 @@ export function namesTopology(facts: StatementFacts): boolean {
       resource.keyspace === 'system' &&
       TABLES.has(resource.table) &&
       (columns === '*' || columns.some((column) => column !== 'key')),
+  )
+}
+
+/** Whether a statement reads these tables and nothing else, so that a gateway may say what the answer is. `facts` must be resolved. */
+export function asksOnlyTopology({ verb, accesses, children }: StatementFacts): boolean {
+  return (
+    verb === 'SELECT' &&
+    children.length === 0 &&
+    accesses.length > 0 &&
+    accesses.every(
+      ({ permission, resource }) =>
+        (permission === 'SELECT' || permission === 'SCAN') &&
+        resource.kind === 'table' &&
+        resource.keyspace === 'system' &&
+        TABLES.has(resource.table),
+    )
   )
 }
 

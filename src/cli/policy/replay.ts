@@ -372,7 +372,7 @@ function readLine(text: string): AuditLine | 'no request' | undefined {
   if (typeof line.event === 'string') return 'no request'
   if (typeof workload !== 'string' || typeof operation !== 'string' || typeof rule !== 'string') return undefined
   if (verdict !== 'allow' && verdict !== 'deny' && verdict !== 'observe') return undefined
-  if (operation === 'CONNECT' || operation === 'DISCONNECT') return 'no request'
+  if (operation === 'CONNECT' || operation === 'DISCONNECT' || operation === 'REGISTER') return 'no request'
   const client = line.client as { readonly address?: unknown } | null | undefined
   return {
     time,

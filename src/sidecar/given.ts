@@ -1,0 +1,60 @@
+/**
+ * Questions about the topology that a client behind NGINX sees: its gateway says the answer, for the topology is the gateway's, and sends
+ * it ahead of the question. Judged, recorded and given to the client is it here, as the node's answers are.
+ */
+import { headerOpcode, Opcode, type ProtocolVersion, ResultKind } from '../cql/protocol.ts'
+import { bodyStart, readError, readPrepared, rowsCount } from '../cql/responses.ts'
+import type { Permit } from '../policy/engine.ts'
+import { confirms } from './confirm.ts'
+import { columnsDigest } from './envelopes.ts'
+import type { IdentityState, Judge, Judged } from './judged.ts'
+import { changesRows, incomingRows, withObserved } from './rewrites.ts'
+import type { Secrets } from './secrets.ts'
+
+export interface GivenAnswer {
+  readonly envelope: Buffer
+  /** The CQL error, or −1. */
+  readonly code: number
+  readonly message: string
+  /** −1 where there are none. */
+  readonly rows: number
+}
+
+export interface GivenQuestion {
+  readonly version: ProtocolVersion
+  readonly opcode: number
+  readonly judged: Judged
+  readonly permit: Permit
+  readonly identity: IdentityState
+}
+
+/** The answer as the client may have it; undefined for one that is no answer to this. Remembers the id of a PREPARED. */
+export function givenAnswer(
+  question: GivenQuestion,
+  judge: Judge,
+  secrets: Secrets,
+  request: Buffer,
+  given: Buffer,
+): GivenAnswer | undefined {
+  const { version, opcode, judged, permit, identity } = question
+  let envelope = given
+  let [code, message, rows] = [-1, '', -1]
+  if (headerOpcode(given, 0) === Opcode.ERROR) ({ code, message } = readError(given, 0, given.length))
+  else {
+    if (headerOpcode(given, 0) !== Opcode.RESULT) return undefined
+    const kind = given.readInt32BE(bodyStart(given, 0, given.length))
+    if (kind !== (opcode === Opcode.PREPARE ? ResultKind.PREPARED : ResultKind.ROWS)) return undefined
+    if (kind === ResultKind.PREPARED) {
+      const prepared = readPrepared(given, 0, given.length, version)
+      const known = identity.prepared.find(prepared.id, 0, prepared.id.length)
+      if (!confirms(judged.facts, prepared) || (known !== undefined && known.judged.text !== judged.text))
+        return undefined
+      identity.prepared.set(prepared.id, judged)?.told.set(version, columnsDigest(given, 0, given.length))
+    } else {
+      if (changesRows(permit)) envelope = incomingRows(question, judge, secrets, request, given, 0, given.length)
+      rows = rowsCount(envelope, 0, envelope.length, version)
+    }
+  }
+  if (permit.observed !== undefined) envelope = withObserved(envelope, version, permit.observed)
+  return { envelope, code, message, rows }
+}

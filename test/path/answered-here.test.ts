@@ -1,0 +1,198 @@
+/**
+ * Requests that no node answers, because a gateway or the sidecar does: each is judged where it can be refused, and each is on record,
+ * with its answer.
+ */
+import assert from 'node:assert/strict'
+import { after, before, beforeEach, describe, it } from 'node:test'
+import { executeEnvelope, prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
+import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
+import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
+import { Control, controlEnvelope } from '../../src/link/protocol.ts'
+import { type RawClient, describe as told } from './client.ts'
+import { passportOf } from './passport-of.ts'
+import { RawLink } from './raw-link.ts'
+import { POLICY, type RunningGateway, type RunningSidecar, until, World } from './world.ts'
+
+const DENY_BOB = `${POLICY}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: no-peers }
+spec:
+  effect: deny
+  subjects: [{ spiffeId: spiffe://demo.local/svc/bob }]
+  keyspaces: [system]
+  tables: [peers, peers_v2]
+  operations: [ALL]
+`
+
+let world: World
+let sidecar: RunningSidecar
+let gateway: RunningGateway
+let other: RunningGateway
+
+before(async () => {
+  world = await World.make()
+  sidecar = await world.sidecar()
+  gateway = await world.gateway([sidecar])
+  other = await world.gateway([sidecar], { name: 'gateway2' })
+})
+after(() => world.close())
+beforeEach(() => {
+  sidecar.feed.apply(DENY_BOB)
+  sidecar.node.requests.length = 0
+})
+
+interface Row {
+  readonly workload: string
+  readonly verdict: string
+  readonly rule: string
+  readonly operation: string
+  readonly request?: string
+  readonly table?: string
+  readonly outcome: string
+  readonly rows?: number
+  readonly error?: { readonly code: number }
+}
+
+/** What the sidecar writes down while `ask` runs, for one identity. */
+async function recorded<T>(who: string, ask: () => Promise<T>): Promise<{ answer: T; rows: Row[] }> {
+  const before = sidecar.records().length
+  const answer = await ask()
+  const rows = (): Row[] =>
+    (sidecar.records().slice(before) as unknown as Row[]).filter((row) => row.workload.endsWith(`/${who}`))
+  await until('it is on record', () => rows().length > 0)
+  return { answer, rows: rows() }
+}
+
+const TOPOLOGY = [
+  'SELECT * FROM system.peers',
+  'SELECT * FROM system.peers_v2',
+  'SELECT count(*) FROM system.peers',
+  "SELECT rpc_address FROM system.peers WHERE peer = '127.0.0.9'",
+  // Not answered in this form, and refused before that.
+  'SELECT JSON * FROM system.peers',
+  'SELECT peer FROM system.peers WHERE peer = ?',
+]
+const UNSUPPORTED = /JSON/
+
+async function prepared(client: RawClient, text: string): Promise<Buffer> {
+  const answer = await client.ask(prepareEnvelope(client.version, 9, text))
+  assert.equal(told(answer), 'result 4', told(answer))
+  return readPrepared(answer, 0, answer.length, client.version).id
+}
+
+const execute = (client: RawClient, id: Buffer): Promise<Buffer> =>
+  client.ask(executeEnvelope(client.version, 8, id, Buffer.alloc(16, 9), []))
+
+for (const version of [4, 5] as ProtocolVersion[]) {
+  describe(`the topology through a gateway, version ${version}`, () => {
+    for (const text of TOPOLOGY) {
+      for (const [request, envelope] of [
+        ['QUERY', queryEnvelope(version, 7, text, text.includes('?') ? { values: [Buffer.from([127, 0, 0, 9])] } : {})],
+        ['PREPARE', prepareEnvelope(version, 7, text)],
+      ] as const) {
+        it(`${request} ${text}: refused to whom it is denied, given to others, on record for both`, async () => {
+          const [alice, bob] = [
+            await world.client(gateway.port, 'alice', { version }),
+            await world.client(gateway.port, 'bob', { version }),
+          ]
+          const refused = await recorded('bob', () => bob.ask(envelope))
+          assert.match(told(refused.answer), /^0x2100 .*no-peers/)
+          const [denied] = refused.rows
+          assert.deepEqual([denied?.verdict, denied?.rule, denied?.request], ['deny', 'no-peers', request])
+          const given = await recorded('alice', () => alice.ask(envelope))
+          const [allowed] = given.rows
+          assert.deepEqual([allowed?.verdict, allowed?.request, allowed?.operation], ['allow', request, 'SELECT'])
+          assert.match(allowed?.table ?? '', /^peers/)
+          if (UNSUPPORTED.test(text)) {
+            assert.match(told(given.answer), /^0x2200 /)
+            assert.deepEqual([allowed?.outcome, allowed?.error?.code], ['error', 0x2200])
+          } else {
+            assert.equal(headerOpcode(given.answer, 0), Opcode.RESULT)
+            assert.equal(allowed?.outcome, 'ok')
+            const count =
+              request === 'QUERY' ? readRows(given.answer, 0, given.answer.length, version).rows.length : undefined
+            assert.equal(allowed?.rows, count)
+          }
+          assert.deepEqual(sidecar.node.requests, [])
+        })
+      }
+    }
+
+    it('EXECUTE of an id that a gateway made is judged each time, by whose it is', async () => {
+      const text = 'SELECT * FROM system.peers'
+      const bob = await world.client(gateway.port, 'bob', { version })
+      sidecar.feed.apply(POLICY)
+      const id = await prepared(bob, text)
+      const free = await recorded('bob', () => execute(bob, id))
+      assert.equal(headerOpcode(free.answer, 0), Opcode.RESULT)
+      assert.deepEqual([free.rows[0]?.verdict, free.rows[0]?.request], ['allow', 'EXECUTE'])
+      sidecar.feed.apply(DENY_BOB)
+      const refused = await recorded('bob', () => execute(bob, id))
+      assert.match(told(refused.answer), /^0x2100 .*no-peers/)
+      assert.deepEqual([refused.rows[0]?.verdict, refused.rows[0]?.request], ['deny', 'EXECUTE'])
+      // An id is its owner's only.
+      const carol = await world.client(gateway.port, 'carol', { version })
+      const stranger = await recorded('carol', () => execute(carol, id))
+      assert.equal(readError(stranger.answer, 0, stranger.answer.length).code, 0x2500)
+      assert.equal(stranger.rows[0]?.rule, 'unknown-prepared-id')
+      assert.deepEqual(sidecar.node.requests, [])
+    })
+
+    it('EXECUTE at a gateway process that did not make the id is UNPREPARED, and works after the next PREPARE', async () => {
+      const text = `SELECT rack FROM system.peers_v2 LIMIT ${version}`
+      const [here, there] = [
+        await world.client(gateway.port, 'alice', { version }),
+        await world.client(other.port, 'alice', { version }),
+      ]
+      const id = await prepared(here, text)
+      const lost = await execute(there, id)
+      assert.equal(readError(lost, 0, lost.length).code, 0x2500)
+      assert.deepEqual(await prepared(there, text), id)
+      assert.equal(headerOpcode(await execute(there, id), 0), Opcode.RESULT)
+    })
+
+    it('system.local is open to everybody, and on record', async () => {
+      const bob = await world.client(gateway.port, 'bob', { version })
+      const local = "SELECT key, schema_version FROM system.local WHERE key = 'local'"
+      const { answer, rows } = await recorded('bob', () => bob.ask(queryEnvelope(version, 7, local)))
+      assert.equal(readRows(answer, 0, answer.length, version).rows.length, 1)
+      assert.deepEqual([rows[0]?.verdict, rows[0]?.rule, rows[0]?.rows], ['allow', 'driver-metadata', 1])
+    })
+  })
+}
+
+describe('what a sidecar answers itself', () => {
+  for (const door of ['sidecar', 'gateway'] as const) {
+    it(`is on record, through the ${door}: REGISTER, an unknown id, a text that is no CQL`, async () => {
+      const port = door === 'sidecar' ? sidecar.port : gateway.port
+      const bob = await world.client(port, 'bob')
+      const registered = await recorded('bob', () => bob.ask(registerEnvelope(4, 1, ['SCHEMA_CHANGE'])))
+      assert.equal(headerOpcode(registered.answer, 0), Opcode.READY)
+      assert.equal(registered.rows.at(-1)?.operation, 'REGISTER')
+      const unknown = await recorded('bob', () => execute(bob, Buffer.alloc(16, 3)))
+      assert.deepEqual([unknown.rows[0]?.verdict, unknown.rows[0]?.rule], ['deny', 'unknown-prepared-id'])
+      const noCql = await recorded('bob', () => bob.ask(queryEnvelope(4, 1, 'SELEKT 1')))
+      assert.deepEqual([noCql.rows[0]?.verdict, noCql.rows[0]?.rule], ['deny', 'not-understood'])
+    })
+  }
+
+  it('a gateway that gives an answer to anything but the topology is refused', async () => {
+    const link = await RawLink.open(sidecar.port, await world.credentials('ringfence/gateway/gateway1'))
+    assert.equal(await link.offer(7, await passportOf(world, sidecar, 'alice')), 'opened')
+    const given = { answer: Buffer.from('840000010800000004000000010000'.padEnd(26, '0'), 'hex').toString('base64') }
+    link.send(7, controlEnvelope(Control.GIVEN, given))
+    link.send(7, queryEnvelope(4, 1, 'SELECT * FROM shop.items'))
+    await until('it is answered', () =>
+      link.frames.some(({ session, opcode }) => session === 7 && opcode === Opcode.ERROR),
+    )
+    assert.deepEqual(sidecar.node.requests, [])
+    // And it is for one request only.
+    link.send(7, queryEnvelope(4, 1, 'SELECT * FROM shop.items'))
+    await until('it is answered', () =>
+      link.frames.some(({ session, opcode }) => session === 7 && opcode === Opcode.RESULT),
+    )
+    link.socket.destroy()
+  })
+})
