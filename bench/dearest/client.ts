@@ -45,6 +45,11 @@ export class DearestClient {
     })
   }
 
+  /** Reads nothing more. */
+  pause(): void {
+    this.#socket.pause()
+  }
+
   close(): void {
     this.#reject = () => {}
     this.#socket.destroy()

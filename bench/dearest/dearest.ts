@@ -3,10 +3,11 @@
  *
  *     npm run bench -- --dearest [--quick]
  *
- * Each part prints a table of its own: time on the event loop.
+ * Each part prints a table of its own: time on the event loop, memory.
  */
 import type { BenchContext } from '../systems/system.ts'
 import { reportLoop } from './loop.ts'
+import { reportDearestMemory } from './memory.ts'
 
 export interface DearestPlan {
   /** Of each input. */
@@ -15,7 +16,10 @@ export interface DearestPlan {
 
 type Part = (context: BenchContext, plan: DearestPlan, say: (line: string) => void) => Promise<void>
 
-const parts: readonly Part[] = [(context, { runs }, say) => reportLoop(context, runs, say)]
+const parts: readonly Part[] = [
+  (context, { runs }, say) => reportLoop(context, runs, say),
+  (context, _plan, say) => reportDearestMemory(context, say),
+]
 
 export async function reportDearest(
   context: BenchContext,

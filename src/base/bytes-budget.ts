@@ -78,6 +78,11 @@ export class BytesBudget {
     this.bounds = bounds
   }
 
+  /** Of a process in which so much may wait; derived from its memory where that is not said. */
+  static of(processBytesMax: number | undefined): BytesBudget {
+    return new BytesBudget(budgetBounds(processBytesMax))
+  }
+
   /** The account of one connection; `close` ends it. An empty `address` is nobody's, such as the peer's of a Unix socket. */
   open(identity: string, address: string): ByteAccount {
     return new ByteAccount(
@@ -164,6 +169,11 @@ export class ByteAccount {
     this.#address = address
     identity.accounts++
     address.accounts++
+  }
+
+  /** The same for all connections of one identity while any of them is open. */
+  get identity(): object {
+    return this.#identity
   }
 
   get roomTimeoutMs(): number {

@@ -91,6 +91,10 @@ export const limits = {
   connectionWaitingBytesMax: 128 * 1024 * 1024,
   /** An identity that holds no more is not told that others of its address hold much. */
   addressShareBytes: 1024 * 1024,
+  /** Bytes that wait for the node on one connection before each identity is held to its share of it. */
+  upstreamHighWaterBytes: 256 * 1024,
+  /** What one identity may add then, or one request where that is more; what follows waits in its session until the node has taken all. */
+  upstreamShareBytes: 1024 * 1024,
   /** A request that there is no room for is not read for so long, then refused. */
   roomTimeoutMs: 10_000,
   /** Long statements that wait to be read on the sidecar's second thread; more are shed. */

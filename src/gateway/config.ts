@@ -6,6 +6,7 @@ import { z } from 'zod'
 import { advertisedAddress, advertisedMax } from '../agent/api.ts'
 import { parseDocuments } from '../base/document.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import { listenerSchema, refuseUnsafeListeners } from '../session/listener-config.ts'
 
 const gatewaySchema = z.strictObject({
@@ -19,6 +20,12 @@ const gatewaySchema = z.strictObject({
     .default({}),
   /** What drivers are told: the addresses of NGINX, each of which reaches a gateway of this mesh. */
   advertise: z.array(advertisedAddress).min(1).max(advertisedMax),
+  /** Bytes that may wait in the process; of its memory when left out (docs/limits.md). */
+  waitingBytesMax: z
+    .int()
+    .min(limits.waitingBytesMin)
+    .max(2 ** 36)
+    .optional(),
 })
 
 export type GatewayConfig = z.infer<typeof gatewaySchema> & { readonly name: string }

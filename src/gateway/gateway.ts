@@ -71,7 +71,7 @@ export class Gateway {
   constructor(options: GatewayOptions) {
     this.#options = options
     const { config, feed, log } = options
-    this.#budget = options.budget ?? new BytesBudget()
+    this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
     this.#links = new MeshLinks({ turn: this.#turn, log, credentials: feed.credentials, locality: config.locality })
     const { spiffeId } = feed.credentials

@@ -5,6 +5,7 @@ import { isIP } from 'node:net'
 import { z } from 'zod'
 import { parseDocuments } from '../base/document.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import { listenerSchema, refuseUnsafeListeners } from '../session/listener-config.ts'
 
 const port = z.int().min(1).max(65_535)
@@ -26,6 +27,12 @@ const sidecarSchema = z.strictObject({
   }),
   listeners: z.array(listenerSchema).min(1).max(16),
   audit: z.strictObject({ directory: z.string().min(1) }),
+  /** Bytes that may wait in the process; of its memory when left out (docs/limits.md). */
+  waitingBytesMax: z
+    .int()
+    .min(limits.waitingBytesMin)
+    .max(2 ** 36)
+    .optional(),
 })
 
 export type SidecarConfig = z.infer<typeof sidecarSchema> & { readonly name: string }

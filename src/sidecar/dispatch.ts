@@ -40,9 +40,11 @@ export class Dispatch {
     return this.#keyspace
   }
 
-  /** Connects to the node. */
+  /** Connects to the node, or waits until it takes more of this identity. */
   async open(): Promise<void> {
-    this.#upstream = await this.connectionFor(this.#keyspace)
+    const upstream = await this.connectionFor(this.#keyspace)
+    await upstream.room(this.#options.account.identity)
+    this.#upstream = upstream
   }
 
   connectionFor(keyspace: string): Promise<Upstream> {
@@ -56,7 +58,7 @@ export class Dispatch {
     this.#upstream = upstream
   }
 
-  /** False when no connection is open. */
+  /** False when no connection is open, or none that may be given more of this identity now; see `open`. */
   send(
     permit: Permit,
     judged: Judged,
@@ -73,6 +75,7 @@ export class Dispatch {
       this.#upstream = upstream
       if (upstream === undefined) return false
     }
+    if (!upstream.mayWrite(this.#options.account.identity, end - start)) return false
     this.sendOn(upstream, permit, judged, opcode, consistency, buffer, start, end)
     return true
   }

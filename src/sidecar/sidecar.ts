@@ -92,7 +92,7 @@ export class Sidecar {
     const { config, feed, log } = options
     this.#options = options
     this.#log = log
-    this.#budget = options.budget ?? new BytesBudget()
+    this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
     this.#secrets = new Secrets(feed.keys)
     this.#audit = new AuditWriter({

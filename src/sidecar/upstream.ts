@@ -60,6 +60,12 @@ export interface UpstreamOptions {
   readonly onClosed: (upstream: Upstream, reason: string) => void
 }
 
+interface Waiter {
+  readonly resolve: () => void
+  readonly reject: (reason: RingfenceError) => void
+  readonly sinceMicros: number
+}
+
 const STREAMS = limits.upstreamStreamsMax
 const SWEEP_MS = 1000
 
@@ -98,6 +104,9 @@ export class Upstream {
   readonly #outbox: Outbox
   readonly #sweep: NodeJS.Timeout
   #state: 'opening' | 'ready' | 'retired' | 'closed' = 'opening'
+  /** What each identity has added since more waits than `upstreamHighWaterBytes`; emptied when the node has taken all. */
+  readonly #shares = new Map<object, number>()
+  #waiters: Waiter[] = []
   #switchFraming = false
   #reason = 'closed by the node'
 
@@ -125,6 +134,7 @@ export class Upstream {
     this.#socket.on('error', (error) => {
       this.#reason = transportLine('it', error)
     })
+    this.#socket.on('drain', () => this.#onDrain())
     this.#socket.on('close', () => this.#onClose())
     this.#sweep = setInterval(() => this.#timeouts(), SWEEP_MS)
     this.#sweep.unref()
@@ -153,6 +163,22 @@ export class Upstream {
 
   get inFlight(): number {
     return this.#inFlight
+  }
+
+  /** Whether a request of `who` may be written now: what one identity sends is not to stand before what all others do. */
+  mayWrite(who: object, bytes: number): boolean {
+    if (this.#outbox.waitingBytes + bytes <= limits.upstreamHighWaterBytes) return true
+    const before = this.#shares.get(who) ?? 0
+    if (before > 0 && before + bytes > limits.upstreamShareBytes) return false
+    this.#shares.set(who, before + bytes)
+    return true
+  }
+
+  /** Resolves when `who` may write again. Throws OVERLOADED where the node takes nothing for `requestTimeoutMs`. */
+  room(who: object): Promise<void> {
+    if ((this.#shares.get(who) ?? 0) < limits.upstreamShareBytes) return Promise.resolve()
+    const sinceMicros = performance.now() * 1000
+    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject, sinceMicros }))
   }
 
   /** A free slot with its tables cleared, or −1 when the bound is reached. */
@@ -375,14 +401,47 @@ export class Upstream {
     this.#largeBytes = 0
   }
 
+  #onDrain(): void {
+    this.#shares.clear()
+    const waiters = this.#waiters
+    this.#waiters = []
+    for (const { resolve } of waiters) resolve()
+  }
+
   #timeouts(): void {
     if (this.#inFlight === 0) return
-    const before = performance.now() * 1000 - limits.requestTimeoutMs * 1000
+    const now = performance.now() * 1000
+    const before = now - limits.requestTimeoutMs * 1000
+    while (this.#waiters.length > 0 && this.#waiters[0]!.sinceMicros < before) {
+      this.#waiters.shift()!.reject(new RingfenceError('OVERLOADED', 'the node does not take requests now'))
+    }
+    let wanted = false
     for (let slot = 0; slot < this.#slotsEver; slot++) {
       const owner = this.#owners[slot]
-      if (owner === undefined || owner === nobody || this.startedMicros[slot]! > before) continue
-      owner.onTimeout(this, slot)
+      if (owner === undefined) continue
+      if (owner === nobody) {
+        // A connection that owes answers for so long gets no more requests.
+        if (this.startedMicros[slot]! < before - limits.requestTimeoutMs * 1000) this.#state = 'retired'
+        continue
+      }
+      if (this.startedMicros[slot]! <= before) owner.onTimeout(this, slot)
+      else {
+        wanted = true
+        if (this.startedMicros[slot]! < now - SWEEP_MS * 1000) this.#copyOut(slot)
+      }
     }
+    if (this.#state === 'retired' && !wanted) this.destroy('its answers are not awaited any more')
+  }
+
+  /** A slow request is not to keep the whole slab that it was sent from. */
+  #copyOut(slot: number): void {
+    const slab = this.requestSlab[slot]
+    if (this.#pins[slot] === undefined || slab === undefined) return
+    const at = this.requestAt[slot]!
+    this.requestSlab[slot] = Buffer.from(slab.subarray(at, at + this.requestBytes[slot]!))
+    this.requestAt[slot] = 0
+    this.#pins[slot]?.unpin()
+    this.#pins[slot] = undefined
   }
 
   #onClose(): void {
@@ -391,6 +450,8 @@ export class Upstream {
     clearInterval(this.#sweep)
     this.#outbox.close()
     if (this.#largeSlot >= 0) this.#largeOver()
+    for (const { resolve } of this.#waiters) resolve()
+    this.#waiters = []
     for (let slot = 0; slot < this.#slotsEver; slot++) {
       const owner = this.#owners[slot]
       this.#owners[slot] = undefined

@@ -11,6 +11,8 @@ import type { Keyed } from './statements.ts'
 
 /** Texts remembered; the oldest go first. */
 const TEXTS_MAX = 2000
+/** And their characters together: some hundred long ones are as much as thousands of short ones. */
+const TEXTS_CHARS_MAX = 8 * 1024 * 1024
 /** A longer text takes too long to be read beside everybody's traffic, and gains the least by a hop that is saved. */
 const TEXT_CHARS_MAX = 16 * 1024
 
@@ -35,6 +37,7 @@ const nothing: TextRoute = { keyspace: '', table: '', reads: false, unqualified:
 export class TextRoutes {
   readonly #routes = new Map<string, TextRoute>()
   readonly #partitionKeyOf: PartitionKeyOf
+  #chars = 0
 
   /** `partitionKeyOf` answers at once what it knows; else it answers `undefined`, and calls `told` when it does. */
   constructor(partitionKeyOf: PartitionKeyOf) {
@@ -44,6 +47,7 @@ export class TextRoutes {
   /** The schema changed: a table of the same name may have another key. */
   forget(): void {
     this.#routes.clear()
+    this.#chars = 0
   }
 
   of(text: string, keyspace: string): TextRoute {
@@ -51,11 +55,11 @@ export class TextRoutes {
     const name = `${keyspace}\0${text}`
     const known = this.#routes.get(name)
     if (known !== undefined) return known
-    if (this.#routes.size >= TEXTS_MAX) {
-      for (const oldest of this.#routes.keys()) {
-        this.#routes.delete(oldest)
-        break
-      }
+    this.#chars += name.length
+    for (const oldest of this.#routes.keys()) {
+      if (this.#routes.size < TEXTS_MAX && this.#chars <= TEXTS_CHARS_MAX) break
+      this.#routes.delete(oldest)
+      this.#chars -= oldest.length
     }
     const route = this.#read(text, keyspace)
     this.#routes.set(name, route)

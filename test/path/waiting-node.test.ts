@@ -1,0 +1,55 @@
+/** A node that takes nothing for a while: what one identity sent stands before its own requests, not before those of others. */
+import assert from 'node:assert/strict'
+import { after, before, it, describe as suite } from 'node:test'
+import { BytesBudget } from '../../src/base/bytes-budget.ts'
+import { queryEnvelope } from '../../src/cql/encode.ts'
+import { describe } from './client.ts'
+import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
+
+const SELECT = 'SELECT * FROM shop.items'
+const MB = 1024 * 1024
+const REQUESTS = 40
+const PATIENCE_MS = 60_000
+
+let world: World
+let sidecar: RunningSidecar
+let gateway: RunningGateway
+const budget = new BytesBudget()
+
+before(async () => {
+  world = await World.make()
+  sidecar = await world.sidecar({ connections: 1, budget })
+  gateway = await world.gateway([sidecar])
+})
+after(() => world.close())
+
+suite('a node that takes nothing for a while', () => {
+  for (const version of [4, 5] as const) {
+    it(`has other identities' requests before most of those of one that sent much: v${version}`, async () => {
+      const greedy = await Promise.all([1, 2, 3, 4].map(() => world.client(sidecar.port, 'alice', { version })))
+      const other = await world.client(gateway.port, 'bob', { version })
+      assert.equal(describe(await other.ask(queryEnvelope(version, 1, SELECT, {}))), `echo: ${SELECT}`)
+      const { node } = sidecar
+      node.requests.length = 0
+      for (const { socket, registered } of node.connections) if (registered.length === 0) socket.pause()
+      const insert = 'INSERT INTO shop.items (k, v) VALUES (1, ?)'
+      const values = [Buffer.alloc(MB, 'x')]
+      for (const client of greedy) {
+        for (let i = 0; i < REQUESTS / 4; i++) client.send(queryEnvelope(version, i, insert, { values }))
+      }
+      await until('all of it waits', () => budget.heldBytes > (REQUESTS - 1) * MB, PATIENCE_MS)
+      const asked = other.ask(queryEnvelope(version, 2, SELECT, {}))
+      await new Promise((resolve) => setTimeout(resolve, 200))
+      for (const { socket } of node.connections) socket.resume()
+      assert.equal(describe(await asked), `echo: ${SELECT}`)
+      const before = node.texts().indexOf(SELECT)
+      // As much as the kernel's buffers took, and a share.
+      assert.ok(before < REQUESTS / 2, `${before} of ${REQUESTS} were before it`)
+      await until('all is answered', () => greedy.every(({ unasked }) => unasked.length === REQUESTS / 4), PATIENCE_MS)
+      for (const { unasked } of greedy) for (const each of unasked) assert.match(describe(each), /^echo: INSERT/)
+      assert.equal(node.texts().filter((text) => text === insert).length, REQUESTS)
+      for (const client of [...greedy, other]) client.close()
+      await until('nothing is held', () => budget.heldBytes === 0)
+    })
+  }
+})
