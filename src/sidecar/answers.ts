@@ -82,7 +82,7 @@ export class Answers implements Owner {
       this.#answer(upstream, slot, buffer, start, end)
     } catch (reason) {
       const stream = upstream.clientStream[slot]!
-      const { code, message, fatal } = cqlFault(reason)
+      const { code, message, fatal } = cqlFault(ofAnswer(reason))
       const envelope = errorEnvelope(this.#version, stream, code, message)
       const { recorder } = this.#shared
       recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
@@ -235,7 +235,7 @@ export class Answers implements Owner {
     const { recorder } = this.#shared
     const code = errorCode(envelope, 0, envelope.length)
     recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
-    this.#client.answer(envelope, 0, envelope.length, stream)
+    this.#give(envelope, 0, envelope.length, stream)
     this.#letGoAfter(upstream, slot)
   }
 
@@ -262,4 +262,11 @@ function requestOf(upstream: Upstream, slot: number): Buffer {
   assert(slab !== undefined, 'what may be needed again is kept until it is answered')
   const at = upstream.requestAt[slot]!
   return slab.subarray(at, at + upstream.requestBytes[slot]!)
+}
+
+/** What is wrong with one answer is wrong with its request only: the client's bytes can be trusted as before, and its connection goes on. */
+function ofAnswer(reason: unknown): unknown {
+  if (!(reason instanceof RingfenceError) || !cqlFault(reason).fatal) return reason
+  const code = reason.code === 'TOO_LARGE' ? 'INVALID' : 'UPSTREAM'
+  return new RingfenceError(code, `the answer cannot be given: ${reason.message}`, { cause: reason })
 }

@@ -31,6 +31,7 @@ before(async () => {
   sidecar.node.intercept = (request: NodeRequest) => {
     const bytes = Number(/k = 'bytes (\d+)'/.exec(request.text)?.[1] ?? -1)
     if (/k = 'late'/.test(request.text)) late.push(request)
+    else if (broken.has(request.text)) request.reply(result(request.connection.version, broken.get(request.text)!))
     else if (bytes > 64 * MB) void sendHuge(request, bytes)
     else if (bytes >= 0) request.reply(echo(request.connection.version, 0, 'x'.repeat(bytes)))
     else return false
@@ -59,6 +60,21 @@ async function sendHuge({ connection, stream }: NodeRequest, bytes: number): Pro
   hugeSent++
 }
 let hugeSent = 0
+
+/** Answers of which a part is not there, by the statement that they answer. */
+const broken = new Map<string, Buffer>([
+  [`${SELECT} WHERE k = 'rows without metadata'`, Buffer.from([0, 0, 0, 2])],
+  [`${SELECT} WHERE k = 'rows cut off'`, Buffer.from([0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0])],
+  [`${SELECT} WHERE k = 'a keyspace set'`, Buffer.from([0, 0, 0, 3, 0, 9, 0x73])],
+  [`${SELECT} WHERE k = 'a schema change cut off'`, Buffer.from([0, 0, 0, 5, 0, 7, 0x43])],
+])
+
+function result(version: number, body: Buffer): Buffer {
+  const envelope = Buffer.alloc(HEADER_BYTES + body.length)
+  writeHeader(envelope, 0, 0x80 | version, 0, 0, Opcode.RESULT, body.length)
+  body.copy(envelope, HEADER_BYTES)
+  return envelope
+}
 
 const asking = (bytes: number): string => `${SELECT} WHERE k = 'bytes ${bytes}'`
 
@@ -102,5 +118,23 @@ suite('an answer that is larger than may be', () => {
         await until('nothing is held for them', () => budget.heldBytes === 0)
       })
     }
+  }
+})
+
+suite('an answer that cannot be read', () => {
+  for (const text of broken.keys()) {
+    it(`fails its own request, and no connection ends: ${text}`, async () => {
+      const [asker, other] = [await world.client(sidecar.port, 'alice'), await world.client(sidecar.port, 'bob')]
+      other.send(queryEnvelope(4, 7, `${SELECT} WHERE k = 'late'`))
+      asker.send(queryEnvelope(4, 7, `${SELECT} WHERE k = 'late'`))
+      await until('the node has both', () => late.length === 2)
+      assert.match(describe(await asker.ask(queryEnvelope(4, 1, text))), /^0x(0000|2200) /)
+      for (const request of late.splice(0)) request.answer()
+      for (const each of [asker, other]) {
+        await until('the late answer', () => each.unasked.length === 1 || each.isClosed)
+        assert.equal(each.isClosed, false)
+        assert.equal(describe(await each.ask(queryEnvelope(4, 2, SELECT))), `echo: ${SELECT}`)
+      }
+    })
   }
 })
