@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { limits } from '../../src/base/limits.ts'
 import {
   batchEnvelope,
   executeEnvelope,
@@ -12,6 +13,7 @@ import {
   setKeyspaceEnvelope,
   unpreparedEnvelope,
 } from '../../src/cql/encode.ts'
+
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readEvent, readPrepared, readSetKeyspace } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
@@ -350,7 +352,7 @@ suite('answers that do not come', () => {
     const write = alice.ask(queryEnvelope(4, 2, "UPDATE shop.items SET v = 'slow' WHERE k = 1"))
     await until('both arrived', () => taken.length === 2)
     const real = performance.now.bind(performance)
-    const mocked = t.mock.method(performance, 'now', () => real() + 31_000)
+    const mocked = t.mock.method(performance, 'now', () => real() + limits.requestTimeoutMs + 1_000)
     const [read, wrote] = [await slow, await write]
     mocked.mock.restore()
     assert.equal(readError(read, 0, read.length).code, 0x1200)
