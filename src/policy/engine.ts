@@ -61,8 +61,8 @@ class Granted {
 
   /** The same leave, for a session that is shown a topology of its own, where the answer may have addresses of nodes. */
   hidingAddresses(): Granted {
-    const { checks, masks, visibleOnly } = this.obligations ?? { checks: builtinChecks, masks: [], visibleOnly: false }
-    return new Granted(this.#epoch, { ...this, obligations: { checks, masks, visibleOnly, addressesHidden: true } })
+    const obligations = { ...(this.obligations ?? noObligations), addressesHidden: true }
+    return new Granted(this.#epoch, { ...this, obligations })
   }
 
   /** Leave for a BATCH of which each statement has one: the first one's rule, and what any of them observed or wants hidden. */
@@ -72,8 +72,11 @@ class Granted {
     const observed = permits.find((permit) => permit.observed !== undefined)?.observed
     const masks = permits.flatMap(({ obligations }) => obligations?.masks ?? [])
     const epoch = permits.every((permit) => Granted.isOf(permit, first.#epoch)) ? first.#epoch : NO_EPOCH
-    if (observed === first.observed && masks.length === 0 && epoch === first.#epoch) return first
-    return new Granted(epoch, { ...first, observed, obligations: { checks: [], masks, visibleOnly: false } })
+    const columns = permits.find(({ obligations }) => obligations?.columns !== undefined)?.obligations?.columns
+    const isPlain = masks.length === 0 && columns === undefined
+    if (observed === first.observed && isPlain && epoch === first.#epoch) return first
+    const shown = columns === undefined ? {} : { columns }
+    return new Granted(epoch, { ...first, observed, obligations: { checks: [], masks, visibleOnly: false, ...shown } })
   }
 }
 
@@ -190,7 +193,9 @@ export class PolicyEngine {
     return new Granted(epoch, {
       rule: joinRules(judgement.allowedBy),
       revision: this.#revision,
-      obligations: judgement.visibleOnly ? onlyVisible(data.obligations) : data.obligations,
+      obligations: judgement.visibleOnly
+        ? onlyVisible(data.obligations)
+        : withColumns(data.obligations, verdicts, refined, schema),
       observed: judgement.observed.size === 0 ? undefined : joinRules(judgement.observed),
     })
   }
@@ -366,10 +371,37 @@ const nothingVisible: Visibility = {
   function: () => false,
 }
 
-const onlyVisibleObligations: Obligations = { checks: builtinChecks, masks: [], visibleOnly: true }
+const noObligations: Obligations = { checks: builtinChecks, masks: [], visibleOnly: false }
+const onlyVisibleObligations: Obligations = { ...noObligations, visibleOnly: true }
 
 function onlyVisible(obligations: Obligations | undefined): Obligations {
   return obligations === undefined ? onlyVisibleObligations : { ...obligations, visibleOnly: true }
+}
+
+/** Adds the columns that the decision rests on, where an answer may show others. */
+function withColumns(
+  obligations: Obligations | undefined,
+  verdicts: Verdicts,
+  facts: StatementFacts,
+  schema: SchemaView | undefined,
+): Obligations | undefined {
+  const rows = wholeRows(facts)
+  if (schema === undefined || rows?.keyspace === undefined || rows.table === undefined) return obligations
+  const { keyspace, table } = rows
+  const info = schema.table(keyspace, table)
+  const { masks, keyspaceMasks } = verdicts.policy.data.of(keyspace, table, info?.base)
+  if ((info === undefined ? keyspaceMasks : masks).length === 0 && !verdicts.forbidsColumns) return obligations
+  return { ...(obligations ?? noObligations), columns: info?.columns ?? [] }
+}
+
+/** What answers with rows as a whole: `SELECT *`, or the condition of a write. */
+function wholeRows(facts: StatementFacts): StatementFacts | undefined {
+  if (facts.verb === 'BATCH')
+    return facts.conditional ? facts.children.find(({ conditional }) => conditional) : undefined
+  if (facts.conditional || facts.selection === '*') return facts
+  // JSON shows no columns of its own, so it is all of them where any could be meant.
+  const isAll = facts.accesses.some(({ permission, columns }) => permission === 'SELECT' && columns === '*')
+  return facts.verb === 'SELECT' && facts.selection === undefined && isAll ? facts : undefined
 }
 
 function ruleOf({ outcome, rules }: Verdict): string {

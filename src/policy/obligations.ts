@@ -77,6 +77,11 @@ export interface Obligations {
   readonly masks: readonly ColumnMask[]
   /** Rows of `system_schema` and DESCRIBE that the principal may not see are taken out of the answer. */
   readonly visibleOnly: boolean
+  /**
+   * The answer shows whole rows, and policy tells the columns of their table apart: the columns as they were known. An answer with others
+   * is decided on again by what it has (`PolicyEngine.decide` with them in the schema).
+   */
+  readonly columns?: readonly string[]
   /** Addresses of nodes are taken out of the answer: the session is shown another topology. Set by the sidecar. */
   readonly addressesHidden?: boolean
 }

@@ -11,8 +11,9 @@ import type { SchemaView, TableInfo } from './request.ts'
 /**
  * @param facts with resolved keyspaces
  * @param schema undefined where none is at hand: then a SELECT scans that restricts no column by `=` or IN
+ * @param inBatch it is a statement of a BATCH, whose conditions answer with whole primary keys
  */
-export function refine(facts: StatementFacts, schema: SchemaView | undefined): StatementFacts {
+export function refine(facts: StatementFacts, schema: SchemaView | undefined, inBatch = false): StatementFacts {
   const accesses = new Accesses(facts.accesses)
   const { keyspace, table, verb } = facts
   if (verb === 'SELECT' && keyspace !== undefined && table !== undefined) {
@@ -31,6 +32,15 @@ export function refine(facts: StatementFacts, schema: SchemaView | undefined): S
         accesses.add({ permission: 'SCAN', resource: { kind: 'table', keyspace, table: info.base }, columns: [] })
       }
     }
+  }
+  if (keyspace !== undefined) {
+    // The node chooses between a native function and the keyspace's own by the types of the arguments (FunctionResolver).
+    for (const name of facts.nativeCalls) {
+      if (schema?.hasFunction?.(keyspace, name) !== true) continue
+      accesses.add({ permission: 'EXECUTE', resource: { kind: 'function', keyspace, name }, columns: [] })
+    }
+    if (table !== undefined && schema !== undefined)
+      accesses.shownByWrite(facts, schema.table(keyspace, table), inBatch)
   }
   if (verb === 'DROP INDEX' && schema !== undefined) accesses.dropIndex(facts, schema)
   const children = refineAll(facts.children, schema)
@@ -69,6 +79,27 @@ class Accesses {
     }
   }
 
+  /**
+   * What a write shows beside the columns of its conditions (`ModificationStatement#buildCasFailureResultSet`): the primary key, where a BATCH
+   * is answered; and the size of a list, by the error of an element that is not there.
+   */
+  shownByWrite(
+    { conditional, assignments, ...facts }: StatementFacts,
+    info: TableInfo | undefined,
+    inBatch: boolean,
+  ): void {
+    const showsKeys = conditional && inBatch
+    if (!showsKeys && assignments.length === 0) return
+    const columns = new Set(info === undefined ? [] : listsIndexed(assignments, info))
+    if (showsKeys)
+      for (const column of [...(info?.partitionKey ?? []), ...(info?.clusteringKey ?? [])]) columns.add(column)
+    const whole = showsKeys && info === undefined
+    if (!whole && columns.size === 0) return
+    const { keyspace, table = '' } = facts
+    const resource = { kind: 'table', keyspace, table } as const
+    this.add({ permission: 'SELECT', resource, columns: whole ? '*' : [...columns] })
+  }
+
   /** Cassandra asks for ALTER on the table that the index belongs to, and so do we as soon as it is known. */
   dropIndex(facts: StatementFacts, schema: SchemaView): void {
     const { keyspace } = facts
@@ -97,7 +128,7 @@ function refineAll(children: readonly StatementFacts[], schema: SchemaView | und
   const refined = children.map((child) => {
     let one = known.get(child)
     if (one === undefined) {
-      one = refine(child, schema)
+      one = refine(child, schema, true)
       known.set(child, one)
       changed ||= one !== child
     }
@@ -115,6 +146,15 @@ function scans(facts: StatementFacts, schema: SchemaView | undefined, info: Tabl
   }
   if (info === undefined) return given.size === 0
   return !info.partitionKey.every((column) => given.has(column))
+}
+
+/** Lists of which an element is set or deleted by its place: the node reads the list for it. */
+export function listsIndexed(assignments: StatementFacts['assignments'], table: TableInfo): string[] {
+  return assignments
+    .filter(
+      ({ part, column }) => part === 'element' && table.definitions?.get(column)?.type.startsWith('list<') === true,
+    )
+    .map(({ column }) => column)
 }
 
 const identifier = String.raw`(?:\w+|"(?:[^"]|"")+")`

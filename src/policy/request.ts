@@ -48,6 +48,8 @@ export interface SchemaView {
   table(keyspace: string, table: string): TableInfo | undefined
   /** The table that an index belongs to. */
   indexedTable(keyspace: string, index: string): string | undefined
+  /** Whether there is a user function or aggregate of that name; undefined where the schema does not say. */
+  hasFunction?(keyspace: string, name: string): boolean
 }
 
 /** The values and options of one request, read where they lie. */

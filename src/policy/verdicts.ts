@@ -191,6 +191,11 @@ export class Verdicts {
     return forbidden
   }
 
+  /** Whether an access to every column depends on which there are. */
+  get forbidsColumns(): boolean {
+    return this.#columnForbids.length > 0
+  }
+
   #tellsColumns(view: PrincipalLaw, permission: Permission, keyspace: string): boolean {
     if (this.speaksOfColumns) return true
     return view.slice.rules.some(

@@ -24,10 +24,11 @@ import type { Permit } from '../policy/engine.ts'
 import type { Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
 import { confirms } from './confirm.ts'
+import type { SessionContext } from './context.ts'
 import { columnsDigest, timeoutEnvelope, unfitEnvelope } from './envelopes.ts'
 import type { IdentityState, Judged } from './judged.ts'
 import { Repreparer, type RepreparerOptions } from './reprepare.ts'
-import { asItCame, changesRows, incomingRows, type Passage, withObserved } from './rewrites.ts'
+import { asItCame, changesRows, incomingRows, type Passage, permitOfAnswer, withObserved } from './rewrites.ts'
 import type { SessionOptions, Shared } from './session.ts'
 import type { Owner, Upstream } from './upstream.ts'
 
@@ -50,6 +51,7 @@ export class Answers implements Owner {
   readonly #version: ProtocolVersion
   readonly #sessionPart: string
   readonly #topologyHidden: boolean
+  readonly #context: SessionContext
   readonly #events: AnswerEvents
   readonly #repreparer: Repreparer
 
@@ -60,6 +62,7 @@ export class Answers implements Owner {
     this.#version = options.version
     this.#sessionPart = options.sessionPart
     this.#topologyHidden = options.topologyHidden
+    this.#context = options.context
     this.#events = events
     this.#repreparer = new Repreparer({
       pool: shared.pool,
@@ -154,7 +157,11 @@ export class Answers implements Owner {
   ): Buffer {
     const { judge, secrets } = this.#shared
     const request = requestOf(upstream, slot)
-    return incomingRows(this.#passage(upstream, slot, judged, permit), judge, secrets, request, buffer, start, end)
+    const given = this.#passage(upstream, slot, judged, permit)
+    const consistency = upstream.consistency[slot]!
+    const answer = buffer.subarray(start, end)
+    const passage = { ...given, permit: permitOfAnswer(given, judge, this.#context, consistency, request, answer) }
+    return incomingRows(passage, judge, secrets, request, buffer, start, end)
   }
 
   #passage(upstream: Upstream, slot: number, judged: Judged, permit: Permit): Passage {

@@ -13,7 +13,8 @@ import { resolveKeyspace } from '../cql/statement/resolve.ts'
 import type { Decision, Denial, Permit, PolicyEngine, Visibility } from '../policy/engine.ts'
 import { isPermitOf, tooManyObjectsRule } from '../policy/engine.ts'
 import type { Principal } from '../policy/policy.ts'
-import type { RequestContext } from '../policy/request.ts'
+import type { RequestContext, SchemaView } from '../policy/request.ts'
+import type { AnsweredColumns } from './answered.ts'
 import { PreparedTable } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
 import { type StatementBounds, type StatementHolder, StatementMemory, statementBytes } from './statement-memory.ts'
@@ -264,6 +265,22 @@ export class Judge {
     if (identity.contextual) judged.decision = this.#inContext(identity, judged, request)
     else if (isNew) judged.decision = this.#decide(identity, judged, request)
     return judged.decision
+  }
+
+  /** The decision of the policy in force, were the schema as the node's answer has it. Not remembered: the schema is about to be read. */
+  withColumns(identity: IdentityState, { facts }: Judged, shown: AnsweredColumns, request: RequestContext): Decision {
+    const { view } = this.#schema
+    const { keyspace, table, columns } = shown
+    const seen: SchemaView = {
+      table: (inKeyspace, name) => {
+        const info = view.table(inKeyspace, name)
+        if (info === undefined || inKeyspace !== keyspace || name !== table) return info
+        return { ...info, columns: [...new Set([...info.columns, ...columns])] }
+      },
+      indexedTable: (inKeyspace, index) => view.indexedTable(inKeyspace, index),
+      hasFunction: (inKeyspace, name) => view.hasFunction?.(inKeyspace, name) === true,
+    }
+    return this.#engine.decide(identity.principal, facts, request, seen)
   }
 
   /** The partition key of the table that a statement reads or writes, where it is known. */

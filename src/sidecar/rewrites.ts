@@ -14,11 +14,15 @@ import { withWarning } from '../cql/answers/warning.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, headerFlags, Opcode } from '../cql/protocol.ts'
 import { ExecuteView, type ParamsView, QueryView, readExecute, readQuery } from '../cql/requests.ts'
+import type { Column } from '../cql/responses.ts'
 import type { Permit } from '../policy/engine.ts'
 import type { ColumnMask, Obligations } from '../policy/obligations.ts'
+import { unknownColumns } from './answered.ts'
+import { BoundValues } from './bound.ts'
+import type { SessionContext } from './context.ts'
 import { withoutPayload } from './envelopes.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
-import { textDigest } from './judged.ts'
+import { permitOf, textDigest } from './judged.ts'
 import type { SealContext } from './seal.ts'
 import type { Secrets } from './secrets.ts'
 import { isVisible } from './visible.ts'
@@ -26,6 +30,7 @@ import { isVisible } from './visible.ts'
 // Filled anew for each envelope that is looked at again.
 const query = new QueryView()
 const execute = new ExecuteView()
+const values = new BoundValues()
 
 /** One request or answer on its way, with what the rewriting of it may look at. */
 export interface Passage {
@@ -39,7 +44,8 @@ export interface Passage {
 /** The answer must show its columns to be changed by them. */
 function needsColumns(obligations: Obligations | undefined): boolean {
   if (obligations === undefined) return false
-  return obligations.masks.length > 0 || obligations.visibleOnly || obligations.addressesHidden === true
+  if (obligations.masks.length > 0 || obligations.visibleOnly || obligations.addressesHidden === true) return true
+  return obligations.columns !== undefined
 }
 
 /** The answer to this is more than bytes to hand on. */
@@ -101,6 +107,26 @@ export function asItCame(passage: Passage, request: Buffer, secrets: Secrets): B
 }
 
 /**
+ * The permit by which an answer is handed on: the one that was given, or where the answer shows columns that were not known then, one for
+ * those (throws UNAUTHORIZED where there is none).
+ */
+export function permitOfAnswer(
+  { permit, judged, identity, version, opcode }: Passage,
+  judge: Judge,
+  context: SessionContext,
+  consistency: number,
+  request: Buffer,
+  answer: Buffer,
+): Permit {
+  const known = permit.obligations?.columns
+  const shown = known === undefined ? undefined : unknownColumns(judged.facts, known, answer, version)
+  if (shown === undefined) return permit
+  const params = paramsOf({ opcode, version }, request)
+  const bound = params === undefined ? undefined : values.ofRequest(params, judged.facts.markers)
+  return permitOf(judge.withColumns(identity, judged, shown, context.set(opcode, consistency, judged.facts, bound)))
+}
+
+/**
  * The answer as the client may have it: columns masked, rows of hidden objects gone, the paging state sealed.
  * @param request the envelope that asked, as it was forwarded
  */
@@ -120,7 +146,14 @@ export function incomingRows(
   if (obligations !== undefined && obligations.masks.length > 0) {
     const byColumn = new Map(obligations.masks.map(({ column, mask }) => [column, named(mask, column)]))
     const shown = shownColumns(passage.judged)
-    const maskOf = (name: string, index: number): Mask | undefined => {
+    const { verb, keyspace, table } = passage.judged.facts
+    const maskOf = (name: string, index: number, of: Column): Mask | undefined => {
+      if (
+        verb === 'SELECT' &&
+        (of.keyspace !== keyspace || of.table !== table || index >= (shown?.length ?? Infinity))
+      ) {
+        throw new RingfenceError('UPSTREAM', 'an answer that has to be masked has other columns than were asked for')
+      }
       const column = shown === undefined ? name : shown[index]
       return column === undefined ? undefined : byColumn.get(column)
     }

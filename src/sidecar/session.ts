@@ -462,6 +462,15 @@ export class EnforcedSession implements Backend {
       }
       permits.push(decision)
     }
+    // Conditions of a BATCH answer with more than each of them would alone.
+    if (whole.facts.conditional) {
+      const answered = this.#decide(whole, Opcode.BATCH, batch.consistency, undefined)
+      if (answered.kind === 'denial') {
+        this.#deny(answered, whole, Opcode.BATCH, batch.consistency, buffer, start, end)
+        return
+      }
+      permits.push(answered)
+    }
     const decision =
       this.#shared.judge.untold(this.#identity, whole) ??
       permitOfAll(permits) ??

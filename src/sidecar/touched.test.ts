@@ -14,6 +14,7 @@ function table(keyspace: string, name: string, base?: string): [string, TableMod
 const shop: KeyspaceModel = {
   name: 'shop',
   replication: undefined,
+  functions: new Set(),
   tables: new Map([
     table('shop', 'orders'),
     table('shop', 'by_day', 'orders'),

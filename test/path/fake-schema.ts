@@ -67,6 +67,8 @@ const columnsOf: Readonly<Record<string, Readonly<Record<string, CqlType>>>> = {
   'system_schema.views': { keyspace_name: text, view_name: text, base_table_name: text, default_time_to_live: int },
   'system_schema.columns': columnColumns,
   'system_schema.indexes': { ...names, index_name: text, kind: text, options: mapOf(text, text) },
+  'system_schema.functions': { keyspace_name: text, function_name: text },
+  'system_schema.aggregates': { keyspace_name: text, aggregate_name: text },
   'system_virtual_schema.keyspaces': { keyspace_name: text },
   'system_virtual_schema.tables': { ...names, comment: text },
   'system_virtual_schema.columns': columnColumns,
@@ -74,6 +76,9 @@ const columnsOf: Readonly<Record<string, Readonly<Record<string, CqlType>>>> = {
 
 export class FakeSchema {
   tables: readonly FakeTable[] = defaultTables
+  /** User functions and aggregates, as `keyspace.name`. */
+  functions: readonly string[] = []
+  aggregates: readonly string[] = []
   /** Of keyspaces that are named here; others are SimpleStrategy with one replica. */
   readonly replication = new Map<string, ReadonlyMap<string, string>>()
   /** A node may give fewer rows than the page asked for. */
@@ -129,6 +134,17 @@ export class FakeSchema {
           ['replication_factor', '1'],
         ])
         yield { keyspace_name: name, replication: this.replication.get(name) ?? simple }
+      }
+      return
+    }
+    for (const [kind, column, called] of [
+      ['functions', 'function_name', this.functions],
+      ['aggregates', 'aggregate_name', this.aggregates],
+    ] as const) {
+      if (of !== `system_schema.${kind}`) continue
+      for (const one of called) {
+        const [keyspace_name = '', name = ''] = one.split('.')
+        yield { keyspace_name, [column]: name }
       }
       return
     }

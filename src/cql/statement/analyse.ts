@@ -6,7 +6,7 @@
  *   text ─ lexer.ts ─▶ tokens ─ parser.ts ─▶ ast.ts ─ authorise.ts ─▶ facts.ts ─ resolve.ts ─▶ facts with keyspaces
  */
 import type { Describe, Modification, Statement } from './ast.ts'
-import { authorise, distinct } from './authorise.ts'
+import { authorise, distinct, nativeCallsOf } from './authorise.ts'
 import { Cursor } from './cursor.ts'
 import type { Access, StatementFacts } from './facts.ts'
 import { plainFacts } from './facts.ts'
@@ -60,6 +60,7 @@ function toFacts(statement: Statement, redacted: string, markers: readonly (stri
     redacted,
     markers,
     ...plainFacts,
+    nativeCalls: nativeCallsOf(statement),
     ...detailsOf(statement),
     children: [],
   }
@@ -80,8 +81,11 @@ function detailsOf(statement: Statement): Partial<StatementFacts> {
     case 'batch':
       return { timestamp: statement.using.timestamp }
     case 'table':
+      return { defaultTtlSeconds: statement.defaultTtlSeconds, columnsUsed: distinct(statement.renamed) }
     case 'view':
-      return { defaultTtlSeconds: statement.defaultTtlSeconds }
+      return { defaultTtlSeconds: statement.defaultTtlSeconds, columnsUsed: distinct(statement.base?.used ?? []) }
+    case 'createIndex':
+      return { columnsUsed: distinct(statement.mentions.columns) }
     default:
       return {}
   }

@@ -66,13 +66,22 @@ export type Schema =
       readonly table: QualifiedName
       /** Columns and masking functions. */
       readonly mentions: Mentions
+      /** RENAME: the columns' names, old and new. */
+      readonly renamed: readonly string[]
       readonly defaultTtlSeconds: number | undefined
     }
   | {
       readonly kind: 'view'
       readonly action: SchemaAction
       readonly view: QualifiedName
-      readonly base: (Mentions & { readonly table: QualifiedName; readonly wildcard: boolean }) | undefined
+      readonly base:
+        | (Mentions & {
+            readonly table: QualifiedName
+            readonly wildcard: boolean
+            /** Columns mentioned otherwise than to be shown as they are, doubles included. */
+            readonly used: readonly string[]
+          })
+        | undefined
       readonly defaultTtlSeconds: number | undefined
     }
   | { readonly kind: 'type'; readonly action: SchemaAction; readonly type: QualifiedName }

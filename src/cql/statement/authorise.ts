@@ -90,7 +90,7 @@ function schemaAccesses(statement: Schema): Access[] {
       const resource: Resource = { kind: 'function', keyspace: name.keyspace, name: name.name }
       const accesses = [access(action, resource)]
       if (statement.orReplace) accesses.push(access('ALTER', resource))
-      return [...accesses, ...executions(functions, name.keyspace)]
+      return [...accesses, ...partExecutions(functions, name.keyspace)]
     }
     case 'trigger':
       // Only superusers may: a trigger is foreign code inside the node.
@@ -198,6 +198,15 @@ function keyspaceOf({ keyspace }: QualifiedName): Resource {
   return { kind: 'keyspace', keyspace }
 }
 
+/** Of the functions that an aggregate is made of, which are never native ones (CreateAggregateStatement#apply). */
+function partExecutions(functions: Mentions['functions'], keyspace: string | undefined): Access[] {
+  return union(
+    functions.map((part) =>
+      access('EXECUTE', { kind: 'function', keyspace: part.keyspace ?? keyspace, name: part.name }),
+    ),
+  )
+}
+
 /** EXECUTE on every user function; an unqualified one is looked up in the keyspace of the statement's object. */
 function executions(functions: Mentions['functions'], keyspace: string | undefined): Access[] {
   if (functions.length === 0) return []
@@ -215,6 +224,30 @@ function executions(functions: Mentions['functions'], keyspace: string | undefin
     accesses.push(access('EXECUTE', { kind: 'function', keyspace: resolved, name: called.name }))
   }
   return accesses
+}
+
+/** See `StatementFacts.nativeCalls`. What an aggregate is made of is always of its own keyspace. */
+export function nativeCallsOf(statement: Statement): readonly string[] {
+  switch (statement.kind) {
+    case 'select':
+    case 'modification':
+    case 'table':
+      return nativeNames(statement.mentions.functions)
+    case 'view':
+      return nativeNames(statement.base?.functions ?? [])
+    default:
+      return []
+  }
+}
+
+const none: readonly string[] = []
+
+function nativeNames(functions: Mentions['functions']): readonly string[] {
+  if (functions.length === 0) return none
+  const names = new Set<string>()
+  for (const { keyspace, name } of functions)
+    if (isNativeFunction(keyspace, name) && keyspace === undefined) names.add(name)
+  return names.size === 0 ? none : [...names]
 }
 
 /** Each name once. More different ones than a table can have are refused: each is looked at by policy. */

@@ -75,6 +75,11 @@ export interface StatementFacts {
   /** The target of the statement for the record, where it has one: the table read or written, the object created. */
   readonly keyspace: string | undefined
   readonly table: string | undefined
+  /**
+   * Native functions called without a keyspace: where the keyspace of the statement's object has a user function of that name, the node
+   * chooses between the two by the types of the arguments.
+   */
+  readonly nativeCalls: readonly string[]
   /** True when a name is unqualified, so that the keyspace in force decides what is meant. */
   readonly unqualified: boolean
   /** IF conditions: the answer of the statement is a read. */
@@ -101,7 +106,10 @@ export interface StatementFacts {
    * for an expression. Undefined for SELECT JSON and for what is no SELECT.
    */
   readonly selection: '*' | readonly (string | undefined)[] | undefined
-  /** Columns that a read uses otherwise than by showing them as they are: in WHERE, ORDER BY, GROUP BY, IF, functions, expressions. */
+  /**
+   * Columns that a read uses otherwise than by showing them as they are: in WHERE, ORDER BY, GROUP BY, IF, functions, expressions; in a
+   * view, which shows its base, by the same rule and in its PRIMARY KEY; the columns of an index, and those that RENAME names.
+   */
   readonly columnsUsed: readonly string[]
   /** `default_time_to_live` of CREATE TABLE, ALTER TABLE and views; undefined where it is not given. */
   readonly defaultTtlSeconds: number | undefined
@@ -125,6 +133,7 @@ export const plainFacts = {
   timestamp: undefined,
   limit: undefined,
   restrictions: [],
+  nativeCalls: [],
   assignments: [],
   allowFiltering: false,
   selection: undefined,

@@ -127,6 +127,7 @@ function dropTable(cursor: Cursor): Schema {
     action: 'DROP',
     table: qualifiedName(cursor),
     mentions: noMentions,
+    renamed: [],
     defaultTtlSeconds: undefined,
   }
 }

@@ -30,7 +30,8 @@ export function viewStatement(cursor: Cursor, action: SchemaAction): Schema {
   cursor.expect(K.AS)
   cursor.expect(K.SELECT)
   const mark = cursor.mark()
-  const { wildcard } = selectors(cursor)
+  const { wildcard, used } = selectors(cursor)
+  const shown = cursor.columns.length
   cursor.expect(K.FROM)
   const table = qualifiedName(cursor)
   if (cursor.accept(K.WHERE)) whereClause(cursor)
@@ -38,7 +39,13 @@ export function viewStatement(cursor: Cursor, action: SchemaAction): Schema {
   cursor.expect(K.KEY)
   primaryKey(cursor)
   if (cursor.accept(K.WITH)) defaultTtlSeconds = tableProperties(cursor, false)
-  return { kind: 'view', action, view, base: { table, wildcard, ...cursor.mentions(mark) }, defaultTtlSeconds }
+  return {
+    kind: 'view',
+    action,
+    view,
+    base: { table, wildcard, used: used.concat(cursor.columns.slice(shown)), ...cursor.mentions(mark) },
+    defaultTtlSeconds,
+  }
 }
 
 /** `createFunctionStatement`, after the word FUNCTION. */

@@ -62,7 +62,7 @@ export function createTable(cursor: Cursor): Schema {
   }
   cursor.expect(T.PAREN_CLOSE)
   const defaultTtlSeconds = cursor.accept(K.WITH) ? tableProperties(cursor, true) : undefined
-  return { kind: 'table', action: 'CREATE', table, mentions: cursor.mentions(mark), defaultTtlSeconds }
+  return { kind: 'table', action: 'CREATE', table, mentions: cursor.mentions(mark), renamed: [], defaultTtlSeconds }
 }
 
 /** `tableColumns`; `defined` holds the columns so far, and the empty name once there is a primary key. */
@@ -161,6 +161,7 @@ export function alterTable(cursor: Cursor): Schema {
   acceptIfExists(cursor)
   const table = qualifiedName(cursor)
   let defaultTtlSeconds: number | undefined
+  let renamed: readonly string[] = []
   if (cursor.accept(K.ALTER)) alterColumn(cursor)
   else if (cursor.accept(K.ADD)) {
     acceptIfNotExists(cursor)
@@ -173,11 +174,12 @@ export function alterTable(cursor: Cursor): Schema {
       cursor.expect(K.TO)
       plainColumn(cursor)
     } while (cursor.accept(K.AND))
+    renamed = cursor.columns.slice(mark.columns)
   } else {
     cursor.expect(K.WITH)
     defaultTtlSeconds = withProperties(cursor)
   }
-  return { kind: 'table', action: 'ALTER', table, mentions: cursor.mentions(mark), defaultTtlSeconds }
+  return { kind: 'table', action: 'ALTER', table, mentions: cursor.mentions(mark), renamed, defaultTtlSeconds }
 }
 
 function alterColumn(cursor: Cursor): void {

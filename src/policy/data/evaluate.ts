@@ -64,6 +64,16 @@ export function evaluateData(law: DataLaw, question: DataQuestion): DataVerdict 
     case 'ALTER MATERIALIZED VIEW':
     case 'DROP MATERIALIZED VIEW':
       judgeTableLife(findings, law.of(keyspace, table, undefined), facts, schema?.table(keyspace, table))
+      judgeUses(findings, law, question, keyspace, table)
+      return findings.bareVerdict()
+    case 'CREATE INDEX':
+      judgeUses(findings, law, question, keyspace, table)
+      return findings.bareVerdict()
+    case 'CREATE MATERIALIZED VIEW':
+      for (const { permission, resource } of facts.accesses) {
+        if (permission !== 'SELECT' || resource.kind !== 'table') continue
+        judgeUses(findings, law, question, resource.keyspace ?? keyspace, resource.table)
+      }
       return findings.bareVerdict()
     default:
       return findings.bareVerdict()
@@ -82,7 +92,7 @@ function judgeWrite(
   judgeRowLife(findings, law, facts, table, firstMarker)
   judgeLists(findings, law, facts, firstMarker)
   if (facts.timestamp !== undefined) judgeTimestamp(findings, law, facts.timestamp, firstMarker)
-  if (facts.conditional) judgeMasksOf(findings, law, question, facts, table)
+  if (facts.conditional || law.masks.length > 0) judgeMasksOf(findings, law, question, facts, table)
 }
 
 /** A BATCH text may hold tens of thousands of statements, so what is the same for a table is found and asked once. */
@@ -110,7 +120,7 @@ function judgeBatch(findings: Findings, law: DataLaw, question: DataQuestion): D
     }
     before = child
     if (child.timestamp === undefined) withoutTimestamp.add(bound)
-    if (bound.judgesWrites || child.timestamp !== undefined || child.conditional) {
+    if (bound.judgesWrites || bound.masks.length > 0 || child.timestamp !== undefined || child.conditional) {
       judgeWrite(findings, bound, question, child, info, isMessage ? undefined : firstMarker)
     }
     firstMarker += child.markers.length
@@ -125,6 +135,15 @@ function judgeBatch(findings: Findings, law: DataLaw, question: DataQuestion): D
   }
   const [only, ...others] = laws
   return only === undefined ? findings.bareVerdict() : findings.verdict(others.length === 0 ? only.write : undefined)
+}
+
+/** What a schema statement does with columns of a table: which rows a view shows, and in which order, tells of values. */
+function judgeUses(findings: Findings, law: DataLaw, question: DataQuestion, keyspace: string, table: string): void {
+  const { facts, schema } = question
+  if (facts.columnsUsed.length === 0) return
+  const base = tableOf(schema, keyspace, table)?.base
+  const asked = { ...facts, keyspace, table, accesses: [] }
+  judgeMasksOf(findings, law.of(keyspace, table, base), question, asked, assumedTable)
 }
 
 function judgeMasksOf(

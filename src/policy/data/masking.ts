@@ -5,6 +5,7 @@ import type { StatementFacts } from '../../cql/statement/facts.ts'
 import { matchesSpiffePattern } from '../../identity/spiffe.ts'
 import { matchesName } from '../names.ts'
 import type { Principal } from '../policy.ts'
+import { listsIndexed } from '../refine.ts'
 import type { TableInfo } from '../request.ts'
 import type { Findings } from './findings.ts'
 import type { TableLaw, TableMask } from './law.ts'
@@ -12,7 +13,7 @@ import { printable } from './words.ts'
 
 export interface MaskedRead {
   readonly principal: Principal
-  /** A SELECT, or a write with IF. */
+  /** A SELECT or a write; or a view, index or RENAME, of which only `columnsUsed` counts. */
   readonly facts: StatementFacts
   readonly law: TableLaw
   /** Undefined when the table is not known: then it might be a view of any other. */
@@ -34,18 +35,22 @@ function judgeKnown(findings: Findings, read: MaskedRead, masks: readonly TableM
   const { selection } = facts
   const isSelect = facts.verb === 'SELECT'
   const mentioned = mentionedIn(read)
-  // The answer of a failed condition shows the row, or the key and the condition's columns.
-  const shown = new Set(isSelect && selection !== '*' ? (selection ?? []) : table.columns)
+  // The answer of a failed condition shows the row, or the key and the condition's columns; that of any other write shows nothing.
+  const answered = isSelect || facts.conditional ? table.columns : []
+  const shown = new Set(isSelect && selection !== '*' ? (selection ?? []) : answered)
   const used = new Set(facts.columnsUsed)
+  for (const column of comparedByWrite(facts, table)) used.add(column)
   if (isSelect && selection === undefined) {
     for (const column of mentioned === '*' ? table.columns : mentioned) used.add(column)
+    // JSON has its columns inside: one that was added a moment ago could not be taken out of it.
+    if (mentioned === '*') for (const { columns } of masks) for (const column of columns ?? []) used.add(column)
   } else if (isSelect && mentioned !== '*') {
     for (const column of mentioned) if (!shown.has(column)) used.add(column)
   }
   for (const column of new Set([...used, ...shown])) {
     if (column === undefined) continue
     const covering = masks.filter(({ columns }) => covers(columns, column))
-    if (covering.length === 0 || unmasked(column)) continue
+    if (covering.length === 0 || unmasked(column.endsWith('*') ? '*' : column)) continue
     if (used.has(column)) {
       const text = `column ${printable(column)} of ${law.label} is masked, so it may only be selected as it stands`
       for (const { rule } of covering) findings.refuse(rule, text)
@@ -55,13 +60,30 @@ function judgeKnown(findings: Findings, read: MaskedRead, masks: readonly TableM
 
 function judgeUnknown(findings: Findings, read: MaskedRead, masks: readonly TableMask[]): void {
   const mentioned = mentionedIn(read)
-  const columns = mentioned === '*' ? (['*'] as const) : mentioned
+  const columns = mentioned === '*' ? ['*'] : [...mentioned, ...comparedByWrite(read.facts, undefined)]
   const text = `the columns of ${read.law.label} are not known, so they cannot be masked`
   for (const column of columns) {
     const covering = masks.filter((mask) => mentioned === '*' || covers(mask.columns, column))
     if (covering.length === 0 || read.unmasked(column)) continue
     for (const { rule } of covering) findings.refuse(rule, text)
   }
+}
+
+/**
+ * Columns whose values a write compares with those that are there: its key, for whether there is such a row shows afterwards; and a list of
+ * which it sets or deletes an element by its place, for an error tells how long that is.
+ */
+function comparedByWrite(facts: StatementFacts, table: TableInfo | undefined): Iterable<string> {
+  const { verb, restrictions, accesses, assignments } = facts
+  if (verb !== 'INSERT' && verb !== 'UPDATE' && verb !== 'DELETE') return []
+  const compared = new Set(table === undefined ? [] : listsIndexed(assignments, table))
+  const key = new Set(table === undefined ? [] : [...table.partitionKey, ...table.clusteringKey])
+  const isJson = accesses.some(({ permission, columns }) => permission === 'MODIFY' && columns === '*')
+  if (verb === 'INSERT' && isJson) return [...compared, ...key]
+  for (const { columns } of restrictions) {
+    for (const column of columns) if (verb !== 'INSERT' || key.has(column)) compared.add(column)
+  }
+  return compared
 }
 
 /** Every column that the statement reads of its table, and those that the facts say it uses. */

@@ -29,6 +29,8 @@ const real = {
   views: 'SELECT keyspace_name, view_name, default_time_to_live, base_table_name FROM system_schema.views',
   columns: 'SELECT keyspace_name, table_name, column_name, kind, position, type FROM system_schema.columns',
   indexes: 'SELECT keyspace_name, index_name, table_name FROM system_schema.indexes',
+  functions: 'SELECT keyspace_name, function_name FROM system_schema.functions',
+  aggregates: 'SELECT keyspace_name, aggregate_name FROM system_schema.aggregates',
 } as const
 const virtual = {
   keyspaces: 'SELECT keyspace_name FROM system_virtual_schema.keyspaces',
@@ -49,37 +51,44 @@ interface Parts {
   readonly views: Row[]
   readonly columns: Row[]
   readonly indexes: Row[]
+  readonly functions: Row[]
 }
 
 /** All keyspaces, virtual ones too. Throws `UPSTREAM`. */
 export async function loadSchema(ask: Ask): Promise<Map<string, KeyspaceModel>> {
-  const [keyspaces, tables, views, columns, indexes, ...ofVirtual] = await Promise.all([
+  const [keyspaces, tables, views, columns, indexes, functions, aggregates, ...ofVirtual] = await Promise.all([
     rowsOf(ask, real.keyspaces),
     rowsOf(ask, real.tables),
     rowsOf(ask, real.views),
     rowsOf(ask, real.columns),
     rowsOf(ask, real.indexes),
+    rowsOf(ask, real.functions),
+    rowsOf(ask, real.aggregates),
     rowsOf(ask, virtual.keyspaces),
     rowsOf(ask, virtual.tables),
     rowsOf(ask, virtual.columns),
   ])
-  const models = await assemble({ keyspaces, tables, views, columns, indexes }, false)
+  const own = { keyspaces, tables, views, columns, indexes, functions: [...functions, ...aggregates] }
+  const models = await assemble(own, false)
   const [virtualKeyspaces = [], virtualTables = [], virtualColumns = []] = ofVirtual
   const virtualRows = { keyspaces: virtualKeyspaces, tables: virtualTables, columns: virtualColumns }
-  const virtualModels = await assemble({ ...virtualRows, views: [], indexes: [] }, true)
+  const virtualModels = await assemble({ ...virtualRows, views: [], indexes: [], functions: [] }, true)
   return new Map([...models, ...virtualModels])
 }
 
 /** One keyspace that is not virtual; undefined where there is none of that name. Throws `UPSTREAM`. */
 export async function loadKeyspace(ask: Ask, name: string): Promise<KeyspaceModel | undefined> {
-  const [keyspaces, tables, views, columns, indexes] = await Promise.all([
+  const [keyspaces, tables, views, columns, indexes, functions, aggregates] = await Promise.all([
     rowsOf(ask, real.keyspaces, name),
     rowsOf(ask, real.tables, name),
     rowsOf(ask, real.views, name),
     rowsOf(ask, real.columns, name),
     rowsOf(ask, real.indexes, name),
+    rowsOf(ask, real.functions, name),
+    rowsOf(ask, real.aggregates, name),
   ])
-  return (await assemble({ keyspaces, tables, views, columns, indexes }, false)).get(name)
+  const own = { keyspaces, tables, views, columns, indexes, functions: [...functions, ...aggregates] }
+  return (await assemble(own, false)).get(name)
 }
 
 /** The node's schema version now, as a UUID's text. Throws `UPSTREAM`. */
@@ -109,14 +118,14 @@ export async function rowsOf(ask: Ask, table: string, keyspace?: string): Promis
 
 /** Keyspace by keyspace, with a turn for the sessions between them. */
 async function assemble(
-  rows: Record<'keyspaces' | 'tables' | 'views' | 'columns' | 'indexes', readonly Row[]>,
+  rows: Record<'keyspaces' | 'tables' | 'views' | 'columns' | 'indexes' | 'functions', readonly Row[]>,
   isVirtual: boolean,
 ): Promise<Map<string, KeyspaceModel>> {
   const byKeyspace = new Map<string, Parts>()
   for (const [name, replication = null] of rows.keyspaces) {
-    byKeyspace.set(textOf(name), { replication, tables: [], views: [], columns: [], indexes: [] })
+    byKeyspace.set(textOf(name), { replication, tables: [], views: [], columns: [], indexes: [], functions: [] })
   }
-  for (const kind of ['tables', 'views', 'columns', 'indexes'] as const) {
+  for (const kind of ['tables', 'views', 'columns', 'indexes', 'functions'] as const) {
     for (const row of rows[kind]) byKeyspace.get(textOf(row[0]))?.[kind].push(row)
   }
   const models = new Map<string, KeyspaceModel>()
@@ -143,8 +152,10 @@ function keyspaceOf(name: string, parts: Parts, isVirtual: boolean): KeyspaceMod
     tables.set(table, { ...common, ...shape, base: base == null ? undefined : textOf(base) })
   }
   const indexes = new Map(parts.indexes.map(([, index, table]) => [textOf(index), textOf(table)]))
-  const digest = digestOfRows([[[parts.replication]], parts.tables, parts.views, parts.columns, parts.indexes])
-  return { name, replication: replicationOf(parts.replication), tables, indexes, digest }
+  const functions = new Set(parts.functions.map(([, called]) => textOf(called)))
+  const { views, columns: columnRows } = parts
+  const rows = [[[parts.replication]], parts.tables, views, columnRows, parts.indexes, parts.functions]
+  return { name, replication: replicationOf(parts.replication), tables, functions, indexes, digest: digestOfRows(rows) }
 }
 
 type Shape = Pick<TableModel, 'partitionKey' | 'clusteringKey' | 'columns' | 'definitions'>

@@ -36,6 +36,8 @@ export interface KeyspaceModel {
   readonly replication: Replication | undefined
   /** Views and virtual tables too. */
   readonly tables: ReadonlyMap<string, TableModel>
+  /** Names of user functions and aggregates. */
+  readonly functions: ReadonlySet<string>
   /** The table of each index. */
   readonly indexes: ReadonlyMap<string, string>
   /** Equal for equal content. */
@@ -58,6 +60,10 @@ export class SchemaModel implements SchemaView {
 
   table(keyspace: string, table: string): TableModel | undefined {
     return this.keyspaces.get(keyspace)?.tables.get(table)
+  }
+
+  hasFunction(keyspace: string, name: string): boolean {
+    return this.keyspaces.get(keyspace)?.functions.has(name) === true
   }
 
   indexedTable(keyspace: string, index: string): string | undefined {
