@@ -1,5 +1,5 @@
 /** What a term can write, as far as its tokens say it: the difference between a value and none is that between writing and deleting. */
-import { type Cursor, nextMarker } from './cursor.ts'
+import { type Cursor, nameOf, nextMarker } from './cursor.ts'
 import type { AssignedValue } from './facts.ts'
 import { constants } from './keywords.ts'
 import { term } from './terms.ts'
@@ -85,7 +85,7 @@ function turn(kind: number): number {
 /** `now()` or `to_timestamp(now())`. */
 function isGenerated(cursor: Cursor, from: number, to: number): boolean {
   const { kinds } = cursor.tokens
-  const isName = (at: number, names: ReadonlySet<string>): boolean => names.has(cursor.text(at).toLowerCase())
+  const isName = (at: number, names: ReadonlySet<string>): boolean => names.has(nameOf(cursor, at))
   if (kinds[from + 1] !== T.PAREN_OPEN) return false
   if (to - from === 3) return isName(from, generators)
   return (

@@ -46,7 +46,16 @@ const insert = (columns: string, values: string, more = ''): string =>
 
 /** Each takes something away, or may. */
 const removing = [
-  ...['v = null', 'v = NULL', 'v = (null)', 'v = ((null))', 'v = (text) null', "v = fromJson('null')", 'v = f(1)'],
+  ...[
+    'v = null',
+    'v = NULL',
+    'v = (null)',
+    'v = ((null))',
+    'v = (text) null',
+    "v = fromJson('null')",
+    'v = f(1)',
+    'v = "NOW"()',
+  ],
   ...[
     'v = cast(null AS text)',
     'c = 1 + null',
@@ -103,7 +112,18 @@ const others = [
 
 /** Each only adds, or puts a value in another's place. */
 const keeping = [
-  ...["v = 'a'", "v = ''", 'c = -1', "v = ('a')", 'v = now()', 'v = toTimestamp(now())', 'v = uuid()', "st = 'a'"],
+  ...[
+    "v = 'a'",
+    "v = ''",
+    'c = -1',
+    "v = ('a')",
+    'v = now()',
+    'v = "now"()',
+    'v = NOW()',
+    'v = toTimestamp(now())',
+    'v = uuid()',
+    "st = 'a'",
+  ],
   ...[
     "s = s + {'x'}",
     "s += {'x'}",
