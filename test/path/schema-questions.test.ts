@@ -112,6 +112,21 @@ suite('what is hidden', () => {
   })
 })
 
+it('no keyspace that is hidden is read, so that it takes no other time than one that is not there', async () => {
+  running.node.topology.schemaVersion = Buffer.alloc(16, 90)
+  const asked: (string | undefined)[] = []
+  running.node.interceptOwn = ({ text, value }) => {
+    if (text.includes('WHERE keyspace_name')) asked.push(value)
+    return false
+  }
+  for (const name of ['play', 'not_there']) await rows(`SELECT * FROM ${T} WHERE keyspace_name = '${name}'`)
+  running.node.interceptOwn = undefined
+  assert.deepEqual(
+    asked.filter((value) => value !== undefined && value !== 'shop'),
+    ['\0', '\0'],
+  )
+})
+
 suite('what is new', () => {
   it('is in the answer to a question that comes after it', async () => {
     const text = `SELECT table_name FROM ${T} WHERE keyspace_name = 'shop' AND table_name = 'fresh'`

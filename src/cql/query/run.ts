@@ -97,7 +97,16 @@ function* rowsOf(
   }
 }
 
-/** ORDER BY over several partitions. */
+interface Head {
+  readonly partition: Partition
+  /** Among equals, the partition that comes first is first. */
+  readonly place: number
+  /** Rows of it that were given. */
+  given: number
+  key: readonly Buffer[]
+}
+
+/** ORDER BY over several partitions, each of which is in order: the least of their next rows, again and again. */
 function* sortedRows(
   plan: Plan,
   table: Table,
@@ -105,15 +114,52 @@ function* sortedRows(
 ): Generator<{ partition: Partition; row: number }> {
   const { clusteringKey, columns } = plan.shape
   const view = new RowView(columns.length)
-  const all = partitions.flatMap((partition) =>
-    Array.from({ length: partition.to - partition.from }, (_, i) => {
-      const row = partition.from + i
-      table.view(view, row)
-      return { partition, row, key: clusteringKey.map((index) => view.cell(index) ?? Buffer.alloc(0)) }
-    }),
-  )
   const direction = plan.descending ? -1 : 1
-  yield* all.sort((a, b) => direction * compareClustering(plan, a.key, b.key, clusteringKey.length))
+  const rowOf = ({ from, to }: Partition, given: number): number => (plan.descending ? to - 1 - given : from + given)
+  const keyOf = (row: number): Buffer[] => {
+    table.view(view, row)
+    return clusteringKey.map((index) => view.cell(index) ?? Buffer.alloc(0))
+  }
+  const isBefore = (a: Head, b: Head): boolean => {
+    const difference = direction * compareClustering(plan, a.key, b.key, clusteringKey.length)
+    return difference < 0 || (difference === 0 && a.place < b.place)
+  }
+  // A heap: no head comes after the two that stand below it.
+  const heap: Head[] = []
+  for (const [place, partition] of partitions.entries()) {
+    heap.push({ partition, place, given: 0, key: keyOf(rowOf(partition, 0)) })
+    for (let at = heap.length - 1; at > 0; ) {
+      const above = (at - 1) >> 1
+      if (!isBefore(heap[at]!, heap[above]!)) break
+      swap(heap, at, above)
+      at = above
+    }
+  }
+  for (let top = heap[0]; top !== undefined; top = heap[0]) {
+    const { partition } = top
+    yield { partition, row: rowOf(partition, top.given) }
+    top.given++
+    if (top.given < partition.to - partition.from) top.key = keyOf(rowOf(partition, top.given))
+    else {
+      const last = heap.pop()!
+      if (heap.length > 0) heap[0] = last
+    }
+    for (let at = 0; ; ) {
+      let least = at
+      for (const below of [2 * at + 1, 2 * at + 2]) {
+        if (below < heap.length && isBefore(heap[below]!, heap[least]!)) least = below
+      }
+      if (least === at) break
+      swap(heap, at, least)
+      at = least
+    }
+  }
+}
+
+function swap(heap: Head[], a: number, b: number): void {
+  const head = heap[a]!
+  heap[a] = heap[b]!
+  heap[b] = head
 }
 
 function compareKeys(plan: Plan, a: readonly Buffer[], b: readonly Buffer[]): number {

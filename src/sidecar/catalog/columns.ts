@@ -11,6 +11,9 @@ import type { Ask } from '../schema/load.ts'
 import { nodeError } from '../upstream.ts'
 
 const VERSION = 4
+/** What a remembered text may be, and have. */
+const TEXT_MAX = 2048
+const COLUMNS_MAX = 64
 
 export class AskedColumns {
   readonly #ask: Ask
@@ -36,7 +39,13 @@ export class AskedColumns {
       this.#known.delete(oldest)
     }
     this.#known.set(text, asked)
-    asked.catch(() => this.#known.delete(text))
+    // What is large is asked again each time.
+    asked.then(
+      (columns) => {
+        if (columns.length > COLUMNS_MAX || text.length > TEXT_MAX) this.forget(text)
+      },
+      () => this.forget(text),
+    )
     return asked
   }
 

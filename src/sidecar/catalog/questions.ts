@@ -13,7 +13,14 @@ import { Verdict } from '../../base/bytes-budget.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { errorEnvelope } from '../../cql/encode.ts'
-import { CqlErrorCode, headerFlags, headerStream, Opcode, type ProtocolVersion } from '../../cql/protocol.ts'
+import {
+  Consistency,
+  CqlErrorCode,
+  headerFlags,
+  headerStream,
+  Opcode,
+  type ProtocolVersion,
+} from '../../cql/protocol.ts'
 import type { OutputColumn } from '../../cql/query/plan.ts'
 import { planOf } from '../../cql/query/plan.ts'
 import { readSelect } from '../../cql/query/read.ts'
@@ -39,6 +46,7 @@ import type { Ask } from '../schema/load.ts'
 import type { Secrets } from '../secrets.ts'
 import { NodeError } from '../upstream.ts'
 import { AskedColumns } from './columns.ts'
+import { Gate } from './gate.ts'
 import { type Reply, replyEnvelope } from './reply.ts'
 import { Slices } from './slices.ts'
 import { KEYS_MAX, SchemaTables } from './tables.ts'
@@ -72,6 +80,11 @@ interface Question {
   readonly startedMicros: number
 }
 
+/** A keyspace that cannot be. */
+const NOTHING: readonly Buffer[] = [Buffer.of(0)]
+/** Questions at once whose rows are read for them alone: in all, and of one identity. */
+const OWN_MAX = 8
+const OWN_PER_IDENTITY_MAX = 2
 /** Answers that are made anew where the policy changed meanwhile. */
 const TRIES_MAX = 3
 /** Rule that refuses what cannot be answered so. */
@@ -87,6 +100,7 @@ export class SchemaQuestions {
   readonly #tables: SchemaTables
   readonly #columns: AskedColumns
   readonly #slices = new Slices()
+  readonly #own = new Gate(OWN_MAX, OWN_PER_IDENTITY_MAX)
   /** v5: the id of its columns that the node gave with the statement. */
   readonly #metadataIds = new WeakMap<Judged, Buffer>()
   #waiting = 0
@@ -174,8 +188,31 @@ export class SchemaQuestions {
     // The node knows it, and it is not known here which of its rows may be seen.
     if (named === undefined) return this.#host.judge.refusal(identity, visibleObjects, unanswerable)
     const params = paramsOf(opcode, request, version)
+    if (params.consistency === Consistency.ANY) {
+      throw new RingfenceError('INVALID', 'ANY ConsistencyLevel is only supported for writes')
+    }
     const values = new BoundValues().ofRequest(params, judged.facts.markers)
-    const table = await this.#tables.read({ table: named, stamps: stampsOf(tree), keys: keysOf(tree, values) })
+    const keys = this.#seenOf(identity, keysOf(tree, values))
+    const wanted = { table: named, stamps: stampsOf(tree), keys }
+    const answer = async (): Promise<Denial | Answered> => {
+      const table = await this.#tables.read(wanted)
+      return await this.#decided(asker, question, { tree, named, table, columns, params, values })
+    }
+    // Rows that are read for one question alone are in memory until it is answered.
+    return this.#tables.isOwn(wanted) ? await this.#own.through(identity, answer) : await answer()
+  }
+
+  /** The keyspaces of which there is something to read: what is hidden takes no more time than what is not there. */
+  #seenOf(identity: IdentityState, keys: readonly Buffer[] | undefined): readonly Buffer[] | undefined {
+    if (keys === undefined) return undefined
+    const visibility = this.#host.judge.visibility(identity)
+    const seen = keys.filter((key) => visibility.keyspace(key.toString()))
+    return seen.length > 0 ? seen : NOTHING
+  }
+
+  /** The answer, decided by the policy that is in force when it is made. */
+  async #decided(asker: Asker, question: Question, parts: Parts): Promise<Denial | Answered> {
+    const { tree, params, values } = parts
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       // The policy may be another one than when the question came; what it says now counts.
       const decision = this.#decide(asker, question, params, values)
@@ -183,9 +220,9 @@ export class SchemaQuestions {
       if (this.#host.recorder.failed) {
         throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is answered')
       }
-      const made = await this.#make(asker, question, decision, { tree, named, table, columns, params, values })
+      const made = await this.#make(asker, question, decision, parts)
       if (made === undefined) {
-        this.#columns.forget(qualified(tree, judged))
+        this.#columns.forget(qualified(tree, question.judged))
         break
       }
       const now = this.#decide(asker, question, params, values)

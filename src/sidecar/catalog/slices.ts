@@ -1,7 +1,6 @@
 /**
  * Long work of many, done in slices on the loop: no more than a slice of one of them in a turn, and each in its turn.
  */
-import type { IdentityState } from '../judged.ts'
 
 /** What one turn of the loop gives. */
 const SLICE_MS = 4
@@ -13,11 +12,11 @@ interface Work {
 
 export class Slices {
   /** By whose it is; who was served last stands last. */
-  readonly #queues = new Map<IdentityState, Work[]>()
+  readonly #queues = new Map<object, Work[]>()
   #armed = false
 
   /** What `steps` returns in the end. Throws what it throws. */
-  run<Result>(identity: IdentityState, steps: () => Generator<void, Result>): Promise<Result> {
+  run<Result>(identity: object, steps: () => Generator<void, Result>): Promise<Result> {
     return new Promise((resolve, reject) => {
       let running: Generator<void, Result> | undefined
       let result: { readonly value: Result } | { readonly reason: unknown } | undefined

@@ -15,6 +15,8 @@ import { nodeError } from '../upstream.ts'
 import type { SchemaTable } from './visible.ts'
 
 const VERSION = 4
+/** Of a node that says none: then nothing that is kept is known to be new. */
+const NO_VERSION = '00000000-0000-0000-0000-000000000000'
 const PAGE_ROWS = 1000
 /** As many partitions are read by themselves rather than the whole table, where the whole is not at hand. */
 export const KEYS_MAX = 4
@@ -45,17 +47,22 @@ export class SchemaTables {
     this.#ask = ask
   }
 
+  /** Whether the rows would be read for this question alone. */
+  isOwn({ stamps, keys }: TableWanted): boolean {
+    return stamps.length > 0 || keys !== undefined
+  }
+
   /**
    * Rows that are at least as new as this call.
    * @throws RingfenceError UPSTREAM where the node is away or refuses, OVERLOADED where there is more than may be kept in memory
    */
   async read(wanted: TableWanted): Promise<Table> {
-    const { table, stamps, keys } = wanted
+    const { table, stamps } = wanted
     const version = await this.#versionNow()
     const name = `${table.keyspace}.${table.name}`
     const kept = this.#kept.get(name)
-    if (stamps.length === 0 && kept?.version === version) return kept.table
-    if (stamps.length > 0 || keys !== undefined) return await this.#load(wanted)
+    if (stamps.length === 0 && kept?.version === version && version !== NO_VERSION) return kept.table
+    if (this.isOwn(wanted)) return await this.#load(wanted)
     const key = `${name} ${version}`
     let reading = this.#reading.get(key)
     if (reading === undefined) {
