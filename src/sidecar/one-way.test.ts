@@ -28,7 +28,12 @@ describe('the way to the node', () => {
 
   it('asks for itself only about the node, its schema and its ring', () => {
     const asking = Object.keys(uses(/\.ask\(/g, 'sidecar')).sort()
-    assert.deepEqual(asking, ['sidecar/node.ts', 'sidecar/schema/watch.ts', 'sidecar/upstream.ts'])
+    assert.deepEqual(asking, [
+      'sidecar/describe/descriptions.ts',
+      'sidecar/node.ts',
+      'sidecar/schema/watch.ts',
+      'sidecar/upstream.ts',
+    ])
   })
 
   it('has permits of one maker', () => {
