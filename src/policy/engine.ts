@@ -95,6 +95,8 @@ export interface Denial {
   /** For the client: the same words whether or not the object exists. One line of printable text. */
   readonly reason: string
   readonly revision: number
+  /** It is told as INVALID (0x2200): what is asked for exists for nobody. */
+  readonly invalid?: true
 }
 
 export type Decision = Permit | Denial

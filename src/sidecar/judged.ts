@@ -15,6 +15,7 @@ import { isPermitOf, tooManyObjectsRule } from '../policy/engine.ts'
 import type { Principal } from '../policy/policy.ts'
 import type { RequestContext, SchemaView } from '../policy/request.ts'
 import type { AnsweredColumns } from './answered.ts'
+import { nothingThere } from './nowhere.ts'
 import { PreparedTable } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
 import { type StatementBounds, type StatementHolder, StatementMemory, statementBytes } from './statement-memory.ts'
@@ -301,6 +302,11 @@ export class Judge {
     return this.#engine.denial(rule, `${identity.principal.spiffeId}: ${text}`)
   }
 
+  /** The answer that takes a refusal's place where what is asked for exists for nobody. */
+  nothingThere({ facts }: Judged): Denial | undefined {
+    return nothingThere(facts, this.#schema.view, this.#engine.revision)
+  }
+
   #undecided(
     text: string,
     keyspace: string,
@@ -334,8 +340,11 @@ export class Judge {
   }
 
   #decide(identity: IdentityState, judged: Judged, request: RequestContext): Decision {
-    const untold = this.untold(identity, judged)
-    return untold ?? this.#engine.decide(identity.principal, judged.facts, request, this.#schema.view, this.#epoch)
+    const { facts } = judged
+    const decision =
+      this.untold(identity, judged) ??
+      this.#engine.decide(identity.principal, facts, request, this.#schema.view, this.#epoch)
+    return decision.kind === 'permit' ? decision : (this.nothingThere(judged) ?? decision)
   }
 
   /** Again where the schema changed: it may have another view now. */

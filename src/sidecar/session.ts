@@ -373,8 +373,10 @@ export class EnforcedSession implements Backend {
       if (judged.unknownTable && this.#lookUp(judged, buffer, start, end)) return
       if (bound !== undefined) decision = checked(this.#shared.judge, this.#identity, decision, bound)
     }
-    if (decision.kind === 'denial') this.#deny(decision, judged, opcode, consistency, buffer, start, end)
-    else if (opcode === Opcode.PREPARE && !this.#identity.prepared.admits(judged, this.#shared.turn.nowMicros())) {
+    if (decision.kind === 'denial') {
+      if (decision.invalid === true && this.#lookUp(judged, buffer, start, end)) return
+      this.#deny(decision, judged, opcode, consistency, buffer, start, end)
+    } else if (opcode === Opcode.PREPARE && !this.#identity.prepared.admits(judged, this.#shared.turn.nowMicros())) {
       this.#shed(judged, opcode, buffer, start, end)
     } else if (judged.facts.use !== undefined && opcode !== Opcode.PREPARE) {
       this.#use(judged, opcode, this.#rewritten(decision, judged, opcode, params, view, buffer, start, end))
@@ -457,6 +459,8 @@ export class EnforcedSession implements Backend {
         decision = checked(this.#shared.judge, this.#identity, decision, bound)
       }
       if (decision.kind === 'denial') {
+        decision = this.#shared.judge.nothingThere(whole) ?? decision
+        if (decision.invalid === true && this.#lookUp(part, buffer, start, end)) return
         this.#deny(decision, whole, Opcode.BATCH, batch.consistency, buffer, start, end)
         return
       }
@@ -669,7 +673,7 @@ export class EnforcedSession implements Backend {
     buffer: Buffer,
     start: number,
     end: number,
-    code: number = CqlErrorCode.UNAUTHORIZED,
+    code: number = denial.invalid === true ? CqlErrorCode.INVALID : CqlErrorCode.UNAUTHORIZED,
   ): void {
     const stream = headerStream(buffer, start)
     const envelope = errorEnvelope(this.#version, stream, code, denial.reason)

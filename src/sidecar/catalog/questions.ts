@@ -339,7 +339,7 @@ export class SchemaQuestions {
     denial: Denial,
     stream: number,
   ): void {
-    const code = CqlErrorCode.UNAUTHORIZED
+    const code = denial.invalid === true ? CqlErrorCode.INVALID : CqlErrorCode.UNAUTHORIZED
     const envelope = errorEnvelope(version, stream, code, denial.reason)
     const { consistency } = paramsOf(opcode, request, version)
     const [bytesIn, bytesOut] = [request.length, envelope.length]
