@@ -160,7 +160,7 @@ class RunningAgent implements Agent {
     this.#onGateways = new Listeners(log)
     this.#onKeys = new Listeners(log)
     this.#client = new ControlClient(controlUrl, credentials, clock)
-    this.#reporter = new Reporter(() => this.#client, log)
+    this.#reporter = new Reporter(() => this.#client, log, options.clock)
   }
 
   async start(): Promise<void> {

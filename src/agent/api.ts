@@ -193,6 +193,12 @@ export const proxyReport = z.object({
   rack: z.string().max(nameMax).optional(),
   /** It is about to stop: nobody should be sent to it. */
   draining: z.boolean().optional(),
+  /** The proxy's clock when it made the report. */
+  nowMs: z.number().optional(),
+  /** A sidecar only: its node does not answer. */
+  nodeAway: z.boolean().optional(),
+  /** A sidecar only: its record cannot be written, so it lets nothing pass. */
+  recordFailed: z.boolean().optional(),
   listeners: z.array(reportedListener).max(listenersMax),
   traffic: z.array(trafficRow).max(trafficRowsMax),
 })
@@ -209,6 +215,9 @@ export interface ProxyReport {
   readonly dataCenter?: string | undefined
   readonly rack?: string | undefined
   readonly draining?: boolean | undefined
+  readonly nowMs?: number | undefined
+  readonly nodeAway?: boolean | undefined
+  readonly recordFailed?: boolean | undefined
   readonly listeners: readonly ReportedListener[]
   readonly traffic: readonly TrafficRow[]
 }

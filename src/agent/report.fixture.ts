@@ -5,6 +5,9 @@ const sidecarId = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
 
 export const fullReport: ProxyReport = {
   policyRevision: 1,
+  nowMs: 1_800_000_000_000,
+  nodeAway: false,
+  recordFailed: false,
   policyDigest: 'ab'.repeat(32),
   connections: 1,
   sessions: 2,

@@ -2,6 +2,7 @@
  * Sends what the proxy reports. Traffic that could not be delivered goes out with the next report; what was delivered and refused
  * is never sent again, for it would be refused again.
  */
+import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { faultOfAnswer, parseJson } from './answer.ts'
 import type { ProxyReport, TrafficRow } from './api.ts'
@@ -16,11 +17,13 @@ export class Reporter {
   draining = false
   readonly #client: () => ControlClient
   readonly #log: Logger
+  readonly #clock: Clock
   #unsent: readonly TrafficRow[] = []
   /** Fields whose loss was said last. */
   #droppedSaid = ''
 
-  constructor(client: () => ControlClient, log: Logger) {
+  constructor(client: () => ControlClient, log: Logger, clock: Clock) {
+    this.#clock = clock
     this.#client = client
     this.#log = log
   }
@@ -30,7 +33,12 @@ export class Reporter {
     const made = this.make?.()
     if (made === undefined) return false
     const traffic = mergeTraffic(this.#unsent, made.traffic)
-    const report = cutReport({ ...made, ...(this.draining ? { draining: true } : {}), traffic })
+    const report = cutReport({
+      ...made,
+      nowMs: this.#clock.now(),
+      ...(this.draining ? { draining: true } : {}),
+      traffic,
+    })
     this.#unsent = report.traffic
     if (!wanted(report)) return false
     this.#unsent = []

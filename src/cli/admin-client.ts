@@ -88,6 +88,10 @@ export class AdminClient {
     return this.#call('GET', '/v1/status')
   }
 
+  removeProxy(name: string): Promise<{ spiffeId: string }> {
+    return this.#call('POST', '/v1/proxies/remove', { name })
+  }
+
   traffic(seconds: number): Promise<{ seconds: number; lines: TrafficLine[] }> {
     return this.#call('GET', `/v1/traffic?seconds=${seconds}`)
   }

@@ -115,6 +115,8 @@ const proxy = {
   listeners: [],
   endpoint: undefined,
   draining: false,
+  nodeAway: false,
+  recordFailed: false,
   advertise: [{ address: '203.0.113.7', port: 9042 }],
 }
 const sidecar = {
@@ -168,6 +170,21 @@ describe('check', () => {
       'failure: certificate of g has expired',
     ])
     assert.deepEqual(levels({ sidecars: [] }), ['warning: s takes no mesh links'])
+    for (const [skewMs, words] of [
+      [2 * hourMs, '2h0m ahead of'],
+      [-2 * hourMs, '2h0m behind'],
+    ] as const) {
+      assert.deepEqual(levels({ proxies: [{ ...proxy, clockSkewMs: skewMs }, sidecar] }), [
+        `failure: the clock of g is ${words} the control plane’s`,
+      ])
+    }
+    assert.deepEqual(levels({ proxies: [{ ...proxy, clockSkewMs: 59_000 }, sidecar] }), [])
+    assert.deepEqual(levels({ proxies: [proxy, { ...sidecar, nodeAway: true }] }), [
+      'failure: the Cassandra node of s does not answer it',
+    ])
+    assert.deepEqual(levels({ proxies: [proxy, { ...sidecar, recordFailed: true }] }), [
+      'failure: s cannot write its record, so it lets nothing pass',
+    ])
     assert.deepEqual(levels({ proxies: [{ ...proxy, advertise: [] }, sidecar] }), [
       'warning: drivers at other gateways are not told of g',
     ])

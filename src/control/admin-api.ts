@@ -33,6 +33,7 @@ const policyOrder = z.strictObject({
   fileName: z.string().max(4096),
   dryRun: z.boolean().default(false),
 })
+const removeOrder = z.strictObject({ name: z.string().min(1).max(2048) })
 const trafficQuery = z.object({ seconds: z.coerce.number().int().min(1).max(60).default(60) })
 const issuancesQuery = z.object({ limit: z.coerce.number().int().min(1).max(10_000).default(100) })
 
@@ -107,6 +108,12 @@ export async function startAdminApi(parts: AdminParts): Promise<{ stop(): Promis
     proxies: registry.status(),
     sidecars: registry.sidecars,
   }))
+
+  server.post('/v1/proxies/remove', async (request) => {
+    const spiffeId = registry.removeProxy(parseBody(removeOrder, request.body).name)
+    log.info({ spiffeId }, 'proxy removed')
+    return { spiffeId }
+  })
 
   server.get('/v1/traffic', async (request) => {
     const { seconds } = parseBody(trafficQuery, request.query)

@@ -50,6 +50,11 @@ export interface ProxyStatus {
   readonly draining: boolean
   /** What drivers at every gateway are told of it; nothing of a sidecar, nor of a gateway that is away, leaves or cannot serve yet. */
   readonly advertise: readonly AdvertisedAddress[]
+  /** How far its clock is ahead of ours, negative when it is behind; only as good as the way of a report is short. */
+  readonly clockSkewMs?: number | undefined
+  /** Of a sidecar: its node does not answer; its record cannot be written. */
+  readonly nodeAway: boolean
+  readonly recordFailed: boolean
   /** Parts of its last report that were not understood. */
   readonly dropped?: readonly DroppedPart[]
 }
@@ -82,6 +87,7 @@ interface Proxy {
   /** When the reports without a longer pause began. */
   presentSinceMs: number
   certificateNotAfterMs: number
+  clockSkewMs: number | undefined
 }
 
 export class Registry {
@@ -179,6 +185,7 @@ export class Registry {
       reportedMs: now,
       presentSinceMs: stayed ? before.presentSinceMs : now,
       certificateNotAfterMs,
+      clockSkewMs: before?.clockSkewMs,
     }
     this.#proxies.set(spiffeId, proxy)
     return proxy
@@ -195,6 +202,7 @@ export class Registry {
     const before = proxy.report.policyRevision
     proxy.report = report
     proxy.dropped = dropped
+    proxy.clockSkewMs = report.nowMs === undefined ? undefined : Math.round(report.nowMs - this.#clock.now())
     this.#traffic.add(report.traffic, this.#clock.now())
     this.#noticePolicy(agent, report)
     if (before !== undefined && report.policyRevision !== undefined && report.policyRevision > before)
@@ -217,6 +225,35 @@ export class Registry {
     for (const spiffeId of this.#gateways.spiffeIds) {
       if (this.#isSilent(spiffeId) && this.#gateways.remove(spiffeId)) this.#tellGateways()
     }
+  }
+
+  /**
+   * Forgets a proxy that is gone: it is shown no more, and its certificate is not renewed.
+   * @param which its name, or its SPIFFE id where several have the name
+   * @throws RingfenceError USAGE when there is no such proxy, several, or it is connected
+   */
+  removeProxy(which: string): string {
+    const found = this.status().filter(({ name, spiffeId }) => name === which || spiffeId === which)
+    const [one, ...others] = found
+    if (one === undefined) {
+      throw new RingfenceError('USAGE', `no proxy is called ${which}`, { hint: 'ringfence status shows their names' })
+    }
+    if (others.length > 0) {
+      throw new RingfenceError('USAGE', `${found.length} proxies are called ${which}`, {
+        hint: `give the SPIFFE id: ${found.map(({ spiffeId }) => spiffeId).join(', ')}`,
+      })
+    }
+    if (one.connected) {
+      throw new RingfenceError('USAGE', `${one.name} is connected`, { hint: 'stop it first; it is away 15 s later' })
+    }
+    this.#store.removeAgent(one.spiffeId)
+    this.#proxies.delete(one.spiffeId)
+    if (this.#sidecars.delete(one.spiffeId)) {
+      this.#store.removeSidecar(one.spiffeId)
+      this.#tell({ kind: 'sidecars', sidecars: this.sidecars })
+    }
+    if (this.#gateways.remove(one.spiffeId)) this.#tellGateways()
+    return one.spiffeId
   }
 
   traffic(windowSeconds: number): TrafficLine[] {
@@ -248,6 +285,9 @@ export class Registry {
           listeners: proxy?.report.listeners ?? [],
           endpoint: proxy?.report.endpoint,
           draining: connected && proxy.report.draining === true,
+          nodeAway: connected && proxy.report.nodeAway === true,
+          recordFailed: connected && proxy.report.recordFailed === true,
+          ...(proxy?.clockSkewMs === undefined ? {} : { clockSkewMs: proxy.clockSkewMs }),
           advertise: this.#gateways.of(spiffeId).map(({ address, port }) => ({ address, port })),
           ...(proxy === undefined || proxy.dropped.length === 0 ? {} : { dropped: proxy.dropped }),
         }

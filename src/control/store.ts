@@ -161,6 +161,10 @@ export class Store {
     return row === undefined ? undefined : agentOf(row)
   }
 
+  removeAgent(spiffeId: string): void {
+    this.#run('DELETE FROM agents WHERE spiffe_id = ?', spiffeId)
+  }
+
   agents(): AgentRow[] {
     return this.#statement('SELECT * FROM agents ORDER BY spiffe_id').all().map(agentOf)
   }

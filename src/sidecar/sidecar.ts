@@ -349,6 +349,8 @@ export class Sidecar {
       connections: this.#connections.size + this.#links.size,
       sessions,
       upstreamConnections: this.#shared.pool.connectionsOpen,
+      nodeAway: !this.#node.hello.ready,
+      recordFailed: this.#shared.recorder.failed,
       ...(endpoint === undefined
         ? {}
         : {

@@ -5,6 +5,8 @@ import { formatDuration } from '../output.ts'
 import type { Finding } from './finding.ts'
 
 const pushTargetMs = 1_000
+/** Certificates are dated back by as much (mesh-wide tolerance); beyond it some are refused. */
+const skewMsMax = 60_000
 
 /** What a status means at `nowMs`. */
 export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresholdMs: number): Finding[] {
@@ -78,7 +80,10 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
   for (const proxy of proxies) {
     if (!proxy.connected) {
       const text = `${proxy.name} does not report`
-      add('proxies', false, text, { text, hint: 'is its process running, and can it reach the control plane' })
+      add('proxies', false, text, {
+        text,
+        hint: `is its process running, and can it reach the control plane; if it is gone for good: ringfence proxy remove ${proxy.name}`,
+      })
       continue
     }
     add('proxies', proxy.synced, `${proxy.name} runs revision ${proxy.policyRevision}`, {
@@ -91,6 +96,32 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
       text: leftMs <= 0 ? `certificate of ${proxy.name} has expired` : `${text}: renewal is late`,
       hint: 'its log says why; after the end it must enrol again with a new join token',
     })
+    const skewMs = proxy.clockSkewMs ?? 0
+    if (Math.abs(skewMs) > skewMsMax) {
+      const by = formatDuration(Math.abs(skewMs))
+      findings.push({
+        category: 'proxies',
+        level: 'failure',
+        text: `the clock of ${proxy.name} is ${by} ${skewMs > 0 ? 'ahead of' : 'behind'} the control plane’s`,
+        hint: 'set both by NTP (timedatectl): certificates are refused where clocks differ by more than a minute',
+      })
+    }
+    if (proxy.nodeAway) {
+      findings.push({
+        category: 'proxies',
+        level: 'failure',
+        text: `the Cassandra node of ${proxy.name} does not answer it`,
+        hint: 'is the node running, and does it let the sidecar in; the sidecar’s log says what it sees',
+      })
+    }
+    if (proxy.recordFailed) {
+      findings.push({
+        category: 'proxies',
+        level: 'failure',
+        text: `${proxy.name} cannot write its record, so it lets nothing pass`,
+        hint: 'is the disk of its audit directory full; its log names the file',
+      })
+    }
     const dropped = proxy.dropped ?? []
     if (dropped.length > 0) {
       findings.push({

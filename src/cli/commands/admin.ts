@@ -35,6 +35,7 @@ export function addAdminCommands(program: Command): void {
   addToken(program)
   addPolicy(program)
   addStatus(program)
+  addProxies(program)
   addTraffic(program)
   addCheck(program)
   addNginx(program)
@@ -151,6 +152,17 @@ export function statusText(status: StatusAnswer, nowMs: number): string {
   ])
   const conflict = policyConflict === undefined ? '' : `\n${paint(printable(conflictText(policyConflict)), 'red')}`
   return `${head}${conflict}\n\n${proxies.length === 0 ? 'no proxy has enrolled yet' : table(heads, rows, [3, 5, 6, 7])}`
+}
+
+function addProxies(program: Command): void {
+  const proxy = program.command('proxy').description('gateways and sidecars')
+  adminCommand(proxy, 'remove', 'forget a proxy that is gone: it is shown no more, and cannot renew its certificate')
+    .argument('<name>', 'as status shows it, or its SPIFFE id')
+    .action(async (name: string, flags: AdminFlags) => {
+      const removed = await new AdminClient(flags.stateDir).removeProxy(name)
+      if (flags.output === 'json') printJson(removed)
+      else print(`${removed.spiffeId} is removed; to come back it needs a new join token`)
+    })
 }
 
 function addTraffic(program: Command): void {
