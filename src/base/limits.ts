@@ -81,6 +81,8 @@ export const limits = {
   linkedSessionsPerIdentityMax: 32_768,
   /** Bytes waiting for a gateway on one mesh link before the session that most of them are for is ended; at twice that, the link. */
   linkWaitingBytesMax: 128 * 1024 * 1024,
+  /** Milliseconds of the event loop that one client may have in a turn, over all its connections, for what costs more than passing on; the rest waits for the next turn. */
+  loopShareMs: 4,
   /** Requests of one session that wait: for the answer to a USE, a connection to the node, the schema, the reading of a long statement. */
   heldRequestsMax: 2_048,
   /** Bytes that may wait in one process, where its heap and its container let so much: a third of the heap's bound, a quarter of the container's. */

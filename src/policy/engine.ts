@@ -13,6 +13,8 @@ import { printable } from './data/words.ts'
 import type { Explanation } from './explain.ts'
 import { explainAccesses } from './explain.ts'
 import type { Obligations } from './obligations.ts'
+import type { Pace } from './pace.ts'
+import { mustWait, unpaced } from './pace.ts'
 import type { CompiledPolicy, Principal } from './policy.ts'
 import { refine } from './refine.ts'
 import type { RequestContext, SchemaView } from './request.ts'
@@ -170,12 +172,41 @@ export class PolicyEngine {
     schema: SchemaView | undefined,
     epoch = 0,
   ): Decision {
+    return this.#decide(principal, facts, request, schema, epoch, unpaced)
+  }
+
+  /** As `decide`, at a pace: undefined where it has to wait. What was found is remembered, so that it comes to its end when it is called again. */
+  decideWithin(
+    pace: Pace,
+    principal: Principal,
+    facts: StatementFacts,
+    request: RequestContext,
+    schema: SchemaView | undefined,
+    epoch: number,
+  ): Decision | undefined {
+    try {
+      return this.#decide(principal, facts, request, schema, epoch, pace)
+    } catch (reason) {
+      if (reason === mustWait) return undefined
+      throw reason
+    }
+  }
+
+  #decide(
+    principal: Principal,
+    facts: StatementFacts,
+    request: RequestContext,
+    schema: SchemaView | undefined,
+    epoch: number,
+    pace: Pace,
+  ): Decision {
     const verdicts = this.#verdicts
     if (verdicts === undefined) return this.denial(defaultDenyRule, `${principal.spiffeId}: no policy is in force`)
     const view = verdicts.viewOf(principal)
     const refined = refine(facts, schema)
     const judgement = new Judgement()
-    const asking: Asking = { view, request, schema, conditional: refined.conditional, questions: this.#questions() }
+    const questions = this.#questions()
+    const asking: Asking = { view, request, schema, conditional: refined.conditional, questions, pace }
     const denied = this.#judgeAll(verdicts, asking, refined, judgement)
     if (denied !== undefined) return denied
     // Whoever may read many columns may also be asked about many masks.
@@ -276,8 +307,11 @@ export class PolicyEngine {
         return this.#denialOf(principal, facts, access, ruleOf(verdict))
       }
     }
-    // Statements of the same facts are one object.
+    // Statements that need the same share one list; a BATCH text may have thousands that differ in their TTL.
+    const judged = new Set<readonly Access[]>()
     for (const child of new Set(facts.children)) {
+      if (child.accesses.length > 0 && judged.has(child.accesses)) continue
+      judged.add(child.accesses)
       const denied = this.#judgeAll(verdicts, { ...asking, conditional: child.conditional }, child, judgement)
       if (denied !== undefined) return denied
     }

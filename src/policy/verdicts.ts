@@ -20,6 +20,8 @@ import { mayReach } from './cedar/raw.ts'
 import { CedarSet } from './cedar/sets.ts'
 import { Looks } from './conditions.ts'
 import { matchesKeyspace } from './names.ts'
+import type { Pace } from './pace.ts'
+import { mustWait } from './pace.ts'
 import type { CompiledPolicy, CompiledRule, Principal } from './policy.ts'
 import { permissionsOf } from './policy.ts'
 import type { RequestContext, SchemaView } from './request.ts'
@@ -58,6 +60,7 @@ export interface Asking {
   /** The statement has an IF. */
   readonly conditional: boolean
   readonly questions: Questions
+  readonly pace: Pace
 }
 
 /** The different questions that one statement came to. */
@@ -66,6 +69,8 @@ export class Questions {
   readonly #max: number
   /** One was asked that is not answered any more: the verdicts are worth nothing. */
   exceeded = false
+  /** One could not be answered. */
+  failed = false
 
   constructor(max: number) {
     this.#max = max
@@ -215,7 +220,7 @@ export class Verdicts {
       slice.looks.key(request),
       ...slice.classOf(target),
     ])
-    const askYaml = (): Answer => this.#remembered(classKey, () => this.#askYaml(asking, permission, target))
+    const askYaml = (): Answer => this.#remembered(asking, classKey, () => this.#askYaml(asking, permission, target))
     if (this.policy.cedar.length === 0) return questions.admits(classKey) ? askYaml() : broken
     const key = JSON.stringify([
       view.entity.uid,
@@ -228,16 +233,23 @@ export class Verdicts {
     if (!questions.admits(key)) return broken
     return union(
       askYaml(),
-      this.#remembered(key, () => this.#askCedar(asking, permission, target)),
+      this.#remembered(asking, key, () => this.#askCedar(asking, permission, target)),
     )
   }
 
-  #remembered(key: string, ask: () => Answer): Answer {
+  /** @throws `mustWait` where a question has to wait */
+  #remembered({ pace, questions }: Asking, key: string, ask: () => Answer): Answer {
     let answer = this.#answers.get(key)
     if (answer === undefined) {
+      if (questions.failed) return broken
+      if (!pace.begin()) throw mustWait
       answer = ask()
-      // A failure may pass; what it refused is asked again.
-      if (answer.failed) return answer
+      pace.end()
+      if (answer.failed) {
+        // A failure may pass; what it refused is asked again. Of this statement nothing more is asked, for it is refused.
+        questions.failed = true
+        return answer
+      }
       if (this.#answers.size >= this.#limits.answersMax) deleteFirst(this.#answers)
       this.#answers.set(key, answer)
     }

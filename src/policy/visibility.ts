@@ -7,6 +7,7 @@
  */
 import type { Access, Permission } from '../cql/statement/facts.ts'
 import { matchesAnyName, matchesKeyspace, matchesName } from './names.ts'
+import { unpaced } from './pace.ts'
 import type { CompiledRule } from './policy.ts'
 import { permissions } from './policy.ts'
 import type { RequestContext } from './request.ts'
@@ -140,6 +141,7 @@ export class PrincipalVisibility implements Visibility {
       schema: undefined,
       conditional: false,
       questions: new Questions(1_000),
+      pace: unpaced,
     }
     return this.#verdicts.judge(asking, access)
   }

@@ -10,8 +10,22 @@ for (let i = 0; i < 3; i++) analysed(`SELECT a, B, "C" FROM t WHERE k IN (${"1, 
 collectStartGarbage()
 
 parentPort?.on('message', ({ id, texts }: AnalyseOrder) => {
-  parentPort?.postMessage({ id, analysed: texts.map(analysed) } satisfies AnalyseAnswer)
+  parentPort?.postMessage({ id, analysed: analysedOnce(texts) } satisfies AnalyseAnswer)
 })
+
+/** Facts that are alike become one object, which is copied once: thousands of texts of a BATCH may differ in numbers only. */
+function analysedOnce(texts: readonly string[]): readonly Analysed[] {
+  if (texts.length === 1) return texts.map(analysed)
+  const known = new Map<string, Analysed>()
+  return texts.map((text) => {
+    const one = analysed(text)
+    const key = JSON.stringify(one, (_, value: unknown) => (typeof value === 'bigint' ? `${value}n` : value))
+    const same = known.get(key)
+    if (same !== undefined) return same
+    known.set(key, one)
+    return one
+  })
+}
 
 function analysed(text: string): Analysed {
   try {

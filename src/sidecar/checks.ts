@@ -26,6 +26,9 @@ export class Partitions {
   readonly #parts: readonly Judged[]
   readonly #batch: BatchView
   #count: number | undefined
+  readonly #known = new Set<string>()
+  #others = 0
+  #counted = 0
 
   constructor(judge: Judge, parts: readonly Judged[], batch: BatchView) {
     this.#judge = judge
@@ -35,19 +38,24 @@ export class Partitions {
 
   /** A statement whose partition is not known counts as one of its own, one with IN as all that its lists make. */
   get count(): number {
-    if (this.#count === undefined) {
-      const known = new Set<string>()
-      let others = 0
-      for (let i = 0; i < this.#parts.length; i++) {
-        const { facts } = this.#parts[i]!
-        const { times, markers } = partitionLists(facts, this.#judge.partitionKey(facts))
-        const name = times === 1 && markers.length === 0 ? this.#nameOf(this.#parts[i]!, i) : undefined
-        if (name !== undefined) known.add(name)
-        else others += times * productOf(values.ofPart(this.#batch, this.#batch.parts[i]!, facts.markers), markers)
-      }
-      this.#count = known.size + others
+    while (!this.countSome(this.#parts.length));
+    return this.#count!
+  }
+
+  /** Counts those of some further statements; true when all are counted. */
+  countSome(parts: number): boolean {
+    const until = Math.min(this.#counted + parts, this.#parts.length)
+    for (; this.#counted < until; this.#counted++) {
+      const at = this.#counted
+      const { facts } = this.#parts[at]!
+      const { times, markers } = partitionLists(facts, this.#judge.partitionKey(facts))
+      const name = times === 1 && markers.length === 0 ? this.#nameOf(this.#parts[at]!, at) : undefined
+      if (name !== undefined) this.#known.add(name)
+      else this.#others += times * productOf(values.ofPart(this.#batch, this.#batch.parts[at]!, facts.markers), markers)
     }
-    return this.#count
+    if (this.#counted < this.#parts.length) return false
+    this.#count ??= this.#known.size + this.#others
+    return true
   }
 
   #nameOf({ facts }: Judged, index: number): string | undefined {

@@ -62,18 +62,31 @@ export class HeldRequests {
 
   /** Serves what waited. `known` is about the first. */
   letGo(known?: KnownTexts): void {
-    let first = true
-    for (const request of this.#end()) {
-      this.#host.serve(request, first ? known : undefined)
-      first = false
-    }
+    this.#serve(this.#end(), 0, known)
   }
 
   /** The first of those that wait cannot be served; the others can. */
   failFirst(reason: unknown): void {
-    const [first, ...others] = this.#end()
-    if (first !== undefined) this.#host.refuse(first, reason)
-    for (const request of others) this.#host.serve(request, undefined)
+    const requests = this.#end()
+    if (requests[0] !== undefined) this.#host.refuse(requests[0], reason)
+    this.#serve(requests, 1, undefined)
+  }
+
+  /** One after the other, until one waits again: then the others go on waiting behind it, as they are. */
+  #serve(requests: readonly Buffer[], from: number, known: KnownTexts): void {
+    for (let at = from; at < requests.length; at++) {
+      this.#host.serve(requests[at]!, at === 0 ? known : undefined)
+      const waiting = this.#requests
+      if (waiting === undefined) continue
+      for (let behind = at + 1; behind < requests.length; behind++) {
+        const request = requests[behind]!
+        // They were let in when they came.
+        this.#bytes += request.length
+        this.#account.add(request.length)
+        waiting.push(request)
+      }
+      return
+    }
   }
 
   failAll(reason: unknown): void {

@@ -6,14 +6,16 @@
  */
 import { createHash } from 'node:crypto'
 import { tablesMissing } from '../audit/record.ts'
-import { RingfenceError } from '../base/errors.ts'
+import { assert, RingfenceError } from '../base/errors.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
 import type { Decision, Denial, Permit, PolicyEngine, Visibility } from '../policy/engine.ts'
 import { isPermitOf, tooManyObjectsRule } from '../policy/engine.ts'
+import { type Pace, unpaced } from '../policy/pace.ts'
 import type { Principal } from '../policy/policy.ts'
 import type { RequestContext, SchemaView } from '../policy/request.ts'
+import { type LoopShare, LoopShares } from '../session/loop-share.ts'
 import type { AnsweredColumns } from './answered.ts'
 import { nothingThere } from './nowhere.ts'
 import { PreparedTable } from './prepared.ts'
@@ -65,6 +67,8 @@ export interface Judged {
 /** What the sidecar remembers of one identity, over all its sessions. */
 export class IdentityState implements StatementHolder {
   readonly principal: Principal
+  /** Of the event loop; all its sessions have one. */
+  readonly share: LoopShare
   readonly prepared: PreparedTable
   readonly #memory: StatementMemory
   /** Statements sent as text, by keyspace and text. */
@@ -77,8 +81,9 @@ export class IdentityState implements StatementHolder {
   contextual = false
   visibility: Visibility | undefined
 
-  constructor(principal: Principal, memory: StatementMemory) {
+  constructor(principal: Principal, memory: StatementMemory, share: LoopShare = new LoopShares().share()) {
     this.principal = principal
+    this.share = share
     this.#memory = memory
     this.prepared = new PreparedTable(memory.bounds.identityBytesMax / 2, (more) => memory.changed(more))
   }
@@ -156,6 +161,7 @@ export class Judge {
   readonly #engine: PolicyEngine
   readonly #recorder: Recorder
   readonly #schema: SchemaSource
+  readonly #shares = new LoopShares()
   readonly #identities = new Map<string, IdentityState>()
   readonly #memory: StatementMemory
   #epoch = 0
@@ -176,7 +182,7 @@ export class Judge {
   identity(principal: Principal): IdentityState {
     let state = this.#identities.get(principal.spiffeId)
     if (state === undefined) {
-      state = new IdentityState(principal, this.#memory)
+      state = new IdentityState(principal, this.#memory, this.#shares.share())
       if (this.#identities.size >= IDENTITIES_MAX) this.#forgetUnused()
     } else {
       this.#identities.delete(principal.spiffeId)
@@ -215,6 +221,16 @@ export class Judge {
     return this.current(identity, judged, requestOf(judged.facts)).kind === 'permit'
   }
 
+  /** One of many statements of a BATCH message. Not remembered, for its text is not likely to come again. Throws as `read` does. */
+  part(facts: StatementFacts, keyspace: string): Judged {
+    return this.#undecided(
+      '',
+      keyspace,
+      facts.unqualified,
+      resolveKeyspace(facts, keyspace === '' ? undefined : keyspace),
+    )
+  }
+
   /** The facts of a BATCH message, which has no text of its own. Not remembered. */
   whole(facts: StatementFacts, keyspace: string, parts: readonly Judged[]): Judged {
     const tables = new Set<string>()
@@ -222,7 +238,7 @@ export class Judge {
     for (const part of parts) {
       if (part === last) continue
       last = part
-      this.#findTables(part)
+      this.findTables(part)
       for (const table of part.tables) tables.add(table)
     }
     return this.#undecided('', keyspace, false, facts, [...tables])
@@ -254,18 +270,35 @@ export class Judge {
 
   /** The decision of the policy and schema in force, for this request. */
   current(identity: IdentityState, judged: Judged, request: RequestContext): Decision {
+    const decision = this.currentWithin(unpaced, identity, judged, request)
+    assert(decision !== undefined, 'what has no pace does not wait')
+    return decision
+  }
+
+  /** As `current`, at a pace: undefined where it has to wait, and be asked for again. */
+  currentWithin(pace: Pace, identity: IdentityState, judged: Judged, request: RequestContext): Decision | undefined {
     if (this.settled(identity, judged)) return judged.decision
     this.#refresh(identity)
     const isNew = judged.epoch !== this.#epoch
     if (isNew) {
-      judged.epoch = this.#epoch
       judged.byContext = undefined
-      judged.unknownTable = this.#unknownTable(judged.facts)
-      this.#findTables(judged)
+      this.findTables(judged)
     }
-    if (identity.contextual) judged.decision = this.#inContext(identity, judged, request)
-    else if (isNew) judged.decision = this.#decide(identity, judged, request)
-    return judged.decision
+    let decision: Decision | undefined
+    if (identity.contextual) decision = this.#inContext(pace, identity, judged, request)
+    else if (isNew) decision = this.#decide(pace, identity, judged, request)
+    else decision = judged.decision
+    if (decision === undefined) return undefined
+    if (isNew) judged.unknownTable = this.#unknownTable(judged.facts)
+    judged.epoch = this.#epoch
+    judged.decision = decision
+    return decision
+  }
+
+  /** Another number with each policy and each schema; what was decided under one is good while it stays. */
+  get epoch(): number {
+    this.#look()
+    return this.#epoch
   }
 
   /** The decision of the policy in force, were the schema as the node's answer has it. Not remembered: the schema is about to be read. */
@@ -339,16 +372,16 @@ export class Judge {
     }
   }
 
-  #decide(identity: IdentityState, judged: Judged, request: RequestContext): Decision {
+  #decide(pace: Pace, identity: IdentityState, judged: Judged, request: RequestContext): Decision | undefined {
     const { facts } = judged
     const decision =
       this.untold(identity, judged) ??
-      this.#engine.decide(identity.principal, facts, request, this.#schema.view, this.#epoch)
-    return decision.kind === 'permit' ? decision : (this.nothingThere(judged) ?? decision)
+      this.#engine.decideWithin(pace, identity.principal, facts, request, this.#schema.view, this.#epoch)
+    return decision === undefined || decision.kind === 'permit' ? decision : (this.nothingThere(judged) ?? decision)
   }
 
-  /** Again where the schema changed: it may have another view now. */
-  #findTables(judged: Judged): void {
+  /** The tables that a statement touches, for the record. Again where the schema changed: it may have another view now. */
+  findTables(judged: Judged): void {
     if (judged.tablesEpoch === this.#schema.epoch) return
     judged.tablesEpoch = this.#schema.epoch
     const tables = touchedTables(judged.facts, this.#schema.view)
@@ -358,12 +391,13 @@ export class Judge {
   }
 
   /** The decision for requests alike, taken when the first of them comes. */
-  #inContext(identity: IdentityState, judged: Judged, request: RequestContext): Decision {
+  #inContext(pace: Pace, identity: IdentityState, judged: Judged, request: RequestContext): Decision | undefined {
     judged.byContext ??= new Map()
     const key = this.#engine.contextKey(identity.principal, request)
     let decision = judged.byContext.get(key)
     if (decision === undefined) {
-      decision = this.#decide(identity, judged, request)
+      decision = this.#decide(pace, identity, judged, request)
+      if (decision === undefined) return undefined
       if (judged.byContext.size >= CONTEXTS_PER_STATEMENT_MAX) judged.byContext.clear()
       judged.byContext.set(key, decision)
     }

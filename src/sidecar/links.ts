@@ -6,7 +6,7 @@
 import type { TLSSocket } from 'node:tls'
 import type { Credentials } from '../agent/api.ts'
 import type { ByteAccount } from '../base/bytes-budget.ts'
-import { AssertionError, RingfenceError } from '../base/errors.ts'
+import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
@@ -340,6 +340,9 @@ export class LinkServer {
   }
 }
 
+/** Why the gateway is asked to send nothing more of a session: its account has no room, or the session says so. */
+const PausedBy = { ACCOUNT: 1, BACKEND: 2 } as const
+
 /** The client of a session that came by a link. */
 class LinkedClient implements Client {
   readonly info: ClientInfo
@@ -351,7 +354,7 @@ class LinkedClient implements Client {
   #session: EnforcedSession | undefined
   #leave: Leave = () => {}
   #expiry: NodeJS.Timeout | undefined
-  #paused = false
+  #pausedBy = 0
   /** For the next request. */
   #given: Buffer | undefined
   /** Written since the link was empty for the time that `#emptied` counts. */
@@ -436,17 +439,25 @@ class LinkedClient implements Client {
   }
 
   pause(): void {
-    if (this.#paused || this.#session === undefined) return
-    this.#paused = true
-    this.#link.tell(this.#number, Control.PAUSE)
-    this.account.whenRoom(0, () => {
-      this.#paused = false
-      this.#link.tell(this.#number, Control.RESUME)
-    })
+    if ((this.#pausedBy & PausedBy.ACCOUNT) !== 0 || this.#session === undefined) return
+    this.#pause(PausedBy.ACCOUNT)
+    this.account.whenRoom(0, () => this.#resume(PausedBy.ACCOUNT))
   }
 
-  halt(): void {
-    throw new AssertionError('an enforced session pauses its client by the account')
+  halt(halted: boolean): void {
+    if (halted) this.#pause(PausedBy.BACKEND)
+    else this.#resume(PausedBy.BACKEND)
+  }
+
+  #pause(why: number): void {
+    if (this.#pausedBy === 0) this.#link.tell(this.#number, Control.PAUSE)
+    this.#pausedBy |= why
+  }
+
+  #resume(why: number): void {
+    if (this.#pausedBy === 0) return
+    this.#pausedBy &= ~why
+    if (this.#pausedBy === 0 && this.#session !== undefined) this.#link.tell(this.#number, Control.RESUME)
   }
 
   close(reason: string): void {

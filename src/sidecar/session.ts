@@ -11,7 +11,7 @@ import { withoutAddresses } from '../cql/answers/addresses.ts'
 import type { SchemaTarget } from '../cql/answers/schema-event.ts'
 import { errorEnvelope, readyEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { CqlErrorCode, headerFlags, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
+import { CqlErrorCode, Flag, HEADER_BYTES, headerFlags, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
 import {
   BatchView,
   ExecuteView,
@@ -29,6 +29,7 @@ import type { Denial, Permit } from '../policy/engine.ts'
 import { permitOfAll } from '../policy/engine.ts'
 import type { Backend, Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
+import type { LoopShare } from '../session/loop-share.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { Analyst } from './analyst.ts'
@@ -46,6 +47,7 @@ import type { EventHub } from './events.ts'
 import { givenAnswer } from './given.ts'
 import { HeldRequests, type KnownTexts } from './held.ts'
 import { type IdentityState, type Judge, type Judged, refusePlacedOnce } from './judged.ts'
+import { type BatchSteps, type BatchVerdict, judgeLargeBatch, PARTS_INLINE_MAX } from './large-batch.ts'
 import type { UpstreamPool } from './pool.ts'
 import { prepareRateRule } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
@@ -104,6 +106,33 @@ const execute = new ExecuteView()
 const batch = new BatchView()
 const values = new BoundValues()
 
+/** What a request that is refused costs, record and answer; some hundred in a turn, and the rest waits. */
+const REFUSAL_MS = 0.015
+
+/** Thrown where a request has to wait for its client's next share of the loop. Nothing of it was sent. */
+class PutOff {
+  /** What was read of it by then. */
+  readonly judged: Judged | undefined
+
+  constructor(judged: Judged | undefined) {
+    this.judged = judged
+  }
+}
+
+/** The count of parts of a BATCH, a [short] behind the type; 0 where there is a custom payload in front, or nothing. */
+function batchPartsCount(buffer: Buffer, start: number, end: number): number {
+  const at = start + HEADER_BYTES + 1
+  return end - at < 2 || (headerFlags(buffer, start) & Flag.CUSTOM_PAYLOAD) !== 0 ? 0 : buffer.readUInt16BE(at)
+}
+
+function nextStep(steps: BatchSteps, share: LoopShare): ReturnType<BatchSteps['next']> {
+  try {
+    return steps.next()
+  } finally {
+    share.end()
+  }
+}
+
 export class EnforcedSession implements Backend {
   readonly #shared: Shared
   readonly #client: Client
@@ -120,6 +149,12 @@ export class EnforcedSession implements Backend {
   readonly #asker: Asker
   /** What the other thread said of the texts of the request that is served now. */
   #known: KnownTexts
+  /** The request that is served now, where it has waited: its bytes are ours already. */
+  #own: Buffer | undefined
+  /** What was found of the request that waits for its client's next share of the loop. */
+  #found: { readonly request: Buffer; readonly judged: Judged } | undefined
+  /** What became of the large BATCH that is served now. */
+  #batchVerdict: BatchVerdict | undefined
   #closed = false
 
   constructor(shared: Shared, options: SessionOptions) {
@@ -134,9 +169,9 @@ export class EnforcedSession implements Backend {
     this.#poolOwner = poolOwner
     const owner = new Answers(shared, options, poolOwner, {
       keyspaceChanged: (keyspace, upstream) => this.#dispatch.adopt(keyspace, upstream),
-      used: () => this.#held.letGo(),
+      used: () => this.#letGo(),
       mayPrepare: (judged) => {
-        const decision = this.#decide(judged, Opcode.PREPARE, 0, undefined)
+        const decision = this.#decideNow(judged, Opcode.PREPARE)
         return decision.kind === 'permit' && !shared.recorder.failed ? decision : undefined
       },
       sendPrepare: (upstream, permit, judged, envelope, owner) =>
@@ -225,13 +260,49 @@ export class EnforcedSession implements Backend {
     try {
       this.#judgeAndForward(opcode, buffer, start, end)
     } catch (reason) {
+      if (reason instanceof PutOff) {
+        this.#putOff(reason.judged, buffer, start, end)
+        return
+      }
       const { code, message } = cqlFault(reason)
       this.#shared.recorder.refused(this.#sessionPart, opcode, code, message, end - start)
+      this.#identity.share.charge(REFUSAL_MS)
       throw reason
     } finally {
       // What waits is served with it later.
       if (this.#given.size > 0 && !this.#held.waiting) this.#given.delete(headerStream(buffer, start))
     }
+  }
+
+  /** The client has had its share of this turn: the request is served in a later one, and what comes behind it waits. */
+  #putOff(judged: Judged | undefined, buffer: Buffer, start: number, end: number): void {
+    const request = this.#ownCopy(buffer, start, end)
+    this.#found = judged === undefined ? undefined : { request, judged }
+    const known = this.#known
+    this.#holdBack(request)
+    this.#identity.share.later(() => this.#letGo(known))
+  }
+
+  /** Waits, and reads nothing more of its client meanwhile. */
+  #holdBack(request: Buffer): void {
+    this.#held.begin(request)
+    this.#client.halt(true)
+  }
+
+  #letGo(known?: KnownTexts): void {
+    this.#held.letGo(known)
+    if (!this.#held.waiting) this.#client.halt(false)
+  }
+
+  #failFirst(reason: unknown): void {
+    this.#held.failFirst(reason)
+    if (!this.#held.waiting) this.#client.halt(false)
+  }
+
+  #ownCopy(buffer: Buffer, start: number, end: number): Buffer {
+    return buffer === this.#own && start === 0 && end === buffer.length
+      ? buffer
+      : Buffer.from(buffer.subarray(start, end))
   }
 
   #refuseUnrecorded(): void {
@@ -276,7 +347,7 @@ export class EnforcedSession implements Backend {
 
   #query(buffer: Buffer, start: number, end: number): void {
     readQuery(query, buffer, start, end, this.#version, headerFlags(buffer, start))
-    const judged = this.#judged(query.text, query.params.keyspace ?? this.#dispatch.keyspace)
+    const judged = this.#foundOf(buffer) ?? this.#judged(query.text, query.params.keyspace ?? this.#dispatch.keyspace)
     if (judged === undefined) this.#readElsewhere([query.text], buffer, start, end)
     else if (judged.placedLate) this.#placed(judged, query.params, query, buffer, start, end)
     else this.#obey(judged, Opcode.QUERY, query.params, query, buffer, start, end)
@@ -305,18 +376,18 @@ export class EnforcedSession implements Backend {
       poolOwner: this.#poolOwner,
       isClosed: () => this.#closed,
       decide: (params: ParamsView) =>
-        this.#decide(judged, opcode, params.consistency, values.ofRequest(params, judged.facts.markers)),
+        this.#decideNow(judged, opcode, params.consistency, values.ofRequest(params, judged.facts.markers)),
       deny: (denial: Denial) => this.#deny(denial, judged, opcode, NO_CONSISTENCY, request, 0, request.length),
     }
     this.#shared.descriptions.serve(asker, judged, opcode, request).then(() => {
       account.give(request.length)
-      this.#held.letGo()
+      this.#letGo()
     })
   }
 
   #prepare(buffer: Buffer, start: number, end: number): void {
     readPrepare(prepare, buffer, start, end, this.#version, headerFlags(buffer, start))
-    const judged = this.#judged(prepare.text, prepare.keyspace ?? this.#dispatch.keyspace)
+    const judged = this.#foundOf(buffer) ?? this.#judged(prepare.text, prepare.keyspace ?? this.#dispatch.keyspace)
     if (judged === undefined) this.#readElsewhere([prepare.text], buffer, start, end)
     else this.#obey(judged, Opcode.PREPARE, undefined, prepare, buffer, start, end)
   }
@@ -327,18 +398,50 @@ export class EnforcedSession implements Backend {
     const known = judge.remembered(this.#identity, text, keyspace)
     if (known !== undefined) return known
     const analysed = this.#known?.get(text)
-    if (analysed === undefined) {
-      return text.length > INLINE_TEXT_MAX ? undefined : judge.read(this.#identity, text, keyspace)
+    if (analysed === undefined && text.length > INLINE_TEXT_MAX) return undefined
+    if (analysed !== undefined && 'code' in analysed) throw new RingfenceError(analysed.code, analysed.message)
+    const { share } = this.#identity
+    if (!share.begin()) throw new PutOff(undefined)
+    try {
+      return judge.read(this.#identity, text, keyspace, analysed?.facts)
+    } finally {
+      share.end()
     }
-    if ('code' in analysed) throw new RingfenceError(analysed.code, analysed.message)
-    return judge.read(this.#identity, text, keyspace, analysed.facts)
   }
 
-  /** The decision now in force; `bound` are the values of the request where it has some. */
+  #foundOf(request: Buffer): Judged | undefined {
+    const found = this.#found
+    return found?.request === request ? found.judged : undefined
+  }
+
+  /** The decision now in force; `bound` are the values of the request where it has some. Throws `PutOff` where it has to wait. */
   #decide(judged: Judged, opcode: number, consistency: number, bound: BoundValues | undefined): Permit | Denial {
+    const decision = this.#decideWithin(judged, opcode, consistency, bound)
+    if (decision === undefined) throw new PutOff(judged)
+    return decision
+  }
+
+  /** Without waiting: of a statement that was decided on already, but for a policy that came meanwhile. */
+  #decideNow(judged: Judged, opcode: number, consistency = 0, bound?: BoundValues): Permit | Denial {
+    const { judge } = this.#shared
+    return judge.current(this.#identity, judged, this.#context.set(opcode, consistency, judged.facts, bound))
+  }
+
+  #decideWithin(
+    judged: Judged,
+    opcode: number,
+    consistency: number,
+    bound: BoundValues | undefined,
+  ): Permit | Denial | undefined {
     const { judge } = this.#shared
     if (judge.settled(this.#identity, judged)) return judged.decision
-    return judge.current(this.#identity, judged, this.#context.set(opcode, consistency, judged.facts, bound))
+    const { share } = this.#identity
+    return judge.currentWithin(
+      share,
+      this.#identity,
+      judged,
+      this.#context.set(opcode, consistency, judged.facts, bound),
+    )
   }
 
   /** What becomes of a statement that was read: refused, forwarded, or for USE the move to another connection. */
@@ -375,6 +478,7 @@ export class EnforcedSession implements Backend {
     }
     if (decision.kind === 'denial') {
       if (decision.invalid === true && this.#lookUp(judged, buffer, start, end)) return
+      if (this.#identity.share.exhausted) throw new PutOff(judged)
       this.#deny(decision, judged, opcode, consistency, buffer, start, end)
     } else if (opcode === Opcode.PREPARE && !this.#identity.prepared.admits(judged, this.#shared.turn.nowMicros())) {
       this.#shed(judged, opcode, buffer, start, end)
@@ -443,7 +547,22 @@ export class EnforcedSession implements Backend {
 
   /** All or nothing: one part refused, and nothing is forwarded. */
   #batch(buffer: Buffer, start: number, end: number): void {
+    const verdict = this.#batchVerdict
+    if (verdict !== undefined) {
+      this.#obeyBatch(verdict, buffer, start, end)
+      return
+    }
+    if (batchPartsCount(buffer, start, end) > PARTS_INLINE_MAX) {
+      this.#judgeLargeBatch(buffer, start, end)
+      return
+    }
     readBatch(batch, buffer, start, end, this.#version, headerFlags(buffer, start))
+    let characters = 0
+    for (const { text } of batch.parts) characters += text?.length ?? 0
+    if (characters > INLINE_TEXT_MAX) {
+      this.#judgeLargeBatch(buffer, start, end)
+      return
+    }
     const keyspace = batch.keyspace ?? this.#dispatch.keyspace
     const parts = this.#batchParts(keyspace, buffer, start, end)
     if (parts === undefined) return
@@ -475,49 +594,109 @@ export class EnforcedSession implements Backend {
       }
       permits.push(answered)
     }
-    const decision =
-      this.#shared.judge.untold(this.#identity, whole) ??
-      permitOfAll(permits) ??
-      this.#decide(whole, Opcode.BATCH, batch.consistency, undefined)
-    if (decision.kind === 'denial') this.#deny(decision, whole, Opcode.BATCH, batch.consistency, buffer, start, end)
-    else this.#forward(decision, whole, Opcode.BATCH, batch.consistency, undefined, batch, buffer, start, end)
+    this.#finishBatch(permitOfAll(permits), whole, batch, buffer, start, end)
   }
 
-  /** The statements of the batch in `batch`; undefined when it was answered or waits for the other thread. */
+  #finishBatch(
+    ofParts: Permit | Denial | undefined,
+    whole: Judged,
+    view: BatchView,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const decision =
+      (ofParts?.kind === 'denial' ? undefined : this.#shared.judge.untold(this.#identity, whole)) ??
+      ofParts ??
+      this.#decide(whole, Opcode.BATCH, view.consistency, undefined)
+    if (decision.kind === 'denial') this.#deny(decision, whole, Opcode.BATCH, view.consistency, buffer, start, end)
+    else this.#forward(decision, whole, Opcode.BATCH, view.consistency, undefined, view, buffer, start, end)
+  }
+
+  /** The statements of the batch in `batch`; undefined when it was answered. */
   #batchParts(keyspace: string, buffer: Buffer, start: number, end: number): Judged[] | undefined {
     const parts: Judged[] = []
-    let unread = 0
     for (const part of batch.parts) {
-      if (part.text === undefined) {
-        const prepared = this.#identity.prepared.find(buffer, part.idStart, part.idEnd)
-        if (prepared === undefined) {
-          this.#unprepared(buffer.subarray(part.idStart, part.idEnd), buffer, start, end)
-          return undefined
-        }
-        parts.push(prepared.judged)
-        continue
-      }
-      // Many short texts are as long as a long one.
-      if (this.#shared.judge.remembered(this.#identity, part.text, keyspace) === undefined) unread += part.text.length
-      const judged =
-        unread > INLINE_TEXT_MAX && this.#known === undefined ? undefined : this.#judged(part.text, keyspace)
-      if (judged === undefined) {
-        const texts = batch.parts.flatMap(({ text }) => (text === undefined ? [] : [text]))
-        this.#readElsewhere([...new Set(texts)], buffer, start, end)
+      const known =
+        part.text === undefined
+          ? this.#identity.prepared.find(buffer, part.idStart, part.idEnd)?.judged
+          : this.#judged(part.text, keyspace)
+      if (known === undefined) {
+        this.#unprepared(buffer.subarray(part.idStart, part.idEnd), buffer, start, end)
         return undefined
       }
-      parts.push(judged)
+      parts.push(known)
     }
     return parts
+  }
+
+  /** Piece by piece, while what comes behind it waits (`large-batch.ts`). */
+  #judgeLargeBatch(buffer: Buffer, start: number, end: number): void {
+    const request = this.#ownCopy(buffer, start, end)
+    const { judge, analyst, schema } = this.#shared
+    this.#holdBack(request)
+    const steps = judgeLargeBatch(
+      {
+        judge,
+        identity: this.#identity,
+        version: this.#version,
+        keyspaceInForce: this.#dispatch.keyspace,
+        analyse: (texts) => analyst.analyse(texts),
+        decide: (part, consistency, bound) => this.#decideWithin(part, Opcode.BATCH, consistency, bound),
+        freshSchema: () => schema.fresh().catch(() => {}),
+      },
+      request,
+    )
+    this.#goOn(steps)
+  }
+
+  /** Further steps of a large BATCH, as far as the client's share of this turn goes. */
+  #goOn(steps: BatchSteps): void {
+    const { share } = this.#identity
+    try {
+      while (!this.#closed) {
+        if (!share.begin()) {
+          share.later(() => this.#goOn(steps))
+          return
+        }
+        const step = nextStep(steps, share)
+        if (step.done === true) {
+          this.#batchVerdict = step.value
+          this.#letGo()
+          return
+        }
+        if (step.value !== undefined) {
+          step.value.then(
+            () => this.#goOn(steps),
+            (reason: unknown) => this.#failFirst(reason),
+          )
+          return
+        }
+      }
+    } catch (reason) {
+      this.#failFirst(reason)
+    }
+  }
+
+  #obeyBatch(
+    { view, epoch, whole, unknownId, decision }: BatchVerdict,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    // Something may have changed since: in the turn of a policy's coming, for one.
+    if (epoch !== this.#shared.judge.epoch) this.#judgeLargeBatch(buffer, start, end)
+    else if (whole === undefined) this.#unprepared(unknownId ?? Buffer.alloc(0), buffer, start, end)
+    else this.#finishBatch(decision, whole, view, buffer, start, end)
   }
 
   /** The other thread reads the texts; the request is served again with what it says, and what comes meanwhile waits. */
   #readElsewhere(texts: readonly string[], buffer: Buffer, start: number, end: number): void {
     assert(this.#known === undefined, 'a text is read elsewhere once')
-    this.#held.begin(Buffer.from(buffer.subarray(start, end)))
+    this.#holdBack(this.#ownCopy(buffer, start, end))
     this.#shared.analyst.analyse(texts).then(
-      (analysed) => this.#held.letGo(new Map(texts.map((text, index) => [text, analysed[index]!]))),
-      (reason: unknown) => this.#held.failFirst(reason),
+      (analysed) => this.#letGo(new Map(texts.map((text, index) => [text, analysed[index]!]))),
+      (reason: unknown) => this.#failFirst(reason),
     )
   }
 
@@ -528,8 +707,8 @@ export class EnforcedSession implements Backend {
     this.#held.begin(Buffer.from(buffer.subarray(start, end)))
     const known = this.#known
     this.#shared.schema.fresh().then(
-      () => this.#held.letGo(known),
-      () => this.#held.letGo(known),
+      () => this.#letGo(known),
+      () => this.#letGo(known),
     )
     return true
   }
@@ -580,9 +759,10 @@ export class EnforcedSession implements Backend {
   #reopen(first: Buffer): void {
     this.#held.begin(first)
     this.open().then(
-      () => this.#held.letGo(),
+      () => this.#letGo(),
       (reason: unknown) => {
         this.#shared.log.warn({ reason: String(reason) }, 'no connection to the node')
+        this.#client.halt(false)
         this.#held.failAll(new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable'))
       },
     )
@@ -591,12 +771,16 @@ export class EnforcedSession implements Backend {
   #serveHeld(request: Buffer, known: KnownTexts): void {
     if (this.#closed) return
     this.#known = known
+    this.#own = request
     try {
       this.#take(request, 0, request.length)
     } catch (reason) {
       this.#client.fault(reason, headerStream(request, 0))
     } finally {
       this.#known = undefined
+      this.#own = undefined
+      this.#batchVerdict = undefined
+      if (this.#found?.request === request && !this.#held.waiting) this.#found = undefined
     }
   }
 
@@ -628,7 +812,7 @@ export class EnforcedSession implements Backend {
         }
         try {
           this.#refuseUnrecorded()
-          const decision = this.#decide(judged, opcode, 0, undefined)
+          const decision = this.#decideNow(judged, opcode)
           if (decision.kind === 'permit') {
             this.#dispatch.sendOn(upstream, decision, judged, opcode, 0, request, 0, request.length)
             return
@@ -637,7 +821,7 @@ export class EnforcedSession implements Backend {
         } catch (reason) {
           this.#client.fault(reason, stream)
         }
-        this.#held.letGo()
+        this.#letGo()
       },
       (reason: unknown) => {
         if (this.#closed) return
@@ -649,7 +833,7 @@ export class EnforcedSession implements Backend {
         } else {
           this.#client.fault(new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable'), stream)
         }
-        this.#held.letGo()
+        this.#letGo()
       },
     )
   }
@@ -676,6 +860,7 @@ export class EnforcedSession implements Backend {
     code: number = denial.invalid === true ? CqlErrorCode.INVALID : CqlErrorCode.UNAUTHORIZED,
   ): void {
     const stream = headerStream(buffer, start)
+    this.#identity.share.charge(REFUSAL_MS)
     const envelope = errorEnvelope(this.#version, stream, code, denial.reason)
     const { recorder } = this.#shared
     const [bytesIn, bytesOut] = [end - start, envelope.length]

@@ -12,15 +12,25 @@ const clusterWide = new Set(['DESCRIBE TABLES', 'DESCRIBE TYPES', 'DESCRIBE FUNC
  */
 export function resolveKeyspace(facts: StatementFacts, keyspace: string | undefined): StatementFacts {
   if (!facts.unqualified) return facts
-  const accesses: Access[] = []
-  for (const access of facts.accesses) {
-    const resource = resolve(access.resource, keyspace, facts.verb)
-    if (resource !== undefined) accesses.push(resource === access.resource ? access : { ...access, resource })
+  return resolveOnce(facts, keyspace, new Map())
+}
+
+/** @param known lists that were resolved; statements of a BATCH that share one go on sharing it */
+function resolveOnce(
+  facts: StatementFacts,
+  keyspace: string | undefined,
+  known: Map<readonly Access[], readonly Access[]>,
+): StatementFacts {
+  if (!facts.unqualified) return facts
+  let accesses = known.get(facts.accesses)
+  if (accesses === undefined) {
+    accesses = resolveAll(facts, keyspace)
+    known.set(facts.accesses, accesses)
   }
   // Statements of a BATCH that are one object stay one.
   const resolved = new Map<StatementFacts, StatementFacts>()
   for (const child of facts.children) {
-    if (!resolved.has(child)) resolved.set(child, resolveKeyspace(child, keyspace))
+    if (!resolved.has(child)) resolved.set(child, resolveOnce(child, keyspace, known))
   }
   return {
     ...facts,
@@ -29,6 +39,15 @@ export function resolveKeyspace(facts: StatementFacts, keyspace: string | undefi
     unqualified: false,
     children: facts.children.map((child) => resolved.get(child)!),
   }
+}
+
+function resolveAll(facts: StatementFacts, keyspace: string | undefined): readonly Access[] {
+  const accesses: Access[] = []
+  for (const access of facts.accesses) {
+    const resource = resolve(access.resource, keyspace, facts.verb)
+    if (resource !== undefined) accesses.push(resource === access.resource ? access : { ...access, resource })
+  }
+  return accesses
 }
 
 /** Undefined where the access falls away. */

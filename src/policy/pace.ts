@@ -1,0 +1,15 @@
+/**
+ * How fast a decision may be taken. Questions to Cedar cost a tenth of a millisecond and more each, and a statement may need hundreds, so
+ * whoever decides beside other work lets them wait: what was asked is remembered, and the decision is begun again later.
+ */
+export interface Pace {
+  /** Called before each question that is not remembered. False where it has to wait. */
+  begin(): boolean
+  /** Called after each. */
+  end(): void
+}
+
+export const unpaced: Pace = { begin: () => true, end: () => {} }
+
+/** Thrown where a question has to wait; caught in `PolicyEngine.decideWithin`. */
+export const mustWait: unique symbol = Symbol('must wait')

@@ -1,0 +1,141 @@
+/**
+ * No client has the event loop for long, whatever it sends: turns are measured by their CPU while each dear input is served, permitted and
+ * refused. Node, client and sidecar are one process here, so the bound is wider than the sidecar's own.
+ */
+import assert from 'node:assert/strict'
+import { after, before, it, describe as suite } from 'node:test'
+import { batchEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { describe, type RawClient } from './client.ts'
+import { Turns } from './turns.ts'
+import { type RunningSidecar, until, World } from './world.ts'
+
+/** Ten for the sidecar, the rest for node, client, garbage and code that is not compiled yet. Without pieces these take 100 to 2,500. */
+const TURN_MS_MAX = 80
+
+let world: World
+let running: RunningSidecar
+let turns: Turns
+
+before(async () => {
+  world = await World.make()
+  running = await world.sidecar()
+  turns = new Turns()
+})
+after(async () => {
+  turns.stop()
+  await world.close()
+})
+
+const list = <T>(count: number, item: (at: number) => T): T[] => Array.from({ length: count }, (_, at) => item(at))
+const insert = (key: string, table = 'items'): string => `INSERT INTO shop.${table} (k, v) VALUES (${key}, 'x')`
+const textBatch = (texts: readonly string[]): Buffer =>
+  batchEnvelope(
+    4,
+    1,
+    0,
+    texts.map((text) => ({ text, values: [] })),
+  )
+const UNAUTHORIZED = /^0x2100 /
+
+/** What is sent, how often it is answered, and what a permitted one hears. */
+const inputs: readonly (readonly [what: string, requests: () => readonly Buffer[], permitted: RegExp])[] = [
+  ['a SELECT of 60,000 columns', () => [select(60_000)], /^0x2200 .*statementFactsMax/],
+  ['a SELECT of 8,000 columns', () => [select(8_000)], /^echo: SELECT/],
+  [
+    'a SELECT of one column 60,000 times',
+    () => [query(`SELECT ${list(60_000, () => 'v').join()} FROM shop.items`)],
+    /^echo/,
+  ],
+  ['a BATCH of 2,500 texts with numbers', () => [textBatch(list(2_500, (at) => insert(String(at))))], /^result 1$/],
+  ['a BATCH of 2,500 texts with strings', () => [textBatch(list(2_500, (at) => insert(`'${at}'`)))], /^result 1$/],
+  ['a BATCH of 1,000 tables', () => [textBatch(list(1_000, (at) => insert('1', `t${at}`)))], /^result 1$/],
+  [
+    '60 QUERYs of 8 KB at once',
+    () => list(60, (at) => query(`SELECT v FROM shop.items WHERE k IN ('${at}'${",'y'".repeat(1_900)})`, at)),
+    /^echo: SELECT/,
+  ],
+  [
+    '500 short QUERYs at once',
+    () => list(500, (at) => query(`SELECT v FROM shop.items WHERE k = 'n${at}'`, at)),
+    /^echo: SELECT/,
+  ],
+]
+
+function query(text: string, stream = 1): Buffer {
+  return queryEnvelope(4, stream, text)
+}
+
+function select(columns: number): Buffer {
+  return query(`SELECT ${list(columns, (at) => `"C${at}"`).join()} FROM shop.items`)
+}
+
+async function longest(client: RawClient, requests: readonly Buffer[]): Promise<{ answers: string[]; turnMs: number }> {
+  // The first turns of a test are its own.
+  await new Promise((resolve) => setTimeout(resolve, 20))
+  turns.takeMs()
+  const answers = await Promise.all(requests.map((request) => client.ask(request)))
+  const turnMs = turns.takeMs()
+  return { answers: answers.map(describe), turnMs }
+}
+
+suite('one client’s work in a turn is bounded', () => {
+  for (const [what, requests, permitted] of inputs) {
+    for (const who of ['alice', 'carol'] as const) {
+      it(`${what}, ${who === 'alice' ? 'permitted' : 'refused'}`, async () => {
+        const client = await world.client(running.port, who)
+        // The first time takes longer, for V8 has not compiled the code.
+        await longest(client, requests())
+        const { answers, turnMs } = await longest(client, requests())
+        const wanted = who === 'alice' || /statementFactsMax/.test(String(permitted)) ? permitted : UNAUTHORIZED
+        for (const answer of answers) assert.match(answer, wanted)
+        assert.ok(turnMs < TURN_MS_MAX, `${turnMs} ms of CPU in one turn`)
+        await client.close()
+      })
+    }
+  }
+
+  it('and what comes behind a large BATCH is served after it, in order', async () => {
+    const client = await world.client(running.port, 'alice')
+    const texts = list(1_500, (at) => insert(`'order ${at}'`))
+    const before = running.node.texts().length
+    const answers = await Promise.all([
+      client.ask(textBatch(texts)),
+      client.ask(prepareEnvelope(4, 2, "SELECT v FROM shop.items WHERE k = 'behind'")),
+      client.ask(query("SELECT v FROM shop.items WHERE k = 'last'", 3)),
+    ])
+    assert.deepEqual(answers.map(describe).slice(0, 2), ['result 1', 'result 4'])
+    const arrived = running.node.texts().slice(before)
+    assert.deepEqual(arrived, [
+      texts.join('; '),
+      "SELECT v FROM shop.items WHERE k = 'behind'",
+      "SELECT v FROM shop.items WHERE k = 'last'",
+    ])
+  })
+
+  it('a statement that may not run refuses the whole BATCH, wherever it stands; one that is no CQL as well', async () => {
+    const client = await world.client(running.port, 'alice')
+    const good = list(600, (at) => insert(`'all or nothing ${at}'`))
+    const before = running.node.texts().length
+    for (const [at, bad, wanted] of [
+      [0, "INSERT INTO bank.items (k) VALUES ('1')", UNAUTHORIZED],
+      [599, "INSERT INTO bank.items (k) VALUES ('1')", UNAUTHORIZED],
+      [300, 'INSERT nonsense', /^0x2000 /],
+    ] as const) {
+      const answer = describe(await client.ask(textBatch(good.with(at, bad))))
+      assert.match(answer, wanted)
+    }
+    assert.equal(running.node.texts().length, before)
+  })
+
+  it('is judged by the policy in force when it goes, not by one that was', async () => {
+    const client = await world.client(running.port, 'alice')
+    const { source } = running.feed.policy
+    const asked = client.ask(textBatch(list(2_500, (at) => insert(`'revoked ${at}'`))))
+    const before = running.node.texts().length
+    await until('the BATCH is being judged', () => turns.takeMs() > 1)
+    running.feed.apply(source.replaceAll('[shop, play]', '[play]'))
+    const answer = describe(await asked)
+    if (running.node.texts().length === before) assert.match(answer, UNAUTHORIZED)
+    running.feed.apply(source)
+  })
+})
