@@ -7,8 +7,8 @@ import type { SchemaView, TableInfo } from '../request.ts'
 import { judgeClasses } from './classes.ts'
 import type { DataVerdict } from './findings.ts'
 import { Findings } from './findings.ts'
-import { judgeLists, judgePartitions, judgeRead, judgeTimestamp } from './guardrails.ts'
-import type { DataLaw, TableLaw } from './law.ts'
+import { judgeLists, judgePartitions, judgeRead, judgeTimestamp, timestampLawOf } from './guardrails.ts'
+import type { DataLaw, TableLaw, TimestampLaw } from './law.ts'
 import { judgeMasks } from './masking.ts'
 import { judgeKeyspaceDrop, judgeRowLife, judgeTableLife } from './retention.ts'
 
@@ -52,10 +52,11 @@ export function evaluateData(law: DataLaw, question: DataQuestion): DataVerdict 
       const bound = law.of(keyspace, table, info?.base)
       judgeWrite(findings, bound, question, facts, info, 0)
       findings.ask(bound.now)
-      if (facts.timestamp === undefined) findings.ask(bound.defaultTimestamps)
+      const timestamps = timestampLawOf(bound, facts)
+      if (facts.timestamp === undefined) findings.ask(timestamps.defaults)
       findings.ask(bound.batches)
       judgePartitions(findings, bound.partitions, bound.label, [facts], () => info, 0)
-      return findings.verdict(bound.write)
+      return findings.verdict(timestamps.plain)
     }
     case 'TRUNCATE':
     case 'CREATE TABLE':
@@ -91,7 +92,9 @@ function judgeWrite(
 ): void {
   judgeRowLife(findings, law, facts, table, firstMarker)
   judgeLists(findings, law, facts, firstMarker)
-  if (facts.timestamp !== undefined) judgeTimestamp(findings, law, facts.timestamp, firstMarker)
+  if (facts.timestamp !== undefined) {
+    judgeTimestamp(findings, timestampLawOf(law, facts), facts.timestamp, firstMarker)
+  }
   if (facts.conditional || law.masks.length > 0) judgeMasksOf(findings, law, question, facts, table)
 }
 
@@ -108,7 +111,8 @@ function judgeBatch(findings: Findings, law: DataLaw, question: DataQuestion): D
   let info: TableInfo | undefined
   let bound: TableLaw | undefined
   const laws = new Set<TableLaw>()
-  const withoutTimestamp = new Set<TableLaw>()
+  // Those whose timestamp is the BATCH's own, or the request's.
+  const around = new Set<TimestampLaw>()
   for (const child of facts.children) {
     const { keyspace, table } = child
     if (keyspace === undefined || table === undefined) continue
@@ -119,22 +123,23 @@ function judgeBatch(findings: Findings, law: DataLaw, question: DataQuestion): D
       findings.ask(bound.now)
     }
     before = child
-    if (child.timestamp === undefined) withoutTimestamp.add(bound)
+    if (child.timestamp === undefined || facts.timestamp !== undefined) around.add(timestampLawOf(bound, child))
     if (bound.judgesWrites || bound.masks.length > 0 || child.timestamp !== undefined || child.conditional) {
       judgeWrite(findings, bound, question, child, info, isMessage ? undefined : firstMarker)
     }
     firstMarker += child.markers.length
   }
+  for (const one of around) judgeTimestamp(findings, one, facts.timestamp, 0)
   for (const one of laws) {
-    if (facts.timestamp !== undefined || withoutTimestamp.has(one)) judgeTimestamp(findings, one, facts.timestamp, 0)
     if (isMessage) {
       findings.ask(one.batches)
       continue
     }
     judgePartitions(findings, one.partitions, one.label, facts.children, tableOfWrite(schema), ownMarkers)
   }
-  const [only, ...others] = laws
-  return only === undefined ? findings.bareVerdict() : findings.verdict(others.length === 0 ? only.write : undefined)
+  if (laws.size === 0) return findings.bareVerdict()
+  const [only, ...others] = around
+  return findings.verdict(others.length === 0 ? only?.plain : undefined)
 }
 
 /** What a schema statement does with columns of a table: which rows a view shows, and in which order, tells of values. */

@@ -208,6 +208,50 @@ describe('timestamps', () => {
     ])
   })
 
+  it('of DELETE may be ahead without any Guardrail, and where nothing else is written under them', () => {
+    const remove = factsOf('DELETE', 'shop.orders')
+    const elsewhere = factsOf('INSERT', 'other.t')
+    const bound = [['timestamp-bound', 3_600_000, undefined]]
+    for (const timestamp of [undefined, { literal: 2n ** 62n }, { marker: 0 }]) {
+      const under = timestamp === undefined ? {} : { timestamp, markers: [undefined] }
+      const own = timestamp === undefined ? remove : { ...remove, timestamp }
+      const removals = [own, batch([own]), batch([remove, remove], under)]
+      for (const facts of removals)
+        assert.deepEqual(timestamps(judge(noLaw, facts).obligations?.checks), [], facts.verb)
+      for (const write of ['INSERT', 'UPDATE'] as const) {
+        const written =
+          timestamp === undefined ? factsOf(write, 'shop.orders') : { ...factsOf(write, 'shop.orders'), timestamp }
+        const plain = factsOf(write, 'shop.orders')
+        for (const facts of [
+          written,
+          batch([own, written]),
+          batch([remove, plain], under),
+          batch([plain, remove], under),
+        ]) {
+          assert.deepEqual(timestamps(judge(noLaw, facts).obligations?.checks), bound, facts.verb)
+        }
+      }
+      assert.deepEqual(timestamps(judge(noLaw, batch([remove, elsewhere], under)).obligations?.checks), bound)
+      // Whoever sets a bound of their own gets it for all that carries a timestamp.
+      for (const facts of removals) {
+        const guarded = judge(lawOf(guard('g', 'timestampFutureMax: 1m, timestampPastMax: 1h')), facts)
+        assert.deepEqual(timestamps(guarded.obligations?.checks), [['g', 60_000, 3_600_000]])
+        const past = judge(lawOf(guard('g', 'timestampPastMax: 1h')), facts)
+        assert.deepEqual(timestamps(past.obligations?.checks), [['g', undefined, 3_600_000]])
+      }
+    }
+    // Of a BATCH, each statement by its own.
+    const far = { literal: 2n ** 62n }
+    const mixed = batch([
+      { ...remove, timestamp: far },
+      { ...insert, timestamp: { literal: 5n } },
+    ])
+    const [only, ...others] =
+      judge(noLaw, mixed).obligations?.checks.filter(({ test }) => test.kind === 'timestamp') ?? []
+    assert.deepEqual(only?.test.kind === 'timestamp' && only.test.literalMicros, 5n)
+    assert.deepEqual(others, [])
+  })
+
   it('cost no object of their own: the obligations of plain writes are one', () => {
     assert.equal(judge(noLaw, insert).obligations, judge(noLaw, factsOf('UPDATE', 'shop.orders')).obligations)
     assert.equal(judge(noLaw, insert).obligations, judge(noLaw, batch([insert, insert])).obligations)

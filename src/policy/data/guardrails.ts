@@ -3,7 +3,7 @@ import type { Amount, StatementFacts } from '../../cql/statement/facts.ts'
 import type { RequestCheck } from '../obligations.ts'
 import type { TableInfo } from '../request.ts'
 import type { Findings } from './findings.ts'
-import type { Bound, TableLaw } from './law.ts'
+import type { Bound, TableLaw, TimestampLaw } from './law.ts'
 import { pageCheck, partitionsText, timestampCheck } from './law.ts'
 
 /** Scans, filtering, LIMIT and pages of a SELECT. */
@@ -63,17 +63,22 @@ export function judgeLists(
 /** The timestamp that a write names, or the request's own for it. Of literals too, for the clock goes on while decisions are kept. */
 export function judgeTimestamp(
   findings: Findings,
-  law: TableLaw,
+  { rules, defaults }: TimestampLaw,
   timestamp: Amount | undefined,
   firstMarker: number | undefined,
 ): void {
-  if (timestamp === undefined) findings.ask(law.defaultTimestamps)
+  if (timestamp === undefined) findings.ask(defaults)
   else if ('literal' in timestamp) {
-    findings.ask(law.timestamps.map((rule) => timestampCheck(rule, timestamp.literal, undefined)))
+    findings.ask(rules.map((rule) => timestampCheck(rule, timestamp.literal, undefined)))
   } else if (firstMarker !== undefined) {
     const marker = firstMarker + timestamp.marker
-    findings.ask(law.timestamps.map((rule): RequestCheck => timestampCheck(rule, undefined, marker)))
+    findings.ask(rules.map((rule): RequestCheck => timestampCheck(rule, undefined, marker)))
   }
+}
+
+/** What the timestamp of a write is held against. */
+export function timestampLawOf(law: TableLaw, { verb }: StatementFacts): TimestampLaw {
+  return verb === 'DELETE' ? law.ofDeletes : law.ofWrites
 }
 
 /** The IN lists with which a write names its partitions: each combination is one. */

@@ -87,18 +87,25 @@ export interface TableLaw {
   readonly limit: readonly Bound[]
   readonly scans: readonly Rule[]
   readonly filtering: readonly Rule[]
-  /** Timestamps: the sides of each rule. Never empty: where no Guardrail is enforced, the built-in bound is. */
-  readonly timestamps: readonly TimestampRule[]
+  /** Timestamps: the sides of each rule. Where no Guardrail is enforced, the built-in bound is. */
+  readonly ofWrites: TimestampLaw
+  /** Of DELETE: as Guardrails say. The built-in bound is not among them, for such a DELETE is what repairs a row that is too far ahead. */
+  readonly ofDeletes: TimestampLaw
   /** now_in_seconds; empty where it is allowed. */
   readonly now: readonly RequestCheck[]
-  /** The timestamp checks of a write that names none; shared, so that permits stay small. */
-  readonly defaultTimestamps: readonly RequestCheck[]
   /** `LIMIT`-less page checks; shared. */
   readonly pages: readonly RequestCheck[]
   /** The partition checks of a write in a BATCH message; shared. */
   readonly batches: readonly RequestCheck[]
-  /** Obligations of a plain write: `batches`, `defaultTimestamps` and `now`. */
-  readonly write: Obligations
+}
+
+/** What timestamps of one kind of write are bound by. */
+export interface TimestampLaw {
+  readonly rules: readonly TimestampRule[]
+  /** The checks of a write that names none; shared, so that permits stay small. */
+  readonly defaults: readonly RequestCheck[]
+  /** Obligations of a plain write: `batches`, `defaults` and `now`. */
+  readonly plain: Obligations
 }
 
 export interface TimestampRule extends Rule {
@@ -192,7 +199,6 @@ export class DataLaw {
     const timestamps = timestampRules(guards, label)
     const pageSize = bounds((rule) => rule.pageSizeMax)
     const partitions = bounds((rule) => rule.partitionsPerBatchMax)
-    const defaultTimestamps = timestamps.map((rule) => timestampCheck(rule, undefined, undefined))
     const batches = partitions.map(({ name, observe, max }): RequestCheck => {
       return { rule: name, observe, text: partitionsText(label, max), test: { kind: 'partitions', max } }
     })
@@ -213,12 +219,15 @@ export class DataLaw {
       limit: bounds((rule) => rule.limitMax),
       scans: refusing(guards, (rule) => rule.scansDenied),
       filtering: refusing(guards, (rule) => rule.filteringDenied),
-      timestamps,
+      ofWrites: timestampLaw(timestamps, batches, now),
+      ofDeletes: timestampLaw(
+        timestamps.filter((rule) => rule !== builtinTimestamp),
+        batches,
+        now,
+      ),
       now,
-      defaultTimestamps,
       pages: pageSize.map((bound) => pageCheck(bound, label, undefined)),
       batches,
-      write: { checks: [...batches, ...defaultTimestamps, ...now], masks: [], visibleOnly: false },
     }
   }
 }
@@ -282,6 +291,15 @@ function timestampRules(guards: readonly GuardRule[], label: string): readonly T
   })
   const bounded = future.some(({ observe }) => !observe)
   return bounded ? rules : [builtinTimestamp, ...rules]
+}
+
+function timestampLaw(
+  rules: readonly TimestampRule[],
+  batches: readonly RequestCheck[],
+  now: readonly RequestCheck[],
+): TimestampLaw {
+  const defaults = rules.map((rule) => timestampCheck(rule, undefined, undefined))
+  return { rules, defaults, plain: { checks: [...batches, ...defaults, ...now], masks: [], visibleOnly: false } }
 }
 
 function timestampText(what: string, futureMs: number | undefined, pastMs: number | undefined): string {
