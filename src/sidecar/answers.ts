@@ -161,7 +161,7 @@ export class Answers implements Owner {
     const consistency = upstream.consistency[slot]!
     const answer = buffer.subarray(start, end)
     const passage = { ...given, permit: permitOfAnswer(given, judge, this.#context, consistency, request, answer) }
-    return incomingRows(passage, judge, secrets, request, buffer, start, end)
+    return incomingRows(passage, secrets, request, buffer, start, end)
   }
 
   #passage(upstream: Upstream, slot: number, judged: Judged, permit: Permit): Passage {

@@ -7,7 +7,7 @@ import { bodyStart, readError, readPrepared, rowsCount } from '../cql/responses.
 import type { Permit } from '../policy/engine.ts'
 import { confirms } from './confirm.ts'
 import { columnsDigest } from './envelopes.ts'
-import type { IdentityState, Judge, Judged } from './judged.ts'
+import type { IdentityState, Judged } from './judged.ts'
 import { changesRows, incomingRows, withObserved } from './rewrites.ts'
 import type { Secrets } from './secrets.ts'
 
@@ -31,7 +31,6 @@ export interface GivenQuestion {
 /** The answer as the client may have it; undefined for one that is no answer to this. Remembers the id of a PREPARED. */
 export function givenAnswer(
   question: GivenQuestion,
-  judge: Judge,
   secrets: Secrets,
   request: Buffer,
   given: Buffer,
@@ -51,7 +50,7 @@ export function givenAnswer(
         return undefined
       identity.prepared.set(prepared.id, judged)?.told.set(version, columnsDigest(given, 0, given.length))
     } else {
-      if (changesRows(permit)) envelope = incomingRows(question, judge, secrets, request, given, 0, given.length)
+      if (changesRows(permit)) envelope = incomingRows(question, secrets, request, given, 0, given.length)
       rows = rowsCount(envelope, 0, envelope.length, version)
     }
   }

@@ -6,7 +6,6 @@
 import { createHash } from 'node:crypto'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { withoutRowAddresses } from '../cql/answers/addresses.ts'
-import { filterRows } from '../cql/answers/filter.ts'
 import { type Mask, maskRows } from '../cql/answers/mask.ts'
 import { pagingStateOf, withPagingState, withRequestPagingState } from '../cql/answers/paging.ts'
 import { withoutSkipMetadata, withoutTracing } from '../cql/answers/requests.ts'
@@ -25,7 +24,6 @@ import type { IdentityState, Judge, Judged } from './judged.ts'
 import { permitOf, textDigest } from './judged.ts'
 import type { SealContext } from './seal.ts'
 import type { Secrets } from './secrets.ts'
-import { isVisible } from './visible.ts'
 
 // Filled anew for each envelope that is looked at again.
 const query = new QueryView()
@@ -127,12 +125,11 @@ export function permitOfAnswer(
 }
 
 /**
- * The answer as the client may have it: columns masked, rows of hidden objects gone, the paging state sealed.
+ * The answer as the client may have it: columns masked, the paging state sealed.
  * @param request the envelope that asked, as it was forwarded
  */
 export function incomingRows(
   passage: Passage,
-  judge: Judge,
   secrets: Secrets,
   request: Buffer,
   buffer: Buffer,
@@ -142,7 +139,10 @@ export function incomingRows(
   const { version, permit } = passage
   let answer = buffer.subarray(start, end)
   const { obligations } = permit
-  if (obligations?.visibleOnly === true) answer = onlyVisible(passage, judge, answer)
+  assert(
+    obligations?.visibleOnly !== true,
+    'what is cut down to the visible is answered here (`catalog/`, `describe/`)',
+  )
   if (obligations !== undefined && obligations.masks.length > 0) {
     const byColumn = new Map(obligations.masks.map(({ column, mask }) => [column, named(mask, column)]))
     const shown = shownColumns(passage.judged)
@@ -176,18 +176,6 @@ function named(mask: ColumnMask['mask'], column: string): Mask {
 export function withObserved(envelope: Buffer, version: ProtocolVersion, observed: string): Buffer {
   const text = `observed, not enforced: this request would be refused by policy (rule ${observed})`
   return withWarning(envelope, 0, envelope.length, version, text)
-}
-
-/** Of DESCRIBE: a SELECT of what is not seen whole is answered here (`catalog/`), and no answer of the node to one is handed on. */
-function onlyVisible({ judged, identity, version }: Passage, judge: Judge, answer: Buffer): Buffer {
-  assert(judged.facts.verb !== 'SELECT', 'a question about the schema is answered here')
-  const visibility = judge.visibility(identity)
-  return filterRows(answer, 0, answer.length, version, (read, columns) =>
-    isVisible(visibility, (column) => {
-      const index = columns.findIndex(({ name }) => name === column)
-      return index < 0 ? null : read(index)
-    }),
-  )
 }
 
 /** Of a SELECT with a list: the column that each output column is; undefined where the answer's own names are those of the table. */

@@ -520,10 +520,10 @@ export class EnforcedSession implements Backend {
     start: number,
     end: number,
   ): void {
-    const { judge, recorder, secrets } = this.#shared
+    const { recorder, secrets } = this.#shared
     if (!asksOnlyTopology(judged.facts)) throw topologyRefusal()
     const question = { version: this.#version, opcode, judged, permit, identity: this.#identity }
-    const answer = givenAnswer(question, judge, secrets, buffer.subarray(start, end), given)
+    const answer = givenAnswer(question, secrets, buffer.subarray(start, end), given)
     if (answer === undefined) throw new RingfenceError('INVALID', 'the gateway gave what is no answer to this')
     const { envelope, code, message, rows } = answer
     const level = opcode === Opcode.PREPARE ? NO_CONSISTENCY : consistency

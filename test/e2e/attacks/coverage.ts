@@ -143,7 +143,7 @@ export const coverage: ReadonlyMap<string, readonly Covered[]> = new Map<string,
     [
       privileges('C9'),
       sessions('C9 C10 what may be seen'),
-      { file: 'src/sidecar/visible.test.ts', says: 'of DESCRIBE' },
+      { file: 'src/sidecar/describe/describe.test.ts', says: 'a row of DESCRIBE' },
     ],
   ],
   [
