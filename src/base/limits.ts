@@ -31,9 +31,9 @@ export const limits = {
   upstreamStreamsMax: 16_384,
   /** Bytes waiting for a slow reader before we stop reading its requests. */
   outboxHighWaterBytes: 1024 * 1024,
-  /** Bytes waiting for a slow reader before its connection is closed. */
-  outboxBytesMax: 128 * 1024 * 1024,
-  /** A slow reader that takes nothing for this long is closed (E3). */
+  /** A slow reader that takes less than this over `stalledReaderMs` is closed (E3): 2 Mbit/s, so that the most that waits for one is gone in nine minutes. */
+  readerBytesPerSecondMin: 256 * 1024,
+  /** Over so long a slow reader's rate is measured. */
   stalledReaderMs: 30_000,
   /** TLS and STARTUP must be over by then. */
   handshakeTimeoutMs: 10_000,
@@ -79,8 +79,8 @@ export const limits = {
   linkedSessionsPerAddressMax: 16_384,
   /** Of them of one identity: half, so that none has them all. */
   linkedSessionsPerIdentityMax: 32_768,
-  /** Bytes waiting for a gateway on one mesh link before the session that most of them are for is ended; at twice that, the link. */
-  linkWaitingBytesMax: 128 * 1024 * 1024,
+  /** Answers about a mesh link itself that wait for a gateway, before the link is closed. What waits of a session is its account's. */
+  linkWaitingBytesMax: 64 * 1024 * 1024,
   /** Milliseconds of the event loop that one client may have in a turn, over all its connections, for what costs more than passing on; the rest waits for the next turn. */
   loopShareMs: 4,
   /** Requests of one session that wait: for the answer to a USE, a connection to the node, the schema, the reading of a long statement. */

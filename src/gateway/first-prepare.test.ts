@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { BytesBudget } from '../base/bytes-budget.ts'
 import { executeEnvelope, prepareEnvelope } from '../cql/encode.ts'
 import { FirstPrepare } from './first-prepare.ts'
 import type { Lane } from './lane.ts'
@@ -14,7 +15,7 @@ describe('a session that ends while it prepares a statement somewhere', () => {
   it('leaves the statement to others: it may be prepared there again', () => {
     const id = Buffer.alloc(16, 1)
     const statement = new Statement(id, prepareEnvelope(4, 1, 'SELECT * FROM shop.items'), undefined, keyed)
-    const waiting = new FirstPrepare()
+    const waiting = new FirstPrepare(new BytesBudget().open('a', 'b'))
     waiting.begin(lane, executeEnvelope(4, 9, id, undefined, []), [statement])
     assert.equal(statement.mayPrepare(link, '', 0), false)
     waiting.close()

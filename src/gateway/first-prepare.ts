@@ -6,6 +6,7 @@
  *
  * Rule: a request that waits here was not sent to anybody, so it may go elsewhere.
  */
+import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion, ResultKind } from '../cql/protocol.ts'
 import { readPrepared, resultKind } from '../cql/responses.ts'
 import type { Lane } from './lane.ts'
@@ -19,7 +20,13 @@ export interface WaitingRequest {
 }
 
 export class FirstPrepare {
+  readonly #account: ByteAccount
   readonly #byStream = new Map<number, WaitingRequest>()
+
+  /** `account`: whose the requests that wait are. */
+  constructor(account: ByteAccount) {
+    this.#account = account
+  }
 
   get size(): number {
     return this.#byStream.size
@@ -29,8 +36,9 @@ export class FirstPrepare {
     return this.#byStream.has(stream)
   }
 
-  /** The PREPARE to send now, under the stream of `request`, which is kept. */
+  /** The PREPARE to send now, under the stream of `request`, which is kept. Throws OVERLOADED where there is no room for it. */
   begin(lane: Lane, request: Buffer, missing: Statement[]): Buffer {
+    if (this.#account.take(request.length) === Verdict.REFUSE) throw overloaded()
     const waiting = { lane, request, missing }
     this.#byStream.set(headerStream(request, 0), waiting)
     return next(waiting)
@@ -53,21 +61,22 @@ export class FirstPrepare {
     const statement = missing[0]!
     if (!isPreparedAs(statement, version, buffer, start, end)) {
       statement.refused(lane.link, nowMicros)
-      this.#byStream.delete(stream)
+      this.#forget(stream, waiting)
       return { ...waiting, ready: false }
     }
     statement.nowOn(lane.link)
     missing.shift()
     if (missing.length > 0) return { prepare: next(waiting), lane }
-    this.#byStream.delete(stream)
+    this.#forget(stream, waiting)
     return { ...waiting, ready: true }
   }
 
   /** Nobody waits for it any more. */
   drop(stream: number): void {
     const waiting = this.#byStream.get(stream)
-    this.#byStream.delete(stream)
-    waiting?.missing[0]?.forget(waiting.lane.link)
+    if (waiting === undefined) return
+    this.#forget(stream, waiting)
+    waiting.missing[0]?.forget(waiting.lane.link)
   }
 
   /** The session is over: what it was about to prepare may be prepared by another. */
@@ -80,10 +89,15 @@ export class FirstPrepare {
     const requests: Buffer[] = []
     for (const [stream, waiting] of this.#byStream) {
       if (waiting.lane !== lane) continue
-      this.#byStream.delete(stream)
+      this.#forget(stream, waiting)
       requests.push(waiting.request)
     }
     return requests
+  }
+
+  #forget(stream: number, { request }: WaitingRequest): void {
+    this.#byStream.delete(stream)
+    this.#account.give(request.length)
   }
 }
 

@@ -7,7 +7,8 @@
  *
  * Rule: only a SELECT that runs no Paxos is ever here, so that nothing is done twice.
  */
-import { limits } from '../base/limits.ts'
+import { type ByteAccount, Verdict } from '../base/bytes-budget.ts'
+import { RingfenceError } from '../base/errors.ts'
 import { CqlErrorCode, headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
 import { errorCode, readError } from '../cql/responses.ts'
 import type { Close } from '../link/protocol.ts'
@@ -32,6 +33,8 @@ export interface HedgedRead {
   /** Copies that are under way. */
   copies: number
   answered: boolean
+  /** Its request is in the client's account. */
+  counted: boolean
 }
 
 export interface HedgeHost {
@@ -51,12 +54,15 @@ export class Hedger implements LaneHost {
   /** By our stream id. */
   readonly #reads: ({ readonly read: HedgedRead; readonly lane: Lane } | undefined)[] = []
   readonly #free: number[] = []
-  readonly #firstPrepare = new FirstPrepare()
+  readonly #firstPrepare: FirstPrepare
+  readonly #account: ByteAccount
   readonly #version: ProtocolVersion
   #closed = false
 
   constructor(options: Omit<LanesOptions, 'host'>, clock: HedgeClock, host: HedgeHost) {
     this.#lanes = new Lanes({ ...options, host: this })
+    this.#account = options.client.account
+    this.#firstPrepare = new FirstPrepare(this.#account)
     this.#nowMicros = options.nowMicros
     this.#version = options.startup.version
     this.#clock = clock
@@ -67,10 +73,14 @@ export class Hedger implements LaneHost {
   execute(statement: Statement, place: Place, afterMs: number, buffer: Buffer, start: number, end: number): boolean {
     const lane = this.#lanes.at(place, '')
     if (lane === undefined || !statement.isOn(lane.link)) return false
+    if (this.#account.take(end - start) === Verdict.REFUSE) return false
     const request = Buffer.from(buffer.subarray(start, end))
     const clientStream = headerStream(request, 0)
-    const read = { clientStream, statement, request, first: place, copies: 0, answered: false }
-    if (!this.#send(read, lane)) return false
+    const read = { clientStream, statement, request, first: place, copies: 0, answered: false, counted: true }
+    if (!this.#send(read, lane)) {
+      this.#over(read)
+      return false
+    }
     this.#clock.after(afterMs, () => this.#again(read, LANE_POLLS_MAX))
     return true
   }
@@ -79,8 +89,13 @@ export class Hedger implements LaneHost {
     this.#lanes.giveUpIdle(undefined)
   }
 
+  pauseAnswers(paused: boolean): void {
+    this.#lanes.pauseAnswers(paused)
+  }
+
   close(): void {
     this.#closed = true
+    for (const sent of this.#reads) if (sent !== undefined) this.#over(sent.read)
     this.#firstPrepare.close()
     this.#lanes.close()
   }
@@ -88,8 +103,20 @@ export class Hedger implements LaneHost {
   #send(read: HedgedRead, lane: Lane): boolean {
     const stream = this.#take(read, lane)
     if (stream < 0) return false
-    lane.send(read.request, 0, read.request.length, stream, this.#nowMicros())
-    return true
+    if (this.#fits(lane, read.request, stream)) return true
+    this.#settle(stream)
+    return false
+  }
+
+  /** False where there is no room for it to wait in. */
+  #fits(lane: Lane, request: Buffer, stream: number): boolean {
+    try {
+      lane.send(request, 0, request.length, stream, this.#nowMicros())
+      return true
+    } catch (reason) {
+      refuseOthers(reason)
+      return false
+    }
   }
 
   /** The second copy, if there is somebody to send it to, as soon as there is a lane to him. */
@@ -112,13 +139,18 @@ export class Hedger implements LaneHost {
     if (stream < 0) return
     const request = Buffer.from(read.request)
     request.writeInt16BE(stream, 2)
-    const prepare = this.#firstPrepare.begin(lane, request, [statement])
-    lane.send(prepare, 0, prepare.length, stream, now)
+    try {
+      const prepare = this.#firstPrepare.begin(lane, request, [statement])
+      lane.send(prepare, 0, prepare.length, stream, now)
+    } catch (reason) {
+      this.#firstPrepare.drop(stream)
+      this.#settle(stream)
+      refuseOthers(reason)
+    }
   }
 
-  /** A stream id for one copy; −1 when there is none left, or the link is congested. */
+  /** A stream id for one copy; −1 when there is none left. */
   #take(read: HedgedRead, lane: Lane): number {
-    if (lane.link.waitingBytes > limits.outboxBytesMax) return -1
     const stream = this.#free.pop() ?? this.#reads.length
     if (stream >= STREAMS_MAX) return -1
     this.#reads[stream] = { read, lane }
@@ -140,10 +172,7 @@ export class Hedger implements LaneHost {
     lane.answered(stream, now)
     if (this.#firstPrepare.has(stream)) {
       const outcome = this.#firstPrepare.answered(stream, this.#version, now, buffer, start, end)
-      if ('ready' in outcome && outcome.ready && lane.usable) {
-        lane.send(outcome.request, 0, outcome.request.length, stream, now)
-        return
-      }
+      if ('ready' in outcome && outcome.ready && lane.usable && this.#fits(lane, outcome.request, stream)) return
       this.#giveUp(stream, 'a second replica could not be asked')
       return
     }
@@ -190,6 +219,19 @@ export class Hedger implements LaneHost {
     this.#reads[stream] = undefined
     this.#free.push(stream)
     read.copies--
+    if (read.copies === 0) this.#over(read)
     return read
   }
+
+  /** No copy is under way, and none will be. */
+  #over(read: HedgedRead): void {
+    if (!read.counted) return
+    read.counted = false
+    this.#account.give(read.request.length)
+  }
+}
+
+/** Throws what is not about room. */
+function refuseOthers(reason: unknown): void {
+  if (!(reason instanceof RingfenceError) || reason.code !== 'OVERLOADED') throw reason
 }

@@ -4,8 +4,11 @@
  *   opening ──OPENED──▶ open ──its link drains, or another lane takes its place──▶ leaving ──nothing in flight──▶ closed
  *      └───────────── CLOSE, or the link is lost ──────────────┴──────────────────────┴──▶ closed
  */
+import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { CqlErrorCode } from '../cql/protocol.ts'
-import type { Close, Open } from '../link/protocol.ts'
+import type { SessionQueue } from '../link/fair-sender.ts'
+import { type Close, Control, controlEnvelope, type Open } from '../link/protocol.ts'
+import type { Client } from '../session/backend.ts'
 import { StreamSet } from '../session/streams.ts'
 import type { GatewayLink, LinkUser } from './link.ts'
 import type { Place } from './place.ts'
@@ -41,14 +44,22 @@ export class Lane implements LinkUser {
   #sampled = -1
   #sampledAtMicros = 0
   readonly #host: LaneHost
-  readonly #number: number
+  readonly #client: Client
+  readonly #queue: SessionQueue
+  /** The client does not read: the sidecar is to send nothing more. */
+  #answersPaused = false
 
-  constructor(place: Place, link: GatewayLink, host: LaneHost, open: Open) {
+  constructor(place: Place, link: GatewayLink, client: Client, host: LaneHost, open: Open) {
     this.place = place
     this.link = link
     this.keyspace = open.keyspace ?? ''
     this.#host = host
-    this.#number = link.openSession(this, open)
+    this.#client = client
+    this.#queue = link.openSession(this, open)
+  }
+
+  get account(): ByteAccount {
+    return this.#client.account
   }
 
   get inFlight(): number {
@@ -65,21 +76,44 @@ export class Lane implements LinkUser {
     return this.state === 'open' && !this.link.draining && !this.link.closed
   }
 
+  /** Throws OVERLOADED where it would have to wait and there is no room for that. */
   send(buffer: Buffer, start: number, end: number, stream: number, nowMicros: number): void {
+    const { sender } = this.link
+    if (sender.mustWait(this.#queue, end - start)) {
+      this.#takeFor(end - start)
+      sender.enqueue(this.#queue, buffer, start, end, stream)
+    } else sender.write(this.#queue, buffer, start, end, stream)
+    this.#sent(stream, nowMicros)
+  }
+
+  /** As `send`, with the answer to the request, which the sidecar gives if it permits it. Both leave, one behind the other, or neither. */
+  sendGiven(answer: Buffer, buffer: Buffer, start: number, end: number, stream: number, nowMicros: number): void {
+    const { sender } = this.link
+    const given = controlEnvelope(Control.GIVEN, { answer: answer.toString('base64') })
+    if (sender.mustWait(this.#queue, Math.max(given.length, end - start))) {
+      this.#takeFor(given.length + end - start)
+      sender.enqueue(this.#queue, given, 0, given.length, 0)
+      sender.enqueue(this.#queue, buffer, start, end, stream)
+    } else {
+      sender.write(this.#queue, given, 0, given.length, 0)
+      sender.write(this.#queue, buffer, start, end, stream)
+    }
+    this.#sent(stream, nowMicros)
+  }
+
+  #takeFor(bytes: number): void {
+    const verdict = this.account.take(bytes)
+    if (verdict === Verdict.REFUSE) throw overloaded()
+    if (verdict === Verdict.PAUSE) this.#client.pause()
+  }
+
+  #sent(stream: number, nowMicros: number): void {
     this.#streams.add(stream)
     this.usedMicros = nowMicros
     this.place.load.sent(nowMicros)
-    if (this.#sampled < 0) {
-      this.#sampled = stream
-      this.#sampledAtMicros = nowMicros
-    }
-    this.link.write(this.#number, buffer, start, end, stream)
-  }
-
-  /** As `send`, with the answer to the request, which the sidecar gives if it permits it. */
-  sendGiven(answer: Buffer, buffer: Buffer, start: number, end: number, stream: number, nowMicros: number): void {
-    this.link.give(this.#number, answer)
-    this.send(buffer, start, end, stream, nowMicros)
+    if (this.#sampled >= 0) return
+    this.#sampled = stream
+    this.#sampledAtMicros = nowMicros
   }
 
   /** To be called for each answer. */
@@ -111,7 +145,14 @@ export class Lane implements LinkUser {
   close(): void {
     if (this.state === 'closed') return
     this.#end()
-    this.link.closeSession(this.#number)
+    this.link.closeSession(this.#queue)
+  }
+
+  /** The client takes no answers for now, or does again. */
+  pauseAnswers(paused: boolean): void {
+    if (this.#answersPaused === paused || this.state === 'closed') return
+    this.#answersPaused = paused
+    this.link.pauseAnswers(this.#queue.session, paused)
   }
 
   onOpened(): void {
@@ -129,6 +170,8 @@ export class Lane implements LinkUser {
   onPaused(paused: boolean): void {
     if (this.paused === paused || this.state === 'closed') return
     this.paused = paused
+    if (paused) this.link.sender.pause(this.#queue)
+    else this.link.sender.resume(this.#queue)
     this.#host.onLanePaused(this)
   }
 
@@ -145,6 +188,7 @@ export class Lane implements LinkUser {
   }
 
   #end(): void {
+    this.link.sender.drop(this.#queue)
     this.onPaused(false)
     this.state = 'closed'
     this.place.load.forgotten(this.inFlight)

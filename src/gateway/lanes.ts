@@ -27,6 +27,7 @@ export class Lanes {
   /** By `Place.index`: not before then. */
   readonly #retryAt: number[] = []
   #closed = false
+  #answersPaused = false
 
   constructor(options: LanesOptions) {
     this.#options = options
@@ -47,7 +48,8 @@ export class Lanes {
     const { version } = startup
     this.#lanes[place.index]?.leave()
     const inForce = keyspace === '' ? {} : { keyspace }
-    const lane = new Lane(place, link, host, { passport, session, version, ...inForce, events: [...events] })
+    const lane = new Lane(place, link, client, host, { passport, session, version, ...inForce, events: [...events] })
+    if (this.#answersPaused) lane.pauseAnswers(true)
     lane.usedMicros = this.#options.nowMicros()
     this.#lanes[place.index] = lane
     return lane
@@ -69,6 +71,12 @@ export class Lanes {
     const { index } = lane.place
     if (this.#lanes[index] === lane) this.#lanes[index] = undefined
     if (!lane.wasOpen) this.#retryAt[index] = this.#options.nowMicros() + RETRY_MICROS
+  }
+
+  /** The client takes no answers for now, or does again. */
+  pauseAnswers(paused: boolean): void {
+    this.#answersPaused = paused
+    for (const lane of this.#lanes) lane?.pauseAnswers(paused)
   }
 
   /** Gives up what nothing goes by, `kept` excepted. */

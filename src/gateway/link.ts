@@ -9,21 +9,29 @@ import type { TLSSocket } from 'node:tls'
 import { connect as connectTls } from 'node:tls'
 import type { z } from 'zod'
 import type { Credentials, SidecarEndpoint } from '../agent/api.ts'
+import type { ByteAccount } from '../base/bytes-budget.ts'
+import { overloaded } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { transportLine } from '../base/transport-fault.ts'
-import { headerOpcode, headerVersion } from '../cql/protocol.ts'
+import { errorEnvelope } from '../cql/encode.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
+import { headerOpcode, headerStream, headerVersion } from '../cql/protocol.ts'
 import { verifyPeer } from '../identity/certificate.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
+import { FairSender, SessionQueue } from '../link/fair-sender.ts'
+import { Pieces } from '../link/pieces.ts'
 import type { Close, Hello, Open, Ring } from '../link/protocol.ts'
 import {
   CONTROL_VERSION,
   Control,
   closeSchema,
   controlEnvelope,
+  FRAME_BODY_BYTES_MAX,
   helloSchema,
   LINK_PROTOCOL,
+  LINK_PROTOCOLS,
   numberedSchema,
   ringSchema,
   schemaNameMax,
@@ -32,12 +40,15 @@ import {
   tryControl,
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
+import { cqlFault } from '../session/fault.ts'
 import { Outbox } from '../session/outbox.ts'
 import { reusedReads } from '../session/reads.ts'
 import type { Turn } from '../session/turn.ts'
 
 /** A session's end of a link. */
 export interface LinkUser {
+  /** Where what waits of the session is counted. */
+  readonly account: ByteAccount
   onOpened(): void
   onFrame(buffer: Buffer, start: number, end: number): void
   /** Too much of the session waits at the sidecar, or no longer. */
@@ -78,7 +89,11 @@ export class GatewayLink {
   readonly #options: GatewayLinkOptions
   readonly #socket: TLSSocket
   readonly #outbox: Outbox
-  readonly #splitter = new FrameSplitter(limits.answerBytesMax)
+  /** These are of the protocol that was agreed on. */
+  #sender: FairSender
+  #splitter: FrameSplitter
+  #inPieces = false
+  readonly #pieces = new Pieces(limits.answerBytesMax)
   readonly #users = new Map<number, LinkUser>()
   readonly #asked = new Map<number, (answer: unknown) => void>()
   #lastNumber = 0
@@ -107,7 +122,7 @@ export class GatewayLink {
       cert: options.credentials.certificatePem,
       ca: options.credentials.bundlePem,
       minVersion: 'TLSv1.3',
-      ALPNProtocols: [LINK_PROTOCOL],
+      ALPNProtocols: [...LINK_PROTOCOLS],
       secureOptions: constants.SSL_OP_NO_TICKET,
       // The sidecar is known by its SPIFFE id, read from the certificate's DER in `open`, never by a host name.
       checkServerIdentity: () => undefined,
@@ -115,6 +130,9 @@ export class GatewayLink {
     })
     this.#socket.setNoDelay(true)
     this.#outbox = new Outbox(this.#socket, options.turn, { framing: 'prefixed', shared: true })
+    this.#sender = new FairSender({ outbox: this.#outbox, inPieces: false })
+    this.#splitter = new FrameSplitter(limits.answerBytesMax)
+    this.#socket.on('drain', () => this.#sender.pump())
     this.#socket.on('error', (error) => {
       this.#reason = transportLine('it', error)
     })
@@ -170,29 +188,28 @@ export class GatewayLink {
   }
 
   /** Opens a session; `onOpened` or `onClosed` of `user` follows. */
-  openSession(user: LinkUser, open: Open): number {
+  openSession(user: LinkUser, open: Open): SessionQueue {
     const number = this.#nextNumber()
     this.#users.set(number, user)
     this.#outbox.send(controlEnvelope(Control.OPEN, open), number)
-    return number
+    return new SessionQueue(number, (bytes) => user.account.give(bytes))
   }
 
-  /** `buffer[start..end)` goes out as it stands. */
-  write(number: number, buffer: Buffer, start: number, end: number, stream: number): void {
-    this.#outbox.write(buffer, start, end, stream, number)
+  /** The way of the sessions' requests to the sidecar. */
+  get sender(): FairSender {
+    return this.#sender
   }
 
-  /** What the next request of the session is answered with, if it is permitted. */
-  give(number: number, answer: Buffer): void {
-    this.#outbox.send(controlEnvelope(Control.GIVEN, { answer: answer.toString('base64') }), number)
+  /** The sidecar sends nothing more of the session, or goes on. An older one cannot be told. */
+  pauseAnswers(number: number, paused: boolean): void {
+    if (!this.#inPieces || this.#closed) return
+    this.#outbox.send(controlEnvelope(paused ? Control.PAUSE : Control.RESUME, {}), number)
   }
 
-  /** Bytes that the sidecar has not taken yet. */
-  get waitingBytes(): number {
-    return this.#outbox.waitingBytes
-  }
-
-  closeSession(number: number): void {
+  closeSession(queue: SessionQueue): void {
+    const number = queue.session
+    this.#sender.drop(queue)
+    this.#pieces.drop(number)
     if (!this.#users.delete(number) || this.#closed) return
     this.#outbox.send(controlEnvelope(Control.CLOSE, { code: 'DONE', message: '' }), number)
     if (this.#draining && this.#users.size === 0) this.destroy('recycled')
@@ -252,8 +269,15 @@ export class GatewayLink {
     if (peer.spiffeId !== this.endpoint.spiffeId) {
       throw new RingfenceError('IDENTITY', `the sidecar is ${peer.spiffeId}, expected ${this.endpoint.spiffeId}`)
     }
-    if (this.#socket.alpnProtocol !== LINK_PROTOCOL) throw new RingfenceError('LINK', 'the peer speaks no mesh link')
+    const protocol = this.#socket.alpnProtocol
+    if (typeof protocol !== 'string' || !LINK_PROTOCOLS.includes(protocol)) {
+      throw new RingfenceError('LINK', 'the peer speaks no mesh link')
+    }
     this.#peerNotAfterMs = peer.notAfterMs
+    if (protocol !== LINK_PROTOCOL) return
+    this.#inPieces = true
+    this.#sender = new FairSender({ outbox: this.#outbox, inPieces: true })
+    this.#splitter = new FrameSplitter(FRAME_BODY_BYTES_MAX)
   }
 
   get sidecarId(): SpiffeId {
@@ -300,6 +324,7 @@ export class GatewayLink {
       case Control.CLOSE: {
         const user = this.#users.get(number)
         this.#users.delete(number)
+        this.#pieces.drop(number)
         user?.onClosed(tryControl(closeSchema, buffer, start, end) ?? unsaid)
         if (this.#draining && this.#users.size === 0) this.destroy('recycled')
         return
@@ -309,6 +334,9 @@ export class GatewayLink {
         return
       case Control.RESUME:
         this.#users.get(number)?.onPaused(false)
+        return
+      case Control.PIECE:
+        this.#piece(number, buffer, start, end)
         return
       case Control.PONG:
         return
@@ -326,6 +354,30 @@ export class GatewayLink {
         return
       // A kind that only a newer sidecar knows is none that is waited for.
     }
+  }
+
+  /** A part of a long answer, or of one about the link itself. */
+  #piece(number: number, buffer: Buffer, start: number, end: number): void {
+    const user = this.#users.get(number)
+    if (!this.#inPieces) throw new RingfenceError('LINK', 'a piece from an end that sends whole envelopes')
+    if (user === undefined && number !== 0) return
+    const whole = this.#pieces.add(number, user?.account, buffer, start, end)
+    if (whole === undefined) return
+    if (!this.#pieces.refused) {
+      if (headerVersion(whole, 0) === CONTROL_VERSION && headerOpcode(whole, 0) === Control.PIECE) {
+        throw new RingfenceError('LINK', 'a piece made of pieces')
+      }
+      this.onFrame(number, whole, 0, whole.length)
+      return
+    }
+    const { code, message } = cqlFault(overloaded())
+    const envelope = errorEnvelope(
+      (headerVersion(whole, 0) & 0x7f) as ProtocolVersion,
+      headerStream(whole, 0),
+      code,
+      message,
+    )
+    user?.onFrame(envelope, 0, envelope.length)
   }
 
   /** An answer that does not fit is as good as one that cannot be given. */
@@ -351,6 +403,8 @@ export class GatewayLink {
     this.#closed = true
     clearInterval(this.#ping)
     this.#outbox.close()
+    this.#sender.close()
+    this.#pieces.dropAll()
     for (const id of [...this.#asked.keys()]) this.#answer(id, undefined)
     const users = [...this.#users.values()]
     this.#users.clear()

@@ -11,6 +11,7 @@
  * sent yet may wait and go elsewhere.
  */
 import { randomBytes } from 'node:crypto'
+import { overloaded, Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { PREPARED_ID_BYTES } from '../cql/prepared-ids.ts'
@@ -77,7 +78,7 @@ export class LinkedSession implements Backend, LaneHost {
   readonly #statements: StatementTable
   readonly #ofLanes: Omit<LanesOptions, 'host'>
   readonly #lanes: Lanes
-  readonly #firstPrepare = new FirstPrepare()
+  readonly #firstPrepare: FirstPrepare
   /** Copies of PREPAREs that are under way, by stream. */
   readonly #preparing = new Map<number, Buffer>()
   /** For reads that a policy lets be sent twice; made for the first of them. */
@@ -97,6 +98,7 @@ export class LinkedSession implements Backend, LaneHost {
 
   constructor(client: Client, startup: StartupInfo, services: SessionServices) {
     this.#client = client
+    this.#firstPrepare = new FirstPrepare(client.account)
     this.#startup = startup
     this.#services = services
     const { nowMicros } = services
@@ -129,13 +131,18 @@ export class LinkedSession implements Backend, LaneHost {
     if (this.#closed) return
     this.#closed = true
     this.#services.desk.forget(this.#client)
-    this.#held = []
+    this.#takeHeld()
     this.#lanes.close()
     this.#firstPrepare.close()
     this.#hedger?.close()
     this.#setHome(undefined)
     this.#statements.sessions--
     this.#services.onClosed(this)
+  }
+
+  pauseAnswers(paused: boolean): void {
+    this.#lanes.pauseAnswers(paused)
+    this.#hedger?.pauseAnswers(paused)
   }
 
   /** Called now and then. */
@@ -269,9 +276,14 @@ export class LinkedSession implements Backend, LaneHost {
     const missing = statements.filter((each) => !each.isOn(lane.link))
     if (this.#firstPrepare.size >= WAITING_MAX) return false
     if (!missing.every((each) => each.mayPrepare(lane.link, lane.keyspace, now))) return false
-    refuseCongested(lane)
+    const stream = headerStream(buffer, start)
     const prepare = this.#firstPrepare.begin(lane, Buffer.from(buffer.subarray(start, end)), missing)
-    this.#sendAs(headerStream(buffer, start), lane, prepare, 0, prepare.length)
+    try {
+      this.#sendAs(stream, lane, prepare, 0, prepare.length)
+    } catch (reason) {
+      this.#firstPrepare.drop(stream)
+      throw reason
+    }
     return true
   }
 
@@ -302,12 +314,14 @@ export class LinkedSession implements Backend, LaneHost {
   }
 
   #sendAs(stream: number, lane: Lane, buffer: Buffer, start: number, end: number): void {
-    refuseCongested(lane)
     lane.send(buffer, start, end, stream, this.#services.nowMicros())
   }
 
   #hold(buffer: Buffer, start: number, end: number): void {
     if (this.#held.length >= limits.heldRequestsMax) throw new RingfenceError('OVERLOADED', 'heldRequestsMax reached')
+    const verdict = this.#client.account.take(end - start)
+    if (verdict === Verdict.REFUSE) throw overloaded()
+    if (verdict === Verdict.PAUSE) this.#client.pause()
     this.#held.push(Buffer.from(buffer.subarray(start, end)))
     this.#relink()
   }
@@ -330,9 +344,16 @@ export class LinkedSession implements Backend, LaneHost {
     )
   }
 
-  #letGo(): void {
+  /** What waited for a home waits no longer. */
+  #takeHeld(): readonly Buffer[] {
     const held = this.#held
     this.#held = []
+    for (const { length } of held) this.#client.account.give(length)
+    return held
+  }
+
+  #letGo(): void {
+    const held = this.#takeHeld()
     for (const request of held) this.#again(request)
   }
 
@@ -347,8 +368,7 @@ export class LinkedSession implements Backend, LaneHost {
   }
 
   #failHeld(reason: unknown): void {
-    const held = this.#held
-    this.#held = []
+    const held = this.#takeHeld()
     this.#using = -1
     for (const request of held) this.#client.fault(reason, headerStream(request, 0))
   }
@@ -486,7 +506,6 @@ export class LinkedSession implements Backend, LaneHost {
     try {
       const home = this.#home
       if (home?.usable === true) {
-        refuseCongested(home)
         home.sendGiven(answer, request, 0, request.length, stream, this.#services.nowMicros())
       } else this.#hold(request, 0, request.length)
     } catch (reason) {
@@ -512,8 +531,4 @@ export class LinkedSession implements Backend, LaneHost {
 
 function hasAll({ link }: Lane, statements: readonly Statement[]): boolean {
   return statements.every((statement) => statement.isOn(link))
-}
-
-function refuseCongested({ link }: Lane): void {
-  if (link.waitingBytes > limits.outboxBytesMax) throw new RingfenceError('OVERLOADED', 'the mesh link is congested')
 }

@@ -1,5 +1,5 @@
 /**
- * The mesh link: one TLS 1.3 connection (ALPN `ringfence/1`) between a gateway worker and a sidecar that carries many sessions.
+ * The mesh link: one TLS 1.3 connection (ALPN `ringfence/2`) between a gateway worker and a sidecar that carries many sessions.
  * Stream ids stay the session's own, so answers cannot cross.
  *
  *   frame   [ session: 4 bytes ][ CQL envelope: 9 bytes of header, body ]
@@ -13,8 +13,9 @@
  *      │ ◀───────────────── OPENED 7 │ CLOSE 7 {code, message}
  *      │ QUERY, EXECUTE, … of 7 ────────────▶ │
  *      │ ◀──────────────────── RESULT, ERROR of 7
- *      │ ◀─────────── PAUSE 7 {} │ RESUME 7 {} │  no more requests of 7 for now: too much of it waits
  *      │ GIVEN 7 {answer} ──────────────────▶ │  what the next request of 7 is answered with, if it is permitted
+ *      │ ◀─ PIECE 7, PIECE 7, … ────────────▶ │  a long envelope, either way (pieces.ts)
+ *      │ ◀─ PAUSE 7 {}, RESUME 7 {} ────────▶ │  send no envelope of 7 until RESUME, either way: its receiver has too much of it
  *      │ CLOSE 7 ───────────────────────────▶ │
  *      │ ◀────────────────────────── DRAIN {} │  session 0: the sidecar is about to stop, sessions should move
  *      │ SCHEMA? {} ────────────────────────▶ │  session 0: which schema versions do the nodes have now?
@@ -30,7 +31,12 @@ import { limits } from '../base/limits.ts'
 import { cutText } from '../base/text.ts'
 import { HEADER_BYTES, writeHeader } from '../cql/protocol.ts'
 
-export const LINK_PROTOCOL = 'ringfence/1'
+export const LINK_PROTOCOL = 'ringfence/2'
+/** An older end: it takes whole envelopes only, and is neither paused nor pauses. */
+export const LINK_PROTOCOL_1 = 'ringfence/1'
+export const LINK_PROTOCOLS: readonly string[] = [LINK_PROTOCOL, LINK_PROTOCOL_1]
+/** Longest body of a frame between ends that send long envelopes in pieces. */
+export const FRAME_BODY_BYTES_MAX = 256 * 1024
 /** No CQL version has this number, in either direction. */
 export const CONTROL_VERSION = 0x7f
 export const SESSION_BYTES = 4
@@ -52,6 +58,7 @@ export const Control = {
   PAUSE: 14,
   RESUME: 15,
   GIVEN: 16,
+  PIECE: 17,
 } as const
 
 /** A text that somebody else chose, such as the node: what is too long is cut, on both ends, and never refused. */

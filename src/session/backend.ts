@@ -51,6 +51,8 @@ export interface Backend {
    * `RingfenceError`, which the connection answers.
    */
   request(buffer: Buffer, start: number, end: number): void
+  /** The client takes no answers for now, or does again: more of them are not to come here. */
+  pauseAnswers?(paused: boolean): void
   /** The client is gone. */
   close(): void
 }

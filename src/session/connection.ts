@@ -19,6 +19,7 @@ import type { Logger } from '../telemetry/log.ts'
 import type { Backend, Client, ClientInfo, OpenBackend } from './backend.ts'
 import { cqlFault } from './fault.ts'
 import { Outbox } from './outbox.ts'
+import { ReaderPace } from './reader-pace.ts'
 import { StreamSet } from './streams.ts'
 import type { Turn } from './turn.ts'
 
@@ -32,6 +33,13 @@ const NEWEST_VERSION: ProtocolVersion = 5
 /** OPTIONS before STARTUP, as a health check might send them. */
 const EARLY_OPTIONS_MAX = 32
 const DRAIN_MS_MAX = 30_000
+
+/** So little may wait without being counted. */
+const UNCOUNTED_BYTES_MAX = 16 * 1024
+/** A longer answer is refused where there is no room for it; an error takes its place. */
+const SMALL_BYTES = 1024
+/** What may be answered beyond that: a refusal for each stream. */
+const REFUSALS_BYTES_MAX = 8 * 1024 * 1024
 
 /** Why nothing is read of a client: it does not take its answers, its account has no room, or its backend says so. */
 const PausedBy = { OUTBOX: 1, ACCOUNT: 2, BACKEND: 4 } as const
@@ -81,8 +89,9 @@ export class ClientConnection implements Client {
   /** For the bytes of small ones that are not whole. */
   #collectingBytes = 0
   #roomTimer: NodeJS.Timeout | undefined
-  #pausedAtMs = 0
-  #waitingBytesSeen = 0
+  /** Of the answers that wait; 0 while they are few. */
+  #countedBytes = 0
+  readonly #pace: ReaderPace
   #reason = 'closed by the client'
   #backend: Backend | undefined
 
@@ -94,6 +103,7 @@ export class ClientConnection implements Client {
     this.#open = options.open
     this.#onClosed = options.onClosed
     this.#outbox = new Outbox(options.socket, options.turn)
+    this.#pace = new ReaderPace(options.nowMs)
     this.#handshakeTimer = setTimeout(() => this.destroy('handshakeTimeoutMs passed'), limits.handshakeTimeoutMs)
     const lifeMs = Math.min(options.info.identity.notAfterMs - options.nowMs(), limits.sessionMsMax)
     this.#expiryTimer = setTimeout(() => this.drain('identity expired'), Math.max(lifeMs, 0))
@@ -115,20 +125,22 @@ export class ClientConnection implements Client {
     return this.#streams.count
   }
 
-  /** Since when the client has taken nothing of what waits for it, milliseconds since 1970; 0 while nothing much waits. */
-  get stalledSinceMs(): number {
-    const waiting = this.#outbox.waitingBytes
-    if (this.#pausedAtMs !== 0 && waiting !== this.#waitingBytesSeen) {
-      // It takes some, however slowly.
-      this.#pausedAtMs = Date.now()
-      this.#waitingBytesSeen = waiting
+  /** Called now and then: counts what is not taken, and closes a reader that takes too little of it. */
+  look(): void {
+    if (this.#countedBytes > 0) {
+      this.#outbox.trim()
+      this.#count(this.#outbox.waitingBytes)
     }
-    return this.#pausedAtMs
+    if (this.#pace.tooSlow(this.#outbox.takenBytes)) this.destroy('slower than readerBytesPerSecondMin')
   }
 
   answer(buffer: Buffer, start: number, end: number, stream: number): void {
     this.#streams.delete(stream)
-    this.#outbox.write(buffer, start, end, stream)
+    const bytes = end - start
+    if (bytes > (this.#countedBytes > 0 ? SMALL_BYTES : UNCOUNTED_BYTES_MAX) && !this.#hasRoom(bytes)) {
+      const { code, message } = cqlFault(overloaded())
+      this.#outbox.send(errorEnvelope(this.#version, stream, code, message))
+    } else this.#outbox.write(buffer, start, end, stream)
     this.#boundOutbox()
     if (this.#state === 'draining' && this.#streams.count === 0) this.#end()
   }
@@ -264,24 +276,45 @@ export class ClientConnection implements Client {
   /** Part of `EnvelopeSink`. */
   onDropped(stream: number): void {
     const fault = cqlFault(overloaded())
-    if (this.#state === 'ready') this.#outbox.send(errorEnvelope(this.#version, stream, fault.code, fault.message))
+    if (this.#state !== 'ready') return
+    this.#outbox.send(errorEnvelope(this.#version, stream, fault.code, fault.message))
+    this.#boundOutbox()
   }
 
   /** A slow reader stops itself only: its requests are not read until it has taken its answers. */
   #boundOutbox(): void {
     const waiting = this.#outbox.waitingBytes
-    if (waiting > limits.outboxBytesMax) {
-      this.destroy('outboxBytesMax reached')
-    } else if (waiting > limits.outboxHighWaterBytes && this.#pausedAtMs === 0) {
-      this.#pausedAtMs = Date.now()
-      this.#waitingBytesSeen = waiting
+    if (waiting > UNCOUNTED_BYTES_MAX || this.#countedBytes > 0) this.#count(waiting)
+  }
+
+  #hasRoom(bytes: number): boolean {
+    if (this.account.take(bytes) === Verdict.REFUSE) return false
+    this.#countedBytes += bytes
+    return true
+  }
+
+  /** What is small is answered whatever the account says, for it was asked before the client was paused; so this has a bound of its own. */
+  #count(waiting: number): void {
+    const bytes = waiting > UNCOUNTED_BYTES_MAX ? waiting : 0
+    const more = bytes - this.#countedBytes
+    this.#countedBytes = bytes
+    if (more > 0) this.account.add(more)
+    else if (more < 0) this.account.give(-more)
+    if (bytes > limits.connectionWaitingBytesMax + REFUSALS_BYTES_MAX) {
+      this.destroy('connectionWaitingBytesMax reached')
+    } else if (bytes > limits.outboxHighWaterBytes && (this.#pausedBy & PausedBy.OUTBOX) === 0) {
       this.#pause(PausedBy.OUTBOX)
+      this.#pace.paused(this.#outbox.takenBytes)
+      this.#backend?.pauseAnswers?.(true)
     }
   }
 
   #onDrain(): void {
-    if (this.#pausedAtMs === 0) return
-    this.#pausedAtMs = 0
+    this.#outbox.trim()
+    if (this.#countedBytes > 0) this.#count(this.#outbox.waitingBytes)
+    if ((this.#pausedBy & PausedBy.OUTBOX) === 0) return
+    this.#pace.resumed()
+    this.#backend?.pauseAnswers?.(false)
     this.#resume(PausedBy.OUTBOX)
   }
 
@@ -325,6 +358,7 @@ export class ClientConnection implements Client {
           throw new RingfenceError('PROTOCOL', 'too many OPTIONS before STARTUP')
         }
         this.#outbox.send(supportedEnvelope(version, stream, SUPPORTED))
+        this.#boundOutbox()
         return
       case Opcode.STARTUP:
         this.#startup(buffer, start, end, version, stream)
@@ -442,8 +476,8 @@ export class ClientConnection implements Client {
     clearTimeout(this.#drainTimer)
     clearTimeout(this.#roomTimer)
     this.#outbox.close()
-    this.account.give(this.#largeBytes + this.#collectingBytes)
-    this.#largeBytes = this.#collectingBytes = 0
+    this.account.give(this.#largeBytes + this.#collectingBytes + this.#countedBytes)
+    this.#largeBytes = this.#collectingBytes = this.#countedBytes = 0
     this.account.close()
     this.#backend?.close()
     this.#backend = undefined

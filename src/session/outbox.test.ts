@@ -167,7 +167,7 @@ describe('outbox', () => {
   it('keeps the bytes of an envelope that may be sent again, though the slab goes on and is changed', async () => {
     for (const framing of ['bare', 'segments'] as const) {
       const sink = new Sink()
-      const outbox = new Outbox(sink, new Turn(), { framing })
+      const outbox = new Outbox(sink, new Turn(), { framing, requests: true })
       const kept: { slab: Buffer; at: number; bytes: number; wanted: Buffer }[] = []
       for (const [i, size] of [10, 50_000, 50_000, 140_000, 300, 131_000, 20].entries()) {
         outbox.write(response(5, 9, size, i), 0, 9 + size, i)

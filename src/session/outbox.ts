@@ -43,7 +43,7 @@ export interface OutboxOptions {
   readonly framing?: Framing
   /** The sessions of many clients leave here: a turn with few envelopes waits for the next, while there is a flow of them. */
   readonly shared?: boolean
-  /** Requests leave here, whose records come with their answers: full slabs need not wait for the record. */
+  /** Requests leave here: their records come with their answers, so full slabs need not wait for those, and `lastSlab` is used. */
   readonly requests?: boolean
 }
 
@@ -89,6 +89,16 @@ export class Outbox implements Flushable {
   /** Bytes that the peer has not taken yet. */
   get waitingBytes(): number {
     return this.#socket.writableLength + (this.#at - this.#from)
+  }
+
+  /** Bytes that the peer has taken since the beginning. */
+  get takenBytes(): number {
+    return this.#handedBytes - this.#socket.writableLength
+  }
+
+  /** Lets go of the slabs that the socket has taken. */
+  trim(): void {
+    if (this.#full.length > 0) this.#giveBack()
   }
 
   /** Changes the framing from the next envelope on; what was written before leaves in the old one. */
@@ -144,6 +154,7 @@ export class Outbox implements Flushable {
     this.#scheduled = false
     this.#sealOpen()
     this.#handOver()
+    if (this.#slab.length > SLAB_BYTES) this.#renew(0)
   }
 
   /** What waits leaves now, after its record. */
@@ -202,11 +213,17 @@ export class Outbox implements Flushable {
     if (!this.#requests && !this.#closed && !this.#turn.record()) this.dropTurn()
     this.#handOver()
     this.#giveBack()
-    if (this.#full.length < FULL_MAX) this.#full.push(this.#current)
+    // One that was made for a long envelope is not used again.
+    if (this.#full.length < FULL_MAX && this.#slab.length === SLAB_BYTES) this.#full.push(this.#current)
+    this.#renew(bytes)
+  }
+
+  #renew(bytes: number): void {
     this.#current = takeSlab(bytes)
     this.#slab = this.#current.bytes
     this.#from = 0
     this.#at = 0
+    this.lastSlab = this.#current
   }
 
   #giveBack(): void {
@@ -267,25 +284,28 @@ export class Outbox implements Flushable {
   /** An envelope larger than a segment goes out in several that are not self-contained. */
   #split(buffer: Buffer, start: number, end: number, stream: number): void {
     this.#sealOpen()
-    const whole = Buffer.from(buffer.subarray(start, end))
-    whole.writeInt16BE(stream, 2)
-    for (let at = 0; at < whole.length; at += SEGMENT_PAYLOAD_BYTES_MAX) {
-      const piece = whole.subarray(at, at + SEGMENT_PAYLOAD_BYTES_MAX)
+    for (let from = start; from < end; from += SEGMENT_PAYLOAD_BYTES_MAX) {
+      const to = Math.min(from + SEGMENT_PAYLOAD_BYTES_MAX, end)
       if (this.#framing === 'segments-lz4') {
+        const piece = from === start ? withStream(buffer, from, to, stream) : buffer.subarray(from, to)
         const segment = compressedSegment(piece, false)
         this.#reserve(segment.length)
         segment.copy(this.#slab, this.#at)
         this.#at += segment.length
       } else {
-        this.#reserve(SEGMENT_HEADER_BYTES + piece.length + SEGMENT_TRAILER_BYTES)
-        piece.copy(this.#slab, this.#at + SEGMENT_HEADER_BYTES)
-        sealSegment(this.#slab, this.#at, piece.length, false)
-        this.#at += SEGMENT_HEADER_BYTES + piece.length + SEGMENT_TRAILER_BYTES
+        const bytes = to - from
+        this.#reserve(SEGMENT_HEADER_BYTES + bytes + SEGMENT_TRAILER_BYTES)
+        const at = this.#at + SEGMENT_HEADER_BYTES
+        buffer.copy(this.#slab, at, from, to)
+        if (from === start) this.#slab.writeInt16BE(stream, at + 2)
+        sealSegment(this.#slab, this.#at, bytes, false)
+        this.#at = at + bytes + SEGMENT_TRAILER_BYTES
       }
     }
-    this.lastSlab = new Slab(whole)
+    if (!this.#requests) return
+    this.lastSlab = new Slab(withStream(buffer, start, end, stream))
     this.lastAt = 0
-    this.lastBytes = whole.length
+    this.lastBytes = end - start
   }
 
   /** v3/v4 with LZ4: four bytes of the uncompressed length, then the block (native_protocol_v4.spec §5). */
@@ -309,4 +329,11 @@ export class Outbox implements Flushable {
     block.copy(slab, at + HEADER_BYTES + 4)
     this.#at = at + bytes
   }
+}
+
+/** A copy of the envelope that begins at `start`, with another stream id. */
+function withStream(buffer: Buffer, start: number, end: number, stream: number): Buffer {
+  const copy = Buffer.from(buffer.subarray(start, end))
+  copy.writeInt16BE(stream, 2)
+  return copy
 }

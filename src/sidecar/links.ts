@@ -5,7 +5,7 @@
  */
 import type { TLSSocket } from 'node:tls'
 import type { Credentials } from '../agent/api.ts'
-import type { ByteAccount } from '../base/bytes-budget.ts'
+import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope } from '../cql/encode.ts'
@@ -14,13 +14,17 @@ import { headerOpcode, headerStream, headerVersion } from '../cql/protocol.ts'
 import { verifyPassport } from '../identity/passport.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
+import { FairSender, SessionQueue } from '../link/fair-sender.ts'
+import { Pieces } from '../link/pieces.ts'
 import type { Close, Hello } from '../link/protocol.ts'
 import {
   CONTROL_VERSION,
   Control,
   controlEnvelope,
+  FRAME_BODY_BYTES_MAX,
   givenSchema,
   helloSchema,
+  LINK_PROTOCOL,
   numberedSchema,
   openSchema,
   readControl,
@@ -41,8 +45,10 @@ import type { Leave, PlaceBounds, Places } from '../session/places.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { EnforcedSession } from './session.ts'
 
-/** What may come to wait on a link after a session was ended before the next goes. */
-const SHED_STEP_BYTES = limits.linkWaitingBytesMax / 8
+/** A smaller answer is given to a session whatever waits, as long as that is not much more than may. */
+const SMALL_BYTES = 1024
+/** So much more. */
+const REFUSALS_BYTES_MAX = 8 * 1024 * 1024
 
 /** As limits.ts has them. */
 export const linkedBounds: PlaceBounds = {
@@ -86,16 +92,20 @@ export class LinkServer {
   readonly #host: LinkHost
   readonly #socket: TLSSocket
   readonly #outbox: Outbox
-  readonly #splitter = new FrameSplitter(limits.messageBytesMax)
+  /** The way to the gateway for everything but what is about the link or a session. */
+  readonly sender: FairSender
+  /** The other end knows PAUSE and PIECE. */
+  readonly #inPieces: boolean
+  readonly #splitter: FrameSplitter
+  readonly #pieces = new Pieces(limits.messageBytesMax)
+  /** Of the link itself. */
+  readonly #ownQueue = new SessionQueue(0, () => {})
   readonly #gateway: SpiffeId
   readonly #gatewayLeafDer: Buffer
   readonly #sessions = new Map<number, LinkedClient>()
   readonly #expiry: NodeJS.Timeout
-  /** How often nothing waited any more when something was written. */
-  #emptied = 0
-  #shedAtBytes: number = limits.linkWaitingBytesMax
 
-  /** `accepted` has ALPN `ringfence/1`. Throws `IDENTITY` when the peer is no gateway. */
+  /** `accepted` has an ALPN of `LINK_PROTOCOLS`. Throws `IDENTITY` when the peer is no gateway. */
   constructor(accepted: Accepted, host: LinkHost) {
     const { identity, certificates } = accepted.info
     const [leaf] = certificates
@@ -108,6 +118,10 @@ export class LinkServer {
     this.#gatewayLeafDer = leaf
     this.#socket = accepted.socket as TLSSocket
     this.#outbox = new Outbox(this.#socket, host.turn, { framing: 'prefixed', shared: true })
+    this.#inPieces = accepted.protocol === LINK_PROTOCOL
+    this.sender = new FairSender({ outbox: this.#outbox, inPieces: this.#inPieces })
+    this.#splitter = new FrameSplitter(this.#inPieces ? FRAME_BODY_BYTES_MAX : limits.messageBytesMax)
+    this.#socket.on('drain', () => this.sender.pump())
     // A link lives no longer than the certificate it was opened with; gateways move their sessions well before.
     const lifeMs = Math.min(Math.max(identity.notAfterMs - Date.now(), 0), 2 ** 31 - 1)
     this.#expiry = setTimeout(() => this.destroy('the gateway certificate expired'), lifeMs)
@@ -135,7 +149,7 @@ export class LinkServer {
   closeSessions(code: string, message: string): void {
     for (const [number, client] of this.#sessions) {
       this.#sendClose(number, { code, message })
-      client.end()
+      this.#forget(client)
     }
     this.#sessions.clear()
   }
@@ -161,60 +175,60 @@ export class LinkServer {
     else this.#sessions.get(number)?.request(buffer, start, end)
   }
 
-  /** Called by a session's client, which keeps count of what it wrote since `emptied` was the same. Gives `emptied`. */
-  write(number: number, buffer: Buffer, start: number, end: number, stream: number): number {
-    const waitingBytes = this.#outbox.waitingBytes
-    if (waitingBytes === 0) {
-      this.#emptied++
-      this.#shedAtBytes = limits.linkWaitingBytesMax
-    }
-    this.#outbox.write(buffer, start, end, stream, number)
-    if (waitingBytes > this.#shedAtBytes) this.#shed(waitingBytes)
-    return this.#emptied
-  }
-
-  /** One client's large results must not end the sessions of others: the one that most of what waits is for goes, then there is room for more. */
-  #shed(waitingBytes: number): void {
-    if (waitingBytes > 2 * limits.linkWaitingBytesMax) {
-      this.destroy('the gateway does not take its answers')
-      return
-    }
-    this.#shedAtBytes = waitingBytes + SHED_STEP_BYTES
-    let heaviest: LinkedClient | undefined
-    for (const client of this.#sessions.values()) {
-      if (heaviest === undefined || client.waitingBytes(this.#emptied) > heaviest.waitingBytes(this.#emptied)) {
-        heaviest = client
-      }
-    }
-    heaviest?.close('its answers come faster than the gateway takes them')
-  }
-
   /** Called by a session's client: the session is over here. */
   drop(number: number, reason: Close): void {
-    if (!this.#sessions.delete(number)) return
-    this.#sendClose(number, reason)
+    const client = this.#sessions.get(number)
+    if (client === undefined) return
+    this.#sessions.delete(number)
+    this.#pieces.drop(number)
+    const { queue } = client
+    if (queue.paused || queue.waitingBytes === 0) {
+      this.sender.drop(queue)
+      this.#sendClose(number, reason)
+      return
+    }
+    // Behind the answers that the client was given.
+    const close = closeEnvelope(reason)
+    client.account.add(close.length)
+    this.sender.enqueue(queue, close, 0, close.length, 0)
   }
 
   /** Called by a session's client: its gateway is to read nothing more of it, or may again. */
   tell(number: number, control: number): void {
-    this.#outbox.send(controlEnvelope(control, {}), number)
+    if (this.#inPieces) this.#outbox.send(controlEnvelope(control, {}), number)
   }
 
   #sendClose(number: number, reason: Close): void {
-    this.#outbox.send(
-      controlEnvelope(Control.CLOSE, { code: reason.code, message: reason.message.slice(0, 1024) }),
-      number,
-    )
+    this.#outbox.send(closeEnvelope(reason), number)
   }
 
   #control(number: number, buffer: Buffer, start: number, end: number): void {
+    if (this.#outbox.waitingBytes + this.#ownQueue.waitingBytes > limits.linkWaitingBytesMax) {
+      this.destroy('the gateway asks and does not take its answers')
+      return
+    }
     switch (headerOpcode(buffer, start)) {
       case Control.OPEN:
         this.#open(number, buffer, start, end)
         return
-      case Control.CLOSE:
-        this.#sessions.get(number)?.end()
+      case Control.CLOSE: {
+        const client = this.#sessions.get(number)
         this.#sessions.delete(number)
+        if (client !== undefined) this.#forget(client)
+        return
+      }
+      case Control.PAUSE: {
+        const client = this.#sessions.get(number)
+        if (client !== undefined) this.sender.pause(client.queue)
+        return
+      }
+      case Control.RESUME: {
+        const client = this.#sessions.get(number)
+        if (client !== undefined) this.sender.resume(client.queue)
+        return
+      }
+      case Control.PIECE:
+        this.#piece(number, buffer, start, end)
         return
       case Control.GIVEN:
         this.#sessions.get(number)?.given(readControl(givenSchema, buffer, start, end).answer)
@@ -237,7 +251,7 @@ export class LinkServer {
         const id = tryControl(ringQuerySchema, buffer, start, end)?.id
         if (id === undefined) return
         const envelope = this.#host.ring(id)
-        this.write(0, envelope, 0, envelope.length, 0)
+        this.sender.enqueue(this.#ownQueue, envelope, 0, envelope.length, 0)
         return
       }
       case Control.TABLE_QUERY: {
@@ -253,6 +267,26 @@ export class LinkServer {
       }
       // A kind that only a newer gateway knows is left unanswered, as by an older sidecar it would be.
     }
+  }
+
+  /** A part of a long request. */
+  #piece(number: number, buffer: Buffer, start: number, end: number): void {
+    const client = this.#sessions.get(number)
+    if (client === undefined || !this.#inPieces) return
+    const whole = this.#pieces.add(number, client.account, buffer, start, end)
+    if (whole === undefined) return
+    if (this.#pieces.refused) client.refuse(headerStream(whole, 0))
+    else if (headerVersion(whole, 0) === CONTROL_VERSION) {
+      if (headerOpcode(whole, 0) === Control.GIVEN) this.#control(number, whole, 0, whole.length)
+      else throw new RingfenceError('LINK', 'a control message in pieces')
+    } else client.request(whole, 0, whole.length)
+  }
+
+  /** Nobody waits any more for what there is of the session. */
+  #forget(client: LinkedClient): void {
+    this.sender.drop(client.queue)
+    this.#pieces.drop(client.queue.session)
+    client.end()
   }
 
   #open(number: number, buffer: Buffer, start: number, end: number): void {
@@ -334,14 +368,19 @@ export class LinkServer {
   #onClose(): void {
     clearTimeout(this.#expiry)
     this.#outbox.close()
-    for (const client of this.#sessions.values()) client.end()
+    for (const client of this.#sessions.values()) this.#forget(client)
     this.#sessions.clear()
+    this.sender.close()
     this.#host.onClosed(this)
   }
 }
 
 /** Why the gateway is asked to send nothing more of a session: its account has no room, or the session says so. */
 const PausedBy = { ACCOUNT: 1, BACKEND: 2 } as const
+
+function closeEnvelope({ code, message }: Close): Buffer {
+  return controlEnvelope(Control.CLOSE, { code, message: message.slice(0, 1024) })
+}
 
 /** The client of a session that came by a link. */
 class LinkedClient implements Client {
@@ -357,9 +396,8 @@ class LinkedClient implements Client {
   #pausedBy = 0
   /** For the next request. */
   #given: Buffer | undefined
-  /** Written since the link was empty for the time that `#emptied` counts. */
-  #writtenBytes = 0
-  #emptied = -1
+  /** Its answers that wait. */
+  readonly queue: SessionQueue
 
   constructor(
     link: LinkServer,
@@ -373,6 +411,7 @@ class LinkedClient implements Client {
     this.account = account
     this.#link = link
     this.#number = number
+    this.queue = new SessionQueue(number, (bytes) => account.give(bytes))
     this.#version = version
     this.#log = log
   }
@@ -407,23 +446,41 @@ class LinkedClient implements Client {
     }
   }
 
+  /** There was no room for the request. */
+  refuse(stream: number): void {
+    this.#given = undefined
+    this.fault(overloaded(), stream)
+  }
+
   given(answer: string): void {
     this.#given = Buffer.from(answer, 'base64')
   }
 
   answer(buffer: Buffer, start: number, end: number, stream: number): void {
     if (this.#session === undefined) return
-    const emptied = this.#link.write(this.#number, buffer, start, end, stream)
-    if (emptied !== this.#emptied) {
-      this.#emptied = emptied
-      this.#writtenBytes = 0
-    }
-    this.#writtenBytes += end - start
+    const { sender } = this.#link
+    if (sender.mustWait(this.queue, end - start)) this.#wait(buffer, start, end, stream)
+    else sender.write(this.queue, buffer, start, end, stream)
   }
 
-  /** At most so much of what waits on the link is for this session. */
-  waitingBytes(emptied: number): number {
-    return emptied === this.#emptied ? this.#writtenBytes : 0
+  /** The client is paused first, then refused, then closed. */
+  #wait(buffer: Buffer, start: number, end: number, stream: number): void {
+    const { account } = this
+    const bytes = end - start
+    const verdict = account.take(bytes)
+    if (verdict === Verdict.REFUSE) {
+      if (bytes > SMALL_BYTES) {
+        this.fault(overloaded(), stream)
+        return
+      }
+      if (account.heldBytes > limits.connectionWaitingBytesMax + REFUSALS_BYTES_MAX) {
+        this.close('connectionWaitingBytesMax reached')
+        return
+      }
+      account.add(bytes)
+    }
+    this.#link.sender.enqueue(this.queue, buffer, start, end, stream)
+    if (verdict !== Verdict.OK) this.pause()
   }
 
   event(buffer: Buffer, start: number, end: number): void {

@@ -17,7 +17,7 @@ import { systemClock } from '../base/clock.ts'
 import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { VerifiedIdentity } from '../identity/certificate.ts'
-import { LINK_PROTOCOL } from '../link/protocol.ts'
+import { LINK_PROTOCOLS } from '../link/protocol.ts'
 import { warmUpCedar } from '../policy/cedar/sets.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import { loadPolicy } from '../policy/load.ts'
@@ -194,7 +194,7 @@ export class Sidecar {
       const listener = new Listener({
         config: listenerConfig,
         credentials: feed.credentials,
-        protocols: [LINK_PROTOCOL],
+        protocols: LINK_PROTOCOLS,
         reusePort: false,
         doors: this.#doors,
         log,
@@ -247,7 +247,7 @@ export class Sidecar {
   }
 
   #accepted(accepted: Accepted): void {
-    if (accepted.protocol === LINK_PROTOCOL) {
+    if (accepted.protocol !== undefined && LINK_PROTOCOLS.includes(accepted.protocol)) {
       try {
         if (accepted.refusal !== undefined) throw new RingfenceError('OVERLOADED', accepted.refusal)
         const link = new LinkServer(accepted, this.#linkHost)

@@ -42,9 +42,10 @@ export class RawLink {
     )
   }
 
-  static async open(port: number, credentials: Credentials): Promise<RawLink> {
+  /** `protocol`: of the mesh link, by ALPN. */
+  static async open(port: number, credentials: Credentials, protocol = LINK_PROTOCOL): Promise<RawLink> {
     const { keyPem: key, certificatePem: cert, bundlePem: ca } = credentials
-    const options = { port, host: '127.0.0.1', key, cert, ca, ALPNProtocols: [LINK_PROTOCOL] }
+    const options = { port, host: '127.0.0.1', key, cert, ca, ALPNProtocols: [protocol] }
     const socket = connectTls({ ...options, checkServerIdentity: () => undefined })
     await new Promise((resolve, reject) => {
       socket.once('secureConnect', resolve)
