@@ -17,6 +17,7 @@ import type { Pace } from './pace.ts'
 import { mustWait, unpaced } from './pace.ts'
 import type { CompiledPolicy, Principal } from './policy.ts'
 import { refine } from './refine.ts'
+import { refusedColumns } from './refused-columns.ts'
 import type { RequestContext, SchemaView } from './request.ts'
 import { emptySchema, neutralRequest } from './request.ts'
 import type { Asking, Verdict } from './verdicts.ts'
@@ -304,7 +305,9 @@ export class PolicyEngine {
         judgement.allowedBy.add(visibleObjectsRule)
         judgement.visibleOnly = true
       } else {
-        return this.#denialOf(principal, facts, access, ruleOf(verdict))
+        const seen = access.resource.kind === 'table' && this.#isSeen(principal, access.resource)
+        const columns = seen ? refusedColumns(verdicts, asking, access) : ''
+        return this.#denialOf(principal, facts, access, ruleOf(verdict), columns)
       }
     }
     // Statements that need the same share one list; a BATCH text may have thousands that differ in their TTL.
@@ -359,10 +362,23 @@ export class PolicyEngine {
     }
   }
 
-  #denialOf(principal: Principal, { verb, keyspace }: StatementFacts, access: Access, rule: string): Denial {
+  #isSeen(
+    principal: Principal,
+    { keyspace, table }: { keyspace?: string | undefined; table?: string | undefined },
+  ): boolean {
+    return keyspace !== undefined && table !== undefined && this.visibility(principal).table(keyspace, table)
+  }
+
+  #denialOf(
+    principal: Principal,
+    { verb, keyspace }: StatementFacts,
+    access: Access,
+    rule: string,
+    columns: string,
+  ): Denial {
     // The table of an index is known only where there is one: its name would tell that there is (attack C19).
     const words = verb === 'DROP INDEX' ? `<keyspace ${printable(keyspace ?? '?')}>` : resourceWords(access)
-    return this.denial(rule, `${principal.spiffeId} has no ${access.permission} permission on ${words}`)
+    return this.denial(rule, `${principal.spiffeId} has no ${access.permission} permission on ${words}${columns}`)
   }
 
   /** A refusal under the revision in force; `text` is for the client, in one line. */
