@@ -47,7 +47,8 @@ export interface AdminParts {
   readonly registry: Registry
   readonly store: Store
   readonly svidTtlMs: number
-  readonly validatePolicy: (source: string, fileName: string) => void
+  /** Throws RingfenceError CONFIG; a promise where it is found out beside the loop. */
+  readonly validatePolicy: (source: string, fileName: string) => void | Promise<void>
   readonly instance: {
     readonly name: string
     readonly listen: string
@@ -83,7 +84,7 @@ export async function startAdminApi(parts: AdminParts): Promise<{ stop(): Promis
   server.put('/v1/policy', async (request) => {
     const { source, fileName, dryRun } = parseBody(policyOrder, request.body)
     checkPolicyBytes(source)
-    parts.validatePolicy(source, fileName)
+    await parts.validatePolicy(source, fileName)
     if (dryRun) return { revision: registry.policy.revision, applied: false }
     // A text that is in force already is made a new revision where proxies run another, so that they take it.
     if (source === registry.policy.source && registry.conflict === undefined)

@@ -6,10 +6,10 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { validatePolicy as compilesOnThread } from '../agent/policy-compiler.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
-import { loadPolicy } from '../policy/load.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
 import { startAdminApi } from './admin-api.ts'
 import { CertificateAuthority } from './ca.ts'
@@ -32,8 +32,8 @@ export interface ControlOptions {
   readonly version?: string | undefined
   readonly clock?: Clock
   readonly log?: Logger
-  /** Throws RingfenceError CONFIG; `loadPolicy` by default. */
-  readonly validatePolicy?: (source: string, fileName: string) => void
+  /** Throws RingfenceError CONFIG; compiles it on a thread by default. */
+  readonly validatePolicy?: (source: string, fileName: string) => void | Promise<void>
 }
 
 export interface ControlPlane {
@@ -55,7 +55,7 @@ const sweepIntervalMs = 1_000
  * @throws RingfenceError CONFIG where state is damaged or options make no sense
  */
 export async function startControl(options: ControlOptions): Promise<ControlPlane> {
-  const { stateDir, clock = systemClock, log = createLogger('control'), validatePolicy = loadPolicy } = options
+  const { stateDir, clock = systemClock, log = createLogger('control'), validatePolicy = compilesOnThread } = options
   const svidTtlMs = options.svidTtlMs ?? svidTtlMsDefault
   const trustDomain = parseTrustDomain(options.trustDomain)
   if (!(svidTtlMs >= svidTtlMsMin && svidTtlMs <= svidTtlMsMax)) {
@@ -73,7 +73,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const registry = new Registry(store, clock, log)
     const enrolment = new Enrolment(ca, store, clock, svidTtlMs)
     if (options.policy !== undefined && options.policy.source !== registry.policy.source) {
-      validatePolicy(options.policy.source, options.policy.fileName)
+      await validatePolicy(options.policy.source, options.policy.fileName)
       const { revision } = registry.applyPolicy(options.policy.source, options.policy.fileName)
       log.info({ revision, fileName: options.policy.fileName }, 'policy applied')
     }

@@ -11,6 +11,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Feed, PolicySnapshot, ProxyReport } from '../agent/api.ts'
+import { compilePolicy, policyInlineBytesMax } from '../agent/policy-compiler.ts'
 import { AuditWriter } from '../audit/writer.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
@@ -21,6 +22,7 @@ import { LINK_PROTOCOLS } from '../link/protocol.ts'
 import { warmUpCedar } from '../policy/cedar/sets.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import { loadPolicy } from '../policy/load.ts'
+import type { CompiledPolicy } from '../policy/policy.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { Client, OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
@@ -87,6 +89,8 @@ export class Sidecar {
   #stopping = false
   /** Of the text in force; undefined before the first. */
   #policyDigest: string | undefined
+  /** The policy that came last, in force or under way. */
+  #wanted: PolicySnapshot | undefined
 
   constructor(options: SidecarOptions) {
     const { config, feed, log } = options
@@ -234,16 +238,31 @@ export class Sidecar {
     this.#audit.close()
   }
 
-  /** A policy that does not compile is never put in force; the last good one stays. */
+  /** A policy that does not compile is never put in force; the last good one stays. A large one is compiled beside the loop and then swapped in. */
   #install(policy: PolicySnapshot): void {
     // Before the first revision there is nothing to install, and nothing is permitted.
     if (policy.revision === 0) return
-    try {
-      this.#engine.install(loadPolicy(policy.source, `revision ${policy.revision}`), policy.revision)
+    this.#wanted = policy
+    const put = (compiled: CompiledPolicy): void => {
+      this.#engine.install(compiled, policy.revision)
       this.#policyDigest = textDigest(policy.source)
-    } catch (reason) {
-      this.#log.error({ err: reason, revision: policy.revision }, 'policy revision not installed')
     }
+    const failed = (reason: unknown): void =>
+      this.#log.error({ err: reason, revision: policy.revision }, 'policy revision not installed')
+    const fileName = `revision ${policy.revision}`
+    // Nobody is served yet when the first comes, and nobody shall be before it is in force.
+    if (this.#engine.revision === 0 || Buffer.byteLength(policy.source) <= policyInlineBytesMax) {
+      try {
+        put(loadPolicy(policy.source, fileName))
+      } catch (reason) {
+        failed(reason)
+      }
+      return
+    }
+    compilePolicy(policy.source, fileName).then((compiled) => {
+      // A later one came meanwhile.
+      if (this.#wanted === policy && !this.#stopping) put(compiled)
+    }, failed)
   }
 
   #accepted(accepted: Accepted): void {
