@@ -9,8 +9,8 @@ import { describe, type RawClient } from './client.ts'
 import { Turns } from './turns.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
-/** Ten for the sidecar, the rest for node, client, garbage and code that is not compiled yet. Without pieces these take 100 to 2,500. */
-const TURN_MS_MAX = 80
+/** Ten for the sidecar, the rest for node, client, garbage and code that is not compiled yet. Without pieces the large ones take 55 to 2,500. */
+const TURN_MS_MAX = 40
 
 let world: World
 let running: RunningSidecar
@@ -46,12 +46,12 @@ const inputs: readonly (readonly [what: string, requests: () => readonly Buffer[
     () => [query(`SELECT ${list(60_000, () => 'v').join()} FROM shop.items`)],
     /^echo/,
   ],
-  ['a BATCH of 2,500 texts with numbers', () => [textBatch(list(2_500, (at) => insert(String(at))))], /^result 1$/],
-  ['a BATCH of 2,500 texts with strings', () => [textBatch(list(2_500, (at) => insert(`'${at}'`)))], /^result 1$/],
+  ['a BATCH of 8,000 texts with numbers', () => [textBatch(list(8_000, (at) => insert(String(at))))], /^result 1$/],
+  ['a BATCH of 8,000 texts with strings', () => [textBatch(list(8_000, (at) => insert(`'${at}'`)))], /^result 1$/],
   ['a BATCH of 1,000 tables', () => [textBatch(list(1_000, (at) => insert('1', `t${at}`)))], /^result 1$/],
   [
-    '60 QUERYs of 8 KB at once',
-    () => list(60, (at) => query(`SELECT v FROM shop.items WHERE k IN ('${at}'${",'y'".repeat(1_900)})`, at)),
+    '200 QUERYs of 8 KB at once',
+    () => list(200, (at) => query(`SELECT v FROM shop.items WHERE k IN ('${at}'${",'y'".repeat(1_900)})`, at)),
     /^echo: SELECT/,
   ],
   [
