@@ -7,12 +7,13 @@
 import { RingfenceError } from '../base/errors.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { Flag, headerFlags, headerStream, Opcode } from '../cql/protocol.ts'
+import { headerFlags, headerStream, Opcode } from '../cql/protocol.ts'
 import { ExecuteView, PrepareView, QueryView, readExecute, readPrepare, readQuery } from '../cql/requests.ts'
 import type { Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
 import type { GatewayList } from './gateway-list.ts'
 import type { MeshLinks } from './links.ts'
+import { executeAt } from './routing/routing-key.ts'
 import { answerSystemSelect, boundValuesOf, preparedSystemSelect } from './topology/answer.ts'
 import type { TopologyModel, VirtualHost } from './topology/model.ts'
 import { virtualHosts } from './topology/model.ts'
@@ -26,8 +27,6 @@ const AGREEMENT_MS_MAX = 5000
 const LINK_MS_MAX = 5000
 const PREPARED_MAX = 1000
 const ID_BYTES = 16
-/** Where the id of an EXECUTE begins: header, [short] length. */
-const ID_AT = 11
 
 /** Who asks, and how. */
 export interface Asking {
@@ -123,10 +122,8 @@ export class TopologyDesk {
 
   #execute(asking: Asking, buffer: Buffer, start: number, end: number): boolean {
     const { version } = asking
-    // The id comes first, after its length; with a custom payload in front it is looked for the slow way.
-    const plain = (headerFlags(buffer, start) & Flag.CUSTOM_PAYLOAD) === 0
-    if (plain && (end - start < ID_AT + ID_BYTES || !this.#prepared.has(buffer.readInt32LE(start + ID_AT))))
-      return false
+    const idAt = executeAt(buffer, start, end) + 2
+    if (idAt + ID_BYTES > end || !this.#prepared.has(buffer.readInt32LE(idAt))) return false
     readExecute(execute, buffer, start, end, version, headerFlags(buffer, start))
     if (execute.idEnd - execute.idStart !== ID_BYTES) return false
     const known = this.#prepared.get(buffer.readInt32LE(execute.idStart))

@@ -1,6 +1,6 @@
 /** What a PREPARED tells a gateway of a statement: its id, who has it, and where its partition key is bound. */
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { headerFlags } from '../cql/protocol.ts'
+import { Flag, HEADER_BYTES, headerFlags, headerOpcode, headerStream, writeHeader } from '../cql/protocol.ts'
 import { PrepareView, readPrepare } from '../cql/requests.ts'
 import { readPrepared } from '../cql/responses.ts'
 import type { Lane } from './lane.ts'
@@ -10,24 +10,25 @@ import { Statement, type StatementTable } from './routing/statements.ts'
 
 const view = new PrepareView()
 
-/** `prepare` is the client's envelope, and is kept; `buffer[start..end)` is the answer that came on `lane`. */
+/** `given` is the client's envelope, and is kept; `buffer[start..end)` is the answer that came on `lane`. */
 export function learnStatement(
   router: Router,
   table: StatementTable,
   lane: Lane,
   version: ProtocolVersion,
-  prepare: Buffer,
+  given: Buffer,
   buffer: Buffer,
   start: number,
   end: number,
 ): void {
   const { id, bind } = readPrepared(buffer, start, end, version)
+  readPrepare(view, given, 0, given.length, version, headerFlags(given, 0))
+  const prepare = plain(given, view.payloadEnd)
   const known = table.ids.find(id, 0, id.length)
   if (known?.prepare.subarray(FIXED_BYTES).equals(prepare.subarray(FIXED_BYTES))) {
     known.nowOn(lane.link)
     return
   }
-  readPrepare(view, prepare, 0, prepare.length, version, headerFlags(prepare, 0))
   const route = router.texts.of(view.text, view.keyspace ?? lane.keyspace)
   if (route.mayUse) return
   // v3 does not say which markers are the key; there they come from the text and the table, as soon as that is known.
@@ -49,3 +50,12 @@ export function learnStatement(
 
 /** Version, flags and stream differ between two PREPAREs of one statement. */
 const FIXED_BYTES = 4
+
+/** Without the custom payload and the tracing of one request: the PREPARE is sent again for others. Its bytes are ours to change. */
+function plain(given: Buffer, payloadEnd: number): Buffer {
+  const prepare = payloadEnd < 0 ? given : Buffer.concat([given.subarray(0, HEADER_BYTES), given.subarray(payloadEnd)])
+  const flags = headerFlags(prepare, 0) & ~(Flag.CUSTOM_PAYLOAD | Flag.TRACING)
+  const bodyBytes = prepare.length - HEADER_BYTES
+  writeHeader(prepare, 0, prepare[0]!, flags, headerStream(prepare, 0), headerOpcode(prepare, 0), bodyBytes)
+  return prepare
+}

@@ -17,7 +17,6 @@ import { limits } from '../base/limits.ts'
 import { PREPARED_ID_BYTES } from '../cql/prepared-ids.ts'
 import {
   CqlErrorCode,
-  Flag,
   HEADER_BYTES,
   headerFlags,
   headerOpcode,
@@ -39,7 +38,7 @@ import { learnStatement } from './learn.ts'
 import type { MeshLinks } from './links.ts'
 import type { Place } from './place.ts'
 import type { Router } from './routing/router.ts'
-import { isSerial } from './routing/routing-key.ts'
+import { executeAt, isSerial } from './routing/routing-key.ts'
 import type { Keyed, Statement, StatementTable } from './routing/statements.ts'
 import { eventForClient } from './topology/events.ts'
 
@@ -47,8 +46,6 @@ import { eventForClient } from './topology/events.ts'
 const RELINK_MS_MAX = 5000
 /** Refusals that another sidecar would repeat. */
 const FINAL_CODES: ReadonlySet<string> = new Set(['IDENTITY', 'UNAUTHORIZED'])
-/** Where the id of an EXECUTE begins: header, [short] length. */
-const ID_AT = HEADER_BYTES + 2
 /** A longer PREPARE is not remembered: its EXECUTEs go home. */
 const PREPARE_BYTES_MAX = 16 * 1024
 /** Of one session, under way: more are not remembered. */
@@ -173,11 +170,9 @@ export class LinkedSession implements Backend, LaneHost {
   }
 
   #execute(buffer: Buffer, start: number, end: number): void {
-    // With a custom payload in front the id stands elsewhere; such a request is rare and goes home.
-    const plain = (headerFlags(buffer, start) & Flag.CUSTOM_PAYLOAD) === 0 && end - start >= ID_AT + PREPARED_ID_BYTES
-    const statement = plain
-      ? this.#statements.ids.find(buffer, start + ID_AT, start + ID_AT + PREPARED_ID_BYTES)
-      : undefined
+    const idAt = executeAt(buffer, start, end) + 2
+    const statement =
+      idAt + PREPARED_ID_BYTES <= end ? this.#statements.ids.find(buffer, idAt, idAt + PREPARED_ID_BYTES) : undefined
     if (statement === undefined) {
       this.#sendHome(buffer, start, end)
       return

@@ -11,8 +11,9 @@ import {
   registerEnvelope,
 } from '../../src/cql/encode.ts'
 import { murmur3Token, token } from '../../src/cql/murmur3.ts'
-import { CqlErrorCode, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
+import { CqlErrorCode, Flag, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readEvent, readPrepared } from '../../src/cql/responses.ts'
+import { BodyWriter } from '../../src/cql/writer.ts'
 import { describe, type RawClient } from './client.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
@@ -55,6 +56,14 @@ function ownerOf(key: string, ring: readonly RunningSidecar[] = nodes): RunningS
   )
   tokens.sort((a, b) => (a.token < b.token ? -1 : 1))
   return (tokens.find((each) => each.token >= wanted) ?? tokens[0]!).owner
+}
+
+function withPayload(envelope: Buffer, value: string): Buffer {
+  const map = new BodyWriter().short(1).string('request-id').bytes(Buffer.from(value)).envelope(4, 0, 0)
+  const request = Buffer.concat([envelope.subarray(0, 9), map.subarray(9), envelope.subarray(9)])
+  request[1]! |= Flag.CUSTOM_PAYLOAD
+  request.writeInt32BE(request.length - 9, 5)
+  return request
 }
 
 const values = (...texts: string[]): Buffer[] => texts.map((text) => Buffer.from(text))
@@ -151,6 +160,42 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       )
       assert.equal(describe(answer), 'result 1', 'a BATCH about two partitions goes wherever there is room')
     })
+  })
+}
+
+for (const version of [4, 5] as ProtocolVersion[]) {
+  it(`a custom payload and tracing change no request's way, version ${version}`, async () => {
+    const alice = await world.client(gateway.port, 'alice', { version })
+    const [answer, again] = [
+      await alice.ask(withPayload(prepareEnvelope(version, 1, INSERT), 'first')),
+      await alice.ask(withPayload(prepareEnvelope(version, 1, INSERT), 'second')),
+    ]
+    const { id } = readPrepared(answer, 0, answer.length, version)
+    assert.deepEqual(readPrepared(again, 0, again.length, version).id, id)
+    await warm(alice, id, (key) => values('v', key))
+    for (const flags of [0, Flag.TRACING]) {
+      const asked = keys.map((key, i) => {
+        const plain =
+          i % 3 === 0
+            ? batchEnvelope(version, 10 + i, 1, [{ id, values: values('v', key) }])
+            : executeEnvelope(version, 10 + i, id, resultId, values('v', key))
+        const request = withPayload(plain, `request ${key.length}`)
+        request[1]! |= flags
+        return alice.ask(request)
+      })
+      for (const each of await Promise.all(asked)) assert.equal(headerOpcode(each, 0), Opcode.RESULT, describe(each))
+      for (const opcode of [Opcode.EXECUTE, Opcode.BATCH]) {
+        const own = keys.filter((_, i) => (i % 3 === 0) === (opcode === Opcode.BATCH))
+        assert.deepEqual(astray(own, opcode), [])
+      }
+      for (const { node } of nodes) {
+        assert.ok(
+          node.requests.every(({ opcode }) => opcode !== Opcode.PREPARE),
+          'nothing is prepared again',
+        )
+        node.requests.length = 0
+      }
+    }
   })
 }
 

@@ -4,9 +4,10 @@ import fc from 'fast-check'
 import { executeEnvelope, queryEnvelope } from '../../cql/encode.ts'
 import { murmur3Token, token } from '../../cql/murmur3.ts'
 import { compositeKey } from '../../cql/partition-key.ts'
-import { HEADER_BYTES, type ProtocolVersion, writeHeader } from '../../cql/protocol.ts'
+import { Flag, HEADER_BYTES, type ProtocolVersion, writeHeader } from '../../cql/protocol.ts'
 import { BatchView, QueryView, readBatch, readQuery } from '../../cql/requests.ts'
-import { KeyMarkers, tokenOfExecute, tokenOfParams, tokenOfPart } from './routing-key.ts'
+import { BodyWriter } from '../../cql/writer.ts'
+import { executeAt, isSerial, KeyMarkers, tokenOfExecute, tokenOfParams, tokenOfPart } from './routing-key.ts'
 
 const versions: readonly ProtocolVersion[] = [3, 4, 5]
 const id = Buffer.alloc(16, 7)
@@ -20,6 +21,16 @@ function tokenOf(parts: readonly Buffer[]): { high: number; low: number } {
 
 function execute(version: ProtocolVersion, values: readonly (Buffer | null)[]): Buffer {
   return executeEnvelope(version, 3, id, version === 5 ? id : undefined, [...values])
+}
+
+function withPayload(envelope: Buffer, payload: readonly (readonly [string, Buffer | null])[]): Buffer {
+  const writer = new BodyWriter().short(payload.length)
+  for (const [name, bytes] of payload) writer.string(name).bytes(bytes)
+  const map = writer.envelope(4, 0, 0).subarray(HEADER_BYTES)
+  const request = Buffer.concat([envelope.subarray(0, HEADER_BYTES), map, envelope.subarray(HEADER_BYTES)])
+  const body = request.length - HEADER_BYTES
+  writeHeader(request, 0, envelope[0]!, envelope[1]! | Flag.CUSTOM_PAYLOAD, 3, envelope[4]!, body)
+  return request
 }
 
 const value = fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes))
@@ -89,6 +100,77 @@ describe('the routing key of an EXECUTE', () => {
     assert.equal(tokenOfExecute(key, 4, fits, 0, fits.length), true)
     const long = execute(4, [Buffer.alloc(65_000), Buffer.alloc(536)])
     assert.equal(tokenOfExecute(key, 4, long, 0, long.length), false)
+  })
+})
+
+describe('the routing key of an EXECUTE, whatever else the request carries', () => {
+  const key = KeyMarkers.of([1], [])!
+  const values = [Buffer.from('a'), Buffer.from('the key')]
+  const payloads: readonly (readonly (readonly [string, Buffer | null])[])[] = [
+    [],
+    [['request-id', Buffer.from('7f3a')]],
+    [
+      ['', Buffer.alloc(0)],
+      ['null', null],
+      ['long', Buffer.alloc(70_000, 1)],
+    ],
+    Array.from({ length: 64 }, (_, i) => [`key ${i}`, Buffer.alloc(i)] as const),
+  ]
+  const options: readonly (readonly [ProtocolVersion, Parameters<typeof executeEnvelope>[5]])[] = [
+    [3, {}],
+    [4, { pageSize: 10, pagingState: Buffer.from('state') }],
+    [4, { serialConsistency: 9, timestamp: 5n, skipMetadata: true }],
+    [5, { keyspace: 'shop' }],
+    [5, { nowInSeconds: 5 }],
+    [
+      5,
+      {
+        pageSize: 10,
+        pagingState: Buffer.from('s'),
+        serialConsistency: 9,
+        timestamp: 5n,
+        keyspace: 'k',
+        nowInSeconds: 5,
+      },
+    ],
+  ]
+
+  it('is that of the plain request, in each combination of flags', () => {
+    const wanted = tokenOf([values[1]!])
+    let combinations = 0
+    for (const [version, given] of options) {
+      const envelope = executeEnvelope(version, 3, id, version === 5 ? id : undefined, values, given)
+      for (const payload of version === 3 ? [undefined] : [undefined, ...payloads]) {
+        for (const flags of [0, Flag.TRACING, Flag.USE_BETA, Flag.TRACING | Flag.USE_BETA]) {
+          const request = payload === undefined ? Buffer.from(envelope) : withPayload(envelope, payload)
+          request[1]! |= flags
+          const at = executeAt(request, 0, request.length)
+          assert.deepEqual(request.subarray(at + 2, at + 18), id)
+          assert.equal(tokenOfExecute(key, version, request, 0, request.length), true)
+          assert.deepEqual({ ...token }, wanted)
+          assert.equal(isSerial(version, request, 0, request.length), false)
+          for (let end = 0; end < Math.min(request.length, 400); end++) {
+            assert.ok(executeAt(request, 0, end) <= Math.max(end, HEADER_BYTES), 'no length is believed')
+          }
+          combinations++
+        }
+      }
+    }
+    assert.equal(combinations, 4 + 5 * 20)
+  })
+
+  it('does not believe a payload about itself', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 80 }), fc.constantFrom(...versions), (body, version) => {
+        const envelope = Buffer.alloc(HEADER_BYTES + body.length)
+        writeHeader(envelope, 0, version, Flag.CUSTOM_PAYLOAD, 1, 0x0a, body.length)
+        envelope.set(body, HEADER_BYTES)
+        const at = executeAt(envelope, 0, envelope.length)
+        assert.ok((at > HEADER_BYTES && at <= envelope.length) || envelope.length <= HEADER_BYTES)
+        tokenOfExecute(key, version, envelope, 0, envelope.length)
+        isSerial(version, envelope, 0, envelope.length)
+      }),
+    )
   })
 })
 

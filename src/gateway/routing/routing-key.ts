@@ -51,9 +51,7 @@ export function tokenOfExecute(
   start: number,
   end: number,
 ): boolean {
-  if ((headerFlags(buffer, start) & Flag.CUSTOM_PAYLOAD) !== 0) return false
-  let at = start + HEADER_BYTES
-  at = skipShortBytes(buffer, at, end)
+  let at = skipShortBytes(buffer, executeAt(buffer, start, end), end)
   if (version >= 5) at = skipShortBytes(buffer, at, end)
   const flagsAt = at + 2
   at = flagsAt + (version >= 5 ? 4 : 1)
@@ -65,9 +63,28 @@ export function tokenOfExecute(
   return valueCount >= key.columnOf.length && tokenOfValues(key, buffer, at + 2, end)
 }
 
-/** Whether an EXECUTE without a custom payload is a read under Paxos; true for one that is not whole. */
+/**
+ * Where an EXECUTE itself begins, with the [short] length of its id: behind the header and a custom payload, which says nothing of where it
+ * belongs. `end` where it is not whole.
+ */
+export function executeAt(buffer: Buffer, start: number, end: number): number {
+  let at = start + HEADER_BYTES
+  if ((headerFlags(buffer, start) & Flag.CUSTOM_PAYLOAD) === 0) return at
+  if (at + 2 > end) return end
+  let entries = (buffer[at]! << 8) | buffer[at + 1]!
+  at += 2
+  for (; entries > 0 && at < end; entries--) {
+    at = skipShortBytes(buffer, at, end)
+    if (at + 4 > end) return end
+    const bytes = buffer.readInt32BE(at)
+    at += 4 + Math.max(bytes, 0)
+  }
+  return Math.min(at, end)
+}
+
+/** Whether an EXECUTE is a read under Paxos; true for one that is not whole. */
 export function isSerial(version: ProtocolVersion, buffer: Buffer, start: number, end: number): boolean {
-  let at = skipShortBytes(buffer, start + HEADER_BYTES, end)
+  let at = skipShortBytes(buffer, executeAt(buffer, start, end), end)
   if (version >= 5) at = skipShortBytes(buffer, at, end)
   if (at + 2 > end) return true
   const consistency = (buffer[at]! << 8) | buffer[at + 1]!
