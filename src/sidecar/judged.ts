@@ -9,6 +9,7 @@ import { tablesMissing } from '../audit/record.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
+import { meaningOf } from '../cql/statement/meaning.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
 import type { Decision, Denial, Permit, PolicyEngine, Visibility } from '../policy/engine.ts'
 import { isPermitOf, tooManyObjectsRule } from '../policy/engine.ts'
@@ -16,6 +17,7 @@ import { type Pace, unpaced } from '../policy/pace.ts'
 import type { Principal } from '../policy/policy.ts'
 import type { RequestContext, SchemaView } from '../policy/request.ts'
 import { type LoopShare, LoopShares } from '../session/loop-share.ts'
+import { INLINE_TEXT_MAX } from './analyst.ts'
 import type { AnsweredColumns } from './answered.ts'
 import { nothingThere } from './nowhere.ts'
 import { PreparedTable } from './prepared.ts'
@@ -47,7 +49,7 @@ export interface Judged {
   unknownTable: boolean
   /** The epoch in which the schema was read again for it. */
   lookedUp: number
-  /** SHA-256 of the text, made when a page of its answer is first sealed. */
+  /** See `textDigest`; made when a page of its answer is first sealed. */
   textDigest: Buffer | undefined
   /** Every table that it touches, by the schema of the epoch after that. */
   tables: readonly string[]
@@ -450,8 +452,11 @@ export function permitOf(decision: Decision): Permit {
   throw new RingfenceError('UNAUTHORIZED', decision.reason)
 }
 
-/** SHA-256 of the statement's text. */
+/** SHA-256 of what the statement says; of its text as it stands where that is long. */
 export function textDigest(judged: Judged): Buffer {
-  judged.textDigest ??= createHash('sha256').update(judged.text).digest()
+  const { text } = judged
+  judged.textDigest ??= createHash('sha256')
+    .update(text.length > INLINE_TEXT_MAX ? text : meaningOf(text))
+    .digest()
   return judged.textDigest
 }

@@ -184,7 +184,7 @@ function shownColumns({ facts }: Judged): readonly (string | undefined)[] | unde
 }
 
 export function sealContext(
-  { identity, judged, version }: Pick<Passage, 'identity' | 'judged' | 'version'>,
+  { identity, judged }: Pick<Passage, 'identity' | 'judged'>,
   params: ParamsView,
 ): SealContext {
   return {
@@ -192,7 +192,6 @@ export function sealContext(
     keyspace: judged.facts.keyspace ?? '',
     textDigest: textDigest(judged),
     valuesDigest: createHash('sha256').update(params.buffer.subarray(params.valuesStart, params.valuesEnd)).digest(),
-    version,
   }
 }
 

@@ -12,7 +12,6 @@
  */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import { RingfenceError } from '../base/errors.ts'
-import type { ProtocolVersion } from '../cql/protocol.ts'
 
 /** A secret of the mesh; later keys have greater ids. */
 export interface SealKey {
@@ -28,16 +27,18 @@ export interface MaskKey extends SealKey {
   readonly fromMs?: number | undefined
 }
 
-/** What a paging state is good for; all of it must be the same again. */
+/**
+ * What a paging state is good for; all of it must be the same again. The protocol version is not of it: Cassandra reads the states of each
+ * version in every other (`service/pager/PagingState.java`).
+ */
 export interface SealContext {
   readonly spiffeId: string
   /** '' for none. */
   readonly keyspace: string
-  /** SHA-256 of the statement's text. */
+  /** SHA-256 of what the statement says, however it is spelled. */
   readonly textDigest: Buffer
   /** SHA-256 of the bound values as they stand in the request. */
   readonly valuesDigest: Buffer
-  readonly version: ProtocolVersion
 }
 
 const VERSION = 1
@@ -120,8 +121,8 @@ function derive(key: Buffer, purpose: string): Buffer {
 }
 
 /** The head up to the nonce, then each part of the context behind its length, so that no two contexts are the same bytes. */
-function associated(head: Buffer, { spiffeId, keyspace, textDigest, valuesDigest, version }: SealContext): Buffer {
-  const parts = [Buffer.from(spiffeId), Buffer.from(keyspace), textDigest, valuesDigest, Buffer.of(version)]
+function associated(head: Buffer, { spiffeId, keyspace, textDigest, valuesDigest }: SealContext): Buffer {
+  const parts = [Buffer.from(spiffeId), Buffer.from(keyspace), textDigest, valuesDigest]
   return Buffer.concat([
     head.subarray(0, NONCE_AT),
     ...parts.flatMap((part) => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, suite } from 'node:test'
 import { queryEnvelope } from '../../src/cql/encode.ts'
-import { Flag, headerFlags, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
+import { Flag, headerFlags, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readRows, readWarnings } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
 import { POLICY, type RunningSidecar, until, World } from './world.ts'
@@ -64,7 +64,9 @@ spec:
     running.node.requests.length = 0
     for (const [client, text, state] of [
       [bob, ALL, sealed],
-      [alice, `${ALL} `, sealed],
+      [alice, ALL.replace('play', 'Play'), sealed],
+      [alice, `${ALL} AND table_name > ''`, sealed],
+      [alice, ALL.replace('*', 'table_name'), sealed],
       [alice, TABLES, sealed],
       [alice, ALL, changed],
       [alice, ALL, Buffer.from('00000001', 'hex')],
@@ -77,6 +79,65 @@ spec:
     alice.close()
     bob.close()
   })
+})
+
+suite('a paging state of the same statement', () => {
+  const ALL = `${TABLES} WHERE keyspace_name = 'play'`
+  const SEES_ALL = `${POLICY}---
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: alice-sees-all }
+spec:
+  subjects: [{ spiffeId: spiffe://demo.local/svc/alice }]
+  cluster: true
+  operations: [DESCRIBE]
+`
+  const spellings = [
+    ALL,
+    ALL.replace('WHERE', 'where'),
+    `${ALL.replace('FROM', '\n\tfrom /* the */ ')} ;`,
+    ALL.replace('keyspace_name', 'Keyspace_Name').replace('SELECT', 'Select'),
+    ALL.replace('=', ' = ').replace("'play'", () => '$$play$$'),
+    ALL.replace('system_schema.', '"system_schema".'),
+  ]
+  // The node's own pages, and those that are made here.
+  for (const [who, policy] of [
+    ['the node', SEES_ALL],
+    ['the sidecar', POLICY],
+  ] as const) {
+    it(`that ${who} pages is good in every spelling and version`, async () => {
+      running.feed.apply(policy)
+      const clients = new Map<ProtocolVersion, RawClient>()
+      for (const version of [3, 4, 5] as const) {
+        clients.set(version, await world.client(running.port, 'alice', { version }))
+      }
+      const page = async (version: ProtocolVersion, text: string, pagingState?: Buffer): Promise<Buffer> =>
+        await clients
+          .get(version)!
+          .ask(queryEnvelope(version, 7, text, { pageSize: 1, ...(pagingState !== undefined && { pagingState }) }))
+      let good = 0
+      for (const [from, first] of clients) {
+        const answer = await page(from, ALL)
+        const { pagingState } = readRows(answer, 0, answer.length, first.version)
+        for (const to of clients.keys()) {
+          for (const text of spellings) {
+            if (who === 'the node' && text !== ALL) {
+              // The fake node reads one spelling; what matters is that it is asked.
+              const again = await page(to, text, pagingState!)
+              assert.notEqual(headerOpcode(again, 0), Opcode.ERROR, text)
+            } else {
+              const again = await page(to, text, pagingState!)
+              assert.equal(headerOpcode(again, 0), Opcode.RESULT, `${from} ${to} ${text}: ${describe(again)}`)
+              assert.equal(readRows(again, 0, again.length, to).rows.length, 1)
+            }
+            good++
+          }
+        }
+      }
+      assert.equal(good, 9 * spellings.length)
+      for (const client of clients.values()) client.close()
+    })
+  }
 })
 
 suite('rows about the schema', () => {

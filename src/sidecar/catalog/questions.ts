@@ -242,7 +242,7 @@ export class SchemaQuestions {
     const { identity, version } = asker
     const { judge, secrets } = this.#host
     // A state of ours is none of the node's, and the other way round.
-    const plain = sealContext({ version, judged, identity }, params)
+    const plain = sealContext({ judged, identity }, params)
     const context = { ...plain, textDigest: createHash('sha256').update('made here').update(plain.textDigest).digest() }
     const sealed =
       params.pagingStateStart < 0 ? undefined : params.buffer.subarray(params.pagingStateStart, params.pagingStateEnd)

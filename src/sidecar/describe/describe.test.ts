@@ -81,7 +81,6 @@ const context: SealContext = {
   keyspace: 'shop',
   textDigest: Buffer.alloc(32),
   valuesDigest: Buffer.alloc(0),
-  version: 4,
 }
 
 function params(pageSize: number | undefined, state: Buffer | undefined): ParamsView {
@@ -100,7 +99,7 @@ function walk(version: ProtocolVersion, all: readonly Row[], pageSize: number): 
   let state: Buffer | undefined
   do {
     const description = described(answerOf(version, all), version, visibility, schema, new Map())
-    const { envelope, rowCount } = pageOf(description, version, params(pageSize, state), seal, { ...context, version })
+    const { envelope, rowCount } = pageOf(description, version, params(pageSize, state), seal, context)
     const page = readRows(envelope, 0, envelope.length, version).rows
     assert.equal(page.length, rowCount)
     pages.push(page.map((row) => row[2]!.toString()))

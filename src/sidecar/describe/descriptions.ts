@@ -229,12 +229,11 @@ function keyOf({ identity, keyspace, version }: Asker, text: string): string {
 }
 
 /** A state of ours is none of the node's. */
-function contextOf({ identity, keyspace, version }: Asker, judged: Judged): SealContext {
+function contextOf({ identity, keyspace }: Asker, judged: Judged): SealContext {
   return {
     spiffeId: identity.principal.spiffeId,
     keyspace,
     textDigest: createHash('sha256').update('described here').update(textDigest(judged)).digest(),
     valuesDigest: Buffer.alloc(0),
-    version,
   }
 }

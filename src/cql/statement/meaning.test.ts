@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { meaningOf } from './meaning.ts'
+
+/** Texts of one line mean the same; those of two lines do not. */
+const classes: readonly (readonly string[])[] = [
+  [
+    "SELECT k, v FROM shop.items WHERE k = 'a' AND v > 5 ALLOW FILTERING",
+    "select K, V from SHOP.ITEMS where K = 'a' and V > 5 allow filtering;",
+    "SELECT k,v\n\tFROM items -- about one\nWHERE k='a' AND v>5 ALLOW FILTERING",
+    'SELECT /* two */ k, v FROM "shop"."items" WHERE k = $$a$$ AND v > 5 ALLOW FILTERING ;;',
+    'SELECT "k", v FROM items WHERE k = \'a\' AND v > 5 // end\n ALLOW FILTERING',
+  ],
+  ["SELECT k, v FROM shop.items WHERE k = 'A' AND v > 5 ALLOW FILTERING"],
+  ["SELECT k, v FROM shop.items WHERE k = 'a' AND v > 6 ALLOW FILTERING"],
+  ["SELECT v, k FROM shop.items WHERE k = 'a' AND v > 5 ALLOW FILTERING"],
+  ['SELECT k, "V" FROM shop.items WHERE k = \'a\' AND v > 5 ALLOW FILTERING'],
+  ['SELECT k, v FROM shop."Items" WHERE k = \'a\' AND v > 5 ALLOW FILTERING'],
+  ["SELECT k, v FROM shop.items WHERE k = ' a' AND v > 5 ALLOW FILTERING"],
+  [
+    "SELECT k, v FROM shop.items WHERE k = 'a''' AND v > 5 ALLOW FILTERING",
+    "SELECT k, v FROM shop.items WHERE k = $$a'$$ AND v > 5 ALLOW FILTERING",
+  ],
+  ['SELECT * FROM t WHERE k = ?'],
+  ['SELECT * FROM t WHERE k = :k', 'SELECT * FROM t WHERE k = : K'],
+  ['SELECT * FROM t WHERE k = :l'],
+  ['SELECT ttl(v) FROM t', 'select TTL ( v ) from x.t'],
+  ['SELECT "ttl"(v) FROM t'],
+  ['SELECT x."token"(v) FROM t'],
+  ['SELECT "select" FROM t'],
+  ['SELECT "from" FROM t', 'SELECT "from" FROM a.t'],
+  ['SELECT a FROM t LIMIT 10'],
+  ['SELECT a FROM t LIMIT 11'],
+  ['SELECT a FROM t PER PARTITION LIMIT 10'],
+  ['SELECT a FROM t WHERE b = 0xAB', 'SELECT a FROM t WHERE b = 0Xab'],
+  ['SELECT a FROM t WHERE b = 1e5', 'SELECT a FROM t WHERE b = 1E5'],
+  ['SELECT a FROM t WHERE b = TRUE', 'SELECT a FROM t WHERE b = true'],
+  ['SELECT a FROM t WHERE b = false'],
+  ['SELECT "a b" FROM t'],
+  ['SELECT a AS b FROM t'],
+  ['SELECT a, b FROM t'],
+  ['SELECT "a,b" FROM t'],
+  ['DESCRIBE TABLE x.t'],
+  ['DESCRIBE TABLE t'],
+]
+
+describe('the meaning of a statement', () => {
+  it('is one for all spellings, and another for everything else', () => {
+    const seen = new Map<string, string>()
+    for (const texts of classes) {
+      const meanings = new Set(texts.map((text) => meaningOf(text)))
+      assert.equal(meanings.size, 1, texts.join('\n'))
+      const meaning = meaningOf(texts[0]!)
+      assert.equal(seen.get(meaning), undefined, texts.join('\n'))
+      seen.set(meaning, texts[0]!)
+    }
+  })
+})
