@@ -136,6 +136,15 @@ async function patiently(client: RawClient): Promise<string> {
   return describe(client.unasked.shift()!)
 }
 
+/** Resolves when nothing more of it comes to the node: its session is paused, or it has come. */
+async function settled(text: string): Promise<void> {
+  for (let before = -1, since = performance.now(); performance.now() - since < 1500; await sleep(50)) {
+    if (answered(text) === before) continue
+    before = answered(text)
+    since = performance.now()
+  }
+}
+
 const answered = (text: string): number => sidecar.node.texts().filter((each) => each === text).length
 
 suite('a client behind a gateway that does not read its large results', () => {
@@ -158,12 +167,12 @@ suite('a client behind a gateway that does not read its large results', () => {
     other.close()
   })
 
-  it('has as many as may wait for it, hears OVERLOADED for the others, and goes on when it reads', async (t) => {
+  it('is paused and then refused what has no room, and goes on when it reads', async (t) => {
     const [slow, other] = [await world.client(gateway.port, 'alice'), await world.client(gateway.port, 'bob')]
     const alone = await askLittle(other, 100)
     slow.socket.pause()
     askMuch(slow, 200)
-    const peak = await peakOf(until('the node has answered', () => answered(LARGE) === 200, PATIENCE_MS))
+    const peak = await peakOf(settled(LARGE))
     t.diagnostic(`client, node, sidecar and gateway held ${(peak / MB).toFixed(0)} MB more`)
     tell(t, alone, await askLittle(other, 100))
     assert.ok(peak < 4 * limits.connectionWaitingBytesMax, `${peak / MB} MB`)
@@ -171,8 +180,7 @@ suite('a client behind a gateway that does not read its large results', () => {
     await until('all are answered', () => slow.unasked.length === 200, PATIENCE_MS)
     const whole = slow.unasked.filter(({ length }) => length > LARGE_BYTES)
     const refused = slow.unasked.filter(({ length }) => length < LARGE_BYTES)
-    const [mostBytes] = [limits.connectionWaitingBytesMax]
-    assert.ok(whole.length * LARGE_BYTES > mostBytes * 0.8 && whole.length < 190, `${whole.length} of 200`)
+    assert.ok(whole.length > 80, `${whole.length} of 200`)
     for (const each of refused) assert.match(describe(each), /^0x1001 .*wait/)
     for (const client of [slow, other]) {
       assert.equal(describe(await client.ask(queryEnvelope(4, 1000, SELECT))), `echo: ${SELECT}`)
@@ -285,7 +293,7 @@ suite('a gateway that falls behind', () => {
     sidecar.node.requests.length = 0
     network.stop()
     askMuch(much, 300)
-    await until('the node has answered', () => answered(LARGE) === 300, PATIENCE_MS)
+    await settled(LARGE)
     little.send(queryEnvelope(4, 1, SELECT))
     await until('the node has answered', () => answered(SELECT) === 1, PATIENCE_MS)
     network.goOn()
