@@ -169,9 +169,10 @@ export class Upstream {
   mayWrite(who: object, bytes: number): boolean {
     if (this.#outbox.waitingBytes + bytes <= limits.upstreamHighWaterBytes) return true
     const before = this.#shares.get(who) ?? 0
-    if (before > 0 && before + bytes > limits.upstreamShareBytes) return false
-    this.#shares.set(who, before + bytes)
-    return true
+    const fits = before === 0 || before + bytes <= limits.upstreamShareBytes
+    // Whoever was refused waits in `room`, also where a smaller request would fit: else it would be let go and refused for ever.
+    this.#shares.set(who, fits ? before + bytes : limits.upstreamShareBytes)
+    return fits
   }
 
   /** Resolves when `who` may write again. Throws OVERLOADED where the node takes nothing for `requestTimeoutMs`. */

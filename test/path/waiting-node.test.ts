@@ -8,7 +8,13 @@ import { type RunningGateway, type RunningSidecar, until, World } from './world.
 
 const SELECT = 'SELECT * FROM shop.items'
 const MB = 1024 * 1024
-const REQUESTS = 40
+const TOTAL_BYTES = 30 * MB
+/** Those that fill a share exactly, and those that leave a rest of it. */
+const KINDS = [
+  [4, MB],
+  [5, 300_000],
+  [4, 60_000],
+] as const
 const PATIENCE_MS = 60_000
 
 let world: World
@@ -24,8 +30,10 @@ before(async () => {
 after(() => world.close())
 
 suite('a node that takes nothing for a while', () => {
-  for (const version of [4, 5] as const) {
-    it(`has other identities' requests before most of those of one that sent much: v${version}`, async () => {
+  for (const [version, bytes] of KINDS) {
+    it(`has others' requests before most of those of one that sent many of ${bytes} bytes: v${version}`, async () => {
+      const each = Math.floor(TOTAL_BYTES / bytes / 4)
+      const requests = each * 4
       const greedy = await Promise.all([1, 2, 3, 4].map(() => world.client(sidecar.port, 'alice', { version })))
       const other = await world.client(gateway.port, 'bob', { version })
       assert.equal(describe(await other.ask(queryEnvelope(version, 1, SELECT, {}))), `echo: ${SELECT}`)
@@ -33,21 +41,21 @@ suite('a node that takes nothing for a while', () => {
       node.requests.length = 0
       for (const { socket, registered } of node.connections) if (registered.length === 0) socket.pause()
       const insert = 'INSERT INTO shop.items (k, v) VALUES (1, ?)'
-      const values = [Buffer.alloc(MB, 'x')]
+      const values = [Buffer.alloc(bytes, 'x')]
       for (const client of greedy) {
-        for (let i = 0; i < REQUESTS / 4; i++) client.send(queryEnvelope(version, i, insert, { values }))
+        for (let i = 0; i < each; i++) client.send(queryEnvelope(version, i, insert, { values }))
       }
-      await until('all of it waits', () => budget.heldBytes > (REQUESTS - 1) * MB, PATIENCE_MS)
+      await until('all of it waits', () => budget.heldBytes > 8 * MB, PATIENCE_MS)
       const asked = other.ask(queryEnvelope(version, 2, SELECT, {}))
       await new Promise((resolve) => setTimeout(resolve, 200))
       for (const { socket } of node.connections) socket.resume()
       assert.equal(describe(await asked), `echo: ${SELECT}`)
       const before = node.texts().indexOf(SELECT)
       // As much as the kernel's buffers took, and a share.
-      assert.ok(before < REQUESTS / 2, `${before} of ${REQUESTS} were before it`)
-      await until('all is answered', () => greedy.every(({ unasked }) => unasked.length === REQUESTS / 4), PATIENCE_MS)
-      for (const { unasked } of greedy) for (const each of unasked) assert.match(describe(each), /^echo: INSERT/)
-      assert.equal(node.texts().filter((text) => text === insert).length, REQUESTS)
+      assert.ok(before < requests / 2, `${before} of ${requests} were before it`)
+      await until('all is answered', () => greedy.every(({ unasked }) => unasked.length === each), PATIENCE_MS)
+      for (const { unasked } of greedy) for (const answer of unasked) assert.match(describe(answer), /^echo: INSERT/)
+      assert.equal(node.texts().filter((text) => text === insert).length, requests)
       for (const client of [...greedy, other]) client.close()
       await until('nothing is held', () => budget.heldBytes === 0)
     })
