@@ -32,6 +32,14 @@ export const defaultTables: readonly FakeTable[] = [
     partitionKey: { key: 'text' },
     regulars: { cluster_name: 'text', schema_version: 'uuid' },
   },
+  { keyspace: 'system', name: 'peers', partitionKey: { peer: 'inet' }, regulars: { rpc_address: 'inet' } },
+  {
+    keyspace: 'system',
+    name: 'peers_v2',
+    partitionKey: { peer: 'inet' },
+    clusteringKey: { peer_port: 'int' },
+    regulars: { native_address: 'inet' },
+  },
   {
     keyspace: 'system_schema',
     name: 'tables',

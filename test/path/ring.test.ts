@@ -5,18 +5,17 @@ import { after, afterEach, before, beforeEach, describe, it, mock } from 'node:t
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { RingfenceError } from '../../src/base/errors.ts'
-import { errorEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { errorEnvelope } from '../../src/cql/encode.ts'
 import { CqlErrorCode, headerFlags } from '../../src/cql/protocol.ts'
 import { QueryView, readQuery } from '../../src/cql/requests.ts'
 import { decodeValue, encodeValue, native, setOf } from '../../src/cql/values.ts'
-import { Control, controlEnvelope, type Ring, readControl, ringSchema, tableSchema } from '../../src/link/protocol.ts'
+import { Control, controlEnvelope, type Ring, readControl, ringSchema } from '../../src/link/protocol.ts'
 import { makeRingAnswer, noRing, type RingAnswer, replicationOf } from '../../src/sidecar/ring/answer.ts'
 import { readNodes } from '../../src/sidecar/ring/nodes.ts'
 import { RingWatch } from '../../src/sidecar/ring/watch.ts'
 import { type Ask, loadSchema } from '../../src/sidecar/schema/load.ts'
 import { emptySchema, type SchemaModel } from '../../src/sidecar/schema/model.ts'
 import type { SchemaPeer, SchemaWatch } from '../../src/sidecar/schema/watch.ts'
-import { describe as inWords } from './client.ts'
 import { FakeSchema, type FakeTable } from './fake-schema.ts'
 import { evenTokens, type FakePlace, FakeTopology } from './fake-topology.ts'
 import { RawLink } from './raw-link.ts'
@@ -118,7 +117,11 @@ describe('reading the ring', () => {
       textOf(envelope).includes('peers_v2')
         ? errorEnvelope(4, 0, CqlErrorCode.UNAUTHORIZED, 'no SELECT on system.peers_v2')
         : askOf(topology)(envelope)
-    await assert.rejects(readNodes(refusing), { code: 'UPSTREAM', message: 'no SELECT on system.peers_v2' })
+    // Of a node's own words nothing is kept that is not known to be harmless.
+    await assert.rejects(readNodes(refusing), {
+      code: 'UPSTREAM',
+      message: 'UNAUTHORIZED: a text of 28 bytes, which is not kept',
+    })
   })
 
   it('tells nothing that a gateway would take for a broken link', async () => {
@@ -523,26 +526,22 @@ describe('a gateway that asks sidecars', () => {
   })
 
   const malformed: Record<string, [number, unknown]> = {
-    'a TABLE_QUERY without a table': [Control.TABLE_QUERY, { id: 1, keyspace: 'shop' }],
-    'a TABLE_QUERY with a name that is none': [Control.TABLE_QUERY, { id: 1, keyspace: 'shop', table: 7 }],
-    'a TABLE_QUERY with a name too long': [Control.TABLE_QUERY, { id: 1, keyspace: 'shop', table: 'x'.repeat(257) }],
-    'a TABLE_QUERY with a field nobody knows': [Control.TABLE_QUERY, { id: 1, keyspace: '', table: '', more: 1 }],
+    'a TABLE_QUERY without a table': [Control.TABLE_QUERY, { id: 99, keyspace: 'shop' }],
+    'a TABLE_QUERY with a name that is none': [Control.TABLE_QUERY, { id: 99, keyspace: 'shop', table: 7 }],
+    'a TABLE_QUERY with a name too long': [Control.TABLE_QUERY, { id: 99, keyspace: 'shop', table: 'x'.repeat(257) }],
+    'a TABLE_QUERY with a field nobody knows': [Control.TABLE_QUERY, { id: 99, keyspace: '', table: '', more: 1 }],
     'a RING_QUERY without an id': [Control.RING_QUERY, {}],
     'a RING_QUERY with an id that is no number': [Control.RING_QUERY, { id: '1' }],
   }
   for (const [what, [opcode, body]] of Object.entries(malformed)) {
-    it(`loses its link over ${what}, and nobody else theirs`, async () => {
+    it(`is told nothing for ${what}, and keeps its link`, async () => {
       const running = sidecars[0]!
-      const [bad, good] = [await linkTo(running), await linkTo(running)]
-      const alice = await world.client(running.port, 'alice')
-      bad.send(0, controlEnvelope(opcode, body))
-      await until('the end of the link', () => bad.closed)
-      assert.deepEqual([...bad.bodies(Control.TABLE, tableSchema), ...bad.bodies(Control.RING, ringSchema)], [])
-      assert.deepEqual(await good.partitionKey('shop', 'items'), ['k'])
-      assert.equal(
-        inWords(await alice.ask(queryEnvelope(4, 1, 'SELECT * FROM shop.items'))),
-        'echo: SELECT * FROM shop.items',
-      )
+      const link = await linkTo(running)
+      link.send(0, controlEnvelope(opcode, body))
+      // What comes after it is answered, so it was passed by.
+      assert.deepEqual(await link.partitionKey('shop', 'items'), ['k'])
+      assert.equal(link.closed, false)
+      assert.deepEqual([...link.bodies(Control.RING, ringSchema)], [])
     })
   }
 
