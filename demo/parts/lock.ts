@@ -23,6 +23,20 @@ import type { Progress } from './progress.ts'
 /** The role that all sidecars are, in Cassandra's eyes. It may do everything that is not a superuser's: the mesh decides. */
 export const sidecarRole = 'ringfence'
 
+/**
+ * Cassandra's own are not among "all keyspaces" (CVE-2025-23015), and policy may permit a read of each. Writing them is not given: who writes
+ * `system_auth` is as good as a superuser.
+ */
+const systemKeyspaces = [
+  'system',
+  'system_schema',
+  'system_auth',
+  'system_distributed',
+  'system_traces',
+  'system_views',
+  'system_virtual_schema',
+] as const
+
 export interface LockedCluster {
   /** Where data, logs and the marker of a finished lock lie. */
   readonly dir: string
@@ -114,10 +128,7 @@ async function registerIdentities(
     const statements = [
       `CREATE ROLE IF NOT EXISTS '${sidecarRole}' WITH SUPERUSER = false AND LOGIN = true`,
       ...['KEYSPACES', 'FUNCTIONS', 'ROLES'].map((all) => `GRANT ALL PERMISSIONS ON ALL ${all} TO '${sidecarRole}'`),
-      // Virtual tables are not among "all keyspaces".
-      ...['system_views', 'system_virtual_schema'].map(
-        (name) => `GRANT SELECT ON KEYSPACE ${name} TO '${sidecarRole}'`,
-      ),
+      ...systemKeyspaces.map((name) => `GRANT SELECT ON KEYSPACE ${name} TO '${sidecarRole}'`),
       ...cluster.identities.map((id) => `ADD IDENTITY IF NOT EXISTS '${id}' TO ROLE '${sidecarRole}'`),
       // Its own log-in; this connection stays. A random password stands behind it in case somebody ever gives the log-in back.
       `ALTER ROLE cassandra WITH PASSWORD = '${randomBytes(24).toString('hex')}' AND LOGIN = false`,

@@ -6,6 +6,7 @@
  */
 import { assert, RingfenceError } from '../base/errors.ts'
 import { withoutAddresses } from '../cql/answers/addresses.ts'
+import { withoutRoleName } from '../cql/answers/role.ts'
 import { errorEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { CqlErrorCode, HEADER_BYTES, headerFlags, headerOpcode, Opcode, ResultKind } from '../cql/protocol.ts'
@@ -128,6 +129,7 @@ export class Answers implements Owner {
     } else {
       code = buffer.readInt32BE(at)
       if (code === CqlErrorCode.UNPREPARED && this.#repreparer.again(upstream, slot, buffer, start, end)) return
+      if (code === CqlErrorCode.UNAUTHORIZED) changed = withoutRoleName(buffer, start, end)
     }
     if (this.#topologyHidden) {
       const shown = changed ?? buffer

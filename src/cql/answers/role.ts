@@ -1,0 +1,55 @@
+/**
+ * Errors in which the node names the role that it knows the mesh by. No client knows of that role, and none is told its name: it hears what
+ * is missing, and that it is the mesh that has not got it. The code stays.
+ */
+import {
+  CqlErrorCode,
+  HEADER_BYTES,
+  headerFlags,
+  headerOpcode,
+  headerStream,
+  Opcode,
+  writeHeader,
+} from '../protocol.ts'
+import { bodyStart, errorCode, readError } from '../responses.ts'
+
+const TEXT_AT = 4
+const LENGTH_BYTES = 2
+const TEXT_BYTES_MAX = 65_535
+
+/**
+ * The same ERROR without the role's name; undefined where there is nothing to change. Cassandra writes `User <role> …` in each UNAUTHORIZED
+ * that names whoever is logged in (`service/ClientState`, `cql3/restrictions/StatementRestrictions`, `cql3/statements/*RoleStatement`).
+ */
+export function withoutRoleName(buf: Buffer, start: number, end: number): Buffer | undefined {
+  if (headerOpcode(buf, start) !== Opcode.ERROR || errorCode(buf, start, end) !== CqlErrorCode.UNAUTHORIZED)
+    return undefined
+  const { message } = readError(buf, start, end)
+  const shown = shownText(message)
+  if (shown === undefined) return undefined
+  const at = bodyStart(buf, start, end) + TEXT_AT
+  const text = cut(Buffer.from(shown))
+  const length = Buffer.allocUnsafe(LENGTH_BYTES)
+  length.writeUInt16BE(text.length)
+  const rest = buf.subarray(at + LENGTH_BYTES + buf.readUInt16BE(at), end)
+  const changed = Buffer.concat([buf.subarray(start, at), length, text, rest])
+  const body = changed.length - HEADER_BYTES
+  writeHeader(changed, 0, changed[0]!, headerFlags(buf, start), headerStream(buf, start), Opcode.ERROR, body)
+  return changed
+}
+
+const lacks = / (has no [A-Z_]+(?: nor [A-Z_]+)? permission on .*)$/s
+const insufficient = / (does not have sufficient privileges .*)$/s
+const hint = 'policy permits it, so the operator of the node has to grant it'
+
+function shownText(message: string): string | undefined {
+  if (!message.startsWith('User ')) return undefined
+  // The role's name may hold anything; what follows the first of the node's own words is what is missing.
+  const missing = lacks.exec(message)?.[1] ?? insufficient.exec(message)?.[1]
+  if (missing === undefined) return `the node refuses this to the mesh: ${hint}`
+  return `the node refuses this to the mesh, whose role there ${missing}: ${hint}`
+}
+
+function cut(text: Buffer): Buffer {
+  return text.subarray(0, TEXT_BYTES_MAX)
+}
