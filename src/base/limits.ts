@@ -27,8 +27,8 @@ export const limits = {
   mapEntriesMax: 64,
   /** Requests in flight on one client connection. Drivers use 1,024 to 2,048 by default; the protocol's bound is 32,768. */
   streamsInFlightMax: 32_768,
-  /** Requests in flight towards the node on one upstream connection. */
-  upstreamStreamsMax: 16_384,
+  /** Requests in flight towards the node on one upstream connection: all that one client connection may have. */
+  upstreamStreamsMax: 32_768,
   /** Bytes waiting for a slow reader before we stop reading its requests. */
   outboxHighWaterBytes: 1024 * 1024,
   /** A slow reader that takes less than this over `stalledReaderMs` is closed (E3): 2 Mbit/s, so that the most that waits for one is gone in nine minutes. */

@@ -58,7 +58,10 @@ export class Dispatch {
     this.#upstream = upstream
   }
 
-  /** False when no connection is open, or none that may be given more of this identity now; see `open`. */
+  /**
+   * False when no connection is open, or none that has room or may be given more of this identity now; see `open`.
+   * @throws RingfenceError OVERLOADED where as many as may be are open and full
+   */
   send(
     permit: Permit,
     judged: Judged,
@@ -69,11 +72,12 @@ export class Dispatch {
     end: number,
   ): boolean {
     let upstream = this.#upstream
-    if (upstream === undefined || !upstream.usable) {
+    if (upstream === undefined || !upstream.usable || upstream.full) {
       const { pool, version, poolOwner } = this.#options
       upstream = pool.pick(version, this.#keyspace, poolOwner)
       this.#upstream = upstream
       if (upstream === undefined) return false
+      if (upstream.full && pool.mayGrow(version, this.#keyspace, poolOwner)) return false
     }
     if (!upstream.mayWrite(this.#options.account.identity, end - start)) return false
     this.sendOn(upstream, permit, judged, opcode, consistency, buffer, start, end)
@@ -100,8 +104,6 @@ export class Dispatch {
     const slot = upstream.take(owner)
     if (slot < 0) {
       account.give(bytes)
-      // The next request goes to a connection of the pool that has room, where there is one.
-      if (this.#upstream === upstream) this.#upstream = undefined
       throw new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached')
     }
     upstream.clientStream[slot] = headerStream(buffer, start)

@@ -64,10 +64,16 @@ export class UpstreamPool {
     return best
   }
 
-  /** An open connection, opened if need be. Throws `UPSTREAM`, or `NodeError` with what the node said of the keyspace. */
+  /** All that are open are full, and there may be one more: `get` opens it. */
+  mayGrow(version: ProtocolVersion, keyspace: string, owner: string): boolean {
+    const group = this.#groups.get(groupKey(version, keyspace, owner))
+    return group !== undefined && group.connections.length < this.#options.connections
+  }
+
+  /** An open connection, opened if need be; a full one only where there may be no more. Throws `UPSTREAM`, or `NodeError` with what the node said of the keyspace. */
   async get(version: ProtocolVersion, keyspace: string, owner: string): Promise<Upstream> {
     const open = this.pick(version, keyspace, owner)
-    if (open !== undefined) return open
+    if (open !== undefined && !(open.full && this.mayGrow(version, keyspace, owner))) return open
     const key = groupKey(version, keyspace, owner)
     let group = this.#groups.get(key)
     if (group === undefined) {

@@ -13,7 +13,8 @@ import {
   verdictPart,
 } from '../audit/record.ts'
 import type { AuditWriter } from '../audit/writer.ts'
-import { CqlErrorCode, Opcode } from '../cql/protocol.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { Opcode } from '../cql/protocol.ts'
 import { readError } from '../cql/responses.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Decision, Denial, Permit } from '../policy/engine.ts'
@@ -24,9 +25,12 @@ import { targetOf } from './touched.ts'
 import type { Upstream } from './upstream.ts'
 
 /** Rules of the mesh itself, beside those of the policy. */
+export const NO_SUCH_ID = 'unknown-prepared-id'
+export const NODE_REFUSED = 'node-refused'
 const NOT_UNDERSTOOD = 'not-understood'
-const NO_SUCH_ID = 'unknown-prepared-id'
 const NODE_AWAY = 'node-away'
+const OVERLOADED = 'overloaded'
+const TOO_LARGE = 'too-large'
 const SESSION = 'session'
 
 /** The middle of a statement's records, for one way of asking. */
@@ -177,9 +181,8 @@ export class Recorder {
     this.#turn.wake()
   }
 
-  /** A request that was refused before there was a statement to judge. */
-  refused(session: string, opcode: number, code: number, message: string, bytesIn: number): void {
-    const rule = ruleOf(code)
+  /** A request that was refused before there was a verdict on it, or in spite of one. `code` is the CQL error. */
+  refused(session: string, opcode: number, rule: string, code: number, message: string, bytesIn: number): void {
     const statement = statementPart({
       keyspace: undefined,
       table: undefined,
@@ -288,9 +291,19 @@ export class Recorder {
   }
 }
 
-function ruleOf(code: number): string {
-  if (code === CqlErrorCode.UNPREPARED) return NO_SUCH_ID
-  return code === CqlErrorCode.OVERLOADED ? NODE_AWAY : NOT_UNDERSTOOD
+/** What stopped a request, by our own error: a queue that is full is not a node that is away, though a driver hears the same code. */
+export function ruleOfFault(reason: unknown): string {
+  switch (reason instanceof RingfenceError ? reason.code : undefined) {
+    case 'OVERLOADED':
+      return OVERLOADED
+    case 'UNAVAILABLE':
+    case 'UPSTREAM':
+      return NODE_AWAY
+    case 'TOO_LARGE':
+      return TOO_LARGE
+    default:
+      return NOT_UNDERSTOOD
+  }
 }
 
 /** Serialised once for each decision on a statement. */

@@ -50,7 +50,7 @@ import { type IdentityState, type Judge, type Judged, refusePlacedOnce } from '.
 import { type BatchSteps, type BatchVerdict, judgeLargeBatch, PARTS_INLINE_MAX } from './large-batch.ts'
 import type { UpstreamPool } from './pool.ts'
 import { prepareRateRule } from './prepared.ts'
-import type { Recorder } from './recorder.ts'
+import { NO_SUCH_ID, NODE_REFUSED, type Recorder, ruleOfFault } from './recorder.ts'
 import { mustRewrite, outgoing } from './rewrites.ts'
 import type { Secrets } from './secrets.ts'
 import { asksOnlyTopology, topologyRefusal } from './topology.ts'
@@ -265,7 +265,7 @@ export class EnforcedSession implements Backend {
         return
       }
       const { code, message } = cqlFault(reason)
-      this.#shared.recorder.refused(this.#sessionPart, opcode, code, message, end - start)
+      this.#shared.recorder.refused(this.#sessionPart, opcode, ruleOfFault(reason), code, message, end - start)
       this.#identity.share.charge(REFUSAL_MS)
       throw reason
     } finally {
@@ -786,7 +786,8 @@ export class EnforcedSession implements Backend {
 
   #refuse(request: Buffer, fault: unknown): void {
     const { code, message } = cqlFault(fault)
-    this.#shared.recorder.refused(this.#sessionPart, headerOpcode(request, 0), code, message, request.length)
+    const opcode = headerOpcode(request, 0)
+    this.#shared.recorder.refused(this.#sessionPart, opcode, ruleOfFault(fault), code, message, request.length)
     this.#client.fault(fault, headerStream(request, 0))
   }
 
@@ -829,7 +830,7 @@ export class EnforcedSession implements Backend {
           const code = readError(reason.envelope, 0, reason.envelope.length).code
           const envelope = this.#topologyHidden ? this.#withoutAddresses(reason.envelope) : reason.envelope
           this.#client.answer(envelope, 0, envelope.length, stream)
-          this.#shared.recorder.refused(this.#sessionPart, opcode, code, reason.message, request.length)
+          this.#shared.recorder.refused(this.#sessionPart, opcode, NODE_REFUSED, code, reason.message, request.length)
         } else {
           this.#client.fault(new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable'), stream)
         }
@@ -873,7 +874,7 @@ export class EnforcedSession implements Backend {
     const envelope = unknownId(this.#version, stream, id)
     const opcode = headerOpcode(buffer, start)
     const { recorder } = this.#shared
-    recorder.refused(this.#sessionPart, opcode, CqlErrorCode.UNPREPARED, 'unknown prepared id', end - start)
+    recorder.refused(this.#sessionPart, opcode, NO_SUCH_ID, CqlErrorCode.UNPREPARED, 'unknown prepared id', end - start)
     this.#client.answer(envelope, 0, envelope.length, stream)
   }
 }

@@ -161,6 +161,11 @@ export class Upstream {
     return this.#state === 'ready'
   }
 
+  /** No more can be asked on it now. */
+  get full(): boolean {
+    return this.#inFlight === STREAMS
+  }
+
   get inFlight(): number {
     return this.#inFlight
   }

@@ -125,10 +125,10 @@ export class RawClient {
   }
 
   /** The answer on the stream of `envelope`. Throws when the connection ends first. */
-  ask(envelope: Buffer): Promise<Buffer> {
+  ask(envelope: Buffer, msMax = ANSWER_MS_MAX): Promise<Buffer> {
     const stream = headerStream(envelope, 0)
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error(`no answer on stream ${stream}`)), ANSWER_MS_MAX)
+      const timer = setTimeout(() => reject(new Error(`no answer on stream ${stream}`)), msMax)
       this.#waiting.set(stream, (answer) => {
         clearTimeout(timer)
         resolve(answer)

@@ -78,7 +78,16 @@ const limitDefaults: ReplayLimits = {
 }
 
 /** Rules of the mesh itself, about which policy was not asked. */
-const meshRules = new Set(['not-understood', 'unknown-prepared-id', 'node-away', 'prepare-rate'])
+const meshRules = new Set([
+  'not-understood',
+  'unknown-prepared-id',
+  'node-away',
+  'node-refused',
+  'overloaded',
+  'too-large',
+  'nothing-there',
+  'prepare-rate',
+])
 /** Refusals for what a request carries, which no record holds: they would come again under any policy, or not. */
 const valueRules: ReadonlySet<string> = new Set([...builtinRules, 'unresolved-markers', visibleObjectsRule])
 

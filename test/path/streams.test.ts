@@ -1,0 +1,101 @@
+/** What one client connection may have in flight, the way to the node can carry; and a record says what stopped a request. */
+import assert from 'node:assert/strict'
+import { after, before, it, suite } from 'node:test'
+import { RingfenceError } from '../../src/base/errors.ts'
+import { limits } from '../../src/base/limits.ts'
+import { queryEnvelope } from '../../src/cql/encode.ts'
+import { CqlErrorCode, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
+import { readError } from '../../src/cql/responses.ts'
+import { ruleOfFault } from '../../src/sidecar/recorder.ts'
+import { describe, type RawClient } from './client.ts'
+import type { NodeRequest } from './fake-node.ts'
+import { type RunningSidecar, until, World } from './world.ts'
+
+const TEXT = 'SELECT v FROM shop.items WHERE k = 1'
+const STREAMS = limits.streamsInFlightMax
+
+let world: World
+
+before(async () => {
+  world = await World.make()
+})
+after(() => world.close())
+
+/** Keeps what comes, to be answered later. */
+function hold({ node }: RunningSidecar): NodeRequest[] {
+  const held: NodeRequest[] = []
+  node.intercept = (request) => {
+    held.push(request)
+    return true
+  }
+  return held
+}
+
+function askMany(client: RawClient, count: number): Promise<Buffer[]> {
+  return Promise.all(Array.from({ length: count }, (_, stream) => client.ask(queryEnvelope(4, stream, TEXT))))
+}
+
+suite('requests in flight', () => {
+  it('are as many as the protocol lets one client have, over one connection to the node', async () => {
+    const running = await world.sidecar({ connections: 1 })
+    const [client, other] = [await world.client(running.port, 'alice'), await world.client(running.port, 'bob')]
+    const held = hold(running)
+    let answered = 0
+    for (let stream = 0; stream < STREAMS; stream++) {
+      void client.ask(queryEnvelope(4, stream, TEXT), 60_000).then((answer) => {
+        assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
+        answered++
+      })
+    }
+    await until('all of them are at the node', () => held.length === STREAMS, 60_000)
+    // There is no room for others now, and it is told why.
+    for (const answer of await askMany(other, 3)) {
+      const { code, message } = readError(answer, 0, answer.length)
+      assert.deepEqual([code, message], [CqlErrorCode.OVERLOADED, 'upstreamStreamsMax reached'])
+    }
+    running.node.intercept = undefined
+    for (const request of held.splice(0)) request.answer()
+    await until('all of them are answered', () => answered === STREAMS, 60_000)
+    for (const answer of await askMany(other, 3)) assert.equal(headerOpcode(answer, 0), Opcode.RESULT)
+    const refused = running.records().filter(({ verdict }) => verdict === 'deny')
+    assert.deepEqual(
+      refused.map(({ rule }) => rule),
+      ['overloaded', 'overloaded', 'overloaded'],
+    )
+    client.close()
+    other.close()
+  })
+
+  it('go to another connection of the pool when the one is full, which is opened for them', async () => {
+    const running = await world.sidecar({ name: 'two', connections: 2 })
+    const [client, other] = [await world.client(running.port, 'alice'), await world.client(running.port, 'bob')]
+    const held = hold(running)
+    let answered = 0
+    for (let stream = 0; stream < STREAMS; stream++) {
+      void client.ask(queryEnvelope(4, stream, TEXT), 60_000).then(() => answered++)
+    }
+    await until('all of them are at the node', () => held.length === STREAMS, 60_000)
+    running.node.intercept = undefined
+    for (const answer of await askMany(other, 50))
+      assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
+    for (const request of held.splice(0)) request.answer()
+    await until('all of them are answered', () => answered === STREAMS, 60_000)
+    assert.ok(running.records().every(({ verdict }) => verdict !== 'deny'))
+    client.close()
+    other.close()
+  })
+})
+
+it('a record of a refusal names its cause, whatever code the driver hears', () => {
+  for (const [code, rule] of [
+    ['OVERLOADED', 'overloaded'],
+    ['UNAVAILABLE', 'node-away'],
+    ['UPSTREAM', 'node-away'],
+    ['TOO_LARGE', 'too-large'],
+    ['SYNTAX', 'not-understood'],
+    ['INVALID', 'not-understood'],
+    ['PROTOCOL', 'not-understood'],
+  ] as const) {
+    assert.equal(ruleOfFault(new RingfenceError(code, 'x')), rule)
+  }
+})
