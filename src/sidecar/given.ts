@@ -4,6 +4,7 @@
  */
 import { headerOpcode, Opcode, type ProtocolVersion, ResultKind } from '../cql/protocol.ts'
 import { bodyStart, readError, readPrepared, rowsCount } from '../cql/responses.ts'
+import { givenId } from '../link/given-id.ts'
 import type { Permit } from '../policy/engine.ts'
 import { confirms } from './confirm.ts'
 import { columnsDigest } from './envelopes.ts'
@@ -28,7 +29,10 @@ export interface GivenQuestion {
   readonly identity: IdentityState
 }
 
-/** The answer as the client may have it; undefined for one that is no answer to this. Remembers the id of a PREPARED. */
+/**
+ * The answer as the client may have it; undefined for one that is no answer to this. Remembers the id of a PREPARED, which must be the one
+ * that its text has: under another the node may know a statement, and this question's permit would let that one through.
+ */
 export function givenAnswer(
   question: GivenQuestion,
   secrets: Secrets,
@@ -45,9 +49,7 @@ export function givenAnswer(
     if (kind !== (opcode === Opcode.PREPARE ? ResultKind.PREPARED : ResultKind.ROWS)) return undefined
     if (kind === ResultKind.PREPARED) {
       const prepared = readPrepared(given, 0, given.length, version)
-      const known = identity.prepared.find(prepared.id, 0, prepared.id.length)
-      if (!confirms(judged.facts, prepared) || (known !== undefined && known.judged.text !== judged.text))
-        return undefined
+      if (!confirms(judged.facts, prepared) || !prepared.id.equals(givenId(judged.text))) return undefined
       identity.prepared.set(prepared.id, judged)?.told.set(version, columnsDigest(given, 0, given.length))
     } else {
       if (changesRows(permit)) envelope = incomingRows(question, secrets, request, given, 0, given.length)

@@ -4,7 +4,14 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, it } from 'node:test'
-import { executeEnvelope, prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
+import {
+  batchEnvelope,
+  executeEnvelope,
+  preparedEnvelope,
+  prepareEnvelope,
+  queryEnvelope,
+  registerEnvelope,
+} from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
 import { Control, controlEnvelope } from '../../src/link/protocol.ts'
@@ -193,6 +200,31 @@ describe('what a sidecar answers itself', () => {
     await until('it is answered', () =>
       link.frames.some(({ session, opcode }) => session === 7 && opcode === Opcode.RESULT),
     )
+    link.socket.destroy()
+  })
+
+  it('a gateway cannot give a question of its own the id of a statement that the node knows', async () => {
+    const text = 'DELETE FROM shop.items WHERE k = 1'
+    const alice = await world.client(sidecar.port, 'alice')
+    const id = await prepared(alice, text)
+    sidecar.node.requests.length = 0
+    const link = await RawLink.open(sidecar.port, await world.credentials('ringfence/gateway/gateway1'))
+    // Carol may do nothing; everybody may read system.local.
+    assert.equal(await link.offer(8, await passportOf(world, sidecar, 'carol')), 'opened')
+    const answers = (): number[] => link.frames.filter(({ session }) => session === 8).map(({ opcode }) => opcode)
+    for (const question of ['SELECT key FROM system.local', 'SELECT * FROM system.local']) {
+      const bind = { keyspace: 'system', table: 'local', columns: [], pkIndexes: [] }
+      const spec = { id, resultMetadataId: Buffer.alloc(16), bind, result: undefined }
+      const given = preparedEnvelope(4, 1, spec).toString('base64')
+      link.send(8, controlEnvelope(Control.GIVEN, { answer: given }))
+      link.send(8, prepareEnvelope(4, 1, question))
+      link.send(8, executeEnvelope(4, 2, id, Buffer.alloc(16), []))
+      link.send(8, batchEnvelope(4, 3, 0, [{ id, values: [] }]))
+      const before = answers().length
+      await until('all three are answered', () => answers().length === before + 3)
+    }
+    assert.deepEqual(answers().slice(1), new Array(6).fill(Opcode.ERROR))
+    assert.deepEqual(sidecar.node.requests, [])
     link.socket.destroy()
   })
 })

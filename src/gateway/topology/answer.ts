@@ -5,6 +5,7 @@ import { preparedEnvelope, type RowsSpec, rowsEnvelope } from '../../cql/encode.
 import type { ProtocolVersion } from '../../cql/protocol.ts'
 import type { ParamsView } from '../../cql/requests.ts'
 import { type CqlType, decodeValue, encodeValue, native } from '../../cql/values.ts'
+import { givenId } from '../../link/given-id.ts'
 import { systemColumns } from './columns.ts'
 import type { TopologyModel, VirtualHost } from './model.ts'
 import type { Marker, SystemSelect } from './select.ts'
@@ -65,13 +66,13 @@ export function preparedSystemSelect(
   version: ProtocolVersion,
   stream: number,
 ): PreparedSystemSelect {
-  const id = digestOf('statement', text)
+  const id = givenId(text)
   const result = rowsSpecOf(select)
   const columns = select.markers.map(({ name, target }) => ({
     name: name ?? (target === 'limit' ? '[limit]' : target.name),
     type: typeOf(target),
   }))
-  const resultMetadataId = digestOf('result', JSON.stringify([result.table, result.columns]))
+  const resultMetadataId = digestOf(JSON.stringify([result.table, result.columns]))
   const bind = { keyspace, table: select.table, columns, pkIndexes: partitionKeyMarkers(select) }
   return { id, envelope: preparedEnvelope(version, stream, { id, resultMetadataId, bind, result }) }
 }
@@ -141,8 +142,8 @@ function typeOf(target: Marker['target']): CqlType {
   return target === 'limit' ? int : target.type
 }
 
-function digestOf(purpose: string, text: string): Buffer {
-  return createHash('sha256').update(`ringfence system select ${purpose}\0${text}`).digest().subarray(0, 16)
+function digestOf(result: string): Buffer {
+  return createHash('sha256').update(`ringfence system select result\0${result}`).digest().subarray(0, 16)
 }
 
 function invalid(message: string): RingfenceError {
