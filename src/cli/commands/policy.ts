@@ -9,7 +9,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import { loadPolicy } from '../../policy/load.ts'
 import { AdminClient } from '../admin-client.ts'
 import { awaitInForce, inForceText, shortDigest } from '../in-force.ts'
-import { parseDuration, readInput, UnreadableInput } from '../options.ts'
+import { durationOption, readInput, UnreadableInput } from '../options.ts'
 import { exitCode, type Format, paint, print, printAsIs, printable, printJson } from '../output.ts'
 import type { DocumentDifference } from '../policy/difference.ts'
 import { differences } from '../policy/difference.ts'
@@ -55,14 +55,12 @@ interface ApplyFlags extends AdminFlags {
   readonly wait: number
 }
 
-const waitMsDefault = 5_000
-
 function addApply(policy: Command): void {
   adminCommand(policy, 'apply', 'validate a policy and put it in force on every proxy')
     .argument('[file]', 'YAML documents; - for standard input')
     .option('-f, --file <file>', 'the same')
     .option('--dry-run', 'only validate')
-    .option('--wait <duration>', 'for proxies to put it in force', parseDuration, waitMsDefault)
+    .addOption(durationOption('--wait <duration>', 'for proxies to put it in force', '5s'))
     .addHelpText('after', '\nEnds with 1 where a connected proxy did not put it in force within the wait.')
     .action(async (argument: string | undefined, flags: ApplyFlags) => {
       const file = flags.file ?? argument
