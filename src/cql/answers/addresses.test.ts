@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import { errorEnvelope, rowsEnvelope, voidEnvelope } from '../encode.ts'
 import { CqlErrorCode, type ProtocolVersion } from '../protocol.ts'
 import { readError, readRows, readWarnings } from '../responses.ts'
-import { type CqlType, encodeValue, native, setOf } from '../values.ts'
+import { type CqlType, encodeValue, listOf, mapOf, native, setOf } from '../values.ts'
 import { BodyWriter } from '../writer.ts'
 import { withoutAddresses, withoutAddressText, withoutRowAddresses } from './addresses.ts'
 import { withWarning } from './warning.ts'
@@ -146,6 +146,8 @@ describe('a RESULT', () => {
 
   it('of the node’s own tables has none in its values, and others stay', () => {
     const inet = native('inet')
+    const text_ = native('text')
+    const parameters = mapOf(text_, text_)
     const [address, text, int] = [
       Buffer.from('0a090807', 'hex'),
       Buffer.from('from /10.9.8.7:7000'),
@@ -158,6 +160,19 @@ describe('a RESULT', () => {
       [native('int'), int, int.toString('hex')],
       [native('blob'), Buffer.from('aabb', 'hex'), 'aabb'],
       [setOf(inet), encodeValue(setOf(inet), ['10.9.8.7']), '00000000'],
+      // system_distributed.repair_history.participants_v2, system_traces.sessions.parameters
+      ...[['10.9.8.7:7000'], ['a', '10.9.8.7'], ['node7', 'fe80::1'], ['[2001:db8::7]:7000']].map(
+        (hosts) => [setOf(text_), encodeValue(setOf(text_), hosts), '00000000'] as const,
+      ),
+      [listOf(setOf(text_)), encodeValue(listOf(setOf(text_)), [['10.9.8.7']]), '00000000'],
+      [parameters, encodeValue(parameters, new Map([['client', '/10.9.8.7:1']])), '00000000'],
+      ...[
+        [setOf(text_), ['dc1', 'rack:1', '12:30:01']] as const,
+        [parameters, new Map([['page_size', '5000']])] as const,
+      ].map(([type, value]) => {
+        const plain = encodeValue(type, value as never)!
+        return [type, plain, plain.toString('hex')] as const
+      }),
     ]
     const columns = cells.map(([type], i) => ({ name: `c${i}`, type }))
     const spec = { keyspace: 'system_traces', table: 'events', columns }

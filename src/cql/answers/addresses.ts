@@ -90,7 +90,7 @@ function writeError(body: BodyWriter, version: ProtocolVersion): void {
 }
 
 /**
- * The same RESULT of kind Rows without addresses in values of type inet and text. Collections with addresses come empty.
+ * The same RESULT of kind Rows without addresses in values of type inet and text. Collections with addresses, in texts too, come empty.
  * @throws RingfenceError UPSTREAM where it came without its columns, PROTOCOL where it is malformed
  */
 export function withoutRowAddresses(buf: Buffer, start: number, end: number, version: ProtocolVersion): Buffer {
@@ -99,8 +99,22 @@ export function withoutRowAddresses(buf: Buffer, start: number, end: number, ver
 
 function changerOf(column: Column): ValueMasker | undefined {
   const { kind } = column.type
-  if (kind === 'text' || kind === 'ascii') return textChanger
-  return holdsAddress(column.type) ? maskerOf(column, { kind: 'full' }, undefined) : undefined
+  if (texts.has(kind)) return textChanger
+  if (holds(column.type, addresses)) return maskerOf(column, { kind: 'full' }, undefined)
+  return holds(column.type, texts) ? unlessPlain(maskerOf(column, { kind: 'full' }, undefined)) : undefined
+}
+
+const addresses: ReadonlySet<CqlType['kind']> = new Set<CqlType['kind']>(['inet'])
+const texts: ReadonlySet<CqlType['kind']> = new Set<CqlType['kind']>(['text', 'ascii'])
+
+/** Of values with texts inside: those that have an address in them are hidden whole. */
+function unlessPlain(hide: ValueMasker): ValueMasker {
+  return (out, buf, start, end) => {
+    // The lengths between the texts are bytes like others: at worst too much is hidden.
+    const text = buf.toString('latin1', start, end)
+    if (withoutAddressText(text) === text) out.copy(buf, start, end)
+    else hide(out, buf, start, end)
+  }
 }
 
 function textChanger(...[out, buf, start, end]: Parameters<ValueMasker>): void {
@@ -108,20 +122,20 @@ function textChanger(...[out, buf, start, end]: Parameters<ValueMasker>): void {
   out.copy(text, 0, text.length)
 }
 
-function holdsAddress(type: CqlType): boolean {
+/** Whether a value of the type has one of these kinds inside, or is one. */
+function holds(type: CqlType, kinds: ReadonlySet<CqlType['kind']>): boolean {
+  if (kinds.has(type.kind)) return true
   switch (type.kind) {
-    case 'inet':
-      return true
     case 'list':
     case 'set':
     case 'vector':
-      return holdsAddress(type.element)
+      return holds(type.element, kinds)
     case 'map':
-      return holdsAddress(type.key) || holdsAddress(type.value)
+      return holds(type.key, kinds) || holds(type.value, kinds)
     case 'tuple':
-      return type.elements.some(holdsAddress)
+      return type.elements.some((element) => holds(element, kinds))
     case 'udt':
-      return type.fields.some((field) => holdsAddress(field.type))
+      return type.fields.some((field) => holds(field.type, kinds))
     default:
       return false
   }
