@@ -12,11 +12,11 @@ export const limits = {
   /** Everything that one connection may send before it is ready (G17). */
   unauthenticatedBytesMax: 256 * 1024,
   /** The text of one statement (G17). */
-  statementBytesMax: 1024 * 1024,
+  statementBytesMax: 2 * 1024 * 1024,
   /** Statements in one BATCH message; the count is a [short] (G17). */
   batchPartsMax: 65_535,
   /** The texts of one BATCH added up (G17). */
-  batchTextBytesMax: 1024 * 1024,
+  batchTextBytesMax: 2 * 1024 * 1024,
   /** Nesting of parentheses, collections and types in a statement (G17). */
   nestingDepthMax: 64,
   /** Tokens in one statement; a cap on work: 350 KB of a BATCH of short INSERTs, where Cassandra by default takes 50 KiB of them. */

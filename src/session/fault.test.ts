@@ -9,7 +9,7 @@ describe('what a client is told of a fault', () => {
     ['PROTOCOL', 0x000a, true],
     ['VERSION', 0x000a, true],
     ['CHECKSUM', 0x000a, true],
-    ['TOO_LARGE', 0x2200, true],
+    ['TOO_LARGE', 0x2200, false],
     ['SYNTAX', 0x2000, false],
     ['INVALID', 0x2200, false],
     ['UNAUTHORIZED', 0x2100, false],

@@ -18,7 +18,8 @@ export interface CqlFault {
 const answers: { readonly [K in ErrorCode]?: { readonly code: number; readonly fatal: boolean } } = {
   PROTOCOL: { code: CqlErrorCode.PROTOCOL_ERROR, fatal: true },
   VERSION: { code: CqlErrorCode.PROTOCOL_ERROR, fatal: true },
-  TOO_LARGE: { code: CqlErrorCode.INVALID, fatal: true },
+  // A whole request that may not be so large costs that request. Where the envelope itself is too long, its connection ends (`ClientConnection`).
+  TOO_LARGE: { code: CqlErrorCode.INVALID, fatal: false },
   CHECKSUM: { code: CqlErrorCode.PROTOCOL_ERROR, fatal: true },
   SYNTAX: { code: CqlErrorCode.SYNTAX_ERROR, fatal: false },
   INVALID: { code: CqlErrorCode.INVALID, fatal: false },
