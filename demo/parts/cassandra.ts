@@ -290,7 +290,7 @@ export function javaArguments(node: CassandraNode, jarsDir: string, confDir: str
   ]
 }
 
-function logbackXml(logDir: string): string {
+export function logbackXml(logDir: string): string {
   const rolling = (name: string, file: string, pattern: string): string => `
   <appender name="${name}" class="ch.qos.logback.core.rolling.RollingFileAppender">
     <file>${join(logDir, file)}</file>
