@@ -261,6 +261,7 @@ column … cannot be masked by …
 columns are masked by hash, and the mesh has no key for it yet
 connection to the node lost…
 flag that BATCH does not have
+functions of columns of this table are not answered through a gateway
 handshakeTimeoutMs passed
 heldRequestsMax reached
 integer of more than 64 digits

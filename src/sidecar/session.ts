@@ -53,7 +53,7 @@ import { prepareRateRule } from './prepared.ts'
 import { NO_SUCH_ID, NODE_REFUSED, type Recorder, ruleOfFault } from './recorder.ts'
 import { mustRewrite, outgoing } from './rewrites.ts'
 import type { Secrets } from './secrets.ts'
-import { asksOnlyTopology, topologyRefusal } from './topology.ts'
+import { asksOnlyTopology, rewritesAddresses, rewritingRefusal, topologyRefusal } from './topology.ts'
 import { NodeError } from './upstream.ts'
 
 /** What all sessions of a sidecar share. */
@@ -472,7 +472,10 @@ export class EnforcedSession implements Backend {
         this.#unprepared(buffer.subarray(execute.idStart, execute.idEnd), buffer, start, end)
         return
       }
-      if (this.#topologyHidden && judged.showsAddresses) decision = decision.hidingAddresses()
+      if (this.#topologyHidden && judged.showsAddresses) {
+        if (rewritesAddresses(judged.facts)) throw rewritingRefusal()
+        decision = decision.hidingAddresses()
+      }
       if (judged.unknownTable && this.#lookUp(judged, buffer, start, end)) return
       if (bound !== undefined) decision = checked(this.#shared.judge, this.#identity, decision, bound)
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { analyse } from '../cql/statement/analyse.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
-import { asksOnlyTopology, namesTopology } from './topology.ts'
+import { asksOnlyTopology, namesTopology, rewritesAddresses } from './topology.ts'
 
 const factsOf = (text: string) => resolveKeyspace(analyse(text), 'system')
 
@@ -35,4 +35,32 @@ describe('questions about the topology', () => {
     assert.ok(!namesTopology(factsOf('SELECT key FROM system.local')))
     assert.ok(namesTopology(factsOf('SELECT key, rack FROM system.local')))
   })
+})
+
+describe('addresses in an answer', () => {
+  const rewritten = [
+    'SELECT inet_as_blob(coordinator) FROM system_traces.sessions',
+    'SELECT "inet_as_blob"(coordinator) FROM system_traces.sessions',
+    'SELECT system.inetAsBlob ( coordinator ) AS "x FROM y" FROM system_traces.sessions',
+    'SELECT "a FROM b", blob_as_int(inet_as_blob(coordinator)) FROM system_traces.sessions',
+    'SELECT mask_hash(coordinator) FROM system_traces.sessions',
+    'SELECT mask_inner(cast(coordinator AS text), 3, 3) FROM system_traces.sessions',
+    'SELECT token(peer) FROM system.peer_events',
+    'SELECT JSON mask_hash(coordinator) FROM system_traces.sessions',
+    'SELECT shop.f(coordinator) FROM system_traces.sessions',
+    `SELECT ${'request, '.repeat(1000)}inet_as_blob(coordinator) FROM system_traces.sessions`,
+  ]
+  for (const text of rewritten) {
+    it(`is not found again: ${text.slice(0, 90)}`, () => assert.ok(rewritesAddresses(factsOf(text))))
+  }
+
+  const plain = [
+    'SELECT * FROM system_traces.sessions',
+    'SELECT JSON * FROM system_traces.sessions',
+    'SELECT coordinator, cast(coordinator AS text), (request) FROM system_traces.sessions',
+    'SELECT count(*), max(duration), writetime(request) FROM system_traces.sessions WHERE session_id IN (?, ?)',
+    'SELECT activity FROM system_traces.events WHERE session_id = ? AND event_id > minTimeuuid(?) ALLOW FILTERING',
+    'SELECT now() FROM system.local',
+  ]
+  for (const text of plain) it(`is: ${text}`, () => assert.ok(!rewritesAddresses(factsOf(text))))
 })

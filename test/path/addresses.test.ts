@@ -125,5 +125,15 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       const plain = await direct.ask(queryEnvelope(version, 5, TRACES))
       assert.ok(plain.includes(address))
     })
+
+    it('is not given in other bytes through a gateway', async () => {
+      const text = 'SELECT inet_as_blob(source) FROM system_traces.events'
+      const client = await world.client(gateway.port, 'alice', { version })
+      for (const request of [queryEnvelope(version, 3, text), prepareEnvelope(version, 4, text)]) {
+        const answer = await client.ask(request)
+        assert.match(readError(answer, 0, answer.length).message, /^functions of columns of this table/)
+      }
+      assert.ok(!running.node.texts().includes(text))
+    })
   })
 }
