@@ -13,7 +13,7 @@ import type { ByteAccount } from '../base/bytes-budget.ts'
 import { overloaded } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { transportLine } from '../base/transport-fault.ts'
+import { transportLine, transportWords } from '../base/transport-fault.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { headerOpcode, headerStream, headerVersion } from '../cql/protocol.ts'
@@ -102,6 +102,7 @@ export class GatewayLink {
   #draining = false
   #closed = false
   #reason = 'closed by the sidecar'
+  #secured = false
   /** What came before the sidecar was known to be who it should be. */
   #early: Buffer[] | undefined = []
   #earlyBytes = 0
@@ -128,13 +129,17 @@ export class GatewayLink {
       checkServerIdentity: () => undefined,
       ...reusedReads((chunk) => this.#onData(chunk)),
     })
+    this.#socket.once('secureConnect', () => {
+      this.#secured = true
+    })
     this.#socket.setNoDelay(true)
     this.#outbox = new Outbox(this.#socket, options.turn, { framing: 'prefixed', shared: true })
     this.#sender = new FairSender({ outbox: this.#outbox, inPieces: false })
     this.#splitter = new FrameSplitter(limits.answerBytesMax)
     this.#socket.on('drain', () => this.#sender.pump())
     this.#socket.on('error', (error) => {
-      this.#reason = transportLine('it', error)
+      // Before it is open the reason is for our log; afterwards clients are told it.
+      this.#reason = this.#secured ? transportWords('the sidecar', error) : transportLine('it', error)
     })
     this.#socket.on('close', () => this.#onClose())
   }
