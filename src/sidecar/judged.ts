@@ -213,8 +213,14 @@ export class Judge {
 
   /** Throws `UNAUTHORIZED` when the identity may not USE the keyspace, `INVALID` when that is no name. */
   mayUse(identity: IdentityState, keyspace: string, request: RequestContext): void {
+    permitOf(this.use(identity, keyspace, request).decision)
+  }
+
+  /** USE of a keyspace, decided. Throws `INVALID` when that is no name. */
+  use(identity: IdentityState, keyspace: string, request: RequestContext): { judged: Judged; decision: Decision } {
     const text = `USE "${keyspace.replaceAll('"', '""')}"`
-    permitOf(this.current(identity, this.remembered(identity, text, '') ?? this.read(identity, text, ''), request))
+    const judged = this.remembered(identity, text, '') ?? this.read(identity, text, '')
+    return { judged, decision: this.current(identity, judged, request) }
   }
 
   /** Whether the identity may read what the node writes down when a request asks to be traced (attack C12). */

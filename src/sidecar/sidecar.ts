@@ -17,6 +17,7 @@ import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
 import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { CqlErrorCode, Opcode } from '../cql/protocol.ts'
 import type { VerifiedIdentity } from '../identity/certificate.ts'
 import { LINK_PROTOCOLS } from '../link/protocol.ts'
 import { warmUpCedar } from '../policy/cedar/sets.ts'
@@ -41,7 +42,7 @@ import type { SidecarConfig } from './config.ts'
 import { SessionContext } from './context.ts'
 import { Descriptions } from './describe/descriptions.ts'
 import { EventHub } from './events.ts'
-import { Judge } from './judged.ts'
+import { type IdentityState, Judge, permitOf } from './judged.ts'
 import type { LinkedOpen, LinkHost } from './links.ts'
 import { LinkServer, linkedBounds } from './links.ts'
 import { NodeMonitor } from './node.ts'
@@ -316,7 +317,6 @@ export class Sidecar {
     const principal = { spiffeId: identity.spiffeId, person: identity.person }
     const state = this.#shared.judge.identity(principal)
     const context = new SessionContext(client.info, version)
-    if (keyspace !== '') this.#shared.judge.mayUse(state, keyspace, context)
     const sessionPart = this.#shared.recorder.connected({
       session: name,
       workload: identity.spiffeId,
@@ -327,6 +327,7 @@ export class Sidecar {
       ...(gateway === undefined ? {} : { gateway }),
       protocolVersion: version,
     })
+    if (keyspace !== '') this.#judgeKeyspace(state, keyspace, context, sessionPart)
     this.#wake()
     const topologyHidden = gateway !== undefined
     return new EnforcedSession(this.#shared, {
@@ -338,6 +339,20 @@ export class Sidecar {
       sessionPart,
       topologyHidden,
     })
+  }
+
+  /** A session that begins in a keyspace asks for USE of it; where that is refused the session ends, and all of it is on record. */
+  #judgeKeyspace(identity: IdentityState, keyspace: string, context: SessionContext, sessionPart: string): void {
+    const { judge, recorder } = this.#shared
+    try {
+      const { judged, decision } = judge.use(identity, keyspace, context)
+      if (decision.kind === 'permit') return
+      recorder.denied(sessionPart, identity, judged, decision, CqlErrorCode.UNAUTHORIZED, Opcode.QUERY, -1, 0, 0)
+      permitOf(decision)
+    } catch (reason) {
+      recorder.disconnected(sessionPart)
+      throw reason
+    }
   }
 
   /** What only a client needs comes with the first one: a sidecar that waits for one is to be small. */

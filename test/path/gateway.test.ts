@@ -340,6 +340,10 @@ suite('a sidecar, offered passports', () => {
 
   it('takes none for a keyspace that its client may not use', async () => {
     assert.match(await offer({}, { keyspace: 'secret' }), /UNAUTHORIZED/)
+    await until('the refusal is on record, with its session', () => {
+      const told = one.records().map(({ operation, verdict, keyspace }) => `${operation} ${verdict} ${keyspace}`)
+      return told.slice(-3).join() === 'CONNECT allow undefined,USE deny secret,DISCONNECT allow undefined'
+    })
   })
 
   it('takes none for another sidecar', async () => {
