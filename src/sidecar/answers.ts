@@ -28,8 +28,17 @@ import { confirms } from './confirm.ts'
 import type { SessionContext } from './context.ts'
 import { columnsDigest, timeoutEnvelope, unfitEnvelope } from './envelopes.ts'
 import type { IdentityState, Judged } from './judged.ts'
+import { ANSWER_INLINE_BYTES_MAX, LargeAnswers, ownEnvelope } from './large-answers.ts'
 import { Repreparer, type RepreparerOptions } from './reprepare.ts'
-import { asItCame, changesRows, incomingRows, type Passage, permitOfAnswer, withObserved } from './rewrites.ts'
+import {
+  asItCame,
+  changesRows,
+  incomingRows,
+  incomingRowsSliced,
+  type Passage,
+  permitOfAnswer,
+  withObserved,
+} from './rewrites.ts'
 import type { SessionOptions, Shared } from './session.ts'
 import type { Owner, Upstream } from './upstream.ts'
 
@@ -55,6 +64,7 @@ export class Answers implements Owner {
   readonly #context: SessionContext
   readonly #events: AnswerEvents
   readonly #repreparer: Repreparer
+  readonly #large: LargeAnswers
 
   constructor(shared: Shared, options: SessionOptions, poolOwner: string, events: AnswerEvents) {
     this.#shared = shared
@@ -65,6 +75,13 @@ export class Answers implements Owner {
     this.#topologyHidden = options.topologyHidden
     this.#context = options.context
     this.#events = events
+    this.#large = new LargeAnswers(options.identity.share, options.client.account, {
+      onChanged: ({ upstream, slot }, changed) => {
+        const rows = rowsCount(changed, 0, changed.length, this.#version)
+        this.#finish(upstream, slot, changed, 0, changed.length, rows, -1)
+      },
+      onFailed: ({ upstream, slot }, reason) => this.#failed(upstream, slot, reason),
+    })
     this.#repreparer = new Repreparer({
       pool: shared.pool,
       identity: options.identity,
@@ -82,18 +99,24 @@ export class Answers implements Owner {
   }
 
   onAnswer(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): void {
+    if (this.#large.has(upstream, slot)) throw new RingfenceError('UPSTREAM', `a second answer to stream ${slot}`)
     try {
       this.#answer(upstream, slot, buffer, start, end)
     } catch (reason) {
-      const stream = upstream.clientStream[slot]!
-      const { code, message, fatal } = cqlFault(ofAnswer(reason))
-      const envelope = errorEnvelope(this.#version, stream, code, message)
-      const { recorder } = this.#shared
-      recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
-      if (fatal && !recorder.failed) this.#client.fault(reason, stream)
-      else this.#give(envelope, 0, envelope.length, stream)
-      this.#letGoAfter(upstream, slot)
+      this.#failed(upstream, slot, reason)
     }
+  }
+
+  /** The client hears an error in the answer's place. */
+  #failed(upstream: Upstream, slot: number, reason: unknown): void {
+    const stream = upstream.clientStream[slot]!
+    const { code, message, fatal } = cqlFault(ofAnswer(reason))
+    const envelope = errorEnvelope(this.#version, stream, code, message)
+    const { recorder } = this.#shared
+    recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
+    if (fatal && !recorder.failed) this.#client.fault(reason, stream)
+    else this.#give(envelope, 0, envelope.length, stream)
+    this.#letGoAfter(upstream, slot)
   }
 
   /** While records cannot be written, an answer whose line is in memory only does not leave: the client is disconnected. */
@@ -118,6 +141,10 @@ export class Answers implements Owner {
       const kind = buffer.readInt32BE(at)
       if (kind === ResultKind.ROWS) {
         if (changesRows(permit) || hasMorePages(buffer, start, end)) {
+          if (end - start > ANSWER_INLINE_BYTES_MAX) {
+            this.#changeSliced(upstream, slot, judged, permit, ownEnvelope(buffer, start, end))
+            return
+          }
           changed = this.#rowsForClient(upstream, slot, judged, permit, buffer, start, end)
           rows = rowsCount(changed, 0, changed.length, this.#version)
         } else rows = rowsCount(buffer, start, end, this.#version)
@@ -131,12 +158,24 @@ export class Answers implements Owner {
       if (code === CqlErrorCode.UNPREPARED && this.#repreparer.again(upstream, slot, buffer, start, end)) return
       if (code === CqlErrorCode.UNAUTHORIZED) changed = withoutRoleName(buffer, start, end)
     }
-    if (this.#topologyHidden) {
-      const shown = changed ?? buffer
-      changed = withoutAddresses(shown, changed ? 0 : start, changed ? shown.length : end, this.#version) ?? changed
-    }
-    if (permit.observed !== undefined) {
-      changed = withObserved(changed ?? buffer.subarray(start, end), this.#version, permit.observed)
+    if (changed === undefined) this.#finish(upstream, slot, buffer, start, end, rows, code)
+    else this.#finish(upstream, slot, changed, 0, changed.length, rows, code)
+  }
+
+  /** What its rows are is settled. */
+  #finish(
+    upstream: Upstream,
+    slot: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+    rows: number,
+    code: number,
+  ): void {
+    const { observed } = upstream.permit[slot]!
+    let changed = this.#topologyHidden ? withoutAddresses(buffer, start, end, this.#version) : undefined
+    if (observed !== undefined) {
+      changed = withObserved(changed ?? buffer.subarray(start, end), this.#version, observed)
     }
     const { recorder } = this.#shared
     const stream = upstream.clientStream[slot]!
@@ -157,13 +196,31 @@ export class Answers implements Owner {
     start: number,
     end: number,
   ): Buffer {
-    const { judge, secrets } = this.#shared
     const request = requestOf(upstream, slot)
+    const passage = this.#passageOfAnswer(upstream, slot, judged, permit, request, buffer.subarray(start, end))
+    return incomingRows(passage, this.#shared.secrets, request, buffer, start, end)
+  }
+
+  /** In slices, under the client's share of the loop; the slot is kept until then. `answer` is ours. */
+  #changeSliced(upstream: Upstream, slot: number, judged: Judged, permit: Permit, answer: Buffer): void {
+    const request = requestOf(upstream, slot)
+    const passage = this.#passageOfAnswer(upstream, slot, judged, permit, request, answer)
+    const slices = incomingRowsSliced(passage, this.#shared.secrets, request, answer)
+    this.#large.begin(upstream, slot, slices, answer.length)
+  }
+
+  #passageOfAnswer(
+    upstream: Upstream,
+    slot: number,
+    judged: Judged,
+    permit: Permit,
+    request: Buffer,
+    answer: Buffer,
+  ): Passage {
     const given = this.#passage(upstream, slot, judged, permit)
     const consistency = upstream.consistency[slot]!
-    const answer = buffer.subarray(start, end)
-    const passage = { ...given, permit: permitOfAnswer(given, judge, this.#context, consistency, request, answer) }
-    return incomingRows(passage, secrets, request, buffer, start, end)
+    const { judge } = this.#shared
+    return { ...given, permit: permitOfAnswer(given, judge, this.#context, consistency, request, answer) }
   }
 
   #passage(upstream: Upstream, slot: number, judged: Judged, permit: Permit): Passage {
@@ -239,6 +296,7 @@ export class Answers implements Owner {
   }
 
   onUnfit(upstream: Upstream, slot: number, answerBytes: number): void {
+    if (this.#large.has(upstream, slot)) throw new RingfenceError('UPSTREAM', `a second answer to stream ${slot}`)
     const stream = upstream.clientStream[slot]!
     const envelope = unfitEnvelope(this.#version, stream, answerBytes)
     const { recorder } = this.#shared
@@ -253,13 +311,15 @@ export class Answers implements Owner {
     const stream = upstream.clientStream[slot]!
     const envelope = timeoutEnvelope(this.#version, stream, judged, upstream.consistency[slot]!)
     this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'timeout')
-    upstream.abandon(slot)
+    // Of one that is being changed the node owes nothing more.
+    if (!this.#large.drop(upstream, slot)) upstream.abandon(slot)
     this.#give(envelope, 0, envelope.length, stream)
     this.#letGoAfter(upstream, slot)
   }
 
   /** Whether the node acted is unknown: no answer is made up, the client's connection ends and its driver decides. */
   onLost(upstream: Upstream, slot: number): void {
+    this.#large.drop(upstream, slot)
     this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'connection to the node lost')
     this.#client.close('connection to the node lost')
   }

@@ -5,8 +5,8 @@
  */
 import { createHash } from 'node:crypto'
 import { assert, RingfenceError } from '../base/errors.ts'
-import { withoutRowAddresses } from '../cql/answers/addresses.ts'
-import { type Mask, maskRows } from '../cql/answers/mask.ts'
+import { addressChangerOf, withoutRowAddresses } from '../cql/answers/addresses.ts'
+import { type ChangerOf, type Mask, maskersBy, RowsChange } from '../cql/answers/mask.ts'
 import { pagingStateOf, withPagingState, withRequestPagingState } from '../cql/answers/paging.ts'
 import { withoutSkipMetadata, withoutTracing } from '../cql/answers/requests.ts'
 import { withWarning } from '../cql/answers/warning.ts'
@@ -139,32 +139,62 @@ export function incomingRows(
   const { version, permit } = passage
   let answer = buffer.subarray(start, end)
   const { obligations } = permit
+  const maskers = maskersOf(passage, secrets)
+  if (maskers !== undefined) answer = new RowsChange(answer, 0, answer.length, version, maskers).whole()
+  if (obligations?.addressesHidden === true) answer = withoutRowAddresses(answer, 0, answer.length, version)
+  const sealed = sealedState(passage, secrets, request, answer)
+  return sealed === undefined ? answer : withPagingState(answer, 0, answer.length, version, sealed)
+}
+
+/** The same as `incomingRows`, slice by slice, for an answer that is kept by the caller; `request` is not looked at after the first. */
+export function* incomingRowsSliced(
+  passage: Passage,
+  secrets: Secrets,
+  request: Buffer,
+  answer: Buffer,
+): Generator<undefined, Buffer> {
+  const { version, permit } = passage
+  const maskers = maskersOf(passage, secrets)
+  const sealed = sealedState(passage, secrets, request, answer)
+  let changed = answer
+  for (const changerOf of [maskers, permit.obligations?.addressesHidden === true ? addressChangerOf : undefined]) {
+    if (changerOf === undefined) continue
+    const change = new RowsChange(changed, 0, changed.length, version, changerOf)
+    while (!change.slice()) yield
+    changed = change.result()
+    yield
+  }
+  return sealed === undefined ? changed : withPagingState(changed, 0, changed.length, version, sealed)
+}
+
+/** Undefined where no column is masked. */
+function maskersOf(passage: Passage, secrets: Secrets): ChangerOf | undefined {
+  const { obligations } = passage.permit
   assert(
     obligations?.visibleOnly !== true,
     'what is cut down to the visible is answered here (`catalog/`, `describe/`)',
   )
-  if (obligations !== undefined && obligations.masks.length > 0) {
-    const byColumn = new Map(obligations.masks.map(({ column, mask }) => [column, named(mask, column)]))
-    const shown = shownColumns(passage.judged)
-    const { verb, keyspace, table } = passage.judged.facts
-    const maskOf = (name: string, index: number, of: Column): Mask | undefined => {
-      if (
-        verb === 'SELECT' &&
-        (of.keyspace !== keyspace || of.table !== table || index >= (shown?.length ?? Infinity))
-      ) {
-        throw new RingfenceError('UPSTREAM', 'an answer that has to be masked has other columns than were asked for')
-      }
-      const column = shown === undefined ? name : shown[index]
-      return column === undefined ? undefined : byColumn.get(column)
+  if (obligations === undefined || obligations.masks.length === 0) return undefined
+  const byColumn = new Map(obligations.masks.map(({ column, mask }) => [column, named(mask, column)]))
+  const shown = shownColumns(passage.judged)
+  const { verb, keyspace, table } = passage.judged.facts
+  const maskOf = (name: string, index: number, of: Column): Mask | undefined => {
+    if (verb === 'SELECT' && (of.keyspace !== keyspace || of.table !== table || index >= (shown?.length ?? Infinity))) {
+      throw new RingfenceError('UPSTREAM', 'an answer that has to be masked has other columns than were asked for')
     }
-    answer = maskRows(answer, 0, answer.length, version, maskOf, secrets.maskKey)
+    const column = shown === undefined ? name : shown[index]
+    return column === undefined ? undefined : byColumn.get(column)
   }
-  if (obligations?.addressesHidden === true) answer = withoutRowAddresses(answer, 0, answer.length, version)
-  const state = pagingStateOf(answer, 0, answer.length, version)
-  if (state === undefined) return answer
+  return maskersBy(maskOf, secrets.maskKey)
+}
+
+/** What takes the place of the answer's paging state; undefined where it has none. */
+function sealedState(passage: Passage, secrets: Secrets, request: Buffer, answer: Buffer): Buffer | undefined {
+  const state = pagingStateOf(answer, 0, answer.length, passage.version)
+  if (state === undefined) return undefined
   const params = paramsOf(passage, request)
   if (params === undefined) throw new RingfenceError('UPSTREAM', 'a page of an answer that cannot have pages')
-  return withPagingState(answer, 0, answer.length, version, secrets.seal.seal(state, sealContext(passage, params)))
+  return secrets.seal.seal(state, sealContext(passage, params))
 }
 
 /** A hash is of the column's own name too, whatever alias the answer shows. */

@@ -17,7 +17,7 @@ import { BodyReader } from '../reader.ts'
 import type { Column } from '../responses.ts'
 import type { CqlType } from '../values.ts'
 import { BodyWriter } from '../writer.ts'
-import { changeRows } from './mask.ts'
+import { RowsChange } from './mask.ts'
 import { maskerOf, type ValueMasker } from './masker.ts'
 
 const TRACING_ID_BYTES = 16
@@ -94,10 +94,11 @@ function writeError(body: BodyWriter, version: ProtocolVersion): void {
  * @throws RingfenceError UPSTREAM where it came without its columns, PROTOCOL where it is malformed
  */
 export function withoutRowAddresses(buf: Buffer, start: number, end: number, version: ProtocolVersion): Buffer {
-  return changeRows(buf, start, end, version, changerOf)
+  return new RowsChange(buf, start, end, version, addressChangerOf).whole()
 }
 
-function changerOf(column: Column): ValueMasker | undefined {
+/** What makes `withoutRowAddresses`. */
+export function addressChangerOf(column: Column): ValueMasker | undefined {
   const { kind } = column.type
   if (texts.has(kind)) return textChanger
   if (holds(column.type, addresses)) return maskerOf(column, { kind: 'full' }, undefined)

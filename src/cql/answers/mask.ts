@@ -32,61 +32,107 @@ export function maskRows(
   maskOf: MaskOf,
   hashKey: Buffer,
 ): Buffer {
+  return new RowsChange(buf, start, end, version, maskersBy(maskOf, hashKey)).whole()
+}
+
+/** What writes a column's values anew; null where they become null, undefined where they stay. */
+export type ChangerOf = (column: Column, index: number) => ValueMasker | null | undefined
+
+/** For one answer. */
+export function maskersBy(maskOf: MaskOf, hashKey: Buffer): ChangerOf {
   let hash: KeyedHash | undefined
-  return changeRows(buf, start, end, version, (column, index) => {
+  return (column, index) => {
     const mask = maskOf(column.name, index, column)
     if (mask === undefined) return undefined
     if (mask.kind === 'null') return null
     if (mask.kind === 'hash') hash ??= new KeyedHash(hashKey)
     return maskerOf(column, mask, hash)
-  })
+  }
 }
 
+/** A value that stays costs one; one that is written anew as many, and its bytes besides. A slice takes a millisecond or two. */
+const CHANGED_VALUE_COST = 16
+const CHANGED_BYTES_SHIFT = 7
+const COPIED_BYTES_SHIFT = 10
+const SLICE_COST_MAX = 8192
+
 /**
- * The same answer with other values in some columns.
- *
- * @param changerOf what writes a column's values anew; null where they become null, undefined where they stay
- * @throws RingfenceError PROTOCOL where the answer is malformed; UPSTREAM where it came without metadata
+ * The same answer with other values in some columns, made at once or slice by slice.
+ * Invariant: between two slices everything in front of `#at` is in `#out`, as the client may have it.
  */
-export function changeRows(
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  changerOf: (column: Column, index: number) => ValueMasker | null | undefined,
-): Buffer {
-  const place = readRowsPlace(buf, start, end, version)
-  const { columns, columnCount, rowCount } = place
-  if (columns === undefined) {
-    throw new RingfenceError('UPSTREAM', 'an answer that has to be masked came without its columns')
+export class RowsChange {
+  readonly #buf: Buffer
+  readonly #end: number
+  readonly #maskers: readonly (ValueMasker | null | undefined)[]
+  readonly #out: Growing
+  #at: number
+  #valuesLeft: number
+  #column = 0
+
+  /** @throws RingfenceError PROTOCOL where the answer is malformed; UPSTREAM where it came without metadata; and what `changerOf` throws */
+  constructor(buf: Buffer, start: number, end: number, version: ProtocolVersion, changerOf: ChangerOf) {
+    const { columns, columnCount, rowCount, rowsAt } = readRowsPlace(buf, start, end, version)
+    if (columns === undefined) {
+      throw new RingfenceError('UPSTREAM', 'an answer that has to be masked came without its columns')
+    }
+    this.#buf = buf
+    this.#end = end
+    this.#maskers = columns.map(changerOf)
+    this.#valuesLeft = rowCount * columnCount
+    this.#at = rowsAt
+    // Masked answers are about as long as they were; what is longer grows.
+    this.#out = new Growing(end - start + 256)
+    this.#out.copy(buf, start, rowsAt)
   }
-  const maskers = columns.map(changerOf)
-  // Masked answers are about as long as they were; what is longer grows.
-  const out = new Growing(end - start + 256)
-  let copied = start
-  let at = place.rowsAt
-  for (let row = 0; row < rowCount; row++) {
-    for (let i = 0; i < columnCount; i++) {
+
+  /** All of it. Throws as `slice` does. */
+  whole(): Buffer {
+    while (!this.slice(Infinity));
+    return this.result()
+  }
+
+  /** Some more values; true when there are no more. Throws PROTOCOL where the answer is malformed, and what a masker throws. */
+  slice(costMax: number = SLICE_COST_MAX): boolean {
+    const buf = this.#buf
+    const end = this.#end
+    const maskers = this.#maskers
+    const out = this.#out
+    const columnCount = maskers.length
+    let at = this.#at
+    let copied = at
+    let left = this.#valuesLeft
+    let i = this.#column
+    let cost = 0
+    while (left > 0 && cost < costMax) {
       const valueAt = at + 4
       if (valueAt > end) throw new RingfenceError('PROTOCOL', 'the message ends too early')
       const bytes = (buf[at]! << 24) | (buf[at + 1]! << 16) | (buf[at + 2]! << 8) | buf[at + 3]!
-      if (bytes < 0) {
-        at = valueAt
-        continue
-      }
       if (bytes > end - valueAt) throw new RingfenceError('PROTOCOL', 'the message ends too early')
-      const masker = maskers[i]
-      if (masker !== undefined) {
+      const masker = bytes < 0 ? undefined : maskers[i]
+      const valueEnd = bytes < 0 ? valueAt : valueAt + bytes
+      if (masker === undefined) cost += 1 + ((valueEnd - valueAt) >> COPIED_BYTES_SHIFT)
+      else {
+        cost += CHANGED_VALUE_COST + (bytes >> CHANGED_BYTES_SHIFT)
         out.copy(buf, copied, at)
         if (masker === null) out.int(-1)
-        else writeMasked(out, masker, buf, valueAt, valueAt + bytes)
-        copied = valueAt + bytes
+        else writeMasked(out, masker, buf, valueAt, valueEnd)
+        copied = valueEnd
       }
-      at = valueAt + bytes
+      at = valueEnd
+      left--
+      if (++i === columnCount) i = 0
     }
+    out.copy(buf, copied, at)
+    this.#at = at
+    this.#valuesLeft = left
+    this.#column = i
+    return left === 0
   }
-  out.copy(buf, copied, at)
-  const masked = out.written()
-  writeLength(masked)
-  return masked
+
+  /** After the last slice. */
+  result(): Buffer {
+    const changed = this.#out.written()
+    writeLength(changed)
+    return changed
+  }
 }
