@@ -1,4 +1,5 @@
 /** What a PREPARED tells a gateway of a statement: its id, who has it, and where its partition key is bound. */
+import { RingfenceError } from '../base/errors.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, HEADER_BYTES, headerFlags, headerOpcode, headerStream, writeHeader } from '../cql/protocol.ts'
 import { PrepareView, readPrepare } from '../cql/requests.ts'
@@ -10,8 +11,41 @@ import { Statement, type StatementTable } from './routing/statements.ts'
 
 const view = new PrepareView()
 
-/** `given` is the client's envelope, and is kept; `buffer[start..end)` is the answer that came on `lane`. */
+/**
+ * `given` is the client's envelope, and is kept; `buffer[start..end)` is the answer that came on `lane`. Where its client has had its share of
+ * this turn the statement is learned in a later one: until then its EXECUTEs go home, as those of one that is not known.
+ */
 export function learnStatement(
+  router: Router,
+  table: StatementTable,
+  lane: Lane,
+  version: ProtocolVersion,
+  given: Buffer,
+  buffer: Buffer,
+  start: number,
+  end: number,
+): void {
+  const { share } = table
+  if (share.begin()) {
+    try {
+      learn(router, table, lane, version, given, buffer, start, end)
+    } finally {
+      share.end()
+    }
+    return
+  }
+  const answer = Buffer.from(buffer.subarray(start, end))
+  share.later(() => {
+    try {
+      learnStatement(router, table, lane, version, given, answer, 0, answer.length)
+    } catch (reason) {
+      // What cannot be read is not learned; its client has the answer already.
+      if (!(reason instanceof RingfenceError)) throw reason
+    }
+  })
+}
+
+function learn(
   router: Router,
   table: StatementTable,
   lane: Lane,
@@ -29,7 +63,7 @@ export function learnStatement(
     known.nowOn(lane.link)
     return
   }
-  const route = router.texts.of(view.text, view.keyspace ?? lane.keyspace)
+  const route = router.texts.of(view.text, view.keyspace ?? lane.keyspace, table.share)
   if (route.mayUse) return
   // v3 does not say which markers are the key; there they come from the text and the table, as soon as that is known.
   const names = bind.columns.map(({ name }) => name)

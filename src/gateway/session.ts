@@ -211,7 +211,10 @@ export class LinkedSession implements Backend, LaneHost {
       if (mayUse) this.#using = headerStream(buffer, start)
       return
     }
-    const route = params.valueCount === 0 ? undefined : router.texts.of(text, params.keyspace ?? this.#keyspace)
+    const route =
+      params.valueCount === 0
+        ? undefined
+        : router.texts.of(text, params.keyspace ?? this.#keyspace, this.#statements.share)
     const place = (route === undefined ? undefined : router.placeOfParams(route, params)) ?? router.leastLoaded()
     const lane = place === undefined ? undefined : this.#laneForText(place)
     if (lane === undefined) this.#sendHome(buffer, start, end)
@@ -229,7 +232,7 @@ export class LinkedSession implements Backend, LaneHost {
     const keyed: Keyed[] = []
     for (const part of batch.parts) {
       if (part.text !== undefined) {
-        keyed.push(router.texts.of(part.text, batch.keyspace ?? this.#keyspace))
+        keyed.push(router.texts.of(part.text, batch.keyspace ?? this.#keyspace, this.#statements.share))
         continue
       }
       const statement = this.#statements.ids.find(buffer, part.idStart, part.idEnd)

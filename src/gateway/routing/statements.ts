@@ -7,6 +7,7 @@
  */
 import { limits } from '../../base/limits.ts'
 import { type PreparedEntry, PreparedIds } from '../../cql/prepared-ids.ts'
+import { type LoopShare, LoopShares } from '../../session/loop-share.ts'
 import type { GatewayLink } from '../link.ts'
 import type { Placement } from './ring.ts'
 import type { KeyMarkers } from './routing-key.ts'
@@ -93,6 +94,8 @@ export interface StatementTable {
   ids: PreparedIds<Statement>
   /** Of the PREPAREs in it, and of those that were forgotten one by one since it was empty. */
   bytes: number
+  /** Of the event loop, for texts that have to be read. */
+  readonly share: LoopShare
   /** Sessions of the identity, in this protocol version, that are open here. */
   sessions: number
 }
@@ -100,13 +103,19 @@ export interface StatementTable {
 /** By identity and protocol version: a PREPARE of one version is no request of another. */
 export class StatementTables {
   readonly #tables = new Map<string, StatementTable>()
+  readonly #shares = new LoopShares()
   #bytes = 0
 
   open(identity: string): StatementTable {
     let table = this.#tables.get(identity)
     if (table === undefined) {
       if (this.#tables.size >= limits.statementTablesMax) this.#forgetOne()
-      table = { ids: new PreparedIds(limits.preparedPerIdentityMax), bytes: 0, sessions: 0 }
+      table = {
+        ids: new PreparedIds(limits.preparedPerIdentityMax),
+        bytes: 0,
+        share: this.#shares.share(),
+        sessions: 0,
+      }
     }
     // The one that was used last stands last.
     this.#tables.delete(identity)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { type LoopClock, type LoopShare, LoopShares } from '../../session/loop-share.ts'
 import { TextRoutes } from './texts.ts'
 
 const keys = new Map([
@@ -14,7 +15,7 @@ function routes(): TextRoutes {
 
 /** The markers of the key, in its order; undefined where there are none to be told. */
 function markers(text: string, keyspace = ''): number[] | undefined {
-  const { key } = routes().of(text, keyspace)
+  const { key } = routes().of(text, keyspace, own())
   if (key === undefined) return undefined
   return Array.from({ length: key.count }, (_, column) => key.columnOf.indexOf(column))
 }
@@ -70,11 +71,11 @@ describe('texts', () => {
       return ['k']
     })
     const text = 'SELECT * FROM shop.items WHERE k = ?'
-    const route = texts.of(text, '')
-    assert.equal(texts.of(text, ''), route)
+    const route = texts.of(text, '', own())
+    assert.equal(texts.of(text, '', own()), route)
     assert.equal(asked, 1)
     texts.forget()
-    assert.notEqual(texts.of(text, ''), route)
+    assert.notEqual(texts.of(text, '', own()), route)
     assert.equal(asked, 2)
   })
 
@@ -84,7 +85,7 @@ describe('texts', () => {
       tell = told
       return undefined
     })
-    const keyCount = () => texts.of('SELECT * FROM shop.items WHERE k = ?', '').key?.count
+    const keyCount = () => texts.of('SELECT * FROM shop.items WHERE k = ?', '', own()).key?.count
     assert.equal(keyCount(), undefined)
     tell!(['k'])
     assert.equal(keyCount(), 1)
@@ -96,12 +97,44 @@ describe('texts', () => {
       asked++
       return ['k']
     })
-    const of = (i: number) => texts.of(`SELECT * FROM shop.items WHERE k = ? AND v = ${i}`, '')
+    const of = (i: number) => texts.of(`SELECT * FROM shop.items WHERE k = ? AND v = ${i}`, '', own())
     const first = of(0)
     for (let i = 1; i <= 2000; i++) of(i)
     assert.notEqual(of(0), first)
     const before = asked
-    assert.equal(texts.of(`SELECT * FROM shop.items WHERE k = ? AND v = '${'x'.repeat(20_000)}'`, '').key, undefined)
+    assert.equal(
+      texts.of(`SELECT * FROM shop.items WHERE k = ? AND v = '${'x'.repeat(20_000)}'`, '', own()).key,
+      undefined,
+    )
     assert.equal(asked, before)
+  })
+})
+
+/** A share of a loop that has time for everything. */
+function own(): LoopShare {
+  return new LoopShares().share()
+}
+
+describe('texts that are new', () => {
+  it('are read within their client’s share of a turn, and others’ beside them', () => {
+    let nowMs = 0
+    const turns: (() => void)[] = []
+    // Each look at the clock takes a millisecond, so each text does.
+    const clock: LoopClock = { now: () => nowMs++, nextTurn: (run) => void turns.push(run) }
+    const shares = new LoopShares(clock)
+    const [one, other] = [shares.share(), shares.share()]
+    const known = routes()
+    const text = (at: number): string => `SELECT * FROM shop.items WHERE k = ? AND v = ${at}`
+    const told = (from: number, share: LoopShare): number =>
+      Array.from({ length: 1000 }, (_, at) => known.of(text(from + at), '', share)).filter(({ key }) => key).length
+    const first = told(0, one)
+    assert.ok(first > 0 && first < 20, `${first} texts of one client in a turn`)
+    assert.ok(told(5000, other) > 0)
+    assert.equal(known.of(text(0), '', one).key?.count, 1)
+    while (turns.length > 0) turns.shift()!()
+    assert.ok(told(10_000, one) > 0)
+    // What was not read is not remembered as something that nothing is known of.
+    while (turns.length > 0) turns.shift()!()
+    assert.equal(known.of(text(999), '', one).key?.count, 1)
   })
 })

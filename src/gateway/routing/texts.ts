@@ -6,6 +6,7 @@
 import { RingfenceError } from '../../base/errors.ts'
 import { analyse } from '../../cql/statement/analyse.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
+import type { LoopShare } from '../../session/loop-share.ts'
 import { KeyMarkers } from './routing-key.ts'
 import type { Keyed } from './statements.ts'
 
@@ -50,11 +51,21 @@ export class TextRoutes {
     this.#chars = 0
   }
 
-  of(text: string, keyspace: string): TextRoute {
+  /** A text that is new is read within `share`; where that is used up, nothing is told of it, and nothing remembered. */
+  of(text: string, keyspace: string, share: LoopShare): TextRoute {
     if (text.length > TEXT_CHARS_MAX) return nothing
     const name = `${keyspace}\0${text}`
     const known = this.#routes.get(name)
     if (known !== undefined) return known
+    if (!share.begin()) return nothing
+    try {
+      return this.#remember(name, text, keyspace)
+    } finally {
+      share.end()
+    }
+  }
+
+  #remember(name: string, text: string, keyspace: string): TextRoute {
     this.#chars += name.length
     for (const oldest of this.#routes.keys()) {
       if (this.#routes.size < TEXTS_MAX && this.#chars <= TEXTS_CHARS_MAX) break
