@@ -84,15 +84,23 @@ function schemaOf(count: number): SchemaView {
   return { table: (_, name) => known.get(name), indexedTable: () => 't' }
 }
 
-/** CPU milliseconds of the quickest of some decisions, each by an engine that has decided nothing before. */
-function costOf(facts: StatementFacts, policy: ReturnType<typeof loadPolicy>, schema: SchemaView): number {
+/**
+ * CPU milliseconds of this thread for the quickest of some decisions, each by an engine that has decided nothing before. The collector of
+ * garbage comes in between now and then, so the quickest of many is what tells.
+ */
+function costOf(
+  facts: StatementFacts,
+  policy: ReturnType<typeof loadPolicy>,
+  schema: SchemaView,
+  runs: number,
+): number {
   let least = Number.POSITIVE_INFINITY
-  for (let run = 0; run < 2; run++) {
+  for (let run = 0; run < runs; run++) {
     const engine = new PolicyEngine()
     engine.install(policy, 1)
-    const start = process.cpuUsage()
+    const start = process.threadCpuUsage()
     engine.decide(principal, facts, neutralRequest, schema)
-    const { user, system } = process.cpuUsage(start)
+    const { user, system } = process.threadCpuUsage(start)
     least = Math.min(least, (user + system) / 1000)
   }
   return least
@@ -110,7 +118,10 @@ describe('a decision on four times as much takes about four times as long', () =
     it(verdict, () => {
       const policy = loadPolicy(documents.join('\n---\n'), 'cost.yaml')
       for (const [what, text] of shapes) {
-        const [few, many] = [small, large].map((count) => costOf(analyse(text(count)), policy, schemaOf(count)))
+        const costs = (runs: number): number[] =>
+          [small, large].map((count) => costOf(analyse(text(count)), policy, schemaOf(count), runs))
+        let [few, many] = costs(2)
+        if (many! >= freeMs && many! >= timesMax * few!) [few, many] = costs(8)
         const said = `${what}: ${few!.toFixed(1)} ms, then ${many!.toFixed(1)} ms`
         assert.ok(many! < freeMs || many! < timesMax * few!, said)
         if (process.env.COST_PRINT !== undefined) console.log(`${verdict}: ${said}`)
