@@ -87,6 +87,8 @@ export class BodyReader {
   longString(bytesMax: number): string {
     const bytes = this.int()
     if (bytes < 0) throw new RingfenceError('PROTOCOL', 'negative length of a text')
+    // What is not there is malformed, and ends the connection; what is there and too large costs its request only.
+    if (bytes > this.remaining) throw new RingfenceError('PROTOCOL', 'the message ends too early')
     if (bytes > bytesMax) throw new RingfenceError('TOO_LARGE', `text of ${bytes} bytes is longer than ${bytesMax}`)
     return this.text(bytes)
   }
@@ -234,6 +236,8 @@ export class BodyReader {
   /** The [short] count of a list or map of at most `entriesMax` entries. */
   entries(entriesMax: number): number {
     const count = this.short()
+    // The least entry is an empty [string].
+    if (2 * count > this.remaining) throw new RingfenceError('PROTOCOL', 'the message ends too early')
     if (count > entriesMax) throw new RingfenceError('TOO_LARGE', `${count} entries are more than ${entriesMax}`)
     return count
   }

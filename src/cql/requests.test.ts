@@ -397,6 +397,26 @@ describe('a request that is not wholly understood', () => {
       assert.equal(codeOfRead(map(Opcode.REGISTER, type)), 'none')
   })
 
+  it('is PROTOCOL, and no large request, where it tells of more than is there', () => {
+    const body = (opcode: number, length: number[]) => {
+      const header = Buffer.alloc(HEADER_BYTES)
+      writeHeader(header, 0, 4, 0, 1, opcode, length.length + 8)
+      return Buffer.concat([header, Buffer.from(length), Buffer.alloc(8)])
+    }
+    for (const opcode of [Opcode.QUERY, Opcode.PREPARE]) {
+      for (const length of [9, limits.statementBytesMax + 1, 0x7fff_ffff]) {
+        const bytes = Buffer.alloc(4)
+        bytes.writeInt32BE(length)
+        assert.equal(codeOfRead(body(opcode, [...bytes])), 'PROTOCOL', `${opcode}: ${length}`)
+      }
+    }
+    for (const opcode of [Opcode.STARTUP, Opcode.REGISTER]) {
+      for (const count of [5, limits.mapEntriesMax + 1, 0xffff]) {
+        assert.equal(codeOfRead(body(opcode, [count >> 8, count & 0xff])), 'PROTOCOL', `${opcode}: ${count}`)
+      }
+    }
+  })
+
   it('is TOO_LARGE one above mapEntriesMax', () => {
     const options = (count: number) => Array.from({ length: count * 2 }, (_, i) => `k${i}`)
     assert.equal(codeOfRead(map(Opcode.STARTUP, ...options(limits.mapEntriesMax))), 'none')
