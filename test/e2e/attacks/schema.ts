@@ -1,9 +1,11 @@
 /** The keyspaces that the corpus attacks: `e2e_attacks`, another, and one that nobody but the administrators sees. */
+import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'cassandra-driver'
+import { textDigest } from '../../../src/base/digest.ts'
 import { AdminClient } from '../../../src/cli/admin-client.ts'
+import { awaitInForce } from '../../../src/cli/in-force.ts'
 import type { MeshFixture } from '../fixture.ts'
 import { policyFile } from '../held.ts'
 
@@ -53,18 +55,20 @@ export async function makeKeyspaces(mesh: MeshFixture, admin: Client): Promise<v
     )
   }
   for (const statement of [...objects, ...rows]) await admin.execute(statement)
-  await controlOf(mesh).applyPolicy(
-    `${readFileSync(policyFile, 'utf8')}---\n${readFileSync(lawFile, 'utf8')}`,
-    lawFile,
-    false,
-  )
+  await putInForce(mesh, `${readFileSync(policyFile, 'utf8')}---\n${readFileSync(lawFile, 'utf8')}`, lawFile)
+}
+
+/** Resolves when every proxy runs it: a large policy is compiled beside the loop, and put in force some time after it came. */
+async function putInForce(mesh: MeshFixture, source: string, fileName: string): Promise<void> {
+  const control = controlOf(mesh)
+  const { revision } = await control.applyPolicy(source, fileName, false)
+  const { others } = await awaitInForce(control, revision, textDigest(source), 10_000)
+  assert.deepEqual(others, [])
 }
 
 /** Takes the law off and the keyspaces away. */
 export async function dropKeyspaces(mesh: MeshFixture, admin: Client): Promise<void> {
-  await controlOf(mesh).applyPolicy(readFileSync(policyFile, 'utf8'), policyFile, false)
-  // A policy is in force everywhere within a second.
-  await sleep(1000)
+  await putInForce(mesh, readFileSync(policyFile, 'utf8'), policyFile)
   for (const keyspace of keyspaces) await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
 }
 

@@ -624,7 +624,6 @@ suite('C19 what is forbidden and what is not there', () => {
     ['LIST ROLES OF @', 'cassandra', 'absent_role'],
     ['DROP ROLE @', 'cassandra', 'absent_role'],
     ['GRANT SELECT ON e2e_attacks.@ TO cassandra', 'secret', 'absent'],
-    ["SELECT k FROM system_auth.@ WHERE k = 'a'", 'roles', 'absent'],
   ] as const
 
   it('are refused in the same words', async () => {
