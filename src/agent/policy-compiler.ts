@@ -11,8 +11,8 @@ import { DataLaw } from '../policy/data/law.ts'
 import { loadPolicy } from '../policy/load.ts'
 import type { CompiledPolicy } from '../policy/policy.ts'
 
-/** A policy of some twenty rules is compiled where it is wanted, in a few milliseconds. */
-export const policyInlineBytesMax = 4096
+/** A policy of some forty rules is compiled where it is wanted: that takes milliseconds, and a thread takes a second to begin on a busy host. */
+export const policyInlineBytesMax = 8192
 
 export interface CompileOrder {
   readonly source: string
