@@ -128,27 +128,10 @@ export class Recorder {
     bytesOut: number,
     micros: number,
   ): void {
-    const statement = judged.statementPart + opcodePart(opcode)
     const error = code < 0 ? '' : errorPart(code, message, 'foreign')
     const outcome = code < 0 ? 'ok' : 'error'
-    const verdict = verdictOf(judged, permit)
-    const batchSize = judged.facts.children.length
-    appendTransaction(
-      this.#writer,
-      session,
-      statement,
-      verdict,
-      batchSize,
-      consistency,
-      outcome,
-      error,
-      rows,
-      bytesIn,
-      bytesOut,
-      micros,
-    )
+    this.#write(session, judged, permit, opcode, consistency, outcome, error, rows, bytesIn, bytesOut, micros)
     this.#count(identity, judged, permit, opcode, micros, code >= 0)
-    this.#turn.wake()
   }
 
   /** A statement that was read and refused. `code` is the CQL error; `consistency` the protocol's code, or −1. */
@@ -163,22 +146,9 @@ export class Recorder {
     bytesIn: number,
     bytesOut: number,
   ): void {
-    appendTransaction(
-      this.#writer,
-      session,
-      judged.statementPart + opcodePart(opcode),
-      verdictOf(judged, denial),
-      judged.facts.children.length,
-      opcode === Opcode.PREPARE ? -1 : consistency,
-      'error',
-      errorPart(code, denial.reason, 'ours'),
-      -1,
-      bytesIn,
-      bytesOut,
-      0,
-    )
+    const error = errorPart(code, denial.reason, 'ours')
+    this.#write(session, judged, denial, opcode, consistency, 'error', error, -1, bytesIn, bytesOut, 0)
     this.#count(identity, judged, denial, opcode, 0, true)
-    this.#turn.wake()
   }
 
   /** A request that was refused before there was a verdict on it, or in spite of one. `code` is the CQL error. */
@@ -225,18 +195,33 @@ export class Recorder {
       this.#turn.wake()
       return
     }
-    const statement = judged.statementPart + opcodePart(opcode)
-    const verdict = verdictOf(judged, upstream.permit[slot]!)
-    const consistency = opcode === Opcode.PREPARE ? -1 : upstream.consistency[slot]!
-    const batchSize = judged.facts.children.length
+    const permit = upstream.permit[slot]!
+    const consistency = upstream.consistency[slot]!
     const bytesIn = upstream.bytesIn[slot]!
+    this.#write(session, judged, permit, opcode, consistency, outcome, error, rows, bytesIn, bytesOut, micros)
+  }
+
+  /** The line of one statement with its verdict. A PREPARE has no consistency, whatever is given. */
+  #write(
+    session: string,
+    judged: Judged,
+    decision: Decision,
+    opcode: number,
+    consistency: number,
+    outcome: 'ok' | 'error' | 'lost',
+    error: string,
+    rows: number,
+    bytesIn: number,
+    bytesOut: number,
+    micros: number,
+  ): void {
     appendTransaction(
       this.#writer,
       session,
-      statement,
-      verdict,
-      batchSize,
-      consistency,
+      judged.statementPart + opcodePart(opcode),
+      verdictOf(judged, decision),
+      judged.facts.children.length,
+      opcode === Opcode.PREPARE ? -1 : consistency,
       outcome,
       error,
       rows,
