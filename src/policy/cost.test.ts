@@ -85,8 +85,8 @@ function schemaOf(count: number): SchemaView {
 }
 
 /**
- * CPU milliseconds of this thread for the quickest of some decisions, each by an engine that has decided nothing before. The collector of
- * garbage comes in between now and then, so the quickest of many is what tells.
+ * Milliseconds of the quickest of some decisions, each by an engine that has decided nothing before. The collector of garbage and other
+ * processes come in between now and then, so the quickest of many is what tells. It is not CPU time: Linux may count that in ticks of 4 ms.
  */
 function costOf(
   facts: StatementFacts,
@@ -98,10 +98,9 @@ function costOf(
   for (let run = 0; run < runs; run++) {
     const engine = new PolicyEngine()
     engine.install(policy, 1)
-    const start = process.threadCpuUsage()
+    const start = performance.now()
     engine.decide(principal, facts, neutralRequest, schema)
-    const { user, system } = process.threadCpuUsage(start)
-    least = Math.min(least, (user + system) / 1000)
+    least = Math.min(least, performance.now() - start)
   }
   return least
 }
@@ -121,7 +120,7 @@ describe('a decision on four times as much takes about four times as long', () =
         const costs = (runs: number): number[] =>
           [small, large].map((count) => costOf(analyse(text(count)), policy, schemaOf(count), runs))
         let [few, many] = costs(2)
-        if (many! >= freeMs && many! >= timesMax * few!) [few, many] = costs(8)
+        if (many! >= freeMs && many! >= timesMax * few!) [few, many] = costs(12)
         const said = `${what}: ${few!.toFixed(1)} ms, then ${many!.toFixed(1)} ms`
         assert.ok(many! < freeMs || many! < timesMax * few!, said)
         if (process.env.COST_PRINT !== undefined) console.log(`${verdict}: ${said}`)

@@ -7,7 +7,14 @@ import type { SchemaView, TableInfo } from '../request.ts'
 import { judgeClasses } from './classes.ts'
 import type { DataVerdict } from './findings.ts'
 import { Findings } from './findings.ts'
-import { judgeLists, judgePartitions, judgeRead, judgeTimestamp, timestampLawOf } from './guardrails.ts'
+import {
+  judgeLists,
+  judgePartitions,
+  judgeRead,
+  judgeTimestamp,
+  partitionsWritten,
+  timestampLawOf,
+} from './guardrails.ts'
 import type { DataLaw, TableLaw, TimestampLaw } from './law.ts'
 import { judgeMasks } from './masking.ts'
 import { judgeKeyspaceDrop, judgeRowLife, judgeTableLife } from './retention.ts'
@@ -55,7 +62,14 @@ export function evaluateData(law: DataLaw, question: DataQuestion): DataVerdict 
       const timestamps = timestampLawOf(bound, facts)
       if (facts.timestamp === undefined) findings.ask(timestamps.defaults)
       findings.ask(bound.batches)
-      judgePartitions(findings, bound.partitions, bound.label, [facts], () => info, 0)
+      if (bound.partitions.length > 0) {
+        judgePartitions(
+          findings,
+          bound.partitions,
+          bound.label,
+          partitionsWritten([facts], () => info, 0),
+        )
+      }
       return findings.verdict(timestamps.plain)
     }
     case 'TRUNCATE':
@@ -130,12 +144,13 @@ function judgeBatch(findings: Findings, law: DataLaw, question: DataQuestion): D
     firstMarker += child.markers.length
   }
   for (const one of around) judgeTimestamp(findings, one, facts.timestamp, 0)
+  let partitions: ReturnType<typeof partitionsWritten> | undefined
   for (const one of laws) {
-    if (isMessage) {
-      findings.ask(one.batches)
-      continue
+    if (isMessage) findings.ask(one.batches)
+    else if (one.partitions.length > 0) {
+      partitions ??= partitionsWritten(facts.children, tableOfWrite(schema), ownMarkers)
+      judgePartitions(findings, one.partitions, one.label, partitions)
     }
-    judgePartitions(findings, one.partitions, one.label, facts.children, tableOfWrite(schema), ownMarkers)
   }
   if (laws.size === 0) return findings.bareVerdict()
   const [only, ...others] = around

@@ -122,20 +122,22 @@ export function partitionOf(facts: StatementFacts, table: TableInfo | undefined)
   return JSON.stringify(key)
 }
 
+/** How many partitions writes name by themselves, and the lists that the request's values fill. */
+interface PartitionsWritten {
+  readonly written: number
+  readonly lists: readonly PartitionLists[]
+}
+
 /**
- * The partitions of writes whose markers are those of the request: in a BATCH text, or of one write by itself.
+ * The partitions of writes whose markers are those of the request: in a BATCH text, or of one write by itself. Every law of a BATCH is
+ * held against the same count, so that it is made once.
  * @param firstMarker of the first of them
  */
-export function judgePartitions(
-  findings: Findings,
-  bounds: readonly Bound[],
-  label: string,
+export function partitionsWritten(
   writes: readonly StatementFacts[],
   tableOf: (write: StatementFacts) => TableInfo | undefined,
   firstMarker: number,
-): void {
-  if (bounds.length === 0) return
-  const max = bounds.reduce((most, bound) => Math.max(most, bound.max), 0)
+): PartitionsWritten {
   const named = new Set<string>()
   const lists: PartitionLists[] = []
   let others = 0
@@ -151,15 +153,22 @@ export function judgePartitions(
       if (name === undefined) others += times
       else named.add(name)
     }
-    if (named.size + others > max) break
     markerAt += write.markers.length
   }
-  const written = named.size + others
-  for (const { name: rule, observe, max: most } of bounds) {
-    const text = partitionsText(label, most)
-    if (written > most) findings.refuse({ name: rule, observe }, text)
+  return { written: named.size + others, lists }
+}
+
+export function judgePartitions(
+  findings: Findings,
+  bounds: readonly Bound[],
+  label: string,
+  { written, lists }: PartitionsWritten,
+): void {
+  for (const { name: rule, observe, max } of bounds) {
+    const text = partitionsText(label, max)
+    if (written > max) findings.refuse({ name: rule, observe }, text)
     else if (lists.length > 0) {
-      findings.ask([{ rule, observe, text, test: { kind: 'partitionLists', written, lists, max: most } }])
+      findings.ask([{ rule, observe, text, test: { kind: 'partitionLists', written, lists, max } }])
     }
   }
 }
