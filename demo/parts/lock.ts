@@ -48,6 +48,16 @@ export interface LockedCluster {
 
 const logInTimeoutMs = 60_000
 
+/** What makes the role and lets it in: also in docs/production.md, for a cluster that has data already. */
+export function sidecarRoleStatements(identities: readonly string[]): string[] {
+  return [
+    `CREATE ROLE IF NOT EXISTS '${sidecarRole}' WITH SUPERUSER = false AND LOGIN = true`,
+    ...['KEYSPACES', 'FUNCTIONS', 'ROLES'].map((all) => `GRANT ALL PERMISSIONS ON ALL ${all} TO '${sidecarRole}'`),
+    ...systemKeyspaces.map((name) => `GRANT SELECT ON KEYSPACE ${name} TO '${sidecarRole}'`),
+    ...identities.map((id) => `ADD IDENTITY IF NOT EXISTS '${id}' TO ROLE '${sidecarRole}'`),
+  ]
+}
+
 interface Marker {
   readonly nodes: number
   readonly identities: readonly string[]
@@ -126,10 +136,7 @@ async function registerIdentities(
   try {
     const replicas = Math.min(3, cluster.nodes.length)
     const statements = [
-      `CREATE ROLE IF NOT EXISTS '${sidecarRole}' WITH SUPERUSER = false AND LOGIN = true`,
-      ...['KEYSPACES', 'FUNCTIONS', 'ROLES'].map((all) => `GRANT ALL PERMISSIONS ON ALL ${all} TO '${sidecarRole}'`),
-      ...systemKeyspaces.map((name) => `GRANT SELECT ON KEYSPACE ${name} TO '${sidecarRole}'`),
-      ...cluster.identities.map((id) => `ADD IDENTITY IF NOT EXISTS '${id}' TO ROLE '${sidecarRole}'`),
+      ...sidecarRoleStatements(cluster.identities),
       // Its own log-in; this connection stays. A random password stands behind it in case somebody ever gives the log-in back.
       `ALTER ROLE cassandra WITH PASSWORD = '${randomBytes(24).toString('hex')}' AND LOGIN = false`,
       // Last, for roles are written at EACH_QUORUM and read at QUORUM, and the other replicas are not there yet.

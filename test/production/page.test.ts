@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
+import { parse } from 'yaml'
+import { cassandraYaml } from '../../demo/parts/cassandra.ts'
+import { sidecarRole, sidecarRoleStatements } from '../../demo/parts/lock.ts'
 import { missingLines, stepsOf } from './page.ts'
 import { page } from './rehearsal.ts'
 
@@ -8,8 +11,9 @@ const block = (comment: string, language = 'sh', text = 'true'): string =>
   `${comment}\n\`\`\`${language}\n${text}\n\`\`\`\n`
 
 describe('the blocks of docs/production.md', () => {
+  const steps = stepsOf(readFileSync(page, 'utf8'))
+
   it('are all understood, and each belongs to a host', () => {
-    const steps = stepsOf(readFileSync(page, 'utf8'))
     assert.ok(steps.length > 40)
     assert.equal(steps.filter(({ kind }) => kind === 'applications').length, 4)
   })
@@ -30,13 +34,48 @@ describe('the blocks of docs/production.md', () => {
   })
 
   it('restart each node once for each of four states', () => {
-    const restarts = stepsOf(readFileSync(page, 'utf8')).filter(
-      (step) => step.kind === 'run' && step.text.includes('restart cassandra'),
-    )
+    const restarts = steps.filter((step) => step.kind === 'run' && step.text.includes('restart cassandra'))
     assert.deepEqual(
       restarts.map((step) => step.kind === 'run' && step.where),
       ['node 1', 'other nodes', 'each node', 'each node', 'each node'],
     )
+  })
+
+  it('give the role of the sidecars what the demonstration gives it, and no more', () => {
+    const roles = steps.find((step) => step.kind === 'file' && step.path.endsWith('/roles.cql'))
+    assert.ok(roles?.kind === 'file')
+    const statements = roles.text.replaceAll(/--.*$/gm, '').split(';')
+    const plain = (text: string): string => text.replaceAll("'", '').replaceAll(/\s+/g, ' ').trim()
+    const own = statements.map(plain).filter((text) => new RegExp(`\\b(TO|ROLE|EXISTS) ${sidecarRole}\\b`).test(text))
+    const identities = [1, 2, 3].map((n) => `spiffe://prod.example/ringfence/sidecar/main/datacenter1/node${n}`)
+    assert.deepEqual(own, sidecarRoleStatements(identities).map(plain))
+  })
+
+  it('lock a node with the settings that the demonstration locks its nodes with', () => {
+    const keys = steps.flatMap((step) => (step.kind === 'keys' ? [parse(step.text) as Record<string, unknown>] : []))
+    assert.equal(keys.length, 2)
+    const { rpc_address: listen, broadcast_rpc_address: told, ...page } = { ...keys[0], ...keys[1] }
+    const tls = { nodePem: '/etc/cassandra/ringfence/node.pem', caPem: '/etc/cassandra/ringfence/bundle.pem' }
+    const locked = cassandraYaml({
+      index: 1,
+      clusterName: 'x',
+      addresses: { listen: '10.0.0.11', rpc: String(listen), broadcastRpc: String(told) },
+      nativePort: 9042,
+      storagePort: 7000,
+      seeds: [],
+      dataDir: '/x',
+      heapMb: 1,
+      access: 'locked',
+      tls,
+      auditLog: false,
+      jvmFlags: [],
+      features: { udf: false, mv: false, sasi: false },
+      dataCenter: 'datacenter1',
+      rack: 'rack1',
+    })
+    assert.deepEqual(page, Object.fromEntries(Object.keys(page).map((key) => [key, locked[key]])))
+    for (const key of ['authenticator', 'authorizer', 'client_encryption_options', 'permissions_validity'])
+      assert.ok(key in page, key)
   })
 
   it('are refused where nothing says what they are, or in words that are not known', () => {

@@ -22,6 +22,8 @@ import { type Launch, Services } from './services.ts'
 export const page: string = join(repoRoot, 'docs', 'production.md')
 const shims = join(import.meta.dirname, 'shims')
 const commandTimeoutMs = 240_000
+/** What the demonstration sets for its locked nodes, and an open cluster does not have. */
+const ofLockedNodes = /^auth_read_consistency_level$|^(permissions|roles|credentials)_/
 
 export interface RehearsalOptions {
   /** With one node its restarts fail requests. */
@@ -103,8 +105,8 @@ class Rehearsal {
   async startOpenCluster(): Promise<void> {
     for (const host of this.#hosts.nodes) {
       // As it comes, and no quicker than elsewhere: a node waits for gossip to settle before it takes clients.
-      const { auth_read_consistency_level: _, ...open } = cassandraYaml(this.#node(host))
-      this.#hosts.writeFile('/etc/cassandra/cassandra.yaml', stringify(open), host)
+      const open = Object.entries(cassandraYaml(this.#node(host))).filter(([key]) => !ofLockedNodes.test(key))
+      this.#hosts.writeFile('/etc/cassandra/cassandra.yaml', stringify(Object.fromEntries(open)), host)
       const conf = join(host.root, 'etc/cassandra')
       writeFileSync(join(conf, 'logback.xml'), logbackXml(join(host.root, 'var/lib/cassandra/log')))
       writeFileSync(join(conf, 'cassandra-rackdc.properties'), 'dc=datacenter1\nrack=rack1\n')
