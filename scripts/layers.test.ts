@@ -30,6 +30,21 @@ describe('layers', () => {
     }
   })
 
+  it('keeps apart the ends of a wire: roles, and the control plane from the agents', () => {
+    for (const [file, other] of [
+      ['src/control/registry.ts', 'agent'],
+      ['src/control/registry.ts', 'sidecar'],
+      ['src/gateway/link.ts', 'sidecar'],
+    ] as const) {
+      const [, layer] = file.split('/')
+      assert.deepEqual(layerProblems(file, `import { x } from '../${other}/x.ts'`), [
+        `${file}: ${layer} imports ${other}; what both need stands in mesh`,
+      ])
+      assert.deepEqual(layerProblems(file, `import { x } from '../mesh/x.ts'`), [])
+    }
+    assert.deepEqual(layerProblems('src/sidecar/main.ts', `import { x } from '../agent/agent.ts'`), [])
+  })
+
   it('lets a test beside the code import what stands above it', () => {
     assert.deepEqual(layerProblems('src/cql/segment.test.ts', `import { Feed } from '../agent/api.ts'`), [])
   })

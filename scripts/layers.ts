@@ -1,6 +1,6 @@
 /**
  * The layers of `src/`, top to bottom; ARCHITECTURE.md shows the same table to people. A folder may import itself and what
- * stands below it, never what stands above.
+ * stands below it, never what stands above; and no role imports another.
  */
 export const layers = [
   'cli',
@@ -11,12 +11,18 @@ export const layers = [
   'link',
   'agent',
   'audit',
+  'mesh',
   'policy',
   'identity',
   'cql',
   'telemetry',
   'base',
 ] as const
+
+/** Roles meet on the wire, by the messages of `mesh`: none imports another. */
+const roles: ReadonlySet<string> = new Set(['control', 'gateway', 'sidecar'])
+/** Nor does the control plane import the other end of its own wire. */
+const otherEnds: ReadonlySet<string> = new Set(['agent', 'link'])
 
 /** These decide and parse: they are handed time, files and sockets, and open none. */
 export const pureLayers: ReadonlySet<string> = new Set(['policy', 'identity', 'cql', 'base'])
@@ -59,8 +65,15 @@ export function layerProblems(file: string, source: string): string[] {
     if (rankOf(targetLayer) === -1) problems.push(`${file}: imports ${path}, which is in no layer`)
     else if (!isTest && rankOf(targetLayer) < rank)
       problems.push(`${file}: ${layer} imports ${targetLayer}, which stands above it`)
+    else if (!isTest && areStrangers(layer, targetLayer))
+      problems.push(`${file}: ${layer} imports ${targetLayer}; what both need stands in mesh`)
   }
   return problems
+}
+
+function areStrangers(layer: string, other: string): boolean {
+  if (layer === other) return false
+  return (roles.has(layer) && roles.has(other)) || (layer === 'control' && otherEnds.has(other))
 }
 
 function rankOf(layer: string): number {

@@ -4,8 +4,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeFileAtomically } from '../../src/agent/files.ts'
 import { printable } from '../../src/cli/output.ts'
+import { writeFileAtomically } from '../../src/mesh/files.ts'
 
 export interface Failures {
   readonly workload: string

@@ -1,29 +1,26 @@
-/** A process's own agent: enrol once, renew for ever, follow policy, report. */
+/**
+ * `agent` is a process's side of the control plane: it enrols, renews, listens for policy and reports.
+ *
+ * The rule one must not break: what a proxy holds stays good while the control plane is away, and never goes back to an older
+ * policy revision.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { parseJson } from '../mesh/answer.ts'
+import { type Credentials, credentialsOf, makeKey } from '../mesh/credentials.ts'
+import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
+import { issuedCertificate } from '../mesh/enrolment.ts'
+import type { Feed, PolicySnapshot } from '../mesh/feed.ts'
+import { type MeshKey, meshKeysFromWire, sameMeshKeys } from '../mesh/mesh-keys.ts'
+import type { ProxyReport } from '../mesh/proxy-report.ts'
+import type { AgentRole } from '../mesh/roles.ts'
+import { aliveIntervalMs, watchEvent, watchLineBytesMax } from '../mesh/watch.ts'
 import type { Logger } from '../telemetry/log.ts'
-import { parseJson } from './answer.ts'
-import {
-  type AgentRole,
-  aliveIntervalMs,
-  type Credentials,
-  type Feed,
-  type GatewayEndpoint,
-  issuedCertificate,
-  type MeshKey,
-  type PolicySnapshot,
-  type ProxyReport,
-  type SidecarEndpoint,
-  watchEvent,
-  watchLineBytesMax,
-} from './api.ts'
 import { ControlClient, enrolWith } from './client.ts'
-import { credentialsOf, makeKey } from './credentials.ts'
 import { LineReader } from './lines.ts'
 import { Listeners } from './listeners.ts'
-import { meshKeysFromWire, sameMeshKeys } from './mesh-keys.ts'
 import { Reporter } from './reporter.ts'
 import { AgentState } from './state.ts'
 

@@ -14,8 +14,10 @@ import { transportFault, transportWords } from '../base/transport-fault.ts'
 import { readLeaf, verifyPeer } from '../identity/certificate.ts'
 import { verifyChain } from '../identity/chain.ts'
 import { pathSegmentsOf, trustDomainOf } from '../identity/spiffe.ts'
-import { faultOfAnswer, parseJson } from './answer.ts'
-import { type Credentials, type EnrolRequest, type IssuedCertificate, issuedCertificate, meshPaths } from './api.ts'
+import { faultOfAnswer, parseJson } from '../mesh/answer.ts'
+import type { Credentials } from '../mesh/credentials.ts'
+import { type EnrolRequest, type IssuedCertificate, issuedCertificate } from '../mesh/enrolment.ts'
+import { meshPaths } from '../mesh/roles.ts'
 
 const answerTimeoutMs = 10_000
 const answerBytesMax = 4 * 1024 * 1024

@@ -3,12 +3,13 @@
  * is never sent again, for it would be refused again.
  */
 import type { Clock } from '../base/clock.ts'
+import { faultOfAnswer, parseJson } from '../mesh/answer.ts'
+import type { ProxyReport } from '../mesh/proxy-report.ts'
+import { cutReport, type DroppedPart, reportAnswer, reportText } from '../mesh/report.ts'
+import type { TrafficRow } from '../mesh/traffic.ts'
+import { mergeTraffic } from '../mesh/traffic.ts'
 import type { Logger } from '../telemetry/log.ts'
-import { faultOfAnswer, parseJson } from './answer.ts'
-import type { ProxyReport, TrafficRow } from './api.ts'
 import type { ControlClient } from './client.ts'
-import { cutReport, type DroppedPart, reportAnswer, reportText } from './report.ts'
-import { mergeTraffic } from './traffic.ts'
 
 export class Reporter {
   /** Makes a report, with the traffic since the one before. */

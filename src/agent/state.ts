@@ -8,23 +8,19 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
+import { type Credentials, credentialsOf } from '../mesh/credentials.ts'
 import {
-  type Credentials,
-  fittingEntries,
   type GatewayEndpoint,
   gatewayEndpoint,
   gatewayEndpointsMax,
-  type MeshKey,
-  meshKeysMax,
-  type PolicySnapshot,
   type SidecarEndpoint,
   sidecarEndpoint,
   sidecarEndpointsMax,
-  wireMeshKey,
-} from './api.ts'
-import { credentialsOf } from './credentials.ts'
-import { writeFileAtomically } from './files.ts'
-import { meshKeysFromWire, meshKeysToWire } from './mesh-keys.ts'
+} from '../mesh/endpoints.ts'
+import { fittingEntries } from '../mesh/entries.ts'
+import type { PolicySnapshot } from '../mesh/feed.ts'
+import { writeFileAtomically } from '../mesh/files.ts'
+import { type MeshKey, meshKeysFromWire, meshKeysMax, meshKeysToWire, wireMeshKey } from '../mesh/mesh-keys.ts'
 
 const identityFile = z.object({ certificatePem: z.string(), keyPem: z.string(), bundlePem: z.string() })
 const keysFile = z.object({ keys: fittingEntries(wireMeshKey, meshKeysMax) })

@@ -8,16 +8,12 @@ import { pino } from 'pino'
 import { systemClock } from '../base/clock.ts'
 import { CertificateAuthority } from '../control/ca.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
-import type {
-  Credentials,
-  Feed,
-  GatewayEndpoint,
-  MeshKey,
-  PolicySnapshot,
-  ProxyReport,
-  SidecarEndpoint,
-} from './api.ts'
-import { credentialsOf } from './credentials.ts'
+import type { Credentials } from '../mesh/credentials.ts'
+import { credentialsOf } from '../mesh/credentials.ts'
+import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
+import type { Feed, PolicySnapshot } from '../mesh/feed.ts'
+import type { MeshKey } from '../mesh/mesh-keys.ts'
+import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { Listeners } from './listeners.ts'
 import { superviseWorkers } from './workers.ts'
 

@@ -5,22 +5,16 @@
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { RingfenceError } from '../base/errors.ts'
+import type { Credentials } from '../mesh/credentials.ts'
+import { credentialsOf } from '../mesh/credentials.ts'
+import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
+import type { Feed, PolicySnapshot } from '../mesh/feed.ts'
+import type { MeshKey, WireMeshKey } from '../mesh/mesh-keys.ts'
+import { meshKeysFromWire, meshKeysToWire } from '../mesh/mesh-keys.ts'
+import type { ProxyReport, ReportedListener } from '../mesh/proxy-report.ts'
+import { mergeTraffic } from '../mesh/traffic.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
-import type {
-  Credentials,
-  Feed,
-  GatewayEndpoint,
-  MeshKey,
-  PolicySnapshot,
-  ProxyReport,
-  ReportedListener,
-  SidecarEndpoint,
-  WireMeshKey,
-} from './api.ts'
-import { credentialsOf } from './credentials.ts'
 import { Listeners } from './listeners.ts'
-import { meshKeysFromWire, meshKeysToWire } from './mesh-keys.ts'
-import { mergeTraffic } from './traffic.ts'
 
 export interface WorkersOptions {
   readonly count: number

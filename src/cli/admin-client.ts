@@ -1,11 +1,12 @@
 /** HTTP over the control plane's Unix socket. */
 import { request } from 'node:http'
-import { faultOfAnswer } from '../agent/answer.ts'
-import type { PolicySnapshot, SidecarEndpoint } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { PolicyConflict, ProxyStatus, PushLatency } from '../control/registry.ts'
 import { controlSocketPath } from '../control/socket-path.ts'
 import type { TrafficLine } from '../control/traffic.ts'
+import { faultOfAnswer } from '../mesh/answer.ts'
+import type { SidecarEndpoint } from '../mesh/endpoints.ts'
+import type { PolicySnapshot } from '../mesh/feed.ts'
 
 export interface StatusAnswer {
   readonly control: {

@@ -23,12 +23,12 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from '@peculiar/x509'
-import { privateKeyPem } from '../agent/credentials.ts'
-import { writeFileAtomically } from '../agent/files.ts'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { listenerIdentitiesOid } from '../identity/certificate.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
+import { privateKeyPem } from '../mesh/credentials.ts'
+import { writeFileAtomically } from '../mesh/files.ts'
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 const dayMs = 24 * 60 * 60 * 1000

@@ -4,12 +4,13 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
-import type { AgentRole, EnrolRequest, IssuedCertificate } from '../agent/api.ts'
 import { TokenBucket } from '../base/bucket.ts'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { VerifiedIdentity } from '../identity/certificate.ts'
 import { isReserved, parseSpiffeId, pathSegmentsOf, type SpiffeId, trustDomainOf } from '../identity/spiffe.ts'
+import type { EnrolRequest, IssuedCertificate } from '../mesh/enrolment.ts'
+import type { AgentRole } from '../mesh/roles.ts'
 import { type CertificateAuthority, type IssuedLeaf, keyOfRequest } from './ca.ts'
 import type { AltNames, Issuance, Store } from './store.ts'
 

@@ -2,8 +2,10 @@
  * Which addresses lead to a live gateway that stays: what gateways report, kept in the store too, so that a restarted control plane
  * does not tell drivers that there are none.
  */
-import { type GatewayEndpoint, gatewayEndpointsMax, type ProxyReport } from '../agent/api.ts'
+
 import { inetBytes } from '../cql/values.ts'
+import { type GatewayEndpoint, gatewayEndpointsMax } from '../mesh/endpoints.ts'
+import type { ProxyReport } from '../mesh/proxy-report.ts'
 import type { AgentRow, Store } from './store.ts'
 
 export class LiveGateways {

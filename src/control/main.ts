@@ -6,10 +6,10 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { validatePolicy as compilesOnThread } from '../agent/policy-compiler.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
+import { validatePolicy as compilesOnThread } from '../policy/compiler.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
 import { startAdminApi } from './admin-api.ts'
 import { CertificateAuthority } from './ca.ts'

@@ -10,8 +10,8 @@
  * dictionary or a stolen key, is of no use for longer.
  */
 import { randomBytes } from 'node:crypto'
-import { type MeshKey, type MeshKeyUse, meshKeyBytes } from '../agent/api.ts'
 import type { Clock } from '../base/clock.ts'
+import { type MeshKey, type MeshKeyUse, meshKeyBytes } from '../mesh/mesh-keys.ts'
 import type { MeshKeyRow, Store } from './store.ts'
 
 const dayMs = 24 * 60 * 60 * 1000

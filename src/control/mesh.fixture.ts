@@ -6,9 +6,9 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { type Agent, type AgentOptions, startAgent } from '../agent/agent.ts'
-import type { AgentRole } from '../agent/api.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { AdminClient } from '../cli/admin-client.ts'
+import type { AgentRole } from '../mesh/roles.ts'
 import { type ControlOptions, type ControlPlane, startControl } from './main.ts'
 
 const log = pino({ level: 'silent' })

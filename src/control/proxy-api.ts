@@ -7,19 +7,14 @@ import type { Server } from 'node:https'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { type FastifyRequest, fastify } from 'fastify'
-import {
-  aliveIntervalMs,
-  enrolRequest,
-  renewRequest,
-  reportBytesMax,
-  type WatchEvent,
-  watchLineBytesMax,
-} from '../agent/api.ts'
-import { readReport } from '../agent/report.ts'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { type VerifiedIdentity, verifyPeer } from '../identity/certificate.ts'
+import { enrolRequest, renewRequest } from '../mesh/enrolment.ts'
+import { reportBytesMax } from '../mesh/proxy-report.ts'
+import { readReport } from '../mesh/report.ts'
+import { aliveIntervalMs, type WatchEvent, watchLineBytesMax } from '../mesh/watch.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Admission } from './admission.ts'
 import type { Enrolment } from './enrolment.ts'

@@ -2,21 +2,18 @@
  * Which proxies live, what each runs, and who is told when policy, the mesh keys or the set of proxies change. In memory; only where
  * sidecars and gateways are is kept in the store too, so that a restarted control plane does not tell the gateways that there are none.
  */
-import type {
-  AdvertisedAddress,
-  AgentRole,
-  GatewayEndpoint,
-  PolicySnapshot,
-  ReportedListener,
-  SidecarEndpoint,
-  WatchEvent,
-} from '../agent/api.ts'
-import { meshKeysToWire } from '../agent/mesh-keys.ts'
-import type { DroppedPart, ReadReport } from '../agent/report.ts'
+
 import type { Clock } from '../base/clock.ts'
 import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import type { AdvertisedAddress, GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
+import type { PolicySnapshot } from '../mesh/feed.ts'
+import { meshKeysToWire } from '../mesh/mesh-keys.ts'
+import type { ReportedListener } from '../mesh/proxy-report.ts'
+import type { DroppedPart, ReadReport } from '../mesh/report.ts'
+import type { AgentRole } from '../mesh/roles.ts'
+import type { WatchEvent } from '../mesh/watch.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { LiveGateways } from './live-gateways.ts'
 import { MeshKeys } from './mesh-keys.ts'

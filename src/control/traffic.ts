@@ -1,6 +1,6 @@
 /** Who talked to Cassandra in the last minute, added up from the proxies' reports, one bucket a second. */
-import type { TrafficRow } from '../agent/api.ts'
-import { keyOf, mergeTraffic } from '../agent/traffic.ts'
+import type { TrafficRow } from '../mesh/traffic.ts'
+import { keyOf, mergeTraffic } from '../mesh/traffic.ts'
 
 export interface TrafficLine extends TrafficRow {
   /** Requests per second over the window. */

@@ -3,10 +3,10 @@
  */
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
-import { advertisedAddress, advertisedMax } from '../agent/api.ts'
 import { parseDocuments } from '../base/document.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { advertisedAddress, advertisedMax } from '../mesh/endpoints.ts'
 import { listenerSchema, refuseUnsafeListeners } from '../session/listener-config.ts'
 
 const gatewaySchema = z.strictObject({

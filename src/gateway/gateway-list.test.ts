@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import type { GatewayEndpoint } from '../agent/api.ts'
 import { readEvent } from '../cql/responses.ts'
+import type { GatewayEndpoint } from '../mesh/endpoints.ts'
 import type { Client } from '../session/backend.ts'
 import { GatewayList } from './gateway-list.ts'
 import { Whereabouts } from './whereabouts.ts'

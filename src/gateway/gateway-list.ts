@@ -7,10 +7,11 @@
  *
  * Rule: what an event names is in the answers of the desk already, or no longer, when the event leaves.
  */
-import type { AdvertisedAddress, GatewayEndpoint } from '../agent/api.ts'
+
 import { eventEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import type { CqlEvent } from '../cql/responses.ts'
+import type { AdvertisedAddress, GatewayEndpoint } from '../mesh/endpoints.ts'
 import type { Client } from '../session/backend.ts'
 import type { Site, Whereabouts } from './whereabouts.ts'
 

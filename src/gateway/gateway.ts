@@ -9,9 +9,11 @@
  *
  * The rule one must not break: the gateway never decides access; a sidecar believes it only what a passport proves.
  */
-import type { Feed, ProxyReport } from '../agent/api.ts'
+
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { textDigest } from '../base/digest.ts'
+import type { Feed } from '../mesh/feed.ts'
+import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { loadRouting } from '../policy/routing.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { OpenBackend } from '../session/backend.ts'

@@ -1,7 +1,8 @@
 /**
  * The gateway's links: one to each live sidecar, opened again when lost, replaced before a certificate ends.
  */
-import type { Credentials, SidecarEndpoint } from '../agent/api.ts'
+import type { Credentials } from '../mesh/credentials.ts'
+import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Repeated } from '../telemetry/repeated.ts'

@@ -2,7 +2,7 @@
  * One sidecar as a gateway worker knows it: where it is, the link that leads there now, and how it is doing. It outlives its links, which
  * are replaced whenever a certificate is.
  */
-import type { SidecarEndpoint } from '../agent/api.ts'
+import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { GatewayLink } from './link.ts'
 import { Load } from './routing/balance.ts'
 

@@ -4,7 +4,6 @@
  * Rule: a session exists only after its passport was verified here; what a gateway says of its clients is not believed without.
  */
 import type { TLSSocket } from 'node:tls'
-import type { Credentials } from '../agent/api.ts'
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
@@ -35,6 +34,7 @@ import {
   tryControl,
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
+import type { Credentials } from '../mesh/credentials.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { Client, ClientInfo } from '../session/backend.ts'
 import { identityKey, type Refusals } from '../session/doors.ts'

@@ -2,13 +2,14 @@
  * The sidecar's own connection to its node: is it there, what does it say of itself, what are its schema and ring, and which events does it send.
  * The state is told to gateways; while the node is away, or its schema was never read, drivers are not let in, so that they go elsewhere.
  */
-import type { Credentials } from '../agent/api.ts'
+
 import { RingfenceError } from '../base/errors.ts'
 import { queryEnvelope, registerEnvelope } from '../cql/encode.ts'
 import { headerOpcode, Opcode } from '../cql/protocol.ts'
 import { uuidText } from '../cql/reader.ts'
 import { readEvent, readRows } from '../cql/responses.ts'
 import type { Hello } from '../link/protocol.ts'
+import type { Credentials } from '../mesh/credentials.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Repeated } from '../telemetry/repeated.ts'

@@ -2,10 +2,11 @@
  * The connections to the node, by protocol version and keyspace (and identity, where sharing is switched off): a connection's
  * keyspace never changes after it is open, so one session's USE is never seen by another (attack B11).
  */
-import type { Credentials } from '../agent/api.ts'
+
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
+import type { Credentials } from '../mesh/credentials.ts'
 import type { Permit } from '../policy/engine.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'

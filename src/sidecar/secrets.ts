@@ -1,7 +1,7 @@
 /**
  * What the mesh's shared keys are used for here: pages that any sidecar of the mesh can open again, and hashes that are the same everywhere.
  */
-import type { MeshKey } from '../agent/api.ts'
+import type { MeshKey } from '../mesh/mesh-keys.ts'
 import { maskKeyOf, PagingSeal } from './seal.ts'
 
 export class Secrets {

@@ -1,11 +1,11 @@
 /** A CQL client without a driver's manners: it sends what a test says and keeps what comes. */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import type { Credentials } from '../../src/agent/api.ts'
 import { startupEnvelope } from '../../src/cql/encode.ts'
 import { Inbound } from '../../src/cql/inbound.ts'
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readRows } from '../../src/cql/responses.ts'
+import type { Credentials } from '../../src/mesh/credentials.ts'
 import { Outbox } from '../../src/session/outbox.ts'
 import { Turn } from '../../src/session/turn.ts'
 

@@ -5,7 +5,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
-import type { Credentials } from '../../src/agent/api.ts'
 import {
   authenticateEnvelope,
   authSuccessEnvelope,
@@ -38,6 +37,7 @@ import {
   readRegister,
 } from '../../src/cql/requests.ts'
 import type { CqlEvent } from '../../src/cql/responses.ts'
+import type { Credentials } from '../../src/mesh/credentials.ts'
 import { Outbox } from '../../src/session/outbox.ts'
 import { Turn } from '../../src/session/turn.ts'
 import { FakeSchema, type FakeTable } from './fake-schema.ts'

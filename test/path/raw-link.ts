@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import type { z } from 'zod'
-import type { Credentials } from '../../src/agent/api.ts'
 import { headerOpcode } from '../../src/cql/protocol.ts'
 import {
   Control,
@@ -15,6 +14,7 @@ import {
   tableSchema,
 } from '../../src/link/protocol.ts'
 import { FrameSplitter } from '../../src/link/splitter.ts'
+import type { Credentials } from '../../src/mesh/credentials.ts'
 import { until } from './world.ts'
 
 export class RawLink {

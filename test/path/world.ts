@@ -6,22 +6,17 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type {
-  AdvertisedAddress,
-  Credentials,
-  Feed,
-  GatewayEndpoint,
-  MeshKey,
-  PolicySnapshot,
-  ProxyReport,
-  SidecarEndpoint,
-} from '../../src/agent/api.ts'
-import { credentialsOf } from '../../src/agent/credentials.ts'
 import type { BytesBudget } from '../../src/base/bytes-budget.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { CertificateAuthority } from '../../src/control/ca.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import { parseSpiffeId } from '../../src/identity/spiffe.ts'
+import type { Credentials } from '../../src/mesh/credentials.ts'
+import { credentialsOf } from '../../src/mesh/credentials.ts'
+import type { AdvertisedAddress, GatewayEndpoint, SidecarEndpoint } from '../../src/mesh/endpoints.ts'
+import type { Feed, PolicySnapshot } from '../../src/mesh/feed.ts'
+import type { MeshKey } from '../../src/mesh/mesh-keys.ts'
+import type { ProxyReport } from '../../src/mesh/proxy-report.ts'
 import { type DoorBounds, doorBounds } from '../../src/session/doors.ts'
 import type { ListenerConfig } from '../../src/session/listener.ts'
 import type { PlaceBounds } from '../../src/session/places.ts'

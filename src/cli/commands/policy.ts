@@ -3,9 +3,9 @@
  * diff, simulate, apply; all but apply change nothing.
  */
 import type { Command } from 'commander'
-import type { PolicySnapshot } from '../../agent/api.ts'
 import { textDigest } from '../../base/digest.ts'
 import { RingfenceError } from '../../base/errors.ts'
+import type { PolicySnapshot } from '../../mesh/feed.ts'
 import { loadPolicy } from '../../policy/load.ts'
 import { AdminClient } from '../admin-client.ts'
 import { awaitInForce, inForceText, shortDigest } from '../in-force.ts'

@@ -4,8 +4,8 @@ import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Command, Option } from 'commander'
-import type { Credentials } from '../../agent/api.ts'
 import { RingfenceError } from '../../base/errors.ts'
+import type { Credentials } from '../../mesh/credentials.ts'
 import { restOptimiser } from '../../telemetry/optimiser.ts'
 import { type HostPort, parseDuration, parseHostPort, readInput, setting, tokenOf } from '../options.ts'
 import { printJson } from '../output.ts'
@@ -119,7 +119,7 @@ function addAgent(program: Command): void {
 async function runAgent(flags: AgentFlags): Promise<void> {
   const [{ startAgent }, { writeFileAtomically }, { createLogger }] = await Promise.all([
     import('../../agent/agent.ts'),
-    import('../../agent/files.ts'),
+    import('../../mesh/files.ts'),
     import('../../telemetry/log.ts'),
   ])
   const log = createLogger('agent')

@@ -9,7 +9,20 @@ import {
 import { promisify } from 'node:util'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { readLeaf } from '../identity/certificate.ts'
-import type { Credentials } from './api.ts'
+import type { SpiffeId } from '../identity/spiffe.ts'
+
+export interface Credentials {
+  readonly spiffeId: SpiffeId
+  /** The leaf, then the issuing certificate. */
+  readonly certificatePem: string
+  /** PKCS #8. */
+  readonly keyPem: string
+  /** The trusted roots. */
+  readonly bundlePem: string
+  readonly leafDer: Buffer
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+}
 
 const generateKeyPair = promisify(generateKeyPairLater)
 

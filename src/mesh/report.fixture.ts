@@ -1,5 +1,5 @@
 /** Every field of a message at its bound, beyond it, and as what it is not. */
-import type { ProxyReport } from './api.ts'
+import type { ProxyReport } from './proxy-report.ts'
 
 const sidecarId = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
 

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { cutMark } from '../base/text.ts'
-import { type ProxyReport, proxyReport, reportBytesMax, type TrafficRow, trafficRowsMax, watchEvent } from './api.ts'
+import { type ProxyReport, proxyReport, reportBytesMax } from './proxy-report.ts'
 import { fullReport, variantsOf } from './report.fixture.ts'
 import { cutReport, readReport, reportText } from './report.ts'
+import { type TrafficRow, trafficRowsMax } from './traffic.ts'
+import { watchEvent } from './watch.ts'
 
 describe('a report', () => {
   it('has every field that there is in the full one of these tests', () => {

@@ -1,7 +1,7 @@
 /**
  * Policies are compiled on a thread of their own: reading 5,000 rules takes seconds, in which a proxy serves and a control plane renews.
  *
- *   source ─▶ policy-compiler-thread.ts ─ a few hundred rules at a time, each when it is asked for ─▶ CompiledPolicy
+ *   source ─▶ compiler-thread.ts ─ a few hundred rules at a time, each when it is asked for ─▶ CompiledPolicy
  *
  * A thread lives for one policy, since policies are seldom and a thread keeps tens of megabytes.
  */
@@ -45,7 +45,7 @@ export async function validatePolicy(source: string, fileName: string): Promise<
 
 function onThread(order: CompileOrder): Promise<CompiledPolicy> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./policy-compiler-thread.ts', import.meta.url), {
+    const worker = new Worker(new URL('./compiler-thread.ts', import.meta.url), {
       workerData: order,
       resourceLimits: { maxOldGenerationSizeMb: 512, maxYoungGenerationSizeMb: 16 },
     })

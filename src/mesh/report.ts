@@ -5,18 +5,11 @@
  */
 import { z } from 'zod'
 import { cutText } from '../base/text.ts'
-import {
-  advertisedMax,
-  fittingEntries,
-  listenersMax,
-  nameMax,
-  type ProxyReport,
-  proxyReport,
-  reportBytesMax,
-  type SidecarEndpoint,
-  type TrafficRow,
-} from './api.ts'
-import { foldTraffic, mergeTraffic } from './traffic.ts'
+import { advertisedMax, type SidecarEndpoint } from './endpoints.ts'
+import { fittingEntries } from './entries.ts'
+import { listenersMax, type ProxyReport, proxyReport, reportBytesMax } from './proxy-report.ts'
+import { nameMax } from './roles.ts'
+import { foldTraffic, mergeTraffic, type TrafficRow } from './traffic.ts'
 
 const addressMax = 255
 

@@ -1,6 +1,8 @@
 /** Answers of the control plane, over either of its sockets. */
+import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
-import { wireError } from './api.ts'
+
+export const wireError = z.object({ code: z.string(), message: z.string(), hint: z.string().optional() })
 
 /** The control plane's refusal in its own words. */
 export function faultOfAnswer(status: number | undefined, text: string): RingfenceError {

@@ -1,6 +1,38 @@
 /** Adds traffic rows up, for reports of several workers and for rows that could not be sent yet. */
-import { cutNames } from '../telemetry/traffic.ts'
-import { type TrafficRow, trafficRowsMax } from './api.ts'
+import { z } from 'zod'
+import { cutNames, trafficTextMax } from '../telemetry/traffic.ts'
+
+/** One line of *who is talking to Cassandra*: everything since the last report, summed over equal keys. */
+export const trafficRow = z.object({
+  workload: z.string().max(trafficTextMax.workload),
+  person: z.string().max(trafficTextMax.person).optional(),
+  keyspace: z.string().max(trafficTextMax.keyspace).optional(),
+  table: z.string().max(trafficTextMax.table).optional(),
+  operation: z.string().max(trafficTextMax.operation),
+  verdict: z.enum(['allow', 'deny', 'observe']),
+  rule: z.string().max(trafficTextMax.rule),
+  count: z.int().nonnegative(),
+  errors: z.int().nonnegative(),
+  p50Micros: z.number().nonnegative(),
+  p99Micros: z.number().nonnegative(),
+})
+
+export interface TrafficRow {
+  readonly workload: string
+  readonly person?: string | undefined
+  readonly keyspace?: string | undefined
+  readonly table?: string | undefined
+  readonly operation: string
+  readonly verdict: 'allow' | 'deny' | 'observe'
+  readonly rule: string
+  readonly count: number
+  readonly errors: number
+  readonly p50Micros: number
+  readonly p99Micros: number
+}
+
+/** Rows beyond this are added up into one with the operation `OTHER`. */
+export const trafficRowsMax = 2_000
 
 /** Rows that take what has no room: one for each verdict. */
 const otherRows = 3

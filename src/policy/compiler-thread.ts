@@ -2,7 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { RingfenceError } from '../base/errors.ts'
 import { loadPolicy } from '../policy/load.ts'
-import type { CompileAnswer, CompileOrder, PolicyPart } from './policy-compiler.ts'
+import type { CompileAnswer, CompileOrder, PolicyPart } from './compiler.ts'
 
 /** Rules of each kind in one message. */
 const RULES_A_PART = 200

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { type TrafficRow, trafficRowsMax } from './api.ts'
-import { mergeTraffic } from './traffic.ts'
+import { mergeTraffic, type TrafficRow, trafficRowsMax } from './traffic.ts'
 
 const row: TrafficRow = {
   workload: 'w',
