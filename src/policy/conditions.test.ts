@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { analyse } from '../cql/statement/analyse.ts'
+import { resolveKeyspace } from '../cql/statement/resolve.ts'
 import { dayOfWeek, minuteOfDay } from './conditions.ts'
-import type { PolicyEngine } from './engine.ts'
+import { isPermitOf, type PolicyEngine, permitOfAll } from './engine.ts'
 import { access, atNoon, cedar, document, engineOf, orders, principal, verdict } from './policy.fixture.ts'
 import type { RequestContext } from './request.ts'
 
@@ -157,4 +159,51 @@ describe('time', () => {
     assert.equal(minuteOfDay(Date.UTC(2026, 10, 21, 23, 59, 59, 999)), 1439)
     assert.equal(minuteOfDay(-1), 1439)
   })
+})
+
+describe('the time until which a verdict is good', () => {
+  const document = (when: object): PolicyEngine => engineOf(rule(when))
+  const minuteRule = cedar('c', 'forbid (principal, action, resource) when { context.minuteOfDay == 721 };')
+  const dayRule = cedar('d', 'forbid (principal, action, resource) when { context.dayOfWeek == "sun" };')
+
+  for (const [name, engine, untilAt] of [
+    ['no rule that looks at the clock', document({ rowsMax: 10 }), undefined],
+    ['hours', document({ hours: '08:00-18:00' }), at(18, 0)],
+    ['hours over midnight', document({ hours: '22:00-06:00' }), at(22, 0)],
+    ['a day', document({ days: ['wed'] }), at(0, 0, 19)],
+    ['a day with hours', document({ days: ['wed'], hours: '08:00-18:00' }), at(18, 0)],
+    ['a policy in Cedar about minutes', engineOf(rule({ rowsMax: 10 }), minuteRule), at(12, 1)],
+    ['a policy in Cedar about days', engineOf(rule({ rowsMax: 10 }), dayRule), at(0, 0, 19)],
+  ] as const) {
+    it(`${name}: the key of a request is the same to the last millisecond, and a permit is good as long`, () => {
+      const keyAt = (nowMs: number) => engine.contextKey(orders, { ...atNoon, nowMs })
+      const start = atNoon.nowMs
+      const untilMs = untilAt?.nowMs ?? start + 86_400_000
+      for (let nowMs = start; nowMs < untilMs; nowMs += 30_000) assert.equal(keyAt(nowMs), keyAt(start))
+      assert.equal(keyAt(untilMs - 1), keyAt(start))
+      if (untilAt !== undefined) assert.notEqual(keyAt(untilMs), keyAt(start))
+      const decision = engine.decide(
+        orders,
+        resolveKeyspace(analyse(`${read} LIMIT 1`), undefined),
+        { ...atNoon, rows: 1 },
+        undefined,
+        3,
+      )
+      if (name === 'hours over midnight') return assert.equal(decision.kind, 'denial')
+      assert.ok(decision.kind === 'permit')
+      assert.equal(
+        isPermitOf(decision, 3, () => untilMs - 1),
+        true,
+      )
+      assert.equal(
+        isPermitOf(decision, 3, () => untilMs),
+        untilAt === undefined,
+      )
+      const ofAll = permitOfAll([decision, decision.observing('x')])!
+      assert.equal(
+        isPermitOf(ofAll, 3, () => untilMs),
+        untilAt === undefined,
+      )
+    })
+  }
 })

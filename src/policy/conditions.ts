@@ -94,6 +94,15 @@ export class Looks {
     }
   }
 
+  /** When the clock alone may make the key another; Infinity where no rule looks at it. */
+  untilMs(nowMs: number): number {
+    if (this.nothing) return Number.POSITIVE_INFINITY
+    if (this.#exact.has('minuteOfDay')) return nextMinuteMs(nowMs, minuteOfDay(nowMs) + 1)
+    let untilMs = this.#exact.has('dayOfWeek') ? nextMinuteMs(nowMs, 0) : Number.POSITIVE_INFINITY
+    for (const minute of this.#minutes) untilMs = Math.min(untilMs, nextMinuteMs(nowMs, minute))
+    return untilMs
+  }
+
   /** '' when nothing is looked at. */
   key(request: RequestContext): string {
     if (this.nothing) return ''
@@ -122,8 +131,16 @@ export class Looks {
   }
 }
 
+const DAY_MS = 86_400_000
+
 export function minuteOfDay(nowMs: number): number {
-  return Math.floor((((nowMs % 86_400_000) + 86_400_000) % 86_400_000) / 60_000)
+  return Math.floor((((nowMs % DAY_MS) + DAY_MS) % DAY_MS) / 60_000)
+}
+
+/** The next time, later than now, that this minute of a day begins. */
+function nextMinuteMs(nowMs: number, minute: number): number {
+  const todayMs = Math.floor(nowMs / DAY_MS) * DAY_MS + minute * 60_000
+  return todayMs > nowMs ? todayMs : todayMs + DAY_MS
 }
 
 /** 1970 began with a Thursday. */

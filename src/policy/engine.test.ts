@@ -424,26 +424,31 @@ describe('a permit', () => {
     return decision.kind === 'permit' ? decision : assert.fail(decision.reason)
   }
 
+  const now = (): number => 0
+
   it('is good in the epoch of its decision only, and so is what is made of it', () => {
     for (const permit of [
       inEpoch(3),
       inEpoch(3).observing('r'),
       permitOfAll([inEpoch(3), inEpoch(3).observing('r')])!,
     ]) {
-      assert.deepEqual([isPermitOf(permit, 2), isPermitOf(permit, 3), isPermitOf(permit, 4)], [false, true, false])
+      assert.deepEqual(
+        [isPermitOf(permit, 2, now), isPermitOf(permit, 3, now), isPermitOf(permit, 4, now)],
+        [false, true, false],
+      )
     }
     const mixed = permitOfAll([inEpoch(3), inEpoch(4)])!
-    assert.deepEqual([isPermitOf(mixed, 3), isPermitOf(mixed, 4)], [false, false])
+    assert.deepEqual([isPermitOf(mixed, 3, now), isPermitOf(mixed, 4, now)], [false, false])
     assert.equal(inEpoch(3).observing('one').observing('two').observed, 'one,two')
   })
 
   it('cannot be copied or made up', () => {
     // @ts-expect-error a spread has the fields, and is no permit
     const copied: Permit = { ...inEpoch(3) }
-    assert.equal(isPermitOf(copied, 3), false)
+    assert.equal(isPermitOf(copied, 3, now), false)
     // @ts-expect-error an object of the same form
     const made: Permit = { kind: 'permit', rule: 'r', revision: 7, obligations: undefined, observed: undefined }
-    assert.equal(isPermitOf(made, 3), false)
-    assert.equal(isPermitOf(Object.create(inEpoch(3)), 3), false)
+    assert.equal(isPermitOf(made, 3, now), false)
+    assert.equal(isPermitOf(Object.create(inEpoch(3)), 3, now), false)
   })
 })

@@ -42,30 +42,34 @@ class Granted {
   /** Names of the rules in observe mode without which this would have been a denial, joined by `,`; at most 512 characters. */
   readonly observed: string | undefined
   readonly #epoch: number
+  /** Until then no rule that looks at the clock says otherwise. */
+  readonly #untilMs: number
 
-  constructor(epoch: number, fields: Pick<Granted, 'rule' | 'revision' | 'obligations' | 'observed'>) {
+  constructor(epoch: number, untilMs: number, fields: Pick<Granted, 'rule' | 'revision' | 'obligations' | 'observed'>) {
     this.rule = fields.rule
     this.revision = fields.revision
     this.obligations = fields.obligations
     this.observed = fields.observed
     this.#epoch = epoch
+    this.#untilMs = untilMs
   }
 
-  /** Whether this is a permit, of a decision taken in that epoch (see `PolicyEngine.decide`). */
-  static isOf(permit: Granted, epoch: number): boolean {
-    return #epoch in permit && permit.#epoch === epoch
+  /** Whether this is a permit, of a decision taken in that epoch (see `PolicyEngine.decide`), which the clock has not ended since. */
+  static isOf(permit: Granted, epoch: number, nowMs: () => number): boolean {
+    if (!(#epoch in permit) || permit.#epoch !== epoch) return false
+    return permit.#untilMs === Number.POSITIVE_INFINITY || nowMs() < permit.#untilMs
   }
 
   /** The same leave, with rules in observe mode that the request's values did not meet. */
   observing(rules: string): Granted {
     const observed = this.observed === undefined ? rules : `${this.observed},${rules}`
-    return new Granted(this.#epoch, { ...this, observed })
+    return new Granted(this.#epoch, this.#untilMs, { ...this, observed })
   }
 
   /** The same leave, for a session that is shown a topology of its own, where the answer may have addresses of nodes. */
   hidingAddresses(): Granted {
     const obligations = { ...(this.obligations ?? noObligations), addressesHidden: true }
-    return new Granted(this.#epoch, { ...this, obligations })
+    return new Granted(this.#epoch, this.#untilMs, { ...this, obligations })
   }
 
   /** Leave for a BATCH of which each statement has one: the first one's rule, and what any of them observed or wants hidden. */
@@ -74,12 +78,22 @@ class Granted {
     if (first === undefined) return undefined
     const observed = permits.find((permit) => permit.observed !== undefined)?.observed
     const masks = permits.flatMap(({ obligations }) => obligations?.masks ?? [])
-    const epoch = permits.every((permit) => Granted.isOf(permit, first.#epoch)) ? first.#epoch : NO_EPOCH
+    let epoch = first.#epoch
+    let untilMs = first.#untilMs
+    for (const permit of permits) {
+      if (!(#epoch in permit) || permit.#epoch !== first.#epoch) epoch = NO_EPOCH
+      else untilMs = Math.min(untilMs, permit.#untilMs)
+    }
     const columns = permits.find(({ obligations }) => obligations?.columns !== undefined)?.obligations?.columns
     const isPlain = masks.length === 0 && columns === undefined
-    if (observed === first.observed && isPlain && epoch === first.#epoch) return first
+    const isFirst = observed === first.observed && epoch === first.#epoch && untilMs === first.#untilMs
+    if (isFirst && isPlain) return first
     const shown = columns === undefined ? {} : { columns }
-    return new Granted(epoch, { ...first, observed, obligations: { checks: [], masks, visibleOnly: false, ...shown } })
+    return new Granted(epoch, untilMs, {
+      ...first,
+      observed,
+      obligations: { checks: [], masks, visibleOnly: false, ...shown },
+    })
   }
 }
 
@@ -224,7 +238,7 @@ export class PolicyEngine {
     })
     if (data.denial !== undefined) return this.denial(data.denial.rule, `${principal.spiffeId}: ${data.denial.text}`)
     for (const name of data.observed) judgement.observed.add(name)
-    return new Granted(epoch, {
+    return new Granted(epoch, view.looks.untilMs(request.nowMs), {
       rule: joinRules(judgement.allowedBy),
       revision: this.#revision,
       obligations: judgement.visibleOnly

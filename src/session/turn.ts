@@ -27,6 +27,14 @@ export class Turn {
   /** Monotonic microseconds, read once per turn. */
   #nowMicros = 0
   #nowKnown = false
+  /** Wall clock, read once per turn. */
+  #wallMs = 0
+  #wallKnown = false
+  readonly #readWallMs: () => number
+
+  constructor(wallMs: () => number = Date.now) {
+    this.#readWallMs = wallMs
+  }
 
   /** Sets what runs before the sockets are written. It gives false where it failed since it ran last: what the sockets hold is unrecorded. */
   before(first: () => boolean): void {
@@ -62,9 +70,20 @@ export class Turn {
     return this.#nowMicros
   }
 
+  /** Milliseconds since 1970, the same in all of a turn: what was decided by it in this turn is sent by it. */
+  wallMs(): number {
+    if (!this.#wallKnown) {
+      this.#wallMs = this.#readWallMs()
+      this.#wallKnown = true
+      this.wake()
+    }
+    return this.#wallMs
+  }
+
   #flush(): void {
     this.#armed = false
     this.#nowKnown = false
+    this.#wallKnown = false
     const leaves = this.record()
     this.#withheld = false
     const now = this.#waiting

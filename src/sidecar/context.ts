@@ -14,12 +14,16 @@ export class SessionContext implements RequestContext {
   consistency = ''
   rows: number | undefined
   ttlSeconds: number | undefined
-  nowMs = Date.now()
+  nowMs: number
+  readonly #clock: () => number
 
-  constructor(info: ClientInfo, protocol: ProtocolVersion) {
+  /** @param clock the judge's */
+  constructor(info: ClientInfo, protocol: ProtocolVersion, clock: () => number) {
     this.clientAddress = info.address
     this.authentication = authenticationOf(info.identity)
     this.protocol = protocol
+    this.#clock = clock
+    this.nowMs = clock()
   }
 
   /** `consistency` is the protocol's code, `values` are those of the request where it has some. */
@@ -28,7 +32,7 @@ export class SessionContext implements RequestContext {
     this.consistency = this.preparing ? '' : (consistencyNames[consistency] ?? '')
     this.rows = numberOf(facts.limit, values)
     this.ttlSeconds = numberOf(facts.ttl, values)
-    this.nowMs = Date.now()
+    this.nowMs = this.#clock()
     return this
   }
 }

@@ -56,7 +56,7 @@ function makeJudge() {
     files,
   })
   const recorder = new Recorder(writer, new TrafficTable(), new Turn(), () => engine.revision)
-  const judge = new Judge(engine, recorder, schema)
+  const judge = new Judge(engine, recorder, schema, () => 0)
   engine.install(loadPolicy(POLICY, 'policy.yaml'), 1)
   const shop = judge.identity({ spiffeId: parseSpiffeId('spiffe://demo.local/svc/shop') })
   const verdict = (text: string, keyspace = ''): string =>

@@ -166,11 +166,20 @@ export class Judge {
   readonly #shares = new LoopShares()
   readonly #identities = new Map<string, IdentityState>()
   readonly #memory: StatementMemory
+  readonly #nowMs: () => number
   #epoch = 0
   #installsSeen = -1
   #schemaSeen = -1
 
-  constructor(engine: PolicyEngine, recorder: Recorder, schema: SchemaSource, bounds?: StatementBounds) {
+  /** @param nowMs the wall clock that contexts have too, so that what was decided in a turn is in force to its end */
+  constructor(
+    engine: PolicyEngine,
+    recorder: Recorder,
+    schema: SchemaSource,
+    nowMs: () => number,
+    bounds?: StatementBounds,
+  ) {
+    this.#nowMs = nowMs
     this.#memory = new StatementMemory(() => this.#identities.values(), bounds)
     this.#engine = engine
     this.#recorder = recorder
@@ -270,10 +279,10 @@ export class Judge {
     return judged.epoch === this.#epoch && identity.epoch === this.#epoch && !identity.contextual
   }
 
-  /** True for a permit of the policy and the schema in force. */
+  /** True for a permit of the policy and the schema in force, which the clock has not ended since. */
   inForce(permit: Permit): boolean {
     this.#look()
-    return isPermitOf(permit, this.#epoch)
+    return isPermitOf(permit, this.#epoch, this.#nowMs)
   }
 
   /** The decision of the policy and schema in force, for this request. */
@@ -403,7 +412,8 @@ export class Judge {
     judged.byContext ??= new Map()
     const key = this.#engine.contextKey(identity.principal, request)
     let decision = judged.byContext.get(key)
-    if (decision === undefined) {
+    // The same hours of another day have the same key.
+    if (decision === undefined || (decision.kind === 'permit' && !this.inForce(decision))) {
       decision = this.#decide(pace, identity, judged, request)
       if (decision === undefined) return undefined
       if (judged.byContext.size >= CONTEXTS_PER_STATEMENT_MAX) judged.byContext.clear()

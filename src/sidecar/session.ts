@@ -687,8 +687,10 @@ export class EnforcedSession implements Backend {
     start: number,
     end: number,
   ): void {
-    // Something may have changed since: in the turn of a policy's coming, for one.
-    if (epoch !== this.#shared.judge.epoch) this.#judgeLargeBatch(buffer, start, end)
+    const { judge } = this.#shared
+    // Something may have changed since: in the turn of a policy's coming, or at the end of the hours in which it may run.
+    const isOver = decision?.kind === 'permit' && !judge.inForce(decision)
+    if (epoch !== judge.epoch || isOver) this.#judgeLargeBatch(buffer, start, end)
     else if (whole === undefined) this.#unprepared(unknownId ?? Buffer.alloc(0), buffer, start, end)
     else this.#finishBatch(decision, whole, view, buffer, start, end)
   }

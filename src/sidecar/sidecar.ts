@@ -63,6 +63,8 @@ export interface SidecarOptions {
   readonly auditDirectory: string
   /** Of this process; derived from its memory where it is not given. */
   readonly budget?: BytesBudget
+  /** Wall clock by which policy is decided. */
+  readonly nowMs?: () => number
   /** Those of limits.ts unless said otherwise. */
   readonly doorBounds?: DoorBounds | undefined
   readonly linkedBounds?: PlaceBounds | undefined
@@ -71,7 +73,8 @@ export interface SidecarOptions {
 export class Sidecar {
   readonly #options: SidecarOptions
   readonly #log: Logger
-  readonly #turn = new Turn()
+  readonly #turn: Turn
+  readonly #wallMs = (): number => this.#turn.wallMs()
   readonly #budget: BytesBudget
   readonly #engine = new PolicyEngine()
   readonly #traffic = new TrafficTable()
@@ -98,6 +101,7 @@ export class Sidecar {
     const { config, feed, log } = options
     this.#options = options
     this.#log = log
+    this.#turn = new Turn(options.nowMs)
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
     this.#secrets = new Secrets(feed.keys)
@@ -126,7 +130,7 @@ export class Sidecar {
       feed.credentials,
     )
     const { schema } = this.#node
-    const judge = new Judge(this.#engine, recorder, schema)
+    const judge = new Judge(this.#engine, recorder, schema, this.#wallMs)
     const inForce = judge.inForce.bind(judge)
     const pool = new UpstreamPool(
       { target, connections: config.upstream.connections, turn: this.#turn, log, inForce },
@@ -317,7 +321,7 @@ export class Sidecar {
     const { identity, address, port } = client.info
     const principal = { spiffeId: identity.spiffeId, person: identity.person }
     const state = this.#shared.judge.identity(principal)
-    const context = new SessionContext(client.info, version)
+    const context = new SessionContext(client.info, version, this.#wallMs)
     const sessionPart = this.#shared.recorder.connected({
       session: name,
       workload: identity.spiffeId,

@@ -1,6 +1,6 @@
 /**
- * Between the decision on a request and its sending time may pass. Every place where it waits, each with a deny put in force meanwhile
- * and without one: what was permitted before is nothing that the node hears of afterwards.
+ * Between the decision on a request and its sending time may pass. Every place where it waits, each with everything that may end a permit
+ * meanwhile and without: what was permitted before is nothing that the node hears of afterwards.
  */
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, it } from 'node:test'
@@ -28,18 +28,104 @@ const INSERT = 'INSERT INTO shop.items (k) VALUES (?)'
 const LONG = `SELECT * FROM shop.items WHERE k IN (${Array.from({ length: 4000 }, (_, n) => `'${n}'`).join()})`
 const VERSION = 4
 
+const NOON = Date.UTC(2026, 10, 18, 12, 0)
+const HOURS = `${POLICY.replace('operations: [ALL]', 'operations: [ALL]\n  when: { hours: 08:00-12:00 }')}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: in-the-afternoon }
+spec:
+  subjects: [{ spiffeId: spiffe://demo.local/svc/alice }]
+  keyspaces: [elsewhere]
+  operations: [ALL]
+`
+const MANY_DAYS = `${POLICY.replace('operations: [ALL]', 'operations: [ALL]\n  when: { days: [wed] }')}`
+const MINUTES = `${POLICY}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: CedarPolicy
+metadata: { name: office-hours }
+spec:
+  cedar: |
+    @id("not-from-noon")
+    forbid (principal, action, resource) when { context.minuteOfDay >= 720 };
+`
+
+/** Everything that ends a permit: what is in force while the request comes and at which time, and what becomes of that. */
+const ends: readonly {
+  readonly name: string
+  readonly policy: string
+  readonly atMs: number
+  readonly come: () => void
+  readonly refusal: RegExp
+}[] = [
+  {
+    name: 'a deny that is put in force',
+    policy: POLICY,
+    atMs: NOON,
+    come: () => running.feed.apply(DENY),
+    refusal: /^0x2100 .*not-now/,
+  },
+  {
+    name: 'another text under the same revision',
+    policy: POLICY,
+    atMs: NOON,
+    come: () => running.feed.restore(DENY),
+    refusal: /^0x2100 .*not-now/,
+  },
+  {
+    name: 'the end of its hours',
+    policy: HOURS,
+    atMs: NOON - 1,
+    come: () => {
+      nowMs = NOON
+    },
+    refusal: /^0x2100 .*default-deny/,
+  },
+  {
+    name: 'the end of its day',
+    policy: MANY_DAYS,
+    atMs: NOON + 43_200_000 - 1,
+    come: () => {
+      nowMs = NOON + 43_200_000
+    },
+    refusal: /^0x2100 .*default-deny/,
+  },
+  {
+    name: 'a minute of which a policy in Cedar speaks',
+    policy: MINUTES,
+    atMs: NOON - 1,
+    come: () => {
+      nowMs = NOON
+    },
+    refusal: /^0x2100 .*not-from-noon/,
+  },
+]
+
 let world: World
 let running: RunningSidecar
+let nowMs = NOON
+/** The sidecar reads its clock once in a turn. */
+let readings = 0
+let endAtReading = Number.POSITIVE_INFINITY
+/** The clock goes on where it is read for the first time in a turn to see whether a permit is still in force. */
+let endAtSending = false
+const stackOf = (): string => new Error('where').stack ?? ''
 
 before(async () => {
   world = await World.make()
-  running = await world.sidecar({ connections: 1 })
+  const clock = (): number => {
+    readings++
+    const isSending = endAtSending && /at Judge\.inForce/.test(stackOf()) && !/inContext/.test(stackOf())
+    if (isSending) nowMs = NOON
+    return readings >= endAtReading ? NOON : nowMs
+  }
+  running = await world.sidecar({ connections: 1, nowMs: clock })
 })
 after(() => world.close())
 beforeEach(async () => {
   running.node.intercept = undefined
   running.node.interceptOwn = undefined
-  running.feed.apply(POLICY)
 })
 
 /** What waits, taken from the node's hands. */
@@ -165,28 +251,91 @@ function heard(text: string): number {
   ).length
 }
 
-describe('a deny that is put in force while a request waits', () => {
-  for (const { name, arrive } of places) {
-    it(`holds for ${name}`, async () => {
-      const alice = await world.client(running.port, 'alice', { version: VERSION })
-      const { asked, waiting, goOn, text, already } = await arrive(alice)
-      await until('it waits', waiting)
-      running.feed.apply(DENY)
-      goOn()
-      assert.match(told(await asked), /^0x2100 .*not-now/)
-      assert.equal(heard(text), already)
-      const refused = running.records().filter(({ verdict, rule }) => verdict === 'deny' && rule === 'not-now')
-      assert.ok(refused.length > 0)
+for (const { name: ending, policy, atMs, come, refusal } of ends) {
+  describe(`${ending}, while a request waits`, () => {
+    beforeEach(() => {
+      nowMs = atMs
+      running.feed.apply(policy)
     })
 
-    it(`and without one, ${name} is served`, async () => {
-      const alice = await world.client(running.port, 'alice', { version: VERSION })
-      const { asked, waiting, goOn, text, already } = await arrive(alice)
-      await until('it waits', waiting)
-      goOn()
-      const answer = told(await asked)
-      assert.match(answer, /^(echo|result)/)
-      assert.equal(heard(text), already + 1)
-    })
-  }
+    for (const { name, arrive } of places) {
+      it(`holds for ${name}`, async () => {
+        const alice = await world.client(running.port, 'alice', { version: VERSION })
+        const { asked, waiting, goOn, text, already } = await arrive(alice)
+        await until('it waits', waiting)
+        const before = running.records().length
+        come()
+        goOn()
+        assert.match(told(await asked), refusal)
+        assert.equal(heard(text), already)
+        const refused = running.records().slice(before)
+        assert.ok(refused.some(({ verdict }) => verdict === 'deny'))
+      })
+
+      it(`and without, ${name} is served`, async () => {
+        const alice = await world.client(running.port, 'alice', { version: VERSION })
+        const { asked, waiting, goOn, text, already } = await arrive(alice)
+        await until('it waits', waiting)
+        goOn()
+        assert.match(told(await asked), /^(echo|result)/)
+        assert.equal(heard(text), already + 1)
+      })
+    }
+  })
+}
+
+describe('a large BATCH whose hours end while it is judged', () => {
+  const text = 'INSERT INTO shop.items (k) VALUES (?)'
+  const parts = Array.from({ length: 12_000 }, (_, at) => ({ text, values: [Buffer.from(String(at))] }))
+  // Counted after all parts were decided on.
+  const counted = `${HOURS}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: Guardrail
+metadata: { name: few }
+spec: { keyspaces: [shop], partitionsPerBatchMax: 20000 }
+`
+  after(() => {
+    endAtReading = Number.POSITIVE_INFINITY
+  })
+
+  it('is refused as a whole, in whichever turn of its judging that is', async () => {
+    nowMs = NOON - 1
+    running.feed.apply(counted)
+    const alice = await world.client(running.port, 'alice', { version: VERSION })
+    let turn = 0
+    for (; turn < 200; turn++) {
+      running.node.requests.length = 0
+      readings = 0
+      endAtReading = turn + 1
+      const answer = told(await alice.ask(batchEnvelope(VERSION, 1, 0, parts)))
+      const hasEnded = readings >= endAtReading
+      endAtReading = Number.POSITIVE_INFINITY
+      if (!hasEnded) {
+        assert.match(answer, /^result/)
+        break
+      }
+      assert.match(answer, /^0x2100 .*default-deny/)
+      assert.equal(running.node.requests.length, 0)
+    }
+    assert.ok(turn > 2, `it was judged in ${turn} turns`)
+  })
+
+  it('is refused as a whole where that is after the last of them was decided on', async () => {
+    const alice = await world.client(running.port, 'alice', { version: VERSION })
+    let ended = 0
+    for (let asked = 0; asked < 50 && ended < 3; asked++) {
+      nowMs = NOON - 1
+      running.feed.apply(counted)
+      running.node.requests.length = 0
+      endAtSending = true
+      const answer = told(await alice.ask(batchEnvelope(VERSION, 1, 0, parts)))
+      endAtSending = false
+      // Else it was sent in the turn of its last decision.
+      if (nowMs === NOON) ended++
+      assert.match(answer, nowMs === NOON ? /^0x2100 .*default-deny/ : /^result/)
+      assert.equal(running.node.requests.length, nowMs === NOON ? 0 : 1)
+    }
+    assert.ok(ended > 0)
+  })
 })

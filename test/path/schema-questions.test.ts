@@ -112,6 +112,34 @@ suite('what is hidden', () => {
   })
 })
 
+suite('a policy that comes while an answer is made', () => {
+  const text = `SELECT table_name, current_timestamp() FROM ${T} WHERE keyspace_name = 'shop'`
+  const without = POLICY.replace('keyspaces: [shop]', 'keyspaces: [play]')
+  const names = async (): Promise<string[]> => (await rows(text)).map((row) => row.split(',')[0]!)
+
+  for (const [how, put] of [
+    ['of the next revision', () => running.feed.apply(without)],
+    ['of an equal revision, from a control plane that was restored', () => running.feed.restore(without)],
+  ] as const) {
+    it(`counts: one ${how}`, async (t) => {
+      const { now } = Date
+      let came = false
+      // The function in the question is the one that asks the clock while rows are made.
+      t.mock.method(Date, 'now', () => {
+        if (!came && new Error().stack?.includes('/cql/query/') === true) {
+          came = true
+          put()
+        }
+        return now()
+      })
+      assert.deepEqual(await names(), [])
+      assert.ok(came)
+      running.feed.restore(POLICY)
+      assert.deepEqual(await names(), ['a', 'b', 'c', 'items'])
+    })
+  }
+})
+
 it('no keyspace that is hidden is read, so that it takes no other time than one that is not there', async () => {
   running.node.topology.schemaVersion = Buffer.alloc(16, 90)
   const asked: (string | undefined)[] = []

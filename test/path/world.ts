@@ -102,6 +102,12 @@ export class FakeFeed implements Feed {
     for (const callback of this.#onPolicy) callback(this.policy)
   }
 
+  /** Another text under the revision in force, as a restored control plane may give it. */
+  restore(source: string): void {
+    this.policy = { revision: this.policy.revision, source }
+    for (const callback of this.#onPolicy) callback(this.policy)
+  }
+
   place(sidecars: readonly SidecarEndpoint[]): void {
     this.sidecars = sidecars
     for (const callback of this.#onSidecars) callback(sidecars)
@@ -206,6 +212,7 @@ export class World {
       bounds?: Partial<DoorBounds>
       linkedBounds?: Partial<PlaceBounds>
       budget?: BytesBudget
+      nowMs?: () => number
     } = {},
   ): Promise<RunningSidecar> {
     const { name = 'node1', share = 'mesh', connections = 2 } = options
@@ -239,6 +246,7 @@ export class World {
       doorBounds: { ...doorBounds, ...options.bounds },
       linkedBounds: { ...linkedBounds, ...options.linkedBounds },
       ...(options.budget === undefined ? {} : { budget: options.budget }),
+      ...(options.nowMs === undefined ? {} : { nowMs: options.nowMs }),
     })
     await sidecar.start()
     this.#closers.unshift(() => sidecar.stop(0))
