@@ -35,6 +35,13 @@ const closedToPure = new Set(
 
 const importPattern = /(?:^|[\s;}])(?:import|from)\s*\(?\s*(['"])([^'"\n]+)\1/g
 
+/** Paths from the repository's root of the files that one file imports, types too; packages are left out. */
+export function importsOf(file: string, source: string): string[] {
+  return targetsOf(source)
+    .filter((target) => target.startsWith('.'))
+    .map((target) => pathOf(file, target))
+}
+
 /**
  * What is wrong with the imports of one source file.
  * @param file path from the repository's root, such as `src/cql/segment.ts`
@@ -48,14 +55,13 @@ export function layerProblems(file: string, source: string): string[] {
   // A test, or a fixture of one, is no part of what ships: it opens files and sockets, and may show what a layer above makes of this one.
   const isTest = /\.(test|fuzz|fixture)\.ts$/.test(file)
   const problems: string[] = []
-  for (const [, , target] of source.matchAll(importPattern)) {
-    if (target === undefined) continue
+  for (const target of targetsOf(source)) {
     if (!target.startsWith('.')) {
       if (pureLayers.has(layer) && !isTest && closedToPure.has(target))
         problems.push(`${file}: ${layer} may not import ${target}`)
       continue
     }
-    const path = new URL(target, `file:///${file}`).pathname.slice(1)
+    const path = pathOf(file, target)
     const [top, targetLayer = ''] = path.split('/')
     if (top !== 'src') {
       // JSON of the repository itself, such as package.json for the version, is data.
@@ -69,6 +75,14 @@ export function layerProblems(file: string, source: string): string[] {
       problems.push(`${file}: ${layer} imports ${targetLayer}; what both need stands in mesh`)
   }
   return problems
+}
+
+function targetsOf(source: string): string[] {
+  return Array.from(source.matchAll(importPattern), ([, , target = '']) => target)
+}
+
+function pathOf(file: string, target: string): string {
+  return new URL(target, `file:///${file}`).pathname.slice(1)
 }
 
 function areStrangers(layer: string, other: string): boolean {

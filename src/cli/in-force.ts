@@ -1,7 +1,10 @@
 /** Where a policy is in force, told by its text and not by its number. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { RingfenceError } from '../base/errors.ts'
 import type { PolicyConflict } from '../control/registry.ts'
-import type { AdminClient, StatusAnswer } from './admin-client.ts'
+import type { PolicySnapshot } from '../mesh/feed.ts'
+import { AdminClient, type StatusAnswer } from './admin-client.ts'
+import { UnreadableInput } from './options.ts'
 
 const lookAgainMs = 50
 
@@ -67,4 +70,19 @@ export function inForceText({ running, others, away }: InForce): string {
   for (const { name, runs: other } of others) lines.push(`${name} runs ${other}; its log says why`)
   if (away.length > 0) lines.push(`${away.join(', ')} ${away.length === 1 ? 'is' : 'are'} away and take it when back`)
   return lines.join('\n')
+}
+
+/**
+ * The policy that the control plane has in force, as something to compare with.
+ * @throws UnreadableInput when it does not answer, so that exit code 1 keeps its meaning for who compares
+ */
+export async function policyInForce(stateDir: string): Promise<PolicySnapshot> {
+  try {
+    return await new AdminClient(stateDir).policy()
+  } catch (reason) {
+    const { message, code } = RingfenceError.from(reason, 'UNAVAILABLE')
+    if (code !== 'UNAVAILABLE') throw reason
+    const hint = 'is it running, and is --state-dir the same; or name a file to take in its place'
+    throw new UnreadableInput(`the policy in force cannot be read: ${message}`, { hint })
+  }
 }

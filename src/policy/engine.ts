@@ -10,7 +10,7 @@ import type { RequestNeeds } from './conditions.ts'
 import { evaluateData } from './data/evaluate.ts'
 import { builtinChecks } from './data/law.ts'
 import { printable } from './data/words.ts'
-import type { Explanation } from './explain.ts'
+import type { ExplainedAccess } from './explain.ts'
 import { explainAccesses } from './explain.ts'
 import type { Obligations } from './obligations.ts'
 import type { Pace } from './pace.ts'
@@ -117,6 +117,13 @@ export interface Denial {
 }
 
 export type Decision = Permit | Denial
+
+/** A decision, and for each access the rules that were considered. */
+export interface Explanation {
+  readonly decision: Decision
+  /** In the order of the statement; those of a BATCH's statements follow its own. */
+  readonly accesses: readonly ExplainedAccess[]
+}
 
 export const defaultDenyRule = 'default-deny'
 /** A statement that touches nothing: an empty BATCH. */

@@ -8,11 +8,9 @@ import { driverMetadataRule, grantsDriverMetadata } from './builtin.ts'
 import { builtinTexts, compileRule, deniedWithItsParts } from './cedar/compile.ts'
 import type { Target } from './cedar/entities.ts'
 import { contextOf, principalEntity, questionOf } from './cedar/entities.ts'
-import type { CedarRule } from './cedar/raw.ts'
 import { CedarSet } from './cedar/sets.ts'
-import type { Decision } from './engine.ts'
 import { matchesAnyName, matchesKeyspace, matchesName } from './names.ts'
-import type { CompiledPolicy, CompiledRule, Mode, Principal } from './policy.ts'
+import type { CedarRule, CompiledPolicy, CompiledRule, Mode, Principal } from './policy.ts'
 import { permissionsOf } from './policy.ts'
 import type { RequestContext } from './request.ts'
 import { concerns } from './slices.ts'
@@ -45,12 +43,6 @@ export interface ConsideredRule {
 export interface ExplainedAccess {
   readonly access: Access
   readonly considered: readonly ConsideredRule[]
-}
-
-export interface Explanation {
-  readonly decision: Decision
-  /** In the order of the statement; those of a BATCH's statements follow its own. */
-  readonly accesses: readonly ExplainedAccess[]
 }
 
 /** @param facts refined */

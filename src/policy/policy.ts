@@ -11,8 +11,7 @@
  */
 import type { Permission } from '../cql/statement/facts.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
-import type { CedarRule } from './cedar/raw.ts'
-import type { Conditions } from './conditions.ts'
+import type { Conditions, ContextAttribute } from './conditions.ts'
 import type { DataLaw } from './data/law.ts'
 
 export interface Principal {
@@ -93,15 +92,36 @@ export interface CompiledRule {
   readonly cluster: boolean
 }
 
+/** One policy in Cedar's words, as it stands after validation. */
+export interface CedarRule {
+  /** Counts on from the rules in YAML. */
+  readonly index: number
+  /** Its `@id`, else the name of its document. */
+  readonly name: string
+  readonly label: string
+  readonly effect: 'allow' | 'deny'
+  readonly mode: Mode
+  readonly text: string
+  /** The same with `permit` in place of `forbid`, so that Cedar says of each whether it matches. */
+  readonly asPermit: string
+  readonly looksAt: ReadonlySet<ContextAttribute>
+  /** Patterns of SPIFFE ids, each a Group. */
+  readonly groups: ReadonlySet<string>
+  /** It can tell one column from another. */
+  readonly speaksOfColumns: boolean
+  /** Keyspaces that its text names, in whatever role. */
+  readonly keyspaces: ReadonlySet<string>
+  /** Tables and functions that its text names, as `[keyspace, name]`. */
+  readonly tables: readonly (readonly [string, string])[]
+  readonly functions: readonly (readonly [string, string])[]
+  /** Columns that its text names, as `[keyspace, table, column]`. */
+  readonly columns: readonly (readonly [string, string, string])[]
+}
+
 export interface CompiledPolicy {
   readonly rules: readonly CompiledRule[]
   /** Policies written in Cedar itself, in the order of the file. */
   readonly cedar: readonly CedarRule[]
   /** Masks, retention and guardrails. */
   readonly data: DataLaw
-}
-
-/** Keyspaces that a wildcard never includes (CVE-2025-23015). In any case of letters, so that no look-alike slips in. */
-export function isSystemKeyspace(keyspace: string): boolean {
-  return /^system/i.test(keyspace)
 }

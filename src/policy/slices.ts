@@ -10,9 +10,9 @@ import { driverKeyspaces, driverTables } from './builtin.ts'
 import type { Target } from './cedar/entities.ts'
 import { CedarSet } from './cedar/sets.ts'
 import { Looks } from './conditions.ts'
-import { matchesAnyName, matchesKeyspace, matchesName, NameClasses } from './names.ts'
+import { isSystemKeyspace, matchesAnyName, matchesKeyspace, matchesName, NameClasses } from './names.ts'
 import type { CompiledRule, Principal } from './policy.ts'
-import { isSystemKeyspace, permissionsOf } from './policy.ts'
+import { permissionsOf } from './policy.ts'
 
 /** The law for the principals that the same rules concern. */
 export class Slice {

@@ -7,7 +7,7 @@ import { writeFileAtomically } from '../../mesh/files.ts'
 import { agentRoles } from '../../mesh/roles.ts'
 import { AdminClient, type StatusAnswer } from '../admin-client.ts'
 import { conflictText, shortDigest } from '../in-force.ts'
-import { collect, countOption, durationOption, setting } from '../options.ts'
+import { collect, countOption, durationOption } from '../options.ts'
 import {
   type Cell,
   type Format,
@@ -22,14 +22,10 @@ import {
 import { Screen } from '../screen.ts'
 import { trafficTable } from '../traffic-table.ts'
 import { version } from '../version.ts'
+import { type AdminFlags, adminCommand, withOutput } from './admin-command.ts'
 import { addCheck } from './check.ts'
 import { addNginx } from './nginx.ts'
 import { addPolicy } from './policy.ts'
-
-export interface AdminFlags {
-  readonly stateDir: string
-  readonly output: Format
-}
 
 export function addAdminCommands(program: Command): void {
   addToken(program)
@@ -45,19 +41,6 @@ export function addAdminCommands(program: Command): void {
     if (output === 'json') printJson({ version, node: process.version })
     else print(`ringfence ${version} (node ${process.version})`)
   })
-}
-
-/** Every command that talks to the admin socket takes these. */
-export function adminCommand(parent: Command, name: string, description: string): Command {
-  const stateDir = setting('control', '--state-dir <dir>', 'of the control plane').default('.ringfence/control')
-  return withOutput(parent.command(name).description(description).addOption(stateDir))
-}
-
-/** `-o table` or `-o json`. */
-export function withOutput(command: Command): Command {
-  return command.addOption(
-    new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'),
-  )
 }
 
 interface NamesFlags {

@@ -10,7 +10,7 @@ import { type Door, wayThrough } from '../check/way-through.ts'
 import { waysAround } from '../check/ways-around.ts'
 import { collect, durationOption, type HostPort, parseHostPort } from '../options.ts'
 import { exitCode, print, printJson } from '../output.ts'
-import { type AdminFlags, adminCommand } from './admin.ts'
+import { type AdminFlags, adminCommand } from './admin-command.ts'
 
 interface CheckFlags extends AdminFlags {
   readonly failOnWarning?: boolean

@@ -10,7 +10,7 @@ import { writeFileAtomically } from '../../mesh/files.ts'
 import { AdminClient } from '../admin-client.ts'
 import { collect, type HostPort, parseCount, parseHostPort } from '../options.ts'
 import { print, printAsIs, printJson } from '../output.ts'
-import { type AdminFlags, adminCommand } from './admin.ts'
+import { type AdminFlags, adminCommand } from './admin-command.ts'
 
 interface NginxFlags extends AdminFlags {
   readonly listen?: HostPort[]

@@ -9,14 +9,14 @@ import { parseSpiffeId } from '../../identity/spiffe.ts'
 import { driverMetadataRule } from '../../policy/builtin.ts'
 import type { ExplainedAccess } from '../../policy/explain.ts'
 import { loadPolicy } from '../../policy/load.ts'
+import { policyInForce } from '../in-force.ts'
 import { readInput } from '../options.ts'
 import { type Cell, exitCode, paint, print, printable, printJson, table } from '../output.ts'
 import { readSchema } from '../policy/schema-file.ts'
 import { parseInstant } from '../policy/suite.ts'
 import type { Answer, Question } from '../policy/trial.ts'
 import { builtinRules, notUnderstoodRule, questionDefaults, Trial, understand } from '../policy/trial.ts'
-import { type AdminFlags, adminCommand } from './admin.ts'
-import { policyInForce } from './policy.ts'
+import { type AdminFlags, adminCommand } from './admin-command.ts'
 
 interface ExplainFlags extends AdminFlags {
   readonly as: string

@@ -9,7 +9,7 @@ import type { Group, Report } from '../policy/replay.ts'
 import { Replay } from '../policy/replay.ts'
 import { readSchema } from '../policy/schema-file.ts'
 import { Trial } from '../policy/trial.ts'
-import { type AdminFlags, adminCommand } from './admin.ts'
+import { type AdminFlags, adminCommand } from './admin-command.ts'
 
 interface SimulateFlags extends AdminFlags {
   readonly file: string

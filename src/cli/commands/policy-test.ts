@@ -4,7 +4,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import { exitCode, type Format, paint, print, printable, printJson } from '../output.ts'
 import type { CaseResult, Suite } from '../policy/suite.ts'
 import { findTestFiles, loadSuites } from '../policy/suite.ts'
-import { withOutput } from './admin.ts'
+import { withOutput } from './admin-command.ts'
 
 export function addTest(policy: Command): void {
   withOutput(

@@ -5,15 +5,14 @@
 import type { Command } from 'commander'
 import { textDigest } from '../../base/digest.ts'
 import { RingfenceError } from '../../base/errors.ts'
-import type { PolicySnapshot } from '../../mesh/feed.ts'
 import { loadPolicy } from '../../policy/load.ts'
 import { AdminClient } from '../admin-client.ts'
-import { awaitInForce, inForceText, shortDigest } from '../in-force.ts'
-import { durationOption, readInput, UnreadableInput } from '../options.ts'
+import { awaitInForce, inForceText, policyInForce, shortDigest } from '../in-force.ts'
+import { durationOption, readInput } from '../options.ts'
 import { exitCode, type Format, paint, print, printAsIs, printable, printJson } from '../output.ts'
 import type { DocumentDifference } from '../policy/difference.ts'
 import { differences } from '../policy/difference.ts'
-import { type AdminFlags, adminCommand, withOutput } from './admin.ts'
+import { type AdminFlags, adminCommand, withOutput } from './admin-command.ts'
 import { addExplain } from './policy-explain.ts'
 import { addSimulate } from './policy-simulate.ts'
 import { addTest } from './policy-test.ts'
@@ -32,21 +31,6 @@ export function addPolicy(program: Command): void {
     else if (snapshot.revision === 0) print('# no policy yet: everything is refused')
     else printAsIs(`# revision ${snapshot.revision}\n${snapshot.source}`)
   })
-}
-
-/**
- * The policy that the control plane has in force, as something to compare with.
- * @throws UnreadableInput when it does not answer, so that exit code 1 keeps its meaning for who compares
- */
-export async function policyInForce(stateDir: string): Promise<PolicySnapshot> {
-  try {
-    return await new AdminClient(stateDir).policy()
-  } catch (reason) {
-    const { message, code } = RingfenceError.from(reason, 'UNAVAILABLE')
-    if (code !== 'UNAVAILABLE') throw reason
-    const hint = 'is it running, and is --state-dir the same; or name a file to take in its place'
-    throw new UnreadableInput(`the policy in force cannot be read: ${message}`, { hint })
-  }
 }
 
 interface ApplyFlags extends AdminFlags {

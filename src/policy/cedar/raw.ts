@@ -8,37 +8,11 @@ import type { DetailedError } from '@cedar-policy/cedar-wasm/nodejs'
 import { parseSpiffeId, parseSpiffePattern } from '../../identity/spiffe.ts'
 import type { ContextAttribute } from '../conditions.ts'
 import { contextAttributes } from '../conditions.ts'
-import type { Mode } from '../policy.ts'
-import { isSystemKeyspace } from '../policy.ts'
+import { isSystemKeyspace } from '../names.ts'
+import type { CedarRule } from '../policy.ts'
 import { namesOfId } from './entities.ts'
 import { cedarSchema, clusterId } from './schema.ts'
 import { onCedar } from './sets.ts'
-
-/** One policy in Cedar's words, as it stands after validation. */
-export interface CedarRule {
-  /** Counts on from the rules in YAML. */
-  readonly index: number
-  /** Its `@id`, else the name of its document. */
-  readonly name: string
-  readonly label: string
-  readonly effect: 'allow' | 'deny'
-  readonly mode: Mode
-  readonly text: string
-  /** The same with `permit` in place of `forbid`, so that Cedar says of each whether it matches. */
-  readonly asPermit: string
-  readonly looksAt: ReadonlySet<ContextAttribute>
-  /** Patterns of SPIFFE ids, each a Group. */
-  readonly groups: ReadonlySet<string>
-  /** It can tell one column from another. */
-  readonly speaksOfColumns: boolean
-  /** Keyspaces that its text names, in whatever role. */
-  readonly keyspaces: ReadonlySet<string>
-  /** Tables and functions that its text names, as `[keyspace, name]`. */
-  readonly tables: readonly (readonly [string, string])[]
-  readonly functions: readonly (readonly [string, string])[]
-  /** Columns that its text names, as `[keyspace, table, column]`. */
-  readonly columns: readonly (readonly [string, string, string])[]
-}
 
 /** A fault in the text; line and column count from 1 and are of the text. */
 export interface CedarFault {

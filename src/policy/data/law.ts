@@ -2,9 +2,8 @@
  * The data law as it stands after validation, and what of it concerns one table: found once for each table, then remembered.
  */
 
-import { matchesName } from '../names.ts'
+import { isSystemKeyspace, matchesName } from '../names.ts'
 import type { Mask, Obligations, RequestCheck } from '../obligations.ts'
-import { isSystemKeyspace } from '../policy.ts'
 import { tableName } from './words.ts'
 
 /** A rule as verdicts name it. */

@@ -1,7 +1,7 @@
 /** Kind `CedarPolicy`: each policy of its text becomes a rule of its own. */
 import type { DocumentPath, ParsedDocument } from '../../base/document.ts'
-import type { CedarRule } from '../cedar/raw.ts'
 import { parseCedar } from '../cedar/raw.ts'
+import type { CedarRule } from '../policy.ts'
 import type { CedarPolicySpec } from './kinds.ts'
 
 /** Policies in all CedarPolicy documents together; each costs time in every evaluation. */
