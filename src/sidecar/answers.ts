@@ -21,15 +21,15 @@ import {
   rowsCount,
 } from '../cql/responses.ts'
 import { driverKeyspaces } from '../policy/builtin.ts'
-import type { Permit } from '../policy/engine.ts'
 import type { Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
 import { confirms } from './confirm.ts'
 import type { SessionContext } from './context.ts'
 import { columnsDigest, timeoutEnvelope, unfitEnvelope } from './envelopes.ts'
-import type { IdentityState, Judged } from './judged.ts'
+import type { IdentityState } from './judged.ts'
 import { ANSWER_INLINE_BYTES_MAX, LargeAnswers, ownEnvelope } from './large-answers.ts'
 import { Repreparer, type RepreparerOptions } from './reprepare.ts'
+import type { Owner, Request } from './request.ts'
 import {
   asItCame,
   changesRows,
@@ -40,11 +40,10 @@ import {
   withObserved,
 } from './rewrites.ts'
 import type { SessionOptions, Shared } from './session.ts'
-import type { Owner, Upstream } from './upstream.ts'
 
 export interface AnswerEvents {
-  /** The node's SET_KEYSPACE: the keyspace in force, and the connection that has it. */
-  readonly keyspaceChanged: (keyspace: string, upstream: Upstream) => void
+  /** The node's SET_KEYSPACE: the keyspace in force. */
+  readonly keyspaceChanged: (keyspace: string) => void
   /** A USE was answered, whatever the answer was. */
   readonly used: () => void
   /** See `RepreparerOptions`. */
@@ -59,7 +58,6 @@ export class Answers implements Owner {
   readonly #client: Client
   readonly #identity: IdentityState
   readonly #version: ProtocolVersion
-  readonly #sessionPart: string
   readonly #topologyHidden: boolean
   readonly #context: SessionContext
   readonly #events: AnswerEvents
@@ -71,52 +69,49 @@ export class Answers implements Owner {
     this.#client = options.client
     this.#identity = options.identity
     this.#version = options.version
-    this.#sessionPart = options.sessionPart
     this.#topologyHidden = options.topologyHidden
     this.#context = options.context
     this.#events = events
     this.#large = new LargeAnswers(options.identity.share, options.client.account, {
-      onChanged: ({ upstream, slot }, changed) => {
+      onChanged: (request, changed) => {
         const rows = rowsCount(changed, 0, changed.length, this.#version)
-        this.#finish(upstream, slot, changed, 0, changed.length, rows, -1)
+        this.#finish(request, changed, 0, changed.length, rows, -1)
       },
-      onFailed: ({ upstream, slot }, reason) => this.#failed(upstream, slot, reason),
+      onFailed: (request, reason) => this.#failed(request, reason),
     })
     this.#repreparer = new Repreparer({
       pool: shared.pool,
       identity: options.identity,
       version: options.version,
       poolOwner,
-      owner: this,
       mayPrepare: events.mayPrepare,
       sendPrepare: events.sendPrepare,
-      onPrepared: (upstream, slot, answer) => this.#preparedAgain(upstream, slot, answer),
-      onSame: (upstream, slot, id) => {
-        if (!this.#serveAgain(upstream, slot)) this.#toldOther(upstream, slot, id)
+      onPrepared: (prepare, answer) => this.#preparedAgain(prepare, answer),
+      onSame: (request, id) => {
+        if (!this.#serveAgain(request)) this.#toldOther(request, id)
       },
-      onOther: (upstream, slot, id) => this.#toldOther(upstream, slot, id),
+      onOther: (request, id) => this.#toldOther(request, id),
     })
   }
 
-  onAnswer(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): void {
-    if (this.#large.has(upstream, slot)) throw new RingfenceError('UPSTREAM', `a second answer to stream ${slot}`)
+  onAnswer(request: Request, buffer: Buffer, start: number, end: number): void {
     try {
-      this.#answer(upstream, slot, buffer, start, end)
+      this.#answer(request, buffer, start, end)
     } catch (reason) {
-      this.#failed(upstream, slot, reason)
+      this.#failed(request, reason)
     }
   }
 
   /** The client hears an error in the answer's place. */
-  #failed(upstream: Upstream, slot: number, reason: unknown): void {
-    const stream = upstream.clientStream[slot]!
+  #failed(request: Request, reason: unknown): void {
+    const { stream } = request
     const { code, message, fatal } = cqlFault(ofAnswer(reason))
     const envelope = errorEnvelope(this.#version, stream, code, message)
     const { recorder } = this.#shared
-    recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
+    recorder.done(request, code, -1, envelope, 0, envelope.length)
     if (fatal && !recorder.failed) this.#client.fault(reason, stream)
     else this.#give(envelope, 0, envelope.length, stream)
-    this.#letGoAfter(upstream, slot)
+    this.#letGoAfter(request)
   }
 
   /** While records cannot be written, an answer whose line is in memory only does not leave: the client is disconnected. */
@@ -126,13 +121,12 @@ export class Answers implements Owner {
     else this.#client.answer(buffer, start, end, stream)
   }
 
-  #letGoAfter(upstream: Upstream, slot: number): void {
-    if (upstream.judged[slot]?.facts.use !== undefined && upstream.opcode[slot] !== Opcode.PREPARE) this.#events.used()
+  #letGoAfter(request: Request): void {
+    if (request.judged.facts.use !== undefined && request.opcode !== Opcode.PREPARE) this.#events.used()
   }
 
-  #answer(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): void {
-    const judged = upstream.judged[slot]!
-    const permit = upstream.permit[slot]!
+  #answer(request: Request, buffer: Buffer, start: number, end: number): void {
+    const permit = request.permit!
     const at = headerFlags(buffer, start) === 0 ? start + HEADER_BYTES : bodyStart(buffer, start, end)
     let rows = -1
     let code = -1
@@ -142,112 +136,87 @@ export class Answers implements Owner {
       if (kind === ResultKind.ROWS) {
         if (changesRows(permit) || hasMorePages(buffer, start, end)) {
           if (end - start > ANSWER_INLINE_BYTES_MAX) {
-            this.#changeSliced(upstream, slot, judged, permit, ownEnvelope(buffer, start, end))
+            this.#changeSliced(request, ownEnvelope(buffer, start, end))
             return
           }
-          changed = this.#rowsForClient(upstream, slot, judged, permit, buffer, start, end)
+          changed = this.#rowsForClient(request, buffer, start, end)
           rows = rowsCount(changed, 0, changed.length, this.#version)
         } else rows = rowsCount(buffer, start, end, this.#version)
-      } else if (kind === ResultKind.PREPARED) this.#learn(upstream, judged, buffer, start, end)
-      else if (kind === ResultKind.SET_KEYSPACE) this.#adoptKeyspace(upstream, judged, buffer, start, end)
+      } else if (kind === ResultKind.PREPARED) this.#learn(request, buffer, start, end)
+      else if (kind === ResultKind.SET_KEYSPACE) this.#adoptKeyspace(request, buffer, start, end)
       else if (kind === ResultKind.SCHEMA_CHANGE) {
         this.#shared.schema.changed(readSchemaChange(buffer, start, end).keyspace)
       }
     } else {
       code = buffer.readInt32BE(at)
-      if (code === CqlErrorCode.UNPREPARED && this.#repreparer.again(upstream, slot, buffer, start, end)) return
+      if (code === CqlErrorCode.UNPREPARED && this.#repreparer.again(request, buffer, start, end)) return
       if (code === CqlErrorCode.UNAUTHORIZED) changed = withoutRoleName(buffer, start, end)
     }
-    if (changed === undefined) this.#finish(upstream, slot, buffer, start, end, rows, code)
-    else this.#finish(upstream, slot, changed, 0, changed.length, rows, code)
+    if (changed === undefined) this.#finish(request, buffer, start, end, rows, code)
+    else this.#finish(request, changed, 0, changed.length, rows, code)
   }
 
   /** What its rows are is settled. */
-  #finish(
-    upstream: Upstream,
-    slot: number,
-    buffer: Buffer,
-    start: number,
-    end: number,
-    rows: number,
-    code: number,
-  ): void {
-    const { observed } = upstream.permit[slot]!
+  #finish(request: Request, buffer: Buffer, start: number, end: number, rows: number, code: number): void {
+    const { observed } = request.permit!
     let changed = this.#topologyHidden ? withoutAddresses(buffer, start, end, this.#version) : undefined
     if (observed !== undefined) {
       changed = withObserved(changed ?? buffer.subarray(start, end), this.#version, observed)
     }
     const { recorder } = this.#shared
-    const stream = upstream.clientStream[slot]!
+    const { stream } = request
     const answer = changed ?? buffer
     const from = changed === undefined ? start : 0
     const to = changed === undefined ? end : changed.length
-    recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, rows, answer, from, to)
+    recorder.done(request, code, rows, answer, from, to)
     this.#give(answer, from, to, stream)
-    this.#letGoAfter(upstream, slot)
+    this.#letGoAfter(request)
   }
 
-  #rowsForClient(
-    upstream: Upstream,
-    slot: number,
-    judged: Judged,
-    permit: Permit,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): Buffer {
-    const request = requestOf(upstream, slot)
-    const passage = this.#passageOfAnswer(upstream, slot, judged, permit, request, buffer.subarray(start, end))
-    return incomingRows(passage, this.#shared.secrets, request, buffer, start, end)
+  #rowsForClient(request: Request, buffer: Buffer, start: number, end: number): Buffer {
+    const sent = sentBytes(request)
+    const passage = this.#passageOfAnswer(request, sent, buffer.subarray(start, end))
+    return incomingRows(passage, this.#shared.secrets, sent, buffer, start, end)
   }
 
   /** In slices, under the client's share of the loop; the slot is kept until then. `answer` is ours. */
-  #changeSliced(upstream: Upstream, slot: number, judged: Judged, permit: Permit, answer: Buffer): void {
-    const request = requestOf(upstream, slot)
-    const passage = this.#passageOfAnswer(upstream, slot, judged, permit, request, answer)
-    const slices = incomingRowsSliced(passage, this.#shared.secrets, request, answer)
-    this.#large.begin(upstream, slot, slices, answer.length)
+  #changeSliced(request: Request, answer: Buffer): void {
+    const sent = sentBytes(request)
+    const passage = this.#passageOfAnswer(request, sent, answer)
+    const slices = incomingRowsSliced(passage, this.#shared.secrets, sent, answer)
+    this.#large.begin(request, slices, answer.length)
   }
 
-  #passageOfAnswer(
-    upstream: Upstream,
-    slot: number,
-    judged: Judged,
-    permit: Permit,
-    request: Buffer,
-    answer: Buffer,
-  ): Passage {
-    const given = this.#passage(upstream, slot, judged, permit)
-    const consistency = upstream.consistency[slot]!
+  #passageOfAnswer(request: Request, sent: Buffer, answer: Buffer): Passage {
+    const given = this.#passage(request)
     const { judge } = this.#shared
-    return { ...given, permit: permitOfAnswer(given, judge, this.#context, consistency, request, answer) }
+    return { ...given, permit: permitOfAnswer(given, judge, this.#context, request.consistency, sent, answer) }
   }
 
-  #passage(upstream: Upstream, slot: number, judged: Judged, permit: Permit): Passage {
-    return { version: this.#version, opcode: upstream.opcode[slot]!, judged, permit, identity: this.#identity }
+  #passage({ opcode, judged, permit }: Request): Passage {
+    return { version: this.#version, opcode, judged, permit: permit!, identity: this.#identity }
   }
 
   /** The node did not have its statement. It is judged like any other that comes now. */
-  #serveAgain(upstream: Upstream, slot: number): boolean {
-    const passage = this.#passage(upstream, slot, upstream.judged[slot]!, upstream.permit[slot]!)
-    const request = asItCame(passage, requestOf(upstream, slot), this.#shared.secrets)
-    request.writeInt16BE(upstream.clientStream[slot]!, 2)
-    return this.#events.again(request, upstream.keyspace)
+  #serveAgain(request: Request): boolean {
+    const envelope = asItCame(this.#passage(request), sentBytes(request), this.#shared.secrets)
+    envelope.writeInt16BE(request.stream, 2)
+    return this.#events.again(envelope, request.carrier?.keyspace ?? '')
   }
 
   /** The record of a PREPARE that the client did not ask for. */
-  #preparedAgain(upstream: Upstream, slot: number, answer: Buffer | undefined): void {
+  #preparedAgain(request: Request, answer: Buffer | undefined): void {
     const { recorder } = this.#shared
     if (answer === undefined) {
-      recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'no answer to a repeated PREPARE')
+      recorder.lost(request, 'no answer to a repeated PREPARE')
       return
     }
     const code = headerOpcode(answer, 0) === Opcode.ERROR ? readError(answer, 0, answer.length).code : -1
-    recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, answer, 0, answer.length)
+    recorder.done(request, code, -1, answer, 0, answer.length)
   }
 
   /** The node's id now means this statement, to this identity. An id that meant another text is a forgery (attack B4). */
-  #learn(upstream: Upstream, judged: Judged, buffer: Buffer, start: number, end: number): void {
+  #learn({ judged, carrier }: Request, buffer: Buffer, start: number, end: number): void {
     const prepared = readPrepared(buffer, start, end, this.#version)
     const { id } = prepared
     if (!confirms(judged.facts, prepared)) {
@@ -266,7 +235,7 @@ export class Answers implements Owner {
       (known.judged.text !== judged.text || (judged.keyspaceCounts && known.judged.keyspace !== judged.keyspace))
     if (other) {
       this.#shared.log.error({ id: id.toString('hex') }, 'the node gave one prepared id to two statements')
-      upstream.destroy('one prepared id for two statements')
+      carrier?.destroy('one prepared id for two statements')
       throw new RingfenceError('UPSTREAM', 'the node gave one prepared id to two statements')
     }
     if (judged.facts.verb === 'SELECT' && driverKeyspaces.has(judged.facts.keyspace ?? '')) {
@@ -275,62 +244,58 @@ export class Answers implements Owner {
     this.#identity.prepared.set(id, judged)?.told.set(this.#version, columnsDigest(buffer, start, end))
   }
 
-  #adoptKeyspace(upstream: Upstream, judged: Judged, buffer: Buffer, start: number, end: number): void {
+  #adoptKeyspace({ judged, carrier }: Request, buffer: Buffer, start: number, end: number): void {
     const keyspace = readSetKeyspace(buffer, start, end)
-    if (judged.facts.use !== keyspace || upstream.keyspace !== keyspace) {
-      upstream.destroy('the keyspace of a shared connection changed')
+    if (judged.facts.use !== keyspace || carrier?.keyspace !== keyspace) {
+      carrier?.destroy('the keyspace of a shared connection changed')
       throw new RingfenceError('UPSTREAM', 'the node set another keyspace than was asked for')
     }
-    this.#events.keyspaceChanged(keyspace, upstream)
+    this.#events.keyspaceChanged(keyspace)
   }
 
   /** The driver prepares again itself and is told by the node what is wrong with the statement. */
-  #toldOther(upstream: Upstream, slot: number, id: Buffer): void {
-    const stream = upstream.clientStream[slot]!
+  #toldOther(request: Request, id: Buffer): void {
+    const { stream } = request
     const envelope = unpreparedEnvelope(this.#version, stream, id, 'the node no longer has this prepared statement')
     const { recorder } = this.#shared
     const code = CqlErrorCode.UNPREPARED
-    recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
+    recorder.done(request, code, -1, envelope, 0, envelope.length)
     this.#give(envelope, 0, envelope.length, stream)
-    this.#letGoAfter(upstream, slot)
+    this.#letGoAfter(request)
   }
 
-  onUnfit(upstream: Upstream, slot: number, answerBytes: number): void {
-    if (this.#large.has(upstream, slot)) throw new RingfenceError('UPSTREAM', `a second answer to stream ${slot}`)
-    const stream = upstream.clientStream[slot]!
+  onUnfit(request: Request, answerBytes: number): void {
+    const { stream } = request
     const envelope = unfitEnvelope(this.#version, stream, answerBytes)
     const { recorder } = this.#shared
     const code = errorCode(envelope, 0, envelope.length)
-    recorder.done(this.#sessionPart, this.#identity, upstream, slot, code, -1, envelope, 0, envelope.length)
+    recorder.done(request, code, -1, envelope, 0, envelope.length)
     this.#give(envelope, 0, envelope.length, stream)
-    this.#letGoAfter(upstream, slot)
+    this.#letGoAfter(request)
   }
 
-  onTimeout(upstream: Upstream, slot: number): void {
-    const judged = upstream.judged[slot]!
-    const stream = upstream.clientStream[slot]!
-    const envelope = timeoutEnvelope(this.#version, stream, judged, upstream.consistency[slot]!)
-    this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'timeout')
+  onTimeout(request: Request): void {
+    const { stream } = request
+    const envelope = timeoutEnvelope(this.#version, stream, request.judged, request.consistency)
+    this.#shared.recorder.lost(request, 'timeout')
     // Of one that is being changed the node owes nothing more.
-    if (!this.#large.drop(upstream, slot)) upstream.abandon(slot)
+    if (!this.#large.drop(request)) request.carrier?.abandon(request)
     this.#give(envelope, 0, envelope.length, stream)
-    this.#letGoAfter(upstream, slot)
+    this.#letGoAfter(request)
   }
 
   /** Whether the node acted is unknown: no answer is made up, the client's connection ends and its driver decides. */
-  onLost(upstream: Upstream, slot: number): void {
-    this.#large.drop(upstream, slot)
-    this.#shared.recorder.lost(this.#sessionPart, this.#identity, upstream, slot, 'connection to the node lost')
+  onLost(request: Request): void {
+    this.#large.drop(request)
+    this.#shared.recorder.lost(request, 'connection to the node lost')
     this.#client.close('connection to the node lost')
   }
 }
 
-/** The request under a slot as it was forwarded; a view. */
-function requestOf(upstream: Upstream, slot: number): Buffer {
-  const slab = upstream.requestSlab[slot]
-  assert(slab !== undefined, 'what may be needed again is kept until it is answered')
-  const at = upstream.requestAt[slot]!
-  return slab.subarray(at, at + upstream.requestBytes[slot]!)
+/** The request as it was forwarded; a view. */
+function sentBytes(request: Request): Buffer {
+  assert(request.remembered && request.byteCount > 0, 'what may be needed again is kept until it is answered')
+  return request.view()
 }
 
 /** What is wrong with one answer is wrong with its request only: the client's bytes can be trusted as before, and its connection goes on. */

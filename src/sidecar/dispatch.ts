@@ -9,7 +9,8 @@ import type { Permit } from '../policy/engine.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Judged } from './judged.ts'
 import type { UpstreamPool } from './pool.ts'
-import type { Owner, Upstream } from './upstream.ts'
+import { giveRequest, type Owner, type RequestSession, takeRequest } from './request.ts'
+import type { Upstream } from './upstream.ts'
 
 export interface DispatchOptions {
   readonly pool: UpstreamPool
@@ -18,6 +19,7 @@ export interface DispatchOptions {
   readonly keyspace: string
   /** Empty where connections are shared. */
   readonly poolOwner: string
+  readonly session: RequestSession
   readonly owner: Owner
   /** Of the client. */
   readonly account: ByteAccount
@@ -52,10 +54,10 @@ export class Dispatch {
     return pool.get(version, keyspace, poolOwner)
   }
 
-  /** The node's SET_KEYSPACE: the keyspace in force from now on, and the connection that has it. */
-  adopt(keyspace: string, upstream: Upstream): void {
+  /** The node's SET_KEYSPACE: the keyspace in force from now on. Requests go to connections that have it. */
+  adopt(keyspace: string): void {
     this.#keyspace = keyspace
-    this.#upstream = upstream
+    this.#upstream = undefined
   }
 
   /**
@@ -101,18 +103,22 @@ export class Dispatch {
     const verdict = account.take(bytes)
     if (verdict === Verdict.REFUSE) throw overloaded()
     if (verdict === Verdict.PAUSE) this.#options.onCrowded()
-    const slot = upstream.take(owner)
-    if (slot < 0) {
-      account.give(bytes)
-      throw new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached')
-    }
-    upstream.clientStream[slot] = headerStream(buffer, start)
-    upstream.judged[slot] = judged
-    upstream.opcode[slot] = opcode
-    upstream.consistency[slot] = consistency
-    upstream.bytesIn[slot] = bytes
-    upstream.account[slot] = account
-    // Kept to be served again, and for the values that a page of the answer is sealed to.
-    upstream.forward(slot, permit, buffer, start, end, this.#options.turn.nowMicros(), opcode !== Opcode.PREPARE)
+    const request = takeRequest()
+    request.use(buffer, start, end)
+    request.session = this.#options.session
+    request.owner = owner
+    request.stream = headerStream(buffer, start)
+    request.judged = judged
+    request.permit = permit
+    request.opcode = opcode
+    request.consistency = consistency
+    request.bytesIn = bytes
+    request.account = account
+    // To be served again, and for the values that a page of the answer is sealed to.
+    request.remembered = opcode !== Opcode.PREPARE
+    if (upstream.forward(request, this.#options.turn.nowMicros())) return
+    account.give(bytes)
+    giveRequest(request)
+    throw new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached')
   }
 }

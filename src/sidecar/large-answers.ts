@@ -9,32 +9,28 @@
  */
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import type { LoopShare } from '../session/loop-share.ts'
-import type { Upstream } from './upstream.ts'
+import type { Request } from './request.ts'
 
 /** A longer answer is changed in slices. */
 export const ANSWER_INLINE_BYTES_MAX = 256 * 1024
 
-export interface LargeAnswer {
-  readonly upstream: Upstream
-  readonly slot: number
-}
-
-interface Change extends LargeAnswer {
+interface Change {
+  readonly request: Request
   readonly slices: Generator<undefined, Buffer>
   readonly bytes: number
   dropped: boolean
 }
 
 export interface LargeAnswerEvents {
-  readonly onChanged: (answer: LargeAnswer, changed: Buffer) => void
-  readonly onFailed: (answer: LargeAnswer, reason: unknown) => void
+  readonly onChanged: (request: Request, changed: Buffer) => void
+  readonly onFailed: (request: Request, reason: unknown) => void
 }
 
 export class LargeAnswers {
   readonly #share: LoopShare
   readonly #account: ByteAccount
   readonly #events: LargeAnswerEvents
-  readonly #changes = new Set<Change>()
+  readonly #changes = new Map<Request, Change>()
 
   constructor(share: LoopShare, account: ByteAccount, events: LargeAnswerEvents) {
     this.#share = share
@@ -42,43 +38,35 @@ export class LargeAnswers {
     this.#events = events
   }
 
-  has(upstream: Upstream, slot: number): boolean {
-    return this.#changes.size > 0 && this.#find(upstream, slot) !== undefined
-  }
-
   /** Called within `onAnswer`. Throws OVERLOADED where the answer may not wait. */
-  begin(upstream: Upstream, slot: number, slices: Generator<undefined, Buffer>, bytes: number): void {
+  begin(request: Request, slices: Generator<undefined, Buffer>, bytes: number): void {
     if (this.#account.take(bytes) === Verdict.REFUSE) throw overloaded()
-    upstream.keep(slot)
-    const change = { upstream, slot, slices, bytes, dropped: false }
-    this.#changes.add(change)
+    request.carrier?.keep(request)
+    const change = { request, slices, bytes, dropped: false }
+    this.#changes.set(request, change)
     this.#share.later(() => this.#goOn(change))
   }
 
   /** Nobody waits for it any more, and its slot is free. False where there is none. */
-  drop(upstream: Upstream, slot: number): boolean {
-    const change = this.#changes.size === 0 ? undefined : this.#find(upstream, slot)
+  drop(request: Request): boolean {
+    const change = this.#changes.size === 0 ? undefined : this.#changes.get(request)
     if (change === undefined) return false
     change.dropped = true
     this.#over(change)
-    if (upstream.ownerOf(slot) !== undefined) upstream.release(slot)
+    request.carrier?.release(request)
     return true
-  }
-
-  #find(upstream: Upstream, slot: number): Change | undefined {
-    for (const change of this.#changes) if (change.upstream === upstream && change.slot === slot) return change
-    return undefined
   }
 
   #goOn(change: Change): void {
     if (change.dropped) return
+    const { request } = change
     let changed: Buffer | undefined
     try {
       changed = this.#slices(change)
     } catch (reason) {
       this.#over(change)
-      this.#events.onFailed(change, reason)
-      change.upstream.release(change.slot)
+      this.#events.onFailed(request, reason)
+      request.carrier?.release(request)
       return
     }
     if (changed === undefined) {
@@ -87,11 +75,11 @@ export class LargeAnswers {
     }
     this.#over(change)
     try {
-      this.#events.onChanged(change, changed)
+      this.#events.onChanged(request, changed)
     } catch (reason) {
-      this.#events.onFailed(change, reason)
+      this.#events.onFailed(request, reason)
     }
-    change.upstream.release(change.slot)
+    request.carrier?.release(request)
   }
 
   /** As many as the share of this turn allows; undefined where there are more. */
@@ -108,7 +96,7 @@ export class LargeAnswers {
   }
 
   #over(change: Change): void {
-    this.#changes.delete(change)
+    this.#changes.delete(change.request)
     this.#account.give(change.bytes)
   }
 }

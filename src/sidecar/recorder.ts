@@ -21,8 +21,8 @@ import type { Decision, Denial, Permit } from '../policy/engine.ts'
 import type { Turn } from '../session/turn.ts'
 import type { TrafficTable } from '../telemetry/traffic.ts'
 import type { IdentityState, Judged } from './judged.ts'
+import type { Request } from './request.ts'
 import { targetOf } from './touched.ts'
-import type { Upstream } from './upstream.ts'
 
 /** Rules of the mesh itself, beside those of the policy. */
 export const NO_SUCH_ID = 'unknown-prepared-id'
@@ -86,31 +86,21 @@ export class Recorder {
     this.#session(part, 'REGISTER')
   }
 
-  /** An answered request, by the tables of its slot. `code` is the CQL error or −1; `rows` a count or −1. */
-  done(
-    session: string,
-    identity: IdentityState,
-    upstream: Upstream,
-    slot: number,
-    code: number,
-    rows: number,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): void {
-    const judged = upstream.judged[slot]!
-    const micros = this.#turn.nowMicros() - upstream.startedMicros[slot]!
+  /** An answered request. `code` is the CQL error or −1; `rows` a count or −1. */
+  done(request: Request, code: number, rows: number, buffer: Buffer, start: number, end: number): void {
+    const micros = this.#turn.nowMicros() - request.startedMicros
     const error = code < 0 ? '' : errorPart(code, readError(buffer, start, end).message, 'foreign')
-    this.#append(session, judged, upstream, slot, code < 0 ? 'ok' : 'error', error, rows, end - start, micros)
-    this.#count(identity, judged, upstream.permit[slot]!, upstream.opcode[slot]!, micros, code >= 0)
+    this.#append(request, code < 0 ? 'ok' : 'error', error, rows, end - start, micros)
+    const { session, judged, opcode } = request
+    this.#count(session.identity, judged, request.permit!, opcode, micros, code >= 0)
   }
 
   /** A request whose outcome nobody knows. */
-  lost(session: string, identity: IdentityState, upstream: Upstream, slot: number, why: string): void {
-    const judged = upstream.judged[slot]!
-    const micros = this.#turn.nowMicros() - upstream.startedMicros[slot]!
-    this.#append(session, judged, upstream, slot, 'lost', errorPart(0, why, 'ours'), -1, 0, micros)
-    this.#count(identity, judged, upstream.permit[slot]!, upstream.opcode[slot]!, micros, true)
+  lost(request: Request, why: string): void {
+    const micros = this.#turn.nowMicros() - request.startedMicros
+    this.#append(request, 'lost', errorPart(0, why, 'ours'), -1, 0, micros)
+    const { session, judged, opcode } = request
+    this.#count(session.identity, judged, request.permit!, opcode, micros, true)
   }
 
   /** A request that was answered here and not by the node. `code` is the CQL error or −1; `rows` a count or −1. */
@@ -178,27 +168,23 @@ export class Recorder {
   }
 
   #append(
-    session: string,
-    judged: Judged,
-    upstream: Upstream,
-    slot: number,
+    request: Request,
     outcome: 'ok' | 'error' | 'lost',
     error: string,
     rows: number,
     bytesOut: number,
     micros: number,
   ): void {
-    const opcode = upstream.opcode[slot]!
+    const { session, judged, opcode, consistency, bytesIn } = request
+    const permit = request.permit!
     if (outcome === 'ok' && (opcode === Opcode.EXECUTE || opcode === Opcode.QUERY)) {
-      const part = this.#answeredPart(judged, upstream.permit[slot]!, opcode, upstream.consistency[slot]!)
-      appendAnswered(this.#writer, session, part, rows, upstream.bytesIn[slot]!, bytesOut, micros)
+      const part = this.#answeredPart(judged, permit, opcode, consistency)
+      appendAnswered(this.#writer, session.sessionPart, part, rows, bytesIn, bytesOut, micros)
       this.#turn.wake()
       return
     }
-    const permit = upstream.permit[slot]!
-    const consistency = upstream.consistency[slot]!
-    const bytesIn = upstream.bytesIn[slot]!
-    this.#write(session, judged, permit, opcode, consistency, outcome, error, rows, bytesIn, bytesOut, micros)
+    const part = session.sessionPart
+    this.#write(part, judged, permit, opcode, consistency, outcome, error, rows, bytesIn, bytesOut, micros)
   }
 
   /** The line of one statement with its verdict. A PREPARE has no consistency, whatever is given. */

@@ -15,7 +15,8 @@ import { columnsDigest } from './envelopes.ts'
 import type { IdentityState, Judged } from './judged.ts'
 import type { UpstreamPool } from './pool.ts'
 import type { Prepared } from './prepared.ts'
-import type { Owner, Upstream } from './upstream.ts'
+import type { Owner, Request } from './request.ts'
+import type { Upstream } from './upstream.ts'
 
 /** A BATCH with more prepared parts that the node forgot is the driver's to prepare again. */
 const BATCH_REPLAYS_MAX = 64
@@ -25,17 +26,16 @@ export interface RepreparerOptions {
   readonly identity: IdentityState
   readonly version: ProtocolVersion
   readonly poolOwner: string
-  readonly owner: Owner
   /** The permit to prepare a statement now; undefined where there is none. */
   readonly mayPrepare: (judged: Judged) => Permit | undefined
   /** Sends a PREPARE for `owner`. Throws `OVERLOADED`. */
   readonly sendPrepare: (upstream: Upstream, permit: Permit, judged: Judged, envelope: Buffer, owner: Owner) => void
   /** An answer to such a PREPARE, or the loss of one, for the record. */
-  readonly onPrepared: (upstream: Upstream, slot: number, answer: Buffer | undefined) => void
-  /** The request under the slot is to be served again from its beginning. The slot is released after the call. */
-  readonly onSame: (upstream: Upstream, slot: number, id: Buffer) => void
-  /** The node's statement is not what the client was told: the driver has to prepare it itself. The slot is released after the call. */
-  readonly onOther: (upstream: Upstream, slot: number, id: Buffer) => void
+  readonly onPrepared: (prepare: Request, answer: Buffer | undefined) => void
+  /** The request is to be served again from its beginning. It is released after the call. */
+  readonly onSame: (request: Request, id: Buffer) => void
+  /** The node's statement is not what the client was told: the driver has to prepare it itself. The request is released after the call. */
+  readonly onOther: (request: Request, id: Buffer) => void
 }
 
 /** `changed`: the node's statement is no longer what the client was told, or it cannot be prepared. */
@@ -56,20 +56,19 @@ export class Repreparer {
   }
 
   /** Called within `onAnswer` with an UNPREPARED; false where the client has to hear of it. */
-  again(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): boolean {
+  again(request: Request, buffer: Buffer, start: number, end: number): boolean {
     const { identity, version } = this.#options
     const { preparedId } = readError(buffer, start, end)
-    if (upstream.requestSlab[slot] === undefined || preparedId === undefined) return false
+    if (!request.remembered || preparedId === undefined) return false
     const prepared = identity.prepared.find(preparedId, 0, preparedId.length)
-    const replaysMax = upstream.opcode[slot] === Opcode.BATCH ? BATCH_REPLAYS_MAX : 1
-    const stream = upstream.clientStream[slot]!
-    const replays = this.#replays.get(stream) ?? 0
+    const replaysMax = request.opcode === Opcode.BATCH ? BATCH_REPLAYS_MAX : 1
+    const replays = this.#replays.get(request.stream) ?? 0
     if (prepared === undefined || replays >= replaysMax) return false
-    this.#replays.set(stream, replays + 1)
-    upstream.keep(slot)
+    this.#replays.set(request.stream, replays + 1)
+    request.carrier?.keep(request)
     this.#prepareOnNode(prepared, prepared.told.get(version)).then(
-      (outcome) => this.#goOn(upstream, slot, prepared.id, outcome),
-      () => this.#goOn(upstream, slot, prepared.id, 'changed'),
+      (outcome) => this.#goOn(request, prepared.id, outcome),
+      () => this.#goOn(request, prepared.id, 'changed'),
     )
     return true
   }
@@ -93,20 +92,20 @@ export class Repreparer {
   #prepare(upstream: Upstream, permit: Permit, judged: Judged): Promise<Buffer | undefined> {
     const { version, sendPrepare, onPrepared } = this.#options
     return new Promise((resolve) => {
-      const lost = (on: Upstream, slot: number): void => {
-        onPrepared(on, slot, undefined)
+      const lost = (prepare: Request): void => {
+        onPrepared(prepare, undefined)
         resolve(undefined)
       }
       const owner: Owner = {
-        onAnswer: (on, slot, buffer, start, end) => {
+        onAnswer: (prepare, buffer, start, end) => {
           const answer = Buffer.from(buffer.subarray(start, end))
-          onPrepared(on, slot, answer)
+          onPrepared(prepare, answer)
           resolve(answer)
         },
         onUnfit: lost,
-        onTimeout: (on, slot) => {
-          on.abandon(slot)
-          lost(on, slot)
+        onTimeout: (prepare) => {
+          prepare.carrier?.abandon(prepare)
+          lost(prepare)
         },
         onLost: lost,
       }
@@ -114,14 +113,15 @@ export class Repreparer {
     })
   }
 
-  #goOn(upstream: Upstream, slot: number, id: Buffer, outcome: Outcome): void {
-    const holder = upstream.ownerOf(slot)
+  #goOn(request: Request, id: Buffer, outcome: Outcome): void {
+    const { carrier } = request
     // The connection was lost meanwhile, and the client told so.
-    if (holder === undefined) return
-    if (holder === this.#options.owner) {
-      if (outcome === 'changed') this.#options.onOther(upstream, slot, id)
-      else this.#options.onSame(upstream, slot, id)
+    if (carrier === undefined) return
+    // Not where its time ran out meanwhile: the client has an answer.
+    if (!request.abandoned) {
+      if (outcome === 'changed') this.#options.onOther(request, id)
+      else this.#options.onSame(request, id)
     }
-    upstream.release(slot)
+    carrier.release(request)
   }
 }

@@ -168,7 +168,7 @@ export class EnforcedSession implements Backend {
     const poolOwner = shared.share === 'identity' ? options.identity.principal.spiffeId : ''
     this.#poolOwner = poolOwner
     const owner = new Answers(shared, options, poolOwner, {
-      keyspaceChanged: (keyspace, upstream) => this.#dispatch.adopt(keyspace, upstream),
+      keyspaceChanged: (keyspace) => this.#dispatch.adopt(keyspace),
       used: () => this.#letGo(),
       mayPrepare: (judged) => {
         const decision = this.#decideNow(judged, Opcode.PREPARE)
@@ -189,6 +189,7 @@ export class EnforcedSession implements Backend {
       version: options.version,
       keyspace: options.keyspace,
       poolOwner,
+      session: options,
       owner,
       account: options.client.account,
       onCrowded: () => options.client.pause(),

@@ -2,13 +2,13 @@
  * One connection to the Cassandra node, shared by sessions: TLS with the sidecar's own SVID, its handshake, and its stream table.
  *
  * Rule: what a client asked is sent by `forward` only, under a permit in force; `ask` is for questions that are the sidecar's own, which hold
- * nothing of a client's. A stream id is not given out again before its answer came or the connection died, whoever stopped waiting for it
- * (data-access trap 37). The table is an array for each field, so that a request makes no object.
+ * nothing of a client's. A stream id is not given out again before its answer came or the connection died, whoever stopped waiting for it:
+ * a late answer would be taken for another request's.
  */
 import { constants } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { connect as connectTls } from 'node:tls'
-import { type ByteAccount, Verdict } from '../base/bytes-budget.ts'
+import { Verdict } from '../base/bytes-budget.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { transportLine } from '../base/transport-fault.ts'
@@ -24,21 +24,8 @@ import type { Credentials } from '../mesh/credentials.ts'
 import type { Permit } from '../policy/engine.ts'
 import { Outbox } from '../session/outbox.ts'
 import { reusedReads } from '../session/reads.ts'
-import type { Slab } from '../session/slab.ts'
 import type { Turn } from '../session/turn.ts'
-import type { Judged } from './judged.ts'
-
-/** Whoever waits for answers. `slot` is the upstream stream id; the tables of `Upstream` say the rest about it. */
-export interface Owner {
-  /** May call `keep(slot)` to hold on to the slot; otherwise it is free after the call. */
-  onAnswer(upstream: Upstream, slot: number, buffer: Buffer, start: number, end: number): void
-  /** The node's answer is larger than may be kept for whoever asked: it is dropped as it comes, and the slot stays taken until it has. */
-  onUnfit(upstream: Upstream, slot: number, answerBytes: number): void
-  /** The node did not answer in time. The slot stays taken until it does. */
-  onTimeout(upstream: Upstream, slot: number): void
-  /** The connection died; whether the node acted is unknown. */
-  onLost(upstream: Upstream, slot: number): void
-}
+import { type Carrier, InFlight } from './in-flight.ts'
 
 export interface UpstreamTarget {
   readonly address: string
@@ -69,34 +56,16 @@ interface Waiter {
 const STREAMS = limits.upstreamStreamsMax
 const SWEEP_MS = 1000
 
-export class Upstream {
+export class Upstream implements Carrier {
   readonly version: ProtocolVersion
   readonly keyspace: string
-  /** Tables by slot, readable by the owner of the slot. */
-  readonly clientStream = new Int16Array(STREAMS)
-  readonly startedMicros = new Float64Array(STREAMS)
-  readonly bytesIn = new Int32Array(STREAMS)
-  /** The request's opcode. */
-  readonly opcode = new Uint8Array(STREAMS)
-  readonly consistency = new Uint8Array(STREAMS)
-  /** Whose the request's bytes are, and a large answer's; `bytesIn` were taken from it when the request was sent. */
-  readonly account: (ByteAccount | undefined)[] = []
-  readonly judged: (Judged | undefined)[] = []
-  readonly permit: (Permit | undefined)[] = []
-  /** The request's bytes as they lie in a slab, where they may be needed again. */
-  readonly requestSlab: (Buffer | undefined)[] = []
-  readonly requestAt = new Int32Array(STREAMS)
-  readonly requestBytes = new Int32Array(STREAMS)
-
-  readonly #pins: (Slab | undefined)[] = []
-  readonly #owners: (Owner | undefined)[] = []
+  /** By slot, which is the stream id. As long as the most that there ever were in flight. */
+  readonly #requests: (InFlight | undefined)[] = []
   readonly #free = new Uint16Array(STREAMS)
   #freeCount = 0
-  #slotsEver = 0
   #inFlight = 0
-  #kept = -1
-  /** The slot of a large answer that comes in pieces, and what was taken for it; −1 while there is none. */
-  #largeSlot = -1
+  /** Whose large answer comes in pieces, and what was taken for it. */
+  #large: InFlight | undefined
   #largeBytes = 0
   readonly #options: UpstreamOptions
   readonly #socket: TLSSocket
@@ -187,107 +156,69 @@ export class Upstream {
     return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject, sinceMicros }))
   }
 
-  /** A free slot with its tables cleared, or −1 when the bound is reached. */
-  take(owner: Owner): number {
-    let slot: number
-    if (this.#freeCount > 0) slot = this.#free[--this.#freeCount]!
-    else if (this.#slotsEver < STREAMS) slot = this.#slotsEver++
-    else return -1
-    this.#owners[slot] = owner
-    this.requestSlab[slot] = undefined
-    this.#inFlight++
-    return slot
-  }
-
   /**
-   * Sends a client's request, `buffer[start..end)`, under `slot`, and remembers where its bytes lie when `remember` is set. The only way by
-   * which one reaches the node: the decision may be older than this call, so whether it still stands is looked at here.
+   * Sends a client's request. The only way by which one reaches the node: the decision may be older than this call, so whether it still
+   * stands is looked at here. False when as many are in flight as may be.
    */
-  forward(
-    slot: number,
-    permit: Permit,
-    buffer: Buffer,
-    start: number,
-    end: number,
-    nowMicros: number,
-    remember: boolean,
-  ): void {
-    assert(this.#options.inForce(permit), 'what is forwarded has a permit of the policy and the schema in force')
-    this.permit[slot] = permit
-    this.#send(slot, buffer, start, end, nowMicros, remember)
+  forward(request: InFlight, nowMicros: number): boolean {
+    const { permit } = request
+    assert(
+      permit !== undefined && this.#options.inForce(permit),
+      'what is forwarded has a permit of the policy and the schema in force',
+    )
+    return this.#send(request, nowMicros)
   }
 
-  #send(slot: number, buffer: Buffer, start: number, end: number, nowMicros: number, remember: boolean): void {
-    this.startedMicros[slot] = nowMicros
-    this.#outbox.write(buffer, start, end, slot)
-    if (remember) {
+  #send(request: InFlight, nowMicros: number): boolean {
+    const slot = this.#freeCount > 0 ? this.#free[--this.#freeCount]! : this.#requests.length
+    if (slot === STREAMS) return false
+    this.#requests[slot] = request
+    this.#inFlight++
+    request.carrier = this
+    request.slot = slot
+    request.startedMicros = nowMicros
+    this.#outbox.write(request.bytes, request.start, request.end, slot)
+    if (request.remembered) {
       const slab = this.#outbox.lastSlab
       slab.pin()
-      this.#pins[slot] = slab
-      this.requestSlab[slot] = slab.bytes
-      this.requestAt[slot] = this.#outbox.lastAt
-      this.requestBytes[slot] = this.#outbox.lastBytes
-    }
+      request.pin = slab
+      request.use(slab.bytes, this.#outbox.lastAt, this.#outbox.lastAt + this.#outbox.lastBytes)
+    } else request.use(nothing, 0, 0)
+    return true
   }
 
-  /** Who waits under a slot; undefined when it is free. */
-  ownerOf(slot: number): Owner | undefined {
-    return this.#owners[slot]
+  keep(request: InFlight): void {
+    request.kept = true
   }
 
-  /** Called within `onAnswer`: the request under the slot goes on. */
-  keep(slot: number): void {
-    this.#kept = slot
-  }
-
-  /** Gives a slot back that was kept or never sent. */
-  release(slot: number): void {
-    assert(this.#owners[slot] !== undefined, 'a slot is released once')
-    this.#owners[slot] = undefined
-    this.judged[slot] = undefined
-    this.permit[slot] = undefined
-    this.#unpin(slot)
-    this.#giveBack(slot)
+  /** Nothing where the connection was lost meanwhile. */
+  release(request: InFlight): void {
+    const { slot } = request
+    if (request.carrier !== this) return
+    assert(this.#requests[slot] === request, 'a slot is released once')
+    this.#requests[slot] = undefined
+    unpin(request)
+    giveBack(request)
+    request.carrier = undefined
     this.#free[this.#freeCount++] = slot
     this.#inFlight--
     if (this.#state === 'retired' && this.#inFlight === 0) this.destroy('retired')
   }
 
-  /** Nobody waits for the slot any more; it stays taken until the node's answer came, which is then dropped. */
-  abandon(slot: number): void {
-    this.#owners[slot] = nobody
-    this.#unpin(slot)
-    if (slot !== this.#largeSlot) return
+  abandon(request: InFlight): void {
+    request.abandoned = true
+    unpin(request)
+    if (request !== this.#large) return
     this.#inbound.drop()
     this.#largeOver()
-  }
-
-  #unpin(slot: number): void {
-    this.requestSlab[slot] = undefined
-    this.#pins[slot]?.unpin()
-    this.#pins[slot] = undefined
-  }
-
-  /** What the request took is free when nothing of it waits here any more. */
-  #giveBack(slot: number): void {
-    this.account[slot]?.give(this.bytesIn[slot]!)
-    this.account[slot] = undefined
   }
 
   /** A question of the sidecar's own: about the node, its schema or its ring. The answer is a copy. Throws `UPSTREAM` on loss and timeout. */
   ask(envelope: Buffer): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      const slot = this.take({
-        onAnswer: (_upstream, _slot, buffer, start, end) => resolve(Buffer.from(buffer.subarray(start, end))),
-        onUnfit: () => reject(new RingfenceError('UPSTREAM', 'the answer of the node is larger than answerBytesMax')),
-        onTimeout: (_upstream, own) => {
-          this.abandon(own)
-          reject(new RingfenceError('UPSTREAM', 'the node did not answer in time'))
-        },
-        onLost: () => reject(new RingfenceError('UPSTREAM', `connection to the node lost: ${this.#reason}`)),
-      })
-      if (slot < 0) reject(new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached'))
-      else this.#send(slot, envelope, 0, envelope.length, this.#options.turn.nowMicros(), false)
+      const question = new Question(envelope, resolve, reject)
+      if (this.#send(question, this.#options.turn.nowMicros())) return
+      reject(new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached'))
     })
   }
 
@@ -363,17 +294,28 @@ export class Upstream {
       this.#options.onEvent?.(buffer, start, end)
       return
     }
-    const owner = this.#owners[slot]
-    if (owner === undefined) throw new RingfenceError('UPSTREAM', `an answer to stream ${slot}, which asked nothing`)
+    const request = this.#asked(slot)
     if (this.#switchFraming) {
       this.#switchFraming = false
       this.#inbound.useSegments('none')
       this.#outbox.use('segments')
     }
-    if (slot === this.#largeSlot) this.#largeOver()
-    this.#kept = -1
-    owner.onAnswer(this, slot, buffer, start, end)
-    if (this.#kept !== slot) this.release(slot)
+    if (request === this.#large) this.#largeOver()
+    if (request.abandoned) {
+      this.release(request)
+      return
+    }
+    request.onAnswer(buffer, start, end)
+    if (request.kept) return
+    this.release(request)
+    request.over()
+  }
+
+  #asked(slot: number): InFlight {
+    const request = this.#requests[slot]
+    if (request === undefined) throw new RingfenceError('UPSTREAM', `an answer to stream ${slot}, which asked nothing`)
+    if (request.kept) throw new RingfenceError('UPSTREAM', `a second answer to stream ${slot}`)
+    return request
   }
 
   /** Part of `EnvelopeSink`: an answer is kept while it comes only as far as its asker's account lets it; no other request suffers for it. */
@@ -381,29 +323,28 @@ export class Upstream {
     const slot = headerStream(buffer, start)
     const fits = envelopeBytes <= limits.answerBytesMax + HEADER_BYTES
     if (slot < 0) return fits
-    const owner = this.#owners[slot]
-    if (owner === undefined) throw new RingfenceError('UPSTREAM', `an answer to stream ${slot}, which asked nothing`)
-    if (owner === nobody) return false
-    const account = this.account[slot]
+    const request = this.#asked(slot)
+    if (request.abandoned) return false
+    const { account } = request
     if (fits && (account === undefined || account.take(envelopeBytes) !== Verdict.REFUSE)) {
-      this.#largeSlot = slot
+      this.#large = request
       this.#largeBytes = account === undefined ? 0 : envelopeBytes
       return true
     }
-    owner.onUnfit(this, slot, envelopeBytes)
-    this.abandon(slot)
+    request.onUnfit(envelopeBytes)
+    this.abandon(request)
     return false
   }
 
   /** Part of `EnvelopeSink`. */
   onDropped(slot: number): void {
-    if (slot >= 0) this.release(slot)
+    if (slot >= 0) this.release(this.#asked(slot))
   }
 
   /** From here on the answer counts where it goes. */
   #largeOver(): void {
-    this.account[this.#largeSlot]?.give(this.#largeBytes)
-    this.#largeSlot = -1
+    this.#large?.account?.give(this.#largeBytes)
+    this.#large = undefined
     this.#largeBytes = 0
   }
 
@@ -422,32 +363,20 @@ export class Upstream {
       this.#waiters.shift()!.reject(new RingfenceError('OVERLOADED', 'the node does not take requests now'))
     }
     let wanted = false
-    for (let slot = 0; slot < this.#slotsEver; slot++) {
-      const owner = this.#owners[slot]
-      if (owner === undefined) continue
-      if (owner === nobody) {
+    for (const request of this.#requests) {
+      if (request === undefined) continue
+      if (request.abandoned) {
         // A connection that owes answers for so long gets no more requests.
-        if (this.startedMicros[slot]! < before - limits.requestTimeoutMs * 1000) this.#state = 'retired'
+        if (request.startedMicros < before - limits.requestTimeoutMs * 1000) this.#state = 'retired'
         continue
       }
-      if (this.startedMicros[slot]! <= before) owner.onTimeout(this, slot)
+      if (request.startedMicros <= before) request.onTimeout()
       else {
         wanted = true
-        if (this.startedMicros[slot]! < now - SWEEP_MS * 1000) this.#copyOut(slot)
+        if (request.startedMicros < now - SWEEP_MS * 1000) copyOut(request)
       }
     }
     if (this.#state === 'retired' && !wanted) this.destroy('its answers are not awaited any more')
-  }
-
-  /** A slow request is not to keep the whole slab that it was sent from. */
-  #copyOut(slot: number): void {
-    const slab = this.requestSlab[slot]
-    if (this.#pins[slot] === undefined || slab === undefined) return
-    const at = this.requestAt[slot]!
-    this.requestSlab[slot] = Buffer.from(slab.subarray(at, at + this.requestBytes[slot]!))
-    this.requestAt[slot] = 0
-    this.#pins[slot]?.unpin()
-    this.#pins[slot] = undefined
   }
 
   #onClose(): void {
@@ -455,21 +384,76 @@ export class Upstream {
     this.#state = 'closed'
     clearInterval(this.#sweep)
     this.#outbox.close()
-    if (this.#largeSlot >= 0) this.#largeOver()
+    if (this.#large !== undefined) this.#largeOver()
     for (const { resolve } of this.#waiters) resolve()
     this.#waiters = []
-    for (let slot = 0; slot < this.#slotsEver; slot++) {
-      const owner = this.#owners[slot]
-      this.#owners[slot] = undefined
-      this.#giveBack(slot)
-      owner?.onLost(this, slot)
-    }
+    const requests = this.#requests.splice(0)
     this.#inFlight = 0
+    for (const request of requests) {
+      if (request === undefined) continue
+      giveBack(request)
+      request.carrier = undefined
+    }
+    for (const request of requests) if (request?.abandoned === false) request.onLost(this.#reason)
     if (was !== 'opening') this.#options.onClosed(this, this.#reason)
   }
 }
 
-const nobody: Owner = { onAnswer() {}, onUnfit() {}, onTimeout() {}, onLost() {} }
+const nothing = Buffer.alloc(0)
+
+/** Its bytes are needed no more. */
+function unpin(request: InFlight): void {
+  request.pin?.unpin()
+  request.pin = undefined
+  request.use(nothing, 0, 0)
+}
+
+/** What the request took is free when nothing of it waits here any more. */
+function giveBack(request: InFlight): void {
+  request.account?.give(request.bytesIn)
+  request.account = undefined
+}
+
+/** A slow request is not to keep the whole slab that it was sent from. */
+function copyOut(request: InFlight): void {
+  if (request.pin === undefined) return
+  const copy = Buffer.from(request.view())
+  request.pin.unpin()
+  request.pin = undefined
+  request.use(copy, 0, copy.length)
+}
+
+/** A question of the sidecar's own, and who waits for the answer. */
+class Question extends InFlight {
+  readonly #resolve: (answer: Buffer) => void
+  readonly #reject: (reason: RingfenceError) => void
+
+  constructor(envelope: Buffer, resolve: (answer: Buffer) => void, reject: (reason: RingfenceError) => void) {
+    super()
+    this.use(envelope, 0, envelope.length)
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  override onAnswer(buffer: Buffer, start: number, end: number): void {
+    this.#resolve(Buffer.from(buffer.subarray(start, end)))
+  }
+
+  override onUnfit(): void {
+    this.#reject(new RingfenceError('UPSTREAM', 'the answer of the node is larger than answerBytesMax'))
+  }
+
+  override onTimeout(): void {
+    this.carrier?.abandon(this)
+    this.#reject(new RingfenceError('UPSTREAM', 'the node did not answer in time'))
+  }
+
+  override onLost(reason: string): void {
+    this.#reject(new RingfenceError('UPSTREAM', `connection to the node lost: ${reason}`))
+  }
+
+  override over(): void {}
+}
 
 /** An error that the node answered to a request of ours; `envelope` can be handed on to the client. */
 export class NodeError extends RingfenceError {

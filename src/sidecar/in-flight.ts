@@ -1,0 +1,90 @@
+/**
+ * What is on its way to the node, as the connection that carries it sees it: its bytes, its permit and its slot there. There are two kinds:
+ * a `Request` of a client and a question of the sidecar's own (`upstream.ts`).
+ *
+ * Rule: whoever is told of the end of one is told once: an answer, or one too large to be kept, or the loss of the connection. Only after a
+ * time-out may an answer still come, and then nobody is told of it.
+ */
+import type { ByteAccount } from '../base/bytes-budget.ts'
+import type { Permit } from '../policy/engine.ts'
+import type { Slab } from '../session/slab.ts'
+
+/** The connection that carries it; an `Upstream`. */
+export interface Carrier {
+  /** Of the connection, which never changes; empty for none. */
+  readonly keyspace: string
+  /** Called within `onAnswer`: the slot stays taken until `release`. */
+  keep(request: InFlight): void
+  /** Gives back a slot that was kept. */
+  release(request: InFlight): void
+  /** Nobody waits for the answer any more. The slot stays taken until it has come. */
+  abandon(request: InFlight): void
+  destroy(reason: string): void
+}
+
+const nothing = Buffer.alloc(0)
+
+export abstract class InFlight {
+  /** The envelope: borrowed until it is sent, afterwards where it lies as it was sent, or nothing where it is not needed again. */
+  bytes: Buffer = nothing
+  start = 0
+  end = 0
+  /** The leave to send it. */
+  permit: Permit | undefined
+  /** Whose the request's bytes are, and a large answer's. `bytesIn` are taken from it while the request is in flight. */
+  account: ByteAccount | undefined
+  bytesIn = 0
+  startedMicros = 0
+  /** While it is in flight. */
+  carrier: Carrier | undefined
+  /** The stream id on that connection; −1 where it has none. */
+  slot = -1
+  /** It was answered, and its slot is kept. */
+  kept = false
+  /** See `Carrier.abandon`. */
+  abandoned = false
+  /** Its bytes are needed until it is answered. */
+  remembered = false
+  /** Holds its bytes after they were sent; undefined where they are a copy. */
+  pin: Slab | undefined
+
+  /** May keep the request (`Carrier.keep`); otherwise its slot is free after the call. */
+  abstract onAnswer(buffer: Buffer, start: number, end: number): void
+  /** The answer is larger than may be kept for whoever asked. It is dropped as it comes. */
+  abstract onUnfit(answerBytes: number): void
+  /** The node did not answer in time. The slot stays taken until it does. */
+  abstract onTimeout(): void
+  /** The connection died; whether the node acted is unknown. */
+  abstract onLost(reason: string): void
+  /** It was answered in the call that has ended, and nobody kept it. */
+  abstract over(): void
+
+  get byteCount(): number {
+    return this.end - this.start
+  }
+
+  /** The envelope as it lies; borrowed like `bytes`. */
+  view(): Buffer {
+    return this.bytes.subarray(this.start, this.end)
+  }
+
+  /** Takes other bytes for the envelope. */
+  use(bytes: Buffer, start: number, end: number): void {
+    this.bytes = bytes
+    this.start = start
+    this.end = end
+  }
+
+  /** Lets go of everything that it refers to. */
+  clear(): void {
+    this.use(nothing, 0, 0)
+    this.permit = undefined
+    this.account = undefined
+    this.carrier = undefined
+    this.slot = -1
+    this.kept = false
+    this.abandoned = false
+    this.remembered = false
+    this.pin = undefined
+  }
+}
