@@ -10,7 +10,6 @@
 import { printable } from '../base/printable.ts'
 import { keptMessage } from '../cql/kept-messages.ts'
 import { consistencyNames } from '../cql/protocol.ts'
-import type { AuthenticationMethod } from '../identity/certificate.ts'
 import type { LineBuffer } from './lines.ts'
 
 /** No line is longer, its line feed included. The budgets below add up to less, with every character escaped and every text cut. */
@@ -40,7 +39,7 @@ export interface AuditSession {
   readonly workload: string
   readonly person?: string | undefined
   /** How that was verified. */
-  readonly authentication: AuthenticationMethod
+  readonly authentication: string
   /** The client's own address, as NGINX saw it. */
   readonly client: { readonly address: string; readonly port: number }
   /** SPIFFE id of the gateway that it came by, where it did. */

@@ -7,7 +7,7 @@ import { isIP } from 'node:net'
 import { TokenBucket } from '../base/bucket.ts'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
-import type { VerifiedIdentity } from '../identity/certificate.ts'
+import type { VerifiedPeer } from '../identity/certificate.ts'
 import { isReserved, parseSpiffeId, pathSegmentsOf, type SpiffeId, trustDomainOf } from '../identity/spiffe.ts'
 import type { EnrolRequest, IssuedCertificate } from '../mesh/enrolment.ts'
 import type { AgentRole } from '../mesh/roles.ts'
@@ -95,7 +95,7 @@ export class Enrolment {
   }
 
   /** The same identity and names again for a new key; the caller proved who it is with its present certificate. */
-  async renew(caller: VerifiedIdentity, csrPem: string): Promise<IssuedCertificate> {
+  async renew(caller: VerifiedPeer, csrPem: string): Promise<IssuedCertificate> {
     const { spiffeId } = caller
     take(this.#ownBudget(spiffeId), this.#micros())
     const agent = this.#store.agent(spiffeId)

@@ -10,7 +10,7 @@ import { type FastifyRequest, fastify } from 'fastify'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { type VerifiedIdentity, verifyPeer } from '../identity/certificate.ts'
+import { type VerifiedPeer, verifyPeer } from '../identity/certificate.ts'
 import { enrolRequest, renewRequest } from '../mesh/enrolment.ts'
 import { reportBytesMax } from '../mesh/proxy-report.ts'
 import { readReport } from '../mesh/report.ts'
@@ -120,7 +120,7 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
     log.debug({ peer: socket.remoteAddress, reason: error.message }, 'handshake failed')
   })
 
-  const callerOf = (request: FastifyRequest): VerifiedIdentity => {
+  const callerOf = (request: FastifyRequest): VerifiedPeer => {
     const socket = request.raw.socket as TLSSocket
     const certificate = socket.getPeerX509Certificate()
     if (!socket.authorized || certificate === undefined) {
@@ -141,7 +141,7 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
     }
     if (request.routeOptions.url !== enrolPath) callerOf(request)
   })
-  const proxyOf = (caller: VerifiedIdentity): AgentRow => {
+  const proxyOf = (caller: VerifiedPeer): AgentRow => {
     const agent = store.agent(caller.spiffeId)
     if (agent === undefined || (agent.role !== 'gateway' && agent.role !== 'sidecar')) {
       throw new RingfenceError('IDENTITY', `${caller.spiffeId} is not an enrolled proxy`)

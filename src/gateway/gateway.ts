@@ -12,13 +12,14 @@
 
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { textDigest } from '../base/digest.ts'
+import { trustOf } from '../identity/proofs/proof.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { loadRouting } from '../policy/routing.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
-import { type DoorBounds, Doors, identityKey, refusing } from '../session/doors.ts'
+import { type DoorBounds, Doors, refusing } from '../session/doors.ts'
 import type { Accepted } from '../session/listener.ts'
 import { Listener } from '../session/listener.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
@@ -120,6 +121,7 @@ export class Gateway {
       const listener = new Listener({
         config: listenerConfig,
         credentials: feed.credentials,
+        trust: () => trustOf(feed.credentials),
         protocols: [],
         reusePort: true,
         doors: this.#doors,
@@ -171,14 +173,14 @@ export class Gateway {
     const connection = new ClientConnection({
       socket: accepted.socket,
       info: accepted.info,
-      account: this.#budget.open(identityKey(accepted.info), addressBlock(accepted.info.address)),
+      account: this.#budget.open(accepted.info.identity.key, addressBlock(accepted.info.address)),
       turn: this.#turn,
       log: this.#options.log,
       open: accepted.refusal === undefined ? this.#open : refusing(accepted.refusal),
       nowMs: Date.now,
       onClosed: (closed, reason) => {
         this.#connections.delete(closed)
-        this.#options.log.debug({ reason, workload: closed.info.identity.spiffeId }, 'connection closed')
+        this.#options.log.debug({ reason, workload: closed.info.identity.subject }, 'connection closed')
       },
     })
     this.#connections.add(connection)

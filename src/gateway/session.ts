@@ -101,8 +101,7 @@ export class LinkedSession implements Backend, LaneHost {
     const { nowMicros } = services
     this.#ofLanes = { client, startup, session: randomBytes(8).toString('hex'), nowMicros }
     this.#lanes = new Lanes({ ...this.#ofLanes, host: this })
-    const { spiffeId, person = '' } = client.info.identity
-    this.#statements = services.router.statements.open(`${startup.version} ${spiffeId} ${person}`)
+    this.#statements = services.router.statements.open(`${startup.version} ${client.info.identity.key}`)
   }
 
   /** Resolves when a sidecar has taken the session. Throws `UNAVAILABLE` or what the sidecar said. */

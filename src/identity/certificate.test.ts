@@ -15,8 +15,7 @@ import {
 } from '@peculiar/x509'
 import fc from 'fast-check'
 import { RingfenceError } from '../base/errors.ts'
-import { listenerIdentity, readLeaf, verifyPeer } from './certificate.ts'
-import { parseSpiffeId } from './spiffe.ts'
+import { readLeaf, verifyPeer } from './certificate.ts'
 
 const ecdsa = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 const nowMs = Date.UTC(2026, 0, 15, 12)
@@ -95,8 +94,6 @@ describe('verifyPeer', () => {
     assert.equal(identity.spiffeId, id)
     assert.equal(identity.notAfterMs, node.validToDate.getTime())
     assert.equal(identity.serial, node.serialNumber)
-    assert.equal(identity.evidence, 'svid')
-    assert.equal(identity.person, undefined)
   })
 
   it('allows DNS and IP names beside the one URI, and an absent extended key usage', async () => {
@@ -220,15 +217,5 @@ describe('verifyPeer', () => {
         readLeaf(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'der', type: 'spki' })),
       RingfenceError,
     )
-  })
-})
-
-describe('listenerIdentity', () => {
-  it('has no certificate and no end', () => {
-    const identity = listenerIdentity(parseSpiffeId('spiffe://demo.local/user/okta/alice'))
-    assert.equal(identity.evidence, 'listener')
-    assert.equal(identity.notAfterMs, Number.POSITIVE_INFINITY)
-    assert.equal(identity.person, 'okta/alice')
-    assert.equal(identity.serial, undefined)
   })
 })

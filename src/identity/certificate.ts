@@ -1,30 +1,19 @@
 /**
- * Reads an X.509-SVID out of its DER (spiffe/spiffe standards/X509-SVID.md §2–§5, RFC 5280 §4) and makes it a
- * `VerifiedIdentity`. Node's printed subjectAltName is never looked at (CVE-2021-44531, CVE-2021-44532).
+ * Reads an X.509-SVID out of its DER (spiffe/spiffe standards/X509-SVID.md §2–§5, RFC 5280 §4). Node's printed subjectAltName is never looked at (CVE-2021-44531, CVE-2021-44532).
  */
 import { RingfenceError } from '../base/errors.ts'
 import { bitStringBits, booleanValue, type DerElement, DerReader, derFault, objectIdText, tag, timeMs } from './der.ts'
-import { parseSpiffeId, personOf, type SpiffeId, trustDomainOf } from './spiffe.ts'
+import { parseSpiffeId, type SpiffeId, trustDomainOf } from './spiffe.ts'
 
 declare const verified: unique symbol
 
-/** How a caller proved who it is: by a certificate of its own, or not at all, being one whom a plain listener lets in. */
-export const authenticationMethods = ['certificate', 'listener'] as const
-export type AuthenticationMethod = (typeof authenticationMethods)[number]
-
-/** Who is calling, proved. Only this folder makes one. */
-export interface VerifiedIdentity {
+/** The other end of a TLS connection: a part of the mesh, or a client by its certificate. Only this folder makes one. */
+export interface VerifiedPeer {
   readonly spiffeId: SpiffeId
-  /** `<identity provider>/<subject>` where a person is behind the id. */
-  readonly person: string | undefined
-  /** When the proof ends, milliseconds since 1970; `Infinity` for a listener's configured identity. */
+  /** When its certificate ends, milliseconds since 1970. */
   readonly notAfterMs: number
-  /** `svid`: the certificate of this very connection; `listener`: a plain loopback listener; `passport`: a certificate shown to a gateway. */
-  readonly evidence: 'svid' | 'listener' | 'passport'
-  /** The gateway that vouched, where the caller came through one. */
-  readonly gateway: SpiffeId | undefined
-  /** Serial number of the caller's certificate in hexadecimal, as X509Certificate.serialNumber gives it; `undefined` without one. */
-  readonly serial: string | undefined
+  /** Of its certificate, in hexadecimal, as X509Certificate.serialNumber gives it. */
+  readonly serial: string
   readonly [verified]: true
 }
 
@@ -83,57 +72,18 @@ const keyUsageBit = { digitalSignature: 0, keyCertSign: 5, cRLSign: 6 } as const
 const uriName = 0x86
 
 /**
- * The caller of a TLS connection whose chain TLS has verified already: reads the leaf, and checks its dates and that its id is
+ * The other end of a TLS connection whose chain TLS has verified already: reads the leaf, and checks its dates and that its id is
  * of the trust domain whose bundle was used.
  * @throws RingfenceError IDENTITY
  */
-export function verifyPeer(certDer: Buffer, nowMs: number, trustDomain: string): VerifiedIdentity {
-  return verifyLeaf(certDer, nowMs, trustDomain, 'svid', undefined)
-}
-
-/** The one identity that a plain loopback listener is bound to by its configuration. */
-export function listenerIdentity(spiffeId: SpiffeId): VerifiedIdentity {
-  return identityOf({
-    spiffeId,
-    notAfterMs: Number.POSITIVE_INFINITY,
-    evidence: 'listener',
-    gateway: undefined,
-    serial: undefined,
-  })
-}
-
-/** For this folder only: `verifyPeer` with its evidence named. */
-export function verifyLeaf(
-  certDer: Buffer,
-  nowMs: number,
-  trustDomain: string,
-  evidence: 'svid' | 'passport',
-  gateway: SpiffeId | undefined,
-): VerifiedIdentity {
-  const leaf = readLeaf(certDer)
-  const { spiffeId, notAfterMs, serial } = leaf
-  if (nowMs < leaf.notBeforeMs) throw new RingfenceError('IDENTITY', `certificate of ${spiffeId} is not valid yet`)
+export function verifyPeer(certDer: Buffer, nowMs: number, trustDomain: string): VerifiedPeer {
+  const { spiffeId, notBeforeMs, notAfterMs, serial } = readLeaf(certDer)
+  if (nowMs < notBeforeMs) throw new RingfenceError('IDENTITY', `certificate of ${spiffeId} is not valid yet`)
   if (nowMs > notAfterMs) throw new RingfenceError('IDENTITY', `certificate of ${spiffeId} has expired`)
   if (trustDomainOf(spiffeId) !== trustDomain) {
     throw new RingfenceError('IDENTITY', `${spiffeId} is not of the trust domain ${trustDomain}`)
   }
-  return identityOf({ spiffeId, notAfterMs, evidence, gateway, serial })
-}
-
-/** For this folder only: a listener's identity that a gateway vouches for until `notAfterMs`. */
-export function vouchedListenerIdentity(spiffeId: SpiffeId, notAfterMs: number, gateway: SpiffeId): VerifiedIdentity {
-  return identityOf({ spiffeId, notAfterMs, evidence: 'listener', gateway, serial: undefined })
-}
-
-/** What was verified of the caller. The evidence says it, so nobody else has to remember to. */
-export function authenticationOf({ evidence }: VerifiedIdentity): AuthenticationMethod {
-  return evidence === 'listener' ? 'listener' : 'certificate'
-}
-
-function identityOf(
-  facts: Pick<VerifiedIdentity, 'spiffeId' | 'notAfterMs' | 'evidence' | 'gateway' | 'serial'>,
-): VerifiedIdentity {
-  return { ...facts, person: personOf(facts.spiffeId) } as VerifiedIdentity
+  return { spiffeId, notAfterMs, serial } as VerifiedPeer
 }
 
 /**

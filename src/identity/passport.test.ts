@@ -11,8 +11,15 @@ import { CertificateAuthority } from '../control/ca.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import { credentialsOf } from '../mesh/credentials.ts'
 import { certificatesOf } from './chain.ts'
-import { type PassportCheck, type PassportRequest, signPassport, verifyPassport } from './passport.ts'
-import { parseSpiffeId } from './spiffe.ts'
+import {
+  type Passport,
+  type PassportCheck,
+  type PassportRequest,
+  signPassport,
+  verifyPassport as verifyNowOrLater,
+} from './passport.ts'
+import type { Evidence } from './proofs/proof.ts'
+import { parseSpiffeId, type SpiffeId } from './spiffe.ts'
 
 const clock = new ManualClock(Date.UTC(2026, 0, 15, 12))
 const nowMs = clock.now()
@@ -34,15 +41,19 @@ async function mint(
   return credentialsOf(certificatePem, keyPem, authority.bundlePem)
 }
 
-function intermediatesOf({ certificatePem }: Credentials): Buffer[] {
-  return certificatesOf(certificatePem)
-    .slice(1)
-    .map(({ raw }) => raw)
+/** What a client with these certificates shows. */
+function shownBy({ spiffeId, certificatePem }: Credentials): { subject: SpiffeId; evidence: Evidence } {
+  return { subject: spiffeId, evidence: { kind: 'svid', chain: certificatesOf(certificatePem).map(({ raw }) => raw) } }
+}
+
+/** What the plain listener of a gateway shows. */
+function listening(id: string): { subject: SpiffeId; evidence: Evidence } {
+  return { subject: parseSpiffeId(id), evidence: { kind: 'listener', chain: [] } }
 }
 
 function requestOf(change: Partial<PassportRequest> = {}): PassportRequest {
   return {
-    evidence: { kind: 'svid', leafDer: client.leafDer, intermediatesDer: intermediatesOf(client) },
+    ...shownBy(client),
     clientAddress: '192.0.2.7',
     clientPort: 40_000,
     driverName: 'DataStax Java driver',
@@ -55,7 +66,7 @@ function requestOf(change: Partial<PassportRequest> = {}): PassportRequest {
 function checkOf(change: Partial<PassportCheck> = {}): PassportCheck {
   return {
     gatewayLeafDer: gateway.leafDer,
-    bundlePem: ca.bundlePem,
+    trust: { trustDomain: 'demo.local', bundlePem: ca.bundlePem },
     nowMs,
     audience: sidecar,
     ...change,
@@ -81,6 +92,13 @@ function forged(
   return `${input}.${sign('sha256', Buffer.from(input), key).toString('base64url')}`
 }
 
+/** Both kinds are verified at once. */
+function verifyPassport(token: string, check: PassportCheck): Passport {
+  const passport = verifyNowOrLater(token, check)
+  assert.ok(!(passport instanceof Promise))
+  return passport
+}
+
 function refuses(token: string, wording: RegExp, check: Partial<PassportCheck> = {}): void {
   assert.throws(
     () => verifyPassport(token, checkOf(check)),
@@ -99,11 +117,11 @@ describe('passport', () => {
 
   it('carries a client whose certificates verify, until its end', () => {
     const passport = verifyPassport(signed(), checkOf())
-    assert.equal(passport.identity.spiffeId, client.spiffeId)
+    assert.equal(passport.identity.subject, client.spiffeId)
     assert.equal(passport.identity.person, 'okta/alice')
-    assert.equal(passport.identity.evidence, 'passport')
+    assert.equal(passport.identity.method, 'certificate')
     assert.equal(passport.identity.gateway, gateway.spiffeId)
-    assert.equal(passport.identity.notAfterMs, client.notAfterMs)
+    assert.equal(passport.identity.expiresAtMs, client.notAfterMs)
     assert.deepEqual(
       [passport.clientAddress, passport.clientPort, passport.driverName],
       ['192.0.2.7', 40_000, 'DataStax Java driver'],
@@ -111,21 +129,16 @@ describe('passport', () => {
   })
 
   it('ends earlier where the gateway says so, never later than the certificate', () => {
-    assert.equal(verifyPassport(signed({ expiresAtMs: nowMs + 5_000 }), checkOf()).identity.notAfterMs, nowMs + 5_000)
-    assert.throws(() => signed({ expiresAtMs: client.notAfterMs + 1_000 }), /outlive/)
-    refuses(
-      forged((claims) => (claims.exp = client.notAfterMs / 1000 + 1)),
-      /outlive/,
-    )
+    assert.equal(verifyPassport(signed({ expiresAtMs: nowMs + 5_000 }), checkOf()).identity.expiresAtMs, nowMs + 5_000)
+    refuses(signed({ expiresAtMs: client.notAfterMs + 1_000 }), /outlive/)
     assert.throws(() => signed({ expiresAtMs: Number.POSITIVE_INFINITY }), /no end/)
   })
 
   it('carries a plain listener’s identity only where the gateway’s certificate names it', async () => {
     const named = await mint(ca, gateway.spiffeId, hourMs, [orders, 'spiffe://demo.local/svc/backup'])
-    const claim = (id: string, by: Credentials): string =>
-      signed({ evidence: { kind: 'listener', spiffeId: parseSpiffeId(id) }, expiresAtMs: nowMs + hourMs }, by)
+    const claim = (id: string, by: Credentials): string => signed({ ...listening(id), expiresAtMs: nowMs + hourMs }, by)
     const { identity } = verifyPassport(claim(orders, named), checkOf({ gatewayLeafDer: named.leafDer }))
-    assert.deepEqual([identity.evidence, identity.spiffeId], ['listener', orders])
+    assert.deepEqual([identity.method, identity.subject], ['listener', orders])
     refuses(claim(orders, gateway), /may not speak for/)
     for (const id of ['svc/order', 'svc/orders/x', 'user/okta/cto', 'cassandra/node1', 'ringfence/sidecar/c/dc1/n1']) {
       const wanted = `spiffe://demo.local/${id}`
@@ -140,18 +153,16 @@ describe('passport', () => {
 
   it('does not live as long as a gateway would like', async () => {
     const named = await mint(ca, gateway.spiffeId, 2 * hourMs, [orders])
-    const evidence = { kind: 'listener', spiffeId: orders } as const
-    const inAYear = signed({ evidence, expiresAtMs: nowMs + 365 * 24 * hourMs }, named)
+    const inAYear = signed({ ...listening(orders), expiresAtMs: nowMs + 365 * 24 * hourMs }, named)
     const check = checkOf({ gatewayLeafDer: named.leafDer })
-    assert.equal(verifyPassport(inAYear, check).identity.notAfterMs, named.notAfterMs)
+    assert.equal(verifyPassport(inAYear, check).identity.expiresAtMs, named.notAfterMs)
     const longLived = await mint(ca, gateway.spiffeId, 3 * 24 * hourMs, [orders])
-    const long = signed({ evidence, expiresAtMs: nowMs + 365 * 24 * hourMs }, longLived)
+    const long = signed({ ...listening(orders), expiresAtMs: nowMs + 365 * 24 * hourMs }, longLived)
     const { identity } = verifyPassport(long, checkOf({ gatewayLeafDer: longLived.leafDer }))
-    assert.equal(identity.notAfterMs, nowMs + limits.sessionMsMax)
+    assert.equal(identity.expiresAtMs, nowMs + limits.sessionMsMax)
     const client9 = await mint(ca, 'spiffe://demo.local/svc/nine', 9 * hourMs)
-    const shown = { kind: 'svid', leafDer: client9.leafDer, intermediatesDer: intermediatesOf(client9) } as const
-    const passport = verifyPassport(signed({ evidence: shown, expiresAtMs: client9.notAfterMs }), checkOf())
-    assert.equal(passport.identity.notAfterMs, gateway.notAfterMs)
+    const passport = verifyPassport(signed({ ...shownBy(client9), expiresAtMs: client9.notAfterMs }), checkOf())
+    assert.equal(passport.identity.expiresAtMs, gateway.notAfterMs)
   })
 
   it('shows no certificate of the mesh’s own parts, which every gateway has seen', async () => {
@@ -161,8 +172,7 @@ describe('passport', () => {
       'spiffe://demo.local/ringfence/control-plane/c',
     ]) {
       const part = await mint(ca, id)
-      const evidence = { kind: 'svid', leafDer: part.leafDer, intermediatesDer: intermediatesOf(part) } as const
-      refuses(signed({ evidence }), /may not speak for/)
+      refuses(signed(shownBy(part)), /may not speak for/)
     }
   })
 
@@ -221,29 +231,26 @@ describe('passport', () => {
   it('does not let a gateway make up a caller', async () => {
     refuses(
       forged((claims) => (claims.sub = orders)),
-      /another than its certificate/,
+      /another than its evidence/,
     )
     refuses(
       forged((claims) => (claims.chain = [])),
-      /shows no certificate/,
+      /no certificate is shown/,
     )
     refuses(
       forged((claims) => (claims.evidence = 'listener')),
-      /does not claim/,
+      /not claimed/,
     )
     const otherCa = await CertificateAuthority.open(join(folder, 'other'), 'demo.local', clock)
     const stranger = await mint(otherCa, 'spiffe://demo.local/user/okta/alice')
-    const evidence = { kind: 'svid', leafDer: stranger.leafDer, intermediatesDer: intermediatesOf(stranger) } as const
-    refuses(signed({ evidence, expiresAtMs: nowMs + 1_000 }), /trusted root/)
+    refuses(signed({ ...shownBy(stranger), expiresAtMs: nowMs + 1_000 }), /trusted root/)
     // A leaf is no authority, so what it signs leads nowhere; and a chain without its middle does not either.
-    const cut = { kind: 'svid', leafDer: client.leafDer, intermediatesDer: [] } as const
-    refuses(signed({ evidence: cut }), /trusted root/)
+    refuses(signed({ evidence: { kind: 'svid', chain: [client.leafDer] } }), /trusted root/)
   })
 
   it('refuses a client’s certificate that has expired since', async () => {
     const brief = await mint(ca, 'spiffe://demo.local/svc/brief', 10_000)
-    const evidence = { kind: 'svid', leafDer: brief.leafDer, intermediatesDer: intermediatesOf(brief) } as const
-    const token = signed({ evidence, expiresAtMs: nowMs + 10_000 })
+    const token = signed({ ...shownBy(brief), expiresAtMs: nowMs + 10_000 })
     assert.ok(verifyPassport(token, checkOf()))
     refuses(token, /expired/, { nowMs: nowMs + 11_000 })
   })

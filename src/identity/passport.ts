@@ -1,29 +1,28 @@
 /**
  * The passport that opens a session on a mesh link: a gateway says who its client is and shows why it believes so. A JWS in
- * compact form (RFC 7515), ES256 over the key of the gateway's certificate on that link. The client's own certificates are
- * inside, so the sidecar verifies them against the bundle again and a gateway cannot make up a caller. Without them it can only speak for
- * the identities of plain listeners that the authority wrote into its certificate, because its join token named them.
+ * compact form (RFC 7515), ES256 over the key of the gateway's certificate on that link. The evidence that the client gave is inside, so the
+ * sidecar verifies it again and a gateway cannot make up a caller. Where the evidence is the gateway's own listener, it can speak only for
+ * identities that the authority wrote into its certificate, because its join token named them.
  */
 import { type KeyObject, randomUUID, sign, verify, X509Certificate } from 'node:crypto'
 import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { readLeaf, type VerifiedIdentity, verifyLeaf, vouchedListenerIdentity } from './certificate.ts'
-import { verifyChain } from './chain.ts'
+import { readLeaf } from './certificate.ts'
+import { proofs } from './proofs/index.ts'
+import type { Evidence, Trust } from './proofs/proof.ts'
 import { isReserved, parseSpiffeId, pathSegmentsOf, type SpiffeId, trustDomainOf } from './spiffe.ts'
-
-/** How the gateway knows its client: the certificates that the client showed, or the one identity of a plain loopback listener. */
-export type PassportEvidence =
-  | { readonly kind: 'svid'; readonly leafDer: Buffer; readonly intermediatesDer: readonly Buffer[] }
-  | { readonly kind: 'listener'; readonly spiffeId: SpiffeId }
+import type { VerifiedIdentity } from './verified.ts'
 
 export interface PassportRequest {
-  readonly evidence: PassportEvidence
+  readonly subject: SpiffeId
+  /** What the client showed; it is verified again. */
+  readonly evidence: Evidence
   readonly clientAddress: string
   readonly clientPort: number
   /** DRIVER_NAME of STARTUP, as the client wrote it; the first 256 characters travel. */
   readonly driverName: string | undefined
-  /** Milliseconds since 1970, rounded down to a second; not after the end of the client's certificate. */
+  /** Milliseconds since 1970, rounded down to a second; not after the end of the client's identity. */
   readonly expiresAtMs: number
   /** The one sidecar that may accept it. */
   readonly audience: SpiffeId
@@ -36,7 +35,7 @@ export interface PassportSigner {
 }
 
 export interface Passport {
-  /** Its `notAfterMs` is the first of the ends of the passport, the client's certificate, the gateway's, and `sessionMsMax`. */
+  /** Its `expiresAtMs` is the first of the ends of the passport, the client's proof, the gateway's certificate, and `sessionMsMax`. */
   readonly identity: VerifiedIdentity
   readonly gateway: SpiffeId
   /** What the gateway says; nothing proves it. */
@@ -48,8 +47,7 @@ export interface Passport {
 export interface PassportCheck {
   /** The gateway's certificate on this link, its chain already verified by TLS. */
   readonly gatewayLeafDer: Buffer
-  /** The roots, PEM. */
-  readonly bundlePem: string
+  readonly trust: Trust
   readonly nowMs: number
   /** The sidecar's own id. */
   readonly audience: SpiffeId
@@ -78,9 +76,12 @@ const passportClaims = z.strictObject({
   iat: z.int().nonnegative(),
   exp: z.int().nonnegative(),
   jti: z.uuid(),
-  evidence: z.enum(['svid', 'listener']),
+  /** The kind, as `Proof.evidence.name`. */
+  evidence: z.string().max(32),
   /** Leaf first, DER in base64, as `x5c` of RFC 7515 §4.1.6. */
   chain: z.array(base64).max(1 + intermediatesMax),
+  /** What else the client showed. */
+  shown: z.unknown().optional(),
   client: z.strictObject({ address: clientAddress, port: z.int().min(0).max(65_535) }),
   driver: z.string().max(driverNameCharsMax).optional(),
 })
@@ -88,26 +89,22 @@ const protectedHeader = encode({ alg: 'ES256', typ: 'ringfence-passport' })
 
 /**
  * Makes the token for one session.
- * @throws RingfenceError IDENTITY when it would outlive the client's certificate or be longer than passportBytesMax
+ * @throws RingfenceError IDENTITY when it has no end or would be longer than passportBytesMax
  */
 export function signPassport(request: PassportRequest, signer: PassportSigner, nowMs: number): string {
   const { evidence } = request
   const exp = Math.floor(request.expiresAtMs / 1000)
   if (!Number.isSafeInteger(exp)) throw new RingfenceError('IDENTITY', 'passport has no end')
-  const leaf = evidence.kind === 'svid' ? readLeaf(evidence.leafDer) : undefined
-  if (leaf !== undefined && exp * 1000 > leaf.notAfterMs) {
-    throw new RingfenceError('IDENTITY', `passport of ${leaf.spiffeId} would outlive its certificate`)
-  }
-  const chain = evidence.kind === 'svid' ? [evidence.leafDer, ...evidence.intermediatesDer] : []
   const claims: z.infer<typeof passportClaims> = {
     iss: signer.spiffeId,
-    sub: evidence.kind === 'svid' ? leaf!.spiffeId : evidence.spiffeId,
+    sub: request.subject,
     aud: request.audience,
     iat: Math.floor(nowMs / 1000),
     exp,
     jti: randomUUID(),
     evidence: evidence.kind,
-    chain: chain.map((der) => der.toString('base64')),
+    chain: evidence.chain.map((der) => der.toString('base64')),
+    ...(evidence.shown === undefined ? {} : { shown: evidence.shown }),
     client: { address: request.clientAddress, port: request.clientPort },
     ...(request.driverName === undefined ? {} : { driver: request.driverName.slice(0, driverNameCharsMax) }),
   }
@@ -120,10 +117,10 @@ export function signPassport(request: PassportRequest, signer: PassportSigner, n
 }
 
 /**
- * Checks a token down to the client's certificates.
- * @throws RingfenceError IDENTITY
+ * Checks a token down to what the client showed.
+ * @throws RingfenceError IDENTITY, now or later
  */
-export function verifyPassport(token: string, check: PassportCheck): Passport {
+export function verifyPassport(token: string, check: PassportCheck): Passport | Promise<Passport> {
   const { nowMs } = check
   if (token.length > limits.passportBytesMax) throw fault('is longer than passportBytesMax')
   const [header = '', payload = '', signature = '', ...rest] = token.split('.')
@@ -159,30 +156,23 @@ export function verifyPassport(token: string, check: PassportCheck): Passport {
   const trustDomain = trustDomainOf(check.audience)
   if (trustDomainOf(subject) !== trustDomain || isReserved(subject)) throw notItsToSay()
   // A gateway may be generous with others' time; it ends with what was verified here.
-  const notAfterMs = Math.min(endMs, gatewayLeaf.notAfterMs, nowMs + limits.sessionMsMax)
-  if (nowMs >= notAfterMs) throw fault(`of ${gateway} has expired`)
-  return {
-    identity: claims.evidence === 'svid' ? shown(claims.chain) : vouched(),
-    gateway,
-    clientAddress: claims.client.address,
-    clientPort: claims.client.port,
-    driverName: claims.driver,
-  }
+  const expiresAtMs = Math.min(endMs, gatewayLeaf.notAfterMs, nowMs + limits.sessionMsMax)
+  if (nowMs >= expiresAtMs) throw fault(`of ${gateway} has expired`)
+  const chain = claims.chain.map((text) => Buffer.from(text, 'base64'))
+  const evidence: Evidence = { kind: claims.evidence, chain, shown: claims.shown }
+  const identity = proofs.verify(evidence, { nowMs, trust: check.trust, gateway: gatewayLeaf, named: subject })
+  return identity instanceof Promise ? identity.then(passportOf) : passportOf(identity)
 
-  function shown(chain: readonly string[]): VerifiedIdentity {
-    const [leafDer, ...intermediatesDer] = chain.map((text) => Buffer.from(text, 'base64'))
-    if (leafDer === undefined) throw fault(`of ${gateway} shows no certificate`)
-    verifyChain(leafDer, intermediatesDer, check.bundlePem, nowMs)
-    const identity = verifyLeaf(leafDer, nowMs, trustDomain, 'passport', gateway)
-    if (identity.spiffeId !== subject) throw fault(`of ${gateway} names another than its certificate`)
-    if (endMs > identity.notAfterMs) throw fault(`of ${gateway} would outlive its certificate`)
-    return { ...identity, notAfterMs }
-  }
-
-  function vouched(): VerifiedIdentity {
-    if (claims.chain.length > 0) throw fault(`of ${gateway} shows a certificate that it does not claim`)
-    if (!gatewayLeaf.listenerIdentities.includes(subject)) throw notItsToSay()
-    return vouchedListenerIdentity(subject, notAfterMs, gateway)
+  function passportOf(proved: VerifiedIdentity): Passport {
+    if (proved.subject !== subject) throw fault(`of ${gateway} names another than its evidence`)
+    if (endMs > proved.expiresAtMs) throw fault(`of ${gateway} would outlive its evidence`)
+    return {
+      identity: { ...proved, expiresAtMs },
+      gateway,
+      clientAddress: claims.client.address,
+      clientPort: claims.client.port,
+      driverName: claims.driver,
+    }
   }
 
   function notItsToSay(): RingfenceError {

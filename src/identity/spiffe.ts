@@ -2,7 +2,7 @@
  * `identity` answers one question: who is calling, and how do we know?
  *
  * The rule one must not break: a `VerifiedIdentity` is made only here, out of bytes that were checked (a certificate's DER, a
- * signed passport) or of a listener's own configuration; never out of what somebody printed. No socket, no file, no clock.
+ * signed passport, what a client answered) or of a listener's own configuration; never out of what somebody printed. No socket, no file, no clock.
  *
  * This file: SPIFFE ids and the patterns that policy writes for them (spiffe/spiffe standards/SPIFFE-ID.md §2).
  */

@@ -11,6 +11,7 @@
  */
 import type { Permission } from '../cql/statement/facts.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
+import type { VerifiedIdentity } from '../identity/verified.ts'
 import type { Conditions, ContextAttribute } from './conditions.ts'
 import type { DataLaw } from './data/law.ts'
 
@@ -18,6 +19,18 @@ export interface Principal {
   readonly spiffeId: SpiffeId
   /** The person behind the workload where one is known, written `<identity provider>/<subject>`; Cedar policies may name it. */
   readonly person?: string | undefined
+  /** See `VerifiedIdentity`; absent where a policy is only tried, and nobody is there. */
+  readonly key?: string
+}
+
+/** Under what answers for it are remembered: no two different principals have the same. */
+export function principalKey({ key, spiffeId, person }: Principal): string {
+  return key ?? JSON.stringify([spiffeId, person ?? null])
+}
+
+/** Whom policy sees in a caller. */
+export function principalOf({ subject, person, key }: VerifiedIdentity): Principal {
+  return { spiffeId: subject, person, key }
 }
 
 /** Every permission, in the order in which policies and refusals list them. */

@@ -3,14 +3,14 @@
  * folder asks nobody.
  */
 
-import type { AuthenticationMethod } from '../identity/certificate.ts'
+import { proofs } from '../identity/proofs/index.ts'
 
 /** One request as conditions (`when:`) and guardrails see it. Constant for a session unless said otherwise. */
 export interface RequestContext {
   /** The client's own address, IPv4 or IPv6, as NGINX saw it; '' for a Unix socket. */
   readonly clientAddress: string
-  /** How the caller proved who it is. */
-  readonly authentication: AuthenticationMethod
+  /** How the caller proved who it is: one of `proofs.methods`. */
+  readonly authentication: string
   /** Native protocol: 3, 4 or 5. */
   readonly protocol: number
   /**
@@ -78,7 +78,7 @@ export interface RequestValues {
 /** A request of which nothing is known, for questions that no request asks. Favourable, as one that is only prepared. */
 export const neutralRequest: RequestContext = {
   clientAddress: '',
-  authentication: 'certificate',
+  authentication: proofs.usual,
   protocol: 5,
   preparing: true,
   consistency: '',

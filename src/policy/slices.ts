@@ -12,7 +12,7 @@ import { CedarSet } from './cedar/sets.ts'
 import { Looks } from './conditions.ts'
 import { isSystemKeyspace, matchesAnyName, matchesKeyspace, matchesName, NameClasses } from './names.ts'
 import type { CompiledRule, Principal } from './policy.ts'
-import { permissionsOf } from './policy.ts'
+import { permissionsOf, principalKey } from './policy.ts'
 
 /** The law for the principals that the same rules concern. */
 export class Slice {
@@ -87,6 +87,8 @@ export class Slice {
 /** The law for one principal. */
 export class PrincipalLaw {
   readonly principal: Principal
+  /** See `principalKey`. */
+  readonly key: string
   readonly slice: Slice
   readonly entity: EntityJson
   /** What the rules and policies that concern it look at. */
@@ -94,6 +96,7 @@ export class PrincipalLaw {
 
   constructor(principal: Principal, slice: Slice, entity: EntityJson, looks: Looks) {
     this.principal = principal
+    this.key = principalKey(principal)
     this.slice = slice
     this.entity = entity
     this.looks = looks

@@ -22,7 +22,7 @@ import { matchesKeyspace } from './names.ts'
 import type { Pace } from './pace.ts'
 import { mustWait } from './pace.ts'
 import type { CedarRule, CompiledPolicy, CompiledRule, Principal } from './policy.ts'
-import { permissionsOf } from './policy.ts'
+import { permissionsOf, principalKey } from './policy.ts'
 import type { RequestContext, SchemaView } from './request.ts'
 import { concerns, maySpeakOf, PrincipalLaw, Slice } from './slices.ts'
 
@@ -123,7 +123,7 @@ export class Verdicts {
   }
 
   viewOf(principal: Principal): PrincipalLaw {
-    const key = JSON.stringify([principal.spiffeId, principal.person])
+    const key = principalKey(principal)
     let view = this.#views.get(key)
     if (view === undefined) {
       view = this.#makeView(principal)
@@ -221,14 +221,7 @@ export class Verdicts {
     ])
     const askYaml = (): Answer => this.#remembered(asking, classKey, () => this.#askYaml(asking, permission, target))
     if (this.policy.cedar.length === 0) return questions.admits(classKey) ? askYaml() : broken
-    const key = JSON.stringify([
-      view.entity.uid,
-      view.principal.person,
-      permission,
-      conditional,
-      this.#cedarLooks.key(request),
-      target,
-    ])
+    const key = JSON.stringify([view.key, permission, conditional, this.#cedarLooks.key(request), target])
     if (!questions.admits(key)) return broken
     return union(
       askYaml(),

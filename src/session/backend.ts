@@ -3,19 +3,24 @@
  */
 import type { ByteAccount } from '../base/bytes-budget.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import type { VerifiedIdentity } from '../identity/certificate.ts'
+import type { Evidence } from '../identity/proofs/proof.ts'
+import type { VerifiedIdentity } from '../identity/verified.ts'
 
-/** Who is at the other end, known before the first CQL byte. */
-export interface ClientInfo {
-  readonly identity: VerifiedIdentity
+/** Where a connection comes from. */
+export interface ClientAddresses {
   /** The client's own address, from the PROXY header where there is one. */
   readonly address: string
   readonly port: number
   /** The address that the client dialled, from the PROXY header where there is one. */
   readonly dialledAddress: string
   readonly dialledPort: number
-  /** The certificates that the client showed, leaf first, in DER; none on a plain listener. */
-  readonly certificates: readonly Buffer[]
+}
+
+/** Who is at the other end, known before the first request. */
+export interface ClientInfo extends ClientAddresses {
+  readonly identity: VerifiedIdentity
+  /** What it showed: a gateway shows it to sidecars again. Undefined for the client of a mesh link, whose evidence goes no further. */
+  readonly evidence: Evidence | undefined
 }
 
 /** What STARTUP said. `driverName` and `driverVersion` are claims, never identity. */

@@ -105,7 +105,7 @@ export class ClientConnection implements Client {
     this.#outbox = new Outbox(options.socket, options.turn)
     this.#pace = new ReaderPace(options.nowMs)
     this.#handshakeTimer = setTimeout(() => this.destroy('handshakeTimeoutMs passed'), limits.handshakeTimeoutMs)
-    const lifeMs = Math.min(options.info.identity.notAfterMs - options.nowMs(), limits.sessionMsMax)
+    const lifeMs = Math.min(options.info.identity.expiresAtMs - options.nowMs(), limits.sessionMsMax)
     this.#expiryTimer = setTimeout(() => this.drain('identity expired'), Math.max(lifeMs, 0))
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('drain', () => this.#onDrain())

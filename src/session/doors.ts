@@ -49,7 +49,7 @@ export class Doors {
 
   /** Why there is no place for the client; undefined where it has one, until `raw` is closed. */
   enter(raw: Socket, info: ClientInfo, isLink: boolean): string | undefined {
-    const identity = identityKey(info)
+    const identity = info.identity.key
     const displaced = (): void => {
       this.#refusals.count('its place was taken by an identity with fewer', { identity, address: info.address })
       raw.destroy()
@@ -63,11 +63,6 @@ export class Doors {
     raw.once('close', place)
     return undefined
   }
-}
-
-/** Whose places they are: a workload, or a person who uses it. */
-export function identityKey({ identity: { spiffeId, person = '' } }: ClientInfo): string {
-  return person === '' ? spiffeId : `${spiffeId} ${person}`
 }
 
 /** What stands behind a client for whom there is no place: STARTUP is answered OVERLOADED, which drivers show and try again. */

@@ -4,6 +4,7 @@ import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
+import { trustOf } from '../identity/proofs/proof.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import { createLogger } from '../telemetry/log.ts'
@@ -28,6 +29,7 @@ function listenerAt(path: string, onAccepted: (accepted: Accepted) => void): Lis
   return new Listener({
     config: { address: `unix:${path}`, tls: false, identity: 'spiffe://demo.local/svc/tool' },
     credentials,
+    trust: () => trustOf(credentials),
     protocols: [],
     reusePort: false,
     doors: new Doors(createLogger('test')),
@@ -53,8 +55,8 @@ async function dialled(path: string): Promise<Accepted> {
 describe('a listener on a Unix socket', () => {
   it('speaks for its one identity, and lets nobody but its owner in', async () => {
     const { info } = await dialled(join(folder, 'cql.sock'))
-    assert.equal(info.identity.spiffeId, 'spiffe://demo.local/svc/tool')
-    assert.equal(info.identity.evidence, 'listener')
+    assert.equal(info.identity.subject, 'spiffe://demo.local/svc/tool')
+    assert.equal(info.identity.method, 'listener')
     assert.equal(info.address, 'unix')
   })
 

@@ -10,13 +10,15 @@ import type { TLSSocket, Server as TlsServer } from 'node:tls'
 import { createServer as createTlsServer } from 'node:tls'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import type { VerifiedIdentity } from '../identity/certificate.ts'
-import { listenerIdentity, verifyPeer } from '../identity/certificate.ts'
-import { parseSpiffeId, trustDomainOf } from '../identity/spiffe.ts'
+import { proofs } from '../identity/proofs/index.ts'
+import type { Evidence, Proof, Trust } from '../identity/proofs/proof.ts'
+import { shownBy } from '../identity/proofs/registry.ts'
+import { parseSpiffeId, type SpiffeId } from '../identity/spiffe.ts'
+import type { VerifiedIdentity } from '../identity/verified.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { addressBlock } from './address-block.ts'
-import type { ClientInfo } from './backend.ts'
+import type { ClientAddresses, ClientInfo } from './backend.ts'
 import type { Doors } from './doors.ts'
 import { socketPathOf } from './listener-config.ts'
 import type { Leave } from './places.ts'
@@ -46,6 +48,7 @@ export interface Accepted {
 export interface ListenerOptions {
   readonly config: ListenerConfig
   readonly credentials: Credentials
+  readonly trust: () => Trust
   /** Application protocols besides plain CQL. */
   readonly protocols: readonly string[]
   readonly reusePort: boolean
@@ -56,12 +59,14 @@ export interface ListenerOptions {
   readonly onAccepted: (accepted: Accepted) => void
 }
 
-/** What the listener knows of a connection before its identity. */
-interface Addresses {
-  readonly address: string
-  readonly port: number
-  readonly dialledAddress: string
-  readonly dialledPort: number
+/** A connection of which it is not known yet who is there. */
+interface Arrival {
+  readonly raw: Socket
+  readonly socket: Socket | TLSSocket
+  readonly addresses: ClientAddresses
+  readonly protocol: string | undefined
+  /** It counts with the handshakes no longer. */
+  readonly proved: Leave
 }
 
 export class Listener {
@@ -69,20 +74,18 @@ export class Listener {
   readonly #server: Server
   readonly #tls: TlsServer | undefined
   readonly #trusted: BlockList | undefined
-  readonly #identity: VerifiedIdentity | undefined
-  readonly #trustDomain: string
+  readonly #identity: SpiffeId | undefined
+  /** The kinds of proof that it takes. */
+  readonly #taken: readonly Proof[]
   readonly #sockets = new Set<Socket>()
   /** What is known of a connection, by the raw peer, until TLS is done. */
-  readonly #unproved = new Map<
-    string,
-    { readonly raw: Socket; readonly addresses: Addresses; readonly proved: Leave }
-  >()
+  readonly #unproved = new Map<string, Pick<Arrival, 'raw' | 'addresses' | 'proved'>>()
 
   constructor(options: ListenerOptions) {
     this.#options = options
     const { config } = options
-    this.#trustDomain = trustDomainOf(options.credentials.spiffeId)
-    this.#identity = config.identity === undefined ? undefined : listenerIdentity(parseSpiffeId(config.identity))
+    this.#identity = config.identity === undefined ? undefined : parseSpiffeId(config.identity)
+    this.#taken = proofs.taken(undefined)
     this.#trusted = config.proxyProtocol === undefined ? undefined : blockList(config.proxyProtocol.from)
     this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 }, (raw) =>
       this.#accept(raw),
@@ -195,37 +198,17 @@ export class Listener {
     raw.once('close', () => clearTimeout(timer))
   }
 
-  /** The addresses are known; the identity follows from TLS or from the listener itself. */
-  #addressed(raw: Socket, addresses: Addresses): void {
+  /** The addresses are known; who is there follows from TLS or from the listener itself. */
+  #addressed(raw: Socket, addresses: ClientAddresses): void {
     const proved = this.#options.doors.handshake(addressBlock(addresses.address), raw)
     if (this.#tls === undefined) {
-      if (this.#identity === undefined) {
-        raw.destroy()
-        return
-      }
-      const info = { identity: this.#identity, ...addresses, certificates: [] }
-      this.#identified(raw, raw, info, undefined, proved)
+      this.#prove({ raw, socket: raw, addresses, protocol: undefined, proved }, [])
       return
     }
     const key = `${raw.remoteAddress}:${raw.remotePort}`
     this.#unproved.set(key, { raw, addresses, proved })
     raw.once('close', () => this.#unproved.delete(key))
     this.#tls.emit('connection', raw)
-  }
-
-  /** It is known who is there. Where there is no place for it, it counts with the handshakes until it has been told and is gone. */
-  #identified(
-    raw: Socket,
-    socket: Socket | TLSSocket,
-    info: ClientInfo,
-    protocol: string | undefined,
-    proved: Leave,
-  ): void {
-    const { doors, protocols, onAccepted } = this.#options
-    const isLink = protocol !== undefined && protocols.includes(protocol)
-    const refusal = doors.enter(raw, info, isLink)
-    if (refusal === undefined) proved()
-    onAccepted({ socket, info, protocol, refusal })
   }
 
   #secured(socket: TLSSocket): void {
@@ -237,22 +220,51 @@ export class Listener {
       return
     }
     this.#unproved.delete(key)
-    const { raw, addresses, proved } = unproved
-    let identity: VerifiedIdentity
-    try {
-      identity = verifyPeer(leaf.raw, this.#options.nowMs(), this.#trustDomain)
-    } catch (reason) {
-      this.#options.log.warn({ peer: addresses.address, reason: String(reason) }, 'certificate refused')
-      socket.destroy()
-      return
-    }
     const certificates = [leaf.raw]
     for (let issuer = leaf.issuerCertificate; issuer !== undefined; issuer = issuer.issuerCertificate) {
       if (certificates.length >= 4 || issuer.raw.equals(certificates.at(-1)!)) break
       certificates.push(issuer.raw)
     }
     const protocol = typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : undefined
-    this.#identified(raw, socket, { identity, ...addresses, certificates }, protocol, proved)
+    this.#prove({ ...unproved, socket, protocol }, certificates)
+  }
+
+  /** Verifies what the connection itself shows. */
+  #prove(arrival: Arrival, certificates: readonly Buffer[]): void {
+    const { trust, nowMs, log } = this.#options
+    const evidence = shownBy(this.#taken, { certificates, listenerIdentity: this.#identity })
+    if (evidence === undefined) {
+      arrival.raw.destroy()
+      return
+    }
+    const refuse = (reason: unknown): void => {
+      log.warn({ peer: arrival.addresses.address, reason: String(reason) }, 'client refused')
+      arrival.socket.destroy()
+    }
+    const enter = (identity: VerifiedIdentity): void => this.#identified(arrival, identity, evidence)
+    try {
+      const check = { nowMs: nowMs(), trust: trust(), gateway: undefined, named: this.#identity }
+      const identity = proofs.verify(evidence, check)
+      if (identity instanceof Promise) identity.then(enter).catch(refuse)
+      else enter(identity)
+    } catch (reason) {
+      refuse(reason)
+    }
+  }
+
+  /** It is known who is there. Where there is no place for it, it counts with the handshakes until it has been told and is gone. */
+  #identified(
+    { raw, socket, addresses, protocol, proved }: Arrival,
+    identity: VerifiedIdentity,
+    evidence: Evidence,
+  ): void {
+    if (raw.destroyed) return
+    const { doors, protocols, onAccepted } = this.#options
+    const info = { identity, evidence, ...addresses }
+    const isLink = protocol !== undefined && protocols.includes(protocol)
+    const refusal = doors.enter(raw, info, isLink)
+    if (refusal === undefined) proved()
+    onAccepted({ socket, info, protocol, refusal })
   }
 }
 

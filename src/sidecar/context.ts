@@ -1,14 +1,13 @@
 /** A request as the conditions of a policy see it: one object for a session, whose changing fields are set before each question. */
 import { consistencyNames, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
 import type { Amount, StatementFacts } from '../cql/statement/facts.ts'
-import { type AuthenticationMethod, authenticationOf } from '../identity/certificate.ts'
 import type { RequestContext } from '../policy/request.ts'
 import type { ClientInfo } from '../session/backend.ts'
 import type { BoundValues } from './bound.ts'
 
 export class SessionContext implements RequestContext {
   readonly clientAddress: string
-  readonly authentication: AuthenticationMethod
+  readonly authentication: string
   readonly protocol: ProtocolVersion
   preparing = false
   consistency = ''
@@ -20,7 +19,7 @@ export class SessionContext implements RequestContext {
   /** @param clock the judge's */
   constructor(info: ClientInfo, protocol: ProtocolVersion, clock: () => number) {
     this.clientAddress = info.address
-    this.authentication = authenticationOf(info.identity)
+    this.authentication = info.identity.method
     this.protocol = protocol
     this.#clock = clock
     this.nowMs = clock()

@@ -14,7 +14,7 @@ import { resolveKeyspace } from '../cql/statement/resolve.ts'
 import type { Decision, Denial, Permit, PolicyEngine, Visibility } from '../policy/engine.ts'
 import { isPermitOf, tooManyObjectsRule } from '../policy/engine.ts'
 import { type Pace, unpaced } from '../policy/pace.ts'
-import type { Principal } from '../policy/policy.ts'
+import { type Principal, principalKey } from '../policy/policy.ts'
 import type { RequestContext, SchemaView } from '../policy/request.ts'
 import { type LoopShare, LoopShares } from '../session/loop-share.ts'
 import { INLINE_TEXT_MAX } from './analyst.ts'
@@ -69,6 +69,8 @@ export interface Judged {
 /** What the sidecar remembers of one identity, over all its sessions. */
 export class IdentityState implements StatementHolder {
   readonly principal: Principal
+  /** Under what everything of it is kept; see `principalKey`. */
+  readonly key: string
   /** Of the event loop; all its sessions have one. */
   readonly share: LoopShare
   readonly prepared: PreparedTable
@@ -85,6 +87,7 @@ export class IdentityState implements StatementHolder {
 
   constructor(principal: Principal, memory: StatementMemory, share: LoopShare = new LoopShares().share()) {
     this.principal = principal
+    this.key = principalKey(principal)
     this.share = share
     this.#memory = memory
     this.prepared = new PreparedTable(memory.bounds.identityBytesMax / 2, (more) => memory.changed(more))
@@ -191,14 +194,15 @@ export class Judge {
   }
 
   identity(principal: Principal): IdentityState {
-    let state = this.#identities.get(principal.spiffeId)
+    const key = principalKey(principal)
+    let state = this.#identities.get(key)
     if (state === undefined) {
       state = new IdentityState(principal, this.#memory, this.#shares.share())
       if (this.#identities.size >= IDENTITIES_MAX) this.#forgetUnused()
     } else {
-      this.#identities.delete(principal.spiffeId)
+      this.#identities.delete(key)
     }
-    this.#identities.set(principal.spiffeId, state)
+    this.#identities.set(key, state)
     return state
   }
 

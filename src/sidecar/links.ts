@@ -10,12 +10,13 @@ import { limits } from '../base/limits.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { headerOpcode, headerStream, headerVersion } from '../cql/protocol.ts'
-import { verifyPassport } from '../identity/passport.ts'
+import { type Passport, verifyPassport } from '../identity/passport.ts'
+import type { Trust } from '../identity/proofs/proof.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import { FairSender, SessionQueue } from '../link/fair-sender.ts'
 import { Pieces } from '../link/pieces.ts'
-import type { Close, Hello } from '../link/protocol.ts'
+import type { Close, Hello, Open } from '../link/protocol.ts'
 import {
   CONTROL_VERSION,
   Control,
@@ -37,7 +38,7 @@ import { FrameSplitter } from '../link/splitter.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { Client, ClientInfo } from '../session/backend.ts'
-import { identityKey, type Refusals } from '../session/doors.ts'
+import type { Refusals } from '../session/doors.ts'
 import { cqlFault } from '../session/fault.ts'
 import type { Accepted } from '../session/listener.ts'
 import { Outbox } from '../session/outbox.ts'
@@ -61,6 +62,7 @@ export const linkedBounds: PlaceBounds = {
 export interface LinkHost {
   readonly log: Logger
   readonly credentials: () => Credentials
+  readonly trust: () => Trust
   readonly hello: () => Hello
   readonly schemaVersion: () => Promise<string>
   /** The control envelope that answers RING_QUERY `id`; borrowed. */
@@ -88,6 +90,11 @@ export interface LinkedOpen {
   readonly gateway: SpiffeId
 }
 
+interface Verifying {
+  /** The gateway said PAUSE meanwhile. */
+  answersPaused: boolean
+}
+
 export class LinkServer {
   readonly #host: LinkHost
   readonly #socket: TLSSocket
@@ -103,18 +110,20 @@ export class LinkServer {
   readonly #gateway: SpiffeId
   readonly #gatewayLeafDer: Buffer
   readonly #sessions = new Map<number, LinkedClient>()
+  /** Sessions whose passports take time to verify. */
+  readonly #verifying = new Map<number, Verifying>()
   readonly #expiry: NodeJS.Timeout
 
   /** `accepted` has an ALPN of `LINK_PROTOCOLS`. Throws `IDENTITY` when the peer is no gateway. */
   constructor(accepted: Accepted, host: LinkHost) {
-    const { identity, certificates } = accepted.info
-    const [leaf] = certificates
+    const { identity, evidence } = accepted.info
+    const leaf = evidence?.chain[0]
     const gatewayPrefix = `spiffe://${trustDomainOf(host.credentials().spiffeId)}/ringfence/gateway/`
-    if (leaf === undefined || !identity.spiffeId.startsWith(gatewayPrefix)) {
-      throw new RingfenceError('IDENTITY', `${identity.spiffeId} is no gateway of this mesh`)
+    if (leaf === undefined || !identity.subject.startsWith(gatewayPrefix)) {
+      throw new RingfenceError('IDENTITY', `${identity.subject} is no gateway of this mesh`)
     }
     this.#host = host
-    this.#gateway = identity.spiffeId
+    this.#gateway = identity.subject
     this.#gatewayLeafDer = leaf
     this.#socket = accepted.socket as TLSSocket
     this.#outbox = new Outbox(this.#socket, host.turn, { framing: 'prefixed', shared: true })
@@ -123,7 +132,7 @@ export class LinkServer {
     this.#splitter = new FrameSplitter(this.#inPieces ? FRAME_BODY_BYTES_MAX : limits.messageBytesMax)
     this.#socket.on('drain', () => this.sender.pump())
     // A link lives no longer than the certificate it was opened with; gateways move their sessions well before.
-    const lifeMs = Math.min(Math.max(identity.notAfterMs - Date.now(), 0), 2 ** 31 - 1)
+    const lifeMs = Math.min(Math.max(identity.expiresAtMs - Date.now(), 0), 2 ** 31 - 1)
     this.#expiry = setTimeout(() => this.destroy('the gateway certificate expired'), lifeMs)
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('error', (error) => host.log.info({ reason: error.message }, 'mesh link failed'))
@@ -152,6 +161,8 @@ export class LinkServer {
       this.#forget(client)
     }
     this.#sessions.clear()
+    for (const number of this.#verifying.keys()) this.#sendClose(number, { code, message })
+    this.#verifying.clear()
   }
 
   destroy(reason: string): void {
@@ -214,17 +225,20 @@ export class LinkServer {
       case Control.CLOSE: {
         const client = this.#sessions.get(number)
         this.#sessions.delete(number)
+        this.#verifying.delete(number)
         if (client !== undefined) this.#forget(client)
         return
       }
       case Control.PAUSE: {
         const client = this.#sessions.get(number)
         if (client !== undefined) this.sender.pause(client.queue)
+        else this.#pauseLater(number, true)
         return
       }
       case Control.RESUME: {
         const client = this.#sessions.get(number)
         if (client !== undefined) this.sender.resume(client.queue)
+        else this.#pauseLater(number, false)
         return
       }
       case Control.PIECE:
@@ -290,34 +304,77 @@ export class LinkServer {
   }
 
   #open(number: number, buffer: Buffer, start: number, end: number): void {
-    if (number === 0 || this.#sessions.has(number))
+    if (number === 0 || this.#sessions.has(number) || this.#verifying.has(number))
       throw new RingfenceError('LINK', `session ${number} is open already`)
     const credentials = this.#host.credentials()
-    let account: ByteAccount | undefined
     try {
       // Within: what a client brings along, such as its certificates, may not fit, and others live on this link.
       const open = readControl(openSchema, buffer, start, end)
       const passport = verifyPassport(open.passport, {
         gatewayLeafDer: this.#gatewayLeafDer,
-        bundlePem: credentials.bundlePem,
+        trust: this.#host.trust(),
         nowMs: Date.now(),
         audience: credentials.spiffeId,
       })
-      const info: ClientInfo = {
-        identity: passport.identity,
-        address: passport.clientAddress,
-        port: passport.clientPort,
-        dialledAddress: '',
-        dialledPort: 0,
-        certificates: [],
+      if (passport instanceof Promise) this.#openLater(number, open, passport)
+      else this.#admit(number, open, passport)
+    } catch (reason) {
+      this.#refuse(number, reason)
+    }
+  }
+
+  #pauseLater(number: number, paused: boolean): void {
+    const verifying = this.#verifying.get(number)
+    if (verifying !== undefined) verifying.answersPaused = paused
+  }
+
+  /** The proof is verified by asking somebody. The gateway sends nothing of the session before OPENED, and may give it up. */
+  #openLater(number: number, open: Open, passport: Promise<Passport>): void {
+    const verifying: Verifying = { answersPaused: false }
+    const isOver = (): boolean => {
+      clearTimeout(timer)
+      return this.#verifying.get(number) !== verifying || !this.#verifying.delete(number)
+    }
+    const refuse = (reason: unknown): void => {
+      if (!isOver()) this.#refuse(number, reason)
+    }
+    const late = (): void => refuse(new RingfenceError('IDENTITY', 'handshakeTimeoutMs passed'))
+    const timer = setTimeout(late, limits.handshakeTimeoutMs)
+    if (this.#verifying.size >= limits.handshakesMax) {
+      passport.catch(() => {})
+      clearTimeout(timer)
+      throw new RingfenceError('OVERLOADED', 'handshakesMax reached')
+    }
+    this.#verifying.set(number, verifying)
+    passport.then((verified) => {
+      if (isOver()) return
+      try {
+        this.#admit(number, open, verified, verifying.answersPaused)
+      } catch (reason) {
+        this.#refuse(number, reason)
       }
-      account = this.#host.account(info)
-      const client = new LinkedClient(this, number, info, account, open.version as ProtocolVersion, this.#host.log)
+    }, refuse)
+  }
+
+  #admit(number: number, open: Open, passport: Passport, answersPaused = false): void {
+    const info: ClientInfo = {
+      identity: passport.identity,
+      evidence: undefined,
+      address: passport.clientAddress,
+      port: passport.clientPort,
+      dialledAddress: '',
+      dialledPort: 0,
+    }
+    const version = open.version as ProtocolVersion
+    const account = this.#host.account(info)
+    try {
+      const client = new LinkedClient(this, number, info, account, version, this.#host.log)
+      if (answersPaused) this.sender.pause(client.queue)
       const leave = this.#enter(client)
       try {
         const session = this.#host.session(client, {
           session: open.session,
-          version: open.version as ProtocolVersion,
+          version,
           keyspace: open.keyspace ?? '',
           events: open.events,
           driverName: passport.driverName,
@@ -336,20 +393,24 @@ export class LinkServer {
         (reason: unknown) => client.close(reason instanceof Error ? reason.message : String(reason)),
       )
     } catch (reason) {
-      account?.close()
-      const refusal = RingfenceError.from(reason, 'LINK')
-      // What had no place was counted already.
-      if (refusal.code !== 'OVERLOADED') {
-        this.#host.log.warn({ gateway: this.#gateway, reason: refusal.message }, 'session refused')
-      }
-      this.#sendClose(number, { code: refusal.code, message: refusal.message })
+      account.close()
+      throw reason
     }
+  }
+
+  #refuse(number: number, reason: unknown): void {
+    const refusal = RingfenceError.from(reason, 'LINK')
+    // What had no place was counted already.
+    if (refusal.code !== 'OVERLOADED') {
+      this.#host.log.warn({ gateway: this.#gateway, reason: refusal.message }, 'session refused')
+    }
+    this.#sendClose(number, { code: refusal.code, message: refusal.message })
   }
 
   /** Throws OVERLOADED where there is no place. */
   #enter(client: LinkedClient): Leave {
     const { places, refusals } = this.#host
-    const identity = identityKey(client.info)
+    const identity = client.info.identity.key
     const { address } = client.info
     const place = places.take({
       identity,
@@ -370,6 +431,7 @@ export class LinkServer {
     this.#outbox.close()
     for (const client of this.#sessions.values()) this.#forget(client)
     this.#sessions.clear()
+    this.#verifying.clear()
     this.sender.close()
     this.#host.onClosed(this)
   }
@@ -420,7 +482,7 @@ class LinkedClient implements Client {
   begin(session: EnforcedSession, leave: Leave): void {
     this.#session = session
     this.#leave = leave
-    const lifeMs = this.info.identity.notAfterMs - Date.now()
+    const lifeMs = this.info.identity.expiresAtMs - Date.now()
     if (Number.isFinite(lifeMs)) {
       // The gateway ends the session at its client's expiry; here is where a gateway that does not is stopped.
       this.#expiry = setTimeout(() => this.close('identity expired'), Math.min(Math.max(lifeMs, 0) + 1000, 2 ** 31 - 1))

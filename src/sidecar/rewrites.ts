@@ -218,7 +218,7 @@ export function sealContext(
   params: ParamsView,
 ): SealContext {
   return {
-    spiffeId: identity.principal.spiffeId,
+    identity: identity.key,
     keyspace: judged.facts.keyspace ?? '',
     textDigest: textDigest(judged),
     valuesDigest: createHash('sha256').update(params.buffer.subarray(params.valuesStart, params.valuesEnd)).digest(),

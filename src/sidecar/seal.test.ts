@@ -9,7 +9,7 @@ const sha256 = (text: string) => createHash('sha256').update(text).digest()
 const old = { id: 1, key: Buffer.alloc(32, 1) }
 const next = { id: 2, key: Buffer.alloc(32, 2) }
 const context: SealContext = {
-  spiffeId: 'spiffe://mesh/orders',
+  identity: 'spiffe://mesh/orders',
   keyspace: 'shop',
   textDigest: sha256('SELECT * FROM orders'),
   valuesDigest: sha256(''),
@@ -26,11 +26,11 @@ describe('a sealed paging state', () => {
   })
 
   const others: [string, SealContext][] = [
-    ['identity', { ...context, spiffeId: 'spiffe://mesh/other' }],
+    ['identity', { ...context, identity: 'spiffe://mesh/other' }],
     ['keyspace', { ...context, keyspace: 'other' }],
     ['statement', { ...context, textDigest: sha256('SELECT * FROM others') }],
     ['value', { ...context, valuesDigest: sha256('x') }],
-    ['split of the same letters', { ...context, spiffeId: 'spiffe://mesh/orderss', keyspace: 'hop' }],
+    ['split of the same letters', { ...context, identity: 'spiffe://mesh/orderss', keyspace: 'hop' }],
   ]
   for (const [what, other] of others) {
     it(`does not open for another ${what}`, () => {
@@ -86,9 +86,9 @@ describe('a sealed paging state', () => {
       length.writeUInt32BE(bytes.length)
       return Buffer.concat([length, Buffer.from(bytes)])
     }
-    const { spiffeId, keyspace, textDigest, valuesDigest } = context
+    const { identity, keyspace, textDigest, valuesDigest } = context
     decipher.setAAD(
-      Buffer.concat([sealed.subarray(0, 5), part(spiffeId), part(keyspace), part(textDigest), part(valuesDigest)]),
+      Buffer.concat([sealed.subarray(0, 5), part(identity), part(keyspace), part(textDigest), part(valuesDigest)]),
     )
     decipher.setAuthTag(sealed.subarray(-16))
     assert.deepEqual(Buffer.concat([decipher.update(sealed.subarray(17, -16)), decipher.final()]), state)

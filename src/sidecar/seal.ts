@@ -32,7 +32,8 @@ export interface MaskKey extends SealKey {
  * version in every other (`service/pager/PagingState.java`).
  */
 export interface SealContext {
-  readonly spiffeId: string
+  /** `VerifiedIdentity.key` of the one for whom it is. */
+  readonly identity: string
   /** '' for none. */
   readonly keyspace: string
   /** SHA-256 of what the statement says, however it is spelled. */
@@ -121,8 +122,8 @@ function derive(key: Buffer, purpose: string): Buffer {
 }
 
 /** The head up to the nonce, then each part of the context behind its length, so that no two contexts are the same bytes. */
-function associated(head: Buffer, { spiffeId, keyspace, textDigest, valuesDigest }: SealContext): Buffer {
-  const parts = [Buffer.from(spiffeId), Buffer.from(keyspace), textDigest, valuesDigest]
+function associated(head: Buffer, { identity, keyspace, textDigest, valuesDigest }: SealContext): Buffer {
+  const parts = [Buffer.from(identity), Buffer.from(keyspace), textDigest, valuesDigest]
   return Buffer.concat([
     head.subarray(0, NONCE_AT),
     ...parts.flatMap((part) => {

@@ -165,7 +165,7 @@ export class EnforcedSession implements Backend {
     this.#version = options.version
     this.#sessionPart = options.sessionPart
     this.#topologyHidden = options.topologyHidden
-    const poolOwner = shared.share === 'identity' ? options.identity.principal.spiffeId : ''
+    const poolOwner = shared.share === 'identity' ? options.identity.key : ''
     this.#poolOwner = poolOwner
     const owner = new Answers(shared, options, poolOwner, {
       keyspaceChanged: (keyspace) => this.#dispatch.adopt(keyspace),

@@ -16,7 +16,7 @@ import { systemClock } from '../base/clock.ts'
 import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { CqlErrorCode, Opcode } from '../cql/protocol.ts'
-import type { VerifiedIdentity } from '../identity/certificate.ts'
+import { trustOf } from '../identity/proofs/proof.ts'
 import { LINK_PROTOCOLS } from '../link/protocol.ts'
 import type { Feed, PolicySnapshot } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
@@ -24,11 +24,11 @@ import { warmUpCedar } from '../policy/cedar/sets.ts'
 import { compilePolicy, policyInlineBytesMax } from '../policy/compiler.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import { loadPolicy } from '../policy/load.ts'
-import type { CompiledPolicy } from '../policy/policy.ts'
+import { type CompiledPolicy, principalOf } from '../policy/policy.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { Client, OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
-import { type DoorBounds, Doors, identityKey, Refusals, refusing } from '../session/doors.ts'
+import { type DoorBounds, Doors, Refusals, refusing } from '../session/doors.ts'
 import type { Accepted } from '../session/listener.ts'
 import { Listener } from '../session/listener.ts'
 import { type PlaceBounds, Places } from '../session/places.ts'
@@ -162,6 +162,7 @@ export class Sidecar {
     this.#linkHost = {
       log,
       credentials: () => feed.credentials,
+      trust: () => trustOf(feed.credentials),
       hello: () => (this.#stopping ? { ...this.#node.hello, ready: false } : this.#node.hello),
       schemaVersion: () => this.#node.schemaVersion(),
       ring: (id) => this.#node.ring.answer.envelope(id),
@@ -170,7 +171,7 @@ export class Sidecar {
         return known === undefined || known.isVirtual ? [] : known.partitionKey
       },
       turn: this.#turn,
-      account: (info) => this.#budget.open(identityKey(info), addressBlock(info.address)),
+      account: (info) => this.#budget.open(info.identity.key, addressBlock(info.address)),
       places: new Places(options.linkedBounds ?? linkedBounds),
       refusals: new Refusals(log, 'linked session refused'),
       session: (client, open) => this.#linkedSession(client, open),
@@ -204,6 +205,7 @@ export class Sidecar {
       const listener = new Listener({
         config: listenerConfig,
         credentials: feed.credentials,
+        trust: () => trustOf(feed.credentials),
         protocols: LINK_PROTOCOLS,
         reusePort: false,
         doors: this.#doors,
@@ -291,14 +293,14 @@ export class Sidecar {
     const connection = new ClientConnection({
       socket: accepted.socket,
       info: accepted.info,
-      account: this.#budget.open(identityKey(accepted.info), addressBlock(accepted.info.address)),
+      account: this.#budget.open(accepted.info.identity.key, addressBlock(accepted.info.address)),
       turn: this.#turn,
       log: this.#log,
       open: accepted.refusal === undefined ? this.#openDriver : refusing(accepted.refusal),
       nowMs: Date.now,
       onClosed: (closed, reason) => {
         this.#connections.delete(closed)
-        this.#log.debug({ reason, workload: closed.info.identity.spiffeId }, 'connection closed')
+        this.#log.debug({ reason, workload: closed.info.identity.subject }, 'connection closed')
       },
     })
     this.#connections.add(connection)
@@ -319,13 +321,12 @@ export class Sidecar {
     gateway: string | undefined,
   ): EnforcedSession {
     const { identity, address, port } = client.info
-    const principal = { spiffeId: identity.spiffeId, person: identity.person }
-    const state = this.#shared.judge.identity(principal)
+    const state = this.#shared.judge.identity(principalOf(identity))
     const context = new SessionContext(client.info, version, this.#wallMs)
     const sessionPart = this.#shared.recorder.connected({
       session: name,
-      workload: identity.spiffeId,
-      ...personOf(identity),
+      workload: identity.subject,
+      person: identity.person,
       authentication: context.authentication,
       client: { address, port },
       ...(driver === undefined ? {} : { driver }),
@@ -411,8 +412,4 @@ export class Sidecar {
       traffic: this.#traffic.drain(),
     }
   }
-}
-
-function personOf(identity: VerifiedIdentity): { person?: string } {
-  return identity.person === undefined ? {} : { person: identity.person }
 }

@@ -8,11 +8,11 @@ import { connect as connectTls } from 'node:tls'
 import { executeEnvelope, prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readEvent, readPrepared } from '../../src/cql/responses.ts'
-import { certificatesOf } from '../../src/identity/chain.ts'
 import { type PassportRequest, signPassport } from '../../src/identity/passport.ts'
 import { parseSpiffeId, type SpiffeId } from '../../src/identity/spiffe.ts'
 import type { Credentials } from '../../src/mesh/credentials.ts'
 import { describe, type RawClient } from './client.ts'
+import { shownBy } from './passport-of.ts'
 import { RawLink } from './raw-link.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
@@ -316,9 +316,8 @@ suite('a sidecar, offered passports', () => {
     const alice = await world.credentials('svc/alice')
     const gatewayCredentials = await world.credentials('ringfence/gateway/gateway1')
     const link = await RawLink.open(one.port, options.showing ?? gatewayCredentials)
-    const [leaf, ...rest] = certificatesOf(alice.certificatePem).map(({ raw }) => raw)
     const request: PassportRequest = {
-      evidence: { kind: 'svid', leafDer: leaf!, intermediatesDer: rest },
+      ...shownBy(alice),
       clientAddress: '192.0.2.1',
       clientPort: 1,
       driverName: 'test',
@@ -362,24 +361,22 @@ suite('a sidecar, offered passports', () => {
 
   it('takes none with a client’s certificate of a foreign CA', async () => {
     const foreign = await World.make('demo.local')
-    const [leaf, ...rest] = certificatesOf((await foreign.credentials('svc/alice')).certificatePem).map(
-      ({ raw }) => raw,
-    )
-    const answer = await offer({ evidence: { kind: 'svid', leafDer: leaf!, intermediatesDer: rest } })
+    const answer = await offer(shownBy(await foreign.credentials('svc/alice')))
     await foreign.close()
     assert.match(answer, /IDENTITY.*trusted root/)
   })
 
   it('takes no identity by the word of a gateway whose certificate does not name it', async () => {
     for (const id of ['svc/orders', 'svc/alice', 'user/okta/cto', 'cassandra/node1', 'ringfence/gateway/other']) {
-      const spiffeId = parseSpiffeId(`spiffe://demo.local/${id}`)
-      const asked = offer({ evidence: { kind: 'listener', spiffeId }, expiresAtMs: Date.now() + 365 * 86_400_000 })
+      const subject = parseSpiffeId(`spiffe://demo.local/${id}`)
+      const evidence = { kind: 'listener', chain: [] }
+      const asked = offer({ subject, evidence, expiresAtMs: Date.now() + 365 * 86_400_000 })
       assert.match(await asked, /IDENTITY.*may not speak for/, id)
     }
     const showing = await world.freshCredentials('ringfence/gateway/gateway1', 60_000, ['spiffe://demo.local/svc/bob'])
     const claim = (name: string): Promise<string> =>
       offer(
-        { evidence: { kind: 'listener', spiffeId: parseSpiffeId(`spiffe://demo.local/svc/${name}`) } },
+        { subject: parseSpiffeId(`spiffe://demo.local/svc/${name}`), evidence: { kind: 'listener', chain: [] } },
         { showing, signer: showing },
       )
     assert.equal(await claim('bob'), 'opened')

@@ -1,16 +1,13 @@
 /** Long envelopes on a mesh link as a gateway of our own sees them: in pieces, whole to an older one, and none while a session is paused. */
 import assert from 'node:assert/strict'
-import { createPrivateKey } from 'node:crypto'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { queryEnvelope } from '../../src/cql/encode.ts'
 import { HEADER_BYTES, Opcode } from '../../src/cql/protocol.ts'
-import { certificatesOf } from '../../src/identity/chain.ts'
-import { signPassport } from '../../src/identity/passport.ts'
-import type { SpiffeId } from '../../src/identity/spiffe.ts'
 import { PIECE_BYTES_MAX, pieceInto } from '../../src/link/pieces.ts'
 import { Control, controlEnvelope, LINK_PROTOCOL, LINK_PROTOCOL_1 } from '../../src/link/protocol.ts'
 import { echo, type NodeRequest } from './fake-node.ts'
+import { passportOf } from './passport-of.ts'
 import { RawLink } from './raw-link.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
@@ -34,23 +31,9 @@ after(() => world.close())
 
 /** A link with alice's session 7 on it. */
 async function linkOf(protocol: string): Promise<RawLink> {
-  const alice = await world.credentials('svc/alice')
   const gateway = await world.credentials('ringfence/gateway/gateway1')
   const link = await RawLink.open(sidecar.port, gateway, protocol)
-  const [leaf, ...rest] = certificatesOf(alice.certificatePem).map(({ raw }) => raw)
-  const passport = signPassport(
-    {
-      evidence: { kind: 'svid', leafDer: leaf!, intermediatesDer: rest },
-      clientAddress: '192.0.2.1',
-      clientPort: 1,
-      driverName: 'test',
-      expiresAtMs: Date.now() + 60_000,
-      audience: sidecar.endpoint.spiffeId as SpiffeId,
-    },
-    { key: createPrivateKey(gateway.keyPem), spiffeId: gateway.spiffeId },
-    Date.now(),
-  )
-  assert.equal(await link.offer(7, passport), 'opened')
+  assert.equal(await link.offer(7, await passportOf(world, sidecar, 'alice')), 'opened')
   link.frames.length = 0
   return link
 }

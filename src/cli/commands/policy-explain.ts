@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import { Consistency } from '../../cql/protocol.ts'
 import type { Access, Amount, StatementFacts } from '../../cql/statement/facts.ts'
-import { type AuthenticationMethod, authenticationMethods } from '../../identity/certificate.ts'
+import { proofs } from '../../identity/proofs/index.ts'
 import type { SpiffeId } from '../../identity/spiffe.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import { driverMetadataRule } from '../../policy/builtin.ts'
@@ -25,7 +25,7 @@ interface ExplainFlags extends AdminFlags {
   readonly schema?: string
   readonly consistency: string
   readonly address: string
-  readonly authentication: AuthenticationMethod
+  readonly authentication: string
   readonly at?: string
   readonly all?: boolean
 }
@@ -45,7 +45,7 @@ export function addExplain(policy: Command): void {
     .option('--address <ip>', 'where the client is', questionDefaults.clientAddress)
     .addOption(
       new Option('--authentication <method>', 'how the caller proved who it is')
-        .choices(authenticationMethods)
+        .choices(proofs.methods)
         .default(questionDefaults.authentication),
     )
     .option('--at <time>', 'when, such as 2026-01-01T10:00Z; now by default')

@@ -4,7 +4,7 @@ import { appendTransaction, requestPart, sessionPart, statementPart, verdictPart
 import { Consistency } from '../../cql/protocol.ts'
 import { analyse } from '../../cql/statement/analyse.ts'
 import { resolveKeyspace } from '../../cql/statement/resolve.ts'
-import type { AuthenticationMethod } from '../../identity/certificate.ts'
+import { proofs } from '../../identity/proofs/index.ts'
 
 export interface Sent {
   readonly as: string
@@ -19,7 +19,7 @@ export interface Sent {
   readonly consistency?: keyof typeof Consistency | false
   readonly operation?: string
   readonly timeMs?: number
-  readonly authentication?: AuthenticationMethod
+  readonly authentication?: string
 }
 
 export const sentMs = Date.UTC(2026, 0, 2, 12)
@@ -37,7 +37,7 @@ export function auditLine(sent: Sent): string {
   const session = sessionPart({
     session: 's1',
     workload: as,
-    authentication: sent.authentication ?? 'certificate',
+    authentication: sent.authentication ?? proofs.usual,
     client: { address: '192.0.2.7', port: 40_123 },
     protocolVersion: 5,
   })

@@ -8,7 +8,7 @@
  * with and without it, and when the two differ it could not be judged.
  */
 import type { StatementFacts } from '../../cql/statement/facts.ts'
-import { type AuthenticationMethod, authenticationMethods } from '../../identity/certificate.ts'
+import { proofs } from '../../identity/proofs/index.ts'
 import type { SpiffeId } from '../../identity/spiffe.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import { visibleObjectsRule } from '../../policy/engine.ts'
@@ -105,7 +105,7 @@ interface AuditLine {
   readonly protocol: number
   readonly address: string
   /** Undefined in records of before it was written. */
-  readonly authentication: AuthenticationMethod | undefined
+  readonly authentication: string | undefined
 }
 
 /** The draft's word on one kind of request. */
@@ -251,7 +251,7 @@ export class Replay {
     let requests = unknown.length > 0 ? [request, { ...request, preparing: true }] : [request]
     if (needs.authentication && record.authentication === undefined) {
       unknown.push('authentication')
-      requests = requests.flatMap((one) => authenticationMethods.map((authentication) => ({ ...one, authentication })))
+      requests = requests.flatMap((one) => proofs.methods.map((authentication) => ({ ...one, authentication })))
     }
     let agreed: Answer | undefined
     for (const facts of statement.readings) {
@@ -357,7 +357,7 @@ function hasAmounts(facts: StatementFacts): boolean {
 function requestOf(record: AuditLine): RequestContext {
   return {
     clientAddress: record.address,
-    authentication: record.authentication ?? 'certificate',
+    authentication: record.authentication ?? proofs.usual,
     protocol: record.protocol,
     preparing: record.request === 'PREPARE',
     consistency: record.consistency ?? '',
@@ -395,7 +395,7 @@ function readLine(text: string): AuditLine | 'no request' | undefined {
     consistency: textOf(line.consistency),
     protocol: typeof line.protocol === 'number' ? line.protocol : 5,
     address: textOf(client?.address) ?? '',
-    authentication: authenticationMethods.find((method) => method === line.authentication),
+    authentication: proofs.methods.find((method) => method === line.authentication),
   }
 }
 

@@ -12,7 +12,7 @@ import type { ParsedDocument, Problem } from '../../base/document.ts'
 import { configError, parseDocuments } from '../../base/document.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { Consistency } from '../../cql/protocol.ts'
-import { authenticationMethods } from '../../identity/certificate.ts'
+import { proofs } from '../../identity/proofs/index.ts'
 import type { SpiffeId } from '../../identity/spiffe.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import { loadPolicy } from '../../policy/load.ts'
@@ -45,7 +45,7 @@ const testCase = z.strictObject({
   when: z
     .strictObject({
       clientAddress: z.union([z.ipv4(), z.ipv6()]).optional(),
-      authentication: z.enum(authenticationMethods).optional(),
+      authentication: z.enum(proofs.methods as [string, ...string[]]).optional(),
       at: instant.optional(),
       consistency: z.enum(consistencies).optional(),
     })

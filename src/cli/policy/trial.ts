@@ -9,7 +9,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import { analyse } from '../../cql/statement/analyse.ts'
 import type { Amount, StatementFacts } from '../../cql/statement/facts.ts'
 import { resolveKeyspace } from '../../cql/statement/resolve.ts'
-import type { AuthenticationMethod } from '../../identity/certificate.ts'
+import { proofs } from '../../identity/proofs/index.ts'
 import type { SpiffeId } from '../../identity/spiffe.ts'
 import { checkRequest } from '../../policy/data/check.ts'
 import { nowInSecondsRule, timestampBoundRule } from '../../policy/data/law.ts'
@@ -42,7 +42,7 @@ export interface Question {
   /** Rows of a page, as the driver asks for them. */
   readonly pageSize: number
   readonly clientAddress: string
-  readonly authentication: AuthenticationMethod
+  readonly authentication: string
   readonly consistency: string
   readonly nowMs: number
 }
@@ -51,7 +51,7 @@ export interface Question {
 export const questionDefaults = {
   pageSize: 5_000,
   clientAddress: '127.0.0.1',
-  authentication: 'certificate',
+  authentication: proofs.usual,
   consistency: 'LOCAL_ONE',
 } as const
 

@@ -1,6 +1,6 @@
 /** The words of kinds `Role`, `RoleBinding`, `AccessPolicy` and `CedarPolicy`. */
 import { z } from 'zod'
-import { authenticationMethods } from '../../identity/certificate.ts'
+import { proofs } from '../../identity/proofs/index.ts'
 import { days } from '../conditions.ts'
 import { operationGroups, permissions } from '../policy.ts'
 
@@ -41,6 +41,10 @@ const functionPattern = z
   )
   .refine(wellFormed, 'a name has half a surrogate pair')
 
+/** A word of the registry of proofs, as it stands when a policy is read. */
+const authenticationMethod = z.string().refine((text) => proofs.methods.includes(text), {
+  error: () => `expected one of ${proofs.methods.map((method) => JSON.stringify(method)).join('|')}`,
+})
 const subjects = nonEmpty(z.strictObject({ spiffeId: z.string() }))
 const mode = z.enum(['enforce', 'observe']).default('enforce')
 
@@ -49,7 +53,7 @@ export const when = z.strictObject({
   hours: z.string().optional(),
   days: nonEmpty(z.enum(days)).optional(),
   consistency: nonEmpty(z.enum(consistencyLevels)).optional(),
-  authentication: nonEmpty(z.enum(authenticationMethods)).optional(),
+  authentication: nonEmpty(authenticationMethod).optional(),
   conditional: z.boolean().optional(),
   rowsMax: z.int().min(1, 'must be at least 1').max(2_147_483_647, 'a LIMIT is at most 2147483647').optional(),
 })

@@ -3,7 +3,7 @@
  */
 import type { DocumentPath } from '../../base/document.ts'
 import type { Permission } from '../../cql/statement/facts.ts'
-import { authenticationMethods } from '../../identity/certificate.ts'
+import { proofs } from '../../identity/proofs/index.ts'
 import { isMapped, parseAddress } from '../address.ts'
 import type { Conditions, Hours } from '../conditions.ts'
 import { permissionsUnder } from '../conditions.ts'
@@ -26,7 +26,7 @@ export function compileWhen(spec: WhenSpec, effect: 'allow' | 'deny', fault: Fau
     fault(['hours'], 'the span begins where it ends; leave "hours" out for the whole day')
   if (spec.days !== undefined && new Set(spec.days).size === 7)
     fault(['days'], 'every day is named, so "days" says nothing; leave it out')
-  if (spec.authentication !== undefined && new Set(spec.authentication).size === authenticationMethods.length)
+  if (spec.authentication !== undefined && new Set(spec.authentication).size === proofs.methods.length)
     fault(['authentication'], 'every method is named, so "authentication" says nothing; leave it out')
   if (spec.rowsMax !== undefined && effect === 'deny') {
     fault(['rowsMax'], 'a deny of small answers helps nobody; write "rowsMax" in the rule that allows')

@@ -77,7 +77,7 @@ function answerOf(version: ProtocolVersion, all: readonly Row[]): Buffer {
 
 const seal = new PagingSeal([{ id: 1, key: Buffer.alloc(32, 7) }])
 const context: SealContext = {
-  spiffeId: 'spiffe://td/a',
+  identity: 'spiffe://td/a',
   keyspace: 'shop',
   textDigest: Buffer.alloc(32),
   valuesDigest: Buffer.alloc(0),

@@ -225,13 +225,13 @@ function faultOf(reason: unknown): { readonly code: number; readonly message: st
 }
 
 function keyOf({ identity, keyspace, version }: Asker, text: string): string {
-  return JSON.stringify([version, identity.principal.spiffeId, keyspace, text])
+  return JSON.stringify([version, identity.key, keyspace, text])
 }
 
 /** A state of ours is none of the node's. */
 function contextOf({ identity, keyspace }: Asker, judged: Judged): SealContext {
   return {
-    spiffeId: identity.principal.spiffeId,
+    identity: identity.key,
     keyspace,
     textDigest: createHash('sha256').update('described here').update(textDigest(judged)).digest(),
     valuesDigest: Buffer.alloc(0),
