@@ -51,7 +51,9 @@ class Desk {
     const registry = new Registry(this.#store, { now: () => this.nowMs, monotonic: () => this.nowMs })
     registry.watch((event: WatchEvent) => {
       if (event.kind === 'gateways')
-        this.told.push(event.gateways.map(({ name, address }) => `${name}=${address}`).join())
+        this.told.push(
+          event.gateways.map(({ name, address, leaving }) => `${name}=${address}${leaving ? '!' : ''}`).join(),
+        )
     })
     return registry
   }
@@ -111,12 +113,27 @@ describe('the gateways that live', () => {
       assert.deepEqual(desk.takeTold(), ['a=10.0.0.1', 'a=10.0.0.1,b=10.0.0.2,b=10.0.0.3'])
       desk.report('b', { advertise: [at('10.0.0.2')] })
       desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
-      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1,b=10.0.0.2', 'b=10.0.0.2'])
+      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1,b=10.0.0.2', 'a=10.0.0.1!,b=10.0.0.2'])
+      desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
+      assert.deepEqual(desk.takeTold(), [])
+      // Its last worker has ended.
+      desk.report('a', { draining: true })
+      assert.deepEqual(desk.takeTold(), ['b=10.0.0.2'])
       desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
       assert.deepEqual(desk.takeTold(), [])
       // Started again.
       desk.report('a', { advertise: [at('10.0.0.1')] })
       assert.deepEqual(desk.takeTold(), ['a=10.0.0.1,b=10.0.0.2'])
+      // Started again before it had ended, and then killed while it leaves.
+      desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
+      desk.report('a', { advertise: [at('10.0.0.1')] })
+      desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
+      const leaving = 'a=10.0.0.1!,b=10.0.0.2'
+      assert.deepEqual(desk.takeTold(), [leaving, 'a=10.0.0.1,b=10.0.0.2', leaving])
+      desk.pass(10)
+      desk.report('b', { advertise: [at('10.0.0.2')] })
+      desk.pass(6)
+      assert.deepEqual(desk.takeTold(), ['b=10.0.0.2'])
     }))
 
   it('are not those that cannot serve yet, nor those of an older program that does not say', () =>
@@ -193,7 +210,8 @@ describe('the gateways that live', () => {
 })
 
 describe('what gateways know of each other', () => {
-  const names = (gateways: readonly GatewayEndpoint[]): string => gateways.map(({ name }) => name).join()
+  const names = (gateways: readonly GatewayEndpoint[]): string =>
+    gateways.map(({ name, leaving }) => `${name}${leaving ? '!' : ''}`).join()
 
   async function gateway(mesh: Mesh, name: string, address: string): Promise<Agent> {
     const agent = await mesh.agent(name, await mesh.token(idOf(name), 'gateway'), { role: 'gateway' })
@@ -201,7 +219,7 @@ describe('what gateways know of each other', () => {
     return agent
   }
 
-  it('comes within seconds, goes at once with one that stops in order, and stays while the control plane is away', (t) =>
+  it('comes within seconds, is told at once of one that stops in order, and stays while the control plane is away', (t) =>
     withMesh({}, async (mesh) => {
       const one = await gateway(mesh, 'g1', '10.0.0.1')
       await eventually('itself', () => names(one.gateways) === 'g1')
@@ -213,13 +231,16 @@ describe('what gateways know of each other', () => {
 
       const leftMs = performance.now()
       await two.leave()
-      await eventually('the second gone', () => names(one.gateways) === 'g1')
+      await eventually('the second leaves', () => names(one.gateways) === 'g1,g2!')
       const wentMs = performance.now() - leftMs
       t.diagnostic(`came in ${Math.round(cameMs)} ms with its enrolment, went in ${Math.round(wentMs)} ms`)
       assert.ok(cameMs < 5_000 && wentMs < 1_000, `${cameMs} ms, ${wentMs} ms`)
       // Later reports say so too.
       await sleep(1_500)
-      assert.equal(names(one.gateways), 'g1')
+      assert.equal(names(one.gateways), 'g1,g2!')
+      two.setReporter(() => report())
+      await two.leave()
+      await eventually('the second gone', () => names(one.gateways) === 'g1')
       await two.stop()
 
       const third = await gateway(mesh, 'g3', '10.0.0.3')
@@ -231,7 +252,7 @@ describe('what gateways know of each other', () => {
       assert.equal(names(restarted.gateways), 'g1,g3')
       await mesh.restart()
       await third.leave()
-      await eventually('the news', () => names(restarted.gateways) === 'g1')
+      await eventually('the news', () => names(restarted.gateways) === 'g1,g3!')
     }))
 
   it('holds nobody up who leaves while the control plane is away', () =>

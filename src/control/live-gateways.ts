@@ -1,5 +1,5 @@
 /**
- * Which addresses lead to a live gateway that stays: what gateways report, kept in the store too, so that a restarted control plane
+ * Which addresses lead to a live gateway, and whether it is about to stop: what gateways report, kept in the store too, so that a restarted control plane
  * does not tell drivers that there are none.
  */
 
@@ -31,14 +31,26 @@ export class LiveGateways {
     return this.#endpoints.get(spiffeId) ?? []
   }
 
+  /** Of one that stays. */
+  staying(spiffeId: string): readonly GatewayEndpoint[] {
+    return this.of(spiffeId).filter(({ leaving }) => leaving !== true)
+  }
+
   /** True when the list is another now. */
   take(agent: AgentRow, report: Partial<ProxyReport>): boolean {
-    const endpoints = report.draining === true ? [] : endpointsOf(agent, report)
+    const endpoints = this.#endpointsOf(agent, report)
     if (endpoints.length === 0) return this.remove(agent.spiffeId)
     if (JSON.stringify(this.of(agent.spiffeId)) === JSON.stringify(endpoints)) return false
     this.#endpoints.set(agent.spiffeId, endpoints)
     this.#store.putGateway(agent.spiffeId, endpoints)
     return true
+  }
+
+  /** One that is about to stop stays on the list, as leaving, until it says that no worker of it is there any more. */
+  #endpointsOf(agent: AgentRow, report: Partial<ProxyReport>): readonly GatewayEndpoint[] {
+    const endpoints = endpointsOf(agent, report)
+    if (report.draining !== true || endpoints.length === 0) return endpoints
+    return this.of(agent.spiffeId).map((endpoint) => ({ ...endpoint, leaving: true }))
   }
 
   /** True when it was there. */

@@ -285,7 +285,7 @@ export class Registry {
           nodeAway: connected && proxy.report.nodeAway === true,
           recordFailed: connected && proxy.report.recordFailed === true,
           ...(proxy?.clockSkewMs === undefined ? {} : { clockSkewMs: proxy.clockSkewMs }),
-          advertise: this.#gateways.of(spiffeId).map(({ address, port }) => ({ address, port })),
+          advertise: this.#gateways.staying(spiffeId).map(({ address, port }) => ({ address, port })),
           ...(proxy === undefined || proxy.dropped.length === 0 ? {} : { dropped: proxy.dropped }),
         }
       })

@@ -52,10 +52,9 @@ const came = (address: string): string[] => [
   `TOPOLOGY_CHANGE NEW_NODE ${address}:9042`,
   `STATUS_CHANGE UP ${address}:9042`,
 ]
-const went = (address: string): string[] => [
-  `STATUS_CHANGE DOWN ${address}:9042`,
-  `TOPOLOGY_CHANGE REMOVED_NODE ${address}:9042`,
-]
+const down = (address: string): string[] => [`STATUS_CHANGE DOWN ${address}:9042`]
+const removed = (address: string): string[] => [`TOPOLOGY_CHANGE REMOVED_NODE ${address}:9042`]
+const went = (address: string): string[] => [...down(address), ...removed(address)]
 const addressesOf = (list: GatewayList): string[] => list.hosts.map(({ address }) => address)
 
 describe('the list of gateways', () => {
@@ -92,6 +91,57 @@ describe('the list of gateways', () => {
     assert.deepEqual(words(), [])
     list.setGateways([one])
     assert.deepEqual(words(), went('10.0.0.2'))
+  })
+
+  it('tells that one which leaves in order is down, and that it is gone when it has ended', () => {
+    const leaving = gateway('two', '10.0.0.2', { leaving: true })
+    const shared = gateway('four', '10.0.0.2')
+    // What is told of 10.0.0.2 at each list that comes, one after the other.
+    const stories: [GatewayEndpoint[], string[]][][] = [
+      [
+        [[one, two], came('10.0.0.2')],
+        [[one, leaving], down('10.0.0.2')],
+        [[one, leaving], []],
+        [[one], removed('10.0.0.2')],
+      ],
+      // It comes back before it has ended; it was never there; it dies.
+      [
+        [[one, two], came('10.0.0.2')],
+        [[one, leaving], down('10.0.0.2')],
+        [[one, two], ['STATUS_CHANGE UP 10.0.0.2:9042']],
+      ],
+      [
+        [[one, leaving], []],
+        [[one], removed('10.0.0.2')],
+      ],
+      [
+        [[one, two], came('10.0.0.2')],
+        [[one], went('10.0.0.2')],
+      ],
+      // Another gateway stays at the address.
+      [
+        [[one, two, shared], came('10.0.0.2')],
+        [[one, leaving, shared], []],
+        [[one, shared], []],
+        [[one], went('10.0.0.2')],
+      ],
+      [
+        [[one, shared, leaving], came('10.0.0.2')],
+        [[one, leaving], down('10.0.0.2')],
+        [[one], removed('10.0.0.2')],
+      ],
+    ]
+    for (const story of stories) {
+      const { list } = make(one)
+      const { client, words } = listener()
+      list.register(client, 4, ALL)
+      for (const [gateways, told] of story) {
+        list.setGateways(gateways)
+        assert.deepEqual(words(), told)
+        const isThere = gateways.some(({ address }) => address === '10.0.0.2')
+        assert.equal(addressesOf(list).includes('10.0.0.2'), isThere, 'as a node that is down is among its peers')
+      }
+    }
   })
 
   it('has told already when an event leaves', () => {
@@ -148,21 +198,28 @@ describe('a gateway that leaves', () => {
     const { client, words } = listener()
     list.register(client, 4, ALL)
     assert.equal(list.leave(), true)
-    assert.deepEqual(words(), went('10.0.0.1'))
+    assert.deepEqual(words(), down('10.0.0.1'))
     assert.deepEqual(addressesOf(list), ['10.0.0.1', '10.0.0.2'])
     // The control plane heard of it too.
-    list.setGateways([two])
+    list.setGateways([{ ...one, leaving: true }, two])
     assert.deepEqual(words(), [])
     list.setGateways([two, three])
     assert.deepEqual(words(), came('10.0.0.3'))
+    list.left()
+    assert.deepEqual(words(), removed('10.0.0.1'))
+    assert.deepEqual(addressesOf(list), ['10.0.0.1', '10.0.0.2', '10.0.0.3'])
+    list.left()
+    assert.deepEqual(words(), [])
   })
 
   it('tells nothing where another has the same address, or where there is nobody else to go to', () => {
-    for (const others of [[one], [one, gateway('two', own.address)], []]) {
+    const alsoLeaving = { ...two, leaving: true }
+    for (const others of [[one], [one, gateway('two', own.address)], [], [one, alsoLeaving]]) {
       const { list } = make(...others)
       const { client, words } = listener()
       list.register(client, 4, ALL)
       assert.equal(list.leave(), false)
+      list.left()
       assert.deepEqual(words(), [])
     }
     const { list } = make(one, gateway('two', own.address), three)

@@ -2,10 +2,13 @@
  * The addresses that drivers may connect to, and who is told when they change: this gateway's own always, and those of all other live
  * gateways as the control plane last knew them. Without the control plane the list stays as it is.
  *
- *   address comes   TOPOLOGY_CHANGE NEW_NODE, STATUS_CHANGE UP
- *   address goes    STATUS_CHANGE DOWN, TOPOLOGY_CHANGE REMOVED_NODE
+ *   address comes            TOPOLOGY_CHANGE NEW_NODE, STATUS_CHANGE UP
+ *   it leaves in order       STATUS_CHANGE DOWN; it answers what is in flight there, and what still comes
+ *   it has ended             TOPOLOGY_CHANGE REMOVED_NODE
+ *   it is gone at once       STATUS_CHANGE DOWN, TOPOLOGY_CHANGE REMOVED_NODE
  *
- * Rule: what an event names is in the answers of the desk already, or no longer, when the event leaves.
+ * Rules: what NEW_NODE or REMOVED_NODE names is in the answers of the desk already, or no longer, when the event leaves. REMOVED_NODE leaves
+ * when nothing is in flight there any more, for some drivers drop their connections to the host with all that was asked on them.
  */
 
 import { eventEnvelope } from '../cql/encode.ts'
@@ -20,6 +23,11 @@ export type AdvertisedHost = AdvertisedAddress & Site
 type HostEvent = Exclude<CqlEvent, { readonly type: 'SCHEMA_CHANGE' }>
 type HostEventType = HostEvent['type']
 
+/** Of an address: whether a gateway is there, or only such as are about to end. */
+interface Standing extends AdvertisedAddress {
+  readonly leaving: boolean
+}
+
 interface Registration {
   readonly version: ProtocolVersion
   readonly types: ReadonlySet<HostEventType>
@@ -33,9 +41,9 @@ export class GatewayList {
   readonly #spiffeId: string
   readonly #registered = new Map<Client, Registration>()
   #others: readonly GatewayEndpoint[] = []
-  #leaving = false
+  #leaving: 'no' | 'leaving' | 'left' = 'no'
   /** By address and port: what clients believe to be there. */
-  #announced: ReadonlyMap<string, AdvertisedAddress>
+  #announced: ReadonlyMap<string, Standing>
 
   constructor(own: readonly AdvertisedAddress[], spiffeId: string, whereabouts: Whereabouts) {
     this.#own = own
@@ -67,19 +75,30 @@ export class GatewayList {
   }
 
   /**
-   * This gateway is about to stop: clients that registered here are told that the addresses which no other gateway has are gone.
+   * This gateway is about to stop: clients that registered here are told that the addresses which no other gateway has are down.
    *
    * @returns whether drivers will go elsewhere, those too that hear of it from another gateway
    */
   leave(): boolean {
     const own = new Set(this.#own.map(keyOf))
-    const others = new Set(this.#others.map(keyOf))
+    const others = new Set(this.#others.filter(({ leaving }) => leaving !== true).map(keyOf))
     const onlyHere = [...own].some((key) => !others.has(key))
     const onlyElsewhere = [...others].some((key) => !own.has(key))
     if (!onlyHere || !onlyElsewhere) return false
-    this.#leaving = true
+    this.#leaving = 'leaving'
     this.#announce()
     return true
+  }
+
+  /** After `leave`: nothing is in flight here but on the connections of those who registered, and they are told that it is gone. */
+  left(): void {
+    if (this.#leaving !== 'leaving') return
+    this.#leaving = 'left'
+    this.#announce()
+  }
+
+  isRegistered(client: Client): boolean {
+    return this.#registered.has(client)
   }
 
   /** Events of `types` are sent to the client from now on, instead of what was registered before. */
@@ -92,9 +111,17 @@ export class GatewayList {
     this.#registered.delete(client)
   }
 
-  #present(): Map<string, AdvertisedAddress> {
-    const places = this.#leaving ? this.#others : [...this.#own, ...this.#others]
-    return new Map(places.map((place) => [keyOf(place), place]))
+  #present(): Map<string, Standing> {
+    const own = this.#leaving === 'left' ? [] : this.#own
+    const standing = new Map<string, Standing>()
+    const add = ({ address, port }: AdvertisedAddress, leaving: boolean): void => {
+      const key = keyOf({ address, port })
+      // It is there while one gateway of it stays.
+      standing.set(key, { address, port, leaving: leaving && standing.get(key)?.leaving !== false })
+    }
+    for (const place of own) add(place, this.#leaving !== 'no')
+    for (const place of this.#others) add(place, place.leaving === true)
+    return standing
   }
 
   #announce(): void {
@@ -102,7 +129,7 @@ export class GatewayList {
     const now = this.#present()
     this.#announced = now
     // What came is told first, so that a driver is at no moment left with nothing.
-    const events = [...missingFrom(before, now).flatMap(arrivalOf), ...missingFrom(now, before).flatMap(departureOf)]
+    const events = [...[...now].flatMap(([key, place]) => arrival(before.get(key), place)), ...departures(before, now)]
     for (const event of events) this.#send(event)
   }
 
@@ -117,26 +144,22 @@ export class GatewayList {
   }
 }
 
-function missingFrom(
-  some: ReadonlyMap<string, AdvertisedAddress>,
-  all: ReadonlyMap<string, AdvertisedAddress>,
-): AdvertisedAddress[] {
-  return [...all].filter(([key]) => !some.has(key)).map(([, place]) => place)
-}
-
-function arrivalOf({ address, port }: AdvertisedAddress): HostEvent[] {
-  return [
-    { type: 'TOPOLOGY_CHANGE', change: 'NEW_NODE', address, port },
-    { type: 'STATUS_CHANGE', change: 'UP', address, port },
-  ]
+function arrival(before: Standing | undefined, { address, port, leaving }: Standing): HostEvent[] {
+  // One that comes on its way out is not told: nobody should go there.
+  if (leaving || before?.leaving === false) return []
+  const up: HostEvent = { type: 'STATUS_CHANGE', change: 'UP', address, port }
+  return before === undefined ? [{ type: 'TOPOLOGY_CHANGE', change: 'NEW_NODE', address, port }, up] : [up]
 }
 
 /** DOWN comes first: a driver stops using the host before it takes it apart. */
-function departureOf({ address, port }: AdvertisedAddress): HostEvent[] {
-  return [
-    { type: 'STATUS_CHANGE', change: 'DOWN', address, port },
-    { type: 'TOPOLOGY_CHANGE', change: 'REMOVED_NODE', address, port },
-  ]
+function departures(before: ReadonlyMap<string, Standing>, now: ReadonlyMap<string, Standing>): HostEvent[] {
+  return [...before].flatMap(([key, { address, port, leaving }]): HostEvent[] => {
+    const after = now.get(key)
+    const events: HostEvent[] = []
+    if (!leaving && after?.leaving !== false) events.push({ type: 'STATUS_CHANGE', change: 'DOWN', address, port })
+    if (after === undefined) events.push({ type: 'TOPOLOGY_CHANGE', change: 'REMOVED_NODE', address, port })
+    return events
+  })
 }
 
 function keyOf({ address, port }: AdvertisedAddress): string {

@@ -37,6 +37,11 @@ import { Whereabouts } from './whereabouts.ts'
 
 /** From the events about a gateway that stops to the end of its first connection: drivers act on events after one or two seconds. */
 const LEAVE_MS = 4000
+/** Then so long a connection ends by itself in a moment when nothing is in flight on it, which is looked for this often. */
+const QUIET_MS = 1000
+const QUIET_LOOK_MS = 2
+/** For the connections of those who were told that the gateway is gone, when all others have ended. */
+const LAST_MS = 1000
 
 export interface GatewayOptions {
   readonly config: GatewayConfig
@@ -138,19 +143,43 @@ export class Gateway {
 
   /**
    * Takes nothing new, sends drivers to the other gateways where there are any, at most `graceMs`, then lets what is in flight
-   * finish, at most `graceMs` again.
+   * finish, at most `graceMs` again. Who registered for events is told that this gateway is gone when all other connections have ended, for
+   * a driver may then drop what it has in flight here.
    */
   async stop(graceMs = 5000): Promise<void> {
     for (const listener of this.#listeners) listener.stop()
-    if (this.#gateways.leave()) await this.#emptied(Math.min(LEAVE_MS, graceMs))
+    const leaves = this.#gateways.leave()
+    if (leaves) await this.#emptied(Math.min(LEAVE_MS, graceMs))
     for (const off of this.#unsubscribe) off()
-    for (const connection of this.#connections) connection.drain('the gateway stops')
-    await this.#emptied(graceMs)
+    const toldOfEvents = (connection: ClientConnection): boolean => leaves && this.#gateways.isRegistered(connection)
+    await this.#drained(graceMs, toldOfEvents)
+    this.#gateways.left()
+    await this.#drained(leaves ? Math.min(LAST_MS, graceMs) : 0, () => false)
     for (const listener of this.#listeners) listener.destroyAll()
     this.#stopWatching()
     clearInterval(this.#idleSweep)
     this.#hedgeClock.stop()
     this.#links.stop()
+  }
+
+  /**
+   * Ends all connections but those that are `kept`: each where nothing is in flight on it, and after `QUIET_MS` by taking no more requests.
+   * A request that comes behind the end is lost, and its driver has to ask elsewhere; so as few as can be should.
+   */
+  async #drained(msMax: number, kept: (connection: ClientConnection) => boolean): Promise<void> {
+    const startedMs = performance.now()
+    const reason = 'the gateway stops'
+    let quiet = new Set<ClientConnection>()
+    for (;;) {
+      const rest = [...this.#connections].filter((connection) => !kept(connection))
+      const tookMs = performance.now() - startedMs
+      if (rest.length === 0 || tookMs >= msMax) return
+      const isOver = tookMs >= Math.min(QUIET_MS, msMax / 2)
+      const idle = rest.filter(({ inFlight }) => inFlight === 0)
+      for (const connection of isOver ? rest : idle) if (isOver || quiet.has(connection)) connection.drain(reason)
+      quiet = new Set(idle)
+      await new Promise((resolve) => setTimeout(resolve, isOver ? 20 : QUIET_LOOK_MS))
+    }
   }
 
   #install({ revision, source }: Feed['policy']): void {

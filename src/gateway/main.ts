@@ -47,6 +47,8 @@ export async function runGateway(options: RunOptions): Promise<void> {
   })
   log.info('stopping')
   await Promise.all([feed.leave(), workers.stop()])
+  // No worker is left: now the other gateways tell their drivers that it is gone.
+  await feed.leave()
   await feed.stop()
 }
 

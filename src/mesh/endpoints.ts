@@ -53,6 +53,7 @@ export const gatewayEndpoint = z.object({
   ...advertisedAddress.shape,
   dataCenter: z.string().max(nameMax).optional(),
   rack: z.string().max(nameMax).optional(),
+  leaving: z.boolean().optional(),
 })
 
 export interface GatewayEndpoint extends AdvertisedAddress {
@@ -62,4 +63,6 @@ export interface GatewayEndpoint extends AdvertisedAddress {
   /** Where its configuration says that it stands. */
   readonly dataCenter?: string | undefined
   readonly rack?: string | undefined
+  /** It is about to stop: it takes nobody new, and answers who is there until it has ended. */
+  readonly leaving?: boolean | undefined
 }

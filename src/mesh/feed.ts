@@ -19,7 +19,7 @@ export interface Feed {
   readonly credentials: Credentials
   readonly policy: PolicySnapshot
   readonly sidecars: readonly SidecarEndpoint[]
-  /** Of all live gateways that are not about to stop, itself included; the last known while the control plane is away. */
+  /** Of all live gateways, itself and those included that are about to stop; the last known while the control plane is away. */
   readonly gateways: readonly GatewayEndpoint[]
   /** Of a sidecar only, newest first; empty while nothing was ever received. */
   readonly keys: readonly MeshKey[]
