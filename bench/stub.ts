@@ -12,9 +12,10 @@ import { createServer as createTlsServer } from 'node:tls'
 import { parseArgs } from 'node:util'
 import { errorEnvelope, schemaChangeEnvelope } from '../src/cql/encode.ts'
 import { CqlErrorCode, HEADER_BYTES, headerOpcode, headerStream, headerVersion, Opcode } from '../src/cql/protocol.ts'
-import { answerSystemSelect } from '../src/gateway/topology/answer.ts'
+import { anyValues } from '../src/cql/query/markers.ts'
+import { answerQuestion } from '../src/gateway/topology/answer.ts'
 import { murmur3Partitioner, type TopologyModel, virtualHosts } from '../src/gateway/topology/model.ts'
-import { matchSystemSelect } from '../src/gateway/topology/select.ts'
+import { aboutTopology, readQuestion } from '../src/gateway/topology/question.ts'
 import { FakeSchema } from '../test/path/fake-schema.ts'
 import { largeAnswerTable, manyRowsTable, Phrases } from './phrases.ts'
 import { WireReader, WireWriter } from './wire.ts'
@@ -93,9 +94,11 @@ function answerTo(say: Phrases, version: 4 | 5, text: string): Buffer {
   if (wide !== null) return widened(version, Number(wide[1]))
   const rows = schema.answer(version, 0, text, undefined, { size: undefined, state: undefined })
   if (rows !== undefined) return rows
-  const system = matchSystemSelect(text)
-  if (system === undefined || 'unsupported' in system) return say.row
-  return answerSystemSelect(system, [], ring, ring.hosts[0]!, version, 0)
+  const table = aboutTopology(text, '')
+  if (table === undefined) return say.row
+  const question = readQuestion(text, table, Date.now)
+  const asked = { values: anyValues, pageRows: 0, pagingState: undefined }
+  return answerQuestion(question, asked, ring, ring.hosts[0]!, version, 0)
 }
 
 const schema = new FakeSchema()

@@ -115,6 +115,8 @@ export const limits = {
   schemaRowsBytesMax: 64 * 1024 * 1024,
   /** One page of an answer about the schema. */
   schemaAnswerBytesMax: 16 * 1024 * 1024,
+  /** And one about the topology, which a gateway makes. */
+  topologyAnswerBytesMax: 1024 * 1024,
   /** Questions about the schema that wait at one sidecar; more are shed. */
   schemaQuestionsMax: 4_096,
   /** And of one session: drivers ask about a dozen at once. */

@@ -4,21 +4,24 @@
  *
  * Rule: it answers nobody. A question goes to a sidecar with its answer, where it is judged and recorded like everything else.
  */
+import { overloaded, Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { headerFlags, headerStream, Opcode } from '../cql/protocol.ts'
+import { Unsupported } from '../cql/query/unsupported.ts'
 import { ExecuteView, PrepareView, QueryView, readExecute, readPrepare, readQuery } from '../cql/requests.ts'
 import type { Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
+import type { LoopShare } from '../session/loop-share.ts'
 import type { GatewayList } from './gateway-list.ts'
 import type { MeshLinks } from './links.ts'
 import { executeAt } from './routing/routing-key.ts'
-import { answerSystemSelect, boundValuesOf, preparedSystemSelect } from './topology/answer.ts'
+import { type Asked, answerQuestion, askedOf, preparedQuestion } from './topology/answer.ts'
+import type { SystemTable } from './topology/columns.ts'
 import type { TopologyModel, VirtualHost } from './topology/model.ts'
 import { virtualHosts } from './topology/model.ts'
-import type { SystemSelect } from './topology/select.ts'
-import { matchSystemSelect } from './topology/select.ts'
+import { aboutTopology, type Question, readQuestion } from './topology/question.ts'
 
 /** The nodes' schema versions are asked again, first after the least and each time after twice as long, this long, until they agree. */
 const AGREEMENT_POLL_MS_MIN = 25
@@ -34,13 +37,17 @@ export interface Asking {
   readonly version: ProtocolVersion
   /** In force. */
   readonly keyspace: string
+  /** Of the loop, for reading and answering. */
+  readonly share: LoopShare
   /** Takes the request, a copy, and the envelope that answers it, to a sidecar. */
   readonly give: (request: Buffer, answer: Buffer) => void
 }
 
-interface PreparedSelect {
+/** It is read anew for each EXECUTE: a tree weighs many times what its text does, and drivers ask now and then. */
+interface PreparedText {
   readonly id: Buffer
-  readonly select: SystemSelect
+  readonly text: string
+  readonly table: SystemTable
 }
 
 const query = new QueryView()
@@ -51,7 +58,7 @@ export class TopologyDesk {
   readonly #links: MeshLinks
   readonly #gateways: GatewayList
   /** By the first four bytes of the id. */
-  readonly #prepared = new Map<number, PreparedSelect>()
+  readonly #prepared = new Map<number, PreparedText>()
 
   constructor(links: MeshLinks, gateways: GatewayList) {
     this.#links = links
@@ -89,8 +96,10 @@ export class TopologyDesk {
           return false
       }
     } catch (reason) {
-      if (!(reason instanceof RingfenceError) || reason.code !== 'INVALID') throw reason
-      // About the topology, and wrong or not understood: whoever may ask at all is told so.
+      // What the executor does not do goes on: the sidecar lets the node answer where no address can be in it, and refuses the rest.
+      if (reason instanceof Unsupported) return false
+      if (!(reason instanceof RingfenceError) || (reason.code !== 'INVALID' && reason.code !== 'SYNTAX')) throw reason
+      // About the topology, and wrong: whoever may ask at all is told so.
       const request = Buffer.from(buffer.subarray(start, end))
       asking.give(request, faultEnvelope(reason, asking.version, headerStream(request, 0)))
       return true
@@ -100,23 +109,27 @@ export class TopologyDesk {
   #query(asking: Asking, buffer: Buffer, start: number, end: number): boolean {
     const { version, keyspace: inForce } = asking
     readQuery(query, buffer, start, end, version, headerFlags(buffer, start))
-    const select = this.#match(query.text, query.params.keyspace ?? inForce)
-    if (select === undefined) return false
-    const values = boundValuesOf(select, query.params)
-    this.#answer(asking, select, values, Buffer.from(buffer.subarray(start, end)))
+    const { text, params } = query
+    const table = aboutTopology(text, params.keyspace ?? inForce)
+    if (table === undefined) return false
+    this.#read(asking, text, table, (question) => {
+      this.#answer(asking, question, askedOf(question, params), Buffer.from(buffer.subarray(start, end)))
+    })
     return true
   }
 
   #prepare(asking: Asking, buffer: Buffer, start: number, end: number): boolean {
     const { version, keyspace: inForce } = asking
     readPrepare(prepare, buffer, start, end, version, headerFlags(buffer, start))
-    const select = this.#match(prepare.text, prepare.keyspace ?? inForce)
-    if (select === undefined) return false
-    const stream = headerStream(buffer, start)
-    const { id, envelope } = preparedSystemSelect(select, prepare.text, version, stream)
-    if (this.#prepared.size >= PREPARED_MAX) this.#prepared.clear()
-    this.#prepared.set(id.readInt32LE(0), { id, select })
-    asking.give(Buffer.from(buffer.subarray(start, end)), envelope)
+    const { text } = prepare
+    const table = aboutTopology(text, prepare.keyspace ?? inForce)
+    if (table === undefined) return false
+    this.#read(asking, text, table, (question) => {
+      const { id, envelope } = preparedQuestion(question, text, version, headerStream(buffer, start))
+      if (this.#prepared.size >= PREPARED_MAX) this.#prepared.clear()
+      this.#prepared.set(id.readInt32LE(0), { id, text, table })
+      asking.give(Buffer.from(buffer.subarray(start, end)), envelope)
+    })
     return true
   }
 
@@ -128,35 +141,52 @@ export class TopologyDesk {
     if (execute.idEnd - execute.idStart !== ID_BYTES) return false
     const known = this.#prepared.get(buffer.readInt32LE(execute.idStart))
     if (known === undefined || known.id.compare(buffer, execute.idStart, execute.idEnd) !== 0) return false
-    const values = boundValuesOf(known.select, execute.params).map((value) =>
-      value === null ? null : Buffer.from(value),
-    )
-    this.#answer(asking, known.select, values, Buffer.from(buffer.subarray(start, end)))
+    this.#read(asking, known.text, known.table, (question) => {
+      this.#answer(asking, question, askedOf(question, execute.params), Buffer.from(buffer.subarray(start, end)))
+    })
     return true
   }
 
-  #match(text: string, keyspace: string): SystemSelect | undefined {
-    const match = matchSystemSelect(text, keyspace === '' ? undefined : keyspace)
-    if (match !== undefined && 'unsupported' in match) throw new RingfenceError('INVALID', match.unsupported)
-    return match
+  /** What this costs is the client's: answers wait where it has had its share. */
+  #read({ share }: Asking, text: string, table: SystemTable, then: (question: Question) => void): void {
+    const counted = share.begin()
+    try {
+      then(readQuestion(text, table, Date.now))
+    } catch (reason) {
+      // How many peers the nodes have is none of the client's business either.
+      if (reason instanceof Unsupported && table !== 'local') throw new RingfenceError('INVALID', reason.message)
+      throw reason
+    } finally {
+      if (counted) share.end()
+    }
   }
 
-  #answer(asking: Asking, select: SystemSelect, values: readonly (Buffer | null)[], request: Buffer): void {
-    const { client, version, give } = asking
+  #answer(asking: Asking, question: Question, asked: Asked, request: Buffer): void {
+    const { client, version, give, share } = asking
+    const { account } = client
+    if (account.take(request.length) === Verdict.REFUSE) throw overloaded()
     const stream = headerStream(request, 0)
-    this.#model().then(
-      (model) => {
-        let envelope: Buffer
-        try {
-          envelope = answerSystemSelect(select, values, model, selfOf(model.hosts, client), version, stream)
-        } catch (reason) {
-          envelope = faultEnvelope(reason, version, stream)
-        }
-        give(request, envelope)
-      },
+    const answer = (model: TopologyModel): void => {
+      if (!share.begin()) {
+        share.later(() => answer(model))
+        return
+      }
+      account.give(request.length)
+      let envelope: Buffer
+      try {
+        envelope = answerQuestion(question, asked, model, selfOf(model.hosts, client), version, stream)
+      } catch (reason) {
+        envelope = faultEnvelope(reason, version, stream)
+      } finally {
+        share.end()
+      }
+      give(request, envelope)
+    }
+    this.#model().then(answer, (reason: unknown) => {
+      account.give(request.length)
       // No sidecar can be asked, so there is none to judge it either.
-      (reason: unknown) => client.fault(reason, stream),
-    )
+      client.fault(reason, stream)
+    })
   }
 
   async #model(): Promise<TopologyModel> {

@@ -521,7 +521,13 @@ export class LinkedSession implements Backend, LaneHost {
       return false
     }
     const { desk } = this.#services
-    const asking = { client: this.#client, version: this.#startup.version, keyspace: this.#keyspace, give: this.#give }
+    const asking = {
+      client: this.#client,
+      version: this.#startup.version,
+      keyspace: this.#keyspace,
+      share: this.#statements.share,
+      give: this.#give,
+    }
     return desk.request(asking, opcode, buffer, start, end)
   }
 }

@@ -7,8 +7,11 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Client, types } from 'cassandra-driver'
+import type { ProtocolVersion } from '../../src/cql/protocol.ts'
+import { topologyForms } from '../../src/gateway/topology/forms.fixture.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
-import { driverAt } from './people.ts'
+import { driverAt, openAt } from './people.ts'
+import { byExecute, byQuery, difference } from './topology-answers.ts'
 
 const REQUESTS = 100
 const TRACE_MS_MAX = 10_000
@@ -204,4 +207,26 @@ suite('a service in the mesh, at the sidecars', () => {
     }
     assert.equal(await atOwners(keyspace, 'by_text', sent), sent.length)
   })
+})
+
+suite('questions about the topology are answered through the gateway as by a node', () => {
+  for (const version of [4, 5] as ProtocolVersion[]) {
+    it(`version ${version}, by QUERY and by PREPARE with EXECUTE`, async () => {
+      const node = await openAt(mesh.doors.sidecar, mesh.identities.admin, version)
+      const ours = await openAt(mesh.doors.nginx, mesh.identities.admin, version)
+      const wrong: string[] = []
+      for (const form of topologyForms) {
+        for (const [how, ask] of [
+          ['QUERY', byQuery],
+          ['EXECUTE', byExecute],
+        ] as const) {
+          const differs = difference(form, await ask(node, form), await ask(ours, form))
+          if (differs !== undefined) wrong.push(`${how} ${form.text}\n  ${differs}`)
+        }
+      }
+      node.close()
+      ours.close()
+      assert.deepEqual(wrong, [])
+    })
+  }
 })

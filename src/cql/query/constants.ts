@@ -44,9 +44,26 @@ export function constantOf(token: number, text: string, type: CqlType): Buffer {
       if (token === T.INTEGER) return encodeValue(type, BigInt(text))!
       if (token === T.STRING) return encodeValue(type, BigInt(millisecondsOf(text)))!
       throw wrong
+    case 'inet':
+      // A node would also look up a host name.
+      if (token !== T.STRING || !isAddress(text)) throw wrong
+      return encodeValue(type, text)!
     default:
       throw unsupported(`a constant of type ${type.kind}`)
   }
+}
+
+const ipv4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/
+
+function isAddress(text: string): boolean {
+  if (!text.includes(':')) return ipv4.test(text)
+  // A dotted tail is two groups.
+  const [, head, dotted] = /^(.*:)([\d.]+\.[\d.]+)$/.exec(text) ?? []
+  if (dotted !== undefined && !ipv4.test(dotted)) return false
+  const halves = (dotted === undefined ? text : `${head}0:0`).split('::')
+  const groups = halves.flatMap((half) => (half === '' ? [] : half.split(':')))
+  const hasRoom = halves.length === 2 ? groups.length < 8 : halves.length === 1 && groups.length === 8
+  return hasRoom && groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group))
 }
 
 function millisecondsOf(text: string): number {

@@ -16,8 +16,8 @@ import { invalid, unsupported } from './unsupported.ts'
 
 /** The values bound to the markers of a request. */
 export interface BoundTo {
-  /** Null also where there is none. */
-  bytes(marker: number): Buffer | null
+  /** Null also where there is none. A value that is not known yet may be any of `type`. */
+  bytes(marker: number, type: CqlType): Buffer | null
   unset(marker: number): boolean
 }
 
@@ -50,6 +50,8 @@ export class Compiler {
   readonly #columnAt: ReadonlyMap<string, number>
   /** Aggregates that were met, in order. */
   readonly aggregates: AggregateSlot[] = []
+  /** The types that markers were met with, by their places. */
+  readonly markerTypes: CqlType[] = []
 
   constructor(shape: TableShape, values: BoundTo, clock: Clock) {
     this.#shape = shape
@@ -73,7 +75,8 @@ export class Compiler {
 
   /** What is bound to a marker: null also where nothing is. Throws `INVALID` where it is no value of the type. */
   bound(marker: number, type: CqlType): Buffer | null {
-    const bytes = this.#values.bytes(marker)
+    this.markerTypes[marker] = type
+    const bytes = this.#values.bytes(marker, type)
     if (bytes === null) return null
     try {
       decodeValue(type, bytes)

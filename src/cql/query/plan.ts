@@ -57,7 +57,10 @@ export function planOf(tree: SelectTree, shape: TableShape, values: BoundTo, clo
   if (tree.orderBy.length > 0 && !where.keysGiven) {
     throw invalid('ORDER BY is only supported when the partition key is restricted by an EQ or an IN.')
   }
-  if (tree.distinct) checkDistinct(tree, compiler)
+  if (tree.distinct) checkDistinct(tree, where, compiler)
+  if (tree.perPartitionLimit !== undefined && aggregated && unit === 'all') {
+    throw invalid('PER PARTITION LIMIT is not allowed with aggregate queries.')
+  }
   const descending = isDescending(tree, compiler)
   return {
     shape,
@@ -83,10 +86,10 @@ function warningOf({ keyRestricted, severalKeys }: Where): string | undefined {
   return severalKeys ? 'Aggregation query used on multiple partition keys (IN restriction)' : undefined
 }
 
-function outputsOf({ selectors, distinct }: SelectTree, compiler: Compiler): Compiled[] {
-  const { columns, shown, partitionKey } = compiler.shape
+function outputsOf({ selectors }: SelectTree, compiler: Compiler): Compiled[] {
+  const { columns, shown } = compiler.shape
   if (selectors === '*') {
-    const indexes = distinct ? partitionKey : Array.from({ length: shown }, (_, index) => index)
+    const indexes = Array.from({ length: shown }, (_, index) => index)
     return indexes.map((index) => compiler.compile({ kind: 'column', name: columns[index]!.name }))
   }
   if (selectors.length > SELECTORS_MAX) throw unsupported(`a list of more than ${SELECTORS_MAX}`)
@@ -102,16 +105,28 @@ function untypedSelector(expression: Expression): string {
   return `Cannot infer type for term ${words} in selection clause (try using a cast to force a type)`
 }
 
-function checkDistinct({ selectors, where }: SelectTree, compiler: Compiler): void {
+function checkDistinct(tree: SelectTree, { keysGiven }: Where, compiler: Compiler): void {
+  const { selectors, where, perPartitionLimit } = tree
+  if (perPartitionLimit !== undefined) {
+    throw invalid('PER PARTITION LIMIT is not allowed with SELECT DISTINCT queries')
+  }
   const isKey = (name: string): boolean => compiler.shape.columns[compiler.columnAt(name)]!.kind === 'partition_key'
-  const named = selectors === '*' ? [] : selectors.flatMap(({ expression }) => columnsOf(expression))
+  const { columns, shown, partitionKey } = compiler.shape
+  const all = columns.slice(0, shown).map(({ name }) => name)
+  const named = selectors === '*' ? all : selectors.flatMap(({ expression }) => columnsOf(expression))
   const other = named.find((name) => !isKey(name))
   if (other !== undefined) {
     throw invalid(
       `SELECT DISTINCT queries must only request partition key columns and/or static columns (not ${other})`,
     )
   }
-  if (where.some(({ columns }) => !columns.every(isKey))) {
+  const missing = keysGiven ? undefined : partitionKey.find((index) => !named.includes(columns[index]!.name))
+  if (missing !== undefined) {
+    throw invalid(
+      `SELECT DISTINCT queries must request all the partition key columns (missing ${columns[missing]!.name})`,
+    )
+  }
+  if (where.some(({ columns: of }) => !of.every(isKey))) {
     throw invalid('SELECT DISTINCT with WHERE clause only supports restriction by partition key and/or static columns.')
   }
 }

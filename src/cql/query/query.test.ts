@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
+import { isIP } from 'node:net'
 import { describe, it } from 'node:test'
+import fc from 'fast-check'
 import { BodyReader } from '../reader.ts'
+import { T } from '../statement/tokens.ts'
 import { encodeValue, listOf, mapOf, native } from '../values.ts'
+import { constantOf } from './constants.ts'
 import { planOf } from './plan.ts'
 import { readSelect } from './read.ts'
 import { type Page, run } from './run.ts'
@@ -177,6 +181,27 @@ describe('a SELECT over rows in memory', () => {
     assert.deepEqual(all('SELECT JSON count(*), max(v), sum(c) AS s FROM t'), [
       '{"count": 18, "system.max(v)": "c39", "s": 36}',
     ])
+  })
+
+  it('reads addresses as Node.js does', () => {
+    const parts = fc.array(
+      fc.constantFrom('0', '1', '9', '25', '255', '256', '01', 'f', 'ffff', 'fffff', ':', '::', '.', '%g'),
+      {
+        maxLength: 16,
+      },
+    )
+    fc.assert(
+      fc.property(parts, (words) => {
+        const address = words.join('')
+        const read = () => constantOf(T.STRING, address, native('inet'))
+        if (isIP(address) === 0 || address.includes('%')) assert.throws(read, { code: 'INVALID' })
+        else assert.ok(read().length > 0)
+      }),
+      { numRuns: 5000 },
+    )
+    for (const address of ['1.2.3.4', '255.0.9.10', '::', '::1', 'fe80::9', '1:2:3:4:5:6:7:8', '::ffff:1.2.3.4']) {
+      assert.equal(constantOf(T.STRING, address, native('inet')).length, address.includes(':') ? 16 : 4)
+    }
   })
 
   it('refuses what Cassandra refuses, and what is not done here', () => {

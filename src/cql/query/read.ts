@@ -73,6 +73,7 @@ export function readSelect(text: string): SelectTree {
     perPartitionLimit,
     limit,
     allowFiltering,
+    markers: cursor.markers,
   }
 }
 

@@ -16,6 +16,8 @@ export interface TableColumn {
   readonly position: number
   /** Clustering in descending order. */
   readonly descending?: boolean
+  /** A collection of cells, not frozen: no relation but CONTAINS may be about it as a whole. */
+  readonly multicell?: boolean
 }
 
 export interface TableShape {

@@ -74,4 +74,6 @@ export interface SelectTree {
   readonly perPartitionLimit: Expression | undefined
   readonly limit: Expression | undefined
   readonly allowFiltering: boolean
+  /** The names of its markers, undefined for `?`. */
+  readonly markers: readonly (string | undefined)[]
 }

@@ -3,6 +3,7 @@ import { BodyReader } from '../reader.ts'
 import { type CqlType, listOf } from '../values.ts'
 import { compareValues } from './compare.ts'
 import { type Compiler, entriesOf } from './expressions.ts'
+import { checkRelations } from './restrictions.ts'
 import type { RowView, TableShape } from './table.ts'
 import type { Expression, Operator, Relation } from './tree.ts'
 import { invalid, unsupported } from './unsupported.ts'
@@ -26,6 +27,7 @@ export interface Where {
 
 export function compileWhere(relations: readonly Relation[], compiler: Compiler): Where {
   const { shape } = compiler
+  checkRelations(relations, compiler)
   const keys = new Map<number, readonly Buffer[]>()
   let severalKeys = false
   const tests = relations.map((relation) => {

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import { queryEnvelope } from '../../cql/encode.ts'
+import { type QueryOptions, queryEnvelope } from '../../cql/encode.ts'
+import type { ProtocolVersion } from '../../cql/protocol.ts'
 import { QueryView, readQuery } from '../../cql/requests.ts'
 import { readPrepared, readRows } from '../../cql/responses.ts'
 import { decodeValue } from '../../cql/values.ts'
-import { answerSystemSelect, boundValuesOf, preparedSystemSelect } from './answer.ts'
+import { answerQuestion, askedOf, preparedQuestion } from './answer.ts'
 import { murmur3Partitioner, type TopologyModel, virtualHosts } from './model.ts'
-import { matchSystemSelect, type SystemSelect } from './select.ts'
+import { aboutTopology, type Question, readQuestion } from './question.ts'
 
 /** Whole v4 envelopes that a Cassandra 5.0.9 node sent, by the statement that asked for them. */
 const golden = new Map<string, string>(
@@ -30,14 +31,23 @@ const model: TopologyModel = {
 }
 const [self, second] = [model.hosts[0]!, model.hosts[1]!]
 
-function select(text: string): SystemSelect {
-  const matched = matchSystemSelect(text)
-  assert.ok(matched !== undefined && 'table' in matched, text)
-  return matched
+function question(text: string): Question {
+  const table = aboutTopology(text, '')
+  assert.ok(table !== undefined, text)
+  return readQuestion(text, table, Date.now)
 }
 
-function ask(text: string, values: (Buffer | null)[] = [], of: TopologyModel = model) {
-  const envelope = answerSystemSelect(select(text), values, of, of.hosts[0]!, 4, 7)
+/** What a client is sent that asks so. */
+function answer(text: string, options: QueryOptions = {}, of = model, stream = 1, version: ProtocolVersion = 4) {
+  const request = queryEnvelope(version, stream, text, options)
+  const view = new QueryView()
+  readQuery(view, request, 0, request.length, version, 0)
+  const asked = question(text)
+  return answerQuestion(asked, askedOf(asked, view.params), of, of.hosts[0]!, version, stream)
+}
+
+function ask(text: string, values: (Buffer | null)[] = [], of: TopologyModel = model, options: QueryOptions = {}) {
+  const envelope = answer(text, { values, ...options }, of)
   const { columns, rows } = readRows(envelope, 0, envelope.length, 4)
   return rows.map((row) =>
     Object.fromEntries(row.map((cell, n) => [columns![n]!.name, decodeValue(columns![n]!.type, cell)])),
@@ -56,7 +66,7 @@ describe('answers look like a real node’s', () => {
     it(`the columns of system.${table}, byte by byte`, () => {
       const text = `SELECT * FROM system.${table}`
       const node = ofNode(text)
-      const ours = answerSystemSelect(select(text), [], model, self, 4, 1)
+      const ours = answer(text)
       // kind, flags, column count, keyspace, table, then each name with its type: all in front of the row count
       const { columns } = readRows(node, 0, node.length, 4)
       assert.deepEqual(readRows(ours, 0, ours.length, 4).columns, columns)
@@ -94,11 +104,9 @@ describe('answers look like a real node’s', () => {
     }
   })
 
-  it('count(*), apart from the warning that a node adds', () => {
+  it('count(*), byte by byte with the warning that a node adds', () => {
     const node = ofNode('SELECT count(*) FROM system.local')
-    const warningBytes = 2 + 2 + 'Aggregation query used without partition key'.length
-    const ours = answerSystemSelect(select('SELECT count(*) FROM system.local'), [], model, self, 4, 1)
-    assert.deepEqual(ours.subarray(9), node.subarray(9 + warningBytes))
+    assert.deepEqual(answer('SELECT count(*) FROM system.local', {}, model, node.readInt16BE(2)), node)
   })
 
   for (const text of [
@@ -107,7 +115,7 @@ describe('answers look like a real node’s', () => {
   ]) {
     it(`PREPARE ${text}`, () => {
       const node = ofNode(`PREPARE ${text}`)
-      const { envelope, id } = preparedSystemSelect(select(text), text, 4, 1)
+      const { envelope, id } = preparedQuestion(question(text), text, 4, 1)
       assert.deepEqual(envelope.subarray(13, 15), node.subarray(13, 15))
       assert.deepEqual(envelope.subarray(15, 31), id)
       assert.deepEqual(envelope.subarray(31), node.subarray(31))
@@ -128,12 +136,13 @@ describe('the virtual ring', () => {
     assert.equal(local.cluster_name, 'Orders')
     assert.deepEqual(local.tokens, [...self.tokens].sort())
     assert.deepEqual(ask('SELECT peer, rpc_address FROM system.peers'), [
-      { peer: '127.0.0.2', rpc_address: '127.0.0.2' },
       { peer: '127.0.0.3', rpc_address: '127.0.0.3' },
+      { peer: '127.0.0.2', rpc_address: '127.0.0.2' },
     ])
     assert.deepEqual(
       ask('SELECT native_address, native_port FROM system.peers_v2'),
-      ['127.0.0.2', '127.0.0.3'].map((native_address) => ({ native_address, native_port: 9042 })),
+      // In the order of the tokens of their addresses, as of every key.
+      ['127.0.0.3', '127.0.0.2'].map((native_address) => ({ native_address, native_port: 9042 })),
     )
   })
 
@@ -214,26 +223,29 @@ describe('conditions', () => {
     refused('SELECT * FROM system.peers WHERE peer = ?', [], /^Invalid amount of bind variables$/)
     refused('SELECT * FROM system.peers', [int(1)], /^Invalid amount/)
     refused('SELECT * FROM system.peers WHERE peer = ?', [null], /^Invalid null value in condition for column peer$/)
-    refused('SELECT * FROM system.peers WHERE peer = ?', [Buffer.alloc(5)], /^Invalid bytes for peer/)
+    refused('SELECT * FROM system.peers WHERE peer = ?', [Buffer.alloc(5)], /no valid inet/)
     refused('SELECT * FROM system.peers LIMIT ?', [int(0)], /^LIMIT must be strictly positive$/)
-    refused('SELECT * FROM system.peers LIMIT ?', [Buffer.alloc(3)], /^Invalid bytes for \[limit\]/)
+    refused('SELECT * FROM system.peers LIMIT ?', [Buffer.alloc(3)], /no valid int/)
     refused('SELECT * FROM system.peers LIMIT ?', [null], /^Invalid null value of limit$/)
   })
 })
 
 describe('bound values', () => {
-  const statement = 'SELECT * FROM system.peers_v2 WHERE peer = :address AND peer_port = :port'
-  function bind(values: (Buffer | null)[], names?: string[]) {
-    const envelope = queryEnvelope(4, 1, statement, names === undefined ? { values } : { values, names })
-    const view = new QueryView()
-    readQuery(view, envelope, 0, envelope.length, 4, 0)
-    return boundValuesOf(select(statement), view.params)
-  }
+  const statement = 'SELECT host_id FROM system.peers_v2 WHERE peer = :address AND peer_port = :port'
+  const bind = (values: (Buffer | null)[], names?: string[]) =>
+    ask(statement, values, model, names === undefined ? {} : { names })
 
-  it('come in the order of the markers, by position or by name', () => {
-    assert.deepEqual(bind([inet('127.0.0.2'), int(7000)]), [inet('127.0.0.2'), int(7000)])
-    assert.deepEqual(bind([int(7000), inet('127.0.0.2')], ['port', 'address']), [inet('127.0.0.2'), int(7000)])
-    assert.deepEqual(bind([null, int(1)]), [null, int(1)])
+  it('are found by position or by name; the first of two equal names counts', () => {
+    const row = [{ host_id: second.hostId }]
+    assert.deepEqual(bind([inet('127.0.0.2'), int(7000)]), row)
+    assert.deepEqual(bind([int(7000), inet('127.0.0.2')], ['port', 'address']), row)
+    const twice = [int(7000), inet('127.0.0.2'), inet('127.0.0.3')]
+    assert.deepEqual(bind(twice, ['port', 'address', 'address']), row)
+    // A `?` has the name of its column.
+    assert.deepEqual(
+      ask('SELECT host_id FROM system.peers WHERE peer = ?', [inet('127.0.0.2')], model, { names: ['peer'] }),
+      row,
+    )
   })
 
   it('are refused when one is missing', () => {
@@ -242,10 +254,41 @@ describe('bound values', () => {
   })
 })
 
+describe('pages', () => {
+  it('go on where the page before ended, on whichever gateway', () => {
+    const text = 'SELECT host_id FROM system.peers_v2'
+    const seen: string[] = []
+    let pagingState: Buffer | undefined
+    do {
+      const options = pagingState === undefined ? { pageSize: 1 } : { pageSize: 1, pagingState }
+      const envelope = answer(text, options)
+      const page = readRows(envelope, 0, envelope.length, 4)
+      assert.ok(page.rows.length <= 1)
+      seen.push(...page.rows.map(([cell]) => cell!.toString('hex')))
+      pagingState = page.pagingState ?? undefined
+    } while (pagingState !== undefined)
+    assert.equal(new Set(seen).size, 2)
+    assert.throws(() => answer(text, { pageSize: 1, pagingState: Buffer.from('nonsense') }), { code: 'INVALID' })
+  })
+
+  it('are bounded in bytes', () => {
+    const wide = `SELECT ${Array(300).fill('tokens').join(', ')} FROM system.peers`
+    const many = {
+      ...model,
+      hosts: virtualHosts(
+        Array.from({ length: 60 }, (_, n) => ({ address: `10.0.0.${n}`, port: 9042 })),
+        place,
+      ),
+    }
+    assert.throws(() => answer(wide, {}, many), { code: 'INVALID', message: /larger than 1048576 bytes/ })
+    assert.ok(answer(wide, { pageSize: 5 }, many).length < 1_048_576)
+  })
+})
+
 describe('PREPARED', () => {
   it('has one id for one text, another for another, and a result id in v5', () => {
     const prepare = (text: string, version: 4 | 5) => {
-      const { id, envelope } = preparedSystemSelect(select(text), text, version, 3)
+      const { id, envelope } = preparedQuestion(question(text), text, version, 3)
       const read = readPrepared(envelope, 0, envelope.length, version)
       assert.deepEqual(read.id, id)
       return read

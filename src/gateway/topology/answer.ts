@@ -1,56 +1,67 @@
-/** The answers themselves: RESULT/Rows for a recognised SELECT, RESULT/Prepared for a PREPARE of one. */
+/** The answers themselves: RESULT/Rows for a question about the ring, RESULT/Prepared for a PREPARE of one. Both come of `cql/query`. */
 import { createHash } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
-import { preparedEnvelope, type RowsSpec, rowsEnvelope } from '../../cql/encode.ts'
-import type { ProtocolVersion } from '../../cql/protocol.ts'
+import { limits } from '../../base/limits.ts'
+import { preparedEnvelope } from '../../cql/encode.ts'
+import { Consistency, type ProtocolVersion } from '../../cql/protocol.ts'
+import type { BoundTo } from '../../cql/query/expressions.ts'
+import { keyMarkersOf, markersOf } from '../../cql/query/markers.ts'
+import { planOf } from '../../cql/query/plan.ts'
+import { replyEnvelope } from '../../cql/query/reply.ts'
+import { run } from '../../cql/query/run.ts'
 import type { ParamsView } from '../../cql/requests.ts'
-import { type CqlType, decodeValue, encodeValue, native } from '../../cql/values.ts'
 import { givenId } from '../../link/given-id.ts'
-import { systemColumns } from './columns.ts'
 import type { TopologyModel, VirtualHost } from './model.ts'
-import type { Marker, SystemSelect } from './select.ts'
-import { cellOf, hostsOf } from './values.ts'
+import type { Question } from './question.ts'
+import { tableOf } from './rows.ts'
 
 const keyspace = 'system'
-const bigint = native('bigint')
-const int = native('int')
+
+/** What a QUERY or EXECUTE says beside its text, as a copy. */
+export interface Asked {
+  readonly values: BoundTo
+  /** Rows; 0 for all. */
+  readonly pageRows: number
+  readonly pagingState: Buffer | undefined
+}
 
 /**
- * A whole RESULT envelope of kind Rows, with full metadata whatever `skip_metadata` asked for (drivers take either) and
- * without paging: there are as many rows as gateways.
+ * A whole RESULT envelope of kind Rows, with full metadata whatever `skip_metadata` asked for (drivers take either).
  *
- * @param boundValues one for each of `select.markers`, in their order; see `boundValuesOf`
  * @param self the host that the client is connected to: the row of `system.local`, and no row of the peers
  * @throws RingfenceError INVALID for values that do not fit the statement
  */
-export function answerSystemSelect(
-  select: SystemSelect,
-  boundValues: readonly (Buffer | null)[],
+export function answerQuestion(
+  { table, tree, stamped }: Question,
+  { values, pageRows, pagingState }: Asked,
   model: TopologyModel,
   self: VirtualHost,
   version: ProtocolVersion,
   stream: number,
 ): Buffer {
-  if (boundValues.length !== select.markers.length) throw invalid('Invalid amount of bind variables')
-  const conditions = select.where.map(({ column, value }) => ({
-    column,
-    cell: typeof value === 'number' ? boundCell(column, boundValues[value]!) : value,
-  }))
-  const limit = limitOf(select, boundValues)
-  const hosts = hostsOf(select.table, model, self).filter((host) =>
-    conditions.every(({ column, cell }) => cellOf(select.table, column, host, model)?.equals(cell) === true),
-  )
-  const spec = rowsSpecOf(select)
-  const { selection } = select
-  if (selection.kind === 'count') return rowsEnvelope(version, stream, spec, [[encodeValue(bigint, hosts.length)]])
-  const rows = hosts
-    .slice(0, limit)
-    .map((host) => selection.columns.map(({ column }) => cellOf(select.table, column, host, model)))
-  return rowsEnvelope(version, stream, spec, rows)
+  const rows = tableOf(table, stamped, model, self)
+  const plan = planOf(tree, rows.shape, values, Date.now)
+  const wanted = { rows: pageRows, state: pagingState, bytesMax: limits.topologyAnswerBytesMax }
+  // There are as many rows as gateways, so it is made in one go.
+  const steps = run(plan, rows, () => true, wanted)
+  let step = steps.next()
+  while (step.done !== true) step = steps.next()
+  const page = step.value
+  return replyEnvelope(version, stream, {
+    keyspace,
+    table,
+    columns: plan.columns,
+    rowCount: page.rowCount,
+    rows: page.rows,
+    pagingState: page.state,
+    skipMetadata: false,
+    newMetadataId: undefined,
+    warning: plan.warning,
+  })
 }
 
-export interface PreparedSystemSelect {
-  /** 16 bytes, the same on every gateway: an EXECUTE of it is answered with `answerSystemSelect`. */
+export interface PreparedQuestion {
+  /** 16 bytes, the same on every gateway: an EXECUTE of it is answered with `answerQuestion`. */
   readonly id: Buffer
   readonly envelope: Buffer
 }
@@ -60,86 +71,61 @@ export interface PreparedSystemSelect {
  *
  * @param text the statement as the client sent it; the id is derived from it, as a node would derive its own
  */
-export function preparedSystemSelect(
-  select: SystemSelect,
+export function preparedQuestion(
+  { table, tree, form }: Question,
   text: string,
   version: ProtocolVersion,
   stream: number,
-): PreparedSystemSelect {
+): PreparedQuestion {
   const id = givenId(text)
-  const result = rowsSpecOf(select)
-  const columns = select.markers.map(({ name, target }) => ({
-    name: name ?? (target === 'limit' ? '[limit]' : target.name),
-    type: typeOf(target),
-  }))
-  const resultMetadataId = digestOf(JSON.stringify([result.table, result.columns]))
-  const bind = { keyspace, table: select.table, columns, pkIndexes: partitionKeyMarkers(select) }
+  const { columns } = form
+  const resultMetadataId = digestOf(JSON.stringify([table, columns]))
+  const bind = { keyspace, table, columns: markersOf(tree, form), pkIndexes: keyMarkersOf(tree, form) }
+  const result = { keyspace, table, columns }
   return { id, envelope: preparedEnvelope(version, stream, { id, resultMetadataId, bind, result }) }
 }
 
 /**
- * The values of a QUERY or EXECUTE in the order of the statement's bind markers, as copies.
+ * What a QUERY or EXECUTE says, found as a node finds it (`cql3/QueryOptions.java`): values by their place, or by the name of their marker.
  *
- * @throws RingfenceError INVALID for a marker without a value, an unset one, or too many values
+ * @throws RingfenceError INVALID for a marker without a value, too many values, or a consistency that no read has
  */
-export function boundValuesOf(select: SystemSelect, params: ParamsView): (Buffer | null)[] {
-  const at = new Map<string, number>()
-  if (params.named) for (let index = 0; index < params.valueCount; index++) at.set(params.nameAt(index), index)
-  else if (params.valueCount !== select.markers.length) throw invalid('Invalid amount of bind variables')
-  return select.markers.map(({ name, target }, position) => {
-    const index = params.named ? at.get(name ?? labelOf(target)) : position
-    if (index === undefined) throw invalid('Invalid amount of bind variables')
-    const bytes = params.valueAt(index)
-    if (bytes < -1) throw invalid(`Invalid unset value for ${labelOf(target)}`)
-    return bytes === -1 ? null : Buffer.from(params.buffer.subarray(params.valueStart, params.valueEnd))
-  })
-}
-
-function rowsSpecOf({ table, selection }: SystemSelect): RowsSpec {
-  const columns =
-    selection.kind === 'count'
-      ? [{ name: selection.label, type: bigint }]
-      : selection.columns.map(({ column, label }) => ({ name: label, type: column.type }))
-  return { keyspace, table, columns }
-}
-
-function boundCell(column: { readonly name: string; readonly type: CqlType }, value: Buffer | null): Buffer {
-  if (value === null) throw invalid(`Invalid null value in condition for column ${column.name}`)
-  checkValue(column.type, value, column.name)
-  return value
-}
-
-function limitOf({ limit, markers }: SystemSelect, boundValues: readonly (Buffer | null)[]): number | undefined {
-  if (typeof limit !== 'object') return limit
-  const value = boundValues[limit.marker] ?? null
-  if (value === null) throw invalid('Invalid null value of limit')
-  const rows = checkValue(int, value, labelOf(markers[limit.marker]!.target))
-  if (typeof rows !== 'number' || rows <= 0) throw invalid('LIMIT must be strictly positive')
-  return rows
-}
-
-/** The value, where the bytes are one of the type. */
-function checkValue(type: CqlType, bytes: Buffer, label: string) {
-  try {
-    return decodeValue(type, bytes)
-  } catch (cause) {
-    throw new RingfenceError('INVALID', `Invalid bytes for ${label} of type ${type.kind}`, { cause })
+export function askedOf({ tree, form }: Question, params: ParamsView): Asked {
+  if (params.consistency === Consistency.ANY) throw invalid('ANY ConsistencyLevel is only supported for writes')
+  const { buffer, pagingStateStart, pagingStateEnd } = params
+  return {
+    values: boundTo(valuesOf(markersOf(tree, form), params)),
+    pageRows: Math.max(0, params.pageSize ?? 0),
+    pagingState: pagingStateStart < 0 ? undefined : Buffer.from(buffer.subarray(pagingStateStart, pagingStateEnd)),
   }
 }
 
-/** The indexes of the markers that make up the partition key, where they do (`VariableSpecifications`). */
-function partitionKeyMarkers({ table, markers }: SystemSelect): number[] {
-  const key = systemColumns[table].find(({ role }) => role === 'partition')
-  const index = markers.findIndex(({ target }) => target === key)
-  return index < 0 ? [] : [index]
+/** Null for null, undefined for unset. */
+type Value = Buffer | null | undefined
+
+function valuesOf(markers: readonly { readonly name: string }[], params: ParamsView): Value[] {
+  if (!params.named) {
+    if (params.valueCount !== markers.length) throw invalid('Invalid amount of bind variables')
+    return markers.map((_, index) => valueAt(params, index))
+  }
+  const at = new Map<string, number>()
+  // The first of two equal names counts.
+  for (let index = params.valueCount - 1; index >= 0; index--) at.set(params.nameAt(index), index)
+  return markers.map(({ name }) => {
+    const index = at.get(name)
+    if (index === undefined) throw invalid('Invalid amount of bind variables')
+    return valueAt(params, index)
+  })
 }
 
-function labelOf(target: Marker['target']): string {
-  return target === 'limit' ? '[limit]' : target.name
+function valueAt(params: ParamsView, index: number): Value {
+  const bytes = params.valueAt(index)
+  if (bytes === -1) return null
+  return bytes < -1 ? undefined : Buffer.from(params.buffer.subarray(params.valueStart, params.valueEnd))
 }
 
-function typeOf(target: Marker['target']): CqlType {
-  return target === 'limit' ? int : target.type
+function boundTo(values: readonly Value[]): BoundTo {
+  return { bytes: (marker) => values[marker] ?? null, unset: (marker) => values[marker] === undefined }
 }
 
 function digestOf(result: string): Buffer {

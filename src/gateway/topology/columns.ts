@@ -72,6 +72,6 @@ const peersV2: readonly SystemColumn[] = [
 
 export const systemColumns: Readonly<Record<SystemTable, readonly SystemColumn[]>> = { local, peers, peers_v2: peersV2 }
 
-export function columnOf(table: SystemTable, name: string): SystemColumn | undefined {
-  return systemColumns[table].find((column) => column.name === name)
+export function isSystemTable(name: string | undefined): name is SystemTable {
+  return name !== undefined && Object.hasOwn(systemColumns, name)
 }

@@ -6,9 +6,9 @@
  * `system.local`, `system.peers` or `system.peers_v2` is answered here or refused here; it never reaches a node, whose rows
  * would name real addresses. No sockets, no clock: everything arrives as a parameter.
  *
- *   model.ts    the hosts and their tokens          columns.ts  the three tables as Cassandra 5.0.9 defines them
- *   select.ts   recognises the statements           values.ts   their literals and cells
- *   answer.ts   makes RESULT and PREPARED           events.ts   what passes of a node's EVENTs
+ *   model.ts     the hosts and their tokens          columns.ts  the three tables as Cassandra 5.0.9 defines them
+ *   question.ts  recognises the statements           rows.ts     the tables in memory, values.ts their cells
+ *   answer.ts    makes RESULT and PREPARED, by the executor of `cql/query`           events.ts   what passes of a node's EVENTs
  */
 import { createHash } from 'node:crypto'
 import { assert } from '../../base/errors.ts'

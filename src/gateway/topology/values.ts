@@ -1,6 +1,4 @@
-/** The cells of the three tables, and the literals that conditions compare with them, both as serialised bytes. */
-import { isIP } from 'node:net'
-import { T } from '../../cql/statement/tokens.ts'
+/** The cells of the three tables. */
 import { type CqlType, type CqlValue, encodeValue } from '../../cql/values.ts'
 import type { SystemTable } from './columns.ts'
 import type { TopologyModel, VirtualHost } from './model.ts'
@@ -79,41 +77,4 @@ function plainValueOf(table: SystemTable, column: string, host: VirtualHost, mod
 /** Hosts that share an address need a peer_port of their own each, since both are the key of `peers_v2`. */
 function portRank(host: VirtualHost, model: TopologyModel): number {
   return model.hosts.filter(({ address, port }) => address === host.address && port < host.port).length
-}
-
-/**
- * The cell that a literal stands for, so that it can be compared with cells byte by byte.
- *
- * @param kind the kind of the token, one of the constants
- * @param source the token as written
- * @returns `undefined` where Cassandra would refuse the literal for this type
- */
-export function cellOfLiteral(type: CqlType, kind: number, source: string): Buffer | undefined {
-  const value = valueOfLiteral(type, kind, source)
-  return value === undefined ? undefined : (encodeValue(type, value) ?? undefined)
-}
-
-function valueOfLiteral(type: CqlType, kind: number, source: string): CqlValue | undefined {
-  switch (type.kind) {
-    case 'text':
-      return kind === T.STRING ? stringOf(source) : undefined
-    case 'inet': {
-      const address = kind === T.STRING ? stringOf(source) : ''
-      // A node would also look up a host name; we do not.
-      return isIP(address) === 0 || address.includes('%') ? undefined : address
-    }
-    case 'int': {
-      const number = kind === T.INTEGER ? Number(source) : Number.NaN
-      return number === (number | 0) ? number | 0 : undefined
-    }
-    case 'uuid':
-      return kind === T.UUID ? source : undefined
-    default:
-      return undefined
-  }
-}
-
-/** `'…'` with `''` for a quote, or `$$…$$`. */
-function stringOf(source: string): string {
-  return source.startsWith('$') ? source.slice(2, -2) : source.slice(1, -1).replaceAll("''", "'")
 }

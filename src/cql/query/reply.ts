@@ -1,9 +1,9 @@
-/** An answer about the schema as the client's version of the protocol has it (`cql3/ResultSet.java`, `ExecuteMessage.java`). */
-import { withWarning } from '../../cql/answers/warning.ts'
-import { MetadataFlag, Opcode, type ProtocolVersion, RESPONSE_BIT, ResultKind } from '../../cql/protocol.ts'
-import type { OutputColumn } from '../../cql/query/plan.ts'
-import { type CqlType, writeType } from '../../cql/values.ts'
-import { BodyWriter } from '../../cql/writer.ts'
+/** An answer about the schema or the topology as the client's version of the protocol has it (`cql3/ResultSet.java`, `ExecuteMessage.java`). */
+import { withWarning } from '../answers/warning.ts'
+import { MetadataFlag, Opcode, type ProtocolVersion, RESPONSE_BIT, ResultKind } from '../protocol.ts'
+import { type CqlType, writeType } from '../values.ts'
+import { BodyWriter } from '../writer.ts'
+import type { OutputColumn } from './plan.ts'
 
 export interface Reply {
   readonly keyspace: string

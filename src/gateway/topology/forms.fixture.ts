@@ -1,0 +1,144 @@
+/** Forms of questions about the ring, as people, tools and drivers ask them, and forms that a node refuses. Each is asked of a real node too. */
+
+export interface TopologyForm {
+  readonly text: string
+  /** Bound to the markers in order. */
+  readonly values?: readonly (Buffer | null)[]
+  /** By name, as in `values`. */
+  readonly names?: readonly string[]
+  readonly pageSize?: number
+  /** The node's error, where it has one. */
+  readonly refused?: number
+  /** Not done here: a node answers it, since nothing of the row is in it. */
+  readonly elsewhere?: boolean
+  /** The virtual topology has other addresses, ids and tokens, and as many hosts as gateways: then only columns are compared. */
+  readonly compare?: 'values' | 'columns'
+}
+
+const text = (value: string) => Buffer.from(value)
+const int = (value: number) => {
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32BE(value)
+  return bytes
+}
+const inet = Buffer.from([127, 0, 0, 9])
+const list = (...items: Buffer[]) =>
+  Buffer.concat([int(items.length), ...items.flatMap((item) => [int(item.length), item])])
+
+const same = (text: string, more: Partial<TopologyForm> = {}): TopologyForm => ({ text, compare: 'values', ...more })
+const alike = (text: string, more: Partial<TopologyForm> = {}): TopologyForm => ({ text, compare: 'columns', ...more })
+const no = (text: string, refused = 0x2200): TopologyForm => ({ text, refused })
+
+const L = 'FROM system.local'
+const P = 'FROM system.peers'
+const V = 'FROM system.peers_v2'
+
+export const topologyForms: readonly TopologyForm[] = [
+  // Drivers and tools, whole rows and parts of them.
+  ...['local', 'peers', 'peers_v2'].flatMap((table) => [
+    alike(`SELECT * FROM system.${table}`),
+    alike(`SELECT JSON * FROM system.${table}`),
+    same(`SELECT count(*) FROM system.${table} WHERE ${table === 'local' ? "key = 'none'" : "peer = '127.9.9.9'"}`),
+    alike(`SELECT count(*) FROM system.${table}`),
+    alike(`SELECT COUNT(1), count(host_id), max(rack), min(release_version) FROM system.${table}`),
+    alike(`SELECT host_id, data_center, rack, release_version, schema_version, tokens FROM system.${table} LIMIT 1`),
+    alike(`SELECT writetime(rack), ttl(rack), maxwritetime(rack) FROM system.${table}`),
+    alike(`SELECT writetime(tokens), ttl(tokens), maxwritetime(tokens) FROM system.${table}`),
+    alike(`SELECT toJson(tokens), to_json(host_id) AS id FROM system.${table}`),
+    alike(`SELECT cast(host_id AS text), cast(rack AS text) AS r FROM system.${table}`),
+    alike(`SELECT release_version FROM system.${table} WHERE data_center = 'none' ALLOW FILTERING`),
+    alike(`SELECT rack FROM system.${table} WHERE tokens CONTAINS '1' ALLOW FILTERING`),
+    alike(`SELECT now(), release_version FROM system.${table}`),
+    alike(`SELECT rack FROM system.${table} PER PARTITION LIMIT 1`),
+    alike(`SELECT rack FROM system.${table}`, { pageSize: 1 }),
+  ]),
+  same(`SELECT JSON key, bootstrapped, cql_version ${L} WHERE key='local'`),
+  alike(`SELECT JSON * ${L} WHERE key='local'`),
+  same(`SELECT DISTINCT key ${L}`),
+  same(`SELECT DISTINCT key AS k ${L} WHERE key IN ('local', 'remote')`),
+  alike(`SELECT DISTINCT peer ${P}`),
+  alike(`SELECT DISTINCT peer ${V}`),
+  same(`SELECT DISTINCT JSON key ${L}`, { refused: 0x2000 }),
+  same(`SELECT key, key AS k, bootstrapped ${L} LIMIT 1`),
+  same(`SELECT KEY AS "K" ${L};`),
+  same(`SELECT count(*) AS n, max(key) ${L}`),
+  same(`SELECT key, count(*) ${L} GROUP BY key`),
+  same(`SELECT key ${L} WHERE key IN ('local')`),
+  same(`SELECT key ${L} WHERE key IN ()`),
+  same(`SELECT key ${L} WHERE token(key) = token('local')`),
+  same(`SELECT key ${L} WHERE token(key) > token('local')`),
+  same(`SELECT key, token(key) ${L} WHERE token(key) >= -9223372036854775808 LIMIT 5`),
+  same(`SELECT key ${L} WHERE key = 'local' AND bootstrapped = 'COMPLETED' ALLOW FILTERING`),
+  same(`SELECT key ${L} WHERE key > 'a' ALLOW FILTERING`),
+  same(`SELECT key ${L} WHERE bootstrapped > 'A' AND bootstrapped < 'Z' ALLOW FILTERING`),
+  same(`SELECT key ${L} WHERE tokens CONTAINS 'none' ALLOW FILTERING`),
+  same(`SELECT key, truncated_at[00000000-0000-0000-0000-000000000000] ${L}`),
+  same(`SELECT (text)'x' AS x, (int)7, (boolean)true, (double)1.5 ${L}`),
+  no(`SELECT 'y', 1 ${L}`),
+  same(`SELECT 1 + 2, -(int)3, (bigint)7 % 2 AS rest ${L}`),
+  same(`SELECT int_as_blob(1), intAsBlob(1), text_as_blob('a'), blob_as_int(0x00000007) ${L}`),
+  alike(`SELECT now(), uuid(), current_timestamp(), currentDate(), to_timestamp(now()) ${L}`),
+  same(`SELECT mask_default(key), mask_inner(key, 1, 1), mask_hash(key) ${L}`),
+  same(`SELECT system.to_json(key) ${L}`),
+  same(`SELECT cast(gossip_generation AS double) ${L} LIMIT 1`, { compare: 'columns' }),
+  alike(`SELECT gossip_generation + 1, rpc_port ${L}`),
+  alike(`SELECT peer, peer_port, native_port ${V} WHERE peer = '127.0.0.9' AND peer_port > 1`),
+  alike(`SELECT peer ${V} WHERE peer = '127.0.0.9' AND peer_port IN (1, 2) ORDER BY peer_port DESC`),
+  alike(`SELECT peer ${V} WHERE peer = '127.0.0.9' AND (peer_port) > (1)`),
+  alike(`SELECT peer, count(*) ${V} GROUP BY peer`),
+  alike(`SELECT peer ${P} WHERE peer IN ('127.0.0.8', '127.0.0.9')`),
+  alike(`SELECT peer ${P} WHERE token(peer) > 0`),
+
+  // Bound values.
+  same(`SELECT key ${L} WHERE key = ?`, { values: [text('local')] }),
+  same(`SELECT key ${L} WHERE key = :k`, { values: [text('local')], names: ['k'] }),
+  same(`SELECT key ${L} WHERE key IN ?`, { values: [list(text('local'))] }),
+  same(`SELECT key ${L} WHERE key IN (?, ?) LIMIT ?`, { values: [text('local'), text('b'), int(1)] }),
+  same(`SELECT key ${L} PER PARTITION LIMIT ?`, { values: [int(1)] }),
+  same(`SELECT key ${L} WHERE token(key) > ?`, { values: [Buffer.from('7fffffffffffffff', 'hex')] }),
+  same(`SELECT key ${L} WHERE tokens CONTAINS ? ALLOW FILTERING`, { values: [text('none')] }),
+  same(`SELECT (int)? AS a, (text)? ${L}`, { values: [int(7), text('b')] }),
+  same(`SELECT peer ${P} WHERE peer = ?`, { values: [Buffer.from([127, 9, 9, 9])] }),
+  same(`SELECT peer ${V} WHERE peer = ? AND peer_port = ?`, { values: [Buffer.from([127, 9, 9, 9]), int(1)] }),
+  same(`SELECT peer ${V} WHERE peer = :a AND (peer_port) > (:p)`, { values: [inet, int(1)], names: ['a', 'p'] }),
+
+  // A node's to answer, for nothing of the row is in it.
+  same(`SELECT min_timeuuid('2020-01-01') ${L}`, { elsewhere: true }),
+  same(`SELECT similarity_cosine([1.0, 0.0], [1.0, 0.0]) ${L}`, { elsewhere: true }),
+
+  // Refused by a node.
+  no(`SELECT foo ${L}`),
+  no(`SELECT "Key" ${L}`),
+  no(`SELECT json ${L}`),
+  no(`SELECT rpc_port ${P}`),
+  no(`SELECT DISTINCT rack ${L}`),
+  no(`SELECT DISTINCT * ${L}`),
+  no(`SELECT DISTINCT key ${L} PER PARTITION LIMIT 1`),
+  no(`SELECT count(*) ${L} PER PARTITION LIMIT 1`),
+  no(`SELECT writetime(key) ${L}`),
+  no(`SELECT ? ${L}`),
+  no(`SELECT max(count(*)) ${L}`),
+  no(`SELECT token(rack) ${L} WHERE token(rack) > 1`),
+  no(`SELECT key ${L} WHERE key = null`),
+  no(`SELECT key ${L} WHERE key = 1`),
+  no(`SELECT key ${L} WHERE key = ''`),
+  no(`SELECT key ${L} WHERE key = 'a' AND key = 'b'`),
+  no(`SELECT key ${L} WHERE key = 'a' AND key IN ('b')`),
+  no(`SELECT key ${L} WHERE rack > 'a' AND rack > 'b' ALLOW FILTERING`),
+  no(`SELECT key ${L} WHERE rack = 'a'`),
+  no(`SELECT key ${L} WHERE rack IN ('a', 'b') ALLOW FILTERING`),
+  no(`SELECT key ${L} WHERE tokens = {'1'} ALLOW FILTERING`),
+  no(`SELECT key ${L} WHERE rack CONTAINS 'a' ALLOW FILTERING`),
+  no(`SELECT key ${L} WHERE (rack) = ('a') ALLOW FILTERING`),
+  no(`SELECT peer ${P} WHERE peer = 'not an address'`),
+  no(`SELECT peer ${V} WHERE peer_port = 7000`),
+  no(`SELECT key ${L} ORDER BY key`),
+  no(`SELECT key ${L} GROUP BY rack`),
+  no(`SELECT key ${L} LIMIT 0`),
+  no(`SELECT FROM system.local`, 0x2000),
+  no(`SELECT *, key ${L}`, 0x2000),
+  no(`SELECT key key ${L}`, 0x2000),
+  no(`SELECT key ${L} ALLOW FILTERING LIMIT 1`, 0x2000),
+  no(`SELECT key ${L} AS l`, 0x2000),
+  no(`SELECT key ${L}; SELECT key ${L}`, 0x2000),
+]
