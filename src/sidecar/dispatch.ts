@@ -23,6 +23,8 @@ export interface DispatchOptions {
   readonly owner: Owner
   /** Of the client. */
   readonly account: ByteAccount
+  /** A statement that changes the schema is about to be sent; the result is called when it is over. */
+  readonly changing: (judged: Judged) => () => void
   /** More waits for this client than may without its being paused. */
   readonly onCrowded: () => void
 }
@@ -116,7 +118,9 @@ export class Dispatch {
     request.account = account
     // To be served again, and for the values that a page of the answer is sealed to.
     request.remembered = opcode !== Opcode.PREPARE
+    if (judged.changesSchema && opcode !== Opcode.PREPARE) request.whenOver = this.#options.changing(judged)
     if (upstream.forward(request, this.#options.turn.nowMicros())) return
+    request.whenOver?.()
     account.give(bytes)
     giveRequest(request)
     throw new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached')

@@ -47,6 +47,8 @@ export abstract class InFlight {
   remembered = false
   /** Holds its bytes after they were sent; undefined where they are a copy. */
   pin: Slab | undefined
+  /** Called when the node has answered it, whoever still waits for that, or never will. */
+  whenOver: (() => void) | undefined
 
   /** May keep the request (`Carrier.keep`); otherwise its slot is free after the call. */
   abstract onAnswer(buffer: Buffer, start: number, end: number): void
@@ -86,5 +88,6 @@ export abstract class InFlight {
     this.abandoned = false
     this.remembered = false
     this.pin = undefined
+    this.whenOver = undefined
   }
 }

@@ -22,6 +22,7 @@ import type { AnsweredColumns } from './answered.ts'
 import { nothingThere } from './nowhere.ts'
 import { PreparedTable } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
+import { changesSchema } from './schema/doubts.ts'
 import { type StatementBounds, type StatementHolder, StatementMemory, statementBytes } from './statement-memory.ts'
 import { namesTopology, showsAddresses } from './topology.ts'
 import { type TouchedSchema, touchedTables } from './touched.ts'
@@ -36,6 +37,8 @@ export interface Judged {
   /** See `isPlacedLate`. */
   readonly placedLate: boolean
   readonly facts: StatementFacts
+  /** See `changesSchema`. */
+  readonly changesSchema: boolean
   /** See `namesTopology`. */
   readonly namesTopology: boolean
   /** See `showsAddresses`. */
@@ -374,6 +377,7 @@ export class Judge {
       keyspaceCounts,
       placedLate: keyspaceCounts && isPlacedLate(facts),
       facts,
+      changesSchema: changesSchema(facts),
       namesTopology: namesTopology(facts),
       showsAddresses: showsAddresses(facts),
       decision: undecided,

@@ -177,8 +177,15 @@ export class NodeMonitor {
   /** A new connection's events count for schema and ring before the connection takes the old one's place. */
   #event(upstream: Upstream, buffer: Buffer, start: number, end: number): void {
     const event = readEvent(buffer, start, end)
-    if (event.type === 'SCHEMA_CHANGE') this.schema.changed(event.keyspace)
-    else this.ring.changed()
+    if (event.type === 'SCHEMA_CHANGE') {
+      const copy = Buffer.from(buffer.subarray(start, end))
+      // Who may hear of it is known when it was read: a view is there for whoever may see its base.
+      this.schema.told(event).then(() => {
+        if (upstream === this.#upstream) this.#options.onEvent(copy, 0, copy.length)
+      })
+      return
+    }
+    this.ring.changed()
     if (upstream === this.#upstream) this.#options.onEvent(buffer, start, end)
   }
 

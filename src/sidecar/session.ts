@@ -25,6 +25,7 @@ import {
   readRegister,
 } from '../cql/requests.ts'
 import { readError } from '../cql/responses.ts'
+import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Denial, Permit } from '../policy/engine.ts'
 import { permitOfAll } from '../policy/engine.ts'
 import type { Backend, Client } from '../session/backend.ts'
@@ -78,6 +79,11 @@ export interface SchemaNews {
   changed(keyspace: string): void
   /** Resolves when the schema was read again from its beginning; rejects when the node is away. */
   fresh(): Promise<void>
+  /** See `SchemaWatch`. */
+  readonly doubtful: boolean
+  doubts(facts: StatementFacts, tables: readonly string[]): boolean
+  changing(facts: StatementFacts): () => void
+  settled(): Promise<void>
 }
 
 export interface SessionOptions {
@@ -192,6 +198,7 @@ export class EnforcedSession implements Backend {
       session: options,
       owner,
       account: options.client.account,
+      changing: ({ facts }) => shared.schema.changing(facts),
       onCrowded: () => options.client.pause(),
     })
     this.#held = new HeldRequests(
@@ -455,6 +462,7 @@ export class EnforcedSession implements Backend {
     start: number,
     end: number,
   ): void {
+    if (this.#shared.schema.doubtful && this.#awaitSchema(judged, buffer, start, end)) return
     const bound = params === undefined ? undefined : values.ofRequest(params, judged.facts.markers)
     const consistency = params?.consistency ?? 0
     let decision = this.#decide(judged, opcode, consistency, bound)
@@ -571,6 +579,7 @@ export class EnforcedSession implements Backend {
     const parts = this.#batchParts(keyspace, buffer, start, end)
     if (parts === undefined) return
     const whole = this.#shared.judge.whole(batchFacts(parts, batch.type), keyspace, parts)
+    if (this.#shared.schema.doubtful && this.#awaitSchema(whole, buffer, start, end)) return
     const partitions = new Partitions(this.#shared.judge, parts, batch)
     const permits: Permit[] = []
     for (let i = 0; i < parts.length; i++) {
@@ -693,6 +702,7 @@ export class EnforcedSession implements Backend {
     const isOver = decision?.kind === 'permit' && !judge.inForce(decision)
     if (epoch !== judge.epoch || isOver) this.#judgeLargeBatch(buffer, start, end)
     else if (whole === undefined) this.#unprepared(unknownId ?? Buffer.alloc(0), buffer, start, end)
+    else if (this.#shared.schema.doubtful && this.#awaitSchema(whole, buffer, start, end)) return
     else this.#finishBatch(decision, whole, view, buffer, start, end)
   }
 
@@ -715,6 +725,20 @@ export class EnforcedSession implements Backend {
     this.#shared.schema.fresh().then(
       () => this.#letGo(known),
       () => this.#letGo(known),
+    )
+    return true
+  }
+
+  /** What it is about has changed, or is changing, since the schema was read (`schema/doubts.ts`): it is judged when that was read. */
+  #awaitSchema(judged: Judged, buffer: Buffer, start: number, end: number): boolean {
+    const { judge, schema } = this.#shared
+    judge.findTables(judged)
+    if (!schema.doubts(judged.facts, judged.tables)) return false
+    this.#held.begin(this.#ownCopy(buffer, start, end))
+    const known = this.#known
+    schema.settled().then(
+      () => this.#letGo(known),
+      (reason: unknown) => this.#failFirst(reason),
     )
     return true
   }

@@ -412,6 +412,9 @@ function unpin(request: InFlight): void {
 function giveBack(request: InFlight): void {
   request.account?.give(request.bytesIn)
   request.account = undefined
+  const { whenOver } = request
+  request.whenOver = undefined
+  whenOver?.()
 }
 
 /** A slow request is not to keep the whole slab that it was sent from. */

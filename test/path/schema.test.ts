@@ -294,6 +294,7 @@ describe('watching the schema', () => {
       const { watch, peer } = await watched()
       peer.hold = /schema_version/
       watch.changed('play')
+      await turns()
       for (let i = 0; i < count; i++) watch.changed(`ks${i}`)
       peer.release()
       await until('the reads', () => peer.reads('columns') === reads)

@@ -8,11 +8,14 @@
  *
  * Rule: whoever asks is served by a load that begins after the question. A node writes its schema tables before it tells of a change and
  * before it changes its version (org.apache.cassandra.schema.Schema#mergeAndUpdateVersion), so an event always makes a load, and only
- * an answer to `fresh` may rest on an unchanged version.
+ * an answer to `fresh`, or to a statement that changed nothing, may rest on an unchanged version. What is known to be older than a change is
+ * in `doubts.ts` meanwhile.
  */
 import { RingfenceError } from '../../base/errors.ts'
+import type { StatementFacts } from '../../cql/statement/facts.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import type { Upstream } from '../upstream.ts'
+import { SchemaDoubts, type SchemaNotice } from './doubts.ts'
 import { type Ask, loadKeyspace, loadSchema, readSchemaVersion } from './load.ts'
 import { emptySchema, type SchemaModel } from './model.ts'
 
@@ -22,6 +25,9 @@ export type SchemaPeer = Pick<Upstream, 'ask' | 'usable'>
 /** Longer than any load that went well; a client waits for this. */
 const FRESH_MS_MAX = 5000
 const RETRY_MS = 1000
+/** A change that is under way for longer counts as not made, and is read after that. */
+const SETTLED_MS_MAX = 10_000
+const BASES_GONE_MAX = 1024
 /** From here on one load of everything is cheaper than many small ones. */
 const KEYSPACES_MAX = 8
 
@@ -31,12 +37,17 @@ interface Job {
   /** Everything where the version is not the one that was read last. */
   check: boolean
   readonly keyspaces: Set<string>
+  /** These, where the version is not the one that was read last. */
+  readonly checked: Set<string>
   readonly done: PromiseWithResolvers<void>
 }
 
 export class SchemaWatch {
   readonly #log: Logger
   readonly #callbacks = new Set<(epoch: number) => void>()
+  readonly #doubts = new SchemaDoubts((keyspace) => this.#wantRead((job) => job.checked.add(keyspace)))
+  /** The base tables of views that went a moment ago, by `keyspace.view`: the node tells of their going afterwards. */
+  readonly #basesGone = new Map<string, string>()
   #model: SchemaModel = emptySchema
   /** The node's, as it was before and after the last load of everything; undefined when it was not the same, or is not known. */
   #version: string | undefined
@@ -85,15 +96,67 @@ export class SchemaWatch {
 
   stop(): void {
     this.#peer = undefined
+    this.#doubts.stop()
     clearTimeout(this.#retry)
   }
 
   /** The schema changed; in `keyspace` only, where that is known. */
   changed(keyspace?: string): void {
-    this.#want((job) => {
+    this.#wantRead((job) => {
       if (keyspace === undefined) job.full = true
       else job.keyspaces.add(keyspace)
-    }).catch((reason: unknown) => {
+    })
+  }
+
+  /** The node told of a change. Resolves when it was read, or cannot be now. */
+  told(notice: SchemaNotice): Promise<void> {
+    this.#doubts.told(notice)
+    return this.#wantRead((job) => job.keyspaces.add(notice.keyspace))
+  }
+
+  /** Something may be other than it was last read. */
+  get doubtful(): boolean {
+    return this.#doubts.some
+  }
+
+  /** Whether a statement that touches these tables is about something that may be other than it was last read. */
+  doubts(facts: StatementFacts, tables: readonly string[]): boolean {
+    return this.#doubts.concern(facts, tables)
+  }
+
+  /** A statement is about to be sent that may change the schema. The result is called when the node has answered it, or cannot any more. */
+  changing(facts: StatementFacts): () => void {
+    return this.#doubts.begin(facts)
+  }
+
+  /**
+   * Resolves when more is certain than when this was called.
+   * @throws RingfenceError OVERLOADED where it takes more than ten seconds
+   */
+  async settled(): Promise<void> {
+    const late = Promise.withResolvers<never>()
+    const timer = setTimeout(
+      () =>
+        late.reject(
+          new RingfenceError('OVERLOADED', 'the schema of this changes now and could not be read; ask again'),
+        ),
+      SETTLED_MS_MAX,
+    )
+    try {
+      await Promise.race([this.#doubts.next(), late.promise])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** The base table of a view that is there, or was a moment ago. */
+  baseOf(keyspace: string, view: string): string | undefined {
+    const known = this.#model.table(keyspace, view)
+    return known === undefined ? this.#basesGone.get(viewKey(keyspace, view)) : known.base
+  }
+
+  #wantRead(set: (job: Job) => void): Promise<void> {
+    return this.#want(set).catch((reason: unknown) => {
       this.#log.warn({ reason: String(reason) }, 'the schema was not read')
       if (this.#peer === undefined) return
       clearTimeout(this.#retry)
@@ -128,15 +191,18 @@ export class SchemaWatch {
   }
 
   #want(set: (job: Job) => void): Promise<void> {
-    const job = this.#queued ?? { full: false, check: false, keyspaces: new Set(), done: Promise.withResolvers() }
+    const job = this.#queued ?? emptyJob()
     set(job)
     this.#queued = job
-    if (!this.#running) void this.#serve()
+    if (!this.#running) {
+      this.#running = true
+      // What is wanted in one go is one job.
+      queueMicrotask(() => void this.#serve())
+    }
     return job.done.promise
   }
 
   async #serve(): Promise<void> {
-    this.#running = true
     for (let job = this.#queued; job !== undefined; job = this.#queued) {
       this.#queued = undefined
       await this.#run(job).then(job.done.resolve, job.done.reject)
@@ -159,26 +225,57 @@ export class SchemaWatch {
   }
 
   async #load(job: Job, ask: Ask): Promise<void> {
+    const unread = this.#doubts.unread()
     const before = await readSchemaVersion(ask)
+    const isSame = before === this.#version
+    if (!isSame) for (const keyspace of job.checked) job.keyspaces.add(keyspace)
     const full = job.full || this.epoch === 0 || job.keyspaces.size > KEYSPACES_MAX
-    if (full || (job.check && before !== this.#version)) {
+    if (full || (job.check && !isSame)) {
       const keyspaces = await loadSchema(ask)
       const after = await readSchemaVersion(ask)
       this.#version = before === after ? before : undefined
       this.#swap(this.#model.with(keyspaces))
-    } else if (job.keyspaces.size > 0) {
+      this.#doubts.settle(unread, () => true)
+      return
+    }
+    if (job.keyspaces.size > 0) {
       const names = [...job.keyspaces]
       const loaded = await Promise.all(names.map((name) => loadKeyspace(ask, name)))
       this.#version = undefined
       this.#swap(names.reduce((model, name, i) => model.withKeyspace(name, loaded[i]), this.#model))
     }
+    this.#doubts.settle(unread, (keyspace) => job.keyspaces.has(keyspace) || job.checked.has(keyspace))
   }
 
   #swap(model: SchemaModel): void {
     if (model === this.#model) return
+    this.#rememberBases(model)
     this.#model = model
     for (const callback of this.#callbacks) callback(model.epoch)
   }
+
+  #rememberBases(next: SchemaModel): void {
+    for (const [keyspace, known] of this.#model.keyspaces) {
+      if (next.keyspace(keyspace) === known) continue
+      for (const { name, base } of known.tables.values()) {
+        if (base === undefined || next.table(keyspace, name)?.base === base) continue
+        this.#basesGone.delete(viewKey(keyspace, name))
+        this.#basesGone.set(viewKey(keyspace, name), base)
+      }
+    }
+    for (const oldest of this.#basesGone.keys()) {
+      if (this.#basesGone.size <= BASES_GONE_MAX) break
+      this.#basesGone.delete(oldest)
+    }
+  }
+}
+
+function emptyJob(): Job {
+  return { full: false, check: false, keyspaces: new Set(), checked: new Set(), done: Promise.withResolvers() }
+}
+
+function viewKey(keyspace: string, view: string): string {
+  return `${keyspace.length}:${keyspace}${view}`
 }
 
 /** A connection that is closed never answers; it must not be asked. */
