@@ -91,7 +91,7 @@ class RenewingClient {
     this.#agent = agent
     this.#name = name
     this.#client = this.#make()
-    agent.onCredentials(() => void this.#renew())
+    agent.credentials.observe(() => void this.#renew())
   }
 
   get client(): Client {
@@ -137,9 +137,9 @@ class RenewingClient {
 /** Our certificate, and the mesh's as the only one that we take for a server. */
 function tlsOptions({ credentials }: Agent): ConnectionOptions {
   return {
-    key: credentials.keyPem,
-    cert: credentials.certificatePem,
-    ca: credentials.bundlePem,
+    key: credentials.current.keyPem,
+    cert: credentials.current.certificatePem,
+    ca: credentials.current.bundlePem,
     rejectUnauthorized: true,
     minVersion: 'TLSv1.3',
     // Instead of a host name: the server has to be a gateway or sidecar of our trust domain, not just any workload of it.

@@ -1,50 +1,99 @@
 /**
- * Sends what the proxy reports. Traffic that could not be delivered goes out with the next report; what was delivered and refused
- * is never sent again, for it would be refused again.
+ * Sends what the proxy reports, once a second, and at once where a policy came into force. Traffic that could not be delivered goes out
+ * with the next report; what was delivered and refused is never sent again, for it would be refused again.
  */
-import type { Clock } from '../base/clock.ts'
+import { textDigest } from '../base/digest.ts'
+import { RingfenceError } from '../base/errors.ts'
 import { faultOfAnswer, parseJson } from '../mesh/answer.ts'
+import type { Observable } from '../mesh/observable.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
+import type { PolicySnapshot } from '../mesh/pushed.ts'
 import { cutReport, type DroppedPart, reportAnswer, reportText } from '../mesh/report.ts'
-import type { TrafficRow } from '../mesh/traffic.ts'
-import { mergeTraffic } from '../mesh/traffic.ts'
-import type { Logger } from '../telemetry/log.ts'
-import type { ControlClient } from './client.ts'
+import { mergeTraffic, type TrafficRow } from '../mesh/traffic.ts'
+import type { ControlSession } from './control-session.ts'
+
+const reportIntervalMs = 1_000
+const leaveMsMax = 2_000
+/** After a push the proxy's own acknowledgement is looked for this often, so that the control plane sees when it was applied. */
+const acknowledgeIntervalMs = 25
 
 export class Reporter {
   /** Makes a report, with the traffic since the one before. */
   make: (() => ProxyReport) | undefined
+  readonly #session: ControlSession
   /** Every later report says that the proxy is about to stop. */
-  draining = false
-  readonly #client: () => ControlClient
-  readonly #log: Logger
-  readonly #clock: Clock
+  #draining = false
   #unsent: readonly TrafficRow[] = []
   /** Fields whose loss was said last. */
   #droppedSaid = ''
 
-  constructor(client: () => ControlClient, log: Logger, clock: Clock) {
-    this.#clock = clock
-    this.#client = client
-    this.#log = log
+  constructor(session: ControlSession) {
+    this.#session = session
+  }
+
+  /** Resolves when the agent stops. */
+  async run(): Promise<void> {
+    const { log, random } = this.#session.options
+    await this.#session.pause(random() * reportIntervalMs)
+    let away = false
+    while (!this.#session.isStopped) {
+      try {
+        await this.#report(() => true)
+        away = false
+      } catch (reason) {
+        if (!away) log.debug({ reason: RingfenceError.from(reason, 'UNAVAILABLE').message }, 'report was not taken')
+        away = true
+      }
+      await this.#session.pause(reportIntervalMs)
+    }
+  }
+
+  /** Reports as soon as the proxy says that every worker runs the present policy, rather than at the next second. */
+  acknowledge(policy: Observable<PolicySnapshot>): void {
+    // A control plane that is away hears it with the next report.
+    this.#acknowledge(policy).catch(() => {})
+  }
+
+  async leave(): Promise<void> {
+    this.#draining = true
+    try {
+      await Promise.race([this.#report(() => true), this.#session.pause(leaveMsMax)])
+    } catch (reason) {
+      const { message } = RingfenceError.from(reason, 'UNAVAILABLE')
+      this.#session.options.log.info({ reason: message }, 'leaving unheard')
+    }
+  }
+
+  async #acknowledge(policy: Observable<PolicySnapshot>): Promise<void> {
+    const { version } = policy
+    const { revision, source } = policy.current
+    const digest = textDigest(source)
+    const runs = ({ policyRevision, policyDigest }: ProxyReport): boolean =>
+      policyRevision >= revision && (policyDigest === undefined || policyDigest === digest)
+    for (let waitedMs = 0; waitedMs < reportIntervalMs; waitedMs += acknowledgeIntervalMs) {
+      if (this.make === undefined || policy.version !== version) return
+      if (await this.#report(runs)) return
+      await this.#session.pause(acknowledgeIntervalMs)
+      if (this.#session.isStopped) return
+    }
   }
 
   /** False where there is nothing to report yet, or not what is wanted. @throws RingfenceError when it could not be delivered */
-  async report(wanted: (report: ProxyReport) => boolean): Promise<boolean> {
+  async #report(wanted: (report: ProxyReport) => boolean): Promise<boolean> {
     const made = this.make?.()
     if (made === undefined) return false
     const traffic = mergeTraffic(this.#unsent, made.traffic)
     const report = cutReport({
       ...made,
-      nowMs: this.#clock.now(),
-      ...(this.draining ? { draining: true } : {}),
+      nowMs: this.#session.options.clock.now(),
+      ...(this.#draining ? { draining: true } : {}),
       traffic,
     })
     this.#unsent = report.traffic
     if (!wanted(report)) return false
     this.#unsent = []
     try {
-      const { status, text } = await this.#client().exchange('/v1/report', reportText(report))
+      const { status, text } = await this.#session.client.exchange('/v1/report', reportText(report))
       // Too much at once, or too early: this is not about what the report says.
       if (status === 429 || status === 503) throw faultOfAnswer(status, text)
       if (status < 200 || status > 299) {
@@ -65,6 +114,7 @@ export class Reporter {
     const fields = dropped.map(({ field }) => field).join()
     if (fields === this.#droppedSaid) return
     this.#droppedSaid = fields
-    if (fields !== '') this.#log.warn({ dropped, reason }, 'control plane did not understand a part of the report')
+    if (fields !== '')
+      this.#session.options.log.warn({ dropped, reason }, 'control plane did not understand a part of the report')
   }
 }

@@ -1,18 +1,19 @@
 /** A worker for workers.test.ts: says what it knows through its report; traffic's rule `exit` is not its to make. */
-import { connectWorker } from './workers.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
+import { connectWorker } from './worker-feed.ts'
 
 const feed = await connectWorker()
 let renewals = 0
 let rows = 1
-feed.onCredentials(() => {
+feed.credentials.observe(() => {
   renewals++
 })
 feed.setReporter(() => {
   const traffic = Array.from({ length: rows }, () => ({
-    workload: feed.credentials.spiffeId,
+    workload: feed.credentials.current.spiffeId,
     operation: 'SELECT',
     verdict: 'allow' as const,
-    rule: feed.policy.source,
+    rule: feed.value(pushedKinds.policy).current.source,
     count: 1,
     errors: 0,
     p50Micros: 10,
@@ -20,16 +21,19 @@ feed.setReporter(() => {
   }))
   rows = 0
   return {
-    policyRevision: feed.policy.revision,
+    policyRevision: feed.value(pushedKinds.policy).current.revision,
     connections: 1,
-    sessions: feed.sidecars.length,
+    sessions: feed.value(pushedKinds.sidecars).current.length,
     upstreamConnections: renewals,
-    advertise: feed.gateways.map(({ address, port }) => ({ address, port })),
+    advertise: feed.value(pushedKinds.gateways).current.map(({ address, port }) => ({ address, port })),
     dataCenter: 'dc1',
     // Each key as its id and its first byte.
     listeners: [
       {
-        address: feed.keys.map(({ id, key }) => `${id}:${key[0]}`).join(),
+        address: feed
+          .value(pushedKinds.keys)
+          .current.map(({ id, key }) => `${id}:${key[0]}`)
+          .join(),
         port: 9042,
         tls: true,
         proxyProtocol: false,

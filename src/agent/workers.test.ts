@@ -10,46 +10,10 @@ import { CertificateAuthority } from '../control/ca.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import { credentialsOf } from '../mesh/credentials.ts'
-import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
-import type { Feed, PolicySnapshot } from '../mesh/feed.ts'
-import type { MeshKey } from '../mesh/mesh-keys.ts'
-import type { ProxyReport } from '../mesh/proxy-report.ts'
-import { Listeners } from './listeners.ts'
+import { FakeFeed } from '../mesh/feed.fixture.ts'
 import { superviseWorkers } from './workers.ts'
 
 const log = pino({ level: 'silent' })
-
-class FakeFeed implements Feed {
-  policy: PolicySnapshot = { revision: 1, source: 'one' }
-  sidecars: readonly SidecarEndpoint[] = []
-  gateways: readonly GatewayEndpoint[] = []
-  keys: readonly MeshKey[] = [{ id: 1, key: Buffer.alloc(32, 1) }]
-  credentials: Credentials
-  readonly credentialsListeners = new Listeners<Credentials>(log)
-  readonly policyListeners = new Listeners<PolicySnapshot>(log)
-  readonly sidecarsListeners = new Listeners<readonly SidecarEndpoint[]>(log)
-  readonly gatewaysListeners = new Listeners<readonly GatewayEndpoint[]>(log)
-  readonly keysListeners = new Listeners<readonly MeshKey[]>(log)
-  report: (() => ProxyReport) | undefined
-
-  constructor(credentials: Credentials) {
-    this.credentials = credentials
-  }
-
-  onCredentials = (callback: (value: Credentials) => void): (() => void) => this.credentialsListeners.add(callback)
-  onPolicy = (callback: (value: PolicySnapshot) => void): (() => void) => this.policyListeners.add(callback)
-  onSidecars = (callback: (value: readonly SidecarEndpoint[]) => void): (() => void) =>
-    this.sidecarsListeners.add(callback)
-  onGateways = (callback: (value: readonly GatewayEndpoint[]) => void): (() => void) =>
-    this.gatewaysListeners.add(callback)
-  onKeys = (callback: (value: readonly MeshKey[]) => void): (() => void) => this.keysListeners.add(callback)
-
-  setReporter(make: () => ProxyReport): void {
-    this.report = make
-  }
-
-  async stop(): Promise<void> {}
-}
 
 async function eventually(what: string, probe: () => boolean): Promise<void> {
   const deadline = performance.now() + 20_000
@@ -62,17 +26,25 @@ async function eventually(what: string, probe: () => boolean): Promise<void> {
 describe('superviseWorkers', () => {
   let folder: string
   let credentials: Credentials
+  let renewed: Credentials
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'rf-workers-'))
     const ca = await CertificateAuthority.open(folder, 'demo.local', systemClock)
-    const minted = await ca.mint({ spiffeId: parseSpiffeId('spiffe://demo.local/ringfence/gateway/g1'), ttlMs: 60_000 })
-    credentials = credentialsOf(minted.certificatePem, minted.keyPem, ca.bundlePem)
+    const mint = async (): Promise<Credentials> => {
+      const minted = await ca.mint({
+        spiffeId: parseSpiffeId('spiffe://demo.local/ringfence/gateway/g1'),
+        ttlMs: 60_000,
+      })
+      return credentialsOf(minted.certificatePem, minted.keyPem, ca.bundlePem)
+    }
+    credentials = await mint()
+    renewed = await mint()
   })
   after(() => rmSync(folder, { recursive: true, force: true }))
 
   it('feeds its workers, sums their reports, and puts a new one in the place of one that dies', async () => {
-    const feed = new FakeFeed(credentials)
+    const feed = new FakeFeed(credentials, { revision: 1, source: 'one' })
     const script = new URL('./workers.fixture.ts', import.meta.url)
     const workers = superviseWorkers({ count: 2, feed, script, log })
     try {
@@ -90,14 +62,11 @@ describe('superviseWorkers', () => {
       assert.deepEqual([row?.workload, row?.rule, row?.count], [credentials.spiffeId, 'one', 2])
       assert.deepEqual(feed.report?.().traffic, [])
 
-      feed.policy = { revision: 2, source: 'two' }
-      feed.policyListeners.call(feed.policy)
-      feed.credentialsListeners.call(credentials)
-      feed.keys = [{ id: 2, key: Buffer.alloc(32, 2) }, ...feed.keys]
-      feed.keysListeners.call(feed.keys)
-      feed.sidecarsListeners.call([{ name: 'n', spiffeId: 'x', address: '127.0.0.1', port: 1 }])
-      feed.gateways = [{ name: 'g', spiffeId: 'y', address: '10.0.0.1', port: 9042 }]
-      feed.gatewaysListeners.call(feed.gateways)
+      feed.apply('two')
+      feed.renew(renewed)
+      feed.rotate(2)
+      feed.place([{ name: 'n', spiffeId: 'x', address: '127.0.0.1', port: 1 }])
+      feed.tell([{ name: 'g', spiffeId: 'y', address: '10.0.0.1', port: 9042 }])
       await eventually('the news', () => {
         const report = feed.report?.()
         return (
@@ -127,7 +96,7 @@ describe('superviseWorkers', () => {
   })
 
   it('says when workers die before they are ready', async () => {
-    const feed = new FakeFeed(credentials)
+    const feed = new FakeFeed(credentials, { revision: 1, source: 'one' })
     const workers = superviseWorkers({
       count: 1,
       feed,

@@ -1,20 +1,17 @@
 /**
  * One process per core below one agent: the supervisor holds the agent, forks the workers, restarts those that die and passes
- * on whatever the agent learns; a worker sees it as a `Feed` like any other. Messages go over Node's IPC channel, never over a
- * file, so that keys stay in memory.
+ * on whatever the agent learns; a worker sees it as a `Feed` like any other (`worker-feed.ts`). Messages go over Node's IPC channel,
+ * never over a file, so that keys stay in memory.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { RingfenceError } from '../base/errors.ts'
-import type { Credentials } from '../mesh/credentials.ts'
-import { credentialsOf } from '../mesh/credentials.ts'
-import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
-import type { Feed, PolicySnapshot } from '../mesh/feed.ts'
-import type { MeshKey, WireMeshKey } from '../mesh/mesh-keys.ts'
-import { meshKeysFromWire, meshKeysToWire } from '../mesh/mesh-keys.ts'
-import type { ProxyReport, ReportedListener } from '../mesh/proxy-report.ts'
+import type { Feed } from '../mesh/feed.ts'
+import type { ProxyReport } from '../mesh/proxy-report.ts'
+import { allPushedKinds, type PushedKinds } from '../mesh/pushed.ts'
 import { mergeTraffic } from '../mesh/traffic.ts'
-import { createLogger, type Logger } from '../telemetry/log.ts'
-import { Listeners } from './listeners.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { type FromWorker, type ToWorker, wireCredentials } from './worker-messages.ts'
+import { sumReports } from './worker-reports.ts'
 
 export interface WorkersOptions {
   readonly count: number
@@ -24,6 +21,8 @@ export interface WorkersOptions {
   readonly args?: readonly string[]
   readonly env?: NodeJS.ProcessEnv
   readonly log: Logger
+  /** What is passed on; `allPushedKinds` by default. */
+  readonly kinds?: PushedKinds
 }
 
 export interface Workers {
@@ -40,31 +39,6 @@ const restartDelayMsMax = 5_000
 /** A worker that lived this long died of something new; its next restart is quick again. */
 const healthyMs = 10_000
 const graceMs = 35_000
-const reportIntervalMs = 250
-
-/** Keys as PEM, since only plain data crosses. */
-interface WireCredentials {
-  readonly certificatePem: string
-  readonly keyPem: string
-  readonly bundlePem: string
-}
-
-interface Start {
-  readonly credentials: WireCredentials
-  readonly policy: PolicySnapshot
-  readonly sidecars: readonly SidecarEndpoint[]
-  readonly gateways: readonly GatewayEndpoint[]
-  readonly keys: readonly WireMeshKey[]
-}
-
-type ToWorker =
-  | ({ kind: 'start' } & Start)
-  | { kind: 'credentials'; credentials: WireCredentials }
-  | { kind: 'policy'; policy: PolicySnapshot }
-  | { kind: 'sidecars'; sidecars: readonly SidecarEndpoint[] }
-  | { kind: 'gateways'; gateways: readonly GatewayEndpoint[] }
-  | { kind: 'keys'; keys: readonly WireMeshKey[] }
-type FromWorker = { kind: 'connected' } | { kind: 'report'; report: ProxyReport }
 
 interface Worker {
   readonly index: number
@@ -83,6 +57,7 @@ export function superviseWorkers(options: WorkersOptions): Workers {
 class Supervisor implements Workers {
   readonly ready: Promise<void>
   readonly #options: WorkersOptions
+  readonly #kinds: PushedKinds
   readonly #workers: Worker[]
   readonly #unsubscribe: (() => void)[]
   readonly #ready = Promise.withResolvers<void>()
@@ -93,6 +68,7 @@ class Supervisor implements Workers {
   constructor(options: WorkersOptions) {
     const { feed, count } = options
     this.#options = options
+    this.#kinds = options.kinds ?? allPushedKinds
     this.ready = this.#ready.promise
     this.ready.catch(() => {})
     this.#workers = Array.from({ length: count }, (_, index) => ({
@@ -104,11 +80,10 @@ class Supervisor implements Workers {
       restart: undefined,
     }))
     this.#unsubscribe = [
-      feed.onCredentials((credentials) => this.#tellAll({ kind: 'credentials', credentials: wireOf(credentials) })),
-      feed.onPolicy((policy) => this.#tellAll({ kind: 'policy', policy })),
-      feed.onSidecars((sidecars) => this.#tellAll({ kind: 'sidecars', sidecars })),
-      feed.onGateways((gateways) => this.#tellAll({ kind: 'gateways', gateways })),
-      feed.onKeys((keys) => this.#tellAll({ kind: 'keys', keys: meshKeysToWire(keys) })),
+      feed.credentials.observe((now) => this.#tellAll({ kind: 'credentials', credentials: wireCredentials(now) })),
+      ...this.#kinds.map((kind) =>
+        feed.value(kind).observe((value) => this.#tellAll({ kind: 'value', name: kind.name, value })),
+      ),
     ]
     feed.setReporter(() => this.#report())
     for (const worker of this.#workers) this.#start(worker)
@@ -142,9 +117,8 @@ class Supervisor implements Workers {
   #take(worker: Worker, child: ChildProcess, message: FromWorker): void {
     const { feed } = this.#options
     if (message.kind === 'connected') {
-      const { policy, sidecars, gateways } = feed
-      const keys = meshKeysToWire(feed.keys)
-      send(child, { kind: 'start', credentials: wireOf(feed.credentials), policy, sidecars, gateways, keys })
+      const values = new Map(this.#kinds.map((kind) => [kind.name, feed.value(kind).current]))
+      send(child, { kind: 'start', credentials: wireCredentials(feed.credentials.current), values })
       return
     }
     worker.report = message.report
@@ -182,166 +156,11 @@ class Supervisor implements Workers {
   #report(): ProxyReport {
     const traffic = this.#traffic
     this.#traffic = []
-    const reports = this.#workers.map(({ report }) => report)
-    const present = reports.filter((report) => report !== undefined)
-    const endpoint = present.find((report) => report.endpoint !== undefined)?.endpoint
-    // Workers share their configuration, so each that can serve says the same.
-    const serving = present.find(({ advertise = [] }) => advertise.length > 0)
-    return {
-      // A worker that has not reported runs nothing yet; it does not hold back what the others have applied.
-      policyRevision: present.length === 0 ? 0 : Math.min(...present.map((report) => report.policyRevision)),
-      ...digestOf(present),
-      connections: sum(present, 'connections'),
-      sessions: sum(present, 'sessions'),
-      upstreamConnections: sum(present, 'upstreamConnections'),
-      ...(endpoint === undefined ? {} : { endpoint }),
-      ...(serving === undefined
-        ? {}
-        : { advertise: serving.advertise, dataCenter: serving.dataCenter, rack: serving.rack }),
-      listeners: distinct(present.flatMap((report) => report.listeners)),
-      traffic,
-    }
+    return { ...sumReports(this.#workers.map(({ report }) => report)), traffic }
   }
-}
-
-/**
- * In a worker: waits for the supervisor's first word. When the supervisor goes away the worker ends too, with code 1.
- * @throws RingfenceError USAGE outside a worker
- */
-export async function connectWorker(log: Logger = createLogger('worker')): Promise<Feed> {
-  if (process.send === undefined) throw new RingfenceError('USAGE', 'not started by a supervisor')
-  const started = Promise.withResolvers<WorkerFeed>()
-  let feed: WorkerFeed | undefined
-  process.on('message', (message: ToWorker) => {
-    if (message.kind === 'start') {
-      feed = new WorkerFeed(message, log)
-      started.resolve(feed)
-    } else {
-      feed?.take(message)
-    }
-  })
-  process.on('disconnect', () => {
-    log.fatal('supervisor is gone')
-    process.exit(1)
-  })
-  tell({ kind: 'connected' })
-  return started.promise
-}
-
-class WorkerFeed implements Feed {
-  credentials: Credentials
-  policy: PolicySnapshot
-  sidecars: readonly SidecarEndpoint[]
-  gateways: readonly GatewayEndpoint[]
-  keys: readonly MeshKey[]
-  readonly #onCredentials: Listeners<Credentials>
-  readonly #onPolicy: Listeners<PolicySnapshot>
-  readonly #onSidecars: Listeners<readonly SidecarEndpoint[]>
-  readonly #onGateways: Listeners<readonly GatewayEndpoint[]>
-  readonly #onKeys: Listeners<readonly MeshKey[]>
-  #makeReport: (() => ProxyReport) | undefined
-  readonly #timer: NodeJS.Timeout
-
-  constructor(start: Start, log: Logger) {
-    const { certificatePem, keyPem, bundlePem } = start.credentials
-    this.credentials = credentialsOf(certificatePem, keyPem, bundlePem)
-    this.policy = start.policy
-    this.sidecars = start.sidecars
-    this.gateways = start.gateways
-    this.keys = meshKeysFromWire(start.keys)
-    this.#onCredentials = new Listeners(log)
-    this.#onPolicy = new Listeners(log)
-    this.#onSidecars = new Listeners(log)
-    this.#onGateways = new Listeners(log)
-    this.#onKeys = new Listeners(log)
-    this.#timer = setInterval(() => this.#sendReport(), reportIntervalMs)
-  }
-
-  take(message: Exclude<ToWorker, { kind: 'start' }>): void {
-    if (message.kind === 'credentials') {
-      const { certificatePem, keyPem, bundlePem } = message.credentials
-      this.credentials = credentialsOf(certificatePem, keyPem, bundlePem)
-      this.#onCredentials.call(this.credentials)
-    } else if (message.kind === 'policy') {
-      this.policy = message.policy
-      this.#onPolicy.call(message.policy)
-      // At once, so that the revision is acknowledged as soon as it is in force here.
-      this.#sendReport()
-    } else if (message.kind === 'keys') {
-      this.keys = meshKeysFromWire(message.keys)
-      this.#onKeys.call(this.keys)
-    } else if (message.kind === 'gateways') {
-      this.gateways = message.gateways
-      this.#onGateways.call(message.gateways)
-    } else {
-      this.sidecars = message.sidecars
-      this.#onSidecars.call(message.sidecars)
-    }
-  }
-
-  onCredentials(callback: (credentials: Credentials) => void): () => void {
-    return this.#onCredentials.add(callback)
-  }
-
-  onPolicy(callback: (policy: PolicySnapshot) => void): () => void {
-    return this.#onPolicy.add(callback)
-  }
-
-  onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void {
-    return this.#onSidecars.add(callback)
-  }
-
-  onGateways(callback: (gateways: readonly GatewayEndpoint[]) => void): () => void {
-    return this.#onGateways.add(callback)
-  }
-
-  onKeys(callback: (keys: readonly MeshKey[]) => void): () => void {
-    return this.#onKeys.add(callback)
-  }
-
-  setReporter(make: () => ProxyReport): void {
-    this.#makeReport = make
-    this.#sendReport()
-  }
-
-  async stop(): Promise<void> {
-    clearInterval(this.#timer)
-    this.#sendReport()
-    process.removeAllListeners('disconnect')
-    process.disconnect?.()
-  }
-
-  #sendReport(): void {
-    if (this.#makeReport !== undefined) tell({ kind: 'report', report: this.#makeReport() })
-  }
-}
-
-function wireOf({ certificatePem, keyPem, bundlePem }: Credentials): WireCredentials {
-  return { certificatePem, keyPem, bundlePem }
 }
 
 function send(child: ChildProcess, message: ToWorker): void {
   // A worker that dies meanwhile is noticed by its exit.
   child.send(message, () => {})
-}
-
-function tell(message: FromWorker): void {
-  if (process.connected) process.send?.(message, undefined, undefined, () => {})
-}
-
-/** What is in force is said where all say the same. */
-function digestOf(reports: readonly ProxyReport[]): { policyDigest?: string } {
-  const digest = reports[0]?.policyDigest
-  return digest !== undefined && reports.every((report) => report.policyDigest === digest)
-    ? { policyDigest: digest }
-    : {}
-}
-
-function sum(reports: readonly ProxyReport[], field: 'connections' | 'sessions' | 'upstreamConnections'): number {
-  return reports.reduce((total, report) => total + report[field], 0)
-}
-
-/** Workers share their ports (`reusePort`), so each names the same listeners. */
-function distinct(listeners: readonly ReportedListener[]): ReportedListener[] {
-  return [...new Map(listeners.map((listener) => [`${listener.address} ${listener.port}`, listener])).values()]
 }

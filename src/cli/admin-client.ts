@@ -6,7 +6,7 @@ import { controlSocketPath } from '../control/socket-path.ts'
 import type { TrafficLine } from '../control/traffic.ts'
 import { faultOfAnswer } from '../mesh/answer.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
-import type { PolicySnapshot } from '../mesh/feed.ts'
+import type { PolicySnapshot } from '../mesh/pushed.ts'
 
 export interface StatusAnswer {
   readonly control: {

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RingfenceError } from '../base/errors.ts'
 import type { PolicyConflict } from '../control/registry.ts'
-import type { PolicySnapshot } from '../mesh/feed.ts'
+import type { PolicySnapshot } from '../mesh/pushed.ts'
 import { AdminClient, type StatusAnswer } from './admin-client.ts'
 import { UnreadableInput } from './options.ts'
 

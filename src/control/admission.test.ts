@@ -8,6 +8,7 @@ import { pino } from 'pino'
 import type { Clock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
 import { makeKey } from '../mesh/credentials.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
 import { Admission } from './admission.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 
@@ -143,11 +144,14 @@ describe('a control plane under a flood of strangers', () => {
         const until = performance.now() + 24_000
         while (performance.now() < until) {
           for (const agent of agents)
-            assert.ok(agent.credentials.notAfterMs > Date.now(), `a certificate expired: ${lines.slice(-20).join('')}`)
+            assert.ok(
+              agent.credentials.current.notAfterMs > Date.now(),
+              `a certificate expired: ${lines.slice(-20).join('')}`,
+            )
           await sleep(100)
         }
         assert.ok(junk.sent() > 1_500, `${junk.sent()} sent`)
-        for (const { spiffeId } of agents.map(({ credentials }) => credentials)) {
+        for (const { spiffeId } of agents.map(({ credentials }) => credentials.current)) {
           const { issuances } = await mesh.admin.issuances(1_000)
           assert.ok(issuances.filter((one) => one.spiffeId === spiffeId && one.reason === 'renew').length >= 1)
         }
@@ -173,7 +177,7 @@ describe('a control plane under a flood of strangers', () => {
         () => held.filter(({ destroyed, readableEnded }) => destroyed || readableEnded).length >= 20,
       )
       await mesh.admin.applyPolicy('one', 'p.yaml', false)
-      await eventually('policy on the open stream', () => agent.policy.revision === 1)
+      await eventually('policy on the open stream', () => agent.value(pushedKinds.policy).current.revision === 1)
       for (const socket of held) socket.destroy()
     }))
 
@@ -201,7 +205,7 @@ describe('a control plane under a flood of strangers', () => {
         [],
       )
       const { csrPem } = await makeKey()
-      const { certificatePem: cert, keyPem: key } = agent.credentials
+      const { certificatePem: cert, keyPem: key } = agent.credentials.current
       assert.equal(await post('/v1/renew', { csrPem }, { cert, key }), 200)
     }))
 })

@@ -6,12 +6,14 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
-import { type Agent, renewalDelayMs } from '../agent/agent.ts'
+import type { Agent } from '../agent/agent.ts'
+import { renewalDelayMs } from '../agent/renewal.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { readLeaf } from '../identity/certificate.ts'
 import { makeKey } from '../mesh/credentials.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
 import { startControl } from './main.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 
@@ -19,7 +21,7 @@ const log = pino({ level: 'silent' })
 const sidecarId = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
 
 function reportOf(agent: Agent, change: Partial<ProxyReport> = {}): ProxyReport {
-  const { revision } = agent.policy
+  const { revision } = agent.value(pushedKinds.policy).current
   return {
     policyRevision: revision,
     connections: 1,
@@ -71,7 +73,7 @@ describe('enrolment', () => {
     withMesh({}, async (mesh) => {
       const token = await mesh.token(sidecarId, 'sidecar')
       const agent = await mesh.agent('n1', token)
-      assert.equal(agent.credentials.spiffeId, sidecarId)
+      assert.equal(agent.credentials.current.spiffeId, sidecarId)
       await assert.rejects(mesh.agent('n2', token), faultOf('IDENTITY', /join token is not valid/))
       const { issuances } = await mesh.admin.issuances(10)
       assert.deepEqual(
@@ -164,14 +166,14 @@ describe('enrolment', () => {
       const named = ['spiffe://demo.local/svc/backup', 'spiffe://demo.local/svc/report']
       const { token } = await mesh.admin.makeToken({ spiffeId, role: 'gateway', listenerIdentities: named })
       const agent = await mesh.agent('g1', token, { role: 'gateway' })
-      assert.deepEqual(readLeaf(agent.credentials.leafDer).listenerIdentities, named)
-      const { certificatePem: cert, keyPem: key } = agent.credentials
+      assert.deepEqual(readLeaf(agent.credentials.current.leafDer).listenerIdentities, named)
+      const { certificatePem: cert, keyPem: key } = agent.credentials.current
       const { csrPem } = await makeKey()
       const renewed = await post(mesh, '/v1/renew', { csrPem }, { cert, key })
       const issued = JSON.parse(renewed.text) as { certificatePem: string }
       assert.deepEqual(readLeaf(new X509Certificate(issued.certificatePem).raw).listenerIdentities, named)
       const plain = await mesh.agent('g2', await mesh.token(`${spiffeId}2`, 'gateway'), { role: 'gateway' })
-      assert.deepEqual(readLeaf(plain.credentials.leafDer).listenerIdentities, [])
+      assert.deepEqual(readLeaf(plain.credentials.current.leafDer).listenerIdentities, [])
       for (const [id, role, said] of [
         ['spiffe://demo.local/svc/a', 'workload', /only a gateway's token/],
         ['spiffe://demo.local/svc/a', 'sidecar', /only a gateway's token/],
@@ -189,7 +191,7 @@ describe('enrolment', () => {
     withMesh({}, async (mesh) => {
       const agent = await mesh.agent('n1', await mesh.token(sidecarId, 'sidecar'))
       const { csrPem } = await makeKey()
-      const tls = { cert: agent.credentials.certificatePem, key: agent.credentials.keyPem }
+      const tls = { cert: agent.credentials.current.certificatePem, key: agent.credentials.current.keyPem }
       const answers = await Promise.all(Array.from({ length: 40 }, () => post(mesh, '/v1/renew', { csrPem }, tls)))
       const count = (status: number): number => answers.filter((answer) => answer.status === status).length
       assert.ok(count(200) >= 20 && count(429) >= 1, `${count(200)} signed, ${count(429)} refused`)
@@ -241,7 +243,7 @@ describe('proxy API', () => {
       const workload = await post(mesh, '/v1/report', {}, { cert: minted.certificatePem, key: minted.keyPem })
       assert.equal(workload.status, 403)
       const agent = await mesh.agent('n1', await mesh.token(sidecarId, 'sidecar'))
-      const tls = { cert: agent.credentials.certificatePem, key: agent.credentials.keyPem }
+      const tls = { cert: agent.credentials.current.certificatePem, key: agent.credentials.current.keyPem }
       const endpoint = { name: 'n1', spiffeId: sidecarId, address: '127.0.0.1', port: 9142 }
       assert.equal((await post(mesh, '/v1/report', reportOf(agent, { endpoint }), tls)).status, 204)
       const stolen = { ...endpoint, spiffeId: `${sidecarId}0` }
@@ -275,11 +277,11 @@ describe('renewal', () => {
       await mesh.admin.applyPolicy('one', 'p.yaml', false)
       const agent = await mesh.agent('n1', await mesh.token(sidecarId, 'sidecar'))
       agent.setReporter(() => reportOf(agent))
-      const keys = new Set([agent.credentials.keyPem])
-      agent.onCredentials(({ keyPem }) => keys.add(keyPem))
+      const keys = new Set([agent.credentials.current.keyPem])
+      agent.credentials.observe(({ keyPem }) => keys.add(keyPem))
       await eventually('two renewals', () => keys.size >= 3)
       await mesh.admin.applyPolicy('two', 'p.yaml', false)
-      await eventually('the policy after renewal', () => agent.policy.revision === 2)
+      await eventually('the policy after renewal', () => agent.value(pushedKinds.policy).current.revision === 2)
       const { proxies } = await mesh.admin.status()
       assert.ok(proxies[0]?.connected)
     }))
@@ -289,7 +291,7 @@ describe('renewal', () => {
       const first = await mesh.agent('n1', await mesh.token(sidecarId, 'sidecar'))
       await first.stop()
       const second = await mesh.agent('n1')
-      assert.equal(second.credentials.certificatePem, first.credentials.certificatePem)
+      assert.equal(second.credentials.current.certificatePem, first.credentials.current.certificatePem)
       const clock: Clock = { now: () => Date.now() + 3_700_000, monotonic: systemClock.monotonic }
       await assert.rejects(mesh.agent('n1', undefined, { clock }), faultOf('IDENTITY', /expired and cannot be renewed/))
       writeFileSync(join(mesh.stateDir, '..', 'n1', 'identity.json'), '{')
@@ -306,7 +308,7 @@ describe('policy', () => {
       for (let revision = 1; revision <= 20; revision++) {
         const startMs = performance.now()
         await mesh.admin.applyPolicy(`policy ${revision}`, 'p.yaml', false)
-        await eventually('the revision', () => agent.policy.revision === revision)
+        await eventually('the revision', () => agent.value(pushedKinds.policy).current.revision === revision)
         tookMs.push(performance.now() - startMs)
       }
       const status = await eventually('acknowledgement', async () => {
@@ -335,15 +337,15 @@ describe('policy', () => {
       const lines: string[] = []
       const log = pino({ level: 'error' }, { write: (line: string) => lines.push(line) })
       const agent = await mesh.agent('n1', await mesh.token(sidecarId, 'sidecar'), { log })
-      assert.deepEqual(agent.policy, { revision: 3, source: 'one' })
+      assert.deepEqual(agent.value(pushedKinds.policy).current, { revision: 3, source: 'one' })
       // A control plane that lost its revisions, or came up on an older copy of its store, is back at the same place.
       await mesh.control.stop()
       for (const suffix of ['', '-wal', '-shm']) rmSync(join(mesh.stateDir, `control.db${suffix}`), { force: true })
       await mesh.restart({ policy: { source: 'old', fileName: 'p.yaml' } })
       const other = await mesh.agent('other', await mesh.token(sidecarId, 'sidecar'))
-      assert.deepEqual(other.policy, { revision: 1, source: 'old' })
+      assert.deepEqual(other.value(pushedKinds.policy).current, { revision: 1, source: 'old' })
       await eventually('the refusal', () => lines.some((line) => line.includes('older policy revision refused')))
-      assert.deepEqual(agent.policy, { revision: 3, source: 'one' })
+      assert.deepEqual(agent.value(pushedKinds.policy).current, { revision: 3, source: 'one' })
     }))
 })
 
@@ -356,18 +358,23 @@ describe('a control plane that is away', () => {
       sidecar.setReporter(() => reportOf(sidecar, { endpoint }))
       const gatewayId = 'spiffe://demo.local/ringfence/gateway/g1'
       const gateway = await mesh.agent('g1', await mesh.token(gatewayId, 'gateway'), { role: 'gateway' })
-      await eventually('the sidecar', () => gateway.sidecars.length === 1)
+      await eventually('the sidecar', () => gateway.value(pushedKinds.sidecars).current.length === 1)
       await gateway.stop()
       await mesh.control.stop()
 
       const restarted = await mesh.agent('g1', undefined, { role: 'gateway' })
-      assert.deepEqual(restarted.policy, { revision: 1, source: 'one' })
-      assert.deepEqual(restarted.sidecars, [endpoint])
+      assert.deepEqual(restarted.value(pushedKinds.policy).current, { revision: 1, source: 'one' })
+      assert.deepEqual(restarted.value(pushedKinds.sidecars).current, [endpoint])
 
       await mesh.restart()
       await mesh.admin.applyPolicy('two', 'p.yaml', false)
-      await eventually('the new revision', () => restarted.policy.revision === 2 && sidecar.policy.revision === 2)
-      assert.deepEqual(restarted.sidecars, [endpoint])
+      await eventually(
+        'the new revision',
+        () =>
+          restarted.value(pushedKinds.policy).current.revision === 2 &&
+          sidecar.value(pushedKinds.policy).current.revision === 2,
+      )
+      assert.deepEqual(restarted.value(pushedKinds.sidecars).current, [endpoint])
       await eventually('everybody synced', async () => {
         const { proxies } = await mesh.admin.status()
         return proxies.find(({ name }) => name === 'n1')?.synced
@@ -383,9 +390,12 @@ describe('a control plane that is away', () => {
       const path = join(mesh.stateDir, '..', 'n1', 'policy-cache.json')
       writeFileSync(path, readFileSync(path, 'utf8').replace('one', 'all'))
       const again = await mesh.agent('n1')
-      assert.deepEqual(again.policy, { revision: 0, source: '' })
+      assert.deepEqual(again.value(pushedKinds.policy).current, { revision: 0, source: '' })
       await mesh.restart()
-      await eventually('the policy from the control plane', () => again.policy.source === 'one')
+      await eventually(
+        'the policy from the control plane',
+        () => again.value(pushedKinds.policy).current.source === 'one',
+      )
     }))
 
   it('does not start with a damaged store, and says so', () =>

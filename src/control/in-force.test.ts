@@ -6,12 +6,13 @@ import type { Agent } from '../agent/agent.ts'
 import { textDigest } from '../base/digest.ts'
 import { awaitInForce, inForceText } from '../cli/in-force.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 
 const sidecarId = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
 
 function reportOf(agent: Agent): ProxyReport {
-  const { revision, source } = agent.policy
+  const { revision, source } = agent.value(pushedKinds.policy).current
   return {
     policyRevision: revision,
     policyDigest: textDigest(source),
@@ -40,7 +41,10 @@ async function restored(mesh: Mesh, before: readonly string[], after: readonly s
     if (existsSync(join(mesh.stateDir, file))) cpSync(join(mesh.stateDir, file), join(mesh.stateDir, `${file}.kept`))
   await mesh.restart()
   for (const source of after) await mesh.admin.applyPolicy(source, 'p.yaml', false)
-  await eventually('the last policy', () => agent.policy.revision === before.length + after.length)
+  await eventually(
+    'the last policy',
+    () => agent.value(pushedKinds.policy).current.revision === before.length + after.length,
+  )
   await mesh.control.stop()
   for (const file of stateFiles) {
     rmSync(join(mesh.stateDir, file), { force: true })
@@ -61,13 +65,13 @@ describe('a control plane that was restored', () => {
       })
       assert.equal(policyRevision, 1)
       assert.deepEqual(policyConflict, { names: ['n1'], nextRevision: 4 })
-      assert.deepEqual(agent.policy, { revision: 3, source: 'three' })
+      assert.deepEqual(agent.value(pushedKinds.policy).current, { revision: 3, source: 'three' })
       assert.equal((await mesh.admin.status()).proxies[0]?.synced, false)
       // The same text as the control plane has: to the proxy it is another.
       assert.deepEqual(await mesh.admin.applyPolicy('one', 'p.yaml', false), { revision: 4, applied: true })
       const found = await awaitInForce(mesh.admin, 4, textDigest('one'), 5_000)
       assert.deepEqual(found, { running: ['n1'], others: [], away: [] })
-      assert.deepEqual(agent.policy, { revision: 4, source: 'one' })
+      assert.deepEqual(agent.value(pushedKinds.policy).current, { revision: 4, source: 'one' })
       const status = await mesh.admin.status()
       assert.equal(status.policyConflict, undefined)
       assert.equal(status.proxies[0]?.synced, true)
@@ -78,7 +82,7 @@ describe('a control plane that was restored', () => {
     withMesh({}, async (mesh) => {
       // With --policy it has a revision of its own before any proxy could report.
       const agent = await restored(mesh, ['one'], ['two'], { policy: { source: 'other', fileName: 'p.yaml' } })
-      await eventually('the other text', () => agent.policy.source === 'other')
+      await eventually('the other text', () => agent.value(pushedKinds.policy).current.source === 'other')
       const status = await eventually('synced', async () => {
         const now = await mesh.admin.status()
         const [proxy] = now.proxies
@@ -93,7 +97,7 @@ describe('a control plane that was restored', () => {
     withMesh({}, async (mesh) => {
       const agent = await withSidecar(mesh)
       await mesh.admin.applyPolicy('one', 'p.yaml', false)
-      await eventually('the policy', () => agent.policy.revision === 1)
+      await eventually('the policy', () => agent.value(pushedKinds.policy).current.revision === 1)
       // As one whose workers could not put it in force.
       agent.setReporter(() => ({ ...reportOf(agent), policyDigest: textDigest('something else') }))
       const found = await eventually('the report', async () => {

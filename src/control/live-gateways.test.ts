@@ -4,14 +4,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
 import type { Agent } from '../agent/agent.ts'
 import type { AdvertisedAddress, GatewayEndpoint } from '../mesh/endpoints.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
-import type { WatchEvent } from '../mesh/watch.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
+import { Publisher } from './publisher.ts'
 import { Registry } from './registry.ts'
 import { type AgentRow, Store } from './store.ts'
 
+const log = pino({ level: 'silent' })
 const idOf = (name: string): string => `spiffe://demo.local/ringfence/gateway/${name}`
 const at = (address: string, port = 9042): AdvertisedAddress => ({ address, port })
 
@@ -48,13 +51,16 @@ class Desk {
   }
 
   #open(): Registry {
-    const registry = new Registry(this.#store, { now: () => this.nowMs, monotonic: () => this.nowMs })
-    registry.watch((event: WatchEvent) => {
-      if (event.kind === 'gateways')
+    const clock = { now: () => this.nowMs, monotonic: () => this.nowMs }
+    const publisher = new Publisher(log)
+    const registry = new Registry(this.#store, clock, log, publisher)
+    publisher.watch((line) => {
+      const reading = pushedKinds.gateways.read(JSON.parse(line))
+      if (reading.understood)
         this.told.push(
-          event.gateways.map(({ name, address, leaving }) => `${name}=${address}${leaving ? '!' : ''}`).join(),
+          reading.value.map(({ name, address, leaving }) => `${name}=${address}${leaving ? '!' : ''}`).join(),
         )
-    })
+    }, 'gateway')
     return registry
   }
 
@@ -215,44 +221,46 @@ describe('what gateways know of each other', () => {
 
   async function gateway(mesh: Mesh, name: string, address: string): Promise<Agent> {
     const agent = await mesh.agent(name, await mesh.token(idOf(name), 'gateway'), { role: 'gateway' })
-    agent.setReporter(() => report({ policyRevision: agent.policy.revision, advertise: [at(address)] }))
+    agent.setReporter(() =>
+      report({ policyRevision: agent.value(pushedKinds.policy).current.revision, advertise: [at(address)] }),
+    )
     return agent
   }
 
   it('comes within seconds, is told at once of one that stops in order, and stays while the control plane is away', (t) =>
     withMesh({}, async (mesh) => {
       const one = await gateway(mesh, 'g1', '10.0.0.1')
-      await eventually('itself', () => names(one.gateways) === 'g1')
+      await eventually('itself', () => names(one.value(pushedKinds.gateways).current) === 'g1')
       const startedMs = performance.now()
       const two = await gateway(mesh, 'g2', '10.0.0.2')
-      await eventually('the second', () => names(one.gateways) === 'g1,g2')
+      await eventually('the second', () => names(one.value(pushedKinds.gateways).current) === 'g1,g2')
       const cameMs = performance.now() - startedMs
-      assert.equal(one.gateways[1]?.address, '10.0.0.2')
+      assert.equal(one.value(pushedKinds.gateways).current[1]?.address, '10.0.0.2')
 
       const leftMs = performance.now()
       await two.leave()
-      await eventually('the second leaves', () => names(one.gateways) === 'g1,g2!')
+      await eventually('the second leaves', () => names(one.value(pushedKinds.gateways).current) === 'g1,g2!')
       const wentMs = performance.now() - leftMs
       t.diagnostic(`came in ${Math.round(cameMs)} ms with its enrolment, went in ${Math.round(wentMs)} ms`)
       assert.ok(cameMs < 5_000 && wentMs < 1_000, `${cameMs} ms, ${wentMs} ms`)
       // Later reports say so too.
       await sleep(1_500)
-      assert.equal(names(one.gateways), 'g1,g2!')
+      assert.equal(names(one.value(pushedKinds.gateways).current), 'g1,g2!')
       two.setReporter(() => report())
       await two.leave()
-      await eventually('the second gone', () => names(one.gateways) === 'g1')
+      await eventually('the second gone', () => names(one.value(pushedKinds.gateways).current) === 'g1')
       await two.stop()
 
       const third = await gateway(mesh, 'g3', '10.0.0.3')
-      await eventually('the third', () => names(one.gateways) === 'g1,g3')
+      await eventually('the third', () => names(one.value(pushedKinds.gateways).current) === 'g1,g3')
       await one.stop()
       await mesh.control.stop()
-      assert.equal(names(third.gateways), 'g1,g3')
+      assert.equal(names(third.value(pushedKinds.gateways).current), 'g1,g3')
       const restarted = await mesh.agent('g1', undefined, { role: 'gateway' })
-      assert.equal(names(restarted.gateways), 'g1,g3')
+      assert.equal(names(restarted.value(pushedKinds.gateways).current), 'g1,g3')
       await mesh.restart()
       await third.leave()
-      await eventually('the news', () => names(restarted.gateways) === 'g1,g3!')
+      await eventually('the news', () => names(restarted.value(pushedKinds.gateways).current) === 'g1,g3!')
     }))
 
   it('holds nobody up who leaves while the control plane is away', () =>
@@ -276,6 +284,6 @@ describe('what gateways know of each other', () => {
       // It is there, and its report is refused.
       assert.equal(proxies[0]?.connected, true)
       assert.deepEqual(proxies[0]?.advertise, [])
-      assert.deepEqual(sidecar.gateways, [])
+      assert.deepEqual(sidecar.value(pushedKinds.gateways).current, [])
     }))
 })

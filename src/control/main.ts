@@ -9,12 +9,16 @@ import { join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
+import type { Observed } from '../mesh/observable.ts'
+import type { PushedKinds } from '../mesh/pushed.ts'
+import type { PushedKind } from '../mesh/pushed-kind.ts'
 import { validatePolicy as compilesOnThread } from '../policy/compiler.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
 import { startAdminApi } from './admin-api.ts'
 import { CertificateAuthority } from './ca.ts'
 import { Enrolment } from './enrolment.ts'
 import { type ServerIdentity, startProxyApi } from './proxy-api.ts'
+import { Publisher } from './publisher.ts'
 import { Registry } from './registry.ts'
 import { controlSocketPath } from './socket-path.ts'
 import { Store } from './store.ts'
@@ -31,6 +35,8 @@ export interface ControlOptions {
   readonly name?: string | undefined
   readonly version?: string | undefined
   readonly clock?: Clock
+  /** What is pushed to proxies; `allPushedKinds` by default. */
+  readonly kinds?: PushedKinds
   readonly log?: Logger
   /** Throws RingfenceError CONFIG; compiles it on a thread by default. */
   readonly validatePolicy?: (source: string, fileName: string) => void | Promise<void>
@@ -41,6 +47,8 @@ export interface ControlPlane {
   readonly port: number
   readonly url: string
   readonly socketPath: string
+  /** A value that is pushed to proxies; what is set here is sent to the roles that it is for. */
+  value<T>(kind: PushedKind<T>): Observed<T>
   stop(): Promise<void>
 }
 
@@ -70,7 +78,8 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
   }
   try {
     const ca = await CertificateAuthority.open(join(stateDir, 'ca'), trustDomain, clock)
-    const registry = new Registry(store, clock, log)
+    const publisher = new Publisher(log, options.kinds)
+    const registry = new Registry(store, clock, log, publisher)
     const enrolment = new Enrolment(ca, store, clock, svidTtlMs)
     if (options.policy !== undefined && options.policy.source !== registry.policy.source) {
       await validatePolicy(options.policy.source, options.policy.fileName)
@@ -92,6 +101,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       trustDomain,
       enrolment,
       registry,
+      publisher,
       store,
       clock,
       log,
@@ -113,8 +123,9 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       () => clearInterval(renewal),
       () => clearInterval(sweep),
     )
+    const value = <T>(kind: PushedKind<T>): Observed<T> => publisher.value(kind)
     log.info({ listen, trustDomain, policyRevision: registry.policy.revision }, 'control plane is up')
-    return { address, port: proxyApi.port, url: `https://${listen}`, socketPath, stop }
+    return { address, port: proxyApi.port, url: `https://${listen}`, socketPath, value, stop }
   } catch (error) {
     await stop()
     throw error

@@ -7,6 +7,7 @@ import { after, before, describe, it } from 'node:test'
 import { pino } from 'pino'
 import { type Clock, systemClock } from '../base/clock.ts'
 import type { MeshKey } from '../mesh/mesh-keys.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
 import { maskKeyOf } from '../sidecar/seal.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 import { MeshKeys } from './mesh-keys.ts'
@@ -146,12 +147,12 @@ describe('mesh keys', () => {
     withMesh({}, async (mesh) => {
       await mesh.admin.applyPolicy('one', 'p.yaml', false)
       const { sidecar, gateway } = await sidecarAndGateway(mesh)
-      assert.equal(sidecar.policy.revision, 1)
-      assert.equal(sidecar.keys[0]?.key.length, 32)
+      assert.equal(sidecar.value(pushedKinds.policy).current.revision, 1)
+      assert.equal(sidecar.value(pushedKinds.keys).current[0]?.key.length, 32)
       const other = await mesh.agent('n2', await mesh.token(`${sidecarId}2`, 'sidecar'))
-      assert.deepEqual(other.keys, sidecar.keys)
-      assert.equal(gateway.policy.revision, 1)
-      assert.deepEqual(gateway.keys, [])
+      assert.deepEqual(other.value(pushedKinds.keys).current, sidecar.value(pushedKinds.keys).current)
+      assert.equal(gateway.value(pushedKinds.policy).current.revision, 1)
+      assert.deepEqual(gateway.value(pushedKinds.keys).current, [])
       assert.ok(!existsSync(join(mesh.stateDir, '..', 'g1', 'mesh-keys.json')))
     }))
 
@@ -159,14 +160,14 @@ describe('mesh keys', () => {
     const clock = new SetClock()
     await withMesh({ clock, svidTtlMs: 24 * hourMs }, async (mesh) => {
       const { sidecar, gateway } = await sidecarAndGateway(mesh)
-      const [old] = sidecar.keys
+      const [old] = sidecar.value(pushedKinds.keys).current
       const told: number[][] = []
-      sidecar.onKeys((keys) => told.push(keys.map(({ id }) => id)))
+      sidecar.value(pushedKinds.keys).observe((keys) => told.push(keys.map(({ id }) => id)))
       // Younger than the certificates that the watch streams were opened with, so that these stay.
       clock.aheadMs = -25 * hourMs
-      await eventually('the new key', () => sidecar.keys.length >= 3)
-      assert.deepEqual(gateway.keys, [])
-      assert.ok(sidecar.keys.some(({ id }) => id === old?.id))
+      await eventually('the new key', () => sidecar.value(pushedKinds.keys).current.length >= 3)
+      assert.deepEqual(gateway.value(pushedKinds.keys).current, [])
+      assert.ok(sidecar.value(pushedKinds.keys).current.some(({ id }) => id === old?.id))
       assert.ok(told.length > 0 && told.every((ids) => ids.length >= 3))
     })
   })
@@ -175,16 +176,16 @@ describe('mesh keys', () => {
     withMesh({}, async (mesh) => {
       await mesh.admin.applyPolicy('one', 'p.yaml', false)
       const { sidecar, gateway, stateOf } = await sidecarAndGateway(mesh)
-      const before = sidecar.keys
+      const before = sidecar.value(pushedKinds.keys).current
       assert.equal(modeOf(join(stateOf('n1'), 'mesh-keys.json')), 0o600)
       await sidecar.stop()
       await mesh.control.stop()
-      assert.deepEqual((await mesh.agent('n1')).keys, before)
+      assert.deepEqual((await mesh.agent('n1')).value(pushedKinds.keys).current, before)
       await mesh.restart()
       writeFileSync(join(stateOf('n1'), 'mesh-keys.json'), '{')
       // It has its policy, and waits for keys all the same.
-      assert.deepEqual((await mesh.agent('n1')).keys, before)
-      assert.deepEqual(gateway.keys, [])
+      assert.deepEqual((await mesh.agent('n1')).value(pushedKinds.keys).current, before)
+      assert.deepEqual(gateway.value(pushedKinds.keys).current, [])
     }))
 
   it('stand in no log, no status and no other file', async () => {
@@ -199,7 +200,7 @@ describe('mesh keys', () => {
         JSON.stringify(await mesh.admin.status()),
         readFileSync(join(stateOf('n1'), 'policy-cache.json'), 'utf8'),
       )
-      const { key } = sidecar.keys[0] ?? assert.fail('no key')
+      const { key } = sidecar.value(pushedKinds.keys).current[0] ?? assert.fail('no key')
       assert.ok(lines.length > 3)
       for (const form of ['base64', 'base64url', 'hex'] as const) {
         assert.ok(!lines.join().includes(key.toString(form)), form)

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { pino } from 'pino'
 import { ManualClock } from '../base/clock.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
+import { Publisher } from './publisher.ts'
 import { Registry } from './registry.ts'
 import { Store } from './store.ts'
 
+const log = pino({ level: 'silent' })
 const sidecar = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
 const other = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n2'
 const endpoint = { name: 'n1', spiffeId: sidecar, address: '127.0.0.1', port: 9042 }
@@ -12,21 +16,22 @@ const report = { policyRevision: 0, connections: 0, sessions: 0, upstreamConnect
 function mesh() {
   const clock = new ManualClock()
   const store = new Store(':memory:')
-  const registry = new Registry(store, clock)
+  const publisher = new Publisher(log)
+  const registry = new Registry(store, clock, log, publisher)
   for (const spiffeId of [sidecar, other]) {
     const agent = { spiffeId, role: 'sidecar' as const, name: spiffeId.slice(-2), ipAddresses: [], dnsNames: [] }
     store.putAgent(agent as never, clock.now())
     registry.takeReport(agent as never, clock.now() + 3_600_000, { ...report, endpoint: { ...endpoint, spiffeId } })
   }
-  return { clock, store, registry }
+  return { clock, store, registry, publisher }
 }
 
 describe('a proxy that is gone', () => {
   it('can be removed: it is shown no more, gateways are not told of it, and it is not enrolled', () => {
-    const { clock, store, registry } = mesh()
+    const { clock, store, registry, publisher } = mesh()
     clock.advance(16_000)
     const told: string[][] = []
-    registry.watch((event) => event.kind === 'sidecars' && told.push(event.sidecars.map(({ spiffeId }) => spiffeId)))
+    publisher.value(pushedKinds.sidecars).observe((sidecars) => told.push(sidecars.map(({ spiffeId }) => spiffeId)))
     assert.equal(registry.removeProxy('n1'), sidecar)
     assert.deepEqual(
       registry.status().map(({ name }) => name),

@@ -14,11 +14,12 @@ import { type VerifiedPeer, verifyPeer } from '../identity/certificate.ts'
 import { enrolRequest, renewRequest } from '../mesh/enrolment.ts'
 import { reportBytesMax } from '../mesh/proxy-report.ts'
 import { readReport } from '../mesh/report.ts'
-import { aliveIntervalMs, type WatchEvent, watchLineBytesMax } from '../mesh/watch.ts'
+import { aliveIntervalMs, aliveLine, watchLineBytesMax } from '../mesh/watch.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Admission } from './admission.ts'
 import type { Enrolment } from './enrolment.ts'
 import { answerErrors, parseBody } from './http.ts'
+import type { Publisher } from './publisher.ts'
 import type { Registry } from './registry.ts'
 import type { AgentRow, Store } from './store.ts'
 
@@ -53,13 +54,14 @@ export interface ProxyApiParts {
   readonly trustDomain: string
   readonly enrolment: Enrolment
   readonly registry: Registry
+  readonly publisher: Publisher
   readonly store: Store
   readonly clock: Clock
   readonly log: Logger
 }
 
 export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
-  const { enrolment, registry, store, clock, log, trustDomain } = parts
+  const { enrolment, registry, publisher, store, clock, log, trustDomain } = parts
   const tls = {
     ...contextOf(parts.identity),
     requestCert: true,
@@ -190,19 +192,19 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
     reply.hijack()
     const { raw } = reply
     raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' })
-    const tell = (event: WatchEvent): void => {
+    const tell = (line: string): void => {
       if (raw.writableLength > watchBacklogBytesMax) {
         log.warn({ spiffeId: caller.spiffeId }, 'watch stream is not read; closed')
         raw.destroy()
         return
       }
-      raw.write(lineOf(event, log))
+      raw.write(line)
     }
-    const unwatch = registry.watch(tell, role)
+    const unwatch = publisher.watch(tell, role)
     const alive = setInterval(() => {
       // The stream lives no longer than the certificate that opened it.
       if (clock.now() > caller.notAfterMs) raw.destroy()
-      else tell({ kind: 'alive', nowMs: clock.now() })
+      else tell(aliveLine(clock.now()))
     }, aliveIntervalMs)
     raw.on('close', () => {
       clearInterval(alive)
@@ -217,23 +219,6 @@ export async function startProxyApi(parts: ProxyApiParts): Promise<ProxyApi> {
     replaceIdentity: (identity) => https.setSecureContext(contextOf(identity)),
     stop: () => server.close(),
   }
-}
-
-/** The event as a line; a list that would be longer than its reader takes loses its last entries. */
-export function lineOf(event: WatchEvent, log: Pick<Logger, 'error'>, lengthMax: number = watchLineBytesMax): string {
-  const line = JSON.stringify(event)
-  if (line.length <= lengthMax || (event.kind !== 'sidecars' && event.kind !== 'gateways')) return `${line}\n`
-  const entries: readonly unknown[] = event.kind === 'sidecars' ? event.sidecars : event.gateways
-  let left = lengthMax - JSON.stringify({ kind: event.kind, [event.kind]: [] }).length
-  const kept: string[] = []
-  for (const entry of entries) {
-    const text = JSON.stringify(entry)
-    left -= text.length + 1
-    if (left < 0) break
-    kept.push(text)
-  }
-  log.error({ kind: event.kind, untold: entries.length - kept.length }, 'list is too long for the watch stream')
-  return `{"kind":"${event.kind}","${event.kind}":[${kept.join()}]}\n`
 }
 
 /** Of a TCP connection and of the TLS connection on it. */

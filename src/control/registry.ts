@@ -8,15 +8,14 @@ import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { AdvertisedAddress, GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
-import type { PolicySnapshot } from '../mesh/feed.ts'
-import { meshKeysToWire } from '../mesh/mesh-keys.ts'
 import type { ReportedListener } from '../mesh/proxy-report.ts'
+import { type PolicySnapshot, pushedKinds } from '../mesh/pushed.ts'
 import type { DroppedPart, ReadReport } from '../mesh/report.ts'
 import type { AgentRole } from '../mesh/roles.ts'
-import type { WatchEvent } from '../mesh/watch.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { LiveGateways } from './live-gateways.ts'
 import { MeshKeys } from './mesh-keys.ts'
+import { Publisher } from './publisher.ts'
 import type { AgentRow, Store } from './store.ts'
 import { type TrafficLine, TrafficWindow } from './traffic.ts'
 
@@ -91,11 +90,11 @@ export class Registry {
   readonly #clock: Clock
   readonly #store: Store
   readonly #log: Pick<Logger, 'error'>
+  readonly #publisher: Publisher
   readonly #keys: MeshKeys
   readonly #gateways: LiveGateways
   readonly #startedMs: number
   readonly #proxies = new Map<string, Proxy>()
-  readonly #watchers = new Map<(event: WatchEvent) => void, AgentRole>()
   readonly #traffic = new TrafficWindow()
   /** Commit times by revision, on the monotonic clock. */
   readonly #committed = new Map<number, number>()
@@ -108,8 +107,14 @@ export class Registry {
   #conflictSaid = false
   #sidecars: Map<string, SidecarEndpoint>
 
-  constructor(store: Store, clock: Clock, log: Pick<Logger, 'error'> = { error: () => {} }) {
+  constructor(
+    store: Store,
+    clock: Clock,
+    log: Pick<Logger, 'error'> = { error: () => {} },
+    publisher: Publisher = new Publisher(log),
+  ) {
     this.#log = log
+    this.#publisher = publisher
     this.#store = store
     this.#clock = clock
     this.#keys = new MeshKeys(store, clock)
@@ -118,6 +123,10 @@ export class Registry {
     this.#policy = store.policy()
     this.#policyDigest = textDigest(this.#policy.source)
     this.#sidecars = new Map(store.sidecars().map((endpoint) => [endpoint.spiffeId, endpoint]))
+    this.#publishKeys()
+    publisher.value(pushedKinds.policy).set(this.#policy)
+    this.#publishSidecars()
+    this.#publishGateways()
   }
 
   get policy(): PolicySnapshot {
@@ -156,19 +165,8 @@ export class Registry {
     this.#policyDigest = textDigest(source)
     this.#conflictSaid = false
     this.#committed.set(this.#policy.revision, this.#clock.monotonic())
-    this.#tell({ kind: 'policy', ...this.#policy })
+    this.#publisher.value(pushedKinds.policy).set(this.#policy)
     return this.#policy
-  }
-
-  /** The present state at once, then every change, until the result is called. Each role is told what it needs. */
-  watch(tell: (event: WatchEvent) => void, role: AgentRole = 'gateway'): () => void {
-    // Before the policy, which a proxy may obey as soon as it has it, and which may need them.
-    if (role === 'sidecar') tell(this.#keysEvent())
-    tell({ kind: 'policy', ...this.#policy })
-    tell({ kind: 'sidecars', sidecars: this.sidecars })
-    tell({ kind: 'gateways', gateways: this.gateways })
-    this.#watchers.set(tell, role)
-    return () => this.#watchers.delete(tell)
   }
 
   /** A proxy reported: it is there, whatever the report says and whether or not that can be understood. */
@@ -207,20 +205,20 @@ export class Registry {
     if (agent.role === 'sidecar' && report.endpoint !== undefined) this.#putSidecar(report.endpoint)
     // A list of addresses of which nothing was understood says nothing; it is not an empty list.
     const untold = dropped.some(({ field }) => field === 'advertise' || field === 'report')
-    if (agent.role === 'gateway' && !untold && this.#gateways.take(agent, report)) this.#tellGateways()
+    if (agent.role === 'gateway' && !untold && this.#gateways.take(agent, report)) this.#publishGateways()
   }
 
   /** Lets go of proxies that fell silent, and makes a new mesh key when one is due; called about once a second. */
   sweep(): void {
-    if (this.#keys.rotateIfDue()) this.#tell(this.#keysEvent())
+    if (this.#keys.rotateIfDue()) this.#publishKeys()
     for (const spiffeId of [...this.#sidecars.keys()]) {
       if (!this.#isSilent(spiffeId)) continue
       this.#sidecars.delete(spiffeId)
       this.#store.removeSidecar(spiffeId)
-      this.#tell({ kind: 'sidecars', sidecars: this.sidecars })
+      this.#publishSidecars()
     }
     for (const spiffeId of this.#gateways.spiffeIds) {
-      if (this.#isSilent(spiffeId) && this.#gateways.remove(spiffeId)) this.#tellGateways()
+      if (this.#isSilent(spiffeId) && this.#gateways.remove(spiffeId)) this.#publishGateways()
     }
   }
 
@@ -247,9 +245,9 @@ export class Registry {
     this.#proxies.delete(one.spiffeId)
     if (this.#sidecars.delete(one.spiffeId)) {
       this.#store.removeSidecar(one.spiffeId)
-      this.#tell({ kind: 'sidecars', sidecars: this.sidecars })
+      this.#publishSidecars()
     }
-    if (this.#gateways.remove(one.spiffeId)) this.#tellGateways()
+    if (this.#gateways.remove(one.spiffeId)) this.#publishGateways()
     return one.spiffeId
   }
 
@@ -335,7 +333,7 @@ export class Registry {
     if (before !== undefined && JSON.stringify(before) === JSON.stringify(endpoint)) return
     this.#sidecars.set(endpoint.spiffeId, endpoint)
     this.#store.putSidecar(endpoint)
-    this.#tell({ kind: 'sidecars', sidecars: this.sidecars })
+    this.#publishSidecars()
   }
 
   #measurePush(revision: number, presentSinceMs: number): void {
@@ -352,17 +350,16 @@ export class Registry {
     return this.#clock.monotonic() - seenMs > silentMsMax
   }
 
-  #tellGateways(): void {
-    this.#tell({ kind: 'gateways', gateways: this.gateways })
+  #publishGateways(): void {
+    this.#publisher.value(pushedKinds.gateways).set(this.gateways)
   }
 
-  #keysEvent(): WatchEvent {
-    return { kind: 'keys', keys: meshKeysToWire(this.#keys.keys) }
+  #publishSidecars(): void {
+    this.#publisher.value(pushedKinds.sidecars).set(this.sidecars)
   }
 
-  #tell(event: WatchEvent): void {
-    // Keys are for those who seal and hash with them, and for nobody else.
-    for (const [tell, role] of this.#watchers) if (event.kind !== 'keys' || role === 'sidecar') tell(event)
+  #publishKeys(): void {
+    this.#publisher.value(pushedKinds.keys).set(this.#keys.keys)
   }
 }
 

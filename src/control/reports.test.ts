@@ -5,10 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { reportBytesMax } from '../mesh/proxy-report.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
 import { fullReport, variantsOf } from '../mesh/report.fixture.ts'
 import type { TrafficRow } from '../mesh/traffic.ts'
+import { lineOf } from '../mesh/watch.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
-import { lineOf } from './proxy-api.ts'
 
 const sidecarId = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
 const { advertise: _, ...sidecarReport } = fullReport
@@ -107,7 +108,7 @@ describe('the control plane and what a proxy reports', () => {
       await sleep(2_500)
       const { lines } = await mesh.admin.traffic(60)
       assert.ok((lines.find(({ table, verdict }) => table === 'orders' && verdict === 'allow')?.count ?? 0) >= 2)
-      assert.equal(gateway.sidecars.length, 1)
+      assert.equal(gateway.value(pushedKinds.sidecars).current.length, 1)
     }))
 
   it('is not sent again what it refused', () =>
@@ -138,14 +139,11 @@ describe('the watch stream', () => {
     const errors: unknown[] = []
     const log = { error: (fields: unknown) => void errors.push(fields) }
     for (const lengthMax of [60, 500, 5_000, 50_000]) {
-      for (const event of [
-        { kind: 'sidecars', sidecars },
-        { kind: 'gateways', gateways: sidecars },
-      ] as const) {
-        const line = lineOf(event, log as Parameters<typeof lineOf>[1], lengthMax)
+      for (const kind of [pushedKinds.sidecars, pushedKinds.gateways]) {
+        const line = lineOf(kind, sidecars, log as Parameters<typeof lineOf>[2], lengthMax)
         assert.ok(line.length <= lengthMax + 1 && line.endsWith('\n'))
         const read = JSON.parse(line) as Record<string, unknown[]>
-        const told = read[event.kind] ?? assert.fail(event.kind)
+        const told = read[kind.name] ?? assert.fail(kind.name)
         assert.deepEqual(told, sidecars.slice(0, told.length))
         assert.equal(told.length === 100, lengthMax === 50_000)
       }

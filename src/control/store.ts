@@ -6,8 +6,8 @@ import { chmodSync, closeSync, existsSync, openSync } from 'node:fs'
 import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import { RingfenceError } from '../base/errors.ts'
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
-import type { PolicySnapshot } from '../mesh/feed.ts'
 import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
+import type { PolicySnapshot } from '../mesh/pushed.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 
 /** Statement lists that lead from each schema version to the next; PRAGMA user_version counts them. */

@@ -13,8 +13,10 @@
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { textDigest } from '../base/digest.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
+import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
+import { type PolicySnapshot, pushedKinds } from '../mesh/pushed.ts'
 import { loadRouting } from '../policy/routing.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { OpenBackend } from '../session/backend.ts'
@@ -81,8 +83,13 @@ export class Gateway {
     const { config, feed, log } = options
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
-    this.#links = new MeshLinks({ turn: this.#turn, log, credentials: feed.credentials, locality: config.locality })
-    const { spiffeId } = feed.credentials
+    this.#links = new MeshLinks({
+      turn: this.#turn,
+      log,
+      credentials: feed.credentials.current,
+      locality: config.locality,
+    })
+    const { spiffeId } = feed.credentials.current
     this.#gateways = new GatewayList(config.advertise, spiffeId, new Whereabouts(config.locality))
     const nowMicros = (): number => this.#turn.nowMicros()
     this.#router = new Router({ links: this.#links, nowMicros })
@@ -110,14 +117,16 @@ export class Gateway {
 
   async start(): Promise<void> {
     const { config, feed, log } = this.#options
-    this.#setSidecars(feed.sidecars)
-    this.#gateways.setGateways(feed.gateways)
-    this.#install(feed.policy)
+    const [sidecars, gateways] = [feed.value(pushedKinds.sidecars), feed.value(pushedKinds.gateways)]
+    const policy = feed.value(pushedKinds.policy)
+    this.#setSidecars(sidecars.current)
+    this.#gateways.setGateways(gateways.current)
+    this.#install(policy.current)
     this.#unsubscribe.push(
-      feed.onPolicy((policy) => this.#install(policy)),
-      feed.onSidecars((sidecars) => this.#setSidecars(sidecars)),
-      feed.onGateways((gateways) => this.#gateways.setGateways(gateways)),
-      feed.onCredentials((credentials) => {
+      policy.observe((now) => this.#install(now)),
+      sidecars.observe((now) => this.#setSidecars(now)),
+      gateways.observe((now) => this.#gateways.setGateways(now)),
+      feed.credentials.observe((credentials) => {
         for (const listener of this.#listeners) listener.setCredentials(credentials)
         this.#links.setCredentials(credentials)
       }),
@@ -125,8 +134,8 @@ export class Gateway {
     for (const listenerConfig of config.listeners) {
       const listener = new Listener({
         config: listenerConfig,
-        credentials: feed.credentials,
-        trust: () => trustOf(feed.credentials),
+        credentials: feed.credentials.current,
+        trust: () => trustOf(feed.credentials.current),
         protocols: [],
         reusePort: true,
         doors: this.#doors,
@@ -182,12 +191,12 @@ export class Gateway {
     }
   }
 
-  #install({ revision, source }: Feed['policy']): void {
+  #install({ revision, source }: PolicySnapshot): void {
     this.#router.setRules(loadRouting(source))
     this.#policyDigest = revision === 0 ? undefined : textDigest(source)
   }
 
-  #setSidecars(sidecars: Feed['sidecars']): void {
+  #setSidecars(sidecars: readonly SidecarEndpoint[]): void {
     for (const sidecar of sidecars) this.#gateways.whereabouts.told(sidecar.spiffeId, sidecar)
     this.#links.setEndpoints(sidecars)
   }
@@ -220,7 +229,7 @@ export class Gateway {
     this.#serves ||= this.#links.choose() !== undefined
     return {
       ...(this.#serves ? { advertise, ...locality } : {}),
-      policyRevision: this.#options.feed.policy.revision,
+      policyRevision: this.#options.feed.value(pushedKinds.policy).current.revision,
       policyDigest: this.#policyDigest,
       connections: this.#connections.size,
       sessions: this.#sessions.size,

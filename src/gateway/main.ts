@@ -32,7 +32,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
     log,
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
   })
-  refuseUnnamed(config, feed.credentials.leafDer)
+  refuseUnnamed(config, feed.credentials.current.leafDer)
   const workers = superviseWorkers({
     count: config.workers,
     feed,

@@ -1,7 +1,7 @@
 /**
  * One worker process of a gateway. Started by `main.ts` with the configuration file as its argument; fed over IPC.
  */
-import { connectWorker } from '../agent/workers.ts'
+import { connectWorker } from '../agent/worker-feed.ts'
 import { createLogger } from '../telemetry/log.ts'
 import { restOptimiser } from '../telemetry/optimiser.ts'
 import { Gateway } from './gateway.ts'

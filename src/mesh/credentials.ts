@@ -7,6 +7,7 @@ import {
   X509Certificate,
 } from 'node:crypto'
 import { promisify } from 'node:util'
+import { textDigest } from '../base/digest.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { readLeaf } from '../identity/certificate.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
@@ -22,6 +23,11 @@ export interface Credentials {
   readonly leafDer: Buffer
   readonly notBeforeMs: number
   readonly notAfterMs: number
+}
+
+/** Another certificate or other roots. */
+export function credentialsVersion({ certificatePem, bundlePem }: Credentials): string {
+  return textDigest(certificatePem + bundlePem)
 }
 
 const generateKeyPair = promisify(generateKeyPairLater)

@@ -36,15 +36,10 @@ export type WireMeshKey = z.infer<typeof wireMeshKey>
 /** Mesh keys that a proxy may be given. */
 export const meshKeysMax = 16
 
-export function meshKeysToWire(keys: readonly MeshKey[]): WireMeshKey[] {
-  return keys.map((key) => ({ ...key, key: key.key.toString('base64') }))
+export function meshKeyToWire(key: MeshKey): WireMeshKey {
+  return { ...key, key: key.key.toString('base64') }
 }
 
-/** Newest first, in whatever order they came. */
-export function meshKeysFromWire(wire: readonly WireMeshKey[]): MeshKey[] {
-  return wire.map((key) => ({ ...key, key: Buffer.from(key.key, 'base64') })).sort((a, b) => b.id - a.id)
-}
-
-export function sameMeshKeys(one: readonly MeshKey[], other: readonly MeshKey[]): boolean {
-  return one.length === other.length && one.every(({ id, key }, i) => id === other[i]?.id && key.equals(other[i].key))
+export function meshKeyFromWire(wire: WireMeshKey): MeshKey {
+  return { ...wire, key: Buffer.from(wire.key, 'base64') }
 }

@@ -5,7 +5,6 @@ import { type ProxyReport, proxyReport, reportBytesMax } from './proxy-report.ts
 import { fullReport, variantsOf } from './report.fixture.ts'
 import { cutReport, readReport, reportText } from './report.ts'
 import { type TrafficRow, trafficRowsMax } from './traffic.ts'
-import { watchEvent } from './watch.ts'
 
 describe('a report', () => {
   it('has every field that there is in the full one of these tests', () => {
@@ -91,31 +90,5 @@ describe('a report', () => {
       rows.reduce((sum, { count }) => sum + count, 0),
     )
     assert.ok(report.traffic.some(({ workload, count }) => workload.startsWith('7') && count === 1_000_000))
-  })
-})
-
-describe('a line of the watch stream', () => {
-  it('gives the good entries of a list with bad ones', () => {
-    const sidecar = { name: 'n', spiffeId: 'spiffe://d/ringfence/sidecar/n', address: '127.0.0.1', port: 9142 }
-    const gateway = { ...sidecar, name: 'g' }
-    const key = { id: 1, key: Buffer.alloc(32).toString('base64') }
-    for (const [kind, good] of [
-      ['sidecars', sidecar],
-      ['gateways', gateway],
-      ['keys', key],
-    ] as const) {
-      const bad: unknown[] = [null, 1, [], 'x', {}]
-      for (const { path, value, report } of variantsOf(good)) {
-        if (path !== '' && !(typeof value === 'string' && value.length === 1)) bad.push(report)
-      }
-      for (const each of bad) {
-        const event = watchEvent.parse({ kind, [kind]: [good, each, good] })
-        const list = (event as unknown as Record<string, { entries: unknown[]; skipped: number }>)[kind]
-        assert.ok(list !== undefined && list.entries.length >= 2, `${kind} ${JSON.stringify(each)?.slice(0, 80)}`)
-        assert.equal(list.entries.length + list.skipped, 3)
-        assert.deepEqual(list.entries[0], good)
-        assert.deepEqual(list.entries.at(-1), good)
-      }
-    }
   })
 })

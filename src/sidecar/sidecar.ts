@@ -18,8 +18,9 @@ import { RingfenceError } from '../base/errors.ts'
 import { CqlErrorCode, Opcode } from '../cql/protocol.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { LINK_PROTOCOLS } from '../link/protocol.ts'
-import type { Feed, PolicySnapshot } from '../mesh/feed.ts'
+import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
+import { type PolicySnapshot, pushedKinds } from '../mesh/pushed.ts'
 import { warmUpCedar } from '../policy/cedar/sets.ts'
 import { compilePolicy, policyInlineBytesMax } from '../policy/compiler.ts'
 import { PolicyEngine } from '../policy/engine.ts'
@@ -104,7 +105,7 @@ export class Sidecar {
     this.#turn = new Turn(options.nowMs)
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
-    this.#secrets = new Secrets(feed.keys)
+    this.#secrets = new Secrets(feed.value(pushedKinds.keys).current)
     this.#audit = new AuditWriter({
       directory: options.auditDirectory,
       proxy: config.name,
@@ -127,14 +128,14 @@ export class Sidecar {
         onEvent: (buffer, start, end) => events.dispatch(buffer, start, end),
         onChange: () => this.#nodeChanged(),
       },
-      feed.credentials,
+      feed.credentials.current,
     )
     const { schema } = this.#node
     const judge = new Judge(this.#engine, recorder, schema, this.#wallMs)
     const inForce = judge.inForce.bind(judge)
     const pool = new UpstreamPool(
       { target, connections: config.upstream.connections, turn: this.#turn, log, inForce },
-      feed.credentials,
+      feed.credentials.current,
     )
     const [node, secrets, turn] = [this.#node, this.#secrets, this.#turn]
     const questions = new SchemaQuestions({ ask: node.asking, judge, recorder, secrets, turn })
@@ -161,8 +162,8 @@ export class Sidecar {
     }
     this.#linkHost = {
       log,
-      credentials: () => feed.credentials,
-      trust: () => trustOf(feed.credentials),
+      credentials: () => feed.credentials.current,
+      trust: () => trustOf(feed.credentials.current),
       hello: () => (this.#stopping ? { ...this.#node.hello, ready: false } : this.#node.hello),
       schemaVersion: () => this.#node.schemaVersion(),
       ring: (id) => this.#node.ring.answer.envelope(id),
@@ -189,12 +190,13 @@ export class Sidecar {
   async start(): Promise<void> {
     const { config, feed, log } = this.#options
     warmUpCedar()
-    this.#install(feed.policy)
+    const policy = feed.value(pushedKinds.policy)
+    this.#install(policy.current)
     // Before the first await, so that no revision and no certificate is missed.
     this.#unsubscribe.push(
-      feed.onPolicy((policy) => this.#install(policy)),
-      feed.onKeys((keys) => this.#secrets.use(keys)),
-      feed.onCredentials((credentials) => {
+      policy.observe((now) => this.#install(now)),
+      feed.value(pushedKinds.keys).observe((keys) => this.#secrets.use(keys)),
+      feed.credentials.observe((credentials) => {
         for (const listener of this.#listeners) listener.setCredentials(credentials)
         this.#shared.pool.setCredentials(credentials)
         this.#node.setCredentials(credentials)
@@ -204,8 +206,8 @@ export class Sidecar {
     for (const listenerConfig of config.listeners) {
       const listener = new Listener({
         config: listenerConfig,
-        credentials: feed.credentials,
-        trust: () => trustOf(feed.credentials),
+        credentials: feed.credentials.current,
+        trust: () => trustOf(feed.credentials.current),
         protocols: LINK_PROTOCOLS,
         reusePort: false,
         doors: this.#doors,
@@ -396,7 +398,7 @@ export class Sidecar {
         : {
             endpoint: {
               name: config.name,
-              spiffeId: feed.credentials.spiffeId,
+              spiffeId: feed.credentials.current.spiffeId,
               address: endpoint.address,
               port: this.#listeners[tls]?.port ?? endpoint.port ?? 0,
               dataCenter: config.dataCenter,

@@ -1,4 +1,5 @@
 /** A gateway before a ring of sidecars: where requests go that are about one row, and what becomes of those that cannot. */
+
 import assert from 'node:assert/strict'
 import { after, afterEach, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,6 +15,7 @@ import { murmur3Token, token } from '../../src/cql/murmur3.ts'
 import { CqlErrorCode, Flag, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readEvent, readPrepared } from '../../src/cql/responses.ts'
 import { BodyWriter } from '../../src/cql/writer.ts'
+import { pushedKinds } from '../../src/mesh/pushed.ts'
 import { describe, type RawClient } from './client.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
@@ -271,7 +273,7 @@ suite('prepared statements', () => {
     const alice = await world.client(gateway.port, 'alice')
     const id = await prepared(alice, `${READ} AND v = 'withdrawn'`)
     await warm(alice, id, (key) => values(key))
-    const before = nodes.map(({ feed }) => feed.policy.source)
+    const before = nodes.map(({ feed }) => feed.value(pushedKinds.policy).current.source)
     for (const { feed } of nodes) feed.apply(OTHERS_ONLY)
     for (const [i, key] of keys.slice(0, 30).entries()) {
       assert.match(describe(await alice.ask(executeEnvelope(4, 10 + i, id, undefined, values(key)))), /^0x2100 /)

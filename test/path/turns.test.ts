@@ -2,9 +2,11 @@
  * No client has the event loop for long, whatever it sends: turns are measured by their CPU while each dear input is served, permitted and
  * refused. Node, client and sidecar are one process here, so the bound is wider than the sidecar's own.
  */
+
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { batchEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { pushedKinds } from '../../src/mesh/pushed.ts'
 import { describe, type RawClient } from './client.ts'
 import { Turns } from './turns.ts'
 import { type RunningSidecar, until, World } from './world.ts'
@@ -129,7 +131,7 @@ suite('one client’s work in a turn is bounded', () => {
 
   it('is judged by the policy in force when it goes, not by one that was', async () => {
     const client = await world.client(running.port, 'alice')
-    const { source } = running.feed.policy
+    const { source } = running.feed.value(pushedKinds.policy).current
     const asked = client.ask(textBatch(list(2_500, (at) => insert(`'revoked ${at}'`))))
     const before = running.node.texts().length
     await until('the BATCH is being judged', () => turns.takeMs() > 1)

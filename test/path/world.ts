@@ -14,9 +14,7 @@ import { parseSpiffeId } from '../../src/identity/spiffe.ts'
 import type { Credentials } from '../../src/mesh/credentials.ts'
 import { credentialsOf } from '../../src/mesh/credentials.ts'
 import type { AdvertisedAddress, GatewayEndpoint, SidecarEndpoint } from '../../src/mesh/endpoints.ts'
-import type { Feed, PolicySnapshot } from '../../src/mesh/feed.ts'
-import type { MeshKey } from '../../src/mesh/mesh-keys.ts'
-import type { ProxyReport } from '../../src/mesh/proxy-report.ts'
+import { FakeFeed } from '../../src/mesh/feed.fixture.ts'
 import { type DoorBounds, doorBounds } from '../../src/session/doors.ts'
 import type { ListenerConfig } from '../../src/session/listener.ts'
 import type { PlaceBounds } from '../../src/session/places.ts'
@@ -47,88 +45,6 @@ spec:
   keyspaces: [shop]
   operations: [READ, SCAN]
 `
-
-export class FakeFeed implements Feed {
-  credentials: Credentials
-  policy: PolicySnapshot
-  sidecars: readonly SidecarEndpoint[] = []
-  gateways: readonly GatewayEndpoint[] = []
-  keys: readonly MeshKey[] = [{ id: 1, key: Buffer.alloc(32, 1) }]
-  readonly #onCredentials = new Set<(credentials: Credentials) => void>()
-  readonly #onPolicy = new Set<(policy: PolicySnapshot) => void>()
-  readonly #onSidecars = new Set<(sidecars: readonly SidecarEndpoint[]) => void>()
-  readonly #onGateways = new Set<(gateways: readonly GatewayEndpoint[]) => void>()
-  readonly #onKeys = new Set<(keys: readonly MeshKey[]) => void>()
-  report: (() => ProxyReport) | undefined
-
-  constructor(credentials: Credentials, policy: PolicySnapshot) {
-    this.credentials = credentials
-    this.policy = policy
-  }
-
-  onCredentials(callback: (credentials: Credentials) => void): () => void {
-    return added(this.#onCredentials, callback)
-  }
-
-  onPolicy(callback: (policy: PolicySnapshot) => void): () => void {
-    return added(this.#onPolicy, callback)
-  }
-
-  onSidecars(callback: (sidecars: readonly SidecarEndpoint[]) => void): () => void {
-    return added(this.#onSidecars, callback)
-  }
-
-  onGateways(callback: (gateways: readonly GatewayEndpoint[]) => void): () => void {
-    return added(this.#onGateways, callback)
-  }
-
-  onKeys(callback: (keys: readonly MeshKey[]) => void): () => void {
-    return added(this.#onKeys, callback)
-  }
-
-  setReporter(make: () => ProxyReport): void {
-    this.report = make
-  }
-
-  async stop(): Promise<void> {}
-
-  renew(credentials: Credentials): void {
-    this.credentials = credentials
-    for (const callback of this.#onCredentials) callback(credentials)
-  }
-
-  apply(source: string): void {
-    this.policy = { revision: this.policy.revision + 1, source }
-    for (const callback of this.#onPolicy) callback(this.policy)
-  }
-
-  /** Another text under the revision in force, as a restored control plane may give it. */
-  restore(source: string): void {
-    this.policy = { revision: this.policy.revision, source }
-    for (const callback of this.#onPolicy) callback(this.policy)
-  }
-
-  place(sidecars: readonly SidecarEndpoint[]): void {
-    this.sidecars = sidecars
-    for (const callback of this.#onSidecars) callback(sidecars)
-  }
-
-  tell(gateways: readonly GatewayEndpoint[]): void {
-    this.gateways = gateways
-    for (const callback of this.#onGateways) callback(gateways)
-  }
-
-  /** A new key, 32 times the byte `id`; the one before stays good for opening. */
-  rotate(id: number): void {
-    this.keys = [{ id, key: Buffer.alloc(32, id) }, ...this.keys].slice(0, 2)
-    for (const callback of this.#onKeys) callback(this.keys)
-  }
-}
-
-function added<T>(set: Set<T>, one: T): () => void {
-  set.add(one)
-  return () => set.delete(one)
-}
 
 export interface RunningSidecar {
   readonly sidecar: Sidecar
@@ -327,7 +243,7 @@ export class World {
       revision: 1,
       source: POLICY,
     })
-    feed.sidecars = sidecars.map(({ endpoint }) => endpoint)
+    feed.place(sidecars.map(({ endpoint }) => endpoint))
     const port = await freePort()
     const common = { address: '127.0.0.1', port }
     const advertise = options.advertise ?? [common]

@@ -133,7 +133,7 @@ async function runAgent(flags: AgentFlags): Promise<void> {
     joinToken: tokenOf('agent', flags.token),
     log,
   })
-  const { spiffeId } = agent.credentials
+  const { spiffeId } = agent.credentials.current
   if (flags.spiffeId !== undefined && flags.spiffeId !== spiffeId) {
     await agent.stop()
     throw new RingfenceError('IDENTITY', `this agent is ${spiffeId}, not ${flags.spiffeId}`)
@@ -145,10 +145,10 @@ async function runAgent(flags: AgentFlags): Promise<void> {
     writeFileAtomically(join(out, 'bundle.pem'), bundlePem, 0o644)
     if (flags.pemBundle !== undefined) writeFileAtomically(flags.pemBundle, keyPem + certificatePem + bundlePem, 0o600)
   }
-  write(agent.credentials)
-  log.info({ spiffeId, out, notAfterMs: agent.credentials.notAfterMs }, 'certificate written')
+  write(agent.credentials.current)
+  log.info({ spiffeId, out, notAfterMs: agent.credentials.current.notAfterMs }, 'certificate written')
   if (flags.once === true) return agent.stop()
-  agent.onCredentials(write)
+  agent.credentials.observe(write)
   stopOnSignal(() => agent.stop())
 }
 

@@ -1,0 +1,81 @@
+/**
+ * The pushed values that a proxy keeps on disk, so that it starts while the control plane is away. Secrets stand in a file of their own;
+ * the others carry their SHA-256, so that bit rot is not taken for policy. Both files are for their owner only, and are replaced whole:
+ * a reader sees the old or the new one.
+ */
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { textDigest } from '../base/digest.ts'
+import { parseJson } from '../mesh/answer.ts'
+import { readIfThere, writeFileAtomically } from '../mesh/files.ts'
+import type { Fields, PushedKind } from '../mesh/pushed-kind.ts'
+import type { PushedValues } from '../mesh/pushed-values.ts'
+import type { AgentRole } from '../mesh/roles.ts'
+import type { Logger } from '../telemetry/log.ts'
+
+const cacheFile = z.object({ sha256: z.string(), content: z.string() })
+
+export class KeptValues {
+  readonly #paths: { readonly cache: string; readonly secret: string }
+  readonly #values: PushedValues
+  readonly #role: AgentRole
+  readonly #log: Logger
+
+  constructor(stateDir: string, values: PushedValues, role: AgentRole, log: Logger) {
+    this.#paths = { cache: join(stateDir, 'policy-cache.json'), secret: join(stateDir, 'mesh-keys.json') }
+    this.#values = values
+    this.#role = role
+    this.#log = log
+  }
+
+  /** Takes up what is on disk, and removes secrets that are not for this role. */
+  read(): void {
+    this.#take('cache', this.#readCache())
+    if (this.#kinds('secret').length === 0) rmSync(this.#paths.secret, { force: true })
+    else this.#take('secret', this.#readSecrets())
+  }
+
+  /** Puts the present value of `kind` on disk, where it is kept. Never throws: a full disk stops no proxy. */
+  write({ name, kept }: PushedKind<unknown>): void {
+    if (kept === 'no') return
+    try {
+      const fields: Fields = {}
+      for (const kind of this.#kinds(kept)) Object.assign(fields, kind.write(this.#values.value(kind).current))
+      const content = JSON.stringify(fields)
+      const text = kept === 'secret' ? content : JSON.stringify({ sha256: textDigest(content), content })
+      writeFileAtomically(this.#paths[kept], text, 0o600)
+    } catch (err) {
+      this.#log.error({ err, kind: name }, 'pushed value could not be kept on disk')
+    }
+  }
+
+  #kinds(kept: 'cache' | 'secret'): PushedKind<unknown>[] {
+    return this.#values.kinds.filter((kind) => kind.kept === kept && kind.roles.includes(this.#role))
+  }
+
+  #readCache(): unknown {
+    const text = readIfThere(this.#paths.cache)
+    if (text === undefined) return undefined
+    const { success, data } = cacheFile.safeParse(parseJson(text))
+    return success && textDigest(data.content) === data.sha256 ? parseJson(data.content) : 'damaged'
+  }
+
+  #readSecrets(): unknown {
+    const text = readIfThere(this.#paths.secret)
+    return text === undefined ? undefined : (parseJson(text) ?? 'damaged')
+  }
+
+  #take(kept: 'cache' | 'secret', content: unknown): void {
+    if (content === undefined) return
+    const fields: Fields | undefined = typeof content === 'object' && content !== null ? { ...content } : undefined
+    for (const kind of this.#kinds(kept)) {
+      // What an older program wrote has not every kind.
+      if (fields !== undefined && Object.keys(kind.write(kind.empty)).every((name) => !(name in fields))) continue
+      const reading = kind.read(fields)
+      const skipped = reading.understood ? reading.skipped : undefined
+      if (skipped !== 0) this.#log.error({ kind: kind.name, skipped }, 'kept value is damaged and is not used')
+      if (reading.understood) this.#values.value(kind).set(reading.value)
+    }
+  }
+}

@@ -1,0 +1,71 @@
+/** Certificates are renewed long before they end, for an expired one cannot be renewed. */
+import { RingfenceError } from '../base/errors.ts'
+import { credentialsOf, makeKey } from '../mesh/credentials.ts'
+import { issuedCertificate } from '../mesh/enrolment.ts'
+import type { ControlSession } from './control-session.ts'
+import type { IdentityFile } from './identity-file.ts'
+
+/** When a certificate is renewed: at a random point of this part of its life, and at once from the late point. */
+const renewFrom = 0.5
+const renewTo = 0.67
+const renewLate = 0.9
+/** A certificate that was just issued is kept for this part of the life that is left, whatever its dates say. */
+const keepFrom = 0.4
+const retryMsMin = 200
+const retryMsMax = 30_000
+
+/** How long to wait from `nowMs` before renewing. The issued life counts, back-date and all. */
+export function renewalDelayMs(notBeforeMs: number, notAfterMs: number, nowMs: number, random: () => number): number {
+  const lifeMs = notAfterMs - notBeforeMs
+  if (nowMs >= notBeforeMs + renewLate * lifeMs) return 0
+  const atMs = notBeforeMs + (renewFrom + (renewTo - renewFrom) * random()) * lifeMs
+  return Math.max(0, atMs - nowMs)
+}
+
+/** Resolves when the agent stops. */
+export async function renewForEver(session: ControlSession, file: IdentityFile): Promise<void> {
+  const { clock, random, log } = session.options
+  let failures = 0
+  let renewed = true
+  let retryMs: number | undefined
+  while (!session.isStopped) {
+    const { notBeforeMs, notAfterMs } = session.credentials.current
+    // Certificates are dated back by a minute. Of a short life that is most, so a new one is kept for a part of what is left at least.
+    const keptMs = renewed ? keepFrom * (notAfterMs - clock.now()) : 0
+    renewed = false
+    await session.pause(retryMs ?? Math.max(keptMs, renewalDelayMs(notBeforeMs, notAfterMs, clock.now(), random)))
+    if (session.isStopped) return
+    try {
+      await renew(session, file)
+      failures = 0
+      renewed = true
+      retryMs = undefined
+    } catch (reason) {
+      if (session.isStopped) return
+      const fault = RingfenceError.from(reason, 'UNAVAILABLE')
+      // Rate-limited: one random moment of the next window, else everybody's retries meet again (Consul's leafcert/generate.go).
+      const windowMs = fault.code === 'OVERLOADED' ? retryMsMax : Math.min(retryMsMax, 1_000 * 2 ** failures)
+      // Several times before the certificate ends, for then it cannot be renewed.
+      const leftMs = notAfterMs - clock.now()
+      retryMs = random() * (leftMs > 0 ? Math.max(retryMsMin, Math.min(windowMs, leftMs / 4)) : windowMs)
+      failures++
+      const expired = clock.now() > notAfterMs
+      const text = expired
+        ? 'identity expired; enrol again with a new join token'
+        : 'certificate was not renewed, trying again'
+      log[expired ? 'error' : 'warn']({ reason: fault.message, notAfterMs }, text)
+    }
+  }
+}
+
+async function renew(session: ControlSession, file: IdentityFile): Promise<void> {
+  const { keyPem, csrPem } = await makeKey()
+  const issued = await session.client.post('/v1/renew', { csrPem }, issuedCertificate)
+  const credentials = credentialsOf(issued.certificatePem, keyPem, issued.bundlePem)
+  const { spiffeId, notAfterMs } = credentials
+  const before = session.credentials.current.spiffeId
+  if (spiffeId !== before) throw new RingfenceError('IDENTITY', `control plane renewed ${before} as ${spiffeId}`)
+  file.write(credentials)
+  session.options.log.info({ spiffeId, notAfterMs }, 'certificate renewed')
+  session.setCredentials(credentials)
+}

@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { z } from 'zod'
+import { allPushedKinds, pushedKinds } from './pushed.ts'
+import { type PushedKind, pushedList } from './pushed-kind.ts'
+import { PushedValues } from './pushed-values.ts'
+import { variantsOf } from './report.fixture.ts'
+import { lineOf } from './watch.ts'
+
+const log = { error: (): void => {} }
+const key = Buffer.alloc(32, 7)
+const sidecar = { name: 'n', spiffeId: 'spiffe://d/ringfence/sidecar/n', address: '127.0.0.1', port: 9142 }
+
+interface Example<T> {
+  readonly kind: PushedKind<T>
+  readonly value: T
+  readonly line: string
+}
+const example = <T>(kind: PushedKind<T>, value: T, line: string): Example<unknown> =>
+  ({ kind, value, line }) as Example<unknown>
+
+/** As proxies and control planes of before write and read them. */
+const examples = [
+  example(
+    pushedKinds.keys,
+    [
+      { id: 3, key, use: 'masks', fromMs: 5 },
+      { id: 2, key, use: 'pages' },
+    ],
+    `{"kind":"keys","keys":[{"id":3,"key":"${key.toString('base64')}","use":"masks","fromMs":5},{"id":2,"key":"${key.toString('base64')}","use":"pages"}]}`,
+  ),
+  example(
+    pushedKinds.policy,
+    { revision: 4, source: 'kind: "x"\n' },
+    '{"kind":"policy","revision":4,"source":"kind: \\"x\\"\\n"}',
+  ),
+  example(
+    pushedKinds.sidecars,
+    [{ ...sidecar, dataCenter: 'dc1', rack: 'r1' }],
+    '{"kind":"sidecars","sidecars":[{"name":"n","spiffeId":"spiffe://d/ringfence/sidecar/n","address":"127.0.0.1","port":9142,"dataCenter":"dc1","rack":"r1"}]}',
+  ),
+  example(
+    pushedKinds.gateways,
+    [sidecar],
+    '{"kind":"gateways","gateways":[{"name":"n","spiffeId":"spiffe://d/ringfence/sidecar/n","address":"127.0.0.1","port":9142}]}',
+  ),
+]
+
+describe('pushed values', () => {
+  it('stand on the wire as they did before there was a list of them, and are read as they were written', () => {
+    assert.deepEqual(
+      examples.map(({ kind }) => kind.name),
+      allPushedKinds.map(({ name }) => name),
+    )
+    for (const { kind, value, line } of examples) {
+      assert.equal(lineOf(kind, value, log), `${line}\n`)
+      const reading = kind.read({ ...JSON.parse(line), later: 'a field of a newer control plane' })
+      assert.deepEqual(reading, { understood: true, value, skipped: 0 })
+      assert.notEqual(kind.version(value), kind.version(kind.empty))
+      // Workers get them by a structured clone.
+      const clone = structuredClone(value)
+      assert.equal(JSON.stringify(clone).length > 0, true)
+    }
+  })
+
+  it('are told to nobody for whom they are secret: keys go to sidecars only, and are kept as secrets', () => {
+    const { keys, ...others } = pushedKinds
+    assert.deepEqual([keys.roles, keys.kept], [['sidecar'], 'secret'])
+    for (const { name, roles, kept } of Object.values(others)) {
+      assert.deepEqual([roles, kept], [['gateway', 'sidecar'], 'cache'], name)
+    }
+  })
+
+  it('lose no good entry of a list by a bad one', () => {
+    const wireKey = { id: 1, key: key.toString('base64') }
+    for (const [kind, good, goodRead] of [
+      [pushedKinds.sidecars, sidecar, sidecar],
+      [pushedKinds.gateways, sidecar, sidecar],
+      [pushedKinds.keys, wireKey, { id: 1, key }],
+    ] as const) {
+      const bad: unknown[] = [null, 1, [], 'x', {}]
+      for (const { path, value, report } of variantsOf(good)) {
+        if (path !== '' && !(typeof value === 'string' && value.length === 1)) bad.push(report)
+      }
+      for (const each of bad) {
+        const text = `${kind.name} ${JSON.stringify(each)?.slice(0, 80)}`
+        const reading = kind.read({ [kind.name]: [good, each, good] })
+        assert.ok(reading.understood, text)
+        assert.equal(reading.value.length + reading.skipped, 3, text)
+        assert.equal(reading.value.filter((one) => isEqual(one, goodRead)).length >= 2, true, text)
+      }
+    }
+  })
+
+  it('are not understood where they are none', () => {
+    for (const { kind } of examples) {
+      for (const none of [undefined, null, 1, 'x', [], {}, { [kind.name]: 1 }]) {
+        assert.equal(kind.read(none).understood, false, `${kind.name} ${JSON.stringify(none)}`)
+      }
+    }
+  })
+
+  it('are told to observers once for each change, one that throws keeps none from it, and an equal one is none', () => {
+    const failed: unknown[] = []
+    const values = new PushedValues(allPushedKinds, { error: (fields: unknown) => void failed.push(fields) })
+    const policy = values.value(pushedKinds.policy)
+    const seen: number[] = []
+    policy.observe(() => {
+      throw new Error('on purpose')
+    })
+    const stop = policy.observe(({ revision }) => seen.push(revision))
+    assert.equal(policy.set({ revision: 1, source: 'a' }), true)
+    const { version } = policy
+    assert.equal(policy.set({ revision: 1, source: 'a' }), false)
+    assert.equal(policy.set({ revision: 1, source: 'b' }), true)
+    assert.notEqual(policy.version, version)
+    stop()
+    policy.set({ revision: 2, source: 'b' })
+    assert.deepEqual(seen, [1, 1])
+    assert.equal(failed.length, 3)
+  })
+
+  it('have names of their own, and are asked for by what is in the list', () => {
+    const other = pushedList({ name: 'keys', roles: ['sidecar'], kept: 'no', entry: z.string(), countMax: 1 })
+    assert.throws(() => new PushedValues([...allPushedKinds, other], log), /two kinds/)
+    assert.throws(() => new PushedValues(allPushedKinds, log).value(other), /not in this process's list/)
+  })
+})
+
+function isEqual(one: unknown, other: unknown): boolean {
+  try {
+    assert.deepEqual(one, other)
+    return true
+  } catch {
+    return false
+  }
+}

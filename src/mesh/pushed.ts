@@ -1,0 +1,84 @@
+/**
+ * Everything that the control plane pushes to proxies, in one list. Whatever handles such values loops over it: what the control plane
+ * sends (`control/publisher.ts`), what an agent takes and keeps (`agent/watch.ts`, `agent/kept-values.ts`), what workers get
+ * (`agent/workers.ts`), and the feeds of tests.
+ *
+ * A new value is one more entry here. Who needs it reads `feed.value(pushedKinds.<name>)`; who makes it sets it at the control plane's
+ * `Publisher`.
+ */
+import { z } from 'zod'
+import { textDigest } from '../base/digest.ts'
+import { gatewayEndpoint, gatewayEndpointsMax, sidecarEndpoint, sidecarEndpointsMax } from './endpoints.ts'
+import { meshKeyFromWire, meshKeysMax, meshKeyToWire, wireMeshKey } from './mesh-keys.ts'
+import { type PushedKind, pushedList, pushedValue, type Succession } from './pushed-kind.ts'
+
+export interface PolicySnapshot {
+  /**
+   * 0 while nothing was ever received; then it never falls. It does not say what the text is: a control plane that was restored may give a
+   * number to another text. That is told by the text's digest.
+   */
+  readonly revision: number
+  /** YAML documents. Empty with revision 0, which permits nothing. */
+  readonly source: string
+}
+
+const proxies = ['gateway', 'sidecar'] as const
+
+/** In the order in which a proxy is told of them: keys before the policy, which may need them as soon as it is in force. */
+export const pushedKinds = {
+  /** Secrets that sidecars share, newest first; empty while nothing was ever received. */
+  keys: pushedList({
+    name: 'keys',
+    roles: ['sidecar'],
+    kept: 'secret',
+    awaited: true,
+    entry: wireMeshKey.transform(meshKeyFromWire),
+    countMax: meshKeysMax,
+    ordered: (keys) => keys.sort((a, b) => b.id - a.id),
+    writeEntry: meshKeyToWire,
+  }),
+  policy: pushedValue<PolicySnapshot>({
+    name: 'policy',
+    roles: proxies,
+    kept: 'cache',
+    awaited: true,
+    schema: z.object({ revision: z.int().nonnegative(), source: z.string() }),
+    empty: { revision: 0, source: '' },
+    succeed: succeedPolicy,
+  }),
+  sidecars: pushedList({
+    name: 'sidecars',
+    roles: proxies,
+    kept: 'cache',
+    entry: sidecarEndpoint,
+    countMax: sidecarEndpointsMax,
+  }),
+  /** All live gateways, and those that are about to stop; the last known while the control plane is away. */
+  gateways: pushedList({
+    name: 'gateways',
+    roles: proxies,
+    kept: 'cache',
+    entry: gatewayEndpoint,
+    countMax: gatewayEndpointsMax,
+  }),
+} as const
+
+/** The kinds of one mesh. A test may have more than there are here. */
+export type PushedKinds = readonly PushedKind<unknown>[]
+export const allPushedKinds: PushedKinds = Object.values(pushedKinds)
+
+/** A policy never goes back. */
+function succeedPolicy(offered: PolicySnapshot, inForce: PolicySnapshot): Succession | undefined {
+  if (offered.revision < inForce.revision) {
+    const fields = { offered: offered.revision, inForce: inForce.revision }
+    return { taken: false, message: 'older policy revision refused', fields }
+  }
+  if (offered.revision > inForce.revision || offered.source === inForce.source) return undefined
+  // Only a control plane that was restored and given a policy since then has another text for the number: that is the later word.
+  const digests = { before: textDigest(inForce.source), now: textDigest(offered.source) }
+  return {
+    taken: true,
+    message: 'another policy under the same revision taken; was the control plane restored',
+    fields: { revision: offered.revision, ...digests },
+  }
+}
