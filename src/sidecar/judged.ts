@@ -19,7 +19,7 @@ import type { RequestContext, SchemaView } from '../policy/request.ts'
 import { type LoopShare, LoopShares } from '../session/loop-share.ts'
 import { INLINE_TEXT_MAX } from './analyst.ts'
 import type { AnsweredColumns } from './answered.ts'
-import { nothingThere } from './nowhere.ts'
+import { hiddenView, nothingThere, notThere, withoutHiddenViews } from './nowhere.ts'
 import { PreparedTable } from './prepared.ts'
 import type { Recorder } from './recorder.ts'
 import { changesSchema } from './schema/doubts.ts'
@@ -399,9 +399,18 @@ export class Judge {
 
   #decide(pace: Pace, identity: IdentityState, judged: Judged, request: RequestContext): Decision | undefined {
     const { facts } = judged
+    const { view } = this.#schema
     const decision =
       this.untold(identity, judged) ??
-      this.#engine.decideWithin(pace, identity.principal, facts, request, this.#schema.view, this.#epoch)
+      this.#engine.decideWithin(pace, identity.principal, facts, request, view, this.#epoch)
+    if (decision === undefined || (decision.kind === 'permit' && facts.verb === 'SELECT')) return decision
+    const visibility = this.visibility(identity)
+    const hidden = hiddenView(facts, view, visibility)
+    if (hidden !== undefined) {
+      const without = withoutHiddenViews(view, visibility)
+      const found = this.#engine.decideWithin(pace, identity.principal, facts, request, without, this.#epoch)
+      return found?.kind === 'permit' ? notThere(hidden, this.#engine.revision) : found
+    }
     return decision === undefined || decision.kind === 'permit' ? decision : (this.nothingThere(judged) ?? decision)
   }
 

@@ -5,7 +5,9 @@
  */
 import { printable } from '../base/printable.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
-import type { Denial } from '../policy/engine.ts'
+import type { Denial, Visibility } from '../policy/engine.ts'
+import type { SchemaView } from '../policy/request.ts'
+import { seesTable } from './catalog/visible.ts'
 import type { TouchedSchema } from './touched.ts'
 
 export const nothingThereRule = 'nothing-there'
@@ -40,19 +42,51 @@ export function nothingThere(
     if (!fixedKeyspaces.has(keyspace) || schema.table(keyspace, table) !== undefined) return undefined
     // A schema that is not read yet has no table at all.
     if (!knows(schema, keyspace)) return undefined
-    return {
-      kind: 'denial',
-      rule: nothingThereRule,
-      reason: `table ${printable(table)} does not exist`,
-      revision,
-      invalid: true,
-    }
+    return notThere(table, revision)
   }
   for (const child of new Set(children)) {
     const found = nothingThere(child, schema, revision)
     if (found !== undefined) return found
   }
   return undefined
+}
+
+export function notThere(table: string, revision: number): Denial {
+  const reason = `table ${printable(table)} does not exist`
+  return { kind: 'denial', rule: nothingThereRule, reason, revision, invalid: true }
+}
+
+/**
+ * A view that a statement names, whose base table is hidden from whoever asks: it is not there for them, as in all that is told about the
+ * schema. A refusal would name the base, and the node says of a write that this is a view.
+ */
+export function hiddenView(
+  { verb, keyspace, table, children }: StatementFacts,
+  schema: SchemaView,
+  visibility: Visibility,
+): string | undefined {
+  if (verbs.has(verb) && keyspace !== undefined && table !== undefined) {
+    const base = schema.table(keyspace, table)?.base
+    if (base === undefined || seesTable(visibility, keyspace, table, base)) return undefined
+    return table
+  }
+  for (const child of new Set(children)) {
+    const found = hiddenView(child, schema, visibility)
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
+/** The schema as it is for them. */
+export function withoutHiddenViews(schema: SchemaView, visibility: Visibility): SchemaView {
+  return {
+    table: (keyspace, name) => {
+      const info = schema.table(keyspace, name)
+      return info?.base === undefined || seesTable(visibility, keyspace, name, info.base) ? info : undefined
+    },
+    indexedTable: (keyspace, index) => schema.indexedTable(keyspace, index),
+    hasFunction: (keyspace, name) => schema.hasFunction?.(keyspace, name) === true,
+  }
 }
 
 function knows(schema: TouchedSchema, keyspace: string): boolean {

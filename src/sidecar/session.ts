@@ -39,6 +39,7 @@ import { Answers } from './answers.ts'
 import { batchFacts } from './batch.ts'
 import { BoundValues } from './bound.ts'
 import { type Asker, isSchemaQuestion, type SchemaQuestions } from './catalog/questions.ts'
+import { seesTable } from './catalog/visible.ts'
 import { checked, Partitions } from './checks.ts'
 import type { SessionContext } from './context.ts'
 import { type Descriptions, isDescription } from './describe/descriptions.ts'
@@ -84,6 +85,7 @@ export interface SchemaNews {
   doubts(facts: StatementFacts, tables: readonly string[]): boolean
   changing(facts: StatementFacts): () => void
   settled(): Promise<void>
+  baseOf(keyspace: string, view: string): string | undefined
 }
 
 export interface SessionOptions {
@@ -253,7 +255,7 @@ export class EnforcedSession implements Backend {
   /** Whether the identity may hear that something became of this object. */
   sees({ target, keyspace, name }: SchemaTarget): boolean {
     const visibility = this.#shared.judge.visibility(this.#identity)
-    if (target === 'TABLE') return visibility.table(keyspace, name)
+    if (target === 'TABLE') return seesTable(visibility, keyspace, name, this.#shared.schema.baseOf(keyspace, name))
     if (target === 'FUNCTION' || target === 'AGGREGATE') return visibility.function(keyspace, name)
     return visibility.keyspace(keyspace)
   }

@@ -138,7 +138,14 @@ export class Sidecar {
       feed.credentials.current,
     )
     const [node, secrets, turn] = [this.#node, this.#secrets, this.#turn]
-    const questions = new SchemaQuestions({ ask: node.asking, judge, recorder, secrets, turn })
+    const questions = new SchemaQuestions({
+      ask: node.asking,
+      judge,
+      recorder,
+      secrets,
+      turn,
+      baseOf: (keyspace, view) => schema.baseOf(keyspace, view),
+    })
     this.#shared = {
       turn,
       log,

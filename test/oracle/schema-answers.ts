@@ -96,12 +96,13 @@ export async function askOurs(
     const known = schemaTable(tree.keyspace, tree.table)
     if (known === undefined) throw new RingfenceError('INVALID', `table ${tree.table} does not exist`)
     const table: Table = await tables.read({ table: known, stamps: stampsOf(tree), keys: undefined })
+    const baseOf = await tables.bases(known, undefined)
     const bound = { bytes: (marker: number) => values[marker] ?? null, unset: () => false }
     const plan = planOf(tree, table.shape, bound, Date.now)
     const pages: string[][] = []
     let state: Buffer | undefined
     do {
-      const exists = existing(known, table.shape, visibility)
+      const exists = existing(known, table.shape, visibility, baseOf)
       const steps = run(plan, table, exists, { rows: pageSize ?? 0, state, bytesMax: 2 ** 30 })
       let step = steps.next()
       while (step.done !== true) step = steps.next()

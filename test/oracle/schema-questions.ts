@@ -42,6 +42,8 @@ export const hiddenSchema: readonly string[] = [
   `CREATE TABLE shop.zz_last (k int primary key, v text)`,
   `CREATE INDEX reports_v ON shop.reports (v)`,
   `CREATE MATERIALIZED VIEW shop.a_view AS SELECT * FROM shop.reports WHERE c IS NOT NULL AND k IS NOT NULL PRIMARY KEY (c, k)`,
+  // Of a table that is hidden, but not hidden by its own name.
+  `CREATE MATERIALIZED VIEW shop.m_view AS SELECT * FROM shop.reports WHERE c IS NOT NULL AND k IS NOT NULL PRIMARY KEY (c, k)`,
   `CREATE FUNCTION shop.hidden_f(a int, b int) RETURNS NULL ON NULL INPUT RETURNS int LANGUAGE java AS 'return a;'`,
   `CREATE AGGREGATE shop.hidden_a(int) SFUNC hidden_f STYPE int INITCOND 0`,
 ]

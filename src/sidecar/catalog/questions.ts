@@ -50,7 +50,7 @@ import { AskedColumns } from './columns.ts'
 import { Gate } from './gate.ts'
 import { Slices } from './slices.ts'
 import { KEYS_MAX, SchemaTables } from './tables.ts'
-import { existing, type SchemaTable, schemaTable } from './visible.ts'
+import { type BaseOf, existing, type SchemaTable, schemaTable } from './visible.ts'
 
 export interface QuestionHost {
   readonly ask: Ask
@@ -58,6 +58,8 @@ export interface QuestionHost {
   readonly recorder: Recorder
   readonly secrets: Secrets
   readonly turn: Turn
+  /** Of a view as it was last read, or was a moment before. */
+  readonly baseOf: BaseOf
 }
 
 /** Who asks. */
@@ -196,7 +198,10 @@ export class SchemaQuestions {
     const wanted = { table: named, stamps: stampsOf(tree), keys }
     const answer = async (): Promise<Denial | Answered> => {
       const table = await this.#tables.read(wanted)
-      return await this.#decided(asker, question, { tree, named, table, columns, params, values })
+      const bases = await this.#tables.bases(named, keys)
+      // A view may have gone between the two readings.
+      const baseOf: BaseOf = (keyspace, view) => bases(keyspace, view) ?? this.#host.baseOf(keyspace, view)
+      return await this.#decided(asker, question, { tree, named, table, baseOf, columns, params, values })
     }
     // Rows that are read for one question alone are in memory until it is answered.
     return this.#tables.isOwn(wanted) ? await this.#own.through(identity, answer) : await answer()
@@ -239,7 +244,7 @@ export class SchemaQuestions {
     asker: Asker,
     { judged, opcode, request }: Question,
     permit: Permit,
-    { tree, named, table, columns, params, values }: Parts,
+    { tree, named, table, baseOf, columns, params, values }: Parts,
   ): Promise<Answered | undefined> {
     const { identity, version } = asker
     const { judge, secrets } = this.#host
@@ -262,7 +267,7 @@ export class SchemaQuestions {
       const sameColumns =
         shown.length === plan.columns.length && shown.every(({ type }, i) => type.kind === plan.columns[i]!.type.kind)
       if (!sameColumns) return undefined
-      const exists = existing(named, table.shape, visibility)
+      const exists = existing(named, table.shape, visibility, baseOf)
       return yield* run(plan, table, exists, { rows: pageRows, state, bytesMax: limits.schemaAnswerBytesMax })
     })
     if (page === undefined) return undefined
@@ -361,6 +366,7 @@ interface Parts {
   readonly tree: SelectTree
   readonly named: SchemaTable
   readonly table: Table
+  readonly baseOf: BaseOf
   readonly columns: readonly OutputColumn[]
   readonly params: ParamsView
   readonly values: BoundValues

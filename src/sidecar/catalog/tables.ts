@@ -9,15 +9,16 @@ import { limits } from '../../base/limits.ts'
 import { readRowsPlace } from '../../cql/answers/rows.ts'
 import { queryEnvelope } from '../../cql/encode.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
-import { shapeOf, Table, TableBuilder, type TableColumn, type TableShape } from '../../cql/query/table.ts'
+import { RowView, shapeOf, Table, TableBuilder, type TableColumn, type TableShape } from '../../cql/query/table.ts'
 import { type Ask, readSchemaVersion } from '../schema/load.ts'
 import { nodeError } from '../upstream.ts'
-import type { SchemaTable } from './visible.ts'
+import { type BaseOf, namesViews, noViews, type SchemaTable, schemaTable } from './visible.ts'
 
 const VERSION = 4
 /** Of a node that says none: then nothing that is kept is known to be new. */
 const NO_VERSION = '00000000-0000-0000-0000-000000000000'
 const PAGE_ROWS = 1000
+const viewsTable = schemaTable('system_schema', 'views')!
 /** As many partitions are read by themselves rather than the whole table, where the whole is not at hand. */
 export const KEYS_MAX = 4
 
@@ -70,6 +71,22 @@ export class SchemaTables {
       this.#reading.set(key, reading)
     }
     return await reading
+  }
+
+  /**
+   * The base tables of views that rows of this table may be about. To be asked for after its rows, so that none of their views is newer.
+   * Throws as `read` does.
+   */
+  async bases(table: SchemaTable, keys: readonly Buffer[] | undefined): Promise<BaseOf> {
+    if (!namesViews(table)) return noViews
+    const rows = await this.read({ table: viewsTable, stamps: [], keys })
+    let bases = basesIn.get(rows)
+    if (bases === undefined) {
+      bases = basesOf(rows)
+      basesIn.set(rows, bases)
+    }
+    const known = bases
+    return (keyspace, view) => known.get(keyspace)?.get(view)
   }
 
   /** It is kept where the version is the same before and after. */
@@ -156,6 +173,24 @@ export class SchemaTables {
     } while (pagingState !== undefined)
     return builder
   }
+}
+
+const basesIn = new WeakMap<Table, ReadonlyMap<string, ReadonlyMap<string, string>>>()
+
+/** By keyspace and view. */
+function basesOf(rows: Table): Map<string, Map<string, string>> {
+  const at = (column: string): number => rows.shape.columns.findIndex(({ name }) => name === column)
+  const [keyspaceAt, viewAt, baseAt] = [at('keyspace_name'), at('view_name'), at('base_table_name')]
+  const bases = new Map<string, Map<string, string>>()
+  const view = new RowView(rows.shape.columns.length)
+  for (let row = 0; row < rows.rowCount; row++) {
+    const textAt = (column: number): string => rows.view(view, row).cell(column)?.toString() ?? ''
+    const [keyspace, name, base] = [textAt(keyspaceAt), textAt(viewAt), textAt(baseAt)]
+    const known = bases.get(keyspace)
+    if (known === undefined) bases.set(keyspace, new Map([[name, base]]))
+    else known.set(name, base)
+  }
+  return bases
 }
 
 /** Keys are those of Cassandra 4.0 to 5.0 (`schema/SchemaKeyspace.java`); a column that a newer node has comes along. */

@@ -19,6 +19,9 @@ const tables = {
   system_virtual_schema: 'keyspaces tables columns',
 }
 
+/** Of views. */
+const bases: Readonly<Record<string, string>> = { seen_table_of_seen: 'seen_table', seen_table_of_hidden: 'hidden' }
+
 /** Columns of Cassandra 5.0 that name an object of the row’s keyspace, beside the keyspace. */
 const naming: Readonly<Record<string, 'table' | 'function'>> = {
   table_name: 'table',
@@ -63,7 +66,7 @@ describe('a row about the schema', () => {
         )
         const exists = (cells: readonly (string | null)[]): boolean => {
           const table = Table.of(shape, [cells.map((cell) => (cell === null ? null : Buffer.from(cell)))])
-          return existing(known, shape, some)(table.view(new RowView(columns.length), 0))
+          return existing(known, shape, some, (_, view) => bases[view])(table.view(new RowView(columns.length), 0))
         }
         const seen = columns.map((column, i) => (i === 0 ? 'shop' : `seen_${naming[column] ?? 'x'}`))
         assert.equal(exists(seen), true)
@@ -71,6 +74,11 @@ describe('a row about the schema', () => {
         for (const [i, column] of columns.entries()) {
           if (naming[column] !== undefined) assert.equal(exists(seen.with(i, 'hidden')), false, column)
           else if (i > 0) assert.equal(exists(seen.with(i, 'hidden')), true, column)
+        }
+        for (const [i, column] of columns.entries()) {
+          if (naming[column] !== 'table') continue
+          assert.equal(exists(seen.with(i, 'seen_table_of_seen')), true, column)
+          assert.equal(exists(seen.with(i, 'seen_table_of_hidden')), false, column)
         }
         if (name === 'aggregates') assert.equal(exists([...seen.slice(0, 3), null] as string[]), true)
       })

@@ -2,8 +2,8 @@
  * The tables about the schema, and which of their rows exist for an identity: those about what it may see. What is hidden and what does
  * not exist look alike (attacks C9, C10).
  *
- * Rule: a row exists where every object that it names may be seen. Of a table that is not known here nothing is shown to an identity that
- * may not see everything.
+ * Rule: a row exists where every object that it names may be seen, and a view may be seen where its base table may be too. Of a table that is
+ * not known here nothing is shown to an identity that may not see everything.
  */
 import type { RowView, TableShape } from '../../cql/query/table.ts'
 import type { Visibility } from '../../policy/engine.ts'
@@ -57,11 +57,27 @@ export function schemaTable(keyspace: string | undefined, name: string | undefin
   return byName.get(`${keyspace}.${name}`)
 }
 
+/** The base table of a view; undefined for what is none. */
+export type BaseOf = (keyspace: string, view: string) => string | undefined
+
+export const noViews: BaseOf = () => undefined
+
+/** Whether its rows may be about views without saying of which table. */
+export function namesViews({ name, isVirtual, objects }: SchemaTable): boolean {
+  return !isVirtual && name !== 'tables' && objects.includes('table_name')
+}
+
+/** A view is there for whoever may see its base table: without that there could be none. */
+export function seesTable(visibility: Visibility, keyspace: string, name: string, base: string | undefined): boolean {
+  return visibility.table(keyspace, name) && (base === undefined || visibility.table(keyspace, base))
+}
+
 /** Whether a row exists, asked of each row in its place. Rows of an object stand together, so the last answer is remembered. */
 export function existing(
   { objects, kind }: SchemaTable,
   shape: TableShape,
   visibility: Visibility,
+  baseOf: BaseOf,
 ): (row: RowView) => boolean {
   const keyspaceAt = shape.columns.findIndex(({ name }) => name === 'keyspace_name')
   const objectAt = objects.map((object) => shape.columns.findIndex(({ name }) => name === object))
@@ -81,7 +97,11 @@ export function existing(
       const name = row.cell(index)?.toString()
       // An aggregate may have no final function; what a row is about is in its key, and never null.
       if (name === undefined) continue
-      if (!(kind === 'function' ? visibility.function(keyspace, name) : visibility.table(keyspace, name))) return false
+      const isSeen =
+        kind === 'function'
+          ? visibility.function(keyspace, name)
+          : seesTable(visibility, keyspace, name, baseOf(keyspace, name))
+      if (!isSeen) return false
     }
     return true
   }

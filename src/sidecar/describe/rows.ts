@@ -6,6 +6,7 @@
  */
 import type { Visibility } from '../../policy/engine.ts'
 import type { SchemaView } from '../../policy/request.ts'
+import { seesTable } from '../catalog/visible.ts'
 import { aggregateKey, type MadeOf } from './aggregates.ts'
 
 export interface DescribedRow {
@@ -57,7 +58,7 @@ function viewExists(
   statement: string,
 ): boolean {
   const base = schema.table(keyspace, view)?.base ?? baseIn(statement)
-  return base !== undefined && visibility.table(keyspace, view) && visibility.table(keyspace, base)
+  return base !== undefined && seesTable(visibility, keyspace, view, base)
 }
 
 // Only of what was made a moment ago and is not in the schema yet: the node's own text says it too.
