@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'UNAUTHORIZED' // 0x2100: policy says no
   | 'OVERLOADED' // 0x1001: a queue or rate is at its bound
   // identity and transport
+  | 'CREDENTIALS' // 0x0100: what a client answered to AUTHENTICATE is refused; it may answer again
   | 'IDENTITY' // a certificate, id, token or passport that does not prove who is calling
   | 'PROXY_HEADER' // a PROXY protocol header that is missing, malformed or from an address that may not send one
   | 'LINK' // the mesh link protocol was broken

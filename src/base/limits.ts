@@ -11,6 +11,8 @@ export const limits = {
   authMessageBytesMax: 64 * 1024,
   /** Everything that one connection may send before it is ready (G17). */
   unauthenticatedBytesMax: 256 * 1024,
+  /** AUTH_RESPONSEs of one connection, those of attempts that were refused included; the next one ends it. */
+  authResponsesMax: 16,
   /** The text of one statement (G17). */
   statementBytesMax: 2 * 1024 * 1024,
   /** Statements in one BATCH message; the count is a [short] (G17). */
@@ -35,7 +37,7 @@ export const limits = {
   readerBytesPerSecondMin: 256 * 1024,
   /** Over so long a slow reader's rate is measured. */
   stalledReaderMs: 30_000,
-  /** TLS and STARTUP must be over by then. */
+  /** TLS, STARTUP and the log-in must be over by then. */
   handshakeTimeoutMs: 10_000,
   /** The PROXY header must be complete by then. */
   proxyHeaderTimeoutMs: 5_000,
@@ -107,8 +109,8 @@ export const limits = {
   controlUnprovenMax: 1_024,
   /** Requests a second without a certificate from one address at the control plane; twice as many at once. More are answered 429, unread. */
   controlRequestsPerSecondMax: 100,
-  /** The signed passport of a mesh session. */
-  passportBytesMax: 32 * 1024,
+  /** The signed passport of a mesh session: room for evidence of authMessageBytesMax, in base64. */
+  passportBytesMax: 96 * 1024,
   /** A policy document as a person hands it in. */
   policyBytesMax: 1024 * 1024,
   /** Rows of the node's tables about the schema that a sidecar keeps, in bytes, and of one table that it reads for a question. */

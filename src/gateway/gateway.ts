@@ -18,10 +18,9 @@ import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { type PolicySnapshot, pushedKinds } from '../mesh/pushed.ts'
 import { loadRouting } from '../policy/routing.ts'
-import { addressBlock } from '../session/address-block.ts'
 import type { OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
-import { type DoorBounds, Doors, refusing } from '../session/doors.ts'
+import { type DoorBounds, Doors } from '../session/doors.ts'
 import type { Accepted } from '../session/listener.ts'
 import { Listener } from '../session/listener.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
@@ -209,16 +208,15 @@ export class Gateway {
 
   #accepted(accepted: Accepted): void {
     const connection = new ClientConnection({
-      socket: accepted.socket,
-      info: accepted.info,
-      account: this.#budget.open(accepted.info.identity.key, addressBlock(accepted.info.address)),
+      accepted,
+      budget: this.#budget,
       turn: this.#turn,
       log: this.#options.log,
-      open: accepted.refusal === undefined ? this.#open : refusing(accepted.refusal),
+      open: this.#open,
       nowMs: Date.now,
       onClosed: (closed, reason) => {
         this.#connections.delete(closed)
-        this.#options.log.debug({ reason, workload: closed.info.identity.subject }, 'connection closed')
+        this.#options.log.debug({ reason, workload: closed.subject }, 'connection closed')
       },
     })
     this.#connections.add(connection)

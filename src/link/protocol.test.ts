@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import { headerOpcode, headerVersion } from '../cql/protocol.ts'
 import { CONTROL_VERSION, Control, controlEnvelope, helloSchema, openSchema, readControl } from './protocol.ts'
 
@@ -20,7 +21,7 @@ describe('control messages of the mesh link', () => {
     'a session with another name': { ...open, session: 'DROP TABLE' },
     'a version that is not spoken': { ...open, version: 6 },
     'too many events': { ...open, events: Array.from({ length: 9 }, () => 'STATUS_CHANGE') },
-    'a passport longer than passportBytesMax': { ...open, passport: 'x'.repeat(32 * 1024 + 1) },
+    'a passport longer than passportBytesMax': { ...open, passport: 'x'.repeat(limits.passportBytesMax + 1) },
     'an array': [open],
     null: null,
   }

@@ -2,22 +2,36 @@
  * One client connection as a state machine (docs/connection-states.md):
  *
  *   startup ──STARTUP──▶ opening ──backend ready──▶ ready ──expired, stopping──▶ draining ──last answer──▶ closed
- *      └── OPTIONS in any state; anything else out of its state is a protocol error and ends the connection
+ *      │                    ▲
+ *      └──▶ authenticating ─┴─ where the connection does not show who is there
+ *
+ * OPTIONS in any state; anything else out of its state is a protocol error and ends the connection.
  *
  * Rule: only whole envelopes in state `ready` reach the backend, each stream id at most once until it is answered.
  */
 import type { Duplex } from 'node:stream'
-import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
-import { RingfenceError } from '../base/errors.ts'
+import { type ByteAccount, type BytesBudget, overloaded, Verdict } from '../base/bytes-budget.ts'
+import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { errorEnvelope, readyEnvelope, supportedEnvelope } from '../cql/encode.ts'
+import {
+  authChallengeEnvelope,
+  authenticateEnvelope,
+  authSuccessEnvelope,
+  errorEnvelope,
+  readyEnvelope,
+  supportedEnvelope,
+} from '../cql/encode.ts'
 import { Inbound } from '../cql/inbound.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, headerFlags, headerOpcode, headerStream, headerVersion, Opcode } from '../cql/protocol.ts'
-import { readStartup } from '../cql/requests.ts'
+import { readAuthResponse, readStartup } from '../cql/requests.ts'
 import type { Logger } from '../telemetry/log.ts'
-import type { Backend, Client, ClientInfo, OpenBackend } from './backend.ts'
+import { addressBlock } from './address-block.ts'
+import type { Backend, Client, ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
+import { refusing } from './doors.ts'
 import { cqlFault } from './fault.ts'
+import type { Accepted } from './listener.ts'
+import { type Entered, LogIn, type Proven } from './log-in.ts'
 import { Outbox } from './outbox.ts'
 import { ReaderPace } from './reader-pace.ts'
 import { StreamSet } from './streams.ts'
@@ -41,6 +55,9 @@ const SMALL_BYTES = 1024
 /** What may be answered beyond that: a refusal for each stream. */
 const REFUSALS_BYTES_MAX = 8 * 1024 * 1024
 
+/** Whose account it is on while nobody knows who the client is. No identity has this name. */
+const UNPROVED = ''
+
 /** Why nothing is read of a client: it does not take its answers, its account has no room, or its backend says so. */
 const PausedBy = { OUTBOX: 1, ACCOUNT: 2, BACKEND: 4 } as const
 
@@ -50,13 +67,14 @@ function invalidVersion(version: number): string {
   return `Invalid or unsupported protocol version (${version}); supported versions are (${versions.join(', ')})`
 }
 
-type State = 'startup' | 'opening' | 'ready' | 'draining' | 'closed'
+/** `verifying`: what the client answered is being verified. */
+type State = 'startup' | 'authenticating' | 'verifying' | 'opening' | 'ready' | 'draining' | 'closed'
 
 export interface ConnectionOptions {
-  readonly socket: Duplex & { setNoDelay?(on: boolean): unknown }
-  readonly info: ClientInfo
-  /** Closed with the connection. */
-  readonly account: ByteAccount
+  readonly accepted: Pick<Accepted, 'addresses' | 'entry'> & {
+    readonly socket: Duplex & { setNoDelay?(on: boolean): unknown }
+  }
+  readonly budget: BytesBudget
   readonly turn: Turn
   readonly log: Logger
   readonly open: OpenBackend
@@ -65,17 +83,16 @@ export interface ConnectionOptions {
 }
 
 export class ClientConnection implements Client {
-  readonly info: ClientInfo
-  readonly account: ByteAccount
-  readonly #socket: ConnectionOptions['socket']
+  /** What it holds counts for nobody until it is known who it is; then for that identity. */
+  account: ByteAccount
+  readonly #options: ConnectionOptions
+  readonly #socket: ConnectionOptions['accepted']['socket']
   readonly #log: Logger
-  readonly #open: OpenBackend
-  readonly #onClosed: ConnectionOptions['onClosed']
   readonly #inbound = new Inbound('requests', limits.authMessageBytesMax)
   readonly #outbox: Outbox
   readonly #streams = new StreamSet()
   readonly #handshakeTimer: NodeJS.Timeout
-  readonly #expiryTimer: NodeJS.Timeout
+  #expiryTimer: NodeJS.Timeout | undefined
   #drainTimer: NodeJS.Timeout | undefined
   #state: State = 'startup'
   /** Of the first envelope; until then the one in which a client is answered that speaks none of ours. */
@@ -92,21 +109,34 @@ export class ClientConnection implements Client {
   /** Of the answers that wait; 0 while they are few. */
   #countedBytes = 0
   readonly #pace: ReaderPace
+  #info: ClientInfo | undefined
+  #logIn: LogIn | undefined
+  /** Why there is no place for the client. */
+  #refusal: string | undefined
+  /** What STARTUP said. */
+  #startupInfo: StartupInfo | undefined
+  #lz4 = false
+  /** The framing of after the handshake is in use: from READY, or from AUTHENTICATE. */
+  #isFramed = false
   #reason = 'closed by the client'
   #backend: Backend | undefined
 
   constructor(options: ConnectionOptions) {
-    this.info = options.info
-    this.account = options.account
-    this.#socket = options.socket
+    const { socket, addresses, entry } = options.accepted
+    this.#options = options
+    this.#socket = socket
     this.#log = options.log
-    this.#open = options.open
-    this.#onClosed = options.onClosed
-    this.#outbox = new Outbox(options.socket, options.turn)
+    const address = addressBlock(addresses.address)
+    if (entry instanceof LogIn) {
+      this.#logIn = entry
+      this.account = options.budget.open(UNPROVED, address)
+    } else {
+      this.account = options.budget.open(entry.info.identity.key, address)
+      this.#enter(entry)
+    }
+    this.#outbox = new Outbox(socket, options.turn)
     this.#pace = new ReaderPace(options.nowMs)
     this.#handshakeTimer = setTimeout(() => this.destroy('handshakeTimeoutMs passed'), limits.handshakeTimeoutMs)
-    const lifeMs = Math.min(options.info.identity.expiresAtMs - options.nowMs(), limits.sessionMsMax)
-    this.#expiryTimer = setTimeout(() => this.drain('identity expired'), Math.max(lifeMs, 0))
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('drain', () => this.#onDrain())
     this.#socket.on('end', () => this.#socket.end())
@@ -115,6 +145,17 @@ export class ClientConnection implements Client {
     })
     this.#socket.on('close', () => this.#onClose())
     this.#socket.setNoDelay?.(true)
+  }
+
+  /** Not before it is known: backends are opened afterwards. */
+  get info(): ClientInfo {
+    assert(this.#info !== undefined, 'it is known who the client is')
+    return this.#info
+  }
+
+  /** For the log; undefined while nobody knows. */
+  get subject(): string | undefined {
+    return this.#info?.identity.subject
   }
 
   get state(): State {
@@ -364,8 +405,7 @@ export class ClientConnection implements Client {
         this.#startup(buffer, start, end, version, stream)
         return
       case Opcode.AUTH_RESPONSE:
-        // The certificate has said who is calling; no AUTHENTICATE is ever sent, so no answer to one is awaited.
-        this.#protocolError(stream, 'unexpected AUTH_RESPONSE')
+        this.#authResponse(buffer, start, end, version, stream)
         return
       default:
         this.#protocolError(stream, `unknown opcode ${opcode}`)
@@ -401,17 +441,102 @@ export class ClientConnection implements Client {
     if (compression !== undefined && compression !== 'lz4') {
       throw this.#at(stream, `unknown compression algorithm: ${compression.slice(0, 32)}`)
     }
-    this.#state = 'opening'
-    const startup = {
+    this.#lz4 = compression === 'lz4'
+    this.#startupInfo = {
       version,
       driverName: options.get('DRIVER_NAME'),
       driverVersion: options.get('DRIVER_VERSION'),
       applicationName: options.get('APPLICATION_NAME'),
     }
-    this.#backend = this.#open(
+    if (this.#logIn === undefined) {
+      this.#openBackend(stream)
+      return
+    }
+    this.#state = 'authenticating'
+    this.#answerStartup(authenticateEnvelope(version, stream, this.#logIn.className), stream)
+  }
+
+  #authResponse(buffer: Buffer, start: number, end: number, version: ProtocolVersion, stream: number): void {
+    if (this.#state !== 'authenticating' || this.#logIn === undefined) {
+      this.#protocolError(stream, 'unexpected AUTH_RESPONSE')
+      return
+    }
+    this.#inbound.faultStream = stream
+    const token = readAuthResponse(buffer, start, end, version, headerFlags(buffer, start))
+    this.#inbound.faultStream = 0
+    try {
+      // What it becomes is kept longer than the envelope.
+      const step = this.#logIn.answer(Buffer.from(token ?? []))
+      if (Buffer.isBuffer(step)) {
+        this.#outbox.send(authChallengeEnvelope(version, stream, step))
+        return
+      }
+      this.#state = 'verifying'
+      if (step instanceof Promise) {
+        step.then(
+          (proven) => this.#proved(proven, stream),
+          (reason: unknown) => this.#notProved(reason, stream),
+        )
+      } else this.#proved(step, stream)
+    } catch (reason) {
+      this.#notProved(reason, stream)
+    }
+  }
+
+  #proved(proven: Proven, stream: number): void {
+    if (this.#state !== 'verifying' || this.#logIn === undefined) return
+    this.#state = 'opening'
+    try {
+      const entered = this.#logIn.enter(proven)
+      this.#logIn = undefined
+      this.#moveAccount(entered.info)
+      this.#enter(entered)
+      this.#openBackend(stream)
+    } catch (reason) {
+      this.fault(reason, stream)
+      this.close('the backend did not open')
+    }
+  }
+
+  /** What it holds is its own from now on. */
+  #moveAccount({ identity, address }: ClientInfo): void {
+    const unproved = this.account
+    const { heldBytes } = unproved
+    unproved.give(heldBytes)
+    unproved.close()
+    this.account = this.#options.budget.open(identity.key, addressBlock(address))
+    this.account.add(heldBytes)
+  }
+
+  /** The client may answer again, as with Cassandra. */
+  #notProved(reason: unknown, stream: number): void {
+    if (this.#state === 'verifying') this.#state = 'authenticating'
+    // The client is gone, or is to go.
+    if (this.#state !== 'authenticating') return
+    const fault = cqlFault(reason)
+    if (fault.ours) this.#log.error({ err: reason }, 'fault in a log-in')
+    this.#outbox.send(errorEnvelope(this.#version, stream, fault.code, fault.message))
+    if (fault.fatal) this.close(fault.message)
+  }
+
+  /** It is known who the client is: its proof bounds the session. */
+  #enter({ info, refusal }: Entered): void {
+    this.#info = info
+    this.#refusal = refusal
+    const lifeMs = Math.min(info.identity.expiresAtMs - this.#options.nowMs(), limits.sessionMsMax)
+    this.#expiryTimer = setTimeout(() => this.drain('identity expired'), Math.max(lifeMs, 0))
+  }
+
+  /** `stream` is that of STARTUP, or of the AUTH_RESPONSE that was accepted. */
+  #openBackend(stream: number): void {
+    const startup = this.#startupInfo
+    assert(startup !== undefined, 'STARTUP came')
+    this.#state = 'opening'
+    const open = this.#refusal === undefined ? this.#options.open : refusing(this.#refusal)
+    this.#backend = open(
       this,
       startup,
-      () => this.#becomeReady(version, stream, compression === 'lz4'),
+      () => this.#becomeReady(startup.version, stream),
       (reason) => {
         if (this.#state !== 'opening') return
         this.fault(reason, stream)
@@ -420,26 +545,35 @@ export class ClientConnection implements Client {
     )
   }
 
-  /** Both directions change their framing right after READY (native_protocol_v5.spec §2). */
-  #becomeReady(version: ProtocolVersion, stream: number, lz4: boolean): void {
+  #becomeReady(version: ProtocolVersion, stream: number): void {
     if (this.#state !== 'opening') return
+    if (this.#isFramed) this.#outbox.send(authSuccessEnvelope(version, stream))
+    else if (!this.#answerStartup(readyEnvelope(version, stream), stream)) return
+    this.#state = 'ready'
+    clearTimeout(this.#handshakeTimer)
+    this.#inbound.bodyBytesMax = limits.messageBytesMax
+  }
+
+  /** Both directions change their framing right after READY or AUTHENTICATE (native_protocol_v5.spec §2). False where that was the end. */
+  #answerStartup(envelope: Buffer, stream: number): boolean {
+    const lz4 = this.#lz4
+    const isSegmented = this.#version >= 5
     try {
-      if (version >= 5) this.#inbound.useSegments(lz4 ? 'lz4' : 'none')
+      if (isSegmented) this.#inbound.useSegments(lz4 ? 'lz4' : 'none')
     } catch (reason) {
       this.#inbound.faultStream = stream
       this.#refuseBytes(reason)
-      return
+      return false
     }
-    this.#state = 'ready'
-    clearTimeout(this.#handshakeTimer)
-    this.#outbox.send(readyEnvelope(version, stream))
-    this.#inbound.bodyBytesMax = limits.messageBytesMax
-    if (version >= 5) {
+    this.#isFramed = true
+    this.#outbox.send(envelope)
+    if (isSegmented) {
       this.#outbox.use(lz4 ? 'segments-lz4' : 'segments')
     } else if (lz4) {
       this.#inbound.useBodyCompression()
       this.#outbox.use('body-lz4')
     }
+    return true
   }
 
   #at(stream: number, message: string): RingfenceError {
@@ -481,6 +615,6 @@ export class ClientConnection implements Client {
     this.account.close()
     this.#backend?.close()
     this.#backend = undefined
-    this.#onClosed(this, this.#reason)
+    this.#options.onClosed(this, this.#reason)
   }
 }

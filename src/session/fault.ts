@@ -24,6 +24,7 @@ const answers: { readonly [K in ErrorCode]?: { readonly code: number; readonly f
   SYNTAX: { code: CqlErrorCode.SYNTAX_ERROR, fatal: false },
   INVALID: { code: CqlErrorCode.INVALID, fatal: false },
   UNAUTHORIZED: { code: CqlErrorCode.UNAUTHORIZED, fatal: false },
+  CREDENTIALS: { code: CqlErrorCode.BAD_CREDENTIALS, fatal: false },
   OVERLOADED: { code: CqlErrorCode.OVERLOADED, fatal: false },
   UNAVAILABLE: { code: CqlErrorCode.OVERLOADED, fatal: false },
   UPSTREAM: { code: CqlErrorCode.SERVER_ERROR, fatal: false },

@@ -6,6 +6,7 @@ import { BlockList, isIP, isIPv6 } from 'node:net'
 import { z } from 'zod'
 import type { ParsedDocument } from '../base/document.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { proofs } from '../identity/proofs/index.ts'
 import { isReserved, parseSpiffeId } from '../identity/spiffe.ts'
 
 const cidr = z.string().refine(isCidr, 'expected an address or a network such as 10.0.0.0/8')
@@ -28,6 +29,10 @@ export const listenerSchema = z.strictObject({
   port: z.int().min(0).max(65_535).optional(),
   tls: z.boolean().default(true),
   identity: z.string().optional(),
+  authentication: z
+    .array(z.string().refine(isMethod, { error: () => `expected one of ${proofs.methods.join(', ')}` }))
+    .min(1)
+    .optional(),
   proxyProtocol: z.strictObject({ from: z.array(cidr).min(1).max(64) }).optional(),
 })
 
@@ -54,6 +59,8 @@ function problemOf(listener: z.infer<typeof listenerSchema>): string | undefined
   if (!onSocket && listener.port === undefined) return 'a listener at an IP address needs a "port"'
   if (onSocket && listener.proxyProtocol !== undefined) return 'the PROXY protocol is for listeners at an IP address'
   if (onSocket && listener.tls) return 'a Unix socket is a plain listener: say "tls: false" and give its "identity"'
+  if (new Set(listener.authentication).size < (listener.authentication?.length ?? 0))
+    return '"authentication" names a way twice'
   if (listener.tls) {
     if (listener.identity === undefined) return undefined
     return 'a TLS listener takes the identity from the certificate; "identity" is for a plain one'
@@ -62,6 +69,8 @@ function problemOf(listener: z.infer<typeof listenerSchema>): string | undefined
   if (!onSocket && !loopback.check(listener.address, family)) {
     return `a listener without TLS is allowed on loopback only, or on a Unix socket, not on ${listener.address}`
   }
+  if (listener.authentication !== undefined)
+    return '"authentication" is for a listener with TLS; a plain one has its "identity"'
   if (listener.identity === undefined) return 'a listener without TLS needs the "identity" that it speaks for'
   try {
     if (isReserved(parseSpiffeId(listener.identity)))
@@ -70,6 +79,10 @@ function problemOf(listener: z.infer<typeof listenerSchema>): string | undefined
     return reason instanceof Error ? reason.message : String(reason)
   }
   return undefined
+}
+
+function isMethod(text: string): boolean {
+  return proofs.methods.includes(text)
 }
 
 function isCidr(text: string): boolean {

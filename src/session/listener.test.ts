@@ -11,6 +11,7 @@ import { createLogger } from '../telemetry/log.ts'
 import { Doors } from './doors.ts'
 import type { Accepted } from './listener.ts'
 import { Listener } from './listener.ts'
+import { LogIn } from './log-in.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ringfence-listener-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -54,7 +55,9 @@ async function dialled(path: string): Promise<Accepted> {
 
 describe('a listener on a Unix socket', () => {
   it('speaks for its one identity, and lets nobody but its owner in', async () => {
-    const { info } = await dialled(join(folder, 'cql.sock'))
+    const { entry } = await dialled(join(folder, 'cql.sock'))
+    assert.ok(!(entry instanceof LogIn))
+    const { info } = entry
     assert.equal(info.identity.subject, 'spiffe://demo.local/svc/tool')
     assert.equal(info.identity.method, 'listener')
     assert.equal(info.address, 'unix')

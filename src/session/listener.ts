@@ -1,6 +1,6 @@
 /**
- * A door: accepts sockets, reads the PROXY header where one is due, ends TLS, and says who is there. What is behind it gets
- * connections whose identity is known; a peer that cannot prove one never gets that far.
+ * A door: accepts sockets, reads the PROXY header where one is due, ends TLS, and says who is there where the connection shows it. Where it
+ * shows nothing and the listener takes proofs that are asked for, what is behind it gets a `LogIn` in place of an identity.
  */
 import { constants } from 'node:crypto'
 import { chmodSync, lstatSync, rmSync } from 'node:fs'
@@ -11,16 +11,17 @@ import { createServer as createTlsServer } from 'node:tls'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { proofs } from '../identity/proofs/index.ts'
-import type { Evidence, Proof, Trust } from '../identity/proofs/proof.ts'
-import { shownBy } from '../identity/proofs/registry.ts'
+import type { Evidence, Proof, ProofCheck, Trust } from '../identity/proofs/proof.ts'
+import { type AskingProof, askedOf, shownBy } from '../identity/proofs/registry.ts'
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { addressBlock } from './address-block.ts'
-import type { ClientAddresses, ClientInfo } from './backend.ts'
+import type { ClientAddresses } from './backend.ts'
 import type { Doors } from './doors.ts'
 import { socketPathOf } from './listener-config.ts'
+import { type Entered, LogIn } from './log-in.ts'
 import type { Leave } from './places.ts'
 import type { ProxyHeader } from './proxy-header.ts'
 import { readProxyHeader } from './proxy-header.ts'
@@ -33,16 +34,18 @@ export interface ListenerConfig {
   readonly tls: boolean
   /** The one identity of everybody who comes in by a plain listener. */
   readonly identity?: string | undefined
+  /** The kinds of proof that it takes, in the order in which they are tried; those that connections themselves show, where it does not say. */
+  readonly authentication?: readonly string[] | undefined
   readonly proxyProtocol?: { readonly from: readonly string[] } | undefined
 }
 
 export interface Accepted {
   readonly socket: Socket | TLSSocket
-  readonly info: ClientInfo
+  readonly addresses: ClientAddresses
   /** The application protocol that TLS settled on, such as `ringfence/1`. */
   readonly protocol: string | undefined
-  /** Why there is no place for it: to be told in words, then to be closed. */
-  readonly refusal: string | undefined
+  /** Who is there, where the connection shows it; else the client is asked. */
+  readonly entry: Entered | LogIn
 }
 
 export interface ListenerOptions {
@@ -77,6 +80,7 @@ export class Listener {
   readonly #identity: SpiffeId | undefined
   /** The kinds of proof that it takes. */
   readonly #taken: readonly Proof[]
+  readonly #asked: readonly AskingProof[]
   readonly #sockets = new Set<Socket>()
   /** What is known of a connection, by the raw peer, until TLS is done. */
   readonly #unproved = new Map<string, Pick<Arrival, 'raw' | 'addresses' | 'proved'>>()
@@ -85,7 +89,8 @@ export class Listener {
     this.#options = options
     const { config } = options
     this.#identity = config.identity === undefined ? undefined : parseSpiffeId(config.identity)
-    this.#taken = proofs.taken(undefined)
+    this.#taken = proofs.taken(config.authentication)
+    this.#asked = askedOf(this.#taken)
     this.#trusted = config.proxyProtocol === undefined ? undefined : blockList(config.proxyProtocol.from)
     this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 }, (raw) =>
       this.#accept(raw),
@@ -93,7 +98,7 @@ export class Listener {
     // The places are counted in `doors`; this is for what comes faster than it can be closed.
     this.#server.maxConnections = limits.connectionsMax + 2 * limits.handshakesMax
     if (config.tls) {
-      this.#tls = createTlsServer(tlsOptions(options.credentials, options.protocols))
+      this.#tls = createTlsServer(this.#tlsOptions(options.credentials))
       this.#tls.on('secureConnection', (socket) => this.#secured(socket))
       this.#tls.on('tlsClientError', (error, socket) => {
         options.log.info({ peer: socket.remoteAddress, reason: error.message }, 'TLS handshake refused')
@@ -130,7 +135,7 @@ export class Listener {
 
   /** New handshakes use these; connections that are open stay as they are and end with their own proof. */
   setCredentials(credentials: Credentials): void {
-    this.#tls?.setSecureContext(tlsOptions(credentials, this.#options.protocols))
+    this.#tls?.setSecureContext(this.#tlsOptions(credentials))
   }
 
   /** Takes no more connections; those that are open are the caller's to drain. */
@@ -215,13 +220,18 @@ export class Listener {
     const key = `${socket.remoteAddress}:${socket.remotePort}`
     const unproved = this.#unproved.get(key)
     const leaf = socket.getPeerX509Certificate()
-    if (unproved === undefined || leaf === undefined) {
+    if (unproved === undefined) {
       socket.destroy()
       return
     }
     this.#unproved.delete(key)
-    const certificates = [leaf.raw]
-    for (let issuer = leaf.issuerCertificate; issuer !== undefined; issuer = issuer.issuerCertificate) {
+    // Where clients may come without a certificate, TLS lets a bad one pass too.
+    if (leaf !== undefined && !socket.authorized) {
+      this.#refuse({ ...unproved, socket }, socket.authorizationError)
+      return
+    }
+    const certificates = leaf === undefined ? [] : [leaf.raw]
+    for (let issuer = leaf?.issuerCertificate; issuer !== undefined; issuer = issuer.issuerCertificate) {
       if (certificates.length >= 4 || issuer.raw.equals(certificates.at(-1)!)) break
       certificates.push(issuer.raw)
     }
@@ -229,58 +239,88 @@ export class Listener {
     this.#prove({ ...unproved, socket, protocol }, certificates)
   }
 
-  /** Verifies what the connection itself shows. */
+  /** Verifies what the connection itself shows; asks where it shows nothing. */
   #prove(arrival: Arrival, certificates: readonly Buffer[]): void {
-    const { trust, nowMs, log } = this.#options
     const evidence = shownBy(this.#taken, { certificates, listenerIdentity: this.#identity })
     if (evidence === undefined) {
+      this.#ask(arrival)
+      return
+    }
+    const enter = (identity: VerifiedIdentity): void => {
+      if (!arrival.raw.destroyed) this.#give(arrival, this.#enter(arrival, identity, evidence))
+    }
+    try {
+      const identity = proofs.verify(evidence, this.#check())
+      if (identity instanceof Promise) identity.then(enter).catch((reason: unknown) => this.#refuse(arrival, reason))
+      else enter(identity)
+    } catch (reason) {
+      this.#refuse(arrival, reason)
+    }
+  }
+
+  /** Counts with the handshakes until it has proved who it is. A mesh link is never asked. */
+  #ask(arrival: Arrival): void {
+    if (this.#asked.length === 0 || this.#isLink(arrival)) {
       arrival.raw.destroy()
       return
     }
-    const refuse = (reason: unknown): void => {
-      log.warn({ peer: arrival.addresses.address, reason: String(reason) }, 'client refused')
-      arrival.socket.destroy()
-    }
-    const enter = (identity: VerifiedIdentity): void => this.#identified(arrival, identity, evidence)
-    try {
-      const check = { nowMs: nowMs(), trust: trust(), gateway: undefined, named: this.#identity }
-      const identity = proofs.verify(evidence, check)
-      if (identity instanceof Promise) identity.then(enter).catch(refuse)
-      else enter(identity)
-    } catch (reason) {
-      refuse(reason)
-    }
+    const logIn = new LogIn({
+      asked: this.#asked,
+      address: arrival.addresses.address,
+      check: () => this.#check(),
+      enter: ({ identity, evidence }) => this.#enter(arrival, identity, evidence),
+      log: this.#options.log,
+    })
+    this.#give(arrival, logIn)
   }
 
   /** It is known who is there. Where there is no place for it, it counts with the handshakes until it has been told and is gone. */
-  #identified(
-    { raw, socket, addresses, protocol, proved }: Arrival,
-    identity: VerifiedIdentity,
-    evidence: Evidence,
-  ): void {
-    if (raw.destroyed) return
-    const { doors, protocols, onAccepted } = this.#options
+  #enter(arrival: Arrival, identity: VerifiedIdentity, evidence: Evidence): Entered {
+    const { raw, addresses, proved } = arrival
+    // Its place would never be given back.
+    if (raw.destroyed) throw new RingfenceError('UNAVAILABLE', 'the client is gone')
     const info = { identity, evidence, ...addresses }
-    const isLink = protocol !== undefined && protocols.includes(protocol)
-    const refusal = doors.enter(raw, info, isLink)
+    const refusal = this.#options.doors.enter(raw, info, this.#isLink(arrival))
     if (refusal === undefined) proved()
-    onAccepted({ socket, info, protocol, refusal })
+    return { info, refusal }
   }
-}
 
-/** TLS 1.3 only, both sides show a certificate, and no tickets: Node would resume a session of an expired certificate. */
-function tlsOptions(credentials: Credentials, protocols: readonly string[]) {
-  return {
-    key: credentials.keyPem,
-    cert: credentials.certificatePem,
-    ca: credentials.bundlePem,
-    minVersion: 'TLSv1.3',
-    requestCert: true,
-    rejectUnauthorized: true,
-    secureOptions: constants.SSL_OP_NO_TICKET,
-    handshakeTimeout: limits.handshakeTimeoutMs,
-    ...(protocols.length > 0 ? { ALPNProtocols: [...protocols] } : {}),
-  } as const
+  #give({ socket, addresses, protocol }: Arrival, entry: Entered | LogIn): void {
+    this.#options.onAccepted({ socket, addresses, protocol, entry })
+  }
+
+  #isLink({ protocol }: Arrival): boolean {
+    return protocol !== undefined && this.#options.protocols.includes(protocol)
+  }
+
+  #check(): ProofCheck {
+    const { nowMs, trust } = this.#options
+    return { nowMs: nowMs(), trust: trust(), gateway: undefined, named: this.#identity }
+  }
+
+  #refuse({ socket, addresses }: Pick<Arrival, 'socket' | 'addresses'>, reason: unknown): void {
+    this.#options.log.warn({ peer: addresses.address, reason: String(reason) }, 'client refused')
+    socket.destroy()
+  }
+
+  /**
+   * TLS 1.3 only, both sides show a certificate unless the listener asks for other proofs, and no tickets: Node would resume a session of an
+   * expired certificate.
+   */
+  #tlsOptions(credentials: Credentials) {
+    const { protocols } = this.#options
+    return {
+      key: credentials.keyPem,
+      cert: credentials.certificatePem,
+      ca: credentials.bundlePem,
+      minVersion: 'TLSv1.3',
+      requestCert: true,
+      rejectUnauthorized: this.#asked.length === 0,
+      secureOptions: constants.SSL_OP_NO_TICKET,
+      handshakeTimeout: limits.handshakeTimeoutMs,
+      ...(protocols.length > 0 ? { ALPNProtocols: [...protocols] } : {}),
+    } as const
+  }
 }
 
 function blockList(cidrs: readonly string[]): BlockList {

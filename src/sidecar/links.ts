@@ -5,7 +5,7 @@
  */
 import type { TLSSocket } from 'node:tls'
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
-import { RingfenceError } from '../base/errors.ts'
+import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
@@ -41,6 +41,7 @@ import type { Client, ClientInfo } from '../session/backend.ts'
 import type { Refusals } from '../session/doors.ts'
 import { cqlFault } from '../session/fault.ts'
 import type { Accepted } from '../session/listener.ts'
+import { LogIn } from '../session/log-in.ts'
 import { Outbox } from '../session/outbox.ts'
 import type { Leave, PlaceBounds, Places } from '../session/places.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -116,7 +117,10 @@ export class LinkServer {
 
   /** `accepted` has an ALPN of `LINK_PROTOCOLS`. Throws `IDENTITY` when the peer is no gateway. */
   constructor(accepted: Accepted, host: LinkHost) {
-    const { identity, evidence } = accepted.info
+    const { entry } = accepted
+    assert(!(entry instanceof LogIn), 'a link is never asked who it is')
+    if (entry.refusal !== undefined) throw new RingfenceError('OVERLOADED', entry.refusal)
+    const { identity, evidence } = entry.info
     const leaf = evidence?.chain[0]
     const gatewayPrefix = `spiffe://${trustDomainOf(host.credentials().spiffeId)}/ringfence/gateway/`
     if (leaf === undefined || !identity.subject.startsWith(gatewayPrefix)) {

@@ -14,7 +14,6 @@ import { AuditWriter } from '../audit/writer.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
 import { textDigest } from '../base/digest.ts'
-import { RingfenceError } from '../base/errors.ts'
 import { CqlErrorCode, Opcode } from '../cql/protocol.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { LINK_PROTOCOLS } from '../link/protocol.ts'
@@ -29,7 +28,7 @@ import { type CompiledPolicy, principalOf } from '../policy/policy.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { Client, OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
-import { type DoorBounds, Doors, Refusals, refusing } from '../session/doors.ts'
+import { type DoorBounds, Doors, Refusals } from '../session/doors.ts'
 import type { Accepted } from '../session/listener.ts'
 import { Listener } from '../session/listener.ts'
 import { type PlaceBounds, Places } from '../session/places.ts'
@@ -285,11 +284,10 @@ export class Sidecar {
   #accepted(accepted: Accepted): void {
     if (accepted.protocol !== undefined && LINK_PROTOCOLS.includes(accepted.protocol)) {
       try {
-        if (accepted.refusal !== undefined) throw new RingfenceError('OVERLOADED', accepted.refusal)
         const link = new LinkServer(accepted, this.#linkHost)
         this.#links.add(link)
       } catch (reason) {
-        this.#log.warn({ reason: String(reason), peer: accepted.info.address }, 'mesh link refused')
+        this.#log.warn({ reason: String(reason), peer: accepted.addresses.address }, 'mesh link refused')
         accepted.socket.destroy()
       }
       return
@@ -300,16 +298,15 @@ export class Sidecar {
       return
     }
     const connection = new ClientConnection({
-      socket: accepted.socket,
-      info: accepted.info,
-      account: this.#budget.open(accepted.info.identity.key, addressBlock(accepted.info.address)),
+      accepted,
+      budget: this.#budget,
       turn: this.#turn,
       log: this.#log,
-      open: accepted.refusal === undefined ? this.#openDriver : refusing(accepted.refusal),
+      open: this.#openDriver,
       nowMs: Date.now,
       onClosed: (closed, reason) => {
         this.#connections.delete(closed)
-        this.#log.debug({ reason, workload: closed.info.identity.subject }, 'connection closed')
+        this.#log.debug({ reason, workload: closed.subject }, 'connection closed')
       },
     })
     this.#connections.add(connection)

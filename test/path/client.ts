@@ -1,7 +1,7 @@
 /** A CQL client without a driver's manners: it sends what a test says and keeps what comes. */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
-import { startupEnvelope } from '../../src/cql/encode.ts'
+import { authResponseEnvelope, startupEnvelope } from '../../src/cql/encode.ts'
 import { Inbound } from '../../src/cql/inbound.ts'
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readRows } from '../../src/cql/responses.ts'
@@ -15,7 +15,7 @@ export interface ClientOptions {
   readonly port: number
   readonly host?: string
   /** Undefined: no TLS. */
-  readonly credentials?: Pick<Credentials, 'keyPem' | 'certificatePem' | 'bundlePem'> | undefined
+  readonly credentials?: (Partial<Credentials> & Pick<Credentials, 'bundlePem'>) | undefined
   /** The address that the connection comes from. */
   readonly localAddress?: string
   readonly version?: ProtocolVersion
@@ -71,7 +71,12 @@ export class RawClient {
     if (options.preamble !== undefined) raw.write(options.preamble)
     if (options.credentials === undefined) return new RawClient(options, raw)
     const { keyPem: key, certificatePem: cert, bundlePem: ca } = options.credentials
-    const secure = connectTls({ socket: raw, key, cert, ca, checkServerIdentity: () => undefined })
+    const secure = connectTls({
+      socket: raw,
+      ...(key === undefined ? {} : { key, cert }),
+      ca,
+      checkServerIdentity: () => undefined,
+    })
     await new Promise<void>((resolve, reject) => {
       secure.once('secureConnect', resolve)
       secure.once('error', reject)
@@ -95,10 +100,16 @@ export class RawClient {
     return this.ask(startupEnvelope(this.version, stream, options))
   }
 
+  /** Answers to AUTHENTICATE with the token of SASL PLAIN. */
+  async logIn(user: string, password: string, stream = 0): Promise<Buffer> {
+    return this.ask(authResponseEnvelope(this.version, stream, Buffer.from(`\0${user}\0${password}`)))
+  }
+
   /** Part of `EnvelopeSink`. */
   onEnvelope(buffer: Buffer, start: number, end: number): void {
     const envelope = Buffer.from(buffer.subarray(start, end))
-    if (headerOpcode(envelope, 0) === Opcode.READY && !this.#framed) {
+    const opcode = headerOpcode(envelope, 0)
+    if ((opcode === Opcode.READY || opcode === Opcode.AUTHENTICATE) && !this.#framed) {
       this.#framed = true
       const lz4 = this.#options.compression === 'lz4'
       if (this.version >= 5) {

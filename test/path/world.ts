@@ -121,6 +121,7 @@ export class World {
       name?: string
       node?: FakeNode
       plainIdentity?: string
+      authentication?: readonly string[]
       proxyFrom?: string[]
       share?: 'mesh' | 'identity'
       connections?: number
@@ -142,6 +143,7 @@ export class World {
             address: '127.0.0.1',
             port: 0,
             tls: true,
+            authentication: options.authentication,
             ...(options.proxyFrom === undefined ? {} : { proxyProtocol: { from: options.proxyFrom } }),
           }
         : { address: '127.0.0.1', port: 0, tls: false, identity: options.plainIdentity }
@@ -228,6 +230,7 @@ export class World {
       name?: string
       proxyFrom?: string[]
       plainIdentity?: string
+      authentication?: string[]
       /** Those that its join token named; by default the one of its plain listener. */
       listenerIdentities?: readonly string[]
       advertise?: AdvertisedAddress[]
@@ -257,6 +260,7 @@ export class World {
             ? {
                 ...common,
                 tls: true,
+                authentication: options.authentication,
                 ...(options.proxyFrom === undefined ? {} : { proxyProtocol: { from: options.proxyFrom } }),
               }
             : { ...common, tls: false, identity: plainIdentity },

@@ -1,0 +1,394 @@
+/** A way to prove who one is, added from outside `src`: what it takes, where it counts, and what stays as it was for those without it. */
+import assert from 'node:assert/strict'
+import { createPrivateKey } from 'node:crypto'
+import { after, before, it, describe as suite } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  authResponseEnvelope,
+  executeEnvelope,
+  optionsEnvelope,
+  prepareEnvelope,
+  queryEnvelope,
+  rowsEnvelope,
+} from '../../src/cql/encode.ts'
+import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
+import { readAuthenticate, readAuthToken, readPrepared, readRows } from '../../src/cql/responses.ts'
+import { type PassportRequest, signPassport } from '../../src/identity/passport.ts'
+import { proofs } from '../../src/identity/proofs/index.ts'
+import type { SpiffeId } from '../../src/identity/spiffe.ts'
+import { Control, controlEnvelope } from '../../src/link/protocol.ts'
+import { describe, type RawClient } from './client.ts'
+import { looks, password, users } from './password.ts'
+import { RawLink } from './raw-link.ts'
+import { type RunningSidecar, until, World } from './world.ts'
+
+const ALICE = 'spiffe://demo.local/svc/alice'
+const METHODS = ['certificate', 'password']
+const allow = (name: string, keyspace: string, when = ''): string => `
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: ${name} }
+spec: { subjects: [{ spiffeId: ${ALICE} }], keyspaces: [${keyspace}], operations: [ALL] ${when} }
+---`
+const POLICY = `${allow('all', 'shop')}${allow('said', 'said', ', when: { authentication: [password] }')}
+${allow('shown', 'shown', ', when: { authentication: [certificate] }')}
+apiVersion: ringfence.dev/v1alpha1
+kind: CedarPolicy
+metadata: { name: hers }
+spec:
+  cedar: |
+    permit (principal in Person::"corp/alice", action == Action::"SELECT", resource in Keyspace::"hers");
+`
+const ask = (client: RawClient, text: string, stream = 5): Promise<string> =>
+  client.ask(queryEnvelope(client.version, stream, text)).then(describe)
+const SELECT = 'SELECT * FROM shop.items'
+
+let world: World
+let sidecar: RunningSidecar
+let sidecarPort: number
+let gatewayPort: number
+let bundlePem: string
+
+before(async () => {
+  proofs.register(password)
+  users.alice = { password: 'pw-alice', person: 'corp/alice', claims: { groups: ['a'] } }
+  users['alice+bob'] = { password: 'pw-bob', person: 'corp/bob' }
+  users['alice+admin'] = { password: 'pw-admin', person: 'corp/alice', claims: { groups: ['a', 'admin'] } }
+  world = await World.make()
+  bundlePem = world.ca.bundlePem
+  sidecar = await world.sidecar({ policy: POLICY, authentication: METHODS, share: 'identity', connections: 1 })
+  sidecarPort = sidecar.port
+  gatewayPort = (await world.gateway([sidecar], { authentication: METHODS })).port
+})
+after(() => world.close())
+
+/** Asked who it is. */
+async function asked(
+  port: number,
+  options: { version?: ProtocolVersion; compression?: 'lz4' } = {},
+): Promise<RawClient> {
+  const client = await world.connect(port, undefined, { ...options, credentials: { bundlePem } })
+  const answer = await client.startup()
+  assert.equal(headerOpcode(answer, 0), Opcode.AUTHENTICATE, describe(answer))
+  assert.equal(readAuthenticate(answer, 0, answer.length), 'org.apache.cassandra.auth.PasswordAuthenticator')
+  return client
+}
+
+/** Logged in. */
+async function entered(port: number, user: string, options: { version?: ProtocolVersion } = {}): Promise<RawClient> {
+  const client = await asked(port, options)
+  const answer = await client.logIn(user, users[user]!.password)
+  assert.equal(headerOpcode(answer, 0), Opcode.AUTH_SUCCESS, describe(answer))
+  return client
+}
+
+const ways = [
+  ['at a sidecar', () => sidecarPort, 1],
+  ['through a gateway', () => gatewayPort, 2],
+] as const
+
+for (const [way, port, looksWanted] of ways) {
+  suite(`a proof that is asked for, ${way}`, () => {
+    for (const version of [3, 4, 5] as const) {
+      for (const compression of [undefined, 'lz4'] as const) {
+        it(`logs in by version ${version}${compression === undefined ? '' : ' with LZ4'}`, async () => {
+          const before = looks.count
+          const client = await asked(port(), { version, ...(compression === undefined ? {} : { compression }) })
+          const success = await client.logIn('alice', 'pw-alice', 9)
+          assert.equal(headerOpcode(success, 0), Opcode.AUTH_SUCCESS, describe(success))
+          assert.equal(looks.count - before, looksWanted, 'verified where the client comes in, and at the sidecar')
+          assert.equal(await ask(client, SELECT), `echo: ${SELECT}`)
+          client.close()
+        })
+      }
+    }
+
+    it('is what conditions, policies and the record see', async () => {
+      const client = await entered(port(), 'alice')
+      const records = sidecar.records().length
+      assert.match(await ask(client, 'SELECT * FROM said.items'), /^echo/)
+      assert.match(await ask(client, 'SELECT * FROM shown.items'), /^0x2100 /)
+      assert.match(await ask(client, 'SELECT * FROM hers.items WHERE k = 1'), /^echo/)
+      await until('all is on record', () => sidecar.records().length >= records + 3)
+      for (const { workload, person, authentication } of sidecar.records().slice(records)) {
+        assert.deepEqual([workload, person, authentication], [ALICE, 'corp/alice', 'password'])
+      }
+    })
+
+    it('is refused with 0x0100 where it is wrong, and the client may answer again', async () => {
+      const client = await asked(port())
+      for (const [user, pass] of [
+        ['alice', 'wrong'],
+        ['nobody', 'pw-alice'],
+        ['alice', ''],
+        ['', ''],
+      ] as const) {
+        assert.equal(describe(await client.logIn(user, pass)), '0x0100 these credentials are not accepted here')
+      }
+      assert.equal(
+        describe(await client.ask(authResponseEnvelope(4, 0, null))),
+        '0x0100 these credentials are not accepted here',
+      )
+      assert.equal(headerOpcode(await client.ask(optionsEnvelope(4, 3)), 0), Opcode.SUPPORTED)
+      assert.equal(headerOpcode(await client.logIn('alice', 'pw-alice'), 0), Opcode.AUTH_SUCCESS)
+      assert.equal(await ask(client, SELECT), `echo: ${SELECT}`)
+      assert.match(describe(await client.logIn('alice', 'pw-alice', 7)), /^0x000a unexpected AUTH_RESPONSE/)
+      await client.closed
+    })
+
+    it('goes on by AUTH_CHALLENGE', async () => {
+      const client = await asked(port())
+      const challenge = await client.logIn('later', '')
+      assert.equal(headerOpcode(challenge, 0), Opcode.AUTH_CHALLENGE)
+      assert.equal(readAuthToken(challenge, 0, challenge.length)?.toString(), 'the rest')
+      assert.equal(headerOpcode(await client.logIn('alice', 'pw-alice'), 0), Opcode.AUTH_SUCCESS)
+    })
+
+    it('has no end of answers, no long ones, and no request before it is accepted', async () => {
+      const trying = await asked(port())
+      for (let i = 0; i < 16; i++) assert.match(describe(await trying.logIn('alice', 'wrong')), /^0x0100 /)
+      assert.match(describe(await trying.logIn('alice', 'pw-alice')), /^0x000a authResponsesMax/)
+      await trying.closed
+      const long = await asked(port())
+      assert.match(describe(await long.ask(authResponseEnvelope(4, 0, Buffer.alloc(64 * 1024 - 3)))), /^0x2200 body of/)
+      const inTime = await asked(port())
+      assert.match(describe(await inTime.ask(authResponseEnvelope(4, 0, Buffer.alloc(64 * 1024 - 4)))), /^0x0100/)
+      const early = await asked(port())
+      assert.match(await ask(early, SELECT), /^0x000a unexpected message before the connection is ready/)
+      await early.closed
+      const twice = await asked(port())
+      twice.send(authResponseEnvelope(4, 1, Buffer.from('\0alice\0pw-alice')))
+      assert.match(
+        describe(await twice.ask(authResponseEnvelope(4, 2, Buffer.from('x')))),
+        /^0x000a unexpected AUTH_RESPONSE/,
+      )
+    })
+
+    it('may be as long as an AUTH_RESPONSE may be', async () => {
+      for (const bytes of [32 * 1024, 64 * 1024 - 100]) {
+        users['alice+long'] = { password: 'p'.repeat(bytes) }
+        assert.equal(await ask(await entered(port(), 'alice+long'), SELECT), `echo: ${SELECT}`)
+      }
+      delete users['alice+long']
+    })
+
+    it('is not asked for where a certificate is shown, which is no password either', async () => {
+      const alice = await world.client(port(), 'alice')
+      assert.match(await ask(alice, 'SELECT * FROM shown.items'), /^echo/)
+      assert.match(await ask(alice, 'SELECT * FROM said.items'), /^0x2100 /)
+      assert.match(await ask(alice, 'SELECT * FROM hers.items WHERE k = 1'), /^0x2100 /)
+      const foreign = await World.make('demo.local')
+      const stranger = await foreign.credentials('svc/alice')
+      await assert.rejects(async () => {
+        const client = await world.connect(port(), undefined, { credentials: { ...stranger, bundlePem } })
+        await client.startup()
+      })
+      await foreign.close()
+    })
+
+    it('ends its session when it expires: what is in flight is answered, then the connection closes', async () => {
+      users['alice+short'] = { password: 'short', expiresAtMs: () => Math.ceil(Date.now() / 1000) * 1000 + 1000 }
+      const expiresAtMs = users['alice+short'].expiresAtMs!()
+      users['alice+short'].expiresAtMs = () => expiresAtMs
+      const client = await entered(port(), 'alice+short')
+      const other = await entered(port(), 'alice')
+      let answer: (() => void) | undefined
+      sidecar.node.intercept = (request) => {
+        if (!request.text.includes('long')) return false
+        answer = () => request.answer()
+        return true
+      }
+      const inFlight = ask(client, `${SELECT} WHERE k = 'long'`)
+      await sleep(expiresAtMs - Date.now() + 300)
+      assert.equal(client.isClosed, false)
+      sidecar.node.intercept = undefined
+      answer!()
+      assert.equal(await inFlight, `echo: ${SELECT} WHERE k = 'long'`)
+      await client.closed
+      assert.equal(await ask(other, SELECT), `echo: ${SELECT}`)
+      const late = await asked(port())
+      assert.match(describe(await late.logIn('alice+short', 'short')), /^0x0100 /)
+    })
+  })
+}
+
+suite('who one is', () => {
+  /** Of one subject, each another by person, method or claims; and how each comes in. */
+  const callers: Record<string, () => Promise<RawClient>> = {
+    'by certificate': () => world.client(sidecarPort, 'alice'),
+    'by password, a person': () => entered(sidecarPort, 'alice'),
+    'by password, another person': () => entered(sidecarPort, 'alice+bob'),
+    'by password, with other claims': () => entered(sidecarPort, 'alice+admin'),
+  }
+  /** What must not be shared: `mine` leaves something, `theirs` tells whether it is there for another. */
+  const places: Record<string, (mine: RawClient, theirs: RawClient, tag: string) => Promise<boolean>> = {
+    'a prepared id': async (mine, theirs, tag) => {
+      const answer = await mine.ask(prepareEnvelope(4, 1, `SELECT * FROM shop.items WHERE k = ? AND t = '${tag}'`))
+      const { id } = readPrepared(answer, 0, answer.length, 4)
+      const run = async (client: RawClient): Promise<string> =>
+        describe(await client.ask(executeEnvelope(4, 2, id, undefined, [Buffer.from('x')])))
+      assert.match(await run(mine), /^echo/)
+      return !/^0x2500 /.test(await run(theirs))
+    },
+    'a page': async (mine, theirs, tag) => {
+      const text = `SELECT * FROM shop.items WHERE t = 'page ${tag}'`
+      const spec = { keyspace: 'shop', table: 'items', columns: [{ name: 'k', type: { kind: 'text' } }] } as const
+      sidecar.node.intercept = (request) => {
+        if (request.text !== text) return false
+        request.reply(rowsEnvelope(4, 0, { ...spec, pagingState: Buffer.from('state') }, [[Buffer.from('x')]]))
+        return true
+      }
+      const first = await mine.ask(queryEnvelope(4, 1, text, { pageSize: 1 }))
+      const { pagingState } = readRows(first, 0, first.length, 4)
+      const run = async (client: RawClient): Promise<number> =>
+        headerOpcode(await client.ask(queryEnvelope(4, 2, text, { pageSize: 1, pagingState: pagingState! })), 0)
+      assert.equal(await run(mine), Opcode.RESULT)
+      const isShared = (await run(theirs)) === Opcode.RESULT
+      sidecar.node.intercept = undefined
+      return isShared
+    },
+    'a connection of its pool': async (mine, theirs, tag) => {
+      const texts = [mine, theirs].map((_, i) => `SELECT * FROM shop.items WHERE t = 'pool ${tag} ${i}'`)
+      assert.match(await ask(mine, texts[0]!), /^echo/)
+      assert.match(await ask(theirs, texts[1]!), /^echo/)
+      const [one, other] = texts.map((text) => sidecar.node.requests.find((each) => each.text === text)!.connection)
+      return one === other
+    },
+  }
+
+  for (const [place, isShared] of Object.entries(places)) {
+    it(`${place} is shared with nobody of the same subject who is another person, or came otherwise`, async () => {
+      const names = Object.keys(callers)
+      for (const mine of names) {
+        for (const theirs of names) {
+          const clients = [await callers[mine]!(), await callers[theirs]!()] as const
+          assert.equal(await isShared(...clients, `${mine}, ${theirs}`), mine === theirs, `${mine}; ${theirs}`)
+          for (const client of clients) client.close()
+        }
+      }
+    })
+  }
+
+  it('decides each anew: a verdict that is remembered for one is none for another', async () => {
+    const text = 'SELECT * FROM hers.items WHERE k = 7'
+    const verdicts = async (): Promise<string[]> => {
+      const told: string[] = []
+      for (const caller of Object.values(callers)) told.push((await ask(await caller(), text)).slice(0, 6))
+      return told
+    }
+    const wanted = ['0x2100', 'echo: ', '0x2100', 'echo: ']
+    assert.deepEqual(await verdicts(), wanted)
+    assert.deepEqual(await verdicts(), wanted)
+  })
+
+  it('has places and bytes of its own', async () => {
+    const full = await world.sidecar({
+      name: 'full',
+      policy: POLICY,
+      authentication: METHODS,
+      bounds: { perIdentityMax: 1, max: 10 },
+    })
+    const first = await entered(full.port, 'alice')
+    await entered(full.port, 'alice+bob')
+    await world.client(full.port, 'alice')
+    const second = await asked(full.port)
+    assert.match(describe(await second.logIn('alice', 'pw-alice')), /^0x1001 connectionsPerIdentityMax reached/)
+    first.close()
+    await until('its place is free', () => first.isClosed)
+    await sleep(20)
+    // A client that leaves while it is verified keeps no place.
+    for (let i = 0; i < 3; i++) {
+      const leaving = await asked(full.port)
+      leaving.send(authResponseEnvelope(4, 0, Buffer.from('\0alice\0pw-alice')))
+      await sleep(1)
+      leaving.close()
+    }
+    await sleep(30)
+    assert.equal(await ask(await entered(full.port, 'alice'), SELECT), `echo: ${SELECT}`)
+  })
+})
+
+suite('across a mesh link', () => {
+  async function passport(change: Partial<PassportRequest>): Promise<string> {
+    const gateway = await world.credentials('ringfence/gateway/gateway1')
+    const request: PassportRequest = {
+      subject: ALICE as SpiffeId,
+      evidence: { kind: 'password', chain: [], shown: { user: 'alice', password: 'pw-alice' } },
+      clientAddress: '192.0.2.1',
+      clientPort: 1,
+      driverName: undefined,
+      expiresAtMs: Date.now() + 30_000,
+      audience: sidecar.endpoint.spiffeId as SpiffeId,
+      ...change,
+    }
+    return signPassport(request, { spiffeId: gateway.spiffeId, key: createPrivateKey(gateway.keyPem) }, Date.now())
+  }
+
+  it('a sidecar believes the evidence, not the gateway', async () => {
+    const link = await RawLink.open(sidecar.port, await world.credentials('ringfence/gateway/gateway1'))
+    const offers: readonly (readonly [Partial<PassportRequest>, RegExp])[] = [
+      [{}, /^opened$/],
+      [{ subject: 'spiffe://demo.local/svc/bob' as SpiffeId }, /IDENTITY.*names another than its evidence/],
+      [
+        { evidence: { kind: 'password', chain: [], shown: { user: 'alice', password: 'x' } } },
+        /IDENTITY.*wrong password/,
+      ],
+      [{ evidence: { kind: 'password', chain: [], shown: { user: 'alice' } } }, /IDENTITY.*not understood/],
+      [{ evidence: { kind: 'password', chain: [] } }, /IDENTITY.*not understood/],
+      [{ evidence: { kind: 'unheard', chain: [], shown: {} } }, /IDENTITY.*not known here/],
+      [{ evidence: { kind: 'listener', chain: [], shown: {} } }, /IDENTITY.*not understood/],
+      [{ expiresAtMs: Date.now() + 120_000 }, /IDENTITY.*outlive/],
+    ]
+    for (const [index, [change, wanted]] of offers.entries()) {
+      assert.match(await link.offer(10 + index, await passport(change)), wanted, JSON.stringify(change))
+    }
+    link.socket.destroy()
+  })
+
+  it('a session that its gateway gives up while it is verified never opens, and its number is free again', async () => {
+    const link = await RawLink.open(sidecar.port, await world.credentials('ringfence/gateway/gateway1'))
+    const open = { passport: await passport({}), version: 4, session: '0123456789abcdef', events: [] }
+    const records = sidecar.records().length
+    link.send(7, controlEnvelope(Control.OPEN, open))
+    link.send(7, controlEnvelope(Control.CLOSE, { code: 'DONE', message: '' }))
+    link.send(7, controlEnvelope(Control.OPEN, { ...open, passport: await passport({}) }))
+    link.send(7, controlEnvelope(Control.PAUSE, {}))
+    link.send(7, controlEnvelope(Control.RESUME, {}))
+    await until('one is opened', () => link.frames.some(({ opcode }) => opcode === Control.OPENED))
+    await sleep(30)
+    assert.equal(link.frames.filter(({ opcode }) => opcode === Control.OPENED).length, 1)
+    assert.equal(
+      sidecar
+        .records()
+        .slice(records)
+        .filter(({ operation }) => operation === 'CONNECT').length,
+      1,
+    )
+    link.socket.destroy()
+  })
+})
+
+suite('a listener that does not say that it takes it', () => {
+  it('never asks: without a certificate there is no connection, and an AUTH_RESPONSE is a protocol error', async () => {
+    const plain = await world.sidecar({ name: 'plain' })
+    const gateway = await world.gateway([plain], { name: 'plain' })
+    for (const port of [plain.port, gateway.port]) {
+      await assert.rejects(async () => {
+        const client = await world.connect(port, undefined, { credentials: { bundlePem } })
+        await client.startup()
+      })
+      const alice = await world.connect(port, 'alice')
+      assert.equal(headerOpcode(await alice.startup(), 0), Opcode.READY)
+      assert.match(describe(await alice.logIn('alice', 'pw-alice', 3)), /^0x000a unexpected AUTH_RESPONSE/)
+    }
+  })
+})
+
+suite('secrets', () => {
+  it('are in no log and no record', () => {
+    const written = [...world.logged, ...sidecar.records().map((record) => JSON.stringify(record))].join('\n')
+    for (const { password: secret } of Object.values(users))
+      assert.ok(!written.includes(secret) || secret === 'short', secret)
+    assert.match(written, /log-in refused/)
+  })
+})
