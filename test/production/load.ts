@@ -32,6 +32,11 @@ let answered = 0
 let failed = 0
 let stopped = false
 
+/** The driver's texts have a stack in them. */
+function firstLine(reason: unknown): string {
+  return String(reason).split('\n', 1)[0]!
+}
+
 async function work(worker: number): Promise<void> {
   for (let n = 0; !stopped; n++) {
     const id = `node ${worker} ${n % 50}`
@@ -43,10 +48,9 @@ async function work(worker: number): Promise<void> {
       answered += 2
     } catch (reason) {
       const { innerErrors } = reason as { innerErrors?: object }
-      const inner =
-        innerErrors === undefined ? '' : ` ${Object.entries(innerErrors).map(([host, why]) => `${host}: ${why}`)}`
+      const inner = Object.entries(innerErrors ?? {}).map(([host, why]) => ` ${host}: ${firstLine(why)}`)
       failed++
-      if (errors.length < errorsMax) errors.push(`${new Date().toISOString()} ${String(reason)}${inner}`)
+      if (errors.length < errorsMax) errors.push(`${new Date().toISOString()} ${firstLine(reason)}${inner}`)
     }
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
