@@ -34,7 +34,7 @@ export interface Options {
   /** Everything on all cores, instead of the hops on half of them and the ends on the rest. */
   readonly sharedCores: boolean
   /** The dearest inputs instead of speed. */
-  readonly dearest: { readonly runs: number } | undefined
+  readonly dearest: { readonly runs: number; readonly floodSeconds: number } | undefined
   /** Memory instead of speed, with this many idle sessions, after so many seconds of silence. */
   readonly memory: { readonly sessions: number; readonly settleSeconds: number } | undefined
 }
@@ -98,7 +98,7 @@ export function parseOptions(args: readonly string[]): Options {
     stateDir: resolve(values['state-dir']),
     latte,
     nodes: wholeNumber('nodes', values.nodes),
-    dearest: values.dearest ? { runs: quick ? 1 : 3 } : undefined,
+    dearest: values.dearest ? { runs: quick ? 1 : 3, floodSeconds: quick ? 25 : 60 } : undefined,
     memory: values.memory
       ? { sessions: wholeNumber('sessions', values.sessions), settleSeconds: quick ? 5 : 30 }
       : undefined,

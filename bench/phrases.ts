@@ -28,8 +28,11 @@ const Answer = { ROW: 0, LARGE_ROW: 1, VOID: 2 } as const
 /** Tables whose answers are as large as a client can ask for; see `Phrases.large`. */
 export const largeAnswerTable = 'large_answer'
 export const manyRowsTable = 'many_rows'
+/** And one that is larger than any answer may be. */
+export const oversizedAnswerTable = 'oversized_answer'
 const LARGE_ANSWER_BYTES = 100 * 1024 * 1024
 const MANY_ROWS = 1_000_000
+const OVERSIZED_BYTES = 290 * 1024 * 1024
 
 export class Phrases {
   readonly supported: Buffer
@@ -86,11 +89,14 @@ export class Phrases {
 
   /** The answer to a SELECT from one of those tables, made when it is first asked for; undefined for any other text. */
   large(text: string): Buffer | undefined {
-    const table = [largeAnswerTable, manyRowsTable].find((name) => text.includes(`FROM ${keyspace}.${name}`))
+    const table = [largeAnswerTable, manyRowsTable, oversizedAnswerTable].find((name) =>
+      text.includes(`FROM ${keyspace}.${name}`),
+    )
     if (table === undefined) return undefined
     let rows = this.#large.get(table)
     if (rows === undefined) {
-      const one = [Buffer.alloc(table === manyRowsTable ? 8 : LARGE_ANSWER_BYTES, FIRST_ROW_BYTE)]
+      const bytes = { [manyRowsTable]: 8, [oversizedAnswerTable]: OVERSIZED_BYTES }[table] ?? LARGE_ANSWER_BYTES
+      const one = [Buffer.alloc(bytes, FIRST_ROW_BYTE)]
       const all = new Array<typeof one>(table === manyRowsTable ? MANY_ROWS : 1).fill(one)
       rows = rowsEnvelope(this.#version, 0, { keyspace, table, columns: [value] }, all)
       this.#large.set(table, rows)

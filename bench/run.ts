@@ -51,7 +51,7 @@ async function benchOnStub(options: Options): Promise<void> {
     return
   }
   if (options.dearest !== undefined) {
-    await reportDearest(context, options.dearest, say)
+    if ((await reportDearest(context, options.dearest, say)) > 0) process.exitCode = 1
     return
   }
   const cores = options.sharedCores ? undefined : halves()

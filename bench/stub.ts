@@ -17,7 +17,7 @@ import { answerQuestion } from '../src/gateway/topology/answer.ts'
 import { murmur3Partitioner, type TopologyModel, virtualHosts } from '../src/gateway/topology/model.ts'
 import { aboutTopology, readQuestion } from '../src/gateway/topology/question.ts'
 import { FakeSchema } from '../test/path/fake-schema.ts'
-import { largeAnswerTable, manyRowsTable, Phrases } from './phrases.ts'
+import { largeAnswerTable, manyRowsTable, oversizedAnswerTable, Phrases } from './phrases.ts'
 import { WireReader, WireWriter } from './wire.ts'
 
 const { values: options } = parseArgs({
@@ -108,7 +108,7 @@ const tableOf = (name: string) => ({
   partitionKey: { k: 'text' },
   regulars: { v: 'blob' },
 })
-const ownTables = ['rows', 'large', largeAnswerTable, manyRowsTable].map(tableOf)
+const ownTables = ['rows', 'large', largeAnswerTable, manyRowsTable, oversizedAnswerTable].map(tableOf)
 schema.tables = ownTables
 let widenings = 0
 

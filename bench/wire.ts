@@ -76,8 +76,12 @@ export class WireWriter {
     this.#socket = socket
   }
 
-  /** Copies a whole envelope and gives it the stream id. */
+  /** Copies a whole envelope, but for the body of a very long one, and gives it the stream id. */
   write(envelope: Buffer, stream: number): void {
+    if (!this.segmented && envelope.length > SLAB_BYTES) {
+      this.#writeLong(envelope, stream)
+      return
+    }
     if (this.#end + envelope.length + SEGMENT_TRAILER_BYTES > this.#slab.length) {
       this.flush()
       // The old slab lives on in the socket's pending write. A slab is no longer than a segment may be.
@@ -91,6 +95,14 @@ export class WireWriter {
     this.#slab[this.#end + 2] = stream >> 8
     this.#slab[this.#end + 3] = stream
     this.#end += envelope.length
+  }
+
+  #writeLong(envelope: Buffer, stream: number): void {
+    this.flush()
+    const header = Buffer.from(envelope.subarray(0, HEADER_BYTES))
+    header.writeInt16BE(stream, 2)
+    this.#socket.write(header)
+    this.#socket.write(envelope.subarray(HEADER_BYTES))
   }
 
   flush(): void {

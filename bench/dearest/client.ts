@@ -14,12 +14,16 @@ export class DearestClient {
   #bodyLeft = 0
   #opcode = 0
   #reject: (reason: Error) => void = () => {}
+  closed = false
 
   private constructor(socket: TLSSocket) {
     this.#socket = socket
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
     socket.on('error', () => {})
-    socket.on('close', () => this.#reject(new Error('the sidecar closed the connection')))
+    socket.on('close', () => {
+      this.closed = true
+      this.#reject(new Error('the connection was closed'))
+    })
   }
 
   static async open(port: number, { cert, key, ca }: Credentials): Promise<DearestClient> {
@@ -48,6 +52,14 @@ export class DearestClient {
   /** Reads nothing more. */
   pause(): void {
     this.#socket.pause()
+  }
+
+  /** Takes a chunk at a time, and waits as long as it would have taken to arrive. */
+  readSlowly(bytesPerSecond: number): void {
+    this.#socket.on('data', ({ length }: Buffer) => {
+      this.#socket.pause()
+      setTimeout(() => this.#socket.resume(), (length / bytesPerSecond) * 1_000)
+    })
   }
 
   close(): void {

@@ -28,7 +28,7 @@ interface Row {
   readonly neighbourMs: number
 }
 
-export async function reportLoop(context: BenchContext, runs: number, say: (line: string) => void): Promise<void> {
+export async function reportLoop(context: BenchContext, runs: number, say: (line: string) => void): Promise<number> {
   const probe = join(context.directory, 'probe')
   const mesh = await startMesh(context, {
     name: 'dearest',
@@ -81,6 +81,7 @@ export async function reportLoop(context: BenchContext, runs: number, say: (line
   measuring.stop()
   for (const client of clients.values()) client.close()
   console.log(markdown(titles, rows.map(cellsOf)))
+  return rows.filter((row) => !isWithin(row)).length
 }
 
 function said(opcodes: readonly number[]): string {
@@ -90,8 +91,11 @@ function said(opcodes: readonly number[]): string {
 
 const titles = ['input', 'verdict', 'answer', 'CPU ms', 'loop ms', 'neighbour ms', `within ${loopMsMax} ms`] as const
 
+function isWithin({ answer, loopMs }: Row): boolean {
+  return answer !== 'closed' && loopMs <= loopMsMax + slackMs
+}
+
 function cellsOf(row: Row): string[] {
-  const within = row.loopMs <= loopMsMax + slackMs ? 'yes' : 'no'
   return [
     row.input,
     row.verdict,
@@ -99,7 +103,7 @@ function cellsOf(row: Row): string[] {
     row.cpuMs.toFixed(0),
     row.loopMs.toFixed(1),
     row.neighbourMs.toFixed(1),
-    within,
+    isWithin(row) ? 'yes' : 'no',
   ]
 }
 

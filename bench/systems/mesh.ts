@@ -22,6 +22,7 @@ export interface MeshOptions {
   readonly policy?: string
   /** Environment of the sidecar, beside that of this process. */
   readonly sidecarEnv?: Readonly<Record<string, string>>
+  readonly gatewayEnv?: Readonly<Record<string, string>>
   /** Of the gateway; those of the whole run by default. */
   readonly workers?: number
   /** The tree that is measured; this one by default. Load maker and stub are always this tree's. */
@@ -68,14 +69,15 @@ export async function startMesh(context: BenchContext, options: MeshOptions): Pr
   const port = await freePort()
   const tlsPort = await freePort()
   const place = { address: '127.0.0.1', port }
-  const gateway = control.startProxy('gateway', {
+  const gatewaySpec = {
     workers: options.workers ?? context.workers,
     listeners: [
       { ...place, tls: false, identity: workload },
       { ...place, port: tlsPort },
     ],
     advertise: [place],
-  })
+  }
+  const gateway = control.startProxy('gateway', gatewaySpec, options.gatewayEnv)
   for (const each of [port, tlsPort]) await untilListening(gateway, each, 'the gateway')
   const pids = [gateway.pid!, sidecar.pid!]
   return {
