@@ -12,7 +12,8 @@ import { pushedKinds } from '../mesh/pushed.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 import { Publisher } from './publisher.ts'
 import { Registry } from './registry.ts'
-import { type AgentRow, Store } from './store.ts'
+import { SqliteStore } from './sqlite-store.ts'
+import type { AgentRow, Store } from './store.ts'
 
 const log = pino({ level: 'silent' })
 const idOf = (name: string): string => `spiffe://demo.local/ringfence/gateway/${name}`
@@ -40,13 +41,13 @@ class Desk {
 
   constructor(path: string) {
     this.path = path
-    this.#store = new Store(path)
+    this.#store = new SqliteStore(path)
     this.registry = this.#open()
   }
 
   restart(): void {
     this.#store.close()
-    this.#store = new Store(this.path)
+    this.#store = new SqliteStore(this.path)
     this.registry = this.#open()
   }
 

@@ -21,7 +21,8 @@ import { type ServerIdentity, startProxyApi } from './proxy-api.ts'
 import { Publisher } from './publisher.ts'
 import { Registry } from './registry.ts'
 import { controlSocketPath } from './socket-path.ts'
-import { Store } from './store.ts'
+import { SqliteStore } from './sqlite-store.ts'
+import type { Store } from './store.ts'
 
 export interface ControlOptions {
   readonly stateDir: string
@@ -35,6 +36,8 @@ export interface ControlOptions {
   readonly name?: string | undefined
   readonly version?: string | undefined
   readonly clock?: Clock
+  /** SQLite in `stateDir` by default. @throws RingfenceError CONFIG where what is there cannot be used */
+  readonly openStore?: (stateDir: string) => Store
   /** What is pushed to proxies; `allPushedKinds` by default. */
   readonly kinds?: PushedKinds
   readonly log?: Logger
@@ -71,7 +74,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
   }
   if (svidTtlMs < svidTtlMsAdvisedMin) log.warn({ svidTtlMs }, 'certificates live less than 5m: for tests only')
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
-  const store = new Store(join(stateDir, 'control.db'))
+  const store = (options.openStore ?? openSqliteStore)(stateDir)
   const closers: (() => unknown)[] = [() => store.close()]
   const stop = async (): Promise<void> => {
     for (const close of closers.splice(0).reverse()) await close()
@@ -130,6 +133,10 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     await stop()
     throw error
   }
+}
+
+function openSqliteStore(stateDir: string): Store {
+  return new SqliteStore(join(stateDir, 'control.db'))
 }
 
 function hostPort(address: string, port: number): string {

@@ -11,7 +11,7 @@ import { pushedKinds } from '../mesh/pushed.ts'
 import { maskKeyOf } from '../sidecar/seal.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 import { MeshKeys } from './mesh-keys.ts'
-import { Store } from './store.ts'
+import { SqliteStore } from './sqlite-store.ts'
 
 const sidecarId = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
 const gatewayId = 'spiffe://demo.local/ringfence/gateway/g1'
@@ -41,7 +41,7 @@ describe('mesh keys in the store', () => {
   after(() => rmSync(folder, { recursive: true, force: true }))
 
   it('are made once, anew after a day, and the newest three for pages are kept', () => {
-    const store = new Store(join(folder, 'a.db'))
+    const store = new SqliteStore(join(folder, 'a.db'))
     const clock = new SetClock()
     const first = new MeshKeys(store, clock).keys
     assert.deepEqual(
@@ -72,7 +72,7 @@ describe('mesh keys in the store', () => {
   })
 
   it('for masks last 30 days, are pushed a day ahead, and two are kept at most', () => {
-    const store = new Store(join(folder, 'd.db'))
+    const store = new SqliteStore(join(folder, 'd.db'))
     const clock = new SetClock()
     const dayMs = 24 * hourMs
     const nowMs = clock.now()
@@ -103,7 +103,7 @@ describe('mesh keys in the store', () => {
 
   it('keep hashes equal when a store of before keys had uses is taken up', () => {
     const path = join(folder, 'e.db')
-    new Store(path).close()
+    new SqliteStore(path).close()
     const old = Buffer.alloc(32, 7)
     const db = new DatabaseSync(path)
     db.exec('ALTER TABLE mesh_keys DROP COLUMN use; ALTER TABLE mesh_keys DROP COLUMN from_ms; PRAGMA user_version = 3')
@@ -111,7 +111,7 @@ describe('mesh keys in the store', () => {
       db.prepare('INSERT INTO mesh_keys (key, created_ms) VALUES (?, ?)').run(key, Date.now() - 90 * 24 * hourMs)
     }
     db.close()
-    const store = new Store(path)
+    const store = new SqliteStore(path)
     const { keys } = new MeshKeys(store, systemClock)
     assert.deepEqual(maskKeyOf(keys, Date.now()).key, maskKeyOf([{ id: 1, key: old }], 0).key)
     assert.equal(keys.filter(({ use }) => use === 'masks').length, 1)
@@ -119,7 +119,7 @@ describe('mesh keys in the store', () => {
   })
 
   it('do not last for years because the clock was years ahead when one was made', () => {
-    const store = new Store(join(folder, 'b.db'))
+    const store = new SqliteStore(join(folder, 'b.db'))
     const clock = new SetClock()
     clock.aheadMs = 9_000 * hourMs
     new MeshKeys(store, clock)
@@ -132,10 +132,10 @@ describe('mesh keys in the store', () => {
 
   it('are readable by their owner only, in a store that was readable by others too', () => {
     const path = join(folder, 'c.db')
-    new Store(path).close()
+    new SqliteStore(path).close()
     assert.equal(modeOf(path), 0o600)
     chmodSync(path, 0o644)
-    const store = new Store(path)
+    const store = new SqliteStore(path)
     new MeshKeys(store, systemClock)
     for (const suffix of ['', '-wal', '-shm']) assert.equal(modeOf(path + suffix), 0o600, suffix)
     store.close()

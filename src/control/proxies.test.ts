@@ -5,7 +5,7 @@ import { ManualClock } from '../base/clock.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
 import { Publisher } from './publisher.ts'
 import { Registry } from './registry.ts'
-import { Store } from './store.ts'
+import { SqliteStore } from './sqlite-store.ts'
 
 const log = pino({ level: 'silent' })
 const sidecar = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
@@ -15,7 +15,7 @@ const report = { policyRevision: 0, connections: 0, sessions: 0, upstreamConnect
 
 function mesh() {
   const clock = new ManualClock()
-  const store = new Store(':memory:')
+  const store = new SqliteStore(':memory:')
   const publisher = new Publisher(log)
   const registry = new Registry(store, clock, log, publisher)
   for (const spiffeId of [sidecar, other]) {

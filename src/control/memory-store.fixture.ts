@@ -1,0 +1,108 @@
+/** A store for tests, in memory. It outlives its `close`, so that a control plane can be started again on it. */
+import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
+import type { PolicySnapshot } from '../mesh/pushed.ts'
+import type { AgentRow, Issuance, MeshKeyRow, Store, TokenRow } from './store.ts'
+
+export class MemoryStore implements Store {
+  readonly #tokens = new Map<string, TokenRow>()
+  readonly #agents = new Map<string, AgentRow>()
+  readonly #issuances: Issuance[] = []
+  readonly #policies: PolicySnapshot[] = []
+  readonly #sidecars = new Map<string, SidecarEndpoint>()
+  readonly #gateways = new Map<string, readonly GatewayEndpoint[]>()
+  #keys: readonly MeshKeyRow[] = []
+
+  close(): void {}
+
+  addToken(token: Omit<TokenRow, 'usedAtMs'>): void {
+    this.#tokens.set(token.hash, { ...token, usedAtMs: undefined })
+  }
+
+  token(hash: string): TokenRow | undefined {
+    return this.#tokens.get(hash)
+  }
+
+  spendToken(hash: string, nowMs: number): boolean {
+    const token = this.#tokens.get(hash)
+    if (token === undefined || token.usedAtMs !== undefined) return false
+    this.#tokens.set(hash, { ...token, usedAtMs: nowMs })
+    return true
+  }
+
+  putAgent(agent: AgentRow): void {
+    this.#agents.set(agent.spiffeId, agent)
+  }
+
+  agent(spiffeId: string): AgentRow | undefined {
+    return this.#agents.get(spiffeId)
+  }
+
+  removeAgent(spiffeId: string): void {
+    this.#agents.delete(spiffeId)
+  }
+
+  agents(): AgentRow[] {
+    return byKey(this.#agents).map(([, agent]) => agent)
+  }
+
+  addIssuance(issuance: Issuance): void {
+    this.#issuances.push(issuance)
+  }
+
+  issuances(countMax: number): Issuance[] {
+    const newestFirst = this.#issuances.toReversed().sort((a, b) => b.issuedAtMs - a.issuedAtMs)
+    return newestFirst.slice(0, countMax)
+  }
+
+  policy(): PolicySnapshot {
+    return this.#policies.at(-1) ?? { revision: 0, source: '' }
+  }
+
+  policyOf(revision: number): string | undefined {
+    return this.#policies.find((policy) => policy.revision === revision)?.source
+  }
+
+  addPolicy(source: string, _fileName: string, _nowMs: number, atLeast = 1): PolicySnapshot {
+    const policy = { revision: Math.max(this.policy().revision + 1, atLeast), source }
+    this.#policies.push(policy)
+    return policy
+  }
+
+  putSidecar(endpoint: SidecarEndpoint): void {
+    this.#sidecars.set(endpoint.spiffeId, endpoint)
+  }
+
+  removeSidecar(spiffeId: string): void {
+    this.#sidecars.delete(spiffeId)
+  }
+
+  sidecars(): SidecarEndpoint[] {
+    return byKey(this.#sidecars).map(([, endpoint]) => endpoint)
+  }
+
+  putGateway(spiffeId: string, endpoints: readonly GatewayEndpoint[]): void {
+    this.#gateways.set(spiffeId, endpoints)
+  }
+
+  removeGateway(spiffeId: string): void {
+    this.#gateways.delete(spiffeId)
+  }
+
+  gateways(): Map<string, readonly GatewayEndpoint[]> {
+    return new Map(byKey(this.#gateways))
+  }
+
+  meshKeys(): MeshKeyRow[] {
+    return [...this.#keys]
+  }
+
+  addMeshKey(key: Omit<MeshKeyRow, 'id'>, keptCount: number): void {
+    const keys = [{ ...key, id: (this.#keys[0]?.id ?? 0) + 1 }, ...this.#keys]
+    const kept = new Set(keys.filter(({ use }) => use === key.use).slice(0, keptCount))
+    this.#keys = keys.filter((one) => one.use !== key.use || kept.has(one))
+  }
+}
+
+function byKey<T>(map: ReadonlyMap<string, T>): [string, T][] {
+  return [...map].sort(([a], [b]) => (a < b ? -1 : 1))
+}

@@ -1,0 +1,215 @@
+/** The control plane's store in SQLite (WAL, every write flushed). */
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
+import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
+import type { PolicySnapshot } from '../mesh/pushed.ts'
+import type { AgentRole } from '../mesh/roles.ts'
+import { openDatabase } from './sqlite-schema.ts'
+import type { AgentRow, AltNames, Issuance, MeshKeyRow, Store, TokenRow } from './store.ts'
+
+export class SqliteStore implements Store {
+  readonly #db: DatabaseSync
+  readonly #statements = new Map<string, StatementSync>()
+
+  /** @throws RingfenceError CONFIG when the file is damaged or of a newer schema */
+  constructor(path: string) {
+    this.#db = openDatabase(path)
+  }
+
+  close(): void {
+    this.#db.close()
+  }
+
+  addToken(token: Omit<TokenRow, 'usedAtMs'>, nowMs: number): void {
+    this.#run('DELETE FROM join_tokens WHERE expires_ms < ?', nowMs - 24 * 60 * 60 * 1000)
+    this.#run(
+      'INSERT INTO join_tokens (hash, spiffe_id, role, alt_names, created_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?)',
+      token.hash,
+      token.spiffeId,
+      token.role,
+      altNamesText(token),
+      nowMs,
+      token.expiresAtMs,
+    )
+  }
+
+  token(hash: string): TokenRow | undefined {
+    const row = this.#statement('SELECT * FROM join_tokens WHERE hash = ?').get(hash)
+    if (row === undefined) return undefined
+    return {
+      hash,
+      spiffeId: String(row.spiffe_id),
+      role: row.role as AgentRole,
+      expiresAtMs: Number(row.expires_ms),
+      usedAtMs: row.used_ms === null ? undefined : Number(row.used_ms),
+      ...altNamesOf(row.alt_names),
+    }
+  }
+
+  spendToken(hash: string, nowMs: number): boolean {
+    const { changes } = this.#run('UPDATE join_tokens SET used_ms = ? WHERE hash = ? AND used_ms IS NULL', nowMs, hash)
+    return changes === 1
+  }
+
+  putAgent(agent: AgentRow, nowMs: number): void {
+    this.#run(
+      'INSERT OR REPLACE INTO agents (spiffe_id, role, name, alt_names, enrolled_ms) VALUES (?, ?, ?, ?, ?)',
+      agent.spiffeId,
+      agent.role,
+      agent.name,
+      altNamesText(agent),
+      nowMs,
+    )
+  }
+
+  agent(spiffeId: string): AgentRow | undefined {
+    const row = this.#statement('SELECT * FROM agents WHERE spiffe_id = ?').get(spiffeId)
+    return row === undefined ? undefined : agentOf(row)
+  }
+
+  removeAgent(spiffeId: string): void {
+    this.#run('DELETE FROM agents WHERE spiffe_id = ?', spiffeId)
+  }
+
+  agents(): AgentRow[] {
+    return this.#statement('SELECT * FROM agents ORDER BY spiffe_id').all().map(agentOf)
+  }
+
+  addIssuance(issuance: Issuance): void {
+    this.#run(
+      'INSERT INTO issuances (serial, spiffe_id, reason, caller, issued_ms, not_after_ms) VALUES (?, ?, ?, ?, ?, ?)',
+      issuance.serial,
+      issuance.spiffeId,
+      issuance.reason,
+      issuance.caller,
+      issuance.issuedAtMs,
+      issuance.notAfterMs,
+    )
+  }
+
+  issuances(countMax: number): Issuance[] {
+    const rows = this.#statement('SELECT * FROM issuances ORDER BY issued_ms DESC, rowid DESC LIMIT ?').all(countMax)
+    return rows.map((row) => ({
+      serial: String(row.serial),
+      spiffeId: String(row.spiffe_id),
+      reason: row.reason as Issuance['reason'],
+      caller: String(row.caller),
+      issuedAtMs: Number(row.issued_ms),
+      notAfterMs: Number(row.not_after_ms),
+    }))
+  }
+
+  policy(): PolicySnapshot {
+    const row = this.#statement('SELECT revision, source FROM policy_revisions ORDER BY revision DESC LIMIT 1').get()
+    return row === undefined
+      ? { revision: 0, source: '' }
+      : { revision: Number(row.revision), source: String(row.source) }
+  }
+
+  policyOf(revision: number): string | undefined {
+    const row = this.#statement('SELECT source FROM policy_revisions WHERE revision = ?').get(revision)
+    return row === undefined ? undefined : String(row.source)
+  }
+
+  addPolicy(source: string, fileName: string, nowMs: number, atLeast = 1): PolicySnapshot {
+    const revision = Math.max(this.policy().revision + 1, atLeast)
+    this.#run(
+      'INSERT INTO policy_revisions (revision, source, file_name, applied_ms) VALUES (?, ?, ?, ?)',
+      revision,
+      source,
+      fileName,
+      nowMs,
+    )
+    return { revision, source }
+  }
+
+  putSidecar(endpoint: SidecarEndpoint): void {
+    this.#run(
+      'INSERT OR REPLACE INTO sidecars (spiffe_id, endpoint) VALUES (?, ?)',
+      endpoint.spiffeId,
+      JSON.stringify(endpoint),
+    )
+  }
+
+  removeSidecar(spiffeId: string): void {
+    this.#run('DELETE FROM sidecars WHERE spiffe_id = ?', spiffeId)
+  }
+
+  sidecars(): SidecarEndpoint[] {
+    const rows = this.#statement('SELECT endpoint FROM sidecars ORDER BY spiffe_id').all()
+    return rows.map((row) => JSON.parse(String(row.endpoint)) as SidecarEndpoint)
+  }
+
+  putGateway(spiffeId: string, endpoints: readonly GatewayEndpoint[]): void {
+    this.#run(
+      'INSERT OR REPLACE INTO gateways (spiffe_id, endpoints) VALUES (?, ?)',
+      spiffeId,
+      JSON.stringify(endpoints),
+    )
+  }
+
+  removeGateway(spiffeId: string): void {
+    this.#run('DELETE FROM gateways WHERE spiffe_id = ?', spiffeId)
+  }
+
+  gateways(): Map<string, readonly GatewayEndpoint[]> {
+    const rows = this.#statement('SELECT spiffe_id, endpoints FROM gateways ORDER BY spiffe_id').all()
+    return new Map(
+      rows.map((row) => [String(row.spiffe_id), JSON.parse(String(row.endpoints)) as readonly GatewayEndpoint[]]),
+    )
+  }
+
+  meshKeys(): MeshKeyRow[] {
+    const rows = this.#statement('SELECT * FROM mesh_keys ORDER BY id DESC').all()
+    return rows.map((row) => ({
+      id: Number(row.id),
+      key: Buffer.from(row.key as Uint8Array),
+      createdAtMs: Number(row.created_ms),
+      use: row.use as MeshKeyUse,
+      fromMs: Number(row.from_ms),
+    }))
+  }
+
+  addMeshKey({ key, use, createdAtMs, fromMs }: Omit<MeshKeyRow, 'id'>, keptCount: number): void {
+    const insert = 'INSERT INTO mesh_keys (key, created_ms, use, from_ms) VALUES (?, ?, ?, ?)'
+    this.#run(insert, key, Math.round(createdAtMs), use, Math.round(fromMs))
+    this.#run(
+      `DELETE FROM mesh_keys WHERE use = ?
+         AND id NOT IN (SELECT id FROM mesh_keys WHERE use = ? ORDER BY id DESC LIMIT ?)`,
+      use,
+      use,
+      keptCount,
+    )
+  }
+
+  #statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql)
+    if (statement === undefined) {
+      statement = this.#db.prepare(sql)
+      this.#statements.set(sql, statement)
+    }
+    return statement
+  }
+
+  #run(sql: string, ...values: (string | number | Uint8Array)[]): { changes: number | bigint } {
+    return this.#statement(sql).run(...values)
+  }
+}
+
+function agentOf(row: Record<string, unknown>): AgentRow {
+  return {
+    spiffeId: String(row.spiffe_id),
+    role: row.role as AgentRole,
+    name: String(row.name),
+    ...altNamesOf(row.alt_names),
+  }
+}
+
+function altNamesText({ ipAddresses, dnsNames, listenerIdentities }: AltNames): string {
+  return JSON.stringify({ ipAddresses, dnsNames, listenerIdentities })
+}
+
+/** Rows of before there were listener identities name none. */
+function altNamesOf(text: unknown): AltNames {
+  return { listenerIdentities: [], ...(JSON.parse(String(text)) as Omit<AltNames, 'listenerIdentities'>) }
+}

@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { pushedKinds } from '../mesh/pushed.ts'
+import { MemoryStore } from './memory-store.fixture.ts'
+import { eventually, withMesh } from './mesh.fixture.ts'
+import { SqliteStore } from './sqlite-store.ts'
+import type { AgentRow, Store } from './store.ts'
+
+const names = { ipAddresses: ['10.0.0.1'], dnsNames: ['a.example'], listenerIdentities: ['spiffe://d/svc/a'] }
+const agent = (spiffeId: string): AgentRow => ({ spiffeId, role: 'sidecar', name: `name of ${spiffeId}`, ...names })
+const endpoint = { name: 'n', spiffeId: 'spiffe://d/b', address: '127.0.0.1', port: 1, rack: 'r' }
+
+/** What every store must do: the claims hold at once, and for who opens it again. */
+function complies(kind: string, open: (name: string) => Store): void {
+  describe(`a store, ${kind}`, () => {
+    let count = 0
+    function eachOpened(test: (store: Store) => (again: Store) => void): void {
+      const name = `${++count}`
+      const store = open(name)
+      const claims = test(store)
+      claims(store)
+      store.close()
+      const again = open(name)
+      claims(again)
+      again.close()
+    }
+
+    it('spends a token once, and knows the others', () =>
+      eachOpened((store) => {
+        const token = { hash: 'h1', spiffeId: 'spiffe://d/a', role: 'gateway' as const, expiresAtMs: 5_000, ...names }
+        store.addToken(token, 1_000)
+        store.addToken({ ...token, hash: 'h2' }, 1_000)
+        assert.equal(store.spendToken('h1', 2_000), true)
+        return (again) => {
+          assert.equal(again.spendToken('h1', 3_000), false)
+          assert.equal(again.spendToken('none', 3_000), false)
+          assert.deepEqual(again.token('h1'), { ...token, usedAtMs: 2_000 })
+          assert.deepEqual(again.token('h2'), { ...token, hash: 'h2', usedAtMs: undefined })
+          assert.equal(again.token('none'), undefined)
+        }
+      }))
+
+    it('has one agent for each id, in their order, until it is removed', () =>
+      eachOpened((store) => {
+        for (const id of ['c', 'a', 'b', 'd']) store.putAgent(agent(id), 1)
+        store.putAgent({ ...agent('b'), name: 'another' }, 2)
+        store.removeAgent('d')
+        store.removeAgent('none')
+        return (again) => {
+          assert.deepEqual(again.agents(), [agent('a'), { ...agent('b'), name: 'another' }, agent('c')])
+          assert.deepEqual(again.agent('c'), agent('c'))
+          assert.equal(again.agent('d'), undefined)
+        }
+      }))
+
+    it('lists what was issued, newest first, the later of one moment before the earlier', () =>
+      eachOpened((store) => {
+        const issuance = { spiffeId: 'a', reason: 'renew', caller: 'a', notAfterMs: 9 } as const
+        for (const [serial, issuedAtMs] of [
+          ['1', 10],
+          ['3', 30],
+          ['2', 20],
+          ['4', 30],
+        ] as const)
+          store.addIssuance({ ...issuance, serial, issuedAtMs })
+        return (again) => {
+          assert.deepEqual(
+            again.issuances(3).map(({ serial }) => serial),
+            ['4', '3', '2'],
+          )
+          assert.deepEqual(again.issuances(1), [{ ...issuance, serial: '4', issuedAtMs: 30 }])
+        }
+      }))
+
+    it('gives each policy a number of its own, also one that was there before, and never a lower one', () =>
+      eachOpened((store) => {
+        assert.deepEqual(store.policy(), { revision: 0, source: '' })
+        assert.deepEqual(store.addPolicy('one', 'p.yaml', 1), { revision: 1, source: 'one' })
+        assert.deepEqual(store.addPolicy('one', 'p.yaml', 1), { revision: 2, source: 'one' })
+        assert.deepEqual(store.addPolicy('two', 'p.yaml', 1, 7), { revision: 7, source: 'two' })
+        assert.deepEqual(store.addPolicy('three', 'p.yaml', 1, 3), { revision: 8, source: 'three' })
+        return (again) => {
+          assert.deepEqual(again.policy(), { revision: 8, source: 'three' })
+          assert.deepEqual([again.policyOf(7), again.policyOf(2), again.policyOf(3)], ['two', 'one', undefined])
+        }
+      }))
+
+    it('knows where proxies were last', () =>
+      eachOpened((store) => {
+        store.putSidecar(endpoint)
+        store.putSidecar({ ...endpoint, spiffeId: 'spiffe://d/a', port: 1 })
+        store.putSidecar({ ...endpoint, spiffeId: 'spiffe://d/a', port: 2 })
+        store.putSidecar({ ...endpoint, spiffeId: 'spiffe://d/c' })
+        store.removeSidecar('spiffe://d/c')
+        store.putGateway('g2', [endpoint])
+        store.putGateway('g1', [endpoint, endpoint])
+        store.putGateway('g3', [endpoint])
+        store.removeGateway('g3')
+        return (again) => {
+          assert.deepEqual(again.sidecars(), [{ ...endpoint, spiffeId: 'spiffe://d/a', port: 2 }, endpoint])
+          assert.deepEqual(
+            [...again.gateways()],
+            [
+              ['g1', [endpoint, endpoint]],
+              ['g2', [endpoint]],
+            ],
+          )
+        }
+      }))
+
+    it('numbers mesh keys upwards, and forgets the oldest of a use only for the same use', () =>
+      eachOpened((store) => {
+        const key = (byte: number, use: 'pages' | 'masks') => ({
+          key: Buffer.alloc(32, byte),
+          use,
+          createdAtMs: byte,
+          fromMs: 0,
+        })
+        store.addMeshKey(key(1, 'masks'), 2)
+        for (const byte of [2, 3, 4, 5]) store.addMeshKey(key(byte, 'pages'), 3)
+        return (again) => {
+          const keys = again.meshKeys()
+          assert.deepEqual(
+            keys.map(({ use, key: bytes }) => [use, bytes[0]]),
+            [
+              ['pages', 5],
+              ['pages', 4],
+              ['pages', 3],
+              ['masks', 1],
+            ],
+          )
+          assert.ok(keys.every(({ id }, i) => i === 0 || id < (keys[i - 1]?.id ?? 0)))
+          const { id: _, ...newest } = keys[0] ?? assert.fail('no key')
+          assert.deepEqual(newest, key(5, 'pages'))
+        }
+      }))
+  })
+}
+
+let folder: string
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'rf-stores-'))
+})
+after(() => rmSync(folder, { recursive: true, force: true }))
+
+complies('SQLite', (name) => new SqliteStore(join(folder, `${name}.db`)))
+const memories = new Map<string, MemoryStore>()
+complies('in memory', (name) => {
+  const store = memories.get(name) ?? new MemoryStore()
+  memories.set(name, store)
+  return store
+})
+
+describe('another store under the control plane', () => {
+  it('is all that it needs: enrolment, renewal, policy and keys, through a restart', () => {
+    const store = new MemoryStore()
+    return withMesh({ openStore: () => store }, async (mesh) => {
+      const id = 'spiffe://demo.local/ringfence/sidecar/n1'
+      const agent = await mesh.agent('n1', await mesh.token(id, 'sidecar'))
+      await mesh.admin.applyPolicy('one', 'p.yaml', false)
+      await eventually('the policy', () => agent.value(pushedKinds.policy).current.source === 'one')
+      const keys = agent.value(pushedKinds.keys).current
+      assert.equal(keys.length, 2)
+      await mesh.control.stop()
+      await mesh.restart()
+      assert.deepEqual(await mesh.admin.policy(), { revision: 1, source: 'one' })
+      const second = await mesh.agent('n2', await mesh.token(`${id}-2`, 'sidecar'))
+      assert.deepEqual(second.value(pushedKinds.keys).current, keys)
+      assert.deepEqual(
+        (await mesh.admin.issuances(10)).issuances.map(({ spiffeId }) => spiffeId),
+        [`${id}-2`, id],
+      )
+      assert.equal((await mesh.admin.status()).proxies.length, 2)
+    })
+  })
+})
