@@ -18,8 +18,8 @@ import type { ColumnKind, ColumnModel, KeyspaceModel, Replication, TableModel } 
 export type Ask = (envelope: Buffer) => Promise<Buffer>
 
 const VERSION = 4
-/** A page is decoded in one go while sessions wait: this many rows take about a millisecond. */
-const PAGE_ROWS = 1000
+/** A page is decoded in one go while sessions wait, and those of several tables may come together: this many rows take about a millisecond. */
+const PAGE_ROWS = 500
 /** A schema larger than this is not one that a node can run; a node that pages for ever is not believed. */
 const PAGES_MAX = 1000
 
@@ -116,35 +116,59 @@ export async function rowsOf(ask: Ask, table: string, keyspace?: string): Promis
   throw new RingfenceError('UPSTREAM', `the node gives more than ${PAGES_MAX} pages`)
 }
 
-/** Keyspace by keyspace, with a turn for the sessions between them. */
+/** What one turn of the loop gives to a schema that is read. */
+const SLICE_MS = 4
+/** Rows between two looks at the clock: less than a millisecond. */
+const ROWS_A_PIECE = 256
+const TABLES_A_PIECE = 16
+
+/** In pieces, with a turn for the sessions between them. */
 async function assemble(
   rows: Record<'keyspaces' | 'tables' | 'views' | 'columns' | 'indexes' | 'functions', readonly Row[]>,
   isVirtual: boolean,
 ): Promise<Map<string, KeyspaceModel>> {
+  await nextTurn()
+  const steps = assembled(rows, isVirtual)
+  let until = performance.now() + SLICE_MS
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+    if (performance.now() < until) continue
+    await nextTurn()
+    until = performance.now() + SLICE_MS
+  }
+}
+
+function* assembled(
+  rows: Record<'keyspaces' | 'tables' | 'views' | 'columns' | 'indexes' | 'functions', readonly Row[]>,
+  isVirtual: boolean,
+): Generator<undefined, Map<string, KeyspaceModel>> {
   const byKeyspace = new Map<string, Parts>()
   for (const [name, replication = null] of rows.keyspaces) {
     byKeyspace.set(textOf(name), { replication, tables: [], views: [], columns: [], indexes: [], functions: [] })
   }
   for (const kind of ['tables', 'views', 'columns', 'indexes', 'functions'] as const) {
-    for (const row of rows[kind]) byKeyspace.get(textOf(row[0]))?.[kind].push(row)
+    for (const [at, row] of rows[kind].entries()) {
+      if (at % ROWS_A_PIECE === 0) yield
+      byKeyspace.get(textOf(row[0]))?.[kind].push(row)
+    }
   }
   const models = new Map<string, KeyspaceModel>()
-  for (const [name, parts] of byKeyspace) {
-    await nextTurn()
-    models.set(name, keyspaceOf(name, parts, isVirtual))
-  }
+  for (const [name, parts] of byKeyspace) models.set(name, yield* keyspaceOf(name, parts, isVirtual))
   return models
 }
 
-function keyspaceOf(name: string, parts: Parts, isVirtual: boolean): KeyspaceModel {
+function* keyspaceOf(name: string, parts: Parts, isVirtual: boolean): Generator<undefined, KeyspaceModel> {
   const columns = new Map<string, ColumnModel[]>()
-  for (const [, table, column, kind, position, type] of parts.columns) {
+  for (const [at, [, table, column, kind, position, type]] of parts.columns.entries()) {
+    if (at % ROWS_A_PIECE === 0) yield
     const of = columns.get(textOf(table)) ?? []
     of.push({ name: textOf(column), kind: textOf(kind) as ColumnKind, position: intOf(position), type: textOf(type) })
     columns.set(textOf(table), of)
   }
   const tables = new Map<string, TableModel>()
-  for (const [, nameBytes, ttl, base] of [...parts.tables, ...parts.views]) {
+  for (const [at, [, nameBytes, ttl, base]] of [...parts.tables, ...parts.views].entries()) {
+    if (at % TABLES_A_PIECE === 0) yield
     const table = textOf(nameBytes)
     const shape = shapeOf(columns.get(table) ?? [])
     if (shape === undefined) continue
@@ -154,8 +178,10 @@ function keyspaceOf(name: string, parts: Parts, isVirtual: boolean): KeyspaceMod
   const indexes = new Map(parts.indexes.map(([, index, table]) => [textOf(index), textOf(table)]))
   const functions = new Set(parts.functions.map(([, called]) => textOf(called)))
   const { views, columns: columnRows } = parts
+  yield
   const rows = [[[parts.replication]], parts.tables, views, columnRows, parts.indexes, parts.functions]
-  return { name, replication: replicationOf(parts.replication), tables, functions, indexes, digest: digestOfRows(rows) }
+  const digest = yield* digestSlices(rows)
+  return { name, replication: replicationOf(parts.replication), tables, functions, indexes, digest }
 }
 
 type Shape = Pick<TableModel, 'partitionKey' | 'clusteringKey' | 'columns' | 'definitions'>
@@ -189,25 +215,42 @@ function replicationOf(bytes: Buffer | null): Replication | undefined {
   return { strategy: strategy.slice(strategy.lastIndexOf('.') + 1), options }
 }
 
-/** Over every cell with its length, so that no content can look like another. Into one buffer: a call to the hash for each cell is slow. */
+/** Over every cell with its length, so that no content can look like another. */
 export function digestOfRows(lists: readonly (readonly Row[])[]): string {
-  let bytes = 0
-  for (const rows of lists) {
-    bytes += 4
-    for (const row of rows) for (const cell of row) bytes += 4 + (cell?.length ?? 0)
+  const steps = digestSlices(lists)
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
   }
-  const buffer = Buffer.allocUnsafe(bytes)
-  let at = 0
+}
+
+/** Into a buffer for many rows: a call to the hash for each cell is slow. */
+function* digestSlices(lists: readonly (readonly Row[])[]): Generator<undefined, string> {
+  const hash = createHash('sha256')
+  const count = Buffer.allocUnsafe(4)
   for (const rows of lists) {
-    at = buffer.writeInt32BE(rows.length, at)
-    for (const row of rows) {
-      for (const cell of row) {
-        at = buffer.writeInt32BE(cell?.length ?? -1, at)
-        if (cell !== null) at += cell.copy(buffer, at)
-      }
+    count.writeInt32BE(rows.length)
+    hash.update(count)
+    for (let from = 0; from < rows.length; from += ROWS_A_PIECE) {
+      hash.update(bytesOf(rows.slice(from, from + ROWS_A_PIECE)))
+      yield
     }
   }
-  return createHash('sha256').update(buffer).digest('base64')
+  return hash.digest('base64')
+}
+
+function bytesOf(rows: readonly Row[]): Buffer {
+  let bytes = 0
+  for (const row of rows) for (const cell of row) bytes += 4 + (cell?.length ?? 0)
+  const buffer = Buffer.allocUnsafe(bytes)
+  let at = 0
+  for (const row of rows) {
+    for (const cell of row) {
+      at = buffer.writeInt32BE(cell?.length ?? -1, at)
+      if (cell !== null) at += cell.copy(buffer, at)
+    }
+  }
+  return buffer
 }
 
 function textOf(bytes: Buffer | null | undefined): string {
