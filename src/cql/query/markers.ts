@@ -64,14 +64,15 @@ export function markersOf(tree: SelectTree, { compiler }: Plan): OutputColumn[] 
   })
 }
 
-/** The markers that make up the partition key, in its order, where they do. */
+/** The markers that make up the partition key, in its order, where they do: of several for a column the last, as in Cassandra. */
 export function keyMarkersOf({ where }: SelectTree, { shape }: Plan): number[] {
   const found = shape.partitionKey.map((index) => {
-    const relation = where.find(
-      ({ columns, token, tuple, operator }) =>
-        !token && !tuple && operator === '=' && columns[0] === shape.columns[index]!.name,
-    )
-    return relation?.value.kind === 'marker' ? relation.value.index : undefined
+    const { name } = shape.columns[index]!
+    const values = where.flatMap(({ columns, token, tuple, operator, value }): readonly Expression[] => {
+      if (token || tuple || columns[0] !== name) return []
+      return operator === 'IN' ? (value.kind === 'list' ? value.parts : []) : [value]
+    })
+    return values.findLast((value) => value.kind === 'marker')?.index
   })
   return found.includes(undefined) ? [] : found.filter((index) => index !== undefined)
 }

@@ -18,9 +18,6 @@ export function checkRelations(relations: readonly Relation[], compiler: Compile
       if (operator.startsWith('CONTAINS')) continue
       if (multicell === true)
         throw invalid(`Collection column '${name}' cannot be restricted by a '${operator}' relation`)
-      if (operator === 'IN' && kind !== 'partition_key' && kind !== 'clustering') {
-        throw invalid(`IN predicates on non-primary-key columns (${name}) is not yet supported`)
-      }
     }
     if (operator.startsWith('CONTAINS')) continue
     const before = met.get(what) ?? []
