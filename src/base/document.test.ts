@@ -80,6 +80,64 @@ describe('parseDocuments', () => {
     assert.match(problems(`${head()}spec: {colours: [red], constructor: 1}\n`)[0]!, /unknown key "constructor"/)
   })
 
+  it('tells of one fault of each kind in one run, in order, each in the words that it has alone', () => {
+    const kinds: [string, RegExp][] = [
+      ['  colours: [rde]', /spec\.colours\[0\]: unknown value "rde", did you mean "red"/],
+      // The last of two equal keys counts.
+      ['  wait: 5s', /map keys must be unique/],
+      ['  wait: 5x', /spec\.wait: "5x" is not a duration/],
+      ['  colour: [red]', /spec: unknown key "colour", did you mean "colours"/],
+      ['  inner: {deep: 1}', /unknown key "deep"/],
+      ['  where: {port: high}', /spec\.where\.port: expected a number/],
+      ['  __proto__: {}', /unknown key "__proto__"/],
+    ]
+    const alone = (line: string) =>
+      problems(
+        `${head()}spec:\n${line.includes('colours') ? '' : '  colours: [red]\n'}${line === '  wait: 5s' ? `${line}\n` : ''}${line}\n`,
+      )
+    for (const [line, message] of kinds)
+      assert.ok(
+        alone(line).some((one) => message.test(one)),
+        line,
+      )
+    const found = problems(
+      `${head()}spec:\n${kinds.map(([line]) => `${line}\n`).join('')}---\n${head('Shelve')}spec: {}\n---\n${head()}spec: [\n`,
+    )
+    for (const [, message] of kinds)
+      assert.ok(
+        found.some((one) => message.test(one)),
+        `${message}\n${found.join('\n')}`,
+      )
+    assert.ok(found.some((one) => /unknown kind "Shelve", did you mean "Shelf"/.test(one)))
+    const places = found.map((one) => Number(/:(\d+):/.exec(one)?.[1]))
+    assert.deepEqual(
+      places,
+      places.toSorted((a, b) => a - b),
+    )
+    assert.ok(Math.max(...places) > 15, 'a document that cannot be read costs the others nothing, and is told of')
+    const many = problems(`${head()}spec:\n  colours: [${Array(80).fill('rde').join(', ')}]\n`)
+    assert.equal(many.length, 51)
+    assert.match(many.at(-1)!, /and 30 more problems$/)
+  })
+
+  it('checks what is well-formed though something else is not', () => {
+    const seen: [number, boolean][] = []
+    const check = (source: string) =>
+      parseDocuments(source, 'f.yaml', schemas, ({ documents, complete }, found) => {
+        seen.push([documents.length, complete])
+        found.push({ ...documents[0]!.position(['spec', 'colours']), message: 'too red' })
+      })
+    const good = `${head()}spec: {colours: [red]}\n`
+    assert.throws(() => check(good), { message: 'f.yaml:5:17: too red' })
+    assert.throws(() => check(`${good}---\n${head()}spec: {colours: red}\n`), {
+      message: /^f\.yaml:5:17: too red\nf\.yaml:11:17: spec\.colours: expected a list/,
+    })
+    assert.deepEqual(seen, [
+      [1, true],
+      [1, false],
+    ])
+  })
+
   it('takes __proto__ as the value that it is', () => {
     const [one] = parseDocuments(`${head('Shelf', '__proto__')}spec: {colours: [red]}\n`, 'f.yaml', schemas)
     assert.equal(one?.name, '__proto__')

@@ -33,14 +33,23 @@ export interface ParsedDocument<Spec = unknown> {
   position(path: DocumentPath): Position
 }
 
+/** The documents of a file that are well-formed, though others of it may not be. */
+export interface Documents<Spec> {
+  readonly documents: readonly ParsedDocument<Spec>[]
+  /** All documents of the file are among them: what one of them refers to and is not there is nowhere. */
+  readonly complete: boolean
+}
+
 /**
  * Parses a file of one or more documents. `schemas` holds a schema of `spec` for each kind that is allowed; every object in it must
- * be a `z.strictObject`. Throws a `CONFIG` error with one line for each problem found, never just the first.
+ * be a `z.strictObject`. `check` finds what a schema cannot, in the documents that are well-formed. Throws a `CONFIG` error with one line
+ * for each problem found, never just the first.
  */
 export function parseDocuments<Spec>(
   source: string,
   fileName: string,
   schemas: ReadonlyMap<string, z.ZodType<Spec>>,
+  check?: (found: Documents<Spec>, problems: Problem[]) => void,
 ): ParsedDocument<Spec>[] {
   for (const schema of schemas.values()) assertStrict(schema)
   const lines = new LineCounter()
@@ -48,15 +57,17 @@ export function parseDocuments<Spec>(
   const parsed: ParsedDocument<Spec>[] = []
   for (const document of readYaml(source, fileName, lines)) {
     const faults = [...document.errors, ...document.warnings]
-    // What follows the first fault of a document is mostly its echo.
-    for (const fault of faults.slice(0, 1)) {
+    const broken = faults.find(({ code }) => !readableFaults.has(code))
+    // What follows the first fault of a document that cannot be read on is mostly its echo.
+    for (const fault of broken === undefined ? faults : [broken]) {
       problems.push({ ...positionOf(lines, fault.pos[0]), message: plainYamlMessage(fault.message) })
     }
     const blank = document.contents === null || (isScalar(document.contents) && document.contents.value === null)
-    if (faults.length > 0 || blank) continue
+    if (broken !== undefined || blank) continue
     const result = readDocument(document, lines, schemas, problems)
     if (result !== undefined) parsed.push(result)
   }
+  if (parsed.length > 0) check?.({ documents: parsed, complete: problems.length === 0 }, problems)
   if (problems.length === 0 && parsed.length === 0) {
     problems.push({
       line: 1,
@@ -66,6 +77,21 @@ export function parseDocuments<Spec>(
   }
   if (problems.length > 0) throw configError(fileName, problems)
   return parsed
+}
+
+/** Of a file that holds one document of one kind. Throws as `parseDocuments` does. */
+export function parseOneDocument<Spec>(
+  source: string,
+  fileName: string,
+  kind: string,
+  schema: z.ZodType<Spec>,
+): ParsedDocument<Spec> {
+  const [document] = parseDocuments(source, fileName, new Map([[kind, schema]]), ({ documents }, problems) => {
+    if (documents.length === 1) return
+    problems.push({ line: 1, column: 1, message: `expected one document of kind ${kind}, found ${documents.length}` })
+  })
+  assert(document !== undefined, 'there is one')
+  return document
 }
 
 /** One `CONFIG` error out of several problems: a line `file:line:column: message` for each, in the order of the file. */
@@ -124,6 +150,8 @@ export function unknownWord(what: string, word: string, candidates: Iterable<str
 // ---- inside ----
 
 const problemsShownMax = 50
+/** Faults of a YAML text behind which the document means something all the same. */
+const readableFaults: ReadonlySet<string> = new Set(['DUPLICATE_KEY', 'TAG_RESOLVE_FAILED'])
 const namePattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,252}$/
 
 const envelope = z.strictObject({
@@ -154,15 +182,20 @@ function readDocument<Spec>(
 ): ParsedDocument<Spec> | undefined {
   const position = (path: DocumentPath): Position => positionOf(lines, offsetAt(document, path, false))
   const before = problems.length
-  // An object of ours cannot carry this key faithfully, so no document may.
+  // An object of ours cannot carry this key faithfully, so no document may. Nor can what a tag says be held to anything.
+  const tagged: number[] = []
   visit(document, {
     Pair(_, pair) {
-      if (isScalar(pair.key) && pair.key.value === '__proto__') {
-        problems.push({ ...positionOf(lines, pair.key.range?.[0] ?? 0), message: 'unknown key "__proto__"' })
+      const isProto = isScalar(pair.key) && pair.key.value === '__proto__'
+      if (isProto && isNode(pair.key)) {
+        problems.push({ ...positionOf(lines, startOf(pair.key) ?? 0), message: 'unknown key "__proto__"' })
       }
+      return isProto ? visit.REMOVE : undefined
+    },
+    Node(_, node) {
+      if (isUnknownTag(document, node)) tagged.push(startOf(node) ?? -1)
     },
   })
-  if (problems.length > before) return undefined
 
   let value: unknown
   try {
@@ -176,7 +209,9 @@ function readDocument<Spec>(
     const issues: readonly z.core.$ZodIssue[] = error.issues
     for (const found of withoutEchoes(explainIssues(schema, issues))) {
       const path = [...prefix, ...found.path]
-      const at = positionOf(lines, offsetAt(document, path, found.atKey))
+      const offset = offsetAt(document, path, found.atKey)
+      if (tagged.includes(offset)) continue
+      const at = positionOf(lines, offset)
       const where = pathText(found.atKey ? path.slice(0, -1) : path)
       problems.push({ ...at, message: where === '' ? found.message : `${where}: ${found.message}` })
     }
@@ -195,7 +230,7 @@ function readDocument<Spec>(
   if (spec === undefined) return undefined
   const inner = schema.safeParse(spec, { reportInput: true })
   if (!inner.success) report(schema, inner.error, ['spec'])
-  if (!outer.success || !inner.success) return undefined
+  if (!outer.success || !inner.success || problems.length > before) return undefined
   return { kind: outer.data.kind, name: outer.data.metadata.name, spec: inner.data, position }
 }
 
@@ -337,6 +372,18 @@ function offsetAt(document: Document.Parsed, path: DocumentPath, atKey: boolean)
     } else break
   }
   return offset
+}
+
+/** One that yaml said it cannot resolve; it stands for text then. */
+function isUnknownTag(document: Document.Parsed, node: Node): boolean {
+  const tag: unknown = 'tag' in node ? node.tag : undefined
+  const at = startOf(node) ?? -1
+  return (
+    tag !== undefined &&
+    document.warnings
+      .concat(document.errors)
+      .some(({ code, pos }) => code === 'TAG_RESOLVE_FAILED' && pos[0] <= at && at <= pos[1] + 1)
+  )
 }
 
 function startOf(node: Node | null): number | undefined {

@@ -59,4 +59,46 @@ describe('flags', async () => {
       /'--listen <address:port>' argument 'foo' is invalid\. an address is written 127\.0\.0\.1:8443/,
     )
   })
+
+  it('all faults of a command line are told at once, each as alone', () => {
+    const bin = fileURLToPath(new URL('../../bin/ringfence.mjs', import.meta.url))
+    const told = (args: string[], env: NodeJS.ProcessEnv = {}) => {
+      const ran = spawnSync(process.execPath, [bin, ...args], { encoding: 'utf8', env: { ...process.env, ...env } })
+      assert.equal(ran.status, 64, ran.stderr)
+      return ran.stderr.split('\n').filter((line) => line.startsWith('error: '))
+    }
+    const faults: [string[], RegExp][] = [
+      [['--listen', 'foo'], /'--listen <address:port>' argument 'foo' is invalid\. an address is written/],
+      [['--svid-ttl', 'soon'], /'--svid-ttl <duration>' argument 'soon' is invalid\. a duration is written/],
+      [['--output', 'xml'], /'-o, --output <format>' argument 'xml' is invalid\. Allowed choices are table, json/],
+      [['--trust-domian', 'x'], /unknown option '--trust-domian'/],
+      [['--colour'], /unknown option '--colour'/],
+    ]
+    for (const [args, message] of faults) {
+      const lines = told(['control', ...args])
+      assert.equal(lines.length, 1, lines.join())
+      assert.match(lines[0]!, message)
+    }
+    const all = told(['control', ...faults.flatMap(([args]) => args)])
+    assert.equal(all.length, faults.length, all.join('\n'))
+    for (const [, message] of faults)
+      assert.ok(
+        all.some((line) => message.test(line)),
+        String(message),
+      )
+    const proxy = told(['sidecar', '--state-dri', 'x', 'what'])
+    assert.deepEqual(
+      [/required option '--config/, /unknown option '--state-dri'/].filter(
+        (wanted) => !proxy.some((line) => wanted.test(line)),
+      ),
+      [],
+      proxy.join('\n'),
+    )
+    const [fromEnvironment, ofFlag] = told(['agent', '--role', 'king', '--out', 'x'], { RINGFENCE_AGENT_ROLE: 'queen' })
+    assert.match(String(fromEnvironment ?? ofFlag), /king/)
+    assert.match(told(['control', 'what'])[0] ?? '', /too many arguments/)
+    assert.equal(told(['control', '--listen']).length, 1)
+    assert.match(told(['control', ...Array.from({ length: 30 }, (_, i) => `--x${i}`)]).at(-1) ?? '', /and 10 more/)
+    assert.match(told(['policy', '--nothing'])[0] ?? '', /unknown option '--nothing'/)
+  })
 })

@@ -4,11 +4,12 @@
  * The rule one must not break: no command decides anything itself, and each role loads only what it needs, so what runs beside
  * a database never loads the control plane.
  */
-import { Command, CommanderError } from 'commander'
+import { type Command, CommanderError } from 'commander'
 import { RingfenceError } from '../base/errors.ts'
 import { addRoleCommands, roleNames } from './commands/roles.ts'
 import { UnreadableInput } from './options.ts'
 import { exitCode, exitCodeOf, paint, printable } from './output.ts'
+import { TellingCommand } from './telling-command.ts'
 import { version } from './version.ts'
 
 /** Runs one command line, without the names of Node.js and script, and sets `process.exitCode`. Never throws. */
@@ -23,7 +24,7 @@ export async function runProgram(args: readonly string[]): Promise<void> {
 
 /** The commands that a command line beginning with `verb` may name. */
 export async function programFor(verb: string): Promise<Command> {
-  const program = new Command('ringfence')
+  const program: Command = new TellingCommand('ringfence')
     .description('identity-aware service mesh for Apache Cassandra behind NGINX')
     .version(version, '-V, --version')
     .option('--no-color', 'no colours (also: NO_COLOR)')

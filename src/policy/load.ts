@@ -3,8 +3,9 @@
  * that could never do anything is refused with its line and column, because its author believes that it does something.
  */
 import type { z } from 'zod'
-import type { DocumentPath, ParsedDocument, Problem } from '../base/document.ts'
+import type { DocumentPath, Documents, ParsedDocument, Problem } from '../base/document.ts'
 import { configError, parseDocuments } from '../base/document.ts'
+import { assert } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { compileDataLaw } from './data/compile.ts'
 import type { DataSpec } from './data/kinds.ts'
@@ -38,18 +39,37 @@ export function loadPolicy(source: string, fileName: string): CompiledPolicy {
     const problem = { line: 1, column: 1, message: `${bytes} bytes exceed policyBytesMax ${limits.policyBytesMax}` }
     throw configError(fileName, [problem])
   }
-  const problems: Problem[] = []
-  const documents = parseDocuments<Spec>(source, fileName, schemas)
-  const fault = (document: ParsedDocument, path: DocumentPath, message: string): void => {
+  let compiled: CompiledPolicy | undefined
+  parseDocuments<Spec>(source, fileName, schemas, (found, problems) => {
+    compiled = compile(found, problems)
+  })
+  assert(compiled !== undefined, 'a source without a document is refused')
+  return compiled
+}
+
+/** Faults that are the echo of another document which could not be read: what is referred to may stand there, and who refers to it. */
+function isEcho({ kind }: ParsedDocument, path: DocumentPath): boolean {
+  const at = path.join('.')
+  return (
+    at === 'spec.role' ||
+    at === 'spec.dataClass' ||
+    (at === 'metadata.name' && (kind === 'Role' || kind === 'DataClass'))
+  )
+}
+
+function compile({ documents, complete }: Documents<Spec>, problems: Problem[]): CompiledPolicy {
+  const tell = (document: ParsedDocument, path: DocumentPath, message: string): void => {
     problems.push({ ...document.position(path), message })
+  }
+  const fault = (document: ParsedDocument, path: DocumentPath, message: string): void => {
+    if (complete || !isEcho(document, path)) tell(document, path, message)
   }
   const of = <Of>(kind: string) => documents.filter((one) => one.kind === kind) as unknown as ParsedDocument<Of>[]
   const roles = new Set(of<RoleBindingSpec>('RoleBinding').map(({ spec }) => spec.role))
   const rules = new RuleCompiler(documents, fault).compile()
   const cedar = compileCedarPolicies(of<CedarPolicySpec>('CedarPolicy'), rules.length, roles, fault)
   const data = compileDataLaw(documents, fault)
-  refuseDuplicates(documents, cedar.ids, fault)
-  if (problems.length > 0) throw configError(fileName, problems)
+  refuseDuplicates(documents, cedar.ids, tell)
   return { rules, cedar: cedar.rules, data }
 }
 

@@ -4,8 +4,6 @@
  */
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import { z } from 'zod'
-import type { ParsedDocument } from '../base/document.ts'
-import { RingfenceError } from '../base/errors.ts'
 import { proofs } from '../identity/proofs/index.ts'
 import { isReserved, parseSpiffeId } from '../identity/spiffe.ts'
 
@@ -19,7 +17,7 @@ export function socketPathOf(address: string): string | undefined {
   return unixPattern.exec(address)?.[1]
 }
 
-export const listenerSchema = z.strictObject({
+const listenerSchema = z.strictObject({
   address: z
     .string()
     .refine(
@@ -36,24 +34,25 @@ export const listenerSchema = z.strictObject({
   proxyProtocol: z.strictObject({ from: z.array(cidr).min(1).max(64) }).optional(),
 })
 
+type Listener = z.infer<typeof listenerSchema>
+
 const loopback = new BlockList()
 loopback.addSubnet('127.0.0.0', 8, 'ipv4')
 loopback.addAddress('::1', 'ipv6')
 
-/** Throws `CONFIG` for a plain listener off loopback or without an identity, and for an identity on a TLS listener. */
-export function refuseUnsafeListeners(
-  document: ParsedDocument<{ readonly listeners: readonly z.infer<typeof listenerSchema>[] }>,
-  fileName: string,
-): void {
-  for (const [index, listener] of document.spec.listeners.entries()) {
-    const problem = problemOf(listener)
-    if (problem === undefined) continue
-    const { line, column } = document.position(['spec', 'listeners', index])
-    throw new RingfenceError('CONFIG', `${fileName}:${line}:${column}: ${problem}`)
-  }
+/**
+ * Listeners of which none is unsafe: no plain one off loopback or without an identity, no identity on a TLS one. `further` says what else is
+ * wrong with one.
+ */
+export function listenersSchema(further: (listener: Listener) => string | undefined = () => undefined) {
+  const checked = listenerSchema.superRefine((listener, context) => {
+    const message = problemOf(listener) ?? further(listener)
+    if (message !== undefined) context.addIssue({ code: 'custom', message })
+  })
+  return z.array(checked).min(1).max(16)
 }
 
-function problemOf(listener: z.infer<typeof listenerSchema>): string | undefined {
+function problemOf(listener: Listener): string | undefined {
   const onSocket = socketPathOf(listener.address) !== undefined
   if (onSocket && listener.port !== undefined) return 'a Unix socket has no "port"'
   if (!onSocket && listener.port === undefined) return 'a listener at an IP address needs a "port"'

@@ -3,10 +3,9 @@
  */
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { parseDocuments } from '../base/document.ts'
-import { RingfenceError } from '../base/errors.ts'
+import { parseOneDocument } from '../base/document.ts'
 import { limits } from '../base/limits.ts'
-import { listenerSchema, refuseUnsafeListeners } from '../session/listener-config.ts'
+import { listenersSchema } from '../session/listener-config.ts'
 
 const port = z.int().min(1).max(65_535)
 const address = z.string().refine((text) => isIP(text) !== 0, 'expected an IP address')
@@ -25,7 +24,7 @@ const sidecarSchema = z.strictObject({
     /** `identity` gives each identity connections of its own. */
     share: z.enum(['mesh', 'identity']).default('mesh'),
   }),
-  listeners: z.array(listenerSchema).min(1).max(16),
+  listeners: listenersSchema(),
   audit: z.strictObject({ directory: z.string().min(1) }),
   /** Bytes that may wait in the process; of its memory when left out (docs/limits.md). */
   waitingBytesMax: z
@@ -39,14 +38,6 @@ export type SidecarConfig = z.infer<typeof sidecarSchema> & { readonly name: str
 
 /** Throws `CONFIG` with file, line and column. */
 export function parseSidecarConfig(source: string, fileName: string): SidecarConfig {
-  const documents = parseDocuments(source, fileName, new Map([['Sidecar', sidecarSchema]]))
-  const [document] = documents
-  if (documents.length !== 1 || document === undefined) {
-    throw new RingfenceError(
-      'CONFIG',
-      `${fileName}:1:1: expected one document of kind Sidecar, found ${documents.length}`,
-    )
-  }
-  refuseUnsafeListeners(document, fileName)
+  const document = parseOneDocument(source, fileName, 'Sidecar', sidecarSchema)
   return { ...document.spec, name: document.name }
 }

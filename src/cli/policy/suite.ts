@@ -118,28 +118,43 @@ function testFilesBelow(folder: string): string[] {
 /** @throws RingfenceError CONFIG naming each fault of the file, its policy or its schema; UnreadableInput for one that is not there */
 export function loadSuites(file: string): Suite[] {
   const source = readInput(file)
-  const documents = parseDocuments(source, file, kinds)
   const suites: Suite[] = []
-  const problems: Problem[] = []
-  for (const document of documents) {
-    const { spec } = document
-    const beside = (name: string): string => join(dirname(file), name)
-    if (spec.schema !== undefined && spec.schemaFile !== undefined) {
-      problems.push({
-        ...document.position(['spec', 'schemaFile']),
-        message: '"schema" and "schemaFile" exclude each other',
-      })
+  const elsewhere = new Set<string>()
+  // What is wrong with a file that this one names is told with what is wrong here.
+  const read = <Read>(load: () => Read): Read | undefined => {
+    try {
+      return load()
+    } catch (reason) {
+      if (!(reason instanceof RingfenceError) || reason.code !== 'CONFIG') throw reason
+      elsewhere.add(reason.message)
+      return undefined
     }
-    const cases = spec.cases.map((one, index) => readCase(document, one, index, problems))
-    const policyFile = beside(spec.policy)
-    const policy = loadPolicy(readNamed(policyFile, document, 'policy', file), policyFile)
-    const trial = new Trial(policy, 0, schemaOf(document, source, file, beside))
-    suites.push({
-      run: (nowMs) =>
-        cases.flatMap((one) => (one === undefined ? [] : [runCase(trial, file, document.name, one, nowMs)])),
-    })
   }
-  if (problems.length > 0) throw configError(file, problems)
+  read(() =>
+    parseDocuments(source, file, kinds, ({ documents }, problems) => {
+      for (const document of documents) {
+        const { spec } = document
+        const beside = (name: string): string => join(dirname(file), name)
+        if (spec.schema !== undefined && spec.schemaFile !== undefined) {
+          problems.push({
+            ...document.position(['spec', 'schemaFile']),
+            message: '"schema" and "schemaFile" exclude each other',
+          })
+        }
+        const cases = spec.cases.map((one, index) => readCase(document, one, index, problems))
+        const policyFile = beside(spec.policy)
+        const policy = read(() => loadPolicy(readNamed(policyFile, document, 'policy', file), policyFile))
+        const schema = read(() => ({ view: schemaOf(document, source, file, beside) }))
+        if (policy === undefined || schema === undefined) continue
+        const trial = new Trial(policy, 0, schema.view)
+        suites.push({
+          run: (nowMs) =>
+            cases.flatMap((one) => (one === undefined ? [] : [runCase(trial, file, document.name, one, nowMs)])),
+        })
+      }
+    }),
+  )
+  if (elsewhere.size > 0) throw new RingfenceError('CONFIG', [...elsewhere].reverse().join('\n'))
   return suites
 }
 
