@@ -1,13 +1,10 @@
 /** The keyspaces that the corpus attacks: `e2e_attacks`, another, and one that nobody but the administrators sees. */
-import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Client } from 'cassandra-driver'
-import { textDigest } from '../../../src/base/digest.ts'
-import { AdminClient } from '../../../src/cli/admin-client.ts'
-import { awaitInForce } from '../../../src/cli/in-force.ts'
 import type { MeshFixture } from '../fixture.ts'
 import { policyFile } from '../held.ts'
+import { putInForce } from '../in-force.ts'
 
 export const keyspaces = ['e2e_attacks', 'e2e_attacks_other', 'e2e_attacks_hidden'] as const
 
@@ -58,14 +55,6 @@ export async function makeKeyspaces(mesh: MeshFixture, admin: Client): Promise<v
   await putInForce(mesh, `${readFileSync(policyFile, 'utf8')}---\n${readFileSync(lawFile, 'utf8')}`, lawFile)
 }
 
-/** Resolves when every proxy runs it: a large policy is compiled beside the loop, and put in force some time after it came. */
-async function putInForce(mesh: MeshFixture, source: string, fileName: string): Promise<void> {
-  const control = controlOf(mesh)
-  const { revision } = await control.applyPolicy(source, fileName, false)
-  const { others } = await awaitInForce(control, revision, textDigest(source), 10_000)
-  assert.deepEqual(others, [])
-}
-
 /** Takes the law off and the keyspaces away. */
 export async function dropKeyspaces(mesh: MeshFixture, admin: Client): Promise<void> {
   await putInForce(mesh, readFileSync(policyFile, 'utf8'), policyFile)
@@ -73,4 +62,3 @@ export async function dropKeyspaces(mesh: MeshFixture, admin: Client): Promise<v
 }
 
 export const lawFile = join(import.meta.dirname, 'law.yaml')
-const controlOf = (mesh: MeshFixture): AdminClient => new AdminClient(mesh.layout.dirs.control)

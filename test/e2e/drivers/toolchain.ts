@@ -90,7 +90,7 @@ async function goProgram(): Promise<Toolchain> {
   return { program: { command: binary, args: [], env: {} } }
 }
 
-function toolchainsDir(): string {
+export function toolchainsDir(): string {
   return process.env.RINGFENCE_TOOLCHAINS ?? join(repository, '.ringfence', 'toolchains')
 }
 
