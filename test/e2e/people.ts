@@ -1,9 +1,12 @@
 /** Clients of the suites that need to see the protocol itself: one connection each, with an identity of the mesh. */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { auth, Client, policies, types } from 'cassandra-driver'
 import type { IdentityFiles } from '../../demo/parts/mesh.ts'
-import type { ProtocolVersion } from '../../src/cql/protocol.ts'
-import { RawClient } from '../path/client.ts'
+import { authResponseEnvelope } from '../../src/cql/encode.ts'
+import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
+import type { Credentials } from '../../src/mesh/credentials.ts'
+import { describe, RawClient } from '../path/client.ts'
 import type { Door, DoorName, MeshFixture } from './fixture.ts'
 
 export const doorNames = ['nginx', 'sidecar'] as const satisfies readonly DoorName[]
@@ -19,6 +22,19 @@ export function pemsOf(files: IdentityFiles): { keyPem: string; certificatePem: 
 /** READY at a door. */
 export function openAt(door: Door, files: IdentityFiles, version: ProtocolVersion = 4): Promise<RawClient> {
   return RawClient.open({ host: door.host, port: door.port, credentials: pemsOf(files), version })
+}
+
+/** Logged in at the node of the first sidecar, past the mesh: by that sidecar's certificate, for nobody else gets in. */
+export async function atNode(mesh: MeshFixture, version: ProtocolVersion = 4): Promise<RawClient> {
+  const { cql, sidecarDir } = mesh.layout.nodes[0]!
+  const credentials = JSON.parse(readFileSync(join(sidecarDir, 'identity.json'), 'utf8')) as Credentials
+  const client = await RawClient.connect({ host: cql.address, port: cql.port, credentials, version })
+  let answer = await client.startup()
+  if (headerOpcode(answer, 0) === Opcode.AUTHENTICATE) {
+    answer = await client.ask(authResponseEnvelope(version, 1, Buffer.alloc(0)))
+  }
+  if (headerOpcode(answer, 0) !== Opcode.AUTH_SUCCESS) throw new Error(`no log-in: ${describe(answer)}`)
+  return client
 }
 
 /** The unmodified driver of npm at a door. */
