@@ -1,9 +1,11 @@
 /**
  * `npm run cluster`: locked nodes with a sidecar at 127.0.0.1, .2, .3 port 9042, for any driver's own test suite. The sidecars take plain
- * connections on loopback as one identity that may do everything outside the system keyspaces, or TLS with `--tls`. With `--bare` the
- * nodes stand alone and open, for the same suite without the mesh.
+ * connections on loopback as one identity that may do everything outside the system keyspaces, or TLS with `--tls`. With `--as owner` it
+ * is one that sees its own keyspaces only. With `--bare` the nodes stand alone and open, for the same suite without the mesh.
  */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { RingfenceError } from '../src/base/errors.ts'
 import {
   chooseNodes,
   durationMs,
@@ -15,6 +17,7 @@ import {
   untilStopped,
   wholeNumber,
 } from './options.ts'
+import { owner, ownerPolicy, strangersKeyspace } from './owner.ts'
 import { startBareCluster } from './parts/bare.ts'
 import { show, spiffeIds } from './parts/layout.ts'
 import { type IdentityFiles, type Mesh, startMesh } from './parts/mesh.ts'
@@ -24,6 +27,8 @@ const usage = `npm run cluster -- [options]
 
   --nodes N            Cassandra nodes, 1 to 9; 3, or fewer when memory is short
   --tls                TLS listeners instead of plain ones on loopback
+  --as owner           the identity may use and see its own keyspaces only
+  --keyspaces a,b*     the owner's keyspaces; all but somebody_elses
   --bare               no mesh: the nodes themselves, open, at the same addresses
   --jvm-flags="…"      more flags for Cassandra's JVM
   --port-offset K      add K to every port
@@ -31,7 +36,8 @@ const usage = `npm run cluster -- [options]
   --reset              forget all data of earlier starts
   --duration 60s       stop by itself`
 
-const identity = spiffeIds.service('conformance')
+const conformance = spiffeIds.service('conformance')
+const conformanceFile = join(import.meta.dirname, 'conformance.yaml')
 
 try {
   await main()
@@ -42,9 +48,17 @@ try {
 
 async function main(): Promise<void> {
   const flags = readFlags(
-    { ...sharedFlags, tls: { type: 'boolean' }, bare: { type: 'boolean' }, duration: { type: 'string' } },
+    {
+      ...sharedFlags,
+      as: { type: 'string' },
+      keyspaces: { type: 'string' },
+      tls: { type: 'boolean' },
+      bare: { type: 'boolean' },
+      duration: { type: 'string' },
+    },
     usage,
   )
+  const own = ownKeyspaces(flags)
   const progress = createProgress()
   const bare = flags.bare === true
   const stateDir = stateDirOf(flags['state-dir'], bare ? 'bare' : 'cluster')
@@ -61,7 +75,7 @@ async function main(): Promise<void> {
     portOffset: wholeNumber('port-offset', flags['port-offset'], 0, 0, 56_000),
     jvmFlags: (flags['jvm-flags'] ?? '').split(/\s+/).filter((flag) => flag !== ''),
   }
-  const starting = bare ? startBareCluster(shared) : startWithSidecars(shared, flags.tls === true)
+  const starting = bare ? startBareCluster(shared) : startWithSidecars(shared, flags.tls === true, own)
   const cluster = await starting.catch((reason: unknown) => {
     if (!stopping.signal.aborted) throw reason
   })
@@ -72,25 +86,45 @@ async function main(): Promise<void> {
   await progress.step('Stopping everything', () => cluster.close())
 }
 
+/** The owner's keyspaces where the identity is to be one; undefined for the one that may do everything. */
+function ownKeyspaces(flags: { as?: string; keyspaces?: string; bare?: boolean }): readonly string[] | undefined {
+  if (flags.as === undefined && flags.keyspaces === undefined) return undefined
+  if (flags.as !== 'owner') throw new RingfenceError('USAGE', '--as takes owner, and --keyspaces goes with it')
+  if (flags.bare === true) throw new RingfenceError('USAGE', '--bare has no mesh that could tell identities apart')
+  return flags.keyspaces?.split(',') ?? ['*']
+}
+
 async function startWithSidecars(
   shared: Omit<Parameters<typeof startMesh>[0], 'policyFile' | 'gatewayWorkers'>,
   tls: boolean,
+  own: readonly string[] | undefined,
 ): Promise<{ lines: string[]; close(): Promise<void> }> {
+  const identity = own === undefined ? conformance : owner
   const mesh = await startMesh({
     ...shared,
     clusterName: 'conformance',
-    policyFile: join(import.meta.dirname, 'conformance.yaml'),
+    policyFile: own === undefined ? conformanceFile : writtenPolicy(shared.stateDir, own),
     gatewayWorkers: 0,
     // Suites open connections that live as long as they run.
     svidTtl: '24h',
     ...(tls ? {} : { plainIdentity: identity }),
   })
   try {
-    return { lines: describe(mesh, await mesh.identity(identity), tls), close: () => mesh.close() }
+    const lines = describe(mesh, await mesh.identity(identity), tls)
+    if (own !== undefined) lines.push(...describeStranger(await mesh.identity(conformance)))
+    return { lines, close: () => mesh.close() }
   } catch (reason) {
     await mesh.close()
     throw reason
   }
+}
+
+/** Both laws, so that there is one who makes what the owner does not see. */
+function writtenPolicy(stateDir: string, own: readonly string[]): string {
+  mkdirSync(stateDir, { recursive: true })
+  const file = join(stateDir, 'owner.yaml')
+  writeFileSync(file, `${readFileSync(conformanceFile, 'utf8')}---\n${ownerPolicy(own)}`)
+  return file
 }
 
 function describe(mesh: Mesh, files: IdentityFiles, tls: boolean): string[] {
@@ -99,10 +133,18 @@ function describe(mesh: Mesh, files: IdentityFiles, tls: boolean): string[] {
     '',
     `Drivers connect to ${nodes.map(({ sidecar }) => show(sidecar)).join(', ')}${tls ? ' with TLS' : ', without TLS'}`,
     ...(tls ? [] : [`                or ${nodes.map(({ sidecarTls }) => show(sidecarTls)).join(', ')} with TLS`]),
-    `  as ${identity}`,
+    `  as ${files.spiffeId}`,
     `  certificate  ${files.certFile}`,
     `  key          ${files.keyFile}`,
     `  authority    ${files.caFile}`,
     ...nodes.map(({ index }) => `What node ${index} ran itself: ${mesh.cassandraAuditLog(index)}`),
+  ]
+}
+
+function describeStranger({ certFile, keyFile }: IdentityFiles): string[] {
+  return [
+    `What the owner does not see, such as ${strangersKeyspace}, is made with TLS as ${conformance}`,
+    `  certificate  ${certFile}`,
+    `  key          ${keyFile}`,
   ]
 }

@@ -44,8 +44,8 @@ export interface MeshFixture {
   /** The roots that every server's certificate is verified against. */
   readonly caFile: string
   readonly doors: Readonly<Record<DoorName, Door>>
-  /** The three people of policy.yaml, with certificates good for a day. */
-  readonly identities: Readonly<Record<'admin' | 'reader' | 'nobody', IdentityFiles>>
+  /** The people of policy.yaml, with certificates good for a day. */
+  readonly identities: Readonly<Record<'admin' | 'owner' | 'reader' | 'nobody', IdentityFiles>>
   /** A certificate of any identity, made by the mesh's CA. */
   identity(spiffeId: string, ttlMs?: number): Promise<IdentityFiles>
   part(name: string): FixturePart
@@ -92,7 +92,8 @@ function partNames({ nodes }: Layout): string[] {
 
 async function fixtureOf(control: MeshControl, layout: Layout): Promise<MeshFixture> {
   const identityOf = (name: string): Promise<IdentityFiles> => control.identity(spiffeIds.service(`e2e-${name}`))
-  const [admin, reader, nobody] = [await identityOf('admin'), await identityOf('reader'), await identityOf('nobody')]
+  const [admin, owner] = [await identityOf('admin'), await identityOf('owner')]
+  const [reader, nobody] = [await identityOf('reader'), await identityOf('nobody')]
   const made = new Map<string, Promise<IdentityFiles>>()
   const first = layout.nodes[0]!.sidecar
   const auditDirs = layout.nodes.map(({ sidecarDir }) => join(sidecarDir, 'audit'))
@@ -112,7 +113,7 @@ async function fixtureOf(control: MeshControl, layout: Layout): Promise<MeshFixt
       nginx: { host: layout.nginx.address, port: layout.nginx.port, hosts: 1 },
       sidecar: { host: first.address, port: first.port, hosts: layout.nodes.length },
     },
-    identities: { admin, reader, nobody },
+    identities: { admin, owner, reader, nobody },
     identity: (spiffeId, ttlMs) => {
       if (ttlMs !== undefined) return control.identity(spiffeId, ttlMs)
       // Once for each: making it anew writes the same files, which another may be reading.

@@ -2,6 +2,6 @@
 import { driverSuite } from './drive.ts'
 
 driverSuite('cqlsh', [
-  { door: 'nginx', protocol: 5, compression: 'none' },
-  { door: 'sidecar', protocol: 5, compression: 'none' },
+  { door: 'nginx', protocol: 5, compression: 'none', as: 'admin' },
+  { door: 'sidecar', protocol: 5, compression: 'none', as: 'admin' },
 ])

@@ -14,6 +14,8 @@ export interface DriverRun {
   readonly door: DoorName
   readonly protocol: 4 | 5
   readonly compression: 'none' | 'lz4'
+  /** `admin` sees everything; `owner` its own keyspaces only, so that the sidecar answers what the driver asks about the schema. */
+  readonly as: 'admin' | 'owner'
 }
 
 /** The longest that one program may take for all its cases. */
@@ -28,9 +30,9 @@ export type Verdict =
 /** Declares the tests of one driver: one for each run, with one subtest for each case. */
 export function driverSuite(driver: DriverName, runs: readonly DriverRun[]): void {
   describe(`${driver} driver`, { concurrency: 1 }, () => {
-    for (const { door, protocol, compression } of runs) {
+    for (const { door, protocol, compression, as } of runs) {
       const squeezed = compression === 'none' ? '' : `, ${compression}`
-      it(`${door === 'nginx' ? 'through NGINX and the gateway' : 'directly at a sidecar'}, v${protocol}${squeezed}`, async (t) => {
+      it(`${door === 'nginx' ? 'through NGINX and the gateway' : 'directly at a sidecar'}, v${protocol}${squeezed}, as ${as}`, async (t) => {
         const toolchain = await toolchainOf(driver)
         if ('absent' in toolchain) {
           if (process.env.CI === 'true') throw new Error(`${toolchain.absent}, and CI=true requires every driver`)
@@ -38,8 +40,8 @@ export function driverSuite(driver: DriverName, runs: readonly DriverRun[]): voi
           return
         }
         const mesh = await useMesh()
-        const keyspace = `e2e_${driver}${protocol}${compression === 'lz4' ? 'z' : ''}_${door}`
-        const env = environmentOf(mesh, { door, protocol, compression }, keyspace)
+        const keyspace = `e2e_${as === 'owner' ? 'own_' : ''}${driver}${protocol}${compression === 'lz4' ? 'z' : ''}_${door}`
+        const env = environmentOf(mesh, { door, protocol, compression, as }, keyspace)
         const verdicts = await runProgram(toolchain.program, env, t)
         for (const name of CASES) {
           await t.test(name, (sub) => {
@@ -54,7 +56,7 @@ export function driverSuite(driver: DriverName, runs: readonly DriverRun[]): voi
           })
         }
         await t.test('both sides are in the audit, and nothing refused reached Cassandra', () =>
-          bothSides(mesh, keyspace),
+          bothSides(mesh, keyspace, as),
         )
       })
     }
@@ -63,7 +65,7 @@ export function driverSuite(driver: DriverName, runs: readonly DriverRun[]): voi
 
 function environmentOf(mesh: MeshFixture, run: DriverRun, keyspace: string): Record<string, string> {
   const door = mesh.doors[run.door]
-  const { admin, reader, nobody } = mesh.identities
+  const { [run.as]: first, reader, nobody } = mesh.identities
   return {
     RF_CONTACTS: `${door.host}:${door.port}`,
     RF_DC: mesh.dataCenter,
@@ -74,8 +76,8 @@ function environmentOf(mesh: MeshFixture, run: DriverRun, keyspace: string): Rec
     RF_COMPRESSION: run.compression,
     RF_TLS: '1',
     RF_CA: mesh.caFile,
-    RF_CERT: admin.certFile,
-    RF_KEY: admin.keyFile,
+    RF_CERT: first.certFile,
+    RF_KEY: first.keyFile,
     RF_READER_CERT: reader.certFile,
     RF_READER_KEY: reader.keyFile,
     RF_NOBODY_CERT: nobody.certFile,
@@ -133,11 +135,11 @@ export function parseLine(line: string): readonly [name: string, verdict: Verdic
  * Both sides, from two witnesses: our audit has what was permitted with its rule, and names reader and nobody with a deny and the
  * right table; Cassandra's own audit log has what was permitted and nothing of what the reader was refused.
  */
-async function bothSides(mesh: MeshFixture, keyspace: string): Promise<void> {
-  const { admin, reader, nobody } = mesh.identities
+async function bothSides(mesh: MeshFixture, keyspace: string, as: DriverRun['as']): Promise<void> {
+  const { [as]: first, reader, nobody } = mesh.identities
   const table = `${keyspace}_a.kv`
   for (const [identity, verdict, rule, operation] of [
-    [admin, 'allow', 'e2e-admin', 'INSERT'],
+    [first, 'allow', `e2e-${as}`, 'INSERT'],
     [reader, 'allow', 'e2e-reader', 'SELECT'],
     [reader, 'deny', 'default-deny', 'INSERT'],
     [nobody, 'deny', 'default-deny', 'SELECT'],

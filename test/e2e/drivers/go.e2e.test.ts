@@ -2,8 +2,8 @@
 import { driverSuite } from './drive.ts'
 
 driverSuite('go', [
-  { door: 'nginx', protocol: 5, compression: 'lz4' },
-  { door: 'nginx', protocol: 4, compression: 'none' },
-  { door: 'sidecar', protocol: 5, compression: 'none' },
-  { door: 'sidecar', protocol: 4, compression: 'lz4' },
+  { door: 'nginx', protocol: 5, compression: 'lz4', as: 'admin' },
+  { door: 'nginx', protocol: 4, compression: 'none', as: 'owner' },
+  { door: 'sidecar', protocol: 5, compression: 'none', as: 'admin' },
+  { door: 'sidecar', protocol: 4, compression: 'lz4', as: 'admin' },
 ])

@@ -2,6 +2,6 @@
 import { driverSuite } from './drive.ts'
 
 driverSuite('node', [
-  { door: 'nginx', protocol: 4, compression: 'none' },
-  { door: 'sidecar', protocol: 4, compression: 'none' },
+  { door: 'nginx', protocol: 4, compression: 'none', as: 'owner' },
+  { door: 'sidecar', protocol: 4, compression: 'none', as: 'admin' },
 ])
