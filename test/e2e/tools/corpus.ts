@@ -1,7 +1,7 @@
 /**
  * What six tools send from their start on, in order: first what their driver asks, then what they ask themselves. Read in the sources that
- * `source` names; texts are the tools' own, with the names and values of a small example. Each goes directly to a node and through both
- * doors, as the identity of the tool's policy example, which may use its own keyspaces only; where the answers rightly differ, the step says how and why.
+ * `source` names; texts are the tools' own, with the names and values of a small example. `as` is the identity of the tool's policy example, which may use its
+ * own keyspaces only: what it is to be denied, and where else the answer through a door rightly differs from a node's, the step says, and why.
  */
 
 /** How the answer through a door differs from the node's own. Without one: same kind, same columns, same rows in the same order, or the same error. */
