@@ -134,6 +134,25 @@ describe('outbox', () => {
     )
   })
 
+  it('body-lz4: a body of more than a mebibyte leaves as it is, for it would be one block', async () => {
+    for (const [bodyBytes, isCompressed] of [
+      [63, false],
+      [64, true],
+      [MEBIBYTE, true],
+      [MEBIBYTE + 1, false],
+    ] as const) {
+      const sink = new Sink({ highWaterMark: 64 * MEBIBYTE })
+      const outbox = new Outbox(sink, new Turn(), { framing: 'body-lz4' })
+      const envelope = response(4, 7, bodyBytes, 1)
+      outbox.send(envelope)
+      await nextTurn()
+      await nextTurn()
+      const sent = Buffer.concat(sink.chunks)
+      assert.equal((sent[1]! & 1) === 1, isCompressed, `${bodyBytes} bytes`)
+      if (!isCompressed) assert.ok(sent.equals(envelope))
+    }
+  })
+
   it('a turn with many envelopes is one write, and one segment in v5', async () => {
     for (const framing of ['bare', 'segments'] as const) {
       const sink = new Sink()

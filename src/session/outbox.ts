@@ -27,6 +27,8 @@ const FULL_MAX = 16
 const COMPRESSION_FLAG = 0x01
 /** Bodies shorter than this gain nothing from LZ4. */
 const COMPRESS_BODY_BYTES_MIN = 64
+/** And longer ones leave as they are, for a body is one block: it would take the loop a second for 100 MB. Each envelope says whether it is compressed. */
+const COMPRESS_BODY_BYTES_MAX = 1024 * 1024
 
 /** As many envelopes are worth a write of their own. */
 const GATHER_ENVELOPES = 16
@@ -311,7 +313,7 @@ export class Outbox implements Flushable {
   /** v3/v4 with LZ4: four bytes of the uncompressed length, then the block (native_protocol_v4.spec §5). */
   #compressed(buffer: Buffer, start: number, end: number, stream: number): void {
     const bodyBytes = end - start - HEADER_BYTES
-    if (bodyBytes < COMPRESS_BODY_BYTES_MIN) {
+    if (bodyBytes < COMPRESS_BODY_BYTES_MIN || bodyBytes > COMPRESS_BODY_BYTES_MAX) {
       this.#reserve(end - start)
       this.#copy(buffer, start, end, stream)
       return
