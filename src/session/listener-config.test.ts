@@ -3,7 +3,17 @@ import { describe, it } from 'node:test'
 import { z } from 'zod'
 import { parseDocuments } from '../base/document.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { proofs } from '../identity/proofs/index.ts'
 import { listenersSchema } from './listener-config.ts'
+
+for (const method of ['asked', 'other']) {
+  proofs.register({
+    method,
+    evidence: { name: method, schema: z.string() },
+    asks: { className: method, begin: () => ({ answer: () => undefined }) },
+    verify: () => assert.fail('nobody comes'),
+  })
+}
 
 const schema = z.strictObject({ listeners: listenersSchema() })
 
@@ -29,6 +39,9 @@ describe('listeners of a configuration file', () => {
     `{ address: 127.3.2.1, port: 0, tls: false, ${identity} }`,
     `{ address: "::1", port: 9042, tls: false, ${identity} }`,
     `{ address: "unix:/run/ringfence/cql.sock", tls: false, ${identity} }`,
+    '{ address: 10.0.0.1, port: 9042, authentication: [certificate] }',
+    '{ address: 10.0.0.1, port: 9042, authentication: [certificate, asked] }',
+    '{ address: 10.0.0.1, port: 9042, authentication: [asked] }',
     '{ address: 10.0.0.1, port: 9042, proxyProtocol: { from: [10.0.0.0/8, 192.0.2.1, "2001:db8::/32"] } }',
   ]
   for (const listener of allowed) {
@@ -58,6 +71,14 @@ describe('listeners of a configuration file', () => {
     '{ address: 127.0.0.1, port: 9042, proxyProtocol: { from: [10.0.0.0/33] } }': /network/,
     '{ address: 127.0.0.1, port: 9042, proxyProtocol: { from: [10.0.0.0/8/8] } }': /network/,
     '{ address: 127.0.0.1, port: 9042, proxyProtocol: { from: [nginx.example.org] } }': /network/,
+    '{ address: 127.0.0.1, port: 9042, authentication: [] }': /authentication/,
+    '{ address: 127.0.0.1, port: 9042, authentication: [unheard] }': /expected one of certificate, listener, asked/,
+    '{ address: 127.0.0.1, port: 9042, authentication: [asked, asked] }': /names a way twice/,
+    '{ address: 127.0.0.1, port: 9042, authentication: [certificate, listener] }':
+      /nobody can prove who it is by "listener"/,
+    '{ address: 127.0.0.1, port: 9042, authentication: [asked, other] }': /"other" is asked for by another class name/,
+    [`{ address: 127.0.0.1, port: 9042, tls: false, ${identity}, authentication: [listener] }`]:
+      /for a listener with TLS/,
     '{ address: 127.0.0.1, port: 9042, tsl: true }': /tsl/,
   }
   for (const [listener, message] of Object.entries(refused)) {

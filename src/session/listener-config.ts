@@ -5,6 +5,7 @@
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import { z } from 'zod'
 import { proofs } from '../identity/proofs/index.ts'
+import { askedOf, shownBy } from '../identity/proofs/registry.ts'
 import { isReserved, parseSpiffeId } from '../identity/spiffe.ts'
 
 const cidr = z.string().refine(isCidr, 'expected an address or a network such as 10.0.0.0/8')
@@ -27,10 +28,7 @@ const listenerSchema = z.strictObject({
   port: z.int().min(0).max(65_535).optional(),
   tls: z.boolean().default(true),
   identity: z.string().optional(),
-  authentication: z
-    .array(z.string().refine(isMethod, { error: () => `expected one of ${proofs.methods.join(', ')}` }))
-    .min(1)
-    .optional(),
+  authentication: z.array(z.string()).min(1).optional(),
   proxyProtocol: z.strictObject({ from: z.array(cidr).min(1).max(64) }).optional(),
 })
 
@@ -58,10 +56,8 @@ function problemOf(listener: Listener): string | undefined {
   if (!onSocket && listener.port === undefined) return 'a listener at an IP address needs a "port"'
   if (onSocket && listener.proxyProtocol !== undefined) return 'the PROXY protocol is for listeners at an IP address'
   if (onSocket && listener.tls) return 'a Unix socket is a plain listener: say "tls: false" and give its "identity"'
-  if (new Set(listener.authentication).size < (listener.authentication?.length ?? 0))
-    return '"authentication" names a way twice'
   if (listener.tls) {
-    if (listener.identity === undefined) return undefined
+    if (listener.identity === undefined) return authenticationFault(listener.authentication)
     return 'a TLS listener takes the identity from the certificate; "identity" is for a plain one'
   }
   const family = isIPv6(listener.address) ? 'ipv6' : 'ipv4'
@@ -80,9 +76,24 @@ function problemOf(listener: Listener): string | undefined {
   return undefined
 }
 
-function isMethod(text: string): boolean {
-  return proofs.methods.includes(text)
+/** What a client can show or answer at a listener with TLS. */
+function authenticationFault(methods: readonly string[] | undefined): string | undefined {
+  if (methods === undefined) return undefined
+  const unheard = methods.find((method) => !proofs.methods.includes(method))
+  if (unheard !== undefined)
+    return `"authentication" names ${JSON.stringify(unheard.slice(0, 64))}; expected one of ${proofs.methods.join(', ')}`
+  if (new Set(methods).size < methods.length) return '"authentication" names a way twice'
+  const taken = proofs.taken(methods)
+  const useless = taken.find((proof) => proof.asks === undefined && shownBy([proof], anyCertificate) === undefined)
+  if (useless !== undefined) return `nobody can prove who it is by "${useless.method}" at a listener with TLS`
+  const unasked = taken.find((proof) => proof.asks !== undefined && !askedOf(taken).some((asked) => asked === proof))
+  return (
+    unasked &&
+    `"${unasked.method}" is asked for by another class name than what stands before it; give it a listener of its own`
+  )
 }
+
+const anyCertificate = { certificates: [Buffer.alloc(0)], listenerIdentity: undefined }
 
 function isCidr(text: string): boolean {
   const [address = '', bits, more] = text.split('/')

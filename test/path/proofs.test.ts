@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { createPrivateKey } from 'node:crypto'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { BytesBudget } from '../../src/base/bytes-budget.ts'
 import {
   authResponseEnvelope,
   executeEnvelope,
@@ -214,11 +215,11 @@ for (const [way, port, looksWanted] of ways) {
 
 suite('who one is', () => {
   /** Of one subject, each another by person, method or claims; and how each comes in. */
-  const callers: Record<string, () => Promise<RawClient>> = {
-    'by certificate': () => world.client(sidecarPort, 'alice'),
-    'by password, a person': () => entered(sidecarPort, 'alice'),
-    'by password, another person': () => entered(sidecarPort, 'alice+bob'),
-    'by password, with other claims': () => entered(sidecarPort, 'alice+admin'),
+  const callers: Record<string, (port: number) => Promise<RawClient>> = {
+    'by certificate': (port) => world.client(port, 'alice'),
+    'by password, a person': (port) => entered(port, 'alice'),
+    'by password, another person': (port) => entered(port, 'alice+bob'),
+    'by password, with other claims': (port) => entered(port, 'alice+admin'),
   }
   /** What must not be shared: `mine` leaves something, `theirs` tells whether it is there for another. */
   const places: Record<string, (mine: RawClient, theirs: RawClient, tag: string) => Promise<boolean>> = {
@@ -257,23 +258,30 @@ suite('who one is', () => {
   }
 
   for (const [place, isShared] of Object.entries(places)) {
-    it(`${place} is shared with nobody of the same subject who is another person, or came otherwise`, async () => {
-      const names = Object.keys(callers)
-      for (const mine of names) {
-        for (const theirs of names) {
-          const clients = [await callers[mine]!(), await callers[theirs]!()] as const
-          assert.equal(await isShared(...clients, `${mine}, ${theirs}`), mine === theirs, `${mine}; ${theirs}`)
-          for (const client of clients) client.close()
+    for (const [from, to] of [
+      ['sidecar', 'sidecar'],
+      ['gateway', 'gateway'],
+      ['gateway', 'sidecar'],
+    ] as const) {
+      it(`${place} left by the ${from} is found by the ${to} for the same one, and for nobody else of its subject`, async () => {
+        const ports = { sidecar: sidecarPort, gateway: gatewayPort }
+        for (const [mine, enterMine] of Object.entries(callers)) {
+          for (const [theirs, enterTheirs] of Object.entries(callers)) {
+            const clients = [await enterMine(ports[from]), await enterTheirs(ports[to])] as const
+            const tag = `${mine}, ${theirs}, ${from}, ${to}`
+            assert.equal(await isShared(...clients, tag), mine === theirs, tag)
+            for (const client of clients) client.close()
+          }
         }
-      }
-    })
+      })
+    }
   }
 
   it('decides each anew: a verdict that is remembered for one is none for another', async () => {
     const text = 'SELECT * FROM hers.items WHERE k = 7'
     const verdicts = async (): Promise<string[]> => {
       const told: string[] = []
-      for (const caller of Object.values(callers)) told.push((await ask(await caller(), text)).slice(0, 6))
+      for (const enter of Object.values(callers)) told.push((await ask(await enter(sidecarPort), text)).slice(0, 6))
       return told
     }
     const wanted = ['0x2100', 'echo: ', '0x2100', 'echo: ']
@@ -281,7 +289,19 @@ suite('who one is', () => {
     assert.deepEqual(await verdicts(), wanted)
   })
 
-  it('has places and bytes of its own', async () => {
+  it('has an account of its own for what waits', async () => {
+    const budget = new BytesBudget()
+    const { port } = await world.sidecar({ name: 'counted', policy: POLICY, authentication: METHODS, budget })
+    const holders: number[] = []
+    for (const enter of [...Object.values(callers), ...Object.values(callers)]) {
+      await enter(port)
+      holders.push(budget.holders)
+    }
+    // Each of them, and their one address.
+    assert.deepEqual(holders, [2, 3, 4, 5, 5, 5, 5, 5])
+  })
+
+  it('has places of its own', async () => {
     const full = await world.sidecar({
       name: 'full',
       policy: POLICY,

@@ -177,6 +177,25 @@ describe('identityKey', () => {
   })
 })
 
+describe('what is kept for somebody', () => {
+  it('is filed under the whole identity: a subject alone is read only to be told, shown or matched', () => {
+    const root = join(import.meta.dirname, '../../..')
+    const reading = globSync('src/{session,sidecar,gateway}/**/*.ts', { cwd: root })
+      .filter((file) => !/\.(test|fuzz|fixture)\.ts$/.test(file))
+      .filter((file) =>
+        /\b(?:identity|principal|info)\??\.(?:subject|spiffeId)\b/.test(readFileSync(join(root, file), 'utf8')),
+      )
+    assert.deepEqual(reading.sort(), [
+      'src/gateway/passport.ts', // names the client to the sidecar
+      'src/session/connection.ts', // for the log
+      'src/sidecar/judged.ts', // the words of a denial
+      'src/sidecar/links.ts', // is the peer a gateway?
+      'src/sidecar/recorder.ts', // the traffic table's row
+      'src/sidecar/sidecar.ts', // the record
+    ])
+  })
+})
+
 describe('kinds of proof', () => {
   it('are named by no file outside this folder', () => {
     const root = join(import.meta.dirname, '../../..')
