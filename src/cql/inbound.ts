@@ -9,10 +9,11 @@
  * Where Cassandra is lenient we close: a bad checksum, set padding bits, a self-contained segment inside a large message, bytes
  * behind an envelope that spans segments. What two parsers could read in two ways must not exist (traps B17, 25).
  *
- * Bytes are copied only when an envelope or a segment is split over chunks. What is collected grows with what has arrived,
- * never with what was announced.
+ * The outer frame is an envelope or a segment (`base/framer.ts` splits them, and collects what comes in pieces); an envelope that spans
+ * segments is collected here.
  */
 import { assert, RingfenceError } from '../base/errors.ts'
+import { Collector, Framer } from '../base/framer.ts'
 import { crc24, crc32 } from './crc.ts'
 import { lz4Uncompress } from './lz4.ts'
 import {
@@ -29,8 +30,8 @@ import { SEGMENT_HEADER_BYTES, SEGMENT_HEADER_LZ4_BYTES, SEGMENT_TRAILER_BYTES }
 export interface EnvelopeSink {
   /**
    * `buffer[start..end)` is one whole envelope, header and body, not compressed. Borrowed: it is valid during this call only,
-   * and what keeps bytes longer copies them. May call `halt()`, `expectVersion()`, `useSegments()` and `useBodyCompression()`
-   * of the Inbound that calls it; they hold from the next envelope on.
+   * and what keeps bytes longer copies them. May call `expectVersion()`, `useSegments()` and `useBodyCompression()` of the Inbound
+   * that calls it; they hold from the next envelope on.
    */
   onEnvelope(buffer: Buffer, start: number, end: number): void
   /**
@@ -46,51 +47,24 @@ export interface EnvelopeSink {
 /** A longer envelope that comes in pieces is one that its receiver is asked about. */
 export const LARGE_BYTES = 64 * 1024
 
-/** What may wait while halted, above one whole message: a socket hands over at most this much before its pause takes hold. */
-const HELD_SLACK_BYTES = 256 * 1024
-/** A collecting buffer up to this size is kept for the next split envelope. */
-const KEPT_BYTES_MAX = 64 * 1024
 /** A byte of an LZ4 block stands for 255 at the most. */
 const LZ4_RATIO_MAX = 255
 const V1_V2_STREAM_AT = 2
 const VERSION_FAULT_BYTES = 4
 
+const EMPTY: Buffer = Buffer.alloc(0)
+
 const Mode = { BARE: 0, SEGMENTS: 1, SEGMENTS_LZ4: 2 } as const
 type Mode = (typeof Mode)[keyof typeof Mode]
 
-const nothing: Buffer = Buffer.alloc(0)
-
-/** Bytes of one unit that arrived in pieces. Grows by doubling up to `need`, so that a lie about the length costs the liar. */
-class Collector {
-  buffer = nothing
-  have = 0
-
-  /** Takes from `chunk[at..end)` until `need` bytes are there; answers how many it took. */
-  take(chunk: Buffer, at: number, end: number, need: number): number {
-    const count = Math.min(need - this.have, end - at)
-    const wanted = this.have + count
-    if (this.buffer.length < wanted) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(wanted, Math.min(need, Math.max(1024, this.buffer.length * 2))))
-      this.buffer.copy(grown, 0, 0, this.have)
-      this.buffer = grown
-    }
-    chunk.copy(this.buffer, this.have, at, at + count)
-    this.have = wanted
-    return count
-  }
-
-  clear(): void {
-    this.have = 0
-    if (this.buffer.length > KEPT_BYTES_MAX) this.buffer = nothing
-  }
-}
-
-export class Inbound {
+export class Inbound extends Framer<EnvelopeSink> {
   /** Longest body accepted, after decompression. May be raised when the session is authenticated; holds from the next header on. */
   bodyBytesMax: number
   /** Best effort for the answer to a fault: the stream and version of the header that was refused; 0 when none was read. */
   faultStream = 0
   faultVersion = 0
+
+  protected headerBytes = HEADER_BYTES
 
   readonly #directionBit: number
   #mode: Mode = Mode.BARE
@@ -98,26 +72,18 @@ export class Inbound {
   #version = 0
   #dead = false
   #busy = false
-  #halted = false
 
-  // Raw bytes of an incomplete unit: an envelope when bare, else a segment.
-  readonly #raw = new Collector()
   // An envelope that spans segments; `#largeBytes` is its whole length, 0 when there is none.
   readonly #large = new Collector()
   #largeBytes = 0
-  // An envelope that is dropped as it comes: its stream, and when bare what is still to come of it.
+  // An envelope that is dropped as it comes, and its stream.
   #dropping = false
   #droppedStream = 0
-  #droppedBytes = 0
   // The sink was asked about the envelope that is collected.
   #asked = false
-  // The rest of a self-contained segment, only while halted inside it.
-  #payload = nothing
-  // Raw bytes that came while halted, in order, behind `#payload`.
-  #held: Buffer[] = []
-  #heldBytes = 0
 
   constructor(direction: 'requests' | 'responses', bodyBytesMax: number) {
+    super()
     this.#directionBit = direction === 'responses' ? RESPONSE_BIT : 0
     this.bodyBytesMax = bodyBytesMax
   }
@@ -125,10 +91,11 @@ export class Inbound {
   /** From the next byte on: v5 segments. PROTOCOL when a part of a bare envelope has arrived already. */
   useSegments(compression: 'none' | 'lz4'): void {
     assert(this.#mode === Mode.BARE, 'segments are switched on once')
-    if (!this.#busy && this.#raw.have > 0) {
+    if (!this.#busy && this.partial.have > 0) {
       throw new RingfenceError('PROTOCOL', 'bytes came before the answer that switches to segments')
     }
     this.#mode = compression === 'lz4' ? Mode.SEGMENTS_LZ4 : Mode.SEGMENTS
+    this.headerBytes = compression === 'lz4' ? SEGMENT_HEADER_LZ4_BYTES : SEGMENT_HEADER_BYTES
   }
 
   /** v3 and v4: bodies that carry the compression flag are LZ4. */
@@ -141,19 +108,9 @@ export class Inbound {
     this.#version = version
   }
 
-  /** Deliver nothing after the present envelope until `resume`. */
-  halt(): void {
-    this.#halted = true
-  }
-
-  get halted(): boolean {
-    return this.#halted
-  }
-
   /** Memory that is held for what has not come whole. */
   get collectingBytes(): number {
-    const raw = this.#raw.have > 0 ? this.#raw.buffer.length : 0
-    return raw + (this.#large.have > 0 ? this.#large.buffer.length : 0)
+    return this.partial.heldBytes + this.#large.heldBytes
   }
 
   /** Drops the envelope that the sink was asked about and that has not come whole: what is there now, the rest as it comes. False where there is none. */
@@ -161,18 +118,17 @@ export class Inbound {
     if (!this.#asked || this.#dropping) return false
     if (this.#largeBytes > 0) {
       this.#beginDrop(this.#large.buffer, 0)
-      this.#large.buffer = nothing
-    } else if (this.#mode === Mode.BARE && this.#raw.have >= HEADER_BYTES) {
-      this.#beginDrop(this.#raw.buffer, 0)
-      this.#droppedBytes = HEADER_BYTES + headerBodyBytes(this.#raw.buffer, 0) - this.#raw.have
-      this.#raw.have = 0
-      this.#raw.buffer = nothing
+      this.#large.buffer = EMPTY
+    } else if (this.#mode === Mode.BARE && this.partial.have >= HEADER_BYTES) {
+      this.#beginDrop(this.partial.buffer, 0)
+      this.pass(HEADER_BYTES + headerBodyBytes(this.partial.buffer, 0))
     }
     return this.#dropping
   }
 
+  /** What has come of it. */
   get bufferedBytes(): number {
-    return this.#raw.have + this.#large.have + this.#payload.length + this.#heldBytes
+    return this.partial.have + this.#large.have
   }
 
   /**
@@ -180,55 +136,11 @@ export class Inbound {
    * what the sink throws; the decoder is dead after that. `chunk` is not kept.
    */
   push(chunk: Buffer, sink: EnvelopeSink): void {
-    this.#assertAlive()
-    if (this.#halted) {
-      this.#hold(chunk, 0)
-      return
-    }
-    this.#run(chunk, sink)
-  }
-
-  /** Goes on with what waited. Called from inside a sink it only takes the halt back. */
-  resume(sink: EnvelopeSink): void {
-    this.#halted = false
-    if (this.#busy) return
-    this.#assertAlive()
-    if (this.#payload.length > 0) {
-      const payload = this.#payload
-      this.#payload = nothing
-      this.#guarded(() => this.#contained(payload, 0, payload.length, sink, true))
-    }
-    while (!this.#halted && this.#held.length > 0) {
-      const chunk = this.#held.shift()!
-      this.#heldBytes -= chunk.length
-      this.#run(chunk, sink)
-    }
-  }
-
-  #assertAlive(): void {
     if (this.#dead) throw new RingfenceError('PROTOCOL', 'the stream has already failed')
     assert(!this.#busy, 'a sink does not push')
-  }
-
-  #run(chunk: Buffer, sink: EnvelopeSink): void {
     this.#busy = true
     try {
-      let at = 0
-      while (at < chunk.length && !this.#halted) {
-        at = this.#mode === Mode.BARE ? this.#bare(chunk, at, sink) : this.#segment(chunk, at, sink)
-      }
-      if (at < chunk.length) this.#hold(chunk, at)
-    } catch (reason) {
-      this.#die()
-      throw reason
-    }
-    this.#busy = false
-  }
-
-  #guarded(work: () => void): void {
-    this.#busy = true
-    try {
-      work()
+      this.split(chunk, sink)
     } catch (reason) {
       this.#die()
       throw reason
@@ -239,68 +151,40 @@ export class Inbound {
   #die(): void {
     this.#dead = true
     this.#busy = false
-    this.#raw.buffer = this.#large.buffer = this.#payload = nothing
-    this.#raw.have = this.#large.have = this.#largeBytes = this.#heldBytes = 0
+    this.partial.release()
+    this.#large.release()
+    this.#largeBytes = 0
     this.#dropping = false
-    this.#held = []
   }
 
-  /** Keeps a copy of raw bytes that may not be delivered yet; in front of none, since pushes arrive in order. */
-  #hold(chunk: Buffer, at: number): void {
-    const bytes = chunk.length - at
-    if (bytes === 0) return
-    if (this.#heldBytes + bytes > this.bodyBytesMax + HELD_SLACK_BYTES) {
-      this.#die()
-      throw new RingfenceError('TOO_LARGE', 'too many bytes arrived while reading was paused')
-    }
-    // The rest of a held chunk goes back to the front: the ones behind it came later.
-    if (this.#busy) this.#held.unshift(Buffer.from(chunk.subarray(at)))
-    else this.#held.push(Buffer.from(chunk))
-    this.#heldBytes += bytes
+  // --- the outer frame
+
+  protected frameBytes(buf: Buffer, at: number, sink: EnvelopeSink): number {
+    if (this.#mode === Mode.BARE) return this.#checkHeader(buf, at, sink)
+    return this.#checkSegmentHeader(buf, at, this.headerBytes)
+  }
+
+  protected override onPartOfHeader(buf: Buffer, at: number, have: number): void {
+    if (this.#mode === Mode.BARE) this.#checkVersionEarly(buf, at, have)
+  }
+
+  protected override wants(buf: Buffer, at: number, bytes: number, isWhole: boolean, sink: EnvelopeSink): boolean {
+    if (this.#mode !== Mode.BARE || (isWhole && !this.#isTooLong(bytes))) return true
+    return this.#isWanted(buf, at, bytes, sink)
+  }
+
+  protected onFrame(buf: Buffer, start: number, end: number, sink: EnvelopeSink): void {
+    if (this.#mode === Mode.BARE) {
+      this.#asked = false
+      this.#deliverBare(buf, start, end, sink)
+    } else this.#openSegment(buf, start, this.headerBytes, end - start, sink)
+  }
+
+  protected override onPassed(sink: EnvelopeSink): void {
+    this.#dropped(sink)
   }
 
   // --- bare envelopes
-
-  /** Delivers the envelopes that lie whole in `chunk[at..)`, or collects; answers how far it read. */
-  #bare(chunk: Buffer, from: number, sink: EnvelopeSink): number {
-    let at = from
-    if (this.#dropping) at = this.#passBy(chunk, at, sink)
-    if (this.#raw.have > 0) {
-      at = this.#bareCollect(chunk, at, sink)
-    }
-    while (at < chunk.length && this.#mode === Mode.BARE && !this.#halted) {
-      const available = chunk.length - at
-      if (available < HEADER_BYTES) {
-        this.#checkVersionEarly(chunk, at, available)
-        this.#raw.take(chunk, at, chunk.length, HEADER_BYTES)
-        return chunk.length
-      }
-      const envelopeBytes = this.#checkHeader(chunk, at, sink)
-      const isWhole = available >= envelopeBytes
-      if ((!isWhole || this.#isTooLong(envelopeBytes)) && !this.#isWanted(chunk, at, envelopeBytes, sink)) {
-        this.#droppedBytes = envelopeBytes
-        at = this.#passBy(chunk, at, sink)
-        continue
-      }
-      if (!isWhole) {
-        this.#raw.take(chunk, at, chunk.length, envelopeBytes)
-        return chunk.length
-      }
-      const end = at + envelopeBytes
-      this.#asked = false
-      this.#deliverBare(chunk, at, end, sink)
-      at = end
-    }
-    return at
-  }
-
-  /** Lets the envelope that is dropped pass; answers how far it goes. */
-  #passBy(chunk: Buffer, from: number, sink: EnvelopeSink): number {
-    const at = from + Math.min(this.#droppedBytes, chunk.length - from)
-    this.#droppedBytes -= at - from
-    if (this.#droppedBytes === 0) this.#dropped(sink)
-    return at
-  }
 
   #dropped(sink: EnvelopeSink): void {
     this.#dropping = false
@@ -324,31 +208,6 @@ export class Inbound {
     if (sink.onLarge?.(buf, at, envelopeBytes) ?? true) return true
     this.#beginDrop(buf, at)
     return false
-  }
-
-  #bareCollect(chunk: Buffer, from: number, sink: EnvelopeSink): number {
-    const raw = this.#raw
-    let at = from
-    if (raw.have < HEADER_BYTES) {
-      at += raw.take(chunk, at, chunk.length, HEADER_BYTES)
-      if (raw.have < HEADER_BYTES) {
-        this.#checkVersionEarly(raw.buffer, 0, raw.have)
-        return at
-      }
-    }
-    const envelopeBytes = this.#checkHeader(raw.buffer, 0, sink)
-    if (!this.#isWanted(raw.buffer, 0, envelopeBytes, sink)) {
-      this.#droppedBytes = envelopeBytes - raw.have
-      raw.clear()
-      return this.#passBy(chunk, at, sink)
-    }
-    at += raw.take(chunk, at, chunk.length, envelopeBytes)
-    if (raw.have === envelopeBytes) {
-      this.#asked = false
-      this.#deliverBare(raw.buffer, 0, envelopeBytes, sink)
-      raw.clear()
-    }
-    return at
   }
 
   #deliverBare(buffer: Buffer, start: number, end: number, sink: EnvelopeSink): void {
@@ -446,34 +305,6 @@ export class Inbound {
 
   // --- segments
 
-  /** Reads one segment, or collects a part of it; answers how far it read. */
-  #segment(chunk: Buffer, from: number, sink: EnvelopeSink): number {
-    const raw = this.#raw
-    const headerBytes = this.#mode === Mode.SEGMENTS_LZ4 ? SEGMENT_HEADER_LZ4_BYTES : SEGMENT_HEADER_BYTES
-    let at = from
-    if (raw.have === 0 && chunk.length - at >= headerBytes) {
-      const segmentBytes = this.#checkSegmentHeader(chunk, at, headerBytes)
-      if (chunk.length - at >= segmentBytes) {
-        this.#openSegment(chunk, at, headerBytes, segmentBytes, sink)
-        return at + segmentBytes
-      }
-      return at + raw.take(chunk, at, chunk.length, segmentBytes)
-    }
-    if (raw.have < headerBytes) {
-      at += raw.take(chunk, at, chunk.length, headerBytes)
-      if (raw.have < headerBytes) return at
-    }
-    const segmentBytes = this.#checkSegmentHeader(raw.buffer, 0, headerBytes)
-    at += raw.take(chunk, at, chunk.length, segmentBytes)
-    if (raw.have === segmentBytes) {
-      // Emptied first: the sink may ask for `bufferedBytes`. The bytes stay until the next `take`.
-      raw.have = 0
-      this.#openSegment(raw.buffer, 0, headerBytes, segmentBytes, sink)
-      raw.clear()
-    }
-    return at
-  }
-
   /** The length of the whole segment whose header stands at `at`, or throws. */
   #checkSegmentHeader(buf: Buffer, at: number, headerBytes: number): number {
     const lz4 = headerBytes === SEGMENT_HEADER_LZ4_BYTES
@@ -513,18 +344,14 @@ export class Inbound {
     } else if (this.#largeBytes > 0) {
       throw new RingfenceError('PROTOCOL', 'a self-contained segment interrupts a message of several segments')
     } else {
-      this.#contained(buf, start, end, sink, false)
+      this.#contained(buf, start, end, sink)
     }
   }
 
-  /** Whole envelopes, any number of them; none is what Cassandra lets pass too. `own`: the bytes are ours to keep. */
-  #contained(buf: Buffer, start: number, end: number, sink: EnvelopeSink, own: boolean): void {
+  /** Whole envelopes, any number of them; none is what Cassandra lets pass too. */
+  #contained(buf: Buffer, start: number, end: number, sink: EnvelopeSink): void {
     let at = start
     while (at < end) {
-      if (this.#halted) {
-        this.#payload = own ? buf.subarray(at, end) : Buffer.from(buf.subarray(at, end))
-        return
-      }
       if (end - at < HEADER_BYTES) throw new RingfenceError('PROTOCOL', 'a self-contained segment ends inside a header')
       const envelopeEnd = at + this.#checkHeader(buf, at, sink)
       if (envelopeEnd > end) this.#refuse(buf, at, 'PROTOCOL', 'a self-contained segment ends inside an envelope')

@@ -114,10 +114,6 @@ export function headerVersion(buf: Buffer, start: number): number {
   return buf[start]! & 0x7f
 }
 
-export function isResponse(buf: Buffer, start: number): boolean {
-  return buf[start]! >= RESPONSE_BIT
-}
-
 export function headerFlags(buf: Buffer, start: number): number {
   return buf[start + 1]!
 }
