@@ -126,5 +126,3 @@ export const limits = {
   /** Texts of questions about the schema whose columns a sidecar remembers. */
   schemaTextsMax: 1_024,
 } as const
-
-export type Limits = { readonly [K in keyof typeof limits]: number }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { pino } from 'pino'
-import { ManualClock } from '../base/clock.ts'
+import { ManualClock } from '../base/clock.fixture.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
 import { Publisher } from './publisher.ts'
 import { Registry } from './registry.ts'

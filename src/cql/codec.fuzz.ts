@@ -11,6 +11,7 @@ import { crc24, crc32 } from './crc.ts'
 import { javaDriver, pythonDriver, setMode, smallWires } from './fixtures.ts'
 import { type EnvelopeSink, Inbound } from './inbound.ts'
 import { HEADER_BYTES, headerBodyBytes } from './protocol.ts'
+import { readOptions, readPayload } from './requests.fixture.ts'
 import {
   BatchView,
   ExecuteView,
@@ -19,27 +20,22 @@ import {
   readAuthResponse,
   readBatch,
   readExecute,
-  readOptions,
-  readPayload,
   readPrepare,
   readQuery,
   readRegister,
   readStartup,
 } from './requests.ts'
+import { readAuthToken, readSupported, readTracingId, readWarnings } from './responses.fixture.ts'
 import {
   bodyStart,
   hasMorePages,
   readAuthenticate,
-  readAuthToken,
   readError,
   readEvent,
   readPrepared,
   readRows,
   readSchemaChange,
   readSetKeyspace,
-  readSupported,
-  readTracingId,
-  readWarnings,
   resultKind,
   rowsCount,
 } from './responses.ts'
@@ -146,7 +142,7 @@ function run(direction: 'requests' | 'responses', mode: Mode, bytes: Buffer, pie
   for (let at = 0; at < bytes.length; at += pieceBytes) {
     // A copy: Inbound clears a flag in place.
     const failed = refused(() => inbound.push(Buffer.from(bytes.subarray(at, at + pieceBytes)), sink))
-    assert.ok(inbound.bufferedBytes <= BUFFERED_BYTES_MAX)
+    assert.ok(inbound.collectingBytes <= BUFFERED_BYTES_MAX)
     if (failed) break
   }
   return seen

@@ -61,11 +61,6 @@ export interface QueryOptions {
   readonly skipMetadata?: boolean
 }
 
-export type BatchItem = { readonly values: readonly (Uint8Array | null)[] } & (
-  | { readonly text: string }
-  | { readonly id: Uint8Array }
-)
-
 // --- answers
 
 function answer(version: ProtocolVersion, stream: number, opcode: number, body: BodyWriter): Buffer {
@@ -178,10 +173,6 @@ export function startupEnvelope(
   return new BodyWriter().stringMap(options).envelope(version, stream, Opcode.STARTUP)
 }
 
-export function optionsEnvelope(version: ProtocolVersion, stream: number): Buffer {
-  return new BodyWriter().envelope(version, stream, Opcode.OPTIONS)
-}
-
 export function authResponseEnvelope(version: ProtocolVersion, stream: number, token: Uint8Array | null): Buffer {
   return new BodyWriter().bytes(token).envelope(version, stream, Opcode.AUTH_RESPONSE)
 }
@@ -211,41 +202,6 @@ export function prepareEnvelope(version: ProtocolVersion, stream: number, text: 
   return body.envelope(version, stream, Opcode.PREPARE)
 }
 
-/** `resultMetadataId`: v5 only; needed there. */
-export function executeEnvelope(
-  version: ProtocolVersion,
-  stream: number,
-  id: Uint8Array,
-  resultMetadataId: Uint8Array | undefined,
-  values: readonly (Uint8Array | null)[],
-  options: Omit<QueryOptions, 'values'> = {},
-): Buffer {
-  const body = new BodyWriter().shortBytes(id)
-  if (version >= 5) body.shortBytes(resultMetadataId ?? new Uint8Array(0))
-  writeParams(body, version, { ...options, values })
-  return body.envelope(version, stream, Opcode.EXECUTE)
-}
-
-export function batchEnvelope(
-  version: ProtocolVersion,
-  stream: number,
-  type: 0 | 1 | 2,
-  items: readonly BatchItem[],
-  options: Pick<QueryOptions, 'consistency' | 'serialConsistency' | 'timestamp' | 'keyspace' | 'nowInSeconds'> = {},
-): Buffer {
-  const body = new BodyWriter().byte(type).short(items.length)
-  for (const item of items) {
-    if ('text' in item) body.byte(0).longString(item.text)
-    else body.byte(1).shortBytes(item.id)
-    body.short(item.values.length)
-    for (const value of item.values) body.bytes(value)
-  }
-  body.short(options.consistency ?? Consistency.LOCAL_ONE)
-  writeFlags(body, version, tailFlags(options))
-  writeTail(body, options)
-  return body.envelope(version, stream, Opcode.BATCH)
-}
-
 // --- parts
 
 function writeResultMetadata(body: BodyWriter, spec: RowsSpec): void {
@@ -269,7 +225,7 @@ function writeSchemaChange(body: BodyWriter, change: SchemaChange): void {
   if (change.target === 'FUNCTION' || change.target === 'AGGREGATE') body.stringList(change.argTypes)
 }
 
-function writeParams(body: BodyWriter, version: ProtocolVersion, options: QueryOptions): void {
+export function writeParams(body: BodyWriter, version: ProtocolVersion, options: QueryOptions): void {
   const { values, names, pageSize, pagingState } = options
   let flags = tailFlags(options)
   if (values !== undefined && values.length > 0) flags |= QueryFlag.VALUES | (names !== undefined ? QueryFlag.NAMES : 0)
@@ -290,7 +246,7 @@ function writeParams(body: BodyWriter, version: ProtocolVersion, options: QueryO
   writeTail(body, options)
 }
 
-function tailFlags(options: QueryOptions): number {
+export function tailFlags(options: QueryOptions): number {
   return (
     (options.serialConsistency !== undefined ? QueryFlag.SERIAL_CONSISTENCY : 0) |
     (options.timestamp !== undefined ? QueryFlag.TIMESTAMP : 0) |
@@ -299,13 +255,13 @@ function tailFlags(options: QueryOptions): number {
   )
 }
 
-function writeFlags(body: BodyWriter, version: ProtocolVersion, flags: number): void {
+export function writeFlags(body: BodyWriter, version: ProtocolVersion, flags: number): void {
   assert(version >= 5 || flags <= 0x7f, 'keyspace and now_in_seconds need v5')
   if (version >= 5) body.int(flags)
   else body.byte(flags)
 }
 
-function writeTail(body: BodyWriter, options: QueryOptions): void {
+export function writeTail(body: BodyWriter, options: QueryOptions): void {
   if (options.serialConsistency !== undefined) body.short(options.serialConsistency)
   if (options.timestamp !== undefined) body.long(options.timestamp)
   if (options.keyspace !== undefined) body.string(options.keyspace)

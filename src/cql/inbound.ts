@@ -126,11 +126,6 @@ export class Inbound extends Framer<EnvelopeSink> {
     return this.#dropping
   }
 
-  /** What has come of it. */
-  get bufferedBytes(): number {
-    return this.partial.have + this.#large.have
-  }
-
   /**
    * Hands every envelope that `chunk` completes to `sink`. Throws RingfenceError PROTOCOL, VERSION, TOO_LARGE or CHECKSUM, or
    * what the sink throws; the decoder is dead after that. `chunk` is not kept.

@@ -104,11 +104,6 @@ export const consistencyNames: readonly string[] = Object.keys(Consistency)
 
 export const CONSISTENCY_MAX = consistencyNames.length - 1
 
-/** The name of a [consistency], or its number in words where no name is known. */
-export function consistencyName(code: number): string {
-  return consistencyNames[code] ?? `unknown (${code})`
-}
-
 /** The low seven bits of the version byte; any number that a peer likes, not only 3, 4 and 5. */
 export function headerVersion(buf: Buffer, start: number): number {
   return buf[start]! & 0x7f

@@ -212,19 +212,6 @@ export class BodyReader {
     return map
   }
 
-  /** [bytes map], the values as views into the body. */
-  bytesMap(entriesMax = 65_535): Map<string, Buffer | null> {
-    const count = this.entries(entriesMax)
-    const map = new Map<string, Buffer | null>()
-    for (let i = 0; i < count; i++) {
-      const key = this.string()
-      const value = this.bytes()
-      this.#assertNew(map, key)
-      map.set(key, value)
-    }
-    return map
-  }
-
   skipBytesMap(entriesMax = 65_535): void {
     const count = this.entries(entriesMax)
     for (let i = 0; i < count; i++) {

@@ -4,7 +4,8 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { batchEnvelope, executeEnvelope, prepareEnvelope, queryEnvelope } from './encode.ts'
+import { batchEnvelope, executeEnvelope } from './encode.fixture.ts'
+import { prepareEnvelope, queryEnvelope } from './encode.ts'
 import { type Capture, javaDriver, pythonDriver, type RequestCapture } from './fixtures.ts'
 import {
   HEADER_BYTES,
@@ -16,6 +17,7 @@ import {
   type ProtocolVersion,
   writeHeader,
 } from './protocol.ts'
+import { readOptions, readPayload } from './requests.fixture.ts'
 import {
   BatchView,
   ExecuteView,
@@ -25,8 +27,6 @@ import {
   readAuthResponse,
   readBatch,
   readExecute,
-  readOptions,
-  readPayload,
   readPrepare,
   readQuery,
   readRegister,

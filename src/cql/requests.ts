@@ -342,23 +342,6 @@ export function readAuthResponse(
   return token
 }
 
-/** OPTIONS has no body. */
-export function readOptions(buf: Buffer, start: number, end: number, version: ProtocolVersion, flags: number): void {
-  openPlainBody(buf, start, end, version, flags)
-  reader.assertDone()
-}
-
-/** The custom payload of a view, copied; empty where there is none. A key that stands twice is PROTOCOL. */
-export function readPayload(
-  view: { readonly payloadStart: number; readonly payloadEnd: number },
-  buf: Buffer,
-): Map<string, Buffer | null> {
-  if (view.payloadStart < 0) return new Map()
-  const payload = new BodyReader().reset(buf, view.payloadStart, view.payloadEnd).bytesMap(limits.mapEntriesMax)
-  for (const [key, value] of payload) payload.set(key, value && Buffer.from(value))
-  return payload
-}
-
 // --- parts
 
 // TRACING and USE_BETA mean nothing to a decoder; whether they are passed on is the session's to say. COMPRESSION is cleared

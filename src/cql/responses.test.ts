@@ -27,20 +27,17 @@ import {
   ResultKind,
   writeHeader,
 } from './protocol.ts'
+import { readAuthToken, readSupported, readTracingId, readWarnings } from './responses.fixture.ts'
 import {
   bodyStart,
   hasMorePages,
   readAuthenticate,
-  readAuthToken,
   readError,
   readEvent,
   readPrepared,
   readRows,
   readSchemaChange,
   readSetKeyspace,
-  readSupported,
-  readTracingId,
-  readWarnings,
   resultKind,
   rowsCount,
 } from './responses.ts'

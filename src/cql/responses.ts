@@ -96,21 +96,6 @@ export function bodyStart(buf: Buffer, start: number, end: number): number {
   return open(buf, start, end).at
 }
 
-/** The warnings of a response; empty where it has none. */
-export function readWarnings(buf: Buffer, start: number, end: number): string[] {
-  const flags = headerFlags(buf, start)
-  if ((flags & Flag.WARNING) === 0) return []
-  reader.reset(buf, start + HEADER_BYTES, end)
-  if ((flags & Flag.TRACING) !== 0) reader.skip(16)
-  return reader.stringList()
-}
-
-/** The tracing id of a response, if it has one. */
-export function readTracingId(buf: Buffer, start: number, end: number): string | undefined {
-  if ((headerFlags(buf, start) & Flag.TRACING) === 0) return undefined
-  return reader.reset(buf, start + HEADER_BYTES, end).uuid()
-}
-
 /** The code of an ERROR, without its message. */
 export function errorCode(buf: Buffer, start: number, end: number): number {
   return open(buf, start, end).int()
@@ -245,19 +230,9 @@ export function readEvent(buf: Buffer, start: number, end: number): CqlEvent {
   }
 }
 
-export function readSupported(buf: Buffer, start: number, end: number): Map<string, string[]> {
-  return open(buf, start, end).stringMultimap()
-}
-
 /** The class name of the node's authenticator. */
 export function readAuthenticate(buf: Buffer, start: number, end: number): string {
   return open(buf, start, end).string()
-}
-
-/** The token of AUTH_CHALLENGE or AUTH_SUCCESS, copied. */
-export function readAuthToken(buf: Buffer, start: number, end: number): Buffer | null {
-  const token = open(buf, start, end).bytes()
-  return token && Buffer.from(token)
 }
 
 // --- parts

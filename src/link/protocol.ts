@@ -100,7 +100,6 @@ export const closeSchema = z.object({ code: cut(32), message: cut(1024) })
 export type Close = z.infer<typeof closeSchema>
 
 export const schemaSchema = z.strictObject({ id: z.int(), versions: z.array(z.string().max(64)).max(4096) })
-export type SchemaVersions = z.infer<typeof schemaSchema>
 
 export const schemaQuerySchema = z.strictObject({ id: z.int() })
 

@@ -19,8 +19,6 @@ export type EnrolRequest = z.infer<typeof enrolRequest>
 
 export const renewRequest = z.strictObject({ csrPem })
 
-export type RenewRequest = z.infer<typeof renewRequest>
-
 export const issuedCertificate = z.object({
   spiffeId: z.string(),
   certificatePem: z.string(),

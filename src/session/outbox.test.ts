@@ -66,7 +66,7 @@ async function roundTrip(framing: keyof typeof modes, turns: readonly (readonly 
     }
     assert.equal(found.envelopes.length, sent.length)
     for (const [i, envelope] of sent.entries()) assert.ok(found.envelopes[i]!.equals(envelope), `envelope ${i}`)
-    assert.equal(inbound.bufferedBytes, 0)
+    assert.equal(inbound.collectingBytes, 0)
   }
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { batchEnvelope } from '../cql/encode.ts'
+import { batchEnvelope } from '../cql/encode.fixture.ts'
 import { BatchView, readBatch } from '../cql/requests.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'

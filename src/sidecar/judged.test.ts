@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { AuditWriter } from '../audit/writer.ts'
-import { ManualClock } from '../base/clock.ts'
+import { ManualClock } from '../base/clock.fixture.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { PolicyEngine } from '../policy/engine.ts'

@@ -114,11 +114,6 @@ export class NodeMonitor {
     return await readSchemaVersion((envelope) => upstream.ask(envelope))
   }
 
-  /** Called with the new epoch after the schema changed; the result unsubscribes. */
-  onSchema(callback: (epoch: number) => void): () => void {
-    return this.schema.onChange(callback)
-  }
-
   async #connect(): Promise<void> {
     const { target, turn, log, name } = this.#options
     let opened: Upstream | undefined

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { ManualClock } from '../base/clock.ts'
+import { ManualClock } from '../base/clock.fixture.ts'
 import { Repeated } from './repeated.ts'
 
 describe('a line that comes again and again', () => {

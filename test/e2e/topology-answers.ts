@@ -1,5 +1,7 @@
 /** One question about the topology, asked by QUERY and by PREPARE with EXECUTE, in a form in which two doors can be compared. */
-import { executeEnvelope, prepareEnvelope, type QueryOptions, queryEnvelope } from '../../src/cql/encode.ts'
+
+import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
+import { prepareEnvelope, type QueryOptions, queryEnvelope } from '../../src/cql/encode.ts'
 import { Flag, headerFlags, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
 import type { CqlType } from '../../src/cql/values.ts'

@@ -2,16 +2,11 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, suite } from 'node:test'
 import { withWarning } from '../../src/cql/answers/warning.ts'
-import {
-  errorEnvelope,
-  executeEnvelope,
-  prepareEnvelope,
-  queryEnvelope,
-  rowsEnvelope,
-  voidEnvelope,
-} from '../../src/cql/encode.ts'
+import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
+import { errorEnvelope, prepareEnvelope, queryEnvelope, rowsEnvelope, voidEnvelope } from '../../src/cql/encode.ts'
 import { CqlErrorCode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
-import { readError, readPrepared, readRows, readWarnings } from '../../src/cql/responses.ts'
+import { readWarnings } from '../../src/cql/responses.fixture.ts'
+import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/values.ts'
 import { BodyWriter } from '../../src/cql/writer.ts'
 import { POLICY, type RunningGateway, type RunningSidecar, World } from './world.ts'

@@ -4,14 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, it } from 'node:test'
-import {
-  batchEnvelope,
-  executeEnvelope,
-  preparedEnvelope,
-  prepareEnvelope,
-  queryEnvelope,
-  registerEnvelope,
-} from '../../src/cql/encode.ts'
+import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
+import { preparedEnvelope, prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
 import { Control, controlEnvelope } from '../../src/link/protocol.ts'

@@ -4,14 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, suite } from 'node:test'
-import {
-  batchEnvelope,
-  type ColumnSpec,
-  executeEnvelope,
-  prepareEnvelope,
-  queryEnvelope,
-  rowsEnvelope,
-} from '../../src/cql/encode.ts'
+import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
+import { type ColumnSpec, prepareEnvelope, queryEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readPrepared, readRows } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/values.ts'

@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, suite } from 'node:test'
-import { type Mask, maskRows } from '../../src/cql/answers/mask.ts'
+import { maskRows } from '../../src/cql/answers/mask.fixture.ts'
+import type { Mask } from '../../src/cql/answers/mask.ts'
 import { queryEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
 import type { ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readRows, rowsCount } from '../../src/cql/responses.ts'

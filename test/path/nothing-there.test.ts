@@ -1,7 +1,8 @@
 /** What exists for nobody is INVALID, as from the node; what may be there and is hidden is UNAUTHORIZED, whether it is there or not. */
 import assert from 'node:assert/strict'
 import { after, before, it, suite } from 'node:test'
-import { batchEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { batchEnvelope } from '../../src/cql/encode.fixture.ts'
+import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
 import { CqlErrorCode, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readError } from '../../src/cql/responses.ts'
 import type { RawClient } from './client.ts'

@@ -3,14 +3,8 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  batchEnvelope,
-  errorEnvelope,
-  executeEnvelope,
-  prepareEnvelope,
-  queryEnvelope,
-  registerEnvelope,
-} from '../../src/cql/encode.ts'
+import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
+import { errorEnvelope, prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
 import { murmur3Token, token } from '../../src/cql/murmur3.ts'
 import { CqlErrorCode, Flag, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readEvent, readPrepared } from '../../src/cql/responses.ts'

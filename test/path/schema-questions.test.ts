@@ -1,7 +1,8 @@
 /** Questions about the schema of one who may not see all of it: answered as if only what it may see existed. */
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, suite } from 'node:test'
-import { executeEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
+import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readPrepared, readRows } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'

@@ -6,10 +6,9 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, it, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import {
-  batchEnvelope,
   errorEnvelope,
-  executeEnvelope,
   prepareEnvelope,
   queryEnvelope,
   schemaChangeEnvelope,

@@ -510,7 +510,7 @@ describe('the schema at a node’s own connection', () => {
     const monitor = await monitorOf(node)
     await until('the node', () => monitor.hello.ready)
     const epochs: number[] = []
-    monitor.onSchema((epoch) => epochs.push(epoch))
+    monitor.schema.onChange((epoch) => epochs.push(epoch))
     node.migrate(orders)
     await until('the table', () => monitor.schema.view.table('shop', 'orders') !== undefined)
     assert.deepEqual(epochs, [2])

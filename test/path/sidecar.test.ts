@@ -3,9 +3,8 @@ import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { limits } from '../../src/base/limits.ts'
+import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import {
-  batchEnvelope,
-  executeEnvelope,
   preparedEnvelope,
   prepareEnvelope,
   queryEnvelope,

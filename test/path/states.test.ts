@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { authResponseEnvelope, optionsEnvelope, queryEnvelope, startupEnvelope } from '../../src/cql/encode.ts'
+import { optionsEnvelope } from '../../src/cql/encode.fixture.ts'
+import { authResponseEnvelope, queryEnvelope, startupEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, headerStream, headerVersion, Opcode } from '../../src/cql/protocol.ts'
-import { readSupported } from '../../src/cql/responses.ts'
+import { readSupported } from '../../src/cql/responses.fixture.ts'
 import { describe, type RawClient } from './client.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 

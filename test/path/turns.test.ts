@@ -5,7 +5,8 @@
 
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
-import { batchEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { batchEnvelope } from '../../src/cql/encode.fixture.ts'
+import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
 import { pushedKinds } from '../../src/mesh/pushed.ts'
 import { describe, type RawClient } from './client.ts'
 import { Turns } from './turns.ts'

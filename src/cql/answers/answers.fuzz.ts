@@ -19,7 +19,8 @@ import {
   versions,
 } from './driver.fixture.ts'
 import { filterRows } from './filter.ts'
-import { type Mask, maskRows } from './mask.ts'
+import { maskRows } from './mask.fixture.ts'
+import type { Mask } from './mask.ts'
 import { pagingStateOf, withPagingState, withRequestPagingState } from './paging.ts'
 import { withoutSkipMetadata, withoutTracing } from './requests.ts'
 import { readSchemaTarget } from './schema-event.ts'

@@ -8,7 +8,8 @@ import type { ProtocolVersion } from '../protocol.ts'
 import { type CqlType, listOf, mapOf, native, setOf } from '../values.ts'
 import { driverEncode, driverRead, type RowsShape, rowsAnswer, samples, versions } from './driver.fixture.ts'
 import { Growing } from './growing.ts'
-import { type Mask, maskRows } from './mask.ts'
+import { maskRows } from './mask.fixture.ts'
+import type { Mask } from './mask.ts'
 
 const key = Buffer.alloc(32, 9)
 const full: Mask = { kind: 'full' }

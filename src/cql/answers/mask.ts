@@ -17,24 +17,6 @@ export type { Mask } from './masker.ts'
 /** Which mask a column of the answer gets; `name` is the answer's own, an alias where the statement gave one. */
 export type MaskOf = (name: string, index: number, column: Column) => Mask | undefined
 
-/**
- * The same answer with the values of masked columns replaced.
- *
- * @param hashKey 32 bytes of the mesh; needed for hashes only
- * @throws RingfenceError INVALID, naming column and mask, where a type cannot be masked so; PROTOCOL where the answer is malformed;
- *   UPSTREAM where it came without metadata; UNAVAILABLE for a hash without a key
- */
-export function maskRows(
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  maskOf: MaskOf,
-  hashKey: Buffer,
-): Buffer {
-  return new RowsChange(buf, start, end, version, maskersBy(maskOf, hashKey)).whole()
-}
-
 /** What writes a column's values anew; null where they become null, undefined where they stay. */
 export type ChangerOf = (column: Column, index: number) => ValueMasker | null | undefined
 

@@ -4,7 +4,7 @@ import { type CqlType, listOf } from '../values.ts'
 import { compareValues } from './compare.ts'
 import { type Compiler, entriesOf } from './expressions.ts'
 import { checkRelations } from './restrictions.ts'
-import type { RowView, TableShape } from './table.ts'
+import type { RowView } from './table.ts'
 import type { Expression, Operator, Relation } from './tree.ts'
 import { invalid, unsupported } from './unsupported.ts'
 
@@ -243,15 +243,4 @@ function holds(operator: Operator, difference: number): boolean {
     default:
       return false
   }
-}
-
-/** The values of the whole partition key, where there are few. */
-export function fewKeys(
-  { keys }: Where,
-  { partitionKey }: TableShape,
-  max: number,
-): readonly (readonly Buffer[])[] | undefined {
-  const [only] = keys
-  if (partitionKey.length !== 1 || only === undefined || only.length > max) return undefined
-  return only.map((key) => [key])
 }

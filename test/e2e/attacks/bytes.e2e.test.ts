@@ -7,13 +7,8 @@ import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { crc24, crc32 } from '../../../src/cql/crc.ts'
-import {
-  batchEnvelope,
-  optionsEnvelope,
-  prepareEnvelope,
-  queryEnvelope,
-  registerEnvelope,
-} from '../../../src/cql/encode.ts'
+import { batchEnvelope, optionsEnvelope } from '../../../src/cql/encode.fixture.ts'
+import { prepareEnvelope, queryEnvelope, registerEnvelope } from '../../../src/cql/encode.ts'
 import { HEADER_BYTES, headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../../src/cql/protocol.ts'
 import { readRows } from '../../../src/cql/responses.ts'
 import { type ClientOptions, describe, RawClient } from '../../path/client.ts'

@@ -4,7 +4,8 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
-import { executeEnvelope, preparedEnvelope, prepareEnvelope, queryEnvelope } from '../../../src/cql/encode.ts'
+import { executeEnvelope } from '../../../src/cql/encode.fixture.ts'
+import { preparedEnvelope, prepareEnvelope, queryEnvelope } from '../../../src/cql/encode.ts'
 import { Opcode } from '../../../src/cql/protocol.ts'
 import { readPrepared } from '../../../src/cql/responses.ts'
 import { describe, type RawClient } from '../../path/client.ts'

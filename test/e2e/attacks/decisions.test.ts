@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { consistencyName } from '../../../src/cql/protocol.ts'
+import { consistencyNames } from '../../../src/cql/protocol.ts'
 import { analyse } from '../../../src/cql/statement/analyse.ts'
 import { resolveKeyspace } from '../../../src/cql/statement/resolve.ts'
 import { parseSpiffeId } from '../../../src/identity/spiffe.ts'
@@ -57,7 +57,7 @@ const schema: SchemaView = {
 
 function decisionOn({ attack, text }: Variant): Decision {
   const principal = { spiffeId: parseSpiffeId(idOf(attack.who)) }
-  const consistency = consistencyName(attack.options?.consistency ?? 10)
+  const consistency = consistencyNames[attack.options?.consistency ?? 10] ?? assert.fail('no such consistency')
   return engine.decide(
     principal,
     resolveKeyspace(analyse(text), undefined),

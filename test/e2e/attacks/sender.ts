@@ -1,7 +1,8 @@
 /** Sends variants, many at a time on few connections, and keeps what was said to each. */
 import assert from 'node:assert/strict'
 import type { IdentityFiles } from '../../../demo/parts/mesh.ts'
-import { batchEnvelope, executeEnvelope, prepareEnvelope, queryEnvelope } from '../../../src/cql/encode.ts'
+import { batchEnvelope, executeEnvelope } from '../../../src/cql/encode.fixture.ts'
+import { prepareEnvelope, queryEnvelope } from '../../../src/cql/encode.ts'
 import { headerOpcode, Opcode } from '../../../src/cql/protocol.ts'
 import { readError, readPrepared } from '../../../src/cql/responses.ts'
 import { describe, type RawClient } from '../../path/client.ts'

@@ -8,22 +8,11 @@ import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'cassandra-driver'
 import { limits } from '../../../src/base/limits.ts'
-import {
-  batchEnvelope,
-  executeEnvelope,
-  prepareEnvelope,
-  queryEnvelope,
-  registerEnvelope,
-} from '../../../src/cql/encode.ts'
+import { batchEnvelope, executeEnvelope } from '../../../src/cql/encode.fixture.ts'
+import { prepareEnvelope, queryEnvelope, registerEnvelope } from '../../../src/cql/encode.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../../src/cql/protocol.ts'
-import {
-  type Prepared,
-  readError,
-  readEvent,
-  readPrepared,
-  readRows,
-  readTracingId,
-} from '../../../src/cql/responses.ts'
+import { readTracingId } from '../../../src/cql/responses.fixture.ts'
+import { type Prepared, readError, readEvent, readPrepared, readRows } from '../../../src/cql/responses.ts'
 import { describe, type RawClient } from '../../path/client.ts'
 import { type DoorName, type MeshFixture, useMesh } from '../fixture.ts'
 import { doorNames, driverAt, openAt } from '../people.ts'
