@@ -7,7 +7,11 @@ import { deadExports } from './dead-exports.ts'
 const root = join(import.meta.dirname, '..')
 
 /** Numbers that a test holds a bound against, and that nothing else asks for. */
-const windows = ['src/base/bytes-budget.ts: heldByIdentity', 'src/gateway/routing/ring.ts: setCount']
+const windows = [
+  'src/base/contained.ts: faultsContained',
+  'src/base/bytes-budget.ts: heldByIdentity',
+  'src/gateway/routing/ring.ts: setCount',
+]
 
 /** Parts that are being built need these. Nothing is added here. */
 const soon = [

@@ -8,9 +8,8 @@ const testFile = /(\.(test|fuzz|fixture|corpus)\.ts|fixtures\.ts)$/
 
 const exportPattern =
   /^export\s+(?:declare\s+)?(?:abstract\s+)?(?:async\s+)?(?:function\*?|class|const|let|interface|type|enum)\s+([\w$]+)/gm
-/** At the depth of a class or an interface. Upper case is a code of a protocol, which is listed whole. */
-const memberPattern =
-  /^ {2}(?:(?:static|async|get|set|override|readonly|protected|abstract) )*\*?([a-z]\w*)(?:[(<?:!]| =)/gm
+/** At the depth of a class or an interface. Upper case is a code of a protocol, which is listed whole; what overrides is called by what it extends. */
+const memberPattern = /^ {2}(?:(?:static|async|get|set|readonly|protected|abstract) )*\*?([a-z]\w*)(?:[(<?:!]| =)/gm
 const wordPattern = /[A-Za-z_$][\w$]*/g
 
 /**
@@ -35,5 +34,5 @@ export function deadExports(sources: ReadonlyMap<string, string>): string[] {
 
 /** The text without comments, where a name is no use of it. */
 function code(text: string): string {
-  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|\s)\/\/.*$/gm, '')
+  return text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/(^|[^\S\n])\/\/.*$/gm, '')
 }

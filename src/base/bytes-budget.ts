@@ -11,8 +11,10 @@
  *
  * At `PAUSE` nothing more is to be read of the client until there is room; at `REFUSE` it hears OVERLOADED. Counts only: no object for a take.
  */
+
 import { constrainedMemory } from 'node:process'
 import { getHeapStatistics } from 'node:v8'
+import { after, contain, nothingEnds } from './contained.ts'
 import { assert, RingfenceError } from './errors.ts'
 import { limits } from './limits.ts'
 
@@ -137,7 +139,7 @@ export class BytesBudget {
     if (this.#armed) return
     this.#armed = true
     // The more there are to look at, the less often.
-    setTimeout(() => this.#wake(), WAKE_MS + this.#waiters.size / 200).unref()
+    after(nothingEnds, 'waiting for room', WAKE_MS + this.#waiters.size / 200, () => this.#wake()).unref()
   }
 
   #wake(): void {
@@ -145,7 +147,7 @@ export class BytesBudget {
     for (const [account, { wantedBytes, resume }] of this.#waiters) {
       if (wantedBytes > 0 ? account.take(wantedBytes) === Verdict.REFUSE : account.crowded) continue
       this.#waiters.delete(account)
-      resume()
+      contain(nothingEnds, 'a client that waited for room', resume)
     }
   }
 }

@@ -13,6 +13,7 @@ import type { Observed } from '../mesh/observable.ts'
 import type { PushedKinds } from '../mesh/pushed.ts'
 import type { PushedKind } from '../mesh/pushed-kind.ts'
 import { validatePolicy as compilesOnThread } from '../policy/compiler.ts'
+import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
 import { startAdminApi } from './admin-api.ts'
 import { CertificateAuthority } from './ca.ts'
@@ -67,6 +68,7 @@ const sweepIntervalMs = 1_000
  */
 export async function startControl(options: ControlOptions): Promise<ControlPlane> {
   const { stateDir, clock = systemClock, log = createLogger('control'), validatePolicy = compilesOnThread } = options
+  logFaults(log)
   const svidTtlMs = options.svidTtlMs ?? svidTtlMsDefault
   const trustDomain = parseTrustDomain(options.trustDomain)
   if (!(svidTtlMs >= svidTtlMsMin && svidTtlMs <= svidTtlMsMax)) {

@@ -1,5 +1,7 @@
 /** What is to be done a fixed time later, many times over: one timer for each time, however many wait for it. */
 
+import { after, contain, nothingEnds } from '../base/contained.ts'
+
 interface Waiting {
   readonly dueMs: number
   readonly act: () => void
@@ -21,12 +23,16 @@ export class HedgeClock {
       this.#queues.set(ms, queue)
     }
     queue.waiting.push({ dueMs: this.#nowMs() + ms, act })
-    queue.timer ??= setTimeout(() => this.#run(ms), ms)
+    queue.timer ??= this.#timer(ms, ms)
   }
 
   stop(): void {
     for (const { timer } of this.#queues.values()) clearTimeout(timer)
     this.#queues.clear()
+  }
+
+  #timer(ms: number, leftMs: number): NodeJS.Timeout {
+    return after(nothingEnds, 'reads that are asked twice', leftMs, () => this.#run(ms))
   }
 
   #run(ms: number): void {
@@ -36,7 +42,7 @@ export class HedgeClock {
     const due = queue.waiting.findIndex(({ dueMs }) => dueMs > now)
     const done = queue.waiting.splice(0, due < 0 ? queue.waiting.length : due)
     const [next] = queue.waiting
-    queue.timer = next === undefined ? undefined : setTimeout(() => this.#run(ms), next.dueMs - now)
-    for (const { act } of done) act()
+    queue.timer = next === undefined ? undefined : this.#timer(ms, next.dueMs - now)
+    for (const { act } of done) contain(nothingEnds, 'a read that is asked twice', act)
   }
 }

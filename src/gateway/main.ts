@@ -8,6 +8,7 @@ import { superviseWorkers } from '../agent/workers.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { readLeaf } from '../identity/certificate.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
+import { logFaults } from '../telemetry/faults.ts'
 import { createLogger } from '../telemetry/log.ts'
 import type { GatewayConfig } from './config.ts'
 import { parseGatewayConfig } from './config.ts'
@@ -23,6 +24,7 @@ export interface RunOptions {
 export async function runGateway(options: RunOptions): Promise<void> {
   const config = readGatewayConfig(options.configFile)
   const log = createLogger(`gateway ${config.name}`)
+  logFaults(log)
   await requireFreePorts(config.listeners)
   const feed = await startAgent({
     role: 'gateway',

@@ -2,6 +2,7 @@
  * One worker process of a gateway. Started by `main.ts` with the configuration file as its argument; fed over IPC.
  */
 import { connectWorker } from '../agent/worker-feed.ts'
+import { logFaults } from '../telemetry/faults.ts'
 import { createLogger } from '../telemetry/log.ts'
 import { restOptimiser } from '../telemetry/optimiser.ts'
 import { Gateway } from './gateway.ts'
@@ -10,6 +11,7 @@ import { readGatewayConfig } from './main.ts'
 restOptimiser()
 const config = readGatewayConfig(process.argv[2] ?? '')
 const log = createLogger(`gateway ${config.name} worker ${process.pid}`)
+logFaults(log)
 const feed = await connectWorker(log)
 const gateway = new Gateway({ config, feed, log })
 await gateway.start()

@@ -8,6 +8,7 @@
  * Rule: a piece of work between `begin` and `end` takes a few milliseconds at most, whatever its input. In each turn everyone may begin
  * one piece at least, so that all work comes to its end.
  */
+import { contained, containFault, nothingEnds } from '../base/contained.ts'
 import { limits } from '../base/limits.ts'
 
 export interface LoopClock {
@@ -50,7 +51,7 @@ export class LoopShares {
   #arm(): void {
     if (this.#armed) return
     this.#armed = true
-    this.clock.nextTurn(() => this.#run())
+    this.clock.nextTurn(contained(nothingEnds, 'the shares of a turn', () => this.#run()))
   }
 
   #run(): void {
@@ -127,7 +128,12 @@ export class LoopShare {
   serve(untilMs: number): boolean {
     // What begins to wait meanwhile waits for the next turn.
     for (let left = this.#resumes.length; left > 0; left--) {
-      this.#resumes.shift()!()
+      try {
+        this.#resumes.shift()!()
+      } catch (reason) {
+        // Whoever waits wraps its own in `contained`; this keeps one that did not from the others of its client.
+        containFault(nothingEnds, 'work that waited for its turn', reason)
+      }
       if (this.exhausted || this.#shares.clock.now() >= untilMs) break
     }
     return this.#resumes.length > 0

@@ -5,6 +5,8 @@
  * This file: the end of a turn of the event loop. Everything that was written in a turn leaves in one go, the record first.
  */
 
+import { containFault, nothingEnds, type Owner } from '../base/contained.ts'
+
 /** Something with bytes to hand on at the end of the turn. */
 export interface Flushable {
   flushTurn(): void
@@ -43,7 +45,13 @@ export class Turn {
 
   /** For bytes that leave before the turn is over. False where none may, whatever was written in this turn. */
   record(): boolean {
-    if (this.#first !== undefined && !this.#first()) this.#withheld = true
+    try {
+      if (this.#first !== undefined && !this.#first()) this.#withheld = true
+    } catch (reason) {
+      // Whether it is on record is not known, so nothing leaves.
+      this.#withheld = true
+      containFault(nothingEnds, 'the record at the end of a turn', reason)
+    }
     return !this.#withheld
   }
 
@@ -90,9 +98,19 @@ export class Turn {
     this.#waiting = this.#flushing
     this.#flushing = now
     for (const what of now) {
-      if (leaves) what.flushTurn()
-      else what.dropTurn()
+      try {
+        if (leaves) what.flushTurn()
+        else what.dropTurn()
+      } catch (reason) {
+        // Bytes of one connection, which is all that ends.
+        containFault(ownerOf(what), 'the end of a turn', reason)
+      }
     }
     now.length = 0
   }
+}
+
+/** A connection whose bytes could not leave is ended by the means that ends one whose bytes may not. */
+function ownerOf(what: Flushable): Owner {
+  return { onFault: () => what.dropTurn() }
 }

@@ -7,6 +7,7 @@
  * One thread, one request at a time in it, a bounded number waiting: a flood of long statements is shed, not queued.
  */
 import { Worker } from 'node:worker_threads'
+import { contained, type Owner } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
@@ -31,7 +32,7 @@ interface Waiting {
   readonly reject: (reason: RingfenceError) => void
 }
 
-export class Analyst {
+export class Analyst implements Owner {
   #worker: Worker | undefined
   readonly #waiting = new Map<number, Waiting>()
   #next = 0
@@ -44,13 +45,17 @@ export class Analyst {
       resourceLimits: { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 16 },
     })
     worker.unref()
-    worker.on('message', (answer: AnalyseAnswer) => {
+    const onMessage = contained(this, 'an answer of the thread that reads', (answer: AnalyseAnswer) => {
       const waiting = this.#waiting.get(answer.id)
       this.#waiting.delete(answer.id)
       waiting?.resolve(answer.analysed)
     })
+    worker.on('message', onMessage)
     worker.on('error', () => {})
-    worker.on('exit', () => this.#lost(worker))
+    worker.on(
+      'exit',
+      contained(this, 'the end of the thread that reads', () => this.#lost(worker)),
+    )
     this.#worker = worker
   }
 
@@ -65,6 +70,11 @@ export class Analyst {
       this.#waiting.set(id, { resolve, reject })
       worker.postMessage({ id, texts } satisfies AnalyseOrder)
     })
+  }
+
+  /** The thread ends, and with it what waits; another one is started. */
+  onFault(): void {
+    void this.#worker?.terminate()
   }
 
   stop(): void {

@@ -6,6 +6,7 @@ import { resolve } from 'node:path'
 import { startAgent } from '../agent/agent.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
+import { logFaults } from '../telemetry/faults.ts'
 import { createLogger } from '../telemetry/log.ts'
 import { collectStartGarbage } from '../telemetry/start-garbage.ts'
 import { parseSidecarConfig } from './config.ts'
@@ -22,6 +23,7 @@ export interface RunOptions {
 export async function runSidecar(options: RunOptions): Promise<void> {
   const config = parseSidecarConfig(readConfig(options.configFile), options.configFile)
   const log = createLogger(`sidecar ${config.name}`)
+  logFaults(log)
   await requireFreePorts(config.listeners)
   const feed = await startAgent({
     role: 'sidecar',

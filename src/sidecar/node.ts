@@ -3,6 +3,7 @@
  * The state is told to gateways; while the node is away, or its schema was never read, drivers are not let in, so that they go elsewhere.
  */
 
+import { after, every, type Owner, settle, unawaited } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { queryEnvelope, registerEnvelope } from '../cql/encode.ts'
 import { headerOpcode, Opcode } from '../cql/protocol.ts'
@@ -38,7 +39,7 @@ export interface NodeOptions {
   readonly onChange: (hello: Hello) => void
 }
 
-export class NodeMonitor {
+export class NodeMonitor implements Owner {
   readonly schema: SchemaWatch
   readonly ring: RingWatch
   readonly #options: NodeOptions
@@ -89,7 +90,12 @@ export class NodeMonitor {
 
   start(): void {
     this.ring.start()
-    void this.#connect()
+    this.#open()
+  }
+
+  /** The connection ends and is opened anew. */
+  onFault(): void {
+    this.#upstream?.destroy('a fault of our own')
   }
 
   stop(): void {
@@ -104,7 +110,7 @@ export class NodeMonitor {
   /** Used from the next connection on; the present one is replaced without a moment of not being ready. */
   setCredentials(credentials: Credentials): void {
     this.#credentials = credentials
-    if (this.#upstream !== undefined) void this.#connect()
+    if (this.#upstream !== undefined) this.#open()
   }
 
   /** The node's schema version now, as its text. Throws `UPSTREAM` when the node is away. */
@@ -112,6 +118,10 @@ export class NodeMonitor {
     const upstream = this.#upstream
     if (upstream === undefined) throw new RingfenceError('UPSTREAM', 'the node is away')
     return await readSchemaVersion((envelope) => upstream.ask(envelope))
+  }
+
+  #open(): void {
+    unawaited(this, 'connecting to the node', this.#connect())
   }
 
   async #connect(): Promise<void> {
@@ -175,7 +185,7 @@ export class NodeMonitor {
     if (event.type === 'SCHEMA_CHANGE') {
       const copy = Buffer.from(buffer.subarray(start, end))
       // Who may hear of it is known when it was read: a view is there for whoever may see its base.
-      this.schema.told(event).then(() => {
+      settle(this, 'an event of the node', this.schema.told(event), () => {
         if (upstream === this.#upstream) this.#options.onEvent(copy, 0, copy.length)
       })
       return
@@ -187,16 +197,19 @@ export class NodeMonitor {
   #watch(upstream: Upstream): void {
     clearInterval(this.#heartbeat)
     let misses = 0
-    this.#heartbeat = setInterval(() => {
+    this.#heartbeat = every(this, 'a question to the node now and then', HEARTBEAT_MS, () => {
       if (++misses > HEARTBEAT_MISSES_MAX) upstream.destroy('the node does not answer')
-      readSchemaVersion((envelope) => upstream.ask(envelope)).then(
+      settle(
+        this,
+        'the schema version of the node',
+        readSchemaVersion((envelope) => upstream.ask(envelope)),
         (version) => {
           misses = 0
           this.schema.heard(version)
         },
         () => {},
       )
-    }, HEARTBEAT_MS)
+    })
     this.#heartbeat.unref()
   }
 
@@ -215,7 +228,7 @@ export class NodeMonitor {
   #retry(): void {
     if (this.#stopped) return
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => void this.#connect(), this.#retryMs * (0.5 + Math.random() / 2))
+    this.#timer = after(this, 'connecting to the node', this.#retryMs * (0.5 + Math.random() / 2), () => this.#open())
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX)
   }
 

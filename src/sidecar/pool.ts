@@ -3,6 +3,7 @@
  * keyspace never changes after it is open, so one session's USE is never seen by another (attack B11).
  */
 
+import { every, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
@@ -40,7 +41,7 @@ export class UpstreamPool {
   constructor(options: PoolOptions, credentials: Credentials) {
     this.#options = options
     this.#credentials = credentials
-    this.#sweep = setInterval(() => this.#retireIdle(), SWEEP_MS)
+    this.#sweep = every(nothingEnds, 'idle connections to the node', SWEEP_MS, () => this.#retireIdle())
     this.#sweep.unref()
   }
 

@@ -4,16 +4,11 @@ import { createPrivateKey } from 'node:crypto'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BytesBudget } from '../../src/base/bytes-budget.ts'
-import {
-  authResponseEnvelope,
-  executeEnvelope,
-  optionsEnvelope,
-  prepareEnvelope,
-  queryEnvelope,
-  rowsEnvelope,
-} from '../../src/cql/encode.ts'
+import { executeEnvelope, optionsEnvelope } from '../../src/cql/encode.fixture.ts'
+import { authResponseEnvelope, prepareEnvelope, queryEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
-import { readAuthenticate, readAuthToken, readPrepared, readRows } from '../../src/cql/responses.ts'
+import { readAuthToken } from '../../src/cql/responses.fixture.ts'
+import { readAuthenticate, readPrepared, readRows } from '../../src/cql/responses.ts'
 import { type PassportRequest, signPassport } from '../../src/identity/passport.ts'
 import { proofs } from '../../src/identity/proofs/index.ts'
 import type { SpiffeId } from '../../src/identity/spiffe.ts'

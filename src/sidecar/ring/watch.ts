@@ -8,7 +8,9 @@
  *
  * What could not be read leaves the ring as it was: routing by an old ring costs a hop, never an answer.
  */
+
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { after, every, nothingEnds, unawaited } from '../../base/contained.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import { digestOfRows, type Row } from '../schema/load.ts'
 import { asking, type SchemaPeer, type SchemaWatch } from '../schema/watch.ts'
@@ -51,7 +53,7 @@ export class RingWatch {
   }
 
   start(): void {
-    this.#interval = setInterval(() => this.#want(), LOST_EVENT_MS)
+    this.#interval = every(nothingEnds, 'the ring', LOST_EVENT_MS, () => this.#want())
     this.#interval.unref()
     this.#unsubscribe = this.#options.schema.onChange(() => {
       if (JSON.stringify(replicationOf(this.#options.schema.view)) !== this.#replication) this.#want()
@@ -79,12 +81,12 @@ export class RingWatch {
   changed(): void {
     this.#want()
     for (const timer of this.#again) clearTimeout(timer)
-    this.#again = AGAIN_MS.map((ms) => setTimeout(() => this.#want(), ms).unref())
+    this.#again = AGAIN_MS.map((ms) => after(nothingEnds, 'the ring', ms, () => this.#want()).unref())
   }
 
   #want(): void {
     this.#queued = true
-    if (!this.#running) void this.#serve()
+    if (!this.#running) unawaited(nothingEnds, 'the ring', this.#serve())
   }
 
   async #serve(): Promise<void> {

@@ -6,6 +6,7 @@
  *
  * Rule: a statement that names one of these, or may mean one, waits until it is gone, and is judged then. Others do not wait.
  */
+import { after, nothingEnds } from '../../base/contained.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import { tableName } from '../touched.ts'
 
@@ -102,7 +103,7 @@ export class SchemaDoubts {
     if (changing === undefined) return () => {}
     const doubt: Doubt = { changing, isUnderWay: true, timer: undefined }
     this.#doubts.add(doubt)
-    doubt.timer = setTimeout(() => this.#unread(doubt), changeMsMax)
+    doubt.timer = after(nothingEnds, 'a change of the schema', changeMsMax, () => this.#unread(doubt))
     doubt.timer.unref()
     return () => this.#unread(doubt)
   }

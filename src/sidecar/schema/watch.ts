@@ -11,6 +11,7 @@
  * an answer to `fresh`, or to a statement that changed nothing, may rest on an unchanged version. What is known to be older than a change is
  * in `doubts.ts` meanwhile.
  */
+import { after, contain, nothingEnds, soon, unawaited } from '../../base/contained.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import type { Logger } from '../../telemetry/log.ts'
@@ -160,7 +161,7 @@ export class SchemaWatch {
       this.#log.warn({ reason: String(reason) }, 'the schema was not read')
       if (this.#peer === undefined) return
       clearTimeout(this.#retry)
-      this.#retry = setTimeout(() => this.changed(), RETRY_MS)
+      this.#retry = after(nothingEnds, 'the schema', RETRY_MS, () => this.changed())
       this.#retry.unref()
     })
   }
@@ -197,7 +198,7 @@ export class SchemaWatch {
     if (!this.#running) {
       this.#running = true
       // What is wanted in one go is one job.
-      queueMicrotask(() => void this.#serve())
+      soon(nothingEnds, 'the schema', () => unawaited(nothingEnds, 'the schema', this.#serve()))
     }
     return job.done.promise
   }
@@ -251,7 +252,7 @@ export class SchemaWatch {
     if (model === this.#model) return
     this.#rememberBases(model)
     this.#model = model
-    for (const callback of this.#callbacks) callback(model.epoch)
+    for (const callback of this.#callbacks) contain(nothingEnds, 'news of the schema', () => callback(model.epoch))
   }
 
   #rememberBases(next: SchemaModel): void {

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { globSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { bareCallbacks } from './contained.ts'
+
+const root = join(import.meta.dirname, '..')
+
+/**
+ * How many callbacks a file hands over bare. They run before there is anybody to serve, belong to a promise that somebody awaits, or only
+ * end what they are for. None is added without such a reason.
+ */
+const known: Readonly<Record<string, number>> = {
+  'src/agent/client.ts': 5,
+  'src/agent/worker-feed.ts': 3,
+  'src/agent/workers.ts': 6,
+  'src/audit/writer.ts': 1,
+  'src/control/admin-api.ts': 2,
+  'src/control/main.ts': 4,
+  'src/control/proxy-api.ts': 6,
+  'src/gateway/desk.ts': 1,
+  'src/gateway/gateway.ts': 2,
+  'src/gateway/link.ts': 8,
+  'src/gateway/links.ts': 8,
+  'src/gateway/routing/router.ts': 2,
+  'src/gateway/session.ts': 3,
+  'src/gateway/worker.ts': 3,
+  'src/identity/passport.ts': 1,
+  'src/identity/proofs/registry.ts': 1,
+  'src/policy/compiler-thread.ts': 1,
+  'src/policy/compiler.ts': 3,
+  'src/session/connection.ts': 12,
+  'src/session/doors.ts': 3,
+  'src/session/free-ports.ts': 1,
+  'src/session/listener.ts': 11,
+  'src/session/log-in.ts': 1,
+  'src/session/loop-share.ts': 1,
+  'src/session/turn.ts': 1,
+  'src/sidecar/analyst-thread.ts': 1,
+  'src/sidecar/analyst.ts': 1,
+  'src/sidecar/catalog/columns.ts': 1,
+  'src/sidecar/catalog/questions.ts': 2,
+  'src/sidecar/catalog/slices.ts': 1,
+  'src/sidecar/catalog/tables.ts': 2,
+  'src/sidecar/large-batch.ts': 1,
+  'src/sidecar/links.ts': 10,
+  'src/sidecar/pool.ts': 1,
+  'src/sidecar/reprepare.ts': 1,
+  'src/sidecar/schema/watch.ts': 4,
+  'src/sidecar/session.ts': 7,
+  'src/sidecar/sidecar.ts': 2,
+  'src/sidecar/upstream.ts': 6,
+}
+
+describe('callbacks of the event loop', () => {
+  it('are contained in src, but for those that are known', () => {
+    const files = globSync('src/**/*.ts', { cwd: root }).filter(
+      // The command line serves nobody: what fails there ends it, with words.
+      (file) => !/\.(test|fixture|fuzz)\.ts$/.test(file) && !file.startsWith('src/cli/'),
+    )
+    for (const file of files.sort()) {
+      const bare = bareCallbacks(readFileSync(join(root, file), 'utf8'))
+      assert.ok(
+        file === 'src/base/contained.ts' || bare.length <= (known[file] ?? 0),
+        `${file} has ${bare.length}, not ${known[file] ?? 0}; see src/base/contained.ts\n${bare.join('\n')}`,
+      )
+    }
+  })
+
+  it('are found in each of their forms', () => {
+    for (const bare of [
+      'setTimeout(() => this.go(), 5)',
+      'this.timer = setInterval(this.go, 5)',
+      'setImmediate(() => go())',
+      'queueMicrotask(() => this.go())',
+      `socket.on('data', (chunk) => this.go(chunk))`,
+      `raw.once('close', () => this.go())`,
+      'asked.then((value) => this.go(value))',
+      'asked.catch((reason) => this.go(reason))',
+      'asked.finally(() => this.go())',
+      'void this.#go()',
+    ])
+      assert.deepEqual(bareCallbacks(bare), [`1: ${bare}`])
+  })
+
+  it('are none where they are contained, can do no harm, or are words of a comment', () => {
+    for (const fine of [
+      `after(this, 'a timer', 5, () => this.go())`,
+      `socket.on('data', contained(this, 'data', (chunk) => this.go(chunk)))`,
+      `settle(this, 'an answer', asked, (value) => this.go(value))`,
+      'await new Promise((resolve) => setTimeout(resolve, 20))',
+      `socket.once('secureConnect', resolve)`,
+      'asked.catch(() => {})',
+      '// setTimeout(() => this.go(), 5)',
+      '/** setTimeout(() => this.go(), 5) */',
+      'clearTimeout(timer)',
+    ])
+      assert.deepEqual(bareCallbacks(fine), [])
+  })
+})

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict'
+import { EventEmitter } from 'node:events'
+import { after as afterAll, beforeEach, describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  after,
+  contain,
+  contained,
+  every,
+  faultsContained,
+  nextTurn,
+  nothingEnds,
+  type Owner,
+  reportFaults,
+  settle,
+  soon,
+  unawaited,
+} from './contained.ts'
+
+class Session implements Owner {
+  readonly ended: unknown[] = []
+
+  onFault(reason: unknown): void {
+    this.ended.push(reason)
+  }
+}
+
+const fault = new Error('of our own')
+const fail = (): never => {
+  throw fault
+}
+
+/** Each kind of place: begins something that calls `work` once. */
+const places: Readonly<Record<string, (owner: Owner, work: () => void) => unknown>> = {
+  now: (owner, work) => contain(owner, 'now', work),
+  'a timer': (owner, work) => after(owner, 'a timer', 1, work),
+  'an interval': (owner, work) => {
+    const timer = every(owner, 'an interval', 1, () => {
+      clearInterval(timer)
+      work()
+    })
+  },
+  'the next turn': (owner, work) => nextTurn(owner, 'the next turn', work),
+  'a microtask': (owner, work) => soon(owner, 'a microtask', work),
+  'an event': (owner, work) => {
+    const emitter = new EventEmitter()
+    emitter.on('data', contained(owner, 'an event', work))
+    setImmediate(() => emitter.emit('data'))
+  },
+  'a promise kept': (owner, work) => settle(owner, 'a promise kept', Promise.resolve(), work),
+  'work that nobody waits for': (owner, work) =>
+    unawaited(owner, 'work that nobody waits for', Promise.resolve().then(work)),
+  'a promise refused': (owner, work) => settle(owner, 'a promise refused', Promise.reject(fault), fail, work),
+}
+
+describe('a fault', () => {
+  const reports: [string, unknown][] = []
+  const before = reportFaults((place, reason) => reports.push([place, reason]))
+  const escaped: unknown[] = []
+  const onEscape = (reason: unknown) => escaped.push(reason)
+  process.on('uncaughtException', onEscape)
+  process.on('unhandledRejection', onEscape)
+  afterAll(() => {
+    reportFaults(before)
+    process.off('uncaughtException', onEscape)
+    process.off('unhandledRejection', onEscape)
+  })
+  beforeEach(() => {
+    reports.length = 0
+  })
+
+  for (const [place, begin] of Object.entries(places)) {
+    it(`ends its owner and nothing else, is counted and reported: ${place}`, async () => {
+      const [broken, neighbour] = [new Session(), new Session()]
+      const counted = faultsContained()
+      let served = 0
+      begin(broken, fail)
+      begin(neighbour, () => served++)
+      await sleep(50)
+      assert.deepEqual(broken.ended, [fault])
+      assert.deepEqual(neighbour.ended, [])
+      assert.equal(served, 1)
+      assert.equal(faultsContained(), counted + 1)
+      assert.deepEqual(reports, [[place, fault]])
+      assert.deepEqual(escaped, [])
+    })
+  }
+
+  it('in a promise that nobody expects to be refused is one too', async () => {
+    const session = new Session()
+    settle(session, 'an answer', Promise.reject(fault), () => assert.fail('it was refused'))
+    await sleep(30)
+    assert.deepEqual(session.ended, [fault])
+  })
+
+  it('while its owner is ended goes no further', () => {
+    contain({ onFault: fail }, 'twice', fail)
+    assert.deepEqual(reports, [
+      ['twice', fault],
+      ['twice, while it was ended', fault],
+    ])
+  })
+
+  it('does not stop an interval that nothing ends', async () => {
+    let times = 0
+    const timer = every(nothingEnds, 'a sweep', 1, () => {
+      times++
+      fail()
+    })
+    await sleep(100)
+    clearInterval(timer)
+    assert.ok(times > 1)
+  })
+})
