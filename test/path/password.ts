@@ -32,6 +32,8 @@ export const password: Proof<z.infer<typeof shown>> = {
   },
   async verify({ shown: given }, { nowMs, trust }) {
     looks.count++
+    // `stuck` is verified by somebody who never answers.
+    if (given.user === 'stuck') await new Promise(() => {})
     await new Promise((resolve) => setTimeout(resolve, 5))
     const user = users[given.user]
     if (user?.password !== given.password) throw new RingfenceError('IDENTITY', `wrong password of ${given.user}`)

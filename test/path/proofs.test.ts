@@ -323,22 +323,23 @@ suite('who one is', () => {
   })
 })
 
-suite('across a mesh link', () => {
-  async function passport(change: Partial<PassportRequest>): Promise<string> {
-    const gateway = await world.credentials('ringfence/gateway/gateway1')
-    const request: PassportRequest = {
-      subject: ALICE as SpiffeId,
-      evidence: { kind: 'password', chain: [], shown: { user: 'alice', password: 'pw-alice' } },
-      clientAddress: '192.0.2.1',
-      clientPort: 1,
-      driverName: undefined,
-      expiresAtMs: Date.now() + 30_000,
-      audience: sidecar.endpoint.spiffeId as SpiffeId,
-      ...change,
-    }
-    return signPassport(request, { spiffeId: gateway.spiffeId, key: createPrivateKey(gateway.keyPem) }, Date.now())
+/** A passport of gateway1 with alice's password. */
+async function passport(change: Partial<PassportRequest>): Promise<string> {
+  const gateway = await world.credentials('ringfence/gateway/gateway1')
+  const request: PassportRequest = {
+    subject: ALICE as SpiffeId,
+    evidence: { kind: 'password', chain: [], shown: { user: 'alice', password: 'pw-alice' } },
+    clientAddress: '192.0.2.1',
+    clientPort: 1,
+    driverName: undefined,
+    expiresAtMs: Date.now() + 30_000,
+    audience: sidecar.endpoint.spiffeId as SpiffeId,
+    ...change,
   }
+  return signPassport(request, { spiffeId: gateway.spiffeId, key: createPrivateKey(gateway.keyPem) }, Date.now())
+}
 
+suite('across a mesh link', () => {
   it('a sidecar believes the evidence, not the gateway', async () => {
     const link = await RawLink.open(sidecar.port, await world.credentials('ringfence/gateway/gateway1'))
     const offers: readonly (readonly [Partial<PassportRequest>, RegExp])[] = [
@@ -396,6 +397,36 @@ suite('a listener that does not say that it takes it', () => {
       assert.equal(headerOpcode(await alice.startup(), 0), Opcode.READY)
       assert.match(describe(await alice.logIn('alice', 'pw-alice', 3)), /^0x000a unexpected AUTH_RESPONSE/)
     }
+  })
+})
+
+suite('a log-in that does not come to its end', { concurrency: true }, () => {
+  it('counts with the handshakes until it has, and the oldest goes where they are too many', async () => {
+    const { port } = await world.sidecar({ name: 'crowded', authentication: METHODS, bounds: { handshakesMax: 2 } })
+    const [oldest, second] = [await asked(port), await asked(port)]
+    const third = await asked(port)
+    await oldest.closed
+    for (const client of [second, third]) {
+      assert.equal(headerOpcode(await client.logIn('alice', 'pw-alice'), 0), Opcode.AUTH_SUCCESS)
+    }
+    const more = [await asked(port), await asked(port)]
+    assert.ok(![second, third, ...more].some(({ isClosed }) => isClosed))
+  })
+
+  it('ends after handshakeTimeoutMs, here and across a mesh link', async () => {
+    const started = performance.now()
+    const client = await asked(sidecarPort)
+    client.send(authResponseEnvelope(4, 0, Buffer.from('\0stuck\0x')))
+    const link = await RawLink.open(sidecar.port, await world.credentials('ringfence/gateway/gateway1'))
+    const evidence = { kind: 'password', chain: [], shown: { user: 'stuck', password: 'x' } }
+    const open = { passport: await passport({ evidence }), version: 4, session: '0123456789abcdef', events: [] }
+    link.send(7, controlEnvelope(Control.OPEN, open))
+    await client.closed
+    await until('the session is refused', () => link.frames.some(({ text }) => /handshakeTimeoutMs/.test(text)))
+    assert.ok(performance.now() - started > 8000)
+    link.frames.length = 0
+    assert.equal(await link.offer(7, await passport({})), 'opened')
+    link.socket.destroy()
   })
 })
 
