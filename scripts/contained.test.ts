@@ -45,9 +45,7 @@ const known: Readonly<Record<string, number>> = {
   'src/sidecar/large-batch.ts': 1,
   'src/sidecar/links.ts': 10,
   'src/sidecar/pool.ts': 1,
-  'src/sidecar/reprepare.ts': 1,
   'src/sidecar/schema/watch.ts': 4,
-  'src/sidecar/session.ts': 7,
   'src/sidecar/sidecar.ts': 2,
   'src/sidecar/upstream.ts': 6,
 }

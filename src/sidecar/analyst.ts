@@ -18,6 +18,8 @@ export const INLINE_TEXT_MAX = 8 * 1024
 export type Analysed =
   | { readonly facts: StatementFacts }
   | { readonly code: 'SYNTAX' | 'INVALID'; readonly message: string }
+/** What the other thread said of the texts of a request. */
+export type KnownTexts = ReadonlyMap<string, Analysed> | undefined
 export interface AnalyseOrder {
   readonly id: number
   readonly texts: readonly string[]

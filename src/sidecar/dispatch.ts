@@ -1,30 +1,29 @@
 /**
- * One session's way to the node: which connection its requests go out on, and what is noted of each for the way back.
+ * One session's way to the node: which connection its requests go out on.
  */
+import type { Transactions } from '../audit/transactions.ts'
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { headerStream, Opcode } from '../cql/protocol.ts'
-import type { Permit } from '../policy/engine.ts'
+import { Opcode } from '../cql/protocol.ts'
+import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Turn } from '../session/turn.ts'
-import type { Judged } from './judged.ts'
 import type { UpstreamPool } from './pool.ts'
-import { giveRequest, type Owner, type RequestSession, takeRequest } from './request.ts'
+import type { Request } from './request.ts'
 import type { Upstream } from './upstream.ts'
 
 export interface DispatchOptions {
   readonly pool: UpstreamPool
   readonly turn: Turn
+  readonly transactions: Transactions
   readonly version: ProtocolVersion
   readonly keyspace: string
   /** Empty where connections are shared. */
   readonly poolOwner: string
-  readonly session: RequestSession
-  readonly owner: Owner
   /** Of the client. */
   readonly account: ByteAccount
   /** A statement that changes the schema is about to be sent; the result is called when it is over. */
-  readonly changing: (judged: Judged) => () => void
+  readonly changing: (facts: StatementFacts) => () => void
   /** More waits for this client than may without its being paused. */
   readonly onCrowded: () => void
 }
@@ -66,15 +65,7 @@ export class Dispatch {
    * False when no connection is open, or none that has room or may be given more of this identity now; see `open`.
    * @throws RingfenceError OVERLOADED where as many as may be are open and full
    */
-  send(
-    permit: Permit,
-    judged: Judged,
-    opcode: number,
-    consistency: number,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): boolean {
+  send(request: Request): boolean {
     let upstream = this.#upstream
     if (upstream === undefined || !upstream.usable || upstream.full) {
       const { pool, version, poolOwner } = this.#options
@@ -83,46 +74,30 @@ export class Dispatch {
       if (upstream === undefined) return false
       if (upstream.full && pool.mayGrow(version, this.#keyspace, poolOwner)) return false
     }
-    if (!upstream.mayWrite(this.#options.account.identity, end - start)) return false
-    this.sendOn(upstream, permit, judged, opcode, consistency, buffer, start, end)
+    if (!upstream.mayWrite(this.#options.account.identity, request.byteCount)) return false
+    this.sendOn(upstream, request)
     return true
   }
 
   /** @throws RingfenceError OVERLOADED */
-  sendOn(
-    upstream: Upstream,
-    permit: Permit,
-    judged: Judged,
-    opcode: number,
-    consistency: number,
-    buffer: Buffer,
-    start: number,
-    end: number,
-    owner: Owner = this.#options.owner,
-  ): void {
-    const bytes = end - start
-    const { account } = this.#options
+  sendOn(upstream: Upstream, request: Request): void {
+    const { account, transactions, turn } = this.#options
+    const bytes = request.byteCount
     const verdict = account.take(bytes)
     if (verdict === Verdict.REFUSE) throw overloaded()
     if (verdict === Verdict.PAUSE) this.#options.onCrowded()
-    const request = takeRequest()
-    request.use(buffer, start, end)
-    request.session = this.#options.session
-    request.owner = owner
-    request.stream = headerStream(buffer, start)
-    request.judged = judged
-    request.permit = permit
-    request.opcode = opcode
-    request.consistency = consistency
     request.bytesIn = bytes
     request.account = account
     // To be served again, and for the values that a page of the answer is sealed to.
-    request.remembered = opcode !== Opcode.PREPARE
-    if (judged.changesSchema && opcode !== Opcode.PREPARE) request.whenOver = this.#options.changing(judged)
-    if (upstream.forward(request, this.#options.turn.nowMicros())) return
-    request.whenOver?.()
-    account.give(bytes)
-    giveRequest(request)
-    throw new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached')
+    request.remembered = request.opcode !== Opcode.PREPARE
+    if (upstream.full) {
+      request.account = undefined
+      account.give(bytes)
+      throw new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached')
+    }
+    const { judged } = request
+    if (judged?.changesSchema === true && request.remembered) request.whenOver = this.#options.changing(judged.facts)
+    transactions.begun(request)
+    upstream.forward(request, turn.nowMicros())
   }
 }

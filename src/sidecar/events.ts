@@ -1,20 +1,27 @@
 /**
  * Events of the node, handed to the sessions that registered for them and may see what they are about.
  */
-import { readSchemaTarget } from '../cql/answers/schema-event.ts'
-import { HEADER_BYTES, RESPONSE_BIT } from '../cql/protocol.ts'
-import type { EnforcedSession } from './session.ts'
+import { readSchemaTarget, type SchemaTarget } from '../cql/answers/schema-event.ts'
+import { HEADER_BYTES, type ProtocolVersion, RESPONSE_BIT } from '../cql/protocol.ts'
+
+/** A session that registered. */
+export interface EventListener {
+  readonly version: ProtocolVersion
+  /** Whether it may hear that something became of this object. */
+  sees(about: SchemaTarget): boolean
+  onEvent(envelope: Buffer): void
+}
 
 export class EventHub {
-  readonly #sessions = new Map<EnforcedSession, ReadonlySet<string>>()
+  readonly #listeners = new Map<EventListener, ReadonlySet<string>>()
 
-  add(session: EnforcedSession, types: readonly string[]): void {
-    const known = this.#sessions.get(session)
-    this.#sessions.set(session, new Set([...(known ?? []), ...types]))
+  add(listener: EventListener, types: readonly string[]): void {
+    const known = this.#listeners.get(listener)
+    this.#listeners.set(listener, new Set([...(known ?? []), ...types]))
   }
 
-  remove(session: EnforcedSession): void {
-    this.#sessions.delete(session)
+  remove(listener: EventListener): void {
+    this.#listeners.delete(listener)
   }
 
   /** `buffer[start..end)` is an EVENT envelope. Its body is the same in v3, v4 and v5, so only the version byte differs. */
@@ -23,12 +30,12 @@ export class EventHub {
     const typeAt = start + HEADER_BYTES + 2
     const type = buffer.toString('latin1', typeAt, typeAt + typeBytes)
     const about = readSchemaTarget(buffer, start, end)
-    for (const [session, types] of this.#sessions) {
+    for (const [listener, types] of this.#listeners) {
       if (!types.has(type)) continue
-      if (about !== undefined && !session.sees(about)) continue
+      if (about !== undefined && !listener.sees(about)) continue
       const envelope = Buffer.from(buffer.subarray(start, end))
-      envelope[0] = RESPONSE_BIT | session.version
-      session.onEvent(envelope)
+      envelope[0] = RESPONSE_BIT | listener.version
+      listener.onEvent(envelope)
     }
   }
 }

@@ -2,43 +2,20 @@
  * Questions about the topology that a client behind NGINX sees: its gateway says the answer, for the topology is the gateway's, and sends
  * it ahead of the question. Judged, recorded and given to the client is it here, as the node's answers are.
  */
-import { headerOpcode, Opcode, type ProtocolVersion, ResultKind } from '../cql/protocol.ts'
+import { headerOpcode, Opcode, ResultKind } from '../cql/protocol.ts'
 import { bodyStart, readError, readPrepared, rowsCount } from '../cql/responses.ts'
 import { givenId } from '../link/given-id.ts'
-import type { Permit } from '../policy/engine.ts'
 import { confirms } from './confirm.ts'
+import type { Reply } from './ending.ts'
 import { columnsDigest } from './envelopes.ts'
-import type { IdentityState, Judged } from './judged.ts'
-import { changesRows, incomingRows, withObserved } from './rewrites.ts'
+import { changesRows, incomingRows, type Passage, withObserved } from './rewrites.ts'
 import type { Secrets } from './secrets.ts'
-
-export interface GivenAnswer {
-  readonly envelope: Buffer
-  /** The CQL error, or −1. */
-  readonly code: number
-  readonly message: string
-  /** −1 where there are none. */
-  readonly rows: number
-}
-
-export interface GivenQuestion {
-  readonly version: ProtocolVersion
-  readonly opcode: number
-  readonly judged: Judged
-  readonly permit: Permit
-  readonly identity: IdentityState
-}
 
 /**
  * The answer as the client may have it; undefined for one that is no answer to this. Remembers the id of a PREPARED, which must be the one
  * that its text has: under another the node may know a statement, and this question's permit would let that one through.
  */
-export function givenAnswer(
-  question: GivenQuestion,
-  secrets: Secrets,
-  request: Buffer,
-  given: Buffer,
-): GivenAnswer | undefined {
+export function givenAnswer(question: Passage, secrets: Secrets, request: Buffer, given: Buffer): Reply | undefined {
   const { version, opcode, judged, permit, identity } = question
   let envelope = given
   let [code, message, rows] = [-1, '', -1]
@@ -57,5 +34,5 @@ export function givenAnswer(
     }
   }
   if (permit.observed !== undefined) envelope = withObserved(envelope, version, permit.observed)
-  return { envelope, code, message, rows }
+  return { envelope, code, message, rowCount: rows }
 }

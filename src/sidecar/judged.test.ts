@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { AuditWriter } from '../audit/writer.ts'
-import { ManualClock } from '../base/clock.fixture.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import { loadPolicy } from '../policy/load.ts'
 import type { RequestContext } from '../policy/request.ts'
-import { Turn } from '../session/turn.ts'
-import { TrafficTable } from '../telemetry/traffic.ts'
 import { batchFacts } from './batch.ts'
 import { Judge } from './judged.ts'
-import { Recorder } from './recorder.ts'
 import type { TouchedSchema } from './touched.ts'
 
 const POLICY = `
@@ -24,14 +19,6 @@ spec:
   operations: [READ, WRITE]
 `
 const NO_POLICY = POLICY.replace('keyspaces: [open]', 'keyspaces: [elsewhere]')
-
-const files = {
-  open: () => 1,
-  write: (_fd: number, bytes: Uint8Array, at: number) => bytes.length - at,
-  truncate() {},
-  close() {},
-  remove() {},
-}
 
 const noTables: TouchedSchema = { table: () => undefined, indexedTable: () => undefined }
 const request: RequestContext = {
@@ -48,15 +35,7 @@ const request: RequestContext = {
 function makeJudge() {
   const schema = { view: noTables, epoch: 0 }
   const engine = new PolicyEngine()
-  const writer = new AuditWriter({
-    directory: 'none',
-    proxy: 'one',
-    fileBytesMax: 1e9,
-    clock: new ManualClock(),
-    files,
-  })
-  const recorder = new Recorder(writer, new TrafficTable(), new Turn(), () => engine.revision)
-  const judge = new Judge(engine, recorder, schema, () => 0)
+  const judge = new Judge(engine, schema, () => 0)
   engine.install(loadPolicy(POLICY, 'policy.yaml'), 1)
   const shop = judge.identity({ spiffeId: parseSpiffeId('spiffe://demo.local/svc/shop') })
   const verdict = (text: string, keyspace = ''): string =>
@@ -162,7 +141,7 @@ describe('facts of a BATCH', () => {
     schema.view = { ...noTables, viewsOf: (_, table) => (table === 'more' ? ['by_v'] : []) }
     schema.epoch++
     assert.deepEqual(tables(), ['open.data', 'open.more', 'open.by_v'])
-    assert.match(parts[1]!.statementPart, /"tables":\["open\.more","open\.by_v"\]/)
+    assert.deepEqual(parts[1]!.tables, ['open.more', 'open.by_v'])
   })
 
   it('are refused when the record cannot tell all their tables, and let through when it can', () => {

@@ -21,53 +21,13 @@ import { INLINE_TEXT_MAX } from './analyst.ts'
 import type { AnsweredColumns } from './answered.ts'
 import { hiddenView, nothingThere, notThere, withoutHiddenViews } from './nowhere.ts'
 import { PreparedTable } from './prepared.ts'
-import type { Recorder } from './recorder.ts'
 import { changesSchema } from './schema/doubts.ts'
+import type { Judged } from './statement.ts'
 import { type StatementBounds, type StatementHolder, StatementMemory, statementBytes } from './statement-memory.ts'
 import { namesTopology, showsAddresses } from './topology.ts'
 import { type TouchedSchema, touchedTables } from './touched.ts'
 
-/** One statement as one identity sees it. */
-export interface Judged {
-  readonly text: string
-  /** The keyspace in force when it was read; empty for none. */
-  readonly keyspace: string
-  /** In another keyspace the same text is another statement. */
-  readonly keyspaceCounts: boolean
-  /** See `isPlacedLate`. */
-  readonly placedLate: boolean
-  readonly facts: StatementFacts
-  /** See `changesSchema`. */
-  readonly changesSchema: boolean
-  /** See `namesTopology`. */
-  readonly namesTopology: boolean
-  /** See `showsAddresses`. */
-  readonly showsAddresses: boolean
-  /** Of the epoch below; see `Judge.settled`. */
-  decision: Decision
-  epoch: number
-  /** Decisions of the epoch by context key, for an identity whose rules look at the request. */
-  byContext: Map<string, Decision> | undefined
-  /** It names a table that the schema of the epoch does not have. */
-  unknownTable: boolean
-  /** The epoch in which the schema was read again for it. */
-  lookedUp: number
-  /** See `textDigest`; made when a page of its answer is first sealed. */
-  textDigest: Buffer | undefined
-  /** Every table that it touches, by the schema of the epoch after that. */
-  tables: readonly string[]
-  tablesEpoch: number
-  /** The record's part that is the same for every execution of the same schema. */
-  statementPart: string
-  /** The node was asked to prepare it. */
-  asked: boolean
-  /** Handle in the traffic table for the decision above; −1 until it is used. */
-  trafficRow: number
-  trafficOf: Decision | undefined
-  /** The record's verdict part of one decision, made when it is first written. */
-  verdictOf: Decision | undefined
-  verdictPart: string
-}
+export type { Judged } from './statement.ts'
 
 /** What the sidecar remembers of one identity, over all its sessions. */
 export class IdentityState implements StatementHolder {
@@ -167,7 +127,6 @@ export function refusePlacedOnce({ verb }: StatementFacts): void {
 
 export class Judge {
   readonly #engine: PolicyEngine
-  readonly #recorder: Recorder
   readonly #schema: SchemaSource
   readonly #shares = new LoopShares()
   readonly #identities = new Map<string, IdentityState>()
@@ -178,17 +137,10 @@ export class Judge {
   #schemaSeen = -1
 
   /** @param nowMs the wall clock that contexts have too, so that what was decided in a turn is in force to its end */
-  constructor(
-    engine: PolicyEngine,
-    recorder: Recorder,
-    schema: SchemaSource,
-    nowMs: () => number,
-    bounds?: StatementBounds,
-  ) {
+  constructor(engine: PolicyEngine, schema: SchemaSource, nowMs: () => number, bounds?: StatementBounds) {
     this.#nowMs = nowMs
     this.#memory = new StatementMemory(() => this.#identities.values(), bounds)
     this.#engine = engine
-    this.#recorder = recorder
     this.#schema = schema
   }
 
@@ -388,12 +340,8 @@ export class Judge {
       textDigest: undefined,
       tables,
       tablesEpoch: this.#schema.epoch,
-      statementPart: this.#recorder.statementPart(facts, tables),
       asked: false,
-      trafficRow: -1,
-      trafficOf: undefined,
-      verdictOf: undefined,
-      verdictPart: '',
+      notes: undefined,
     }
   }
 
@@ -421,7 +369,6 @@ export class Judge {
     const tables = touchedTables(judged.facts, this.#schema.view)
     if (tables.length === judged.tables.length && tables.every((table, index) => table === judged.tables[index])) return
     judged.tables = tables
-    judged.statementPart = this.#recorder.statementPart(judged.facts, tables)
   }
 
   /** The decision for requests alike, taken when the first of them comes. */

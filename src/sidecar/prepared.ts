@@ -10,7 +10,7 @@ import { TokenBucket } from '../base/bucket.ts'
 import { limits } from '../base/limits.ts'
 import { type PreparedEntry, PreparedIds } from '../cql/prepared-ids.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import type { Judged } from './judged.ts'
+import type { Judged } from './statement.ts'
 import { statementBytes } from './statement-memory.ts'
 
 export interface Prepared extends PreparedEntry {

@@ -6,7 +6,7 @@
  *
  * Rule: time passes here, so nothing that was decided before is good afterwards: PREPARE and request are each decided anew.
  */
-import { prepareEnvelope } from '../cql/encode.ts'
+import { type Owner as FaultOwner, settle } from '../base/contained.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { headerOpcode, Opcode } from '../cql/protocol.ts'
 import { readError, readPrepared } from '../cql/responses.ts'
@@ -22,19 +22,24 @@ import type { Upstream } from './upstream.ts'
 const BATCH_REPLAYS_MAX = 64
 
 export interface RepreparerOptions {
+  /** Ended by a fault. */
+  readonly session: FaultOwner
   readonly pool: UpstreamPool
   readonly identity: IdentityState
   readonly version: ProtocolVersion
   readonly poolOwner: string
   /** The permit to prepare a statement now; undefined where there is none. */
   readonly mayPrepare: (judged: Judged) => Permit | undefined
-  /** Sends a PREPARE for `owner`. Throws `OVERLOADED`. */
-  readonly sendPrepare: (upstream: Upstream, permit: Permit, judged: Judged, envelope: Buffer, owner: Owner) => void
-  /** An answer to such a PREPARE, or the loss of one, for the record. */
-  readonly onPrepared: (prepare: Request, answer: Buffer | undefined) => void
-  /** The request is to be served again from its beginning. It is released after the call. */
-  readonly onSame: (request: Request, id: Buffer) => void
-  /** The node's statement is not what the client was told: the driver has to prepare it itself. The request is released after the call. */
+  /** Sends a PREPARE of the statement for `owner`. Throws `OVERLOADED`. */
+  readonly send: (upstream: Upstream, permit: Permit, judged: Judged, owner: Owner) => void
+  /** A request that was sent, as the client could have sent it. */
+  readonly asItCame: (request: Request) => Buffer
+  /** An answer to such a PREPARE, for the record; and the loss of one. */
+  readonly onPrepared: (prepare: Request) => void
+  readonly onLost: (prepare: Request) => void
+  /** The request is to be served again from its beginning. It was on a connection of the keyspace `carriedIn`. */
+  readonly onSame: (request: Request, id: Buffer, carriedIn: string) => void
+  /** The node's statement is not what the client was told: the driver has to prepare it itself. */
   readonly onOther: (request: Request, id: Buffer) => void
 }
 
@@ -43,30 +48,25 @@ type Outcome = 'same' | 'changed' | 'not permitted'
 
 export class Repreparer {
   readonly #options: RepreparerOptions
-  /** How often a request came back, by the client's stream, until it is answered. */
-  readonly #replays = new Map<number, number>()
 
   constructor(options: RepreparerOptions) {
     this.#options = options
   }
 
-  /** The request on this stream of the client's is answered. */
-  answered(clientStream: number): void {
-    if (this.#replays.size > 0) this.#replays.delete(clientStream)
-  }
-
   /** Called within `onAnswer` with an UNPREPARED; false where the client has to hear of it. */
-  again(request: Request, buffer: Buffer, start: number, end: number): boolean {
+  again(request: Request): boolean {
     const { identity, version } = this.#options
-    const { preparedId } = readError(buffer, start, end)
+    const { preparedId } = readError(request.answer, request.answerStart, request.answerEnd)
     if (!request.remembered || preparedId === undefined) return false
     const prepared = identity.prepared.find(preparedId, 0, preparedId.length)
     const replaysMax = request.opcode === Opcode.BATCH ? BATCH_REPLAYS_MAX : 1
-    const replays = this.#replays.get(request.stream) ?? 0
-    if (prepared === undefined || replays >= replaysMax) return false
-    this.#replays.set(request.stream, replays + 1)
+    if (prepared === undefined || request.replays >= replaysMax) return false
+    request.replays++
     request.carrier?.keep(request)
-    this.#prepareOnNode(prepared, prepared.told.get(version)).then(
+    settle(
+      this.#options.session,
+      'a repeated PREPARE',
+      this.#prepareOnNode(prepared, prepared.told.get(version)),
       (outcome) => this.#goOn(request, prepared.id, outcome),
       () => this.#goOn(request, prepared.id, 'changed'),
     )
@@ -90,17 +90,16 @@ export class Repreparer {
 
   /** A copy of the node's answer; undefined where none comes. */
   #prepare(upstream: Upstream, permit: Permit, judged: Judged): Promise<Buffer | undefined> {
-    const { version, sendPrepare, onPrepared } = this.#options
+    const { send, onPrepared, onLost } = this.#options
     return new Promise((resolve) => {
       const lost = (prepare: Request): void => {
-        onPrepared(prepare, undefined)
+        onLost(prepare)
         resolve(undefined)
       }
-      const owner: Owner = {
-        onAnswer: (prepare, buffer, start, end) => {
-          const answer = Buffer.from(buffer.subarray(start, end))
-          onPrepared(prepare, answer)
-          resolve(answer)
+      send(upstream, permit, judged, {
+        onAnswer: (prepare) => {
+          resolve(Buffer.from(prepare.answer.subarray(prepare.answerStart, prepare.answerEnd)))
+          onPrepared(prepare)
         },
         onUnfit: lost,
         onTimeout: (prepare) => {
@@ -108,20 +107,22 @@ export class Repreparer {
           lost(prepare)
         },
         onLost: lost,
-      }
-      sendPrepare(upstream, permit, judged, prepareEnvelope(version, 0, judged.text), owner)
+      })
     })
   }
 
   #goOn(request: Request, id: Buffer, outcome: Outcome): void {
-    const { carrier } = request
+    const { carrier, abandoned } = request
     // The connection was lost meanwhile, and the client told so.
     if (carrier === undefined) return
-    // Not where its time ran out meanwhile: the client has an answer.
-    if (!request.abandoned) {
-      if (outcome === 'changed') this.#options.onOther(request, id)
-      else this.#options.onSame(request, id)
-    }
+    const envelope = abandoned || outcome === 'changed' ? undefined : this.#options.asItCame(request)
     carrier.release(request)
+    // Its time ran out meanwhile, and the client has an answer.
+    if (abandoned) return
+    if (envelope === undefined) this.#options.onOther(request, id)
+    else {
+      request.cameBack(envelope)
+      this.#options.onSame(request, id, carrier.keyspace)
+    }
   }
 }

@@ -1,38 +1,172 @@
 /**
- * One request of a client, from its arrival to its answer.
+ * One request of a client, from its arrival to its answer: its bytes, what was read of them, the judged statement, the permit, its place at the
+ * node, and in the end what became of it. It is also the event that consumers are told of (`audit/event.ts`).
+ *
+ *   arrive ─▶ request stages ─▶ answered here
+ *               │    ▲    └───▶ sent ─▶ answer ─▶ answer stages ─▶ given
+ *               └ waits
  *
  * Rule: only a request that nobody else can hold any more is used again: one that was answered within the call that brought it or its answer.
  * What any timer, promise or queue has seen is left to the garbage collector.
  */
+import type { EventSession, TransactionEvent } from '../audit/event.ts'
+import type { AuditOutcome } from '../audit/record.ts'
+import { headerFlags, headerOpcode, headerStream } from '../cql/protocol.ts'
+import type { ParamsView } from '../cql/requests.ts'
+import type { Decision, Denial, Permit } from '../policy/engine.ts'
+import type { KnownTexts } from './analyst.ts'
+import type { BoundValues } from './bound.ts'
 import { InFlight } from './in-flight.ts'
-import type { IdentityState, Judged } from './judged.ts'
-
-/** The session that a request came in, as the request sees it. */
-export interface RequestSession {
-  readonly identity: IdentityState
-  /** The record's part that is the same for the whole session. */
-  readonly sessionPart: string
-}
+import type { BatchVerdict } from './large-batch.ts'
+import type { Judged } from './statement.ts'
 
 /** Whoever hears what became of a request at the node; see `InFlight`. */
 export interface Owner {
-  onAnswer(request: Request, buffer: Buffer, start: number, end: number): void
+  onAnswer(request: Request): void
   onUnfit(request: Request, answerBytes: number): void
   onTimeout(request: Request): void
   onLost(request: Request): void
 }
 
-export class Request extends InFlight {
-  session!: RequestSession
+const nothing = Buffer.alloc(0)
+
+export class Request extends InFlight implements TransactionEvent {
+  readonly kind = 'request'
+  session!: EventSession
   owner!: Owner
   opcode = 0
+  /** Of the header. */
+  flags = 0
   /** The client's own stream id. */
   stream = 0
+  /** The answer that a gateway sent along; see `given.ts`. */
+  given: Buffer | undefined
+  /** What the other thread said of its texts. */
+  known: KnownTexts = undefined
+  /** What became of a large BATCH. */
+  batchVerdict: BatchVerdict | undefined
+  /** How often the node did not have its statement. */
+  replays = 0
+
+  // Read anew each time that it is served.
+
+  /** Of QUERY and PREPARE. */
+  text = ''
+  /** The request's own (v5). */
+  keyspace: string | undefined
+  /** Of EXECUTE: where the prepared id stands. */
+  idStart = 0
+  idEnd = 0
+  /** Of QUERY and EXECUTE. Borrowed until the next request is read. */
+  params: ParamsView | undefined
+  /** Its values. Borrowed until the next request is authorised. */
+  bound: BoundValues | undefined
   consistency = 0
-  judged!: Judged
+  /** Where its custom payload stands; −1 where it has none. */
+  payloadStart = -1
+  payloadEnd = -1
+  judged: Judged | undefined
+  denial: Denial | undefined
+  declare permit: Permit | undefined
+  /** The bytes as they came, where others are to be sent. */
+  #came: Buffer | undefined
+
+  // The answer on its way to the client. Borrowed like the bytes of the request.
+
+  answer: Buffer = nothing
+  answerStart = 0
+  answerEnd = 0
+  /** Of a RESULT; 0 for any other. */
+  resultKind = 0
+  /** Where the answer is in the list of stages. */
+  answerStage = 0
+
+  // What became of it.
+
+  outcome: AuditOutcome = 'ok'
+  rule = ''
+  code = -1
+  message = ''
+  messageIsOurs = false
+  rows = -1
+  bytesOut = 0
+  latencyMicros = 0
+
+  /** Nothing but the call under way holds it. */
+  #reusable = true
+
+  /** An envelope that a client sent, borrowed. */
+  arrive(session: EventSession, owner: Owner, buffer: Buffer, start: number, end: number): this {
+    this.use(buffer, start, end)
+    this.session = session
+    this.owner = owner
+    this.opcode = headerOpcode(buffer, start)
+    this.flags = headerFlags(buffer, start)
+    this.stream = headerStream(buffer, start)
+    this.bytesIn = end - start
+    return this
+  }
+
+  /** What consumers know it as. */
+  get statement(): Judged | undefined {
+    return this.judged
+  }
+
+  get decision(): Decision | undefined {
+    return this.denial ?? this.permit
+  }
+
+  /** From now on it may be held for longer than the call: its bytes are its own. */
+  hold(): void {
+    if (!this.#reusable) return
+    this.#reusable = false
+    const copy = Buffer.from(this.view())
+    this.use(copy, 0, copy.length)
+  }
+
+  /** The node did not act on it; `bytes` are ours, as the client could have sent them. */
+  cameBack(bytes: Buffer): void {
+    this.#reusable = false
+    this.kept = false
+    this.batchVerdict = undefined
+    this.given = undefined
+    this.#came = undefined
+    this.use(bytes, 0, bytes.length)
+  }
+
+  /** A PREPARE of the sidecar's own. */
+  prepare(session: EventSession, owner: Owner, envelope: Buffer, judged: Judged, permit: Permit): this {
+    this.arrive(session, owner, envelope, 0, envelope.length)
+    this.judged = judged
+    this.permit = permit
+    return this
+  }
+
+  /** Other bytes go to the node than came. */
+  rewrite(bytes: Buffer): void {
+    this.#came ??= this.view()
+    this.use(bytes, 0, bytes.length)
+  }
+
+  /** Serves it from its beginning: nothing that was decided before is good. */
+  restart(): void {
+    if (this.#came !== undefined) this.use(this.#came, 0, this.#came.length)
+    this.#came = undefined
+    this.permit = undefined
+    this.denial = undefined
+    this.bytesIn = this.byteCount
+  }
+
+  setAnswer(buffer: Buffer, start: number, end: number): void {
+    this.answer = buffer
+    this.answerStart = start
+    this.answerEnd = end
+    this.bytesOut = end - start
+  }
 
   override onAnswer(buffer: Buffer, start: number, end: number): void {
-    this.owner.onAnswer(this, buffer, start, end)
+    this.setAnswer(buffer, start, end)
+    this.owner.onAnswer(this)
   }
 
   override onUnfit(answerBytes: number): void {
@@ -48,7 +182,10 @@ export class Request extends InFlight {
   }
 
   override over(): void {
-    giveRequest(this)
+    if (this.#reusable && !this.kept && free.length < FREE_MAX) {
+      this.clear()
+      free.push(this)
+    }
   }
 
   override clear(): void {
@@ -56,7 +193,28 @@ export class Request extends InFlight {
     // Nobody is to use an empty one.
     this.session = undefined as never
     this.owner = undefined as never
-    this.judged = undefined as never
+    this.given = undefined
+    this.known = undefined
+    this.batchVerdict = undefined
+    this.replays = 0
+    this.text = ''
+    this.keyspace = undefined
+    this.params = undefined
+    this.bound = undefined
+    this.consistency = 0
+    this.payloadStart = -1
+    this.judged = undefined
+    this.denial = undefined
+    this.#came = undefined
+    this.answer = nothing
+    this.outcome = 'ok'
+    this.rule = ''
+    this.code = -1
+    this.message = ''
+    this.messageIsOurs = false
+    this.rows = -1
+    this.bytesOut = 0
+    this.latencyMicros = 0
   }
 }
 
@@ -64,13 +222,7 @@ export class Request extends InFlight {
 const FREE_MAX = 4096
 const free: Request[] = []
 
-/** One that is empty. */
+/** An empty one. */
 export function takeRequest(): Request {
   return free.pop() ?? new Request()
-}
-
-/** Called by whoever ended it, who must be the last to hold it. */
-export function giveRequest(request: Request): void {
-  request.clear()
-  if (free.length < FREE_MAX) free.push(request)
 }

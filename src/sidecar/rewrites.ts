@@ -53,12 +53,12 @@ export function changesRows(permit: Permit): boolean {
 
 /** What a request carries that the node must not see as it came: a custom payload, a sealed paging state, … */
 export function mustRewrite(
-  view: { readonly payloadStart: number },
+  payloadStart: number,
   params: ParamsView | undefined,
   permit: Permit,
   headerFlagBits: number,
 ): boolean {
-  if (view.payloadStart >= 0 || (headerFlagBits & Flag.TRACING) !== 0) return true
+  if (payloadStart >= 0 || (headerFlagBits & Flag.TRACING) !== 0) return true
   if (params === undefined) return false
   return params.pagingStateStart >= 0 || (params.skipMetadata && needsColumns(permit.obligations))
 }

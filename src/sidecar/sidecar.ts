@@ -3,18 +3,21 @@
  * else: a request comes in by a driver's own connection or by a mesh link, is judged, recorded, and given to the node.
  *
  *   driver ─▶ Listener ─▶ ClientConnection ┐
- *                                          ├▶ EnforcedSession ─▶ Dispatch ─▶ UpstreamPool ─▶ node ─▶ Answers ─▶ client
- *   gateway ─▶ Listener ─▶ LinkServer ─────┘       │   └▶ Judge (facts, policy, schema)
- *                                                  └▶ Recorder (audit, traffic)
+ *                                          ├▶ EnforcedSession: request stages ─▶ Dispatch ─▶ UpstreamPool ─▶ node
+ *   gateway ─▶ Listener ─▶ LinkServer ─────┘                    ┌ answer stages ◀─ Answers ◀─┘
+ *                                                      client ◀─┘
  *
  * The rule one must not break: what reaches the node has a permit of the policy revision in force and a record.
  */
 import { randomBytes } from 'node:crypto'
+import type { Barrier, Consumer } from '../audit/event.ts'
+import { Recorded } from '../audit/recorded.ts'
+import { TrafficCount } from '../audit/traffic.ts'
+import { Transactions } from '../audit/transactions.ts'
 import { AuditWriter } from '../audit/writer.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
 import { textDigest } from '../base/digest.ts'
-import { CqlErrorCode, Opcode } from '../cql/protocol.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { LINK_PROTOCOLS } from '../link/protocol.ts'
 import type { Feed } from '../mesh/feed.ts'
@@ -24,7 +27,7 @@ import { warmUpCedar } from '../policy/cedar/sets.ts'
 import { compilePolicy, policyInlineBytesMax } from '../policy/compiler.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import { loadPolicy } from '../policy/load.ts'
-import { type CompiledPolicy, principalOf } from '../policy/policy.ts'
+import type { CompiledPolicy } from '../policy/policy.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { Client, OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
@@ -38,20 +41,21 @@ import type { Logger } from '../telemetry/log.ts'
 import { wakeOptimiser } from '../telemetry/optimiser.ts'
 import { TrafficTable } from '../telemetry/traffic.ts'
 import { Analyst } from './analyst.ts'
+import { answerStages } from './answer-stages.ts'
 import { SchemaQuestions } from './catalog/questions.ts'
 import type { SidecarConfig } from './config.ts'
-import { SessionContext } from './context.ts'
 import { Descriptions } from './describe/descriptions.ts'
 import { EventHub } from './events.ts'
-import { type IdentityState, Judge, permitOf } from './judged.ts'
+import { Judge } from './judged.ts'
 import type { LinkedOpen, LinkHost } from './links.ts'
 import { LinkServer, linkedBounds } from './links.ts'
 import { NodeMonitor } from './node.ts'
+import { type Opening, openSession } from './open-session.ts'
 import { UpstreamPool } from './pool.ts'
-import { Recorder } from './recorder.ts'
+import { requestStages } from './request-stages.ts'
 import { Secrets } from './secrets.ts'
-import type { Shared } from './session.ts'
-import { EnforcedSession } from './session.ts'
+import type { EnforcedSession, Stages } from './session.ts'
+import type { Shared } from './shared.ts'
 
 const AUDIT_FILE_BYTES_MAX = 256 * 1024 * 1024
 
@@ -65,6 +69,12 @@ export interface SidecarOptions {
   readonly budget?: BytesBudget
   /** Wall clock by which policy is decided. */
   readonly nowMs?: () => number
+  /** More that is to hear of what happens. */
+  readonly consumers?: readonly Consumer[]
+  /** In the place of the audit's file. */
+  readonly barrier?: Barrier
+  /** The stages of a request and of its answer, made of those that there are. */
+  readonly stages?: (standard: Stages) => Stages
   /** Those of limits.ts unless said otherwise. */
   readonly doorBounds?: DoorBounds | undefined
   readonly linkedBounds?: PlaceBounds | undefined
@@ -82,6 +92,7 @@ export class Sidecar {
   readonly #secrets: Secrets
   readonly #audit: AuditWriter
   readonly #shared: Shared
+  readonly #stages: Stages
   readonly #node: NodeMonitor
   readonly #listeners: Listener[] = []
   readonly #doors: Doors
@@ -113,10 +124,17 @@ export class Sidecar {
       onFailure: (error) => log.error({ err: error }, 'the audit cannot be written; nothing is forwarded until it can'),
       onRecovery: () => log.info('the audit can be written again'),
     })
-    this.#turn.before(() => this.#audit.endTurn())
+    const barrier = options.barrier ?? new Recorded(this.#audit, () => this.#engine.revision)
+    this.#turn.before(() => barrier.endTurn())
+    const transactions = new Transactions({
+      barrier,
+      consumers: [new TrafficCount(this.#traffic), ...(options.consumers ?? [])],
+      wake: () => this.#turn.wake(),
+      onFault: (reason) => log.error({ err: reason }, 'a consumer of transactions failed'),
+    })
     const { address, port, spiffeId } = config.upstream
     const target = { address, port, spiffeId }
-    const recorder = new Recorder(this.#audit, this.#traffic, this.#turn, () => this.#engine.revision)
+    this.#stages = (options.stages ?? asTheyAre)({ request: requestStages, answer: answerStages })
     const events = new EventHub()
     this.#node = new NodeMonitor(
       {
@@ -130,7 +148,7 @@ export class Sidecar {
       feed.credentials.current,
     )
     const { schema } = this.#node
-    const judge = new Judge(this.#engine, recorder, schema, this.#wallMs)
+    const judge = new Judge(this.#engine, schema, this.#wallMs)
     const inForce = judge.inForce.bind(judge)
     const pool = new UpstreamPool(
       { target, connections: config.upstream.connections, turn: this.#turn, log, inForce },
@@ -140,7 +158,7 @@ export class Sidecar {
     const questions = new SchemaQuestions({
       ask: node.asking,
       judge,
-      recorder,
+      transactions,
       secrets,
       turn,
       baseOf: (keyspace, view) => schema.baseOf(keyspace, view),
@@ -151,7 +169,7 @@ export class Sidecar {
       judge,
       questions,
       pool,
-      recorder,
+      transactions,
       events,
       analyst: this.#analyst,
       secrets: this.#secrets,
@@ -159,7 +177,7 @@ export class Sidecar {
       descriptions: new Descriptions({
         pool,
         judge,
-        recorder,
+        transactions,
         secrets: this.#secrets,
         turn: this.#turn,
         schema: () => schema.view,
@@ -186,7 +204,8 @@ export class Sidecar {
     }
     this.#openDriver = (client, startup, ready, failed) => {
       const name = randomBytes(8).toString('hex')
-      const session = this.#session(client, name, startup.version, '', startup.driverName, undefined)
+      const { version, driverName: driver } = startup
+      const session = this.#session({ client, name, version, keyspace: '', driver, gateway: undefined })
       session.open().then(ready, failed)
       return session
     }
@@ -313,58 +332,16 @@ export class Sidecar {
   }
 
   #linkedSession(client: Client, open: LinkedOpen): EnforcedSession {
-    const session = this.#session(client, open.session, open.version, open.keyspace, open.driverName, open.gateway)
+    const { session: name, version, keyspace, driverName: driver, gateway } = open
+    const session = this.#session({ client, name, version, keyspace, driver, gateway })
     if (open.events.length > 0) this.#shared.events.add(session, open.events)
     return session
   }
 
-  #session(
-    client: Client,
-    name: string,
-    version: LinkedOpen['version'],
-    keyspace: string,
-    driver: string | undefined,
-    gateway: string | undefined,
-  ): EnforcedSession {
-    const { identity, address, port } = client.info
-    const state = this.#shared.judge.identity(principalOf(identity))
-    const context = new SessionContext(client.info, version, this.#wallMs)
-    const sessionPart = this.#shared.recorder.connected({
-      session: name,
-      workload: identity.subject,
-      person: identity.person,
-      authentication: context.authentication,
-      client: { address, port },
-      ...(driver === undefined ? {} : { driver }),
-      ...(gateway === undefined ? {} : { gateway }),
-      protocolVersion: version,
-    })
-    if (keyspace !== '') this.#judgeKeyspace(state, keyspace, context, sessionPart)
+  #session(opening: Opening): EnforcedSession {
+    const session = openSession(this.#shared, this.#stages, this.#wallMs, opening)
     this.#wake()
-    const topologyHidden = gateway !== undefined
-    return new EnforcedSession(this.#shared, {
-      client,
-      version,
-      keyspace,
-      identity: state,
-      context,
-      sessionPart,
-      topologyHidden,
-    })
-  }
-
-  /** A session that begins in a keyspace asks for USE of it; where that is refused the session ends, and all of it is on record. */
-  #judgeKeyspace(identity: IdentityState, keyspace: string, context: SessionContext, sessionPart: string): void {
-    const { judge, recorder } = this.#shared
-    try {
-      const { judged, decision } = judge.use(identity, keyspace, context)
-      if (decision.kind === 'permit') return
-      recorder.denied(sessionPart, identity, judged, decision, CqlErrorCode.UNAUTHORIZED, Opcode.QUERY, -1, 0, 0)
-      permitOf(decision)
-    } catch (reason) {
-      recorder.disconnected(sessionPart)
-      throw reason
-    }
+    return session
   }
 
   /** What only a client needs comes with the first one: a sidecar that waits for one is to be small. */
@@ -396,7 +373,7 @@ export class Sidecar {
       sessions,
       upstreamConnections: this.#shared.pool.connectionsOpen,
       nodeAway: !this.#node.hello.ready,
-      recordFailed: this.#shared.recorder.failed,
+      recordFailed: this.#shared.transactions.blocked,
       ...(endpoint === undefined
         ? {}
         : {
@@ -418,4 +395,8 @@ export class Sidecar {
       traffic: this.#traffic.drain(),
     }
   }
+}
+
+function asTheyAre(standard: Stages): Stages {
+  return standard
 }

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { targetOf } from '../audit/verdict.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
 import { type KeyspaceModel, SchemaModel, type TableModel } from './schema/model.ts'
-import { targetOf, touchedTables } from './touched.ts'
+import { touchedTables } from './touched.ts'
 
 function table(keyspace: string, name: string, base?: string): [string, TableModel] {
   const columns = ['k', 'v']

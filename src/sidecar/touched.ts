@@ -62,13 +62,3 @@ export function tableName(keyspace: string, table: string): string {
 function identifier(name: string): string {
   return /^[a-z][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`
 }
-
-/** The keyspace, and the table, where the statements of a BATCH text agree on it; else the facts' own. */
-export function targetOf(facts: StatementFacts): { keyspace: string | undefined; table: string | undefined } {
-  const { keyspace, table, children } = facts
-  const [first] = children
-  if (first === undefined || keyspace !== undefined) return { keyspace, table }
-  if (children.some((child) => child.keyspace !== first.keyspace)) return { keyspace, table }
-  const agree = children.every((child) => child.table === first.table)
-  return { keyspace: first.keyspace, table: agree ? first.table : undefined }
-}

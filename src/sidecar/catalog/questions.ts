@@ -9,18 +9,12 @@
  */
 
 import { createHash } from 'node:crypto'
+import type { Transactions } from '../../audit/transactions.ts'
 import { Verdict } from '../../base/bytes-budget.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { errorEnvelope } from '../../cql/encode.ts'
-import {
-  Consistency,
-  CqlErrorCode,
-  headerFlags,
-  headerStream,
-  Opcode,
-  type ProtocolVersion,
-} from '../../cql/protocol.ts'
+import { Consistency, CqlErrorCode, Opcode, type ProtocolVersion } from '../../cql/protocol.ts'
 import type { OutputColumn } from '../../cql/query/plan.ts'
 import { planOf } from '../../cql/query/plan.ts'
 import { readSelect } from '../../cql/query/read.ts'
@@ -40,8 +34,9 @@ import { INLINE_TEXT_MAX } from '../analyst.ts'
 import { BoundValues } from '../bound.ts'
 import { checked } from '../checks.ts'
 import type { SessionContext } from '../context.ts'
+import { answerHere, deny } from '../ending.ts'
 import type { IdentityState, Judge, Judged } from '../judged.ts'
-import type { Recorder } from '../recorder.ts'
+import type { Request } from '../request.ts'
 import { sealContext, withObserved } from '../rewrites.ts'
 import type { Ask } from '../schema/load.ts'
 import type { Secrets } from '../secrets.ts'
@@ -55,7 +50,7 @@ import { type BaseOf, existing, type SchemaTable, schemaTable } from './visible.
 export interface QuestionHost {
   readonly ask: Ask
   readonly judge: Judge
-  readonly recorder: Recorder
+  readonly transactions: Transactions
   readonly secrets: Secrets
   readonly turn: Turn
   /** Of a view as it was last read, or was a moment before. */
@@ -68,18 +63,9 @@ export interface Asker {
   readonly identity: IdentityState
   readonly context: SessionContext
   readonly version: ProtocolVersion
-  readonly sessionPart: string
   /** Questions of the session that wait. */
-  waiting: number
-  closed: boolean
-}
-
-interface Question {
-  readonly judged: Judged
-  readonly opcode: number
-  /** A copy of the envelope. */
-  readonly request: Buffer
-  readonly startedMicros: number
+  questionsWaiting: number
+  readonly closed: boolean
 }
 
 /** A keyspace that cannot be. */
@@ -136,60 +122,61 @@ export class SchemaQuestions {
    * Answers a QUERY or EXECUTE whose permit says `visibleOnly`; later.
    * @throws RingfenceError OVERLOADED where too many wait
    */
-  take(asker: Asker, judged: Judged, opcode: number, buffer: Buffer, start: number, end: number): void {
-    if (this.#waiting >= limits.schemaQuestionsMax || asker.waiting >= limits.schemaQuestionsPerSessionMax) {
+  take(asker: Asker, request: Request): void {
+    if (this.#waiting >= limits.schemaQuestionsMax || asker.questionsWaiting >= limits.schemaQuestionsPerSessionMax) {
       throw new RingfenceError('OVERLOADED', 'schemaQuestionsMax reached')
     }
     const { account } = asker.client
-    if (account.take(end - start) === Verdict.REFUSE) {
+    if (account.take(request.byteCount) === Verdict.REFUSE) {
       throw new RingfenceError('OVERLOADED', 'too many bytes wait for this connection')
     }
     this.#waiting++
-    asker.waiting++
-    const request = Buffer.from(buffer.subarray(start, end))
-    const question = { judged, opcode, request, startedMicros: this.#host.turn.nowMicros() }
-    void this.#serve(asker, question).finally(() => {
+    asker.questionsWaiting++
+    request.hold()
+    request.startedMicros = this.#host.turn.nowMicros()
+    void this.#serve(asker, request).finally(() => {
       this.#waiting--
-      asker.waiting--
-      account.give(request.length)
+      asker.questionsWaiting--
+      account.give(request.byteCount)
     })
   }
 
-  async #serve(asker: Asker, question: Question): Promise<void> {
-    const { client, version } = asker
-    const stream = headerStream(question.request, 0)
-    let permit = question.judged.decision.kind === 'permit' ? question.judged.decision : undefined
+  async #serve(asker: Asker, request: Request): Promise<void> {
+    const ending = { ...this.#host, client: asker.client, version: asker.version }
     try {
-      const answered = await this.#answer(asker, question)
+      const answered = await this.#answer(asker, request)
       if (asker.closed) return
+      request.latencyMicros = this.#host.turn.nowMicros() - request.startedMicros
       if (answered.kind === 'denial') {
-        this.#deny(asker, question, answered, stream)
+        request.latencyMicros = 0
+        deny(request, ending, answered)
         return
       }
-      permit = answered.permit
-      this.#finish(asker, question, permit, answered.envelope, -1, '', answered.rowCount)
+      request.permit = answered.permit
+      const { envelope, rowCount } = answered
+      answerHere(request, ending, { envelope, code: -1, message: '', rowCount })
     } catch (reason) {
       if (asker.closed) return
       const { code, message, ours } = faultOf(reason)
       if (ours) {
-        client.fault(reason, stream)
+        asker.client.fault(reason, request.stream)
         return
       }
-      const envelope = errorEnvelope(version, stream, code, message)
-      if (permit !== undefined) this.#finish(asker, question, permit, envelope, code, message, -1)
-      else client.answer(envelope, 0, envelope.length, stream)
+      request.latencyMicros = this.#host.turn.nowMicros() - request.startedMicros
+      const envelope = errorEnvelope(asker.version, request.stream, code, message)
+      answerHere(request, ending, { envelope, code, message, rowCount: -1 })
     }
   }
 
-  async #answer(asker: Asker, question: Question): Promise<Denial | Answered> {
-    const { judged, opcode, request } = question
+  async #answer(asker: Asker, question: Request): Promise<Denial | Answered> {
     const { version, identity } = asker
+    const judged = question.judged!
     const tree = treeOf(judged.text)
     const named = schemaTable(judged.facts.keyspace, judged.facts.table)
     const columns = await this.#columns.of(qualified(tree, judged))
     // The node knows it, and it is not known here which of its rows may be seen.
     if (named === undefined) return this.#host.judge.refusal(identity, visibleObjects, unanswerable)
-    const params = paramsOf(opcode, request, version)
+    const params = paramsOf(question, version)
     if (params.consistency === Consistency.ANY) {
       throw new RingfenceError('INVALID', 'ANY ConsistencyLevel is only supported for writes')
     }
@@ -216,19 +203,19 @@ export class SchemaQuestions {
   }
 
   /** The answer, decided by the policy that is in force when it is made. */
-  async #decided(asker: Asker, question: Question, parts: Parts): Promise<Denial | Answered> {
+  async #decided(asker: Asker, question: Request, parts: Parts): Promise<Denial | Answered> {
     const { tree, params, values } = parts
     const { judge } = this.#host
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       // The policy may be another one than when the question came; what it says now counts.
       const decision = this.#decide(asker, question, params, values)
       if (decision.kind === 'denial') return decision
-      if (this.#host.recorder.failed) {
+      if (this.#host.transactions.blocked) {
         throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is answered')
       }
       const made = await this.#make(asker, question, decision, parts)
       if (made === undefined) {
-        this.#columns.forget(qualified(tree, question.judged))
+        this.#columns.forget(qualified(tree, question.judged!))
         break
       }
       const now = this.#decide(asker, question, params, values)
@@ -242,12 +229,14 @@ export class SchemaQuestions {
   /** Undefined where the node said other columns than are found. */
   async #make(
     asker: Asker,
-    { judged, opcode, request }: Question,
+    question: Request,
     permit: Permit,
     { tree, named, table, baseOf, columns, params, values }: Parts,
   ): Promise<Answered | undefined> {
     const { identity, version } = asker
     const { judge, secrets } = this.#host
+    const { opcode, stream } = question
+    const judged = question.judged!
     // A state of ours is none of the node's, and the other way round.
     const plain = sealContext({ judged, identity }, params)
     const context = { ...plain, textDigest: createHash('sha256').update('made here').update(plain.textDigest).digest() }
@@ -279,79 +268,31 @@ export class SchemaQuestions {
       rows: page.rows,
       pagingState: page.state === undefined ? undefined : secrets.seal.seal(page.state, context),
       skipMetadata: params.skipMetadata,
-      newMetadataId: opcode === Opcode.EXECUTE ? this.#newMetadataId(judged, version, request) : undefined,
+      newMetadataId: opcode === Opcode.EXECUTE ? this.#newMetadataId(question, version) : undefined,
       warning,
     }
-    let envelope = replyEnvelope(version, headerStream(request, 0), reply)
+    let envelope = replyEnvelope(version, stream, reply)
     if (permit.observed !== undefined) envelope = withObserved(envelope, version, permit.observed)
     return { kind: 'answer', permit, envelope, rowCount: page.rowCount }
   }
 
-  #decide(
-    { identity, context }: Asker,
-    { judged, opcode }: Question,
-    params: ParamsView,
-    values: BoundValues,
-  ): Permit | Denial {
+  #decide({ identity, context }: Asker, question: Request, params: ParamsView, values: BoundValues): Permit | Denial {
     const { judge } = this.#host
+    const judged = question.judged!
     const decision = judge.settled(identity, judged)
       ? judged.decision
-      : judge.current(identity, judged, context.set(opcode, params.consistency, judged.facts, values))
+      : judge.current(identity, judged, context.set(question.opcode, params.consistency, judged.facts, values))
     return decision.kind === 'denial' ? decision : checked(judge, identity, decision, values)
   }
 
   /** Undefined where the client has it, or it is not known. */
-  #newMetadataId(judged: Judged, version: ProtocolVersion, request: Buffer): Buffer | undefined {
+  #newMetadataId({ judged, bytes, start, end, flags }: Request, version: ProtocolVersion): Buffer | undefined {
     if (version < 5) return undefined
-    const id = this.#metadataIds.get(judged)
+    const id = this.#metadataIds.get(judged!)
     const view = new ExecuteView()
-    readExecute(view, request, 0, request.length, version, headerFlags(request, 0))
-    const given = request.subarray(view.resultMetadataIdStart, view.resultMetadataIdEnd)
+    readExecute(view, bytes, start, end, version, flags)
+    const given = bytes.subarray(view.resultMetadataIdStart, view.resultMetadataIdEnd)
     return id === undefined || id.equals(given) ? undefined : id
-  }
-
-  #finish(
-    { client, identity, sessionPart, version }: Asker,
-    { judged, opcode, request, startedMicros }: Question,
-    permit: Permit,
-    envelope: Buffer,
-    code: number,
-    message: string,
-    rows: number,
-  ): void {
-    const { recorder, turn } = this.#host
-    const micros = turn.nowMicros() - startedMicros
-    const { consistency } = paramsOf(opcode, request, version)
-    const [bytesIn, bytesOut] = [request.length, envelope.length]
-    recorder.answeredHere(
-      sessionPart,
-      identity,
-      judged,
-      permit,
-      opcode,
-      consistency,
-      code,
-      message,
-      rows,
-      bytesIn,
-      bytesOut,
-      micros,
-    )
-    client.answer(envelope, 0, envelope.length, headerStream(request, 0))
-  }
-
-  #deny(
-    { client, identity, sessionPart, version }: Asker,
-    { judged, opcode, request }: Question,
-    denial: Denial,
-    stream: number,
-  ): void {
-    const code = denial.invalid === true ? CqlErrorCode.INVALID : CqlErrorCode.UNAUTHORIZED
-    const envelope = errorEnvelope(version, stream, code, denial.reason)
-    const { consistency } = paramsOf(opcode, request, version)
-    const [bytesIn, bytesOut] = [request.length, envelope.length]
-    this.#host.recorder.denied(sessionPart, identity, judged, denial, code, opcode, consistency, bytesIn, bytesOut)
-    client.answer(envelope, 0, envelope.length, stream)
   }
 }
 
@@ -385,10 +326,10 @@ function qualified({ keyspace, tableAt }: SelectTree, { text, facts }: Judged): 
   return `${text.slice(0, tableAt)}${facts.keyspace ?? ''}.${text.slice(tableAt)}`
 }
 
-function paramsOf(opcode: number, request: Buffer, version: ProtocolVersion): ParamsView {
+function paramsOf({ opcode, bytes, start, end, flags }: Request, version: ProtocolVersion): ParamsView {
   const view = opcode === Opcode.EXECUTE ? new ExecuteView() : new QueryView()
-  if (view instanceof ExecuteView) readExecute(view, request, 0, request.length, version, headerFlags(request, 0))
-  else readQuery(view, request, 0, request.length, version, headerFlags(request, 0))
+  if (view instanceof ExecuteView) readExecute(view, bytes, start, end, version, flags)
+  else readQuery(view, bytes, start, end, version, flags)
   return view.params
 }
 

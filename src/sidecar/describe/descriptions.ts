@@ -5,20 +5,24 @@
  * Rule: the answer is that of a node whose schema has only the visible objects, to the last page and error.
  */
 import { createHash } from 'node:crypto'
+import type { Transactions } from '../../audit/transactions.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { isRows } from '../../cql/answers/rows.ts'
 import { errorEnvelope, queryEnvelope } from '../../cql/encode.ts'
-import { CqlErrorCode, headerStream, type ProtocolVersion } from '../../cql/protocol.ts'
+import { CqlErrorCode, type ProtocolVersion } from '../../cql/protocol.ts'
 import { ExecuteView, type ParamsView, QueryView } from '../../cql/requests.ts'
 import { readError } from '../../cql/responses.ts'
-import type { Denial, Permit, Visibility } from '../../policy/engine.ts'
+import type { Decision, Permit, Visibility } from '../../policy/engine.ts'
 import type { SchemaView } from '../../policy/request.ts'
 import type { Client } from '../../session/backend.ts'
 import { cqlFault } from '../../session/fault.ts'
 import type { Turn } from '../../session/turn.ts'
+import { BoundValues } from '../bound.ts'
+import type { SessionContext } from '../context.ts'
+import { answerHere, deny, type Reply } from '../ending.ts'
 import { type IdentityState, type Judge, type Judged, textDigest } from '../judged.ts'
 import type { UpstreamPool } from '../pool.ts'
-import type { Recorder } from '../recorder.ts'
+import type { Request } from '../request.ts'
 import { paramsOf, withObserved } from '../rewrites.ts'
 import type { SealContext } from '../seal.ts'
 import type { Secrets } from '../secrets.ts'
@@ -31,7 +35,7 @@ export interface DescriptionHost {
   readonly pool: UpstreamPool
   readonly judge: Judge
   readonly secrets: Secrets
-  readonly recorder: Recorder
+  readonly transactions: Transactions
   readonly turn: Turn
   /** The schema as it is known now. */
   readonly schema: () => SchemaView
@@ -41,17 +45,15 @@ export interface DescriptionHost {
 export interface Asker {
   readonly client: Client
   readonly identity: IdentityState
+  readonly context: SessionContext
   readonly version: ProtocolVersion
-  readonly sessionPart: string
-  /** In force on the session's connection; empty for none. */
-  readonly keyspace: string
   readonly poolOwner: string
-  isClosed(): boolean
-  /** What policy says now. */
-  decide(params: ParamsView): Permit | Denial
-  /** Refuses, and records it. */
-  deny(denial: Denial): void
+  /** `keyspace`: in force on the session's connection; empty for none. It stays while this is answered. */
+  readonly dispatch: { readonly keyspace: string }
+  readonly closed: boolean
 }
+
+const values = new BoundValues()
 
 /** Whole answers of the node that are made and held at once. */
 const ASKED_MAX = 4
@@ -89,10 +91,10 @@ export class Descriptions {
   }
 
   /** Answers a QUERY or EXECUTE of DESCRIBE. Never rejects. */
-  async serve(asker: Asker, judged: Judged, opcode: number, request: Buffer): Promise<void> {
-    const stream = headerStream(request, 0)
+  async serve(asker: Asker, request: Request): Promise<void> {
     const { client, version } = asker
-    const params = paramsOf({ opcode, version }, request, new QueryView(), new ExecuteView())!
+    const judged = request.judged!
+    const params = paramsOf({ opcode: request.opcode, version }, request.view(), new QueryView(), new ExecuteView())!
     const startedMicros = this.#host.turn.nowMicros()
     let answer: Asked | undefined
     let failure: unknown
@@ -101,44 +103,41 @@ export class Descriptions {
     } catch (reason) {
       failure = reason
     }
-    if (asker.isClosed()) return
+    if (asker.closed) return
     try {
-      const { recorder, turn } = this.#host
-      if (recorder.failed) {
+      const { transactions, turn } = this.#host
+      if (transactions.blocked) {
         throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is forwarded')
       }
-      const decision = asker.decide(params)
+      const decision = this.#decide(asker, request, params)
+      const ending = { client, version, transactions }
       if (decision.kind === 'denial') {
-        asker.deny(decision)
+        deny(request, ending, decision)
         return
       }
       const reply = failure === undefined ? this.#reply(asker, judged, params, answer) : failed(version, failure)
       const envelope =
         decision.observed === undefined ? reply.envelope : withObserved(reply.envelope, version, decision.observed)
-      recorder.answeredHere(
-        asker.sessionPart,
-        asker.identity,
-        judged,
-        decision,
-        opcode,
-        params.consistency,
-        reply.code,
-        reply.message,
-        reply.rowCount,
-        request.length,
-        envelope.length,
-        turn.nowMicros() - startedMicros,
-      )
-      client.answer(envelope, 0, envelope.length, stream)
+      request.permit = decision
+      request.latencyMicros = turn.nowMicros() - startedMicros
+      answerHere(request, ending, { ...reply, envelope })
     } catch (reason) {
-      client.fault(reason, stream)
+      client.fault(reason, request.stream)
     }
+  }
+
+  /** What policy says now. */
+  #decide({ identity, context }: Asker, { judged, opcode }: Request, params: ParamsView): Decision {
+    const { facts } = judged!
+    const bound = values.ofRequest(params, facts.markers)
+    return this.#host.judge.current(identity, judged!, context.set(opcode, params.consistency, facts, bound))
   }
 
   /** The node's whole answer; undefined where one is kept that a later page can be made of. */
   async #ask(asker: Asker, judged: Judged, laterPage: boolean): Promise<Asked | undefined> {
     const { text } = judged
-    const { version, keyspace, poolOwner, identity } = asker
+    const { version, poolOwner, identity } = asker
+    const { keyspace } = asker.dispatch
     const kept = laterPage ? this.#kept.get(keyOf(asker, text)) : undefined
     if (kept !== undefined && kept.visibility === this.#host.judge.visibility(identity)) return undefined
     if (this.#asked >= ASKED_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve))
@@ -159,7 +158,8 @@ export class Descriptions {
   }
 
   #reply(asker: Asker, judged: Judged, params: ParamsView, asked: Asked | undefined): Reply {
-    const { identity, version, keyspace } = asker
+    const { identity, version } = asker
+    const { keyspace } = asker.dispatch
     const { judge, schema, secrets } = this.#host
     try {
       const visibility = judge.visibility(identity)
@@ -203,14 +203,6 @@ export class Descriptions {
   }
 }
 
-interface Reply {
-  readonly envelope: Buffer
-  /** The CQL error, or −1; then `rowCount` is a count, else −1. */
-  readonly code: number
-  readonly message: string
-  readonly rowCount: number
-}
-
 function failed(version: ProtocolVersion, reason: unknown): Reply {
   const { code, message } = faultOf(reason)
   return { envelope: errorEnvelope(version, 0, code, message), code, message, rowCount: -1 }
@@ -224,15 +216,15 @@ function faultOf(reason: unknown): { readonly code: number; readonly message: st
   return cqlFault(reason)
 }
 
-function keyOf({ identity, keyspace, version }: Asker, text: string): string {
-  return JSON.stringify([version, identity.key, keyspace, text])
+function keyOf({ identity, dispatch, version }: Asker, text: string): string {
+  return JSON.stringify([version, identity.key, dispatch.keyspace, text])
 }
 
 /** A state of ours is none of the node's. */
-function contextOf({ identity, keyspace }: Asker, judged: Judged): SealContext {
+function contextOf({ identity, dispatch }: Asker, judged: Judged): SealContext {
   return {
     identity: identity.key,
-    keyspace,
+    keyspace: dispatch.keyspace,
     textDigest: createHash('sha256').update('described here').update(textDigest(judged)).digest(),
     valuesDigest: Buffer.alloc(0),
   }

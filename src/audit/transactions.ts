@@ -1,0 +1,63 @@
+/**
+ * Tells everyone who wants to know what happened: first the barrier, then the consumers in the order in which they were given.
+ *
+ * Rule: a consumer that throws costs itself that event, and nobody else anything. The barrier's own faults are the session's.
+ */
+import type { Barrier, Consumer, TransactionEvent } from './event.ts'
+
+export interface TransactionsOptions {
+  readonly barrier: Barrier
+  readonly consumers: readonly Consumer[]
+  /** Makes sure that the barrier's `endTurn` is called after this turn. */
+  readonly wake: () => void
+  readonly onFault: (reason: unknown) => void
+}
+
+export class Transactions {
+  readonly #barrier: Barrier
+  readonly #wake: () => void
+  readonly #onFault: (reason: unknown) => void
+  readonly #atBegin: readonly Consumer[]
+  readonly #atEnd: readonly Consumer[]
+
+  constructor({ barrier, consumers, wake, onFault }: TransactionsOptions) {
+    this.#barrier = barrier
+    this.#wake = wake
+    this.#onFault = onFault
+    this.#atBegin = consumers.filter(({ begun }) => begun !== undefined)
+    this.#atEnd = consumers.filter(({ ended }) => ended !== undefined)
+  }
+
+  /** True while what happens cannot be written down: then nothing may be forwarded. */
+  get blocked(): boolean {
+    return this.#barrier.failed
+  }
+
+  /** Called before a request leaves for the node. */
+  begun(event: TransactionEvent): void {
+    if (this.#barrier.begun !== undefined) {
+      this.#barrier.begun(event)
+      this.#wake()
+    }
+    for (const consumer of this.#atBegin) {
+      try {
+        consumer.begun?.(event)
+      } catch (reason) {
+        this.#onFault(reason)
+      }
+    }
+  }
+
+  /** Called before the answer is given. */
+  ended(event: TransactionEvent): void {
+    this.#barrier.ended?.(event)
+    this.#wake()
+    for (const consumer of this.#atEnd) {
+      try {
+        consumer.ended?.(event)
+      } catch (reason) {
+        this.#onFault(reason)
+      }
+    }
+  }
+}

@@ -1,0 +1,105 @@
+/** The ends of a request that the node did not answer: each is told to whoever records, then given to the client. */
+import type { Transactions } from '../audit/transactions.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { errorEnvelope } from '../cql/encode.ts'
+import { CqlErrorCode, type ProtocolVersion } from '../cql/protocol.ts'
+import type { Denial } from '../policy/engine.ts'
+import type { Client } from '../session/backend.ts'
+import { cqlFault } from '../session/fault.ts'
+import type { Request } from './request.ts'
+
+/** Rules of the mesh itself, beside those of the policy. */
+export const NO_SUCH_ID = 'unknown-prepared-id'
+export const NODE_REFUSED = 'node-refused'
+const NOT_UNDERSTOOD = 'not-understood'
+const NODE_AWAY = 'node-away'
+const OVERLOADED = 'overloaded'
+const TOO_LARGE = 'too-large'
+
+/** An answer that is made here. */
+export interface Reply {
+  readonly envelope: Buffer
+  /** The CQL error, or −1. */
+  readonly code: number
+  readonly message: string
+  /** A count, or −1. */
+  readonly rowCount: number
+}
+
+/** What these need of a session. */
+export interface Ending {
+  readonly client: Client
+  readonly version: ProtocolVersion
+  readonly transactions: Transactions
+}
+
+export function answerHere(request: Request, { client, transactions }: Ending, reply: Reply): void {
+  const { envelope } = reply
+  request.outcome = reply.code < 0 ? 'ok' : 'error'
+  request.code = reply.code
+  request.message = reply.message
+  request.messageIsOurs = false
+  request.rows = reply.rowCount
+  request.bytesOut = envelope.length
+  transactions.ended(request)
+  client.answer(envelope, 0, envelope.length, request.stream)
+}
+
+/** A statement that was read, and is refused. `code` is the CQL error. */
+export function deny(
+  request: Request,
+  { client, version, transactions }: Ending,
+  denial: Denial,
+  code: number = denial.invalid === true ? CqlErrorCode.INVALID : CqlErrorCode.UNAUTHORIZED,
+): void {
+  const envelope = errorEnvelope(version, request.stream, code, denial.reason)
+  request.denial = denial
+  request.outcome = 'error'
+  request.code = code
+  request.message = denial.reason
+  request.messageIsOurs = true
+  request.bytesOut = envelope.length
+  transactions.ended(request)
+  client.answer(envelope, 0, envelope.length, request.stream)
+}
+
+/** For the record: a request that was refused before there was a verdict on it, or in spite of one. `code` is the CQL error. */
+export function refused(
+  request: Request,
+  { transactions }: Pick<Ending, 'transactions'>,
+  rule: string,
+  code: number,
+  message: string,
+): void {
+  // What was read of it, and allowed, is not what became of it.
+  request.judged = undefined
+  request.permit = undefined
+  request.denial = undefined
+  request.rule = rule
+  request.outcome = 'error'
+  request.code = code
+  request.message = message
+  request.messageIsOurs = false
+  transactions.ended(request)
+}
+
+/** For the record: a request that an error of ours stopped, or one of the client's. */
+export function failed(request: Request, ending: Pick<Ending, 'transactions'>, reason: unknown): void {
+  const { code, message } = cqlFault(reason)
+  refused(request, ending, ruleOfFault(reason), code, message)
+}
+
+/** What stopped a request, by our own error: a queue that is full is not a node that is away, though a driver hears the same code. */
+export function ruleOfFault(reason: unknown): string {
+  switch (reason instanceof RingfenceError ? reason.code : undefined) {
+    case 'OVERLOADED':
+      return OVERLOADED
+    case 'UNAVAILABLE':
+    case 'UPSTREAM':
+      return NODE_AWAY
+    case 'TOO_LARGE':
+      return TOO_LARGE
+    default:
+      return NOT_UNDERSTOOD
+  }
+}

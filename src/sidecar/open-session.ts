@@ -1,0 +1,74 @@
+/** The beginning of a session: who it is, its first line of the record, and whether it may begin in the keyspace that it names. */
+import type { EventSession } from '../audit/event.ts'
+import type { AuditSession } from '../audit/record.ts'
+import { CqlErrorCode, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
+import { principalOf } from '../policy/policy.ts'
+import type { Client } from '../session/backend.ts'
+import { SessionContext } from './context.ts'
+import { permitOf } from './judged.ts'
+import { EnforcedSession, type Stages } from './session.ts'
+import { sessionEvent } from './session-event.ts'
+import type { Shared } from './shared.ts'
+
+export interface Opening {
+  readonly client: Client
+  /** The name in the record. */
+  readonly name: string
+  readonly version: ProtocolVersion
+  /** Empty for none. */
+  readonly keyspace: string
+  readonly driver: string | undefined
+  /** SPIFFE id of the gateway that it came by; undefined for a driver that came itself. */
+  readonly gateway: string | undefined
+}
+
+/** Throws UNAUTHORIZED where the keyspace may not be used, INVALID where that is no name. */
+export function openSession(shared: Shared, stages: Stages, nowMs: () => number, opening: Opening): EnforcedSession {
+  const { client, version, keyspace, gateway } = opening
+  const identity = shared.judge.identity(principalOf(client.info.identity))
+  const context = new SessionContext(client.info, version, nowMs)
+  const who = whoOf(opening, context)
+  const session: EventSession = { who, notes: undefined }
+  shared.transactions.ended(sessionEvent('log-in', session))
+  if (keyspace !== '') {
+    try {
+      judgeKeyspace()
+    } catch (reason) {
+      shared.transactions.ended(sessionEvent('log-out', session))
+      throw reason
+    }
+  }
+  const topologyHidden = gateway !== undefined
+  return new EnforcedSession(shared, stages, { client, version, keyspace, identity, context, who, topologyHidden })
+
+  /** A session that begins in a keyspace asks for USE of it; where that is refused the session ends, and all of it is on record. */
+  function judgeKeyspace(): void {
+    const { judged, decision } = shared.judge.use(identity, keyspace, context)
+    if (decision.kind === 'permit') return
+    shared.transactions.ended({
+      ...sessionEvent('log-in', session),
+      kind: 'request',
+      opcode: Opcode.QUERY,
+      statement: judged,
+      decision,
+      outcome: 'error',
+      code: CqlErrorCode.UNAUTHORIZED,
+      message: decision.reason,
+    })
+    permitOf(decision)
+  }
+}
+
+function whoOf({ client, name, version, driver, gateway }: Opening, { authentication }: SessionContext): AuditSession {
+  const { identity, address, port } = client.info
+  return {
+    session: name,
+    workload: identity.subject,
+    person: identity.person,
+    authentication,
+    client: { address, port },
+    ...(driver === undefined ? {} : { driver }),
+    ...(gateway === undefined ? {} : { gateway }),
+    protocolVersion: version,
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * What happens to a request from its arrival to the node, in this order. Each stage is a small function; most of them look at a request and
+ * pass it on. A stage that answers or keeps it ends the way here.
+ */
+import { admit } from './stages/admit.ts'
+import { answerSchemaQuestion, describe } from './stages/answer-here.ts'
+import { authorise, check } from './stages/authorise.ts'
+import { judgeBatch } from './stages/batch.ts'
+import { read } from './stages/read.ts'
+import { place, recall } from './stages/recall.ts'
+import { recorded } from './stages/recorded.ts'
+import { lookUp, refuse, settleSchema } from './stages/refuse.ts'
+import { register } from './stages/register.ts'
+import { rewrite } from './stages/rewrite.ts'
+import { send } from './stages/send.ts'
+import type { RequestStage } from './stages/stage.ts'
+import { answerGiven, hideTopology } from './stages/topology.ts'
+import { use } from './stages/use.ts'
+
+export const requestStages: readonly RequestStage[] = [
+  /** Nothing goes on while nothing can be recorded. */
+  recorded,
+  /** REGISTER is answered here. */
+  register,
+  /** The envelope, to its last byte. */
+  read,
+  /** A BATCH: its statements, and the decision on each. */
+  judgeBatch,
+  /** The statement, by its prepared id or its text. */
+  recall,
+  /** What its names mean where the node runs it. */
+  place,
+  /** Nothing is judged by a schema that is known to be older than a change. */
+  settleSchema,
+  /** What policy says: a permit or a denial. */
+  authorise,
+  /** A client of a gateway is shown no node. */
+  hideTopology,
+  /** A table that is not known may be new. */
+  lookUp,
+  /** The bound values. */
+  check,
+  /** A denial is answered here. */
+  refuse,
+  /** The gateway gave the answer along with the question. */
+  answerGiven,
+  /** New statements for the node's cache, as many as one identity may add. */
+  admit,
+  /** USE, by a connection of that keyspace. */
+  use,
+  /** Questions about a schema of which not all may be seen. */
+  answerSchemaQuestion,
+  describe,
+  /** What the node must not see as it came. */
+  rewrite,
+  send,
+]

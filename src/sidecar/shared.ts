@@ -1,0 +1,41 @@
+/** What all sessions of a sidecar share. */
+import type { Transactions } from '../audit/transactions.ts'
+import type { StatementFacts } from '../cql/statement/facts.ts'
+import type { Turn } from '../session/turn.ts'
+import type { Logger } from '../telemetry/log.ts'
+import type { Analyst } from './analyst.ts'
+import type { SchemaQuestions } from './catalog/questions.ts'
+import type { Descriptions } from './describe/descriptions.ts'
+import type { EventHub } from './events.ts'
+import type { Judge } from './judged.ts'
+import type { UpstreamPool } from './pool.ts'
+import type { Secrets } from './secrets.ts'
+
+export interface Shared {
+  readonly turn: Turn
+  readonly log: Logger
+  readonly judge: Judge
+  readonly pool: UpstreamPool
+  readonly transactions: Transactions
+  readonly events: EventHub
+  readonly analyst: Analyst
+  readonly secrets: Secrets
+  readonly schema: SchemaNews
+  readonly questions: SchemaQuestions
+  readonly descriptions: Descriptions
+  readonly share: 'mesh' | 'identity'
+}
+
+/** What a session tells and asks about the schema that the sidecar remembers. */
+export interface SchemaNews {
+  /** A statement of this sidecar's changed the schema of a keyspace. */
+  changed(keyspace: string): void
+  /** Resolves when the schema was read again from its beginning; rejects when the node is away. */
+  fresh(): Promise<void>
+  /** See `SchemaWatch`. */
+  readonly doubtful: boolean
+  doubts(facts: StatementFacts, tables: readonly string[]): boolean
+  changing(facts: StatementFacts): () => void
+  settled(): Promise<void>
+  baseOf(keyspace: string, view: string): string | undefined
+}

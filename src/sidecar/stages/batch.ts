@@ -1,0 +1,116 @@
+/** A BATCH, all or nothing: one statement refused, and nothing is forwarded. Many statements are judged piece by piece (`large-batch.ts`). */
+import { Flag, HEADER_BYTES, Opcode } from '../../cql/protocol.ts'
+import { BatchView, readBatch } from '../../cql/requests.ts'
+import type { Decision, Permit } from '../../policy/engine.ts'
+import { permitOfAll } from '../../policy/engine.ts'
+import { INLINE_TEXT_MAX } from '../analyst.ts'
+import { batchFacts } from '../batch.ts'
+import { BoundValues } from '../bound.ts'
+import { checked, Partitions } from '../checks.ts'
+import { PARTS_INLINE_MAX } from '../large-batch.ts'
+import type { Request } from '../request.ts'
+import type { Judged } from '../statement.ts'
+import { decided, decideWithin } from './authorise.ts'
+import { inDoubt, lookedUp, putOff } from './delays.ts'
+import { judgeInPieces } from './large-batch.ts'
+import { setPayload } from './read.ts'
+import { statementOf, unprepared } from './recall.ts'
+import { type Session, Step } from './stage.ts'
+
+// Filled anew for each envelope.
+const batch = new BatchView()
+const values = new BoundValues()
+
+export function judgeBatch(request: Request, session: Session): Step {
+  if (request.opcode !== Opcode.BATCH) return Step.NEXT
+  if (request.batchVerdict !== undefined) return obeyVerdict(request, session)
+  if (partsCount(request) > PARTS_INLINE_MAX) return judgeInPieces(request, session)
+  const { bytes, start, end, flags } = request
+  readBatch(batch, bytes, start, end, session.version, flags)
+  let characters = 0
+  for (const { text } of batch.parts) characters += text?.length ?? 0
+  if (characters > INLINE_TEXT_MAX) return judgeInPieces(request, session)
+  const keyspace = batch.keyspace ?? session.dispatch.keyspace
+  const parts: Judged[] = []
+  for (const { text, idStart, idEnd } of batch.parts) {
+    const part =
+      text === undefined
+        ? session.identity.prepared.find(bytes, idStart, idEnd)?.judged
+        : statementOf(request, session, text, keyspace)
+    if (part === undefined && text !== undefined) return Step.WAIT
+    if (part === undefined) return unprepared(request, session, bytes.subarray(idStart, idEnd))
+    parts.push(part)
+  }
+  const whole = session.shared.judge.whole(batchFacts(parts, batch.type), keyspace, parts)
+  if (inDoubt(request, session, whole)) return Step.WAIT
+  return judgeParts(request, session, parts, whole)
+}
+
+function judgeParts(request: Request, session: Session, parts: readonly Judged[], whole: Judged): Step {
+  const { judge } = session.shared
+  const partitions = new Partitions(judge, parts, batch)
+  const permits: Permit[] = []
+  for (let i = 0; i < parts.length; i++) {
+    const part = parts[i]!
+    const bound = values.ofPart(batch, batch.parts[i]!, part.facts.markers, partitions)
+    let decision = decideWithin(session, part, Opcode.BATCH, batch.consistency, bound)
+    if (decision === undefined) return putOff(request, session)
+    if (decision.kind === 'permit') {
+      if (part.unknownTable && lookedUp(request, session, part)) return Step.WAIT
+      decision = checked(judge, session.identity, decision, bound)
+    }
+    if (decision.kind === 'denial') {
+      decision = judge.nothingThere(whole) ?? decision
+      if (decision.invalid === true && lookedUp(request, session, part)) return Step.WAIT
+      return settle(request, batch, whole, decision)
+    }
+    permits.push(decision)
+  }
+  // Conditions of a BATCH answer with more than each of them would alone.
+  if (whole.facts.conditional) {
+    const answered = decideWithin(session, whole, Opcode.BATCH, batch.consistency, undefined)
+    if (answered === undefined) return putOff(request, session)
+    if (answered.kind === 'denial') return settle(request, batch, whole, answered)
+    permits.push(answered)
+  }
+  return finish(request, session, batch, whole, permitOfAll(permits))
+}
+
+/** @param ofParts undefined for a BATCH of nothing */
+function finish(
+  request: Request,
+  session: Session,
+  view: BatchView,
+  whole: Judged,
+  ofParts: Decision | undefined,
+): Step {
+  const untold = ofParts?.kind === 'denial' ? undefined : session.shared.judge.untold(session.identity, whole)
+  const decision = untold ?? ofParts ?? decideWithin(session, whole, Opcode.BATCH, view.consistency, undefined)
+  return decision === undefined ? putOff(request, session) : settle(request, view, whole, decision)
+}
+
+function settle(request: Request, view: BatchView, whole: Judged, decision: Decision): Step {
+  request.judged = whole
+  request.params = undefined
+  request.consistency = view.consistency
+  setPayload(request, view)
+  decided(request, decision)
+  return Step.NEXT
+}
+
+function obeyVerdict(request: Request, session: Session): Step {
+  const { view, epoch, whole, unknownId, decision } = request.batchVerdict!
+  const { judge } = session.shared
+  // Something may have changed since: in the turn of a policy's coming, or at the end of the hours in which it may run.
+  const isOver = decision?.kind === 'permit' && !judge.inForce(decision)
+  if (epoch !== judge.epoch || isOver) return judgeInPieces(request, session)
+  if (whole === undefined) return unprepared(request, session, unknownId ?? Buffer.alloc(0))
+  if (inDoubt(request, session, whole)) return Step.WAIT
+  return finish(request, session, view, whole, decision)
+}
+
+/** The count of statements, a [short] behind the type; 0 where there is a custom payload in front, or nothing. */
+function partsCount({ bytes, start, end, flags }: Request): number {
+  const at = start + HEADER_BYTES + 1
+  return end - at < 2 || (flags & Flag.CUSTOM_PAYLOAD) !== 0 ? 0 : bytes.readUInt16BE(at)
+}

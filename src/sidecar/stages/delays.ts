@@ -1,0 +1,75 @@
+/**
+ * Why a request waits before it is sent. It is served from its first stage again, and what comes behind it waits until then.
+ */
+import { contained, settle } from '../../base/contained.ts'
+import { assert, RingfenceError } from '../../base/errors.ts'
+import type { Request } from '../request.ts'
+import type { Judged } from '../statement.ts'
+import { type Session, Step } from './stage.ts'
+
+/** The client has had its share of this turn: the request is served in a later one. */
+export function putOff(request: Request, session: Session): Step {
+  const { waiting, identity } = session
+  waiting.beginHalted(request)
+  identity.share.later(contained(session, 'a request that was put off', () => waiting.letGo()))
+  return Step.WAIT
+}
+
+/** The other thread reads the text. */
+export function readElsewhere(request: Request, session: Session, text: string): void {
+  const { waiting, shared } = session
+  assert(request.known === undefined, 'a text is read elsewhere once')
+  waiting.beginHalted(request)
+  settle(
+    session,
+    'a text that was read elsewhere',
+    shared.analyst.analyse([text]),
+    ([analysed]) => {
+      request.known = new Map([[text, analysed!]])
+      waiting.letGo()
+    },
+    (reason) => waiting.failFirst(reason),
+  )
+}
+
+/** A table that is not known may have been made a moment ago: the schema is read again, once for each change of it. */
+export function lookedUp(request: Request, session: Session, judged: Judged): boolean {
+  const { waiting, shared } = session
+  if (judged.lookedUp === judged.epoch) return false
+  judged.lookedUp = judged.epoch
+  waiting.begin(request)
+  const goOn = (): void => waiting.letGo()
+  settle(session, 'a schema that was read again', shared.schema.fresh(), goOn, goOn)
+  return true
+}
+
+/** What the statement is about has changed, or is changing, since the schema was read (`schema/doubts.ts`). */
+export function inDoubt(request: Request, session: Session, judged: Judged): boolean {
+  const { waiting } = session
+  const { judge, schema } = session.shared
+  if (!schema.doubtful) return false
+  judge.findTables(judged)
+  if (!schema.doubts(judged.facts, judged.tables)) return false
+  waiting.begin(request)
+  const goOn = (): void => waiting.letGo()
+  settle(session, 'a schema that was in doubt', schema.settled(), goOn, (reason) => waiting.failFirst(reason))
+  return true
+}
+
+/** No connection to the node is open: requests wait for one, a bounded number of them, for the time of a handshake. */
+export function reopen(request: Request, session: Session): Step {
+  const { waiting, shared } = session
+  request.restart()
+  waiting.begin(request)
+  settle(
+    session,
+    'a connection that was opened again',
+    session.open(),
+    () => waiting.letGo(),
+    (reason) => {
+      shared.log.warn({ reason: String(reason) }, 'no connection to the node')
+      waiting.failAll(new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable'))
+    },
+  )
+  return Step.WAIT
+}

@@ -1,0 +1,30 @@
+/** The end of an answer's way. */
+import { Opcode } from '../../cql/protocol.ts'
+import { readError } from '../../cql/responses.ts'
+import type { Request } from '../request.ts'
+import { type Session, Step } from './stage.ts'
+
+export function record(request: Request, { transactions, shared }: Session): Step {
+  request.latencyMicros = shared.turn.nowMicros() - request.startedMicros
+  request.outcome = request.code < 0 ? 'ok' : 'error'
+  if (request.code >= 0) {
+    request.message = readError(request.answer, request.answerStart, request.answerEnd).message
+    request.messageIsOurs = false
+  }
+  transactions.ended(request)
+  return Step.NEXT
+}
+
+/** While records cannot be written, an answer whose line is in memory only does not leave: the client is disconnected. */
+export function give(request: Request, session: Session): Step {
+  const { client, transactions } = session
+  if (transactions.blocked) client.close('the audit record cannot be written')
+  else client.answer(request.answer, request.answerStart, request.answerEnd, request.stream)
+  letGoAfterUse(request, session)
+  return Step.DONE
+}
+
+/** A USE was answered, whatever the answer was. */
+export function letGoAfterUse({ judged, opcode }: Request, { waiting }: Session): void {
+  if (judged?.facts.use !== undefined && opcode !== Opcode.PREPARE) waiting.letGo()
+}

@@ -1,0 +1,65 @@
+/** The envelope, read to its last byte. A BATCH is read with its statements (`batch.ts`). */
+import { RingfenceError } from '../../base/errors.ts'
+import { Opcode } from '../../cql/protocol.ts'
+import {
+  ExecuteView,
+  type ParamsView,
+  PrepareView,
+  QueryView,
+  readExecute,
+  readPrepare,
+  readQuery,
+} from '../../cql/requests.ts'
+import type { Request } from '../request.ts'
+import { type Session, Step } from './stage.ts'
+
+// Filled anew for each envelope.
+const query = new QueryView()
+const prepare = new PrepareView()
+const execute = new ExecuteView()
+
+export function read(request: Request, { version }: Session): Step {
+  const { opcode, bytes, start, end, flags } = request
+  switch (opcode) {
+    case Opcode.EXECUTE:
+      readExecute(execute, bytes, start, end, version, flags)
+      request.idStart = execute.idStart
+      request.idEnd = execute.idEnd
+      setParams(request, execute, execute.params)
+      return Step.NEXT
+    case Opcode.QUERY:
+      readQuery(query, bytes, start, end, version, flags)
+      request.text = query.text
+      setParams(request, query, query.params)
+      return Step.NEXT
+    case Opcode.PREPARE:
+      readPrepare(prepare, bytes, start, end, version, flags)
+      request.text = prepare.text
+      request.keyspace = prepare.keyspace
+      request.params = undefined
+      request.consistency = 0
+      setPayload(request, prepare)
+      return Step.NEXT
+    case Opcode.BATCH:
+      return Step.NEXT
+    default:
+      throw new RingfenceError('PROTOCOL', `unknown opcode ${opcode}`)
+  }
+}
+
+function setParams(request: Request, view: PayloadPlace, params: ParamsView): void {
+  request.params = params
+  request.consistency = params.consistency
+  request.keyspace = params.keyspace
+  setPayload(request, view)
+}
+
+interface PayloadPlace {
+  readonly payloadStart: number
+  readonly payloadEnd: number
+}
+
+export function setPayload(request: Request, { payloadStart, payloadEnd }: PayloadPlace): void {
+  request.payloadStart = payloadStart
+  request.payloadEnd = payloadEnd
+}

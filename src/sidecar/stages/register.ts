@@ -1,0 +1,18 @@
+/** REGISTER is answered here: a session hears of the node's events as far as it may see what they are about. */
+import { readyEnvelope } from '../../cql/encode.ts'
+import { Opcode } from '../../cql/protocol.ts'
+import { readRegister } from '../../cql/requests.ts'
+import type { Request } from '../request.ts'
+import { sessionEvent } from '../session-event.ts'
+import { type Session, Step } from './stage.ts'
+
+export function register({ opcode, bytes, start, end, flags, stream }: Request, session: Session): Step {
+  if (opcode !== Opcode.REGISTER) return Step.NEXT
+  const { version, client, shared, transactions } = session
+  const types = readRegister(bytes, start, end, version, flags)
+  shared.events.add(session, types)
+  transactions.ended(sessionEvent('register', session))
+  const ready = readyEnvelope(version, stream)
+  client.answer(ready, 0, ready.length, stream)
+  return Step.DONE
+}

@@ -1,0 +1,18 @@
+/** What the node must not see as it came: custom payloads, sealed paging states, leave to be traced. */
+import { Opcode } from '../../cql/protocol.ts'
+import type { Request } from '../request.ts'
+import { mustRewrite, outgoing } from '../rewrites.ts'
+import { passageOf } from './passage.ts'
+import { type Session, Step } from './stage.ts'
+
+export function rewrite(request: Request, session: Session): Step {
+  const { permit, params, payloadStart, payloadEnd, start, flags } = request
+  if (!mustRewrite(payloadStart, params, permit!, flags)) return Step.NEXT
+  const { shared, identity, context } = session
+  const mayTrace = (): boolean =>
+    shared.judge.mayTrace(identity, (facts) => context.set(Opcode.QUERY, 0, facts, undefined))
+  const payload = payloadStart < 0 ? undefined : { payloadStart: payloadStart - start, payloadEnd: payloadEnd - start }
+  const copy = Buffer.from(request.view())
+  request.rewrite(outgoing(passageOf(request, session), payload, copy, shared.secrets, mayTrace))
+  return Step.NEXT
+}

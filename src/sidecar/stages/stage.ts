@@ -1,0 +1,53 @@
+/**
+ * One stage in the life of a request. What may happen to a request stands in `request-stages.ts` and `answer-stages.ts`, in the order in which
+ * it happens; each stage is a function in this folder.
+ *
+ * Rule: a stage does not wait. One that has to sees to it that the request comes back, and says `WAIT`: the request is served from its first
+ * stage again, for whatever was decided before may not be good any more.
+ */
+import type { EventSession } from '../../audit/event.ts'
+import type { Owner as FaultOwner } from '../../base/contained.ts'
+import type { SessionContext } from '../context.ts'
+import type { Dispatch } from '../dispatch.ts'
+import type { Ending } from '../ending.ts'
+import type { EventListener } from '../events.ts'
+import type { IdentityState } from '../judged.ts'
+import type { LargeAnswers } from '../large-answers.ts'
+import type { Repreparer } from '../reprepare.ts'
+import type { Request } from '../request.ts'
+import type { Shared } from '../shared.ts'
+import type { Waiting } from '../waiting.ts'
+
+export const Step = {
+  /** On to the next stage. */
+  NEXT: 0,
+  /** It is answered, and over. */
+  DONE: 1,
+  /** Somebody has it now: the node, another thread, a queue. */
+  WAIT: 2,
+} as const
+export type Step = (typeof Step)[keyof typeof Step]
+
+export type RequestStage = (request: Request, session: Session) => Step
+export type AnswerStage = (request: Request, session: Session) => Step
+
+/** The session that a request came in, as its stages see it. */
+export interface Session extends EventSession, EventListener, Ending, FaultOwner {
+  readonly shared: Shared
+  readonly identity: IdentityState
+  readonly context: SessionContext
+  /** The client came by a gateway, which shows it a topology of its own. */
+  readonly topologyHidden: boolean
+  /** Empty where connections to the node are shared. */
+  readonly poolOwner: string
+  readonly dispatch: Dispatch
+  readonly waiting: Waiting
+  readonly repreparer: Repreparer
+  readonly largeAnswers: LargeAnswers
+  /** Questions about the schema that wait. */
+  questionsWaiting: number
+  /** The client is gone. */
+  readonly closed: boolean
+  /** Connects to the node; again, where the connection is gone. */
+  open(): Promise<void>
+}

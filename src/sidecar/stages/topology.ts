@@ -1,0 +1,37 @@
+/** A client behind NGINX is shown a topology of its gateway's own: it hears of no node's address, and of the topology what its gateway says. */
+import { RingfenceError } from '../../base/errors.ts'
+import { Opcode } from '../../cql/protocol.ts'
+import { answerHere } from '../ending.ts'
+import { givenAnswer } from '../given.ts'
+import type { Request } from '../request.ts'
+import { asksOnlyTopology, rewritesAddresses, rewritingRefusal, topologyRefusal } from '../topology.ts'
+import { passageOf } from './passage.ts'
+import { unprepared } from './recall.ts'
+import { type Session, Step } from './stage.ts'
+
+export function hideTopology(request: Request, session: Session): Step {
+  const { permit, judged, opcode, given } = request
+  if (!session.topologyHidden || permit === undefined || judged === undefined) return Step.NEXT
+  if (given !== undefined || opcode === Opcode.BATCH) return Step.NEXT
+  if (judged.namesTopology) {
+    if (opcode !== Opcode.EXECUTE) throw topologyRefusal()
+    // Prepared at another worker of the gateway, which this one does not know of: the driver prepares again.
+    return unprepared(request, session, request.bytes.subarray(request.idStart, request.idEnd))
+  }
+  if (judged.showsAddresses) {
+    if (rewritesAddresses(judged.facts)) throw rewritingRefusal()
+    request.permit = permit.hidingAddresses()
+  }
+  return Step.NEXT
+}
+
+/** The answer came with the request from the gateway, and is given as the node's would be. */
+export function answerGiven(request: Request, session: Session): Step {
+  const { given } = request
+  if (given === undefined) return Step.NEXT
+  if (!asksOnlyTopology(request.judged!.facts)) throw topologyRefusal()
+  const answer = givenAnswer(passageOf(request, session), session.shared.secrets, request.view(), given)
+  if (answer === undefined) throw new RingfenceError('INVALID', 'the gateway gave what is no answer to this')
+  answerHere(request, session, answer)
+  return Step.DONE
+}

@@ -1,0 +1,75 @@
+/**
+ * USE: the session moves to a connection whose keyspace that is. The keyspace in force changes with the node's own SET_KEYSPACE only, for
+ * a USE that failed changes nothing; what comes meanwhile waits.
+ */
+import { settle } from '../../base/contained.ts'
+import { RingfenceError } from '../../base/errors.ts'
+import { withoutAddresses } from '../../cql/answers/addresses.ts'
+import { Opcode } from '../../cql/protocol.ts'
+import { readError } from '../../cql/responses.ts'
+import { deny, NODE_REFUSED, refused } from '../ending.ts'
+import type { Request } from '../request.ts'
+import { NodeError, type Upstream } from '../upstream.ts'
+import { decideNow } from './authorise.ts'
+import { refuseUnrecorded } from './recorded.ts'
+import { rewrite } from './rewrite.ts'
+import { type Session, Step } from './stage.ts'
+
+export function use(request: Request, session: Session): Step {
+  if (request.judged!.facts.use === undefined || request.opcode === Opcode.PREPARE) return Step.NEXT
+  rewrite(request, session)
+  request.hold()
+  session.waiting.begin()
+  moveTo(request, session)
+  return Step.WAIT
+}
+
+/** What comes waits already. */
+function moveTo(request: Request, session: Session): void {
+  settle(
+    session,
+    'the connection of a USE',
+    session.dispatch.connectionFor(request.judged!.facts.use ?? ''),
+    (upstream) => {
+      if (!session.closed) moved(request, session, upstream)
+    },
+    (reason) => {
+      if (!session.closed) notMoved(request, session, reason)
+    },
+  )
+}
+
+function moved(request: Request, session: Session, upstream: Upstream): void {
+  // It was given up for a new certificate before it could be used: what is sent on it would get no answer.
+  if (!upstream.usable) {
+    moveTo(request, session)
+    return
+  }
+  try {
+    refuseUnrecorded(session)
+    const decision = decideNow(session, request.judged!, request.opcode)
+    if (decision.kind === 'permit') {
+      request.permit = decision
+      session.dispatch.sendOn(upstream, request)
+      return
+    }
+    deny(request, session, decision)
+  } catch (reason) {
+    session.client.fault(reason, request.stream)
+  }
+  session.waiting.letGo()
+}
+
+function notMoved(request: Request, session: Session, reason: unknown): void {
+  const { client, waiting, version, topologyHidden } = session
+  if (reason instanceof NodeError) {
+    const { envelope } = reason
+    const { code } = readError(envelope, 0, envelope.length)
+    const shown = topologyHidden ? (withoutAddresses(envelope, 0, envelope.length, version) ?? envelope) : envelope
+    client.answer(shown, 0, shown.length, request.stream)
+    refused(request, session, NODE_REFUSED, code, reason.message)
+  } else {
+    client.fault(new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable'), request.stream)
+  }
+  waiting.letGo()
+}

@@ -1,0 +1,66 @@
+/**
+ * Where the requests of one session wait: behind a USE, a connection that opens, a schema that is read again, a text that another thread reads,
+ * the client's next share of the loop.
+ */
+import { assert } from '../base/errors.ts'
+import type { Client } from '../session/backend.ts'
+import { type HeldHost, HeldRequests } from './held.ts'
+import type { Request } from './request.ts'
+
+export class Waiting {
+  readonly #client: Client
+  readonly #held: HeldRequests<Request>
+
+  constructor(client: Client, host: Omit<HeldHost<Request>, 'onCrowded'>) {
+    this.#client = client
+    this.#held = new HeldRequests({ ...host, onCrowded: () => client.pause() }, client.account)
+  }
+
+  /** True while requests have to wait. */
+  get active(): boolean {
+    return this.#held.waiting
+  }
+
+  /** Behind those that wait. Throws OVERLOADED when as much waits as may. */
+  add(request: Request): void {
+    this.#held.add(request)
+  }
+
+  /** From now on requests wait; `first` is served again before them. */
+  begin(first?: Request): void {
+    assert(!this.#held.waiting, 'one request at a time makes the others wait')
+    this.#held.begin(first)
+  }
+
+  /** As `begin`, and nothing more is read of the client meanwhile. */
+  beginHalted(first: Request): void {
+    this.begin(first)
+    this.#client.halt(true)
+  }
+
+  /** Serves what waited. */
+  letGo(): void {
+    this.#held.letGo()
+    this.#resume()
+  }
+
+  /** The first of those that wait cannot be served; the others can. */
+  failFirst(reason: unknown): void {
+    this.#held.failFirst(reason)
+    this.#resume()
+  }
+
+  failAll(reason: unknown): void {
+    this.#client.halt(false)
+    this.#held.failAll(reason)
+  }
+
+  /** The session is over; nobody waits for an answer. */
+  drop(): void {
+    this.#held.drop()
+  }
+
+  #resume(): void {
+    if (!this.#held.waiting) this.#client.halt(false)
+  }
+}
