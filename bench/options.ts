@@ -15,7 +15,7 @@ export interface Options {
   readonly loads: readonly Load[]
   /** Measured once for each start of the processes: those that no bound is set for. */
   readonly seldomLoads: readonly Load[]
-  /** Names that `systems.ts` knows. */
+  /** Names that `systems/all.ts` knows. */
   readonly systems: readonly string[]
   readonly against: readonly string[]
   readonly cqlProxy: string | undefined

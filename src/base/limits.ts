@@ -3,23 +3,23 @@
  * A limit is compared with a length while only the header has been read, before memory is taken.
  */
 export const limits = {
-  /** One CQL message body after decompression (G17). Cassandra's own default is 16 MiB. */
+  /** One CQL message body after decompression. Cassandra's own default is 16 MiB. */
   messageBytesMax: 16 * 1024 * 1024,
   /** One answer of the node; the specification's own bound (native_protocol_v5.spec §2). */
   answerBytesMax: 256 * 1024 * 1024,
-  /** A body before the session is ready: STARTUP, OPTIONS, AUTH_RESPONSE (G17; Cassandra 5.0.3: 128 KiB). */
+  /** A body before the session is ready: STARTUP, OPTIONS, AUTH_RESPONSE (Cassandra 5.0.3: 128 KiB). */
   authMessageBytesMax: 64 * 1024,
-  /** Everything that one connection may send before it is ready (G17). */
+  /** Everything that one connection may send before it is ready. */
   unauthenticatedBytesMax: 256 * 1024,
   /** AUTH_RESPONSEs of one connection, those of attempts that were refused included; the next one ends it. */
   authResponsesMax: 16,
-  /** The text of one statement (G17). */
+  /** The text of one statement. */
   statementBytesMax: 2 * 1024 * 1024,
-  /** Statements in one BATCH message; the count is a [short] (G17). */
+  /** Statements in one BATCH message; the count is a [short]. */
   batchPartsMax: 65_535,
-  /** The texts of one BATCH added up (G17). */
+  /** The texts of one BATCH added up. */
   batchTextBytesMax: 2 * 1024 * 1024,
-  /** Nesting of parentheses, collections and types in a statement (G17). */
+  /** Nesting of parentheses, collections and types in a statement. */
   nestingDepthMax: 64,
   /** Tokens in one statement; a cap on work: 350 KB of a BATCH of short INSERTs, where Cassandra by default takes 50 KiB of them. */
   statementTokensMax: 131_072,
@@ -33,7 +33,7 @@ export const limits = {
   upstreamStreamsMax: 32_768,
   /** Bytes waiting for a slow reader before we stop reading its requests. */
   outboxHighWaterBytes: 1024 * 1024,
-  /** A slow reader that takes less than this over `stalledReaderMs` is closed (E3): 2 Mbit/s, so that the most that waits for one is gone in nine minutes. */
+  /** A slow reader that takes less than this over `stalledReaderMs` is closed (attack E3): 2 Mbit/s, so that the most that waits for one is gone in nine minutes. */
   readerBytesPerSecondMin: 256 * 1024,
   /** Over so long a slow reader's rate is measured. */
   stalledReaderMs: 30_000,

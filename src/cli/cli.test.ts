@@ -67,7 +67,7 @@ describe('ringfence', () => {
     assert.match(other.err, /this agent is spiffe:\/\/cli\.local\/svc\/orders/)
   })
 
-  it('validates, applies and prints policy, with the exit codes of mesh.md §2.7', () => {
+  it('validates, applies and prints policy, with exit codes that a script can tell apart', () => {
     const bad = run(['policy', 'apply', ...state, '-f', '-'], 'kind: Nope\n')
     assert.equal(bad.code, 3)
     assert.match(bad.err, /-:1:\d+: /)

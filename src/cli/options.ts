@@ -84,7 +84,7 @@ export function readInput(file: string): string {
   }
 }
 
-/** Exit code 65 (mesh.md §2.7). */
+/** Exit code 65: the input is not what it should be (sysexits.h). */
 export class UnreadableInput extends RingfenceError {
   constructor(message: string, options: { hint?: string } = {}) {
     super('USAGE', message, options)

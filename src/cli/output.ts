@@ -83,7 +83,7 @@ export function formatDuration(ms: number): string {
   return m > 0 ? `${m}m${s}s` : `${s}s`
 }
 
-/** Exit codes of mesh.md §2.7. */
+/** Exit codes, so that a script can tell a refusal from a fault (sysexits.h where it has one). */
 export const exitCode = {
   ok: 0,
   failed: 1,

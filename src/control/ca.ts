@@ -34,7 +34,7 @@ const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as con
 const dayMs = 24 * 60 * 60 * 1000
 const rootLifetimeMs = 3650 * dayMs
 const issuingLifetimeMs = 30 * dayMs
-/** Clocks of the mesh may differ by this much at first contact (mesh.md §2.2). */
+/** Clocks of the mesh may differ by this much at first contact: a machine that has just started may not have set its clock. */
 const backDateMsMax = 60_000
 
 export interface LeafRequest {

@@ -331,7 +331,7 @@ describe('policy', () => {
       assert.deepEqual(await mesh.admin.policy(), { revision: 1, source: 'one' })
     }))
 
-  it('goes back to an older text only as a new revision; an older revision is refused (D15)', () =>
+  it('goes back to an older text only as a new revision; an older revision is refused (attack D15)', () =>
     withMesh({}, async (mesh) => {
       for (const source of ['one', 'two', 'one']) await mesh.admin.applyPolicy(source, 'p.yaml', false)
       const lines: string[] = []

@@ -14,7 +14,7 @@ import type { AgentRole } from '../mesh/roles.ts'
 import { type CertificateAuthority, type IssuedLeaf, keyOfRequest } from './ca.ts'
 import type { AltNames, Issuance, Store } from './store.ts'
 
-/** Ten minutes, as SPIRE's (mesh.md §3.6). */
+/** Ten minutes, as SPIRE's. */
 export const tokenTtlMsDefault = 600_000
 const tokenTtlMsMax = 24 * 60 * 60 * 1000
 /**

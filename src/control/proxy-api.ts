@@ -232,7 +232,7 @@ function contextOf({ keyPem, certificatePem, bundlePem }: ServerIdentity) {
     cert: certificatePem,
     ca: bundlePem,
     minVersion: 'TLSv1.3',
-    // Node resumes a session of an expired client certificate otherwise (mesh.md §3.5).
+    // Node resumes a session of an expired client certificate otherwise (attack D5).
     secureOptions: constants.SSL_OP_NO_TICKET,
   } as const
 }

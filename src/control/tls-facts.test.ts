@@ -1,5 +1,5 @@
 /**
- * What our listeners rely on in Node's TLS, measured again on the Node that we ship (mesh.md §3.5). A change here means that the
+ * What our listeners rely on in Node's TLS, measured again on the Node that we ship (attack D5). A change here means that the
  * listeners must be looked at, also where it looks like a change for the better.
  */
 import assert from 'node:assert/strict'

@@ -7,7 +7,7 @@
  *          └──▶ [segment] ──▶ payload ──▶ whole or pieces ───┘
  *
  * Where Cassandra is lenient we close: a bad checksum, set padding bits, a self-contained segment inside a large message, bytes
- * behind an envelope that spans segments. What two parsers could read in two ways must not exist (traps B17, 25).
+ * behind an envelope that spans segments. What two parsers could read in two ways must not exist (attack B17).
  *
  * The outer frame is an envelope or a segment (`base/framer.ts` splits them, and collects what comes in pieces); an envelope that spans
  * segments is collected here.

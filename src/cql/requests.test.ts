@@ -318,7 +318,7 @@ describe('a request that is not wholly understood', () => {
     assert.equal(codeOfRead(lastByte(prepareEnvelope(5, 1, 'x'), 2)), 'PROTOCOL')
   })
 
-  it('knows null and unset values, and refuses lengths below (trap 6)', () => {
+  it('knows null and unset values, and refuses lengths below', () => {
     const value = (version: ProtocolVersion, length: number) =>
       query(version, version === 5 ? [0, 0, 0, 1, 0, 1, 255, 255, 255, length] : [1, 0, 1, 255, 255, 255, length])
     for (const version of [4, 5] as const) {

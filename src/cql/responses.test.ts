@@ -288,7 +288,7 @@ for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
       assert.equal(read('auth success', readAuthToken), null)
     })
 
-    it('may have tracing id, warnings and payload in front, in any combination (trap 4)', () => {
+    it('may have tracing id, warnings and payload in front, in any combination', () => {
       const plain = at('rows').bytes.subarray(HEADER_BYTES)
       const tracing = Buffer.from('0123456789abcdef0123456789abcdef', 'hex')
       const warnings = Buffer.from('00020002773100027732', 'hex')

@@ -91,7 +91,7 @@ export type CqlEvent =
     }
   | ({ readonly type: 'SCHEMA_CHANGE' } & SchemaChange)
 
-/** Where the message starts: behind tracing id, warnings and custom payload, which stand in this order (trap 4). */
+/** Where the message starts: behind tracing id, warnings and custom payload, which stand in this order. Whoever leaves one out reads other bytes as the message. */
 export function bodyStart(buf: Buffer, start: number, end: number): number {
   return open(buf, start, end).at
 }

@@ -1,6 +1,6 @@
 /**
- * What every authenticated principal may do without a policy's word: read the tables that drivers need to connect at all
- * (reference/data-access trap 46). The rest of `system…` is closed: it holds other people's statements and data (trap 51).
+ * What every authenticated principal may do without a policy's word: read the tables that drivers need to connect at
+ * all. The rest of `system…` is closed: it holds other people's statements and data (attack C11).
  */
 import type { Access } from '../cql/statement/facts.ts'
 

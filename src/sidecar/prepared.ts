@@ -1,6 +1,6 @@
 /**
  * The prepared statements of one identity. An id means something only to the identity that prepared it, whatever the node thinks
- * of it (data-access traps 12 to 22): a stranger's id is UNPREPARED.
+ * of it (attacks B1 to B8): a stranger's id is UNPREPARED.
  *
  * The node has one cache for everyone, so what an identity adds to it is bounded by a rate (attack B9): a flood of statements that differ
  * in their literals would push out what others prepared. What the identity has there already costs nothing, for drivers prepare again on

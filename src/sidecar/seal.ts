@@ -1,6 +1,6 @@
 /**
  * Paging states sealed: what the node gave to one identity for one statement is opened for that alone, by every sidecar that has the
- * mesh's keys (attack B19, data-access trap 41).
+ * mesh's keys (attack B19).
  *
  *     +---------+------------+-------------+------------------------+------------+
  *     | version | key id (4) | nonce (12)  | ciphertext of the state | tag (16)  |

@@ -1,6 +1,6 @@
 /**
  * Paging states put in the place of others, in answers and in requests. What stands in them is not looked at: the format differs
- * between protocol versions and belongs to the node (data-access trap 41).
+ * between protocol versions and belongs to the node (attack B19).
  */
 import { assert } from '../../base/errors.ts'
 import type { ProtocolVersion } from '../protocol.ts'

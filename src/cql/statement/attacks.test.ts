@@ -1,4 +1,4 @@
-/** The attack catalogue's rows on the text of a statement (A1 to A13), and the traps of neighbours that misread policy. */
+/** The attack catalogue's rows on the text of a statement (A1 to A13), and statements that other proxies misread. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { RingfenceError } from '../../base/errors.ts'
@@ -234,7 +234,7 @@ it('A13 names that are traps in JavaScript are ordinary names', () => {
   }
 })
 
-describe('traps of neighbours', () => {
+describe('what other proxies misread', () => {
   it('1: a literal or comment that imitates syntax moves no table', () => {
     for (const hidden of ["' from public.t '", '$$ from public.t $$', "'''from public.t'''"]) {
       assert.deepEqual(tables(`SELECT * FROM secret.t WHERE k = ${hidden}`), ['secret.t'])

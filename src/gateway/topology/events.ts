@@ -1,4 +1,4 @@
-/** Which of a node's EVENTs a client behind the gateway may see (native_protocol_v5.spec §4.2.6; traps 47 and 49). */
+/** Which of a node's EVENTs a client behind the gateway may see (native_protocol_v5.spec §4.2.6): events name objects and addresses of others (attack C20). */
 import { type CqlEvent, readEvent } from '../../cql/responses.ts'
 
 export type SchemaChangeEvent = Extract<CqlEvent, { readonly type: 'SCHEMA_CHANGE' }>
