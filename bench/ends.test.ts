@@ -121,6 +121,7 @@ describe('load maker and stub', () => {
         target: { address: '127.0.0.1', port, spiffeId: undefined },
         turn: new Turn(),
         log: pino({ level: 'silent' }),
+        inForce: () => false,
         onEvent() {},
         onChange() {},
       },

@@ -98,6 +98,6 @@ export class Dispatch {
     const { judged } = request
     if (judged?.changesSchema === true && request.remembered) request.whenOver = this.#options.changing(judged.facts)
     transactions.begun(request)
-    upstream.forward(request, turn.nowMicros())
+    upstream.send(request, turn.nowMicros())
   }
 }

@@ -7,6 +7,7 @@
  */
 import type { ByteAccount } from '../base/bytes-budget.ts'
 import type { Permit } from '../policy/engine.ts'
+import type { OwnPermit } from '../policy/own-permit.ts'
 import type { Slab } from '../session/slab.ts'
 
 /** The connection that carries it; an `Upstream`. */
@@ -30,7 +31,7 @@ export abstract class InFlight {
   start = 0
   end = 0
   /** The leave to send it. */
-  permit: Permit | undefined
+  permit: Permit | OwnPermit | undefined
   /** Whose the request's bytes are, and a large answer's. `bytesIn` are taken from it while the request is in flight. */
   account: ByteAccount | undefined
   bytesIn = 0

@@ -11,6 +11,7 @@ import { uuidText } from '../cql/reader.ts'
 import { readEvent, readRows } from '../cql/responses.ts'
 import type { Hello } from '../link/protocol.ts'
 import type { Credentials } from '../mesh/credentials.ts'
+import type { Permit } from '../policy/engine.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Repeated } from '../telemetry/repeated.ts'
@@ -34,6 +35,8 @@ export interface NodeOptions {
   readonly target: UpstreamTarget
   readonly turn: Turn
   readonly log: Logger
+  /** Whether a permit of a client is of the policy and the schema in force. */
+  readonly inForce: (permit: Permit) => boolean
   readonly onEvent: (buffer: Buffer, start: number, end: number) => void
   /** Called when `hello` changed. */
   readonly onChange: (hello: Hello) => void
@@ -53,10 +56,10 @@ export class NodeMonitor implements Owner {
   #stopped = false
 
   /** Asks over this connection. Rejects with `UPSTREAM` when the node is away. */
-  readonly asking: Ask = (envelope) => {
+  readonly asking: Ask = (envelope, permit) => {
     const upstream = this.#upstream
     if (upstream?.usable !== true) return Promise.reject(new RingfenceError('UPSTREAM', 'the node is away'))
-    return upstream.ask(envelope)
+    return upstream.ask(envelope, permit)
   }
 
   constructor(options: NodeOptions, credentials: Credentials) {
@@ -134,8 +137,7 @@ export class NodeMonitor implements Owner {
         version: VERSION,
         keyspace: '',
         turn,
-        // Nothing of a client's goes this way.
-        inForce: () => false,
+        inForce: this.#options.inForce,
         onEvent: (buffer, start, end) => this.#event(upstream, buffer, start, end),
         onClosed: (closed, reason) => this.#lost(closed, reason),
       })

@@ -3,11 +3,27 @@ import assert from 'node:assert/strict'
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { analyse } from '../cql/statement/analyse.ts'
+import { parseSpiffeId } from '../identity/spiffe.ts'
+import { isPermitOf, type Permit, PolicyEngine } from '../policy/engine.ts'
+import { loadPolicy } from '../policy/load.ts'
+import { isOwnPermitFor, type OwnPermit, ownPermit } from '../policy/own-permit.ts'
+import { neutralRequest } from '../policy/request.ts'
 
 const root = join(import.meta.dirname, '..')
 const sources = globSync('**/*.ts', { cwd: root })
   .filter((file) => !/\.(test|fixture|fuzz)\.ts$/.test(file))
   .map((file) => ({ file, text: readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '') }))
+
+const POLICY = `
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: all }
+spec:
+  subjects: [{ spiffeId: spiffe://demo.local/svc/a }]
+  keyspaces: [a]
+  operations: [ALL]
+`
 
 /** Files in which the pattern stands, with how often. */
 function uses(pattern: RegExp, within = ''): Record<string, number> {
@@ -18,15 +34,16 @@ function uses(pattern: RegExp, within = ''): Record<string, number> {
 }
 
 describe('the way to the node', () => {
-  it('is one function of a connection, which one function of the session calls', () => {
-    assert.deepEqual(uses(/\.forward\(/g, 'sidecar'), { 'sidecar/dispatch.ts': 1 })
-    // `forward`, and `ask` for what is the sidecar's own.
-    assert.deepEqual(uses(/this\.#send\(/g, 'sidecar/upstream.ts'), { 'sidecar/upstream.ts': 2 })
+  it('is one function of a connection, which one function of a session calls', () => {
+    assert.deepEqual(uses(/upstream\.send\(/g, 'sidecar'), { 'sidecar/dispatch.ts': 1 })
+    // By `ask`, for what is the sidecar's own.
+    assert.deepEqual(uses(/this\.send\(/g, 'sidecar/upstream.ts'), { 'sidecar/upstream.ts': 1 })
     assert.deepEqual(uses(/#outbox\.(write|send)\(/g, 'sidecar/upstream.ts'), { 'sidecar/upstream.ts': 1 })
+    assert.deepEqual(uses(/#socket\.write\(/g, 'sidecar/upstream.ts'), {})
     assert.deepEqual(uses(/\bconnectTls\(|\btls\.connect\(/g, 'sidecar'), { 'sidecar/upstream.ts': 1 })
   })
 
-  it('asks for itself only about the node, its schema and its ring', () => {
+  it('is asked for by few, and by a permit', () => {
     const asking = Object.keys(uses(/\.ask\(/g, 'sidecar')).sort()
     assert.deepEqual(asking, [
       'sidecar/describe/descriptions.ts',
@@ -34,10 +51,30 @@ describe('the way to the node', () => {
       'sidecar/schema/watch.ts',
       'sidecar/upstream.ts',
     ])
+    assert.deepEqual(Object.keys(uses(/\bownPermit\(/g)).sort(), ['policy/own-permit.ts', 'sidecar/upstream.ts'])
   })
 
   it('has permits of one maker', () => {
     assert.deepEqual(Object.keys(uses(/new Granted\(/g)), ['policy/engine.ts'])
-    assert.deepEqual(uses(/\bas (unknown as )?Permit\b/g), {})
+    assert.deepEqual(Object.keys(uses(/new Own\(/g)), ['policy/own-permit.ts'])
+    assert.deepEqual(uses(/\bas (unknown as )?(Own)?Permit\b/g), {})
+  })
+
+  it('lets no copy of a permit be one', () => {
+    const engine = new PolicyEngine()
+    engine.install(loadPolicy(POLICY, 'policy.yaml'), 1)
+    const principal = { spiffeId: parseSpiffeId('spiffe://demo.local/svc/a') }
+    const permit = engine.decide(principal, analyse('SELECT * FROM a.b'), neutralRequest, undefined)
+    assert.ok(permit.kind === 'permit')
+    // @ts-expect-error what a spread makes lacks the private field
+    const copy: Permit = { ...permit }
+    assert.equal(isPermitOf(permit, 0, Date.now), true)
+    assert.equal(isPermitOf(copy, 0, Date.now), false)
+    assert.equal(isPermitOf(Object.create(permit), 0, Date.now), false)
+    const own = ownPermit('STARTUP')
+    // @ts-expect-error as above
+    const ownCopy: OwnPermit = { ...own }
+    assert.equal(isOwnPermitFor(own, 'STARTUP'), true)
+    assert.equal(isOwnPermitFor(ownCopy, 'STARTUP'), false)
   })
 })

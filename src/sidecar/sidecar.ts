@@ -39,6 +39,7 @@ import { watchStalledReaders } from '../session/stalled.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { wakeOptimiser } from '../telemetry/optimiser.ts'
+import { Repeated } from '../telemetry/repeated.ts'
 import { TrafficTable } from '../telemetry/traffic.ts'
 import { Analyst } from './analyst.ts'
 import { answerStages } from './answer-stages.ts'
@@ -88,6 +89,7 @@ export class Sidecar {
   readonly #budget: BytesBudget
   readonly #engine = new PolicyEngine()
   readonly #traffic = new TrafficTable()
+  readonly #consumerFaults = new Repeated()
   readonly #analyst = new Analyst()
   readonly #secrets: Secrets
   readonly #audit: AuditWriter
@@ -130,7 +132,7 @@ export class Sidecar {
       barrier,
       consumers: [new TrafficCount(this.#traffic), ...(options.consumers ?? [])],
       wake: () => this.#turn.wake(),
-      onFault: (reason) => log.error({ err: reason }, 'a consumer of transactions failed'),
+      onFault: (reason) => this.#consumerFailed(reason),
     })
     const { address, port, spiffeId } = config.upstream
     const target = { address, port, spiffeId }
@@ -142,6 +144,7 @@ export class Sidecar {
         target,
         turn: this.#turn,
         log,
+        inForce: (permit) => judge.inForce(permit),
         onEvent: (buffer, start, end) => events.dispatch(buffer, start, end),
         onChange: () => this.#nodeChanged(),
       },
@@ -342,6 +345,12 @@ export class Sidecar {
     const session = openSession(this.#shared, this.#stages, this.#wallMs, opening)
     this.#wake()
     return session
+  }
+
+  /** It may fail at each request. */
+  #consumerFailed(reason: unknown): void {
+    const repeated = this.#consumerFaults.due(String(reason))
+    if (repeated !== undefined) this.#log.error({ err: reason, repeated }, 'a consumer of transactions failed')
   }
 
   /** What only a client needs comes with the first one: a sidecar that waits for one is to be small. */

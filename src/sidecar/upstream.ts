@@ -1,8 +1,8 @@
 /**
  * One connection to the Cassandra node, shared by sessions: TLS with the sidecar's own SVID, its handshake, and its stream table.
  *
- * Rule: what a client asked is sent by `forward` only, under a permit in force; `ask` is for questions that are the sidecar's own, which hold
- * nothing of a client's. A stream id is not given out again before its answer came or the connection died, whoever stopped waiting for it:
+ * Rule: nothing is written to the node but by `send`, which looks at the permit: of a client's request, of a question that is asked for one, of
+ * a question of the sidecar's own. A stream id is not given out again before its answer came or the connection died, whoever stopped waiting for it:
  * a late answer would be taken for another request's.
  */
 import { constants } from 'node:crypto'
@@ -22,10 +22,12 @@ import { verifyPeer } from '../identity/certificate.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Permit } from '../policy/engine.ts'
+import { isOwnPermitFor, type OwnPermit, ownPermit } from '../policy/own-permit.ts'
 import { Outbox } from '../session/outbox.ts'
 import { reusedReads } from '../session/reads.ts'
 import type { Turn } from '../session/turn.ts'
 import { type Carrier, InFlight } from './in-flight.ts'
+import { wordsOf } from './own-words.ts'
 
 export interface UpstreamTarget {
   readonly address: string
@@ -157,19 +159,15 @@ export class Upstream implements Carrier {
   }
 
   /**
-   * Sends a client's request. The only way by which one reaches the node: the decision may be older than this call, so whether it still
-   * stands is looked at here. False when as many are in flight as may be.
+   * The only way to the node. A permit may be older than this call, so whether it still holds is looked at here. False when as many are in
+   * flight as may be.
    */
-  forward(request: InFlight, nowMicros: number): boolean {
+  send(request: InFlight, nowMicros: number): boolean {
     const { permit } = request
-    assert(
-      permit !== undefined && this.#options.inForce(permit),
-      'what is forwarded has a permit of the policy and the schema in force',
-    )
-    return this.#send(request, nowMicros)
-  }
-
-  #send(request: InFlight, nowMicros: number): boolean {
+    assert(permit !== undefined, 'what is sent has a permit')
+    if (permit.kind === 'own')
+      assert(isOwnPermitFor(permit, wordsOf(request.view())), 'an own permit is for one question')
+    else assert(this.#options.inForce(permit), 'a permit is of the policy and the schema in force')
     const slot = this.#freeCount > 0 ? this.#free[--this.#freeCount]! : this.#requests.length
     if (slot === STREAMS) return false
     this.#requests[slot] = request
@@ -213,11 +211,14 @@ export class Upstream implements Carrier {
     this.#largeOver()
   }
 
-  /** A question of the sidecar's own: about the node, its schema or its ring. The answer is a copy. Throws `UPSTREAM` on loss and timeout. */
-  ask(envelope: Buffer): Promise<Buffer> {
+  /**
+   * A question of the sidecar's own: by a permit of the client for which it asks, or without one only what `own-permit.ts` lists. The answer is
+   * a copy. Throws `UPSTREAM` on loss and timeout.
+   */
+  ask(envelope: Buffer, permit: Permit | OwnPermit = ownPermit(wordsOf(envelope))): Promise<Buffer> {
     return new Promise((resolve, reject) => {
-      const question = new Question(envelope, resolve, reject)
-      if (this.#send(question, this.#options.turn.nowMicros())) return
+      const question = new Question(envelope, permit, resolve, reject)
+      if (this.send(question, this.#options.turn.nowMicros())) return
       reject(new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached'))
     })
   }
@@ -431,9 +432,15 @@ class Question extends InFlight {
   readonly #resolve: (answer: Buffer) => void
   readonly #reject: (reason: RingfenceError) => void
 
-  constructor(envelope: Buffer, resolve: (answer: Buffer) => void, reject: (reason: RingfenceError) => void) {
+  constructor(
+    envelope: Buffer,
+    permit: Permit | OwnPermit,
+    resolve: (answer: Buffer) => void,
+    reject: (reason: RingfenceError) => void,
+  ) {
     super()
     this.use(envelope, 0, envelope.length)
+    this.permit = permit
     this.#resolve = resolve
     this.#reject = reject
   }

@@ -468,7 +468,7 @@ describe('the schema at a node’s own connection', () => {
   async function monitorOf(node: FakeNode): Promise<NodeMonitor> {
     const target = { address: '127.0.0.1', port: node.port, spiffeId: undefined }
     const credentials = await world.credentials('ringfence/sidecar/test/dc1/node1')
-    const options = { name: 'node1', target, turn: new Turn(), log, onEvent() {}, onChange() {} }
+    const options = { name: 'node1', target, turn: new Turn(), log, inForce: () => false, onEvent() {}, onChange() {} }
     const monitor = new NodeMonitor(options, credentials)
     monitors.push(monitor)
     monitor.start()

@@ -19,7 +19,7 @@ import { type DoorBounds, doorBounds } from '../../src/session/doors.ts'
 import type { ListenerConfig } from '../../src/session/listener.ts'
 import type { PlaceBounds } from '../../src/session/places.ts'
 import { linkedBounds } from '../../src/sidecar/links.ts'
-import { Sidecar } from '../../src/sidecar/sidecar.ts'
+import { Sidecar, type SidecarOptions } from '../../src/sidecar/sidecar.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
 import { type ClientOptions, RawClient } from './client.ts'
 import { FakeNode } from './fake-node.ts'
@@ -130,6 +130,7 @@ export class World {
       linkedBounds?: Partial<PlaceBounds>
       budget?: BytesBudget
       nowMs?: () => number
+      more?: Pick<SidecarOptions, 'consumers' | 'barrier' | 'stages'>
     } = {},
   ): Promise<RunningSidecar> {
     const { name = 'node1', share = 'mesh', connections = 2 } = options
@@ -165,6 +166,7 @@ export class World {
       linkedBounds: { ...linkedBounds, ...options.linkedBounds },
       ...(options.budget === undefined ? {} : { budget: options.budget }),
       ...(options.nowMs === undefined ? {} : { nowMs: options.nowMs }),
+      ...options.more,
     })
     await sidecar.start()
     this.#closers.unshift(() => sidecar.stop(0))

@@ -7,6 +7,7 @@ import { prepareEnvelope } from '../../cql/encode.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
 import type { OutputColumn } from '../../cql/query/plan.ts'
 import { readPrepared } from '../../cql/responses.ts'
+import type { Permit } from '../../policy/engine.ts'
 import type { Ask } from '../schema/load.ts'
 import { nodeError } from '../upstream.ts'
 
@@ -28,11 +29,11 @@ export class AskedColumns {
     return this.#known.has(text)
   }
 
-  /** Empty where the node leaves them out. Throws what the node says as `NodeError`, UPSTREAM where it is away. */
-  of(text: string): Promise<readonly OutputColumn[]> {
+  /** Asked by leave of the first who asks. Empty where the node leaves them out. Throws what the node says as `NodeError`, UPSTREAM where it is away. */
+  of(text: string, permit: Permit): Promise<readonly OutputColumn[]> {
     const known = this.#known.get(text)
     if (known !== undefined) return known
-    const asked = this.#prepare(text)
+    const asked = this.#prepare(text, permit)
     // The one that was asked first goes first.
     for (const oldest of this.#known.keys()) {
       if (this.#known.size < limits.schemaTextsMax) break
@@ -54,8 +55,8 @@ export class AskedColumns {
     this.#known.delete(text)
   }
 
-  async #prepare(text: string): Promise<readonly OutputColumn[]> {
-    const answer = await this.#ask(prepareEnvelope(VERSION, 0, text))
+  async #prepare(text: string, permit: Permit): Promise<readonly OutputColumn[]> {
+    const answer = await this.#ask(prepareEnvelope(VERSION, 0, text), permit)
     if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
     return readPrepared(answer, 0, answer.length, VERSION).result.columns.map(({ name, type }) => ({ name, type }))
   }

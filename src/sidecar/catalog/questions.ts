@@ -173,7 +173,7 @@ export class SchemaQuestions {
     const judged = question.judged!
     const tree = treeOf(judged.text)
     const named = schemaTable(judged.facts.keyspace, judged.facts.table)
-    const columns = await this.#columns.of(qualified(tree, judged))
+    const columns = await this.#columns.of(qualified(tree, judged), question.permit!)
     // The node knows it, and it is not known here which of its rows may be seen.
     if (named === undefined) return this.#host.judge.refusal(identity, visibleObjects, unanswerable)
     const params = paramsOf(question, version)

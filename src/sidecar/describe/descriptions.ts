@@ -99,7 +99,7 @@ export class Descriptions {
     let answer: Asked | undefined
     let failure: unknown
     try {
-      answer = await this.#ask(asker, judged, params.pagingStateStart >= 0)
+      answer = await this.#ask(asker, request, params)
     } catch (reason) {
       failure = reason
     }
@@ -133,21 +133,24 @@ export class Descriptions {
     return this.#host.judge.current(identity, judged!, context.set(opcode, params.consistency, facts, bound))
   }
 
-  /** The node's whole answer; undefined where one is kept that a later page can be made of. */
-  async #ask(asker: Asker, judged: Judged, laterPage: boolean): Promise<Asked | undefined> {
-    const { text } = judged
+  /** The node's whole answer; undefined where one is kept that a later page can be made of, and where it may not be asked any more. */
+  async #ask(asker: Asker, request: Request, params: ParamsView): Promise<Asked | undefined> {
+    const { text, facts } = request.judged!
     const { version, poolOwner, identity } = asker
     const { keyspace } = asker.dispatch
-    const kept = laterPage ? this.#kept.get(keyOf(asker, text)) : undefined
+    const kept = params.pagingStateStart >= 0 ? this.#kept.get(keyOf(asker, text)) : undefined
     if (kept !== undefined && kept.visibility === this.#host.judge.visibility(identity)) return undefined
     if (this.#asked >= ASKED_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve))
     this.#asked++
     try {
       const upstream = await this.#host.pool.get(version, keyspace, poolOwner)
-      const answer = await upstream.ask(queryEnvelope(version, 0, text, {}))
+      const decision = this.#decide(asker, request, params)
+      // Refused when it is answered.
+      if (decision.kind === 'denial') return undefined
+      const answer = await upstream.ask(queryEnvelope(version, 0, text, {}), decision)
       if (!isRows(answer, 0, answer.length)) throw nodeError(answer)
       const aggregates =
-        judged.facts.verb === 'DESCRIBE AGGREGATES'
+        facts.verb === 'DESCRIBE AGGREGATES'
           ? madeOf(await upstream.ask(queryEnvelope(version, 0, aggregatesQuery, {})), version)
           : noAggregates
       return { answer, aggregates }

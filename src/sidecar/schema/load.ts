@@ -11,11 +11,12 @@ import { queryEnvelope } from '../../cql/encode.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
 import { readRows } from '../../cql/responses.ts'
 import { decodeValue, mapOf, native } from '../../cql/values.ts'
+import type { Permit } from '../../policy/engine.ts'
 import { nodeError } from '../upstream.ts'
 import type { ColumnKind, ColumnModel, KeyspaceModel, Replication, TableModel } from './model.ts'
 
-/** Sends a request and gives a copy of the answer: `Upstream.ask`. Throws `UPSTREAM`. */
-export type Ask = (envelope: Buffer) => Promise<Buffer>
+/** Sends a question and gives a copy of the answer: `Upstream.ask`. Throws `UPSTREAM`. */
+export type Ask = (envelope: Buffer, permit?: Permit) => Promise<Buffer>
 
 const VERSION = 4
 /** A page is decoded in one go while sessions wait, and those of several tables may come together: this many rows take about a millisecond. */

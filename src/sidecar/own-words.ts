@@ -1,0 +1,21 @@
+/** What an envelope of the sidecar's own asks, in the words of `policy/own-permit.ts`. */
+import { headerFlags, headerOpcode, headerVersion, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
+import { QueryView, readQuery } from '../cql/requests.ts'
+
+const query = new QueryView()
+const names = new Map<number, string>(Object.entries(Opcode).map(([name, code]) => [code, name]))
+
+/** The text of a QUERY; the name of any other opcode. */
+export function wordsOf(envelope: Buffer): string {
+  const opcode = headerOpcode(envelope, 0)
+  if (opcode !== Opcode.QUERY) return names.get(opcode) ?? ''
+  readQuery(
+    query,
+    envelope,
+    0,
+    envelope.length,
+    headerVersion(envelope, 0) as ProtocolVersion,
+    headerFlags(envelope, 0),
+  )
+  return query.text
+}

@@ -1,0 +1,203 @@
+/**
+ * What is added from outside: a consumer of what happens, a barrier, a stage of a request and one of its answer. Each is a few lines, and lives
+ * as the real ones do. And the door: whatever a stage does, nothing leaves for the node without a permit in force.
+ */
+import assert from 'node:assert/strict'
+import { after, afterEach, before, it, suite } from 'node:test'
+import type { Barrier, Consumer, TransactionEvent } from '../../src/audit/event.ts'
+import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
+import { prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
+import { readPrepared } from '../../src/cql/responses.ts'
+import type { Permit } from '../../src/policy/engine.ts'
+import { deny } from '../../src/sidecar/ending.ts'
+import { authorise } from '../../src/sidecar/stages/authorise.ts'
+import { record } from '../../src/sidecar/stages/give.ts'
+import { type RequestStage, Step } from '../../src/sidecar/stages/stage.ts'
+import { describe, type RawClient } from './client.ts'
+import { POLICY, type RunningSidecar, until, World } from './world.ts'
+
+const SELECT = 'SELECT v FROM shop.items WHERE k = ?'
+const VERSION = 4
+
+let world: World
+
+before(async () => {
+  world = await World.make()
+})
+after(() => world.close())
+
+/** `stage` behind the one that it follows. */
+function behind<T>(stages: readonly T[], follows: T, stage: T): T[] {
+  return stages.flatMap((each) => (each === follows ? [each, stage] : [each]))
+}
+
+suite('a consumer from outside', () => {
+  const told: string[] = []
+  const consumer: Consumer = {
+    begun: ({ session, statement, decision }) => {
+      told.push(`begun ${session.who.workload.slice(-5)} ${statement?.facts.verb} ${decision?.kind}`)
+    },
+    ended: ({ kind, statement, decision, rule, outcome, code, rows }) => {
+      told.push(`${kind} ${statement?.facts.verb} ${decision?.kind ?? rule} ${outcome} ${code} ${rows}`)
+    },
+  }
+  const broken: Consumer = {
+    ended: () => {
+      throw new Error('a consumer of somebody else')
+    },
+  }
+  let running: RunningSidecar
+  let alice: RawClient
+
+  before(async () => {
+    running = await world.sidecar({ name: 'consumer', more: { consumers: [broken, consumer] } })
+    alice = await world.client(running.port, 'alice', { version: VERSION })
+  })
+  afterEach(() => void told.splice(0))
+
+  it('is told of each request before it leaves and when it is over, and of the log-in', async () => {
+    const prepared = await alice.ask(prepareEnvelope(VERSION, 1, SELECT))
+    const { id } = readPrepared(prepared, 0, prepared.length, VERSION)
+    await alice.ask(executeEnvelope(VERSION, 2, id, undefined, [Buffer.from('x')]))
+    await alice.ask(batchEnvelope(VERSION, 3, 0, [{ text: 'INSERT INTO shop.items (k) VALUES (1)', values: [] }]))
+    assert.deepEqual(told, [
+      'log-in undefined session ok -1 -1',
+      'begun alice SELECT permit',
+      'request SELECT permit ok -1 -1',
+      'begun alice SELECT permit',
+      'request SELECT permit ok -1 1',
+      'begun alice BATCH permit',
+      'request BATCH permit ok -1 -1',
+    ])
+  })
+
+  it('is told of what never leaves: refused, not understood, answered here', async () => {
+    await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM elsewhere.items'))
+    await alice.ask(queryEnvelope(VERSION, 1, 'SELECT FROM WHERE'))
+    await alice.ask(executeEnvelope(VERSION, 1, Buffer.alloc(16), undefined, []))
+    await alice.ask(registerEnvelope(VERSION, 1, ['SCHEMA_CHANGE']))
+    assert.deepEqual(told, [
+      'request SELECT denial error 8448 -1',
+      'request undefined not-understood error 8192 -1',
+      'request undefined unknown-prepared-id error 9472 -1',
+      'register undefined session ok -1 -1',
+    ])
+  })
+
+  it('is told of the end; and one that throws costs nobody else anything', async () => {
+    const bob = await world.client(running.port, 'bob', { version: VERSION })
+    bob.socket.destroy()
+    await until('the session is over', () => told.some((one) => one.startsWith('log-out')))
+    assert.equal(
+      describe(await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items'))).startsWith('echo'),
+      true,
+    )
+    assert.ok(world.logged.some((line) => line.includes('a consumer of transactions failed')))
+    assert.ok(running.records().length > 0)
+  })
+})
+
+suite('a barrier from outside', () => {
+  it('stops requests and answers while it cannot write', async () => {
+    let failed = false
+    let failedInTurn = false
+    const written: TransactionEvent['outcome'][] = []
+    const barrier: Barrier = {
+      get failed() {
+        return failed
+      },
+      endTurn: () => !failedInTurn,
+      ended: ({ outcome }) => void written.push(outcome),
+    }
+    const running = await world.sidecar({ name: 'barrier', more: { barrier } })
+    const alice = await world.client(running.port, 'alice', { version: VERSION })
+    assert.match(describe(await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items'))), /^echo/)
+    assert.deepEqual(written, ['ok', 'ok'])
+    running.node.requests.length = 0
+    failed = true
+    assert.match(
+      describe(await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items'))),
+      /0x1001 .*cannot be written/,
+    )
+    assert.equal(running.node.requests.length, 0)
+    failed = false
+    failedInTurn = true
+    await assert.rejects(alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items')))
+  })
+})
+
+suite('a stage from outside', () => {
+  it('limits requests, and one looks at answers', async () => {
+    let left = 2
+    const limit: RequestStage = (request, session) => {
+      if (left-- > 0) return Step.NEXT
+      deny(request, session, session.shared.judge.refusal(session.identity, 'test-limit', 'two are enough'))
+      return Step.DONE
+    }
+    const rows: number[] = []
+    const running = await world.sidecar({
+      name: 'stage',
+      more: {
+        stages: ({ request, answer }) => ({
+          request: behind(request, authorise, limit),
+          answer: behind(answer, record, (given) => {
+            rows.push(given.rows)
+            return Step.NEXT
+          }),
+        }),
+      },
+    })
+    const alice = await world.client(running.port, 'alice', { version: VERSION })
+    const ask = async () => describe(await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items')))
+    assert.match(await ask(), /^echo/)
+    assert.match(await ask(), /^echo/)
+    assert.match(await ask(), /^0x2100 .*two are enough/)
+    assert.deepEqual(rows, [1, 1])
+    assert.equal(running.records().at(-1)?.rule, 'test-limit')
+  })
+})
+
+suite('a permit that is none', () => {
+  let last: Permit | undefined
+  const tampered: Readonly<Record<string, (permit: Permit) => Permit | undefined>> = {
+    'a spread of one': (permit) => ({ ...permit }) as never,
+    'one that looks like it': ({ rule, revision }) => ({ kind: 'permit', rule, revision }) as never,
+    'an object that inherits from one': (permit) => Object.create(permit) as never,
+    none: () => undefined,
+    'one of a policy before': (permit) => {
+      last ??= permit
+      return last
+    },
+  }
+
+  for (const [name, change] of Object.entries(tampered)) {
+    it(`lets nothing through: ${name}`, async () => {
+      let changing = false
+      const stage: RequestStage = (request) => {
+        if (changing && request.permit !== undefined) request.permit = change(request.permit)
+        return Step.NEXT
+      }
+      const running = await world.sidecar({
+        name: 'tampered',
+        more: { stages: (all) => ({ ...all, request: behind(all.request, authorise, stage) }) },
+      })
+      const client = () => world.client(running.port, 'alice', { version: VERSION })
+      last = undefined
+      if (name.endsWith('before')) {
+        changing = true
+        await (await client()).ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items'))
+        running.feed.apply(POLICY)
+      }
+      running.node.requests.length = 0
+      changing = true
+      const alice = await client()
+      const answer = describe(await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items')))
+      assert.match(answer, /^0x0000 internal error/)
+      assert.equal(running.node.requests.filter(({ text }) => text.includes('shop.items')).length, 0)
+      // The session ends, and no other.
+      changing = false
+      const other = await client()
+      assert.match(describe(await other.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items'))), /^echo/)
+    })
+  }
+})
