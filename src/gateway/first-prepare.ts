@@ -9,23 +9,39 @@
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion, ResultKind } from '../cql/protocol.ts'
 import { readPrepared, resultKind } from '../cql/responses.ts'
-import type { Lane } from './lane.ts'
 import type { Statement } from './routing/statements.ts'
+import type { UpstreamSession } from './upstream-session.ts'
 
-export interface WaitingRequest {
-  readonly lane: Lane
+/** Requests of one session that wait at one time; more go where their statements are. */
+const WAITING_MAX = 128
+
+interface WaitingRequest {
+  readonly upstream: UpstreamSession
   readonly request: Buffer
   /** Not empty; the first is being prepared. */
   readonly missing: Statement[]
 }
 
+/** What became of a request that waited: it is ready to be sent to `upstream`, or its statements are not to be had there. */
+export interface Prepared {
+  readonly upstream: UpstreamSession
+  readonly request: Buffer
+  readonly ready: boolean
+}
+
+export interface FirstPrepareOptions {
+  /** Whose the requests that wait are. */
+  readonly account: ByteAccount
+  readonly version: ProtocolVersion
+  readonly nowMicros: () => number
+}
+
 export class FirstPrepare {
-  readonly #account: ByteAccount
+  readonly #options: FirstPrepareOptions
   readonly #byStream = new Map<number, WaitingRequest>()
 
-  /** `account`: whose the requests that wait are. */
-  constructor(account: ByteAccount) {
-    this.#account = account
+  constructor(options: FirstPrepareOptions) {
+    this.#options = options
   }
 
   get size(): number {
@@ -36,39 +52,53 @@ export class FirstPrepare {
     return this.#byStream.has(stream)
   }
 
-  /** The PREPARE to send now, under the stream of `request`, which is kept. Throws OVERLOADED where there is no room for it. */
-  begin(lane: Lane, request: Buffer, missing: Statement[]): Buffer {
-    if (this.#account.take(request.length) === Verdict.REFUSE) throw overloaded()
-    const waiting = { lane, request, missing }
-    this.#byStream.set(headerStream(request, 0), waiting)
-    return next(waiting)
-  }
-
   /**
-   * What came of a PREPARE: the next one to send, or the request with `ready`: whether all its statements are there now. In either case
-   * the answer is not the client's.
+   * Keeps the request, and sends the first PREPARE of those of `statements` that `upstream` does not have. False where none may be prepared
+   * there now: then nothing was kept. Throws OVERLOADED where there is no room.
    */
-  answered(
-    stream: number,
-    version: ProtocolVersion,
-    nowMicros: number,
+  begin(
+    upstream: UpstreamSession,
+    statements: readonly Statement[],
     buffer: Buffer,
     start: number,
     end: number,
-  ): { readonly prepare: Buffer; readonly lane: Lane } | (WaitingRequest & { readonly ready: boolean }) {
+    stream: number = headerStream(buffer, start),
+  ): boolean {
+    if (this.#byStream.size >= WAITING_MAX) return false
+    const { account, nowMicros } = this.#options
+    const missing = statements.filter((each) => !each.isOn(upstream.link))
+    const now = nowMicros()
+    if (!missing.every((each) => each.mayPrepare(upstream.link, upstream.keyspace, now))) return false
+    if (account.take(end - start) === Verdict.REFUSE) throw overloaded()
+    const request = Buffer.from(buffer.subarray(start, end))
+    request.writeInt16BE(stream, 2)
+    const waiting = { upstream, request, missing }
+    this.#byStream.set(stream, waiting)
+    this.#prepareNext(stream, waiting)
+    return true
+  }
+
+  /**
+   * What came of a PREPARE, which is not the client's to see. Undefined where the next PREPARE of the same request was sent. Throws
+   * OVERLOADED where it could not be: the request waits no longer then.
+   */
+  answered(stream: number, buffer: Buffer, start: number, end: number): Prepared | undefined {
     const waiting = this.#byStream.get(stream)!
-    const { lane, missing } = waiting
+    const { upstream, request, missing } = waiting
     const statement = missing[0]!
-    if (!isPreparedAs(statement, version, buffer, start, end)) {
-      statement.refused(lane.link, nowMicros)
+    if (!isPreparedAs(statement, this.#options.version, buffer, start, end)) {
+      statement.refused(upstream.link, this.#options.nowMicros())
       this.#forget(stream, waiting)
-      return { ...waiting, ready: false }
+      return { upstream, request, ready: false }
     }
-    statement.nowOn(lane.link)
+    statement.nowOn(upstream.link)
     missing.shift()
-    if (missing.length > 0) return { prepare: next(waiting), lane }
+    if (missing.length > 0) {
+      this.#prepareNext(stream, waiting)
+      return undefined
+    }
     this.#forget(stream, waiting)
-    return { ...waiting, ready: true }
+    return { upstream, request, ready: true }
   }
 
   /** Nobody waits for it any more. */
@@ -76,7 +106,7 @@ export class FirstPrepare {
     const waiting = this.#byStream.get(stream)
     if (waiting === undefined) return
     this.#forget(stream, waiting)
-    waiting.missing[0]?.forget(waiting.lane.link)
+    waiting.missing[0]?.forget(waiting.upstream.link)
   }
 
   /** The session is over: what it was about to prepare may be prepared by another. */
@@ -84,27 +114,33 @@ export class FirstPrepare {
     for (const stream of this.#byStream.keys()) this.drop(stream)
   }
 
-  /** The requests that waited for a lane that is gone. */
-  lost(lane: Lane): Buffer[] {
+  /** The requests that waited for an upstream session that is gone. */
+  lost(upstream: UpstreamSession): Buffer[] {
     const requests: Buffer[] = []
     for (const [stream, waiting] of this.#byStream) {
-      if (waiting.lane !== lane) continue
+      if (waiting.upstream !== upstream) continue
       this.#forget(stream, waiting)
       requests.push(waiting.request)
     }
     return requests
   }
 
+  #prepareNext(stream: number, { upstream, missing }: WaitingRequest): void {
+    const statement = missing[0]!
+    statement.preparing(upstream.link)
+    try {
+      const { prepare } = statement
+      upstream.send(prepare, 0, prepare.length, stream, this.#options.nowMicros())
+    } catch (reason) {
+      this.drop(stream)
+      throw reason
+    }
+  }
+
   #forget(stream: number, { request }: WaitingRequest): void {
     this.#byStream.delete(stream)
-    this.#account.give(request.length)
+    this.#options.account.give(request.length)
   }
-}
-
-function next({ lane, missing }: WaitingRequest): Buffer {
-  const statement = missing[0]!
-  statement.preparing(lane.link)
-  return statement.prepare
 }
 
 /** Another id would be another statement: the text means something else there. */

@@ -4,7 +4,7 @@ import { readEvent } from '../cql/responses.ts'
 import type { GatewayEndpoint } from '../mesh/endpoints.ts'
 import type { Client } from '../session/backend.ts'
 import { GatewayList } from './gateway-list.ts'
-import { Whereabouts } from './whereabouts.ts'
+import { Localities } from './locality.ts'
 
 const SELF = 'spiffe://d/ringfence/gateway/one'
 const own = { address: '10.0.0.1', port: 9042 }
@@ -17,12 +17,12 @@ const one = gateway('one', own.address)
 const two = gateway('two', '10.0.0.2')
 const three = gateway('three', '10.0.0.3')
 
-function make(...gateways: GatewayEndpoint[]): { list: GatewayList; whereabouts: Whereabouts } {
-  const whereabouts = new Whereabouts()
-  whereabouts.told('n1', { dataCenter: 'dc1', rack: 'r1' })
-  const list = new GatewayList([own], SELF, whereabouts)
+function make(...gateways: GatewayEndpoint[]): { list: GatewayList; localities: Localities } {
+  const localities = new Localities()
+  localities.announced('n1', { dataCenter: 'dc1', rack: 'r1' })
+  const list = new GatewayList([own], SELF, localities)
   list.setGateways(gateways)
-  return { list, whereabouts }
+  return { list, localities }
 }
 
 /** Keeps what it is sent; everything else of a client is not for the list to touch. */
@@ -236,8 +236,8 @@ describe('a gateway that leaves', () => {
 
 describe('the place of a host', () => {
   it('is where its gateway’s configuration says, else the first data centre of all sidecars', () => {
-    const { list, whereabouts } = make(one, gateway('two', '10.0.0.2', { dataCenter: 'dc9', rack: 'r9' }), three)
-    whereabouts.told('n2', { dataCenter: 'dc0', rack: 'r0' })
+    const { list, localities } = make(one, gateway('two', '10.0.0.2', { dataCenter: 'dc9', rack: 'r9' }), three)
+    localities.announced('n2', { dataCenter: 'dc0', rack: 'r0' })
     assert.deepEqual(
       list.hosts.map(({ address, dataCenter, rack }) => `${address} ${dataCenter} ${rack}`),
       ['10.0.0.1 dc0 r0', '10.0.0.2 dc9 r9', '10.0.0.3 dc0 r0'],
@@ -248,7 +248,7 @@ describe('the place of a host', () => {
     const west = gateway('one', own.address, { dataCenter: 'west' })
     const east = gateway('two', own.address, { dataCenter: 'east' })
     const places = [west, east].map(({ spiffeId, dataCenter }) => {
-      const list = new GatewayList([own], spiffeId, new Whereabouts({ dataCenter }))
+      const list = new GatewayList([own], spiffeId, new Localities({ dataCenter }))
       list.setGateways([west, east])
       return list.hosts
     })
@@ -257,35 +257,35 @@ describe('the place of a host', () => {
   })
 })
 
-describe('whereabouts', () => {
+describe('localities', () => {
   it('does not change when sidecars come in another order, are told again or are away', () => {
-    const forwards = new Whereabouts()
-    forwards.told('a', { dataCenter: 'dc1', rack: 'r2' })
-    forwards.told('b', { dataCenter: 'dc2', rack: 'r1' })
-    forwards.told('c', { dataCenter: 'dc1', rack: 'r1' })
-    const backwards = new Whereabouts()
-    backwards.seen('c', { dataCenter: 'dc1', rack: 'r1' })
-    backwards.seen('b', { dataCenter: 'dc2', rack: 'r1' })
+    const forwards = new Localities()
+    forwards.announced('a', { dataCenter: 'dc1', rack: 'r2' })
+    forwards.announced('b', { dataCenter: 'dc2', rack: 'r1' })
+    forwards.announced('c', { dataCenter: 'dc1', rack: 'r1' })
+    const backwards = new Localities()
+    backwards.reported('c', { dataCenter: 'dc1', rack: 'r1' })
+    backwards.reported('b', { dataCenter: 'dc2', rack: 'r1' })
     assert.deepEqual(forwards.own, { dataCenter: 'dc1', rack: 'r1' })
     assert.deepEqual(backwards.own, forwards.own)
   })
 
   it('believes a node more than its sidecar’s configuration', () => {
-    const whereabouts = new Whereabouts()
-    whereabouts.told('a', { dataCenter: 'wrong', rack: 'r1' })
-    whereabouts.seen('a', { dataCenter: 'yes', rack: 'r2' })
-    whereabouts.told('a', { dataCenter: 'wrong', rack: 'r1' })
-    assert.deepEqual(whereabouts.own, { dataCenter: 'yes', rack: 'r2' })
-    whereabouts.seen('a', { dataCenter: '', rack: '' })
-    assert.deepEqual(whereabouts.own, { dataCenter: 'yes', rack: 'r2' })
+    const localities = new Localities()
+    localities.announced('a', { dataCenter: 'wrong', rack: 'r1' })
+    localities.reported('a', { dataCenter: 'yes', rack: 'r2' })
+    localities.announced('a', { dataCenter: 'wrong', rack: 'r1' })
+    assert.deepEqual(localities.own, { dataCenter: 'yes', rack: 'r2' })
+    localities.reported('a', { dataCenter: '', rack: '' })
+    assert.deepEqual(localities.own, { dataCenter: 'yes', rack: 'r2' })
   })
 
   it('is what is configured where something is', () => {
-    const whereabouts = new Whereabouts({ dataCenter: 'dc2' })
-    whereabouts.told('a', { dataCenter: 'dc1', rack: 'r1' })
-    assert.deepEqual(whereabouts.own, { dataCenter: 'dc2', rack: 'rack1' })
-    whereabouts.told('b', { dataCenter: 'dc2', rack: 'r7' })
-    assert.deepEqual(whereabouts.own, { dataCenter: 'dc2', rack: 'r7' })
-    assert.deepEqual(new Whereabouts({ dataCenter: 'dc2', rack: 'r3' }).own, { dataCenter: 'dc2', rack: 'r3' })
+    const localities = new Localities({ dataCenter: 'dc2' })
+    localities.announced('a', { dataCenter: 'dc1', rack: 'r1' })
+    assert.deepEqual(localities.own, { dataCenter: 'dc2', rack: 'rack1' })
+    localities.announced('b', { dataCenter: 'dc2', rack: 'r7' })
+    assert.deepEqual(localities.own, { dataCenter: 'dc2', rack: 'r7' })
+    assert.deepEqual(new Localities({ dataCenter: 'dc2', rack: 'r3' }).own, { dataCenter: 'dc2', rack: 'r3' })
   })
 })

@@ -7,7 +7,7 @@
  *   it has ended             TOPOLOGY_CHANGE REMOVED_NODE
  *   it is gone at once       STATUS_CHANGE DOWN, TOPOLOGY_CHANGE REMOVED_NODE
  *
- * Rules: what NEW_NODE or REMOVED_NODE names is in the answers of the desk already, or no longer, when the event leaves. REMOVED_NODE leaves
+ * Rules: what NEW_NODE or REMOVED_NODE names is in the answers of `TopologyAnswers` already, or no longer, when the event leaves. REMOVED_NODE leaves
  * when nothing is in flight there any more, for some drivers drop their connections to the host with all that was asked on them.
  */
 
@@ -16,7 +16,7 @@ import type { ProtocolVersion } from '../cql/protocol.ts'
 import type { CqlEvent } from '../cql/responses.ts'
 import type { AdvertisedAddress, GatewayEndpoint } from '../mesh/endpoints.ts'
 import type { Client } from '../session/backend.ts'
-import type { Site, Whereabouts } from './whereabouts.ts'
+import type { Localities, Site } from './locality.ts'
 
 export type AdvertisedHost = AdvertisedAddress & Site
 
@@ -36,7 +36,7 @@ interface Registration {
 const hostEventTypes: readonly HostEventType[] = ['TOPOLOGY_CHANGE', 'STATUS_CHANGE']
 
 export class GatewayList {
-  readonly whereabouts: Whereabouts
+  readonly localities: Localities
   readonly #own: readonly AdvertisedAddress[]
   readonly #spiffeId: string
   readonly #registered = new Map<Client, Registration>()
@@ -45,21 +45,21 @@ export class GatewayList {
   /** By address and port: what clients believe to be there. */
   #announced: ReadonlyMap<string, Standing>
 
-  constructor(own: readonly AdvertisedAddress[], spiffeId: string, whereabouts: Whereabouts) {
+  constructor(own: readonly AdvertisedAddress[], spiffeId: string, localities: Localities) {
     this.#own = own
     this.#spiffeId = spiffeId
-    this.whereabouts = whereabouts
+    this.localities = localities
     this.#announced = this.#present()
   }
 
   /** Own addresses first, then those of others; each once. Own ones stay to the end: who asks here is connected to one of them. */
   get hosts(): AdvertisedHost[] {
     const hosts = new Map<string, AdvertisedHost>()
-    const own = this.whereabouts.own
+    const own = this.localities.own
     for (const place of this.#own) hosts.set(keyOf(place), { ...place, ...own })
     for (const endpoint of this.#others) {
       const { address, port } = endpoint
-      const site = this.whereabouts.of(endpoint)
+      const site = this.localities.of(endpoint)
       const before = hosts.get(keyOf(endpoint))
       // Gateways that share an address may stand apart; all of them must say the same of it.
       if (before === undefined || orderOf(site) < orderOf(before))

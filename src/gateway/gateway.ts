@@ -2,10 +2,10 @@
  * `gateway` is where clients from outside come in, behind NGINX: it ends their TLS, finds out who they are, hides the nodes behind a
  * virtual topology, and carries each session on a mesh link to a sidecar.
  *
- *   client ─▶ NGINX ─▶ Listener ─▶ ClientConnection ─▶ LinkedSession ─▶ Lane ─▶ GatewayLink ═▶ sidecar of a replica
- *                                                          ├▶ Router (which sidecar?)
- *                                                          └▶ TopologyDesk (system.local, system.peers)
- *                                                                └▶ GatewayList (all live gateways, events about them)
+ *   client ─▶ NGINX ─▶ Listener ─▶ ClientConnection ─▶ ClientSession ─▶ UpstreamSession ─▶ GatewayLink ═▶ sidecar of a replica
+ *                                                         ├▶ Router (which sidecar?)
+ *                                                         └▶ TopologyAnswers (system.local, system.peers)
+ *                                                              └▶ GatewayList (all live gateways, events about them)
  *
  * The rule one must not break: the gateway never decides access; a sidecar believes it only what a passport proves.
  */
@@ -28,13 +28,14 @@ import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { wakeOptimiser } from '../telemetry/optimiser.ts'
 import type { GatewayConfig } from './config.ts'
-import { TopologyDesk } from './desk.ts'
 import { GatewayList } from './gateway-list.ts'
 import { HedgeClock } from './hedge-clock.ts'
 import { MeshLinks } from './links.ts'
+import { Localities } from './locality.ts'
 import { Router } from './routing/router.ts'
-import { LinkedSession, type SessionServices } from './session.ts'
-import { Whereabouts } from './whereabouts.ts'
+import { ClientSession } from './session.ts'
+import type { SessionServices } from './session-state.ts'
+import { TopologyAnswers } from './topology-answers.ts'
 
 /** From the events about a gateway that stops to the end of its first connection: drivers act on events after one or two seconds. */
 const LEAVE_MS = 4000
@@ -67,7 +68,7 @@ export class Gateway {
   readonly #listeners: Listener[] = []
   readonly #doors: Doors
   readonly #connections = new Set<ClientConnection>()
-  readonly #sessions = new Set<LinkedSession>()
+  readonly #sessions = new Set<ClientSession>()
   readonly #open: OpenBackend
   readonly #unsubscribe: (() => void)[] = []
   readonly #stopWatching: () => void
@@ -89,20 +90,19 @@ export class Gateway {
       locality: config.locality,
     })
     const { spiffeId } = feed.credentials.current
-    this.#gateways = new GatewayList(config.advertise, spiffeId, new Whereabouts(config.locality))
+    this.#gateways = new GatewayList(config.advertise, spiffeId, new Localities(config.locality))
     const nowMicros = (): number => this.#turn.nowMicros()
     this.#router = new Router({ links: this.#links, nowMicros })
     const services: SessionServices = {
       links: this.#links,
-      desk: new TopologyDesk(this.#links, this.#gateways),
+      topology: new TopologyAnswers(this.#links, this.#gateways),
       router: this.#router,
       hedgeClock: this.#hedgeClock,
       nowMicros,
-      onClosed: (closed) => this.#sessions.delete(closed),
     }
     this.#open = (client, startup, ready, failed) => {
       wakeOptimiser()
-      const session = new LinkedSession(client, startup, services)
+      const session = new ClientSession(client, startup, services, (closed) => this.#sessions.delete(closed))
       this.#sessions.add(session)
       session.open().then(ready, failed)
       return session
@@ -196,7 +196,7 @@ export class Gateway {
   }
 
   #setSidecars(sidecars: readonly SidecarEndpoint[]): void {
-    for (const sidecar of sidecars) this.#gateways.whereabouts.told(sidecar.spiffeId, sidecar)
+    for (const sidecar of sidecars) this.#gateways.localities.announced(sidecar.spiffeId, sidecar)
     this.#links.setEndpoints(sidecars)
   }
 

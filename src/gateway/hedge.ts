@@ -1,35 +1,34 @@
 /**
- * Reads that a `RoutingPolicy` lets be asked of a second replica when the first is late. They go by lanes of their own, under stream ids of
- * our own, because an answer that nobody waits for any more may come when the client uses its stream id for something else.
+ * Reads that a `RoutingPolicy` lets be asked of a second replica when the first is late. Copies go by the session's own upstream sessions, under
+ * stream ids that no client can use, because an answer that nobody waits for any more may come when the client uses its stream id again.
  *
- *   EXECUTE 7 ─▶ copy, our stream 0 ─▶ replica A            … hedgeAfterMs …  copy, our stream 1 ─▶ replica B
+ *   EXECUTE 7 ─▶ copy, stream −2 ─▶ replica A            … hedgeAfterMs …  copy, stream −3 ─▶ replica B
  *                                          first answer ─▶ client, as 7; the other answer is dropped
  *
  * Rule: only a SELECT that runs no Paxos is ever here, so that nothing is done twice.
  */
-import { type ByteAccount, Verdict } from '../base/bytes-budget.ts'
+import { Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { CqlErrorCode, headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
+import { CqlErrorCode, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
 import { errorCode, readError } from '../cql/responses.ts'
-import type { Close } from '../link/protocol.ts'
-import { FirstPrepare } from './first-prepare.ts'
-import type { HedgeClock } from './hedge-clock.ts'
-import type { Lane, LaneHost } from './lane.ts'
-import { Lanes, type LanesOptions } from './lanes.ts'
-import type { Place } from './place.ts'
+import type { FirstPrepare, Prepared } from './first-prepare.ts'
+import { outcomeUnknown } from './loss.ts'
+import type { RemoteSidecar } from './remote-sidecar.ts'
 import type { Statement } from './routing/statements.ts'
+import { EVENT_STREAM, type SessionState } from './session-state.ts'
+import type { UpstreamSession } from './upstream-session.ts'
 
-/** Our stream ids: requests of one session, with their second copies, that are under way. */
-const STREAMS_MAX = 4096
-/** Where there is no lane for the second copy yet, one is looked for this often. */
-const LANE_POLL_MS = 10
-const LANE_POLLS_MAX = 50
+/** Copies of one session that are under way. */
+const COPIES_MAX = 4096
+/** Where there is no session at the second replica yet, one is looked for this often. */
+const UPSTREAM_POLL_MS = 10
+const UPSTREAM_POLLS_MAX = 50
 
-export interface HedgedRead {
+interface HedgedRead {
   readonly clientStream: number
   readonly statement: Statement
   readonly request: Buffer
-  readonly first: Place
+  readonly first: RemoteSidecar
   /** Copies that are under way. */
   copies: number
   answered: boolean
@@ -37,81 +36,91 @@ export interface HedgedRead {
   counted: boolean
 }
 
-export interface HedgeHost {
-  /** A replica of the row that is not `first`; undefined where there is none. */
-  readonly another: (read: HedgedRead) => Place | undefined
-  readonly paused: (lane: Lane) => void
-  readonly answer: (read: HedgedRead, buffer: Buffer, start: number, end: number) => void
-  /** No copy will be answered any more. */
-  readonly lost: (read: HedgedRead, reason: string) => void
+interface Copy {
+  readonly read: HedgedRead
+  readonly upstream: UpstreamSession
 }
 
-export class Hedger implements LaneHost {
-  readonly #lanes: Lanes
-  readonly #nowMicros: () => number
-  readonly #clock: HedgeClock
-  readonly #host: HedgeHost
-  /** By our stream id. */
-  readonly #reads: ({ readonly read: HedgedRead; readonly lane: Lane } | undefined)[] = []
-  readonly #free: number[] = []
+export class Hedger {
+  readonly #state: SessionState
   readonly #firstPrepare: FirstPrepare
-  readonly #account: ByteAccount
-  readonly #version: ProtocolVersion
+  /** By `EVENT_STREAM - 1 - stream`. */
+  readonly #copies: (Copy | undefined)[] = []
+  readonly #free: number[] = []
   #closed = false
 
-  constructor(options: Omit<LanesOptions, 'host'>, clock: HedgeClock, host: HedgeHost) {
-    this.#lanes = new Lanes({ ...options, host: this })
-    this.#account = options.client.account
-    this.#firstPrepare = new FirstPrepare(this.#account)
-    this.#nowMicros = options.nowMicros
-    this.#version = options.startup.version
-    this.#clock = clock
-    this.#host = host
+  constructor(state: SessionState, firstPrepare: FirstPrepare) {
+    this.#state = state
+    this.#firstPrepare = firstPrepare
   }
 
-  /** False where it cannot be done so: there is no lane yet, or its sidecar has not the statement. Then the request goes the ordinary way. */
-  execute(statement: Statement, place: Place, afterMs: number, buffer: Buffer, start: number, end: number): boolean {
-    const lane = this.#lanes.at(place, '')
-    if (lane === undefined || !statement.isOn(lane.link)) return false
-    if (this.#account.take(end - start) === Verdict.REFUSE) return false
+  /** False where it cannot be done so: there is no session yet, or its sidecar has not the statement. Then the request goes the ordinary way. */
+  execute(
+    statement: Statement,
+    sidecar: RemoteSidecar,
+    afterMs: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): boolean {
+    const { client, services, upstreams, keyspace } = this.#state
+    const upstream = upstreams.at(sidecar, keyspace)
+    if (upstream === undefined || !statement.isOn(upstream.link)) return false
+    if (client.account.take(end - start) === Verdict.REFUSE) return false
     const request = Buffer.from(buffer.subarray(start, end))
     const clientStream = headerStream(request, 0)
-    const read = { clientStream, statement, request, first: place, copies: 0, answered: false, counted: true }
-    if (!this.#send(read, lane)) {
+    const read = { clientStream, statement, request, first: sidecar, copies: 0, answered: false, counted: true }
+    if (!this.#send(read, upstream)) {
       this.#over(read)
       return false
     }
-    this.#clock.after(afterMs, () => this.#again(read, LANE_POLLS_MAX))
+    services.hedgeClock.after(afterMs, () => this.#again(read, UPSTREAM_POLLS_MAX))
     return true
   }
 
-  giveUpIdle(): void {
-    this.#lanes.giveUpIdle(undefined)
+  /** What came for one copy. */
+  onAnswer(upstream: UpstreamSession, stream: number, buffer: Buffer, start: number, end: number): void {
+    const read = this.#settle(stream)
+    if (read === undefined) return
+    const failed = headerOpcode(buffer, start) === Opcode.ERROR
+    if (failed) this.#onError(upstream, read, buffer, start, end)
+    else upstream.sidecar.load.succeeded()
+    // An error may still be made good by the other copy.
+    if (read.answered || (failed && read.copies > 0)) return
+    read.answered = true
+    this.#state.client.answer(buffer, start, end, read.clientStream)
   }
 
-  pauseAnswers(paused: boolean): void {
-    this.#lanes.pauseAnswers(paused)
+  /** A copy waited for its statement to be prepared at the second replica. */
+  onPrepared(stream: number, { upstream, request, ready }: Prepared): void {
+    if (ready && upstream.usable && this.#fits(upstream, request, stream)) return
+    this.#giveUp(stream, 'a second replica could not be asked')
+  }
+
+  /** What was under way there will not be answered. */
+  onClosed(upstream: UpstreamSession, reason: string): void {
+    for (const [index, copy] of this.#copies.entries()) {
+      if (copy?.upstream === upstream) this.#giveUp(streamAt(index), reason)
+    }
   }
 
   close(): void {
     this.#closed = true
-    for (const sent of this.#reads) if (sent !== undefined) this.#over(sent.read)
-    this.#firstPrepare.close()
-    this.#lanes.close()
+    for (const copy of this.#copies) if (copy !== undefined) this.#over(copy.read)
   }
 
-  #send(read: HedgedRead, lane: Lane): boolean {
-    const stream = this.#take(read, lane)
-    if (stream < 0) return false
-    if (this.#fits(lane, read.request, stream)) return true
+  #send(read: HedgedRead, upstream: UpstreamSession): boolean {
+    const stream = this.#take(read, upstream)
+    if (stream === EVENT_STREAM) return false
+    if (this.#fits(upstream, read.request, stream)) return true
     this.#settle(stream)
     return false
   }
 
   /** False where there is no room for it to wait in. */
-  #fits(lane: Lane, request: Buffer, stream: number): boolean {
+  #fits(upstream: UpstreamSession, request: Buffer, stream: number): boolean {
     try {
-      lane.send(request, 0, request.length, stream, this.#nowMicros())
+      upstream.send(request, 0, request.length, stream, this.#state.services.nowMicros())
       return true
     } catch (reason) {
       refuseOthers(reason)
@@ -119,81 +128,41 @@ export class Hedger implements LaneHost {
     }
   }
 
-  /** The second copy, if there is somebody to send it to, as soon as there is a lane to him. */
+  /** The second copy, if there is a replica to send it to, as soon as there is a session there. */
   #again(read: HedgedRead, pollsLeft: number): void {
     if (read.answered || read.copies !== 1 || this.#closed) return
-    const place = this.#host.another(read)
-    if (place === undefined) return
-    const lane = this.#lanes.at(place, '')
-    if (lane === undefined) {
-      if (pollsLeft > 0) this.#clock.after(LANE_POLL_MS, () => this.#again(read, pollsLeft - 1))
-    } else if (read.statement.isOn(lane.link)) this.#send(read, lane)
-    else this.#prepareFirst(read, lane)
+    const { services, startup, upstreams, keyspace } = this.#state
+    const { request, statement, first } = read
+    const sidecar = services.router.replicaOfExecute(statement, startup.version, request, 0, request.length, first)
+    if (sidecar === undefined) return
+    const upstream = upstreams.at(sidecar, keyspace)
+    if (upstream === undefined) {
+      if (pollsLeft > 0) services.hedgeClock.after(UPSTREAM_POLL_MS, () => this.#again(read, pollsLeft - 1))
+    } else if (statement.isOn(upstream.link)) this.#send(read, upstream)
+    else this.#prepareFirst(read, upstream)
   }
 
-  #prepareFirst(read: HedgedRead, lane: Lane): void {
-    const { statement } = read
-    const now = this.#nowMicros()
-    if (!statement.mayPrepare(lane.link, lane.keyspace, now)) return
-    const stream = this.#take(read, lane)
-    if (stream < 0) return
-    const request = Buffer.from(read.request)
-    request.writeInt16BE(stream, 2)
+  #prepareFirst(read: HedgedRead, upstream: UpstreamSession): void {
+    const stream = this.#take(read, upstream)
+    if (stream === EVENT_STREAM) return
+    const { request, statement } = read
     try {
-      const prepare = this.#firstPrepare.begin(lane, request, [statement])
-      lane.send(prepare, 0, prepare.length, stream, now)
+      if (this.#firstPrepare.begin(upstream, [statement], request, 0, request.length, stream)) return
     } catch (reason) {
-      this.#firstPrepare.drop(stream)
       this.#settle(stream)
       refuseOthers(reason)
-    }
-  }
-
-  /** A stream id for one copy; −1 when there is none left. */
-  #take(read: HedgedRead, lane: Lane): number {
-    const stream = this.#free.pop() ?? this.#reads.length
-    if (stream >= STREAMS_MAX) return -1
-    this.#reads[stream] = { read, lane }
-    read.copies++
-    return stream
-  }
-
-  onLaneOpened(): void {}
-
-  onLaneDraining(): void {}
-
-  onLanePaused(lane: Lane): void {
-    this.#host.paused(lane)
-  }
-
-  onLaneFrame(lane: Lane, buffer: Buffer, start: number, end: number): void {
-    const stream = headerStream(buffer, start)
-    const now = this.#nowMicros()
-    lane.answered(stream, now)
-    if (this.#firstPrepare.has(stream)) {
-      const outcome = this.#firstPrepare.answered(stream, this.#version, now, buffer, start, end)
-      if ('ready' in outcome && outcome.ready && lane.usable && this.#fits(lane, outcome.request, stream)) return
-      this.#giveUp(stream, 'a second replica could not be asked')
       return
     }
-    const read = this.#settle(stream)
-    if (read === undefined) return
-    const failed = headerOpcode(buffer, start) === Opcode.ERROR
-    if (failed) this.#onError(lane, read, buffer, start, end)
-    else lane.place.load.succeeded()
-    // An error may still be made good by the other copy.
-    if (read.answered || (failed && read.copies > 0)) return
-    read.answered = true
-    this.#host.answer(read, buffer, start, end)
+    this.#settle(stream)
   }
 
-  onLaneClosed(lane: Lane, reason: Close): void {
-    this.#lanes.gone(lane)
-    if (this.#closed) return
-    this.#firstPrepare.lost(lane)
-    for (const [stream, sent] of this.#reads.entries()) {
-      if (sent?.lane === lane) this.#giveUp(stream, reason.message)
-    }
+  /** A stream id for one copy; `EVENT_STREAM` when there is none left. */
+  #take(read: HedgedRead, upstream: UpstreamSession): number {
+    const index = this.#free.pop() ?? this.#copies.length
+    if (index >= COPIES_MAX) return EVENT_STREAM
+    this.#copies[index] = { read, upstream }
+    read.copies++
+    return streamAt(index)
   }
 
   /** One copy will not be answered; where it was the last, the read is lost. */
@@ -201,23 +170,24 @@ export class Hedger implements LaneHost {
     const read = this.#settle(stream)
     if (read === undefined || read.answered || read.copies > 0) return
     read.answered = true
-    this.#host.lost(read, reason)
+    this.#state.client.fault(outcomeUnknown(reason), read.clientStream)
   }
 
-  #onError(lane: Lane, { statement }: HedgedRead, buffer: Buffer, start: number, end: number): void {
+  #onError(upstream: UpstreamSession, { statement }: HedgedRead, buffer: Buffer, start: number, end: number): void {
     const code = errorCode(buffer, start, end)
-    lane.erred(code, this.#nowMicros())
+    upstream.erred(code, this.#state.services.nowMicros())
     if (code !== CqlErrorCode.UNPREPARED) return
     const { preparedId } = readError(buffer, start, end)
-    if (preparedId?.equals(statement.id) === true) statement.forget(lane.link)
+    if (preparedId?.equals(statement.id) === true) statement.forget(upstream.link)
   }
 
   /** The copy of that stream is over. */
   #settle(stream: number): HedgedRead | undefined {
-    const read = this.#reads[stream]?.read
+    const index = EVENT_STREAM - 1 - stream
+    const read = this.#copies[index]?.read
     if (read === undefined) return undefined
-    this.#reads[stream] = undefined
-    this.#free.push(stream)
+    this.#copies[index] = undefined
+    this.#free.push(index)
     read.copies--
     if (read.copies === 0) this.#over(read)
     return read
@@ -227,8 +197,13 @@ export class Hedger implements LaneHost {
   #over(read: HedgedRead): void {
     if (!read.counted) return
     read.counted = false
-    this.#account.give(read.request.length)
+    this.#state.client.account.give(read.request.length)
   }
+}
+
+/** Below that of events, which are below all that clients use. */
+function streamAt(index: number): number {
+  return EVENT_STREAM - 1 - index
 }
 
 /** Throws what is not about room. */

@@ -3,22 +3,65 @@ import { RingfenceError } from '../base/errors.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, HEADER_BYTES, headerFlags, headerOpcode, headerStream, writeHeader } from '../cql/protocol.ts'
 import { PrepareView, readPrepare } from '../cql/requests.ts'
-import { readPrepared } from '../cql/responses.ts'
-import type { Lane } from './lane.ts'
+import { readError, readPrepared } from '../cql/responses.ts'
 import type { Router } from './routing/router.ts'
 import { KeyMarkers } from './routing/routing-key.ts'
 import { Statement, type StatementTable } from './routing/statements.ts'
+import type { SessionState } from './session-state.ts'
+import type { UpstreamSession } from './upstream-session.ts'
+
+/** A longer PREPARE is not remembered: its EXECUTEs go to the primary. */
+const PREPARE_BYTES_MAX = 16 * 1024
+/** Of one session, under way: more are not remembered. */
+const PREPARES_MAX = 256
 
 const view = new PrepareView()
 
+/** The PREPAREs of one session that wait for their answers. */
+export class Learning {
+  readonly #state: SessionState
+  /** Copies, by stream. */
+  readonly #asked = new Map<number, Buffer>()
+
+  constructor(state: SessionState) {
+    this.#state = state
+  }
+
+  /** A PREPARE is about to be sent. */
+  asked(buffer: Buffer, start: number, end: number): void {
+    if (end - start > PREPARE_BYTES_MAX || this.#asked.size >= PREPARES_MAX) return
+    this.#asked.set(headerStream(buffer, start), Buffer.from(buffer.subarray(start, end)))
+  }
+
+  /** PREPARED came. */
+  prepared(upstream: UpstreamSession, stream: number, buffer: Buffer, start: number, end: number): void {
+    const asked = this.#asked.get(stream)
+    if (asked === undefined) return
+    const { services, statements, startup } = this.#state
+    learnStatement(services.router, statements, upstream, startup.version, asked, buffer, start, end)
+  }
+
+  /** UNPREPARED came: the sidecar has that statement no longer. */
+  unprepared(upstream: UpstreamSession, buffer: Buffer, start: number, end: number): void {
+    const { preparedId } = readError(buffer, start, end)
+    if (preparedId === undefined) return
+    this.#state.statements.ids.find(preparedId, 0, preparedId.length)?.forget(upstream.link)
+  }
+
+  /** Nothing more comes on that stream. */
+  over(stream: number): void {
+    if (this.#asked.size > 0) this.#asked.delete(stream)
+  }
+}
+
 /**
- * `given` is the client's envelope, and is kept; `buffer[start..end)` is the answer that came on `lane`. Where its client has had its share of
- * this turn the statement is learned in a later one: until then its EXECUTEs go home, as those of one that is not known.
+ * `given` is the client's envelope, and is kept; `buffer[start..end)` is the answer that came on `upstream`. Where its client has had its
+ * share of this turn the statement is learned in a later one. Until then its EXECUTEs go to the primary.
  */
-export function learnStatement(
+function learnStatement(
   router: Router,
   table: StatementTable,
-  lane: Lane,
+  upstream: UpstreamSession,
   version: ProtocolVersion,
   given: Buffer,
   buffer: Buffer,
@@ -28,7 +71,7 @@ export function learnStatement(
   const { share } = table
   if (share.begin()) {
     try {
-      learn(router, table, lane, version, given, buffer, start, end)
+      learn(router, table, upstream, version, given, buffer, start, end)
     } finally {
       share.end()
     }
@@ -37,7 +80,7 @@ export function learnStatement(
   const answer = Buffer.from(buffer.subarray(start, end))
   share.later(() => {
     try {
-      learnStatement(router, table, lane, version, given, answer, 0, answer.length)
+      learnStatement(router, table, upstream, version, given, answer, 0, answer.length)
     } catch (reason) {
       // What cannot be read is not learned; its client has the answer already.
       if (!(reason instanceof RingfenceError)) throw reason
@@ -48,7 +91,7 @@ export function learnStatement(
 function learn(
   router: Router,
   table: StatementTable,
-  lane: Lane,
+  upstream: UpstreamSession,
   version: ProtocolVersion,
   given: Buffer,
   buffer: Buffer,
@@ -60,10 +103,10 @@ function learn(
   const prepare = plain(given, view.payloadEnd)
   const known = table.ids.find(id, 0, id.length)
   if (known?.prepare.subarray(FIXED_BYTES).equals(prepare.subarray(FIXED_BYTES))) {
-    known.nowOn(lane.link)
+    known.nowOn(upstream.link)
     return
   }
-  const route = router.texts.of(view.text, view.keyspace ?? lane.keyspace, table.share)
+  const route = router.texts.of(view.text, view.keyspace ?? upstream.keyspace, table.share)
   if (route.mayUse) return
   // v3 does not say which markers are the key; there they come from the text and the table, as soon as that is known.
   const names = bind.columns.map(({ name }) => name)
@@ -76,10 +119,10 @@ function learn(
           key: KeyMarkers.of(bind.pkIndexes, names),
         }
       : route
-  const inForce = route.unqualified && view.keyspace === undefined ? lane.keyspace : undefined
+  const inForce = route.unqualified && view.keyspace === undefined ? upstream.keyspace : undefined
   const statement = new Statement(id, prepare, inForce, keyed)
   router.statements.add(table, statement)
-  statement.nowOn(lane.link)
+  statement.nowOn(upstream.link)
 }
 
 /** Version, flags and stream differ between two PREPAREs of one statement. */

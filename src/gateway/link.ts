@@ -62,8 +62,8 @@ export interface LinkUser {
 
 export interface GatewayLinkOptions {
   readonly endpoint: SidecarEndpoint
-  /** `Place.index` of the sidecar. */
-  readonly placeIndex: number
+  /** `RemoteSidecar.index` of the sidecar. */
+  readonly sidecarIndex: number
   readonly credentials: Credentials
   readonly turn: Turn
   readonly onHello: (link: GatewayLink) => void
@@ -84,7 +84,7 @@ export class GatewayLink {
   readonly credentials: Credentials
   /** No other link of this process has it, before or after. */
   readonly serial: number = ++lastSerial
-  readonly placeIndex: number
+  readonly sidecarIndex: number
   /** The key of the certificate shown on this link: passports are signed with it. */
   readonly key: KeyObject
   readonly #options: GatewayLinkOptions
@@ -114,7 +114,7 @@ export class GatewayLink {
   private constructor(options: GatewayLinkOptions) {
     this.#options = options
     this.endpoint = options.endpoint
-    this.placeIndex = options.placeIndex
+    this.sidecarIndex = options.sidecarIndex
     this.credentials = options.credentials
     this.key = createPrivateKey(options.credentials.keyPem)
     this.#socket = connectTls({

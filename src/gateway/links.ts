@@ -7,7 +7,7 @@ import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Repeated } from '../telemetry/repeated.ts'
 import { GatewayLink } from './link.ts'
-import { cheapest, type Locality, Place } from './place.ts'
+import { cheapest, type Locality, RemoteSidecar } from './remote-sidecar.ts'
 
 const RETRY_MS_MIN = 100
 const RETRY_MS_MAX = 5000
@@ -15,9 +15,9 @@ const RETRY_MS_MAX = 5000
 const RECYCLE_AT = 0.75
 const TIMER_MS_MAX = 2 ** 31 - 1
 
-/** How a place comes to have a link. */
+/** How a sidecar comes to have a link. */
 interface Upkeep {
-  readonly place: Place
+  readonly sidecar: RemoteSidecar
   retryMs: number
   timer: NodeJS.Timeout | undefined
   opening: boolean
@@ -40,7 +40,7 @@ export class MeshLinks {
   readonly #onChange = new Set<(link: GatewayLink | undefined) => void>()
   #credentials: Credentials
   #stopped = false
-  #places: readonly Place[] = []
+  #sidecars: readonly RemoteSidecar[] = []
 
   constructor(options: MeshLinksOptions) {
     this.#options = options
@@ -48,8 +48,8 @@ export class MeshLinks {
   }
 
   /** Every sidecar there is; another array whenever there are others. */
-  get places(): readonly Place[] {
-    return this.#places
+  get sidecars(): readonly RemoteSidecar[] {
+    return this.#sidecars
   }
 
   /** Called when sidecars came or went, and with the link when its sidecar said something new; the result unsubscribes. */
@@ -65,26 +65,26 @@ export class MeshLinks {
       if (names.has(id)) continue
       this.#upkeep.delete(id)
       clearTimeout(upkeep.timer)
-      upkeep.place.link?.drain()
+      upkeep.sidecar.link?.drain()
     }
     for (const endpoint of endpoints) {
       const upkeep = this.#upkeep.get(endpoint.spiffeId)
       if (upkeep === undefined) this.#add(endpoint)
-      else if (upkeep.place.endpoint.address !== endpoint.address || upkeep.place.endpoint.port !== endpoint.port) {
-        upkeep.place.endpoint = endpoint
+      else if (upkeep.sidecar.endpoint.address !== endpoint.address || upkeep.sidecar.endpoint.port !== endpoint.port) {
+        upkeep.sidecar.endpoint = endpoint
         void this.#open(upkeep)
       }
     }
-    this.#places = [...this.#upkeep.values()].map(({ place }) => place)
+    this.#sidecars = [...this.#upkeep.values()].map(({ sidecar }) => sidecar)
     this.#changed(undefined)
   }
 
   #add(endpoint: SidecarEndpoint): void {
-    const taken = new Set([...this.#upkeep.values()].map(({ place }) => place.index))
+    const taken = new Set([...this.#upkeep.values()].map(({ sidecar }) => sidecar.index))
     let index = 0
     while (taken.has(index)) index++
     const upkeep = {
-      place: new Place(index, endpoint),
+      sidecar: new RemoteSidecar(index, endpoint),
       retryMs: RETRY_MS_MIN,
       timer: undefined,
       opening: false,
@@ -105,17 +105,17 @@ export class MeshLinks {
   }
 
   /** The least loaded sidecar that can be asked. */
-  choose(): Place | undefined {
-    return cheapest(this.#places, this.#options.turn.nowMicros())
+  choose(): RemoteSidecar | undefined {
+    return cheapest(this.#sidecars, this.#options.turn.nowMicros())
   }
 
   /** As `choose`, waited for at most `ms`; `undefined` when none came. */
-  async chooseWithin(ms: number): Promise<Place | undefined> {
+  async chooseWithin(ms: number): Promise<RemoteSidecar | undefined> {
     const until = performance.now() + ms
     for (;;) {
-      const place = this.choose()
+      const sidecar = this.choose()
       const left = until - performance.now()
-      if (place !== undefined || left <= 0 || this.#stopped) return place
+      if (sidecar !== undefined || left <= 0 || this.#stopped) return sidecar
       await new Promise<void>((resolve) => {
         const timer = setTimeout(wake, left)
         const waiting = this.#waiting
@@ -138,27 +138,27 @@ export class MeshLinks {
 
   async #open(upkeep: Upkeep): Promise<void> {
     if (upkeep.opening || this.#stopped) return
-    const { place } = upkeep
+    const { sidecar } = upkeep
     upkeep.opening = true
     clearTimeout(upkeep.timer)
     const credentials = this.#credentials
     try {
       const link = await GatewayLink.open({
-        endpoint: place.endpoint,
-        placeIndex: place.index,
+        endpoint: sidecar.endpoint,
+        sidecarIndex: sidecar.index,
         credentials,
         turn: this.#options.turn,
-        onHello: (greeted) => this.#greeted(place, greeted),
+        onHello: (greeted) => this.#greeted(sidecar, greeted),
         onClosed: (closed, reason) => this.#closed(upkeep, closed, reason),
       })
       this.#all.add(link)
-      place.link?.drain()
-      place.link = link
+      sidecar.link?.drain()
+      sidecar.link = link
       upkeep.retryMs = RETRY_MS_MIN
       upkeep.opening = false
       upkeep.faults.over()
-      this.#greeted(place, link)
-      if (!this.#upkeep.has(place.endpoint.spiffeId)) link.drain()
+      this.#greeted(sidecar, link)
+      if (!this.#upkeep.has(sidecar.endpoint.spiffeId)) link.drain()
       else if (credentials !== this.#credentials) void this.#open(upkeep)
       else this.#recycleInTime(upkeep, link)
     } catch (reason) {
@@ -166,15 +166,15 @@ export class MeshLinks {
       const message = reason instanceof Error ? reason.message : String(reason)
       const repeated = upkeep.faults.due(message)
       if (repeated !== undefined) {
-        this.#options.log.warn({ sidecar: place.endpoint.name, reason: message, repeated }, 'mesh link not opened')
+        this.#options.log.warn({ sidecar: sidecar.endpoint.name, reason: message, repeated }, 'mesh link not opened')
       }
       this.#retry(upkeep)
     }
   }
 
-  #greeted(place: Place, link: GatewayLink): void {
-    if (place.link !== link || link.hello === undefined) return
-    place.introduce(this.#options.locality)
+  #greeted(sidecar: RemoteSidecar, link: GatewayLink): void {
+    if (sidecar.link !== link || link.hello === undefined) return
+    sidecar.introduce(this.#options.locality)
     this.#changed(link)
     this.#wakeAll()
   }
@@ -190,17 +190,17 @@ export class MeshLinks {
   }
 
   #closed(upkeep: Upkeep, link: GatewayLink, reason: string): void {
-    const { place } = upkeep
+    const { sidecar } = upkeep
     this.#all.delete(link)
-    if (place.link !== link) return
-    place.link = undefined
-    if (this.#stopped || !this.#upkeep.has(place.endpoint.spiffeId)) return
-    this.#options.log.warn({ sidecar: place.endpoint.name, reason }, 'mesh link lost')
+    if (sidecar.link !== link) return
+    sidecar.link = undefined
+    if (this.#stopped || !this.#upkeep.has(sidecar.endpoint.spiffeId)) return
+    this.#options.log.warn({ sidecar: sidecar.endpoint.name, reason }, 'mesh link lost')
     this.#retry(upkeep)
   }
 
   #retry(upkeep: Upkeep): void {
-    if (this.#stopped || !this.#upkeep.has(upkeep.place.endpoint.spiffeId)) return
+    if (this.#stopped || !this.#upkeep.has(upkeep.sidecar.endpoint.spiffeId)) return
     clearTimeout(upkeep.timer)
     upkeep.timer = setTimeout(() => void this.#open(upkeep), upkeep.retryMs * (0.5 + Math.random() / 2))
     upkeep.retryMs = Math.min(upkeep.retryMs * 2, RETRY_MS_MAX)

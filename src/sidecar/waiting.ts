@@ -4,7 +4,7 @@
  */
 import { assert } from '../base/errors.ts'
 import type { Client } from '../session/backend.ts'
-import { type HeldHost, HeldRequests } from './held.ts'
+import { type HeldHost, HeldRequests } from '../session/held.ts'
 import type { Request } from './request.ts'
 
 export class Waiting {

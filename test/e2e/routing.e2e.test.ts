@@ -140,7 +140,7 @@ suite('a request about one row, through NGINX and the gateway', () => {
         const keyspace = keyspaceOf(copies)
         const names = columns.map((_, i) => `k${i}`)
         const insert = `INSERT INTO ${keyspace}.${table} (v, ${names.join(', ')}) VALUES (?, ${names.map(() => '?').join(', ')})`
-        // The gateway opens its session's lanes and gives them the statement when they are first wanted.
+        // The gateway opens its upstream sessions and gives them the statement when they are first wanted.
         for (let i = 0; i < 20; i++) await outside.execute(insert, ['v', ...key()], { prepare: true })
         const sent: Sent[] = []
         for (let i = 0; i < REQUESTS / 5; i++) {

@@ -47,7 +47,7 @@ async function ready(...texts: string[]): Promise<{ alice: RawClient; ids: Buffe
     const answer = await alice.ask(prepareEnvelope(4, 1, text))
     ids.push(readPrepared(answer, 0, answer.length, 4).id)
   }
-  // Until there are lanes, for these reads too, and the statements are everywhere.
+  // Until there is an upstream session at each sidecar, and the statements are everywhere.
   for (let i = 0; i < 90; i++) {
     for (const id of ids) await alice.ask(executeEnvelope(4, 1, id, undefined, values(`warm ${i}`, `warm ${i}`)))
   }
@@ -103,6 +103,25 @@ suite('a read that a policy hedges', () => {
       )
     }
     assert.equal(alice.unasked.length, 0)
+  })
+
+  it('goes by the sessions that the client has at the sidecars anyhow: one at each', async () => {
+    const sessionsAt = () => nodes.map(({ feed }) => feed.report?.().sessions ?? 0)
+    const before = sessionsAt()
+    const { alice, ids } = await ready(READ)
+    const held = holdFirst('shared')
+    assert.equal(
+      describe(await alice.ask(executeEnvelope(4, 7, ids[0]!, undefined, values('shared')))),
+      `echo: ${READ} <- shared`,
+    )
+    assert.equal(arrivals('shared').length, 2)
+    const opened = sessionsAt().map((sessions, at) => sessions - before[at]!)
+    assert.ok(
+      opened.every((count) => count <= 1),
+      `${opened} sessions of one client at each sidecar`,
+    )
+    held[0]!.answer()
+    alice.close()
   })
 
   it('is answered by the second when the first says that it cannot, and by the first when the second does', async () => {

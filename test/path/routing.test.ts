@@ -71,7 +71,7 @@ async function prepared(client: RawClient, text: string): Promise<Buffer> {
   return readPrepared(answer, 0, answer.length, client.version).id
 }
 
-/** Until a client has a lane to every node and the statement is on each, requests may go the long way. */
+/** Until a client has an upstream session at every sidecar and the statement is on each, requests may go the long way. */
 async function warm(client: RawClient, id: Buffer, args: (key: string) => Buffer[]): Promise<void> {
   for (let round = 0; round < 2; round++) {
     for (let i = 0; i < 40; i++) {
@@ -396,7 +396,7 @@ suite('a ring that changes', () => {
     const alice = await world.client(door.port, 'alice')
     const id = await prepared(alice, READ)
     const near = ring.filter((_, i) => i % 2 === 0)
-    // The gateway hears of the ring, opens a lane, gives the sidecar the statement: a round for each at the most.
+    // The gateway hears of the ring, opens an upstream session, gives the sidecar the statement: a round for each at the most.
     let right = 0
     for (let round = 0; round < 10 && right < keys.length; round++) {
       const ofRound = keys.map((key) => `${key}${round}`)

@@ -24,7 +24,7 @@ const rampFactor = 10
 export class Load {
   inFlight = 0
   /** Sessions whose text statements and events go there. */
-  homes = 0
+  primaries = 0
   #latencyMicros = firstLatencyMicros
   #sampledAt = 0
   #failures = 0

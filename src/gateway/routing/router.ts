@@ -15,7 +15,7 @@ import type { BatchView, ParamsView } from '../../cql/requests.ts'
 import { RoutingRules } from '../../policy/routing.ts'
 import type { GatewayLink } from '../link.ts'
 import type { MeshLinks } from '../links.ts'
-import { cheapest, type Place } from '../place.ts'
+import { cheapest, type RemoteSidecar } from '../remote-sidecar.ts'
 import { type Placement, type ReplicaSet, TokenRing } from './ring.ts'
 import { tokenOfExecute, tokenOfParams, tokenOfPart } from './routing-key.ts'
 import { type Keyed, type Statement, StatementTables } from './statements.ts'
@@ -43,11 +43,11 @@ export class Router {
   #ring: TokenRing | undefined
   /** The digest that is being asked for. */
   #asking = ''
-  /** The places of each replica set, by its index in `#ring`; made when first asked. */
-  #placesOf: (readonly Place[])[] = []
+  /** The sidecars of each replica set, by its index in `#ring`; made when first asked. */
+  #sidecarsOf: (readonly RemoteSidecar[])[] = []
   readonly #tables = new Map<string, TableKey>()
-  /** Which link told which epoch last, by place. */
-  #schemaSeen = new Map<Place, string>()
+  /** Which link told which epoch last, by sidecar. */
+  #schemaSeen = new Map<RemoteSidecar, string>()
 
   constructor({ links, nowMicros }: RouterOptions) {
     this.#links = links
@@ -55,20 +55,20 @@ export class Router {
     links.onChange((link) => this.#changed(link))
   }
 
-  /** The one place there is to go, where there is no choice. */
-  get only(): Place | undefined {
-    const { places } = this.#links
-    return places.length === 1 ? places[0] : undefined
+  /** The one sidecar there is to go, where there is no choice. */
+  get only(): RemoteSidecar | undefined {
+    const { sidecars } = this.#links
+    return sidecars.length === 1 ? sidecars[0] : undefined
   }
 
   /** Where an EXECUTE of `statement` should go. Undefined when no sidecar can be asked. */
-  placeOfExecute(
+  sidecarOfExecute(
     statement: Statement,
     version: ProtocolVersion,
     buffer: Buffer,
     start: number,
     end: number,
-  ): Place | undefined {
+  ): RemoteSidecar | undefined {
     return this.replicaOfExecute(statement, version, buffer, start, end) ?? this.leastLoaded()
   }
 
@@ -79,8 +79,8 @@ export class Router {
     buffer: Buffer,
     start: number,
     end: number,
-    except?: Place,
-  ): Place | undefined {
+    except?: RemoteSidecar,
+  ): RemoteSidecar | undefined {
     const { key } = statement.keyed
     if (key === undefined || !tokenOfExecute(key, version, buffer, start, end)) return undefined
     return this.#replica(this.#placementOf(statement), except)
@@ -102,13 +102,13 @@ export class Router {
   }
 
   /** Where a request whose values may have names should go; undefined where there is no replica to be told. */
-  placeOfParams({ key, keyspace }: Keyed, params: ParamsView): Place | undefined {
+  sidecarOfParams({ key, keyspace }: Keyed, params: ParamsView): RemoteSidecar | undefined {
     if (key === undefined || !tokenOfParams(key, params)) return undefined
     return this.#replica(this.#ring?.placement(keyspace))
   }
 
   /** Where a BATCH should go whose statements are all about one partition; undefined for any other. `parts` are those of `batch`. */
-  placeOfBatch(batch: BatchView, parts: readonly Keyed[]): Place | undefined {
+  sidecarOfBatch(batch: BatchView, parts: readonly Keyed[]): RemoteSidecar | undefined {
     let high = 0
     let low = 0
     let keyspace: string | undefined
@@ -123,16 +123,16 @@ export class Router {
   }
 
   /** The least loaded sidecar that can be asked. */
-  leastLoaded(): Place | undefined {
-    return cheapest(this.#links.places, this.#nowMicros())
+  leastLoaded(): RemoteSidecar | undefined {
+    return cheapest(this.#links.sidecars, this.#nowMicros())
   }
 
   /** The replica of the token in `token` that costs least; undefined where none of this data centre can be asked. */
-  #replica(placement: Placement | undefined, except?: Place): Place | undefined {
+  #replica(placement: Placement | undefined, except?: RemoteSidecar): RemoteSidecar | undefined {
     if (placement === undefined) return undefined
     const set = placement.replicasOf(token.high, token.low)
-    const places = this.#placesOf[set.index] ?? this.#findPlaces(set)
-    return cheapest(places, this.#nowMicros(), except)
+    const sidecars = this.#sidecarsOf[set.index] ?? this.#findSidecars(set)
+    return cheapest(sidecars, this.#nowMicros(), except)
   }
 
   #placementOf(statement: Statement): Placement | undefined {
@@ -143,14 +143,14 @@ export class Router {
     return statement.placement
   }
 
-  #findPlaces(set: ReplicaSet): readonly Place[] {
-    const places = this.#links.places.filter(({ hostId }) => hostId !== '' && set.hostIds.includes(hostId))
-    this.#placesOf[set.index] = places
-    return places
+  #findSidecars(set: ReplicaSet): readonly RemoteSidecar[] {
+    const sidecars = this.#links.sidecars.filter(({ hostId }) => hostId !== '' && set.hostIds.includes(hostId))
+    this.#sidecarsOf[set.index] = sidecars
+    return sidecars
   }
 
   #changed(link: GatewayLink | undefined): void {
-    this.#placesOf = []
+    this.#sidecarsOf = []
     const hello = link?.hello
     if (link === undefined || hello === undefined) return
     this.#noticeSchema(link, hello.schemaEpoch)
@@ -163,17 +163,17 @@ export class Router {
       // None is known there any more, or none yet: what is known here is better.
       if (ring === undefined || ring.digest === '') return
       this.#ring = new TokenRing(ring)
-      this.#placesOf = []
+      this.#sidecarsOf = []
     })
   }
 
   /** Each sidecar counts its own epochs, from one again when it is started again: only a change on one link says something. */
   #noticeSchema(link: GatewayLink, epoch: number): void {
-    const place = this.#links.places.find((each) => each.link === link)
+    const sidecar = this.#links.sidecars.find((each) => each.link === link)
     const seen = `${link.serial} ${epoch}`
-    if (place === undefined || this.#schemaSeen.get(place) === seen) return
-    this.#schemaSeen = new Map([...this.#schemaSeen].filter(([each]) => this.#links.places.includes(each)))
-    this.#schemaSeen.set(place, seen)
+    if (sidecar === undefined || this.#schemaSeen.get(sidecar) === seen) return
+    this.#schemaSeen = new Map([...this.#schemaSeen].filter(([each]) => this.#links.sidecars.includes(each)))
+    this.#schemaSeen.set(sidecar, seen)
     this.#tables.clear()
     this.texts.forget()
   }

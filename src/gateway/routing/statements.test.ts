@@ -4,7 +4,7 @@ import { limits } from '../../base/limits.ts'
 import type { GatewayLink } from '../link.ts'
 import { Statement, StatementTables } from './statements.ts'
 
-const link = (placeIndex: number, serial: number): GatewayLink => ({ placeIndex, serial }) as GatewayLink
+const link = (sidecarIndex: number, serial: number): GatewayLink => ({ sidecarIndex, serial }) as GatewayLink
 const keyed = { keyspace: 'shop', table: 'items', reads: true, key: undefined }
 
 function statement(number: number, bytes = 100, inForce?: string): Statement {
@@ -14,7 +14,7 @@ function statement(number: number, bytes = 100, inForce?: string): Statement {
 }
 
 describe('where a statement is prepared', () => {
-  it('is known by the link, not by the place: a new link may lead to another process', () => {
+  it('is known by the link, not by the sidecar: a new link may lead to another process', () => {
     const one = statement(1)
     one.nowOn(link(2, 10))
     assert.equal(one.isOn(link(2, 10)), true)

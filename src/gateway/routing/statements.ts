@@ -34,11 +34,11 @@ export class Statement implements PreparedEntry {
   /** The keyspace that its unqualified names are in; undefined where it has none. */
   readonly inForce: string | undefined
   readonly keyed: Keyed
-  /** Serial numbers of the links whose sidecar has it for this identity, by place. */
+  /** Serial numbers of the links whose sidecar has it for this identity, by sidecar. */
   readonly #on: number[] = []
   /** Of those that are being given it right now. */
   readonly #preparing: number[] = []
-  /** By place: monotonic microseconds. */
+  /** By sidecar: monotonic microseconds. */
   readonly #notBefore: number[] = []
   /** Of `keyed.keyspace` in `placementRing`. */
   placement: Placement | undefined
@@ -57,36 +57,36 @@ export class Statement implements PreparedEntry {
   }
 
   isOn(link: GatewayLink): boolean {
-    return this.#on[link.placeIndex] === link.serial
+    return this.#on[link.sidecarIndex] === link.serial
   }
 
-  /** Whether a lane with this keyspace in force could be given it now; false while somebody is doing that. */
+  /** Whether a session with this keyspace in force could be given it now; false while somebody is doing that. */
   mayPrepare(link: GatewayLink, keyspace: string, nowMicros: number): boolean {
-    const place = link.placeIndex
-    if (this.#preparing[place] === link.serial || nowMicros < (this.#notBefore[place] ?? 0)) return false
+    const sidecar = link.sidecarIndex
+    if (this.#preparing[sidecar] === link.serial || nowMicros < (this.#notBefore[sidecar] ?? 0)) return false
     return this.inForce === undefined || this.inForce === keyspace
   }
 
   /** It is under way there. */
   preparing(link: GatewayLink): void {
-    this.#preparing[link.placeIndex] = link.serial
+    this.#preparing[link.sidecarIndex] = link.serial
   }
 
   nowOn(link: GatewayLink): void {
-    this.#preparing[link.placeIndex] = 0
-    this.#on[link.placeIndex] = link.serial
+    this.#preparing[link.sidecarIndex] = 0
+    this.#on[link.sidecarIndex] = link.serial
   }
 
   /** The sidecar would not have it, or has another statement under its id. */
   refused(link: GatewayLink, nowMicros: number): void {
-    this.#preparing[link.placeIndex] = 0
-    this.#notBefore[link.placeIndex] = nowMicros + RETRY_MICROS
+    this.#preparing[link.sidecarIndex] = 0
+    this.#notBefore[link.sidecarIndex] = nowMicros + RETRY_MICROS
   }
 
   /** The sidecar has it no longer, or nobody gives it any more. */
   forget(link: GatewayLink): void {
-    this.#on[link.placeIndex] = 0
-    this.#preparing[link.placeIndex] = 0
+    this.#on[link.sidecarIndex] = 0
+    this.#preparing[link.sidecarIndex] = 0
   }
 }
 

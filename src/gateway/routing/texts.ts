@@ -20,7 +20,7 @@ const TEXT_CHARS_MAX = 16 * 1024
 export interface TextRoute extends Keyed {
   /** True when the keyspace in force decided that. */
   readonly unqualified: boolean
-  /** A USE, or what cannot be told from one: it belongs to the session's home. */
+  /** A USE, or what cannot be told from one: it belongs to the session's primary sidecar. */
   readonly mayUse: boolean
   /** Undefined also while the table's key is not known. */
   key: KeyMarkers | undefined

@@ -1,7 +1,8 @@
 /**
- * Requests of one session that wait, in order, while a USE is answered, a connection to the node opens, the schema is read again or a
- * long statement is being understood. Bounded in number and, by the client's account, in bytes.
+ * Requests of one session that wait, in order: in a sidecar while a USE is answered, a connection to the node opens, the schema is read again
+ * or a long statement is read; in a gateway while the session has no sidecar. This is the one place where they wait.
  *
+ * Bounds: `heldRequestsMax` in number, and the client's account in bytes.
  * Rule: what waited is served in the order it came, and what comes while it is served waits behind it.
  */
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'

@@ -15,7 +15,7 @@ export interface Locality {
 /** How much busier a node of the gateway's own rack must be before one of another rack is asked. */
 const OTHER_RACK = 4
 
-export class Place {
+export class RemoteSidecar {
   /** Below the number of sidecars that there ever were at one time; used again when a sidecar is gone. */
   readonly index: number
   endpoint: SidecarEndpoint
@@ -25,7 +25,7 @@ export class Place {
   hostId = ''
   /** False for a node of another data centre: a coordinator there would change what LOCAL_QUORUM means. */
   local = true
-  /** What the cost of this place is multiplied with. */
+  /** What the cost of this sidecar is multiplied with. */
   distance = 1
 
   constructor(index: number, endpoint: SidecarEndpoint) {
@@ -53,16 +53,21 @@ export class Place {
 }
 
 /** The one that costs least, of those that can be asked and are not `except`; one that is ejected only where there is no other. */
-export function cheapest(places: readonly Place[], nowMicros: number, except?: Place): Place | undefined {
-  let best: Place | undefined
+export function cheapest(
+  sidecars: readonly RemoteSidecar[],
+  nowMicros: number,
+  except?: RemoteSidecar,
+): RemoteSidecar | undefined {
+  let best: RemoteSidecar | undefined
   let bestCost = Number.POSITIVE_INFINITY
-  for (const place of places) {
-    if (!place.usable || place === except) continue
-    let cost = place.load.cost(nowMicros) * place.distance
-    if (place.load.ejected(nowMicros)) cost *= 1e6
+  for (const sidecar of sidecars) {
+    if (!sidecar.usable || sidecar === except) continue
+    let cost = sidecar.load.cost(nowMicros) * sidecar.distance
+    if (sidecar.load.ejected(nowMicros)) cost *= 1e6
     // Of equals, as all are at first, the one with fewer sessions.
-    if (cost > bestCost || (cost === bestCost && best !== undefined && place.load.homes >= best.load.homes)) continue
-    best = place
+    if (cost > bestCost || (cost === bestCost && best !== undefined && sidecar.load.primaries >= best.load.primaries))
+      continue
+    best = sidecar
     bestCost = cost
   }
   return best

@@ -1,5 +1,5 @@
 /**
- * The topology desk: has the answers to what drivers ask of `system.local`, `system.peers` and `system.peers_v2`, from the virtual topology,
+ * Has the answers to what drivers ask of `system.local`, `system.peers` and `system.peers_v2`, from the virtual topology,
  * so that no client that came through NGINX learns a node's address.
  *
  * Rule: it answers nobody. A question goes to a sidecar with its answer, where it is judged and recorded like everything else.
@@ -54,7 +54,7 @@ const query = new QueryView()
 const prepare = new PrepareView()
 const execute = new ExecuteView()
 
-export class TopologyDesk {
+export class TopologyAnswers {
   readonly #links: MeshLinks
   readonly #gateways: GatewayList
   /** By the first four bytes of the id. */
@@ -190,14 +190,14 @@ export class TopologyDesk {
   }
 
   async #model(): Promise<TopologyModel> {
-    const place = await this.#links.chooseWithin(LINK_MS_MAX)
-    const hello = place?.link?.hello
+    const sidecar = await this.#links.chooseWithin(LINK_MS_MAX)
+    const hello = sidecar?.link?.hello
     if (hello === undefined) {
       throw new RingfenceError('UNAVAILABLE', 'no node of the cluster is reachable')
     }
     const { clusterName, dataCenter, rack, partitioner, releaseVersion } = hello
     for (const { endpoint, hello: said } of this.#links.usable) {
-      if (said !== undefined) this.#gateways.whereabouts.seen(endpoint.spiffeId, said)
+      if (said !== undefined) this.#gateways.localities.reported(endpoint.spiffeId, said)
     }
     return {
       clusterName,

@@ -1,8 +1,8 @@
 /**
- * One session's place on one mesh link. A session has a lane to each sidecar that it has had a reason to ask.
+ * One client session at one sidecar: a numbered session on a mesh link, with the requests that are in flight there.
  *
- *   opening ──OPENED──▶ open ──its link drains, or another lane takes its place──▶ leaving ──nothing in flight──▶ closed
- *      └───────────── CLOSE, or the link is lost ──────────────┴──────────────────────┴──▶ closed
+ *   opening ──OPENED──▶ open ──its link drains, or another one replaces it──▶ leaving ──nothing in flight──▶ closed
+ *      └───────────── CLOSE, or the link is lost ──────────┴─────────────────────┴──▶ closed
  */
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { CqlErrorCode } from '../cql/protocol.ts'
@@ -11,46 +11,51 @@ import { type Close, Control, controlEnvelope, type Open } from '../link/protoco
 import type { Client } from '../session/backend.ts'
 import { StreamSet } from '../session/streams.ts'
 import type { GatewayLink, LinkUser } from './link.ts'
-import type { Place } from './place.ts'
+import type { RemoteSidecar } from './remote-sidecar.ts'
 
-export type LaneState = 'opening' | 'open' | 'leaving' | 'closed'
+/** The stream of events: no request has it. */
+const NONE = -1
 
-/** The session, as its lanes see it. */
-export interface LaneHost {
-  onLaneOpened(lane: Lane): void
+export type UpstreamState = 'opening' | 'open' | 'leaving' | 'closed'
+
+/** The client session, as its upstream sessions see it. */
+export interface UpstreamHost {
+  onUpstreamOpened(upstream: UpstreamSession): void
   /** It takes no new requests; it closes by itself. */
-  onLaneDraining(lane: Lane): void
-  /** `lane.paused` is another. */
-  onLanePaused(lane: Lane): void
-  onLaneFrame(lane: Lane, buffer: Buffer, start: number, end: number): void
-  /** `streamsInFlight` of the lane is what was sent and not answered. */
-  onLaneClosed(lane: Lane, reason: Close): void
+  onUpstreamDraining(upstream: UpstreamSession): void
+  /** `upstream.paused` changed. */
+  onUpstreamPaused(upstream: UpstreamSession): void
+  onUpstreamFrame(upstream: UpstreamSession, buffer: Buffer, start: number, end: number): void
+  /** `upstream.streamsInFlight` is what was sent and not answered. */
+  onUpstreamClosed(upstream: UpstreamSession, reason: Close): void
 }
 
-export class Lane implements LinkUser {
-  readonly place: Place
+export class UpstreamSession implements LinkUser {
+  readonly sidecar: RemoteSidecar
   readonly link: GatewayLink
   /** In force at the sidecar's end; empty for none. */
   keyspace: string
-  state: LaneState = 'opening'
+  state: UpstreamState = 'opening'
   wasOpen = false
   /** The sidecar asks for no more requests of this session for now. */
   paused = false
   /** When a request last went by it: monotonic microseconds. */
   usedMicros = 0
-  /** Requests that wait for their answer. Invariant: the place's load counts them too. */
+  /** Requests that wait for their answer. Invariant: the sidecar's load counts them too, and those of `#ownStreams`. */
   readonly #streams = new StreamSet()
-  /** The stream whose latency is taken; −1 while none is. One at a time is enough, and needs no table. */
-  #sampled = -1
+  /** The gateway's own requests, whose streams are below zero, by the complement. Few sessions have any. */
+  #ownStreams: StreamSet | undefined
+  /** The stream whose latency is taken. One at a time is enough, and needs no table. */
+  #sampled = NONE
   #sampledAtMicros = 0
-  readonly #host: LaneHost
+  readonly #host: UpstreamHost
   readonly #client: Client
   readonly #queue: SessionQueue
   /** The client does not read: the sidecar is to send nothing more. */
   #answersPaused = false
 
-  constructor(place: Place, link: GatewayLink, client: Client, host: LaneHost, open: Open) {
-    this.place = place
+  constructor(sidecar: RemoteSidecar, link: GatewayLink, client: Client, host: UpstreamHost, open: Open) {
+    this.sidecar = sidecar
     this.link = link
     this.keyspace = open.keyspace ?? ''
     this.#host = host
@@ -63,10 +68,10 @@ export class Lane implements LinkUser {
   }
 
   get inFlight(): number {
-    return this.#streams.count
+    return this.#streams.count + (this.#ownStreams?.count ?? 0)
   }
 
-  /** The streams of what is in flight, in ascending order. */
+  /** The streams of what the client has in flight, in ascending order. */
   get streamsInFlight(): readonly number[] {
     return this.#streams.ids()
   }
@@ -108,28 +113,33 @@ export class Lane implements LinkUser {
   }
 
   #sent(stream: number, nowMicros: number): void {
-    this.#streams.add(stream)
+    if (stream >= 0) this.#streams.add(stream)
+    else {
+      this.#ownStreams ??= new StreamSet()
+      this.#ownStreams.add(~stream)
+    }
     this.usedMicros = nowMicros
-    this.place.load.sent(nowMicros)
-    if (this.#sampled >= 0) return
+    this.sidecar.load.sent(nowMicros)
+    if (this.#sampled !== NONE) return
     this.#sampled = stream
     this.#sampledAtMicros = nowMicros
   }
 
   /** To be called for each answer. */
   answered(stream: number, nowMicros: number): void {
-    this.#streams.delete(stream)
-    const { load } = this.place
+    if (stream >= 0) this.#streams.delete(stream)
+    else this.#ownStreams?.delete(~stream)
+    const { load } = this.sidecar
     load.heard(nowMicros)
     if (stream === this.#sampled) {
-      this.#sampled = -1
+      this.#sampled = NONE
       load.sample(nowMicros - this.#sampledAtMicros, nowMicros)
     }
   }
 
   /** To be called for each answer that is an error: is it the sidecar's own, or the request's? */
   erred(code: number, nowMicros: number): void {
-    const { load } = this.place
+    const { load } = this.sidecar
     if (code === CqlErrorCode.SERVER_ERROR || code === CqlErrorCode.IS_BOOTSTRAPPING) load.failed(nowMicros)
     else load.succeeded()
   }
@@ -159,11 +169,11 @@ export class Lane implements LinkUser {
     if (this.state !== 'opening') return
     this.state = 'open'
     this.wasOpen = true
-    this.#host.onLaneOpened(this)
+    this.#host.onUpstreamOpened(this)
   }
 
   onFrame(buffer: Buffer, start: number, end: number): void {
-    this.#host.onLaneFrame(this, buffer, start, end)
+    this.#host.onUpstreamFrame(this, buffer, start, end)
     if (this.state === 'leaving' && this.inFlight === 0) this.close()
   }
 
@@ -172,18 +182,18 @@ export class Lane implements LinkUser {
     this.paused = paused
     if (paused) this.link.sender.pause(this.#queue)
     else this.link.sender.resume(this.#queue)
-    this.#host.onLanePaused(this)
+    this.#host.onUpstreamPaused(this)
   }
 
   onClosed(reason: Close): void {
     if (this.state === 'closed') return
     this.#end()
-    this.#host.onLaneClosed(this, reason)
+    this.#host.onUpstreamClosed(this, reason)
   }
 
   onDraining(): void {
     if (this.state !== 'open') return
-    this.#host.onLaneDraining(this)
+    this.#host.onUpstreamDraining(this)
     this.leave()
   }
 
@@ -191,6 +201,6 @@ export class Lane implements LinkUser {
     this.link.sender.drop(this.#queue)
     this.onPaused(false)
     this.state = 'closed'
-    this.place.load.forgotten(this.inFlight)
+    this.sidecar.load.forgotten(this.inFlight)
   }
 }

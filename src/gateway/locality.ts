@@ -1,5 +1,5 @@
 /** Where gateways stand, which is the data centre and rack that their virtual hosts show. */
-import type { Locality } from './place.ts'
+import type { Locality } from './remote-sidecar.ts'
 
 export interface Site {
   readonly dataCenter: string
@@ -13,7 +13,7 @@ const RACK = 'rack1'
  * As the configuration says; else the alphabetically first data centre that a sidecar of the mesh ever named, so that all gateways
  * say the same, and go on saying it when that data centre's sidecars are away. Drivers would take a change for a moved node.
  */
-export class Whereabouts {
+export class Localities {
   readonly #configured: Locality
   /** By the sidecar's SPIFFE id; what its node says counts, and until that is known what its configuration says. */
   readonly #sidecars = new Map<string, Site>()
@@ -23,12 +23,12 @@ export class Whereabouts {
   }
 
   /** What the control plane tells of a sidecar. */
-  told(spiffeId: string, { dataCenter = '', rack = '' }: Locality): void {
+  announced(spiffeId: string, { dataCenter = '', rack = '' }: Locality): void {
     if (dataCenter !== '' && !this.#sidecars.has(spiffeId)) this.#sidecars.set(spiffeId, { dataCenter, rack })
   }
 
   /** What a sidecar's node says itself. */
-  seen(spiffeId: string, { dataCenter, rack }: Site): void {
+  reported(spiffeId: string, { dataCenter, rack }: Site): void {
     if (dataCenter !== '') this.#sidecars.set(spiffeId, { dataCenter, rack })
   }
 

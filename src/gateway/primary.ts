@@ -1,0 +1,181 @@
+/**
+ * A session's primary sidecar: the one that has its events, and to which goes what belongs to the session and not to a row (PREPARE, USE,
+ * REGISTER) and whatever cannot be routed. While there is none, requests wait here, and the session is linked to another sidecar.
+ *
+ *   opening ──OPENED──▶ current ──its link drains, or is lost──▶ relinking ──OPENED──▶ current, and what waited is served
+ *                                                                    └─ no sidecar within RELINK_MS_MAX ─▶ the client's connection ends
+ */
+import { type Owner, settle } from '../base/contained.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { headerStream } from '../cql/protocol.ts'
+import type { Close } from '../link/protocol.ts'
+import { HeldRequests, type Holdable } from '../session/held.ts'
+import type { SessionState } from './session-state.ts'
+import type { UpstreamSession } from './upstream-session.ts'
+
+/** How long a request waits for a link when its session has none. */
+const RELINK_MS_MAX = 5000
+
+/** One envelope that waits. */
+class HeldEnvelope implements Holdable {
+  bytes: Buffer
+
+  constructor(buffer: Buffer, start: number, end: number) {
+    this.bytes = buffer.subarray(start, end)
+  }
+
+  get byteCount(): number {
+    return this.bytes.length
+  }
+
+  hold(): void {
+    this.bytes = Buffer.from(this.bytes)
+  }
+}
+
+export class Primary {
+  readonly #state: SessionState
+  readonly #held: HeldRequests<HeldEnvelope>
+  #current: UpstreamSession | undefined
+  /** The next one, while it opens. */
+  #opening: { readonly upstream: UpstreamSession; readonly done: PromiseWithResolvers<void> } | undefined
+  #relinking = false
+  /** The types that the client registered for. */
+  #events: readonly string[] = []
+
+  readonly #session: Owner
+
+  /** `serve` takes a request that waited; it does not throw. */
+  constructor(state: SessionState, session: Owner, serve: (request: Buffer) => void) {
+    this.#state = state
+    this.#session = session
+    const { client } = state
+    this.#held = new HeldRequests<HeldEnvelope>(
+      {
+        serve: ({ bytes }) => serve(bytes),
+        refuse: ({ bytes }, reason) => {
+          state.streamOver(headerStream(bytes, 0))
+          client.fault(reason, headerStream(bytes, 0))
+        },
+        onCrowded: () => client.pause(),
+      },
+      client.account,
+    )
+  }
+
+  get current(): UpstreamSession | undefined {
+    return this.#current
+  }
+
+  get events(): readonly string[] {
+    return this.#events
+  }
+
+  /** Remembered for the next primary sidecar. */
+  register(types: readonly string[]): void {
+    this.#events = [...new Set([...this.#events, ...types])]
+  }
+
+  /** Resolves when a sidecar has taken the session. Throws `UNAVAILABLE` or what the sidecar said. */
+  async open(): Promise<void> {
+    const { services, upstreams, keyspace } = this.#state
+    const sidecar = await services.links.chooseWithin(RELINK_MS_MAX)
+    if (sidecar?.link === undefined) throw new RingfenceError('UNAVAILABLE', 'no node of the cluster is reachable')
+    if (this.#state.closed) throw new RingfenceError('UNAVAILABLE', 'the client is gone')
+    const done = Promise.withResolvers<void>()
+    const upstream = upstreams.open(sidecar, sidecar.link, keyspace, this.#events)
+    this.#opening = { upstream, done }
+    await done.promise
+    const before = this.#current
+    this.#setCurrent(upstream)
+    before?.leave()
+  }
+
+  /** Sends, or waits. Throws OVERLOADED where as much waits as may. */
+  send(buffer: Buffer, start: number, end: number): void {
+    const current = this.#current
+    if (current?.usable === true) {
+      current.send(buffer, start, end, headerStream(buffer, start), this.#state.services.nowMicros())
+    } else this.#hold(buffer, start, end)
+  }
+
+  /** As `send`, with the answer, which the sidecar gives if it permits the request. Who has to wait asks for the answer anew. */
+  sendGiven(answer: Buffer, request: Buffer): void {
+    const current = this.#current
+    if (current?.usable === true) {
+      const { nowMicros } = this.#state.services
+      current.sendGiven(answer, request, 0, request.length, headerStream(request, 0), nowMicros())
+    } else this.#hold(request, 0, request.length)
+  }
+
+  onOpened(upstream: UpstreamSession): void {
+    if (this.#opening?.upstream !== upstream) return
+    const { done } = this.#opening
+    this.#opening = undefined
+    done.resolve()
+  }
+
+  onDraining(upstream: UpstreamSession): void {
+    // Without a request, too, for the events.
+    if (upstream === this.#current) this.relink()
+  }
+
+  /** True when it was the one that was being opened: who waits for that is told. */
+  refused(upstream: UpstreamSession, reason: Close): boolean {
+    if (this.#opening?.upstream !== upstream) return false
+    const { done } = this.#opening
+    this.#opening = undefined
+    done.reject(new RingfenceError(reason.code === 'UNAUTHORIZED' ? 'UNAUTHORIZED' : 'UNAVAILABLE', reason.message))
+    return true
+  }
+
+  /** True when that was the primary: there is none now. */
+  lost(upstream: UpstreamSession): boolean {
+    if (upstream !== this.#current) return false
+    this.#setCurrent(undefined)
+    return true
+  }
+
+  /** Where somebody waits for a primary, or for events. */
+  relinkIfWanted(): void {
+    if (this.#held.waiting || this.#events.length > 0) this.relink()
+  }
+
+  /** Another primary; what waits for one goes on then. */
+  relink(): void {
+    if (this.#relinking || this.#state.closed) return
+    this.#relinking = true
+    settle(
+      this.#session,
+      'another primary sidecar',
+      this.open(),
+      () => {
+        this.#relinking = false
+        this.#held.letGo()
+      },
+      (reason: unknown) => {
+        this.#relinking = false
+        this.#held.failAll(reason)
+        // Without a session there is nothing to register events with or to speak for the client: its driver opens another.
+        this.#state.client.close('no node of the cluster is reachable')
+      },
+    )
+  }
+
+  close(): void {
+    this.#held.drop()
+    this.#setCurrent(undefined)
+  }
+
+  #hold(buffer: Buffer, start: number, end: number): void {
+    this.relink()
+    if (!this.#held.waiting) this.#held.begin()
+    this.#held.add(new HeldEnvelope(buffer, start, end))
+  }
+
+  #setCurrent(upstream: UpstreamSession | undefined): void {
+    if (this.#current !== undefined) this.#current.sidecar.load.primaries--
+    if (upstream !== undefined) upstream.sidecar.load.primaries++
+    this.#current = upstream
+  }
+}

@@ -1,0 +1,179 @@
+/**
+ * Which upstream session a request goes by.
+ *
+ *   EXECUTE, BATCH ─▶ router: which sidecar? ─▶ a session there that has the statements ─▶ sent
+ *                                           ├▶ one that has not: PREPARE first, then sent
+ *                                           └▶ no session there yet: one is opened, and this request goes elsewhere
+ *   QUERY ─▶ router ─▶ a session there with the client's keyspace in force, or the primary
+ *   PREPARE, REGISTER, what cannot be routed ─▶ the primary
+ */
+import { PREPARED_ID_BYTES } from '../cql/prepared-ids.ts'
+import { headerFlags, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
+import { BatchView, QueryView, readBatch, readQuery } from '../cql/requests.ts'
+import type { FirstPrepare } from './first-prepare.ts'
+import { Hedger } from './hedge.ts'
+import type { Learning } from './learn.ts'
+import type { Primary } from './primary.ts'
+import type { RemoteSidecar } from './remote-sidecar.ts'
+import { executeAt, isSerial } from './routing/routing-key.ts'
+import type { Keyed, Statement } from './routing/statements.ts'
+import type { SessionState } from './session-state.ts'
+import type { UpstreamSession } from './upstream-session.ts'
+
+/** Any text in which USE could be the statement. */
+const MAY_USE = /\buse\b/i
+
+// Filled anew for each envelope; nothing of them is kept after the call.
+const query = new QueryView()
+const batch = new BatchView()
+
+export class RequestRoutes {
+  readonly #state: SessionState
+  readonly #primary: Primary
+  readonly #firstPrepare: FirstPrepare
+  readonly #learning: Learning
+  /** For reads that a policy lets be sent twice; made for the first of them. */
+  #hedger: Hedger | undefined
+
+  constructor(state: SessionState, primary: Primary, firstPrepare: FirstPrepare, learning: Learning) {
+    this.#state = state
+    this.#primary = primary
+    this.#firstPrepare = firstPrepare
+    this.#learning = learning
+  }
+
+  get hedger(): Hedger | undefined {
+    return this.#hedger
+  }
+
+  /** Sends one request, or lets it wait. Throws OVERLOADED where there is no room for that. */
+  send(buffer: Buffer, start: number, end: number): void {
+    switch (headerOpcode(buffer, start)) {
+      case Opcode.EXECUTE:
+        this.#execute(buffer, start, end)
+        return
+      case Opcode.QUERY:
+        this.#query(buffer, start, end)
+        return
+      case Opcode.BATCH:
+        this.#batch(buffer, start, end)
+        return
+      case Opcode.PREPARE:
+        this.#learning.asked(buffer, start, end)
+    }
+    this.#primary.send(buffer, start, end)
+  }
+
+  #execute(buffer: Buffer, start: number, end: number): void {
+    const { statements, services, startup, upstreams, keyspace } = this.#state
+    const idAt = executeAt(buffer, start, end) + 2
+    const statement =
+      idAt + PREPARED_ID_BYTES <= end ? statements.ids.find(buffer, idAt, idAt + PREPARED_ID_BYTES) : undefined
+    if (statement === undefined) {
+      this.#primary.send(buffer, start, end)
+      return
+    }
+    const { router } = services
+    const sidecar = router.only ?? router.sidecarOfExecute(statement, startup.version, buffer, start, end)
+    if (sidecar !== undefined && this.#hedged(statement, sidecar, buffer, start, end)) return
+    const upstream = sidecar === undefined ? undefined : upstreams.at(sidecar, keyspace)
+    if (upstream !== undefined && statement.isOn(upstream.link)) this.#sendTo(upstream, buffer, start, end)
+    else this.#prepareFirst(upstream, [statement], buffer, start, end)
+  }
+
+  /** True when the request went out as one that another replica may be asked for as well. */
+  #hedged(statement: Statement, sidecar: RemoteSidecar, buffer: Buffer, start: number, end: number): boolean {
+    const { services, startup } = this.#state
+    const afterMs = services.router.hedgeAfterMs(statement)
+    if (afterMs === 0 || isSerial(startup.version, buffer, start, end)) return false
+    this.#hedger ??= new Hedger(this.#state, this.#firstPrepare)
+    return this.#hedger.execute(statement, sidecar, afterMs, buffer, start, end)
+  }
+
+  #query(buffer: Buffer, start: number, end: number): void {
+    const state = this.#state
+    const { router } = state.services
+    readQuery(query, buffer, start, end, state.startup.version, headerFlags(buffer, start))
+    const { text, params } = query
+    const mayUse = !state.usePending && MAY_USE.test(text)
+    if (mayUse || state.usePending || router.only !== undefined) {
+      this.#primary.send(buffer, start, end)
+      if (mayUse) state.useSent(headerStream(buffer, start))
+      return
+    }
+    const route =
+      params.valueCount === 0
+        ? undefined
+        : router.texts.of(text, params.keyspace ?? state.keyspace, state.statements.share)
+    const sidecar = (route === undefined ? undefined : router.sidecarOfParams(route, params)) ?? router.leastLoaded()
+    const upstream = sidecar === undefined ? undefined : this.#withKeyspace(sidecar)
+    if (upstream === undefined) this.#primary.send(buffer, start, end)
+    else this.#sendTo(upstream, buffer, start, end)
+  }
+
+  #batch(buffer: Buffer, start: number, end: number): void {
+    const state = this.#state
+    const { router } = state.services
+    if (state.usePending || router.only !== undefined) {
+      this.#primary.send(buffer, start, end)
+      return
+    }
+    readBatch(batch, buffer, start, end, state.startup.version, headerFlags(buffer, start))
+    const statements = new Set<Statement>()
+    const keyed: Keyed[] = []
+    for (const part of batch.parts) {
+      if (part.text !== undefined) {
+        keyed.push(router.texts.of(part.text, batch.keyspace ?? state.keyspace, state.statements.share))
+        continue
+      }
+      const statement = state.statements.ids.find(buffer, part.idStart, part.idEnd)
+      if (statement === undefined) {
+        this.#primary.send(buffer, start, end)
+        return
+      }
+      statements.add(statement)
+      keyed.push(statement.keyed)
+    }
+    const sidecar = router.sidecarOfBatch(batch, keyed) ?? router.leastLoaded()
+    const upstream = sidecar === undefined ? undefined : this.#withKeyspace(sidecar)
+    const wanted = [...statements]
+    if (upstream !== undefined && hasAll(upstream, wanted)) this.#sendTo(upstream, buffer, start, end)
+    else this.#prepareFirst(upstream, wanted, buffer, start, end)
+  }
+
+  /** `upstream` is where the request should go, if there is one; its sidecar does not have all of `statements`. */
+  #prepareFirst(
+    upstream: UpstreamSession | undefined,
+    statements: readonly Statement[],
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    if (upstream !== undefined && this.#firstPrepare.begin(upstream, statements, buffer, start, end)) return
+    const primary = this.#primary.current
+    const atPrimary = primary?.usable === true && hasAll(primary, statements)
+    const other = atPrimary ? primary : this.#state.upstreams.find((each) => hasAll(each, statements))
+    if (other !== undefined) this.#sendTo(other, buffer, start, end)
+    // Where it cannot be prepared, the primary says UNPREPARED, and the driver prepares again.
+    else if (primary?.usable !== true || !this.#firstPrepare.begin(primary, statements, buffer, start, end)) {
+      this.#primary.send(buffer, start, end)
+    }
+  }
+
+  /** The session there, if its keyspace in force is the client's; else one that has it is opened for requests to come. */
+  #withKeyspace(sidecar: RemoteSidecar): UpstreamSession | undefined {
+    const { upstreams, keyspace } = this.#state
+    const upstream = upstreams.at(sidecar, keyspace)
+    if (upstream === undefined || upstream.keyspace === keyspace) return upstream
+    if (upstream !== this.#primary.current) upstreams.replace(upstream, keyspace)
+    return undefined
+  }
+
+  #sendTo(upstream: UpstreamSession, buffer: Buffer, start: number, end: number): void {
+    upstream.send(buffer, start, end, headerStream(buffer, start), this.#state.services.nowMicros())
+  }
+}
+
+function hasAll({ link }: UpstreamSession, statements: readonly Statement[]): boolean {
+  return statements.every((statement) => statement.isOn(link))
+}

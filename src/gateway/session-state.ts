@@ -1,0 +1,58 @@
+/** What the parts of one client session share: who the client is, what all sessions of the gateway use, and what is in force now. */
+import { randomBytes } from 'node:crypto'
+import type { Client, StartupInfo } from '../session/backend.ts'
+import type { HedgeClock } from './hedge-clock.ts'
+import type { MeshLinks } from './links.ts'
+import type { Router } from './routing/router.ts'
+import type { StatementTable } from './routing/statements.ts'
+import type { TopologyAnswers } from './topology-answers.ts'
+import type { UpstreamHost } from './upstream-session.ts'
+import { UpstreamSessions } from './upstream-sessions.ts'
+
+/** The stream of an event, which answers no request. */
+export const EVENT_STREAM = -1
+const NO_STREAM = -1
+
+/** What all sessions of a gateway share. */
+export interface SessionServices {
+  readonly links: MeshLinks
+  readonly topology: TopologyAnswers
+  readonly router: Router
+  readonly hedgeClock: HedgeClock
+  readonly nowMicros: () => number
+}
+
+export class SessionState {
+  readonly client: Client
+  readonly startup: StartupInfo
+  readonly services: SessionServices
+  readonly statements: StatementTable
+  readonly upstreams: UpstreamSessions
+  /** In force for the client; empty for none. */
+  keyspace = ''
+  closed = false
+  #useStream = NO_STREAM
+
+  constructor(client: Client, startup: StartupInfo, services: SessionServices, host: UpstreamHost) {
+    this.client = client
+    this.startup = startup
+    this.services = services
+    this.statements = services.router.statements.open(`${startup.version} ${client.info.identity.key}`)
+    const { nowMicros } = services
+    this.upstreams = new UpstreamSessions({ client, startup, session: randomBytes(8).toString('hex'), nowMicros, host })
+  }
+
+  /** What may be a USE waits for its answer. Texts that come behind it go the same way, so that they find the keyspace which it sets. */
+  get usePending(): boolean {
+    return this.#useStream !== NO_STREAM
+  }
+
+  useSent(stream: number): void {
+    this.#useStream = stream
+  }
+
+  /** Nothing more will be heard of that stream. */
+  streamOver(stream: number): void {
+    if (stream === this.#useStream) this.#useStream = NO_STREAM
+  }
+}
