@@ -4,9 +4,9 @@
  * Rule: a table is in the model only with its whole key. The tables are read one after the other, so a change between two of them can
  * be seen by halves; what makes no sense is left out, and the event of that change brings the next load.
  */
-import { createHash } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { RingfenceError } from '../../base/errors.ts'
+import { readRowsPlace } from '../../cql/answers/rows.ts'
 import { queryEnvelope } from '../../cql/encode.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
 import { readRows } from '../../cql/responses.ts'
@@ -14,12 +14,13 @@ import { decodeValue, mapOf, native } from '../../cql/values.ts'
 import type { Permit } from '../../policy/engine.ts'
 import { nodeError } from '../upstream.ts'
 import type { ColumnKind, ColumnModel, KeyspaceModel, Replication, TableModel } from './model.ts'
+import { RowsDigest, SchemaRows } from './rows.ts'
 
 /** Sends a question and gives a copy of the answer: `Upstream.ask`. Throws `UPSTREAM`. */
 export type Ask = (envelope: Buffer, permit?: Permit) => Promise<Buffer>
 
 const VERSION = 4
-/** A page is decoded in one go while sessions wait, and those of several tables may come together: this many rows take about a millisecond. */
+/** A page is copied in one go, and those of several tables may come together. A node may give more: nothing rests on it. */
 const PAGE_ROWS = 500
 /** A schema larger than this is not one that a node can run; a node that pages for ever is not believed. */
 const PAGES_MAX = 1000
@@ -45,51 +46,19 @@ const textToText = mapOf(native('text'), native('text'))
 
 export type Row = readonly (Buffer | null)[]
 
-/** Rows of one keyspace, in the order they came. */
-interface Parts {
-  replication: Buffer | null
-  readonly tables: Row[]
-  readonly views: Row[]
-  readonly columns: Row[]
-  readonly indexes: Row[]
-  readonly functions: Row[]
-}
+/** What is read of a schema, in the order in which it goes into the digest. */
+const kinds = ['tables', 'views', 'columns', 'indexes', 'functions', 'aggregates'] as const
+type Kind = (typeof kinds)[number]
 
 /** All keyspaces, virtual ones too. Throws `UPSTREAM`. */
 export async function loadSchema(ask: Ask): Promise<Map<string, KeyspaceModel>> {
-  const [keyspaces, tables, views, columns, indexes, functions, aggregates, ...ofVirtual] = await Promise.all([
-    rowsOf(ask, real.keyspaces),
-    rowsOf(ask, real.tables),
-    rowsOf(ask, real.views),
-    rowsOf(ask, real.columns),
-    rowsOf(ask, real.indexes),
-    rowsOf(ask, real.functions),
-    rowsOf(ask, real.aggregates),
-    rowsOf(ask, virtual.keyspaces),
-    rowsOf(ask, virtual.tables),
-    rowsOf(ask, virtual.columns),
-  ])
-  const own = { keyspaces, tables, views, columns, indexes, functions: [...functions, ...aggregates] }
-  const models = await assemble(own, false)
-  const [virtualKeyspaces = [], virtualTables = [], virtualColumns = []] = ofVirtual
-  const virtualRows = { keyspaces: virtualKeyspaces, tables: virtualTables, columns: virtualColumns }
-  const virtualModels = await assemble({ ...virtualRows, views: [], indexes: [], functions: [] }, true)
-  return new Map([...models, ...virtualModels])
+  const [own, ofVirtual] = await Promise.all([answersOf(ask, real), answersOf(ask, virtual)])
+  return new Map([...(await assemble(own, false)), ...(await assemble(ofVirtual, true))])
 }
 
 /** One keyspace that is not virtual; undefined where there is none of that name. Throws `UPSTREAM`. */
 export async function loadKeyspace(ask: Ask, name: string): Promise<KeyspaceModel | undefined> {
-  const [keyspaces, tables, views, columns, indexes, functions, aggregates] = await Promise.all([
-    rowsOf(ask, real.keyspaces, name),
-    rowsOf(ask, real.tables, name),
-    rowsOf(ask, real.views, name),
-    rowsOf(ask, real.columns, name),
-    rowsOf(ask, real.indexes, name),
-    rowsOf(ask, real.functions, name),
-    rowsOf(ask, real.aggregates, name),
-  ])
-  const own = { keyspaces, tables, views, columns, indexes, functions: [...functions, ...aggregates] }
-  return (await assemble(own, false)).get(name)
+  return (await assemble(await answersOf(ask, real, name), false)).get(name)
 }
 
 /** The node's schema version now, as a UUID's text. Throws `UPSTREAM`. */
@@ -99,20 +68,36 @@ export async function readSchemaVersion(ask: Ask): Promise<string> {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
-/** All rows of a SELECT, `keyspace` bound where it is given. Throws `UPSTREAM`. */
+/** All rows of a SELECT, `keyspace` bound where it is given: for few. Throws `UPSTREAM`. */
 export async function rowsOf(ask: Ask, table: string, keyspace?: string): Promise<Row[]> {
+  const rows: Row[] = []
+  for (const answer of await pagesOf(ask, table, keyspace)) {
+    for (const row of readRows(answer, 0, answer.length, VERSION).rows) rows.push(row)
+  }
+  return rows
+}
+
+type Answers = { readonly [K in Kind | 'keyspaces']?: readonly Buffer[] }
+
+async function answersOf(ask: Ask, texts: Readonly<Record<string, string>>, keyspace?: string): Promise<Answers> {
+  const asked = Object.entries(texts).map(async ([kind, text]) => [kind, await pagesOf(ask, text, keyspace)] as const)
+  return Object.fromEntries(await Promise.all(asked))
+}
+
+/** The answers to a SELECT, page by page. */
+async function pagesOf(ask: Ask, table: string, keyspace?: string): Promise<Buffer[]> {
   const text = keyspace === undefined ? table : table + OF_KEYSPACE
   const values = keyspace === undefined ? [] : [Buffer.from(keyspace)]
-  const rows: Row[] = []
+  const answers: Buffer[] = []
   let pagingState: Buffer | undefined
-  for (let page = 0; page < PAGES_MAX; page++) {
+  while (answers.length < PAGES_MAX) {
     const options = { values, pageSize: PAGE_ROWS, ...(pagingState === undefined ? {} : { pagingState }) }
     const answer = await ask(queryEnvelope(VERSION, 0, text, options))
     if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
-    const read = readRows(answer, 0, answer.length, VERSION)
-    for (const row of read.rows) rows.push(row)
-    if (read.pagingState === null) return rows
-    pagingState = read.pagingState
+    answers.push(answer)
+    const { pagingStateStart, pagingStateEnd } = readRowsPlace(answer, 0, answer.length, VERSION)
+    if (pagingStateStart < 0) return answers
+    pagingState = answer.subarray(pagingStateStart, pagingStateEnd)
   }
   throw new RingfenceError('UPSTREAM', `the node gives more than ${PAGES_MAX} pages`)
 }
@@ -121,15 +106,11 @@ export async function rowsOf(ask: Ask, table: string, keyspace?: string): Promis
 const SLICE_MS = 4
 /** Rows between two looks at the clock: less than a millisecond. */
 const ROWS_A_PIECE = 256
-const TABLES_A_PIECE = 16
 
 /** In pieces, with a turn for the sessions between them. */
-async function assemble(
-  rows: Record<'keyspaces' | 'tables' | 'views' | 'columns' | 'indexes' | 'functions', readonly Row[]>,
-  isVirtual: boolean,
-): Promise<Map<string, KeyspaceModel>> {
+async function assemble(answers: Answers, isVirtual: boolean): Promise<Map<string, KeyspaceModel>> {
   await nextTurn()
-  const steps = assembled(rows, isVirtual)
+  const steps = assembled(answers, isVirtual)
   let until = performance.now() + SLICE_MS
   for (;;) {
     const step = steps.next()
@@ -140,49 +121,106 @@ async function assemble(
   }
 }
 
-function* assembled(
-  rows: Record<'keyspaces' | 'tables' | 'views' | 'columns' | 'indexes' | 'functions', readonly Row[]>,
-  isVirtual: boolean,
-): Generator<undefined, Map<string, KeyspaceModel>> {
-  const byKeyspace = new Map<string, Parts>()
-  for (const [name, replication = null] of rows.keyspaces) {
-    byKeyspace.set(textOf(name), { replication, tables: [], views: [], columns: [], indexes: [], functions: [] })
+function* assembled(answers: Answers, isVirtual: boolean): Generator<undefined, Map<string, KeyspaceModel>> {
+  const parts = new Map<string, KeyspaceParts>()
+  for (const row of new SchemaRows(answers.keyspaces ?? [])) {
+    const name = row.text(0)
+    // Virtual ones have no replication.
+    parts.set(name, new KeyspaceParts(name, isVirtual ? null : row.bytes(1)))
   }
-  for (const kind of ['tables', 'views', 'columns', 'indexes', 'functions'] as const) {
-    for (const [at, row] of rows[kind].entries()) {
-      if (at % ROWS_A_PIECE === 0) yield
-      byKeyspace.get(textOf(row[0]))?.[kind].push(row)
+  for (const kind of kinds) {
+    let at = 0
+    for (const row of new SchemaRows(answers[kind] ?? [])) {
+      if (at++ % ROWS_A_PIECE === 0) yield
+      parts.get(row.text(0))?.add(kind, row)
     }
+    for (const part of parts.values()) part.ended()
   }
   const models = new Map<string, KeyspaceModel>()
-  for (const [name, parts] of byKeyspace) models.set(name, yield* keyspaceOf(name, parts, isVirtual))
+  for (const [name, part] of parts) models.set(name, yield* part.model(isVirtual))
   return models
 }
 
-function* keyspaceOf(name: string, parts: Parts, isVirtual: boolean): Generator<undefined, KeyspaceModel> {
-  const columns = new Map<string, ColumnModel[]>()
-  for (const [at, [, table, column, kind, position, type]] of parts.columns.entries()) {
-    if (at % ROWS_A_PIECE === 0) yield
-    const of = columns.get(textOf(table)) ?? []
-    of.push({ name: textOf(column), kind: textOf(kind) as ColumnKind, position: intOf(position), type: textOf(type) })
-    columns.set(textOf(table), of)
+interface NamedTable {
+  readonly name: string
+  readonly defaultTtlSeconds: number
+  readonly base: string | undefined
+}
+
+/** What is known of a keyspace while its rows come. */
+class KeyspaceParts {
+  readonly #name: string
+  readonly #replication: Buffer | null
+  readonly #tables: NamedTable[] = []
+  readonly #columns = new Map<string, ColumnModel[]>()
+  readonly #indexes = new Map<string, string>()
+  readonly #functions = new Set<string>()
+  readonly #digest = new RowsDigest()
+
+  constructor(name: string, replication: Buffer | null) {
+    this.#name = name
+    this.#replication = replication
+    const bytes = bytesOf([[replication]])
+    this.#digest.add(bytes, 0, bytes.length)
+    this.#digest.endList()
   }
-  const tables = new Map<string, TableModel>()
-  for (const [at, [, nameBytes, ttl, base]] of [...parts.tables, ...parts.views].entries()) {
-    if (at % TABLES_A_PIECE === 0) yield
-    const table = textOf(nameBytes)
-    const shape = shapeOf(columns.get(table) ?? [])
-    if (shape === undefined) continue
-    const common = { keyspace: name, name: table, isVirtual, defaultTtlSeconds: intOf(ttl) }
-    tables.set(table, { ...common, ...shape, base: base == null ? undefined : textOf(base) })
+
+  add(kind: Kind, row: SchemaRows): void {
+    row.digestInto(this.#digest)
+    const name = row.text(1)
+    switch (kind) {
+      case 'tables':
+      case 'views': {
+        const base = kind === 'views' ? row.text(3) : undefined
+        this.#tables.push({ name, defaultTtlSeconds: row.integer(2), base })
+        return
+      }
+      case 'columns': {
+        const column = row.text(2)
+        const kindOf = row.text(3) as ColumnKind
+        const model: ColumnModel = { name: column, kind: kindOf, position: row.integer(4), type: row.text(5) }
+        const others = this.#columns.get(name)
+        if (others === undefined) this.#columns.set(name, [model])
+        else others.push(model)
+        return
+      }
+      case 'indexes':
+        this.#indexes.set(name, row.text(2))
+        return
+      case 'functions':
+      case 'aggregates':
+        this.#functions.add(name)
+    }
   }
-  const indexes = new Map(parts.indexes.map(([, index, table]) => [textOf(index), textOf(table)]))
-  const functions = new Set(parts.functions.map(([, called]) => textOf(called)))
-  const { views, columns: columnRows } = parts
-  yield
-  const rows = [[[parts.replication]], parts.tables, views, columnRows, parts.indexes, parts.functions]
-  const digest = yield* digestSlices(rows)
-  return { name, replication: replicationOf(parts.replication), tables, functions, indexes, digest }
+
+  /** No more rows of a kind. */
+  ended(): void {
+    this.#digest.endList()
+  }
+
+  *model(isVirtual: boolean): Generator<undefined, KeyspaceModel> {
+    const tables = new Map<string, TableModel>()
+    let done = ROWS_A_PIECE
+    for (const { name, defaultTtlSeconds, base } of this.#tables) {
+      if (done >= ROWS_A_PIECE) {
+        done = 0
+        yield
+      }
+      const columns = this.#columns.get(name) ?? []
+      done += 1 + columns.length
+      const shape = shapeOf(columns)
+      if (shape === undefined) continue
+      tables.set(name, { keyspace: this.#name, name, isVirtual, defaultTtlSeconds, ...shape, base })
+    }
+    return {
+      name: this.#name,
+      replication: replicationOf(this.#replication),
+      tables,
+      functions: this.#functions,
+      indexes: this.#indexes,
+      digest: this.#digest.text(),
+    }
+  }
 }
 
 type Shape = Pick<TableModel, 'partitionKey' | 'clusteringKey' | 'columns' | 'definitions'>
@@ -218,26 +256,13 @@ function replicationOf(bytes: Buffer | null): Replication | undefined {
 
 /** Over every cell with its length, so that no content can look like another. */
 export function digestOfRows(lists: readonly (readonly Row[])[]): string {
-  const steps = digestSlices(lists)
-  for (;;) {
-    const step = steps.next()
-    if (step.done === true) return step.value
-  }
-}
-
-/** Into a buffer for many rows: a call to the hash for each cell is slow. */
-function* digestSlices(lists: readonly (readonly Row[])[]): Generator<undefined, string> {
-  const hash = createHash('sha256')
-  const count = Buffer.allocUnsafe(4)
+  const digest = new RowsDigest()
   for (const rows of lists) {
-    count.writeInt32BE(rows.length)
-    hash.update(count)
-    for (let from = 0; from < rows.length; from += ROWS_A_PIECE) {
-      hash.update(bytesOf(rows.slice(from, from + ROWS_A_PIECE)))
-      yield
-    }
+    const bytes = bytesOf(rows)
+    digest.add(bytes, 0, bytes.length)
+    digest.endList()
   }
-  return hash.digest('base64')
+  return digest.text()
 }
 
 function bytesOf(rows: readonly Row[]): Buffer {
@@ -252,13 +277,4 @@ function bytesOf(rows: readonly Row[]): Buffer {
     }
   }
   return buffer
-}
-
-function textOf(bytes: Buffer | null | undefined): string {
-  return bytes?.toString('utf8') ?? ''
-}
-
-/** 0 for null: a table without a default time to live says 0 or nothing. */
-function intOf(bytes: Buffer | null | undefined): number {
-  return bytes?.length === 4 ? bytes.readInt32BE(0) : 0
 }
