@@ -18,6 +18,8 @@ import { permissionsOf, principalKey } from './policy.ts'
 export class Slice {
   readonly id: number
   readonly rules: readonly CompiledRule[]
+  /** Those that tell columns apart. */
+  readonly columnRules: readonly CompiledRule[]
   readonly looks = new Looks()
   readonly #sets = new Map<string, CedarSet>()
   readonly #keyspaces = new NameClasses()
@@ -29,6 +31,7 @@ export class Slice {
   constructor(id: number, rules: readonly CompiledRule[]) {
     this.id = id
     this.rules = rules
+    this.columnRules = rules.filter(({ columns }) => columns !== undefined)
     this.#keyspaces.add(['system', ...driverKeyspaces])
     this.#tables.add(driverTables.map(([, table]) => table))
     for (const rule of rules) {

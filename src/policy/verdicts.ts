@@ -202,9 +202,8 @@ export class Verdicts {
 
   #tellsColumns(view: PrincipalLaw, permission: Permission, keyspace: string): boolean {
     if (this.speaksOfColumns) return true
-    return view.slice.rules.some(
-      (rule) =>
-        rule.columns !== undefined && rule.permissions.has(permission) && matchesKeyspace(rule.keyspaces, keyspace),
+    return view.slice.columnRules.some(
+      (rule) => rule.permissions.has(permission) && matchesKeyspace(rule.keyspaces, keyspace),
     )
   }
 

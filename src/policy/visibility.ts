@@ -5,12 +5,14 @@
  * no deny takes DESCRIBE of it. Conditions (`when:`) are taken as met by an allow and as not met by a deny, and rules in observe mode
  * count as allows only: names are no data, and drivers read them once for a whole session.
  */
-import type { Access, Permission } from '../cql/statement/facts.ts'
+import type { Access, Permission, Resource } from '../cql/statement/facts.ts'
+import type { Target } from './cedar/entities.ts'
 import { matchesAnyName, matchesKeyspace, matchesName } from './names.ts'
 import { unpaced } from './pace.ts'
 import type { CompiledRule } from './policy.ts'
 import { permissions } from './policy.ts'
 import type { RequestContext } from './request.ts'
+import { fewest, RuleIndex } from './rule-index.ts'
 import type { PrincipalLaw } from './slices.ts'
 import type { Verdicts } from './verdicts.ts'
 import { Questions } from './verdicts.ts'
@@ -34,8 +36,8 @@ export class PrincipalVisibility implements Visibility {
   readonly #view: PrincipalLaw
   readonly #verdicts: Verdicts
   readonly #request: RequestContext
-  readonly #allows: readonly CompiledRule[]
-  readonly #denies: readonly CompiledRule[]
+  readonly #allows: ByName
+  readonly #denies: ByName
   readonly #remembered = new Map<string, boolean>()
 
   constructor(view: PrincipalLaw, verdicts: Verdicts, request: RequestContext) {
@@ -43,16 +45,16 @@ export class PrincipalVisibility implements Visibility {
     this.#verdicts = verdicts
     this.#request = request
     const { rules } = view.slice
-    this.#allows = rules.filter(({ effect }) => effect === 'allow')
-    this.#denies = rules.filter(
-      ({ effect, mode, when }) => effect === 'deny' && mode === 'enforce' && when === undefined,
+    this.#allows = new ByName(rules.filter(({ effect }) => effect === 'allow'))
+    this.#denies = new ByName(
+      rules.filter(({ effect, mode, when }) => effect === 'deny' && mode === 'enforce' && when === undefined),
     )
     this.all = this.#may({ permission: 'DESCRIBE', resource: { kind: 'cluster' }, columns: [] })
   }
 
   keyspace(name: string): boolean {
     if (this.all || visibleToAll.has(name)) return true
-    return this.#remember(`k${name}`, () => {
+    return this.#remember({ kind: 'keyspace', keyspace: name }, () => {
       const whole = (rule: CompiledRule): boolean =>
         rule.tables === undefined && rule.columns === undefined && matchesKeyspace(rule.keyspaces, name)
       const part = ({ keyspaces, functions }: CompiledRule): boolean =>
@@ -77,7 +79,7 @@ export class PrincipalVisibility implements Visibility {
 
   table(keyspace: string, name: string): boolean {
     if (this.all || visibleToAll.has(keyspace)) return true
-    return this.#remember(`t${keyspace.length}:${keyspace}${name}`, () => {
+    return this.#remember({ kind: 'table', keyspace, table: name }, () => {
       const part = (rule: CompiledRule): boolean =>
         matchesKeyspace(rule.keyspaces, keyspace) && matchesAnyName(rule.tables, name)
       const whole = (rule: CompiledRule): boolean => rule.columns === undefined && part(rule)
@@ -97,7 +99,7 @@ export class PrincipalVisibility implements Visibility {
 
   function(keyspace: string, name: string): boolean {
     if (this.all || visibleToAll.has(keyspace)) return true
-    return this.#remember(`f${keyspace.length}:${keyspace}${name}`, () => {
+    return this.#remember({ kind: 'function', keyspace, name }, () => {
       const covers = ({ functions }: CompiledRule): boolean =>
         functions.some((one) => matchesKeyspace([one.keyspace], keyspace) && matchesName(one.name, name))
       return this.#sees(covers, covers, (permission) => ({
@@ -117,7 +119,8 @@ export class PrincipalVisibility implements Visibility {
     whole: (rule: CompiledRule) => boolean,
     access: (permission: Permission) => Access,
   ): boolean {
-    const denies = this.#denies.filter(whole)
+    const resource = access('DESCRIBE').resource
+    const denies = this.#denies.about(resource).filter(whole)
     const denied = (permission: Permission): boolean => denies.some((rule) => rule.permissions.has(permission))
     if (denied('DESCRIBE')) return false
     if (this.#verdicts.policy.cedar.length > 0) {
@@ -126,7 +129,7 @@ export class PrincipalVisibility implements Visibility {
       if (verdict.outcome === 'allowed') return true
       if (this.#may(access('SELECT')) || this.#may(access('MODIFY')) || this.#may(access('EXECUTE'))) return true
     }
-    const allows = this.#allows.filter(part)
+    const allows = this.#allows.about(resource).filter(part)
     return permissions.some((one) => !denied(one) && allows.some((rule) => rule.permissions.has(one)))
   }
 
@@ -146,7 +149,10 @@ export class PrincipalVisibility implements Visibility {
     return this.#verdicts.judge(asking, access)
   }
 
-  #remember(key: string, find: () => boolean): boolean {
+  /** Names that no rule tells apart share an answer; a policy in Cedar may tell any. */
+  #remember(target: Target, find: () => boolean): boolean {
+    const byName = this.#verdicts.policy.cedar.length > 0
+    const key = JSON.stringify(byName ? Object.values(target) : this.#view.slice.classOf(target))
     let found = this.#remembered.get(key)
     if (found === undefined) {
       found = find()
@@ -154,5 +160,34 @@ export class PrincipalVisibility implements Visibility {
       this.#remembered.set(key, found)
     }
     return found
+  }
+}
+
+/** Rules by what they may speak of. */
+class ByName {
+  readonly #keyspaces: RuleIndex
+  readonly #tables: RuleIndex
+  readonly #functionKeyspaces: RuleIndex
+  readonly #functions: RuleIndex
+
+  constructor(rules: readonly CompiledRule[]) {
+    const withFunctions = rules.filter(({ functions }) => functions.length > 0)
+    this.#keyspaces = new RuleIndex(rules, ({ keyspaces }) => keyspaces)
+    this.#tables = new RuleIndex(rules, ({ tables }) => tables)
+    this.#functionKeyspaces = new RuleIndex(withFunctions, (rule) => rule.functions.map(({ keyspace }) => keyspace))
+    this.#functions = new RuleIndex(withFunctions, (rule) => rule.functions.map(({ name }) => name))
+  }
+
+  /** All rules that may speak of it or of something in it, and others. */
+  about(resource: Resource): readonly CompiledRule[] {
+    const keyspace = 'keyspace' in resource ? (resource.keyspace ?? '') : ''
+    switch (resource.kind) {
+      case 'table':
+        return fewest(this.#keyspaces.about(keyspace), this.#tables.about(resource.table))
+      case 'function':
+        return fewest(this.#functionKeyspaces.about(keyspace), this.#functions.about(resource.name))
+      default:
+        return [...this.#keyspaces.about(keyspace), ...this.#functionKeyspaces.about(keyspace)].flat()
+    }
   }
 }
