@@ -11,8 +11,18 @@ import { createServer as createTcpServer, type Socket } from 'node:net'
 import { createServer as createTlsServer } from 'node:tls'
 import { parseArgs } from 'node:util'
 import { errorEnvelope, schemaChangeEnvelope } from '../src/cql/encode.ts'
-import { CqlErrorCode, HEADER_BYTES, headerOpcode, headerStream, headerVersion, Opcode } from '../src/cql/protocol.ts'
+import {
+  CqlErrorCode,
+  HEADER_BYTES,
+  headerBodyBytes,
+  headerFlags,
+  headerOpcode,
+  headerStream,
+  headerVersion,
+  Opcode,
+} from '../src/cql/protocol.ts'
 import { anyValues } from '../src/cql/query/markers.ts'
+import { QueryView, readQuery } from '../src/cql/requests.ts'
 import { answerQuestion } from '../src/gateway/topology/answer.ts'
 import { murmur3Partitioner, type TopologyModel, virtualHosts } from '../src/gateway/topology/model.ts'
 import { aboutTopology, readQuestion } from '../src/gateway/topology/question.ts'
@@ -56,7 +66,10 @@ function serve(socket: Socket): void {
       case Opcode.EXECUTE:
         return writer.write(say.executed(buf, start + HEADER_BYTES + 2), stream)
       case Opcode.QUERY:
-        return writer.write(answerTo(say, version as 4 | 5, longStringAt(buf, start + HEADER_BYTES)), stream)
+        return writer.write(
+          answerTo(say, version as 4 | 5, longStringAt(buf, start + HEADER_BYTES), boundIn(buf, start)),
+          stream,
+        )
       case Opcode.PREPARE:
         return writer.write(say.prepared(longStringAt(buf, start + HEADER_BYTES)), stream)
       case Opcode.BATCH:
@@ -85,20 +98,31 @@ function serve(socket: Socket): void {
 }
 
 /** A proxy in front asks its node who it is; the gateway's own virtual tables are at hand to answer that. */
-function answerTo(say: Phrases, version: 4 | 5, text: string): Buffer {
+function answerTo(say: Phrases, version: 4 | 5, text: string, bound: string | undefined): Buffer {
   const use = /^\s*USE\s+"?(\w+)"?/i.exec(text)
   if (use !== null) return say.keyspace(use[1]!)
   const large = say.large(text)
   if (large !== undefined) return large
   const wide = /^CREATE KEYSPACE bench WITH wide = (\d+)$/.exec(text)
   if (wide !== null) return widened(version, Number(wide[1]))
-  const rows = schema.answer(version, 0, text, undefined, { size: undefined, state: undefined })
+  // All in one page, which is more than a real node would give.
+  const rows = schema.answer(version, 0, text, bound, { size: undefined, state: undefined })
   if (rows !== undefined) return rows
   const table = aboutTopology(text, '')
   if (table === undefined) return say.row
   const question = readQuestion(text, table, Date.now)
   const asked = { values: anyValues, pageRows: 0, pagingState: undefined }
   return answerQuestion(question, asked, ring, ring.hosts[0]!, version, 0)
+}
+
+/** The first value of a QUERY. */
+function boundIn(buf: Buffer, start: number): string | undefined {
+  const view = new QueryView()
+  const end = start + HEADER_BYTES + headerBodyBytes(buf, start)
+  readQuery(view, buf, start, end, headerVersion(buf, start) as 4 | 5, headerFlags(buf, start))
+  const { params } = view
+  if (params.valueCount === 0 || params.valueAt(0) < 0) return undefined
+  return buf.toString('utf8', params.valueStart, params.valueEnd)
 }
 
 const schema = new FakeSchema()

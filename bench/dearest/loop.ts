@@ -66,7 +66,7 @@ export async function reportLoop(context: BenchContext, runs: number, say: (line
   const revisions = Array.from({ length: runs }, (_, at) => dearestPolicy(4_000 + at))
   show(
     await measuring.least('a policy of 4,000 rules put in force', '', runs, async () => {
-      mesh.applyPolicy(revisions.pop()!)
+      await mesh.applyPolicy(revisions.pop()!)
       await sleep(8_000)
       return 'applied'
     }),

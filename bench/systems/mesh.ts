@@ -2,9 +2,10 @@
  * Ours: a gateway and a sidecar with policy and audit on, as an operator would start them, their certificates from a control
  * plane of its own. The control plane is not in the path of a request and its CPU is not counted.
  */
-import { type ChildProcess, execFileSync } from 'node:child_process'
+import { type ChildProcess, execFile, execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type { Credentials } from '../certificates.ts'
 import { policyOf } from '../policy.ts'
 import { freePort, start, untilListening } from '../processes.ts'
@@ -39,7 +40,7 @@ export interface MeshSystem extends System {
   /** A certificate for one more workload, once. */
   enrol(spiffeId: string): Credentials
   /** Puts another policy in force. */
-  applyPolicy(source: string): void
+  applyPolicy(source: string): Promise<void>
 }
 
 export const mesh =
@@ -132,9 +133,11 @@ async function startControl(context: BenchContext, directory: string, slug: stri
       ringfence('agent', '--once', '--control-url', url, '--role', role, '--token', token, '--out', out)
       return { cert: join(out, 'svid.pem'), key: join(out, 'key.pem'), ca: join(out, 'bundle.pem') }
     },
-    applyPolicy(source: string): void {
+    /** While this process goes on: whoever measures may be in it. */
+    async applyPolicy(source: string): Promise<void> {
       writeFileSync(policy, source)
-      ringfence('policy', 'apply', '-f', policy, '--state-dir', stateDir)
+      const { file, args } = commandOf(['policy', 'apply', '-f', policy, '--state-dir', stateDir])
+      await promisify(execFile)(file, args)
     },
     startProxy(role: 'gateway' | 'sidecar', spec: object, env: Readonly<Record<string, string>> = {}) {
       const kind = role === 'gateway' ? 'Gateway' : 'Sidecar'
