@@ -32,12 +32,7 @@ const stateOf = (page: Buffer): Buffer => {
   return pagingState
 }
 
-suite('a paging state', () => {
-  const ALL = `${TABLES} WHERE keyspace_name = 'play'`
-
-  it('is sealed for the client and open for the node', async () => {
-    // Who sees everything is answered by the node itself.
-    running.feed.apply(`${POLICY}---
+const SEES_ALL = `${POLICY}---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: alice-sees-all }
@@ -45,7 +40,14 @@ spec:
   subjects: [{ spiffeId: spiffe://demo.local/svc/alice }]
   cluster: true
   operations: [DESCRIBE]
-`)
+`
+
+suite('a paging state', () => {
+  const ALL = `${TABLES} WHERE keyspace_name = 'play'`
+
+  it('is sealed for the client and open for the node', async () => {
+    // Who sees everything is answered by the node itself.
+    running.feed.apply(SEES_ALL)
     const alice = await world.client(running.port, 'alice')
     const first = await pageOf(alice, ALL)
     const sealed = stateOf(first)
@@ -54,6 +56,21 @@ spec:
     const asked = running.node.requests.filter(({ text }) => text === ALL)
     assert.equal(asked.length, 2)
     assert.ok(!asked[1]!.envelope.includes(sealed))
+    alice.close()
+  })
+
+  it('is open for the node once, also where the request had to wait for a connection', async () => {
+    running.feed.apply(SEES_ALL)
+    const alice = await world.client(running.port, 'alice')
+    await alice.ask(queryEnvelope(4, 1, 'USE play'))
+    const sealed = stateOf(await pageOf(alice, ALL))
+    const ofPlay = () => [...running.node.connections].filter(({ keyspace }) => keyspace === 'play')
+    for (const { socket } of ofPlay()) socket.destroy()
+    await until('the connections are gone', () => ofPlay().length === 0)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const second = await pageOf(alice, ALL, sealed)
+    assert.equal(describe(second).startsWith('0x'), false, describe(second))
+    assert.equal(readRows(second, 0, second.length, 4).rows.length, 1)
     alice.close()
   })
 
