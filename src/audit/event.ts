@@ -75,6 +75,11 @@ export interface Barrier extends Consumer {
   readonly failed: boolean
   /** False where something of this turn was not written: then none of it leaves. Does not throw. */
   endTurn(): boolean
+  /**
+   * For one that writes asynchronously, such as by a group commit: resolves when all that it was told of before this call is written; false where
+   * it is not. Bytes wait for it in front of their socket (`session/gate.ts`), and `endTurn` only begins the group.
+   */
+  commit?(): Promise<boolean>
 }
 
 let noteCount = 0

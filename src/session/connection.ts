@@ -598,7 +598,7 @@ export class ClientConnection implements Client {
     // The turn's flush runs first, so that the last answer leaves before the end of the stream.
     setImmediate(() => {
       this.#outbox.flushNow()
-      this.#socket.end()
+      this.#outbox.end()
       setTimeout(() => this.#socket.destroy(), 1000).unref()
     })
   }

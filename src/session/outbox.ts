@@ -81,7 +81,7 @@ export class Outbox implements Flushable {
     turn: Turn,
     { framing = 'bare', shared = false, requests = false }: OutboxOptions = {},
   ) {
-    this.#socket = socket
+    this.#socket = turn.way(socket)
     this.#turn = turn
     this.#framing = framing
     this.#shared = shared
@@ -142,6 +142,11 @@ export class Outbox implements Flushable {
   /** Copies a whole envelope as it stands. */
   send(envelope: Buffer, session = 0): void {
     this.write(envelope, 0, envelope.length, envelope.readInt16BE(2), session)
+  }
+
+  /** Ends the socket behind what was handed over. */
+  end(): void {
+    this.#socket.end()
   }
 
   flushTurn(): void {

@@ -5,7 +5,9 @@
  * This file: the end of a turn of the event loop. Everything that was written in a turn leaves in one go, the record first.
  */
 
+import type { Writable } from 'node:stream'
 import { containFault, nothingEnds, type Owner } from '../base/contained.ts'
+import { type Committed, gated } from './gate.ts'
 
 /** Something with bytes to hand on at the end of the turn. */
 export interface Flushable {
@@ -23,6 +25,7 @@ export class Turn {
   #flushing: Flushable[] = []
   #armed = false
   #first: (() => boolean) | undefined
+  #committed: Committed | undefined
   /** What comes first failed in this turn. */
   #withheld = false
   readonly #run = (): void => this.#flush()
@@ -41,6 +44,16 @@ export class Turn {
   /** Sets what runs before the sockets are written. It gives false where it failed since it ran last: what the sockets hold is unrecorded. */
   before(first: () => boolean): void {
     this.#first = first
+  }
+
+  /** Sets what bytes wait for where the record is written asynchronously. Before the first outbox. */
+  gate(committed: Committed): void {
+    this.#committed = committed
+  }
+
+  /** What an outbox writes to. */
+  way(socket: Writable): Writable {
+    return this.#committed === undefined ? socket : gated(socket, this.#committed)
   }
 
   /** For bytes that leave before the turn is over. False where none may, whatever was written in this turn. */

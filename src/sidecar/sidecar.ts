@@ -126,8 +126,10 @@ export class Sidecar {
       onFailure: (error) => log.error({ err: error }, 'the audit cannot be written; nothing is forwarded until it can'),
       onRecovery: () => log.info('the audit can be written again'),
     })
-    const barrier = options.barrier ?? new Recorded(this.#audit, () => this.#engine.revision)
+    const barrier: Barrier = options.barrier ?? new Recorded(this.#audit, () => this.#engine.revision)
     this.#turn.before(() => barrier.endTurn())
+    const commit = barrier.commit?.bind(barrier)
+    if (commit !== undefined) this.#turn.gate(commit)
     const transactions = new Transactions({
       barrier,
       consumers: [new TrafficCount(this.#traffic), ...(options.consumers ?? [])],

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { after, afterEach, before, it, suite } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Barrier, Consumer, TransactionEvent } from '../../src/audit/event.ts'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
@@ -123,6 +124,69 @@ suite('a barrier from outside', () => {
     failed = false
     failedInTurn = true
     await assert.rejects(alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items')))
+  })
+})
+
+suite('a barrier that commits groups', () => {
+  const SELECT_ALL = 'SELECT v FROM shop.items'
+  const told: string[] = []
+  let commits: ((isWritten: boolean) => void)[] = []
+  let isQuick = true
+  const barrier: Barrier = {
+    failed: false,
+    endTurn: () => true,
+    begun: () => void told.push('begun'),
+    ended: ({ kind }) => void (kind === 'request' && told.push('ended')),
+    commit: () => (isQuick ? Promise.resolve(true) : new Promise((resolve) => commits.push(resolve))),
+  }
+  let running: RunningSidecar
+  const commit = async (isWritten: boolean): Promise<void> => {
+    await until('a group waits', () => commits.length > 0)
+    for (const done of commits) done(isWritten)
+    commits = []
+  }
+
+  before(async () => {
+    running = await world.sidecar({ name: 'commits', more: { barrier } })
+  })
+  afterEach(() => {
+    isQuick = true
+    for (const done of commits.splice(0)) done(true)
+  })
+
+  for (const version of [4, 5] as const) {
+    it(`lets a request leave when its beginning is written, and an answer when its end is (v${version})`, async () => {
+      const alice = await world.client(running.port, 'alice', { version })
+      told.length = 0
+      running.node.requests.length = 0
+      isQuick = false
+      let isAnswered = false
+      const asked = alice.ask(queryEnvelope(version, 1, SELECT_ALL)).finally(() => {
+        isAnswered = true
+      })
+      await until('it was told of', () => told.length > 0 && commits.length > 0)
+      await sleep(30)
+      assert.deepEqual(told, ['begun'])
+      assert.equal(running.node.texts().includes(SELECT_ALL), false)
+      await commit(true)
+      await until('the node has it', () => running.node.texts().includes(SELECT_ALL))
+      await until('the answer was told of', () => told.length === 2 && commits.length > 0)
+      await sleep(30)
+      assert.equal(isAnswered, false)
+      await commit(true)
+      assert.match(describe(await asked), /^echo/)
+    })
+  }
+
+  it('ends the connection where a group was not written', async () => {
+    const alice = await world.client(running.port, 'alice', { version: VERSION })
+    const lost = assert.rejects(alice.ask(queryEnvelope(VERSION, 1, SELECT_ALL)))
+    isQuick = false
+    await commit(false)
+    await lost
+    isQuick = true
+    const again = await world.client(running.port, 'alice', { version: VERSION })
+    assert.match(describe(await again.ask(queryEnvelope(VERSION, 1, SELECT_ALL))), /^echo/)
   })
 })
 
