@@ -84,7 +84,7 @@ class RunningAgent implements Agent {
     this.name = name
     this.#identityFile = identityFile
     this.#session = new ControlSession(settings, credentials)
-    this.#values = new PushedValues(kinds, log)
+    this.#values = new PushedValues(kinds)
     this.#kept = new KeptValues(stateDir, this.#values, role, log)
     this.#watch = new Watch(this.#session, this.#values, role, (kind) => this.#taken(kind))
     this.#reporter = new Reporter(this.#session)

@@ -22,7 +22,7 @@ export class ControlSession {
 
   constructor(options: SessionOptions, credentials: Credentials) {
     this.options = options
-    this.#credentials = new Observed(credentials, credentialsVersion, options.log)
+    this.#credentials = new Observed(credentials, credentialsVersion)
     this.#client = new ControlClient(options.controlUrl, credentials, options.clock)
   }
 

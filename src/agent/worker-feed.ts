@@ -1,4 +1,5 @@
 /** A worker's side of its supervisor: the agent's feed, passed on. */
+import { contained, every, nothingEnds } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { type Credentials, credentialsVersion } from '../mesh/credentials.ts'
 import type { Feed } from '../mesh/feed.ts'
@@ -24,14 +25,15 @@ export async function connectWorker(
   if (process.send === undefined) throw new RingfenceError('USAGE', 'not started by a supervisor')
   const started = Promise.withResolvers<WorkerFeed>()
   let feed: WorkerFeed | undefined
-  process.on('message', (message: ToWorker) => {
+  const take = (message: ToWorker): void => {
     if (message.kind === 'start') {
-      feed = new WorkerFeed(message, kinds, log)
+      feed = new WorkerFeed(message, kinds)
       started.resolve(feed)
     } else {
       feed?.take(message)
     }
-  })
+  }
+  process.on('message', contained(nothingEnds, 'a message of the supervisor', take))
   process.on('disconnect', () => {
     log.fatal('supervisor is gone')
     process.exit(1)
@@ -46,11 +48,11 @@ class WorkerFeed implements Feed {
   #makeReport: (() => ProxyReport) | undefined
   readonly #timer: NodeJS.Timeout
 
-  constructor(start: Extract<ToWorker, { kind: 'start' }>, kinds: PushedKinds, log: Logger) {
-    this.#credentials = new Observed(credentialsFromWire(start.credentials), credentialsVersion, log)
-    this.#values = new PushedValues(kinds, log)
+  constructor(start: Extract<ToWorker, { kind: 'start' }>, kinds: PushedKinds) {
+    this.#credentials = new Observed(credentialsFromWire(start.credentials), credentialsVersion)
+    this.#values = new PushedValues(kinds)
     for (const [name, value] of start.values) this.#set(name, value)
-    this.#timer = setInterval(() => this.#sendReport(), reportIntervalMs)
+    this.#timer = every(nothingEnds, 'a report of a worker', reportIntervalMs, () => this.#sendReport())
   }
 
   get credentials(): Observable<Credentials> {

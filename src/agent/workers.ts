@@ -4,6 +4,7 @@
  * never over a file, so that keys stay in memory.
  */
 import { type ChildProcess, fork } from 'node:child_process'
+import { after, contained, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
@@ -109,9 +110,11 @@ class Supervisor implements Workers {
     worker.process = child
     worker.report = undefined
     worker.startedMs = performance.now()
-    child.on('message', (message) => this.#take(worker, child, message as FromWorker))
+    const take = (message: unknown): void => this.#take(worker, child, message as FromWorker)
+    child.on('message', contained(nothingEnds, 'a message of a worker', take))
     child.on('error', (err) => log.error({ err, worker: worker.index }, 'worker could not be started or told'))
-    child.on('exit', (code, signal) => this.#exited(worker, code, signal))
+    const exited = (code: number | null, signal: NodeJS.Signals | null): void => this.#exited(worker, code, signal)
+    child.on('exit', contained(nothingEnds, 'the end of a worker', exited))
   }
 
   #take(worker: Worker, child: ChildProcess, message: FromWorker): void {
@@ -135,7 +138,7 @@ class Supervisor implements Workers {
     const delayMs = Math.min(restartDelayMsMax, restartDelayMsMin * 2 ** worker.failures++)
     log.error({ worker: worker.index, code, signal, delayMs }, 'worker ended, starting another')
     this.#ready.reject(new RingfenceError('UNAVAILABLE', 'a worker ended before it was ready; its log says why'))
-    worker.restart = setTimeout(() => this.#start(worker), delayMs)
+    worker.restart = after(nothingEnds, 'the restart of a worker', delayMs, () => this.#start(worker))
   }
 
   async #end(worker: Worker): Promise<void> {

@@ -1,32 +1,11 @@
 /** HTTP over the control plane's Unix socket. */
 import { request } from 'node:http'
 import { RingfenceError } from '../base/errors.ts'
-import type { PolicyConflict, ProxyStatus, PushLatency } from '../control/registry.ts'
+import type { StatusAnswer } from '../control/services/proxies.ts'
 import { controlSocketPath } from '../control/socket-path.ts'
 import type { TrafficLine } from '../control/traffic.ts'
 import { faultOfAnswer } from '../mesh/answer.ts'
-import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
-
-export interface StatusAnswer {
-  readonly control: {
-    readonly name: string
-    readonly listen: string
-    readonly startedMs: number
-    readonly version: string
-    readonly trustDomain: string
-    readonly svidTtlMs: number
-    readonly issuingNotAfterMs: number
-    readonly rootNotAfterMs: number
-  }
-  readonly policyRevision: number
-  /** SHA-256 of its text. */
-  readonly policyDigest?: string
-  readonly policyConflict?: PolicyConflict
-  readonly pushLatency?: PushLatency
-  readonly proxies: readonly ProxyStatus[]
-  readonly sidecars: readonly SidecarEndpoint[]
-}
 
 export interface MintAnswer {
   readonly spiffeId: string

@@ -1,9 +1,10 @@
 /** Where a policy is in force, told by its text and not by its number. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RingfenceError } from '../base/errors.ts'
-import type { PolicyConflict } from '../control/registry.ts'
+import type { PolicyConflict } from '../control/proxy-status.ts'
+import type { StatusAnswer } from '../control/services/proxies.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
-import { AdminClient, type StatusAnswer } from './admin-client.ts'
+import { AdminClient } from './admin-client.ts'
 import { UnreadableInput } from './options.ts'
 
 const lookAgainMs = 50

@@ -111,9 +111,10 @@ export class Enrolment {
     return this.#record(spiffeId, leaf, 'renew', spiffeId)
   }
 
-  /** Key and certificate for a node, a test or a tool, for who may open the admin socket. @throws RingfenceError USAGE */
+  /** Key and certificate for a node, a test or a tool. @param by who asked for it @throws RingfenceError USAGE */
   async mint(
     order: Omit<AltNames, 'listenerIdentities'> & { spiffeId: SpiffeId; ttlMs: number },
+    by: string,
   ): Promise<IssuedCertificate & { keyPem: string }> {
     const { spiffeId } = order
     checkTrustDomain(spiffeId, this.#ca.trustDomain)
@@ -125,7 +126,7 @@ export class Enrolment {
       throw new RingfenceError('USAGE', 'a minted certificate lives for 1s to 365d')
     }
     const { keyPem, ...leaf } = await this.#ca.mint(order)
-    return { ...this.#record(spiffeId, leaf, 'mint', 'admin'), keyPem }
+    return { ...this.#record(spiffeId, leaf, 'mint', by), keyPem }
   }
 
   /** What a gateway may claim without a client's proof is said by an operator, here, and by nobody else. */

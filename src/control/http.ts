@@ -1,8 +1,12 @@
-/** What the proxy API and the admin API share: bodies checked by schema, errors as `{error: {code, message, hint}}`. */
-import type { FastifyInstance } from 'fastify'
-import type { z } from 'zod'
+/** The route table over HTTP: bodies and queries in, JSON or lines out, faults as `{error: {code, message, hint}}`. */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Clock } from '../base/clock.ts'
+import { contained, every, nothingEnds, type Owner } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { aliveIntervalMs, aliveLine, watchLineBytesMax } from '../mesh/watch.ts'
 import type { Logger } from '../telemetry/log.ts'
+import type { Caller } from './callers.ts'
+import type { Admitted, Route } from './route.ts'
 
 const statusOf: Partial<Record<RingfenceError['code'], number>> = {
   USAGE: 400,
@@ -13,19 +17,70 @@ const statusOf: Partial<Record<RingfenceError['code'], number>> = {
   TOO_LARGE: 413,
   UNAVAILABLE: 503,
 }
+/** A reader that does not read its stream is cut off once this much waits for it: more than all that it is told at first. */
+const backlogBytesMax = 4 * watchLineBytesMax
 
-/** @throws RingfenceError USAGE naming the first field that does not fit */
-export function parseBody<T>(schema: z.ZodType<T>, body: unknown): T {
-  const result = schema.safeParse(body)
-  if (result.success) return result.data
-  const issue = result.error.issues[0]
-  throw new RingfenceError(
-    'USAGE',
-    `request is not understood: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`.trim(),
-  )
+/** @param callerOf who sent a request; throws `IDENTITY` where that is nobody who may ask anything */
+export function serveRoutes(
+  server: FastifyInstance,
+  routes: readonly Route[],
+  callerOf: (request: FastifyRequest) => Caller,
+  clock: Clock,
+  log: Logger,
+): void {
+  answerErrors(server, log)
+  const admitted = new WeakMap<FastifyRequest, Admitted>()
+  for (const route of routes) {
+    const { method, path: url, bodyBytesMax } = route
+    server.route({
+      method,
+      url,
+      ...(bodyBytesMax === undefined ? {} : { bodyLimit: bodyBytesMax }),
+      // Before the body is read: who may not ask costs no more than the head of its request.
+      onRequest: async (request) => void admitted.set(request, route.admit(callerOf(request))),
+      handler: async (request, reply) => {
+        const one = admitted.get(request)
+        if (one === undefined) throw new Error('a request was not looked at')
+        if (one.kind === 'stream') return sendLines(reply, one, clock, log)
+        const answer = await one.answer(method === 'GET' ? request.query : request.body)
+        return answer === undefined ? reply.code(204).send() : answer
+      },
+    })
+  }
 }
 
-export function answerErrors(server: FastifyInstance, log: Logger): void {
+/** NDJSON without an end, with a sign of life where nothing is told. */
+function sendLines(
+  reply: FastifyReply,
+  { open, notAfterMs }: Extract<Admitted, { kind: 'stream' }>,
+  clock: Clock,
+  log: Logger,
+): void {
+  reply.hijack()
+  const { raw } = reply
+  raw.writeHead(200, { 'content-type': 'application/x-ndjson', 'cache-control': 'no-store' })
+  const send = (line: string): void => {
+    if (raw.writableLength > backlogBytesMax) {
+      log.warn({ peer: raw.socket?.remoteAddress }, 'watch stream is not read; closed')
+      raw.destroy()
+      return
+    }
+    raw.write(line)
+  }
+  const close = open(send)
+  const owner: Owner = { onFault: () => raw.destroy() }
+  const alive = every(owner, 'a sign of life', aliveIntervalMs, () => {
+    if (clock.now() > notAfterMs) raw.destroy()
+    else send(aliveLine(clock.now()))
+  })
+  const closed = (): void => {
+    clearInterval(alive)
+    close()
+  }
+  raw.on('close', contained(nothingEnds, 'the end of a stream', closed))
+}
+
+function answerErrors(server: FastifyInstance, log: Logger): void {
   server.setErrorHandler((reason, request, reply) => {
     if (reason instanceof RingfenceError) {
       log.info({ code: reason.code, route: request.routeOptions.url, reason: reason.message }, 'request refused')

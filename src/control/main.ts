@@ -7,6 +7,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { every, nothingEnds, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
 import type { Observed } from '../mesh/observable.ts'
@@ -15,13 +16,16 @@ import type { PushedKind } from '../mesh/pushed-kind.ts'
 import { validatePolicy as compilesOnThread } from '../policy/compiler.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
-import { startAdminApi } from './admin-api.ts'
 import { CertificateAuthority } from './ca.ts'
 import { Enrolment } from './enrolment.ts'
-import { type ServerIdentity, startProxyApi } from './proxy-api.ts'
+import { type ServerIdentity, startHttpsServer } from './https-server.ts'
 import { Publisher } from './publisher.ts'
 import { Registry } from './registry.ts'
+import type { Route } from './route.ts'
+import { controlRoutes } from './routes.ts'
+import type { ControlParts } from './services/parts.ts'
 import { controlSocketPath } from './socket-path.ts'
+import { startSocketServer } from './socket-server.ts'
 import { SqliteStore } from './sqlite-store.ts'
 import type { Store } from './store.ts'
 
@@ -39,6 +43,8 @@ export interface ControlOptions {
   readonly clock?: Clock
   /** SQLite in `stateDir` by default. @throws RingfenceError CONFIG where what is there cannot be used */
   readonly openStore?: (stateDir: string) => Store
+  /** More that one can ask for, over socket and HTTPS. */
+  readonly routes?: (parts: ControlParts) => readonly Route[]
   /** What is pushed to proxies; `allPushedKinds` by default. */
   readonly kinds?: PushedKinds
   readonly log?: Logger
@@ -85,10 +91,11 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const ca = await CertificateAuthority.open(join(stateDir, 'ca'), trustDomain, clock)
     const publisher = new Publisher(log, options.kinds)
     const registry = new Registry(store, clock, log, publisher)
+    const { policies } = registry
     const enrolment = new Enrolment(ca, store, clock, svidTtlMs)
-    if (options.policy !== undefined && options.policy.source !== registry.policy.source) {
+    if (options.policy !== undefined && options.policy.source !== policies.current.source) {
       await validatePolicy(options.policy.source, options.policy.fileName)
-      const { revision } = registry.applyPolicy(options.policy.source, options.policy.fileName)
+      const { revision } = policies.apply(options.policy.source, options.policy.fileName)
       log.info({ revision, fileName: options.policy.fileName }, 'policy applied')
     }
     const name = options.name ?? 'default'
@@ -97,40 +104,49 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       const { keyPem, certificatePem } = await ca.mint({ spiffeId, ttlMs: svidTtlMs })
       return { keyPem, certificatePem: certificatePem + ca.bundlePem, bundlePem: ca.bundlePem }
     }
-    const { address, port } = options.listen
-    const identity = await ownIdentity()
-    const proxyApi = await startProxyApi({
-      address,
-      port,
-      identity,
-      trustDomain,
+    const { address } = options.listen
+    let port = options.listen.port
+    const parts: ControlParts = {
+      ca,
       enrolment,
       registry,
       publisher,
       store,
       clock,
       log,
-    })
-    closers.push(() => proxyApi.stop())
-    const listen = hostPort(address, proxyApi.port)
+      svidTtlMs,
+      validatePolicy,
+      instance: {
+        name,
+        startedMs: clock.now(),
+        version: options.version ?? '0',
+        // Which port it is shows when it listens.
+        get listen() {
+          return hostPort(address, port)
+        },
+      },
+    }
+    const routes = [...controlRoutes(parts), ...(options.routes?.(parts) ?? [])]
+    const identity = await ownIdentity()
+    const server = await startHttpsServer({ address, port, identity, trustDomain, clock, log }, routes)
+    closers.push(() => server.stop())
+    port = server.port
+    const listen = hostPort(address, port)
     const socketPath = controlSocketPath(stateDir)
-    const instance = { name, listen, startedMs: clock.now(), version: options.version ?? '0' }
-    const admin = { socketPath, ca, enrolment, registry, store, svidTtlMs, validatePolicy, instance, log }
-    const adminApi = await startAdminApi(admin)
-    closers.push(() => adminApi.stop())
-    const renewal = setInterval(() => {
-      ownIdentity()
-        .then((fresh) => proxyApi.replaceIdentity(fresh))
-        .catch((err: unknown) => log.error({ err }, 'own certificate was not renewed'))
-    }, svidTtlMs / 2)
-    const sweep = setInterval(() => registry.sweep(), sweepIntervalMs)
+    const socket = await startSocketServer({ socketPath, clock, log }, routes)
+    closers.push(() => socket.stop())
+    const renewal = every(nothingEnds, 'the renewal of the own certificate', svidTtlMs / 2, () => {
+      const failed = (err: unknown): void => log.error({ err }, 'own certificate was not renewed')
+      settle(nothingEnds, 'the own certificate', ownIdentity(), (fresh) => server.replaceIdentity(fresh), failed)
+    })
+    const sweep = every(nothingEnds, 'the sweep of the registry', sweepIntervalMs, () => registry.sweep())
     closers.push(
       () => clearInterval(renewal),
       () => clearInterval(sweep),
     )
     const value = <T>(kind: PushedKind<T>): Observed<T> => publisher.value(kind)
-    log.info({ listen, trustDomain, policyRevision: registry.policy.revision }, 'control plane is up')
-    return { address, port: proxyApi.port, url: `https://${listen}`, socketPath, value, stop }
+    log.info({ listen, trustDomain, policyRevision: policies.current.revision }, 'control plane is up')
+    return { address, port, url: `https://${listen}`, socketPath, value, stop }
   } catch (error) {
     await stop()
     throw error

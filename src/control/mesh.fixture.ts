@@ -1,6 +1,8 @@
 /** A control plane of its own for each test, with agents that are stopped with it. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync } from 'node:fs'
+import { type ClientRequest, request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -8,6 +10,7 @@ import { pino } from 'pino'
 import { type Agent, type AgentOptions, startAgent } from '../agent/agent.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { AdminClient } from '../cli/admin-client.ts'
+import { parseJson } from '../mesh/answer.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import { type ControlOptions, type ControlPlane, startControl } from './main.ts'
 
@@ -84,4 +87,60 @@ export async function eventually<T>(
     assert.ok(performance.now() < deadline, `waited too long for ${what}`)
     await sleep(20)
   }
+}
+
+export interface RawAnswer {
+  readonly status: number
+  /** JSON; text where it is none. */
+  readonly body: unknown
+}
+
+/** One request over HTTPS, with a certificate or without. */
+export function overHttps(
+  { control }: Mesh,
+  credentials: { readonly certificatePem: string; readonly keyPem: string } | undefined,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<RawAnswer> {
+  const { certificatePem: cert, keyPem: key } = credentials ?? {}
+  const identity = cert === undefined ? {} : { cert, key }
+  return exchange(
+    httpsRequest(new URL(path, control.url), {
+      ...identity,
+      method,
+      rejectUnauthorized: false,
+      agent: false,
+      headers: body === undefined ? {} : { 'content-type': 'application/json' },
+    }),
+    body,
+  )
+}
+
+/** One request over the control plane's own socket. */
+export function overSocket({ control }: Mesh, method: string, path: string, body?: unknown): Promise<RawAnswer> {
+  const headers = body === undefined ? {} : { 'content-type': 'application/json' }
+  return exchange(httpRequest({ socketPath: control.socketPath, method, path, headers, agent: false }), body)
+}
+
+/** The answer; of a stream its head and its first piece. */
+function exchange(sent: ClientRequest, body: unknown): Promise<RawAnswer> {
+  return new Promise((resolve, reject) => {
+    sent.on('error', reject)
+    sent.on('response', (answer) => {
+      const status = answer.statusCode ?? 0
+      let text = ''
+      const done = (): void => resolve({ status, body: parseJson(text) ?? text })
+      answer.setEncoding('utf8')
+      answer.on('data', (part: string) => {
+        text += part
+        if (answer.headers['content-type'] !== 'application/x-ndjson') return
+        done()
+        sent.destroy()
+      })
+      answer.on('end', done)
+      answer.on('error', () => {})
+    })
+    sent.end(body === undefined ? undefined : JSON.stringify(body))
+  })
 }

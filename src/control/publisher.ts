@@ -1,7 +1,8 @@
 /**
- * What proxies are told, and who is told it: each value to the roles that its kind is for, the present one at once and then every later
- * one. Whoever makes a value sets it here.
+ * Sends each pushed value to the proxies whose role may have it: the present one when they begin to watch, then every later one. Whoever
+ * makes a value sets it here.
  */
+import { contain, nothingEnds } from '../base/contained.ts'
 import type { Observed } from '../mesh/observable.ts'
 import { allPushedKinds, type PushedKinds } from '../mesh/pushed.ts'
 import type { PushedKind } from '../mesh/pushed-kind.ts'
@@ -11,16 +12,16 @@ import { lineOf } from '../mesh/watch.ts'
 import type { Logger } from '../telemetry/log.ts'
 
 /** Takes a line of the watch stream. */
-export type Tell = (line: string) => void
+export type SendLine = (line: string) => void
 
 export class Publisher {
   readonly #values: PushedValues
   readonly #log: Pick<Logger, 'error'>
-  readonly #watchers = new Map<Tell, AgentRole>()
+  readonly #watchers = new Map<SendLine, AgentRole>()
 
   constructor(log: Pick<Logger, 'error'>, kinds: PushedKinds = allPushedKinds) {
     this.#log = log
-    this.#values = new PushedValues(kinds, log)
+    this.#values = new PushedValues(kinds)
     for (const kind of kinds) this.#values.value(kind).observe((value) => this.#publish(kind, value))
   }
 
@@ -29,21 +30,23 @@ export class Publisher {
     return this.#values.value(kind)
   }
 
-  /** Tells all that `role` may know, in the order of the list, then every change, until the result is called. */
-  watch(tell: Tell, role: AgentRole): () => void {
+  /** Sends all that `role` may have, in the order of the list, then every change, until the result is called. */
+  watch(send: SendLine, role: AgentRole): () => void {
     for (const kind of this.#values.kinds) {
-      if (kind.roles.includes(role)) tell(lineOf(kind, this.#values.value(kind).current, this.#log))
+      if (kind.roles.includes(role)) send(lineOf(kind, this.#values.value(kind).current, this.#log))
     }
-    this.#watchers.set(tell, role)
-    return () => this.#watchers.delete(tell)
+    this.#watchers.set(send, role)
+    return () => this.#watchers.delete(send)
   }
 
   #publish(kind: PushedKind<unknown>, value: unknown): void {
     let line: string | undefined
-    for (const [tell, role] of this.#watchers) {
+    for (const [send, role] of this.#watchers) {
       if (!kind.roles.includes(role)) continue
       line ??= lineOf(kind, value, this.#log)
-      tell(line)
+      const changed = line
+      // A watcher that fails is no other's loss.
+      contain(nothingEnds, 'a watcher', () => send(changed))
     }
   }
 }

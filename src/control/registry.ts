@@ -1,20 +1,18 @@
 /**
- * Which proxies live, what each runs, and who is told when policy, the mesh keys or the set of proxies change. In memory; only where
- * sidecars and gateways are is kept in the store too, so that a restarted control plane does not tell the gateways that there are none.
+ * Which proxies live and what each runs. In memory; only where sidecars and gateways are is kept in the store too, so that a restarted
+ * control plane does not tell the gateways that there are none.
  */
-
 import type { Clock } from '../base/clock.ts'
-import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { limits } from '../base/limits.ts'
-import type { AdvertisedAddress, GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
-import type { ReportedListener } from '../mesh/proxy-report.ts'
-import { type PolicySnapshot, pushedKinds } from '../mesh/pushed.ts'
+import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
 import type { DroppedPart, ReadReport } from '../mesh/report.ts'
-import type { AgentRole } from '../mesh/roles.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { LiveGateways } from './live-gateways.ts'
+import { LiveSidecars } from './live-sidecars.ts'
 import { MeshKeys } from './mesh-keys.ts'
+import { PolicyRevisions } from './policy-revisions.ts'
+import type { PolicyConflict, ProxyStatus } from './proxy-status.ts'
 import { Publisher } from './publisher.ts'
 import type { AgentRow, Store } from './store.ts'
 import { type TrafficLine, TrafficWindow } from './traffic.ts'
@@ -23,57 +21,8 @@ import { type TrafficLine, TrafficWindow } from './traffic.ts'
 const silentMsMax = 15_000
 /** Reports come each second; one that comes after a longer pause is of a proxy that was away. */
 const presentMsMax = 3_000
-/** How long after a commit its push latency is still watched. */
-const pushSamplesMax = 10_000
-
-export interface ProxyStatus {
-  readonly spiffeId: string
-  readonly name: string
-  readonly role: AgentRole
-  readonly connected: boolean
-  readonly synced: boolean
-  readonly policyRevision: number | undefined
-  /** SHA-256 of the policy's text that it says is in force. */
-  readonly policyDigest?: string | undefined
-  readonly certificateNotAfterMs: number | undefined
-  readonly connections: number
-  readonly sessions: number
-  readonly upstreamConnections: number
-  readonly lastReportMs: number | undefined
-  readonly listeners: readonly ReportedListener[]
-  readonly endpoint: SidecarEndpoint | undefined
-  /** It said that it is about to stop. */
-  readonly draining: boolean
-  /** What drivers at every gateway are told of it; nothing of a sidecar, nor of a gateway that is away, leaves or cannot serve yet. */
-  readonly advertise: readonly AdvertisedAddress[]
-  /** How far its clock is ahead of ours, negative when it is behind; only as good as the way of a report is short. */
-  readonly clockSkewMs?: number | undefined
-  /** Of a sidecar: its node does not answer; its record cannot be written. */
-  readonly nodeAway: boolean
-  readonly recordFailed: boolean
-  /** Parts of its last report that were not understood. */
-  readonly dropped?: readonly DroppedPart[]
-}
-
-/** Proxies run a policy that this control plane does not know. */
-export interface PolicyConflict {
-  /** Of the proxies. */
-  readonly names: readonly string[]
-  /** What the next policy that is applied will be. */
-  readonly nextRevision: number
-}
-
-/** A report cannot use up the numbers that there are. */
-const revisionMax = 2 ** 48
 
 const emptyReport: ReadReport = { listeners: [], traffic: [] }
-
-export interface PushLatency {
-  /** Proxies × revisions that were measured. */
-  readonly count: number
-  readonly p99Ms: number
-  readonly maxMs: number
-}
 
 interface Proxy {
   report: ReadReport
@@ -87,86 +36,44 @@ interface Proxy {
 }
 
 export class Registry {
+  readonly policies: PolicyRevisions
   readonly #clock: Clock
   readonly #store: Store
-  readonly #log: Pick<Logger, 'error'>
   readonly #publisher: Publisher
   readonly #keys: MeshKeys
   readonly #gateways: LiveGateways
+  readonly #sidecars: LiveSidecars
   readonly #startedMs: number
   readonly #proxies = new Map<string, Proxy>()
   readonly #traffic = new TrafficWindow()
-  /** Commit times by revision, on the monotonic clock. */
-  readonly #committed = new Map<number, number>()
-  readonly #pushMs: number[] = []
-  #policy: PolicySnapshot
-  #policyDigest: string
-  /** Highest revision that any proxy has reported since the start; greater than ours after a restore. */
-  #revisionReported = 0
-  /** What proxies reported that this control plane did not give them was said in the log. */
-  #conflictSaid = false
-  #sidecars: Map<string, SidecarEndpoint>
 
-  constructor(
-    store: Store,
-    clock: Clock,
-    log: Pick<Logger, 'error'> = { error: () => {} },
-    publisher: Publisher = new Publisher(log),
-  ) {
-    this.#log = log
-    this.#publisher = publisher
+  constructor(store: Store, clock: Clock, log: Pick<Logger, 'error'>, publisher: Publisher = new Publisher(log)) {
     this.#store = store
     this.#clock = clock
+    this.#publisher = publisher
+    this.#startedMs = clock.monotonic()
     this.#keys = new MeshKeys(store, clock)
     this.#gateways = new LiveGateways(store)
-    this.#startedMs = clock.monotonic()
-    this.#policy = store.policy()
-    this.#policyDigest = textDigest(this.#policy.source)
-    this.#sidecars = new Map(store.sidecars().map((endpoint) => [endpoint.spiffeId, endpoint]))
+    this.#sidecars = new LiveSidecars(store)
     this.#publishKeys()
-    publisher.value(pushedKinds.policy).set(this.#policy)
+    this.policies = new PolicyRevisions(store, clock, log, publisher.value(pushedKinds.policy))
     this.#publishSidecars()
     this.#publishGateways()
   }
 
-  get policy(): PolicySnapshot {
-    return this.#policy
-  }
-
-  get policyDigest(): string {
-    return this.#policyDigest
-  }
-
-  /**
-   * What connected proxies run that this control plane, which was restored, does not know: a later revision, or another text under the
-   * present one. Undefined where there is none.
-   */
+  /** What connected proxies run that this control plane does not know; undefined where there is none. */
   get conflict(): PolicyConflict | undefined {
-    const foreign = this.status().filter(
-      ({ connected, policyRevision = 0, policyDigest }) => connected && this.#isForeign(policyRevision, policyDigest),
-    )
+    const foreign = this.status().filter((proxy) => proxy.connected && this.policies.isForeign(proxy))
     const names = foreign.map(({ name }) => name)
-    return names.length === 0 ? undefined : { names, nextRevision: this.#nextRevision() }
+    return names.length === 0 ? undefined : { names, nextRevision: this.policies.next }
   }
 
   get sidecars(): SidecarEndpoint[] {
-    return [...this.#sidecars.values()]
+    return this.#sidecars.endpoints
   }
 
   get gateways(): GatewayEndpoint[] {
     return this.#gateways.endpoints
-  }
-
-  /** Commits and tells everybody. The caller has validated it. @throws RingfenceError TOO_LARGE */
-  applyPolicy(source: string, fileName: string): PolicySnapshot {
-    checkPolicyBytes(source)
-    // Above whatever a proxy runs, also one that this control plane forgot, so that none refuses it.
-    this.#policy = this.#store.addPolicy(source, fileName, this.#clock.now(), this.#nextRevision())
-    this.#policyDigest = textDigest(source)
-    this.#conflictSaid = false
-    this.#committed.set(this.#policy.revision, this.#clock.monotonic())
-    this.#publisher.value(pushedKinds.policy).set(this.#policy)
-    return this.#policy
   }
 
   /** A proxy reported: it is there, whatever the report says and whether or not that can be understood. */
@@ -199,10 +106,11 @@ export class Registry {
     proxy.dropped = dropped
     proxy.clockSkewMs = report.nowMs === undefined ? undefined : Math.round(report.nowMs - this.#clock.now())
     this.#traffic.add(report.traffic, this.#clock.now())
-    this.#noticePolicy(agent, report)
+    this.policies.reported(agent.spiffeId, report)
     if (before !== undefined && report.policyRevision !== undefined && report.policyRevision > before)
-      this.#measurePush(report.policyRevision, proxy.presentSinceMs)
-    if (agent.role === 'sidecar' && report.endpoint !== undefined) this.#putSidecar(report.endpoint)
+      this.policies.pushes.measure(report.policyRevision, proxy.presentSinceMs)
+    if (agent.role === 'sidecar' && report.endpoint !== undefined && this.#sidecars.put(report.endpoint))
+      this.#publishSidecars()
     // A list of addresses of which nothing was understood says nothing; it is not an empty list.
     const untold = dropped.some(({ field }) => field === 'advertise' || field === 'report')
     if (agent.role === 'gateway' && !untold && this.#gateways.take(agent, report)) this.#publishGateways()
@@ -211,11 +119,8 @@ export class Registry {
   /** Lets go of proxies that fell silent, and makes a new mesh key when one is due; called about once a second. */
   sweep(): void {
     if (this.#keys.rotateIfDue()) this.#publishKeys()
-    for (const spiffeId of [...this.#sidecars.keys()]) {
-      if (!this.#isSilent(spiffeId)) continue
-      this.#sidecars.delete(spiffeId)
-      this.#store.removeSidecar(spiffeId)
-      this.#publishSidecars()
+    for (const spiffeId of this.#sidecars.spiffeIds) {
+      if (this.#isSilent(spiffeId) && this.#sidecars.remove(spiffeId)) this.#publishSidecars()
     }
     for (const spiffeId of this.#gateways.spiffeIds) {
       if (this.#isSilent(spiffeId) && this.#gateways.remove(spiffeId)) this.#publishGateways()
@@ -243,10 +148,7 @@ export class Registry {
     }
     this.#store.removeAgent(one.spiffeId)
     this.#proxies.delete(one.spiffeId)
-    if (this.#sidecars.delete(one.spiffeId)) {
-      this.#store.removeSidecar(one.spiffeId)
-      this.#publishSidecars()
-    }
+    if (this.#sidecars.remove(one.spiffeId)) this.#publishSidecars()
     if (this.#gateways.remove(one.spiffeId)) this.#publishGateways()
     return one.spiffeId
   }
@@ -257,91 +159,36 @@ export class Registry {
 
   /** Everybody who enrolled as a proxy. */
   status(): ProxyStatus[] {
-    const now = this.#clock.monotonic()
-    return this.#store
-      .agents()
-      .filter(({ role }) => role === 'gateway' || role === 'sidecar')
-      .map(({ spiffeId, name, role }) => {
-        const proxy = this.#proxies.get(spiffeId)
-        const connected = proxy !== undefined && now - proxy.reportedMs <= silentMsMax
-        return {
-          spiffeId,
-          name,
-          role,
-          connected,
-          synced: connected && this.#isInForce(proxy.report),
-          policyRevision: proxy?.report.policyRevision,
-          policyDigest: proxy?.report.policyDigest,
-          certificateNotAfterMs: proxy?.certificateNotAfterMs,
-          connections: proxy?.report.connections ?? 0,
-          sessions: proxy?.report.sessions ?? 0,
-          upstreamConnections: proxy?.report.upstreamConnections ?? 0,
-          lastReportMs: proxy === undefined ? undefined : this.#clock.now() - (now - proxy.reportedMs),
-          listeners: proxy?.report.listeners ?? [],
-          endpoint: proxy?.report.endpoint,
-          draining: connected && proxy.report.draining === true,
-          nodeAway: connected && proxy.report.nodeAway === true,
-          recordFailed: connected && proxy.report.recordFailed === true,
-          ...(proxy?.clockSkewMs === undefined ? {} : { clockSkewMs: proxy.clockSkewMs }),
-          advertise: this.#gateways.staying(spiffeId).map(({ address, port }) => ({ address, port })),
-          ...(proxy === undefined || proxy.dropped.length === 0 ? {} : { dropped: proxy.dropped }),
-        }
-      })
+    const agents = this.#store.agents().filter(({ role }) => role === 'gateway' || role === 'sidecar')
+    return agents.map((agent) => this.#statusOf(agent, this.#proxies.get(agent.spiffeId)))
   }
 
-  pushLatency(): PushLatency | undefined {
-    const sorted = [...this.#pushMs].sort((a, b) => a - b)
-    const max = sorted.at(-1)
-    if (max === undefined) return undefined
-    return { count: sorted.length, p99Ms: sorted[Math.ceil(sorted.length * 0.99) - 1] ?? max, maxMs: max }
-  }
-
-  #nextRevision(): number {
-    return Math.max(this.#policy.revision, this.#revisionReported) + 1
-  }
-
-  #isInForce({ policyRevision, policyDigest }: ReadReport): boolean {
-    // A proxy of before digests were reported is taken at its number.
-    return policyRevision === this.#policy.revision && (policyDigest ?? this.#policyDigest) === this.#policyDigest
-  }
-
-  #noticePolicy({ spiffeId }: AgentRow, { policyRevision = 0, policyDigest }: ReadReport): void {
-    if (policyRevision <= revisionMax) this.#revisionReported = Math.max(this.#revisionReported, policyRevision)
-    if (this.#conflictSaid || !this.#isForeign(policyRevision, policyDigest)) return
-    this.#conflictSaid = true
-    this.#log.error(
-      {
-        spiffeId,
-        reported: policyRevision,
-        policyDigest,
-        revision: this.#policy.revision,
-        nextRevision: this.#nextRevision(),
-      },
-      'a proxy runs a policy that this control plane does not know: was its state restored; apply the policy again',
-    )
-  }
-
-  #isForeign(revision: number, digest: string | undefined): boolean {
-    if (revision > this.#policy.revision) return true
-    if (digest === undefined || revision === 0) return false
-    const known = this.#store.policyOf(revision)
-    return known === undefined || textDigest(known) !== digest
-  }
-
-  #putSidecar(endpoint: SidecarEndpoint): void {
-    const before = this.#sidecars.get(endpoint.spiffeId)
-    if (before !== undefined && JSON.stringify(before) === JSON.stringify(endpoint)) return
-    this.#sidecars.set(endpoint.spiffeId, endpoint)
-    this.#store.putSidecar(endpoint)
-    this.#publishSidecars()
-  }
-
-  #measurePush(revision: number, presentSinceMs: number): void {
-    const committedMs = this.#committed.get(revision)
-    // Only the revision in force counts, and who was there when it was committed: to come late is not to be slow.
-    if (committedMs === undefined || committedMs < presentSinceMs || revision !== this.#policy.revision) return
-    this.#pushMs.push(this.#clock.monotonic() - committedMs)
-    if (this.#pushMs.length > pushSamplesMax) this.#pushMs.shift()
+  #statusOf({ spiffeId, name, role }: AgentRow, proxy: Proxy | undefined): ProxyStatus {
+    const { report = emptyReport, dropped = [], certificateNotAfterMs, clockSkewMs } = proxy ?? {}
+    const silentMs = proxy === undefined ? undefined : this.#clock.monotonic() - proxy.reportedMs
+    const connected = silentMs !== undefined && silentMs <= silentMsMax
+    return {
+      spiffeId,
+      name,
+      role,
+      connected,
+      synced: connected && this.policies.isInForce(report),
+      policyRevision: report.policyRevision,
+      policyDigest: report.policyDigest,
+      certificateNotAfterMs,
+      connections: report.connections ?? 0,
+      sessions: report.sessions ?? 0,
+      upstreamConnections: report.upstreamConnections ?? 0,
+      lastReportMs: silentMs === undefined ? undefined : this.#clock.now() - silentMs,
+      listeners: report.listeners,
+      endpoint: report.endpoint,
+      draining: connected && report.draining === true,
+      nodeAway: connected && report.nodeAway === true,
+      recordFailed: connected && report.recordFailed === true,
+      ...(clockSkewMs === undefined ? {} : { clockSkewMs }),
+      advertise: this.#gateways.staying(spiffeId).map(({ address, port }) => ({ address, port })),
+      ...(dropped.length === 0 ? {} : { dropped }),
+    }
   }
 
   #isSilent(spiffeId: string): boolean {
@@ -361,10 +208,4 @@ export class Registry {
   #publishKeys(): void {
     this.#publisher.value(pushedKinds.keys).set(this.#keys.keys)
   }
-}
-
-/** What is longer does not fit a line of the watch stream. @throws RingfenceError TOO_LARGE */
-export function checkPolicyBytes(source: string): void {
-  if (Buffer.byteLength(source) <= limits.policyBytesMax) return
-  throw new RingfenceError('TOO_LARGE', `policy is longer than policyBytesMax (${limits.policyBytesMax} bytes)`)
 }

@@ -15,13 +15,11 @@ export class FakeFeed implements Feed {
   report: (() => ProxyReport) | undefined
 
   constructor(credentials: Credentials, policy: PolicySnapshot, kinds: PushedKinds = allPushedKinds) {
-    const log = {
-      error: ({ err }: { err: unknown }): never => {
-        throw err
-      },
+    const onFault = (reason: unknown): never => {
+      throw reason
     }
-    this.credentials = new Observed(credentials, credentialsVersion, log)
-    this.#values = new PushedValues(kinds, log)
+    this.credentials = new Observed(credentials, credentialsVersion, onFault)
+    this.#values = new PushedValues(kinds, onFault)
     this.value(pushedKinds.policy).set(policy)
     this.rotate(1)
   }

@@ -1,5 +1,5 @@
 /** Values that change while the process runs. */
-import type { Logger } from '../telemetry/log.ts'
+import { containFault, nothingEnds } from '../base/contained.ts'
 
 export interface Observable<T> {
   readonly current: T
@@ -12,14 +12,15 @@ export interface Observable<T> {
 /** An `Observable` in the hand of who sets it. */
 export class Observed<T> implements Observable<T> {
   readonly #versionOf: (value: T) => string
-  readonly #log: Pick<Logger, 'error'>
+  readonly #onFault: (reason: unknown) => void
   readonly #callbacks = new Set<(value: T) => void>()
   #current: T
   #version: string
 
-  constructor(first: T, versionOf: (value: T) => string, log: Pick<Logger, 'error'>) {
+  /** @param onFault is called with what an observer throws; it is contained where nobody else asks for it */
+  constructor(first: T, versionOf: (value: T) => string, onFault: (reason: unknown) => void = observerFailed) {
     this.#versionOf = versionOf
-    this.#log = log
+    this.#onFault = onFault
     this.#current = first
     this.#version = versionOf(first)
   }
@@ -37,7 +38,7 @@ export class Observed<T> implements Observable<T> {
     return () => this.#callbacks.delete(callback)
   }
 
-  /** False where the value is the present one, of which nobody is told again. A callback that throws is logged; the others are called. */
+  /** False where the value is the present one, of which nobody is told again. What one callback throws keeps no other from being called. */
   set(value: T): boolean {
     const version = this.#versionOf(value)
     if (version === this.#version) return false
@@ -46,10 +47,14 @@ export class Observed<T> implements Observable<T> {
     for (const callback of this.#callbacks) {
       try {
         callback(value)
-      } catch (err) {
-        this.#log.error({ err }, 'an observer failed')
+      } catch (reason) {
+        this.#onFault(reason)
       }
     }
     return true
   }
+}
+
+function observerFailed(reason: unknown): void {
+  containFault(nothingEnds, 'an observer of a value', reason)
 }

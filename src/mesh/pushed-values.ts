@@ -1,6 +1,5 @@
 /** One value of each kind that is pushed, as a process has them. */
 import { assert } from '../base/errors.ts'
-import type { Logger } from '../telemetry/log.ts'
 import { Observed } from './observable.ts'
 import type { PushedKinds } from './pushed.ts'
 import type { PushedKind } from './pushed-kind.ts'
@@ -9,9 +8,9 @@ export class PushedValues {
   readonly kinds: PushedKinds
   readonly #values = new Map<PushedKind<unknown>, Observed<unknown>>()
 
-  constructor(kinds: PushedKinds, log: Pick<Logger, 'error'>) {
+  constructor(kinds: PushedKinds, onFault?: (reason: unknown) => void) {
     this.kinds = kinds
-    for (const kind of kinds) this.#values.set(kind, new Observed(kind.empty, (value) => kind.version(value), log))
+    for (const kind of kinds) this.#values.set(kind, new Observed(kind.empty, (value) => kind.version(value), onFault))
     assert(new Set(kinds.map(({ name }) => name)).size === kinds.length, 'two kinds of pushed values have one name')
   }
 

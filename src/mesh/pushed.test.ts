@@ -102,7 +102,7 @@ describe('pushed values', () => {
 
   it('are told to observers once for each change, one that throws keeps none from it, and an equal one is none', () => {
     const failed: unknown[] = []
-    const values = new PushedValues(allPushedKinds, { error: (fields: unknown) => void failed.push(fields) })
+    const values = new PushedValues(allPushedKinds, (reason) => failed.push(reason))
     const policy = values.value(pushedKinds.policy)
     const seen: number[] = []
     policy.observe(() => {
@@ -122,8 +122,8 @@ describe('pushed values', () => {
 
   it('have names of their own, and are asked for by what is in the list', () => {
     const other = pushedList({ name: 'keys', roles: ['sidecar'], kept: 'no', entry: z.string(), countMax: 1 })
-    assert.throws(() => new PushedValues([...allPushedKinds, other], log), /two kinds/)
-    assert.throws(() => new PushedValues(allPushedKinds, log).value(other), /not in this process's list/)
+    assert.throws(() => new PushedValues([...allPushedKinds, other]), /two kinds/)
+    assert.throws(() => new PushedValues(allPushedKinds).value(other), /not in this process's list/)
   })
 })
 

@@ -1,6 +1,6 @@
 /** What the control plane knows of itself and its proxies, read as findings. */
 
-import type { StatusAnswer } from '../admin-client.ts'
+import type { StatusAnswer } from '../../control/services/proxies.ts'
 import { formatDuration } from '../output.ts'
 import type { Finding } from './finding.ts'
 

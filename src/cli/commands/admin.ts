@@ -2,10 +2,11 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Command, Option } from 'commander'
+import type { StatusAnswer } from '../../control/services/proxies.ts'
 import type { TrafficLine } from '../../control/traffic.ts'
 import { writeFileAtomically } from '../../mesh/files.ts'
 import { agentRoles } from '../../mesh/roles.ts'
-import { AdminClient, type StatusAnswer } from '../admin-client.ts'
+import { AdminClient } from '../admin-client.ts'
 import { conflictText, shortDigest } from '../in-force.ts'
 import { collect, countOption, durationOption } from '../options.ts'
 import {

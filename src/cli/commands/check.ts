@@ -1,7 +1,8 @@
 /** `check`: what would break, said before it does. One line a finding: √ good, ‼ soon, × broken, with what to do about it. */
 import type { Command } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
-import { AdminClient, type StatusAnswer } from '../admin-client.ts'
+import type { StatusAnswer } from '../../control/services/proxies.ts'
+import { AdminClient } from '../admin-client.ts'
 import { type Finding, failure, findingsText } from '../check/finding.ts'
 import { ofNginx } from '../check/of-nginx.ts'
 import { findingsOf } from '../check/of-status.ts'

@@ -1,0 +1,109 @@
+/**
+ * The route table for proxies and workloads: HTTPS, TLS 1.3 only, no session tickets. Whoever calls is who the DER of its client
+ * certificate says, never what a header says.
+ */
+import { constants } from 'node:crypto'
+import type { Server } from 'node:https'
+import type { TLSSocket } from 'node:tls'
+import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify'
+import type { Clock } from '../base/clock.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { verifyPeer } from '../identity/certificate.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { Admission } from './admission.ts'
+import { type Caller, certificateNeeded } from './callers.ts'
+import { serveRoutes } from './http.ts'
+import type { Route } from './route.ts'
+import { UnprovenConnections } from './unproven-connections.ts'
+
+/** A request with a token or a signing request, as JSON. */
+const bodyBytesMax = 64 * 1024
+/** A request must have come whole by then. */
+const requestMsMax = 10_000
+const headBytesMax = 8 * 1024
+
+export interface ServerIdentity {
+  readonly keyPem: string
+  /** Leaf, issuing certificate, root: the root too, so that an enroller can compare it with its token's fingerprint. */
+  readonly certificatePem: string
+  readonly bundlePem: string
+}
+
+export interface HttpsServer {
+  readonly port: number
+  replaceIdentity(identity: ServerIdentity): void
+  stop(): Promise<void>
+}
+
+export interface HttpsOptions {
+  readonly address: string
+  readonly port: number
+  readonly identity: ServerIdentity
+  readonly trustDomain: string
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** Takes connections; the routes are there once `serve` was called. */
+export async function startHttpsServer(options: HttpsOptions, routes: readonly Route[]): Promise<HttpsServer> {
+  const { clock, log, trustDomain } = options
+  const server = fastify({
+    https: {
+      ...contextOf(options.identity),
+      requestCert: true,
+      rejectUnauthorized: false,
+      handshakeTimeout: limits.handshakeTimeoutMs,
+      // Head and body must be there by then, however slowly they are sent; a stream is an answer.
+      headersTimeout: requestMsMax,
+      maxHeaderSize: headBytesMax,
+      connectionsCheckingInterval: 1_000,
+    },
+    bodyLimit: bodyBytesMax,
+    forceCloseConnections: true,
+    logger: false,
+    requestTimeout: requestMsMax,
+  })
+  const https = server.server as unknown as Server
+  const admission = new Admission(clock)
+  const unproven = new UnprovenConnections(https, admission, log)
+
+  const callerOf = (request: FastifyRequest): Caller => {
+    const socket = request.raw.socket as TLSSocket
+    const certificate = socket.getPeerX509Certificate()
+    if (!socket.authorized || certificate === undefined) return { kind: 'stranger' }
+    return { kind: 'member', peer: verifyPeer(certificate.raw, clock.now(), trustDomain) }
+  }
+  // Before every route, and where there is none: what costs an address its budget, and what a stranger learns nothing from.
+  server.addHook('onRequest', async (request) => {
+    const { socket } = request.raw
+    if (unproven.isRefused(socket)) throw new RingfenceError('IDENTITY', 'client certificate is not of this mesh')
+    if ((socket as TLSSocket).authorized) return
+    if (!admission.mayAsk(socket.remoteAddress)) {
+      throw new RingfenceError('OVERLOADED', 'too many requests without a certificate from this address', {
+        hint: 'try again in a second',
+      })
+    }
+    if (request.is404) throw certificateNeeded()
+  })
+  serveRoutes(server as unknown as FastifyInstance, routes, callerOf, clock, log)
+
+  await server.listen({ host: options.address, port: options.port })
+  const address = https.address()
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : options.port,
+    replaceIdentity: (identity) => https.setSecureContext(contextOf(identity)),
+    stop: () => server.close(),
+  }
+}
+
+function contextOf({ keyPem, certificatePem, bundlePem }: ServerIdentity) {
+  return {
+    key: keyPem,
+    cert: certificatePem,
+    ca: bundlePem,
+    minVersion: 'TLSv1.3',
+    // Node resumes a session of an expired client certificate otherwise (tls-facts.test.ts).
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  } as const
+}

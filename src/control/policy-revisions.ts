@@ -1,0 +1,104 @@
+/** The policy in force, its number, and what proxies run of it. */
+import type { Clock } from '../base/clock.ts'
+import { textDigest } from '../base/digest.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import type { Observed } from '../mesh/observable.ts'
+import type { PolicySnapshot } from '../mesh/pushed.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { PushLatencies } from './push-latency.ts'
+import type { Store } from './store.ts'
+
+/** A report cannot use up the numbers that there are. */
+const revisionMax = 2 ** 48
+
+/** What a proxy says that it runs. */
+interface Running {
+  readonly policyRevision?: number | undefined
+  readonly policyDigest?: string | undefined
+}
+
+export class PolicyRevisions {
+  readonly pushes: PushLatencies
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #log: Pick<Logger, 'error'>
+  readonly #published: Observed<PolicySnapshot>
+  #digest: string
+  /** Highest revision that any proxy has reported since the start; greater than ours after a restore. */
+  #revisionReported = 0
+  /** What proxies reported that this control plane did not give them was said in the log. */
+  #conflictSaid = false
+
+  constructor(store: Store, clock: Clock, log: Pick<Logger, 'error'>, published: Observed<PolicySnapshot>) {
+    this.pushes = new PushLatencies(clock)
+    this.#store = store
+    this.#clock = clock
+    this.#log = log
+    this.#published = published
+    published.set(store.policy())
+    this.#digest = textDigest(published.current.source)
+  }
+
+  get current(): PolicySnapshot {
+    return this.#published.current
+  }
+
+  /** SHA-256 of the present text. */
+  get digest(): string {
+    return this.#digest
+  }
+
+  /** Above whatever a proxy runs, also what this control plane forgot, so that no proxy refuses it. */
+  get next(): number {
+    return Math.max(this.current.revision, this.#revisionReported) + 1
+  }
+
+  /** Commits and publishes. The caller has validated it. @throws RingfenceError TOO_LARGE */
+  apply(source: string, fileName: string): PolicySnapshot {
+    checkPolicyBytes(source)
+    const policy = this.#store.addPolicy(source, fileName, this.#clock.now(), this.next)
+    this.#digest = textDigest(source)
+    this.#conflictSaid = false
+    this.pushes.applied(policy.revision)
+    this.#published.set(policy)
+    return policy
+  }
+
+  isInForce({ policyRevision, policyDigest }: Running): boolean {
+    // A proxy of before digests were reported is taken at its number.
+    return policyRevision === this.current.revision && (policyDigest ?? this.#digest) === this.#digest
+  }
+
+  /** This control plane, which was restored, does not know it: a later revision, or another text under a number that it gave. */
+  isForeign({ policyRevision = 0, policyDigest }: Running): boolean {
+    if (policyRevision > this.current.revision) return true
+    if (policyDigest === undefined || policyRevision === 0) return false
+    const known = this.#store.policyOf(policyRevision)
+    return known === undefined || textDigest(known) !== policyDigest
+  }
+
+  /** A proxy reported what it runs. */
+  reported(spiffeId: string, running: Running): void {
+    const { policyRevision = 0, policyDigest } = running
+    if (policyRevision <= revisionMax) this.#revisionReported = Math.max(this.#revisionReported, policyRevision)
+    if (this.#conflictSaid || !this.isForeign(running)) return
+    this.#conflictSaid = true
+    this.#log.error(
+      {
+        spiffeId,
+        reported: policyRevision,
+        policyDigest,
+        revision: this.current.revision,
+        nextRevision: this.next,
+      },
+      'a proxy runs a policy that this control plane does not know: was its state restored; apply the policy again',
+    )
+  }
+}
+
+/** What is longer does not fit a line of the watch stream. @throws RingfenceError TOO_LARGE */
+export function checkPolicyBytes(source: string): void {
+  if (Buffer.byteLength(source) <= limits.policyBytesMax) return
+  throw new RingfenceError('TOO_LARGE', `policy is longer than policyBytesMax (${limits.policyBytesMax} bytes)`)
+}

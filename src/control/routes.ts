@@ -1,0 +1,130 @@
+/**
+ * Everything that one can ask the control plane for: one table, walked by the socket of the command line and by the HTTPS of proxies alike.
+ * A new verb is a function in `services/` and a line here.
+ */
+import { z } from 'zod'
+import { limits } from '../base/limits.ts'
+import { enrolRequest, issuedCertificate, renewRequest } from '../mesh/enrolment.ts'
+import { reportBytesMax } from '../mesh/proxy-report.ts'
+import { reportAnswer } from '../mesh/report.ts'
+import { administrator, anybody, enrolledProxy, member } from './callers.ts'
+import { type Route, route, streamRoute } from './route.ts'
+import * as certificates from './services/certificates.ts'
+import type { ControlParts } from './services/parts.ts'
+import * as policy from './services/policy.ts'
+import * as proxies from './services/proxies.ts'
+
+const nothing = z.unknown()
+/** JSON may write one byte of policy as six. */
+const policyBodyBytesMax = 6 * limits.policyBytesMax + 4096
+
+export function controlRoutes(parts: ControlParts): Route[] {
+  const proxy = enrolledProxy(parts.store)
+  return [
+    route({
+      method: 'POST',
+      path: '/v1/enrol',
+      who: anybody,
+      input: enrolRequest,
+      output: issuedCertificate,
+      service: (caller, request) => certificates.enrol(parts, caller, request),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/renew',
+      who: member,
+      input: renewRequest,
+      output: issuedCertificate,
+      service: (caller, request) => certificates.renew(parts, caller, request),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/report',
+      who: proxy,
+      heard: (caller) => proxies.heard(parts, caller),
+      input: nothing,
+      output: reportAnswer,
+      bodyBytesMax: reportBytesMax,
+      service: (caller, given) => proxies.report(parts, caller, given),
+    }),
+    streamRoute({
+      path: '/v1/watch',
+      who: proxy,
+      notAfterMs: ({ peer }) => peer.notAfterMs,
+      service: (caller, tell) => proxies.watch(parts, caller, tell),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/tokens',
+      who: administrator,
+      input: certificates.tokenOrder,
+      output: certificates.madeToken,
+      service: (caller, order) => certificates.makeToken(parts, caller, order),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/x509',
+      who: administrator,
+      input: certificates.mintOrder,
+      output: certificates.mintedCertificate,
+      service: (caller, order) => certificates.mint(parts, caller, order),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/issuances',
+      who: administrator,
+      input: certificates.issuancesQuery,
+      output: certificates.issuancesAnswer,
+      service: (caller, query) => certificates.issuances(parts, caller, query),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/bundle',
+      who: administrator,
+      input: nothing,
+      output: certificates.bundleAnswer,
+      service: () => certificates.bundle(parts),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/policy',
+      who: administrator,
+      input: nothing,
+      output: policy.policyAnswer,
+      service: () => policy.currentPolicy(parts),
+    }),
+    route({
+      method: 'PUT',
+      path: '/v1/policy',
+      who: administrator,
+      input: policy.policyOrder,
+      output: policy.appliedPolicy,
+      bodyBytesMax: policyBodyBytesMax,
+      service: (caller, order) => policy.applyPolicy(parts, caller, order),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/status',
+      who: administrator,
+      input: nothing,
+      output: proxies.statusAnswer,
+      service: () => proxies.status(parts),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/proxies/remove',
+      who: administrator,
+      input: proxies.removeOrder,
+      output: proxies.removedProxy,
+      service: (caller, order) => proxies.removeProxy(parts, caller, order),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/traffic',
+      who: administrator,
+      input: proxies.trafficQuery,
+      output: proxies.trafficAnswer,
+      service: (caller, query) => proxies.traffic(parts, caller, query),
+    }),
+  ]
+}

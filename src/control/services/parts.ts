@@ -1,0 +1,29 @@
+/** What the services are made of. None of them knows how it was called, nor what the store is. */
+import type { Clock } from '../../base/clock.ts'
+import type { Logger } from '../../telemetry/log.ts'
+import type { CertificateAuthority } from '../ca.ts'
+import type { Enrolment } from '../enrolment.ts'
+import type { Publisher } from '../publisher.ts'
+import type { Registry } from '../registry.ts'
+import type { Store } from '../store.ts'
+
+export interface ControlParts {
+  readonly ca: CertificateAuthority
+  readonly enrolment: Enrolment
+  readonly registry: Registry
+  readonly publisher: Publisher
+  readonly store: Store
+  readonly clock: Clock
+  readonly log: Logger
+  readonly svidTtlMs: number
+  /** Throws RingfenceError CONFIG; a promise where it is found out beside the loop. */
+  readonly validatePolicy: (source: string, fileName: string) => void | Promise<void>
+  readonly instance: Instance
+}
+
+export interface Instance {
+  readonly name: string
+  readonly listen: string
+  readonly startedMs: number
+  readonly version: string
+}

@@ -1,0 +1,102 @@
+/** What proxies tell and are told, and what is shown of them. */
+import { z } from 'zod'
+import { RingfenceError } from '../../base/errors.ts'
+import { sidecarEndpoint } from '../../mesh/endpoints.ts'
+import { readReport, type reportAnswer } from '../../mesh/report.ts'
+import { trafficRow } from '../../mesh/traffic.ts'
+import { type Administrator, nameOf, type ProxyCaller } from '../callers.ts'
+import { policyConflict, proxyStatus } from '../proxy-status.ts'
+import type { SendLine } from '../publisher.ts'
+import type { ControlParts } from './parts.ts'
+
+/** Whoever reports is there, whether or not the report can be read. */
+export function heard({ registry }: ControlParts, { agent, peer }: ProxyCaller): void {
+  registry.heard(agent, peer.notAfterMs)
+}
+
+/** @param given whatever the proxy sent; it is read part by part */
+export function report(
+  { registry, log }: ControlParts,
+  { agent, peer }: ProxyCaller,
+  given: unknown,
+): z.infer<typeof reportAnswer> {
+  const { spiffeId } = peer
+  const { report: read, dropped } = readReport(given)
+  if (read.endpoint !== undefined && (agent.role !== 'sidecar' || read.endpoint.spiffeId !== spiffeId)) {
+    throw new RingfenceError('IDENTITY', `${spiffeId} may not report an endpoint of another`)
+  }
+  if (read.advertise !== undefined && agent.role !== 'gateway') {
+    throw new RingfenceError('IDENTITY', `${spiffeId} is no gateway and advertises nothing`)
+  }
+  registry.takeReport(agent, peer.notAfterMs, read, dropped)
+  if (dropped.length === 0) return undefined
+  log.warn({ spiffeId, dropped }, 'part of a report is not understood')
+  return { dropped }
+}
+
+/** Everything that is pushed to the caller's role. */
+export function watch({ publisher }: ControlParts, { agent }: ProxyCaller, send: SendLine): () => void {
+  return publisher.watch(send, agent.role)
+}
+
+export const statusAnswer = z.object({
+  control: z.object({
+    name: z.string(),
+    listen: z.string(),
+    startedMs: z.number(),
+    version: z.string(),
+    trustDomain: z.string(),
+    svidTtlMs: z.number(),
+    issuingNotAfterMs: z.number(),
+    rootNotAfterMs: z.number(),
+  }),
+  policyRevision: z.int(),
+  /** SHA-256 of its text. */
+  policyDigest: z.string().optional(),
+  policyConflict: policyConflict.optional(),
+  pushLatency: z.object({ count: z.int(), p99Ms: z.number(), maxMs: z.number() }).optional(),
+  proxies: z.array(proxyStatus).readonly(),
+  sidecars: z.array(sidecarEndpoint).readonly(),
+})
+export type StatusAnswer = Readonly<z.infer<typeof statusAnswer>>
+
+export function status({ registry, ca, instance, svidTtlMs }: ControlParts): StatusAnswer {
+  const { trustDomain, issuingNotAfterMs, rootNotAfterMs } = ca
+  const { policies } = registry
+  return {
+    control: { ...instance, trustDomain, svidTtlMs, issuingNotAfterMs, rootNotAfterMs },
+    policyRevision: policies.current.revision,
+    policyDigest: policies.digest,
+    policyConflict: registry.conflict,
+    pushLatency: policies.pushes.summary(),
+    proxies: registry.status(),
+    sidecars: registry.sidecars,
+  }
+}
+
+export const removeOrder = z.strictObject({ name: z.string().min(1).max(2048) })
+export const removedProxy = z.object({ spiffeId: z.string() })
+
+export function removeProxy(
+  { registry, log }: ControlParts,
+  caller: Administrator,
+  { name }: z.infer<typeof removeOrder>,
+): z.infer<typeof removedProxy> {
+  const spiffeId = registry.removeProxy(name)
+  log.info({ spiffeId, by: nameOf(caller) }, 'proxy removed')
+  return { spiffeId }
+}
+
+export const trafficQuery = z.object({ seconds: z.coerce.number().int().min(1).max(60).default(60) })
+export const trafficAnswer = z.object({
+  seconds: z.int(),
+  lines: z.array(trafficRow.extend({ rate: z.number() })).readonly(),
+})
+
+export function traffic(
+  { registry }: ControlParts,
+  _caller: Administrator,
+  { seconds }: z.infer<typeof trafficQuery>,
+): z.infer<typeof trafficAnswer> {
+  return { seconds, lines: registry.traffic(seconds) }
+}
