@@ -71,7 +71,7 @@ function invalidVersion(version: number): string {
 type State = 'startup' | 'authenticating' | 'verifying' | 'opening' | 'ready' | 'draining' | 'closed'
 
 export interface ConnectionOptions {
-  readonly accepted: Pick<Accepted, 'addresses' | 'entry'> & {
+  readonly accepted: Pick<Accepted, 'addresses' | 'entry' | 'reset'> & {
     readonly socket: Duplex & { setNoDelay?(on: boolean): unknown }
   }
   readonly budget: BytesBudget
@@ -119,6 +119,10 @@ export class ClientConnection implements Client {
   /** The framing of after the handshake is in use: from READY, or from AUTHENTICATE. */
   #isFramed = false
   #reason = 'closed by the client'
+  /** Of the STARTUP or AUTH_RESPONSE that is not answered yet. */
+  #handshakeStream = 0
+  /** It ends before it was READY, and nothing that it sent waits for an answer that could say so (`reset.ts`). */
+  #isReset = false
   #backend: Backend | undefined
 
   constructor(options: ConnectionOptions) {
@@ -136,7 +140,7 @@ export class ClientConnection implements Client {
     }
     this.#outbox = new Outbox(socket, options.turn)
     this.#pace = new ReaderPace(options.nowMs)
-    this.#handshakeTimer = setTimeout(() => this.destroy('handshakeTimeoutMs passed'), limits.handshakeTimeoutMs)
+    this.#handshakeTimer = setTimeout(() => this.close('handshakeTimeoutMs passed'), limits.handshakeTimeoutMs)
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('drain', () => this.#onDrain())
     this.#socket.on('end', () => this.#socket.end())
@@ -197,10 +201,19 @@ export class ClientConnection implements Client {
     if (fault.ours) this.#log.error({ err: reason }, 'fault in a client connection')
     const envelope = errorEnvelope(this.#version, stream, fault.code, fault.message)
     this.answer(envelope, 0, envelope.length, stream)
-    if (fault.fatal) this.close(fault.message)
+    if (fault.fatal) this.#endAnswered(fault.message)
   }
 
   close(reason: string): void {
+    if (this.#state === 'opening' || this.#state === 'verifying') {
+      const { code, message } = cqlFault(new RingfenceError('UNAVAILABLE', reason))
+      this.#outbox.send(errorEnvelope(this.#version, this.#handshakeStream, code, message))
+    } else if (this.#state === 'startup' || this.#state === 'authenticating') this.#isReset = true
+    this.#endAnswered(reason)
+  }
+
+  /** Whoever waits for an answer has one. */
+  #endAnswered(reason: string): void {
     if (this.#state === 'closed') return
     this.#reason = reason
     this.#end()
@@ -232,7 +245,7 @@ export class ClientConnection implements Client {
     if (this.#state === 'closed' || this.#state === 'draining') return
     this.#reason = reason
     if (this.#state !== 'ready' || this.#streams.count === 0) {
-      this.#end()
+      this.close(reason)
       return
     }
     this.#state = 'draining'
@@ -242,7 +255,8 @@ export class ClientConnection implements Client {
 
   destroy(reason: string): void {
     if (this.#state !== 'closed') this.#reason = reason
-    this.#socket.destroy()
+    if (this.#state === 'ready' || this.#state === 'draining' || this.#state === 'closed') this.#socket.destroy()
+    else this.#options.accepted.reset()
   }
 
   #onData(chunk: Buffer): void {
@@ -367,7 +381,7 @@ export class ClientConnection implements Client {
     )
     if (fault.ours) this.#log.error({ err: reason }, 'fault in a client connection')
     this.#outbox.send(errorEnvelope(this.#version, this.#inbound.faultStream, fault.code, fault.message))
-    this.close(fault.message)
+    this.#endAnswered(fault.message)
   }
 
   /** Part of `EnvelopeSink`. */
@@ -472,6 +486,7 @@ export class ClientConnection implements Client {
         return
       }
       this.#state = 'verifying'
+      this.#handshakeStream = stream
       if (step instanceof Promise) {
         step.then(
           (proven) => this.#proved(proven, stream),
@@ -494,7 +509,7 @@ export class ClientConnection implements Client {
       this.#openBackend(stream)
     } catch (reason) {
       this.fault(reason, stream)
-      this.close('the backend did not open')
+      this.#endAnswered('the backend did not open')
     }
   }
 
@@ -516,7 +531,7 @@ export class ClientConnection implements Client {
     const fault = cqlFault(reason)
     if (fault.ours) this.#log.error({ err: reason }, 'fault in a log-in')
     this.#outbox.send(errorEnvelope(this.#version, stream, fault.code, fault.message))
-    if (fault.fatal) this.close(fault.message)
+    if (fault.fatal) this.#endAnswered(fault.message)
   }
 
   /** It is known who the client is: its proof bounds the session. */
@@ -532,7 +547,9 @@ export class ClientConnection implements Client {
     const startup = this.#startupInfo
     assert(startup !== undefined, 'STARTUP came')
     this.#state = 'opening'
-    const open = this.#refusal === undefined ? this.#options.open : refusing(this.#refusal)
+    this.#handshakeStream = stream
+    const advice = 'close connections or use another proxy'
+    const open = this.#refusal === undefined ? this.#options.open : refusing(`${this.#refusal}; ${advice}`)
     this.#backend = open(
       this,
       startup,
@@ -540,7 +557,7 @@ export class ClientConnection implements Client {
       (reason) => {
         if (this.#state !== 'opening') return
         this.fault(reason, stream)
-        this.close('the backend did not open')
+        this.#endAnswered('the backend did not open')
       },
     )
   }
@@ -589,7 +606,7 @@ export class ClientConnection implements Client {
       message,
     )
     this.#outbox.send(envelope)
-    this.close(message)
+    this.#endAnswered(message)
   }
 
   #end(): void {
@@ -598,7 +615,8 @@ export class ClientConnection implements Client {
     // The turn's flush runs first, so that the last answer leaves before the end of the stream.
     setImmediate(() => {
       this.#outbox.flushNow()
-      this.#outbox.end()
+      if (this.#isReset) this.#options.accepted.reset()
+      else this.#outbox.end()
       setTimeout(() => this.#socket.destroy(), 1000).unref()
     })
   }

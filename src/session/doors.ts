@@ -8,6 +8,7 @@ import type { Logger } from '../telemetry/log.ts'
 import { addressBlock } from './address-block.ts'
 import type { ClientInfo, OpenBackend } from './backend.ts'
 import { Handshakes, type Leave, type PlaceBounds, Places } from './places.ts'
+import { reset } from './reset.ts'
 
 export interface DoorBounds extends PlaceBounds {
   readonly handshakesMax: number
@@ -41,7 +42,7 @@ export class Doors {
   handshake(address: string | undefined, raw: Socket): Leave {
     const over = this.#handshakes.begin(address, () => {
       this.#refusals.count('handshakesMax or handshakesPerAddressMax reached', { address })
-      raw.destroy()
+      reset(raw)
     })
     raw.once('close', over)
     return over
@@ -52,7 +53,7 @@ export class Doors {
     const identity = info.identity.key
     const displaced = (): void => {
       this.#refusals.count('its place was taken by an identity with fewer', { identity, address: info.address })
-      raw.destroy()
+      reset(raw)
     }
     const address = addressBlock(info.address)
     const place = this.#places.take({ identity, address, displace: isLink ? undefined : displaced })
@@ -65,10 +66,10 @@ export class Doors {
   }
 }
 
-/** What stands behind a client for whom there is no place: STARTUP is answered OVERLOADED, which drivers show and try again. */
+/** What stands behind a client for whom there is no place, or no node: STARTUP is answered OVERLOADED, which drivers show and try again. */
 export function refusing(reason: string): OpenBackend {
   return (_client, _startup, _ready, failed) => {
-    queueMicrotask(() => failed(new RingfenceError('OVERLOADED', `${reason}; close connections or use another proxy`)))
+    queueMicrotask(() => failed(new RingfenceError('OVERLOADED', reason)))
     return { request() {}, close() {} }
   }
 }

@@ -25,6 +25,7 @@ import { type Entered, LogIn } from './log-in.ts'
 import type { Leave } from './places.ts'
 import type { ProxyHeader } from './proxy-header.ts'
 import { readProxyHeader } from './proxy-header.ts'
+import { reset } from './reset.ts'
 
 export interface ListenerConfig {
   /** An IP address, or `unix:` and an absolute path. */
@@ -41,6 +42,8 @@ export interface ListenerConfig {
 
 export interface Accepted {
   readonly socket: Socket | TLSSocket
+  /** Ends it so that a client notices that has not heard READY. */
+  readonly reset: () => void
   readonly addresses: ClientAddresses
   /** The application protocol that TLS settled on, such as `ringfence/1`. */
   readonly protocol: string | undefined
@@ -100,9 +103,12 @@ export class Listener {
     if (config.tls) {
       this.#tls = createTlsServer(this.#tlsOptions(options.credentials))
       this.#tls.on('secureConnection', (socket) => this.#secured(socket))
-      this.#tls.on('tlsClientError', (error, socket) => {
+      this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
         options.log.info({ peer: socket.remoteAddress, reason: error.message }, 'TLS handshake refused')
-        socket.destroy()
+        // Whoever speaks no TLS does not understand its alert.
+        const plain = this.#unproved.get(`${socket.remoteAddress}:${socket.remotePort}`)?.raw
+        if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER' && plain !== undefined) reset(plain)
+        else socket.destroy()
       })
     }
   }
@@ -163,7 +169,7 @@ export class Listener {
     }
     if (!this.#trusted.check(peer, isIPv6(peer) ? 'ipv6' : 'ipv4')) {
       this.#options.log.warn({ peer }, 'PROXY header from an address that may not send one')
-      raw.destroy()
+      reset(raw)
       return
     }
     this.#awaitProxyHeader(raw)
@@ -172,7 +178,7 @@ export class Listener {
   #awaitProxyHeader(raw: Socket): void {
     let seen: Buffer = Buffer.alloc(0)
     const headerCame = this.#options.doors.handshake(undefined, raw)
-    const timer = setTimeout(() => raw.destroy(), limits.proxyHeaderTimeoutMs)
+    const timer = setTimeout(() => reset(raw), limits.proxyHeaderTimeoutMs)
     const onReadable = (): void => {
       const chunk = raw.read() as Buffer | null
       if (chunk === null) return
@@ -183,7 +189,7 @@ export class Listener {
       } catch (reason) {
         this.#options.log.warn({ peer: raw.remoteAddress, reason: String(reason) }, 'PROXY header refused')
         clearTimeout(timer)
-        raw.destroy()
+        reset(raw)
         return
       }
       if (header === undefined) return
@@ -227,7 +233,7 @@ export class Listener {
     this.#unproved.delete(key)
     // Where clients may come without a certificate, TLS lets a bad one pass too.
     if (leaf !== undefined && !socket.authorized) {
-      this.#refuse({ ...unproved, socket }, socket.authorizationError)
+      this.#refuse(unproved, socket.authorizationError)
       return
     }
     const certificates = leaf === undefined ? [] : [leaf.raw]
@@ -261,7 +267,7 @@ export class Listener {
   /** Counts with the handshakes until it has proved who it is. A mesh link is never asked. */
   #ask(arrival: Arrival): void {
     if (this.#asked.length === 0 || this.#isLink(arrival)) {
-      arrival.raw.destroy()
+      reset(arrival.raw)
       return
     }
     const logIn = new LogIn({
@@ -285,8 +291,8 @@ export class Listener {
     return { info, refusal }
   }
 
-  #give({ socket, addresses, protocol }: Arrival, entry: Entered | LogIn): void {
-    this.#options.onAccepted({ socket, addresses, protocol, entry })
+  #give({ raw, socket, addresses, protocol }: Arrival, entry: Entered | LogIn): void {
+    this.#options.onAccepted({ socket, reset: () => reset(raw), addresses, protocol, entry })
   }
 
   #isLink({ protocol }: Arrival): boolean {
@@ -298,9 +304,9 @@ export class Listener {
     return { nowMs: nowMs(), trust: trust(), gateway: undefined, named: this.#identity }
   }
 
-  #refuse({ socket, addresses }: Pick<Arrival, 'socket' | 'addresses'>, reason: unknown): void {
+  #refuse({ raw, addresses }: Pick<Arrival, 'raw' | 'addresses'>, reason: unknown): void {
     this.#options.log.warn({ peer: addresses.address, reason: String(reason) }, 'client refused')
-    socket.destroy()
+    reset(raw)
   }
 
   /**

@@ -31,7 +31,7 @@ import type { CompiledPolicy } from '../policy/policy.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { Client, OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
-import { type DoorBounds, Doors, Refusals } from '../session/doors.ts'
+import { type DoorBounds, Doors, Refusals, refusing } from '../session/doors.ts'
 import type { Accepted } from '../session/listener.ts'
 import { Listener } from '../session/listener.ts'
 import { type PlaceBounds, Places } from '../session/places.ts'
@@ -58,6 +58,7 @@ import { Secrets } from './secrets.ts'
 import type { EnforcedSession, Stages } from './session.ts'
 import type { Shared } from './shared.ts'
 
+const nodeAway = 'the node is away'
 const AUDIT_FILE_BYTES_MAX = 256 * 1024 * 1024
 
 export interface SidecarOptions {
@@ -208,6 +209,8 @@ export class Sidecar {
       onClosed: (link) => this.#links.delete(link),
     }
     this.#openDriver = (client, startup, ready, failed) => {
+      // A driver that cannot connect here tries another node; one that can, and gets errors, does not.
+      if (!this.#node.hello.ready) return refusing(nodeAway)(client, startup, ready, failed)
       const name = randomBytes(8).toString('hex')
       const { version, driverName: driver } = startup
       const session = this.#session({ client, name, version, keyspace: '', driver, gateway: undefined })
@@ -316,11 +319,6 @@ export class Sidecar {
       }
       return
     }
-    if (!this.#node.hello.ready) {
-      // A driver that cannot connect here tries another node; one that can, and gets errors, does not.
-      accepted.socket.destroy()
-      return
-    }
     const connection = new ClientConnection({
       accepted,
       budget: this.#budget,
@@ -365,10 +363,10 @@ export class Sidecar {
     const { ready } = this.#node.hello
     for (const link of this.#links) {
       link.sendHello()
-      if (!ready) link.closeSessions('UPSTREAM', 'the node is away')
+      if (!ready) link.closeSessions('UPSTREAM', nodeAway)
     }
     if (ready) return
-    for (const connection of this.#connections) connection.close('the node is away')
+    for (const connection of this.#connections) connection.close(nodeAway)
   }
 
   #report(): ProxyReport {

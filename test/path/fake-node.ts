@@ -91,6 +91,7 @@ export class NodeConnection {
   }
 
   onEnvelope(buffer: Buffer, start: number, end: number): void {
+    if (this.#node.isDeaf) return
     const envelope = Buffer.from(buffer.subarray(start, end))
     this.version = headerVersion(envelope, 0) as ProtocolVersion
     const stream = headerStream(envelope, 0)
@@ -250,6 +251,8 @@ export class FakeNode {
   readonly topology: FakeTopology
   /** What the sidecar's own connection asked of the schema's tables. */
   readonly schemaReads: string[] = []
+  /** What comes is not answered at all. */
+  isDeaf = false
   #port = 0
 
   /** Alone in its ring, where `place` does not say otherwise. */
