@@ -18,7 +18,7 @@ const sharePerAddress = 8
 /** An address from which nobody ever proved anything makes so much less. */
 const strangersPart = 10
 
-interface Place {
+interface AddressBudget {
   readonly handshakes: TokenBucket
   readonly strangersHandshakes: TokenBucket
   readonly requests: TokenBucket
@@ -31,7 +31,7 @@ type End = () => void
 
 export class Admission {
   readonly #clock: Clock
-  readonly #places = new Map<string, Place>()
+  readonly #budgets = new Map<string, AddressBudget>()
   /** Connections that have not proved anything yet, oldest first, with their address. */
   readonly #unproven = new Map<string, { readonly address: string; readonly end: End }>()
   readonly #unprovenAt = new Map<string, number>()
@@ -52,9 +52,9 @@ export class Admission {
    */
   connected(id: string, address: string | undefined, end: End): boolean {
     const key = keyOf(address)
-    const place = this.#place(key)
+    const budget = this.#budgetOf(key)
     const now = this.#micros()
-    if (!(place.known ? place.handshakes : place.strangersHandshakes).take(now)) return false
+    if (!(budget.known ? budget.handshakes : budget.strangersHandshakes).take(now)) return false
     const { controlUnprovenMax } = limits
     if ((this.#unprovenAt.get(key) ?? 0) >= controlUnprovenMax / sharePerAddress) this.#endOldest(key)
     else if (this.#unproven.size >= controlUnprovenMax) this.#endOldest(undefined)
@@ -65,7 +65,7 @@ export class Admission {
 
   /** It showed a certificate of the mesh. */
   proven(id: string, address: string | undefined): void {
-    this.#place(keyOf(address)).known = true
+    this.#budgetOf(keyOf(address)).known = true
     this.left(id)
   }
 
@@ -81,7 +81,7 @@ export class Admission {
 
   /** Whether a request without a certificate may cost something. */
   mayAsk(address: string | undefined): boolean {
-    return this.#place(keyOf(address)).requests.take(this.#micros())
+    return this.#budgetOf(keyOf(address)).requests.take(this.#micros())
   }
 
   #endOldest(address: string | undefined): void {
@@ -93,28 +93,28 @@ export class Admission {
     }
   }
 
-  #place(key: string): Place {
-    const found = this.#places.get(key)
+  #budgetOf(key: string): AddressBudget {
+    const found = this.#budgets.get(key)
     if (found !== undefined) {
-      this.#places.delete(key)
-      this.#places.set(key, found)
+      this.#budgets.delete(key)
+      this.#budgets.set(key, found)
       return found
     }
-    if (this.#places.size >= addressesMax) {
-      for (const oldest of this.#places.keys()) {
-        this.#places.delete(oldest)
+    if (this.#budgets.size >= addressesMax) {
+      for (const oldest of this.#budgets.keys()) {
+        this.#budgets.delete(oldest)
         break
       }
     }
     const perSecond = limits.controlHandshakesPerSecondMax
-    const place = {
+    const budget = {
       handshakes: new TokenBucket(2 * perSecond, perSecond),
       strangersHandshakes: new TokenBucket((2 * perSecond) / strangersPart, perSecond / strangersPart),
       requests: new TokenBucket(2 * limits.controlRequestsPerSecondMax, limits.controlRequestsPerSecondMax),
       known: false,
     }
-    this.#places.set(key, place)
-    return place
+    this.#budgets.set(key, budget)
+    return budget
   }
 
   #micros(): number {
