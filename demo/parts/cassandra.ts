@@ -279,6 +279,9 @@ export function javaArguments(node: CassandraNode, jarsDir: string, confDir: str
     `-Dcassandra.logdir=${logDir}`,
     '-Dcassandra-foreground=yes',
     '-Dcassandra.ring_delay_ms=1000',
+    // A node that missed a change of the schema asks for it a minute later unless told otherwise.
+    '-Dcassandra.migration_delay_ms=2000',
+    '-Dcassandra.schema_pull_interval_ms=5000',
     '-Dcassandra.skip_wait_for_gossip_to_settle=0',
     '-Dcassandra.superuser_setup_delay_ms=0',
     '-Dcassandra.shutdown_announce_in_ms=0',
