@@ -20,6 +20,7 @@ import { refine } from './refine.ts'
 import { refusedColumns } from './refused-columns.ts'
 import type { RequestContext, SchemaView } from './request.ts'
 import { emptySchema, neutralRequest } from './request.ts'
+import { Unmasking } from './unmasking.ts'
 import type { Asking, Verdict } from './verdicts.ts'
 import { Questions, Verdicts } from './verdicts.ts'
 import type { Visibility } from './visibility.ts'
@@ -232,16 +233,13 @@ export class PolicyEngine {
     const denied = this.#judgeAll(verdicts, asking, refined, judgement)
     if (denied !== undefined) return denied
     // Whoever may read many columns may also be asked about many masks.
-    const unmasking: Asking = { ...asking, questions: this.#questions() }
+    const asked: Asking = { ...asking, questions: this.#questions() }
+    const unmasking = new Unmasking(verdicts, asked, (verdict) => judgement.observe(verdict))
     const data = evaluateData(verdicts.policy.data, {
       principal,
       facts: refined,
       schema: schema ?? emptySchema,
-      may: (access) => {
-        const verdict = verdicts.judge(unmasking, access)
-        if (verdict.outcome === 'allowed') judgement.observe(verdict)
-        return verdict.outcome === 'allowed'
-      },
+      may: (access) => unmasking.may(access),
     })
     if (data.denial !== undefined) return this.denial(data.denial.rule, `${principal.spiffeId}: ${data.denial.text}`)
     for (const name of data.observed) judgement.observed.add(name)

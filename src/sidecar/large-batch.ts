@@ -77,7 +77,9 @@ export function* judgeLargeBatch(host: LargeBatchHost, request: Buffer): BatchSt
     parts.push(known)
   }
   yield
-  const whole = judge.whole(batchFacts(parts, view.type), keyspace, parts)
+  const facts = batchFacts(parts, view.type)
+  yield
+  const whole = judge.whole(facts, keyspace, parts)
   for (;;) {
     const { epoch } = judge
     const decision = yield* decideAll(host, view, parts, whole)
