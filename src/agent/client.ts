@@ -22,26 +22,42 @@ import { meshPaths } from '../mesh/roles.ts'
 const answerTimeoutMs = 10_000
 const answerBytesMax = 4 * 1024 * 1024
 
-/** One set of credentials; a renewed certificate gets a new client. */
+/** All its connections are to one control plane, whatever certificate they showed. */
+class KeptAgent extends Agent {
+  override getName(): string {
+    return 'control plane'
+  }
+}
+
+/**
+ * HTTPS with the credentials in force. A connection for requests is kept when they are renewed: the control plane knows by it who calls, and
+ * gave the new certificate to that very one. So a proxy goes on while strangers take all handshakes that the control plane can make.
+ */
 export class ControlClient {
   readonly #url: URL
-  readonly #agent: Agent
+  readonly #requests: Agent
+  /** Each answer without end has a connection of its own. */
+  readonly #streams: Agent
 
   constructor(controlUrl: string, credentials: Credentials, clock: Clock) {
     this.#url = new URL(controlUrl)
     const trustDomain = trustDomainOf(credentials.spiffeId)
-    this.#agent = new Agent({
-      keepAlive: true,
+    const options = {
       maxSockets: 4,
       // A resumed session would skip the checks.
       maxCachedSessions: 0,
       minVersion: 'TLSv1.3',
-      key: credentials.keyPem,
-      cert: credentials.certificatePem,
-      ca: credentials.bundlePem,
+      ...secretsOf(credentials),
       checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
         faultOfControlPlane(certificate.raw, clock.now(), trustDomain),
-    })
+    } as const
+    this.#requests = new KeptAgent({ ...options, keepAlive: true })
+    this.#streams = new KeptAgent(options)
+  }
+
+  /** For connections from now on. Streams are the caller's to end. */
+  setCredentials(credentials: Credentials): void {
+    for (const agent of [this.#requests, this.#streams]) Object.assign(agent.options, secretsOf(credentials))
   }
 
   async post<T>(path: string, body: unknown, schema: z.ZodType<T>): Promise<T> {
@@ -51,26 +67,31 @@ export class ControlClient {
 
   /** POST of JSON; whatever is answered, a refusal too. Throws `UNAVAILABLE` only where there was no answer. */
   async exchange(path: string, json: string): Promise<{ status: number; text: string }> {
-    const answer = await this.#send('POST', path, json)
+    const answer = await this.#send(this.#requests, 'POST', path, json)
     return { status: answer.statusCode ?? 0, text: await textOf(answer) }
   }
 
   /** An answer that has no end; the caller reads it line by line and destroys it. */
   async stream(path: string): Promise<IncomingMessage> {
-    const answer = await this.#send('GET', path, undefined)
+    const answer = await this.#send(this.#streams, 'GET', path, undefined)
     if (answer.statusCode !== 200) throw faultOfAnswer(answer.statusCode, await textOf(answer))
     return answer
   }
 
   close(): void {
-    this.#agent.destroy()
+    this.#requests.destroy()
+    this.#streams.destroy()
   }
 
-  #send(method: string, path: string, body: string | undefined): Promise<IncomingMessage> {
+  #send(agent: Agent, method: string, path: string, body: string | undefined): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const headers = body === undefined ? {} : bodyHeaders(body)
-      const sent = request(new URL(path, this.#url), { method, headers, agent: this.#agent, timeout: answerTimeoutMs })
-      sent.on('response', resolve)
+      const sent = request(new URL(path, this.#url), { method, headers, agent, timeout: answerTimeoutMs })
+      sent.on('response', (answer) => {
+        // It may be about the certificate that this connection was opened with: the next one shows the one in force.
+        if (answer.statusCode === 403) answer.once('end', () => answer.socket.destroy())
+        resolve(answer)
+      })
       sent.on('timeout', () => sent.destroy(new Error('no answer in time')))
       sent.on('error', (error) => reject(awayFault(this.#url, error)))
       sent.end(body)
@@ -154,6 +175,10 @@ function checkFirstContact(socket: TLSSocket, fingerprint: string, nowMs: number
 
 function fingerprintOf(certificate: X509Certificate): string {
   return certificate.fingerprint256.replaceAll(':', '').toLowerCase()
+}
+
+function secretsOf({ keyPem, certificatePem, bundlePem }: Credentials): { key: string; cert: string; ca: string } {
+  return { key: keyPem, cert: certificatePem, ca: bundlePem }
 }
 
 function faultOfControlPlane(der: Buffer, nowMs: number, trustDomain: string): RingfenceError | undefined {

@@ -18,7 +18,7 @@ export class ControlSession {
   readonly options: SessionOptions
   readonly #credentials: Observed<Credentials>
   readonly #stopped = new AbortController()
-  #client: ControlClient
+  readonly #client: ControlClient
 
   constructor(options: SessionOptions, credentials: Credentials) {
     this.options = options
@@ -38,12 +38,10 @@ export class ControlSession {
     return this.#stopped.signal.aborted
   }
 
-  /** Later requests are made with the new certificate; those on the way with the one before are broken off. */
+  /** Connections from now on show the new certificate. */
   setCredentials(credentials: Credentials): void {
-    const before = this.#client
-    this.#client = new ControlClient(this.options.controlUrl, credentials, this.options.clock)
+    this.#client.setCredentials(credentials)
     this.#credentials.set(credentials)
-    before.close()
   }
 
   /** Ends early when the agent stops. */

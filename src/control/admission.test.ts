@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { request } from 'node:https'
-import { connect as connectTcp, type Socket } from 'node:net'
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
@@ -207,5 +207,53 @@ describe('a control plane under a flood of strangers', () => {
       const { csrPem } = await makeKey()
       const { certificatePem: cert, keyPem: key } = agent.credentials.current
       assert.equal(await post('/v1/renew', { csrPem }, { cert, key }), 200)
+    }))
+
+  it('renews over connections that are proven, where no new one gets through', () =>
+    withMesh({ svidTtlMs: 20_000 }, async (mesh) => {
+      // In front of the control plane, to keep new connections from it.
+      let open = true
+      const relay = createServer((socket) => {
+        if (!open) {
+          socket.destroy()
+          return
+        }
+        const through = connectTcp(mesh.control.port, '127.0.0.1')
+        for (const [from, to] of [
+          [socket, through],
+          [through, socket],
+        ] as const) {
+          from.on('error', () => {})
+          from.on('close', () => to.destroy())
+          from.pipe(to)
+        }
+      })
+      await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve))
+      const controlUrl = `https://127.0.0.1:${(relay.address() as AddressInfo).port}`
+      const agent = await mesh.agent('n1', await mesh.token(sidecarId(1), 'sidecar'), { controlUrl })
+      const nothing = {
+        policyRevision: 0,
+        connections: 0,
+        sessions: 0,
+        upstreamConnections: 0,
+        listeners: [],
+        traffic: [],
+      }
+      let reports = 0
+      agent.setReporter(() => {
+        reports++
+        return nothing
+      })
+      let renewals = 0
+      agent.credentials.observe(() => renewals++)
+      await eventually('reports', () => reports >= 3)
+      open = false
+      try {
+        for (const count of [1, 2]) await eventually(`renewal ${count}`, () => renewals >= count)
+        assert.ok(agent.credentials.current.notAfterMs > Date.now())
+      } finally {
+        open = true
+        relay.close()
+      }
     }))
 })

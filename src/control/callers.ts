@@ -15,6 +15,8 @@ export interface Administrator {
 export interface Member {
   readonly kind: 'member'
   readonly peer: VerifiedPeer
+  /** It has a newer certificate, which from now on counts for the connection that it came by: whoever is there proved who it is. */
+  readonly renewed?: (certificatePem: string) => void
 }
 
 /** Has proved nothing yet. */

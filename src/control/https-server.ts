@@ -2,7 +2,7 @@
  * The route table for proxies and workloads: HTTPS, TLS 1.3 only, no session tickets. Whoever calls is who the DER of its client
  * certificate says, never what a header says.
  */
-import { constants } from 'node:crypto'
+import { constants, X509Certificate } from 'node:crypto'
 import type { Server } from 'node:https'
 import type { TLSSocket } from 'node:tls'
 import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify'
@@ -68,11 +68,17 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
   const admission = new Admission(clock)
   const unproven = new UnprovenConnections(https, admission, log)
 
+  /** Certificates that were issued to whoever is at the other end of a connection, where it was opened with an older one. */
+  const renewed = new WeakMap<TLSSocket, Buffer>()
   const callerOf = (request: FastifyRequest): Caller => {
     const socket = request.raw.socket as TLSSocket
     const certificate = socket.getPeerX509Certificate()
     if (!socket.authorized || certificate === undefined) return { kind: 'stranger' }
-    return { kind: 'member', peer: verifyPeer(certificate.raw, clock.now(), trustDomain) }
+    return {
+      kind: 'member',
+      peer: verifyPeer(renewed.get(socket) ?? certificate.raw, clock.now(), trustDomain),
+      renewed: (certificatePem) => renewed.set(socket, new X509Certificate(certificatePem).raw),
+    }
   }
   // Before every route, and where there is none: what costs an address its budget, and what a stranger learns nothing from.
   server.addHook('onRequest', async (request) => {

@@ -66,10 +66,11 @@ export async function enrol(
 
 export async function renew(
   { enrolment, log }: ControlParts,
-  { peer }: Member,
+  { peer, renewed }: Member,
   { csrPem }: z.infer<typeof renewRequest>,
 ): Promise<IssuedCertificate> {
   const issued = await enrolment.renew(peer, csrPem)
+  renewed?.(issued.certificatePem)
   log.debug({ spiffeId: peer.spiffeId }, 'renewed')
   return issued
 }
