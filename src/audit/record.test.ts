@@ -68,7 +68,11 @@ describe('the record of an answered request, as bytes', () => {
       const part = sessionPart({ ...session, driver: name })
       const about = statementPart({ ...statement, table: name, statement: words }) + requestPart('EXECUTE')
       const verdict = verdictPart({ verdict: 'allow', rule: name, policyRevision: 7 })
-      appendTransaction(sink, part, about, verdict, batch, level, 'ok', '', rows, bytesIn, bytesOut, micros)
+      appendTransaction(
+        sink,
+        { session: part, statement: about, verdict, batchSize: batch, consistency: level, error: '' },
+        { outcome: 'ok', rows, bytesIn, bytesOut, latencyMicros: micros },
+      )
       const lines = new LineBuffer(2 * auditLineBytesMax)
       const beginAnswered = (ofSession: string, answered: Buffer): LineBuffer => {
         lines.text(`{"time":"2026-11-21T04:00:00.000Z","seq":1,"proxy":"sidecar-1"${ofSession}`)
@@ -76,7 +80,7 @@ describe('the record of an answered request, as bytes', () => {
         return lines
       }
       const middle = answeredPart(about, verdict, batch, level)
-      appendAnswered({ beginAnswered }, part, middle, rows, bytesIn, bytesOut, micros)
+      appendAnswered({ beginAnswered }, part, middle, { rows, bytesIn, bytesOut, latencyMicros: micros })
       assert.equal(lines.take().toString(), sink.lines[0])
     }
     const values = fc.array(number, { minLength: 4, maxLength: 4 })
@@ -90,17 +94,15 @@ describe('a record', () => {
     const verdict = verdictPart({ verdict: 'allow', rule: 'orders-read', policyRevision: 7 })
     appendTransaction(
       sink,
-      sessionPart(session),
-      statementPart(statement) + requestPart('EXECUTE'),
-      verdict,
-      3,
-      6,
-      'error',
-      errorPart(0x2200, 'no', 'ours'),
-      12,
-      90,
-      1200,
-      345.9,
+      {
+        session: sessionPart(session),
+        statement: statementPart(statement) + requestPart('EXECUTE'),
+        verdict,
+        batchSize: 3,
+        consistency: 6,
+        error: errorPart(0x2200, 'no', 'ours'),
+      },
+      { outcome: 'error', rows: 12, bytesIn: 90, bytesOut: 1200, latencyMicros: 345.9 },
     )
     const line = sink.lines[0]!
     assert.ok(line.endsWith('}\n'))
@@ -144,7 +146,11 @@ describe('a record', () => {
     const bare = sessionPart({ ...session, person: undefined, driver: undefined })
     const unknown = statementPart({ keyspace: undefined, table: undefined, operation: 'EXECUTE', statement: undefined })
     const verdict = verdictPart({ verdict: 'deny', rule: 'default-deny', policyRevision: 0 })
-    appendTransaction(sink, bare, unknown, verdict, 0, -1, 'lost', '', -1, 9, 0, Number.NaN)
+    appendTransaction(
+      sink,
+      { session: bare, statement: unknown, verdict, batchSize: 0, consistency: -1, error: '' },
+      { outcome: 'lost', rows: -1, bytesIn: 9, bytesOut: 0, latencyMicros: Number.NaN },
+    )
     const keys = Object.keys(read(sink.lines[0]!))
     const absent = [
       'person',
@@ -183,7 +189,11 @@ describe('a record', () => {
       const part = sessionPart({ ...everywhere, authentication, client: { address: text, port: 1 } })
       const names = statementPart({ keyspace: text, table: text, operation: text, statement: text })
       const verdict = verdictPart({ verdict: 'deny', rule: text, policyRevision: 1 })
-      appendTransaction(sink, part, names, verdict, 0, 1, 'error', errorPart(1, text, 'ours'), 0, 0, 0, 0)
+      appendTransaction(
+        sink,
+        { session: part, statement: names, verdict, batchSize: 0, consistency: 1, error: errorPart(1, text, 'ours') },
+        { outcome: 'error', rows: 0, bytesIn: 0, bytesOut: 0, latencyMicros: 0 },
+      )
       const line = sink.lines[0]!
       assert.equal(line.slice(0, -1), printable(line.slice(0, -1)))
       const record = read(line)
@@ -220,7 +230,11 @@ describe('a record', () => {
         statementPart({ keyspace: text, table: text, tables, operation: text, statement: text }) + requestPart(text)
       const verdict = verdictPart({ verdict: 'observe', rule: text, policyRevision: most })
       const error = errorPart(-2_147_483_648, text, 'ours')
-      appendTransaction(sink, part, names, verdict, 65_535, 10, 'error', error, most, most, most, most)
+      appendTransaction(
+        sink,
+        { session: part, statement: names, verdict, batchSize: 65_535, consistency: 10, error },
+        { outcome: 'error', rows: most, bytesIn: most, bytesOut: most, latencyMicros: most },
+      )
       const line = lines[0]!
       assert.ok(Buffer.byteLength(line) <= auditLineBytesMax, `${JSON.stringify(unit)}: ${Buffer.byteLength(line)}`)
       const record = read(line)

@@ -162,38 +162,45 @@ export function errorPart(code: number, message: string, origin: 'foreign' | 'ou
   return `,"error":{"code":${wholeNumber(code)}${field('message', text, budgets.error)}}`
 }
 
-/**
- * Appends the record of one transaction. `session`, `statement` and `verdict` are parts made above; `error` is one or `''`.
- * `batchSize` is 0 for what is no BATCH; `consistency` is the protocol's code, `rows` a count: both -1 where there is none.
- * Bytes are those of the request and of the answer as envelopes; the latency is in microseconds.
- */
-export function appendTransaction(
-  sink: AuditSink,
-  session: string,
-  statement: string,
-  verdict: string,
-  batchSize: number,
-  consistency: number,
-  outcome: AuditOutcome,
-  error: string,
-  rows: number,
-  bytesIn: number,
-  bytesOut: number,
-  latencyMicros: number,
-): void {
+/** The parts of a record; `session`, `statement` and `verdict` are made above, `error` is one or `''`. */
+export interface AuditParts {
+  readonly session: string
+  readonly statement: string
+  readonly verdict: string
+  /** 0 for what is no BATCH. */
+  readonly batchSize: number
+  /** The protocol's code; −1 where there is none. */
+  readonly consistency: number
+  readonly error: string
+}
+
+/** What became of it. */
+export interface AuditEnd {
+  readonly outcome: AuditOutcome
+  /** A count; −1 where there is none. */
+  readonly rows: number
+  /** Of the request and of the answer as envelopes. */
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly latencyMicros: number
+}
+
+/** Appends the record of one transaction. */
+export function appendTransaction(sink: AuditSink, parts: AuditParts, end: AuditEnd): void {
+  const { rows } = end
   sink.append(
     sink.begin() +
-      session +
-      middle(statement, verdict, batchSize, consistency) +
-      `,"outcome":"${outcome}"` +
-      error +
+      parts.session +
+      middle(parts.statement, parts.verdict, parts.batchSize, parts.consistency) +
+      `,"outcome":"${end.outcome}"` +
+      parts.error +
       (rows >= 0 ? `,"rows":${wholeNumber(rows)}` : '') +
-      `,"bytesIn":${wholeNumber(bytesIn)},"bytesOut":${wholeNumber(bytesOut)}` +
-      `,"latencyMicros":${wholeNumber(latencyMicros)}}\n`,
+      `,"bytesIn":${wholeNumber(end.bytesIn)},"bytesOut":${wholeNumber(end.bytesOut)}` +
+      `,"latencyMicros":${wholeNumber(end.latencyMicros)}}\n`,
   )
 }
 
-/** The middle of the records of one statement that was answered without an error, made once for its executions. Arguments as above. */
+/** The middle of the records of one statement that was answered without an error, made once for its executions. */
 export function answeredPart(statement: string, verdict: string, batchSize: number, consistency: number): Buffer {
   return Buffer.from(`${middle(statement, verdict, batchSize, consistency)},"outcome":"ok"`)
 }
@@ -203,11 +210,9 @@ export function appendAnswered(
   sink: AuditBytes,
   session: string,
   answered: Buffer,
-  rows: number,
-  bytesIn: number,
-  bytesOut: number,
-  latencyMicros: number,
+  end: Omit<AuditEnd, 'outcome'>,
 ): void {
+  const { rows, bytesIn, bytesOut, latencyMicros } = end
   const line = sink.beginAnswered(session, answered)
   if (rows >= 0) {
     line.bytes(keys.rows)

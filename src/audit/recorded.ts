@@ -79,24 +79,22 @@ export class Recorded implements Barrier {
     const isPlain = event.outcome === 'ok' && (opcode === Opcode.EXECUTE || opcode === Opcode.QUERY)
     if (isPlain && statement !== undefined && decision !== undefined) {
       const answered = answeredOf(statement, decision, event)
-      appendAnswered(this.#output, part, answered, event.rows, event.bytesIn, event.bytesOut, event.latencyMicros)
+      appendAnswered(this.#output, part, answered, event)
       return
     }
-    appendTransaction(
-      this.#output,
-      part,
-      statement === undefined ? nameOf(event) : statementOf(statement) + opcodePart(opcode),
-      statement === undefined || decision === undefined ? this.#ownVerdict(event) : verdictPartOf(statement, decision),
-      statement?.facts.children.length ?? 0,
+    const parts = {
+      session: part,
+      statement: statement === undefined ? nameOf(event) : statementOf(statement) + opcodePart(opcode),
+      verdict:
+        statement === undefined || decision === undefined
+          ? this.#ownVerdict(event)
+          : verdictPartOf(statement, decision),
+      batchSize: statement?.facts.children.length ?? 0,
       // A PREPARE has no consistency, and what was refused before it was understood has none that is known.
-      opcode === Opcode.PREPARE || statement === undefined ? -1 : event.consistency,
-      event.outcome,
-      event.code < 0 ? '' : errorPart(event.code, event.message, event.messageIsOurs ? 'ours' : 'foreign'),
-      event.rows,
-      event.bytesIn,
-      event.bytesOut,
-      event.latencyMicros,
-    )
+      consistency: opcode === Opcode.PREPARE || statement === undefined ? -1 : event.consistency,
+      error: event.code < 0 ? '' : errorPart(event.code, event.message, event.messageIsOurs ? 'ours' : 'foreign'),
+    }
+    appendTransaction(this.#output, parts, event)
   }
 
   /** By a rule of the mesh itself. */

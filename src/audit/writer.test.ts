@@ -115,7 +115,11 @@ describe('AuditWriter', () => {
         protocolVersion: 4,
       })
       for (let i = 0; i < 100; i++) {
-        appendTransaction(writer, part, statement, verdict, 0, 1, 'ok', '', 1, 1, 1, 1)
+        appendTransaction(
+          writer,
+          { session: part, statement, verdict, batchSize: 0, consistency: 1, error: '' },
+          { outcome: 'ok', rows: 1, bytesIn: 1, bytesOut: 1, latencyMicros: 1 },
+        )
         if (i % 7 === 0) writer.flush()
         await new Promise((resolve) => setImmediate(resolve))
       }
@@ -157,10 +161,20 @@ describe('AuditWriter', () => {
       let micros = 0
       const put = (session: number, statement: number): void => {
         micros++
-        if (asBytes) appendAnswered(writer, sessions[session]!, answered[statement]!, micros % 3, 1, 2, micros)
+        if (asBytes)
+          appendAnswered(writer, sessions[session]!, answered[statement]!, {
+            rows: micros % 3,
+            bytesIn: 1,
+            bytesOut: 2,
+            latencyMicros: micros,
+          })
         else {
           const [part, about] = [sessions[session]!, statements[statement]!]
-          appendTransaction(writer, part, about, verdict, 0, 1, 'ok', '', micros % 3, 1, 2, micros)
+          appendTransaction(
+            writer,
+            { session: part, statement: about, verdict, batchSize: 0, consistency: 1, error: '' },
+            { outcome: 'ok', rows: micros % 3, bytesIn: 1, bytesOut: 2, latencyMicros: micros },
+          )
         }
       }
       for (const { kind, session, statement } of taken) {
@@ -312,7 +326,8 @@ describe('a disk that fails', () => {
       1,
     )
     const put = (lines: number): void => {
-      for (let i = 0; i < lines; i++) appendAnswered(writer, part, answered, 1, 1, 1, i)
+      for (let i = 0; i < lines; i++)
+        appendAnswered(writer, part, answered, { rows: 1, bytesIn: 1, bytesOut: 1, latencyMicros: i })
       writer.flush()
     }
     put(1)

@@ -27,7 +27,7 @@ export function givenAnswer(question: Passage, secrets: Secrets, request: Buffer
     if (kind === ResultKind.PREPARED) {
       const prepared = readPrepared(given, 0, given.length, version)
       if (!confirms(judged.facts, prepared) || !prepared.id.equals(givenId(judged.text))) return undefined
-      identity.prepared.set(prepared.id, judged)?.told.set(version, columnsDigest(given, 0, given.length))
+      identity.prepared.set(prepared.id, judged)?.columnDigests.set(version, columnsDigest(given, 0, given.length))
     } else {
       if (changesRows(permit)) envelope = incomingRows(question, secrets, request, given, 0, given.length)
       rows = rowsCount(envelope, 0, envelope.length, version)

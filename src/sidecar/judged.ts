@@ -112,7 +112,7 @@ const TRACES = 'SELECT session_id FROM system_traces.sessions WHERE session_id =
  * request's own keyspace (v5) counts (`DescribeStatement`, `PermissionsManagementStatement.validate`). The names of all others have
  * their keyspace from the preparing on, where a request's own keyspace counts.
  */
-export function isPlacedLate({ verb }: StatementFacts): boolean {
+export function isResolvedLate({ verb }: StatementFacts): boolean {
   return /^(?:DESCRIBE|GRANT|REVOKE|LIST)\b/.test(verb)
 }
 
@@ -120,7 +120,7 @@ export function isPlacedLate({ verb }: StatementFacts): boolean {
  * A prepared GRANT or REVOKE keeps, at the node and for everyone, the keyspace of whoever ran it first: where it would run is not known here.
  * @throws RingfenceError INVALID
  */
-export function refusePlacedOnce({ verb }: StatementFacts): void {
+export function refuseResolvedOnce({ verb }: StatementFacts): void {
   if (verb.startsWith('DESCRIBE')) return
   throw new RingfenceError('INVALID', 'a prepared statement about permissions must name the keyspace of its table')
 }
@@ -327,7 +327,7 @@ export class Judge {
       text,
       keyspace,
       keyspaceCounts,
-      placedLate: keyspaceCounts && isPlacedLate(facts),
+      resolvedLate: keyspaceCounts && isResolvedLate(facts),
       facts,
       changesSchema: changesSchema(facts),
       namesTopology: namesTopology(facts),

@@ -60,10 +60,10 @@ describe('prepared statements of one identity', () => {
   it('keep what clients of each version were told of the columns when the statement is prepared once more', () => {
     const table = new PreparedTable()
     const key = id('01020304', 9)
-    table.set(key, judged('one'))?.told.set(4, 'columns in v4')
-    table.set(key, judged('one'))?.told.set(5, 'columns in v5')
+    table.set(key, judged('one'))?.columnDigests.set(4, 'columns in v4')
+    table.set(key, judged('one'))?.columnDigests.set(5, 'columns in v5')
     assert.deepEqual(
-      [...(table.find(key, 0, key.length)?.told ?? [])],
+      [...(table.find(key, 0, key.length)?.columnDigests ?? [])],
       [
         [4, 'columns in v4'],
         [5, 'columns in v5'],
@@ -71,7 +71,7 @@ describe('prepared statements of one identity', () => {
     )
     const other = id('01020304', 8)
     table.set(other, judged('two'))
-    assert.equal(table.find(other, 0, other.length)?.told.size, 0)
+    assert.equal(table.find(other, 0, other.length)?.columnDigests.size, 0)
   })
 
   it('are never kept under an id that is not of sixteen bytes', () => {

@@ -16,7 +16,7 @@ import { statementBytes } from './statement-memory.ts'
 export interface Prepared extends PreparedEntry {
   readonly judged: Judged
   /** A digest of what clients were told of its markers and columns: in other words on each version of the protocol. */
-  readonly told: Map<ProtocolVersion, string>
+  readonly columnDigests: Map<ProtocolVersion, string>
   /** The next of those whose text is the same. */
   nextOfText: Prepared | undefined
 }
@@ -71,8 +71,15 @@ export class PreparedTable {
 
   /** Remembers `judged` under the node's id, in the place of what stood there; undefined for an id that is none. */
   set(id: Buffer, judged: Judged): Prepared | undefined {
-    const told = this.find(id, 0, id.length)?.told ?? new Map<ProtocolVersion, string>()
-    const entry: Prepared = { id: Buffer.from(id), judged, told, lastUse: 0, next: undefined, nextOfText: undefined }
+    const columnDigests = this.find(id, 0, id.length)?.columnDigests ?? new Map<ProtocolVersion, string>()
+    const entry: Prepared = {
+      id: Buffer.from(id),
+      judged,
+      columnDigests,
+      lastUse: 0,
+      next: undefined,
+      nextOfText: undefined,
+    }
     if (!this.#ids.set(entry)) return undefined
     entry.nextOfText = this.#byText.get(judged.text)
     this.#byText.set(judged.text, entry)

@@ -66,7 +66,7 @@ export class Repreparer {
     settle(
       this.#options.session,
       'a repeated PREPARE',
-      this.#prepareOnNode(prepared, prepared.told.get(version)),
+      this.#prepareOnNode(prepared, prepared.columnDigests.get(version)),
       (outcome) => this.#goOn(request, prepared.id, outcome),
       () => this.#goOn(request, prepared.id, 'changed'),
     )
@@ -74,10 +74,10 @@ export class Repreparer {
   }
 
   /**
-   * 'changed' too when its columns are others than this identity was `told`: before v5 the client reads rows by the columns of its
+   * 'changed' too when its columns are others than this identity knows: before v5 the client reads rows by the columns of its
    * own PREPARE, so after an ALTER it has to hear UNPREPARED as from the node.
    */
-  async #prepareOnNode({ judged, id }: Prepared, told: string | undefined): Promise<Outcome> {
+  async #prepareOnNode({ judged, id }: Prepared, known: string | undefined): Promise<Outcome> {
     const { pool, version, poolOwner, mayPrepare } = this.#options
     const upstream = await pool.get(version, judged.keyspace, poolOwner)
     const permit = mayPrepare(judged)
@@ -85,7 +85,7 @@ export class Repreparer {
     const answer = await this.#prepare(upstream, permit, judged)
     if (answer === undefined || headerOpcode(answer, 0) !== Opcode.RESULT) return 'changed'
     if (!readPrepared(answer, 0, answer.length, version).id.equals(id)) return 'changed'
-    return columnsDigest(answer, 0, answer.length) === told ? 'same' : 'changed'
+    return columnsDigest(answer, 0, answer.length) === known ? 'same' : 'changed'
   }
 
   /** A copy of the node's answer; undefined where none comes. */

@@ -7,7 +7,7 @@ import { answerSchemaQuestion, describe } from './stages/answer-here.ts'
 import { authorise, check } from './stages/authorise.ts'
 import { judgeBatch } from './stages/batch.ts'
 import { read } from './stages/read.ts'
-import { place, recall } from './stages/recall.ts'
+import { recall, resolveLate } from './stages/recall.ts'
 import { recorded } from './stages/recorded.ts'
 import { lookUp, refuse, settleSchema } from './stages/refuse.ts'
 import { register } from './stages/register.ts'
@@ -29,7 +29,7 @@ export const requestStages: readonly RequestStage[] = [
   /** The statement, by its prepared id or its text. */
   recall,
   /** What its names mean where the node runs it. */
-  place,
+  resolveLate,
   /** Nothing is judged by a schema that is known to be older than a change. */
   settleSchema,
   /** What policy says: a permit or a denial. */

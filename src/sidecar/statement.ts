@@ -9,8 +9,8 @@ export interface Judged extends EventStatement {
   readonly keyspace: string
   /** In another keyspace the same text is another statement. */
   readonly keyspaceCounts: boolean
-  /** See `isPlacedLate`. */
-  readonly placedLate: boolean
+  /** See `isResolvedLate`. */
+  readonly resolvedLate: boolean
   /** See `changesSchema`. */
   readonly changesSchema: boolean
   /** See `namesTopology`. */

@@ -51,17 +51,15 @@ export function auditLine(sent: Sent): string {
   })
   appendTransaction(
     sink,
-    session,
-    statement + requestPart(request),
-    verdictPart({ verdict, rule, policyRevision: 7 }),
-    0,
-    consistency === false ? -1 : Consistency[consistency],
-    verdict === 'deny' ? 'error' : 'ok',
-    '',
-    -1,
-    1,
-    1,
-    1,
+    {
+      session,
+      statement: statement + requestPart(request),
+      verdict: verdictPart({ verdict, rule, policyRevision: 7 }),
+      batchSize: 0,
+      consistency: consistency === false ? -1 : Consistency[consistency],
+      error: '',
+    },
+    { outcome: verdict === 'deny' ? 'error' : 'ok', rows: -1, bytesIn: 1, bytesOut: 1, latencyMicros: 1 },
   )
   return line.trimEnd()
 }

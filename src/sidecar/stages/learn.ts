@@ -45,7 +45,7 @@ function learnPrepared(request: Request, { version, identity, shared }: Session)
   if (judged.facts.verb === 'SELECT' && driverKeyspaces.has(judged.facts.keyspace ?? '')) {
     shared.questions.prepared(judged, prepared)
   }
-  identity.prepared.set(id, judged)?.told.set(version, columnsDigest(answer, answerStart, answerEnd))
+  identity.prepared.set(id, judged)?.columnDigests.set(version, columnsDigest(answer, answerStart, answerEnd))
 }
 
 function adoptKeyspace({ answer, answerStart, answerEnd, judged, carrier }: Request, { dispatch }: Session): void {

@@ -4,7 +4,7 @@ import { CqlErrorCode, Opcode } from '../../cql/protocol.ts'
 import { INLINE_TEXT_MAX } from '../analyst.ts'
 import { NO_SUCH_ID, refused } from '../ending.ts'
 import { unknownId } from '../envelopes.ts'
-import { refusePlacedOnce } from '../judged.ts'
+import { refuseResolvedOnce } from '../judged.ts'
 import type { Request } from '../request.ts'
 import type { Judged } from '../statement.ts'
 import { putOff, readElsewhere } from './delays.ts'
@@ -24,14 +24,14 @@ export function recall(request: Request, session: Session): Step {
   return request.judged === undefined ? Step.WAIT : Step.NEXT
 }
 
-/** Some statements mean what their names mean where the node runs them; see `isPlacedLate`. */
-export function place(request: Request, session: Session): Step {
+/** Some statements mean what their names mean where the node runs them; see `isResolvedLate`. */
+export function resolveLate(request: Request, session: Session): Step {
   const { judged, opcode } = request
-  if (judged === undefined || !judged.placedLate || opcode === Opcode.PREPARE) return Step.NEXT
-  const placed = statementOf(request, session, judged.text, session.dispatch.keyspace)
-  if (placed === undefined) return Step.WAIT
-  if (opcode === Opcode.EXECUTE) refusePlacedOnce(placed.facts)
-  request.judged = placed
+  if (judged === undefined || !judged.resolvedLate || opcode === Opcode.PREPARE) return Step.NEXT
+  const resolved = statementOf(request, session, judged.text, session.dispatch.keyspace)
+  if (resolved === undefined) return Step.WAIT
+  if (opcode === Opcode.EXECUTE) refuseResolvedOnce(resolved.facts)
+  request.judged = resolved
   return Step.NEXT
 }
 
