@@ -2,17 +2,19 @@
  * Bytes of a stream become whole frames. A frame is a header of known length that says how long the whole is; what a frame means is
  * its format's business (`cql/inbound.ts`: envelopes and segments; `link/splitter.ts`: frames of a mesh link).
  *
- * Rule: memory is taken for what has arrived, never for what was announced. A frame that lies whole in a chunk is handed on as a view
+ * Rule: memory is taken for what has arrived, never for what was announced, until some MiB of it are there. A frame that lies whole in a chunk is handed on as a view
  * of it, and copied only when it is split over chunks.
  */
 
 /** A collecting buffer up to this size is kept for the next frame in pieces. */
 const KEPT_BYTES_MAX = 64 * 1024
 const COLLECTING_BYTES_MIN = 1024
+/** From here on memory for the whole is taken at once, for doubling would copy half of 100 MB in a turn. It is resident as far as it is filled. */
+const DOUBLED_BYTES_MAX = 4 * 1024 * 1024
 
 const nothing: Buffer = Buffer.alloc(0)
 
-/** Bytes of one frame that arrives in pieces. Grows by doubling, so that a lie about the length costs the liar. */
+/** Bytes of one frame that arrives in pieces. Grows by doubling first, so that a lie about the length costs the liar. */
 export class Collector {
   buffer = nothing
   have = 0
@@ -27,7 +29,8 @@ export class Collector {
     const count = Math.min(need - this.have, end - at)
     const wanted = this.have + count
     if (this.buffer.length < wanted) {
-      const doubled = Math.max(COLLECTING_BYTES_MIN, this.buffer.length * 2)
+      const { length } = this.buffer
+      const doubled = length < DOUBLED_BYTES_MAX ? Math.max(COLLECTING_BYTES_MIN, length * 2) : need
       const grown = Buffer.allocUnsafeSlow(Math.max(wanted, Math.min(need, doubled)))
       this.buffer.copy(grown, 0, 0, this.have)
       this.buffer = grown

@@ -4,7 +4,8 @@
  *
  * Rule: of one session everything leaves in order. While the other end has paused a session, nothing of it leaves but control messages.
  */
-import { headerStream } from '../cql/protocol.ts'
+import { ownBytes } from '../cql/own-bytes.ts'
+import { HEADER_BYTES } from '../cql/protocol.ts'
 import { PIECE_BYTES_MAX, pieceInto, pieceOverheadBytes } from './pieces.ts'
 
 /** The part of an outbox that is needed here. */
@@ -13,12 +14,17 @@ export interface FrameOutbox {
   write(buffer: Buffer, start: number, end: number, stream: number, session: number): void
 }
 
+interface Waiting {
+  readonly bytes: Buffer
+  readonly stream: number
+}
+
 /** Of one session, one direction. */
 export class SessionQueue {
   readonly session: number
   /** Told of each envelope that leaves the queue, or is dropped with it: the bytes that it held. */
   readonly onGone: (bytes: number) => void
-  readonly envelopes: Buffer[] = []
+  readonly envelopes: Waiting[] = []
   /** Of the first envelope. */
   sentBytes = 0
   waitingBytes = 0
@@ -68,14 +74,12 @@ export class FairSender {
     this.#outbox.write(buffer, start, end, stream, queue.session)
   }
 
-  /** For what must. The queue keeps a copy. */
+  /** For what must. The queue keeps a copy, or a long envelope itself. */
   enqueue(queue: SessionQueue, buffer: Buffer, start: number, end: number, stream: number): void {
     if (queue.dropped) return
-    const copy = Buffer.from(buffer.subarray(start, end))
-    copy[2] = (stream >> 8) & 0xff
-    copy[3] = stream & 0xff
-    queue.envelopes.push(copy)
-    queue.waitingBytes += copy.length
+    const bytes = ownBytes(buffer, start, end)
+    queue.envelopes.push({ bytes, stream })
+    queue.waitingBytes += bytes.length
     this.#join(queue)
     this.pump()
   }
@@ -95,7 +99,7 @@ export class FairSender {
   drop(queue: SessionQueue): void {
     if (queue.dropped) return
     queue.dropped = true
-    for (const envelope of queue.envelopes) queue.onGone(envelope.length)
+    for (const { bytes } of queue.envelopes) queue.onGone(bytes.length)
     queue.envelopes.length = 0
     queue.waitingBytes = 0
   }
@@ -130,17 +134,18 @@ export class FairSender {
   #turnOf(queue: SessionQueue): void {
     let left = PIECE_BYTES_MAX
     while (left > 0 && queue.envelopes.length > 0) {
-      const envelope = queue.envelopes[0]!
+      const { bytes: envelope, stream } = queue.envelopes[0]!
       const rest = envelope.length - queue.sentBytes
       if (!this.#inPieces || (queue.sentBytes === 0 && rest <= PIECE_BYTES_MAX)) {
         if (rest > left && left < PIECE_BYTES_MAX) return
-        this.#outbox.write(envelope, 0, envelope.length, headerStream(envelope, 0), queue.session)
+        this.#outbox.write(envelope, 0, envelope.length, stream, queue.session)
         left -= rest
         this.#gone(queue, envelope, rest)
         continue
       }
       const bytes = Math.min(rest, left)
       const end = pieceInto(this.#piece, envelope, queue.sentBytes, bytes)
+      if (queue.sentBytes === 0) this.#piece.writeInt16BE(stream, HEADER_BYTES + 2)
       this.#outbox.write(this.#piece, 0, end, 0, queue.session)
       left -= bytes
       if (bytes === rest) this.#gone(queue, envelope, rest)

@@ -138,12 +138,12 @@ export class ClientConnection implements Client {
       this.account = options.budget.open(entry.info.identity.key, address)
       this.#enter(entry)
     }
-    this.#outbox = new Outbox(socket, options.turn)
+    this.#outbox = new Outbox(socket, options.turn, { onLongOver: () => this.#onDrain() })
     this.#pace = new ReaderPace(options.nowMs)
     this.#handshakeTimer = setTimeout(() => this.close('handshakeTimeoutMs passed'), limits.handshakeTimeoutMs)
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     this.#socket.on('drain', () => this.#onDrain())
-    this.#socket.on('end', () => this.#socket.end())
+    this.#socket.on('end', () => this.#outbox.end())
     this.#socket.on('error', (error: Error) => {
       this.#reason = error.message
     })
@@ -367,7 +367,7 @@ export class ClientConnection implements Client {
   #onDrain(): void {
     this.#outbox.trim()
     if (this.#countedBytes > 0) this.#count(this.#outbox.waitingBytes)
-    if ((this.#pausedBy & PausedBy.OUTBOX) === 0) return
+    if ((this.#pausedBy & PausedBy.OUTBOX) === 0 || this.#outbox.hasLong) return
     this.#pace.resumed()
     this.#backend?.pauseAnswers?.(false)
     this.#resume(PausedBy.OUTBOX)
@@ -615,9 +615,10 @@ export class ClientConnection implements Client {
     // The turn's flush runs first, so that the last answer leaves before the end of the stream.
     setImmediate(() => {
       this.#outbox.flushNow()
+      const { hasLong } = this.#outbox
       if (this.#isReset) this.#options.accepted.reset()
       else this.#outbox.end()
-      setTimeout(() => this.#socket.destroy(), 1000).unref()
+      setTimeout(() => this.#socket.destroy(), hasLong ? DRAIN_MS_MAX : 1000).unref()
     })
   }
 

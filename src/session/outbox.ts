@@ -6,11 +6,17 @@
  *   slab  [ handed to the socket | waiting for the end of the turn | room ]
  *         0                     from                             at     size
  *
- * Invariant: from ≤ at ≤ slab.length; an open segment starts at `segmentAt`, from ≤ segmentAt ≤ at.
+ * A long envelope is put in a queue, and what comes behind it as well: a window of it passes through slabs in each turn, as the socket
+ * takes them. Copying, checksums and compression of all of it would keep the loop from everybody else.
+ *
+ * Invariant: from ≤ at ≤ slab.length; an open segment starts at `segmentAt`, from ≤ segmentAt ≤ at. What is in the slab leaves before
+ * what is in the queue.
  */
 import type { Writable } from 'node:stream'
+import { contained, type Owner } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { lz4Compress } from '../cql/lz4.ts'
+import { LONG_ENVELOPE_BYTES, ownBytes } from '../cql/own-bytes.ts'
 import { HEADER_BYTES } from '../cql/protocol.ts'
 import {
   compressedSegment,
@@ -20,7 +26,7 @@ import {
   sealSegment,
 } from '../cql/segment.ts'
 import { giveSlab, SLAB_BYTES, Slab, takeSlab } from './slab.ts'
-import type { Flushable, Turn } from './turn.ts'
+import type { Flushable, Pumped, Turn } from './turn.ts'
 
 /** Full slabs remembered; more are left to the garbage collector. */
 const FULL_MAX = 16
@@ -29,6 +35,10 @@ const COMPRESSION_FLAG = 0x01
 const COMPRESS_BODY_BYTES_MIN = 64
 /** And longer ones leave as they are, for a body is one block: it would take the loop a second for 100 MB. Each envelope says whether it is compressed. */
 const COMPRESS_BODY_BYTES_MAX = 1024 * 1024
+
+/** Of long envelopes so much passes in a turn, or what takes so long, and never less than one part. */
+const WINDOW_BYTES = 512 * 1024
+const WINDOW_MS = 2
 
 /** As many envelopes are worth a write of their own. */
 const GATHER_ENVELOPES = 16
@@ -47,9 +57,18 @@ export interface OutboxOptions {
   readonly shared?: boolean
   /** Requests leave here: their records come with their answers, so full slabs need not wait for those, and `lastSlab` is used. */
   readonly requests?: boolean
+  /** The last long envelope has been handed to the socket, and what came behind it. */
+  readonly onLongOver?: () => void
 }
 
-export class Outbox implements Flushable {
+/** An envelope that waits behind a long one, or is one. Nobody writes to its bytes. */
+interface Waiting {
+  readonly bytes: Buffer
+  readonly stream: number
+  readonly session: number
+}
+
+export class Outbox implements Flushable, Pumped, Owner {
   readonly #socket: Writable
   readonly #turn: Turn
   readonly #shared: boolean
@@ -71,6 +90,16 @@ export class Outbox implements Flushable {
   #gatheredBefore = 0
   #turnsWaited = 0
   #lastWrite = 0
+  /** A long envelope, and what waits behind it; of the first `#passedBytes` are in slabs. All count until they are gone, for so long they are kept. */
+  readonly #queue: Waiting[] = []
+  #queuedBytes = 0
+  #passedBytes = 0
+  /** It has its turn of the next end of a turn, or else the socket's `drain` gives it one. */
+  #pumps = false
+  /** The socket ends after the last of them. */
+  #ends = false
+  readonly #onLongOver: (() => void) | undefined
+  #listens = false
   /** Where the last envelope written stands. Valid until the next write, and after `lastSlab.pin()` until `unpin()`. */
   lastSlab: Slab = this.#current
   lastAt = 0
@@ -79,18 +108,24 @@ export class Outbox implements Flushable {
   constructor(
     socket: Writable,
     turn: Turn,
-    { framing = 'bare', shared = false, requests = false }: OutboxOptions = {},
+    { framing = 'bare', shared = false, requests = false, onLongOver }: OutboxOptions = {},
   ) {
     this.#socket = turn.way(socket)
     this.#turn = turn
     this.#framing = framing
     this.#shared = shared
     this.#requests = requests
+    this.#onLongOver = onLongOver
   }
 
   /** Bytes that the peer has not taken yet. */
   get waitingBytes(): number {
-    return this.#socket.writableLength + (this.#at - this.#from)
+    return this.#socket.writableLength + (this.#at - this.#from) + this.#queuedBytes
+  }
+
+  /** A long envelope is on its way, and what comes waits for it. */
+  get hasLong(): boolean {
+    return this.#queue.length > 0
   }
 
   /** Bytes that the peer has taken since the beginning. */
@@ -112,13 +147,26 @@ export class Outbox implements Flushable {
   /** No more writes; what waits is dropped. */
   close(): void {
     this.#closed = true
+    this.#queue.length = 0
+    this.#queuedBytes = 0
   }
 
-  /** Copies one envelope, `buffer[start..end)`, with another stream id. `session` is used by prefixed framing only. */
+  /**
+   * Copies one envelope, `buffer[start..end)`, with another stream id. `session` is used by prefixed framing only. Of a long one that is all
+   * of `buffer` no copy is made: nobody may write to it again.
+   */
   write(buffer: Buffer, start: number, end: number, stream: number, session = 0): void {
     if (this.#closed) return
+    if (this.#queuedBytes > 0 || end - start > LONG_ENVELOPE_BYTES) {
+      this.#wait(buffer, start, end, stream, session)
+      return
+    }
     if (!this.#scheduled) this.#begin()
     this.#gathered++
+    this.#put(buffer, start, end, stream, session)
+  }
+
+  #put(buffer: Buffer, start: number, end: number, stream: number, session: number): void {
     const bytes = end - start
     switch (this.#framing) {
       case 'bare':
@@ -146,7 +194,8 @@ export class Outbox implements Flushable {
 
   /** Ends the socket behind what was handed over. */
   end(): void {
-    this.#socket.end()
+    this.#ends = true
+    if (this.#queue.length === 0) this.#socket.end()
   }
 
   flushTurn(): void {
@@ -171,8 +220,99 @@ export class Outbox implements Flushable {
   }
 
   dropTurn(): void {
-    this.#closed = true
+    this.close()
     this.#socket.destroy(new RingfenceError('UNAVAILABLE', 'the audit record cannot be written'))
+  }
+
+  /** Part of `Pumped`: a window of what waits. */
+  pumpTurn(): void {
+    this.#pumps = false
+    if (this.#closed) return
+    if (!this.#socket.writable) {
+      this.close()
+      return
+    }
+    const until = performance.now() + WINDOW_MS
+    let left = WINDOW_BYTES
+    do left -= this.#pass()
+    while (this.#queue.length > 0 && left > 0 && performance.now() < until)
+    this.#sealOpen()
+    this.#handOver()
+    if (this.#slab.length > SLAB_BYTES) this.#renew(0)
+    if (this.#queue.length > 0) this.#pumpOn()
+    else {
+      this.#onLongOver?.()
+      if (this.#ends) this.#socket.end()
+    }
+  }
+
+  /** Part of `Owner`. */
+  onFault(): void {
+    this.close()
+    this.#socket.destroy()
+  }
+
+  #wait(buffer: Buffer, start: number, end: number, stream: number, session: number): void {
+    const bytes = ownBytes(buffer, start, end)
+    this.#queue.push({ bytes, stream, session })
+    this.#queuedBytes += bytes.length
+    if (this.#requests) {
+      this.lastSlab = new Slab(bytes)
+      this.lastAt = 0
+      this.lastBytes = bytes.length
+    }
+    this.#pumpOn()
+  }
+
+  /** In the next end of a turn, or when the socket has taken what it was given. */
+  #pumpOn(): void {
+    if (this.#pumps) return
+    if (!this.#socket.writableNeedDrain) {
+      this.#pumps = true
+      this.#turn.pump(this)
+    } else if (!this.#listens) {
+      this.#listens = true
+      this.#socket.on(
+        'drain',
+        contained(this, 'a long envelope', () => {
+          if (this.#queue.length > 0) this.#pumpOn()
+        }),
+      )
+    }
+  }
+
+  /** Puts a part of the first that waits into slabs, or all of it where it is short; gives how many bytes. */
+  #pass(): number {
+    const { bytes, stream, session } = this.#queue[0]!
+    const from = this.#passedBytes
+    const isShort = bytes.length <= LONG_ENVELOPE_BYTES
+    let to: number
+    if (isShort || (this.#framing === 'body-lz4' && bytes.length - HEADER_BYTES <= COMPRESS_BODY_BYTES_MAX)) {
+      this.#put(bytes, 0, bytes.length, stream, session)
+      to = bytes.length
+    } else if (this.#framing === 'segments' || this.#framing === 'segments-lz4') {
+      to = Math.min(from + SEGMENT_PAYLOAD_BYTES_MAX, bytes.length)
+      if (from === 0) this.#sealOpen()
+      this.#segment(bytes, from, to, from === 0 ? stream : -1)
+    } else {
+      if (from === 0 && this.#framing === 'prefixed') {
+        this.#reserve(4)
+        this.#prefix(session)
+      }
+      this.#reserve(HEADER_BYTES)
+      to = Math.min(from + this.#slab.length - this.#at, bytes.length)
+      const at = this.#at
+      bytes.copy(this.#slab, at, from, to)
+      if (from === 0) this.#slab.writeInt16BE(stream, at + 2)
+      this.#at = at + to - from
+    }
+    this.#passedBytes = to
+    if (to === bytes.length) {
+      this.#queue.shift()
+      this.#queuedBytes -= bytes.length
+      this.#passedBytes = 0
+    }
+    return to - from
   }
 
   /** A turn in which nothing came ends the waiting, and so do enough envelopes or turns. */
@@ -293,26 +433,31 @@ export class Outbox implements Flushable {
     this.#sealOpen()
     for (let from = start; from < end; from += SEGMENT_PAYLOAD_BYTES_MAX) {
       const to = Math.min(from + SEGMENT_PAYLOAD_BYTES_MAX, end)
-      if (this.#framing === 'segments-lz4') {
-        const piece = from === start ? withStream(buffer, from, to, stream) : buffer.subarray(from, to)
-        const segment = compressedSegment(piece, false)
-        this.#reserve(segment.length)
-        segment.copy(this.#slab, this.#at)
-        this.#at += segment.length
-      } else {
-        const bytes = to - from
-        this.#reserve(SEGMENT_HEADER_BYTES + bytes + SEGMENT_TRAILER_BYTES)
-        const at = this.#at + SEGMENT_HEADER_BYTES
-        buffer.copy(this.#slab, at, from, to)
-        if (from === start) this.#slab.writeInt16BE(stream, at + 2)
-        sealSegment(this.#slab, this.#at, bytes, false)
-        this.#at = at + bytes + SEGMENT_TRAILER_BYTES
-      }
+      this.#segment(buffer, from, to, from === start ? stream : -1)
     }
     if (!this.#requests) return
     this.lastSlab = new Slab(withStream(buffer, start, end, stream))
     this.lastAt = 0
     this.lastBytes = end - start
+  }
+
+  /** One of them; `stream` is −1 where it does not begin with the envelope's header. */
+  #segment(buffer: Buffer, from: number, to: number, stream: number): void {
+    if (this.#framing === 'segments-lz4') {
+      const piece = stream < 0 ? buffer.subarray(from, to) : withStream(buffer, from, to, stream)
+      const segment = compressedSegment(piece, false)
+      this.#reserve(segment.length)
+      segment.copy(this.#slab, this.#at)
+      this.#at += segment.length
+      return
+    }
+    const bytes = to - from
+    this.#reserve(SEGMENT_HEADER_BYTES + bytes + SEGMENT_TRAILER_BYTES)
+    const at = this.#at + SEGMENT_HEADER_BYTES
+    buffer.copy(this.#slab, at, from, to)
+    if (stream >= 0) this.#slab.writeInt16BE(stream, at + 2)
+    sealSegment(this.#slab, this.#at, bytes, false)
+    this.#at = at + bytes + SEGMENT_TRAILER_BYTES
   }
 
   /** v3/v4 with LZ4: four bytes of the uncompressed length, then the block (native_protocol_v4.spec §5). */

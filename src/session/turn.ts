@@ -7,12 +7,20 @@
 
 import type { Writable } from 'node:stream'
 import { containFault, nothingEnds, type Owner } from '../base/contained.ts'
+import { limits } from '../base/limits.ts'
 import { type Committed, gated } from './gate.ts'
 
 /** Something with bytes to hand on at the end of the turn. */
 export interface Flushable {
   flushTurn(): void
   /** In the place of `flushTurn`: the bytes may never leave, so whoever waits for them is disconnected. */
+  dropTurn(): void
+}
+
+/** Something with more bytes than are handed on in one turn. */
+export interface Pumped {
+  /** Hands on a part of them. */
+  pumpTurn(): void
   dropTurn(): void
 }
 
@@ -24,6 +32,8 @@ export class Turn {
   #waiting: Flushable[] = []
   #flushing: Flushable[] = []
   #armed = false
+  /** The next to hand on a part first. */
+  readonly #pumps: Pumped[] = []
   #first: (() => boolean) | undefined
   #committed: Committed | undefined
   /** What comes first failed in this turn. */
@@ -74,6 +84,12 @@ export class Turn {
     this.wake()
   }
 
+  /** Calls `pumpTurn` once, when all else of a turn has left. All those that wait for it have one share of a turn together. */
+  pump(what: Pumped): void {
+    this.#pumps.push(what)
+    this.wake()
+  }
+
   /** Makes sure that this turn has an end, so that `first` runs. */
   wake(): void {
     if (this.#armed) return
@@ -120,10 +136,26 @@ export class Turn {
       }
     }
     now.length = 0
+    if (this.#pumps.length > 0) this.#pump(leaves)
+  }
+
+  #pump(leaves: boolean): void {
+    const until = performance.now() + limits.loopShareMs
+    for (let left = this.#pumps.length; left > 0; left--) {
+      const what = this.#pumps.shift()!
+      try {
+        if (leaves) what.pumpTurn()
+        else what.dropTurn()
+      } catch (reason) {
+        containFault(ownerOf(what), 'a part of a long envelope', reason)
+      }
+      if (leaves && performance.now() >= until) break
+    }
+    if (this.#pumps.length > 0) this.wake()
   }
 }
 
 /** A connection whose bytes could not leave is ended by the means that ends one whose bytes may not. */
-function ownerOf(what: Flushable): Owner {
+function ownerOf(what: Pick<Flushable, 'dropTurn'>): Owner {
   return { onFault: () => what.dropTurn() }
 }

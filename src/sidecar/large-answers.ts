@@ -11,9 +11,6 @@ import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import type { LoopShare } from '../session/loop-share.ts'
 import type { Request } from './request.ts'
 
-/** A longer answer is changed in slices. */
-export const ANSWER_INLINE_BYTES_MAX = 256 * 1024
-
 interface Change {
   readonly request: Request
   readonly slices: Generator<undefined, Buffer>
@@ -99,9 +96,4 @@ export class LargeAnswers {
     this.#changes.delete(change.request)
     this.#account.give(change.bytes)
   }
-}
-
-/** A large envelope of the node's comes in pieces, and is then in memory of its own that nobody writes to again (`cql/inbound.ts`). */
-export function ownEnvelope(buffer: Buffer, start: number, end: number): Buffer {
-  return start === 0 && end === buffer.length ? buffer : Buffer.from(buffer.subarray(start, end))
 }

@@ -100,7 +100,11 @@ export class Upstream implements Carrier {
     })
     this.#socket.setNoDelay(true)
     this.#socket.setKeepAlive(true, 10_000)
-    this.#outbox = new Outbox(this.#socket, options.turn, { shared: true, requests: true })
+    this.#outbox = new Outbox(this.#socket, options.turn, {
+      shared: true,
+      requests: true,
+      onLongOver: () => this.#onDrain(),
+    })
     this.#inbound.expectVersion(options.version)
     this.#socket.on('error', (error) => {
       this.#reason = transportLine('it', error)
@@ -350,6 +354,7 @@ export class Upstream implements Carrier {
   }
 
   #onDrain(): void {
+    if (this.#outbox.hasLong) return
     this.#shares.clear()
     const waiters = this.#waiters
     this.#waiters = []

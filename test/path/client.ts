@@ -3,6 +3,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { authResponseEnvelope, startupEnvelope } from '../../src/cql/encode.ts'
 import { Inbound } from '../../src/cql/inbound.ts'
+import { ownBytes } from '../../src/cql/own-bytes.ts'
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readRows } from '../../src/cql/responses.ts'
 import type { Credentials } from '../../src/mesh/credentials.ts'
@@ -107,7 +108,7 @@ export class RawClient {
 
   /** Part of `EnvelopeSink`. */
   onEnvelope(buffer: Buffer, start: number, end: number): void {
-    const envelope = Buffer.from(buffer.subarray(start, end))
+    const envelope = ownBytes(buffer, start, end)
     const opcode = headerOpcode(envelope, 0)
     if ((opcode === Opcode.READY || opcode === Opcode.AUTHENTICATE) && !this.#framed) {
       this.#framed = true

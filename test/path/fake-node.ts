@@ -86,6 +86,11 @@ export class NodeConnection {
     socket.on('error', () => {})
   }
 
+  /** A long answer is on its way: what is written past it would stand within it. */
+  get isSending(): boolean {
+    return this.#outbox.hasLong
+  }
+
   send(envelope: Buffer, stream = headerStream(envelope, 0)): void {
     this.#outbox.write(envelope, 0, envelope.length, stream)
   }

@@ -43,6 +43,7 @@ after(() => world.close())
 /** An answer that this process could not hold many times over: the same bytes again and again, as fast as they are taken. */
 async function sendHuge({ connection, stream }: NodeRequest, bytes: number): Promise<void> {
   const { socket, version } = connection
+  await until('the answer before has left', () => !connection.isSending, 30_000)
   const header = Buffer.alloc(HEADER_BYTES)
   writeHeader(header, 0, 0x80 | version, 0, stream, Opcode.RESULT, bytes)
   const write = async (piece: Buffer): Promise<void> => {

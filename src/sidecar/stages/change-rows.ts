@@ -1,8 +1,8 @@
 /** Rows as the client may have them. A large answer is changed in slices, under its client's share of the loop (`large-answers.ts`). */
 import { assert } from '../../base/errors.ts'
+import { LONG_ENVELOPE_BYTES, ownBytes } from '../../cql/own-bytes.ts'
 import { ResultKind } from '../../cql/protocol.ts'
 import { hasMorePages, rowsCount } from '../../cql/responses.ts'
-import { ANSWER_INLINE_BYTES_MAX, ownEnvelope } from '../large-answers.ts'
 import type { Request } from '../request.ts'
 import { changesRows, incomingRows, incomingRowsSliced, type Passage, permitOfAnswer } from '../rewrites.ts'
 import { passageOf } from './passage.ts'
@@ -17,8 +17,8 @@ export function changeRows(request: Request, session: Session): Step {
     return Step.NEXT
   }
   const sent = sentBytes(request)
-  if (end - start > ANSWER_INLINE_BYTES_MAX) {
-    const own = ownEnvelope(answer, start, end)
+  if (end - start > LONG_ENVELOPE_BYTES) {
+    const own = ownBytes(answer, start, end)
     const passage = passageOfAnswer(request, session, sent, own)
     session.largeAnswers.begin(request, incomingRowsSliced(passage, shared.secrets, sent, own), own.length)
     return Step.WAIT

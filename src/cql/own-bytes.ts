@@ -1,0 +1,16 @@
+/**
+ * Whose the bytes of an envelope are. What is handed on is lent for the call, and who keeps it makes a copy: of 100 MB the loop would stand
+ * for 50 ms. A long envelope comes in parts, though, and was put together in memory of its own.
+ */
+
+/** A longer envelope does not fit into what is read at once, so it is never in memory that is read into again. */
+export const LONG_ENVELOPE_BYTES = 256 * 1024
+
+/**
+ * The bytes of `buffer[start..end)` to keep: a copy, or those of a long envelope that has its buffer alone.
+ * Rule: nobody writes to a long envelope after it was handed on, neither who gave it nor who keeps it.
+ */
+export function ownBytes(buffer: Buffer, start: number, end: number): Buffer {
+  const isAlone = end - start > LONG_ENVELOPE_BYTES && start === 0 && end === buffer.length
+  return isAlone ? buffer : Buffer.from(buffer.subarray(start, end))
+}
