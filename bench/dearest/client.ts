@@ -14,6 +14,7 @@ export class DearestClient {
   #bodyLeft = 0
   #opcode = 0
   #reject: (reason: Error) => void = () => {}
+  #slow = false
   closed = false
 
   private constructor(socket: TLSSocket) {
@@ -56,10 +57,18 @@ export class DearestClient {
 
   /** Takes a chunk at a time, and waits as long as it would have taken to arrive. */
   readSlowly(bytesPerSecond: number): void {
+    this.#slow = true
     this.#socket.on('data', ({ length }: Buffer) => {
+      if (!this.#slow) return
       this.#socket.pause()
       setTimeout(() => this.#socket.resume(), (length / bytesPerSecond) * 1_000)
     })
+  }
+
+  /** Reads what is there; only then it is seen whether the other end has closed. */
+  readAtOnce(): void {
+    this.#slow = false
+    this.#socket.resume()
   }
 
   close(): void {

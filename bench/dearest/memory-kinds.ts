@@ -11,6 +11,8 @@ export interface Kind {
   readonly nodeStopped: boolean
   /** Of what was sent nothing is read for so long; shorter than it takes a sidecar to give its node up for away. */
   readonly holdMs: number
+  /** Its clients do not see that they were closed before they have read what was sent to them. */
+  readonly readsSlowly?: true
   /** What the greedy identity sends; `open` gives it one more connection. */
   readonly send: (open: () => Promise<DearestClient>) => Promise<void>
 }
@@ -107,6 +109,7 @@ export const kinds: readonly Kind[] = [
     name: '12 answers of 100 MB, read at 64 KB/s for 45 s',
     nodeStopped: false,
     holdMs: 45_000,
+    readsSlowly: true,
     send: (open) =>
       each(12, open, (client) => {
         client.readSlowly(64_000)

@@ -23,6 +23,8 @@ const bounds = budgetBounds(Math.floor(heapLimitBytes / 3))
 const moreBytesMax = 3 * bounds.identityBytesMax + heapLimitBytes / 3
 const NEIGHBOUR_MS_MAX = 5_000
 const OPEN_MS_MAX = 30_000
+/** What the kernel has for a slow reader is read in a moment. */
+const READ_MS = 2_000
 
 /** Which way the clients come in, and the processes that they could fill. */
 interface Door {
@@ -123,6 +125,10 @@ async function measure(
   const alive = [mesh.sidecar, mesh.gateway].every((child) => child.exitCode === null && child.signalCode === null)
   const mostBytes = door.pids.map(highestBytes)
   const used = clients.slice(0, kind.nodeStopped ? next : undefined)
+  if (kind.readsSlowly === true) {
+    for (const client of used) client.readAtOnce()
+    await sleep(READ_MS)
+  }
   const closed = used.filter((client) => client.closed).length
   for (const client of [...clients, watching]) client.close()
   await sleep(2_000)
