@@ -19,7 +19,7 @@ const sidecarSchema = z.strictObject({
     port: port.default(9042),
     /** The node's SPIFFE id; any `/cassandra/…` of the trust domain when left out. */
     spiffeId: z.string().optional(),
-    /** Connections to the node for each protocol version and keyspace in use. */
+    /** Connections to the node for each protocol version and keyspace in use; one more where long answers are on all of them. */
     connections: z.int().min(1).max(16).default(2),
     /** `identity` gives each identity connections of its own. */
     share: z.enum(['mesh', 'identity']).default('mesh'),

@@ -51,8 +51,8 @@ export class Dispatch {
   }
 
   connectionFor(keyspace: string): Promise<Upstream> {
-    const { pool, version, poolOwner } = this.#options
-    return pool.get(version, keyspace, poolOwner)
+    const { pool, version, poolOwner, account } = this.#options
+    return pool.get(version, keyspace, poolOwner, account.identity)
   }
 
   /** The node's SET_KEYSPACE: the keyspace in force from now on. Requests go to connections that have it. */
@@ -67,14 +67,15 @@ export class Dispatch {
    */
   send(request: Request): boolean {
     let upstream = this.#upstream
-    if (upstream === undefined || !upstream.usable || upstream.full) {
+    const who = this.#options.account.identity
+    if (upstream === undefined || !upstream.usable || upstream.full || upstream.crowdedFor(who)) {
       const { pool, version, poolOwner } = this.#options
-      upstream = pool.pick(version, this.#keyspace, poolOwner)
+      upstream = pool.pick(version, this.#keyspace, poolOwner, who)
       this.#upstream = upstream
       if (upstream === undefined) return false
       if (upstream.full && pool.mayGrow(version, this.#keyspace, poolOwner)) return false
     }
-    if (!upstream.mayWrite(this.#options.account.identity, request.byteCount)) return false
+    if (!upstream.mayWrite(who, request.byteCount)) return false
     this.sendOn(upstream, request)
     return true
   }

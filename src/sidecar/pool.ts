@@ -26,10 +26,13 @@ interface Group {
   readonly connections: Upstream[]
   opening: Promise<Upstream> | undefined
   lastUse: number
+  /** No further one could be opened a moment ago. */
+  noSpareUntil: number
 }
 
 const IDLE_MS_MAX = 300_000
 const SWEEP_MS = 30_000
+const SPARE_RETRY_MS = 5_000
 
 export class UpstreamPool {
   readonly #options: PoolOptions
@@ -51,19 +54,36 @@ export class UpstreamPool {
     return count
   }
 
-  /** The least busy connection that is open already. `owner` is empty where connections are shared. */
-  pick(version: ProtocolVersion, keyspace: string, owner: string): Upstream | undefined {
+  /**
+   * The least busy connection that is open already. `owner` is empty where connections are shared. Whoever has long answers coming stays where
+   * they come, and others go elsewhere; where they come everywhere there is one connection more, and undefined until it is open.
+   * @param who identity that asks; undefined for a question of our own
+   */
+  pick(version: ProtocolVersion, keyspace: string, owner: string, who?: object): Upstream | undefined {
     const group = this.#groups.get(groupKey(version, keyspace, owner))
     if (group === undefined) return undefined
     group.lastUse = Date.now()
     let best: Upstream | undefined
+    let clear: Upstream | undefined
+    let own: Upstream | undefined
     for (const each of group.connections) {
-      if (each.usable && (best === undefined || each.inFlight < best.inFlight)) best = each
+      if (!each.usable) continue
+      best = lessBusy(best, each)
+      if (!each.crowdedFor(who)) clear = lessBusy(clear, each)
+      if (who !== undefined && each.crowdedBy(who)) own = lessBusy(own, each)
     }
-    if (group.connections.length < this.#options.connections && best !== undefined && best.inFlight > 0) {
+    const chosen = own ?? clear
+    const { connections } = this.#options
+    if (chosen === undefined && best !== undefined) {
+      const mayOpen = group.connections.length <= connections && Date.now() > group.noSpareUntil
+      if (!mayOpen) return best
+      this.#grow(group, version, keyspace)
+      return undefined
+    }
+    if (group.connections.length < connections && chosen !== undefined && chosen.inFlight > 0) {
       this.#grow(group, version, keyspace)
     }
-    return best
+    return chosen
   }
 
   /** All that are open are full, and there may be one more: `get` opens it. */
@@ -73,18 +93,26 @@ export class UpstreamPool {
   }
 
   /** An open connection, opened if need be; a full one only where there may be no more. Throws `UPSTREAM`, or `NodeError` with what the node said of the keyspace. */
-  async get(version: ProtocolVersion, keyspace: string, owner: string): Promise<Upstream> {
-    const open = this.pick(version, keyspace, owner)
+  async get(version: ProtocolVersion, keyspace: string, owner: string, who?: object): Promise<Upstream> {
+    const open = this.pick(version, keyspace, owner, who)
     if (open !== undefined && !(open.full && this.mayGrow(version, keyspace, owner))) return open
     const key = groupKey(version, keyspace, owner)
     let group = this.#groups.get(key)
     if (group === undefined) {
       if (this.#groups.size >= limits.upstreamPoolsMax) this.#retireOldest()
-      group = { connections: [], opening: undefined, lastUse: Date.now() }
+      group = { connections: [], opening: undefined, lastUse: Date.now(), noSpareUntil: 0 }
       this.#groups.set(key, group)
     }
     group.opening ??= this.#open(group, version, keyspace)
-    return await group.opening
+    try {
+      return await group.opening
+    } catch (reason) {
+      // One that is crowded is better than none.
+      group.noSpareUntil = Date.now() + SPARE_RETRY_MS
+      const other = this.pick(version, keyspace, owner, who)
+      if (other === undefined || other.full) throw reason
+      return other
+    }
   }
 
   /** New connections show the new certificate; the old ones take no more requests and close when they are idle. */
@@ -158,6 +186,10 @@ export class UpstreamPool {
     this.#groups.delete(key)
     for (const each of group.connections) each.retire()
   }
+}
+
+function lessBusy(best: Upstream | undefined, each: Upstream): Upstream {
+  return best === undefined || each.inFlight < best.inFlight ? each : best
 }
 
 function groupKey(version: ProtocolVersion, keyspace: string, owner: string): string {

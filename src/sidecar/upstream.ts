@@ -69,6 +69,9 @@ export class Upstream implements Carrier {
   /** Whose large answer comes in pieces, and what was taken for it. */
   #large: InFlight | undefined
   #largeBytes = 0
+  /** Whose answers of more than `GREEDY_BYTES` come, or came a moment ago; until when that counts. */
+  #greedy: object | undefined
+  #greedyUntilMs = 0
   readonly #options: UpstreamOptions
   readonly #socket: TLSSocket
   readonly #inbound = new Inbound('responses', limits.answerBytesMax)
@@ -143,6 +146,22 @@ export class Upstream implements Carrier {
 
   get inFlight(): number {
     return this.#inFlight
+  }
+
+  /** Answers come one after the other, so that whoever asks here now waits for long ones of somebody else. */
+  crowdedFor(who: object | undefined): boolean {
+    return this.#greedy !== undefined && this.#greedy !== who && this.#isGreedyNow()
+  }
+
+  /** Long answers of `who` come here. */
+  crowdedBy(who: object): boolean {
+    return this.#greedy === who && this.#isGreedyNow()
+  }
+
+  #isGreedyNow(): boolean {
+    if (performance.now() <= this.#greedyUntilMs) return true
+    this.#greedy = undefined
+    return false
   }
 
   /** Whether a request of `who` may be written now: what one identity sends is not to stand before what all others do. */
@@ -331,6 +350,10 @@ export class Upstream implements Carrier {
     const request = this.#asked(slot)
     if (request.abandoned) return false
     const { account } = request
+    if (envelopeBytes > GREEDY_BYTES && account !== undefined) {
+      this.#greedy = account.identity
+      this.#greedyUntilMs = performance.now() + limits.requestTimeoutMs
+    }
     if (fits && (account === undefined || account.take(envelopeBytes) !== Verdict.REFUSE)) {
       this.#large = request
       this.#largeBytes = account === undefined ? 0 : envelopeBytes
@@ -343,11 +366,13 @@ export class Upstream implements Carrier {
 
   /** Part of `EnvelopeSink`. */
   onDropped(slot: number): void {
+    this.#greedyUntilMs = performance.now() + GREEDY_MS
     if (slot >= 0) this.release(this.#asked(slot))
   }
 
   /** From here on the answer counts where it goes. */
   #largeOver(): void {
+    this.#greedyUntilMs = performance.now() + GREEDY_MS
     this.#large?.account?.give(this.#largeBytes)
     this.#large = undefined
     this.#largeBytes = 0
@@ -406,6 +431,11 @@ export class Upstream implements Carrier {
 }
 
 const nothing = Buffer.alloc(0)
+
+/** Of an answer that others do not wait behind: it takes ten milliseconds and more to come. */
+const GREEDY_BYTES = 1024 * 1024
+/** Whoever asked for one is likely to have asked for more. */
+const GREEDY_MS = 2_000
 
 /** Its bytes are needed no more. */
 function unpin(request: InFlight): void {
