@@ -37,7 +37,7 @@ export interface EnvelopeSink {
   /**
    * Called once for an envelope of `envelopeBytes`, header included, that is not all there and larger than `LARGE_BYTES`, and for an
    * answer that is longer than `bodyBytesMax`; its header stands at `buffer[start]`. False where it is to be dropped as it comes. Without
-   * this nothing is dropped, and an answer that is too long ends the stream, as a request does always.
+   * this nothing is dropped, and an answer that is too long ends the stream, as a request does unless `dropsTooLong`.
    */
   onLarge?(buffer: Buffer, start: number, envelopeBytes: number): boolean
   /** The last byte of an envelope that was dropped has come. */
@@ -63,6 +63,9 @@ export class Inbound extends Framer<EnvelopeSink> {
   /** Best effort for the answer to a fault: the stream and version of the header that was refused; 0 when none was read. */
   faultStream = 0
   faultVersion = 0
+
+  /** A request whose body is longer than `bodyBytesMax` is dropped, and does not end the stream. */
+  dropsTooLong = false
 
   protected headerBytes = HEADER_BYTES
 
@@ -212,20 +215,26 @@ export class Inbound extends Framer<EnvelopeSink> {
       buffer[start + 1]! &= ~Flag.COMPRESSION
       sink.onEnvelope(buffer, start, end)
     } else {
-      const whole = this.#uncompressBody(buffer, start, end)
-      sink.onEnvelope(whole, 0, whole.length)
+      const whole = this.#uncompressBody(buffer, start, end, sink)
+      if (whole !== undefined) sink.onEnvelope(whole, 0, whole.length)
     }
   }
 
   /** v3 and v4 with LZ4: the body is a big-endian [int] of its true length, then a raw block. */
-  #uncompressBody(buffer: Buffer, start: number, end: number): Buffer {
+  #uncompressBody(buffer: Buffer, start: number, end: number, sink: EnvelopeSink): Buffer | undefined {
     if (!this.#bodyCompression)
       this.#refuse(buffer, start, 'PROTOCOL', 'compressed body, but no compression was agreed')
     const blockAt = start + HEADER_BYTES + 4
     if (end < blockAt) this.#refuse(buffer, start, 'PROTOCOL', 'compressed body without its length')
     const bodyBytes = buffer.readInt32BE(start + HEADER_BYTES)
     if (bodyBytes < 0) this.#refuse(buffer, start, 'PROTOCOL', 'negative length of a compressed body')
-    if (bodyBytes > this.bodyBytesMax) this.#refuse(buffer, start, 'TOO_LARGE', this.#tooLarge(bodyBytes))
+    if (bodyBytes > this.bodyBytesMax) {
+      if (!this.dropsTooLong || (sink.onLarge?.(buffer, start, HEADER_BYTES + bodyBytes) ?? true))
+        this.#refuse(buffer, start, 'TOO_LARGE', this.#tooLarge(bodyBytes))
+      this.#beginDrop(buffer, start)
+      this.#dropped(sink)
+      return undefined
+    }
     this.#noteFault(buffer, start)
     if (bodyBytes > (end - blockAt) * LZ4_RATIO_MAX) {
       this.#refuse(buffer, start, 'PROTOCOL', 'a compressed body is said to be longer than it can be')
@@ -246,7 +255,10 @@ export class Inbound extends Framer<EnvelopeSink> {
     if (buf[at]! !== (this.#directionBit | this.#version) || this.#version === 0) this.#checkVersion(buf, at)
     const bodyBytes = headerBodyBytes(buf, at)
     if (bodyBytes < 0) this.#refuse(buf, at, 'PROTOCOL', 'negative body length')
-    if (bodyBytes > this.bodyBytesMax && (this.#directionBit === 0 || sink.onLarge === undefined)) {
+    if (
+      bodyBytes > this.bodyBytesMax &&
+      ((this.#directionBit === 0 && !this.dropsTooLong) || sink.onLarge === undefined)
+    ) {
       this.#refuse(buf, at, 'TOO_LARGE', this.#tooLarge(bodyBytes))
     }
     return HEADER_BYTES + bodyBytes

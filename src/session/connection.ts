@@ -23,7 +23,7 @@ import {
 } from '../cql/encode.ts'
 import { Inbound } from '../cql/inbound.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { Flag, headerFlags, headerOpcode, headerStream, headerVersion, Opcode } from '../cql/protocol.ts'
+import { Flag, HEADER_BYTES, headerFlags, headerOpcode, headerStream, headerVersion, Opcode } from '../cql/protocol.ts'
 import { readAuthResponse, readStartup } from '../cql/requests.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { addressBlock } from './address-block.ts'
@@ -101,6 +101,8 @@ export class ClientConnection implements Client {
   #earlyOptions = 0
   #earlyBytes = 0
   #pausedBy = 0
+  /** The request that is dropped as it comes is longer than any may be; else there is no room for it. */
+  #isTooLong = false
   /** Taken for a large request that is coming. */
   #largeBytes = 0
   /** For the bytes of small ones that are not whole. */
@@ -293,6 +295,8 @@ export class ClientConnection implements Client {
    */
   onLarge(_buffer: Buffer, _start: number, envelopeBytes: number): boolean {
     if (this.#state !== 'ready') return true
+    this.#isTooLong = envelopeBytes - HEADER_BYTES > limits.messageBytesMax
+    if (this.#isTooLong) return false
     if (this.account.take(envelopeBytes) !== Verdict.REFUSE) {
       this.#largeBytes = envelopeBytes
       // What it has room for must be able to come: it would wait for itself.
@@ -330,8 +334,13 @@ export class ClientConnection implements Client {
 
   /** Part of `EnvelopeSink`. */
   onDropped(stream: number): void {
-    const fault = cqlFault(overloaded())
     if (this.#state !== 'ready') return
+    if (this.#streams.has(stream)) {
+      this.#protocolError(stream, `stream id ${stream} is in flight already`)
+      return
+    }
+    const tooLong = `the request is longer than messageBytesMax (${limits.messageBytesMax} bytes)`
+    const fault = cqlFault(this.#isTooLong ? new RingfenceError('TOO_LARGE', tooLong) : overloaded())
     this.#outbox.send(errorEnvelope(this.#version, stream, fault.code, fault.message))
     this.#boundOutbox()
   }
@@ -569,6 +578,7 @@ export class ClientConnection implements Client {
     this.#state = 'ready'
     clearTimeout(this.#handshakeTimer)
     this.#inbound.bodyBytesMax = limits.messageBytesMax
+    this.#inbound.dropsTooLong = true
   }
 
   /** Both directions change their framing right after READY or AUTHENTICATE (native_protocol_v5.spec §2). False where that was the end. */

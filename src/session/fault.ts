@@ -18,7 +18,7 @@ export interface CqlFault {
 const answers: { readonly [K in ErrorCode]?: { readonly code: number; readonly fatal: boolean } } = {
   PROTOCOL: { code: CqlErrorCode.PROTOCOL_ERROR, fatal: true },
   VERSION: { code: CqlErrorCode.PROTOCOL_ERROR, fatal: true },
-  // A whole request that may not be so large costs that request. Where the envelope itself is too long, its connection ends (`ClientConnection`).
+  // A whole request that may not be so large costs that request. Before READY its connection ends (`ClientConnection`).
   TOO_LARGE: { code: CqlErrorCode.INVALID, fatal: false },
   CHECKSUM: { code: CqlErrorCode.PROTOCOL_ERROR, fatal: true },
   SYNTAX: { code: CqlErrorCode.SYNTAX_ERROR, fatal: false },

@@ -189,10 +189,6 @@ suite('after READY', () => {
       /^0x000a unknown query flag/,
     ],
     'an unknown header flag': [Object.assign(queryEnvelope(4, 7, SELECT), { 1: 0x40 }), /^0x000a unknown flag/],
-    'a message longer than messageBytesMax': [
-      Buffer.from('040000070701000001', 'hex'),
-      /^0x2200 body of 16777217 bytes/,
-    ],
   }
   for (const [name, [bytes, pattern]] of Object.entries(outOfTurn)) {
     it(`${name} is a protocol error on its own stream, and the end`, () =>

@@ -62,6 +62,14 @@ for (const door of ['sidecar', 'gateway']) {
           const answer = await client.ask(request, 30_000)
           assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
         }
+        for (const extra of [1, 5_000_000]) {
+          const value = Buffer.alloc(limits.messageBytesMax + extra, 120)
+          const answer = await client.ask(
+            executeEnvelope(version, 2, id, resultMetadataId, [value, Buffer.from('k')]),
+            30_000,
+          )
+          assert.match(describe(answer), /^0x2200 the request is longer than messageBytesMax/)
+        }
         held?.answer()
         const answer = await slow
         assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
