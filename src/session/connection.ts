@@ -10,7 +10,8 @@
  * Rule: only whole envelopes in state `ready` reach the backend, each stream id at most once until it is answered.
  */
 import type { Duplex } from 'node:stream'
-import { type ByteAccount, type BytesBudget, overloaded, Verdict } from '../base/bytes-budget.ts'
+import { type BytesBudget, overloaded, Verdict } from '../base/bytes-budget.ts'
+import { after, contained, nextTurn, settle } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import {
@@ -27,7 +28,8 @@ import { Flag, HEADER_BYTES, headerFlags, headerOpcode, headerStream, headerVers
 import { readAuthResponse, readStartup } from '../cql/requests.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { addressBlock } from './address-block.ts'
-import type { Backend, Client, ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
+import type { ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
+import { ClientLife, DRAIN_MS_MAX, PausedBy, REFUSALS_BYTES_MAX, SMALL_ANSWER_BYTES } from './client-life.ts'
 import { refusing } from './doors.ts'
 import { cqlFault } from './fault.ts'
 import type { Accepted } from './listener.ts'
@@ -46,20 +48,14 @@ const SUPPORTED = new Map([
 const NEWEST_VERSION: ProtocolVersion = 5
 /** OPTIONS before STARTUP, as a health check might send them. */
 const EARLY_OPTIONS_MAX = 32
-const DRAIN_MS_MAX = 30_000
+/** For the other end to close after ours. */
+const FINISH_MS_MAX = 1000
 
 /** So little may wait without being counted. */
 const UNCOUNTED_BYTES_MAX = 16 * 1024
-/** A longer answer is refused where there is no room for it; an error takes its place. */
-const SMALL_BYTES = 1024
-/** What may be answered beyond that: a refusal for each stream. */
-const REFUSALS_BYTES_MAX = 8 * 1024 * 1024
 
 /** Whose account it is on while nobody knows who the client is. No identity has this name. */
 const UNPROVED = ''
-
-/** Why nothing is read of a client: it does not take its answers, its account has no room, or its backend says so. */
-const PausedBy = { OUTBOX: 1, ACCOUNT: 2, BACKEND: 4 } as const
 
 /** The words that drivers look for before they try a lower version (Cassandra's `transport/ProtocolVersion.java`). */
 function invalidVersion(version: number): string {
@@ -67,8 +63,8 @@ function invalidVersion(version: number): string {
   return `Invalid or unsupported protocol version (${version}); supported versions are (${versions.join(', ')})`
 }
 
-/** `verifying`: what the client answered is being verified. */
-type State = 'startup' | 'authenticating' | 'verifying' | 'opening' | 'ready' | 'draining' | 'closed'
+/** Of an open connection. `verifying`: what the client answered is being verified. */
+type Phase = 'startup' | 'authenticating' | 'verifying' | 'opening' | 'ready'
 
 export interface ConnectionOptions {
   readonly accepted: Pick<Accepted, 'addresses' | 'entry' | 'reset'> & {
@@ -82,9 +78,7 @@ export interface ConnectionOptions {
   readonly onClosed: (connection: ClientConnection, reason: string) => void
 }
 
-export class ClientConnection implements Client {
-  /** What it holds counts for nobody until it is known who it is; then for that identity. */
-  account: ByteAccount
+export class ClientConnection extends ClientLife {
   readonly #options: ConnectionOptions
   readonly #socket: ConnectionOptions['accepted']['socket']
   readonly #log: Logger
@@ -92,15 +86,12 @@ export class ClientConnection implements Client {
   readonly #outbox: Outbox
   readonly #streams = new StreamSet()
   readonly #handshakeTimer: NodeJS.Timeout
-  #expiryTimer: NodeJS.Timeout | undefined
-  #drainTimer: NodeJS.Timeout | undefined
-  #state: State = 'startup'
+  #phase: Phase = 'startup'
   /** Of the first envelope; until then the one in which a client is answered that speaks none of ours. */
   #version: ProtocolVersion = NEWEST_VERSION
   #versionKnown = false
   #earlyOptions = 0
   #earlyBytes = 0
-  #pausedBy = 0
   /** The request that is dropped as it comes is longer than any may be; else there is no room for it. */
   #isTooLong = false
   /** Taken for a large request that is coming. */
@@ -111,7 +102,6 @@ export class ClientConnection implements Client {
   /** Of the answers that wait; 0 while they are few. */
   #countedBytes = 0
   readonly #pace: ReaderPace
-  #info: ClientInfo | undefined
   #logIn: LogIn | undefined
   /** Why there is no place for the client. */
   #refusal: string | undefined
@@ -120,55 +110,52 @@ export class ClientConnection implements Client {
   #lz4 = false
   /** The framing of after the handshake is in use: from READY, or from AUTHENTICATE. */
   #isFramed = false
-  #reason = 'closed by the client'
   /** Of the STARTUP or AUTH_RESPONSE that is not answered yet. */
   #handshakeStream = 0
   /** It ends before it was READY, and nothing that it sent waits for an answer that could say so (`reset.ts`). */
   #isReset = false
-  #backend: Backend | undefined
 
   constructor(options: ConnectionOptions) {
     const { socket, addresses, entry } = options.accepted
+    const { log, nowMs } = options
+    // What it holds counts for nobody until it is known who it is; then for that identity.
+    const owner = entry instanceof LogIn ? UNPROVED : entry.info.identity.key
+    const account = options.budget.open(owner, addressBlock(addresses.address))
+    super({ door: 'client connection', account, log, nowMs })
     this.#options = options
     this.#socket = socket
-    this.#log = options.log
-    const address = addressBlock(addresses.address)
-    if (entry instanceof LogIn) {
-      this.#logIn = entry
-      this.account = options.budget.open(UNPROVED, address)
-    } else {
-      this.account = options.budget.open(entry.info.identity.key, address)
-      this.#enter(entry)
-    }
+    this.#log = log
+    if (entry instanceof LogIn) this.#logIn = entry
+    else this.#entered(entry)
     this.#outbox = new Outbox(socket, options.turn, { onLongOver: () => this.#onDrain() })
     this.#pace = new ReaderPace(options.nowMs)
-    this.#handshakeTimer = setTimeout(() => this.close('handshakeTimeoutMs passed'), limits.handshakeTimeoutMs)
+    this.#handshakeTimer = after(this, 'the end of a handshake', limits.handshakeTimeoutMs, () =>
+      this.close('handshakeTimeoutMs passed'),
+    )
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
-    this.#socket.on('drain', () => this.#onDrain())
+    this.#socket.on(
+      'drain',
+      contained(this, 'room in a client connection', () => this.#onDrain()),
+    )
     this.#socket.on('end', () => this.#outbox.end())
-    this.#socket.on('error', (error: Error) => {
-      this.#reason = error.message
-    })
-    this.#socket.on('close', () => this.#onClose())
+    this.#socket.on('error', (error: Error) => this.because(error.message))
+    this.#socket.on(
+      'close',
+      contained(this, 'the end of a client connection', () => this.#onClose()),
+    )
     this.#socket.setNoDelay?.(true)
   }
 
-  /** Not before it is known: backends are opened afterwards. */
-  get info(): ClientInfo {
-    assert(this.#info !== undefined, 'it is known who the client is')
-    return this.#info
+  get version(): ProtocolVersion {
+    return this.#version
   }
 
-  /** For the log; undefined while nobody knows. */
-  get subject(): string | undefined {
-    return this.#info?.identity.subject
+  get state(): Phase | 'draining' | 'closed' {
+    const { life } = this
+    return life === 'open' ? this.#phase : life
   }
 
-  get state(): State {
-    return this.#state
-  }
-
-  get inFlight(): number {
+  override get inFlight(): number {
     return this.#streams.count
   }
 
@@ -181,89 +168,62 @@ export class ClientConnection implements Client {
     if (this.#pace.tooSlow(this.#outbox.takenBytes)) this.destroy('slower than readerBytesPerSecondMin')
   }
 
-  answer(buffer: Buffer, start: number, end: number, stream: number): void {
+  override answer(buffer: Buffer, start: number, end: number, stream: number): void {
     this.#streams.delete(stream)
+    super.answer(buffer, start, end, stream)
+  }
+
+  override event(buffer: Buffer, start: number, end: number): void {
+    if (this.state === 'ready') super.event(buffer, start, end)
+  }
+
+  protected give(buffer: Buffer, start: number, end: number, stream: number): void {
     const bytes = end - start
-    if (bytes > (this.#countedBytes > 0 ? SMALL_BYTES : UNCOUNTED_BYTES_MAX) && !this.#hasRoom(bytes)) {
+    // Events are few and small, and whoever reads too slowly is closed.
+    const mayRefuse = stream >= 0 && bytes > (this.#countedBytes > 0 ? SMALL_ANSWER_BYTES : UNCOUNTED_BYTES_MAX)
+    if (mayRefuse && !this.#hasRoom(bytes)) {
       const { code, message } = cqlFault(overloaded())
       this.#outbox.send(errorEnvelope(this.#version, stream, code, message))
     } else this.#outbox.write(buffer, start, end, stream)
     this.#boundOutbox()
-    if (this.#state === 'draining' && this.#streams.count === 0) this.#end()
   }
 
-  event(buffer: Buffer, start: number, end: number): void {
-    if (this.#state !== 'ready') return
-    this.#outbox.write(buffer, start, end, -1)
-    this.#boundOutbox()
+  protected read(on: boolean): void {
+    if (on) this.#socket.resume()
+    else this.#socket.pause()
   }
 
-  fault(reason: unknown, stream: number): void {
-    const fault = cqlFault(reason)
-    if (fault.ours) this.#log.error({ err: reason }, 'fault in a client connection')
-    const envelope = errorEnvelope(this.#version, stream, fault.code, fault.message)
-    this.answer(envelope, 0, envelope.length, stream)
-    if (fault.fatal) this.#endAnswered(fault.message)
-  }
-
-  close(reason: string): void {
-    if (this.#state === 'opening' || this.#state === 'verifying') {
+  override close(reason: string): void {
+    const { state } = this
+    if (state === 'opening' || state === 'verifying') {
       const { code, message } = cqlFault(new RingfenceError('UNAVAILABLE', reason))
       this.#outbox.send(errorEnvelope(this.#version, this.#handshakeStream, code, message))
-    } else if (this.#state === 'startup' || this.#state === 'authenticating') this.#isReset = true
-    this.#endAnswered(reason)
+    } else if (state === 'startup' || state === 'authenticating') this.#isReset = true
+    this.end(reason)
   }
 
-  /** Whoever waits for an answer has one. */
-  #endAnswered(reason: string): void {
-    if (this.#state === 'closed') return
-    this.#reason = reason
-    this.#end()
-  }
-
-  pause(): void {
-    if ((this.#pausedBy & PausedBy.ACCOUNT) !== 0 || this.#state !== 'ready') return
-    this.#pause(PausedBy.ACCOUNT)
-    this.account.whenRoom(0, () => this.#resume(PausedBy.ACCOUNT))
-  }
-
-  halt(halted: boolean): void {
-    if (halted) this.#pause(PausedBy.BACKEND)
-    else this.#resume(PausedBy.BACKEND)
-  }
-
-  #pause(why: number): void {
-    this.#pausedBy |= why
+  protected finish(): void {
     this.#socket.pause()
+    // The turn's flush runs first, so that the last answer leaves before the end of the stream.
+    nextTurn(this, 'the last answers of a client', () => {
+      this.#outbox.flushNow()
+      const { hasLong } = this.#outbox
+      if (this.#isReset) this.#options.accepted.reset()
+      else this.#outbox.end()
+      const msMax = hasLong ? DRAIN_MS_MAX : FINISH_MS_MAX
+      after(this, 'a client that does not close', msMax, () => this.#socket.destroy()).unref()
+    })
   }
 
-  #resume(why: number): void {
-    this.#pausedBy &= ~why
-    if (this.#pausedBy === 0 && this.#state !== 'draining' && this.#state !== 'closed') this.#socket.resume()
-  }
-
-  /** Takes no more requests; closes when the last one in flight is answered, at most 30 s later. */
-  drain(reason: string): void {
-    if (this.#state === 'closed' || this.#state === 'draining') return
-    this.#reason = reason
-    if (this.#state !== 'ready' || this.#streams.count === 0) {
-      this.close(reason)
-      return
-    }
-    this.#state = 'draining'
-    this.#socket.pause()
-    this.#drainTimer = setTimeout(() => this.destroy(reason), DRAIN_MS_MAX)
-  }
-
-  destroy(reason: string): void {
-    if (this.#state !== 'closed') this.#reason = reason
-    if (this.#state === 'ready' || this.#state === 'draining' || this.#state === 'closed') this.#socket.destroy()
+  protected override cut(): void {
+    const { state } = this
+    if (state === 'ready' || state === 'draining' || state === 'closed') this.#socket.destroy()
     else this.#options.accepted.reset()
   }
 
   #onData(chunk: Buffer): void {
-    if (this.#state === 'closed' || this.#state === 'draining') return
-    if (this.#state !== 'ready') {
+    if (this.state === 'closed' || this.state === 'draining') return
+    if (this.state !== 'ready') {
       this.#earlyBytes += chunk.length
       if (this.#earlyBytes > limits.unauthenticatedBytesMax) {
         this.destroy('unauthenticatedBytesMax reached')
@@ -294,7 +254,7 @@ export class ClientConnection implements Client {
    * `roomTimeoutMs` without it is refused.
    */
   onLarge(_buffer: Buffer, _start: number, envelopeBytes: number): boolean {
-    if (this.#state !== 'ready') return true
+    if (this.state !== 'ready') return true
     this.#isTooLong = envelopeBytes - HEADER_BYTES > limits.messageBytesMax
     if (this.#isTooLong) return false
     if (this.account.take(envelopeBytes) !== Verdict.REFUSE) {
@@ -303,12 +263,12 @@ export class ClientConnection implements Client {
       this.#roomMade()
       return true
     }
-    this.#pause(PausedBy.ACCOUNT)
-    this.#roomTimer = setTimeout(() => {
+    this.pauseFor(PausedBy.ACCOUNT)
+    this.#roomTimer = after(this, 'a request that waits for room', this.account.roomTimeoutMs, () => {
       this.#inbound.drop()
       this.#countCollecting()
       this.#roomMade()
-    }, this.account.roomTimeoutMs)
+    })
     this.account.whenRoom(envelopeBytes, () => {
       this.#largeBytes = envelopeBytes
       this.#countCollecting()
@@ -318,11 +278,11 @@ export class ClientConnection implements Client {
   }
 
   #roomMade(): void {
-    if ((this.#pausedBy & PausedBy.ACCOUNT) === 0) return
+    if (!this.isPausedBy(PausedBy.ACCOUNT)) return
     clearTimeout(this.#roomTimer)
     this.#roomTimer = undefined
     this.account.stopWaiting()
-    this.#resume(PausedBy.ACCOUNT)
+    this.resumeFrom(PausedBy.ACCOUNT)
   }
 
   /** It is there; from here on it counts where it goes. */
@@ -334,7 +294,7 @@ export class ClientConnection implements Client {
 
   /** Part of `EnvelopeSink`. */
   onDropped(stream: number): void {
-    if (this.#state !== 'ready') return
+    if (this.state !== 'ready') return
     if (this.#streams.has(stream)) {
       this.#protocolError(stream, `stream id ${stream} is in flight already`)
       return
@@ -366,20 +326,20 @@ export class ClientConnection implements Client {
     else if (more < 0) this.account.give(-more)
     if (bytes > limits.connectionWaitingBytesMax + REFUSALS_BYTES_MAX) {
       this.destroy('connectionWaitingBytesMax reached')
-    } else if (bytes > limits.outboxHighWaterBytes && (this.#pausedBy & PausedBy.OUTBOX) === 0) {
-      this.#pause(PausedBy.OUTBOX)
+    } else if (bytes > limits.outboxHighWaterBytes && !this.isPausedBy(PausedBy.OUTBOX)) {
+      this.pauseFor(PausedBy.OUTBOX)
       this.#pace.paused(this.#outbox.takenBytes)
-      this.#backend?.pauseAnswers?.(true)
+      this.backend?.pauseAnswers?.(true)
     }
   }
 
   #onDrain(): void {
     this.#outbox.trim()
     if (this.#countedBytes > 0) this.#count(this.#outbox.waitingBytes)
-    if ((this.#pausedBy & PausedBy.OUTBOX) === 0 || this.#outbox.hasLong) return
+    if (!this.isPausedBy(PausedBy.OUTBOX) || this.#outbox.hasLong) return
     this.#pace.resumed()
-    this.#backend?.pauseAnswers?.(false)
-    this.#resume(PausedBy.OUTBOX)
+    this.backend?.pauseAnswers?.(false)
+    this.resumeFrom(PausedBy.OUTBOX)
   }
 
   /** Bytes that are no envelope: one answer on the stream that can be told, then the end. */
@@ -390,13 +350,13 @@ export class ClientConnection implements Client {
     )
     if (fault.ours) this.#log.error({ err: reason }, 'fault in a client connection')
     this.#outbox.send(errorEnvelope(this.#version, this.#inbound.faultStream, fault.code, fault.message))
-    this.#endAnswered(fault.message)
+    this.end(fault.message)
   }
 
   /** Part of `EnvelopeSink`. */
   onEnvelope(buffer: Buffer, start: number, end: number): void {
     if (this.#largeBytes > 0 || this.#roomTimer !== undefined) this.#largeOver()
-    if (this.#state === 'closed' || this.#state === 'draining') return
+    if (this.state === 'closed' || this.state === 'draining') return
     // Inbound lets 3, 4 and 5 through and nothing else.
     const version = headerVersion(buffer, start) as ProtocolVersion
     const stream = headerStream(buffer, start)
@@ -418,7 +378,7 @@ export class ClientConnection implements Client {
         this.#request(buffer, start, end, stream)
         return
       case Opcode.OPTIONS:
-        if (this.#state !== 'ready' && ++this.#earlyOptions > EARLY_OPTIONS_MAX) {
+        if (this.state !== 'ready' && ++this.#earlyOptions > EARLY_OPTIONS_MAX) {
           throw new RingfenceError('PROTOCOL', 'too many OPTIONS before STARTUP')
         }
         this.#outbox.send(supportedEnvelope(version, stream, SUPPORTED))
@@ -436,7 +396,7 @@ export class ClientConnection implements Client {
   }
 
   #request(buffer: Buffer, start: number, end: number, stream: number): void {
-    if (this.#state !== 'ready' || this.#backend === undefined) {
+    if (this.state !== 'ready' || this.backend === undefined) {
       this.#protocolError(stream, 'unexpected message before the connection is ready, expecting STARTUP or OPTIONS')
       return
     }
@@ -444,15 +404,11 @@ export class ClientConnection implements Client {
       this.#protocolError(stream, `stream id ${stream} is in flight already`)
       return
     }
-    try {
-      this.#backend.request(buffer, start, end)
-    } catch (reason) {
-      this.fault(reason, stream)
-    }
+    this.serve(buffer, start, end)
   }
 
   #startup(buffer: Buffer, start: number, end: number, version: ProtocolVersion, stream: number): void {
-    if (this.#state !== 'startup') {
+    if (this.state !== 'startup') {
       this.#protocolError(stream, 'unexpected STARTUP on an open connection')
       return
     }
@@ -475,12 +431,12 @@ export class ClientConnection implements Client {
       this.#openBackend(stream)
       return
     }
-    this.#state = 'authenticating'
+    this.#phase = 'authenticating'
     this.#answerStartup(authenticateEnvelope(version, stream, this.#logIn.className), stream)
   }
 
   #authResponse(buffer: Buffer, start: number, end: number, version: ProtocolVersion, stream: number): void {
-    if (this.#state !== 'authenticating' || this.#logIn === undefined) {
+    if (this.state !== 'authenticating' || this.#logIn === undefined) {
       this.#protocolError(stream, 'unexpected AUTH_RESPONSE')
       return
     }
@@ -494,12 +450,15 @@ export class ClientConnection implements Client {
         this.#outbox.send(authChallengeEnvelope(version, stream, step))
         return
       }
-      this.#state = 'verifying'
+      this.#phase = 'verifying'
       this.#handshakeStream = stream
       if (step instanceof Promise) {
-        step.then(
+        settle(
+          this,
+          'a log-in',
+          step,
           (proven) => this.#proved(proven, stream),
-          (reason: unknown) => this.#notProved(reason, stream),
+          (reason) => this.#notProved(reason, stream),
         )
       } else this.#proved(step, stream)
     } catch (reason) {
@@ -508,17 +467,17 @@ export class ClientConnection implements Client {
   }
 
   #proved(proven: Proven, stream: number): void {
-    if (this.#state !== 'verifying' || this.#logIn === undefined) return
-    this.#state = 'opening'
+    if (this.state !== 'verifying' || this.#logIn === undefined) return
+    this.#phase = 'opening'
     try {
       const entered = this.#logIn.enter(proven)
       this.#logIn = undefined
       this.#moveAccount(entered.info)
-      this.#enter(entered)
+      this.#entered(entered)
       this.#openBackend(stream)
     } catch (reason) {
       this.fault(reason, stream)
-      this.#endAnswered('the backend did not open')
+      this.end('the backend did not open')
     }
   }
 
@@ -534,48 +493,45 @@ export class ClientConnection implements Client {
 
   /** The client may answer again, as with Cassandra. */
   #notProved(reason: unknown, stream: number): void {
-    if (this.#state === 'verifying') this.#state = 'authenticating'
+    if (this.state === 'verifying') this.#phase = 'authenticating'
     // The client is gone, or is to go.
-    if (this.#state !== 'authenticating') return
+    if (this.state !== 'authenticating') return
     const fault = cqlFault(reason)
     if (fault.ours) this.#log.error({ err: reason }, 'fault in a log-in')
     this.#outbox.send(errorEnvelope(this.#version, stream, fault.code, fault.message))
-    if (fault.fatal) this.#endAnswered(fault.message)
+    if (fault.fatal) this.end(fault.message)
   }
 
-  /** It is known who the client is: its proof bounds the session. */
-  #enter({ info, refusal }: Entered): void {
-    this.#info = info
+  #entered({ info, refusal }: Entered): void {
     this.#refusal = refusal
-    const lifeMs = Math.min(info.identity.expiresAtMs - this.#options.nowMs(), limits.sessionMsMax)
-    this.#expiryTimer = setTimeout(() => this.drain('identity expired'), Math.max(lifeMs, 0))
+    this.enter(info)
   }
 
   /** `stream` is that of STARTUP, or of the AUTH_RESPONSE that was accepted. */
   #openBackend(stream: number): void {
     const startup = this.#startupInfo
     assert(startup !== undefined, 'STARTUP came')
-    this.#state = 'opening'
+    this.#phase = 'opening'
     this.#handshakeStream = stream
     const advice = 'close connections or use another proxy'
     const open = this.#refusal === undefined ? this.#options.open : refusing(`${this.#refusal}; ${advice}`)
-    this.#backend = open(
+    this.backend = open(
       this,
       startup,
       () => this.#becomeReady(startup.version, stream),
       (reason) => {
-        if (this.#state !== 'opening') return
+        if (this.state !== 'opening') return
         this.fault(reason, stream)
-        this.#endAnswered('the backend did not open')
+        this.end('the backend did not open')
       },
     )
   }
 
   #becomeReady(version: ProtocolVersion, stream: number): void {
-    if (this.#state !== 'opening') return
+    if (this.state !== 'opening') return
     if (this.#isFramed) this.#outbox.send(authSuccessEnvelope(version, stream))
     else if (!this.#answerStartup(readyEnvelope(version, stream), stream)) return
-    this.#state = 'ready'
+    this.#phase = 'ready'
     clearTimeout(this.#handshakeTimer)
     this.#inbound.bodyBytesMax = limits.messageBytesMax
     this.#inbound.dropsTooLong = true
@@ -616,34 +572,16 @@ export class ClientConnection implements Client {
       message,
     )
     this.#outbox.send(envelope)
-    this.#endAnswered(message)
-  }
-
-  #end(): void {
-    this.#state = 'closed'
-    this.#socket.pause()
-    // The turn's flush runs first, so that the last answer leaves before the end of the stream.
-    setImmediate(() => {
-      this.#outbox.flushNow()
-      const { hasLong } = this.#outbox
-      if (this.#isReset) this.#options.accepted.reset()
-      else this.#outbox.end()
-      setTimeout(() => this.#socket.destroy(), hasLong ? DRAIN_MS_MAX : 1000).unref()
-    })
+    this.end(message)
   }
 
   #onClose(): void {
-    this.#state = 'closed'
     clearTimeout(this.#handshakeTimer)
-    clearTimeout(this.#expiryTimer)
-    clearTimeout(this.#drainTimer)
     clearTimeout(this.#roomTimer)
     this.#outbox.close()
     this.account.give(this.#largeBytes + this.#collectingBytes + this.#countedBytes)
     this.#largeBytes = this.#collectingBytes = this.#countedBytes = 0
-    this.account.close()
-    this.#backend?.close()
-    this.#backend = undefined
-    this.#options.onClosed(this, this.#reason)
+    this.over()
+    this.#options.onClosed(this, this.reason)
   }
 }

@@ -48,7 +48,8 @@ import type { SidecarConfig } from './config.ts'
 import { Descriptions } from './describe/descriptions.ts'
 import { EventHub } from './events.ts'
 import { Judge } from './judged.ts'
-import type { LinkedOpen, LinkHost } from './links.ts'
+import type { LinkedOpen } from './link-openings.ts'
+import type { LinkHost } from './links.ts'
 import { LinkServer, linkedBounds } from './links.ts'
 import { NodeMonitor } from './node.ts'
 import { type Opening, openSession } from './open-session.ts'
@@ -213,7 +214,7 @@ export class Sidecar {
       if (!this.#node.hello.ready) return refusing(nodeAway)(client, startup, ready, failed)
       const name = randomBytes(8).toString('hex')
       const { version, driverName: driver } = startup
-      const session = this.#session({ client, name, version, keyspace: '', driver, gateway: undefined })
+      const session = this.openSession({ client, name, version, keyspace: '', driver, gateway: undefined })
       session.open().then(ready, failed)
       return session
     }
@@ -336,12 +337,13 @@ export class Sidecar {
 
   #linkedSession(client: Client, open: LinkedOpen): EnforcedSession {
     const { session: name, version, keyspace, driverName: driver, gateway } = open
-    const session = this.#session({ client, name, version, keyspace, driver, gateway })
+    const session = this.openSession({ client, name, version, keyspace, driver, gateway })
     if (open.events.length > 0) this.#shared.events.add(session, open.events)
     return session
   }
 
-  #session(opening: Opening): EnforcedSession {
+  /** What each door calls for a client whose proof was verified; `open` of the result connects it to the node. Throws where its keyspace may not be used. */
+  openSession(opening: Opening): EnforcedSession {
     const session = openSession(this.#shared, this.#stages, this.#wallMs, opening)
     this.#wake()
     return session

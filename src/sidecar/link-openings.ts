@@ -1,0 +1,208 @@
+/**
+ * How a session on a mesh link begins: its passport is verified, perhaps by asking somebody, then it takes a place, and its client is made.
+ *
+ *   OPEN ─▶ passport ─▶ a place ─▶ LinkedClient over an enforced session ─▶ the node ─▶ OPENED
+ *             └────────────┴── CLOSE {code, message}
+ *
+ * Rule: a session exists only after its passport was verified here; what a gateway says of its clients is not believed without.
+ */
+import type { ByteAccount } from '../base/bytes-budget.ts'
+import { after, type Owner, settle } from '../base/contained.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
+import { type Passport, verifyPassport } from '../identity/passport.ts'
+import type { Trust } from '../identity/proofs/proof.ts'
+import type { SpiffeId } from '../identity/spiffe.ts'
+import { type Close, type Open, openSchema, readControl } from '../link/protocol.ts'
+import type { Credentials } from '../mesh/credentials.ts'
+import { addressBlock } from '../session/address-block.ts'
+import type { Client, ClientInfo } from '../session/backend.ts'
+import type { Refusals } from '../session/doors.ts'
+import type { Leave, Places } from '../session/places.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { type ClientLink, LinkedClient } from './linked-client.ts'
+import type { EnforcedSession } from './session.ts'
+
+export interface LinkedOpen {
+  /** The gateway's name for the client's connection. */
+  readonly session: string
+  readonly version: ProtocolVersion
+  readonly keyspace: string
+  readonly events: readonly string[]
+  readonly driverName: string | undefined
+  readonly gateway: SpiffeId
+}
+
+export interface OpeningHost {
+  readonly log: Logger
+  readonly credentials: () => Credentials
+  readonly trust: () => Trust
+  /** Of a verified client; closed with its session. */
+  readonly account: (info: ClientInfo) => ByteAccount
+  /** For the sessions of all links. */
+  readonly places: Places
+  readonly refusals: Refusals
+  /** Makes the session of a verified client; `open` connects it to the node. Throws where `keyspace` may not be used. */
+  readonly session: (client: Client, open: LinkedOpen) => EnforcedSession
+}
+
+/** The link on which sessions are opened. */
+export interface OpeningLink extends ClientLink, Owner {
+  readonly gateway: SpiffeId
+  readonly gatewayLeafDer: Buffer
+  isOpen(number: number): boolean
+  admitted(client: LinkedClient): void
+  opened(client: LinkedClient): void
+  refused(number: number, reason: Close): void
+}
+
+interface Verifying {
+  /** The gateway said PAUSE meanwhile. */
+  answersPaused: boolean
+}
+
+export class LinkOpenings {
+  readonly #host: OpeningHost
+  readonly #link: OpeningLink
+  /** Sessions whose passports take time to verify. */
+  readonly #verifying = new Map<number, Verifying>()
+
+  constructor(host: OpeningHost, link: OpeningLink) {
+    this.#host = host
+    this.#link = link
+  }
+
+  /** Throws LINK where the number is in use. What is wrong with one session is told to the gateway, for others live on this link. */
+  open(number: number, buffer: Buffer, start: number, end: number): void {
+    if (number === 0 || this.#link.isOpen(number) || this.#verifying.has(number))
+      throw new RingfenceError('LINK', `session ${number} is open already`)
+    try {
+      const open = readControl(openSchema, buffer, start, end)
+      const passport = verifyPassport(open.passport, {
+        gatewayLeafDer: this.#link.gatewayLeafDer,
+        trust: this.#host.trust(),
+        nowMs: Date.now(),
+        audience: this.#host.credentials().spiffeId,
+      })
+      if (passport instanceof Promise) this.#openLater(number, open, passport)
+      else this.#admit(number, open, passport)
+    } catch (reason) {
+      this.#refuse(number, reason)
+    }
+  }
+
+  /** The gateway gave it up. */
+  cancel(number: number): void {
+    this.#verifying.delete(number)
+  }
+
+  /** The numbers of those that were being verified. */
+  cancelAll(): number[] {
+    const numbers = [...this.#verifying.keys()]
+    this.#verifying.clear()
+    return numbers
+  }
+
+  /** PAUSE or RESUME came for a session that is not there yet. */
+  pause(number: number, paused: boolean): void {
+    const verifying = this.#verifying.get(number)
+    if (verifying !== undefined) verifying.answersPaused = paused
+  }
+
+  /** The proof is verified by asking somebody. The gateway sends nothing of the session before OPENED, and may give it up. */
+  #openLater(number: number, open: Open, passport: Promise<Passport>): void {
+    if (this.#verifying.size >= limits.handshakesMax) {
+      passport.catch(() => {})
+      throw new RingfenceError('OVERLOADED', 'handshakesMax reached')
+    }
+    const verifying: Verifying = { answersPaused: false }
+    const isOver = (): boolean => {
+      clearTimeout(timer)
+      return this.#verifying.get(number) !== verifying || !this.#verifying.delete(number)
+    }
+    const refuse = (reason: unknown): void => {
+      if (!isOver()) this.#refuse(number, reason)
+    }
+    const timer = after(this.#link, 'a passport that takes long', limits.handshakeTimeoutMs, () =>
+      refuse(new RingfenceError('IDENTITY', 'handshakeTimeoutMs passed')),
+    )
+    this.#verifying.set(number, verifying)
+    const admit = (verified: Passport): void => {
+      if (isOver()) return
+      try {
+        this.#admit(number, open, verified, verifying.answersPaused)
+      } catch (reason) {
+        this.#refuse(number, reason)
+      }
+    }
+    settle(this.#link, 'a passport', passport, admit, refuse)
+  }
+
+  #admit(number: number, open: Open, passport: Passport, answersPaused = false): void {
+    const { log, account } = this.#host
+    const info: ClientInfo = {
+      identity: passport.identity,
+      evidence: undefined,
+      address: passport.clientAddress,
+      port: passport.clientPort,
+      dialledAddress: '',
+      dialledPort: 0,
+    }
+    const version = open.version as ProtocolVersion
+    const client = new LinkedClient({ link: this.#link, number, info, account: account(info), version, log })
+    try {
+      if (answersPaused) this.#link.sender.pause(client.queue)
+      client.takePlace(this.#placeFor(client))
+      client.begin(
+        this.#host.session(client, {
+          session: open.session,
+          version,
+          keyspace: open.keyspace ?? '',
+          events: open.events,
+          driverName: passport.driverName,
+          gateway: this.#link.gateway,
+        }),
+      )
+    } catch (reason) {
+      client.abandon()
+      throw reason
+    }
+    this.#link.admitted(client)
+    settle(
+      client,
+      'the beginning of a linked session',
+      client.open(),
+      () => this.#link.opened(client),
+      (reason) => client.close(reason instanceof Error ? reason.message : String(reason)),
+    )
+  }
+
+  #refuse(number: number, reason: unknown): void {
+    const refusal = RingfenceError.from(reason, 'LINK')
+    // What had no place was counted already.
+    if (refusal.code !== 'OVERLOADED') {
+      this.#host.log.warn({ gateway: this.#link.gateway, reason: refusal.message }, 'session refused')
+    }
+    this.#link.refused(number, { code: refusal.code, message: refusal.message })
+  }
+
+  /** Throws OVERLOADED where there is none. */
+  #placeFor(client: LinkedClient): Leave {
+    const { places, refusals } = this.#host
+    const identity = client.info.identity.key
+    const { address } = client.info
+    const place = places.take({
+      identity,
+      address: addressBlock(address),
+      displace: () => {
+        const reason = 'its place was taken by an identity with fewer'
+        refusals.count(reason, { identity, address })
+        client.close(reason)
+      },
+    })
+    if (typeof place !== 'string') return place
+    refusals.count(place, { identity, address })
+    throw new RingfenceError('OVERLOADED', place)
+  }
+}
