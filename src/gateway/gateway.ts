@@ -39,9 +39,9 @@ import { TopologyAnswers } from './topology-answers.ts'
 
 /** From the events about a gateway that stops to the end of its first connection: drivers act on events after one or two seconds. */
 const LEAVE_MS = 4000
-/** Then so long a connection ends by itself in a moment when nothing is in flight on it, which is looked for this often. */
+/** Then so long a connection ends by itself in a moment when nothing is in flight on it, and this is checked this often. */
 const QUIET_MS = 1000
-const QUIET_LOOK_MS = 2
+const QUIET_POLL_MS = 2
 /** For the connections of those who were told that the gateway is gone, when all others have ended. */
 const LAST_MS = 1000
 
@@ -186,7 +186,7 @@ export class Gateway {
       const idle = rest.filter(({ inFlight }) => inFlight === 0)
       for (const connection of isOver ? rest : idle) if (isOver || quiet.has(connection)) connection.drain(reason)
       quiet = new Set(idle)
-      await new Promise((resolve) => setTimeout(resolve, isOver ? 20 : QUIET_LOOK_MS))
+      await new Promise((resolve) => setTimeout(resolve, isOver ? 20 : QUIET_POLL_MS))
     }
   }
 

@@ -160,7 +160,7 @@ export class ClientConnection extends ClientLife {
   }
 
   /** Called now and then: counts what is not taken, and closes a reader that takes too little of it. */
-  look(): void {
+  checkReader(): void {
     if (this.#countedBytes > 0) {
       this.#outbox.trim()
       this.#count(this.#outbox.waitingBytes)

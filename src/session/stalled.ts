@@ -1,5 +1,5 @@
 /**
- * Looks at all connections now and then: what waits for each is counted, and readers that take too little are closed (`reader-pace.ts`).
+ * Checks all connections each second: what waits for each is counted, and readers that take too little are closed (`reader-pace.ts`).
  */
 import { contain, every, nothingEnds } from '../base/contained.ts'
 import type { ClientConnection } from './connection.ts'
@@ -10,8 +10,8 @@ const SWEEP_MS = 1000
 export function watchStalledReaders(connections: ReadonlySet<ClientConnection>): () => void {
   const timer = every(nothingEnds, 'the sweep of connections', SWEEP_MS, () => {
     for (const connection of connections) {
-      const owner = { onFault: () => connection.destroy('a fault of our own while it was looked at') }
-      contain(owner, 'a look at a connection', () => connection.look())
+      const owner = { onFault: () => connection.destroy('a fault of our own while its reader was checked') }
+      contain(owner, 'the check of a reader', () => connection.checkReader())
     }
   })
   timer.unref()
