@@ -20,6 +20,7 @@ import {
 import { readOptions, readPayload } from './requests.fixture.ts'
 import {
   BatchView,
+  batchPartCount,
   ExecuteView,
   type ParamsView,
   PrepareView,
@@ -481,5 +482,28 @@ describe('what our encoder writes', () => {
         },
       ),
     )
+  })
+})
+
+describe('the parts of a BATCH', () => {
+  it('are counted without being looked at, however many there are', () => {
+    for (const version of [3, 4, 5] as const) {
+      for (const parts of [0, 1, 2048, 65_535]) {
+        const envelope = batchEnvelope(
+          version,
+          1,
+          0,
+          Array.from({ length: parts }, () => ({ text: 'x', values: [] })),
+        )
+        const view = new BatchView()
+        let quickestMs = Number.POSITIVE_INFINITY
+        for (let i = 0; i < 5; i++) {
+          const begun = performance.now()
+          assert.equal(batchPartCount(view, envelope, 0, envelope.length, version, 0), parts)
+          quickestMs = Math.min(quickestMs, performance.now() - begun)
+        }
+        assert.ok(quickestMs < 1, `${quickestMs} ms`)
+      }
+    }
   })
 })

@@ -287,6 +287,20 @@ export function readBatch(
   reader.assertDone()
 }
 
+/** How many parts a BATCH says that it has; they are not looked at. */
+export function batchPartCount(
+  view: BatchView,
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  flags: number,
+): number {
+  openBody(view, buf, start, end, version, flags)
+  reader.byte()
+  return reader.short()
+}
+
 const eventTypes: ReadonlySet<string> = new Set(['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE'])
 
 /** The event types asked for, in order; one that does not exist is PROTOCOL. */

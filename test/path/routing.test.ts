@@ -132,6 +132,19 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       assert.deepEqual(astray(keys, Opcode.QUERY), [])
     })
 
+    it('is answered also where it is a BATCH that is too large to be read for its way', async () => {
+      const alice = await world.client(gateway.port, 'alice', { version })
+      const id = await prepared(alice, INSERT)
+      const batch = (parts: number) =>
+        batchEnvelope(
+          version,
+          2,
+          1,
+          Array.from({ length: parts }, () => ({ id, values: values('v', 'k') })),
+        )
+      for (const parts of [2048, 2049, 20_000]) assert.equal(describe(await alice.ask(batch(parts))), 'result 1')
+    })
+
     it('goes to a replica when it is a BATCH about one partition, of prepared statements and texts', async () => {
       const alice = await world.client(gateway.port, 'alice', { version })
       const id = await prepared(alice, INSERT)
