@@ -1,5 +1,5 @@
 /**
- * `routing` answers one question: which sidecar should a request go to? To a replica of the row that it is about where that can be told,
+ * `routing` answers one question: which sidecar should a request go to? To a replica of the row that it is about where that can be found out,
  * of the gateway's own data centre; else to the least loaded sidecar.
  *
  * Rule: it is about cost, never about access. A wrong answer here makes a request slower and nothing else; the sidecar that gets it
@@ -36,7 +36,7 @@ type TableKey =
 
 export class Router {
   readonly statements = new StatementTables()
-  readonly texts = new TextRoutes((keyspace, table, told) => this.#partitionKey(keyspace, table, told))
+  readonly texts = new TextRoutes((keyspace, table, found) => this.#partitionKey(keyspace, table, found))
   readonly #links: MeshLinks
   readonly #nowMicros: () => number
   #rules = new RoutingRules([])
@@ -46,7 +46,7 @@ export class Router {
   /** The sidecars of each replica set, by its index in `#ring`; made when first asked. */
   #sidecarsOf: (readonly RemoteSidecar[])[] = []
   readonly #tables = new Map<string, TableKey>()
-  /** Which link told which epoch last, by sidecar. */
+  /** The last link and schema epoch that each sidecar was seen with. */
   #schemaSeen = new Map<RemoteSidecar, string>()
 
   constructor({ links, nowMicros }: RouterOptions) {
@@ -72,7 +72,7 @@ export class Router {
     return this.replicaOfExecute(statement, version, buffer, start, end) ?? this.leastLoaded()
   }
 
-  /** The replica for an EXECUTE, of those that are not `except`; undefined where there is none to be told. */
+  /** The replica for an EXECUTE, of those that are not `except`; undefined where there is none, or none can be found. */
   replicaOfExecute(
     statement: Statement,
     version: ProtocolVersion,
@@ -101,7 +101,7 @@ export class Router {
     this.#rules = rules
   }
 
-  /** Where a request whose values may have names should go; undefined where there is no replica to be told. */
+  /** Where a request whose values may have names should go; undefined where no replica can be found. */
   sidecarOfParams({ key, keyspace }: Keyed, params: ParamsView): RemoteSidecar | undefined {
     if (key === undefined || !tokenOfParams(key, params)) return undefined
     return this.#replica(this.#ring?.placement(keyspace))
@@ -181,19 +181,19 @@ export class Router {
   #partitionKey(
     keyspace: string,
     table: string,
-    told: (columns: readonly string[]) => void,
+    found: (columns: readonly string[]) => void,
   ): readonly string[] | undefined {
     const name = `${keyspace}\0${table}`
     const known = this.#tables.get(name)
     if (known?.columns !== undefined) return known.columns
     if (known !== undefined) {
-      known.waiting.push(told)
+      known.waiting.push(found)
       return undefined
     }
     const link = this.leastLoaded()?.link
     if (link === undefined) return undefined
     if (this.#tables.size >= TABLES_MAX) this.#tables.clear()
-    const asked = { columns: undefined, waiting: [told] }
+    const asked = { columns: undefined, waiting: [found] }
     this.#tables.set(name, asked)
     void link.partitionKey(keyspace, table).then((columns) => {
       const current = this.#tables.get(name) === asked

@@ -20,7 +20,7 @@ const TEXT_CHARS_MAX = 16 * 1024
 export interface TextRoute extends Keyed {
   /** True when the keyspace in force decided that. */
   readonly unqualified: boolean
-  /** A USE, or what cannot be told from one: it belongs to the session's primary sidecar. */
+  /** A USE, or what cannot be distinguished from one: it belongs to the session's primary sidecar. */
   readonly mayUse: boolean
   /** Undefined also while the table's key is not known. */
   key: KeyMarkers | undefined
@@ -29,10 +29,10 @@ export interface TextRoute extends Keyed {
 export type PartitionKeyOf = (
   keyspace: string,
   table: string,
-  told: (columns: readonly string[]) => void,
+  found: (columns: readonly string[]) => void,
 ) => readonly string[] | undefined
 
-/** What cannot be told is taken to depend on the keyspace in force. */
+/** What cannot be found out is taken to depend on the keyspace in force. */
 const nothing: TextRoute = { keyspace: '', table: '', reads: false, unqualified: true, mayUse: true, key: undefined }
 
 export class TextRoutes {
@@ -40,7 +40,7 @@ export class TextRoutes {
   readonly #partitionKeyOf: PartitionKeyOf
   #chars = 0
 
-  /** `partitionKeyOf` answers at once what it knows; else it answers `undefined`, and calls `told` when it does. */
+  /** `partitionKeyOf` answers at once what it knows; else it answers `undefined`, and calls `found` when it does. */
   constructor(partitionKeyOf: PartitionKeyOf) {
     this.#partitionKeyOf = partitionKeyOf
   }
@@ -51,7 +51,7 @@ export class TextRoutes {
     this.#chars = 0
   }
 
-  /** A text that is new is read within `share`; where that is used up, nothing is told of it, and nothing remembered. */
+  /** A text that is new is read within `share`; where that is used up, nothing is known of it, and nothing remembered. */
   of(text: string, keyspace: string, share: LoopShare): TextRoute {
     if (text.length > TEXT_CHARS_MAX) return nothing
     const name = `${keyspace}\0${text}`
