@@ -5,8 +5,10 @@
  *   connection ─▶ [handshakes, unproven at a time] ─▶ TLS ─▶ certificate of the mesh ─▶ proven: no bound here
  *                                                        └▶ none ─▶ [requests] ─▶ token known? ─▶ [signatures for tokens]
  */
+
 import { isIP } from 'node:net'
 import { TokenBucket } from '../base/bucket.ts'
+import { createCache } from '../base/cache.ts'
 import type { Clock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
 import { addressBlock } from '../session/address-block.ts'
@@ -31,7 +33,7 @@ type End = () => void
 
 export class Admission {
   readonly #clock: Clock
-  readonly #budgets = new Map<string, AddressBudget>()
+  readonly #budgets = createCache<AddressBudget>(addressesMax)
   /** Connections that have not proved anything yet, oldest first, with their address. */
   readonly #unproven = new Map<string, { readonly address: string; readonly end: End }>()
   readonly #unprovenAt = new Map<string, number>()
@@ -95,17 +97,7 @@ export class Admission {
 
   #budgetOf(key: string): AddressBudget {
     const found = this.#budgets.get(key)
-    if (found !== undefined) {
-      this.#budgets.delete(key)
-      this.#budgets.set(key, found)
-      return found
-    }
-    if (this.#budgets.size >= addressesMax) {
-      for (const oldest of this.#budgets.keys()) {
-        this.#budgets.delete(oldest)
-        break
-      }
-    }
+    if (found !== undefined) return found
     const perSecond = limits.controlHandshakesPerSecondMax
     const budget = {
       handshakes: new TokenBucket(2 * perSecond, perSecond),

@@ -2,9 +2,11 @@
  * Join tokens and the signing of certificates for those who enrol with one or renew. A token is `<secret>.<root fingerprint>`:
  * the holder checks the control plane's chain against the fingerprint before it shows the secret. Only the secret's hash is kept.
  */
+
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { isIP } from 'node:net'
 import { TokenBucket } from '../base/bucket.ts'
+import { createCache } from '../base/cache.ts'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { VerifiedPeer } from '../identity/certificate.ts'
@@ -44,7 +46,7 @@ export class Enrolment {
     renewProxy: new TokenBucket(signingsBurst, signingsPerSecond),
     renewOther: new TokenBucket(signingsBurst, signingsPerSecond),
   }
-  readonly #budgetOf = new Map<string, TokenBucket>()
+  readonly #budgetOf = createCache<TokenBucket>(identitiesRememberedMax)
 
   constructor(ca: CertificateAuthority, store: Store, clock: Clock, svidTtlMs: number) {
     this.#ca = ca
@@ -152,14 +154,7 @@ export class Enrolment {
 
   #ownBudget(spiffeId: string): TokenBucket {
     const own = this.#budgetOf.get(spiffeId) ?? new TokenBucket(signingsPerIdentityBurst, 1)
-    this.#budgetOf.delete(spiffeId)
     this.#budgetOf.set(spiffeId, own)
-    if (this.#budgetOf.size > identitiesRememberedMax) {
-      for (const oldest of this.#budgetOf.keys()) {
-        this.#budgetOf.delete(oldest)
-        break
-      }
-    }
     return own
   }
 

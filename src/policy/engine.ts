@@ -139,7 +139,7 @@ export const tooManyObjectsRule = 'too-many-objects'
 export interface PolicyEngineLimits {
   /** Principals whose view of the policy is kept; the least recently used go first. */
   readonly principalViewsMax: number
-  /** Verdicts on single accesses that are remembered; the oldest go first. */
+  /** Verdicts on single accesses that are remembered; the least recently used go first. */
   readonly answersMax: number
   /** Different verdicts that one statement may need. */
   readonly accessesPerStatementMax: number

@@ -8,6 +8,7 @@
  * beginnings that are written in them, so names that no rule tells apart share an answer, for all principals that the same rules concern.
  * Policies in Cedar may test anything, so their answers are filed under principal and full names.
  */
+import { type Cache, createCache } from '../base/cache.ts'
 import { assert } from '../base/errors.ts'
 import type { Access, Permission } from '../cql/statement/facts.ts'
 import { matchesSpiffePattern } from '../identity/spiffe.ts'
@@ -96,11 +97,9 @@ export interface VerdictsLimits {
 
 export class Verdicts {
   readonly policy: CompiledPolicy
-  readonly #limits: VerdictsLimits
-  /** Least recently used first. */
-  readonly #views = new Map<string, PrincipalLaw>()
-  readonly #slices = new Map<string, Slice>()
-  readonly #answers = new Map<string, Answer>()
+  readonly #views: Cache<PrincipalLaw>
+  readonly #slices = createCache<Slice>(slicesMax)
+  readonly #answers: Cache<Answer>
   readonly #cedar: CedarSets
   readonly #cedarLooks = new Looks()
   /** Patterns that policies in Cedar name as groups. */
@@ -111,7 +110,8 @@ export class Verdicts {
 
   constructor(policy: CompiledPolicy, limits: VerdictsLimits) {
     this.policy = policy
-    this.#limits = limits
+    this.#views = createCache(limits.principalViewsMax)
+    this.#answers = createCache(limits.answersMax)
     this.#cedar = new CedarSets(policy.cedar)
     for (const { looksAt, groups } of policy.cedar) {
       for (const attribute of looksAt) this.#cedarLooks.add(attribute)
@@ -127,11 +127,8 @@ export class Verdicts {
     let view = this.#views.get(key)
     if (view === undefined) {
       view = this.#makeView(principal)
-      if (this.#views.size >= this.#limits.principalViewsMax) deleteFirst(this.#views)
-    } else {
-      this.#views.delete(key)
+      this.#views.set(key, view)
     }
-    this.#views.set(key, view)
     return view
   }
 
@@ -241,7 +238,6 @@ export class Verdicts {
         questions.failed = true
         return answer
       }
-      if (this.#answers.size >= this.#limits.answersMax) deleteFirst(this.#answers)
       this.#answers.set(key, answer)
     }
     return answer
@@ -314,7 +310,6 @@ export class Verdicts {
     if (slice === undefined) {
       slice = new Slice(this.#nextSlice++, rules)
       // Views hold on to the slice that they were made with, so forgetting one here only means that it is made again.
-      if (this.#slices.size >= slicesMax) deleteFirst(this.#slices)
       this.#slices.set(sliceKey, slice)
     }
     const groups = new Set(rules.flatMap(({ subjects }) => subjects))
@@ -434,11 +429,4 @@ function isOfColumns(rule: LawRule): boolean {
 
 function byIndex(a: LawRule, b: LawRule): number {
   return a.index - b.index
-}
-
-function deleteFirst(map: Map<string, unknown>): void {
-  for (const key of map.keys()) {
-    map.delete(key)
-    return
-  }
 }

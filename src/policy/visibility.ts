@@ -5,6 +5,7 @@
  * no deny takes DESCRIBE of it. Conditions (`when:`) are taken as met by an allow and as not met by a deny, and rules in observe mode
  * count as allows only: names are no data, and drivers read them once for a whole session.
  */
+import { createCache } from '../base/cache.ts'
 import type { Access, Permission, Resource } from '../cql/statement/facts.ts'
 import type { Target } from './cedar/entities.ts'
 import { matchesAnyName, matchesKeyspace, matchesName } from './names.ts'
@@ -38,7 +39,7 @@ export class PrincipalVisibility implements Visibility {
   readonly #request: RequestContext
   readonly #allows: ByName
   readonly #denies: ByName
-  readonly #remembered = new Map<string, boolean>()
+  readonly #remembered = createCache<boolean>(rememberedMax)
 
   constructor(view: PrincipalLaw, verdicts: Verdicts, request: RequestContext) {
     this.#view = view
@@ -156,7 +157,6 @@ export class PrincipalVisibility implements Visibility {
     let found = this.#remembered.get(key)
     if (found === undefined) {
       found = find()
-      if (this.#remembered.size >= rememberedMax) this.#remembered.clear()
       this.#remembered.set(key, found)
     }
     return found

@@ -7,6 +7,7 @@
  * with the reason, or not a request. What the record does not hold (literals, bound values) is never guessed: such a request is judged
  * with and without it, and when the two differ it could not be judged.
  */
+import { type Cache, createCache } from '../../base/cache.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import { proofs } from '../../identity/proofs/index.ts'
 import type { SpiffeId } from '../../identity/spiffe.ts'
@@ -126,8 +127,8 @@ export class Replay {
   readonly #trial: Trial
   readonly #limits: ReplayLimits
   readonly #sinceIso: string
-  readonly #statements = new Map<string, Statement>()
-  readonly #principals = new Map<string, SpiffeId | undefined>()
+  readonly #statements: Cache<Statement>
+  readonly #principals: Cache<{ readonly id: SpiffeId | undefined }>
   readonly #changed = new Map<string, Group>()
   readonly #otherRule = new Map<string, Group>()
   readonly #unjudged = new Map<string, Unjudged>()
@@ -142,6 +143,8 @@ export class Replay {
   constructor(trial: Trial, sinceMs: number, limits: Partial<ReplayLimits> = {}) {
     this.#trial = trial
     this.#limits = { ...limitDefaults, ...limits }
+    this.#statements = createCache(this.#limits.statementsMax)
+    this.#principals = createCache(this.#limits.statementsMax)
     this.#sinceIso = new Date(sinceMs).toISOString()
   }
 
@@ -290,22 +293,21 @@ export class Replay {
         'why' in recorded
           ? { readings: [], why: recorded.why, amounts: false, judgements: new Map() }
           : { ...recorded, why: undefined, amounts: recorded.readings.some(hasAmounts), judgements: new Map() }
-      if (this.#statements.size >= this.#limits.statementsMax) this.#statements.clear()
       this.#statements.set(key, known)
     }
     return known
   }
 
   #principal(workload: string): SpiffeId | undefined {
-    if (this.#principals.has(workload)) return this.#principals.get(workload)
+    const known = this.#principals.get(workload)
+    if (known !== undefined) return known.id
     let id: SpiffeId | undefined
     try {
       id = isCutOff(workload) ? undefined : parseSpiffeId(workload)
     } catch {
       id = undefined
     }
-    if (this.#principals.size >= this.#limits.statementsMax) this.#principals.clear()
-    this.#principals.set(workload, id)
+    this.#principals.set(workload, { id })
     return id
   }
 

@@ -9,6 +9,7 @@
  *   balance.ts     how busy        routing-key.ts            request → token
  *   statements.ts  prepared ids    texts.ts                  text → table and key markers
  */
+import { createCache } from '../../base/cache.ts'
 import { token } from '../../cql/murmur3.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
 import type { BatchView, ParamsView } from '../../cql/requests.ts'
@@ -45,7 +46,7 @@ export class Router {
   #asking = ''
   /** The sidecars of each replica set, by its index in `#ring`; made when first asked. */
   #sidecarsOf: (readonly RemoteSidecar[])[] = []
-  readonly #tables = new Map<string, TableKey>()
+  readonly #tables = createCache<TableKey>(TABLES_MAX)
   /** The last link and schema epoch that each sidecar was seen with. */
   #schemaSeen = new Map<RemoteSidecar, string>()
 
@@ -192,7 +193,6 @@ export class Router {
     }
     const link = this.leastLoaded()?.link
     if (link === undefined) return undefined
-    if (this.#tables.size >= TABLES_MAX) this.#tables.clear()
     const asked = { columns: undefined, waiting: [found] }
     this.#tables.set(name, asked)
     void link.partitionKey(keyspace, table).then((columns) => {

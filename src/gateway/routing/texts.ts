@@ -3,6 +3,7 @@
  * slowly; whether a statement is allowed is never asked here.
  */
 
+import { createWeighedCache } from '../../base/cache.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { analyse } from '../../cql/statement/analyse.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
@@ -10,10 +11,10 @@ import type { LoopShare } from '../../session/loop-share.ts'
 import { KeyMarkers } from './routing-key.ts'
 import type { Keyed } from './statements.ts'
 
-/** Texts remembered; the oldest go first. */
-const TEXTS_MAX = 2000
-/** And their characters together: some hundred long ones are as much as thousands of short ones. */
+/** Characters of the texts that are remembered. */
 const TEXTS_CHARS_MAX = 8 * 1024 * 1024
+/** And each counts so much at least: what is known of a short text is more than the text. */
+const TEXT_CHARS_MIN = 4 * 1024
 /** A longer text takes too long to be read beside everybody's traffic, and gains the least by a hop that is saved. */
 const TEXT_CHARS_MAX = 16 * 1024
 
@@ -36,9 +37,8 @@ export type PartitionKeyOf = (
 const nothing: TextRoute = { keyspace: '', table: '', reads: false, unqualified: true, mayUse: true, key: undefined }
 
 export class TextRoutes {
-  readonly #routes = new Map<string, TextRoute>()
+  readonly #routes = createWeighedCache<TextRoute>(TEXTS_CHARS_MAX, (_, name) => Math.max(TEXT_CHARS_MIN, name.length))
   readonly #partitionKeyOf: PartitionKeyOf
-  #chars = 0
 
   /** `partitionKeyOf` answers at once what it knows; else it answers `undefined`, and calls `found` when it does. */
   constructor(partitionKeyOf: PartitionKeyOf) {
@@ -48,7 +48,6 @@ export class TextRoutes {
   /** The schema changed: a table of the same name may have another key. */
   forget(): void {
     this.#routes.clear()
-    this.#chars = 0
   }
 
   /** A text that is new is read within `share`; where that is used up, nothing is known of it, and nothing remembered. */
@@ -66,12 +65,6 @@ export class TextRoutes {
   }
 
   #remember(name: string, text: string, keyspace: string): TextRoute {
-    this.#chars += name.length
-    for (const oldest of this.#routes.keys()) {
-      if (this.#routes.size < TEXTS_MAX && this.#chars <= TEXTS_CHARS_MAX) break
-      this.#routes.delete(oldest)
-      this.#chars -= oldest.length
-    }
     const route = this.#read(text, keyspace)
     this.#routes.set(name, route)
     return route

@@ -284,7 +284,7 @@ describe('now_in_seconds', () => {
 })
 
 describe('the law of a table', () => {
-  it('is found once and remembered for ten thousand tables, then found again', () => {
+  it('is found once and remembered among the ten thousand that were used last, then found again', () => {
     const law = lawOf(guard('g', 'pageSizeMax: 100'))
     const first = law.of('shop', 'orders', undefined)
     assert.equal(law.of('shop', 'orders', undefined), first)
@@ -292,6 +292,8 @@ describe('the law of a table', () => {
     for (let i = 2; i < 10_000; i++) law.of('shop', `t${i}`, undefined)
     assert.equal(law.of('shop', 'orders', undefined), first)
     law.of('shop', 'one_more', undefined)
+    assert.equal(law.of('shop', 'orders', undefined), first, 'it was used a moment ago')
+    for (let i = 0; i < 10_000; i++) law.of('shop', `u${i}`, undefined)
     assert.notEqual(law.of('shop', 'orders', undefined), first)
     assert.deepEqual(law.of('shop', 'orders', undefined), first)
   })

@@ -2,6 +2,7 @@
  * The data law as it stands after validation, and what of it concerns one table: found once for each table, then remembered.
  */
 
+import { createCache } from '../../base/cache.ts'
 import { isSystemKeyspace, matchesName } from '../names.ts'
 import type { Mask, Obligations, RequestCheck } from '../obligations.ts'
 import { tableName } from './words.ts'
@@ -145,7 +146,7 @@ export class DataLaw {
   readonly retention: readonly RetentionRule[]
   readonly holds: readonly HoldRule[]
   readonly guards: readonly GuardRule[]
-  readonly #tables = new Map<string, TableLaw>()
+  readonly #tables = createCache<TableLaw>(tablesRememberedMax)
 
   constructor(rules: {
     readonly masks: readonly MaskRule[]
@@ -166,7 +167,6 @@ export class DataLaw {
     let law = this.#tables.get(key)
     if (law === undefined) {
       law = this.#find(keyspace, table, base)
-      if (this.#tables.size >= tablesRememberedMax) this.#tables.clear()
       this.#tables.set(key, law)
     }
     return law

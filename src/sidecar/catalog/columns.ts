@@ -2,6 +2,7 @@
  * What the node says of a question before it is answered: that it may not be asked so, or the columns of its answer. The tables about the
  * schema are the same for everybody, so this tells nothing that is hidden; only a PREPARE is sent, so no row is looked at.
  */
+import { createCache } from '../../base/cache.ts'
 import { limits } from '../../base/limits.ts'
 import { prepareEnvelope } from '../../cql/encode.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
@@ -19,7 +20,7 @@ const COLUMNS_MAX = 64
 export class AskedColumns {
   readonly #ask: Ask
   /** By text, with the keyspace in it. */
-  readonly #known = new Map<string, Promise<readonly OutputColumn[]>>()
+  readonly #known = createCache<Promise<readonly OutputColumn[]>>(limits.schemaTextsMax)
 
   constructor(ask: Ask) {
     this.#ask = ask
@@ -34,11 +35,6 @@ export class AskedColumns {
     const known = this.#known.get(text)
     if (known !== undefined) return known
     const asked = this.#prepare(text, permit)
-    // The one that was asked first goes first.
-    for (const oldest of this.#known.keys()) {
-      if (this.#known.size < limits.schemaTextsMax) break
-      this.#known.delete(oldest)
-    }
     this.#known.set(text, asked)
     // What is large is asked again each time.
     asked.then(

@@ -4,8 +4,10 @@
  *
  * Rule: the answer is that of a node whose schema has only the visible objects, to the last page and error.
  */
+
 import { createHash } from 'node:crypto'
 import type { Transactions } from '../../audit/transactions.ts'
+import { createWeighedCache } from '../../base/cache.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { isRows } from '../../cql/answers/rows.ts'
 import { errorEnvelope, queryEnvelope } from '../../cql/encode.ts'
@@ -81,8 +83,7 @@ interface Kept {
 export class Descriptions {
   readonly #host: DescriptionHost
   /** By who asks for what; the longest unused first. */
-  readonly #kept = new Map<string, Kept>()
-  #keptBytes = 0
+  readonly #kept = createWeighedCache<Kept>(KEPT_BYTES_MAX, ({ description }) => description.envelope.length)
   #asked = 0
   readonly #waiting: (() => void)[] = []
 
@@ -188,21 +189,7 @@ export class Descriptions {
   }
 
   #keep(key: string, visibility: Visibility, description: Description): void {
-    this.#forget(key)
-    if (description.envelope.length > KEPT_BYTES_MAX) return
     this.#kept.set(key, { visibility, description })
-    this.#keptBytes += description.envelope.length
-    for (const oldest of this.#kept.keys()) {
-      if (this.#keptBytes <= KEPT_BYTES_MAX) break
-      this.#forget(oldest)
-    }
-  }
-
-  #forget(key: string): void {
-    const kept = this.#kept.get(key)
-    if (kept === undefined) return
-    this.#kept.delete(key)
-    this.#keptBytes -= kept.description.envelope.length
   }
 }
 
