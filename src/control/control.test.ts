@@ -457,7 +457,8 @@ describe('traffic', () => {
         // The restarted control plane counts from nothing, so five or more at once were kept meanwhile.
         return first !== undefined && first.count > 5 && first
       })
-      assert.ok(before > 0 && line.p99Micros === 900 && line.p50Micros === 100)
+      // Sums are of buckets, each a sixteenth of its value wide.
+      assert.ok(before > 0 && Math.abs(line.p99Micros - 900) <= 29 && Math.abs(line.p50Micros - 100) <= 4)
       assert.equal(line.errors * 5, line.count)
     }))
 })

@@ -30,6 +30,7 @@ export const fullReport: ProxyReport = {
     errors: 1,
     p50Micros: 100,
     p99Micros: 900,
+    latency: [57, 4, 108, 1],
   })),
 }
 

@@ -1,5 +1,6 @@
 /** Adds traffic rows up, for reports of several workers and for rows that could not be sent yet. */
 import { z } from 'zod'
+import { type Buckets, bucketsMax, Histogram } from '../telemetry/histogram.ts'
 import { cutNames, trafficTextMax } from '../telemetry/traffic.ts'
 
 /** One line of *who is talking to Cassandra*: everything since the last report, summed over equal keys. */
@@ -15,6 +16,11 @@ export const trafficRow = z.object({
   errors: z.int().nonnegative(),
   p50Micros: z.number().nonnegative(),
   p99Micros: z.number().nonnegative(),
+  latency: z
+    .array(z.int().nonnegative())
+    .max(2 * bucketsMax)
+    .readonly()
+    .optional(),
 })
 
 export interface TrafficRow {
@@ -29,6 +35,8 @@ export interface TrafficRow {
   readonly errors: number
   readonly p50Micros: number
   readonly p99Micros: number
+  /** Index and count of each bucket of the histogram; a proxy of an earlier version sends none. */
+  readonly latency?: Buckets | undefined
 }
 
 /** Rows beyond this are added up into one with the operation `OTHER`. */
@@ -39,7 +47,7 @@ const otherRows = 3
 
 /**
  * One row for each key, names cut to their bounds, at most `trafficRowsMax`; what is beyond goes into rows with the operation `OTHER`.
- * p50 is a mean weighted by count, p99 the greatest: medians of sums are not to be had from medians.
+ * p50 and p99 are those of the sum of the buckets: medians of sums are not to be had from medians.
  */
 export function mergeTraffic(...lists: (readonly TrafficRow[])[]): TrafficRow[] {
   return mergeWithin(trafficRowsMax - otherRows, lists)
@@ -51,12 +59,12 @@ export function foldTraffic(list: readonly TrafficRow[], rowsMax: number): Traff
 }
 
 function mergeWithin(rowsMax: number, lists: readonly (readonly TrafficRow[])[]): TrafficRow[] {
-  const rows = new Map<string, TrafficRow>()
+  const sums = new Map<string, Sum>()
   for (const list of lists) {
     for (const given of list) {
       let row = cutNames(given)
       let key = keyOf(row)
-      if (!rows.has(key) && rows.size >= rowsMax) {
+      if (!sums.has(key) && sums.size >= rowsMax) {
         row = {
           ...row,
           workload: '*',
@@ -68,11 +76,12 @@ function mergeWithin(rowsMax: number, lists: readonly (readonly TrafficRow[])[])
         }
         key = keyOf(row)
       }
-      const before = rows.get(key)
-      rows.set(key, before === undefined ? row : sumOf(before, row))
+      const sum = sums.get(key)
+      if (sum === undefined) sums.set(key, new Sum(row))
+      else sum.add(row)
     }
   }
-  return [...rows.values()]
+  return Array.from(sums.values(), (sum) => sum.row())
 }
 
 export function keyOf(row: TrafficRow): string {
@@ -80,14 +89,50 @@ export function keyOf(row: TrafficRow): string {
   return JSON.stringify([workload, person, keyspace, table, operation, verdict, rule])
 }
 
-function sumOf(a: TrafficRow, b: TrafficRow): TrafficRow {
-  const count = a.count + b.count
-  const weighted = a.p50Micros * a.count + b.p50Micros * b.count
-  return {
-    ...a,
-    count,
-    errors: a.errors + b.errors,
-    p50Micros: count === 0 ? 0 : Math.round(weighted / count),
-    p99Micros: Math.max(a.p99Micros, b.p99Micros),
+/** Rows of one key. A row that is alone stays as it is. */
+class Sum {
+  readonly #first: TrafficRow
+  #count: number
+  #errors: number
+  #latency: Histogram | undefined
+
+  constructor(first: TrafficRow) {
+    this.#first = first
+    this.#count = first.count
+    this.#errors = first.errors
   }
+
+  add(row: TrafficRow): void {
+    if (this.#latency === undefined) {
+      this.#latency = new Histogram()
+      addTo(this.#latency, this.#first)
+    }
+    addTo(this.#latency, row)
+    this.#count += row.count
+    this.#errors += row.errors
+  }
+
+  row(): TrafficRow {
+    const latency = this.#latency
+    if (latency === undefined) return this.#first
+    return {
+      ...this.#first,
+      count: this.#count,
+      errors: this.#errors,
+      p50Micros: latency.percentile(50),
+      p99Micros: latency.percentile(99),
+      latency: latency.buckets(),
+    }
+  }
+}
+
+/** Without buckets a hundredth of the requests took what the slowest hundredth took at least, and the others the median. */
+function addTo(latency: Histogram, { count, p50Micros, p99Micros, latency: buckets }: TrafficRow): void {
+  if (buckets !== undefined) {
+    latency.add(buckets)
+    return
+  }
+  const slow = count > 1 ? Math.max(1, Math.floor(count / 100)) : 0
+  latency.recordMany(p50Micros, count - slow)
+  latency.recordMany(p99Micros, slow)
 }

@@ -9,6 +9,15 @@
 /** Values are clamped to 2^27 - 1 µs, about 134 s; a request cannot last longer (`requestTimeoutMs`). */
 export const histogramMicrosMax = 2 ** 27 - 1
 
+/**
+ * What a histogram holds, for sending and adding up: index and count of each bucket that is not empty, one after the other. Percentiles of a
+ * sum come from the sum of the buckets, and from nothing less.
+ */
+export type Buckets = readonly number[]
+
+/** Of the usual precision. */
+export const bucketsMax = 384
+
 export class Histogram {
   readonly #bits: number
   readonly #buckets: Uint32Array
@@ -29,6 +38,31 @@ export class Histogram {
     const value = micros >= histogramMicrosMax ? histogramMicrosMax : micros > 0 ? micros | 0 : 0
     this.#buckets[this.#indexOf(value)]!++
     this.#count++
+  }
+
+  /** Adds a duration `count` times. */
+  recordMany(micros: number, count: number): void {
+    if (count <= 0) return
+    const value = micros >= histogramMicrosMax ? histogramMicrosMax : micros > 0 ? micros | 0 : 0
+    this.#buckets[this.#indexOf(value)]! += count
+    this.#count += count
+  }
+
+  /** Adds what another histogram of the same precision holds. What is no bucket is left out: it may come from another process. */
+  add(buckets: Buckets): void {
+    for (let at = 0; at + 1 < buckets.length; at += 2) {
+      const index = buckets[at]!
+      const count = buckets[at + 1]!
+      if (!(index >= 0 && index < this.#buckets.length && count > 0)) continue
+      this.#buckets[index]! += count
+      this.#count += count
+    }
+  }
+
+  buckets(): Buckets {
+    const held: number[] = []
+    for (const [index, count] of this.#buckets.entries()) if (count > 0) held.push(index, count)
+    return held
   }
 
   /** The value in microseconds that `percent` (above 0, at most 100) of all values do not exceed; 0 when there is none. */

@@ -2,7 +2,7 @@
  * Who is talking to Cassandra: traffic of the current interval, summed over equal keys. The fast path holds a row's handle and only adds.
  */
 import { cutText } from '../base/text.ts'
-import { Histogram } from './histogram.ts'
+import { type Buckets, Histogram } from './histogram.ts'
 
 /** Longest names of a row, in UTF-16 units. What names them may be a statement that was refused, so what is given can be of any length. */
 export const trafficTextMax = {
@@ -44,6 +44,8 @@ export interface TrafficRow extends TrafficKey {
   readonly errors: number
   readonly p50Micros: number
   readonly p99Micros: number
+  /** What both are taken from, to add up over processes and seconds. */
+  readonly latency?: Buckets | undefined
 }
 
 interface Slot {
@@ -126,7 +128,7 @@ export class TrafficTable {
         continue
       }
       const [p50Micros, p99Micros] = [latency.percentile(50), latency.percentile(99)]
-      rows.push({ ...key, count: latency.count, errors, p50Micros, p99Micros })
+      rows.push({ ...key, count: latency.count, errors, p50Micros, p99Micros, latency: latency.buckets() })
       latency.reset()
       slot.errors = 0
       slot.idleDrains = 0
