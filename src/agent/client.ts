@@ -89,7 +89,9 @@ export class ControlClient {
       const sent = request(new URL(path, this.#url), { method, headers, agent, timeout: answerTimeoutMs })
       sent.on('response', (answer) => {
         // It may be about the certificate that this connection was opened with: the next one shows the one in force.
-        if (answer.statusCode === 403) answer.once('end', () => answer.socket.destroy())
+        const { socket } = answer
+        // Once the answer has ended it has no connection any more.
+        if (answer.statusCode === 403) answer.once('end', () => socket.destroy())
         resolve(answer)
       })
       sent.on('timeout', () => sent.destroy(new Error('no answer in time')))

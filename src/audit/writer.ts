@@ -2,9 +2,11 @@
  * The audit's file: lines are gathered and written once per turn of the event loop, before the sockets are flushed, so that a killed
  * process loses no record of what it let out. A file that failed once is never written again.
  */
+
 import { closeSync, constants, ftruncateSync, mkdirSync, openSync, unlinkSync, writeSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { after, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { LineBuffer } from './lines.ts'
 import type { AuditBytes, AuditSink } from './record.ts'
@@ -248,7 +250,7 @@ export class AuditWriter implements AuditSink, AuditBytes {
       const whole = written === 0 ? 0 : bytes.lastIndexOf(0x0a, written - 1) + 1
       this.#abandonFile(this.#fileBytes + whole)
       if (whole < worthBytes) this.#keep(bytes.subarray(whole, worthBytes))
-      this.#retry = setTimeout(() => this.#recover(), retryMs).unref()
+      this.#retry = after(nothingEnds, 'the record', retryMs, () => this.#recover()).unref()
       if (!this.#failed) {
         this.#failed = true
         this.#failedInTurn = true

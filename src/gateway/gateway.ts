@@ -11,6 +11,7 @@
  */
 
 import { BytesBudget } from '../base/bytes-budget.ts'
+import { every, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
@@ -104,13 +105,19 @@ export class Gateway {
       wakeOptimiser()
       const session = new ClientSession(client, startup, services, (closed) => this.#sessions.delete(closed))
       this.#sessions.add(session)
-      session.open().then(ready, failed)
+      settle(
+        { onFault: () => client.close('a fault of our own') },
+        'a session that opens',
+        session.open(),
+        ready,
+        failed,
+      )
       return session
     }
     this.#stopWatching = watchStalledReaders(this.#connections)
-    this.#idleSweep = setInterval(() => {
+    this.#idleSweep = every(nothingEnds, 'the sweep of sessions', IDLE_SWEEP_MS, () => {
       for (const session of this.#sessions) session.giveUpIdle()
-    }, IDLE_SWEEP_MS)
+    })
     this.#idleSweep.unref()
   }
 

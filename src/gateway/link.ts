@@ -10,6 +10,7 @@ import { connect as connectTls } from 'node:tls'
 import type { z } from 'zod'
 import type { ByteAccount } from '../base/bytes-budget.ts'
 import { overloaded } from '../base/bytes-budget.ts'
+import { after, contained, every, type Owner } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { transportLine, transportWords } from '../base/transport-fault.ts'
@@ -79,7 +80,7 @@ const unsaid: Close = { code: 'LINK', message: 'the sidecar ended the session' }
 
 let lastSerial = 0
 
-export class GatewayLink {
+export class GatewayLink implements Owner {
   readonly endpoint: SidecarEndpoint
   readonly credentials: Credentials
   /** No other link of this process has it, before or after. */
@@ -128,7 +129,7 @@ export class GatewayLink {
       secureOptions: constants.SSL_OP_NO_TICKET,
       // The sidecar is known by its SPIFFE id, read from the certificate's DER in `open`, never by a host name.
       checkServerIdentity: () => undefined,
-      ...reusedReads((chunk) => this.#onData(chunk)),
+      ...reusedReads(contained(this, 'bytes of a sidecar', (chunk: Buffer) => this.#onData(chunk))),
     })
     this.#socket.once('secureConnect', () => {
       this.#secured = true
@@ -137,18 +138,24 @@ export class GatewayLink {
     this.#outbox = new Outbox(this.#socket, options.turn, { framing: 'prefixed', shared: true })
     this.#sender = new FairSender({ outbox: this.#outbox, inPieces: false })
     this.#splitter = new FrameSplitter(limits.answerBytesMax)
-    this.#socket.on('drain', () => this.#sender.pump())
+    this.#socket.on(
+      'drain',
+      contained(this, 'a sidecar that took its bytes', () => this.#sender.pump()),
+    )
     this.#socket.on('error', (error) => {
       // Before it is open the reason is for our log; afterwards clients are told it.
       this.#reason = this.#secured ? transportWords('the sidecar', error) : transportLine('it', error)
     })
-    this.#socket.on('close', () => this.#onClose())
+    this.#socket.on(
+      'close',
+      contained(this, 'the end of a link', () => this.#onClose()),
+    )
   }
 
   /** Resolves when TLS is done and the sidecar is who it should be. Throws `LINK` or `IDENTITY`. */
   static async open(options: GatewayLinkOptions): Promise<GatewayLink> {
     const link = new GatewayLink(options)
-    const timer = setTimeout(() => link.destroy('handshakeTimeoutMs passed'), limits.handshakeTimeoutMs)
+    const timer = after(link, 'a handshake', limits.handshakeTimeoutMs, () => link.destroy('handshakeTimeoutMs passed'))
     try {
       await new Promise<void>((resolve, reject) => {
         link.#socket.once('secureConnect', resolve)
@@ -167,7 +174,7 @@ export class GatewayLink {
     const early = link.#early ?? []
     link.#early = undefined
     for (const chunk of early) link.#onData(chunk)
-    link.#ping = setInterval(() => link.#sendPing(), PING_MS)
+    link.#ping = every(link, 'a ping', PING_MS, () => link.#sendPing())
     return link
   }
 
@@ -246,7 +253,7 @@ export class GatewayLink {
     if (this.#closed) return Promise.resolve(undefined)
     const id = ++this.#lastQuestion
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#answer(id, undefined), QUESTION_TIMEOUT_MS)
+      const timer = after(this, 'a question to a sidecar', QUESTION_TIMEOUT_MS, () => this.#answer(id, undefined))
       this.#asked.set(id, (answer) => {
         clearTimeout(timer)
         resolve(answer)
@@ -261,6 +268,11 @@ export class GatewayLink {
     this.#draining = true
     for (const user of [...this.#users.values()]) user.onDraining()
     if (this.#users.size === 0) this.destroy('recycled')
+  }
+
+  /** Part of `Owner`. */
+  onFault(): void {
+    this.destroy('a fault of our own')
   }
 
   destroy(reason: string): void {

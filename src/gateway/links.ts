@@ -1,6 +1,7 @@
 /**
  * The gateway's links: one to each live sidecar, opened again when lost, replaced before a certificate ends.
  */
+import { after, type Owner, unawaited } from '../base/contained.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { Turn } from '../session/turn.ts'
@@ -72,7 +73,7 @@ export class MeshLinks {
       if (upkeep === undefined) this.#add(endpoint)
       else if (upkeep.sidecar.endpoint.address !== endpoint.address || upkeep.sidecar.endpoint.port !== endpoint.port) {
         upkeep.sidecar.endpoint = endpoint
-        void this.#open(upkeep)
+        this.#start(upkeep)
       }
     }
     this.#sidecars = [...this.#upkeep.values()].map(({ sidecar }) => sidecar)
@@ -91,13 +92,13 @@ export class MeshLinks {
       faults: new Repeated(),
     }
     this.#upkeep.set(endpoint.spiffeId, upkeep)
-    void this.#open(upkeep)
+    this.#start(upkeep)
   }
 
   /** New links show the new certificate, at once. */
   setCredentials(credentials: Credentials): void {
     this.#credentials = credentials
-    for (const upkeep of this.#upkeep.values()) void this.#open(upkeep)
+    for (const upkeep of this.#upkeep.values()) this.#start(upkeep)
   }
 
   get usable(): readonly GatewayLink[] {
@@ -136,6 +137,19 @@ export class MeshLinks {
     this.#wakeAll()
   }
 
+  #start(upkeep: Upkeep): void {
+    unawaited(this.#retrying(upkeep), 'opening a link', this.#open(upkeep))
+  }
+
+  #startIn(upkeep: Upkeep, ms: number): NodeJS.Timeout {
+    return after(this.#retrying(upkeep), 'opening a link', ms, () => this.#start(upkeep))
+  }
+
+  /** What fails is tried again. */
+  #retrying(upkeep: Upkeep): Owner {
+    return { onFault: () => this.#retry(upkeep) }
+  }
+
   async #open(upkeep: Upkeep): Promise<void> {
     if (upkeep.opening || this.#stopped) return
     const { sidecar } = upkeep
@@ -159,7 +173,7 @@ export class MeshLinks {
       upkeep.faults.over()
       this.#greeted(sidecar, link)
       if (!this.#upkeep.has(sidecar.endpoint.spiffeId)) link.drain()
-      else if (credentials !== this.#credentials) void this.#open(upkeep)
+      else if (credentials !== this.#credentials) this.#start(upkeep)
       else this.#recycleInTime(upkeep, link)
     } catch (reason) {
       upkeep.opening = false
@@ -186,7 +200,7 @@ export class MeshLinks {
   #recycleInTime(upkeep: Upkeep, link: GatewayLink): void {
     const lifeMs = Math.max(link.notAfterMs - Date.now(), 0) * RECYCLE_AT
     clearTimeout(upkeep.timer)
-    upkeep.timer = setTimeout(() => void this.#open(upkeep), Math.min(Math.max(lifeMs, 1000), TIMER_MS_MAX))
+    upkeep.timer = this.#startIn(upkeep, Math.min(Math.max(lifeMs, 1000), TIMER_MS_MAX))
   }
 
   #closed(upkeep: Upkeep, link: GatewayLink, reason: string): void {
@@ -202,7 +216,7 @@ export class MeshLinks {
   #retry(upkeep: Upkeep): void {
     if (this.#stopped || !this.#upkeep.has(upkeep.sidecar.endpoint.spiffeId)) return
     clearTimeout(upkeep.timer)
-    upkeep.timer = setTimeout(() => void this.#open(upkeep), upkeep.retryMs * (0.5 + Math.random() / 2))
+    upkeep.timer = this.#startIn(upkeep, upkeep.retryMs * (0.5 + Math.random() / 2))
     upkeep.retryMs = Math.min(upkeep.retryMs * 2, RETRY_MS_MAX)
   }
 

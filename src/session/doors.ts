@@ -1,7 +1,9 @@
 /**
  * Who may come in to a process, over all its listeners: places for those who are known, a bounded pool for those who are not yet.
  */
+
 import type { Socket } from 'node:net'
+import { nothingEnds, soon } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -69,7 +71,7 @@ export class Doors {
 /** What stands behind a client for whom there is no place, or no node: STARTUP is answered OVERLOADED, which drivers show and try again. */
 export function refusing(reason: string): OpenBackend {
   return (_client, _startup, _ready, failed) => {
-    queueMicrotask(() => failed(new RingfenceError('OVERLOADED', reason)))
+    soon(nothingEnds, 'a refusal', () => failed(new RingfenceError('OVERLOADED', reason)))
     return { request() {}, close() {} }
   }
 }

@@ -2,12 +2,14 @@
  * A door: accepts sockets, reads the PROXY header where one is due, ends TLS, and says who is there where the connection shows it. Where it
  * shows nothing and the listener takes proofs that are asked for, what is behind it gets a `LogIn` in place of an identity.
  */
+
 import { constants } from 'node:crypto'
 import { chmodSync, lstatSync, rmSync } from 'node:fs'
 import type { Server, Socket } from 'node:net'
 import { BlockList, createServer, isIPv6 } from 'node:net'
 import type { TLSSocket, Server as TlsServer } from 'node:tls'
 import { createServer as createTlsServer } from 'node:tls'
+import { after, contain, contained, type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { proofs } from '../identity/proofs/index.ts'
@@ -102,7 +104,9 @@ export class Listener {
     this.#server.maxConnections = limits.connectionsMax + 2 * limits.handshakesMax
     if (config.tls) {
       this.#tls = createTlsServer(this.#tlsOptions(options.credentials))
-      this.#tls.on('secureConnection', (socket) => this.#secured(socket))
+      this.#tls.on('secureConnection', (socket) =>
+        contain(endsSocket(socket), 'a TLS handshake', () => this.#secured(socket)),
+      )
       this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
         options.log.info({ peer: socket.remoteAddress, reason: error.message }, 'TLS handshake refused')
         // Whoever speaks no TLS does not understand its alert.
@@ -178,8 +182,8 @@ export class Listener {
   #awaitProxyHeader(raw: Socket): void {
     let seen: Buffer = Buffer.alloc(0)
     const headerCame = this.#options.doors.handshake(undefined, raw)
-    const timer = setTimeout(() => reset(raw), limits.proxyHeaderTimeoutMs)
-    const onReadable = (): void => {
+    const timer = after(endsSocket(raw), 'a PROXY header', limits.proxyHeaderTimeoutMs, () => reset(raw))
+    const onReadable = contained(endsSocket(raw), 'a PROXY header', (): void => {
       const chunk = raw.read() as Buffer | null
       if (chunk === null) return
       seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk])
@@ -204,7 +208,7 @@ export class Listener {
         dialledAddress: header.destination?.address ?? raw.localAddress ?? '',
         dialledPort: header.destination?.port ?? raw.localPort ?? 0,
       })
-    }
+    })
     raw.on('readable', onReadable)
     raw.once('close', () => clearTimeout(timer))
   }
@@ -257,8 +261,10 @@ export class Listener {
     }
     try {
       const identity = proofs.verify(evidence, this.#check())
-      if (identity instanceof Promise) identity.then(enter).catch((reason: unknown) => this.#refuse(arrival, reason))
-      else enter(identity)
+      if (identity instanceof Promise) {
+        const refused = (reason: unknown): void => this.#refuse(arrival, reason)
+        settle({ onFault: refused }, 'a proof', identity, enter, refused)
+      } else enter(identity)
     } catch (reason) {
       this.#refuse(arrival, reason)
     }
@@ -342,4 +348,8 @@ function blockList(cidrs: readonly string[]): BlockList {
 /** A socket that an earlier process left behind; anything else at the path is somebody's and stays. */
 function removeStaleSocket(path: string): void {
   if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === true) rmSync(path)
+}
+
+function endsSocket(socket: Socket): Owner {
+  return { onFault: () => socket.destroy() }
 }

@@ -104,7 +104,10 @@ export class LinkServer implements OpeningLink {
     this.#expiry = after(this, 'the end of a gateway certificate', lifeMs, () =>
       this.destroy('the gateway certificate expired'),
     )
-    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    this.#socket.on(
+      'data',
+      contained(this, 'bytes of a gateway', (chunk: Buffer) => this.#onData(chunk)),
+    )
     this.#socket.on('error', (error) => host.log.info({ reason: error.message }, 'mesh link failed'))
     this.#socket.on(
       'close',

@@ -9,6 +9,7 @@
  *
  * The rule one must not break: what reaches the node has a permit of the policy revision in force and a record.
  */
+
 import { randomBytes } from 'node:crypto'
 import type { Barrier, Consumer } from '../audit/event.ts'
 import { Recorded } from '../audit/recorded.ts'
@@ -17,6 +18,7 @@ import { Transactions } from '../audit/transactions.ts'
 import { AuditWriter } from '../audit/writer.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
+import { nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { LINK_PROTOCOLS } from '../link/protocol.ts'
@@ -215,7 +217,13 @@ export class Sidecar {
       const name = randomBytes(8).toString('hex')
       const { version, driverName: driver } = startup
       const session = this.openSession({ client, name, version, keyspace: '', driver, gateway: undefined })
-      session.open().then(ready, failed)
+      settle(
+        { onFault: () => client.close('a fault of our own') },
+        'a session that opens',
+        session.open(),
+        ready,
+        failed,
+      )
       return session
     }
     this.#stopWatching = watchStalledReaders(this.#connections)
@@ -303,10 +311,12 @@ export class Sidecar {
       }
       return
     }
-    compilePolicy(policy.source, fileName).then((compiled) => {
+    const compiling = compilePolicy(policy.source, fileName)
+    const done = (compiled: CompiledPolicy): void => {
       // A later one came meanwhile.
       if (this.#wanted === policy && !this.#stopping) put(compiled)
-    }, failed)
+    }
+    settle(nothingEnds, 'a policy that is put in force', compiling, done, failed)
   }
 
   #accepted(accepted: Accepted): void {

@@ -5,10 +5,12 @@
  * a question of the sidecar's own. A stream id is not given out again before its answer came or the connection died, whoever stopped waiting for it:
  * a late answer would be taken for another request's.
  */
+
 import { constants } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { connect as connectTls } from 'node:tls'
 import { Verdict } from '../base/bytes-budget.ts'
+import { after, contained, every, type Owner } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { transportLine } from '../base/transport-fault.ts'
@@ -58,7 +60,7 @@ interface Waiter {
 const STREAMS = limits.upstreamStreamsMax
 const SWEEP_MS = 1000
 
-export class Upstream implements Carrier {
+export class Upstream implements Carrier, Owner {
   readonly version: ProtocolVersion
   readonly keyspace: string
   /** By slot, which is the stream id. As long as the most that there ever were in flight. */
@@ -99,7 +101,7 @@ export class Upstream implements Carrier {
       secureOptions: constants.SSL_OP_NO_TICKET,
       // The node is known by its SPIFFE id, read from the certificate's DER in `#verifyNode`, never by a host name.
       checkServerIdentity: () => undefined,
-      ...reusedReads((chunk) => this.#onData(chunk)),
+      ...reusedReads(contained(this, 'bytes of the node', (chunk: Buffer) => this.#onData(chunk))),
     })
     this.#socket.setNoDelay(true)
     this.#socket.setKeepAlive(true, 10_000)
@@ -112,16 +114,24 @@ export class Upstream implements Carrier {
     this.#socket.on('error', (error) => {
       this.#reason = transportLine('it', error)
     })
-    this.#socket.on('drain', () => this.#onDrain())
-    this.#socket.on('close', () => this.#onClose())
-    this.#sweep = setInterval(() => this.#timeouts(), SWEEP_MS)
+    this.#socket.on(
+      'drain',
+      contained(this, 'a node that took its bytes', () => this.#onDrain()),
+    )
+    this.#socket.on(
+      'close',
+      contained(this, 'the end of a connection to the node', () => this.#onClose()),
+    )
+    this.#sweep = every(this, 'requests that take long', SWEEP_MS, () => this.#timeouts())
     this.#sweep.unref()
   }
 
   /** Connects and does the handshake. Throws `UPSTREAM`, or what the node says of the keyspace as `NodeError`. */
   static async open(options: UpstreamOptions): Promise<Upstream> {
     const upstream = new Upstream(options)
-    const timer = setTimeout(() => upstream.destroy('handshakeTimeoutMs passed'), limits.handshakeTimeoutMs)
+    const timer = after(upstream, 'a handshake', limits.handshakeTimeoutMs, () =>
+      upstream.destroy('handshakeTimeoutMs passed'),
+    )
     try {
       await upstream.#secured()
       await upstream.#handshake()
@@ -251,6 +261,11 @@ export class Upstream implements Carrier {
     if (this.#state === 'closed') return
     this.#state = 'retired'
     if (this.#inFlight === 0) this.destroy('retired')
+  }
+
+  /** Part of `Owner`. */
+  onFault(): void {
+    this.destroy('a fault of our own')
   }
 
   destroy(reason: string): void {

@@ -9,7 +9,9 @@
  *   balance.ts     how busy        routing-key.ts            request → token
  *   statements.ts  prepared ids    texts.ts                  text → table and key markers
  */
+
 import { createCache } from '../../base/cache.ts'
+import { nothingEnds, settle } from '../../base/contained.ts'
 import { token } from '../../cql/murmur3.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
 import type { BatchView, ParamsView } from '../../cql/requests.ts'
@@ -159,7 +161,7 @@ export class Router {
     if (!hello.partitioner.endsWith('.Murmur3Partitioner')) return
     if (hello.ring === '' || hello.ring === this.#ring?.digest || hello.ring === this.#asking) return
     this.#asking = hello.ring
-    void link.ring().then((ring) => {
+    settle(nothingEnds, 'the ring of a sidecar', link.ring(), (ring) => {
       this.#asking = ''
       // None is known there any more, or none yet: what is known here is better.
       if (ring === undefined || ring.digest === '') return
@@ -195,7 +197,7 @@ export class Router {
     if (link === undefined) return undefined
     const asked = { columns: undefined, waiting: [found] }
     this.#tables.set(name, asked)
-    void link.partitionKey(keyspace, table).then((columns) => {
+    settle(nothingEnds, 'the key of a table', link.partitionKey(keyspace, table), (columns) => {
       const current = this.#tables.get(name) === asked
       if (columns === undefined) {
         if (current) this.#tables.delete(name)

@@ -2,7 +2,9 @@
  * What the node says of a question before it is answered: that it may not be asked so, or the columns of its answer. The tables about the
  * schema are the same for everybody, so this tells nothing that is hidden; only a PREPARE is sent, so no row is looked at.
  */
+
 import { createCache } from '../../base/cache.ts'
+import { nothingEnds, settle } from '../../base/contained.ts'
 import { limits } from '../../base/limits.ts'
 import { prepareEnvelope } from '../../cql/encode.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
@@ -37,7 +39,10 @@ export class AskedColumns {
     const asked = this.#prepare(text, permit)
     this.#known.set(text, asked)
     // What is large is asked again each time.
-    asked.then(
+    settle(
+      nothingEnds,
+      'columns of a question',
+      asked,
       (columns) => {
         if (columns.length > COLUMNS_MAX || text.length > TEXT_MAX) this.forget(text)
       },
