@@ -48,6 +48,9 @@ export class NodeMonitor implements Owner {
   readonly #options: NodeOptions
   #credentials: Credentials
   #upstream: Upstream | undefined
+  /** Events that clients have not heard of yet, and the last of them. */
+  #eventsWaiting = 0
+  #lastEvent: Promise<unknown> = Promise.resolve()
   #hello: Hello
   #retryMs = RETRY_MS_MIN
   readonly #away = new Repeated()
@@ -181,19 +184,28 @@ export class NodeMonitor implements Owner {
     }
   }
 
-  /** A new connection's events count for schema and ring before the connection takes the old one's place. */
+  /**
+   * A new connection's events count for schema and ring before the connection takes the old one's place. Clients hear of them in the
+   * node's order: what comes while the schema is read waits behind it.
+   */
   #event(upstream: Upstream, buffer: Buffer, start: number, end: number): void {
     const event = readEvent(buffer, start, end)
-    if (event.type === 'SCHEMA_CHANGE') {
-      const copy = Buffer.from(buffer.subarray(start, end))
-      // Who may hear of it is known when it was read: a view is there for whoever may see its base.
-      settle(this, 'an event of the node', this.schema.told(event), () => {
-        if (upstream === this.#upstream) this.#options.onEvent(copy, 0, copy.length)
-      })
+    if (event.type !== 'SCHEMA_CHANGE') this.ring.changed()
+    if (event.type !== 'SCHEMA_CHANGE' && this.#eventsWaiting === 0) {
+      if (upstream === this.#upstream) this.#options.onEvent(buffer, start, end)
       return
     }
-    this.ring.changed()
-    if (upstream === this.#upstream) this.#options.onEvent(buffer, start, end)
+    const copy = Buffer.from(buffer.subarray(start, end))
+    // Who may hear of a change is known when it was read: a view is there for whoever may see its base.
+    const read = event.type === 'SCHEMA_CHANGE' ? this.schema.told(event) : undefined
+    const ready = Promise.allSettled([read, this.#lastEvent])
+    this.#lastEvent = ready
+    this.#eventsWaiting++
+    settle(this, 'an event of the node', ready, ([{ status }]) => {
+      this.#eventsWaiting--
+      const wasRead = status === 'fulfilled'
+      if (wasRead && upstream === this.#upstream) this.#options.onEvent(copy, 0, copy.length)
+    })
   }
 
   #watch(upstream: Upstream): void {
