@@ -368,10 +368,14 @@ suite('across a mesh link', () => {
   it('a session that its gateway gives up while it is verified never opens, and its number is free again', async () => {
     const link = await RawLink.open(sidecar.port, await world.credentials('ringfence/gateway/gateway1'))
     const open = { passport: await passport({}), version: 4, session: '0123456789abcdef', events: [] }
+    const again = { ...open, passport: await passport({}) }
     const records = sidecar.records().length
+    // In one piece, so that the first is given up before it can be verified.
+    link.socket.cork()
     link.send(7, controlEnvelope(Control.OPEN, open))
     link.send(7, controlEnvelope(Control.CLOSE, { code: 'DONE', message: '' }))
-    link.send(7, controlEnvelope(Control.OPEN, { ...open, passport: await passport({}) }))
+    link.send(7, controlEnvelope(Control.OPEN, again))
+    link.socket.uncork()
     link.send(7, controlEnvelope(Control.PAUSE, {}))
     link.send(7, controlEnvelope(Control.RESUME, {}))
     await until('one is opened', () => link.frames.some(({ opcode }) => opcode === Control.OPENED))
