@@ -187,11 +187,10 @@ describe('what is kept for somebody', () => {
       )
     assert.deepEqual(reading.sort(), [
       'src/gateway/passport.ts', // names the client to the sidecar
-      'src/session/connection.ts', // for the log
+      'src/session/client-life.ts', // for the log
       'src/sidecar/judged.ts', // the words of a denial
       'src/sidecar/links.ts', // is the peer a gateway?
-      'src/sidecar/recorder.ts', // the traffic table's row
-      'src/sidecar/sidecar.ts', // the record
+      'src/sidecar/open-session.ts', // the record
     ])
   })
 })
