@@ -3,9 +3,10 @@ import { describe, it } from 'node:test'
 import { pino } from 'pino'
 import { ManualClock } from '../base/clock.fixture.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
+import { MemoryStore } from './memory-store.fixture.ts'
 import { Publisher } from './publisher.ts'
 import { Registry } from './registry.ts'
-import { SqliteStore } from './sqlite-store.ts'
+import type { Store } from './store.ts'
 
 const log = pino({ level: 'silent' })
 const sidecar = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
@@ -15,7 +16,7 @@ const report = { policyRevision: 0, connections: 0, sessions: 0, upstreamConnect
 
 function mesh() {
   const clock = new ManualClock()
-  const store = new SqliteStore(':memory:')
+  const store: Store = new MemoryStore()
   const publisher = new Publisher(log)
   const registry = new Registry(store, clock, log, publisher)
   for (const spiffeId of [sidecar, other]) {

@@ -14,7 +14,8 @@ const unauthorized = 0x2100
 
 export interface Door {
   readonly target: HostPort
-  readonly kind: 'nginx' | 'gateway' | 'sidecar'
+  /** `door`: the operator named it, and it may be any of these. */
+  readonly kind: 'nginx' | 'gateway' | 'sidecar' | 'door'
 }
 
 /** @param client a certificate made for this check; undefined where the control plane could not make one */

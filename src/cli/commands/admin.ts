@@ -58,8 +58,12 @@ interface TokenFlags {
 
 function withNames(command: Command): Command {
   return command
-    .option('--ip <address>', 'address in the certificate, for nodes; may be repeated', collect(String))
-    .option('--dns <name>', 'host name in the certificate, for nodes; may be repeated', collect(String))
+    .option(
+      '--ip <address>',
+      'address in the certificate; of a gateway also what it may advertise; may be repeated',
+      collect(String),
+    )
+    .option('--dns <name>', 'host name in the certificate; may be repeated', collect(String))
 }
 
 function addToken(program: Command): void {

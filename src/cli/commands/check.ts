@@ -64,7 +64,7 @@ async function findAll(flags: CheckFlags): Promise<Finding[]> {
   }
   const { trustDomain } = status.control
   const certificate = await certificateOf(admin, trustDomain)
-  const doors = flags.door?.map((target): Door => ({ target, kind: 'nginx' })) ?? doorsOf(status)
+  const doors = flags.door?.map((target): Door => ({ target, kind: 'door' })) ?? doorsOf(status)
   return [
     ...findingsOf(status, Date.now(), flags.certExpiryThreshold),
     ...nginx,
