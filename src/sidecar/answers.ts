@@ -3,7 +3,7 @@
  *
  * Rule: an answer that cannot be changed as its permit asks is not handed on; the client hears an error in its place.
  */
-import { RingfenceError } from '../base/errors.ts'
+import { assert, RingfenceError } from '../base/errors.ts'
 import { errorEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
 import { CqlErrorCode } from '../cql/protocol.ts'
 import { errorCode } from '../cql/responses.ts'
@@ -86,7 +86,10 @@ export class Answers implements Owner {
     try {
       for (let at = from; at < this.#stages.length; at++) {
         request.answerStage = at
-        if (this.#stages[at]!(request, this.#session) !== Step.NEXT) return
+        const step = this.#stages[at]!(request, this.#session)
+        if (step === Step.NEXT) continue
+        assert(step !== Step.WAIT || request.kept, 'a request whose answer waits is kept, or it would be used again')
+        return
       }
     } catch (reason) {
       this.failed(request, reason)

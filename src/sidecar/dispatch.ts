@@ -98,7 +98,14 @@ export class Dispatch {
     }
     const { judged } = request
     if (judged?.changesSchema === true && request.remembered) request.whenOver = this.#options.changing(judged.facts)
-    transactions.begun(request)
-    upstream.send(request, turn.nowMicros())
+    try {
+      transactions.begun(request)
+      upstream.send(request, turn.nowMicros())
+    } catch (reason) {
+      // It was not sent, so nothing gives this back later.
+      request.account?.give(bytes)
+      request.account = undefined
+      throw reason
+    }
   }
 }

@@ -198,13 +198,13 @@ export class NodeMonitor implements Owner {
     const copy = Buffer.from(buffer.subarray(start, end))
     // Who may hear of a change is known when it was read: a view is there for whoever may see its base.
     const read = event.type === 'SCHEMA_CHANGE' ? this.schema.told(event) : undefined
-    const ready = Promise.allSettled([read, this.#lastEvent])
-    this.#lastEvent = ready
+    const before = this.#lastEvent
+    // It resolves with nothing: else each would hold all that came before it.
+    this.#lastEvent = Promise.all([read, before]).then(() => {})
     this.#eventsWaiting++
-    settle(this, 'an event of the node', ready, ([{ status }]) => {
+    settle(this, 'an event of the node', this.#lastEvent, () => {
       this.#eventsWaiting--
-      const wasRead = status === 'fulfilled'
-      if (wasRead && upstream === this.#upstream) this.#options.onEvent(copy, 0, copy.length)
+      if (upstream === this.#upstream) this.#options.onEvent(copy, 0, copy.length)
     })
   }
 

@@ -175,7 +175,8 @@ export class EnforcedSession implements Backend, Session, EventListener {
         return
       }
     } catch (reason) {
-      failed(request, this, reason)
+      // While nothing can be written, refusals would take the room of lines that must not be lost.
+      if (!this.transactions.blocked) failed(request, this, reason)
       this.identity.share.charge(REFUSAL_MS)
       throw reason
     }
@@ -191,7 +192,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
   }
 
   #refuse(request: Request, reason: unknown): void {
-    failed(request, this, reason)
+    if (!this.transactions.blocked) failed(request, this, reason)
     this.client.fault(reason, request.stream)
   }
 }

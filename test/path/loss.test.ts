@@ -121,6 +121,8 @@ suite('the record cannot be written', () => {
       lines.map(({ seq }) => seq),
       lines.map((_, index) => index + 1),
     )
+    // They would have taken the room of lines about what did reach the node.
+    assert.equal(lines.filter(({ rule }) => rule === 'overloaded').length, 0)
   })
 
   for (const way of ['driver', 'gateway']) {
