@@ -8,6 +8,7 @@
  */
 import { type ByteAccount, Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { Collector } from '../base/framer.ts'
 import { HEADER_BYTES, headerBodyBytes, writeHeader } from '../cql/protocol.ts'
 import { CONTROL_VERSION, Control, SESSION_BYTES } from './protocol.ts'
 
@@ -26,8 +27,9 @@ interface Unfinished {
   readonly account: ByteAccount | undefined
   /** There was room for it. */
   readonly fits: boolean
-  /** Of the whole envelope, or, where it is dropped, of its header. */
-  readonly envelope: Buffer
+  /** Of the whole envelope, or, where it is dropped, of its header. Memory is taken as bytes come, not as they are announced. */
+  readonly collected: Collector
+  readonly collectedBytes: number
   readonly envelopeBytes: number
   haveBytes: number
 }
@@ -58,14 +60,14 @@ export class Pieces {
     if (bytes === 0 || unfinished.haveBytes + bytes > unfinished.envelopeBytes) {
       throw new RingfenceError('LINK', 'a piece that is empty or longer than the rest of its envelope')
     }
-    const { envelope, envelopeBytes, fits } = unfinished
+    const { collected, collectedBytes, envelopeBytes, fits } = unfinished
     // Of one that is dropped this keeps the header only.
-    if (unfinished.haveBytes < envelope.length) buffer.copy(envelope, unfinished.haveBytes, from, end)
+    if (collected.have < collectedBytes) collected.take(buffer, from, end, collectedBytes)
     unfinished.haveBytes += bytes
     if (unfinished.haveBytes < envelopeBytes) return undefined
     this.drop(session)
     this.refused = !fits
-    return envelope
+    return collected.buffer
   }
 
   /** The session is over. */
@@ -88,8 +90,8 @@ export class Pieces {
     }
     const envelopeBytes = HEADER_BYTES + bodyBytes
     const fits = account === undefined || account.take(envelopeBytes) !== Verdict.REFUSE
-    const envelope = Buffer.allocUnsafeSlow(fits ? envelopeBytes : HEADER_BYTES)
-    const unfinished = { account, fits, envelope, envelopeBytes, haveBytes: 0 }
+    const collectedBytes = fits ? envelopeBytes : HEADER_BYTES
+    const unfinished = { account, fits, collected: new Collector(), collectedBytes, envelopeBytes, haveBytes: 0 }
     this.#unfinished.set(session, unfinished)
     return unfinished
   }
