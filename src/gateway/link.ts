@@ -10,7 +10,7 @@ import { connect as connectTls } from 'node:tls'
 import type { z } from 'zod'
 import type { ByteAccount } from '../base/bytes-budget.ts'
 import { overloaded } from '../base/bytes-budget.ts'
-import { after, contained, every, type Owner } from '../base/contained.ts'
+import { after, contain, contained, containFault, every, type Owner } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { transportLine, transportWords } from '../base/transport-fault.ts'
@@ -48,7 +48,7 @@ import { reusedReads } from '../session/reads.ts'
 import type { Turn } from '../session/turn.ts'
 
 /** A session's end of a link. */
-export interface LinkUser {
+export interface LinkUser extends Owner {
   /** Where what waits of the session is counted. */
   readonly account: ByteAccount
   onOpened(): void
@@ -266,7 +266,7 @@ export class GatewayLink implements Owner {
   drain(): void {
     if (this.#draining) return
     this.#draining = true
-    for (const user of [...this.#users.values()]) user.onDraining()
+    for (const user of [...this.#users.values()]) contain(user, 'a link that drains', () => user.onDraining())
     if (this.#users.size === 0) this.destroy('recycled')
   }
 
@@ -319,7 +319,8 @@ export class GatewayLink implements Owner {
     try {
       this.#splitter.push(chunk, this)
     } catch (reason) {
-      this.destroy(reason instanceof Error ? reason.message : String(reason))
+      if (reason instanceof RingfenceError) this.destroy(reason.message)
+      else containFault(this, 'bytes of a sidecar', reason)
     }
   }
 
@@ -327,7 +328,7 @@ export class GatewayLink implements Owner {
   onFrame(number: number, buffer: Buffer, start: number, end: number): void {
     if (headerVersion(buffer, start) !== CONTROL_VERSION) {
       // A session that was closed here may still have answers under way.
-      this.#users.get(number)?.onFrame(buffer, start, end)
+      this.#give(this.#users.get(number), buffer, start, end)
       return
     }
     switch (headerOpcode(buffer, start)) {
@@ -337,21 +338,24 @@ export class GatewayLink implements Owner {
         this.#options.onHello(this)
         return
       case Control.OPENED:
-        this.#users.get(number)?.onOpened()
+        this.#tell(number, (user) => user.onOpened())
         return
       case Control.CLOSE: {
         const user = this.#users.get(number)
         this.#users.delete(number)
         this.#pieces.drop(number)
-        user?.onClosed(tryControl(closeSchema, buffer, start, end) ?? unsaid)
+        if (user !== undefined) {
+          const why = tryControl(closeSchema, buffer, start, end) ?? unsaid
+          contain(user, 'the end of a session on a link', () => user.onClosed(why))
+        }
         if (this.#draining && this.#users.size === 0) this.destroy('recycled')
         return
       }
       case Control.PAUSE:
-        this.#users.get(number)?.onPaused(true)
+        this.#tell(number, (user) => user.onPaused(true))
         return
       case Control.RESUME:
-        this.#users.get(number)?.onPaused(false)
+        this.#tell(number, (user) => user.onPaused(false))
         return
       case Control.PIECE:
         this.#piece(number, buffer, start, end)
@@ -372,6 +376,20 @@ export class GatewayLink implements Owner {
         return
       // A kind that only a newer sidecar knows is none that is waited for.
     }
+  }
+
+  /** A fault in it ends its client, not the link. */
+  #give(user: LinkUser | undefined, buffer: Buffer, start: number, end: number): void {
+    try {
+      user?.onFrame(buffer, start, end)
+    } catch (reason) {
+      containFault(user!, 'an answer for a session', reason)
+    }
+  }
+
+  #tell(number: number, what: (user: LinkUser) => void): void {
+    const user = this.#users.get(number)
+    if (user !== undefined) contain(user, 'word for a session', () => what(user))
   }
 
   /** A part of a long answer, or of one about the link itself. */
@@ -395,7 +413,7 @@ export class GatewayLink implements Owner {
       code,
       message,
     )
-    user?.onFrame(envelope, 0, envelope.length)
+    this.#give(user, envelope, 0, envelope.length)
   }
 
   /** An answer that does not fit is as good as one that cannot be given. */
@@ -426,7 +444,9 @@ export class GatewayLink implements Owner {
     for (const id of [...this.#asked.keys()]) this.#answer(id, undefined)
     const users = [...this.#users.values()]
     this.#users.clear()
-    for (const user of users) user.onClosed({ code: 'LINK', message: this.#reason })
+    for (const user of users) {
+      contain(user, 'the end of a link', () => user.onClosed({ code: 'LINK', message: this.#reason }))
+    }
     this.#options.onClosed(this, this.#reason)
   }
 }

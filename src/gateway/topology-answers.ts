@@ -5,6 +5,7 @@
  * Rule: it answers nobody. A question goes to a sidecar with its answer, where it is judged and recorded like everything else.
  */
 import { overloaded, Verdict } from '../base/bytes-budget.ts'
+import { contained, type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
@@ -166,9 +167,10 @@ export class TopologyAnswers {
     const { account } = client
     if (account.take(request.length) === Verdict.REFUSE) throw overloaded()
     const stream = headerStream(request, 0)
+    const owner: Owner = { onFault: () => client.close('internal error in the mesh') }
     const answer = (model: TopologyModel): void => {
       if (!share.begin()) {
-        share.later(() => answer(model))
+        share.later(contained(owner, 'an answer about the topology', () => answer(model)))
         return
       }
       account.give(request.length)
@@ -182,7 +184,7 @@ export class TopologyAnswers {
       }
       give(request, envelope)
     }
-    this.#model().then(answer, (reason: unknown) => {
+    settle(owner, 'an answer about the topology', this.#model(), answer, (reason) => {
       account.give(request.length)
       // No sidecar can be asked, so there is none to judge it either.
       client.fault(reason, stream)

@@ -165,6 +165,11 @@ export class UpstreamSession implements LinkUser {
     this.link.pauseAnswers(this.#queue.session, paused)
   }
 
+  /** A fault of ours in one of these; others share the link. */
+  onFault(): void {
+    this.#client.close('internal error in the mesh')
+  }
+
   onOpened(): void {
     if (this.state !== 'opening') return
     this.state = 'open'

@@ -11,7 +11,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { type BytesBudget, overloaded, Verdict } from '../base/bytes-budget.ts'
-import { after, contained, nextTurn, settle } from '../base/contained.ts'
+import { after, contain, contained, nextTurn, settle } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import {
@@ -114,6 +114,8 @@ export class ClientConnection extends ClientLife {
   #handshakeStream = 0
   /** It ends before it was READY, and nothing that it sent waits for an answer that could say so (`reset.ts`). */
   #isReset = false
+  /** The socket is closed: nothing counts any more, for nothing would give it back. */
+  #isOver = false
 
   constructor(options: ConnectionOptions) {
     const { socket, addresses, entry } = options.accepted
@@ -132,7 +134,10 @@ export class ClientConnection extends ClientLife {
     this.#handshakeTimer = after(this, 'the end of a handshake', limits.handshakeTimeoutMs, () =>
       this.close('handshakeTimeoutMs passed'),
     )
-    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    this.#socket.on(
+      'data',
+      contained(this, 'bytes of a client', (chunk: Buffer) => this.#onData(chunk)),
+    )
     this.#socket.on(
       'drain',
       contained(this, 'room in a client connection', () => this.#onDrain()),
@@ -178,6 +183,7 @@ export class ClientConnection extends ClientLife {
   }
 
   protected give(buffer: Buffer, start: number, end: number, stream: number): void {
+    if (this.#isOver) return
     const bytes = end - start
     // Events are few and small, and whoever reads too slowly is closed.
     const mayRefuse = stream >= 0 && bytes > (this.#countedBytes > 0 ? SMALL_ANSWER_BYTES : UNCOUNTED_BYTES_MAX)
@@ -576,12 +582,13 @@ export class ClientConnection extends ClientLife {
   }
 
   #onClose(): void {
+    this.#isOver = true
     clearTimeout(this.#handshakeTimer)
     clearTimeout(this.#roomTimer)
     this.#outbox.close()
     this.account.give(this.#largeBytes + this.#collectingBytes + this.#countedBytes)
     this.#largeBytes = this.#collectingBytes = this.#countedBytes = 0
-    this.over()
+    contain(this, 'the end of a client connection', () => this.over())
     this.#options.onClosed(this, this.reason)
   }
 }

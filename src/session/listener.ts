@@ -98,7 +98,7 @@ export class Listener {
     this.#asked = askedOf(this.#taken)
     this.#trusted = config.proxyProtocol === undefined ? undefined : blockList(config.proxyProtocol.from)
     this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 }, (raw) =>
-      this.#accept(raw),
+      contain(endsSocket(raw), 'a connection that comes', () => this.#accept(raw)),
     )
     // The places are counted in `doors`; this is for what comes faster than it can be closed.
     this.#server.maxConnections = limits.connectionsMax + 2 * limits.handshakesMax

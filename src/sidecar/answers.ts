@@ -82,6 +82,11 @@ export class Answers implements Owner {
     this.#session.client.close('connection to the node lost')
   }
 
+  /** A fault in one of these, which could not even be told the client. */
+  onFault(reason: unknown): void {
+    this.#session.onFault(reason)
+  }
+
   #run(request: Request, from: number): void {
     try {
       for (let at = from; at < this.#stages.length; at++) {

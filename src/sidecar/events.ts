@@ -1,11 +1,12 @@
 /**
  * Events of the node, handed to the sessions that registered for them and may see what they are about.
  */
+import { contain, type Owner } from '../base/contained.ts'
 import { readSchemaTarget, type SchemaTarget } from '../cql/answers/schema-event.ts'
 import { HEADER_BYTES, type ProtocolVersion, RESPONSE_BIT } from '../cql/protocol.ts'
 
 /** A session that registered. */
-export interface EventListener {
+export interface EventListener extends Owner {
   readonly version: ProtocolVersion
   /** Whether it may hear that something became of this object. */
   sees(about: SchemaTarget): boolean
@@ -32,10 +33,12 @@ export class EventHub {
     const about = readSchemaTarget(buffer, start, end)
     for (const [listener, types] of this.#listeners) {
       if (!types.has(type)) continue
-      if (about !== undefined && !listener.sees(about)) continue
-      const envelope = Buffer.from(buffer.subarray(start, end))
-      envelope[0] = RESPONSE_BIT | listener.version
-      listener.onEvent(envelope)
+      contain(listener, 'an event of the node', () => {
+        if (about !== undefined && !listener.sees(about)) return
+        const envelope = Buffer.from(buffer.subarray(start, end))
+        envelope[0] = RESPONSE_BIT | listener.version
+        listener.onEvent(envelope)
+      })
     }
   }
 }

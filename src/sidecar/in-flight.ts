@@ -6,6 +6,7 @@
  * time-out may an answer still come, and then nobody is told of it.
  */
 import type { ByteAccount } from '../base/bytes-budget.ts'
+import type { Owner as FaultOwner } from '../base/contained.ts'
 import type { Permit } from '../policy/engine.ts'
 import type { OwnPermit } from '../policy/own-permit.ts'
 import type { Slab } from '../session/slab.ts'
@@ -25,7 +26,7 @@ export interface Carrier {
 
 const nothing = Buffer.alloc(0)
 
-export abstract class InFlight {
+export abstract class InFlight implements FaultOwner {
   /** The envelope: borrowed until it is sent, afterwards where it lies as it was sent, or nothing where it is not needed again. */
   bytes: Buffer = nothing
   start = 0
@@ -59,6 +60,8 @@ export abstract class InFlight {
   abstract onTimeout(): void
   /** The connection died; whether the node acted is unknown. */
   abstract onLost(reason: string): void
+  /** A fault of ours in one of these calls: ends whoever it was for, and nobody else on the connection. */
+  abstract onFault(reason: unknown): void
   /** It was answered in the call that has ended, and nobody kept it. */
   abstract over(): void
 

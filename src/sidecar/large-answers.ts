@@ -8,6 +8,7 @@
  * Rule: the slot is kept, and the answer counted in its client's account, until the last slice; what is asked meanwhile is answered before it.
  */
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
+import { contained, type Owner } from '../base/contained.ts'
 import type { LoopShare } from '../session/loop-share.ts'
 import type { Request } from './request.ts'
 
@@ -18,7 +19,8 @@ interface Change {
   dropped: boolean
 }
 
-export interface LargeAnswerEvents {
+/** `onFault` ends the session. */
+export interface LargeAnswerEvents extends Owner {
   readonly onChanged: (request: Request, changed: Buffer) => void
   readonly onFailed: (request: Request, reason: unknown) => void
 }
@@ -41,7 +43,7 @@ export class LargeAnswers {
     request.carrier?.keep(request)
     const change = { request, slices, bytes, dropped: false }
     this.#changes.set(request, change)
-    this.#share.later(() => this.#goOn(change))
+    this.#later(change)
   }
 
   /** Nobody waits for it any more, and its slot is free. False where there is none. */
@@ -54,6 +56,10 @@ export class LargeAnswers {
     return true
   }
 
+  #later(change: Change): void {
+    this.#share.later(contained(this.#events, 'a large answer', () => this.#goOn(change)))
+  }
+
   #goOn(change: Change): void {
     if (change.dropped) return
     const { request } = change
@@ -62,21 +68,30 @@ export class LargeAnswers {
       changed = this.#slices(change)
     } catch (reason) {
       this.#over(change)
-      this.#events.onFailed(request, reason)
-      request.carrier?.release(request)
+      this.#failed(request, reason)
       return
     }
     if (changed === undefined) {
-      this.#share.later(() => this.#goOn(change))
+      this.#later(change)
       return
     }
     this.#over(change)
     try {
       this.#events.onChanged(request, changed)
     } catch (reason) {
-      this.#events.onFailed(request, reason)
+      this.#failed(request, reason)
+      return
     }
     request.carrier?.release(request)
+  }
+
+  /** The slot is free, even where the client cannot be told. */
+  #failed(request: Request, reason: unknown): void {
+    try {
+      this.#events.onFailed(request, reason)
+    } finally {
+      request.carrier?.release(request)
+    }
   }
 
   /** As many as the share of this turn allows; undefined where there are more. */

@@ -95,8 +95,11 @@ export class LinkedClient extends ClientLife<EnforcedSession> {
 
   /** The gateway or the link is gone. */
   abandon(): void {
-    this.over()
-    this.#leave()
+    try {
+      this.over()
+    } finally {
+      this.#leave()
+    }
   }
 
   protected give(buffer: Buffer, start: number, end: number, stream: number): void {

@@ -6,7 +6,7 @@
  *                        └▶ PING, SCHEMA?, RING?, TABLE?
  */
 import type { TLSSocket } from 'node:tls'
-import { after, contained } from '../base/contained.ts'
+import { after, contain, contained, containFault, nothingEnds, settle } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { headerOpcode, headerStream, headerVersion } from '../cql/protocol.ts'
@@ -134,7 +134,7 @@ export class LinkServer implements OpeningLink {
   closeSessions(code: string, message: string): void {
     for (const [number, client] of this.#sessions) {
       this.#sendClose(number, { code, message })
-      this.#forget(client)
+      contain(client, 'the end of a linked session', () => this.#forget(client))
     }
     this.#sessions.clear()
     for (const number of this.#openings.cancelAll()) this.#sendClose(number, { code, message })
@@ -149,6 +149,10 @@ export class LinkServer implements OpeningLink {
     try {
       this.#splitter.push(chunk, this)
     } catch (reason) {
+      if (!(reason instanceof RingfenceError)) {
+        containFault(this, 'bytes of a gateway', reason)
+        return
+      }
       this.#host.log.error({ err: reason, gateway: this.gateway }, 'mesh link broken')
       this.#socket.destroy()
     }
@@ -158,7 +162,16 @@ export class LinkServer implements OpeningLink {
   onFrame(number: number, buffer: Buffer, start: number, end: number): void {
     if (headerVersion(buffer, start) === CONTROL_VERSION) this.#control(number, buffer, start, end)
     // A session that was closed here may still have frames under way.
-    else this.#sessions.get(number)?.request(buffer, start, end)
+    else this.#request(this.#sessions.get(number), buffer, start, end)
+  }
+
+  /** A fault in it ends its session, not the link. */
+  #request(client: LinkedClient | undefined, buffer: Buffer, start: number, end: number): void {
+    try {
+      client?.request(buffer, start, end)
+    } catch (reason) {
+      containFault(client!, 'a request of a linked session', reason)
+    }
   }
 
   isOpen(number: number): boolean {
@@ -252,7 +265,10 @@ export class LinkServer implements OpeningLink {
         if (id === undefined) return
         const tell = (versions: string[]): void =>
           this.#outbox.send(controlEnvelope(Control.SCHEMA, { id, versions }), 0)
-        this.#host.schemaVersion().then(
+        settle(
+          this,
+          'a schema version',
+          this.#host.schemaVersion(),
           (version) => tell([version]),
           () => tell([]),
         )
@@ -286,11 +302,12 @@ export class LinkServer implements OpeningLink {
     if (client === undefined || !this.#inPieces) return
     const whole = this.#pieces.add(number, client.account, buffer, start, end)
     if (whole === undefined) return
-    if (this.#pieces.refused) client.refuse(headerStream(whole, 0))
-    else if (headerVersion(whole, 0) === CONTROL_VERSION) {
+    if (this.#pieces.refused) {
+      contain(client, 'a request of a linked session', () => client.refuse(headerStream(whole, 0)))
+    } else if (headerVersion(whole, 0) === CONTROL_VERSION) {
       if (headerOpcode(whole, 0) === Control.GIVEN) this.#control(number, whole, 0, whole.length)
       else throw new RingfenceError('LINK', 'a control message in pieces')
-    } else client.request(whole, 0, whole.length)
+    } else this.#request(client, whole, 0, whole.length)
   }
 
   /** Nobody waits any more for what there is of the session. */
@@ -303,10 +320,14 @@ export class LinkServer implements OpeningLink {
   #onClose(): void {
     clearTimeout(this.#expiry)
     this.#outbox.close()
-    for (const client of this.#sessions.values()) this.#forget(client)
+    for (const client of this.#sessions.values()) {
+      contain(client, 'the end of a linked session', () => this.#forget(client))
+    }
     this.#sessions.clear()
-    this.#openings.cancelAll()
-    this.sender.close()
+    contain(nothingEnds, 'the end of a mesh link', () => {
+      this.#openings.cancelAll()
+      this.sender.close()
+    })
     this.#host.onClosed(this)
   }
 }

@@ -90,7 +90,7 @@ export class Repreparer {
 
   /** A copy of the node's answer; undefined where none comes. */
   #prepare(upstream: Upstream, permit: Permit, judged: Judged): Promise<Buffer | undefined> {
-    const { send, onPrepared, onLost } = this.#options
+    const { session, send, onPrepared, onLost } = this.#options
     return new Promise((resolve) => {
       const lost = (prepare: Request): void => {
         onLost(prepare)
@@ -107,6 +107,10 @@ export class Repreparer {
           lost(prepare)
         },
         onLost: lost,
+        onFault: (reason) => {
+          resolve(undefined)
+          session.onFault(reason)
+        },
       })
     })
   }

@@ -5,7 +5,7 @@ import { Opcode } from '../cql/protocol.ts'
 import { type Owner, Request, takeRequest } from './request.ts'
 
 const session = { who: {} as never, notes: undefined }
-const owner: Owner = { onAnswer() {}, onUnfit() {}, onTimeout() {}, onLost() {} }
+const owner: Owner = { onAnswer() {}, onUnfit() {}, onTimeout() {}, onLost() {}, onFault() {} }
 const envelope = queryEnvelope(4, 9, 'SELECT * FROM a.b')
 
 function arrived(): Request {

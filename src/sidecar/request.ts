@@ -26,6 +26,8 @@ export interface Owner {
   onUnfit(request: Request, answerBytes: number): void
   onTimeout(request: Request): void
   onLost(request: Request): void
+  /** A fault of ours in one of these; ends the session. */
+  onFault(reason: unknown): void
 }
 
 const nothing = Buffer.alloc(0)
@@ -179,6 +181,10 @@ export class Request extends InFlight implements TransactionEvent {
 
   override onLost(): void {
     this.owner.onLost(this)
+  }
+
+  override onFault(reason: unknown): void {
+    this.owner.onFault(reason)
   }
 
   override over(): void {

@@ -99,6 +99,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
     this.largeAnswers = new LargeAnswers(identity.share, account, {
       onChanged: (request, changed) => this.owner.changed(request, changed),
       onFailed: (request, reason) => this.owner.failed(request, reason),
+      onFault: () => this.onFault(),
     })
     this.repreparer = new Repreparer({
       ...repreparing(this),
@@ -161,8 +162,16 @@ export class EnforcedSession implements Backend, Session, EventListener {
   }
 
   #take(request: Request): void {
-    if (this.waiting.active) this.waiting.add(request)
-    else this.#serve(request)
+    if (!this.waiting.active) {
+      this.#serve(request)
+      return
+    }
+    try {
+      this.waiting.add(request)
+    } catch (reason) {
+      failed(request, this, reason)
+      throw reason
+    }
   }
 
   #serve(request: Request): void {

@@ -10,7 +10,7 @@ import { constants } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import { connect as connectTls } from 'node:tls'
 import { Verdict } from '../base/bytes-budget.ts'
-import { after, contained, every, type Owner } from '../base/contained.ts'
+import { after, contain, contained, containFault, every, type Owner } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { transportLine } from '../base/transport-fault.ts'
@@ -322,7 +322,8 @@ export class Upstream implements Carrier, Owner {
     try {
       this.#inbound.push(chunk, this)
     } catch (reason) {
-      this.destroy(`the node sent what may not be: ${reason instanceof Error ? reason.message : String(reason)}`)
+      if (reason instanceof RingfenceError) this.destroy(`the node sent what may not be: ${reason.message}`)
+      else containFault(this, 'bytes of the node', reason)
     }
   }
 
@@ -344,7 +345,15 @@ export class Upstream implements Carrier, Owner {
       this.release(request)
       return
     }
-    request.onAnswer(buffer, start, end)
+    try {
+      request.onAnswer(buffer, start, end)
+    } catch (reason) {
+      // What the node may not send ends the connection, a fault of ours the one that it was for.
+      if (reason instanceof RingfenceError) throw reason
+      containFault(request, 'an answer of the node', reason)
+      if (!request.kept) this.release(request)
+      return
+    }
     if (request.kept) return
     this.release(request)
     request.over()
@@ -374,7 +383,7 @@ export class Upstream implements Carrier, Owner {
       this.#largeBytes = account === undefined ? 0 : envelopeBytes
       return true
     }
-    request.onUnfit(envelopeBytes)
+    contain(request, 'an answer that is too large', () => request.onUnfit(envelopeBytes))
     this.abandon(request)
     return false
   }
@@ -416,13 +425,22 @@ export class Upstream implements Carrier, Owner {
         if (request.startedMicros < before - limits.requestTimeoutMs * 1000) this.#state = 'retired'
         continue
       }
-      if (request.startedMicros <= before) request.onTimeout()
+      if (request.startedMicros <= before) this.#timeout(request)
       else {
         wanted = true
         if (request.startedMicros < now - SWEEP_MS * 1000) copyOut(request)
       }
     }
     if (this.#state === 'retired' && !wanted) this.destroy('its answers are not awaited any more')
+  }
+
+  #timeout(request: InFlight): void {
+    try {
+      request.onTimeout()
+    } catch (reason) {
+      containFault(request, 'a request that takes too long', reason)
+      if (request.carrier === this && !request.abandoned) this.abandon(request)
+    }
   }
 
   #onClose(): void {
@@ -437,10 +455,13 @@ export class Upstream implements Carrier, Owner {
     this.#inFlight = 0
     for (const request of requests) {
       if (request === undefined) continue
-      giveBack(request)
+      contain(request, 'the end of a connection to the node', () => giveBack(request))
       request.carrier = undefined
     }
-    for (const request of requests) if (request?.abandoned === false) request.onLost(this.#reason)
+    for (const request of requests) {
+      if (request?.abandoned !== false) continue
+      contain(request, 'the end of a connection to the node', () => request.onLost(this.#reason))
+    }
     if (was !== 'opening') this.#options.onClosed(this, this.#reason)
   }
 }
@@ -510,6 +531,10 @@ class Question extends InFlight {
 
   override onLost(reason: string): void {
     this.#reject(new RingfenceError('UPSTREAM', `connection to the node lost: ${reason}`))
+  }
+
+  override onFault(reason: unknown): void {
+    this.#reject(new RingfenceError('UPSTREAM', 'a fault of our own', { cause: reason }))
   }
 
   override over(): void {}

@@ -192,6 +192,12 @@ const give = (client: Client, stream: number): void => {
   envelope[4] = Opcode.RESULT
   client.answer(envelope, 0, envelope.length, stream)
 }
+const resultOf = (stream: number, bytes: number): Buffer => {
+  const envelope = Buffer.concat([readyEnvelope(4, stream), Buffer.alloc(bytes)])
+  envelope[4] = Opcode.RESULT
+  envelope.writeInt32BE(bytes, 5)
+  return envelope
+}
 const HOUR_MS = 3_600_000
 
 for (const [name, { graceMs, open }] of Object.entries(doors)) {
@@ -246,6 +252,17 @@ for (const [name, { graceMs, open }] of Object.entries(doors)) {
       await until('nothing is held', () => visitor.budget.heldBytes === 0)
       assert.equal(visitor.client.life, 'closed')
       assert.equal(visitor.backend.closedCount, 1)
+    })
+
+    it('holds nothing of an answer that comes when it is gone', async () => {
+      const visitor = await visit()
+      await asked(visitor, 1)
+      visitor.client.close('over')
+      await until('all of it ends', () => visitor.hasEnded() && visitor.backend.closedCount === 1)
+      const envelope = resultOf(1, 1024 * 1024)
+      visitor.client.answer(envelope, 0, envelope.length, 1)
+      await sleep(50)
+      assert.equal(visitor.budget.heldBytes, 0)
     })
 
     it('drains: what is in flight is answered, nothing more is served, no event comes', async () => {

@@ -1,6 +1,7 @@
 /** What one client connection may have in flight, the way to the node can carry; and a record says what stopped a request. */
 import assert from 'node:assert/strict'
 import { after, before, it, suite } from 'node:test'
+import { BytesBudget } from '../../src/base/bytes-budget.ts'
 import { RingfenceError } from '../../src/base/errors.ts'
 import { limits } from '../../src/base/limits.ts'
 import { queryEnvelope } from '../../src/cql/encode.ts'
@@ -83,6 +84,45 @@ suite('requests in flight', () => {
     assert.ok(running.records().every(({ verdict }) => verdict !== 'deny'))
     client.close()
     other.close()
+  })
+})
+
+suite('a record is written', () => {
+  it('of a USE that a node out of reach cannot serve', async () => {
+    const running = await world.sidecar({ name: 'away' })
+    const client = await world.client(running.port, 'alice')
+    running.node.intercept = (request) => {
+      request.connection.socket.destroy()
+      return true
+    }
+    assert.match(describe(await client.ask(queryEnvelope(4, 1, 'USE shop'))), /^0x1001 .*not reachable/)
+    await until('it is written', () => running.records().some(({ rule }) => rule === 'node-away'))
+    client.close()
+  })
+
+  it('of each request that there is no room for behind one that waits', async () => {
+    const bounds = {
+      processBytesMax: 65_536,
+      addressBytesMax: 65_536,
+      identityBytesMax: 4096,
+      connectionBytesMax: 4096,
+      shareBytes: 1024,
+      roomTimeoutMs: 200,
+    }
+    const running = await world.sidecar({ name: 'narrow', budget: new BytesBudget(bounds) })
+    const client = await world.client(running.port, 'alice')
+    const held = hold(running)
+    client.send(queryEnvelope(4, 100, 'USE shop'))
+    await until('it is at the node', () => held.length === 1)
+    const text = `INSERT INTO shop.items (k) VALUES ('${'x'.repeat(1000)}')`
+    client.send(Buffer.concat(Array.from({ length: 40 }, (_, stream) => queryEnvelope(4, stream, text))))
+    await until('some are refused', () => client.unasked.length > 0)
+    const refused = (): number => client.unasked.filter((answer) => describe(answer).startsWith('0x1001')).length
+    await until('they are written', () => {
+      const written = running.records().filter(({ rule }) => rule === 'overloaded').length
+      return written > 0 && written === refused()
+    })
+    client.close()
   })
 })
 

@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto'
 import type { Transactions } from '../../audit/transactions.ts'
 import { Verdict } from '../../base/bytes-budget.ts'
+import { type Owner, unawaited } from '../../base/contained.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { errorEnvelope } from '../../cql/encode.ts'
@@ -34,7 +35,7 @@ import { INLINE_TEXT_MAX } from '../analyst.ts'
 import { BoundValues } from '../bound.ts'
 import { checked } from '../checks.ts'
 import type { SessionContext } from '../context.ts'
-import { answerHere, deny } from '../ending.ts'
+import { answerHere, deny, failed } from '../ending.ts'
 import type { IdentityState, Judge, Judged } from '../judged.ts'
 import type { Request } from '../request.ts'
 import { sealContext, withObserved } from '../rewrites.ts'
@@ -58,7 +59,7 @@ export interface QuestionHost {
 }
 
 /** Who asks. */
-export interface Asker {
+export interface Asker extends Owner {
   readonly client: Client
   readonly identity: IdentityState
   readonly context: SessionContext
@@ -134,11 +135,17 @@ export class SchemaQuestions {
     asker.questionsWaiting++
     request.hold()
     request.startedMicros = this.#host.turn.nowMicros()
-    void this.#serve(asker, request).finally(() => {
+    unawaited(asker, 'a question about the schema', this.#wait(asker, request))
+  }
+
+  async #wait(asker: Asker, request: Request): Promise<void> {
+    try {
+      await this.#serve(asker, request)
+    } finally {
       this.#waiting--
       asker.questionsWaiting--
-      account.give(request.byteCount)
-    })
+      asker.client.account.give(request.byteCount)
+    }
   }
 
   async #serve(asker: Asker, request: Request): Promise<void> {
@@ -159,6 +166,7 @@ export class SchemaQuestions {
       if (asker.closed) return
       const { code, message, ours } = faultOf(reason)
       if (ours) {
+        failed(request, ending, reason)
         asker.client.fault(reason, request.stream)
         return
       }

@@ -21,7 +21,7 @@ import { cqlFault } from '../../session/fault.ts'
 import type { Turn } from '../../session/turn.ts'
 import { BoundValues } from '../bound.ts'
 import type { SessionContext } from '../context.ts'
-import { answerHere, deny, type Reply } from '../ending.ts'
+import { answerHere, deny, type Reply, failed as recordFailed } from '../ending.ts'
 import { type IdentityState, type Judge, type Judged, textDigest } from '../judged.ts'
 import type { UpstreamPool } from '../pool.ts'
 import type { Request } from '../request.ts'
@@ -123,6 +123,7 @@ export class Descriptions {
       request.latencyMicros = turn.nowMicros() - startedMicros
       answerHere(request, ending, { ...reply, envelope })
     } catch (reason) {
+      recordFailed(request, this.#host, reason)
       client.fault(reason, request.stream)
     }
   }

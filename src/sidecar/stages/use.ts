@@ -7,7 +7,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import { withoutAddresses } from '../../cql/answers/addresses.ts'
 import { Opcode } from '../../cql/protocol.ts'
 import { readError } from '../../cql/responses.ts'
-import { deny, NODE_REFUSED, refused } from '../ending.ts'
+import { deny, failed, NODE_REFUSED, refused } from '../ending.ts'
 import type { Request } from '../request.ts'
 import { NodeError, type Upstream } from '../upstream.ts'
 import { decideNow } from './authorise.ts'
@@ -55,6 +55,7 @@ function moved(request: Request, session: Session, upstream: Upstream): void {
     }
     deny(request, session, decision)
   } catch (reason) {
+    failed(request, session, reason)
     session.client.fault(reason, request.stream)
   }
   session.waiting.letGo()
@@ -69,7 +70,9 @@ function notMoved(request: Request, session: Session, reason: unknown): void {
     client.answer(shown, 0, shown.length, request.stream)
     refused(request, session, NODE_REFUSED, code, reason.message)
   } else {
-    client.fault(new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable'), request.stream)
+    const away = new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable')
+    failed(request, session, away)
+    client.fault(away, request.stream)
   }
   waiting.letGo()
 }
