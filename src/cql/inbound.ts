@@ -46,6 +46,8 @@ export interface EnvelopeSink {
 
 /** A longer envelope that comes in pieces is one that its receiver is asked about. */
 export const LARGE_BYTES = 64 * 1024
+/** No envelope is longer (native_protocol_v4.spec §2.5): what announces more is none. */
+const PROTOCOL_BODY_BYTES_MAX = 256 * 1024 * 1024
 
 /** A byte of an LZ4 block stands for 255 at the most. */
 const LZ4_RATIO_MAX = 255
@@ -64,7 +66,7 @@ export class Inbound extends Framer<EnvelopeSink> {
   faultStream = 0
   faultVersion = 0
 
-  /** A request whose body is longer than `bodyBytesMax` is dropped, and does not end the stream. */
+  /** A request whose body is longer than `bodyBytesMax` is dropped, and does not end the stream; one that no envelope can have ends it. */
   dropsTooLong = false
 
   protected headerBytes = HEADER_BYTES
@@ -255,10 +257,8 @@ export class Inbound extends Framer<EnvelopeSink> {
     if (buf[at]! !== (this.#directionBit | this.#version) || this.#version === 0) this.#checkVersion(buf, at)
     const bodyBytes = headerBodyBytes(buf, at)
     if (bodyBytes < 0) this.#refuse(buf, at, 'PROTOCOL', 'negative body length')
-    if (
-      bodyBytes > this.bodyBytesMax &&
-      ((this.#directionBit === 0 && !this.dropsTooLong) || sink.onLarge === undefined)
-    ) {
+    const mayPass = this.dropsTooLong && bodyBytes <= PROTOCOL_BODY_BYTES_MAX
+    if (bodyBytes > this.bodyBytesMax && ((this.#directionBit === 0 && !mayPass) || sink.onLarge === undefined)) {
       this.#refuse(buf, at, 'TOO_LARGE', this.#tooLarge(bodyBytes))
     }
     return HEADER_BYTES + bodyBytes

@@ -212,11 +212,11 @@ const attacks: readonly Attack[] = [
     },
   },
   {
-    name: 'a length of 2³¹ − 1, and of one byte too many',
+    name: 'a length of 2³¹ − 1, and of one byte more than an envelope can have',
     run: async (door) => {
       for (const [bytes, pattern] of [
         ['04000007077fffffff', /^0x2200 body of 2147483647 bytes/],
-        ['040000070701000001', /^0x2200 body of 16777217 bytes/],
+        ['040000070710000001', /^0x2200 body of 268435457 bytes/],
       ] as const) {
         const client = await openAt(door)
         client.socket.write(Buffer.from(bytes, 'hex'))
