@@ -85,6 +85,8 @@ export function refused(
 
 /** For the record: a request that an error of ours stopped, or one of the client's. */
 export function failed(request: Request, ending: Pick<Ending, 'transactions'>, reason: unknown): void {
+  // While nothing can be written, refusals would take the room of lines that must not be lost.
+  if (ending.transactions.blocked) return
   const { code, message } = cqlFault(reason)
   refused(request, ending, ruleOfFault(reason), code, message)
 }

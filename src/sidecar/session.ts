@@ -184,8 +184,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
         return
       }
     } catch (reason) {
-      // While nothing can be written, refusals would take the room of lines that must not be lost.
-      if (!this.transactions.blocked) failed(request, this, reason)
+      failed(request, this, reason)
       this.identity.share.charge(REFUSAL_MS)
       throw reason
     }
@@ -201,7 +200,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
   }
 
   #refuse(request: Request, reason: unknown): void {
-    if (!this.transactions.blocked) failed(request, this, reason)
+    failed(request, this, reason)
     this.client.fault(reason, request.stream)
   }
 }
