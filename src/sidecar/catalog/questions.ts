@@ -25,7 +25,7 @@ import { stampsOf } from '../../cql/query/stamps.ts'
 import type { Table } from '../../cql/query/table.ts'
 import type { SelectTree } from '../../cql/query/tree.ts'
 import { unsupported } from '../../cql/query/unsupported.ts'
-import { ExecuteView, type ParamsView, QueryView, readExecute, readQuery } from '../../cql/requests.ts'
+import { ExecuteView, type ParamsView, QueryView, readExecute } from '../../cql/requests.ts'
 import { type Prepared, readError } from '../../cql/responses.ts'
 import type { Denial, Permit } from '../../policy/engine.ts'
 import type { Client } from '../../session/backend.ts'
@@ -38,7 +38,7 @@ import type { SessionContext } from '../context.ts'
 import { answerHere, deny, failed } from '../ending.ts'
 import type { IdentityState, Judge, Judged } from '../judged.ts'
 import type { Request } from '../request.ts'
-import { sealContext, withObserved } from '../rewrites.ts'
+import { paramsOf, sealContext, withObserved } from '../rewrites.ts'
 import type { Ask } from '../schema/load.ts'
 import type { Secrets } from '../secrets.ts'
 import { NodeError } from '../upstream.ts'
@@ -184,7 +184,7 @@ export class SchemaQuestions {
     const columns = await this.#columns.of(qualified(tree, judged), question.permit!)
     // The node knows it, and it is not known here which of its rows may be seen.
     if (named === undefined) return this.#host.judge.refusal(identity, visibleObjects, unanswerable)
-    const params = paramsOf(question, version)
+    const params = paramsOf({ opcode: question.opcode, version }, question.view(), new QueryView(), new ExecuteView())!
     if (params.consistency === Consistency.ANY) {
       throw new RingfenceError('INVALID', 'ANY ConsistencyLevel is only supported for writes')
     }
@@ -332,13 +332,6 @@ function treeOf(text: string): SelectTree {
 function qualified({ keyspace, tableAt }: SelectTree, { text, facts }: Judged): string {
   if (keyspace !== undefined) return text
   return `${text.slice(0, tableAt)}${facts.keyspace ?? ''}.${text.slice(tableAt)}`
-}
-
-function paramsOf({ opcode, bytes, start, end, flags }: Request, version: ProtocolVersion): ParamsView {
-  const view = opcode === Opcode.EXECUTE ? new ExecuteView() : new QueryView()
-  if (view instanceof ExecuteView) readExecute(view, bytes, start, end, version, flags)
-  else readQuery(view, bytes, start, end, version, flags)
-  return view.params
 }
 
 /** The keyspaces that the question is about, where they are few and stand in it as they are. */
