@@ -3,6 +3,7 @@
  * what came of them as JSON.
  */
 import { connect, type TLSSocket } from 'node:tls'
+import { junkBodies } from '../../src/control/junk.fixture.ts'
 
 export interface JunkPlan {
   readonly port: number
@@ -24,14 +25,7 @@ const KEPT = 8
 const OPEN_MAX = 500
 
 const plan = JSON.parse(process.argv[2]!) as JunkPlan
-const csrPem = `-----BEGIN CERTIFICATE REQUEST-----\n${'A'.repeat(4_000)}\n-----END CERTIFICATE REQUEST-----`
-const bodies = [
-  JSON.stringify({ token: 'x'.repeat(100), csrPem, name: 'x', role: 'sidecar' }),
-  '{"token":',
-  '[]',
-  '{"token":"x","csrPem":"x","name":"x","role":"node"}',
-]
-const posts = bodies.map(
+const posts = junkBodies.map(
   (body) =>
     `POST /v1/enrol HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
 )

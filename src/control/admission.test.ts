@@ -10,6 +10,7 @@ import { limits } from '../base/limits.ts'
 import { makeKey } from '../mesh/credentials.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
 import { Admission } from './admission.ts'
+import { junkBodies } from './junk.fixture.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 
 const sidecarId = (n: number): string => `spiffe://demo.local/ringfence/sidecar/c1/dc1/n${n}`
@@ -77,13 +78,6 @@ describe('Admission', () => {
 function flood(mesh: Mesh, perSecond: number): { sent: () => number; stop: () => void } {
   const { port } = mesh.control
   let sent = 0
-  const csrPem = `-----BEGIN CERTIFICATE REQUEST-----\n${'A'.repeat(4_000)}\n-----END CERTIFICATE REQUEST-----`
-  const bodies = [
-    JSON.stringify({ token: 'x'.repeat(100), csrPem, name: 'x', role: 'sidecar' }),
-    '{"token":',
-    '[]',
-    '{"token":"x","csrPem":"x","name":"x","role":"node"}',
-  ]
   const paths = ['/v1/enrol', '/v1/enrol', '/v1/enrol', '/v1/renew', '/v1/report', '/v1/nothing']
   const sockets = new Set<Socket>()
   const lines = Array.from({ length: 8 }, () => {
@@ -102,7 +96,7 @@ function flood(mesh: Mesh, perSecond: number): { sent: () => number; stop: () =>
   })
   const timer = setInterval(() => {
     for (let i = 0; i < perSecond / 50; i++) {
-      const body = bodies[sent % bodies.length]!
+      const body = junkBodies[sent % junkBodies.length]!
       const path = paths[sent % paths.length]!
       const line = lines[sent % lines.length]!()
       sent++
