@@ -45,9 +45,10 @@ const mentions = [
 export const objectAttacks: readonly Attack[] = [
   {
     row: 'C1',
+    // Its base is hidden from him, so he hears what is said of a table that is not there, whatever a rule names.
     name: 'a view over a table that he may not read',
     who: 'viewer',
-    wanted: 'DENY',
+    wanted: 'INVALID',
     statements: [
       "SELECT k FROM e2e_attacks.secret_view WHERE v = '§'",
       'SELECT k AS a_§ FROM e2e_attacks.secret_view',
