@@ -18,7 +18,7 @@ export interface IdlePlan {
 }
 
 /** Handshakes under way at once: fewer than a listener's backlog. */
-const OPENING_MAX = 64
+const openingMax = 64
 const startup = envelope(4, Opcode.STARTUP, Buffer.concat([short(1), string('CQL_VERSION'), string('3.0.0')]))
 
 /** Resolves when all are READY. Rejects when one is refused. */
@@ -44,7 +44,7 @@ export async function openIdle(plan: IdlePlan): Promise<IdleSessions> {
       socket.once('close', () => sockets.delete(socket))
     }
   }
-  await Promise.all(Array.from({ length: OPENING_MAX }, openSome))
+  await Promise.all(Array.from({ length: openingMax }, openSome))
   return idle
 }
 

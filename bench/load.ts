@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import { HEADER_BYTES, headerOpcode, headerStream, Opcode, ResultKind } from '../src/cql/protocol.ts'
+import { envelopeHeaderBytes, headerOpcode, headerStream, Opcode, ResultKind } from '../src/cql/protocol.ts'
 import { Latencies, type LoadResult, resultOf } from './latencies.ts'
 import { envelope, int, longString, short, string, WireReader, WireWriter } from './wire.ts'
 
@@ -91,7 +91,7 @@ class Connection {
 
   /** Takes ids from PREPARED and makes the one EXECUTE that is sent from now on. */
   #begin(buf: Buffer, start: number): void {
-    const body = start + HEADER_BYTES
+    const body = start + envelopeHeaderBytes
     if (headerOpcode(buf, start) !== Opcode.RESULT || buf.readInt32BE(body) !== ResultKind.PREPARED) {
       throw new Error(`PREPARE was answered: ${buf.toString('latin1', body + 6)}`)
     }

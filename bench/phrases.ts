@@ -21,7 +21,7 @@ const tables = { rows: 'rows', large: 'large' } as const
 const key = { name: 'k', type: native('text') } as const
 const value = { name: 'v', type: native('blob') } as const
 
-const FIRST_ROW_BYTE = 0x61
+const firstRowByte = 0x61
 /** What an EXECUTE is answered with; an index into `Phrases.#answers`. */
 const Answer = { ROW: 0, LARGE_ROW: 1, VOID: 2 } as const
 
@@ -30,9 +30,9 @@ export const largeAnswerTable = 'large_answer'
 export const manyRowsTable = 'many_rows'
 /** And one that is larger than any answer may be. */
 export const oversizedAnswerTable = 'oversized_answer'
-const LARGE_ANSWER_BYTES = 100 * 1024 * 1024
-const MANY_ROWS = 1_000_000
-const OVERSIZED_BYTES = 290 * 1024 * 1024
+const largeAnswerBytes = 100 * 1024 * 1024
+const manyRows = 1_000_000
+const oversizedBytes = 290 * 1024 * 1024
 
 export class Phrases {
   readonly supported: Buffer
@@ -61,7 +61,7 @@ export class Phrases {
     this.authSuccess = authSuccessEnvelope(version, 0)
     this.done = voidEnvelope(version, 0)
     const rowOf = (table: string, bytes: number): Buffer =>
-      rowsEnvelope(version, 0, { keyspace, table, columns: [value] }, [[Buffer.alloc(bytes, FIRST_ROW_BYTE)]])
+      rowsEnvelope(version, 0, { keyspace, table, columns: [value] }, [[Buffer.alloc(bytes, firstRowByte)]])
     this.row = rowOf(tables.rows, rowBytes)
     this.#answers = [this.row, rowOf(tables.large, largeRowBytes), this.done]
   }
@@ -95,9 +95,9 @@ export class Phrases {
     if (table === undefined) return undefined
     let rows = this.#large.get(table)
     if (rows === undefined) {
-      const bytes = { [manyRowsTable]: 8, [oversizedAnswerTable]: OVERSIZED_BYTES }[table] ?? LARGE_ANSWER_BYTES
-      const one = [Buffer.alloc(bytes, FIRST_ROW_BYTE)]
-      const all = new Array<typeof one>(table === manyRowsTable ? MANY_ROWS : 1).fill(one)
+      const bytes = { [manyRowsTable]: 8, [oversizedAnswerTable]: oversizedBytes }[table] ?? largeAnswerBytes
+      const one = [Buffer.alloc(bytes, firstRowByte)]
+      const all = new Array<typeof one>(table === manyRowsTable ? manyRows : 1).fill(one)
       rows = rowsEnvelope(this.#version, 0, { keyspace, table, columns: [value] }, all)
       this.#large.set(table, rows)
     }

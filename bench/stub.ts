@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util'
 import { errorEnvelope, schemaChangeEnvelope } from '../src/cql/encode.ts'
 import {
   CqlErrorCode,
-  HEADER_BYTES,
+  envelopeHeaderBytes,
   headerBodyBytes,
   headerFlags,
   headerOpcode,
@@ -64,14 +64,14 @@ function serve(socket: Socket): void {
     if (say === undefined) return writer.write(unsupported, stream)
     switch (headerOpcode(buf, start)) {
       case Opcode.EXECUTE:
-        return writer.write(say.executed(buf, start + HEADER_BYTES + 2), stream)
+        return writer.write(say.executed(buf, start + envelopeHeaderBytes + 2), stream)
       case Opcode.QUERY:
         return writer.write(
-          answerTo(say, version as 4 | 5, longStringAt(buf, start + HEADER_BYTES), boundIn(buf, start)),
+          answerTo(say, version as 4 | 5, longStringAt(buf, start + envelopeHeaderBytes), boundIn(buf, start)),
           stream,
         )
       case Opcode.PREPARE:
-        return writer.write(say.prepared(longStringAt(buf, start + HEADER_BYTES)), stream)
+        return writer.write(say.prepared(longStringAt(buf, start + envelopeHeaderBytes)), stream)
       case Opcode.BATCH:
         return writer.write(say.done, stream)
       case Opcode.OPTIONS:
@@ -118,7 +118,7 @@ function answerTo(say: Phrases, version: 4 | 5, text: string, bound: string | un
 /** The first value of a QUERY. */
 function boundIn(buf: Buffer, start: number): string | undefined {
   const view = new QueryView()
-  const end = start + HEADER_BYTES + headerBodyBytes(buf, start)
+  const end = start + envelopeHeaderBytes + headerBodyBytes(buf, start)
   readQuery(view, buf, start, end, headerVersion(buf, start) as 4 | 5, headerFlags(buf, start))
   const { params } = view
   if (params.valueCount === 0 || params.valueAt(0) < 0) return undefined

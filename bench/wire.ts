@@ -3,19 +3,19 @@
  * what a product must do (limits, checksums of what arrives, compression), so that neither end is ever the bottleneck.
  */
 import type { Socket } from 'node:net'
-import { HEADER_BYTES, headerBodyBytes, writeHeader } from '../src/cql/protocol.ts'
-import { SEGMENT_HEADER_BYTES, SEGMENT_TRAILER_BYTES, sealSegment } from '../src/cql/segment.ts'
+import { envelopeHeaderBytes, headerBodyBytes, writeHeader } from '../src/cql/protocol.ts'
+import { sealSegment, segmentHeaderBytes, segmentTrailerBytes } from '../src/cql/segment.ts'
 
 export type EnvelopeListener = (buf: Buffer, start: number, end: number) => void
 
-const NOTHING = Buffer.alloc(0)
+const nothing = Buffer.alloc(0)
 
 /** Cuts what a socket delivers into envelopes: bare ones first, and inside v5 segments once `segmented` is set. */
 export class WireReader {
   segmented = false
   readonly #onEnvelope: EnvelopeListener
-  #left: Buffer = NOTHING
-  #pieces: Buffer = NOTHING
+  #left: Buffer = nothing
+  #pieces: Buffer = nothing
 
   constructor(onEnvelope: EnvelopeListener) {
     this.#onEnvelope = onEnvelope
@@ -35,19 +35,19 @@ export class WireReader {
 
   /** Where the envelope at `at` ends, or −1 when it is not all there. */
   #envelope(buf: Buffer, at: number): number {
-    if (buf.length - at < HEADER_BYTES) return -1
-    const end = at + HEADER_BYTES + headerBodyBytes(buf, at)
+    if (buf.length - at < envelopeHeaderBytes) return -1
+    const end = at + envelopeHeaderBytes + headerBodyBytes(buf, at)
     if (end > buf.length) return -1
     this.#onEnvelope(buf, at, end)
     return end
   }
 
   #segment(buf: Buffer, at: number): number {
-    if (buf.length - at < SEGMENT_HEADER_BYTES) return -1
+    if (buf.length - at < segmentHeaderBytes) return -1
     const payloadBytes = buf[at]! | (buf[at + 1]! << 8) | ((buf[at + 2]! & 1) << 16)
     const selfContained = (buf[at + 2]! & 2) !== 0
-    const payloadAt = at + SEGMENT_HEADER_BYTES
-    const end = payloadAt + payloadBytes + SEGMENT_TRAILER_BYTES
+    const payloadAt = at + segmentHeaderBytes
+    const end = payloadAt + payloadBytes + segmentTrailerBytes
     if (end > buf.length) return -1
     let payload = buf.subarray(payloadAt, payloadAt + payloadBytes)
     if (!selfContained) payload = this.#pieces = Buffer.concat([this.#pieces, payload])
@@ -62,15 +62,15 @@ export class WireReader {
   }
 }
 
-const SLAB_BYTES = 32 * 1024
+const slabBytes = 32 * 1024
 
 /** Gathers envelopes in a slab; `flush` hands what is there to the socket, as one v5 segment where `segmented` is set. */
 export class WireWriter {
   segmented = false
   readonly #socket: Socket
-  #slab = Buffer.allocUnsafe(SLAB_BYTES)
+  #slab = Buffer.allocUnsafe(slabBytes)
   #start = 0
-  #end = SEGMENT_HEADER_BYTES
+  #end = segmentHeaderBytes
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -78,18 +78,16 @@ export class WireWriter {
 
   /** Copies a whole envelope, but for the body of a very long one, and gives it the stream id. */
   write(envelope: Buffer, stream: number): void {
-    if (!this.segmented && envelope.length > SLAB_BYTES) {
+    if (!this.segmented && envelope.length > slabBytes) {
       this.#writeLong(envelope, stream)
       return
     }
-    if (this.#end + envelope.length + SEGMENT_TRAILER_BYTES > this.#slab.length) {
+    if (this.#end + envelope.length + segmentTrailerBytes > this.#slab.length) {
       this.flush()
       // The old slab lives on in the socket's pending write. A slab is no longer than a segment may be.
-      this.#slab = Buffer.allocUnsafe(
-        Math.max(SLAB_BYTES, envelope.length + SEGMENT_HEADER_BYTES + SEGMENT_TRAILER_BYTES),
-      )
+      this.#slab = Buffer.allocUnsafe(Math.max(slabBytes, envelope.length + segmentHeaderBytes + segmentTrailerBytes))
       this.#start = 0
-      this.#end = SEGMENT_HEADER_BYTES
+      this.#end = segmentHeaderBytes
     }
     envelope.copy(this.#slab, this.#end)
     this.#slab[this.#end + 2] = stream >> 8
@@ -99,32 +97,32 @@ export class WireWriter {
 
   #writeLong(envelope: Buffer, stream: number): void {
     this.flush()
-    const header = Buffer.from(envelope.subarray(0, HEADER_BYTES))
+    const header = Buffer.from(envelope.subarray(0, envelopeHeaderBytes))
     header.writeInt16BE(stream, 2)
     this.#socket.write(header)
-    this.#socket.write(envelope.subarray(HEADER_BYTES))
+    this.#socket.write(envelope.subarray(envelopeHeaderBytes))
   }
 
   flush(): void {
-    const payloadAt = this.#start + SEGMENT_HEADER_BYTES
+    const payloadAt = this.#start + segmentHeaderBytes
     if (this.#end === payloadAt) return
     if (this.segmented) {
       sealSegment(this.#slab, this.#start, this.#end - payloadAt, true)
-      this.#end += SEGMENT_TRAILER_BYTES
+      this.#end += segmentTrailerBytes
       this.#socket.write(this.#slab.subarray(this.#start, this.#end))
     } else {
       this.#socket.write(this.#slab.subarray(payloadAt, this.#end))
     }
     this.#start = this.#end
-    this.#end += SEGMENT_HEADER_BYTES
+    this.#end += segmentHeaderBytes
   }
 }
 
 /** An envelope on stream 0, for `WireWriter.write` to copy. */
 export function envelope(versionByte: number, opcode: number, body: Buffer): Buffer {
-  const whole = Buffer.allocUnsafe(HEADER_BYTES + body.length)
+  const whole = Buffer.allocUnsafe(envelopeHeaderBytes + body.length)
   writeHeader(whole, 0, versionByte, 0, 0, opcode, body.length)
-  body.copy(whole, HEADER_BYTES)
+  body.copy(whole, envelopeHeaderBytes)
   return whole
 }
 

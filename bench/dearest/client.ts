@@ -1,7 +1,7 @@
 /** A client that sends bytes made beforehand and counts answers: the one who makes the dear input, and the neighbour who waits. */
 import { readFileSync } from 'node:fs'
 import { connect, type TLSSocket } from 'node:tls'
-import { HEADER_BYTES, headerBodyBytes, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
+import { envelopeHeaderBytes, headerBodyBytes, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import type { Credentials } from '../certificates.ts'
 import { envelope, longString, short, string } from '../wire.ts'
 
@@ -81,10 +81,10 @@ export class DearestClient {
     let at = 0
     while (at < chunk.length) {
       if (this.#bodyLeft === 0) {
-        const wanted = HEADER_BYTES - this.#header.length
+        const wanted = envelopeHeaderBytes - this.#header.length
         this.#header = Buffer.concat([this.#header, chunk.subarray(at, at + wanted)])
         at += wanted
-        if (this.#header.length < HEADER_BYTES) return
+        if (this.#header.length < envelopeHeaderBytes) return
         this.#opcode = headerOpcode(this.#header, 0)
         this.#bodyLeft = headerBodyBytes(this.#header, 0)
       }

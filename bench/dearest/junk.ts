@@ -19,10 +19,10 @@ export interface JunkResult {
   readonly answers: Readonly<Record<string, number>>
 }
 
-const TICK_MS = 10
-const KEPT = 8
+const tickMs = 10
+const kept = 8
 /** Of those that are new for each POST; where the machine is slower than the plan, the oldest go. */
-const OPEN_MAX = 500
+const openMax = 500
 
 const plan = JSON.parse(process.argv[2]!) as JunkPlan
 const posts = junkBodies.map(
@@ -49,10 +49,10 @@ function opened(): TLSSocket {
 function next(): TLSSocket {
   const [oldest] = open
   if (plan.connections === 'new') {
-    if (open.size >= OPEN_MAX) oldest?.destroy()
+    if (open.size >= openMax) oldest?.destroy()
     return opened()
   }
-  if (oldest === undefined || open.size < KEPT) return opened()
+  if (oldest === undefined || open.size < kept) return opened()
   open.delete(oldest)
   open.add(oldest)
   return oldest
@@ -68,6 +68,6 @@ const timer = setInterval(() => {
     return
   }
   // What a slow turn left out is not made up for at once: the plan is a rate.
-  const due = Math.min((plan.perSecond * elapsedMs) / 1_000 - sent, (plan.perSecond * TICK_MS * 10) / 1_000)
+  const due = Math.min((plan.perSecond * elapsedMs) / 1_000 - sent, (plan.perSecond * tickMs * 10) / 1_000)
   for (let i = 0; i < due; i++) next().write(posts[sent++ % posts.length]!)
-}, TICK_MS)
+}, tickMs)

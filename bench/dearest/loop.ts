@@ -107,8 +107,8 @@ function cellsOf(row: Row): string[] {
   ]
 }
 
-const NEIGHBOUR_PAUSE_MS = 2
-const QUIET_MS = 300
+const neighbourPauseMs = 2
+const quietMs = 300
 
 /** The sidecar's clocks, and the neighbour. */
 class Measuring {
@@ -143,7 +143,7 @@ class Measuring {
       this.#waitedMs = 0
       const before = cpuSeconds([this.#mesh.sidecar.pid!])
       const answer = await run()
-      await sleep(QUIET_MS)
+      await sleep(quietMs)
       const cpuMs = (cpuSeconds([this.#mesh.sidecar.pid!]) - before) * 1000
       const loopMs = await this.#loopMs()
       const { min } = Math
@@ -174,7 +174,7 @@ class Measuring {
       const asked = performance.now()
       await client.ask(small)
       this.#waitedMs = Math.max(this.#waitedMs, performance.now() - asked)
-      await sleep(NEIGHBOUR_PAUSE_MS)
+      await sleep(neighbourPauseMs)
     }
   }
 }

@@ -21,10 +21,10 @@ const heapLimitBytes = 352 * MiB
 const bounds = budgetBounds(Math.floor(heapLimitBytes / 3))
 /** What waits, twice on its way through TLS, and what the heap may grow by while it collects. */
 const moreBytesMax = 3 * bounds.identityBytesMax + heapLimitBytes / 3
-const NEIGHBOUR_MS_MAX = 5_000
-const OPEN_MS_MAX = 30_000
+const neighbourMsMax = 5_000
+const openMsMax = 30_000
 /** What the kernel has for a slow reader is read in a moment. */
-const READ_MS = 2_000
+const readMs = 2_000
 
 /** Which way the clients come in, and the processes that they could fill. */
 interface Door {
@@ -113,7 +113,7 @@ async function measure(
       process.kill(stub, 'SIGCONT')
     }
     const began = kind.nodeStopped ? performance.now() : asked
-    if (await within(answered, NEIGHBOUR_MS_MAX)) waited = performance.now() - began
+    if (await within(answered, neighbourMsMax)) waited = performance.now() - began
   }
   try {
     await kind.send(async () => ready[next++] ?? (await open()))
@@ -127,7 +127,7 @@ async function measure(
   const used = clients.slice(0, kind.nodeStopped ? next : undefined)
   if (kind.readsSlowly === true) {
     for (const client of used) client.readAtOnce()
-    await sleep(READ_MS)
+    await sleep(readMs)
   }
   const closed = used.filter((client) => client.closed).length
   for (const client of [...clients, watching]) client.close()
@@ -149,7 +149,7 @@ async function measure(
 
 /** Just after a node was stopped for long its sidecar lets nobody in. */
 async function opened(door: Door, credentials: Credentials): Promise<DearestClient> {
-  const until = performance.now() + OPEN_MS_MAX
+  const until = performance.now() + openMsMax
   for (;;) {
     try {
       return await DearestClient.open(door.port, credentials)

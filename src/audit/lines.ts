@@ -7,8 +7,8 @@
 import { assert } from '../base/errors.ts'
 
 /** Shorter parts are copied byte by byte, which is cheaper than a call. */
-const LOOP_BYTES_MAX = 24
-const ZERO = 0x30
+const loopBytesMax = 24
+const zero = 0x30
 
 export class LineBuffer {
   readonly #bytes: Buffer
@@ -41,7 +41,7 @@ export class LineBuffer {
     const { length } = part
     const at = this.#at
     assert(at + length <= this.#bytes.length, 'there is room for a part of a line')
-    if (length > LOOP_BYTES_MAX) part.copy(this.#bytes, at)
+    if (length > loopBytesMax) part.copy(this.#bytes, at)
     else for (let i = 0; i < length; i++) this.#bytes[at + i] = part[i]!
     this.#at = at + length
   }
@@ -58,9 +58,9 @@ export class LineBuffer {
   addTo(end: number, summand: number): void {
     let carry = summand
     for (let at = end - 1; carry > 0; at--) {
-      const digit = this.#bytes[at]! - ZERO + carry
+      const digit = this.#bytes[at]! - zero + carry
       carry = Math.trunc(digit / 10)
-      this.#bytes[at] = ZERO + digit - carry * 10
+      this.#bytes[at] = zero + digit - carry * 10
     }
   }
 
@@ -77,7 +77,7 @@ export class LineBuffer {
     let left = whole
     for (let at = this.#at + digits; at > this.#at; ) {
       const tenth = (left / 10) | 0
-      this.#bytes[--at] = ZERO + left - tenth * 10
+      this.#bytes[--at] = zero + left - tenth * 10
       left = tenth
     }
     this.#at += digits

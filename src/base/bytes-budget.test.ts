@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { type ByteAccount, BytesBudget, budgetBounds, Verdict } from './bytes-budget.ts'
 
-const KB = 1024
-const MB = 1024 * KB
+const kb = 1024
+const mb = 1024 * kb
 
 const small = (processBytesMax = 1000): BytesBudget =>
   new BytesBudget({
@@ -125,13 +125,13 @@ describe('a budget of bytes', () => {
   })
 
   it('is derived from the memory there is, and fits a message in any', () => {
-    for (const total of [96 * MB, 117 * MB, 512 * MB, 1024 * MB]) {
+    for (const total of [96 * mb, 117 * mb, 512 * mb, 1024 * mb]) {
       const bounds = budgetBounds(total)
       const account = new BytesBudget(bounds).open('a', '1')
-      assert.notEqual(account.take(16 * MB), Verdict.REFUSE)
+      assert.notEqual(account.take(16 * mb), Verdict.REFUSE)
       assert.ok(bounds.identityBytesMax <= total / 4 + 1)
       assert.ok(bounds.connectionBytesMax <= bounds.identityBytesMax)
     }
-    assert.ok(budgetBounds().processBytesMax >= 96 * MB)
+    assert.ok(budgetBounds().processBytesMax >= 96 * mb)
   })
 })

@@ -22,7 +22,7 @@ export const Verdict = { OK: 0, PAUSE: 1, REFUSE: 2 } as const
 export type Verdict = (typeof Verdict)[keyof typeof Verdict]
 
 /** How long after room was made those that wait for it are looked at. */
-const WAKE_MS = 2
+const wakeMs = 2
 
 export interface BudgetBounds {
   readonly processBytesMax: number
@@ -139,7 +139,7 @@ export class BytesBudget {
     if (this.#armed) return
     this.#armed = true
     // The more there are to look at, the less often.
-    after(nothingEnds, 'waiting for room', WAKE_MS + this.#waiters.size / 200, () => this.#wake()).unref()
+    after(nothingEnds, 'waiting for room', wakeMs + this.#waiters.size / 200, () => this.#wake()).unref()
   }
 
   #wake(): void {

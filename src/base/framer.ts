@@ -7,10 +7,10 @@
  */
 
 /** A collecting buffer up to this size is kept for the next frame in pieces. */
-const KEPT_BYTES_MAX = 64 * 1024
-const COLLECTING_BYTES_MIN = 1024
+const keptBytesMax = 64 * 1024
+const collectingBytesMin = 1024
 /** From here on memory for the whole is taken at once, for doubling would copy half of 100 MB in a turn. It is resident as far as it is filled. */
-const DOUBLED_BYTES_MAX = 4 * 1024 * 1024
+const doubledBytesMax = 4 * 1024 * 1024
 
 const nothing: Buffer = Buffer.alloc(0)
 
@@ -30,7 +30,7 @@ export class Collector {
     const wanted = this.have + count
     if (this.buffer.length < wanted) {
       const { length } = this.buffer
-      const doubled = length < DOUBLED_BYTES_MAX ? Math.max(COLLECTING_BYTES_MIN, length * 2) : need
+      const doubled = length < doubledBytesMax ? Math.max(collectingBytesMin, length * 2) : need
       const grown = Buffer.allocUnsafeSlow(Math.max(wanted, Math.min(need, doubled)))
       this.buffer.copy(grown, 0, 0, this.have)
       this.buffer = grown
@@ -43,7 +43,7 @@ export class Collector {
   /** Empties it and keeps a small buffer for the next frame. */
   clear(): void {
     this.have = 0
-    if (this.buffer.length > KEPT_BYTES_MAX) this.buffer = nothing
+    if (this.buffer.length > keptBytesMax) this.buffer = nothing
   }
 
   release(): void {

@@ -9,11 +9,11 @@
 /** Letters and symbols that Unicode does not count among those that may be ignored, and that show nothing. */
 const blank = '\\u2800\\u{13441}\\u{13442}\\u{16fe4}\\u{1d159}\\u{1107f}'
 /** A letter may bear so many marks; more of them run into the lines above and below. */
-const MARKS_MAX = 4
+const marksMax = 4
 
 const hidden =
   '\\p{Cc}\\p{Cf}\\p{Cs}\\p{Co}\\p{Cn}\\p{Zl}\\p{Zp}\\p{Default_Ignorable_Code_Point}\\u{115f}\\u{1160}\\u{3164}\\u{ffa0}\\u{fff9}-\\u{ffff}'
-const notSeen = new RegExp(`[${hidden}${blank}]|(?! )\\p{Zs}|(?<![\\p{L}\\p{N}]\\p{M}{0,${MARKS_MAX - 1}})\\p{M}`, 'gu')
+const notSeen = new RegExp(`[${hidden}${blank}]|(?! )\\p{Zs}|(?<![\\p{L}\\p{N}]\\p{M}{0,${marksMax - 1}})\\p{M}`, 'gu')
 const plain = /^[ -~]*$/
 
 /** The text with everything that is not seen as `\uXXXX`, by UTF-16 units. */

@@ -10,7 +10,7 @@ import { RingfenceError } from '../base/errors.ts'
 import { crc24, crc32 } from './crc.ts'
 import { javaDriver, pythonDriver, setMode, smallWires } from './fixtures.ts'
 import { type EnvelopeSink, Inbound } from './inbound.ts'
-import { HEADER_BYTES, headerBodyBytes } from './protocol.ts'
+import { envelopeHeaderBytes, headerBodyBytes } from './protocol.ts'
 import { readOptions, readPayload } from './requests.fixture.ts'
 import {
   BatchView,
@@ -41,10 +41,10 @@ import {
 } from './responses.ts'
 import { decodeValue } from './values.ts'
 
-const BODY_BYTES_MAX = 64 * 1024
+const bodyBytesMax = 64 * 1024
 /** Above the body: a header, a segment, and what doubling leaves unused. */
-const BUFFERED_BYTES_MAX = BODY_BYTES_MAX + 256 * 1024
-const CALL_MS_MAX = 2_000
+const bufferedBytesMax = bodyBytesMax + 256 * 1024
+const callMsMax = 2_000
 
 const versions = [3, 4, 5] as const
 const query = new QueryView()
@@ -65,7 +65,7 @@ function refused(work: () => unknown): boolean {
 
 /** Every decoder on one envelope, under each version and with its own flags, whatever its opcode says. */
 export function exerciseEnvelope(buf: Buffer): void {
-  if (buf.length < HEADER_BYTES) return
+  if (buf.length < envelopeHeaderBytes) return
   const end = buf.length
   const flags = buf[1]!
   for (const version of versions) {
@@ -131,18 +131,18 @@ export function exerciseStream(bytes: Buffer, pieceBytes = 13): void {
 }
 
 function run(direction: 'requests' | 'responses', mode: Mode, bytes: Buffer, pieceBytes: number): string[] {
-  const inbound = setMode(new Inbound(direction, BODY_BYTES_MAX), mode)
+  const inbound = setMode(new Inbound(direction, bodyBytesMax), mode)
   const seen: string[] = []
   const sink: EnvelopeSink = {
     onEnvelope: (buffer, start, end) => {
-      assert.equal(end - start, HEADER_BYTES + headerBodyBytes(buffer, start))
+      assert.equal(end - start, envelopeHeaderBytes + headerBodyBytes(buffer, start))
       seen.push(buffer.toString('latin1', start, end))
     },
   }
   for (let at = 0; at < bytes.length; at += pieceBytes) {
     // A copy: Inbound clears a flag in place.
     const failed = refused(() => inbound.push(Buffer.from(bytes.subarray(at, at + pieceBytes)), sink))
-    assert.ok(inbound.collectingBytes <= BUFFERED_BYTES_MAX)
+    assert.ok(inbound.collectingBytes <= bufferedBytesMax)
     if (failed) break
   }
   return seen
@@ -218,7 +218,8 @@ export function fuzz({ seconds, seed }: { seconds: number; seed: number }): { ru
   let runs = 0
   for (; performance.now() < until; runs++) {
     const message = mutate(messages[random(messages.length)]!, messages[random(messages.length)]!, random)
-    if (message.length >= HEADER_BYTES && random(2) === 0) message.writeInt32BE(message.length - HEADER_BYTES, 5)
+    if (message.length >= envelopeHeaderBytes && random(2) === 0)
+      message.writeInt32BE(message.length - envelopeHeaderBytes, 5)
     let wire = mutate(wires[random(wires.length)]!, wires[random(wires.length)]!, random)
     if (random(3) > 0) wire = reseal(wire, random(2) === 0)
     const pieceBytes = 1 + random(60)
@@ -230,7 +231,7 @@ export function fuzz({ seconds, seed }: { seconds: number; seed: number }): { ru
       const started = performance.now()
       try {
         work()
-        assert.ok(performance.now() - started < CALL_MS_MAX, 'took too long')
+        assert.ok(performance.now() - started < callMsMax, 'took too long')
       } catch (reason) {
         throw new Error(`pieces of ${pieceBytes}, bytes ${bytes.toString('hex')}`, { cause: reason })
       }

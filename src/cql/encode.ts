@@ -11,8 +11,8 @@ import {
   Opcode,
   type ProtocolVersion,
   QueryFlag,
-  RESPONSE_BIT,
   ResultKind,
+  responseBit,
 } from './protocol.ts'
 import type { CqlEvent, SchemaChange } from './responses.ts'
 import { type CqlType, inetBytes, writeType } from './values.ts'
@@ -64,7 +64,7 @@ export interface QueryOptions {
 // --- answers
 
 function answer(version: ProtocolVersion, stream: number, opcode: number, body: BodyWriter): Buffer {
-  return body.envelope(version | RESPONSE_BIT, stream, opcode)
+  return body.envelope(version | responseBit, stream, opcode)
 }
 
 /** `extra` is what §9 puts behind the message of that code. A message that is too long for a [string] is cut. */

@@ -3,22 +3,22 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { errorEnvelope } from './encode.ts'
-import { Inbound, LARGE_BYTES } from './inbound.ts'
-import { HEADER_BYTES, headerStream, Opcode, writeHeader } from './protocol.ts'
+import { Inbound, largeBytes } from './inbound.ts'
+import { envelopeHeaderBytes, headerStream, Opcode, writeHeader } from './protocol.ts'
 import {
   compressedSegment,
-  SEGMENT_HEADER_BYTES,
-  SEGMENT_PAYLOAD_BYTES_MAX,
-  SEGMENT_TRAILER_BYTES,
   sealSegment,
+  segmentHeaderBytes,
+  segmentPayloadBytesMax,
+  segmentTrailerBytes,
 } from './segment.ts'
 
 type Framing = 'bare' | 'segments' | 'segments-lz4'
-const FRAMINGS: readonly Framing[] = ['bare', 'segments', 'segments-lz4']
-const BODY_BYTES_MAX = 512 * 1024
+const framings: readonly Framing[] = ['bare', 'segments', 'segments-lz4']
+const bodyBytesMax = 512 * 1024
 
 function answer(version: number, stream: number, bodyBytes: number): Buffer {
-  const envelope = Buffer.alloc(HEADER_BYTES + bodyBytes, stream)
+  const envelope = Buffer.alloc(envelopeHeaderBytes + bodyBytes, stream)
   writeHeader(envelope, 0, 0x80 | version, 0, stream, Opcode.RESULT, bodyBytes)
   return envelope
 }
@@ -26,15 +26,15 @@ function answer(version: number, stream: number, bodyBytes: number): Buffer {
 function framed(framing: Framing, envelope: Buffer): Buffer {
   if (framing === 'bare') return envelope
   const pieces: Buffer[] = []
-  const alone = envelope.length <= SEGMENT_PAYLOAD_BYTES_MAX
-  for (let at = 0; at < envelope.length; at += SEGMENT_PAYLOAD_BYTES_MAX) {
-    const piece = envelope.subarray(at, at + SEGMENT_PAYLOAD_BYTES_MAX)
+  const alone = envelope.length <= segmentPayloadBytesMax
+  for (let at = 0; at < envelope.length; at += segmentPayloadBytesMax) {
+    const piece = envelope.subarray(at, at + segmentPayloadBytesMax)
     if (framing === 'segments-lz4') {
       pieces.push(Buffer.from(compressedSegment(Buffer.from(piece), alone)))
       continue
     }
-    const segment = Buffer.alloc(SEGMENT_HEADER_BYTES + piece.length + SEGMENT_TRAILER_BYTES)
-    piece.copy(segment, SEGMENT_HEADER_BYTES)
+    const segment = Buffer.alloc(segmentHeaderBytes + piece.length + segmentTrailerBytes)
+    piece.copy(segment, segmentHeaderBytes)
     sealSegment(segment, 0, piece.length, alone)
     pieces.push(segment)
   }
@@ -45,7 +45,7 @@ class Receiver {
   readonly got: string[] = []
   readonly asked: number[] = []
   peakBytes = 0
-  readonly inbound = new Inbound('responses', BODY_BYTES_MAX)
+  readonly inbound = new Inbound('responses', bodyBytesMax)
   readonly #wants: (stream: number) => boolean
 
   constructor(framing: Framing, wants: (stream: number) => boolean) {
@@ -56,7 +56,7 @@ class Receiver {
   onLarge(buffer: Buffer, start: number, envelopeBytes: number): boolean {
     const stream = headerStream(buffer, start)
     this.asked.push(stream)
-    return envelopeBytes - HEADER_BYTES <= BODY_BYTES_MAX && this.#wants(stream)
+    return envelopeBytes - envelopeHeaderBytes <= bodyBytesMax && this.#wants(stream)
   }
 
   onDropped(stream: number): void {
@@ -64,7 +64,7 @@ class Receiver {
   }
 
   onEnvelope(buffer: Buffer, start: number, end: number): void {
-    const body = buffer.subarray(start + HEADER_BYTES, end)
+    const body = buffer.subarray(start + envelopeHeaderBytes, end)
     const stream = headerStream(buffer, start)
     assert.ok(body.every((byte) => byte === (stream & 0xff)))
     this.got.push(`${stream}: ${body.length}`)
@@ -83,13 +83,13 @@ class Receiver {
 }
 
 describe('large envelopes', () => {
-  const sizes = fc.constantFrom(0, 1, 100, 60_000, LARGE_BYTES, 200_000, BODY_BYTES_MAX, BODY_BYTES_MAX + 1, 1_500_000)
+  const sizes = fc.constantFrom(0, 1, 100, 60_000, largeBytes, 200_000, bodyBytesMax, bodyBytesMax + 1, 1_500_000)
   const stream = fc.array(fc.tuple(sizes, fc.boolean()), { minLength: 1, maxLength: 8 })
   const cuts = fc
     .array(fc.constantFrom(1000, 5, 9, 1, 16_384, 65_536, 300_000), { minLength: 1, maxLength: 5 })
     .filter((each) => each.some((cut) => cut > 500))
 
-  for (const framing of FRAMINGS) {
+  for (const framing of framings) {
     it(`are dropped where they are not wanted, and nothing else is: ${framing}`, () => {
       fc.assert(
         fc.property(stream, cuts, (answers, each) => {
@@ -99,7 +99,7 @@ describe('large envelopes', () => {
           receiver.push(bytes, each)
           const expected = answers.map(([size, wanted], i) => {
             const asked = receiver.asked.includes(i)
-            if (size > BODY_BYTES_MAX) return `dropped ${i}`
+            if (size > bodyBytesMax) return `dropped ${i}`
             return asked && !wanted ? `dropped ${i}` : `${i}: ${size}`
           })
           assert.deepEqual(receiver.got, expected)
@@ -114,7 +114,7 @@ describe('large envelopes', () => {
       const receiver = new Receiver(framing, () => false)
       receiver.push(framed(framing, answer(framing === 'bare' ? 4 : 5, 3, 8_000_000)), [16_384])
       assert.deepEqual(receiver.got, ['dropped 3'])
-      assert.ok(receiver.peakBytes <= 2 * SEGMENT_PAYLOAD_BYTES_MAX, `${receiver.peakBytes}`)
+      assert.ok(receiver.peakBytes <= 2 * segmentPayloadBytesMax, `${receiver.peakBytes}`)
     })
 
     it(`can be dropped when a part has come already: ${framing}`, () => {
@@ -152,7 +152,7 @@ describe('large envelopes', () => {
     const envelope = Buffer.concat([answer(4, 1, 0), body])
     envelope[1] = 1
     envelope.writeInt32BE(body.length, 5)
-    const inbound = new Inbound('responses', BODY_BYTES_MAX)
+    const inbound = new Inbound('responses', bodyBytesMax)
     inbound.useBodyCompression()
     assert.throws(() => inbound.push(envelope, { onEnvelope() {} }), /longer than it can be/)
   })

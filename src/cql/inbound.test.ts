@@ -8,15 +8,15 @@ import { Collected, largeWires, setMode, smallWires } from './fixtures.ts'
 import { type EnvelopeSink, Inbound } from './inbound.ts'
 import { lz4Compress } from './lz4.ts'
 import { writeHeader } from './protocol.ts'
-import { compressedSegment, SEGMENT_HEADER_BYTES, SEGMENT_TRAILER_BYTES, sealSegment } from './segment.ts'
+import { compressedSegment, sealSegment, segmentHeaderBytes, segmentTrailerBytes } from './segment.ts'
 
-const MAX = 16 * 1024 * 1024
-const requests = (bodyBytesMax = MAX) => new Inbound('requests', bodyBytesMax)
+const bodyMax = 16 * 1024 * 1024
+const requests = (bodyBytesMax = bodyMax) => new Inbound('requests', bodyBytesMax)
 const nobody: EnvelopeSink = { onEnvelope: () => assert.fail('nothing was to be delivered') }
 
 function plainSegment(payload: Buffer, selfContained = true): Buffer {
-  const segment = Buffer.alloc(SEGMENT_HEADER_BYTES + payload.length + SEGMENT_TRAILER_BYTES)
-  payload.copy(segment, SEGMENT_HEADER_BYTES)
+  const segment = Buffer.alloc(segmentHeaderBytes + payload.length + segmentTrailerBytes)
+  payload.copy(segment, segmentHeaderBytes)
   sealSegment(segment, 0, payload.length, selfContained)
   return segment
 }
@@ -120,8 +120,8 @@ describe('an Inbound', () => {
 
   it('refuses a response from a client and a request from a node', () => {
     assert.equal(codeOfPush(requests(), readyEnvelope(4, 1)), 'PROTOCOL')
-    assert.equal(codeOfPush(new Inbound('responses', MAX), optionsEnvelope(4, 1)), 'PROTOCOL')
-    assert.equal(codeOfPush(new Inbound('responses', MAX), readyEnvelope(4, 1)), 'none')
+    assert.equal(codeOfPush(new Inbound('responses', bodyMax), optionsEnvelope(4, 1)), 'PROTOCOL')
+    assert.equal(codeOfPush(new Inbound('responses', bodyMax), readyEnvelope(4, 1)), 'none')
   })
 
   it('takes a body of exactly bodyBytesMax and refuses one byte more at the header, before the body has come', () => {
@@ -154,7 +154,7 @@ describe('an Inbound', () => {
   it('takes memory for what has come, not for what is announced', () => {
     const inbound = requests()
     const header = Buffer.alloc(9)
-    writeHeader(header, 0, 4, 0, 1, 7, MAX)
+    writeHeader(header, 0, 4, 0, 1, 7, bodyMax)
     const before = process.memoryUsage().arrayBuffers
     const many = Array.from({ length: 100 }, () => {
       const one = requests()
@@ -200,7 +200,7 @@ describe('compression of v3 and v4 bodies', () => {
     return envelope
   }
   const body = query.subarray(9)
-  const agreed = (max = MAX) => setMode(requests(max), 'bare-lz4')
+  const agreed = (max = bodyMax) => setMode(requests(max), 'bare-lz4')
 
   it('opens a flagged body, with the flag gone from what it hands out', () => {
     const sink = new Collected()
@@ -249,7 +249,7 @@ describe('compression of v3 and v4 bodies', () => {
 describe('segments', () => {
   const one = queryEnvelope(5, 1, 'SELECT a FROM t')
   const two = queryEnvelope(5, 2, 'SELECT b FROM t')
-  const framed = (lz4 = false, max = MAX) => setMode(requests(max), lz4 ? 'segments-lz4' : 'segments')
+  const framed = (lz4 = false, max = bodyMax) => setMode(requests(max), lz4 ? 'segments-lz4' : 'segments')
 
   it('switches over inside the sink, for what follows in the same chunk', () => {
     const inbound = requests()

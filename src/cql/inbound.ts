@@ -17,15 +17,15 @@ import { Collector, Framer } from '../base/framer.ts'
 import { crc24, crc32 } from './crc.ts'
 import { lz4Uncompress } from './lz4.ts'
 import {
+  envelopeHeaderBytes,
   Flag,
-  HEADER_BYTES,
   headerBodyBytes,
   headerStream,
   headerVersion,
-  RESPONSE_BIT,
+  responseBit,
   writeHeader,
 } from './protocol.ts'
-import { SEGMENT_HEADER_BYTES, SEGMENT_HEADER_LZ4_BYTES, SEGMENT_TRAILER_BYTES } from './segment.ts'
+import { segmentHeaderBytes, segmentHeaderLz4Bytes, segmentTrailerBytes } from './segment.ts'
 
 export interface EnvelopeSink {
   /**
@@ -35,7 +35,7 @@ export interface EnvelopeSink {
    */
   onEnvelope(buffer: Buffer, start: number, end: number): void
   /**
-   * Called once for an envelope of `envelopeBytes`, header included, that is not all there and larger than `LARGE_BYTES`, and for an
+   * Called once for an envelope of `envelopeBytes`, header included, that is not all there and larger than `largeBytes`, and for an
    * answer that is longer than `bodyBytesMax`; its header stands at `buffer[start]`. False where it is to be dropped as it comes. Without
    * this nothing is dropped, and an answer that is too long ends the stream, as a request does unless `dropsTooLong`.
    */
@@ -45,16 +45,16 @@ export interface EnvelopeSink {
 }
 
 /** A longer envelope that comes in pieces is one that its receiver is asked about. */
-export const LARGE_BYTES = 64 * 1024
+export const largeBytes = 64 * 1024
 /** No envelope is longer (native_protocol_v4.spec §2.5): what announces more is none. */
-const PROTOCOL_BODY_BYTES_MAX = 256 * 1024 * 1024
+const protocolBodyBytesMax = 256 * 1024 * 1024
 
 /** A byte of an LZ4 block stands for 255 at the most. */
-const LZ4_RATIO_MAX = 255
-const V1_V2_STREAM_AT = 2
-const VERSION_FAULT_BYTES = 4
+const lz4RatioMax = 255
+const v1V2StreamAt = 2
+const versionFaultBytes = 4
 
-const EMPTY: Buffer = Buffer.alloc(0)
+const empty: Buffer = Buffer.alloc(0)
 
 const Mode = { BARE: 0, SEGMENTS: 1, SEGMENTS_LZ4: 2 } as const
 type Mode = (typeof Mode)[keyof typeof Mode]
@@ -69,7 +69,7 @@ export class Inbound extends Framer<EnvelopeSink> {
   /** A request whose body is longer than `bodyBytesMax` is dropped, and does not end the stream; one that no envelope can have ends it. */
   dropsTooLong = false
 
-  protected headerBytes = HEADER_BYTES
+  protected headerBytes = envelopeHeaderBytes
 
   readonly #directionBit: number
   #mode: Mode = Mode.BARE
@@ -89,7 +89,7 @@ export class Inbound extends Framer<EnvelopeSink> {
 
   constructor(direction: 'requests' | 'responses', bodyBytesMax: number) {
     super()
-    this.#directionBit = direction === 'responses' ? RESPONSE_BIT : 0
+    this.#directionBit = direction === 'responses' ? responseBit : 0
     this.bodyBytesMax = bodyBytesMax
   }
 
@@ -100,7 +100,7 @@ export class Inbound extends Framer<EnvelopeSink> {
       throw new RingfenceError('PROTOCOL', 'bytes came before the answer that switches to segments')
     }
     this.#mode = compression === 'lz4' ? Mode.SEGMENTS_LZ4 : Mode.SEGMENTS
-    this.headerBytes = compression === 'lz4' ? SEGMENT_HEADER_LZ4_BYTES : SEGMENT_HEADER_BYTES
+    this.headerBytes = compression === 'lz4' ? segmentHeaderLz4Bytes : segmentHeaderBytes
   }
 
   /** v3 and v4: bodies that carry the compression flag are LZ4. */
@@ -123,10 +123,10 @@ export class Inbound extends Framer<EnvelopeSink> {
     if (!this.#asked || this.#dropping) return false
     if (this.#largeBytes > 0) {
       this.#beginDrop(this.#large.buffer, 0)
-      this.#large.buffer = EMPTY
-    } else if (this.#mode === Mode.BARE && this.partial.have >= HEADER_BYTES) {
+      this.#large.buffer = empty
+    } else if (this.#mode === Mode.BARE && this.partial.have >= envelopeHeaderBytes) {
       this.#beginDrop(this.partial.buffer, 0)
-      this.pass(HEADER_BYTES + headerBodyBytes(this.partial.buffer, 0))
+      this.pass(envelopeHeaderBytes + headerBodyBytes(this.partial.buffer, 0))
     }
     return this.#dropping
   }
@@ -198,12 +198,12 @@ export class Inbound extends Framer<EnvelopeSink> {
   }
 
   #isTooLong(envelopeBytes: number): boolean {
-    return envelopeBytes - HEADER_BYTES > this.bodyBytesMax
+    return envelopeBytes - envelopeHeaderBytes > this.bodyBytesMax
   }
 
   /** Asks once for each envelope; false where it is dropped from now on. */
   #isWanted(buf: Buffer, at: number, envelopeBytes: number, sink: EnvelopeSink): boolean {
-    if (this.#asked || (envelopeBytes <= LARGE_BYTES && !this.#isTooLong(envelopeBytes))) return true
+    if (this.#asked || (envelopeBytes <= largeBytes && !this.#isTooLong(envelopeBytes))) return true
     this.#asked = true
     if (sink.onLarge?.(buf, at, envelopeBytes) ?? true) return true
     this.#beginDrop(buf, at)
@@ -226,27 +226,27 @@ export class Inbound extends Framer<EnvelopeSink> {
   #uncompressBody(buffer: Buffer, start: number, end: number, sink: EnvelopeSink): Buffer | undefined {
     if (!this.#bodyCompression)
       this.#refuse(buffer, start, 'PROTOCOL', 'compressed body, but no compression was agreed')
-    const blockAt = start + HEADER_BYTES + 4
+    const blockAt = start + envelopeHeaderBytes + 4
     if (end < blockAt) this.#refuse(buffer, start, 'PROTOCOL', 'compressed body without its length')
-    const bodyBytes = buffer.readInt32BE(start + HEADER_BYTES)
+    const bodyBytes = buffer.readInt32BE(start + envelopeHeaderBytes)
     if (bodyBytes < 0) this.#refuse(buffer, start, 'PROTOCOL', 'negative length of a compressed body')
     if (bodyBytes > this.bodyBytesMax) {
-      if (!this.dropsTooLong || (sink.onLarge?.(buffer, start, HEADER_BYTES + bodyBytes) ?? true))
+      if (!this.dropsTooLong || (sink.onLarge?.(buffer, start, envelopeHeaderBytes + bodyBytes) ?? true))
         this.#refuse(buffer, start, 'TOO_LARGE', this.#tooLarge(bodyBytes))
       this.#beginDrop(buffer, start)
       this.#dropped(sink)
       return undefined
     }
     this.#noteFault(buffer, start)
-    if (bodyBytes > (end - blockAt) * LZ4_RATIO_MAX) {
+    if (bodyBytes > (end - blockAt) * lz4RatioMax) {
       this.#refuse(buffer, start, 'PROTOCOL', 'a compressed body is said to be longer than it can be')
     }
     const body = lz4Uncompress(buffer.subarray(blockAt, end), bodyBytes)
     this.#forgetFault()
-    const whole = Buffer.allocUnsafe(HEADER_BYTES + bodyBytes)
+    const whole = Buffer.allocUnsafe(envelopeHeaderBytes + bodyBytes)
     const flags = buffer[start + 1]! & ~Flag.COMPRESSION
     writeHeader(whole, 0, buffer[start]!, flags, headerStream(buffer, start), buffer[start + 4]!, bodyBytes)
-    body.copy(whole, HEADER_BYTES)
+    body.copy(whole, envelopeHeaderBytes)
     return whole
   }
 
@@ -257,28 +257,28 @@ export class Inbound extends Framer<EnvelopeSink> {
     if (buf[at]! !== (this.#directionBit | this.#version) || this.#version === 0) this.#checkVersion(buf, at)
     const bodyBytes = headerBodyBytes(buf, at)
     if (bodyBytes < 0) this.#refuse(buf, at, 'PROTOCOL', 'negative body length')
-    const mayPass = this.dropsTooLong && bodyBytes <= PROTOCOL_BODY_BYTES_MAX
+    const mayPass = this.dropsTooLong && bodyBytes <= protocolBodyBytesMax
     if (bodyBytes > this.bodyBytesMax && ((this.#directionBit === 0 && !mayPass) || sink.onLarge === undefined)) {
       this.#refuse(buf, at, 'TOO_LARGE', this.#tooLarge(bodyBytes))
     }
-    return HEADER_BYTES + bodyBytes
+    return envelopeHeaderBytes + bodyBytes
   }
 
   /** v1 and v2 headers are eight bytes long, so a ninth may never come. */
   #checkVersionEarly(buf: Buffer, at: number, available: number): void {
-    if (available >= VERSION_FAULT_BYTES) this.#checkVersion(buf, at)
+    if (available >= versionFaultBytes) this.#checkVersion(buf, at)
   }
 
   #checkVersion(buf: Buffer, at: number): void {
     const version = headerVersion(buf, at)
     if (version < 3 || version > 5) {
       this.#noteFault(buf, at)
-      if (version < 3) this.faultStream = buf.readInt8(at + V1_V2_STREAM_AT)
+      if (version < 3) this.faultStream = buf.readInt8(at + v1V2StreamAt)
       // Cassandra's own words: drivers look for them to go down a version.
       const spoken = 'supported versions are (3/v3, 4/v4, 5/v5)'
       throw new RingfenceError('VERSION', `Invalid or unsupported protocol version (${version}); ${spoken}`)
     }
-    if ((buf[at]! & RESPONSE_BIT) !== this.#directionBit) {
+    if ((buf[at]! & responseBit) !== this.#directionBit) {
       this.#refuse(
         buf,
         at,
@@ -314,7 +314,7 @@ export class Inbound extends Framer<EnvelopeSink> {
 
   /** The length of the whole segment whose header stands at `at`, or throws. */
   #checkSegmentHeader(buf: Buffer, at: number, headerBytes: number): number {
-    const lz4 = headerBytes === SEGMENT_HEADER_LZ4_BYTES
+    const lz4 = headerBytes === segmentHeaderLz4Bytes
     const crcAt = at + (lz4 ? 5 : 3)
     const crc = buf[crcAt]! | (buf[crcAt + 1]! << 8) | (buf[crcAt + 2]! << 16)
     if (crc24(buf, at, lz4 ? 5 : 3) !== crc)
@@ -322,16 +322,16 @@ export class Inbound extends Framer<EnvelopeSink> {
     const padding = lz4 ? buf[at + 4]! >> 3 : buf[at + 2]! >> 2
     if (padding !== 0) throw new RingfenceError('PROTOCOL', 'padding bits are set in a segment header')
     const payloadBytes = buf[at]! | (buf[at + 1]! << 8) | ((buf[at + 2]! & 1) << 16)
-    return headerBytes + payloadBytes + SEGMENT_TRAILER_BYTES
+    return headerBytes + payloadBytes + segmentTrailerBytes
   }
 
   #openSegment(buf: Buffer, at: number, headerBytes: number, segmentBytes: number, sink: EnvelopeSink): void {
     const payloadAt = at + headerBytes
-    const trailerAt = at + segmentBytes - SEGMENT_TRAILER_BYTES
+    const trailerAt = at + segmentBytes - segmentTrailerBytes
     if (crc32(buf, payloadAt, trailerAt) !== buf.readUInt32LE(trailerAt)) {
       throw new RingfenceError('CHECKSUM', 'segment payload does not match its checksum')
     }
-    if (headerBytes === SEGMENT_HEADER_BYTES) {
+    if (headerBytes === segmentHeaderBytes) {
       this.#payloadOf(buf, payloadAt, trailerAt, (buf[at + 2]! & 2) !== 0, sink)
       return
     }
@@ -359,7 +359,8 @@ export class Inbound extends Framer<EnvelopeSink> {
   #contained(buf: Buffer, start: number, end: number, sink: EnvelopeSink): void {
     let at = start
     while (at < end) {
-      if (end - at < HEADER_BYTES) throw new RingfenceError('PROTOCOL', 'a self-contained segment ends inside a header')
+      if (end - at < envelopeHeaderBytes)
+        throw new RingfenceError('PROTOCOL', 'a self-contained segment ends inside a header')
       const envelopeEnd = at + this.#checkHeader(buf, at, sink)
       if (envelopeEnd > end) this.#refuse(buf, at, 'PROTOCOL', 'a self-contained segment ends inside an envelope')
       if (this.#isTooLong(envelopeEnd - at) && !this.#isWanted(buf, at, envelopeEnd - at, sink)) {
@@ -376,7 +377,7 @@ export class Inbound extends Framer<EnvelopeSink> {
   #piece(buf: Buffer, start: number, end: number, sink: EnvelopeSink): void {
     const large = this.#large
     if (this.#largeBytes === 0) {
-      if (end - start < HEADER_BYTES)
+      if (end - start < envelopeHeaderBytes)
         throw new RingfenceError('PROTOCOL', 'the first segment of a message ends inside its header')
       this.#largeBytes = this.#checkHeader(buf, start, sink)
       this.#isWanted(buf, start, this.#largeBytes, sink)

@@ -2,11 +2,11 @@
 import { compressSync, uncompressSync } from 'lz4-napi'
 import { RingfenceError } from '../base/errors.ts'
 
-const PREFIX_BYTES = 4
+const prefixBytes = 4
 
 /** A raw block; may be longer than what went in. */
 export function lz4Compress(buf: Buffer): Buffer {
-  return compressSync(buf).subarray(PREFIX_BYTES)
+  return compressSync(buf).subarray(prefixBytes)
 }
 
 /**
@@ -14,9 +14,9 @@ export function lz4Compress(buf: Buffer): Buffer {
  * `uncompressedBytes` with its cap: this is the memory that is taken.
  */
 export function lz4Uncompress(block: Buffer, uncompressedBytes: number): Buffer {
-  const prefixed = Buffer.allocUnsafe(PREFIX_BYTES + block.length)
+  const prefixed = Buffer.allocUnsafe(prefixBytes + block.length)
   prefixed.writeUInt32LE(uncompressedBytes, 0)
-  block.copy(prefixed, PREFIX_BYTES)
+  block.copy(prefixed, prefixBytes)
   let out: Buffer
   try {
     out = uncompressSync(prefixed)

@@ -8,10 +8,10 @@
 export const token = { high: 0, low: 0 }
 
 // c1 = 0x87c37b91114253d5, c2 = 0x4cf5ad432745937f
-const C1_HIGH = 0x87c37b91 | 0
-const C1_LOW = 0x114253d5
-const C2_HIGH = 0x4cf5ad43
-const C2_LOW = 0x2745937f
+const c1High = 0x87c37b91 | 0
+const c1Low = 0x114253d5
+const c2High = 0x4cf5ad43
+const c2Low = 0x2745937f
 
 /** High half of the last `multiply`, `rotate` or `add`; the low half is what they answer. */
 let high = 0
@@ -119,16 +119,16 @@ export function murmur3Token(buf: Buffer, start: number, end: number): void {
 }
 
 function mixK1(kHigh: number, kLow: number): number {
-  let low = multiply(kHigh, kLow, C1_HIGH, C1_LOW)
+  let low = multiply(kHigh, kLow, c1High, c1Low)
   low = rotate(high, low, 31)
-  return multiply(high, low, C2_HIGH, C2_LOW)
+  return multiply(high, low, c2High, c2Low)
 }
 
 /** Rotates by 33: by 32, which swaps the halves, and one more. */
 function mixK2(kHigh: number, kLow: number): number {
-  let low = multiply(kHigh, kLow, C2_HIGH, C2_LOW)
+  let low = multiply(kHigh, kLow, c2High, c2Low)
   low = rotate(low, high, 1)
-  return multiply(high, low, C1_HIGH, C1_LOW)
+  return multiply(high, low, c1High, c1Low)
 }
 
 /** Up to eight bytes, each as a signed one shifted into place and xored: a negative byte flips every bit above it. */

@@ -4,13 +4,13 @@
  */
 
 /** A longer envelope does not fit into what is read at once, so it is never in memory that is read into again. */
-export const LONG_ENVELOPE_BYTES = 256 * 1024
+export const longEnvelopeBytes = 256 * 1024
 
 /**
  * The bytes of `buffer[start..end)` to keep: a copy, or those of a long envelope that has its buffer alone.
  * Rule: nobody writes to a long envelope after it was handed on, neither who gave it nor who keeps it.
  */
 export function ownBytes(buffer: Buffer, start: number, end: number): Buffer {
-  const isAlone = end - start > LONG_ENVELOPE_BYTES && start === 0 && end === buffer.length
+  const isAlone = end - start > longEnvelopeBytes && start === 0 && end === buffer.length
   return isAlone ? buffer : Buffer.from(buffer.subarray(start, end))
 }

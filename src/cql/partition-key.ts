@@ -7,7 +7,7 @@
 import { RingfenceError } from '../base/errors.ts'
 
 /** What a component takes beside its value. */
-export const COMPONENT_OVERHEAD_BYTES = 3
+export const componentOverheadBytes = 3
 /** What the length can say. Cassandra refuses a longer key. */
 export const componentBytesMax = 0xffff
 
@@ -15,7 +15,7 @@ export const componentBytesMax = 0xffff
 export function compositeKey(parts: readonly Buffer[]): Buffer {
   const [only] = parts
   if (parts.length === 1 && only !== undefined) return only
-  const key = Buffer.allocUnsafe(parts.reduce((bytes, part) => bytes + part.length + COMPONENT_OVERHEAD_BYTES, 0))
+  const key = Buffer.allocUnsafe(parts.reduce((bytes, part) => bytes + part.length + componentOverheadBytes, 0))
   let at = 0
   for (const part of parts) {
     if (part.length > componentBytesMax) {

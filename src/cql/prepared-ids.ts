@@ -3,7 +3,7 @@
  * fast path. Bounded: the least recently used go first.
  */
 
-export const PREPARED_ID_BYTES = 16
+export const preparedIdBytes = 16
 
 /** What an entry needs for its place in the table; kept by the table. */
 export interface PreparedEntry {
@@ -34,7 +34,7 @@ export class PreparedIds<T extends PreparedEntry> {
 
   /** The entry of the id `buffer[start..end)`. */
   find(buffer: Buffer, start: number, end: number): T | undefined {
-    if (end - start !== PREPARED_ID_BYTES) return undefined
+    if (end - start !== preparedIdBytes) return undefined
     for (let each = this.#byHash.get(buffer.readInt32LE(start)); each !== undefined; each = each.next) {
       if (isSameId(each.id, buffer, start)) {
         each.lastUse = ++this.#uses
@@ -46,7 +46,7 @@ export class PreparedIds<T extends PreparedEntry> {
 
   /** Puts `entry` in the place of what stood under its id. False, and nothing, for an id that is not of sixteen bytes. */
   set(entry: T): boolean {
-    if (entry.id.length !== PREPARED_ID_BYTES) return false
+    if (entry.id.length !== preparedIdBytes) return false
     this.#delete(entry.id)
     if (this.#size >= this.#entriesMax) this.#forgetOldest()
     const hash = entry.id.readInt32LE(0)
@@ -90,6 +90,6 @@ export class PreparedIds<T extends PreparedEntry> {
 
 /** Byte by byte: for sixteen of them that is cheaper than a call out of JavaScript. */
 function isSameId(id: Buffer, buffer: Buffer, start: number): boolean {
-  for (let i = 0; i < PREPARED_ID_BYTES; i++) if (id[i] !== buffer[start + i]) return false
+  for (let i = 0; i < preparedIdBytes; i++) if (id[i] !== buffer[start + i]) return false
   return true
 }

@@ -15,10 +15,10 @@
 
 export type ProtocolVersion = 3 | 4 | 5
 
-export const HEADER_BYTES = 9
+export const envelopeHeaderBytes = 9
 
 /** Set in the version byte of everything a node sends. */
-export const RESPONSE_BIT = 0x80
+export const responseBit = 0x80
 
 export const Opcode = {
   ERROR: 0x00,
@@ -102,7 +102,7 @@ export const Consistency = {
 /** By code. */
 export const consistencyNames: readonly string[] = Object.keys(Consistency)
 
-export const CONSISTENCY_MAX = consistencyNames.length - 1
+export const consistencyMax = consistencyNames.length - 1
 
 /** The low seven bits of the version byte; any number that a peer likes, not only 3, 4 and 5. */
 export function headerVersion(buf: Buffer, start: number): number {
@@ -127,7 +127,7 @@ export function headerBodyBytes(buf: Buffer, start: number): number {
   return (buf[start + 5]! << 24) | (buf[start + 6]! << 16) | (buf[start + 7]! << 8) | buf[start + 8]!
 }
 
-/** Writes the nine header bytes at `at`. `versionByte` of a response has RESPONSE_BIT. */
+/** Writes the nine header bytes at `at`. `versionByte` of a response has responseBit. */
 export function writeHeader(
   buf: Buffer,
   at: number,

@@ -4,11 +4,11 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { RingfenceError } from '../base/errors.ts'
-import { CONSISTENCY_MAX } from './protocol.ts'
+import { consistencyMax } from './protocol.ts'
 
 /** What a [value] or [bytes] length says where there are no bytes. */
-export const NULL_LENGTH = -1
-export const UNSET_LENGTH = -2
+export const nullLength = -1
+export const unsetLength = -2
 
 const nothing = Buffer.alloc(0)
 
@@ -123,10 +123,10 @@ export class BodyReader {
     for (let i = 0; i < count; i++) this.skipString()
   }
 
-  /** [bytes]: moves over them and answers their length, or NULL_LENGTH for any negative one. They end at `at`. */
+  /** [bytes]: moves over them and answers their length, or nullLength for any negative one. They end at `at`. */
   skipBytes(): number {
     const bytes = this.int()
-    if (bytes < 0) return NULL_LENGTH
+    if (bytes < 0) return nullLength
     this.skip(bytes)
     return bytes
   }
@@ -138,7 +138,7 @@ export class BodyReader {
   }
 
   /**
-   * [value]: moves over it and answers its length, NULL_LENGTH or UNSET_LENGTH. Below that is PROTOCOL. v3 knows no unset: there
+   * [value]: moves over it and answers its length, nullLength or unsetLength. Below that is PROTOCOL. v3 knows no unset: there
    * any negative length is null (`transport/CBUtil.java` readBoundValue).
    */
   skipValue(version: number): number {
@@ -147,9 +147,9 @@ export class BodyReader {
       this.skip(bytes)
       return bytes
     }
-    if (bytes === NULL_LENGTH || version < 4) return NULL_LENGTH
-    if (bytes !== UNSET_LENGTH) throw new RingfenceError('PROTOCOL', `value of length ${bytes}`)
-    return UNSET_LENGTH
+    if (bytes === nullLength || version < 4) return nullLength
+    if (bytes !== unsetLength) throw new RingfenceError('PROTOCOL', `value of length ${bytes}`)
+    return unsetLength
   }
 
   /** [short bytes]: moves over them and answers their length. They end at `at`. */
@@ -168,7 +168,7 @@ export class BodyReader {
   /** [consistency]: a code that has a name. */
   consistency(): number {
     const code = this.short()
-    if (code > CONSISTENCY_MAX) throw new RingfenceError('PROTOCOL', `unknown consistency ${code}`)
+    if (code > consistencyMax) throw new RingfenceError('PROTOCOL', `unknown consistency ${code}`)
     return code
   }
 

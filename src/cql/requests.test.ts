@@ -8,7 +8,7 @@ import { batchEnvelope, executeEnvelope } from './encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from './encode.ts'
 import { type Capture, javaDriver, pythonDriver, type RequestCapture } from './fixtures.ts'
 import {
-  HEADER_BYTES,
+  envelopeHeaderBytes,
   headerFlags,
   headerOpcode,
   headerStream,
@@ -256,7 +256,7 @@ describe('a request that is not wholly understood', () => {
 
   /** The envelope with another body; the header says its length. */
   function withBody(envelope: Buffer, body: Buffer): Buffer {
-    const header = Buffer.from(envelope.subarray(0, HEADER_BYTES))
+    const header = Buffer.from(envelope.subarray(0, envelopeHeaderBytes))
     header.writeInt32BE(body.length, 5)
     return Buffer.concat([header, body])
   }
@@ -272,8 +272,8 @@ describe('a request that is not wholly understood', () => {
   it('is refused wherever it is cut off', () => {
     for (const { hex } of all) {
       const envelope = Buffer.from(hex, 'hex')
-      for (let bytes = HEADER_BYTES; bytes < envelope.length; bytes++) {
-        assert.equal(codeOfRead(withBody(envelope, envelope.subarray(HEADER_BYTES, bytes))), 'PROTOCOL', hex)
+      for (let bytes = envelopeHeaderBytes; bytes < envelope.length; bytes++) {
+        assert.equal(codeOfRead(withBody(envelope, envelope.subarray(envelopeHeaderBytes, bytes))), 'PROTOCOL', hex)
       }
     }
   })
@@ -298,14 +298,14 @@ describe('a request that is not wholly understood', () => {
       pythonDriver.requests.find((c) => c.name === 'register' && c.version === 4)!.hex,
       'hex',
     )
-    const flagged = withBody(register, Buffer.concat([Buffer.from([0, 0]), register.subarray(HEADER_BYTES)]))
+    const flagged = withBody(register, Buffer.concat([Buffer.from([0, 0]), register.subarray(envelopeHeaderBytes)]))
     flagged[1] = 4
     assert.equal(codeOfRead(flagged), 'PROTOCOL')
   })
 
   const query = (version: ProtocolVersion, afterConsistency: number[]) => {
     const body = Buffer.from([0, 0, 0, 1, 0x78, 0, 1, ...afterConsistency])
-    const envelope = Buffer.alloc(HEADER_BYTES)
+    const envelope = Buffer.alloc(envelopeHeaderBytes)
     writeHeader(envelope, 0, version, 0, 1, Opcode.QUERY, body.length)
     return Buffer.concat([envelope, body])
   }
@@ -362,7 +362,7 @@ describe('a request that is not wholly understood', () => {
     for (const bytes of ['ff', 'c080', 'e08080', 'eda080', 'f4908080', 'c3', '80', 'efbfbdff']) {
       const bad = Buffer.from(bytes, 'hex')
       const envelope = queryEnvelope(4, 1, 'x'.repeat(bad.length))
-      bad.copy(envelope, HEADER_BYTES + 4)
+      bad.copy(envelope, envelopeHeaderBytes + 4)
       assert.equal(codeOfRead(envelope), 'PROTOCOL', bytes)
     }
   })
@@ -371,7 +371,7 @@ describe('a request that is not wholly understood', () => {
     const parts = strings.map((s) => Buffer.concat([Buffer.from([s.length >> 8, s.length]), Buffer.from(s)]))
     const count = opcode === Opcode.STARTUP ? strings.length / 2 : strings.length
     const body = Buffer.concat([Buffer.from([count >> 8, count]), ...parts])
-    const header = Buffer.alloc(HEADER_BYTES)
+    const header = Buffer.alloc(envelopeHeaderBytes)
     writeHeader(header, 0, 4, 0, 1, opcode, body.length)
     return Buffer.concat([header, body])
   }
@@ -400,7 +400,7 @@ describe('a request that is not wholly understood', () => {
 
   it('is PROTOCOL, and no large request, where it tells of more than is there', () => {
     const body = (opcode: number, length: number[]) => {
-      const header = Buffer.alloc(HEADER_BYTES)
+      const header = Buffer.alloc(envelopeHeaderBytes)
       writeHeader(header, 0, 4, 0, 1, opcode, length.length + 8)
       return Buffer.concat([header, Buffer.from(length), Buffer.alloc(8)])
     }

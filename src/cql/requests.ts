@@ -8,17 +8,17 @@
  */
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { Flag, HEADER_BYTES, type ProtocolVersion, QueryFlag } from './protocol.ts'
+import { envelopeHeaderBytes, Flag, type ProtocolVersion, QueryFlag } from './protocol.ts'
 import { BodyReader } from './reader.ts'
 
 /** −1 wherever a view has no such bytes. */
-const NONE = -1
+const none = -1
 
-const FLAGS_V5 = 0x1ff
-const FLAGS_V4 = 0x7f
-const BATCH_FORBIDDEN_FLAGS =
+const flagsV5 = 0x1ff
+const flagsV4 = 0x7f
+const batchForbiddenFlags =
   QueryFlag.VALUES | QueryFlag.SKIP_METADATA | QueryFlag.PAGE_SIZE | QueryFlag.PAGING_STATE | QueryFlag.NAMES
-const PREPARE_KEYSPACE = 0x01
+const prepareKeyspace = 0x01
 
 const nothing = Buffer.alloc(0)
 const reader = new BodyReader()
@@ -38,11 +38,11 @@ export class ParamsView {
   valuesEnd = 0
   /** Rows; undefined when the client did not say. Zero and below are passed on: Cassandra reads them as "no paging". */
   pageSize: number | undefined
-  pagingStateStart = NONE
-  pagingStateEnd = NONE
+  pagingStateStart = none
+  pagingStateEnd = none
   serialConsistency: number | undefined
   /** Where the default timestamp stands, a [long]; −1 where there is none. */
-  timestampStart = NONE
+  timestampStart = none
   /** v5 only. */
   keyspace: string | undefined
   /** v5 only. */
@@ -111,8 +111,8 @@ export class QueryView {
   textStart = 0
   textEnd = 0
   readonly params = new ParamsView()
-  payloadStart = NONE
-  payloadEnd = NONE
+  payloadStart = none
+  payloadEnd = none
 }
 
 export class PrepareView {
@@ -121,8 +121,8 @@ export class PrepareView {
   textEnd = 0
   /** v5 only. */
   keyspace: string | undefined
-  payloadStart = NONE
-  payloadEnd = NONE
+  payloadStart = none
+  payloadEnd = none
 }
 
 export class ExecuteView {
@@ -131,11 +131,11 @@ export class ExecuteView {
   idStart = 0
   idEnd = 0
   /** v5 only, else −1. */
-  resultMetadataIdStart = NONE
-  resultMetadataIdEnd = NONE
+  resultMetadataIdStart = none
+  resultMetadataIdEnd = none
   readonly params = new ParamsView()
-  payloadStart = NONE
-  payloadEnd = NONE
+  payloadStart = none
+  payloadEnd = none
 }
 
 export interface BatchPart {
@@ -159,13 +159,13 @@ export class BatchView {
   flags = 0
   serialConsistency: number | undefined
   /** Where the default timestamp stands, a [long]; −1 where there is none. */
-  timestampStart = NONE
+  timestampStart = none
   /** v5 only. */
   keyspace: string | undefined
   /** v5 only. */
   nowInSeconds: number | undefined
-  payloadStart = NONE
-  payloadEnd = NONE
+  payloadStart = none
+  payloadEnd = none
 
   /** Set by `valueAt`. */
   valueStart = 0
@@ -224,8 +224,8 @@ export function readPrepare(
   view.keyspace = undefined
   if (version >= 5) {
     const prepareFlags = reader.int()
-    if ((prepareFlags & ~PREPARE_KEYSPACE) !== 0) throw new RingfenceError('PROTOCOL', 'unknown flag in PREPARE')
-    if (prepareFlags & PREPARE_KEYSPACE) view.keyspace = reader.string()
+    if ((prepareFlags & ~prepareKeyspace) !== 0) throw new RingfenceError('PROTOCOL', 'unknown flag in PREPARE')
+    if (prepareFlags & prepareKeyspace) view.keyspace = reader.string()
   }
   reader.assertDone()
 }
@@ -248,7 +248,7 @@ export function readExecute(
     view.resultMetadataIdEnd = reader.at
     view.resultMetadataIdStart = reader.at - resultIdBytes
   } else {
-    view.resultMetadataIdStart = view.resultMetadataIdEnd = NONE
+    view.resultMetadataIdStart = view.resultMetadataIdEnd = none
   }
   readParams(view.params, version)
   reader.assertDone()
@@ -279,7 +279,7 @@ export function readBatch(
   view.consistency = reader.consistency()
   const batchFlags = version >= 5 ? reader.int() : reader.byte()
   // Names cannot be read without knowing the statements (CASSANDRA-10246); the other four make no sense in a batch.
-  if ((batchFlags & (BATCH_FORBIDDEN_FLAGS | ~(version >= 5 ? FLAGS_V5 : FLAGS_V4))) !== 0) {
+  if ((batchFlags & (batchForbiddenFlags | ~(version >= 5 ? flagsV5 : flagsV4))) !== 0) {
     throw new RingfenceError('PROTOCOL', 'flag that BATCH does not have')
   }
   view.flags = batchFlags
@@ -360,10 +360,10 @@ export function readAuthResponse(
 
 // TRACING and USE_BETA mean nothing to a decoder; whether they are passed on is the session's to say. COMPRESSION is cleared
 // by Inbound. WARNING belongs to responses.
-const REQUEST_FLAGS = Flag.COMPRESSION | Flag.TRACING | Flag.CUSTOM_PAYLOAD | Flag.USE_BETA
+const requestFlags = Flag.COMPRESSION | Flag.TRACING | Flag.CUSTOM_PAYLOAD | Flag.USE_BETA
 
 function checkHeaderFlags(version: ProtocolVersion, flags: number): void {
-  if ((flags & ~REQUEST_FLAGS) !== 0) throw new RingfenceError('PROTOCOL', 'unknown flag in a request')
+  if ((flags & ~requestFlags) !== 0) throw new RingfenceError('PROTOCOL', 'unknown flag in a request')
   if ((flags & Flag.CUSTOM_PAYLOAD) !== 0 && version < 4)
     throw new RingfenceError('PROTOCOL', 'v3 has no custom payload')
 }
@@ -378,8 +378,8 @@ function openBody(
   flags: number,
 ): void {
   checkHeaderFlags(version, flags)
-  reader.reset(buf, start + HEADER_BYTES, end)
-  view.payloadStart = view.payloadEnd = NONE
+  reader.reset(buf, start + envelopeHeaderBytes, end)
+  view.payloadStart = view.payloadEnd = none
   if ((flags & Flag.CUSTOM_PAYLOAD) !== 0) {
     view.payloadStart = reader.at
     reader.skipBytesMap(limits.mapEntriesMax)
@@ -391,7 +391,7 @@ function openBody(
 function openPlainBody(buf: Buffer, start: number, end: number, version: ProtocolVersion, flags: number): void {
   checkHeaderFlags(version, flags)
   if ((flags & Flag.CUSTOM_PAYLOAD) !== 0) throw new RingfenceError('PROTOCOL', 'this message takes no custom payload')
-  reader.reset(buf, start + HEADER_BYTES, end)
+  reader.reset(buf, start + envelopeHeaderBytes, end)
 }
 
 function readStatement(view: { text: string; textStart: number; textEnd: number }): void {
@@ -406,7 +406,7 @@ function readParams(params: ParamsView, version: ProtocolVersion): void {
   params.paramsStart = reader.at
   params.consistency = reader.consistency()
   const flags = version >= 5 ? reader.int() : reader.byte()
-  if ((flags & ~(version >= 5 ? FLAGS_V5 : FLAGS_V4)) !== 0) throw new RingfenceError('PROTOCOL', 'unknown query flag')
+  if ((flags & ~(version >= 5 ? flagsV5 : flagsV4)) !== 0) throw new RingfenceError('PROTOCOL', 'unknown query flag')
   params.flags = flags
   params.skipMetadata = (flags & QueryFlag.SKIP_METADATA) !== 0
   params.named = false
@@ -426,7 +426,7 @@ function readParams(params: ParamsView, version: ProtocolVersion): void {
   }
   params.rewind()
   params.pageSize = (flags & QueryFlag.PAGE_SIZE) !== 0 ? reader.int() : undefined
-  params.pagingStateStart = params.pagingStateEnd = NONE
+  params.pagingStateStart = params.pagingStateEnd = none
   if ((flags & QueryFlag.PAGING_STATE) !== 0) {
     const bytes = reader.skipBytes()
     if (bytes >= 0) {
@@ -449,7 +449,7 @@ function readTail(
   flags: number,
 ): void {
   view.serialConsistency = (flags & QueryFlag.SERIAL_CONSISTENCY) !== 0 ? reader.consistency() : undefined
-  view.timestampStart = NONE
+  view.timestampStart = none
   if ((flags & QueryFlag.TIMESTAMP) !== 0) {
     const at = reader.skip(8)
     view.timestampStart = at
@@ -471,8 +471,8 @@ function readPart(version: ProtocolVersion, textBytesMax: number): BatchPart & {
   const kind = reader.byte()
   let text: string | undefined
   let textBytes = 0
-  let idStart = NONE
-  let idEnd = NONE
+  let idStart = none
+  let idEnd = none
   if (kind === 0) {
     const textAt = reader.at + 4
     text = reader.longString(Math.min(limits.statementBytesMax, textBytesMax))

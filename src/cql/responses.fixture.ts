@@ -1,5 +1,5 @@
 /** Parts of answers that Ringfence passes on unread: for tests. */
-import { Flag, HEADER_BYTES, headerFlags } from './protocol.ts'
+import { envelopeHeaderBytes, Flag, headerFlags } from './protocol.ts'
 import { BodyReader } from './reader.ts'
 import { bodyStart } from './responses.ts'
 
@@ -9,7 +9,7 @@ const reader = new BodyReader()
 export function readWarnings(buf: Buffer, start: number, end: number): string[] {
   const flags = headerFlags(buf, start)
   if ((flags & Flag.WARNING) === 0) return []
-  reader.reset(buf, start + HEADER_BYTES, end)
+  reader.reset(buf, start + envelopeHeaderBytes, end)
   if ((flags & Flag.TRACING) !== 0) reader.skip(16)
   return reader.stringList()
 }
@@ -17,7 +17,7 @@ export function readWarnings(buf: Buffer, start: number, end: number): string[] 
 /** The tracing id of a response, if it has one. */
 export function readTracingId(buf: Buffer, start: number, end: number): string | undefined {
   if ((headerFlags(buf, start) & Flag.TRACING) === 0) return undefined
-  return reader.reset(buf, start + HEADER_BYTES, end).uuid()
+  return reader.reset(buf, start + envelopeHeaderBytes, end).uuid()
 }
 
 export function readSupported(buf: Buffer, start: number, end: number): Map<string, string[]> {

@@ -19,7 +19,7 @@ import {
 import { javaDriver } from './fixtures.ts'
 import {
   CqlErrorCode,
-  HEADER_BYTES,
+  envelopeHeaderBytes,
   headerOpcode,
   headerStream,
   Opcode,
@@ -289,7 +289,7 @@ for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
     })
 
     it('may have tracing id, warnings and payload in front, in any combination', () => {
-      const plain = at('rows').bytes.subarray(HEADER_BYTES)
+      const plain = at('rows').bytes.subarray(envelopeHeaderBytes)
       const tracing = Buffer.from('0123456789abcdef0123456789abcdef', 'hex')
       const warnings = Buffer.from('00020002773100027732', 'hex')
       const payload = Buffer.from('000100016b0000000101', 'hex')
@@ -309,7 +309,7 @@ for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
           Buffer.from(part),
         )
         const body = Buffer.concat([...parts, plain])
-        const header = Buffer.alloc(HEADER_BYTES)
+        const header = Buffer.alloc(envelopeHeaderBytes)
         const flags = (mask & 1 ? 2 : 0) | (mask & 2 ? 4 : 0) | (mask & 4 ? 8 : 0)
         writeHeader(header, 0, version | 0x80, flags, 7, Opcode.RESULT, body.length)
         const buf = Buffer.concat([header, body])
@@ -324,7 +324,7 @@ describe('a malformed response', () => {
     for (const { hex, version, name } of javaDriver.responses) {
       const bytes = Buffer.from(hex, 'hex')
       if (headerOpcode(bytes, 0) !== Opcode.RESULT || !name.startsWith('rows')) continue
-      for (let end = HEADER_BYTES; end < bytes.length; end++) {
+      for (let end = envelopeHeaderBytes; end < bytes.length; end++) {
         assert.throws(() => readRows(bytes, 0, end, version), isProtocol, name)
       }
     }

@@ -5,7 +5,15 @@
  * that are there before anything is made of them.
  */
 import { RingfenceError } from '../base/errors.ts'
-import { CqlErrorCode, Flag, HEADER_BYTES, headerFlags, headerVersion, MetadataFlag, ResultKind } from './protocol.ts'
+import {
+  CqlErrorCode,
+  envelopeHeaderBytes,
+  Flag,
+  headerFlags,
+  headerVersion,
+  MetadataFlag,
+  ResultKind,
+} from './protocol.ts'
 import { BodyReader } from './reader.ts'
 import { type CqlType, readType, skipType } from './values.ts'
 
@@ -239,7 +247,7 @@ export function readAuthenticate(buf: Buffer, start: number, end: number): strin
 
 function open(buf: Buffer, start: number, end: number): BodyReader {
   const flags = headerFlags(buf, start)
-  reader.reset(buf, start + HEADER_BYTES, end)
+  reader.reset(buf, start + envelopeHeaderBytes, end)
   if ((flags & Flag.TRACING) !== 0) reader.skip(16)
   if ((flags & Flag.WARNING) !== 0) reader.skipStringList()
   if ((flags & Flag.CUSTOM_PAYLOAD) !== 0) reader.skipBytesMap()

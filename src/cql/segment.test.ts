@@ -3,14 +3,14 @@ import { describe, it } from 'node:test'
 import { RingfenceError } from '../base/errors.ts'
 import { smallWires } from './fixtures.ts'
 import { lz4Compress, lz4Uncompress } from './lz4.ts'
-import { compressedSegment, SEGMENT_HEADER_BYTES, SEGMENT_TRAILER_BYTES, sealSegment } from './segment.ts'
+import { compressedSegment, sealSegment, segmentHeaderBytes, segmentTrailerBytes } from './segment.ts'
 
 describe('sealSegment', () => {
   it('writes the bytes that the Python driver writes', () => {
     const { wire, envelopes } = smallWires.find(({ name }) => name.startsWith('v5 one envelope'))!
     const segments = envelopes.map((envelope) => {
-      const room = Buffer.alloc(SEGMENT_HEADER_BYTES + envelope.length + SEGMENT_TRAILER_BYTES, 0xee)
-      envelope.copy(room, SEGMENT_HEADER_BYTES)
+      const room = Buffer.alloc(segmentHeaderBytes + envelope.length + segmentTrailerBytes, 0xee)
+      envelope.copy(room, segmentHeaderBytes)
       sealSegment(room, 0, envelope.length, true)
       return room
     })

@@ -9,22 +9,22 @@ import { assert } from '../base/errors.ts'
 import { crc24, crc32 } from './crc.ts'
 import { lz4Compress } from './lz4.ts'
 
-export const SEGMENT_PAYLOAD_BYTES_MAX = 131_071
-export const SEGMENT_HEADER_BYTES = 6
-export const SEGMENT_HEADER_LZ4_BYTES = 8
-export const SEGMENT_TRAILER_BYTES = 4
+export const segmentPayloadBytesMax = 131_071
+export const segmentHeaderBytes = 6
+export const segmentHeaderLz4Bytes = 8
+export const segmentTrailerBytes = 4
 
 /**
  * Makes a plain segment of a payload that already stands at `headerAt + SEGMENT_HEADER_BYTES`: writes the header in front and
  * the checksum behind. Takes no memory; the caller left room on both sides.
  */
 export function sealSegment(buf: Buffer, headerAt: number, payloadBytes: number, selfContained: boolean): void {
-  assert(payloadBytes <= SEGMENT_PAYLOAD_BYTES_MAX, 'a segment payload is at most 131,071 bytes')
+  assert(payloadBytes <= segmentPayloadBytesMax, 'a segment payload is at most 131,071 bytes')
   buf[headerAt] = payloadBytes
   buf[headerAt + 1] = payloadBytes >> 8
   buf[headerAt + 2] = (payloadBytes >> 16) | (selfContained ? 2 : 0)
   buf.writeUIntLE(crc24(buf, headerAt, 3), headerAt + 3, 3)
-  const payloadAt = headerAt + SEGMENT_HEADER_BYTES
+  const payloadAt = headerAt + segmentHeaderBytes
   const trailerAt = payloadAt + payloadBytes
   buf.writeUInt32LE(crc32(buf, payloadAt, trailerAt), trailerAt)
 }
@@ -34,16 +34,16 @@ export function sealSegment(buf: Buffer, headerAt: number, payloadBytes: number,
  * of zero: that is what the code does, whatever the specification's §2.3.2 says (`net/FrameDecoderLZ4.java`).
  */
 export function compressedSegment(payload: Buffer, selfContained: boolean): Buffer {
-  assert(payload.length <= SEGMENT_PAYLOAD_BYTES_MAX, 'a segment payload is at most 131,071 bytes')
+  assert(payload.length <= segmentPayloadBytesMax, 'a segment payload is at most 131,071 bytes')
   let wire = lz4Compress(payload)
   let uncompressedBytes = payload.length
   if (wire.length >= payload.length) {
     wire = payload
     uncompressedBytes = 0
   }
-  const payloadAt = SEGMENT_HEADER_LZ4_BYTES
+  const payloadAt = segmentHeaderLz4Bytes
   const trailerAt = payloadAt + wire.length
-  const segment = Buffer.allocUnsafe(trailerAt + SEGMENT_TRAILER_BYTES)
+  const segment = Buffer.allocUnsafe(trailerAt + segmentTrailerBytes)
   // 17 + 17 + 1 bits: the second length starts at bit 17 and leaves two of its bits to byte 4.
   segment.writeInt32LE(wire.length | (uncompressedBytes << 17), 0)
   segment[4] = (uncompressedBytes >> 15) | (selfContained ? 4 : 0)

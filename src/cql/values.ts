@@ -533,7 +533,7 @@ function array(value: CqlValue): readonly CqlValue[] {
 
 // --- vectors: custom types whose class name says what they hold
 
-const MARSHAL = 'org.apache.cassandra.db.marshal.'
+const marshal = 'org.apache.cassandra.db.marshal.'
 
 const marshalNames = new Map<NativeTypeName, string>([
   ['ascii', 'AsciiType'],
@@ -588,21 +588,21 @@ function marshalName(type: CqlType): string {
     case 'custom':
       return type.className
     case 'vector':
-      return `${MARSHAL}VectorType(${marshalName(type.element)}, ${type.dimension})`
+      return `${marshal}VectorType(${marshalName(type.element)}, ${type.dimension})`
     case 'list':
-      return `${MARSHAL}ListType(${marshalName(type.element)})`
+      return `${marshal}ListType(${marshalName(type.element)})`
     case 'set':
-      return `${MARSHAL}SetType(${marshalName(type.element)})`
+      return `${marshal}SetType(${marshalName(type.element)})`
     case 'map':
-      return `${MARSHAL}MapType(${marshalName(type.key)},${marshalName(type.value)})`
+      return `${marshal}MapType(${marshalName(type.key)},${marshalName(type.value)})`
     case 'tuple':
-      return `${MARSHAL}TupleType(${type.elements.map(marshalName).join(',')})`
+      return `${marshal}TupleType(${type.elements.map(marshalName).join(',')})`
     case 'udt':
-      return `${MARSHAL}UserType(${type.keyspace},${hex(type.name)},${type.fields
+      return `${marshal}UserType(${type.keyspace},${hex(type.name)},${type.fields
         .map((field) => `${hex(field.name)}:${marshalName(field.type)}`)
         .join(',')})`
     default:
-      return MARSHAL + marshalNames.get(type.kind)!
+      return marshal + marshalNames.get(type.kind)!
   }
 }
 
@@ -612,7 +612,7 @@ function hex(name: string): string {
 
 /** A vector where the class name is one whose element we know, else the custom type that it says it is. */
 function customType(className: string): CqlType {
-  if (!className.startsWith(`${MARSHAL}VectorType(`)) return { kind: 'custom', className }
+  if (!className.startsWith(`${marshal}VectorType(`)) return { kind: 'custom', className }
   return vectorOf(className, 0) ?? { kind: 'custom', className }
 }
 
@@ -621,18 +621,18 @@ function vectorOf(name: string, depth: number): CqlType | undefined {
   const comma = name.lastIndexOf(',')
   const dimension = name.slice(comma + 1, -1).trim()
   if (comma < 0 || !name.endsWith(')') || !/^\d{1,5}$/.test(dimension)) return undefined
-  const element = marshalType(name.slice(`${MARSHAL}VectorType(`.length, comma).trim(), depth + 1)
+  const element = marshalType(name.slice(`${marshal}VectorType(`.length, comma).trim(), depth + 1)
   return element && { kind: 'vector', element, dimension: Number(dimension) }
 }
 
 function marshalType(name: string, depth: number): CqlType | undefined {
-  if (!name.startsWith(MARSHAL)) return undefined
-  const simple = marshalTypes.get(name.slice(MARSHAL.length))
+  if (!name.startsWith(marshal)) return undefined
+  const simple = marshalTypes.get(name.slice(marshal.length))
   if (simple !== undefined) return simple
   const open = name.indexOf('(')
   if (open < 0 || !name.endsWith(')') || depth > limits.nestingDepthMax) return undefined
   const inner = name.slice(open + 1, -1)
-  switch (name.slice(MARSHAL.length, open)) {
+  switch (name.slice(marshal.length, open)) {
     case 'VectorType':
       return vectorOf(name, depth)
     case 'FrozenType':
@@ -640,7 +640,7 @@ function marshalType(name: string, depth: number): CqlType | undefined {
     case 'ListType':
     case 'SetType': {
       const element = marshalType(inner, depth + 1)
-      return element && { kind: name.startsWith(`${MARSHAL}List`) ? 'list' : 'set', element }
+      return element && { kind: name.startsWith(`${marshal}List`) ? 'list' : 'set', element }
     }
     default:
       return undefined

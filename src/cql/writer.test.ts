@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { HEADER_BYTES, Opcode } from './protocol.ts'
+import { envelopeHeaderBytes, Opcode } from './protocol.ts'
 import { BodyWriter } from './writer.ts'
 
 describe('a body that grows', () => {
@@ -15,11 +15,11 @@ describe('a body that grows', () => {
       (body) => body.bytes(Buffer.from('x')),
     ]
     for (const write of writes) {
-      const alone = write(new BodyWriter()).envelope(4, 0, Opcode.BATCH).subarray(HEADER_BYTES)
+      const alone = write(new BodyWriter()).envelope(4, 0, Opcode.BATCH).subarray(envelopeHeaderBytes)
       for (let before = 0; before < 1100; before++) {
         const body = new BodyWriter()
         for (let i = 0; i < before; i++) body.byte(i & 0xff)
-        const written = write(body).envelope(4, 0, Opcode.BATCH).subarray(HEADER_BYTES)
+        const written = write(body).envelope(4, 0, Opcode.BATCH).subarray(envelopeHeaderBytes)
         assert.equal(written.length, before + alone.length)
         for (let i = 0; i < before; i++) assert.equal(written[i], i & 0xff, `byte ${i} of ${before}`)
         assert.deepEqual(written.subarray(before), alone, `behind ${before} bytes`)

@@ -1,8 +1,8 @@
 /** Writes the notations of native_protocol_v5.spec §3 behind one another into memory that grows. Our own values: no checks. */
 import { assert } from '../base/errors.ts'
-import { HEADER_BYTES, writeHeader } from './protocol.ts'
+import { envelopeHeaderBytes, writeHeader } from './protocol.ts'
 
-const SHORT_MAX = 65_535
+const shortMax = 65_535
 
 export class BodyWriter {
   #buf = Buffer.allocUnsafe(256)
@@ -28,7 +28,7 @@ export class BodyWriter {
   }
 
   short(n: number): this {
-    assert(n >= 0 && n <= SHORT_MAX, 'a [short] is 0 to 65,535')
+    assert(n >= 0 && n <= shortMax, 'a [short] is 0 to 65,535')
     const at = this.#room(2)
     this.#buf[at] = n >> 8
     this.#buf[at + 1] = n
@@ -55,8 +55,8 @@ export class BodyWriter {
   /** A [string] for people: cut to what fits, never inside a character. */
   cutString(text: string): this {
     let bytes = Buffer.from(text, 'utf8')
-    if (bytes.length > SHORT_MAX) {
-      let end = SHORT_MAX
+    if (bytes.length > shortMax) {
+      let end = shortMax
       while ((bytes[end]! & 0xc0) === 0x80) end--
       bytes = bytes.subarray(0, end)
     }
@@ -108,9 +108,9 @@ export class BodyWriter {
 
   /** What was written as the body of a whole envelope. */
   envelope(versionByte: number, stream: number, opcode: number, flags = 0): Buffer {
-    const whole = Buffer.allocUnsafe(HEADER_BYTES + this.#at)
+    const whole = Buffer.allocUnsafe(envelopeHeaderBytes + this.#at)
     writeHeader(whole, 0, versionByte, flags, stream, opcode, this.#at)
-    this.#buf.copy(whole, HEADER_BYTES, 0, this.#at)
+    this.#buf.copy(whole, envelopeHeaderBytes, 0, this.#at)
     return whole
   }
 }

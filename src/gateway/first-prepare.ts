@@ -13,7 +13,7 @@ import type { Statement } from './routing/statements.ts'
 import type { UpstreamSession } from './upstream-session.ts'
 
 /** Requests of one session that wait at one time; more go where their statements are. */
-const WAITING_MAX = 128
+const waitingMax = 128
 
 interface WaitingRequest {
   readonly upstream: UpstreamSession
@@ -64,7 +64,7 @@ export class FirstPrepare {
     end: number,
     stream: number = headerStream(buffer, start),
   ): boolean {
-    if (this.#byStream.size >= WAITING_MAX) return false
+    if (this.#byStream.size >= waitingMax) return false
     const { account, nowMicros } = this.#options
     const missing = statements.filter((each) => !each.isOn(upstream.link))
     const now = nowMicros()

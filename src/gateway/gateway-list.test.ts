@@ -6,9 +6,9 @@ import type { Client } from '../session/backend.ts'
 import { GatewayList } from './gateway-list.ts'
 import { Localities } from './locality.ts'
 
-const SELF = 'spiffe://d/ringfence/gateway/one'
+const self = 'spiffe://d/ringfence/gateway/one'
 const own = { address: '10.0.0.1', port: 9042 }
-const ALL = ['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE']
+const all = ['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE']
 
 function gateway(name: string, address: string, change: Partial<GatewayEndpoint> = {}): GatewayEndpoint {
   return { name, spiffeId: `spiffe://d/ringfence/gateway/${name}`, address, port: 9042, ...change }
@@ -20,7 +20,7 @@ const three = gateway('three', '10.0.0.3')
 function make(...gateways: GatewayEndpoint[]): { list: GatewayList; localities: Localities } {
   const localities = new Localities()
   localities.announced('n1', { dataCenter: 'dc1', rack: 'r1' })
-  const list = new GatewayList([own], SELF, localities)
+  const list = new GatewayList([own], self, localities)
   list.setGateways(gateways)
   return { list, localities }
 }
@@ -70,7 +70,7 @@ describe('the list of gateways', () => {
   it('tells who registered what came and what went, and of a change that is none nothing', () => {
     const { list } = make(one)
     const { client, words } = listener()
-    list.register(client, 4, ALL)
+    list.register(client, 4, all)
     list.setGateways([one, two])
     assert.deepEqual(words(), came('10.0.0.2'))
     list.setGateways([two, one])
@@ -86,7 +86,7 @@ describe('the list of gateways', () => {
     const shared = gateway('three', '10.0.0.2')
     const { list } = make(one, two, shared)
     const { client, words } = listener()
-    list.register(client, 4, ALL)
+    list.register(client, 4, all)
     list.setGateways([one, shared])
     assert.deepEqual(words(), [])
     list.setGateways([one])
@@ -134,7 +134,7 @@ describe('the list of gateways', () => {
     for (const story of stories) {
       const { list } = make(one)
       const { client, words } = listener()
-      list.register(client, 4, ALL)
+      list.register(client, 4, all)
       for (const [gateways, told] of story) {
         list.setGateways(gateways)
         assert.deepEqual(words(), told)
@@ -173,7 +173,7 @@ describe('the list of gateways', () => {
     it(`writes version ${version} as the specification lays it out`, () => {
       const { list } = make(one)
       const { client, events } = listener()
-      list.register(client, version, ALL)
+      list.register(client, version, all)
       list.setGateways([one, two, gateway('three', '2001:db8::7', { port: 9142 })])
       const string = (text: string): Buffer => Buffer.concat([Buffer.from([0, text.length]), Buffer.from(text)])
       const event = (type: string, change: string, inet: number[]): Buffer => {
@@ -196,7 +196,7 @@ describe('a gateway that leaves', () => {
   it('tells its clients that its own addresses go, and still answers with them who asks it', () => {
     const { list } = make(one, two)
     const { client, words } = listener()
-    list.register(client, 4, ALL)
+    list.register(client, 4, all)
     assert.equal(list.leave(), true)
     assert.deepEqual(words(), down('10.0.0.1'))
     assert.deepEqual(addressesOf(list), ['10.0.0.1', '10.0.0.2'])
@@ -217,14 +217,14 @@ describe('a gateway that leaves', () => {
     for (const others of [[one], [one, gateway('two', own.address)], [], [one, alsoLeaving]]) {
       const { list } = make(...others)
       const { client, words } = listener()
-      list.register(client, 4, ALL)
+      list.register(client, 4, all)
       assert.equal(list.leave(), false)
       list.left()
       assert.deepEqual(words(), [])
     }
     const { list } = make(one, gateway('two', own.address), three)
     const { client, words } = listener()
-    list.register(client, 4, ALL)
+    list.register(client, 4, all)
     assert.equal(list.leave(), false)
     assert.deepEqual(words(), [])
   })

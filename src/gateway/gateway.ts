@@ -39,12 +39,12 @@ import type { SessionServices } from './session-state.ts'
 import { TopologyAnswers } from './topology-answers.ts'
 
 /** From the events about a gateway that stops to the end of its first connection: drivers act on events after one or two seconds. */
-const LEAVE_MS = 4000
+const leaveMs = 4000
 /** Then so long a connection ends by itself in a moment when nothing is in flight on it, and this is checked this often. */
-const QUIET_MS = 1000
-const QUIET_POLL_MS = 2
+const quietMs = 1000
+const quietPollMs = 2
 /** For the connections of those who were told that the gateway is gone, when all others have ended. */
-const LAST_MS = 1000
+const lastMs = 1000
 
 export interface GatewayOptions {
   readonly config: GatewayConfig
@@ -56,7 +56,7 @@ export interface GatewayOptions {
   readonly doorBounds?: DoorBounds | undefined
 }
 
-const IDLE_SWEEP_MS = 60_000
+const idleSweepMs = 60_000
 
 export class Gateway {
   readonly #options: GatewayOptions
@@ -115,7 +115,7 @@ export class Gateway {
       return session
     }
     this.#stopWatching = watchStalledReaders(this.#connections)
-    this.#idleSweep = every(nothingEnds, 'the sweep of sessions', IDLE_SWEEP_MS, () => {
+    this.#idleSweep = every(nothingEnds, 'the sweep of sessions', idleSweepMs, () => {
       for (const session of this.#sessions) session.giveUpIdle()
     })
     this.#idleSweep.unref()
@@ -164,12 +164,12 @@ export class Gateway {
   async stop(graceMs = 5000): Promise<void> {
     for (const listener of this.#listeners) listener.stop()
     const leaves = this.#gateways.leave()
-    if (leaves) await this.#emptied(Math.min(LEAVE_MS, graceMs))
+    if (leaves) await this.#emptied(Math.min(leaveMs, graceMs))
     for (const off of this.#unsubscribe) off()
     const toldOfEvents = (connection: ClientConnection): boolean => leaves && this.#gateways.isRegistered(connection)
     await this.#drained(graceMs, toldOfEvents)
     this.#gateways.left()
-    await this.#drained(leaves ? Math.min(LAST_MS, graceMs) : 0, () => false)
+    await this.#drained(leaves ? Math.min(lastMs, graceMs) : 0, () => false)
     for (const listener of this.#listeners) listener.destroyAll()
     this.#stopWatching()
     clearInterval(this.#idleSweep)
@@ -178,7 +178,7 @@ export class Gateway {
   }
 
   /**
-   * Ends all connections but those that are `kept`: each where nothing is in flight on it, and after `QUIET_MS` by taking no more requests.
+   * Ends all connections but those that are `kept`: each where nothing is in flight on it, and after `quietMs` by taking no more requests.
    * A request that comes behind the end is lost, and its driver has to ask elsewhere; so as few as can be should.
    */
   async #drained(msMax: number, kept: (connection: ClientConnection) => boolean): Promise<void> {
@@ -189,11 +189,11 @@ export class Gateway {
       const rest = [...this.#connections].filter((connection) => !kept(connection))
       const tookMs = performance.now() - startedMs
       if (rest.length === 0 || tookMs >= msMax) return
-      const isOver = tookMs >= Math.min(QUIET_MS, msMax / 2)
+      const isOver = tookMs >= Math.min(quietMs, msMax / 2)
       const idle = rest.filter(({ inFlight }) => inFlight === 0)
       for (const connection of isOver ? rest : idle) if (isOver || quiet.has(connection)) connection.drain(reason)
       quiet = new Set(idle)
-      await new Promise((resolve) => setTimeout(resolve, isOver ? 20 : QUIET_POLL_MS))
+      await new Promise((resolve) => setTimeout(resolve, isOver ? 20 : quietPollMs))
     }
   }
 

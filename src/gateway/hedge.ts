@@ -15,14 +15,14 @@ import type { FirstPrepare, Prepared } from './first-prepare.ts'
 import { outcomeUnknown } from './loss.ts'
 import type { RemoteSidecar } from './remote-sidecar.ts'
 import type { Statement } from './routing/statements.ts'
-import { EVENT_STREAM, type SessionState } from './session-state.ts'
+import { eventStream, type SessionState } from './session-state.ts'
 import type { UpstreamSession } from './upstream-session.ts'
 
 /** Copies of one session that are under way. */
-const COPIES_MAX = 4096
+const copiesMax = 4096
 /** Where there is no session at the second replica yet, one is looked for this often. */
-const UPSTREAM_POLL_MS = 10
-const UPSTREAM_POLLS_MAX = 50
+const upstreamPollMs = 10
+const upstreamPollsMax = 50
 
 interface HedgedRead {
   readonly clientStream: number
@@ -74,7 +74,7 @@ export class Hedger {
       this.#over(read)
       return false
     }
-    services.hedgeClock.after(afterMs, () => this.#again(read, UPSTREAM_POLLS_MAX))
+    services.hedgeClock.after(afterMs, () => this.#again(read, upstreamPollsMax))
     return true
   }
 
@@ -111,7 +111,7 @@ export class Hedger {
 
   #send(read: HedgedRead, upstream: UpstreamSession): boolean {
     const stream = this.#take(read, upstream)
-    if (stream === EVENT_STREAM) return false
+    if (stream === eventStream) return false
     if (this.#fits(upstream, read.request, stream)) return true
     this.#settle(stream)
     return false
@@ -137,14 +137,14 @@ export class Hedger {
     if (sidecar === undefined) return
     const upstream = upstreams.at(sidecar, keyspace)
     if (upstream === undefined) {
-      if (pollsLeft > 0) services.hedgeClock.after(UPSTREAM_POLL_MS, () => this.#again(read, pollsLeft - 1))
+      if (pollsLeft > 0) services.hedgeClock.after(upstreamPollMs, () => this.#again(read, pollsLeft - 1))
     } else if (statement.isOn(upstream.link)) this.#send(read, upstream)
     else this.#prepareFirst(read, upstream)
   }
 
   #prepareFirst(read: HedgedRead, upstream: UpstreamSession): void {
     const stream = this.#take(read, upstream)
-    if (stream === EVENT_STREAM) return
+    if (stream === eventStream) return
     const { request, statement } = read
     try {
       if (this.#firstPrepare.begin(upstream, [statement], request, 0, request.length, stream)) return
@@ -156,10 +156,10 @@ export class Hedger {
     this.#settle(stream)
   }
 
-  /** A stream id for one copy; `EVENT_STREAM` when there is none left. */
+  /** A stream id for one copy; `eventStream` when there is none left. */
   #take(read: HedgedRead, upstream: UpstreamSession): number {
     const index = this.#free.pop() ?? this.#copies.length
-    if (index >= COPIES_MAX) return EVENT_STREAM
+    if (index >= copiesMax) return eventStream
     this.#copies[index] = { read, upstream }
     read.copies++
     return streamAt(index)
@@ -183,7 +183,7 @@ export class Hedger {
 
   /** The copy of that stream is over. */
   #settle(stream: number): HedgedRead | undefined {
-    const index = EVENT_STREAM - 1 - stream
+    const index = eventStream - 1 - stream
     const read = this.#copies[index]?.read
     if (read === undefined) return undefined
     this.#copies[index] = undefined
@@ -203,7 +203,7 @@ export class Hedger {
 
 /** Below that of events, which are below all that clients use. */
 function streamAt(index: number): number {
-  return EVENT_STREAM - 1 - index
+  return eventStream - 1 - index
 }
 
 /** Throws what is not about room. */

@@ -1,7 +1,7 @@
 /** What a PREPARED tells a gateway of a statement: its id, who has it, and where its partition key is bound. */
 import { RingfenceError } from '../base/errors.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { Flag, HEADER_BYTES, headerFlags, headerOpcode, headerStream, writeHeader } from '../cql/protocol.ts'
+import { envelopeHeaderBytes, Flag, headerFlags, headerOpcode, headerStream, writeHeader } from '../cql/protocol.ts'
 import { PrepareView, readPrepare } from '../cql/requests.ts'
 import { readError, readPrepared } from '../cql/responses.ts'
 import type { Router } from './routing/router.ts'
@@ -11,9 +11,9 @@ import type { SessionState } from './session-state.ts'
 import type { UpstreamSession } from './upstream-session.ts'
 
 /** A longer PREPARE is not remembered: its EXECUTEs go to the primary. */
-const PREPARE_BYTES_MAX = 16 * 1024
+const prepareBytesMax = 16 * 1024
 /** Of one session, under way: more are not remembered. */
-const PREPARES_MAX = 256
+const preparesMax = 256
 
 const view = new PrepareView()
 
@@ -29,7 +29,7 @@ export class Learning {
 
   /** A PREPARE is about to be sent. */
   asked(buffer: Buffer, start: number, end: number): void {
-    if (end - start > PREPARE_BYTES_MAX || this.#asked.size >= PREPARES_MAX) return
+    if (end - start > prepareBytesMax || this.#asked.size >= preparesMax) return
     this.#asked.set(headerStream(buffer, start), Buffer.from(buffer.subarray(start, end)))
   }
 
@@ -102,7 +102,7 @@ function learn(
   readPrepare(view, given, 0, given.length, version, headerFlags(given, 0))
   const prepare = plain(given, view.payloadEnd)
   const known = table.ids.find(id, 0, id.length)
-  if (known?.prepare.subarray(FIXED_BYTES).equals(prepare.subarray(FIXED_BYTES))) {
+  if (known?.prepare.subarray(fixedBytes).equals(prepare.subarray(fixedBytes))) {
     known.nowOn(upstream.link)
     return
   }
@@ -126,13 +126,14 @@ function learn(
 }
 
 /** Version, flags and stream differ between two PREPAREs of one statement. */
-const FIXED_BYTES = 4
+const fixedBytes = 4
 
 /** Without the custom payload and the tracing of one request: the PREPARE is sent again for others. Its bytes are ours to change. */
 function plain(given: Buffer, payloadEnd: number): Buffer {
-  const prepare = payloadEnd < 0 ? given : Buffer.concat([given.subarray(0, HEADER_BYTES), given.subarray(payloadEnd)])
+  const prepare =
+    payloadEnd < 0 ? given : Buffer.concat([given.subarray(0, envelopeHeaderBytes), given.subarray(payloadEnd)])
   const flags = headerFlags(prepare, 0) & ~(Flag.CUSTOM_PAYLOAD | Flag.TRACING)
-  const bodyBytes = prepare.length - HEADER_BYTES
+  const bodyBytes = prepare.length - envelopeHeaderBytes
   writeHeader(prepare, 0, prepare[0]!, flags, headerStream(prepare, 0), headerOpcode(prepare, 0), bodyBytes)
   return prepare
 }

@@ -24,14 +24,14 @@ import { FairSender, SessionQueue } from '../link/fair-sender.ts'
 import { Pieces } from '../link/pieces.ts'
 import type { Close, Hello, Open, Ring } from '../link/protocol.ts'
 import {
-  CONTROL_VERSION,
   Control,
   closeSchema,
   controlEnvelope,
-  FRAME_BODY_BYTES_MAX,
+  controlVersion,
+  frameBodyBytesMax,
   helloSchema,
-  LINK_PROTOCOL,
-  LINK_PROTOCOLS,
+  linkProtocol,
+  linkProtocols,
   numberedSchema,
   ringSchema,
   schemaNameMax,
@@ -71,9 +71,9 @@ export interface GatewayLinkOptions {
   readonly onClosed: (link: GatewayLink, reason: string) => void
 }
 
-const PING_MS = 5000
-const PINGS_MISSED_MAX = 3
-const QUESTION_TIMEOUT_MS = 2000
+const pingMs = 5000
+const pingsMissedMax = 3
+const questionTimeoutMs = 2000
 
 /** Of a CLOSE that does not say why in a way that is understood. */
 const unsaid: Close = { code: 'LINK', message: 'the sidecar ended the session' }
@@ -125,7 +125,7 @@ export class GatewayLink implements Owner {
       cert: options.credentials.certificatePem,
       ca: options.credentials.bundlePem,
       minVersion: 'TLSv1.3',
-      ALPNProtocols: [...LINK_PROTOCOLS],
+      ALPNProtocols: [...linkProtocols],
       secureOptions: constants.SSL_OP_NO_TICKET,
       // The sidecar is known by its SPIFFE id, read from the certificate's DER in `open`, never by a host name.
       checkServerIdentity: () => undefined,
@@ -174,7 +174,7 @@ export class GatewayLink implements Owner {
     const early = link.#early ?? []
     link.#early = undefined
     for (const chunk of early) link.#onData(chunk)
-    link.#ping = every(link, 'a ping', PING_MS, () => link.#sendPing())
+    link.#ping = every(link, 'a ping', pingMs, () => link.#sendPing())
     return link
   }
 
@@ -253,7 +253,7 @@ export class GatewayLink implements Owner {
     if (this.#closed) return Promise.resolve(undefined)
     const id = ++this.#lastQuestion
     return new Promise((resolve) => {
-      const timer = after(this, 'a question to a sidecar', QUESTION_TIMEOUT_MS, () => this.#answer(id, undefined))
+      const timer = after(this, 'a question to a sidecar', questionTimeoutMs, () => this.#answer(id, undefined))
       this.#asked.set(id, (answer) => {
         clearTimeout(timer)
         resolve(answer)
@@ -288,14 +288,14 @@ export class GatewayLink implements Owner {
       throw new RingfenceError('IDENTITY', `the sidecar is ${peer.spiffeId}, expected ${this.endpoint.spiffeId}`)
     }
     const protocol = this.#socket.alpnProtocol
-    if (typeof protocol !== 'string' || !LINK_PROTOCOLS.includes(protocol)) {
+    if (typeof protocol !== 'string' || !linkProtocols.includes(protocol)) {
       throw new RingfenceError('LINK', 'the peer speaks no mesh link')
     }
     this.#peerNotAfterMs = peer.notAfterMs
-    if (protocol !== LINK_PROTOCOL) return
+    if (protocol !== linkProtocol) return
     this.#inPieces = true
     this.#sender = new FairSender({ outbox: this.#outbox, inPieces: true })
-    this.#splitter = new FrameSplitter(FRAME_BODY_BYTES_MAX)
+    this.#splitter = new FrameSplitter(frameBodyBytesMax)
   }
 
   get sidecarId(): SpiffeId {
@@ -326,7 +326,7 @@ export class GatewayLink implements Owner {
 
   /** Part of `FrameSink`. */
   onFrame(number: number, buffer: Buffer, start: number, end: number): void {
-    if (headerVersion(buffer, start) !== CONTROL_VERSION) {
+    if (headerVersion(buffer, start) !== controlVersion) {
       // A session that was closed here may still have answers under way.
       this.#give(this.#users.get(number), buffer, start, end)
       return
@@ -400,7 +400,7 @@ export class GatewayLink implements Owner {
     const whole = this.#pieces.add(number, user?.account, buffer, start, end)
     if (whole === undefined) return
     if (!this.#pieces.refused) {
-      if (headerVersion(whole, 0) === CONTROL_VERSION && headerOpcode(whole, 0) === Control.PIECE) {
+      if (headerVersion(whole, 0) === controlVersion && headerOpcode(whole, 0) === Control.PIECE) {
         throw new RingfenceError('LINK', 'a piece made of pieces')
       }
       this.onFrame(number, whole, 0, whole.length)
@@ -430,7 +430,7 @@ export class GatewayLink implements Owner {
   }
 
   #sendPing(): void {
-    if (++this.#pingsMissed > PINGS_MISSED_MAX) this.destroy('the sidecar does not answer')
+    if (++this.#pingsMissed > pingsMissedMax) this.destroy('the sidecar does not answer')
     else this.#outbox.send(controlEnvelope(Control.PING, {}), 0)
   }
 

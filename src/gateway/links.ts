@@ -10,11 +10,11 @@ import { Repeated } from '../telemetry/repeated.ts'
 import { GatewayLink } from './link.ts'
 import { cheapest, type Locality, RemoteSidecar } from './remote-sidecar.ts'
 
-const RETRY_MS_MIN = 100
-const RETRY_MS_MAX = 5000
+const retryMsMin = 100
+const retryMsMax = 5000
 /** A link is replaced when this part of its certificates' remaining life is over. */
-const RECYCLE_AT = 0.75
-const TIMER_MS_MAX = 2 ** 31 - 1
+const recycleAt = 0.75
+const timerMsMax = 2 ** 31 - 1
 
 /** How a sidecar comes to have a link. */
 interface Upkeep {
@@ -86,7 +86,7 @@ export class MeshLinks {
     while (taken.has(index)) index++
     const upkeep = {
       sidecar: new RemoteSidecar(index, endpoint),
-      retryMs: RETRY_MS_MIN,
+      retryMs: retryMsMin,
       timer: undefined,
       opening: false,
       faults: new Repeated(),
@@ -168,7 +168,7 @@ export class MeshLinks {
       this.#all.add(link)
       sidecar.link?.drain()
       sidecar.link = link
-      upkeep.retryMs = RETRY_MS_MIN
+      upkeep.retryMs = retryMsMin
       upkeep.opening = false
       upkeep.faults.over()
       this.#greeted(sidecar, link)
@@ -198,9 +198,9 @@ export class MeshLinks {
   }
 
   #recycleInTime(upkeep: Upkeep, link: GatewayLink): void {
-    const lifeMs = Math.max(link.notAfterMs - Date.now(), 0) * RECYCLE_AT
+    const lifeMs = Math.max(link.notAfterMs - Date.now(), 0) * recycleAt
     clearTimeout(upkeep.timer)
-    upkeep.timer = this.#startIn(upkeep, Math.min(Math.max(lifeMs, 1000), TIMER_MS_MAX))
+    upkeep.timer = this.#startIn(upkeep, Math.min(Math.max(lifeMs, 1000), timerMsMax))
   }
 
   #closed(upkeep: Upkeep, link: GatewayLink, reason: string): void {
@@ -217,7 +217,7 @@ export class MeshLinks {
     if (this.#stopped || !this.#upkeep.has(upkeep.sidecar.endpoint.spiffeId)) return
     clearTimeout(upkeep.timer)
     upkeep.timer = this.#startIn(upkeep, upkeep.retryMs * (0.5 + Math.random() / 2))
-    upkeep.retryMs = Math.min(upkeep.retryMs * 2, RETRY_MS_MAX)
+    upkeep.retryMs = Math.min(upkeep.retryMs * 2, retryMsMax)
   }
 
   #wakeAll(): void {

@@ -7,7 +7,7 @@ export interface Site {
 }
 
 /** Cassandra's own name for the rack of who has none. */
-const RACK = 'rack1'
+const usualRack = 'rack1'
 
 /**
  * As the configuration says; else the alphabetically first data centre that a sidecar of the mesh ever named, so that all gateways
@@ -48,6 +48,6 @@ export class Localities {
 
   #firstRackOf(dataCenter: string): string {
     const racks = [...this.#sidecars.values()].filter((site) => site.dataCenter === dataCenter && site.rack !== '')
-    return racks.map(({ rack }) => rack).sort()[0] ?? RACK
+    return racks.map(({ rack }) => rack).sort()[0] ?? usualRack
   }
 }

@@ -9,7 +9,7 @@ import { headerStream } from '../cql/protocol.ts'
 import type { Close } from '../link/protocol.ts'
 
 /** Refusals that another sidecar would repeat. */
-const FINAL_CODES: ReadonlySet<string> = new Set(['IDENTITY', 'UNAUTHORIZED'])
+const finalCodes: ReadonlySet<string> = new Set(['IDENTITY', 'UNAUTHORIZED'])
 
 export interface Closed {
   readonly reason: Close
@@ -31,7 +31,7 @@ export interface Loss {
 export function lossOf({ reason, inFlight, unsent, alone }: Closed): Loss {
   const waiting = new Set(unsent.map((request) => headerStream(request, 0)))
   const lost = inFlight.filter((stream) => !waiting.has(stream))
-  return { endsClient: FINAL_CODES.has(reason.code) || (lost.length > 0 && alone), lost }
+  return { endsClient: finalCodes.has(reason.code) || (lost.length > 0 && alone), lost }
 }
 
 /** Drivers try OVERLOADED again where the request is idempotent, and only there. */

@@ -3,7 +3,7 @@
  * REGISTER) and whatever cannot be routed. While there is none, requests wait here, and the session is linked to another sidecar.
  *
  *   opening ──OPENED──▶ current ──its link drains, or is lost──▶ relinking ──OPENED──▶ current, and what waited is served
- *                                                                    └─ no sidecar within RELINK_MS_MAX ─▶ the client's connection ends
+ *                                                                    └─ no sidecar within relinkMsMax ─▶ the client's connection ends
  */
 import { type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
@@ -14,7 +14,7 @@ import type { SessionState } from './session-state.ts'
 import type { UpstreamSession } from './upstream-session.ts'
 
 /** How long a request waits for a link when its session has none. */
-const RELINK_MS_MAX = 5000
+const relinkMsMax = 5000
 
 /** One envelope that waits. */
 class HeldEnvelope implements Holdable {
@@ -79,7 +79,7 @@ export class Primary {
   /** Resolves when a sidecar has taken the session. Throws `UNAVAILABLE` or what the sidecar said. */
   async open(): Promise<void> {
     const { services, upstreams, keyspace } = this.#state
-    const sidecar = await services.links.chooseWithin(RELINK_MS_MAX)
+    const sidecar = await services.links.chooseWithin(relinkMsMax)
     if (sidecar?.link === undefined) throw new RingfenceError('UNAVAILABLE', 'no node of the cluster is reachable')
     if (this.#state.closed) throw new RingfenceError('UNAVAILABLE', 'the client is gone')
     const done = Promise.withResolvers<void>()

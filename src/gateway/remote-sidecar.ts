@@ -13,7 +13,7 @@ export interface Locality {
 }
 
 /** How much busier a node of the gateway's own rack must be before one of another rack is asked. */
-const OTHER_RACK = 4
+const otherRack = 4
 
 export class RemoteSidecar {
   /** Below the number of sidecars that there ever were at one time; used again when a sidecar is gone. */
@@ -43,7 +43,7 @@ export class RemoteSidecar {
     const hello = this.link?.hello
     if (hello === undefined) return false
     const local = locality.dataCenter === undefined || locality.dataCenter === hello.dataCenter
-    const distance = locality.rack === undefined || locality.rack === hello.rack ? 1 : OTHER_RACK
+    const distance = locality.rack === undefined || locality.rack === hello.rack ? 1 : otherRack
     const changed = hello.hostId !== this.hostId || local !== this.local || distance !== this.distance
     this.hostId = hello.hostId
     this.local = local

@@ -7,7 +7,7 @@
  *   QUERY ─▶ router ─▶ a session there with the client's keyspace in force, or the primary
  *   PREPARE, REGISTER, what cannot be routed ─▶ the primary
  */
-import { PREPARED_ID_BYTES } from '../cql/prepared-ids.ts'
+import { preparedIdBytes } from '../cql/prepared-ids.ts'
 import { headerFlags, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
 import { BatchView, batchPartCount, QueryView, readBatch, readQuery } from '../cql/requests.ts'
 import type { FirstPrepare } from './first-prepare.ts'
@@ -21,15 +21,15 @@ import type { SessionState } from './session-state.ts'
 import type { UpstreamSession } from './upstream-session.ts'
 
 /** Any text in which USE could be the statement. */
-const MAY_USE = /\buse\b/i
+const useWord = /\buse\b/i
 
 // Filled anew for each envelope; nothing of them is kept after the call.
 const query = new QueryView()
 const batch = new BatchView()
 
 /** A larger BATCH is not read here: 65,535 parts would take the loop 25 ms, and nodes warn of far smaller ones. */
-const ROUTED_BATCH_PARTS_MAX = 2048
-const ROUTED_BATCH_BYTES_MAX = 1024 * 1024
+const routedBatchPartsMax = 2048
+const routedBatchBytesMax = 1024 * 1024
 
 export class RequestRoutes {
   readonly #state: SessionState
@@ -72,7 +72,7 @@ export class RequestRoutes {
     const { statements, services, startup, upstreams, keyspace } = this.#state
     const idAt = executeAt(buffer, start, end) + 2
     const statement =
-      idAt + PREPARED_ID_BYTES <= end ? statements.ids.find(buffer, idAt, idAt + PREPARED_ID_BYTES) : undefined
+      idAt + preparedIdBytes <= end ? statements.ids.find(buffer, idAt, idAt + preparedIdBytes) : undefined
     if (statement === undefined) {
       this.#primary.send(buffer, start, end)
       return
@@ -99,7 +99,7 @@ export class RequestRoutes {
     const { router } = state.services
     readQuery(query, buffer, start, end, state.startup.version, headerFlags(buffer, start))
     const { text, params } = query
-    const mayUse = !state.usePending && MAY_USE.test(text)
+    const mayUse = !state.usePending && useWord.test(text)
     if (mayUse || state.usePending || router.only !== undefined) {
       this.#primary.send(buffer, start, end)
       if (mayUse) state.useSent(headerStream(buffer, start))
@@ -121,8 +121,8 @@ export class RequestRoutes {
     const { version } = state.startup
     const flags = headerFlags(buffer, start)
     const isLarge =
-      end - start > ROUTED_BATCH_BYTES_MAX ||
-      batchPartCount(batch, buffer, start, end, version, flags) > ROUTED_BATCH_PARTS_MAX
+      end - start > routedBatchBytesMax ||
+      batchPartCount(batch, buffer, start, end, version, flags) > routedBatchPartsMax
     if (state.usePending || router.only !== undefined || isLarge) {
       this.#primary.send(buffer, start, end)
       return

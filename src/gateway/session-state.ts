@@ -10,8 +10,8 @@ import type { UpstreamHost } from './upstream-session.ts'
 import { UpstreamSessions } from './upstream-sessions.ts'
 
 /** The stream of an event, which answers no request. */
-export const EVENT_STREAM = -1
-const NO_STREAM = -1
+export const eventStream = -1
+const noStream = -1
 
 /** What all sessions of a gateway share. */
 export interface SessionServices {
@@ -31,7 +31,7 @@ export class SessionState {
   /** In force for the client; empty for none. */
   keyspace = ''
   closed = false
-  #useStream = NO_STREAM
+  #useStream = noStream
 
   constructor(client: Client, startup: StartupInfo, services: SessionServices, host: UpstreamHost) {
     this.client = client
@@ -44,7 +44,7 @@ export class SessionState {
 
   /** What may be a USE waits for its answer. Texts that come behind it go the same way, so that they find the keyspace which it sets. */
   get usePending(): boolean {
-    return this.#useStream !== NO_STREAM
+    return this.#useStream !== noStream
   }
 
   useSent(stream: number): void {
@@ -53,6 +53,6 @@ export class SessionState {
 
   /** Nothing more will be heard of that stream. */
   streamOver(stream: number): void {
-    if (stream === this.#useStream) this.#useStream = NO_STREAM
+    if (stream === this.#useStream) this.#useStream = noStream
   }
 }

@@ -13,7 +13,7 @@
 import { type Owner, settle } from '../base/contained.ts'
 import {
   CqlErrorCode,
-  HEADER_BYTES,
+  envelopeHeaderBytes,
   headerFlags,
   headerOpcode,
   headerStream,
@@ -29,7 +29,7 @@ import { Learning } from './learn.ts'
 import { lossOf, outcomeUnknown } from './loss.ts'
 import { Primary } from './primary.ts'
 import { RequestRoutes } from './request-routes.ts'
-import { EVENT_STREAM, type SessionServices, SessionState } from './session-state.ts'
+import { eventStream, type SessionServices, SessionState } from './session-state.ts'
 import { eventForClient } from './topology/events.ts'
 import type { UpstreamHost, UpstreamSession } from './upstream-session.ts'
 
@@ -148,7 +148,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
 
   onUpstreamFrame(upstream: UpstreamSession, buffer: Buffer, start: number, end: number): void {
     const stream = headerStream(buffer, start)
-    if (stream === EVENT_STREAM) {
+    if (stream === eventStream) {
       if (upstream === this.#primary.current && eventForClient(buffer, start, end) !== undefined)
         this.#client.event(buffer, start, end)
       return
@@ -158,7 +158,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
       this.#prepared(stream, buffer, start, end)
       return
     }
-    if (stream < EVENT_STREAM) {
+    if (stream < eventStream) {
       this.#routes.hedger?.onAnswer(upstream, stream, buffer, start, end)
       return
     }
@@ -182,7 +182,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
   /** The result's kind. */
   #onResult(upstream: UpstreamSession, stream: number, buffer: Buffer, start: number, end: number): number {
     upstream.sidecar.load.succeeded()
-    const at = headerFlags(buffer, start) === 0 ? start + HEADER_BYTES : bodyStart(buffer, start, end)
+    const at = headerFlags(buffer, start) === 0 ? start + envelopeHeaderBytes : bodyStart(buffer, start, end)
     const kind = buffer.readInt32BE(at)
     if (kind === ResultKind.SET_KEYSPACE) {
       upstream.keyspace = readSetKeyspace(buffer, start, end)
@@ -203,7 +203,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
       const outcome = this.#firstPrepare.answered(stream, buffer, start, end)
       if (outcome === undefined) return
       const { upstream, request, ready } = outcome
-      if (stream < EVENT_STREAM) this.#routes.hedger?.onPrepared(stream, outcome)
+      if (stream < eventStream) this.#routes.hedger?.onPrepared(stream, outcome)
       else if (ready && upstream.usable) {
         upstream.send(request, 0, request.length, stream, this.#state.services.nowMicros())
       } else if (ready || upstream !== this.#primary.current) this.#again(request)

@@ -25,12 +25,12 @@ import { virtualHosts } from './topology/model.ts'
 import { aboutTopology, type Question, readQuestion } from './topology/question.ts'
 
 /** The nodes' schema versions are asked again, first after the least and each time after twice as long, this long, until they agree. */
-const AGREEMENT_POLL_MS_MIN = 25
-const AGREEMENT_POLL_MS_MAX = 200
-const AGREEMENT_MS_MAX = 5000
-const LINK_MS_MAX = 5000
-const PREPARED_MAX = 1000
-const ID_BYTES = 16
+const agreementPollMsMin = 25
+const agreementPollMsMax = 200
+const agreementMsMax = 5000
+const linkMsMax = 5000
+const preparedMax = 1000
+const idBytes = 16
 
 /** Who asks, and how. */
 export interface Asking {
@@ -127,7 +127,7 @@ export class TopologyAnswers {
     if (table === undefined) return false
     this.#read(asking, text, table, (question) => {
       const { id, envelope } = preparedQuestion(question, text, version, headerStream(buffer, start))
-      if (this.#prepared.size >= PREPARED_MAX) this.#prepared.clear()
+      if (this.#prepared.size >= preparedMax) this.#prepared.clear()
       this.#prepared.set(id.readInt32LE(0), { id, text, table })
       asking.give(Buffer.from(buffer.subarray(start, end)), envelope)
     })
@@ -137,9 +137,9 @@ export class TopologyAnswers {
   #execute(asking: Asking, buffer: Buffer, start: number, end: number): boolean {
     const { version } = asking
     const idAt = executeAt(buffer, start, end) + 2
-    if (idAt + ID_BYTES > end || !this.#prepared.has(buffer.readInt32LE(idAt))) return false
+    if (idAt + idBytes > end || !this.#prepared.has(buffer.readInt32LE(idAt))) return false
     readExecute(execute, buffer, start, end, version, headerFlags(buffer, start))
-    if (execute.idEnd - execute.idStart !== ID_BYTES) return false
+    if (execute.idEnd - execute.idStart !== idBytes) return false
     const known = this.#prepared.get(buffer.readInt32LE(execute.idStart))
     if (known === undefined || known.id.compare(buffer, execute.idStart, execute.idEnd) !== 0) return false
     this.#read(asking, known.text, known.table, (question) => {
@@ -192,7 +192,7 @@ export class TopologyAnswers {
   }
 
   async #model(): Promise<TopologyModel> {
-    const sidecar = await this.#links.chooseWithin(LINK_MS_MAX)
+    const sidecar = await this.#links.chooseWithin(linkMsMax)
     const hello = sidecar?.link?.hello
     if (hello === undefined) {
       throw new RingfenceError('UNAVAILABLE', 'no node of the cluster is reachable')
@@ -217,8 +217,8 @@ export class TopologyAnswers {
    * the answer waits for the nodes instead, up to what drivers wait themselves.
    */
   async #schemaVersion(): Promise<string> {
-    const until = performance.now() + AGREEMENT_MS_MAX
-    for (let pauseMs = AGREEMENT_POLL_MS_MIN; ; pauseMs = Math.min(2 * pauseMs, AGREEMENT_POLL_MS_MAX)) {
+    const until = performance.now() + agreementMsMax
+    for (let pauseMs = agreementPollMsMin; ; pauseMs = Math.min(2 * pauseMs, agreementPollMsMax)) {
       const answers = await Promise.all(this.#links.usable.map((link) => link.schemaVersion()))
       const versions = new Set(answers.filter((version) => version !== undefined))
       const [version] = versions

@@ -14,7 +14,7 @@ import type { GatewayLink, LinkUser } from './link.ts'
 import type { RemoteSidecar } from './remote-sidecar.ts'
 
 /** The stream of events: no request has it. */
-const NONE = -1
+const none = -1
 
 export type UpstreamState = 'opening' | 'open' | 'leaving' | 'closed'
 
@@ -46,7 +46,7 @@ export class UpstreamSession implements LinkUser {
   /** The gateway's own requests, whose streams are below zero, by the complement. Few sessions have any. */
   #ownStreams: StreamSet | undefined
   /** The stream whose latency is taken. One at a time is enough, and needs no table. */
-  #sampled = NONE
+  #sampled = none
   #sampledAtMicros = 0
   readonly #host: UpstreamHost
   readonly #client: Client
@@ -120,7 +120,7 @@ export class UpstreamSession implements LinkUser {
     }
     this.usedMicros = nowMicros
     this.sidecar.load.sent(nowMicros)
-    if (this.#sampled !== NONE) return
+    if (this.#sampled !== none) return
     this.#sampled = stream
     this.#sampledAtMicros = nowMicros
   }
@@ -132,7 +132,7 @@ export class UpstreamSession implements LinkUser {
     const { load } = this.sidecar
     load.heard(nowMicros)
     if (stream === this.#sampled) {
-      this.#sampled = NONE
+      this.#sampled = none
       load.sample(nowMicros - this.#sampledAtMicros, nowMicros)
     }
   }

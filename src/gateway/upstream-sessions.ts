@@ -11,9 +11,9 @@ import type { RemoteSidecar } from './remote-sidecar.ts'
 import { type UpstreamHost, UpstreamSession } from './upstream-session.ts'
 
 /** After one could not be opened, for so long no other is opened at that sidecar. */
-const RETRY_MICROS = 5_000_000
+const retryMicros = 5_000_000
 /** One that no request went by for so long is closed. */
-const IDLE_MICROS_MAX = 300_000_000
+const idleMicrosMax = 300_000_000
 
 export interface UpstreamOptions {
   readonly client: Client
@@ -80,7 +80,7 @@ export class UpstreamSessions {
   gone(upstream: UpstreamSession): void {
     const { index } = upstream.sidecar
     if (this.#upstreams[index] === upstream) this.#upstreams[index] = undefined
-    if (!upstream.wasOpen) this.#retryAt[index] = this.#options.nowMicros() + RETRY_MICROS
+    if (!upstream.wasOpen) this.#retryAt[index] = this.#options.nowMicros() + retryMicros
   }
 
   /** The client takes no answers for now, or does again. */
@@ -91,7 +91,7 @@ export class UpstreamSessions {
 
   /** Closes those that no request goes by, except `kept`. */
   giveUpIdle(kept: UpstreamSession | undefined): void {
-    const before = this.#options.nowMicros() - IDLE_MICROS_MAX
+    const before = this.#options.nowMicros() - idleMicrosMax
     for (const upstream of this.#upstreams) {
       if (upstream !== undefined && upstream !== kept && upstream.inFlight === 0 && upstream.usedMicros < before)
         upstream.leave()
@@ -112,7 +112,7 @@ export class UpstreamSessions {
     } catch (reason) {
       // The client's certificate has ended, say; then its connection is about to.
       if (!(reason instanceof RingfenceError)) throw reason
-      this.#retryAt[sidecar.index] = now + RETRY_MICROS
+      this.#retryAt[sidecar.index] = now + retryMicros
     }
   }
 }

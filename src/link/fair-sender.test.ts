@@ -3,17 +3,17 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { HEADER_BYTES, headerOpcode, headerStream, headerVersion, writeHeader } from '../cql/protocol.ts'
+import { envelopeHeaderBytes, headerOpcode, headerStream, headerVersion, writeHeader } from '../cql/protocol.ts'
 import { FairSender, SessionQueue } from './fair-sender.ts'
-import { PIECE_BYTES_MAX, Pieces } from './pieces.ts'
-import { CONTROL_VERSION, Control, controlEnvelope } from './protocol.ts'
+import { Pieces, pieceBytesMax } from './pieces.ts'
+import { Control, controlEnvelope, controlVersion } from './protocol.ts'
 
-const MB = 1024 * 1024
+const mb = 1024 * 1024
 
 function envelope(stream: number, bodyBytes: number): Buffer {
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + bodyBytes)
+  const bytes = Buffer.allocUnsafe(envelopeHeaderBytes + bodyBytes)
   writeHeader(bytes, 0, 0x84, 0, stream, 0x08, bodyBytes)
-  for (let i = 0; i < bodyBytes; i++) bytes[HEADER_BYTES + i] = (i * 31 + stream * 7 + (i >> 8)) & 0xff
+  for (let i = 0; i < bodyBytes; i++) bytes[envelopeHeaderBytes + i] = (i * 31 + stream * 7 + (i >> 8)) & 0xff
   return bytes
 }
 
@@ -50,9 +50,9 @@ class Link {
 
   /** What the other end makes of it: sessions and envelopes in the order in which they were whole. */
   received(): { session: number; bytes: Buffer }[] {
-    const pieces = new Pieces(256 * MB)
+    const pieces = new Pieces(256 * mb)
     return this.frames.flatMap(({ session, bytes }) => {
-      const isPiece = headerVersion(bytes, 0) === CONTROL_VERSION && headerOpcode(bytes, 0) === Control.PIECE
+      const isPiece = headerVersion(bytes, 0) === controlVersion && headerOpcode(bytes, 0) === Control.PIECE
       const whole = isPiece ? pieces.add(session, undefined, bytes, 0, bytes.length) : bytes
       return whole === undefined ? [] : [{ session, bytes: whole }]
     })
@@ -65,7 +65,7 @@ describe('a fair way onto a link', () => {
     const gone: number[] = []
     const large = new SessionQueue(1, (bytes) => gone.push(bytes))
     const small = new SessionQueue(2, () => assert.fail('it never waits'))
-    link.send(large, envelope(5, 20 * MB), 50)
+    link.send(large, envelope(5, 20 * mb), 50)
     link.send(small, envelope(6, 100), 60)
     const at = link.frames.findIndex(({ session }) => session === 2)
     assert.ok(at >= 0 && link.waitingBytes < 512 * 1024, `${link.waitingBytes} bytes before it`)
@@ -73,10 +73,10 @@ describe('a fair way onto a link', () => {
     link.send(small, envelope(7, 100), 70)
     assert.equal(link.frames.at(-1)!.session, 2)
     link.take()
-    assert.ok(link.frames.every(({ bytes }) => bytes.length <= PIECE_BYTES_MAX + HEADER_BYTES))
-    assert.deepEqual(gone, [HEADER_BYTES + 20 * MB])
+    assert.ok(link.frames.every(({ bytes }) => bytes.length <= pieceBytesMax + envelopeHeaderBytes))
+    assert.deepEqual(gone, [envelopeHeaderBytes + 20 * mb])
     const [, , last] = link.received()
-    const wanted = envelope(5, 20 * MB)
+    const wanted = envelope(5, 20 * mb)
     wanted.writeInt16BE(50, 2)
     assert.ok(last!.bytes.equals(wanted))
   })
@@ -84,21 +84,21 @@ describe('a fair way onto a link', () => {
   it('gives turns to all who have much, and neither the first nor the largest has more', () => {
     const link = new Link()
     const queues = [1, 2, 3].map((session) => new SessionQueue(session, () => {}))
-    for (const [i, queue] of queues.entries()) link.send(queue, envelope(i, (10 - i) * MB), i)
+    for (const [i, queue] of queues.entries()) link.send(queue, envelope(i, (10 - i) * mb), i)
     for (let i = 0; i < 50; i++) link.send(queues[2]!, envelope(9, 1000), 9)
     link.take(150)
     const bytesOf = (session: number): number =>
       link.frames.reduce((sum, frame) => sum + (frame.session === session ? frame.bytes.length : 0), 0)
     const [one, two, three] = [bytesOf(1), bytesOf(2), bytesOf(3)]
     // The first filled the window before the others came.
-    for (const other of [two, three]) assert.ok(Math.abs(one - other) < 0.5 * MB, `${one} ${two} ${three}`)
+    for (const other of [two, three]) assert.ok(Math.abs(one - other) < 0.5 * mb, `${one} ${two} ${three}`)
   })
 
   it('sends nothing of a paused session, and goes on where it stopped', () => {
     const link = new Link()
     const queue = new SessionQueue(1, () => {})
     const other = new SessionQueue(2, () => {})
-    link.send(queue, envelope(1, MB), 1)
+    link.send(queue, envelope(1, mb), 1)
     link.sender.pause(queue)
     const sent = link.frames.length
     link.send(queue, envelope(2, 10), 2)
@@ -119,10 +119,10 @@ describe('a fair way onto a link', () => {
   it('sends whole envelopes to an older end', () => {
     const link = new Link(false)
     const queue = new SessionQueue(1, () => {})
-    link.send(queue, envelope(1, 3 * MB), 4)
+    link.send(queue, envelope(1, 3 * mb), 4)
     link.take()
     assert.equal(link.frames.length, 1)
-    assert.equal(link.frames[0]!.bytes.length, HEADER_BYTES + 3 * MB)
+    assert.equal(link.frames[0]!.bytes.length, envelopeHeaderBytes + 3 * mb)
   })
 
   it('keeps order within a session, loses and doubles nothing, and gives back every byte, whatever comes', () => {
@@ -174,13 +174,13 @@ describe('a fair way onto a link', () => {
     const queue = new SessionQueue(1, (bytes) => {
       gone += bytes
     })
-    link.send(queue, envelope(1, 2 * MB), 1)
+    link.send(queue, envelope(1, 2 * mb), 1)
     link.send(queue, envelope(2, 10), 2)
     link.sender.drop(queue)
-    assert.equal(gone, 2 * MB + 10 + 2 * HEADER_BYTES)
+    assert.equal(gone, 2 * mb + 10 + 2 * envelopeHeaderBytes)
     const frames = link.frames.length
     link.take()
-    link.send(queue, envelope(3, MB), 3)
+    link.send(queue, envelope(3, mb), 3)
     assert.equal(link.frames.length, frames)
   })
 })
@@ -188,7 +188,7 @@ describe('a fair way onto a link', () => {
 describe('pieces', () => {
   const piece = (bytes: Buffer): Buffer => {
     const frame = controlEnvelope(Control.PIECE, {})
-    const whole = Buffer.concat([frame.subarray(0, HEADER_BYTES), bytes])
+    const whole = Buffer.concat([frame.subarray(0, envelopeHeaderBytes), bytes])
     whole.writeInt32BE(bytes.length, 5)
     return whole
   }
@@ -199,23 +199,23 @@ describe('pieces', () => {
 
   it('are counted while they are not whole, and dropped where there is no room, but for the header', () => {
     const bounds = {
-      processBytesMax: 4 * MB,
-      addressBytesMax: 4 * MB,
-      identityBytesMax: 4 * MB,
+      processBytesMax: 4 * mb,
+      addressBytesMax: 4 * mb,
+      identityBytesMax: 4 * mb,
       shareBytes: 0,
       roomTimeoutMs: 1000,
     }
-    const budget = new BytesBudget({ ...bounds, connectionBytesMax: 2 * MB })
+    const budget = new BytesBudget({ ...bounds, connectionBytesMax: 2 * mb })
     const account = budget.open('a', 'b')
-    const pieces = new Pieces(16 * MB)
-    const whole = envelope(3, MB)
+    const pieces = new Pieces(16 * mb)
+    const whole = envelope(3, mb)
     assert.equal(add(pieces, whole.subarray(0, 1000), account), undefined)
     assert.equal(account.heldBytes, whole.length)
     assert.ok(add(pieces, whole.subarray(1000), account)?.equals(whole))
     assert.equal(pieces.refused, false)
     assert.equal(account.heldBytes, 0)
 
-    const large = envelope(4, 3 * MB)
+    const large = envelope(4, 3 * mb)
     for (let at = 0; at + 100_000 < large.length; at += 100_000) {
       assert.equal(add(pieces, large.subarray(at, at + 100_000), account), undefined)
       assert.equal(account.heldBytes, 0)
@@ -229,11 +229,11 @@ describe('pieces', () => {
   it('that are dropped with their session give back what they took, once', () => {
     const budget = new BytesBudget()
     const account = budget.open('a', 'b')
-    const pieces = new Pieces(16 * MB)
-    add(pieces, envelope(1, MB).subarray(0, 50), account)
+    const pieces = new Pieces(16 * mb)
+    add(pieces, envelope(1, mb).subarray(0, 50), account)
     pieces.drop(7)
     pieces.drop(7)
-    add(pieces, envelope(1, MB).subarray(0, 50), account)
+    add(pieces, envelope(1, mb).subarray(0, 50), account)
     pieces.dropAll()
     assert.equal(budget.heldBytes, 0)
   })

@@ -5,8 +5,8 @@
  * Rule: of one session everything leaves in order. While the other end has paused a session, nothing of it leaves but control messages.
  */
 import { ownBytes } from '../cql/own-bytes.ts'
-import { HEADER_BYTES } from '../cql/protocol.ts'
-import { PIECE_BYTES_MAX, pieceInto, pieceOverheadBytes } from './pieces.ts'
+import { envelopeHeaderBytes } from '../cql/protocol.ts'
+import { pieceBytesMax, pieceInto, pieceOverheadBytes } from './pieces.ts'
 
 /** The part of an outbox that is needed here. */
 export interface FrameOutbox {
@@ -46,16 +46,16 @@ export interface FairSenderOptions {
 }
 
 /** Of the queues so much is given to the outbox, which passes it on as the socket takes it. */
-const WINDOW_BYTES = 256 * 1024
+const windowBytes = 256 * 1024
 /** Where more than this waits in the outbox, what is small goes into its session's queue too. */
-const DIRECT_BYTES_MAX = 1024 * 1024
+const directBytesMax = 1024 * 1024
 
 export class FairSender {
   readonly #outbox: FrameOutbox
   readonly #inPieces: boolean
   /** Queues that take turns, next first. */
   #round: SessionQueue[] = []
-  readonly #piece = Buffer.allocUnsafeSlow(PIECE_BYTES_MAX + pieceOverheadBytes)
+  readonly #piece = Buffer.allocUnsafeSlow(pieceBytesMax + pieceOverheadBytes)
 
   constructor({ outbox, inPieces }: FairSenderOptions) {
     this.#outbox = outbox
@@ -64,9 +64,7 @@ export class FairSender {
 
   /** True where an envelope of `bytes` would have to wait in `queue`: it is a copy then, and held until `onGone`. */
   mustWait(queue: SessionQueue, bytes: number): boolean {
-    return (
-      bytes > PIECE_BYTES_MAX || queue.paused || queue.waitingBytes > 0 || this.#outbox.waitingBytes > DIRECT_BYTES_MAX
-    )
+    return bytes > pieceBytesMax || queue.paused || queue.waitingBytes > 0 || this.#outbox.waitingBytes > directBytesMax
   }
 
   /** For what need not wait. */
@@ -112,7 +110,7 @@ export class FairSender {
 
   /** To be called when the socket has taken what it was given. */
   pump(): void {
-    while (this.#round.length > 0 && this.#outbox.waitingBytes < WINDOW_BYTES) {
+    while (this.#round.length > 0 && this.#outbox.waitingBytes < windowBytes) {
       const queue = this.#round.shift()!
       if (queue.paused || queue.waitingBytes === 0) {
         queue.inRound = false
@@ -132,12 +130,12 @@ export class FairSender {
 
   /** A piece's worth of one session. */
   #turnOf(queue: SessionQueue): void {
-    let left = PIECE_BYTES_MAX
+    let left = pieceBytesMax
     while (left > 0 && queue.envelopes.length > 0) {
       const { bytes: envelope, stream } = queue.envelopes[0]!
       const rest = envelope.length - queue.sentBytes
-      if (!this.#inPieces || (queue.sentBytes === 0 && rest <= PIECE_BYTES_MAX)) {
-        if (rest > left && left < PIECE_BYTES_MAX) return
+      if (!this.#inPieces || (queue.sentBytes === 0 && rest <= pieceBytesMax)) {
+        if (rest > left && left < pieceBytesMax) return
         this.#outbox.write(envelope, 0, envelope.length, stream, queue.session)
         left -= rest
         this.#gone(queue, envelope, rest)
@@ -145,7 +143,7 @@ export class FairSender {
       }
       const bytes = Math.min(rest, left)
       const end = pieceInto(this.#piece, envelope, queue.sentBytes, bytes)
-      if (queue.sentBytes === 0) this.#piece.writeInt16BE(stream, HEADER_BYTES + 2)
+      if (queue.sentBytes === 0) this.#piece.writeInt16BE(stream, envelopeHeaderBytes + 2)
       this.#outbox.write(this.#piece, 0, end, 0, queue.session)
       left -= bytes
       if (bytes === rest) this.#gone(queue, envelope, rest)

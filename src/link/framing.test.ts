@@ -5,11 +5,11 @@ import fc from 'fast-check'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { Inbound } from '../cql/inbound.ts'
-import { HEADER_BYTES, RESPONSE_BIT, writeHeader } from '../cql/protocol.ts'
-import { compressedSegment, SEGMENT_PAYLOAD_BYTES_MAX, sealSegment } from '../cql/segment.ts'
+import { envelopeHeaderBytes, responseBit, writeHeader } from '../cql/protocol.ts'
+import { compressedSegment, sealSegment, segmentPayloadBytesMax } from '../cql/segment.ts'
 import { FrameSplitter } from './splitter.ts'
 
-const ANNOUNCED_BYTES = 16 * 1024 * 1024
+const announcedBytesMost = 16 * 1024 * 1024
 
 type Push = (chunk: Buffer, got: (bytes: Buffer) => void) => void
 
@@ -30,10 +30,10 @@ const plain = (payload: Buffer, selfContained: boolean) => {
 }
 
 function segments(envelope: Buffer, seal: (payload: Buffer, selfContained: boolean) => Buffer): Buffer {
-  if (envelope.length <= SEGMENT_PAYLOAD_BYTES_MAX) return seal(envelope, true)
+  if (envelope.length <= segmentPayloadBytesMax) return seal(envelope, true)
   const pieces: Buffer[] = []
-  for (let at = 0; at < envelope.length; at += SEGMENT_PAYLOAD_BYTES_MAX)
-    pieces.push(seal(envelope.subarray(at, at + SEGMENT_PAYLOAD_BYTES_MAX), false))
+  for (let at = 0; at < envelope.length; at += segmentPayloadBytesMax)
+    pieces.push(seal(envelope.subarray(at, at + segmentPayloadBytesMax), false))
   return Buffer.concat(pieces)
 }
 
@@ -87,13 +87,13 @@ const formats: Readonly<Record<string, Format>> = {
 }
 
 function envelopeOf({ version, direction }: Format, bodyBytes: number, announcedBytes = bodyBytes): Buffer {
-  const envelope = Buffer.alloc(HEADER_BYTES + bodyBytes)
+  const envelope = Buffer.alloc(envelopeHeaderBytes + bodyBytes)
   // Of a kind that LZ4 does not shrink, so that what has come is what has been sent.
-  for (let i = HEADER_BYTES, x = 1; i < envelope.length; i++) {
+  for (let i = envelopeHeaderBytes, x = 1; i < envelope.length; i++) {
     x = Math.imul(x, 1_103_515_245) + 12_345
     envelope[i] = x >>> 16
   }
-  const versionByte = direction === 'requests' ? version : version | RESPONSE_BIT
+  const versionByte = direction === 'requests' ? version : version | responseBit
   writeHeader(envelope, 0, versionByte, 0, 7, direction === 'requests' ? 0x07 : 0x08, announcedBytes)
   return envelope
 }
@@ -103,7 +103,7 @@ describe('frames', () => {
     it(`cost memory for what has come, never for what was announced: ${name}`, () => {
       for (const arrived of [0, 1, 100, 5000, 100_000]) {
         const receiver = format.open()
-        const begun = envelopeOf(format, arrived, ANNOUNCED_BYTES)
+        const begun = envelopeOf(format, arrived, announcedBytesMost)
         // A segment holds a part of a message and says so; the others are cut off by the silence.
         const wire =
           format.version === 5 ? (name === 'segments' ? plain : compressedSegment)(begun, false) : format.framed(begun)
@@ -124,9 +124,9 @@ describe('frames', () => {
         })
         const came = at + pieceBytes
         // A segment that is not whole is held beside the message that it is a part of.
-        assert.ok(receiver.heldBytes() <= 2 * came + 2 * SEGMENT_PAYLOAD_BYTES_MAX, `${came}: ${receiver.heldBytes()}`)
+        assert.ok(receiver.heldBytes() <= 2 * came + 2 * segmentPayloadBytesMax, `${came}: ${receiver.heldBytes()}`)
       }
-      assert.equal(whole, HEADER_BYTES + 3_000_000)
+      assert.equal(whole, envelopeHeaderBytes + 3_000_000)
       assert.equal(receiver.heldBytes(), 0)
     })
 

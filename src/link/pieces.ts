@@ -9,18 +9,18 @@
 import { type ByteAccount, Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { Collector } from '../base/framer.ts'
-import { HEADER_BYTES, headerBodyBytes, writeHeader } from '../cql/protocol.ts'
-import { CONTROL_VERSION, Control, SESSION_BYTES } from './protocol.ts'
+import { envelopeHeaderBytes, headerBodyBytes, writeHeader } from '../cql/protocol.ts'
+import { Control, controlVersion, sessionBytes } from './protocol.ts'
 
-export const pieceOverheadBytes = HEADER_BYTES
+export const pieceOverheadBytes = envelopeHeaderBytes
 /** Of the envelope in one piece; a longer envelope is sent in pieces. With all headers two pieces fit into a slab. */
-export const PIECE_BYTES_MAX = 32 * 1024 - SESSION_BYTES - HEADER_BYTES
+export const pieceBytesMax = 32 * 1024 - sessionBytes - envelopeHeaderBytes
 
 /** Makes the piece `envelope[at..at + bytes)` at the start of `target`; gives where it ends. */
 export function pieceInto(target: Buffer, envelope: Buffer, at: number, bytes: number): number {
-  writeHeader(target, 0, CONTROL_VERSION, 0, 0, Control.PIECE, bytes)
-  envelope.copy(target, HEADER_BYTES, at, at + bytes)
-  return HEADER_BYTES + bytes
+  writeHeader(target, 0, controlVersion, 0, 0, Control.PIECE, bytes)
+  envelope.copy(target, envelopeHeaderBytes, at, at + bytes)
+  return envelopeHeaderBytes + bytes
 }
 
 interface Unfinished {
@@ -54,7 +54,7 @@ export class Pieces {
     start: number,
     end: number,
   ): Buffer | undefined {
-    const from = start + HEADER_BYTES
+    const from = start + envelopeHeaderBytes
     const unfinished = this.#unfinished.get(session) ?? this.#begin(session, account, buffer, from, end)
     const bytes = end - from
     if (bytes === 0 || unfinished.haveBytes + bytes > unfinished.envelopeBytes) {
@@ -83,14 +83,15 @@ export class Pieces {
   }
 
   #begin(session: number, account: ByteAccount | undefined, buffer: Buffer, from: number, end: number): Unfinished {
-    if (end - from < HEADER_BYTES) throw new RingfenceError('LINK', 'a first piece without the header of its envelope')
+    if (end - from < envelopeHeaderBytes)
+      throw new RingfenceError('LINK', 'a first piece without the header of its envelope')
     const bodyBytes = headerBodyBytes(buffer, from)
     if (bodyBytes < 0 || bodyBytes > this.#bodyBytesMax) {
       throw new RingfenceError('LINK', `an envelope with a body of ${bodyBytes} bytes exceeds ${this.#bodyBytesMax}`)
     }
-    const envelopeBytes = HEADER_BYTES + bodyBytes
+    const envelopeBytes = envelopeHeaderBytes + bodyBytes
     const fits = account === undefined || account.take(envelopeBytes) !== Verdict.REFUSE
-    const collectedBytes = fits ? envelopeBytes : HEADER_BYTES
+    const collectedBytes = fits ? envelopeBytes : envelopeHeaderBytes
     const unfinished = { account, fits, collected: new Collector(), collectedBytes, envelopeBytes, haveBytes: 0 }
     this.#unfinished.set(session, unfinished)
     return unfinished

@@ -3,14 +3,14 @@ import { describe, it } from 'node:test'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { headerOpcode, headerVersion } from '../cql/protocol.ts'
-import { CONTROL_VERSION, Control, controlEnvelope, helloSchema, openSchema, readControl } from './protocol.ts'
+import { Control, controlEnvelope, controlVersion, helloSchema, openSchema, readControl } from './protocol.ts'
 
 const open = { passport: 'a.b.c', session: '0123456789abcdef', version: 4, events: [] }
 
 describe('control messages of the mesh link', () => {
   it('come back as they were, and can be no CQL', () => {
     const envelope = controlEnvelope(Control.OPEN, { ...open, keyspace: 'orders' })
-    assert.equal(headerVersion(envelope, 0), CONTROL_VERSION)
+    assert.equal(headerVersion(envelope, 0), controlVersion)
     assert.equal(headerOpcode(envelope, 0), Control.OPEN)
     assert.deepEqual(readControl(openSchema, envelope, 0, envelope.length), { ...open, keyspace: 'orders' })
   })

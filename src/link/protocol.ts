@@ -29,17 +29,17 @@ import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { cutText } from '../base/text.ts'
-import { HEADER_BYTES, writeHeader } from '../cql/protocol.ts'
+import { envelopeHeaderBytes, writeHeader } from '../cql/protocol.ts'
 
-export const LINK_PROTOCOL = 'ringfence/2'
+export const linkProtocol = 'ringfence/2'
 /** An older end: it takes whole envelopes only, and is neither paused nor pauses. */
-export const LINK_PROTOCOL_1 = 'ringfence/1'
-export const LINK_PROTOCOLS: readonly string[] = [LINK_PROTOCOL, LINK_PROTOCOL_1]
+export const linkProtocol1 = 'ringfence/1'
+export const linkProtocols: readonly string[] = [linkProtocol, linkProtocol1]
 /** Longest body of a frame between ends that send long envelopes in pieces. */
-export const FRAME_BODY_BYTES_MAX = 256 * 1024
+export const frameBodyBytesMax = 256 * 1024
 /** No CQL version has this number, in either direction. */
-export const CONTROL_VERSION = 0x7f
-export const SESSION_BYTES = 4
+export const controlVersion = 0x7f
+export const sessionBytes = 4
 
 export const Control = {
   HELLO: 1,
@@ -152,9 +152,9 @@ export const givenSchema = z.strictObject({ answer: z.base64().max(4 * 1024 * 10
 /** A control envelope; the outbox puts the session number in front. */
 export function controlEnvelope(opcode: number, body: unknown): Buffer {
   const json = Buffer.from(JSON.stringify(body))
-  const envelope = Buffer.allocUnsafe(HEADER_BYTES + json.length)
-  writeHeader(envelope, 0, CONTROL_VERSION, 0, 0, opcode, json.length)
-  json.copy(envelope, HEADER_BYTES)
+  const envelope = Buffer.allocUnsafe(envelopeHeaderBytes + json.length)
+  writeHeader(envelope, 0, controlVersion, 0, 0, opcode, json.length)
+  json.copy(envelope, envelopeHeaderBytes)
   return envelope
 }
 
@@ -171,7 +171,7 @@ export function tryControl<T>(schema: z.ZodType<T>, buffer: Buffer, start: numbe
 export function readControl<T>(schema: z.ZodType<T>, buffer: Buffer, start: number, end: number): T {
   let value: unknown
   try {
-    value = JSON.parse(buffer.toString('utf8', start + HEADER_BYTES, end))
+    value = JSON.parse(buffer.toString('utf8', start + envelopeHeaderBytes, end))
   } catch (cause) {
     throw new RingfenceError('LINK', 'a control message of the mesh link is not JSON', { cause })
   }

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { RingfenceError } from '../base/errors.ts'
 import { FrameSplitter } from './splitter.ts'
 
-const BODY_MAX = 100_000
+const bodyMax = 100_000
 
 function frame(session: number, bodyBytes: number): Buffer {
   const bytes = Buffer.alloc(13 + bodyBytes, session & 0xff)
@@ -17,7 +17,7 @@ function frame(session: number, bodyBytes: number): Buffer {
 /** Sessions and envelopes as text, for chunks given one after the other. */
 function split(chunks: readonly Buffer[]): string[] {
   const found: string[] = []
-  const splitter = new FrameSplitter(BODY_MAX)
+  const splitter = new FrameSplitter(bodyMax)
   for (const chunk of chunks) {
     splitter.push(chunk, {
       onFrame: (session, buffer, start, end) => found.push(`${session}:${buffer.toString('hex', start, end)}`),
@@ -73,7 +73,7 @@ describe('frames of a mesh link', () => {
   for (const [name, bodyBytes] of [
     ['negative', -1],
     ['of 2³¹ − 1', 2 ** 31 - 1],
-    ['one byte above the bound', BODY_MAX + 1],
+    ['one byte above the bound', bodyMax + 1],
   ] as const) {
     it(`are refused when their length is ${name}, before memory is taken, wherever the split is`, () => {
       const lie = frame(9, 0)
@@ -88,6 +88,6 @@ describe('frames of a mesh link', () => {
   }
 
   it('of the largest body are taken', () => {
-    assert.equal(split([frame(1, BODY_MAX)]).length, 1)
+    assert.equal(split([frame(1, bodyMax)]).length, 1)
   })
 })

@@ -1,18 +1,18 @@
 /** The bytes of a mesh link become frames: four bytes of session, then an envelope. */
 import { RingfenceError } from '../base/errors.ts'
 import { Framer } from '../base/framer.ts'
-import { HEADER_BYTES, headerBodyBytes } from '../cql/protocol.ts'
-import { SESSION_BYTES } from './protocol.ts'
+import { envelopeHeaderBytes, headerBodyBytes } from '../cql/protocol.ts'
+import { sessionBytes } from './protocol.ts'
 
 export interface FrameSink {
   /** `buffer[start..end)` is the envelope; borrowed for the call. */
   onFrame(session: number, buffer: Buffer, start: number, end: number): void
 }
 
-const PREFIX_BYTES = SESSION_BYTES + HEADER_BYTES
+const prefixBytes = sessionBytes + envelopeHeaderBytes
 
 export class FrameSplitter extends Framer<FrameSink> {
-  protected readonly headerBytes = PREFIX_BYTES
+  protected readonly headerBytes = prefixBytes
   readonly #bodyBytesMax: number
 
   /** `bodyBytesMax`: longest envelope body that the other end may send. */
@@ -32,14 +32,14 @@ export class FrameSplitter extends Framer<FrameSink> {
   }
 
   protected frameBytes(buffer: Buffer, at: number): number {
-    const bodyBytes = headerBodyBytes(buffer, at + SESSION_BYTES)
+    const bodyBytes = headerBodyBytes(buffer, at + sessionBytes)
     if (bodyBytes < 0 || bodyBytes > this.#bodyBytesMax) {
       throw new RingfenceError('LINK', `a frame with a body of ${bodyBytes} bytes exceeds ${this.#bodyBytesMax}`)
     }
-    return PREFIX_BYTES + bodyBytes
+    return prefixBytes + bodyBytes
   }
 
   protected onFrame(buffer: Buffer, start: number, end: number, sink: FrameSink): void {
-    sink.onFrame(buffer.readUInt32BE(start), buffer, start + SESSION_BYTES, end)
+    sink.onFrame(buffer.readUInt32BE(start), buffer, start + sessionBytes, end)
   }
 }

@@ -5,7 +5,7 @@ import { loadPolicy } from '../policy/load.ts'
 import type { CompileAnswer, CompileOrder, PolicyPart } from './compiler.ts'
 
 /** Rules of each kind in one message. */
-const RULES_A_PART = 200
+const rulesAPart = 200
 
 const { source, fileName, validateOnly } = workerData as CompileOrder
 const nothing: PolicyPart = { rules: [], cedar: [], masks: [], retention: [], holds: [], guards: [] }
@@ -22,8 +22,8 @@ function* answersTo(): Generator<CompileAnswer, undefined> {
     const { masks, retention, holds, guards } = policy.data
     const whole: PolicyPart = { rules: policy.rules, cedar: policy.cedar, masks, retention, holds, guards }
     const longest = validateOnly ? 0 : Math.max(...Object.values(whole).map((list: readonly unknown[]) => list.length))
-    for (let from = 0; ; from += RULES_A_PART) {
-      const last = from + RULES_A_PART >= longest
+    for (let from = 0; ; from += rulesAPart) {
+      const last = from + rulesAPart >= longest
       const part = validateOnly ? nothing : partOf(whole, from)
       yield { kind: 'part', part, last }
       if (last) return undefined
@@ -37,7 +37,7 @@ function* answersTo(): Generator<CompileAnswer, undefined> {
 }
 
 function partOf(whole: PolicyPart, from: number): PolicyPart {
-  const to = from + RULES_A_PART
+  const to = from + rulesAPart
   return {
     rules: whole.rules.slice(from, to),
     cedar: whole.cedar.slice(from, to),

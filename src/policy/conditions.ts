@@ -131,16 +131,16 @@ export class Looks {
   }
 }
 
-const DAY_MS = 86_400_000
+const dayMs = 86_400_000
 
 export function minuteOfDay(nowMs: number): number {
-  return Math.floor((((nowMs % DAY_MS) + DAY_MS) % DAY_MS) / 60_000)
+  return Math.floor((((nowMs % dayMs) + dayMs) % dayMs) / 60_000)
 }
 
 /** The next time, later than now, that this minute of a day begins. */
 function nextMinuteMs(nowMs: number, minute: number): number {
-  const todayMs = Math.floor(nowMs / DAY_MS) * DAY_MS + minute * 60_000
-  return todayMs > nowMs ? todayMs : todayMs + DAY_MS
+  const todayMs = Math.floor(nowMs / dayMs) * dayMs + minute * 60_000
+  return todayMs > nowMs ? todayMs : todayMs + dayMs
 }
 
 /** 1970 began with a Thursday. */

@@ -82,7 +82,7 @@ class Granted {
     let epoch = first.#epoch
     let untilMs = first.#untilMs
     for (const permit of permits) {
-      if (!(#epoch in permit) || permit.#epoch !== first.#epoch) epoch = NO_EPOCH
+      if (!(#epoch in permit) || permit.#epoch !== first.#epoch) epoch = noEpoch
       else untilMs = Math.min(untilMs, permit.#untilMs)
     }
     const columns = permits.find(({ obligations }) => obligations?.columns !== undefined)?.obligations?.columns
@@ -99,7 +99,7 @@ class Granted {
 }
 
 /** In which nothing is in force. */
-const NO_EPOCH = -1
+const noEpoch = -1
 
 /** Leave to forward one statement. */
 export type Permit = Granted

@@ -1,7 +1,7 @@
 /**
  * The life of a client, the same at every door by which one comes in. A door extends it, and adds how bytes come and go.
  *
- *   open ──its proof expired, the proxy stops──▶ draining ──the last answer, or DRAIN_MS_MAX──▶ closed
+ *   open ──its proof expired, the proxy stops──▶ draining ──the last answer, or drainMsMax──▶ closed
  *     └──────────── close, or a fault after which its bytes can't be trusted ─────────────────▶ closed
  *
  *   request ─▶ serve ─▶ Backend ─▶ answer, event, fault ─▶ give (the door's)
@@ -19,11 +19,11 @@ import type { Backend, Client, ClientInfo } from './backend.ts'
 import { cqlFault } from './fault.ts'
 
 /** For what is in flight, and for what is on its way, when nothing more is read. */
-export const DRAIN_MS_MAX = 30_000
+export const drainMsMax = 30_000
 /** A longer answer is refused where there is no room for it; an error takes its place. */
-export const SMALL_ANSWER_BYTES = 1024
+export const smallAnswerBytes = 1024
 /** What may wait of small answers beyond all bounds: a refusal for each stream. */
-export const REFUSALS_BYTES_MAX = 8 * 1024 * 1024
+export const refusalsBytesMax = 8 * 1024 * 1024
 
 /** Why nothing is read of a client: it does not take its answers, its account has no room, or its backend says so. */
 export const PausedBy = { OUTBOX: 1, ACCOUNT: 2, BACKEND: 4 } as const
@@ -178,7 +178,7 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
     this.#reason = reason
     this.#life = 'draining'
     this.read(false)
-    this.#drainTimer = after(this, 'the end of a drain', DRAIN_MS_MAX, () => this.destroy(reason))
+    this.#drainTimer = after(this, 'the end of a drain', drainMsMax, () => this.destroy(reason))
   }
 
   close(reason: string): void {

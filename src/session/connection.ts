@@ -24,12 +24,20 @@ import {
 } from '../cql/encode.ts'
 import { Inbound } from '../cql/inbound.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { Flag, HEADER_BYTES, headerFlags, headerOpcode, headerStream, headerVersion, Opcode } from '../cql/protocol.ts'
+import {
+  envelopeHeaderBytes,
+  Flag,
+  headerFlags,
+  headerOpcode,
+  headerStream,
+  headerVersion,
+  Opcode,
+} from '../cql/protocol.ts'
 import { readAuthResponse, readStartup } from '../cql/requests.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { addressBlock } from './address-block.ts'
 import type { ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
-import { ClientLife, DRAIN_MS_MAX, PausedBy, REFUSALS_BYTES_MAX, SMALL_ANSWER_BYTES } from './client-life.ts'
+import { ClientLife, drainMsMax, PausedBy, refusalsBytesMax, smallAnswerBytes } from './client-life.ts'
 import { refusing } from './doors.ts'
 import { cqlFault } from './fault.ts'
 import type { Accepted } from './listener.ts'
@@ -40,26 +48,26 @@ import { StreamSet } from './streams.ts'
 import type { Turn } from './turn.ts'
 
 /** What SUPPORTED says is what is done, and nothing else. */
-const SUPPORTED = new Map([
+const supported = new Map([
   ['CQL_VERSION', ['3.4.7']],
   ['COMPRESSION', ['lz4']],
   ['PROTOCOL_VERSIONS', ['3/v3', '4/v4', '5/v5']],
 ])
-const NEWEST_VERSION: ProtocolVersion = 5
+const newestVersion: ProtocolVersion = 5
 /** OPTIONS before STARTUP, as a health check might send them. */
-const EARLY_OPTIONS_MAX = 32
+const earlyOptionsMax = 32
 /** For the other end to close after ours. */
-const FINISH_MS_MAX = 1000
+const finishMsMax = 1000
 
 /** So little may wait without being counted. */
-const UNCOUNTED_BYTES_MAX = 16 * 1024
+const uncountedBytesMax = 16 * 1024
 
 /** Whose account it is on while nobody knows who the client is. No identity has this name. */
-const UNPROVED = ''
+const unprovedKey = ''
 
 /** The words that drivers look for before they try a lower version (Cassandra's `transport/ProtocolVersion.java`). */
 function invalidVersion(version: number): string {
-  const versions = SUPPORTED.get('PROTOCOL_VERSIONS') ?? []
+  const versions = supported.get('PROTOCOL_VERSIONS') ?? []
   return `Invalid or unsupported protocol version (${version}); supported versions are (${versions.join(', ')})`
 }
 
@@ -88,7 +96,7 @@ export class ClientConnection extends ClientLife {
   readonly #handshakeTimer: NodeJS.Timeout
   #phase: Phase = 'startup'
   /** Of the first envelope; until then the one in which a client is answered that speaks none of ours. */
-  #version: ProtocolVersion = NEWEST_VERSION
+  #version: ProtocolVersion = newestVersion
   #versionKnown = false
   #earlyOptions = 0
   #earlyBytes = 0
@@ -121,7 +129,7 @@ export class ClientConnection extends ClientLife {
     const { socket, addresses, entry } = options.accepted
     const { log, nowMs } = options
     // What it holds counts for nobody until it is known who it is; then for that identity.
-    const owner = entry instanceof LogIn ? UNPROVED : entry.info.identity.key
+    const owner = entry instanceof LogIn ? unprovedKey : entry.info.identity.key
     const account = options.budget.open(owner, addressBlock(addresses.address))
     super({ door: 'client connection', account, log, nowMs })
     this.#options = options
@@ -186,7 +194,7 @@ export class ClientConnection extends ClientLife {
     if (this.#isOver) return
     const bytes = end - start
     // Events are few and small, and whoever reads too slowly is closed.
-    const mayRefuse = stream >= 0 && bytes > (this.#countedBytes > 0 ? SMALL_ANSWER_BYTES : UNCOUNTED_BYTES_MAX)
+    const mayRefuse = stream >= 0 && bytes > (this.#countedBytes > 0 ? smallAnswerBytes : uncountedBytesMax)
     if (mayRefuse && !this.#hasRoom(bytes)) {
       const { code, message } = cqlFault(overloaded())
       this.#outbox.send(errorEnvelope(this.#version, stream, code, message))
@@ -216,7 +224,7 @@ export class ClientConnection extends ClientLife {
       const { hasLong } = this.#outbox
       if (this.#isReset) this.#options.accepted.reset()
       else this.#outbox.end()
-      const msMax = hasLong ? DRAIN_MS_MAX : FINISH_MS_MAX
+      const msMax = hasLong ? drainMsMax : finishMsMax
       after(this, 'a client that does not close', msMax, () => this.#socket.destroy()).unref()
     })
   }
@@ -261,7 +269,7 @@ export class ClientConnection extends ClientLife {
    */
   onLarge(_buffer: Buffer, _start: number, envelopeBytes: number): boolean {
     if (this.state !== 'ready') return true
-    this.#isTooLong = envelopeBytes - HEADER_BYTES > limits.messageBytesMax
+    this.#isTooLong = envelopeBytes - envelopeHeaderBytes > limits.messageBytesMax
     if (this.#isTooLong) return false
     if (this.account.take(envelopeBytes) !== Verdict.REFUSE) {
       this.#largeBytes = envelopeBytes
@@ -314,7 +322,7 @@ export class ClientConnection extends ClientLife {
   /** A slow reader stops itself only: its requests are not read until it has taken its answers. */
   #boundOutbox(): void {
     const waiting = this.#outbox.waitingBytes
-    if (waiting > UNCOUNTED_BYTES_MAX || this.#countedBytes > 0) this.#count(waiting)
+    if (waiting > uncountedBytesMax || this.#countedBytes > 0) this.#count(waiting)
   }
 
   #hasRoom(bytes: number): boolean {
@@ -325,12 +333,12 @@ export class ClientConnection extends ClientLife {
 
   /** What is small is answered whatever the account says, for it was asked before the client was paused; so this has a bound of its own. */
   #count(waiting: number): void {
-    const bytes = waiting > UNCOUNTED_BYTES_MAX ? waiting : 0
+    const bytes = waiting > uncountedBytesMax ? waiting : 0
     const more = bytes - this.#countedBytes
     this.#countedBytes = bytes
     if (more > 0) this.account.add(more)
     else if (more < 0) this.account.give(-more)
-    if (bytes > limits.connectionWaitingBytesMax + REFUSALS_BYTES_MAX) {
+    if (bytes > limits.connectionWaitingBytesMax + refusalsBytesMax) {
       this.destroy('connectionWaitingBytesMax reached')
     } else if (bytes > limits.outboxHighWaterBytes && !this.isPausedBy(PausedBy.OUTBOX)) {
       this.pauseFor(PausedBy.OUTBOX)
@@ -384,10 +392,10 @@ export class ClientConnection extends ClientLife {
         this.#request(buffer, start, end, stream)
         return
       case Opcode.OPTIONS:
-        if (this.state !== 'ready' && ++this.#earlyOptions > EARLY_OPTIONS_MAX) {
+        if (this.state !== 'ready' && ++this.#earlyOptions > earlyOptionsMax) {
           throw new RingfenceError('PROTOCOL', 'too many OPTIONS before STARTUP')
         }
-        this.#outbox.send(supportedEnvelope(version, stream, SUPPORTED))
+        this.#outbox.send(supportedEnvelope(version, stream, supported))
         this.#boundOutbox()
         return
       case Opcode.STARTUP:

@@ -27,7 +27,7 @@ export const doorBounds: DoorBounds = {
   handshakesPerAddressMax: limits.handshakesPerAddressMax,
 }
 
-const LOG_MS_MIN = 1000
+const logMsMin = 1000
 
 export class Doors {
   readonly #places: Places
@@ -89,11 +89,11 @@ export class Refusals {
 
   /** `reason` is one of few. */
   count(reason: string, about: Record<string, unknown>): void {
-    const known = this.#reasons.get(reason) ?? { count: 0, loggedAtMs: -LOG_MS_MIN }
+    const known = this.#reasons.get(reason) ?? { count: 0, loggedAtMs: -logMsMin }
     this.#reasons.set(reason, known)
     known.count++
     const nowMs = performance.now()
-    if (nowMs - known.loggedAtMs < LOG_MS_MIN) return
+    if (nowMs - known.loggedAtMs < logMsMin) return
     known.loggedAtMs = nowMs
     this.#log.warn({ ...about, reason, refusedSoFar: known.count }, this.#message)
   }

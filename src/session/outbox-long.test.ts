@@ -6,14 +6,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Collected, setMode } from '../cql/fixtures.ts'
 import { Inbound } from '../cql/inbound.ts'
 import { headerStream, writeHeader } from '../cql/protocol.ts'
-import { SEGMENT_PAYLOAD_BYTES_MAX } from '../cql/segment.ts'
+import { segmentPayloadBytesMax } from '../cql/segment.ts'
 import { Outbox } from './outbox.ts'
 import { Turn } from './turn.ts'
 
-const MEBIBYTE = 1024 * 1024
-const LONG_BYTES = 12 * MEBIBYTE
+const mebibyte = 1024 * 1024
+const longBytes = 12 * mebibyte
 /** A window, a part more, and what was written before. */
-const TURN_BYTES_MAX = 512 * 1024 + SEGMENT_PAYLOAD_BYTES_MAX + 64 * 1024
+const turnBytesMax = 512 * 1024 + segmentPayloadBytesMax + 64 * 1024
 
 function response(version: number, stream: number, bodyBytes: number): Buffer {
   const envelope = Buffer.allocUnsafe(9 + bodyBytes)
@@ -61,7 +61,7 @@ describe('a long envelope', () => {
       const version = framing.startsWith('segments') ? 5 : 4
       const socket = new Taking()
       const outbox = new Outbox(socket, new Turn(), { framing })
-      const sizes = [10, LONG_BYTES, 700, 300_000, 0, LONG_BYTES, 200_000, 5]
+      const sizes = [10, longBytes, 700, 300_000, 0, longBytes, 200_000, 5]
       const sent = sizes.map((size, stream) => response(version, stream, size))
       // Whole buffers and parts of buffers, with another stream than they have.
       for (const [stream, envelope] of sent.entries()) {
@@ -74,10 +74,10 @@ describe('a long envelope', () => {
       let turns = 0
       while (outbox.waitingBytes > 0 && turns < 10_000) {
         await nextTurn()
-        assert.ok(socket.takeBytes() <= TURN_BYTES_MAX, 'no more than a window in a turn')
+        assert.ok(socket.takeBytes() <= turnBytesMax, 'no more than a window in a turn')
         turns++
       }
-      const inbound = setMode(new Inbound('responses', 64 * MEBIBYTE), modes[framing])
+      const inbound = setMode(new Inbound('responses', 64 * mebibyte), modes[framing])
       const found = new Collected()
       inbound.push(Buffer.concat(socket.chunks), found)
       assert.deepEqual(
@@ -92,36 +92,36 @@ describe('a long envelope', () => {
     const socket = new Stuck()
     let isOver = 0
     const outbox = new Outbox(socket, new Turn(), { onLongOver: () => isOver++ })
-    outbox.send(response(4, 1, LONG_BYTES))
+    outbox.send(response(4, 1, longBytes))
     outbox.send(response(4, 2, 100))
     for (let i = 0; i < 20; i++) await nextTurn()
-    assert.ok(socket.writableLength <= TURN_BYTES_MAX)
-    assert.ok(outbox.waitingBytes >= LONG_BYTES)
+    assert.ok(socket.writableLength <= turnBytesMax)
+    assert.ok(outbox.waitingBytes >= longBytes)
     assert.equal(outbox.hasLong, true)
     for (let i = 0; i < 1000 && outbox.hasLong; i++) {
       socket.take()
       await nextTurn()
     }
     assert.equal(isOver, 1)
-    assert.ok(outbox.waitingBytes <= TURN_BYTES_MAX)
-    outbox.send(response(4, 3, LONG_BYTES))
+    assert.ok(outbox.waitingBytes <= turnBytesMax)
+    outbox.send(response(4, 3, longBytes))
     outbox.close()
     assert.equal(outbox.hasLong, false)
-    assert.ok(outbox.waitingBytes <= TURN_BYTES_MAX)
+    assert.ok(outbox.waitingBytes <= turnBytesMax)
   })
 
   it('has one share of a turn with all others, and each of them gets on', async () => {
     const turn = new Turn()
     const sockets = Array.from({ length: 200 }, () => new Taking())
     const outboxes = sockets.map((socket) => new Outbox(socket, turn, { framing: 'segments' }))
-    const answer = response(5, 1, LONG_BYTES)
+    const answer = response(5, 1, longBytes)
     for (const outbox of outboxes) outbox.write(answer, 0, answer.length, 1)
     await nextTurn()
     const inOneTurn = sockets.filter((socket) => socket.bytes > 0).length
     assert.ok(inOneTurn < sockets.length, `${inOneTurn} of them in one turn`)
     while (sockets.some((socket) => socket.bytes === 0)) await nextTurn()
     const bytes = sockets.map((socket) => socket.bytes)
-    assert.ok(Math.max(...bytes) <= 2 * TURN_BYTES_MAX, 'the last begins before the first goes on for long')
+    assert.ok(Math.max(...bytes) <= 2 * turnBytesMax, 'the last begins before the first goes on for long')
     for (const outbox of outboxes) outbox.close()
   })
 
@@ -134,10 +134,10 @@ describe('a long envelope', () => {
       const socket = new Taking()
       socket.on('error', () => {})
       const outbox = new Outbox(socket, turn)
-      outbox.send(response(4, 1, LONG_BYTES))
+      outbox.send(response(4, 1, longBytes))
       assert.equal(socket.bytes, 0)
       for (let i = 0; i < 500; i++) await nextTurn()
-      assert.equal(socket.bytes, recorded ? LONG_BYTES + 9 : 0)
+      assert.equal(socket.bytes, recorded ? longBytes + 9 : 0)
       assert.equal(socket.destroyed, !recorded)
     }
   })

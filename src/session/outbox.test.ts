@@ -9,13 +9,13 @@ import fc from 'fast-check'
 import { Collected, setMode } from '../cql/fixtures.ts'
 import { Inbound } from '../cql/inbound.ts'
 import { headerStream, writeHeader } from '../cql/protocol.ts'
-import { SEGMENT_PAYLOAD_BYTES_MAX } from '../cql/segment.ts'
+import { segmentPayloadBytesMax } from '../cql/segment.ts'
 import { FrameSplitter } from '../link/splitter.ts'
 import { Outbox } from './outbox.ts'
 import type { Slab } from './slab.ts'
 import { Turn } from './turn.ts'
 
-const MEBIBYTE = 1024 * 1024
+const mebibyte = 1024 * 1024
 
 class Sink extends Writable {
   readonly chunks: Buffer[] = []
@@ -44,7 +44,7 @@ const modes = { bare: 'bare', 'body-lz4': 'bare-lz4', segments: 'segments', 'seg
 
 async function roundTrip(framing: keyof typeof modes, turns: readonly (readonly number[])[]): Promise<void> {
   const version = framing.startsWith('segments') ? 5 : 4
-  const sink = new Sink({ highWaterMark: 64 * MEBIBYTE })
+  const sink = new Sink({ highWaterMark: 64 * mebibyte })
   const outbox = new Outbox(sink, new Turn(), { framing })
   const sent: Buffer[] = []
   let count = 0
@@ -63,7 +63,7 @@ async function roundTrip(framing: keyof typeof modes, turns: readonly (readonly 
   }
   await passed(outbox)
   for (const chunkBytes of [undefined, 4093]) {
-    const inbound = setMode(new Inbound('responses', 64 * MEBIBYTE), modes[framing])
+    const inbound = setMode(new Inbound('responses', 64 * mebibyte), modes[framing])
     const found = new Collected()
     const wire = Buffer.concat(sink.chunks)
     for (let at = 0; at < wire.length; at += chunkBytes ?? wire.length) {
@@ -76,7 +76,7 @@ async function roundTrip(framing: keyof typeof modes, turns: readonly (readonly 
 }
 
 describe('outbox', () => {
-  const edge = SEGMENT_PAYLOAD_BYTES_MAX - 9
+  const edge = segmentPayloadBytesMax - 9
   const slab = 64 * 1024
   for (const framing of Object.keys(modes) as (keyof typeof modes)[]) {
     it(`${framing}: small, empty and large envelopes come out whole and in order`, async () => {
@@ -87,7 +87,7 @@ describe('outbox', () => {
       await roundTrip(framing, [
         [edge - 1, edge, edge + 1, 3],
         [10, edge + 1, 10],
-        [3 * SEGMENT_PAYLOAD_BYTES_MAX + 17, 1],
+        [3 * segmentPayloadBytesMax + 17, 1],
       ])
     })
 
@@ -123,7 +123,7 @@ describe('outbox', () => {
     }
     await nextTurn()
     await nextTurn()
-    const splitter = new FrameSplitter(MEBIBYTE)
+    const splitter = new FrameSplitter(mebibyte)
     const found: string[] = []
     splitter.push(Buffer.concat(sink.chunks), {
       onFrame: (session, buffer, start, end) => {
@@ -143,10 +143,10 @@ describe('outbox', () => {
     for (const [bodyBytes, isCompressed] of [
       [63, false],
       [64, true],
-      [MEBIBYTE, true],
-      [MEBIBYTE + 1, false],
+      [mebibyte, true],
+      [mebibyte + 1, false],
     ] as const) {
-      const sink = new Sink({ highWaterMark: 64 * MEBIBYTE })
+      const sink = new Sink({ highWaterMark: 64 * mebibyte })
       const outbox = new Outbox(sink, new Turn(), { framing: 'body-lz4' })
       const envelope = response(4, 7, bodyBytes, 1)
       outbox.send(envelope)
@@ -181,7 +181,7 @@ describe('outbox', () => {
     await nextTurn()
     const wire = Buffer.concat(sink.chunks)
     assert.ok(wire.subarray(0, 9).equals(ready))
-    const inbound = setMode(new Inbound('responses', MEBIBYTE), 'segments')
+    const inbound = setMode(new Inbound('responses', mebibyte), 'segments')
     const found = new Collected()
     inbound.push(Buffer.from(wire.subarray(9)), found)
     assert.deepEqual(found.envelopes, [after])
@@ -213,7 +213,7 @@ describe('outbox', () => {
 
   it('begins its slab again when all of it has left, and not before', async () => {
     const held: (() => void)[] = []
-    const socket = new Writable({ write: (_chunk, _encoding, done) => void held.push(done), highWaterMark: MEBIBYTE })
+    const socket = new Writable({ write: (_chunk, _encoding, done) => void held.push(done), highWaterMark: mebibyte })
     const outbox = new Outbox(socket, new Turn())
     const places: number[] = []
     const turn = async (): Promise<void> => {
@@ -244,7 +244,7 @@ describe('outbox', () => {
       const taken: Buffer[] = []
       const held: (() => void)[] = []
       const socket = new Writable({
-        highWaterMark: MEBIBYTE,
+        highWaterMark: mebibyte,
         // What a socket has not taken it reads later.
         write: (chunk: Buffer, _encoding, done) => {
           held.push(() => {
@@ -303,7 +303,7 @@ describe('an outbox that many share', () => {
     const writes: [number, number][] = []
     let now = 0
     const socket = new Writable({
-      highWaterMark: MEBIBYTE,
+      highWaterMark: mebibyte,
       write: (chunk: Buffer, _encoding, done) => {
         writes.push([now, chunk.length / 100])
         done()

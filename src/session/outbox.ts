@@ -16,36 +16,36 @@ import type { Writable } from 'node:stream'
 import { contained, type Owner } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { lz4Compress } from '../cql/lz4.ts'
-import { LONG_ENVELOPE_BYTES, ownBytes } from '../cql/own-bytes.ts'
-import { HEADER_BYTES } from '../cql/protocol.ts'
+import { longEnvelopeBytes, ownBytes } from '../cql/own-bytes.ts'
+import { envelopeHeaderBytes } from '../cql/protocol.ts'
 import {
   compressedSegment,
-  SEGMENT_HEADER_BYTES,
-  SEGMENT_PAYLOAD_BYTES_MAX,
-  SEGMENT_TRAILER_BYTES,
   sealSegment,
+  segmentHeaderBytes,
+  segmentPayloadBytesMax,
+  segmentTrailerBytes,
 } from '../cql/segment.ts'
-import { giveSlab, SLAB_BYTES, Slab, takeSlab } from './slab.ts'
+import { giveSlab, Slab, slabBytes, takeSlab } from './slab.ts'
 import type { Flushable, Pumped, Turn } from './turn.ts'
 
 /** Full slabs remembered; more are left to the garbage collector. */
-const FULL_MAX = 16
-const COMPRESSION_FLAG = 0x01
+const fullMax = 16
+const compressionFlag = 0x01
 /** Bodies shorter than this gain nothing from LZ4. */
-const COMPRESS_BODY_BYTES_MIN = 64
+const compressBodyBytesMin = 64
 /** And longer ones leave as they are, for a body is one block: it would take the loop a second for 100 MB. Each envelope says whether it is compressed. */
-const COMPRESS_BODY_BYTES_MAX = 1024 * 1024
+const compressBodyBytesMax = 1024 * 1024
 
 /** Of long envelopes so much passes in a turn, or what takes so long, and never less than one part. */
-const WINDOW_BYTES = 512 * 1024
-const WINDOW_MS = 2
+const windowBytes = 512 * 1024
+const windowMs = 2
 
 /** As many envelopes are worth a write of their own. */
-const GATHER_ENVELOPES = 16
+const gatherEnvelopes = 16
 /** How many turns of the event loop the first of fewer waits for more, at most. */
-const GATHER_TURNS_MAX = 3
+const gatherTurnsMax = 3
 /** After a write of fewer nobody waits: requests come one by one, and each is to be quick. */
-const FLOW_ENVELOPES_MIN = 4
+const flowEnvelopesMin = 4
 
 /** bare: v3/v4 or before READY. prefixed: the mesh link, four bytes of session number first. The rest: after READY. */
 export type Framing = 'bare' | 'prefixed' | 'body-lz4' | 'segments' | 'segments-lz4'
@@ -75,7 +75,7 @@ export class Outbox implements Flushable, Pumped, Owner {
   readonly #requests: boolean
   #framing: Framing
   // One that nobody has touched: of an idle session's slab only the first page is ever resident.
-  #current = new Slab(Buffer.allocUnsafeSlow(SLAB_BYTES))
+  #current = new Slab(Buffer.allocUnsafeSlow(slabBytes))
   #slab = this.#current.bytes
   /** Full ones, oldest first, that the socket has not taken or somebody pins. */
   readonly #full: Slab[] = []
@@ -157,7 +157,7 @@ export class Outbox implements Flushable, Pumped, Owner {
    */
   write(buffer: Buffer, start: number, end: number, stream: number, session = 0): void {
     if (this.#closed) return
-    if (this.#queuedBytes > 0 || end - start > LONG_ENVELOPE_BYTES) {
+    if (this.#queuedBytes > 0 || end - start > longEnvelopeBytes) {
       this.#wait(buffer, start, end, stream, session)
       return
     }
@@ -182,7 +182,7 @@ export class Outbox implements Flushable, Pumped, Owner {
         this.#compressed(buffer, start, end, stream)
         break
       default:
-        if (bytes > SEGMENT_PAYLOAD_BYTES_MAX) this.#split(buffer, start, end, stream)
+        if (bytes > segmentPayloadBytesMax) this.#split(buffer, start, end, stream)
         else this.#intoSegment(buffer, start, end, stream)
     }
   }
@@ -210,7 +210,7 @@ export class Outbox implements Flushable, Pumped, Owner {
     this.#scheduled = false
     this.#sealOpen()
     this.#handOver()
-    if (this.#slab.length > SLAB_BYTES) this.#renew(0)
+    if (this.#slab.length > slabBytes) this.#renew(0)
   }
 
   /** What waits leaves now, after its record. */
@@ -232,13 +232,13 @@ export class Outbox implements Flushable, Pumped, Owner {
       this.close()
       return
     }
-    const until = performance.now() + WINDOW_MS
-    let left = WINDOW_BYTES
+    const until = performance.now() + windowMs
+    let left = windowBytes
     do left -= this.#pass()
     while (this.#queue.length > 0 && left > 0 && performance.now() < until)
     this.#sealOpen()
     this.#handOver()
-    if (this.#slab.length > SLAB_BYTES) this.#renew(0)
+    if (this.#slab.length > slabBytes) this.#renew(0)
     if (this.#queue.length > 0) this.#pumpOn()
     else {
       this.#onLongOver?.()
@@ -285,13 +285,13 @@ export class Outbox implements Flushable, Pumped, Owner {
   #pass(): number {
     const { bytes, stream, session } = this.#queue[0]!
     const from = this.#passedBytes
-    const isShort = bytes.length <= LONG_ENVELOPE_BYTES
+    const isShort = bytes.length <= longEnvelopeBytes
     let to: number
-    if (isShort || (this.#framing === 'body-lz4' && bytes.length - HEADER_BYTES <= COMPRESS_BODY_BYTES_MAX)) {
+    if (isShort || (this.#framing === 'body-lz4' && bytes.length - envelopeHeaderBytes <= compressBodyBytesMax)) {
       this.#put(bytes, 0, bytes.length, stream, session)
       to = bytes.length
     } else if (this.#framing === 'segments' || this.#framing === 'segments-lz4') {
-      to = Math.min(from + SEGMENT_PAYLOAD_BYTES_MAX, bytes.length)
+      to = Math.min(from + segmentPayloadBytesMax, bytes.length)
       if (from === 0) this.#sealOpen()
       this.#segment(bytes, from, to, from === 0 ? stream : -1)
     } else {
@@ -299,7 +299,7 @@ export class Outbox implements Flushable, Pumped, Owner {
         this.#reserve(4)
         this.#prefix(session)
       }
-      this.#reserve(HEADER_BYTES)
+      this.#reserve(envelopeHeaderBytes)
       to = Math.min(from + this.#slab.length - this.#at, bytes.length)
       const at = this.#at
       bytes.copy(this.#slab, at, from, to)
@@ -317,8 +317,8 @@ export class Outbox implements Flushable, Pumped, Owner {
 
   /** A turn in which nothing came ends the waiting, and so do enough envelopes or turns. */
   #waitsForMore(): boolean {
-    if (this.#lastWrite < FLOW_ENVELOPES_MIN || this.#gathered >= GATHER_ENVELOPES) return false
-    if (this.#gathered === this.#gatheredBefore || this.#turnsWaited === GATHER_TURNS_MAX) return false
+    if (this.#lastWrite < flowEnvelopesMin || this.#gathered >= gatherEnvelopes) return false
+    if (this.#gathered === this.#gatheredBefore || this.#turnsWaited === gatherTurnsMax) return false
     this.#gatheredBefore = this.#gathered
     this.#turnsWaited++
     return true
@@ -361,7 +361,7 @@ export class Outbox implements Flushable, Pumped, Owner {
     this.#handOver()
     this.#giveBack()
     // One that was made for a long envelope is not used again.
-    if (this.#full.length < FULL_MAX && this.#slab.length === SLAB_BYTES) this.#full.push(this.#current)
+    if (this.#full.length < fullMax && this.#slab.length === slabBytes) this.#full.push(this.#current)
     this.#renew(bytes)
   }
 
@@ -397,22 +397,22 @@ export class Outbox implements Flushable, Pumped, Owner {
   #intoSegment(buffer: Buffer, start: number, end: number, stream: number): void {
     const bytes = end - start
     if (this.#segmentAt >= 0) {
-      const payload = this.#at - this.#segmentAt - SEGMENT_HEADER_BYTES
+      const payload = this.#at - this.#segmentAt - segmentHeaderBytes
       const fits =
-        payload + bytes <= SEGMENT_PAYLOAD_BYTES_MAX && this.#at + bytes + SEGMENT_TRAILER_BYTES <= this.#slab.length
+        payload + bytes <= segmentPayloadBytesMax && this.#at + bytes + segmentTrailerBytes <= this.#slab.length
       if (!fits) this.#sealOpen()
     }
     if (this.#segmentAt < 0) {
-      this.#reserve(bytes + SEGMENT_HEADER_BYTES + SEGMENT_TRAILER_BYTES)
+      this.#reserve(bytes + segmentHeaderBytes + segmentTrailerBytes)
       this.#segmentAt = this.#at
-      this.#at += SEGMENT_HEADER_BYTES
+      this.#at += segmentHeaderBytes
     }
     this.#copy(buffer, start, end, stream)
   }
 
   #sealOpen(): void {
     if (this.#segmentAt < 0) return
-    const payloadAt = this.#segmentAt + SEGMENT_HEADER_BYTES
+    const payloadAt = this.#segmentAt + segmentHeaderBytes
     const payloadBytes = this.#at - payloadAt
     if (this.#framing === 'segments-lz4') {
       const segment = compressedSegment(this.#slab.subarray(payloadAt, this.#at), true)
@@ -424,15 +424,15 @@ export class Outbox implements Flushable, Pumped, Owner {
       return
     }
     sealSegment(this.#slab, this.#segmentAt, payloadBytes, true)
-    this.#at += SEGMENT_TRAILER_BYTES
+    this.#at += segmentTrailerBytes
     this.#segmentAt = -1
   }
 
   /** An envelope larger than a segment goes out in several that are not self-contained. */
   #split(buffer: Buffer, start: number, end: number, stream: number): void {
     this.#sealOpen()
-    for (let from = start; from < end; from += SEGMENT_PAYLOAD_BYTES_MAX) {
-      const to = Math.min(from + SEGMENT_PAYLOAD_BYTES_MAX, end)
+    for (let from = start; from < end; from += segmentPayloadBytesMax) {
+      const to = Math.min(from + segmentPayloadBytesMax, end)
       this.#segment(buffer, from, to, from === start ? stream : -1)
     }
     if (!this.#requests) return
@@ -452,33 +452,33 @@ export class Outbox implements Flushable, Pumped, Owner {
       return
     }
     const bytes = to - from
-    this.#reserve(SEGMENT_HEADER_BYTES + bytes + SEGMENT_TRAILER_BYTES)
-    const at = this.#at + SEGMENT_HEADER_BYTES
+    this.#reserve(segmentHeaderBytes + bytes + segmentTrailerBytes)
+    const at = this.#at + segmentHeaderBytes
     buffer.copy(this.#slab, at, from, to)
     if (stream >= 0) this.#slab.writeInt16BE(stream, at + 2)
     sealSegment(this.#slab, this.#at, bytes, false)
-    this.#at = at + bytes + SEGMENT_TRAILER_BYTES
+    this.#at = at + bytes + segmentTrailerBytes
   }
 
   /** v3/v4 with LZ4: four bytes of the uncompressed length, then the block (native_protocol_v4.spec §5). */
   #compressed(buffer: Buffer, start: number, end: number, stream: number): void {
-    const bodyBytes = end - start - HEADER_BYTES
-    if (bodyBytes < COMPRESS_BODY_BYTES_MIN || bodyBytes > COMPRESS_BODY_BYTES_MAX) {
+    const bodyBytes = end - start - envelopeHeaderBytes
+    if (bodyBytes < compressBodyBytesMin || bodyBytes > compressBodyBytesMax) {
       this.#reserve(end - start)
       this.#copy(buffer, start, end, stream)
       return
     }
-    const block = lz4Compress(buffer.subarray(start + HEADER_BYTES, end))
-    const bytes = HEADER_BYTES + 4 + block.length
+    const block = lz4Compress(buffer.subarray(start + envelopeHeaderBytes, end))
+    const bytes = envelopeHeaderBytes + 4 + block.length
     this.#reserve(bytes)
     const slab = this.#slab
     const at = this.#at
-    buffer.copy(slab, at, start, start + HEADER_BYTES)
-    slab[at + 1] = slab[at + 1]! | COMPRESSION_FLAG
+    buffer.copy(slab, at, start, start + envelopeHeaderBytes)
+    slab[at + 1] = slab[at + 1]! | compressionFlag
     slab.writeInt16BE(stream, at + 2)
     slab.writeInt32BE(4 + block.length, at + 5)
-    slab.writeInt32BE(bodyBytes, at + HEADER_BYTES)
-    block.copy(slab, at + HEADER_BYTES + 4)
+    slab.writeInt32BE(bodyBytes, at + envelopeHeaderBytes)
+    block.copy(slab, at + envelopeHeaderBytes + 4)
     this.#at = at + bytes
   }
 }

@@ -8,11 +8,11 @@ import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { readProxyHeader } from './proxy-header.ts'
 
-const SIGNATURE = '0d0a0d0a000d0a515549540a'
-const TLS_HELLO = Buffer.from('160301020001', 'hex')
+const signature = '0d0a0d0a000d0a515549540a'
+const tlsHello = Buffer.from('160301020001', 'hex')
 
 const bytes = (hex: string): Buffer => Buffer.from(hex.replaceAll(' ', ''), 'hex')
-const v2 = (rest: string): Buffer => bytes(SIGNATURE + rest)
+const v2 = (rest: string): Buffer => bytes(signature + rest)
 
 const refused = (header: Buffer): void => {
   assert.throws(
@@ -72,7 +72,7 @@ const good: { name: string; header: Buffer; source: string | undefined; destinat
 describe('PROXY protocol header', () => {
   for (const { name, header, source, destination } of good) {
     it(`reads ${name}, with the client's first bytes behind it`, () => {
-      const found = readProxyHeader(Buffer.concat([header, TLS_HELLO]))
+      const found = readProxyHeader(Buffer.concat([header, tlsHello]))
       const shown = (place: { address: string; port: number } | undefined): string | undefined =>
         place && `${place.address}:${place.port}`
       assert.equal(found?.bytes, header.length)
@@ -88,7 +88,7 @@ describe('PROXY protocol header', () => {
   }
 
   const bad: Record<string, Buffer> = {
-    'TLS without a header': TLS_HELLO,
+    'TLS without a header': tlsHello,
     'a CQL STARTUP': bytes('04000000010000001600010000'),
     'an HTTP request': Buffer.from('GET / HTTP/1.1\r\n\r\n'),
     'v1 with one space too many': Buffer.from('PROXY  TCP4 192.0.2.7 198.51.100.1 1 2\r\n'),

@@ -14,16 +14,16 @@ export interface ProxyHeader {
   readonly destination: { readonly address: string; readonly port: number } | undefined
 }
 
-const V2_SIGNATURE = Buffer.from([0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a])
-const V1_PREFIX = Buffer.from('PROXY ')
+const v2Signature = Buffer.from([0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a])
+const v1Prefix = Buffer.from('PROXY ')
 /** "PROXY UNKNOWN" with two IPv6 addresses and CRLF (specification §2.1). */
-const V1_BYTES_MAX = 107
-const V2_HEADER_BYTES = 16
+const v1BytesMax = 107
+const v2HeaderBytes = 16
 
 /** The header at the start of `bytes`, or `undefined` while it is incomplete. Throws `PROXY_HEADER` for anything else. */
 export function readProxyHeader(bytes: Buffer): ProxyHeader | undefined {
-  if (startsLike(bytes, V2_SIGNATURE)) return bytes.length < V2_HEADER_BYTES ? undefined : readV2(bytes)
-  if (startsLike(bytes, V1_PREFIX)) return readV1(bytes)
+  if (startsLike(bytes, v2Signature)) return bytes.length < v2HeaderBytes ? undefined : readV2(bytes)
+  if (startsLike(bytes, v1Prefix)) return readV1(bytes)
   throw new RingfenceError('PROXY_HEADER', 'the connection does not begin with a PROXY protocol header')
 }
 
@@ -33,9 +33,9 @@ function startsLike(bytes: Buffer, prefix: Buffer): boolean {
 }
 
 function readV1(bytes: Buffer): ProxyHeader | undefined {
-  const end = bytes.subarray(0, V1_BYTES_MAX).indexOf('\r\n')
+  const end = bytes.subarray(0, v1BytesMax).indexOf('\r\n')
   if (end < 0) {
-    if (bytes.length >= V1_BYTES_MAX) throw new RingfenceError('PROXY_HEADER', 'PROXY v1 header without an end')
+    if (bytes.length >= v1BytesMax) throw new RingfenceError('PROXY_HEADER', 'PROXY v1 header without an end')
     return undefined
   }
   const words = bytes.toString('latin1', 0, end).split(' ')
@@ -67,13 +67,13 @@ function readV2(bytes: Buffer): ProxyHeader | undefined {
   const command = versionAndCommand & 0x0f
   if (command > 1) throw new RingfenceError('PROXY_HEADER', 'unknown PROXY v2 command')
   const length = bytes.readUInt16BE(14)
-  const size = V2_HEADER_BYTES + length
+  const size = v2HeaderBytes + length
   if (size > limits.proxyHeaderBytesMax) {
     throw new RingfenceError('PROXY_HEADER', `PROXY v2 header of ${size} bytes exceeds proxyHeaderBytesMax`)
   }
   if (bytes.length < size) return undefined
   if (command === 0) {
-    skipTlvs(bytes, V2_HEADER_BYTES + addressBytes(bytes[13]! >>> 4), size)
+    skipTlvs(bytes, v2HeaderBytes + addressBytes(bytes[13]! >>> 4), size)
     return { bytes: size, source: undefined, destination: undefined }
   }
   const family = bytes[13]!
@@ -81,13 +81,13 @@ function readV2(bytes: Buffer): ProxyHeader | undefined {
     throw new RingfenceError('PROXY_HEADER', 'PROXY v2 header is not for TCP over IPv4 or IPv6')
   }
   const each = family === 0x11 ? 4 : 16
-  const portsAt = V2_HEADER_BYTES + 2 * each
+  const portsAt = v2HeaderBytes + 2 * each
   if (portsAt + 4 > size) throw new RingfenceError('PROXY_HEADER', 'PROXY v2 header is too short for its addresses')
   skipTlvs(bytes, portsAt + 4, size)
   return {
     bytes: size,
-    source: { address: address(bytes, V2_HEADER_BYTES, each), port: bytes.readUInt16BE(portsAt) },
-    destination: { address: address(bytes, V2_HEADER_BYTES + each, each), port: bytes.readUInt16BE(portsAt + 2) },
+    source: { address: address(bytes, v2HeaderBytes, each), port: bytes.readUInt16BE(portsAt) },
+    destination: { address: address(bytes, v2HeaderBytes + each, each), port: bytes.readUInt16BE(portsAt + 2) },
   }
 }
 

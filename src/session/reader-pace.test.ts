@@ -4,7 +4,7 @@ import { limits } from '../base/limits.ts'
 import { ReaderPace } from './reader-pace.ts'
 
 const { readerBytesPerSecondMin, stalledReaderMs } = limits
-const KB = 1024
+const kb = 1024
 
 /** When a reader is closed that takes `bytesPerSecond`, in seconds; it has caught up every `catchesUpEveryMs`, for `gapMs`. */
 function closedAfter(
@@ -35,7 +35,7 @@ function closedAfter(
 }
 
 describe('the pace of a reader', () => {
-  for (const rate of [0, 1, 64 * KB, 200 * KB, readerBytesPerSecondMin - KB]) {
+  for (const rate of [0, 1, 64 * kb, 200 * kb, readerBytesPerSecondMin - kb]) {
     it(`of ${rate} bytes a second is too slow after stalledReaderMs`, () => {
       assert.equal(closedAfter(rate), stalledReaderMs / 1000)
     })
@@ -55,7 +55,7 @@ describe('the pace of a reader', () => {
     })
   }
 
-  for (const rate of [readerBytesPerSecondMin + KB, 10 * 1024 * KB]) {
+  for (const rate of [readerBytesPerSecondMin + kb, 10 * 1024 * kb]) {
     it(`of ${rate} bytes a second is good enough for ever`, () => assert.equal(closedAfter(rate), undefined))
   }
 })

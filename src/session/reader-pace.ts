@@ -5,7 +5,7 @@
 import { limits } from '../base/limits.ts'
 
 /** A reader that was behind is looked at on, where it falls behind again so soon. */
-const GAP_MS_MAX = 2000
+const gapMsMax = 2000
 
 export class ReaderPace {
   readonly #nowMs: () => number
@@ -36,7 +36,7 @@ export class ReaderPace {
   tooSlow(takenBytes: number): boolean {
     if (this.#sinceMs === 0) return false
     const now = this.#nowMs()
-    if (this.#caughtUpMs !== 0 && now - this.#caughtUpMs > GAP_MS_MAX) {
+    if (this.#caughtUpMs !== 0 && now - this.#caughtUpMs > gapMsMax) {
       this.#sinceMs = 0
       return false
     }

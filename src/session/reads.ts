@@ -4,14 +4,14 @@
  */
 import type { OnReadOpts } from 'node:net'
 
-const READ_BYTES = 64 * 1024
+const readBytes = 64 * 1024
 
 /**
  * An option for `tls.connect`. `onData` is called with what was read, borrowed for the call, as soon as there is something: also
  * before the caller has looked at the peer's certificate. Such a connection has no `data` event and is never paused.
  */
 export function reusedReads(onData: (chunk: Buffer) => void): { onread: OnReadOpts } {
-  const buffer = Buffer.allocUnsafeSlow(READ_BYTES)
+  const buffer = Buffer.allocUnsafeSlow(readBytes)
   return {
     onread: {
       buffer,

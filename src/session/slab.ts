@@ -5,9 +5,9 @@
  * Rule: a slab is written to again only when nobody pins it and the socket has taken everything that was handed over from it.
  */
 
-export const SLAB_BYTES = 64 * 1024
+export const slabBytes = 64 * 1024
 /** Free slabs kept for all outboxes together. */
-const FREE_MAX = 64
+const freeMax = 64
 
 export class Slab {
   readonly bytes: Buffer
@@ -37,11 +37,11 @@ const free: Slab[] = []
 
 /** A slab of `bytes` at least; its contents are anything. */
 export function takeSlab(bytes: number): Slab {
-  if (bytes > SLAB_BYTES) return new Slab(Buffer.allocUnsafeSlow(bytes))
-  return free.pop() ?? new Slab(Buffer.allocUnsafeSlow(SLAB_BYTES))
+  if (bytes > slabBytes) return new Slab(Buffer.allocUnsafeSlow(bytes))
+  return free.pop() ?? new Slab(Buffer.allocUnsafeSlow(slabBytes))
 }
 
 /** Takes back a slab that nothing refers to any more. */
 export function giveSlab(slab: Slab): void {
-  if (slab.bytes.length === SLAB_BYTES && free.length < FREE_MAX) free.push(slab)
+  if (slab.bytes.length === slabBytes && free.length < freeMax) free.push(slab)
 }

@@ -4,11 +4,11 @@
 import { contain, every, nothingEnds } from '../base/contained.ts'
 import type { ClientConnection } from './connection.ts'
 
-const SWEEP_MS = 1000
+const sweepMs = 1000
 
 /** The result ends it. */
 export function watchStalledReaders(connections: ReadonlySet<ClientConnection>): () => void {
-  const timer = every(nothingEnds, 'the sweep of connections', SWEEP_MS, () => {
+  const timer = every(nothingEnds, 'the sweep of connections', sweepMs, () => {
     for (const connection of connections) {
       const owner = { onFault: () => connection.destroy('a fault of our own while its reader was checked') }
       contain(owner, 'the check of a reader', () => connection.checkReader())

@@ -4,7 +4,7 @@
 import { assert } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 
-const WORD_BITS = 32
+const wordBits = 32
 
 export class StreamSet {
   #words = new Uint32Array(4)
@@ -18,7 +18,7 @@ export class StreamSet {
   add(stream: number): boolean {
     const word = stream >>> 5
     if (word >= this.#words.length) this.#grow(word)
-    const bit = 1 << (stream & (WORD_BITS - 1))
+    const bit = 1 << (stream & (wordBits - 1))
     if ((this.#words[word]! & bit) !== 0) return false
     this.#words[word] = this.#words[word]! | bit
     this.#count++
@@ -27,13 +27,13 @@ export class StreamSet {
 
   has(stream: number): boolean {
     const word = stream >>> 5
-    return word < this.#words.length && (this.#words[word]! & (1 << (stream & (WORD_BITS - 1)))) !== 0
+    return word < this.#words.length && (this.#words[word]! & (1 << (stream & (wordBits - 1)))) !== 0
   }
 
   /** Those that wait, in ascending order. */
   ids(): number[] {
     const found: number[] = []
-    for (let stream = 0; stream < this.#words.length * WORD_BITS; stream++) if (this.has(stream)) found.push(stream)
+    for (let stream = 0; stream < this.#words.length * wordBits; stream++) if (this.has(stream)) found.push(stream)
     return found
   }
 
@@ -41,7 +41,7 @@ export class StreamSet {
   delete(stream: number): boolean {
     const word = stream >>> 5
     if (word >= this.#words.length) return false
-    const bit = 1 << (stream & (WORD_BITS - 1))
+    const bit = 1 << (stream & (wordBits - 1))
     if ((this.#words[word]! & bit) === 0) return false
     this.#words[word] = this.#words[word]! & ~bit
     this.#count--
@@ -49,7 +49,7 @@ export class StreamSet {
   }
 
   #grow(word: number): void {
-    assert(word < limits.streamsInFlightMax / WORD_BITS, 'a stream id is within streamsInFlightMax')
+    assert(word < limits.streamsInFlightMax / wordBits, 'a stream id is within streamsInFlightMax')
     let length = this.#words.length
     while (length <= word) length *= 2
     const words = new Uint32Array(length)

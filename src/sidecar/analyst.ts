@@ -13,7 +13,7 @@ import { limits } from '../base/limits.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 
 /** Texts of one request that are shorter in sum are read where they arrive: that is quicker than the way to the thread. */
-export const INLINE_TEXT_MAX = 8 * 1024
+export const inlineTextMax = 8 * 1024
 
 export type Analysed =
   | { readonly facts: StatementFacts }

@@ -5,8 +5,8 @@ import type { StatementFacts } from '../cql/statement/facts.ts'
 import { plainFacts } from '../cql/statement/facts.ts'
 import type { Judged } from './judged.ts'
 
-const TYPE_WORDS = ['BATCH', 'UNLOGGED BATCH', 'COUNTER BATCH'] as const
-const REDACTED_MAX = 4096
+const typeWords = ['BATCH', 'UNLOGGED BATCH', 'COUNTER BATCH'] as const
+const redactedMax = 4096
 
 export function batchFacts(parts: readonly Judged[], type: 0 | 1 | 2): StatementFacts {
   const [first] = parts
@@ -29,13 +29,13 @@ export function batchFacts(parts: readonly Judged[], type: 0 | 1 | 2): Statement
 
 /** Equal statements in a row are written once, with how often. */
 function redact(parts: readonly Judged[], type: 0 | 1 | 2): string {
-  let text = `BEGIN ${TYPE_WORDS[type]}`
+  let text = `BEGIN ${typeWords[type]}`
   for (let i = 0; i < parts.length; ) {
     const { redacted } = parts[i]!.facts
     let same = i + 1
     while (same < parts.length && parts[same]!.facts.redacted === redacted) same++
     text += ` ${redacted};${same - i > 1 ? ` /* ${same - i} times */` : ''}`
-    if (text.length > REDACTED_MAX) return `${text.slice(0, REDACTED_MAX - 1)}…`
+    if (text.length > redactedMax) return `${text.slice(0, redactedMax - 1)}…`
     i = same
   }
   return `${text} APPLY BATCH`

@@ -7,8 +7,8 @@
 import type { BatchPart, BatchView, ParamsView } from '../cql/requests.ts'
 import type { RequestValues } from '../policy/request.ts'
 
-const NULL = -1
-const UNSET = -2
+const nullAt = -1
+const unsetAt = -2
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export class BoundValues implements RequestValues {
@@ -94,11 +94,11 @@ export class BoundValues implements RequestValues {
   }
 
   unset(marker: number): boolean {
-    return this.#lengthOf(marker) === UNSET
+    return this.#lengthOf(marker) === unsetAt
   }
 
   isNull(marker: number): boolean {
-    return this.#lengthOf(marker) === NULL
+    return this.#lengthOf(marker) === nullAt
   }
 
   /** A view of the value; null for null, unset and absent. */
@@ -113,17 +113,17 @@ export class BoundValues implements RequestValues {
     return view === undefined || buffer === undefined ? null : buffer.subarray(view.valueStart, view.valueEnd)
   }
 
-  /** Of the value bound to a marker, whose place is in the view then; NULL also where there is no such value. */
+  /** Of the value bound to a marker, whose place is in the view then; nullAt also where there is no such value. */
   #lengthOf(marker: number): number {
     const params = this.#params
     if (params === undefined) {
       const batch = this.#batch
       const part = this.#part
-      if (batch === undefined || part === undefined || marker >= part.valueCount) return NULL
+      if (batch === undefined || part === undefined || marker >= part.valueCount) return nullAt
       return batch.valueAt(part, marker)
     }
-    if (params.named) return this.#valueNamed(params, marker)?.length ?? NULL
-    return marker >= params.valueCount ? NULL : params.valueAt(marker)
+    if (params.named) return this.#valueNamed(params, marker)?.length ?? nullAt
+    return marker >= params.valueCount ? nullAt : params.valueAt(marker)
   }
 
   #valueNamed(params: ParamsView, marker: number): NamedValue | undefined {

@@ -9,12 +9,12 @@ import { cqlFault } from '../session/fault.ts'
 import type { Request } from './request.ts'
 
 /** Rules of the mesh itself, beside those of the policy. */
-export const NO_SUCH_ID = 'unknown-prepared-id'
-export const NODE_REFUSED = 'node-refused'
-const NOT_UNDERSTOOD = 'not-understood'
-const NODE_AWAY = 'node-away'
-const OVERLOADED = 'overloaded'
-const TOO_LARGE = 'too-large'
+export const noSuchId = 'unknown-prepared-id'
+export const nodeRefused = 'node-refused'
+const notUnderstood = 'not-understood'
+const nodeAway = 'node-away'
+const overloaded = 'overloaded'
+const tooLarge = 'too-large'
 
 /** An answer that is made here. */
 export interface Reply {
@@ -95,13 +95,13 @@ export function failed(request: Request, ending: Pick<Ending, 'transactions'>, r
 export function ruleOfFault(reason: unknown): string {
   switch (reason instanceof RingfenceError ? reason.code : undefined) {
     case 'OVERLOADED':
-      return OVERLOADED
+      return overloaded
     case 'UNAVAILABLE':
     case 'UPSTREAM':
-      return NODE_AWAY
+      return nodeAway
     case 'TOO_LARGE':
-      return TOO_LARGE
+      return tooLarge
     default:
-      return NOT_UNDERSTOOD
+      return notUnderstood
   }
 }

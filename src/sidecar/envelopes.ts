@@ -7,8 +7,8 @@ import { errorEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import {
   CqlErrorCode,
+  envelopeHeaderBytes,
   Flag,
-  HEADER_BYTES,
   headerFlags,
   headerOpcode,
   headerStream,
@@ -39,11 +39,11 @@ export function withoutPayload(
   payloadStart: number,
   payloadEnd: number,
 ): Buffer {
-  const bodyBytes = end - start - HEADER_BYTES - (payloadEnd - payloadStart)
-  const envelope = Buffer.allocUnsafe(HEADER_BYTES + bodyBytes)
+  const bodyBytes = end - start - envelopeHeaderBytes - (payloadEnd - payloadStart)
+  const envelope = Buffer.allocUnsafe(envelopeHeaderBytes + bodyBytes)
   const flags = headerFlags(buffer, start) & ~Flag.CUSTOM_PAYLOAD
   writeHeader(envelope, 0, buffer[start]!, flags, headerStream(buffer, start), headerOpcode(buffer, start), bodyBytes)
-  buffer.copy(envelope, HEADER_BYTES, payloadEnd, end)
+  buffer.copy(envelope, envelopeHeaderBytes, payloadEnd, end)
   return envelope
 }
 

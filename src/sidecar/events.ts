@@ -3,7 +3,7 @@
  */
 import { contain, type Owner } from '../base/contained.ts'
 import { readSchemaTarget, type SchemaTarget } from '../cql/answers/schema-event.ts'
-import { HEADER_BYTES, type ProtocolVersion, RESPONSE_BIT } from '../cql/protocol.ts'
+import { envelopeHeaderBytes, type ProtocolVersion, responseBit } from '../cql/protocol.ts'
 
 /** A session that registered. */
 export interface EventListener extends Owner {
@@ -27,8 +27,8 @@ export class EventHub {
 
   /** `buffer[start..end)` is an EVENT envelope. Its body is the same in v3, v4 and v5, so only the version byte differs. */
   dispatch(buffer: Buffer, start: number, end: number): void {
-    const typeBytes = buffer.readUInt16BE(start + HEADER_BYTES)
-    const typeAt = start + HEADER_BYTES + 2
+    const typeBytes = buffer.readUInt16BE(start + envelopeHeaderBytes)
+    const typeAt = start + envelopeHeaderBytes + 2
     const type = buffer.toString('latin1', typeAt, typeAt + typeBytes)
     const about = readSchemaTarget(buffer, start, end)
     for (const [listener, types] of this.#listeners) {
@@ -36,7 +36,7 @@ export class EventHub {
       contain(listener, 'an event of the node', () => {
         if (about !== undefined && !listener.sees(about)) return
         const envelope = Buffer.from(buffer.subarray(start, end))
-        envelope[0] = RESPONSE_BIT | listener.version
+        envelope[0] = responseBit | listener.version
         listener.onEvent(envelope)
       })
     }

@@ -9,7 +9,7 @@ import { batchFacts } from './batch.ts'
 import { Judge } from './judged.ts'
 import type { TouchedSchema } from './touched.ts'
 
-const POLICY = `
+const policy = `
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: open-data }
@@ -18,7 +18,7 @@ spec:
   keyspaces: [open]
   operations: [READ, WRITE]
 `
-const NO_POLICY = POLICY.replace('keyspaces: [open]', 'keyspaces: [elsewhere]')
+const noPolicy = policy.replace('keyspaces: [open]', 'keyspaces: [elsewhere]')
 
 const noTables: TouchedSchema = { table: () => undefined, indexedTable: () => undefined }
 const request: RequestContext = {
@@ -36,7 +36,7 @@ function makeJudge() {
   const schema = { view: noTables, epoch: 0 }
   const engine = new PolicyEngine()
   const judge = new Judge(engine, schema, () => 0)
-  engine.install(loadPolicy(POLICY, 'policy.yaml'), 1)
+  engine.install(loadPolicy(policy, 'policy.yaml'), 1)
   const shop = judge.identity({ spiffeId: parseSpiffeId('spiffe://demo.local/svc/shop') })
   const verdict = (text: string, keyspace = ''): string =>
     judge.current(shop, judge.remembered(shop, text, keyspace) ?? judge.read(shop, text, keyspace), request).kind
@@ -57,10 +57,10 @@ describe('verdicts of a sidecar', () => {
     const { engine, judge, shop, verdict } = makeJudge()
     const kept = judge.read(shop, 'SELECT * FROM open.data', '')
     assert.equal(judge.current(shop, kept, request).kind, 'permit')
-    engine.install(loadPolicy(NO_POLICY, 'policy.yaml'), 2)
+    engine.install(loadPolicy(noPolicy, 'policy.yaml'), 2)
     assert.equal(judge.current(shop, kept, request).kind, 'denial')
     assert.equal(verdict('SELECT * FROM open.data'), 'denial')
-    engine.install(loadPolicy(POLICY, 'policy.yaml'), 3)
+    engine.install(loadPolicy(policy, 'policy.yaml'), 3)
     assert.equal(judge.current(shop, kept, request).kind, 'permit')
   })
 
@@ -68,9 +68,9 @@ describe('verdicts of a sidecar', () => {
     const { engine, judge, shop } = makeJudge()
     const kept = judge.read(shop, 'SELECT * FROM open.data', '')
     assert.equal(judge.current(shop, kept, request).kind, 'permit')
-    engine.install(loadPolicy(NO_POLICY, 'policy.yaml'), engine.revision)
+    engine.install(loadPolicy(noPolicy, 'policy.yaml'), engine.revision)
     assert.equal(judge.current(shop, kept, request).kind, 'denial')
-    engine.install(loadPolicy(POLICY, 'policy.yaml'), engine.revision)
+    engine.install(loadPolicy(policy, 'policy.yaml'), engine.revision)
     assert.equal(judge.current(shop, kept, request).kind, 'permit')
   })
 

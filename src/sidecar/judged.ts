@@ -17,7 +17,7 @@ import { type Pace, unpaced } from '../policy/pace.ts'
 import { type Principal, principalKey } from '../policy/policy.ts'
 import type { RequestContext, SchemaView } from '../policy/request.ts'
 import { type LoopShare, LoopShares } from '../session/loop-share.ts'
-import { INLINE_TEXT_MAX } from './analyst.ts'
+import { inlineTextMax } from './analyst.ts'
 import type { AnsweredColumns } from './answered.ts'
 import { hiddenView, nothingThere, notThere, withoutHiddenViews } from './nowhere.ts'
 import { PreparedTable } from './prepared.ts'
@@ -67,7 +67,7 @@ export class IdentityState implements StatementHolder {
   /** One half of an identity's bytes is for texts, the other for prepared statements. */
   rememberText(key: string, judged: Judged): void {
     const bytes = statementBytes(key)
-    const full = this.#texts.size >= TEXTS_PER_IDENTITY_MAX
+    const full = this.#texts.size >= textsPerIdentityMax
     if (full || this.#textsBytes + bytes > this.#memory.bounds.identityBytesMax / 2) this.#forgetTexts()
     this.#texts.set(key, judged)
     this.#textsBytes += bytes
@@ -94,18 +94,18 @@ export interface SchemaSource {
 }
 
 /** Longer texts are judged each time: they would fill the memory and seldom come twice. */
-const REMEMBERED_TEXT_MAX = 4096
-const TEXTS_PER_IDENTITY_MAX = 2000
-const IDENTITIES_MAX = 10_000
-const CONTEXTS_PER_STATEMENT_MAX = 64
+const rememberedTextMax = 4096
+const textsPerIdentityMax = 2000
+const identitiesMax = 10_000
+const contextsPerStatementMax = 64
 /** So many always fit into a record, for Cassandra's names have at most 48 and 222 characters. */
-const TABLES_TOLD_MIN = 64
+const tablesToldMin = 64
 
 /** Before the first epoch. */
-const UNDECIDED = -1
+const noVerdict = -1
 const undecided: Denial = { kind: 'denial', rule: 'undecided', reason: 'no decision was taken', revision: 0 }
 
-const TRACES = 'SELECT session_id FROM system_traces.sessions WHERE session_id = ?'
+const traces = 'SELECT session_id FROM system_traces.sessions WHERE session_id = ?'
 
 /**
  * Cassandra looks for the names of these when it runs them, in the connection's keyspace: neither where they were prepared nor the
@@ -153,7 +153,7 @@ export class Judge {
     let state = this.#identities.get(key)
     if (state === undefined) {
       state = new IdentityState(principal, this.#memory, this.#shares.share())
-      if (this.#identities.size >= IDENTITIES_MAX) this.#forgetUnused()
+      if (this.#identities.size >= identitiesMax) this.#forgetUnused()
     } else {
       this.#identities.delete(key)
     }
@@ -163,7 +163,7 @@ export class Judge {
 
   /** What was judged before in the same words; long texts are not remembered. */
   remembered(identity: IdentityState, text: string, keyspace: string): Judged | undefined {
-    return text.length <= REMEMBERED_TEXT_MAX ? identity.text(textKey(text, keyspace)) : undefined
+    return text.length <= rememberedTextMax ? identity.text(textKey(text, keyspace)) : undefined
   }
 
   /**
@@ -173,7 +173,7 @@ export class Judge {
   read(identity: IdentityState, text: string, keyspace: string, facts: StatementFacts = analyse(text)): Judged {
     const resolved = resolveKeyspace(facts, keyspace === '' ? undefined : keyspace)
     const judged = this.#undecided(text, keyspace, facts.unqualified, resolved)
-    if (text.length <= REMEMBERED_TEXT_MAX) {
+    if (text.length <= rememberedTextMax) {
       identity.rememberText(textKey(text, keyspace), judged)
     }
     return judged
@@ -193,7 +193,7 @@ export class Judge {
 
   /** Whether the identity may read what the node writes down when a request asks to be traced (attack C12). */
   mayTrace(identity: IdentityState, requestOf: (facts: StatementFacts) => RequestContext): boolean {
-    const judged = this.remembered(identity, TRACES, '') ?? this.read(identity, TRACES, '')
+    const judged = this.remembered(identity, traces, '') ?? this.read(identity, traces, '')
     return this.current(identity, judged, requestOf(judged.facts)).kind === 'permit'
   }
 
@@ -223,7 +223,7 @@ export class Judge {
   /** Undefined where the record can tell every table that is touched; else the refusal. */
   untold(identity: IdentityState, { facts, tables }: Judged): Denial | undefined {
     // A keyspace that goes takes all its tables along, and its name says so.
-    if (tables.length <= TABLES_TOLD_MIN || facts.verb === 'DROP KEYSPACE' || tablesMissing(tables) === 0)
+    if (tables.length <= tablesToldMin || facts.verb === 'DROP KEYSPACE' || tablesMissing(tables) === 0)
       return undefined
     return this.refusal(
       identity,
@@ -333,10 +333,10 @@ export class Judge {
       namesTopology: namesTopology(facts),
       showsAddresses: showsAddresses(facts),
       decision: undecided,
-      epoch: UNDECIDED,
+      epoch: noVerdict,
       byContext: undefined,
       unknownTable: false,
-      lookedUp: UNDECIDED,
+      lookedUp: noVerdict,
       textDigest: undefined,
       tables,
       tablesEpoch: this.#schema.epoch,
@@ -380,7 +380,7 @@ export class Judge {
     if (decision === undefined || (decision.kind === 'permit' && !this.inForce(decision))) {
       decision = this.#decide(pace, identity, judged, request)
       if (decision === undefined) return undefined
-      if (judged.byContext.size >= CONTEXTS_PER_STATEMENT_MAX) judged.byContext.clear()
+      if (judged.byContext.size >= contextsPerStatementMax) judged.byContext.clear()
       judged.byContext.set(key, decision)
     }
     return decision
@@ -436,7 +436,7 @@ export function permitOf(decision: Decision): Permit {
 export function textDigest(judged: Judged): Buffer {
   const { text } = judged
   judged.textDigest ??= createHash('sha256')
-    .update(text.length > INLINE_TEXT_MAX ? text : meaningOf(text))
+    .update(text.length > inlineTextMax ? text : meaningOf(text))
     .digest()
   return judged.textDigest
 }

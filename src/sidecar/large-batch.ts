@@ -20,11 +20,11 @@ import { checked, Partitions } from './checks.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
 
 /** Fewer statements with less text are judged in one go. */
-export const PARTS_INLINE_MAX = 256
+export const partsInlineMax = 256
 /** Of texts that are read together; their facts come back in one message, which takes a millisecond or two to unpack. */
-const PORTION_CHARS = 16 * 1024
+const portionChars = 16 * 1024
 /** Parts between two looks at the clock. */
-const PARTS_A_PIECE = 16
+const partsAPiece = 16
 
 const values = new BoundValues()
 
@@ -64,7 +64,7 @@ export function* judgeLargeBatch(host: LargeBatchHost, request: Buffer): BatchSt
   const ofTexts = yield* readTexts(host, view, keyspace)
   const parts: Judged[] = []
   for (const part of view.parts) {
-    if (parts.length % PARTS_A_PIECE === 0) yield
+    if (parts.length % partsAPiece === 0) yield
     const known =
       part.text === undefined
         ? identity.prepared.find(request, part.idStart, part.idEnd)?.judged
@@ -98,7 +98,7 @@ function* readTexts(
   let portion = new Set<string>()
   let characters = 0
   for (let at = 0; at < parts.length; at++) {
-    if (at % PARTS_A_PIECE === 0) yield
+    if (at % partsAPiece === 0) yield
     const { text } = parts[at]!
     if (text !== undefined && !ofTexts.has(text) && !portion.has(text)) {
       const known = judge.remembered(identity, text, keyspace)
@@ -108,7 +108,7 @@ function* readTexts(
         characters += text.length
       }
     }
-    if (portion.size === 0 || (characters < PORTION_CHARS && at + 1 < parts.length)) continue
+    if (portion.size === 0 || (characters < portionChars && at + 1 < parts.length)) continue
     const texts = [...portion]
     portion = new Set()
     characters = 0
@@ -117,7 +117,7 @@ function* readTexts(
       analysed = answer
     })
     for (let each = 0; each < texts.length; each++) {
-      if (each % PARTS_A_PIECE === 0) yield
+      if (each % partsAPiece === 0) yield
       ofTexts.set(texts[each]!, judgedOf(analysed[each]!))
     }
   }
@@ -146,7 +146,7 @@ function* decideAll(
   const permits: Permit[] = []
   let freshEpoch = -1
   for (let at = 0; at < parts.length; at++) {
-    if (at % PARTS_A_PIECE === 0) yield
+    if (at % partsAPiece === 0) yield
     const part = parts[at]!
     for (;;) {
       const decision = host.decide(
@@ -173,9 +173,9 @@ function* decideAll(
     }
   }
   const counted = permits.some(({ obligations }) => obligations?.checks.some(({ test }) => test.kind === 'partitions'))
-  if (counted) while (!partitions.countSome(PARTS_A_PIECE)) yield
+  if (counted) while (!partitions.countSome(partsAPiece)) yield
   for (let at = 0; at < parts.length; at++) {
-    if (at % PARTS_A_PIECE === 0) yield
+    if (at % partsAPiece === 0) yield
     const bound = values.ofPart(view, view.parts[at]!, parts[at]!.facts.markers, partitions)
     const decision: Permit | Denial = checked(judge, host.identity, permits[at]!, bound)
     if (decision.kind === 'denial') return decision

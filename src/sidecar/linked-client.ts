@@ -10,14 +10,14 @@ import { headerStream, headerVersion, type ProtocolVersion } from '../cql/protoc
 import { type FairSender, SessionQueue } from '../link/fair-sender.ts'
 import { type Close, Control } from '../link/protocol.ts'
 import type { ClientInfo } from '../session/backend.ts'
-import { ClientLife, REFUSALS_BYTES_MAX, SMALL_ANSWER_BYTES } from '../session/client-life.ts'
+import { ClientLife, refusalsBytesMax, smallAnswerBytes } from '../session/client-life.ts'
 import { cqlFault } from '../session/fault.ts'
 import type { Leave } from '../session/places.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { EnforcedSession } from './session.ts'
 
 /** The gateway ends the session at its client's expiry; so much later a gateway that does not is stopped here. */
-const EXPIRY_GRACE_MS = 1000
+const expiryGraceMs = 1000
 
 /** What a session's client needs of its link. */
 export interface ClientLink {
@@ -55,7 +55,7 @@ export class LinkedClient extends ClientLife<EnforcedSession> {
     this.#number = number
     this.queue = new SessionQueue(number, (bytes) => account.give(bytes))
     this.version = version
-    this.enter(info, EXPIRY_GRACE_MS)
+    this.enter(info, expiryGraceMs)
   }
 
   /** `leave` gives its place back when it is over. */
@@ -124,13 +124,13 @@ export class LinkedClient extends ClientLife<EnforcedSession> {
     const bytes = end - start
     const verdict = account.take(bytes)
     if (verdict === Verdict.REFUSE) {
-      if (bytes > SMALL_ANSWER_BYTES) {
+      if (bytes > smallAnswerBytes) {
         const { code, message } = cqlFault(overloaded())
         const envelope = errorEnvelope(this.version, stream, code, message)
         this.give(envelope, 0, envelope.length, stream)
         return
       }
-      if (account.heldBytes > limits.connectionWaitingBytesMax + REFUSALS_BYTES_MAX) {
+      if (account.heldBytes > limits.connectionWaitingBytesMax + refusalsBytesMax) {
         this.close('connectionWaitingBytesMax reached')
         return
       }

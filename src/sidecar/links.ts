@@ -16,13 +16,13 @@ import { FairSender, SessionQueue } from '../link/fair-sender.ts'
 import { Pieces } from '../link/pieces.ts'
 import type { Close, Hello } from '../link/protocol.ts'
 import {
-  CONTROL_VERSION,
   Control,
   controlEnvelope,
-  FRAME_BODY_BYTES_MAX,
+  controlVersion,
+  frameBodyBytesMax,
   givenSchema,
   helloSchema,
-  LINK_PROTOCOL,
+  linkProtocol,
   numberedSchema,
   readControl,
   ringQuerySchema,
@@ -92,9 +92,9 @@ export class LinkServer implements OpeningLink {
     this.gatewayLeafDer = leaf
     this.#socket = accepted.socket as TLSSocket
     this.#outbox = new Outbox(this.#socket, host.turn, { framing: 'prefixed', shared: true })
-    this.#inPieces = accepted.protocol === LINK_PROTOCOL
+    this.#inPieces = accepted.protocol === linkProtocol
     this.sender = new FairSender({ outbox: this.#outbox, inPieces: this.#inPieces })
-    this.#splitter = new FrameSplitter(this.#inPieces ? FRAME_BODY_BYTES_MAX : limits.messageBytesMax)
+    this.#splitter = new FrameSplitter(this.#inPieces ? frameBodyBytesMax : limits.messageBytesMax)
     this.#socket.on(
       'drain',
       contained(this, 'room in a mesh link', () => this.sender.pump()),
@@ -160,7 +160,7 @@ export class LinkServer implements OpeningLink {
 
   /** Part of `FrameSink`. */
   onFrame(number: number, buffer: Buffer, start: number, end: number): void {
-    if (headerVersion(buffer, start) === CONTROL_VERSION) this.#control(number, buffer, start, end)
+    if (headerVersion(buffer, start) === controlVersion) this.#control(number, buffer, start, end)
     // A session that was closed here may still have frames under way.
     else this.#request(this.#sessions.get(number), buffer, start, end)
   }
@@ -304,7 +304,7 @@ export class LinkServer implements OpeningLink {
     if (whole === undefined) return
     if (this.#pieces.refused) {
       contain(client, 'a request of a linked session', () => client.refuse(headerStream(whole, 0)))
-    } else if (headerVersion(whole, 0) === CONTROL_VERSION) {
+    } else if (headerVersion(whole, 0) === controlVersion) {
       if (headerOpcode(whole, 0) === Control.GIVEN) this.#control(number, whole, 0, whole.length)
       else throw new RingfenceError('LINK', 'a control message in pieces')
     } else this.#request(client, whole, 0, whole.length)

@@ -21,14 +21,14 @@ import { SchemaWatch } from './schema/watch.ts'
 import type { UpstreamTarget } from './upstream.ts'
 import { nodeError, Upstream } from './upstream.ts'
 
-const RETRY_MS_MIN = 100
-const RETRY_MS_MAX = 2000
+const retryMsMin = 100
+const retryMsMax = 2000
 /** A node that is alive but stuck is found out by a question now and then. */
-const HEARTBEAT_MS = 5000
-const HEARTBEAT_MISSES_MAX = 3
-const VERSION = 4
+const heartbeatMs = 5000
+const heartbeatMissesMax = 3
+const protocolVersion = 4
 
-const LOCAL = 'SELECT cluster_name, data_center, rack, release_version, partitioner, host_id FROM system.local'
+const local = 'SELECT cluster_name, data_center, rack, release_version, partitioner, host_id FROM system.local'
 
 export interface NodeOptions {
   readonly name: string
@@ -52,7 +52,7 @@ export class NodeMonitor implements Owner {
   #eventsWaiting = 0
   #lastEvent: Promise<unknown> = Promise.resolve()
   #hello: Hello
-  #retryMs = RETRY_MS_MIN
+  #retryMs = retryMsMin
   readonly #away = new Repeated()
   #timer: NodeJS.Timeout | undefined
   #heartbeat: NodeJS.Timeout | undefined
@@ -137,7 +137,7 @@ export class NodeMonitor implements Owner {
       const upstream = await Upstream.open({
         target,
         credentials: this.#credentials,
-        version: VERSION,
+        version: protocolVersion,
         keyspace: '',
         turn,
         inForce: this.#options.inForce,
@@ -147,7 +147,7 @@ export class NodeMonitor implements Owner {
       opened = upstream
       const { texts, hostId } = await introduction(upstream)
       const registered = await upstream.ask(
-        registerEnvelope(VERSION, 0, ['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE']),
+        registerEnvelope(protocolVersion, 0, ['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE']),
       )
       if (headerOpcode(registered, 0) !== Opcode.READY) throw nodeError(registered)
       // After REGISTER, so that no change falls between what is read and what is told.
@@ -161,7 +161,7 @@ export class NodeMonitor implements Owner {
       this.#upstream = upstream
       this.ring.attach(upstream)
       before?.retire()
-      this.#retryMs = RETRY_MS_MIN
+      this.#retryMs = retryMsMin
       this.#away.over()
       this.#watch(upstream)
       this.#set({
@@ -211,8 +211,8 @@ export class NodeMonitor implements Owner {
   #watch(upstream: Upstream): void {
     clearInterval(this.#heartbeat)
     let misses = 0
-    this.#heartbeat = every(this, 'a question to the node now and then', HEARTBEAT_MS, () => {
-      if (++misses > HEARTBEAT_MISSES_MAX) upstream.destroy('the node does not answer')
+    this.#heartbeat = every(this, 'a question to the node now and then', heartbeatMs, () => {
+      if (++misses > heartbeatMissesMax) upstream.destroy('the node does not answer')
       settle(
         this,
         'the schema version of the node',
@@ -243,7 +243,7 @@ export class NodeMonitor implements Owner {
     if (this.#stopped) return
     clearTimeout(this.#timer)
     this.#timer = after(this, 'connecting to the node', this.#retryMs * (0.5 + Math.random() / 2), () => this.#open())
-    this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MS_MAX)
+    this.#retryMs = Math.min(this.#retryMs * 2, retryMsMax)
   }
 
   #set(hello: Hello): void {
@@ -259,11 +259,11 @@ function wordsOf(reason: unknown): string {
   return reason.hint === undefined ? reason.message : `${reason.message}; ${reason.hint}`
 }
 
-/** What the node says of itself, in the order of `LOCAL`. */
+/** What the node says of itself, in the order of `local`. */
 async function introduction(upstream: Upstream): Promise<{ texts: string[]; hostId: string }> {
-  const answer = await upstream.ask(queryEnvelope(VERSION, 0, LOCAL, {}))
+  const answer = await upstream.ask(queryEnvelope(protocolVersion, 0, local, {}))
   if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
-  const row = readRows(answer, 0, answer.length, VERSION).rows[0] ?? []
+  const row = readRows(answer, 0, answer.length, protocolVersion).rows[0] ?? []
   const id = row.at(-1)
   return {
     texts: row.slice(0, -1).map((value) => value?.toString('utf8') ?? ''),

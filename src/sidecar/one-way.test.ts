@@ -15,7 +15,7 @@ const sources = globSync('**/*.ts', { cwd: root })
   .filter((file) => !/\.(test|fixture|fuzz)\.ts$/.test(file))
   .map((file) => ({ file, text: readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '') }))
 
-const POLICY = `
+const policy = `
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: all }
@@ -62,7 +62,7 @@ describe('the way to the node', () => {
 
   it('lets no copy of a permit be one', () => {
     const engine = new PolicyEngine()
-    engine.install(loadPolicy(POLICY, 'policy.yaml'), 1)
+    engine.install(loadPolicy(policy, 'policy.yaml'), 1)
     const principal = { spiffeId: parseSpiffeId('spiffe://demo.local/svc/a') }
     const permit = engine.decide(principal, analyse('SELECT * FROM a.b'), neutralRequest, undefined)
     assert.ok(permit.kind === 'permit')

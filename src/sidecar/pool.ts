@@ -30,9 +30,9 @@ interface Group {
   noSpareUntil: number
 }
 
-const IDLE_MS_MAX = 300_000
-const SWEEP_MS = 30_000
-const SPARE_RETRY_MS = 5_000
+const idleMsMax = 300_000
+const sweepMs = 30_000
+const spareRetryMs = 5_000
 
 export class UpstreamPool {
   readonly #options: PoolOptions
@@ -44,7 +44,7 @@ export class UpstreamPool {
   constructor(options: PoolOptions, credentials: Credentials) {
     this.#options = options
     this.#credentials = credentials
-    this.#sweep = every(nothingEnds, 'idle connections to the node', SWEEP_MS, () => this.#retireIdle())
+    this.#sweep = every(nothingEnds, 'idle connections to the node', sweepMs, () => this.#retireIdle())
     this.#sweep.unref()
   }
 
@@ -108,7 +108,7 @@ export class UpstreamPool {
       return await group.opening
     } catch (reason) {
       // One that is crowded is better than none.
-      group.noSpareUntil = Date.now() + SPARE_RETRY_MS
+      group.noSpareUntil = Date.now() + spareRetryMs
       const other = this.pick(version, keyspace, owner, who)
       if (other === undefined || other.full) throw reason
       return other
@@ -167,7 +167,7 @@ export class UpstreamPool {
   }
 
   #retireIdle(): void {
-    const before = Date.now() - IDLE_MS_MAX
+    const before = Date.now() - idleMsMax
     for (const [key, group] of this.#groups) {
       if (group.lastUse < before && group.opening === undefined) this.#retireGroup(key, group)
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { describe, it } from 'node:test'
 import { limits } from '../base/limits.ts'
-import { PREPARED_ID_BYTES } from '../cql/prepared-ids.ts'
+import { preparedIdBytes } from '../cql/prepared-ids.ts'
 import type { Judged } from './judged.ts'
 import { PreparedTable } from './prepared.ts'
 
@@ -11,7 +11,7 @@ const judged = (text: string, keyspace = '', keyspaceCounts = false): Judged =>
   ({ text, keyspace, keyspaceCounts, asked: false }) as Judged
 
 const id = (begin: string, end: number): Buffer => {
-  const bytes = Buffer.alloc(PREPARED_ID_BYTES, end)
+  const bytes = Buffer.alloc(preparedIdBytes, end)
   Buffer.from(begin, 'hex').copy(bytes)
   return bytes
 }
@@ -84,7 +84,7 @@ describe('prepared statements of one identity', () => {
   it('are forgotten when there are too many, the least recently used first', () => {
     const table = new PreparedTable()
     const keys = Array.from({ length: limits.preparedPerIdentityMax }, (_, i) => {
-      const key = randomBytes(PREPARED_ID_BYTES)
+      const key = randomBytes(preparedIdBytes)
       // Every tenth shares its first bytes with the others of its kind.
       if (i % 10 === 0) key.fill(7, 0, 4)
       return key
@@ -92,7 +92,7 @@ describe('prepared statements of one identity', () => {
     for (const [i, key] of keys.entries()) table.set(key, judged(String(i)))
     assert.equal(table.size, limits.preparedPerIdentityMax)
     for (const key of keys.slice(0, 100)) table.find(key, 0, key.length)
-    const last = randomBytes(PREPARED_ID_BYTES)
+    const last = randomBytes(preparedIdBytes)
     table.set(last, judged('last'))
     assert.ok(table.size <= limits.preparedPerIdentityMax)
     for (const key of [...keys.slice(0, 100), ...keys.slice(-100), last]) assert.notEqual(textOf(table, key), undefined)
@@ -104,7 +104,7 @@ describe('prepared statements of one identity', () => {
   })
 })
 
-const SECOND = 1_000_000
+const second = 1_000_000
 const { preparesBurstMax, preparesPerSecondMax } = limits
 
 describe('what an identity may have prepared (attack B9)', () => {
@@ -115,10 +115,10 @@ describe('what an identity may have prepared (attack B9)', () => {
 
   it('is a burst of new statements, and then so many a second', () => {
     const table = new PreparedTable()
-    assert.equal(admitted(table, preparesBurstMax + 500, SECOND), preparesBurstMax)
-    assert.equal(admitted(table, 500, 2 * SECOND), preparesPerSecondMax)
-    assert.equal(admitted(table, 500, 2 * SECOND, 'more'), 0)
-    assert.equal(admitted(new PreparedTable(), 1, 2 * SECOND), 1, 'of another identity nothing is taken')
+    assert.equal(admitted(table, preparesBurstMax + 500, second), preparesBurstMax)
+    assert.equal(admitted(table, 500, 2 * second), preparesPerSecondMax)
+    assert.equal(admitted(table, 500, 2 * second, 'more'), 0)
+    assert.equal(admitted(new PreparedTable(), 1, 2 * second), 1, 'of another identity nothing is taken')
   })
 
   it('is everything that it prepared before, on however many connections, also with nothing left', () => {
@@ -126,7 +126,7 @@ describe('what an identity may have prepared (attack B9)', () => {
     const known = Array.from({ length: 50 }, (_, i) => {
       const text = `known ${i}`
       assert.ok(table.admits(judged(text), 0))
-      table.set(randomBytes(PREPARED_ID_BYTES), judged(text))
+      table.set(randomBytes(preparedIdBytes), judged(text))
       return text
     })
     assert.equal(admitted(table, preparesBurstMax, 0), preparesBurstMax - known.length)
@@ -165,7 +165,7 @@ describe('what an identity may have prepared (attack B9)', () => {
 
   it('counts again what was forgotten', () => {
     const table = new PreparedTable()
-    const add = (i: number): void => void table.set(randomBytes(PREPARED_ID_BYTES), judged(`text ${i}`))
+    const add = (i: number): void => void table.set(randomBytes(preparedIdBytes), judged(`text ${i}`))
     for (let i = 0; i <= limits.preparedPerIdentityMax; i++) add(i)
     admitted(table, preparesBurstMax, 0)
     assert.equal(table.admits(judged('text 0'), 0), false)

@@ -19,7 +19,7 @@ import type { Owner, Request } from './request.ts'
 import type { Upstream } from './upstream.ts'
 
 /** A BATCH with more prepared parts that the node forgot is the driver's to prepare again. */
-const BATCH_REPLAYS_MAX = 64
+const batchReplaysMax = 64
 
 export interface RepreparerOptions {
   /** Ended by a fault. */
@@ -59,7 +59,7 @@ export class Repreparer {
     const { preparedId } = readError(request.answer, request.answerStart, request.answerEnd)
     if (!request.remembered || preparedId === undefined) return false
     const prepared = identity.prepared.find(preparedId, 0, preparedId.length)
-    const replaysMax = request.opcode === Opcode.BATCH ? BATCH_REPLAYS_MAX : 1
+    const replaysMax = request.opcode === Opcode.BATCH ? batchReplaysMax : 1
     if (prepared === undefined || request.replays >= replaysMax) return false
     request.replays++
     request.carrier?.keep(request)

@@ -188,7 +188,7 @@ export class Request extends InFlight implements TransactionEvent {
   }
 
   override over(): void {
-    if (this.#reusable && !this.kept && free.length < FREE_MAX) {
+    if (this.#reusable && !this.kept && free.length < freeMax) {
       this.clear()
       free.push(this)
     }
@@ -225,7 +225,7 @@ export class Request extends InFlight implements TransactionEvent {
 }
 
 /** Kept for the next ones; more are left to the garbage collector. */
-const FREE_MAX = 4096
+const freeMax = 4096
 const free: Request[] = []
 
 /** An empty one. */

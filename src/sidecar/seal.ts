@@ -42,14 +42,14 @@ export interface SealContext {
   readonly valuesDigest: Buffer
 }
 
-const VERSION = 1
-const CIPHER = 'aes-256-gcm'
-const KEY_BYTES = 32
-const KEY_ID_AT = 1
-const NONCE_AT = 5
-const NONCE_BYTES = 12
-const TEXT_AT = NONCE_AT + NONCE_BYTES
-const TAG_BYTES = 16
+const version = 1
+const cipherName = 'aes-256-gcm'
+const keyBytes = 32
+const keyIdAt = 1
+const nonceAt = 5
+const nonceBytes = 12
+const textAt = nonceAt + nonceBytes
+const tagBytes = 16
 
 export class PagingSeal {
   readonly #sealing: SealKey | undefined
@@ -76,25 +76,27 @@ export class PagingSeal {
         hint: 'read without paging, or try again once the control plane has been reached',
       })
     }
-    const head = Buffer.allocUnsafe(TEXT_AT)
-    head[0] = VERSION
-    head.writeUInt32BE(sealing.id, KEY_ID_AT)
-    this.#random(NONCE_BYTES).copy(head, NONCE_AT)
-    const cipher = createCipheriv(CIPHER, sealing.key, head.subarray(NONCE_AT, TEXT_AT), { authTagLength: TAG_BYTES })
+    const head = Buffer.allocUnsafe(textAt)
+    head[0] = version
+    head.writeUInt32BE(sealing.id, keyIdAt)
+    this.#random(nonceBytes).copy(head, nonceAt)
+    const cipher = createCipheriv(cipherName, sealing.key, head.subarray(nonceAt, textAt), { authTagLength: tagBytes })
     cipher.setAAD(associated(head, context))
     return Buffer.concat([head, cipher.update(state), cipher.final(), cipher.getAuthTag()])
   }
 
   /** The state, or undefined for whatever was not sealed by this mesh for this context with a key that is still known. */
   open(sealed: Buffer, context: SealContext): Buffer | undefined {
-    if (sealed.length < TEXT_AT + TAG_BYTES || sealed[0] !== VERSION) return undefined
-    const key = this.#byId.get(sealed.readUInt32BE(KEY_ID_AT))
+    if (sealed.length < textAt + tagBytes || sealed[0] !== version) return undefined
+    const key = this.#byId.get(sealed.readUInt32BE(keyIdAt))
     if (key === undefined) return undefined
-    const tagAt = sealed.length - TAG_BYTES
-    const decipher = createDecipheriv(CIPHER, key.key, sealed.subarray(NONCE_AT, TEXT_AT), { authTagLength: TAG_BYTES })
+    const tagAt = sealed.length - tagBytes
+    const decipher = createDecipheriv(cipherName, key.key, sealed.subarray(nonceAt, textAt), {
+      authTagLength: tagBytes,
+    })
     decipher.setAAD(associated(sealed, context))
     decipher.setAuthTag(sealed.subarray(tagAt))
-    const state = decipher.update(sealed.subarray(TEXT_AT, tagAt))
+    const state = decipher.update(sealed.subarray(textAt, tagAt))
     try {
       decipher.final()
     } catch {
@@ -118,14 +120,14 @@ export function maskKeyOf(keys: readonly MaskKey[], nowMs: number): { key: Buffe
 }
 
 function derive(key: Buffer, purpose: string): Buffer {
-  return Buffer.from(hkdfSync('sha256', key, Buffer.alloc(0), purpose, KEY_BYTES))
+  return Buffer.from(hkdfSync('sha256', key, Buffer.alloc(0), purpose, keyBytes))
 }
 
 /** The head up to the nonce, then each part of the context behind its length, so that no two contexts are the same bytes. */
 function associated(head: Buffer, { identity, keyspace, textDigest, valuesDigest }: SealContext): Buffer {
   const parts = [Buffer.from(identity), Buffer.from(keyspace), textDigest, valuesDigest]
   return Buffer.concat([
-    head.subarray(0, NONCE_AT),
+    head.subarray(0, nonceAt),
     ...parts.flatMap((part) => {
       const length = Buffer.allocUnsafe(4)
       length.writeUInt32BE(part.length, 0)

@@ -1,7 +1,7 @@
 /** Events of a session that are no request: its beginning and end, and that its client asked to be told of the node's events. */
 import type { EventKind, EventSession, TransactionEvent } from '../audit/event.ts'
 
-const SESSION = 'session'
+const sessionKind = 'session'
 
 export function sessionEvent(kind: Exclude<EventKind, 'request'>, session: EventSession): TransactionEvent {
   return {
@@ -10,7 +10,7 @@ export function sessionEvent(kind: Exclude<EventKind, 'request'>, session: Event
     opcode: 0,
     statement: undefined,
     decision: undefined,
-    rule: SESSION,
+    rule: sessionKind,
     consistency: -1,
     bytesIn: 0,
     outcome: 'ok',

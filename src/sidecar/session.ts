@@ -23,7 +23,7 @@ import { Repreparer } from './reprepare.ts'
 import { type Request, takeRequest } from './request.ts'
 import { sessionEvent } from './session-event.ts'
 import type { Shared } from './shared.ts'
-import { REFUSAL_MS } from './stages/admit.ts'
+import { refusalMs } from './stages/admit.ts'
 import { repreparing } from './stages/repreparing.ts'
 import { type AnswerStage, type RequestStage, type Session, Step } from './stages/stage.ts'
 import { Waiting } from './waiting.ts'
@@ -185,7 +185,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
       }
     } catch (reason) {
       failed(request, this, reason)
-      this.identity.share.charge(REFUSAL_MS)
+      this.identity.share.charge(refusalMs)
       throw reason
     }
   }

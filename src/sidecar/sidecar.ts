@@ -21,7 +21,7 @@ import { systemClock } from '../base/clock.ts'
 import { nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
-import { LINK_PROTOCOLS } from '../link/protocol.ts'
+import { linkProtocols } from '../link/protocol.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { type PolicySnapshot, pushedKinds } from '../mesh/pushed.ts'
@@ -62,7 +62,7 @@ import type { EnforcedSession, Stages } from './session.ts'
 import type { Shared } from './shared.ts'
 
 const nodeAway = 'the node is away'
-const AUDIT_FILE_BYTES_MAX = 256 * 1024 * 1024
+const auditFileBytesMax = 256 * 1024 * 1024
 
 export interface SidecarOptions {
   readonly config: SidecarConfig
@@ -125,7 +125,7 @@ export class Sidecar {
     this.#audit = new AuditWriter({
       directory: options.auditDirectory,
       proxy: config.name,
-      fileBytesMax: AUDIT_FILE_BYTES_MAX,
+      fileBytesMax: auditFileBytesMax,
       clock: systemClock,
       onFailure: (error) => log.error({ err: error }, 'the audit cannot be written; nothing is forwarded until it can'),
       onRecovery: () => log.info('the audit can be written again'),
@@ -250,7 +250,7 @@ export class Sidecar {
         config: listenerConfig,
         credentials: feed.credentials.current,
         trust: () => trustOf(feed.credentials.current),
-        protocols: LINK_PROTOCOLS,
+        protocols: linkProtocols,
         reusePort: false,
         doors: this.#doors,
         log,
@@ -320,7 +320,7 @@ export class Sidecar {
   }
 
   #accepted(accepted: Accepted): void {
-    if (accepted.protocol !== undefined && LINK_PROTOCOLS.includes(accepted.protocol)) {
+    if (accepted.protocol !== undefined && linkProtocols.includes(accepted.protocol)) {
       try {
         const link = new LinkServer(accepted, this.#linkHost)
         this.#links.add(link)

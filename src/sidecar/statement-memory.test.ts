@@ -5,12 +5,12 @@ import { parseSpiffeId } from '../identity/spiffe.ts'
 import { IdentityState, type Judged } from './judged.ts'
 import { StatementMemory, statementBounds, statementBytes } from './statement-memory.ts'
 
-const MB = 1024 * 1024
+const mb = 1024 * 1024
 
 /** The tables only keep them. */
 const judged = (text: string): Judged => ({ text, keyspace: '', keyspaceCounts: false, asked: false }) as Judged
 
-function mesh(bytesMax = 8 * MB) {
+function mesh(bytesMax = 8 * mb) {
   const states: IdentityState[] = []
   const memory = new StatementMemory(() => states, statementBounds(bytesMax))
   const identity = (name: string, sessions = 1): IdentityState => {
@@ -39,7 +39,7 @@ describe('the memory of statements', () => {
     for (const characters of [10, 1000, 4000, 100_000, 900_000]) {
       const { memory, identity, sum } = mesh()
       const greedy = identity('greedy')
-      for (let i = 0; i < Math.min(5000, (40 * MB) / characters); i++) {
+      for (let i = 0; i < Math.min(5000, (40 * mb) / characters); i++) {
         const id = prepare(greedy, characters)
         if (characters <= 4096) greedy.rememberText(`${i}`.padEnd(characters), judged(''))
         assert.ok(knows(greedy, id))

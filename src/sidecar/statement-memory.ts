@@ -7,8 +7,8 @@
 import { getHeapStatistics } from 'node:v8'
 import { limits } from '../base/limits.ts'
 
-const STATEMENT_BYTES = 1024
-const BYTES_PER_CHARACTER = 4
+const statementBytesFixed = 1024
+const bytesPerCharacter = 4
 
 /** An identity's statements, as their memory sees them. */
 export interface StatementHolder {
@@ -31,7 +31,7 @@ export function statementBounds(
 }
 
 export function statementBytes(text: string): number {
-  return STATEMENT_BYTES + BYTES_PER_CHARACTER * text.length
+  return statementBytesFixed + bytesPerCharacter * text.length
 }
 
 export class StatementMemory {

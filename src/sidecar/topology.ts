@@ -5,7 +5,7 @@
 import { RingfenceError } from '../base/errors.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 
-const TABLES: ReadonlySet<string> = new Set(['local', 'peers', 'peers_v2'])
+const tables: ReadonlySet<string> = new Set(['local', 'peers', 'peers_v2'])
 
 /** `facts` must be resolved. A statement that reads no column but the key shows nothing. */
 export function namesTopology(facts: StatementFacts): boolean {
@@ -13,7 +13,7 @@ export function namesTopology(facts: StatementFacts): boolean {
     ({ resource, columns }) =>
       resource.kind === 'table' &&
       resource.keyspace === 'system' &&
-      TABLES.has(resource.table) &&
+      tables.has(resource.table) &&
       (columns === '*' || columns.some((column) => column !== 'key')),
   )
 }
@@ -29,24 +29,24 @@ export function asksOnlyTopology({ verb, accesses, children }: StatementFacts): 
         (permission === 'SELECT' || permission === 'SCAN') &&
         resource.kind === 'table' &&
         resource.keyspace === 'system' &&
-        TABLES.has(resource.table),
+        tables.has(resource.table),
     )
   )
 }
 
 /** Keyspaces whose tables the node fills, with addresses of its own and of others: traces, clients, peers, streams, repairs, settings. */
-const TELLING: ReadonlySet<string> = new Set(['system', 'system_traces', 'system_views', 'system_distributed'])
+const telling: ReadonlySet<string> = new Set(['system', 'system_traces', 'system_views', 'system_distributed'])
 
 /** Whether an answer may have addresses of nodes in its values. `facts` must be resolved. */
 export function showsAddresses({ accesses }: StatementFacts): boolean {
   return accesses.some(
     ({ permission, resource }) =>
-      permission === 'SELECT' && resource.kind === 'table' && TELLING.has(resource.keyspace ?? ''),
+      permission === 'SELECT' && resource.kind === 'table' && telling.has(resource.keyspace ?? ''),
   )
 }
 
 /** What may be called where an answer may have addresses: these give what is put in, whole, or a number or time that says nothing of it. */
-const PLAIN_CALLS: ReadonlySet<string> = new Set(
+const plainCalls: ReadonlySet<string> = new Set(
   `count min max avg sum writetime maxwritetime ttl to_json tojson cast now uuid min_timeuuid mintimeuuid max_timeuuid maxtimeuuid to_timestamp
   totimestamp to_date todate to_unix_timestamp tounixtimestamp select distinct json where and in by`.split(/\s+/),
 )
@@ -59,7 +59,7 @@ export function rewritesAddresses({ verb, accesses, redacted }: StatementFacts):
   const readsColumns = accesses.some(({ permission, columns }) => permission === 'SELECT' && columns.length > 0)
   if (verb !== 'SELECT' || !readsColumns) return false
   if (redacted.endsWith('…') || accesses.some(({ permission }) => permission === 'EXECUTE')) return true
-  for (const [, name = ''] of redacted.matchAll(/(\w+)"?\s*\(/g)) if (!PLAIN_CALLS.has(name.toLowerCase())) return true
+  for (const [, name = ''] of redacted.matchAll(/(\w+)"?\s*\(/g)) if (!plainCalls.has(name.toLowerCase())) return true
   return false
 }
 

@@ -27,7 +27,7 @@ const shop: KeyspaceModel = {
   digest: 'one',
 }
 const schema = new SchemaModel(1, new Map([['shop', shop]]))
-const ORDERS = ['shop.orders', 'shop.by_day', 'shop.by_town']
+const orders = ['shop.orders', 'shop.by_day', 'shop.by_town']
 
 /** One of each kind of statement, with every table that the node reads or writes for it. */
 const kinds: readonly (readonly [string, readonly string[]])[] = [
@@ -37,33 +37,33 @@ const kinds: readonly (readonly [string, readonly string[]])[] = [
   ['SELECT * FROM "Odd.Name"', ['shop."Odd.Name"']],
   ['SELECT * FROM not_there', ['shop.not_there']],
   ['SELECT * FROM system_schema.tables', ['system_schema.tables']],
-  ['INSERT INTO orders (k) VALUES (1)', ORDERS],
-  ["INSERT INTO orders JSON '{}'", ORDERS],
-  ['UPDATE orders SET v = 1 WHERE k = 1', ORDERS],
-  ['UPDATE orders SET v = 1 WHERE k = 1 IF v = 2', ORDERS],
-  ['DELETE v FROM orders WHERE k = 1', ORDERS],
+  ['INSERT INTO orders (k) VALUES (1)', orders],
+  ["INSERT INTO orders JSON '{}'", orders],
+  ['UPDATE orders SET v = 1 WHERE k = 1', orders],
+  ['UPDATE orders SET v = 1 WHERE k = 1 IF v = 2', orders],
+  ['DELETE v FROM orders WHERE k = 1', orders],
   ['INSERT INTO items (k) VALUES (1)', ['shop.items']],
-  ['TRUNCATE orders', ORDERS],
+  ['TRUNCATE orders', orders],
   [
     'BEGIN BATCH INSERT INTO items (k) VALUES (1); DELETE FROM other.t WHERE k = 1; UPDATE orders SET v = 1 WHERE k = 1; APPLY BATCH',
-    ['shop.items', 'other.t', ...ORDERS],
+    ['shop.items', 'other.t', ...orders],
   ],
   ['CREATE TABLE new (k int PRIMARY KEY)', ['shop.new']],
-  ['ALTER TABLE orders ADD w int', ORDERS],
-  ['DROP TABLE orders', ORDERS],
-  ['CREATE INDEX i ON orders (v)', ORDERS],
-  ['DROP INDEX orders_v_idx', ORDERS],
-  ['DROP INDEX IF EXISTS shop."orders_v_idx"', ORDERS],
-  ["CREATE TRIGGER x ON orders USING 'a.b.C'", ORDERS],
-  ['DROP TRIGGER x ON orders', ORDERS],
+  ['ALTER TABLE orders ADD w int', orders],
+  ['DROP TABLE orders', orders],
+  ['CREATE INDEX i ON orders (v)', orders],
+  ['DROP INDEX orders_v_idx', orders],
+  ['DROP INDEX IF EXISTS shop."orders_v_idx"', orders],
+  ["CREATE TRIGGER x ON orders USING 'a.b.C'", orders],
+  ['DROP TRIGGER x ON orders', orders],
   [
     'CREATE MATERIALIZED VIEW by_v AS SELECT * FROM orders WHERE k IS NOT NULL AND v IS NOT NULL PRIMARY KEY (v, k)',
-    ['shop.by_v', ...ORDERS],
+    ['shop.by_v', ...orders],
   ],
   ['ALTER MATERIALIZED VIEW by_day WITH comment = 1', ['shop.by_day', 'shop.orders']],
   ['DROP MATERIALIZED VIEW by_day', ['shop.by_day', 'shop.orders']],
   ['DROP KEYSPACE shop', ['shop.orders', 'shop.by_day', 'shop.by_town', 'shop.items', 'shop."Odd.Name"']],
-  ['GRANT SELECT ON orders TO r', ORDERS],
+  ['GRANT SELECT ON orders TO r', orders],
   ['REVOKE MODIFY ON TABLE items FROM r', ['shop.items']],
   ['DESCRIBE TABLE orders', ['shop.orders']],
   ['DESCRIBE MATERIALIZED VIEW by_day', ['shop.by_day', 'shop.orders']],

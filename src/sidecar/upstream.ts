@@ -18,7 +18,7 @@ import { authResponseEnvelope, queryEnvelope, startupEnvelope } from '../cql/enc
 import { Inbound } from '../cql/inbound.ts'
 import { keptMessage } from '../cql/kept-messages.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { HEADER_BYTES, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
+import { envelopeHeaderBytes, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
 import { readAuthenticate, readError } from '../cql/responses.ts'
 import { verifyPeer } from '../identity/certificate.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
@@ -57,21 +57,21 @@ interface Waiter {
   readonly sinceMicros: number
 }
 
-const STREAMS = limits.upstreamStreamsMax
-const SWEEP_MS = 1000
+const streams = limits.upstreamStreamsMax
+const sweepMs = 1000
 
 export class Upstream implements Carrier, Owner {
   readonly version: ProtocolVersion
   readonly keyspace: string
   /** By slot, which is the stream id. As long as the most that there ever were in flight. */
   readonly #requests: (InFlight | undefined)[] = []
-  readonly #free = new Uint16Array(STREAMS)
+  readonly #free = new Uint16Array(streams)
   #freeCount = 0
   #inFlight = 0
   /** Whose large answer comes in pieces, and what was taken for it. */
   #large: InFlight | undefined
   #largeBytes = 0
-  /** Whose answers of more than `GREEDY_BYTES` come, or came a moment ago; until when that counts. */
+  /** Whose answers of more than `greedyBytes` come, or came a moment ago; until when that counts. */
   #greedy: object | undefined
   #greedyUntilMs = 0
   readonly #options: UpstreamOptions
@@ -122,7 +122,7 @@ export class Upstream implements Carrier, Owner {
       'close',
       contained(this, 'the end of a connection to the node', () => this.#onClose()),
     )
-    this.#sweep = every(this, 'requests that take long', SWEEP_MS, () => this.#timeouts())
+    this.#sweep = every(this, 'requests that take long', sweepMs, () => this.#timeouts())
     this.#sweep.unref()
   }
 
@@ -151,7 +151,7 @@ export class Upstream implements Carrier, Owner {
 
   /** No more can be asked on it now. */
   get full(): boolean {
-    return this.#inFlight === STREAMS
+    return this.#inFlight === streams
   }
 
   get inFlight(): number {
@@ -202,7 +202,7 @@ export class Upstream implements Carrier, Owner {
       assert(isOwnPermitFor(permit, wordsOf(request.view())), 'an own permit is for one question')
     else assert(this.#options.inForce(permit), 'a permit is of the policy and the schema in force')
     const slot = this.#freeCount > 0 ? this.#free[--this.#freeCount]! : this.#requests.length
-    if (slot === STREAMS) return false
+    if (slot === streams) return false
     this.#requests[slot] = request
     this.#inFlight++
     request.carrier = this
@@ -369,12 +369,12 @@ export class Upstream implements Carrier, Owner {
   /** Part of `EnvelopeSink`: an answer is kept while it comes only as far as its asker's account lets it; no other request suffers for it. */
   onLarge(buffer: Buffer, start: number, envelopeBytes: number): boolean {
     const slot = headerStream(buffer, start)
-    const fits = envelopeBytes <= limits.answerBytesMax + HEADER_BYTES
+    const fits = envelopeBytes <= limits.answerBytesMax + envelopeHeaderBytes
     if (slot < 0) return fits
     const request = this.#asked(slot)
     if (request.abandoned) return false
     const { account } = request
-    if (envelopeBytes > GREEDY_BYTES && account !== undefined) {
+    if (envelopeBytes > greedyBytes && account !== undefined) {
       this.#greedy = account.identity
       this.#greedyUntilMs = performance.now() + limits.requestTimeoutMs
     }
@@ -390,13 +390,13 @@ export class Upstream implements Carrier, Owner {
 
   /** Part of `EnvelopeSink`. */
   onDropped(slot: number): void {
-    this.#greedyUntilMs = performance.now() + GREEDY_MS
+    this.#greedyUntilMs = performance.now() + greedyMs
     if (slot >= 0) this.release(this.#asked(slot))
   }
 
   /** From here on the answer counts where it goes. */
   #largeOver(): void {
-    this.#greedyUntilMs = performance.now() + GREEDY_MS
+    this.#greedyUntilMs = performance.now() + greedyMs
     this.#large?.account?.give(this.#largeBytes)
     this.#large = undefined
     this.#largeBytes = 0
@@ -428,7 +428,7 @@ export class Upstream implements Carrier, Owner {
       if (request.startedMicros <= before) this.#timeout(request)
       else {
         wanted = true
-        if (request.startedMicros < now - SWEEP_MS * 1000) copyOut(request)
+        if (request.startedMicros < now - sweepMs * 1000) copyOut(request)
       }
     }
     if (this.#state === 'retired' && !wanted) this.destroy('its answers are not awaited any more')
@@ -469,9 +469,9 @@ export class Upstream implements Carrier, Owner {
 const nothing = Buffer.alloc(0)
 
 /** Of an answer that others do not wait behind: it takes ten milliseconds and more to come. */
-const GREEDY_BYTES = 1024 * 1024
+const greedyBytes = 1024 * 1024
 /** Whoever asked for one is likely to have asked for more. */
-const GREEDY_MS = 2_000
+const greedyMs = 2_000
 
 /** Its bytes are needed no more. */
 function unpin(request: InFlight): void {

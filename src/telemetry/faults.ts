@@ -2,7 +2,7 @@
 import { reportFaults } from '../base/contained.ts'
 import type { Logger } from './log.ts'
 
-const PAUSE_MS = 1000
+const pauseMs = 1000
 
 /** From now on contained faults of this process are lines of this log. */
 export function logFaults(log: Logger, nowMs: () => number = () => performance.now()): void {
@@ -10,7 +10,7 @@ export function logFaults(log: Logger, nowMs: () => number = () => performance.n
   reportFaults((place, err, faults) => {
     const now = nowMs()
     const before = saidMs.get(place)
-    if (before !== undefined && now - before < PAUSE_MS) return
+    if (before !== undefined && now - before < pauseMs) return
     // Places are words of the code, so there are few.
     saidMs.set(place, now)
     log.error({ err, place, faults }, 'a fault of our own ended what it was for')

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
  * The bit of `%GetOptimizationStatus` that both compilers set (V8's `runtime.h`, `kOptimized`, since it has no bit for what may have been
  * deoptimised). Bit 6, once the second compiler's, is now that of code that is interpreted still, as on a busy machine.
  */
-const OPTIMISED = 1 << 3
+const optimised = 1 << 3
 
 const script = `
 import { restOptimiser, wakeOptimiser } from ${JSON.stringify(new URL('./optimiser.ts', import.meta.url).href)}
@@ -16,7 +16,7 @@ const optimisedWithin = async (ms) => {
   const until = performance.now() + ms
   while (performance.now() < until) {
     for (let i = 0; i < 1000; i++) sum(100)
-    if ((%GetOptimizationStatus(sum) & ${OPTIMISED}) !== 0) return true
+    if ((%GetOptimizationStatus(sum) & ${optimised}) !== 0) return true
     await new Promise(setImmediate)
   }
   return false

@@ -13,8 +13,8 @@ import { pemsOf } from './people.ts'
 type Pems = NonNullable<ClientOptions['credentials']>
 
 /** The certificate is the answer; Cassandra does not take a null one. */
-const NO_TOKEN = Buffer.alloc(0)
-const SASL_PASSWORD = Buffer.from('\0cassandra\0cassandra')
+const noToken = Buffer.alloc(0)
+const saslPassword = Buffer.from('\0cassandra\0cassandra')
 
 let mesh: MeshFixture
 
@@ -45,22 +45,22 @@ function ownPems(stateDir: string): Pems {
 
 suite('a Cassandra node', () => {
   it('lets its sidecar in, by the sidecar’s certificate', async () => {
-    assert.equal(await logInAt(ownPems(mesh.layout.nodes[0]!.sidecarDir), NO_TOKEN), 'logged in')
+    assert.equal(await logInAt(ownPems(mesh.layout.nodes[0]!.sidecarDir), noToken), 'logged in')
   })
 
   it('refuses another certificate of the same CA', async () => {
     for (const files of Object.values(mesh.identities)) {
-      assert.match(await logInAt(pemsOf(files), NO_TOKEN), /^0x0100 /, files.spiffeId)
+      assert.match(await logInAt(pemsOf(files), noToken), /^0x0100 /, files.spiffeId)
     }
   })
 
   it('refuses the gateway’s certificate', async () => {
-    assert.match(await logInAt(ownPems(mesh.layout.dirs.gateway), NO_TOKEN), /^0x0100 /)
+    assert.match(await logInAt(ownPems(mesh.layout.dirs.gateway), noToken), /^0x0100 /)
   })
 
   it('refuses a password, with a certificate of the same CA and without', async () => {
-    assert.match(await logInAt(pemsOf(mesh.identities.admin), SASL_PASSWORD), /^0x0100 /)
-    assert.match(await logInAt(undefined, SASL_PASSWORD), /^no connection/)
+    assert.match(await logInAt(pemsOf(mesh.identities.admin), saslPassword), /^0x0100 /)
+    assert.match(await logInAt(undefined, saslPassword), /^no connection/)
     const { cql } = mesh.layout.nodes[0]!
     const { keyPem: key, certificatePem: cert, bundlePem: ca } = pemsOf(mesh.identities.admin)
     const client = new Client({
@@ -74,10 +74,10 @@ suite('a Cassandra node', () => {
   })
 
   it('refuses a connection without TLS, and TLS without a certificate', async () => {
-    assert.match(await logInAt(undefined, NO_TOKEN), /^no connection/)
+    assert.match(await logInAt(undefined, noToken), /^no connection/)
     const { bundlePem } = pemsOf(mesh.identities.admin)
     const nothing = { bundlePem } as Pems
-    assert.match(await logInAt(nothing, NO_TOKEN), /^no connection/)
+    assert.match(await logInAt(nothing, noToken), /^no connection/)
   })
 
   it('refuses statements before a log-in', async () => {

@@ -13,19 +13,19 @@ import { policyFile } from './held.ts'
 import { putInForce } from './in-force.ts'
 import { atNode, doorNames, driverAt, openAt } from './people.ts'
 
-const WHO = 'spiffe://demo.local/svc/e2e-compatible'
-const KEYSPACE = 'e2e_compatible'
-const UNAUTHORIZED = 0x2100
-const INVALID = 0x2200
-const LARGE_MS_MAX = 30_000
+const who = 'spiffe://demo.local/svc/e2e-compatible'
+const keyspace = 'e2e_compatible'
+const unauthorized = 0x2100
+const invalid = 0x2200
+const largeMsMax = 30_000
 /** As much as policy can give: what is refused all the same is what the page says. */
-const LAW = `---
+const law = `---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: e2e-compatible }
 spec:
-  subjects: [{ spiffeId: ${WHO} }]
-  keyspaces: [${KEYSPACE}, system_traces, system_views]
+  subjects: [{ spiffeId: ${who} }]
+  keyspaces: [${keyspace}, system_traces, system_views]
   operations: [ALL]
 `
 
@@ -40,16 +40,16 @@ before(async () => {
   await admin.connect()
   const { dataCenter, replication } = mesh
   for (const text of [
-    `DROP KEYSPACE IF EXISTS ${KEYSPACE}`,
-    `CREATE KEYSPACE ${KEYSPACE} WITH replication = {'class': 'NetworkTopologyStrategy', '${dataCenter}': ${replication}}`,
-    `CREATE TABLE ${KEYSPACE}.t (k text PRIMARY KEY, v text)`,
+    `DROP KEYSPACE IF EXISTS ${keyspace}`,
+    `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${dataCenter}': ${replication}}`,
+    `CREATE TABLE ${keyspace}.t (k text PRIMARY KEY, v text)`,
   ])
     await admin.execute(text)
-  await putInForce(mesh, readFileSync(policyFile, 'utf8') + LAW, policyFile)
+  await putInForce(mesh, readFileSync(policyFile, 'utf8') + law, policyFile)
 })
 after(async () => {
   await putInForce(mesh, readFileSync(policyFile, 'utf8'), policyFile)
-  await admin?.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin?.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
   await admin?.shutdown()
   node?.close()
 })
@@ -58,13 +58,13 @@ type Options = NonNullable<Parameters<typeof queryEnvelope>[3]>
 
 /** The code of an error, or 0. */
 async function codeOf(client: RawClient, text: string, options: Options = {}): Promise<number> {
-  const answer = await client.ask(queryEnvelope(client.version, 1, text, options), LARGE_MS_MAX)
+  const answer = await client.ask(queryEnvelope(client.version, 1, text, options), largeMsMax)
   return headerOpcode(answer, 0) === Opcode.ERROR ? readError(answer, 0, answer.length).code : 0
 }
 
-const insert = (more = ''): string => `INSERT INTO ${KEYSPACE}.t (k, v) VALUES ('k', 'v')${more}`
+const insert = (more = ''): string => `INSERT INTO ${keyspace}.t (k, v) VALUES ('k', 'v')${more}`
 const textOf = (bytes: number): string =>
-  `INSERT INTO ${KEYSPACE}.t (k, v) VALUES ('long', '${'x'.repeat(bytes - 70)}')`
+  `INSERT INTO ${keyspace}.t (k, v) VALUES ('long', '${'x'.repeat(bytes - 70)}')`
 const ahead = (ms: number): bigint => BigInt(Date.now() + ms) * 1000n
 const [HALF_AN_HOUR, TWO_HOURS] = [1_800_000, 7_200_000]
 
@@ -77,32 +77,32 @@ const differences: readonly (readonly [
   here: number,
 ])[] = [
   ['a timestamp half an hour ahead', () => insert(` USING TIMESTAMP ${ahead(HALF_AN_HOUR)}`), () => ({}), 0, 0],
-  ['a timestamp two hours ahead', () => insert(` USING TIMESTAMP ${ahead(TWO_HOURS)}`), () => ({}), 0, UNAUTHORIZED],
-  ['the request’s own, two hours ahead', () => insert(), () => ({ timestamp: ahead(TWO_HOURS) }), 0, UNAUTHORIZED],
+  ['a timestamp two hours ahead', () => insert(` USING TIMESTAMP ${ahead(TWO_HOURS)}`), () => ({}), 0, unauthorized],
+  ['the request’s own, two hours ahead', () => insert(), () => ({ timestamp: ahead(TWO_HOURS) }), 0, unauthorized],
   ['the request’s own, of now', () => insert(), () => ({ timestamp: ahead(0) }), 0, 0],
   [
     'DELETE two hours ahead',
-    () => `DELETE FROM ${KEYSPACE}.t USING TIMESTAMP ${ahead(TWO_HOURS)} WHERE k = 'gone'`,
+    () => `DELETE FROM ${keyspace}.t USING TIMESTAMP ${ahead(TWO_HOURS)} WHERE k = 'gone'`,
     () => ({}),
     0,
     0,
   ],
-  ['a request that says what time it is', () => insert(), () => ({ nowInSeconds: 1_700_000_000 }), 0, UNAUTHORIZED],
+  ['a request that says what time it is', () => insert(), () => ({ nowInSeconds: 1_700_000_000 }), 0, unauthorized],
   ['a text of 2 MiB', () => textOf(limits.statementBytesMax - 1000), () => ({}), 0, 0],
   [
     'a table in system_traces',
     () => 'CREATE TABLE system_traces.t (k int PRIMARY KEY)',
     () => ({}),
-    UNAUTHORIZED,
-    UNAUTHORIZED,
+    unauthorized,
+    unauthorized,
   ],
-  ['TRUNCATE of system_traces', () => 'TRUNCATE system_traces.sessions', () => ({}), UNAUTHORIZED, UNAUTHORIZED],
+  ['TRUNCATE of system_traces', () => 'TRUNCATE system_traces.sessions', () => ({}), unauthorized, unauthorized],
   [
     'a write into system_traces',
     () => 'DELETE FROM system_traces.sessions WHERE session_id = 7b0c1d2e-0000-1000-8000-000000000000',
     () => ({}),
-    UNAUTHORIZED,
-    UNAUTHORIZED,
+    unauthorized,
+    unauthorized,
   ],
   ['a read of system_traces', () => 'SELECT session_id FROM system_traces.sessions LIMIT 1', () => ({}), 0, 0],
 ]
@@ -112,7 +112,7 @@ for (const door of doorNames) {
     for (const [name, text, options, direct, here] of differences) {
       it(`${name}: ${here === 0 ? 'passes' : `0x${here.toString(16)}`}`, async () => {
         assert.equal(await codeOf(node, text(), options()), direct, 'at the node itself')
-        const client = await openAt(mesh.doors[door], await mesh.identity(WHO), 5)
+        const client = await openAt(mesh.doors[door], await mesh.identity(who), 5)
         assert.equal(await codeOf(client, text(), options()), here, 'at the door')
         assert.equal(await codeOf(client, insert()), 0, 'the connection goes on')
         client.close()
@@ -120,7 +120,7 @@ for (const door of doorNames) {
     }
 
     it('system_views.clients has the mesh’s connections and none of the clients’ own', async () => {
-      const client = await openAt(mesh.doors[door], await mesh.identity(WHO), 5)
+      const client = await openAt(mesh.doors[door], await mesh.identity(who), 5)
       const question = 'SELECT username, driver_name, ssl_enabled FROM system_views.clients'
       const answer = await client.ask(queryEnvelope(5, 1, question))
       assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
@@ -131,11 +131,11 @@ for (const door of doorNames) {
     })
 
     it('a text of more than 2 MiB: 0x2200, where a node takes it by protocol 4', async () => {
-      const [direct, client] = [await atNode(mesh, 4), await openAt(mesh.doors[door], await mesh.identity(WHO), 4)]
+      const [direct, client] = [await atNode(mesh, 4), await openAt(mesh.doors[door], await mesh.identity(who), 4)]
       // By a comment: a value of that size is more than a node with small segments of its commit log writes.
       const text = insert(` /* ${'x'.repeat(limits.statementBytesMax)} */`)
       assert.equal(await codeOf(direct, text), 0, 'at the node itself')
-      assert.equal(await codeOf(client, text), INVALID, 'at the door')
+      assert.equal(await codeOf(client, text), invalid, 'at the door')
       assert.equal(await codeOf(client, insert()), 0, 'the connection goes on')
       direct.close()
       client.close()
@@ -143,10 +143,10 @@ for (const door of doorNames) {
 
     for (const version of [4, 5] as const) {
       it(`an envelope of more than messageBytesMax costs that request, as at a node, v${version}`, async () => {
-        const client = await openAt(mesh.doors[door], await mesh.identity(WHO), version)
+        const client = await openAt(mesh.doors[door], await mesh.identity(who), version)
         const value = Buffer.alloc(limits.messageBytesMax + 1, 120)
-        const text = `INSERT INTO ${KEYSPACE}.t (k, v) VALUES ('large', ?)`
-        assert.equal(await codeOf(client, text, { values: [value] }), INVALID)
+        const text = `INSERT INTO ${keyspace}.t (k, v) VALUES ('large', ?)`
+        assert.equal(await codeOf(client, text, { values: [value] }), invalid)
         assert.equal(await codeOf(client, insert()), 0, 'the connection goes on')
         client.close()
       })
@@ -158,8 +158,8 @@ for (const version of [4, 5] as const) {
   it(`a node itself refuses an envelope of more than 16 MiB and goes on, v${version}`, async () => {
     const client = await atNode(mesh, version)
     const value = Buffer.alloc(limits.messageBytesMax + 1, 120)
-    const text = `INSERT INTO ${KEYSPACE}.t (k, v) VALUES ('large', ?)`
-    assert.equal(await codeOf(client, text, { values: [value] }), INVALID)
+    const text = `INSERT INTO ${keyspace}.t (k, v) VALUES ('large', ?)`
+    assert.equal(await codeOf(client, text, { values: [value] }), invalid)
     assert.equal(await codeOf(client, insert()), 0)
     client.close()
   })

@@ -14,13 +14,13 @@ import { readLeaf } from '../../src/identity/certificate.ts'
 import { type DoorName, type MeshFixture, useMesh } from './fixture.ts'
 import { doorNames, driverAt } from './people.ts'
 
-const KEYSPACE = 'e2e_faults'
-const WORKERS = 4
-const AWAY_MS = 1500
+const keyspace = 'e2e_faults'
+const workers = 4
+const awayMs = 1500
 /** From the moment that the part is back until traffic flows without an error. */
-const RECOVERY_MS_MAX = 45_000
+const recoveryMsMax = 45_000
 /** Traffic has come back when nothing failed for this long. */
-const QUIET_MS = 3000
+const quietMs = 3000
 
 let mesh: MeshFixture
 let admin: Client
@@ -29,16 +29,16 @@ before(async () => {
   mesh = await useMesh()
   admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
   await admin.connect()
-  await admin.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
   await admin.execute(
-    `CREATE KEYSPACE ${KEYSPACE} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
+    `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
   )
-  await admin.execute(`CREATE TABLE ${KEYSPACE}.values (k text PRIMARY KEY, v text)`)
+  await admin.execute(`CREATE TABLE ${keyspace}.values (k text PRIMARY KEY, v text)`)
   await admin.shutdown()
 })
 after(async () => {
   const last = driverAt(mesh, 'sidecar', mesh.identities.admin)
-  await last.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await last.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
   await last.shutdown()
   // A driver that is shut down while it reconnects may leave that connection open for ever, and this process with it.
   setTimeout(() => process.exit(), 2000).unref()
@@ -66,15 +66,15 @@ class Traffic {
   static async start(door: DoorName): Promise<Traffic> {
     const client = await connected(door)
     const traffic = new Traffic(door, client)
-    traffic.#loops = Array.from({ length: WORKERS }, () => traffic.#work())
+    traffic.#loops = Array.from({ length: workers }, () => traffic.#work())
     await traffic.flows('traffic at the start')
     traffic.forget()
     return traffic
   }
 
   async #work(): Promise<void> {
-    const insert = `INSERT INTO ${KEYSPACE}.values (k, v) VALUES (?, ?)`
-    const select = `SELECT k, v FROM ${KEYSPACE}.values WHERE k = ?`
+    const insert = `INSERT INTO ${keyspace}.values (k, v) VALUES (?, ?)`
+    const select = `SELECT k, v FROM ${keyspace}.values WHERE k = ?`
     while (!this.#stopped) {
       const key = randomUUID()
       const value = `value of ${key}`
@@ -106,19 +106,19 @@ class Traffic {
     this.failures.clear()
   }
 
-  /** Resolves when requests are answered and none has failed for QUIET_MS. */
+  /** Resolves when requests are answered and none has failed for quietMs. */
   async flows(what: string): Promise<void> {
     const started = performance.now()
     let answeredBefore = this.answered
     let quietSince = started
-    while (performance.now() - quietSince < QUIET_MS || this.answered - answeredBefore < WORKERS) {
+    while (performance.now() - quietSince < quietMs || this.answered - answeredBefore < workers) {
       await sleep(50)
       if (this.lastFailureMs > quietSince) {
         quietSince = performance.now()
         answeredBefore = this.answered
       }
       assert.ok(
-        performance.now() - started < RECOVERY_MS_MAX,
+        performance.now() - started < recoveryMsMax,
         `${what}: ${this.door} does not come back: ${this.figures()}`,
       )
     }
@@ -139,7 +139,7 @@ class Traffic {
 
 /** The test before may have started a node again a moment ago; its first answers to a driver's first questions take their time. */
 async function connected(door: DoorName): Promise<Client> {
-  const until = performance.now() + RECOVERY_MS_MAX
+  const until = performance.now() + recoveryMsMax
   for (;;) {
     const client = driverAt(mesh, door, mesh.identities.admin, 3000)
     try {
@@ -180,7 +180,7 @@ suite('faults under traffic', { concurrency: 1 }, () => {
     it(`${part} is killed and comes back`, async (t) => {
       await underTraffic(t, `kill ${part}`, async () => {
         await mesh.part(part).kill()
-        await sleep(AWAY_MS)
+        await sleep(awayMs)
         await mesh.part(part).start()
       })
     })
@@ -189,7 +189,7 @@ suite('faults under traffic', { concurrency: 1 }, () => {
   it('sidecar-1 is stopped in order and comes back', async (t) => {
     await underTraffic(t, 'stop sidecar-1', async () => {
       await mesh.part('sidecar-1').stop()
-      await sleep(AWAY_MS)
+      await sleep(awayMs)
       await mesh.part('sidecar-1').start()
     })
   })

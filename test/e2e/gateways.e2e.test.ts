@@ -15,15 +15,15 @@ import { type Program, toolchainOf } from './drivers/toolchain.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
 import { driverAt } from './people.ts'
 
-const KEYSPACE = 'e2e_gateways'
+const keyspace = 'e2e_gateways'
 /** A report a second, a push, and a driver that waits two seconds before it looks. */
-const SEEN_MS_MAX = 12_000
+const seenMsMax = 12_000
 /** The control plane lets go of a gateway that has not reported for fifteen seconds. */
-const MISSED_MS_MAX = 15_000 + SEEN_MS_MAX
+const missedMsMax = 15_000 + seenMsMax
 /** In each of the drivers' programs. */
-const READERS = 4
+const readers = 4
 /** Each gateway's part of the reads where both are there. */
-const SHARE_MIN = 0.2
+const shareMin = 0.2
 
 /** What a driver program prints: all counts are since it started, `by` is by the host that answered. */
 interface Watched {
@@ -43,16 +43,16 @@ before(async () => {
   await mesh.part('gateway-2').stop()
   admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
   await admin.connect()
-  await admin.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
   await admin.execute(
-    `CREATE KEYSPACE ${KEYSPACE} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
+    `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
   )
-  await admin.execute(`CREATE TABLE ${KEYSPACE}.rows (k int PRIMARY KEY, v text)`)
-  for (let k = 0; k < 20; k++) await admin.execute(`INSERT INTO ${KEYSPACE}.rows (k, v) VALUES (${k}, 'value ${k}')`)
+  await admin.execute(`CREATE TABLE ${keyspace}.rows (k int PRIMARY KEY, v text)`)
+  for (let k = 0; k < 20; k++) await admin.execute(`INSERT INTO ${keyspace}.rows (k, v) VALUES (${k}, 'value ${k}')`)
 })
 after(async () => {
   await mesh.part('gateway-2').stop()
-  await admin.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
   await admin.shutdown()
 })
 
@@ -80,7 +80,7 @@ class Reader {
         ...env,
         RF_CONTACTS: show(mesh.layout.nginx),
         RF_DC: mesh.dataCenter,
-        RF_KEYSPACE: KEYSPACE,
+        RF_KEYSPACE: keyspace,
         RF_PROTOCOL: String(protocol),
         RF_CA: mesh.caFile,
         RF_CERT: certFile,
@@ -145,7 +145,7 @@ async function programOf(driver: 'node' | 'python'): Promise<Program | { readonl
 
 /** What the sidecars wrote down of the reads that came by a gateway. */
 async function readsBy(gateway: string): Promise<number> {
-  const records = await mesh.auditRecords(KEYSPACE, gateway, 'SELECT')
+  const records = await mesh.auditRecords(keyspace, gateway, 'SELECT')
   return records.filter((record) => record.gateway === gateway && record.verdict === 'allow').length
 }
 
@@ -181,7 +181,7 @@ for (const [driver, protocol] of [
       }
       reader = await Reader.start(program, protocol)
       // The suite before may have killed it a moment ago.
-      await reader.knows(MISSED_MS_MAX, mesh.layout.nginx)
+      await reader.knows(missedMsMax, mesh.layout.nginx)
     })
     after(() => reader?.stop())
 
@@ -190,13 +190,13 @@ for (const [driver, protocol] of [
       const { nginx, gateway2 } = mesh.layout
       const before = await readsBy(spiffeIds.gateway2)
       await mesh.part('gateway-2').start()
-      t.diagnostic(`found ${seconds(await reader.knows(SEEN_MS_MAX, nginx, gateway2))} after it listened`)
-      await reader.until('a read by it', SEEN_MS_MAX, ({ by }) => (by[show(gateway2)] ?? 0) > 0)
+      t.diagnostic(`found ${seconds(await reader.knows(seenMsMax, nginx, gateway2))} after it listened`)
+      await reader.until('a read by it', seenMsMax, ({ by }) => (by[show(gateway2)] ?? 0) > 0)
       const shares = await reader.shares(3000)
       t.diagnostic(`reads in 3 s: ${JSON.stringify(Object.fromEntries(shares))}`)
       const all = [...shares.values()].reduce((sum, count) => sum + count, 0)
       for (const place of [nginx, gateway2]) {
-        assert.ok((shares.get(show(place)) ?? 0) > all * SHARE_MIN, `${show(place)} of ${all}`)
+        assert.ok((shares.get(show(place)) ?? 0) > all * shareMin, `${show(place)} of ${all}`)
       }
       const witnessed = (await readsBy(spiffeIds.gateway2)) - before
       assert.ok(witnessed >= (shares.get(show(gateway2)) ?? 0), `the sidecars know of ${witnessed}`)
@@ -208,7 +208,7 @@ for (const [driver, protocol] of [
       const { retried, errors } = reader.said
       const startedMs = performance.now()
       const stopped = mesh.part('gateway-2').stop()
-      const goneMs = await reader.knows(SEEN_MS_MAX, mesh.layout.nginx)
+      const goneMs = await reader.knows(seenMsMax, mesh.layout.nginx)
       await stopped
       t.diagnostic(`gone after ${seconds(goneMs)}; it had ended after ${seconds(performance.now() - startedMs)}`)
       await reader.goesOn()
@@ -221,27 +221,27 @@ for (const [driver, protocol] of [
         [],
       )
       // Far fewer than are in flight: each reader has one.
-      assert.ok(own.length < READERS / 2, own.join('; '))
+      assert.ok(own.length < readers / 2, own.join('; '))
     })
 
     it('dies: what it was asked right then may fail, nothing else; when it was silent for fifteen seconds it is gone from the list', async (t) => {
       if (reader === undefined) return t.skip(absent)
       const { nginx, gateway2 } = mesh.layout
       await mesh.part('gateway-2').start()
-      await reader.knows(SEEN_MS_MAX, nginx, gateway2)
+      await reader.knows(seenMsMax, nginx, gateway2)
       const by = reader.said.by[show(gateway2)] ?? 0
-      await reader.until('a read by it', SEEN_MS_MAX, (said) => (said.by[show(gateway2)] ?? 0) > by)
+      await reader.until('a read by it', seenMsMax, (said) => (said.by[show(gateway2)] ?? 0) > by)
       const { errors: before } = reader.said
       const startedMs = performance.now()
       await mesh.part('gateway-2').kill()
       await reader.goesOn()
-      await reader.knows(MISSED_MS_MAX, nginx)
+      await reader.knows(missedMsMax, nginx)
       t.diagnostic(`gone after ${seconds(performance.now() - startedMs)}`)
       await reader.goesOn()
       const errors = reader.said.errors.slice(before.length)
       t.diagnostic(`${errors.length} reads failed`)
       // Each of the driver's readers has one read under way.
-      assert.ok(errors.length <= READERS, errors.join('; '))
+      assert.ok(errors.length <= readers, errors.join('; '))
     })
   })
 }

@@ -21,10 +21,10 @@ import { type ClientOptions, describe, RawClient } from '../path/client.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
 import { driverAt, pemsOf } from './people.ts'
 
-const KEYSPACE = 'e2e_hostile'
+const keyspace = 'e2e_hostile'
 /** Stands as a literal in every statement that must not arrive. */
-const MARKER = 'hostile-marker'
-const CLOSE_MS_MAX = 15_000
+const marker = 'hostile-marker'
+const closeMsMax = 15_000
 
 type Door = 'nginx' | 'gateway' | 'sidecar'
 const doors: readonly Door[] = ['nginx', 'gateway', 'sidecar']
@@ -37,17 +37,17 @@ before(async () => {
   mesh = await useMesh()
   admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
   await admin.connect()
-  await admin.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
   await admin.execute(
-    `CREATE KEYSPACE ${KEYSPACE} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
+    `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
   )
-  await admin.execute(`CREATE TABLE ${KEYSPACE}.rows (k int PRIMARY KEY, v text)`)
-  for (let k = 0; k < 20; k++) await admin.execute(`INSERT INTO ${KEYSPACE}.rows (k, v) VALUES (${k}, 'value ${k}')`)
+  await admin.execute(`CREATE TABLE ${keyspace}.rows (k int PRIMARY KEY, v text)`)
+  for (let k = 0; k < 20; k++) await admin.execute(`INSERT INTO ${keyspace}.rows (k, v) VALUES (${k}, 'value ${k}')`)
   for (const door of ['nginx', 'sidecar'] as const) bystanders.push(await Bystander.start(mesh, door))
 })
 after(async () => {
   for (const bystander of bystanders) await bystander.stop()
-  await admin?.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin?.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
   await admin?.shutdown()
 })
 
@@ -76,7 +76,7 @@ class Bystander {
   async #run(): Promise<void> {
     for (let i = 0; !this.#stopped; i++) {
       try {
-        const { rows } = await this.#client.execute(`SELECT v FROM ${KEYSPACE}.rows WHERE k = ?`, [i % 20], {
+        const { rows } = await this.#client.execute(`SELECT v FROM ${keyspace}.rows WHERE k = ?`, [i % 20], {
           prepare: true,
         })
         if (rows[0]?.v !== `value ${i % 20}`) this.errors.push(`asked for ${i % 20}, got ${rows[0]?.v}`)
@@ -124,11 +124,11 @@ async function openAt(door: Door, options: Partial<ClientOptions> = {}): Promise
   return RawClient.open({ ...placeOf(door), credentials: pemsOf(mesh.identities.admin), ...options })
 }
 
-const insert = (name: string): string => `INSERT INTO ${KEYSPACE}.rows (k, v) VALUES (999, '${MARKER} ${name}')`
+const insert = (name: string): string => `INSERT INTO ${keyspace}.rows (k, v) VALUES (999, '${marker} ${name}')`
 const startup = (version: 4 | 5): Buffer => startupEnvelope(version, 7, new Map([['CQL_VERSION', '3.0.0']]))
 
 async function closes(client: RawClient): Promise<void> {
-  const timer = sleep(CLOSE_MS_MAX, 'still open')
+  const timer = sleep(closeMsMax, 'still open')
   assert.notEqual(await Promise.race([client.closed, timer]), 'still open')
 }
 
@@ -143,7 +143,7 @@ async function answersAndCloses(client: RawClient, pattern: RegExp, stream?: num
 async function undisturbed(work: () => Promise<void>): Promise<void> {
   await work()
   for (const bystander of bystanders) await bystander.assertUndisturbed()
-  assert.deepEqual(await mesh.cassandraLines(MARKER), [], 'it reached the node')
+  assert.deepEqual(await mesh.cassandraLines(marker), [], 'it reached the node')
 }
 
 function segment(payload: Buffer): Buffer {
@@ -298,7 +298,7 @@ const attacks: readonly Attack[] = [
     name: 'a stream id in flight',
     run: async (door) => {
       const client = await openAt(door)
-      const slow = queryEnvelope(4, 7, `SELECT * FROM ${KEYSPACE}.rows`)
+      const slow = queryEnvelope(4, 7, `SELECT * FROM ${keyspace}.rows`)
       client.socket.write(Buffer.concat([slow, queryEnvelope(4, 7, insert('twice'))]))
       let answer = await client.next()
       // Only what was asked first may have been answered already.
@@ -401,7 +401,7 @@ for (const door of doors) {
 
 suite('the witness', () => {
   it('sees what is permitted, so that it would have seen the rest', async () => {
-    const { length } = await mesh.cassandraLines(`INTO ${KEYSPACE}.rows`, "'value 3'")
+    const { length } = await mesh.cassandraLines(`INTO ${keyspace}.rows`, "'value 3'")
     assert.equal(length, 1)
   })
 })
@@ -445,5 +445,5 @@ async function rawSocket(host: string, port: number): Promise<Socket> {
 async function closed(socket: Socket): Promise<void> {
   socket.resume()
   const end = new Promise((resolve) => socket.once('close', resolve))
-  assert.notEqual(await Promise.race([end, sleep(CLOSE_MS_MAX, 'still open')]), 'still open')
+  assert.notEqual(await Promise.race([end, sleep(closeMsMax, 'still open')]), 'still open')
 }

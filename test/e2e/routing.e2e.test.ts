@@ -13,8 +13,8 @@ import { type MeshFixture, useMesh } from './fixture.ts'
 import { driverAt, openAt } from './people.ts'
 import { byExecute, byQuery, difference } from './topology-answers.ts'
 
-const REQUESTS = 100
-const TRACE_MS_MAX = 10_000
+const requests = 100
+const traceMsMax = 10_000
 
 let mesh: MeshFixture
 /** Through NGINX and the gateway, as a driver outside knows it: one host. */
@@ -68,7 +68,7 @@ const tables = new Map<string, { readonly columns: readonly string[]; readonly k
 async function coordinators(traceIds: readonly types.Uuid[]): Promise<string[]> {
   const found: string[] = []
   for (const id of traceIds) {
-    const deadline = performance.now() + TRACE_MS_MAX
+    const deadline = performance.now() + traceMsMax
     for (;;) {
       const { rows } = await inside.execute(
         'SELECT coordinator FROM system_traces.sessions WHERE session_id = ?',
@@ -143,7 +143,7 @@ suite('a request about one row, through NGINX and the gateway', () => {
         // The gateway opens its upstream sessions and gives them the statement when they are first wanted.
         for (let i = 0; i < 20; i++) await outside.execute(insert, ['v', ...key()], { prepare: true })
         const sent: Sent[] = []
-        for (let i = 0; i < REQUESTS / 5; i++) {
+        for (let i = 0; i < requests / 5; i++) {
           const made = key()
           sent.push({ key: made, traceId: await traced(insert, ['v', ...made], true) })
         }
@@ -159,7 +159,7 @@ suite('a request about one row, through NGINX and the gateway', () => {
     const update = `UPDATE ${keyspace}.by_text SET v = ? WHERE k0 = ?`
     const sent: Sent[] = []
     const send = async (): Promise<void> => {
-      for (let i = 0; i < REQUESTS / 4; i++) {
+      for (let i = 0; i < requests / 4; i++) {
         for (const [text, params, prepare] of [
           [read, ['?'], true],
           [byName, ['?', 'v'], false],
@@ -199,7 +199,7 @@ suite('a service in the mesh, at the sidecars', () => {
     const keyspace = keyspaceOf(1)
     const insert = `INSERT INTO ${keyspace}.by_text (k0, v) VALUES (?, 'v')`
     const sent: Sent[] = []
-    for (let i = 0; i < REQUESTS / 2; i++) {
+    for (let i = 0; i < requests / 2; i++) {
       const key = `key ${randomUUID()}`
       const { info } = await inside.execute(insert, [key], { prepare: true, traceQuery: true })
       assert.ok(info.traceId)

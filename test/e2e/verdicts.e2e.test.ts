@@ -19,20 +19,20 @@ import { type MeshFixture, useMesh } from './fixture.ts'
 import { policyFile } from './held.ts'
 import { doorNames, driverAt, openAt } from './people.ts'
 
-const KEYSPACE = 'e2e_verdicts'
+const keyspaceName = 'e2e_verdicts'
 /** The target of the issue: a policy is in force everywhere within a second. */
-const POLICY_MS_MAX = 1000
-const UNAUTHORIZED = 0x2100
+const policyMsMax = 1000
+const unauthorized = 0x2100
 
 /** `reader` may write the keyspace of this suite, for a while. */
-const GRANT = `
+const grant = `
 ---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: e2e-verdicts-grant }
 spec:
   subjects: [{ spiffeId: spiffe://demo.local/svc/e2e-reader }]
-  keyspaces: [${KEYSPACE}]
+  keyspaces: [${keyspaceName}]
   operations: [WRITE]
 `
 
@@ -45,9 +45,9 @@ before(async () => {
   control = new AdminClient(mesh.layout.dirs.control)
   admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
   await admin.connect()
-  await admin.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspaceName}`)
   await admin.execute(
-    `CREATE KEYSPACE ${KEYSPACE} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
+    `CREATE KEYSPACE ${keyspaceName} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
   )
   for (const door of doorNames) {
     for (const version of [4, 5])
@@ -55,11 +55,11 @@ before(async () => {
   }
 })
 after(async () => {
-  await admin?.execute(`DROP KEYSPACE IF EXISTS ${KEYSPACE}`)
+  await admin?.execute(`DROP KEYSPACE IF EXISTS ${keyspaceName}`)
   await admin?.shutdown()
 })
 
-const tableOf = (door: string, version: number): string => `${KEYSPACE}.t_${door}_${version}`
+const tableOf = (door: string, version: number): string => `${keyspaceName}.t_${door}_${version}`
 const text = (value: string): Buffer => Buffer.from(value)
 
 /** The code of an ERROR, or −1. */
@@ -112,11 +112,11 @@ for (const door of doorNames) {
             await client.ask(batchEnvelope(version, 3, 1, [{ text: statement, values: [] }])),
           ]
           for (const refusal of refusals) {
-            assert.equal(codeOf(refusal), UNAUTHORIZED, describe(refusal))
+            assert.equal(codeOf(refusal), unauthorized, describe(refusal))
             assert.match(describe(refusal), new RegExp(`e2e-${who} has no MODIFY permission on <table ${table}>`))
           }
           const read = await client.ask(queryEnvelope(version, 1, `SELECT * FROM ${table}`))
-          assert.equal(codeOf(read), may ? -1 : UNAUTHORIZED, describe(read))
+          assert.equal(codeOf(read), may ? -1 : unauthorized, describe(read))
           const local = await client.ask(
             queryEnvelope(version, 1, "SELECT release_version FROM system.local WHERE key = 'local'"),
           )
@@ -145,7 +145,7 @@ for (const door of doorNames) {
             items.map((each) => ({ text: each, values: [] })),
           ),
         )
-        assert.equal(codeOf(refusal), UNAUTHORIZED, describe(refusal))
+        assert.equal(codeOf(refusal), unauthorized, describe(refusal))
         client.close()
         assert.deepEqual(await mesh.cassandraLines(mark('part')), [])
       })
@@ -170,16 +170,16 @@ for (const door of doorNames) {
         const client = await openAt(mesh.doors[door], mesh.identities.reader, version)
         const before = readFileSync(policyFile, 'utf8')
         try {
-          assert.equal(codeOf(await client.ask(queryEnvelope(version, 1, insert('policy')))), UNAUTHORIZED)
-          const granted = await applied(before + GRANT, () => codeIs(client, insert('policy'), -1))
+          assert.equal(codeOf(await client.ask(queryEnvelope(version, 1, insert('policy')))), unauthorized)
+          const granted = await applied(before + grant, () => codeIs(client, insert('policy'), -1))
           const { id, resultMetadataId } = await prepared(client, 2, `INSERT INTO ${table} (k, v) VALUES (?, 'policy')`)
           const execute = executeEnvelope(version, 3, id, resultMetadataId, [text(mark('policy-execute'))])
           assert.equal(codeOf(await client.ask(execute)), -1)
-          const taken = await applied(before, async () => codeOf(await client.ask(execute)) === UNAUTHORIZED)
-          assert.equal(codeOf(await client.ask(queryEnvelope(version, 4, insert('policy')))), UNAUTHORIZED)
+          const taken = await applied(before, async () => codeOf(await client.ask(execute)) === unauthorized)
+          assert.equal(codeOf(await client.ask(queryEnvelope(version, 4, insert('policy')))), unauthorized)
           assert.equal(codeOf(await client.ask(queryEnvelope(version, 5, `SELECT * FROM ${table}`))), -1)
           t.diagnostic(`granted after ${Math.round(granted)} ms, taken back after ${Math.round(taken)} ms`)
-          assert.ok(granted < POLICY_MS_MAX && taken < POLICY_MS_MAX, `${granted} ms, ${taken} ms`)
+          assert.ok(granted < policyMsMax && taken < policyMsMax, `${granted} ms, ${taken} ms`)
         } finally {
           await control.applyPolicy(before, policyFile, false)
           client.close()
@@ -202,8 +202,8 @@ suite('what Cassandra quotes when it refuses', () => {
       `INSERT INTO ${table} (k, v) VALUES ({'${word}'}, 'x')`,
       `SELECT * FROM ${table} WHERE k = 'x' AND v = '${word}' LIMIT 0`,
       `SELECT (int)'${word}' FROM ${table}`,
-      `CREATE TABLE ${KEYSPACE}.t (k int PRIMARY KEY) WITH comment = '${word}' AND compression = {'${word}': '${word}'}`,
-      `CREATE FUNCTION ${KEYSPACE}.f (a int) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS 'return ${word};'`,
+      `CREATE TABLE ${keyspaceName}.t (k int PRIMARY KEY) WITH comment = '${word}' AND compression = {'${word}': '${word}'}`,
+      `CREATE FUNCTION ${keyspaceName}.f (a int) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS 'return ${word};'`,
     ]
     let quoted = 0
     for (const statement of refused) {
@@ -213,7 +213,7 @@ suite('what Cassandra quotes when it refuses', () => {
     }
     assert.ok(quoted > 3, `${quoted} of the refusals quote the value`)
     client.close()
-    await mesh.auditRecord('the last', ['CREATE FUNCTION', KEYSPACE], ({ verdict }) => verdict === 'allow')
+    await mesh.auditRecord('the last', ['CREATE FUNCTION', keyspaceName], ({ verdict }) => verdict === 'allow')
     assert.deepEqual(await mesh.auditRecords(word), [])
     const logs = join(mesh.layout.stateDir, 'log')
     for (const file of readdirSync(logs).filter((name) => /^(sidecar|gateway|control)/.test(name))) {

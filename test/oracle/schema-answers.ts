@@ -26,8 +26,8 @@ export interface Answer {
 }
 
 /** Pages of one question; more are not asked for. */
-const PAGES_MAX = 400
-const VERSION = 4
+const pagesMax = 400
+const version = 4
 
 export async function askNode(client: RawClient, { text, values, pageSize }: Question): Promise<Answer> {
   const pages: string[][] = []
@@ -40,17 +40,17 @@ export async function askNode(client: RawClient, { text, values, pageSize }: Que
       ...(pageSize === undefined ? {} : { pageSize }),
       ...(pagingState === undefined ? {} : { pagingState }),
     }
-    const answer = await client.ask(queryEnvelope(VERSION, 1, text, options))
+    const answer = await client.ask(queryEnvelope(version, 1, text, options))
     if (headerOpcode(answer, 0) !== Opcode.RESULT) {
       const { code, message } = readError(answer, 0, answer.length)
       return { error: `0x${code.toString(16)} ${message}`, columns: '', pages: [], warned: false }
     }
     warned ||= (headerFlags(answer, 0) & 8) !== 0
-    const rows = readRows(answer, 0, answer.length, VERSION)
+    const rows = readRows(answer, 0, answer.length, version)
     columns = rows.columns.map(({ name, type }) => `${name} ${JSON.stringify(type)}`).join('; ')
     pages.push(rows.rows.map((row) => row.map((cell) => cell?.toString('hex') ?? 'null').join()))
     pagingState = rows.pagingState ?? undefined
-  } while (pagingState !== undefined && pages.length < PAGES_MAX)
+  } while (pagingState !== undefined && pages.length < pagesMax)
   // Where rows end with a page, the node finds out with one more, which is empty.
   if (pages.length > 1 && pages.at(-1)!.length === 0) pages.pop()
   return { error: undefined, columns, pages, warned }
@@ -108,7 +108,7 @@ export async function askOurs(
       while (step.done !== true) step = steps.next()
       pages.push(rowsOf(step.value, plan.columns.length))
       state = step.value.state
-    } while (state !== undefined && pages.length < PAGES_MAX)
+    } while (state !== undefined && pages.length < pagesMax)
     const columns = plan.columns.map(({ name, type }) => `${name} ${JSON.stringify(type)}`).join('; ')
     return { error: undefined, columns, pages, warned: plan.warning !== undefined }
   } catch (reason) {

@@ -26,7 +26,7 @@ const count = Number(process.env.RINGFENCE_SCHEMA_QUESTIONS ?? 200)
 const seed = Number(process.env.RINGFENCE_SCHEMA_SEED ?? Math.floor(Math.random() * 2 ** 31))
 const missing = oracleMissing()
 const node = { address: '127.0.77.1', port: 19_077, storagePort: 17_077 }
-const READY_TRIES = 300
+const readyTries = 300
 
 suite('questions about the schema', { skip: missing !== undefined && process.env.CI !== 'true' && missing }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'ringfence-oracle-'))
@@ -102,7 +102,7 @@ async function opened(): Promise<RawClient> {
     try {
       return await RawClient.open({ host: node.address, port: node.port, version: 4 })
     } catch (reason) {
-      if (i === READY_TRIES) throw reason
+      if (i === readyTries) throw reason
       await sleep(100)
     }
   }

@@ -9,11 +9,11 @@ import { readWarnings } from '../../src/cql/responses.fixture.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/values.ts'
 import { BodyWriter } from '../../src/cql/writer.ts'
-import { POLICY, type RunningGateway, type RunningSidecar, World } from './world.ts'
+import { type RunningGateway, type RunningSidecar, usualPolicy, World } from './world.ts'
 
-const READ = 'SELECT * FROM shop.items'
-const TRACES = 'SELECT * FROM system_traces.events'
-const RULES = `${POLICY}---
+const read = 'SELECT * FROM shop.items'
+const traces = 'SELECT * FROM system_traces.events'
+const rules = `${usualPolicy}---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: alice-traces }
@@ -45,13 +45,13 @@ after(() => world.close())
 beforeEach(() => {
   running.node.requests.length = 0
   running.node.intercept = undefined
-  running.feed.apply(RULES)
+  running.feed.apply(rules)
 })
 
 function answerRead(envelope: Buffer): void {
   running.node.intercept = (request) => {
-    if (request.text === READ) request.reply(envelope)
-    return request.text === READ
+    if (request.text === read) request.reply(envelope)
+    return request.text === read
   }
 }
 
@@ -70,10 +70,10 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       for (const code of [CqlErrorCode.READ_FAILURE, CqlErrorCode.WRITE_FAILURE]) {
         answerRead(failed(code))
         const outside = await (await world.client(gateway.port, 'alice', { version })).ask(
-          queryEnvelope(version, 9, READ),
+          queryEnvelope(version, 9, read),
         )
         const inside = await (await world.client(running.port, 'alice', { version })).ask(
-          queryEnvelope(version, 9, READ),
+          queryEnvelope(version, 9, read),
         )
         assert.equal(outside.includes(address) || outside.includes('10.9.8.7'), false)
         const { message, failures, reasons } = readError(outside, 0, outside.length)
@@ -88,7 +88,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       if (version < 4) return
       const warned = voidEnvelope(version, 0)
       answerRead(withWarning(warned, 0, warned.length, version, 'from /10.9.8.7:7000'))
-      const answer = await (await world.client(gateway.port, 'alice', { version })).ask(queryEnvelope(version, 9, READ))
+      const answer = await (await world.client(gateway.port, 'alice', { version })).ask(queryEnvelope(version, 9, read))
       assert.deepEqual(readWarnings(answer, 0, answer.length), ['from /0.0.0.0'])
     })
 
@@ -100,15 +100,15 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       const spec = { keyspace: 'system_traces', table: 'events', columns }
       const row = [address, Buffer.from('READ message received from /10.9.8.7:7000')]
       running.node.intercept = (request) => {
-        if (request.text !== TRACES || request.opcode === Opcode.PREPARE) return false
+        if (request.text !== traces || request.opcode === Opcode.PREPARE) return false
         request.reply(rowsEnvelope(version, 0, spec, [row]))
         return true
       }
       const client = await world.client(gateway.port, 'alice', { version })
-      const prepared = await client.ask(prepareEnvelope(version, 3, TRACES))
+      const prepared = await client.ask(prepareEnvelope(version, 3, traces))
       const { id } = readPrepared(prepared, 0, prepared.length, version)
       const execute = executeEnvelope(version, 4, id, Buffer.alloc(16, 9), [], { skipMetadata: true })
-      for (const request of [queryEnvelope(version, 5, TRACES), execute]) {
+      for (const request of [queryEnvelope(version, 5, traces), execute]) {
         const answer = await client.ask(request)
         const [first = []] = readRows(answer, 0, answer.length, version).rows
         assert.deepEqual(
@@ -117,7 +117,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
         )
       }
       const direct = await world.client(running.port, 'alice', { version })
-      const plain = await direct.ask(queryEnvelope(version, 5, TRACES))
+      const plain = await direct.ask(queryEnvelope(version, 5, traces))
       assert.ok(plain.includes(address))
     })
 

@@ -7,8 +7,8 @@ import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import type { RawClient } from './client.ts'
 import { type RunningSidecar, World } from './world.ts'
 
-const CREATE = 'CREATE TABLE shop.brief (k int PRIMARY KEY)'
-const SETTLED = Buffer.alloc(16, 7)
+const create = 'CREATE TABLE shop.brief (k int PRIMARY KEY)'
+const settled = Buffer.alloc(16, 7)
 
 let world: World
 let nodes: RunningSidecar[]
@@ -27,8 +27,8 @@ function makeNodesChange(): void {
   for (const { node } of nodes) {
     node.topology.schemaVersion = Buffer.alloc(16, 1)
     node.intercept = (request) => {
-      if (request.text !== CREATE) return false
-      node.topology.schemaVersion = SETTLED
+      if (request.text !== create) return false
+      node.topology.schemaVersion = settled
       const table = { target: 'TABLE', keyspace: 'shop', name: 'brief', argTypes: [] } as const
       request.reply(schemaChangeEnvelope(4, 0, { change: 'CREATED', ...table }))
       return true
@@ -40,32 +40,32 @@ describe('a schema change through a gateway', () => {
   it('is answered when all nodes know it: the next request may go to another node', async () => {
     makeNodesChange()
     let answered = false
-    const change = alice.ask(queryEnvelope(4, 1, CREATE)).then((answer) => {
+    const change = alice.ask(queryEnvelope(4, 1, create)).then((answer) => {
       answered = true
       return answer
     })
     await sleep(400)
     assert.equal(answered, false, 'while two of three nodes do not know it')
-    for (const { node } of nodes) node.topology.schemaVersion = SETTLED
+    for (const { node } of nodes) node.topology.schemaVersion = settled
     assert.equal(headerOpcode(await change, 0), Opcode.RESULT)
   })
 
   it('is answered after five seconds where they never agree, as drivers wait no longer themselves', async () => {
     makeNodesChange()
     const begun = performance.now()
-    assert.equal(headerOpcode(await alice.ask(queryEnvelope(4, 1, CREATE)), 0), Opcode.RESULT)
+    assert.equal(headerOpcode(await alice.ask(queryEnvelope(4, 1, create)), 0), Opcode.RESULT)
     const waitedMs = performance.now() - begun
     assert.ok(waitedMs > 4_900 && waitedMs < 8_000, `${waitedMs} ms`)
   })
 
   it('holds up nobody else, not even on the same connection', async () => {
     makeNodesChange()
-    const change = alice.ask(queryEnvelope(4, 1, CREATE))
+    const change = alice.ask(queryEnvelope(4, 1, create))
     const other = await alice.ask(
       queryEnvelope(4, 2, 'SELECT * FROM shop.items WHERE k = ?', { values: [Buffer.from('a')] }),
     )
     assert.equal(headerOpcode(other, 0), Opcode.RESULT)
-    for (const { node } of nodes) node.topology.schemaVersion = SETTLED
+    for (const { node } of nodes) node.topology.schemaVersion = settled
     assert.equal(headerOpcode(await change, 0), Opcode.RESULT)
   })
 })

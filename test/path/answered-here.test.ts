@@ -12,9 +12,9 @@ import { Control, controlEnvelope } from '../../src/link/protocol.ts'
 import { type RawClient, describe as told } from './client.ts'
 import { passportOf } from './passport-of.ts'
 import { RawLink } from './raw-link.ts'
-import { POLICY, type RunningGateway, type RunningSidecar, until, World } from './world.ts'
+import { type RunningGateway, type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
-const DENY_BOB = `${POLICY}
+const denyBob = `${usualPolicy}
 ---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
@@ -40,7 +40,7 @@ before(async () => {
 })
 after(() => world.close())
 beforeEach(() => {
-  sidecar.feed.apply(DENY_BOB)
+  sidecar.feed.apply(denyBob)
   sidecar.node.requests.length = 0
 })
 
@@ -66,7 +66,7 @@ async function recorded<T>(who: string, ask: () => Promise<T>): Promise<{ answer
   return { answer, rows: rows() }
 }
 
-const TOPOLOGY = [
+const topology = [
   'SELECT * FROM system.peers',
   'SELECT * FROM system.peers_v2',
   'SELECT count(*) FROM system.peers',
@@ -76,7 +76,7 @@ const TOPOLOGY = [
   'SELECT nothing FROM system.peers',
   'SELECT peer FROM system.peers WHERE peer = ?',
 ]
-const UNANSWERED = /nothing/
+const unanswered = /nothing/
 
 async function prepared(client: RawClient, text: string): Promise<Buffer> {
   const answer = await client.ask(prepareEnvelope(client.version, 9, text))
@@ -89,7 +89,7 @@ const execute = (client: RawClient, id: Buffer): Promise<Buffer> =>
 
 for (const version of [4, 5] as ProtocolVersion[]) {
   describe(`the topology through a gateway, version ${version}`, () => {
-    for (const text of TOPOLOGY) {
+    for (const text of topology) {
       for (const [request, envelope] of [
         ['QUERY', queryEnvelope(version, 7, text, text.includes('?') ? { values: [Buffer.from([127, 0, 0, 9])] } : {})],
         ['PREPARE', prepareEnvelope(version, 7, text)],
@@ -107,7 +107,7 @@ for (const version of [4, 5] as ProtocolVersion[]) {
           const [allowed] = given.rows
           assert.deepEqual([allowed?.verdict, allowed?.request, allowed?.operation], ['allow', request, 'SELECT'])
           assert.match(allowed?.table ?? '', /^peers/)
-          if (UNANSWERED.test(text)) {
+          if (unanswered.test(text)) {
             assert.match(told(given.answer), /^0x2200 /)
             assert.deepEqual([allowed?.outcome, allowed?.error?.code], ['error', 0x2200])
           } else {
@@ -125,12 +125,12 @@ for (const version of [4, 5] as ProtocolVersion[]) {
     it('EXECUTE of an id that a gateway made is judged each time, by whose it is', async () => {
       const text = 'SELECT * FROM system.peers'
       const bob = await world.client(gateway.port, 'bob', { version })
-      sidecar.feed.apply(POLICY)
+      sidecar.feed.apply(usualPolicy)
       const id = await prepared(bob, text)
       const free = await recorded('bob', () => execute(bob, id))
       assert.equal(headerOpcode(free.answer, 0), Opcode.RESULT)
       assert.deepEqual([free.rows[0]?.verdict, free.rows[0]?.request], ['allow', 'EXECUTE'])
-      sidecar.feed.apply(DENY_BOB)
+      sidecar.feed.apply(denyBob)
       const refused = await recorded('bob', () => execute(bob, id))
       assert.match(told(refused.answer), /^0x2100 .*no-peers/)
       assert.deepEqual([refused.rows[0]?.verdict, refused.rows[0]?.request], ['deny', 'EXECUTE'])

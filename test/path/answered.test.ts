@@ -10,9 +10,9 @@ import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protoc
 import { readPrepared, readRows } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/values.ts'
 import { describe } from './client.ts'
-import { POLICY, type RunningSidecar, World } from './world.ts'
+import { type RunningSidecar, usualPolicy, World } from './world.ts'
 
-const RULES = `${POLICY}---
+const rules = `${usualPolicy}---
 apiVersion: ringfence.dev/v1alpha1
 kind: MaskingPolicy
 metadata: { name: masks }
@@ -59,7 +59,7 @@ after(() => world.close())
 beforeEach(() => {
   running.node.requests.length = 0
   running.node.intercept = undefined
-  running.feed.apply(RULES)
+  running.feed.apply(rules)
 })
 
 const text = native('text')

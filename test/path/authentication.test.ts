@@ -5,18 +5,18 @@ import { queryEnvelope } from '../../src/cql/encode.ts'
 import { describe as told } from './client.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
-const ALICE = 'spiffe://demo.local/svc/alice'
+const aliceId = 'spiffe://demo.local/svc/alice'
 const allow = (name: string, keyspace: string, method?: string): string => `
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: ${name} }
 spec:
-  subjects: [{ spiffeId: ${ALICE} }]
+  subjects: [{ spiffeId: ${aliceId} }]
   keyspaces: [${keyspace}]
   operations: [READ, SCAN]
   ${method === undefined ? '' : `when: { authentication: [${method}] }`}
 ---`
-const POLICY = [
+const policyText = [
   allow('any', 'shop'),
   allow('proved', 'strict', 'certificate'),
   allow('let-in', 'open', 'listener'),
@@ -40,10 +40,10 @@ const ways = [
 describe('authentication', () => {
   for (const { way, method, gateway } of ways) {
     it(`by ${way} is "${method}" to conditions and in the record`, async () => {
-      const plain = method === 'listener' ? { plainIdentity: ALICE } : {}
+      const plain = method === 'listener' ? { plainIdentity: aliceId } : {}
       const sidecar: RunningSidecar = await world.sidecar({
         name: `node-${method}-${gateway}`,
-        policy: POLICY,
+        policy: policyText,
         ...(gateway ? {} : plain),
       })
       const port = gateway ? (await world.gateway([sidecar], { name: `g-${method}`, ...plain })).port : sidecar.port

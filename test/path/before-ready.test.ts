@@ -13,8 +13,8 @@ import { FakeNode } from './fake-node.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
 /** Far below what a driver waits for an answer, far above what an answer takes. */
-const PROMPT_MS = 10_000
-const READ_MS = 20_000
+const promptMs = 10_000
+const readMs = 20_000
 
 let world: World
 let gone: FakeNode
@@ -45,13 +45,13 @@ async function driverHears(port: number, tls: Credentials | undefined, more: Cli
     localDataCenter: 'dc1',
     protocolOptions: { port },
     authProvider: new auth.PlainTextAuthProvider('', ''),
-    socketOptions: { connectTimeout: READ_MS, readTimeout: READ_MS },
+    socketOptions: { connectTimeout: readMs, readTimeout: readMs },
     ...sslOptions,
     ...more,
   })
   const began = performance.now()
   const heard = await client.connect().then(() => 'connected', String)
-  assert.ok(performance.now() - began < PROMPT_MS, `after ${performance.now() - began} ms: ${heard}`)
+  assert.ok(performance.now() - began < promptMs, `after ${performance.now() - began} ms: ${heard}`)
   await client.shutdown().catch(() => {})
   return heard
 }

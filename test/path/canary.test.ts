@@ -13,7 +13,7 @@ import { CqlErrorCode, Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { type RunningSidecar, World } from './world.ts'
 
-const POLICY = `
+const policyText = `
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: alice-everything }
@@ -25,10 +25,10 @@ spec:
   operations: [ALL]
 `
 /** Each tells itself apart, whatever becomes of its case. */
-const WORD = 'kanarienvogel'
-const NUMBER = '4929123456789'
-const HEX = Buffer.from(WORD).toString('hex')
-const traces = [WORD, NUMBER, HEX, '4929-1234', '4929.1234']
+const word = 'kanarienvogel'
+const numberText = '4929123456789'
+const hex = Buffer.from(word).toString('hex')
+const traces = [word, numberText, hex, '4929-1234', '4929.1234']
 
 /** `$` is a string, `#` a number, `~` a blob. */
 const statements = [
@@ -82,9 +82,9 @@ const refusals: readonly (readonly [code: number, message: string])[] = [
 
 const filled = (text: string): string =>
   text
-    .replaceAll(/\$(?!\$)(?<!\$\$)/g, () => WORD)
-    .replaceAll('#', NUMBER)
-    .replaceAll('~', `0x${HEX}`)
+    .replaceAll(/\$(?!\$)(?<!\$\$)/g, () => word)
+    .replaceAll('#', numberText)
+    .replaceAll('~', `0x${hex}`)
 
 let world: World
 let running: RunningSidecar
@@ -92,11 +92,11 @@ let refusal = 0
 
 before(async () => {
   world = await World.make()
-  running = await world.sidecar({ policy: POLICY })
+  running = await world.sidecar({ policy: policyText })
   running.node.intercept = ({ opcode, text, reply }) => {
     if (opcode === Opcode.PREPARE || text.startsWith('USE')) return false
     const [code, message] = refusals[refusal++ % refusals.length]!
-    const disguise = [WORD, `'${WORD}'`, `O'${WORD}`, `") ${WORD} (`, NUMBER, `0x${HEX}`][refusal % 6]!
+    const disguise = [word, `'${word}'`, `O'${word}`, `") ${word} (`, numberText, `0x${hex}`][refusal % 6]!
     const said = message.replaceAll('@', disguise)
     reply(errorEnvelope(4, 0, code, said))
     return true
@@ -125,7 +125,7 @@ suite('no value is in the record or the log', () => {
     const text = 'INSERT INTO shop.items (k, v) VALUES (?, ?)'
     const answer = await alice.ask(prepareEnvelope(4, 2, text))
     const { id } = readPrepared(answer, 0, answer.length, 4)
-    for (const value of [WORD, NUMBER, `'${WORD}'`, `{"a": "${WORD}"}`]) {
+    for (const value of [word, numberText, `'${word}'`, `{"a": "${word}"}`]) {
       const values = [Buffer.from(value), Buffer.from(value)]
       for (let round = 0; round < refusals.length; round++) {
         await alice.ask(queryEnvelope(4, 1, text, { values }))

@@ -13,13 +13,13 @@ import { native } from '../../src/cql/values.ts'
 import { describe } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
 import { Turns } from './turns.ts'
-import { POLICY, type RunningSidecar, until, World } from './world.ts'
+import { type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
 /** Ten for the sidecar, the rest for node, client and garbage. */
-const TURN_MS_MAX = 60
-const ROWS = 60_000
+const turnMsMax = 60
+const rowsMade = 60_000
 
-const RULES = `${POLICY}---
+const rules = `${usualPolicy}---
 apiVersion: ringfence.dev/v1alpha1
 kind: MaskingPolicy
 metadata: { name: some }
@@ -62,7 +62,7 @@ after(async () => {
 beforeEach(() => {
   running.node.requests.length = 0
   running.node.intercept = undefined
-  running.feed.apply(RULES)
+  running.feed.apply(rules)
 })
 
 const columns = ['k', 'part', 'gone', 'full'].map((name) => ({ name, type: native('text') }))
@@ -79,15 +79,15 @@ function rowsOf(count: number): (Buffer | null)[][] {
   ])
 }
 
-const ASK = 'SELECT * FROM shop.items'
-const large = (version: ProtocolVersion, count = ROWS): Buffer => rowsEnvelope(version, 0, table, rowsOf(count))
+const ask = 'SELECT * FROM shop.items'
+const large = (version: ProtocolVersion, count = rowsMade): Buffer => rowsEnvelope(version, 0, table, rowsOf(count))
 const expected = (answer: Buffer, version: ProtocolVersion): Buffer =>
   maskRows(answer, 0, answer.length, version, (name) => masks.get(name), Buffer.alloc(0))
 
 /** Only what asks for the large answer gets it. */
 function answerWith(answer: Buffer, seen: (request: NodeRequest) => void = () => {}): void {
   running.node.intercept = (request) => {
-    if (request.text !== ASK) return false
+    if (request.text !== ask) return false
     seen(request)
     request.reply(answer)
     return true
@@ -101,7 +101,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       for (const count of [2_000, 2_700, 3_000, 9_000]) {
         const answer = large(version, count)
         answerWith(answer)
-        const given = await client.ask(queryEnvelope(version, 9, ASK))
+        const given = await client.ask(queryEnvelope(version, 9, ask))
         const wanted = expected(answer, version)
         assert.ok(given.subarray(4).equals(wanted.subarray(4)), `${count} rows, ${answer.length} bytes`)
       }
@@ -115,11 +115,11 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
         world.client(running.port, 'bob', { version }),
       ])
       answerWith(answer)
-      await client.ask(queryEnvelope(version, 9, ASK))
+      await client.ask(queryEnvelope(version, 9, ask))
       await new Promise((resolve) => setTimeout(resolve, 50))
       turns.takeMs()
       let over = false
-      const asked = client.ask(queryEnvelope(version, 9, ASK)).then((given) => {
+      const asked = client.ask(queryEnvelope(version, 9, ask)).then((given) => {
         over = true
         return given
       })
@@ -135,9 +135,9 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       await Promise.all([askOn(client, 3, own), askOn(other, 3, others)])
       const turnMs = turns.takeMs()
       const given = await asked
-      assert.equal(rowsCount(given, 0, given.length, version), ROWS)
+      assert.equal(rowsCount(given, 0, given.length, version), rowsMade)
       assert.ok(own.length > 1 && others.length > 1, `${own.length} own and ${others.length} others' answers meanwhile`)
-      assert.ok(turnMs < TURN_MS_MAX, `${turnMs} ms of CPU in one turn`)
+      assert.ok(turnMs < turnMsMax, `${turnMs} ms of CPU in one turn`)
       client.close()
       other.close()
     })
@@ -150,7 +150,7 @@ suite('a large answer that is being changed', () => {
     const answer = large(4, 5_000)
     answerWith(answer)
     const before = running.records().length
-    const given = await client.ask(queryEnvelope(4, 9, ASK))
+    const given = await client.ask(queryEnvelope(4, 9, ask))
     await until('it is written', () => running.records().length > before)
     const lines = running.records().slice(before)
     assert.equal(lines.length, 1)
@@ -167,7 +167,7 @@ suite('a large answer that is being changed', () => {
       const rows = rowsOf(40_000).map((row) => row.slice(0, shown.length))
       const spec = { ...table, columns: shown, pagingState: state }
       answerWith(rowsEnvelope(4, 0, spec, rows))
-      const given = await client.ask(queryEnvelope(4, 9, ASK, { pageSize: 40_000 }))
+      const given = await client.ask(queryEnvelope(4, 9, ask, { pageSize: 40_000 }))
       const read = readRows(given, 0, given.length, 4)
       assert.equal(read.rows.length, 40_000)
       assert.equal(read.pagingState?.includes(state), false)
@@ -175,7 +175,7 @@ suite('a large answer that is being changed', () => {
       answerWith(rowsEnvelope(4, 0, { ...table, columns: shown }, []), (request) => {
         opened = request.envelope.includes(state) ? 'the same' : 'another'
       })
-      await client.ask(queryEnvelope(4, 9, ASK, { pageSize: 40_000, pagingState: read.pagingState! }))
+      await client.ask(queryEnvelope(4, 9, ask, { pageSize: 40_000, pagingState: read.pagingState! }))
       assert.equal(opened, 'the same')
     }
     client.close()
@@ -187,7 +187,7 @@ suite('a large answer that is being changed', () => {
     // The last value is longer than the rest of the message.
     answer.writeInt32BE(1_000, answer.lastIndexOf(Buffer.from('key 4999')) - 4)
     answerWith(answer)
-    assert.match(describe(await client.ask(queryEnvelope(4, 9, ASK))), /^0x[0-9a-f]+ .*the answer cannot be given/)
+    assert.match(describe(await client.ask(queryEnvelope(4, 9, ask))), /^0x[0-9a-f]+ .*the answer cannot be given/)
     running.node.intercept = undefined
     assert.match(describe(await client.ask(queryEnvelope(4, 9, "SELECT v FROM shop.items WHERE k = 'x'"))), /^echo: /)
     client.close()
@@ -200,7 +200,7 @@ suite('a large answer that is being changed', () => {
       answerWith(large(4), (request) => {
         connection = request.connection
       })
-      const asked = client.ask(queryEnvelope(4, 9, ASK)).then(
+      const asked = client.ask(queryEnvelope(4, 9, ask)).then(
         () => 'answered',
         () => 'lost',
       )

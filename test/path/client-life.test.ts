@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BytesBudget } from '../../src/base/bytes-budget.ts'
 import { RingfenceError } from '../../src/base/errors.ts'
 import { queryEnvelope, readyEnvelope, startupEnvelope } from '../../src/cql/encode.ts'
-import { HEADER_BYTES, headerOpcode, headerStream, Opcode } from '../../src/cql/protocol.ts'
+import { envelopeHeaderBytes, headerOpcode, headerStream, Opcode } from '../../src/cql/protocol.ts'
 import { proofs } from '../../src/identity/proofs/index.ts'
 import { trustOf } from '../../src/identity/proofs/proof.ts'
 import type { VerifiedIdentity } from '../../src/identity/verified.ts'
@@ -25,8 +25,8 @@ import { shownBy } from './passport-of.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
 const log = createLogger('test', { write() {} })
-const SELECT = 'SELECT * FROM shop.items'
-const THROWN = { INVALID: new RingfenceError('INVALID', 'no such thing'), OURS: new Error('a fault of our own') }
+const select = 'SELECT * FROM shop.items'
+const thrown = { INVALID: new RingfenceError('INVALID', 'no such thing'), OURS: new Error('a fault of our own') }
 
 /** Keeps requests until a test answers them; throws at those that name a fault. */
 class FakeBackend implements Backend {
@@ -35,7 +35,7 @@ class FakeBackend implements Backend {
 
   request(buffer: Buffer, start: number, end: number): void {
     const text = buffer.toString('latin1', start, end)
-    for (const [name, fault] of Object.entries(THROWN)) if (text.includes(name)) throw fault
+    for (const [name, fault] of Object.entries(thrown)) if (text.includes(name)) throw fault
     this.streams.push(headerStream(buffer, start))
   }
 
@@ -74,8 +74,8 @@ const infoOf = (expiresAtMs: number): ClientInfo => ({
 
 function envelopesIn(bytes: Buffer): Buffer[] {
   const found: Buffer[] = []
-  for (let at = 0; at + HEADER_BYTES <= bytes.length; ) {
-    const end = at + HEADER_BYTES + bytes.readInt32BE(at + 5)
+  for (let at = 0; at + envelopeHeaderBytes <= bytes.length; ) {
+    const end = at + envelopeHeaderBytes + bytes.readInt32BE(at + 5)
     found.push(bytes.subarray(at, end))
     at = end
   }
@@ -186,7 +186,7 @@ const doors: Record<string, Door> = {
   'a door that a test adds': { graceMs: 0, open: inMemory },
 }
 
-const query = (stream: number, text = SELECT): Buffer => queryEnvelope(4, stream, text)
+const query = (stream: number, text = select): Buffer => queryEnvelope(4, stream, text)
 const give = (client: Client, stream: number): void => {
   const envelope = readyEnvelope(4, stream)
   envelope[4] = Opcode.RESULT
@@ -198,10 +198,10 @@ const resultOf = (stream: number, bytes: number): Buffer => {
   envelope.writeInt32BE(bytes, 5)
   return envelope
 }
-const HOUR_MS = 3_600_000
+const hourMs = 3_600_000
 
 for (const [name, { graceMs, open }] of Object.entries(doors)) {
-  const visit = (expiresAtMs = Date.now() + HOUR_MS): Promise<Visitor> => open(expiresAtMs)
+  const visit = (expiresAtMs = Date.now() + hourMs): Promise<Visitor> => open(expiresAtMs)
   const asked = async (visitor: Visitor, ...streams: number[]): Promise<void> => {
     for (const stream of streams) visitor.send(query(stream))
     await until('the requests are there', () => visitor.backend.streams.length >= streams.length)
@@ -362,10 +362,10 @@ suite('a door that a test adds to a sidecar', () => {
 
   it('has its requests judged, answered and recorded as those of any other', async () => {
     const client = await enter()
-    for (const [stream, text] of [SELECT, 'SELECT * FROM secret.items'].entries()) client.ask(query(stream, text))
+    for (const [stream, text] of [select, 'SELECT * FROM secret.items'].entries()) client.ask(query(stream, text))
     await until('both are answered', () => client.answers.length === 2)
     const byStream = client.answers.toSorted((one, other) => headerStream(one, 0) - headerStream(other, 0))
-    assert.equal(describe(byStream[0]!), `echo: ${SELECT}`)
+    assert.equal(describe(byStream[0]!), `echo: ${select}`)
     assert.match(describe(byStream[1]!), /^0x2100 /)
     client.close('over')
     const said = () => running.records().filter(({ session }) => session === 'in memory')

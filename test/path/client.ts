@@ -10,7 +10,7 @@ import type { Credentials } from '../../src/mesh/credentials.ts'
 import { Outbox } from '../../src/session/outbox.ts'
 import { Turn } from '../../src/session/turn.ts'
 
-const ANSWER_MS_MAX = 8000
+const answerMsMax = 8000
 
 export interface ClientOptions {
   readonly port: number
@@ -137,7 +137,7 @@ export class RawClient {
   }
 
   /** The answer on the stream of `envelope`. Throws when the connection ends first. */
-  ask(envelope: Buffer, msMax = ANSWER_MS_MAX): Promise<Buffer> {
+  ask(envelope: Buffer, msMax = answerMsMax): Promise<Buffer> {
     const stream = headerStream(envelope, 0)
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`no answer on stream ${stream}`)), msMax)
@@ -155,12 +155,12 @@ export class RawClient {
 
   /** The next envelope that nobody asked for; throws when the connection ends without one. */
   async next(): Promise<Buffer> {
-    const until = performance.now() + ANSWER_MS_MAX
+    const until = performance.now() + answerMsMax
     while (this.unasked.length === 0) {
       if (this.isClosed) throw new Error('closed')
       if (performance.now() > until) throw new Error('nothing came')
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, ANSWER_MS_MAX)
+        const timer = setTimeout(resolve, answerMsMax)
         this.#onUnasked = () => {
           clearTimeout(timer)
           resolve()

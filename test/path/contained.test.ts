@@ -12,11 +12,11 @@ import { describe } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
-const SELECT = 'SELECT * FROM shop.items'
+const select = 'SELECT * FROM shop.items'
 /** The request whose answer meets a fault. */
-const BROKEN_STREAM = 77
+const brokenStream = 77
 
-const CREATED = {
+const created = {
   type: 'SCHEMA_CHANGE',
   change: 'CREATED',
   target: 'TABLE',
@@ -36,8 +36,8 @@ before(async () => {
   sidecar = await world.sidecar({ connections: 1, budget })
   gateway = await world.gateway([sidecar])
   sidecar.node.intercept = (request) => {
-    if (request.text === SELECT) held.push(request)
-    return request.text === SELECT
+    if (request.text === select) held.push(request)
+    return request.text === select
   }
 })
 after(() => world.close())
@@ -59,10 +59,10 @@ function breakIn<T extends object>(prototype: T, name: keyof T, isBroken: (self:
   )
 }
 
-const ofStream = (_: unknown, args: unknown[]): boolean => args.includes(BROKEN_STREAM)
+const ofStream = (_: unknown, args: unknown[]): boolean => args.includes(brokenStream)
 
 /** By where: what is broken, and whether the clients come by the gateway. */
-const FAULTS: Record<string, { byGateway: boolean; begin: () => void }> = {
+const faults: Record<string, { byGateway: boolean; begin: () => void }> = {
   'the answer to a client of the sidecar': {
     byGateway: false,
     begin: () => breakIn(ClientConnection.prototype, 'answer', ofStream),
@@ -75,34 +75,34 @@ const FAULTS: Record<string, { byGateway: boolean; begin: () => void }> = {
     byGateway: true,
     begin: () =>
       breakIn(UpstreamSession.prototype, 'onFrame', (_, [buffer, start]) => {
-        return (buffer as Buffer).readInt16BE((start as number) + 2) === BROKEN_STREAM
+        return (buffer as Buffer).readInt16BE((start as number) + 2) === brokenStream
       }),
   },
 }
 
 suite('a fault of ours', () => {
-  for (const [where, { byGateway, begin }] of Object.entries(FAULTS)) {
+  for (const [where, { byGateway, begin }] of Object.entries(faults)) {
     it(`in ${where} ends its session only, and is counted`, async () => {
       const port = byGateway ? gateway.port : sidecar.port
       const broken = await world.client(port, 'alice', { version: 4 })
       const other = await world.client(port, 'bob', { version: 4 })
       held = []
-      const answered = other.ask(queryEnvelope(4, 1, SELECT))
-      broken.send(queryEnvelope(4, BROKEN_STREAM, SELECT))
+      const answered = other.ask(queryEnvelope(4, 1, select))
+      broken.send(queryEnvelope(4, brokenStream, select))
       await until('both are at the node', () => held.length === 2)
       const counted = faultsContained()
       begin()
       for (const request of held.toSorted((a, b) => Number(b.stream) - Number(a.stream))) request.answer()
-      assert.equal(describe(await answered), `echo: ${SELECT}`)
+      assert.equal(describe(await answered), `echo: ${select}`)
       await until('the session is over', () => broken.isClosed)
       assert.ok(faultsContained() > counted)
       assert.equal(other.isClosed, false)
       mock.restoreAll()
       held = []
-      const again = other.ask(queryEnvelope(4, 2, SELECT))
+      const again = other.ask(queryEnvelope(4, 2, select))
       await until('it is at the node', () => held.length === 1)
       held[0]!.answer()
-      assert.equal(describe(await again), `echo: ${SELECT}`)
+      assert.equal(describe(await again), `echo: ${select}`)
       other.close()
     })
   }
@@ -110,7 +110,7 @@ suite('a fault of ours', () => {
   it('at the end of a connection to the node keeps no other from being told of it', async () => {
     const clients = await Promise.all(['alice', 'bob'].map((name) => world.client(sidecar.port, name, { version: 4 })))
     held = []
-    for (const client of clients) client.send(queryEnvelope(4, 1, SELECT))
+    for (const client of clients) client.send(queryEnvelope(4, 1, select))
     await until('both are at the node', () => held.length === 2)
     let calls = 0
     breakIn(ClientConnection.prototype, 'close', () => calls++ === 0)
@@ -123,7 +123,7 @@ suite('a fault of ours', () => {
     for (const client of clients) await client.ask(registerEnvelope(4, 1, ['SCHEMA_CHANGE']))
     let calls = 0
     breakIn(EnforcedSession.prototype, 'sees', () => calls++ === 0)
-    sidecar.node.emit(CREATED)
+    sidecar.node.emit(created)
     await until('one is over', () => clients.some(({ isClosed }) => isClosed))
     assert.equal(clients.filter(({ isClosed }) => isClosed).length, 1)
   })

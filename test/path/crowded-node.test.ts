@@ -7,8 +7,8 @@ import { describe } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
-const LONG = 'SELECT v FROM shop.items WHERE k = 1'
-const SHORT = 'SELECT v FROM shop.items WHERE k = 2'
+const long = 'SELECT v FROM shop.items WHERE k = 1'
+const short = 'SELECT v FROM shop.items WHERE k = 2'
 const MiB = 1024 * 1024
 const bodyBytes = 4 * MiB
 
@@ -42,20 +42,20 @@ suite('a node whose connections are full of long answers', () => {
     const asked: NodeRequest[] = []
     const carriers = new Set<unknown>()
     node.intercept = (request) => {
-      if (request.text !== LONG) return false
+      if (request.text !== long) return false
       carriers.add(request.connection)
       asked.push(request)
       return true
     }
     const other = await world.client(port, 'bob', { version: 4 })
-    assert.equal(headerOpcode(await other.ask(queryEnvelope(4, 1, SHORT)), 0), Opcode.RESULT)
+    assert.equal(headerOpcode(await other.ask(queryEnvelope(4, 1, short)), 0), Opcode.RESULT)
     const clients = [other]
     const answers: Promise<Buffer>[] = []
     // Until both have some: a second connection is opened when the first has work.
     for (let at = 0; carriers.size < 2 && at < 50; at++) {
       const client = await world.client(port, 'alice', { version: 4 })
       clients.push(client)
-      answers.push(client.ask(queryEnvelope(4, 1, LONG), 60_000))
+      answers.push(client.ask(queryEnvelope(4, 1, long), 60_000))
       await until('it is at the node', () => asked.length === at + 1)
     }
     assert.equal(carriers.size, 2)
@@ -63,7 +63,7 @@ suite('a node whose connections are full of long answers', () => {
     // Whichever connections they came by, the rest of each is yet to come.
     await new Promise((resolve) => setTimeout(resolve, 100))
     for (let stream = 1; stream <= 3; stream++) {
-      const answer = await other.ask(queryEnvelope(4, stream, SHORT), 8_000)
+      const answer = await other.ask(queryEnvelope(4, stream, short), 8_000)
       assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
     }
     const last = node.requests.at(-1)
@@ -71,7 +71,7 @@ suite('a node whose connections are full of long answers', () => {
     // Whoever asked for the long ones stays where they come.
     const greedy = await world.client(port, 'alice', { version: 4 })
     const before = asked.length
-    answers.push(greedy.ask(queryEnvelope(4, 1, LONG), 60_000))
+    answers.push(greedy.ask(queryEnvelope(4, 1, long), 60_000))
     await until('it is at the node', () => asked.length > before)
     assert.ok(carriers.size === 2)
     for (const rest of rests) rest()

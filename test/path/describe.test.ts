@@ -9,10 +9,10 @@ import { readPrepared, readRows } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/values.ts'
 import { describe, type RawClient } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
-import { POLICY, type RunningSidecar, World } from './world.ts'
+import { type RunningSidecar, usualPolicy, World } from './world.ts'
 
 /** Bob may see all of shop and one table of play. */
-const SOME = `${POLICY}---
+const some = `${usualPolicy}---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: bob-play }
@@ -30,7 +30,7 @@ spec:
   keyspaces: [shop]
   operations: [AUTHORIZE]
 `
-const ALL = ['keyspace', 'table items', 'table things', 'materialized_view by_v', 'index of_items', 'index of_things']
+const all = ['keyspace', 'table items', 'table things', 'materialized_view by_v', 'index of_items', 'index of_things']
 
 let world: World
 let running: RunningSidecar
@@ -44,13 +44,13 @@ before(async () => {
     { keyspace: 'play', name: 'items', partitionKey: { k: 'text' }, regulars: { v: 'text' }, indexes: ['of_items'] },
     { keyspace: 'play', name: 'things', partitionKey: { n: 'int' }, regulars: { v: 'text' }, indexes: ['of_things'] },
   )
-  running = await world.sidecar({ node, policy: SOME })
+  running = await world.sidecar({ node, policy: some })
   node.intercept = answerDescribe
 })
 after(() => world.close())
 beforeEach(() => {
   running.node.requests.length = 0
-  running.feed.apply(SOME)
+  running.feed.apply(some)
 })
 
 /** As Cassandra does: in the keyspace of the connection, whatever the request or the preparing says. */
@@ -59,7 +59,7 @@ function answerDescribe(request: NodeRequest): boolean {
   if (!text.startsWith('DESCRIBE') || opcode === Opcode.PREPARE) return false
   const keyspace = / KEYSPACE (\w+)/.exec(text)?.[1] ?? connection.keyspace
   const columns = ['keyspace_name', 'type', 'name', 'create_statement'].map((name) => ({ name, type: native('text') }))
-  const rows = ALL.map((row) => {
+  const rows = all.map((row) => {
     const [type = '', name = keyspace] = row.split(' ')
     return [keyspace, type, name, `CREATE ${type} ${keyspace}.${name};`].map((value) => Buffer.from(value))
   })
@@ -72,7 +72,7 @@ function named(answer: Buffer, version: ProtocolVersion): string[] {
   return readRows(answer, 0, answer.length, version).rows.map(([keyspace, type, name]) => `${keyspace} ${type} ${name}`)
 }
 
-const IN_PLAY = ['play keyspace play', 'play table things', 'play index of_things']
+const inPlay = ['play keyspace play', 'play table things', 'play index of_things']
 
 async function use(client: RawClient, keyspace: string): Promise<void> {
   await client.ask(queryEnvelope(client.version, 1, `USE ${keyspace}`))
@@ -87,10 +87,10 @@ suite('DESCRIBE', () => {
     const answer = await bob.ask(prepareEnvelope(4, 2, 'DESCRIBE KEYSPACE'))
     const { id } = readPrepared(answer, 0, answer.length, 4)
     await use(bob, 'play')
-    assert.deepEqual(named(await bob.ask(executeEnvelope(4, 3, id, undefined, [])), 4), IN_PLAY)
+    assert.deepEqual(named(await bob.ask(executeEnvelope(4, 3, id, undefined, [])), 4), inPlay)
     assert.equal(lastRecord()?.keyspace, 'play')
     assert.equal(lastRecord()?.request, 'EXECUTE')
-    assert.equal(lastRecord()?.rows, IN_PLAY.length)
+    assert.equal(lastRecord()?.rows, inPlay.length)
     bob.close()
   })
 
@@ -99,14 +99,14 @@ suite('DESCRIBE', () => {
     await use(bob, 'play')
     for (const text of ['DESCRIBE KEYSPACE', 'DESCRIBE TABLES']) {
       const answer = await bob.ask(queryEnvelope(5, 3, text, { keyspace: 'shop' }))
-      assert.deepEqual(named(answer, 5), IN_PLAY)
+      assert.deepEqual(named(answer, 5), inPlay)
       assert.equal(lastRecord()?.keyspace ?? 'play', 'play')
     }
     bob.close()
   })
 
   it('where nothing may be seen is refused, in whatever keyspace it was prepared, and the node is not asked', async () => {
-    running.feed.apply(SOME)
+    running.feed.apply(some)
     const bob = await world.client(running.port, 'bob')
     await use(bob, 'shop')
     const answer = await bob.ask(prepareEnvelope(4, 2, 'DESCRIBE TABLE items'))
@@ -123,7 +123,7 @@ suite('DESCRIBE', () => {
 
   it('of those who may see everything goes to the node as it came', async () => {
     const alice = await world.client(running.port, 'alice')
-    running.feed.apply(`${SOME}---
+    running.feed.apply(`${some}---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: alice-all }
@@ -136,14 +136,14 @@ spec:
     const answer = named(await alice.ask(queryEnvelope(4, 3, 'DESCRIBE KEYSPACE play')), 4)
     assert.deepEqual(
       answer,
-      ALL.map((row) => `play ${row}${row === 'keyspace' ? ' play' : ''}`),
+      all.map((row) => `play ${row}${row === 'keyspace' ? ' play' : ''}`),
     )
     alice.close()
   })
 
   it('a deny of one table hides it, its indexes and its views, also from who may DESCRIBE the keyspace', async () => {
     const alice = await world.client(running.port, 'alice')
-    running.feed.apply(`${SOME}---
+    running.feed.apply(`${some}---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: no-items }
@@ -154,14 +154,14 @@ spec:
   tables: [items]
   operations: [ALL]
 `)
-    assert.deepEqual(named(await alice.ask(queryEnvelope(4, 3, 'DESCRIBE KEYSPACE play')), 4), IN_PLAY)
+    assert.deepEqual(named(await alice.ask(queryEnvelope(4, 3, 'DESCRIBE KEYSPACE play')), 4), inPlay)
     alice.close()
   })
 
   it('gives pages out of what may be seen only', async () => {
     const bob = await world.client(running.port, 'bob')
     await use(bob, 'play')
-    for (let pageSize = 1; pageSize <= ALL.length + 1; pageSize++) {
+    for (let pageSize = 1; pageSize <= all.length + 1; pageSize++) {
       const pages: number[] = []
       const rows: string[] = []
       let pagingState: Buffer | undefined
@@ -173,8 +173,8 @@ spec:
         rows.push(...page)
         pagingState = pagingStateOf(answer, 0, answer.length, 4)
       } while (pagingState !== undefined)
-      assert.deepEqual(rows, IN_PLAY)
-      assert.equal(pages.length, Math.floor(IN_PLAY.length / pageSize) + 1)
+      assert.deepEqual(rows, inPlay)
+      assert.equal(pages.length, Math.floor(inPlay.length / pageSize) + 1)
     }
     bob.close()
   })

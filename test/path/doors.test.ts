@@ -6,7 +6,7 @@ import { queryEnvelope } from '../../src/cql/encode.ts'
 import { describe, type RawClient } from './client.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
-const SELECT = 'SELECT * FROM shop.items'
+const select = 'SELECT * FROM shop.items'
 /** As many as limits.ts has thousands, so that a test can fill them. */
 const bounds = { max: 30, perAddressMax: 10, perIdentityMax: 20, handshakesMax: 12, handshakesPerAddressMax: 5 }
 
@@ -68,7 +68,7 @@ async function startup(client: RawClient): Promise<string> {
   return answer
 }
 
-const ask = async (client: RawClient): Promise<string> => describe(await client.ask(queryEnvelope(4, 1, SELECT)))
+const ask = async (client: RawClient): Promise<string> => describe(await client.ask(queryEnvelope(4, 1, select)))
 
 for (const make of [behindProxy, direct]) {
   suite(`one address or identity (${make.name})`, () => {
@@ -94,8 +94,8 @@ for (const make of [behindProxy, direct]) {
       await until('the newest of the heaviest made room', () => door.sessions() === 30)
       assert.equal(held.filter(({ isClosed }) => isClosed).length, 1)
       assert.ok(held[19]!.isClosed, 'the newest of alice')
-      assert.equal(await ask(held[0]!), `echo: ${SELECT}`)
-      assert.equal(await ask(held[20]!), `echo: ${SELECT}`)
+      assert.equal(await ask(held[0]!), `echo: ${select}`)
+      assert.equal(await ask(held[20]!), `echo: ${select}`)
       assert.match(await startup(await door.connect('bob', '127.0.0.6')), /^opcode 2$/, 'alice has still more than bob')
       for (const client of held) client.close()
       await until('all places are free', () => door.sessions() <= 2)
@@ -123,7 +123,7 @@ for (const make of [behindProxy, direct]) {
       for (const address of ['127.0.0.5', '127.0.0.2']) {
         const client = await door.connect('alice', address)
         assert.equal(await startup(client), 'opcode 2')
-        assert.equal(await ask(client), `echo: ${SELECT}`)
+        assert.equal(await ask(client), `echo: ${select}`)
       }
       for (const socket of silent) socket.destroy()
     })
@@ -169,7 +169,7 @@ suite('sessions that gateways open at a sidecar', () => {
     const [carol, answer] = await open('carol', '198.51.100.5')
     assert.equal(answer, 'opcode 2')
     assert.match(await ask(carol), /^0x2100/)
-    assert.equal(await ask(alice[0]!), `echo: ${SELECT}`)
+    assert.equal(await ask(alice[0]!), `echo: ${select}`)
     assert.equal(own.feed.report?.().sessions, 12)
   })
 })

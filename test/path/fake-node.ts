@@ -44,8 +44,8 @@ import { FakeSchema, type FakeTable } from './fake-schema.ts'
 import { type FakePlace, FakeTopology } from './fake-topology.ts'
 
 /** What the sidecar's own connection asks is not counted as a client's request: before it registers for events, and all after it. */
-const OWN_TEXTS = /FROM system\.local/
-const RING_TEXTS = /tokens FROM system\./
+const ownTexts = /FROM system\.local/
+const ringTexts = /tokens FROM system\./
 
 export interface NodeRequest {
   readonly opcode: number
@@ -297,10 +297,10 @@ export class FakeNode {
 
   handle(request: NodeRequest): void {
     const own = request.connection.registered.length > 0
-    if (own && RING_TEXTS.test(request.text)) request.connection.ringAsked++
-    else if (own && OWN_TEXTS.test(request.text)) request.connection.versionsAsked++
+    if (own && ringTexts.test(request.text)) request.connection.ringAsked++
+    else if (own && ownTexts.test(request.text)) request.connection.versionsAsked++
     else if (own) this.schemaReads.push(request.text)
-    if (own || OWN_TEXTS.test(request.text)) {
+    if (own || ownTexts.test(request.text)) {
       if (this.interceptOwn?.(request) !== true) request.answer()
       return
     }

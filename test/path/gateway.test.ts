@@ -17,7 +17,7 @@ import { shownBy } from './passport-of.ts'
 import { RawLink } from './raw-link.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
-const SELECT = 'SELECT * FROM shop.items'
+const select = 'SELECT * FROM shop.items'
 
 let world: World
 let one: RunningSidecar
@@ -38,12 +38,12 @@ beforeEach(() => {
   }
 })
 
-const ask = async (client: RawClient, stream: number, text = SELECT): Promise<string> =>
+const ask = async (client: RawClient, stream: number, text = select): Promise<string> =>
   describe(await client.ask(queryEnvelope(client.version, stream, text)))
 
 /** The sidecar that holds the session of a client, seen from where its request arrives. */
 async function holderOf(client: RawClient, mark: string): Promise<RunningSidecar> {
-  await ask(client, 20, `${SELECT} WHERE k = '${mark}'`)
+  await ask(client, 20, `${select} WHERE k = '${mark}'`)
   const holder = [one, two].find(({ node }) => node.texts().some((text) => text.includes(mark)))
   assert.ok(holder !== undefined)
   return holder
@@ -62,7 +62,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
         await ask(bob, 1, 'DELETE FROM shop.items WHERE k = 1'),
         /^0x2100 spiffe:\/\/demo\.local\/svc\/bob has no MODIFY/,
       )
-      assert.equal(await ask(bob, 1), `echo: ${SELECT}`)
+      assert.equal(await ask(bob, 1), `echo: ${select}`)
       await until('the refusal is on record', () =>
         [one, two].some((each) =>
           each
@@ -130,13 +130,13 @@ suite('a session whose link goes', () => {
       answer = () => request.answer()
       return true
     }
-    const first = ask(alice, 1, `${SELECT} WHERE k = 'held'`)
+    const first = ask(alice, 1, `${select} WHERE k = 'held'`)
     await until('it arrived', () => answer !== undefined)
     gateway.feed.place([other.endpoint])
-    assert.equal(await ask(alice, 2, `${SELECT} WHERE k = 'behind'`), `echo: ${SELECT} WHERE k = 'behind'`)
+    assert.equal(await ask(alice, 2, `${select} WHERE k = 'behind'`), `echo: ${select} WHERE k = 'behind'`)
     assert.equal(other.node.texts().filter((text) => text.includes('behind')).length, 1)
     answer!()
-    assert.equal(await first, `echo: ${SELECT} WHERE k = 'held'`)
+    assert.equal(await first, `echo: ${select} WHERE k = 'held'`)
     assert.equal(holder.node.texts().filter((text) => text.includes('behind')).length, 0)
     gateway.feed.place([one.endpoint, two.endpoint])
     await until('both links are back', () => gateway.feed.report?.().upstreamConnections === 2)
@@ -148,7 +148,7 @@ suite('a session whose link goes', () => {
     let answered = 0
     const work = clients.map(async (client, c) => {
       for (let i = 0; !stop; i++) {
-        const text = `${SELECT} WHERE k = '${c}-${i}'`
+        const text = `${select} WHERE k = '${c}-${i}'`
         assert.equal(await ask(client, i % 100, text), `echo: ${text}`)
         answered++
       }
@@ -173,7 +173,7 @@ suite('a session whose link goes', () => {
     let stop = false
     const work = clients.map(async (client, c) => {
       for (let i = 0; !stop; i++) {
-        const text = `${SELECT} WHERE k = '${c}-${i}'`
+        const text = `${select} WHERE k = '${c}-${i}'`
         assert.equal(await ask(client, i % 100, text), `echo: ${text}`)
       }
     })
@@ -194,7 +194,7 @@ suite('a session whose link goes', () => {
     const door = await world.gateway([lonely])
     const alice = await world.client(door.port, 'alice')
     lonely.node.intercept = (request) => request.text.includes('lost')
-    const outcome = Promise.allSettled([alice.ask(queryEnvelope(4, 1, `${SELECT} WHERE k = 'lost'`))])
+    const outcome = Promise.allSettled([alice.ask(queryEnvelope(4, 1, `${select} WHERE k = 'lost'`))])
     await until('it arrived', () => lonely.node.requests.length > 0)
     await lonely.sidecar.stop(0)
     assert.equal((await outcome)[0].status, 'rejected')
@@ -205,12 +205,12 @@ suite('a session whose link goes', () => {
     const [left, right] = [await world.sidecar({ name: 'left' }), await world.sidecar({ name: 'right' })]
     const door = await world.gateway([left, right])
     const clients = await Promise.all(Array.from({ length: 4 }, () => world.client(door.port, 'alice')))
-    for (const client of clients) assert.equal(await ask(client, 1), `echo: ${SELECT}`)
+    for (const client of clients) assert.equal(await ask(client, 1), `echo: ${select}`)
     await left.node.stop()
     await until('one is left', () => door.feed.report?.().upstreamConnections === 1)
-    for (const client of clients) assert.equal(await ask(client, 2), `echo: ${SELECT}`)
+    for (const client of clients) assert.equal(await ask(client, 2), `echo: ${select}`)
     const late = await world.client(door.port, 'alice')
-    assert.equal(await ask(late, 2), `echo: ${SELECT}`)
+    assert.equal(await ask(late, 2), `echo: ${select}`)
     assert.equal(left.node.requests.length + right.node.requests.length, 9)
     await left.node.start()
     await until('both are back', () => door.feed.report?.().upstreamConnections === 2)
@@ -244,7 +244,7 @@ suite('the PROXY header', () => {
   it('names the client in the audit', async () => {
     const door = await world.gateway([one], { proxyFrom: ['127.0.0.1/32'] })
     const alice = await world.client(door.port, 'alice', { preamble: header })
-    assert.equal(await ask(alice, 1, `${SELECT} WHERE k = 'proxied'`), `echo: ${SELECT} WHERE k = 'proxied'`)
+    assert.equal(await ask(alice, 1, `${select} WHERE k = 'proxied'`), `echo: ${select} WHERE k = 'proxied'`)
     await until('it is on record', () =>
       one.records().some(({ client }) => JSON.stringify(client) === '{"address":"198.51.100.7","port":40000}'),
     )
@@ -258,7 +258,7 @@ suite('the PROXY header', () => {
     await assert.rejects(world.connect(door.port, 'alice', { preamble: Buffer.from('PROXY TCP4 1.2.3.4\r\n') }))
     await assert.rejects(world.connect(door.port, 'alice', { preamble: Buffer.concat([header, header]) }))
     const alice = await world.client(door.port, 'alice', { preamble: header })
-    assert.equal(await ask(alice, 1), `echo: ${SELECT}`)
+    assert.equal(await ask(alice, 1), `echo: ${select}`)
   })
 
   it('may come byte by byte, and with the TLS hello right behind it', async () => {
@@ -290,7 +290,7 @@ suite('a plain loopback listener of a gateway', () => {
   it('speaks for its one identity, and not for one of the mesh’s own', async () => {
     const door = await world.gateway([one], { plainIdentity: 'spiffe://demo.local/svc/bob' })
     const bob = await world.client(door.port, 'bob', { credentials: undefined })
-    assert.equal(await ask(bob, 1), `echo: ${SELECT}`)
+    assert.equal(await ask(bob, 1), `echo: ${select}`)
     assert.match(await ask(bob, 1, 'TRUNCATE shop.items'), /^0x2100 spiffe:\/\/demo\.local\/svc\/bob/)
     const reserved = await world.gateway([one], { plainIdentity: 'spiffe://demo.local/ringfence/sidecar/x/y/z' })
     const client = await world.connect(reserved.port, undefined)
@@ -411,15 +411,15 @@ suite('a sidecar, offered passports', () => {
   it('ends a link that sends what may not be: CQL before a passport reaches nothing, lies end it', async () => {
     const credentials = await world.credentials('ringfence/gateway/gateway1')
     const link = await RawLink.open(one.port, credentials)
-    link.send(9, queryEnvelope(4, 1, SELECT))
+    link.send(9, queryEnvelope(4, 1, select))
     await sleep(30)
     assert.equal(one.node.requests.length, 0)
     assert.equal(link.closed, false)
-    const lie = queryEnvelope(4, 1, SELECT)
+    const lie = queryEnvelope(4, 1, select)
     lie.writeInt32BE(2 ** 31 - 1, 5)
     link.send(9, lie)
     await until('the link is closed', () => link.closed)
     const alice = await world.client(gateway.port, 'alice')
-    assert.equal(await ask(alice, 1), `echo: ${SELECT}`)
+    assert.equal(await ask(alice, 1), `echo: ${select}`)
   })
 })

@@ -9,8 +9,8 @@ import { decodeValue } from '../../src/cql/values.ts'
 import { describe, type RawClient } from './client.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
-const SELECT = 'SELECT * FROM shop.items'
-const ALL = ['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE']
+const select = 'SELECT * FROM shop.items'
+const all = ['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE']
 
 let world: World
 let node: RunningSidecar
@@ -27,12 +27,12 @@ beforeEach(() => {
   one.feed.tell(one.endpoints)
 })
 
-const ask = async (client: RawClient, stream: number, text = SELECT): Promise<string> =>
+const ask = async (client: RawClient, stream: number, text = select): Promise<string> =>
   describe(await client.ask(queryEnvelope(client.version, stream, text)))
 
 async function listening(gateway: RunningGateway, version: ProtocolVersion = 4, lz4 = false): Promise<RawClient> {
   const client = await world.client(gateway.port, 'alice', { version, ...(lz4 ? { compression: 'lz4' } : {}) })
-  await client.ask(registerEnvelope(version, 1, ALL))
+  await client.ask(registerEnvelope(version, 1, all))
   return client
 }
 
@@ -82,7 +82,7 @@ suite('a gateway that comes and goes', () => {
       one.feed.tell(one.endpoints)
       assert.deepEqual(await nextEvents(alice, 2), [`DOWN ${at}`, `REMOVED_NODE ${at}`])
       assert.equal((await ringAt(one)).length, 1)
-      assert.equal(await ask(alice, 2), `echo: ${SELECT}`)
+      assert.equal(await ask(alice, 2), `echo: ${select}`)
       assert.equal(alice.unasked.length, 0)
     })
   }
@@ -98,8 +98,8 @@ suite('a gateway that comes and goes', () => {
     const two = await world.gateway([node], { name: 'two' })
     one.feed.tell([...one.endpoints, ...two.endpoints])
     await nextEvents(witness, 2)
-    assert.equal(await ask(silent, 1), `echo: ${SELECT}`)
-    assert.equal(await ask(schemaOnly, 1), `echo: ${SELECT}`)
+    assert.equal(await ask(silent, 1), `echo: ${select}`)
+    assert.equal(await ask(schemaOnly, 1), `echo: ${select}`)
     assert.equal(silent.unasked.length + schemaOnly.unasked.length, 0)
   })
 
@@ -150,15 +150,15 @@ suite('a gateway that stops in order', () => {
       answer = () => request.answer()
       return true
     }
-    const held = ask(busy, 1, `${SELECT} WHERE k = 'held'`)
+    const held = ask(busy, 1, `${select} WHERE k = 'held'`)
     await until('it arrived', () => answer !== undefined)
     const stopped = two.gateway.stop(5000)
     const at = `127.0.0.1:${two.port}`
     assert.deepEqual(await nextEvents(alice, 1), [`DOWN ${at}`])
     await assert.rejects(world.connect(two.port, 'alice'), 'nobody new is let in')
-    assert.equal(await ask(alice, 2), `echo: ${SELECT}`)
+    assert.equal(await ask(alice, 2), `echo: ${select}`)
     await sleep(1000)
-    assert.equal(await ask(alice, 3), `echo: ${SELECT}`)
+    assert.equal(await ask(alice, 3), `echo: ${select}`)
     // Who was told of events hears that it is gone when nothing is in flight on any other connection, and not before.
     await idle.closed
     await sleep(200)
@@ -166,7 +166,7 @@ suite('a gateway that stops in order', () => {
     assert.equal(alice.isClosed, false)
     assert.equal(busy.isClosed, false)
     answer!()
-    assert.equal(await held, `echo: ${SELECT} WHERE k = 'held'`)
+    assert.equal(await held, `echo: ${select} WHERE k = 'held'`)
     await busy.closed
     assert.deepEqual(await nextEvents(alice, 1), [`REMOVED_NODE ${at}`])
     await alice.closed
@@ -179,7 +179,7 @@ suite('a gateway that stops in order', () => {
     const alice = await world.client(two.port, 'alice')
     const stopped = two.gateway.stop(2000)
     await sleep(1000)
-    assert.equal(await ask(alice, 1), `echo: ${SELECT}`)
+    assert.equal(await ask(alice, 1), `echo: ${select}`)
     await alice.closed
     await stopped
   })

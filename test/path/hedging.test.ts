@@ -8,16 +8,16 @@ import { Consistency, CqlErrorCode, Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
-import { POLICY, type RunningGateway, type RunningSidecar, until, World } from './world.ts'
+import { type RunningGateway, type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
-const READ = 'SELECT * FROM shop.items WHERE k = ?'
-const WRITE = 'UPDATE shop.items SET v = ? WHERE k = ?'
-const AFTER_MS = 60
-const HEDGED = `${POLICY}---
+const read = 'SELECT * FROM shop.items WHERE k = ?'
+const write = 'UPDATE shop.items SET v = ? WHERE k = ?'
+const afterMs = 60
+const hedged = `${usualPolicy}---
 apiVersion: ringfence.dev/v1alpha1
 kind: RoutingPolicy
 metadata: { name: items-are-hedged }
-spec: { keyspaces: [shop], tables: [items], hedgeAfterMs: ${AFTER_MS} }
+spec: { keyspaces: [shop], tables: [items], hedgeAfterMs: ${afterMs} }
 `
 
 let world: World
@@ -26,9 +26,9 @@ let gateway: RunningGateway
 
 before(async () => {
   world = await World.make()
-  nodes = await world.ring(3, { replication: { dc1: 3 }, sidecar: { policy: HEDGED } })
+  nodes = await world.ring(3, { replication: { dc1: 3 }, sidecar: { policy: hedged } })
   gateway = await world.gateway(nodes)
-  gateway.feed.apply(HEDGED)
+  gateway.feed.apply(hedged)
 })
 after(() => world.close())
 afterEach(() => {
@@ -73,33 +73,33 @@ function holdFirst(value: string): NodeRequest[] {
 
 suite('a read that a policy hedges', () => {
   it('is sent once when it is answered in time', async () => {
-    const { alice, ids } = await ready(READ)
+    const { alice, ids } = await ready(read)
     assert.equal(
       describe(await alice.ask(executeEnvelope(4, 1, ids[0]!, undefined, values('quick')))),
-      `echo: ${READ} <- quick`,
+      `echo: ${read} <- quick`,
     )
-    await sleep(2 * AFTER_MS)
+    await sleep(2 * afterMs)
     assert.equal(arrivals('quick').length, 1)
   })
 
   it('is asked of a second replica when the first is late, and the first answer counts', async () => {
-    const { alice, ids } = await ready(READ)
+    const { alice, ids } = await ready(read)
     const held = holdFirst('late')
     const started = performance.now()
     const answer = await alice.ask(executeEnvelope(4, 7, ids[0]!, undefined, values('late')))
-    assert.equal(describe(answer), `echo: ${READ} <- late`)
-    assert.ok(performance.now() - started >= AFTER_MS - 5)
+    assert.equal(describe(answer), `echo: ${read} <- late`)
+    assert.ok(performance.now() - started >= afterMs - 5)
     assert.equal(arrivals('late').length, 2)
     assert.equal(new Set(arrivals('late').map(({ connection }) => connection)).size, 2, 'at two nodes')
     // The late answer comes while the client uses the stream for another request.
     const other = alice.ask(executeEnvelope(4, 7, ids[0]!, undefined, values('other')))
     held[0]!.answer()
-    assert.equal(describe(await other), `echo: ${READ} <- other`)
+    assert.equal(describe(await other), `echo: ${read} <- other`)
     for (let i = 0; i < 20; i++) {
       const text = `next ${i}`
       assert.equal(
         describe(await alice.ask(executeEnvelope(4, 7, ids[0]!, undefined, values(text)))),
-        `echo: ${READ} <- ${text}`,
+        `echo: ${read} <- ${text}`,
       )
     }
     assert.equal(alice.unasked.length, 0)
@@ -108,11 +108,11 @@ suite('a read that a policy hedges', () => {
   it('goes by the sessions that the client has at the sidecars anyhow: one at each', async () => {
     const sessionsAt = () => nodes.map(({ feed }) => feed.report?.().sessions ?? 0)
     const before = sessionsAt()
-    const { alice, ids } = await ready(READ)
+    const { alice, ids } = await ready(read)
     const held = holdFirst('shared')
     assert.equal(
       describe(await alice.ask(executeEnvelope(4, 7, ids[0]!, undefined, values('shared')))),
-      `echo: ${READ} <- shared`,
+      `echo: ${read} <- shared`,
     )
     assert.equal(arrivals('shared').length, 2)
     const opened = sessionsAt().map((sessions, at) => sessions - before[at]!)
@@ -125,12 +125,12 @@ suite('a read that a policy hedges', () => {
   })
 
   it('is answered by the second when the first says that it cannot, and by the first when the second does', async () => {
-    const { alice, ids } = await ready(READ)
+    const { alice, ids } = await ready(read)
     const held = holdFirst('failing')
     const asked = alice.ask(executeEnvelope(4, 1, ids[0]!, undefined, values('failing')))
     await until('both have it', () => arrivals('failing').length === 2)
     held[0]!.reply(errorEnvelope(4, 0, CqlErrorCode.SERVER_ERROR, 'no'))
-    assert.equal(describe(await asked), `echo: ${READ} <- failing`)
+    assert.equal(describe(await asked), `echo: ${read} <- failing`)
     const alone = holdFirst('alone')
     const refused = alice.ask(executeEnvelope(4, 1, ids[0]!, undefined, values('alone')))
     await until('one has it', () => alone.length === 1)
@@ -139,11 +139,11 @@ suite('a read that a policy hedges', () => {
   })
 
   it('outlives one of its sidecars', async () => {
-    const ring = await world.ring(3, { replication: { dc1: 3 }, sidecar: { policy: HEDGED } })
+    const ring = await world.ring(3, { replication: { dc1: 3 }, sidecar: { policy: hedged } })
     const door = await world.gateway(ring)
-    door.feed.apply(HEDGED)
+    door.feed.apply(hedged)
     const alice = await world.client(door.port, 'alice')
-    const prepared = await alice.ask(prepareEnvelope(4, 1, READ))
+    const prepared = await alice.ask(prepareEnvelope(4, 1, read))
     const { id } = readPrepared(prepared, 0, prepared.length, 4)
     for (let i = 0; i < 90; i++) await alice.ask(executeEnvelope(4, 1, id, undefined, values(`warm ${i}`)))
     for (const { node } of ring) node.intercept = ({ value }) => value === 'both'
@@ -153,7 +153,7 @@ suite('a read that a policy hedges', () => {
     const [gone, stays] = having() as [RunningSidecar, RunningSidecar]
     await gone.sidecar.stop(0)
     stays.node.requests.find(({ value }) => value === 'both')!.answer()
-    assert.equal(describe(await asked), `echo: ${READ} <- both`)
+    assert.equal(describe(await asked), `echo: ${read} <- both`)
     assert.equal(alice.isClosed, false)
   })
 })
@@ -161,12 +161,12 @@ suite('a read that a policy hedges', () => {
 suite('what is never sent twice', () => {
   it('a write, a conditional write, a serial read, a batch, a text', async () => {
     const conditional = 'UPDATE shop.items SET v = ? WHERE k = ? IF v = 1'
-    const { alice, ids } = await ready(READ, WRITE, conditional)
+    const { alice, ids } = await ready(read, write, conditional)
     const requests = [
       executeEnvelope(4, 10, ids[1]!, undefined, values('slow write', 'slow write')),
       executeEnvelope(4, 11, ids[2]!, undefined, values('slow lwt', 'slow lwt')),
       executeEnvelope(4, 12, ids[0]!, undefined, values('slow serial'), { consistency: Consistency.SERIAL }),
-      queryEnvelope(4, 14, READ, { values: values('slow text') }),
+      queryEnvelope(4, 14, read, { values: values('slow text') }),
       batchEnvelope(4, 15, 1, [{ id: ids[1]!, values: values('slow batch', 'slow batch') }]),
     ]
     const late: NodeRequest[] = []
@@ -178,7 +178,7 @@ suite('what is never sent twice', () => {
     }
     const asked = requests.map((request) => alice.ask(request))
     await until('all arrived', () => late.length >= requests.length)
-    await sleep(4 * AFTER_MS)
+    await sleep(4 * afterMs)
     assert.equal(late.length, requests.length)
     assert.equal(late.filter(({ opcode }) => opcode === Opcode.EXECUTE).length, 3)
     for (const request of late) request.answer()
@@ -186,15 +186,15 @@ suite('what is never sent twice', () => {
   })
 
   it('anything, once the policy is taken back', async () => {
-    const { alice, ids } = await ready(READ)
-    gateway.feed.apply(POLICY)
+    const { alice, ids } = await ready(read)
+    gateway.feed.apply(usualPolicy)
     const held = holdFirst('unhedged')
     const asked = alice.ask(executeEnvelope(4, 1, ids[0]!, undefined, values('unhedged')))
     await until('it arrived', () => held.length === 1)
-    await sleep(3 * AFTER_MS)
+    await sleep(3 * afterMs)
     assert.equal(arrivals('unhedged').length, 1)
     held[0]!.answer()
-    assert.equal(describe(await asked), `echo: ${READ} <- unhedged`)
-    gateway.feed.apply(HEDGED)
+    assert.equal(describe(await asked), `echo: ${read} <- unhedged`)
+    gateway.feed.apply(hedged)
   })
 })

@@ -22,7 +22,7 @@ spec:
   tables: [${tables}]
   operations: [READ, WRITE, SCAN]
 `
-const RULES = `${rule('bob', 'items, shown, absent')}${rule('carol', 'items, shown, absent, secret')}`
+const rules = `${rule('bob', 'items, shown, absent')}${rule('carol', 'items, shown, absent, secret')}`
 
 const key = { partitionKey: { k: 'text' }, regulars: { v: 'text' } }
 const shown: FakeTable = { keyspace: 'shop', name: 'shown', base: 'secret', ...key }
@@ -36,7 +36,7 @@ before(async () => {
   world = await World.make()
   const node = await world.node()
   node.schema.add({ keyspace: 'shop', name: 'secret', ...key }, shown)
-  running = await world.sidecar({ node, policy: RULES })
+  running = await world.sidecar({ node, policy: rules })
   for (const who of ['bob', 'carol']) clients.set(who, await world.client(running.port, who))
 })
 after(() => world.close())

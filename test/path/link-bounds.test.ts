@@ -9,7 +9,7 @@ import { describe as inWords } from './client.ts'
 import { RawLink } from './raw-link.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
-const SELECT = 'SELECT * FROM shop.items'
+const select = 'SELECT * FROM shop.items'
 
 let world: World
 let sidecar: RunningSidecar
@@ -63,7 +63,7 @@ describe('a mesh link', () => {
     const alice = await world.client(gateway.port, 'alice')
     const bob = await world.client(gateway.port, 'bob')
     const ask = async (stream: number): Promise<string> =>
-      inWords(await bob.ask(queryEnvelope(bob.version, stream, SELECT)))
+      inWords(await bob.ask(queryEnvelope(bob.version, stream, select)))
     const before = await ask(1)
     let stream = 1
     for (const length of [48, 256, 257, 1_000]) {
@@ -87,6 +87,6 @@ describe('a mesh link', () => {
     const odd = await world.sidecar({ name: 'odd', node })
     const gateway = await world.gateway([odd])
     const client = await world.client(gateway.port, 'bob')
-    assert.match(inWords(await client.ask(queryEnvelope(client.version, 1, SELECT))), /^echo/)
+    assert.match(inWords(await client.ask(queryEnvelope(client.version, 1, select))), /^echo/)
   })
 })

@@ -13,7 +13,7 @@ import { readPrepared } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
 import { until, World } from './world.ts'
 
-const SELECT = 'SELECT * FROM shop.items'
+const select = 'SELECT * FROM shop.items'
 
 let world: World
 
@@ -22,7 +22,7 @@ before(async () => {
 })
 after(() => world.close())
 
-const ask = async (client: RawClient, stream: number, text = SELECT): Promise<string> =>
+const ask = async (client: RawClient, stream: number, text = select): Promise<string> =>
   describe(await client.ask(queryEnvelope(client.version, stream, text)))
 
 suite('the node goes', () => {
@@ -30,7 +30,7 @@ suite('the node goes', () => {
     const running = await world.sidecar({ name: 'gone' })
     const alice = await world.client(running.port, 'alice')
     running.node.intercept = (request) => request.text.includes('lost')
-    const inFlight = [1, 2, 3].map((stream) => alice.ask(queryEnvelope(4, stream, `${SELECT} WHERE k = 'lost'`)))
+    const inFlight = [1, 2, 3].map((stream) => alice.ask(queryEnvelope(4, stream, `${select} WHERE k = 'lost'`)))
     const outcome = Promise.allSettled(inFlight)
     await until('they arrived', () => running.node.requests.length === 3)
     await running.node.stop()
@@ -52,7 +52,7 @@ suite('the node goes', () => {
       )
       return again !== undefined
     })
-    assert.equal(await ask(again!, 1), `echo: ${SELECT}`)
+    assert.equal(await ask(again!, 1), `echo: ${select}`)
   })
 
   it('while it is away nobody is let in, so that drivers go elsewhere', async () => {
@@ -68,7 +68,7 @@ suite('the node goes', () => {
     const [alice, bob] = [await world.client(running.port, 'alice'), await world.client(running.port, 'bob')]
     running.node.intercept = (request) => request.text.includes('held')
     const [ofAlice, ofBob] = [alice, bob].map((client, i) =>
-      client.ask(queryEnvelope(4, 1, `${SELECT} WHERE k = 'held ${i}'`)),
+      client.ask(queryEnvelope(4, 1, `${select} WHERE k = 'held ${i}'`)),
     )
     await until('they arrived', () => running.node.requests.length === 2)
     const requestOf = (i: number) => running.node.requests.find(({ text }) => text.includes(`held ${i}`))!
@@ -76,7 +76,7 @@ suite('the node goes', () => {
     requestOf(0).connection.socket.destroy()
     await assert.rejects(ofAlice!, /closed/)
     requestOf(1).answer()
-    assert.equal(describe(await ofBob!), `echo: ${SELECT} WHERE k = 'held 1'`)
+    assert.equal(describe(await ofBob!), `echo: ${select} WHERE k = 'held 1'`)
   })
 })
 
@@ -86,7 +86,7 @@ suite('the record cannot be written', () => {
     const alice = await world.client(running.port, 'alice')
     const prepared = await alice.ask(prepareEnvelope(4, 1, 'INSERT INTO shop.items (k) VALUES (?)'))
     const { id } = readPrepared(prepared, 0, prepared.length, 4)
-    assert.equal(await ask(alice, 1), `echo: ${SELECT}`)
+    assert.equal(await ask(alice, 1), `echo: ${select}`)
     const before = running.node.requests.length
     const write = fs.writeSync
     // The audit's file is the only one that this process writes; everything up to 2 is the test's own output.
@@ -104,17 +104,17 @@ suite('the record cannot be written', () => {
     const found = running.node.requests.length
     assert.ok(found <= before + 1)
     const again = await world.client(running.port, 'alice')
-    for (const text of [SELECT, 'USE shop', "DELETE FROM shop.items WHERE k = 'x'"]) {
+    for (const text of [select, 'USE shop', "DELETE FROM shop.items WHERE k = 'x'"]) {
       assert.match(await ask(again, 2, text), /^0x1001 the audit record cannot be written/)
     }
     const execute = executeEnvelope(4, 3, id, undefined, [Buffer.from('x')])
     assert.match(describe(await again.ask(execute)), /^0x1001 /)
-    assert.match(describe(await again.ask(prepareEnvelope(4, 3, SELECT))), /^0x1001 /)
+    assert.match(describe(await again.ask(prepareEnvelope(4, 3, select))), /^0x1001 /)
     assert.equal(running.node.requests.length, found)
     fs.writeSync = write
     syncBuiltinESMExports()
     await sleep(1500)
-    assert.equal(await ask(again, 1), `echo: ${SELECT}`)
+    assert.equal(await ask(again, 1), `echo: ${select}`)
     assert.match(describe(await again.ask(execute)), /<- x$/)
     const lines = running.records()
     assert.deepEqual(
@@ -162,7 +162,7 @@ suite('a certificate of the sidecar is renewed', () => {
     let answered = 0
     const work = clients.map(async (client, c) => {
       for (let i = 0; !stop; i++) {
-        const text = `${SELECT} WHERE k = '${c}-${i}'`
+        const text = `${select} WHERE k = '${c}-${i}'`
         assert.equal(await ask(client, i % 50, text), `echo: ${text}`)
         answered++
         if (i % 10 === 0) await ask(client, 60, i % 20 === 0 ? 'USE shop' : 'USE play')

@@ -13,7 +13,7 @@ let running: RunningSidecar
 const doors = new Map<string, RawClient>()
 
 /** One table of each; the fake schema has `system.local`, `system_schema.tables` and `system_views.clients` already. */
-const THERE: Readonly<Record<string, string>> = {
+const thereByKeyspace: Readonly<Record<string, string>> = {
   system: 'prepared_statements',
   system_schema: 'tables',
   system_virtual_schema: 'tables',
@@ -28,7 +28,7 @@ before(async () => {
   running = await world.sidecar()
   const virtual = ['system_views', 'system_virtual_schema']
   running.node.migrate(
-    ...Object.entries(THERE)
+    ...Object.entries(thereByKeyspace)
       .filter(([keyspace]) => keyspace !== 'system_schema' && keyspace !== 'system_views')
       .map(([keyspace, name]) => ({
         keyspace,
@@ -62,7 +62,7 @@ for (const door of ['sidecar', 'gateway']) {
   suite(`by the ${door}`, () => {
     const ask = (envelope: Buffer): Promise<number> => codeOf(doors.get(door)!, envelope)
 
-    for (const [keyspace, there] of Object.entries(THERE)) {
+    for (const [keyspace, there] of Object.entries(thereByKeyspace)) {
       it(`a table that ${keyspace} has not`, async () => {
         for (const name of ['scylla_tables', 'size_tiered_nothing', '"Local"', 'x']) {
           for (const make of [select, insert, update, remove]) {

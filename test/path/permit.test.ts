@@ -11,9 +11,9 @@ import { Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { type RawClient, describe as told } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
-import { POLICY, type RunningSidecar, until, World } from './world.ts'
+import { type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
-const DENY = `${POLICY}
+const denyRule = `${usualPolicy}
 ---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
@@ -24,13 +24,13 @@ spec:
   keyspaces: [shop, play]
   operations: [ALL]
 `
-const SELECT = 'SELECT * FROM shop.items WHERE k = ?'
-const INSERT = 'INSERT INTO shop.items (k) VALUES (?)'
-const LONG = `SELECT * FROM shop.items WHERE k IN (${Array.from({ length: 4000 }, (_, n) => `'${n}'`).join()})`
-const VERSION = 4
+const select = 'SELECT * FROM shop.items WHERE k = ?'
+const insert = 'INSERT INTO shop.items (k) VALUES (?)'
+const long = `SELECT * FROM shop.items WHERE k IN (${Array.from({ length: 4000 }, (_, n) => `'${n}'`).join()})`
+const protocolVersion = 4
 
-const NOON = Date.UTC(2026, 10, 18, 12, 0)
-const HOURS = `${POLICY.replace('operations: [ALL]', 'operations: [ALL]\n  when: { hours: 08:00-12:00 }')}
+const noonMs = Date.UTC(2026, 10, 18, 12, 0)
+const hours = `${usualPolicy.replace('operations: [ALL]', 'operations: [ALL]\n  when: { hours: 08:00-12:00 }')}
 ---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
@@ -40,8 +40,8 @@ spec:
   keyspaces: [elsewhere]
   operations: [ALL]
 `
-const MANY_DAYS = `${POLICY.replace('operations: [ALL]', 'operations: [ALL]\n  when: { days: [wed] }')}`
-const MINUTES = `${POLICY}
+const manyDays = `${usualPolicy.replace('operations: [ALL]', 'operations: [ALL]\n  when: { days: [wed] }')}`
+const minutes = `${usualPolicy}
 ---
 apiVersion: ringfence.dev/v1alpha1
 kind: CedarPolicy
@@ -62,42 +62,42 @@ const ends: readonly {
 }[] = [
   {
     name: 'a deny that is put in force',
-    policy: POLICY,
-    atMs: NOON,
-    come: () => running.feed.apply(DENY),
+    policy: usualPolicy,
+    atMs: noonMs,
+    come: () => running.feed.apply(denyRule),
     refusal: /^0x2100 .*not-now/,
   },
   {
     name: 'another text under the same revision',
-    policy: POLICY,
-    atMs: NOON,
-    come: () => running.feed.restore(DENY),
+    policy: usualPolicy,
+    atMs: noonMs,
+    come: () => running.feed.restore(denyRule),
     refusal: /^0x2100 .*not-now/,
   },
   {
     name: 'the end of its hours',
-    policy: HOURS,
-    atMs: NOON - 1,
+    policy: hours,
+    atMs: noonMs - 1,
     come: () => {
-      nowMs = NOON
+      nowMs = noonMs
     },
     refusal: /^0x2100 .*default-deny/,
   },
   {
     name: 'the end of its day',
-    policy: MANY_DAYS,
-    atMs: NOON + 43_200_000 - 1,
+    policy: manyDays,
+    atMs: noonMs + 43_200_000 - 1,
     come: () => {
-      nowMs = NOON + 43_200_000
+      nowMs = noonMs + 43_200_000
     },
     refusal: /^0x2100 .*default-deny/,
   },
   {
     name: 'a minute of which a policy in Cedar speaks',
-    policy: MINUTES,
-    atMs: NOON - 1,
+    policy: minutes,
+    atMs: noonMs - 1,
     come: () => {
-      nowMs = NOON
+      nowMs = noonMs
     },
     refusal: /^0x2100 .*not-from-noon/,
   },
@@ -105,7 +105,7 @@ const ends: readonly {
 
 let world: World
 let running: RunningSidecar
-let nowMs = NOON
+let nowMs = noonMs
 /** The sidecar reads its clock once in a turn. */
 let readings = 0
 let endAtReading = Number.POSITIVE_INFINITY
@@ -118,8 +118,8 @@ before(async () => {
   const clock = (): number => {
     readings++
     const isSending = endAtSending && /at Judge\.inForce/.test(stackOf()) && !/inContext/.test(stackOf())
-    if (isSending) nowMs = NOON
-    return readings >= endAtReading ? NOON : nowMs
+    if (isSending) nowMs = noonMs
+    return readings >= endAtReading ? noonMs : nowMs
   }
   running = await world.sidecar({ connections: 1, nowMs: clock })
 })
@@ -157,8 +157,8 @@ function takeOver(which: (request: NodeRequest) => boolean, of: 'intercept' | 'i
 }
 
 async function prepare(alice: RawClient, text: string): Promise<Buffer> {
-  const answer = await alice.ask(prepareEnvelope(VERSION, 50, text))
-  return readPrepared(answer, 0, answer.length, VERSION).id
+  const answer = await alice.ask(prepareEnvelope(protocolVersion, 50, text))
+  return readPrepared(answer, 0, answer.length, protocolVersion).id
 }
 
 async function cutConnectionsOfPlay(): Promise<void> {
@@ -176,24 +176,24 @@ const places: readonly Place[] = [
   {
     name: 'an EXECUTE whose statement the node forgot, while it is prepared again',
     arrive: async (alice) => {
-      const id = await prepare(alice, SELECT)
+      const id = await prepare(alice, select)
       running.node.prepared.clear()
       running.node.requests.length = 0
       const wait = takeOver(isPrepare)
-      const asked = alice.ask(executeEnvelope(VERSION, 1, id, undefined, value))
+      const asked = alice.ask(executeEnvelope(protocolVersion, 1, id, undefined, value))
       // The node could not tell the text of the one that it did not know.
-      return { ...wait, asked, text: SELECT, already: 1 }
+      return { ...wait, asked, text: select, already: 1 }
     },
   },
   {
     name: 'a BATCH of such statements',
     arrive: async (alice) => {
-      const id = await prepare(alice, INSERT)
+      const id = await prepare(alice, insert)
       running.node.prepared.clear()
       running.node.requests.length = 0
       const wait = takeOver(isPrepare)
-      const asked = alice.ask(batchEnvelope(VERSION, 1, 0, [{ id, values: value }]))
-      return { ...wait, asked, text: INSERT, already: 1 }
+      const asked = alice.ask(batchEnvelope(protocolVersion, 1, 0, [{ id, values: value }]))
+      return { ...wait, asked, text: insert, already: 1 }
     },
   },
   {
@@ -201,7 +201,7 @@ const places: readonly Place[] = [
     arrive: async (alice) => {
       await cutConnectionsOfPlay()
       const wait = takeOver(({ text }) => text === 'USE "play"')
-      return { ...wait, asked: alice.ask(queryEnvelope(VERSION, 1, 'USE play')), text: 'USE play', already: 0 }
+      return { ...wait, asked: alice.ask(queryEnvelope(protocolVersion, 1, 'USE play')), text: 'USE play', already: 0 }
     },
   },
   {
@@ -209,9 +209,9 @@ const places: readonly Place[] = [
     arrive: async (alice) => {
       running.node.requests.length = 0
       const wait = takeOver(({ text }) => text === 'USE shop')
-      void alice.ask(queryEnvelope(VERSION, 2, 'USE shop')).catch(() => {})
+      void alice.ask(queryEnvelope(protocolVersion, 2, 'USE shop')).catch(() => {})
       const text = 'SELECT v FROM shop.items'
-      return { ...wait, asked: alice.ask(queryEnvelope(VERSION, 1, text)), text, already: 0 }
+      return { ...wait, asked: alice.ask(queryEnvelope(protocolVersion, 1, text)), text, already: 0 }
     },
   },
   {
@@ -222,25 +222,25 @@ const places: readonly Place[] = [
       topology.schemaVersion = Buffer.alloc(16, topology.schemaVersion[0]! + 1)
       const wait = takeOver(({ text }) => /system_schema\.keyspaces/.test(text), 'interceptOwn')
       const text = `SELECT * FROM shop.new${topology.schemaVersion[0]}`
-      return { ...wait, asked: alice.ask(queryEnvelope(VERSION, 1, text)), text, already: 0 }
+      return { ...wait, asked: alice.ask(queryEnvelope(protocolVersion, 1, text)), text, already: 0 }
     },
   },
   {
     name: 'a long text, while another thread reads it',
     arrive: async (alice) => {
       running.node.requests.length = 0
-      const asked = alice.ask(queryEnvelope(VERSION, 1, LONG))
-      return { waiting: () => true, goOn: () => {}, asked, text: LONG, already: 0 }
+      const asked = alice.ask(queryEnvelope(protocolVersion, 1, long))
+      return { waiting: () => true, goOn: () => {}, asked, text: long, already: 0 }
     },
   },
   {
     name: 'a request that finds no connection to the node',
     arrive: async (alice) => {
-      await alice.ask(queryEnvelope(VERSION, 2, 'USE play'))
+      await alice.ask(queryEnvelope(protocolVersion, 2, 'USE play'))
       await cutConnectionsOfPlay()
       const wait = takeOver(({ text }) => text === 'USE "play"')
       const text = 'SELECT * FROM play.items'
-      return { ...wait, asked: alice.ask(queryEnvelope(VERSION, 1, text)), text, already: 0 }
+      return { ...wait, asked: alice.ask(queryEnvelope(protocolVersion, 1, text)), text, already: 0 }
     },
   },
 ]
@@ -261,7 +261,7 @@ for (const { name: ending, policy, atMs, come, refusal } of ends) {
 
     for (const { name, arrive } of places) {
       it(`holds for ${name}`, async () => {
-        const alice = await world.client(running.port, 'alice', { version: VERSION })
+        const alice = await world.client(running.port, 'alice', { version: protocolVersion })
         const { asked, waiting, goOn, text, already } = await arrive(alice)
         await until('it waits', waiting)
         const before = running.records().length
@@ -274,7 +274,7 @@ for (const { name: ending, policy, atMs, come, refusal } of ends) {
       })
 
       it(`and without, ${name} is served`, async () => {
-        const alice = await world.client(running.port, 'alice', { version: VERSION })
+        const alice = await world.client(running.port, 'alice', { version: protocolVersion })
         const { asked, waiting, goOn, text, already } = await arrive(alice)
         await until('it waits', waiting)
         goOn()
@@ -289,7 +289,7 @@ describe('a large BATCH whose hours end while it is judged', () => {
   const text = 'INSERT INTO shop.items (k) VALUES (?)'
   const parts = Array.from({ length: 12_000 }, (_, at) => ({ text, values: [Buffer.from(String(at))] }))
   // Counted after all parts were decided on.
-  const counted = `${HOURS}
+  const counted = `${hours}
 ---
 apiVersion: ringfence.dev/v1alpha1
 kind: Guardrail
@@ -301,15 +301,15 @@ spec: { keyspaces: [shop], partitionsPerBatchMax: 20000 }
   })
 
   it('is refused as a whole, in whichever turn of its judging that is', async () => {
-    nowMs = NOON - 1
+    nowMs = noonMs - 1
     running.feed.apply(counted)
-    const alice = await world.client(running.port, 'alice', { version: VERSION })
+    const alice = await world.client(running.port, 'alice', { version: protocolVersion })
     let turn = 0
     for (; turn < 200; turn++) {
       running.node.requests.length = 0
       readings = 0
       endAtReading = turn + 1
-      const answer = told(await alice.ask(batchEnvelope(VERSION, 1, 0, parts)))
+      const answer = told(await alice.ask(batchEnvelope(protocolVersion, 1, 0, parts)))
       const hasEnded = readings >= endAtReading
       endAtReading = Number.POSITIVE_INFINITY
       if (!hasEnded) {
@@ -323,19 +323,19 @@ spec: { keyspaces: [shop], partitionsPerBatchMax: 20000 }
   })
 
   it('is refused as a whole where that is after the last of them was decided on', async () => {
-    const alice = await world.client(running.port, 'alice', { version: VERSION })
+    const alice = await world.client(running.port, 'alice', { version: protocolVersion })
     let ended = 0
     for (let asked = 0; asked < 50 && ended < 3; asked++) {
-      nowMs = NOON - 1
+      nowMs = noonMs - 1
       running.feed.apply(counted)
       running.node.requests.length = 0
       endAtSending = true
-      const answer = told(await alice.ask(batchEnvelope(VERSION, 1, 0, parts)))
+      const answer = told(await alice.ask(batchEnvelope(protocolVersion, 1, 0, parts)))
       endAtSending = false
       // Else it was sent in the turn of its last decision.
-      if (nowMs === NOON) ended++
-      assert.match(answer, nowMs === NOON ? /^0x2100 .*default-deny/ : /^result/)
-      assert.equal(running.node.requests.length, nowMs === NOON ? 0 : 1)
+      if (nowMs === noonMs) ended++
+      assert.match(answer, nowMs === noonMs ? /^0x2100 .*default-deny/ : /^result/)
+      assert.equal(running.node.requests.length, nowMs === noonMs ? 0 : 1)
     }
     assert.ok(ended > 0)
   })

@@ -3,17 +3,17 @@ import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { queryEnvelope } from '../../src/cql/encode.ts'
-import { HEADER_BYTES, Opcode } from '../../src/cql/protocol.ts'
-import { PIECE_BYTES_MAX, pieceInto } from '../../src/link/pieces.ts'
-import { Control, controlEnvelope, LINK_PROTOCOL, LINK_PROTOCOL_1 } from '../../src/link/protocol.ts'
+import { envelopeHeaderBytes, Opcode } from '../../src/cql/protocol.ts'
+import { pieceBytesMax, pieceInto } from '../../src/link/pieces.ts'
+import { Control, controlEnvelope, linkProtocol, linkProtocol1 } from '../../src/link/protocol.ts'
 import { echo, type NodeRequest } from './fake-node.ts'
 import { passportOf } from './passport-of.ts'
 import { RawLink } from './raw-link.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
-const SELECT = 'SELECT * FROM shop.items'
-const LONG = `${SELECT} WHERE k = 'long'`
-const LONG_BYTES = 1024 * 1024
+const select = 'SELECT * FROM shop.items'
+const long = `${select} WHERE k = 'long'`
+const longBytes = 1024 * 1024
 
 let world: World
 let sidecar: RunningSidecar
@@ -21,10 +21,10 @@ let sidecar: RunningSidecar
 before(async () => {
   world = await World.make()
   sidecar = await world.sidecar()
-  const rows = echo(4, 0, 'x'.repeat(LONG_BYTES))
+  const rows = echo(4, 0, 'x'.repeat(longBytes))
   sidecar.node.intercept = (request: NodeRequest) => {
-    if (request.text === LONG) request.reply(rows)
-    return request.text === LONG
+    if (request.text === long) request.reply(rows)
+    return request.text === long
   }
 })
 after(() => world.close())
@@ -46,8 +46,8 @@ const bytesOf = (link: RawLink): number => link.frames.reduce((sum, { text }) =>
 
 suite('a long envelope', () => {
   it('comes whole to an older gateway, which is never paused', async () => {
-    const link = await linkOf(LINK_PROTOCOL_1)
-    link.send(7, queryEnvelope(4, 1, LONG))
+    const link = await linkOf(linkProtocol1)
+    link.send(7, queryEnvelope(4, 1, long))
     await until('it is there', () => link.frames.length > 0)
     assert.deepEqual(
       link.frames.map(({ session, opcode }) => `${session}/${opcode}`),
@@ -57,10 +57,10 @@ suite('a long envelope', () => {
   })
 
   it('comes in pieces otherwise, and stops where its session is paused', async () => {
-    const link = await linkOf(LINK_PROTOCOL)
+    const link = await linkOf(linkProtocol)
     link.send(7, controlEnvelope(Control.PAUSE, {}))
-    link.send(7, queryEnvelope(4, 1, LONG))
-    link.send(7, queryEnvelope(4, 2, SELECT))
+    link.send(7, queryEnvelope(4, 1, long))
+    link.send(7, queryEnvelope(4, 2, select))
     link.send(0, controlEnvelope(Control.PING, {}))
     await until('the link itself goes on', () => answersOf(link).length > 0)
     await sleep(200)
@@ -72,18 +72,18 @@ suite('a long envelope', () => {
     link.send(7, controlEnvelope(Control.RESUME, {}))
     await until(
       'all of it is there',
-      () => bytesOf(link) > LONG_BYTES && answersOf(link).at(-1)!.opcode === Opcode.RESULT,
+      () => bytesOf(link) > longBytes && answersOf(link).at(-1)!.opcode === Opcode.RESULT,
     )
     const pieces = answersOf(link).slice(0, -1)
     assert.ok(pieces.every(({ session, opcode }) => session === 7 && opcode === Control.PIECE))
-    assert.ok(pieces.every(({ text }) => text.length <= PIECE_BYTES_MAX))
+    assert.ok(pieces.every(({ text }) => text.length <= pieceBytesMax))
     link.socket.destroy()
   })
 
   it('is taken in pieces, with others between them; a session that ends within one has cost nothing', async () => {
-    const link = await linkOf(LINK_PROTOCOL)
-    const request = queryEnvelope(4, 3, `${SELECT} WHERE k = '${'y'.repeat(100_000)}'`)
-    const target = Buffer.alloc(request.length + HEADER_BYTES)
+    const link = await linkOf(linkProtocol)
+    const request = queryEnvelope(4, 3, `${select} WHERE k = '${'y'.repeat(100_000)}'`)
+    const target = Buffer.alloc(request.length + envelopeHeaderBytes)
     const piece = (at: number, bytes: number): void =>
       link.send(7, Buffer.from(target.subarray(0, pieceInto(target, request, at, bytes))))
     piece(0, 50_000)
@@ -100,9 +100,9 @@ suite('a long envelope', () => {
   })
 
   it('that does not add up ends the link', async () => {
-    const link = await linkOf(LINK_PROTOCOL)
+    const link = await linkOf(linkProtocol)
     const target = Buffer.alloc(1000)
-    const request = queryEnvelope(4, 3, SELECT)
+    const request = queryEnvelope(4, 3, select)
     link.send(7, Buffer.from(target.subarray(0, pieceInto(target, request, 0, 5))))
     await until('it is closed', () => link.closed)
   })

@@ -6,9 +6,9 @@ import { Flag, headerFlags, headerOpcode, Opcode, type ProtocolVersion } from '.
 import { readWarnings } from '../../src/cql/responses.fixture.ts'
 import { readRows } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
-import { POLICY, type RunningSidecar, until, World } from './world.ts'
+import { type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
-const TABLES = 'SELECT * FROM system_schema.tables'
+const tables = 'SELECT * FROM system_schema.tables'
 
 let world: World
 let running: RunningSidecar
@@ -20,7 +20,7 @@ before(async () => {
 after(() => world.close())
 beforeEach(() => {
   running.node.requests.length = 0
-  running.feed.apply(POLICY)
+  running.feed.apply(usualPolicy)
 })
 
 const pageOf = async (client: RawClient, text: string, pagingState?: Uint8Array): Promise<Buffer> =>
@@ -32,7 +32,7 @@ const stateOf = (page: Buffer): Buffer => {
   return pagingState
 }
 
-const SEES_ALL = `${POLICY}---
+const seesAll = `${usualPolicy}---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: alice-sees-all }
@@ -43,32 +43,32 @@ spec:
 `
 
 suite('a paging state', () => {
-  const ALL = `${TABLES} WHERE keyspace_name = 'play'`
+  const all = `${tables} WHERE keyspace_name = 'play'`
 
   it('is sealed for the client and open for the node', async () => {
     // Who sees everything is answered by the node itself.
-    running.feed.apply(SEES_ALL)
+    running.feed.apply(seesAll)
     const alice = await world.client(running.port, 'alice')
-    const first = await pageOf(alice, ALL)
+    const first = await pageOf(alice, all)
     const sealed = stateOf(first)
-    const second = await pageOf(alice, ALL, sealed)
+    const second = await pageOf(alice, all, sealed)
     assert.equal(readRows(second, 0, second.length, 4).rows.length, 1)
-    const asked = running.node.requests.filter(({ text }) => text === ALL)
+    const asked = running.node.requests.filter(({ text }) => text === all)
     assert.equal(asked.length, 2)
     assert.ok(!asked[1]!.envelope.includes(sealed))
     alice.close()
   })
 
   it('is open for the node once, also where the request had to wait for a connection', async () => {
-    running.feed.apply(SEES_ALL)
+    running.feed.apply(seesAll)
     const alice = await world.client(running.port, 'alice')
     await alice.ask(queryEnvelope(4, 1, 'USE play'))
-    const sealed = stateOf(await pageOf(alice, ALL))
+    const sealed = stateOf(await pageOf(alice, all))
     const ofPlay = () => [...running.node.connections].filter(({ keyspace }) => keyspace === 'play')
     for (const { socket } of ofPlay()) socket.destroy()
     await until('the connections are gone', () => ofPlay().length === 0)
     await new Promise((resolve) => setTimeout(resolve, 50))
-    const second = await pageOf(alice, ALL, sealed)
+    const second = await pageOf(alice, all, sealed)
     assert.equal(describe(second).startsWith('0x'), false, describe(second))
     assert.equal(readRows(second, 0, second.length, 4).rows.length, 1)
     alice.close()
@@ -76,32 +76,32 @@ suite('a paging state', () => {
 
   it('is INVALID from another identity, for another statement, with a bit changed, and when it was never ours', async () => {
     const [alice, bob] = [await world.client(running.port, 'alice'), await world.client(running.port, 'bob')]
-    const sealed = stateOf(await pageOf(alice, ALL))
+    const sealed = stateOf(await pageOf(alice, all))
     const changed = Buffer.from(sealed)
     changed[changed.length - 1]! ^= 1
     running.node.requests.length = 0
     for (const [client, text, state] of [
-      [bob, ALL, sealed],
-      [alice, ALL.replace('play', 'Play'), sealed],
-      [alice, `${ALL} AND table_name > ''`, sealed],
-      [alice, ALL.replace('*', 'table_name'), sealed],
-      [alice, TABLES, sealed],
-      [alice, ALL, changed],
-      [alice, ALL, Buffer.from('00000001', 'hex')],
-      [alice, ALL, Buffer.alloc(0)],
+      [bob, all, sealed],
+      [alice, all.replace('play', 'Play'), sealed],
+      [alice, `${all} AND table_name > ''`, sealed],
+      [alice, all.replace('*', 'table_name'), sealed],
+      [alice, tables, sealed],
+      [alice, all, changed],
+      [alice, all, Buffer.from('00000001', 'hex')],
+      [alice, all, Buffer.alloc(0)],
     ] as const) {
       assert.equal(describe(await pageOf(client, text, state)), '0x2200 Invalid value for the paging state')
     }
     assert.deepEqual(running.node.texts(), [])
-    assert.equal(describe(await pageOf(alice, ALL, sealed)).slice(0, 5), 'echo:')
+    assert.equal(describe(await pageOf(alice, all, sealed)).slice(0, 5), 'echo:')
     alice.close()
     bob.close()
   })
 })
 
 suite('a paging state of the same statement', () => {
-  const ALL = `${TABLES} WHERE keyspace_name = 'play'`
-  const SEES_ALL = `${POLICY}---
+  const all = `${tables} WHERE keyspace_name = 'play'`
+  const seesAll = `${usualPolicy}---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: alice-sees-all }
@@ -111,17 +111,17 @@ spec:
   operations: [DESCRIBE]
 `
   const spellings = [
-    ALL,
-    ALL.replace('WHERE', 'where'),
-    `${ALL.replace('FROM', '\n\tfrom /* the */ ')} ;`,
-    ALL.replace('keyspace_name', 'Keyspace_Name').replace('SELECT', 'Select'),
-    ALL.replace('=', ' = ').replace("'play'", () => '$$play$$'),
-    ALL.replace('system_schema.', '"system_schema".'),
+    all,
+    all.replace('WHERE', 'where'),
+    `${all.replace('FROM', '\n\tfrom /* the */ ')} ;`,
+    all.replace('keyspace_name', 'Keyspace_Name').replace('SELECT', 'Select'),
+    all.replace('=', ' = ').replace("'play'", () => '$$play$$'),
+    all.replace('system_schema.', '"system_schema".'),
   ]
   // The node's own pages, and those that are made here.
   for (const [who, policy] of [
-    ['the node', SEES_ALL],
-    ['the sidecar', POLICY],
+    ['the node', seesAll],
+    ['the sidecar', usualPolicy],
   ] as const) {
     it(`that ${who} pages is good in every spelling and version`, async () => {
       running.feed.apply(policy)
@@ -135,11 +135,11 @@ spec:
           .ask(queryEnvelope(version, 7, text, { pageSize: 1, ...(pagingState !== undefined && { pagingState }) }))
       let good = 0
       for (const [from, first] of clients) {
-        const answer = await page(from, ALL)
+        const answer = await page(from, all)
         const { pagingState } = readRows(answer, 0, answer.length, first.version)
         for (const to of clients.keys()) {
           for (const text of spellings) {
-            if (who === 'the node' && text !== ALL) {
+            if (who === 'the node' && text !== all) {
               // The fake node reads one spelling; what matters is that it is asked.
               const again = await page(to, text, pagingState!)
               assert.notEqual(headerOpcode(again, 0), Opcode.ERROR, text)
@@ -179,7 +179,7 @@ suite('rows about the schema', () => {
 
 suite('a rule in observe mode', () => {
   it('lets through what it would refuse, with a warning, and the record says so', async () => {
-    running.feed.apply(`${POLICY}---
+    running.feed.apply(`${usualPolicy}---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: no-more-deletes }
@@ -226,9 +226,9 @@ suite('a table that was made a moment ago', () => {
 })
 
 suite('a long statement', () => {
-  const MIB = 1024 * 1024
+  const mib = 1024 * 1024
   const fill = (text: string, piece: string, end: string): string =>
-    text + piece.repeat(Math.floor((MIB - text.length - end.length) / piece.length)) + end
+    text + piece.repeat(Math.floor((mib - text.length - end.length) / piece.length)) + end
   const statements: Readonly<Record<string, string>> = {
     'a string of 1 MiB': fill("INSERT INTO shop.items (k) VALUES ('", 'x', "')"),
     'a list of 60,000 numbers': `SELECT * FROM shop.items WHERE k IN (${'123456789,'.repeat(60_000)}1)`,

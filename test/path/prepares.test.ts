@@ -17,7 +17,7 @@ before(async () => {
 })
 after(() => world.close())
 
-const OVERLOADED = /^0x1001 .* \(rule prepare-rate, policy revision 1\)$/
+const overloaded = /^0x1001 .* \(rule prepare-rate, policy revision 1\)$/
 
 const prepare = async (client: RawClient, text: string, stream = 1): Promise<string> =>
   describe(await client.ask(prepareEnvelope(client.version, stream, text)))
@@ -33,7 +33,7 @@ suite('a flood of statements that differ in their literals (attack B9)', () => {
     const begun = performance.now()
     const answers = await Promise.all(texts.map((text, i) => prepare(alice, text, i)))
     const seconds = (performance.now() - begun) / 1000
-    const shed = answers.filter((answer) => OVERLOADED.test(answer)).length
+    const shed = answers.filter((answer) => overloaded.test(answer)).length
     const passed = answers.filter((answer) => answer === 'result 4').length
     assert.equal(shed + passed, texts.length)
     assert.ok(passed >= preparesBurstMax - 1, `only ${passed} passed`)
@@ -50,8 +50,8 @@ suite('a flood of statements that differ in their literals (attack B9)', () => {
       for (let i = 0; i < 50; i++)
         assert.equal(await prepare(client, 'SELECT * FROM shop.items WHERE k = ?'), 'result 4')
     }
-    const SELECT = "SELECT * FROM shop.items WHERE k = 'as text'"
-    assert.equal(describe(await alice.ask(queryEnvelope(4, 1, SELECT))), `echo: ${SELECT}`)
+    const select = "SELECT * FROM shop.items WHERE k = 'as text'"
+    assert.equal(describe(await alice.ask(queryEnvelope(4, 1, select))), `echo: ${select}`)
     const bob = await world.client(running.port, 'bob')
     assert.equal(await prepare(bob, "SELECT * FROM shop.items WHERE k = 'of bob'"), 'result 4')
   })
@@ -59,7 +59,7 @@ suite('a flood of statements that differ in their literals (attack B9)', () => {
   it('is admitted again when time has passed', async () => {
     const alice = await world.client(running.port, 'alice')
     const begun = performance.now()
-    while (OVERLOADED.test(await prepare(alice, `SELECT * FROM shop.items WHERE k = 'later ${performance.now()}'`))) {
+    while (overloaded.test(await prepare(alice, `SELECT * FROM shop.items WHERE k = 'later ${performance.now()}'`))) {
       assert.ok(performance.now() - begun < 5000, 'never again')
     }
   })

@@ -18,15 +18,15 @@ import { looks, password, users } from './password.ts'
 import { RawLink } from './raw-link.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
-const ALICE = 'spiffe://demo.local/svc/alice'
-const METHODS = ['certificate', 'password']
+const aliceId = 'spiffe://demo.local/svc/alice'
+const methods = ['certificate', 'password']
 const allow = (name: string, keyspace: string, when = ''): string => `
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: ${name} }
-spec: { subjects: [{ spiffeId: ${ALICE} }], keyspaces: [${keyspace}], operations: [ALL] ${when} }
+spec: { subjects: [{ spiffeId: ${aliceId} }], keyspaces: [${keyspace}], operations: [ALL] ${when} }
 ---`
-const POLICY = `${allow('all', 'shop')}${allow('said', 'said', ', when: { authentication: [password] }')}
+const policyText = `${allow('all', 'shop')}${allow('said', 'said', ', when: { authentication: [password] }')}
 ${allow('shown', 'shown', ', when: { authentication: [certificate] }')}
 apiVersion: ringfence.dev/v1alpha1
 kind: CedarPolicy
@@ -37,7 +37,7 @@ spec:
 `
 const ask = (client: RawClient, text: string, stream = 5): Promise<string> =>
   client.ask(queryEnvelope(client.version, stream, text)).then(describe)
-const SELECT = 'SELECT * FROM shop.items'
+const select = 'SELECT * FROM shop.items'
 
 let world: World
 let sidecar: RunningSidecar
@@ -52,9 +52,9 @@ before(async () => {
   users['alice+admin'] = { password: 'pw-admin', person: 'corp/alice', claims: { groups: ['a', 'admin'] } }
   world = await World.make()
   bundlePem = world.ca.bundlePem
-  sidecar = await world.sidecar({ policy: POLICY, authentication: METHODS, share: 'identity', connections: 1 })
+  sidecar = await world.sidecar({ policy: policyText, authentication: methods, share: 'identity', connections: 1 })
   sidecarPort = sidecar.port
-  gatewayPort = (await world.gateway([sidecar], { authentication: METHODS })).port
+  gatewayPort = (await world.gateway([sidecar], { authentication: methods })).port
 })
 after(() => world.close())
 
@@ -93,7 +93,7 @@ for (const [way, port, looksWanted] of ways) {
           const success = await client.logIn('alice', 'pw-alice', 9)
           assert.equal(headerOpcode(success, 0), Opcode.AUTH_SUCCESS, describe(success))
           assert.equal(looks.count - before, looksWanted, 'verified where the client comes in, and at the sidecar')
-          assert.equal(await ask(client, SELECT), `echo: ${SELECT}`)
+          assert.equal(await ask(client, select), `echo: ${select}`)
           client.close()
         })
       }
@@ -107,7 +107,7 @@ for (const [way, port, looksWanted] of ways) {
       assert.match(await ask(client, 'SELECT * FROM hers.items WHERE k = 1'), /^echo/)
       await until('all is on record', () => sidecar.records().length >= records + 3)
       for (const { workload, person, authentication } of sidecar.records().slice(records)) {
-        assert.deepEqual([workload, person, authentication], [ALICE, 'corp/alice', 'password'])
+        assert.deepEqual([workload, person, authentication], [aliceId, 'corp/alice', 'password'])
       }
     })
 
@@ -127,7 +127,7 @@ for (const [way, port, looksWanted] of ways) {
       )
       assert.equal(headerOpcode(await client.ask(optionsEnvelope(4, 3)), 0), Opcode.SUPPORTED)
       assert.equal(headerOpcode(await client.logIn('alice', 'pw-alice'), 0), Opcode.AUTH_SUCCESS)
-      assert.equal(await ask(client, SELECT), `echo: ${SELECT}`)
+      assert.equal(await ask(client, select), `echo: ${select}`)
       assert.match(describe(await client.logIn('alice', 'pw-alice', 7)), /^0x000a unexpected AUTH_RESPONSE/)
       await client.closed
     })
@@ -150,7 +150,7 @@ for (const [way, port, looksWanted] of ways) {
       const inTime = await asked(port())
       assert.match(describe(await inTime.ask(authResponseEnvelope(4, 0, Buffer.alloc(64 * 1024 - 4)))), /^0x0100/)
       const early = await asked(port())
-      assert.match(await ask(early, SELECT), /^0x000a unexpected message before the connection is ready/)
+      assert.match(await ask(early, select), /^0x000a unexpected message before the connection is ready/)
       await early.closed
       const twice = await asked(port())
       twice.send(authResponseEnvelope(4, 1, Buffer.from('\0alice\0pw-alice')))
@@ -163,7 +163,7 @@ for (const [way, port, looksWanted] of ways) {
     it('may be as long as an AUTH_RESPONSE may be', async () => {
       for (const bytes of [32 * 1024, 64 * 1024 - 100]) {
         users['alice+long'] = { password: 'p'.repeat(bytes) }
-        assert.equal(await ask(await entered(port(), 'alice+long'), SELECT), `echo: ${SELECT}`)
+        assert.equal(await ask(await entered(port(), 'alice+long'), select), `echo: ${select}`)
       }
       delete users['alice+long']
     })
@@ -193,14 +193,14 @@ for (const [way, port, looksWanted] of ways) {
         answer = () => request.answer()
         return true
       }
-      const inFlight = ask(client, `${SELECT} WHERE k = 'long'`)
+      const inFlight = ask(client, `${select} WHERE k = 'long'`)
       await sleep(expiresAtMs - Date.now() + 300)
       assert.equal(client.isClosed, false)
       sidecar.node.intercept = undefined
       answer!()
-      assert.equal(await inFlight, `echo: ${SELECT} WHERE k = 'long'`)
+      assert.equal(await inFlight, `echo: ${select} WHERE k = 'long'`)
       await client.closed
-      assert.equal(await ask(other, SELECT), `echo: ${SELECT}`)
+      assert.equal(await ask(other, select), `echo: ${select}`)
       const late = await asked(port())
       assert.match(describe(await late.logIn('alice+short', 'short')), /^0x0100 /)
     })
@@ -285,7 +285,7 @@ suite('who one is', () => {
 
   it('has an account of its own for what waits', async () => {
     const budget = new BytesBudget()
-    const { port } = await world.sidecar({ name: 'counted', policy: POLICY, authentication: METHODS, budget })
+    const { port } = await world.sidecar({ name: 'counted', policy: policyText, authentication: methods, budget })
     const holders: number[] = []
     for (const enter of [...Object.values(callers), ...Object.values(callers)]) {
       await enter(port)
@@ -298,8 +298,8 @@ suite('who one is', () => {
   it('has places of its own', async () => {
     const full = await world.sidecar({
       name: 'full',
-      policy: POLICY,
-      authentication: METHODS,
+      policy: policyText,
+      authentication: methods,
       bounds: { perIdentityMax: 1, max: 10 },
     })
     const first = await entered(full.port, 'alice')
@@ -331,7 +331,7 @@ suite('who one is', () => {
 async function passport(change: Partial<PassportRequest>): Promise<string> {
   const gateway = await world.credentials('ringfence/gateway/gateway1')
   const request: PassportRequest = {
-    subject: ALICE as SpiffeId,
+    subject: aliceId as SpiffeId,
     evidence: { kind: 'password', chain: [], shown: { user: 'alice', password: 'pw-alice' } },
     clientAddress: '192.0.2.1',
     clientPort: 1,
@@ -410,7 +410,7 @@ suite('a listener that does not say that it takes it', () => {
 
 suite('a log-in that does not come to its end', { concurrency: true }, () => {
   it('counts with the handshakes until it has, and the oldest goes where they are too many', async () => {
-    const { port } = await world.sidecar({ name: 'crowded', authentication: METHODS, bounds: { handshakesMax: 2 } })
+    const { port } = await world.sidecar({ name: 'crowded', authentication: methods, bounds: { handshakesMax: 2 } })
     const [oldest, second] = [await asked(port), await asked(port)]
     const third = await asked(port)
     await oldest.closed

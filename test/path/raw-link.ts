@@ -8,7 +8,7 @@ import {
   controlEnvelope,
   type Hello,
   helloSchema,
-  LINK_PROTOCOL,
+  linkProtocol,
   type Ring,
   ringSchema,
   tableSchema,
@@ -43,7 +43,7 @@ export class RawLink {
   }
 
   /** `protocol`: of the mesh link, by ALPN. */
-  static async open(port: number, credentials: Credentials, protocol = LINK_PROTOCOL): Promise<RawLink> {
+  static async open(port: number, credentials: Credentials, protocol = linkProtocol): Promise<RawLink> {
     const { keyPem: key, certificatePem: cert, bundlePem: ca } = credentials
     const options = { port, host: '127.0.0.1', key, cert, ca, ALPNProtocols: [protocol] }
     const socket = connectTls({ ...options, checkServerIdentity: () => undefined })

@@ -22,7 +22,7 @@ import { RawLink } from './raw-link.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
 const log = pino({ level: 'silent' })
-const TWO_AND_ONE = { class: 'org.apache.cassandra.locator.NetworkTopologyStrategy', dc1: '2', dc2: '1' }
+const twoAndOne = { class: 'org.apache.cassandra.locator.NetworkTopologyStrategy', dc1: '2', dc2: '1' }
 
 const place = (n: number, more: Partial<FakePlace> = {}): FakePlace => ({
   hostId: `00000000-0000-4000-8000-00000000000${n}`,
@@ -51,7 +51,7 @@ const askOf =
   async (envelope) =>
     topology.answer(4, 0, textOf(envelope)) ?? assert.fail(textOf(envelope))
 
-async function schemaOf(replication: Readonly<Record<string, string>> = TWO_AND_ONE): Promise<SchemaModel> {
+async function schemaOf(replication: Readonly<Record<string, string>> = twoAndOne): Promise<SchemaModel> {
   const schema = new FakeSchema()
   schema.replication.set('shop', new Map(Object.entries(replication)))
   const ask: Ask = async (envelope) =>
@@ -157,7 +157,7 @@ describe('the digest of the ring', () => {
     const answers = await Promise.all([
       answerOf(topologyOf(one, two, three)),
       answerOf(topologyOf(two, three, one)),
-      answerOf(topologyOf(three, two, one), await schemaOf(Object.fromEntries(Object.entries(TWO_AND_ONE).reverse()))),
+      answerOf(topologyOf(three, two, one), await schemaOf(Object.fromEntries(Object.entries(twoAndOne).reverse()))),
     ])
     const tokensType = setOf(native('text'))
     const backwards = (await readNodes(askOf(topologyOf(one, two, three)))).reverse().map(([id, dc, rack, tokens]) => {
@@ -176,8 +176,8 @@ describe('the digest of the ring', () => {
       'a data centre': answerOf(topologyOf(one, two, { ...three, dataCenter: 'dc3' })),
       'a node less': answerOf(topologyOf(one, two)),
       'a node replaced': answerOf(topologyOf(one, two, { ...three, hostId: place(4).hostId })),
-      'a factor': answerOf(topologyOf(one, two, three), await schemaOf({ ...TWO_AND_ONE, dc1: '1' })),
-      'a strategy': answerOf(topologyOf(one, two, three), await schemaOf({ ...TWO_AND_ONE, class: 'Other' })),
+      'a factor': answerOf(topologyOf(one, two, three), await schemaOf({ ...twoAndOne, dc1: '1' })),
+      'a strategy': answerOf(topologyOf(one, two, three), await schemaOf({ ...twoAndOne, class: 'Other' })),
     }
     const digests = new Set([base.digest])
     for (const [what, answer] of Object.entries(others)) {
@@ -357,7 +357,7 @@ describe('watching the ring', () => {
     watched.migrate(base.withKeyspace('play', { ...base.keyspace('play')!, tables: new Map(), digest: 'other' }))
     await settle()
     assert.equal(peer.reads, 1)
-    watched.migrate(await schemaOf({ ...TWO_AND_ONE, dc1: '1' }))
+    watched.migrate(await schemaOf({ ...twoAndOne, dc1: '1' }))
     await settle()
     assert.deepEqual([peer.reads, digests.length], [2, 2])
     assert.deepEqual(read(watched.watch.answer).keyspaces[1]?.options[0], ['dc1', '1'])
@@ -405,7 +405,7 @@ describe('watching the ring', () => {
     await settle()
     watch.stop()
     const { reads } = peer
-    watched.migrate(await schemaOf({ ...TWO_AND_ONE, dc1: '1' }))
+    watched.migrate(await schemaOf({ ...twoAndOne, dc1: '1' }))
     await pass(60_000)
     assert.equal(peer.reads, reads)
   })
@@ -517,7 +517,7 @@ describe('a gateway that asks sidecars', () => {
     running.node.migrate(orders)
     await until('the epoch', () => link.hello?.schemaEpoch === 2)
     assert.equal(link.hello?.ring, hello?.ring)
-    running.node.schema.replication.set('shop', new Map(Object.entries({ ...TWO_AND_ONE, dc1: '1' })))
+    running.node.schema.replication.set('shop', new Map(Object.entries({ ...twoAndOne, dc1: '1' })))
     const change = { change: 'UPDATED', target: 'KEYSPACE', keyspace: 'shop', name: '', argTypes: [] }
     running.node.emit({ type: 'SCHEMA_CHANGE', ...change })
     await until('the ring', () => link.hello?.ring !== hello?.ring)

@@ -13,9 +13,9 @@ import { pushedKinds } from '../../src/mesh/pushed.ts'
 import { describe, type RawClient } from './client.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
-const INSERT = 'INSERT INTO shop.items (v, k) VALUES (?, ?)'
-const READ = 'SELECT * FROM shop.items WHERE k = ?'
-const OTHERS_ONLY = `
+const insert = 'INSERT INTO shop.items (v, k) VALUES (?, ?)'
+const readText = 'SELECT * FROM shop.items WHERE k = ?'
+const othersOnly = `
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: others-only }
@@ -99,12 +99,12 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
   suite(`a request about one row, version ${version}`, () => {
     it('goes to a replica when it is an EXECUTE, and is answered on its own stream', async () => {
       const alice = await world.client(gateway.port, 'alice', { version })
-      const id = await prepared(alice, INSERT)
+      const id = await prepared(alice, insert)
       await warm(alice, id, (key) => values('v', key))
       const answers = await Promise.all(
         keys.map((key, i) => alice.ask(executeEnvelope(version, 10 + i, id, resultId, values(`v of ${key}`, key)))),
       )
-      for (const [i, answer] of answers.entries()) assert.equal(describe(answer), `echo: ${INSERT} <- v of ${keys[i]}`)
+      for (const [i, answer] of answers.entries()) assert.equal(describe(answer), `echo: ${insert} <- v of ${keys[i]}`)
       assert.deepEqual(astray(keys, Opcode.EXECUTE), [])
       const counts = nodes.map(({ node }) => node.requests.length)
       assert.ok(Math.min(...counts) > 10, `all have their share: ${counts}`)
@@ -115,7 +115,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       const byName = 'SELECT * FROM shop.items WHERE k = :key AND v = :v ALLOW FILTERING'
       for (let round = 0; round < 2; round++) {
         for (let i = 0; i < 20; i++) {
-          await alice.ask(queryEnvelope(version, 1, READ, { values: values(`warm ${i}`) }))
+          await alice.ask(queryEnvelope(version, 1, readText, { values: values(`warm ${i}`) }))
           await alice.ask(queryEnvelope(version, 1, byName, { values: values('v', `w ${i}`), names: ['v', 'key'] }))
         }
       }
@@ -124,7 +124,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
         keys.map((key, i) =>
           alice.ask(
             i % 2 === 0
-              ? queryEnvelope(version, 10 + i, READ, { values: values(key) })
+              ? queryEnvelope(version, 10 + i, readText, { values: values(key) })
               : queryEnvelope(version, 10 + i, byName, { values: values('v', key), names: ['v', 'key'] }),
           ),
         ),
@@ -134,7 +134,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
 
     it('is answered also where it is a BATCH that is too large to be read for its way', async () => {
       const alice = await world.client(gateway.port, 'alice', { version })
-      const id = await prepared(alice, INSERT)
+      const id = await prepared(alice, insert)
       const batch = (parts: number) =>
         batchEnvelope(
           version,
@@ -147,7 +147,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
 
     it('goes to a replica when it is a BATCH about one partition, of prepared statements and texts', async () => {
       const alice = await world.client(gateway.port, 'alice', { version })
-      const id = await prepared(alice, INSERT)
+      const id = await prepared(alice, insert)
       const one = (key: string, stream: number) =>
         alice.ask(
           batchEnvelope(version, stream, 1, [
@@ -176,8 +176,8 @@ for (const version of [4, 5] as ProtocolVersion[]) {
   it(`a custom payload and tracing change no request's way, version ${version}`, async () => {
     const alice = await world.client(gateway.port, 'alice', { version })
     const [answer, again] = [
-      await alice.ask(withPayload(prepareEnvelope(version, 1, INSERT), 'first')),
-      await alice.ask(withPayload(prepareEnvelope(version, 1, INSERT), 'second')),
+      await alice.ask(withPayload(prepareEnvelope(version, 1, insert), 'first')),
+      await alice.ask(withPayload(prepareEnvelope(version, 1, insert), 'second')),
     ]
     const { id } = readPrepared(answer, 0, answer.length, version)
     assert.deepEqual(readPrepared(again, 0, again.length, version).id, id)
@@ -211,7 +211,7 @@ for (const version of [4, 5] as ProtocolVersion[]) {
 suite('prepared statements', () => {
   it('are given to each sidecar once for an identity, however many sessions and requests it has', async () => {
     const clients = await Promise.all(Array.from({ length: 4 }, () => world.client(gateway.port, 'alice')))
-    const text = `${READ} AND v = 'once'`
+    const text = `${readText} AND v = 'once'`
     const ids = await Promise.all(clients.map((client) => prepared(client, text)))
     const already = nodes.flatMap(({ node }) => node.requests.filter(({ opcode }) => opcode === Opcode.PREPARE))
     for (let round = 0; round < 3; round++) {
@@ -239,7 +239,7 @@ suite('prepared statements', () => {
   it('of one identity are not another’s, whichever sidecar its request goes to', async () => {
     const alice = await world.client(gateway.port, 'alice')
     const bob = await world.client(gateway.port, 'bob')
-    const id = await prepared(alice, `${READ} AND v = 'private'`)
+    const id = await prepared(alice, `${readText} AND v = 'private'`)
     for (let i = 0; i < 20; i++) {
       assert.match(describe(await bob.ask(executeEnvelope(4, 1, id, undefined, values(`key ${i}`)))), /^0x2500 /)
     }
@@ -252,7 +252,7 @@ suite('prepared statements', () => {
 
   it('that one sidecar’s node will not prepare run where they are prepared', async () => {
     const alice = await world.client(gateway.port, 'alice')
-    const text = `${READ} AND v = 'half known'`
+    const text = `${readText} AND v = 'half known'`
     const id = await prepared(alice, text)
     const holder = nodes.find(({ node }) => node.requests.some((request) => request.text === text))!
     for (const each of nodes) {
@@ -278,10 +278,10 @@ suite('prepared statements', () => {
 
   it('that the policy takes away are refused at every replica', async () => {
     const alice = await world.client(gateway.port, 'alice')
-    const id = await prepared(alice, `${READ} AND v = 'withdrawn'`)
+    const id = await prepared(alice, `${readText} AND v = 'withdrawn'`)
     await warm(alice, id, (key) => values(key))
     const before = nodes.map(({ feed }) => feed.value(pushedKinds.policy).current.source)
-    for (const { feed } of nodes) feed.apply(OTHERS_ONLY)
+    for (const { feed } of nodes) feed.apply(othersOnly)
     for (const [i, key] of keys.slice(0, 30).entries()) {
       assert.match(describe(await alice.ask(executeEnvelope(4, 10 + i, id, undefined, values(key)))), /^0x2100 /)
     }
@@ -293,12 +293,13 @@ suite('prepared statements', () => {
 suite('the record', () => {
   it('names the client’s connection alike at every sidecar, and what was prepared there for it', async () => {
     const bob = await world.client(gateway.port, 'bob')
-    const text = `${READ} AND v = 'recorded'`
+    const text = `${readText} AND v = 'recorded'`
     const id = await prepared(bob, text)
     for (let i = 0; i < 60; i++) await bob.ask(executeEnvelope(4, 1, id, undefined, values(`recorded ${i}`)))
     const recordsOf = ({ records }: RunningSidecar) =>
       records().filter(
-        ({ workload, statement }) => workload === 'spiffe://demo.local/svc/bob' && statement === `${READ} AND v = ?`,
+        ({ workload, statement }) =>
+          workload === 'spiffe://demo.local/svc/bob' && statement === `${readText} AND v = ?`,
       )
     await until(
       'all are on record',
@@ -334,7 +335,7 @@ suite('USE', () => {
   it('that is prepared is one of the whole session too', async () => {
     const alice = await world.client(gateway.port, 'alice')
     const ids = [await prepared(alice, 'USE shop'), await prepared(alice, 'USE play')]
-    const read = await prepared(alice, READ)
+    const read = await prepared(alice, readText)
     await warm(alice, read, (key) => values(key))
     for (let round = 0; round < 6; round++) {
       const keyspace = ['shop', 'play'][round % 2]!
@@ -373,7 +374,7 @@ suite('a ring that changes', () => {
     const ring = await world.ring(3, { replication: { dc1: 1 } })
     const door = await world.gateway(ring)
     const alice = await world.client(door.port, 'alice')
-    const id = await prepared(alice, READ)
+    const id = await prepared(alice, readText)
     const send = async (name: string) => {
       for (let i = 0; i < 60; i++) await alice.ask(executeEnvelope(4, 1, id, undefined, values(`${name}${i}`)))
     }
@@ -407,7 +408,7 @@ suite('a ring that changes', () => {
     const ring = await world.ring(4, { dataCenters: ['dc1', 'dc2'], replication: { dc1: 1, dc2: 1 } })
     const door = await world.gateway(ring, { locality: { dataCenter: 'dc1' } })
     const alice = await world.client(door.port, 'alice')
-    const id = await prepared(alice, READ)
+    const id = await prepared(alice, readText)
     const near = ring.filter((_, i) => i % 2 === 0)
     // The gateway hears of the ring, opens an upstream session, gives the sidecar the statement: a round for each at the most.
     let right = 0
@@ -429,7 +430,7 @@ suite('a sidecar that goes', () => {
     const ring = await world.ring(3, { replication: { dc1: 1 } })
     const door = await world.gateway(ring)
     const alice = await world.client(door.port, 'alice')
-    const id = await prepared(alice, READ)
+    const id = await prepared(alice, readText)
     const ask = (stream: number, key: string) => alice.ask(executeEnvelope(4, stream, id, undefined, values(key)))
     for (let round = 0; round < 2; round++) for (let i = 0; i < 40; i++) await ask(1, `warm ${i}`)
     const [lost, slow] = ring as [RunningSidecar, RunningSidecar]
@@ -449,9 +450,9 @@ suite('a sidecar that goes', () => {
     await lost.sidecar.stop(0)
     assert.match(describe(await ofLost), /^0x1001 .*whether the node acted is not known$/)
     slow.node.intercept = undefined
-    for (let i = 0; i < 30; i++) assert.equal(describe(await ask(10, `after ${i}`)), `echo: ${READ} <- after ${i}`)
+    for (let i = 0; i < 30; i++) assert.equal(describe(await ask(10, `after ${i}`)), `echo: ${readText} <- after ${i}`)
     release!()
-    assert.equal(describe(await ofSlow), `echo: ${READ} <- ${keyAt(slow)}`)
+    assert.equal(describe(await ofSlow), `echo: ${readText} <- ${keyAt(slow)}`)
     assert.equal(alice.isClosed, false)
     assert.equal(ring.flatMap(({ node }) => node.requests).filter(({ value }) => value === keyAt(lost)).length, 1)
   })
@@ -461,12 +462,12 @@ suite('a sidecar that goes', () => {
     const door = await world.gateway(ring)
     const alice = await world.client(door.port, 'alice')
     await alice.ask(registerEnvelope(4, 1, ['SCHEMA_CHANGE']))
-    const id = await prepared(alice, READ)
+    const id = await prepared(alice, readText)
     const ask = async (key: string) => describe(await alice.ask(executeEnvelope(4, 1, id, undefined, values(key))))
     for (let round = 0; round < 2; round++) for (let i = 0; i < 40; i++) await ask(`warm ${i}`)
     for (const gone of ring.slice(0, 2)) {
       await gone.sidecar.stop(0)
-      for (const key of keys.slice(0, 40)) assert.equal(await ask(key), `echo: ${READ} <- ${key}`)
+      for (const key of keys.slice(0, 40)) assert.equal(await ask(key), `echo: ${readText} <- ${key}`)
     }
     ring[2]!.node.emit({
       type: 'SCHEMA_CHANGE',
@@ -485,7 +486,7 @@ suite('a sidecar that goes', () => {
     const ring = await world.ring(3, { replication: { dc1: 3 } })
     const door = await world.gateway(ring)
     const [alice, bob] = [await world.client(door.port, 'alice'), await world.client(door.port, 'alice')]
-    const id = await prepared(alice, READ)
+    const id = await prepared(alice, readText)
     const ask = (client: RawClient, stream: number, key: string) =>
       client.ask(executeEnvelope(4, stream, id, undefined, values(key)))
     for (let i = 0; i < 60; i++) await Promise.all([ask(alice, 1, `warm ${i}`), ask(bob, 1, `warm ${i}`)])

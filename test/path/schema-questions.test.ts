@@ -6,7 +6,7 @@ import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readPrepared, readRows } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
-import { POLICY, type RunningSidecar, World } from './world.ts'
+import { type RunningSidecar, usualPolicy, World } from './world.ts'
 
 let world: World
 let running: RunningSidecar
@@ -27,7 +27,7 @@ after(() => {
 })
 beforeEach(() => {
   running.node.requests.length = 0
-  running.feed.apply(POLICY)
+  running.feed.apply(usualPolicy)
 })
 
 async function rows(text: string, options: Parameters<typeof queryEnvelope>[3] = {}): Promise<string[]> {
@@ -106,16 +106,16 @@ suite('what is hidden', () => {
     const text = `SELECT table_name FROM ${T} WHERE keyspace_name = 'shop'`
     const first = await bob.ask(queryEnvelope(4, 7, text, { pageSize: 1 }))
     const { pagingState } = readRows(first, 0, first.length, 4)
-    running.feed.apply(POLICY.replace('keyspaces: [shop]', 'keyspaces: [play]'))
+    running.feed.apply(usualPolicy.replace('keyspaces: [shop]', 'keyspaces: [play]'))
     assert.deepEqual(await rows(text, { pageSize: 9, pagingState: pagingState! }), [])
-    running.feed.apply(POLICY)
+    running.feed.apply(usualPolicy)
     assert.deepEqual(await rows(text, { pageSize: 9, pagingState: pagingState! }), ['b', 'c', 'items'])
   })
 })
 
 suite('a policy that comes while an answer is made', () => {
   const text = `SELECT table_name, current_timestamp() FROM ${T} WHERE keyspace_name = 'shop'`
-  const without = POLICY.replace('keyspaces: [shop]', 'keyspaces: [play]')
+  const without = usualPolicy.replace('keyspaces: [shop]', 'keyspaces: [play]')
   const names = async (): Promise<string[]> => (await rows(text)).map((row) => row.split(',')[0]!)
 
   for (const [how, put] of [
@@ -135,7 +135,7 @@ suite('a policy that comes while an answer is made', () => {
       })
       assert.deepEqual(await names(), [])
       assert.ok(came)
-      running.feed.restore(POLICY)
+      running.feed.restore(usualPolicy)
       assert.deepEqual(await names(), ['a', 'b', 'c', 'items'])
     })
   }

@@ -30,7 +30,7 @@ spec:
   keyspaces: [shop]
   ${more}
 ---`
-const RULES = `${rule('alice', 'alice', "functions: ['shop.*']\n  operations: [ALL]")}
+const rules = `${rule('alice', 'alice', "functions: ['shop.*']\n  operations: [ALL]")}
 ${rule('bob', 'bob', 'tables: [items, other, shown, wide]\n  operations: [READ, WRITE]')}
 ${rule('bob-tables', 'bob', 'tables: [items]\n  operations: [ALTER]')}
 apiVersion: ringfence.dev/v1alpha1
@@ -66,7 +66,7 @@ interface Change {
 }
 
 const items = table('items')
-const SELECT_ABS = "SELECT abs(v) FROM shop.items WHERE k = 'a'"
+const selectAbs = "SELECT abs(v) FROM shop.items WHERE k = 'a'"
 
 const changes: readonly Change[] = [
   {
@@ -100,7 +100,7 @@ const changes: readonly Change[] = [
     object: 'abs',
     tables: [[items], [items]],
     functions: [[], ['shop.abs']],
-    asked: SELECT_ABS,
+    asked: selectAbs,
     refusal: /^0x2100 .*EXECUTE permission on <function shop.abs>/,
   },
   {
@@ -110,7 +110,7 @@ const changes: readonly Change[] = [
     object: 'abs',
     tables: [[items], [items]],
     aggregates: [[], ['shop.abs']],
-    asked: SELECT_ABS,
+    asked: selectAbs,
     refusal: /^0x2100 .*EXECUTE permission on <function shop.abs>/,
   },
   {
@@ -152,7 +152,7 @@ let bob: RawClient
 
 before(async () => {
   world = await World.make()
-  running = await world.sidecar({ policy: RULES })
+  running = await world.sidecar({ policy: rules })
 })
 after(() => world.close())
 beforeEach(async () => {

@@ -17,11 +17,11 @@ import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../
 import { readError, readEvent, readPrepared, readSetKeyspace } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
 import { echo, type NodeRequest } from './fake-node.ts'
-import { POLICY, type RunningSidecar, until, World } from './world.ts'
+import { type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
-const SELECT = 'SELECT * FROM shop.items'
-const INSERT = "INSERT INTO shop.items (k) VALUES ('v')"
-const INSERT_MARKER = 'INSERT INTO shop.items (k) VALUES (?)'
+const select = 'SELECT * FROM shop.items'
+const insert = "INSERT INTO shop.items (k) VALUES ('v')"
+const insertMarker = 'INSERT INTO shop.items (k) VALUES (?)'
 
 let world: World
 let running: RunningSidecar
@@ -62,8 +62,8 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
     it('has what is permitted forwarded, and the node’s answer on its own stream', async () => {
       const alice = await world.client(running.port, 'alice', { version })
       for (const stream of [0, 1, 300, 32_767]) {
-        const answer = await alice.ask(queryEnvelope(version, stream, SELECT))
-        assert.equal(describe(answer), `echo: ${SELECT}`)
+        const answer = await alice.ask(queryEnvelope(version, stream, select))
+        assert.equal(describe(answer), `echo: ${select}`)
         assert.equal(headerStream(answer, 0), stream)
       }
     })
@@ -71,15 +71,15 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
     it('is refused with UNAUTHORIZED what no rule allows, stays usable, and the node hears nothing', async () => {
       const bob = await world.client(running.port, 'bob', { version })
       const before = running.node.requests.length
-      const refusal = await bob.ask(queryEnvelope(version, 5, INSERT))
+      const refusal = await bob.ask(queryEnvelope(version, 5, insert))
       assert.match(
         describe(refusal),
         /^0x2100 spiffe:\/\/demo\.local\/svc\/bob has no MODIFY permission on <table shop\.items>/,
       )
-      assert.match(describe(await bob.ask(prepareEnvelope(version, 5, INSERT_MARKER))), /^0x2100 /)
-      assert.match(describe(await bob.ask(batchEnvelope(version, 5, 0, [{ text: INSERT, values: [] }]))), /^0x2100 /)
+      assert.match(describe(await bob.ask(prepareEnvelope(version, 5, insertMarker))), /^0x2100 /)
+      assert.match(describe(await bob.ask(batchEnvelope(version, 5, 0, [{ text: insert, values: [] }]))), /^0x2100 /)
       assert.equal(running.node.requests.length, before)
-      assert.equal(describe(await bob.ask(queryEnvelope(version, 5, SELECT))), `echo: ${SELECT}`)
+      assert.equal(describe(await bob.ask(queryEnvelope(version, 5, select))), `echo: ${select}`)
       const refused = running
         .records()
         .filter(
@@ -95,12 +95,12 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       const alice = await world.client(running.port, 'alice', { version })
       const taken = hold(/n = /)
       const asked = Array.from({ length: 40 }, (_, i) =>
-        alice.ask(queryEnvelope(version, 1000 - i, `${SELECT} WHERE n = ${i}`)),
+        alice.ask(queryEnvelope(version, 1000 - i, `${select} WHERE n = ${i}`)),
       )
       await until('all arrived', () => taken.length === 40)
       for (const request of [...taken].reverse()) request.answer()
       for (const [i, answer] of (await Promise.all(asked)).entries()) {
-        assert.equal(describe(answer), `echo: ${SELECT} WHERE n = ${i}`)
+        assert.equal(describe(answer), `echo: ${select} WHERE n = ${i}`)
         assert.equal(headerStream(answer, 0), 1000 - i)
       }
     })
@@ -108,9 +108,9 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
     it('prepares and executes, and its ids mean nothing to anybody else', async () => {
       const alice = await world.client(running.port, 'alice', { version })
       const bob = await world.client(running.port, 'bob', { version })
-      const id = await prepare(alice, INSERT_MARKER)
+      const id = await prepare(alice, insertMarker)
       const execute = executeEnvelope(version, 7, id, Buffer.alloc(16, 9), value('x'))
-      assert.equal(describe(await alice.ask(execute)), `echo: ${INSERT_MARKER} <- x`)
+      assert.equal(describe(await alice.ask(execute)), `echo: ${insertMarker} <- x`)
       const before = running.node.requests.length
       const stranger = await bob.ask(execute)
       const error = readError(stranger, 0, stranger.length)
@@ -119,7 +119,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       const batch = await bob.ask(batchEnvelope(version, 8, 0, [{ id, values: value('x') }]))
       assert.deepEqual(readError(batch, 0, batch.length).preparedId, id)
       assert.equal(running.node.requests.length, before)
-      assert.match(describe(await bob.ask(prepareEnvelope(version, 9, INSERT_MARKER))), /^0x2100 /)
+      assert.match(describe(await bob.ask(prepareEnvelope(version, 9, insertMarker))), /^0x2100 /)
       assert.equal(running.node.requests.length, before)
     })
 
@@ -128,20 +128,20 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
         await world.client(running.port, 'alice', { version }),
         await world.client(running.port, 'alice'),
       ]
-      const id = await prepare(one, INSERT_MARKER)
+      const id = await prepare(one, insertMarker)
       assert.equal(
         describe(await other.ask(executeEnvelope(4, 1, id, undefined, value('y')))),
-        `echo: ${INSERT_MARKER} <- y`,
+        `echo: ${insertMarker} <- y`,
       )
     })
 
     it('has a statement that the node forgot prepared again, without a word of it to the client', async () => {
       const alice = await world.client(running.port, 'alice', { version })
-      const id = await prepare(alice, INSERT_MARKER)
+      const id = await prepare(alice, insertMarker)
       for (const stream of [1, 2]) {
         running.node.prepared.clear()
         const answer = await alice.ask(executeEnvelope(version, stream, id, Buffer.alloc(16, 9), value('z')))
-        assert.equal(describe(answer), `echo: ${INSERT_MARKER} <- z`)
+        assert.equal(describe(answer), `echo: ${insertMarker} <- z`)
       }
       const second = await prepare(alice, 'UPDATE shop.items SET v = ? WHERE k = 1')
       running.node.prepared.clear()
@@ -154,7 +154,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
 
     it('is told UNPREPARED when the columns became others with an ALTER, and not a row that it would misread', async () => {
       const alice = await world.client(running.port, 'alice', { version })
-      const id = await prepare(alice, INSERT_MARKER)
+      const id = await prepare(alice, insertMarker)
       running.node.prepared.clear()
       running.node.intercept = (request) => {
         if (request.opcode !== Opcode.PREPARE) return false
@@ -170,14 +170,14 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       const answer = await alice.ask(execute)
       assert.equal(readError(answer, 0, answer.length).code, 0x2500, describe(answer))
       // What the client then does itself, after which the statement is mended silently again.
-      await prepare(alice, INSERT_MARKER)
+      await prepare(alice, insertMarker)
       running.node.prepared.clear()
-      assert.equal(describe(await alice.ask(execute)), `echo: ${INSERT_MARKER} <- z`)
+      assert.equal(describe(await alice.ask(execute)), `echo: ${insertMarker} <- z`)
     })
 
     it('is told UNPREPARED when the node forgets again and again: no loop', async () => {
       const alice = await world.client(running.port, 'alice', { version })
-      const id = await prepare(alice, INSERT_MARKER)
+      const id = await prepare(alice, insertMarker)
       const taken: NodeRequest[] = []
       running.node.intercept = (request) => {
         if (request.opcode !== Opcode.EXECUTE && request.opcode !== Opcode.BATCH) return false
@@ -193,7 +193,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       assert.equal(readError(batch, 0, batch.length).code, 0x2500)
       assert.ok(taken.length < 100)
       running.node.intercept = undefined
-      assert.equal(describe(await alice.ask(queryEnvelope(version, 5, SELECT))), `echo: ${SELECT}`)
+      assert.equal(describe(await alice.ask(queryEnvelope(version, 5, select))), `echo: ${select}`)
     })
 
     it('changes its keyspace with the node’s result only; what came behind the USE waits for it', async () => {
@@ -267,7 +267,7 @@ suite('custom payload', () => {
   }
 
   for (const [name, text] of [
-    ['a statement', SELECT],
+    ['a statement', select],
     ['a USE', 'USE shop'],
   ] as const) {
     it(`is taken off ${name}`, async () => {
@@ -285,26 +285,26 @@ suite('custom payload', () => {
 suite('policy', () => {
   it('is judged anew on a live session when a revision comes: QUERY, EXECUTE and BATCH', async () => {
     const alice = await world.client(running.port, 'alice')
-    const id = await prepare(alice, INSERT_MARKER)
+    const id = await prepare(alice, insertMarker)
     const ask = async (): Promise<string[]> => [
-      describe(await alice.ask(queryEnvelope(4, 1, SELECT))).slice(0, 6),
+      describe(await alice.ask(queryEnvelope(4, 1, select))).slice(0, 6),
       describe(await alice.ask(executeEnvelope(4, 2, id, undefined, value('p')))).slice(0, 6),
       describe(await alice.ask(batchEnvelope(4, 3, 0, [{ id, values: value('p') }]))).slice(0, 6),
     ]
     assert.deepEqual(await ask(), ['echo: ', 'echo: ', 'result'])
-    running.feed.apply(POLICY.replace('keyspaces: [shop, play]', 'keyspaces: [play]'))
+    running.feed.apply(usualPolicy.replace('keyspaces: [shop, play]', 'keyspaces: [play]'))
     const before = running.node.requests.length
     assert.deepEqual(await ask(), ['0x2100', '0x2100', '0x2100'])
     assert.equal(running.node.requests.length, before)
-    running.feed.apply(POLICY)
+    running.feed.apply(usualPolicy)
     assert.deepEqual(await ask(), ['echo: ', 'echo: ', 'result'])
   })
 
   it('that does not compile is not put in force', async () => {
     const alice = await world.client(running.port, 'alice')
     running.feed.apply('kind: Nonsense')
-    assert.equal(describe(await alice.ask(queryEnvelope(4, 1, SELECT))), `echo: ${SELECT}`)
-    running.feed.apply(POLICY)
+    assert.equal(describe(await alice.ask(queryEnvelope(4, 1, select))), `echo: ${select}`)
+    running.feed.apply(usualPolicy)
   })
 })
 
@@ -347,7 +347,7 @@ suite('answers that do not come', () => {
   it('are answered with a timeout, and when they come late they reach nobody', async (t) => {
     const alice = await world.client(running.port, 'alice')
     const taken = hold(/slow/)
-    const slow = alice.ask(queryEnvelope(4, 1, `${SELECT} WHERE k = 'slow'`))
+    const slow = alice.ask(queryEnvelope(4, 1, `${select} WHERE k = 'slow'`))
     const write = alice.ask(queryEnvelope(4, 2, "UPDATE shop.items SET v = 'slow' WHERE k = 1"))
     await until('both arrived', () => taken.length === 2)
     const real = performance.now.bind(performance)
@@ -357,10 +357,10 @@ suite('answers that do not come', () => {
     assert.equal(readError(read, 0, read.length).code, 0x1200)
     assert.equal(readError(wrote, 0, wrote.length).code, 0x1100)
     // The client may use its stream again at once; the one towards the node may not be.
-    const next = Array.from({ length: 60 }, (_, i) => alice.ask(queryEnvelope(4, i + 1, `${SELECT} WHERE n = ${i}`)))
+    const next = Array.from({ length: 60 }, (_, i) => alice.ask(queryEnvelope(4, i + 1, `${select} WHERE n = ${i}`)))
     for (const request of taken) request.reply(echo(4, 0, 'far too late'))
     for (const [i, answer] of (await Promise.all(next)).entries()) {
-      assert.equal(describe(answer), `echo: ${SELECT} WHERE n = ${i}`)
+      assert.equal(describe(answer), `echo: ${select} WHERE n = ${i}`)
     }
     await sleep(30)
     assert.equal(alice.unasked.length, 0)

@@ -10,14 +10,14 @@ import { describe, type RawClient } from './client.ts'
 import { echo, type NodeRequest } from './fake-node.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
-const SELECT = 'SELECT * FROM shop.items'
-const LARGE = `${SELECT} WHERE k = 'large'`
-const LARGE_BYTES = 1024 * 1024
-const HUGE = `${SELECT} WHERE k = 'huge'`
-const HUGE_BYTES = 100 * 1024 * 1024
-const MB = 1e6
+const select = 'SELECT * FROM shop.items'
+const large = `${select} WHERE k = 'large'`
+const largeBytes = 1024 * 1024
+const hugeText = `${select} WHERE k = 'huge'`
+const hugeBytes = 100 * 1024 * 1024
+const mb = 1e6
 /** Hundreds of megabytes pass through every end, all in this process. */
-const PATIENCE_MS = 60_000
+const patienceMs = 60_000
 
 /** What stands between a gateway and a sidecar: bytes stop where a test says so. */
 class Network {
@@ -78,14 +78,14 @@ before(async () => {
   network = new Network(sidecar.port)
   const port = await network.listen()
   gateway = await world.gateway([{ ...sidecar, endpoint: { ...sidecar.endpoint, port } }])
-  const rows = echo(4, 0, 'x'.repeat(LARGE_BYTES))
+  const rows = echo(4, 0, 'x'.repeat(largeBytes))
   let huge: Buffer | undefined
   sidecar.node.intercept = (request: NodeRequest) => {
-    if (request.text === HUGE) {
-      huge ??= echo(4, 0, 'x'.repeat(HUGE_BYTES))
+    if (request.text === hugeText) {
+      huge ??= echo(4, 0, 'x'.repeat(hugeBytes))
       request.reply(huge)
-    } else if (request.text === LARGE) request.reply(rows)
-    return request.text === LARGE || request.text === HUGE
+    } else if (request.text === large) request.reply(rows)
+    return request.text === large || request.text === hugeText
   }
 })
 after(async () => {
@@ -95,7 +95,7 @@ after(async () => {
 
 /** Asks for `count` large results at once; they come as what was not asked for, however late. */
 function askMuch(client: RawClient, count: number): void {
-  for (let stream = 0; stream < count; stream++) client.send(queryEnvelope(4, stream, LARGE))
+  for (let stream = 0; stream < count; stream++) client.send(queryEnvelope(4, stream, large))
 }
 
 /** The largest resident memory of this process, which holds all there is, above what it was, until `work` is over. */
@@ -118,7 +118,7 @@ async function askLittle(client: RawClient, count: number): Promise<number[]> {
   const tookMs: number[] = []
   for (let i = 0; i < count; i++) {
     const begun = performance.now()
-    assert.equal(describe(await client.ask(queryEnvelope(4, i % 100, SELECT))), `echo: ${SELECT}`)
+    assert.equal(describe(await client.ask(queryEnvelope(4, i % 100, select))), `echo: ${select}`)
     tookMs.push(performance.now() - begun)
   }
   return tookMs.sort((a, b) => a - b)
@@ -131,7 +131,7 @@ const tell = (t: TestContext, alone: number[], beside: number[]): void => {
 
 /** The next answer to `client`, however long it takes. */
 async function patiently(client: RawClient): Promise<string> {
-  await until('an answer', () => client.unasked.length > 0 || client.isClosed, PATIENCE_MS)
+  await until('an answer', () => client.unasked.length > 0 || client.isClosed, patienceMs)
   if (client.unasked.length === 0) return 'closed'
   return describe(client.unasked.shift()!)
 }
@@ -153,15 +153,15 @@ suite('a client behind a gateway that does not read its large results', () => {
     const alone = await askLittle(other, 100)
     slow.socket.pause()
     askMuch(slow, 40)
-    await until('the node has answered', () => answered(LARGE) === 40, PATIENCE_MS)
+    await until('the node has answered', () => answered(large) === 40, patienceMs)
     // Behind all of it on the link, so that what follows is beside a reader who has stopped and not behind its results.
-    other.send(queryEnvelope(4, 1, SELECT))
-    assert.equal(await patiently(other), `echo: ${SELECT}`)
+    other.send(queryEnvelope(4, 1, select))
+    assert.equal(await patiently(other), `echo: ${select}`)
     const beside = await askLittle(other, 100)
     tell(t, alone, beside)
     assert.ok(beside[50]! < 1000, `${beside[50]} ms`)
     slow.socket.resume()
-    await until('it has them all', () => slow.unasked.length === 40, PATIENCE_MS)
+    await until('it has them all', () => slow.unasked.length === 40, patienceMs)
     assert.equal(network.linksEver, 1)
     slow.close()
     other.close()
@@ -172,18 +172,18 @@ suite('a client behind a gateway that does not read its large results', () => {
     const alone = await askLittle(other, 100)
     slow.socket.pause()
     askMuch(slow, 200)
-    const peak = await peakOf(settled(LARGE))
-    t.diagnostic(`client, node, sidecar and gateway held ${(peak / MB).toFixed(0)} MB more`)
+    const peak = await peakOf(settled(large))
+    t.diagnostic(`client, node, sidecar and gateway held ${(peak / mb).toFixed(0)} MB more`)
     tell(t, alone, await askLittle(other, 100))
-    assert.ok(peak < 4 * limits.connectionWaitingBytesMax, `${peak / MB} MB`)
+    assert.ok(peak < 4 * limits.connectionWaitingBytesMax, `${peak / mb} MB`)
     slow.socket.resume()
-    await until('all are answered', () => slow.unasked.length === 200, PATIENCE_MS)
-    const whole = slow.unasked.filter(({ length }) => length > LARGE_BYTES)
-    const refused = slow.unasked.filter(({ length }) => length < LARGE_BYTES)
+    await until('all are answered', () => slow.unasked.length === 200, patienceMs)
+    const whole = slow.unasked.filter(({ length }) => length > largeBytes)
+    const refused = slow.unasked.filter(({ length }) => length < largeBytes)
     assert.ok(whole.length > 80, `${whole.length} of 200`)
     for (const each of refused) assert.match(describe(each), /^0x1001 .*wait/)
     for (const client of [slow, other]) {
-      assert.equal(describe(await client.ask(queryEnvelope(4, 1000, SELECT))), `echo: ${SELECT}`)
+      assert.equal(describe(await client.ask(queryEnvelope(4, 1000, select))), `echo: ${select}`)
       client.close()
     }
     assert.equal(network.linksEver, 1, 'the link is the same')
@@ -197,21 +197,21 @@ suite('a client behind a gateway that does not read its large results', () => {
     // 64 KB a second, of what the kernel has as well.
     slow.socket.pause()
     const trickle = setInterval(() => slow.socket.read(6400), 100)
-    await until('its connection is gone', () => gateway.feed.report?.().connections === 2, PATIENCE_MS)
+    await until('its connection is gone', () => gateway.feed.report?.().connections === 2, patienceMs)
     clearInterval(trickle)
-    await until('its session is', () => sidecar.feed.report?.().sessions === 2, PATIENCE_MS)
+    await until('its session is', () => sidecar.feed.report?.().sessions === 2, patienceMs)
     for (const client of [idle, other]) {
-      assert.equal(describe(await client.ask(queryEnvelope(4, 1, SELECT))), `echo: ${SELECT}`)
+      assert.equal(describe(await client.ask(queryEnvelope(4, 1, select))), `echo: ${select}`)
       client.close()
     }
   })
 })
 
 suite('twelve clients of one identity that ask for much and read nothing', () => {
-  const PROCESS_BYTES = 128 * 1024 * 1024
+  const processBytes = 128 * 1024 * 1024
   for (const way of ['through a gateway', 'at a sidecar'] as const) {
     it(`hold a share of the process together, ${way}, and go on when they read`, async (t) => {
-      const budgets = [new BytesBudget(budgetBounds(PROCESS_BYTES)), new BytesBudget(budgetBounds(PROCESS_BYTES))]
+      const budgets = [new BytesBudget(budgetBounds(processBytes)), new BytesBudget(budgetBounds(processBytes))]
       const own = await world.sidecar({ name: `twelve-${way.replaceAll(' ', '-')}`, budget: budgets[0]! })
       own.node.intercept = sidecar.node.intercept
       const { port } = way === 'at a sidecar' ? own : await world.gateway([own], { budget: budgets[1]! })
@@ -221,25 +221,25 @@ suite('twelve clients of one identity that ask for much and read nothing', () =>
         client.socket.pause()
         askMuch(client, 5)
       }
-      const answeredAll = (): boolean => own.node.texts().filter((text) => text === LARGE).length === 60
-      await until('the node has answered', answeredAll, PATIENCE_MS)
+      const answeredAll = (): boolean => own.node.texts().filter((text) => text === large).length === 60
+      await until('the node has answered', answeredAll, patienceMs)
       const begun = performance.now()
-      other.send(queryEnvelope(4, 1, SELECT))
-      assert.equal(await patiently(other), `echo: ${SELECT}`)
+      other.send(queryEnvelope(4, 1, select))
+      assert.equal(await patiently(other), `echo: ${select}`)
       const tookMs = performance.now() - begun
       for (const client of many) client.socket.resume()
-      await until('all are answered', () => many.every(({ unasked }) => unasked.length === 5), PATIENCE_MS)
-      const whole = many.flatMap(({ unasked }) => unasked).filter(({ length }) => length > LARGE_BYTES)
+      await until('all are answered', () => many.every(({ unasked }) => unasked.length === 5), patienceMs)
+      const whole = many.flatMap(({ unasked }) => unasked).filter(({ length }) => length > largeBytes)
       const peaks = budgets.map(({ peakBytes }) => peakBytes)
       t.diagnostic(
-        `${whole.length} of 60 MiB; sidecar, gateway held ${peaks.map((peak) => peak / MB)} MB; the other ${tookMs} ms`,
+        `${whole.length} of 60 MiB; sidecar, gateway held ${peaks.map((peak) => peak / mb)} MB; the other ${tookMs} ms`,
       )
       for (const { peakBytes, bounds } of budgets) assert.ok(peakBytes < bounds.identityBytesMax * 1.5, `${peakBytes}`)
       for (const client of [...many, other]) {
-        assert.equal(describe(await client.ask(queryEnvelope(4, 100, SELECT))), `echo: ${SELECT}`)
+        assert.equal(describe(await client.ask(queryEnvelope(4, 100, select))), `echo: ${select}`)
         client.close()
       }
-      await until('all is given back', () => budgets.every(({ heldBytes }) => heldBytes === 0), PATIENCE_MS)
+      await until('all is given back', () => budgets.every(({ heldBytes }) => heldBytes === 0), patienceMs)
     })
   }
 })
@@ -250,18 +250,18 @@ suite('a long envelope on a link', () => {
     await askLittle(little, 1)
     sidecar.node.requests.length = 0
     network.stop()
-    much.send(queryEnvelope(4, 1, HUGE))
-    await until('the node has answered', () => answered(HUGE) === 1, PATIENCE_MS)
+    much.send(queryEnvelope(4, 1, hugeText))
+    await until('the node has answered', () => answered(hugeText) === 1, patienceMs)
     await sleep(500)
     const before = much.socket.bytesRead
-    little.send(queryEnvelope(4, 1, SELECT))
-    await until('the node has answered', () => answered(SELECT) === 1, PATIENCE_MS)
+    little.send(queryEnvelope(4, 1, select))
+    await until('the node has answered', () => answered(select) === 1, patienceMs)
     network.goOn()
-    assert.equal(await patiently(little), `echo: ${SELECT}`)
+    assert.equal(await patiently(little), `echo: ${select}`)
     const beside = much.socket.bytesRead - before
-    assert.ok(beside < HUGE_BYTES / 4, `${beside} bytes of the other came first`)
-    await until('it has it', () => much.unasked.length === 1, PATIENCE_MS)
-    assert.equal(much.unasked[0]!.length > HUGE_BYTES, true)
+    assert.ok(beside < hugeBytes / 4, `${beside} bytes of the other came first`)
+    await until('it has it', () => much.unasked.length === 1, patienceMs)
+    assert.equal(much.unasked[0]!.length > hugeBytes, true)
     for (const client of [much, little]) client.close()
   })
 
@@ -273,14 +273,14 @@ suite('a long envelope on a link', () => {
     const insert = `INSERT INTO shop.items (k, v) VALUES ('a', ?)`
     much.send(queryEnvelope(4, 1, insert, { values: [Buffer.alloc(15 * 1024 * 1024, 1)] }))
     await sleep(500)
-    little.send(queryEnvelope(4, 1, SELECT))
+    little.send(queryEnvelope(4, 1, select))
     await sleep(100)
     network.goOnRequests()
-    assert.equal(await patiently(little), `echo: ${SELECT}`)
+    assert.equal(await patiently(little), `echo: ${select}`)
     assert.equal(await patiently(much), `echo: ${insert}`)
     assert.deepEqual(
-      sidecar.node.texts().filter((text) => [insert, SELECT].includes(text)),
-      [SELECT, insert],
+      sidecar.node.texts().filter((text) => [insert, select].includes(text)),
+      [select, insert],
     )
     for (const client of [much, little]) client.close()
   })
@@ -293,15 +293,15 @@ suite('a gateway that falls behind', () => {
     sidecar.node.requests.length = 0
     network.stop()
     askMuch(much, 300)
-    await settled(LARGE)
-    little.send(queryEnvelope(4, 1, SELECT))
-    await until('the node has answered', () => answered(SELECT) === 1, PATIENCE_MS)
+    await settled(large)
+    little.send(queryEnvelope(4, 1, select))
+    await until('the node has answered', () => answered(select) === 1, patienceMs)
     network.goOn()
-    assert.equal(await patiently(little), `echo: ${SELECT}`)
-    await until('all are answered', () => much.unasked.length === 300, PATIENCE_MS)
-    const whole = much.unasked.filter(({ length }) => length > LARGE_BYTES)
+    assert.equal(await patiently(little), `echo: ${select}`)
+    await until('all are answered', () => much.unasked.length === 300, patienceMs)
+    const whole = much.unasked.filter(({ length }) => length > largeBytes)
     assert.ok(whole.length > 80, `${whole.length} of 300`)
     assert.equal(network.linksEver, 1, 'the link is the same')
-    assert.equal(describe(await much.ask(queryEnvelope(4, 1, SELECT))), `echo: ${SELECT}`)
+    assert.equal(describe(await much.ask(queryEnvelope(4, 1, select))), `echo: ${select}`)
   })
 })

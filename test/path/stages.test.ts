@@ -15,10 +15,10 @@ import { authorise } from '../../src/sidecar/stages/authorise.ts'
 import { record } from '../../src/sidecar/stages/give.ts'
 import { type RequestStage, Step } from '../../src/sidecar/stages/stage.ts'
 import { describe, type RawClient } from './client.ts'
-import { POLICY, type RunningSidecar, until, World } from './world.ts'
+import { type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
-const SELECT = 'SELECT v FROM shop.items WHERE k = ?'
-const VERSION = 4
+const select = 'SELECT v FROM shop.items WHERE k = ?'
+const protocolVersion = 4
 
 let world: World
 
@@ -52,15 +52,17 @@ suite('a consumer from outside', () => {
 
   before(async () => {
     running = await world.sidecar({ name: 'consumer', more: { consumers: [broken, consumer] } })
-    alice = await world.client(running.port, 'alice', { version: VERSION })
+    alice = await world.client(running.port, 'alice', { version: protocolVersion })
   })
   afterEach(() => void told.splice(0))
 
   it('is told of each request before it leaves and when it is over, and of the log-in', async () => {
-    const prepared = await alice.ask(prepareEnvelope(VERSION, 1, SELECT))
-    const { id } = readPrepared(prepared, 0, prepared.length, VERSION)
-    await alice.ask(executeEnvelope(VERSION, 2, id, undefined, [Buffer.from('x')]))
-    await alice.ask(batchEnvelope(VERSION, 3, 0, [{ text: 'INSERT INTO shop.items (k) VALUES (1)', values: [] }]))
+    const prepared = await alice.ask(prepareEnvelope(protocolVersion, 1, select))
+    const { id } = readPrepared(prepared, 0, prepared.length, protocolVersion)
+    await alice.ask(executeEnvelope(protocolVersion, 2, id, undefined, [Buffer.from('x')]))
+    await alice.ask(
+      batchEnvelope(protocolVersion, 3, 0, [{ text: 'INSERT INTO shop.items (k) VALUES (1)', values: [] }]),
+    )
     assert.deepEqual(told, [
       'log-in undefined session ok -1 -1',
       'begun alice SELECT permit',
@@ -73,10 +75,10 @@ suite('a consumer from outside', () => {
   })
 
   it('is told of what never leaves: refused, not understood, answered here', async () => {
-    await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM elsewhere.items'))
-    await alice.ask(queryEnvelope(VERSION, 1, 'SELECT FROM WHERE'))
-    await alice.ask(executeEnvelope(VERSION, 1, Buffer.alloc(16), undefined, []))
-    await alice.ask(registerEnvelope(VERSION, 1, ['SCHEMA_CHANGE']))
+    await alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM elsewhere.items'))
+    await alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT FROM WHERE'))
+    await alice.ask(executeEnvelope(protocolVersion, 1, Buffer.alloc(16), undefined, []))
+    await alice.ask(registerEnvelope(protocolVersion, 1, ['SCHEMA_CHANGE']))
     assert.deepEqual(told, [
       'request SELECT denial error 8448 -1',
       'request undefined not-understood error 8192 -1',
@@ -86,11 +88,11 @@ suite('a consumer from outside', () => {
   })
 
   it('is told of the end; and one that throws costs nobody else anything', async () => {
-    const bob = await world.client(running.port, 'bob', { version: VERSION })
+    const bob = await world.client(running.port, 'bob', { version: protocolVersion })
     bob.socket.destroy()
     await until('the session is over', () => told.some((one) => one.startsWith('log-out')))
     assert.equal(
-      describe(await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items'))).startsWith('echo'),
+      describe(await alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items'))).startsWith('echo'),
       true,
     )
     assert.ok(world.logged.some((line) => line.includes('a consumer of transactions failed')))
@@ -111,24 +113,24 @@ suite('a barrier from outside', () => {
       ended: ({ outcome }) => void written.push(outcome),
     }
     const running = await world.sidecar({ name: 'barrier', more: { barrier } })
-    const alice = await world.client(running.port, 'alice', { version: VERSION })
-    assert.match(describe(await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items'))), /^echo/)
+    const alice = await world.client(running.port, 'alice', { version: protocolVersion })
+    assert.match(describe(await alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items'))), /^echo/)
     assert.deepEqual(written, ['ok', 'ok'])
     running.node.requests.length = 0
     failed = true
     assert.match(
-      describe(await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items'))),
+      describe(await alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items'))),
       /0x1001 .*cannot be written/,
     )
     assert.equal(running.node.requests.length, 0)
     failed = false
     failedInTurn = true
-    await assert.rejects(alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items')))
+    await assert.rejects(alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items')))
   })
 })
 
 suite('a barrier that commits groups', () => {
-  const SELECT_ALL = 'SELECT v FROM shop.items'
+  const selectAll = 'SELECT v FROM shop.items'
   const told: string[] = []
   let commits: ((isWritten: boolean) => void)[] = []
   let isQuick = true
@@ -161,15 +163,15 @@ suite('a barrier that commits groups', () => {
       running.node.requests.length = 0
       isQuick = false
       let isAnswered = false
-      const asked = alice.ask(queryEnvelope(version, 1, SELECT_ALL)).finally(() => {
+      const asked = alice.ask(queryEnvelope(version, 1, selectAll)).finally(() => {
         isAnswered = true
       })
       await until('it was told of', () => told.length > 0 && commits.length > 0)
       await sleep(30)
       assert.deepEqual(told, ['begun'])
-      assert.equal(running.node.texts().includes(SELECT_ALL), false)
+      assert.equal(running.node.texts().includes(selectAll), false)
       await commit(true)
-      await until('the node has it', () => running.node.texts().includes(SELECT_ALL))
+      await until('the node has it', () => running.node.texts().includes(selectAll))
       await until('the answer was told of', () => told.length === 2 && commits.length > 0)
       await sleep(30)
       assert.equal(isAnswered, false)
@@ -179,14 +181,14 @@ suite('a barrier that commits groups', () => {
   }
 
   it('ends the connection where a group was not written', async () => {
-    const alice = await world.client(running.port, 'alice', { version: VERSION })
-    const lost = assert.rejects(alice.ask(queryEnvelope(VERSION, 1, SELECT_ALL)))
+    const alice = await world.client(running.port, 'alice', { version: protocolVersion })
+    const lost = assert.rejects(alice.ask(queryEnvelope(protocolVersion, 1, selectAll)))
     isQuick = false
     await commit(false)
     await lost
     isQuick = true
-    const again = await world.client(running.port, 'alice', { version: VERSION })
-    assert.match(describe(await again.ask(queryEnvelope(VERSION, 1, SELECT_ALL))), /^echo/)
+    const again = await world.client(running.port, 'alice', { version: protocolVersion })
+    assert.match(describe(await again.ask(queryEnvelope(protocolVersion, 1, selectAll))), /^echo/)
   })
 })
 
@@ -211,8 +213,8 @@ suite('a stage from outside', () => {
         }),
       },
     })
-    const alice = await world.client(running.port, 'alice', { version: VERSION })
-    const ask = async () => describe(await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items')))
+    const alice = await world.client(running.port, 'alice', { version: protocolVersion })
+    const ask = async () => describe(await alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items')))
     assert.match(await ask(), /^echo/)
     assert.match(await ask(), /^echo/)
     assert.match(await ask(), /^0x2100 .*two are enough/)
@@ -245,23 +247,23 @@ suite('a permit that is none', () => {
         name: 'tampered',
         more: { stages: (all) => ({ ...all, request: behind(all.request, authorise, stage) }) },
       })
-      const client = () => world.client(running.port, 'alice', { version: VERSION })
+      const client = () => world.client(running.port, 'alice', { version: protocolVersion })
       last = undefined
       if (name.endsWith('before')) {
         changing = true
-        await (await client()).ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items'))
-        running.feed.apply(POLICY)
+        await (await client()).ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items'))
+        running.feed.apply(usualPolicy)
       }
       running.node.requests.length = 0
       changing = true
       const alice = await client()
-      const answer = describe(await alice.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items')))
+      const answer = describe(await alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items')))
       assert.match(answer, /^0x0000 internal error/)
       assert.equal(running.node.requests.filter(({ text }) => text.includes('shop.items')).length, 0)
       // The session ends, and no other.
       changing = false
       const other = await client()
-      assert.match(describe(await other.ask(queryEnvelope(VERSION, 1, 'SELECT v FROM shop.items'))), /^echo/)
+      assert.match(describe(await other.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items'))), /^echo/)
     })
   }
 })

@@ -9,7 +9,7 @@ import { readSupported } from '../../src/cql/responses.fixture.ts'
 import { describe, type RawClient } from './client.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
-const SELECT = 'SELECT * FROM shop.items'
+const select = 'SELECT * FROM shop.items'
 
 let world: World
 let running: RunningSidecar
@@ -26,7 +26,7 @@ async function undisturbed(work: () => Promise<void>): Promise<void> {
   const before = running.node.requests.length
   await work()
   assert.equal(running.node.requests.length, before, 'nothing reached the node')
-  assert.equal(describe(await bystander.ask(queryEnvelope(4, 9, SELECT))), `echo: ${SELECT}`)
+  assert.equal(describe(await bystander.ask(queryEnvelope(4, 9, select))), `echo: ${select}`)
   bystander.close()
 }
 
@@ -60,7 +60,7 @@ suite('before STARTUP', () => {
   })
 
   const outOfTurn: Record<string, [Buffer, RegExp]> = {
-    'a QUERY': [queryEnvelope(4, 7, SELECT), /^0x000a .*expecting STARTUP or OPTIONS/],
+    'a QUERY': [queryEnvelope(4, 7, select), /^0x000a .*expecting STARTUP or OPTIONS/],
     AUTH_RESPONSE: [
       authResponseEnvelope(4, 7, Buffer.from('\0cassandra\0cassandra')),
       /^0x000a unexpected AUTH_RESPONSE/,
@@ -136,8 +136,8 @@ suite('before STARTUP', () => {
     const client = await world.connect(running.port, 'alice', { version: 5 })
     raw(client, Object.assign(startup(5), { 1: 0x10 }))
     assert.equal(headerOpcode(await client.next(), 0), Opcode.READY)
-    const answer = await client.ask(Object.assign(queryEnvelope(5, 1, SELECT), { 1: 0x10 }))
-    assert.equal(describe(answer), `echo: ${SELECT}`)
+    const answer = await client.ask(Object.assign(queryEnvelope(5, 1, select), { 1: 0x10 }))
+    assert.equal(describe(answer), `echo: ${select}`)
     assert.equal(running.node.requests.at(-1)?.flags, 0)
   })
 
@@ -162,7 +162,7 @@ suite('before STARTUP', () => {
 
   it('what stands behind STARTUP before READY ends the connection and not the sidecar, in pieces too', () =>
     undisturbed(async () => {
-      for (const behind of [Buffer.from([5]), Buffer.from('0500', 'hex'), queryEnvelope(5, 1, SELECT)]) {
+      for (const behind of [Buffer.from([5]), Buffer.from('0500', 'hex'), queryEnvelope(5, 1, select)]) {
         for (const version of [4, 5] as const) {
           const client = await world.connect(running.port, 'alice', { version })
           raw(client, Buffer.concat([startup(version), behind]))
@@ -180,15 +180,15 @@ suite('after READY', () => {
     'an unknown opcode': [Buffer.from('04000007ff00000000', 'hex'), /^0x000a unknown opcode 255/],
     'an EVENT': [Buffer.from('040000070c00000000', 'hex'), /^0x000a unknown opcode 12/],
     'a message of another version': [
-      queryEnvelope(3, 7, SELECT),
+      queryEnvelope(3, 7, select),
       /^0x000a message of version 3 on a connection of version 4/,
     ],
-    'one byte behind a QUERY': [extended(queryEnvelope(4, 7, SELECT)), /^0x000a 1 bytes behind the end/],
+    'one byte behind a QUERY': [extended(queryEnvelope(4, 7, select)), /^0x000a 1 bytes behind the end/],
     'an unknown query flag': [
-      Object.assign(queryEnvelope(4, 7, SELECT), { [9 + 4 + SELECT.length + 2]: 0x80 }),
+      Object.assign(queryEnvelope(4, 7, select), { [9 + 4 + select.length + 2]: 0x80 }),
       /^0x000a unknown query flag/,
     ],
-    'an unknown header flag': [Object.assign(queryEnvelope(4, 7, SELECT), { 1: 0x40 }), /^0x000a unknown flag/],
+    'an unknown header flag': [Object.assign(queryEnvelope(4, 7, select), { 1: 0x40 }), /^0x000a unknown flag/],
   }
   for (const [name, [bytes, pattern]] of Object.entries(outOfTurn)) {
     it(`${name} is a protocol error on its own stream, and the end`, () =>
@@ -202,7 +202,7 @@ suite('after READY', () => {
   it('a negative stream is the end', () =>
     undisturbed(async () => {
       const client = await world.client(running.port, 'alice')
-      raw(client, queryEnvelope(4, -1, SELECT))
+      raw(client, queryEnvelope(4, -1, select))
       await endsWith(client, /^0x000a stream id -1/)
     }))
 
@@ -215,13 +215,13 @@ suite('after READY', () => {
       taken.push(() => request.answer())
       return true
     }
-    client.send(queryEnvelope(4, 7, `${SELECT} WHERE k = 'twice 1'`))
-    client.send(queryEnvelope(4, 7, `${SELECT} WHERE k = 'twice 2'`))
+    client.send(queryEnvelope(4, 7, `${select} WHERE k = 'twice 1'`))
+    client.send(queryEnvelope(4, 7, `${select} WHERE k = 'twice 2'`))
     await endsWith(client, /^0x000a stream id 7 is in flight already/, 7)
     running.node.intercept = undefined
     assert.equal(taken.length, 1)
     taken[0]!()
-    assert.equal(describe(await bystander.ask(queryEnvelope(4, 7, SELECT))), `echo: ${SELECT}`)
+    assert.equal(describe(await bystander.ask(queryEnvelope(4, 7, select))), `echo: ${select}`)
   })
 
   it('v5: a wrong checksum and a truncated segment end one connection', () =>
@@ -241,7 +241,7 @@ suite('after READY', () => {
     const before = running.node.requests.length
     assert.match(describe(await client.ask(queryEnvelope(4, 1, 'SELEKT * FROM shop.items'))), /^0x2[01]00 /)
     assert.equal(running.node.requests.length, before)
-    assert.equal(describe(await client.ask(queryEnvelope(4, 1, SELECT))), `echo: ${SELECT}`)
+    assert.equal(describe(await client.ask(queryEnvelope(4, 1, select))), `echo: ${select}`)
   })
 })
 
@@ -262,14 +262,14 @@ suite('time', { concurrency: true }, () => {
       answer = () => request.answer()
       return true
     }
-    const inFlight = client.ask(queryEnvelope(4, 1, `${SELECT} WHERE k = 'long'`))
+    const inFlight = client.ask(queryEnvelope(4, 1, `${select} WHERE k = 'long'`))
     await sleep(shortLived.notAfterMs - Date.now() + 300)
     assert.equal(client.isClosed, false)
     running.node.intercept = undefined
     answer!()
-    assert.equal(describe(await inFlight), `echo: ${SELECT} WHERE k = 'long'`)
+    assert.equal(describe(await inFlight), `echo: ${select} WHERE k = 'long'`)
     await client.closed
-    assert.equal(describe(await other.ask(queryEnvelope(4, 1, SELECT))), `echo: ${SELECT}`)
+    assert.equal(describe(await other.ask(queryEnvelope(4, 1, select))), `echo: ${select}`)
     await assert.rejects(async () => {
       const late = await world.connect(running.port, 'alice', { credentials: shortLived })
       await late.startup()
@@ -283,7 +283,7 @@ suite('time', { concurrency: true }, () => {
     const started = performance.now()
     await Promise.all([silent.closed, withoutTls.closed])
     assert.ok(performance.now() - started > 8000)
-    assert.equal(describe(await ready.ask(queryEnvelope(4, 1, SELECT))), `echo: ${SELECT}`)
+    assert.equal(describe(await ready.ask(queryEnvelope(4, 1, select))), `echo: ${select}`)
   })
 })
 
@@ -291,14 +291,14 @@ suite('a slow reader', () => {
   it('stops itself and nobody else, and gets everything when it reads again', async () => {
     const slow = await world.client(running.port, 'alice')
     const other = await world.client(running.port, 'bob')
-    const text = `${SELECT} WHERE k = '${'x'.repeat(60_000)}'`
+    const text = `${select} WHERE k = '${'x'.repeat(60_000)}'`
     slow.socket.pause()
     const asked = Array.from({ length: 200 }, (_, i) => slow.ask(queryEnvelope(4, i, text)))
     await sleep(200)
     const reached = running.node.requests.filter((request) => request.text === text).length
     assert.ok(reached < 200, `${reached} of 200 were read`)
     for (let i = 0; i < 20; i++) {
-      assert.equal(describe(await other.ask(queryEnvelope(4, i, SELECT))), `echo: ${SELECT}`)
+      assert.equal(describe(await other.ask(queryEnvelope(4, i, select))), `echo: ${select}`)
     }
     slow.socket.resume()
     for (const answer of await Promise.all(asked)) assert.equal(describe(answer).length, text.length + 6)

@@ -11,8 +11,8 @@ import { describe, type RawClient } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
-const TEXT = 'SELECT v FROM shop.items WHERE k = 1'
-const STREAMS = limits.streamsInFlightMax
+const text = 'SELECT v FROM shop.items WHERE k = 1'
+const streams = limits.streamsInFlightMax
 
 let world: World
 
@@ -32,7 +32,7 @@ function hold({ node }: RunningSidecar): NodeRequest[] {
 }
 
 function askMany(client: RawClient, count: number): Promise<Buffer[]> {
-  return Promise.all(Array.from({ length: count }, (_, stream) => client.ask(queryEnvelope(4, stream, TEXT))))
+  return Promise.all(Array.from({ length: count }, (_, stream) => client.ask(queryEnvelope(4, stream, text))))
 }
 
 suite('requests in flight', () => {
@@ -41,13 +41,13 @@ suite('requests in flight', () => {
     const [client, other] = [await world.client(running.port, 'alice'), await world.client(running.port, 'bob')]
     const held = hold(running)
     let answered = 0
-    for (let stream = 0; stream < STREAMS; stream++) {
-      void client.ask(queryEnvelope(4, stream, TEXT), 60_000).then((answer) => {
+    for (let stream = 0; stream < streams; stream++) {
+      void client.ask(queryEnvelope(4, stream, text), 60_000).then((answer) => {
         assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
         answered++
       })
     }
-    await until('all of them are at the node', () => held.length === STREAMS, 60_000)
+    await until('all of them are at the node', () => held.length === streams, 60_000)
     // There is no room for others now, and it is told why.
     for (const answer of await askMany(other, 3)) {
       const { code, message } = readError(answer, 0, answer.length)
@@ -55,7 +55,7 @@ suite('requests in flight', () => {
     }
     running.node.intercept = undefined
     for (const request of held.splice(0)) request.answer()
-    await until('all of them are answered', () => answered === STREAMS, 60_000)
+    await until('all of them are answered', () => answered === streams, 60_000)
     for (const answer of await askMany(other, 3)) assert.equal(headerOpcode(answer, 0), Opcode.RESULT)
     const refused = running.records().filter(({ verdict }) => verdict === 'deny')
     assert.deepEqual(
@@ -71,15 +71,15 @@ suite('requests in flight', () => {
     const [client, other] = [await world.client(running.port, 'alice'), await world.client(running.port, 'bob')]
     const held = hold(running)
     let answered = 0
-    for (let stream = 0; stream < STREAMS; stream++) {
-      void client.ask(queryEnvelope(4, stream, TEXT), 60_000).then(() => answered++)
+    for (let stream = 0; stream < streams; stream++) {
+      void client.ask(queryEnvelope(4, stream, text), 60_000).then(() => answered++)
     }
-    await until('all of them are at the node', () => held.length === STREAMS, 60_000)
+    await until('all of them are at the node', () => held.length === streams, 60_000)
     running.node.intercept = undefined
     for (const answer of await askMany(other, 50))
       assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
     for (const request of held.splice(0)) request.answer()
-    await until('all of them are answered', () => answered === STREAMS, 60_000)
+    await until('all of them are answered', () => answered === streams, 60_000)
     assert.ok(running.records().every(({ verdict }) => verdict !== 'deny'))
     client.close()
     other.close()
@@ -106,7 +106,7 @@ suite('a record is written', () => {
     client.send(queryEnvelope(4, 0, 'USE shop'))
     await until('it is at the node', () => held.length === 1)
     const count = limits.heldRequestsMax + 10
-    for (let stream = 1; stream <= count; stream++) client.send(queryEnvelope(4, stream, TEXT))
+    for (let stream = 1; stream <= count; stream++) client.send(queryEnvelope(4, stream, text))
     const refused = (): number => client.unasked.filter((answer) => describe(answer).startsWith('0x1001')).length
     await until('some are refused', () => refused() === 10, 30_000)
     await until('they are written', () => {

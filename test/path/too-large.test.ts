@@ -10,8 +10,8 @@ import { describe } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
-const SLOW = 'SELECT v FROM shop.items WHERE k = 1'
-const INSERT = 'INSERT INTO shop.items (v, k) VALUES (?, ?)'
+const slowText = 'SELECT v FROM shop.items WHERE k = 1'
+const insert = 'INSERT INTO shop.items (v, k) VALUES (?, ?)'
 
 let world: World
 let running: RunningSidecar
@@ -31,15 +31,15 @@ for (const door of ['sidecar', 'gateway']) {
     for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
       it(`a request beyond a bound is INVALID, and its neighbours are answered, v${version}`, async () => {
         const client = await world.client(ports.get(door)!, 'alice', { version })
-        const prepared = await client.ask(prepareEnvelope(version, 1, INSERT))
+        const prepared = await client.ask(prepareEnvelope(version, 1, insert))
         const { id, resultMetadataId } = readPrepared(prepared, 0, prepared.length, version)
         let held: NodeRequest | undefined
         running.node.intercept = (request) => {
-          if (request.text !== SLOW) return false
+          if (request.text !== slowText) return false
           held = request
           return true
         }
-        const slow = client.ask(queryEnvelope(version, 9, SLOW), 30_000)
+        const slow = client.ask(queryEnvelope(version, 9, slowText), 30_000)
         await until('it is at the node', () => held !== undefined)
         const long = insertOf(limits.statementBytesMax)
         const half = { text: insertOf(limits.batchTextBytesMax / 2), values: [] }

@@ -13,7 +13,7 @@ import { Turns } from './turns.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
 /** Ten for the sidecar, the rest for node, client, garbage and code that is not compiled yet. Without pieces the large ones take 55 to 2,500. */
-const TURN_MS_MAX = 40
+const turnMsMax = 40
 
 let world: World
 let running: RunningSidecar
@@ -38,7 +38,7 @@ const textBatch = (texts: readonly string[]): Buffer =>
     0,
     texts.map((text) => ({ text, values: [] })),
   )
-const UNAUTHORIZED = /^0x2100 /
+const unauthorized = /^0x2100 /
 
 /** What is sent, how often it is answered, and what a permitted one hears. */
 const inputs: readonly (readonly [what: string, requests: () => readonly Buffer[], permitted: RegExp])[] = [
@@ -89,9 +89,9 @@ suite('one client’s work in a turn is bounded', () => {
         // The first time takes longer, for V8 has not compiled the code.
         await longest(client, requests())
         const { answers, turnMs } = await longest(client, requests())
-        const wanted = who === 'alice' || /statementFactsMax/.test(String(permitted)) ? permitted : UNAUTHORIZED
+        const wanted = who === 'alice' || /statementFactsMax/.test(String(permitted)) ? permitted : unauthorized
         for (const answer of answers) assert.match(answer, wanted)
-        assert.ok(turnMs < TURN_MS_MAX, `${turnMs} ms of CPU in one turn`)
+        assert.ok(turnMs < turnMsMax, `${turnMs} ms of CPU in one turn`)
         await client.close()
       })
     }
@@ -120,8 +120,8 @@ suite('one client’s work in a turn is bounded', () => {
     const good = list(600, (at) => insert(`'all or nothing ${at}'`))
     const before = running.node.texts().length
     for (const [at, bad, wanted] of [
-      [0, "INSERT INTO bank.items (k) VALUES ('1')", UNAUTHORIZED],
-      [599, "INSERT INTO bank.items (k) VALUES ('1')", UNAUTHORIZED],
+      [0, "INSERT INTO bank.items (k) VALUES ('1')", unauthorized],
+      [599, "INSERT INTO bank.items (k) VALUES ('1')", unauthorized],
       [300, 'INSERT nonsense', /^0x2000 /],
     ] as const) {
       const answer = describe(await client.ask(textBatch(good.with(at, bad))))
@@ -138,7 +138,7 @@ suite('one client’s work in a turn is bounded', () => {
     await until('the BATCH is being judged', () => turns.takeMs() > 1)
     running.feed.apply(source.replaceAll('[shop, play]', '[play]'))
     const answer = describe(await asked)
-    if (running.node.texts().length === before) assert.match(answer, UNAUTHORIZED)
+    if (running.node.texts().length === before) assert.match(answer, unauthorized)
     running.feed.apply(source)
   })
 })

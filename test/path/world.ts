@@ -25,10 +25,10 @@ import { type ClientOptions, RawClient } from './client.ts'
 import { FakeNode } from './fake-node.ts'
 import { evenTokens, type FakePlace } from './fake-topology.ts'
 
-const HOUR_MS = 3_600_000
+const hourMs = 3_600_000
 
 /** Alice may do everything in shop and play, Bob reads shop, Carol nothing. */
-export const POLICY = `
+export const usualPolicy = `
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: alice-shop }
@@ -90,7 +90,7 @@ export class World {
   }
 
   /** `svc/alice`, an hour long unless said otherwise; made once for each name and life. */
-  credentials(path: string, ttlMs = HOUR_MS): Promise<Credentials> {
+  credentials(path: string, ttlMs = hourMs): Promise<Credentials> {
     const key = `${path} ${ttlMs}`
     const known = this.#certificates.get(key) ?? this.freshCredentials(path, ttlMs)
     this.#certificates.set(key, known)
@@ -99,7 +99,7 @@ export class World {
 
   async freshCredentials(
     path: string,
-    ttlMs = HOUR_MS,
+    ttlMs = hourMs,
     listenerIdentities: readonly string[] = [],
   ): Promise<Credentials> {
     const spiffeId = parseSpiffeId(`spiffe://${this.ca.trustDomain}/${path}`)
@@ -137,7 +137,7 @@ export class World {
     const node = options.node ?? (await this.node())
     const { dataCenter, rack } = node.topology.place
     const credentials = await this.freshCredentials(`ringfence/sidecar/test/${dataCenter}/${name}`)
-    const feed = new FakeFeed(credentials, { revision: 1, source: options.policy ?? POLICY })
+    const feed = new FakeFeed(credentials, { revision: 1, source: options.policy ?? usualPolicy })
     const listener: ListenerConfig =
       options.plainIdentity === undefined
         ? {
@@ -243,10 +243,10 @@ export class World {
   ): Promise<RunningGateway> {
     const { name = 'gateway1', locality = {} } = options
     const { plainIdentity, listenerIdentities = plainIdentity === undefined ? [] : [plainIdentity] } = options
-    const credentials = await this.freshCredentials(`ringfence/gateway/${name}`, HOUR_MS, listenerIdentities)
+    const credentials = await this.freshCredentials(`ringfence/gateway/${name}`, hourMs, listenerIdentities)
     const feed = new FakeFeed(credentials, {
       revision: 1,
-      source: POLICY,
+      source: usualPolicy,
     })
     feed.place(sidecars.map(({ endpoint }) => endpoint))
     const port = await freePort()

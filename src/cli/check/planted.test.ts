@@ -19,7 +19,7 @@ import {
   readyEnvelope,
   rowsEnvelope,
 } from '../../cql/encode.ts'
-import { HEADER_BYTES, headerOpcode, Opcode } from '../../cql/protocol.ts'
+import { envelopeHeaderBytes, headerOpcode, Opcode } from '../../cql/protocol.ts'
 import { native } from '../../cql/values.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import type { HostPort } from '../options.ts'
@@ -41,7 +41,7 @@ interface Manners {
 function serve(socket: Socket, manners: Manners): void {
   socket.on('error', () => {})
   socket.on('data', (data: Buffer) => {
-    if (data[0] !== 0x04 || data.length < HEADER_BYTES) {
+    if (data[0] !== 0x04 || data.length < envelopeHeaderBytes) {
       socket.destroy()
       return
     }
@@ -58,7 +58,7 @@ function serve(socket: Socket, manners: Manners): void {
       const answer = answers[manners.startup]
       if (answer !== undefined) socket.write(answer)
     } else if (opcode === Opcode.AUTH_RESPONSE) {
-      const first = data.subarray(HEADER_BYTES + 4).toString() === '\0cassandra\0cassandra'
+      const first = data.subarray(envelopeHeaderBytes + 4).toString() === '\0cassandra\0cassandra'
       const takes = manners.startup === 'password' && first && manners.firstPassword === true
       socket.write(takes ? authSuccessEnvelope(4, 0) : errorEnvelope(4, 0, 0x0100, 'Bad credentials'))
     } else if (manners.query === 'rows') {

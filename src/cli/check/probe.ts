@@ -5,7 +5,7 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { authResponseEnvelope, queryEnvelope, startupEnvelope } from '../../cql/encode.ts'
-import { HEADER_BYTES, headerOpcode, headerVersion, Opcode, RESPONSE_BIT } from '../../cql/protocol.ts'
+import { envelopeHeaderBytes, headerOpcode, headerVersion, Opcode, responseBit } from '../../cql/protocol.ts'
 import { readAuthenticate, readError, readRows } from '../../cql/responses.ts'
 import type { HostPort } from '../options.ts'
 
@@ -118,18 +118,18 @@ class Probe {
   #onData(data: Buffer): void {
     this.#received = Buffer.concat([this.#received, data])
     const buffer = this.#received
-    if (buffer.length < HEADER_BYTES) {
+    if (buffer.length < envelopeHeaderBytes) {
       // A TLS alert (record type 0x15) is shorter than a header, and the end of it.
       if (buffer[0] === 0x15) this.#end({ kind: 'closed', text: 'it answered with TLS' })
       return
     }
-    const isCql = (buffer[0]! & RESPONSE_BIT) !== 0 && [3, 4, 5, 6].includes(headerVersion(buffer, 0) & 0x7f)
+    const isCql = (buffer[0]! & responseBit) !== 0 && [3, 4, 5, 6].includes(headerVersion(buffer, 0) & 0x7f)
     const bodyBytes = buffer.readUInt32BE(5)
     if (!isCql || bodyBytes > answerBytesMax) {
       this.#end({ kind: 'closed', text: 'it does not speak CQL' })
       return
     }
-    const end = HEADER_BYTES + bodyBytes
+    const end = envelopeHeaderBytes + bodyBytes
     if (buffer.length < end) return
     this.#received = buffer.subarray(end)
     try {

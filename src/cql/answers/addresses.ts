@@ -6,8 +6,8 @@
  */
 import {
   CqlErrorCode,
+  envelopeHeaderBytes,
   Flag,
-  HEADER_BYTES,
   headerFlags,
   headerOpcode,
   Opcode,
@@ -20,7 +20,7 @@ import { BodyWriter } from '../writer.ts'
 import { RowsChange } from './mask.ts'
 import { maskerOf, type ValueMasker } from './masker.ts'
 
-const TRACING_ID_BYTES = 16
+const tracingIdBytes = 16
 /** Whatever an address may stand in, in one pass over the text. */
 const runs = /[\da-f:.%[\]]{3,}/gi
 const dotted = /(?:\d{1,3}\.){3}\d{1,3}(?:\]?:\d{1,5})?/g
@@ -57,8 +57,8 @@ export function withoutAddresses(
   const opcode = headerOpcode(buf, start)
   if (opcode !== Opcode.ERROR && (flags & Flag.WARNING) === 0) return undefined
   const body = new BodyWriter()
-  reader.reset(buf, start + HEADER_BYTES, end)
-  if ((flags & Flag.TRACING) !== 0) body.raw(view(buf, reader.skip(TRACING_ID_BYTES), reader.at))
+  reader.reset(buf, start + envelopeHeaderBytes, end)
+  if ((flags & Flag.TRACING) !== 0) body.raw(view(buf, reader.skip(tracingIdBytes), reader.at))
   if ((flags & Flag.WARNING) !== 0) {
     const warnings = reader.stringList()
     body.short(warnings.length)

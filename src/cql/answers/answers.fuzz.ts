@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { argv } from 'node:process'
 import { parseArgs } from 'node:util'
 import { RingfenceError } from '../../base/errors.ts'
-import { HEADER_BYTES } from '../protocol.ts'
+import { envelopeHeaderBytes } from '../protocol.ts'
 import { ExecuteView, QueryView, readExecute, readQuery } from '../requests.ts'
 import { type CqlType, listOf, mapOf, native, setOf } from '../values.ts'
 import {
@@ -27,7 +27,7 @@ import { readSchemaTarget } from './schema-event.ts'
 import { withWarning } from './warning.ts'
 
 /** A rewrite of one small answer that takes longer is a fault of ours. */
-const CALL_MS_MAX = 500
+const callMsMax = 500
 const key = Buffer.alloc(32, 5)
 const query = new QueryView()
 const execute = new ExecuteView()
@@ -64,7 +64,7 @@ function done(work: () => unknown): boolean {
 
 /** Every rewrite on one envelope, under each version, whatever its opcode says. */
 export function exerciseRewrites(buf: Buffer): void {
-  if (buf.length < HEADER_BYTES) return
+  if (buf.length < envelopeHeaderBytes) return
   const end = buf.length
   const before = Buffer.from(buf)
   for (const version of versions) {
@@ -174,7 +174,7 @@ const interesting = [0, 1, 2, 0x7f, 0x80, 0xfe, 0xff]
 function mutate(seed: Buffer, random: Random): Buffer {
   let bytes = Buffer.from(seed)
   for (let round = random(3); round >= 0; round--) {
-    const at = HEADER_BYTES + random(Math.max(1, bytes.length - HEADER_BYTES))
+    const at = envelopeHeaderBytes + random(Math.max(1, bytes.length - envelopeHeaderBytes))
     if (at >= bytes.length) break
     switch (random(5)) {
       case 0:
@@ -208,7 +208,7 @@ export function fuzz({ seconds, seed }: { seconds: number; seed: number }): { ru
       const started = performance.now()
       try {
         exerciseRewrites(broken)
-        assert.ok(performance.now() - started < CALL_MS_MAX, 'took too long')
+        assert.ok(performance.now() - started < callMsMax, 'took too long')
       } catch (reason) {
         throw new Error(`bytes ${broken.toString('hex')}`, { cause: reason })
       }

@@ -4,7 +4,7 @@
  */
 import { createRequire } from 'node:module'
 import { types as driverTypes } from 'cassandra-driver'
-import { Flag, MetadataFlag, Opcode, type ProtocolVersion, RESPONSE_BIT, ResultKind } from '../protocol.ts'
+import { Flag, MetadataFlag, Opcode, type ProtocolVersion, ResultKind, responseBit } from '../protocol.ts'
 import { type CqlType, listOf, mapOf, native, setOf, writeType } from '../values.ts'
 import { BodyWriter } from '../writer.ts'
 
@@ -149,7 +149,7 @@ export function rowsAnswer(version: ProtocolVersion, shape: RowsShape): Buffer {
   body.int(rows.length)
   for (const row of rows) for (const value of row) body.bytes(value)
   if (shape.trailing) body.raw(shape.trailing)
-  return body.envelope(version | RESPONSE_BIT, 5, Opcode.RESULT, header)
+  return body.envelope(version | responseBit, 5, Opcode.RESULT, header)
 }
 
 export interface DriverRows {

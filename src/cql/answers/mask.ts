@@ -33,10 +33,10 @@ export function maskersBy(maskOf: MaskOf, hashKey: Buffer): ChangerOf {
 }
 
 /** A value that stays costs one; one that is written anew as many, and its bytes besides. A slice takes a millisecond or two. */
-const CHANGED_VALUE_COST = 16
-const CHANGED_BYTES_SHIFT = 7
-const COPIED_BYTES_SHIFT = 10
-const SLICE_COST_MAX = 8192
+const changedValueCost = 16
+const changedBytesShift = 7
+const copiedBytesShift = 10
+const sliceCostMax = 8192
 
 /**
  * The same answer with other values in some columns, made at once or slice by slice.
@@ -74,7 +74,7 @@ export class RowsChange {
   }
 
   /** Some more values; true when there are no more. Throws PROTOCOL where the answer is malformed, and what a masker throws. */
-  slice(costMax: number = SLICE_COST_MAX): boolean {
+  slice(costMax: number = sliceCostMax): boolean {
     const buf = this.#buf
     const end = this.#end
     const maskers = this.#maskers
@@ -92,9 +92,9 @@ export class RowsChange {
       if (bytes > end - valueAt) throw new RingfenceError('PROTOCOL', 'the message ends too early')
       const masker = bytes < 0 ? undefined : maskers[i]
       const valueEnd = bytes < 0 ? valueAt : valueAt + bytes
-      if (masker === undefined) cost += 1 + ((valueEnd - valueAt) >> COPIED_BYTES_SHIFT)
+      if (masker === undefined) cost += 1 + ((valueEnd - valueAt) >> copiedBytesShift)
       else {
-        cost += CHANGED_VALUE_COST + (bytes >> CHANGED_BYTES_SHIFT)
+        cost += changedValueCost + (bytes >> changedBytesShift)
         out.copy(buf, copied, at)
         if (masker === null) out.int(-1)
         else writeMasked(out, masker, buf, valueAt, valueEnd)

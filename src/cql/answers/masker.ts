@@ -33,7 +33,7 @@ export type ValueMasker = (out: Growing, buf: Buffer, start: number, end: number
 /** The part of a mask that looks at one text, number, …; undefined where it cannot be done for that type. */
 type LeafOf = (type: CqlType) => ValueMasker | undefined
 
-const HASH_KEY_BYTES_MIN = 32
+const hashKeyBytesMin = 32
 
 /**
  * @param keyed needed for a hash
@@ -139,7 +139,7 @@ function fieldsOf(types: readonly CqlType[]): ValueMasker | undefined {
 
 // --- partial
 
-const STAR = 0x2a
+const star = 0x2a
 
 function partialOf(keepStart: number, keepEnd: number): LeafOf {
   return ({ kind }) => {
@@ -176,7 +176,7 @@ function partialText(out: Growing, buf: Buffer, start: number, end: number, keep
   out.copy(buf, start, firstEnd)
   const stars = count - first - last
   const at = out.room(stars)
-  out.buf.fill(STAR, at, at + stars)
+  out.buf.fill(star, at, at + stars)
   out.copy(buf, lastStart, end)
 }
 
@@ -191,20 +191,20 @@ function partialBlob(out: Growing, buf: Buffer, start: number, end: number, keep
 
 // --- hash
 
-const BLOCK_BYTES = 64
-const SHA256_BYTES = 32
+const blockBytes = 64
+const sha256Bytes = 32
 
 /** HMAC-SHA256 (RFC 2104) of many short texts: two digests of memory that is kept, since a Hmac object for each value costs more. */
 export class KeyedHash {
   #inner = Buffer.alloc(1024)
-  readonly #outer = Buffer.alloc(BLOCK_BYTES + SHA256_BYTES)
+  readonly #outer = Buffer.alloc(blockBytes + sha256Bytes)
 
   /** UNAVAILABLE where there is no key of 32 bytes: a hash that everyone can make hides nothing. */
   constructor(key: Buffer) {
-    if (key.length < HASH_KEY_BYTES_MIN || key.length > BLOCK_BYTES) {
+    if (key.length < hashKeyBytesMin || key.length > blockBytes) {
       throw new RingfenceError('UNAVAILABLE', 'columns are masked by hash, and the mesh has no key for it yet')
     }
-    for (let i = 0; i < BLOCK_BYTES; i++) {
+    for (let i = 0; i < blockBytes; i++) {
       const byte = i < key.length ? key[i]! : 0
       this.#inner[i] = byte ^ 0x36
       this.#outer[i] = byte ^ 0x5c
@@ -213,23 +213,23 @@ export class KeyedHash {
 
   /** Of the length of `name` (uint16), `name` and `buf[start..end)`: 32 bytes. */
   of(name: Buffer, buf: Buffer, start: number, end: number): Buffer {
-    const nameAt = BLOCK_BYTES + 2
+    const nameAt = blockBytes + 2
     const valueAt = nameAt + name.length
     const bytes = valueAt + end - start
     if (bytes > this.#inner.length) {
       const grown = Buffer.alloc(Math.max(bytes, this.#inner.length * 2))
-      this.#inner.copy(grown, 0, 0, BLOCK_BYTES)
+      this.#inner.copy(grown, 0, 0, blockBytes)
       this.#inner = grown
     }
-    this.#inner.writeUInt16BE(name.length, BLOCK_BYTES)
+    this.#inner.writeUInt16BE(name.length, blockBytes)
     name.copy(this.#inner, nameAt)
     buf.copy(this.#inner, valueAt, start, end)
-    digest('sha256', this.#inner.subarray(0, bytes), 'buffer').copy(this.#outer, BLOCK_BYTES)
+    digest('sha256', this.#inner.subarray(0, bytes), 'buffer').copy(this.#outer, blockBytes)
     return digest('sha256', this.#outer, 'buffer')
   }
 }
 
-const TEXT_HASH_BYTES = 16
+const textHashBytes = 16
 const hexDigits = Buffer.from('0123456789abcdef', 'latin1')
 
 /** Bytes of a hashed integer; a varint is as wide as a bigint. */
@@ -249,14 +249,14 @@ function hashOf(keyed: KeyedHash, name: Buffer): LeafOf {
       case 'ascii':
         return (out, buf, start, end) => {
           const hashed = keyed.of(name, buf, start, end)
-          const at = out.room(TEXT_HASH_BYTES * 2)
-          for (let i = 0; i < TEXT_HASH_BYTES; i++) {
+          const at = out.room(textHashBytes * 2)
+          for (let i = 0; i < textHashBytes; i++) {
             out.buf[at + i * 2] = hexDigits[hashed[i]! >> 4]!
             out.buf[at + i * 2 + 1] = hexDigits[hashed[i]! & 15]!
           }
         }
       case 'blob':
-        return (out, buf, start, end) => out.copy(keyed.of(name, buf, start, end), 0, SHA256_BYTES)
+        return (out, buf, start, end) => out.copy(keyed.of(name, buf, start, end), 0, sha256Bytes)
       case 'uuid':
       case 'timeuuid': {
         // RFC 9562: random is version 4, time is version 1.

@@ -8,7 +8,7 @@ import type { ParamsView } from '../requests.ts'
 import { isRows, readRowsPlace } from './rows.ts'
 import { splice } from './splice.ts'
 
-const LENGTH_BYTES = 4
+const lengthBytes = 4
 
 /** A copy of the paging state of an answer; undefined where it has none or is not rows. */
 export function pagingStateOf(buf: Buffer, start: number, end: number, version: ProtocolVersion): Buffer | undefined {
@@ -27,7 +27,7 @@ export function withPagingState(
 ): Buffer {
   const { pagingStateStart, pagingStateEnd } = readRowsPlace(buf, start, end, version)
   assert(pagingStateStart >= 0, 'only a paging state that is there is replaced')
-  return splice(buf, start, end, pagingStateStart - LENGTH_BYTES, pagingStateEnd, lengthAndBytes(sealed))
+  return splice(buf, start, end, pagingStateStart - lengthBytes, pagingStateEnd, lengthAndBytes(sealed))
 }
 
 /** The same QUERY or EXECUTE with another paging state; `params` are those read from `buf`, and must have one. */
@@ -40,12 +40,12 @@ export function withRequestPagingState(
 ): Buffer {
   const { pagingStateStart, pagingStateEnd } = params
   assert(pagingStateStart >= 0, 'only a paging state that is there is replaced')
-  return splice(buf, start, end, pagingStateStart - LENGTH_BYTES, pagingStateEnd, lengthAndBytes(opened))
+  return splice(buf, start, end, pagingStateStart - lengthBytes, pagingStateEnd, lengthAndBytes(opened))
 }
 
 function lengthAndBytes(bytes: Buffer): Buffer {
-  const whole = Buffer.allocUnsafe(LENGTH_BYTES + bytes.length)
+  const whole = Buffer.allocUnsafe(lengthBytes + bytes.length)
   whole.writeInt32BE(bytes.length, 0)
-  bytes.copy(whole, LENGTH_BYTES)
+  bytes.copy(whole, lengthBytes)
   return whole
 }

@@ -2,8 +2,8 @@
 import { Flag, headerFlags, QueryFlag } from '../protocol.ts'
 import type { ParamsView } from '../requests.ts'
 
-const CONSISTENCY_BYTES = 2
-const FLAGS_AT = 1
+const consistencyBytes = 2
+const flagsOffset = 1
 
 /**
  * The same QUERY or EXECUTE, asking for the columns of the answer. In v5 the node still compares the request's result metadata id:
@@ -12,7 +12,7 @@ const FLAGS_AT = 1
  */
 export function withoutSkipMetadata(buf: Buffer, start: number, end: number, params: ParamsView): Buffer {
   const request = Buffer.from(buf.subarray(start, end))
-  const flagsAt = params.paramsStart - start + CONSISTENCY_BYTES
+  const flagsAt = params.paramsStart - start + consistencyBytes
   // The low byte: the only one in v3 and v4, the last of four in v5.
   const lowAt = params.version >= 5 ? flagsAt + 3 : flagsAt
   request[lowAt] = request[lowAt]! & ~QueryFlag.SKIP_METADATA
@@ -22,6 +22,6 @@ export function withoutSkipMetadata(buf: Buffer, start: number, end: number, par
 /** The same request without the wish to be traced, any opcode: a trace shows the text and the values to who reads `system_traces` (attack C12). */
 export function withoutTracing(buf: Buffer, start: number, end: number): Buffer {
   const request = Buffer.from(buf.subarray(start, end))
-  request[FLAGS_AT] = headerFlags(buf, start) & ~Flag.TRACING
+  request[flagsOffset] = headerFlags(buf, start) & ~Flag.TRACING
   return request
 }

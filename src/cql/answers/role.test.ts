@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { errorEnvelope } from '../encode.ts'
-import { CqlErrorCode, Flag, HEADER_BYTES, type ProtocolVersion, writeHeader } from '../protocol.ts'
+import { CqlErrorCode, envelopeHeaderBytes, Flag, type ProtocolVersion, writeHeader } from '../protocol.ts'
 import { readTracingId, readWarnings } from '../responses.fixture.ts'
 import { readError } from '../responses.ts'
 import { BodyWriter } from '../writer.ts'
@@ -30,7 +30,7 @@ describe('an error that names the mesh’s role', () => {
           const { code, message } = readError(changed, 0, changed.length)
           assert.equal(code, CqlErrorCode.UNAUTHORIZED)
           assert.equal(changed.readInt16BE(2), 7)
-          assert.equal(changed.readInt32BE(5), changed.length - HEADER_BYTES)
+          assert.equal(changed.readInt32BE(5), changed.length - envelopeHeaderBytes)
           if (!role.startsWith('has no')) assert.ok(!message.includes(role), message)
           const missing = /(<[^>]+>)/.exec(text)?.[1]
           if (missing !== undefined) assert.ok(message.includes(missing), message)
@@ -49,7 +49,7 @@ describe('an error that names the mesh’s role', () => {
       .int(CqlErrorCode.UNAUTHORIZED)
       .string(text!)
     const envelope = body.envelope(0x84, 3, 0)
-    writeHeader(envelope, 0, 0x84, Flag.TRACING | Flag.WARNING, 3, 0, envelope.length - HEADER_BYTES)
+    writeHeader(envelope, 0, 0x84, Flag.TRACING | Flag.WARNING, 3, 0, envelope.length - envelopeHeaderBytes)
     const changed = withoutRoleName(envelope, 0, envelope.length)!
     assert.equal(readTracingId(changed, 0, changed.length), readTracingId(envelope, 0, envelope.length))
     assert.deepEqual(readWarnings(changed, 0, changed.length), ['mind'])

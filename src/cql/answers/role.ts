@@ -4,7 +4,7 @@
  */
 import {
   CqlErrorCode,
-  HEADER_BYTES,
+  envelopeHeaderBytes,
   headerFlags,
   headerOpcode,
   headerStream,
@@ -13,9 +13,9 @@ import {
 } from '../protocol.ts'
 import { bodyStart, errorCode, readError } from '../responses.ts'
 
-const TEXT_AT = 4
-const LENGTH_BYTES = 2
-const TEXT_BYTES_MAX = 65_535
+const textAt = 4
+const lengthBytes = 2
+const textBytesMax = 65_535
 
 /**
  * The same ERROR without the role's name; undefined where there is nothing to change. Cassandra writes `User <role> …` in each UNAUTHORIZED
@@ -27,13 +27,13 @@ export function withoutRoleName(buf: Buffer, start: number, end: number): Buffer
   const { message } = readError(buf, start, end)
   const shown = shownText(message)
   if (shown === undefined) return undefined
-  const at = bodyStart(buf, start, end) + TEXT_AT
+  const at = bodyStart(buf, start, end) + textAt
   const text = cut(Buffer.from(shown))
-  const length = Buffer.allocUnsafe(LENGTH_BYTES)
+  const length = Buffer.allocUnsafe(lengthBytes)
   length.writeUInt16BE(text.length)
-  const rest = buf.subarray(at + LENGTH_BYTES + buf.readUInt16BE(at), end)
+  const rest = buf.subarray(at + lengthBytes + buf.readUInt16BE(at), end)
   const changed = Buffer.concat([buf.subarray(start, at), length, text, rest])
-  const body = changed.length - HEADER_BYTES
+  const body = changed.length - envelopeHeaderBytes
   writeHeader(changed, 0, changed[0]!, headerFlags(buf, start), headerStream(buf, start), Opcode.ERROR, body)
   return changed
 }
@@ -51,5 +51,5 @@ function shownText(message: string): string | undefined {
 }
 
 function cut(text: Buffer): Buffer {
-  return text.subarray(0, TEXT_BYTES_MAX)
+  return text.subarray(0, textBytesMax)
 }

@@ -12,7 +12,7 @@ import { headerOpcode, MetadataFlag, Opcode, type ProtocolVersion, ResultKind } 
 import { BodyReader } from '../reader.ts'
 import { bodyStart, type Column, readColumns } from '../responses.ts'
 
-const KNOWN_FLAGS = MetadataFlag.GLOBAL_TABLE_SPEC | MetadataFlag.HAS_MORE_PAGES | MetadataFlag.NO_METADATA
+const knownFlags = MetadataFlag.GLOBAL_TABLE_SPEC | MetadataFlag.HAS_MORE_PAGES | MetadataFlag.NO_METADATA
 
 const reader = new BodyReader()
 
@@ -44,7 +44,7 @@ export function isRows(buf: Buffer, start: number, end: number): boolean {
 export function readRowsPlace(buf: Buffer, start: number, end: number, version: ProtocolVersion): RowsPlace {
   if (!isRows(buf, start, end)) throw new RingfenceError('PROTOCOL', 'an answer that is not rows')
   const flags = reader.int()
-  const known = version >= 5 ? KNOWN_FLAGS | MetadataFlag.METADATA_CHANGED : KNOWN_FLAGS
+  const known = version >= 5 ? knownFlags | MetadataFlag.METADATA_CHANGED : knownFlags
   if ((flags & ~known) !== 0) throw new RingfenceError('PROTOCOL', 'unknown flag in the metadata of rows')
   const columnCount = reader.count()
   let pagingStateStart = -1

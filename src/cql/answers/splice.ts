@@ -1,7 +1,7 @@
 /** The one way in which bytes inside an envelope are replaced by others: the header's length follows. */
-import { HEADER_BYTES } from '../protocol.ts'
+import { envelopeHeaderBytes } from '../protocol.ts'
 
-const LENGTH_AT = 5
+const lengthAt = 5
 
 /** A new envelope in which `inserted` stands for `buf[from..to)`; offsets are those of `buf`. */
 export function splice(
@@ -22,5 +22,5 @@ export function splice(
 
 /** Writes what is there into the header's length. */
 export function writeLength(envelope: Buffer): void {
-  envelope.writeInt32BE(envelope.length - HEADER_BYTES, LENGTH_AT)
+  envelope.writeInt32BE(envelope.length - envelopeHeaderBytes, lengthAt)
 }

@@ -3,7 +3,13 @@ import { T } from '../statement/tokens.ts'
 import { type CqlType, encodeValue, type NativeTypeName, native, uuidBytes } from '../values.ts'
 import { invalid, unsupported } from './unsupported.ts'
 
-const INTEGRAL: Readonly<Record<string, bigint>> = { tinyint: 8n, smallint: 16n, int: 32n, bigint: 64n, counter: 64n }
+const integralBytes: Readonly<Record<string, bigint>> = {
+  tinyint: 8n,
+  smallint: 16n,
+  int: 32n,
+  bigint: 64n,
+  counter: 64n,
+}
 
 /** @throws RingfenceError INVALID where the constant is none of that type */
 export function constantOf(token: number, text: string, type: CqlType): Buffer {
@@ -26,7 +32,7 @@ export function constantOf(token: number, text: string, type: CqlType): Buffer {
     case 'counter': {
       if (token !== T.INTEGER) throw wrong
       const value = BigInt(text)
-      if (BigInt.asIntN(Number(INTEGRAL[type.kind]), value) !== value) throw wrong
+      if (BigInt.asIntN(Number(integralBytes[type.kind]), value) !== value) throw wrong
       return integral(type.kind, value)
     }
     case 'varint':

@@ -150,11 +150,11 @@ function blobFunction(name: string, parts: readonly Part[]): Called | undefined 
 // --- times and UUIDs
 
 /** 100 ns between 1582-10-15 and 1970-01-01. */
-const GREGORIAN_TICKS = 122_192_928_000_000_000n
+const gregorianTicks = 122_192_928_000_000_000n
 let lastTicks = 0n
 
 function timeUuid(nowMs: number): Buffer {
-  const ticks = BigInt(nowMs) * 10_000n + GREGORIAN_TICKS
+  const ticks = BigInt(nowMs) * 10_000n + gregorianTicks
   lastTicks = ticks > lastTicks ? ticks : lastTicks + 1n
   const uuid = randomBytes(16)
   uuid.writeUInt32BE(Number(lastTicks & 0xffff_ffffn), 0)
@@ -171,19 +171,19 @@ function randomUuid(): Buffer {
   return uuid
 }
 
-const DAY_MS = 86_400_000n
+const dayMs = 86_400_000n
 
 function dateOf(milliseconds: bigint): Buffer {
-  const days = milliseconds >= 0n ? milliseconds / DAY_MS : (milliseconds - DAY_MS + 1n) / DAY_MS
+  const days = milliseconds >= 0n ? milliseconds / dayMs : (milliseconds - dayMs + 1n) / dayMs
   return encodeValue(native('date'), Number(days))!
 }
 
 function moment(name: string, part: Part): Called {
   const from = part.typed()
   const millisecondsOf = (value: Buffer): bigint => {
-    if (from.kind === 'timeuuid') return (timeOf(value) - GREGORIAN_TICKS) / 10_000n
+    if (from.kind === 'timeuuid') return (timeOf(value) - gregorianTicks) / 10_000n
     if (from.kind === 'timestamp') return value.readBigInt64BE(0)
-    if (from.kind === 'date') return BigInt(decodeValue(from, value) as number) * DAY_MS
+    if (from.kind === 'date') return BigInt(decodeValue(from, value) as number) * dayMs
     throw unsupported(`${name} of ${from.kind}`)
   }
   if (!['timeuuid', 'timestamp', 'date'].includes(from.kind)) throw unsupported(`${name} of ${from.kind}`)

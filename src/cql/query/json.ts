@@ -140,12 +140,12 @@ export function decimalText({ unscaled, scale }: Decimal): string {
 }
 
 export function timestampText(milliseconds: bigint): string {
-  const rest = ((milliseconds % DAY_MS) + DAY_MS) % DAY_MS
+  const rest = ((milliseconds % dayMs) + dayMs) % dayMs
   const time = timeText(rest * 1_000_000n).slice(0, 12)
-  return `${dateText(Number((milliseconds - rest) / DAY_MS))} ${time}Z`
+  return `${dateText(Number((milliseconds - rest) / dayMs))} ${time}Z`
 }
 
-const DAY_MS = 86_400_000n
+const dayMs = 86_400_000n
 
 /** Days since 1970 in the Gregorian calendar, also where JavaScript has no dates any more: dropped_time may be of the year 294247. */
 export function dateText(days: number): string {

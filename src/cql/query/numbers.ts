@@ -4,10 +4,10 @@ import { integerValue, integral } from './constants.ts'
 import { dateText, javaDouble, javaFloat, timestampText } from './json.ts'
 import { invalid, unsupported } from './unsupported.ts'
 
-const INTEGERS: readonly NativeTypeName[] = ['tinyint', 'smallint', 'int', 'bigint']
+const integers: readonly NativeTypeName[] = ['tinyint', 'smallint', 'int', 'bigint']
 
 export function isInteger(type: CqlType): type is { kind: NativeTypeName } {
-  return type.kind === 'counter' || INTEGERS.includes(type.kind as NativeTypeName)
+  return type.kind === 'counter' || integers.includes(type.kind as NativeTypeName)
 }
 
 export function isFloating(type: CqlType): type is { kind: 'float' | 'double' } {
@@ -21,8 +21,8 @@ export function numberValue(type: CqlType, bytes: Buffer): number {
 /** The type of the result: the wider one; a float beside an int is a double as in Cassandra only where the int has 64 bits. */
 export function resultType(left: CqlType, right: CqlType): CqlType {
   if (isInteger(left) && isInteger(right)) {
-    const [a, b] = [left, right].map(({ kind }) => INTEGERS.indexOf(kind === 'counter' ? 'bigint' : kind))
-    return native(INTEGERS[Math.max(a!, b!)]!)
+    const [a, b] = [left, right].map(({ kind }) => integers.indexOf(kind === 'counter' ? 'bigint' : kind))
+    return native(integers[Math.max(a!, b!)]!)
   }
   const both = [left, right]
   if (!both.every((type) => isInteger(type) || isFloating(type))) {

@@ -36,9 +36,9 @@ export interface Plan {
   readonly warning: string | undefined
 }
 
-export const NO_LIMIT = 2_147_483_647
+export const noLimit = 2_147_483_647
 /** Names in a select list; more are not a question about a schema. */
-const SELECTORS_MAX = 1000
+const selectorsMax = 1000
 
 /** @throws RingfenceError INVALID for what Cassandra would refuse, as far as it is looked at here, and for what is not done here */
 export function planOf(tree: SelectTree, shape: TableShape, values: BoundTo, clock: Clock): Plan {
@@ -92,7 +92,7 @@ function outputsOf({ selectors }: SelectTree, compiler: Compiler): Compiled[] {
     const indexes = Array.from({ length: shown }, (_, index) => index)
     return indexes.map((index) => compiler.compile({ kind: 'column', name: columns[index]!.name }))
   }
-  if (selectors.length > SELECTORS_MAX) throw unsupported(`a list of more than ${SELECTORS_MAX}`)
+  if (selectors.length > selectorsMax) throw unsupported(`a list of more than ${selectorsMax}`)
   return selectors.map(({ expression, alias }) => {
     if (isUntyped(expression)) throw invalid(untypedSelector(expression))
     const compiled = compiler.compile(expression)
@@ -185,8 +185,8 @@ function isDescending({ orderBy }: SelectTree, compiler: Compiler): boolean {
 }
 
 function limitOf(limit: Expression | undefined, compiler: Compiler): number {
-  if (limit === undefined) return NO_LIMIT
-  if (limit.kind === 'marker' && compiler.unset(limit.index)) return NO_LIMIT
+  if (limit === undefined) return noLimit
+  if (limit.kind === 'marker' && compiler.unset(limit.index)) return noLimit
   const bytes = compiler.value(limit, native('int'))
   if (bytes === null) throw invalid('Invalid null value of limit')
   if (bytes.length !== 4) throw invalid('Invalid limit value')

@@ -9,7 +9,7 @@ import { readSelect } from './read.ts'
 import { run } from './run.ts'
 import { shapeOf, Table } from './table.ts'
 
-const RUNS = 3000
+const runs = 3000
 const text = native('text')
 const int = native('int')
 const shape = shapeOf(
@@ -89,6 +89,6 @@ it('any statement, values and state end in a page or in a RingfenceError', () =>
         if (!(reason instanceof RingfenceError)) throw new Error(`${asked}: ${String(reason)}`, { cause: reason })
       }
     }),
-    { numRuns: RUNS },
+    { numRuns: runs },
   )
 })

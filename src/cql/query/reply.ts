@@ -1,6 +1,6 @@
 /** An answer about the schema or the topology as the client's version of the protocol has it (`cql3/ResultSet.java`, `ExecuteMessage.java`). */
 import { withWarning } from '../answers/warning.ts'
-import { MetadataFlag, Opcode, type ProtocolVersion, RESPONSE_BIT, ResultKind } from '../protocol.ts'
+import { MetadataFlag, Opcode, type ProtocolVersion, ResultKind, responseBit } from '../protocol.ts'
 import { type CqlType, writeType } from '../values.ts'
 import { BodyWriter } from '../writer.ts'
 import type { OutputColumn } from './plan.ts'
@@ -44,7 +44,7 @@ export function replyEnvelope(version: ProtocolVersion, stream: number, reply: R
   const envelope = body
     .int(reply.rowCount)
     .raw(reply.rows)
-    .envelope(version | RESPONSE_BIT, stream, Opcode.RESULT)
+    .envelope(version | responseBit, stream, Opcode.RESULT)
   return reply.warning === undefined ? envelope : withWarning(envelope, 0, envelope.length, version, reply.warning)
 }
 

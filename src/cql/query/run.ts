@@ -7,7 +7,7 @@ import { BodyReader } from '../reader.ts'
 import { BodyWriter } from '../writer.ts'
 import { compareValues } from './compare.ts'
 import type { Frame } from './expressions.ts'
-import { NO_LIMIT, type Plan } from './plan.ts'
+import { noLimit, type Plan } from './plan.ts'
 import { comparePartitions, type Partition, RowView, type Table, tokenOf } from './table.ts'
 import { invalid } from './unsupported.ts'
 
@@ -29,7 +29,7 @@ export interface Page {
 }
 
 /** Rows looked at, and cells made, between two places where the caller may do something else. */
-const STEP_COST = 512
+const stepCost = 512
 
 /**
  * Yields now and then, so that a long answer can be made in pieces.
@@ -63,7 +63,7 @@ export function* run(
       if (!maker.take(view, partition)) break
       cost += (maker.rowCount - before) * plan.outputs.length
     }
-    if (cost >= STEP_COST) {
+    if (cost >= stepCost) {
       cost = 0
       yield
     }
@@ -217,14 +217,14 @@ class Position {
   }
 }
 
-const STATE_VERSION = 1
+const stateVersion = 1
 
 function readState(plan: Plan, state: Buffer): Position {
   const { partitionKey, clusteringKey } = plan.shape
   const wrong = invalid('Invalid value for the paging state')
   try {
     const reader = new BodyReader().reset(state, 0, state.length)
-    if (reader.byte() !== STATE_VERSION) throw wrong
+    if (reader.byte() !== stateVersion) throw wrong
     const [left, leftInPartition] = [reader.int(), reader.int()]
     const cells: Buffer[] = []
     for (let i = 0; i < partitionKey.length + clusteringKey.length; i++) cells.push(reader.bytes() ?? Buffer.alloc(0))
@@ -251,7 +251,7 @@ interface Mark {
 }
 
 function writeState({ cells, left, leftInPartition }: Mark): Buffer {
-  const body = new BodyWriter().byte(STATE_VERSION).int(left).int(leftInPartition)
+  const body = new BodyWriter().byte(stateVersion).int(left).int(leftInPartition)
   for (const cell of cells) body.bytes(cell)
   return body.take()
 }
@@ -361,8 +361,8 @@ class PageMaker {
       this.#body.bytes(value)
     }
     this.rowCount++
-    if (this.#left !== NO_LIMIT) this.#left--
-    if (this.#leftInPartition !== NO_LIMIT) this.#leftInPartition--
+    if (this.#left !== noLimit) this.#left--
+    if (this.#leftInPartition !== noLimit) this.#leftInPartition--
   }
 
   #mark(cells: readonly Buffer[]): void {

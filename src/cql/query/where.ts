@@ -130,7 +130,7 @@ function columnTest(
 }
 
 /** −2^63 */
-const SMALLEST_TOKEN = Buffer.from('8000000000000000', 'hex')
+const smallestToken = Buffer.from('8000000000000000', 'hex')
 
 function tokenTest({ columns, operator, value }: Relation, compiler: Compiler): (row: RowView) => boolean {
   const parts = columns.map((name): Expression => ({ kind: 'column', name }))
@@ -141,7 +141,7 @@ function tokenTest({ columns, operator, value }: Relation, compiler: Compiler): 
   const token = compiler.compile({ kind: 'call', keyspace: undefined, name: 'token', parts })
   const wanted = given(value, token.type, 'partition key token', compiler)
   // The smallest token stands for the end of the ring where it is an upper bound.
-  const isSmallest = wanted.equals(token.type.kind === 'bigint' ? SMALLEST_TOKEN : Buffer.alloc(0))
+  const isSmallest = wanted.equals(token.type.kind === 'bigint' ? smallestToken : Buffer.alloc(0))
   if (isSmallest && (operator === '<' || operator === '<=')) return () => true
   return (row) => {
     const found = token.evaluate({ row, aggregates: [] })

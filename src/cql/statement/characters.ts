@@ -1,19 +1,19 @@
 /** ASCII characters as the lexer tells them apart, and the errors that name a place. */
 import { RingfenceError } from '../../base/errors.ts'
 
-export const LETTER = 1
-export const DIGIT = 2
-export const HEX_DIGIT = 4
-export const WORD = 8
+export const letter = 1
+export const digit = 2
+export const hexDigit = 4
+export const word = 8
 
 export const classes = new Uint8Array(128)
-for (let code = 48; code < 58; code += 1) classes[code] = DIGIT | HEX_DIGIT | WORD
+for (let code = 48; code < 58; code += 1) classes[code] = digit | hexDigit | word
 for (let code = 65; code < 91; code += 1) {
-  const hex = code < 71 ? HEX_DIGIT : 0
-  classes[code] = LETTER | WORD | hex
-  classes[code + 32] = LETTER | WORD | hex
+  const hex = code < 71 ? hexDigit : 0
+  classes[code] = letter | word | hex
+  classes[code + 32] = letter | word | hex
 }
-classes[95 /* _ */] = WORD
+classes[95 /* _ */] = word
 
 export function has(text: string, at: number, wanted: number): boolean {
   const code = text.charCodeAt(at)
@@ -22,13 +22,13 @@ export function has(text: string, at: number, wanted: number): boolean {
 
 export function wordEnd(text: string, start: number): number {
   let at = start + 1
-  while (has(text, at, WORD)) at += 1
+  while (has(text, at, word)) at += 1
   return at
 }
 
 export function digitsEnd(text: string, start: number): number {
   let at = start
-  while (has(text, at, DIGIT)) at += 1
+  while (has(text, at, digit)) at += 1
   return at
 }
 

@@ -2,40 +2,40 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { analyse } from './analyse.ts'
 
-const COMPACTION = 'org.apache.cassandra.db.compaction.'
-const COMPRESS = 'org.apache.cassandra.io.compress.'
-const LOCATOR = 'org.apache.cassandra.locator.'
-const SAI = 'org.apache.cassandra.index.sai.StorageAttachedIndex'
+const compaction = 'org.apache.cassandra.db.compaction.'
+const compress = 'org.apache.cassandra.io.compress.'
+const locator = 'org.apache.cassandra.locator.'
+const sai = 'org.apache.cassandra.index.sai.StorageAttachedIndex'
 
 const wanted: readonly (readonly [string, ...string[]])[] = [
-  ["CREATE TABLE t (k int PRIMARY KEY) WITH compaction = {'class': 'Evil'}", `${COMPACTION}Evil`],
+  ["CREATE TABLE t (k int PRIMARY KEY) WITH compaction = {'class': 'Evil'}", `${compaction}Evil`],
   ["CREATE TABLE t (k int PRIMARY KEY) WITH compaction = {'class': 'a.Evil'}", 'a.Evil'],
-  ["ALTER TABLE t WITH compression = {'class': 'Evil', 'chunk_length_in_kb': 64}", `${COMPRESS}Evil`],
-  ["ALTER TABLE t WITH compression = {'sstable_compression': 'Evil'}", `${COMPRESS}Evil`],
+  ["ALTER TABLE t WITH compression = {'class': 'Evil', 'chunk_length_in_kb': 64}", `${compress}Evil`],
+  ["ALTER TABLE t WITH compression = {'sstable_compression': 'Evil'}", `${compress}Evil`],
   ["ALTER TABLE t WITH compression = {'chunk_length_in_kb': 64, $$class$$: $$a.Evil$$}", 'a.Evil'],
   [
     "ALTER TABLE t WITH comment = 'x' AND compression = {'class': 'A'} AND compaction = {'class': 'B'}",
-    `${COMPRESS}A`,
-    `${COMPACTION}B`,
+    `${compress}A`,
+    `${compaction}B`,
   ],
-  ["CREATE TABLE t (k int PRIMARY KEY) WITH COMPACT STORAGE AND \"compaction\" = {'class': 'B'}", `${COMPACTION}B`],
-  ["ALTER MATERIALIZED VIEW v WITH compaction = {'class': 'B'}", `${COMPACTION}B`],
+  ["CREATE TABLE t (k int PRIMARY KEY) WITH COMPACT STORAGE AND \"compaction\" = {'class': 'B'}", `${compaction}B`],
+  ["ALTER MATERIALIZED VIEW v WITH compaction = {'class': 'B'}", `${compaction}B`],
   [
     "CREATE MATERIALIZED VIEW v AS SELECT k FROM t WHERE k IS NOT NULL PRIMARY KEY (k) WITH compression = {'class': 'a.B'}",
     'a.B',
   ],
-  ["CREATE KEYSPACE ks WITH replication = {'class': 'Evil'}", `${LOCATOR}Evil`],
+  ["CREATE KEYSPACE ks WITH replication = {'class': 'Evil'}", `${locator}Evil`],
   ["ALTER KEYSPACE ks WITH durable_writes = true AND REPLICATION = {'dc1': 3, 'class': 'a.Evil'}", 'a.Evil'],
   // What Cassandra does not know as a class is taken for one all the same.
   ["ALTER TABLE t WITH caching = {'class': 'Evil'}", 'Evil'],
-  ["ALTER TABLE t WITH compaction = {'class': 1}", `${COMPACTION}1`],
-  ["ALTER TABLE t WITH compaction = {'class': ''}", COMPACTION],
+  ["ALTER TABLE t WITH compaction = {'class': 1}", `${compaction}1`],
+  ["ALTER TABLE t WITH compaction = {'class': ''}", compaction],
   ["CREATE CUSTOM INDEX ON t (a) USING 'a.Evil'", 'a.Evil'],
   ["CREATE CUSTOM INDEX i ON ks.t (a) USING 'Evil'", 'Evil'],
   ["CREATE CUSTOM INDEX i ON ks.t (a) USING 'it''s'", "it's"],
-  ["CREATE INDEX i ON t (a) USING 'sai'", SAI],
-  ["CREATE CUSTOM INDEX i ON t (a) USING 'StorageAttachedIndex'", SAI],
-  ["CREATE CUSTOM INDEX i ON t (a) USING 'STORAGEATTACHEDINDEX'", SAI],
+  ["CREATE INDEX i ON t (a) USING 'sai'", sai],
+  ["CREATE CUSTOM INDEX i ON t (a) USING 'StorageAttachedIndex'", sai],
+  ["CREATE CUSTOM INDEX i ON t (a) USING 'STORAGEATTACHEDINDEX'", sai],
   // Cassandra's own table of short names holds this one in capitals and is asked in small letters.
   ["CREATE CUSTOM INDEX i ON t (a) USING 'SASIIndex'", 'SASIIndex'],
   // Letters that only look like those, and a longer name.

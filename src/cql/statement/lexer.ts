@@ -8,7 +8,7 @@
  */
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
-import { classes, codePoint, DIGIT, digitsEnd, LETTER, unreadable, wordEnd } from './characters.ts'
+import { classes, codePoint, digit, digitsEnd, letter, unreadable, wordEnd } from './characters.ts'
 import {
   isDurationStart,
   isoDurationEnd,
@@ -51,14 +51,14 @@ export function lex(text: string): Tokens {
     let kind: number
     if (code < 128) {
       const step = single[code]!
-      if (step === SPACE) {
+      if (step === spaceMark) {
         at += 1
         continue
       }
       if (step !== 0) {
         kind = step
         at += 1
-      } else if (classes[code]! & LETTER) {
+      } else if (classes[code]! & letter) {
         at = wordEnd(text, at)
         kind = wordKind(text, start, at)
         if (kind === T.IDENT) {
@@ -78,7 +78,7 @@ export function lex(text: string): Tokens {
             kind = T.EXPR
           }
         }
-      } else if (classes[code]! & DIGIT) {
+      } else if (classes[code]! & digit) {
         kind = scanNumber(text, start, start)
         at = numberEnd
       } else {
@@ -177,11 +177,11 @@ export function lex(text: string): Tokens {
   return { text, count, kinds, starts, ends }
 }
 
-const SPACE = 255
+const spaceMark = 255
 
 /** Characters that are a token by themselves whatever follows, and white space. */
 const single = new Uint8Array(128)
-for (const space of ' \t\n\r') single[space.charCodeAt(0)] = SPACE
+for (const space of ' \t\n\r') single[space.charCodeAt(0)] = spaceMark
 for (const [symbol, kind] of [
   ['?', T.QMARK],
   ['(', T.PAREN_OPEN],

@@ -2,7 +2,7 @@
  * Numbers, durations, UUIDs and blobs: the rules INTEGER, FLOAT, DURATION, HEXNUMBER and UUID of `Lexer.g`, with ANTLR's way of
  * choosing between them.
  */
-import { digitsEnd, HEX_DIGIT, has, unreadable } from './characters.ts'
+import { digitsEnd, has, hexDigit, unreadable } from './characters.ts'
 import { T } from './tokens.ts'
 
 /** Where the token ended that `scanNumber` or `scanNegative` found; one number instead of an object per token. */
@@ -20,11 +20,11 @@ export function scanNumber(text: string, start: number, digits: number): number 
   if (start === digits) {
     if (afterDigits === start + 1 && (next | 32) === 120 /* x */ && text.charCodeAt(start) === 48) {
       numberEnd = start + 2
-      while (has(text, numberEnd, HEX_DIGIT)) numberEnd += 1
+      while (has(text, numberEnd, hexDigit)) numberEnd += 1
       return T.HEX
     }
     // A number alone never reaches beyond the digits of a UUID's first group without one of these.
-    if (afterDigits - start <= 8 && (next === 45 || has(text, afterDigits, HEX_DIGIT))) {
+    if (afterDigits - start <= 8 && (next === 45 || has(text, afterDigits, hexDigit))) {
       const uuid = uuidPrefixEnd(text, start)
       if (uuid === start + 36 || uuid > viableNumberEnd(text, start, afterDigits)) {
         numberEnd = uuidEnd(text, start)
@@ -189,7 +189,7 @@ export function uuidPrefixEnd(text: string, start: number): number {
   for (let at = 0; at < 36; at += 1) {
     if (at === 8 || at === 13 || at === 18 || at === 23) {
       if (text.charCodeAt(start + at) !== 45) return start + at
-    } else if (!has(text, start + at, HEX_DIGIT)) return start + at
+    } else if (!has(text, start + at, hexDigit)) return start + at
   }
   return start + 36
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Load } from './balance.ts'
 
-const SECOND = 1_000_000
+const second = 1_000_000
 
 /** `count` requests that take `micros` each, one after the other from `at`; gives when the last was answered. */
 function serve(load: Load, count: number, micros: number, at: number): number {
@@ -54,15 +54,15 @@ describe('a sidecar that fails', () => {
     assert.equal(load.ejected(1), false)
     load.failed(0)
     assert.equal(load.ejected(1), true)
-    assert.equal(load.ejected(4.9 * SECOND), true)
-    assert.equal(load.ejected(5.1 * SECOND), false)
+    assert.equal(load.ejected(4.9 * second), true)
+    assert.equal(load.ejected(5.1 * second), false)
   })
 
   it('returns bit by bit', () => {
     const load = new Load()
     const healthy = load.cost(0)
     for (let i = 0; i < 5; i++) load.failed(0)
-    const costs = [5.1, 7.5, 10, 12.5, 15.1].map((seconds) => load.cost(seconds * SECOND) / healthy)
+    const costs = [5.1, 7.5, 10, 12.5, 15.1].map((seconds) => load.cost(seconds * second) / healthy)
     assert.ok(costs[0]! > 9 && costs[4]! === 1, String(costs))
     assert.deepEqual(
       costs,
@@ -77,31 +77,31 @@ describe('a sidecar that fails', () => {
     for (let round = 0; round < 6; round++) {
       for (let i = 0; i < 5; i++) load.failed(now)
       const from = now
-      while (load.ejected(now)) now += SECOND / 10
-      away.push(Math.round((now - from) / SECOND))
+      while (load.ejected(now)) now += second / 10
+      away.push(Math.round((now - from) / second))
     }
     assert.deepEqual(away, [5, 10, 20, 40, 60, 60])
-    now += 61 * SECOND
+    now += 61 * second
     for (let i = 0; i < 5; i++) load.failed(now)
-    assert.equal(load.ejected(now + 4 * SECOND), true)
-    assert.equal(load.ejected(now + 6 * SECOND), false)
+    assert.equal(load.ejected(now + 4 * second), true)
+    assert.equal(load.ejected(now + 6 * second), false)
   })
 
   it('is left out when it has requests and says nothing for two seconds, and not while it answers others', () => {
     const load = new Load()
     load.sent(0)
     load.sent(0)
-    assert.equal(load.ejected(1.9 * SECOND), false)
-    load.heard(1.9 * SECOND)
-    assert.equal(load.ejected(3.8 * SECOND), false)
-    assert.equal(load.ejected(4 * SECOND), true)
+    assert.equal(load.ejected(1.9 * second), false)
+    load.heard(1.9 * second)
+    assert.equal(load.ejected(3.8 * second), false)
+    assert.equal(load.ejected(4 * second), true)
   })
 
   it('is not left out for silence when nothing was asked', () => {
     const load = new Load()
     serve(load, 3, 500, 0)
-    assert.equal(load.ejected(3600 * SECOND), false)
-    load.sent(3600 * SECOND)
-    assert.equal(load.ejected(3601 * SECOND), false)
+    assert.equal(load.ejected(3600 * second), false)
+    load.sent(3600 * second)
+    assert.equal(load.ejected(3601 * second), false)
   })
 })

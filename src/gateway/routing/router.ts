@@ -25,7 +25,7 @@ import { type Keyed, type Statement, StatementTables } from './statements.ts'
 import { TextRoutes } from './texts.ts'
 
 /** Tables whose key is remembered. */
-const TABLES_MAX = 10_000
+const tablesMax = 10_000
 
 export interface RouterOptions {
   readonly links: MeshLinks
@@ -48,7 +48,7 @@ export class Router {
   #asking = ''
   /** The sidecars of each replica set, by its index in `#ring`; made when first asked. */
   #sidecarsOf: (readonly RemoteSidecar[])[] = []
-  readonly #tables = createCache<TableKey>(TABLES_MAX)
+  readonly #tables = createCache<TableKey>(tablesMax)
   /** The last link and schema epoch that each sidecar was seen with. */
   #schemaSeen = new Map<RemoteSidecar, string>()
 

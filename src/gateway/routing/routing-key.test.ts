@@ -5,7 +5,7 @@ import { executeEnvelope } from '../../cql/encode.fixture.ts'
 import { queryEnvelope } from '../../cql/encode.ts'
 import { murmur3Token, token } from '../../cql/murmur3.ts'
 import { compositeKey } from '../../cql/partition-key.ts'
-import { Flag, HEADER_BYTES, type ProtocolVersion, writeHeader } from '../../cql/protocol.ts'
+import { envelopeHeaderBytes, Flag, type ProtocolVersion, writeHeader } from '../../cql/protocol.ts'
 import { BatchView, QueryView, readBatch, readQuery } from '../../cql/requests.ts'
 import { BodyWriter } from '../../cql/writer.ts'
 import { executeAt, isSerial, KeyMarkers, tokenOfExecute, tokenOfParams, tokenOfPart } from './routing-key.ts'
@@ -27,9 +27,13 @@ function execute(version: ProtocolVersion, values: readonly (Buffer | null)[]): 
 function withPayload(envelope: Buffer, payload: readonly (readonly [string, Buffer | null])[]): Buffer {
   const writer = new BodyWriter().short(payload.length)
   for (const [name, bytes] of payload) writer.string(name).bytes(bytes)
-  const map = writer.envelope(4, 0, 0).subarray(HEADER_BYTES)
-  const request = Buffer.concat([envelope.subarray(0, HEADER_BYTES), map, envelope.subarray(HEADER_BYTES)])
-  const body = request.length - HEADER_BYTES
+  const map = writer.envelope(4, 0, 0).subarray(envelopeHeaderBytes)
+  const request = Buffer.concat([
+    envelope.subarray(0, envelopeHeaderBytes),
+    map,
+    envelope.subarray(envelopeHeaderBytes),
+  ])
+  const body = request.length - envelopeHeaderBytes
   writeHeader(request, 0, envelope[0]!, envelope[1]! | Flag.CUSTOM_PAYLOAD, 3, envelope[4]!, body)
   return request
 }
@@ -82,9 +86,9 @@ describe('the routing key of an EXECUTE', () => {
     const key = KeyMarkers.of([0], [])!
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 80 }), fc.constantFrom(...versions), (body, version) => {
-        const envelope = Buffer.alloc(HEADER_BYTES + body.length)
+        const envelope = Buffer.alloc(envelopeHeaderBytes + body.length)
         writeHeader(envelope, 0, version, 0, 1, 0x0a, body.length)
-        envelope.set(body, HEADER_BYTES)
+        envelope.set(body, envelopeHeaderBytes)
         // Whatever it says, it neither throws nor reads on: behind it stands nothing.
         tokenOfExecute(key, version, envelope, 0, envelope.length)
       }),
@@ -151,7 +155,7 @@ describe('the routing key of an EXECUTE, whatever else the request carries', () 
           assert.deepEqual({ ...token }, wanted)
           assert.equal(isSerial(version, request, 0, request.length), false)
           for (let end = 0; end < Math.min(request.length, 400); end++) {
-            assert.ok(executeAt(request, 0, end) <= Math.max(end, HEADER_BYTES), 'no length is believed')
+            assert.ok(executeAt(request, 0, end) <= Math.max(end, envelopeHeaderBytes), 'no length is believed')
           }
           combinations++
         }
@@ -163,11 +167,11 @@ describe('the routing key of an EXECUTE, whatever else the request carries', () 
   it('does not believe a payload about itself', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 80 }), fc.constantFrom(...versions), (body, version) => {
-        const envelope = Buffer.alloc(HEADER_BYTES + body.length)
+        const envelope = Buffer.alloc(envelopeHeaderBytes + body.length)
         writeHeader(envelope, 0, version, Flag.CUSTOM_PAYLOAD, 1, 0x0a, body.length)
-        envelope.set(body, HEADER_BYTES)
+        envelope.set(body, envelopeHeaderBytes)
         const at = executeAt(envelope, 0, envelope.length)
-        assert.ok((at > HEADER_BYTES && at <= envelope.length) || envelope.length <= HEADER_BYTES)
+        assert.ok((at > envelopeHeaderBytes && at <= envelope.length) || envelope.length <= envelopeHeaderBytes)
         tokenOfExecute(key, version, envelope, 0, envelope.length)
         isSerial(version, envelope, 0, envelope.length)
       }),
@@ -195,7 +199,7 @@ describe('the routing key of a QUERY', () => {
       parts.push(Buffer.from([0, name.length]), Buffer.from(name), Buffer.from([0, 0, 0, bytes.length]), bytes)
     }
     const body = Buffer.concat(parts)
-    const header = Buffer.alloc(HEADER_BYTES)
+    const header = Buffer.alloc(envelopeHeaderBytes)
     writeHeader(header, 0, 4, 0, 1, 0x07, body.length)
     return Buffer.concat([header, body])
   }
@@ -279,7 +283,7 @@ describe('the routing key of a statement in a BATCH', () => {
     )
     // native_protocol_v4.spec §4.1.7: type, count, parts, consistency, flags.
     const body = Buffer.concat([Buffer.from([0, 0, 2]), ...parts, Buffer.from([0, 1, 0])])
-    const envelope = Buffer.concat([Buffer.alloc(HEADER_BYTES), body])
+    const envelope = Buffer.concat([Buffer.alloc(envelopeHeaderBytes), body])
     writeHeader(envelope, 0, 4, 0, 1, 0x0d, body.length)
     const batch = new BatchView()
     readBatch(batch, envelope, 0, envelope.length, 4, 0)

@@ -5,15 +5,15 @@
  */
 
 import { murmur3Token } from '../../cql/murmur3.ts'
-import { COMPONENT_OVERHEAD_BYTES, writeComponent } from '../../cql/partition-key.ts'
+import { componentOverheadBytes, writeComponent } from '../../cql/partition-key.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
-import { Consistency, Flag, HEADER_BYTES, headerFlags, QueryFlag } from '../../cql/protocol.ts'
+import { Consistency, envelopeHeaderBytes, Flag, headerFlags, QueryFlag } from '../../cql/protocol.ts'
 import type { BatchPart, BatchView, ParamsView } from '../../cql/requests.ts'
 
 /** More columns than any table's partition key has; a bit for each in a number. */
-const COLUMNS_MAX = 30
+const columnsMax = 30
 /** `FBUtilities.MAX_UNSIGNED_SHORT`: Cassandra takes no longer partition key. */
-const KEY_BYTES_MAX = 65_535
+const keyBytesMax = 65_535
 
 /** Where the columns of a partition key are bound. */
 export class KeyMarkers {
@@ -34,14 +34,14 @@ export class KeyMarkers {
   /** `markers[i]` is the place of the marker of column `i`. Undefined where there are none, too many, or one for two columns. */
   static of(markers: readonly number[], names: readonly (string | undefined)[]): KeyMarkers | undefined {
     const { length } = markers
-    if (length === 0 || length > COLUMNS_MAX || new Set(markers).size < length) return undefined
+    if (length === 0 || length > columnsMax || new Set(markers).size < length) return undefined
     return new KeyMarkers(markers, names)
   }
 }
 
-const starts = new Int32Array(COLUMNS_MAX)
-const ends = new Int32Array(COLUMNS_MAX)
-const scratch = Buffer.alloc(KEY_BYTES_MAX + COMPONENT_OVERHEAD_BYTES * COLUMNS_MAX)
+const starts = new Int32Array(columnsMax)
+const ends = new Int32Array(columnsMax)
+const scratch = Buffer.alloc(keyBytesMax + componentOverheadBytes * columnsMax)
 
 /** Puts the token of an EXECUTE `buffer[start..end)` into `token` of murmur3.ts; false where it has none that can be told here. */
 export function tokenOfExecute(
@@ -68,7 +68,7 @@ export function tokenOfExecute(
  * belongs. `end` where it is not whole.
  */
 export function executeAt(buffer: Buffer, start: number, end: number): number {
-  let at = start + HEADER_BYTES
+  let at = start + envelopeHeaderBytes
   if ((headerFlags(buffer, start) & Flag.CUSTOM_PAYLOAD) === 0) return at
   if (at + 2 > end) return end
   let entries = (buffer[at]! << 8) | buffer[at + 1]!
@@ -148,7 +148,7 @@ function tokenOfKey(key: KeyMarkers, buffer: Buffer): boolean {
   }
   let bytes = 0
   for (let column = 0; column < key.count; column++) bytes += ends[column]! - starts[column]!
-  if (bytes > KEY_BYTES_MAX) return false
+  if (bytes > keyBytesMax) return false
   let at = 0
   for (let column = 0; column < key.count; column++) {
     at = writeComponent(scratch, at, buffer, starts[column]!, ends[column]!)

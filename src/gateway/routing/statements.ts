@@ -13,7 +13,7 @@ import type { Placement } from './ring.ts'
 import type { KeyMarkers } from './routing-key.ts'
 
 /** A sidecar that would not have a statement (its node had not heard of the table yet, say) is asked again after this. */
-const RETRY_MICROS = 5_000_000
+const retryMicros = 5_000_000
 
 /** What has a partition key to be looked for. */
 export interface Keyed {
@@ -80,7 +80,7 @@ export class Statement implements PreparedEntry {
   /** The sidecar would not have it, or has another statement under its id. */
   refused(link: GatewayLink, nowMicros: number): void {
     this.#preparing[link.sidecarIndex] = 0
-    this.#notBefore[link.sidecarIndex] = nowMicros + RETRY_MICROS
+    this.#notBefore[link.sidecarIndex] = nowMicros + retryMicros
   }
 
   /** The sidecar has it no longer, or nobody gives it any more. */

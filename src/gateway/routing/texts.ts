@@ -12,11 +12,11 @@ import { KeyMarkers } from './routing-key.ts'
 import type { Keyed } from './statements.ts'
 
 /** Characters of the texts that are remembered. */
-const TEXTS_CHARS_MAX = 8 * 1024 * 1024
+const textsCharsMax = 8 * 1024 * 1024
 /** And each counts so much at least: what is known of a short text is more than the text. */
-const TEXT_CHARS_MIN = 4 * 1024
+const textCharsMin = 4 * 1024
 /** A longer text takes too long to be read beside everybody's traffic, and gains the least by a hop that is saved. */
-const TEXT_CHARS_MAX = 16 * 1024
+const textCharsMax = 16 * 1024
 
 export interface TextRoute extends Keyed {
   /** True when the keyspace in force decided that. */
@@ -37,7 +37,7 @@ export type PartitionKeyOf = (
 const nothing: TextRoute = { keyspace: '', table: '', reads: false, unqualified: true, mayUse: true, key: undefined }
 
 export class TextRoutes {
-  readonly #routes = createWeighedCache<TextRoute>(TEXTS_CHARS_MAX, (_, name) => Math.max(TEXT_CHARS_MIN, name.length))
+  readonly #routes = createWeighedCache<TextRoute>(textsCharsMax, (_, name) => Math.max(textCharsMin, name.length))
   readonly #partitionKeyOf: PartitionKeyOf
 
   /** `partitionKeyOf` answers at once what it knows; else it answers `undefined`, and calls `found` when it does. */
@@ -52,7 +52,7 @@ export class TextRoutes {
 
   /** A text that is new is read within `share`; where that is used up, nothing is known of it, and nothing remembered. */
   of(text: string, keyspace: string, share: LoopShare): TextRoute {
-    if (text.length > TEXT_CHARS_MAX) return nothing
+    if (text.length > textCharsMax) return nothing
     const name = `${keyspace}\0${text}`
     const known = this.#routes.get(name)
     if (known !== undefined) return known

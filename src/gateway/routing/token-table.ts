@@ -7,7 +7,7 @@
 import type { Ring } from '../../link/protocol.ts'
 
 /** Flips the sign bit: an upper half then counts from 0, and signed comparison orders lower halves as unsigned numbers. */
-const BIAS = -0x80000000
+const bias = -0x80000000
 /** 4 MiB of slices. A ring with more tokens has more than one in each. */
 const sliceBitsMax = 20
 
@@ -40,7 +40,7 @@ export class TokenTable {
     this.owners = new Int32Array(highs.length).fill(-1)
     const [claimedHighs, claimedLows] = halvesOf(claims.tokens)
     for (let at = 0; at < claims.tokens.length; at++) {
-      const range = this.rangeOf(claimedHighs[at]!, claimedLows[at]! ^ BIAS)
+      const range = this.rangeOf(claimedHighs[at]!, claimedLows[at]! ^ bias)
       if (this.owners[range] === -1) this.owners[range] = claims.claimants[at]!
     }
   }
@@ -49,8 +49,8 @@ export class TokenTable {
   rangeOf(high: number, low: number): number {
     const highs = this.#highs
     const lows = this.#lows
-    const biasedLow = low ^ BIAS
-    const slice = (high ^ BIAS) >>> this.#sliceShift
+    const biasedLow = low ^ bias
+    const slice = (high ^ bias) >>> this.#sliceShift
     let first = this.#slices[slice]!
     let end = this.#slices[slice + 1]!
     while (first < end) {
@@ -91,7 +91,7 @@ function halvesOf(tokens: BigInt64Array): [Int32Array, Int32Array] {
   for (let at = 0; at < tokens.length; at++) {
     view.setBigInt64(0, tokens[at]!)
     highs[at] = view.getInt32(0)
-    lows[at] = view.getInt32(4) ^ BIAS
+    lows[at] = view.getInt32(4) ^ bias
   }
   return [highs, lows]
 }
@@ -112,7 +112,7 @@ function slicesOf(highs: Int32Array, sliceBits: number): Int32Array {
   const slices = new Int32Array(2 ** sliceBits + 1)
   let range = 0
   for (let slice = 0; slice < slices.length; slice++) {
-    while (range < highs.length && (highs[range]! ^ BIAS) >>> (32 - sliceBits) < slice) range += 1
+    while (range < highs.length && (highs[range]! ^ bias) >>> (32 - sliceBits) < slice) range += 1
     slices[slice] = range
   }
   return slices

@@ -14,10 +14,10 @@ import type { Permit } from '../../policy/engine.ts'
 import type { Ask } from '../schema/load.ts'
 import { nodeError } from '../upstream.ts'
 
-const VERSION = 4
+const version = 4
 /** What a remembered text may be, and have. */
-const TEXT_MAX = 2048
-const COLUMNS_MAX = 64
+const textMax = 2048
+const columnsMax = 64
 
 export class AskedColumns {
   readonly #ask: Ask
@@ -44,7 +44,7 @@ export class AskedColumns {
       'columns of a question',
       asked,
       (columns) => {
-        if (columns.length > COLUMNS_MAX || text.length > TEXT_MAX) this.forget(text)
+        if (columns.length > columnsMax || text.length > textMax) this.forget(text)
       },
       () => this.forget(text),
     )
@@ -57,8 +57,8 @@ export class AskedColumns {
   }
 
   async #prepare(text: string, permit: Permit): Promise<readonly OutputColumn[]> {
-    const answer = await this.#ask(prepareEnvelope(VERSION, 0, text), permit)
+    const answer = await this.#ask(prepareEnvelope(version, 0, text), permit)
     if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
-    return readPrepared(answer, 0, answer.length, VERSION).result.columns.map(({ name, type }) => ({ name, type }))
+    return readPrepared(answer, 0, answer.length, version).result.columns.map(({ name, type }) => ({ name, type }))
   }
 }

@@ -31,7 +31,7 @@ import type { Denial, Permit } from '../../policy/engine.ts'
 import type { Client } from '../../session/backend.ts'
 import { cqlFault } from '../../session/fault.ts'
 import type { Turn } from '../../session/turn.ts'
-import { INLINE_TEXT_MAX } from '../analyst.ts'
+import { inlineTextMax } from '../analyst.ts'
 import { BoundValues } from '../bound.ts'
 import { checked } from '../checks.ts'
 import type { SessionContext } from '../context.ts'
@@ -45,7 +45,7 @@ import { NodeError } from '../upstream.ts'
 import { AskedColumns } from './columns.ts'
 import { Gate } from './gate.ts'
 import { Slices } from './slices.ts'
-import { KEYS_MAX, SchemaTables } from './tables.ts'
+import { keysMax, SchemaTables } from './tables.ts'
 import { type BaseOf, existing, type SchemaTable, schemaTable } from './visible.ts'
 
 export interface QuestionHost {
@@ -70,12 +70,12 @@ export interface Asker extends Owner {
 }
 
 /** A keyspace that cannot be. */
-const NOTHING: readonly Buffer[] = [Buffer.of(0)]
+const nothing: readonly Buffer[] = [Buffer.of(0)]
 /** Questions at once whose rows are read for them alone: in all, and of one identity. */
-const OWN_MAX = 8
-const OWN_PER_IDENTITY_MAX = 2
+const ownMax = 8
+const ownPerIdentityMax = 2
 /** Answers that are made anew where the policy changed meanwhile. */
-const TRIES_MAX = 3
+const triesMax = 3
 /** Rule that refuses what cannot be answered so. */
 const visibleObjects = 'visible-objects'
 
@@ -89,7 +89,7 @@ export class SchemaQuestions {
   readonly #tables: SchemaTables
   readonly #columns: AskedColumns
   readonly #slices = new Slices()
-  readonly #own = new Gate(OWN_MAX, OWN_PER_IDENTITY_MAX)
+  readonly #own = new Gate(ownMax, ownPerIdentityMax)
   /** v5: the id of its columns that the node gave with the statement. */
   readonly #metadataIds = new WeakMap<Judged, Buffer>()
   #waiting = 0
@@ -207,14 +207,14 @@ export class SchemaQuestions {
     if (keys === undefined) return undefined
     const visibility = this.#host.judge.visibility(identity)
     const seen = keys.filter((key) => visibility.keyspace(key.toString()))
-    return seen.length > 0 ? seen : NOTHING
+    return seen.length > 0 ? seen : nothing
   }
 
   /** The answer, decided by the policy that is in force when it is made. */
   async #decided(asker: Asker, question: Request, parts: Parts): Promise<Denial | Answered> {
     const { tree, params, values } = parts
     const { judge } = this.#host
-    for (let tries = 0; tries < TRIES_MAX; tries++) {
+    for (let tries = 0; tries < triesMax; tries++) {
       // The policy may be another one than when the question came; what it says now counts.
       const decision = this.#decide(asker, question, params, values)
       if (decision.kind === 'denial') return decision
@@ -324,7 +324,7 @@ interface Parts {
 const unanswerable = 'it is not known of this table which of its rows are about what this identity may see'
 
 function treeOf(text: string): SelectTree {
-  if (text.length > INLINE_TEXT_MAX) throw unsupported(`a text of more than ${INLINE_TEXT_MAX} characters`)
+  if (text.length > inlineTextMax) throw unsupported(`a text of more than ${inlineTextMax} characters`)
   return readSelect(text)
 }
 
@@ -344,7 +344,7 @@ function keysOf({ where }: SelectTree, values: BoundValues): Buffer[] | undefine
       return each.kind === 'constant' ? Buffer.from(each.text) : null
     })
     const known = [...new Set(keys.map((key) => key?.toString('latin1')))]
-    if (keys.length === 0 || known.length > KEYS_MAX || keys.includes(null)) continue
+    if (keys.length === 0 || known.length > keysMax || keys.includes(null)) continue
     // The partition key cannot be empty.
     const bytes = known.map((key) => Buffer.from(key ?? '', 'latin1')).filter((key) => key.length > 0)
     if (bytes.length > 0) return bytes

@@ -3,7 +3,7 @@
  */
 
 /** What one turn of the loop gives. */
-const SLICE_MS = 4
+const sliceMs = 4
 
 interface Work {
   readonly steps: () => boolean
@@ -51,7 +51,7 @@ export class Slices {
 
   #turn(): void {
     this.#armed = false
-    const until = performance.now() + SLICE_MS
+    const until = performance.now() + sliceMs
     for (const [identity, queue] of this.#queues) {
       const [work] = queue
       this.#queues.delete(identity)

@@ -14,13 +14,13 @@ import { type Ask, readSchemaVersion } from '../schema/load.ts'
 import { nodeError } from '../upstream.ts'
 import { type BaseOf, namesViews, noViews, type SchemaTable, schemaTable } from './visible.ts'
 
-const VERSION = 4
+const protocolVersion = 4
 /** Of a node that says none: then nothing that is kept is known to be new. */
-const NO_VERSION = '00000000-0000-0000-0000-000000000000'
-const PAGE_ROWS = 1000
+const noVersion = '00000000-0000-0000-0000-000000000000'
+const pageRows = 1000
 const viewsTable = schemaTable('system_schema', 'views')!
 /** As many partitions are read by themselves rather than the whole table, where the whole is not at hand. */
-export const KEYS_MAX = 4
+export const keysMax = 4
 
 export interface TableWanted {
   readonly table: SchemaTable
@@ -62,7 +62,7 @@ export class SchemaTables {
     const version = await this.#versionNow()
     const name = `${table.keyspace}.${table.name}`
     const kept = this.#kept.get(name)
-    if (stamps.length === 0 && kept?.version === version && version !== NO_VERSION) return kept.table
+    if (stamps.length === 0 && kept?.version === version && version !== noVersion) return kept.table
     if (this.isOwn(wanted)) return await this.#load(wanted)
     const key = `${name} ${version}`
     let reading = this.#reading.get(key)
@@ -156,10 +156,10 @@ export class SchemaTables {
     let builder = added
     let pagingState: Buffer | undefined
     do {
-      const options = { values, pageSize: PAGE_ROWS, ...(pagingState === undefined ? {} : { pagingState }) }
-      const answer = await this.#ask(queryEnvelope(VERSION, 0, text, options))
+      const options = { values, pageSize: pageRows, ...(pagingState === undefined ? {} : { pagingState }) }
+      const answer = await this.#ask(queryEnvelope(protocolVersion, 0, text, options))
       if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
-      const place = readRowsPlace(answer, 0, answer.length, VERSION)
+      const place = readRowsPlace(answer, 0, answer.length, protocolVersion)
       builder ??= new TableBuilder(shapeFrom(table, place.columns ?? [], stampCount))
       if (builder.bytes + answer.length > limits.schemaRowsBytesMax) {
         throw new RingfenceError(

@@ -58,9 +58,9 @@ export interface Asker {
 const values = new BoundValues()
 
 /** Whole answers of the node that are made and held at once. */
-const ASKED_MAX = 4
+const askedMax = 4
 /** Descriptions that are kept for their later pages, in bytes. */
-const KEPT_BYTES_MAX = 16 * 1024 * 1024
+const keptBytesMax = 16 * 1024 * 1024
 
 /** Answered here, where the permit shows only what is visible. PREPARE goes to the node, which says nothing of the schema to it. */
 export function isDescription({ facts }: Judged, permit: Permit): boolean {
@@ -83,7 +83,7 @@ interface Kept {
 export class Descriptions {
   readonly #host: DescriptionHost
   /** By who asks for what; the longest unused first. */
-  readonly #kept = createWeighedCache<Kept>(KEPT_BYTES_MAX, ({ description }) => description.envelope.length)
+  readonly #kept = createWeighedCache<Kept>(keptBytesMax, ({ description }) => description.envelope.length)
   #asked = 0
   readonly #waiting: (() => void)[] = []
 
@@ -142,7 +142,7 @@ export class Descriptions {
     const { keyspace } = asker.dispatch
     const kept = params.pagingStateStart >= 0 ? this.#kept.get(keyOf(asker, text)) : undefined
     if (kept !== undefined && kept.visibility === this.#host.judge.visibility(identity)) return undefined
-    if (this.#asked >= ASKED_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    if (this.#asked >= askedMax) await new Promise<void>((resolve) => this.#waiting.push(resolve))
     this.#asked++
     try {
       const upstream = await this.#host.pool.get(version, keyspace, poolOwner)

@@ -17,8 +17,8 @@ import type { MadeOf } from './aggregates.ts'
 import { existsFor } from './rows.ts'
 
 /** Where the next page begins, and of which rows. */
-const OFFSET_BYTES = 4
-const DIGEST_BYTES = 16
+const offsetBytes = 4
+const digestBytes = 16
 
 /** Their texts name other objects. */
 const madeOfOthers: ReadonlySet<string> = new Set(['aggregate', 'materialized_view', 'index'])
@@ -47,7 +47,7 @@ export function described(
   }
   const envelope = filterRows(answer, 0, answer.length, version, keep)
   const { rowsAt, rowCount } = readRowsPlace(envelope, 0, envelope.length, version)
-  const digest = createHash('sha256').update(envelope.subarray(rowsAt)).digest().subarray(0, DIGEST_BYTES)
+  const digest = createHash('sha256').update(envelope.subarray(rowsAt)).digest().subarray(0, digestBytes)
   return { envelope, rowCount, digest }
 }
 
@@ -76,7 +76,7 @@ export function pageOf(
         })
   const shown = Math.max(0, to - from)
   if (size <= 0 || shown < size) return { envelope: page, rowCount: shown }
-  const state = Buffer.concat([Buffer.alloc(OFFSET_BYTES), digest])
+  const state = Buffer.concat([Buffer.alloc(offsetBytes), digest])
   state.writeUInt32BE(to, 0)
   return { envelope: withMorePages(page, version, seal.seal(state, context)), rowCount: shown }
 }
@@ -84,10 +84,10 @@ export function pageOf(
 function offsetOf({ digest }: Description, params: ParamsView, seal: PagingSeal, context: SealContext): number {
   const sealed = params.buffer.subarray(params.pagingStateStart, params.pagingStateEnd)
   const state = seal.open(sealed, context)
-  if (state?.length !== OFFSET_BYTES + DIGEST_BYTES) {
+  if (state?.length !== offsetBytes + digestBytes) {
     throw new RingfenceError('INVALID', 'Invalid value for the paging state')
   }
-  if (!state.subarray(OFFSET_BYTES).equals(digest)) {
+  if (!state.subarray(offsetBytes).equals(digest)) {
     throw new RingfenceError(
       'INVALID',
       'The schema has changed since the previous page of the DESCRIBE statement result. Please retry the DESCRIBE statement.',

@@ -12,8 +12,8 @@
 import { createHash } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { RingfenceError } from '../../base/errors.ts'
-import { HEADER_BYTES, writeHeader } from '../../cql/protocol.ts'
-import { CONTROL_VERSION, Control, type Ring, ringSchema } from '../../link/protocol.ts'
+import { envelopeHeaderBytes, writeHeader } from '../../cql/protocol.ts'
+import { Control, controlVersion, type Ring, ringSchema } from '../../link/protocol.ts'
 import type { Row } from '../schema/load.ts'
 import type { SchemaModel } from '../schema/model.ts'
 import { byHostId, nodeOf } from './nodes.ts'
@@ -23,12 +23,12 @@ export type RingKeyspace = Ring['keyspaces'][number]
 const { nodes: nodesSchema, keyspaces: keyspacesSchema } = ringSchema.shape
 
 /** As `ringSchema` has it; nodes are held against it one by one. */
-const NODES_MAX = 4096
+const nodesMax = 4096
 /** Of 4,096 nodes with 256 tokens each it would be 23 MB. */
-const CONTENT_BYTES_MAX = 64 * 1024 * 1024
+const contentBytesMax = 64 * 1024 * 1024
 /** Number.MIN_SAFE_INTEGER in letters. */
-const ID_BYTES = 17
-const ID_AT = HEADER_BYTES + '{"id":'.length
+const idBytes = 17
+const idAt = envelopeHeaderBytes + '{"id":'.length
 
 export class RingAnswer {
   /** `Hello.ring`. */
@@ -38,14 +38,14 @@ export class RingAnswer {
   /** `content`: the pieces of `"nodes":[…],"keyspaces":[…]`. */
   constructor(digest: string, content: readonly Buffer[]) {
     this.digest = digest
-    const head = Buffer.from(`{"id":${' '.repeat(ID_BYTES)},"digest":"${digest}",`)
-    this.#envelope = Buffer.concat([Buffer.alloc(HEADER_BYTES), head, ...content, Buffer.from('}')])
-    writeHeader(this.#envelope, 0, CONTROL_VERSION, 0, 0, Control.RING, this.#envelope.length - HEADER_BYTES)
+    const head = Buffer.from(`{"id":${' '.repeat(idBytes)},"digest":"${digest}",`)
+    this.#envelope = Buffer.concat([Buffer.alloc(envelopeHeaderBytes), head, ...content, Buffer.from('}')])
+    writeHeader(this.#envelope, 0, controlVersion, 0, 0, Control.RING, this.#envelope.length - envelopeHeaderBytes)
   }
 
   /** The control envelope that answers question `id`; valid until the next call. */
   envelope(id: number): Buffer {
-    this.#envelope.write(String(id).padStart(ID_BYTES), ID_AT)
+    this.#envelope.write(String(id).padStart(idBytes), idAt)
     return this.#envelope
   }
 }
@@ -73,7 +73,7 @@ export function replicationOf(schema: SchemaModel): RingKeyspace[] {
 export async function makeRingAnswer(
   rows: readonly Row[],
   keyspaces: readonly RingKeyspace[],
-  bytesMax = CONTENT_BYTES_MAX,
+  bytesMax = contentBytesMax,
 ): Promise<RingAnswer> {
   const content: Buffer[] = []
   const hash = createHash('sha256')
@@ -94,7 +94,7 @@ export async function makeRingAnswer(
     add(`${count++ === 0 ? '"nodes":[' : ','}${JSON.stringify(node)}`)
   }
   if (count === 0) return noRing
-  if (count > NODES_MAX) throw tooMuch(`more than ${NODES_MAX} nodes`)
+  if (count > nodesMax) throw tooMuch(`more than ${nodesMax} nodes`)
   if (!keyspacesSchema.safeParse(keyspaces).success) throw tooMuch('the keyspaces')
   add(`],"keyspaces":${JSON.stringify(keyspaces)}`)
   return new RingAnswer(hash.digest('base64url'), content)

@@ -7,11 +7,11 @@ import type { Ring } from '../../link/protocol.ts'
 import { type Ask, type Row, rowsOf } from '../schema/load.ts'
 import { NodeError } from '../upstream.ts'
 
-const COLUMNS = 'SELECT host_id, data_center, rack, tokens FROM'
-const LOCAL = `${COLUMNS} system.local`
-const PEERS = `${COLUMNS} system.peers_v2`
+const columns = 'SELECT host_id, data_center, rack, tokens FROM'
+const localQuery = `${columns} system.local`
+const peersQuery = `${columns} system.peers_v2`
 /** Of nodes before 4.0, which have no `peers_v2`. */
-const PEERS_BEFORE_V2 = `${COLUMNS} system.peers`
+const peersBeforeV2 = `${columns} system.peers`
 
 const tokensType = setOf(native('text'))
 
@@ -19,16 +19,16 @@ export type RingNode = Ring['nodes'][number]
 
 /** The node's own row first, then those of the others, as they came. Throws `UPSTREAM`. */
 export async function readNodes(ask: Ask): Promise<Row[]> {
-  const [local, peers] = await Promise.all([rowsOf(ask, LOCAL), readPeers(ask)])
+  const [local, peers] = await Promise.all([rowsOf(ask, localQuery), readPeers(ask)])
   return [...local, ...peers]
 }
 
 async function readPeers(ask: Ask): Promise<Row[]> {
   try {
-    return await rowsOf(ask, PEERS)
+    return await rowsOf(ask, peersQuery)
   } catch (reason) {
     if (!(reason instanceof NodeError) || codeOf(reason) !== CqlErrorCode.INVALID) throw reason
-    return await rowsOf(ask, PEERS_BEFORE_V2)
+    return await rowsOf(ask, peersBeforeV2)
   }
 }
 

@@ -18,10 +18,10 @@ import { makeRingAnswer, noRing, type RingAnswer, replicationOf } from './answer
 import { readNodes } from './nodes.ts'
 
 /** A node tells of a change before the change is in its tables, so they are read more than once. */
-const AGAIN_MS: readonly number[] = [1000, 5000]
-const LOST_EVENT_MS = 30_000
+const againMs: readonly number[] = [1000, 5000]
+const lostEventMs = 30_000
 /** Rows are compared in pieces, with a turn for the sessions between them: this many of 256 tokens take a millisecond. */
-const PIECE_ROWS = 64
+const pieceRows = 64
 
 export interface RingWatchOptions {
   readonly log: Logger
@@ -53,7 +53,7 @@ export class RingWatch {
   }
 
   start(): void {
-    this.#interval = every(nothingEnds, 'the ring', LOST_EVENT_MS, () => this.#want())
+    this.#interval = every(nothingEnds, 'the ring', lostEventMs, () => this.#want())
     this.#interval.unref()
     this.#unsubscribe = this.#options.schema.onChange(() => {
       if (JSON.stringify(replicationOf(this.#options.schema.view)) !== this.#replication) this.#want()
@@ -81,7 +81,7 @@ export class RingWatch {
   changed(): void {
     this.#want()
     for (const timer of this.#again) clearTimeout(timer)
-    this.#again = AGAIN_MS.map((ms) => after(nothingEnds, 'the ring', ms, () => this.#want()).unref())
+    this.#again = againMs.map((ms) => after(nothingEnds, 'the ring', ms, () => this.#want()).unref())
   }
 
   #want(): void {
@@ -122,9 +122,9 @@ export class RingWatch {
 /** Equal for equal rows, in the order they came. */
 async function digestOf(rows: readonly Row[]): Promise<string> {
   const digests: string[] = []
-  for (let at = 0; at < rows.length; at += PIECE_ROWS) {
+  for (let at = 0; at < rows.length; at += pieceRows) {
     await nextTurn()
-    digests.push(digestOfRows([rows.slice(at, at + PIECE_ROWS)]))
+    digests.push(digestOfRows([rows.slice(at, at + pieceRows)]))
   }
   return digests.join()
 }

@@ -19,11 +19,11 @@ import { RowsDigest, SchemaRows } from './rows.ts'
 /** Sends a question and gives a copy of the answer: `Upstream.ask`. Throws `UPSTREAM`. */
 export type Ask = (envelope: Buffer, permit?: Permit) => Promise<Buffer>
 
-const VERSION = 4
+const version = 4
 /** A page is copied in one go, and those of several tables may come together. A node may give more: nothing rests on it. */
-const PAGE_ROWS = 500
+const pageRows = 500
 /** A schema larger than this is not one that a node can run; a node that pages for ever is not believed. */
-const PAGES_MAX = 1000
+const pagesMax = 1000
 
 const real = {
   keyspaces: 'SELECT keyspace_name, replication FROM system_schema.keyspaces',
@@ -39,8 +39,8 @@ const virtual = {
   tables: 'SELECT keyspace_name, table_name FROM system_virtual_schema.tables',
   columns: 'SELECT keyspace_name, table_name, column_name, kind, position, type FROM system_virtual_schema.columns',
 } as const
-const VERSION_TEXT = 'SELECT schema_version FROM system.local'
-const OF_KEYSPACE = ' WHERE keyspace_name = ?'
+const versionText = 'SELECT schema_version FROM system.local'
+const ofKeyspace = ' WHERE keyspace_name = ?'
 
 const textToText = mapOf(native('text'), native('text'))
 
@@ -63,7 +63,7 @@ export async function loadKeyspace(ask: Ask, name: string): Promise<KeyspaceMode
 
 /** The node's schema version now, as a UUID's text. Throws `UPSTREAM`. */
 export async function readSchemaVersion(ask: Ask): Promise<string> {
-  const [row] = await rowsOf(ask, VERSION_TEXT)
+  const [row] = await rowsOf(ask, versionText)
   const hex = row?.[0]?.toString('hex') ?? '0'.repeat(32)
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
@@ -72,7 +72,7 @@ export async function readSchemaVersion(ask: Ask): Promise<string> {
 export async function rowsOf(ask: Ask, table: string, keyspace?: string): Promise<Row[]> {
   const rows: Row[] = []
   for (const answer of await pagesOf(ask, table, keyspace)) {
-    for (const row of readRows(answer, 0, answer.length, VERSION).rows) rows.push(row)
+    for (const row of readRows(answer, 0, answer.length, version).rows) rows.push(row)
   }
   return rows
 }
@@ -86,38 +86,38 @@ async function answersOf(ask: Ask, texts: Readonly<Record<string, string>>, keys
 
 /** The answers to a SELECT, page by page. */
 async function pagesOf(ask: Ask, table: string, keyspace?: string): Promise<Buffer[]> {
-  const text = keyspace === undefined ? table : table + OF_KEYSPACE
+  const text = keyspace === undefined ? table : table + ofKeyspace
   const values = keyspace === undefined ? [] : [Buffer.from(keyspace)]
   const answers: Buffer[] = []
   let pagingState: Buffer | undefined
-  while (answers.length < PAGES_MAX) {
-    const options = { values, pageSize: PAGE_ROWS, ...(pagingState === undefined ? {} : { pagingState }) }
-    const answer = await ask(queryEnvelope(VERSION, 0, text, options))
+  while (answers.length < pagesMax) {
+    const options = { values, pageSize: pageRows, ...(pagingState === undefined ? {} : { pagingState }) }
+    const answer = await ask(queryEnvelope(version, 0, text, options))
     if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
     answers.push(answer)
-    const { pagingStateStart, pagingStateEnd } = readRowsPlace(answer, 0, answer.length, VERSION)
+    const { pagingStateStart, pagingStateEnd } = readRowsPlace(answer, 0, answer.length, version)
     if (pagingStateStart < 0) return answers
     pagingState = answer.subarray(pagingStateStart, pagingStateEnd)
   }
-  throw new RingfenceError('UPSTREAM', `the node gives more than ${PAGES_MAX} pages`)
+  throw new RingfenceError('UPSTREAM', `the node gives more than ${pagesMax} pages`)
 }
 
 /** What one turn of the loop gives to a schema that is read. */
-const SLICE_MS = 4
+const sliceMs = 4
 /** Rows between two looks at the clock: less than a millisecond. */
-const ROWS_A_PIECE = 256
+const rowsAPiece = 256
 
 /** In pieces, with a turn for the sessions between them. */
 async function assemble(answers: Answers, isVirtual: boolean): Promise<Map<string, KeyspaceModel>> {
   await nextTurn()
   const steps = assembled(answers, isVirtual)
-  let until = performance.now() + SLICE_MS
+  let until = performance.now() + sliceMs
   for (;;) {
     const step = steps.next()
     if (step.done === true) return step.value
     if (performance.now() < until) continue
     await nextTurn()
-    until = performance.now() + SLICE_MS
+    until = performance.now() + sliceMs
   }
 }
 
@@ -131,7 +131,7 @@ function* assembled(answers: Answers, isVirtual: boolean): Generator<undefined, 
   for (const kind of kinds) {
     let at = 0
     for (const row of new SchemaRows(answers[kind] ?? [])) {
-      if (at++ % ROWS_A_PIECE === 0) yield
+      if (at++ % rowsAPiece === 0) yield
       parts.get(row.text(0))?.add(kind, row)
     }
     for (const part of parts.values()) part.ended()
@@ -200,9 +200,9 @@ class KeyspaceParts {
 
   *model(isVirtual: boolean): Generator<undefined, KeyspaceModel> {
     const tables = new Map<string, TableModel>()
-    let done = ROWS_A_PIECE
+    let done = rowsAPiece
     for (const { name, defaultTtlSeconds, base } of this.#tables) {
-      if (done >= ROWS_A_PIECE) {
+      if (done >= rowsAPiece) {
         done = 0
         yield
       }

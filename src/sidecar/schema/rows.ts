@@ -8,8 +8,8 @@ import { createHash } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
 import { readRowsPlace } from '../../cql/answers/rows.ts'
 
-const VERSION = 4
-const NULL = -1
+const version = 4
+const nullCell = -1
 
 /** Goes over the rows of some answers, page by page. What it gives is always itself: look at the row before the next is asked for. */
 export class SchemaRows implements Iterable<SchemaRows> {
@@ -26,7 +26,7 @@ export class SchemaRows implements Iterable<SchemaRows> {
 
   *[Symbol.iterator](): Generator<this, undefined> {
     for (const answer of this.#answers) {
-      const { columnCount, rowCount, rowsAt } = readRowsPlace(answer, 0, answer.length, VERSION)
+      const { columnCount, rowCount, rowsAt } = readRowsPlace(answer, 0, answer.length, version)
       this.#answer = answer
       this.#end = rowsAt
       this.#cells = new Int32Array(2 * columnCount)
@@ -63,7 +63,7 @@ export class SchemaRows implements Iterable<SchemaRows> {
   }
 
   #lengthOf(column: number): number {
-    return this.#cells[2 * column + 1] ?? NULL
+    return this.#cells[2 * column + 1] ?? nullCell
   }
 
   #next(): void {
@@ -84,20 +84,20 @@ export class SchemaRows implements Iterable<SchemaRows> {
 }
 
 /** So much is hashed in one go, which takes a tenth of a millisecond. */
-const HASHED_MAX = 64 * 1024
+const hashedMax = 64 * 1024
 /** No cell has this length. */
-const END_OF_LIST = Buffer.from([0xff, 0xff, 0xff, 0xfe])
+const endOfList = Buffer.from([0xff, 0xff, 0xff, 0xfe])
 
 /** Over lists of rows: every cell with its length, so that no content can look like another. What lies together is hashed together. */
 export class RowsDigest {
   readonly #hash = createHash('sha256')
-  #buffer: Buffer = END_OF_LIST
+  #buffer: Buffer = endOfList
   #start = 0
   #end = 0
 
   /** Whole rows, as they stand in an answer. */
   add(buffer: Buffer, start: number, end: number): void {
-    if (buffer === this.#buffer && start === this.#end && end - this.#start <= HASHED_MAX) {
+    if (buffer === this.#buffer && start === this.#end && end - this.#start <= hashedMax) {
       this.#end = end
       return
     }
@@ -109,7 +109,7 @@ export class RowsDigest {
 
   endList(): void {
     this.#flush()
-    this.#hash.update(END_OF_LIST)
+    this.#hash.update(endOfList)
   }
 
   /** Once. */

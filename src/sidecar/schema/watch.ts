@@ -24,13 +24,13 @@ import { emptySchema, type SchemaModel } from './model.ts'
 export type SchemaPeer = Pick<Upstream, 'ask' | 'usable'>
 
 /** Longer than any load that went well; a client waits for this. */
-const FRESH_MS_MAX = 5000
-const RETRY_MS = 1000
+const freshMsMax = 5000
+const retryMs = 1000
 /** A change that is under way for longer counts as not made, and is read after that. */
-const SETTLED_MS_MAX = 10_000
-const BASES_GONE_MAX = 1024
+const settledMsMax = 10_000
+const basesGoneMax = 1024
 /** From here on one load of everything is cheaper than many small ones. */
-const KEYSPACES_MAX = 8
+const keyspacesMax = 8
 
 interface Job {
   /** Everything, whatever the version says. */
@@ -141,7 +141,7 @@ export class SchemaWatch {
         late.reject(
           new RingfenceError('OVERLOADED', 'the schema of this changes now and could not be read; ask again'),
         ),
-      SETTLED_MS_MAX,
+      settledMsMax,
     )
     try {
       await Promise.race([this.#doubts.next(), late.promise])
@@ -161,7 +161,7 @@ export class SchemaWatch {
       this.#log.warn({ reason: String(reason) }, 'the schema was not read')
       if (this.#peer === undefined) return
       clearTimeout(this.#retry)
-      this.#retry = after(nothingEnds, 'the schema', RETRY_MS, () => this.changed())
+      this.#retry = after(nothingEnds, 'the schema', retryMs, () => this.changed())
       this.#retry.unref()
     })
   }
@@ -179,7 +179,7 @@ export class SchemaWatch {
     const late = Promise.withResolvers<never>()
     const timer = setTimeout(
       () => late.reject(new RingfenceError('UPSTREAM', 'the node’s schema could not be read in time')),
-      FRESH_MS_MAX,
+      freshMsMax,
     )
     try {
       const done = this.#want((job) => {
@@ -230,7 +230,7 @@ export class SchemaWatch {
     const before = await readSchemaVersion(ask)
     const isSame = before === this.#version
     if (!isSame) for (const keyspace of job.checked) job.keyspaces.add(keyspace)
-    const full = job.full || this.epoch === 0 || job.keyspaces.size > KEYSPACES_MAX
+    const full = job.full || this.epoch === 0 || job.keyspaces.size > keyspacesMax
     if (full || (job.check && !isSame)) {
       const keyspaces = await loadSchema(ask)
       const after = await readSchemaVersion(ask)
@@ -265,7 +265,7 @@ export class SchemaWatch {
       }
     }
     for (const oldest of this.#basesGone.keys()) {
-      if (this.#basesGone.size <= BASES_GONE_MAX) break
+      if (this.#basesGone.size <= basesGoneMax) break
       this.#basesGone.delete(oldest)
     }
   }

@@ -19,10 +19,10 @@ export function mayPrepare({ judged }: Request, { identity, shared }: Session): 
 export function shed(request: Request, session: Session): Step {
   const text = `new statements are prepared faster than preparesPerSecondMax ${limits.preparesPerSecondMax}`
   const denial = session.shared.judge.refusal(session.identity, prepareRateRule, text)
-  session.identity.share.charge(REFUSAL_MS)
+  session.identity.share.charge(refusalMs)
   deny(request, session, denial, CqlErrorCode.OVERLOADED)
   return Step.DONE
 }
 
 /** What a request that is refused costs, record and answer; some hundred in a turn, and the rest waits. */
-export const REFUSAL_MS = 0.015
+export const refusalMs = 0.015

@@ -1,13 +1,13 @@
 /** A BATCH, all or nothing: one statement refused, and nothing is forwarded. Many statements are judged piece by piece (`large-batch.ts`). */
-import { Flag, HEADER_BYTES, Opcode } from '../../cql/protocol.ts'
+import { envelopeHeaderBytes, Flag, Opcode } from '../../cql/protocol.ts'
 import { BatchView, readBatch } from '../../cql/requests.ts'
 import type { Decision, Permit } from '../../policy/engine.ts'
 import { permitOfAll } from '../../policy/engine.ts'
-import { INLINE_TEXT_MAX } from '../analyst.ts'
+import { inlineTextMax } from '../analyst.ts'
 import { batchFacts } from '../batch.ts'
 import { BoundValues } from '../bound.ts'
 import { checked, Partitions } from '../checks.ts'
-import { PARTS_INLINE_MAX } from '../large-batch.ts'
+import { partsInlineMax } from '../large-batch.ts'
 import type { Request } from '../request.ts'
 import type { Judged } from '../statement.ts'
 import { decided, decideWithin } from './authorise.ts'
@@ -24,12 +24,12 @@ const values = new BoundValues()
 export function judgeBatch(request: Request, session: Session): Step {
   if (request.opcode !== Opcode.BATCH) return Step.NEXT
   if (request.batchVerdict !== undefined) return obeyVerdict(request, session)
-  if (partsCount(request) > PARTS_INLINE_MAX) return judgeInPieces(request, session)
+  if (partsCount(request) > partsInlineMax) return judgeInPieces(request, session)
   const { bytes, start, end, flags } = request
   readBatch(batch, bytes, start, end, session.version, flags)
   let characters = 0
   for (const { text } of batch.parts) characters += text?.length ?? 0
-  if (characters > INLINE_TEXT_MAX) return judgeInPieces(request, session)
+  if (characters > inlineTextMax) return judgeInPieces(request, session)
   const keyspace = batch.keyspace ?? session.dispatch.keyspace
   const parts: Judged[] = []
   for (const { text, idStart, idEnd } of batch.parts) {
@@ -111,6 +111,6 @@ function obeyVerdict(request: Request, session: Session): Step {
 
 /** The count of statements, a [short] behind the type; 0 where there is a custom payload in front, or nothing. */
 function partsCount({ bytes, start, end, flags }: Request): number {
-  const at = start + HEADER_BYTES + 1
+  const at = start + envelopeHeaderBytes + 1
   return end - at < 2 || (flags & Flag.CUSTOM_PAYLOAD) !== 0 ? 0 : bytes.readUInt16BE(at)
 }

@@ -1,6 +1,6 @@
 /** Rows as the client may have them. A large answer is changed in slices, under its client's share of the loop (`large-answers.ts`). */
 import { assert } from '../../base/errors.ts'
-import { LONG_ENVELOPE_BYTES, ownBytes } from '../../cql/own-bytes.ts'
+import { longEnvelopeBytes, ownBytes } from '../../cql/own-bytes.ts'
 import { ResultKind } from '../../cql/protocol.ts'
 import { hasMorePages, rowsCount } from '../../cql/responses.ts'
 import type { Request } from '../request.ts'
@@ -17,7 +17,7 @@ export function changeRows(request: Request, session: Session): Step {
     return Step.NEXT
   }
   const sent = sentBytes(request)
-  if (end - start > LONG_ENVELOPE_BYTES) {
+  if (end - start > longEnvelopeBytes) {
     const own = ownBytes(answer, start, end)
     const passage = passageOfAnswer(request, session, sent, own)
     session.largeAnswers.begin(request, incomingRowsSliced(passage, shared.secrets, sent, own), own.length)

@@ -1,6 +1,6 @@
 /** What the answer is: the kind of a RESULT, or the code of an ERROR. */
 import { withoutRoleName } from '../../cql/answers/role.ts'
-import { CqlErrorCode, HEADER_BYTES, headerFlags, headerOpcode, Opcode } from '../../cql/protocol.ts'
+import { CqlErrorCode, envelopeHeaderBytes, headerFlags, headerOpcode, Opcode } from '../../cql/protocol.ts'
 import { bodyStart } from '../../cql/responses.ts'
 import type { Request } from '../request.ts'
 import { Step } from './stage.ts'
@@ -8,7 +8,9 @@ import { Step } from './stage.ts'
 export function readAnswer(request: Request): Step {
   const { answer, answerStart, answerEnd } = request
   const at =
-    headerFlags(answer, answerStart) === 0 ? answerStart + HEADER_BYTES : bodyStart(answer, answerStart, answerEnd)
+    headerFlags(answer, answerStart) === 0
+      ? answerStart + envelopeHeaderBytes
+      : bodyStart(answer, answerStart, answerEnd)
   request.rows = -1
   if (headerOpcode(answer, answerStart) === Opcode.RESULT) {
     request.resultKind = answer.readInt32BE(at)

@@ -1,8 +1,8 @@
 /** The statement of a request: by its prepared id, or by its text, which is read where it has not come before. */
 import { RingfenceError } from '../../base/errors.ts'
 import { CqlErrorCode, Opcode } from '../../cql/protocol.ts'
-import { INLINE_TEXT_MAX } from '../analyst.ts'
-import { NO_SUCH_ID, refused } from '../ending.ts'
+import { inlineTextMax } from '../analyst.ts'
+import { noSuchId, refused } from '../ending.ts'
 import { unknownId } from '../envelopes.ts'
 import { refuseResolvedOnce } from '../judged.ts'
 import type { Request } from '../request.ts'
@@ -43,7 +43,7 @@ export function statementOf(request: Request, session: Session, text: string, ke
   if (known !== undefined) return known
   const analysed = request.known?.get(text)
   if (analysed !== undefined && 'code' in analysed) throw new RingfenceError(analysed.code, analysed.message)
-  if (analysed === undefined && text.length > INLINE_TEXT_MAX) {
+  if (analysed === undefined && text.length > inlineTextMax) {
     readElsewhere(request, session, text)
     return undefined
   }
@@ -62,7 +62,7 @@ export function statementOf(request: Request, session: Session, text: string, ke
 /** The driver prepares again. */
 export function unprepared(request: Request, session: Session, id: Buffer): Step {
   const envelope = unknownId(session.version, request.stream, id)
-  refused(request, session, NO_SUCH_ID, CqlErrorCode.UNPREPARED, 'unknown prepared id')
+  refused(request, session, noSuchId, CqlErrorCode.UNPREPARED, 'unknown prepared id')
   session.client.answer(envelope, 0, envelope.length, request.stream)
   return Step.DONE
 }

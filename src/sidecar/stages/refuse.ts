@@ -2,7 +2,7 @@
 import { Opcode } from '../../cql/protocol.ts'
 import { deny } from '../ending.ts'
 import type { Request } from '../request.ts'
-import { REFUSAL_MS } from './admit.ts'
+import { refusalMs } from './admit.ts'
 import { inDoubt, lookedUp, putOff } from './delays.ts'
 import { type Session, Step } from './stage.ts'
 
@@ -27,7 +27,7 @@ export function refuse(request: Request, session: Session): Step {
     if (denial.invalid === true && lookedUp(request, session, request.judged!)) return Step.WAIT
     if (share.exhausted) return putOff(request, session)
   }
-  share.charge(REFUSAL_MS)
+  share.charge(refusalMs)
   deny(request, session, denial)
   return Step.DONE
 }

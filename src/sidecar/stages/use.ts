@@ -7,7 +7,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import { withoutAddresses } from '../../cql/answers/addresses.ts'
 import { Opcode } from '../../cql/protocol.ts'
 import { readError } from '../../cql/responses.ts'
-import { deny, failed, NODE_REFUSED, refused } from '../ending.ts'
+import { deny, failed, nodeRefused, refused } from '../ending.ts'
 import type { Request } from '../request.ts'
 import { NodeError, type Upstream } from '../upstream.ts'
 import { decideNow } from './authorise.ts'
@@ -68,7 +68,7 @@ function notMoved(request: Request, session: Session, reason: unknown): void {
     const { code } = readError(envelope, 0, envelope.length)
     const shown = topologyHidden ? (withoutAddresses(envelope, 0, envelope.length, version) ?? envelope) : envelope
     client.answer(shown, 0, shown.length, request.stream)
-    refused(request, session, NODE_REFUSED, code, reason.message)
+    refused(request, session, nodeRefused, code, reason.message)
   } else {
     const away = new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable')
     failed(request, session, away)

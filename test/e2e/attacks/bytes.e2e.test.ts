@@ -9,18 +9,24 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { crc24, crc32 } from '../../../src/cql/crc.ts'
 import { batchEnvelope, optionsEnvelope } from '../../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope, registerEnvelope } from '../../../src/cql/encode.ts'
-import { HEADER_BYTES, headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../../src/cql/protocol.ts'
+import {
+  envelopeHeaderBytes,
+  headerOpcode,
+  headerStream,
+  Opcode,
+  type ProtocolVersion,
+} from '../../../src/cql/protocol.ts'
 import { readRows } from '../../../src/cql/responses.ts'
 import { type ClientOptions, describe, RawClient } from '../../path/client.ts'
 import { type MeshFixture, useMesh } from '../fixture.ts'
 import { openAt, pemsOf } from '../people.ts'
 import { codeOf, idOf } from './sender.ts'
 
-const MARK = `bytes-${Date.now().toString(36)}`
-const CLOSE_MS_MAX = 15_000
+const mark = `bytes-${Date.now().toString(36)}`
+const closeMsMax = 15_000
 /** Answered by the node, so it would be seen there. */
-const local = (name: string): string => `SELECT key FROM system.local WHERE key = '${MARK} ${name}'`
-const HELLO = "SELECT release_version FROM system.local WHERE key = 'local'"
+const local = (name: string): string => `SELECT key FROM system.local WHERE key = '${mark} ${name}'`
+const hello = "SELECT release_version FROM system.local WHERE key = 'local'"
 
 let mesh: MeshFixture
 let credentials: NonNullable<ClientOptions['credentials']>
@@ -33,7 +39,7 @@ before(async () => {
 })
 after(async () => {
   // Everything above has the mark, and none of it was to arrive; what was permitted says `arrives`.
-  const lines = await mesh.cassandraLines(MARK)
+  const lines = await mesh.cassandraLines(mark)
   assert.deepEqual(
     lines.filter((line) => !line.includes('arrives')),
     [],
@@ -45,7 +51,7 @@ const open = async (version: ProtocolVersion = 4): Promise<RawClient> =>
   openAt(mesh.doors.sidecar, await mesh.identity(idOf('attacker')), version)
 
 async function closes(client: RawClient): Promise<void> {
-  assert.notEqual(await Promise.race([client.closed, sleep(CLOSE_MS_MAX, 'still open')]), 'still open')
+  assert.notEqual(await Promise.race([client.closed, sleep(closeMsMax, 'still open')]), 'still open')
 }
 
 /** A protocol error (or another that ends the connection) on `stream`, then the end. */
@@ -57,13 +63,13 @@ async function endsWith(client: RawClient, pattern: RegExp, stream = 7): Promise
 }
 
 async function goesOn(client: RawClient): Promise<void> {
-  const answer = await client.ask(queryEnvelope(client.version, 30_000, HELLO))
+  const answer = await client.ask(queryEnvelope(client.version, 30_000, hello))
   assert.equal(codeOf(answer), -1, describe(answer))
   client.close()
 }
 
 function envelope(version: number, opcode: number, body: Buffer, flags = 0, stream = 7): Buffer {
-  const header = Buffer.alloc(HEADER_BYTES)
+  const header = Buffer.alloc(envelopeHeaderBytes)
   header[0] = version
   header[1] = flags
   header.writeInt16BE(stream, 2)
@@ -99,7 +105,7 @@ suite('A6 malformed UTF-8 is a protocol error, in each place where text may stan
   for (const [name, hex] of Object.entries(malformed)) {
     const bad = Buffer.from(hex, 'hex')
     const text = Buffer.concat([
-      Buffer.from(`SELECT key FROM system.local WHERE key = '${MARK} utf8 `),
+      Buffer.from(`SELECT key FROM system.local WHERE key = '${mark} utf8 `),
       bad,
       Buffer.from("'"),
     ])
@@ -153,7 +159,7 @@ suite('A11 statements made to be expensive', () => {
       const pings = (async () => {
         for (let stream = 1; !done; stream = (stream % 100) + 1) {
           const begun = performance.now()
-          await bystander.ask(queryEnvelope(4, stream, HELLO))
+          await bystander.ask(queryEnvelope(4, stream, hello))
           slowestMs = Math.max(slowestMs, performance.now() - begun)
         }
       })()
@@ -225,11 +231,11 @@ suite('B13 many requests in one write', () => {
     for (const version of [4, 5] as const) {
       const client = await open(version)
       const texts = [
-        `SELECT role FROM system_auth.roles WHERE role = '${MARK}'`,
-        HELLO,
+        `SELECT role FROM system_auth.roles WHERE role = '${mark}'`,
+        hello,
         'nonsense',
-        `DELETE FROM system_auth.roles WHERE role = '${MARK}'`,
-        HELLO,
+        `DELETE FROM system_auth.roles WHERE role = '${mark}'`,
+        hello,
       ]
       const answers = await Promise.all(texts.map((text, stream) => client.ask(queryEnvelope(version, stream, text))))
       assert.deepEqual(answers.map(codeOf), [0x2100, -1, 0x2000, 0x2100, -1])
@@ -297,7 +303,7 @@ suite('B16 what stands where nothing should', () => {
       batchEnvelope(4, 7, 0, [{ text: local('behind'), values: [] }]),
     ]) {
       const longer = Buffer.concat([bytes, Buffer.from(local('hidden'))])
-      longer.writeInt32BE(longer.length - HEADER_BYTES, 5)
+      longer.writeInt32BE(longer.length - envelopeHeaderBytes, 5)
       const client = await open()
       client.socket.write(longer)
       await endsWith(client, /^0x000a .*behind the end/)
@@ -305,13 +311,13 @@ suite('B16 what stands where nothing should', () => {
   })
 
   it('a driver’s name with control bytes is one line in the record, and does nothing to a terminal', async () => {
-    const name = `${MARK}\n{"verdict":"allow"}\u001b]0;x\u0007\u202e${'x'.repeat(5000)}`
+    const name = `${mark}\n{"verdict":"allow"}\u001b]0;x\u0007\u202e${'x'.repeat(5000)}`
     const client = await RawClient.connect({ ...place(), credentials })
     client.send(envelope(4, Opcode.STARTUP, startup(['CQL_VERSION', '3.0.0'], ['DRIVER_NAME', name])))
     assert.equal(headerOpcode(await client.next(), 0), Opcode.READY)
     await goesOn(client)
-    const record = await mesh.auditRecord('the driver', [MARK, '"CONNECT"'], () => true)
-    assert.ok(String(record.driver).startsWith(`${MARK}\n{"verdict":"allow"}\u001b]`))
+    const record = await mesh.auditRecord('the driver', [mark, '"CONNECT"'], () => true)
+    assert.ok(String(record.driver).startsWith(`${mark}\n{"verdict":"allow"}\u001b]`))
     assert.ok(Buffer.byteLength(String(record.driver)) < 1000)
   })
 })

@@ -11,8 +11,8 @@ import { readPrepared } from '../../../src/cql/responses.ts'
 import { describe, type RawClient } from '../../path/client.ts'
 import { type RunningSidecar, World } from '../../path/world.ts'
 
-const FIRST = 'SELECT * FROM shop.items WHERE k = ?'
-const SECOND = 'SELECT * FROM shop.items WHERE k = ? AND v = 1 ALLOW FILTERING'
+const firstText = 'SELECT * FROM shop.items WHERE k = ?'
+const secondText = 'SELECT * FROM shop.items WHERE k = ? AND v = 1 ALLOW FILTERING'
 
 let world: World
 let running: RunningSidecar
@@ -28,20 +28,20 @@ const ask = async (client: RawClient, text: string): Promise<Buffer> => client.a
 suite('B4 one prepared id for two texts', () => {
   it('is never learnt: the second text is refused, the node’s connection ends, and the first keeps its meaning', async () => {
     const client = await world.client(running.port, 'alice')
-    const first = await ask(client, FIRST)
+    const first = await ask(client, firstText)
     const { id } = readPrepared(first, 0, first.length, 4)
     running.node.intercept = (request) => {
-      if (request.opcode !== Opcode.PREPARE || request.text !== SECOND) return false
+      if (request.opcode !== Opcode.PREPARE || request.text !== secondText) return false
       const bind = { keyspace: 'shop', table: 'items', columns: [], pkIndexes: [] }
       request.reply(preparedEnvelope(request.connection.version, 0, { id, bind, result: undefined }))
       return true
     }
     const accepted = running.node.accepted
-    assert.match(describe(await ask(client, SECOND)), /^0x0000 the node gave one prepared id to two statements/)
+    assert.match(describe(await ask(client, secondText)), /^0x0000 the node gave one prepared id to two statements/)
     running.node.intercept = undefined
     const other = await world.client(running.port, 'alice')
     const value = [Buffer.from('b4')]
-    assert.equal(describe(await other.ask(executeEnvelope(4, 2, id, undefined, value))), `echo: ${FIRST} <- b4`)
+    assert.equal(describe(await other.ask(executeEnvelope(4, 2, id, undefined, value))), `echo: ${firstText} <- b4`)
     assert.ok(running.node.accepted > accepted, 'the connection to the node was made anew')
   })
   it('nor is one text in another keyspace, which is another statement', async () => {

@@ -4,9 +4,9 @@
  */
 import type { Attack } from './catalogue.ts'
 
-const PEOPLE = 'e2e_attacks.people'
-const SECRET = 'e2e_attacks.secret'
-const ONE = "WHERE k = 'a' AND c = 1"
+const people = 'e2e_attacks.people'
+const secret = 'e2e_attacks.secret'
+const one = "WHERE k = 'a' AND c = 1"
 
 /** Every way to mention a column in a read; `ssn`, `tags`, `phones`, `home` and `face` are hidden. */
 const mentions = [
@@ -74,11 +74,11 @@ export const objectAttacks: readonly Attack[] = [
     who: 'attacker',
     wanted: 'DENY',
     statements: [
-      `CREATE INDEX i_§ ON ${SECRET} (v)`,
-      `CREATE INDEX IF NOT EXISTS i_§ ON ${SECRET} (keys(v))`,
-      `CREATE CUSTOM INDEX i_§ ON ${PEOPLE} (ssn) USING 'StorageAttachedIndex'`,
-      `CREATE CUSTOM INDEX i_§ ON ${PEOPLE} (ssn) USING 'org.apache.cassandra.index.sasi.SASIIndex'`,
-      `CREATE MATERIALIZED VIEW e2e_attacks.mv_§ AS SELECT * FROM ${SECRET} WHERE v IS NOT NULL AND k IS NOT NULL PRIMARY KEY (v, k)`,
+      `CREATE INDEX i_§ ON ${secret} (v)`,
+      `CREATE INDEX IF NOT EXISTS i_§ ON ${secret} (keys(v))`,
+      `CREATE CUSTOM INDEX i_§ ON ${people} (ssn) USING 'StorageAttachedIndex'`,
+      `CREATE CUSTOM INDEX i_§ ON ${people} (ssn) USING 'org.apache.cassandra.index.sasi.SASIIndex'`,
+      `CREATE MATERIALIZED VIEW e2e_attacks.mv_§ AS SELECT * FROM ${secret} WHERE v IS NOT NULL AND k IS NOT NULL PRIMARY KEY (v, k)`,
       `CREATE MATERIALIZED VIEW e2e_attacks.mv_§ AS SELECT k, v FROM open WHERE v IS NOT NULL AND k IS NOT NULL PRIMARY KEY (v, k)`,
     ],
   },
@@ -88,11 +88,11 @@ export const objectAttacks: readonly Attack[] = [
     who: 'column',
     wanted: 'DENY',
     statements: [
-      `SELECT name FROM ${PEOPLE} WHERE ssn = '§'`,
-      `SELECT name AS a_§ FROM ${PEOPLE} ORDER BY face ANN OF [0.1, 0.2, 0.3] LIMIT 1`,
-      `SELECT name FROM ${PEOPLE} WHERE expr(people_ssn, '§')`,
-      `CREATE INDEX i_§ ON ${PEOPLE} (ssn)`,
-      `CREATE INDEX i_§ ON ${PEOPLE} (name)`,
+      `SELECT name FROM ${people} WHERE ssn = '§'`,
+      `SELECT name AS a_§ FROM ${people} ORDER BY face ANN OF [0.1, 0.2, 0.3] LIMIT 1`,
+      `SELECT name FROM ${people} WHERE expr(people_ssn, '§')`,
+      `CREATE INDEX i_§ ON ${people} (ssn)`,
+      `CREATE INDEX i_§ ON ${people} (name)`,
     ],
   },
   {
@@ -113,12 +113,12 @@ export const objectAttacks: readonly Attack[] = [
     statements: [
       ...mentions.map((mention) =>
         mention.includes(' AS name')
-          ? `SELECT ssn AS name, c AS a_§ FROM ${PEOPLE} ${ONE}`
-          : `SELECT ${mention} AS a_§ FROM ${PEOPLE} ${ONE}`,
+          ? `SELECT ssn AS name, c AS a_§ FROM ${people} ${one}`
+          : `SELECT ${mention} AS a_§ FROM ${people} ${one}`,
       ),
-      `SELECT * FROM ${PEOPLE} WHERE k = '§'`,
-      `SELECT name AS a_§, ssn FROM ${PEOPLE} ${ONE}`,
-      `SELECT DISTINCT k AS a_§, ssn FROM ${PEOPLE}`,
+      `SELECT * FROM ${people} WHERE k = '§'`,
+      `SELECT name AS a_§, ssn FROM ${people} ${one}`,
+      `SELECT DISTINCT k AS a_§, ssn FROM ${people}`,
     ],
   },
   {
@@ -127,18 +127,18 @@ export const objectAttacks: readonly Attack[] = [
     who: 'column',
     wanted: 'DENY',
     statements: [
-      `SELECT name FROM ${PEOPLE} WHERE ssn = '§' ALLOW FILTERING`,
-      `SELECT name FROM ${PEOPLE} WHERE ssn > '§' ALLOW FILTERING`,
-      `SELECT name FROM ${PEOPLE} WHERE ssn IN ('§', 'b') ALLOW FILTERING`,
-      `SELECT name FROM ${PEOPLE} WHERE ssn LIKE '§%' ALLOW FILTERING`,
-      `SELECT name FROM ${PEOPLE} WHERE phones CONTAINS '§' ALLOW FILTERING`,
-      `SELECT name FROM ${PEOPLE} WHERE tags CONTAINS KEY '§' ALLOW FILTERING`,
-      `SELECT name FROM ${PEOPLE} WHERE tags['a'] = '§' ALLOW FILTERING`,
-      `SELECT name FROM ${PEOPLE} WHERE (c, ssn) > (1, '§') ALLOW FILTERING`,
-      `SELECT name FROM ${PEOPLE} WHERE token(ssn) > 0 AND k = '§'`,
-      `SELECT name AS a_§ FROM ${PEOPLE} ${ONE} ORDER BY ssn`,
-      `SELECT count(*) AS a_§ FROM ${PEOPLE} ${ONE} GROUP BY k, ssn`,
-      `SELECT count(*) FROM ${PEOPLE} WHERE ssn = '§' ALLOW FILTERING`,
+      `SELECT name FROM ${people} WHERE ssn = '§' ALLOW FILTERING`,
+      `SELECT name FROM ${people} WHERE ssn > '§' ALLOW FILTERING`,
+      `SELECT name FROM ${people} WHERE ssn IN ('§', 'b') ALLOW FILTERING`,
+      `SELECT name FROM ${people} WHERE ssn LIKE '§%' ALLOW FILTERING`,
+      `SELECT name FROM ${people} WHERE phones CONTAINS '§' ALLOW FILTERING`,
+      `SELECT name FROM ${people} WHERE tags CONTAINS KEY '§' ALLOW FILTERING`,
+      `SELECT name FROM ${people} WHERE tags['a'] = '§' ALLOW FILTERING`,
+      `SELECT name FROM ${people} WHERE (c, ssn) > (1, '§') ALLOW FILTERING`,
+      `SELECT name FROM ${people} WHERE token(ssn) > 0 AND k = '§'`,
+      `SELECT name AS a_§ FROM ${people} ${one} ORDER BY ssn`,
+      `SELECT count(*) AS a_§ FROM ${people} ${one} GROUP BY k, ssn`,
+      `SELECT count(*) FROM ${people} WHERE ssn = '§' ALLOW FILTERING`,
     ],
   },
   {
@@ -147,17 +147,17 @@ export const objectAttacks: readonly Attack[] = [
     who: 'column',
     wanted: 'DENY',
     statements: [
-      `INSERT INTO ${PEOPLE} (k, c, ssn) VALUES ('§', 1, 'x')`,
-      `UPDATE ${PEOPLE} SET ssn = '§' ${ONE}`,
-      `UPDATE ${PEOPLE} SET name = 'x' ${ONE} IF ssn = '§'`,
-      `UPDATE ${PEOPLE} SET tags['a'] = '§' ${ONE}`,
-      `UPDATE ${PEOPLE} SET phones = phones + {'§'} ${ONE}`,
-      `UPDATE ${PEOPLE} SET name = 'x' WHERE k = '§' AND c = 1 IF tags['a'] = 'x'`,
-      `UPDATE ${PEOPLE} SET name = 'x' WHERE k = '§' AND c = 1 IF home.street = 'x'`,
-      `UPDATE ${PEOPLE} SET name = 'x' WHERE k = '§' AND c = 1 IF EXISTS`,
-      `DELETE ssn FROM ${PEOPLE} WHERE k = '§' AND c = 1`,
-      `DELETE tags['§'] FROM ${PEOPLE} ${ONE}`,
-      `DELETE FROM ${PEOPLE} WHERE k = '§'`,
+      `INSERT INTO ${people} (k, c, ssn) VALUES ('§', 1, 'x')`,
+      `UPDATE ${people} SET ssn = '§' ${one}`,
+      `UPDATE ${people} SET name = 'x' ${one} IF ssn = '§'`,
+      `UPDATE ${people} SET tags['a'] = '§' ${one}`,
+      `UPDATE ${people} SET phones = phones + {'§'} ${one}`,
+      `UPDATE ${people} SET name = 'x' WHERE k = '§' AND c = 1 IF tags['a'] = 'x'`,
+      `UPDATE ${people} SET name = 'x' WHERE k = '§' AND c = 1 IF home.street = 'x'`,
+      `UPDATE ${people} SET name = 'x' WHERE k = '§' AND c = 1 IF EXISTS`,
+      `DELETE ssn FROM ${people} WHERE k = '§' AND c = 1`,
+      `DELETE tags['§'] FROM ${people} ${one}`,
+      `DELETE FROM ${people} WHERE k = '§'`,
     ],
   },
   {
@@ -166,10 +166,10 @@ export const objectAttacks: readonly Attack[] = [
     who: 'column',
     wanted: 'PASS',
     statements: [
-      `SELECT name, c AS a_§ FROM ${PEOPLE} WHERE k = 'a'`,
-      `SELECT writetime(name), to_json(name) AS a_§ FROM ${PEOPLE} ${ONE}`,
-      `SELECT name FROM ${PEOPLE} WHERE k = '§' ORDER BY c DESC`,
-      `UPDATE ${PEOPLE} SET name = '§' ${ONE}`,
+      `SELECT name, c AS a_§ FROM ${people} WHERE k = 'a'`,
+      `SELECT writetime(name), to_json(name) AS a_§ FROM ${people} ${one}`,
+      `SELECT name FROM ${people} WHERE k = '§' ORDER BY c DESC`,
+      `UPDATE ${people} SET name = '§' ${one}`,
     ],
   },
   {
@@ -179,15 +179,15 @@ export const objectAttacks: readonly Attack[] = [
     wanted: 'DENY',
     exact: true,
     statements: [
-      `SELECT JSON * FROM ${PEOPLE} WHERE k = '§'`,
-      `SELECT JSON name, ssn AS a_§ FROM ${PEOPLE} WHERE k = 'a'`,
-      `SELECT JSON to_json(ssn) AS a_§ FROM ${PEOPLE} WHERE k = 'a'`,
-      `INSERT INTO ${PEOPLE} JSON '{"k": "§", "c": 1, "ssn": "x"}'`,
-      `INSERT INTO ${PEOPLE} JSON '{"k": "§", "c": 1, "SSN": "x"}'`,
-      `INSERT INTO ${PEOPLE} JSON '{"k": "§", "c": 1, "\\"ssn\\"": "x"}'`,
-      `INSERT INTO ${PEOPLE} JSON '{"k": "§", "c": 1, "\\u0073sn": "x"}' DEFAULT UNSET`,
-      `INSERT INTO ${PEOPLE} JSON '{"k": "§", "c": 1}' DEFAULT NULL`,
-      `INSERT INTO ${PEOPLE} JSON '{"k": "§"' DEFAULT UNSET`,
+      `SELECT JSON * FROM ${people} WHERE k = '§'`,
+      `SELECT JSON name, ssn AS a_§ FROM ${people} WHERE k = 'a'`,
+      `SELECT JSON to_json(ssn) AS a_§ FROM ${people} WHERE k = 'a'`,
+      `INSERT INTO ${people} JSON '{"k": "§", "c": 1, "ssn": "x"}'`,
+      `INSERT INTO ${people} JSON '{"k": "§", "c": 1, "SSN": "x"}'`,
+      `INSERT INTO ${people} JSON '{"k": "§", "c": 1, "\\"ssn\\"": "x"}'`,
+      `INSERT INTO ${people} JSON '{"k": "§", "c": 1, "\\u0073sn": "x"}' DEFAULT UNSET`,
+      `INSERT INTO ${people} JSON '{"k": "§", "c": 1}' DEFAULT NULL`,
+      `INSERT INTO ${people} JSON '{"k": "§"' DEFAULT UNSET`,
     ],
   },
   {
@@ -196,8 +196,8 @@ export const objectAttacks: readonly Attack[] = [
     who: 'column',
     wanted: 'DENY',
     statements: [
-      { text: `INSERT INTO ${PEOPLE} JSON ?`, values: [Buffer.from('{"k": "§", "c": 1, "ssn": "x"}')] },
-      { text: `INSERT INTO ${PEOPLE} JSON :doc DEFAULT UNSET`, values: [Buffer.from('{"k": "§", "c": 1}')] },
+      { text: `INSERT INTO ${people} JSON ?`, values: [Buffer.from('{"k": "§", "c": 1, "ssn": "x"}')] },
+      { text: `INSERT INTO ${people} JSON :doc DEFAULT UNSET`, values: [Buffer.from('{"k": "§", "c": 1}')] },
     ],
   },
   {
@@ -206,9 +206,9 @@ export const objectAttacks: readonly Attack[] = [
     who: 'attacker',
     wanted: 'DENY',
     statements: [
-      `INSERT INTO ${SECRET} JSON '{"k": "§", "v": "x"}'`,
-      `INSERT INTO ${SECRET}_§ JSON '{"k": "a"}' DEFAULT UNSET`,
-      `SELECT JSON v AS a_§ FROM ${SECRET} WHERE k = 'a'`,
+      `INSERT INTO ${secret} JSON '{"k": "§", "v": "x"}'`,
+      `INSERT INTO ${secret}_§ JSON '{"k": "a"}' DEFAULT UNSET`,
+      `SELECT JSON v AS a_§ FROM ${secret} WHERE k = 'a'`,
     ],
   },
   {
@@ -228,15 +228,15 @@ export const objectAttacks: readonly Attack[] = [
     who: 'writer',
     wanted: 'DENY',
     statements: [
-      `UPDATE ${SECRET} SET v = 'x' WHERE k = '§' IF v = 'y'`,
-      `UPDATE ${SECRET} SET v = 'x' WHERE k = '§' IF v IN ('y', 'z')`,
-      `UPDATE ${SECRET} SET v = 'x' WHERE k = '§' IF EXISTS`,
-      `INSERT INTO ${SECRET} (k, v) VALUES ('§', 'x') IF NOT EXISTS`,
-      `INSERT INTO ${SECRET} JSON '{"k": "§"}' IF NOT EXISTS`,
-      `DELETE FROM ${SECRET} WHERE k = '§' IF EXISTS`,
-      `DELETE v FROM ${SECRET} WHERE k = '§' IF v != 'y'`,
-      `BEGIN BATCH INSERT INTO ${SECRET} (k, v) VALUES ('§', 'x') IF NOT EXISTS APPLY BATCH`,
-      `SELECT v FROM ${SECRET} WHERE k = '§'`,
+      `UPDATE ${secret} SET v = 'x' WHERE k = '§' IF v = 'y'`,
+      `UPDATE ${secret} SET v = 'x' WHERE k = '§' IF v IN ('y', 'z')`,
+      `UPDATE ${secret} SET v = 'x' WHERE k = '§' IF EXISTS`,
+      `INSERT INTO ${secret} (k, v) VALUES ('§', 'x') IF NOT EXISTS`,
+      `INSERT INTO ${secret} JSON '{"k": "§"}' IF NOT EXISTS`,
+      `DELETE FROM ${secret} WHERE k = '§' IF EXISTS`,
+      `DELETE v FROM ${secret} WHERE k = '§' IF v != 'y'`,
+      `BEGIN BATCH INSERT INTO ${secret} (k, v) VALUES ('§', 'x') IF NOT EXISTS APPLY BATCH`,
+      `SELECT v FROM ${secret} WHERE k = '§'`,
     ],
   },
   {
@@ -245,9 +245,9 @@ export const objectAttacks: readonly Attack[] = [
     who: 'writer',
     wanted: 'PASS',
     statements: [
-      `UPDATE ${SECRET} SET v = 'x' WHERE k = '§'`,
-      `INSERT INTO ${SECRET} (k, v) VALUES ('§', 'x')`,
-      `DELETE FROM ${SECRET} WHERE k = '§'`,
+      `UPDATE ${secret} SET v = 'x' WHERE k = '§'`,
+      `INSERT INTO ${secret} (k, v) VALUES ('§', 'x')`,
+      `DELETE FROM ${secret} WHERE k = '§'`,
     ],
   },
   {

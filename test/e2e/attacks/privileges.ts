@@ -4,7 +4,7 @@
  */
 import type { Attack, Bound } from './catalogue.ts'
 
-const OPEN = 'e2e_attacks.open'
+const open = 'e2e_attacks.open'
 const text = (value: string): Buffer => Buffer.from(value)
 
 function long(value: bigint): Buffer {
@@ -20,25 +20,25 @@ function int(value: number): Buffer {
 }
 
 /** 2100-01-01 in microseconds. */
-const FAR = 4_102_444_800_000_000n
-const LONG_MAX = 9_223_372_036_854_775_807n
-const TTL_MAX = 630_720_000
+const far = 4_102_444_800_000_000n
+const longMax = 9_223_372_036_854_775_807n
+const ttlMax = 630_720_000
 
 // A DELETE may be ahead of the clock: it is how rows with such timestamps are repaired.
 const writesAt = (timestamp: bigint | string): string[] => [
-  `INSERT INTO ${OPEN} (k, v) VALUES ('§', 'x') USING TIMESTAMP ${timestamp}`,
-  `UPDATE ${OPEN} USING TIMESTAMP ${timestamp} SET v = 'x' WHERE k = '§'`,
+  `INSERT INTO ${open} (k, v) VALUES ('§', 'x') USING TIMESTAMP ${timestamp}`,
+  `UPDATE ${open} USING TIMESTAMP ${timestamp} SET v = 'x' WHERE k = '§'`,
 ]
 const deletesAt = (timestamp: bigint): (string | Bound)[] => [
-  `DELETE FROM ${OPEN} USING TIMESTAMP ${timestamp} WHERE k = '§'`,
-  { text: `DELETE FROM ${OPEN} USING TIMESTAMP :at WHERE k = :k`, values: [long(timestamp), text('§')] },
+  `DELETE FROM ${open} USING TIMESTAMP ${timestamp} WHERE k = '§'`,
+  { text: `DELETE FROM ${open} USING TIMESTAMP :at WHERE k = :k`, values: [long(timestamp), text('§')] },
 ]
 const boundWritesAt = (timestamp: bigint): Bound[] => [
   {
-    text: `INSERT INTO ${OPEN} (k, v) VALUES (?, ?) USING TIMESTAMP ?`,
+    text: `INSERT INTO ${open} (k, v) VALUES (?, ?) USING TIMESTAMP ?`,
     values: [text('§'), text('x'), long(timestamp)],
   },
-  { text: `UPDATE ${OPEN} USING TIMESTAMP ? SET v = 'x' WHERE k = ?`, values: [long(timestamp), text('§')] },
+  { text: `UPDATE ${open} USING TIMESTAMP ? SET v = 'x' WHERE k = ?`, values: [long(timestamp), text('§')] },
 ]
 
 const others = [
@@ -86,7 +86,7 @@ export const privilegeAttacks: readonly Attack[] = [
       'GRANT cassandra TO r_§',
       'REVOKE cassandra FROM r_§',
       `GRANT ALL PERMISSIONS ON ALL KEYSPACES TO r_§`,
-      `GRANT SELECT ON TABLE ${OPEN} TO r_§`,
+      `GRANT SELECT ON TABLE ${open} TO r_§`,
       'GRANT MODIFY ON KEYSPACE e2e_attacks TO r_§',
       'GRANT EXECUTE ON ALL FUNCTIONS TO r_§',
       'GRANT AUTHORIZE ON ALL ROLES TO r_§',
@@ -145,7 +145,7 @@ export const privilegeAttacks: readonly Attack[] = [
       'DESCRIBE TABLE e2e_attacks.secret_§',
       'DESC TABLE e2e_attacks.secret_§',
       'DESCRIBE TABLE e2e_attacks.secret_§ WITH INTERNALS',
-      `DESCRIBE TABLE ${OPEN} WITH INTERNALS`,
+      `DESCRIBE TABLE ${open} WITH INTERNALS`,
       'DESCRIBE MATERIALIZED VIEW e2e_attacks.secret_view',
       'DESCRIBE INDEX e2e_attacks.i_§',
       'DESCRIBE TYPE e2e_attacks_hidden.t_§',
@@ -164,7 +164,7 @@ export const privilegeAttacks: readonly Attack[] = [
     who: 'attacker',
     wanted: 'PASS',
     forms: ['query'],
-    statements: [`DESCRIBE TABLE ${OPEN}`, `DESC TABLE ${OPEN}`],
+    statements: [`DESCRIBE TABLE ${open}`, `DESC TABLE ${open}`],
   },
   {
     row: 'C11',
@@ -233,20 +233,20 @@ export const privilegeAttacks: readonly Attack[] = [
     who: 'attacker',
     wanted: 'DENY',
     statements: [
-      `TRUNCATE ${OPEN}`,
-      `TRUNCATE TABLE ${OPEN}`,
-      `DROP TABLE ${OPEN}`,
+      `TRUNCATE ${open}`,
+      `TRUNCATE TABLE ${open}`,
+      `DROP TABLE ${open}`,
       'DROP TABLE IF EXISTS e2e_attacks.secret_§',
       'DROP KEYSPACE e2e_attacks',
       'DROP KEYSPACE IF EXISTS ks_§',
       'DROP TYPE e2e_attacks.t_§',
       'DROP INDEX e2e_attacks.i_§',
       'DROP MATERIALIZED VIEW e2e_attacks.secret_view',
-      `ALTER TABLE ${OPEN} ADD c_§ text`,
-      `ALTER TABLE ${OPEN} DROP c_§`,
-      `ALTER TABLE ${OPEN} RENAME k TO c_§`,
-      `ALTER TABLE ${OPEN} ALTER v MASKED WITH DEFAULT`,
-      `ALTER TABLE ${OPEN} WITH comment = '§'`,
+      `ALTER TABLE ${open} ADD c_§ text`,
+      `ALTER TABLE ${open} DROP c_§`,
+      `ALTER TABLE ${open} RENAME k TO c_§`,
+      `ALTER TABLE ${open} ALTER v MASKED WITH DEFAULT`,
+      `ALTER TABLE ${open} WITH comment = '§'`,
       'CREATE TABLE e2e_attacks.t_§ (k text PRIMARY KEY)',
       'CREATE TYPE e2e_attacks.t_§ (a int)',
       'ALTER TYPE e2e_attacks.address ADD c_§ int',
@@ -260,14 +260,14 @@ export const privilegeAttacks: readonly Attack[] = [
     who: 'attacker',
     wanted: 'DENY',
     statements: [
-      `SELECT v AS a_§ FROM ${OPEN}`,
-      `SELECT * FROM ${OPEN} WHERE v = '§' ALLOW FILTERING`,
-      `SELECT count(*) AS a_§ FROM ${OPEN}`,
-      `SELECT DISTINCT k AS a_§ FROM ${OPEN}`,
-      `SELECT k AS a_§ FROM ${OPEN} WHERE token(k) > -9223372036854775808 AND token(k) <= 0`,
-      `SELECT k AS a_§ FROM ${OPEN} LIMIT 1`,
-      `SELECT k AS a_§ FROM ${OPEN} PER PARTITION LIMIT 1`,
-      `SELECT k AS a_§ FROM ${OPEN} WHERE k > 'a' ALLOW FILTERING`,
+      `SELECT v AS a_§ FROM ${open}`,
+      `SELECT * FROM ${open} WHERE v = '§' ALLOW FILTERING`,
+      `SELECT count(*) AS a_§ FROM ${open}`,
+      `SELECT DISTINCT k AS a_§ FROM ${open}`,
+      `SELECT k AS a_§ FROM ${open} WHERE token(k) > -9223372036854775808 AND token(k) <= 0`,
+      `SELECT k AS a_§ FROM ${open} LIMIT 1`,
+      `SELECT k AS a_§ FROM ${open} PER PARTITION LIMIT 1`,
+      `SELECT k AS a_§ FROM ${open} WHERE k > 'a' ALLOW FILTERING`,
     ],
   },
   {
@@ -275,7 +275,7 @@ export const privilegeAttacks: readonly Attack[] = [
     name: 'reads by key',
     who: 'attacker',
     wanted: 'PASS',
-    statements: [`SELECT v FROM ${OPEN} WHERE k = '§'`, `SELECT v FROM ${OPEN} WHERE k IN ('§', 'b')`],
+    statements: [`SELECT v FROM ${open} WHERE k = '§'`, `SELECT v FROM ${open} WHERE k IN ('§', 'b')`],
   },
   {
     row: 'C16',
@@ -283,9 +283,9 @@ export const privilegeAttacks: readonly Attack[] = [
     who: 'reader',
     wanted: 'PASS',
     statements: [
-      `SELECT k AS a_§ FROM ${OPEN} LIMIT 1`,
-      `SELECT k AS a_§ FROM ${OPEN} WHERE token(k) > 0 LIMIT 1`,
-      `SELECT k FROM ${OPEN} WHERE v = '§' ALLOW FILTERING`,
+      `SELECT k AS a_§ FROM ${open} LIMIT 1`,
+      `SELECT k AS a_§ FROM ${open} WHERE token(k) > 0 LIMIT 1`,
+      `SELECT k FROM ${open} WHERE v = '§' ALLOW FILTERING`,
     ],
   },
   {
@@ -296,14 +296,14 @@ export const privilegeAttacks: readonly Attack[] = [
     judged: 'execution',
     rule: 'timestamp-bound',
     statements: [
-      ...writesAt(FAR),
-      ...writesAt(LONG_MAX),
-      `BEGIN BATCH USING TIMESTAMP ${FAR} INSERT INTO ${OPEN} (k, v) VALUES ('§', 'x') APPLY BATCH`,
-      ...boundWritesAt(FAR),
-      ...boundWritesAt(LONG_MAX),
+      ...writesAt(far),
+      ...writesAt(longMax),
+      `BEGIN BATCH USING TIMESTAMP ${far} INSERT INTO ${open} (k, v) VALUES ('§', 'x') APPLY BATCH`,
+      ...boundWritesAt(far),
+      ...boundWritesAt(longMax),
       {
-        text: `BEGIN BATCH USING TIMESTAMP ? INSERT INTO ${OPEN} (k, v) VALUES (?, 'x') APPLY BATCH`,
-        values: [long(FAR), text('§')],
+        text: `BEGIN BATCH USING TIMESTAMP ? INSERT INTO ${open} (k, v) VALUES (?, 'x') APPLY BATCH`,
+        values: [long(far), text('§')],
       },
     ],
   },
@@ -314,11 +314,11 @@ export const privilegeAttacks: readonly Attack[] = [
     wanted: 'DENY',
     judged: 'execution',
     rule: 'timestamp-bound',
-    options: { timestamp: FAR },
+    options: { timestamp: far },
     statements: [
-      `INSERT INTO ${OPEN} (k, v) VALUES ('§', 'x')`,
-      `UPDATE ${OPEN} SET v = 'x' WHERE k = '§'`,
-      `BEGIN BATCH UPDATE ${OPEN} SET v = 'x' WHERE k = '§' APPLY BATCH`,
+      `INSERT INTO ${open} (k, v) VALUES ('§', 'x')`,
+      `UPDATE ${open} SET v = 'x' WHERE k = '§'`,
+      `BEGIN BATCH UPDATE ${open} SET v = 'x' WHERE k = '§' APPLY BATCH`,
     ],
   },
   {
@@ -329,9 +329,9 @@ export const privilegeAttacks: readonly Attack[] = [
     judged: 'execution',
     options: { nowInSeconds: 2_000_000_000 },
     statements: [
-      `SELECT v FROM ${OPEN} WHERE k = '§'`,
-      `INSERT INTO ${OPEN} (k, v) VALUES ('§', 'x')`,
-      `DELETE v FROM ${OPEN} WHERE k = '§'`,
+      `SELECT v FROM ${open} WHERE k = '§'`,
+      `INSERT INTO ${open} (k, v) VALUES ('§', 'x')`,
+      `DELETE v FROM ${open} WHERE k = '§'`,
     ],
   },
   {
@@ -339,7 +339,7 @@ export const privilegeAttacks: readonly Attack[] = [
     name: 'a timestamp of the past or of about now',
     who: 'attacker',
     wanted: 'PASS',
-    statements: [...writesAt(1000n), ...boundWritesAt(1000n), ...deletesAt(1000n), ...deletesAt(FAR)],
+    statements: [...writesAt(1000n), ...boundWritesAt(1000n), ...deletesAt(1000n), ...deletesAt(far)],
   },
   {
     row: 'C17',
@@ -350,8 +350,8 @@ export const privilegeAttacks: readonly Attack[] = [
     statements: [
       "INSERT INTO e2e_attacks.kept (k, v) VALUES ('§', 'x')",
       "INSERT INTO e2e_attacks.kept (k, v) VALUES ('§', 'x') USING TTL 0",
-      `INSERT INTO e2e_attacks.kept (k, v) VALUES ('§', 'x') USING TTL ${TTL_MAX}`,
-      `UPDATE e2e_attacks.kept USING TTL ${TTL_MAX} SET v = 'x' WHERE k = '§'`,
+      `INSERT INTO e2e_attacks.kept (k, v) VALUES ('§', 'x') USING TTL ${ttlMax}`,
+      `UPDATE e2e_attacks.kept USING TTL ${ttlMax} SET v = 'x' WHERE k = '§'`,
       "UPDATE e2e_attacks.kept SET v = 'x' WHERE k = '§'",
       'ALTER TABLE e2e_attacks.kept WITH default_time_to_live = 630720000 /* § */',
     ],
@@ -364,7 +364,7 @@ export const privilegeAttacks: readonly Attack[] = [
     judged: 'execution',
     rule: 'e2e-kept',
     statements: [
-      ...[0, TTL_MAX].map((ttl) => ({
+      ...[0, ttlMax].map((ttl) => ({
         text: "INSERT INTO e2e_attacks.kept (k, v) VALUES (?, 'x') USING TTL ?",
         values: [text('§'), int(ttl)],
       })),
@@ -374,7 +374,7 @@ export const privilegeAttacks: readonly Attack[] = [
       },
       {
         text: "UPDATE e2e_attacks.kept USING TTL :ttl SET v = 'x' WHERE k = :k",
-        values: [int(TTL_MAX), text('§')],
+        values: [int(ttlMax), text('§')],
       },
     ],
   },

@@ -11,9 +11,9 @@ import { doorNames, openAt } from '../people.ts'
 import { type Person, people } from './catalogue.ts'
 import { permittedInsert, type Variant } from './variants.ts'
 
-const IN_FLIGHT = 64
-const STREAMS = 32_000
-const VERSION = 5
+const inFlight = 64
+const streams = 32_000
+const version = 5
 
 export const idOf = (person: string): string => `spiffe://demo.local/svc/e2e-${person}`
 
@@ -53,12 +53,12 @@ class Sender {
   }
 
   static async open(door: Door, person: Person, files: IdentityFiles): Promise<Sender> {
-    const client = await openAt(door, files, VERSION)
+    const client = await openAt(door, files, version)
     // The reader may not write, and the corpus has no batches for him.
     if (person === 'reader') return new Sender(person, client, Buffer.alloc(16))
-    const answer = await client.ask(prepareEnvelope(VERSION, 0, 'INSERT INTO e2e_attacks.open (k, v) VALUES (?, ?)'))
+    const answer = await client.ask(prepareEnvelope(version, 0, 'INSERT INTO e2e_attacks.open (k, v) VALUES (?, ?)'))
     assert.equal(codeOf(answer), -1, describe(answer))
-    return new Sender(person, client, readPrepared(answer, 0, answer.length, VERSION).id)
+    return new Sender(person, client, readPrepared(answer, 0, answer.length, version).id)
   }
 
   async send(variants: readonly Variant[]): Promise<Outcome[]> {
@@ -70,14 +70,14 @@ class Sender {
         outcomes.push({ variant, said: await this.#sendOne(variant) })
       }
     }
-    await Promise.all(Array.from({ length: IN_FLIGHT }, work))
+    await Promise.all(Array.from({ length: inFlight }, work))
     return outcomes
   }
 
   /** The connection is as it was. */
   async assertUsable(): Promise<void> {
     const text = "SELECT release_version FROM system.local WHERE key = 'local'"
-    const answer = await this.#client.ask(queryEnvelope(VERSION, this.#nextStream(), text))
+    const answer = await this.#client.ask(queryEnvelope(version, this.#nextStream(), text))
     assert.equal(codeOf(answer), -1, describe(answer))
     assert.deepEqual(this.#client.unasked, [])
   }
@@ -87,7 +87,7 @@ class Sender {
   }
 
   #nextStream(): number {
-    this.#stream = (this.#stream % STREAMS) + 1
+    this.#stream = (this.#stream % streams) + 1
     return this.#stream
   }
 
@@ -100,15 +100,15 @@ class Sender {
         { text, values },
         { text: permittedInsert(mark), values: [] },
       ]
-      return [said('BATCH', await client.ask(batchEnvelope(VERSION, this.#nextStream(), 1, items, options)))]
+      return [said('BATCH', await client.ask(batchEnvelope(version, this.#nextStream(), 1, items, options)))]
     }
     if (form !== 'prepare') {
-      return [said('QUERY', await client.ask(queryEnvelope(VERSION, this.#nextStream(), text, { ...options, values })))]
+      return [said('QUERY', await client.ask(queryEnvelope(version, this.#nextStream(), text, { ...options, values })))]
     }
-    const answer = await client.ask(prepareEnvelope(VERSION, this.#nextStream(), text))
+    const answer = await client.ask(prepareEnvelope(version, this.#nextStream(), text))
     if (codeOf(answer) !== -1) return [said('PREPARE', answer)]
-    const { id, resultMetadataId } = readPrepared(answer, 0, answer.length, VERSION)
-    const execute = executeEnvelope(VERSION, this.#nextStream(), id, resultMetadataId, values, options)
+    const { id, resultMetadataId } = readPrepared(answer, 0, answer.length, version)
+    const execute = executeEnvelope(version, this.#nextStream(), id, resultMetadataId, values, options)
     return [said('PREPARE', answer), said('EXECUTE', await client.ask(execute))]
   }
 }

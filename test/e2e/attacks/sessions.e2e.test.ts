@@ -19,11 +19,11 @@ import { doorNames, driverAt, openAt } from '../people.ts'
 import { dropKeyspaces, makeKeyspaces } from './schema.ts'
 import { codeOf, idOf } from './sender.ts'
 
-const UNAUTHORIZED = 0x2100
-const INVALID = 0x2200
-const UNPREPARED = 0x2500
-const OVERLOADED = 0x1001
-const MARK = `sessions${Date.now().toString(36)}`
+const unauthorized = 0x2100
+const invalid = 0x2200
+const unprepared = 0x2500
+const overloaded = 0x1001
+const mark = `sessions${Date.now().toString(36)}`
 
 let mesh: MeshFixture
 let admin: Client
@@ -86,8 +86,8 @@ suite('A14 what is bound is what is judged', () => {
       query(client, insert, { names, values })
     assert.equal(codeOf(await named(['k', 'ttl'], [text('a14'), ttl(60)])), -1)
     assert.equal(codeOf(await named(['ttl', 'k'], [ttl(60), text('a14')])), -1)
-    assert.equal(codeOf(await named(['ttl', 'k'], [ttl(0), text('a14')])), UNAUTHORIZED)
-    assert.equal(codeOf(await named(['ttl', 'k'], [null, text('a14')])), UNAUTHORIZED)
+    assert.equal(codeOf(await named(['ttl', 'k'], [ttl(0), text('a14')])), unauthorized)
+    assert.equal(codeOf(await named(['ttl', 'k'], [null, text('a14')])), unauthorized)
     // Two values of one name: whichever the node takes, the other may not be what was judged.
     for (const order of [
       [60, 0],
@@ -102,8 +102,8 @@ suite('A14 what is bound is what is judged', () => {
     assert.notEqual(codeOf(nameless), -1, 'values by name for markers without names')
     const { id, resultMetadataId } = await prepare(client, positional)
     assert.equal(codeOf(await execute(client, { id, resultMetadataId }, [text('a14'), ttl(60)])), -1)
-    assert.equal(codeOf(await execute(client, { id, resultMetadataId }, [text('a14'), ttl(0)])), UNAUTHORIZED)
-    assert.equal(codeOf(await client.ask(unsetTtl(id, resultMetadataId!, 'a14'))), UNAUTHORIZED, 'unset')
+    assert.equal(codeOf(await execute(client, { id, resultMetadataId }, [text('a14'), ttl(0)])), unauthorized)
+    assert.equal(codeOf(await client.ask(unsetTtl(id, resultMetadataId!, 'a14'))), unauthorized, 'unset')
     const repeated = 'UPDATE e2e_attacks.kept USING TTL :n SET v = :v WHERE k = :v'
     assert.notEqual(codeOf(await query(client, repeated, { names: ['n', 'v'], values: [ttl(0), text('a14')] })), -1)
     assert.equal(codeOf(await query(client, repeated, { names: ['v', 'n'], values: [text('a14'), ttl(60)] })), -1)
@@ -128,8 +128,8 @@ suite('B1 a prepared statement keeps its keyspace', () => {
     const prepared = await prepare(client, 'SELECT v FROM open WHERE k = ?')
     assert.equal(codeOf(await query(client, 'USE e2e_attacks_other')), -1)
     assert.deepEqual(columnOf(client, await execute(client, prepared, [text('where')])), ['ours'])
-    assert.equal(codeOf(await query(client, "SELECT v FROM open WHERE k = 'where'")), UNAUTHORIZED)
-    assert.equal(codeOf(await client.ask(prepareEnvelope(5, next(), 'SELECT v FROM open WHERE k = ?'))), UNAUTHORIZED)
+    assert.equal(codeOf(await query(client, "SELECT v FROM open WHERE k = 'where'")), unauthorized)
+    assert.equal(codeOf(await client.ask(prepareEnvelope(5, next(), 'SELECT v FROM open WHERE k = ?'))), unauthorized)
     const there = await query(client, "SELECT v FROM open WHERE k = 'where'", { keyspace: 'e2e_attacks' })
     assert.deepEqual(columnOf(client, there), ['ours'])
     client.close()
@@ -138,7 +138,7 @@ suite('B1 a prepared statement keeps its keyspace', () => {
   it('and USE of what he may not see is refused like one that is not there', async () => {
     const client = await open('attacker')
     for (const keyspace of ['e2e_attacks_hidden', 'e2e_attacks_absent', 'system_auth']) {
-      assert.equal(codeOf(await query(client, `USE ${keyspace}`)), UNAUTHORIZED)
+      assert.equal(codeOf(await query(client, `USE ${keyspace}`)), unauthorized)
     }
     client.close()
   })
@@ -155,10 +155,10 @@ suite('B2 B3 ids', () => {
       const computed = createHash('md5').update(statement).digest()
       for (const guess of [id, computed, createHash('md5').update(`e2e_attacks${statement}`).digest()]) {
         const answer = await execute(stranger, { id: guess, resultMetadataId: guess }, [text('a')])
-        assert.equal(codeOf(answer), UNPREPARED, describe(answer))
+        assert.equal(codeOf(answer), unprepared, describe(answer))
         assert.deepEqual(readError(answer, 0, answer.length).preparedId, guess)
         const part = batchEnvelope(5, next(), 0, [{ id: guess, values: [text('a')] }])
-        assert.equal(codeOf(await stranger.ask(part)), UNPREPARED)
+        assert.equal(codeOf(await stranger.ask(part)), unprepared)
       }
     }
     owner.close()
@@ -169,7 +169,7 @@ suite('B2 B3 ids', () => {
     const client = await open('attacker')
     for (const bytes of [0, 1, 15, 17, 4096]) {
       const answer = await execute(client, { id: Buffer.alloc(bytes, 7), resultMetadataId: Buffer.alloc(16) }, [])
-      assert.equal(codeOf(answer), UNPREPARED, `${bytes}`)
+      assert.equal(codeOf(answer), unprepared, `${bytes}`)
     }
     client.close()
   })
@@ -177,7 +177,7 @@ suite('B2 B3 ids', () => {
 
 suite('B5 batches of texts and ids', () => {
   const insert = 'INSERT INTO e2e_attacks.open (k, v) VALUES (?, ?)'
-  const value = (name: string): Buffer[] => [text(`${MARK}-${name}`), text('x')]
+  const value = (name: string): Buffer[] => [text(`${mark}-${name}`), text('x')]
 
   it('are refused whole for one part, in any place and of any kind', async () => {
     const [owner, client] = [await open('admin'), await open('attacker')]
@@ -185,23 +185,23 @@ suite('B5 batches of texts and ids', () => {
     const secret = await prepare(owner, 'INSERT INTO e2e_attacks.secret (k, v) VALUES (?, ?)')
     const good = [
       { id, values: value('id') },
-      { text: `INSERT INTO e2e_attacks.open (k, v) VALUES ('${MARK}-text', 'x')`, values: [] },
+      { text: `INSERT INTO e2e_attacks.open (k, v) VALUES ('${mark}-text', 'x')`, values: [] },
     ]
-    const bad = { text: `INSERT INTO e2e_attacks.secret (k, v) VALUES ('${MARK}-bad', 'x')`, values: [] }
+    const bad = { text: `INSERT INTO e2e_attacks.secret (k, v) VALUES ('${mark}-bad', 'x')`, values: [] }
     for (const items of [
       [bad, ...good],
       [...good, bad],
       [good[0]!, bad, good[1]!],
       [good[0]!, { text: `TRUNCATE e2e_attacks.open`, values: [] }],
-      [good[0]!, { text: `SELECT v FROM e2e_attacks.secret WHERE k = '${MARK}-bad'`, values: [] }],
+      [good[0]!, { text: `SELECT v FROM e2e_attacks.secret WHERE k = '${mark}-bad'`, values: [] }],
     ]) {
-      assert.equal(codeOf(await client.ask(batchEnvelope(5, next(), 0, items))), UNAUTHORIZED)
+      assert.equal(codeOf(await client.ask(batchEnvelope(5, next(), 0, items))), unauthorized)
     }
     const stolen = [...good, { id: secret.id, values: value('stolen') }]
-    assert.equal(codeOf(await client.ask(batchEnvelope(5, next(), 0, stolen))), UNPREPARED)
-    assert.deepEqual(await mesh.cassandraLines(`${MARK}-text`), [])
+    assert.equal(codeOf(await client.ask(batchEnvelope(5, next(), 0, stolen))), unprepared)
+    assert.deepEqual(await mesh.cassandraLines(`${mark}-text`), [])
     assert.equal(codeOf(await client.ask(batchEnvelope(5, next(), 0, good))), -1)
-    assert.ok((await mesh.cassandraLines(`${MARK}-text`)).length > 0, 'the witness sees what passes')
+    assert.ok((await mesh.cassandraLines(`${mark}-text`)).length > 0, 'the witness sees what passes')
     owner.close()
     client.close()
   })
@@ -209,14 +209,14 @@ suite('B5 batches of texts and ids', () => {
   it('take the keyspace of the message for their texts, and only for them', async () => {
     const client = await open('attacker')
     const { id } = await prepare(client, 'INSERT INTO open (k, v) VALUES (?, ?)', 'e2e_attacks')
-    const part = { text: `INSERT INTO open (k, v) VALUES ('${MARK}-keyspace', 'x')`, values: [] }
+    const part = { text: `INSERT INTO open (k, v) VALUES ('${mark}-keyspace', 'x')`, values: [] }
     const ask = async (keyspace: string, ...items: Parameters<typeof batchEnvelope>[3]): Promise<number> =>
       codeOf(await client.ask(batchEnvelope(5, next(), 0, items, { keyspace })))
-    assert.equal(await ask('e2e_attacks_other', part), UNAUTHORIZED)
-    assert.equal(await ask('e2e_attacks_other', { id, values: value('b5') }, part), UNAUTHORIZED)
+    assert.equal(await ask('e2e_attacks_other', part), unauthorized)
+    assert.equal(await ask('e2e_attacks_other', { id, values: value('b5') }, part), unauthorized)
     assert.equal(await ask('e2e_attacks_other', { id, values: value('b5') }), -1)
     assert.equal(await ask('e2e_attacks', part), -1)
-    const found = await admin.execute(`SELECT v FROM e2e_attacks.open WHERE k = '${MARK}-b5'`)
+    const found = await admin.execute(`SELECT v FROM e2e_attacks.open WHERE k = '${mark}-b5'`)
     assert.equal(found.rowLength, 1)
     client.close()
   })
@@ -235,9 +235,9 @@ suite('B7 a table that becomes a view under a prepared id', () => {
       for (let i = 0; i < 20; i++) {
         // Its base is hidden from the attacker, so for him the view is not there, whatever it is called.
         const answer = await execute(client, prepared, [text('a')])
-        assert.ok([INVALID, UNPREPARED].includes(codeOf(answer)), describe(answer))
+        assert.ok([invalid, unprepared].includes(codeOf(answer)), describe(answer))
         const again = await client.ask(prepareEnvelope(5, next(), 'SELECT v FROM e2e_attacks.shifting WHERE k = ?'))
-        assert.equal(codeOf(again), INVALID, describe(again))
+        assert.equal(codeOf(again), invalid, describe(again))
         for (const each of [answer, again]) assert.ok(!each.includes('secret'), describe(each))
       }
     } finally {
@@ -250,7 +250,7 @@ suite('B7 a table that becomes a view under a prepared id', () => {
 
 suite('B8 B20 masks', () => {
   const hidden = ['ssn 1', 'tag 1', 'phone 1']
-  const SELECT = "SELECT * FROM e2e_attacks.people WHERE k = 'a' AND c = 1"
+  const selectText = "SELECT * FROM e2e_attacks.people WHERE k = 'a' AND c = 1"
   const showsNothing = (answer: Buffer): void => {
     assert.equal(codeOf(answer), -1, describe(answer))
     for (const secret of hidden) assert.ok(!answer.includes(secret), `the answer shows ${secret}`)
@@ -260,14 +260,14 @@ suite('B8 B20 masks', () => {
   it('hide columns in each form of the answer, with and without its metadata', async () => {
     for (const version of [4, 5] as const) {
       const [client, owner] = [await open('masked', version), await open('admin', version)]
-      showsNothing(await query(client, SELECT))
-      showsNothing(await query(client, SELECT, { skipMetadata: true }))
-      const prepared = await prepare(client, SELECT)
+      showsNothing(await query(client, selectText))
+      showsNothing(await query(client, selectText, { skipMetadata: true }))
+      const prepared = await prepare(client, selectText)
       showsNothing(await execute(client, prepared, []))
       showsNothing(await execute(client, prepared, [], { skipMetadata: true }))
       const lie = { id: prepared.id, resultMetadataId: Buffer.alloc(16, 9) }
       showsNothing(await execute(client, lie, [], { skipMetadata: true }))
-      const shown = await query(owner, SELECT)
+      const shown = await query(owner, selectText)
       for (const secret of hidden) assert.ok(shown.includes(secret), 'who is not masked sees it')
       client.close()
       owner.close()
@@ -287,7 +287,7 @@ suite('B8 B20 masks', () => {
       "SELECT name FROM e2e_attacks.people WHERE k = 'a' AND age > 40 ALLOW FILTERING",
     ]) {
       const answer = await query(client, select)
-      assert.equal(codeOf(answer), UNAUTHORIZED, `${select}: ${describe(answer)}`)
+      assert.equal(codeOf(answer), unauthorized, `${select}: ${describe(answer)}`)
     }
     const alias = await query(client, "SELECT ssn AS name, name AS x FROM e2e_attacks.people WHERE k = 'a' AND c = 1")
     showsNothing(alias)
@@ -296,7 +296,7 @@ suite('B8 B20 masks', () => {
 
   it('hide a column that is added under a prepared SELECT *', async () => {
     const client = await open('masked')
-    const prepared = await prepare(client, SELECT)
+    const prepared = await prepare(client, selectText)
     showsNothing(await execute(client, prepared, []))
     await admin.execute('ALTER TABLE e2e_attacks.people ADD ssn_new text')
     await admin.execute("UPDATE e2e_attacks.people SET ssn_new = 'the new one' WHERE k = 'a' AND c = 1")
@@ -304,11 +304,11 @@ suite('B8 B20 masks', () => {
       for (const options of [{}, { skipMetadata: true }]) {
         const answer = await execute(client, prepared, [], options)
         assert.ok(!answer.includes('the new one'), 'the new column is shown')
-        assert.ok([-1, UNPREPARED].includes(codeOf(answer)), describe(answer))
+        assert.ok([-1, unprepared].includes(codeOf(answer)), describe(answer))
       }
       await sleep(20)
     }
-    const fresh = await query(client, SELECT)
+    const fresh = await query(client, selectText)
     assert.ok(!fresh.includes('the new one'))
     showsNothing(fresh)
     client.close()
@@ -317,16 +317,16 @@ suite('B8 B20 masks', () => {
 
 suite('B9 a flood of statements to prepare', () => {
   const { preparesBurstMax, preparesPerSecondMax } = limits
-  const SELECT = 'SELECT v FROM e2e_attacks.open WHERE k = ?'
+  const selectText = 'SELECT v FROM e2e_attacks.open WHERE k = ?'
   const ask = async (client: RawClient, statement: string): Promise<Buffer> =>
     client.ask(prepareEnvelope(client.version, next(), statement))
 
   it('is shed beyond its rate, reaches the node no further, and takes nothing from others', async () => {
     const [flooder, victim] = [await open('flooder'), await open('attacker')]
-    const [mine, theirs] = [await prepare(flooder, SELECT), await prepare(victim, SELECT)]
+    const [mine, theirs] = [await prepare(flooder, selectText), await prepare(victim, selectText)]
     const texts = Array.from(
       { length: preparesBurstMax + 1500 },
-      (_, i) => `SELECT v FROM e2e_attacks.open WHERE k = '${MARK}-b9-${i}-'`,
+      (_, i) => `SELECT v FROM e2e_attacks.open WHERE k = '${mark}-b9-${i}-'`,
     )
     const codes: number[] = []
     const begun = performance.now()
@@ -337,20 +337,20 @@ suite('B9 a flood of statements to prepare', () => {
     const seconds = (performance.now() - begun) / 1000
     const passed = codes.filter((code) => code === -1).length
     assert.deepEqual(
-      codes.filter((code) => code !== -1 && code !== OVERLOADED),
+      codes.filter((code) => code !== -1 && code !== overloaded),
       [],
     )
     assert.ok(passed >= preparesBurstMax - 1, `only ${passed} passed`)
     assert.ok(passed <= preparesBurstMax + preparesPerSecondMax * seconds + 1, `${passed} passed in ${seconds} s`)
     assert.ok(passed < texts.length, 'some were shed')
 
-    for (let i = 0; i < 20; i++) assert.deepEqual((await prepare(flooder, SELECT)).id, mine.id, 'what he has')
+    for (let i = 0; i < 20; i++) assert.deepEqual((await prepare(flooder, selectText)).id, mine.id, 'what he has')
     assert.equal(codeOf(await execute(flooder, mine, [text('where')])), -1)
     assert.deepEqual(columnOf(victim, await execute(victim, theirs, [text('where')])), ['ours'])
-    await prepare(victim, `SELECT v FROM e2e_attacks.open WHERE k = '${MARK}-victim'`)
+    await prepare(victim, `SELECT v FROM e2e_attacks.open WHERE k = '${mark}-victim'`)
 
-    const seen = (await mesh.cassandraLines(`${MARK}-b9-`)).join('\n')
-    const arrived = texts.filter((_, i) => seen.includes(`${MARK}-b9-${i}-`))
+    const seen = (await mesh.cassandraLines(`${mark}-b9-`)).join('\n')
+    const arrived = texts.filter((_, i) => seen.includes(`${mark}-b9-${i}-`))
     assert.deepEqual(
       arrived,
       texts.filter((_, i) => codes[i] === -1),
@@ -374,7 +374,7 @@ suite('B11 a USE is nobody else’s', () => {
       ])
       assert.deepEqual(columnOf(mine, answers[0]!), ['ours'])
       for (const answer of answers.slice(1)) {
-        assert.ok([UNAUTHORIZED, INVALID].includes(codeOf(answer)), describe(answer))
+        assert.ok([unauthorized, invalid].includes(codeOf(answer)), describe(answer))
       }
     }
     for (const client of [mine, ...others]) client.close()
@@ -382,8 +382,8 @@ suite('B11 a USE is nobody else’s', () => {
 })
 
 suite('B19 pages', () => {
-  const NAMES = "SELECT name FROM e2e_attacks.people WHERE k = 'a'"
-  const first = async (client: RawClient, select = NAMES): Promise<Buffer> => {
+  const namesText = "SELECT name FROM e2e_attacks.people WHERE k = 'a'"
+  const first = async (client: RawClient, select = namesText): Promise<Buffer> => {
     const answer = await query(client, select, { pageSize: 3 })
     assert.equal(codeOf(answer), -1, describe(answer))
     const { pagingState } = readRows(answer, 0, answer.length, client.version)
@@ -398,7 +398,7 @@ suite('B19 pages', () => {
       let seen = 3
       for (let at = 1; state !== null; at++) {
         const client: RawClient = clients[at % clients.length]!
-        const answer = await query(client, NAMES, { pageSize: 3, pagingState: state })
+        const answer = await query(client, namesText, { pageSize: 3, pagingState: state })
         assert.equal(codeOf(answer), -1, describe(answer))
         const rows = readRows(answer, 0, answer.length, version)
         seen += rows.rows.length
@@ -424,9 +424,11 @@ suite('B19 pages', () => {
         return changed
       }),
     ]
-    const answers = await Promise.all(forged.map((pagingState) => query(client, NAMES, { pageSize: 3, pagingState })))
-    for (const [at, answer] of answers.entries()) assert.equal(codeOf(answer), INVALID, `${at}: ${describe(answer)}`)
-    const good = await query(client, NAMES, { pageSize: 3, pagingState: state })
+    const answers = await Promise.all(
+      forged.map((pagingState) => query(client, namesText, { pageSize: 3, pagingState })),
+    )
+    for (const [at, answer] of answers.entries()) assert.equal(codeOf(answer), invalid, `${at}: ${describe(answer)}`)
+    const good = await query(client, namesText, { pageSize: 3, pagingState: state })
     assert.equal(codeOf(good), -1)
     client.close()
   })
@@ -435,7 +437,7 @@ suite('B19 pages', () => {
     const [client, other] = [await open('column'), await open('masked')]
     const state = await first(client)
     const bad: Buffer[] = [
-      await query(other, NAMES, { pageSize: 3, pagingState: state }),
+      await query(other, namesText, { pageSize: 3, pagingState: state }),
       await query(client, "SELECT c FROM e2e_attacks.people WHERE k = 'a'", { pageSize: 3, pagingState: state }),
       await query(client, "SELECT name FROM e2e_attacks.people WHERE k = 'b'", { pageSize: 3, pagingState: state }),
       await query(client, 'SELECT name FROM e2e_attacks.people', { pageSize: 3, pagingState: state }),
@@ -444,7 +446,7 @@ suite('B19 pages', () => {
     const page = await execute(client, prepared, [text('a')], { pageSize: 3 })
     const { pagingState } = readRows(page, 0, page.length, 5)
     bad.push(await execute(client, prepared, [text('b')], { pageSize: 3, pagingState: pagingState! }))
-    for (const answer of bad) assert.equal(codeOf(answer), INVALID, describe(answer))
+    for (const answer of bad) assert.equal(codeOf(answer), invalid, describe(answer))
     const good = await execute(client, prepared, [text('a')], { pageSize: 3, pagingState: pagingState! })
     assert.equal(codeOf(good), -1, describe(good))
     client.close()
@@ -622,7 +624,7 @@ suite('C19 what is forbidden and what is not there', () => {
     for (const [statement, present, absent] of statements) {
       const words = async (name: string): Promise<string> => {
         const answer = await query(client, statement.replace('@', name))
-        assert.equal(codeOf(answer), UNAUTHORIZED, `${statement}: ${describe(answer)}`)
+        assert.equal(codeOf(answer), unauthorized, `${statement}: ${describe(answer)}`)
         return describe(answer).replaceAll(name, '@')
       }
       assert.equal(await words(present), await words(absent), statement)
@@ -642,7 +644,7 @@ suite('C19 what is forbidden and what is not there', () => {
       for (const table of i % 2 === 0 ? (['secret', 'absent'] as const) : (['absent', 'secret'] as const)) {
         const begun = performance.now()
         // Never the same text twice, so that nothing is remembered.
-        await query(client, `SELECT v FROM e2e_attacks.${table} WHERE k = '${MARK}-${i}'`)
+        await query(client, `SELECT v FROM e2e_attacks.${table} WHERE k = '${mark}-${i}'`)
         times[table].push(performance.now() - begun)
       }
     }

@@ -14,14 +14,14 @@ import { dropKeyspaces, makeKeyspaces } from './schema.ts'
 import { idOf, type Outcome, type Said, sendAll } from './sender.ts'
 import { type Variant, variantsOf } from './variants.ts'
 
-const SEED = 4
-const UNAUTHORIZED = 0x2100
-const WAIT_MS_MAX = 15_000
+const seed = 4
+const unauthorized = 0x2100
+const waitMsMax = 15_000
 /** The first statement of a record is cut at 3 KiB; marks of longer ones may be gone. */
-const STATEMENT_KEPT_MAX = 2000
+const statementKeptMax = 2000
 
 const run = Date.now().toString(36)
-const variants = variantsOf(SEED, run)
+const variants = variantsOf(seed, run)
 
 let mesh: MeshFixture
 let admin: Client
@@ -55,7 +55,7 @@ after(async () => {
 /** Both records are complete: one has everything that was permitted, the other a line for each request. */
 async function settle(): Promise<void> {
   const passing = variants.filter(({ attack }) => attack.wanted === 'PASS')
-  const deadline = performance.now() + WAIT_MS_MAX
+  const deadline = performance.now() + waitMsMax
   for (;;) {
     arrived = countMarks(await mesh.cassandraLines())
     records = await ownRecords()
@@ -114,7 +114,7 @@ function expectedRecords(): string[] {
   const expected: string[] = []
   for (const { variant, said } of outcomes.values()) {
     for (const { request, code } of said) {
-      const refused = code === UNAUTHORIZED || variant.attack.wanted === 'INVALID'
+      const refused = code === unauthorized || variant.attack.wanted === 'INVALID'
       expected.push(`${idOf(variant.attack.who)} ${request} ${refused ? 'deny' : 'allow'}`)
     }
   }
@@ -136,7 +136,7 @@ function wrongAnswer({ attack, form, values }: Variant, said: readonly Said[]): 
       const repeats = values.some(
         (value) => value !== null && value.length > 8 && last.words.includes(value.toString()),
       )
-      return last.code === UNAUTHORIZED && named && !repeats ? undefined : words
+      return last.code === unauthorized && named && !repeats ? undefined : words
     }
   }
 }
@@ -227,7 +227,7 @@ suite('the mesh’s own record of the corpus', () => {
       const named = kept || JSON.stringify(accesses).includes(mark)
       const own = byMark.get(mark) ?? []
       if (!named && own.length > 0) wrong.push(`a literal is in the record: ${text}`)
-      if (!kept || text.length > STATEMENT_KEPT_MAX) continue
+      if (!kept || text.length > statementKeptMax) continue
       const last = own.at(-1)?.verdict
       if (last !== (attack.wanted === 'PASS' ? 'allow' : 'deny')) wrong.push(`${String(last)}: ${text}`)
     }

@@ -1,9 +1,9 @@
 /** Rows A: the text of a statement. The attacker may read and write `e2e_attacks.open` by key and nothing else. */
 import type { Attack } from './catalogue.ts'
 
-const OPEN = 'e2e_attacks.open'
-const SECRET = 'e2e_attacks.secret'
-const read = (rest: string): string => `SELECT v FROM ${OPEN} ${rest}`
+const open = 'e2e_attacks.open'
+const secret = 'e2e_attacks.secret'
+const read = (rest: string): string => `SELECT v FROM ${open} ${rest}`
 
 const lookAlikes = {
   'a no-break space': '\u00a0',
@@ -18,8 +18,8 @@ const lookAlikes = {
   'a NUL': '\0',
 } as const
 
-const insertOpen = `INSERT INTO ${OPEN} (k, v) VALUES ('§', 'x')`
-const insertSecret = `INSERT INTO ${SECRET} (k, v) VALUES ('§', 'x')`
+const insertOpen = `INSERT INTO ${open} (k, v) VALUES ('§', 'x')`
+const insertSecret = `INSERT INTO ${secret} (k, v) VALUES ('§', 'x')`
 
 export const textAttacks: readonly Attack[] = [
   {
@@ -29,11 +29,11 @@ export const textAttacks: readonly Attack[] = [
     wanted: 'DENY',
     exact: true,
     statements: [
-      `SELECT v FROM -- ${OPEN}\r ${SECRET}_§ WHERE k = 'a'`,
-      `SELECT v FROM // ${OPEN}\r ${SECRET}_§ WHERE k = 'a'`,
-      `SELECT v -- FROM ${OPEN} WHERE k = 'a'\rFROM ${SECRET}_§ WHERE k = 'a'`,
-      `-- ${OPEN}\r\nSELECT v FROM ${SECRET}_§ WHERE k = 'a' -- ${OPEN}\n`,
-      `--\rDELETE FROM ${SECRET}_§ WHERE k = 'a'//\r`,
+      `SELECT v FROM -- ${open}\r ${secret}_§ WHERE k = 'a'`,
+      `SELECT v FROM // ${open}\r ${secret}_§ WHERE k = 'a'`,
+      `SELECT v -- FROM ${open} WHERE k = 'a'\rFROM ${secret}_§ WHERE k = 'a'`,
+      `-- ${open}\r\nSELECT v FROM ${secret}_§ WHERE k = 'a' -- ${open}\n`,
+      `--\rDELETE FROM ${secret}_§ WHERE k = 'a'//\r`,
     ],
   },
   {
@@ -43,8 +43,8 @@ export const textAttacks: readonly Attack[] = [
     wanted: 'PASS',
     exact: true,
     statements: [
-      read(`-- , ${SECRET}\r WHERE k = '§'`),
-      read(`// , ${SECRET}\n WHERE k = '§'`),
+      read(`-- , ${secret}\r WHERE k = '§'`),
+      read(`// , ${secret}\n WHERE k = '§'`),
       read(`WHERE k = '§' -- \u2028 \u0085 \f AND v = 'x'\n`),
       read(`WHERE k = '-- § //'`),
     ],
@@ -59,7 +59,7 @@ export const textAttacks: readonly Attack[] = [
       read("WHERE k = '§' --"),
       read("WHERE k = '§' -- x"),
       read("WHERE k = '§' // x */"),
-      read(`WHERE k = '§' -- \r FROM ${SECRET}`),
+      read(`WHERE k = '§' -- \r FROM ${secret}`),
     ],
   },
   {
@@ -70,10 +70,10 @@ export const textAttacks: readonly Attack[] = [
     exact: true,
     statements: [
       `SELECT v FROM e2e_attacks./* /* */secret_§ WHERE k = 'a'`,
-      `/* SELECT v FROM ${OPEN} */ SELECT v FROM ${SECRET}_§ WHERE k = 'a' /* ${OPEN} */`,
+      `/* SELECT v FROM ${open} */ SELECT v FROM ${secret}_§ WHERE k = 'a' /* ${open} */`,
       `SELECT/**/v/**/FROM/**/e2e_attacks/**/./**/secret_§/**/WHERE/**/k/**/=/**/'a'`,
-      `/* ' */ SELECT v FROM ${SECRET}_§ WHERE k = /* ' */ 'a'`,
-      `/**//**/UPDATE/* $$ */${SECRET}_§ SET v = '/*' WHERE k = '*/'`,
+      `/* ' */ SELECT v FROM ${secret}_§ WHERE k = /* ' */ 'a'`,
+      `/**//**/UPDATE/* $$ */${secret}_§ SET v = '/*' WHERE k = '*/'`,
     ],
   },
   {
@@ -83,9 +83,9 @@ export const textAttacks: readonly Attack[] = [
     wanted: 'PASS',
     exact: true,
     statements: [
-      `SELECT v /* /* */ FROM ${OPEN} WHERE k = '§'`,
-      `/* ' */ SELECT v FROM ${OPEN} WHERE k = '§' /* ' */`,
-      `SELECT v FROM ${OPEN} WHERE k = '/* § */'`,
+      `SELECT v /* /* */ FROM ${open} WHERE k = '§'`,
+      `/* ' */ SELECT v FROM ${open} WHERE k = '§' /* ' */`,
+      `SELECT v FROM ${open} WHERE k = '/* § */'`,
     ],
   },
   {
@@ -95,10 +95,10 @@ export const textAttacks: readonly Attack[] = [
     wanted: 'INVALID',
     exact: true,
     statements: [
-      `SELECT v /* /* */ */ FROM ${OPEN} WHERE k = '§'`,
+      `SELECT v /* /* */ */ FROM ${open} WHERE k = '§'`,
       read("WHERE k = 'a' /* §"),
       read("WHERE k = 'a' /*/ §"),
-      `/* § SELECT v FROM ${OPEN}`,
+      `/* § SELECT v FROM ${open}`,
     ],
   },
   {
@@ -107,11 +107,11 @@ export const textAttacks: readonly Attack[] = [
     who: 'attacker',
     wanted: 'DENY',
     statements: [
-      `SELECT v FROM ${SECRET}_§ WHERE k = 'a'`,
-      `SELECT k, v AS a_§ FROM ${SECRET} WHERE k = 'a'`,
-      `INSERT INTO ${SECRET}_§ (k, v) VALUES ('a', 'x')`,
-      `UPDATE ${SECRET}_§ SET v = 'x' WHERE k = 'a'`,
-      `DELETE v FROM ${SECRET}_§ WHERE k = 'a'`,
+      `SELECT v FROM ${secret}_§ WHERE k = 'a'`,
+      `SELECT k, v AS a_§ FROM ${secret} WHERE k = 'a'`,
+      `INSERT INTO ${secret}_§ (k, v) VALUES ('a', 'x')`,
+      `UPDATE ${secret}_§ SET v = 'x' WHERE k = 'a'`,
+      `DELETE v FROM ${secret}_§ WHERE k = 'a'`,
       insertSecret,
     ],
   },
@@ -122,10 +122,10 @@ export const textAttacks: readonly Attack[] = [
     wanted: 'PASS',
     statements: [
       read("WHERE k = '§'"),
-      `SELECT k, v AS a_§ FROM ${OPEN} WHERE k = 'a' LIMIT 5`,
+      `SELECT k, v AS a_§ FROM ${open} WHERE k = 'a' LIMIT 5`,
       insertOpen,
-      `UPDATE ${OPEN} SET v = 'x' WHERE k = '§'`,
-      `DELETE v FROM ${OPEN} WHERE k = '§'`,
+      `UPDATE ${open} SET v = 'x' WHERE k = '§'`,
+      `DELETE v FROM ${open} WHERE k = '§'`,
     ],
   },
   {
@@ -168,7 +168,7 @@ export const textAttacks: readonly Attack[] = [
     exact: true,
     statements: [
       `SELECT v FROM e2e_attacks."" WHERE k = '§'`,
-      `SELECT "" FROM ${OPEN} WHERE k = '§'`,
+      `SELECT "" FROM ${open} WHERE k = '§'`,
       `SELECT v FROM e2e_attacks."open WHERE k = '§'`,
     ],
   },
@@ -221,8 +221,8 @@ export const textAttacks: readonly Attack[] = [
       wanted: 'INVALID',
       exact: true,
       statements: [
-        `SELECT${character}v FROM ${OPEN} WHERE k = '§'`,
-        `${character}SELECT v FROM ${OPEN} WHERE k = '§'`,
+        `SELECT${character}v FROM ${open} WHERE k = '§'`,
+        `${character}SELECT v FROM ${open} WHERE k = '§'`,
         read(`WHERE k = '§'${character}`),
       ],
     }),
@@ -235,8 +235,8 @@ export const textAttacks: readonly Attack[] = [
     exact: true,
     statements: [
       read("WHERE \u212a = '§'"),
-      `\u017fELECT v FROM ${OPEN} WHERE k = '§'`,
-      `\uff33\uff25\uff2c\uff25\uff23\uff34 v FROM ${OPEN} WHERE k = '§'`,
+      `\u017fELECT v FROM ${open} WHERE k = '§'`,
+      `\uff33\uff25\uff2c\uff25\uff23\uff34 v FROM ${open} WHERE k = '§'`,
       "SELECT v FROM e2e_attacks.\u043epen WHERE k = '§'",
       "SELECT v FROM e2e_attacks.o\u202epen WHERE k = '§'",
       `LI\u0130ST ROLES OF r_§`,
@@ -270,8 +270,8 @@ export const textAttacks: readonly Attack[] = [
     wanted: 'DENY',
     exact: true,
     statements: [
-      `SELECT v FROM ${SECRET}_§ WHERE k = '\\'`,
-      `UPDATE ${SECRET}_§ SET v = '\\' WHERE k = '\\'' FROM ${OPEN} '`,
+      `SELECT v FROM ${secret}_§ WHERE k = '\\'`,
+      `UPDATE ${secret}_§ SET v = '\\' WHERE k = '\\'' FROM ${open} '`,
     ],
   },
   {
@@ -289,10 +289,10 @@ export const textAttacks: readonly Attack[] = [
     wanted: 'DENY',
     exact: true,
     statements: [
-      `SELECT v FROM ${SECRET}_§ WHERE k = $$ FROM ${OPEN} $$`,
-      `SELECT v FROM ${SECRET}_§ WHERE k = $$ ' -- /* $$`,
-      `SELECT v FROM ${SECRET}_§ WHERE k = '$$' -- $$\n`,
-      `INSERT INTO ${SECRET}_§ (k, v) VALUES ($$a$$, $$$$)`,
+      `SELECT v FROM ${secret}_§ WHERE k = $$ FROM ${open} $$`,
+      `SELECT v FROM ${secret}_§ WHERE k = $$ ' -- /* $$`,
+      `SELECT v FROM ${secret}_§ WHERE k = '$$' -- $$\n`,
+      `INSERT INTO ${secret}_§ (k, v) VALUES ($$a$$, $$$$)`,
     ],
   },
   {
@@ -305,7 +305,7 @@ export const textAttacks: readonly Attack[] = [
       read('WHERE k = $$ $ \' " -- /* § $$'),
       read('WHERE k = $$§$$'),
       read('WHERE k = $$$§$$'),
-      `INSERT INTO ${OPEN} (k, v) VALUES ($$§$$, $$; DROP TABLE ${OPEN} $$)`,
+      `INSERT INTO ${open} (k, v) VALUES ($$§$$, $$; DROP TABLE ${open} $$)`,
     ],
   },
   {
@@ -323,9 +323,9 @@ export const textAttacks: readonly Attack[] = [
     wanted: 'INVALID',
     exact: true,
     statements: [
-      read(`WHERE k = '§'; DROP TABLE ${OPEN}`),
-      read(`WHERE k = '§' DROP TABLE ${OPEN}`),
-      read(`WHERE k = '§';;; SELECT v FROM ${SECRET} WHERE k = 'a'`),
+      read(`WHERE k = '§'; DROP TABLE ${open}`),
+      read(`WHERE k = '§' DROP TABLE ${open}`),
+      read(`WHERE k = '§';;; SELECT v FROM ${secret} WHERE k = 'a'`),
       `; ${read("WHERE k = '§'")}`,
       `${insertOpen}; ${insertSecret}`,
     ],
@@ -338,8 +338,8 @@ export const textAttacks: readonly Attack[] = [
     exact: true,
     statements: [
       read("WHERE k = '§';;; ; -- x\n;"),
-      read(`WHERE k = '; DROP TABLE ${OPEN}; §'`),
-      read(`/* ; DROP TABLE ${OPEN}; */ WHERE k = '§'`),
+      read(`WHERE k = '; DROP TABLE ${open}; §'`),
+      read(`/* ; DROP TABLE ${open}; */ WHERE k = '§'`),
     ],
   },
   {
@@ -348,7 +348,7 @@ export const textAttacks: readonly Attack[] = [
     who: 'attacker',
     wanted: 'DENY',
     exact: true,
-    statements: [`SELECT v FROM ${SECRET}_§ WHERE k = 'a';;; ; -- ${OPEN}\n;`],
+    statements: [`SELECT v FROM ${secret}_§ WHERE k = 'a';;; ; -- ${open}\n;`],
   },
   {
     row: 'A10',
@@ -356,12 +356,12 @@ export const textAttacks: readonly Attack[] = [
     who: 'attacker',
     wanted: 'DENY',
     statements: [
-      `BEGIN BATCH ${insertOpen} INSERT INTO ${SECRET}_§ (k, v) VALUES ('a', 'x') APPLY BATCH`,
-      `BEGIN UNLOGGED BATCH DELETE FROM ${SECRET}_§ WHERE k = 'a'; ${insertOpen}; APPLY BATCH`,
+      `BEGIN BATCH ${insertOpen} INSERT INTO ${secret}_§ (k, v) VALUES ('a', 'x') APPLY BATCH`,
+      `BEGIN UNLOGGED BATCH DELETE FROM ${secret}_§ WHERE k = 'a'; ${insertOpen}; APPLY BATCH`,
       `BEGIN BATCH ${insertOpen}; UPDATE e2e_attacks_other.secret_§ SET v = 'x' WHERE k = 'a'; ${insertOpen} APPLY BATCH`,
       `BEGIN COUNTER BATCH UPDATE e2e_attacks.counted_§ SET n = n + 1 WHERE k = 'a' APPLY BATCH`,
       `BEGIN BATCH USING TIMESTAMP 1000 ${insertOpen} ${insertSecret} APPLY BATCH`,
-      `BEGIN BATCH ${`${insertOpen} `.repeat(200)}DELETE FROM ${SECRET}_§ WHERE k = 'a' APPLY BATCH`,
+      `BEGIN BATCH ${`${insertOpen} `.repeat(200)}DELETE FROM ${secret}_§ WHERE k = 'a' APPLY BATCH`,
     ],
   },
   {
@@ -370,8 +370,8 @@ export const textAttacks: readonly Attack[] = [
     who: 'attacker',
     wanted: 'PASS',
     statements: [
-      `BEGIN BATCH ${insertOpen} UPDATE ${OPEN} SET v = 'y' WHERE k = '§'; APPLY BATCH`,
-      `BEGIN UNLOGGED BATCH ${insertOpen}; DELETE v FROM ${OPEN} WHERE k = '§' APPLY BATCH`,
+      `BEGIN BATCH ${insertOpen} UPDATE ${open} SET v = 'y' WHERE k = '§'; APPLY BATCH`,
+      `BEGIN UNLOGGED BATCH ${insertOpen}; DELETE v FROM ${open} WHERE k = '§' APPLY BATCH`,
       'BEGIN BATCH APPLY BATCH',
     ],
   },
@@ -383,9 +383,9 @@ export const textAttacks: readonly Attack[] = [
     exact: true,
     statements: [
       `BEGIN BATCH ${insertOpen}`,
-      `BEGIN BATCH SELECT v FROM ${OPEN} WHERE k = '§' APPLY BATCH`,
+      `BEGIN BATCH SELECT v FROM ${open} WHERE k = '§' APPLY BATCH`,
       `BEGIN BATCH BEGIN BATCH ${insertOpen} APPLY BATCH APPLY BATCH`,
-      `BEGIN BATCH TRUNCATE ${SECRET}_§ APPLY BATCH`,
+      `BEGIN BATCH TRUNCATE ${secret}_§ APPLY BATCH`,
       `BEGIN BATCH ${insertOpen}, ${insertOpen} APPLY BATCH`,
       `BEGIN BATCH ${insertOpen} APPLY BATCH ${insertSecret}`,
     ],
@@ -397,16 +397,16 @@ export const textAttacks: readonly Attack[] = [
     wanted: 'INVALID',
     exact: true,
     statements: [
-      `BEGIN TRANSACTION SELECT v FROM ${OPEN} WHERE k = '§'; COMMIT TRANSACTION`,
+      `BEGIN TRANSACTION SELECT v FROM ${open} WHERE k = '§'; COMMIT TRANSACTION`,
       'CREATE TABLE e2e_attacks.t_§ (k text PRIMARY KEY, b int CHECK b > 1)',
-      `CREATE TABLE e2e_attacks.t_§ LIKE ${SECRET}`,
+      `CREATE TABLE e2e_attacks.t_§ LIKE ${secret}`,
       "COMMENT ON TABLE e2e_attacks.t_§ IS 'x'",
       "SECURITY LABEL ON TABLE e2e_attacks.t_§ IS 'x'",
       read("WHERE k = '§' AND v NOT IN ('a')"),
       read("WHERE k = '§' AND v BETWEEN 'a' AND 'b'"),
-      `COPY ${OPEN} TO '/tmp/§'`,
-      `SELECT v FROM ${OPEN} o JOIN ${SECRET} s ON o.k = s.k WHERE k = '§'`,
-      `${read("WHERE k = '§'")} UNION SELECT v FROM ${SECRET}`,
+      `COPY ${open} TO '/tmp/§'`,
+      `SELECT v FROM ${open} o JOIN ${secret} s ON o.k = s.k WHERE k = '§'`,
+      `${read("WHERE k = '§'")} UNION SELECT v FROM ${secret}`,
       'LIST SUPERUSERS /* § */',
     ],
   },
@@ -422,7 +422,7 @@ export const textAttacks: readonly Attack[] = [
         `SELECT v FROM "${name}".open WHERE k = '§'`,
         `CREATE ROLE "${name}" WITH PASSWORD = '§'`,
       ]),
-      `SELECT "__proto__"(v) AS a_§ FROM ${OPEN} WHERE k = 'a'`,
+      `SELECT "__proto__"(v) AS a_§ FROM ${open} WHERE k = 'a'`,
     ],
   },
   {

@@ -1,11 +1,11 @@
 /**
  * What every driver program must print: one `ok <case>` or `not ok <case>: why` for each name below, in this order.
- * A driver that has no means to do a case prints `ok <case> # skip <why>`, and only where CANNOT allows it; a name that is missing
+ * A driver that has no means to do a case prints `ok <case> # skip <why>`, and only where `cannot` allows it; a name that is missing
  * from the output is a failure: no program can pass by doing less. Keep this list and the five programs (node, python, java, go, cqlsh) in step.
  */
 
 /** The native types of CQL, each bound, written, read back and compared. */
-export const NATIVE_TYPES = [
+export const nativeTypes = [
   'ascii',
   'bigint',
   'blob',
@@ -28,12 +28,12 @@ export const NATIVE_TYPES = [
   'varint',
 ] as const
 
-export const CASES: readonly string[] = [
+export const cases: readonly string[] = [
   'connect',
   'hosts',
   'schema change',
   'prepare and execute',
-  ...NATIVE_TYPES.map((name) => `bind ${name}`),
+  ...nativeTypes.map((name) => `bind ${name}`),
   'bind counter',
   'bind null',
   'bind unset',
@@ -61,6 +61,6 @@ export const CASES: readonly string[] = [
 ]
 
 /** What a driver has no means to do, however it is used. */
-export const CANNOT: ReadonlyMap<string, readonly string[]> = new Map([
+export const cannot: ReadonlyMap<string, readonly string[]> = new Map([
   ['cqlsh', ['bind unset', 'batch mixed', 'in flight 1000']],
 ])

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
-import { CASES } from './cases.ts'
+import { cases } from './cases.ts'
 import { parseLine, runProgram } from './drive.ts'
 
 const say = (lines: readonly string[], exit: number) => ({
@@ -24,7 +24,7 @@ it('gives what a program said, and lacks what a program that stopped early did n
 })
 
 it('refuses a program that ends with an error although it called every case good', async (t) => {
-  const lines = CASES.map((name) => `ok ${name}`)
+  const lines = cases.map((name) => `ok ${name}`)
   await assert.rejects(runProgram(say(lines, 3), {}, t), /ended with 3/)
-  assert.equal((await runProgram(say(lines, 0), {}, t)).size, CASES.length)
+  assert.equal((await runProgram(say(lines, 0), {}, t)).size, cases.length)
 })

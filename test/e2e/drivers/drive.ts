@@ -6,7 +6,7 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { describe, it, type TestContext } from 'node:test'
 import { type DoorName, type MeshFixture, useMesh } from '../fixture.ts'
-import { CANNOT, CASES } from './cases.ts'
+import { cannot, cases } from './cases.ts'
 import { type DriverName, type Program, toolchainOf } from './toolchain.ts'
 
 export interface DriverRun {
@@ -43,14 +43,14 @@ export function driverSuite(driver: DriverName, runs: readonly DriverRun[]): voi
         const keyspace = `e2e_${as === 'owner' ? 'own_' : ''}${driver}${protocol}${compression === 'lz4' ? 'z' : ''}_${door}`
         const env = environmentOf(mesh, { door, protocol, compression, as }, keyspace)
         const verdicts = await runProgram(toolchain.program, env, t)
-        for (const name of CASES) {
+        for (const name of cases) {
           await t.test(name, (sub) => {
             const verdict = verdicts.get(name)
             if (verdict === undefined) throw new Error('the program ended before this case')
             if (verdict.kind === 'failed') throw new Error(verdict.why)
             if (verdict.kind === 'skip') {
               // Not a skipped test: the driver itself lacks the means, and no other toolchain would change it.
-              if (CANNOT.get(driver)?.includes(name) !== true) throw new Error(`the program skipped it: ${verdict.why}`)
+              if (cannot.get(driver)?.includes(name) !== true) throw new Error(`the program skipped it: ${verdict.why}`)
               sub.diagnostic(`not possible with ${driver}: ${verdict.why}`)
             }
           })
@@ -114,7 +114,7 @@ export function runProgram(
       if (code !== 0 && errors !== '') t.diagnostic(errors)
       if (signal !== null) t.diagnostic(`the program was ended by ${signal}`)
       const failed = [...verdicts.values()].some((verdict) => verdict.kind === 'failed')
-      if (code !== 0 && !failed && verdicts.size === CASES.length) {
+      if (code !== 0 && !failed && verdicts.size === cases.length) {
         reject(new Error(`the program ended with ${code ?? signal} although every case passed: ${errors}`))
       } else resolve(verdicts)
     })

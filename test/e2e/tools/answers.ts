@@ -15,9 +15,9 @@ import type { RawClient } from '../../path/client.ts'
 import type { Differs, Step } from './corpus.ts'
 
 /** What drivers ask for by default. */
-const PAGE_ROWS = 5000
+const pageRows = 5000
 /** Above the node's own for any kind of request. */
-const ROWS_MS_MAX = 70_000
+const rowsMsMax = 70_000
 /** What one statement wrote, the next one reads, at whichever node. */
 const consistency = Consistency.LOCAL_QUORUM
 
@@ -44,20 +44,20 @@ export async function answersOf(client: RawClient, step: Step): Promise<Answer[]
   if (step.form === undefined) {
     return [
       await allPages(client, (pagingState) =>
-        queryEnvelope(version, 1, step.cql, { consistency, values, pageSize: PAGE_ROWS, ...pagingState }),
+        queryEnvelope(version, 1, step.cql, { consistency, values, pageSize: pageRows, ...pagingState }),
       ),
     ]
   }
-  const prepared = await client.ask(prepareEnvelope(version, 1, step.cql), ROWS_MS_MAX)
+  const prepared = await client.ask(prepareEnvelope(version, 1, step.cql), rowsMsMax)
   if (headerOpcode(prepared, 0) !== Opcode.RESULT) return [read(prepared, version).answer]
   const { id, resultMetadataId, bind, result } = readPrepared(prepared, 0, prepared.length, version)
   const columns = [...bind.columns.map(named), `key ${bind.pkIndexes.join()}`, ...result.columns.map(named)]
   const first: Answer = { kind: 'prepared', columns, rows: [] }
   if (step.form === 'batch') {
-    const answer = await client.ask(batchEnvelope(version, 1, 1, [{ id, values }], { consistency }), ROWS_MS_MAX)
+    const answer = await client.ask(batchEnvelope(version, 1, 1, [{ id, values }], { consistency }), rowsMsMax)
     return [first, read(answer, version).answer]
   }
-  const options = { consistency, pageSize: PAGE_ROWS }
+  const options = { consistency, pageSize: pageRows }
   const second = await allPages(client, (pagingState) =>
     executeEnvelope(version, 1, id, resultMetadataId, values, { ...options, ...pagingState }),
   )
@@ -65,11 +65,11 @@ export async function answersOf(client: RawClient, step: Step): Promise<Answer[]
 }
 
 async function allPages(client: RawClient, request: (state: { pagingState?: Buffer }) => Buffer): Promise<Answer> {
-  let page = read(await client.ask(request({}), ROWS_MS_MAX), client.version)
+  let page = read(await client.ask(request({}), rowsMsMax), client.version)
   const rows = [...page.answer.rows]
   const { kind, columns } = page.answer
   while (page.pagingState !== undefined) {
-    page = read(await client.ask(request({ pagingState: page.pagingState }), ROWS_MS_MAX), client.version)
+    page = read(await client.ask(request({ pagingState: page.pagingState }), rowsMsMax), client.version)
     rows.push(...page.answer.rows)
   }
   return { ...page.answer, kind, columns, rows }

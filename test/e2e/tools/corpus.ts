@@ -38,9 +38,9 @@ export interface Tool {
   readonly steps: readonly Step[]
 }
 
-const UNAUTHORIZED = 0x2100
-const INVALID = 0x2200
-const ALREADY_EXISTS = 0x2400
+const unauthorized = 0x2100
+const invalid = 0x2200
+const alreadyExists = 0x2400
 
 export const text = (value: string): Buffer => Buffer.from(value)
 const blob = (hex: string): Buffer => Buffer.from(hex, 'hex')
@@ -60,10 +60,10 @@ const hides: Differs = { hides: 'foreign keyspaces' }
 const local: Differs = { gatewayRows: 1, why: 'the gateway stands for the nodes' }
 const peers: Differs = { gatewayRows: 0, why: 'there is one gateway, and it has no peers' }
 const sizes: Differs = { varies: 'a node estimates sizes every five minutes' }
-const foreign: Differs = { refused: UNAUTHORIZED, why: 'it is another’s' }
+const foreign: Differs = { refused: unauthorized, why: 'it is another’s' }
 /** The node says that the keyspace does not exist; here it could be somebody's, and nobody is told whether it is. */
-const absent: Differs = { refused: UNAUTHORIZED, why: 'whether a foreign keyspace is there is not told' }
-const denied = (why: string): Differs => ({ refused: UNAUTHORIZED, why })
+const absent: Differs = { refused: unauthorized, why: 'whether a foreign keyspace is there is not told' }
+const denied = (why: string): Differs => ({ refused: unauthorized, why })
 
 /** gocql 1 (session.go, host_source.go, metadata.go): what it reads for its hosts, and for a keyspace when a statement is to be routed. */
 function gocql(keyspace: string): Step[] {
@@ -111,7 +111,7 @@ function javaDriver(keyspace?: string): Step[] {
     { cql: 'SELECT * FROM system_virtual_schema.tables', differs: hides },
     { cql: 'SELECT * FROM system_virtual_schema.columns', differs: hides },
     // Asked of DSE only, by older drivers of everybody.
-    { cql: 'SELECT * FROM system_schema.vertices', error: INVALID },
+    { cql: 'SELECT * FROM system_schema.vertices', error: invalid },
     ...(keyspace === undefined ? [] : [{ cql: `USE "${keyspace}"` }]),
   ]
 }
@@ -135,7 +135,7 @@ const golangMigrate: Tool = {
     { cql: 'CREATE TABLE users (id uuid PRIMARY KEY, name text)' },
     { cql: 'CREATE INDEX IF NOT EXISTS users_name ON users (name)' },
     { cql: 'ALTER TABLE users ADD mail text' },
-    { cql: 'CREATE TABLE users (id uuid PRIMARY KEY, name text)', error: ALREADY_EXISTS },
+    { cql: 'CREATE TABLE users (id uuid PRIMARY KEY, name text)', error: alreadyExists },
     { cql: 'SELECT version FROM "schema_migrations"' },
     { cql: 'DELETE FROM "schema_migrations" WHERE version = ?', values: [bigint(1n)], form: 'prepare' },
     {
@@ -149,7 +149,7 @@ const golangMigrate: Tool = {
     { cql: "SELECT table_name from system_schema.tables WHERE keyspace_name='app'" },
     { cql: "INSERT INTO users (id, name) VALUES (uuid(), 'x')", differs: denied('a migration makes tables, not rows') },
     { cql: 'DROP TABLE users' },
-    { cql: 'DROP TABLE users', error: INVALID },
+    { cql: 'DROP TABLE users', error: invalid },
     { cql: 'SELECT * FROM e2e_tools_other.secret', differs: foreign },
   ],
 }
@@ -181,7 +181,7 @@ const liquibase: Tool = {
       cql: `UPDATE app.databasechangeloglock SET LOCKED = TRUE, LOCKEDBY = 'other (10.0.0.2)', LOCKGRANTED = 1700000000000 WHERE ID = 1 IF LOCKED = FALSE`,
     },
     // Whether its log is there it asks by reading it.
-    { cql: 'select ID from DATABASECHANGELOG', error: INVALID },
+    { cql: 'select ID from DATABASECHANGELOG', error: invalid },
     {
       cql: `CREATE TABLE IF NOT EXISTS DATABASECHANGELOG ( ID TEXT, AUTHOR TEXT, FILENAME TEXT, DATEEXECUTED timestamp, ORDEREXECUTED INT,
         EXECTYPE TEXT, MD5SUM TEXT, DESCRIPTION TEXT, COMMENTS TEXT, TAG TEXT, LIQUIBASE TEXT, CONTEXTS TEXT, LABELS TEXT, DEPLOYMENT_ID TEXT,
@@ -189,7 +189,7 @@ const liquibase: Tool = {
     },
     { cql: 'select ID from DATABASECHANGELOG' },
     { cql: 'SELECT * FROM app.DATABASECHANGELOG' },
-    { cql: 'SELECT KEY, AUTHOR, ORDEREXECUTED FROM DATABASECHANGELOGLOCK', error: INVALID },
+    { cql: 'SELECT KEY, AUTHOR, ORDEREXECUTED FROM DATABASECHANGELOGLOCK', error: invalid },
     { cql: 'SELECT ID, AUTHOR, ORDEREXECUTED FROM app.databasechangelog' },
     { cql: 'CREATE TABLE app.users (id uuid PRIMARY KEY, name TEXT)' },
     {
@@ -544,9 +544,9 @@ const metadataReader: Tool = {
     { cql: "SELECT * FROM system_schema.dropped_columns WHERE keyspace_name = 'shop'" },
     { cql: "SELECT * FROM system_schema.column_masks WHERE keyspace_name = 'shop'" },
     // Of other databases: whether they are there is how a tool tells them apart.
-    { cql: 'SELECT keyspace_name, table_name, partitioner FROM system_schema.scylla_tables', error: INVALID },
+    { cql: 'SELECT keyspace_name, table_name, partitioner FROM system_schema.scylla_tables', error: invalid },
     { cql: 'SELECT * FROM system_schema_mcs.tables', differs: absent },
-    { cql: 'SELECT * FROM system.schema_keyspaces', error: INVALID },
+    { cql: 'SELECT * FROM system.schema_keyspaces', error: invalid },
     { cql: 'SELECT * FROM dse_system.graphs', differs: absent },
     // About the cluster.
     {
@@ -565,16 +565,16 @@ const metadataReader: Tool = {
     { cql: 'DESCRIBE TABLE shop.orders' },
     { cql: 'DESCRIBE TYPE shop.address' },
     { cql: 'DESCRIBE MATERIALIZED VIEW shop.by_total' },
-    { cql: 'DESCRIBE TABLE shop.absent', error: INVALID },
+    { cql: 'DESCRIBE TABLE shop.absent', error: invalid },
     { cql: 'USE shop' },
     { cql: 'DESCRIBE TABLES' },
     // What is in it.
     { cql: 'SELECT * FROM shop.orders LIMIT 200' },
     { cql: 'SELECT COUNT(*) FROM "shop"."orders"' },
     { cql: 'SELECT JSON * FROM orders WHERE id = 1' },
-    { cql: 'SELECT id, writetime(absent) FROM orders', error: INVALID },
+    { cql: 'SELECT id, writetime(absent) FROM orders', error: invalid },
     { cql: 'SELECT * FROM shop.by_total' },
-    { cql: 'SELECT * FROM shop.absent', error: INVALID },
+    { cql: 'SELECT * FROM shop.absent', error: invalid },
     { cql: 'SELECT role FROM system_auth.roles', differs: denied('roles are not what its policy names') },
     { cql: 'SELECT * FROM system_views.clients', differs: denied('nor are other people’s connections') },
     { cql: 'UPDATE shop.orders SET total = 0 WHERE id = 1 AND line = 1', differs: denied('it reads') },

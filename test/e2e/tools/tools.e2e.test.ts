@@ -18,10 +18,10 @@ import { type Answer, answersOf, wrongIn } from './answers.ts'
 import { type Step, type Tool, tools } from './corpus.ts'
 import { toolPolicies } from './policies.ts'
 
-const OTHER = 'e2e_tools_other'
-const DDL_MS_MAX = 60_000
+const other = 'e2e_tools_other'
+const ddlMsMax = 60_000
 /** A node that missed a change asks for it again some seconds later; drivers give up after ten. */
-const AGREEMENT_MS_MAX = 180_000
+const agreementMsMax = 180_000
 /** One door speaks v5, the other v4, as the node is asked. */
 const doors = [
   ['nginx', 5],
@@ -36,16 +36,16 @@ let isChanging = false
 before(async () => {
   mesh = await useMesh()
   admin = await openAt(mesh.doors.sidecar, mesh.identities.admin, 4)
-  await run(`DROP KEYSPACE IF EXISTS ${OTHER}`)
-  await makeKeyspace(OTHER)
+  await run(`DROP KEYSPACE IF EXISTS ${other}`)
+  await makeKeyspace(other)
   // One of each, so that something is hidden of each.
   for (const text of [
-    `CREATE TYPE ${OTHER}.kind (a int)`,
-    `CREATE TABLE ${OTHER}.secret (k int PRIMARY KEY, v text)`,
-    `CREATE INDEX secret_v ON ${OTHER}.secret (v)`,
-    `CREATE MATERIALIZED VIEW ${OTHER}.by_v AS SELECT * FROM ${OTHER}.secret WHERE k IS NOT NULL AND v IS NOT NULL PRIMARY KEY (v, k)`,
-    `CREATE FUNCTION ${OTHER}.f (a int, b int) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS 'return a;'`,
-    `CREATE AGGREGATE ${OTHER}.s (int) SFUNC f STYPE int`,
+    `CREATE TYPE ${other}.kind (a int)`,
+    `CREATE TABLE ${other}.secret (k int PRIMARY KEY, v text)`,
+    `CREATE INDEX secret_v ON ${other}.secret (v)`,
+    `CREATE MATERIALIZED VIEW ${other}.by_v AS SELECT * FROM ${other}.secret WHERE k IS NOT NULL AND v IS NOT NULL PRIMARY KEY (v, k)`,
+    `CREATE FUNCTION ${other}.f (a int, b int) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS 'return a;'`,
+    `CREATE AGGREGATE ${other}.s (int) SFUNC f STYPE int`,
   ])
     await run(text)
   const source = [policyFile, ...toolPolicies()]
@@ -53,7 +53,7 @@ before(async () => {
 })
 after(async () => {
   await putInForce(mesh, readFileSync(policyFile, 'utf8'), policyFile)
-  for (const keyspace of [OTHER, ...new Set(tools.flatMap((tool) => tool.keyspaces))])
+  for (const keyspace of [other, ...new Set(tools.flatMap((tool) => tool.keyspaces))])
     await run(`DROP KEYSPACE IF EXISTS ${keyspace}`)
   admin?.close()
 })
@@ -122,7 +122,7 @@ async function directly(tool: Tool): Promise<Answer[][]> {
 /** At the node of the sidecar door. */
 async function run(cql: string, client = admin): Promise<void> {
   if (!changesSchema(cql)) await agreement()
-  const answer = await client.ask(queryEnvelope(4, 1, cql, { consistency: Consistency.LOCAL_QUORUM }), DDL_MS_MAX)
+  const answer = await client.ask(queryEnvelope(4, 1, cql, { consistency: Consistency.LOCAL_QUORUM }), ddlMsMax)
   assert.equal(headerOpcode(answer, 0), Opcode.RESULT, `${cql}: ${describe(answer)}`)
   if (resultKind(answer, 0, answer.length) === ResultKind.SCHEMA_CHANGE) isChanging = true
 }
@@ -130,11 +130,11 @@ async function run(cql: string, client = admin): Promise<void> {
 /** Resolves when all nodes have the same schema; at once where nothing was changed. */
 async function agreement(): Promise<void> {
   if (!isChanging) return
-  const until = performance.now() + AGREEMENT_MS_MAX
+  const until = performance.now() + agreementMsMax
   for (;;) {
     const found: string[] = []
     for (const table of ['local', 'peers']) {
-      const answer = await admin.ask(queryEnvelope(4, 1, `SELECT schema_version FROM system.${table}`), DDL_MS_MAX)
+      const answer = await admin.ask(queryEnvelope(4, 1, `SELECT schema_version FROM system.${table}`), ddlMsMax)
       for (const [version] of readRows(answer, 0, answer.length, 4).rows) found.push(version!.toString('hex'))
     }
     if (found.length === mesh.layout.nodes.length && new Set(found).size === 1) break

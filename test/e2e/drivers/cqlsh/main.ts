@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { NATIVE_TYPES } from '../cases.ts'
+import type { nativeTypes } from '../cases.ts'
 import { createReporter } from '../reporter.ts'
 
 const env = process.env
@@ -30,7 +30,7 @@ interface Answer {
 }
 
 /** Each native type: the literal that is written and the text that cqlsh shows for it. */
-const LITERALS: readonly (readonly [type: (typeof NATIVE_TYPES)[number], literal: string, shown: string])[] = [
+const literalCases: readonly (readonly [type: (typeof nativeTypes)[number], literal: string, shown: string])[] = [
   ['ascii', "'plain ascii'", 'plain ascii'],
   ['bigint', '-9223372036854775808', '-9223372036854775808'],
   ['blob', '0x00017f80ff', '0x00017f80ff'],
@@ -207,7 +207,7 @@ async function main(): Promise<void> {
 }
 
 async function schemaChange(): Promise<void> {
-  const natives = LITERALS.map(([type]) => `c_${type} ${type}`).join(', ')
+  const natives = literalCases.map(([type]) => `c_${type} ${type}`).join(', ')
   const out = await accepted(
     `DROP KEYSPACE IF EXISTS ${first}`,
     `DROP KEYSPACE IF EXISTS ${second}`,
@@ -245,10 +245,10 @@ async function prepareAndExecute(): Promise<void> {
 /** All native types in one run of cqlsh each way, then a line for each. */
 async function literals(): Promise<void> {
   const { err } = await cqlsh(
-    LITERALS.map(([type, literal]) => `INSERT INTO ${first}.natives (k, c_${type}) VALUES (1, ${literal})`),
+    literalCases.map(([type, literal]) => `INSERT INTO ${first}.natives (k, c_${type}) VALUES (1, ${literal})`),
   )
   const row = await onlyRow(`SELECT * FROM ${first}.natives WHERE k = 1`)
-  for (const [type, , shown] of LITERALS) {
+  for (const [type, , shown] of literalCases) {
     await run(`bind ${type}`, async () => assert.equal(row?.get(`c_${type}`), shown, err))
   }
 }

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { auth, Client, type ClientOptions, errors, policies, types } from 'cassandra-driver'
 import { createReporter } from '../reporter.ts'
-import { SAMPLES } from './samples.ts'
+import { samples } from './samples.ts'
 
 const env = process.env
 const contacts = (env.RF_CONTACTS ?? '127.0.0.1:9042').split(',')
@@ -52,7 +52,7 @@ async function main(): Promise<void> {
   await run('hosts', hostsAreListed)
   await run('schema change', schemaChange)
   await run('prepare and execute', prepareAndExecute)
-  for (const [name, value, same] of SAMPLES) {
+  for (const [name, value, same] of samples) {
     await run(`bind ${name}`, () => roundTrip('natives', `c_${name}`, value, same))
   }
   await run('bind counter', bindCounter)
@@ -110,7 +110,7 @@ async function schemaChange(): Promise<void> {
     await query(`DROP KEYSPACE IF EXISTS ${keyspace}`)
     await query(`CREATE KEYSPACE ${keyspace} WITH replication = ${replication}`)
   }
-  const natives = SAMPLES.map(([name]) => `c_${name} ${name}`).join(', ')
+  const natives = samples.map(([name]) => `c_${name} ${name}`).join(', ')
   const made = await query(`CREATE TABLE ${first}.natives (k int PRIMARY KEY, ${natives})`)
   assert.equal(agreed(made), true, 'no schema agreement')
   await query(`CREATE TYPE ${first}.address (street text, number int, tags frozen<list<text>>)`)

@@ -1,9 +1,9 @@
 /** One value of each native type, chosen near an edge of its range, with the comparison that proves the round trip. */
 import { types } from 'cassandra-driver'
-import type { NATIVE_TYPES } from '../cases.ts'
+import type { nativeTypes } from '../cases.ts'
 
 type Sample = readonly [
-  name: (typeof NATIVE_TYPES)[number],
+  name: (typeof nativeTypes)[number],
   value: unknown,
   same: (got: unknown, put: unknown) => boolean,
 ]
@@ -11,7 +11,7 @@ type Sample = readonly [
 const asText = (got: unknown, put: unknown): boolean => String(got) === String(put)
 const asIs = (got: unknown, put: unknown): boolean => got === put
 
-export const SAMPLES: readonly Sample[] = [
+export const samples: readonly Sample[] = [
   ['ascii', 'plain ascii', asIs],
   ['bigint', types.Long.fromString('-9223372036854775808'), asText],
   [
