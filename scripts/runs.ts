@@ -50,16 +50,25 @@ export function filesOf(...globs: readonly string[]): string[] {
 /**
  * Runs test files with Node's own runner, each in a process of its own, in the order given.
  * @param concurrency files at a time; 1 for those that share real parts
+ * @param ended a file's process ends with its last test. Where a client of a real part is left open, by a test that failed, the file would
+ *   stand for `fileMsMax` otherwise.
  */
 export async function runTests(
   tally: Tally,
   title: string,
   files: readonly string[],
   concurrency: number,
+  ended: 'by itself' | 'at once' = 'by itself',
 ): Promise<void> {
   if (files.length === 0) return
   console.log(`\n${title}: ${files.length} files`)
-  const stream = run({ files: files.map((file) => join(root, file)), concurrency, cwd: root, timeout: fileMsMax })
+  const stream = run({
+    files: files.map((file) => join(root, file)),
+    concurrency,
+    cwd: root,
+    timeout: fileMsMax,
+    execArgv: ended === 'at once' ? ['--test-force-exit'] : [],
+  })
   stream.on('test:summary', ({ file, counts }) => {
     if (file !== undefined) return
     tally.passed += counts.passed

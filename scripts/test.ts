@@ -14,7 +14,7 @@ try {
   await runTests(tally, 'parts of the path', others, 1)
   const mesh = await holdMesh()
   try {
-    await runTests(tally, 'end to end', endToEndFiles(), 1)
+    await runTests(tally, 'end to end', endToEndFiles(), 1, 'at once')
   } finally {
     await mesh.close()
   }

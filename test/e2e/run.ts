@@ -16,7 +16,8 @@ if (files.length === 0) {
 }
 
 const held = process.env.RINGFENCE_E2E_MESH === undefined ? await holdMesh() : undefined
-const flags = ['--test', '--test-concurrency=1', '--test-reporter=spec']
+// A test that fails may leave its client open. Its file ends all the same, or it would stand for its whole time-out.
+const flags = ['--test', '--test-concurrency=1', '--test-force-exit', '--test-reporter=spec']
 const child = spawn(process.execPath, [...flags, ...files], { cwd: repository, stdio: 'inherit' })
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
 const code = await new Promise<number>((resolve) => child.once('exit', (exit) => resolve(exit ?? 1)))
