@@ -152,10 +152,6 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
     else this.resumeFrom(PausedBy.BACKEND)
   }
 
-  protected isPausedBy(why: number): boolean {
-    return (this.#pausedBy & why) !== 0
-  }
-
   protected pauseFor(why: number): void {
     const before = this.#pausedBy
     this.#pausedBy |= why

@@ -12,6 +12,10 @@ const fail = (): never => {
   throw new Error('a fault of our own')
 }
 
+async function until(what: string, isTrue: () => boolean): Promise<void> {
+  for (const end = performance.now() + 10_000; !isTrue(); await sleep(5)) assert.ok(performance.now() < end, what)
+}
+
 class Bytes implements Flushable {
   readonly did: string[] = []
   readonly #isBroken: boolean
@@ -36,7 +40,7 @@ describe('a fault at the end of a turn', () => {
     const all = [new Bytes(), new Bytes(true), new Bytes()]
     for (const each of all) turn.add(each)
     const before = faultsContained()
-    await sleep(50)
+    await until('the turn is over', () => all.every(({ did }) => did.length > 0))
     assert.deepEqual(
       all.map(({ did }) => did),
       [['flushed'], ['dropped'], ['flushed']],
@@ -44,7 +48,7 @@ describe('a fault at the end of a turn', () => {
     assert.equal(faultsContained(), before + 1)
     const next = new Bytes()
     turn.add(next)
-    await sleep(50)
+    await until('the next turn is over', () => next.did.length > 0)
     assert.deepEqual(next.did, ['flushed'])
   })
 
@@ -54,10 +58,10 @@ describe('a fault at the end of a turn', () => {
     turn.before(() => !isBroken || fail())
     const [first, second] = [new Bytes(), new Bytes()]
     turn.add(first)
-    await sleep(50)
+    await until('the turn is over', () => first.did.length > 0)
     isBroken = false
     turn.add(second)
-    await sleep(50)
+    await until('the next turn is over', () => second.did.length > 0)
     assert.deepEqual([first.did, second.did], [['dropped'], ['flushed']])
   })
 
@@ -68,7 +72,7 @@ describe('a fault at the end of a turn', () => {
     broken.later(fail)
     broken.later(() => served.push('of the same client'))
     other.later(() => served.push('of another'))
-    await sleep(50)
+    await until('both are served', () => served.length === 2)
     assert.deepEqual(served.sort(), ['of another', 'of the same client'])
   })
 
@@ -77,7 +81,7 @@ describe('a fault at the end of a turn', () => {
     const asked: number[] = []
     clock.after(1, fail)
     clock.after(1, () => asked.push(1))
-    await sleep(200)
+    await until('the other was asked', () => asked.length > 0)
     clock.stop()
     assert.deepEqual(asked, [1])
   })
@@ -87,7 +91,7 @@ describe('a fault at the end of a turn', () => {
     const told: string[] = []
     budget.open('a', '10.0.0.1').whenRoom(10, fail)
     budget.open('b', '10.0.0.2').whenRoom(10, () => told.push('b'))
-    await sleep(200)
+    await until('the other has room', () => told.length > 0)
     assert.deepEqual(told, ['b'])
   })
 })

@@ -1,0 +1,41 @@
+/** What a client and a proxy settle before any request: the version, the options, the compression. What SUPPORTED says is what is done, and nothing else. */
+import { RingfenceError } from '../base/errors.ts'
+import { headerFlags, type ProtocolVersion } from '../cql/protocol.ts'
+import { readStartup } from '../cql/requests.ts'
+import type { StartupInfo } from './backend.ts'
+
+export const newestVersion: ProtocolVersion = 5
+
+export const supportedOptions: ReadonlyMap<string, string[]> = new Map([
+  ['CQL_VERSION', ['3.4.7']],
+  ['COMPRESSION', ['lz4']],
+  ['PROTOCOL_VERSIONS', ['3/v3', '4/v4', '5/v5']],
+])
+
+/** The words that drivers look for before they try a lower version (Cassandra's `transport/ProtocolVersion.java`). */
+export function invalidVersion(version: number): string {
+  const versions = supportedOptions.get('PROTOCOL_VERSIONS') ?? []
+  return `Invalid or unsupported protocol version (${version}); supported versions are (${versions.join(', ')})`
+}
+
+export interface Startup {
+  readonly info: StartupInfo
+  readonly lz4: boolean
+}
+
+/** @throws RingfenceError PROTOCOL */
+export function startupOf(buffer: Buffer, start: number, end: number, version: ProtocolVersion): Startup {
+  const options = readStartup(buffer, start, end, version, headerFlags(buffer, start))
+  if (!options.has('CQL_VERSION')) throw new RingfenceError('PROTOCOL', 'STARTUP without CQL_VERSION')
+  const compression = options.get('COMPRESSION')?.toLowerCase()
+  if (compression !== undefined && compression !== 'lz4') {
+    throw new RingfenceError('PROTOCOL', `unknown compression algorithm: ${compression.slice(0, 32)}`)
+  }
+  const info = {
+    version,
+    driverName: options.get('DRIVER_NAME'),
+    driverVersion: options.get('DRIVER_VERSION'),
+    applicationName: options.get('APPLICATION_NAME'),
+  }
+  return { info, lz4: compression === 'lz4' }
+}
