@@ -19,6 +19,8 @@ export interface BoundTo {
   /** Null also where there is none. A value that is not known yet may be any of `type`. */
   bytes(marker: number, type: CqlType): Buffer | null
   unset(marker: number): boolean
+  /** They stand for values that come later. */
+  readonly formOnly?: boolean
 }
 
 /** What an expression may look at. */
@@ -62,6 +64,11 @@ export class Compiler {
 
   get shape(): TableShape {
     return this.#shape
+  }
+
+  /** Only what PREPARE says is wanted: a value that can only be wrong when the statement is executed is not looked at. */
+  get formOnly(): boolean {
+    return this.#values.formOnly === true
   }
 
   /** The place of a column that the table shows. */

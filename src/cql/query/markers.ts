@@ -9,6 +9,7 @@ import { invalid } from './unsupported.ts'
 export const anyValues: BoundTo = {
   bytes: (_, type) => anyOf(type),
   unset: () => false,
+  formOnly: true,
 }
 
 function anyOf(type: CqlType): Buffer {

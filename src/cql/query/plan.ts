@@ -40,7 +40,11 @@ export const noLimit = 2_147_483_647
 /** Names in a select list; more are not a question about a schema. */
 const selectorsMax = 1000
 
-/** @throws RingfenceError INVALID for what Cassandra would refuse, as far as it is looked at here, and for what is not done here */
+/**
+ * Made for `anyValues` it is the form of a statement that is prepared: what Cassandra refuses when it is executed only, it has not looked at.
+ *
+ * @throws RingfenceError INVALID for what Cassandra would refuse, as far as it is looked at here, and for what is not done here
+ */
 export function planOf(tree: SelectTree, shape: TableShape, values: BoundTo, clock: Clock): Plan {
   const compiler = new Compiler(shape, values, clock)
   const outputs = outputsOf(tree, compiler)
@@ -188,6 +192,7 @@ function limitOf(limit: Expression | undefined, compiler: Compiler): number {
   if (limit === undefined) return noLimit
   if (limit.kind === 'marker' && compiler.unset(limit.index)) return noLimit
   const bytes = compiler.value(limit, native('int'))
+  if (compiler.formOnly) return noLimit
   if (bytes === null) throw invalid('Invalid null value of limit')
   if (bytes.length !== 4) throw invalid('Invalid limit value')
   const rows = bytes.readInt32BE(0)

@@ -3,6 +3,7 @@
  *
  * Rule: a row that `exists` denies is not there for anything: not for a group, a limit, a page or an aggregate.
  */
+import { RingfenceError } from '../../base/errors.ts'
 import { BodyReader } from '../reader.ts'
 import { BodyWriter } from '../writer.ts'
 import { compareValues } from './compare.ts'
@@ -34,7 +35,7 @@ const stepCost = 512
 /**
  * Yields now and then, so that a long answer can be made in pieces.
  *
- * @throws RingfenceError INVALID for a state that is none, and where values cannot be had
+ * @throws RingfenceError PROTOCOL for a state that is none, INVALID where values cannot be had
  */
 export function* run(
   plan: Plan,
@@ -221,7 +222,8 @@ const stateVersion = 1
 
 function readState(plan: Plan, state: Buffer): Position {
   const { partitionKey, clusteringKey } = plan.shape
-  const wrong = invalid('Invalid value for the paging state')
+  // Cassandra reads it with the envelope, before it looks at the statement.
+  const wrong = new RingfenceError('PROTOCOL', 'Invalid value for the paging state')
   try {
     const reader = new BodyReader().reset(state, 0, state.length)
     if (reader.byte() !== stateVersion) throw wrong

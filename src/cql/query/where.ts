@@ -44,7 +44,7 @@ export function compileWhere(relations: readonly Relation[], compiler: Compiler)
     if (kind === 'partition_key') {
       keys.set(index, values)
       severalKeys ||= values.length > 1
-      if (values.some(({ length }) => length === 0)) throw invalid('Key may not be empty')
+      if (!compiler.formOnly && values.some(({ length }) => length === 0)) throw invalid('Key may not be empty')
     }
     const wanted = new Set(values.map((bytes) => bytes.toString('latin1')))
     return (row: RowView): boolean => {
@@ -221,9 +221,12 @@ function listed(value: Expression, type: CqlType, name: string, compiler: Compil
   return [...entriesOf(false, list)].map(([item]) => item)
 }
 
+const nothing = Buffer.alloc(0)
+
 function given(value: Expression, type: CqlType, name: string, compiler: Compiler): Buffer {
   if (value.kind === 'marker' && compiler.unset(value.index)) throw invalid(`Invalid unset value for column ${name}`)
   const bytes = compiler.value(value, type)
+  if (bytes === null && compiler.formOnly) return nothing
   if (bytes === null) throw invalid(`Invalid null value in condition for column ${name}`)
   return bytes
 }

@@ -7,6 +7,7 @@ import { QueryView, readQuery } from '../../cql/requests.ts'
 import { readPrepared, readRows } from '../../cql/responses.ts'
 import { decodeValue } from '../../cql/values.ts'
 import { answerQuestion, askedOf, preparedQuestion } from './answer.ts'
+import { topologyForms } from './forms.fixture.ts'
 import { murmur3Partitioner, type TopologyModel, virtualHosts } from './model.ts'
 import { aboutTopology, type Question, readQuestion } from './question.ts'
 
@@ -230,6 +231,22 @@ describe('conditions', () => {
   })
 })
 
+describe('what can only be wrong when a statement is executed', () => {
+  for (const { text, values, pageSize, pagingState, refused } of topologyForms.filter(({ prepares }) => prepares)) {
+    const of = values === undefined ? '' : ` with ${values.map((value) => value?.toString('hex') ?? 'null').join()}`
+    const after = pagingState === undefined ? '' : ` after a page of ${pagingState.length} bytes`
+    it(`is prepared, and refused then: ${text}${of}${after}`, () => {
+      assert.ok(preparedQuestion(question(text), text, 4, 1).envelope.length > 0)
+      const options = {
+        ...(values === undefined ? {} : { values }),
+        ...(pageSize === undefined ? {} : { pageSize }),
+        ...(pagingState === undefined ? {} : { pagingState }),
+      }
+      assert.throws(() => answer(text, options), { code: refused === 0x000a ? 'PROTOCOL' : 'INVALID' })
+    })
+  }
+})
+
 describe('bound values', () => {
   const statement = 'SELECT host_id FROM system.peers_v2 WHERE peer = :address AND peer_port = :port'
   const bind = (values: (Buffer | null)[], names?: string[]) =>
@@ -268,7 +285,7 @@ describe('pages', () => {
       pagingState = page.pagingState ?? undefined
     } while (pagingState !== undefined)
     assert.equal(new Set(seen).size, 2)
-    assert.throws(() => answer(text, { pageSize: 1, pagingState: Buffer.from('nonsense') }), { code: 'INVALID' })
+    assert.throws(() => answer(text, { pageSize: 1, pagingState: Buffer.from('nonsense') }), { code: 'PROTOCOL' })
   })
 
   it('are bounded in bytes', () => {

@@ -9,6 +9,9 @@ export interface TopologyForm {
   readonly pageSize?: number
   /** The node's error, where it has one. */
   readonly refused?: number
+  /** A node takes it where it is prepared, and refuses it when it is executed. */
+  readonly prepares?: boolean
+  readonly pagingState?: Buffer
   /** Not done here: a node answers it, since nothing of the row is in it. */
   readonly elsewhere?: boolean
   /** The virtual topology has other addresses, ids and tokens, and as many hosts as gateways: then only columns are compared. */
@@ -28,6 +31,13 @@ const list = (...items: Buffer[]) =>
 const same = (text: string, more: Partial<TopologyForm> = {}): TopologyForm => ({ text, compare: 'values', ...more })
 const alike = (text: string, more: Partial<TopologyForm> = {}): TopologyForm => ({ text, compare: 'columns', ...more })
 const no = (text: string, refused = 0x2200): TopologyForm => ({ text, refused })
+/** Refused for a value, which is looked at when the statement is executed, also where it stands in the text. */
+const later = (text: string, more: Partial<TopologyForm> = {}): TopologyForm => ({
+  text,
+  refused: 0x2200,
+  prepares: true,
+  ...more,
+})
 
 const L = 'FROM system.local'
 const P = 'FROM system.peers'
@@ -120,9 +130,7 @@ export const topologyForms: readonly TopologyForm[] = [
   no(`SELECT ? ${L}`),
   no(`SELECT max(count(*)) ${L}`),
   no(`SELECT token(rack) ${L} WHERE token(rack) > 1`),
-  no(`SELECT key ${L} WHERE key = null`),
   no(`SELECT key ${L} WHERE key = 1`),
-  no(`SELECT key ${L} WHERE key = ''`),
   no(`SELECT key ${L} WHERE key = 'a' AND key = 'b'`),
   no(`SELECT key ${L} WHERE key = 'a' AND key IN ('b')`),
   no(`SELECT key ${L} WHERE rack > 'a' AND rack > 'b' ALLOW FILTERING`),
@@ -135,7 +143,35 @@ export const topologyForms: readonly TopologyForm[] = [
   no(`SELECT peer ${V} WHERE peer_port = 7000`),
   no(`SELECT key ${L} ORDER BY key`),
   no(`SELECT key ${L} GROUP BY rack`),
-  no(`SELECT key ${L} LIMIT 0`),
+  no(`SELECT key ${L} LIMIT 'a'`),
+  no(`SELECT key ${L} LIMIT 3000000000`),
+  no(`SELECT key ${L} WHERE token(key) > 'a'`),
+  ...[L, P, V].flatMap((from) => [
+    later(`SELECT rack ${from} LIMIT 0`),
+    later(`SELECT rack ${from} LIMIT -1`),
+    later(`SELECT rack ${from} LIMIT null`),
+    later(`SELECT rack ${from} PER PARTITION LIMIT 0`),
+    later(`SELECT rack ${from} PER PARTITION LIMIT -5 LIMIT 1`),
+    later(`SELECT count(*) ${from} LIMIT 0`),
+    later(`SELECT rack ${from} WHERE rack = null ALLOW FILTERING`),
+    later(`SELECT rack ${from} WHERE rack > null ALLOW FILTERING`),
+    later(`SELECT rack ${from} WHERE tokens CONTAINS null ALLOW FILTERING`),
+    later(`SELECT rack ${from} LIMIT ?`, { values: [int(0)] }),
+    later(`SELECT rack ${from} LIMIT ?`, { values: [null] }),
+    later(`SELECT rack ${from} WHERE rack = ? ALLOW FILTERING`, { values: [null] }),
+    ...['', 'nonsense', '\u0001', 'x'.repeat(300)].map((state) =>
+      later(`SELECT rack ${from}`, { pageSize: 1, pagingState: text(state), refused: 0x000a }),
+    ),
+  ]),
+  later(`SELECT key ${L} WHERE key = null`),
+  later(`SELECT key ${L} WHERE key IN ('local', null)`),
+  later(`SELECT key ${L} WHERE key = ''`),
+  later(`SELECT key ${L} WHERE token(key) > null`),
+  later(`SELECT peer ${P} WHERE peer = null`),
+  later(`SELECT peer ${V} WHERE peer = '127.0.0.9' AND (peer_port) > (null)`),
+  later(`SELECT key ${L} WHERE key = ?`, { values: [null] }),
+  later(`SELECT key ${L} WHERE key = ?`, { values: [text('')] }),
+  later(`SELECT key ${L} WHERE token(key) > ?`, { values: [null] }),
   no(`SELECT FROM system.local`, 0x2000),
   no(`SELECT *, key ${L}`, 0x2000),
   no(`SELECT key key ${L}`, 0x2000),
