@@ -14,6 +14,7 @@ import { readLeaf } from '../identity/certificate.ts'
 import { makeKey } from '../mesh/credentials.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
+import { validatePolicy } from '../policy/compiler.ts'
 import { startControl } from './main.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 
@@ -330,6 +331,33 @@ describe('policy', () => {
       assert.deepEqual(await mesh.admin.applyPolicy('two', 'p.yaml', true), { revision: 1, applied: false })
       assert.deepEqual(await mesh.admin.policy(), { revision: 1, source: 'one' })
     }))
+
+  it('is refused where it is for another trust domain, when it is applied and when the control plane starts with it', async () => {
+    const policyFor = (trustDomain: string): string => `apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: one }
+spec:
+  subjects: [{ spiffeId: "spiffe://${trustDomain}/svc/*" }]
+  keyspaces: [shop]
+  operations: [READ]
+`
+    const words = /^p\.yaml:5:\d+: .*another trust domain than this mesh, which is demo\.local/
+    await withMesh({ validatePolicy }, async (mesh) => {
+      for (const dryRun of [true, false]) {
+        await assert.rejects(
+          mesh.admin.applyPolicy(policyFor('demo.locale'), 'p.yaml', dryRun),
+          faultOf('CONFIG', words),
+        )
+      }
+      const applied = await mesh.admin.applyPolicy(policyFor('demo.local'), 'p.yaml', false)
+      assert.deepEqual(applied, { revision: 1, applied: true })
+    })
+    const policy = { source: policyFor('prod.example'), fileName: 'p.yaml' }
+    await assert.rejects(
+      withMesh({ validatePolicy, policy }, async () => {}),
+      faultOf('CONFIG', words),
+    )
+  })
 
   it('goes back to an older text only as a new revision; an older revision is refused (attack D15)', () =>
     withMesh({}, async (mesh) => {

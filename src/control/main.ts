@@ -49,7 +49,7 @@ export interface ControlOptions {
   readonly kinds?: PushedKinds
   readonly log?: Logger
   /** Throws RingfenceError CONFIG; compiles it on a thread by default. */
-  readonly validatePolicy?: (source: string, fileName: string) => void | Promise<void>
+  readonly validatePolicy?: (source: string, fileName: string, trustDomain: string) => void | Promise<void>
 }
 
 export interface ControlPlane {
@@ -94,7 +94,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const { policies } = registry
     const enrolment = new Enrolment(ca, store, clock, svidTtlMs)
     if (options.policy !== undefined && options.policy.source !== policies.current.source) {
-      await validatePolicy(options.policy.source, options.policy.fileName)
+      await validatePolicy(options.policy.source, options.policy.fileName, trustDomain)
       const { revision } = policies.apply(options.policy.source, options.policy.fileName)
       log.info({ revision, fileName: options.policy.fileName }, 'policy applied')
     }
@@ -115,7 +115,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       clock,
       log,
       svidTtlMs,
-      validatePolicy,
+      validatePolicy: (source, fileName) => validatePolicy(source, fileName, trustDomain),
       instance: {
         name,
         startedMs: clock.now(),

@@ -38,6 +38,13 @@ export function trustDomainOf(id: SpiffeId): string {
   return id.slice(prefix.length, id.indexOf('/', prefix.length))
 }
 
+/** Why an id or a pattern can never be of a workload of this trust domain; undefined where it can. */
+export function foreignFault(text: string, trustDomain: string): string | undefined {
+  if (text.startsWith(`${prefix}${trustDomain}/`)) return undefined
+  const shown = JSON.stringify(text.slice(0, 128))
+  return `${shown} is of another trust domain than this mesh, which is ${trustDomain}, so it can never match`
+}
+
 /** The path's segments: `spiffe://d/svc/orders` gives `['svc', 'orders']`. */
 export function pathSegmentsOf(id: SpiffeId): string[] {
   return id.slice(id.indexOf('/', prefix.length) + 1).split('/')

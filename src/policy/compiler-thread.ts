@@ -7,7 +7,7 @@ import type { CompileAnswer, CompileOrder, PolicyPart } from './compiler.ts'
 /** Rules of each kind in one message. */
 const rulesAPart = 200
 
-const { source, fileName, validateOnly } = workerData as CompileOrder
+const { source, fileName, validateOnly, trustDomain } = workerData as CompileOrder
 const nothing: PolicyPart = { rules: [], cedar: [], masks: [], retention: [], holds: [], guards: [] }
 const answers = answersTo()
 
@@ -18,7 +18,7 @@ function send(): void {
 
 function* answersTo(): Generator<CompileAnswer, undefined> {
   try {
-    const policy = loadPolicy(source, fileName)
+    const policy = loadPolicy(source, fileName, trustDomain)
     const { masks, retention, holds, guards } = policy.data
     const whole: PolicyPart = { rules: policy.rules, cedar: policy.cedar, masks, retention, holds, guards }
     const longest = validateOnly ? 0 : Math.max(...Object.values(whole).map((list: readonly unknown[]) => list.length))

@@ -19,6 +19,8 @@ export interface CompileOrder {
   readonly fileName: string
   /** Only whether it compiles is asked for. */
   readonly validateOnly: boolean
+  /** See `loadPolicy`. A proxy takes what its control plane gives it. */
+  readonly trustDomain: string | undefined
 }
 
 export type CompileAnswer =
@@ -34,13 +36,14 @@ export type PolicyPart = Pick<CompiledPolicy, 'rules' | 'cedar'> &
  * @throws RingfenceError CONFIG where the policy does not compile; another error where that could not be found out
  */
 export function compilePolicy(source: string, fileName: string): Promise<CompiledPolicy> {
-  if (Buffer.byteLength(source) > policyInlineBytesMax) return onThread({ source, fileName, validateOnly: false })
+  if (Buffer.byteLength(source) > policyInlineBytesMax)
+    return onThread({ source, fileName, validateOnly: false, trustDomain: undefined })
   return new Promise((resolve) => resolve(loadPolicy(source, fileName)))
 }
 
-/** Throws as `compilePolicy` does. */
-export async function validatePolicy(source: string, fileName: string): Promise<void> {
-  await onThread({ source, fileName, validateOnly: true })
+/** Throws as `compilePolicy` does, and where a subject is of another trust domain. */
+export async function validatePolicy(source: string, fileName: string, trustDomain: string): Promise<void> {
+  await onThread({ source, fileName, validateOnly: true, trustDomain })
 }
 
 function onThread(order: CompileOrder): Promise<CompiledPolicy> {

@@ -157,6 +157,51 @@ describe('loadPolicy', () => {
     }
   })
 
+  it('refuses identities of another trust domain wherever a document names one, where its own is known', () => {
+    const subjects = (ids: string) => `subjects: [{spiffeId: '${ids}'}]`
+    const masking = (rest: string) =>
+      `${head('MaskingPolicy', 'p')}spec:\n  keyspaces: [a]\n  columns: [c]\n  mask: full\n  ${rest}\n`
+    const role = `${head('Role', 'r')}spec:\n  rules: [{keyspaces: [a], operations: [READ]}]\n---\n`
+    const inCedar = (id: string, type: string) =>
+      `${head('CedarPolicy', 'p')}spec:\n  cedar: |\n    permit (principal ${type}::"${id}", action == Action::"SELECT", resource in Keyspace::"a");\n`
+    const places: Readonly<Record<string, (id: string) => string>> = {
+      AccessPolicy: (id) => access('keyspaces: [a]\n  operations: [READ]').replace(who, subjects(id)),
+      'a second subject': (id) =>
+        access('keyspaces: [a]\n  operations: [READ]').replace("a'}]", `a'}, {spiffeId: '${id}'}]`),
+      'a deny': (id) => access('effect: deny\n  keyspaces: [a]\n  operations: [READ]').replace(who, subjects(id)),
+      RoleBinding: (id) => `${role}${head('RoleBinding', 'p')}spec:\n  role: r\n  ${subjects(id)}\n`,
+      MaskingPolicy: (id) => masking(subjects(id)),
+      exceptSubjects: (id) => masking(`exceptSubjects: [{spiffeId: '${id}'}]`),
+      'a workload in Cedar': (id) => inCedar(id.replace('*', 'b'), '== Workload'),
+      'a group in Cedar': (id) => inCedar(id, 'in Group'),
+    }
+    const told = (source: string, trustDomain?: string): string => {
+      try {
+        loadPolicy(source, 'p.yaml', trustDomain)
+        return ''
+      } catch (reason) {
+        return (reason as Error).message
+      }
+    }
+    for (const [place, of] of Object.entries(places)) {
+      for (const pattern of ['svc/*', 'svc/b']) {
+        const source = of(`spiffe://td/${pattern}`)
+        assert.equal(told(source), '', place)
+        assert.equal(told(source, 'td'), '', place)
+        for (const other of ['spiffe://t', 'spiffe://tda', 'spiffe://td.example', 'spiffe://other']) {
+          const foreign = of(`${other}/${pattern}`)
+          // Who does not know the mesh, such as `policy validate`, takes it, and so does a proxy.
+          assert.equal(told(foreign), '', place)
+          assert.match(
+            told(foreign, 'td'),
+            /^p\.yaml:\d+:\d+: .*is of another trust domain than this mesh, which is td, so it can never match$/,
+            `${place} ${other}`,
+          )
+        }
+      }
+    }
+  })
+
   it('refuses what is misspelt, with what is valid', () => {
     claim(
       access('keyspaces: [a]\n  operations: [READ]'),

@@ -7,6 +7,7 @@ import type { DocumentPath, Documents, ParsedDocument, Problem } from '../base/d
 import { configError, parseDocuments } from '../base/document.ts'
 import { assert } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { foreignFault, parseSpiffePattern } from '../identity/spiffe.ts'
 import { compileDataLaw } from './data/compile.ts'
 import type { DataSpec } from './data/kinds.ts'
 import { dataSchemas } from './data/kinds.ts'
@@ -31,9 +32,12 @@ const kindsOfTheirOwn: ReadonlySet<string> = new Set(['Role', 'DataClass', 'Rout
 
 /**
  * Reads a whole policy of at most `policyBytesMax`. A blank source is refused too: a policy that denies everything is one that was never
- * installed. @throws RingfenceError CONFIG, one line `file:line:column: message` for each problem
+ * installed.
+ *
+ * @param trustDomain of the mesh, where it is known: subjects of another are a fault
+ * @throws RingfenceError CONFIG, one line `file:line:column: message` for each problem
  */
-export function loadPolicy(source: string, fileName: string): CompiledPolicy {
+export function loadPolicy(source: string, fileName: string, trustDomain?: string): CompiledPolicy {
   const bytes = Buffer.byteLength(source)
   if (bytes > limits.policyBytesMax) {
     const problem = { line: 1, column: 1, message: `${bytes} bytes exceed policyBytesMax ${limits.policyBytesMax}` }
@@ -41,7 +45,7 @@ export function loadPolicy(source: string, fileName: string): CompiledPolicy {
   }
   let compiled: CompiledPolicy | undefined
   parseDocuments<Spec>(source, fileName, schemas, (found, problems) => {
-    compiled = compile(found, problems)
+    compiled = compile(found, problems, trustDomain)
   })
   assert(compiled !== undefined, 'a source without a document is refused')
   return compiled
@@ -57,7 +61,11 @@ function isEcho({ kind }: ParsedDocument, path: DocumentPath): boolean {
   )
 }
 
-function compile({ documents, complete }: Documents<Spec>, problems: Problem[]): CompiledPolicy {
+function compile(
+  { documents, complete }: Documents<Spec>,
+  problems: Problem[],
+  trustDomain: string | undefined,
+): CompiledPolicy {
   const tell = (document: ParsedDocument, path: DocumentPath, message: string): void => {
     problems.push({ ...document.position(path), message })
   }
@@ -67,10 +75,37 @@ function compile({ documents, complete }: Documents<Spec>, problems: Problem[]):
   const of = <Of>(kind: string) => documents.filter((one) => one.kind === kind) as unknown as ParsedDocument<Of>[]
   const roles = new Set(of<RoleBindingSpec>('RoleBinding').map(({ spec }) => spec.role))
   const rules = new RuleCompiler(documents, fault).compile()
-  const cedar = compileCedarPolicies(of<CedarPolicySpec>('CedarPolicy'), rules.length, roles, fault)
+  const cedar = compileCedarPolicies(of<CedarPolicySpec>('CedarPolicy'), rules.length, roles, fault, trustDomain)
   const data = compileDataLaw(documents, fault)
   refuseDuplicates(documents, cedar.ids, tell)
+  if (trustDomain !== undefined) {
+    for (const document of documents) {
+      for (const { path, spiffeId } of identitiesIn(document.spec, ['spec'])) {
+        const foreign = foreignFault(spiffeId, trustDomain)
+        if (foreign !== undefined) tell(document, path, foreign)
+      }
+    }
+  }
   return { rules, cedar: cedar.rules, data }
+}
+
+/** Wherever a document of any kind names one. What is none was told before. */
+function* identitiesIn(value: unknown, path: DocumentPath): Generator<{ path: DocumentPath; spiffeId: string }> {
+  if (typeof value !== 'object' || value === null) return
+  for (const [key, part] of Object.entries(value)) {
+    const at = [...path, Array.isArray(value) ? Number(key) : key]
+    if (key === 'spiffeId' && typeof part === 'string' && isSpiffePattern(part)) yield { path: at, spiffeId: part }
+    else yield* identitiesIn(part, at)
+  }
+}
+
+function isSpiffePattern(text: string): boolean {
+  try {
+    parseSpiffePattern(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Documents whose names verdicts say share one set of names, and with them the `@id`s of policies in Cedar. */

@@ -5,7 +5,7 @@
  * module (`sets.ts`).
  */
 import type { DetailedError } from '@cedar-policy/cedar-wasm/nodejs'
-import { parseSpiffeId, parseSpiffePattern } from '../../identity/spiffe.ts'
+import { foreignFault, parseSpiffeId, parseSpiffePattern } from '../../identity/spiffe.ts'
 import type { ContextAttribute } from '../conditions.ts'
 import { contextAttributes } from '../conditions.ts'
 import { isSystemKeyspace } from '../names.ts'
@@ -32,10 +32,12 @@ const operatorsMax = 250
 /**
  * The policies of a text, in its order; faults in what else it is.
  * @param roles names that a RoleBinding binds
+ * @param trustDomain see `loadPolicy`
  */
 export function parseCedar(
   text: string,
   roles: ReadonlySet<string>,
+  trustDomain?: string,
 ): { policies: ParsedCedar[]; faults: CedarFault[] } {
   const faults: CedarFault[] = []
   const tooMuch = measure(text)
@@ -65,7 +67,7 @@ export function parseCedar(
       for (const { one, at: place } of placed) {
         const json = cedar.policyToJson(one)
         if (json.type === 'failure') return { policies: [], faults: faultsOf(text, json.errors) }
-        const mentions = new Mentions()
+        const mentions = new Mentions(trustDomain)
         mentions.read(json.json)
         for (const message of mentions.faults(roles)) faults.push(at(text, Math.max(place, 0), message))
         policies.push({
@@ -102,6 +104,11 @@ class Mentions {
   speaksOfColumns = false
   readonly #roles = new Set<string>()
   readonly #faults: string[] = []
+  readonly #trustDomain: string | undefined
+
+  constructor(trustDomain: string | undefined) {
+    this.#trustDomain = trustDomain
+  }
 
   read(json: unknown): void {
     if (Array.isArray(json)) {
@@ -185,9 +192,11 @@ class Mentions {
     this.keyspaces.add(keyspace!)
   }
 
-  #identity(shown: string, parse: () => unknown): void {
+  #identity(shown: string, parse: () => string): void {
     try {
-      parse()
+      const id = parse()
+      const foreign = this.#trustDomain === undefined ? undefined : foreignFault(id, this.#trustDomain)
+      if (foreign !== undefined) this.#faults.push(foreign)
     } catch (reason) {
       this.#faults.push(`${shown} can never match: ${reason instanceof Error ? reason.message : 'not an identity'}`)
     }

@@ -12,6 +12,7 @@ type Fault = (document: ParsedDocument, path: DocumentPath, message: string) => 
 /**
  * @param firstIndex place of the first among all rules
  * @param roles names that a RoleBinding binds
+ * @param trustDomain see `loadPolicy`
  * @returns the rules, and the `@id`s that verdicts will say
  */
 export function compileCedarPolicies(
@@ -19,11 +20,12 @@ export function compileCedarPolicies(
   firstIndex: number,
   roles: ReadonlySet<string>,
   fault: Fault,
+  trustDomain: string | undefined,
 ): { rules: CedarRule[]; ids: { id: string; document: ParsedDocument }[] } {
   const rules: CedarRule[] = []
   const ids: { id: string; document: ParsedDocument }[] = []
   for (const document of documents) {
-    const { policies, faults } = parseCedar(document.spec.cedar, roles)
+    const { policies, faults } = parseCedar(document.spec.cedar, roles, trustDomain)
     for (const { line, column, message } of faults) {
       fault(document, ['spec', 'cedar'], `line ${line}, column ${column} of the text: ${message}`)
     }
