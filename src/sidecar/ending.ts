@@ -1,6 +1,7 @@
 /** The ends of a request that the node did not answer: each is told to whoever records, then given to the client. */
 import type { Transactions } from '../audit/transactions.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { tracingIdBytes, withTracingId } from '../cql/answers/tracing.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import { CqlErrorCode, type ProtocolVersion } from '../cql/protocol.ts'
 import type { Denial } from '../policy/engine.ts'
@@ -34,7 +35,11 @@ export interface Ending {
 }
 
 export function answerHere(request: Request, { client, transactions }: Ending, reply: Reply): void {
-  const { envelope } = reply
+  const { tracingId } = request
+  const envelope =
+    tracingId?.length === tracingIdBytes
+      ? withTracingId(reply.envelope, 0, reply.envelope.length, tracingId)
+      : reply.envelope
   request.outcome = reply.code < 0 ? 'ok' : 'error'
   request.code = reply.code
   request.message = reply.message

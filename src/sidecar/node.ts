@@ -5,8 +5,9 @@
 
 import { after, every, type Owner, settle, unawaited } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { tracingIdOf } from '../cql/answers/tracing.ts'
 import { queryEnvelope, registerEnvelope } from '../cql/encode.ts'
-import { headerOpcode, Opcode } from '../cql/protocol.ts'
+import { Flag, headerFlags, headerOpcode, Opcode } from '../cql/protocol.ts'
 import { uuidText } from '../cql/reader.ts'
 import { readEvent, readRows } from '../cql/responses.ts'
 import type { Hello } from '../link/protocol.ts'
@@ -29,6 +30,9 @@ const heartbeatMissesMax = 3
 const protocolVersion = 4
 
 const local = 'SELECT cluster_name, data_center, rack, release_version, partitioner, host_id FROM system.local'
+/** The mesh asks it for the answers of its own too: of the topology, and of a schema that it has read before. */
+const traced = 'SELECT schema_version FROM system.local'
+const flagsAt = 1
 
 export interface NodeOptions {
   readonly name: string
@@ -124,6 +128,16 @@ export class NodeMonitor implements Owner {
     const upstream = this.#upstream
     if (upstream === undefined) throw new RingfenceError('UPSTREAM', 'the node is away')
     return await readSchemaVersion((envelope) => upstream.ask(envelope))
+  }
+
+  /** Has the node trace a question of the sidecar's own; its tracing id. Throws `UPSTREAM` where there is none. */
+  async trace(): Promise<Buffer> {
+    const envelope = queryEnvelope(protocolVersion, 0, traced, {})
+    envelope[flagsAt] = headerFlags(envelope, 0) | Flag.TRACING
+    const answer = await this.asking(envelope)
+    const id = tracingIdOf(answer, 0, answer.length)
+    if (id === undefined) throw new RingfenceError('UPSTREAM', 'the node traced nothing')
+    return id
   }
 
   #open(): void {

@@ -15,6 +15,7 @@ import { rewrite } from './stages/rewrite.ts'
 import { send } from './stages/send.ts'
 import type { RequestStage } from './stages/stage.ts'
 import { answerGiven, hideTopology } from './stages/topology.ts'
+import { trace } from './stages/trace.ts'
 import { use } from './stages/use.ts'
 
 export const requestStages: readonly RequestStage[] = [
@@ -42,6 +43,8 @@ export const requestStages: readonly RequestStage[] = [
   check,
   /** A denial is answered here. */
   refuse,
+  /** Of what no node answers there is a trace at the node all the same. */
+  trace,
   /** The gateway gave the answer along with the question. */
   answerGiven,
   /** New statements for the node's cache, as many as one identity may add. */

@@ -43,6 +43,8 @@ export class Request extends InFlight implements TransactionEvent {
   stream = 0
   /** The answer that a gateway sent along; see `given.ts`. */
   given: Buffer | undefined
+  /** Of an answer that is made here; empty where the node could not be asked for one, undefined before. */
+  tracingId: Buffer | undefined
   /** What the other thread said of its texts. */
   known: KnownTexts = undefined
   /** What became of a large BATCH. */
@@ -200,6 +202,7 @@ export class Request extends InFlight implements TransactionEvent {
     this.session = undefined as never
     this.owner = undefined as never
     this.given = undefined
+    this.tracingId = undefined
     this.known = undefined
     this.batchVerdict = undefined
     this.replays = 0

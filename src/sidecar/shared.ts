@@ -23,6 +23,8 @@ export interface Shared {
   readonly schema: SchemaNews
   readonly questions: SchemaQuestions
   readonly descriptions: Descriptions
+  /** The tracing id of a question of the sidecar's own. Rejects where the node is away or traces nothing. */
+  readonly trace: () => Promise<Buffer>
   readonly share: 'mesh' | 'identity'
 }
 

@@ -191,6 +191,7 @@ export class Sidecar {
         turn: this.#turn,
         schema: () => schema.view,
       }),
+      trace: () => node.trace(),
       share: config.upstream.share,
     }
     this.#linkHost = {

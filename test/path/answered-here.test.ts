@@ -4,12 +4,22 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, it } from 'node:test'
+import { tracingIdOf, withTracingId } from '../../src/cql/answers/tracing.ts'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
-import { preparedEnvelope, prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
-import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
+import {
+  errorEnvelope,
+  preparedEnvelope,
+  prepareEnvelope,
+  queryEnvelope,
+  registerEnvelope,
+  rowsEnvelope,
+} from '../../src/cql/encode.ts'
+import { Flag, headerFlags, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
+import { native } from '../../src/cql/values.ts'
 import { Control, controlEnvelope } from '../../src/link/protocol.ts'
 import { type RawClient, describe as told } from './client.ts'
+import type { NodeRequest } from './fake-node.ts'
 import { passportOf } from './passport-of.ts'
 import { RawLink } from './raw-link.ts'
 import { type RunningGateway, type RunningSidecar, until, usualPolicy, World } from './world.ts'
@@ -222,4 +232,111 @@ describe('what a sidecar answers itself', () => {
     assert.deepEqual(sidecar.node.requests, [])
     link.socket.destroy()
   })
+})
+
+/** Bob sees shop only, so that the sidecar answers what he asks about the schema; he may read traces, and Carol may not. */
+const tracing = `${usualPolicy}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: traces }
+spec:
+  subjects: [{ spiffeId: spiffe://demo.local/svc/bob }]
+  keyspaces: [system_traces]
+  operations: [READ]
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: carol-shop }
+spec:
+  subjects: [{ spiffeId: spiffe://demo.local/svc/carol }]
+  keyspaces: [shop]
+  operations: [READ, SCAN]
+`
+const aboutSchema = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = 'shop'"
+const aboutTopology = 'SELECT peer FROM system.peers'
+
+function traced(envelope: Buffer): Buffer {
+  const copy = Buffer.from(envelope)
+  copy[1] = headerFlags(envelope, 0) | Flag.TRACING
+  return copy
+}
+
+/** As DESCRIBE is answered, by a node of one table. */
+function describing(request: NodeRequest): boolean {
+  if (!request.text.startsWith('DESCRIBE') || request.opcode === Opcode.PREPARE) return false
+  const columns = ['keyspace_name', 'type', 'name', 'create_statement'].map((name) => ({ name, type: native('text') }))
+  const row = ['shop', 'table', 'items', 'CREATE TABLE shop.items …'].map((cell) => Buffer.from(cell))
+  request.reply(rowsEnvelope(request.connection.version, 0, { keyspace: 'system', table: 'describe', columns }, [row]))
+  return true
+}
+
+describe('a request to be traced that no node answers', () => {
+  before(() => {
+    sidecar.node.intercept = describing
+  })
+  after(() => {
+    sidecar.node.intercept = undefined
+    sidecar.node.interceptOwn = undefined
+  })
+  beforeEach(() => {
+    sidecar.feed.apply(tracing)
+    sidecar.node.interceptOwn = undefined
+  })
+
+  for (const version of [3, 4, 5] as ProtocolVersion[]) {
+    for (const door of ['sidecar', 'gateway'] as const) {
+      const asked: readonly (readonly [what: string, envelopeFor: (client: RawClient) => Promise<Buffer>])[] = [
+        ['a SELECT of the schema', async () => queryEnvelope(version, 7, aboutSchema)],
+        [
+          'an EXECUTE of one',
+          async (client: RawClient) =>
+            executeEnvelope(version, 7, await prepared(client, aboutSchema), Buffer.alloc(16, 9), []),
+        ],
+        ['a DESCRIBE', async () => queryEnvelope(version, 7, 'DESCRIBE TABLES')],
+        ...(door === 'sidecar'
+          ? []
+          : ([
+              ['a SELECT of the topology', async () => queryEnvelope(version, 7, aboutTopology)],
+              ['a PREPARE of one', async () => prepareEnvelope(version, 7, aboutTopology)],
+              [
+                'an EXECUTE of one that was prepared',
+                async (client: RawClient) =>
+                  executeEnvelope(version, 7, await prepared(client, aboutTopology), Buffer.alloc(16, 9), []),
+              ],
+              ['a wrong one', async () => queryEnvelope(version, 7, 'SELECT nothing FROM system.peers')],
+            ] as const)),
+      ]
+      for (const [what, envelopeFor] of asked) {
+        it(`has the id of a trace at the node, and is else the same: ${what}, version ${version}, ${door}`, async () => {
+          const { traces } = sidecar.node
+          const port = door === 'sidecar' ? sidecar.port : gateway.port
+          const bob = await world.client(port, 'bob', { version })
+          const envelope = await envelopeFor(bob)
+          traces.clear()
+          const plain = await bob.ask(envelope)
+          assert.equal(tracingIdOf(plain, 0, plain.length), undefined)
+          assert.equal(traces.size, 0)
+          const answer = await bob.ask(traced(envelope))
+          const id = tracingIdOf(answer, 0, answer.length)
+          assert.deepEqual([...traces], [[id?.toString('hex'), 'SELECT schema_version FROM system.local']])
+          assert.deepEqual(withTracingId(plain, 0, plain.length, id!), answer)
+          // A node that cannot be asked traces nothing.
+          sidecar.node.interceptOwn = (request) => {
+            if ((request.flags & Flag.TRACING) === 0) return false
+            request.reply(errorEnvelope(request.connection.version, 0, 0x1001, 'too busy'))
+            return true
+          }
+          assert.deepEqual(await bob.ask(traced(envelope)), plain)
+          sidecar.node.interceptOwn = undefined
+          const carol = await world.client(port, 'carol', { version })
+          const untraced = await carol.ask(traced(await envelopeFor(carol)))
+          assert.equal(tracingIdOf(untraced, 0, untraced.length), undefined)
+          assert.equal(traces.size, 1)
+          bob.close()
+          carol.close()
+        })
+      }
+    }
+  }
 })

@@ -5,6 +5,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
+import { withTracingId } from '../../src/cql/answers/tracing.ts'
 import {
   authenticateEnvelope,
   authSuccessEnvelope,
@@ -18,6 +19,7 @@ import {
 } from '../../src/cql/encode.ts'
 import { Inbound } from '../../src/cql/inbound.ts'
 import {
+  Flag,
   headerFlags,
   headerOpcode,
   headerStream,
@@ -182,7 +184,7 @@ export class NodeConnection {
       answer: () => {
         if (opcode === Opcode.PREPARE) this.#node.learn(text, this.keyspace)
         if (/^USE /i.test(text) && opcode !== Opcode.PREPARE && missing === undefined) this.keyspace = keyspaceOf(text)
-        this.send(given)
+        this.send((flags & Flag.TRACING) === 0 ? given : withTracingId(given, 0, given.length, this.#node.trace(text)))
       },
       reply: (other) => this.send(other, stream),
     }
@@ -256,6 +258,8 @@ export class FakeNode {
   readonly topology: FakeTopology
   /** What the sidecar's own connection asked of the schema's tables. */
   readonly schemaReads: string[] = []
+  /** Texts that were traced, by tracing ids in hex. */
+  readonly traces = new Map<string, string>()
   /** What comes is not answered at all. */
   isDeaf = false
   #port = 0
@@ -306,6 +310,12 @@ export class FakeNode {
     }
     this.requests.push(request)
     if (this.intercept?.(request) !== true) request.answer()
+  }
+
+  trace(text: string): Buffer {
+    const id = Buffer.from(randomUUID().replaceAll('-', ''), 'hex')
+    this.traces.set(id.toString('hex'), text)
+    return id
   }
 
   learn(text: string, keyspace: string): void {

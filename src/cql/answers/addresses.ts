@@ -19,8 +19,8 @@ import type { CqlType } from '../values.ts'
 import { BodyWriter } from '../writer.ts'
 import { RowsChange } from './mask.ts'
 import { maskerOf, type ValueMasker } from './masker.ts'
+import { tracingIdBytes } from './tracing.ts'
 
-const tracingIdBytes = 16
 /** Whatever an address may stand in, in one pass over the text. */
 const runs = /[\da-f:.%[\]]{3,}/gi
 const dotted = /(?:\d{1,3}\.){3}\d{1,3}(?:\]?:\d{1,5})?/g

@@ -3,8 +3,8 @@ import { envelopeHeaderBytes, Flag, headerFlags, type ProtocolVersion } from '..
 import { BodyReader } from '../reader.ts'
 import { BodyWriter } from '../writer.ts'
 import { splice } from './splice.ts'
+import { tracingIdBytes } from './tracing.ts'
 
-const tracingIdBytes = 16
 const warningsMax = 65_535
 const flagsAt = 1
 

@@ -8,11 +8,13 @@ import { type Session, Step } from './stage.ts'
 export function rewrite(request: Request, session: Session): Step {
   const { permit, params, payloadStart, payloadEnd, start, flags } = request
   if (!mustRewrite(payloadStart, params, permit!, flags)) return Step.NEXT
-  const { shared, identity, context } = session
-  const mayTrace = (): boolean =>
-    shared.judge.mayTrace(identity, (facts) => context.set(Opcode.QUERY, 0, facts, undefined))
   const payload = payloadStart < 0 ? undefined : { payloadStart: payloadStart - start, payloadEnd: payloadEnd - start }
   const copy = Buffer.from(request.view())
-  request.rewrite(outgoing(passageOf(request, session), payload, copy, shared.secrets, mayTrace))
+  request.rewrite(outgoing(passageOf(request, session), payload, copy, session.shared.secrets, () => mayTrace(session)))
   return Step.NEXT
+}
+
+/** Whether who asks may read what the node writes down of a request that is traced. */
+export function mayTrace({ shared, identity, context }: Session): boolean {
+  return shared.judge.mayTrace(identity, (facts) => context.set(Opcode.QUERY, 0, facts, undefined))
 }

@@ -1,0 +1,33 @@
+/**
+ * An answer that the mesh makes has no trace at the node. Where one is asked for, by whoever may read traces, the node is asked a question of the
+ * sidecar's own (`NodeMonitor.trace`) and traces that: the id in the answer leads to a trace that is there, and that says what the node was asked.
+ */
+import { settle } from '../../base/contained.ts'
+import { Flag } from '../../cql/protocol.ts'
+import { isSchemaQuestion } from '../catalog/questions.ts'
+import { isDescription } from '../describe/descriptions.ts'
+import type { Request } from '../request.ts'
+import { mayTrace } from './rewrite.ts'
+import { type Session, Step } from './stage.ts'
+
+const none = Buffer.alloc(0)
+
+export function trace(request: Request, session: Session): Step {
+  if ((request.flags & Flag.TRACING) === 0 || request.tracingId !== undefined) return Step.NEXT
+  if (!isAnsweredHere(request) || !mayTrace(session)) return Step.NEXT
+  const { waiting, shared } = session
+  const goOn = (id: Buffer): void => {
+    request.tracingId = id
+    waiting.letGo()
+  }
+  waiting.begin(request)
+  // A node that is away traces nothing, which is no reason to refuse what is answered without it.
+  settle(session, 'a trace of the node', shared.trace(), goOn, () => goOn(none))
+  return Step.WAIT
+}
+
+/** PREPARE and BATCH are the node's, but where the gateway gave the answer. */
+function isAnsweredHere({ given, params, judged, permit }: Request): boolean {
+  if (given !== undefined) return true
+  return params !== undefined && (isSchemaQuestion(judged!, permit!) || isDescription(judged!, permit!))
+}
