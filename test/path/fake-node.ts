@@ -104,7 +104,7 @@ export class NodeConnection {
     const stream = headerStream(envelope, 0)
     switch (headerOpcode(envelope, 0)) {
       case Opcode.STARTUP:
-        this.send(authenticateEnvelope(this.version, stream, 'org.apache.cassandra.auth.MutualTlsAuthenticator'))
+        this.send(authenticateEnvelope(this.version, stream, this.#node.authenticator))
         if (this.version >= 5) {
           this.#inbound.useSegments('none')
           this.#outbox.use('segments')
@@ -260,6 +260,8 @@ export class FakeNode {
   readonly schemaReads: string[] = []
   /** Texts that were traced, by tracing ids in hex. */
   readonly traces = new Map<string, string>()
+  /** What it asks for in answer to STARTUP. */
+  authenticator = 'org.apache.cassandra.auth.MutualTlsAuthenticator'
   /** What comes is not answered at all. */
   isDeaf = false
   #port = 0
