@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { StatusAnswer } from '../control/services/proxies.ts'
-import { findingsOf } from './check/of-status.ts'
+import { nowMs, proxy, status } from './check/status.fixture.ts'
 import { statusText } from './commands/admin.ts'
 import { parseDuration, parseHostPort } from './options.ts'
 import { formatDuration, printable, table } from './output.ts'
@@ -89,109 +89,15 @@ describe('ringfence', () => {
     ) as { keyPem: string }
     assert.match(minted.keyPem, /BEGIN PRIVATE KEY/)
     assert.equal(run(['check', ...state, '-o', 'json']).code, 1)
+    const away = run(['check', '--state-dir', join(folder, 'absent')])
+    assert.equal(away.code, 1)
+    assert.match(away.out, /× .*\n {4}hint: /)
     assert.match(run(['version']).out, /^ringfence \d/)
   })
 
   it('ends in order on SIGTERM, through the outer Node as well', async () => {
     assert.equal(await stop(), 0)
     assert.ok(!existsSync(join(folder, 'c', 'control.sock')))
-  })
-})
-
-const nowMs = Date.UTC(2026, 0, 1)
-const hourMs = 3_600_000
-const proxy = {
-  spiffeId: 'spiffe://d/ringfence/gateway/g',
-  name: 'g',
-  role: 'gateway' as const,
-  connected: true,
-  synced: true,
-  policyRevision: 3,
-  certificateNotAfterMs: nowMs + hourMs / 2,
-  connections: 0,
-  sessions: 0,
-  upstreamConnections: 0,
-  lastReportMs: nowMs,
-  listeners: [],
-  endpoint: undefined,
-  draining: false,
-  nodeAway: false,
-  recordFailed: false,
-  advertise: [{ address: '203.0.113.7', port: 9042 }],
-}
-const sidecar = {
-  ...proxy,
-  spiffeId: 'spiffe://d/ringfence/sidecar/s',
-  name: 's',
-  role: 'sidecar' as const,
-  advertise: [],
-}
-const status: StatusAnswer = {
-  control: {
-    name: 'c',
-    listen: '127.0.0.1:1',
-    startedMs: nowMs,
-    version: '1',
-    trustDomain: 'd',
-    svidTtlMs: hourMs,
-    issuingNotAfterMs: nowMs + 700 * hourMs,
-    rootNotAfterMs: nowMs + 9_000 * hourMs,
-  },
-  policyRevision: 3,
-  proxies: [proxy, sidecar],
-  sidecars: [{ name: 's', spiffeId: sidecar.spiffeId, address: '127.0.0.1', port: 1 }],
-}
-
-describe('check', () => {
-  const levels = (change: Partial<StatusAnswer>): string[] =>
-    findingsOf({ ...status, ...change }, nowMs, 168 * hourMs).flatMap(({ level, text }) =>
-      level === 'ok' ? [] : [`${level}: ${text}`],
-    )
-
-  it('finds nothing wrong with a mesh that is well', () => {
-    assert.deepEqual(levels({}), [])
-  })
-
-  it('names what is broken and what soon will be, each with a hint', () => {
-    assert.deepEqual(levels({ control: { ...status.control, issuingNotAfterMs: nowMs + hourMs } }), [
-      'warning: issuing certificate ends in 1h0m',
-    ])
-    assert.deepEqual(levels({ control: { ...status.control, rootNotAfterMs: nowMs - 1 } }), [
-      'failure: root certificate has expired',
-    ])
-    assert.deepEqual(levels({ proxies: [{ ...proxy, connected: false }, sidecar] }), [
-      'failure: no gateway is connected',
-      'failure: g does not report',
-    ])
-    assert.deepEqual(levels({ proxies: [{ ...proxy, synced: false, policyRevision: 2 }, sidecar] }), [
-      'failure: g runs revision 2, not 3',
-    ])
-    assert.deepEqual(levels({ proxies: [{ ...proxy, certificateNotAfterMs: nowMs - 1 }, sidecar] }), [
-      'failure: certificate of g has expired',
-    ])
-    assert.deepEqual(levels({ sidecars: [] }), ['warning: s takes no mesh links'])
-    for (const [skewMs, words] of [
-      [2 * hourMs, '2h0m ahead of'],
-      [-2 * hourMs, '2h0m behind'],
-    ] as const) {
-      assert.deepEqual(levels({ proxies: [{ ...proxy, clockSkewMs: skewMs }, sidecar] }), [
-        `failure: the clock of g is ${words} the control plane’s`,
-      ])
-    }
-    assert.deepEqual(levels({ proxies: [{ ...proxy, clockSkewMs: 59_000 }, sidecar] }), [])
-    assert.deepEqual(levels({ proxies: [proxy, { ...sidecar, nodeAway: true }] }), [
-      'failure: the Cassandra node of s does not answer it',
-    ])
-    assert.deepEqual(levels({ proxies: [proxy, { ...sidecar, recordFailed: true }] }), [
-      'failure: s cannot write its record, so it lets nothing pass',
-    ])
-    assert.deepEqual(levels({ proxies: [{ ...proxy, advertise: [] }, sidecar] }), [
-      'warning: drivers at other gateways are not told of g',
-    ])
-    assert.deepEqual(levels({ proxies: [{ ...proxy, advertise: [], draining: true }, sidecar] }), [])
-    assert.deepEqual(levels({ pushLatency: { count: 1, p99Ms: 1_500, maxMs: 1_500 } }).length, 1)
-    for (const finding of findingsOf({ ...status, proxies: [], policyRevision: 0 }, nowMs, 0))
-      assert.ok(finding.level === 'ok' || finding.hint)
   })
 })
 

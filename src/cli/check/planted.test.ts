@@ -1,6 +1,6 @@
 /**
- * Faults planted one at a time, each on a real socket or in a real status, and what `check` says of it. A mesh without a fault is
- * silent: see `says nothing of a mesh that is well`.
+ * Faults planted one at a time, each on a real socket, and what `check` says of it. Where there is none it is silent. Those of a status are
+ * in `of-status.test.ts`.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -24,8 +24,9 @@ import { native } from '../../cql/values.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import type { HostPort } from '../options.ts'
 import type { Finding } from './finding.ts'
+import { unsaid } from './messages.fixture.ts'
 import type { ProbeCertificate } from './probe.ts'
-import { type Door, wayThrough } from './way-through.ts'
+import { type Door, ofResult, wayThrough } from './way-through.ts'
 import { waysAround } from './ways-around.ts'
 
 const trustDomain = 'demo.local'
@@ -33,9 +34,9 @@ const trustDomain = 'demo.local'
 /** What a planted server does with the messages of a log-in. */
 interface Manners {
   readonly startup: 'ready' | 'password' | 'certificate' | 'overloaded' | 'hang' | 'garbage'
-  /** Takes cassandra/cassandra. */
+  /** Takes cassandra/cassandra, or whatever is answered where no password is asked for. */
   readonly firstPassword?: boolean
-  readonly query?: 'rows' | 'unauthorized' | 'overloaded'
+  readonly query?: 'rows' | 'unauthorized' | 'overloaded' | 'unrecorded'
 }
 
 function serve(socket: Socket, manners: Manners): void {
@@ -59,12 +60,15 @@ function serve(socket: Socket, manners: Manners): void {
       if (answer !== undefined) socket.write(answer)
     } else if (opcode === Opcode.AUTH_RESPONSE) {
       const first = data.subarray(envelopeHeaderBytes + 4).toString() === '\0cassandra\0cassandra'
-      const takes = manners.startup === 'password' && first && manners.firstPassword === true
+      const takes = (manners.startup === 'certificate' || first) && manners.firstPassword === true
       socket.write(takes ? authSuccessEnvelope(4, 0) : errorEnvelope(4, 0, 0x0100, 'Bad credentials'))
     } else if (manners.query === 'rows') {
       const columns = [{ name: 'release_version', type: native('text') }]
       socket.write(rowsEnvelope(4, 0, { keyspace: 'system', table: 'local', columns }, [[Buffer.from('5.0.9')]]))
-    } else socket.write(errorEnvelope(4, 0, manners.query === 'unauthorized' ? 0x2100 : 0x1001, 'not now'))
+    } else {
+      const words = manners.query === 'unrecorded' ? 'the audit record cannot be written' : 'not now'
+      socket.write(errorEnvelope(4, 0, manners.query === 'unauthorized' ? 0x2100 : 0x1001, words))
+    }
   })
 }
 
@@ -93,9 +97,11 @@ describe('faults planted', () => {
   let mine: TlsOptions
   let theirs: TlsOptions
   let late: TlsOptions
+  let early: TlsOptions
   let forged: TlsOptions
   let node: TlsOptions
   const planted: Planted[] = []
+  const heard: Finding[] = []
 
   const made = async (
     domain: string,
@@ -121,9 +127,9 @@ describe('faults planted', () => {
     forged = optionsOf(await made(trustDomain, 'ringfence/gateway/g', 'forged'))
     theirs = optionsOf(await made('other.local', 'ringfence/gateway/g', 'other'))
     const hours = 2 * 3_600_000
-    late = optionsOf(
-      await made(trustDomain, 'ringfence/gateway/g', 'mesh', { ...systemClock, now: () => Date.now() + hours }),
-    )
+    const at = (offMs: number): Clock => ({ ...systemClock, now: () => Date.now() + offMs })
+    late = optionsOf(await made(trustDomain, 'ringfence/gateway/g', 'mesh', at(hours)))
+    early = optionsOf(await made(trustDomain, 'ringfence/gateway/g', 'mesh', at(-hours)))
   })
   after(() => {
     for (const one of planted) one.close()
@@ -131,6 +137,7 @@ describe('faults planted', () => {
   })
 
   const bad = (findings: readonly Finding[]): string[] => {
+    heard.push(...findings)
     for (const { level, text, hint } of findings)
       assert.ok(level === 'ok' || (hint ?? '') !== '', `"${text}" has a hint`)
     return findings.flatMap(({ level, text }) =>
@@ -172,6 +179,12 @@ describe('faults planted', () => {
         ['failure: NODE speaks CQL without TLS'],
       ],
       [
+        'whoever says anything in the clear',
+        () => tcp({ startup: 'certificate', firstPassword: true }),
+        ['failure: NODE lets a stranger in without TLS'],
+      ],
+      ['errors in the clear', () => tcp({ startup: 'overloaded' }), ['failure: NODE speaks CQL without TLS']],
+      [
         'the first password by TLS without a certificate',
         () => tls({ startup: 'password', firstPassword: true }, node),
         [
@@ -203,6 +216,12 @@ describe('faults planted', () => {
     for (const [name, make, expected] of cases) {
       it(name, async () => assert.deepEqual(await around(await make()), expected))
     }
+
+    it('a node that is stopped: nothing comes for five seconds', async () => {
+      assert.deepEqual(await around(await tls({ startup: 'hang' }, locked(node))), [
+        'warning: NODE took the connection by another certificate of the mesh and said nothing for five seconds',
+      ])
+    })
 
     it('a sidecar, where its node was meant', async () => {
       assert.deepEqual(await around(await tls({ startup: 'ready', query: 'rows' }, mine)), [
@@ -264,6 +283,16 @@ describe('faults planted', () => {
         /not yet valid/,
       ],
       [
+        'a gateway whose clock is two hours behind, so that it never renewed',
+        () => tls({ startup: 'ready', query: 'rows' }, early),
+        /its certificate has expired by this host’s clock/,
+      ],
+      [
+        'a record that cannot be written',
+        () => tls({ startup: 'ready', query: 'unrecorded' }, mine),
+        ['failure: NODE (nginx) does not answer a query: the audit record cannot be written'],
+      ],
+      [
         'a door that leads to Cassandra itself',
         () => tls({ startup: 'certificate' }, mine),
         ['failure: NODE (nginx) asks for a password, so it is no door of the mesh'],
@@ -292,9 +321,35 @@ describe('faults planted', () => {
       ])
     })
 
+    it('each kind of door that is silent, ends the connection, or answers no query, each with its own hint', async () => {
+      const silent = { kind: 'silent' } as const
+      const closed = { kind: 'closed', text: 'it ended the connection' } as const
+      const ready = { kind: 'ready' } as const
+      const hints = new Set<string>()
+      for (const answer of [silent, closed, ready]) {
+        for (const kind of ['nginx', 'gateway', 'sidecar', 'door'] as const) {
+          const target = { address: '127.0.0.1', port: 1 }
+          const nothing = { peerDer: undefined, chainFault: undefined, rows: undefined, queryError: undefined }
+          const finding = ofResult({ target, kind }, { ...nothing, answer }, trustDomain)
+          assert.equal(bad([finding]).length, 1)
+          hints.add(finding.hint ?? '')
+        }
+      }
+      assert.equal(hints.size, 2 + 3 + 1)
+      const old = { answer: ready, peerDer: undefined, chainFault: undefined, rows: [], queryError: undefined }
+      assert.deepEqual(
+        bad([ofResult({ target: { address: '127.0.0.1', port: 1 }, kind: 'door' }, old, trustDomain)]),
+        [],
+      )
+    })
+
     it('no door known, no certificate made', async () => {
       assert.equal(bad(await wayThrough([], client, trustDomain)).length, 1)
       assert.equal(bad(await wayThrough([], undefined, trustDomain)).length, 1)
     })
+  })
+
+  it('were each heard of that `check` has words for', () => {
+    for (const file of ['ways-around.ts', 'way-through.ts']) assert.deepEqual(unsaid(file, heard), [], file)
   })
 })

@@ -1,0 +1,161 @@
+/** What `check` says of a status and of the host's NGINX: one fault at a time, each with its sentence and its hint. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, it } from 'node:test'
+import type { StatusAnswer } from '../../control/services/proxies.ts'
+import type { Finding } from './finding.ts'
+import { unsaid } from './messages.fixture.ts'
+import { ofNginx } from './of-nginx.ts'
+import { findingsOf } from './of-status.ts'
+import { nowMs, proxy, sidecar, status } from './status.fixture.ts'
+
+const hourMs = 3_600_000
+const dayMs = 24 * hourMs
+const heard: Finding[] = []
+
+/** What is not good of it. */
+function bad(findings: readonly Finding[]): string[] {
+  heard.push(...findings)
+  for (const { level, text, hint } of findings) assert.ok(level === 'ok' || (hint ?? '') !== '', `"${text}" has a hint`)
+  return findings.flatMap(({ level, text }) => (level === 'ok' ? [] : [`${level}: ${text}`]))
+}
+
+const control = (change: Partial<StatusAnswer['control']>): Partial<StatusAnswer> => ({
+  control: { ...status.control, ...change },
+})
+const gateway = (change: Partial<typeof proxy>): Partial<StatusAnswer> => ({
+  proxies: [{ ...proxy, ...change }, sidecar],
+})
+const node = (change: Partial<typeof sidecar>): Partial<StatusAnswer> => ({
+  proxies: [proxy, { ...sidecar, ...change }],
+})
+
+const planted: readonly (readonly [fault: string, change: Partial<StatusAnswer>, said: readonly string[]])[] = [
+  ['none', {}, []],
+  ['the root is over soon', control({ rootNotAfterMs: nowMs + dayMs }), ['warning: root certificate ends in 1d0h']],
+  ['the root is over', control({ rootNotAfterMs: nowMs - 1 }), ['failure: root certificate has expired']],
+  [
+    'the issuing certificate is over soon',
+    control({ issuingNotAfterMs: nowMs + hourMs }),
+    ['warning: issuing certificate ends in 1h0m'],
+  ],
+  [
+    'the issuing certificate is over',
+    control({ issuingNotAfterMs: nowMs }),
+    ['failure: issuing certificate has expired'],
+  ],
+  [
+    'certificates live seconds',
+    {
+      ...control({ svidTtlMs: 60_000 }),
+      ...gateway({ certificateNotAfterMs: nowMs + 40_000 }),
+    },
+    ['warning: certificates live 1m0s: for tests only'],
+  ],
+  [
+    'no policy',
+    { policyRevision: 0, proxies: [proxy, sidecar].map((one) => ({ ...one, policyRevision: 0 })) },
+    ['failure: there is no policy, so everything is refused'],
+  ],
+  [
+    'a control plane that was restored from an older state',
+    { policyConflict: { names: ['g', 's'], nextRevision: 9 } },
+    ['failure: g, s run a policy that this control plane does not know'],
+  ],
+  [
+    'a policy that is slow to arrive',
+    { pushLatency: { count: 2, p99Ms: 1_500, maxMs: 1_500 } },
+    ['warning: pushed to 2 proxies, p99 1500ms, above 1000ms'],
+  ],
+  ['a policy that arrives in time', { pushLatency: { count: 2, p99Ms: 15, maxMs: 15 } }, []],
+  ['no sidecar at all', { proxies: [proxy], sidecars: [] }, ['failure: no sidecar is connected']],
+  [
+    'a gateway that is gone',
+    gateway({ connected: false }),
+    ['failure: no gateway is connected', 'failure: g does not report'],
+  ],
+  [
+    'a second sidecar that is gone',
+    { proxies: [proxy, sidecar, { ...sidecar, name: 's2', connected: false }] },
+    ['failure: s2 does not report'],
+  ],
+  [
+    'a proxy that refuses the policy',
+    gateway({ synced: false, policyRevision: 2 }),
+    ['failure: g runs revision 2, not 3'],
+  ],
+  [
+    'a certificate that is over',
+    gateway({ certificateNotAfterMs: nowMs - 1 }),
+    ['failure: certificate of g has expired'],
+  ],
+  [
+    'a renewal that is late',
+    gateway({ certificateNotAfterMs: nowMs + 300_000 }),
+    ['failure: g has a certificate for 5m0s: renewal is late'],
+  ],
+  [
+    'a clock two hours ahead',
+    gateway({ clockSkewMs: 2 * hourMs }),
+    ['failure: the clock of g is 2h0m ahead of the control plane’s'],
+  ],
+  [
+    'a clock two hours behind',
+    node({ clockSkewMs: -2 * hourMs }),
+    ['failure: the clock of s is 2h0m behind the control plane’s'],
+  ],
+  ['a clock that is a little off', gateway({ clockSkewMs: 59_000 }), []],
+  ['Cassandra down', node({ nodeAway: true }), ['failure: the Cassandra node of s does not answer it']],
+  ['a full disk', node({ recordFailed: true }), ['failure: s cannot write its record, so it lets nothing pass']],
+  [
+    'a report of another version',
+    node({ dropped: [{ field: 'sessions', count: 1 }] }),
+    ['warning: of what s reports this is not understood: sessions'],
+  ],
+  [
+    'a plain listener',
+    gateway({ listeners: [{ address: '127.0.0.1', port: 9043, tls: false, proxyProtocol: false }] }),
+    ['warning: g has a plain listener at 127.0.0.1:9043'],
+  ],
+  [
+    'a gateway that nobody is told of',
+    gateway({ advertise: [] }),
+    ['warning: drivers at other gateways are not told of g'],
+  ],
+  ['a gateway that is about to stop', gateway({ advertise: [], draining: true }), []],
+  ['a sidecar without a link listener', { sidecars: [] }, ['warning: s takes no mesh links']],
+]
+
+describe('a status', () => {
+  for (const [fault, change, said] of planted) {
+    it(`with ${fault}`, () => {
+      assert.deepEqual(bad(findingsOf({ ...status, ...change }, nowMs, 7 * dayMs)), said)
+    })
+  }
+
+  it('was seen with each fault that `check` has words for', () => {
+    assert.deepEqual(unsaid('of-status.ts', heard), [])
+  })
+})
+
+describe('the NGINX of this host', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'rf-nginx-'))
+  after(() => rmSync(folder, { recursive: true, force: true }))
+  const program = (name: string, flags: string): string => {
+    const file = join(folder, name)
+    writeFileSync(file, `#!/bin/sh\necho 'nginx version: nginx/1.28.0\nconfigure arguments: ${flags}' >&2\n`, {
+      mode: 0o700,
+    })
+    return file
+  }
+
+  it('is there with its stream module, or what is missing is said', () => {
+    const absent = join(folder, 'none')
+    assert.deepEqual(bad(ofNginx(program('good', '--with-stream --with-threads'))), [])
+    assert.deepEqual(bad(ofNginx(program('bare', '--with-threads'))), ['failure: nginx 1.28.0 has no stream module'])
+    assert.deepEqual(bad(ofNginx(absent)), [`warning: ${absent} is not on this host`])
+    assert.deepEqual(unsaid('of-nginx.ts', heard), [])
+  })
+})
