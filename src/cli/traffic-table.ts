@@ -27,7 +27,7 @@ const columns: readonly Column[] = [
     widthMax: 8,
     widthMin: 6,
     right: true,
-    goes: 2,
+    goes: 1,
     cell: ({ verdict, errors }) => (verdict === 'deny' ? '–' : String(errors)),
   },
   {
@@ -43,7 +43,7 @@ const columns: readonly Column[] = [
     widthMax: 8,
     widthMin: 6,
     right: true,
-    goes: 1,
+    goes: 2,
     cell: (line) => milliseconds(line, line.p99Micros),
   },
 ]
