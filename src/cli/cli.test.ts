@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { StatusAnswer } from '../control/services/proxies.ts'
-import { nowMs, proxy, status } from './check/status.fixture.ts'
+import { nowMs, proxy, sidecar, status } from './check/status.fixture.ts'
 import { statusText } from './commands/admin.ts'
 import { parseDuration, parseHostPort } from './options.ts'
 import { formatDuration, printable, table } from './output.ts'
@@ -111,6 +111,22 @@ describe('status', () => {
     assert.match(rows[0] ?? '', /^g .*synced.* 203\.0\.113\.7:9042$/)
     assert.match(rows[1] ?? '', /^h .*leaving.* -$/)
   })
+})
+
+describe('the state of a proxy', () => {
+  for (const [state, change] of [
+    ['synced', {}],
+    ['stale', { synced: false }],
+    ['node away', { nodeAway: true }],
+    ['no record', { recordFailed: true }],
+    ['leaving', { draining: true, nodeAway: true }],
+    ['away', { connected: false, draining: true, nodeAway: true, recordFailed: true }],
+  ] as const) {
+    it(`is the worst that is known of it: ${state}`, () => {
+      const text = statusText({ ...status, proxies: [{ ...sidecar, ...change }] }, nowMs)
+      assert.match(text, new RegExp(`^s +sidecar +${state}  `, 'm'))
+    })
+  }
 })
 
 describe('what people write and read', () => {

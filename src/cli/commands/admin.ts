@@ -118,13 +118,7 @@ export function statusText(status: StatusAnswer, nowMs: number): string {
   const rows = proxies.map((proxy): (Cell | string)[] => [
     proxy.name,
     proxy.role,
-    !proxy.connected
-      ? { text: 'away', colour: 'red' }
-      : proxy.draining
-        ? { text: 'leaving', colour: 'yellow' }
-        : proxy.synced
-          ? { text: 'synced', colour: 'green' }
-          : { text: 'stale', colour: 'yellow' },
+    stateOf(proxy),
     String(proxy.policyRevision ?? '-'),
     proxy.certificateNotAfterMs === undefined ? '-' : formatDuration(proxy.certificateNotAfterMs - nowMs),
     String(proxy.connections),
@@ -140,6 +134,15 @@ export function statusText(status: StatusAnswer, nowMs: number): string {
   ])
   const conflict = policyConflict === undefined ? '' : `\n${paint(printable(conflictText(policyConflict)), 'red')}`
   return `${head}${conflict}\n\n${proxies.length === 0 ? 'no proxy has enrolled yet' : table(heads, rows, [3, 5, 6, 7])}`
+}
+
+/** The worst of what is known of it: one that lets nothing pass is not well, whatever policy it runs. */
+function stateOf({ connected, draining, nodeAway, recordFailed, synced }: StatusAnswer['proxies'][number]): Cell {
+  if (!connected) return { text: 'away', colour: 'red' }
+  if (draining) return { text: 'leaving', colour: 'yellow' }
+  if (nodeAway) return { text: 'node away', colour: 'red' }
+  if (recordFailed) return { text: 'no record', colour: 'red' }
+  return synced ? { text: 'synced', colour: 'green' } : { text: 'stale', colour: 'yellow' }
 }
 
 function addProxies(program: Command): void {
