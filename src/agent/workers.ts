@@ -64,6 +64,8 @@ class Supervisor implements Workers {
   readonly #ready = Promise.withResolvers<void>()
   /** Rows of workers since the last report of ours; kept across a worker's death. */
   #traffic: ProxyReport['traffic'] = []
+  /** Of their reports since the last one of ours. */
+  readonly #keysWanted = new Set<string>()
   #stopping = false
 
   constructor(options: WorkersOptions) {
@@ -126,6 +128,7 @@ class Supervisor implements Workers {
     }
     worker.report = message.report
     this.#traffic = mergeTraffic(this.#traffic, message.report.traffic)
+    for (const name of message.report.keysWanted ?? []) this.#keysWanted.add(name)
     if (this.#workers.every(({ report }) => report !== undefined)) this.#ready.resolve()
   }
 
@@ -159,7 +162,10 @@ class Supervisor implements Workers {
   #report(): ProxyReport {
     const traffic = this.#traffic
     this.#traffic = []
-    return { ...sumReports(this.#workers.map(({ report }) => report)), traffic }
+    const keysWanted = [...this.#keysWanted]
+    this.#keysWanted.clear()
+    const sum = sumReports(this.#workers.map(({ report }) => report))
+    return { ...sum, ...(keysWanted.length === 0 ? {} : { keysWanted }), traffic }
   }
 }
 

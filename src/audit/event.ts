@@ -6,7 +6,7 @@
  */
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Decision } from '../policy/engine.ts'
-import type { AuditOutcome, AuditSession } from './record.ts'
+import type { AuditOutcome, AuditSession, RefusedLogIn } from './record.ts'
 
 /** `register`: the client asked to be told of events of the node. */
 export type EventKind = 'log-in' | 'log-out' | 'register' | 'request'
@@ -64,6 +64,7 @@ export interface Consumer {
   begun?(event: TransactionEvent): void
   /** It is over: answered, by the node or here, or refused, or lost. Sessions' beginnings and ends are told of here only. */
   ended?(event: TransactionEvent): void
+  refused?(logIn: RefusedLogIn): void
 }
 
 /**

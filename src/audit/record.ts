@@ -10,6 +10,7 @@
 import { printable } from '../base/printable.ts'
 import { keptMessage } from '../cql/kept-messages.ts'
 import { consistencyNames } from '../cql/protocol.ts'
+import type { RefusedEvidence } from '../identity/refusal.ts'
 import type { LineBuffer } from './lines.ts'
 
 /** No line is longer, its line feed included. The budgets below add up to less, with every character escaped and every text cut. */
@@ -23,6 +24,9 @@ const budgets = {
   session: 64,
   address: 64,
   driver: 192,
+  issuer: 1024,
+  tokenId: 512,
+  hash: 64,
   name: 256,
   /** All of them, with quotes and commas. */
   tables: 20_480,
@@ -44,10 +48,40 @@ export interface AuditSession {
   readonly client: { readonly address: string; readonly port: number }
   /** SPIFFE id of the gateway that it came by, where it did. */
   readonly gateway?: string | undefined
+  readonly evidence?: AuditEvidence | undefined
   /** What the driver says of itself; a claim, never an identity. */
   readonly driver?: string | undefined
   /** Native protocol: 3, 4 or 5. */
   readonly protocolVersion: number
+}
+
+/** What a session's caller showed: told at its log-in. */
+export interface AuditEvidence {
+  /** SHA-256 of all of it. */
+  readonly hash: string
+  /** Of a token, where one was shown. */
+  readonly token?:
+    | {
+        readonly provider: string
+        readonly issuer: string | undefined
+        readonly id: string | undefined
+        readonly hash: string
+      }
+    | undefined
+}
+
+/** A log-in that was refused: nobody came in, so there is no session. */
+export interface RefusedLogIn {
+  /** Undefined where a gateway showed it, and the rest of what it said was not looked at. */
+  readonly client: { readonly address: string; readonly port: number } | undefined
+  /** What the driver says of itself at STARTUP. */
+  readonly driver: string | undefined
+  /** One word of a closed set. */
+  readonly cause: string
+  /** Its fields are claims: nothing of them need be true. */
+  readonly evidence: RefusedEvidence
+  /** SPIFFE id of the gateway that showed it, where one did. */
+  readonly gateway: string | undefined
 }
 
 export interface AuditStatement {
@@ -98,10 +132,42 @@ export function sessionPart(session: AuditSession): string {
     field('workload', session.workload, budgets.workload) +
     field('person', session.person, budgets.person) +
     `,"authentication":"${session.authentication}"` +
-    `,"client":{${field('address', client.address, budgets.address).slice(1)},"port":${wholeNumber(client.port)}}` +
+    clientPart(client) +
     field('gateway', session.gateway, budgets.workload) +
     field('driver', session.driver, budgets.driver) +
     `,"protocol":${wholeNumber(session.protocolVersion)}`
+  )
+}
+
+function clientPart({ address, port }: AuditSession['client']): string {
+  return `,"client":{${field('address', address, budgets.address).slice(1)},"port":${wholeNumber(port)}}`
+}
+
+export function evidencePart({ hash, token }: AuditEvidence): string {
+  const shown =
+    token === undefined
+      ? ''
+      : field('provider', token.provider, budgets.name) +
+        field('issuer', token.issuer, budgets.issuer) +
+        field('tokenId', token.id, budgets.tokenId) +
+        field('tokenHash', token.hash, budgets.hash)
+  return `,"evidence":{${(field('hash', hash, budgets.hash) + shown).slice(1)}}`
+}
+
+/** The line of a log-in that was refused, behind what `AuditSink.begin` gives. */
+export function refusedLine({ client, driver, cause, evidence, gateway }: RefusedLogIn): string {
+  return (
+    ',"event":"log-in refused"' +
+    (client === undefined ? '' : clientPart(client)) +
+    field('gateway', gateway, budgets.workload) +
+    field('driver', driver, budgets.driver) +
+    field('cause', cause, budgets.operation) +
+    field('provider', evidence.provider, budgets.name) +
+    field('issuer', evidence.issuer, budgets.issuer) +
+    field('tokenId', evidence.tokenId, budgets.tokenId) +
+    field('tokenHash', evidence.hash, budgets.hash) +
+    field('claimed', evidence.claimed, budgets.workload) +
+    '}\n'
   )
 }
 

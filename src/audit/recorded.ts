@@ -11,6 +11,9 @@ import {
   appendAnswered,
   appendTransaction,
   errorPart,
+  evidencePart,
+  type RefusedLogIn,
+  refusedLine,
   requestPart,
   sessionPart,
   statementPart,
@@ -73,6 +76,10 @@ export class Recorded implements Barrier {
     return this.#output.endTurn()
   }
 
+  refused(logIn: RefusedLogIn): void {
+    this.#output.append(this.#output.begin() + refusedLine(logIn))
+  }
+
   ended(event: TransactionEvent): void {
     const { session, statement, decision, opcode } = event
     const part = sessionNote.of(session) ?? sessionNote.set(session, sessionPart(session.who))
@@ -83,7 +90,10 @@ export class Recorded implements Barrier {
       return
     }
     const parts = {
-      session: part,
+      session:
+        event.kind === 'log-in' && session.who.evidence !== undefined
+          ? part + evidencePart(session.who.evidence)
+          : part,
       statement: statement === undefined ? nameOf(event) : statementOf(statement) + opcodePart(opcode),
       verdict:
         statement === undefined || decision === undefined

@@ -4,6 +4,7 @@
  * Rule: a consumer that throws costs itself that event, and nobody else anything. The barrier's own faults are the session's.
  */
 import type { Barrier, Consumer, TransactionEvent } from './event.ts'
+import type { RefusedLogIn } from './record.ts'
 
 export interface TransactionsOptions {
   readonly barrier: Barrier
@@ -17,6 +18,7 @@ export class Transactions {
   readonly #barrier: Barrier
   readonly #wake: () => void
   readonly #onFault: (reason: unknown) => void
+  readonly #consumers: readonly Consumer[]
   readonly #atBegin: readonly Consumer[]
   readonly #atEnd: readonly Consumer[]
 
@@ -24,6 +26,7 @@ export class Transactions {
     this.#barrier = barrier
     this.#wake = wake
     this.#onFault = onFault
+    this.#consumers = consumers
     this.#atBegin = consumers.filter(({ begun }) => begun !== undefined)
     this.#atEnd = consumers.filter(({ ended }) => ended !== undefined)
   }
@@ -42,6 +45,19 @@ export class Transactions {
     for (const consumer of this.#atBegin) {
       try {
         consumer.begun?.(event)
+      } catch (reason) {
+        this.#onFault(reason)
+      }
+    }
+  }
+
+  /** Called before the client hears of it. */
+  refused(logIn: RefusedLogIn): void {
+    this.#barrier.refused?.(logIn)
+    this.#wake()
+    for (const consumer of this.#consumers) {
+      try {
+        consumer.refused?.(logIn)
       } catch (reason) {
         this.#onFault(reason)
       }

@@ -16,12 +16,17 @@ export class TokenBucket {
 
   /** Takes one token; false where none is whole, and then none is taken. */
   take(nowMicros: number): boolean {
+    if (this.isEmpty(nowMicros)) return false
+    this.#tokens -= 1
+    return true
+  }
+
+  /** No token is whole. */
+  isEmpty(nowMicros: number): boolean {
     if (nowMicros > this.#filledMicros) {
       this.#tokens = Math.min(this.#burstMax, this.#tokens + (nowMicros - this.#filledMicros) * this.#perMicro)
       this.#filledMicros = nowMicros
     }
-    if (this.#tokens < 1) return false
-    this.#tokens -= 1
-    return true
+    return this.#tokens < 1
   }
 }

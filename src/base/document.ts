@@ -282,6 +282,14 @@ function explainIssues(schema: z.ZodType, issues: readonly z.core.$ZodIssue[]): 
         : `expected one of ${list(valid)}, found ${foundWord(input)}`
       return [{ path, message, atKey: false }]
     }
+    if (issue.code === 'invalid_union' && 'discriminator' in issue) {
+      const { input } = issue
+      const given = isRecord(input) && typeof last === 'string' ? input[last] : undefined
+      if (given === undefined)
+        return [{ path: path.slice(0, -1), message: `missing key ${quote(String(last))}`, atKey: false }]
+      const valid = ('options' in issue ? (issue.options ?? []) : []).map(String)
+      return [{ path, message: unknownWord('value', String(given), valid), atKey: false }]
+    }
     if (issue.code === 'invalid_union' && issue.errors.length > 0) {
       // The alternative that went furthest before it failed is the one that was meant.
       const alternatives: readonly (readonly z.core.$ZodIssue[])[] = issue.errors
@@ -332,7 +340,10 @@ function alternativesAt(schema: z.ZodType, path: DocumentPath): readonly z.ZodTy
 }
 
 function keysAt(schema: z.ZodType, path: DocumentPath): string[] {
-  return schemasAt(schema, path).flatMap((found) => Object.keys(defOf(found).shape ?? {}))
+  const own = schemasAt(schema, path)
+  // A union has the keys of all its alternatives.
+  const whole = own.flatMap((found) => [found, ...(defOf(found).options ?? []).map(innermost)])
+  return [...new Set(whole.flatMap((found) => Object.keys(defOf(found).shape ?? {})))]
 }
 
 const knownStrict = new WeakSet<z.ZodType>()

@@ -13,6 +13,18 @@ export const limits = {
   unauthenticatedBytesMax: 256 * 1024,
   /** AUTH_RESPONSEs of one connection, those of attempts that were refused included; the next one ends it. */
   authResponsesMax: 16,
+  /** Tokens of one identity provider whose verification a process remembers until they end, in hashes; the least recently used go first. */
+  verifiedTokensMax: 10_000,
+  /** Log-ins of one address that may be refused at once; then the next ones are refused unread. An IPv6 address counts with its /64. */
+  logInsRefusedPerAddressBurstMax: 500,
+  /** And each second from then on. */
+  logInsRefusedPerAddressPerSecondMax: 50,
+  /** The same of those who claim to be one and the same, from whatever address. */
+  logInsRefusedPerClaimBurstMax: 200,
+  /** And each second from then on. */
+  logInsRefusedPerClaimPerSecondMax: 20,
+  /** Addresses, claimed identities, and pairs of both, of whose log-ins a process remembers something; the least recently used go first. */
+  clientsRememberedMax: 50_000,
   /** The text of one statement. */
   statementBytesMax: 2 * 1024 * 1024,
   /** Statements in one BATCH message; the count is a [short]. */

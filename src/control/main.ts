@@ -11,7 +11,7 @@ import { every, nothingEnds, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
 import type { Observed } from '../mesh/observable.ts'
-import type { PushedKinds } from '../mesh/pushed.ts'
+import { type PushedKinds, pushedKinds } from '../mesh/pushed.ts'
 import type { PushedKind } from '../mesh/pushed-kind.ts'
 import { validatePolicy as compilesOnThread } from '../policy/compiler.ts'
 import { logFaults } from '../telemetry/faults.ts'
@@ -19,6 +19,8 @@ import { createLogger, type Logger } from '../telemetry/log.ts'
 import { CertificateAuthority } from './ca.ts'
 import { Enrolment } from './enrolment.ts'
 import { type ServerIdentity, startHttpsServer } from './https-server.ts'
+import type { FetchKeys } from './key-sets/fetch-keys.ts'
+import { KeySets } from './key-sets/key-sets.ts'
 import { Publisher } from './publisher.ts'
 import { Registry } from './registry.ts'
 import type { Route } from './route.ts'
@@ -48,6 +50,8 @@ export interface ControlOptions {
   /** What is pushed to proxies; `allPushedKinds` by default. */
   readonly kinds?: PushedKinds
   readonly log?: Logger
+  /** How the keys of identity providers are fetched. */
+  readonly fetchKeys?: FetchKeys
   /** Throws RingfenceError CONFIG; compiles it on a thread by default. */
   readonly validatePolicy?: (source: string, fileName: string, trustDomain: string) => void | Promise<void>
 }
@@ -92,12 +96,22 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const publisher = new Publisher(log, options.kinds)
     const registry = new Registry(store, clock, log, publisher)
     const { policies } = registry
+    const keySets = new KeySets({
+      policy: publisher.value(pushedKinds.policy),
+      published: publisher.value(pushedKinds.keySets),
+      clock,
+      log,
+      stateDir,
+      ...(options.fetchKeys === undefined ? {} : { fetch: options.fetchKeys }),
+    })
     const enrolment = new Enrolment(ca, store, clock, svidTtlMs)
     if (options.policy !== undefined && options.policy.source !== policies.current.source) {
       await validatePolicy(options.policy.source, options.policy.fileName, trustDomain)
       const { revision } = policies.apply(options.policy.source, options.policy.fileName)
       log.info({ revision, fileName: options.policy.fileName }, 'policy applied')
     }
+    keySets.start()
+    closers.push(() => keySets.stop())
     const name = options.name ?? 'default'
     const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/ringfence/control-plane/${name}`)
     const ownIdentity = async (): Promise<ServerIdentity> => {
@@ -110,6 +124,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       ca,
       enrolment,
       registry,
+      keySets,
       publisher,
       store,
       clock,

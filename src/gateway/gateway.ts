@@ -14,16 +14,19 @@ import { BytesBudget } from '../base/bytes-budget.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
+import { ProvidersInForce } from '../identity/providers/in-force.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { type PolicySnapshot, pushedKinds } from '../mesh/pushed.ts'
+import { loadProviders } from '../policy/providers.ts'
 import { loadRouting } from '../policy/routing.ts'
 import type { OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
 import { type DoorBounds, Doors } from '../session/doors.ts'
 import type { Accepted } from '../session/listener.ts'
 import { Listener } from '../session/listener.ts'
+import { LogInRefusals } from '../session/refusals.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -66,8 +69,10 @@ export class Gateway {
   readonly #router: Router
   readonly #hedgeClock = new HedgeClock(() => performance.now())
   readonly #gateways: GatewayList
+  readonly #providers = new ProvidersInForce()
   readonly #listeners: Listener[] = []
   readonly #doors: Doors
+  readonly #refusals: LogInRefusals
   readonly #connections = new Set<ClientConnection>()
   readonly #sessions = new Set<ClientSession>()
   readonly #open: OpenBackend
@@ -84,6 +89,7 @@ export class Gateway {
     const { config, feed, log } = options
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
+    this.#refusals = new LogInRefusals(log, Date.now)
     this.#links = new MeshLinks({
       turn: this.#turn,
       log,
@@ -124,12 +130,14 @@ export class Gateway {
   async start(): Promise<void> {
     const { config, feed, log } = this.#options
     const [sidecars, gateways] = [feed.value(pushedKinds.sidecars), feed.value(pushedKinds.gateways)]
-    const policy = feed.value(pushedKinds.policy)
+    const [policy, keySets] = [feed.value(pushedKinds.policy), feed.value(pushedKinds.keySets)]
     this.#setSidecars(sidecars.current)
     this.#gateways.setGateways(gateways.current)
+    this.#providers.setKeySets(keySets.current)
     this.#install(policy.current)
     this.#unsubscribe.push(
       policy.observe((now) => this.#install(now)),
+      keySets.observe((now) => this.#providers.setKeySets(now)),
       sidecars.observe((now) => this.#setSidecars(now)),
       gateways.observe((now) => this.#gateways.setGateways(now)),
       feed.credentials.observe((credentials) => {
@@ -141,10 +149,11 @@ export class Gateway {
       const listener = new Listener({
         config: listenerConfig,
         credentials: feed.credentials.current,
-        trust: () => trustOf(feed.credentials.current),
+        trust: () => trustOf(feed.credentials.current, this.#providers.current),
         protocols: [],
         reusePort: true,
         doors: this.#doors,
+        refusals: this.#refusals,
         log,
         nowMs: Date.now,
         onAccepted: (accepted) => this.#accepted(accepted),
@@ -199,6 +208,7 @@ export class Gateway {
 
   #install({ revision, source }: PolicySnapshot): void {
     this.#router.setRules(loadRouting(source))
+    this.#providers.setDocuments(loadProviders(source))
     this.#policyDigest = revision === 0 ? undefined : textDigest(source)
   }
 
@@ -232,7 +242,9 @@ export class Gateway {
   #report(): ProxyReport {
     const { advertise, locality } = this.#options.config
     this.#serves ||= this.#links.choose() !== undefined
+    const keysWanted = this.#providers.takeWanted()
     return {
+      ...(keysWanted.length === 0 ? {} : { keysWanted }),
       ...(this.#serves ? { advertise, ...locality } : {}),
       policyRevision: this.#options.feed.value(pushedKinds.policy).current.revision,
       policyDigest: this.#policyDigest,

@@ -19,6 +19,7 @@ import {
   verifyPassport as verifyNowOrLater,
 } from './passport.ts'
 import type { Evidence } from './proofs/proof.ts'
+import { Providers } from './providers/in-force.ts'
 import { parseSpiffeId, type SpiffeId } from './spiffe.ts'
 
 const clock = new ManualClock(Date.UTC(2026, 0, 15, 12))
@@ -66,7 +67,7 @@ function requestOf(change: Partial<PassportRequest> = {}): PassportRequest {
 function checkOf(change: Partial<PassportCheck> = {}): PassportCheck {
   return {
     gatewayLeafDer: gateway.leafDer,
-    trust: { trustDomain: 'demo.local', bundlePem: ca.bundlePem },
+    trust: { trustDomain: 'demo.local', bundlePem: ca.bundlePem, providers: Providers.none },
     nowMs,
     audience: sidecar,
     ...change,
@@ -119,7 +120,7 @@ describe('passport', () => {
     const passport = verifyPassport(signed(), checkOf())
     assert.equal(passport.identity.subject, client.spiffeId)
     assert.equal(passport.identity.person, 'okta/alice')
-    assert.equal(passport.identity.method, 'certificate')
+    assert.equal(passport.identity.methods[0], 'certificate')
     assert.equal(passport.identity.gateway, gateway.spiffeId)
     assert.equal(passport.identity.expiresAtMs, client.notAfterMs)
     assert.deepEqual(
@@ -138,7 +139,7 @@ describe('passport', () => {
     const named = await mint(ca, gateway.spiffeId, hourMs, [orders, 'spiffe://demo.local/svc/backup'])
     const claim = (id: string, by: Credentials): string => signed({ ...listening(id), expiresAtMs: nowMs + hourMs }, by)
     const { identity } = verifyPassport(claim(orders, named), checkOf({ gatewayLeafDer: named.leafDer }))
-    assert.deepEqual([identity.method, identity.subject], ['listener', orders])
+    assert.deepEqual([identity.methods[0], identity.subject], ['listener', orders])
     refuses(claim(orders, gateway), /may not speak for/)
     for (const id of ['svc/order', 'svc/orders/x', 'user/okta/cto', 'cassandra/node1', 'ringfence/sidecar/c/dc1/n1']) {
       const wanted = `spiffe://demo.local/${id}`

@@ -52,13 +52,40 @@ export function pathSegmentsOf(id: SpiffeId): string[] {
 
 /**
  * The person behind an id of the form `/user/<identity provider>/<subject>`, written `<identity provider>/<subject>`;
- * `undefined` for a workload.
+ * `undefined` for a workload. The subject is as `userIdOf` was given it.
  */
 export function personOf(id: SpiffeId): string | undefined {
   const [kind, provider, subject, ...rest] = pathSegmentsOf(id)
   return kind === 'user' && provider !== undefined && subject !== undefined && rest.length === 0
-    ? `${provider}/${subject}`
+    ? `${provider}/${unescaped(subject)}`
     : undefined
+}
+
+/**
+ * The id of a person without a workload. What a path may not have is written as `_x` and two hexadecimal digits for each byte of UTF-8, so
+ * that no two subjects have one id: `a@b.c` is `a_x40b.c`, and an `_x` itself `_x5fx`.
+ * @throws RingfenceError IDENTITY where the subject is empty or too long
+ */
+export function userIdOf(trustDomain: string, provider: string, subject: string): SpiffeId {
+  return parseSpiffeId(`${prefix}${trustDomain}/user/${provider}/${escaped(subject)}`)
+}
+
+function escaped(subject: string): string {
+  const text = subject.replace(/_(?=x)|[^A-Za-z0-9._-]/gu, escapedCharacter)
+  // `.` and `..` mean other places.
+  return /^\.\.?$/.test(text) ? text.replace(/\./g, '_x2e') : text
+}
+
+function escapedCharacter(character: string): string {
+  return Buffer.from(character).toString('hex').replace(/../g, '_x$&')
+}
+
+/** What is not written as `escaped` writes it stands for itself. */
+function unescaped(segment: string): string {
+  if (!segment.includes('_x')) return segment
+  const bytes = segment.replace(/_x([0-9a-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  const text = Buffer.from(bytes, 'latin1').toString('utf8')
+  return escaped(text) === segment ? text : segment
 }
 
 /** Ids below `/ringfence/` belong to the mesh's own parts and are never given to a workload. */

@@ -15,16 +15,31 @@ export type ClaimValue =
 /** What the evidence says of the caller besides, such as groups. */
 export type Claims = Readonly<Record<string, ClaimValue>>
 
+/** What is told of a token besides its hash. */
+export interface ShownToken {
+  /** The word of its provider. */
+  readonly provider: string
+  readonly issuer: string | undefined
+  /** `jti`. */
+  readonly id: string | undefined
+  /** SHA-256 in hexadecimal. */
+  readonly hash: string
+}
+
 /**
- * Made by `Proofs` only, out of evidence that was checked. Two callers are the same only where subject, person, method and claims are:
- * `key` says so.
+ * Made by `Proofs` only, out of evidence that was checked. Two callers are the same only where subject, person, groups, role, methods and
+ * claims are: `key` says so.
  */
 export interface VerifiedIdentity {
   readonly subject: SpiffeId
   /** `<identity provider>/<subject>` where a person is known. */
   readonly person: string | undefined
-  /** How it was proved: a word of `when: {authentication: …}`. */
-  readonly method: string
+  /** Each `<identity provider>/<group>`, sorted, each once. */
+  readonly groups: readonly string[]
+  /** ARN of the role that the caller has at a cloud, where its evidence is of one. */
+  readonly role: string | undefined
+  /** How it was proved, each a word of `when: {authentication: …}`: one, or two where two proofs were asked for. */
+  readonly methods: readonly string[]
   /**
    * Those that policy may ask for. What is another in each piece of evidence (`jti`, `iat`, `exp`) is not among them, for each set of claims
    * has caches and bounds of its own.
@@ -34,6 +49,8 @@ export interface VerifiedIdentity {
   readonly expiresAtMs: number
   /** SHA-256 of the evidence in hexadecimal: it may be told, the evidence may not. */
   readonly evidenceHash: string
+  /** Where a token was shown. */
+  readonly token: ShownToken | undefined
   /** The gateway that showed the evidence, where the caller came through one. */
   readonly gateway: SpiffeId | undefined
   /** See `identityKey`. */
@@ -41,25 +58,27 @@ export interface VerifiedIdentity {
   readonly [verified]: true
 }
 
-export type WhoOne = Pick<VerifiedIdentity, 'subject' | 'person' | 'method' | 'claims'>
+export type WhoOne = Pick<VerifiedIdentity, 'subject' | 'person' | 'groups' | 'role' | 'methods' | 'claims'>
 
 /**
  * The name under which caches, prepared statements, seals, pools, places, byte accounts and shares of the loop are kept for one caller.
  * No two different callers have one name: a SPIFFE id never begins with a bracket.
  * @param bySubject the subject says it all: where nothing else is known of the caller, the name is the subject
  */
-export function identityKey({ subject, person, method, claims }: WhoOne, bySubject: boolean): string {
-  const names = Object.keys(claims)
-  if (bySubject && names.length === 0 && person === personOf(subject)) return subject
-  return JSON.stringify([subject, person ?? null, method, names.length === 0 ? '' : digestOf(claims)])
+export function identityKey(one: WhoOne, bySubject: boolean): string {
+  const { subject, person, groups, role, methods, claims } = one
+  const isPlain = Object.keys(claims).length === 0 && groups.length === 0 && role === undefined
+  if (bySubject && isPlain && person === personOf(subject)) return subject
+  const rest = isPlain ? '' : digestOf([groups, role ?? null, claims])
+  return JSON.stringify([subject, person ?? null, methods.length === 1 ? methods[0] : methods, rest])
 }
 
-/** Equal for equal claims, in whatever order they stand. */
-function digestOf(claims: Claims): string {
-  return createHash('sha256').update(canonical(claims)).digest('base64url')
+/** Equal for equal values, in whatever order names stand in them. */
+function digestOf(value: ClaimValue): string {
+  return createHash('sha256').update(canonical(value)).digest('base64url')
 }
 
-function canonical(value: ClaimValue | Claims): string {
+function canonical(value: ClaimValue): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join()}]`
   if (typeof value !== 'object' || value === null) return JSON.stringify(value)
   const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1))

@@ -25,6 +25,7 @@ export interface ReportedListener {
 }
 
 export const listenersMax = 64
+export const keysWantedMax = 64
 
 /** A report as JSON. Rows that have no room are added up like those beyond `trafficRowsMax`. */
 export const reportBytesMax = 4 * 1024 * 1024
@@ -53,6 +54,8 @@ export const proxyReport = z.object({
   nodeAway: z.boolean().optional(),
   /** A sidecar only: its record cannot be written, so it lets nothing pass. */
   recordFailed: z.boolean().optional(),
+  /** Identity providers of whom a token named a key that is not known, since the report before. */
+  keysWanted: z.array(z.string().max(nameMax)).max(keysWantedMax).optional(),
   listeners: z.array(reportedListener).max(listenersMax),
   traffic: z.array(trafficRow).max(trafficRowsMax),
 })
@@ -73,6 +76,7 @@ export interface ProxyReport {
   readonly nowMs?: number | undefined
   readonly nodeAway?: boolean | undefined
   readonly recordFailed?: boolean | undefined
+  readonly keysWanted?: readonly string[] | undefined
   readonly listeners: readonly ReportedListener[]
   readonly traffic: readonly TrafficRow[]
 }

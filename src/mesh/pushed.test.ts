@@ -30,6 +30,18 @@ const examples = [
     `{"kind":"keys","keys":[{"id":3,"key":"${key.toString('base64')}","use":"masks","fromMs":5},{"id":2,"key":"${key.toString('base64')}","use":"pages"}]}`,
   ),
   example(
+    pushedKinds.keySets,
+    [
+      {
+        provider: 'corp',
+        issuer: 'https://id.example',
+        keys: [{ kty: 'OKP', crv: 'Ed25519', x: 'A'.repeat(43), kid: 'k' }],
+        fetchedAtMs: 5,
+      },
+    ],
+    `{"kind":"keySets","keySets":[{"provider":"corp","issuer":"https://id.example","keys":[{"kty":"OKP","crv":"Ed25519","x":"${'A'.repeat(43)}","kid":"k"}],"fetchedAtMs":5}]}`,
+  ),
+  example(
     pushedKinds.policy,
     { revision: 4, source: 'kind: "x"\n' },
     '{"kind":"policy","revision":4,"source":"kind: \\"x\\"\\n"}',

@@ -9,6 +9,7 @@
 import { z } from 'zod'
 import { textDigest } from '../base/digest.ts'
 import { gatewayEndpoint, gatewayEndpointsMax, sidecarEndpoint, sidecarEndpointsMax } from './endpoints.ts'
+import { type KeySet, keySetsMax, wireKeySet } from './key-sets.ts'
 import { meshKeyFromWire, meshKeysMax, meshKeyToWire, wireMeshKey } from './mesh-keys.ts'
 import { type PushedKind, pushedList, pushedValue, type Succession } from './pushed-kind.ts'
 
@@ -36,6 +37,14 @@ export const pushedKinds = {
     countMax: meshKeysMax,
     ordered: (keys) => keys.sort((a, b) => b.id - a.id),
     writeEntry: meshKeyToWire,
+  }),
+  /** Public keys of the policy's identity providers, as the control plane has fetched them. */
+  keySets: pushedList<KeySet>({
+    name: 'keySets',
+    roles: proxies,
+    kept: 'cache',
+    entry: wireKeySet,
+    countMax: keySetsMax,
   }),
   policy: pushedValue<PolicySnapshot>({
     name: 'policy',

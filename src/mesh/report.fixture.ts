@@ -17,6 +17,7 @@ export const fullReport: ProxyReport = {
   dataCenter: 'dc1',
   rack: 'r1',
   draining: false,
+  keysWanted: ['corp'],
   listeners: [{ address: '127.0.0.1', port: 9142, tls: true, proxyProtocol: false }],
   traffic: ['SELECT', 'INSERT'].map((operation) => ({
     workload: 'spiffe://demo.local/svc/orders',

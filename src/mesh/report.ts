@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { cutText } from '../base/text.ts'
 import { advertisedMax, type SidecarEndpoint } from './endpoints.ts'
 import { fittingEntries } from './entries.ts'
-import { listenersMax, type ProxyReport, proxyReport, reportBytesMax } from './proxy-report.ts'
+import { keysWantedMax, listenersMax, type ProxyReport, proxyReport, reportBytesMax } from './proxy-report.ts'
 import { nameMax } from './roles.ts'
 import { foldTraffic, mergeTraffic, type TrafficRow } from './traffic.ts'
 
@@ -27,6 +27,7 @@ const { shape } = proxyReport
 /** Lists are read entry by entry. Rows that are too many are added up below rather than lost. */
 const lists = {
   advertise: fittingEntries(shape.advertise.unwrap().element, advertisedMax),
+  keysWanted: fittingEntries(shape.keysWanted.unwrap().element, keysWantedMax),
   listeners: fittingEntries(shape.listeners.element, listenersMax),
   traffic: fittingEntries(shape.traffic.element, Number.POSITIVE_INFINITY),
 }
@@ -55,13 +56,16 @@ export function readReport(given: unknown): { report: ReadReport; dropped: Dropp
 
 /** The report with names cut and lists no longer than its reader takes. */
 export function cutReport(report: ProxyReport): ProxyReport {
-  const { endpoint, advertise, dataCenter, rack, listeners, traffic } = report
+  const { endpoint, advertise, dataCenter, rack, keysWanted, listeners, traffic } = report
   return {
     ...report,
     ...(endpoint === undefined ? {} : { endpoint: cutEndpoint(endpoint) }),
     ...(advertise === undefined ? {} : { advertise: advertise.slice(0, advertisedMax) }),
     ...(dataCenter === undefined ? {} : { dataCenter: cutText(dataCenter, nameMax) }),
     ...(rack === undefined ? {} : { rack: cutText(rack, nameMax) }),
+    ...(keysWanted === undefined
+      ? {}
+      : { keysWanted: keysWanted.slice(0, keysWantedMax).map((name) => cutText(name, nameMax)) }),
     listeners: listeners
       .slice(0, listenersMax)
       .map((listener) => ({ ...listener, address: cutText(listener.address, addressMax) })),

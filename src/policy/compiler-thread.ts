@@ -8,7 +8,7 @@ import type { CompileAnswer, CompileOrder, PolicyPart } from './compiler.ts'
 const rulesAPart = 200
 
 const { source, fileName, validateOnly, trustDomain } = workerData as CompileOrder
-const nothing: PolicyPart = { rules: [], cedar: [], masks: [], retention: [], holds: [], guards: [] }
+const nothing: PolicyPart = { rules: [], cedar: [], masks: [], retention: [], holds: [], guards: [], providers: [] }
 const answers = answersTo()
 
 function send(): void {
@@ -20,7 +20,8 @@ function* answersTo(): Generator<CompileAnswer, undefined> {
   try {
     const policy = loadPolicy(source, fileName, trustDomain)
     const { masks, retention, holds, guards } = policy.data
-    const whole: PolicyPart = { rules: policy.rules, cedar: policy.cedar, masks, retention, holds, guards }
+    const { rules, cedar, providers } = policy
+    const whole: PolicyPart = { rules, cedar, masks, retention, holds, guards, providers }
     const longest = validateOnly ? 0 : Math.max(...Object.values(whole).map((list: readonly unknown[]) => list.length))
     for (let from = 0; ; from += rulesAPart) {
       const last = from + rulesAPart >= longest
@@ -45,6 +46,7 @@ function partOf(whole: PolicyPart, from: number): PolicyPart {
     retention: whole.retention.slice(from, to),
     holds: whole.holds.slice(from, to),
     guards: whole.guards.slice(from, to),
+    providers: whole.providers.slice(from, to),
   }
 }
 

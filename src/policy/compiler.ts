@@ -28,7 +28,7 @@ export type CompileAnswer =
   | { readonly kind: 'refused'; readonly message: string }
 
 /** Lists to be put behind those of the parts before. */
-export type PolicyPart = Pick<CompiledPolicy, 'rules' | 'cedar'> &
+export type PolicyPart = Pick<CompiledPolicy, 'rules' | 'cedar' | 'providers'> &
   Pick<DataLaw, 'masks' | 'retention' | 'holds' | 'guards'>
 
 /**
@@ -82,5 +82,10 @@ function joined(parts: readonly PolicyPart[]): CompiledPolicy {
     holds: parts.flatMap(({ holds }) => holds),
     guards: parts.flatMap(({ guards }) => guards),
   })
-  return { rules: parts.flatMap(({ rules }) => rules), cedar: parts.flatMap(({ cedar }) => cedar), data }
+  return {
+    rules: parts.flatMap(({ rules }) => rules),
+    cedar: parts.flatMap(({ cedar }) => cedar),
+    data,
+    providers: parts.flatMap(({ providers }) => providers),
+  }
 }

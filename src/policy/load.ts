@@ -7,6 +7,7 @@ import type { DocumentPath, Documents, ParsedDocument, Problem } from '../base/d
 import { configError, parseDocuments } from '../base/document.ts'
 import { assert } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import type { ProviderSpec } from '../identity/providers/provider.ts'
 import { foreignFault, parseSpiffePattern } from '../identity/spiffe.ts'
 import { compileDataLaw } from './data/compile.ts'
 import type { DataSpec } from './data/kinds.ts'
@@ -16,19 +17,21 @@ import type { AccessSpec, CedarPolicySpec, RoleBindingSpec } from './load/kinds.
 import { accessSchemas } from './load/kinds.ts'
 import { RuleCompiler } from './load/rules.ts'
 import type { CompiledPolicy } from './policy.ts'
+import { compileProviders, providerKind, providerSchemas } from './providers.ts'
 import { type RoutingSpec, routingSchemas } from './routing.ts'
 
-type Spec = AccessSpec | DataSpec | RoutingSpec
+type Spec = AccessSpec | DataSpec | ProviderSpec | RoutingSpec
 
 const schemas: ReadonlyMap<string, z.ZodType<Spec>> = new Map<string, z.ZodType<Spec>>([
   ...accessSchemas,
   ...dataSchemas,
+  ...providerSchemas,
   // Gateways act on it (`routing.ts`); here it is only held to its form.
   ...routingSchemas,
 ])
 
 /** Kinds whose names no verdict says; each has names of its own. */
-const kindsOfTheirOwn: ReadonlySet<string> = new Set(['Role', 'DataClass', 'RoutingPolicy'])
+const kindsOfTheirOwn: ReadonlySet<string> = new Set(['Role', 'DataClass', 'RoutingPolicy', providerKind])
 
 /**
  * Reads a whole policy of at most `policyBytesMax`. A blank source is refused too: a policy that denies everything is one that was never
@@ -77,6 +80,7 @@ function compile(
   const rules = new RuleCompiler(documents, fault).compile()
   const cedar = compileCedarPolicies(of<CedarPolicySpec>('CedarPolicy'), rules.length, roles, fault, trustDomain)
   const data = compileDataLaw(documents, fault)
+  const providers = compileProviders(of<ProviderSpec>(providerKind), tell)
   refuseDuplicates(documents, cedar.ids, tell)
   if (trustDomain !== undefined) {
     for (const document of documents) {
@@ -86,7 +90,7 @@ function compile(
       }
     }
   }
-  return { rules, cedar: cedar.rules, data }
+  return { rules, cedar: cedar.rules, data, providers }
 }
 
 /** Wherever a document of any kind names one. What is none was told before. */

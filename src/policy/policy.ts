@@ -10,6 +10,7 @@
  * This file: the words of a policy, and a policy as it stands after validation (`load.ts` makes one, `engine.ts` runs it).
  */
 import type { Permission } from '../cql/statement/facts.ts'
+import type { ProviderDocument } from '../identity/providers/provider.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
 import type { Conditions, ContextAttribute } from './conditions.ts'
@@ -137,4 +138,6 @@ export interface CompiledPolicy {
   readonly cedar: readonly CedarRule[]
   /** Masks, retention and guardrails. */
   readonly data: DataLaw
+  /** Whose tokens say who somebody is; they permit nothing. */
+  readonly providers: readonly ProviderDocument[]
 }

@@ -167,7 +167,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   override close(reason: string): void {
     if (this.life === 'open' && this.state !== 'ready') {
       const stream = this.#handshake.waitingStream
-      if (stream >= 0) {
+      if (stream >= 0 && !this.#handshake.isDelicate) {
         const { code, message } = cqlFault(new RingfenceError('UNAVAILABLE', reason))
         this.#outbox.send(errorEnvelope(this.#version, stream, code, message))
       } else this.#isReset = true
@@ -331,7 +331,10 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
 
   /** Part of `Handshaking`. */
   notOpened(reason: unknown, stream: number): void {
-    this.fault(reason, stream)
+    // What may be otherwise at the next attempt is not told to a driver that would then make none.
+    const isFinal = reason instanceof RingfenceError && reason.code === 'UNAUTHORIZED'
+    if (this.#handshake.isDelicate && !isFinal) this.#isReset = true
+    else this.fault(reason, stream)
     this.end('the backend did not open')
   }
 

@@ -17,6 +17,7 @@ import { readAuthResponse } from '../cql/requests.ts'
 import type { StartupInfo } from './backend.ts'
 import type { Entered, LogIn, Proven } from './log-in.ts'
 import type { Outbox } from './outbox.ts'
+import { driverKind } from './refusals.ts'
 import { type Startup, startupOf } from './startup.ts'
 
 /** OPTIONS before STARTUP, as a health check might send them. */
@@ -35,6 +36,8 @@ export interface Handshaking extends Owner {
   onReady(): void
   /** Answers with an error, and ends where nothing more can be believed. */
   fault(reason: unknown, stream: number): void
+  /** Ends it; who waits for an answer to its handshake hears why, unless it is not to. */
+  close(reason: string): void
   /** Answers with an error, then ends. */
   refuse(reason: unknown, stream: number): void
 }
@@ -52,6 +55,10 @@ export class Handshake {
   #options = 0
   /** The framing of after the handshake is in use: from READY, or from AUTHENTICATE. */
   #isFramed = false
+  /** The client was asked who it is. */
+  #wasAsked = false
+  /** When its proof ends; `Infinity` where it does not, or is not known. */
+  #proofEndsMs = Number.POSITIVE_INFINITY
 
   constructor(client: Handshaking, inbound: Inbound, outbox: Outbox, logIn: LogIn | undefined) {
     this.#client = client
@@ -67,6 +74,11 @@ export class Handshake {
   /** The stream that waits for an answer, −1 for none. */
   get waitingStream(): number {
     return this.#phase === 'opening' || this.#phase === 'verifying' ? this.#stream : -1
+  }
+
+  /** It was asked who it is, and an ERROR would keep its driver away for good. */
+  get isDelicate(): boolean {
+    return this.#wasAsked && driverKind(this.#startup?.info.driverName) === 'python'
   }
 
   /** Whether so many bytes more may come. */
@@ -94,7 +106,15 @@ export class Handshake {
       this.#open(stream)
       return
     }
+    const unavailable = this.#logIn.unavailable()
+    if (unavailable !== undefined) {
+      this.#logIn.refused(unavailable, this.#startup.info.driverName)
+      // A server's error in answer to STARTUP: every driver tries again.
+      this.#client.refuse(new RingfenceError('UPSTREAM', unavailable.message), stream)
+      return
+    }
     this.#phase = 'authenticating'
+    this.#wasAsked = true
     this.#answerStartup(authenticateEnvelope(version, stream, this.#logIn.className), stream)
   }
 
@@ -137,6 +157,7 @@ export class Handshake {
     try {
       const entered = this.#logIn.enter(proven)
       this.#logIn = undefined
+      this.#proofEndsMs = proven.identity.expiresAtMs
       this.#client.known(entered)
       this.#open(stream)
     } catch (reason) {
@@ -148,7 +169,11 @@ export class Handshake {
   #notProved(reason: unknown, stream: number): void {
     if (this.#phase === 'verifying') this.#phase = 'authenticating'
     // Else the client is gone, or is to go.
-    if (this.#isIn('authenticating')) this.#client.fault(reason, stream)
+    if (!this.#isIn('authenticating')) return
+    const answer = this.#logIn?.refused(reason, this.#startup?.info.driverName)
+    if (answer?.kind === 'closes') this.#client.close('log-in refused')
+    else if (answer?.ends === true) this.#client.refuse(answer.error, stream)
+    else this.#client.fault(answer?.error ?? reason, stream)
   }
 
   /** `stream` is that of STARTUP, or of the AUTH_RESPONSE that was accepted. */
@@ -168,12 +193,18 @@ export class Handshake {
   #becomeReady(stream: number): void {
     if (!this.#isIn('opening')) return
     const { version } = this.#client
-    if (this.#isFramed) this.#outbox.send(authSuccessEnvelope(version, stream))
+    if (this.#isFramed) this.#outbox.send(authSuccessEnvelope(version, stream, this.#endOfProof()))
     else if (!this.#answerStartup(readyEnvelope(version, stream), stream)) return
     this.#phase = 'ready'
     this.#inbound.bodyBytesMax = limits.messageBytesMax
     this.#inbound.dropsTooLong = true
     this.#client.onReady()
+  }
+
+  /** For an authenticator that reads it: when this session will end. */
+  #endOfProof(): Buffer | null {
+    const seconds = Math.floor(this.#proofEndsMs / 1000)
+    return Number.isFinite(seconds) ? Buffer.from(`exp=${seconds}`) : null
   }
 
   /** Both directions change their framing right after READY or AUTHENTICATE (native_protocol_v5.spec §2). False where that was the end. */

@@ -42,6 +42,12 @@ describe('listeners of a configuration file', () => {
     '{ address: 10.0.0.1, port: 9042, authentication: [certificate] }',
     '{ address: 10.0.0.1, port: 9042, authentication: [certificate, asked] }',
     '{ address: 10.0.0.1, port: 9042, authentication: [asked] }',
+    ...['certificate', 'token', 'both', 'either', '[certificate, token]', '[both]'].map(
+      (mode) => `{ address: 10.0.0.1, port: 9042, authentication: ${mode} }`,
+    ),
+    ...['auto', 'words', 'silent'].map(
+      (refusal) => `{ address: 10.0.0.1, port: 9042, authentication: token, refusal: ${refusal} }`,
+    ),
     '{ address: 10.0.0.1, port: 9042, proxyProtocol: { from: [10.0.0.0/8, 192.0.2.1, "2001:db8::/32"] } }',
   ]
   for (const listener of allowed) {
@@ -72,8 +78,14 @@ describe('listeners of a configuration file', () => {
     '{ address: 127.0.0.1, port: 9042, proxyProtocol: { from: [10.0.0.0/8/8] } }': /network/,
     '{ address: 127.0.0.1, port: 9042, proxyProtocol: { from: [nginx.example.org] } }': /network/,
     '{ address: 127.0.0.1, port: 9042, authentication: [] }': /authentication/,
-    '{ address: 127.0.0.1, port: 9042, authentication: [unheard] }': /expected one of certificate, listener, asked/,
+    '{ address: 127.0.0.1, port: 9042, authentication: [unheard] }':
+      /expected one of certificate, listener, token, both, asked/,
     '{ address: 127.0.0.1, port: 9042, authentication: [asked, asked] }': /names a way twice/,
+    '{ address: 127.0.0.1, port: 9042, authentication: tokens }': /unknown value "tokens", did you mean "token"\?/,
+    '{ address: 127.0.0.1, port: 9042, authentication: listener }':
+      /unknown value "listener"; valid: certificate, token/,
+    '{ address: 127.0.0.1, port: 9042, authentication: constructor }': /unknown value "constructor"/,
+    '{ address: 127.0.0.1, port: 9042, authentication: token, refusal: loud }': /unknown value "loud"/,
     '{ address: 127.0.0.1, port: 9042, authentication: [certificate, listener] }':
       /nobody can prove who it is by "listener"/,
     '{ address: 127.0.0.1, port: 9042, authentication: [asked, other] }': /"other" is asked for by another class name/,

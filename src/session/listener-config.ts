@@ -4,9 +4,11 @@
  */
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import { z } from 'zod'
-import { proofs } from '../identity/proofs/index.ts'
+import { unknownWord } from '../base/document.ts'
+import { listenerModes, proofs } from '../identity/proofs/index.ts'
 import { askedOf, shownBy } from '../identity/proofs/registry.ts'
 import { isReserved, parseSpiffeId } from '../identity/spiffe.ts'
+import { refusalModes } from './refusals.ts'
 
 const cidr = z.string().refine(isCidr, 'expected an address or a network such as 10.0.0.0/8')
 
@@ -28,7 +30,18 @@ const listenerSchema = z.strictObject({
   port: z.int().min(0).max(65_535).optional(),
   tls: z.boolean().default(true),
   identity: z.string().optional(),
-  authentication: z.array(z.string()).min(1).optional(),
+  authentication: z
+    .union([z.array(z.string()).min(1), z.string()])
+    .transform((given, context) => {
+      if (typeof given !== 'string') return given
+      const listed = Object.hasOwn(listenerModes, given) ? listenerModes[given] : undefined
+      if (listed !== undefined) return [...listed]
+      const modes = Object.keys(listenerModes)
+      context.addIssue({ code: 'custom', message: unknownWord('value', given.slice(0, 64), modes) })
+      return z.NEVER
+    })
+    .optional(),
+  refusal: z.enum(refusalModes).optional(),
   proxyProtocol: z.strictObject({ from: z.array(cidr).min(1).max(64) }).optional(),
 })
 
@@ -79,9 +92,9 @@ function problemOf(listener: Listener): string | undefined {
 /** What a client can show or answer at a listener with TLS. */
 function authenticationFault(methods: readonly string[] | undefined): string | undefined {
   if (methods === undefined) return undefined
-  const unheard = methods.find((method) => !proofs.methods.includes(method))
+  const unheard = methods.find((method) => !proofs.ways.includes(method))
   if (unheard !== undefined)
-    return `"authentication" names ${JSON.stringify(unheard.slice(0, 64))}; expected one of ${proofs.methods.join(', ')}`
+    return `"authentication" names ${JSON.stringify(unheard.slice(0, 64))}; expected one of ${proofs.ways.join(', ')}`
   if (new Set(methods).size < methods.length) return '"authentication" names a way twice'
   const taken = proofs.taken(methods)
   const useless = taken.find((proof) => proof.asks === undefined && shownBy([proof], anyCertificate) === undefined)

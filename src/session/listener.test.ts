@@ -12,6 +12,7 @@ import { Doors } from './doors.ts'
 import type { Accepted } from './listener.ts'
 import { Listener } from './listener.ts'
 import { LogIn } from './log-in.ts'
+import { LogInRefusals } from './refusals.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ringfence-listener-'))
 after(() => rmSync(folder, { recursive: true }))
@@ -34,6 +35,7 @@ function listenerAt(path: string, onAccepted: (accepted: Accepted) => void): Lis
     protocols: [],
     reusePort: false,
     doors: new Doors(createLogger('test')),
+    refusals: new LogInRefusals(createLogger('test'), Date.now),
     log: createLogger('test'),
     nowMs: Date.now,
     onAccepted,
@@ -59,7 +61,7 @@ describe('a listener on a Unix socket', () => {
     assert.ok(!(entry instanceof LogIn))
     const { info } = entry
     assert.equal(info.identity.subject, 'spiffe://demo.local/svc/tool')
-    assert.equal(info.identity.method, 'listener')
+    assert.equal(info.identity.methods[0], 'listener')
     assert.equal(info.address, 'unix')
   })
 

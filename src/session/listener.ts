@@ -13,7 +13,7 @@ import { after, contain, contained, type Owner, settle } from '../base/contained
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { proofs } from '../identity/proofs/index.ts'
-import type { Evidence, Proof, ProofCheck, Trust } from '../identity/proofs/proof.ts'
+import type { Connected, Evidence, Proof, ProofCheck, Trust } from '../identity/proofs/proof.ts'
 import { type AskingProof, askedOf, shownBy } from '../identity/proofs/registry.ts'
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
@@ -27,6 +27,7 @@ import { type Entered, LogIn } from './log-in.ts'
 import type { Leave } from './places.ts'
 import type { ProxyHeader } from './proxy-header.ts'
 import { readProxyHeader } from './proxy-header.ts'
+import type { LogInRefusals, RefusalMode } from './refusals.ts'
 import { reset } from './reset.ts'
 
 export interface ListenerConfig {
@@ -39,6 +40,8 @@ export interface ListenerConfig {
   readonly identity?: string | undefined
   /** The kinds of proof that it takes, in the order in which they are tried; those that connections themselves show, where it does not say. */
   readonly authentication?: readonly string[] | undefined
+  /** What clients hear whose log-in is refused. */
+  readonly refusal?: RefusalMode | undefined
   readonly proxyProtocol?: { readonly from: readonly string[] } | undefined
 }
 
@@ -62,6 +65,8 @@ export interface ListenerOptions {
   readonly reusePort: boolean
   /** One for all listeners of a process. */
   readonly doors: Doors
+  /** One for all listeners of a process. */
+  readonly refusals: LogInRefusals
   readonly log: Logger
   readonly nowMs: () => number
   readonly onAccepted: (accepted: Accepted) => void
@@ -251,9 +256,12 @@ export class Listener {
 
   /** Verifies what the connection itself shows; asks where it shows nothing. */
   #prove(arrival: Arrival, certificates: readonly Buffer[]): void {
-    const evidence = shownBy(this.#taken, { certificates, listenerIdentity: this.#identity })
+    const connection = { certificates, listenerIdentity: this.#identity }
+    // A mesh link shows its certificate, whatever clients are asked for here.
+    const taken = this.#isLink(arrival) ? proofs.taken(undefined) : this.#taken
+    const evidence = shownBy(taken, connection)
     if (evidence === undefined) {
-      this.#ask(arrival)
+      this.#ask(arrival, connection)
       return
     }
     const enter = (identity: VerifiedIdentity): void => {
@@ -271,17 +279,21 @@ export class Listener {
   }
 
   /** Counts with the handshakes until it has proved who it is. A mesh link is never asked. */
-  #ask(arrival: Arrival): void {
-    if (this.#asked.length === 0 || this.#isLink(arrival)) {
+  #ask(arrival: Arrival, connection: Connected): void {
+    const asked = this.#asked.filter(({ asks }) => asks.needs?.(connection) !== false)
+    if (asked.length === 0 || this.#isLink(arrival)) {
       reset(arrival.raw)
       return
     }
     const logIn = new LogIn({
-      asked: this.#asked,
+      asked,
+      connection,
       address: arrival.addresses.address,
+      port: arrival.addresses.port,
       check: () => this.#check(),
       enter: ({ identity, evidence }) => this.#enter(arrival, identity, evidence),
-      log: this.#options.log,
+      refusals: this.#options.refusals,
+      refusal: this.#options.config.refusal ?? 'auto',
     })
     this.#give(arrival, logIn)
   }

@@ -4,16 +4,17 @@
  *   AUTH_RESPONSE ─▶ Conversation ─┬─▶ AUTH_CHALLENGE, and on
  *                                  └─▶ evidence ─▶ Proofs.verify ─▶ enter ─▶ a place, or the reason why there is none
  *
- * Rule: a client hears that it is refused, not why, unless the proof has words for it; the log has the reason, and never the evidence.
+ * Rule: what a client hears of a refusal is for `refusals.ts` to say; the log and the record have the reason, and never the evidence.
  */
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { proofs } from '../identity/proofs/index.ts'
-import type { Evidence, ProofCheck } from '../identity/proofs/proof.ts'
+import type { Connected, Evidence, ProofCheck } from '../identity/proofs/proof.ts'
 import { type AskingProof, Conversation } from '../identity/proofs/registry.ts'
+import { LogInRefused } from '../identity/refusal.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
-import type { Logger } from '../telemetry/log.ts'
 import type { ClientInfo } from './backend.ts'
+import type { LogInRefusals, RefusalAnswer, RefusalMode } from './refusals.ts'
 
 /** It is known who is there. */
 export interface Entered {
@@ -30,11 +31,14 @@ export interface Proven {
 export interface LogInOptions {
   /** At least one; all of one class name. */
   readonly asked: readonly AskingProof[]
+  readonly connection: Connected
   readonly address: string
+  readonly port: number
   readonly check: () => ProofCheck
   /** To be called at once for what was proved, while the client is there. */
   readonly enter: (proven: Proven) => Entered
-  readonly log: Logger
+  readonly refusals: LogInRefusals
+  readonly refusal: RefusalMode
 }
 
 export class LogIn {
@@ -42,51 +46,64 @@ export class LogIn {
   readonly #options: LogInOptions
   #conversation: Conversation
   #answers = 0
+  /** Whom the last answer claims to be about. */
+  #claimed: string | undefined
 
   constructor(options: LogInOptions) {
     this.#options = options
     this.className = options.asked[0]?.asks.className ?? ''
-    this.#conversation = new Conversation(options.asked)
+    this.#conversation = new Conversation(options.asked, options.connection)
   }
 
   /**
    * A Buffer is the next AUTH_CHALLENGE. After a refusal the client may begin anew.
-   * @throws RingfenceError CREDENTIALS, now or later; PROTOCOL after too many answers
+   * @throws RingfenceError IDENTITY or CREDENTIALS, now or later; PROTOCOL after too many answers
    */
   answer(token: Buffer): Buffer | Proven | Promise<Proven> {
+    this.#claimed = undefined
     if (++this.#answers > limits.authResponsesMax) throw new RingfenceError('PROTOCOL', 'authResponsesMax reached')
     try {
       const step = this.#conversation.answer(token)
       if (Buffer.isBuffer(step)) return step
       this.#begin()
+      this.#claimed = step.claimed
+      this.#options.refusals.beforeAttempt(this.#options.address, step.claimed)
       const identity = proofs.verify(step, this.#options.check())
       if (!(identity instanceof Promise)) return { identity, evidence: step }
-      return identity.then(
-        (late) => ({ identity: late, evidence: step }),
-        (reason: unknown) => {
-          throw this.#refusal(reason)
-        },
-      )
+      return identity.then((late) => ({ identity: late, evidence: step }))
     } catch (reason) {
       this.#begin()
-      throw this.#refusal(reason)
+      throw reason
     }
   }
 
+  /** Why nobody can log in now, whatever it answers; undefined where somebody can. */
+  unavailable(): LogInRefused | undefined {
+    const { asked, check } = this.#options
+    const now = check()
+    const reasons = asked.map(({ asks }) => asks.unavailable?.(now))
+    const [first] = reasons
+    return reasons.includes(undefined) || first === undefined
+      ? undefined
+      : new LogInRefused('no-keys', first, { words: first })
+  }
+
+  /** What a client is told that could not be verified. Undefined where it is no refusal. */
+  refused(reason: unknown, driverName: string | undefined): RefusalAnswer | undefined {
+    if (!(reason instanceof RingfenceError) || (reason.code !== 'IDENTITY' && reason.code !== 'CREDENTIALS'))
+      return undefined
+    const { address, port, refusals, refusal } = this.#options
+    return refusals.answer(refusal, { address, port, driverName, reason, claimed: this.#claimed })
+  }
+
   enter(proven: Proven): Entered {
-    return this.#options.enter(proven)
+    const { address, refusals, enter } = this.#options
+    const entered = enter(proven)
+    if (this.#claimed !== undefined) refusals.entered(address, this.#claimed)
+    return entered
   }
 
   #begin(): void {
-    this.#conversation = new Conversation(this.#options.asked)
-  }
-
-  #refusal(reason: unknown): unknown {
-    const { address, log } = this.#options
-    if (!(reason instanceof RingfenceError)) return reason
-    log.warn({ peer: address, reason: reason.message }, 'log-in refused')
-    return reason.code === 'IDENTITY'
-      ? new RingfenceError('CREDENTIALS', 'these credentials are not accepted here')
-      : reason
+    this.#conversation = new Conversation(this.#options.asked, this.#options.connection)
   }
 }

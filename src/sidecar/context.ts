@@ -19,7 +19,7 @@ export class SessionContext implements RequestContext {
   /** @param clock the judge's */
   constructor(info: ClientInfo, protocol: ProtocolVersion, clock: () => number) {
     this.clientAddress = info.address
-    this.authentication = info.identity.method
+    this.authentication = info.identity.methods.join('+')
     this.protocol = protocol
     this.#clock = clock
     this.nowMs = clock()

@@ -6,6 +6,8 @@
  *
  * Rule: a session exists only after its passport was verified here; what a gateway says of its clients is not believed without.
  */
+
+import type { RefusedLogIn } from '../audit/record.ts'
 import type { ByteAccount } from '../base/bytes-budget.ts'
 import { after, type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
@@ -13,6 +15,7 @@ import { limits } from '../base/limits.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { type Passport, verifyPassport } from '../identity/passport.ts'
 import type { Trust } from '../identity/proofs/proof.ts'
+import { LogInRefused } from '../identity/refusal.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { type Close, type Open, openSchema, readControl } from '../link/protocol.ts'
 import type { Credentials } from '../mesh/credentials.ts'
@@ -43,6 +46,8 @@ export interface OpeningHost {
   /** For the sessions of all links. */
   readonly places: Places
   readonly refusals: Refusals
+  /** A passport was refused for what its client showed. */
+  readonly refusedLogIn: (refused: RefusedLogIn) => void
   /** Makes the session of a verified client; `open` connects it to the node. Throws where `keyspace` may not be used. */
   readonly session: (client: Client, open: LinkedOpen) => EnforcedSession
 }
@@ -180,6 +185,10 @@ export class LinkOpenings {
 
   #refuse(number: number, reason: unknown): void {
     const refusal = RingfenceError.from(reason, 'LINK')
+    if (reason instanceof LogInRefused) {
+      const { why: cause, evidence } = reason
+      this.#host.refusedLogIn({ client: undefined, driver: undefined, cause, evidence, gateway: this.#link.gateway })
+    }
     // What had no place was counted already.
     if (refusal.code !== 'OVERLOADED') {
       this.#host.log.warn({ gateway: this.#link.gateway, reason: refusal.message }, 'session refused')

@@ -65,6 +65,7 @@ function whoOf({ client, name, version, driver, gateway }: Opening, { authentica
     session: name,
     workload: identity.subject,
     person: identity.person,
+    evidence: { hash: identity.evidenceHash, token: identity.token },
     authentication,
     client: { address, port },
     ...(driver === undefined ? {} : { driver }),

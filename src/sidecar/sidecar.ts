@@ -21,6 +21,7 @@ import { systemClock } from '../base/clock.ts'
 import { nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
+import { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { linkProtocols } from '../link/protocol.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
@@ -37,6 +38,7 @@ import { type DoorBounds, Doors, Refusals, refusing } from '../session/doors.ts'
 import type { Accepted } from '../session/listener.ts'
 import { Listener } from '../session/listener.ts'
 import { type PlaceBounds, Places } from '../session/places.ts'
+import { LogInRefusals } from '../session/refusals.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -96,12 +98,14 @@ export class Sidecar {
   readonly #consumerFaults = new Repeated()
   readonly #analyst = new Analyst()
   readonly #secrets: Secrets
+  readonly #providers = new ProvidersInForce()
   readonly #audit: AuditWriter
   readonly #shared: Shared
   readonly #stages: Stages
   readonly #node: NodeMonitor
   readonly #listeners: Listener[] = []
   readonly #doors: Doors
+  readonly #refusals: LogInRefusals
   readonly #connections = new Set<ClientConnection>()
   readonly #links = new Set<LinkServer>()
   readonly #linkHost: LinkHost
@@ -140,6 +144,8 @@ export class Sidecar {
       wake: () => this.#turn.wake(),
       onFault: (reason) => this.#consumerFailed(reason),
     })
+    const refusedLogIn = transactions.refused.bind(transactions)
+    this.#refusals = new LogInRefusals(log, Date.now, refusedLogIn)
     const { address, port, spiffeId } = config.upstream
     const target = { address, port, spiffeId }
     this.#stages = (options.stages ?? asTheyAre)({ request: requestStages, answer: answerStages })
@@ -197,7 +203,7 @@ export class Sidecar {
     this.#linkHost = {
       log,
       credentials: () => feed.credentials.current,
-      trust: () => trustOf(feed.credentials.current),
+      trust: () => trustOf(feed.credentials.current, this.#providers.current),
       hello: () => (this.#stopping ? { ...this.#node.hello, ready: false } : this.#node.hello),
       schemaVersion: () => this.#node.schemaVersion(),
       ring: (id) => this.#node.ring.answer.envelope(id),
@@ -209,6 +215,7 @@ export class Sidecar {
       account: (info) => this.#budget.open(info.identity.key, addressBlock(info.address)),
       places: new Places(options.linkedBounds ?? linkedBounds),
       refusals: new Refusals(log, 'linked session refused'),
+      refusedLogIn,
       session: (client, open) => this.#linkedSession(client, open),
       onClosed: (link) => this.#links.delete(link),
     }
@@ -234,10 +241,13 @@ export class Sidecar {
     const { config, feed, log } = this.#options
     warmUpCedar()
     const policy = feed.value(pushedKinds.policy)
+    const keySets = feed.value(pushedKinds.keySets)
+    this.#providers.setKeySets(keySets.current)
     this.#install(policy.current)
     // Before the first await, so that no revision and no certificate is missed.
     this.#unsubscribe.push(
       policy.observe((now) => this.#install(now)),
+      keySets.observe((now) => this.#providers.setKeySets(now)),
       feed.value(pushedKinds.keys).observe((keys) => this.#secrets.use(keys)),
       feed.credentials.observe((credentials) => {
         for (const listener of this.#listeners) listener.setCredentials(credentials)
@@ -250,10 +260,11 @@ export class Sidecar {
       const listener = new Listener({
         config: listenerConfig,
         credentials: feed.credentials.current,
-        trust: () => trustOf(feed.credentials.current),
+        trust: () => trustOf(feed.credentials.current, this.#providers.current),
         protocols: linkProtocols,
         reusePort: false,
         doors: this.#doors,
+        refusals: this.#refusals,
         log,
         nowMs: Date.now,
         onAccepted: (accepted) => this.#accepted(accepted),
@@ -298,6 +309,7 @@ export class Sidecar {
     this.#wanted = policy
     const put = (compiled: CompiledPolicy): void => {
       this.#engine.install(compiled, policy.revision)
+      this.#providers.setDocuments(compiled.providers)
       this.#policyDigest = textDigest(policy.source)
     }
     const failed = (reason: unknown): void =>
@@ -388,7 +400,9 @@ export class Sidecar {
     const endpoint = config.listeners[tls]
     let sessions = this.#connections.size
     for (const link of this.#links) sessions += link.sessionsOpen
+    const keysWanted = this.#providers.takeWanted()
     return {
+      ...(keysWanted.length === 0 ? {} : { keysWanted }),
       policyRevision: this.#engine.revision,
       policyDigest: this.#policyDigest,
       connections: this.#connections.size + this.#links.size,

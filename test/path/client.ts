@@ -23,6 +23,8 @@ export interface ClientOptions {
   /** Sent before TLS. */
   readonly preamble?: Buffer
   readonly compression?: 'lz4'
+  /** DRIVER_NAME of STARTUP. */
+  readonly driverName?: string
 }
 
 export class RawClient {
@@ -95,9 +97,10 @@ export class RawClient {
   }
 
   async startup(stream = 0): Promise<Buffer> {
-    const { compression } = this.#options
+    const { compression, driverName } = this.#options
     const options = new Map([['CQL_VERSION', '3.0.0']])
     if (compression !== undefined) options.set('COMPRESSION', compression)
+    if (driverName !== undefined) options.set('DRIVER_NAME', driverName)
     return this.ask(startupEnvelope(this.version, stream, options))
   }
 

@@ -61,7 +61,7 @@ after(() => world.close())
 /** Asked who it is. */
 async function asked(
   port: number,
-  options: { version?: ProtocolVersion; compression?: 'lz4' } = {},
+  options: { version?: ProtocolVersion; compression?: 'lz4'; driverName?: string } = {},
 ): Promise<RawClient> {
   const client = await world.connect(port, undefined, { ...options, credentials: { bundlePem } })
   const answer = await client.startup()
@@ -305,7 +305,7 @@ suite('who one is', () => {
     const first = await entered(full.port, 'alice')
     await entered(full.port, 'alice+bob')
     await world.client(full.port, 'alice')
-    const second = await asked(full.port)
+    const second = await asked(full.port, { driverName: 'DataStax Java Driver' })
     assert.match(describe(await second.logIn('alice', 'pw-alice')), /^0x1001 connectionsPerIdentityMax reached/)
     first.close()
     await first.closed

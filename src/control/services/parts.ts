@@ -3,6 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import type { CertificateAuthority } from '../ca.ts'
 import type { Enrolment } from '../enrolment.ts'
+import type { KeySets } from '../key-sets/key-sets.ts'
 import type { Publisher } from '../publisher.ts'
 import type { Registry } from '../registry.ts'
 import type { Store } from '../store.ts'
@@ -11,6 +12,7 @@ export interface ControlParts {
   readonly ca: CertificateAuthority
   readonly enrolment: Enrolment
   readonly registry: Registry
+  readonly keySets: KeySets
   readonly publisher: Publisher
   readonly store: Store
   readonly clock: Clock

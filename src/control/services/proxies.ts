@@ -16,7 +16,7 @@ export function heard({ registry }: ControlParts, { agent, peer }: ProxyCaller):
 
 /** @param given whatever the proxy sent; it is read part by part */
 export function report(
-  { registry, log }: ControlParts,
+  { registry, keySets, log }: ControlParts,
   { agent, peer }: ProxyCaller,
   given: unknown,
 ): z.infer<typeof reportAnswer> {
@@ -29,6 +29,7 @@ export function report(
     throw new RingfenceError('IDENTITY', `${spiffeId} is no gateway and advertises nothing`)
   }
   registry.takeReport(agent, peer.notAfterMs, read, dropped)
+  if (read.keysWanted !== undefined) keySets.want(read.keysWanted)
   if (dropped.length === 0) return undefined
   log.warn({ spiffeId, dropped }, 'part of a report is not understood')
   return { dropped }

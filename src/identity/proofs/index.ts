@@ -1,6 +1,23 @@
-/** The ways to prove who one is. A new one is a file beside this and its place in this list. */
+/** The ways to prove who one is. A new one is a file beside this and its place in these lists. */
+import { bothOf } from './both.ts'
 import { certificate } from './certificate.ts'
 import { listener } from './listener.ts'
+import type { Proof } from './proof.ts'
 import { Proofs } from './registry.ts'
+import { token } from './token.ts'
 
-export const proofs = new Proofs(certificate, listener)
+/** Those that are asked for as a password. */
+const byPassword = [token] as readonly Proof[]
+const both = bothOf('both', certificate as Proof, byPassword)
+
+export const proofs = new Proofs(certificate as Proof, listener as Proof, ...byPassword, both as Proof)
+
+const passwords = byPassword.map(({ method }) => method)
+
+/** `authentication` of a listener as one word, and the list that it stands for. */
+export const listenerModes: Readonly<Record<string, readonly string[]>> = {
+  certificate: [certificate.method],
+  token: passwords,
+  both: [both.method],
+  either: [certificate.method, ...passwords],
+}

@@ -10,8 +10,9 @@
  */
 import type { z } from 'zod'
 import type { Leaf } from '../certificate.ts'
+import { Providers } from '../providers/in-force.ts'
 import { type SpiffeId, trustDomainOf } from '../spiffe.ts'
-import type { Claims } from '../verified.ts'
+import type { Claims, ShownToken } from '../verified.ts'
 
 /** What one shows. It travels in passports and stays in memory with its session; it is never logged or recorded. */
 export interface Evidence {
@@ -21,6 +22,8 @@ export interface Evidence {
   readonly chain: readonly Buffer[]
   /** What else the kind shows, as JSON. */
   readonly shown?: unknown
+  /** Whom it claims to be about, unverified; attempts are counted by it. It travels nowhere. */
+  readonly claimed?: string | undefined
 }
 
 /** What a connection is known by before its first byte of CQL. */
@@ -36,11 +39,16 @@ export interface Trust {
   readonly trustDomain: string
   /** Roots, PEM. */
   readonly bundlePem: string
+  /** Identity providers with their keys. */
+  readonly providers: Providers
 }
 
-/** What a process trusts by its own credentials. */
-export function trustOf({ spiffeId, bundlePem }: { readonly spiffeId: SpiffeId; readonly bundlePem: string }): Trust {
-  return { trustDomain: trustDomainOf(spiffeId), bundlePem }
+/** What a process trusts by its own credentials, and by its policy. */
+export function trustOf(
+  { spiffeId, bundlePem }: { readonly spiffeId: SpiffeId; readonly bundlePem: string },
+  providers = Providers.none,
+): Trust {
+  return { trustDomain: trustDomainOf(spiffeId), bundlePem, providers }
 }
 
 export interface ProofCheck {
@@ -56,7 +64,12 @@ export interface Proved {
   readonly subject: SpiffeId
   /** Where it is not given, the one in the subject counts (`personOf`). */
   readonly person?: string | undefined
-  readonly claims?: Claims
+  readonly groups?: readonly string[] | undefined
+  readonly role?: string | undefined
+  readonly claims?: Claims | undefined
+  /** Each one of `Proof.proves`; where it is not given, the proof's own word. */
+  readonly methods?: readonly string[]
+  readonly token?: ShownToken | undefined
   readonly expiresAtMs: number
   /** What was shown; its hash is told. */
   readonly hashed: Buffer | string
@@ -73,8 +86,10 @@ export interface Exchange {
 }
 
 export interface Proof<Shown = unknown> {
-  /** The word of `when: {authentication: …}`, of `authentication` of a listener, and of the record. */
+  /** The word of `authentication` of a listener; and, where `proves` is not given, of `when: {authentication: …}` and of the record. */
   readonly method: string
+  /** The words that it may prove for `when: {authentication: …}` and the record, where they are others. */
+  readonly proves?: readonly string[]
   readonly evidence: {
     /** The word in a passport. */
     readonly name: string
@@ -89,7 +104,11 @@ export interface Proof<Shown = unknown> {
   readonly asks?: {
     /** AUTHENTICATE names it: drivers choose what to answer by it. */
     readonly className: string
-    begin(): Exchange
+    /** False where the connection lacks what must be shown besides. */
+    readonly needs?: (connection: Connected) => boolean
+    /** Why nobody can be verified by it now, in words; undefined where somebody can. */
+    readonly unavailable?: (check: ProofCheck) => string | undefined
+    begin(connection: Connected): Exchange
   }
   /** May be asynchronous. @throws RingfenceError IDENTITY */
   verify(evidence: Evidence & { readonly shown: Shown }, check: ProofCheck): Proved | Promise<Proved>

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { z } from 'zod'
 import { RingfenceError } from '../../base/errors.ts'
+import { Providers } from '../providers/in-force.ts'
 import { parseSpiffeId } from '../spiffe.ts'
 import { identityKey, type WhoOne } from '../verified.ts'
 import { proofs } from './index.ts'
@@ -14,10 +15,11 @@ import { askedOf, Conversation, Proofs, shownBy } from './registry.ts'
 const alice = parseSpiffeId('spiffe://demo.local/svc/alice')
 const check: ProofCheck = {
   nowMs: 1000,
-  trust: { trustDomain: 'demo.local', bundlePem: '' },
+  trust: { trustDomain: 'demo.local', bundlePem: '', providers: Providers.none },
   gateway: undefined,
   named: undefined,
 }
+const anyone = { certificates: [], listenerIdentity: undefined }
 const isIdentityFault = (error: unknown): boolean => error instanceof RingfenceError && error.code === 'IDENTITY'
 
 /** A word that begins with `prefix` proves what `proved` says; answered at once, or in two rounds. */
@@ -61,17 +63,20 @@ describe('a registry of proofs', () => {
 
   it('makes an identity of what was proved, with the hash of the evidence and not the evidence', async () => {
     const some = new Proofs(listener)
-    some.register(spoken('said', 'x', { person: 'corp/alice', claims: { groups: ['a'] } }))
+    const known: Partial<Proved> = { groups: ['corp/b', 'corp/a', 'corp/b'], role: 'arn:aws:iam::1:role/r' }
+    some.register(spoken('said', 'x', { person: 'corp/alice', claims: { groups: ['a'] }, ...known }))
     some.register({ ...spoken('later', 'x'), verify: async () => ({ subject: alice, expiresAtMs: 2000, hashed: 'x' }) })
     const identity = some.verify({ kind: 'said', chain: [], shown: 'xyz' }, check)
     assert.ok(!(identity instanceof Promise))
-    const { subject, person, method, claims, expiresAtMs, gateway } = identity
+    const { subject, person, groups, role, methods, claims, expiresAtMs, gateway } = identity
     assert.deepEqual(
-      { subject, person, method, claims, expiresAtMs, gateway },
+      { subject, person, groups, role, methods, claims, expiresAtMs, gateway },
       {
         subject: alice,
         person: 'corp/alice',
-        method: 'said',
+        groups: ['corp/a', 'corp/b'],
+        role: 'arn:aws:iam::1:role/r',
+        methods: ['said'],
         claims: { groups: ['a'] },
         expiresAtMs: 2000,
         gateway: undefined,
@@ -79,7 +84,7 @@ describe('a registry of proofs', () => {
     )
     assert.equal(identity.evidenceHash, '3608bca1e44ea6c4d268eb6db02260269892c0b42b86bbf1e77a6fa16c3c9282')
     assert.ok(!JSON.stringify(identity).includes('xyz'))
-    assert.equal((await some.verify({ kind: 'later', chain: [], shown: '' }, check)).method, 'later')
+    assert.equal((await some.verify({ kind: 'later', chain: [], shown: '' }, check)).methods[0], 'later')
   })
 
   it('refuses what no proof may say: another trust domain, the mesh’s own ids, a time that is over, evidence that is not understood', async () => {
@@ -124,11 +129,11 @@ describe('a registry of proofs', () => {
       asked.map(({ method }) => method),
       ['a', 'b'],
     )
-    assert.deepEqual(new Conversation(asked).answer(Buffer.from('a:1')), { kind: 'a', chain: [], shown: 'a:1' })
-    const rounds = new Conversation(asked)
+    assert.deepEqual(new Conversation(asked, anyone).answer(Buffer.from('a:1')), { kind: 'a', chain: [], shown: 'a:1' })
+    const rounds = new Conversation(asked, anyone)
     assert.deepEqual(rounds.answer(Buffer.from('b:1')), Buffer.from('more'))
     assert.throws(() => rounds.answer(Buffer.from('a:1')), isIdentityFault)
-    assert.throws(() => new Conversation(asked).answer(Buffer.from('x')), isIdentityFault)
+    assert.throws(() => new Conversation(asked, anyone).answer(Buffer.from('x')), isIdentityFault)
   })
 
   it('takes of a connection the first that it shows', () => {
@@ -144,36 +149,42 @@ describe('the identity of a plain listener', () => {
     const named = parseSpiffeId('spiffe://demo.local/user/okta/alice')
     const identity = proofs.verify({ kind: 'listener', chain: [] }, { ...check, named })
     assert.ok(!(identity instanceof Promise))
-    assert.equal(identity.method, 'listener')
+    assert.deepEqual(identity.methods, ['listener'])
     assert.equal(identity.expiresAtMs, Number.POSITIVE_INFINITY)
     assert.equal(identity.person, 'okta/alice')
   })
 })
 
 describe('identityKey', () => {
-  it('is one for each subject, person, method and claims, and none of them can be mistaken for another', () => {
+  it('is one for each subject, person, groups, role, methods and claims, and none of them can be mistaken for another', () => {
     const bob = parseSpiffeId('spiffe://demo.local/svc/bob')
-    const who: readonly WhoOne[] = [alice, bob].flatMap((subject) =>
-      [undefined, '', 'corp/alice', '"', 'certificate', alice].flatMap((person) =>
-        ['certificate', 'listener', 'oidc'].flatMap((method) =>
-          [{}, { a: 1 }, { a: '1' }, { a: [1] }, { a: { b: 1 } }, { groups: ['a', 'b'] }, { groups: ['a,b'] }].map(
-            (claims): WhoOne => ({ subject, person, method, claims }),
-          ),
-        ),
-      ),
+    const choices = {
+      subject: [alice, bob],
+      person: [undefined, '', 'corp/alice', '"', alice],
+      groups: [[], ['a'], ['a', 'b'], ['a,b'], ['corp/alice']],
+      role: [undefined, 'a', 'arn:aws:iam::1:role/r'],
+      methods: [['certificate'], ['listener'], ['certificate', 'oidc']],
+      claims: [{}, { a: 1 }, { a: '1' }, { a: [1] }, { a: { b: 1 } }, { groups: ['a', 'b'] }, { groups: ['a,b'] }],
+    } satisfies { [Field in keyof WhoOne]: readonly WhoOne[Field][] }
+    let who: Partial<WhoOne>[] = [{}]
+    for (const [field, values] of Object.entries(choices))
+      who = who.flatMap((one) => values.map((value) => ({ ...one, [field]: value })))
+    const keys = new Set(
+      who.map((one) => identityKey(one as WhoOne, one.methods?.length === 1 && one.methods[0] === 'certificate')),
     )
-    const keys = new Set(who.map((one) => identityKey(one, one.method === 'certificate')))
     assert.equal(keys.size, who.length)
   })
 
   it('does not depend on the order of claims', () => {
-    const one: WhoOne = { subject: alice, person: undefined, method: 'oidc', claims: { a: 1, b: { c: 1, d: 2 } } }
+    const claims = { a: 1, b: { c: 1, d: 2 } }
+    const one: WhoOne = { subject: alice, person: undefined, groups: [], role: undefined, methods: ['oidc'], claims }
     const same: WhoOne = { ...one, claims: { b: { d: 2, c: 1 }, a: 1 } }
     assert.equal(identityKey(one, false), identityKey(same, false))
   })
 
   it('is the subject where that says it all, so that pages sealed by it alone still open', () => {
-    assert.equal(identityKey({ subject: alice, person: undefined, method: 'certificate', claims: {} }, true), alice)
+    const one = { subject: alice, person: undefined, groups: [], role: undefined, methods: ['certificate'], claims: {} }
+    assert.equal(identityKey(one, true), alice)
   })
 })
 
@@ -196,11 +207,11 @@ describe('what is kept for somebody', () => {
 })
 
 describe('kinds of proof', () => {
-  it('are named by no file outside this folder', () => {
+  it('are named by no file outside this folder and that of the providers', () => {
     const root = join(import.meta.dirname, '../../..')
-    const kinds = [...proofs.methods, 'svid', 'oidc', 'jwt', 'aws'].join('|')
+    const kinds = [...proofs.methods, 'svid', 'jwt', 'aws'].join('|')
     const named = new RegExp(`(['"\`])(?:${kinds})\\1`)
-    const own = globSync('src/identity/proofs/*.ts', { cwd: root })
+    const own = globSync('src/identity/{proofs,providers,jwt}/*.ts', { cwd: root })
     assert.ok(own.some((file) => named.test(readFileSync(join(root, file), 'utf8'))))
     const naming = globSync('src/**/*.ts', { cwd: root })
       .filter((file) => !own.includes(file) && !/\.(test|fuzz|fixture)\.ts$/.test(file))

@@ -1,6 +1,7 @@
 /** The kinds of proof that a process knows, and the one place where a `VerifiedIdentity` is made. */
 import { createHash } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
+import { LogInRefused } from '../refusal.ts'
 import { isReserved, personOf, trustDomainOf } from '../spiffe.ts'
 import { type Claims, identityKey, type VerifiedIdentity } from '../verified.ts'
 import type { Connected, Evidence, Exchange, Proof, ProofCheck, Proved } from './proof.ts'
@@ -39,6 +40,11 @@ export class Proofs {
 
   /** The words of `when: {authentication: …}`. */
   get methods(): readonly string[] {
+    return [...this.#byMethod.values()].flatMap(({ method, proves = [method] }) => proves)
+  }
+
+  /** The words of a list in `authentication` of a listener. */
+  get ways(): readonly string[] {
     return [...this.#byMethod.keys()]
   }
 
@@ -86,10 +92,12 @@ export function askedOf(taken: readonly Proof[]): readonly AskingProof[] {
 /** One log-in with several kinds that ask by the same class name: the first that knows the first answer goes on with it. */
 export class Conversation {
   readonly #asked: readonly AskingProof[]
+  readonly #connection: Connected
   #with: { readonly kind: string; readonly exchange: Exchange } | undefined
 
-  constructor(asked: readonly AskingProof[]) {
+  constructor(asked: readonly AskingProof[], connection: Connected) {
     this.#asked = asked
+    this.#connection = connection
   }
 
   /** The next AUTH_CHALLENGE, or the evidence that was asked for. @throws RingfenceError IDENTITY, CREDENTIALS */
@@ -97,7 +105,7 @@ export class Conversation {
     const before = this.#with
     if (before !== undefined) return told(before.kind, before.exchange.answer(token)) ?? refused()
     for (const { evidence, asks } of this.#asked) {
-      const exchange = asks.begin()
+      const exchange = asks.begin(this.#connection)
       const step = told(evidence.name, exchange.answer(token))
       if (step === undefined) continue
       this.#with = { kind: evidence.name, exchange }
@@ -112,11 +120,11 @@ function told(kind: string, step: ReturnType<Exchange['answer']>): Buffer | Evid
 }
 
 function refused(): never {
-  throw new RingfenceError('IDENTITY', 'the answer to AUTHENTICATE is of no kind that is taken here')
+  throw new LogInRefused('malformed', 'the answer to AUTHENTICATE is of no kind that is taken here')
 }
 
 function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedIdentity {
-  const { subject, claims = none, expiresAtMs } = proved
+  const { subject, groups = [], role, claims = none, methods = [proof.method], token, expiresAtMs } = proved
   const { trustDomain } = check.trust
   if (trustDomainOf(subject) !== trustDomain) {
     throw new RingfenceError('IDENTITY', `${subject} is not of the trust domain ${trustDomain}`)
@@ -130,12 +138,13 @@ function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedId
   if (person !== undefined && (person === '' || person.length > personCharsMax)) {
     throw new RingfenceError('IDENTITY', `the name of the person behind ${subject} is empty or too long`)
   }
-  const who = { subject, person, method: proof.method, claims }
+  const who = { subject, person, groups: [...new Set(groups)].sort(), role, methods, claims }
   return {
     ...who,
     expiresAtMs,
     evidenceHash: createHash('sha256').update(proved.hashed).digest('hex'),
+    token,
     gateway: check.gateway?.spiffeId,
     key: identityKey(who, proof.bySubject === true),
-  } as VerifiedIdentity
+  } as unknown as VerifiedIdentity
 }

@@ -1,0 +1,72 @@
+/** A JSON Web Token of one of the mesh's identity providers, as the password of SASL PLAIN. */
+import { z } from 'zod'
+import { limits } from '../../base/limits.ts'
+import { looksLikeToken, shortText, unverifiedClaims } from '../jwt/verify.ts'
+import type { TokenIdentity } from '../providers/in-force.ts'
+import { providerTypes } from '../providers/index.ts'
+import { LogInRefused } from '../refusal.ts'
+import { plainClassName, readPlain } from './plain.ts'
+import type { Proof, Proved } from './proof.ts'
+
+const shown = z.strictObject({
+  token: z.string().max(limits.authMessageBytesMax),
+  /** As the client gave it. */
+  user: z.string().max(1024),
+})
+
+/** Whatever the provider, these say no more than that a token follows. */
+const anybody: ReadonlySet<string> = new Set(['', 'token'])
+
+export const token: Proof<z.infer<typeof shown>> = {
+  method: 'token',
+  proves: providerTypes.map(({ name }) => name),
+  evidence: { name: 'jwt', schema: shown },
+  asks: {
+    className: plainClassName,
+    unavailable: ({ nowMs, trust }) =>
+      trust.providers.canVerify(nowMs)
+        ? undefined
+        : 'no identity provider has keys here yet, so nobody can log in; try again',
+    begin: () => ({
+      answer(answer) {
+        const plain = readPlain(answer)
+        if (plain === undefined || !looksLikeToken(plain.password)) return undefined
+        if (plain.authorizationId !== '')
+          throw new LogInRefused('not-supported', 'an authorization id is given beside the token')
+        return { chain: [], shown: { token: plain.password, user: plain.user }, claimed: claimedBy(plain.password) }
+      },
+    }),
+  },
+  verify({ chain, shown: given }, { nowMs, trust }) {
+    if (chain.length > 0) throw new LogInRefused('other', 'a certificate is shown that is not claimed')
+    const found = trust.providers.verify(given.token, trust.trustDomain, nowMs)
+    return found instanceof Promise ? found.then((late) => proved(late, given)) : proved(found, given)
+  },
+}
+
+/** Undefined where it says nothing; then it is refused as well. */
+function claimedBy(text: string): string | undefined {
+  const { iss, sub } = unverifiedClaims(text) ?? {}
+  return shortText(sub) === undefined ? undefined : JSON.stringify([shortText(iss), sub])
+}
+
+function proved(found: TokenIdentity, { token: text, user }: z.infer<typeof shown>): Proved {
+  const { subject, person, groups, role, claims, userNames, expiresAtMs } = found
+  const { method, provider, issuer, tokenSubject, tokenId, hash } = found
+  if (userNames !== undefined && !anybody.has(user) && !userNames.includes(user)) {
+    throw new LogInRefused('user-name', 'the user name is not the one that the token is about', {
+      evidence: { provider, issuer, tokenId, hash, claimed: `${provider}/${tokenSubject}` },
+    })
+  }
+  return {
+    subject,
+    person,
+    groups,
+    role,
+    claims,
+    expiresAtMs,
+    methods: [method],
+    hashed: text,
+    token: { provider, issuer, id: tokenId, hash },
+  }
+}

@@ -1,0 +1,210 @@
+/**
+ * The identity providers in force in a process: their documents, which come with the policy, and their keys, which the control plane fetches.
+ *
+ * Rule: what was verified is remembered only as long as neither its provider's document nor its keys change.
+ */
+import { type Cache, createCache } from '../../base/cache.ts'
+import { limits } from '../../base/limits.ts'
+import { KeyRing, type PublicJwk } from '../jwt/keys.ts'
+import { readToken, shortText, type UnverifiedToken, type VerifiedToken, verifyToken } from '../jwt/verify.ts'
+import { LogInRefused, type RefusedEvidence } from '../refusal.ts'
+import { typeOf } from './index.ts'
+import type { AnyProviderType, Identified, ProviderDocument } from './provider.ts'
+
+/** The keys of one provider, as they were fetched. */
+export interface KeySet {
+  readonly provider: string
+  /** Of whom they are: keys are never used for a provider that has another issuer by now. */
+  readonly issuer: string
+  readonly keys: readonly PublicJwk[]
+  readonly fetchedAtMs: number
+}
+
+/** Who shows a token, and until when. */
+export interface TokenIdentity extends Identified {
+  /** `ProviderType.name`. */
+  readonly method: string
+  readonly provider: string
+  readonly issuer: string | undefined
+  /** `sub`. */
+  readonly tokenSubject: string
+  readonly tokenId: string | undefined
+  readonly hash: string
+  readonly expiresAtMs: number
+}
+
+/** Whose keys are called: the issuer, or the provider's own word where its type has none. */
+export function issuerOf({ name, spec }: ProviderDocument): string {
+  return typeOf(spec).tokens(spec).issuer ?? name
+}
+
+class Provider {
+  readonly document: ProviderDocument
+  readonly type: AnyProviderType
+  readonly issuer: string
+  readonly keySet: KeySet | undefined
+  readonly #ring: KeyRing
+  /** By the hash of the token. */
+  readonly #verified: Cache<TokenIdentity>
+
+  /** @param before of the same name: what it remembers holds on where neither document nor keys are others */
+  constructor(document: ProviderDocument, keySet: KeySet | undefined, before: Provider | undefined) {
+    this.document = document
+    this.type = typeOf(document.spec)
+    this.issuer = issuerOf(document)
+    this.keySet = keySet?.issuer === this.issuer ? keySet : undefined
+    const keys = this.keySet?.keys ?? []
+    const isSame =
+      before !== undefined &&
+      isEqual(before.document, document) &&
+      isEqual(before.#ring.keys, keys) &&
+      before.issuer === this.issuer
+    this.#ring = isSame ? before.#ring : new KeyRing(keys)
+    this.#verified = isSame ? before.#verified : createCache(limits.verifiedTokensMax)
+  }
+
+  /** It has keys that are not too old. */
+  canVerify(nowMs: number): boolean {
+    const { keySet, type, document } = this
+    return keySet !== undefined && nowMs - keySet.fetchedAtMs <= type.keysAgeMsMax(document.spec)
+  }
+
+  known(hash: string, nowMs: number): TokenIdentity | undefined {
+    const known = this.#verified.get(hash)
+    return known !== undefined && nowMs < known.expiresAtMs ? known : undefined
+  }
+
+  async verify(token: UnverifiedToken, trustDomain: string, nowMs: number): Promise<TokenIdentity> {
+    const { type, document } = this
+    const verified = await verifyToken(token, type.tokens(document.spec), this.#ring, nowMs)
+    const found = this.#identify(verified, trustDomain)
+    this.#verified.set(token.hash, found)
+    return found
+  }
+
+  #identify(verified: VerifiedToken, trustDomain: string): TokenIdentity {
+    const { type, document } = this
+    const { issuer, subject: tokenSubject, tokenId, hash, expiresAtMs } = verified
+    const identified = type.identify(document, verified, trustDomain)
+    return {
+      ...identified,
+      method: type.name,
+      provider: document.name,
+      issuer,
+      tokenSubject,
+      tokenId,
+      hash,
+      expiresAtMs,
+    }
+  }
+}
+
+/** One state of them. */
+export class Providers {
+  static readonly none = new Providers([], [], undefined, () => {})
+  readonly #byName: ReadonlyMap<string, Provider>
+  readonly #byIssuer: ReadonlyMap<string, Provider>
+  readonly #wantsKeys: (provider: string) => void
+
+  constructor(
+    documents: readonly ProviderDocument[],
+    keySets: readonly KeySet[],
+    before: Providers | undefined,
+    wantsKeys: (provider: string) => void,
+  ) {
+    const setOf = new Map(keySets.map((set) => [set.provider, set]))
+    const earlier = before === undefined ? undefined : before.#byName
+    const made = documents.map((one) => new Provider(one, setOf.get(one.name), earlier?.get(one.name)))
+    this.#byName = new Map(made.map((one) => [one.document.name, one]))
+    this.#byIssuer = new Map(made.map((one) => [one.issuer, one]))
+    this.#wantsKeys = wantsKeys
+  }
+
+  /** At least one of them can verify a token now. */
+  canVerify(nowMs: number): boolean {
+    return [...this.#byName.values()].some((one) => one.canVerify(nowMs))
+  }
+
+  /**
+   * At once where the token is known, else later.
+   * @throws LogInRefused, now or later
+   */
+  verify(text: string, trustDomain: string, nowMs: number): TokenIdentity | Promise<TokenIdentity> {
+    const token = readToken(text)
+    const { iss, jti, sub } = token.claims
+    const issuer = shortText(iss)
+    const provider = (issuer === undefined ? undefined : this.#byIssuer.get(issuer)) ?? this.#recognising(token)
+    const name = provider?.document.name
+    const evidence: RefusedEvidence = {
+      provider: name,
+      issuer,
+      tokenId: shortText(jti),
+      hash: token.hash,
+      claimed: claimedBy(name, shortText(sub)),
+    }
+    if (provider === undefined)
+      throw new LogInRefused('issuer', 'no identity provider here has the issuer of the token', { evidence })
+    const known = provider.known(token.hash, nowMs)
+    if (!provider.canVerify(nowMs)) {
+      this.#wantsKeys(provider.document.name)
+      throw new LogInRefused('no-keys', `the keys of ${name} were never fetched, or are too old`, {
+        evidence,
+        words: `the keys of the identity provider ${name} are not here yet, or are too old; try again`,
+      })
+    }
+    if (known !== undefined) return known
+    return provider.verify(token, trustDomain, nowMs).catch((reason: unknown) => {
+      if (!(reason instanceof LogInRefused)) throw reason
+      if (reason.why === 'unknown-key') this.#wantsKeys(provider.document.name)
+      throw reason.with(evidence)
+    })
+  }
+
+  #recognising(token: UnverifiedToken): Provider | undefined {
+    return [...this.#byName.values()].find(({ type, document }) => type.recognises?.(document.spec, token) === true)
+  }
+}
+
+function claimedBy(provider: string | undefined, subject: string | undefined): string | undefined {
+  if (subject === undefined) return undefined
+  return provider === undefined ? subject : `${provider}/${subject}`
+}
+
+/** Plain data. */
+function isEqual(one: unknown, other: unknown): boolean {
+  return JSON.stringify(one) === JSON.stringify(other)
+}
+
+/** They change: with the policy, and with each key set. */
+export class ProvidersInForce {
+  #documents: readonly ProviderDocument[] = []
+  #keySets: readonly KeySet[] = []
+  /** Of whom a token named a key that is not known, since `takeWanted`. */
+  readonly #wanted = new Set<string>()
+  #current = Providers.none
+
+  get current(): Providers {
+    return this.#current
+  }
+
+  setDocuments(documents: readonly ProviderDocument[]): void {
+    this.#documents = documents
+    this.#make()
+  }
+
+  setKeySets(keySets: readonly KeySet[]): void {
+    this.#keySets = keySets
+    this.#make()
+  }
+
+  /** The providers whose keys are to be fetched anew. */
+  takeWanted(): readonly string[] {
+    const wanted = [...this.#wanted]
+    this.#wanted.clear()
+    return wanted
+  }
+
+  #make(): void {
+    this.#current = new Providers(this.#documents, this.#keySets, this.#current, (name) => this.#wanted.add(name))
+  }
+}

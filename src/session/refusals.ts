@@ -1,0 +1,155 @@
+/**
+ * What the client of a refused log-in hears, and what is kept of it.
+ *
+ * What two drivers do with an answer decides the first: any ERROR in answer to AUTH_RESPONSE keeps the Python driver from that host for the life of its
+ * Cluster, 0x0100 closes the pools of the C++ driver for good; the others try again. So a cause that passes is told in words only to who comes back, or
+ * to who was never here, where a person reads it.
+ *
+ * Rule: of a cause that stays the client hears one text, whoever it claims to be.
+ */
+import { TokenBucket } from '../base/bucket.ts'
+import { type Cache, createCache } from '../base/cache.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { LogInRefused, type RefusalCause, type RefusedEvidence, refusalClass } from '../identity/refusal.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { addressBlock } from './address-block.ts'
+
+/** `auto`: by driver and cause. `words`: always an ERROR. `silent`: never one. */
+export const refusalModes = ['auto', 'words', 'silent'] as const
+export type RefusalMode = (typeof refusalModes)[number]
+
+/** As far as they differ in what they do with a refusal. */
+export type DriverKind = 'returns' | 'cpp' | 'python'
+
+/** DRIVER_NAME is a claim; who claims another one harms itself. What is not known is treated as the most delicate. */
+export function driverKind(name: string | undefined): DriverKind {
+  if (name === undefined) return 'python'
+  if (/c\/c\+\+|\bcpp\b|cpp-/i.test(name)) return 'cpp'
+  if (/java\b|node\.?js|gocql|rust|c#|csharp|\.net/i.test(name)) return 'returns'
+  return 'python'
+}
+
+/** What leaves. `closes`: nothing but the end of the connection. */
+export type RefusalAnswer =
+  | { readonly kind: 'error'; readonly error: RingfenceError; readonly ends: boolean }
+  | { readonly kind: 'closes' }
+
+export interface Refused {
+  readonly address: string
+  readonly port: number
+  readonly driverName: string | undefined
+  readonly reason: unknown
+  /** As `Evidence.claimed`. */
+  readonly claimed: string | undefined
+}
+
+export interface TakenDown {
+  readonly client: { readonly address: string; readonly port: number }
+  readonly driver: string | undefined
+  readonly cause: RefusalCause
+  readonly evidence: RefusedEvidence
+  readonly gateway: string | undefined
+}
+
+/** How often log-ins under one name may be refused before the next one is not looked at. */
+class Attempts {
+  readonly #burst: number
+  readonly #perSecond: number
+  readonly #buckets: Cache<TokenBucket> = createCache(limits.clientsRememberedMax)
+
+  constructor(burst: number, perSecond: number) {
+    this.#burst = burst
+    this.#perSecond = perSecond
+  }
+
+  mayTry(name: string, nowMicros: number): boolean {
+    return this.#buckets.get(name)?.isEmpty(nowMicros) !== true
+  }
+
+  refused(name: string, nowMicros: number): void {
+    const bucket = this.#buckets.get(name) ?? new TokenBucket(this.#burst, this.#perSecond)
+    this.#buckets.set(name, bucket)
+    bucket.take(nowMicros)
+  }
+}
+
+const oneText = 'these credentials are not accepted here'
+/** So long a client counts as one that was here. */
+const seenMsMax = 24 * 3_600_000
+
+export class LogInRefusals {
+  readonly #log: Logger
+  readonly #takeDown: (refused: TakenDown) => void
+  readonly #nowMs: () => number
+  readonly #byAddress = new Attempts(limits.logInsRefusedPerAddressBurstMax, limits.logInsRefusedPerAddressPerSecondMax)
+  readonly #byClaimed = new Attempts(limits.logInsRefusedPerClaimBurstMax, limits.logInsRefusedPerClaimPerSecondMax)
+  /** When one of an address, and of a claimed identity, had a session here. */
+  readonly #seen: Cache<number> = createCache(limits.clientsRememberedMax)
+
+  constructor(log: Logger, nowMs: () => number, takeDown: (refused: TakenDown) => void = () => {}) {
+    this.#log = log
+    this.#nowMs = nowMs
+    this.#takeDown = takeDown
+  }
+
+  /** A client has a session; `claimed` as in its evidence. */
+  entered(address: string, claimed: string): void {
+    this.#seen.set(seenKey(address, claimed), this.#nowMs())
+  }
+
+  /**
+   * Refusals are bounded by address and by who is claimed; who is verified is not counted.
+   * @throws LogInRefused
+   */
+  beforeAttempt(address: string, claimed: string | undefined): void {
+    const nowMicros = this.#nowMs() * 1000
+    const mayTry = this.#byAddress.mayTry(addressBlock(address), nowMicros)
+    // Who was here from this address is not kept out by others who claim to be the same.
+    if (
+      mayTry &&
+      (claimed === undefined || this.#wasHere(address, claimed) || this.#byClaimed.mayTry(claimed, nowMicros))
+    )
+      return
+    throw new LogInRefused('too-many-attempts', 'too many log-ins were refused before', {
+      words: 'too many log-ins were refused before; try again later',
+    })
+  }
+
+  /** Writes it down, and says what the client is told. */
+  answer(mode: RefusalMode, refused: Refused): RefusalAnswer {
+    const { address, port, driverName, reason, claimed } = refused
+    const nowMicros = this.#nowMs() * 1000
+    this.#byAddress.refused(addressBlock(address), nowMicros)
+    if (claimed !== undefined) this.#byClaimed.refused(claimed, nowMicros)
+    const { cause, evidence } = told(reason)
+    const message = reason instanceof Error ? reason.message : String(reason)
+    const { hash: tokenHash, ...rest } = evidence
+    this.#log.warn({ peer: address, driver: driverName, cause, ...rest, tokenHash, reason: message }, 'log-in refused')
+    this.#takeDown({ client: { address, port }, driver: driverName, cause, evidence, gateway: undefined })
+    if (mode === 'silent') return { kind: 'closes' }
+    const kind = driverKind(driverName)
+    const isTemporary = refusalClass(reason) !== 'permanent'
+    if (!isTemporary) return { kind: 'error', error: new RingfenceError('CREDENTIALS', oneText), ends: false }
+    const words = (reason instanceof LogInRefused ? reason.words : undefined) ?? oneText
+    // A server's error: this driver tries again.
+    if (kind === 'cpp') return { kind: 'error', error: new RingfenceError('UPSTREAM', words), ends: true }
+    if (mode === 'auto' && kind === 'python' && this.#wasHere(address, claimed)) return { kind: 'closes' }
+    return { kind: 'error', error: new RingfenceError('CREDENTIALS', words), ends: false }
+  }
+
+  #wasHere(address: string, claimed: string | undefined): boolean {
+    const seenMs = claimed === undefined ? undefined : this.#seen.get(seenKey(address, claimed))
+    return seenMs !== undefined && this.#nowMs() - seenMs < seenMsMax
+  }
+}
+
+function told(reason: unknown): { cause: RefusalCause; evidence: RefusedEvidence } {
+  return reason instanceof LogInRefused
+    ? { cause: reason.why, evidence: reason.evidence }
+    : { cause: 'other', evidence: {} }
+}
+
+function seenKey(address: string, claimed: string): string {
+  return `${addressBlock(address)} ${claimed}`
+}
