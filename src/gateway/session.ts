@@ -18,12 +18,14 @@ import {
   headerOpcode,
   headerStream,
   Opcode,
+  type ProtocolVersion,
   ResultKind,
 } from '../cql/protocol.ts'
 import { readRegister } from '../cql/requests.ts'
 import { bodyStart, errorCode, readSetKeyspace } from '../cql/responses.ts'
 import type { Close } from '../link/protocol.ts'
 import type { Backend, Client, StartupInfo } from '../session/backend.ts'
+import type { LoopShare } from '../session/loop-share.ts'
 import { FirstPrepare } from './first-prepare.ts'
 import { Learning } from './learn.ts'
 import { lossOf, outcomeUnknown } from './loss.ts'
@@ -31,10 +33,12 @@ import { Primary } from './primary.ts'
 import { RequestRoutes } from './request-routes.ts'
 import { eventStream, type SessionServices, SessionState } from './session-state.ts'
 import { eventForClient } from './topology/events.ts'
+import type { Asking } from './topology-answers.ts'
 import type { UpstreamHost, UpstreamSession } from './upstream-session.ts'
 
-export class ClientSession implements Backend, UpstreamHost, Owner {
-  readonly #client: Client
+export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
+  readonly client: Client
+  readonly version: ProtocolVersion
   readonly #state: SessionState
   readonly #primary: Primary
   readonly #firstPrepare: FirstPrepare
@@ -50,14 +54,25 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
     services: SessionServices,
     onClosed: (session: ClientSession) => void,
   ) {
-    this.#client = client
+    this.client = client
     this.#onClosed = onClosed
     this.#state = new SessionState(client, startup, services, this)
     const { version } = startup
+    this.version = version
     this.#firstPrepare = new FirstPrepare({ account: client.account, version, nowMicros: services.nowMicros })
     this.#learning = new Learning(this.#state)
     this.#primary = new Primary(this.#state, this, (request) => this.#again(request))
     this.#routes = new RequestRoutes(this.#state, this.#primary, this.#firstPrepare, this.#learning)
+  }
+
+  /** Part of `Asking`: in force. */
+  get keyspace(): string {
+    return this.#state.keyspace
+  }
+
+  /** Part of `Asking`. */
+  get share(): LoopShare {
+    return this.#state.statements.share
   }
 
   /** Resolves when a sidecar has taken the session. Throws `UNAVAILABLE` or what the sidecar said. */
@@ -73,7 +88,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
     const state = this.#state
     if (state.closed) return
     state.closed = true
-    state.services.topology.forget(this.#client)
+    state.services.topology.forget(this.client)
     this.#primary.close()
     state.upstreams.close()
     this.#firstPrepare.close()
@@ -84,7 +99,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
 
   /** A fault of ours, which ends the session. */
   onFault(): void {
-    this.#client.close('internal error in the mesh')
+    this.client.close('internal error in the mesh')
   }
 
   pauseAnswers(paused: boolean): void {
@@ -102,31 +117,29 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
     try {
       this.request(request, 0, request.length)
     } catch (reason) {
-      this.#client.fault(reason, headerStream(request, 0))
+      this.client.fault(reason, headerStream(request, 0))
     }
   }
 
   /** REGISTER is remembered for the next primary; what is asked of the virtual topology goes to the primary with its answer. */
   #aboutTopology(buffer: Buffer, start: number, end: number): boolean {
     const opcode = headerOpcode(buffer, start)
-    const { services, startup, keyspace, statements } = this.#state
-    const { version } = startup
+    const { topology } = this.#state.services
     if (opcode === Opcode.REGISTER) {
-      this.#primary.register(readRegister(buffer, start, end, version, headerFlags(buffer, start)))
-      services.topology.register(this.#client, version, this.#primary.events)
+      this.#primary.register(readRegister(buffer, start, end, this.version, headerFlags(buffer, start)))
+      topology.register(this.client, this.version, this.#primary.events)
       return false
     }
-    const asking = { client: this.#client, version, keyspace, share: statements.share, give: this.#give }
-    return services.topology.request(asking, opcode, buffer, start, end)
+    return topology.request(this, opcode, buffer, start, end)
   }
 
   /** The answer to a request is known here: the sidecar judges the request, and gives this answer if it permits it. */
-  readonly #give = (request: Buffer, answer: Buffer): void => {
+  readonly give = (request: Buffer, answer: Buffer): void => {
     if (this.#state.closed) return
     try {
       this.#primary.sendGiven(answer, request)
     } catch (reason) {
-      this.#client.fault(reason, headerStream(request, 0))
+      this.client.fault(reason, headerStream(request, 0))
     }
   }
 
@@ -143,14 +156,14 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
   onUpstreamPaused(upstream: UpstreamSession): void {
     const before = this.#upstreamsPaused
     this.#upstreamsPaused += upstream.paused ? 1 : -1
-    if ((before === 0) !== (this.#upstreamsPaused === 0)) this.#client.halt(this.#upstreamsPaused > 0)
+    if ((before === 0) !== (this.#upstreamsPaused === 0)) this.client.halt(this.#upstreamsPaused > 0)
   }
 
   onUpstreamFrame(upstream: UpstreamSession, buffer: Buffer, start: number, end: number): void {
     const stream = headerStream(buffer, start)
     if (stream === eventStream) {
       if (upstream === this.#primary.current && eventForClient(buffer, start, end) !== undefined)
-        this.#client.event(buffer, start, end)
+        this.client.event(buffer, start, end)
       return
     }
     upstream.answered(stream, this.#state.services.nowMicros())
@@ -169,13 +182,13 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
     this.#learning.over(stream)
     this.#state.streamOver(stream)
     if (kind === ResultKind.SCHEMA_CHANGE) this.#answerWhenAgreed(Buffer.from(buffer.subarray(start, end)), stream)
-    else this.#client.answer(buffer, start, end, stream)
+    else this.client.answer(buffer, start, end, stream)
   }
 
   /** What the client asks next may go to another node, which is to know the new schema by then. */
   #answerWhenAgreed(answer: Buffer, stream: number): void {
     settle(this, 'schema agreement', this.#state.services.topology.schemaAgreed(), () => {
-      if (!this.#state.closed) this.#client.answer(answer, 0, answer.length, stream)
+      if (!this.#state.closed) this.client.answer(answer, 0, answer.length, stream)
     })
   }
 
@@ -207,11 +220,11 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
       else if (ready && upstream.usable) {
         upstream.send(request, 0, request.length, stream, this.#state.services.nowMicros())
       } else if (ready || upstream !== this.#primary.current) this.#again(request)
-      else this.#client.answer(buffer, start, end, stream)
+      else this.client.answer(buffer, start, end, stream)
     } catch (reason) {
       // The link is everybody's: what is wrong with one request must not end it.
       this.#firstPrepare.drop(stream)
-      this.#client.fault(reason, stream)
+      this.client.fault(reason, stream)
     }
   }
 
@@ -226,7 +239,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
     const alone = upstreams.find(() => true) === undefined
     const { endsClient, lost } = lossOf({ reason, inFlight: upstream.streamsInFlight, unsent, alone })
     if (endsClient) {
-      this.#client.close(reason.message)
+      this.client.close(reason.message)
       return
     }
     for (const stream of lost) this.#lose(stream, reason.message)
@@ -238,6 +251,6 @@ export class ClientSession implements Backend, UpstreamHost, Owner {
   #lose(stream: number, reason: string): void {
     this.#state.streamOver(stream)
     this.#learning.over(stream)
-    this.#client.fault(outcomeUnknown(reason), stream)
+    this.client.fault(outcomeUnknown(reason), stream)
   }
 }

@@ -32,11 +32,11 @@ const linkMsMax = 5000
 const preparedMax = 1000
 const idBytes = 16
 
-/** Who asks, and how. */
+/** Who asks, and how: a client's session. Asked about each of its requests, so it is no object of its own. */
 export interface Asking {
   readonly client: Client
   readonly version: ProtocolVersion
-  /** In force. */
+  /** In force, now. */
   readonly keyspace: string
   /** Of the loop, for reading and answering. */
   readonly share: LoopShare

@@ -12,26 +12,31 @@ import { timeoutEnvelope, unfitEnvelope } from './envelopes.ts'
 import type { Owner, Request } from './request.ts'
 import { setRows } from './stages/change-rows.ts'
 import { give, letGoAfterUse, record } from './stages/give.ts'
+import type { Ways } from './stages/in-order.ts'
 import { readAnswer } from './stages/read-answer.ts'
-import { type AnswerStage, type Session, Step } from './stages/stage.ts'
+import { type Session, Step } from './stages/stage.ts'
 
 export class Answers implements Owner {
   readonly #session: Session
-  readonly #stages: readonly AnswerStage[]
+  readonly #ways: Ways
 
-  constructor(session: Session, stages: readonly AnswerStage[]) {
+  constructor(session: Session, ways: Ways) {
     this.#session = session
-    this.#stages = stages
+    this.#ways = ways
   }
 
   onAnswer(request: Request): void {
-    this.#run(request, 0)
+    try {
+      keptWhere(this.#ways.answer(request, this.#session), request)
+    } catch (reason) {
+      this.failed(request, reason)
+    }
   }
 
   /** A large answer was changed, and goes on. */
   changed(request: Request, answer: Buffer): void {
     setRows(request, this.#session, answer)
-    this.#run(request, request.answerStage + 1)
+    this.#goOn(request)
   }
 
   /** The client hears an error in the answer's place. */
@@ -87,13 +92,15 @@ export class Answers implements Owner {
     this.#session.onFault(reason)
   }
 
-  #run(request: Request, from: number): void {
+  /** With the stage behind the one in which the answer waited. */
+  #goOn(request: Request): void {
+    const { answerStages } = this.#ways
     try {
-      for (let at = from; at < this.#stages.length; at++) {
+      for (let at = request.answerStage + 1; at < answerStages.length; at++) {
         request.answerStage = at
-        const step = this.#stages[at]!(request, this.#session)
+        const step = answerStages[at]!(request, this.#session)
         if (step === Step.NEXT) continue
-        assert(step !== Step.WAIT || request.kept, 'a request whose answer waits is kept, or it would be used again')
+        keptWhere(step, request)
         return
       }
     } catch (reason) {
@@ -108,6 +115,10 @@ export class Answers implements Owner {
     request.rows = -1
     record(request, this.#session)
   }
+}
+
+function keptWhere(step: Step, request: Request): void {
+  assert(step !== Step.WAIT || request.kept, 'a request whose answer waits is kept, or it would be used again')
 }
 
 /** The outcome of a request is not known. */

@@ -6,9 +6,10 @@ import { principalOf } from '../policy/policy.ts'
 import type { Client } from '../session/backend.ts'
 import { SessionContext } from './context.ts'
 import { permitOf } from './judged.ts'
-import { EnforcedSession, type Stages } from './session.ts'
+import { EnforcedSession } from './session.ts'
 import { sessionEvent } from './session-event.ts'
 import type { Shared } from './shared.ts'
+import type { Ways } from './stages/in-order.ts'
 
 export interface Opening {
   readonly client: Client
@@ -23,7 +24,7 @@ export interface Opening {
 }
 
 /** Throws UNAUTHORIZED where the keyspace may not be used, INVALID where that is no name. */
-export function openSession(shared: Shared, stages: Stages, nowMs: () => number, opening: Opening): EnforcedSession {
+export function openSession(shared: Shared, ways: Ways, nowMs: () => number, opening: Opening): EnforcedSession {
   const { client, version, keyspace, gateway } = opening
   const identity = shared.judge.identity(principalOf(client.info.identity))
   const context = new SessionContext(client.info, version, nowMs)
@@ -39,7 +40,7 @@ export function openSession(shared: Shared, stages: Stages, nowMs: () => number,
     }
   }
   const topologyHidden = gateway !== undefined
-  return new EnforcedSession(shared, stages, { client, version, keyspace, identity, context, who, topologyHidden })
+  return new EnforcedSession(shared, ways, { client, version, keyspace, identity, context, who, topologyHidden })
 
   /** A session that begins in a keyspace asks for USE of it; where that is refused the session ends, and all of it is on record. */
   function judgeKeyspace(): void {

@@ -24,15 +24,10 @@ import { type Request, takeRequest } from './request.ts'
 import { sessionEvent } from './session-event.ts'
 import type { Shared } from './shared.ts'
 import { refusalMs } from './stages/admit.ts'
+import type { Ways } from './stages/in-order.ts'
 import { repreparing } from './stages/repreparing.ts'
-import { type AnswerStage, type RequestStage, type Session, Step } from './stages/stage.ts'
+import { type RequestStage, type Session, Step } from './stages/stage.ts'
 import { Waiting } from './waiting.ts'
-
-/** What happens to requests and answers, in order. */
-export interface Stages {
-  readonly request: readonly RequestStage[]
-  readonly answer: readonly AnswerStage[]
-}
 
 export interface SessionOptions {
   readonly client: Client
@@ -63,10 +58,10 @@ export class EnforcedSession implements Backend, Session, EventListener {
   readonly largeAnswers: LargeAnswers
   notes: unknown[] | undefined
   questionsWaiting = 0
-  readonly #stages: readonly RequestStage[]
+  readonly #way: RequestStage
   #closed = false
 
-  constructor(shared: Shared, stages: Stages, options: SessionOptions) {
+  constructor(shared: Shared, ways: Ways, options: SessionOptions) {
     const { client, version, identity, keyspace } = options
     const { pool, turn, transactions } = shared
     this.shared = shared
@@ -78,7 +73,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
     this.topologyHidden = options.topologyHidden
     this.transactions = transactions
     this.poolOwner = shared.share === 'identity' ? identity.key : ''
-    this.#stages = stages.request
+    this.#way = ways.request
     const { account } = client
     this.dispatch = new Dispatch({
       pool,
@@ -95,7 +90,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
       serve: (request) => this.#serveHeld(request),
       refuse: (request, reason) => this.#refuse(request, reason),
     })
-    this.owner = new Answers(this, stages.answer)
+    this.owner = new Answers(this, ways)
     this.largeAnswers = new LargeAnswers(identity.share, account, {
       onChanged: (request, changed) => this.owner.changed(request, changed),
       onFailed: (request, reason) => this.owner.failed(request, reason),
@@ -177,12 +172,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
   #serve(request: Request): void {
     request.restart()
     try {
-      for (const stage of this.#stages) {
-        const step = stage(request, this)
-        if (step === Step.NEXT) continue
-        if (step === Step.DONE) request.over()
-        return
-      }
+      if (this.#way(request, this) === Step.DONE) request.over()
     } catch (reason) {
       failed(request, this, reason)
       this.identity.share.charge(refusalMs)

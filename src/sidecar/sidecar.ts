@@ -60,8 +60,9 @@ import { type Opening, openSession } from './open-session.ts'
 import { UpstreamPool } from './pool.ts'
 import { requestStages } from './request-stages.ts'
 import { Secrets } from './secrets.ts'
-import type { EnforcedSession, Stages } from './session.ts'
+import type { EnforcedSession } from './session.ts'
 import type { Shared } from './shared.ts'
+import { type Stages, type Ways, waysOf } from './stages/in-order.ts'
 
 const nodeAway = 'the node is away'
 const auditFileBytesMax = 256 * 1024 * 1024
@@ -101,7 +102,7 @@ export class Sidecar {
   readonly #providers = new ProvidersInForce()
   readonly #audit: AuditWriter
   readonly #shared: Shared
-  readonly #stages: Stages
+  readonly #ways: Ways
   readonly #node: NodeMonitor
   readonly #listeners: Listener[] = []
   readonly #doors: Doors
@@ -148,7 +149,7 @@ export class Sidecar {
     this.#refusals = new LogInRefusals(log, Date.now, refusedLogIn)
     const { address, port, spiffeId } = config.upstream
     const target = { address, port, spiffeId }
-    this.#stages = (options.stages ?? asTheyAre)({ request: requestStages, answer: answerStages })
+    this.#ways = waysOf((options.stages ?? asTheyAre)({ request: requestStages, answer: answerStages }))
     const events = new EventHub()
     this.#node = new NodeMonitor(
       {
@@ -367,7 +368,7 @@ export class Sidecar {
 
   /** What each door calls for a client whose proof was verified; `open` of the result connects it to the node. Throws where its keyspace may not be used. */
   openSession(opening: Opening): EnforcedSession {
-    const session = openSession(this.#shared, this.#stages, this.#wallMs, opening)
+    const session = openSession(this.#shared, this.#ways, this.#wallMs, opening)
     this.#wake()
     return session
   }
