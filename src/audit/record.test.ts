@@ -4,10 +4,11 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { printable } from '../base/printable.ts'
 import { LineBuffer } from './lines.ts'
-import type { AuditSink } from './record.ts'
+import type { AuditSink, AuditSizes } from './record.ts'
 import {
   answeredPart,
   appendAnswered,
+  appendSizes,
   appendTransaction,
   auditLineBytesMax,
   errorPart,
@@ -74,9 +75,10 @@ describe('the record of an answered request, as bytes', () => {
         { outcome: 'ok', rows, bytesIn, bytesOut, latencyMicros: micros },
       )
       const lines = new LineBuffer(2 * auditLineBytesMax)
-      const beginAnswered = (ofSession: string, answered: Buffer): LineBuffer => {
+      const beginAnswered = (ofSession: string, answered: Buffer, sizes: AuditSizes): LineBuffer => {
         lines.text(`{"time":"2026-11-21T04:00:00.000Z","seq":1,"proxy":"sidecar-1"${ofSession}`)
         lines.bytes(answered)
+        appendSizes(lines, sizes)
         return lines
       }
       const middle = answeredPart(about, verdict, batch, level)

@@ -114,10 +114,10 @@ export interface AuditSink {
 /** Where lines go that are put together as bytes; `AuditWriter` is one. */
 export interface AuditBytes {
   /**
-   * Has begun a line like `AuditSink.begin`, gone on with a part of `sessionPart` and one of `answeredPart`, and has room for the rest of it.
-   * The caller ends it with its line feed.
+   * Has begun a line like `AuditSink.begin`, gone on with a part of `sessionPart`, one of `answeredPart` and `appendSizes`, and has room for the
+   * rest of it. The caller ends it with its line feed.
    */
-  beginAnswered(session: string, answered: Buffer): LineBuffer
+  beginAnswered(session: string, answered: Buffer, sizes: AuditSizes): LineBuffer
 }
 
 /** The proxy that writes. */
@@ -240,14 +240,17 @@ export interface AuditParts {
   readonly error: string
 }
 
-/** What became of it. */
-export interface AuditEnd {
-  readonly outcome: AuditOutcome
+export interface AuditSizes {
   /** A count; −1 where there is none. */
   readonly rows: number
   /** Of the request and of the answer as envelopes. */
   readonly bytesIn: number
   readonly bytesOut: number
+}
+
+/** What became of it. */
+export interface AuditEnd extends AuditSizes {
+  readonly outcome: AuditOutcome
   readonly latencyMicros: number
 }
 
@@ -278,8 +281,13 @@ export function appendAnswered(
   answered: Buffer,
   end: Omit<AuditEnd, 'outcome'>,
 ): void {
-  const { rows, bytesIn, bytesOut, latencyMicros } = end
-  const line = sink.beginAnswered(session, answered)
+  const line = sink.beginAnswered(session, answered, end)
+  line.number(end.latencyMicros)
+  line.bytes(keys.end)
+}
+
+/** What stands between `answeredPart` and the number of the latency. */
+export function appendSizes(line: LineBuffer, { rows, bytesIn, bytesOut }: AuditSizes): void {
   if (rows >= 0) {
     line.bytes(keys.rows)
     line.number(rows)
@@ -289,8 +297,6 @@ export function appendAnswered(
   line.bytes(keys.bytesOut)
   line.number(bytesOut)
   line.bytes(keys.latencyMicros)
-  line.number(latencyMicros)
-  line.bytes(keys.end)
 }
 
 const keys = {

@@ -161,19 +161,16 @@ describe('AuditWriter', () => {
       let micros = 0
       const put = (session: number, statement: number): void => {
         micros++
+        // Each stays for some lines, and they do not change together.
+        const sizes = { rows: ((micros >> 1) % 3) - 1, bytesIn: 9 + ((micros >> 2) % 2), bytesOut: (micros >> 3) % 200 }
         if (asBytes)
-          appendAnswered(writer, sessions[session]!, answered[statement]!, {
-            rows: micros % 3,
-            bytesIn: 1,
-            bytesOut: 2,
-            latencyMicros: micros,
-          })
+          appendAnswered(writer, sessions[session]!, answered[statement]!, { ...sizes, latencyMicros: micros })
         else {
           const [part, about] = [sessions[session]!, statements[statement]!]
           appendTransaction(
             writer,
             { session: part, statement: about, verdict, batchSize: 0, consistency: 1, error: '' },
-            { outcome: 'ok', rows: micros % 3, bytesIn: 1, bytesOut: 2, latencyMicros: micros },
+            { outcome: 'ok', ...sizes, latencyMicros: micros },
           )
         }
       }

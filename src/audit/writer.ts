@@ -9,8 +9,8 @@ import type { Clock } from '../base/clock.ts'
 import { after, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { LineBuffer } from './lines.ts'
-import type { AuditBytes, AuditSink } from './record.ts'
-import { auditLineBytesMax, proxyPart } from './record.ts'
+import type { AuditBytes, AuditSink, AuditSizes } from './record.ts'
+import { appendSizes, auditLineBytesMax, proxyPart } from './record.ts'
 
 /** The part of node:fs that is used; tests hand in one that fails. */
 export interface AuditFiles {
@@ -63,6 +63,11 @@ interface Head {
   answered: Buffer | undefined
   at: number
   bytes: number
+  /** With the sizes, as far as the number of the latency. */
+  bytesWithSizes: number
+  rows: number
+  bytesIn: number
+  bytesOut: number
   /** Where its sequence number ends, from `at`. */
   numberEnd: number
   sequence: number
@@ -101,6 +106,10 @@ export class AuditWriter implements AuditSink, AuditBytes {
     answered: undefined,
     at: 0,
     bytes: 0,
+    bytesWithSizes: 0,
+    rows: 0,
+    bytesIn: 0,
+    bytesOut: 0,
     numberEnd: 0,
     sequence: 0,
     sequenceMax: 0,
@@ -136,7 +145,7 @@ export class AuditWriter implements AuditSink, AuditBytes {
     return `${this.#timePart}${this.#sequence}${this.#proxyPart}`
   }
 
-  beginAnswered(session: string, answered: Buffer): LineBuffer {
+  beginAnswered(session: string, answered: Buffer, sizes: AuditSizes): LineBuffer {
     const lines = this.#lines
     // What comes after `close` is dropped, as in `append`.
     if (this.#closed) this.#take()
@@ -146,11 +155,19 @@ export class AuditWriter implements AuditSink, AuditBytes {
     const head = this.#head
     if (session === head.session && answered === head.answered && this.#sequence <= head.sequenceMax) {
       const at = lines.length
-      lines.repeat(head.at, head.bytes)
+      const sameSizes = sizes.rows === head.rows && sizes.bytesIn === head.bytesIn && sizes.bytesOut === head.bytesOut
+      lines.repeat(head.at, sameSizes ? head.bytesWithSizes : head.bytes)
       lines.addTo(at + head.numberEnd, this.#sequence - head.sequence)
-      return lines
-    }
-    this.#beginHead(session, answered)
+      if (sameSizes) return lines
+      // This line is the head of those that follow.
+      head.at = at
+      head.sequence = this.#sequence
+    } else this.#beginHead(session, answered)
+    appendSizes(lines, sizes)
+    head.bytesWithSizes = lines.length - head.at
+    head.rows = sizes.rows
+    head.bytesIn = sizes.bytesIn
+    head.bytesOut = sizes.bytesOut
     return lines
   }
 
