@@ -3,6 +3,7 @@
  */
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
+import { kubernetesAccess } from '../agent/call-out.ts'
 import { parseOneDocument } from '../base/document.ts'
 import { limits } from '../base/limits.ts'
 import { advertisedAddress, advertisedMax } from '../mesh/endpoints.ts'
@@ -21,6 +22,8 @@ const gatewaySchema = z.strictObject({
     .default({}),
   /** What drivers are told: the addresses of NGINX, each of which reaches a gateway of this mesh. */
   advertise: z.array(advertisedAddress).min(1).max(advertisedMax),
+  /** Whom this process asks where a provider says `tokenReview`; in a Pod nothing is to be said. */
+  kubernetes: kubernetesAccess.optional(),
   /** Bytes that may wait in the process; of its memory when left out (docs/limits.md). */
   waitingBytesMax: z
     .int()

@@ -10,9 +10,11 @@
  * The rule one must not break: the gateway never decides access; a sidecar believes it only what a passport proves.
  */
 
+import { callsOutside } from '../agent/call-out.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
+import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
@@ -50,6 +52,8 @@ const quietPollMs = 2
 const lastMs = 1000
 
 export interface GatewayOptions {
+  /** How AWS STS and a Kubernetes API server are asked; those outside unless said otherwise. */
+  readonly outside?: OutsideCalls | undefined
   readonly config: GatewayConfig
   readonly feed: Feed
   readonly log: Logger
@@ -69,7 +73,7 @@ export class Gateway {
   readonly #router: Router
   readonly #hedgeClock = new HedgeClock(() => performance.now())
   readonly #gateways: GatewayList
-  readonly #providers = new ProvidersInForce()
+  readonly #providers: ProvidersInForce
   readonly #listeners: Listener[] = []
   readonly #doors: Doors
   readonly #refusals: LogInRefusals
@@ -86,6 +90,7 @@ export class Gateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options
+    this.#providers = new ProvidersInForce(new Outside(options.outside ?? callsOutside(options.config.kubernetes)))
     const { config, feed, log } = options
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)

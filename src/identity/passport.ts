@@ -153,14 +153,22 @@ export function verifyPassport(token: string, check: PassportCheck): Passport | 
   const endMs = claims.exp * 1000
   if (nowMs >= endMs) throw fault(`of ${gateway} has expired`)
   const subject = parseSpiffeId(claims.sub)
-  const trustDomain = trustDomainOf(check.audience)
-  if (trustDomainOf(subject) !== trustDomain || isReserved(subject)) throw notItsToSay()
+  const trustDomain = trustDomainOf(subject)
+  // Of another trust domain is only whom one of its tokens is about.
+  const isKnown = trustDomain === trustDomainOf(check.audience) || check.trust.providers.federates(trustDomain)
+  if (!isKnown || isReserved(subject)) throw notItsToSay()
   // A gateway may be generous with others' time; it ends with what was verified here.
   const expiresAtMs = Math.min(endMs, gatewayLeaf.notAfterMs, nowMs + limits.sessionMsMax)
   if (nowMs >= expiresAtMs) throw fault(`of ${gateway} has expired`)
   const chain = claims.chain.map((text) => Buffer.from(text, 'base64'))
   const evidence: Evidence = { kind: claims.evidence, chain, shown: claims.shown }
-  const identity = proofs.verify(evidence, { nowMs, trust: check.trust, gateway: gatewayLeaf, named: subject })
+  const identity = proofs.verify(evidence, {
+    nowMs,
+    trust: check.trust,
+    gateway: gatewayLeaf,
+    named: subject,
+    address: claims.client.address,
+  })
   return identity instanceof Promise ? identity.then(passportOf) : passportOf(identity)
 
   function passportOf(proved: VerifiedIdentity): Passport {

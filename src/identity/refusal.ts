@@ -31,6 +31,7 @@ export const refusalClasses = {
   claims: 'permanent',
   group: 'permanent',
   'user-name': 'permanent',
+  account: 'permanent',
   'not-supported': 'permanent',
   certificate: 'permanent',
   other: 'permanent',

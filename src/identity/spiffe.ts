@@ -67,11 +67,12 @@ export function personOf(id: SpiffeId): string | undefined {
  * @throws RingfenceError IDENTITY where the subject is empty or too long
  */
 export function userIdOf(trustDomain: string, provider: string, subject: string): SpiffeId {
-  return parseSpiffeId(`${prefix}${trustDomain}/user/${provider}/${escaped(subject)}`)
+  return parseSpiffeId(`${prefix}${trustDomain}/user/${provider}/${segmentOf(subject)}`)
 }
 
-function escaped(subject: string): string {
-  const text = subject.replace(/_(?=x)|[^A-Za-z0-9._-]/gu, escapedCharacter)
+/** A name of somebody else's as one segment of a path; no two names become one. */
+export function segmentOf(name: string): string {
+  const text = name.replace(/_(?=x)|[^A-Za-z0-9._-]/gu, escapedCharacter)
   // `.` and `..` mean other places.
   return /^\.\.?$/.test(text) ? text.replace(/\./g, '_x2e') : text
 }
@@ -80,12 +81,12 @@ function escapedCharacter(character: string): string {
   return Buffer.from(character).toString('hex').replace(/../g, '_x$&')
 }
 
-/** What is not written as `escaped` writes it stands for itself. */
+/** What is not written as `segmentOf` writes it stands for itself. */
 function unescaped(segment: string): string {
   if (!segment.includes('_x')) return segment
   const bytes = segment.replace(/_x([0-9a-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
   const text = Buffer.from(bytes, 'latin1').toString('utf8')
-  return escaped(text) === segment ? text : segment
+  return segmentOf(text) === segment ? text : segment
 }
 
 /** Ids below `/ringfence/` belong to the mesh's own parts and are never given to a workload. */

@@ -268,7 +268,7 @@ export class Listener {
       if (!arrival.raw.destroyed) this.#give(arrival, this.#enter(arrival, identity, evidence))
     }
     try {
-      const identity = proofs.verify(evidence, this.#check())
+      const identity = proofs.verify(evidence, this.#check(arrival))
       if (identity instanceof Promise) {
         const refused = (reason: unknown): void => this.#refuse(arrival, reason)
         settle({ onFault: refused }, 'a proof', identity, enter, refused)
@@ -290,7 +290,7 @@ export class Listener {
       connection,
       address: arrival.addresses.address,
       port: arrival.addresses.port,
-      check: () => this.#check(),
+      check: () => this.#check(arrival),
       enter: ({ identity, evidence }) => this.#enter(arrival, identity, evidence),
       refusals: this.#options.refusals,
       refusal: this.#options.config.refusal ?? 'auto',
@@ -317,9 +317,9 @@ export class Listener {
     return protocol !== undefined && this.#options.protocols.includes(protocol)
   }
 
-  #check(): ProofCheck {
+  #check({ addresses: { address } }: Arrival): ProofCheck {
     const { nowMs, trust } = this.#options
-    return { nowMs: nowMs(), trust: trust(), gateway: undefined, named: this.#identity }
+    return { nowMs: nowMs(), trust: trust(), gateway: undefined, named: this.#identity, address }
   }
 
   #refuse({ raw, addresses }: Pick<Arrival, 'raw' | 'addresses'>, reason: unknown): void {

@@ -130,8 +130,10 @@ export class LogInRefusals {
     if (mode === 'silent') return { kind: 'closes' }
     const kind = driverKind(driverName)
     const isTemporary = refusalClass(reason) !== 'permanent'
-    if (!isTemporary) return { kind: 'error', error: new RingfenceError('CREDENTIALS', oneText), ends: false }
-    const words = (reason instanceof LogInRefused ? reason.words : undefined) ?? oneText
+    // What is not supported is about nobody: whoever tries it hears what to do.
+    const mayHear = isTemporary || cause === 'not-supported'
+    const words = (mayHear && reason instanceof LogInRefused ? reason.words : undefined) ?? oneText
+    if (!isTemporary) return { kind: 'error', error: new RingfenceError('CREDENTIALS', words), ends: false }
     // A server's error: this driver tries again.
     if (kind === 'cpp') return { kind: 'error', error: new RingfenceError('UPSTREAM', words), ends: true }
     if (mode === 'auto' && kind === 'python' && this.#wasHere(address, claimed)) return { kind: 'closes' }

@@ -3,6 +3,7 @@
  */
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { kubernetesAccess } from '../agent/call-out.ts'
 import { parseOneDocument } from '../base/document.ts'
 import { limits } from '../base/limits.ts'
 import { listenersSchema } from '../session/listener-config.ts'
@@ -26,6 +27,8 @@ const sidecarSchema = z.strictObject({
   }),
   listeners: listenersSchema(),
   audit: z.strictObject({ directory: z.string().min(1) }),
+  /** Whom this process asks where a provider says `tokenReview`; in a Pod nothing is to be said. */
+  kubernetes: kubernetesAccess.optional(),
   /** Bytes that may wait in the process; of its memory when left out (docs/limits.md). */
   waitingBytesMax: z
     .int()

@@ -11,6 +11,7 @@
  */
 
 import { randomBytes } from 'node:crypto'
+import { callsOutside } from '../agent/call-out.ts'
 import type { Barrier, Consumer } from '../audit/event.ts'
 import { Recorded } from '../audit/recorded.ts'
 import { TrafficCount } from '../audit/traffic.ts'
@@ -20,6 +21,7 @@ import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
 import { nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
+import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { linkProtocols } from '../link/protocol.ts'
@@ -68,6 +70,8 @@ const nodeAway = 'the node is away'
 const auditFileBytesMax = 256 * 1024 * 1024
 
 export interface SidecarOptions {
+  /** How AWS STS and a Kubernetes API server are asked; those outside unless said otherwise. */
+  readonly outside?: OutsideCalls | undefined
   readonly config: SidecarConfig
   readonly feed: Feed
   readonly log: Logger
@@ -99,7 +103,7 @@ export class Sidecar {
   readonly #consumerFaults = new Repeated()
   readonly #analyst = new Analyst()
   readonly #secrets: Secrets
-  readonly #providers = new ProvidersInForce()
+  readonly #providers: ProvidersInForce
   readonly #audit: AuditWriter
   readonly #shared: Shared
   readonly #ways: Ways
@@ -122,6 +126,7 @@ export class Sidecar {
   constructor(options: SidecarOptions) {
     const { config, feed, log } = options
     this.#options = options
+    this.#providers = new ProvidersInForce(new Outside(options.outside ?? callsOutside(options.config.kubernetes)))
     this.#log = log
     this.#turn = new Turn(options.nowMs)
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)

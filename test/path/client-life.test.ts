@@ -339,6 +339,7 @@ suite('a door that a test adds to a sidecar', () => {
       trust: trustOf(credentials),
       gateway: undefined,
       named: undefined,
+      address: '127.0.0.1',
     })
     info = { ...infoOf(0), identity }
   })

@@ -10,6 +10,7 @@ import type { BytesBudget } from '../../src/base/bytes-budget.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { CertificateAuthority } from '../../src/control/ca.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
+import type { OutsideCalls } from '../../src/identity/outside/outside.ts'
 import { parseSpiffeId } from '../../src/identity/spiffe.ts'
 import type { Credentials } from '../../src/mesh/credentials.ts'
 import { credentialsOf } from '../../src/mesh/credentials.ts'
@@ -130,7 +131,7 @@ export class World {
       linkedBounds?: Partial<PlaceBounds>
       budget?: BytesBudget
       nowMs?: () => number
-      more?: Pick<SidecarOptions, 'consumers' | 'barrier' | 'stages'>
+      more?: Pick<SidecarOptions, 'consumers' | 'barrier' | 'stages' | 'outside'>
     } = {},
   ): Promise<RunningSidecar> {
     const { name = 'node1', share = 'mesh', connections = 2 } = options
@@ -239,6 +240,7 @@ export class World {
       locality?: { dataCenter?: string; rack?: string }
       bounds?: Partial<DoorBounds>
       budget?: BytesBudget
+      outside?: OutsideCalls
     } = {},
   ): Promise<RunningGateway> {
     const { name = 'gateway1', locality = {} } = options
@@ -273,6 +275,7 @@ export class World {
       feed,
       log: this.#log,
       doorBounds: { ...doorBounds, ...options.bounds },
+      outside: options.outside,
       ...(options.budget === undefined ? {} : { budget: options.budget }),
     })
     await gateway.start()

@@ -24,6 +24,7 @@ import { Screen } from '../screen.ts'
 import { trafficTable } from '../traffic-table.ts'
 import { version } from '../version.ts'
 import { type AdminFlags, adminCommand, withOutput } from './admin-command.ts'
+import { addAwsToken } from './aws-token.ts'
 import { addCheck } from './check.ts'
 import { addNginx } from './nginx.ts'
 import { addPolicy } from './policy.ts'
@@ -36,6 +37,7 @@ export function addAdminCommands(program: Command): void {
   addTraffic(program)
   addCheck(program)
   addNginx(program)
+  addAwsToken(program)
   addX509(program)
   addBundle(program)
   withOutput(program.command('version').description('print the version')).action(({ output }: { output: Format }) => {

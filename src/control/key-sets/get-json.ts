@@ -12,7 +12,7 @@ import { isIP } from 'node:net'
 import { rootCertificates } from 'node:tls'
 import { RingfenceError } from '../../base/errors.ts'
 import { urlFault } from '../../identity/providers/common.ts'
-import { addressFault, isLoopback } from './public-address.ts'
+import { addressFault, isLoopback } from '../../mesh/public-address.ts'
 
 const bytesMax = 512 * 1024
 const msMax = 10_000

@@ -11,11 +11,11 @@ import type { PublicJwk } from '../../identity/jwt/keys.ts'
 import { makeKey } from '../../identity/jwt/tokens.fixture.ts'
 import type { KeySource } from '../../identity/providers/provider.ts'
 import { Observed } from '../../mesh/observable.ts'
+import { addressFault } from '../../mesh/public-address.ts'
 import { type PolicySnapshot, pushedKinds } from '../../mesh/pushed.ts'
 import { createLogger } from '../../telemetry/log.ts'
 import { type FetchKeys, fetchKeys } from './fetch-keys.ts'
 import { KeySets } from './key-sets.ts'
-import { addressFault } from './public-address.ts'
 
 const keys = [makeKey('k1').jwk, makeKey('k2', 'RS256').jwk]
 let server: Server

@@ -55,14 +55,14 @@ export class KeyRing {
   }
 
   /** Undefined where there is none. A token that names no key is verified only where one key alone can be meant. */
-  find(kid: string | undefined, algorithm: Algorithm): PublicJwk | undefined {
-    const fitting = this.keys.filter((key) => (kid === undefined || key.kid === kid) && fits(key, algorithm))
+  find(kid: string | undefined, algorithm: Algorithm, use = 'sig'): PublicJwk | undefined {
+    const fitting = this.keys.filter((key) => (kid === undefined || key.kid === kid) && fits(key, algorithm, use))
     return kid !== undefined || fitting.length === 1 ? fitting[0] : undefined
   }
 }
 
-function fits(key: PublicJwk, algorithm: Algorithm): boolean {
-  if (key.use !== undefined && key.use !== 'sig') return false
+function fits(key: PublicJwk, algorithm: Algorithm, use: string): boolean {
+  if (key.use !== undefined && key.use !== 'sig' && key.use !== use) return false
   if (key.key_ops !== undefined && !key.key_ops.includes('verify')) return false
   if (key.alg !== undefined && key.alg !== algorithm && !(algorithm === 'EdDSA' && key.alg === 'Ed25519')) return false
   if (key.kty === 'RSA') return algorithm.startsWith('RS') || algorithm.startsWith('PS')

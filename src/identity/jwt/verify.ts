@@ -28,6 +28,10 @@ export interface TokenRules {
   readonly leewayMs: number
   /** A token that lives longer than this is refused. */
   readonly lifeMsMax: number
+  /** `iat` may be missing. */
+  readonly issuedAtMayMiss?: true
+  /** What `use` of a key may be besides `sig`. */
+  readonly keyUse?: string
 }
 
 /** Of an access token or an ID token; not of a refresh token, a proof or a passport. */
@@ -132,22 +136,17 @@ export async function verifyToken(
   ring: KeyRing,
   nowMs: number,
 ): Promise<VerifiedToken> {
-  const { algorithm, kid, type, claims, hash, text } = token
-  if (!rules.types.includes(type))
-    throw refusal('type', `the token is of the type ${JSON.stringify(type.slice(0, 64))}`)
-  if (!isAlgorithm(algorithm) || !rules.algorithms.includes(algorithm)) {
-    throw refusal(
-      'algorithm',
-      `the token is signed by ${JSON.stringify(algorithm.slice(0, 32))}, which the provider does not allow`,
-    )
-  }
-  const key = ring.find(kid, algorithm)
+  const { kid, claims, hash, text } = token
+  const algorithm = checkHeader(token, rules)
+  const key = ring.find(kid, algorithm, rules.keyUse)
   if (key === undefined) {
     const named = kid === undefined ? 'no key, and there is not exactly one' : 'a key that is not in the key set'
     throw refusal('unknown-key', `the token names ${named}`)
   }
   try {
-    await compactVerify(text, key as JWK, { algorithms: [algorithm] })
+    // What it may be used for was looked at; the library knows `sig` only.
+    const { use: _, ...bare } = key
+    await compactVerify(text, bare as JWK, { algorithms: [algorithm] })
   } catch (reason) {
     const isForged = reason instanceof errors.JWSSignatureVerificationFailed
     throw refusal(
@@ -161,6 +160,24 @@ export async function verifyToken(
   function refusal(why: RefusalCause, message: string, cause?: unknown): LogInRefused {
     return new LogInRefused(why, message, { cause })
   }
+}
+
+/** All but the signature, where another says whether it is good. @throws LogInRefused */
+export function checkUnsigned(token: UnverifiedToken, rules: TokenRules, nowMs: number): VerifiedToken {
+  checkHeader(token, rules)
+  return checkClaims(token.claims, rules, token.hash, nowMs)
+}
+
+function checkHeader({ type, algorithm }: UnverifiedToken, rules: TokenRules): Algorithm {
+  if (!rules.types.includes(type))
+    throw new LogInRefused('type', `the token is of the type ${JSON.stringify(type.slice(0, 64))}`)
+  if (!isAlgorithm(algorithm) || !rules.algorithms.includes(algorithm)) {
+    throw new LogInRefused(
+      'algorithm',
+      `the token is signed by ${JSON.stringify(algorithm.slice(0, 32))}, which the provider does not allow`,
+    )
+  }
+  return algorithm
 }
 
 function isAlgorithm(text: string): text is Algorithm {
@@ -181,7 +198,8 @@ function checkClaims(claims: JsonObject, rules: TokenRules, hash: string, nowMs:
     throw new LogInRefused('authorized-party', 'the token was given to another client ("azp", "client_id")')
   if (typeof sub !== 'string' || sub === '' || sub.length > idCharsMax)
     throw new LogInRefused('claims', 'the token has no subject')
-  const [expMs, iatMs, nbfMs] = [msOf(exp), msOf(iat), nbf === undefined ? 0 : msOf(nbf)]
+  const mayMiss = iat === undefined && rules.issuedAtMayMiss === true
+  const [expMs, iatMs, nbfMs] = [msOf(exp), mayMiss ? nowMs : msOf(iat), nbf === undefined ? 0 : msOf(nbf)]
   if (expMs === undefined || iatMs === undefined || nbfMs === undefined)
     throw new LogInRefused(
       'claims',

@@ -2,12 +2,13 @@
 import { bothOf } from './both.ts'
 import { certificate } from './certificate.ts'
 import { listener } from './listener.ts'
+import { presigned } from './presigned.ts'
 import type { Proof } from './proof.ts'
 import { Proofs } from './registry.ts'
 import { token } from './token.ts'
 
 /** Those that are asked for as a password. */
-const byPassword = [token] as readonly Proof[]
+const byPassword = [token, presigned] as readonly Proof[]
 const both = bothOf('both', certificate as Proof, byPassword)
 
 export const proofs = new Proofs(certificate as Proof, listener as Proof, ...byPassword, both as Proof)

@@ -58,10 +58,14 @@ export interface ProofCheck {
   readonly gateway: Leaf | undefined
   /** Whom the passport, or the listener's configuration, names. */
   readonly named: SpiffeId | undefined
+  /** Of the client; through a gateway it is the gateway's word. */
+  readonly address: string
 }
 
 export interface Proved {
   readonly subject: SpiffeId
+  /** Of the subject, where it may be another than the mesh's own. */
+  readonly trustDomain?: string | undefined
   /** Where it is not given, the one in the subject counts (`personOf`). */
   readonly person?: string | undefined
   readonly groups?: readonly string[] | undefined

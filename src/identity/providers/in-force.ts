@@ -5,8 +5,19 @@
  */
 import { type Cache, createCache } from '../../base/cache.ts'
 import { limits } from '../../base/limits.ts'
+import { stsHosts } from '../aws/hosts.ts'
+import { hostOfPresigned } from '../aws/presigned.ts'
+import type { StsCheck, StsProved } from '../aws/sts.ts'
 import { KeyRing, type PublicJwk } from '../jwt/keys.ts'
-import { readToken, shortText, type UnverifiedToken, type VerifiedToken, verifyToken } from '../jwt/verify.ts'
+import {
+  checkUnsigned,
+  readToken,
+  shortText,
+  type UnverifiedToken,
+  type VerifiedToken,
+  verifyToken,
+} from '../jwt/verify.ts'
+import { Outside } from '../outside/outside.ts'
 import { LogInRefused, type RefusedEvidence } from '../refusal.ts'
 import { typeOf } from './index.ts'
 import type { AnyProviderType, Identified, ProviderDocument } from './provider.ts'
@@ -35,7 +46,8 @@ export interface TokenIdentity extends Identified {
 
 /** Whose keys are called: the issuer, or the provider's own word where its type has none. */
 export function issuerOf({ name, spec }: ProviderDocument): string {
-  return typeOf(spec).tokens(spec).issuer ?? name
+  const { keyedBy, tokens } = typeOf(spec)
+  return keyedBy?.(spec) ?? tokens(spec).issuer ?? name
 }
 
 class Provider {
@@ -63,9 +75,10 @@ class Provider {
     this.#verified = isSame ? before.#verified : createCache(limits.verifiedTokensMax)
   }
 
-  /** It has keys that are not too old. */
-  canVerify(nowMs: number): boolean {
+  /** It has keys that are not too old, or somebody to ask. */
+  canVerify(nowMs: number, outside: Outside): boolean {
     const { keySet, type, document } = this
+    if (type.isReviewed?.(document.spec) === true) return outside.tokenReviews !== undefined
     return keySet !== undefined && nowMs - keySet.fetchedAtMs <= type.keysAgeMsMax(document.spec)
   }
 
@@ -74,12 +87,23 @@ class Provider {
     return known !== undefined && nowMs < known.expiresAtMs ? known : undefined
   }
 
-  async verify(token: UnverifiedToken, trustDomain: string, nowMs: number): Promise<TokenIdentity> {
+  async verify(token: UnverifiedToken, trustDomain: string, nowMs: number, outside: Outside): Promise<TokenIdentity> {
     const { type, document } = this
+    if (type.isReviewed?.(document.spec) === true) return this.#review(token, trustDomain, nowMs, outside)
     const verified = await verifyToken(token, type.tokens(document.spec), this.#ring, nowMs)
     const found = this.#identify(verified, trustDomain)
     this.#verified.set(token.hash, found)
     return found
+  }
+
+  /** Asked each time: what `TokenReviews` remembers is for seconds. */
+  async #review(token: UnverifiedToken, trustDomain: string, nowMs: number, outside: Outside): Promise<TokenIdentity> {
+    const { type, document } = this
+    const rules = type.tokens(document.spec)
+    const found = checkUnsigned(token, rules, nowMs)
+    const username = await outside.tokenReviews?.usernameOf(token.text, rules.audiences, nowMs)
+    if (username !== found.subject) throw new LogInRefused('claims', 'the API server names another than the token does')
+    return this.#identify(found, trustDomain)
   }
 
   #identify(verified: VerifiedToken, trustDomain: string): TokenIdentity {
@@ -101,16 +125,18 @@ class Provider {
 
 /** One state of them. */
 export class Providers {
-  static readonly none = new Providers([], [], undefined, () => {})
+  static readonly none = new Providers([], [], undefined, () => {}, Outside.none)
   readonly #byName: ReadonlyMap<string, Provider>
   readonly #byIssuer: ReadonlyMap<string, Provider>
   readonly #wantsKeys: (provider: string) => void
+  readonly #outside: Outside
 
   constructor(
     documents: readonly ProviderDocument[],
     keySets: readonly KeySet[],
     before: Providers | undefined,
     wantsKeys: (provider: string) => void,
+    outside: Outside,
   ) {
     const setOf = new Map(keySets.map((set) => [set.provider, set]))
     const earlier = before === undefined ? undefined : before.#byName
@@ -118,11 +144,37 @@ export class Providers {
     this.#byName = new Map(made.map((one) => [one.document.name, one]))
     this.#byIssuer = new Map(made.map((one) => [one.issuer, one]))
     this.#wantsKeys = wantsKeys
+    this.#outside = outside
   }
 
   /** At least one of them can verify a token now. */
   canVerify(nowMs: number): boolean {
-    return [...this.#byName.values()].some((one) => one.canVerify(nowMs))
+    return [...this.#byName.values()].some((one) => one.canVerify(nowMs, this.#outside))
+  }
+
+  /** One of them has the keys of that trust domain. */
+  federates(trustDomain: string): boolean {
+    return [...this.#byName.values()].some(({ type, document }) => type.trustDomain?.(document.spec) === trustDomain)
+  }
+
+  /** At least one of them takes pre-signed requests. */
+  get takesPresigned(): boolean {
+    return [...this.#byName.values()].some(({ type }) => type.presigned !== undefined)
+  }
+
+  /** AWS STS says who signed it, asked by the provider of its partition. @throws LogInRefused, later */
+  async verifyPresigned(password: string, check: StsCheck): Promise<StsProved & { readonly provider: string }> {
+    const host = hostOfPresigned(password)
+    for (const { document, type } of this.#byName.values()) {
+      const spec = type.presigned?.(document.spec)
+      if (spec === undefined || !stsHosts(spec.partition, spec.regions).has(host)) continue
+      const provider = document.name
+      const proved = await this.#outside.sts.verify(password, spec, check).catch((reason: unknown) => {
+        throw reason instanceof LogInRefused ? reason.with({ provider }) : reason
+      })
+      return { ...proved, provider }
+    }
+    throw new LogInRefused('issuer', 'no identity provider here takes pre-signed requests of that host')
   }
 
   /**
@@ -145,7 +197,7 @@ export class Providers {
     if (provider === undefined)
       throw new LogInRefused('issuer', 'no identity provider here has the issuer of the token', { evidence })
     const known = provider.known(token.hash, nowMs)
-    if (!provider.canVerify(nowMs)) {
+    if (!provider.canVerify(nowMs, this.#outside)) {
       this.#wantsKeys(provider.document.name)
       throw new LogInRefused('no-keys', `the keys of ${name} were never fetched, or are too old`, {
         evidence,
@@ -153,7 +205,7 @@ export class Providers {
       })
     }
     if (known !== undefined) return known
-    return provider.verify(token, trustDomain, nowMs).catch((reason: unknown) => {
+    return provider.verify(token, trustDomain, nowMs, this.#outside).catch((reason: unknown) => {
       if (!(reason instanceof LogInRefused)) throw reason
       if (reason.why === 'unknown-key') this.#wantsKeys(provider.document.name)
       throw reason.with(evidence)
@@ -181,7 +233,12 @@ export class ProvidersInForce {
   #keySets: readonly KeySet[] = []
   /** Of whom a token named a key that is not known, since `takeWanted`. */
   readonly #wanted = new Set<string>()
+  readonly #outside: Outside
   #current = Providers.none
+
+  constructor(outside: Outside = Outside.none) {
+    this.#outside = outside
+  }
 
   get current(): Providers {
     return this.#current
@@ -205,6 +262,12 @@ export class ProvidersInForce {
   }
 
   #make(): void {
-    this.#current = new Providers(this.#documents, this.#keySets, this.#current, (name) => this.#wanted.add(name))
+    this.#current = new Providers(
+      this.#documents,
+      this.#keySets,
+      this.#current,
+      (name) => this.#wanted.add(name),
+      this.#outside,
+    )
   }
 }

@@ -6,6 +6,7 @@
  */
 import type { z } from 'zod'
 import type { DocumentPath } from '../../base/document.ts'
+import type { StsProvider } from '../aws/sts.ts'
 import type { TokenRules, UnverifiedToken, VerifiedToken } from '../jwt/verify.ts'
 import type { SpiffeId } from '../spiffe.ts'
 import type { Claims } from '../verified.ts'
@@ -37,6 +38,8 @@ export interface KeySource {
 /** Who shows a token. */
 export interface Identified {
   readonly subject: SpiffeId
+  /** Of the subject, where it may be another than the mesh's own: one whose keys the provider has. */
+  readonly trustDomain?: string | undefined
   /** `<provider>/<subject>`. */
   readonly person?: string | undefined
   /** Each `<provider>/<group>`. */
@@ -63,6 +66,14 @@ export interface ProviderType<Spec extends ProviderSpec> {
   readonly keysAgeMsMax: (spec: Spec) => number
   /** A token that is not this provider's by its issuer may be by this: one of a type without `TokenRules.issuer`. */
   readonly recognises?: (spec: Spec, token: UnverifiedToken) => boolean
+  /** Of what there is one provider only, where that is not the issuer. */
+  readonly keyedBy?: (spec: Spec) => string
+  /** The trust domain of those whom its tokens are about, where that may be another than the mesh's own. */
+  readonly trustDomain?: (spec: Spec) => string
+  /** The server of the process's own configuration says whether a token is good, in the place of keys. */
+  readonly isReviewed?: (spec: Spec) => boolean
+  /** Its callers show a pre-signed request of AWS STS, and never a token. */
+  readonly presigned?: (spec: Spec) => StsProvider
   /** @throws LogInRefused, RingfenceError IDENTITY */
   readonly identify: (provider: ProviderDocument<Spec>, token: VerifiedToken, trustDomain: string) => Identified
 }

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Asking } from './asking.ts'
+
+const bounds = { askingMax: 2, waitingMax: 2, answersMax: 4 }
+
+/** Questions that are answered when told. */
+class Asked {
+  readonly open: {
+    readonly key: string
+    readonly give: (answer: string) => void
+    readonly fail: (reason: Error) => void
+  }[] = []
+  readonly asking = new Asking<string>('somebody', bounds)
+
+  of(key: string, nowMs = 0, endMs = 10): Promise<string> {
+    const ask = (): Promise<string> => new Promise((give, fail) => this.open.push({ key, give, fail }))
+    return this.asking.of(key, nowMs, ask, () => endMs)
+  }
+
+  async next(answer: string | Error): Promise<void> {
+    const one = this.open.shift()
+    if (typeof answer === 'string') one?.give(answer)
+    else one?.fail(answer)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+describe('questions to a server outside', () => {
+  it('of one name are asked once, and the answer is remembered to its end', async () => {
+    const asked = new Asked()
+    const both = [asked.of('a'), asked.of('a')]
+    await asked.next('yes')
+    assert.deepEqual(await Promise.all(both), ['yes', 'yes'])
+    assert.equal(await asked.of('a', 9), 'yes')
+    const late = asked.of('a', 10)
+    assert.equal(asked.open.length, 1)
+    await asked.next('no')
+    assert.equal(await late, 'no')
+  })
+
+  it('that nobody answered are asked again', async () => {
+    const asked = new Asked()
+    const first = asked.of('a')
+    const refused = assert.rejects(first, /away/)
+    await asked.next(new Error('away'))
+    await refused
+    const second = asked.of('a')
+    await asked.next('yes')
+    assert.equal(await second, 'yes')
+  })
+
+  it('wait their turn, so many and no more, whatever becomes of those before them', async () => {
+    const asked = new Asked()
+    const kept = ['a', 'b', 'c', 'd'].map((key) => asked.of(key).catch((reason: Error) => reason.message))
+    await assert.rejects(asked.of('e'), { why: 'verifier-away' })
+    assert.deepEqual(
+      asked.open.map(({ key }) => key),
+      ['a', 'b'],
+    )
+    await asked.next(new Error('away'))
+    await asked.next('b!')
+    assert.deepEqual(
+      asked.open.map(({ key }) => key),
+      ['c', 'd'],
+    )
+    await asked.next('c!')
+    await asked.next('d!')
+    assert.deepEqual(await Promise.all(kept), ['away', 'b!', 'c!', 'd!'])
+    const more = ['f', 'g', 'h'].map((key) => asked.of(key))
+    assert.equal(asked.open.length, 2)
+    for (const answer of ['f!', 'g!', 'h!']) await asked.next(answer)
+    assert.deepEqual(await Promise.all(more), ['f!', 'g!', 'h!'])
+  })
+
+  it('a server that throws at once takes no place', async () => {
+    const asked = new Asked()
+    for (let i = 0; i < 5; i++) {
+      const thrown = asked.asking.of(
+        `${i}`,
+        0,
+        () => {
+          throw new Error('no')
+        },
+        () => 10,
+      )
+      await assert.rejects(thrown, /no/)
+    }
+    const fine = asked.of('a')
+    assert.equal(asked.open.length, 1)
+    await asked.next('yes')
+    assert.equal(await fine, 'yes')
+  })
+})

@@ -1,0 +1,49 @@
+/** A pre-signed GetCallerIdentity of AWS STS, as the password of SASL PLAIN: STS is asked who signed it, here and again at the sidecar. */
+import { z } from 'zod'
+import { accessKeyOfPresigned, isPresigned } from '../aws/presigned.ts'
+import { hashOf } from '../jwt/verify.ts'
+import { LogInRefused } from '../refusal.ts'
+import { plainClassName, readPlain } from './plain.ts'
+import type { Proof } from './proof.ts'
+
+const shown = z.strictObject({ password: z.string().max(64 * 1024) })
+
+export const presigned: Proof<z.infer<typeof shown>> = {
+  method: 'aws-sts',
+  evidence: { name: 'aws-sts', schema: shown },
+  asks: {
+    className: plainClassName,
+    unavailable: ({ trust }) =>
+      trust.providers.takesPresigned ? undefined : 'no identity provider here takes pre-signed requests of AWS STS',
+    begin: () => ({
+      answer(answer) {
+        const plain = readPlain(answer)
+        if (plain === undefined || !isPresigned(plain.password)) return undefined
+        if (plain.authorizationId !== '')
+          throw new LogInRefused('not-supported', 'an authorization id is given beside the pre-signed request')
+        const { password } = plain
+        return { chain: [], shown: { password }, claimed: accessKeyOfPresigned(password) }
+      },
+    }),
+  },
+  async verify({ chain, shown: { password } }, { nowMs, trust, address }) {
+    if (chain.length > 0) throw new LogInRefused('other', 'a certificate is shown that is not claimed')
+    const hash = hashOf(password)
+    const { provider, subject, principal, expiresAtMs } = await trust.providers
+      .verifyPresigned(password, {
+        nowMs,
+        trustDomain: trust.trustDomain,
+        address: address ?? '',
+      })
+      .catch((reason: unknown) => {
+        throw reason instanceof LogInRefused ? reason.with({ hash }) : reason
+      })
+    return {
+      subject,
+      role: principal.kind === 'role' ? principal.arn : undefined,
+      expiresAtMs,
+      hashed: password,
+      token: { provider, issuer: undefined, id: undefined, hash },
+    }
+  },
+}

@@ -1,0 +1,499 @@
+/** Workloads of clouds and clusters at both doors: AWS by token and by a pre-signed request, Kubernetes by keys and by TokenReview, JWT-SVIDs. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, beforeEach, it, describe as suite } from 'node:test'
+import { callsOutside } from '../../src/agent/call-out.ts'
+import { presignedPassword } from '../../src/cli/aws-token.ts'
+import { authResponseEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
+import { type AwsKey, FakeSts } from '../../src/identity/aws/fake-sts.fixture.ts'
+import { presignedPrefix } from '../../src/identity/aws/presigned.ts'
+import { makeKey, part, signed, signedBySecret, type TestKey } from '../../src/identity/jwt/tokens.fixture.ts'
+import type { OutsideCalls } from '../../src/identity/outside/outside.ts'
+import { listenerModes } from '../../src/identity/proofs/index.ts'
+import type { KeySet } from '../../src/identity/providers/in-force.ts'
+import type { FakeFeed } from '../../src/mesh/feed.fixture.ts'
+import { pushedKinds } from '../../src/mesh/pushed.ts'
+import { describe, type RawClient } from './client.ts'
+import { FakeApiServer } from './fake-api-server.ts'
+import { OutsideServer } from './outside-server.ts'
+import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
+
+const policyText = `
+apiVersion: ringfence.dev/v1alpha1
+kind: IdentityProvider
+metadata: { name: cloud }
+spec: { type: aws, issuer: "https://id1.tokens.sts.global.api.aws", audiences: [ringfence], accounts: ["123456789012"], organizations: [o-abc1234567], claims: { forPolicy: [org_id, principal_tags.team] } }
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: IdentityProvider
+metadata: { name: sts }
+spec: { type: aws-sts, serverId: mesh.example.com, accounts: ["123456789012"], allowPrivate: true }
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: IdentityProvider
+metadata: { name: cluster }
+spec: { type: kubernetes, issuer: "https://cluster.example.com", audiences: [ringfence], namespaces: [shop] }
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: IdentityProvider
+metadata: { name: reviewed }
+spec: { type: kubernetes, issuer: "https://kubernetes.default.svc", audiences: [ringfence], tokenReview: true }
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: IdentityProvider
+metadata: { name: own }
+spec: { type: spiffe, trustDomain: demo.local, audiences: [ringfence], jwks: "https://spire.example.com/bundle" }
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: IdentityProvider
+metadata: { name: partner }
+spec: { type: spiffe, trustDomain: partner.example, audiences: [ringfence], jwks: "https://spire.partner.example/bundle" }
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: workloads }
+spec:
+  subjects:
+    - spiffeId: spiffe://demo.local/aws/123456789012/role/etl
+    - spiffeId: spiffe://demo.local/ns/shop/sa/orders
+    - spiffeId: spiffe://demo.local/svc/orders
+    - spiffeId: spiffe://partner.example/svc/reports
+  keyspaces: [shop]
+  operations: [ALL]
+`
+const keys = {
+  cloud: makeKey('a1', 'ES384'),
+  cluster: makeKey('c1', 'RS256'),
+  reviewed: makeKey('r1', 'RS256'),
+  own: makeKey('o1'),
+  partner: makeKey('p1'),
+}
+/** Of nobody, by the same name. */
+const foreign = new Map(Object.values(keys).map((key) => [key, makeKey(key.kid, key.algorithm)]))
+const issuers = {
+  cloud: 'https://id1.tokens.sts.global.api.aws',
+  cluster: 'https://cluster.example.com',
+  own: 'spiffe://demo.local',
+  partner: 'spiffe://partner.example',
+}
+const keySets = (): KeySet[] =>
+  (['cloud', 'cluster', 'own', 'partner'] as const).map((provider) => {
+    const { jwk } = keys[provider]
+    // As a bundle of SPIFFE has them.
+    const use = provider === 'own' || provider === 'partner' ? 'jwt-svid' : 'sig'
+    return { provider, issuer: issuers[provider], keys: [{ ...jwk, use }], fetchedAtMs: Date.now() }
+  })
+const now = (): number => Math.floor(Date.now() / 1000)
+const usual = (): object => ({ aud: 'ringfence', iat: now() - 5, exp: now() + 300, jti: 'j1' })
+const awsClaims = { aws_account: '123456789012', org_id: 'o-abc1234567', principal_tags: { team: 'data' } }
+const cloudClaims = (change: object = {}): object => ({
+  ...usual(),
+  iss: issuers.cloud,
+  sub: 'arn:aws:iam::123456789012:role/team/etl',
+  'https://sts.amazonaws.com/': awsClaims,
+  ...change,
+})
+const podClaims = (change: object = {}): object => ({
+  ...usual(),
+  iss: issuers.cluster,
+  sub: 'system:serviceaccount:shop:orders',
+  'kubernetes.io': {
+    namespace: 'shop',
+    serviceaccount: { name: 'orders', uid: 'u' },
+    pod: { name: 'orders-1', uid: 'p' },
+  },
+  ...change,
+})
+const reviewedClaims = (change: object = {}): object => podClaims({ iss: 'https://kubernetes.default.svc', ...change })
+const svidClaims = (sub: string, change: object = {}): object => ({
+  aud: ['ringfence'],
+  exp: now() + 300,
+  sub,
+  ...change,
+})
+
+const awsKey: AwsKey = {
+  accessKeyId: 'ASIAEXAMPLEEXAMPLE00',
+  secretAccessKey: 'secret/with+signs',
+  sessionToken: 'IQoJb3JpZ2lu//token+==',
+  account: '123456789012',
+  arn: 'arn:aws:sts::123456789012:assumed-role/etl/i-0123456789abcdef0',
+}
+const presigned = async (change: Partial<AwsKey> = {}, server = 'mesh.example.com', ageMs = 0): Promise<string> => {
+  const { accessKeyId, secretAccessKey, sessionToken } = { ...awsKey, ...change }
+  process.env.AWS_ACCESS_KEY_ID = accessKeyId
+  process.env.AWS_SECRET_ACCESS_KEY = secretAccessKey
+  process.env.AWS_SESSION_TOKEN = sessionToken
+  return (await presignedPassword(server, 'eu-central-1', Date.now() - ageMs)).password
+}
+let fresh = 0
+/** By an access key that nobody else has, so that no other request is the same. */
+function freshPresigned(): Promise<string> {
+  const accessKeyId = `ASIAFRESH${String(fresh++).padStart(11, '0')}`
+  sts.keys.set(accessKeyId, { ...awsKey, accessKeyId })
+  return presigned({ accessKeyId })
+}
+/** Of a Pod that is there, unless said otherwise. */
+function podToken(claims: object, isThere = true): string {
+  const token = signed(keys.reviewed, claims)
+  const { sub } = claims as { sub: string }
+  if (isThere) apiServer.tokens.set(token, { username: sub, audiences: ['ringfence'] })
+  return token
+}
+
+const sts = new FakeSts()
+const apiServer = new FakeApiServer()
+const folder = mkdtempSync(join(tmpdir(), 'ringfence-clouds-'))
+const servers: { sts: OutsideServer; api: OutsideServer }[] = []
+let world: World
+let sidecar: RunningSidecar
+let gateway: RunningGateway
+let feeds: FakeFeed[]
+
+before(async () => {
+  world = await World.make()
+  const outsideServer = await OutsideServer.start(
+    world.ca,
+    ['sts.eu-central-1.amazonaws.com', 'sts.us-east-1.amazonaws.com'],
+    sts.answer,
+  )
+  const api = await OutsideServer.start(world.ca, ['kubernetes.default.svc'], apiServer.answer)
+  servers.push({ sts: outsideServer, api })
+  const [tokenFile, caFile] = [join(folder, 'token'), join(folder, 'ca.crt')]
+  writeFileSync(tokenFile, apiServer.reviewer)
+  writeFileSync(caFile, api.caPem)
+  const access = { apiServer: `https://kubernetes.default.svc:${api.port}`, tokenFile, caFile }
+  // One for each process, as it is outside.
+  const outside = (): OutsideCalls => callsOutside(access, outsideServer.world)
+  const authentication = [...listenerModes.either!]
+  sidecar = await world.sidecar({ policy: policyText, authentication, more: { outside: outside() } })
+  gateway = await world.gateway([sidecar], { authentication, outside: outside() })
+  gateway.feed.apply(policyText)
+  feeds = [sidecar.feed, gateway.feed]
+})
+beforeEach(() => {
+  sts.keys.clear()
+  sts.keys.set(awsKey.accessKeyId, awsKey)
+  sts.throttles = false
+  for (const feed of feeds) feed.value(pushedKinds.keySets).set(keySets())
+})
+after(async () => {
+  await world.close()
+  for (const each of servers) await Promise.all([each.sts.stop(), each.api.stop()])
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** Each client has an address of its own, so that what one did is no other's. */
+let clients = 0
+async function asked(
+  port: number,
+  localAddress = `127.0.${1 + (clients >> 8)}.${clients++ & 255}`,
+): Promise<RawClient> {
+  const options = { credentials: { bundlePem: world.ca.bundlePem }, driverName: 'DataStax Java Driver', localAddress }
+  const client = await world.connect(port, undefined, options)
+  const answer = await client.startup()
+  assert.equal(headerOpcode(answer, 0), Opcode.AUTHENTICATE, describe(answer))
+  return client
+}
+
+/** `in`, or what the ERROR says. */
+async function told(client: RawClient, password: string): Promise<string> {
+  const answer = await client.logIn('aws', password)
+  return headerOpcode(answer, 0) === Opcode.AUTH_SUCCESS ? 'in' : describe(answer)
+}
+
+/** The cause of the last refusal, as the sidecar's record or the gateway's log has it. */
+async function causeOf(port: number, password: string): Promise<string> {
+  const isGateway = port !== sidecar.port
+  const causes = (): string[] =>
+    isGateway
+      ? world.logged.flatMap((line) => {
+          const { msg, cause, peer } = JSON.parse(line) as Record<string, unknown>
+          return msg === 'log-in refused' ? [`${String(cause)} ${String(peer)}`] : []
+        })
+      : sidecar
+          .records()
+          .flatMap(({ event, cause, client }) =>
+            event === 'log-in refused'
+              ? [`${String(cause)} ${(client as { address: string } | undefined)?.address}`]
+              : [],
+          )
+  const client = await asked(port)
+  const answer = await told(client, password)
+  client.close()
+  if (answer === 'in') return 'in'
+  const address = `127.0.${1 + ((clients - 1) >> 8)}.${(clients - 1) & 255}`
+  let found: string | undefined
+  await until('the refusal is written', () => {
+    found = causes().findLast((one) => one.endsWith(` ${address}`))
+    return found !== undefined
+  })
+  return found!.split(' ')[0]!
+}
+
+const select = 'SELECT * FROM shop.items'
+const ask = (client: RawClient): Promise<string> => client.ask(queryEnvelope(client.version, 5, select)).then(describe)
+
+interface Way {
+  readonly make: () => string | Promise<string>
+  readonly workload: string
+  readonly authentication: string
+  readonly provider: string
+}
+const role = 'spiffe://demo.local/aws/123456789012/role/etl'
+const ways: Readonly<Record<string, Way>> = {
+  'a token of GetWebIdentityToken': {
+    make: () => signed(keys.cloud, cloudClaims()),
+    ...{ workload: role, authentication: 'aws', provider: 'cloud' },
+  },
+  'a pre-signed GetCallerIdentity': {
+    make: () => presigned(),
+    ...{ workload: role, authentication: 'aws-sts', provider: 'sts' },
+  },
+  'a token of a service account': {
+    make: () => signed(keys.cluster, podClaims()),
+    ...{ workload: 'spiffe://demo.local/ns/shop/sa/orders', authentication: 'kubernetes', provider: 'cluster' },
+  },
+  'a token that is reviewed': {
+    make: () => podToken(reviewedClaims()),
+    ...{ workload: 'spiffe://demo.local/ns/shop/sa/orders', authentication: 'kubernetes', provider: 'reviewed' },
+  },
+  'a JWT-SVID of our own': {
+    make: () => signed(keys.own, svidClaims('spiffe://demo.local/svc/orders')),
+    ...{ workload: 'spiffe://demo.local/svc/orders', authentication: 'spiffe', provider: 'own' },
+  },
+  'a JWT-SVID of another trust domain': {
+    make: () => signed(keys.partner, svidClaims('spiffe://partner.example/svc/reports'), { typ: 'JOSE' }),
+    ...{ workload: 'spiffe://partner.example/svc/reports', authentication: 'spiffe', provider: 'partner' },
+  },
+}
+
+/** What is wrong with a token, whoever its issuer is: all are tried with each. */
+const tokenFaults: Readonly<Record<string, [make: (key: TestKey, claims: object) => string, cause: string]>> = {
+  expired: [(key, claims) => signed(key, { ...claims, exp: now() - 1 }), 'expired'],
+  'not valid yet': [(key, claims) => signed(key, { ...claims, nbf: now() + 120 }), 'not-yet-valid'],
+  'for another audience': [(key, claims) => signed(key, { ...claims, aud: 'other' }), 'audience'],
+  'for nobody': [(key, claims) => signed(key, { ...claims, aud: undefined }), 'audience'],
+  'without an end': [(key, claims) => signed(key, { ...claims, exp: undefined }), 'claims'],
+  'by another key of that name': [(key, claims) => signed(foreign.get(key)!, claims), 'signature'],
+  'without a signature': [(_, claims) => `${part({ alg: 'none' })}.${part(claims)}.`, 'algorithm malformed'],
+  'by the public key as a secret': [
+    (key, claims) => signedBySecret(JSON.stringify(key.jwk), claims, { alg: 'HS256', kid: key.kid }),
+    'algorithm',
+  ],
+  'of another purpose': [(key, claims) => signed(key, claims, { typ: 'dpop+jwt' }), 'type'],
+  'with its subject twice': [
+    (key, claims) => signed(key, JSON.stringify(claims).replace('{', '{"sub":"root",')),
+    'malformed',
+  ],
+}
+const tokenWays: readonly (readonly [string, TestKey, () => object])[] = [
+  ['AWS', keys.cloud, cloudClaims],
+  ['a cluster', keys.cluster, podClaims],
+  ['our own trust domain', keys.own, () => svidClaims('spiffe://demo.local/svc/orders')],
+  ['another trust domain', keys.partner, () => svidClaims('spiffe://partner.example/svc/reports')],
+]
+
+for (const door of ['at a sidecar', 'through a gateway']) {
+  const port = (): number => (door === 'at a sidecar' ? sidecar.port : gateway.port)
+
+  suite(`a workload of a cloud, ${door}`, () => {
+    for (const [name, { make, workload, authentication, provider }] of Object.entries(ways)) {
+      it(`logs in with ${name}`, async () => {
+        const password = await make()
+        const client = await asked(port())
+        assert.equal(await told(client, password), 'in')
+        assert.equal(await ask(client), `echo: ${select}`)
+        const connect = sidecar.records().findLast(({ operation }) => operation === 'CONNECT')!
+        assert.deepEqual(
+          [connect.workload, connect.person, connect.authentication],
+          [workload, undefined, authentication],
+        )
+        assert.equal((connect.evidence as Record<string, unknown>).provider, provider)
+        const written = `${JSON.stringify(sidecar.records())} ${world.logged.join('\n')}`
+        assert.ok(!written.includes(password.slice(-40)), 'the password is written nowhere')
+        client.close()
+      })
+    }
+
+    for (const [issuer, key, claims] of tokenWays) {
+      for (const [fault, [make, causes]] of Object.entries(tokenFaults)) {
+        it(`is refused with a token of ${issuer} that is ${fault}`, async () => {
+          const cause = await causeOf(port(), make(key, claims()))
+          assert.ok(causes.split(' ').includes(cause), cause)
+        })
+      }
+    }
+
+    const others: Readonly<Record<string, [make: () => string | Promise<string>, cause: string]>> = {
+      'an AWS token of another account': [
+        () =>
+          signed(
+            keys.cloud,
+            cloudClaims({
+              sub: 'arn:aws:iam::210987654321:role/etl',
+              'https://sts.amazonaws.com/': { ...awsClaims, aws_account: '210987654321' },
+            }),
+          ),
+        'account',
+      ],
+      'an AWS token of another organization': [
+        () =>
+          signed(keys.cloud, cloudClaims({ 'https://sts.amazonaws.com/': { ...awsClaims, org_id: 'o-other00000' } })),
+        'account',
+      ],
+      'an AWS token that names two accounts': [
+        () => signed(keys.cloud, cloudClaims({ sub: 'arn:aws:iam::210987654321:role/etl' })),
+        'malformed',
+      ],
+      'an AWS token of the root of the account': [
+        () => signed(keys.cloud, cloudClaims({ sub: 'arn:aws:iam::123456789012:root' })),
+        'claims',
+      ],
+      'an AWS token by the keys of another account’s issuer': [
+        () => signed(keys.cloud, cloudClaims({ iss: 'https://id2.tokens.sts.global.api.aws' })),
+        'issuer',
+      ],
+      'a token of another namespace': [
+        () =>
+          signed(
+            keys.cluster,
+            podClaims({
+              sub: 'system:serviceaccount:other:orders',
+              'kubernetes.io': { namespace: 'other', serviceaccount: { name: 'orders' } },
+            }),
+          ),
+        'account',
+      ],
+      'a token that names two service accounts': [
+        () => signed(keys.cluster, podClaims({ sub: 'system:serviceaccount:shop:admin' })),
+        'malformed',
+      ],
+      'a token of a node': [() => signed(keys.cluster, podClaims({ sub: 'system:node:worker-1' })), 'claims'],
+      'a token of a Secret': [
+        () =>
+          signed(
+            keys.cluster,
+            podClaims({ 'kubernetes.io': undefined, 'kubernetes.io/serviceaccount/namespace': 'shop' }),
+          ),
+        'malformed',
+      ],
+      'a reviewed token that has expired': [() => podToken(reviewedClaims({ exp: now() - 1 })), 'expired'],
+      'a reviewed token for another audience': [() => podToken(reviewedClaims({ aud: 'kubernetes' })), 'audience'],
+      'a reviewed token that the API server does not know': [() => podToken(reviewedClaims(), false), 'signature'],
+      'a reviewed token of another user than it says': [
+        () => {
+          const token = podToken(reviewedClaims())
+          apiServer.tokens.set(token, { username: 'system:serviceaccount:shop:admin', audiences: ['ringfence'] })
+          return token
+        },
+        'claims',
+      ],
+      'a JWT-SVID of ours by another trust domain’s keys': [
+        () => signed(keys.partner, svidClaims('spiffe://demo.local/svc/orders')),
+        'unknown-key',
+      ],
+      'a JWT-SVID of ours that another trust domain issued': [
+        () => signed(keys.partner, svidClaims('spiffe://demo.local/svc/orders', { iss: 'spiffe://partner.example' })),
+        'claims',
+      ],
+      'a JWT-SVID of a trust domain that nobody federates with': [
+        () => signed(keys.partner, svidClaims('spiffe://partner.example.org/svc/reports')),
+        'issuer',
+      ],
+      'a JWT-SVID of the mesh itself': [
+        () => signed(keys.own, svidClaims('spiffe://demo.local/ringfence/gateway/g1')),
+        'other',
+      ],
+      'a JWT-SVID of the other mesh itself': [
+        () => signed(keys.partner, svidClaims('spiffe://partner.example/ringfence/gateway/g1')),
+        'other',
+      ],
+      'a JWT-SVID of a person': [() => signed(keys.own, svidClaims('spiffe://demo.local/user/corp/alice')), 'claims'],
+      'a JWT-SVID of a person of another trust domain': [
+        () => signed(keys.partner, svidClaims('spiffe://partner.example/user/corp/alice')),
+        'claims',
+      ],
+      'a JWT-SVID of a trust domain only': [() => signed(keys.own, svidClaims('spiffe://demo.local')), 'issuer'],
+      'a pre-signed request for another mesh': [() => presigned({}, 'other.example.com'), 'signature'],
+      'a pre-signed request by a wrong secret': [() => presigned({ secretAccessKey: 'other' }), 'signature'],
+      'a pre-signed request by a key that AWS does not know': [
+        () => presigned({ accessKeyId: 'ASIAEXAMPLEEXAMPLE99' }),
+        'signature',
+      ],
+      'a pre-signed request of 15 minutes ago': [() => presigned({}, undefined, 15 * 60_000), 'expired'],
+      'a pre-signed request of the future': [() => presigned({}, undefined, -120_000), 'not-yet-valid'],
+      'a pre-signed request of another partition': [
+        async () => {
+          await presigned()
+          return (await presignedPassword('mesh.example.com', 'cn-north-1', Date.now())).password
+        },
+        'issuer',
+      ],
+      'a URL of somebody else’s': [
+        () => presignedPrefix + Buffer.from('https://169.254.169.254/?Action=GetCallerIdentity').toString('base64url'),
+        'issuer',
+      ],
+      'a pre-signed request that was changed': [
+        async () => {
+          const url = Buffer.from((await presigned()).slice(presignedPrefix.length), 'base64url').toString()
+          return presignedPrefix + Buffer.from(url.replace('Expires=900', 'Expires=901')).toString('base64url')
+        },
+        'signature',
+      ],
+    }
+    for (const [name, [make, cause]] of Object.entries(others)) {
+      it(`is refused with ${name}`, async () => {
+        assert.equal(await causeOf(port(), await make()), cause)
+      })
+    }
+
+    it('of another AWS account is refused, whatever STS says', async () => {
+      sts.keys.set(awsKey.accessKeyId, {
+        ...awsKey,
+        account: '210987654321',
+        arn: 'arn:aws:iam::210987654321:role/etl',
+      })
+      assert.equal(await causeOf(port(), await presigned()), 'account')
+    })
+
+    it('opens a pool with one pre-signed request, which is nothing to another address', async () => {
+      const password = await freshPresigned()
+      const before = servers[0]!.sts.asked.length
+      const pool = await Promise.all(Array.from({ length: 8 }, () => asked(port(), '127.0.77.1')))
+      assert.deepEqual(await Promise.all(pool.map((client) => told(client, password))), Array(8).fill('in'))
+      const asks = servers[0]!.sts.asked.length - before
+      assert.equal(asks, door === 'at a sidecar' ? 1 : 2, 'each process asks once')
+      const thief = await asked(port(), '127.0.77.2')
+      assert.match(await told(thief, password), /^0x0100 the pre-signed request was used from another address/)
+    })
+
+    it('is told to try again while STS has too many requests, and is in afterwards', async () => {
+      const password = await freshPresigned()
+      const client = await asked(port())
+      sts.throttles = true
+      assert.match(await told(client, password), /^0x0100 AWS STS does not answer as it should; try again/)
+      sts.throttles = false
+      assert.equal(await told(client, password), 'in')
+    })
+
+    it('with AWS’s SigV4 plug-in hears what to do', async () => {
+      const client = await asked(port())
+      const answer = describe(await client.ask(authResponseEnvelope(client.version, 0, Buffer.from('SigV4\0\0'))))
+      assert.match(answer, /^0x0100 SigV4 can be checked only by AWS; set user 'aws'.*ringfence aws-token/)
+    })
+  })
+}
+
+suite('a Pod that is deleted', () => {
+  it('logs in no more, ten seconds after it was reviewed last', { timeout: 60_000 }, async () => {
+    const token = podToken(reviewedClaims({ jti: 'deleted' }))
+    assert.equal(await told(await asked(sidecar.port), token), 'in')
+    apiServer.tokens.delete(token)
+    await new Promise((resolve) => setTimeout(resolve, 10_500))
+    assert.equal(await causeOf(sidecar.port, token), 'signature')
+  })
+})
