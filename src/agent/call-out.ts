@@ -12,14 +12,14 @@ import { request } from 'node:https'
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { contained } from '../base/contained.ts'
+import { limits } from '../base/limits.ts'
 import type { StsRequest } from '../identity/aws/presigned.ts'
 import type { OutsideAnswer } from '../identity/outside/answer.ts'
 import type { OutsideCalls } from '../identity/outside/outside.ts'
 import { LogInRefused } from '../identity/refusal.ts'
 import { addressFault } from '../mesh/public-address.ts'
 
-const msMax = 5_000
-const answerBytesMax = 64 * 1024
+const { outsideTimeoutMs: msMax, outsideAnswerBytesMax: answerBytesMax } = limits
 
 const accountFolder = '/var/run/secrets/kubernetes.io/serviceaccount'
 const reviewPath = '/apis/authentication.k8s.io/v1/tokenreviews'

@@ -15,6 +15,20 @@ export const limits = {
   authResponsesMax: 16,
   /** Tokens of one identity provider whose verification a process remembers until they end, in hashes; the least recently used go first. */
   verifiedTokensMax: 10_000,
+  /** The password that a pre-signed request of AWS STS is. */
+  presignedBytesMax: 4096,
+  /** Pre-signed requests of which a process remembers, for their 15 minutes, who signed them and which address used them first. Where there are more, the role with most forgets its oldest. */
+  presignedRememberedMax: 65_536,
+  /** Tokens of which a process remembers for 10 s what a Kubernetes API server said; the least recently used go first. */
+  tokenReviewsRememberedMax: 16_384,
+  /** Log-ins for which a server outside (AWS STS, a Kubernetes API server) is asked at one time, for each of them; others wait. */
+  outsideAskedMax: 64,
+  /** So many; more are refused, and may come again. */
+  outsideWaitingMax: 1_024,
+  /** It has answered by then. */
+  outsideTimeoutMs: 5_000,
+  /** Its answer. */
+  outsideAnswerBytesMax: 64 * 1024,
   /** Log-ins of one address that may be refused at once; then the next ones are refused unread. An IPv6 address counts with its /64. */
   logInsRefusedPerAddressBurstMax: 500,
   /** And each second from then on. */

@@ -39,4 +39,16 @@ describe('a gateway’s configuration', () => {
     assert.deepEqual(parse(`${advertise}\n  locality: { dataCenter: dc2 }`).locality, { dataCenter: 'dc2' })
     assert.throws(() => parse(`${advertise}\n  locality: { datacenter: dc2 }`), refused('g.yaml:8:'))
   })
+
+  it('says which Kubernetes API server is asked, or not', () => {
+    const kubernetes = (text: string) =>
+      parse(`  advertise: [{ address: 203.0.113.7, port: 9042 }]\n  kubernetes: ${text}`)
+    assert.equal(parse('  advertise: [{ address: 203.0.113.7, port: 9042 }]').kubernetes, undefined)
+    const { apiServer, tokenFile } = kubernetes('{ apiServer: "https://10.0.0.1:6443", tokenFile: /etc/token }')
+      .kubernetes!
+    assert.deepEqual([apiServer, tokenFile], ['https://10.0.0.1:6443', '/etc/token'])
+    for (const text of ['{ apiServer: "http://10.0.0.1" }', '{ tokenFile: "" }', '{ token: abc }']) {
+      assert.throws(() => kubernetes(text), refused('g.yaml:8:'), text)
+    }
+  })
 })

@@ -10,13 +10,13 @@
  * headers, the region of the credential is that of the host, its day that of the signature.
  */
 import { createHash } from 'node:crypto'
+import { limits } from '../../base/limits.ts'
 import { LogInRefused } from '../refusal.ts'
 
 /** How such a password begins; then the URL in base64url without padding. */
 export const presignedPrefix = 'aws-sts-v1.'
 /** The header that binds it to this mesh: STS refuses the signature where it has another value. */
 export const serverHeader = 'x-ringfence-server'
-const presignedBytesMax = 4096
 /** Counted from X-Amz-Date: STS takes it so long, whatever X-Amz-Expires says. */
 export const presignedMsMax = 15 * 60_000
 
@@ -77,14 +77,14 @@ export function accessKeyOfPresigned(password: string): string | undefined {
 }
 
 function unchecked(password: string): string {
-  if (password.length > presignedBytesMax) return ''
+  if (password.length > limits.presignedBytesMax) return ''
   return Buffer.from(password.slice(presignedPrefix.length), 'base64url').toString('latin1')
 }
 
 /** @throws LogInRefused */
 export function readPresigned(password: string, check: PresignedCheck): Presigned {
-  if (password.length > presignedBytesMax)
-    throw new LogInRefused('too-long', `the pre-signed request is longer than ${presignedBytesMax} bytes`)
+  if (password.length > limits.presignedBytesMax)
+    throw new LogInRefused('too-long', `the pre-signed request is longer than ${limits.presignedBytesMax} bytes`)
   const encoded = password.slice(presignedPrefix.length)
   const bytes = Buffer.from(encoded, 'base64url')
   // What base64 leaves open (padding, characters that are skipped, bits that are dropped) is not.

@@ -3,6 +3,7 @@
  * connections asks once, and each gateway and sidecar for itself.
  */
 
+import { limits } from '../../base/limits.ts'
 import type { OutsideAnswer } from '../outside/answer.ts'
 import { Asking } from '../outside/asking.ts'
 import { LogInRefused } from '../refusal.ts'
@@ -40,21 +41,15 @@ export interface StsProved {
   readonly expiresAtMs: number
 }
 
-/** Questions at one time; STS lets an account have some hundred a second. */
-const askingMax = 64
-const waitingMax = 1024
-/** Pre-signed requests that are remembered, of 15 minutes. */
-const requestsMax = 65_536
-
 export class StsLogIns {
   readonly #send: SendToSts
   readonly #asking: Asking<AwsPrincipal>
   readonly #replays: Replays
 
   /** @param send one HTTPS request to that host, bounded in time, no redirect followed */
-  constructor(send: SendToSts, entriesMax = requestsMax) {
+  constructor(send: SendToSts, entriesMax: number = limits.presignedRememberedMax) {
     this.#send = send
-    this.#asking = new Asking<AwsPrincipal>('AWS STS', { askingMax, waitingMax, answersMax: entriesMax })
+    this.#asking = new Asking<AwsPrincipal>('AWS STS', entriesMax)
     this.#replays = new Replays(entriesMax)
   }
 

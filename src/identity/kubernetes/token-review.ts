@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
+import { limits } from '../../base/limits.ts'
 import { jsonOf, type OutsideAnswer } from '../outside/answer.ts'
 import { Asking } from '../outside/asking.ts'
 import { LogInRefused } from '../refusal.ts'
@@ -20,17 +21,13 @@ const reviewSchema = z.object({
 
 /** A token whose Pod is deleted logs nobody in after this. */
 const rememberedMs = 10_000
-const askingMax = 32
-const waitingMax = 1024
-const answersMax = 16_384
 
 export class TokenReviews {
   readonly #send: (body: string) => Promise<OutsideAnswer>
-  readonly #asking = new Asking<{ readonly username: string }>('the Kubernetes API server', {
-    askingMax,
-    waitingMax,
-    answersMax,
-  })
+  readonly #asking = new Asking<{ readonly username: string }>(
+    'the Kubernetes API server',
+    limits.tokenReviewsRememberedMax,
+  )
 
   /** @param send a POST of JSON to `/apis/authentication.k8s.io/v1/tokenreviews`, by the process's own token, bounded in time */
   constructor(send: (body: string) => Promise<OutsideAnswer>) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { Asking } from './asking.ts'
 
-const bounds = { askingMax: 2, waitingMax: 2, answersMax: 4 }
+const bounds = { askedMax: 2, waitingMax: 2 }
 
 /** Questions that are answered when told. */
 class Asked {
@@ -11,7 +11,7 @@ class Asked {
     readonly give: (answer: string) => void
     readonly fail: (reason: Error) => void
   }[] = []
-  readonly asking = new Asking<string>('somebody', bounds)
+  readonly asking = new Asking<string>('somebody', 4, bounds)
 
   of(key: string, nowMs = 0, endMs = 10): Promise<string> {
     const ask = (): Promise<string> => new Promise((give, fail) => this.open.push({ key, give, fail }))

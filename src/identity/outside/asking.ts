@@ -5,15 +5,17 @@
  * Rule: what is remembered is an answer that somebody gave, never that nobody did, nor a refusal: another try asks again.
  */
 import { type Cache, createCache } from '../../base/cache.ts'
+import { limits } from '../../base/limits.ts'
 import { LogInRefused } from '../refusal.ts'
 
 export interface AskingBounds {
   /** Questions at one time. */
-  readonly askingMax: number
-  /** Of which none is asked yet. */
+  readonly askedMax: number
+  /** And those of which none is asked yet. */
   readonly waitingMax: number
-  readonly answersMax: number
 }
+
+const usualBounds: AskingBounds = { askedMax: limits.outsideAskedMax, waitingMax: limits.outsideWaitingMax }
 
 interface Answered<T> {
   readonly answer: T
@@ -29,10 +31,10 @@ export class Asking<T extends {}> {
   readonly #waiting: (() => void)[] = []
   #asking = 0
 
-  constructor(whom: string, bounds: AskingBounds) {
+  constructor(whom: string, answersMax: number, bounds: AskingBounds = usualBounds) {
     this.#whom = whom
     this.#bounds = bounds
-    this.#answers = createCache(bounds.answersMax)
+    this.#answers = createCache(answersMax)
   }
 
   /**
@@ -53,7 +55,7 @@ export class Asking<T extends {}> {
   }
 
   async #inTurn(ask: () => Promise<T>): Promise<T> {
-    if (this.#asking >= this.#bounds.askingMax) {
+    if (this.#asking >= this.#bounds.askedMax) {
       if (this.#waiting.length >= this.#bounds.waitingMax) {
         throw new LogInRefused('verifier-away', `too many log-ins wait for ${this.#whom}`, {
           words: 'too many log-ins at once; try again',

@@ -75,10 +75,15 @@ class Provider {
     this.#verified = isSame ? before.#verified : createCache(limits.verifiedTokensMax)
   }
 
+  /** Another says whether its tokens are good. */
+  get isReviewed(): boolean {
+    return this.type.isReviewed?.(this.document.spec) === true
+  }
+
   /** It has keys that are not too old, or somebody to ask. */
   canVerify(nowMs: number, outside: Outside): boolean {
     const { keySet, type, document } = this
-    if (type.isReviewed?.(document.spec) === true) return outside.tokenReviews !== undefined
+    if (this.isReviewed) return outside.tokenReviews !== undefined
     return keySet !== undefined && nowMs - keySet.fetchedAtMs <= type.keysAgeMsMax(document.spec)
   }
 
@@ -89,7 +94,7 @@ class Provider {
 
   async verify(token: UnverifiedToken, trustDomain: string, nowMs: number, outside: Outside): Promise<TokenIdentity> {
     const { type, document } = this
-    if (type.isReviewed?.(document.spec) === true) return this.#review(token, trustDomain, nowMs, outside)
+    if (this.isReviewed) return this.#review(token, trustDomain, nowMs, outside)
     const verified = await verifyToken(token, type.tokens(document.spec), this.#ring, nowMs)
     const found = this.#identify(verified, trustDomain)
     this.#verified.set(token.hash, found)
@@ -199,6 +204,12 @@ export class Providers {
     const known = provider.known(token.hash, nowMs)
     if (!provider.canVerify(nowMs, this.#outside)) {
       this.#wantsKeys(provider.document.name)
+      if (provider.isReviewed) {
+        throw new LogInRefused('verifier-away', 'this process knows no Kubernetes API server that it could ask', {
+          evidence,
+          words: 'the Kubernetes API server cannot be asked here; try again',
+        })
+      }
       throw new LogInRefused('no-keys', `the keys of ${name} were never fetched, or are too old`, {
         evidence,
         words: `the keys of the identity provider ${name} are not here yet, or are too old; try again`,
