@@ -66,7 +66,7 @@ const insert = (more = ''): string => `INSERT INTO ${keyspace}.t (k, v) VALUES (
 const textOf = (bytes: number): string =>
   `INSERT INTO ${keyspace}.t (k, v) VALUES ('long', '${'x'.repeat(bytes - 70)}')`
 const ahead = (ms: number): bigint => BigInt(Date.now() + ms) * 1000n
-const [HALF_AN_HOUR, TWO_HOURS] = [1_800_000, 7_200_000]
+const [halfAnHourMs, twoHoursMs] = [1_800_000, 7_200_000]
 
 /** What is sent, what the node says to it, and what a door says. */
 const differences: readonly (readonly [
@@ -76,13 +76,13 @@ const differences: readonly (readonly [
   direct: number,
   here: number,
 ])[] = [
-  ['a timestamp half an hour ahead', () => insert(` USING TIMESTAMP ${ahead(HALF_AN_HOUR)}`), () => ({}), 0, 0],
-  ['a timestamp two hours ahead', () => insert(` USING TIMESTAMP ${ahead(TWO_HOURS)}`), () => ({}), 0, unauthorized],
-  ['the request’s own, two hours ahead', () => insert(), () => ({ timestamp: ahead(TWO_HOURS) }), 0, unauthorized],
+  ['a timestamp half an hour ahead', () => insert(` USING TIMESTAMP ${ahead(halfAnHourMs)}`), () => ({}), 0, 0],
+  ['a timestamp two hours ahead', () => insert(` USING TIMESTAMP ${ahead(twoHoursMs)}`), () => ({}), 0, unauthorized],
+  ['the request’s own, two hours ahead', () => insert(), () => ({ timestamp: ahead(twoHoursMs) }), 0, unauthorized],
   ['the request’s own, of now', () => insert(), () => ({ timestamp: ahead(0) }), 0, 0],
   [
     'DELETE two hours ahead',
-    () => `DELETE FROM ${keyspace}.t USING TIMESTAMP ${ahead(TWO_HOURS)} WHERE k = 'gone'`,
+    () => `DELETE FROM ${keyspace}.t USING TIMESTAMP ${ahead(twoHoursMs)} WHERE k = 'gone'`,
     () => ({}),
     0,
     0,
