@@ -13,7 +13,7 @@ import {
   voidEnvelope,
 } from '../src/cql/encode.ts'
 import type { ProtocolVersion } from '../src/cql/protocol.ts'
-import { native } from '../src/cql/values.ts'
+import { native } from '../src/cql/types.ts'
 import { largeRowBytes } from './loads.ts'
 
 const keyspace = 'bench'

@@ -3,7 +3,7 @@
  * does not tell drivers that there are none.
  */
 
-import { inetBytes } from '../cql/values.ts'
+import { inetBytes } from '../cql/text-bytes.ts'
 import { type GatewayEndpoint, gatewayEndpointsMax } from '../mesh/endpoints.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import type { AgentRow, Store } from './store.ts'

@@ -15,7 +15,9 @@ import {
   responseBit,
 } from './protocol.ts'
 import type { CqlEvent, SchemaChange } from './responses.ts'
-import { type CqlType, inetBytes, writeType } from './values.ts'
+import { inetBytes } from './text-bytes.ts'
+import { writeType } from './type-options.ts'
+import type { CqlType } from './types.ts'
 import { BodyWriter } from './writer.ts'
 
 export interface ColumnSpec {

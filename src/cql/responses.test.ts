@@ -41,7 +41,7 @@ import {
   resultKind,
   rowsCount,
 } from './responses.ts'
-import { listOf, mapOf, native } from './values.ts'
+import { listOf, mapOf, native } from './types.ts'
 
 const id = (from: number) => Buffer.from(Array.from({ length: 16 }, (_, i) => from + i))
 const columns = [

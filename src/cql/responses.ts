@@ -15,7 +15,8 @@ import {
   ResultKind,
 } from './protocol.ts'
 import { BodyReader } from './reader.ts'
-import { type CqlType, readType, skipType } from './values.ts'
+import { readType, skipType } from './type-options.ts'
+import type { CqlType } from './types.ts'
 
 const reader = new BodyReader()
 

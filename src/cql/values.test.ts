@@ -6,24 +6,11 @@ import { RingfenceError } from '../base/errors.ts'
 import { pythonDriver } from './fixtures.ts'
 import { murmur3Token, token } from './murmur3.ts'
 import { BodyReader, inetText } from './reader.ts'
-import {
-  type CqlType,
-  type CqlValue,
-  decodeValue,
-  encodeValue,
-  inetBytes,
-  listOf,
-  mapOf,
-  type NativeTypeName,
-  native,
-  readType,
-  readUnsignedVint,
-  readVint,
-  setOf,
-  writeType,
-  writeUnsignedVint,
-  writeVint,
-} from './values.ts'
+import { inetBytes } from './text-bytes.ts'
+import { readType, writeType } from './type-options.ts'
+import { type CqlType, listOf, mapOf, type NativeTypeName, native, setOf } from './types.ts'
+import { type CqlValue, decodeValue, encodeValue } from './values.ts'
+import { readUnsignedVint, readVint, writeUnsignedVint, writeVint } from './vint.ts'
 import { BodyWriter } from './writer.ts'
 
 function typeOf(name: string): CqlType {

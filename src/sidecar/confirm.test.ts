@@ -3,7 +3,7 @@ import { describe, it } from 'node:test'
 import type { Column, Prepared } from '../cql/responses.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
-import { native } from '../cql/values.ts'
+import { native } from '../cql/types.ts'
 import { confirms } from './confirm.ts'
 
 const column = (table: string): Column => {

@@ -4,7 +4,7 @@ import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, type QueryOptions, queryEnvelope } from '../../src/cql/encode.ts'
 import { Flag, headerFlags, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
-import type { CqlType } from '../../src/cql/values.ts'
+import type { CqlType } from '../../src/cql/types.ts'
 import type { TopologyForm } from '../../src/gateway/topology/forms.fixture.ts'
 import type { RawClient } from '../path/client.ts'
 

@@ -7,7 +7,7 @@ import { errorEnvelope, prepareEnvelope, queryEnvelope, rowsEnvelope, voidEnvelo
 import { CqlErrorCode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readWarnings } from '../../src/cql/responses.fixture.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
-import { native } from '../../src/cql/values.ts'
+import { native } from '../../src/cql/types.ts'
 import { BodyWriter } from '../../src/cql/writer.ts'
 import { type RunningGateway, type RunningSidecar, usualPolicy, World } from './world.ts'
 

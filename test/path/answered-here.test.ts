@@ -16,7 +16,7 @@ import {
 } from '../../src/cql/encode.ts'
 import { Flag, headerFlags, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
-import { native } from '../../src/cql/values.ts'
+import { native } from '../../src/cql/types.ts'
 import { Control, controlEnvelope } from '../../src/link/protocol.ts'
 import { type RawClient, describe as told } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'

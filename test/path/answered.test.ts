@@ -8,7 +8,7 @@ import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { type ColumnSpec, prepareEnvelope, queryEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readPrepared, readRows } from '../../src/cql/responses.ts'
-import { native } from '../../src/cql/values.ts'
+import { native } from '../../src/cql/types.ts'
 import { describe } from './client.ts'
 import { type RunningSidecar, usualPolicy, World } from './world.ts'
 

@@ -4,7 +4,8 @@
  */
 import { rowsEnvelope } from '../../src/cql/encode.ts'
 import type { ProtocolVersion } from '../../src/cql/protocol.ts'
-import { type CqlType, encodeValue, mapOf, native } from '../../src/cql/values.ts'
+import { type CqlType, mapOf, native } from '../../src/cql/types.ts'
+import { encodeValue } from '../../src/cql/values.ts'
 
 export interface FakeTable {
   readonly keyspace: string

@@ -4,7 +4,8 @@
  */
 import { errorEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
 import { CqlErrorCode, type ProtocolVersion } from '../../src/cql/protocol.ts'
-import { type CqlType, type CqlValue, encodeValue, native, setOf } from '../../src/cql/values.ts'
+import { type CqlType, native, setOf } from '../../src/cql/types.ts'
+import { type CqlValue, encodeValue } from '../../src/cql/values.ts'
 
 /** One node of the ring. What is empty is null in its row, as of a node that has not joined yet. */
 export interface FakePlace {

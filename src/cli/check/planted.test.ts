@@ -20,7 +20,7 @@ import {
   rowsEnvelope,
 } from '../../cql/encode.ts'
 import { envelopeHeaderBytes, headerOpcode, Opcode } from '../../cql/protocol.ts'
-import { native } from '../../cql/values.ts'
+import { native } from '../../cql/types.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import type { HostPort } from '../options.ts'
 import type { Finding } from './finding.ts'

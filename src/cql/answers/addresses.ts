@@ -15,7 +15,7 @@ import {
 } from '../protocol.ts'
 import { BodyReader } from '../reader.ts'
 import type { Column } from '../responses.ts'
-import type { CqlType } from '../values.ts'
+import type { CqlType } from '../types.ts'
 import { BodyWriter } from '../writer.ts'
 import { RowsChange } from './mask.ts'
 import { maskerOf, type ValueMasker } from './masker.ts'

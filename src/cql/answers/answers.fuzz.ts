@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util'
 import { RingfenceError } from '../../base/errors.ts'
 import { envelopeHeaderBytes } from '../protocol.ts'
 import { ExecuteView, QueryView, readExecute, readQuery } from '../requests.ts'
-import { type CqlType, listOf, mapOf, native, setOf } from '../values.ts'
+import { type CqlType, listOf, mapOf, native, setOf } from '../types.ts'
 import {
   driverEncode,
   driverRead,

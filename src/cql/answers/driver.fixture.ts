@@ -5,7 +5,8 @@
 import { createRequire } from 'node:module'
 import { types as driverTypes } from 'cassandra-driver'
 import { Flag, MetadataFlag, Opcode, type ProtocolVersion, ResultKind, responseBit } from '../protocol.ts'
-import { type CqlType, listOf, mapOf, native, setOf, writeType } from '../values.ts'
+import { writeType } from '../type-options.ts'
+import { type CqlType, listOf, mapOf, native, setOf } from '../types.ts'
 import { BodyWriter } from '../writer.ts'
 
 const require = createRequire(import.meta.url)

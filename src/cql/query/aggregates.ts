@@ -1,5 +1,6 @@
 /** Native aggregates (`cql3/functions/AggregateFcts.java`). */
-import { type CqlType, encodeValue, native } from '../values.ts'
+import { type CqlType, native } from '../types.ts'
+import { encodeValue } from '../values.ts'
 import { compareValues } from './compare.ts'
 import { integerValue, integral } from './constants.ts'
 import { isFloating, isInteger, numberValue } from './numbers.ts'

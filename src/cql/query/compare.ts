@@ -1,6 +1,7 @@
 /** The order of values, as `AbstractType.compare` of each type has it; it decides ranges, clustering, min and max. */
 import { BodyReader } from '../reader.ts'
-import { type CqlType, decodeValue } from '../values.ts'
+import type { CqlType } from '../types.ts'
+import { decodeValue } from '../values.ts'
 import { unsupported } from './unsupported.ts'
 
 /** Below, equal or above 0. An empty value comes before every other, as in Cassandra. */

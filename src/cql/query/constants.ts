@@ -1,6 +1,8 @@
 /** Constants of a statement as values of the type that is wanted (`cql3/Constants.java`). */
 import { T } from '../statement/tokens.ts'
-import { type CqlType, encodeValue, type NativeTypeName, native, uuidBytes } from '../values.ts'
+import { uuidBytes } from '../text-bytes.ts'
+import { type CqlType, type NativeTypeName, native } from '../types.ts'
+import { encodeValue } from '../values.ts'
 import { invalid, unsupported } from './unsupported.ts'
 
 const integralBytes: Readonly<Record<string, bigint>> = {

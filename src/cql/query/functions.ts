@@ -4,7 +4,8 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { BodyReader } from '../reader.ts'
-import { type CqlType, decodeValue, encodeValue, listOf, type NativeTypeName, native, setOf } from '../values.ts'
+import { type CqlType, listOf, type NativeTypeName, native, setOf } from '../types.ts'
+import { decodeValue, encodeValue } from '../values.ts'
 import { BodyWriter } from '../writer.ts'
 import { aggregateOf, aggregateType } from './aggregates.ts'
 import { timeOf } from './compare.ts'

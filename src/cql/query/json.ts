@@ -1,6 +1,7 @@
 /** Values as Cassandra writes them in JSON (`AbstractType.toJSONString`), byte for byte. */
 import { BodyReader } from '../reader.ts'
-import { type CqlType, type Decimal, type Duration, decodeValue } from '../values.ts'
+import type { CqlType } from '../types.ts'
+import { type Decimal, type Duration, decodeValue } from '../values.ts'
 import { unsupported } from './unsupported.ts'
 
 /** Of a value that is not null. */

@@ -1,5 +1,6 @@
 /** The markers of a statement as PREPARE tells of them, before any value is known (`cql3/VariableSpecifications.java`). */
-import { type CqlType, encodeValue, fixedBytes } from '../values.ts'
+import { type CqlType, fixedBytes } from '../types.ts'
+import { encodeValue } from '../values.ts'
 import type { BoundTo } from './expressions.ts'
 import type { OutputColumn, Plan } from './plan.ts'
 import type { Expression, SelectTree } from './tree.ts'

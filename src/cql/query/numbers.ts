@@ -1,5 +1,6 @@
 /** Arithmetic and casts of numbers (`cql3/functions/OperationFcts.java`, `CastFcts.java`). Integers wrap, as Java's do. */
-import { type CqlType, type CqlValue, decodeValue, encodeValue, type NativeTypeName, native } from '../values.ts'
+import { type CqlType, type NativeTypeName, native } from '../types.ts'
+import { type CqlValue, decodeValue, encodeValue } from '../values.ts'
 import { integerValue, integral } from './constants.ts'
 import { dateText, javaDouble, javaFloat, timestampText } from './json.ts'
 import { invalid, unsupported } from './unsupported.ts'

@@ -1,5 +1,5 @@
 /** A tree made into what `run.ts` does: output columns, tests, groups, order and limits. */
-import { type CqlType, native } from '../values.ts'
+import { type CqlType, native } from '../types.ts'
 import { type BoundTo, type Compiled, Compiler, type Frame } from './expressions.ts'
 import { type Clock, isUntyped } from './functions.ts'
 import { jsonName, jsonOf } from './json.ts'

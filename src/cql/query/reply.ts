@@ -1,7 +1,8 @@
 /** An answer about the schema or the topology as the client's version of the protocol has it (`cql3/ResultSet.java`, `ExecuteMessage.java`). */
 import { withWarning } from '../answers/warning.ts'
 import { MetadataFlag, Opcode, type ProtocolVersion, ResultKind, responseBit } from '../protocol.ts'
-import { type CqlType, writeType } from '../values.ts'
+import { writeType } from '../type-options.ts'
+import type { CqlType } from '../types.ts'
 import { BodyWriter } from '../writer.ts'
 import type { OutputColumn } from './plan.ts'
 

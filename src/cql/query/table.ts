@@ -5,7 +5,7 @@
 
 import { murmur3Token, token } from '../murmur3.ts'
 import { compositeKey } from '../partition-key.ts'
-import type { CqlType } from '../values.ts'
+import type { CqlType } from '../types.ts'
 import { BodyWriter } from '../writer.ts'
 
 export interface TableColumn {

@@ -6,7 +6,7 @@
  *
  *   text ─ read.ts ─▶ tree ─ plan.ts ─▶ plan ─ run.ts + table.ts ─▶ rows, page by page
  */
-import type { CqlType } from '../values.ts'
+import type { CqlType } from '../types.ts'
 
 export type Expression =
   | { readonly kind: 'column'; readonly name: string }

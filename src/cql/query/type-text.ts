@@ -2,7 +2,7 @@
 import type { Cursor } from '../statement/cursor.ts'
 import { nativeTypes } from '../statement/keywords.ts'
 import { K, T } from '../statement/tokens.ts'
-import { type CqlType, type NativeTypeName, native } from '../values.ts'
+import { type CqlType, type NativeTypeName, native } from '../types.ts'
 import { unsupported } from './unsupported.ts'
 
 /** The type at the cursor, and its words as Cassandra would write them. */

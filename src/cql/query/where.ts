@@ -1,6 +1,6 @@
 /** WHERE as a test of rows (`cql3/restrictions/*.java`). What may be asked at all is the node's to say; see `filtering`. */
 import { BodyReader } from '../reader.ts'
-import { type CqlType, listOf } from '../values.ts'
+import { type CqlType, listOf } from '../types.ts'
 import { compareValues } from './compare.ts'
 import { type Compiler, entriesOf } from './expressions.ts'
 import { checkRelations } from './restrictions.ts'

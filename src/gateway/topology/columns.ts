@@ -2,7 +2,7 @@
  * `system.local`, `system.peers` and `system.peers_v2` as a Cassandra 5.0.9 node describes them: same columns, same order,
  * same types (`SELECT *` of a real node; org.apache.cassandra.db.SystemKeyspace).
  */
-import { type CqlType, mapOf, native, setOf } from '../../cql/values.ts'
+import { type CqlType, mapOf, native, setOf } from '../../cql/types.ts'
 
 export type SystemTable = 'local' | 'peers' | 'peers_v2'
 

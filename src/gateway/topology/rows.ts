@@ -1,6 +1,8 @@
 /** The three tables as rows in memory, out of the virtual hosts. */
 import { shapeOf, Table, type TableColumn, type TableShape } from '../../cql/query/table.ts'
-import { type CqlType, encodeValue, inetBytes, listOf, native } from '../../cql/values.ts'
+import { inetBytes } from '../../cql/text-bytes.ts'
+import { type CqlType, listOf, native } from '../../cql/types.ts'
+import { encodeValue } from '../../cql/values.ts'
 import { BodyWriter } from '../../cql/writer.ts'
 import { type SystemColumn, type SystemTable, systemColumns } from './columns.ts'
 import type { TopologyModel, VirtualHost } from './model.ts'

@@ -1,5 +1,6 @@
 /** The cells of the three tables. */
-import { type CqlType, type CqlValue, encodeValue } from '../../cql/values.ts'
+import type { CqlType } from '../../cql/types.ts'
+import { type CqlValue, encodeValue } from '../../cql/values.ts'
 import type { SystemTable } from './columns.ts'
 import type { TopologyModel, VirtualHost } from './model.ts'
 

@@ -4,7 +4,7 @@ import { rowsEnvelope } from '../../cql/encode.ts'
 import { headerFlags } from '../../cql/protocol.ts'
 import { RowView, type Table } from '../../cql/query/table.ts'
 import { QueryView, readQuery } from '../../cql/requests.ts'
-import { native } from '../../cql/values.ts'
+import { native } from '../../cql/types.ts'
 import { SchemaTables } from './tables.ts'
 import { schemaTable } from './visible.ts'
 

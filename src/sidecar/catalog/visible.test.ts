@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { RowView, shapeOf, Table } from '../../cql/query/table.ts'
-import { native } from '../../cql/values.ts'
+import { native } from '../../cql/types.ts'
 import type { Visibility } from '../../policy/engine.ts'
 import { existing, schemaTable } from './visible.ts'
 
