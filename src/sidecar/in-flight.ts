@@ -1,12 +1,12 @@
 /**
  * What is on its way to the node, as the connection that carries it sees it: its bytes, its permit and its slot there. There are two kinds:
- * a `Request` of a client and a question of the sidecar's own (`upstream.ts`).
+ * a `Request` of a client and a `Question` of the sidecar's own.
  *
- * Rule: whoever is told of the end of one is told once: an answer, or one too large to be kept, or the loss of the connection. Only after a
- * time-out may an answer still come, and then nobody is told of it.
+ * Rule: each ends once: with an answer, with one that is too large to be kept, with a time-out or with the loss of the connection. An answer
+ * after a time-out is dropped.
  */
 import type { ByteAccount } from '../base/bytes-budget.ts'
-import type { Owner as FaultOwner } from '../base/contained.ts'
+import type { Owner } from '../base/contained.ts'
 import type { Permit } from '../policy/engine.ts'
 import type { OwnPermit } from '../policy/own-permit.ts'
 import type { Slab } from '../session/slab.ts'
@@ -26,12 +26,12 @@ export interface Carrier {
 
 const nothing = Buffer.alloc(0)
 
-export abstract class InFlight implements FaultOwner {
+export abstract class InFlight implements Owner {
   /** The envelope: borrowed until it is sent, afterwards where it lies as it was sent, or nothing where it is not needed again. */
   bytes: Buffer = nothing
   start = 0
   end = 0
-  /** The leave to send it. */
+  /** What allows it to be sent. */
   permit: Permit | OwnPermit | undefined
   /** Whose the request's bytes are, and a large answer's. `bytesIn` are taken from it while the request is in flight. */
   account: ByteAccount | undefined
@@ -79,6 +79,31 @@ export abstract class InFlight implements FaultOwner {
     this.bytes = bytes
     this.start = start
     this.end = end
+  }
+
+  /** Its bytes are needed no more. */
+  unpin(): void {
+    this.pin?.unpin()
+    this.pin = undefined
+    this.use(nothing, 0, 0)
+  }
+
+  /** What it took is free when nothing of it waits here any more. */
+  giveBack(): void {
+    this.account?.give(this.bytesIn)
+    this.account = undefined
+    const { whenOver } = this
+    this.whenOver = undefined
+    whenOver?.()
+  }
+
+  /** A slow request is not to keep the whole slab that it was sent from. */
+  copyOut(): void {
+    if (this.pin === undefined) return
+    const copy = Buffer.from(this.view())
+    this.pin.unpin()
+    this.pin = undefined
+    this.use(copy, 0, copy.length)
   }
 
   /** Lets go of everything that it refers to. */

@@ -16,11 +16,12 @@ import type { Permit } from '../policy/engine.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Repeated } from '../telemetry/repeated.ts'
+import { nodeError } from './node-error.ts'
 import { RingWatch } from './ring/watch.ts'
 import { type Ask, readSchemaVersion } from './schema/load.ts'
 import { SchemaWatch } from './schema/watch.ts'
 import type { UpstreamTarget } from './upstream.ts'
-import { nodeError, Upstream } from './upstream.ts'
+import { Upstream } from './upstream.ts'
 
 const retryMsMin = 100
 const retryMsMax = 2000

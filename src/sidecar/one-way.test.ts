@@ -47,9 +47,9 @@ describe('the way to the node', () => {
     const asking = Object.keys(uses(/\.ask\(/g, 'sidecar')).sort()
     assert.deepEqual(asking, [
       'sidecar/describe/descriptions.ts',
+      'sidecar/node-handshake.ts',
       'sidecar/node.ts',
       'sidecar/schema/watch.ts',
-      'sidecar/upstream.ts',
     ])
     assert.deepEqual(Object.keys(uses(/\bownPermit\(/g)).sort(), ['policy/own-permit.ts', 'sidecar/upstream.ts'])
   })

@@ -14,22 +14,21 @@ import { after, contain, contained, containFault, every, type Owner } from '../b
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { transportLine } from '../base/transport-fault.ts'
-import { authResponseEnvelope, queryEnvelope, startupEnvelope } from '../cql/encode.ts'
 import { Inbound } from '../cql/inbound.ts'
-import { keptMessage } from '../cql/kept-messages.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { envelopeHeaderBytes, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
-import { readAuthenticate, readError } from '../cql/responses.ts'
-import { verifyPeer } from '../identity/certificate.ts'
-import { trustDomainOf } from '../identity/spiffe.ts'
+import { envelopeHeaderBytes, headerStream } from '../cql/protocol.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Permit } from '../policy/engine.ts'
 import { isOwnPermitFor, type OwnPermit, ownPermit } from '../policy/own-permit.ts'
 import { Outbox } from '../session/outbox.ts'
 import { reusedReads } from '../session/reads.ts'
 import type { Turn } from '../session/turn.ts'
-import { type Carrier, InFlight } from './in-flight.ts'
+import type { Carrier, InFlight } from './in-flight.ts'
+import { LongAnswers } from './long-answers.ts'
+import { nodeHandshake, verifyNode } from './node-handshake.ts'
+import { NodeShares } from './node-shares.ts'
 import { wordsOf } from './own-words.ts'
+import { Question } from './question.ts'
 
 export interface UpstreamTarget {
   readonly address: string
@@ -51,12 +50,6 @@ export interface UpstreamOptions {
   readonly onClosed: (upstream: Upstream, reason: string) => void
 }
 
-interface Waiter {
-  readonly resolve: () => void
-  readonly reject: (reason: RingfenceError) => void
-  readonly sinceMicros: number
-}
-
 const streams = limits.upstreamStreamsMax
 const sweepMs = 1000
 
@@ -71,18 +64,14 @@ export class Upstream implements Carrier, Owner {
   /** Whose large answer comes in pieces, and what was taken for it. */
   #large: InFlight | undefined
   #largeBytes = 0
-  /** Whose answers of more than `greedyBytes` come, or came a moment ago; until when that counts. */
-  #greedy: object | undefined
-  #greedyUntilMs = 0
+  readonly #longAnswers = new LongAnswers()
   readonly #options: UpstreamOptions
   readonly #socket: TLSSocket
   readonly #inbound = new Inbound('responses', limits.answerBytesMax)
   readonly #outbox: Outbox
   readonly #sweep: NodeJS.Timeout
   #state: 'opening' | 'ready' | 'retired' | 'closed' = 'opening'
-  /** What each identity has added since more waits than `upstreamHighWaterBytes`; emptied when the node has taken all. */
-  readonly #shares = new Map<object, number>()
-  #waiters: Waiter[] = []
+  readonly #shares = new NodeShares()
   #switchFraming = false
   #reason = 'closed by the node'
 
@@ -99,7 +88,7 @@ export class Upstream implements Carrier, Owner {
       ca: credentials.bundlePem,
       minVersion: 'TLSv1.3',
       secureOptions: constants.SSL_OP_NO_TICKET,
-      // The node is known by its SPIFFE id, read from the certificate's DER in `#verifyNode`, never by a host name.
+      // The node is known by its SPIFFE id, read from the certificate's DER in `verifyNode`, never by a host name.
       checkServerIdentity: () => undefined,
       ...reusedReads(contained(this, 'bytes of the node', (chunk: Buffer) => this.#onData(chunk))),
     })
@@ -134,7 +123,9 @@ export class Upstream implements Carrier, Owner {
     )
     try {
       await upstream.#secured()
-      await upstream.#handshake()
+      // What follows the answer to STARTUP is framed, in both directions (native_protocol_v5.spec §2).
+      upstream.#switchFraming = upstream.version >= 5
+      await nodeHandshake(upstream)
       upstream.#state = 'ready'
       return upstream
     } catch (reason) {
@@ -158,37 +149,24 @@ export class Upstream implements Carrier, Owner {
     return this.#inFlight
   }
 
-  /** Answers come one after the other, so that whoever asks here now waits for long ones of somebody else. */
+  /** See `LongAnswers`. */
   crowdedFor(who: object | undefined): boolean {
-    return this.#greedy !== undefined && this.#greedy !== who && this.#isGreedyNow()
+    return this.#longAnswers.crowdedFor(who)
   }
 
-  /** Long answers of `who` come here. */
+  /** See `LongAnswers`. */
   crowdedBy(who: object): boolean {
-    return this.#greedy === who && this.#isGreedyNow()
+    return this.#longAnswers.crowdedBy(who)
   }
 
-  #isGreedyNow(): boolean {
-    if (performance.now() <= this.#greedyUntilMs) return true
-    this.#greedy = undefined
-    return false
-  }
-
-  /** Whether a request of `who` may be written now: what one identity sends is not to stand before what all others do. */
+  /** See `NodeShares`. */
   mayWrite(who: object, bytes: number): boolean {
-    if (this.#outbox.waitingBytes + bytes <= limits.upstreamHighWaterBytes) return true
-    const before = this.#shares.get(who) ?? 0
-    const fits = before === 0 || before + bytes <= limits.upstreamShareBytes
-    // Whoever was refused waits in `room`, also where a smaller request would fit: else it would be let go and refused for ever.
-    this.#shares.set(who, fits ? before + bytes : limits.upstreamShareBytes)
-    return fits
+    return this.#shares.mayWrite(who, bytes, this.#outbox.waitingBytes)
   }
 
-  /** Resolves when `who` may write again. Throws OVERLOADED where the node takes nothing for `requestTimeoutMs`. */
+  /** See `NodeShares`. */
   room(who: object): Promise<void> {
-    if ((this.#shares.get(who) ?? 0) < limits.upstreamShareBytes) return Promise.resolve()
-    const sinceMicros = performance.now() * 1000
-    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject, sinceMicros }))
+    return this.#shares.room(who)
   }
 
   /**
@@ -228,8 +206,8 @@ export class Upstream implements Carrier, Owner {
     if (request.carrier !== this) return
     assert(this.#requests[slot] === request, 'a slot is released once')
     this.#requests[slot] = undefined
-    unpin(request)
-    giveBack(request)
+    request.unpin()
+    request.giveBack()
     request.carrier = undefined
     this.#free[this.#freeCount++] = slot
     this.#inFlight--
@@ -238,7 +216,7 @@ export class Upstream implements Carrier, Owner {
 
   abandon(request: InFlight): void {
     request.abandoned = true
-    unpin(request)
+    request.unpin()
     if (request !== this.#large) return
     this.#inbound.drop()
     this.#largeOver()
@@ -278,44 +256,7 @@ export class Upstream implements Carrier, Owner {
       this.#socket.once('secureConnect', resolve)
       this.#socket.once('close', () => reject(new RingfenceError('UPSTREAM', `cannot reach the node: ${this.#reason}`)))
     })
-    const leaf = this.#socket.getPeerX509Certificate()
-    const { credentials, target } = this.#options
-    if (leaf === undefined) throw new RingfenceError('IDENTITY', 'the node showed no certificate')
-    const trustDomain = trustDomainOf(credentials.spiffeId)
-    const node = verifyPeer(leaf.raw, Date.now(), trustDomain)
-    const expected = target.spiffeId ?? `spiffe://${trustDomain}/cassandra/`
-    const matches = target.spiffeId === undefined ? node.spiffeId.startsWith(expected) : node.spiffeId === expected
-    if (!matches) throw new RingfenceError('IDENTITY', `the node is ${node.spiffeId}, expected ${expected}`)
-  }
-
-  async #handshake(): Promise<void> {
-    const { version } = this
-    const options = new Map([
-      ['CQL_VERSION', '3.0.0'],
-      ['DRIVER_NAME', 'ringfence'],
-    ])
-    // What follows the answer to STARTUP is framed, in both directions (native_protocol_v5.spec §2).
-    this.#switchFraming = version >= 5
-    let answer = await this.ask(startupEnvelope(version, 0, options))
-    if (headerOpcode(answer, 0) === Opcode.AUTHENTICATE) {
-      const authenticator = readAuthenticate(answer, 0, answer.length)
-      if (authenticator.endsWith('.PasswordAuthenticator')) {
-        throw new RingfenceError(
-          'UPSTREAM',
-          'the node wants a password, where it should know the sidecar by its certificate',
-          {
-            hint: 'its authenticator must be MutualTlsAuthenticator, or MutualTlsWithPasswordFallbackAuthenticator while both are in use',
-          },
-        )
-      }
-      answer = await this.ask(authResponseEnvelope(version, 0, Buffer.alloc(0)))
-    }
-    const opcode = headerOpcode(answer, 0)
-    if (opcode !== Opcode.READY && opcode !== Opcode.AUTH_SUCCESS) throw nodeError(answer)
-    if (this.keyspace !== '') {
-      const used = await this.ask(queryEnvelope(version, 0, `USE "${this.keyspace.replaceAll('"', '""')}"`, {}))
-      if (headerOpcode(used, 0) !== Opcode.RESULT) throw nodeError(used)
-    }
+    verifyNode(this.#socket, this.#options.credentials.spiffeId, this.#options.target.spiffeId)
   }
 
   #onData(chunk: Buffer): void {
@@ -348,7 +289,7 @@ export class Upstream implements Carrier, Owner {
     try {
       request.onAnswer(buffer, start, end)
     } catch (reason) {
-      // What the node may not send ends the connection, a fault of ours the one that it was for.
+      // Invalid bytes of the node end the connection. A fault of ours ends only the session whose answer this was.
       if (reason instanceof RingfenceError) throw reason
       containFault(request, 'an answer of the node', reason)
       if (!request.kept) this.release(request)
@@ -366,7 +307,7 @@ export class Upstream implements Carrier, Owner {
     return request
   }
 
-  /** Part of `EnvelopeSink`: an answer is kept while it comes only as far as its asker's account lets it; no other request suffers for it. */
+  /** Part of `EnvelopeSink`: a large answer needs room in the account of whoever asked. Where there is none, only that request fails. */
   onLarge(buffer: Buffer, start: number, envelopeBytes: number): boolean {
     const slot = headerStream(buffer, start)
     const fits = envelopeBytes <= limits.answerBytesMax + envelopeHeaderBytes
@@ -374,10 +315,7 @@ export class Upstream implements Carrier, Owner {
     const request = this.#asked(slot)
     if (request.abandoned) return false
     const { account } = request
-    if (envelopeBytes > greedyBytes && account !== undefined) {
-      this.#greedy = account.identity
-      this.#greedyUntilMs = performance.now() + limits.requestTimeoutMs
-    }
+    if (account !== undefined) this.#longAnswers.begin(account.identity, envelopeBytes)
     if (fits && (account === undefined || account.take(envelopeBytes) !== Verdict.REFUSE)) {
       this.#large = request
       this.#largeBytes = account === undefined ? 0 : envelopeBytes
@@ -390,13 +328,13 @@ export class Upstream implements Carrier, Owner {
 
   /** Part of `EnvelopeSink`. */
   onDropped(slot: number): void {
-    this.#greedyUntilMs = performance.now() + greedyMs
+    this.#longAnswers.end()
     if (slot >= 0) this.release(this.#asked(slot))
   }
 
-  /** From here on the answer counts where it goes. */
+  /** The answer is whole: from now on it counts in the client's outbox. */
   #largeOver(): void {
-    this.#greedyUntilMs = performance.now() + greedyMs
+    this.#longAnswers.end()
     this.#large?.account?.give(this.#largeBytes)
     this.#large = undefined
     this.#largeBytes = 0
@@ -404,31 +342,26 @@ export class Upstream implements Carrier, Owner {
 
   #onDrain(): void {
     if (this.#outbox.hasLong) return
-    this.#shares.clear()
-    const waiters = this.#waiters
-    this.#waiters = []
-    for (const { resolve } of waiters) resolve()
+    this.#shares.drained()
   }
 
   #timeouts(): void {
     if (this.#inFlight === 0) return
     const now = performance.now() * 1000
     const before = now - limits.requestTimeoutMs * 1000
-    while (this.#waiters.length > 0 && this.#waiters[0]!.sinceMicros < before) {
-      this.#waiters.shift()!.reject(new RingfenceError('OVERLOADED', 'the node does not take requests now'))
-    }
+    this.#shares.expire(before)
     let wanted = false
     for (const request of this.#requests) {
       if (request === undefined) continue
       if (request.abandoned) {
-        // A connection that owes answers for so long gets no more requests.
+        // It has not answered for two time-outs, so it gets no more requests.
         if (request.startedMicros < before - limits.requestTimeoutMs * 1000) this.#state = 'retired'
         continue
       }
       if (request.startedMicros <= before) this.#timeout(request)
       else {
         wanted = true
-        if (request.startedMicros < now - sweepMs * 1000) copyOut(request)
+        if (request.startedMicros < now - sweepMs * 1000) request.copyOut()
       }
     }
     if (this.#state === 'retired' && !wanted) this.destroy('its answers are not awaited any more')
@@ -449,13 +382,12 @@ export class Upstream implements Carrier, Owner {
     clearInterval(this.#sweep)
     this.#outbox.close()
     if (this.#large !== undefined) this.#largeOver()
-    for (const { resolve } of this.#waiters) resolve()
-    this.#waiters = []
+    this.#shares.letGo()
     const requests = this.#requests.splice(0)
     this.#inFlight = 0
     for (const request of requests) {
       if (request === undefined) continue
-      contain(request, 'the end of a connection to the node', () => giveBack(request))
+      contain(request, 'the end of a connection to the node', () => request.giveBack())
       request.carrier = undefined
     }
     for (const request of requests) {
@@ -467,94 +399,3 @@ export class Upstream implements Carrier, Owner {
 }
 
 const nothing = Buffer.alloc(0)
-
-/** Of an answer that others do not wait behind: it takes ten milliseconds and more to come. */
-const greedyBytes = 1024 * 1024
-/** Whoever asked for one is likely to have asked for more. */
-const greedyMs = 2_000
-
-/** Its bytes are needed no more. */
-function unpin(request: InFlight): void {
-  request.pin?.unpin()
-  request.pin = undefined
-  request.use(nothing, 0, 0)
-}
-
-/** What the request took is free when nothing of it waits here any more. */
-function giveBack(request: InFlight): void {
-  request.account?.give(request.bytesIn)
-  request.account = undefined
-  const { whenOver } = request
-  request.whenOver = undefined
-  whenOver?.()
-}
-
-/** A slow request is not to keep the whole slab that it was sent from. */
-function copyOut(request: InFlight): void {
-  if (request.pin === undefined) return
-  const copy = Buffer.from(request.view())
-  request.pin.unpin()
-  request.pin = undefined
-  request.use(copy, 0, copy.length)
-}
-
-/** A question of the sidecar's own, and who waits for the answer. */
-class Question extends InFlight {
-  readonly #resolve: (answer: Buffer) => void
-  readonly #reject: (reason: RingfenceError) => void
-
-  constructor(
-    envelope: Buffer,
-    permit: Permit | OwnPermit,
-    resolve: (answer: Buffer) => void,
-    reject: (reason: RingfenceError) => void,
-  ) {
-    super()
-    this.use(envelope, 0, envelope.length)
-    this.permit = permit
-    this.#resolve = resolve
-    this.#reject = reject
-  }
-
-  override onAnswer(buffer: Buffer, start: number, end: number): void {
-    this.#resolve(Buffer.from(buffer.subarray(start, end)))
-  }
-
-  override onUnfit(): void {
-    this.#reject(new RingfenceError('UPSTREAM', 'the answer of the node is larger than answerBytesMax'))
-  }
-
-  override onTimeout(): void {
-    this.carrier?.abandon(this)
-    this.#reject(new RingfenceError('UPSTREAM', 'the node did not answer in time'))
-  }
-
-  override onLost(reason: string): void {
-    this.#reject(new RingfenceError('UPSTREAM', `connection to the node lost: ${reason}`))
-  }
-
-  override onFault(reason: unknown): void {
-    this.#reject(new RingfenceError('UPSTREAM', 'a fault of our own', { cause: reason }))
-  }
-
-  override over(): void {}
-}
-
-/** An error that the node answered to a request of ours; `envelope` can be handed on to the client. */
-export class NodeError extends RingfenceError {
-  readonly envelope: Buffer
-
-  constructor(message: string, envelope: Buffer) {
-    super('UPSTREAM', message)
-    this.envelope = envelope
-  }
-}
-
-export function nodeError(envelope: Buffer): RingfenceError {
-  if (headerOpcode(envelope, 0) !== Opcode.ERROR) {
-    return new RingfenceError('UPSTREAM', `the node answered with opcode ${headerOpcode(envelope, 0)}`)
-  }
-  const { code, message } = readError(envelope, 0, envelope.length)
-  // Its message comes into logs.
-  return new NodeError(keptMessage(code, message), envelope)
-}

@@ -11,8 +11,8 @@ import { headerOpcode, Opcode } from '../../cql/protocol.ts'
 import type { OutputColumn } from '../../cql/query/plan.ts'
 import { readPrepared } from '../../cql/responses.ts'
 import type { Permit } from '../../policy/engine.ts'
+import { nodeError } from '../node-error.ts'
 import type { Ask } from '../schema/load.ts'
-import { nodeError } from '../upstream.ts'
 
 const version = 4
 /** What a remembered text may be, and have. */

@@ -10,8 +10,8 @@ import { readRowsPlace } from '../../cql/answers/rows.ts'
 import { queryEnvelope } from '../../cql/encode.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
 import { RowView, shapeOf, Table, TableBuilder, type TableColumn, type TableShape } from '../../cql/query/table.ts'
+import { nodeError } from '../node-error.ts'
 import { type Ask, readSchemaVersion } from '../schema/load.ts'
-import { nodeError } from '../upstream.ts'
 import { type BaseOf, namesViews, noViews, type SchemaTable, schemaTable } from './visible.ts'
 
 const protocolVersion = 4

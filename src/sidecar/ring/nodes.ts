@@ -5,8 +5,8 @@ import { errorCode } from '../../cql/responses.ts'
 import { native, setOf } from '../../cql/types.ts'
 import { decodeValue } from '../../cql/values.ts'
 import type { Ring } from '../../link/protocol.ts'
+import { NodeError } from '../node-error.ts'
 import { type Ask, type Row, rowsOf } from '../schema/load.ts'
-import { NodeError } from '../upstream.ts'
 
 const columns = 'SELECT host_id, data_center, rack, tokens FROM'
 const localQuery = `${columns} system.local`

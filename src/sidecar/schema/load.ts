@@ -13,7 +13,7 @@ import { readRows } from '../../cql/responses.ts'
 import { mapOf, native } from '../../cql/types.ts'
 import { decodeValue } from '../../cql/values.ts'
 import type { Permit } from '../../policy/engine.ts'
-import { nodeError } from '../upstream.ts'
+import { nodeError } from '../node-error.ts'
 import type { ColumnKind, ColumnModel, KeyspaceModel, Replication, TableModel } from './model.ts'
 import { RowsDigest, SchemaRows } from './rows.ts'
 

@@ -1,0 +1,24 @@
+/** An error that the node answered to a request of the sidecar's own. */
+import { RingfenceError } from '../base/errors.ts'
+import { keptMessage } from '../cql/kept-messages.ts'
+import { headerOpcode, Opcode } from '../cql/protocol.ts'
+import { readError } from '../cql/responses.ts'
+
+export class NodeError extends RingfenceError {
+  /** Can be handed on to the client. */
+  readonly envelope: Buffer
+
+  constructor(message: string, envelope: Buffer) {
+    super('UPSTREAM', message)
+    this.envelope = envelope
+  }
+}
+
+export function nodeError(envelope: Buffer): RingfenceError {
+  if (headerOpcode(envelope, 0) !== Opcode.ERROR) {
+    return new RingfenceError('UPSTREAM', `the node answered with opcode ${headerOpcode(envelope, 0)}`)
+  }
+  const { code, message } = readError(envelope, 0, envelope.length)
+  // Its message comes into logs.
+  return new NodeError(keptMessage(code, message), envelope)
+}
