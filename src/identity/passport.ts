@@ -12,7 +12,7 @@ import { readLeaf } from './certificate.ts'
 import { proofs } from './proofs/index.ts'
 import type { Evidence, Trust } from './proofs/proof.ts'
 import { isReserved, parseSpiffeId, pathSegmentsOf, type SpiffeId, trustDomainOf } from './spiffe.ts'
-import type { VerifiedIdentity } from './verified.ts'
+import { endingAt, type VerifiedIdentity } from './verified.ts'
 
 export interface PassportRequest {
   readonly subject: SpiffeId
@@ -175,7 +175,7 @@ export function verifyPassport(token: string, check: PassportCheck): Passport | 
     if (proved.subject !== subject) throw fault(`of ${gateway} names another than its evidence`)
     if (endMs > proved.expiresAtMs) throw fault(`of ${gateway} would outlive its evidence`)
     return {
-      identity: { ...proved, expiresAtMs },
+      identity: endingAt(proved, expiresAtMs),
       gateway,
       clientAddress: claims.client.address,
       clientPort: claims.client.port,

@@ -1,8 +1,7 @@
 /** Who is calling, proved; and the one text by which everything that is kept for somebody is filed. */
 import { createHash } from 'node:crypto'
+import { assert } from '../base/errors.ts'
 import { personOf, type SpiffeId } from './spiffe.ts'
-
-declare const verified: unique symbol
 
 export type ClaimValue =
   | string
@@ -27,10 +26,11 @@ export interface ShownToken {
 }
 
 /**
- * Made by `Proofs` only, out of evidence that was checked. Two callers are the same only where subject, person, groups, role, methods and
- * claims are: `key` says so.
+ * Made by `Proofs` only (`proofs/registry.ts`), out of evidence that was checked. Two callers are the same only where subject, person, groups,
+ * role, methods and claims are: `key` says so. The class is not exported and has a private field, so that an object with the same fields, such
+ * as a spread of one, is none.
  */
-export interface VerifiedIdentity {
+class Verified {
   readonly subject: SpiffeId
   /** `<identity provider>/<subject>` where a person is known. */
   readonly person: string | undefined
@@ -55,8 +55,38 @@ export interface VerifiedIdentity {
   readonly gateway: SpiffeId | undefined
   /** See `identityKey`. */
   readonly key: string
-  readonly [verified]: true
+  readonly #made = true
+
+  constructor(fields: VerifiedFields) {
+    this.subject = fields.subject
+    this.person = fields.person
+    this.groups = fields.groups
+    this.role = fields.role
+    this.methods = fields.methods
+    this.claims = fields.claims
+    this.expiresAtMs = fields.expiresAtMs
+    this.evidenceHash = fields.evidenceHash
+    this.token = fields.token
+    this.gateway = fields.gateway
+    this.key = fields.key
+  }
+
+  /** The same caller, with an end that is not later. */
+  static endingAt(identity: Verified, expiresAtMs: number): Verified {
+    assert(#made in identity && identity.#made, 'an identity was verified')
+    return new Verified({ ...identity, expiresAtMs: Math.min(identity.expiresAtMs, expiresAtMs) })
+  }
 }
+
+export type VerifiedIdentity = Verified
+export type VerifiedFields = WhoOne & Pick<Verified, 'expiresAtMs' | 'evidenceHash' | 'token' | 'gateway' | 'key'>
+
+/** For `proofs/registry.ts` only; a test looks. */
+export function verifiedIdentity(fields: VerifiedFields): VerifiedIdentity {
+  return new Verified(fields)
+}
+
+export const endingAt = Verified.endingAt
 
 export type WhoOne = Pick<VerifiedIdentity, 'subject' | 'person' | 'groups' | 'role' | 'methods' | 'claims'>
 

@@ -10,6 +10,7 @@ import { after, contain, contained, containFault, nothingEnds, settle } from '..
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { headerOpcode, headerStream, headerVersion } from '../cql/protocol.ts'
+import { ownCertificate } from '../identity/proofs/index.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import { FairSender, SessionQueue } from '../link/fair-sender.ts'
@@ -81,7 +82,7 @@ export class LinkServer implements OpeningLink {
     assert(!(entry instanceof LogIn), 'a link is never asked who it is')
     if (entry.refusal !== undefined) throw new RingfenceError('OVERLOADED', entry.refusal)
     const { identity, evidence } = entry.info
-    const leaf = evidence?.chain[0]
+    const leaf = evidence === undefined ? undefined : ownCertificate(evidence)
     const gatewayPrefix = `spiffe://${trustDomainOf(host.credentials().spiffeId)}/ringfence/gateway/`
     if (leaf === undefined || !identity.subject.startsWith(gatewayPrefix)) {
       throw new RingfenceError('IDENTITY', `${identity.subject} is no gateway of this mesh`)

@@ -3,7 +3,7 @@ import { bothOf } from './both.ts'
 import { certificate } from './certificate.ts'
 import { listener } from './listener.ts'
 import { presigned } from './presigned.ts'
-import type { Proof } from './proof.ts'
+import type { Evidence, Proof } from './proof.ts'
 import { Proofs } from './registry.ts'
 import { token } from './token.ts'
 
@@ -21,4 +21,9 @@ export const listenerModes: Readonly<Record<string, readonly string[]>> = {
   token: passwords,
   both: [both.method],
   either: [certificate.method, ...passwords],
+}
+
+/** The certificate that a connection showed as its own; undefined where the evidence is of another kind, or has none. */
+export function ownCertificate(evidence: Evidence): Buffer | undefined {
+  return evidence.kind === certificate.evidence.name ? evidence.chain[0] : undefined
 }

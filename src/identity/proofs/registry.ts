@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
 import { LogInRefused } from '../refusal.ts'
 import { isReserved, personOf, trustDomainOf } from '../spiffe.ts'
-import { type Claims, identityKey, type VerifiedIdentity } from '../verified.ts'
+import { type Claims, identityKey, type VerifiedIdentity, verifiedIdentity } from '../verified.ts'
 import type { Connected, Evidence, Exchange, Proof, ProofCheck, Proved } from './proof.ts'
 
 const word = /^[a-z][a-z0-9-]{0,31}$/
@@ -103,10 +103,10 @@ export class Conversation {
   /** The next AUTH_CHALLENGE, or the evidence that was asked for. @throws RingfenceError IDENTITY, CREDENTIALS */
   answer(token: Buffer): Buffer | Evidence {
     const before = this.#with
-    if (before !== undefined) return told(before.kind, before.exchange.answer(token)) ?? refused()
+    if (before !== undefined) return stepOf(before.kind, before.exchange.answer(token)) ?? refused()
     for (const { evidence, asks } of this.#asked) {
       const exchange = asks.begin(this.#connection)
-      const step = told(evidence.name, exchange.answer(token))
+      const step = stepOf(evidence.name, exchange.answer(token))
       if (step === undefined) continue
       this.#with = { kind: evidence.name, exchange }
       return step
@@ -115,7 +115,7 @@ export class Conversation {
   }
 }
 
-function told(kind: string, step: ReturnType<Exchange['answer']>): Buffer | Evidence | undefined {
+function stepOf(kind: string, step: ReturnType<Exchange['answer']>): Buffer | Evidence | undefined {
   return step === undefined || Buffer.isBuffer(step) ? step : { kind, ...step }
 }
 
@@ -139,12 +139,12 @@ function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedId
     throw new RingfenceError('IDENTITY', `the name of the person behind ${subject} is empty or too long`)
   }
   const who = { subject, person, groups: [...new Set(groups)].sort(), role, methods, claims }
-  return {
+  return verifiedIdentity({
     ...who,
     expiresAtMs,
     evidenceHash: createHash('sha256').update(proved.hashed).digest('hex'),
     token,
     gateway: check.gateway?.spiffeId,
     key: identityKey(who, proof.bySubject === true),
-  } as unknown as VerifiedIdentity
+  })
 }
