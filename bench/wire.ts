@@ -121,7 +121,7 @@ export class WireWriter {
 /** An envelope on stream 0, for `WireWriter.write` to copy. */
 export function envelope(versionByte: number, opcode: number, body: Buffer): Buffer {
   const whole = Buffer.allocUnsafe(envelopeHeaderBytes + body.length)
-  writeHeader(whole, 0, versionByte, 0, 0, opcode, body.length)
+  writeHeader(whole, versionByte, 0, 0, opcode, body.length)
   body.copy(whole, envelopeHeaderBytes)
   return whole
 }

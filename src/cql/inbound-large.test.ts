@@ -19,7 +19,7 @@ const bodyBytesMax = 512 * 1024
 
 function answer(version: number, stream: number, bodyBytes: number): Buffer {
   const envelope = Buffer.alloc(envelopeHeaderBytes + bodyBytes, stream)
-  writeHeader(envelope, 0, 0x80 | version, 0, stream, Opcode.RESULT, bodyBytes)
+  writeHeader(envelope, 0x80 | version, 0, stream, Opcode.RESULT, bodyBytes)
   return envelope
 }
 

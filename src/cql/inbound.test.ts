@@ -126,15 +126,15 @@ describe('an Inbound', () => {
 
   it('takes a body of exactly bodyBytesMax and refuses one byte more at the header, before the body has come', () => {
     const header = Buffer.alloc(9)
-    writeHeader(header, 0, 4, 0, 21, 7, 1000)
+    writeHeader(header, 4, 0, 21, 7, 1000)
     assert.equal(codeOfPush(requests(1000), header), 'none')
     const inbound = requests(999)
     assert.equal(codeOfPush(inbound, header), 'TOO_LARGE')
     assert.equal(inbound.faultStream, 21)
     assert.equal(inbound.collectingBytes, 0)
-    writeHeader(header, 0, 4, 0, 21, 7, -1)
+    writeHeader(header, 4, 0, 21, 7, -1)
     assert.equal(codeOfPush(requests(), header), 'PROTOCOL')
-    writeHeader(header, 0, 4, 0, 21, 7, 0x7fffffff)
+    writeHeader(header, 4, 0, 21, 7, 0x7fffffff)
     assert.equal(codeOfPush(requests(), header), 'TOO_LARGE')
   })
 
@@ -154,7 +154,7 @@ describe('an Inbound', () => {
   it('takes memory for what has come, not for what is announced', () => {
     const inbound = requests()
     const header = Buffer.alloc(9)
-    writeHeader(header, 0, 4, 0, 1, 7, bodyMax)
+    writeHeader(header, 4, 0, 1, 7, bodyMax)
     const before = process.memoryUsage().arrayBuffers
     const many = Array.from({ length: 100 }, () => {
       const one = requests()
@@ -194,7 +194,7 @@ describe('compression of v3 and v4 bodies', () => {
 
   function compressed(declared: number, block: Buffer, version = 4): Buffer {
     const envelope = Buffer.alloc(13 + block.length)
-    writeHeader(envelope, 0, version, 1, 3, 7, 4 + block.length)
+    writeHeader(envelope, version, 1, 3, 7, 4 + block.length)
     envelope.writeInt32BE(declared, 9)
     block.copy(envelope, 13)
     return envelope
@@ -234,7 +234,7 @@ describe('compression of v3 and v4 bodies', () => {
     assert.equal(codeOfPush(agreed(), compressed(body.length - 1, block)), 'PROTOCOL')
     assert.equal(codeOfPush(agreed(), compressed(body.length, block.subarray(0, -1))), 'PROTOCOL')
     const short = Buffer.alloc(12)
-    writeHeader(short, 0, 4, 1, 3, 7, 3)
+    writeHeader(short, 4, 1, 3, 7, 3)
     assert.equal(codeOfPush(agreed(), short), 'PROTOCOL')
   })
 

@@ -245,7 +245,7 @@ export class Inbound extends Framer<EnvelopeSink> {
     this.#forgetFault()
     const whole = Buffer.allocUnsafe(envelopeHeaderBytes + bodyBytes)
     const flags = buffer[start + 1]! & ~Flag.COMPRESSION
-    writeHeader(whole, 0, buffer[start]!, flags, headerStream(buffer, start), buffer[start + 4]!, bodyBytes)
+    writeHeader(whole, buffer[start]!, flags, headerStream(buffer, start), buffer[start + 4]!, bodyBytes)
     body.copy(whole, envelopeHeaderBytes)
     return whole
   }

@@ -127,23 +127,22 @@ export function headerBodyBytes(buf: Buffer, start: number): number {
   return (buf[start + 5]! << 24) | (buf[start + 6]! << 16) | (buf[start + 7]! << 8) | buf[start + 8]!
 }
 
-/** Writes the nine header bytes at `at`. `versionByte` of a response has responseBit. */
+/** Writes the nine bytes of the header at the beginning of `buf`. `versionByte` of a response has responseBit. */
 export function writeHeader(
   buf: Buffer,
-  at: number,
   versionByte: number,
   flags: number,
   stream: number,
   opcode: number,
   bodyBytes: number,
 ): void {
-  buf[at] = versionByte
-  buf[at + 1] = flags
-  buf[at + 2] = stream >> 8
-  buf[at + 3] = stream
-  buf[at + 4] = opcode
-  buf[at + 5] = bodyBytes >> 24
-  buf[at + 6] = bodyBytes >> 16
-  buf[at + 7] = bodyBytes >> 8
-  buf[at + 8] = bodyBytes
+  buf[0] = versionByte
+  buf[1] = flags
+  buf[2] = stream >> 8
+  buf[3] = stream
+  buf[4] = opcode
+  buf[5] = bodyBytes >> 24
+  buf[6] = bodyBytes >> 16
+  buf[7] = bodyBytes >> 8
+  buf[8] = bodyBytes
 }

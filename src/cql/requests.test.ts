@@ -306,7 +306,7 @@ describe('a request that is not wholly understood', () => {
   const query = (version: ProtocolVersion, afterConsistency: number[]) => {
     const body = Buffer.from([0, 0, 0, 1, 0x78, 0, 1, ...afterConsistency])
     const envelope = Buffer.alloc(envelopeHeaderBytes)
-    writeHeader(envelope, 0, version, 0, 1, Opcode.QUERY, body.length)
+    writeHeader(envelope, version, 0, 1, Opcode.QUERY, body.length)
     return Buffer.concat([envelope, body])
   }
 
@@ -372,7 +372,7 @@ describe('a request that is not wholly understood', () => {
     const count = opcode === Opcode.STARTUP ? strings.length / 2 : strings.length
     const body = Buffer.concat([Buffer.from([count >> 8, count]), ...parts])
     const header = Buffer.alloc(envelopeHeaderBytes)
-    writeHeader(header, 0, 4, 0, 1, opcode, body.length)
+    writeHeader(header, 4, 0, 1, opcode, body.length)
     return Buffer.concat([header, body])
   }
 
@@ -401,7 +401,7 @@ describe('a request that is not wholly understood', () => {
   it('is PROTOCOL, and no large request, where it tells of more than is there', () => {
     const body = (opcode: number, length: number[]) => {
       const header = Buffer.alloc(envelopeHeaderBytes)
-      writeHeader(header, 0, 4, 0, 1, opcode, length.length + 8)
+      writeHeader(header, 4, 0, 1, opcode, length.length + 8)
       return Buffer.concat([header, Buffer.from(length), Buffer.alloc(8)])
     }
     for (const opcode of [Opcode.QUERY, Opcode.PREPARE]) {

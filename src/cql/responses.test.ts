@@ -311,7 +311,7 @@ for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
         const body = Buffer.concat([...parts, plain])
         const header = Buffer.alloc(envelopeHeaderBytes)
         const flags = (mask & 1 ? 2 : 0) | (mask & 2 ? 4 : 0) | (mask & 4 ? 8 : 0)
-        writeHeader(header, 0, version | 0x80, flags, 7, Opcode.RESULT, body.length)
+        writeHeader(header, version | 0x80, flags, 7, Opcode.RESULT, body.length)
         const buf = Buffer.concat([header, body])
         return { buf, start: 0, end: buf.length }
       }

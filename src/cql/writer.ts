@@ -109,7 +109,7 @@ export class BodyWriter {
   /** What was written as the body of a whole envelope. */
   envelope(versionByte: number, stream: number, opcode: number, flags = 0): Buffer {
     const whole = Buffer.allocUnsafe(envelopeHeaderBytes + this.#at)
-    writeHeader(whole, 0, versionByte, flags, stream, opcode, this.#at)
+    writeHeader(whole, versionByte, flags, stream, opcode, this.#at)
     this.#buf.copy(whole, envelopeHeaderBytes, 0, this.#at)
     return whole
   }

@@ -38,7 +38,8 @@ export class Learning {
     const asked = this.#asked.get(stream)
     if (asked === undefined) return
     const { services, statements, startup } = this.#state
-    learnStatement(services.router, statements, upstream, startup.version, asked, buffer, start, end)
+    const prepared = { router: services.router, table: statements, upstream, version: startup.version, given: asked }
+    learnStatement(prepared, buffer, start, end)
   }
 
   /** UNPREPARED came: the sidecar has that statement no longer. */
@@ -54,24 +55,26 @@ export class Learning {
   }
 }
 
+/** A PREPARE, whose answer came. */
+interface Prepared {
+  readonly router: Router
+  readonly table: StatementTable
+  /** On which the answer came. */
+  readonly upstream: UpstreamSession
+  readonly version: ProtocolVersion
+  /** The client's envelope, which is kept. */
+  readonly given: Buffer
+}
+
 /**
- * `given` is the client's envelope, and is kept; `buffer[start..end)` is the answer that came on `upstream`. Where its client has had its
- * share of this turn the statement is learned in a later one. Until then its EXECUTEs go to the primary.
+ * `buffer[start..end)` is the answer. Where its client has had its share of this turn the statement is learned in a later one. Until then its
+ * EXECUTEs go to the primary.
  */
-function learnStatement(
-  router: Router,
-  table: StatementTable,
-  upstream: UpstreamSession,
-  version: ProtocolVersion,
-  given: Buffer,
-  buffer: Buffer,
-  start: number,
-  end: number,
-): void {
-  const { share } = table
+function learnStatement(prepared: Prepared, buffer: Buffer, start: number, end: number): void {
+  const { share } = prepared.table
   if (share.begin()) {
     try {
-      learn(router, table, upstream, version, given, buffer, start, end)
+      learn(prepared, buffer, start, end)
     } finally {
       share.end()
     }
@@ -80,7 +83,7 @@ function learnStatement(
   const answer = Buffer.from(buffer.subarray(start, end))
   share.later(() => {
     try {
-      learnStatement(router, table, upstream, version, given, answer, 0, answer.length)
+      learnStatement(prepared, answer, 0, answer.length)
     } catch (reason) {
       // What cannot be read is not learned; its client has the answer already.
       if (!(reason instanceof RingfenceError)) throw reason
@@ -88,16 +91,8 @@ function learnStatement(
   })
 }
 
-function learn(
-  router: Router,
-  table: StatementTable,
-  upstream: UpstreamSession,
-  version: ProtocolVersion,
-  given: Buffer,
-  buffer: Buffer,
-  start: number,
-  end: number,
-): void {
+function learn(prepared: Prepared, buffer: Buffer, start: number, end: number): void {
+  const { router, table, upstream, version, given } = prepared
   const { id, bind } = readPrepared(buffer, start, end, version)
   readPrepare(view, given, 0, given.length, version, headerFlags(given, 0))
   const prepare = plain(given, view.payloadEnd)
@@ -134,6 +129,6 @@ function plain(given: Buffer, payloadEnd: number): Buffer {
     payloadEnd < 0 ? given : Buffer.concat([given.subarray(0, envelopeHeaderBytes), given.subarray(payloadEnd)])
   const flags = headerFlags(prepare, 0) & ~(Flag.CUSTOM_PAYLOAD | Flag.TRACING)
   const bodyBytes = prepare.length - envelopeHeaderBytes
-  writeHeader(prepare, 0, prepare[0]!, flags, headerStream(prepare, 0), headerOpcode(prepare, 0), bodyBytes)
+  writeHeader(prepare, prepare[0]!, flags, headerStream(prepare, 0), headerOpcode(prepare, 0), bodyBytes)
   return prepare
 }

@@ -12,7 +12,7 @@ const mb = 1024 * 1024
 
 function envelope(stream: number, bodyBytes: number): Buffer {
   const bytes = Buffer.allocUnsafe(envelopeHeaderBytes + bodyBytes)
-  writeHeader(bytes, 0, 0x84, 0, stream, 0x08, bodyBytes)
+  writeHeader(bytes, 0x84, 0, stream, 0x08, bodyBytes)
   for (let i = 0; i < bodyBytes; i++) bytes[envelopeHeaderBytes + i] = (i * 31 + stream * 7 + (i >> 8)) & 0xff
   return bytes
 }

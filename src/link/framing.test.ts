@@ -94,7 +94,7 @@ function envelopeOf({ version, direction }: Format, bodyBytes: number, announced
     envelope[i] = x >>> 16
   }
   const versionByte = direction === 'requests' ? version : version | responseBit
-  writeHeader(envelope, 0, versionByte, 0, 7, direction === 'requests' ? 0x07 : 0x08, announcedBytes)
+  writeHeader(envelope, versionByte, 0, 7, direction === 'requests' ? 0x07 : 0x08, announcedBytes)
   return envelope
 }
 

@@ -18,7 +18,7 @@ export const pieceBytesMax = 32 * 1024 - sessionBytes - envelopeHeaderBytes
 
 /** Makes the piece `envelope[at..at + bytes)` at the start of `target`; gives where it ends. */
 export function pieceInto(target: Buffer, envelope: Buffer, at: number, bytes: number): number {
-  writeHeader(target, 0, controlVersion, 0, 0, Control.PIECE, bytes)
+  writeHeader(target, controlVersion, 0, 0, Control.PIECE, bytes)
   envelope.copy(target, envelopeHeaderBytes, at, at + bytes)
   return envelopeHeaderBytes + bytes
 }

@@ -153,7 +153,7 @@ export const givenSchema = z.strictObject({ answer: z.base64().max(4 * 1024 * 10
 export function controlEnvelope(opcode: number, body: unknown): Buffer {
   const json = Buffer.from(JSON.stringify(body))
   const envelope = Buffer.allocUnsafe(envelopeHeaderBytes + json.length)
-  writeHeader(envelope, 0, controlVersion, 0, 0, opcode, json.length)
+  writeHeader(envelope, controlVersion, 0, 0, opcode, json.length)
   json.copy(envelope, envelopeHeaderBytes)
   return envelope
 }

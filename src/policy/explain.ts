@@ -1,5 +1,5 @@
 /**
- * Why a decision came out as it did: the law rule by rule, written the long way and beside it the Cedar text that decided. This reading
+ * Why a decision came out as it did: the policy rule by rule, written the long way and beside it the Cedar text that decided. This reading
  * decides nothing; a property test holds it and Cedar's to a third one.
  */
 import type { Access, StatementFacts } from '../cql/statement/facts.ts'
@@ -119,7 +119,8 @@ function holds(
   const texts = compileRule({ ...anything, effect: rule.effect }, true)
   const target: Target =
     permission === 'USE' ? { kind: 'keyspace', keyspace: 'k' } : { kind: 'table', keyspace: 'k', table: 't' }
-  return answerOf(texts, [], principal, rule.subjects, permission, target, request, conditional).allowed
+  return answerOf({ texts, roles: [], principal, groups: rule.subjects, permission, target, request, conditional })
+    .allowed
 }
 
 function cedarOutcome(
@@ -137,8 +138,9 @@ function cedarOutcome(
       ? columns.map((column) => ({ ...table, kind: 'column', column }))
       : [table]
   const roles = policy.rules.filter((one) => concerns(one, principal)).flatMap(({ role }) => role ?? [])
+  const { asPermit, groups } = rule
   const answers = targets.map((target) =>
-    answerOf([rule.asPermit], roles, principal, rule.groups, permission, target, request, conditional),
+    answerOf({ texts: [asPermit], roles, principal, groups, permission, target, request, conditional }),
   )
   if (answers.some(({ failed }) => failed)) return 'failed'
   const matched = answers.filter(({ allowed }) => allowed).length
@@ -146,16 +148,20 @@ function cedarOutcome(
   return rule.effect === 'deny' || matched === answers.length ? 'matched' : 'some columns'
 }
 
-function answerOf(
-  texts: readonly string[],
-  roles: Iterable<string>,
-  principal: Principal,
-  groups: Iterable<string>,
-  permission: Access['permission'],
-  target: Target,
-  request: RequestContext,
-  conditional: boolean,
-) {
+interface CedarQuestion {
+  /** Of policies. */
+  readonly texts: readonly string[]
+  readonly roles: Iterable<string>
+  readonly groups: Iterable<string>
+  readonly principal: Principal
+  readonly permission: Access['permission']
+  readonly target: Target
+  readonly request: RequestContext
+  readonly conditional: boolean
+}
+
+function answerOf(asked: CedarQuestion) {
+  const { texts, roles, groups, principal, permission, target, request, conditional } = asked
   const isIn = [...groups].filter((group) => matchesSpiffePattern(group, principal.spiffeId))
   const question = questionOf(principalEntity(principal, { groups: isIn, roles }), permission, target)
   const set = new CedarSet(new Map(texts.map((text, index) => [`${index}`, text])))

@@ -17,7 +17,7 @@ const turnBytesMax = 512 * 1024 + segmentPayloadBytesMax + 64 * 1024
 
 function response(version: number, stream: number, bodyBytes: number): Buffer {
   const envelope = Buffer.allocUnsafe(9 + bodyBytes)
-  writeHeader(envelope, 0, version | 0x80, 0, stream, 0x08, bodyBytes)
+  writeHeader(envelope, version | 0x80, 0, stream, 0x08, bodyBytes)
   for (let i = 0; i < bodyBytes; i++) envelope[9 + i] = (i * 31 + stream * 7 + (i >> 8)) & 0xff
   return envelope
 }

@@ -29,7 +29,7 @@ class Sink extends Writable {
 /** A response of `bodyBytes`, with a body in which a shift or an overwrite shows. */
 function response(version: number, stream: number, bodyBytes: number, seed: number): Buffer {
   const envelope = Buffer.allocUnsafe(9 + bodyBytes)
-  writeHeader(envelope, 0, version | 0x80, 0, stream, 0x08, bodyBytes)
+  writeHeader(envelope, version | 0x80, 0, stream, 0x08, bodyBytes)
   for (let i = 0; i < bodyBytes; i++) envelope[9 + i] = (i * 31 + seed * 7 + (i >> 8)) & 0xff
   return envelope
 }

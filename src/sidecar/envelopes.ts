@@ -42,7 +42,7 @@ export function withoutPayload(
   const bodyBytes = end - start - envelopeHeaderBytes - (payloadEnd - payloadStart)
   const envelope = Buffer.allocUnsafe(envelopeHeaderBytes + bodyBytes)
   const flags = headerFlags(buffer, start) & ~Flag.CUSTOM_PAYLOAD
-  writeHeader(envelope, 0, buffer[start]!, flags, headerStream(buffer, start), headerOpcode(buffer, start), bodyBytes)
+  writeHeader(envelope, buffer[start]!, flags, headerStream(buffer, start), headerOpcode(buffer, start), bodyBytes)
   buffer.copy(envelope, envelopeHeaderBytes, payloadEnd, end)
   return envelope
 }

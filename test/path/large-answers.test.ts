@@ -40,7 +40,7 @@ async function sendHuge({ connection, stream }: NodeRequest, bytes: number): Pro
   const { socket, version } = connection
   await until('the answer before has left', () => !connection.isSending, 30_000)
   const header = Buffer.alloc(envelopeHeaderBytes)
-  writeHeader(header, 0, 0x80 | version, 0, stream, Opcode.RESULT, bytes)
+  writeHeader(header, 0x80 | version, 0, stream, Opcode.RESULT, bytes)
   const write = async (piece: Buffer): Promise<void> => {
     const framed = version < 5 ? piece : Buffer.alloc(segmentHeaderBytes + piece.length + segmentTrailerBytes)
     if (version >= 5) {
@@ -67,7 +67,7 @@ const broken = new Map<string, Buffer>([
 
 function result(version: number, body: Buffer): Buffer {
   const envelope = Buffer.alloc(envelopeHeaderBytes + body.length)
-  writeHeader(envelope, 0, 0x80 | version, 0, 0, Opcode.RESULT, body.length)
+  writeHeader(envelope, 0x80 | version, 0, 0, Opcode.RESULT, body.length)
   body.copy(envelope, envelopeHeaderBytes)
   return envelope
 }

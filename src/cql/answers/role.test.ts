@@ -49,7 +49,7 @@ describe('an error that names the mesh’s role', () => {
       .int(CqlErrorCode.UNAUTHORIZED)
       .string(text!)
     const envelope = body.envelope(0x84, 3, 0)
-    writeHeader(envelope, 0, 0x84, Flag.TRACING | Flag.WARNING, 3, 0, envelope.length - envelopeHeaderBytes)
+    writeHeader(envelope, 0x84, Flag.TRACING | Flag.WARNING, 3, 0, envelope.length - envelopeHeaderBytes)
     const changed = withoutRoleName(envelope, 0, envelope.length)!
     assert.equal(readTracingId(changed, 0, changed.length), readTracingId(envelope, 0, envelope.length))
     assert.deepEqual(readWarnings(changed, 0, changed.length), ['mind'])

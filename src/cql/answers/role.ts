@@ -34,7 +34,7 @@ export function withoutRoleName(buf: Buffer, start: number, end: number): Buffer
   const rest = buf.subarray(at + lengthBytes + buf.readUInt16BE(at), end)
   const changed = Buffer.concat([buf.subarray(start, at), length, text, rest])
   const body = changed.length - envelopeHeaderBytes
-  writeHeader(changed, 0, changed[0]!, headerFlags(buf, start), headerStream(buf, start), Opcode.ERROR, body)
+  writeHeader(changed, changed[0]!, headerFlags(buf, start), headerStream(buf, start), Opcode.ERROR, body)
   return changed
 }
 

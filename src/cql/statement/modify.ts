@@ -1,7 +1,7 @@
 /** INSERT, UPDATE and DELETE: the modification rules of `Parser.g`. Those inside a BATCH text are found in `batch.ts`. */
 
 import { assigned, assignedTerm } from './assigned.ts'
-import type { Modification, QualifiedName, Using } from './ast.ts'
+import type { Modification, Using } from './ast.ts'
 import {
   acceptMarker,
   amount,
@@ -52,7 +52,14 @@ function insertStatement(cursor: Cursor, mark: Mark): Modification {
     conditional = true
   }
   const using = usingClause(cursor)
-  return finish(cursor, mark, 'INSERT', table, wildcard, inserted, conditional ? 'rows' : undefined, using)
+  return finish(cursor, mark, {
+    verb: 'INSERT',
+    table,
+    wildcard,
+    ...inserted,
+    condition: conditional ? 'rows' : undefined,
+    ...using,
+  })
 }
 
 interface Written {
@@ -89,7 +96,15 @@ function updateStatement(cursor: Cursor, mark: Mark): Modification {
   while (cursor.accept(T.COMMA))
   cursor.expect(K.WHERE)
   const restrictions = whereClause(cursor)
-  return finish(cursor, mark, 'UPDATE', table, false, { restrictions, assignments: set.list }, condition(cursor), using)
+  return finish(cursor, mark, {
+    verb: 'UPDATE',
+    table,
+    wildcard: false,
+    restrictions,
+    assignments: set.list,
+    condition: condition(cursor),
+    ...using,
+  })
 }
 
 function deleteStatement(cursor: Cursor, mark: Mark): Modification {
@@ -104,8 +119,16 @@ function deleteStatement(cursor: Cursor, mark: Mark): Modification {
   }
   cursor.expect(K.WHERE)
   const restrictions = whereClause(cursor)
-  const using = { ttl: undefined, timestamp }
-  return finish(cursor, mark, 'DELETE', table, wildcard, { restrictions, assignments }, condition(cursor), using)
+  return finish(cursor, mark, {
+    verb: 'DELETE',
+    table,
+    wildcard,
+    restrictions,
+    assignments,
+    condition: condition(cursor),
+    ttl: undefined,
+    timestamp,
+  })
 }
 
 /** `deleteOp` */
@@ -252,27 +275,17 @@ function sameColumn(cursor: Cursor, key: string): void {
   if (column(cursor) !== key) throw cursor.failure('only expressions of the form x = x + <value> are supported')
 }
 
-function finish(
-  cursor: Cursor,
-  mark: Mark,
-  verb: Modification['verb'],
-  table: QualifiedName,
-  wildcard: boolean,
-  { restrictions, assignments }: Written,
-  condition: Modification['condition'],
-  { ttl, timestamp }: Using,
-): Modification {
+/** What a statement says of itself; where it stands in the text comes from the cursor. */
+type Said = Pick<
+  Modification,
+  'verb' | 'table' | 'wildcard' | 'restrictions' | 'assignments' | 'condition' | 'ttl' | 'timestamp'
+>
+
+function finish(cursor: Cursor, mark: Mark, said: Said): Modification {
   return {
+    ...said,
     kind: 'modification',
-    verb,
-    table,
-    wildcard,
     mentions: cursor.mentions(mark),
-    condition,
-    restrictions,
-    assignments,
-    ttl,
-    timestamp,
     like: undefined,
     tokens: [mark.at, cursor.at],
     markers: [mark.markers, cursor.markers.length],

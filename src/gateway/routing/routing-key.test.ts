@@ -34,7 +34,7 @@ function withPayload(envelope: Buffer, payload: readonly (readonly [string, Buff
     envelope.subarray(envelopeHeaderBytes),
   ])
   const body = request.length - envelopeHeaderBytes
-  writeHeader(request, 0, envelope[0]!, envelope[1]! | Flag.CUSTOM_PAYLOAD, 3, envelope[4]!, body)
+  writeHeader(request, envelope[0]!, envelope[1]! | Flag.CUSTOM_PAYLOAD, 3, envelope[4]!, body)
   return request
 }
 
@@ -87,7 +87,7 @@ describe('the routing key of an EXECUTE', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 80 }), fc.constantFrom(...versions), (body, version) => {
         const envelope = Buffer.alloc(envelopeHeaderBytes + body.length)
-        writeHeader(envelope, 0, version, 0, 1, 0x0a, body.length)
+        writeHeader(envelope, version, 0, 1, 0x0a, body.length)
         envelope.set(body, envelopeHeaderBytes)
         // Whatever it says, it neither throws nor reads on: behind it stands nothing.
         tokenOfExecute(key, version, envelope, 0, envelope.length)
@@ -168,7 +168,7 @@ describe('the routing key of an EXECUTE, whatever else the request carries', () 
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 80 }), fc.constantFrom(...versions), (body, version) => {
         const envelope = Buffer.alloc(envelopeHeaderBytes + body.length)
-        writeHeader(envelope, 0, version, Flag.CUSTOM_PAYLOAD, 1, 0x0a, body.length)
+        writeHeader(envelope, version, Flag.CUSTOM_PAYLOAD, 1, 0x0a, body.length)
         envelope.set(body, envelopeHeaderBytes)
         const at = executeAt(envelope, 0, envelope.length)
         assert.ok((at > envelopeHeaderBytes && at <= envelope.length) || envelope.length <= envelopeHeaderBytes)
@@ -200,7 +200,7 @@ describe('the routing key of a QUERY', () => {
     }
     const body = Buffer.concat(parts)
     const header = Buffer.alloc(envelopeHeaderBytes)
-    writeHeader(header, 0, 4, 0, 1, 0x07, body.length)
+    writeHeader(header, 4, 0, 1, 0x07, body.length)
     return Buffer.concat([header, body])
   }
 
@@ -284,7 +284,7 @@ describe('the routing key of a statement in a BATCH', () => {
     // native_protocol_v4.spec §4.1.7: type, count, parts, consistency, flags.
     const body = Buffer.concat([Buffer.from([0, 0, 2]), ...parts, Buffer.from([0, 1, 0])])
     const envelope = Buffer.concat([Buffer.alloc(envelopeHeaderBytes), body])
-    writeHeader(envelope, 0, 4, 0, 1, 0x0d, body.length)
+    writeHeader(envelope, 4, 0, 1, 0x0d, body.length)
     const batch = new BatchView()
     readBatch(batch, envelope, 0, envelope.length, 4, 0)
     for (const [index, bytes] of values.entries()) {

@@ -40,7 +40,7 @@ export class RingAnswer {
     this.digest = digest
     const head = Buffer.from(`{"id":${' '.repeat(idBytes)},"digest":"${digest}",`)
     this.#envelope = Buffer.concat([Buffer.alloc(envelopeHeaderBytes), head, ...content, Buffer.from('}')])
-    writeHeader(this.#envelope, 0, controlVersion, 0, 0, Control.RING, this.#envelope.length - envelopeHeaderBytes)
+    writeHeader(this.#envelope, controlVersion, 0, 0, Control.RING, this.#envelope.length - envelopeHeaderBytes)
   }
 
   /** The control envelope that answers question `id`; valid until the next call. */
