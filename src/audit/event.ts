@@ -60,7 +60,7 @@ export interface TransactionEvent {
 
 /** Hears what happened. What it does may lag behind; what must not is a `Barrier`'s. */
 export interface Consumer {
-  /** A request is about to leave for the node, permitted. */
+  /** A permitted request is about to leave for the node, or the sidecar to ask the node for it (DESCRIBE, questions about the schema). */
   begun?(event: TransactionEvent): void
   /** It is over: answered, by the node or here, or refused, or lost. Sessions' beginnings and ends are told of here only. */
   ended?(event: TransactionEvent): void

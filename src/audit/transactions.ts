@@ -42,13 +42,7 @@ export class Transactions {
       this.#barrier.begun(event)
       this.#wake()
     }
-    for (const consumer of this.#atBegin) {
-      try {
-        consumer.begun?.(event)
-      } catch (reason) {
-        this.#onFault(reason)
-      }
-    }
+    this.#tell(this.#atBegin, 'begun', event)
   }
 
   /** Called before the client hears of it. */
@@ -68,9 +62,13 @@ export class Transactions {
   ended(event: TransactionEvent): void {
     this.#barrier.ended?.(event)
     this.#wake()
-    for (const consumer of this.#atEnd) {
+    this.#tell(this.#atEnd, 'ended', event)
+  }
+
+  #tell(consumers: readonly Consumer[], what: 'begun' | 'ended', event: TransactionEvent): void {
+    for (const consumer of consumers) {
       try {
-        consumer.ended?.(event)
+        consumer[what]?.(event)
       } catch (reason) {
         this.#onFault(reason)
       }

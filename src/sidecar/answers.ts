@@ -9,14 +9,14 @@ import { CqlErrorCode } from '../cql/protocol.ts'
 import { errorCode } from '../cql/responses.ts'
 import { cqlFault } from '../session/fault.ts'
 import { timeoutEnvelope, unfitEnvelope } from './envelopes.ts'
-import type { Owner, Request } from './request.ts'
+import type { Request, RequestOwner } from './request.ts'
 import { setRows } from './stages/change-rows.ts'
 import { give, letGoAfterUse, record } from './stages/give.ts'
 import type { Ways } from './stages/in-order.ts'
 import { readAnswer } from './stages/read-answer.ts'
 import { type Session, Step } from './stages/stage.ts'
 
-export class Answers implements Owner {
+export class Answers implements RequestOwner {
   readonly #session: Session
   readonly #ways: Ways
 
@@ -74,7 +74,7 @@ export class Answers implements Owner {
   onTimeout(request: Request): void {
     const envelope = timeoutEnvelope(this.#session.version, request.stream, request.judged!, request.consistency)
     recordLost(request, this.#session, 'timeout')
-    // Of one that is being changed the node owes nothing more.
+    // The node has answered already; the answer is being changed.
     if (!this.#session.largeAnswers.drop(request)) request.carrier?.abandon(request)
     request.setAnswer(envelope, 0, envelope.length)
     give(request, this.#session)
@@ -87,7 +87,7 @@ export class Answers implements Owner {
     this.#session.client.close('connection to the node lost')
   }
 
-  /** A fault in one of these, which could not even be told the client. */
+  /** A fault in one of these calls. The client cannot be told any more, so its session ends. */
   onFault(reason: unknown): void {
     this.#session.onFault(reason)
   }

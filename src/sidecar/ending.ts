@@ -18,13 +18,19 @@ const overloaded = 'overloaded'
 const tooLarge = 'too-large'
 
 /** An answer that is made here. */
-export interface Reply {
+export interface OwnAnswer {
   readonly envelope: Buffer
   /** The CQL error, or −1. */
   readonly code: number
   readonly message: string
   /** A count, or −1. */
   readonly rowCount: number
+}
+
+/** What stops a request while the record cannot be written. @throws RingfenceError OVERLOADED */
+export function refuseUnrecorded({ transactions }: Pick<Ending, 'transactions'>): void {
+  if (!transactions.blocked) return
+  throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is forwarded')
 }
 
 /** What these need of a session. */
@@ -34,7 +40,7 @@ export interface Ending {
   readonly transactions: Transactions
 }
 
-export function answerHere(request: Request, { client, transactions }: Ending, reply: Reply): void {
+export function answerHere(request: Request, { client, transactions }: Ending, reply: OwnAnswer): void {
   const { tracingId } = request
   const envelope =
     tracingId?.length === tracingIdBytes

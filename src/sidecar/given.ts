@@ -6,7 +6,7 @@ import { headerOpcode, Opcode, ResultKind } from '../cql/protocol.ts'
 import { bodyStart, readError, readPrepared, rowsCount } from '../cql/responses.ts'
 import { givenId } from '../link/given-id.ts'
 import { confirms } from './confirm.ts'
-import type { Reply } from './ending.ts'
+import type { OwnAnswer } from './ending.ts'
 import { columnsDigest } from './envelopes.ts'
 import { changesRows, incomingRows, type Passage, withObserved } from './rewrites.ts'
 import type { Secrets } from './secrets.ts'
@@ -15,7 +15,12 @@ import type { Secrets } from './secrets.ts'
  * The answer as the client may have it; undefined for one that is no answer to this. Remembers the id of a PREPARED, which must be the one
  * that its text has: under another the node may know a statement, and this question's permit would let that one through.
  */
-export function givenAnswer(question: Passage, secrets: Secrets, request: Buffer, given: Buffer): Reply | undefined {
+export function givenAnswer(
+  question: Passage,
+  secrets: Secrets,
+  request: Buffer,
+  given: Buffer,
+): OwnAnswer | undefined {
   const { version, opcode, judged, permit, identity } = question
   let envelope = given
   let [code, message, rows] = [-1, '', -1]

@@ -6,7 +6,7 @@
  *
  * Rule: time passes here, so nothing that was decided before is good afterwards: PREPARE and request are each decided anew.
  */
-import { type Owner as FaultOwner, settle } from '../base/contained.ts'
+import { type Owner, settle } from '../base/contained.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { headerOpcode, Opcode } from '../cql/protocol.ts'
 import { readError, readPrepared } from '../cql/responses.ts'
@@ -15,7 +15,7 @@ import { columnsDigest } from './envelopes.ts'
 import type { IdentityState, Judged } from './judged.ts'
 import type { UpstreamPool } from './pool.ts'
 import type { Prepared } from './prepared.ts'
-import type { Owner, Request } from './request.ts'
+import type { Request, RequestOwner } from './request.ts'
 import type { Upstream } from './upstream.ts'
 
 /** A BATCH with more prepared parts that the node forgot is the driver's to prepare again. */
@@ -23,7 +23,7 @@ const batchReplaysMax = 64
 
 export interface RepreparerOptions {
   /** Ended by a fault. */
-  readonly session: FaultOwner
+  readonly session: Owner
   readonly pool: UpstreamPool
   readonly identity: IdentityState
   readonly version: ProtocolVersion
@@ -31,7 +31,7 @@ export interface RepreparerOptions {
   /** The permit to prepare a statement now; undefined where there is none. */
   readonly mayPrepare: (judged: Judged) => Permit | undefined
   /** Sends a PREPARE of the statement for `owner`. Throws `OVERLOADED`. */
-  readonly send: (upstream: Upstream, permit: Permit, judged: Judged, owner: Owner) => void
+  readonly send: (upstream: Upstream, permit: Permit, judged: Judged, owner: RequestOwner) => void
   /** A request that was sent, as the client could have sent it. */
   readonly asItCame: (request: Request) => Buffer
   /** An answer to such a PREPARE, for the record; and the loss of one. */

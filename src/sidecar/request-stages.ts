@@ -1,6 +1,9 @@
 /**
  * What happens to a request from its arrival to the node, in this order. Each stage is a small function; most of them look at a request and
  * pass it on. A stage that answers or keeps it ends the way here.
+ *
+ * Rule: whatever limits, meters or refuses stands in `everyRequest`, which no permitted request passes by. `answered` are the ways to an
+ * answer, of which each request goes one: what is behind them sees some requests only.
  */
 import { admit } from './stages/admit.ts'
 import { answerSchemaQuestion, describe } from './stages/answer-here.ts'
@@ -18,7 +21,7 @@ import { answerGiven, hideTopology } from './stages/topology.ts'
 import { trace } from './stages/trace.ts'
 import { use } from './stages/use.ts'
 
-export const requestStages: readonly RequestStage[] = [
+const everyRequest: readonly RequestStage[] = [
   /** Nothing goes on while nothing can be recorded. */
   recorded,
   /** REGISTER is answered here. */
@@ -45,6 +48,9 @@ export const requestStages: readonly RequestStage[] = [
   refuse,
   /** Of what no node answers there is a trace at the node all the same. */
   trace,
+]
+
+const answered: readonly RequestStage[] = [
   /** The gateway gave the answer along with the question. */
   answerGiven,
   /** New statements for the node's cache, as many as one identity may add. */
@@ -58,3 +64,5 @@ export const requestStages: readonly RequestStage[] = [
   rewrite,
   send,
 ]
+
+export const requestStages: readonly RequestStage[] = [...everyRequest, ...answered]

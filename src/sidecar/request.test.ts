@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { queryEnvelope } from '../cql/encode.ts'
 import { Opcode } from '../cql/protocol.ts'
-import { type Owner, Request, takeRequest } from './request.ts'
+import { Request, type RequestOwner, takeRequest } from './request.ts'
 
 const session = { who: {} as never, notes: undefined }
-const owner: Owner = { onAnswer() {}, onUnfit() {}, onTimeout() {}, onLost() {}, onFault() {} }
+const owner: RequestOwner = { onAnswer() {}, onUnfit() {}, onTimeout() {}, onLost() {}, onFault() {} }
 const envelope = queryEnvelope(4, 9, 'SELECT * FROM a.b')
 
 function arrived(): Request {

@@ -21,7 +21,7 @@ import type { BatchVerdict } from './large-batch.ts'
 import type { Judged } from './statement.ts'
 
 /** Whoever hears what became of a request at the node; see `InFlight`. */
-export interface Owner {
+export interface RequestOwner {
   onAnswer(request: Request): void
   onUnfit(request: Request, answerBytes: number): void
   onTimeout(request: Request): void
@@ -35,7 +35,7 @@ const nothing = Buffer.alloc(0)
 export class Request extends InFlight implements TransactionEvent {
   readonly kind = 'request'
   session!: EventSession
-  owner!: Owner
+  owner!: RequestOwner
   opcode = 0
   /** Of the header. */
   flags = 0
@@ -100,7 +100,7 @@ export class Request extends InFlight implements TransactionEvent {
   #reusable = true
 
   /** An envelope that a client sent, borrowed. */
-  arrive(session: EventSession, owner: Owner, buffer: Buffer, start: number, end: number): this {
+  arrive(session: EventSession, owner: RequestOwner, buffer: Buffer, start: number, end: number): this {
     this.use(buffer, start, end)
     this.session = session
     this.owner = owner
@@ -139,7 +139,7 @@ export class Request extends InFlight implements TransactionEvent {
   }
 
   /** A PREPARE of the sidecar's own. */
-  prepare(session: EventSession, owner: Owner, envelope: Buffer, judged: Judged, permit: Permit): this {
+  prepare(session: EventSession, owner: RequestOwner, envelope: Buffer, judged: Judged, permit: Permit): this {
     this.arrive(session, owner, envelope, 0, envelope.length)
     this.judged = judged
     this.permit = permit

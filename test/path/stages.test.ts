@@ -7,12 +7,15 @@ import { after, afterEach, before, it, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Barrier, Consumer, TransactionEvent } from '../../src/audit/event.ts'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
-import { prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
+import { prepareEnvelope, queryEnvelope, registerEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
+import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
+import { native } from '../../src/cql/types.ts'
 import type { Permit } from '../../src/policy/engine.ts'
 import { deny } from '../../src/sidecar/ending.ts'
 import { authorise } from '../../src/sidecar/stages/authorise.ts'
 import { record } from '../../src/sidecar/stages/give.ts'
+import { refuse } from '../../src/sidecar/stages/refuse.ts'
 import { type RequestStage, Step } from '../../src/sidecar/stages/stage.ts'
 import { describe, type RawClient } from './client.ts'
 import { type RunningSidecar, until, usualPolicy, World } from './world.ts'
@@ -221,6 +224,76 @@ suite('a stage from outside', () => {
     assert.deepEqual(rows, [1, 1])
     assert.equal(running.records().at(-1)?.rule, 'test-limit')
   })
+})
+
+/** Each goes a way of its own behind the stages that every request passes (`request-stages.ts`). */
+const ways: Readonly<Record<string, string>> = {
+  'what goes to the node as it came': 'SELECT v FROM shop.items',
+  USE: 'USE shop',
+  'DESCRIBE by one who may not see all': 'DESCRIBE KEYSPACE shop',
+  'a question about the schema by such a one': 'SELECT keyspace_name FROM system_schema.keyspaces',
+}
+
+suite('a request that is answered by another way', () => {
+  const told: string[] = []
+  const passed: string[] = []
+  let running: RunningSidecar
+
+  before(async () => {
+    const node = await world.node()
+    node.intercept = (request) => {
+      if (!request.text.startsWith('DESCRIBE')) return false
+      const columns = ['keyspace_name', 'type', 'name'].map((name) => ({ name, type: native('text') }))
+      const rows = [['shop', 'keyspace', 'shop'].map((cell) => Buffer.from(cell))]
+      request.reply(rowsEnvelope(4, 0, { keyspace: 'system', table: 'describe', columns }, rows))
+      return true
+    }
+    running = await world.sidecar({
+      name: 'ways',
+      node,
+      more: {
+        consumers: [
+          {
+            begun: ({ statement, decision }) => void told.push(`begun ${statement?.facts.verb} ${decision?.kind}`),
+            ended: ({ kind, statement, decision, outcome }) => {
+              if (kind === 'request') told.push(`ended ${statement?.facts.verb} ${decision?.kind} ${outcome}`)
+            },
+          },
+        ],
+        stages: ({ request, answer }) => ({
+          request: behind(request, refuse, ({ text }) => {
+            passed.push(text)
+            return Step.NEXT
+          }),
+          answer,
+        }),
+      },
+    })
+  })
+
+  for (const [name, text] of Object.entries(ways)) {
+    it(`passes the stages of every request, and is told of before the node is asked and when it is over: ${name}`, async () => {
+      const bob = await world.client(running.port, 'bob', { version: protocolVersion })
+      await until('the log-in is on record', () => running.records().length > 0)
+      told.length = passed.length = 0
+      const before = running.records().length
+      const answer = await bob.ask(queryEnvelope(protocolVersion, 1, text))
+      assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
+      const verb = text.startsWith('DESCRIBE') ? 'DESCRIBE KEYSPACE' : text.split(' ')[0]
+      assert.deepEqual(passed, [text])
+      assert.deepEqual(told, [`begun ${verb} permit`, `ended ${verb} permit ok`])
+      const records = () => running.records().slice(before)
+      await until('it is on record', () => records().length > 0)
+      const [line] = records()
+      assert.deepEqual(
+        [records().length, line?.operation, line?.verdict, line?.outcome],
+        [1, verb, 'allow', 'ok'],
+        JSON.stringify(records()),
+      )
+      bob.socket.destroy()
+      await until('the session is over', () => running.records().length === before + 2)
+    })
+  }
 })
 
 suite('a permit that is none', () => {

@@ -6,7 +6,7 @@ import type { CqlType } from '../types.ts'
 import { BodyWriter } from '../writer.ts'
 import type { OutputColumn } from './plan.ts'
 
-export interface Reply {
+export interface RowsReply {
   readonly keyspace: string
   readonly table: string
   readonly columns: readonly OutputColumn[]
@@ -22,7 +22,7 @@ export interface Reply {
   readonly warning: string | undefined
 }
 
-export function replyEnvelope(version: ProtocolVersion, stream: number, reply: Reply): Buffer {
+export function replyEnvelope(version: ProtocolVersion, stream: number, reply: RowsReply): Buffer {
   const { columns, pagingState, newMetadataId } = reply
   const skip = reply.skipMetadata && newMetadataId === undefined
   const body = new BodyWriter()

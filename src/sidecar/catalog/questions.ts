@@ -15,29 +15,28 @@ import { type Owner, unawaited } from '../../base/contained.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { errorEnvelope } from '../../cql/encode.ts'
-import { Consistency, CqlErrorCode, Opcode, type ProtocolVersion } from '../../cql/protocol.ts'
+import { Consistency, Opcode, type ProtocolVersion } from '../../cql/protocol.ts'
 import type { OutputColumn } from '../../cql/query/plan.ts'
 import { planOf } from '../../cql/query/plan.ts'
 import { readSelect } from '../../cql/query/read.ts'
-import { type Reply, replyEnvelope } from '../../cql/query/reply.ts'
+import { type RowsReply, replyEnvelope } from '../../cql/query/reply.ts'
 import { run } from '../../cql/query/run.ts'
 import { stampsOf } from '../../cql/query/stamps.ts'
 import type { Table } from '../../cql/query/table.ts'
 import type { SelectTree } from '../../cql/query/tree.ts'
 import { unsupported } from '../../cql/query/unsupported.ts'
 import { ExecuteView, type ParamsView, QueryView, readExecute } from '../../cql/requests.ts'
-import { type Prepared, readError } from '../../cql/responses.ts'
+import type { Prepared } from '../../cql/responses.ts'
 import type { Denial, Permit } from '../../policy/engine.ts'
 import type { Client } from '../../session/backend.ts'
-import { cqlFault } from '../../session/fault.ts'
 import type { Turn } from '../../session/turn.ts'
 import { inlineTextMax } from '../analyst.ts'
+import { askedFault } from '../asked-fault.ts'
 import { BoundValues } from '../bound.ts'
 import { checked } from '../checks.ts'
 import type { SessionContext } from '../context.ts'
 import { answerHere, deny, failed } from '../ending.ts'
 import type { IdentityState, Judge, Judged } from '../judged.ts'
-import { NodeError } from '../node-error.ts'
 import type { Request } from '../request.ts'
 import { paramsOf, sealContext, withObserved } from '../rewrites.ts'
 import type { Ask } from '../schema/load.ts'
@@ -101,7 +100,7 @@ export class SchemaQuestions {
   }
 
   /**
-   * Looks at a statement before the node is asked to prepare it for a client: what names things of users' own, such as types, must not be
+   * ContextUse at a statement before the node is asked to prepare it for a client: what names things of users' own, such as types, must not be
    * answered by the node.
    * @throws RingfenceError INVALID for what is not answered here
    */
@@ -134,6 +133,7 @@ export class SchemaQuestions {
     this.#waiting++
     asker.questionsWaiting++
     request.hold()
+    this.#host.transactions.begun(request)
     request.startedMicros = this.#host.turn.nowMicros()
     unawaited(asker, 'a question about the schema', this.#wait(asker, request))
   }
@@ -164,7 +164,7 @@ export class SchemaQuestions {
       answerHere(request, ending, { envelope, code: -1, message: '', rowCount })
     } catch (reason) {
       if (asker.closed) return
-      const { code, message, ours } = faultOf(reason)
+      const { code, message, ours } = askedFault(reason)
       if (ours) {
         failed(request, ending, reason)
         asker.client.fault(reason, request.stream)
@@ -268,7 +268,7 @@ export class SchemaQuestions {
       return yield* run(plan, table, exists, { rows: pageRows, state, bytesMax: limits.schemaAnswerBytesMax })
     })
     if (page === undefined) return undefined
-    const reply: Reply = {
+    const reply: RowsReply = {
       keyspace: named.keyspace,
       table: named.name,
       columns: shown,
@@ -350,30 +350,4 @@ function keysOf({ where }: SelectTree, values: BoundValues): Buffer[] | undefine
     if (bytes.length > 0) return bytes
   }
   return undefined
-}
-
-/** Errors of the node that are more than a code and a message say nothing about a question's text. */
-const plainErrors: ReadonlySet<number> = new Set([
-  CqlErrorCode.SYNTAX_ERROR,
-  CqlErrorCode.INVALID,
-  CqlErrorCode.UNAUTHORIZED,
-  CqlErrorCode.OVERLOADED,
-  CqlErrorCode.SERVER_ERROR,
-  CqlErrorCode.IS_BOOTSTRAPPING,
-])
-
-function faultOf(reason: unknown): { code: number; message: string; ours: boolean } {
-  if (reason instanceof NodeError) {
-    const { code, message } = readError(reason.envelope, 0, reason.envelope.length)
-    if (plainErrors.has(code)) return { code, message, ours: false }
-  }
-  if (reason instanceof RingfenceError && reason.code === 'UPSTREAM') {
-    return {
-      code: CqlErrorCode.OVERLOADED,
-      message: 'the node behind this sidecar does not answer about its schema',
-      ours: false,
-    }
-  }
-  const { code, message, ours, fatal } = cqlFault(reason)
-  return { code, message, ours: ours || fatal }
 }

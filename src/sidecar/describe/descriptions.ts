@@ -11,19 +11,18 @@ import { createWeighedCache } from '../../base/cache.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { isRows } from '../../cql/answers/rows.ts'
 import { errorEnvelope, queryEnvelope } from '../../cql/encode.ts'
-import { CqlErrorCode, type ProtocolVersion } from '../../cql/protocol.ts'
+import type { ProtocolVersion } from '../../cql/protocol.ts'
 import { ExecuteView, type ParamsView, QueryView } from '../../cql/requests.ts'
-import { readError } from '../../cql/responses.ts'
 import type { Decision, Permit, Visibility } from '../../policy/engine.ts'
 import type { SchemaView } from '../../policy/request.ts'
 import type { Client } from '../../session/backend.ts'
-import { cqlFault } from '../../session/fault.ts'
 import type { Turn } from '../../session/turn.ts'
+import { askedFault } from '../asked-fault.ts'
 import { BoundValues } from '../bound.ts'
 import type { SessionContext } from '../context.ts'
-import { answerHere, deny, type Reply, failed as recordFailed } from '../ending.ts'
+import { answerHere, deny, type OwnAnswer, failed as recordFailed, refuseUnrecorded } from '../ending.ts'
 import { type IdentityState, type Judge, type Judged, textDigest } from '../judged.ts'
-import { NodeError, nodeError } from '../node-error.ts'
+import { nodeError } from '../node-error.ts'
 import type { UpstreamPool } from '../pool.ts'
 import type { Request } from '../request.ts'
 import { paramsOf, withObserved } from '../rewrites.ts'
@@ -107,9 +106,7 @@ export class Descriptions {
     if (asker.closed) return
     try {
       const { transactions, turn } = this.#host
-      if (transactions.blocked) {
-        throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is forwarded')
-      }
+      refuseUnrecorded(this.#host)
       const decision = this.#decide(asker, request, params)
       const ending = { client, version, transactions }
       if (decision.kind === 'denial') {
@@ -162,7 +159,7 @@ export class Descriptions {
     }
   }
 
-  #reply(asker: Asker, judged: Judged, params: ParamsView, asked: Asked | undefined): Reply {
+  #reply(asker: Asker, judged: Judged, params: ParamsView, asked: Asked | undefined): OwnAnswer {
     const { identity, version } = asker
     const { keyspace } = asker.dispatch
     const { judge, schema, secrets } = this.#host
@@ -194,17 +191,9 @@ export class Descriptions {
   }
 }
 
-function failed(version: ProtocolVersion, reason: unknown): Reply {
-  const { code, message } = faultOf(reason)
+function failed(version: ProtocolVersion, reason: unknown): OwnAnswer {
+  const { code, message } = askedFault(reason)
   return { envelope: errorEnvelope(version, 0, code, message), code, message, rowCount: -1 }
-}
-
-function faultOf(reason: unknown): { readonly code: number; readonly message: string } {
-  if (reason instanceof NodeError) return readError(reason.envelope, 0, reason.envelope.length)
-  if (reason instanceof RingfenceError && reason.code === 'UPSTREAM') {
-    return { code: CqlErrorCode.OVERLOADED, message: 'the node behind this sidecar is not reachable' }
-  }
-  return cqlFault(reason)
 }
 
 function keyOf({ identity, dispatch, version }: Asker, text: string): string {

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
 import { filterRows, type Keep } from '../../cql/answers/filter.ts'
-import { readRowsPlace } from '../../cql/answers/rows.ts'
+import { readRowsLayout } from '../../cql/answers/rows.ts'
 import { splice } from '../../cql/answers/splice.ts'
 import { MetadataFlag, type ProtocolVersion } from '../../cql/protocol.ts'
 import type { ParamsView } from '../../cql/requests.ts'
@@ -46,7 +46,7 @@ export function described(
     return existsFor(visibility, schema, { ...row, statement }, aggregates)
   }
   const envelope = filterRows(answer, 0, answer.length, version, keep)
-  const { rowsAt, rowCount } = readRowsPlace(envelope, 0, envelope.length, version)
+  const { rowsAt, rowCount } = readRowsLayout(envelope, 0, envelope.length, version)
   const digest = createHash('sha256').update(envelope.subarray(rowsAt)).digest().subarray(0, digestBytes)
   return { envelope, rowCount, digest }
 }
@@ -99,7 +99,7 @@ function offsetOf({ digest }: Description, params: ParamsView, seal: PagingSeal,
 /** A copy of rows without a paging state, with one: flag, and bytes behind the number of columns. */
 function withMorePages(page: Buffer, version: ProtocolVersion, state: Buffer): Buffer {
   const flagsAt = bodyStart(page, 0, page.length) + 4
-  const { flags } = readRowsPlace(page, 0, page.length, version)
+  const { flags } = readRowsLayout(page, 0, page.length, version)
   const bytes = Buffer.allocUnsafe(4 + state.length)
   bytes.writeInt32BE(state.length, 0)
   state.copy(bytes, 4)

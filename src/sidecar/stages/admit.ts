@@ -24,5 +24,5 @@ export function shed(request: Request, session: Session): Step {
   return Step.DONE
 }
 
-/** What a request that is refused costs, record and answer; some hundred in a turn, and the rest waits. */
+/** What one refusal takes of the client's share of a turn, for its record and its answer: some hundred fit, and the rest waits. */
 export const refusalMs = 0.015

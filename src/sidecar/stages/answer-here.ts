@@ -23,10 +23,11 @@ export function answerSchemaQuestion(request: Request, session: Session): Step {
 /** DESCRIBE of what may be seen (`describe/`). What comes meanwhile waits. */
 export function describe(request: Request, session: Session): Step {
   if (request.params === undefined || !isDescription(request.judged!, request.permit!)) return Step.NEXT
-  const { client, waiting, shared } = session
+  const { client, waiting, shared, transactions } = session
   if (client.account.take(request.byteCount) === Verdict.REFUSE) throw overloaded()
   waiting.begin()
   request.hold()
+  transactions.begun(request)
   settle(session, 'a description', shared.descriptions.serve(session, request), () => {
     client.account.give(request.byteCount)
     waiting.letGo()

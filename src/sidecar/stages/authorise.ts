@@ -21,7 +21,7 @@ export function authorise(request: Request, session: Session): Step {
   return Step.NEXT
 }
 
-/** What the permit asks of the values of the request, asked of them. */
+/** The permit's checks on bound values and options of the request. */
 export function check(request: Request, { shared, identity }: Session): Step {
   const { permit, bound } = request
   if (permit !== undefined && bound !== undefined) decided(request, checked(shared.judge, identity, permit, bound))
@@ -46,7 +46,7 @@ export function decideWithin(
   return judge.currentWithin(identity.share, identity, judged, context.set(opcode, consistency, judged.facts, bound))
 }
 
-/** Without waiting: of a statement that was decided on already, but for a policy that came meanwhile. */
+/** Decides at once, for a statement that was decided before; a policy may have come since. */
 export function decideNow(
   { shared, identity, context }: Session,
   judged: Judged,

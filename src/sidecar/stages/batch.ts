@@ -66,7 +66,7 @@ function judgeParts(request: Request, session: Session, parts: readonly Judged[]
     }
     permits.push(decision)
   }
-  // Conditions of a BATCH answer with more than each of them would alone.
+  // The answer of a BATCH with conditions shows more columns than each of its statements alone would.
   if (whole.facts.conditional) {
     const answered = decideWithin(session, whole, Opcode.BATCH, batch.consistency, undefined)
     if (answered === undefined) return putOff(request, session)
@@ -101,7 +101,7 @@ function settle(request: Request, view: BatchView, whole: Judged, decision: Deci
 function obeyVerdict(request: Request, session: Session): Step {
   const { view, epoch, whole, unknownId, decision } = request.batchVerdict!
   const { judge } = session.shared
-  // Something may have changed since: in the turn of a policy's coming, or at the end of the hours in which it may run.
+  // A policy may have come in this turn, or the hours of `when:` may have ended.
   const isOver = decision?.kind === 'permit' && !judge.inForce(decision)
   if (epoch !== judge.epoch || isOver) return judgeInPieces(request, session)
   if (whole === undefined) return unprepared(request, session, unknownId ?? Buffer.alloc(0))

@@ -32,7 +32,7 @@ export function readElsewhere(request: Request, session: Session, text: string):
   )
 }
 
-/** A table that is not known may have been made a moment ago: the schema is read again, once for each change of it. */
+/** An unknown table may be new: the schema is read again, at most once for each statement and schema. */
 export function lookedUp(request: Request, session: Session, judged: Judged): boolean {
   const { waiting, shared } = session
   if (judged.lookedUp === judged.epoch) return false

@@ -15,7 +15,7 @@ export function record(request: Request, { transactions, shared }: Session): Ste
   return Step.NEXT
 }
 
-/** While records cannot be written, an answer whose line is in memory only does not leave: the client is disconnected. */
+/** An answer does not leave while its record is not written. The client is disconnected instead. */
 export function give(request: Request, session: Session): Step {
   const { client, transactions } = session
   if (transactions.blocked) client.close('the audit record cannot be written')

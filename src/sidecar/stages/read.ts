@@ -47,19 +47,19 @@ export function read(request: Request, { version }: Session): Step {
   }
 }
 
-function setParams(request: Request, view: PayloadPlace, params: ParamsView): void {
+function setParams(request: Request, view: PayloadRange, params: ParamsView): void {
   request.params = params
   request.consistency = params.consistency
   request.keyspace = params.keyspace
   setPayload(request, view)
 }
 
-interface PayloadPlace {
+interface PayloadRange {
   readonly payloadStart: number
   readonly payloadEnd: number
 }
 
-export function setPayload(request: Request, { payloadStart, payloadEnd }: PayloadPlace): void {
+export function setPayload(request: Request, { payloadStart, payloadEnd }: PayloadRange): void {
   request.payloadStart = payloadStart
   request.payloadEnd = payloadEnd
 }

@@ -12,7 +12,7 @@ export function settleSchema(request: Request, session: Session): Step {
   return inDoubt(request, session, request.judged!) ? Step.WAIT : Step.NEXT
 }
 
-/** A permit that was given without knowing a table is one to think about again. */
+/** A permit for a table that is not in the known schema is decided again after the schema was read. */
 export function lookUp(request: Request, session: Session): Step {
   const { judged, permit, opcode, given } = request
   if (permit === undefined || opcode === Opcode.BATCH || given !== undefined) return Step.NEXT

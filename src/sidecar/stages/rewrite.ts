@@ -1,4 +1,4 @@
-/** What the node must not see as it came: custom payloads, sealed paging states, leave to be traced. */
+/** Changes what the node must not see as the client sent it: custom payloads, sealed paging states, the tracing flag. */
 import { Opcode } from '../../cql/protocol.ts'
 import type { Request } from '../request.ts'
 import { mustRewrite, outgoing } from '../rewrites.ts'

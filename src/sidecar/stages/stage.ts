@@ -2,8 +2,8 @@
  * One stage in the life of a request. What may happen to a request stands in `request-stages.ts` and `answer-stages.ts`, in the order in which
  * it happens; each stage is a function in this folder.
  *
- * Rule: a stage does not wait. One that has to sees to it that the request comes back, and says `WAIT`: the request is served from its first
- * stage again, for whatever was decided before may not be good any more.
+ * Rule: a stage does not block. One that needs to wait arranges that the request is served again later, and returns `WAIT`. Then the request
+ * goes through all stages from the first, since policy or schema may have changed.
  */
 import type { EventSession } from '../../audit/event.ts'
 import type { Owner as FaultOwner } from '../../base/contained.ts'

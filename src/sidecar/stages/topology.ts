@@ -1,4 +1,4 @@
-/** A client behind NGINX is shown a topology of its gateway's own: it hears of no node's address, and of the topology what its gateway says. */
+/** A client behind NGINX sees only the virtual topology of its gateway, and no address of a node. */
 import { RingfenceError } from '../../base/errors.ts'
 import { Opcode } from '../../cql/protocol.ts'
 import { answerHere } from '../ending.ts'
@@ -15,7 +15,7 @@ export function hideTopology(request: Request, session: Session): Step {
   if (given !== undefined || opcode === Opcode.BATCH) return Step.NEXT
   if (judged.namesTopology) {
     if (opcode !== Opcode.EXECUTE) throw topologyRefusal()
-    // Prepared at another worker of the gateway, which this one does not know of: the driver prepares again.
+    // Another worker of the gateway prepared it. This worker does not know it, so the driver prepares again.
     return unprepared(request, session, request.bytes.subarray(request.idStart, request.idEnd))
   }
   if (judged.showsAddresses) {

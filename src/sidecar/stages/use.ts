@@ -7,12 +7,11 @@ import { RingfenceError } from '../../base/errors.ts'
 import { withoutAddresses } from '../../cql/answers/addresses.ts'
 import { Opcode } from '../../cql/protocol.ts'
 import { readError } from '../../cql/responses.ts'
-import { deny, failed, nodeRefused, refused } from '../ending.ts'
+import { deny, failed, nodeRefused, refused, refuseUnrecorded } from '../ending.ts'
 import { NodeError } from '../node-error.ts'
 import type { Request } from '../request.ts'
 import type { Upstream } from '../upstream.ts'
 import { decideNow } from './authorise.ts'
-import { refuseUnrecorded } from './recorded.ts'
 import { rewrite } from './rewrite.ts'
 import { type Session, Step } from './stage.ts'
 
@@ -41,7 +40,7 @@ function moveTo(request: Request, session: Session): void {
 }
 
 function moved(request: Request, session: Session, upstream: Upstream): void {
-  // It was given up for a new certificate before it could be used: what is sent on it would get no answer.
+  // A new certificate replaced this connection before it was used. A request on it would get no answer.
   if (!upstream.usable) {
     moveTo(request, session)
     return
