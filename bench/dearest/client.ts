@@ -76,7 +76,7 @@ export class DearestClient {
     this.#socket.destroy()
   }
 
-  /** Looks at headers only: an answer of 100 MB is let through without being kept. */
+  /** ContextUse at headers only: an answer of 100 MB is let through without being kept. */
   #read(chunk: Buffer): void {
     let at = 0
     while (at < chunk.length) {

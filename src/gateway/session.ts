@@ -93,7 +93,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
     state.upstreams.close()
     this.#firstPrepare.close()
     this.#routes.hedger?.close()
-    state.statements.sessions--
+    state.services.router.statements.close(state.statements)
     this.#onClosed(this)
   }
 

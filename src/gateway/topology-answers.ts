@@ -127,6 +127,7 @@ export class TopologyAnswers {
     if (table === undefined) return false
     this.#read(asking, text, table, (question) => {
       const { id, envelope } = preparedQuestion(question, text, version, headerStream(buffer, start))
+      // No LRU: each session has one of these, mostly empty; a driver prepares such a statement again.
       if (this.#prepared.size >= preparedMax) this.#prepared.clear()
       this.#prepared.set(id.readInt32LE(0), { id, text, table })
       asking.give(Buffer.from(buffer.subarray(start, end)), envelope)

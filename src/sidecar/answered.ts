@@ -3,7 +3,7 @@
  * come in an answer before anybody here knows of it; what policy says of that column is asked then.
  */
 import { RingfenceError } from '../base/errors.ts'
-import { readRowsPlace } from '../cql/answers/rows.ts'
+import { readRowsLayout } from '../cql/answers/rows.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 
@@ -26,7 +26,7 @@ export function unknownColumns(
   answer: Buffer,
   version: ProtocolVersion,
 ): AnsweredColumns | undefined {
-  const place = readRowsPlace(answer, 0, answer.length, version)
+  const place = readRowsLayout(answer, 0, answer.length, version)
   const [first] = place.columns ?? []
   if (place.columns === undefined || first === undefined) {
     throw new RingfenceError('UPSTREAM', 'an answer whose columns policy tells apart came without them')

@@ -6,6 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import { tablesMissing } from '../audit/record.ts'
+import { type Cache, createWeighedCache, SharedCache } from '../base/cache.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
@@ -39,7 +40,7 @@ export class IdentityState implements StatementHolder {
   readonly prepared: PreparedTable
   readonly #memory: StatementMemory
   /** Statements sent as text, by keyspace and text. */
-  readonly #texts = new Map<string, Judged>()
+  readonly #texts: Cache<Judged>
   #textsBytes = 0
   sessions = 0
   /** Of the epoch below. */
@@ -53,6 +54,14 @@ export class IdentityState implements StatementHolder {
     this.key = principalKey(principal)
     this.share = share
     this.#memory = memory
+    // So heavy that by their number no more are kept than may be, either.
+    const bytesMax = Math.floor(memory.bounds.identityBytesMax / 2)
+    const weightMin = Math.ceil(bytesMax / textsPerIdentityMax)
+    this.#texts = createWeighedCache(
+      bytesMax,
+      (_judged, text) => Math.max(statementBytes(text), weightMin),
+      (_judged, text) => this.#changed(-statementBytes(text)),
+    )
     this.prepared = new PreparedTable(memory.bounds.identityBytesMax / 2, (more) => memory.changed(more))
   }
 
@@ -66,23 +75,18 @@ export class IdentityState implements StatementHolder {
 
   /** One half of an identity's bytes is for texts, the other for prepared statements. */
   rememberText(key: string, judged: Judged): void {
-    const bytes = statementBytes(key)
-    const full = this.#texts.size >= textsPerIdentityMax
-    if (full || this.#textsBytes + bytes > this.#memory.bounds.identityBytesMax / 2) this.#forgetTexts()
     this.#texts.set(key, judged)
-    this.#textsBytes += bytes
-    this.#memory.changed(bytes)
+    if (this.#texts.peek(key) === judged) this.#changed(statementBytes(key))
   }
 
   forgetStatements(): void {
-    this.#forgetTexts()
+    this.#texts.clear()
     this.prepared.clear()
   }
 
-  #forgetTexts(): void {
-    this.#texts.clear()
-    this.#memory.changed(-this.#textsBytes)
-    this.#textsBytes = 0
+  #changed(more: number): void {
+    this.#textsBytes += more
+    this.#memory.changed(more)
   }
 }
 
@@ -96,10 +100,11 @@ export interface SchemaSource {
 /** Longer texts are judged each time: they would fill the memory and seldom come twice. */
 const rememberedTextMax = 4096
 const textsPerIdentityMax = 2000
+/** That have no session. */
 const identitiesMax = 10_000
 const contextsPerStatementMax = 64
 /** So many always fit into a record, for Cassandra's names have at most 48 and 222 characters. */
-const tablesToldMin = 64
+const tablesRecordedMin = 64
 
 /** Before the first epoch. */
 const noVerdict = -1
@@ -129,7 +134,7 @@ export class Judge {
   readonly #engine: PolicyEngine
   readonly #schema: SchemaSource
   readonly #shares = new LoopShares()
-  readonly #identities = new Map<string, IdentityState>()
+  readonly #identities = new SharedCache<IdentityState>(identitiesMax, (state) => state.forgetStatements())
   readonly #memory: StatementMemory
   readonly #nowMs: () => number
   #epoch = 0
@@ -153,12 +158,18 @@ export class Judge {
     let state = this.#identities.get(key)
     if (state === undefined) {
       state = new IdentityState(principal, this.#memory, this.#shares.share())
-      if (this.#identities.size >= identitiesMax) this.#forgetUnused()
-    } else {
-      this.#identities.delete(key)
+      this.#identities.add(state)
     }
-    this.#identities.set(key, state)
     return state
+  }
+
+  /** A session of the identity begins. */
+  enter(identity: IdentityState): void {
+    this.#identities.enter(identity)
+  }
+
+  leave(identity: IdentityState): void {
+    this.#identities.leave(identity)
   }
 
   /** What was judged before in the same words; long texts are not remembered. */
@@ -223,7 +234,7 @@ export class Judge {
   /** Undefined where the record can tell every table that is touched; else the refusal. */
   untold(identity: IdentityState, { facts, tables }: Judged): Denial | undefined {
     // A keyspace that goes takes all its tables along, and its name says so.
-    if (tables.length <= tablesToldMin || facts.verb === 'DROP KEYSPACE' || tablesMissing(tables) === 0)
+    if (tables.length <= tablesRecordedMin || facts.verb === 'DROP KEYSPACE' || tablesMissing(tables) === 0)
       return undefined
     return this.refusal(
       identity,
@@ -380,6 +391,7 @@ export class Judge {
     if (decision === undefined || (decision.kind === 'permit' && !this.inForce(decision))) {
       decision = this.#decide(pace, identity, judged, request)
       if (decision === undefined) return undefined
+      // No LRU: it would weigh more than the few decisions that a statement has, and there is one for each statement.
       if (judged.byContext.size >= contextsPerStatementMax) judged.byContext.clear()
       judged.byContext.set(key, decision)
     }
@@ -409,15 +421,6 @@ export class Judge {
       if (this.#schema.view.table(resource.keyspace, resource.table) === undefined) return true
     }
     return false
-  }
-
-  #forgetUnused(): void {
-    for (const [key, state] of this.#identities) {
-      if (state.sessions > 0) continue
-      state.forgetStatements()
-      this.#identities.delete(key)
-      return
-    }
   }
 }
 

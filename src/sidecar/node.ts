@@ -212,7 +212,7 @@ export class NodeMonitor implements Owner {
     }
     const copy = Buffer.from(buffer.subarray(start, end))
     // Who may hear of a change is known when it was read: a view is there for whoever may see its base.
-    const read = event.type === 'SCHEMA_CHANGE' ? this.schema.told(event) : undefined
+    const read = event.type === 'SCHEMA_CHANGE' ? this.schema.onNotice(event) : undefined
     const before = this.#lastEvent
     // It resolves with nothing: else each would hold all that came before it.
     this.#lastEvent = Promise.all([read, before]).then(() => {})

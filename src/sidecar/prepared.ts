@@ -86,6 +86,7 @@ export class PreparedTable {
     const bytes = statementBytes(judged.text)
     this.#bytes += bytes
     this.#onBytes(bytes)
+    // No LRU: prepared ids have one of their own, for ids that lie in bytes.
     while (this.#bytes > this.#bytesMax && this.#ids.size > 1) this.#ids.forgetOldest()
     return entry
   }

@@ -106,7 +106,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
       },
       onOther: (request, id) => this.owner.unprepared(request, id),
     })
-    this.identity.sessions++
+    this.shared.judge.enter(this.identity)
   }
 
   get closed(): boolean {
@@ -133,7 +133,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
     if (this.#closed) return
     this.#closed = true
     this.waiting.drop()
-    this.identity.sessions--
+    this.shared.judge.leave(this.identity)
     this.shared.events.remove(this)
     this.transactions.ended(sessionEvent('log-out', this))
   }

@@ -237,6 +237,7 @@ export class Replay {
     let judgement = statement.judgements.get(key)
     if (judgement === undefined) {
       judgement = this.#fresh(as, request, record, statement)
+      // No LRU: there is one of these for each statement, and it would weigh more than what it holds.
       if (statement.judgements.size >= this.#limits.judgementsPerStatementMax) statement.judgements.clear()
       statement.judgements.set(key, judgement)
     }

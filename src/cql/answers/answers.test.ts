@@ -12,7 +12,7 @@ import { driverRead, type RowsShape, rowsAnswer, versions } from './driver.fixtu
 import { filterRows } from './filter.ts'
 import { pagingStateOf, withPagingState, withRequestPagingState } from './paging.ts'
 import { withoutSkipMetadata, withoutTracing } from './requests.ts'
-import { readRowsPlace } from './rows.ts'
+import { readRowsLayout } from './rows.ts'
 import { readSchemaTarget } from './schema-event.ts'
 import { withWarning } from './warning.ts'
 
@@ -59,23 +59,23 @@ describe('the place of everything in rows', () => {
 
   it('says where metadata was left out, and where a new metadata id stands', () => {
     const bare = rowsAnswer(5, { ...shape, noMetadata: true })
-    assert.equal(readRowsPlace(bare, 0, bare.length, 5).columns, undefined)
+    assert.equal(readRowsLayout(bare, 0, bare.length, 5).columns, undefined)
     const changed = rowsAnswer(5, whole(5))
-    const { columns, newMetadataIdStart, newMetadataIdEnd } = readRowsPlace(changed, 0, changed.length, 5)
+    const { columns, newMetadataIdStart, newMetadataIdEnd } = readRowsLayout(changed, 0, changed.length, 5)
     assert.equal(changed.toString('utf8', newMetadataIdStart, newMetadataIdEnd), 'id')
     assert.deepEqual(columns?.[1], { keyspace: 'ks', table: 't', ...shape.columns[1] })
   })
 
   it('is PROTOCOL where more rows are announced than can be there, or the answer is no rows', () => {
     const answer = rowsAnswer(4, shape)
-    const { rowCountAt } = readRowsPlace(answer, 0, answer.length, 4)
+    const { rowCountAt } = readRowsLayout(answer, 0, answer.length, 4)
     for (const count of [-1, 2 ** 31 - 1]) {
       const lying = Buffer.from(answer)
       lying.writeInt32BE(count, rowCountAt)
-      assert.throws(() => readRowsPlace(lying, 0, lying.length, 4), protocol)
+      assert.throws(() => readRowsLayout(lying, 0, lying.length, 4), protocol)
     }
     for (const other of [voidEnvelope(4, 1), errorEnvelope(4, 1, 2, 'x')]) {
-      assert.throws(() => readRowsPlace(other, 0, other.length, 4), protocol)
+      assert.throws(() => readRowsLayout(other, 0, other.length, 4), protocol)
     }
   })
 })

@@ -3,7 +3,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import type { ProtocolVersion } from '../protocol.ts'
 import { BodyReader } from '../reader.ts'
 import type { Column } from '../responses.ts'
-import { readRowsPlace } from './rows.ts'
+import { readRowsLayout } from './rows.ts'
 import { writeLength } from './splice.ts'
 
 /**
@@ -18,7 +18,7 @@ export type Keep = (read: (index: number) => string | null, columns: readonly Co
  * @throws RingfenceError PROTOCOL where the answer is malformed; UPSTREAM where it came without metadata
  */
 export function filterRows(buf: Buffer, start: number, end: number, version: ProtocolVersion, keep: Keep): Buffer {
-  const { columns, columnCount, rowCount, rowCountAt, rowsAt } = readRowsPlace(buf, start, end, version)
+  const { columns, columnCount, rowCount, rowCountAt, rowsAt } = readRowsLayout(buf, start, end, version)
   if (columns === undefined) {
     throw new RingfenceError('UPSTREAM', 'an answer whose rows have to be chosen came without its columns')
   }

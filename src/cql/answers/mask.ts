@@ -9,7 +9,7 @@ import type { ProtocolVersion } from '../protocol.ts'
 import type { Column } from '../responses.ts'
 import { Growing } from './growing.ts'
 import { KeyedHash, type Mask, maskerOf, type ValueMasker, writeMasked } from './masker.ts'
-import { readRowsPlace } from './rows.ts'
+import { readRowsLayout } from './rows.ts'
 import { writeLength } from './splice.ts'
 
 export type { Mask } from './masker.ts'
@@ -53,7 +53,7 @@ export class RowsChange {
 
   /** @throws RingfenceError PROTOCOL where the answer is malformed; UPSTREAM where it came without metadata; and what `changerOf` throws */
   constructor(buf: Buffer, start: number, end: number, version: ProtocolVersion, changerOf: ChangerOf) {
-    const { columns, columnCount, rowCount, rowsAt } = readRowsPlace(buf, start, end, version)
+    const { columns, columnCount, rowCount, rowsAt } = readRowsLayout(buf, start, end, version)
     if (columns === undefined) {
       throw new RingfenceError('UPSTREAM', 'an answer that has to be masked came without its columns')
     }

@@ -5,7 +5,7 @@
 import { assert } from '../../base/errors.ts'
 import type { ProtocolVersion } from '../protocol.ts'
 import type { ParamsView } from '../requests.ts'
-import { isRows, readRowsPlace } from './rows.ts'
+import { isRows, readRowsLayout } from './rows.ts'
 import { splice } from './splice.ts'
 
 const lengthBytes = 4
@@ -13,7 +13,7 @@ const lengthBytes = 4
 /** A copy of the paging state of an answer; undefined where it has none or is not rows. */
 export function pagingStateOf(buf: Buffer, start: number, end: number, version: ProtocolVersion): Buffer | undefined {
   if (!isRows(buf, start, end)) return undefined
-  const { pagingStateStart, pagingStateEnd } = readRowsPlace(buf, start, end, version)
+  const { pagingStateStart, pagingStateEnd } = readRowsLayout(buf, start, end, version)
   return pagingStateStart < 0 ? undefined : Buffer.from(buf.subarray(pagingStateStart, pagingStateEnd))
 }
 
@@ -25,7 +25,7 @@ export function withPagingState(
   version: ProtocolVersion,
   sealed: Buffer,
 ): Buffer {
-  const { pagingStateStart, pagingStateEnd } = readRowsPlace(buf, start, end, version)
+  const { pagingStateStart, pagingStateEnd } = readRowsLayout(buf, start, end, version)
   assert(pagingStateStart >= 0, 'only a paging state that is there is replaced')
   return splice(buf, start, end, pagingStateStart - lengthBytes, pagingStateEnd, lengthAndBytes(sealed))
 }

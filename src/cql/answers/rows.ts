@@ -17,7 +17,7 @@ const knownFlags = MetadataFlag.GLOBAL_TABLE_SPEC | MetadataFlag.HAS_MORE_PAGES 
 const reader = new BodyReader()
 
 /** Offsets are offsets into the buffer that was read. */
-export interface RowsPlace {
+export interface RowsLayout {
   readonly flags: number
   readonly columnCount: number
   /** The bytes of the paging state, behind their length; −1 where there is none. Equal to each other where it is empty. */
@@ -41,7 +41,7 @@ export function isRows(buf: Buffer, start: number, end: number): boolean {
 }
 
 /** PROTOCOL where it is not a well-formed RESULT of kind Rows; the values of the rows are not looked at. */
-export function readRowsPlace(buf: Buffer, start: number, end: number, version: ProtocolVersion): RowsPlace {
+export function readRowsLayout(buf: Buffer, start: number, end: number, version: ProtocolVersion): RowsLayout {
   if (!isRows(buf, start, end)) throw new RingfenceError('PROTOCOL', 'an answer that is not rows')
   const flags = reader.int()
   const known = version >= 5 ? knownFlags | MetadataFlag.METADATA_CHANGED : knownFlags

@@ -5,6 +5,7 @@
  * Rule: an id means something only to the identity that prepared it, here as at the sidecar (attack B3). What is forgotten here is not
  * lost: such an EXECUTE goes where its session's PREPAREs went.
  */
+import { type Shared, SharedCache } from '../../base/cache.ts'
 import { limits } from '../../base/limits.ts'
 import { type PreparedEntry, PreparedIds } from '../../cql/prepared-ids.ts'
 import { type LoopShare, LoopShares } from '../../session/loop-share.ts'
@@ -90,38 +91,34 @@ export class Statement implements PreparedEntry {
   }
 }
 
-export interface StatementTable {
+export interface StatementTable extends Shared {
   ids: PreparedIds<Statement>
   /** Of the PREPAREs in it, and of those that were forgotten one by one since it was empty. */
   bytes: number
   /** Of the event loop, for texts that have to be read. */
   readonly share: LoopShare
-  /** Sessions of the identity, in this protocol version, that are open here. */
-  sessions: number
 }
 
-/** By identity and protocol version: a PREPARE of one version is no request of another. */
+/** By protocol version and identity: a PREPARE of one version is no request of another. */
 export class StatementTables {
-  readonly #tables = new Map<string, StatementTable>()
+  readonly #tables = new SharedCache<StatementTable>(limits.statementTablesMax, (table) => this.#empty(table))
   readonly #shares = new LoopShares()
   #bytes = 0
 
-  open(identity: string): StatementTable {
-    let table = this.#tables.get(identity)
+  /** To be closed when the session is over. */
+  open(key: string): StatementTable {
+    let table = this.#tables.get(key)
     if (table === undefined) {
-      if (this.#tables.size >= limits.statementTablesMax) this.#forgetOne()
-      table = {
-        ids: new PreparedIds(limits.preparedPerIdentityMax),
-        bytes: 0,
-        share: this.#shares.share(),
-        sessions: 0,
-      }
+      const ids = new PreparedIds<Statement>(limits.preparedPerIdentityMax)
+      table = { key, sessions: 0, ids, bytes: 0, share: this.#shares.share() }
+      this.#tables.add(table)
     }
-    // The one that was used last stands last.
-    this.#tables.delete(identity)
-    this.#tables.set(identity, table)
-    table.sessions++
+    this.#tables.enter(table)
     return table
+  }
+
+  close(table: StatementTable): void {
+    this.#tables.leave(table)
   }
 
   add(table: StatementTable, statement: Statement): void {
@@ -139,15 +136,5 @@ export class StatementTables {
     this.#bytes -= table.bytes
     table.bytes = 0
     table.ids = new PreparedIds(limits.preparedPerIdentityMax)
-  }
-
-  /** The oldest that nobody uses. */
-  #forgetOne(): void {
-    for (const [identity, table] of this.#tables) {
-      if (table.sessions > 0) continue
-      this.#empty(table)
-      this.#tables.delete(identity)
-      return
-    }
   }
 }

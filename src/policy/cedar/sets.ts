@@ -8,6 +8,7 @@
 import { createRequire } from 'node:module'
 import type { CedarValueJson } from '@cedar-policy/cedar-wasm/nodejs'
 import * as loaded from '@cedar-policy/cedar-wasm/nodejs'
+import { createWeighedCache } from '../../base/cache.ts'
 import type { CedarQuestion } from './entities.ts'
 
 export type Cedar = typeof loaded
@@ -22,9 +23,8 @@ export function onCedar<T>(run: (cedar: Cedar) => T): T {
   try {
     return run(current)
   } catch (reason) {
-    resident.clear()
+    resident = createResident()
     freeSlots.length = 0
-    policiesResident = 0
     slots = 0
     const load = createRequire(import.meta.url)
     delete load.cache[load.resolve(packageName)]
@@ -46,15 +46,34 @@ const failure: CedarAnswer = { failed: true, allowed: false, reasons: [] }
 /** Policies that Cedar keeps parsed, of all sets together. About 50 KB of memory each, which WebAssembly never gives back. */
 const policiesResidentMax = 2_000
 
-/** Least recently used first, with its slot. Cedar keeps sets by name, one for each slot. */
-const resident = new Map<CedarSet, number>()
+/** A set that Cedar has parsed, and the slot by whose name it keeps it. */
+interface Resident {
+  readonly policies: number
+  slot: number | undefined
+}
+
+/** By the name of the set. One that is larger than all may be takes the place of all others. */
+let resident = createResident()
 const freeSlots: number[] = []
 let slots = 0
-let policiesResident = 0
+let sets = 0
 
-/** Some policies, parsed when they are first asked and again after others took their place. */
+function createResident() {
+  return createWeighedCache<Resident>(
+    policiesResidentMax,
+    ({ policies }) => Math.min(policies, policiesResidentMax),
+    ({ slot }) => {
+      if (slot === undefined) return
+      freeSlots.push(slot)
+      current.preparsePolicySet(slotName(slot), { staticPolicies: {} })
+    },
+  )
+}
+
+/** Some policies. They are parsed when first asked, and again after they were evicted. */
 export class CedarSet {
   readonly #policies: ReadonlyMap<string, string>
+  readonly #name = `${++sets}`
 
   /** Text by id. */
   constructor(policies: ReadonlyMap<string, string>) {
@@ -90,27 +109,19 @@ export class CedarSet {
   }
 
   #residentSlot(cedar: Cedar): number | undefined {
-    const held = resident.get(this)
-    if (held !== undefined) {
-      resident.delete(this)
-      resident.set(this, held)
-      return held
-    }
-    for (const [other, slot] of resident) {
-      if (policiesResident + this.size <= policiesResidentMax) break
-      resident.delete(other)
-      policiesResident -= other.size
-      cedar.preparsePolicySet(slotName(slot), { staticPolicies: {} })
-      freeSlots.push(slot)
-    }
+    const held = resident.get(this.#name)
+    if (held?.slot !== undefined) return held.slot
+    // Evicts others first, so that their slots are free.
+    const entry: Resident = { policies: this.size, slot: undefined }
+    resident.set(this.#name, entry)
     const slot = freeSlots.pop() ?? slots++
     const parsed = cedar.preparsePolicySet(slotName(slot), { staticPolicies: Object.fromEntries(this.#policies) })
     if (parsed.type === 'failure') {
+      resident.delete(this.#name)
       freeSlots.push(slot)
       return undefined
     }
-    resident.set(this, slot)
-    policiesResident += this.size
+    entry.slot = slot
     return slot
   }
 }

@@ -4,9 +4,10 @@
  * Rule: what is asked is answered out of rows that were read after the question came, or that are of the schema version which the node had
  * then. The node changes its version after it has written its schema (org.apache.cassandra.schema.Schema#mergeAndUpdateVersion).
  */
+import { createWeighedCache } from '../../base/cache.ts'
 import { assert, RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
-import { readRowsPlace } from '../../cql/answers/rows.ts'
+import { readRowsLayout } from '../../cql/answers/rows.ts'
 import { queryEnvelope } from '../../cql/encode.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
 import { RowView, shapeOf, Table, TableBuilder, type TableColumn, type TableShape } from '../../cql/query/table.ts'
@@ -37,9 +38,8 @@ interface Kept {
 
 export class SchemaTables {
   readonly #ask: Ask
-  /** One for each of a dozen tables; the one that was read first goes first where they are too large together. */
-  readonly #kept = new Map<string, Kept>()
-  #keptBytes = 0
+  /** One for each of a dozen tables. */
+  readonly #kept = createWeighedCache<Kept>(limits.schemaRowsBytesMax, ({ table }) => table.bytes)
   /** Reads of whole tables that are under way, by table and the version that they began with. */
   readonly #reading = new Map<string, Promise<Table>>()
   #version: Promise<string> | undefined
@@ -92,23 +92,8 @@ export class SchemaTables {
   /** It is kept where the version is the same before and after. */
   async #readWhole(wanted: TableWanted, name: string, before: string): Promise<Table> {
     const table = await this.#load(wanted)
-    if ((await readSchemaVersion(this.#ask)) === before) this.#keep(name, { version: before, table })
+    if ((await readSchemaVersion(this.#ask)) === before) this.#kept.set(name, { version: before, table })
     return table
-  }
-
-  #keep(name: string, kept: Kept): void {
-    this.#forget(name)
-    this.#kept.set(name, kept)
-    this.#keptBytes += kept.table.bytes
-    for (const other of this.#kept.keys()) {
-      if (this.#keptBytes <= limits.schemaRowsBytesMax) break
-      this.#forget(other)
-    }
-  }
-
-  #forget(name: string): void {
-    this.#keptBytes -= this.#kept.get(name)?.table.bytes ?? 0
-    this.#kept.delete(name)
   }
 
   /** Asked once for all who ask in one turn. */
@@ -159,7 +144,7 @@ export class SchemaTables {
       const options = { values, pageSize: pageRows, ...(pagingState === undefined ? {} : { pagingState }) }
       const answer = await this.#ask(queryEnvelope(protocolVersion, 0, text, options))
       if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
-      const place = readRowsPlace(answer, 0, answer.length, protocolVersion)
+      const place = readRowsLayout(answer, 0, answer.length, protocolVersion)
       builder ??= new TableBuilder(shapeFrom(table, place.columns ?? [], stampCount))
       if (builder.bytes + answer.length > limits.schemaRowsBytesMax) {
         throw new RingfenceError(

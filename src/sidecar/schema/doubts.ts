@@ -109,7 +109,7 @@ export class SchemaDoubts {
   }
 
   /** The node told of a change; its keyspace is about to be read. */
-  told(notice: SchemaNotice): void {
+  onNotice(notice: SchemaNotice): void {
     const changing = changedIn(notice)
     if (changing === undefined) return
     this.#doubts.add({ changing, isUnderWay: false, timer: undefined })

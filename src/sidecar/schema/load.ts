@@ -6,7 +6,7 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { RingfenceError } from '../../base/errors.ts'
-import { readRowsPlace } from '../../cql/answers/rows.ts'
+import { readRowsLayout } from '../../cql/answers/rows.ts'
 import { queryEnvelope } from '../../cql/encode.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
 import { readRows } from '../../cql/responses.ts'
@@ -96,7 +96,7 @@ async function pagesOf(ask: Ask, table: string, keyspace?: string): Promise<Buff
     const answer = await ask(queryEnvelope(version, 0, text, options))
     if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
     answers.push(answer)
-    const { pagingStateStart, pagingStateEnd } = readRowsPlace(answer, 0, answer.length, version)
+    const { pagingStateStart, pagingStateEnd } = readRowsLayout(answer, 0, answer.length, version)
     if (pagingStateStart < 0) return answers
     pagingState = answer.subarray(pagingStateStart, pagingStateEnd)
   }

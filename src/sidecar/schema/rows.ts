@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
-import { readRowsPlace } from '../../cql/answers/rows.ts'
+import { readRowsLayout } from '../../cql/answers/rows.ts'
 
 const version = 4
 const nullCell = -1
@@ -26,7 +26,7 @@ export class SchemaRows implements Iterable<SchemaRows> {
 
   *[Symbol.iterator](): Generator<this, undefined> {
     for (const answer of this.#answers) {
-      const { columnCount, rowCount, rowsAt } = readRowsPlace(answer, 0, answer.length, version)
+      const { columnCount, rowCount, rowsAt } = readRowsLayout(answer, 0, answer.length, version)
       this.#answer = answer
       this.#end = rowsAt
       this.#cells = new Int32Array(2 * columnCount)

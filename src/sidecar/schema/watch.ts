@@ -11,6 +11,7 @@
  * an answer to `fresh`, or to a statement that changed nothing, may rest on an unchanged version. What is known to be older than a change is
  * in `doubts.ts` meanwhile.
  */
+import { createCache } from '../../base/cache.ts'
 import { after, contain, nothingEnds, soon, unawaited } from '../../base/contained.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
@@ -48,7 +49,7 @@ export class SchemaWatch {
   readonly #callbacks = new Set<(epoch: number) => void>()
   readonly #doubts = new SchemaDoubts((keyspace) => this.#wantRead((job) => job.checked.add(keyspace)))
   /** The base tables of views that went a moment ago, by `keyspace.view`: the node tells of their going afterwards. */
-  readonly #basesGone = new Map<string, string>()
+  readonly #basesGone = createCache<string>(basesGoneMax)
   #model: SchemaModel = emptySchema
   /** The node's, as it was before and after the last load of everything; undefined when it was not the same, or is not known. */
   #version: string | undefined
@@ -110,8 +111,8 @@ export class SchemaWatch {
   }
 
   /** The node told of a change. Resolves when it was read, or cannot be now. */
-  told(notice: SchemaNotice): Promise<void> {
-    this.#doubts.told(notice)
+  onNotice(notice: SchemaNotice): Promise<void> {
+    this.#doubts.onNotice(notice)
     return this.#wantRead((job) => job.keyspaces.add(notice.keyspace))
   }
 
@@ -260,13 +261,8 @@ export class SchemaWatch {
       if (next.keyspace(keyspace) === known) continue
       for (const { name, base } of known.tables.values()) {
         if (base === undefined || next.table(keyspace, name)?.base === base) continue
-        this.#basesGone.delete(viewKey(keyspace, name))
         this.#basesGone.set(viewKey(keyspace, name), base)
       }
-    }
-    for (const oldest of this.#basesGone.keys()) {
-      if (this.#basesGone.size <= basesGoneMax) break
-      this.#basesGone.delete(oldest)
     }
   }
 }
