@@ -180,8 +180,8 @@ export class Gateway {
     const leaves = this.#gateways.leave()
     if (leaves) await this.#emptied(Math.min(leaveMs, graceMs))
     for (const off of this.#unsubscribe) off()
-    const toldOfEvents = (connection: ClientConnection): boolean => leaves && this.#gateways.isRegistered(connection)
-    await this.#drained(graceMs, toldOfEvents)
+    const hearsEvents = (connection: ClientConnection): boolean => leaves && this.#gateways.isRegistered(connection)
+    await this.#drained(graceMs, hearsEvents)
     this.#gateways.left()
     await this.#drained(leaves ? Math.min(lastMs, graceMs) : 0, () => false)
     for (const listener of this.#listeners) listener.destroyAll()
@@ -233,7 +233,6 @@ export class Gateway {
       accepted,
       budget: this.#budget,
       turn: this.#turn,
-      log: this.#options.log,
       open: this.#open,
       nowMs: Date.now,
       onClosed: (closed, reason) => {

@@ -9,12 +9,11 @@
  * Rule: a client lives no longer than its proof. While it drains nothing is served, and what is in flight is answered.
  */
 import type { ByteAccount } from '../base/bytes-budget.ts'
-import { after, type Owner } from '../base/contained.ts'
+import { after, containFault, nothingEnds, type Owner } from '../base/contained.ts'
 import { assert } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import { headerStream, type ProtocolVersion } from '../cql/protocol.ts'
-import type { Logger } from '../telemetry/log.ts'
 import type { Backend, Client, ClientInfo } from './backend.ts'
 import { cqlFault } from './fault.ts'
 
@@ -29,10 +28,9 @@ export const refusalsBytesMax = 8 * 1024 * 1024
 export const PausedBy = { OUTBOX: 1, ACCOUNT: 2, BACKEND: 4 } as const
 
 export interface LifeOptions {
-  /** What the log calls it: `client connection`. */
+  /** What the report of a fault calls it: `client connection`. */
   readonly door: string
   readonly account: ByteAccount
-  readonly log: Logger
   readonly nowMs: () => number
 }
 
@@ -135,7 +133,7 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
 
   fault(reason: unknown, stream: number): void {
     const fault = cqlFault(reason)
-    if (fault.ours) this.#options.log.error({ err: reason }, `fault in a ${this.#options.door}`)
+    if (fault.ours) containFault(nothingEnds, `a request of a ${this.#options.door}`, reason)
     const envelope = errorEnvelope(this.version, stream, fault.code, fault.message)
     this.answer(envelope, 0, envelope.length, stream)
     if (fault.fatal) this.end(fault.message)

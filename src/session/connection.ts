@@ -9,7 +9,7 @@
  */
 import type { Duplex } from 'node:stream'
 import { type BytesBudget, overloaded } from '../base/bytes-budget.ts'
-import { after, contain, contained, nextTurn } from '../base/contained.ts'
+import { after, contain, contained, containFault, nextTurn, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope, supportedEnvelope } from '../cql/encode.ts'
@@ -24,7 +24,6 @@ import {
   headerVersion,
   Opcode,
 } from '../cql/protocol.ts'
-import type { Logger } from '../telemetry/log.ts'
 import { addressBlock } from './address-block.ts'
 import type { ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
 import { ClientLife, drainMsMax, PausedBy } from './client-life.ts'
@@ -52,7 +51,6 @@ export interface ConnectionOptions {
   }
   readonly budget: BytesBudget
   readonly turn: Turn
-  readonly log: Logger
   readonly open: OpenBackend
   readonly nowMs: () => number
   readonly onClosed: (connection: ClientConnection, reason: string) => void
@@ -61,7 +59,6 @@ export interface ConnectionOptions {
 export class ClientConnection extends ClientLife implements Handshaking, Reader, Sender {
   readonly #options: ConnectionOptions
   readonly #socket: ConnectionOptions['accepted']['socket']
-  readonly #log: Logger
   readonly #inbound = new Inbound('requests', limits.authMessageBytesMax)
   readonly #room: RequestRoom
   readonly #answers: ClientOutbox
@@ -82,14 +79,13 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
 
   constructor(options: ConnectionOptions) {
     const { socket, addresses, entry } = options.accepted
-    const { log, nowMs } = options
+    const { nowMs } = options
     // What it holds counts for nobody until it is known who it is; then for that identity.
     const owner = entry instanceof LogIn ? unprovedKey : entry.info.identity.key
     const account = options.budget.open(owner, addressBlock(addresses.address))
-    super({ door: 'client connection', account, log, nowMs })
+    super({ door: 'client connection', account, nowMs })
     this.#options = options
     this.#socket = socket
-    this.#log = log
     this.#room = new RequestRoom(this, this.#inbound)
     this.#answers = new ClientOutbox(socket, options.turn, this, nowMs)
     this.#outbox = this.#answers.outbox
@@ -237,7 +233,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     const fault = cqlFault(
       unknownVersion ? new RingfenceError('VERSION', invalidVersion(this.#inbound.faultVersion)) : reason,
     )
-    if (fault.ours) this.#log.error({ err: reason }, 'fault in a client connection')
+    if (fault.ours) containFault(nothingEnds, 'bytes of a client', reason)
     this.#outbox.send(errorEnvelope(this.#version, stream, fault.code, fault.message))
     this.end(fault.message)
   }

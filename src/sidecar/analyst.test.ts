@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
-import { after, before, describe, it } from 'node:test'
+import { after, before, describe, it, mock } from 'node:test'
+import { Worker } from 'node:worker_threads'
+import { faultsContained } from '../base/contained.ts'
 import { limits } from '../base/limits.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import { Analyst } from './analyst.ts'
@@ -33,5 +35,21 @@ describe('the thread that reads long statements', () => {
     assert.equal(outcomes.filter(({ status }) => status === 'rejected').length, 1)
     const refused = outcomes.at(-1)
     assert.ok(refused?.status === 'rejected' && /longStatementsWaitingMax/.test(String(refused.reason)))
+  })
+
+  it('ends with what waits for it by a message that cannot be taken, and another one reads on', async () => {
+    const on = mock.method(Worker.prototype, 'on')
+    const other = new Analyst()
+    other.start()
+    const [, onMessage] = on.mock.calls.find(({ arguments: [event] }) => event === 'message')!.arguments
+    mock.restoreAll()
+    const waiting = other.analyse(['USE a'])
+    const before = faultsContained()
+    onMessage(undefined)
+    assert.equal(faultsContained(), before + 1)
+    await assert.rejects(waiting, { code: 'OVERLOADED' })
+    const [read] = await other.analyse(['USE b'])
+    assert.ok(read && 'facts' in read)
+    other.stop()
   })
 })

@@ -145,7 +145,7 @@ export class LinkOpenings {
   }
 
   #admit(number: number, open: Open, passport: Passport, answersPaused = false): void {
-    const { log, account } = this.#host
+    const { account } = this.#host
     const info: ClientInfo = {
       identity: passport.identity,
       evidence: undefined,
@@ -155,7 +155,7 @@ export class LinkOpenings {
       dialledPort: 0,
     }
     const version = open.version as ProtocolVersion
-    const client = new LinkedClient({ link: this.#link, number, info, account: account(info), version, log })
+    const client = new LinkedClient({ link: this.#link, number, info, account: account(info), version })
     try {
       if (answersPaused) this.#link.sender.pause(client.queue)
       client.takePlace(this.#placeFor(client))

@@ -13,7 +13,6 @@ import type { ClientInfo } from '../session/backend.ts'
 import { ClientLife, refusalsBytesMax, smallAnswerBytes } from '../session/client-life.ts'
 import { cqlFault } from '../session/fault.ts'
 import type { Leave } from '../session/places.ts'
-import type { Logger } from '../telemetry/log.ts'
 import type { EnforcedSession } from './session.ts'
 
 /** The gateway ends the session at its client's expiry; so much later a gateway that does not is stopped here. */
@@ -36,7 +35,6 @@ export interface LinkedClientOptions {
   readonly info: ClientInfo
   readonly account: ByteAccount
   readonly version: ProtocolVersion
-  readonly log: Logger
 }
 
 export class LinkedClient extends ClientLife<EnforcedSession> {
@@ -49,8 +47,8 @@ export class LinkedClient extends ClientLife<EnforcedSession> {
   /** For the next request. */
   #given: Buffer | undefined
 
-  constructor({ link, number, info, account, version, log }: LinkedClientOptions) {
-    super({ door: 'linked session', account, log, nowMs: Date.now })
+  constructor({ link, number, info, account, version }: LinkedClientOptions) {
+    super({ door: 'linked session', account, nowMs: Date.now })
     this.#link = link
     this.#number = number
     this.queue = new SessionQueue(number, (bytes) => account.give(bytes))

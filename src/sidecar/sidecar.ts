@@ -353,7 +353,6 @@ export class Sidecar {
       accepted,
       budget: this.#budget,
       turn: this.#turn,
-      log: this.#log,
       open: this.#openDriver,
       nowMs: Date.now,
       onClosed: (closed, reason) => {

@@ -18,13 +18,11 @@ import { ClientConnection } from '../../src/session/connection.ts'
 import { Turn } from '../../src/session/turn.ts'
 import { LinkedClient } from '../../src/sidecar/linked-client.ts'
 import type { EnforcedSession } from '../../src/sidecar/session.ts'
-import { createLogger } from '../../src/telemetry/log.ts'
 import { describe } from './client.ts'
 import { MemoryDoor } from './memory-door.ts'
 import { shownBy } from './passport-of.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
-const log = createLogger('test', { write() {} })
 const select = 'SELECT * FROM shop.items'
 const thrown = { INVALID: new RingfenceError('INVALID', 'no such thing'), OURS: new Error('a fault of our own') }
 
@@ -101,7 +99,6 @@ async function byConnection(expiresAtMs: number): Promise<Visitor> {
     },
     budget,
     turn: new Turn(),
-    log,
     open: (_client, _startup, ready) => {
       queueMicrotask(ready)
       return backend
@@ -151,7 +148,6 @@ async function byLink(expiresAtMs: number): Promise<Visitor> {
     info: infoOf(expiresAtMs),
     account: budget.open('a', '192.0.2.1'),
     version: 4,
-    log,
   })
   client.begin(backend as Backend as EnforcedSession)
   return {

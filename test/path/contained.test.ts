@@ -3,12 +3,13 @@ import assert from 'node:assert/strict'
 import { after, afterEach, before, it, mock, describe as suite } from 'node:test'
 import { BytesBudget } from '../../src/base/bytes-budget.ts'
 import { faultsContained } from '../../src/base/contained.ts'
-import { queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
+import { errorEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
 import { UpstreamSession } from '../../src/gateway/upstream-session.ts'
 import { ClientConnection } from '../../src/session/connection.ts'
+import { Outbox } from '../../src/session/outbox.ts'
 import { LinkedClient } from '../../src/sidecar/linked-client.ts'
 import { EnforcedSession } from '../../src/sidecar/session.ts'
-import { describe } from './client.ts'
+import { describe, type RawClient } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
@@ -37,7 +38,8 @@ before(async () => {
   gateway = await world.gateway([sidecar])
   sidecar.node.intercept = (request) => {
     if (request.text === select) held.push(request)
-    return request.text === select
+    if (request.text === 'USE "play"') request.reply(errorEnvelope(4, request.stream, 0x2200, 'no such keyspace'))
+    return request.text === select || request.text === 'USE "play"'
   }
 })
 after(() => world.close())
@@ -59,6 +61,7 @@ function breakIn<T extends object>(prototype: T, name: keyof T, isBroken: (self:
   )
 }
 
+const ofAlice = ({ subject }: { subject: string | undefined }): boolean => subject?.endsWith('/alice') === true
 const ofStream = (_: unknown, args: unknown[]): boolean => args.includes(brokenStream)
 
 /** By where: what is broken, and whether the clients come by the gateway. */
@@ -104,6 +107,48 @@ suite('a fault of ours', () => {
       held[0]!.answer()
       assert.equal(describe(await again), `echo: ${select}`)
       other.close()
+    })
+  }
+
+  /** By the kind of place: what is broken for alice, where there is no function that could be wrapped around it, and what calls it. */
+  const kinds: Record<string, { begin: () => void; trigger?: (alice: RawClient) => void }> = {
+    'an event: bytes of a client': {
+      begin: () => breakIn(ClientConnection.prototype, 'onEnvelope', ofAlice),
+      trigger: (alice) => alice.send(queryEnvelope(4, 3, select)),
+    },
+    'a timer: the check of a reader': { begin: () => breakIn(ClientConnection.prototype, 'checkReader', ofAlice) },
+    'the end of a turn': {
+      begin: () => {
+        let calls = 0
+        breakIn(Outbox.prototype, 'flushTurn', () => calls++ === 0)
+      },
+      // Nothing else is written in that turn.
+      trigger: () => held[0]!.answer(),
+    },
+    'a promise: the connection of a USE that the node refuses': {
+      begin: () => breakIn(ClientConnection.prototype, 'answer', ofStream),
+      trigger: (alice) => alice.send(queryEnvelope(4, brokenStream, 'USE play')),
+    },
+  }
+  for (const [kind, { begin, trigger }] of Object.entries(kinds)) {
+    it(`in ${kind} ends its connection only, and is counted`, async () => {
+      const alice = await world.client(sidecar.port, 'alice', { version: 4 })
+      const bob = await world.client(sidecar.port, 'bob', { version: 4 })
+      held = []
+      alice.send(queryEnvelope(4, 1, select))
+      await until('it is at the node', () => held.length === 1)
+      const counted = faultsContained()
+      begin()
+      trigger?.(alice)
+      await until('the connection is over', () => alice.isClosed)
+      assert.ok(faultsContained() > counted)
+      mock.restoreAll()
+      held = []
+      const answered = bob.ask(queryEnvelope(4, 2, select))
+      await until('it is at the node', () => held.length === 1)
+      held[0]!.answer()
+      assert.equal(describe(await answered), `echo: ${select}`)
+      bob.close()
     })
   }
 

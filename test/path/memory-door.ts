@@ -2,7 +2,6 @@
 import type { BytesBudget } from '../../src/base/bytes-budget.ts'
 import type { Backend, ClientInfo } from '../../src/session/backend.ts'
 import { ClientLife } from '../../src/session/client-life.ts'
-import { createLogger } from '../../src/telemetry/log.ts'
 
 export class MemoryDoor extends ClientLife {
   readonly version = 4 as const
@@ -12,7 +11,7 @@ export class MemoryDoor extends ClientLife {
 
   constructor(info: ClientInfo, budget: BytesBudget) {
     const account = budget.open(info.identity.key, info.address)
-    super({ door: 'client in memory', account, log: createLogger('test', { write() {} }), nowMs: Date.now })
+    super({ door: 'client in memory', account, nowMs: Date.now })
     this.enter(info)
   }
 
