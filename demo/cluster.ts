@@ -119,7 +119,7 @@ async function startWithSidecars(
   }
 }
 
-/** Both laws, so that there is one who makes what the owner does not see. */
+/** Both policies, so that there is one who makes what the owner does not see. */
 function writtenPolicy(stateDir: string, own: readonly string[]): string {
   mkdirSync(stateDir, { recursive: true })
   const file = join(stateDir, 'owner.yaml')

@@ -1,5 +1,5 @@
 /**
- * The law of `npm run cluster -- --as owner`: an ordinary identity, which may do everything in keyspaces of its own and sees nothing of the
+ * The policy of `npm run cluster -- --as owner`: an ordinary identity, which may do everything in keyspaces of its own and sees nothing of the
  * others. `strangersKeyspace` is never its own.
  */
 import { RingfenceError } from '../src/base/errors.ts'

@@ -18,7 +18,7 @@ export async function runProgram(args: readonly string[]): Promise<void> {
   try {
     await program.parseAsync(args, { from: 'user' })
   } catch (reason) {
-    process.exitCode = told(reason)
+    process.exitCode = report(reason)
   }
 }
 
@@ -38,7 +38,7 @@ export async function programFor(verb: string): Promise<Command> {
 }
 
 /** Prints what went wrong; the exit code for it. */
-function told(reason: unknown): number {
+function report(reason: unknown): number {
   // Commander has printed its message; help and version end with 0.
   if (reason instanceof CommanderError) return reason.exitCode === 0 ? exitCode.ok : exitCode.usage
   const fault = RingfenceError.from(reason, 'UNAVAILABLE')

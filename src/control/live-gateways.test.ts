@@ -31,11 +31,11 @@ function report(change: Partial<ProxyReport> = {}): ProxyReport {
   }
 }
 
-/** A registry on a clock in the test's hand, and what it told its watchers of gateways. */
-class Desk {
+/** A registry on a clock in the test's hand, and what it published its watchers of gateways. */
+class ControlWithGateways {
   readonly path: string
   nowMs = 1_000_000
-  told: string[] = []
+  published: string[] = []
   #store: Store
   registry: Registry
 
@@ -58,7 +58,7 @@ class Desk {
     publisher.watch((line) => {
       const reading = pushedKinds.gateways.read(JSON.parse(line))
       if (reading.understood)
-        this.told.push(
+        this.published.push(
           reading.value.map(({ name, address, leaving }) => `${name}=${address}${leaving ? '!' : ''}`).join(),
         )
     }, 'gateway')
@@ -85,8 +85,8 @@ class Desk {
     }
   }
 
-  takeTold(): string[] {
-    return this.told.splice(0)
+  takePublished(): string[] {
+    return this.published.splice(0)
   }
 
   close(): void {
@@ -102,112 +102,112 @@ describe('the gateways that live', () => {
   })
   after(() => rmSync(folder, { recursive: true, force: true }))
 
-  function withDesk(test: (desk: Desk) => void): void {
-    const desk = new Desk(join(folder, `${++count}.db`))
+  function withControl(test: (control: ControlWithGateways) => void): void {
+    const control = new ControlWithGateways(join(folder, `${++count}.db`))
     try {
-      test(desk)
+      test(control)
     } finally {
-      desk.close()
+      control.close()
     }
   }
 
-  it('are told when one comes, changes its addresses or leaves, and not again for every report', () =>
-    withDesk((desk) => {
-      assert.deepEqual(desk.takeTold(), [''])
-      desk.report('a', { advertise: [at('10.0.0.1')] })
-      desk.report('b', { advertise: [at('10.0.0.2'), at('10.0.0.3')] })
-      desk.report('a', { advertise: [at('10.0.0.1')] })
-      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1', 'a=10.0.0.1,b=10.0.0.2,b=10.0.0.3'])
-      desk.report('b', { advertise: [at('10.0.0.2')] })
-      desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
-      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1,b=10.0.0.2', 'a=10.0.0.1!,b=10.0.0.2'])
-      desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
-      assert.deepEqual(desk.takeTold(), [])
+  it('are published when one comes, changes its addresses or leaves, and not again for every report', () =>
+    withControl((control) => {
+      assert.deepEqual(control.takePublished(), [''])
+      control.report('a', { advertise: [at('10.0.0.1')] })
+      control.report('b', { advertise: [at('10.0.0.2'), at('10.0.0.3')] })
+      control.report('a', { advertise: [at('10.0.0.1')] })
+      assert.deepEqual(control.takePublished(), ['a=10.0.0.1', 'a=10.0.0.1,b=10.0.0.2,b=10.0.0.3'])
+      control.report('b', { advertise: [at('10.0.0.2')] })
+      control.report('a', { advertise: [at('10.0.0.1')], draining: true })
+      assert.deepEqual(control.takePublished(), ['a=10.0.0.1,b=10.0.0.2', 'a=10.0.0.1!,b=10.0.0.2'])
+      control.report('a', { advertise: [at('10.0.0.1')], draining: true })
+      assert.deepEqual(control.takePublished(), [])
       // Its last worker has ended.
-      desk.report('a', { draining: true })
-      assert.deepEqual(desk.takeTold(), ['b=10.0.0.2'])
-      desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
-      assert.deepEqual(desk.takeTold(), [])
+      control.report('a', { draining: true })
+      assert.deepEqual(control.takePublished(), ['b=10.0.0.2'])
+      control.report('a', { advertise: [at('10.0.0.1')], draining: true })
+      assert.deepEqual(control.takePublished(), [])
       // Started again.
-      desk.report('a', { advertise: [at('10.0.0.1')] })
-      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1,b=10.0.0.2'])
+      control.report('a', { advertise: [at('10.0.0.1')] })
+      assert.deepEqual(control.takePublished(), ['a=10.0.0.1,b=10.0.0.2'])
       // Started again before it had ended, and then killed while it leaves.
-      desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
-      desk.report('a', { advertise: [at('10.0.0.1')] })
-      desk.report('a', { advertise: [at('10.0.0.1')], draining: true })
+      control.report('a', { advertise: [at('10.0.0.1')], draining: true })
+      control.report('a', { advertise: [at('10.0.0.1')] })
+      control.report('a', { advertise: [at('10.0.0.1')], draining: true })
       const leaving = 'a=10.0.0.1!,b=10.0.0.2'
-      assert.deepEqual(desk.takeTold(), [leaving, 'a=10.0.0.1,b=10.0.0.2', leaving])
-      desk.pass(10)
-      desk.report('b', { advertise: [at('10.0.0.2')] })
-      desk.pass(6)
-      assert.deepEqual(desk.takeTold(), ['b=10.0.0.2'])
+      assert.deepEqual(control.takePublished(), [leaving, 'a=10.0.0.1,b=10.0.0.2', leaving])
+      control.pass(10)
+      control.report('b', { advertise: [at('10.0.0.2')] })
+      control.pass(6)
+      assert.deepEqual(control.takePublished(), ['b=10.0.0.2'])
     }))
 
   it('are not those that cannot serve yet, nor those of an older program that does not say', () =>
-    withDesk((desk) => {
-      desk.takeTold()
-      desk.report('a', {})
-      desk.report('b', { advertise: [] })
-      assert.deepEqual(desk.takeTold(), [])
-      assert.deepEqual(desk.registry.gateways, [])
+    withControl((control) => {
+      control.takePublished()
+      control.report('a', {})
+      control.report('b', { advertise: [] })
+      assert.deepEqual(control.takePublished(), [])
+      assert.deepEqual(control.registry.gateways, [])
     }))
 
   it('lose one that falls silent after fifteen seconds, and not before', () =>
-    withDesk((desk) => {
-      desk.report('a', { advertise: [at('10.0.0.1')] })
-      desk.report('b', { advertise: [at('10.0.0.2')] })
-      desk.takeTold()
-      desk.pass(10)
-      desk.report('b', { advertise: [at('10.0.0.2')] })
-      desk.pass(5)
-      assert.deepEqual(desk.takeTold(), [])
-      desk.pass(1)
-      assert.deepEqual(desk.takeTold(), ['b=10.0.0.2'])
+    withControl((control) => {
+      control.report('a', { advertise: [at('10.0.0.1')] })
+      control.report('b', { advertise: [at('10.0.0.2')] })
+      control.takePublished()
+      control.pass(10)
+      control.report('b', { advertise: [at('10.0.0.2')] })
+      control.pass(5)
+      assert.deepEqual(control.takePublished(), [])
+      control.pass(1)
+      assert.deepEqual(control.takePublished(), ['b=10.0.0.2'])
     }))
 
   it('are known to a control plane that was started again, which gives everybody the same time to report', () =>
-    withDesk((desk) => {
-      desk.report('a', { advertise: [at('10.0.0.1')], dataCenter: 'dc1', rack: 'r1' })
-      desk.report('b', { advertise: [at('10.0.0.2')] })
-      const before = desk.registry.gateways
-      desk.nowMs += 3_600_000
-      desk.restart()
-      desk.takeTold()
-      assert.deepEqual(desk.registry.gateways, before)
-      desk.report('a', { advertise: [at('10.0.0.1')], dataCenter: 'dc1', rack: 'r1' })
-      desk.pass(15)
-      assert.deepEqual(desk.takeTold(), [])
-      desk.report('a', { advertise: [at('10.0.0.1')], dataCenter: 'dc1', rack: 'r1' })
-      desk.pass(1)
-      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1'])
+    withControl((control) => {
+      control.report('a', { advertise: [at('10.0.0.1')], dataCenter: 'dc1', rack: 'r1' })
+      control.report('b', { advertise: [at('10.0.0.2')] })
+      const before = control.registry.gateways
+      control.nowMs += 3_600_000
+      control.restart()
+      control.takePublished()
+      assert.deepEqual(control.registry.gateways, before)
+      control.report('a', { advertise: [at('10.0.0.1')], dataCenter: 'dc1', rack: 'r1' })
+      control.pass(15)
+      assert.deepEqual(control.takePublished(), [])
+      control.report('a', { advertise: [at('10.0.0.1')], dataCenter: 'dc1', rack: 'r1' })
+      control.pass(1)
+      assert.deepEqual(control.takePublished(), ['a=10.0.0.1'])
     }))
 
   it('cannot draw drivers to addresses that their join token did not name, where it named some', () =>
-    withDesk((desk) => {
-      desk.takeTold()
-      desk.report('a', { advertise: [at('203.0.113.66')] }, ['10.0.0.1'])
-      assert.deepEqual(desk.takeTold(), [])
-      desk.report('a', { advertise: [at('10.0.0.1'), at('203.0.113.66'), at('2001:db8::1')] }, [
+    withControl((control) => {
+      control.takePublished()
+      control.report('a', { advertise: [at('203.0.113.66')] }, ['10.0.0.1'])
+      assert.deepEqual(control.takePublished(), [])
+      control.report('a', { advertise: [at('10.0.0.1'), at('203.0.113.66'), at('2001:db8::1')] }, [
         '10.0.0.1',
         '2001:DB8:0::1',
       ])
-      assert.deepEqual(desk.takeTold(), ['a=10.0.0.1,a=2001:db8::1'])
+      assert.deepEqual(control.takePublished(), ['a=10.0.0.1,a=2001:db8::1'])
     }))
 
   it('are shown by status, with who is about to stop', () =>
-    withDesk((desk) => {
-      desk.report('a', { advertise: [at('10.0.0.1')] })
-      desk.report('b', { advertise: [at('10.0.0.2')], draining: true })
+    withControl((control) => {
+      control.report('a', { advertise: [at('10.0.0.1')] })
+      control.report('b', { advertise: [at('10.0.0.2')], draining: true })
       assert.deepEqual(
-        desk.registry.status().map(({ name, draining, advertise }) => ({ name, draining, advertise })),
+        control.registry.status().map(({ name, draining, advertise }) => ({ name, draining, advertise })),
         [
           { name: 'a', draining: false, advertise: [at('10.0.0.1')] },
           { name: 'b', draining: true, advertise: [] },
         ],
       )
-      desk.pass(16)
+      control.pass(16)
       assert.deepEqual(
-        desk.registry.status().map(({ draining, advertise }) => [draining, advertise]),
+        control.registry.status().map(({ draining, advertise }) => [draining, advertise]),
         [
           [false, []],
           [false, []],
@@ -228,7 +228,7 @@ describe('what gateways know of each other', () => {
     return agent
   }
 
-  it('comes within seconds, is told at once of one that stops in order, and stays while the control plane is away', (t) =>
+  it('comes within seconds, is published at once of one that stops in order, and stays while the control plane is away', (t) =>
     withMesh({}, async (mesh) => {
       const one = await gateway(mesh, 'g1', '10.0.0.1')
       await eventually('itself', () => names(one.value(pushedKinds.gateways).current) === 'g1')

@@ -7,7 +7,7 @@
  */
 import { Worker } from 'node:worker_threads'
 import { RingfenceError } from '../base/errors.ts'
-import { DataLaw } from '../policy/data/law.ts'
+import { DataRules } from '../policy/data/rules.ts'
 import { loadPolicy } from '../policy/load.ts'
 import type { CompiledPolicy } from '../policy/policy.ts'
 
@@ -29,7 +29,7 @@ export type CompileAnswer =
 
 /** Lists to be put behind those of the parts before. */
 export type PolicyPart = Pick<CompiledPolicy, 'rules' | 'cedar' | 'providers'> &
-  Pick<DataLaw, 'masks' | 'retention' | 'holds' | 'guards'>
+  Pick<DataRules, 'masks' | 'retention' | 'holds' | 'guards'>
 
 /**
  * As `loadPolicy`, beside the event loop.
@@ -76,7 +76,7 @@ function onThread(order: CompileOrder): Promise<CompiledPolicy> {
 }
 
 function joined(parts: readonly PolicyPart[]): CompiledPolicy {
-  const data = new DataLaw({
+  const data = new DataRules({
     masks: parts.flatMap(({ masks }) => masks),
     retention: parts.flatMap(({ retention }) => retention),
     holds: parts.flatMap(({ holds }) => holds),

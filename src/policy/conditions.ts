@@ -1,8 +1,8 @@
 /**
  * `when:` of a rule, and the parts of a request that rules look at.
  *
- * Rule: two requests with the same key (`Looks.key`) must come to the same verdict, for verdicts are remembered by it. What looks at more
- * of a request must say so here.
+ * Rule: two requests with the same key (`ContextUse.key`) must come to the same verdict, for verdicts are remembered by it. A condition on a further
+ * part of a request must add that part here.
  */
 import type { Permission } from '../cql/statement/facts.ts'
 import { canonicalAddress } from './address.ts'
@@ -58,7 +58,7 @@ export type ContextAttribute = (typeof contextAttributes)[number]
 export type RequestNeeds = { readonly [K in 'authentication' | 'consistency' | 'rows' | 'ttlSeconds']: boolean }
 
 /** The parts of a request that some rules look at. */
-export class Looks {
+export class ContextUse {
   /** Whole values. */
   readonly #exact = new Set<ContextAttribute>()
   /** Minutes of the day at which something begins or ends. */
@@ -77,7 +77,7 @@ export class Looks {
   }
 
   add(attribute: ContextAttribute): void {
-    // Of the statement and not of the request; whoever remembers verdicts of statements apart need not look at it.
+    // `conditional` belongs to the statement, by which verdicts are remembered anyway.
     if (attribute !== 'conditional') this.#exact.add(attribute)
   }
 
@@ -94,7 +94,7 @@ export class Looks {
     }
   }
 
-  /** When the clock alone may make the key another; Infinity where no rule looks at it. */
+  /** The next time at which the key changes by the clock alone; Infinity where no rule depends on the time. */
   untilMs(nowMs: number): number {
     if (this.nothing) return Number.POSITIVE_INFINITY
     if (this.#exact.has('minuteOfDay')) return nextMinuteMs(nowMs, minuteOfDay(nowMs) + 1)

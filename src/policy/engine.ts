@@ -1,17 +1,18 @@
 /**
  * The engine: the policy in force, and decisions on statements.
  *
- *   facts ─ refine ─▶ accesses ─ verdicts (Cedar) ─▶ all permitted? ─ data law ─▶ Permit with obligations
+ *   facts ─ refine ─▶ accesses ─ verdicts (Cedar) ─▶ all permitted? ─ data rules ─▶ Permit with obligations
  */
 import { limits as dataPathLimits } from '../base/limits.ts'
 import type { Access, StatementFacts } from '../cql/statement/facts.ts'
-import { driverKeyspaces, driverMetadataRule, isUndeniable } from './builtin.ts'
+import { driverMetadataRule, isUndeniable } from './builtin.ts'
 import type { RequestNeeds } from './conditions.ts'
 import { evaluateData } from './data/evaluate.ts'
-import { builtinChecks } from './data/law.ts'
 import { printable } from './data/words.ts'
+import { mayDescribe, tellsNames } from './describe.ts'
 import type { ExplainedAccess } from './explain.ts'
 import { explainAccesses } from './explain.ts'
+import { Judgement, joinRules } from './judgement.ts'
 import type { Obligations } from './obligations.ts'
 import type { Pace } from './pace.ts'
 import { mustWait, unpaced } from './pace.ts'
@@ -20,6 +21,8 @@ import { refine } from './refine.ts'
 import { refusedColumns } from './refused-columns.ts'
 import type { RequestContext, SchemaView } from './request.ts'
 import { emptySchema, neutralRequest } from './request.ts'
+import { resourceWords } from './resource-words.ts'
+import { noObligations, onlyVisible, withColumns } from './shown.ts'
 import { Unmasking } from './unmasking.ts'
 import type { Asking, Verdict } from './verdicts.ts'
 import { Questions, Verdicts } from './verdicts.ts'
@@ -243,7 +246,7 @@ export class PolicyEngine {
     })
     if (data.denial !== undefined) return this.denial(data.denial.rule, `${principal.spiffeId}: ${data.denial.text}`)
     for (const name of data.observed) judgement.observed.add(name)
-    return new Granted(epoch, view.looks.untilMs(request.nowMs), {
+    return new Granted(epoch, view.contextUse.untilMs(request.nowMs), {
       rule: joinRules(judgement.allowedBy),
       revision: this.#revision,
       obligations: judgement.visibleOnly
@@ -258,17 +261,17 @@ export class PolicyEngine {
    * key come to the same decision.
    */
   contextKey(principal: Principal, request: RequestContext): string {
-    return this.#verdicts?.viewOf(principal).looks.key(request) ?? ''
+    return this.#verdicts?.viewOf(principal).contextUse.key(request) ?? ''
   }
 
   /** Whether `contextKey` is ever anything but ''. */
   isContextual(principal: Principal): boolean {
-    return this.#verdicts?.viewOf(principal).looks.nothing === false
+    return this.#verdicts?.viewOf(principal).contextUse.nothing === false
   }
 
   /** What the principal's rules look at of each request; what is not wanted need not be found out. */
   needs(principal: Principal): RequestNeeds {
-    return this.#verdicts?.viewOf(principal).looks.needs ?? nothingNeeded
+    return this.#verdicts?.viewOf(principal).contextUse.needs ?? nothingNeeded
   }
 
   /** Good until the next `install`. Before the first, nothing is visible. */
@@ -319,8 +322,8 @@ export class PolicyEngine {
       }
       if (verdict.outcome === 'allowed') {
         judgement.take(verdict)
-        if (this.#isCutDown(principal, facts, access)) judgement.visibleOnly = true
-      } else if (this.#mayDescribe(principal, facts, access, verdict)) {
+        if (tellsNames(facts, access) && !this.visibility(principal).all) judgement.visibleOnly = true
+      } else if (mayDescribe(facts, access, verdict, this.visibility(principal))) {
         judgement.allowedBy.add(visibleObjectsRule)
         judgement.visibleOnly = true
       } else {
@@ -344,41 +347,6 @@ export class PolicyEngine {
     }
     judgement.allowedBy.add(nothingTouchedRule)
     return undefined
-  }
-
-  /** Reading about the schema shows what may be seen, unless everything may. */
-  #isCutDown(principal: Principal, { verb }: StatementFacts, { permission, resource }: Access): boolean {
-    if (permission === 'DESCRIBE' && verb.startsWith('DESCRIBE')) return !this.visibility(principal).all
-    if (permission !== 'SELECT' || resource.kind !== 'table') return false
-    return driverKeyspaces.has(resource.keyspace ?? '') && !this.visibility(principal).all
-  }
-
-  /** DESCRIBE of what may be seen, where no rule gives DESCRIBE of all that it asks about. */
-  #mayDescribe(
-    principal: Principal,
-    { verb }: StatementFacts,
-    { permission, resource }: Access,
-    verdict: Verdict,
-  ): boolean {
-    if (permission !== 'DESCRIBE' || !verb.startsWith('DESCRIBE') || verdict.outcome === 'unknown') return false
-    const visibility = this.visibility(principal)
-    switch (resource.kind) {
-      case 'keyspace':
-        // What names one thing whose visibility is not known here would tell by its answer whether the thing exists (attack C19).
-        if (verb === 'DESCRIBE' || verb === 'DESCRIBE INDEX') return false
-        return resource.keyspace !== undefined && visibility.keyspace(resource.keyspace)
-      case 'table':
-        return resource.keyspace !== undefined && visibility.table(resource.keyspace, resource.table)
-      case 'function':
-        return resource.keyspace !== undefined && visibility.function(resource.keyspace, resource.name)
-      case 'role':
-        return false
-      case 'cluster': {
-        if (!listVerbs.has(verb)) return false
-        // A deny of some part is met by leaving the part out; a deny of the cluster is not.
-        return verdict.outcome === 'unspoken' || verdict.rules.every((rule) => 'cluster' in rule && !rule.cluster)
-      }
-    }
   }
 
   #isSeen(
@@ -407,32 +375,6 @@ export class PolicyEngine {
   }
 }
 
-/** What adds up over the accesses of a statement. */
-class Judgement {
-  readonly allowedBy = new Set<string>()
-  readonly observed = new Set<string>()
-  visibleOnly = false
-
-  take(verdict: Verdict): void {
-    if (verdict.rules.length === 0) this.allowedBy.add(driverMetadataRule)
-    for (const { name } of verdict.rules) this.allowedBy.add(name)
-    this.observe(verdict)
-  }
-
-  observe({ observed }: Verdict): void {
-    for (const { name } of observed) this.observed.add(name)
-  }
-}
-
-/** Lists of names; each row can be left out by itself. */
-const listVerbs: ReadonlySet<string> = new Set([
-  'DESCRIBE KEYSPACES',
-  'DESCRIBE TABLES',
-  'DESCRIBE TYPES',
-  'DESCRIBE FUNCTIONS',
-  'DESCRIBE AGGREGATES',
-])
-
 const nothingNeeded: RequestNeeds = { authentication: false, consistency: false, rows: false, ttlSeconds: false }
 
 const nothingVisible: Visibility = {
@@ -442,62 +384,7 @@ const nothingVisible: Visibility = {
   function: () => false,
 }
 
-const noObligations: Obligations = { checks: builtinChecks, masks: [], visibleOnly: false }
-const onlyVisibleObligations: Obligations = { ...noObligations, visibleOnly: true }
-
-function onlyVisible(obligations: Obligations | undefined): Obligations {
-  return obligations === undefined ? onlyVisibleObligations : { ...obligations, visibleOnly: true }
-}
-
-/** Adds the columns that the decision rests on, where an answer may show others. */
-function withColumns(
-  obligations: Obligations | undefined,
-  verdicts: Verdicts,
-  facts: StatementFacts,
-  schema: SchemaView | undefined,
-): Obligations | undefined {
-  const rows = wholeRows(facts)
-  if (schema === undefined || rows?.keyspace === undefined || rows.table === undefined) return obligations
-  const { keyspace, table } = rows
-  const info = schema.table(keyspace, table)
-  const { masks, keyspaceMasks } = verdicts.policy.data.of(keyspace, table, info?.base)
-  if ((info === undefined ? keyspaceMasks : masks).length === 0 && !verdicts.forbidsColumns) return obligations
-  return { ...(obligations ?? noObligations), columns: info?.columns ?? [] }
-}
-
-/** What answers with rows as a whole: `SELECT *`, or the condition of a write. */
-function wholeRows(facts: StatementFacts): StatementFacts | undefined {
-  if (facts.verb === 'BATCH')
-    return facts.conditional ? facts.children.find(({ conditional }) => conditional) : undefined
-  if (facts.conditional || facts.selection === '*') return facts
-  // JSON shows no columns of its own, so it is all of them where any could be meant.
-  const isAll = facts.accesses.some(({ permission, columns }) => permission === 'SELECT' && columns === '*')
-  return facts.verb === 'SELECT' && facts.selection === undefined && isAll ? facts : undefined
-}
-
 function ruleOf({ outcome, rules }: Verdict): string {
   if (outcome === 'unknown') return policyErrorRule
   return rules[0]?.name ?? defaultDenyRule
-}
-
-/** In Cassandra's notation, `<table orders.payments>`. */
-function resourceWords({ resource }: Access): string {
-  const keyspace = 'keyspace' in resource ? printable(resource.keyspace ?? '?') : ''
-  switch (resource.kind) {
-    case 'table':
-      return `<table ${keyspace}.${printable(resource.table)}>`
-    case 'keyspace':
-      return `<keyspace ${keyspace}>`
-    case 'function':
-      return `<function ${keyspace}.${printable(resource.name)}>`
-    case 'role':
-      return `<role ${printable(resource.role)}>`
-    case 'cluster':
-      return '<the cluster>'
-  }
-}
-
-function joinRules(names: ReadonlySet<string>): string {
-  const joined = [...names].join(',')
-  return joined.length > 512 ? `${joined.slice(0, 511)}…` : joined
 }

@@ -1,5 +1,5 @@
 /**
- * From YAML to a `CompiledPolicy`: rules in YAML (`load/rules.ts`), policies in Cedar (`load/cedar.ts`) and the data law (`data/`). A rule
+ * From YAML to a `CompiledPolicy`: rules in YAML (`load/rules.ts`), policies in Cedar (`load/cedar.ts`) and the data rules (`data/`). A rule
  * that could never do anything is refused with its line and column, because its author believes that it does something.
  */
 import type { z } from 'zod'
@@ -9,7 +9,7 @@ import { assert } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { ProviderSpec } from '../identity/providers/provider.ts'
 import { foreignFault, parseSpiffePattern } from '../identity/spiffe.ts'
-import { compileDataLaw } from './data/compile.ts'
+import { compileDataRules } from './data/compile.ts'
 import type { DataSpec } from './data/kinds.ts'
 import { dataSchemas } from './data/kinds.ts'
 import { compileCedarPolicies } from './load/cedar.ts'
@@ -79,7 +79,7 @@ function compile(
   const roles = new Set(of<RoleBindingSpec>('RoleBinding').map(({ spec }) => spec.role))
   const rules = new RuleCompiler(documents, fault).compile()
   const cedar = compileCedarPolicies(of<CedarPolicySpec>('CedarPolicy'), rules.length, roles, fault, trustDomain)
-  const data = compileDataLaw(documents, fault)
+  const data = compileDataRules(documents, fault)
   const providers = compileProviders(of<ProviderSpec>(providerKind), tell)
   refuseDuplicates(documents, cedar.ids, tell)
   if (trustDomain !== undefined) {

@@ -1,6 +1,6 @@
 /**
- * How fast a decision may be taken. Questions to Cedar cost a tenth of a millisecond and more each, and a statement may need hundreds, so
- * whoever decides beside other work lets them wait: what was asked is remembered, and the decision is begun again later.
+ * How fast a decision may be taken. Questions to Cedar cost a tenth of a millisecond and more each, and a statement may need hundreds, so a
+ * caller with other work may pause the decision. Answers are remembered, and the decision is taken again later from the beginning.
  */
 export interface Pace {
   /** Called before each question that is not remembered. False where it has to wait. */

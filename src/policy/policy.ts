@@ -14,7 +14,7 @@ import type { ProviderDocument } from '../identity/providers/provider.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
 import type { Conditions, ContextAttribute } from './conditions.ts'
-import type { DataLaw } from './data/law.ts'
+import type { DataRules } from './data/rules.ts'
 
 export interface Principal {
   readonly spiffeId: SpiffeId
@@ -77,7 +77,7 @@ export interface FunctionPattern {
 }
 
 /**
- * One line of the law. Name patterns are exact canonical names, `*`, or a beginning followed by `*`; a wildcard in a keyspace's place
+ * One rule of the policy. Name patterns are exact canonical names, `*`, or a beginning followed by `*`; a wildcard in a keyspace's place
  * never includes a `system…` keyspace.
  */
 export interface CompiledRule {
@@ -118,7 +118,7 @@ export interface CedarRule {
   readonly text: string
   /** The same with `permit` in place of `forbid`, so that Cedar says of each whether it matches. */
   readonly asPermit: string
-  readonly looksAt: ReadonlySet<ContextAttribute>
+  readonly contextUsed: ReadonlySet<ContextAttribute>
   /** Patterns of SPIFFE ids, each a Group. */
   readonly groups: ReadonlySet<string>
   /** It can tell one column from another. */
@@ -137,7 +137,7 @@ export interface CompiledPolicy {
   /** Policies written in Cedar itself, in the order of the file. */
   readonly cedar: readonly CedarRule[]
   /** Masks, retention and guardrails. */
-  readonly data: DataLaw
+  readonly data: DataRules
   /** Whose tokens say who somebody is; they permit nothing. */
   readonly providers: readonly ProviderDocument[]
 }

@@ -49,7 +49,7 @@ export function refine(facts: StatementFacts, schema: SchemaView | undefined, in
   return { ...facts, accesses: accesses.list, columnsUsed, children }
 }
 
-/** `expr(index, …)` goes by columns that only the index knows, so it is taken to go by all of them (attack C1). */
+/** Only the index knows which columns `expr(index, …)` uses, so all columns count as used (attack C1). */
 function asksAnIndex({ verb, restrictions }: StatementFacts): boolean {
   return verb === 'SELECT' && restrictions.some(({ columns }) => columns.length === 0)
 }
@@ -120,7 +120,7 @@ class Accesses {
   }
 }
 
-/** Statements of the same facts are one object, and stay one. */
+/** Statements that share one facts object share one afterwards too. */
 function refineAll(children: readonly StatementFacts[], schema: SchemaView | undefined): readonly StatementFacts[] {
   if (children.length === 0) return children
   let changed = false
@@ -137,7 +137,7 @@ function refineAll(children: readonly StatementFacts[], schema: SchemaView | und
   return changed ? refined : children
 }
 
-/** Every column of the partition key must be given by `=` or IN, or the whole table is searched. What does not exist is not. */
+/** A SELECT scans the whole table unless each column of the partition key is given by `=` or IN. A table that does not exist is not scanned. */
 function scans(facts: StatementFacts, schema: SchemaView | undefined, info: TableInfo | undefined): boolean {
   if (schema !== undefined && info === undefined) return false
   const given = new Set<string>()

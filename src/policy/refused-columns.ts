@@ -7,11 +7,11 @@ import { printable } from './data/words.ts'
 import { permissionsOf } from './policy.ts'
 import { type Asking, Questions, type Verdicts } from './verdicts.ts'
 
-/** Columns that rules tell apart are asked about, at most so many: a refusal is not to cost more than a permit. */
+/** Classes of columns that are asked about, so that a refusal costs no more than a permit. */
 const askedMax = 12
 const namedMax = 3
 
-/** Empty where no column can be told apart from the others. */
+/** Empty where the rules distinguish no columns. */
 export function refusedColumns(verdicts: Verdicts, asking: Asking, access: Access): string {
   const { permission, resource, columns } = access
   if (resource.kind !== 'table' || !permissionsOf.columns.has(permission)) return ''
@@ -31,7 +31,7 @@ export function refusedColumns(verdicts: Verdicts, asking: Asking, access: Acces
   return ` (column${refused.length > 1 ? 's' : ''} ${named}${more})`
 }
 
-/** One column for each class that rules tell apart. */
+/** One column of each class. */
 function oneOfEachClass(verdicts: Verdicts, asking: Asking, columns: readonly string[]): Iterable<string> {
   const byName = verdicts.policy.cedar.length > 0
   const classes = new Map<string, string>()

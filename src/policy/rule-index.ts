@@ -1,6 +1,6 @@
 /**
- * Rules by the names that they speak of, so that what is asked of one name costs what speaks of it and not the whole policy: a catalogue of
- * thousands of tables is looked at name by name, under a policy of thousands of rules.
+ * Rules by the names that they apply to, so that a question about one name looks at a few rules and not at the whole policy. DESCRIBE and
+ * drivers ask about thousands of tables, name by name, under policies of thousands of rules.
  */
 import type { CompiledRule } from './policy.ts'
 

@@ -1,5 +1,5 @@
 /**
- * The law cut down to one principal, and what of it can concern one question.
+ * The policy cut down to one principal, and what of it can concern one question.
  *
  * Rule: what is left out could not have matched. Cedar has the last word on what is left in.
  */
@@ -9,18 +9,18 @@ import { matchesSpiffePattern } from '../identity/spiffe.ts'
 import { driverKeyspaces, driverTables } from './builtin.ts'
 import type { Target } from './cedar/entities.ts'
 import { CedarSet } from './cedar/sets.ts'
-import { Looks } from './conditions.ts'
+import { ContextUse } from './conditions.ts'
 import { isSystemKeyspace, matchesAnyName, matchesKeyspace, matchesName, NameClasses } from './names.ts'
 import type { CompiledRule, Principal } from './policy.ts'
 import { permissionsOf, principalKey } from './policy.ts'
 
-/** The law for the principals that the same rules concern. */
+/** The policy for the principals that the same rules concern. */
 export class Slice {
   readonly id: number
   readonly rules: readonly CompiledRule[]
   /** Those that tell columns apart. */
   readonly columnRules: readonly CompiledRule[]
-  readonly looks = new Looks()
+  readonly contextUse = new ContextUse()
   readonly #sets = new Map<string, CedarSet>()
   readonly #keyspaces = new NameClasses()
   readonly #tables = new NameClasses()
@@ -43,16 +43,16 @@ export class Slice {
         this.#functions.add([name])
       }
       this.#roles.add(rule.roles)
-      if (rule.when !== undefined) this.looks.addConditions(rule.when)
+      if (rule.when !== undefined) this.contextUse.addConditions(rule.when)
     }
   }
 
-  /** What of a column's name the rules can tell apart. */
+  /** Equal for two column names that no rule distinguishes. */
   columnClass(column: string): string {
     return this.#columns.of(column)
   }
 
-  /** What of a target's names the rules can tell apart. */
+  /** Equal for two targets that no rule distinguishes. */
   classOf(target: Target): string[] {
     switch (target.kind) {
       case 'cluster':
@@ -87,22 +87,22 @@ export class Slice {
   }
 }
 
-/** The law for one principal. */
-export class PrincipalLaw {
+/** The policy for one principal. */
+export class PrincipalPolicy {
   readonly principal: Principal
   /** See `principalKey`. */
   readonly key: string
   readonly slice: Slice
   readonly entity: EntityJson
-  /** What the rules and policies that concern it look at. */
-  readonly looks: Looks
+  /** Which parts of a request the rules for this principal depend on. */
+  readonly contextUse: ContextUse
 
-  constructor(principal: Principal, slice: Slice, entity: EntityJson, looks: Looks) {
+  constructor(principal: Principal, slice: Slice, entity: EntityJson, contextUse: ContextUse) {
     this.principal = principal
     this.key = principalKey(principal)
     this.slice = slice
     this.entity = entity
-    this.looks = looks
+    this.contextUse = contextUse
   }
 }
 

@@ -1,9 +1,9 @@
 /**
- * Whether a principal may see columns as they are, asked by the data law of each column of each statement of a BATCH: tens of thousands of
+ * Whether a principal may see columns as they are, asked by the data rules of each column of each statement of a BATCH: tens of thousands of
  * times, mostly the same.
  *
- * Rule: an answer is used again only for what the verdict cannot tell apart: columns of one class of one table (`Slice.columnClass`). A
- * policy in Cedar may tell any name.
+ * Rule: an answer is reused only for columns that no rule distinguishes: those of one class of one table (`Slice.columnClass`). A policy in
+ * Cedar may distinguish any two names.
  */
 import type { Access } from '../cql/statement/facts.ts'
 import type { Asking, Verdict, Verdicts } from './verdicts.ts'

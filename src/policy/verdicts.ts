@@ -5,7 +5,7 @@
  *          ─▶ Cedar on the rules in YAML that could speak of it, and on the policies in Cedar ─▶ remembered answers ─▶ one verdict
  *
  * Rule: what is remembered is filed under all that its answer can depend on. Rules in YAML test names only against the names and
- * beginnings that are written in them, so names that no rule tells apart share an answer, for all principals that the same rules concern.
+ * beginnings that are written in them, so names that no rule distinguishes share an answer, for all principals that the same rules concern.
  * Policies in Cedar may test anything, so their answers are filed under principal and full names.
  */
 import { type Cache, createCache } from '../base/cache.ts'
@@ -18,35 +18,35 @@ import type { Target } from './cedar/entities.ts'
 import { contextOf, principalEntity, questionOf } from './cedar/entities.ts'
 import { mayReach } from './cedar/raw.ts'
 import { CedarSet } from './cedar/sets.ts'
-import { Looks } from './conditions.ts'
+import { ContextUse } from './conditions.ts'
 import { matchesKeyspace } from './names.ts'
 import type { Pace } from './pace.ts'
 import { mustWait } from './pace.ts'
 import type { CedarRule, CompiledPolicy, CompiledRule, Principal } from './policy.ts'
 import { permissionsOf, principalKey } from './policy.ts'
 import type { RequestContext, SchemaView } from './request.ts'
-import { concerns, maySpeakOf, PrincipalLaw, Slice } from './slices.ts'
+import { concerns, maySpeakOf, PrincipalPolicy, Slice } from './slices.ts'
 
-export type LawRule = CompiledRule | CedarRule
+export type AnyRule = CompiledRule | CedarRule
 
 /** What the rules say of one access. */
 export interface Verdict {
   /** `unknown`: a rule could not be evaluated, and so the answer is no. */
   readonly outcome: 'allowed' | 'denied' | 'unspoken' | 'unknown'
-  /** The lowest that denies, or those that allow; several when each gives some of the columns. Empty where the built-in rule allows. */
-  readonly rules: readonly LawRule[]
-  /** In observe mode: denies that would have refused, and allows without which it would have been refused. */
-  readonly observed: readonly LawRule[]
+  /** Of a denial: the rule that stands first in the policy. Of an allow: every rule that gave some of the columns; empty for the built-in rule. */
+  readonly rules: readonly AnyRule[]
+  /** Rules in observe mode that matter: denies that would refuse, and allows without which it would be refused. */
+  readonly observed: readonly AnyRule[]
 }
 
 /** What Cedar said to one question. */
 interface Answer {
   readonly failed: boolean
-  readonly deny: readonly LawRule[]
-  readonly allow: readonly LawRule[]
+  readonly deny: readonly AnyRule[]
+  readonly allow: readonly AnyRule[]
   readonly builtin: boolean
-  readonly observedDeny: readonly LawRule[]
-  readonly observedAllow: readonly LawRule[]
+  readonly observedDeny: readonly AnyRule[]
+  readonly observedAllow: readonly AnyRule[]
 }
 
 const silence: Answer = { failed: false, deny: [], allow: [], builtin: false, observedDeny: [], observedAllow: [] }
@@ -54,7 +54,7 @@ const broken: Answer = { ...silence, failed: true }
 
 /** One statement's judgement: what it is judged with, and the different questions that it came to. */
 export interface Asking {
-  readonly view: PrincipalLaw
+  readonly view: PrincipalPolicy
   readonly request: RequestContext
   readonly schema: SchemaView | undefined
   /** The statement has an IF. */
@@ -67,7 +67,7 @@ export interface Asking {
 export class Questions {
   readonly #keys = new Set<string>()
   readonly #max: number
-  /** One was asked that is not answered any more: the verdicts are worth nothing. */
+  /** More were asked than are answered, so the verdict cannot be used. */
   exceeded = false
   /** One could not be answered. */
   failed = false
@@ -83,7 +83,7 @@ export class Questions {
     return !this.exceeded
   }
 
-  /** So many different ones are to come: more than may be asked are not begun with. */
+  /** So many different ones will be asked. Where that is more than may be, none is asked. */
   admitsMany(count: number): boolean {
     if (count > this.#max) this.exceeded = true
     return !this.exceeded
@@ -97,11 +97,11 @@ export interface VerdictsLimits {
 
 export class Verdicts {
   readonly policy: CompiledPolicy
-  readonly #views: Cache<PrincipalLaw>
+  readonly #views: Cache<PrincipalPolicy>
   readonly #slices = createCache<Slice>(slicesMax)
   readonly #answers: Cache<Answer>
   readonly #cedar: CedarSets
-  readonly #cedarLooks = new Looks()
+  readonly #cedarContextUsed = new ContextUse()
   /** Patterns that policies in Cedar name as groups. */
   readonly #groups = new Set<string>()
   readonly speaksOfColumns: boolean
@@ -113,8 +113,8 @@ export class Verdicts {
     this.#views = createCache(limits.principalViewsMax)
     this.#answers = createCache(limits.answersMax)
     this.#cedar = new CedarSets(policy.cedar)
-    for (const { looksAt, groups } of policy.cedar) {
-      for (const attribute of looksAt) this.#cedarLooks.add(attribute)
+    for (const { contextUsed, groups } of policy.cedar) {
+      for (const attribute of contextUsed) this.#cedarContextUsed.add(attribute)
       for (const group of groups) this.#groups.add(group)
     }
     const speaking = policy.cedar.filter((rule) => rule.speaksOfColumns)
@@ -122,7 +122,7 @@ export class Verdicts {
     this.#columnForbids = speaking.filter(({ effect, mode }) => effect === 'deny' && mode === 'enforce')
   }
 
-  viewOf(principal: Principal): PrincipalLaw {
+  viewOf(principal: Principal): PrincipalPolicy {
     const key = principalKey(principal)
     let view = this.#views.get(key)
     if (view === undefined) {
@@ -149,7 +149,7 @@ export class Verdicts {
     return verdictOf([whole], this.#columnsForbidden(asking, permission, target))
   }
 
-  /** One question for each class of columns: tens of thousands of names that no rule tells apart are one. */
+  /** One question for each class of columns: names that no rule distinguishes are one class, however many they are. */
   #askColumns(
     asking: Asking,
     permission: Permission,
@@ -174,8 +174,8 @@ export class Verdicts {
     return silent ? [...answers, silence] : answers
   }
 
-  /** Every column is meant: what forbids one of them forbids the whole. Columns that are not known might be any. */
-  #columnsForbidden(asking: Asking, permission: Permission, target: Extract<Target, { kind: 'table' }>): LawRule[] {
+  /** The access is to every column, so a rule that forbids one column forbids it. Unknown columns might be any. */
+  #columnsForbidden(asking: Asking, permission: Permission, target: Extract<Target, { kind: 'table' }>): AnyRule[] {
     const { keyspace, table } = target
     const known = asking.schema?.table(keyspace, table)?.columns
     if (known === undefined) return [...this.#columnForbids]
@@ -183,7 +183,7 @@ export class Verdicts {
     const columns = new Set(known)
     for (const [inKeyspace, inTable, column] of named)
       if (inKeyspace === keyspace && inTable === table) columns.add(column)
-    const forbidden: LawRule[] = []
+    const forbidden: AnyRule[] = []
     for (const column of columns) {
       const answer = this.#ask(asking, permission, { ...target, kind: 'column', column })
       if (answer.failed) forbidden.push(...this.#columnForbids)
@@ -197,7 +197,7 @@ export class Verdicts {
     return this.#columnForbids.length > 0
   }
 
-  #tellsColumns(view: PrincipalLaw, permission: Permission, keyspace: string): boolean {
+  #tellsColumns(view: PrincipalPolicy, permission: Permission, keyspace: string): boolean {
     if (this.speaksOfColumns) return true
     return view.slice.columnRules.some(
       (rule) => rule.permissions.has(permission) && matchesKeyspace(rule.keyspaces, keyspace),
@@ -212,12 +212,12 @@ export class Verdicts {
       slice.id,
       permission,
       conditional && slice.rules.length > 0,
-      slice.looks.key(request),
+      slice.contextUse.key(request),
       ...slice.classOf(target),
     ])
     const askYaml = (): Answer => this.#remembered(asking, classKey, () => this.#askYaml(asking, permission, target))
     if (this.policy.cedar.length === 0) return questions.admits(classKey) ? askYaml() : broken
-    const key = JSON.stringify([view.key, permission, conditional, this.#cedarLooks.key(request), target])
+    const key = JSON.stringify([view.key, permission, conditional, this.#cedarContextUsed.key(request), target])
     if (!questions.admits(key)) return broken
     return union(
       askYaml(),
@@ -234,7 +234,7 @@ export class Verdicts {
       answer = ask()
       pace.end()
       if (answer.failed) {
-        // A failure may pass; what it refused is asked again. Of this statement nothing more is asked, for it is refused.
+        // A failure is not remembered, so the next statement asks again. This one is refused, so nothing more is asked for it.
         questions.failed = true
         return answer
       }
@@ -261,22 +261,22 @@ export class Verdicts {
       })
       return set.ask(question, context)
     }
-    const named = (reasons: readonly string[]): LawRule[] => {
+    const named = (reasons: readonly string[]): AnyRule[] => {
       const indexes = new Set(reasons.map((reason) => Number(reason.split('.', 1)[0])))
       return [...byIndex.values()].filter(({ index }) => indexes.has(index))
     }
-    const enforced = speaking.filter(({ mode }) => mode === 'enforce')
+    const inForce = speaking.filter(({ mode }) => mode === 'enforce')
     const isDrivers = 'keyspace' in target && (target.keyspace === 'system' || driverKeyspaces.has(target.keyspace))
-    const law = ask(enforced, 'enforced', false, isDrivers)
-    if (law?.failed === true) return broken
+    const enforced = ask(inForce, 'enforced', false, isDrivers)
+    if (enforced?.failed === true) return broken
     const observedAllow = ask(modeAndEffect(speaking, 'allow'), 'allow', false, false)
     const observedDeny = ask(modeAndEffect(speaking, 'deny'), 'deny', true, false)
-    const rules = named(law?.reasons ?? [])
+    const rules = named(enforced?.reasons ?? [])
     return {
       failed: false,
-      deny: law?.allowed === true ? [] : rules,
-      allow: law?.allowed === true ? rules : [],
-      builtin: law?.allowed === true && law.reasons.some((reason) => reason.startsWith('builtin.')),
+      deny: enforced?.allowed === true ? [] : rules,
+      allow: enforced?.allowed === true ? rules : [],
+      builtin: enforced?.allowed === true && enforced.reasons.some((reason) => reason.startsWith('builtin.')),
       observedAllow: named(observedAllow?.reasons ?? []),
       observedDeny: named(observedDeny?.reasons ?? []),
     }
@@ -288,28 +288,28 @@ export class Verdicts {
     const reach = (rules: readonly CedarRule[]): CedarRule[] => {
       return 'keyspace' in target ? rules.filter((rule) => mayReach(rule, target.keyspace)) : [...rules]
     }
-    const law = this.#cedar.enforced.ask(question, context)
+    const enforced = this.#cedar.enforced.ask(question, context)
     const observedAllow = this.#cedar.observedAllow.ask(question, context)
     const observedDeny = this.#cedar.observedDeny.ask(question, context)
-    if (law.failed) return broken
-    const rules = this.#cedar.named(law.reasons)
+    if (enforced.failed) return broken
+    const rules = this.#cedar.named(enforced.reasons)
     return {
       failed: false,
-      deny: law.allowed ? [] : rules,
-      allow: law.allowed ? reach(rules) : [],
+      deny: enforced.allowed ? [] : rules,
+      allow: enforced.allowed ? reach(rules) : [],
       builtin: false,
       observedAllow: reach(this.#cedar.named(observedAllow.reasons)),
       observedDeny: this.#cedar.named(observedDeny.reasons),
     }
   }
 
-  #makeView(principal: Principal): PrincipalLaw {
+  #makeView(principal: Principal): PrincipalPolicy {
     const rules = this.policy.rules.filter((rule) => concerns(rule, principal))
     const sliceKey = rules.map(({ index }) => index).join(',')
     let slice = this.#slices.get(sliceKey)
     if (slice === undefined) {
       slice = new Slice(this.#nextSlice++, rules)
-      // Views hold on to the slice that they were made with, so forgetting one here only means that it is made again.
+      // A view keeps the slice that it was made with. Forgetting a slice here only means that it is made again.
       this.#slices.set(sliceKey, slice)
     }
     const groups = new Set(rules.flatMap(({ subjects }) => subjects))
@@ -318,10 +318,10 @@ export class Verdicts {
     // Without a star a group is one id.
     if (groups.has(principal.spiffeId)) isIn.push(principal.spiffeId)
     const roles = new Set(rules.flatMap(({ role }) => role ?? []))
-    const looks = new Looks()
-    for (const { when } of rules) if (when !== undefined) looks.addConditions(when)
-    for (const { looksAt } of this.policy.cedar) for (const attribute of looksAt) looks.add(attribute)
-    return new PrincipalLaw(principal, slice, principalEntity(principal, { groups: isIn, roles }), looks)
+    const contextUse = new ContextUse()
+    for (const { when } of rules) if (when !== undefined) contextUse.addConditions(when)
+    for (const { contextUsed } of this.policy.cedar) for (const attribute of contextUsed) contextUse.add(attribute)
+    return new PrincipalPolicy(principal, slice, principalEntity(principal, { groups: isIn, roles }), contextUse)
   }
 
   #nextSlice = 0
@@ -355,11 +355,11 @@ class CedarSets {
   }
 }
 
-function modeAndEffect<T extends LawRule>(rules: readonly T[], effect: 'allow' | 'deny'): T[] {
+function modeAndEffect<T extends AnyRule>(rules: readonly T[], effect: 'allow' | 'deny'): T[] {
   return rules.filter((rule) => rule.mode === 'observe' && rule.effect === effect)
 }
 
-/** Undefined for a name that is not resolved, or that no UTF-8 could have said. */
+/** Undefined for a name without keyspace, or with characters that are no valid UTF-8. */
 function targetOf({ resource }: Access): Target | undefined {
   const names = Object.values(resource) as readonly (string | undefined)[]
   if (names.some((name) => name === undefined || !name.isWellFormed())) return undefined
@@ -383,18 +383,18 @@ function union(a: Answer, b: Answer): Answer {
  * @param alsoDenied denies of parts, beside the answers
  * @param byColumn each question is about a column
  */
-function verdictOf(answers: readonly Answer[], alsoDenied: readonly LawRule[] = [], byColumn = false): Verdict {
+function verdictOf(answers: readonly Answer[], alsoDenied: readonly AnyRule[] = [], byColumn = false): Verdict {
   const denies = [...answers.flatMap(({ deny }) => deny), ...alsoDenied].sort(byIndex)
   if (denies.length > 0) return { outcome: 'denied', rules: denies.slice(0, 1), observed: [] }
   if (answers.some(({ failed }) => failed)) return { outcome: 'unknown', rules: [], observed: [] }
   const observed = new Set(answers.flatMap(({ observedDeny }) => observedDeny))
   const first = answers[0]
   assert(first !== undefined, 'an access comes to one question at least')
-  // A rule that gives the whole is named alone, before those that give a part each.
+  // A rule that allows the whole access is named alone. Otherwise the rules that allow parts are named.
   const wholly = first.allow.filter(
     (rule) => !(byColumn && isOfColumns(rule)) && answers.every(({ allow }) => allow.includes(rule)),
   )
-  const chosen = new Set<LawRule>()
+  const chosen = new Set<AnyRule>()
   let given = true
   let givenInTrial = true
   if (wholly.length > 0) chosen.add(wholly.sort(byIndex)[0]!)
@@ -423,10 +423,10 @@ function verdictOf(answers: readonly Answer[], alsoDenied: readonly LawRule[] = 
   return { outcome: 'allowed', rules: [...chosen].sort(byIndex), observed: [...observed].sort(byIndex) }
 }
 
-function isOfColumns(rule: LawRule): boolean {
+function isOfColumns(rule: AnyRule): boolean {
   return 'permissions' in rule && rule.columns !== undefined
 }
 
-function byIndex(a: LawRule, b: LawRule): number {
+function byIndex(a: AnyRule, b: AnyRule): number {
   return a.index - b.index
 }

@@ -14,7 +14,7 @@ import type { CompiledRule } from './policy.ts'
 import { permissions } from './policy.ts'
 import type { RequestContext } from './request.ts'
 import { fewest, RuleIndex } from './rule-index.ts'
-import type { PrincipalLaw } from './slices.ts'
+import type { PrincipalPolicy } from './slices.ts'
 import type { Verdicts } from './verdicts.ts'
 import { Questions } from './verdicts.ts'
 
@@ -34,14 +34,14 @@ const rememberedMax = 10_000
 
 export class PrincipalVisibility implements Visibility {
   readonly all: boolean
-  readonly #view: PrincipalLaw
+  readonly #view: PrincipalPolicy
   readonly #verdicts: Verdicts
   readonly #request: RequestContext
   readonly #allows: ByName
   readonly #denies: ByName
   readonly #remembered = createCache<boolean>(rememberedMax)
 
-  constructor(view: PrincipalLaw, verdicts: Verdicts, request: RequestContext) {
+  constructor(view: PrincipalPolicy, verdicts: Verdicts, request: RequestContext) {
     this.#view = view
     this.#verdicts = verdicts
     this.#request = request
@@ -150,7 +150,7 @@ export class PrincipalVisibility implements Visibility {
     return this.#verdicts.judge(asking, access)
   }
 
-  /** Names that no rule tells apart share an answer; a policy in Cedar may tell any. */
+  /** Names that no rule distinguishes share an answer. A policy in Cedar may distinguish any two names. */
   #remember(target: Target, find: () => boolean): boolean {
     const byName = this.#verdicts.policy.cedar.length > 0
     const key = JSON.stringify(byName ? Object.values(target) : this.#view.slice.classOf(target))

@@ -107,7 +107,7 @@ export class UpstreamPool {
     try {
       return await group.opening
     } catch (reason) {
-      // One that is crowded is better than none.
+      // A crowded connection is better than none.
       group.noSpareUntil = Date.now() + spareRetryMs
       const other = this.pick(version, keyspace, owner, who)
       if (other === undefined || other.full) throw reason

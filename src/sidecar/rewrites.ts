@@ -46,7 +46,7 @@ function needsColumns(obligations: Obligations | undefined): boolean {
   return obligations.columns !== undefined
 }
 
-/** The answer to this is more than bytes to hand on. */
+/** The answer to this has to be changed before it is handed on. */
 export function changesRows(permit: Permit): boolean {
   return needsColumns(permit.obligations)
 }

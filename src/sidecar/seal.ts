@@ -57,8 +57,8 @@ export class PagingSeal {
   readonly #random: (bytes: number) => Buffer
 
   /**
-   * @param keys in any order. All of them open. The newest but one seals, for the newest may not have reached every sidecar yet; where there is
-   * one only, it does.
+   * @param keys in any order. Any key can open. The second newest seals, for the newest may not have reached every sidecar; a single key
+   * seals too.
    */
   constructor(keys: readonly SealKey[], random: (bytes: number) => Buffer = randomBytes) {
     const derived = keys.map(({ id, key }) => ({ id, key: derive(key, 'ringfence paging') }))

@@ -44,7 +44,7 @@ export class Waiting {
     this.#resume()
   }
 
-  /** The first of those that wait cannot be served; the others can. */
+  /** The first request that waits fails; the others are served. */
   failFirst(reason: unknown): void {
     this.#held.failFirst(reason)
     this.#resume()

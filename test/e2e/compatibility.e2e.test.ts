@@ -19,7 +19,7 @@ const unauthorized = 0x2100
 const invalid = 0x2200
 const largeMsMax = 30_000
 /** As much as policy can give: what is refused all the same is what the page says. */
-const law = `---
+const accessPolicy = `---
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: e2e-compatible }
@@ -45,7 +45,7 @@ before(async () => {
     `CREATE TABLE ${keyspace}.t (k text PRIMARY KEY, v text)`,
   ])
     await admin.execute(text)
-  await putInForce(mesh, readFileSync(policyFile, 'utf8') + law, policyFile)
+  await putInForce(mesh, readFileSync(policyFile, 'utf8') + accessPolicy, policyFile)
 })
 after(async () => {
   await putInForce(mesh, readFileSync(policyFile, 'utf8'), policyFile)

@@ -13,7 +13,7 @@ import { entityId } from './entities.ts'
 import { clusterId } from './schema.ts'
 import { cedarAnd, cedarBeginsWith, cedarEntity, cedarOr, cedarString } from './text.ts'
 
-/** Whoever is denied a part is denied the whole, or DROP KEYSPACE would reach what DROP TABLE may not. Making and entering do not touch parts. */
+/** A deny of a part denies the whole too: else DROP KEYSPACE would drop a table that DROP TABLE may not. CREATE and USE touch no parts. */
 export function deniedWithItsParts(permission: Permission): boolean {
   return permission !== 'CREATE' && permission !== 'USE'
 }
@@ -38,7 +38,7 @@ export function compileRule(rule: CompiledRule, asPermit = false): readonly stri
   const ofFunctions = functions.map(({ keyspace }) => keyspace)
   const isPart = rule.tables !== undefined || rule.columns !== undefined
   if (effect === 'allow') {
-    // What holds of a statement plays no part in entering a keyspace.
+    // Conditions on a statement do not apply to USE.
     const held = conditionTests(rule.when && { ...rule.when, ...ofNoStatement }, effect)
     const within = new Set([...keyspaces, ...ofFunctions])
     if (within.size > 0) add('use', ['USE'], keyspacesThemselves([...within]), held)
@@ -73,7 +73,7 @@ interface Resource {
 
 const clusterScope = `resource == ${cedarEntity('Cluster', clusterId)}`
 const ofNoStatement = { consistency: undefined, conditional: undefined, rowsMax: undefined }
-/** More tables than this are told by their names and not by their ids. */
+/** A rule of more tables tests their names and not their ids. */
 const entitiesMax = 64
 
 function statement(
@@ -189,7 +189,7 @@ function nameTest(attribute: string, pattern: string): string {
   return `resource.${attribute} like ${cedarBeginsWith(pattern.slice(0, -1))}`
 }
 
-/** While a statement is only prepared, what an EXECUTE will say counts for the statement: it is asked about again. */
+/** At PREPARE what only the EXECUTE will say counts as met for an allow and as not met for a deny; each EXECUTE is judged again. */
 function conditionTests(when: Conditions | undefined, effect: 'allow' | 'deny'): string[] {
   if (when === undefined) return []
   const tests: string[] = []

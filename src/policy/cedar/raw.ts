@@ -1,5 +1,5 @@
 /**
- * Policies that people write in Cedar: read, held against our schema, and looked through for what they look at.
+ * Policies that people write in Cedar: parsed, validated against our schema, and searched for the attributes that they use.
  *
  * Rule: a text is measured before Cedar sees it. Its parser and evaluator recurse, and a stack that runs over is a trap of the whole
  * module (`sets.ts`).
@@ -57,7 +57,7 @@ export function parseCedar(
         validationSettings: { mode: 'strict' },
       })
       if (validated.type === 'failure') return { policies: [], faults: faultsOf(text, validated.errors) }
-      // Of what is wrong, the warnings are mostly echoes.
+      // Where there are errors, the warnings mostly repeat them.
       const { validationErrors, validationWarnings } = validated
       const found = validationErrors.length > 0 ? validationErrors : validationWarnings
       faults.push(...faultsOf(text, [...found.map(({ error }) => error), ...validated.otherWarnings]))
@@ -75,7 +75,7 @@ export function parseCedar(
           effect: json.json.effect === 'permit' ? 'allow' : 'deny',
           text: one,
           asPermit: withPermit(one),
-          looksAt: mentions.looksAt,
+          contextUsed: mentions.contextUsed,
           groups: mentions.groups,
           speaksOfColumns: mentions.speaksOfColumns,
           keyspaces: mentions.keyspaces,
@@ -95,7 +95,7 @@ export function parseCedar(
 
 /** What a policy's JSON form speaks of (docs.cedarpolicy.com/policies/json-format.html). */
 class Mentions {
-  readonly looksAt = new Set<ContextAttribute>()
+  readonly contextUsed = new Set<ContextAttribute>()
   readonly groups = new Set<string>()
   readonly keyspaces = new Set<string>()
   readonly tables: (readonly [string, string])[] = []
@@ -124,8 +124,8 @@ class Mentions {
       return
     }
     if (map.get('Var') === 'context') {
-      // Nobody took an attribute of it on the way here, so all of it may be looked at.
-      for (const attribute of contextAttributes) this.looksAt.add(attribute)
+      // The context is used as a whole, so every attribute counts as used.
+      for (const attribute of contextAttributes) this.contextUsed.add(attribute)
       return
     }
     if (map.get('entity_type') === 'Column') this.speaksOfColumns = true
@@ -134,7 +134,7 @@ class Mentions {
       const attribute = Array.isArray(access.attr) ? access.attr[0] : access.attr
       if (attribute === 'column') this.speaksOfColumns = true
       if (isRecord(access.left) && access.left.Var === 'context') {
-        for (const known of contextAttributes) if (known === attribute) this.looksAt.add(known)
+        for (const known of contextAttributes) if (known === attribute) this.contextUsed.add(known)
         return
       }
     }

@@ -4,7 +4,7 @@
 import type { RequestCheck, RequestTest } from '../obligations.ts'
 import type { RequestValues } from '../request.ts'
 import type { DataDenial } from './findings.ts'
-import { builtinChecks } from './law.ts'
+import { builtinChecks } from './rules.ts'
 
 export interface CheckVerdict {
   /** The first check in force that does not hold. */

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { analyse } from '../../cql/statement/analyse.ts'
-import { admin, document, judge, lawOf, noLaw, sign } from './data.fixture.ts'
-import type { DataLaw } from './law.ts'
+import { admin, document, judge, noRules, rulesOf, sign } from './data.fixture.ts'
+import type { DataRules } from './rules.ts'
 
 const guard = (name: string, spec: string): string => document('Guardrail', name, `{${spec}}`)
 
-const verdict = (text: string, law: DataLaw = noLaw): string =>
-  sign(judge(law, analyse(text), { principal: admin, may: () => true }))
+const verdict = (text: string, rules: DataRules = noRules): string =>
+  sign(judge(rules, analyse(text), { principal: admin, may: () => true }))
 
 const own = [
   "CREATE KEYSPACE shop WITH replication = {'class': 'SimpleStrategy', 'replication_factor': 1}",
@@ -45,7 +45,7 @@ describe('classes that statements name', () => {
 
   it('are refused to everyone where they are others, and the refusal does not repeat them', () => {
     for (const text of foreign) assert.equal(verdict(text), '-unlisted-class', text)
-    const { denial } = judge(noLaw, analyse(foreign[3]!))
+    const { denial } = judge(noRules, analyse(foreign[3]!))
     assert.equal(denial?.text, 'a statement on shop.orders names a class that is not on the list of classes')
   })
 
@@ -56,7 +56,7 @@ describe('classes that statements name', () => {
   })
 
   it('may be others where a Guardrail lists them by their exact names, and nowhere else', () => {
-    const law = lawOf(guard('g', 'keyspaces: [shop], allowedClasses: [org.example.Fine, org.example.Fine$Inner]'))
+    const rules = rulesOf(guard('g', 'keyspaces: [shop], allowedClasses: [org.example.Fine, org.example.Fine$Inner]'))
     for (const use of [
       "CREATE TRIGGER tr ON shop.orders USING '@'",
       "CREATE CUSTOM INDEX ON shop.orders (a) USING '@'",
@@ -64,29 +64,32 @@ describe('classes that statements name', () => {
       "CREATE KEYSPACE shop WITH replication = {'class': '@'}",
     ]) {
       const of = (name: string): string => use.replace('@', name)
-      assert.equal(verdict(of('org.example.Fine'), law), '+', use)
-      assert.equal(verdict(of('org.example.Fine$Inner'), law), '+', use)
-      assert.equal(verdict(of('org.example.Fin'), law), '-unlisted-class', use)
-      assert.equal(verdict(of('org.example.Fine2'), law), '-unlisted-class', use)
-      assert.equal(verdict(of('org.example.fine'), law), '-unlisted-class', use)
-      assert.equal(verdict(of('org.example.Fine').replace('shop', 'other'), law), '-unlisted-class', use)
+      assert.equal(verdict(of('org.example.Fine'), rules), '+', use)
+      assert.equal(verdict(of('org.example.Fine$Inner'), rules), '+', use)
+      assert.equal(verdict(of('org.example.Fin'), rules), '-unlisted-class', use)
+      assert.equal(verdict(of('org.example.Fine2'), rules), '-unlisted-class', use)
+      assert.equal(verdict(of('org.example.fine'), rules), '-unlisted-class', use)
+      assert.equal(verdict(of('org.example.Fine').replace('shop', 'other'), rules), '-unlisted-class', use)
     }
-    for (const text of own) assert.equal(verdict(text, law), '+', text)
+    for (const text of own) assert.equal(verdict(text, rules), '+', text)
   })
 
   it('are listed for tables without being listed for their keyspace, and never for a system keyspace by a wildcard', () => {
-    const tables = lawOf(guard('g', 'keyspaces: [shop], tables: [orders], allowedClasses: [a.B]'))
+    const tables = rulesOf(guard('g', 'keyspaces: [shop], tables: [orders], allowedClasses: [a.B]'))
     assert.equal(verdict("ALTER TABLE shop.orders WITH compaction = {'class': 'a.B'}", tables), '+')
     assert.equal(verdict("ALTER TABLE shop.others WITH compaction = {'class': 'a.B'}", tables), '-unlisted-class')
     assert.equal(verdict("ALTER KEYSPACE shop WITH replication = {'class': 'a.B'}", tables), '-unlisted-class')
-    const everywhere = lawOf(guard('g', 'allowedClasses: [a.B]'))
+    const everywhere = rulesOf(guard('g', 'allowedClasses: [a.B]'))
     assert.equal(verdict("ALTER KEYSPACE shop WITH replication = {'class': 'a.B'}", everywhere), '+')
     assert.equal(verdict("ALTER TABLE system_auth.t WITH compaction = {'class': 'a.B'}", everywhere), '-unlisted-class')
   })
 
   it('add up over Guardrails', () => {
-    const law = lawOf(guard('one', 'allowedClasses: [a.B]'), guard('two', 'keyspaces: [shop], allowedClasses: [a.C]'))
+    const rules = rulesOf(
+      guard('one', 'allowedClasses: [a.B]'),
+      guard('two', 'keyspaces: [shop], allowedClasses: [a.C]'),
+    )
     const text = "ALTER TABLE shop.orders WITH compaction = {'class': 'a.B'} AND compression = {'class': 'a.C'}"
-    assert.equal(verdict(text, law), '+')
+    assert.equal(verdict(text, rules), '+')
   })
 })

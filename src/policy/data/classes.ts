@@ -4,7 +4,7 @@
  */
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import type { Findings } from './findings.ts'
-import type { DataLaw, Rule } from './law.ts'
+import type { DataRules, Rule } from './rules.ts'
 import { printable, tableName } from './words.ts'
 
 export const unlistedClassRule = 'unlisted-class'
@@ -28,10 +28,10 @@ export const ownClasses: ReadonlySet<string> = new Set([
   ),
 ])
 
-export function judgeClasses(findings: Findings, law: DataLaw, { classes, keyspace, table }: StatementFacts): void {
+export function judgeClasses(findings: Findings, rules: DataRules, { classes, keyspace, table }: StatementFacts): void {
   for (const name of classes) {
     if (ownClasses.has(name)) continue
-    if (keyspace !== undefined && law.allowsClass(name, keyspace, table)) continue
+    if (keyspace !== undefined && rules.allowsClass(name, keyspace, table)) continue
     // The name itself is a literal, which refusals and records do not hold.
     const where = table === undefined ? printable(keyspace ?? '?') : tableName(keyspace ?? '?', table)
     findings.refuse(unlisted, `a statement on ${where} names a class that is not on the list of classes`)

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { RingfenceError } from '../../base/errors.ts'
-import { document, lawOf } from './data.fixture.ts'
+import { document, rulesOf } from './data.fixture.ts'
 
 function refusal(...documents: string[]): string[] {
   try {
-    lawOf(...documents)
+    rulesOf(...documents)
   } catch (reason) {
     assert.ok(reason instanceof RingfenceError && reason.code === 'CONFIG', String(reason))
     return reason.message.split('\n')
@@ -208,8 +208,8 @@ describe('docs/policy-data.md', () => {
     const text = readFileSync(new URL('../../../docs/policy-data.md', import.meta.url), 'utf8')
     const documents = [...text.matchAll(/^```yaml\n(.*?)^```$/gms)].map(([, yaml = '']) => yaml)
     assert.equal(documents.length, 5)
-    const law = lawOf(...documents)
-    const counts = [law.masks, law.retention, law.holds, law.guards].map(({ length }) => length)
+    const rules = rulesOf(...documents)
+    const counts = [rules.masks, rules.retention, rules.holds, rules.guards].map(({ length }) => length)
     assert.deepEqual(counts, [1, 1, 1, 2])
   })
 })

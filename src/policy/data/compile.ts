@@ -1,5 +1,5 @@
 /**
- * Documents → `DataLaw`. A rule that could never do anything is a fault, because its author believes that it does something.
+ * Documents → `DataRules`. A rule that could never do anything is a fault, because its author believes that it does something.
  */
 import type { DocumentPath, ParsedDocument } from '../../base/document.ts'
 import { unknownWord } from '../../base/document.ts'
@@ -10,13 +10,13 @@ import { isSystemKeyspace } from '../names.ts'
 import type { Mask } from '../obligations.ts'
 import { ownClasses } from './classes.ts'
 import type { DataClassSpec, GuardrailSpec, MaskingPolicySpec, RetentionPolicySpec } from './kinds.ts'
-import type { GuardRule, HoldRule, MaskRule, RetentionRule, Target } from './law.ts'
-import { DataLaw } from './law.ts'
+import type { GuardRule, HoldRule, MaskRule, RetentionRule, Target } from './rules.ts'
+import { DataRules } from './rules.ts'
 
 export type Fault = (document: ParsedDocument, path: DocumentPath, message: string) => void
 
-/** Makes the law of a policy's documents; those of other kinds are passed over. Each fault found is told to `fault`. */
-export function compileDataLaw(documents: readonly ParsedDocument[], fault: Fault): DataLaw {
+/** Makes the rules of a policy's documents; those of other kinds are passed over. Each fault found is told to `fault`. */
+export function compileDataRules(documents: readonly ParsedDocument[], fault: Fault): DataRules {
   return new Compiler(documents, fault).compile()
 }
 
@@ -41,7 +41,7 @@ class Compiler {
     this.#fault = fault
   }
 
-  compile(): DataLaw {
+  compile(): DataRules {
     for (const document of this.#of<DataClassSpec>('DataClass')) {
       this.#checkClass(document)
       if (!this.#classes.has(document.name)) this.#classes.set(document.name, document)
@@ -54,7 +54,7 @@ class Compiler {
       const message = 'no MaskingPolicy or RetentionPolicy names this class, so it can never do anything'
       this.#fault(document, ['metadata', 'name'], message)
     }
-    return new DataLaw({ masks: this.#masks, retention: this.#retention, holds: this.#holds, guards: this.#guards })
+    return new DataRules({ masks: this.#masks, retention: this.#retention, holds: this.#holds, guards: this.#guards })
   }
 
   #of<Spec>(kind: string): ParsedDocument<Spec>[] {

@@ -1,4 +1,4 @@
-/** Laws from YAML and facts by hand, for the tests of this folder. */
+/** Data rules from YAML and facts by hand, for the tests of this folder. */
 import { configError, type Problem, parseDocuments } from '../../base/document.ts'
 import type { Access, Permission, Restriction, StatementFacts } from '../../cql/statement/facts.ts'
 import { plainFacts } from '../../cql/statement/facts.ts'
@@ -6,11 +6,11 @@ import { parseSpiffeId } from '../../identity/spiffe.ts'
 import type { RequestCheck } from '../obligations.ts'
 import type { Principal } from '../policy.ts'
 import type { RequestValues, SchemaView, TableInfo } from '../request.ts'
-import { compileDataLaw } from './compile.ts'
+import { compileDataRules } from './compile.ts'
 import { evaluateData } from './evaluate.ts'
 import type { DataVerdict } from './findings.ts'
 import { dataSchemas } from './kinds.ts'
-import type { DataLaw } from './law.ts'
+import type { DataRules } from './rules.ts'
 
 export const app: Principal = { spiffeId: parseSpiffeId('spiffe://td/svc/app') }
 export const admin: Principal = { spiffeId: parseSpiffeId('spiffe://td/admin/root') }
@@ -21,15 +21,15 @@ export function document(kind: string, name: string, spec: string): string {
 }
 
 /** @throws RingfenceError CONFIG */
-export function lawOf(...documents: string[]): DataLaw {
+export function rulesOf(...documents: string[]): DataRules {
   const problems: Problem[] = []
   const parsed = parseDocuments(documents.join('---\n'), 'p.yaml', dataSchemas)
-  const law = compileDataLaw(parsed, (at, path, message) => problems.push({ ...at.position(path), message }))
+  const rules = compileDataRules(parsed, (at, path, message) => problems.push({ ...at.position(path), message }))
   if (problems.length > 0) throw configError('p.yaml', problems)
-  return law
+  return rules
 }
 
-export const noLaw: DataLaw = compileDataLaw([], () => {})
+export const noRules: DataRules = compileDataRules([], () => {})
 
 export function table(more: Partial<TableInfo> = {}): TableInfo {
   return {
@@ -99,10 +99,10 @@ export interface Asked {
   readonly may?: (access: Access) => boolean
 }
 
-export function judge(law: DataLaw, facts: StatementFacts, asked: Asked = {}): DataVerdict {
+export function judge(rules: DataRules, facts: StatementFacts, asked: Asked = {}): DataVerdict {
   const { principal = app, may = () => false } = asked
   const schema = 'schema' in asked ? asked.schema : schemaOf()
-  return evaluateData(law, { principal, facts, schema, may })
+  return evaluateData(rules, { principal, facts, schema, may })
 }
 
 /** `-rule` for a refusal, `+` else; observed rules follow in brackets. */

@@ -1,5 +1,5 @@
 /**
- * One statement against the data law. It binds everyone, so it is asked after the rules on who may do what, and can only take away.
+ * One statement against the data rules. They bind everyone, are asked after the rules on who may do what, and can only take away.
  */
 import type { Access, Resource, StatementFacts } from '../../cql/statement/facts.ts'
 import type { Principal } from '../policy.ts'
@@ -13,11 +13,11 @@ import {
   judgeRead,
   judgeTimestamp,
   partitionsWritten,
-  timestampLawOf,
+  timestampBoundsOf,
 } from './guardrails.ts'
-import type { DataLaw, TableLaw, TimestampLaw } from './law.ts'
 import { judgeMasks } from './masking.ts'
 import { judgeKeyspaceDrop, judgeRowLife, judgeTableLife } from './retention.ts'
+import type { DataRules, TableRules, TimestampBounds } from './rules.ts'
 
 export interface DataQuestion {
   readonly principal: Principal
@@ -32,21 +32,21 @@ export interface DataQuestion {
   readonly may: (access: Access) => boolean
 }
 
-export function evaluateData(law: DataLaw, question: DataQuestion): DataVerdict {
+export function evaluateData(rules: DataRules, question: DataQuestion): DataVerdict {
   const findings = new Findings()
   const { facts, schema } = question
   const { verb, keyspace, table } = facts
-  if (verb === 'BATCH') return judgeBatch(findings, law, question)
-  judgeClasses(findings, law, facts)
+  if (verb === 'BATCH') return judgeBatch(findings, rules, question)
+  judgeClasses(findings, rules, facts)
   if (verb === 'DROP KEYSPACE' && keyspace !== undefined) {
-    judgeKeyspaceDrop(findings, law.holdsIn(keyspace), keyspace)
+    judgeKeyspaceDrop(findings, rules.holdsIn(keyspace), keyspace)
     return findings.bareVerdict()
   }
   if (keyspace === undefined || table === undefined) return findings.bareVerdict()
   const info = tableOf(schema, keyspace, table)
   switch (verb) {
     case 'SELECT': {
-      const bound = law.of(keyspace, table, info?.base)
+      const bound = rules.of(keyspace, table, info?.base)
       judgeRead(findings, bound, facts, info)
       judgeLists(findings, bound, facts, 0)
       judgeMasksOf(findings, bound, question, facts, info)
@@ -56,10 +56,10 @@ export function evaluateData(law: DataLaw, question: DataQuestion): DataVerdict 
     case 'INSERT':
     case 'UPDATE':
     case 'DELETE': {
-      const bound = law.of(keyspace, table, info?.base)
+      const bound = rules.of(keyspace, table, info?.base)
       judgeWrite(findings, bound, question, facts, info, 0)
       findings.ask(bound.now)
-      const timestamps = timestampLawOf(bound, facts)
+      const timestamps = timestampBoundsOf(bound, facts)
       if (facts.timestamp === undefined) findings.ask(timestamps.defaults)
       findings.ask(bound.batches)
       if (bound.partitions.length > 0) {
@@ -78,16 +78,16 @@ export function evaluateData(law: DataLaw, question: DataQuestion): DataVerdict 
     case 'DROP TABLE':
     case 'ALTER MATERIALIZED VIEW':
     case 'DROP MATERIALIZED VIEW':
-      judgeTableLife(findings, law.of(keyspace, table, undefined), facts, schema?.table(keyspace, table))
-      judgeUses(findings, law, question, keyspace, table)
+      judgeTableLife(findings, rules.of(keyspace, table, undefined), facts, schema?.table(keyspace, table))
+      judgeUses(findings, rules, question, keyspace, table)
       return findings.bareVerdict()
     case 'CREATE INDEX':
-      judgeUses(findings, law, question, keyspace, table)
+      judgeUses(findings, rules, question, keyspace, table)
       return findings.bareVerdict()
     case 'CREATE MATERIALIZED VIEW':
       for (const { permission, resource } of facts.accesses) {
         if (permission !== 'SELECT' || resource.kind !== 'table') continue
-        judgeUses(findings, law, question, resource.keyspace ?? keyspace, resource.table)
+        judgeUses(findings, rules, question, resource.keyspace ?? keyspace, resource.table)
       }
       return findings.bareVerdict()
     default:
@@ -98,22 +98,22 @@ export function evaluateData(law: DataLaw, question: DataQuestion): DataVerdict 
 /** Everything but a timestamp that the write leaves to what is around it. */
 function judgeWrite(
   findings: Findings,
-  law: TableLaw,
+  rules: TableRules,
   question: DataQuestion,
   facts: StatementFacts,
   table: TableInfo | undefined,
   firstMarker: number | undefined,
 ): void {
-  judgeRowLife(findings, law, facts, table, firstMarker)
-  judgeLists(findings, law, facts, firstMarker)
+  judgeRowLife(findings, rules, facts, table, firstMarker)
+  judgeLists(findings, rules, facts, firstMarker)
   if (facts.timestamp !== undefined) {
-    judgeTimestamp(findings, timestampLawOf(law, facts), facts.timestamp, firstMarker)
+    judgeTimestamp(findings, timestampBoundsOf(rules, facts), facts.timestamp, firstMarker)
   }
-  if (facts.conditional || law.masks.length > 0) judgeMasksOf(findings, law, question, facts, table)
+  if (facts.conditional || rules.masks.length > 0) judgeMasksOf(findings, rules, question, facts, table)
 }
 
 /** A BATCH text may hold tens of thousands of statements, so what is the same for a table is found and asked once. */
-function judgeBatch(findings: Findings, law: DataLaw, question: DataQuestion): DataVerdict {
+function judgeBatch(findings: Findings, rules: DataRules, question: DataQuestion): DataVerdict {
   const { facts, schema } = question
   let childMarkers = 0
   for (const child of facts.children) childMarkers += child.markers.length
@@ -123,21 +123,21 @@ function judgeBatch(findings: Findings, law: DataLaw, question: DataQuestion): D
   let firstMarker = ownMarkers
   let before: StatementFacts | undefined
   let info: TableInfo | undefined
-  let bound: TableLaw | undefined
-  const laws = new Set<TableLaw>()
+  let bound: TableRules | undefined
+  const all = new Set<TableRules>()
   // Those whose timestamp is the BATCH's own, or the request's.
-  const around = new Set<TimestampLaw>()
+  const around = new Set<TimestampBounds>()
   for (const child of facts.children) {
     const { keyspace, table } = child
     if (keyspace === undefined || table === undefined) continue
     if (bound === undefined || before?.table !== table || before.keyspace !== keyspace) {
       info = tableOf(schema, keyspace, table)
-      bound = law.of(keyspace, table, info?.base)
-      laws.add(bound)
+      bound = rules.of(keyspace, table, info?.base)
+      all.add(bound)
       findings.ask(bound.now)
     }
     before = child
-    if (child.timestamp === undefined || facts.timestamp !== undefined) around.add(timestampLawOf(bound, child))
+    if (child.timestamp === undefined || facts.timestamp !== undefined) around.add(timestampBoundsOf(bound, child))
     if (bound.judgesWrites || bound.masks.length > 0 || child.timestamp !== undefined || child.conditional) {
       judgeWrite(findings, bound, question, child, info, isMessage ? undefined : firstMarker)
     }
@@ -145,30 +145,36 @@ function judgeBatch(findings: Findings, law: DataLaw, question: DataQuestion): D
   }
   for (const one of around) judgeTimestamp(findings, one, facts.timestamp, 0)
   let partitions: ReturnType<typeof partitionsWritten> | undefined
-  for (const one of laws) {
+  for (const one of all) {
     if (isMessage) findings.ask(one.batches)
     else if (one.partitions.length > 0) {
       partitions ??= partitionsWritten(facts.children, tableOfWrite(schema), ownMarkers)
       judgePartitions(findings, one.partitions, one.label, partitions)
     }
   }
-  if (laws.size === 0) return findings.bareVerdict()
+  if (all.size === 0) return findings.bareVerdict()
   const [only, ...others] = around
   return findings.verdict(others.length === 0 ? only?.plain : undefined)
 }
 
 /** What a schema statement does with columns of a table: which rows a view shows, and in which order, tells of values. */
-function judgeUses(findings: Findings, law: DataLaw, question: DataQuestion, keyspace: string, table: string): void {
+function judgeUses(
+  findings: Findings,
+  rules: DataRules,
+  question: DataQuestion,
+  keyspace: string,
+  table: string,
+): void {
   const { facts, schema } = question
   if (facts.columnsUsed.length === 0) return
   const base = tableOf(schema, keyspace, table)?.base
   const asked = { ...facts, keyspace, table, accesses: [] }
-  judgeMasksOf(findings, law.of(keyspace, table, base), question, asked, assumedTable)
+  judgeMasksOf(findings, rules.of(keyspace, table, base), question, asked, assumedTable)
 }
 
 function judgeMasksOf(
   findings: Findings,
-  law: TableLaw,
+  rules: TableRules,
   { principal, may }: DataQuestion,
   facts: StatementFacts,
   table: TableInfo | undefined,
@@ -177,8 +183,8 @@ function judgeMasksOf(
   const resource: Resource = { kind: 'table', keyspace: facts.keyspace, table: table?.base ?? facts.table ?? '' }
   const unmasked = (column: string | '*'): boolean =>
     may({ permission: 'UNMASK', resource, columns: column === '*' ? '*' : [column] })
-  const known = table === assumedTable ? { ...table, columns: namedColumns(law, facts) } : table
-  judgeMasks(findings, { principal, facts, law, table: known, unmasked })
+  const known = table === assumedTable ? { ...table, columns: namedColumns(rules, facts) } : table
+  judgeMasks(findings, { principal, facts, rules, table: known, unmasked })
 }
 
 /** What is taken for a table where there is no schema to ask. */
@@ -199,7 +205,7 @@ function tableOfWrite(schema: SchemaView | undefined): (write: StatementFacts) =
 }
 
 /** Columns that masks write in full. */
-function namedColumns({ masks }: TableLaw, { selection }: StatementFacts): string[] {
+function namedColumns({ masks }: TableRules, { selection }: StatementFacts): string[] {
   const exact = masks.flatMap(({ columns }) => (columns ?? []).filter((column) => !column.endsWith('*')))
   const shown = selection === '*' ? [] : (selection ?? []).filter((column) => column !== undefined)
   return [...new Set([...exact, ...shown])]

@@ -1,10 +1,10 @@
 /**
- * What is found while one statement is held against the data law: the first refusal, what was only observed, and what the permit will
+ * What is found while one statement is held against the data rules: the first refusal, what was only observed, and what the permit will
  * ask for.
  */
 import type { ColumnMask, Mask, Obligations, RequestCheck } from '../obligations.ts'
-import type { Rule } from './law.ts'
-import { builtinChecks } from './law.ts'
+import type { Rule } from './rules.ts'
+import { builtinChecks } from './rules.ts'
 
 /** `text` is one line for the client, without full stop and without values of the data. */
 export interface DataDenial {

@@ -9,9 +9,9 @@ import {
   document,
   factsOf,
   judge,
-  lawOf,
-  noLaw,
+  noRules,
   restrict,
+  rulesOf,
   schemaOf,
   select,
   sign,
@@ -25,132 +25,132 @@ const schema = schemaOf({ 'shop.orders': table({ partitionKey: ['id'], clusterin
 const row = { restrictions: [restrict('id', '=', one), restrict('at', '=', undefined)] }
 
 describe('scans and ALLOW FILTERING', () => {
-  const law = lawOf(guard('g', 'scans: deny, allowFiltering: deny, keyspaces: [shop]'))
+  const rules = rulesOf(guard('g', 'scans: deny, allowFiltering: deny, keyspaces: [shop]'))
 
   it('are refused where a Guardrail denies them, to everyone', () => {
     const scan = select('shop.orders', ['id'], {
       accesses: [access('SELECT', 'shop.orders', ['id']), access('SCAN', 'shop.orders')],
     })
-    assert.equal(sign(judge(law, scan, { principal: admin, may: () => true })), '-g')
-    assert.equal(sign(judge(noLaw, scan)), '+')
+    assert.equal(sign(judge(rules, scan, { principal: admin, may: () => true })), '-g')
+    assert.equal(sign(judge(noRules, scan)), '+')
     const filtering = (target: string) => select(target, ['id'], { allowFiltering: true })
-    assert.equal(sign(judge(law, filtering('shop.orders'))), '-g')
-    assert.equal(sign(judge(law, filtering('other.orders'))), '+')
-    assert.equal(sign(judge(law, select('shop.orders', ['id']))), '+')
+    assert.equal(sign(judge(rules, filtering('shop.orders'))), '-g')
+    assert.equal(sign(judge(rules, filtering('other.orders'))), '+')
+    assert.equal(sign(judge(rules, select('shop.orders', ['id']))), '+')
   })
 
   it('are only counted in observe mode', () => {
-    const observed = lawOf(guard('g', 'allowFiltering: deny, mode: observe'))
+    const observed = rulesOf(guard('g', 'allowFiltering: deny, mode: observe'))
     assert.equal(sign(judge(observed, select('shop.orders', ['id'], { allowFiltering: true }))), '+ [g]')
   })
 
   it('of system keyspaces are refused by a Guardrail that names them only', () => {
     const filtering = select('system_auth.roles', ['id'], { allowFiltering: true })
-    assert.equal(sign(judge(lawOf(guard('g', 'allowFiltering: deny')), filtering)), '+')
-    assert.equal(sign(judge(lawOf(guard('g', 'allowFiltering: deny, keyspaces: [system_auth]')), filtering)), '-g')
+    assert.equal(sign(judge(rulesOf(guard('g', 'allowFiltering: deny')), filtering)), '+')
+    assert.equal(sign(judge(rulesOf(guard('g', 'allowFiltering: deny, keyspaces: [system_auth]')), filtering)), '-g')
   })
 })
 
 describe('pageSizeMax', () => {
-  const law = lawOf(guard('g', 'pageSizeMax: 100'))
+  const rules = rulesOf(guard('g', 'pageSizeMax: 100'))
   const page = (limitMarker?: number) => ({ kind: 'pageSize', max: 100, limitMarker })
 
   it('is asked of the request, unless LIMIT or the whole key keeps the answer small', () => {
-    assert.deepEqual(testsOf(judge(law, select('shop.orders', ['id']), { schema })), [page()])
+    assert.deepEqual(testsOf(judge(rules, select('shop.orders', ['id']), { schema })), [page()])
     const limited = (literal: bigint) =>
-      testsOf(judge(law, select('shop.orders', ['id'], { limit: { literal } }), { schema }))
+      testsOf(judge(rules, select('shop.orders', ['id'], { limit: { literal } }), { schema }))
     assert.deepEqual(limited(100n), [])
     assert.deepEqual(limited(101n), [page()])
-    assert.deepEqual(testsOf(judge(law, select('shop.orders', ['id'], { limit: { marker: 2 } }), { schema })), [
+    assert.deepEqual(testsOf(judge(rules, select('shop.orders', ['id'], { limit: { marker: 2 } }), { schema })), [
       page(2),
     ])
-    assert.deepEqual(testsOf(judge(law, select('shop.orders', ['id'], row), { schema })), [])
+    assert.deepEqual(testsOf(judge(rules, select('shop.orders', ['id'], row), { schema })), [])
     const partition = select('shop.orders', ['id'], { restrictions: row.restrictions.slice(0, 1) })
-    assert.deepEqual(testsOf(judge(law, partition, { schema })), [page()])
+    assert.deepEqual(testsOf(judge(rules, partition, { schema })), [page()])
     const byToken: Restriction[] = [{ ...restrict('id', '=', one), token: true }, row.restrictions[1]!]
-    assert.deepEqual(testsOf(judge(law, select('shop.orders', ['id'], { restrictions: byToken }), { schema })), [
+    assert.deepEqual(testsOf(judge(rules, select('shop.orders', ['id'], { restrictions: byToken }), { schema })), [
       page(),
     ])
   })
 
   it('is not asked of writes', () => {
-    assert.deepEqual(testsOf(judge(law, factsOf('INSERT', 'shop.orders'))), [])
+    assert.deepEqual(testsOf(judge(rules, factsOf('INSERT', 'shop.orders'))), [])
   })
 })
 
 describe('limitMax', () => {
-  const law = lawOf(guard('g', 'limitMax: 10'))
+  const rules = rulesOf(guard('g', 'limitMax: 10'))
   it('refuses a LIMIT that is greater or missing, and asks the request for a bound one', () => {
     const verdict = (literal: bigint) =>
-      sign(judge(law, select('shop.orders', '*', { limit: { literal } }), { schema }))
+      sign(judge(rules, select('shop.orders', '*', { limit: { literal } }), { schema }))
     assert.equal(verdict(10n), '+')
     assert.equal(verdict(11n), '-g')
     assert.equal(verdict(2n ** 64n), '-g')
-    assert.equal(sign(judge(law, select('shop.orders', '*'), { schema })), '-g')
-    assert.equal(sign(judge(law, select('shop.orders', '*', row), { schema })), '+')
-    assert.deepEqual(testsOf(judge(law, select('shop.orders', '*', { limit: { marker: 1 } }), { schema })), [
+    assert.equal(sign(judge(rules, select('shop.orders', '*'), { schema })), '-g')
+    assert.equal(sign(judge(rules, select('shop.orders', '*', row), { schema })), '+')
+    assert.deepEqual(testsOf(judge(rules, select('shop.orders', '*', { limit: { marker: 1 } }), { schema })), [
       { kind: 'limit', marker: 1, max: 10 },
     ])
   })
 })
 
 describe('inValuesMax', () => {
-  const law = lawOf(guard('g', 'inValuesMax: 4'))
+  const rules = rulesOf(guard('g', 'inValuesMax: 4'))
   const values = (count: number) => Array.from({ length: count }, () => undefined)
   const list = (column: string, marker: number): Restriction => ({ ...restrict(column, 'IN'), list: marker })
 
   it('multiplies the lists, in writes too', () => {
     const within = (...restrictions: Restriction[]) => select('shop.orders', ['id'], { restrictions })
-    assert.equal(sign(judge(law, within(restrict('id', 'IN', ...values(4))))), '+')
-    assert.equal(sign(judge(law, within(restrict('id', 'IN', ...values(5))))), '-g')
+    assert.equal(sign(judge(rules, within(restrict('id', 'IN', ...values(4))))), '+')
+    assert.equal(sign(judge(rules, within(restrict('id', 'IN', ...values(5))))), '-g')
     const two = [restrict('id', 'IN', ...values(2)), restrict('at', 'IN', ...values(2))]
-    assert.equal(sign(judge(law, within(...two))), '+')
-    assert.equal(sign(judge(law, within(...two, restrict('c', 'IN', ...values(2))))), '-g')
-    assert.equal(sign(judge(law, within(...two, restrict('c', 'other', ...values(2))))), '+')
+    assert.equal(sign(judge(rules, within(...two))), '+')
+    assert.equal(sign(judge(rules, within(...two, restrict('c', 'IN', ...values(2))))), '-g')
+    assert.equal(sign(judge(rules, within(...two, restrict('c', 'other', ...values(2))))), '+')
     const remove = factsOf('DELETE', 'shop.orders', { restrictions: [restrict('id', 'IN', ...values(5))] })
-    assert.equal(sign(judge(law, remove)), '-g')
-    assert.equal(sign(judge(law, batch([remove]))), '-g')
+    assert.equal(sign(judge(rules, remove)), '-g')
+    assert.equal(sign(judge(rules, batch([remove]))), '-g')
   })
 
   it('leaves bound lists to the request, with what is written beside them', () => {
     const facts = select('shop.orders', ['id'], {
       restrictions: [list('id', 1), restrict('at', 'IN', ...values(3)), list('c', 4)],
     })
-    assert.deepEqual(testsOf(judge(law, facts)), [{ kind: 'inSize', markers: [1, 4], times: 3, max: 4 }])
+    assert.deepEqual(testsOf(judge(rules, facts)), [{ kind: 'inSize', markers: [1, 4], times: 3, max: 4 }])
   })
 })
 
 describe('partitionsPerBatchMax', () => {
-  const law = lawOf(guard('g', 'partitionsPerBatchMax: 2'))
+  const rules = rulesOf(guard('g', 'partitionsPerBatchMax: 2'))
   const write = (text?: string) =>
     factsOf('UPDATE', 'shop.orders', { restrictions: text === undefined ? [] : [restrict('id', '=', { text })] })
 
   it('counts the statements of a BATCH text, those of one partition once where the key is text', () => {
-    assert.equal(sign(judge(law, batch([write(), write()]))), '+')
-    assert.equal(sign(judge(law, batch([write(), write(), write()]))), '-g')
-    assert.equal(sign(judge(law, batch([write('a'), write('a'), write('b')]))), '+')
-    assert.equal(sign(judge(law, batch([write('a'), write('b'), write('__proto__')]))), '-g')
-    assert.equal(sign(judge(law, batch([write('a'), write('a'), factsOf('UPDATE', 'other.t')]))), '+')
+    assert.equal(sign(judge(rules, batch([write(), write()]))), '+')
+    assert.equal(sign(judge(rules, batch([write(), write(), write()]))), '-g')
+    assert.equal(sign(judge(rules, batch([write('a'), write('a'), write('b')]))), '+')
+    assert.equal(sign(judge(rules, batch([write('a'), write('b'), write('__proto__')]))), '-g')
+    assert.equal(sign(judge(rules, batch([write('a'), write('a'), factsOf('UPDATE', 'other.t')]))), '+')
   })
 
   it('is asked of the request for the statements of a BATCH message', () => {
     const test = [{ kind: 'partitions', max: 2 }]
-    assert.deepEqual(testsOf(judge(law, write())), test)
+    assert.deepEqual(testsOf(judge(rules, write())), test)
     const part = factsOf('UPDATE', 'shop.orders', { markers: [undefined] })
-    assert.deepEqual(testsOf(judge(law, batch([part, part, part], { markers: [] }))), test)
-    assert.deepEqual(testsOf(judge(noLaw, write())), [])
+    assert.deepEqual(testsOf(judge(rules, batch([part, part, part], { markers: [] }))), test)
+    assert.deepEqual(testsOf(judge(noRules, write())), [])
   })
 })
 
 describe('several Guardrails', () => {
   it('leave the strictest of those enforced, and stricter ones that are observed', () => {
-    const law = lawOf(
+    const rules = rulesOf(
       guard('wide', 'pageSizeMax: 1000'),
       guard('narrow', 'pageSizeMax: 100'),
       guard('try', 'pageSizeMax: 10, mode: observe'),
       guard('late', 'pageSizeMax: 500, mode: observe'),
     )
-    const checks = judge(law, select('shop.orders', ['id']), { schema }).obligations?.checks ?? []
+    const checks = judge(rules, select('shop.orders', ['id']), { schema }).obligations?.checks ?? []
     const pages = checks.filter(({ test }) => test.kind === 'pageSize').map(({ rule, observe }) => [rule, observe])
     assert.deepEqual(pages, [
       ['narrow', false],
@@ -168,32 +168,32 @@ describe('timestamps', () => {
 
   it('are bound to an hour ahead without any Guardrail, of every write', () => {
     for (const target of ['shop.orders', 'system_auth.roles']) {
-      const { obligations } = judge(noLaw, factsOf('INSERT', target))
+      const { obligations } = judge(noRules, factsOf('INSERT', target))
       assert.deepEqual(timestamps(obligations?.checks), [['timestamp-bound', 3_600_000, undefined]])
     }
-    assert.equal(judge(noLaw, select('shop.orders', '*')).obligations, undefined)
+    assert.equal(judge(noRules, select('shop.orders', '*')).obligations, undefined)
   })
 
   it('are bound as a Guardrail that is enforced says, looser too, and as well as one that is observed', () => {
-    const law = (more: string) => judge(lawOf(guard('g', more)), insert).obligations?.checks
-    assert.deepEqual(timestamps(law('timestampFutureMax: 1d')), [['g', 86_400_000, undefined]])
-    assert.deepEqual(timestamps(law('timestampFutureMax: 500ms')), [['g', 500, undefined]])
-    assert.deepEqual(timestamps(law('timestampPastMax: 1h')), [
+    const rules = (more: string) => judge(rulesOf(guard('g', more)), insert).obligations?.checks
+    assert.deepEqual(timestamps(rules('timestampFutureMax: 1d')), [['g', 86_400_000, undefined]])
+    assert.deepEqual(timestamps(rules('timestampFutureMax: 500ms')), [['g', 500, undefined]])
+    assert.deepEqual(timestamps(rules('timestampPastMax: 1h')), [
       ['timestamp-bound', 3_600_000, undefined],
       ['g', undefined, 3_600_000],
     ])
-    assert.deepEqual(timestamps(law('timestampFutureMax: 1m, mode: observe')), [
+    assert.deepEqual(timestamps(rules('timestampFutureMax: 1m, mode: observe')), [
       ['timestamp-bound', 3_600_000, undefined],
       ['g', 60_000, undefined],
     ])
-    assert.deepEqual(timestamps(law('timestampFutureMax: 1m, keyspaces: [other]')), [
+    assert.deepEqual(timestamps(rules('timestampFutureMax: 1m, keyspaces: [other]')), [
       ['timestamp-bound', 3_600_000, undefined],
     ])
   })
 
   it('are checked where they are written, bound, of the BATCH, or the request’s own', () => {
     const sources = (facts: Parameters<typeof judge>[1]) =>
-      (judge(noLaw, facts).obligations?.checks ?? []).flatMap(({ test }) =>
+      (judge(noRules, facts).obligations?.checks ?? []).flatMap(({ test }) =>
         test.kind === 'timestamp' ? [[test.literalMicros, test.marker]] : [],
       )
     const literal = { literal: 5n }
@@ -217,7 +217,7 @@ describe('timestamps', () => {
       const own = timestamp === undefined ? remove : { ...remove, timestamp }
       const removals = [own, batch([own]), batch([remove, remove], under)]
       for (const facts of removals)
-        assert.deepEqual(timestamps(judge(noLaw, facts).obligations?.checks), [], facts.verb)
+        assert.deepEqual(timestamps(judge(noRules, facts).obligations?.checks), [], facts.verb)
       for (const write of ['INSERT', 'UPDATE'] as const) {
         const written =
           timestamp === undefined ? factsOf(write, 'shop.orders') : { ...factsOf(write, 'shop.orders'), timestamp }
@@ -228,15 +228,15 @@ describe('timestamps', () => {
           batch([remove, plain], under),
           batch([plain, remove], under),
         ]) {
-          assert.deepEqual(timestamps(judge(noLaw, facts).obligations?.checks), bound, facts.verb)
+          assert.deepEqual(timestamps(judge(noRules, facts).obligations?.checks), bound, facts.verb)
         }
       }
-      assert.deepEqual(timestamps(judge(noLaw, batch([remove, elsewhere], under)).obligations?.checks), bound)
+      assert.deepEqual(timestamps(judge(noRules, batch([remove, elsewhere], under)).obligations?.checks), bound)
       // Whoever sets a bound of their own gets it for all that carries a timestamp.
       for (const facts of removals) {
-        const guarded = judge(lawOf(guard('g', 'timestampFutureMax: 1m, timestampPastMax: 1h')), facts)
+        const guarded = judge(rulesOf(guard('g', 'timestampFutureMax: 1m, timestampPastMax: 1h')), facts)
         assert.deepEqual(timestamps(guarded.obligations?.checks), [['g', 60_000, 3_600_000]])
-        const past = judge(lawOf(guard('g', 'timestampPastMax: 1h')), facts)
+        const past = judge(rulesOf(guard('g', 'timestampPastMax: 1h')), facts)
         assert.deepEqual(timestamps(past.obligations?.checks), [['g', undefined, 3_600_000]])
       }
     }
@@ -247,28 +247,28 @@ describe('timestamps', () => {
       { ...insert, timestamp: { literal: 5n } },
     ])
     const [only, ...others] =
-      judge(noLaw, mixed).obligations?.checks.filter(({ test }) => test.kind === 'timestamp') ?? []
+      judge(noRules, mixed).obligations?.checks.filter(({ test }) => test.kind === 'timestamp') ?? []
     assert.deepEqual(only?.test.kind === 'timestamp' && only.test.literalMicros, 5n)
     assert.deepEqual(others, [])
   })
 
   it('cost no object of their own: the obligations of plain writes are one', () => {
-    assert.equal(judge(noLaw, insert).obligations, judge(noLaw, factsOf('UPDATE', 'shop.orders')).obligations)
-    assert.equal(judge(noLaw, insert).obligations, judge(noLaw, batch([insert, insert])).obligations)
+    assert.equal(judge(noRules, insert).obligations, judge(noRules, factsOf('UPDATE', 'shop.orders')).obligations)
+    assert.equal(judge(noRules, insert).obligations, judge(noRules, batch([insert, insert])).obligations)
   })
 })
 
 describe('now_in_seconds', () => {
   const asked = (...documents: string[]) => {
-    const law = lawOf(...documents, guard('other', 'scans: deny, keyspaces: [other]'))
-    const { obligations } = judge(law, select('shop.orders', '*'))
+    const rules = rulesOf(...documents, guard('other', 'scans: deny, keyspaces: [other]'))
+    const { obligations } = judge(rules, select('shop.orders', '*'))
     return obligations?.checks.map(({ rule, observe }) => (observe ? `(${rule})` : rule))
   }
 
   it('is refused by the built-in check, of which a SELECT needs no word', () => {
     assert.equal(asked(), undefined)
     assert.deepEqual(
-      judge(noLaw, factsOf('INSERT', 'shop.orders')).obligations?.checks.map(({ rule }) => rule),
+      judge(noRules, factsOf('INSERT', 'shop.orders')).obligations?.checks.map(({ rule }) => rule),
       ['timestamp-bound', 'now-in-seconds'],
     )
   })
@@ -283,25 +283,25 @@ describe('now_in_seconds', () => {
   })
 })
 
-describe('the law of a table', () => {
+describe('the rules of a table', () => {
   it('is found once and remembered among the ten thousand that were used last, then found again', () => {
-    const law = lawOf(guard('g', 'pageSizeMax: 100'))
-    const first = law.of('shop', 'orders', undefined)
-    assert.equal(law.of('shop', 'orders', undefined), first)
-    assert.notEqual(law.of('shop', 'orders', 'base'), first)
-    for (let i = 2; i < 10_000; i++) law.of('shop', `t${i}`, undefined)
-    assert.equal(law.of('shop', 'orders', undefined), first)
-    law.of('shop', 'one_more', undefined)
-    assert.equal(law.of('shop', 'orders', undefined), first, 'it was used a moment ago')
-    for (let i = 0; i < 10_000; i++) law.of('shop', `u${i}`, undefined)
-    assert.notEqual(law.of('shop', 'orders', undefined), first)
-    assert.deepEqual(law.of('shop', 'orders', undefined), first)
+    const rules = rulesOf(guard('g', 'pageSizeMax: 100'))
+    const first = rules.of('shop', 'orders', undefined)
+    assert.equal(rules.of('shop', 'orders', undefined), first)
+    assert.notEqual(rules.of('shop', 'orders', 'base'), first)
+    for (let i = 2; i < 10_000; i++) rules.of('shop', `t${i}`, undefined)
+    assert.equal(rules.of('shop', 'orders', undefined), first)
+    rules.of('shop', 'one_more', undefined)
+    assert.equal(rules.of('shop', 'orders', undefined), first, 'it was used a moment ago')
+    for (let i = 0; i < 10_000; i++) rules.of('shop', `u${i}`, undefined)
+    assert.notEqual(rules.of('shop', 'orders', undefined), first)
+    assert.deepEqual(rules.of('shop', 'orders', undefined), first)
   })
 
   it('is told apart by keyspace and table, however the names are cut', () => {
-    const law = lawOf(guard('g', 'scans: deny, keyspaces: [a], tables: [bc]'))
-    assert.equal(law.of('a', 'bc', undefined).scans.length, 1)
-    assert.equal(law.of('ab', 'c', undefined).scans.length, 0)
-    assert.equal(law.of('a', 'b', 'c').scans.length, 0)
+    const rules = rulesOf(guard('g', 'scans: deny, keyspaces: [a], tables: [bc]'))
+    assert.equal(rules.of('a', 'bc', undefined).scans.length, 1)
+    assert.equal(rules.of('ab', 'c', undefined).scans.length, 0)
+    assert.equal(rules.of('a', 'b', 'c').scans.length, 0)
   })
 })

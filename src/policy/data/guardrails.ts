@@ -3,32 +3,33 @@ import type { Amount, StatementFacts } from '../../cql/statement/facts.ts'
 import type { RequestCheck } from '../obligations.ts'
 import type { TableInfo } from '../request.ts'
 import type { Findings } from './findings.ts'
-import type { Bound, TableLaw, TimestampLaw } from './law.ts'
-import { pageCheck, partitionsText, timestampCheck } from './law.ts'
+import type { Bound, TableRules, TimestampBounds } from './rules.ts'
+import { pageCheck, partitionsText, timestampCheck } from './rules.ts'
 
 /** Scans, filtering, LIMIT and pages of a SELECT. */
 export function judgeRead(
   findings: Findings,
-  law: TableLaw,
+  rules: TableRules,
   facts: StatementFacts,
   table: TableInfo | undefined,
 ): void {
   if (facts.accesses.some(({ permission }) => permission === 'SCAN')) {
-    findings.refuseEach(law.scans, `a SELECT on ${law.label} must give the whole partition key`)
+    findings.refuseEach(rules.scans, `a SELECT on ${rules.label} must give the whole partition key`)
   }
-  if (facts.allowFiltering) findings.refuseEach(law.filtering, `a SELECT on ${law.label} must not have ALLOW FILTERING`)
-  if (law.limit.length === 0 && law.pageSize.length === 0) return
+  if (facts.allowFiltering)
+    findings.refuseEach(rules.filtering, `a SELECT on ${rules.label} must not have ALLOW FILTERING`)
+  if (rules.limit.length === 0 && rules.pageSize.length === 0) return
   if (isOneRow(facts, table)) return
   const { limit } = facts
-  for (const bound of law.limit) judgeLimit(findings, law, bound, limit)
-  if (limit === undefined) findings.ask(law.pages)
-  else if ('marker' in limit) findings.ask(law.pageSize.map((bound) => pageCheck(bound, law.label, limit.marker)))
-  else findings.ask(law.pages.filter((_, index) => !isAtMost(limit.literal, law.pageSize[index]!)))
+  for (const bound of rules.limit) judgeLimit(findings, rules, bound, limit)
+  if (limit === undefined) findings.ask(rules.pages)
+  else if ('marker' in limit) findings.ask(rules.pageSize.map((bound) => pageCheck(bound, rules.label, limit.marker)))
+  else findings.ask(rules.pages.filter((_, index) => !isAtMost(limit.literal, rules.pageSize[index]!)))
 }
 
-function judgeLimit(findings: Findings, law: TableLaw, bound: Bound, limit: Amount | undefined): void {
+function judgeLimit(findings: Findings, rules: TableRules, bound: Bound, limit: Amount | undefined): void {
   const { name, observe, max } = bound
-  const text = `a SELECT on ${law.label} needs a LIMIT of at most ${max}`
+  const text = `a SELECT on ${rules.label} needs a LIMIT of at most ${max}`
   if (limit === undefined || ('literal' in limit && !isAtMost(limit.literal, bound))) findings.refuse(bound, text)
   else if ('marker' in limit) {
     findings.ask([{ rule: name, observe, text, test: { kind: 'limit', marker: limit.marker, max } }])
@@ -41,11 +42,11 @@ function judgeLimit(findings: Findings, law: TableLaw, bound: Bound, limit: Amou
  */
 export function judgeLists(
   findings: Findings,
-  law: TableLaw,
+  rules: TableRules,
   facts: StatementFacts,
   firstMarker: number | undefined,
 ): void {
-  if (law.inValues.length === 0) return
+  if (rules.inValues.length === 0) return
   let times = 1
   const markers: number[] = []
   for (const { operator, list, values } of facts.restrictions) {
@@ -53,8 +54,8 @@ export function judgeLists(
     if (list === undefined) times *= values.length
     else if (firstMarker !== undefined) markers.push(firstMarker + list)
   }
-  for (const { name, observe, max } of law.inValues) {
-    const text = `the IN lists of a statement on ${law.label} may have at most ${max} values, multiplied`
+  for (const { name, observe, max } of rules.inValues) {
+    const text = `the IN lists of a statement on ${rules.label} may have at most ${max} values, multiplied`
     if (markers.length > 0) findings.ask([{ rule: name, observe, text, test: { kind: 'inSize', markers, times, max } }])
     else if (times > max) findings.refuse({ name, observe }, text)
   }
@@ -63,7 +64,7 @@ export function judgeLists(
 /** The timestamp that a write names, or the request's own for it. Of literals too, for the clock goes on while decisions are kept. */
 export function judgeTimestamp(
   findings: Findings,
-  { rules, defaults }: TimestampLaw,
+  { rules, defaults }: TimestampBounds,
   timestamp: Amount | undefined,
   firstMarker: number | undefined,
 ): void {
@@ -77,8 +78,8 @@ export function judgeTimestamp(
 }
 
 /** What the timestamp of a write is held against. */
-export function timestampLawOf(law: TableLaw, { verb }: StatementFacts): TimestampLaw {
-  return verb === 'DELETE' ? law.ofDeletes : law.ofWrites
+export function timestampBoundsOf(rules: TableRules, { verb }: StatementFacts): TimestampBounds {
+  return verb === 'DELETE' ? rules.ofDeletes : rules.ofWrites
 }
 
 /** The IN lists with which a write names its partitions: each combination is one. */
@@ -129,7 +130,7 @@ interface PartitionsWritten {
 }
 
 /**
- * The partitions of writes whose markers are those of the request: in a BATCH text, or of one write by itself. Every law of a BATCH is
+ * The partitions of writes whose markers are those of the request: in a BATCH text, or of one write by itself. Every rule of a BATCH is
  * held against the same count, so that it is made once.
  * @param firstMarker of the first of them
  */

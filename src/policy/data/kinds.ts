@@ -1,11 +1,11 @@
 /**
- * The data law: what binds by the data that a statement touches, not by who may touch it. Masks on columns, how long rows live, and
+ * The data rules: what binds by the data that a statement touches, not by who may touch it. Masks on columns, how long rows live, and
  * limits that bind administrators too.
  *
  * The rule one must not break: a limit that cannot be judged is not met. A value that cannot be read, a column that cannot be masked, a
  * table that is not known: each is a refusal.
  *
- *   YAML ─ kinds.ts ─▶ specs ─ compile.ts ─▶ DataLaw (law.ts) ─ evaluate.ts ─▶ denial, masks, checks ─ check.ts ─▶ verdict on one request
+ *   YAML ─ kinds.ts ─▶ specs ─ compile.ts ─▶ DataRules (rules.ts) ─ evaluate.ts ─▶ denial, masks, checks ─ check.ts ─▶ verdict on one request
  *
  * This file: the words of kinds `DataClass`, `MaskingPolicy`, `RetentionPolicy` and `Guardrail`.
  */

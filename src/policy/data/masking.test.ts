@@ -9,9 +9,9 @@ import {
   document,
   factsOf,
   judge,
-  lawOf,
   masksOf,
-  noLaw,
+  noRules,
+  rulesOf,
   schemaOf,
   select,
   sign,
@@ -20,7 +20,7 @@ import {
 
 const masking = (name: string, more: string) =>
   document('MaskingPolicy', name, `{keyspaces: [shop], tables: [orders], ${more}}`)
-const email = lawOf(masking('hide', 'columns: [email], mask: full'))
+const email = rulesOf(masking('hide', 'columns: [email], mask: full'))
 
 describe('a masked column', () => {
   it('is hidden where it is shown as it stands, and nothing else is', () => {
@@ -31,7 +31,7 @@ describe('a masked column', () => {
       judge(email, select('shop.carts', '*'), { schema: schemaOf({ 'shop.carts': table() }) }).obligations,
       undefined,
     )
-    assert.equal(judge(noLaw, select('shop.orders', '*')).obligations, undefined)
+    assert.equal(judge(noRules, select('shop.orders', '*')).obligations, undefined)
   })
 
   it('is refused by rule and name where it is used otherwise', () => {
@@ -71,35 +71,35 @@ describe('a masked column', () => {
   })
 
   it('is masked for the subjects of the rule without those it excepts', () => {
-    const law = lawOf(
+    const rules = rulesOf(
       masking('a', 'columns: [email], mask: full, subjects: [{spiffeId: "spiffe://td/svc/*"}]'),
       masking('b', 'columns: [name], mask: full, exceptSubjects: [{spiffeId: "spiffe://td/admin/*"}]'),
     )
     const facts = select('shop.orders', '*')
-    assert.deepEqual(masksOf(judge(law, facts, { principal: app })), ['email=full', 'name=full'])
-    assert.deepEqual(masksOf(judge(law, facts, { principal: admin })), [])
+    assert.deepEqual(masksOf(judge(rules, facts, { principal: app })), ['email=full', 'name=full'])
+    assert.deepEqual(masksOf(judge(rules, facts, { principal: admin })), [])
   })
 
   it('may be called __proto__, and no other name is masked with it', () => {
-    const law = lawOf(masking('p', 'columns: [__proto__], mask: hash'))
-    assert.deepEqual(masksOf(judge(law, select('shop.orders', '*'))), ['__proto__=hash'])
-    assert.equal(sign(judge(law, select('shop.orders', ['id'], { columnsUsed: ['__proto__'] }))), '-p')
-    assert.equal(sign(judge(law, select('shop.orders', ['id'], { columnsUsed: ['constructor'] }))), '+')
+    const rules = rulesOf(masking('p', 'columns: [__proto__], mask: hash'))
+    assert.deepEqual(masksOf(judge(rules, select('shop.orders', '*'))), ['__proto__=hash'])
+    assert.equal(sign(judge(rules, select('shop.orders', ['id'], { columnsUsed: ['__proto__'] }))), '-p')
+    assert.equal(sign(judge(rules, select('shop.orders', ['id'], { columnsUsed: ['constructor'] }))), '+')
   })
 
   it('is only counted in observe mode, shown or used', () => {
-    const law = lawOf(masking('try', 'columns: [email], mask: full, mode: observe'))
-    assert.equal(sign(judge(law, select('shop.orders', '*'))), '+ [try]')
-    assert.deepEqual(masksOf(judge(law, select('shop.orders', '*'))), [])
-    assert.equal(sign(judge(law, select('shop.orders', ['id'], { columnsUsed: ['email'] }))), '+ [try]')
-    assert.equal(sign(judge(law, select('shop.orders', ['id']))), '+')
+    const rules = rulesOf(masking('try', 'columns: [email], mask: full, mode: observe'))
+    assert.equal(sign(judge(rules, select('shop.orders', '*'))), '+ [try]')
+    assert.deepEqual(masksOf(judge(rules, select('shop.orders', '*'))), [])
+    assert.equal(sign(judge(rules, select('shop.orders', ['id'], { columnsUsed: ['email'] }))), '+ [try]')
+    assert.equal(sign(judge(rules, select('shop.orders', ['id']))), '+')
   })
 })
 
 describe('several masks on one column', () => {
   const meet = (...masks: string[]) =>
     judge(
-      lawOf(...masks.map((mask, index) => masking(`m${index}`, `columns: [email], mask: ${mask}`))),
+      rulesOf(...masks.map((mask, index) => masking(`m${index}`, `columns: [email], mask: ${mask}`))),
       select('shop.orders', '*'),
     ).obligations?.masks
 
@@ -163,11 +163,11 @@ describe('wildcards of a mask', () => {
   it('include no system keyspace; a name does', () => {
     const schema = schemaOf({ 'system_auth.roles': table(), 'shop.orders': table() })
     const facts = select('system_auth.roles', '*')
-    const law = (keyspace: string) =>
-      lawOf(document('MaskingPolicy', 'm', `{keyspaces: [${keyspace}], columns: [email], mask: full}`))
-    assert.deepEqual(masksOf(judge(law('"*"'), facts, { schema })), [])
-    assert.deepEqual(masksOf(judge(law('"*"'), select('shop.orders', '*'), { schema })), ['email=full'])
-    assert.deepEqual(masksOf(judge(law('system_auth'), facts, { schema })), ['email=full'])
+    const rules = (keyspace: string) =>
+      rulesOf(document('MaskingPolicy', 'm', `{keyspaces: [${keyspace}], columns: [email], mask: full}`))
+    assert.deepEqual(masksOf(judge(rules('"*"'), facts, { schema })), [])
+    assert.deepEqual(masksOf(judge(rules('"*"'), select('shop.orders', '*'), { schema })), ['email=full'])
+    assert.deepEqual(masksOf(judge(rules('system_auth'), facts, { schema })), ['email=full'])
   })
 
   it('of a class reach the columns of its patterns, and every column of its tables', () => {
@@ -176,15 +176,15 @@ describe('wildcards of a mask', () => {
       'pii',
       '{columns: [{keyspace: "sh*", table: "ord*", columns: ["e*"]}], tables: [{keyspace: shop, table: carts}]}',
     )
-    const law = lawOf(pii, document('MaskingPolicy', 'm', '{dataClass: pii, mask: null}'))
+    const rules = rulesOf(pii, document('MaskingPolicy', 'm', '{dataClass: pii, mask: null}'))
     const schema = schemaOf({
       'shop.orders': table(),
       'shop.carts': table({ columns: ['a', 'b'] }),
       'shop.stock': table(),
     })
-    assert.deepEqual(masksOf(judge(law, select('shop.orders', '*'), { schema })), ['email=null'])
-    assert.deepEqual(masksOf(judge(law, select('shop.carts', '*'), { schema })), ['a=null', 'b=null'])
-    assert.deepEqual(masksOf(judge(law, select('shop.stock', '*'), { schema })), [])
+    assert.deepEqual(masksOf(judge(rules, select('shop.orders', '*'), { schema })), ['email=null'])
+    assert.deepEqual(masksOf(judge(rules, select('shop.carts', '*'), { schema })), ['a=null', 'b=null'])
+    assert.deepEqual(masksOf(judge(rules, select('shop.stock', '*'), { schema })), [])
   })
 })
 
@@ -199,7 +199,7 @@ describe('without a schema, where a policy is tried', () => {
   })
 
   it('no SELECT is known to have one row, and no two writes one partition', () => {
-    const guard = lawOf(document('Guardrail', 'g', '{limitMax: 5, partitionsPerBatchMax: 1}'))
+    const guard = rulesOf(document('Guardrail', 'g', '{limitMax: 5, partitionsPerBatchMax: 1}'))
     assert.equal(sign(judge(guard, select('shop.orders', '*'), tried)), '-g')
     const write = factsOf('UPDATE', 'shop.orders')
     assert.equal(sign(judge(guard, batch([write, write]), tried)), '-g')

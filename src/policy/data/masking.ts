@@ -1,5 +1,5 @@
 /**
- * Masked columns. A masked column may be shown, hidden; every other use of it tells something of what it holds, and is refused.
+ * Masked columns. A SELECT may show a masked column, as masked. Every other use would tell something of its values, and is refused.
  */
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import { matchesSpiffePattern } from '../../identity/spiffe.ts'
@@ -8,14 +8,14 @@ import type { Principal } from '../policy.ts'
 import { listsIndexed } from '../refine.ts'
 import type { TableInfo } from '../request.ts'
 import type { Findings } from './findings.ts'
-import type { TableLaw, TableMask } from './law.ts'
+import type { TableMask, TableRules } from './rules.ts'
 import { printable } from './words.ts'
 
 export interface MaskedRead {
   readonly principal: Principal
   /** A SELECT or a write; or a view, index or RENAME, of which only `columnsUsed` counts. */
   readonly facts: StatementFacts
-  readonly law: TableLaw
+  readonly rules: TableRules
   /** Undefined when the table is not known: then it might be a view of any other. */
   readonly table: TableInfo | undefined
   /** The principal may see the column as it is (UNMASK). */
@@ -23,15 +23,15 @@ export interface MaskedRead {
 }
 
 export function judgeMasks(findings: Findings, read: MaskedRead): void {
-  const { principal, law, table } = read
-  const masks = (table === undefined ? law.keyspaceMasks : law.masks).filter((mask) => binds(mask, principal))
+  const { principal, rules, table } = read
+  const masks = (table === undefined ? rules.keyspaceMasks : rules.masks).filter((mask) => binds(mask, principal))
   if (masks.length === 0) return
   if (table === undefined) judgeUnknown(findings, read, masks)
   else judgeKnown(findings, read, masks, table)
 }
 
 function judgeKnown(findings: Findings, read: MaskedRead, masks: readonly TableMask[], table: TableInfo): void {
-  const { facts, law, unmasked } = read
+  const { facts, rules, unmasked } = read
   const { selection } = facts
   const isSelect = facts.verb === 'SELECT'
   const mentioned = mentionedIn(read)
@@ -42,7 +42,7 @@ function judgeKnown(findings: Findings, read: MaskedRead, masks: readonly TableM
   for (const column of comparedByWrite(facts, table)) used.add(column)
   if (isSelect && selection === undefined) {
     for (const column of mentioned === '*' ? table.columns : mentioned) used.add(column)
-    // JSON has its columns inside: one that was added a moment ago could not be taken out of it.
+    // A row as JSON cannot be masked: a column that was added a moment ago would be inside.
     if (mentioned === '*') for (const { columns } of masks) for (const column of columns ?? []) used.add(column)
   } else if (isSelect && mentioned !== '*') {
     for (const column of mentioned) if (!shown.has(column)) used.add(column)
@@ -52,7 +52,7 @@ function judgeKnown(findings: Findings, read: MaskedRead, masks: readonly TableM
     const covering = masks.filter(({ columns }) => covers(columns, column))
     if (covering.length === 0 || unmasked(column.endsWith('*') ? '*' : column)) continue
     if (used.has(column)) {
-      const text = `column ${printable(column)} of ${law.label} is masked, so it may only be selected as it stands`
+      const text = `column ${printable(column)} of ${rules.label} is masked, so it may only be selected as it stands`
       for (const { rule } of covering) findings.refuse(rule, text)
     } else for (const { rule } of covering) findings.hide(column, rule, rule.mask)
   }
@@ -61,7 +61,7 @@ function judgeKnown(findings: Findings, read: MaskedRead, masks: readonly TableM
 function judgeUnknown(findings: Findings, read: MaskedRead, masks: readonly TableMask[]): void {
   const mentioned = mentionedIn(read)
   const columns = mentioned === '*' ? ['*'] : [...mentioned, ...comparedByWrite(read.facts, undefined)]
-  const text = `the columns of ${read.law.label} are not known, so they cannot be masked`
+  const text = `the columns of ${read.rules.label} are not known, so they cannot be masked`
   for (const column of columns) {
     const covering = masks.filter((mask) => mentioned === '*' || covers(mask.columns, column))
     if (covering.length === 0 || read.unmasked(column)) continue

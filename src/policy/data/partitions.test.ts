@@ -4,9 +4,9 @@ import { describe, it } from 'node:test'
 import { analyse } from '../../cql/statement/analyse.ts'
 import { resolveKeyspace } from '../../cql/statement/resolve.ts'
 import { checkRequest } from './check.ts'
-import { document, judge, lawOf, schemaOf, table, valuesOf } from './data.fixture.ts'
+import { document, judge, rulesOf, schemaOf, table, valuesOf } from './data.fixture.ts'
 
-const law = lawOf(document('Guardrail', 'few', '{keyspaces: [shop], partitionsPerBatchMax: 3}'))
+const rules = rulesOf(document('Guardrail', 'few', '{keyspaces: [shop], partitionsPerBatchMax: 3}'))
 const schema = schemaOf({
   'shop.one': table({ partitionKey: ['k'], clusteringKey: ['c'], columns: ['k', 'c', 'v'] }),
   'shop.two': table({ partitionKey: ['a', 'b'], clusteringKey: ['c'], columns: ['a', 'b', 'c', 'v'] }),
@@ -14,7 +14,7 @@ const schema = schemaOf({
 
 /** @param lists sizes of what is bound, by marker; null for what cannot be counted */
 function verdict(text: string, lists: readonly (number | null)[] = []): '+' | '-' {
-  const said = judge(law, resolveKeyspace(analyse(text), 'shop'), { schema })
+  const said = judge(rules, resolveKeyspace(analyse(text), 'shop'), { schema })
   const denied = said.denial ?? checkRequest(said.obligations?.checks, valuesOf({ lists })).denial
   if (denied !== undefined) assert.equal(denied.rule, 'few')
   return denied === undefined ? '+' : '-'

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test'
 import { analyse } from '../../cql/statement/analyse.ts'
 import { resolveKeyspace } from '../../cql/statement/resolve.ts'
 import { checkRequest } from './check.ts'
-import { document, judge, lawOf, schemaOf, sign, table, valuesOf } from './data.fixture.ts'
+import { document, judge, rulesOf, schemaOf, sign, table, valuesOf } from './data.fixture.ts'
 import { isMultiCell } from './removals.ts'
 
 const types: Readonly<Record<string, string>> = {
@@ -30,11 +30,11 @@ const definitions = new Map(
 const schema = schemaOf({
   'shop.held': table({ partitionKey: ['k'], clusteringKey: ['c'], columns: Object.keys(types), definitions }),
 })
-const law = lawOf(document('RetentionPolicy', 'hold', '{keyspaces: [shop], tables: [held], legalHold: true}'))
+const rules = rulesOf(document('RetentionPolicy', 'hold', '{keyspaces: [shop], tables: [held], legalHold: true}'))
 
 /** `+`, `-hold`, and with values bound what the request's check says: null, unset (undefined) or an integer for any other value. */
 function verdict(text: string, ...bound: readonly (bigint | null | undefined)[]): string {
-  const said = judge(law, resolveKeyspace(analyse(text), 'shop'), { schema })
+  const said = judge(rules, resolveKeyspace(analyse(text), 'shop'), { schema })
   if (said.denial !== undefined) return sign(said)
   const { denial } = checkRequest(said.obligations?.checks, valuesOf({ integers: bound }))
   return denial === undefined ? '+' : `-${denial.rule}`
@@ -194,7 +194,7 @@ describe('under a legal hold', () => {
   })
 
   it('that is only observed refuses nothing and is named', () => {
-    const observed = lawOf(document('RetentionPolicy', 'hold', '{keyspaces: [shop], legalHold: true, mode: observe}'))
+    const observed = rulesOf(document('RetentionPolicy', 'hold', '{keyspaces: [shop], legalHold: true, mode: observe}'))
     const facts = resolveKeyspace(analyse(update('v = null')), 'shop')
     assert.equal(sign(judge(observed, facts, { schema })), '+ [hold]')
   })

@@ -1,14 +1,14 @@
 /**
  * What a write takes away under legal hold. A column that gets another value is changed, which a hold admits; a column that gets none,
  * and an element that goes, are deleted, whatever the verb. So is what a collection held before it is replaced: the node writes a deletion
- * of it first (`cql3/terms/…`: Setter). Null is found where it is written, in the request where it is bound, and taken for granted
- * where only the node could tell.
+ * of it first (`cql3/terms/…`: Setter). A null in the text is found there, a bound one in the request;
+ * where only the node knows, the value counts as null.
  */
 import type { Assignment, StatementFacts } from '../../cql/statement/facts.ts'
 import type { RequestCheck } from '../obligations.ts'
 import type { TableInfo } from '../request.ts'
 import type { Findings } from './findings.ts'
-import type { TableLaw } from './law.ts'
+import type { TableRules } from './rules.ts'
 import { printable } from './words.ts'
 
 /**
@@ -17,16 +17,16 @@ import { printable } from './words.ts'
  */
 export function judgeRemovals(
   findings: Findings,
-  law: TableLaw,
+  rules: TableRules,
   facts: StatementFacts,
   table: TableInfo | undefined,
   firstMarker: number | undefined,
 ): void {
-  if (law.holds.length === 0) return
-  const { label } = law
+  if (rules.holds.length === 0) return
+  const { label } = rules
   if (isJson(facts)) {
     const text = `${label} is under legal hold: INSERT JSON may set columns to null, so it is refused; name columns and VALUES`
-    findings.refuseEach(law.holds, text)
+    findings.refuseEach(rules.holds, text)
     return
   }
   const notNull: number[] = []
@@ -37,13 +37,13 @@ export function judgeRemovals(
     if (effect === 'none') continue
     if (typeof value === 'string' || effect === 'removed') {
       const text = `${label} is under legal hold: nothing may be removed from column ${printable(column)}, and its value must be one that is there`
-      findings.refuseEach(law.holds, text)
+      findings.refuseEach(rules.holds, text)
     } else if (firstMarker !== undefined) (effect === 'replaced' ? unset : notNull).push(firstMarker + value.marker)
   }
   if (notNull.length + unset.length === 0) return
   const text = `${label} is under legal hold: no value may be null, and no set, list, map or user type may be replaced`
   findings.ask(
-    law.holds.map(({ name, observe }): RequestCheck => {
+    rules.holds.map(({ name, observe }): RequestCheck => {
       return { rule: name, observe, text, test: { kind: 'nothingRemoved', notNull, unset } }
     }),
   )

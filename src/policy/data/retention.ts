@@ -6,8 +6,8 @@ import type { StatementFacts } from '../../cql/statement/facts.ts'
 import type { RequestCheck } from '../obligations.ts'
 import type { TableInfo } from '../request.ts'
 import type { Findings } from './findings.ts'
-import type { HoldRule, RetentionRule, TableLaw } from './law.ts'
 import { judgeRemovals } from './removals.ts'
+import type { HoldRule, RetentionRule, TableRules } from './rules.ts'
 import { printable } from './words.ts'
 
 /**
@@ -16,21 +16,21 @@ import { printable } from './words.ts'
  */
 export function judgeRowLife(
   findings: Findings,
-  law: TableLaw,
+  rules: TableRules,
   facts: StatementFacts,
   table: TableInfo | undefined,
   firstMarker: number | undefined,
 ): void {
-  if (law.holds.length === 0 && law.retention.length === 0) return
+  if (rules.holds.length === 0 && rules.retention.length === 0) return
   if (facts.verb === 'DELETE') {
-    findings.refuseEach(law.holds, heldText(law, 'DELETE is refused'))
+    findings.refuseEach(rules.holds, heldText(rules, 'DELETE is refused'))
     return
   }
-  judgeRemovals(findings, law, facts, table, firstMarker)
+  judgeRemovals(findings, rules, facts, table, firstMarker)
   const { ttl } = facts
   const tableDefault = table?.defaultTtlSeconds
-  for (const rule of rulesOf(law)) {
-    const judged = rule.kind === 'hold' ? holdTtl(law) : retentionTtl(rule, law)
+  for (const rule of rulesOf(rules)) {
+    const judged = rule.kind === 'hold' ? holdTtl(rules) : retentionTtl(rule, rules)
     if (ttl === undefined) {
       if (!judged.admitsDefault(tableDefault)) findings.refuse(rule, judged.text)
     } else if ('literal' in ttl) {
@@ -56,27 +56,27 @@ export function judgeRowLife(
 /** CREATE, ALTER and DROP of tables and views, and TRUNCATE. */
 export function judgeTableLife(
   findings: Findings,
-  law: TableLaw,
+  rules: TableRules,
   facts: StatementFacts,
   table: TableInfo | undefined,
 ): void {
   const { verb, defaultTtlSeconds } = facts
   if (verb.startsWith('DROP') || verb === 'TRUNCATE') {
-    findings.refuseEach(law.holds, heldText(law, `${verb} is refused`))
+    findings.refuseEach(rules.holds, heldText(rules, `${verb} is refused`))
     return
   }
   if (verb === 'ALTER TABLE' && changesColumns(facts, table)) {
-    findings.refuseEach(law.holds, heldText(law, 'its columns must stay'))
+    findings.refuseEach(rules.holds, heldText(rules, 'its columns must stay'))
   }
   const given = defaultTtlSeconds ?? (verb === 'CREATE TABLE' ? 0 : undefined)
   if (given === undefined) return
-  for (const rule of rulesOf(law)) {
+  for (const rule of rulesOf(rules)) {
     if (rule.kind === 'retention') {
       const { maxSeconds, defaultSeconds } = rule
       if (isWithin(given, 1, maxSeconds) && (defaultSeconds === undefined || given === defaultSeconds)) continue
       const wanted = defaultSeconds === undefined ? rangeText(1, maxSeconds) : `${defaultSeconds} seconds`
-      findings.refuse(rule, `default_time_to_live of ${law.label} must be ${wanted}`)
-    } else if (given !== 0) findings.refuse(rule, heldText(law, 'its default_time_to_live must be 0'))
+      findings.refuse(rule, `default_time_to_live of ${rules.label} must be ${wanted}`)
+    } else if (given !== 0) findings.refuse(rule, heldText(rules, 'its default_time_to_live must be 0'))
   }
 }
 
@@ -86,9 +86,9 @@ export function judgeKeyspaceDrop(findings: Findings, holds: readonly HoldRule[]
 }
 
 /** A hold that is enforced suspends what asks for expiry. */
-function rulesOf(law: TableLaw): readonly (RetentionRule | HoldRule)[] {
-  if (law.holds.length === 0) return law.retention
-  return law.holds.some(({ observe }) => !observe) ? law.holds : [...law.holds, ...law.retention]
+function rulesOf(rules: TableRules): readonly (RetentionRule | HoldRule)[] {
+  if (rules.holds.length === 0) return rules.retention
+  return rules.holds.some(({ observe }) => !observe) ? rules.holds : [...rules.holds, ...rules.retention]
 }
 
 interface JudgedTtl {
@@ -99,21 +99,21 @@ interface JudgedTtl {
   admitsDefault(seconds: number | undefined): boolean
 }
 
-function retentionTtl({ maxSeconds, required }: RetentionRule, law: TableLaw): JudgedTtl {
+function retentionTtl({ maxSeconds, required }: RetentionRule, rules: TableRules): JudgedTtl {
   const missing = required ? ', and may not be missing' : ''
   return {
     minSeconds: 1,
     maxSeconds,
-    text: `TTL of ${law.label} must be ${rangeText(1, maxSeconds)}${missing}`,
+    text: `TTL of ${rules.label} must be ${rangeText(1, maxSeconds)}${missing}`,
     admitsDefault: (seconds) => !required || (seconds !== undefined && isWithin(seconds, 1, maxSeconds)),
   }
 }
 
-function holdTtl(law: TableLaw): JudgedTtl {
+function holdTtl(rules: TableRules): JudgedTtl {
   return {
     minSeconds: 0,
     maxSeconds: 0,
-    text: heldText(law, 'no row may expire: TTL and default_time_to_live must be 0 or missing'),
+    text: heldText(rules, 'no row may expire: TTL and default_time_to_live must be 0 or missing'),
     admitsDefault: (seconds) => seconds === 0,
   }
 }
@@ -138,6 +138,6 @@ function rangeText(min: number, max: number | undefined): string {
   return max === undefined ? `at least ${min} second` : `at least ${min} and at most ${max} seconds`
 }
 
-function heldText(law: TableLaw, consequence: string): string {
-  return `${law.label} is under legal hold: ${consequence}`
+function heldText(rules: TableRules, consequence: string): string {
+  return `${rules.label} is under legal hold: ${consequence}`
 }

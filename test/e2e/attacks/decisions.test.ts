@@ -16,11 +16,11 @@ import type { SchemaView, TableInfo } from '../../../src/policy/request.ts'
 import { neutralRequest } from '../../../src/policy/request.ts'
 import { policyFile } from '../held.ts'
 import { attacks } from './catalogue.ts'
-import { lawFile } from './schema.ts'
+import { attackPolicyFile } from './schema.ts'
 import { idOf } from './sender.ts'
 import { type Variant, variantsOf } from './variants.ts'
 
-const sources = [policyFile, lawFile].map((file) => readFileSync(file, 'utf8'))
+const sources = [policyFile, attackPolicyFile].map((file) => readFileSync(file, 'utf8'))
 const engine = new PolicyEngine()
 engine.install(loadPolicy(sources.join('---\n'), join('test', 'policy.yaml')), 1)
 

@@ -43,7 +43,7 @@ const rows = [
   ),
 ]
 
-/** Makes them anew, with a few rows, and only then puts `law.yaml` in force. */
+/** Makes them anew, with a few rows, and only then puts `policy.yaml` in force. */
 export async function makeKeyspaces(mesh: MeshFixture, admin: Client): Promise<void> {
   await dropKeyspaces(mesh, admin)
   for (const keyspace of keyspaces) {
@@ -52,13 +52,17 @@ export async function makeKeyspaces(mesh: MeshFixture, admin: Client): Promise<v
     )
   }
   for (const statement of [...objects, ...rows]) await admin.execute(statement)
-  await putInForce(mesh, `${readFileSync(policyFile, 'utf8')}---\n${readFileSync(lawFile, 'utf8')}`, lawFile)
+  await putInForce(
+    mesh,
+    `${readFileSync(policyFile, 'utf8')}---\n${readFileSync(attackPolicyFile, 'utf8')}`,
+    attackPolicyFile,
+  )
 }
 
-/** Takes the law off and the keyspaces away. */
+/** Takes the policy off and the keyspaces away. */
 export async function dropKeyspaces(mesh: MeshFixture, admin: Client): Promise<void> {
   await putInForce(mesh, readFileSync(policyFile, 'utf8'), policyFile)
   for (const keyspace of keyspaces) await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
 }
 
-export const lawFile = join(import.meta.dirname, 'law.yaml')
+export const attackPolicyFile = join(import.meta.dirname, 'policy.yaml')

@@ -1,5 +1,5 @@
 /**
- * Cedar's decision and its explanation against a third reading of the law: a naive interpreter that walks the documents as they are
+ * Cedar's decision and its explanation against a third reading of the policy: a naive interpreter that walks the documents as they are
  * written and shares no code with either.
  */
 import assert from 'node:assert/strict'
@@ -254,8 +254,8 @@ it('decides and explains as a naive interpreter does', () => {
   let denials = 0
   let refused = 0
   fc.assert(
-    fc.property(policies, fc.array(asked, { minLength: 1, maxLength: 12 }), (law, questions) => {
-      const source = law.map((one, index) =>
+    fc.property(policies, fc.array(asked, { minLength: 1, maxLength: 12 }), (documents, questions) => {
+      const source = documents.map((one, index) =>
         JSON.stringify({
           apiVersion: 'ringfence.dev/v1alpha1',
           kind: 'AccessPolicy',
@@ -265,7 +265,7 @@ it('decides and explains as a naive interpreter does', () => {
       )
       const engine = new PolicyEngine({ principalViewsMax: 2 })
       try {
-        engine.install(loadPolicy(source.join('\n---\n'), 'law.yaml'), 1)
+        engine.install(loadPolicy(source.join('\n---\n'), 'policy.yaml'), 1)
       } catch {
         refused++
         return
@@ -284,7 +284,7 @@ it('decides and explains as a naive interpreter does', () => {
           ...plainFacts,
           children: [],
         }
-        const expected = reference(law, id, access)
+        const expected = reference(documents, id, access)
         const { decision, accesses } = engine.explain({ spiffeId: parseSpiffeId(id) }, facts)
         assert.equal((decision.kind === 'permit' ? '+' : '-') + decision.rule, expected)
         if (decision.kind === 'permit') permits++

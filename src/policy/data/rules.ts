@@ -1,5 +1,5 @@
 /**
- * The data law as it stands after validation, and what of it concerns one table: found once for each table, then remembered.
+ * The data rules after validation, and which of them concern one table: found once for each table, then remembered.
  */
 
 import { createCache } from '../../base/cache.ts'
@@ -71,7 +71,7 @@ export interface TableMask {
 }
 
 /** What binds one table, or a view and its base together. Limits: the strictest that is enforced, and stricter ones that are observed. */
-export interface TableLaw {
+export interface TableRules {
   /** For the client: `keyspace.table`. */
   readonly label: string
   readonly masks: readonly TableMask[]
@@ -79,7 +79,7 @@ export interface TableLaw {
   readonly keyspaceMasks: readonly TableMask[]
   readonly retention: readonly RetentionRule[]
   readonly holds: readonly HoldRule[]
-  /** It says something of writes beside timestamps, so each has to be looked at. */
+  /** It has rules on writes beside those on timestamps, so each write is looked at. */
   readonly judgesWrites: boolean
   readonly pageSize: readonly Bound[]
   readonly inValues: readonly Bound[]
@@ -88,9 +88,9 @@ export interface TableLaw {
   readonly scans: readonly Rule[]
   readonly filtering: readonly Rule[]
   /** Timestamps: the sides of each rule. Where no Guardrail is enforced, the built-in bound is. */
-  readonly ofWrites: TimestampLaw
-  /** Of DELETE: as Guardrails say. The built-in bound is not among them, for such a DELETE is what repairs a row that is too far ahead. */
-  readonly ofDeletes: TimestampLaw
+  readonly ofWrites: TimestampBounds
+  /** Of DELETE: only what Guardrails say. The built-in bound does not apply, for such a DELETE repairs a row whose timestamp is too far ahead. */
+  readonly ofDeletes: TimestampBounds
   /** now_in_seconds; empty where it is allowed. */
   readonly now: readonly RequestCheck[]
   /** `LIMIT`-less page checks; shared. */
@@ -100,7 +100,7 @@ export interface TableLaw {
 }
 
 /** What timestamps of one kind of write are bound by. */
-export interface TimestampLaw {
+export interface TimestampBounds {
   readonly rules: readonly TimestampRule[]
   /** The checks of a write that names none; shared, so that permits stay small. */
   readonly defaults: readonly RequestCheck[]
@@ -138,15 +138,15 @@ const builtinNow: readonly RequestCheck[] = [
 /** What every request must meet where nothing else is asked; the checks of a SELECT of an ordinary table. */
 export const builtinChecks: readonly RequestCheck[] = builtinNow
 
-/** Tables whose law is remembered; beyond, all are forgotten and found again. */
+/** Tables whose rules are remembered; of more the least recently used are forgotten and found again. */
 const tablesRememberedMax = 10_000
 
-export class DataLaw {
+export class DataRules {
   readonly masks: readonly MaskRule[]
   readonly retention: readonly RetentionRule[]
   readonly holds: readonly HoldRule[]
   readonly guards: readonly GuardRule[]
-  readonly #tables = createCache<TableLaw>(tablesRememberedMax)
+  readonly #tables = createCache<TableRules>(tablesRememberedMax)
 
   constructor(rules: {
     readonly masks: readonly MaskRule[]
@@ -161,15 +161,15 @@ export class DataLaw {
   }
 
   /** @param base the table that a view shows; what binds it binds the view */
-  of(keyspace: string, table: string, base: string | undefined): TableLaw {
+  of(keyspace: string, table: string, base: string | undefined): TableRules {
     // Lengths in front, so that no name that a client made up is read as the end of another.
     const key = `${keyspace.length}:${table.length}:${keyspace}${table}${base ?? ''}`
-    let law = this.#tables.get(key)
-    if (law === undefined) {
-      law = this.#find(keyspace, table, base)
-      this.#tables.set(key, law)
+    let rules = this.#tables.get(key)
+    if (rules === undefined) {
+      rules = this.#find(keyspace, table, base)
+      this.#tables.set(key, rules)
     }
-    return law
+    return rules
   }
 
   /** Holds of anything in a keyspace. */
@@ -186,7 +186,7 @@ export class DataLaw {
     return this.guards.some(({ allowedClasses, targets }) => allowedClasses.includes(name) && targets.some(covers))
   }
 
-  #find(keyspace: string, table: string, base: string | undefined): TableLaw {
+  #find(keyspace: string, table: string, base: string | undefined): TableRules {
     const covers = (target: Target): boolean =>
       coversTable(target, keyspace, table) || (base !== undefined && coversTable(target, keyspace, base))
     const concerns = (rule: { readonly targets: readonly Target[] }): boolean => rule.targets.some(covers)
@@ -218,8 +218,8 @@ export class DataLaw {
       limit: bounds((rule) => rule.limitMax),
       scans: refusing(guards, (rule) => rule.scansDenied),
       filtering: refusing(guards, (rule) => rule.filteringDenied),
-      ofWrites: timestampLaw(timestamps, batches, now),
-      ofDeletes: timestampLaw(
+      ofWrites: timestampBounds(timestamps, batches, now),
+      ofDeletes: timestampBounds(
         timestamps.filter((rule) => rule !== builtinTimestamp),
         batches,
         now,
@@ -292,11 +292,11 @@ function timestampRules(guards: readonly GuardRule[], label: string): readonly T
   return bounded ? rules : [builtinTimestamp, ...rules]
 }
 
-function timestampLaw(
+function timestampBounds(
   rules: readonly TimestampRule[],
   batches: readonly RequestCheck[],
   now: readonly RequestCheck[],
-): TimestampLaw {
+): TimestampBounds {
   const defaults = rules.map((rule) => timestampCheck(rule, undefined, undefined))
   return { rules, defaults, plain: { checks: [...batches, ...defaults, ...now], masks: [], visibleOnly: false } }
 }
@@ -308,7 +308,7 @@ function timestampText(what: string, futureMs: number | undefined, pastMs: numbe
   return `the timestamp of ${what} may be ${sides.join(' and ')}`
 }
 
-/** A deny wins; an allow that is enforced takes the built-in refusal away. */
+/** A deny wins. An enforced allow lifts the built-in refusal. */
 function nowChecks(guards: readonly GuardRule[], label: string): readonly RequestCheck[] {
   const denied = refusing(guards, (rule) => rule.nowInSeconds === 'deny')
   const checks = denied.map(({ name, observe }): RequestCheck => {
