@@ -16,6 +16,9 @@ const policy = { revision: 7, source: 'kind: x\n' }
 /** What a program of before the list of pushed kinds wrote. */
 const content = `{"revision":7,"source":"kind: x\\n","sidecars":[${JSON.stringify(sidecar)}],"gateways":[]}`
 const cacheText = JSON.stringify({ sha256: textDigest(content), content })
+/** The same with the kinds that there were not, which that program passes over. */
+const contentNow = `{"keySets":[],${content.slice(1)}`
+const cacheTextNow = JSON.stringify({ sha256: textDigest(contentNow), content: contentNow })
 const keysText = `{"keys":[{"id":2,"key":"${key.key.toString('base64')}","use":"pages"}]}`
 
 describe('values kept on disk', () => {
@@ -47,7 +50,7 @@ describe('values kept on disk', () => {
     assert.deepEqual(values.value(pushedKinds.keys).current, [key])
     assert.deepEqual(errors, [])
     for (const kind of allPushedKinds) kept.write(kind)
-    assert.deepEqual([readFileSync(cache, 'utf8'), readFileSync(keys, 'utf8')], [cacheText, keysText])
+    assert.deepEqual([readFileSync(cache, 'utf8'), readFileSync(keys, 'utf8')], [cacheTextNow, keysText])
     for (const path of [cache, keys]) assert.equal(statSync(path).mode & 0o777, 0o600, path)
   })
 

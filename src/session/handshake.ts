@@ -110,7 +110,7 @@ export class Handshake {
     if (unavailable !== undefined) {
       this.#logIn.refused(unavailable, this.#startup.info.driverName)
       // A server's error in answer to STARTUP: every driver tries again.
-      this.#client.refuse(new RingfenceError('UPSTREAM', unavailable.message), stream)
+      this.#client.refuse(new RingfenceError('UPSTREAM', unavailable.words ?? unavailable.message), stream)
       return
     }
     this.#phase = 'authenticating'

@@ -15,6 +15,7 @@ import { limits } from '../base/limits.ts'
 import { proofs } from '../identity/proofs/index.ts'
 import type { Connected, Evidence, Proof, ProofCheck, Trust } from '../identity/proofs/proof.ts'
 import { type AskingProof, askedOf, shownBy } from '../identity/proofs/registry.ts'
+import { LogInRefused } from '../identity/refusal.ts'
 import { parseSpiffeId, type SpiffeId } from '../identity/spiffe.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
 import type { Credentials } from '../mesh/credentials.ts'
@@ -240,9 +241,11 @@ export class Listener {
       return
     }
     this.#unproved.delete(key)
+    const protocol = typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : undefined
+    const arrival = { ...unproved, socket, protocol }
     // Where clients may come without a certificate, TLS lets a bad one pass too.
     if (leaf !== undefined && !socket.authorized) {
-      this.#refuse(unproved, socket.authorizationError)
+      this.#refuseCertificate(arrival, socket.authorizationError)
       return
     }
     const certificates = leaf === undefined ? [] : [leaf.raw]
@@ -250,8 +253,7 @@ export class Listener {
       if (certificates.length >= 4 || issuer.raw.equals(certificates.at(-1)!)) break
       certificates.push(issuer.raw)
     }
-    const protocol = typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : undefined
-    this.#prove({ ...unproved, socket, protocol }, certificates)
+    this.#prove(arrival, certificates)
   }
 
   /** Verifies what the connection itself shows; asks where it shows nothing. */
@@ -281,13 +283,30 @@ export class Listener {
   /** Counts with the handshakes until it has proved who it is. A mesh link is never asked. */
   #ask(arrival: Arrival, connection: Connected): void {
     const asked = this.#asked.filter(({ asks }) => asks.needs?.(connection) !== false)
+    if (asked.length === 0 || this.#isLink(arrival)) reset(arrival.raw)
+    else this.#give(arrival, this.#logIn(arrival, asked, connection))
+  }
+
+  /**
+   * A TLS alert names no cause, and one driver stays away for good after it. So who shows a certificate that is not good, where others are asked, hears why in answer to
+   * STARTUP.
+   */
+  #refuseCertificate(arrival: Arrival, reason: unknown): void {
+    const asked = this.#asked
     if (asked.length === 0 || this.#isLink(arrival)) {
-      reset(arrival.raw)
+      this.#refuse(arrival, reason)
       return
     }
-    const logIn = new LogIn({
+    const words = certificateWords(reason)
+    const refused = new LogInRefused('certificate', words, { words })
+    this.#give(arrival, this.#logIn(arrival, asked, { certificates: [], listenerIdentity: undefined }, refused))
+  }
+
+  #logIn(arrival: Arrival, asked: readonly AskingProof[], connection: Connected, refusedBefore?: LogInRefused): LogIn {
+    return new LogIn({
       asked,
       connection,
+      ...(refusedBefore === undefined ? {} : { refusedBefore }),
       address: arrival.addresses.address,
       port: arrival.addresses.port,
       check: () => this.#check(arrival),
@@ -295,7 +314,6 @@ export class Listener {
       refusals: this.#options.refusals,
       refusal: this.#options.config.refusal ?? 'auto',
     })
-    this.#give(arrival, logIn)
   }
 
   /** It is known who is there. Where there is no place for it, it counts with the handshakes until it has been told and is gone. */
@@ -345,6 +363,16 @@ export class Listener {
       ...(protocols.length > 0 ? { ALPNProtocols: [...protocols] } : {}),
     } as const
   }
+}
+
+/** Of what TLS says of a certificate that it does not accept. */
+function certificateWords(reason: unknown): string {
+  const code = String(reason)
+  if (code.includes('CERT_HAS_EXPIRED')) return "the client's certificate has expired"
+  if (code.includes('CERT_NOT_YET_VALID')) return "the client's certificate is not valid yet, or a clock is wrong"
+  if (/ISSUER|SELF_SIGNED|SIGNATURE/.test(code))
+    return "the client's certificate is of an authority that is not known here"
+  return "the client's certificate is not good"
 }
 
 function blockList(cidrs: readonly string[]): BlockList {

@@ -37,6 +37,8 @@ export interface LogInOptions {
   readonly check: () => ProofCheck
   /** To be called at once for what was proved, while the client is there. */
   readonly enter: (proven: Proven) => Entered
+  /** What is wrong with what the connection itself shows: the client is told in answer to STARTUP, and is not asked. */
+  readonly refusedBefore?: LogInRefused
   readonly refusals: LogInRefusals
   readonly refusal: RefusalMode
 }
@@ -77,9 +79,10 @@ export class LogIn {
     }
   }
 
-  /** Why nobody can log in now, whatever it answers; undefined where somebody can. */
+  /** Why this client cannot log in now, whatever it would answer; undefined where it may try. */
   unavailable(): LogInRefused | undefined {
-    const { asked, check } = this.#options
+    const { asked, check, refusedBefore } = this.#options
+    if (refusedBefore !== undefined) return refusedBefore
     const now = check()
     const reasons = asked.map(({ asks }) => asks.unavailable?.(now))
     const [first] = reasons

@@ -175,10 +175,9 @@ for (const [way, port, looksWanted] of ways) {
       assert.match(await ask(alice, 'SELECT * FROM hers.items WHERE k = 1'), /^0x2100 /)
       const foreign = await World.make('demo.local')
       const stranger = await foreign.credentials('svc/alice')
-      await assert.rejects(async () => {
-        const client = await world.connect(port(), undefined, { credentials: { ...stranger, bundlePem } })
-        await client.startup()
-      })
+      const client = await world.connect(port(), undefined, { credentials: { ...stranger, bundlePem } })
+      assert.match(describe(await client.startup()), /^0x0000 .*of an authority that is not known here/)
+      await client.closed
       await foreign.close()
     })
 

@@ -273,6 +273,22 @@ for (const way of ['at a sidecar', 'through a gateway']) {
       assert.equal(await ask(alice), `echo: ${select}`)
     })
 
+    it('is not asked for where a bad certificate is shown: what is wrong with that is answered to STARTUP', async () => {
+      const { bundlePem } = world.ca
+      const foreign = await World.make('demo.local')
+      const expired = await world.freshCredentials('svc/orders', 1000)
+      const bad = { authority: await foreign.credentials('svc/orders'), expired }
+      await foreign.close()
+      await sleep(Math.max(0, expired.notAfterMs - Date.now()) + 1000)
+      for (const mode of ['either', 'token'] as const) {
+        for (const [word, credentials] of Object.entries(bad)) {
+          const client = await world.connect(port(mode), undefined, { credentials: { ...credentials, bundlePem } })
+          assert.match(describe(await client.startup()), new RegExp(`^0x0000 the client's certificate .*${word}`), mode)
+          await client.closed
+        }
+      }
+    })
+
     it('is no longer looked at where too many were refused', async () => {
       const localAddress = `127.0.9.${way.length}`
       const bad = signed(foreign, claims({ sub: 'mallory' }))

@@ -6,10 +6,11 @@
  */
 import type { LookupAddress } from 'node:dns'
 import { lookup } from 'node:dns/promises'
-import { request as requestPlain } from 'node:http'
+import { type IncomingMessage, request as requestPlain } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { isIP } from 'node:net'
 import { rootCertificates } from 'node:tls'
+import { contained, type Owner } from '../../base/contained.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { urlFault } from '../../identity/providers/common.ts'
 import { addressFault, isLoopback } from '../../mesh/public-address.ts'
@@ -93,8 +94,8 @@ function get(
     }
     const roots = caPem === undefined ? {} : { ca: [...rootCertificates, caPem] }
     const request = url.protocol === 'http:' ? requestPlain(url, options) : requestTls(url, { ...options, ...roots })
-    request.on('error', reject)
-    request.on('response', (response) => {
+    const ends: Owner = { onFault: reject }
+    const answered = (response: IncomingMessage): void => {
       const { statusCode = 0 } = response
       const chunks: Buffer[] = []
       let bytes = 0
@@ -111,13 +112,17 @@ function get(
         )
         return
       }
-      response.on('data', (chunk: Buffer) => {
+      const take = (chunk: Buffer): void => {
         bytes += chunk.length
         if (bytes > bytesMax) fail(`the answer is longer than ${bytesMax} bytes`)
         else chunks.push(chunk)
-      })
-      response.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')))
-    })
+      }
+      response.on('data', contained(ends, 'an answer of an identity provider', take))
+      const whole = (): void => resolve(Buffer.concat(chunks).toString('utf8'))
+      response.on('end', contained(ends, 'the end of an answer of an identity provider', whole))
+    }
+    request.on('error', reject)
+    request.on('response', contained(ends, 'an identity provider', answered))
     request.end()
   })
 }
