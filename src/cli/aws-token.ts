@@ -2,6 +2,7 @@
  * Passwords that prove an AWS role, made with the credentials that AWS's own library finds: environment, profile, container, instance. This file
  * is loaded for the verb `aws-token` only.
  */
+import { randomInt } from 'node:crypto'
 import { GetWebIdentityTokenCommand, STSClient } from '@aws-sdk/client-sts'
 import { Hash } from '@smithy/hash-node'
 import { SignatureV4 } from '@smithy/signature-v4'
@@ -34,6 +35,7 @@ export async function presignedPassword(
   const host = stsHostOf(signedFor)
   if (host === undefined) throw notOne(signedFor)
   const signer = new SignatureV4({ credentials, region: signedFor, service: 'sts', sha256: Hash.bind(null, 'sha256') })
+  // Nobody looks at the end that it says; so two hosts with the same credentials hardly make the same request in one second.
   const signingDate = new Date(nowMs - (nowMs % 1000))
   const { query = {} } = await signer.presign(
     {
@@ -44,7 +46,7 @@ export async function presignedPassword(
       query: { Action: 'GetCallerIdentity', Version: '2011-06-15' },
       headers: { host, [serverHeader]: serverId },
     },
-    { signingDate, expiresIn: presignedMsMax / 1000 },
+    { signingDate, expiresIn: presignedMsMax / 1000 - randomInt(300) },
   )
   const pairs = Object.entries(query).map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`)
   const url = `https://${host}/?${pairs.join('&')}`

@@ -40,7 +40,7 @@ export const presigned: Proof<z.infer<typeof shown>> = {
       })
     return {
       subject,
-      role: principal.kind === 'role' ? principal.arn : undefined,
+      role: principal.arn,
       expiresAtMs,
       hashed: password,
       token: { provider, issuer: undefined, id: undefined, hash },

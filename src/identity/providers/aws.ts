@@ -48,7 +48,7 @@ export const aws = providerType<z.infer<typeof schema>>({
     const { principal, claims } = webIdentityOf(token.claims, spec)
     return {
       subject: awsSubject(principal, trustDomain),
-      role: principal.kind === 'role' ? principal.arn : undefined,
+      role: principal.arn,
       claims: claimsFor(claims as JsonObject, spec.claims.forPolicy),
     }
   },

@@ -46,9 +46,12 @@ export function toolchainOf(driver: DriverName): Promise<Toolchain> {
   return makers[driver]()
 }
 
-async function pythonEnvironment(): Promise<{ dir: string } | { absent: string }> {
-  const dir = join(toolchainsDir(), 'python')
-  const requirements = join(here, 'python', 'requirements.txt')
+/** `bin` of an environment of its own has what `requirements` names. */
+export async function pythonEnvironment(
+  name = 'python',
+  requirements = join(here, 'python', 'requirements.txt'),
+): Promise<{ dir: string } | { absent: string }> {
+  const dir = join(toolchainsDir(), name)
   if (!(await answers('python3', '--version'))) return { absent: 'python3 is not installed' }
   if (!(await answers('python3', '-c', 'import venv, ensurepip'))) return { absent: 'python3-venv is not installed' }
   await once(dir, [requirements], async () => {
