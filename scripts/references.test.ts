@@ -47,7 +47,7 @@ describe('references', () => {
     for (const [text, problems] of [
       ['// see attack B4', 0],
       ['// see attack B44', 1],
-      ["it('D9: refuses', () => {})", 1],
+      ["it('D99: refuses', () => {})", 1],
       ["it('C2 columns', () => {})", 0],
       ['/** Longest (G17). */', 1],
       ['/** as mesh.md §2.2 says */', 2],
