@@ -15,8 +15,11 @@ import { textAttacks } from './texts.ts'
 export const people = ['attacker', 'column', 'viewer', 'writer', 'leveled', 'reader', 'admin'] as const
 export type Person = (typeof people)[number]
 
-/** `DENY`: 0x2100. `INVALID`: 0x2000 or 0x2200, made by the mesh. `PASS`: the node answers it. */
-export type Wanted = 'DENY' | 'INVALID' | 'PASS'
+/**
+ * `DENY`: 0x2100. `INVALID`: no statement, 0x2000 or 0x2200, made by the mesh. `NOWHERE`: a statement about what is not there for whoever asks,
+ * 0x2200, made by the mesh. `PASS`: the node answers it.
+ */
+export type Wanted = 'DENY' | 'INVALID' | 'NOWHERE' | 'PASS'
 
 /** How a statement is sent. `batch`: a part of a BATCH message. `batch text`: inside BEGIN BATCH … APPLY BATCH. */
 export const forms = ['query', 'prepare', 'batch', 'batch text'] as const

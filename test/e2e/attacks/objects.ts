@@ -48,7 +48,7 @@ export const objectAttacks: readonly Attack[] = [
     // Its base is hidden from him, so he hears what is said of a table that is not there, whatever a rule names.
     name: 'a view over a table that he may not read',
     who: 'viewer',
-    wanted: 'INVALID',
+    wanted: 'NOWHERE',
     statements: [
       "SELECT k FROM e2e_attacks.secret_view WHERE v = '§'",
       'SELECT k AS a_§ FROM e2e_attacks.secret_view',

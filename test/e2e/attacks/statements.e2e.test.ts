@@ -114,7 +114,7 @@ function expectedRecords(): string[] {
   const expected: string[] = []
   for (const { variant, said } of outcomes.values()) {
     for (const { request, code } of said) {
-      const refused = code === unauthorized || variant.attack.wanted === 'INVALID'
+      const refused = code === unauthorized || ['INVALID', 'NOWHERE'].includes(variant.attack.wanted)
       expected.push(`${idOf(variant.attack.who)} ${request} ${refused ? 'deny' : 'allow'}`)
     }
   }
@@ -131,6 +131,8 @@ function wrongAnswer({ attack, form, values }: Variant, said: readonly Said[]): 
       return last.code === -1 ? undefined : words
     case 'INVALID':
       return last.code === 0x2000 || last.code === 0x2200 ? undefined : words
+    case 'NOWHERE':
+      return last.code === 0x2200 ? undefined : words
     case 'DENY': {
       const named = attack.rule === undefined || last.words.includes(`(rule ${attack.rule},`)
       const repeats = values.some(
