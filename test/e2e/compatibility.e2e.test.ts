@@ -2,10 +2,12 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, it, describe as suite } from 'node:test'
-import type { Client } from 'cassandra-driver'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Client, types } from 'cassandra-driver'
 import { limits } from '../../src/base/limits.ts'
+import { tracingIdOf } from '../../src/cql/answers/tracing.ts'
 import { queryEnvelope } from '../../src/cql/encode.ts'
-import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
+import { Flag, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readError, readRows } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from '../path/client.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
@@ -17,6 +19,8 @@ const who = 'spiffe://demo.local/svc/e2e-compatible'
 const keyspace = 'e2e_compatible'
 const unauthorized = 0x2100
 const invalid = 0x2200
+const protocolError = 0x000a
+const traceMsMax = 10_000
 const largeMsMax = 30_000
 /** As much as policy can give: what is refused all the same is what the page says. */
 const accessPolicy = `---
@@ -60,6 +64,22 @@ type Options = NonNullable<Parameters<typeof queryEnvelope>[3]>
 async function codeOf(client: RawClient, text: string, options: Options = {}): Promise<number> {
   const answer = await client.ask(queryEnvelope(client.version, 1, text, options), largeMsMax)
   return headerOpcode(answer, 0) === Opcode.ERROR ? readError(answer, 0, answer.length).code : 0
+}
+
+/** What a finished trace says was asked. */
+async function tracedText(id: types.Uuid): Promise<string | undefined> {
+  const deadline = performance.now() + traceMsMax
+  for (;;) {
+    const { rows } = await admin.execute(
+      'SELECT duration, parameters FROM system_traces.sessions WHERE session_id = ?',
+      [id],
+      { prepare: true },
+    )
+    const parameters: Readonly<Record<string, string>> | null | undefined = rows[0]?.parameters
+    if (rows[0]?.duration != null) return parameters?.query
+    if (performance.now() > deadline) return undefined
+    await sleep(50)
+  }
 }
 
 const insert = (more = ''): string => `INSERT INTO ${keyspace}.t (k, v) VALUES ('k', 'v')${more}`
@@ -127,6 +147,32 @@ for (const door of doorNames) {
       const { rows } = readRows(answer, 0, answer.length, 5)
       assert.ok(rows.length > 0)
       for (const [username] of rows) assert.equal(String(username), 'ringfence')
+      client.close()
+    })
+
+    it('a traced question that the mesh answers has the id of a trace that ends, of a question of the sidecar’s own', async () => {
+      const client = await openAt(mesh.doors[door], await mesh.identity(who), 5)
+      const schema = `SELECT table_name FROM system_schema.tables WHERE keyspace_name = '${keyspace}'`
+      for (const text of [schema, ...(door === 'nginx' ? ['SELECT peer FROM system.peers'] : [])]) {
+        const question = queryEnvelope(5, 1, text)
+        question[1] = Flag.TRACING
+        const answer = await client.ask(question)
+        const id = tracingIdOf(answer, 0, answer.length)
+        assert.ok(id !== undefined, `${text}: ${describe(answer)}`)
+        assert.equal(headerOpcode(answer, 0), Opcode.RESULT)
+        assert.equal(await tracedText(new types.Uuid(id)), 'SELECT schema_version FROM system.local', text)
+      }
+      client.close()
+    })
+
+    it('a paging state that is none: 0x2200, where a node says protocol error', async () => {
+      const text = `SELECT k FROM ${keyspace}.t`
+      const options = { pageSize: 1, pagingState: Buffer.from('nonsense') }
+      const [direct, client] = [await atNode(mesh, 5), await openAt(mesh.doors[door], await mesh.identity(who), 5)]
+      assert.equal(await codeOf(direct, text, options), protocolError, 'at the node itself')
+      assert.equal(await codeOf(client, text, options), invalid, 'at the door')
+      assert.equal(await codeOf(client, insert()), 0, 'the connection goes on')
+      direct.close()
       client.close()
     })
 

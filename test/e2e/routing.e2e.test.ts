@@ -10,7 +10,7 @@ import { type Client, types } from 'cassandra-driver'
 import type { ProtocolVersion } from '../../src/cql/protocol.ts'
 import { topologyForms } from '../../src/gateway/topology/forms.fixture.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
-import { driverAt, openAt } from './people.ts'
+import { atNode, driverAt, openAt } from './people.ts'
 import { byExecute, byQuery, difference } from './topology-answers.ts'
 
 const requests = 100
@@ -212,17 +212,20 @@ suite('a service in the mesh, at the sidecars', () => {
 suite('questions about the topology are answered through the gateway as by a node', () => {
   for (const version of [4, 5] as ProtocolVersion[]) {
     it(`version ${version}, by QUERY and by PREPARE with EXECUTE`, async () => {
-      const node = await openAt(mesh.doors.sidecar, mesh.identities.admin, version)
+      const node = await atNode(mesh, version)
       const ours = await openAt(mesh.doors.nginx, mesh.identities.admin, version)
       const wrong: string[] = []
       for (const form of topologyForms) {
+        // A node ends a connection at the second request in a row that it cannot read.
+        const asked = form.pagingState === undefined ? node : await atNode(mesh, version)
         for (const [how, ask] of [
           ['QUERY', byQuery],
           ['EXECUTE', byExecute],
         ] as const) {
-          const differs = difference(form, await ask(node, form), await ask(ours, form))
+          const differs = difference(form, await ask(asked, form), await ask(ours, form))
           if (differs !== undefined) wrong.push(`${how} ${form.text}\n  ${differs}`)
         }
+        if (asked !== node) asked.close()
       }
       node.close()
       ours.close()

@@ -12,6 +12,8 @@ export interface Told {
   /** Of an error; 0 where rows came. */
   readonly code: number
   readonly message: string
+  /** The error was of its PREPARE. */
+  readonly unprepared: boolean
   /** `name type` of each column. */
   readonly columns: readonly string[]
   /** `name type` of each marker, and which of them are the partition key; by PREPARE only. */
@@ -22,30 +24,44 @@ export interface Told {
   readonly morePages: boolean
 }
 
-const nothing: Told = { code: 0, message: '', columns: [], markers: '', rows: [], warned: false, morePages: false }
+const nothing: Told = {
+  code: 0,
+  message: '',
+  unprepared: false,
+  columns: [],
+  markers: '',
+  rows: [],
+  warned: false,
+  morePages: false,
+}
 
 /** For what is written without them, as many nulls as there are markers. */
 const valuesOf = ({ text, values }: TopologyForm): readonly (Buffer | null)[] =>
   values ?? Array.from(text.matchAll(/\?/g), () => null)
 
-export async function byQuery(client: RawClient, form: TopologyForm): Promise<Told> {
-  const { names, pageSize } = form
-  const options: QueryOptions = {
-    values: valuesOf(form),
-    ...(names === undefined ? {} : { names }),
+function pageOf({ pageSize, pagingState }: TopologyForm): QueryOptions {
+  return {
     ...(pageSize === undefined ? {} : { pageSize }),
+    ...(pagingState === undefined ? {} : { pagingState }),
   }
+}
+
+export async function byQuery(client: RawClient, form: TopologyForm): Promise<Told> {
+  const { names } = form
+  const options = { values: valuesOf(form), ...(names === undefined ? {} : { names }), ...pageOf(form) }
   return toldBy(await client.ask(queryEnvelope(client.version, 1, form.text, options)), client, undefined)
 }
 
 export async function byExecute(client: RawClient, form: TopologyForm): Promise<Told> {
   const answer = await client.ask(prepareEnvelope(client.version, 2, form.text))
-  if (headerOpcode(answer, 0) === Opcode.ERROR) return faultOf(answer)
+  if (headerOpcode(answer, 0) === Opcode.ERROR) return { ...faultOf(answer), unprepared: true }
   const prepared = readPrepared(answer, 0, answer.length, client.version)
   const { columns, pkIndexes } = prepared.bind
   const markers = `${columns.map(described).join(', ')} key ${pkIndexes.join()}`
   const metadata = prepared.resultMetadataId ?? Buffer.alloc(0)
-  const executed = await client.ask(executeEnvelope(client.version, 3, prepared.id, metadata, valuesOf(form)))
+  const executed = await client.ask(
+    executeEnvelope(client.version, 3, prepared.id, metadata, valuesOf(form), pageOf(form)),
+  )
   return { ...toldBy(executed, client, prepared.result.columns), markers }
 }
 
@@ -73,7 +89,7 @@ function faultOf(answer: Buffer): Told {
 
 /** In what the mesh's answer differs from the node's; undefined where it does not. */
 export function difference({ compare = 'values' }: TopologyForm, node: Told, ours: Told): string | undefined {
-  if (node.code !== ours.code) return `node ${said(node)}, mesh ${said(ours)}`
+  if (node.code !== ours.code || node.unprepared !== ours.unprepared) return `node ${said(node)}, mesh ${said(ours)}`
   if (node.code !== 0) return undefined
   for (const part of ['columns', 'markers', 'warned'] as const) {
     if (String(node[part]) !== String(ours[part])) return `${part}: node ${node[part]}, mesh ${ours[part]}`
@@ -85,5 +101,5 @@ export function difference({ compare = 'values' }: TopologyForm, node: Told, our
   return undefined
 }
 
-const said = ({ code, message, rows }: Told): string =>
-  code === 0 ? `answers ${rows.length} rows` : `0x${code.toString(16)} ${message}`
+const said = ({ code, message, unprepared, rows }: Told): string =>
+  code === 0 ? `answers ${rows.length} rows` : `0x${code.toString(16)} ${message}${unprepared ? ' (PREPARE)' : ''}`
