@@ -53,9 +53,9 @@ export function readSelect(text: string): SelectTree {
   if (cursor.accept(K.PER)) {
     cursor.expect(K.PARTITION)
     cursor.expect(K.LIMIT)
-    perPartitionLimit = primary(cursor)
+    perPartitionLimit = limitValue(cursor)
   }
-  const limit = cursor.accept(K.LIMIT) ? primary(cursor) : undefined
+  const limit = cursor.accept(K.LIMIT) ? limitValue(cursor) : undefined
   const allowFiltering = cursor.accept(K.ALLOW)
   if (allowFiltering) cursor.expect(K.FILTERING)
   while (cursor.accept(T.SEMICOLON));
@@ -166,6 +166,11 @@ function tupleOrMarker(cursor: Cursor): Expression {
   const parts = collect(cursor, sum)
   cursor.expect(T.PAREN_CLOSE)
   return { kind: 'tuple', parts }
+}
+
+/** `intValue` of Cassandra's grammar: what is anything else is no statement. */
+function limitValue(cursor: Cursor): Expression {
+  return cursor.kind === T.INTEGER ? primary(cursor) : markerOf(cursor)
 }
 
 function markerOf(cursor: Cursor): Expression {
