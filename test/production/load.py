@@ -31,7 +31,10 @@ profile = ExecutionProfile(
     # The CPU is another process's for seconds at a time while nodes start.
     request_timeout=30,
 )
-cluster = Cluster([host], port=int(port), protocol_version=5, connect_timeout=15, execution_profiles={EXEC_PROFILE_DEFAULT: profile}, **access)
+# For the same reason: the first of these is 5 s by default, the second 2 s.
+waits = {"connect_timeout": 15, "control_connection_timeout": 15}
+profiles = {EXEC_PROFILE_DEFAULT: profile}
+cluster = Cluster([host], port=int(port), protocol_version=5, execution_profiles=profiles, **waits, **access)
 session = cluster.connect()
 insert = session.prepare("INSERT INTO shop.orders (id, total) VALUES (?, ?)")
 select = session.prepare("SELECT total FROM shop.orders WHERE id = ?")
