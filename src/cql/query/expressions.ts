@@ -45,6 +45,8 @@ interface AggregateSlot {
 }
 
 const one = Buffer.of(1)
+/** Of all values of a question: no table that is asked about here has longer names. */
+const boundBytesMax = 32 * 1024
 
 export class Compiler {
   readonly #shape: TableShape
@@ -53,6 +55,10 @@ export class Compiler {
   readonly #columnAt: ReadonlyMap<string, number>
   /** Aggregates that were met, in order. */
   readonly aggregates: AggregateSlot[] = []
+  /** Expressions that were met: what one row costs. */
+  expressions = 0
+  /** Of the values that were met. */
+  #boundBytes = 0
   /** The types that markers were met with, by their places. */
   readonly markerTypes: CqlType[] = []
 
@@ -86,6 +92,8 @@ export class Compiler {
     this.markerTypes[marker] = type
     const bytes = this.#values.bytes(marker, type)
     if (bytes === null) return null
+    this.#boundBytes += bytes.length
+    if (this.#boundBytes > boundBytesMax) throw unsupported(`values of more than ${boundBytesMax} bytes`)
     try {
       decodeValue(type, bytes)
     } catch {
@@ -113,6 +121,7 @@ export class Compiler {
   }
 
   compile(expression: Expression, wanted?: CqlType): Compiled {
+    this.expressions++
     switch (expression.kind) {
       case 'column': {
         const index = this.columnAt(expression.name)

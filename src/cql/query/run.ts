@@ -29,7 +29,7 @@ export interface Page {
   readonly state: Buffer | undefined
 }
 
-/** Rows looked at, and cells made, between two places where the caller may do something else. */
+/** Rows looked at, relations tested and expressions evaluated between two places where the caller may do something else. */
 const stepCost = 512
 
 /**
@@ -53,16 +53,15 @@ export function* run(
   const view = new RowView(plan.shape.columns.length)
   let cost = 0
   for (const { partition, row } of rowsOf(plan, table, resumed)) {
-    cost += 1
+    cost += 1 + plan.where.cost
     table.view(view, row)
     if (
       exists(view) &&
       plan.where.tests.every((test) => test(view)) &&
       resumed?.isPast(plan, partition, view) !== false
     ) {
-      const before = maker.rowCount
       if (!maker.take(view, partition)) break
-      cost += (maker.rowCount - before) * plan.outputs.length
+      cost += plan.compiler.expressions
     }
     if (cost >= stepCost) {
       cost = 0
@@ -223,17 +222,17 @@ const stateVersion = 1
 function readState(plan: Plan, state: Buffer): Position {
   const { partitionKey, clusteringKey } = plan.shape
   // Cassandra reads it with the envelope, before it looks at the statement.
-  const wrong = new RingfenceError('PROTOCOL', 'Invalid value for the paging state')
+  const wrong = (): Error => new RingfenceError('PROTOCOL', 'Invalid value for the paging state')
   try {
     const reader = new BodyReader().reset(state, 0, state.length)
-    if (reader.byte() !== stateVersion) throw wrong
+    if (reader.byte() !== stateVersion) throw wrong()
     const [left, leftInPartition] = [reader.int(), reader.int()]
     const cells: Buffer[] = []
     for (let i = 0; i < partitionKey.length + clusteringKey.length; i++) cells.push(reader.bytes() ?? Buffer.alloc(0))
     reader.assertDone()
     return new Position(plan, cells, left, leftInPartition)
   } catch {
-    throw wrong
+    throw wrong()
   }
 }
 

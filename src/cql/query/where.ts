@@ -11,6 +11,8 @@ import { invalid, unsupported } from './unsupported.ts'
 export interface Where {
   /** Each of them must hold. */
   readonly tests: readonly ((row: RowView) => boolean)[]
+  /** What testing a row costs. */
+  readonly cost: number
   /** Each column of the partition key is given by = or IN, so that the partitions come in the order of their keys. */
   readonly keysGiven: boolean
   /** There are several of them. */
@@ -30,9 +32,14 @@ export function compileWhere(relations: readonly Relation[], compiler: Compiler)
   checkRelations(relations, compiler)
   const keys = new Map<number, readonly Buffer[]>()
   let severalKeys = false
+  let cost = relations.length
   const tests = relations.map((relation) => {
     if (relation.token) return tokenTest(relation, compiler)
-    if (relation.tuple) return tupleTest(relation, compiler)
+    if (relation.tuple) {
+      const { test, tuples } = tupleTest(relation, compiler)
+      cost += tuples
+      return test
+    }
     const index = compiler.columnAt(relation.columns[0]!)
     const { type, name, kind } = shape.columns[index]!
     if (relation.operator !== '=' && relation.operator !== 'IN')
@@ -59,6 +66,7 @@ export function compileWhere(relations: readonly Relation[], compiler: Compiler)
   )
   return {
     tests,
+    cost,
     keysGiven,
     severalKeys,
     keyRestricted: keyRestricted || relations.some(({ token }) => token),
@@ -149,15 +157,19 @@ function tokenTest({ columns, operator, value }: Relation, compiler: Compiler): 
   }
 }
 
-function tupleTest({ columns, operator, value }: Relation, compiler: Compiler): (row: RowView) => boolean {
+function tupleTest(
+  { columns, operator, value }: Relation,
+  compiler: Compiler,
+): { readonly test: (row: RowView) => boolean; readonly tuples: number } {
   const indexes = columns.map((name) => compiler.columnAt(name))
   const types = indexes.map((index) => compiler.shape.columns[index]!.type)
   if (operator === 'IN') {
     const tuples = tuplesOf(value, types, columns, compiler)
-    return (row) => tuples.some((tuple) => compareTuple(row, indexes, types, tuple) === 0)
+    const test = (row: RowView): boolean => tuples.some((tuple) => compareTuple(row, indexes, types, tuple) === 0)
+    return { test, tuples: tuples.length }
   }
   const tuple = tupleOf(value, types, columns, compiler)
-  return (row) => holds(operator, compareTuple(row, indexes, types, tuple))
+  return { test: (row) => holds(operator, compareTuple(row, indexes, types, tuple)), tuples: 1 }
 }
 
 /** NaN where a cell is null: then no relation holds. A tuple that is shorter than the columns is compared by its own length. */
