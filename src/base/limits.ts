@@ -51,6 +51,10 @@ export const limits = {
   statementTokensMax: 131_072,
   /** Relations, inserted columns, assignments of more than a constant and calls of user functions of one statement, and the different columns that it names; different functions it may call an eighth of that; of a BATCH text also, four for each, its statements that repeat no other, and two for each that repeats one with a TTL or timestamp of its own. */
   statementFactsMax: 8_192,
+  /** Of the columns of one answer or prepared statement, where they have to be read; of more rows the record has no count. */
+  metadataBytesMax: 256 * 1024,
+  /** Elements of one set or map whose elements are masked: they are sorted anew. */
+  maskedElementsMax: 65_536,
   /** Entries of a [string map], [string list] or custom payload that a client may send. */
   mapEntriesMax: 64,
   /** Requests in flight on one client connection. Drivers use 1,024 to 2,048 by default; the protocol's bound is 32,768. */
@@ -109,7 +113,7 @@ export const limits = {
   linkedSessionsPerIdentityMax: 32_768,
   /** Answers about a mesh link itself that wait for a gateway, before the link is closed. What waits of a session is its account's. */
   linkWaitingBytesMax: 64 * 1024 * 1024,
-  /** Milliseconds of the event loop that one client may have in a turn, over all its connections, for what costs more than passing on; the rest waits for the next turn. */
+  /** Milliseconds of the event loop that one client may have in a turn, over all its connections, for what costs more than passing on, and as many for reading what it sends; the rest waits for the next turn. */
   loopShareMs: 4,
   /** Requests of one session that wait: for the answer to a USE, a connection to the node, the schema, the reading of a long statement. */
   heldRequestsMax: 2_048,

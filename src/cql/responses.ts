@@ -5,6 +5,7 @@
  * that are there before anything is made of them.
  */
 import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import {
   CqlErrorCode,
   envelopeHeaderBytes,
@@ -157,12 +158,11 @@ export function resultKind(buf: Buffer, start: number, end: number): number {
   return open(buf, start, end).int()
 }
 
-/** Rows of a RESULT, without making an object; −1 where it is not of kind Rows. */
+/** Rows of a RESULT, without making an object; −1 where it is not of kind Rows, and where they stand behind too much else. */
 export function rowsCount(buf: Buffer, start: number, end: number, version: number): number {
   open(buf, start, end)
   if (reader.int() !== ResultKind.ROWS) return -1
-  skipResultMetadata(version)
-  return reader.count()
+  return skipResultMetadata(version) ? reader.count() : -1
 }
 
 /** True when a RESULT of kind Rows carries a paging state. */
@@ -296,6 +296,7 @@ function readResultMetadata(version: number): ResultMetadata {
 export function readColumns(reader: BodyReader, flags: number, count: number): Column[] {
   const columns: Column[] = []
   if (count === 0 && (flags & MetadataFlag.GLOBAL_TABLE_SPEC) === 0) return columns
+  const most = reader.at + limits.metadataBytesMax
   const global = (flags & MetadataFlag.GLOBAL_TABLE_SPEC) !== 0
   let keyspace = global ? reader.string() : ''
   let table = global ? reader.string() : ''
@@ -306,16 +307,22 @@ export function readColumns(reader: BodyReader, flags: number, count: number): C
     }
     const name = reader.string()
     columns.push({ keyspace, table, name, type: readType(reader) })
+    if (reader.at > most) {
+      const bytes = `metadataBytesMax (${limits.metadataBytesMax} bytes)`
+      throw new RingfenceError('TOO_LARGE', `the columns of an answer are described in more than ${bytes}`)
+    }
   }
   return columns
 }
 
-function skipResultMetadata(version: number): void {
+/** False where it is longer than `metadataBytesMax`. */
+function skipResultMetadata(version: number): boolean {
   const flags = reader.int()
   const columnCount = reader.count()
   if ((flags & MetadataFlag.HAS_MORE_PAGES) !== 0) reader.skipBytes()
   if (version >= 5 && (flags & MetadataFlag.METADATA_CHANGED) !== 0) reader.skipShortBytes()
-  if ((flags & MetadataFlag.NO_METADATA) !== 0) return
+  if ((flags & MetadataFlag.NO_METADATA) !== 0) return true
+  const most = reader.at + limits.metadataBytesMax
   const global = (flags & MetadataFlag.GLOBAL_TABLE_SPEC) !== 0
   if (global) {
     reader.skipString()
@@ -328,7 +335,9 @@ function skipResultMetadata(version: number): void {
     }
     reader.skipString()
     skipType(reader)
+    if (reader.at > most) return false
   }
+  return true
 }
 
 function schemaChange(): SchemaChange {

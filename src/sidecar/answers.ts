@@ -10,7 +10,7 @@ import { errorCode } from '../cql/responses.ts'
 import { cqlFault } from '../session/fault.ts'
 import { timeoutEnvelope, unfitEnvelope } from './envelopes.ts'
 import type { Request, RequestOwner } from './request.ts'
-import { setRows } from './stages/change-rows.ts'
+import { countRows } from './stages/change-rows.ts'
 import { give, letGoAfterUse, record } from './stages/give.ts'
 import type { Ways } from './stages/in-order.ts'
 import { readAnswer } from './stages/read-answer.ts'
@@ -35,7 +35,8 @@ export class Answers implements RequestOwner {
 
   /** A large answer was changed, and goes on. */
   changed(request: Request, answer: Buffer): void {
-    setRows(request, this.#session, answer)
+    request.setAnswer(answer, 0, answer.length)
+    countRows(request, this.#session)
     this.#goOn(request)
   }
 

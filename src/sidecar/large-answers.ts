@@ -82,7 +82,8 @@ export class LargeAnswers {
       this.#failed(request, reason)
       return
     }
-    request.carrier?.release(request)
+    // A further stage may have begun to change it.
+    if (!this.#changes.has(request)) request.carrier?.release(request)
   }
 
   /** The slot is free, even where the client cannot be told. */

@@ -7,9 +7,15 @@ import { createHash } from 'node:crypto'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { addressChangerOf, withoutRowAddresses } from '../cql/answers/addresses.ts'
 import { type ChangerOf, type Mask, maskersBy, RowsChange } from '../cql/answers/mask.ts'
-import { pagingStateOf, withPagingState, withRequestPagingState } from '../cql/answers/paging.ts'
+import {
+  pagingStateOf,
+  pagingStateReplacement,
+  withPagingState,
+  withRequestPagingState,
+} from '../cql/answers/paging.ts'
 import { withoutSkipMetadata, withoutTracing } from '../cql/answers/requests.ts'
-import { withWarning } from '../cql/answers/warning.ts'
+import { splicedInWindows } from '../cql/answers/splice.ts'
+import { withWarning, withWarningInWindows } from '../cql/answers/warning.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, headerFlags, Opcode } from '../cql/protocol.ts'
 import { ExecuteView, type ParamsView, QueryView, readExecute, readQuery } from '../cql/requests.ts'
@@ -159,12 +165,11 @@ export function* incomingRowsSliced(
   let changed = answer
   for (const changerOf of [maskers, permit.obligations?.addressesHidden === true ? addressChangerOf : undefined]) {
     if (changerOf === undefined) continue
-    const change = new RowsChange(changed, 0, changed.length, version, changerOf)
-    while (!change.slice()) yield
-    changed = change.result()
+    changed = yield* new RowsChange(changed, 0, changed.length, version, changerOf).inSlices()
     yield
   }
-  return sealed === undefined ? changed : withPagingState(changed, 0, changed.length, version, sealed)
+  if (sealed === undefined) return changed
+  return yield* splicedInWindows(changed, pagingStateReplacement(changed, 0, changed.length, version, sealed))
 }
 
 /** Undefined where no column is masked. */
@@ -204,8 +209,20 @@ function named(mask: ColumnMask['mask'], column: string): Mask {
 
 /** Tells the client of what would have been refused, were the policy enforced. */
 export function withObserved(envelope: Buffer, version: ProtocolVersion, observed: string): Buffer {
-  const text = `observed, not enforced: this request would be refused by policy (rule ${observed})`
-  return withWarning(envelope, 0, envelope.length, version, text)
+  return withWarning(envelope, 0, envelope.length, version, observedText(observed))
+}
+
+/** The same of a long answer, window by window. */
+export function withObservedInWindows(
+  envelope: Buffer,
+  version: ProtocolVersion,
+  observed: string,
+): Generator<undefined, Buffer> {
+  return withWarningInWindows(envelope, version, observedText(observed))
+}
+
+function observedText(observed: string): string {
+  return `observed, not enforced: this request would be refused by policy (rule ${observed})`
 }
 
 /** Of a SELECT with a list: the column that each output column is; undefined where the answer's own names are those of the table. */

@@ -189,3 +189,41 @@ describe('a RESULT', () => {
     }
   })
 })
+
+describe('a text that is made of addresses', () => {
+  const address = '/10.9.8.7'
+  const texts: readonly (readonly [what: string, text: string])[] = [
+    ['addresses', address.repeat(100_000)],
+    ['addresses with ports', '/10.9.8.7:9042 '.repeat(60_000)],
+    ['hosts', 'node-1.example.org/10.9.8.7 '.repeat(30_000)],
+    ['IPv6', '/[fe80::1]:7000'.repeat(60_000)],
+    ['one long host', `${'a'.repeat(900_000)}${address}`],
+    ['numbers and dots', '1.'.repeat(450_000)],
+    ['colons', '1:'.repeat(450_000)],
+    ['slashes', '/'.repeat(900_000)],
+  ]
+
+  for (const [what, text] of texts) {
+    it(`is read in time that grows with its length: ${what}`, () => {
+      let best = Number.POSITIVE_INFINITY
+      for (let run = 0; run < 3 && best > 300; run++) {
+        const before = performance.now()
+        withoutAddressText(text)
+        best = Math.min(best, performance.now() - before)
+      }
+      // A fraction of that; with a copy for each address these take minutes.
+      assert.ok(best < 300, `${best} ms for ${text.length} characters`)
+    })
+  }
+
+  it('loses hosts and addresses, and nothing else', () => {
+    for (const [given, wanted] of [
+      ['/10.9.8.7/10.9.8.7', '/0.0.0.0/0.0.0.0'],
+      ['a b-c.d_e/10.9.8.7 x/1.2.3.4:9042: y', 'a /0.0.0.0 /0.0.0.0: y'],
+      ['(node/[fe80::1]:7000)', '(/0.0.0.0)'],
+      ['ünode/10.9.8.7', 'ü/0.0.0.0'],
+    ] as const) {
+      assert.equal(withoutAddressText(given), wanted)
+    }
+  })
+})

@@ -19,8 +19,11 @@ import type { CqlType } from '../types.ts'
 import { BodyWriter } from '../writer.ts'
 import { RowsChange } from './mask.ts'
 import { maskerOf, type ValueMasker } from './masker.ts'
+import { joined, writeLength } from './splice.ts'
 import { tracingIdBytes } from './tracing.ts'
 
+/** Of warnings. */
+const stepBytes = 64 * 1024
 /** Whatever an address may stand in, in one pass over the text. */
 const runs = /[\da-f:.%[\]]{3,}/gi
 const dotted = /(?:\d{1,3}\.){3}\d{1,3}(?:\]?:\d{1,5})?/g
@@ -30,15 +33,29 @@ const reader = new BodyReader()
 
 /** The text with `0.0.0.0` in the place of each address, its port and its host's name (Java writes `host/address:port`). */
 export function withoutAddressText(text: string): string {
-  let hidden = text.replace(runs, (run) => (isColons(run) ? hiddenText : run.replace(dotted, hiddenText)))
-  if (hidden === text) return text
-  for (let slash = hidden.indexOf(`/${hiddenText}`); slash >= 0; slash = hidden.indexOf(`/${hiddenText}`, slash + 1)) {
-    let from = slash
-    while (from > 0 && /[\w.-]/.test(hidden[from - 1]!)) from--
-    hidden = hidden.slice(0, from) + hidden.slice(slash)
-    slash = from
+  const hidden = text.replace(runs, (run) => (isColons(run) ? hiddenText : run.replace(dotted, hiddenText)))
+  return hidden === text ? text : withoutHosts(hidden)
+}
+
+/** Each piece in one pass: a text may be made of nothing else. */
+function withoutHosts(text: string): string {
+  const pieces = text.split(`/${hiddenText}`)
+  const last = pieces.pop()!
+  let hidden = ''
+  for (const piece of pieces) {
+    // The name of the host stands at the end of it.
+    let end = piece.length
+    while (end > 0 && isOfName(piece.charCodeAt(end - 1))) end--
+    hidden += `${piece.slice(0, end)}/${hiddenText}`
   }
-  return hidden
+  return hidden + last
+}
+
+/** `[\w.-]` */
+function isOfName(code: number): boolean {
+  if (code >= 0x30 && code <= 0x39) return true
+  const letter = code | 0x20
+  return (letter >= 0x61 && letter <= 0x7a) || code === 0x5f || code === 0x2e || code === 0x2d
 }
 
 /** IPv6, mapped IPv4 included: eight groups, or `::` for some of them. A time of day or a MAC address is neither. */
@@ -53,9 +70,9 @@ export function withoutAddresses(
   end: number,
   version: ProtocolVersion,
 ): Buffer | undefined {
+  if (!mayHaveAddresses(buf, start)) return undefined
   const flags = headerFlags(buf, start)
   const opcode = headerOpcode(buf, start)
-  if (opcode !== Opcode.ERROR && (flags & Flag.WARNING) === 0) return undefined
   const body = new BodyWriter()
   reader.reset(buf, start + envelopeHeaderBytes, end)
   if ((flags & Flag.TRACING) !== 0) body.raw(view(buf, reader.skip(tracingIdBytes), reader.at))
@@ -70,6 +87,32 @@ export function withoutAddresses(
   if (opcode === Opcode.ERROR) writeError(body, version)
   body.raw(view(buf, reader.at, end))
   return body.envelope(buf[start]!, buf.readInt16BE(start + 2), opcode, flags)
+}
+
+/** Whether `withoutAddresses` would look at it. */
+export function mayHaveAddresses(buf: Buffer, start: number): boolean {
+  return headerOpcode(buf, start) === Opcode.ERROR || (headerFlags(buf, start) & Flag.WARNING) !== 0
+}
+
+/** The same of a RESULT that is long, in steps; nobody writes to it meanwhile. */
+export function* withoutAddressesInSteps(buf: Buffer): Generator<undefined, Buffer> {
+  if (headerOpcode(buf, 0) !== Opcode.RESULT || (headerFlags(buf, 0) & Flag.WARNING) === 0) return buf
+  const at = new BodyReader().reset(buf, envelopeHeaderBytes, buf.length)
+  if ((headerFlags(buf, 0) & Flag.TRACING) !== 0) at.skip(tracingIdBytes)
+  const listAt = at.at
+  const list = new BodyWriter()
+  let stepEnd = listAt + stepBytes
+  const count = at.short()
+  list.short(count)
+  for (let i = 0; i < count; i++) {
+    list.cutString(withoutAddressText(at.string()))
+    if (at.at < stepEnd) continue
+    stepEnd = at.at + stepBytes
+    yield
+  }
+  const hidden = yield* joined([buf.subarray(0, listAt), list.take(), buf.subarray(at.at)])
+  writeLength(hidden)
+  return hidden
 }
 
 /** From code to failure map; what stands behind it is copied as it is. */

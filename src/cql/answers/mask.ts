@@ -8,7 +8,15 @@ import { RingfenceError } from '../../base/errors.ts'
 import type { ProtocolVersion } from '../protocol.ts'
 import type { Column } from '../responses.ts'
 import { Growing } from './growing.ts'
-import { KeyedHash, type Mask, maskerOf, type ValueMasker, writeMasked } from './masker.ts'
+import {
+  KeyedHash,
+  type Mask,
+  maskerOf,
+  stepBytes,
+  type ValueMasker,
+  writeMasked,
+  writeMaskedInSteps,
+} from './masker.ts'
 import { readRowsLayout } from './rows.ts'
 import { writeLength } from './splice.ts'
 
@@ -37,6 +45,8 @@ const changedValueCost = 16
 const changedBytesShift = 7
 const copiedBytesShift = 10
 const sliceCostMax = 8192
+/** Of a value that is written anew in steps. */
+const stepCost = 4096
 
 /**
  * The same answer with other values in some columns, made at once or slice by slice.
@@ -50,6 +60,8 @@ export class RowsChange {
   #at: number
   #valuesLeft: number
   #column = 0
+  /** Of the value in front of `#at`, which is not written to its end. */
+  #steps: Generator<undefined, void> | undefined
 
   /** @throws RingfenceError PROTOCOL where the answer is malformed; UPSTREAM where it came without metadata; and what `changerOf` throws */
   constructor(buf: Buffer, start: number, end: number, version: ProtocolVersion, changerOf: ChangerOf) {
@@ -70,7 +82,17 @@ export class RowsChange {
   /** All of it. Throws as `slice` does. */
   whole(): Buffer {
     while (!this.slice(Infinity));
-    return this.result()
+    const changed = this.#out.written()
+    writeLength(changed)
+    return changed
+  }
+
+  /** All of it, slice by slice. */
+  *inSlices(): Generator<undefined, Buffer> {
+    while (!this.slice()) yield
+    const changed = yield* this.#out.writtenInWindows()
+    writeLength(changed)
+    return changed
   }
 
   /** Some more values; true when there are no more. Throws PROTOCOL where the answer is malformed, and what a masker throws. */
@@ -85,7 +107,12 @@ export class RowsChange {
     let left = this.#valuesLeft
     let i = this.#column
     let cost = 0
-    while (left > 0 && cost < costMax) {
+    while ((left > 0 || this.#steps !== undefined) && cost < costMax) {
+      if (this.#steps !== undefined) {
+        cost += stepCost
+        if (this.#steps.next().done === true) this.#steps = undefined
+        continue
+      }
       const valueAt = at + 4
       if (valueAt > end) throw new RingfenceError('PROTOCOL', 'the message ends too early')
       const bytes = (buf[at]! << 24) | (buf[at + 1]! << 16) | (buf[at + 2]! << 8) | buf[at + 3]!
@@ -94,9 +121,12 @@ export class RowsChange {
       const valueEnd = bytes < 0 ? valueAt : valueAt + bytes
       if (masker === undefined) cost += 1 + ((valueEnd - valueAt) >> copiedBytesShift)
       else {
-        cost += changedValueCost + (bytes >> changedBytesShift)
+        // What is done in steps costs as it is done.
+        cost += changedValueCost + (Math.min(bytes, stepBytes) >> changedBytesShift)
         out.copy(buf, copied, at)
         if (masker === null) out.int(-1)
+        else if (masker.steps !== undefined && bytes > stepBytes)
+          this.#steps = writeMaskedInSteps(out, masker, buf, valueAt, valueEnd)
         else writeMasked(out, masker, buf, valueAt, valueEnd)
         copied = valueEnd
       }
@@ -108,13 +138,6 @@ export class RowsChange {
     this.#at = at
     this.#valuesLeft = left
     this.#column = i
-    return left === 0
-  }
-
-  /** After the last slice. */
-  result(): Buffer {
-    const changed = this.#out.written()
-    writeLength(changed)
-    return changed
+    return left === 0 && this.#steps === undefined
   }
 }

@@ -9,14 +9,15 @@
  * one's value staying; they are put in the order of their masked bytes, because the old order would tell which is the greater.
  */
 import { isUtf8 } from 'node:buffer'
-import { hash as digest } from 'node:crypto'
+import { createHash, hash as digest } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
 import { BodyReader } from '../reader.ts'
 import type { Column } from '../responses.ts'
 import { type CqlType, fixedBytes } from '../types.ts'
 import { readUnsignedVint, writeUnsignedVint } from '../vint.ts'
 import { BodyWriter } from '../writer.ts'
-import { Growing } from './growing.ts'
+import { Growing, writeInt } from './growing.ts'
 
 /** How a column is hidden. */
 export type Mask =
@@ -29,7 +30,20 @@ export type Mask =
   | { readonly kind: 'null' }
 
 /** Writes the masked form of the value `buf[start..end)`, without a length. */
-export type ValueMasker = (out: Growing, buf: Buffer, start: number, end: number) => void
+export interface ValueMasker {
+  (out: Growing, buf: Buffer, start: number, end: number): void
+  /** The same in steps of a millisecond or less, for a value of more than `stepBytes`; undefined where it takes no longer. */
+  readonly steps?: Steps
+}
+type Steps = (out: Growing, buf: Buffer, start: number, end: number) => Generator<undefined, void>
+
+/** Of elements, each of which may have to be hashed. */
+export const stepBytes = 2048
+const elementsAtOnce = 256
+/** Of one text. */
+const windowBytes = 256 * 1024
+/** Entries that are sorted or merged at once. */
+const sortedAtOnce = 1024
 
 /** The part of a mask that looks at one text, number, …; undefined where it cannot be done for that type. */
 type LeafOf = (type: CqlType) => ValueMasker | undefined
@@ -63,8 +77,36 @@ export function maskerOf(
 /** The masked value with its length in front. */
 export function writeMasked(out: Growing, masker: ValueMasker, buf: Buffer, start: number, end: number): void {
   const lengthAt = out.room(4)
+  const { buf: lengthBuf, bytes: before } = out
   masker(out, buf, start, end)
-  out.setInt(lengthAt, out.at - lengthAt - 4)
+  writeInt(lengthBuf, lengthAt, out.bytes - before)
+}
+
+/** The same in steps, where the value is long and the masker has some. */
+export function* writeMaskedInSteps(
+  out: Growing,
+  masker: ValueMasker,
+  buf: Buffer,
+  start: number,
+  end: number,
+): Generator<undefined, void> {
+  if (masker.steps === undefined || end - start <= stepBytes) {
+    writeMasked(out, masker, buf, start, end)
+    return
+  }
+  const lengthAt = out.room(4)
+  const { buf: lengthBuf, bytes: before } = out
+  yield* masker.steps(out, buf, start, end)
+  writeInt(lengthBuf, lengthAt, out.bytes - before)
+}
+
+/** A masker that is its steps, one after the other. */
+function inSteps(steps: Steps): ValueMasker {
+  const masker = (out: Growing, buf: Buffer, start: number, end: number): void => {
+    const all = steps(out, buf, start, end)
+    while (all.next().done !== true);
+  }
+  return Object.assign(masker, { steps })
 }
 
 // --- full
@@ -144,9 +186,9 @@ const star = 0x2a
 
 function partialOf(keepStart: number, keepEnd: number): LeafOf {
   return ({ kind }) => {
-    if (kind === 'blob') return (out, buf, start, end) => partialBlob(out, buf, start, end, keepStart, keepEnd)
+    if (kind === 'blob') return inSteps((out, buf, start, end) => partialBlob(out, buf, start, end, keepStart, keepEnd))
     if (kind !== 'text' && kind !== 'ascii') return undefined
-    return (out, buf, start, end) => partialText(out, buf, start, end, keepStart, keepEnd)
+    return inSteps((out, buf, start, end) => partialText(out, buf, start, end, keepStart, keepEnd))
   }
 }
 
@@ -159,10 +201,15 @@ function kept(count: number, keepStart: number, keepEnd: number): { first: numbe
 }
 
 /** Characters are code points: no driver gets half of one. */
-function partialText(out: Growing, buf: Buffer, start: number, end: number, keepStart: number, keepEnd: number): void {
-  if (!isUtf8(buf.subarray(start, end))) throw new RingfenceError('PROTOCOL', 'text is not well-formed utf-8')
-  let count = 0
-  for (let i = start; i < end; i++) if ((buf[i]! & 0xc0) !== 0x80) count++
+function* partialText(
+  out: Growing,
+  buf: Buffer,
+  start: number,
+  end: number,
+  keepStart: number,
+  keepEnd: number,
+): Generator<undefined, void> {
+  const count = yield* characters(buf, start, end)
   const { first, last } = kept(count, keepStart, keepEnd)
   let firstEnd = start
   for (let i = 0; i < first; i++) {
@@ -175,18 +222,45 @@ function partialText(out: Growing, buf: Buffer, start: number, end: number, keep
     while ((buf[lastStart]! & 0xc0) === 0x80) lastStart--
   }
   out.copy(buf, start, firstEnd)
-  const stars = count - first - last
-  const at = out.room(stars)
-  out.buf.fill(star, at, at + stars)
+  yield* fill(out, star, count - first - last)
   out.copy(buf, lastStart, end)
 }
 
-function partialBlob(out: Growing, buf: Buffer, start: number, end: number, keepStart: number, keepEnd: number): void {
+function* characters(buf: Buffer, start: number, end: number): Generator<undefined, number> {
+  let count = 0
+  for (let from = start; from < end; ) {
+    if (from > start) yield
+    let to = Math.min(from + windowBytes, end)
+    // A window ends where a character does; where that is not found soon it is no text.
+    for (let i = 0; i < 3 && to < end && (buf[to]! & 0xc0) === 0x80; i++) to++
+    if (!isUtf8(buf.subarray(from, to))) throw new RingfenceError('PROTOCOL', 'text is not well-formed utf-8')
+    for (let i = from; i < to; i++) if ((buf[i]! & 0xc0) !== 0x80) count++
+    from = to
+  }
+  return count
+}
+
+function* fill(out: Growing, byte: number, bytes: number): Generator<undefined, void> {
+  for (let left = bytes; left > 0; ) {
+    if (left < bytes) yield
+    const some = Math.min(left, windowBytes)
+    const at = out.room(some)
+    out.buf.fill(byte, at, at + some)
+    left -= some
+  }
+}
+
+function* partialBlob(
+  out: Growing,
+  buf: Buffer,
+  start: number,
+  end: number,
+  keepStart: number,
+  keepEnd: number,
+): Generator<undefined, void> {
   const { first, last } = kept(end - start, keepStart, keepEnd)
   out.copy(buf, start, start + first)
-  const zeroes = end - start - first - last
-  const at = out.room(zeroes)
-  out.buf.fill(0, at, at + zeroes)
+  yield* fill(out, 0, end - start - first - last)
   out.copy(buf, end - last, end)
 }
 
@@ -225,7 +299,24 @@ export class KeyedHash {
     this.#inner.writeUInt16BE(name.length, blockBytes)
     name.copy(this.#inner, nameAt)
     buf.copy(this.#inner, valueAt, start, end)
-    digest('sha256', this.#inner.subarray(0, bytes), 'buffer').copy(this.#outer, blockBytes)
+    return this.#outerOf(digest('sha256', this.#inner.subarray(0, bytes), 'buffer'))
+  }
+
+  /** The same in steps. */
+  *inSteps(name: Buffer, buf: Buffer, start: number, end: number): Generator<undefined, Buffer> {
+    const inner = createHash('sha256').update(this.#inner.subarray(0, blockBytes))
+    const nameBytes = Buffer.alloc(2)
+    nameBytes.writeUInt16BE(name.length)
+    inner.update(nameBytes).update(name)
+    for (let from = start; from < end; from += windowBytes) {
+      if (from > start) yield
+      inner.update(buf.subarray(from, Math.min(from + windowBytes, end)))
+    }
+    return this.#outerOf(inner.digest())
+  }
+
+  #outerOf(inner: Buffer): Buffer {
+    inner.copy(this.#outer, blockBytes)
     return digest('sha256', this.#outer, 'buffer')
   }
 }
@@ -248,16 +339,9 @@ function hashOf(keyed: KeyedHash, name: Buffer): LeafOf {
     switch (type.kind) {
       case 'text':
       case 'ascii':
-        return (out, buf, start, end) => {
-          const hashed = keyed.of(name, buf, start, end)
-          const at = out.room(textHashBytes * 2)
-          for (let i = 0; i < textHashBytes; i++) {
-            out.buf[at + i * 2] = hexDigits[hashed[i]! >> 4]!
-            out.buf[at + i * 2 + 1] = hexDigits[hashed[i]! & 15]!
-          }
-        }
+        return hashed(keyed, name, writeHex)
       case 'blob':
-        return (out, buf, start, end) => out.copy(keyed.of(name, buf, start, end), 0, sha256Bytes)
+        return hashed(keyed, name, (out, hash) => out.copy(hash, 0, sha256Bytes))
       case 'uuid':
       case 'timeuuid': {
         // RFC 9562: random is version 4, time is version 1.
@@ -281,6 +365,24 @@ function hashOf(keyed: KeyedHash, name: Buffer): LeafOf {
         })
       }
     }
+  }
+}
+
+function hashed(keyed: KeyedHash, name: Buffer, write: (out: Growing, hash: Buffer) => void): ValueMasker {
+  const masker = (out: Growing, buf: Buffer, start: number, end: number): void =>
+    write(out, keyed.of(name, buf, start, end))
+  return Object.assign(masker, {
+    *steps(out: Growing, buf: Buffer, start: number, end: number): Generator<undefined, void> {
+      write(out, yield* keyed.inSteps(name, buf, start, end))
+    },
+  })
+}
+
+function writeHex(out: Growing, hash: Buffer): void {
+  const at = out.room(textHashBytes * 2)
+  for (let i = 0; i < textHashBytes; i++) {
+    out.buf[at + i * 2] = hexDigits[hash[i]! >> 4]!
+    out.buf[at + i * 2 + 1] = hexDigits[hash[i]! & 15]!
   }
 }
 
@@ -320,39 +422,90 @@ function byElement(type: CqlType, leafOf: LeafOf): ValueMasker | undefined {
 }
 
 function listOf(element: ValueMasker): ValueMasker {
-  return (out, buf, start, end) => {
+  return inSteps(function* (out, buf, start, end) {
     const reader = new BodyReader().reset(buf, start, end)
     const count = reader.count()
     out.int(count)
-    for (let i = 0; i < count; i++) maskNext(out, reader, element)
+    let stepEnd = start + stepBytes
+    for (let i = 0; i < count; i++) {
+      if (isLongNext(reader, element)) yield* maskNextInSteps(out, reader, element)
+      else maskNext(out, reader, element)
+      if (reader.at < stepEnd) continue
+      stepEnd = reader.at + stepBytes
+      yield
+    }
     reader.assertDone()
-  }
+  })
 }
 
 /** Of a set, or with `value` of a map. */
 function entriesOf(key: ValueMasker, value: ValueMasker | undefined): ValueMasker {
-  return (out, buf, start, end) => {
+  return inSteps(function* (out, buf, start, end) {
     const reader = new BodyReader().reset(buf, start, end)
     const count = reader.count()
-    const entries: { key: Buffer; value: Buffer | undefined }[] = []
+    // Each of them is some objects until they are sorted.
+    if (count > limits.maskedElementsMax) {
+      const most = `maskedElementsMax (${limits.maskedElementsMax})`
+      throw new RingfenceError('TOO_LARGE', `a set or map of ${count} elements to be masked has more than ${most}`)
+    }
+    const entries: Entry[] = []
+    let stepEnd = start + stepBytes
     for (let i = 0; i < count; i++) {
-      const maskedKey = maskedNext(reader, key)
-      entries.push({ key: maskedKey, value: value && maskedNext(reader, value) })
+      const maskedKey = yield* maskedNext(reader, key)
+      entries.push({ key: maskedKey, value: value && (yield* maskedNext(reader, value)) })
+      if (reader.at < stepEnd) continue
+      stepEnd = reader.at + stepBytes
+      yield
     }
     reader.assertDone()
-    entries.sort((a, b) => a.key.compare(b.key))
     const countAt = out.room(4)
+    const { buf: countBuf } = out
     let distinct = 0
     let last: Buffer | undefined
-    for (const entry of entries) {
+    for (const entry of yield* sorted(entries)) {
       if (last?.equals(entry.key)) continue
       last = entry.key
       distinct++
       out.copy(entry.key, 0, entry.key.length)
       if (entry.value !== undefined) out.copy(entry.value, 0, entry.value.length)
+      if (distinct % sortedAtOnce === 0) yield
     }
-    out.setInt(countAt, distinct)
+    writeInt(countBuf, countAt, distinct)
+  })
+}
+
+interface Entry {
+  readonly key: Buffer
+  readonly value: Buffer | undefined
+}
+
+/** By key; equal ones stay in their order. */
+function* sorted(entries: Entry[]): Generator<undefined, Entry[]> {
+  let runs: Entry[][] = []
+  for (let at = 0; at < entries.length; at += sortedAtOnce) {
+    if (at > 0) yield
+    runs.push(entries.slice(at, at + sortedAtOnce).sort((a, b) => a.key.compare(b.key)))
   }
+  while (runs.length > 1) {
+    const merged: Entry[][] = []
+    for (let at = 0; at < runs.length; at += 2) merged.push(yield* mergedRuns(runs[at]!, runs[at + 1] ?? []))
+    runs = merged
+  }
+  return runs[0] ?? []
+}
+
+function* mergedRuns(first: Entry[], second: Entry[]): Generator<undefined, Entry[]> {
+  const merged: Entry[] = []
+  for (let a = 0, b = 0; a < first.length || b < second.length; ) {
+    const one = first[a]
+    const other = second[b]
+    const isFirst = other === undefined || (one !== undefined && one.key.compare(other.key) <= 0)
+    merged.push(isFirst ? one! : other)
+    if (isFirst) a++
+    else b++
+    if (merged.length % sortedAtOnce === 0) yield
+  }
+  return merged
 }
 
 /** Vectors have no lengths in them where all values of the element's type are as long, else a vint before each. */
@@ -363,13 +516,15 @@ function vectorOf(
   // No Cassandra has a vector of nothing, and a reader could be kept busy with vectors of vectors of nothing.
   if (masker === undefined || dimension < 1) return undefined
   const fixed = fixedBytes(element)
-  return (out, buf, start, end) => {
+  return inSteps(function* (out, buf, start, end) {
     if (start === end) return
     const reader = new BodyReader().reset(buf, start, end)
     if (fixed !== undefined && fixed * dimension !== end - start) {
       throw new RingfenceError('PROTOCOL', `vector of ${end - start} bytes`)
     }
     for (let i = 0; i < dimension; i++) {
+      // Each may be of a byte or two.
+      if (i % elementsAtOnce === elementsAtOnce - 1) yield
       if (fixed !== undefined) {
         const at = reader.skip(fixed)
         masker(out, buf, at, at + fixed)
@@ -378,15 +533,17 @@ function vectorOf(
       const bytes = Number(readUnsignedVint(reader))
       const at = reader.skip(bytes)
       const masked = new Growing(bytes + 32)
-      masker(masked, buf, at, at + bytes)
+      if (masker.steps !== undefined && bytes > stepBytes) yield* masker.steps(masked, buf, at, at + bytes)
+      else masker(masked, buf, at, at + bytes)
       const length = new BodyWriter()
-      writeUnsignedVint(length, BigInt(masked.at))
+      writeUnsignedVint(length, BigInt(masked.bytes))
       const lengthBytes = length.take()
       out.copy(lengthBytes, 0, lengthBytes.length)
-      out.copy(masked.buf, 0, masked.at)
+      const element = masked.written()
+      out.copy(element, 0, element.length)
     }
     reader.assertDone()
-  }
+  })
 }
 
 // --- parts
@@ -394,9 +551,12 @@ function vectorOf(
 /** Empty bytes of a type that has no empty value read as null, a legacy of Thrift; they stay. */
 function unlessEmpty(type: CqlType, masker: ValueMasker): ValueMasker {
   if (type.kind === 'text' || type.kind === 'ascii' || type.kind === 'blob') return masker
-  return (out, buf, start, end) => {
+  const { steps } = masker
+  const unless = (out: Growing, buf: Buffer, start: number, end: number): void => {
     if (start !== end) masker(out, buf, start, end)
   }
+  // Nothing that has more bytes than `stepBytes` is empty.
+  return steps === undefined ? unless : Object.assign(unless, { steps })
 }
 
 /** Masks the [bytes] that come next. */
@@ -406,9 +566,20 @@ function maskNext(out: Growing, reader: BodyReader, masker: ValueMasker): void {
   else writeMasked(out, masker, reader.buf, reader.at - bytes, reader.at)
 }
 
-function maskedNext(reader: BodyReader, masker: ValueMasker): Buffer {
+function* maskNextInSteps(out: Growing, reader: BodyReader, masker: ValueMasker): Generator<undefined, void> {
+  const bytes = reader.skipBytes()
+  if (bytes < 0) out.int(-1)
+  else yield* writeMaskedInSteps(out, masker, reader.buf, reader.at - bytes, reader.at)
+}
+
+function isLongNext({ buf, at, remaining }: BodyReader, { steps }: ValueMasker): boolean {
+  return steps !== undefined && remaining > 4 && buf.readInt32BE(at) > stepBytes
+}
+
+function* maskedNext(reader: BodyReader, masker: ValueMasker): Generator<undefined, Buffer> {
   const out = new Growing(64)
-  maskNext(out, reader, masker)
+  if (isLongNext(reader, masker)) yield* maskNextInSteps(out, reader, masker)
+  else maskNext(out, reader, masker)
   return out.written()
 }
 

@@ -6,7 +6,7 @@ import { assert } from '../../base/errors.ts'
 import type { ProtocolVersion } from '../protocol.ts'
 import type { ParamsView } from '../requests.ts'
 import { isRows, readRowsLayout } from './rows.ts'
-import { splice } from './splice.ts'
+import { type Replacement, splice } from './splice.ts'
 
 const lengthBytes = 4
 
@@ -25,9 +25,21 @@ export function withPagingState(
   version: ProtocolVersion,
   sealed: Buffer,
 ): Buffer {
+  const { from, to, inserted } = pagingStateReplacement(buf, start, end, version, sealed)
+  return splice(buf, start, end, from, to, inserted)
+}
+
+/** What makes `withPagingState`. */
+export function pagingStateReplacement(
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  sealed: Buffer,
+): Replacement {
   const { pagingStateStart, pagingStateEnd } = readRowsLayout(buf, start, end, version)
   assert(pagingStateStart >= 0, 'only a paging state that is there is replaced')
-  return splice(buf, start, end, pagingStateStart - lengthBytes, pagingStateEnd, lengthAndBytes(sealed))
+  return { from: pagingStateStart - lengthBytes, to: pagingStateEnd, inserted: lengthAndBytes(sealed) }
 }
 
 /** The same QUERY or EXECUTE with another paging state; `params` are those read from `buf`, and must have one. */

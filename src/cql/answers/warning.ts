@@ -2,7 +2,7 @@
 import { envelopeHeaderBytes, Flag, headerFlags, type ProtocolVersion } from '../protocol.ts'
 import { BodyReader } from '../reader.ts'
 import { BodyWriter } from '../writer.ts'
-import { splice } from './splice.ts'
+import { type Replacement, splice, splicedInWindows } from './splice.ts'
 import { tracingIdBytes } from './tracing.ts'
 
 const warningsMax = 65_535
@@ -15,21 +15,50 @@ const reader = new BodyReader()
  * it was, and so does a response that has 65,535 already.
  */
 export function withWarning(buf: Buffer, start: number, end: number, version: ProtocolVersion, text: string): Buffer {
-  if (version < 4) return Buffer.from(buf.subarray(start, end))
+  const warning = warningReplacement(buf, start, end, version, text)
+  if (warning === undefined) return Buffer.from(buf.subarray(start, end))
+  const { from, to, inserted } = warning
+  const answer = splice(buf, start, end, from, to, inserted)
+  answer[flagsAt] = headerFlags(buf, start) | Flag.WARNING
+  return answer
+}
+
+/** The same window by window, of all of `buf`; nobody writes to it meanwhile. */
+export function* withWarningInWindows(
+  buf: Buffer,
+  version: ProtocolVersion,
+  text: string,
+): Generator<undefined, Buffer> {
+  const warning = warningReplacement(buf, 0, buf.length, version, text)
+  if (warning === undefined) return buf
+  const answer = yield* splicedInWindows(buf, warning)
+  answer[flagsAt] = headerFlags(buf, 0) | Flag.WARNING
+  return answer
+}
+
+/** With the flag, which says that there is a list. Undefined where nothing can be added. */
+function warningReplacement(
+  buf: Buffer,
+  start: number,
+  end: number,
+  version: ProtocolVersion,
+  text: string,
+): Replacement | undefined {
+  if (version < 4) return undefined
   const flags = headerFlags(buf, start)
   reader.reset(buf, start + envelopeHeaderBytes, end)
   if ((flags & Flag.TRACING) !== 0) reader.skip(tracingIdBytes)
   const listAt = reader.at
   if ((flags & Flag.WARNING) === 0) {
-    const list = new BodyWriter().short(1).cutString(text).take()
-    const answer = splice(buf, start, end, listAt, listAt, list)
-    answer[flagsAt] = flags | Flag.WARNING
-    return answer
+    return { from: listAt, to: listAt, inserted: new BodyWriter().short(1).cutString(text).take() }
   }
   const count = reader.short()
   for (let i = 0; i < count; i++) reader.skipString()
-  if (count >= warningsMax) return Buffer.from(buf.subarray(start, end))
-  const answer = splice(buf, start, end, reader.at, reader.at, new BodyWriter().cutString(text).take())
-  answer.writeUInt16BE(count + 1, listAt - start)
-  return answer
+  if (count >= warningsMax) return undefined
+  const list = new BodyWriter()
+    .short(count + 1)
+    .raw(buf.subarray(listAt + 2, reader.at))
+    .cutString(text)
+    .take()
+  return { from: listAt, to: reader.at, inserted: list }
 }

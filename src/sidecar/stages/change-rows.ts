@@ -8,29 +8,41 @@ import { changesRows, incomingRows, incomingRowsSliced, type Passage, permitOfAn
 import { passageOf } from './passage.ts'
 import { type Session, Step } from './stage.ts'
 
+/** As many values as these bytes can hold are hashed in a few milliseconds. */
+const changedAtOnceBytesMax = 16 * 1024
+
 export function changeRows(request: Request, session: Session): Step {
   if (request.resultKind !== ResultKind.ROWS) return Step.NEXT
   const { answer, answerStart: start, answerEnd: end, permit } = request
-  const { version, shared } = session
-  if (!changesRows(permit!) && !hasMorePages(answer, start, end)) {
-    request.rows = rowsCount(answer, start, end, version)
+  const { shared, identity } = session
+  const changes = changesRows(permit!)
+  if (!changes && !hasMorePages(answer, start, end)) {
+    countRows(request, session)
     return Step.NEXT
   }
   const sent = sentBytes(request)
-  if (end - start > longEnvelopeBytes) {
+  // What is only copied takes a hundredth of the time.
+  const { share } = identity
+  const isLong = end - start > (changes ? changedAtOnceBytesMax : longEnvelopeBytes)
+  if (isLong || !share.begin()) {
     const own = ownBytes(answer, start, end)
     const passage = passageOfAnswer(request, session, sent, own)
     session.largeAnswers.begin(request, incomingRowsSliced(passage, shared.secrets, sent, own), own.length)
     return Step.WAIT
   }
-  const passage = passageOfAnswer(request, session, sent, answer.subarray(start, end))
-  setRows(request, session, incomingRows(passage, shared.secrets, sent, answer, start, end))
+  try {
+    const passage = passageOfAnswer(request, session, sent, answer.subarray(start, end))
+    const changed = incomingRows(passage, shared.secrets, sent, answer, start, end)
+    request.setAnswer(changed, 0, changed.length)
+  } finally {
+    share.end()
+  }
+  countRows(request, session)
   return Step.NEXT
 }
 
-export function setRows(request: Request, { version }: Session, changed: Buffer): void {
-  request.setAnswer(changed, 0, changed.length)
-  request.rows = rowsCount(changed, 0, changed.length, version)
+export function countRows(request: Request, { version }: Session): void {
+  request.rows = rowsCount(request.answer, request.answerStart, request.answerEnd, version)
 }
 
 function passageOfAnswer(request: Request, session: Session, sent: Buffer, answer: Buffer): Passage {
