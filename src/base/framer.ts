@@ -58,6 +58,9 @@ export abstract class Framer<Sink> {
   protected readonly partial = new Collector()
   /** What is still to come of a frame that is dropped. */
   #passingBytes = 0
+  /** Set within `onFrame`: what is behind that frame stays in `#rest`, until somebody goes on. */
+  protected stopped = false
+  #rest = nothing
 
   /** A format may change it from the next frame on. */
   protected abstract headerBytes: number
@@ -79,11 +82,27 @@ export abstract class Framer<Sink> {
   /** The last byte of a frame that was not wanted has come. */
   protected onPassed(_sink: Sink): void {}
 
-  /** Hands on every frame that `chunk` completes. `chunk` is not kept. */
+  /** What has come and was not looked at. */
+  protected get restBytes(): number {
+    return this.#rest.length
+  }
+
+  /** Keeps a copy of `chunk`, behind what is kept. */
+  protected keepRest(chunk: Buffer): void {
+    this.#rest = this.#rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#rest, chunk])
+  }
+
+  protected takeRest(): Buffer {
+    const rest = this.#rest
+    this.#rest = nothing
+    return rest
+  }
+
+  /** Hands on every frame that `chunk` completes, up to where it is stopped. `chunk` is not kept. */
   protected split(chunk: Buffer, sink: Sink): void {
     const end = chunk.length
     let at = 0
-    while (at < end) {
+    while (at < end && !this.stopped) {
       if (this.#passingBytes > 0) at = this.#passBy(at, end, sink)
       else if (this.partial.have > 0) at = this.#collect(chunk, at, sink)
       else if (end - at < this.headerBytes) {
@@ -99,6 +118,7 @@ export abstract class Framer<Sink> {
         } else at += this.partial.take(chunk, at, end, frameBytes)
       }
     }
+    if (at < end) this.keepRest(chunk.subarray(at))
   }
 
   /** The frame that has begun is not wanted any more: what is there of it goes, the rest passes by. */

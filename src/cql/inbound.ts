@@ -86,6 +86,8 @@ export class Inbound extends Framer<EnvelopeSink> {
   #droppedStream = 0
   // The sink was asked about the envelope that is collected.
   #asked = false
+  // Whole envelopes out of a segment, behind the one at which the sink stopped.
+  #opened = empty
 
   constructor(direction: 'requests' | 'responses', bodyBytesMax: number) {
     super()
@@ -96,7 +98,7 @@ export class Inbound extends Framer<EnvelopeSink> {
   /** From the next byte on: v5 segments. PROTOCOL when a part of a bare envelope has arrived already. */
   useSegments(compression: 'none' | 'lz4'): void {
     assert(this.#mode === Mode.BARE, 'segments are switched on once')
-    if (!this.#busy && this.partial.have > 0) {
+    if (!this.#busy && (this.partial.have > 0 || this.waits)) {
       throw new RingfenceError('PROTOCOL', 'bytes came before the answer that switches to segments')
     }
     this.#mode = compression === 'lz4' ? Mode.SEGMENTS_LZ4 : Mode.SEGMENTS
@@ -113,9 +115,39 @@ export class Inbound extends Framer<EnvelopeSink> {
     this.#version = version
   }
 
-  /** Memory that is held for what has not come whole. */
+  /** Memory that is held for what has not come whole, and for what waits. */
   get collectingBytes(): number {
-    return this.partial.heldBytes + this.#large.heldBytes
+    return this.partial.heldBytes + this.#large.heldBytes + this.restBytes + this.#opened.length
+  }
+
+  /** Something came that waits for `goOn`. */
+  get waits(): boolean {
+    return this.restBytes > 0 || this.#opened.length > 0
+  }
+
+  /** Called by a sink: it is given nothing more of what has come, until `goOn`. */
+  stop(): void {
+    this.stopped = true
+  }
+
+  /** A chunk that is not looked at before `goOn`. */
+  keep(chunk: Buffer): void {
+    this.keepRest(chunk)
+  }
+
+  /** Hands on what waits, as `push` does. */
+  goOn(sink: EnvelopeSink): void {
+    this.#begin()
+    try {
+      const opened = this.#opened
+      this.#opened = empty
+      this.#contained(opened, 0, opened.length, sink)
+      if (!this.stopped) this.split(this.takeRest(), sink)
+    } catch (reason) {
+      this.#die()
+      throw reason
+    }
+    this.#busy = false
   }
 
   /** Drops the envelope that the sink was asked about and that has not come whole: what is there now, the rest as it comes. False where there is none. */
@@ -132,13 +164,15 @@ export class Inbound extends Framer<EnvelopeSink> {
   }
 
   /**
-   * Hands every envelope that `chunk` completes to `sink`. Throws RingfenceError PROTOCOL, VERSION, TOO_LARGE or CHECKSUM, or
+   * Hands every envelope that `chunk` completes to `sink`, as far as that lets it. Throws RingfenceError PROTOCOL, VERSION, TOO_LARGE or CHECKSUM, or
    * what the sink throws; the decoder is dead after that. `chunk` is not kept.
    */
   push(chunk: Buffer, sink: EnvelopeSink): void {
-    if (this.#dead) throw new RingfenceError('PROTOCOL', 'the stream has already failed')
-    assert(!this.#busy, 'a sink does not push')
-    this.#busy = true
+    if (this.waits) {
+      this.keepRest(chunk)
+      return
+    }
+    this.#begin()
     try {
       this.split(chunk, sink)
     } catch (reason) {
@@ -148,9 +182,18 @@ export class Inbound extends Framer<EnvelopeSink> {
     this.#busy = false
   }
 
+  #begin(): void {
+    if (this.#dead) throw new RingfenceError('PROTOCOL', 'the stream has already failed')
+    assert(!this.#busy, 'a sink does not push')
+    this.#busy = true
+    this.stopped = false
+  }
+
   #die(): void {
     this.#dead = true
     this.#busy = false
+    this.takeRest()
+    this.#opened = empty
     this.partial.release()
     this.#large.release()
     this.#largeBytes = 0
@@ -359,6 +402,10 @@ export class Inbound extends Framer<EnvelopeSink> {
   #contained(buf: Buffer, start: number, end: number, sink: EnvelopeSink): void {
     let at = start
     while (at < end) {
+      if (this.stopped) {
+        this.#opened = Buffer.from(buf.subarray(at, end))
+        return
+      }
       if (end - at < envelopeHeaderBytes)
         throw new RingfenceError('PROTOCOL', 'a self-contained segment ends inside a header')
       const envelopeEnd = at + this.#checkHeader(buf, at, sink)

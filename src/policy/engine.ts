@@ -77,7 +77,9 @@ class Granted {
   }
 
   /** Leave for a BATCH of which each statement has one: the first one's rule, and what any of them observed or wants hidden. */
-  static ofAll(permits: readonly Granted[]): Granted | undefined {
+  static ofAll(all: readonly Granted[]): Granted | undefined {
+    // Equal statements have one: of 65,535 a few are left.
+    const permits = [...new Set(all)]
     const [first] = permits
     if (first === undefined) return undefined
     const observed = permits.find((permit) => permit.observed !== undefined)?.observed

@@ -24,8 +24,8 @@ export const smallAnswerBytes = 1024
 /** What may wait of small answers beyond all bounds: a refusal for each stream. */
 export const refusalsBytesMax = 8 * 1024 * 1024
 
-/** Why nothing is read of a client: it does not take its answers, its account has no room, or its backend says so. */
-export const PausedBy = { OUTBOX: 1, ACCOUNT: 2, BACKEND: 4 } as const
+/** Why nothing is read of a client: it does not take its answers, its account has no room, its backend says so, or it has had its share of a turn. */
+export const PausedBy = { OUTBOX: 1, ACCOUNT: 2, BACKEND: 4, TURN: 8 } as const
 
 export interface LifeOptions {
   /** What the report of a fault calls it: `client connection`. */
@@ -148,6 +148,10 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
   halt(halted: boolean): void {
     if (halted) this.pauseFor(PausedBy.BACKEND)
     else this.resumeFrom(PausedBy.BACKEND)
+  }
+
+  protected isPausedBy(why: number): boolean {
+    return (this.#pausedBy & why) !== 0
   }
 
   protected pauseFor(why: number): void {

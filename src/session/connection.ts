@@ -33,6 +33,7 @@ import { cqlFault } from './fault.ts'
 import { Handshake, type Handshaking, type Phase } from './handshake.ts'
 import type { Accepted } from './listener.ts'
 import { type Entered, LogIn } from './log-in.ts'
+import type { LoopShare } from './loop-share.ts'
 import type { Outbox } from './outbox.ts'
 import { RequestRoom, type Sender } from './request-room.ts'
 import { invalidVersion, newestVersion, supportedOptions } from './startup.ts'
@@ -41,6 +42,9 @@ import type { Turn } from './turn.ts'
 
 /** For the other end to close after ours. */
 const finishMsMax = 1000
+
+/** Envelopes between two looks at the clock. */
+const envelopesAPiece = 8
 
 /** Whose account it is on while nobody knows who the client is. No identity has this name. */
 const unprovedKey = ''
@@ -65,6 +69,9 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   /** The one of `#answers`, for what is no answer of the backend. */
   readonly #outbox: Outbox
   readonly #streams = new StreamSet()
+  /** How much of a turn may go into reading it. */
+  #reads: LoopShare
+  #envelopes = 0
   readonly #handshake: Handshake
   readonly #handshakeTimer: NodeJS.Timeout
   /** Of the first envelope; until then the one in which a client is answered that speaks none of ours. */
@@ -86,6 +93,8 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     super({ door: 'client connection', account, nowMs })
     this.#options = options
     this.#socket = socket
+    // A stranger sends little, and does not wait for other strangers.
+    this.#reads = options.turn.readsOf(entry instanceof LogIn ? this : account.identity)
     this.#room = new RequestRoom(this, this.#inbound)
     this.#answers = new ClientOutbox(socket, options.turn, this, nowMs)
     this.#outbox = this.#answers.outbox
@@ -156,8 +165,9 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   }
 
   protected read(on: boolean): void {
-    if (on) this.#socket.resume()
-    else this.#socket.pause()
+    if (!on) this.#socket.pause()
+    else if (this.#inbound.waits) this.#readLater()
+    else this.#socket.resume()
   }
 
   override close(reason: string): void {
@@ -196,13 +206,42 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
       this.destroy('unauthenticatedBytesMax reached')
       return
     }
+    if (this.#reads.begin()) this.#push(chunk)
+    else this.#inbound.keep(chunk)
+    if (this.#inbound.waits) this.#readLater()
+    this.#room.count()
+  }
+
+  /** A chunk, or without one what waits, as far as the client's share of this turn goes; ends the piece that was begun. */
+  #push(chunk?: Buffer): void {
+    // It may be another one afterwards: it becomes known who the client is.
+    const reads = this.#reads
     try {
-      this.#inbound.push(chunk, this)
+      if (chunk === undefined) this.#inbound.goOn(this)
+      else this.#inbound.push(chunk, this)
     } catch (reason) {
       this.refuse(reason, this.#inbound.faultStream)
-      return
+    } finally {
+      reads.end()
     }
-    this.#room.count()
+  }
+
+  /** A few bytes are many envelopes where they come compressed. */
+  #readLater(): void {
+    this.pauseFor(PausedBy.TURN)
+    this.#reads.later(contained(this, 'bytes that wait for their turn', () => this.#goOn()))
+  }
+
+  #goOn(): void {
+    if (this.life !== 'open') return
+    // Whoever ends another pause reads on. What has come counts already, and a large request in it may have room.
+    const isHeld = (): boolean => this.isPausedBy(PausedBy.OUTBOX | PausedBy.BACKEND)
+    if (!isHeld() && this.#reads.begin()) {
+      this.#push()
+      this.#room.count()
+    }
+    if (this.#inbound.waits && !isHeld()) this.#readLater()
+    else this.resumeFrom(PausedBy.TURN)
   }
 
   /** Part of `EnvelopeSink`: a large request begins. */
@@ -244,6 +283,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
 
   /** Part of `EnvelopeSink`. */
   onEnvelope(buffer: Buffer, start: number, end: number): void {
+    if (++this.#envelopes % envelopesAPiece === 0 && this.#reads.usedUp) this.#inbound.stop()
     this.#room.whole()
     if (this.state === 'closed' || this.state === 'draining') return
     // Inbound lets 3, 4 and 5 through and nothing else.
@@ -311,6 +351,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     unproved.close()
     this.account = this.#options.budget.open(identity.key, addressBlock(address))
     this.account.add(heldBytes)
+    this.#reads = this.#options.turn.readsOf(this.account.identity)
   }
 
   #enter({ info, refusal }: Entered): void {

@@ -25,6 +25,7 @@ export class LoopShares {
   readonly #spenders = new Set<LoopShare>()
   /** Those for whom something waits, the next to be served first. */
   readonly #waiting = new Set<LoopShare>()
+  readonly #turn = contained(nothingEnds, 'the shares of a turn', () => this.#run())
   #armed = false
 
   constructor(clock: LoopClock = realClock) {
@@ -51,13 +52,14 @@ export class LoopShares {
   #arm(): void {
     if (this.#armed) return
     this.#armed = true
-    this.clock.nextTurn(contained(nothingEnds, 'the shares of a turn', () => this.#run()))
+    this.clock.nextTurn(this.#turn)
   }
 
   #run(): void {
     this.#armed = false
     for (const share of this.#spenders) share.reset()
     this.#spenders.clear()
+    if (this.#waiting.size === 0) return
     const until = this.clock.now() + limits.loopShareMs
     // All those that wait together have one share, so that newcomers do not wait for each of them.
     for (const share of this.#waiting) {
@@ -86,6 +88,11 @@ export class LoopShare {
   /** It has had its share of this turn. */
   get exhausted(): boolean {
     return this.#spentMs >= limits.loopShareMs
+  }
+
+  /** As `exhausted`, of a piece that is under way: it had better end. */
+  get usedUp(): boolean {
+    return this.#spentMs + this.#shares.clock.now() - this.#since >= limits.loopShareMs
   }
 
   /** True when a piece of work may begin; `end` is called after it. Pieces may be inside one another: the first inside always may begin. */

@@ -9,6 +9,7 @@ import type { Writable } from 'node:stream'
 import { containFault, nothingEnds, type Owner } from '../base/contained.ts'
 import { limits } from '../base/limits.ts'
 import { type Committed, gated } from './gate.ts'
+import { type LoopShare, LoopShares } from './loop-share.ts'
 
 /** Something with bytes to hand on at the end of the turn. */
 export interface Flushable {
@@ -46,9 +47,29 @@ export class Turn {
   #wallMs = 0
   #wallKnown = false
   readonly #readWallMs: () => number
+  /** Of what clients send. They begin anew with the turns that this ends, so that one that writes needs no end of its own. */
+  readonly #reads = new LoopShares({
+    now: () => performance.now(),
+    nextTurn: (run) => {
+      this.#atEnd.push(run)
+      this.wake()
+    },
+  })
+  readonly #readsOf = new WeakMap<object, LoopShare>()
+  #atEnd: (() => void)[] = []
 
   constructor(wallMs: () => number = Date.now) {
     this.#readWallMs = wallMs
+  }
+
+  /** How much of a turn may go into reading what a client sends: the same for all connections of one `who`. */
+  readsOf(who: object): LoopShare {
+    let share = this.#readsOf.get(who)
+    if (share === undefined) {
+      share = this.#reads.share()
+      this.#readsOf.set(who, share)
+    }
+    return share
   }
 
   /** Sets what runs before the sockets are written. It gives false where it failed since it ran last: what the sockets hold is unrecorded. */
@@ -137,6 +158,10 @@ export class Turn {
     }
     now.length = 0
     if (this.#pumps.length > 0) this.#pump(leaves)
+    if (this.#atEnd.length === 0) return
+    const atEnd = this.#atEnd
+    this.#atEnd = []
+    for (const run of atEnd) run()
   }
 
   #pump(leaves: boolean): void {

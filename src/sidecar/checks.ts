@@ -7,6 +7,8 @@ import { BoundValues } from './bound.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
 
 const values = new BoundValues()
+/** `FBUtilities.MAX_UNSIGNED_SHORT`: Cassandra takes no longer partition key. */
+const keyBytesMax = 65_535
 
 /** The permit, the permit with what was observed, or the refusal. Makes no object when all is well. */
 export function checked(judge: Judge, identity: IdentityState, permit: Permit, bound: BoundValues): Permit | Denial {
@@ -70,6 +72,8 @@ export class Partitions {
       const value = restriction?.values[0]
       if (value === undefined) return undefined
       const bytes = 'text' in value ? Buffer.from(value.text) : bound.bytes(value.marker)
+      // No key is so long, and the node refuses it.
+      if (bytes !== null && bytes.length > keyBytesMax) return undefined
       name += `:${bytes?.toString('hex')}`
     }
     return name

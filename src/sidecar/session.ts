@@ -24,6 +24,7 @@ import { type Request, takeRequest } from './request.ts'
 import { sessionEvent } from './session-event.ts'
 import type { Shared } from './shared.ts'
 import { refusalMs } from './stages/admit.ts'
+import { putOff } from './stages/delays.ts'
 import type { Ways } from './stages/in-order.ts'
 import { repreparing } from './stages/repreparing.ts'
 import { type RequestStage, type Session, Step } from './stages/stage.ts'
@@ -157,14 +158,17 @@ export class EnforcedSession implements Backend, Session, EventListener {
   }
 
   #take(request: Request): void {
+    const { share } = this.identity
     if (!this.waiting.active) {
-      this.#serve(request)
+      if (share.exhausted) putOff(request, this)
+      else this.#serve(request)
       return
     }
     try {
       this.waiting.add(request)
     } catch (reason) {
       failed(request, this, reason)
+      share.charge(refusalMs)
       throw reason
     }
   }
@@ -182,10 +186,15 @@ export class EnforcedSession implements Backend, Session, EventListener {
 
   #serveHeld(request: Request): void {
     if (this.#closed) return
+    // Many may have waited; those behind the one that uses up the share wait on.
+    const { share } = this.identity
+    const counted = share.begin()
     try {
       this.#take(request)
     } catch (reason) {
       this.client.fault(reason, request.stream)
+    } finally {
+      if (counted) share.end()
     }
   }
 

@@ -102,12 +102,11 @@ export function tokenOfParams(key: KeyMarkers, params: ParamsView): boolean {
   if (key.names === undefined) return false
   let found = 0
   for (let i = 0; i < params.valueCount; i++) {
-    const column = key.names.indexOf(params.nameAt(i))
+    const bytes = params.valueAt(i)
+    const column = key.names.indexOf(params.lastName)
     if (column < 0) continue
     // Of two equal names the first counts (`cql3/QueryOptions.java`); here neither is trusted.
-    if ((found & (1 << column)) !== 0) return false
-    const bytes = params.valueAt(i)
-    if (bytes < 0) return false
+    if (bytes < 0 || (found & (1 << column)) !== 0) return false
     found |= 1 << column
     starts[column] = params.valueStart
     ends[column] = params.valueEnd
@@ -143,6 +142,7 @@ function tokenOfValues(key: KeyMarkers, buffer: Buffer, first: number, end: numb
 /** One column is the key as it stands; several are put together as `CompositeType` does. */
 function tokenOfKey(key: KeyMarkers, buffer: Buffer): boolean {
   if (key.count === 1) {
+    if (ends[0]! - starts[0]! > keyBytesMax) return false
     murmur3Token(buffer, starts[0]!, ends[0]!)
     return true
   }

@@ -1,6 +1,6 @@
 /** A BATCH, all or nothing: one statement refused, and nothing is forwarded. Many statements are judged piece by piece (`large-batch.ts`). */
-import { envelopeHeaderBytes, Flag, Opcode } from '../../cql/protocol.ts'
-import { BatchView, readBatch } from '../../cql/requests.ts'
+import { Opcode } from '../../cql/protocol.ts'
+import { BatchView, batchPartCount, readBatch } from '../../cql/requests.ts'
 import type { Decision, Permit } from '../../policy/engine.ts'
 import { permitOfAll } from '../../policy/engine.ts'
 import { inlineTextMax } from '../analyst.ts'
@@ -24,8 +24,9 @@ const values = new BoundValues()
 export function judgeBatch(request: Request, session: Session): Step {
   if (request.opcode !== Opcode.BATCH) return Step.NEXT
   if (request.batchVerdict !== undefined) return obeyVerdict(request, session)
-  if (partsCount(request) > partsInlineMax) return judgeInPieces(request, session)
   const { bytes, start, end, flags } = request
+  if (batchPartCount(batch, bytes, start, end, session.version, flags) > partsInlineMax)
+    return judgeInPieces(request, session)
   readBatch(batch, bytes, start, end, session.version, flags)
   let characters = 0
   for (const { text } of batch.parts) characters += text?.length ?? 0
@@ -107,10 +108,4 @@ function obeyVerdict(request: Request, session: Session): Step {
   if (whole === undefined) return unprepared(request, session, unknownId ?? Buffer.alloc(0))
   if (inDoubt(request, session, whole)) return Step.WAIT
   return finish(request, session, view, whole, decision)
-}
-
-/** The count of statements, a [short] behind the type; 0 where there is a custom payload in front, or nothing. */
-function partsCount({ bytes, start, end, flags }: Request): number {
-  const at = start + envelopeHeaderBytes + 1
-  return end - at < 2 || (flags & Flag.CUSTOM_PAYLOAD) !== 0 ? 0 : bytes.readUInt16BE(at)
 }

@@ -7,6 +7,7 @@ import { unknownId } from '../envelopes.ts'
 import { refuseResolvedOnce } from '../judged.ts'
 import type { Request } from '../request.ts'
 import type { Judged } from '../statement.ts'
+import { refusalMs } from './admit.ts'
 import { putOff, readElsewhere } from './delays.ts'
 import { type Session, Step } from './stage.ts'
 
@@ -63,6 +64,7 @@ export function statementOf(request: Request, session: Session, text: string, ke
 export function unprepared(request: Request, session: Session, id: Buffer): Step {
   const envelope = unknownId(session.version, request.stream, id)
   refused(request, session, noSuchId, CqlErrorCode.UNPREPARED, 'unknown prepared id')
+  session.identity.share.charge(refusalMs)
   session.client.answer(envelope, 0, envelope.length, request.stream)
   return Step.DONE
 }

@@ -4,11 +4,13 @@ import { Opcode } from '../../cql/protocol.ts'
 import { readRegister } from '../../cql/requests.ts'
 import type { Request } from '../request.ts'
 import { sessionEvent } from '../session-event.ts'
+import { refusalMs } from './admit.ts'
 import { type Session, Step } from './stage.ts'
 
 export function register({ opcode, bytes, start, end, flags, stream }: Request, session: Session): Step {
   if (opcode !== Opcode.REGISTER) return Step.NEXT
-  const { version, client, shared, transactions } = session
+  const { version, client, shared, transactions, identity } = session
+  identity.share.charge(refusalMs)
   const types = readRegister(bytes, start, end, version, flags)
   shared.events.add(session, types)
   transactions.ended(sessionEvent('register', session))
