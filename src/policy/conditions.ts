@@ -6,6 +6,7 @@
  */
 import type { Permission } from '../cql/statement/facts.ts'
 import { canonicalAddress } from './address.ts'
+import type { WantedClaims } from './principal.ts'
 import type { RequestContext } from './request.ts'
 
 /** `from` is in, `to` is out; where `from` is later, the hours go over midnight. Minutes of the day, UTC. */
@@ -23,6 +24,8 @@ export interface Conditions {
   /** Names as drivers write them: `LOCAL_QUORUM`. */
   readonly consistency: readonly string[] | undefined
   readonly authentication: readonly string[] | undefined
+  /** Looked at once for a session, whose claims stay (`slices.ts`). */
+  readonly claims: WantedClaims | undefined
   /** Statements with IF only (true), or those without (false). */
   readonly conditional: boolean | undefined
   /** The statement must have a LIMIT of at most this. */
@@ -31,6 +34,11 @@ export interface Conditions {
 
 export const days = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const
 export type Day = (typeof days)[number]
+
+/** Nothing is asked of the request itself. */
+export function isOfSession({ claims, ...others }: Conditions): boolean {
+  return Object.values(others).every((one) => one === undefined)
+}
 
 /** Permissions that some conditions speak of; a rule with one of these speaks of no other. */
 export const permissionsUnder = {
@@ -43,6 +51,7 @@ export const permissionsUnder = {
 export const contextAttributes = [
   'clientAddress',
   'authentication',
+  'methods',
   'protocol',
   'preparing',
   'consistency',
@@ -77,8 +86,10 @@ export class ContextUse {
   }
 
   add(attribute: ContextAttribute): void {
-    // `conditional` belongs to the statement, by which verdicts are remembered anyway.
-    if (attribute !== 'conditional') this.#exact.add(attribute)
+    // Two words for the same.
+    if (attribute === 'methods') this.#exact.add('authentication')
+    // Of the statement and not of the request; whoever remembers verdicts of statements apart need not look at it.
+    else if (attribute !== 'conditional') this.#exact.add(attribute)
   }
 
   get nothing(): boolean {

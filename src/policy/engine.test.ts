@@ -5,8 +5,8 @@ import { plainFacts } from '../cql/statement/facts.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { isPermitOf, type Permit, PolicyEngine, permitOfAll } from './engine.ts'
 import { loadPolicy } from './load.ts'
-import type { Principal } from './policy.ts'
 import { permissions } from './policy.ts'
+import type { Principal } from './principal.ts'
 import { neutralRequest } from './request.ts'
 
 const orders: Principal = { spiffeId: parseSpiffeId('spiffe://td/svc/orders') }

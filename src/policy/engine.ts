@@ -16,7 +16,8 @@ import { Judgement, joinRules } from './judgement.ts'
 import type { Obligations } from './obligations.ts'
 import type { Pace } from './pace.ts'
 import { mustWait, unpaced } from './pace.ts'
-import type { CompiledPolicy, Principal } from './policy.ts'
+import type { CompiledPolicy } from './policy.ts'
+import { type Principal, partyName } from './principal.ts'
 import { refine } from './refine.ts'
 import { refusedColumns } from './refused-columns.ts'
 import type { RequestContext, SchemaView } from './request.ts'
@@ -25,9 +26,9 @@ import { resourceWords } from './resource-words.ts'
 import { noObligations, onlyVisible, withColumns } from './shown.ts'
 import { Unmasking } from './unmasking.ts'
 import type { Asking, Verdict } from './verdicts.ts'
-import { Questions, Verdicts } from './verdicts.ts'
+import { ofParty, Questions, Verdicts } from './verdicts.ts'
 import type { Visibility } from './visibility.ts'
-import { PrincipalVisibility } from './visibility.ts'
+import { visibilityOf } from './visibility.ts'
 
 export type { RequestNeeds } from './conditions.ts'
 export type { Visibility } from './visibility.ts'
@@ -157,7 +158,7 @@ export interface PolicyEngineLimits {
 export class PolicyEngine {
   readonly #limits: PolicyEngineLimits
   #verdicts: Verdicts | undefined
-  #visibilities = new WeakMap<object, PrincipalVisibility>()
+  #visibilities = new WeakMap<object, Visibility>()
   #revision = 0
   #installs = 0
 
@@ -239,12 +240,13 @@ export class PolicyEngine {
     if (denied !== undefined) return denied
     // Whoever may read many columns may also be asked about many masks.
     const asked: Asking = { ...asking, questions: this.#questions() }
-    const unmasking = new Unmasking(verdicts, asked, (verdict) => judgement.observe(verdict))
     const data = evaluateData(verdicts.policy.data, {
-      principal,
       facts: refined,
       schema: schema ?? emptySchema,
-      may: (access) => unmasking.may(access),
+      askers: view.parties.map(({ party }, at) => {
+        const unmasking = new Unmasking(verdicts, ofParty(asked, at), (verdict) => judgement.observe(verdict))
+        return { party, may: (access) => unmasking.may(access) }
+      }),
     })
     if (data.denial !== undefined) return this.denial(data.denial.rule, `${principal.spiffeId}: ${data.denial.text}`)
     for (const name of data.observed) judgement.observed.add(name)
@@ -283,7 +285,7 @@ export class PolicyEngine {
     const view = verdicts.viewOf(principal)
     let visibility = this.#visibilities.get(view)
     if (visibility === undefined) {
-      visibility = new PrincipalVisibility(view, verdicts, neutralRequest)
+      visibility = visibilityOf(view, verdicts, neutralRequest)
       this.#visibilities.set(view, visibility)
     }
     return visibility
@@ -331,7 +333,7 @@ export class PolicyEngine {
       } else {
         const seen = access.resource.kind === 'table' && this.#isSeen(principal, access.resource)
         const columns = seen ? refusedColumns(verdicts, asking, access) : ''
-        return this.#denialOf(principal, facts, access, ruleOf(verdict), columns)
+        return this.#denialOf(verdict.refused ?? principal, principal, facts, access, ruleOf(verdict), columns)
       }
     }
     // Statements that need the same share one list; a BATCH text may have thousands that differ in their TTL.
@@ -359,6 +361,7 @@ export class PolicyEngine {
   }
 
   #denialOf(
+    who: Principal,
     principal: Principal,
     { verb, keyspace }: StatementFacts,
     access: Access,
@@ -367,7 +370,10 @@ export class PolicyEngine {
   ): Denial {
     // The table of an index is known only where there is one: its name would tell that there is (attack C19).
     const words = verb === 'DROP INDEX' ? `<keyspace ${printable(keyspace ?? '?')}>` : resourceWords(access)
-    return this.denial(rule, `${principal.spiffeId} has no ${access.permission} permission on ${words}${columns}`)
+    return this.denial(
+      rule,
+      `${partyName(who, principal)} has no ${access.permission} permission on ${words}${columns}`,
+    )
   }
 
   /** A refusal under the revision in force; `text` is for the client, in one line. */

@@ -2,18 +2,21 @@
  * Why a decision came out as it did: the policy rule by rule, written the long way and beside it the Cedar text that decided. This reading
  * decides nothing; a property test holds it and Cedar's to a third one.
  */
+import type { EntityJson } from '@cedar-policy/cedar-wasm/nodejs'
 import type { Access, StatementFacts } from '../cql/statement/facts.ts'
-import { matchesSpiffePattern } from '../identity/spiffe.ts'
 import { driverMetadataRule, grantsDriverMetadata } from './builtin.ts'
 import { builtinTexts, compileRule, deniedWithItsParts } from './cedar/compile.ts'
 import type { Target } from './cedar/entities.ts'
-import { contextOf, principalEntity, questionOf } from './cedar/entities.ts'
-import { CedarSet } from './cedar/sets.ts'
+import { contextOf, Members, questionOf } from './cedar/entities.ts'
+import { type CedarAnswer, CedarSet } from './cedar/sets.ts'
 import { matchesAnyName, matchesKeyspace, matchesName } from './names.ts'
-import type { CedarRule, CompiledPolicy, CompiledRule, Mode, Principal } from './policy.ts'
+import type { CedarRule, CompiledPolicy, CompiledRule, Mode } from './policy.ts'
 import { permissionsOf } from './policy.ts'
+import { type Party, type Principal, partiesOf, partyName } from './principal.ts'
+import { claimsOf } from './providers.ts'
 import type { RequestContext } from './request.ts'
 import { concerns } from './slices.ts'
+import { namesParty } from './subjects.ts'
 
 /**
  * `matched`: the rule speaks of this access. `some columns`: an allow that gives a part of what is asked. Else what kept it out, the
@@ -27,6 +30,7 @@ export type Outcome =
   | 'other resource'
   | 'other columns'
   | 'other request'
+  | 'other claims'
   | 'not matched'
   | 'failed'
 
@@ -40,7 +44,10 @@ export interface ConsideredRule {
   readonly cedar: string
 }
 
+/** One access, as it is for one party: of a workload with a person behind it, each access is here twice. */
 export interface ExplainedAccess {
+  /** See `partyName`. */
+  readonly who: string
   readonly access: Access
   readonly considered: readonly ConsideredRule[]
 }
@@ -52,15 +59,16 @@ export function explainAccesses(
   facts: StatementFacts,
   request: RequestContext,
 ): ExplainedAccess[] {
-  const own = facts.accesses.map((access) => {
+  const parties = partiesOf(principal)
+  const explain = (access: Access, party: Party): ExplainedAccess => {
     const considered = policy.rules.map((rule): ConsideredRule => {
       const { name, label, effect, mode } = rule
-      const outcome = outcomeOf(rule, principal, access, request, facts.conditional)
+      const outcome = outcomeOf(rule, party, access, request, facts.conditional)
       return { rule: name, label, effect, mode, outcome, cedar: compileRule(rule).join('\n') }
     })
     for (const rule of policy.cedar) {
       const { name, label, effect, mode, text } = rule
-      const outcome = cedarOutcome(policy, rule, principal, access, request, facts.conditional)
+      const outcome = cedarOutcome(policy, rule, party, access, request, facts.conditional)
       considered.push({ rule: name, label, effect, mode, outcome, cedar: text })
     }
     considered.push({
@@ -71,19 +79,21 @@ export function explainAccesses(
       outcome: grantsDriverMetadata(access) ? 'matched' : 'other resource',
       cedar: builtinTexts().join('\n'),
     })
-    return { access, considered }
-  })
+    return { who: partyName(party.who, principal), access, considered }
+  }
+  const own = facts.accesses.flatMap((access) => parties.map((party) => explain(access, party)))
   return [...own, ...facts.children.flatMap((child) => explainAccesses(policy, principal, child, request))]
 }
 
 function outcomeOf(
   rule: CompiledRule,
-  principal: Principal,
+  party: Party,
   access: Access,
   request: RequestContext,
   conditional: boolean,
 ): Outcome {
-  if (!concerns(rule, principal)) return 'other subject'
+  if (!namesParty(rule.subjects, party)) return 'other subject'
+  if (!concerns(rule, party)) return 'other claims'
   const entersKeyspace = access.permission === 'USE' && access.resource.kind === 'keyspace' && rule.effect === 'allow'
   if (!entersKeyspace && !rule.permissions.has(access.permission)) return 'other operation'
   const { permission, resource } = access
@@ -91,13 +101,13 @@ function outcomeOf(
   if (!covers(rule, access)) return 'other resource'
   const outcome = access.resource.kind === 'table' ? columnsOutcome(rule, access) : 'matched'
   if (rule.when === undefined || outcome === 'other columns') return outcome
-  return holds(rule, principal, request, conditional, entersKeyspace) ? outcome : 'other request'
+  return holds(rule, party, request, conditional, entersKeyspace) ? outcome : 'other request'
 }
 
 /** Conditions are Cedar's to judge: the rule is asked about a request that is in all else as it wishes. */
 function holds(
   rule: CompiledRule,
-  principal: Principal,
+  party: Party,
   request: RequestContext,
   conditional: boolean,
   enters: boolean,
@@ -119,14 +129,14 @@ function holds(
   const texts = compileRule({ ...anything, effect: rule.effect }, true)
   const target: Target =
     permission === 'USE' ? { kind: 'keyspace', keyspace: 'k' } : { kind: 'table', keyspace: 'k', table: 't' }
-  return answerOf({ texts, roles: [], principal, groups: rule.subjects, permission, target, request, conditional })
-    .allowed
+  const entity = new Members(rule.subjects, { claims: [...(rule.when?.claims?.keys() ?? [])] }).entityOf(party)
+  return answerOf(texts, entity, permission, target, request, conditional).allowed
 }
 
 function cedarOutcome(
   policy: CompiledPolicy,
   rule: CedarRule,
-  principal: Principal,
+  { who, pair }: Party,
   { permission, resource, columns }: Access,
   request: RequestContext,
   conditional: boolean,
@@ -137,33 +147,45 @@ function cedarOutcome(
     table.kind === 'table' && columns !== '*' && columns.length > 0 && rule.speaksOfColumns
       ? columns.map((column) => ({ ...table, kind: 'column', column }))
       : [table]
-  const roles = policy.rules.filter((one) => concerns(one, principal)).flatMap(({ role }) => role ?? [])
-  const { asPermit, groups } = rule
-  const answers = targets.map((target) =>
-    answerOf({ texts: [asPermit], roles, principal, groups, permission, target, request, conditional }),
-  )
-  if (answers.some(({ failed }) => failed)) return 'failed'
-  const matched = answers.filter(({ allowed }) => allowed).length
+  const parties = pair === undefined ? [{ who, pair }] : partiesOf(pair)
+  const answersFor = (asked: Principal): CedarAnswer[] => {
+    const bound = policy.rules.filter((one) => parties.some((party) => isOf(party, asked) && concerns(one, party)))
+    const more = {
+      roles: new Set(bound.flatMap(({ role }) => role ?? [])),
+      claims: claimsOf(policy.providers),
+      isWhole: true,
+    }
+    const entity = new Members(rule.subjects, more).entityOf({ who: asked, pair: undefined })
+    return targets.map((target) => answerOf([rule.asPermit], entity, permission, target, request, conditional))
+  }
+  const alone = answersFor(who)
+  const others = parties.filter((party) => party.who.spiffeId !== who.spiffeId).map((party) => answersFor(party.who))
+  const together = pair === undefined ? [] : answersFor(pair)
+  if ([...alone, ...together].some(({ failed }) => failed)) return 'failed'
+  const matched = targets.filter((_, at) => {
+    if (alone[at]?.allowed === true) return true
+    // A permit for the other alone is none for this one; a forbid of the pair is one for both.
+    const isOfOther = rule.effect === 'allow' && others.some((answers) => answers[at]?.allowed === true)
+    return together[at]?.allowed === true && !isOfOther
+  }).length
   if (matched === 0) return 'not matched'
-  return rule.effect === 'deny' || matched === answers.length ? 'matched' : 'some columns'
+  return rule.effect === 'deny' || matched === targets.length ? 'matched' : 'some columns'
 }
 
-interface CedarQuestion {
-  /** Of policies. */
-  readonly texts: readonly string[]
-  readonly roles: Iterable<string>
-  readonly groups: Iterable<string>
-  readonly principal: Principal
-  readonly permission: Access['permission']
-  readonly target: Target
-  readonly request: RequestContext
-  readonly conditional: boolean
+/** The party is asked about, or the pair that it is of. */
+function isOf({ who, pair }: Party, asked: Principal): boolean {
+  return pair === asked || who.spiffeId === asked.spiffeId
 }
 
-function answerOf(asked: CedarQuestion) {
-  const { texts, roles, groups, principal, permission, target, request, conditional } = asked
-  const isIn = [...groups].filter((group) => matchesSpiffePattern(group, principal.spiffeId))
-  const question = questionOf(principalEntity(principal, { groups: isIn, roles }), permission, target)
+function answerOf(
+  texts: readonly string[],
+  entity: EntityJson,
+  permission: Access['permission'],
+  target: Target,
+  request: RequestContext,
+  conditional: boolean,
+): CedarAnswer {
+  const question = questionOf(entity, permission, target)
   const set = new CedarSet(new Map(texts.map((text, index) => [`${index}`, text])))
   return set.ask(question, contextOf(request, conditional))
 }

@@ -8,7 +8,7 @@ export class Judgement {
   visibleOnly = false
 
   take(verdict: Verdict): void {
-    if (verdict.rules.length === 0) this.allowedBy.add(driverMetadataRule)
+    if (verdict.rules.length === 0 || verdict.builtin === true) this.allowedBy.add(driverMetadataRule)
     for (const { name } of verdict.rules) this.allowedBy.add(name)
     this.observe(verdict)
   }

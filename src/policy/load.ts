@@ -77,10 +77,16 @@ function compile(
   }
   const of = <Of>(kind: string) => documents.filter((one) => one.kind === kind) as unknown as ParsedDocument<Of>[]
   const roles = new Set(of<RoleBindingSpec>('RoleBinding').map(({ spec }) => spec.role))
-  const rules = new RuleCompiler(documents, fault).compile()
-  const cedar = compileCedarPolicies(of<CedarPolicySpec>('CedarPolicy'), rules.length, roles, fault, trustDomain)
-  const data = compileDataRules(documents, fault)
   const providers = compileProviders(of<ProviderSpec>(providerKind), tell)
+  const known = complete ? providers : undefined
+  const rules = new RuleCompiler(documents, known, fault).compile()
+  const cedar = compileCedarPolicies(
+    of<CedarPolicySpec>('CedarPolicy'),
+    rules.length,
+    { roles, providers: known, trustDomain },
+    fault,
+  )
+  const data = compileDataRules(documents, known, fault)
   refuseDuplicates(documents, cedar.ids, tell)
   if (trustDomain !== undefined) {
     for (const document of documents) {

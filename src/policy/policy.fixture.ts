@@ -5,7 +5,7 @@ import { parseSpiffeId } from '../identity/spiffe.ts'
 import type { Decision } from './engine.ts'
 import { PolicyEngine } from './engine.ts'
 import { loadPolicy } from './load.ts'
-import type { Principal } from './policy.ts'
+import type { Principal } from './principal.ts'
 import type { RequestContext, SchemaView, TableInfo } from './request.ts'
 import { neutralRequest } from './request.ts'
 

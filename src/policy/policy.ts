@@ -11,28 +11,11 @@
  */
 import type { Permission } from '../cql/statement/facts.ts'
 import type { ProviderDocument } from '../identity/providers/provider.ts'
-import type { SpiffeId } from '../identity/spiffe.ts'
-import type { VerifiedIdentity } from '../identity/verified.ts'
 import type { Conditions, ContextAttribute } from './conditions.ts'
 import type { DataRules } from './data/rules.ts'
+import type { Subject } from './subjects.ts'
 
-export interface Principal {
-  readonly spiffeId: SpiffeId
-  /** The person behind the workload where one is known, written `<identity provider>/<subject>`; Cedar policies may name it. */
-  readonly person?: string | undefined
-  /** See `VerifiedIdentity`; absent where a policy is only tried, and nobody is there. */
-  readonly key?: string
-}
-
-/** Under what answers for it are remembered: no two different principals have the same. */
-export function principalKey({ key, spiffeId, person }: Principal): string {
-  return key ?? JSON.stringify([spiffeId, person ?? null])
-}
-
-/** Whom policy sees in a caller. */
-export function principalOf({ subject, person, key }: VerifiedIdentity): Principal {
-  return { spiffeId: subject, person, key }
-}
+export type { Principal } from './principal.ts'
 
 /** Every permission, in the order in which policies and refusals list them. */
 export const permissions = [
@@ -93,8 +76,7 @@ export interface CompiledRule {
   readonly role: string | undefined
   /** What must hold of the request besides; undefined for most. */
   readonly when: Conditions | undefined
-  /** Patterns for `matchesSpiffePattern`. */
-  readonly subjects: readonly string[]
+  readonly subjects: readonly Subject[]
   readonly permissions: ReadonlySet<Permission>
   readonly keyspaces: readonly string[]
   /** Undefined means every table, and with it the keyspace itself. */
@@ -119,8 +101,8 @@ export interface CedarRule {
   /** The same with `permit` in place of `forbid`, so that Cedar says of each whether it matches. */
   readonly asPermit: string
   readonly contextUsed: ReadonlySet<ContextAttribute>
-  /** Patterns of SPIFFE ids, each a Group. */
-  readonly groups: ReadonlySet<string>
+  /** Whom its text names, each by one thing. */
+  readonly subjects: readonly Subject[]
   /** It can tell one column from another. */
   readonly speaksOfColumns: boolean
   /** Keyspaces that its text names, in whatever role. */

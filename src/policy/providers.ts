@@ -45,6 +45,14 @@ export function compileProviders(documents: readonly ParsedDocument<ProviderSpec
   return documents.map(({ name, spec }) => ({ name, spec }))
 }
 
+/** Names of the claims that providers give to policy, each once. */
+export function claimsOf(providers: readonly ProviderDocument[]): readonly string[] {
+  const names = providers.flatMap(({ spec }) => {
+    return (spec as { readonly claims?: { readonly forPolicy?: readonly string[] } }).claims?.forPolicy ?? []
+  })
+  return [...new Set(names)]
+}
+
 /**
  * The providers of a policy that a control plane has compiled. Only what may be about one is read, since a large policy takes long to
  * compile, and a gateway compiles none.

@@ -37,7 +37,7 @@ function oneOfEachClass(verdicts: Verdicts, asking: Asking, columns: readonly st
   const classes = new Map<string, string>()
   for (const column of columns) {
     if (classes.size >= askedMax) break
-    const of = byName ? column : asking.view.slice.columnClass(column)
+    const of = byName ? column : asking.view.columnClass(column)
     if (!classes.has(of)) classes.set(of, column)
   }
   return classes.values()

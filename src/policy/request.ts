@@ -9,7 +9,7 @@ import { proofs } from '../identity/proofs/index.ts'
 export interface RequestContext {
   /** The client's own address, IPv4 or IPv6, as NGINX saw it; '' for a Unix socket. */
   readonly clientAddress: string
-  /** How the caller proved who it is: one of `proofs.methods`. */
+  /** How the caller proved who it is: one of `proofs.methods`, or several with `+` between them. */
   readonly authentication: string
   /** Native protocol: 3, 4 or 5. */
   readonly protocol: number

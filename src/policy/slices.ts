@@ -5,14 +5,15 @@
  */
 import type { EntityJson } from '@cedar-policy/cedar-wasm/nodejs'
 import type { Permission } from '../cql/statement/facts.ts'
-import { matchesSpiffePattern } from '../identity/spiffe.ts'
 import { driverKeyspaces, driverTables } from './builtin.ts'
 import type { Target } from './cedar/entities.ts'
 import { CedarSet } from './cedar/sets.ts'
 import { ContextUse } from './conditions.ts'
 import { isSystemKeyspace, matchesAnyName, matchesKeyspace, matchesName, NameClasses } from './names.ts'
-import type { CompiledRule, Principal } from './policy.ts'
-import { permissionsOf, principalKey } from './policy.ts'
+import type { CompiledRule } from './policy.ts'
+import { permissionsOf } from './policy.ts'
+import { claimsHold, type Party, type Principal } from './principal.ts'
+import { namesParty } from './subjects.ts'
 
 /** The policy for the principals that the same rules concern. */
 export class Slice {
@@ -87,28 +88,48 @@ export class Slice {
   }
 }
 
-/** The policy for one principal. */
+/** Whom policies in Cedar are asked about, and under what the answers are filed. */
+export interface CedarPrincipal {
+  readonly key: string
+  readonly entity: EntityJson
+}
+
+/** The policy for one party of a session. */
+export interface PartyPolicy {
+  readonly party: Party
+  readonly slice: Slice
+  /** For rules in YAML: in all that the party is in, and where it is one of a pair also in what the pair is. The slice has the party's rules only. */
+  readonly entity: EntityJson
+  /** The party alone. */
+  readonly alone: CedarPrincipal
+  /** Where it is one of a pair: the other alone, and both together. */
+  readonly pair: { readonly other: CedarPrincipal; readonly together: CedarPrincipal } | undefined
+}
+
+/** The policy for a session: each of its parties must be permitted. */
 export class PrincipalPolicy {
   readonly principal: Principal
-  /** See `principalKey`. */
-  readonly key: string
-  readonly slice: Slice
-  readonly entity: EntityJson
-  /** Which parts of a request the rules for this principal depend on. */
+  readonly parties: readonly PartyPolicy[]
+  /** What the rules and policies that concern it look at. */
   readonly contextUse: ContextUse
 
-  constructor(principal: Principal, slice: Slice, entity: EntityJson, contextUse: ContextUse) {
+  constructor(principal: Principal, parties: readonly PartyPolicy[], contextUse: ContextUse) {
     this.principal = principal
-    this.key = principalKey(principal)
-    this.slice = slice
-    this.entity = entity
+    this.parties = parties
     this.contextUse = contextUse
+  }
+
+  /** What of a column's name the rules can tell apart. */
+  columnClass(column: string): string {
+    const [first, second] = this.parties
+    const of = first!.slice.columnClass(column)
+    return second === undefined ? of : JSON.stringify([of, second.slice.columnClass(column)])
   }
 }
 
-/** Whether a rule's subjects include the principal. */
-export function concerns(rule: CompiledRule, principal: Principal): boolean {
-  return rule.subjects.some((pattern) => matchesSpiffePattern(pattern, principal.spiffeId))
+/** Whether a rule speaks of a party: of whom it is, and of what the evidence says of it. */
+export function concerns({ subjects, when }: CompiledRule, party: Party): boolean {
+  return namesParty(subjects, party) && claimsHold(when?.claims, party.who)
 }
 
 /** False only where the rule cannot match; Cedar has the last word on the others. */

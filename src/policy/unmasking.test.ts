@@ -5,7 +5,7 @@ import { unpaced } from './pace.ts'
 import { access, cedar, orders } from './policy.fixture.ts'
 import { neutralRequest } from './request.ts'
 import { Unmasking } from './unmasking.ts'
-import { Questions, Verdicts } from './verdicts.ts'
+import { ofParty, Questions, Verdicts } from './verdicts.ts'
 
 const tables = ['t', 'u'] as const
 const columns = ['a', 'a1', 'ab', 'b', 'b1', 'c', '\ud800', '']
@@ -16,7 +16,7 @@ function verdictsOf(...documents: string[]): Verdicts {
 
 /** What is asked, and how often the verdicts were. */
 function ask(verdicts: Verdicts, repeats: number): { answers: Record<string, boolean>; judged: number } {
-  const asking = {
+  const all = {
     view: verdicts.viewOf(orders),
     request: neutralRequest,
     schema: undefined,
@@ -24,12 +24,13 @@ function ask(verdicts: Verdicts, repeats: number): { answers: Record<string, boo
     questions: new Questions(1_000),
     pace: unpaced,
   }
+  const asking = ofParty(all, 0)
   let judged = 0
   const counting = {
     policy: verdicts.policy,
-    judge: (...asked: Parameters<Verdicts['judge']>) => {
+    judgeParty: (...asked: Parameters<Verdicts['judgeParty']>) => {
       judged++
-      return verdicts.judge(...asked)
+      return verdicts.judgeParty(...asked)
     },
   }
   const unmasking = new Unmasking(counting, asking, () => {})
@@ -43,7 +44,7 @@ function ask(verdicts: Verdicts, repeats: number): { answers: Record<string, boo
           columns: [column],
         } as const
         const key = `${table}.${column}`
-        const plain = verdicts.judge({ ...asking, questions: new Questions(1_000) }, access).outcome === 'allowed'
+        const plain = verdicts.judge({ ...all, questions: new Questions(1_000) }, access).outcome === 'allowed'
         const may = unmasking.may(access)
         assert.equal(may, plain, key)
         answers[key] = may

@@ -1,22 +1,26 @@
 /**
- * Whether a principal may see columns as they are, asked by the data rules of each column of each statement of a BATCH: tens of thousands of
+ * Whether a workload or person may see columns as they are, asked by the data rules of each column of each statement of a BATCH: tens of thousands of
  * times, mostly the same.
  *
  * Rule: an answer is reused only for columns that no rule distinguishes: those of one class of one table (`Slice.columnClass`). A policy in
  * Cedar may distinguish any two names.
  */
 import type { Access } from '../cql/statement/facts.ts'
-import type { Asking, Verdict, Verdicts } from './verdicts.ts'
+import type { PartyAsking, Verdict, Verdicts } from './verdicts.ts'
 
 export class Unmasking {
-  readonly #verdicts: Pick<Verdicts, 'policy' | 'judge'>
-  readonly #asking: Asking
+  readonly #verdicts: Pick<Verdicts, 'policy' | 'judgeParty'>
+  readonly #asking: PartyAsking
   readonly #observe: (verdict: Verdict) => void
   readonly #byColumn = new Map<string, boolean>()
   #keyspace: string | undefined
   #table: string | undefined
 
-  constructor(verdicts: Pick<Verdicts, 'policy' | 'judge'>, asking: Asking, observe: (verdict: Verdict) => void) {
+  constructor(
+    verdicts: Pick<Verdicts, 'policy' | 'judgeParty'>,
+    asking: PartyAsking,
+    observe: (verdict: Verdict) => void,
+  ) {
     this.#verdicts = verdicts
     this.#asking = asking
     this.#observe = observe
@@ -44,7 +48,7 @@ export class Unmasking {
   }
 
   #judge(access: Access): boolean {
-    const verdict = this.#verdicts.judge(this.#asking, access)
+    const verdict = this.#verdicts.judgeParty(this.#asking, access)
     if (verdict.outcome !== 'allowed') return false
     this.#observe(verdict)
     return true

@@ -8,24 +8,27 @@
  * beginnings that are written in them, so names that no rule distinguishes share an answer, for all principals that the same rules concern.
  * Policies in Cedar may test anything, so their answers are filed under principal and full names.
  */
+import type { EntityJson } from '@cedar-policy/cedar-wasm/nodejs'
 import { type Cache, createCache } from '../base/cache.ts'
 import { assert } from '../base/errors.ts'
 import type { Access, Permission } from '../cql/statement/facts.ts'
-import { matchesSpiffePattern } from '../identity/spiffe.ts'
 import { driverKeyspaces } from './builtin.ts'
 import { builtinTexts, compileRule } from './cedar/compile.ts'
 import type { Target } from './cedar/entities.ts'
-import { contextOf, principalEntity, questionOf } from './cedar/entities.ts'
+import { contextOf, Members, questionOf } from './cedar/entities.ts'
 import { mayReach } from './cedar/raw.ts'
 import { CedarSet } from './cedar/sets.ts'
 import { ContextUse } from './conditions.ts'
 import { matchesKeyspace } from './names.ts'
 import type { Pace } from './pace.ts'
 import { mustWait } from './pace.ts'
-import type { CedarRule, CompiledPolicy, CompiledRule, Principal } from './policy.ts'
-import { permissionsOf, principalKey } from './policy.ts'
+import type { CedarRule, CompiledPolicy, CompiledRule } from './policy.ts'
+import { permissionsOf } from './policy.ts'
+import { type Principal, partiesOf, principalKey } from './principal.ts'
+import { claimsOf } from './providers.ts'
 import type { RequestContext, SchemaView } from './request.ts'
-import { concerns, maySpeakOf, PrincipalPolicy, Slice } from './slices.ts'
+import { type CedarPrincipal, concerns, maySpeakOf, type PartyPolicy, PrincipalPolicy, Slice } from './slices.ts'
+import type { Subject } from './subjects.ts'
 
 export type AnyRule = CompiledRule | CedarRule
 
@@ -37,6 +40,9 @@ export interface Verdict {
   readonly rules: readonly AnyRule[]
   /** Rules in observe mode that matter: denies that would refuse, and allows without which it would be refused. */
   readonly observed: readonly AnyRule[]
+  /** Of a pair: whom it refuses, where that is one of the two; or that the built-in rule allows one of them. */
+  readonly refused?: Principal | undefined
+  readonly builtin?: boolean
 }
 
 /** What Cedar said to one question. */
@@ -53,8 +59,16 @@ const silence: Answer = { failed: false, deny: [], allow: [], builtin: false, ob
 const broken: Answer = { ...silence, failed: true }
 
 /** One statement's judgement: what it is judged with, and the different questions that it came to. */
-export interface Asking {
+export interface Asking extends Circumstances {
   readonly view: PrincipalPolicy
+}
+
+/** The same of one party. */
+export interface PartyAsking extends Circumstances {
+  readonly view: PartyPolicy
+}
+
+interface Circumstances {
   readonly request: RequestContext
   readonly schema: SchemaView | undefined
   /** The statement has an IF. */
@@ -63,30 +77,42 @@ export interface Asking {
   readonly pace: Pace
 }
 
-/** The different questions that one statement came to. */
+/** The different questions that one statement came to; of a pair, those of each party by themselves. */
 export class Questions {
   readonly #keys = new Set<string>()
   readonly #max: number
-  /** More were asked than are answered, so the verdict cannot be used. */
-  exceeded = false
+  #exceeded = false
   /** One could not be answered. */
   failed = false
+  #second: Questions | undefined
 
   constructor(max: number) {
     this.#max = max
   }
 
+  /** Those of a party, by its place. */
+  of(party: number): Questions {
+    if (party === 0) return this
+    this.#second ??= new Questions(this.#max)
+    return this.#second
+  }
+
+  /** More were asked than are answered, so the verdict cannot be used. */
+  get exceeded(): boolean {
+    return this.#exceeded || this.#second?.exceeded === true
+  }
+
   admits(key: string): boolean {
     if (this.#keys.has(key)) return true
-    if (this.#keys.size >= this.#max) this.exceeded = true
+    if (this.#keys.size >= this.#max) this.#exceeded = true
     else this.#keys.add(key)
-    return !this.exceeded
+    return !this.#exceeded
   }
 
   /** So many different ones will be asked. Where that is more than may be, none is asked. */
   admitsMany(count: number): boolean {
-    if (count > this.#max) this.exceeded = true
-    return !this.exceeded
+    if (count > this.#max) this.#exceeded = true
+    return !this.#exceeded
   }
 }
 
@@ -102,8 +128,9 @@ export class Verdicts {
   readonly #answers: Cache<Answer>
   readonly #cedar: CedarSets
   readonly #cedarContextUsed = new ContextUse()
-  /** Patterns that policies in Cedar name as groups. */
-  readonly #groups = new Set<string>()
+  readonly #claims: readonly string[]
+  /** Whom policies in Cedar name. */
+  readonly #named: readonly Subject[]
   readonly speaksOfColumns: boolean
   /** Enforced forbids in Cedar that can tell columns apart. */
   readonly #columnForbids: readonly CedarRule[]
@@ -113,10 +140,10 @@ export class Verdicts {
     this.#views = createCache(limits.principalViewsMax)
     this.#answers = createCache(limits.answersMax)
     this.#cedar = new CedarSets(policy.cedar)
-    for (const { contextUsed, groups } of policy.cedar) {
+    for (const { contextUsed } of policy.cedar)
       for (const attribute of contextUsed) this.#cedarContextUsed.add(attribute)
-      for (const group of groups) this.#groups.add(group)
-    }
+    this.#claims = claimsOf(policy.providers)
+    this.#named = policy.cedar.flatMap(({ subjects }) => subjects)
     const speaking = policy.cedar.filter((rule) => rule.speaksOfColumns)
     this.speaksOfColumns = speaking.length > 0
     this.#columnForbids = speaking.filter(({ effect, mode }) => effect === 'deny' && mode === 'enforce')
@@ -134,6 +161,13 @@ export class Verdicts {
 
   /** Names must be resolved; one that is not matches nothing. */
   judge(asking: Asking, access: Access): Verdict {
+    const { parties } = asking.view
+    const verdict = this.judgeParty(ofParty(asking, 0), access)
+    if (parties.length === 1) return verdict
+    return both(verdict, this.judgeParty(ofParty(asking, 1), access), parties)
+  }
+
+  judgeParty(asking: PartyAsking, access: Access): Verdict {
     const { permission, resource, columns } = access
     const target = targetOf(access)
     if (target === undefined) return { outcome: 'unspoken', rules: [], observed: [] }
@@ -151,7 +185,7 @@ export class Verdicts {
 
   /** One question for each class of columns: names that no rule distinguishes are one class, however many they are. */
   #askColumns(
-    asking: Asking,
+    asking: PartyAsking,
     permission: Permission,
     target: Extract<Target, { kind: 'table' }>,
     columns: readonly string[],
@@ -175,7 +209,11 @@ export class Verdicts {
   }
 
   /** The access is to every column, so a rule that forbids one column forbids it. Unknown columns might be any. */
-  #columnsForbidden(asking: Asking, permission: Permission, target: Extract<Target, { kind: 'table' }>): AnyRule[] {
+  #columnsForbidden(
+    asking: PartyAsking,
+    permission: Permission,
+    target: Extract<Target, { kind: 'table' }>,
+  ): AnyRule[] {
     const { keyspace, table } = target
     const known = asking.schema?.table(keyspace, table)?.columns
     if (known === undefined) return [...this.#columnForbids]
@@ -197,14 +235,14 @@ export class Verdicts {
     return this.#columnForbids.length > 0
   }
 
-  #tellsColumns(view: PrincipalPolicy, permission: Permission, keyspace: string): boolean {
+  #tellsColumns(view: PartyPolicy, permission: Permission, keyspace: string): boolean {
     if (this.speaksOfColumns) return true
     return view.slice.columnRules.some(
       (rule) => rule.permissions.has(permission) && matchesKeyspace(rule.keyspaces, keyspace),
     )
   }
 
-  #ask(asking: Asking, permission: Permission, target: Target): Answer {
+  #ask(asking: PartyAsking, permission: Permission, target: Target): Answer {
     const { view, request, conditional, questions } = asking
     if (questions.exceeded) return broken
     const { slice } = view
@@ -217,16 +255,17 @@ export class Verdicts {
     ])
     const askYaml = (): Answer => this.#remembered(asking, classKey, () => this.#askYaml(asking, permission, target))
     if (this.policy.cedar.length === 0) return questions.admits(classKey) ? askYaml() : broken
-    const key = JSON.stringify([view.key, permission, conditional, this.#cedarContextUsed.key(request), target])
-    if (!questions.admits(key)) return broken
-    return union(
-      askYaml(),
-      this.#remembered(asking, key, () => this.#askCedar(asking, permission, target)),
-    )
+    const circumstances = JSON.stringify([permission, conditional, this.#cedarContextUsed.key(request), target])
+    if (!questions.admits(circumstances)) return broken
+    const askCedar = ({ key, entity }: CedarPrincipal): Answer =>
+      this.#remembered(asking, `${key} ${circumstances}`, () => this.#askCedar(asking, entity, permission, target))
+    const alone = askCedar(view.alone)
+    if (view.pair === undefined) return union(askYaml(), alone)
+    return union(askYaml(), ofPair(alone, askCedar(view.pair.other), askCedar(view.pair.together)))
   }
 
   /** @throws `mustWait` where a question has to wait */
-  #remembered({ pace, questions }: Asking, key: string, ask: () => Answer): Answer {
+  #remembered({ pace, questions }: PartyAsking, key: string, ask: () => Answer): Answer {
     let answer = this.#answers.get(key)
     if (answer === undefined) {
       if (questions.failed) return broken
@@ -243,7 +282,7 @@ export class Verdicts {
     return answer
   }
 
-  #askYaml({ view, request, conditional }: Asking, permission: Permission, target: Target): Answer {
+  #askYaml({ view, request, conditional }: PartyAsking, permission: Permission, target: Target): Answer {
     const { slice, entity } = view
     const speaking = slice.rules.filter((rule) => maySpeakOf(rule, permission, target))
     const question = questionOf(entity, permission, target)
@@ -282,8 +321,8 @@ export class Verdicts {
     }
   }
 
-  #askCedar({ view, request, conditional }: Asking, permission: Permission, target: Target): Answer {
-    const question = questionOf(view.entity, permission, target)
+  #askCedar({ request, conditional }: PartyAsking, entity: EntityJson, permission: Permission, target: Target): Answer {
+    const question = questionOf(entity, permission, target)
     const context = contextOf(request, conditional)
     const reach = (rules: readonly CedarRule[]): CedarRule[] => {
       return 'keyspace' in target ? rules.filter((rule) => mayReach(rule, target.keyspace)) : [...rules]
@@ -304,24 +343,43 @@ export class Verdicts {
   }
 
   #makeView(principal: Principal): PrincipalPolicy {
-    const rules = this.policy.rules.filter((rule) => concerns(rule, principal))
-    const sliceKey = rules.map(({ index }) => index).join(',')
-    let slice = this.#slices.get(sliceKey)
+    const key = principalKey(principal)
+    const contextUse = new ContextUse()
+    for (const { contextUsed } of this.policy.cedar) for (const attribute of contextUsed) contextUse.add(attribute)
+    const parties = partiesOf(principal)
+    const rules = parties.map((party) => this.policy.rules.filter((rule) => concerns(rule, party)))
+    for (const { when } of rules.flat()) if (when !== undefined) contextUse.addConditions(when)
+    const alone = parties.map(({ who }, at) => this.#cedarPrincipal(JSON.stringify([key, at]), who, rules[at]!))
+    const isPair = parties.length === 2
+    const together = isPair ? this.#cedarPrincipal(JSON.stringify([key, 2]), principal, rules.flat()) : undefined
+    const laws = parties.map((party, at): PartyPolicy => {
+      const subjects = rules[at]!.flatMap((rule) => rule.subjects)
+      return {
+        party,
+        slice: this.#sliceOf(rules[at]!),
+        entity: new Members(subjects, { claims: this.#claims }).entityOf(party),
+        alone: alone[at]!,
+        pair: together && { other: alone[1 - at]!, together },
+      }
+    })
+    return new PrincipalPolicy(principal, laws, contextUse)
+  }
+
+  #cedarPrincipal(key: string, who: Principal, rules: readonly CompiledRule[]): CedarPrincipal {
+    const roles = new Set(rules.flatMap(({ role }) => role ?? []))
+    const members = new Members(this.#named, { roles, claims: this.#claims, isWhole: true })
+    return { key, entity: members.entityOf({ who, pair: undefined }) }
+  }
+
+  #sliceOf(rules: readonly CompiledRule[]): Slice {
+    const key = rules.map(({ index }) => index).join(',')
+    let slice = this.#slices.get(key)
     if (slice === undefined) {
       slice = new Slice(this.#nextSlice++, rules)
-      // A view keeps the slice that it was made with. Forgetting a slice here only means that it is made again.
-      this.#slices.set(sliceKey, slice)
+      // Views hold on to the slice that they were made with, so forgetting one here only means that it is made again.
+      this.#slices.set(key, slice)
     }
-    const groups = new Set(rules.flatMap(({ subjects }) => subjects))
-    for (const group of this.#groups) groups.add(group)
-    const isIn = [...groups].filter((group) => group.includes('*') && matchesSpiffePattern(group, principal.spiffeId))
-    // Without a star a group is one id.
-    if (groups.has(principal.spiffeId)) isIn.push(principal.spiffeId)
-    const roles = new Set(rules.flatMap(({ role }) => role ?? []))
-    const contextUse = new ContextUse()
-    for (const { when } of rules) if (when !== undefined) contextUse.addConditions(when)
-    for (const { contextUsed } of this.policy.cedar) for (const attribute of contextUsed) contextUse.add(attribute)
-    return new PrincipalPolicy(principal, slice, principalEntity(principal, { groups: isIn, roles }), contextUse)
+    return slice
   }
 
   #nextSlice = 0
@@ -357,6 +415,41 @@ class CedarSets {
 
 function modeAndEffect<T extends AnyRule>(rules: readonly T[], effect: 'allow' | 'deny'): T[] {
   return rules.filter((rule) => rule.mode === 'observe' && rule.effect === effect)
+}
+
+/** Of one party, by its place. */
+export function ofParty({ view, questions, ...circumstances }: Asking, at: number): PartyAsking {
+  return { ...circumstances, view: view.parties[at]!, questions: questions.of(at) }
+}
+
+/** What two parties may, each of whom must be allowed. What could not be evaluated comes first, for it says nothing of denies. */
+function both(a: Verdict, b: Verdict, [first, second]: readonly PartyPolicy[]): Verdict {
+  const all = (of: 'rules' | 'observed'): AnyRule[] => [...new Set([...a[of], ...b[of]])].sort(byIndex)
+  if (a.outcome === 'allowed' && b.outcome === 'allowed') {
+    const builtin = a.rules.length === 0 || b.rules.length === 0
+    return { outcome: 'allowed', rules: all('rules'), observed: all('observed'), builtin }
+  }
+  const outcome = refusing.find((one) => a.outcome === one || b.outcome === one) ?? 'unknown'
+  const [isFirst, isSecond] = [a.outcome === outcome, b.outcome === outcome]
+  const isOfSecond = !isFirst || (isSecond && (b.rules[0]?.index ?? Infinity) < (a.rules[0]?.index ?? Infinity))
+  const rules = isFirst && isSecond ? all('rules') : (isFirst ? a : b).rules
+  return { outcome, rules, observed: [], refused: (isOfSecond ? second : first)?.party.who }
+}
+
+const refusing = ['unknown', 'denied', 'unspoken'] as const
+
+/** What policies in Cedar say of one of a pair: what they say of it alone, and what they say of the pair and of neither alone. */
+function ofPair(alone: Answer, other: Answer, together: Answer): Answer {
+  const pairs = (of: 'allow' | 'observedAllow'): AnyRule[] =>
+    together[of].filter((rule) => !alone[of].includes(rule) && !other[of].includes(rule))
+  return {
+    failed: alone.failed || together.failed,
+    deny: [...alone.deny, ...together.deny],
+    allow: [...alone.allow, ...pairs('allow')],
+    builtin: false,
+    observedDeny: [...alone.observedDeny, ...together.observedDeny],
+    observedAllow: [...alone.observedAllow, ...pairs('observedAllow')],
+  }
 }
 
 /** Undefined for a name without keyspace, or with characters that are no valid UTF-8. */

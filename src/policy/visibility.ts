@@ -8,13 +8,14 @@
 import { createCache } from '../base/cache.ts'
 import type { Access, Permission, Resource } from '../cql/statement/facts.ts'
 import type { Target } from './cedar/entities.ts'
+import { isOfSession } from './conditions.ts'
 import { matchesAnyName, matchesKeyspace, matchesName } from './names.ts'
 import { unpaced } from './pace.ts'
 import type { CompiledRule } from './policy.ts'
 import { permissions } from './policy.ts'
 import type { RequestContext } from './request.ts'
 import { fewest, RuleIndex } from './rule-index.ts'
-import type { PrincipalPolicy } from './slices.ts'
+import type { PartyPolicy, PrincipalPolicy } from './slices.ts'
 import type { Verdicts } from './verdicts.ts'
 import { Questions } from './verdicts.ts'
 
@@ -32,23 +33,57 @@ export interface Visibility {
 const visibleToAll: ReadonlySet<string> = new Set(['system', 'system_schema', 'system_virtual_schema', 'system_views'])
 const rememberedMax = 10_000
 
-export class PrincipalVisibility implements Visibility {
+/** What all parties of a session may see. */
+export function visibilityOf(view: PrincipalPolicy, verdicts: Verdicts, request: RequestContext): Visibility {
+  const [first, second] = view.parties.map((party) => new PartyVisibility(party, verdicts, request))
+  return second === undefined ? first! : new SharedVisibility(first!, second)
+}
+
+/** What both of two may see. */
+class SharedVisibility implements Visibility {
   readonly all: boolean
-  readonly #view: PrincipalPolicy
+  readonly #first: Visibility
+  readonly #second: Visibility
+
+  constructor(first: Visibility, second: Visibility) {
+    this.all = first.all && second.all
+    this.#first = first
+    this.#second = second
+  }
+
+  keyspace(name: string): boolean {
+    return this.#first.keyspace(name) && this.#second.keyspace(name)
+  }
+
+  table(keyspace: string, name: string): boolean {
+    return this.#first.table(keyspace, name) && this.#second.table(keyspace, name)
+  }
+
+  function(keyspace: string, name: string): boolean {
+    return this.#first.function(keyspace, name) && this.#second.function(keyspace, name)
+  }
+}
+
+class PartyVisibility implements Visibility {
+  readonly all: boolean
+  readonly #view: PartyPolicy
   readonly #verdicts: Verdicts
   readonly #request: RequestContext
   readonly #allows: ByName
   readonly #denies: ByName
   readonly #remembered = createCache<boolean>(rememberedMax)
 
-  constructor(view: PrincipalPolicy, verdicts: Verdicts, request: RequestContext) {
+  constructor(view: PartyPolicy, verdicts: Verdicts, request: RequestContext) {
     this.#view = view
     this.#verdicts = verdicts
     this.#request = request
     const { rules } = view.slice
     this.#allows = new ByName(rules.filter(({ effect }) => effect === 'allow'))
     this.#denies = new ByName(
-      rules.filter(({ effect, mode, when }) => effect === 'deny' && mode === 'enforce' && when === undefined),
+      rules.filter(
+        ({ effect, mode, when }) =>
+          effect === 'deny' && mode === 'enforce' && (when === undefined || isOfSession(when)),
+      ),
     )
     this.all = this.#may({ permission: 'DESCRIBE', resource: { kind: 'cluster' }, columns: [] })
   }
@@ -147,7 +182,7 @@ export class PrincipalVisibility implements Visibility {
       questions: new Questions(1_000),
       pace: unpaced,
     }
-    return this.#verdicts.judge(asking, access)
+    return this.#verdicts.judgeParty(asking, access)
   }
 
   /** Names that no rule distinguishes share an answer. A policy in Cedar may distinguish any two names. */

@@ -2,7 +2,7 @@
 import type { EventSession } from '../audit/event.ts'
 import type { AuditSession } from '../audit/record.ts'
 import { CqlErrorCode, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
-import { principalOf } from '../policy/policy.ts'
+import { principalOf } from '../policy/principal.ts'
 import type { Client } from '../session/backend.ts'
 import { SessionContext } from './context.ts'
 import { permitOf } from './judged.ts'

@@ -24,7 +24,7 @@ const allow = (name: string, keyspace: string, when = ''): string => `
 apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: ${name} }
-spec: { subjects: [{ spiffeId: ${aliceId} }], keyspaces: [${keyspace}], operations: [ALL] ${when} }
+spec: { subjects: [{ spiffeId: ${aliceId} }, { person: corp/* }], keyspaces: [${keyspace}], operations: [ALL] ${when} }
 ---`
 const policyText = `${allow('all', 'shop')}${allow('said', 'said', ', when: { authentication: [password] }')}
 ${allow('shown', 'shown', ', when: { authentication: [certificate] }')}
@@ -33,7 +33,8 @@ kind: CedarPolicy
 metadata: { name: hers }
 spec:
   cedar: |
-    permit (principal in Person::"corp/alice", action == Action::"SELECT", resource in Keyspace::"hers");
+    permit (principal in Person::"corp/alice", action == Action::"SELECT", resource in Keyspace::"hers")
+    when { principal == Workload::"${aliceId}" };
 `
 const ask = (client: RawClient, text: string, stream = 5): Promise<string> =>
   client.ask(queryEnvelope(client.version, stream, text)).then(describe)

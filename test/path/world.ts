@@ -34,7 +34,7 @@ apiVersion: ringfence.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: alice-shop }
 spec:
-  subjects: [{ spiffeId: spiffe://demo.local/svc/alice }]
+  subjects: [{ spiffeId: spiffe://demo.local/svc/alice }, { person: corp/alice }]
   keyspaces: [shop, play]
   operations: [ALL]
 ---

@@ -26,6 +26,7 @@ import { version } from '../version.ts'
 import { type AdminFlags, adminCommand, withOutput } from './admin-command.ts'
 import { addAwsToken } from './aws-token.ts'
 import { addCheck } from './check.ts'
+import { addIdentity } from './identity.ts'
 import { addNginx } from './nginx.ts'
 import { addPolicy } from './policy.ts'
 
@@ -36,6 +37,7 @@ export function addAdminCommands(program: Command): void {
   addProxies(program)
   addTraffic(program)
   addCheck(program)
+  addIdentity(program)
   addNginx(program)
   addAwsToken(program)
   addX509(program)

@@ -1,31 +1,36 @@
 /** `policy explain`: what a statement would touch, which rules were considered, and what came of it. */
-import { type Command, Option } from 'commander'
+import { type Command, InvalidArgumentError, Option } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import { Consistency } from '../../cql/protocol.ts'
 import type { Access, Amount, StatementFacts } from '../../cql/statement/facts.ts'
 import { proofs } from '../../identity/proofs/index.ts'
-import type { SpiffeId } from '../../identity/spiffe.ts'
-import { parseSpiffeId } from '../../identity/spiffe.ts'
 import { driverMetadataRule } from '../../policy/builtin.ts'
 import type { ExplainedAccess } from '../../policy/explain.ts'
 import { loadPolicy } from '../../policy/load.ts'
+import type { CompiledPolicy } from '../../policy/policy.ts'
+import type { Principal } from '../../policy/principal.ts'
 import { policyInForce } from '../in-force.ts'
-import { readInput } from '../options.ts'
+import { collect, readInput } from '../options.ts'
 import { type Cell, exitCode, paint, print, printable, printJson, table } from '../output.ts'
 import { readSchema } from '../policy/schema-file.ts'
 import { parseInstant } from '../policy/suite.ts'
 import type { Answer, Question } from '../policy/trial.ts'
 import { builtinRules, notUnderstoodRule, questionDefaults, Trial, understand } from '../policy/trial.ts'
+import { claimsFrom, isFault, parseClaim, principalOf, trustDomainIn } from '../policy/who.ts'
 import { type AdminFlags, adminCommand } from './admin-command.ts'
 
 interface ExplainFlags extends AdminFlags {
-  readonly as: string
+  readonly as?: string
+  readonly person?: string
+  readonly group?: string[]
+  readonly role?: string
+  readonly claim?: (readonly [string, string])[]
   readonly file?: string
   readonly keyspace?: string
   readonly schema?: string
   readonly consistency: string
   readonly address: string
-  readonly authentication: string
+  readonly authentication?: string[]
   readonly at?: string
   readonly all?: boolean
 }
@@ -33,7 +38,11 @@ interface ExplainFlags extends AdminFlags {
 export function addExplain(policy: Command): void {
   adminCommand(policy, 'explain', 'why a statement would be permitted or refused')
     .argument('<statement>', 'one CQL statement')
-    .requiredOption('--as <id>', 'SPIFFE id of who asks')
+    .option('--as <id>', 'SPIFFE id of who asks')
+    .option('--person <name>', 'who asks, or stands behind it, such as corp/alice')
+    .option('--group <name>', 'of the person, such as corp/analysts; may be repeated', collect(String))
+    .option('--role <arn>', 'of who asks, at a cloud')
+    .option('--claim <name=value>', 'that the evidence has; may be repeated, also for a list', collect(parseClaim))
     .option('-f, --file <file>', 'a policy to ask; the one in force by default')
     .option('--keyspace <name>', 'keyspace in force, as after USE')
     .option('--schema <file>', 'CQL that makes the tables, such as DESCRIBE prints; rules on scans and views need it')
@@ -43,10 +52,10 @@ export function addExplain(policy: Command): void {
         .default(questionDefaults.consistency),
     )
     .option('--address <ip>', 'where the client is', questionDefaults.clientAddress)
-    .addOption(
-      new Option('--authentication <method>', 'how the caller proved who it is')
-        .choices(proofs.methods)
-        .default(questionDefaults.authentication),
+    .option(
+      '--authentication <method>',
+      `how the caller proved who it is: ${proofs.methods.join(', ')} (default: ${questionDefaults.authentication}); may be repeated`,
+      collect(parseMethod),
     )
     .option('--at <time>', 'when, such as 2026-01-01T10:00Z; now by default')
     .option('--all', 'also the rules for other identities')
@@ -60,18 +69,19 @@ export function addExplain(policy: Command): void {
 async function explain(statement: string, flags: ExplainFlags): Promise<void> {
   const { revision, source, name } = await policyOf(flags)
   const schema = flags.schema === undefined ? undefined : readSchema(readInput(flags.schema), flags.schema)
+  const policy = source === undefined ? undefined : loadPolicy(source, name)
   const question: Question = {
-    as: identityOf(flags.as),
+    as: principalIn(flags, policy),
     keyspace: flags.keyspace,
     statement,
     values: undefined,
     pageSize: questionDefaults.pageSize,
     clientAddress: flags.address,
-    authentication: flags.authentication,
+    authentication: (flags.authentication ?? [questionDefaults.authentication]).join('+'),
     consistency: flags.consistency,
     nowMs: timeOf(flags.at),
   }
-  const trial = new Trial(source === undefined ? undefined : loadPolicy(source, name), revision, schema)
+  const trial = new Trial(policy, revision, schema)
   const answer = trial.ask(question)
   process.exitCode = answer.verdict === 'deny' ? exitCode.denied : exitCode.ok
   if (answer.rule === notUnderstoodRule) {
@@ -89,10 +99,11 @@ async function explain(statement: string, flags: ExplainFlags): Promise<void> {
     return
   }
   const accesses = different(explanation.accesses)
+  const isOfTwo = new Set(accesses.map(({ who }) => who)).size > 1
   const pending = answer.pending.filter(({ rule }) => !builtinRules.has(rule))
   const sections = [
     section('facts', factsText(facts, accesses)),
-    section('rules considered', accesses.map((one) => consideredText(one, flags.all === true)).join('\n')),
+    section('rules considered', accesses.map((one) => consideredText(one, isOfTwo, flags.all === true)).join('\n')),
     section('Cedar', cedarText(accesses)),
     section('schema', flags.schema === undefined ? `not given (--schema): ${unknownWithoutSchema}` : ''),
     section('values', request.preparing ? 'LIMIT or TTL is bound: judged as its PREPARE would be' : ''),
@@ -119,13 +130,17 @@ async function policyOf(flags: ExplainFlags): Promise<Named> {
   return { name: `revision ${revision}`, revision, source }
 }
 
-function identityOf(text: string): SpiffeId {
-  try {
-    return parseSpiffeId(text)
-  } catch (reason) {
-    const { message } = RingfenceError.from(reason, 'IDENTITY')
-    throw new RingfenceError('USAGE', `--as: ${message}`, { hint: '--as spiffe://demo.local/svc/orders' })
-  }
+function principalIn({ as, person, group, role, claim }: ExplainFlags, policy: CompiledPolicy | undefined): Principal {
+  const who = { as, person, groups: group, role, claims: claimsFrom(claim) }
+  const principal = principalOf(who, trustDomainIn(policy))
+  if (!isFault(principal)) return principal
+  const flag = principal.key === 'groups' ? '--group' : `--${principal.key}`
+  throw new RingfenceError('USAGE', `${flag}: ${principal.message}`, { hint: '--as spiffe://demo.local/svc/orders' })
+}
+
+function parseMethod(text: string): string {
+  if (proofs.methods.includes(text)) return text
+  throw new InvalidArgumentError(`it is one of ${proofs.methods.join(', ')}`)
 }
 
 function timeOf(text: string | undefined): number {
@@ -146,13 +161,13 @@ function section(title: string, body: string): string {
 
 /** A BATCH asks for what its statements ask for, and they ask again. */
 function different(accesses: readonly ExplainedAccess[]): ExplainedAccess[] {
-  return [...new Map(accesses.map((one) => [accessText(one.access), one])).values()]
+  return [...new Map(accesses.map((one) => [`${one.who} ${accessText(one.access)}`, one])).values()]
 }
 
 function factsText(facts: StatementFacts, accesses: readonly ExplainedAccess[]): string {
   const lines: [string, string][] = [['operation', facts.verb]]
   // The engine's list, which knows the schema too: a scan, and the table that a view shows.
-  for (const { access } of accesses) lines.push(['needs', accessText(access)])
+  for (const text of new Set(accesses.map(({ access }) => accessText(access)))) lines.push(['needs', text])
   const all = [facts, ...facts.children]
   const some = (test: (one: StatementFacts) => boolean): boolean => all.some(test)
   const amounts = (of: (one: StatementFacts) => Amount | undefined): string =>
@@ -203,7 +218,7 @@ function accessText({ permission, resource, columns }: Access): string {
 
 const effectColours = { allow: 'green', deny: 'red' } as const
 
-function consideredText({ access, considered }: ExplainedAccess, all: boolean): string {
+function consideredText({ who, access, considered }: ExplainedAccess, isOfTwo: boolean, all: boolean): string {
   const own = considered.filter(({ outcome, rule }) => outcome === 'matched' || rule !== driverMetadataRule)
   const shown = all ? own : own.filter(({ outcome }) => outcome !== 'other subject')
   const rows = shown.map(({ rule, label, effect, mode, outcome }): (Cell | string)[] => {
@@ -212,7 +227,7 @@ function consideredText({ access, considered }: ExplainedAccess, all: boolean): 
   })
   const others = own.length - shown.length
   return [
-    printable(accessText(access)),
+    printable(isOfTwo ? `${accessText(access)}, for ${who}` : accessText(access)),
     ...(rows.length === 0 ? [] : indented(table(['EFFECT', 'RULE', 'OUTCOME', 'WHERE'], rows))),
     ...(others === 0 ? [] : [`  and ${others} for other identities (--all)`]),
     ...(own.length === 0 ? ['  none'] : []),

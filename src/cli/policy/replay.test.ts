@@ -143,7 +143,7 @@ describe('a replay of the audit against a draft', () => {
       '1 the keyspace in force is not in the record',
       '1 the record has no statement',
       '1 the statement is cut off in the record',
-      '1 the workload is cut off in the record',
+      '1 the workload or person is cut off in the record',
     ])
     assert.equal(report.unjudged.find(({ why }) => why.includes('cut off in'))?.statements[0]?.workload, orders)
   })

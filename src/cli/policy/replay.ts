@@ -10,13 +10,14 @@
 import { type Cache, createCache } from '../../base/cache.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import { proofs } from '../../identity/proofs/index.ts'
-import type { SpiffeId } from '../../identity/spiffe.ts'
-import { parseSpiffeId } from '../../identity/spiffe.ts'
+import { parseSpiffeId, personOf } from '../../identity/spiffe.ts'
 import { visibleObjectsRule } from '../../policy/engine.ts'
+import type { Principal } from '../../policy/principal.ts'
 import type { RequestContext } from '../../policy/request.ts'
 import { isCutOff, readRecorded } from './recorded.ts'
 import type { Answer, Verdict } from './trial.ts'
 import { answerOf, builtinRules, type Trial } from './trial.ts'
+import { asksOfProviders } from './who.ts'
 
 /** Requests of one workload with one statement that changed, or could not be judged, alike. */
 export interface Group {
@@ -107,6 +108,7 @@ interface AuditLine {
   readonly address: string
   /** Undefined in records of before it was written. */
   readonly authentication: string | undefined
+  readonly person: string | undefined
 }
 
 /** The draft's word on one kind of request. */
@@ -128,7 +130,8 @@ export class Replay {
   readonly #limits: ReplayLimits
   readonly #sinceIso: string
   readonly #statements: Cache<Statement>
-  readonly #principals: Cache<{ readonly id: SpiffeId | undefined }>
+  readonly #principals: Cache<{ readonly principal: Principal | undefined }>
+  readonly #asksOfProviders: boolean
   readonly #changed = new Map<string, Group>()
   readonly #otherRule = new Map<string, Group>()
   readonly #unjudged = new Map<string, Unjudged>()
@@ -145,6 +148,7 @@ export class Replay {
     this.#limits = { ...limitDefaults, ...limits }
     this.#statements = createCache(this.#limits.statementsMax)
     this.#principals = createCache(this.#limits.statementsMax)
+    this.#asksOfProviders = trial.policy !== undefined && asksOfProviders(trial.policy)
     this.#sinceIso = new Date(sinceMs).toISOString()
   }
 
@@ -187,9 +191,11 @@ export class Replay {
       this.#couldNot(record, 'the record has no statement')
       return
     }
-    const as = this.#principal(workload)
+    const as = this.#principal(record)
     const judgement =
-      as === undefined ? unjudged('the workload is cut off in the record') : this.#judge(as, record, statement)
+      as === undefined
+        ? unjudged('the workload or person is cut off in the record')
+        : this.#judge(as, record, statement)
     if (judgement.why !== undefined) {
       this.#couldNot(record, judgement.why)
       return
@@ -224,19 +230,22 @@ export class Replay {
     } else if (verdictNow !== then) this.#ungrouped++
   }
 
-  #judge(as: SpiffeId, record: AuditLine, text: string): Judgement {
+  #judge(principal: Principal, record: AuditLine, text: string): Judgement {
     const statement = this.#statement(text, record.keyspace)
     if (statement.why !== undefined) return unjudged(statement.why)
+    // A certificate says no more than the record does.
+    if (this.#asksOfProviders && (isBehind(principal) || !saysAll(record.authentication))) {
+      return unjudged('it depends on the groups, the role or the claims of the caller, which the record does not hold')
+    }
     const request = requestOf(record)
     const { engine } = this.#trial
-    const principal = { spiffeId: as }
     // The kind of request decides how much of it is known.
     const context = engine.isContextual(principal) ? engine.contextKey(principal, request) : ''
     const how = record.authentication ?? '?'
-    const key = `${request.preparing ? 'p' : record.consistency === undefined ? 'u' : 'k'}${how}${as.length}:${as}${context}`
+    const key = `${request.preparing ? 'p' : record.consistency === undefined ? 'u' : 'k'}${how}${JSON.stringify([principal.spiffeId, principal.person])}${context}`
     let judgement = statement.judgements.get(key)
     if (judgement === undefined) {
-      judgement = this.#fresh(as, request, record, statement)
+      judgement = this.#fresh(principal, request, record, statement)
       // No LRU: there is one of these for each statement, and it would weigh more than what it holds.
       if (statement.judgements.size >= this.#limits.judgementsPerStatementMax) statement.judgements.clear()
       statement.judgements.set(key, judgement)
@@ -245,9 +254,9 @@ export class Replay {
   }
 
   /** Every reading, with what is not known taken for the best and for the worst; one answer where all agree. */
-  #fresh(as: SpiffeId, request: RequestContext, record: AuditLine, statement: Statement): Judgement {
+  #fresh(as: Principal, request: RequestContext, record: AuditLine, statement: Statement): Judgement {
     const unknown: string[] = []
-    const needs = this.#trial.engine.needs({ spiffeId: as })
+    const needs = this.#trial.engine.needs(as)
     if (!request.preparing) {
       if (needs.consistency && record.consistency === undefined) unknown.push('consistency level')
       if ((needs.rows || needs.ttlSeconds) && statement.amounts) unknown.push('LIMIT or TTL')
@@ -275,7 +284,7 @@ export class Replay {
    * A BATCH that is refused as a whole but in none of its statements is refused for its number of partitions, which the record does not
    * tell: equal statements stand there once, and keys not at all.
    */
-  #answer(as: SpiffeId, facts: StatementFacts, request: RequestContext): Answer {
+  #answer(as: Principal, facts: StatementFacts, request: RequestContext): Answer {
     const whole = answerOf(this.#trial.decide(as, facts, request), undefined)
     if (facts.children.length === 0) {
       return { ...whole, pending: whole.pending.filter(({ test }) => test.kind !== 'partitions') }
@@ -299,17 +308,19 @@ export class Replay {
     return known
   }
 
-  #principal(workload: string): SpiffeId | undefined {
-    const known = this.#principals.get(workload)
-    if (known !== undefined) return known.id
-    let id: SpiffeId | undefined
+  #principal({ workload, person }: AuditLine): Principal | undefined {
+    const key = JSON.stringify([workload, person])
+    const known = this.#principals.get(key)
+    if (known !== undefined) return known.principal
+    let principal: Principal | undefined
     try {
-      id = isCutOff(workload) ? undefined : parseSpiffeId(workload)
+      const isCut = isCutOff(workload) || (person !== undefined && isCutOff(person))
+      principal = isCut ? undefined : { spiffeId: parseSpiffeId(workload), person }
     } catch {
-      id = undefined
+      principal = undefined
     }
-    this.#principals.set(workload, { id })
-    return id
+    this.#principals.set(key, { principal })
+    return principal
   }
 
   #couldNot({ workload, statement }: AuditLine, why: string): void {
@@ -398,8 +409,27 @@ function readLine(text: string): AuditLine | 'no request' | undefined {
     consistency: textOf(line.consistency),
     protocol: typeof line.protocol === 'number' ? line.protocol : 5,
     address: textOf(client?.address) ?? '',
-    authentication: proofs.methods.find((method) => method === line.authentication),
+    authentication: methodsOf(line.authentication),
+    person: textOf(line.person),
   }
+}
+
+/** What a connection shows by itself, which has no groups, role or claims. */
+const plainMethods: ReadonlySet<string> = new Set(proofs.taken(undefined).map(({ method }) => method))
+
+/** The person is another than the certificate's. */
+function isBehind({ spiffeId, person }: Principal): boolean {
+  return person !== undefined && person !== personOf(spiffeId)
+}
+
+function saysAll(authentication: string | undefined): boolean {
+  return authentication === undefined || plainMethods.has(authentication)
+}
+
+/** Undefined where it is absent or names what is not known here. */
+function methodsOf(value: unknown): string | undefined {
+  const text = textOf(value)
+  return text?.split('+').every((method) => proofs.methods.includes(method)) === true ? text : undefined
 }
 
 function textOf(value: unknown): string | undefined {

@@ -13,14 +13,15 @@ import { configError, parseDocuments } from '../../base/document.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { Consistency } from '../../cql/protocol.ts'
 import { proofs } from '../../identity/proofs/index.ts'
-import type { SpiffeId } from '../../identity/spiffe.ts'
-import { parseSpiffeId } from '../../identity/spiffe.ts'
+import { personOf } from '../../identity/spiffe.ts'
 import { loadPolicy } from '../../policy/load.ts'
+import type { Principal } from '../../policy/principal.ts'
 import type { SchemaView } from '../../policy/request.ts'
 import { readInput, UnreadableInput } from '../options.ts'
 import { readSchema } from './schema-file.ts'
 import type { Answer, BoundValue, Question, Verdict } from './trial.ts'
 import { notUnderstoodRule, questionDefaults, Trial, verdicts } from './trial.ts'
+import { isFault, principalOf, trustDomainIn } from './who.ts'
 
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()])
 const boundValue = z.union([scalar, z.array(scalar)])
@@ -33,11 +34,16 @@ const instant = z.string().transform((text, context) => {
   })
   return z.NEVER
 })
+const method = z.enum(proofs.methods as [string, ...string[]])
 const consistencies = Object.keys(Consistency) as [string, ...string[]]
 
 const testCase = z.strictObject({
   name: z.string().min(1).optional(),
-  as: z.string(),
+  as: z.string().optional(),
+  person: z.string().optional(),
+  groups: z.array(z.string()).optional(),
+  role: z.string().optional(),
+  claims: z.record(z.string(), z.union([scalar, z.array(scalar)])).optional(),
   keyspace: z.string().min(1).optional(),
   statement: z.string().min(1),
   values: z.union([z.array(boundValue), z.record(z.string(), boundValue)]).optional(),
@@ -45,7 +51,7 @@ const testCase = z.strictObject({
   when: z
     .strictObject({
       clientAddress: z.union([z.ipv4(), z.ipv6()]).optional(),
-      authentication: z.enum(proofs.methods as [string, ...string[]]).optional(),
+      authentication: z.union([method, z.array(method).min(1, 'the list is empty')]).optional(),
       at: instant.optional(),
       consistency: z.enum(consistencies).optional(),
     })
@@ -141,9 +147,10 @@ export function loadSuites(file: string): Suite[] {
             message: '"schema" and "schemaFile" exclude each other',
           })
         }
-        const cases = spec.cases.map((one, index) => readCase(document, one, index, problems))
         const policyFile = beside(spec.policy)
         const policy = read(() => loadPolicy(readNamed(policyFile, document, 'policy', file), policyFile))
+        const trustDomain = trustDomainIn(policy)
+        const cases = spec.cases.map((one, index) => readCase(document, one, index, trustDomain, problems))
         const schema = read(() => ({ view: schemaOf(document, source, file, beside) }))
         if (policy === undefined || schema === undefined) continue
         const trial = new Trial(policy, 0, schema.view)
@@ -189,23 +196,21 @@ function readNamed(path: string, document: ParsedDocument<PolicyTestSpec>, key: 
 interface Case {
   readonly line: number
   readonly spec: CaseSpec
-  readonly as: SpiffeId
+  readonly as: Principal
 }
 
 function readCase(
   document: ParsedDocument<PolicyTestSpec>,
   spec: CaseSpec,
   index: number,
+  trustDomain: string,
   problems: Problem[],
 ): Case | undefined {
   const path = ['spec', 'cases', index]
-  try {
-    return { line: document.position(path).line, spec, as: parseSpiffeId(spec.as) }
-  } catch (reason) {
-    const { message } = RingfenceError.from(reason, 'CONFIG')
-    problems.push({ ...document.position([...path, 'as']), message })
-    return undefined
-  }
+  const as = principalOf(spec, trustDomain)
+  if (!isFault(as)) return { line: document.position(path).line, spec, as }
+  problems.push({ ...document.position([...path, as.key]), message: as.message })
+  return undefined
 }
 
 function runCase(trial: Trial, file: string, suite: string, { spec, as, line }: Case, nowMs: number): CaseResult {
@@ -216,7 +221,7 @@ function runCase(trial: Trial, file: string, suite: string, { spec, as, line }: 
     values: valuesOf(spec),
     pageSize: spec.pageSize ?? questionDefaults.pageSize,
     clientAddress: spec.when?.clientAddress ?? questionDefaults.clientAddress,
-    authentication: spec.when?.authentication ?? questionDefaults.authentication,
+    authentication: [spec.when?.authentication ?? questionDefaults.authentication].flat().join('+'),
     consistency: spec.when?.consistency ?? questionDefaults.consistency,
     nowMs: spec.when?.at ?? nowMs,
   }
@@ -227,12 +232,17 @@ function runCase(trial: Trial, file: string, suite: string, { spec, as, line }: 
     line,
     suite,
     name: spec.name ?? spec.statement.replaceAll(/\s+/g, ' ').trim(),
-    as,
+    as: partyNames(as),
     statement: spec.statement,
     passed: meets(spec, answer),
     wanted: { verdict: spec.want, rule: spec.rule },
     came: { verdict, rule, reason },
   }
+}
+
+/** The SPIFFE id, and the person behind it. */
+function partyNames({ spiffeId, person }: Principal): string {
+  return person === undefined || personOf(spiffeId) === person ? spiffeId : `${spiffeId} ${person}`
 }
 
 function askIn(trial: Trial, question: Question, file: string, line: number): Answer {

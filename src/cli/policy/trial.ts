@@ -10,13 +10,13 @@ import { analyse } from '../../cql/statement/analyse.ts'
 import type { Amount, StatementFacts } from '../../cql/statement/facts.ts'
 import { resolveKeyspace } from '../../cql/statement/resolve.ts'
 import { proofs } from '../../identity/proofs/index.ts'
-import type { SpiffeId } from '../../identity/spiffe.ts'
 import { checkRequest } from '../../policy/data/check.ts'
 import { nowInSecondsRule, timestampBoundRule } from '../../policy/data/rules.ts'
 import type { Decision, Explanation } from '../../policy/engine.ts'
 import { PolicyEngine } from '../../policy/engine.ts'
 import type { ColumnMask, RequestCheck } from '../../policy/obligations.ts'
 import type { CompiledPolicy } from '../../policy/policy.ts'
+import type { Principal } from '../../policy/principal.ts'
 import type { RequestContext, RequestValues, SchemaView } from '../../policy/request.ts'
 
 export const verdicts = ['allow', 'deny', 'observe', 'masked'] as const
@@ -33,7 +33,7 @@ export const builtinRules: ReadonlySet<string> = new Set([timestampBoundRule, no
 export type BoundValue = string | number | boolean | null | readonly BoundValue[]
 
 export interface Question {
-  readonly as: SpiffeId
+  readonly as: Principal
   /** The keyspace in force; undefined for none. */
   readonly keyspace: string | undefined
   readonly statement: string
@@ -42,6 +42,7 @@ export interface Question {
   /** Rows of a page, as the driver asks for them. */
   readonly pageSize: number
   readonly clientAddress: string
+  /** One of `proofs.methods`, or several with `+` between them. */
   readonly authentication: string
   readonly consistency: string
   readonly nowMs: number
@@ -77,10 +78,13 @@ export interface Understood {
 
 export class Trial {
   readonly engine = new PolicyEngine()
+  /** Undefined where none was ever in force. */
+  readonly policy: CompiledPolicy | undefined
   readonly #schema: SchemaView | undefined
 
-  /** `revision` is what verdicts name; `policy` is undefined where none was ever in force. */
+  /** `revision` is what verdicts name. */
   constructor(policy: CompiledPolicy | undefined, revision: number, schema: SchemaView | undefined) {
+    this.policy = policy
     if (policy !== undefined) this.engine.install(policy, revision)
     this.#schema = schema
   }
@@ -97,12 +101,12 @@ export class Trial {
     }
   }
 
-  decide(as: SpiffeId, facts: StatementFacts, request: RequestContext): Decision {
-    return this.engine.decide({ spiffeId: as }, facts, request, this.#schema)
+  decide(as: Principal, facts: StatementFacts, request: RequestContext): Decision {
+    return this.engine.decide(as, facts, request, this.#schema)
   }
 
-  explain(as: SpiffeId, facts: StatementFacts, request: RequestContext): Explanation {
-    return this.engine.explain({ spiffeId: as }, facts, request, this.#schema)
+  explain(as: Principal, facts: StatementFacts, request: RequestContext): Explanation {
+    return this.engine.explain(as, facts, request, this.#schema)
   }
 }
 

@@ -9,6 +9,7 @@ import { driverKeyspaces, driverMetadataRule, driverTables } from '../builtin.ts
 import type { Conditions } from '../conditions.ts'
 import type { CompiledRule, FunctionPattern } from '../policy.ts'
 import { permissionsOf } from '../policy.ts'
+import { type Subject, type SubjectKey, subjectKeys } from '../subjects.ts'
 import { entityId } from './entities.ts'
 import { clusterId } from './schema.ts'
 import { cedarAnd, cedarBeginsWith, cedarEntity, cedarOr, cedarString } from './text.ts'
@@ -94,14 +95,36 @@ function statement(
   return `${head}\n${word} (${subject.scope}, ${actionScope}, ${scope})${when};`
 }
 
-function subjectsOf(patterns: readonly string[]): Resource {
-  const groups = patterns.filter((pattern) => pattern.includes('*')).map((pattern) => cedarEntity('Group', pattern))
-  const ids = patterns.filter((pattern) => !pattern.includes('*')).map((id) => cedarEntity('Workload', id))
-  if (patterns.length === 1)
-    return { scope: groups.length > 0 ? `principal in ${groups[0]!}` : `principal == ${ids[0]!}`, tests: [] }
+/** Entity types by what a subject names; an id without a star is an entity of its own, whoever else is in it. */
+function entityOfSubject(key: SubjectKey, pattern: string): string {
+  const types = {
+    spiffeId: pattern.includes('*') ? 'Group' : 'Workload',
+    person: 'Person',
+    group: 'ProviderGroup',
+    role: 'CloudRole',
+  }
+  return cedarEntity(types[key], pattern)
+}
+
+function subjectsOf(subjects: readonly Subject[]): Resource {
+  const byType = new Map<string, string[]>()
+  const together: string[] = []
+  for (const subject of subjects) {
+    const named = subjectKeys.flatMap((key) => (subject[key] === undefined ? [] : entityOfSubject(key, subject[key])))
+    const [only, ...others] = named
+    if (others.length > 0) together.push(`(${cedarAnd(named.map((entity) => `principal in ${entity}`))})`)
+    else if (only !== undefined) {
+      const type = only.slice(0, only.indexOf(':'))
+      byType.set(type, [...(byType.get(type) ?? []), only])
+    }
+  }
+  const [only] = [...byType.values()].flat()
+  if (subjects.length === 1 && only !== undefined) {
+    return { scope: `principal ${only.startsWith('Workload:') ? '==' : 'in'} ${only}`, tests: [] }
+  }
   // Entities of two types make no set.
-  const tests = [groups, ids].filter((list) => list.length > 0).map((list) => `principal in [${list.join(', ')}]`)
-  return { scope: 'principal', tests: [cedarOr(tests)] }
+  const tests = [...byType.values()].map((list) => `principal in [${list.join(', ')}]`)
+  return { scope: 'principal', tests: [cedarOr([...tests, ...together])] }
 }
 
 function tablesResource(rule: CompiledRule): Resource {
@@ -201,7 +224,11 @@ function conditionTests(when: Conditions | undefined, effect: 'allow' | 'deny'):
     const ranges = when.clientAddresses.map((range) => `context.clientAddress.isInRange(ip(${cedarString(range)}))`)
     tests.push('context has clientAddress', cedarOr(ranges))
   }
-  if (when.authentication !== undefined) tests.push(oneOf('authentication', when.authentication))
+  if (when.authentication !== undefined)
+    tests.push(`context.methods.containsAny([${when.authentication.map(cedarString).join(', ')}])`)
+  for (const [name, values] of when.claims ?? []) {
+    tests.push(`principal.claims[${cedarString(name)}].containsAny([${values.map(cedarString).join(', ')}])`)
+  }
   if (when.days !== undefined) tests.push(oneOf('dayOfWeek', when.days))
   if (when.hours !== undefined) {
     const { from, to } = when.hours

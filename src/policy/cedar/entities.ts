@@ -3,13 +3,14 @@
  */
 import type { CedarValueJson, EntityJson, EntityUidJson } from '@cedar-policy/cedar-wasm/nodejs'
 import type { Permission } from '../../cql/statement/facts.ts'
-import { trustDomainOf } from '../../identity/spiffe.ts'
+import { matchesSpiffePattern, trustDomainOf } from '../../identity/spiffe.ts'
 import { canonicalAddress } from '../address.ts'
 import { dayOfWeek, minuteOfDay } from '../conditions.ts'
 import { isSystemKeyspace } from '../names.ts'
-import type { Principal } from '../policy.ts'
 import { operationGroups } from '../policy.ts'
+import { claimTexts, type Party, type Principal } from '../principal.ts'
 import type { RequestContext } from '../request.ts'
+import { matchesName, matchesRole, type Subject, type SubjectKey } from '../subjects.ts'
 import { clusterId } from './schema.ts'
 
 /** What one question is about: a resource of `facts.ts` with its keyspace resolved, or one column of a table. */
@@ -38,22 +39,60 @@ export function namesOfId(id: string): string[] {
   return id.split('.').map((part) => part.replaceAll('%2E', '.').replaceAll('%25', '%'))
 }
 
-/**
- * @param memberOf groups (SPIFFE patterns) that the principal is in, roles that are bound to it
- */
-export function principalEntity(
-  { spiffeId, person }: Principal,
-  memberOf: { readonly groups: Iterable<string>; readonly roles: Iterable<string> },
-): EntityJson {
-  const parents: EntityUidJson[] = []
-  for (const id of memberOf.groups) parents.push({ type: 'Group', id })
-  for (const id of memberOf.roles) parents.push({ type: 'Role', id })
-  const attrs: Record<string, CedarValueJson> = { spiffeId, trustDomain: trustDomainOf(spiffeId) }
-  if (person !== undefined) {
-    parents.push({ type: 'Person', id: person })
-    attrs.person = person
+/** What principals are said to be in: patterns that some rules name, and the Roles that RoleBindings give. */
+export class Members {
+  readonly #patterns: { readonly [Key in SubjectKey]: ReadonlySet<string> }
+  readonly #more: More
+
+  constructor(subjects: readonly Subject[], more: More = {}) {
+    const all = (key: SubjectKey): ReadonlySet<string> => new Set(subjects.flatMap((subject) => subject[key] ?? []))
+    this.#patterns = { spiffeId: all('spiffeId'), person: all('person'), group: all('group'), role: all('role') }
+    this.#more = more
   }
-  return { uid: { type: 'Workload', id: spiffeId }, attrs, parents }
+
+  /** The party as the principal of a question; where it is one of a pair, it is also in the workload and in all that the pair is in. */
+  entityOf({ who, pair }: Party): EntityJson {
+    const { spiffeId, person, role, groups = [] } = who
+    const { roles = [], claims = [], isWhole = false } = this.#more
+    const parents = this.#parentsOf(who)
+    if (pair !== undefined) parents.push(...this.#parentsOf(pair))
+    // Nothing may be in itself.
+    if (pair !== undefined && pair.spiffeId !== spiffeId) parents.push({ type: 'Workload', id: pair.spiffeId })
+    for (const id of roles) parents.push({ type: 'Role', id })
+    const said = claims.map((name): [string, string[]] => [name, [...claimTexts(who.claims?.[name])]])
+    const attrs: Record<string, CedarValueJson> = {
+      spiffeId,
+      trustDomain: trustDomainOf(spiffeId),
+      claims: Object.fromEntries(said),
+    }
+    // A person may be in hundreds.
+    if (isWhole) attrs.groups = [...groups]
+    if (person !== undefined) attrs.person = person
+    if (role !== undefined) attrs.role = role
+    return { uid: { type: 'Workload', id: spiffeId }, attrs, parents }
+  }
+
+  #parentsOf({ spiffeId, person, groups = [], role }: Principal): EntityUidJson[] {
+    const { spiffeId: ids, person: persons, group, role: cloudRoles } = this.#patterns
+    const parents: EntityUidJson[] = []
+    const add = (type: string, patterns: Iterable<string>, isIn: (pattern: string) => boolean): void => {
+      for (const id of patterns) if (isIn(id)) parents.push({ type, id })
+    }
+    add('Group', ids, (pattern) => matchesSpiffePattern(pattern, spiffeId))
+    if (person !== undefined) add('Person', new Set([person, ...persons]), (pattern) => matchesName(pattern, person))
+    add('ProviderGroup', group, (pattern) => groups.some((one) => matchesName(pattern, one)))
+    if (role !== undefined) add('CloudRole', cloudRoles, (pattern) => matchesRole(pattern, role))
+    return parents
+  }
+}
+
+interface More {
+  /** Roles that RoleBindings give the principal. */
+  readonly roles?: Iterable<string>
+  /** Names of claims that policy may ask for. */
+  readonly claims?: readonly string[]
+  /** Policies in Cedar are asked, which may look at every attribute. */
+  readonly isWhole?: boolean
 }
 
 export function questionOf(principal: EntityJson, permission: Permission, target: Target): CedarQuestion {
@@ -70,6 +109,7 @@ export function questionOf(principal: EntityJson, permission: Permission, target
 export function contextOf(request: RequestContext, conditional: boolean): Record<string, CedarValueJson> {
   const context: Record<string, CedarValueJson> = {
     authentication: request.authentication,
+    methods: request.authentication.split('+'),
     protocol: request.protocol,
     preparing: request.preparing,
     conditional,

@@ -5,13 +5,16 @@
  * module (`sets.ts`).
  */
 import type { DetailedError } from '@cedar-policy/cedar-wasm/nodejs'
-import { foreignFault, parseSpiffeId, parseSpiffePattern } from '../../identity/spiffe.ts'
+import { foreignFault, parseSpiffeId } from '../../identity/spiffe.ts'
 import type { ContextAttribute } from '../conditions.ts'
 import { contextAttributes } from '../conditions.ts'
+import { type Providers, subjectFault } from '../load/subjects.ts'
 import { isSystemKeyspace } from '../names.ts'
 import type { CedarRule } from '../policy.ts'
+import { claimsOf } from '../providers.ts'
+import type { Subject, SubjectKey } from '../subjects.ts'
 import { namesOfId } from './entities.ts'
-import { cedarSchema, clusterId } from './schema.ts'
+import { cedarSchemaOf, clusterId } from './schema.ts'
 import { onCedar } from './sets.ts'
 
 /** A fault in the text; line and column count from 1 and are of the text. */
@@ -29,16 +32,17 @@ const nestingMax = 32
 /** Characters of operators in one policy: Cedar's stack holds some hundreds of operators in a chain (measured). */
 const operatorsMax = 250
 
-/**
- * The policies of a text, in its order; faults in what else it is.
- * @param roles names that a RoleBinding binds
- * @param trustDomain see `loadPolicy`
- */
-export function parseCedar(
-  text: string,
-  roles: ReadonlySet<string>,
-  trustDomain?: string,
-): { policies: ParsedCedar[]; faults: CedarFault[] } {
+/** What of other documents a text may name. */
+export interface Elsewhere {
+  /** Names that a RoleBinding binds. */
+  readonly roles: ReadonlySet<string>
+  readonly providers: Providers
+  /** See `loadPolicy`. */
+  readonly trustDomain: string | undefined
+}
+
+/** The policies of a text, in its order; faults in what else it is. */
+export function parseCedar(text: string, elsewhere: Elsewhere): { policies: ParsedCedar[]; faults: CedarFault[] } {
   const faults: CedarFault[] = []
   const tooMuch = measure(text)
   if (tooMuch !== undefined) return { policies: [], faults: [tooMuch] }
@@ -52,7 +56,7 @@ export function parseCedar(
         faults.push(at(text, 0, 'a template (?principal, ?resource) links to nothing'))
       if (parts.policies.length === 0) faults.push(at(text, 0, 'the text holds no policy'))
       const validated = cedar.validate({
-        schema: cedarSchema,
+        schema: cedarSchemaOf(claimsOf(elsewhere.providers ?? [])),
         policies: { staticPolicies: text },
         validationSettings: { mode: 'strict' },
       })
@@ -60,23 +64,25 @@ export function parseCedar(
       // Where there are errors, the warnings mostly repeat them.
       const { validationErrors, validationWarnings } = validated
       const found = validationErrors.length > 0 ? validationErrors : validationWarnings
-      faults.push(...faultsOf(text, [...found.map(({ error }) => error), ...validated.otherWarnings]))
+      // Claims are in a document that has faults of its own.
+      const isEcho = elsewhere.providers === undefined && /\bclaims\b/.test(text)
+      if (!isEcho) faults.push(...faultsOf(text, [...found.map(({ error }) => error), ...validated.otherWarnings]))
       // Their order among themselves is that of their places in the text.
       const placed = parts.policies.map((one) => ({ one, at: text.indexOf(one) })).sort((a, b) => a.at - b.at)
       const policies: ParsedCedar[] = []
       for (const { one, at: place } of placed) {
         const json = cedar.policyToJson(one)
         if (json.type === 'failure') return { policies: [], faults: faultsOf(text, json.errors) }
-        const mentions = new Mentions(trustDomain)
+        const mentions = new Mentions(elsewhere)
         mentions.read(json.json)
-        for (const message of mentions.faults(roles)) faults.push(at(text, Math.max(place, 0), message))
+        for (const message of mentions.faults()) faults.push(at(text, Math.max(place, 0), message))
         policies.push({
           id: json.json.annotations?.id,
           effect: json.json.effect === 'permit' ? 'allow' : 'deny',
           text: one,
           asPermit: withPermit(one),
           contextUsed: mentions.contextUsed,
-          groups: mentions.groups,
+          subjects: mentions.subjects,
           speaksOfColumns: mentions.speaksOfColumns,
           keyspaces: mentions.keyspaces,
           tables: mentions.tables,
@@ -96,7 +102,7 @@ export function parseCedar(
 /** What a policy's JSON form speaks of (docs.cedarpolicy.com/policies/json-format.html). */
 class Mentions {
   readonly contextUsed = new Set<ContextAttribute>()
-  readonly groups = new Set<string>()
+  readonly subjects: Subject[] = []
   readonly keyspaces = new Set<string>()
   readonly tables: (readonly [string, string])[] = []
   readonly functions: (readonly [string, string])[] = []
@@ -104,10 +110,10 @@ class Mentions {
   speaksOfColumns = false
   readonly #roles = new Set<string>()
   readonly #faults: string[] = []
-  readonly #trustDomain: string | undefined
+  readonly #elsewhere: Elsewhere
 
-  constructor(trustDomain: string | undefined) {
-    this.#trustDomain = trustDomain
+  constructor(elsewhere: Elsewhere) {
+    this.#elsewhere = elsewhere
   }
 
   read(json: unknown): void {
@@ -141,8 +147,8 @@ class Mentions {
     for (const value of map.values()) this.read(value)
   }
 
-  faults(roles: ReadonlySet<string>): string[] {
-    const unbound = [...this.#roles].filter((role) => !roles.has(role))
+  faults(): string[] {
+    const unbound = [...this.#roles].filter((role) => !this.#elsewhere.roles.has(role))
     return [...this.#faults, ...unbound.map((role) => `no RoleBinding gives Role::${JSON.stringify(role)} to anybody`)]
   }
 
@@ -156,8 +162,16 @@ class Mentions {
     }
     switch (type) {
       case 'Group':
-        this.groups.add(id)
-        this.#identity(shown, () => parseSpiffePattern(id))
+        this.#subject('spiffeId', shown, id)
+        break
+      case 'Person':
+        this.#subject('person', shown, id)
+        break
+      case 'ProviderGroup':
+        this.#subject('group', shown, id)
+        break
+      case 'CloudRole':
+        this.#subject('role', shown, id)
         break
       case 'Workload':
         this.#identity(shown, () => parseSpiffeId(id))
@@ -192,11 +206,22 @@ class Mentions {
     this.keyspaces.add(keyspace!)
   }
 
+  #subject(key: SubjectKey, shown: string, id: string): void {
+    this.subjects.push({ [key]: id })
+    const fault = subjectFault(key, id, this.#elsewhere.providers)
+    if (fault !== undefined) this.#faults.push(`${shown} can never match: ${fault}`)
+    else if (key === 'spiffeId') this.#ownTrustDomain(id)
+  }
+
+  #ownTrustDomain(id: string): void {
+    const { trustDomain } = this.#elsewhere
+    const foreign = trustDomain === undefined ? undefined : foreignFault(id, trustDomain)
+    if (foreign !== undefined) this.#faults.push(foreign)
+  }
+
   #identity(shown: string, parse: () => string): void {
     try {
-      const id = parse()
-      const foreign = this.#trustDomain === undefined ? undefined : foreignFault(id, this.#trustDomain)
-      if (foreign !== undefined) this.#faults.push(foreign)
+      this.#ownTrustDomain(parse())
     } catch (reason) {
       this.#faults.push(`${shown} can never match: ${reason instanceof Error ? reason.message : 'not an identity'}`)
     }

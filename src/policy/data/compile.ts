@@ -3,11 +3,10 @@
  */
 import type { DocumentPath, ParsedDocument } from '../../base/document.ts'
 import { unknownWord } from '../../base/document.ts'
-import { RingfenceError } from '../../base/errors.ts'
-import type { SpiffeId } from '../../identity/spiffe.ts'
-import { matchesSpiffePattern, parseSpiffePattern } from '../../identity/spiffe.ts'
+import { checkSubjects, type Providers } from '../load/subjects.ts'
 import { isSystemKeyspace } from '../names.ts'
 import type { Mask } from '../obligations.ts'
+import { includesSubject, type Subject } from '../subjects.ts'
 import { ownClasses } from './classes.ts'
 import type { DataClassSpec, GuardrailSpec, MaskingPolicySpec, RetentionPolicySpec } from './kinds.ts'
 import type { GuardRule, HoldRule, MaskRule, RetentionRule, Target } from './rules.ts'
@@ -16,8 +15,8 @@ import { DataRules } from './rules.ts'
 export type Fault = (document: ParsedDocument, path: DocumentPath, message: string) => void
 
 /** Makes the rules of a policy's documents; those of other kinds are passed over. Each fault found is told to `fault`. */
-export function compileDataRules(documents: readonly ParsedDocument[], fault: Fault): DataRules {
-  return new Compiler(documents, fault).compile()
+export function compileDataRules(documents: readonly ParsedDocument[], providers: Providers, fault: Fault): DataRules {
+  return new Compiler(documents, providers, fault).compile()
 }
 
 type Named = Pick<RetentionPolicySpec, 'dataClass' | 'keyspaces' | 'tables'> & {
@@ -28,6 +27,7 @@ const everything: readonly Target[] = [{ keyspaces: ['*'], tables: undefined, co
 
 class Compiler {
   readonly #documents: readonly ParsedDocument[]
+  readonly #providers: Providers
   readonly #fault: Fault
   readonly #classes = new Map<string, ParsedDocument<DataClassSpec>>()
   readonly #classesUsed = new Set<string>()
@@ -36,8 +36,9 @@ class Compiler {
   readonly #holds: HoldRule[] = []
   readonly #guards: GuardRule[] = []
 
-  constructor(documents: readonly ParsedDocument[], fault: Fault) {
+  constructor(documents: readonly ParsedDocument[], providers: Providers, fault: Fault) {
     this.#documents = documents
+    this.#providers = providers
     this.#fault = fault
   }
 
@@ -81,11 +82,8 @@ class Compiler {
     }
     this.#checkSubjects(document, 'subjects', spec.subjects)
     this.#checkSubjects(document, 'exceptSubjects', spec.exceptSubjects)
-    const subjects = spec.subjects?.map(({ spiffeId }) => spiffeId)
-    const exceptSubjects = (spec.exceptSubjects ?? []).map(({ spiffeId }) => spiffeId)
-    const excepted = (subject: string): boolean =>
-      exceptSubjects.some((pattern) => pattern === subject || matchesSpiffePattern(pattern, subject as SpiffeId))
-    if (subjects?.every(excepted)) {
+    const { subjects, exceptSubjects = [] } = spec
+    if (subjects?.every((subject) => exceptSubjects.some((wide) => includesSubject(wide, subject)))) {
       this.#fault(document, ['spec', 'exceptSubjects'], 'every subject is excepted, so the rule can never do anything')
     }
     const rule = { name, observe: spec.mode === 'observe' }
@@ -218,20 +216,8 @@ class Compiler {
     ]
   }
 
-  #checkSubjects(
-    document: ParsedDocument,
-    key: 'subjects' | 'exceptSubjects',
-    subjects: readonly { readonly spiffeId: string }[] | undefined,
-  ): void {
-    for (const [index, { spiffeId }] of subjects?.entries() ?? []) {
-      try {
-        parseSpiffePattern(spiffeId)
-      } catch (reason) {
-        const error = RingfenceError.from(reason, 'CONFIG')
-        const hint = error.hint === undefined ? '' : `; write ${error.hint}`
-        this.#fault(document, ['spec', key, index, 'spiffeId'], `${error.message}${hint}`)
-      }
-    }
+  #checkSubjects(document: ParsedDocument, key: 'subjects' | 'exceptSubjects', list: readonly Subject[] = []): void {
+    checkSubjects(list, this.#providers, (at, message) => this.#fault(document, ['spec', key, ...at], message))
   }
 
   #checkKeyspace(document: ParsedDocument, path: DocumentPath, pattern: string): void {

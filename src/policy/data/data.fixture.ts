@@ -4,7 +4,7 @@ import type { Access, Permission, Restriction, StatementFacts } from '../../cql/
 import { plainFacts } from '../../cql/statement/facts.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import type { RequestCheck } from '../obligations.ts'
-import type { Principal } from '../policy.ts'
+import type { Principal } from '../principal.ts'
 import type { RequestValues, SchemaView, TableInfo } from '../request.ts'
 import { compileDataRules } from './compile.ts'
 import { evaluateData } from './evaluate.ts'
@@ -24,12 +24,12 @@ export function document(kind: string, name: string, spec: string): string {
 export function rulesOf(...documents: string[]): DataRules {
   const problems: Problem[] = []
   const parsed = parseDocuments(documents.join('---\n'), 'p.yaml', dataSchemas)
-  const rules = compileDataRules(parsed, (at, path, message) => problems.push({ ...at.position(path), message }))
+  const rules = compileDataRules(parsed, [], (at, path, message) => problems.push({ ...at.position(path), message }))
   if (problems.length > 0) throw configError('p.yaml', problems)
   return rules
 }
 
-export const noRules: DataRules = compileDataRules([], () => {})
+export const noRules: DataRules = compileDataRules([], undefined, () => {})
 
 export function table(more: Partial<TableInfo> = {}): TableInfo {
   return {
@@ -102,7 +102,7 @@ export interface Asked {
 export function judge(rules: DataRules, facts: StatementFacts, asked: Asked = {}): DataVerdict {
   const { principal = app, may = () => false } = asked
   const schema = 'schema' in asked ? asked.schema : schemaOf()
-  return evaluateData(rules, { principal, facts, schema, may })
+  return evaluateData(rules, { facts, schema, askers: [{ party: { who: principal, pair: undefined }, may }] })
 }
 
 /** `-rule` for a refusal, `+` else; observed rules follow in brackets. */

@@ -2,7 +2,7 @@
  * One statement against the data rules. They bind everyone, are asked after the rules on who may do what, and can only take away.
  */
 import type { Access, Resource, StatementFacts } from '../../cql/statement/facts.ts'
-import type { Principal } from '../policy.ts'
+import type { Party } from '../principal.ts'
 import type { SchemaView, TableInfo } from '../request.ts'
 import { judgeClasses } from './classes.ts'
 import type { DataVerdict } from './findings.ts'
@@ -19,8 +19,15 @@ import { judgeMasks } from './masking.ts'
 import { judgeKeyspaceDrop, judgeRowLife, judgeTableLife } from './retention.ts'
 import type { DataRules, TableRules, TimestampBounds } from './rules.ts'
 
+/** One of those who ask. What a mask hides of any of them is hidden. */
+export interface Asker {
+  readonly party: Party
+  /** Whether the rules give it an access; asked for UNMASK. */
+  readonly may: (access: Access) => boolean
+}
+
 export interface DataQuestion {
-  readonly principal: Principal
+  readonly askers: readonly Asker[]
   /**
    * Resolved and refined: with SCAN accesses. A BATCH has its statements in `children`; one whose own `markers` do not hold those of its
    * children is a BATCH message, and what its statements bind is asked of each apart.
@@ -28,8 +35,6 @@ export interface DataQuestion {
   readonly facts: StatementFacts
   /** Undefined only where a policy is tried without a cluster: then names are taken as they are, and no table has a default TTL. */
   readonly schema: SchemaView | undefined
-  /** Whether the rules give the principal an access; asked for UNMASK. */
-  readonly may: (access: Access) => boolean
 }
 
 export function evaluateData(rules: DataRules, question: DataQuestion): DataVerdict {
@@ -175,16 +180,18 @@ function judgeUses(
 function judgeMasksOf(
   findings: Findings,
   rules: TableRules,
-  { principal, may }: DataQuestion,
+  { askers }: DataQuestion,
   facts: StatementFacts,
   table: TableInfo | undefined,
 ): void {
   // What a view shows is at home in its base.
   const resource: Resource = { kind: 'table', keyspace: facts.keyspace, table: table?.base ?? facts.table ?? '' }
-  const unmasked = (column: string | '*'): boolean =>
-    may({ permission: 'UNMASK', resource, columns: column === '*' ? '*' : [column] })
   const known = table === assumedTable ? { ...table, columns: namedColumns(rules, facts) } : table
-  judgeMasks(findings, { principal, facts, rules, table: known, unmasked })
+  for (const { party, may } of askers) {
+    const unmasked = (column: string | '*'): boolean =>
+      may({ permission: 'UNMASK', resource, columns: column === '*' ? '*' : [column] })
+    judgeMasks(findings, { party, facts, rules, table: known, unmasked })
+  }
 }
 
 /** What is taken for a table where there is no schema to ask. */

@@ -10,6 +10,7 @@
  * This file: the words of kinds `DataClass`, `MaskingPolicy`, `RetentionPolicy` and `Guardrail`.
  */
 import { z } from 'zod'
+import { subjects } from '../load/subjects.ts'
 
 /** Cassandra's longest TTL, 20 years (`cql3/Attributes.java`). */
 export const ttlSecondsMax = 630_720_000
@@ -47,7 +48,6 @@ const ttl = seconds.refine(
   `a TTL is whole seconds, from 1s to 7300d (${ttlSecondsMax}s), which is Cassandra's longest`,
 )
 
-const subjects = nonEmpty(z.strictObject({ spiffeId: z.string() }))
 const mode = z.enum(['enforce', 'observe']).default('enforce')
 const whole = (max: number) => z.int().min(1, 'must be at least 1').max(max, `must be at most ${max}`)
 const onOff = z.enum(['allow', 'deny'])

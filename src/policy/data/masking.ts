@@ -2,29 +2,29 @@
  * Masked columns. A SELECT may show a masked column, as masked. Every other use would tell something of its values, and is refused.
  */
 import type { StatementFacts } from '../../cql/statement/facts.ts'
-import { matchesSpiffePattern } from '../../identity/spiffe.ts'
 import { matchesName } from '../names.ts'
-import type { Principal } from '../policy.ts'
+import type { Party } from '../principal.ts'
 import { listsIndexed } from '../refine.ts'
 import type { TableInfo } from '../request.ts'
+import { namesParty } from '../subjects.ts'
 import type { Findings } from './findings.ts'
 import type { TableMask, TableRules } from './rules.ts'
 import { printable } from './words.ts'
 
 export interface MaskedRead {
-  readonly principal: Principal
+  readonly party: Party
   /** A SELECT or a write; or a view, index or RENAME, of which only `columnsUsed` counts. */
   readonly facts: StatementFacts
   readonly rules: TableRules
   /** Undefined when the table is not known: then it might be a view of any other. */
   readonly table: TableInfo | undefined
-  /** The principal may see the column as it is (UNMASK). */
+  /** The party may see the column as it is (UNMASK). */
   readonly unmasked: (column: string | '*') => boolean
 }
 
 export function judgeMasks(findings: Findings, read: MaskedRead): void {
-  const { principal, rules, table } = read
-  const masks = (table === undefined ? rules.keyspaceMasks : rules.masks).filter((mask) => binds(mask, principal))
+  const { party, rules, table } = read
+  const masks = (table === undefined ? rules.keyspaceMasks : rules.masks).filter((mask) => binds(mask, party))
   if (masks.length === 0) return
   if (table === undefined) judgeUnknown(findings, read, masks)
   else judgeKnown(findings, read, masks, table)
@@ -98,9 +98,9 @@ function mentionedIn({ facts }: MaskedRead): readonly string[] | '*' {
   return mentioned
 }
 
-function binds({ rule }: TableMask, { spiffeId }: Principal): boolean {
-  if (rule.exceptSubjects.some((pattern) => matchesSpiffePattern(pattern, spiffeId))) return false
-  return rule.subjects?.some((pattern) => matchesSpiffePattern(pattern, spiffeId)) ?? true
+function binds({ rule }: TableMask, party: Party): boolean {
+  if (namesParty(rule.exceptSubjects, party)) return false
+  return rule.subjects === undefined || namesParty(rule.subjects, party)
 }
 
 function covers(patterns: readonly string[] | undefined, column: string): boolean {

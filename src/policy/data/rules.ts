@@ -5,6 +5,7 @@
 import { createCache } from '../../base/cache.ts'
 import { isSystemKeyspace, matchesName } from '../names.ts'
 import type { Mask, Obligations, RequestCheck } from '../obligations.ts'
+import type { Subject } from '../subjects.ts'
 import { tableName } from './words.ts'
 
 /** A rule as verdicts name it. */
@@ -22,9 +23,9 @@ export interface Target {
 
 export interface MaskRule extends Rule {
   readonly targets: readonly Target[]
-  /** Patterns for `matchesSpiffePattern`; undefined means everyone. */
-  readonly subjects: readonly string[] | undefined
-  readonly exceptSubjects: readonly string[]
+  /** Undefined means everyone. */
+  readonly subjects: readonly Subject[] | undefined
+  readonly exceptSubjects: readonly Subject[]
   readonly mask: Mask
 }
 

@@ -1,6 +1,6 @@
 /** Kind `CedarPolicy`: each policy of its text becomes a rule of its own. */
 import type { DocumentPath, ParsedDocument } from '../../base/document.ts'
-import { parseCedar } from '../cedar/raw.ts'
+import { type Elsewhere, parseCedar } from '../cedar/raw.ts'
 import type { CedarRule } from '../policy.ts'
 import type { CedarPolicySpec } from './kinds.ts'
 
@@ -11,21 +11,18 @@ type Fault = (document: ParsedDocument, path: DocumentPath, message: string) => 
 
 /**
  * @param firstIndex place of the first among all rules
- * @param roles names that a RoleBinding binds
- * @param trustDomain see `loadPolicy`
  * @returns the rules, and the `@id`s that verdicts will say
  */
 export function compileCedarPolicies(
   documents: readonly ParsedDocument<CedarPolicySpec>[],
   firstIndex: number,
-  roles: ReadonlySet<string>,
+  elsewhere: Elsewhere,
   fault: Fault,
-  trustDomain: string | undefined,
 ): { rules: CedarRule[]; ids: { id: string; document: ParsedDocument }[] } {
   const rules: CedarRule[] = []
   const ids: { id: string; document: ParsedDocument }[] = []
   for (const document of documents) {
-    const { policies, faults } = parseCedar(document.spec.cedar, roles, trustDomain)
+    const { policies, faults } = parseCedar(document.spec.cedar, elsewhere)
     for (const { line, column, message } of faults) {
       fault(document, ['spec', 'cedar'], `line ${line}, column ${column} of the text: ${message}`)
     }

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { proofs } from '../../identity/proofs/index.ts'
 import { days } from '../conditions.ts'
 import { operationGroups, permissions } from '../policy.ts'
+import { subjects } from './subjects.ts'
 
 const operationWords = [...permissions, ...operationGroups.keys()]
 /** As drivers and `cqlsh` write them (native_protocol_v5.spec §3). */
@@ -45,7 +46,7 @@ const functionPattern = z
 const authenticationMethod = z.string().refine((text) => proofs.methods.includes(text), {
   error: () => `expected one of ${proofs.methods.map((method) => JSON.stringify(method)).join('|')}`,
 })
-const subjects = nonEmpty(z.strictObject({ spiffeId: z.string() }))
+const claimValue = z.union([z.string(), z.number(), z.boolean()])
 const mode = z.enum(['enforce', 'observe']).default('enforce')
 
 export const when = z.strictObject({
@@ -54,6 +55,7 @@ export const when = z.strictObject({
   days: nonEmpty(z.enum(days)).optional(),
   consistency: nonEmpty(z.enum(consistencyLevels)).optional(),
   authentication: nonEmpty(authenticationMethod).optional(),
+  claims: z.record(z.string(), z.union([claimValue, nonEmpty(claimValue)])).optional(),
   conditional: z.boolean().optional(),
   rowsMax: z.int().min(1, 'must be at least 1').max(2_147_483_647, 'a LIMIT is at most 2147483647').optional(),
 })

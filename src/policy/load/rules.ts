@@ -3,13 +3,14 @@
  */
 import type { DocumentPath, ParsedDocument } from '../../base/document.ts'
 import { unknownWord } from '../../base/document.ts'
-import { RingfenceError } from '../../base/errors.ts'
 import type { Permission } from '../../cql/statement/facts.ts'
-import { parseSpiffePattern } from '../../identity/spiffe.ts'
 import { isSystemKeyspace } from '../names.ts'
 import type { CompiledRule, FunctionPattern, Mode } from '../policy.ts'
 import { operationGroups, permissions, permissionsOf } from '../policy.ts'
+import { claimsOf } from '../providers.ts'
+import type { Subject } from '../subjects.ts'
 import type { AccessPolicySpec, RoleBindingSpec, RoleSpec, RuleSpec } from './kinds.ts'
+import { checkSubjects, type Providers } from './subjects.ts'
 import { compileWhen, narrowing } from './when.ts'
 
 /** Keyspace × table patterns of one rule, and of all rules that could meet in one identity; a cap on work and memory. */
@@ -20,12 +21,14 @@ type Fault = (document: ParsedDocument, path: DocumentPath, message: string) => 
 
 export class RuleCompiler {
   readonly #documents: readonly ParsedDocument[]
+  readonly #providers: Providers
   readonly #fault: Fault
   readonly #rules: CompiledRule[] = []
   #combinations = 0
 
-  constructor(documents: readonly ParsedDocument[], fault: Fault) {
+  constructor(documents: readonly ParsedDocument[], providers: Providers, fault: Fault) {
     this.#documents = documents
+    this.#providers = providers
     this.#fault = fault
   }
 
@@ -101,8 +104,8 @@ export class RuleCompiler {
       mode: spec.mode,
       role: spec.role,
       // Its faults were told where the rule stands.
-      when: spec.when === undefined ? undefined : compileWhen(spec.when, spec.effect, () => undefined),
-      subjects: spec.subjects.map((subject) => subject.spiffeId),
+      when: spec.when === undefined ? undefined : compileWhen(spec.when, spec.effect, undefined, () => undefined),
+      subjects: spec.subjects,
       permissions: new Set(wanted),
       keyspaces: spec.keyspaces ?? [],
       tables,
@@ -113,16 +116,8 @@ export class RuleCompiler {
     })
   }
 
-  #checkSubjects(document: ParsedDocument, specs: readonly { readonly spiffeId: string }[]): void {
-    for (const [index, subject] of specs.entries()) {
-      try {
-        parseSpiffePattern(subject.spiffeId)
-      } catch (reason) {
-        const error = RingfenceError.from(reason, 'CONFIG')
-        const hint = error.hint === undefined ? '' : `; write ${error.hint}`
-        this.#fault(document, ['spec', 'subjects', index, 'spiffeId'], `${error.message}${hint}`)
-      }
-    }
+  #checkSubjects(document: ParsedDocument, list: readonly Subject[]): void {
+    checkSubjects(list, this.#providers, (at, message) => this.#fault(document, ['spec', 'subjects', ...at], message))
   }
 
   #checkRule(document: ParsedDocument, path: DocumentPath, spec: RuleSpec, effect: 'allow' | 'deny'): void {
@@ -151,7 +146,9 @@ export class RuleCompiler {
     }
     this.#checkOperations(spec, fault)
     if (spec.when !== undefined) {
-      compileWhen(spec.when, effect, (at, message) => fault(['when', ...at], message))
+      compileWhen(spec.when, effect, this.#providers && claimsOf(this.#providers), (at, message) =>
+        fault(['when', ...at], message),
+      )
       checkWhenOperations(spec, fault)
     }
     if (effect === 'deny' && deniesOnlySystemLocal(spec)) {
@@ -190,7 +187,7 @@ interface GivenRule extends RuleSpec {
   readonly effect: 'allow' | 'deny'
   readonly mode: Mode
   readonly role: string | undefined
-  readonly subjects: readonly { readonly spiffeId: string }[]
+  readonly subjects: readonly Subject[]
 }
 
 /** A condition on the statement says nothing of operations whose statements have no such thing. */

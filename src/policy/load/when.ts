@@ -2,6 +2,7 @@
  * `when:` of a rule. A condition that is always true or never, or that says nothing of the rule's operations, is a fault.
  */
 import type { DocumentPath } from '../../base/document.ts'
+import { unknownWord } from '../../base/document.ts'
 import type { Permission } from '../../cql/statement/facts.ts'
 import { proofs } from '../../identity/proofs/index.ts'
 import { isMapped, parseAddress } from '../address.ts'
@@ -11,8 +12,16 @@ import type { WhenSpec } from './kinds.ts'
 
 export type FaultAt = (path: DocumentPath, message: string) => void
 
-/** @param fault told of each fault, with its path below `when` */
-export function compileWhen(spec: WhenSpec, effect: 'allow' | 'deny', fault: FaultAt): Conditions {
+/**
+ * @param claims that identity providers give to policy; undefined where they are not known, or were looked at before
+ * @param fault told of each fault, with its path below `when`
+ */
+export function compileWhen(
+  spec: WhenSpec,
+  effect: 'allow' | 'deny',
+  claims: readonly string[] | undefined,
+  fault: FaultAt,
+): Conditions {
   if (Object.values(spec).every((value) => value === undefined)) fault([], '"when" is empty; leave it out')
   for (const [index, range] of spec.clientAddresses?.entries() ?? []) {
     const wrong = addressFault(range)
@@ -28,6 +37,7 @@ export function compileWhen(spec: WhenSpec, effect: 'allow' | 'deny', fault: Fau
     fault(['days'], 'every day is named, so "days" says nothing; leave it out')
   if (spec.authentication !== undefined && new Set(spec.authentication).size === proofs.methods.length)
     fault(['authentication'], 'every method is named, so "authentication" says nothing; leave it out')
+  if (spec.claims !== undefined) checkClaims(spec.claims, claims, fault)
   if (spec.rowsMax !== undefined && effect === 'deny') {
     fault(['rowsMax'], 'a deny of small answers helps nobody; write "rowsMax" in the rule that allows')
   }
@@ -43,8 +53,22 @@ export function compileWhen(spec: WhenSpec, effect: 'allow' | 'deny', fault: Fau
     days: spec.days,
     consistency: spec.consistency,
     authentication: spec.authentication,
+    claims:
+      spec.claims && new Map(Object.entries(spec.claims).map(([name, value]) => [name, [value].flat().map(String)])),
     conditional: spec.conditional,
     rowsMax: spec.rowsMax,
+  }
+}
+
+/** A claim that no provider gives to policy is never there, so a rule that asks for it can never do anything. */
+function checkClaims(spec: object, known: readonly string[] | undefined, fault: FaultAt): void {
+  const names = Object.keys(spec)
+  if (names.length === 0) fault(['claims'], '"claims" is empty; leave it out')
+  if (known === undefined) return
+  for (const name of names) {
+    if (known.includes(name)) continue
+    const where = 'claims.forPolicy of an IdentityProvider lists those that policy may ask for'
+    fault(['claims', name], `${unknownWord('claim', name, known)}; ${where}`)
   }
 }
 

@@ -1,0 +1,85 @@
+/** Who asks, as people write it in tests of a policy and on the command line. */
+import { InvalidArgumentError } from 'commander'
+import { RingfenceError } from '../../base/errors.ts'
+import { parseSpiffeId, type SpiffeId, trustDomainOf } from '../../identity/spiffe.ts'
+import type { ClaimValue } from '../../identity/verified.ts'
+import type { CompiledPolicy } from '../../policy/policy.ts'
+import { idOfPerson, type Principal } from '../../policy/principal.ts'
+
+export interface Who {
+  /** A SPIFFE id. */
+  readonly as?: string | undefined
+  readonly person?: string | undefined
+  readonly groups?: readonly string[] | undefined
+  readonly role?: string | undefined
+  readonly claims?: Readonly<Record<string, ClaimValue>> | undefined
+}
+
+/** What is wrong with which part of it. */
+export interface WhoFault {
+  readonly key: keyof Who
+  readonly message: string
+}
+
+/** @param trustDomain of ids that are not written out; see `trustDomainIn` */
+export function principalOf(who: Who, trustDomain: string): Principal | WhoFault {
+  const { as, person, groups, role, claims } = who
+  if (as === undefined && person === undefined && role === undefined) {
+    return { key: 'as', message: 'nobody asks; give a SPIFFE id (as), a person, or a role' }
+  }
+  for (const name of [person, ...(groups ?? [])]) {
+    if (name === undefined || /^[^/]+\/./.test(name)) continue
+    const key = name === person ? 'person' : 'groups'
+    return { key, message: `${JSON.stringify(name)} is not written <identity provider>/<name>, such as corp/alice` }
+  }
+  const cloud = role === undefined ? undefined : /^arn:([a-z-]+):iam::(\d{12}):(role|user)\/([^/]+)$/.exec(role)
+  if (cloud === null) {
+    const message = `${JSON.stringify(role)} is not the ARN of a role, such as arn:aws:iam::123456789012:role/etl`
+    return { key: 'role', message }
+  }
+  let spiffeId: SpiffeId
+  try {
+    if (as !== undefined) spiffeId = parseSpiffeId(as)
+    else if (person !== undefined) spiffeId = idOfPerson(person, trustDomain)
+    else spiffeId = parseSpiffeId(`spiffe://${trustDomain}/${cloud?.[1]}/${cloud?.[2]}/${cloud?.[3]}/${cloud?.[4]}`)
+  } catch (reason) {
+    return { key: as === undefined ? 'role' : 'as', message: RingfenceError.from(reason, 'CONFIG').message }
+  }
+  return { spiffeId, person, groups, role, claims }
+}
+
+/** `name=value`. */
+export function parseClaim(text: string): readonly [string, string] {
+  const at = text.indexOf('=')
+  if (at < 1) throw new InvalidArgumentError('a claim is written name=value')
+  return [text.slice(0, at), text.slice(at + 1)]
+}
+
+/** A claim that is given several times is a list. */
+export function claimsFrom(pairs: readonly (readonly [string, string])[] = []): Record<string, string[]> {
+  const claims = new Map<string, string[]>()
+  for (const [name, value] of pairs) claims.set(name, [...(claims.get(name) ?? []), value])
+  return Object.fromEntries(claims)
+}
+
+export function isFault(one: Principal | WhoFault): one is WhoFault {
+  return 'message' in one
+}
+
+/** The trust domain that a policy speaks of, where it is one only. */
+export function trustDomainIn(policy: CompiledPolicy | undefined): string {
+  const ids = policy?.rules.flatMap(({ subjects }) => subjects.flatMap(({ spiffeId }) => spiffeId ?? [])) ?? []
+  const [only, ...others] = new Set(ids.map((id) => trustDomainOf(id as SpiffeId)))
+  return only === undefined || others.length > 0 ? 'unknown.invalid' : only
+}
+
+/** Whether a policy looks at what only the evidence of a caller says: groups, role, claims. */
+export function asksOfProviders({ rules, cedar, data }: CompiledPolicy): boolean {
+  const masked = data.masks.flatMap(({ subjects = [], exceptSubjects }) => [...subjects, ...exceptSubjects])
+  const subjects = [...[...rules, ...cedar].flatMap((rule) => rule.subjects), ...masked]
+  return (
+    subjects.some(({ group, role }) => group !== undefined || role !== undefined) ||
+    rules.some(({ when }) => when?.claims !== undefined) ||
+    cedar.some(({ text }) => /\b(?:groups|role|claims)\b/.test(text))
+  )
+}

@@ -1,0 +1,98 @@
+/**
+ * Who asks, as policy sees it. A session has a workload, a person, or both.
+ *
+ * Rule: where both are there, each is a *party* that is judged by itself, and what counts is what both may: the workload by its SPIFFE id, the
+ * person by name, groups and SPIFFE id. Of a party nothing is known that is the other's. How the session was proved (claims, methods) is
+ * of both.
+ */
+import { createHash } from 'node:crypto'
+import { pathSegmentsOf, personOf, type SpiffeId, trustDomainOf, userIdOf } from '../identity/spiffe.ts'
+import type { Claims, ClaimValue, VerifiedIdentity } from '../identity/verified.ts'
+
+export interface Principal {
+  readonly spiffeId: SpiffeId
+  /** The person, or the one behind the workload, written `<identity provider>/<subject>`. */
+  readonly person?: string | undefined
+  /** Each `<identity provider>/<group>`. */
+  readonly groups?: readonly string[] | undefined
+  /** Of a cloud, by its ARN. */
+  readonly role?: string | undefined
+  /** Those that policy may ask for. */
+  readonly claims?: Claims | undefined
+  /** See `VerifiedIdentity`; absent where a policy is only tried, and nobody is there. */
+  readonly key?: string
+}
+
+/** `when: {claims: …}`: of each claim one of these values. */
+export type WantedClaims = ReadonlyMap<string, readonly string[]>
+
+/** Under what answers for it are remembered: no two different principals have the same. */
+export function principalKey({ key, spiffeId, person, groups = [], role, claims = {} }: Principal): string {
+  return key ?? JSON.stringify([spiffeId, person ?? null, groups, role ?? null, Object.entries(claims).sort()])
+}
+
+/** Whom policy sees in a caller. */
+export function principalOf({ subject, person, groups, role, claims, key }: VerifiedIdentity): Principal {
+  return { spiffeId: subject, person, groups, role, claims, key }
+}
+
+/** One whose permission counts by itself. */
+export interface Party {
+  /** A workload or a person, alone. */
+  readonly who: Principal
+  /** The workload with the person behind it, of which this is one; undefined where there is one only. */
+  readonly pair: Principal | undefined
+}
+
+/** The principal itself where it is a workload or a person alone; else the workload, then the person behind it. */
+export function partiesOf(principal: Principal): readonly [Party] | readonly [Party, Party] {
+  const { spiffeId, groups, role, claims } = principal
+  const own = personOf(spiffeId)
+  const person = principal.person ?? own
+  if (person === undefined) return [{ who: principal, pair: undefined }]
+  if (person === own) return [{ who: { ...principal, person }, pair: undefined }]
+  const isCloud = isCloudRole(spiffeId)
+  const workload: Principal = { spiffeId, person: own, claims, role: isCloud ? role : undefined }
+  const personId = idOfPerson(person, trustDomainOf(spiffeId))
+  const behind: Principal = { spiffeId: personId, person, groups, claims, role: isCloud ? undefined : role }
+  return [
+    { who: workload, pair: principal },
+    { who: behind, pair: principal },
+  ]
+}
+
+/** For people: the person by name where it stands behind a workload, else the SPIFFE id. */
+export function partyName(party: Principal, whole: Principal): string {
+  return party.spiffeId === whole.spiffeId ? party.spiffeId : `${party.person} (through ${whole.spiffeId})`
+}
+
+/** What a claim says, as policy compares it: each value of a list by itself; nothing where it is absent or is no such thing. */
+export function claimTexts(value: ClaimValue | undefined): readonly string[] {
+  if (Array.isArray(value)) return value.flatMap((one: ClaimValue) => (Array.isArray(one) ? [] : claimTexts(one)))
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? [String(value)] : []
+}
+
+/** Whether each claim that is asked for has one of the values; one that is absent has none. */
+export function claimsHold(wanted: WantedClaims | undefined, { claims = {} }: Principal): boolean {
+  if (wanted === undefined) return true
+  for (const [name, values] of wanted) {
+    const said = Object.hasOwn(claims, name) ? claimTexts(claims[name]) : []
+    if (!said.some((one) => values.includes(one))) return false
+  }
+  return true
+}
+
+/** The id of a person who logs in without a workload, or has a certificate. A name that is too long for one has its hash there. */
+export function idOfPerson(person: string, trustDomain: string): SpiffeId {
+  const slash = person.indexOf('/')
+  try {
+    return userIdOf(trustDomain, person.slice(0, slash), person.slice(slash + 1))
+  } catch {
+    return userIdOf(trustDomain, 'none', createHash('sha256').update(person).digest('hex'))
+  }
+}
+
+/** The id stands for a role of a cloud, so that the role is the workload's. */
+function isCloudRole(spiffeId: SpiffeId): boolean {
+  return /^aws(?:-cn|-us-gov)?$/.test(pathSegmentsOf(spiffeId)[0] ?? '')
+}
