@@ -23,8 +23,9 @@ describe('ringfence policy', () => {
   const path = (name: string): string => join(folder, name)
   let child: ChildProcess
   let answers: AsyncIterator<string>
-  const run = async (...args: string[]): Promise<{ code: number; out: string; err: string }> => {
-    child.stdin?.write(`${JSON.stringify(['policy', ...args])}\n`)
+  const run = (...args: string[]) => runVerb('policy', ...args)
+  const runVerb = async (...args: string[]): Promise<{ code: number; out: string; err: string }> => {
+    child.stdin?.write(`${JSON.stringify(args)}\n`)
     const { value } = await answers.next()
     return JSON.parse(value as string) as { code: number; out: string; err: string }
   }
@@ -183,6 +184,65 @@ describe('ringfence policy', () => {
     })
   })
 
+  describe('people', () => {
+    const both =
+      'apiVersion: ringfence.dev/v1alpha1\nkind: AccessPolicy\nmetadata: { name: people }\nspec: { subjects: [{ person: corp/* }], keyspaces: [shop], operations: [READ] }\n'
+    const read = 'SELECT a FROM shop.t WHERE k = 1'
+    before(() => writeFileSync(path('people.yaml'), `${policy('operations: [READ]')}---\n${both}`))
+
+    it('explain judges a workload and the person behind it, each by itself', async () => {
+      const explain = (...more: string[]) => run('explain', read, '-f', 'people.yaml', ...more)
+      assert.match((await explain('--person', 'corp/alice')).out, /^allow \(rule people, /m)
+      const pair = await explain('--as', orders, '--person', 'corp/alice')
+      assert.equal(pair.code, 0, pair.err)
+      assert.match(pair.out, /for spiffe:\/\/cli\.local\/svc\/orders\n.*\n {4}allow +orders +matched/)
+      assert.match(pair.out, /for corp\/alice \(through spiffe:\S+\)\n.*\n {4}allow +people +matched/)
+      assert.match(pair.out, /^allow \(rule orders,people, /m)
+      const refused = await explain('--as', orders, '--person', 'okta/bob')
+      assert.equal(refused.code, 2)
+      assert.match(refused.out, /okta\/bob \(through spiffe:\/\/cli\.local\/svc\/orders\) has no SELECT permission/)
+    })
+
+    it('tells a slip of the command line', async () => {
+      for (const flags of [
+        ['--person', 'alice'],
+        ['--person', 'corp/alice', '--group', 'analysts'],
+        ['--role', 'etl'],
+        ['--person', 'corp/alice', '--claim', 'acr'],
+        ['--person', 'corp/alice', '--authentication', 'guess'],
+      ]) {
+        assert.equal((await run('explain', read, '-f', 'people.yaml', ...flags)).code, 64, flags.join(' '))
+      }
+    })
+
+    it('identity show tells the chain, and ends with 2 for whom no rule names', async () => {
+      const show = (...args: string[]) => runVerb('identity', 'show', ...args, '-f', 'people.yaml')
+      const alice = await show('corp/alice')
+      assert.equal(alice.code, 0, alice.err)
+      assert.match(alice.out, /^person corp\/alice\n {2}SPIFFE id +spiffe:\/\/cli\.local\/user\/corp\/alice$/m)
+      assert.match(
+        alice.out,
+        /named by +AccessPolicy people, by person corp\/\*: allow SELECT, USE, DESCRIBE on shop\.\*/,
+      )
+      const pair = await show(orders, '--person', 'corp/alice', '-o', 'json')
+      const { parties } = JSON.parse(pair.out) as { parties: { kind: string; rules: { rule: string }[] }[] }
+      assert.deepEqual(
+        parties.map(({ kind, rules }) => [kind, ...rules.map(({ rule }) => rule)]),
+        [
+          ['workload', 'orders'],
+          ['person', 'people'],
+        ],
+      )
+      assert.equal((await show('okta/bob')).code, 2)
+      assert.equal((await show(orders, '--person', 'okta/bob')).code, 2)
+      assert.equal((await show('bob')).code, 64)
+      assert.equal((await show()).code, 64)
+      assert.equal((await runVerb('identity', 'show', 'corp/alice', '-f', 'bad.yaml')).code, 3)
+      assert.equal((await runVerb('identity', 'show', 'corp/alice', '--state-dir', path('absent'))).code, 65)
+      assert.equal((await runVerb('identity', 'list', '--state-dir', path('absent'))).code, 1)
+    })
+  })
+
   describe('diff', () => {
     it('ends with 0 for the same, 1 for another, 3 and 65 for what is no policy', async () => {
       assert.deepEqual(
@@ -279,6 +339,8 @@ describe('ringfence policy', () => {
       assert.equal(refused.code, 2, refused.err)
       assert.match(refused.out, /no policy is in force/)
       assert.equal((await run('apply', ...state, '-f', 'orders.yaml')).code, 0)
+      assert.match((await runVerb('identity', 'show', orders, ...state)).out, /not seen in the last minute$/m)
+      assert.equal((await runVerb('identity', 'list', ...state)).out, 'nobody talked to Cassandra\n')
       assert.deepEqual(await run('diff', ...state, '-f', 'orders.yaml'), {
         code: 0,
         out: 'orders.yaml says the same as revision 1\n',

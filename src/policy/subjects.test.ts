@@ -15,6 +15,7 @@ const provider = (name: string, type: string): string =>
     claims: { forPolicy: ['acr', 'amr'] },
   })
 const corp = provider('corp', 'oidc')
+const cloud = provider('cloud', 'aws')
 const arn = 'arn:aws:iam::123456789012:role'
 
 const alice: Principal = {
@@ -69,13 +70,13 @@ describe('a subject', () => {
   for (const [subject, who, is] of table) {
     it(`${JSON.stringify(subject)} is ${is ? '' : 'not '}${who.person ?? who.spiffeId} ${who.groups ?? ''}`, () => {
       const read = 'SELECT a FROM ks.t WHERE id = 1'
-      assert.equal(verdict(engineOf(rule(subject), corp), read, { as: who }), is ? '+p' : '-default-deny')
+      assert.equal(verdict(engineOf(rule(subject), corp, cloud), read, { as: who }), is ? '+p' : '-default-deny')
       const all = access('all', { subjects: [{ spiffeId: 'spiffe://td/*' }], keyspaces: ['ks'], operations: ['READ'] })
-      const deny = engineOf(all, rule(subject, { effect: 'deny' }), corp)
+      const deny = engineOf(all, rule(subject, { effect: 'deny' }), corp, cloud)
       assert.equal(verdict(deny, read, { as: who }), is ? '-p' : '+all')
       // With another beside it, Cedar's text has another shape.
       const nobody: Subject = { spiffeId: 'spiffe://td/nobody', group: 'corp/nobody' }
-      const several = engineOf(rule({}, { subjects: [nobody, { person: 'corp/nobody' }, subject] }), corp)
+      const several = engineOf(rule({}, { subjects: [nobody, { person: 'corp/nobody' }, subject] }), corp, cloud)
       assert.equal(verdict(several, read, { as: who }), is ? '+p' : '-default-deny')
     })
   }
@@ -105,7 +106,7 @@ describe('a subject', () => {
 
   it('is a fault where it could never be anybody, at its place', () => {
     const at = (subject: object, words: RegExp, ...others: string[]): void => {
-      const told = refusal(rule(subject as Subject), ...(others.length === 0 ? [corp] : others))
+      const told = refusal(rule(subject as Subject), ...(others.length === 0 ? [corp, cloud] : others))
       assert.match(told, words)
       assert.match(told, /^p\.yaml:1:\d+: /)
     }
@@ -122,7 +123,7 @@ describe('a subject', () => {
     at({ role: 'arn:aws:sts::123456789012:assumed-role/etl/session' }, /write arn:aws:iam::123456789012:role\/etl/)
     at({ role: `${arn}/et*` }, /is not the ARN of a role/)
     at({ role: 'arn:aws:iam::*:role/etl' }, /is not the ARN of a role/)
-    at({ role: `${arn}/etl` }, /roles come from a document of kind IdentityProvider/, rule({ person: 'corp/a' }))
+    at({ role: `${arn}/etl` }, /roles come from a document of kind IdentityProvider of type aws/, corp)
     at({ group: 'corp/analysts' }, /groups come from a document of kind IdentityProvider/, rule({ person: 'corp/a' }))
     at({ persons: 'corp/alice' }, /unknown key "persons", did you mean "person"/)
     at({}, /the subject names nobody; add one of spiffeId, person, group, role/)

@@ -20,6 +20,7 @@ export interface Sent {
   readonly operation?: string
   readonly timeMs?: number
   readonly authentication?: string
+  readonly person?: string
 }
 
 export const sentMs = Date.UTC(2026, 0, 2, 12)
@@ -37,6 +38,7 @@ export function auditLine(sent: Sent): string {
   const session = sessionPart({
     session: 's1',
     workload: as,
+    person: sent.person,
     authentication: sent.authentication ?? proofs.usual,
     client: { address: '192.0.2.7', port: 40_123 },
     protocolVersion: 5,

@@ -115,6 +115,27 @@ describe('a replay of the audit against a draft', () => {
     assert.deepEqual([indifferent.unchanged, indifferent.unjudged], [1, []])
   })
 
+  it('judges a person behind a workload as both, and guesses no groups, role or claims', () => {
+    const both = { ...read, person: 'corp/alice' }
+    const workloadOnly = replay(allowOrders('operations: [READ]'), [both])
+    assert.deepEqual(
+      workloadOnly.changed.map(({ verdictNow, reason }) => [verdictNow, /^corp\/alice \(through /.test(reason ?? '')]),
+      [['deny', true]],
+    )
+    const people = policy('people', '{ subjects: [{ person: corp/* }], keyspaces: [shop], operations: [READ] }')
+    const permitted = replay(allowOrders('operations: [READ]') + people, [both, { ...read, person: 'corp/alice' }])
+    assert.deepEqual([permitted.requests, permitted.changed.length, permitted.unjudged.length], [2, 0, 0])
+    const provider =
+      'apiVersion: ringfence.dev/v1alpha1\nkind: IdentityProvider\nmetadata: { name: corp }\nspec: { type: oidc, issuer: https://login.example.com, audiences: [ringfence], claims: { groups: groups } }\n---\n'
+    const groups = policy('groups', '{ subjects: [{ group: corp/analysts }], keyspaces: [shop], operations: [READ] }')
+    const asked = replay(allowOrders('operations: [READ]') + groups + provider, [both, read])
+    assert.deepEqual(
+      asked.unjudged.map(({ why, count }) => [why, count]),
+      [['it depends on the groups, the role or the claims of the caller, which the record does not hold', 1]],
+    )
+    assert.equal(asked.unchanged, 1)
+  })
+
   it('judges a request by its own circumstances', () => {
     const draft = allowOrders('operations: [READ], when: { consistency: [LOCAL_QUORUM] }')
     const report = replay(draft, [read, { ...read, consistency: 'ALL' }])

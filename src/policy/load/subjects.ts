@@ -108,6 +108,6 @@ function roleFault(text: string, providers: Providers): string | undefined {
   if (!rolePattern.test(text)) {
     return `${shown} is not the ARN of a role; write arn:aws:iam::123456789012:role/etl, where the name may be "*"`
   }
-  if (providers === undefined || providers.length > 0) return undefined
-  return 'roles come from a document of kind IdentityProvider, and there is none here'
+  if (providers === undefined || providers.some(({ spec }) => /^aws(?:-sts)?$/.test(spec.type))) return undefined
+  return 'roles come from a document of kind IdentityProvider of type aws or aws-sts, and there is none here'
 }
