@@ -17,7 +17,6 @@ const known: Readonly<Record<string, number>> = {
   'src/control/socket-server.ts': 2,
   'src/gateway/link.ts': 3,
   'src/gateway/worker.ts': 3,
-  'src/identity/outside/asking.ts': 1,
   'src/identity/passport.ts': 1,
   'src/identity/proofs/presigned.ts': 1,
   'src/identity/proofs/registry.ts': 1,

@@ -1,5 +1,6 @@
 /** Workloads of clouds and clusters at both doors: AWS by token and by a pre-signed request, Kubernetes by keys and by TokenReview, JWT-SVIDs. */
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -88,7 +89,7 @@ const keySets = (): KeySet[] =>
     return { provider, issuer: issuers[provider], keys: [{ ...jwk, use }], fetchedAtMs: Date.now() }
   })
 const now = (): number => Math.floor(Date.now() / 1000)
-const usual = (): object => ({ aud: 'ringfence', iat: now() - 5, exp: now() + 300, jti: 'j1' })
+const usual = (): object => ({ aud: 'ringfence', iat: now() - 5, exp: now() + 300, jti: randomUUID() })
 const awsClaims = { aws_account: '123456789012', org_id: 'o-abc1234567', principal_tags: { team: 'data' } }
 const cloudClaims = (change: object = {}): object => ({
   ...usual(),

@@ -47,11 +47,19 @@ export class Asking<T extends {}> {
     if (known !== undefined && known.endMs > nowMs) return known.answer
     const already = this.#asked.get(key)
     if (already !== undefined) return already
-    const asked = this.#inTurn(ask).finally(() => this.#asked.delete(key))
+    const asked = this.#askOnce(key, ask)
     this.#asked.set(key, asked)
     const answer = await asked
     this.#answers.set(key, { answer, endMs: endMs(answer) })
     return answer
+  }
+
+  async #askOnce(key: string, ask: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#inTurn(ask)
+    } finally {
+      this.#asked.delete(key)
+    }
   }
 
   async #inTurn(ask: () => Promise<T>): Promise<T> {
