@@ -59,8 +59,8 @@ export class IdentityState implements StatementHolder {
     const weightMin = Math.ceil(bytesMax / textsPerIdentityMax)
     this.#texts = createWeighedCache(
       bytesMax,
-      (_judged, text) => Math.max(statementBytes(text), weightMin),
-      (_judged, text) => this.#changed(-statementBytes(text)),
+      (judged) => Math.max(judged.bytes, weightMin),
+      (judged) => this.#changed(-judged.bytes),
     )
     this.prepared = new PreparedTable(memory.bounds.identityBytesMax / 2, (more) => memory.changed(more))
   }
@@ -75,8 +75,9 @@ export class IdentityState implements StatementHolder {
 
   /** One half of an identity's bytes is for texts, the other for prepared statements. */
   rememberText(key: string, judged: Judged): void {
+    judged.bytes ||= statementBytes(judged.text, judged.facts)
     this.#texts.set(key, judged)
-    if (this.#texts.peek(key) === judged) this.#changed(statementBytes(key))
+    if (this.#texts.peek(key) === judged) this.#changed(judged.bytes)
   }
 
   forgetStatements(): void {
@@ -336,6 +337,7 @@ export class Judge {
   ): Judged {
     return {
       text,
+      bytes: 0,
       keyspace,
       keyspaceCounts,
       resolvedLate: keyspaceCounts && isResolvedLate(facts),

@@ -83,7 +83,8 @@ export class PreparedTable {
     if (!this.#ids.set(entry)) return undefined
     entry.nextOfText = this.#byText.get(judged.text)
     this.#byText.set(judged.text, entry)
-    const bytes = statementBytes(judged.text)
+    judged.bytes ||= statementBytes(judged.text, judged.facts)
+    const { bytes } = judged
     this.#bytes += bytes
     this.#onBytes(bytes)
     // No LRU: prepared ids have one of their own, for ids that lie in bytes.
@@ -92,7 +93,7 @@ export class PreparedTable {
   }
 
   #gone(gone: Prepared): void {
-    const bytes = statementBytes(gone.judged.text)
+    const { bytes } = gone.judged
     this.#bytes -= bytes
     this.#onBytes(-bytes)
     this.#deleteText(gone)

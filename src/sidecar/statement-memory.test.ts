@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { describe, it } from 'node:test'
+import { analyse } from '../cql/statement/analyse.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { IdentityState, type Judged } from './judged.ts'
 import { StatementMemory, statementBounds, statementBytes } from './statement-memory.ts'
@@ -8,7 +9,8 @@ import { StatementMemory, statementBounds, statementBytes } from './statement-me
 const mb = 1024 * 1024
 
 /** The tables only keep them. */
-const judged = (text: string): Judged => ({ text, keyspace: '', keyspaceCounts: false, asked: false }) as Judged
+const judged = (text: string): Judged =>
+  ({ text, bytes: 0, keyspace: '', keyspaceCounts: false, asked: false, facts: {} }) as Judged
 
 function mesh(bytesMax = 8 * mb) {
   const states: IdentityState[] = []
@@ -41,9 +43,9 @@ describe('the memory of statements', () => {
       const greedy = identity('greedy')
       for (let i = 0; i < Math.min(5000, (40 * mb) / characters); i++) {
         const id = prepare(greedy, characters)
-        if (characters <= 4096) greedy.rememberText(`${i}`.padEnd(characters), judged(''))
+        if (characters <= 4096) greedy.rememberText(`${i}`.padEnd(characters), judged(`${i}`.padEnd(characters)))
         assert.ok(knows(greedy, id))
-        const allowed = Math.max(memory.bounds.identityBytesMax, 2 * statementBytes('x'.repeat(characters)))
+        const allowed = Math.max(memory.bounds.identityBytesMax, 2 * statementBytes('x'.repeat(characters), {}))
         if (i % 10 === 0) assert.ok(memory.bytes <= allowed, `${characters}: ${memory.bytes}`)
       }
       assert.equal(memory.bytes, sum())
@@ -75,7 +77,35 @@ describe('the memory of statements', () => {
     const state = identity('one')
     const id = randomBytes(16)
     for (let i = 0; i < 50; i++) state.prepared.set(id, judged(`${i}`.padEnd(1000)))
-    assert.equal(memory.bytes, statementBytes('x'.repeat(1000)))
+    assert.equal(memory.bytes, statementBytes('x'.repeat(1000), {}))
     assert.equal(memory.bytes, sum())
   })
+
+  const list = (length: number, of: (at: number) => string, between = ','): string =>
+    Array.from({ length }, (_, at) => of(at)).join(between)
+  // Heap for each statement, measured as the growth by some hundreds of them after a collection (Node.js 26, 64 bits).
+  for (const [shape, heapBytes, text] of [
+    ['a short SELECT', 1_400, "SELECT v FROM shop.items WHERE k = 'n'"],
+    ['columns', 22_500, `SELECT ${list(900, (c) => `c${c}`)} FROM shop.t`],
+    ['one column again and again', 20_500, `SELECT ${list(1900, () => 'a')} FROM shop.t`],
+    ['quoted columns', 13_500, `SELECT ${list(500, (c) => `"C${c}"`)} FROM shop.t`],
+    ['relations', 168_000, `SELECT a FROM shop.t WHERE ${list(700, () => 'a=?', ' AND ')}`],
+    ['markers of IN', 101_000, `SELECT a FROM shop.t WHERE a IN (${list(1900, () => '?')})`],
+    ['strings of IN', 43_000, `SELECT a FROM shop.t WHERE a IN (${list(900, () => "'x'")})`],
+    ['a BATCH', 99_000, `BEGIN BATCH ${list(90, (b) => `DELETE FROM s.t${b} WHERE a=${b};`, '')} APPLY BATCH`],
+    [
+      'a BATCH of many tables',
+      139_000,
+      `BEGIN BATCH ${list(120, (b) => `DELETE FROM t${b}0 WHERE a=?;`, '')} APPLY BATCH`,
+    ],
+    ['assignments', 75_500, `UPDATE s.t SET ${list(600, (c) => `c${c}=?`)} WHERE k=?`],
+    ['an INSERT', 136_000, `INSERT INTO s.t (${list(400, (c) => `c${c}`)}) VALUES (${list(400, () => '?')})`],
+    ['functions', 77_500, `SELECT ${list(500, (c) => `f${c}(a)`)} FROM s.t`],
+    ['markers with names', 58_000, `SELECT a FROM s.t WHERE a IN (${list(700, (c) => `:m${c}`)})`],
+  ] as const) {
+    it(`weighs ${shape} as what it takes of the heap, and not much more`, () => {
+      const bytes = statementBytes(text, analyse(text))
+      assert.ok(bytes >= heapBytes && bytes <= 3 * heapBytes, `${bytes} bytes for ${heapBytes}`)
+    })
+  }
 })
