@@ -352,7 +352,7 @@ export class Verdicts {
     const alone = parties.map(({ who }, at) => this.#cedarPrincipal(JSON.stringify([key, at]), who, rules[at]!))
     const isPair = parties.length === 2
     const together = isPair ? this.#cedarPrincipal(JSON.stringify([key, 2]), principal, rules.flat()) : undefined
-    const laws = parties.map((party, at): PartyPolicy => {
+    const policies = parties.map((party, at): PartyPolicy => {
       const subjects = rules[at]!.flatMap((rule) => rule.subjects)
       return {
         party,
@@ -362,7 +362,7 @@ export class Verdicts {
         pair: together && { other: alone[1 - at]!, together },
       }
     })
-    return new PrincipalPolicy(principal, laws, contextUse)
+    return new PrincipalPolicy(principal, policies, contextUse)
   }
 
   #cedarPrincipal(key: string, who: Principal, rules: readonly CompiledRule[]): CedarPrincipal {
