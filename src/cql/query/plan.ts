@@ -61,6 +61,9 @@ export function planOf(tree: SelectTree, shape: TableShape, values: BoundTo, clo
   if (tree.orderBy.length > 0 && !where.keysGiven) {
     throw invalid('ORDER BY is only supported when the partition key is restricted by an EQ or an IN.')
   }
+  const sorted = tree.orderBy.length > 0 && where.severalKeys
+  // `Selection.getOrderingIndex`: of `JSON *` it is 0, so the node orders by the texts of the rows. That would be all of them in one go.
+  if (sorted && tree.json && tree.selectors === '*') throw unsupported('JSON * in an order over several partitions')
   if (tree.distinct) checkDistinct(tree, where, compiler)
   if (tree.perPartitionLimit !== undefined && aggregated && unit === 'all') {
     throw invalid('PER PARTITION LIMIT is not allowed with aggregate queries.')
@@ -78,7 +81,7 @@ export function planOf(tree: SelectTree, shape: TableShape, values: BoundTo, clo
     where,
     groupPrefix: groupPrefixOf(tree.groupBy, where, compiler),
     descending,
-    sorted: tree.orderBy.length > 0 && where.severalKeys,
+    sorted,
     limit: limitOf(tree.limit, compiler),
     perPartitionLimit: limitOf(tree.perPartitionLimit, compiler),
     warning: !aggregated && unit !== 'group' ? undefined : warningOf(where),

@@ -11,6 +11,7 @@ import { planOf } from './plan.ts'
 import { readSelect } from './read.ts'
 import { type Page, run } from './run.ts'
 import { type RowView, shapeOf, Table } from './table.ts'
+import { Unsupported } from './unsupported.ts'
 
 const text = native('text')
 const int = native('int')
@@ -106,6 +107,10 @@ describe('a SELECT over rows in memory', () => {
       '3,c',
       '3,a',
     ])
+    assert.equal(all(`SELECT JSON p FROM t WHERE p IN ('c', 'a') ORDER BY c LIMIT 1`).length, 1)
+    assert.equal(all(`SELECT JSON * FROM t WHERE p = 'a' ORDER BY c LIMIT 1`).length, 1)
+    // The node orders these by their texts.
+    assert.throws(() => all(`SELECT JSON * FROM t WHERE p IN ('c', 'a') ORDER BY c`), Unsupported)
   })
 
   it('restricts by ranges, lists, tuples and what collections contain', () => {
