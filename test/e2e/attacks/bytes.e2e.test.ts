@@ -215,7 +215,8 @@ suite('B12 streams', () => {
     const count = 5000
     const answers = await Promise.all(
       Array.from({ length: count }, (_, n) =>
-        client.ask(queryEnvelope(4, n, `SELECT (int) ${n} AS n FROM system.local WHERE key = 'local'`)),
+        // Five thousand new texts, each read and decided on: seconds on a busy machine.
+        client.ask(queryEnvelope(4, n, `SELECT (int) ${n} AS n FROM system.local WHERE key = 'local'`), 30_000),
       ),
     )
     answers.forEach((answer, n) => {
