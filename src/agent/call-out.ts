@@ -1,23 +1,16 @@
 /**
  * Calls to servers outside the mesh while somebody logs in: AWS STS, and the API server of a Kubernetes cluster.
  *
- * Rule: the address that was looked at is the one that is called, no redirect is followed, and neither time nor length of an answer is the
- * server's to choose. What is sent proves somebody's identity, so that no error quotes it.
+ * Rule: what is sent proves somebody's identity, so that no error quotes it.
  */
-import type { LookupAddress } from 'node:dns'
-import { lookup } from 'node:dns/promises'
 import { readFile } from 'node:fs/promises'
-import type { IncomingMessage } from 'node:http'
-import { request } from 'node:https'
-import { isIP } from 'node:net'
 import { z } from 'zod'
-import { contained } from '../base/contained.ts'
 import { limits } from '../base/limits.ts'
 import type { StsRequest } from '../identity/aws/presigned.ts'
 import type { OutsideAnswer } from '../identity/outside/answer.ts'
 import type { OutsideCalls } from '../identity/outside/outside.ts'
 import { LogInRefused } from '../identity/refusal.ts'
-import { addressFault } from '../mesh/public-address.ts'
+import { callOutside, type OutsideCall, type Resolve, resolveBySystem } from '../mesh/outside-call.ts'
 
 const { outsideTimeoutMs: msMax, outsideAnswerBytesMax: answerBytesMax } = limits
 
@@ -35,31 +28,24 @@ export type KubernetesAccess = z.infer<typeof kubernetesAccess>
 
 /** For tests: in the place of what is so outside. */
 export interface OutsideWorld {
-  readonly resolve: (host: string) => Promise<readonly LookupAddress[]>
+  readonly resolve: Resolve
   readonly stsPort: number
   readonly stsCaPem: string | undefined
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
 const asItIs: OutsideWorld = {
-  resolve: (host) => lookup(host, { all: true }),
+  resolve: resolveBySystem,
   stsPort: 443,
   stsCaPem: undefined,
   environment: process.env,
 }
 
-interface Call {
+interface Call extends Pick<OutsideCall, 'method' | 'host' | 'port' | 'path' | 'headers' | 'body' | 'allowPrivate'> {
   /** For people. */
   readonly whom: string
-  readonly method: 'GET' | 'POST'
-  readonly host: string
-  readonly port: number
-  readonly path: string
-  readonly headers: Readonly<Record<string, string>>
-  readonly body?: string
   /** The only roots; those of the system where it is undefined. */
   readonly caPem: string | undefined
-  readonly allowPrivate: boolean
 }
 
 export function callsOutside(
@@ -135,87 +121,15 @@ async function textOf(file: string, whom: string): Promise<string> {
   }
 }
 
-async function call(one: Call, { resolve }: OutsideWorld): Promise<OutsideAnswer> {
-  const signal = AbortSignal.timeout(msMax)
+async function call({ whom, caPem, ...one }: Call, { resolve }: OutsideWorld): Promise<OutsideAnswer> {
+  const ca = caPem === undefined ? undefined : [caPem]
   try {
-    return await send(one, await within(signal, addressOf(one, resolve)), signal)
+    return await callOutside({ ...one, protocol: 'https:', ca, msMax, answerBytesMax }, resolve)
   } catch (reason) {
-    const why = signal.aborted
-      ? `no answer within ${msMax} ms`
-      : reason instanceof Error
-        ? reason.message
-        : String(reason)
-    throw away(`${one.whom} (${one.host}) can't be asked: ${why}`, one.whom)
+    throw away(`${whom} (${one.host}) can't be asked: ${(reason as Error).message}`, whom)
   }
 }
 
 function away(message: string, whom: string): LogInRefused {
   return new LogInRefused('verifier-away', message, { words: `${whom} can't be asked now; try again` })
-}
-
-/** All addresses of the host may be called, or none is: which one is taken is the resolver's word. */
-async function addressOf({ host, allowPrivate }: Call, resolve: OutsideWorld['resolve']): Promise<LookupAddress> {
-  const family = isIP(host)
-  const found = family === 0 ? await resolve(host) : [{ address: host, family }]
-  for (const { address } of found) {
-    const fault = addressFault(address, allowPrivate)
-    if (fault !== undefined) throw new Error(fault)
-  }
-  const [first] = found
-  if (first === undefined) throw new Error('the name has no address')
-  return first
-}
-
-function within<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(new Error('aborted')), { once: true })
-    work.then(resolve, reject)
-  })
-}
-
-function send(one: Call, { address, family }: LookupAddress, signal: AbortSignal): Promise<OutsideAnswer> {
-  const { method, host, port, path, headers, body, caPem } = one
-  return new Promise((resolve, reject) => {
-    const asking = request({
-      ...{ method, host, port, path, headers, signal },
-      // Neither a pool nor a proxy of the environment: this very address, with the certificate of that host.
-      agent: false,
-      ...(isIP(host) === 0 ? { servername: host } : {}),
-      ...(caPem === undefined ? {} : { ca: caPem }),
-      minVersion: 'TLSv1.2',
-      lookup: (
-        _host: string,
-        { all }: { all?: boolean | undefined },
-        done: (error: null, found: string | LookupAddress[], family?: number) => void,
-      ) => (all === true ? done(null, [{ address, family }]) : done(null, address, family)),
-    })
-    const owner = { onFault: reject }
-    asking.on('error', reject)
-    asking.on(
-      'response',
-      contained(owner, 'an answer from outside', (response: IncomingMessage) => {
-        const { statusCode: status = 0 } = response
-        const chunks: Buffer[] = []
-        let bytes = 0
-        response.on('error', reject)
-        response.on(
-          'data',
-          contained(owner, 'an answer from outside', (chunk: Buffer) => {
-            bytes += chunk.length
-            chunks.push(chunk)
-            if (bytes <= answerBytesMax) return
-            response.destroy()
-            reject(new Error(`the answer is longer than ${answerBytesMax} bytes`))
-          }),
-        )
-        response.on(
-          'end',
-          contained(owner, 'an answer from outside', () => {
-            resolve({ status, contentType: response.headers['content-type'] ?? '', body: Buffer.concat(chunks) })
-          }),
-        )
-      }),
-    )
-    asking.end(body)
-  })
 }
