@@ -24,7 +24,7 @@ import { hiddenView, nothingThere, notThere, withoutHiddenViews } from './nowher
 import { PreparedTable } from './prepared.ts'
 import { changesSchema } from './schema/doubts.ts'
 import type { Judged } from './statement.ts'
-import { type StatementBounds, type StatementHolder, StatementMemory, statementBytes } from './statement-memory.ts'
+import { bytesOf, type StatementBounds, type StatementHolder, StatementMemory } from './statement-memory.ts'
 import { namesTopology, showsAddresses } from './topology.ts'
 import { type TouchedSchema, touchedTables } from './touched.ts'
 
@@ -75,9 +75,9 @@ export class IdentityState implements StatementHolder {
 
   /** One half of an identity's bytes is for texts, the other for prepared statements. */
   rememberText(key: string, judged: Judged): void {
-    judged.bytes ||= statementBytes(judged.text, judged.facts)
+    const bytes = bytesOf(judged)
     this.#texts.set(key, judged)
-    if (this.#texts.peek(key) === judged) this.#changed(judged.bytes)
+    if (this.#texts.peek(key) === judged) this.#changed(bytes)
   }
 
   forgetStatements(): void {

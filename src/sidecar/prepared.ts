@@ -11,7 +11,7 @@ import { limits } from '../base/limits.ts'
 import { type PreparedEntry, PreparedIds } from '../cql/prepared-ids.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import type { Judged } from './statement.ts'
-import { statementBytes } from './statement-memory.ts'
+import { bytesOf } from './statement-memory.ts'
 
 export interface Prepared extends PreparedEntry {
   readonly judged: Judged
@@ -26,7 +26,7 @@ export const prepareRateRule = 'prepare-rate'
 
 export class PreparedTable {
   #ids = new PreparedIds<Prepared>(limits.preparedPerIdentityMax, (gone) => this.#gone(gone))
-  /** See `statementBytes`. */
+  /** See `bytesOf`. */
   #bytes = 0
   readonly #bytesMax: number
   readonly #onBytes: (more: number) => void
@@ -83,8 +83,7 @@ export class PreparedTable {
     if (!this.#ids.set(entry)) return undefined
     entry.nextOfText = this.#byText.get(judged.text)
     this.#byText.set(judged.text, entry)
-    judged.bytes ||= statementBytes(judged.text, judged.facts)
-    const { bytes } = judged
+    const bytes = bytesOf(judged)
     this.#bytes += bytes
     this.#onBytes(bytes)
     // No LRU: prepared ids have one of their own, for ids that lie in bytes.

@@ -6,6 +6,7 @@
  */
 import { getHeapStatistics } from 'node:v8'
 import { limits } from '../base/limits.ts'
+import type { Judged } from './statement.ts'
 
 /** The judged statement, the decision on it, its entry in a table. */
 const statementBytesFixed = 1024
@@ -32,6 +33,12 @@ export function statementBounds(
   bytesMax: number = Math.min(limits.statementMemoryBytesMax, getHeapStatistics().heap_size_limit / 8),
 ): StatementBounds {
   return { bytesMax, identityBytesMax: bytesMax / 4 }
+}
+
+/** What a statement weighs that is to be remembered. Weighed once. */
+export function bytesOf(judged: Judged): number {
+  judged.bytes ||= statementBytes(judged.text, judged.facts)
+  return judged.bytes
 }
 
 /** Twice the text, for the record has it without its literals. */

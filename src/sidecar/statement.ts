@@ -5,7 +5,7 @@ import type { Decision } from '../policy/engine.ts'
 /** One statement as one identity sees it. */
 export interface Judged extends EventStatement {
   readonly text: string
-  /** What it weighs, since it was remembered somewhere; see `statementBytes`. */
+  /** What it weighs, since it was remembered somewhere; see `bytesOf`. */
   bytes: number
   /** The keyspace in force when it was read; empty for none. */
   readonly keyspace: string
