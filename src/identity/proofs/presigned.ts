@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { accessKeyOfPresigned, isPresigned } from '../aws/presigned.ts'
 import { hashOf } from '../jwt/verify.ts'
 import { LogInRefused } from '../refusal.ts'
-import { plainClassName, readPlain } from './plain.ts'
+import { plainClassName, readPassword } from './plain.ts'
 import type { Proof } from './proof.ts'
 
 const shown = z.strictObject({ password: z.string().max(64 * 1024) })
@@ -17,10 +17,8 @@ export const presigned: Proof<z.infer<typeof shown>> = {
       trust.providers.takesPresigned ? undefined : 'no identity provider here takes pre-signed requests of AWS STS',
     begin: () => ({
       answer(answer) {
-        const plain = readPlain(answer)
-        if (plain === undefined || !isPresigned(plain.password)) return undefined
-        if (plain.authorizationId !== '')
-          throw new LogInRefused('not-supported', 'an authorization id is given beside the pre-signed request')
+        const plain = readPassword(answer, isPresigned, 'the pre-signed request')
+        if (plain === undefined) return undefined
         const { password } = plain
         return { chain: [], shown: { password }, claimed: accessKeyOfPresigned(password) }
       },

@@ -5,7 +5,7 @@ import { looksLikeToken, shortText, unverifiedClaims } from '../jwt/verify.ts'
 import type { TokenIdentity } from '../providers/in-force.ts'
 import { providerTypes } from '../providers/index.ts'
 import { LogInRefused } from '../refusal.ts'
-import { plainClassName, readPlain } from './plain.ts'
+import { plainClassName, readPassword } from './plain.ts'
 import type { Proof, Proved } from './proof.ts'
 
 const shown = z.strictObject({
@@ -29,10 +29,8 @@ export const token: Proof<z.infer<typeof shown>> = {
         : 'no identity provider has keys here yet, so nobody can log in; try again',
     begin: () => ({
       answer(answer) {
-        const plain = readPlain(answer)
-        if (plain === undefined || !looksLikeToken(plain.password)) return undefined
-        if (plain.authorizationId !== '')
-          throw new LogInRefused('not-supported', 'an authorization id is given beside the token')
+        const plain = readPassword(answer, looksLikeToken, 'the token')
+        if (plain === undefined) return undefined
         return { chain: [], shown: { token: plain.password, user: plain.user }, claimed: claimedBy(plain.password) }
       },
     }),

@@ -12,10 +12,10 @@ import {
   issuer,
   keySourceOf,
   keysShape,
+  keysUrlFaults,
   listOf,
   rulesOf,
   tokenShape,
-  urlFault,
 } from './common.ts'
 import { providerType } from './provider.ts'
 
@@ -37,10 +37,7 @@ const schema = z.strictObject({
 export const aws = providerType<z.infer<typeof schema>>({
   name: 'aws',
   schema,
-  faults({ jwks, issuer: from, allowPrivate }) {
-    const message = urlFault(jwks ?? from, allowPrivate)
-    return message === undefined ? [] : [{ path: [jwks === undefined ? 'issuer' : 'jwks'], message }]
-  },
+  faults: (spec) => keysUrlFaults(spec, spec.issuer),
   tokens: (spec) => rulesOf(spec, spec.issuer, usualTypes),
   keySource: (spec) => keySourceOf(spec, spec.issuer),
   keysAgeMsMax: (spec) => spec.keysMaxAge,

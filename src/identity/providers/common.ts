@@ -93,6 +93,15 @@ export function urlFault(given: string, allowPrivate: boolean): string | undefin
   return `${shown} must begin with https://; http:// is allowed to loopback only, with "allowPrivate: true"`
 }
 
+/** What is wrong with where keys are fetched from: the key of the document that says it, and the words. */
+export function keysUrlFaults(
+  { jwks, allowPrivate }: Pick<KeysSpec, 'jwks' | 'allowPrivate'>,
+  issuerUrl: string,
+): { readonly path: readonly string[]; readonly message: string }[] {
+  const message = urlFault(jwks ?? issuerUrl, allowPrivate)
+  return message === undefined ? [] : [{ path: [jwks === undefined ? 'issuer' : 'jwks'], message }]
+}
+
 /** A claim by its name, or by the names on the way to it: `realm_access.roles`. A name that has dots itself is found first. */
 export function claimAt(claims: unknown, path: string): unknown {
   if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) return undefined

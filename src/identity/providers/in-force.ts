@@ -3,6 +3,7 @@
  *
  * Rule: what was verified is remembered only as long as neither its provider's document nor its keys change.
  */
+import { isDeepStrictEqual } from 'node:util'
 import { type Cache, createCache } from '../../base/cache.ts'
 import { limits } from '../../base/limits.ts'
 import { stsHosts } from '../aws/hosts.ts'
@@ -68,8 +69,8 @@ class Provider {
     const keys = this.keySet?.keys ?? []
     const isSame =
       before !== undefined &&
-      isEqual(before.document, document) &&
-      isEqual(before.#ring.keys, keys) &&
+      isDeepStrictEqual(before.document, document) &&
+      isDeepStrictEqual(before.#ring.keys, keys) &&
       before.issuer === this.issuer
     this.#ring = isSame ? before.#ring : new KeyRing(keys)
     this.#verified = isSame ? before.#verified : createCache(limits.verifiedTokensMax)
@@ -231,11 +232,6 @@ export class Providers {
 function claimedBy(provider: string | undefined, subject: string | undefined): string | undefined {
   if (subject === undefined) return undefined
   return provider === undefined ? subject : `${provider}/${subject}`
-}
-
-/** Plain data. */
-function isEqual(one: unknown, other: unknown): boolean {
-  return JSON.stringify(one) === JSON.stringify(other)
 }
 
 /** They change: with the policy, and with each key set. */

@@ -13,10 +13,10 @@ import {
   issuer,
   keySourceOf,
   keysShape,
+  keysUrlFaults,
   listOf,
   rulesOf,
   tokenShape,
-  urlFault,
 } from './common.ts'
 import { providerType } from './provider.ts'
 
@@ -37,11 +37,9 @@ const schema = z.strictObject({
 export const kubernetes = providerType<z.infer<typeof schema>>({
   name: 'kubernetes',
   schema,
-  faults({ jwks, issuer: from, allowPrivate, tokenReview }) {
-    if (tokenReview)
-      return jwks === undefined ? [] : [{ path: ['jwks'], message: '"jwks" and "tokenReview" exclude each other' }]
-    const message = urlFault(jwks ?? from, allowPrivate)
-    return message === undefined ? [] : [{ path: [jwks === undefined ? 'issuer' : 'jwks'], message }]
+  faults(spec) {
+    if (!spec.tokenReview) return keysUrlFaults(spec, spec.issuer)
+    return spec.jwks === undefined ? [] : [{ path: ['jwks'], message: '"jwks" and "tokenReview" exclude each other' }]
   },
   tokens: (spec) => rulesOf(spec, spec.issuer, usualTypes),
   keySource: (spec) => (spec.tokenReview ? undefined : keySourceOf(spec, spec.issuer)),

@@ -3,7 +3,17 @@ import { z } from 'zod'
 import { usualTypes } from '../jwt/verify.ts'
 import { LogInRefused } from '../refusal.ts'
 import { parseSpiffeId, userIdOf } from '../spiffe.ts'
-import { claimsFor, groupsAt, issuer, keySourceOf, keysShape, listOf, nameAt, tokenShape, urlFault } from './common.ts'
+import {
+  claimsFor,
+  groupsAt,
+  issuer,
+  keySourceOf,
+  keysShape,
+  keysUrlFaults,
+  listOf,
+  nameAt,
+  tokenShape,
+} from './common.ts'
 import { providerType } from './provider.ts'
 
 const claim = z.string().min(1, 'the name of a claim is empty').max(256)
@@ -43,12 +53,9 @@ export const oidc = providerType<z.infer<typeof schema>>({
   name: 'oidc',
   schema,
   faults(spec) {
-    const found: { path: readonly string[]; message: string }[] = []
-    const tell = (path: readonly string[], message: string | undefined): void => {
-      if (message !== undefined) found.push({ path, message })
-    }
-    const { claims, jwks, allowPrivate } = spec
-    tell([jwks === undefined ? 'issuer' : 'jwks'], urlFault(jwks ?? spec.issuer, allowPrivate))
+    const found = keysUrlFaults(spec, spec.issuer)
+    const tell = (path: readonly string[], message: string): void => void found.push({ path, message })
+    const { claims } = spec
     if (claims.workload !== undefined && claims.workloadPrefix === undefined)
       tell(['claims', 'workload'], '"workload" needs a "workloadPrefix", such as svc/')
     if (claims.workload === undefined && claims.workloadPrefix !== undefined)
