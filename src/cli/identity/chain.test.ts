@@ -82,6 +82,11 @@ describe('who asks, as people write it', () => {
     assert.equal(who({ person: 'corp/a@b' }).spiffeId, 'spiffe://td/user/corp/a_x40b')
     const role = 'arn:aws:iam::123456789012:role/etl'
     assert.equal(who({ role }).spiffeId, 'spiffe://td/aws/123456789012/role/etl')
+    // As a log-in by that role has it.
+    assert.equal(
+      who({ role: 'arn:aws:iam::123456789012:role/a@b' }).spiffeId,
+      'spiffe://td/aws/123456789012/role/a_x40b',
+    )
     assert.equal(who({ as: 'spiffe://td/svc/web', role }).spiffeId, 'spiffe://td/svc/web')
   })
 
@@ -94,6 +99,8 @@ describe('who asks, as people write it', () => {
       [{ person: 'corp/' }, 'person'],
       [{ person: 'corp/alice', groups: ['analysts'] }, 'groups'],
       [{ role: 'etl' }, 'role'],
+      [{ role: 'arn:aws:iam::123456789012:role/team/etl' }, 'role'],
+      [{ role: 'arn:aws:sts::123456789012:assumed-role/etl/session' }, 'role'],
     ]
     for (const [one, key] of faults) {
       const fault = principalOf(one, 'td')

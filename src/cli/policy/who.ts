@@ -1,6 +1,7 @@
 /** Who asks, as people write it in tests of a policy and on the command line. */
 import { InvalidArgumentError } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
+import { awsPrincipalOf, awsSubject } from '../../identity/aws/arn.ts'
 import { parseSpiffeId, type SpiffeId, trustDomainOf } from '../../identity/spiffe.ts'
 import type { ClaimValue } from '../../identity/verified.ts'
 import type { CompiledPolicy } from '../../policy/policy.ts'
@@ -32,8 +33,8 @@ export function principalOf(who: Who, trustDomain: string): Principal | WhoFault
     const key = name === person ? 'person' : 'groups'
     return { key, message: `${JSON.stringify(name)} is not written <identity provider>/<name>, such as corp/alice` }
   }
-  const cloud = role === undefined ? undefined : /^arn:([a-z-]+):iam::(\d{12}):(role|user)\/([^/]+)$/.exec(role)
-  if (cloud === null) {
+  const cloud = role === undefined ? undefined : awsPrincipalOf(role)
+  if (cloud?.arn !== role) {
     const message = `${JSON.stringify(role)} is not the ARN of a role, such as arn:aws:iam::123456789012:role/etl`
     return { key: 'role', message }
   }
@@ -41,7 +42,7 @@ export function principalOf(who: Who, trustDomain: string): Principal | WhoFault
   try {
     if (as !== undefined) spiffeId = parseSpiffeId(as)
     else if (person !== undefined) spiffeId = idOfPerson(person, trustDomain)
-    else spiffeId = parseSpiffeId(`spiffe://${trustDomain}/${cloud?.[1]}/${cloud?.[2]}/${cloud?.[3]}/${cloud?.[4]}`)
+    else spiffeId = awsSubject(cloud!, trustDomain)
   } catch (reason) {
     return { key: as === undefined ? 'role' : 'as', message: RingfenceError.from(reason, 'CONFIG').message }
   }
