@@ -201,7 +201,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   }
 
   #onData(chunk: Buffer): void {
-    if (this.state === 'closed' || this.state === 'draining') return
+    if (this.life !== 'open') return
     if (this.state !== 'ready' && !this.#handshake.mayCome(chunk.length)) {
       this.destroy('unauthenticatedBytesMax reached')
       return
@@ -285,7 +285,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   onEnvelope(buffer: Buffer, start: number, end: number): void {
     if (++this.#envelopes % envelopesAPiece === 0 && this.#reads.usedUp) this.#inbound.stop()
     this.#room.whole()
-    if (this.state === 'closed' || this.state === 'draining') return
+    if (this.life !== 'open') return
     // Inbound lets 3, 4 and 5 through and nothing else.
     const version = headerVersion(buffer, start) as ProtocolVersion
     const stream = headerStream(buffer, start)

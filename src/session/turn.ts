@@ -51,12 +51,13 @@ export class Turn {
   readonly #reads = new LoopShares({
     now: () => performance.now(),
     nextTurn: (run) => {
-      this.#atEnd.push(run)
+      this.#atEnd = run
       this.wake()
     },
   })
   readonly #readsOf = new WeakMap<object, LoopShare>()
-  #atEnd: (() => void)[] = []
+  /** They arm themselves once for each turn. */
+  #atEnd: (() => void) | undefined
 
   constructor(wallMs: () => number = Date.now) {
     this.#readWallMs = wallMs
@@ -158,10 +159,9 @@ export class Turn {
     }
     now.length = 0
     if (this.#pumps.length > 0) this.#pump(leaves)
-    if (this.#atEnd.length === 0) return
     const atEnd = this.#atEnd
-    this.#atEnd = []
-    for (const run of atEnd) run()
+    this.#atEnd = undefined
+    atEnd?.()
   }
 
   #pump(leaves: boolean): void {
