@@ -2,7 +2,7 @@
  * A session's primary sidecar: the one that has its events, and to which goes what belongs to the session and not to a row (PREPARE, USE,
  * REGISTER) and whatever cannot be routed. While there is none, requests wait here, and the session is linked to another sidecar.
  *
- *   opening ──OPENED──▶ current ──its link drains, or is lost──▶ relinking ──OPENED──▶ current, and what waited is served
+ *   opening ──OPENED──▶ current ──its link drains, or is lost, or it is ejected──▶ relinking ──OPENED──▶ current, and what waited is served
  *                                                                    └─ no sidecar within relinkMsMax ─▶ the client's connection ends
  */
 import { type Owner, settle } from '../base/contained.ts'
@@ -15,6 +15,8 @@ import type { UpstreamSession } from './upstream-session.ts'
 
 /** How long a request waits for a link when its session has none. */
 const relinkMsMax = 5000
+/** A session that no other sidecar took stays for so long with one that is ejected. */
+const staysMicros = 5_000_000
 
 /** One envelope that waits. */
 class HeldEnvelope implements Holdable {
@@ -40,6 +42,8 @@ export class Primary {
   /** The next one, while it opens. */
   #opening: { readonly upstream: UpstreamSession; readonly done: PromiseWithResolvers<void> } | undefined
   #relinking = false
+  /** Until then it does not look for another although the current one is ejected. */
+  #staysUntilMicros = 0
   /** The types that the client registered for. */
   #events: readonly string[] = []
 
@@ -93,18 +97,26 @@ export class Primary {
 
   /** Sends, or waits. Throws OVERLOADED where as much waits as may. */
   send(buffer: Buffer, start: number, end: number): void {
+    const nowMicros = this.#state.services.nowMicros()
     const current = this.#current
-    if (current?.usable === true) {
-      current.send(buffer, start, end, headerStream(buffer, start), this.#state.services.nowMicros())
+    if (current?.usable === true && !this.ejected(current, nowMicros)) {
+      current.send(buffer, start, end, headerStream(buffer, start), nowMicros)
     } else this.#hold(buffer, start, end)
+  }
+
+  /** Whether nothing should be sent to the sidecar of `upstream` now, because it hangs or fails and there is another. */
+  ejected({ sidecar }: UpstreamSession, nowMicros: number): boolean {
+    if (!sidecar.load.ejected(nowMicros) || nowMicros < this.#staysUntilMicros) return false
+    const { sidecars } = this.#state.services.links
+    return sidecars.some((other) => other !== sidecar && other.usable && !other.load.ejected(nowMicros))
   }
 
   /** As `send`, with the answer, which the sidecar gives if it permits the request. Who has to wait asks for the answer anew. */
   sendGiven(answer: Buffer, request: Buffer): void {
+    const nowMicros = this.#state.services.nowMicros()
     const current = this.#current
-    if (current?.usable === true) {
-      const { nowMicros } = this.#state.services
-      current.sendGiven(answer, request, 0, request.length, headerStream(request, 0), nowMicros())
+    if (current?.usable === true && !this.ejected(current, nowMicros)) {
+      current.sendGiven(answer, request, 0, request.length, headerStream(request, 0), nowMicros)
     } else this.#hold(request, 0, request.length)
   }
 
@@ -155,6 +167,11 @@ export class Primary {
       },
       (reason: unknown) => {
         this.#relinking = false
+        if (this.#current?.usable === true) {
+          this.#staysUntilMicros = this.#state.services.nowMicros() + staysMicros
+          this.#held.letGo()
+          return
+        }
         this.#held.failAll(reason)
         // Without a session there is nothing to register events with or to speak for the client: its driver opens another.
         this.#state.client.close('no node of the cluster is reachable')

@@ -3,7 +3,8 @@
  *
  *   EXECUTE, BATCH ─▶ router: which sidecar? ─▶ a session there that has the statements ─▶ sent
  *                                           ├▶ one that has not: PREPARE first, then sent
- *                                           └▶ no session there yet: one is opened, and this request goes elsewhere
+ *                                           └▶ no session there yet: one is opened, and this request goes elsewhere,
+ *                                              but to a sidecar that is ejected only where all are
  *   QUERY ─▶ router ─▶ a session there with the client's keyspace in force, or the primary
  *   PREPARE, REGISTER, what cannot be routed ─▶ the primary
  */
@@ -159,12 +160,14 @@ export class RequestRoutes {
     end: number,
   ): void {
     if (upstream !== undefined && this.#firstPrepare.begin(upstream, statements, buffer, start, end)) return
-    const primary = this.#primary.current
-    const atPrimary = primary?.usable === true && hasAll(primary, statements)
-    const other = atPrimary ? primary : this.#state.upstreams.find((each) => hasAll(each, statements))
+    const now = this.#state.services.nowMicros()
+    const has = (each: UpstreamSession) => hasAll(each, statements) && !this.#primary.ejected(each, now)
+    const { current } = this.#primary
+    const primary = current?.usable === true && !this.#primary.ejected(current, now) ? current : undefined
+    const other = primary !== undefined && hasAll(primary, statements) ? primary : this.#state.upstreams.find(has)
     if (other !== undefined) this.#sendTo(other, buffer, start, end)
     // Where it cannot be prepared, the primary says UNPREPARED, and the driver prepares again.
-    else if (primary?.usable !== true || !this.#firstPrepare.begin(primary, statements, buffer, start, end)) {
+    else if (primary === undefined || !this.#firstPrepare.begin(primary, statements, buffer, start, end)) {
       this.#primary.send(buffer, start, end)
     }
   }

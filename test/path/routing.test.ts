@@ -484,28 +484,59 @@ suite('a sidecar that goes', () => {
 
   it('and says nothing while it has requests: new ones go elsewhere', async () => {
     const ring = await world.ring(3, { replication: { dc1: 3 } })
-    const door = await world.gateway(ring)
+    const [hung] = ring as [RunningSidecar]
+    const door = await world.gateway([hung])
     const [alice, bob] = [await world.client(door.port, 'alice'), await world.client(door.port, 'alice')]
     const id = await prepared(alice, readText)
-    const ask = (client: RawClient, stream: number, key: string) =>
-      client.ask(executeEnvelope(4, stream, id, undefined, values(key)))
-    for (let i = 0; i < 60; i++) await Promise.all([ask(alice, 1, `warm ${i}`), ask(bob, 1, `warm ${i}`)])
-    const hung = ring[0]!
+    const ask = (key: string) => alice.ask(executeEnvelope(4, 2, id, undefined, values(key)))
+    door.feed.place(ring.map(({ endpoint }) => endpoint))
+    await until('the other sidecars are known', () => door.feed.report?.().upstreamConnections === ring.length)
+    for (let i = 0; i < 60; i++) await ask(`warm ${i}`)
     hung.node.intercept = () => true
-    const waiting: Promise<unknown>[] = []
-    for (
-      let i = 0;
-      hung.node.requests.filter(({ value }) => value?.startsWith('stuck') === true).length < 3 && i < 300;
-      i++
-    ) {
-      waiting.push(ask(bob, 100 + i, `stuck ${i}`).catch(() => {}))
-      await sleep(1)
-    }
+    // A text that is only prepared goes to the session's primary sidecar.
+    const stuck = bob.ask(prepareEnvelope(4, 2, 'SELECT stuck FROM shop.items')).catch(() => {})
+    await until('it hangs', () => hung.node.requests.some(({ envelope }) => envelope.includes('stuck')))
     await sleep(2100)
     const before = hung.node.requests.length
-    for (let i = 0; i < 60; i++) assert.match(describe(await ask(alice, 2, `after ${i}`)), /^echo: /)
+    for (let i = 0; i < 60; i++) assert.match(describe(await ask(`after ${i}`)), /^echo: /)
     assert.equal(hung.node.requests.length, before, 'nothing new was sent to it')
     bob.close()
-    await Promise.all(waiting)
+    await stuck
+  })
+
+  it('and is the only one that a session has been to: each kind of request goes elsewhere', async () => {
+    const ring = await world.ring(3, { replication: { dc1: 3 } })
+    const [hung] = ring as [RunningSidecar]
+    const door = await world.gateway([hung])
+    let id: Buffer = Buffer.alloc(16)
+    const kinds: readonly (readonly [string, () => Buffer])[] = [
+      ['the one that hangs', () => prepareEnvelope(4, 2, 'SELECT stuck FROM shop.t')],
+      ['a text', () => queryEnvelope(4, 2, 'SELECT v FROM shop.items WHERE k = 1')],
+      ['a text with a value', () => queryEnvelope(4, 2, readText, { values: values('x') })],
+      ['a PREPARE', () => prepareEnvelope(4, 2, 'SELECT k FROM shop.items')],
+      ['a REGISTER', () => registerEnvelope(4, 2, ['SCHEMA_CHANGE'])],
+      ['an EXECUTE', () => executeEnvelope(4, 2, id, undefined, values('x'))],
+      ['an EXECUTE of what nobody prepared', () => executeEnvelope(4, 2, Buffer.alloc(16, 1), undefined, values('x'))],
+      ['a BATCH', () => batchEnvelope(4, 2, 0, [{ text: 'INSERT INTO shop.items (k) VALUES (1)', values: [] }])],
+      ['a USE', () => queryEnvelope(4, 2, 'USE shop')],
+    ]
+    const sessions: RawClient[] = []
+    for (const _ of kinds) sessions.push(await world.client(door.port, 'alice'))
+    for (const session of sessions) id = await prepared(session, readText)
+    door.feed.place(ring.map(({ endpoint }) => endpoint))
+    await until('the other sidecars are known', () => door.feed.report?.().upstreamConnections === ring.length)
+    hung.node.intercept = () => true
+    const stuck = sessions[0]!.ask(kinds[0]![1]()).catch(() => {})
+    await until('one request hangs', () => hung.node.requests.some(({ envelope }) => envelope.includes('stuck')))
+    await sleep(2100)
+    const before = hung.node.requests.length
+    for (const [i, [what, envelope]] of kinds.entries()) {
+      if (i === 0) continue
+      const answer = await sessions[i]!.ask(envelope(), 3000).catch((reason: Error) => reason)
+      assert.ok(Buffer.isBuffer(answer), `${what}: ${String(answer)}`)
+    }
+    assert.equal(hung.node.requests.length, before, 'nothing new was sent to it')
+    for (const session of sessions) session.close()
+    await stuck
   })
 })

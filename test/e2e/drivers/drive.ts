@@ -21,6 +21,9 @@ export interface DriverRun {
 /** The longest that one program may take for all its cases. */
 const programTimeoutMs = 400_000
 
+/** The case that makes the tables of all others. */
+const makesTables = 'schema change'
+
 /** What a program said about one case. */
 export type Verdict =
   | { readonly kind: 'ok' }
@@ -47,7 +50,7 @@ export function driverSuite(driver: DriverName, runs: readonly DriverRun[]): voi
           await t.test(name, (sub) => {
             const verdict = verdicts.get(name)
             if (verdict === undefined) throw new Error('the program ended before this case')
-            if (verdict.kind === 'failed') throw new Error(verdict.why)
+            if (verdict.kind === 'failed') throw new Error(`${verdict.why}${schemaFault(name, verdicts)}`)
             if (verdict.kind === 'skip') {
               // Not a skipped test: the driver itself lacks the means, and no other toolchain would change it.
               if (cannot.get(driver)?.includes(name) !== true) throw new Error(`the program skipped it: ${verdict.why}`)
@@ -61,6 +64,12 @@ export function driverSuite(driver: DriverName, runs: readonly DriverRun[]): voi
       })
     }
   })
+}
+
+/** The tables of every case are made by one: what failed there is said with each case that misses them. */
+function schemaFault(name: string, verdicts: ReadonlyMap<string, Verdict>): string {
+  const made = verdicts.get(makesTables)
+  return name !== makesTables && made?.kind === 'failed' ? `; ${makesTables} had failed: ${made.why}` : ''
 }
 
 function environmentOf(mesh: MeshFixture, run: DriverRun, keyspace: string): Record<string, string> {

@@ -100,6 +100,8 @@ public final class Main {
             .withDuration(DefaultDriverOption.REQUEST_TIMEOUT, Duration.ofSeconds(20))
             .withDuration(DefaultDriverOption.CONNECTION_INIT_QUERY_TIMEOUT, Duration.ofSeconds(10))
             .withDuration(DefaultDriverOption.CONTROL_CONNECTION_TIMEOUT, Duration.ofSeconds(10))
+            // A change that a node was not told of it pulls within a minute (Cassandra's MigrationCoordinator).
+            .withDuration(DefaultDriverOption.CONTROL_CONNECTION_AGREEMENT_TIMEOUT, Duration.ofSeconds(70))
             .withDuration(DefaultDriverOption.METADATA_SCHEMA_WINDOW, Duration.ofMillis(50))
             // Cassandra writes its traces after the answer; the driver's five attempts are over after fifteen milliseconds.
             .withInt(DefaultDriverOption.REQUEST_TRACE_ATTEMPTS, 100)
@@ -226,8 +228,16 @@ public final class Main {
   }
 
   private static void agreed(String cql) {
-    ResultSet result = session.execute(SimpleStatement.newInstance(cql).setTimeout(Duration.ofSeconds(40)));
-    check(result.getExecutionInfo().isSchemaInAgreement(), true);
+    ResultSet result = session.execute(SimpleStatement.newInstance(cql).setTimeout(Duration.ofSeconds(90)));
+    if (result.getExecutionInfo().isSchemaInAgreement()) return;
+    String versions =
+        session.execute("SELECT schema_version FROM system.local").all().stream()
+            .map(row -> "local " + row.getUuid(0))
+            .collect(Collectors.joining())
+            + session.execute("SELECT peer, schema_version FROM system.peers").all().stream()
+                .map(row -> ", " + row.getInetAddress(0) + " " + row.getUuid(1))
+                .collect(Collectors.joining());
+    throw new AssertionError("the nodes do not agree on the schema after " + cql + ": " + versions);
   }
 
   /** The columns of a table once the driver's own metadata shows what is wanted, or what it shows after ten seconds. */

@@ -23,7 +23,8 @@ function optionsFor(identity: '' | 'READER_' | 'NOBODY_'): ClientOptions {
   const options: ClientOptions = {
     contactPoints: contacts,
     localDataCenter: localDc,
-    protocolOptions: { maxVersion: Number(env.RF_PROTOCOL ?? '4') },
+    // A change that a node was not told of it pulls within a minute (Cassandra's MigrationCoordinator).
+    protocolOptions: { maxVersion: Number(env.RF_PROTOCOL ?? '4'), maxSchemaAgreementWaitSeconds: 70 },
     queryOptions: { consistency: types.consistencies.localQuorum, prepare: true },
     socketOptions: { readTimeout: 20_000, connectTimeout: 10_000 },
     pooling: { maxRequestsPerConnection: 2048 },
