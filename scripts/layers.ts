@@ -7,6 +7,7 @@ export const layers = [
   'control',
   'gateway',
   'sidecar',
+  'people',
   'session',
   'link',
   'agent',

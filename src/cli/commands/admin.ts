@@ -28,6 +28,7 @@ import { addAwsToken } from './aws-token.ts'
 import { addCheck } from './check.ts'
 import { addIdentity } from './identity.ts'
 import { addNginx } from './nginx.ts'
+import { addPeople } from './people.ts'
 import { addPolicy } from './policy.ts'
 
 export function addAdminCommands(program: Command): void {
@@ -40,6 +41,7 @@ export function addAdminCommands(program: Command): void {
   addIdentity(program)
   addNginx(program)
   addAwsToken(program)
+  addPeople(program)
   addX509(program)
   addBundle(program)
   withOutput(program.command('version').description('print the version')).action(({ output }: { output: Format }) => {
