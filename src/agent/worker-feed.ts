@@ -33,7 +33,8 @@ export async function connectWorker(
       feed?.take(message)
     }
   }
-  process.on('message', contained(nothingEnds, 'a message of the supervisor', take))
+  // A worker that can't start ends, and another is started. What comes later is told again.
+  process.on('message', contained({ onFault: started.reject }, 'a message of the supervisor', take))
   process.on('disconnect', () => {
     log.fatal('supervisor is gone')
     process.exit(1)

@@ -4,7 +4,7 @@
  * never over a file, so that keys stay in memory.
  */
 import { type ChildProcess, fork } from 'node:child_process'
-import { after, contained, nothingEnds } from '../base/contained.ts'
+import { after, contained, nothingEnds, type Owner } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
@@ -103,6 +103,7 @@ class Supervisor implements Workers {
   }
 
   #start(worker: Worker): void {
+    worker.startedMs = performance.now()
     const { script, args = [], env, log } = this.#options
     const child = fork(script, args, {
       env: { ...process.env, ...env, RINGFENCE_WORKER: String(worker.index) },
@@ -111,11 +112,17 @@ class Supervisor implements Workers {
     })
     worker.process = child
     worker.report = undefined
-    worker.startedMs = performance.now()
     const take = (message: unknown): void => this.#take(worker, child, message as FromWorker)
-    child.on('message', contained(nothingEnds, 'a message of a worker', take))
-    child.on('error', (err) => log.error({ err, worker: worker.index }, 'worker could not be started or told'))
-    const exited = (code: number | null, signal: NodeJS.Signals | null): void => this.#exited(worker, code, signal)
+    // One that has not reported serves nobody: another takes its place. One that serves goes on, and reports again.
+    const unready: Owner = { onFault: () => worker.report === undefined && child.kill('SIGKILL') }
+    child.on('message', contained(unready, 'a message of a worker', take))
+    const failed = (err: Error): void => {
+      // There is no exit of a process that could not be started.
+      if (child.pid === undefined) this.#another(worker, { err })
+      else log.error({ err, worker: worker.index }, 'worker could not be told')
+    }
+    child.on('error', contained(nothingEnds, 'an error of a worker', failed))
+    const exited = (code: number | null, signal: NodeJS.Signals | null): void => this.#another(worker, { code, signal })
     child.on('exit', contained(nothingEnds, 'the end of a worker', exited))
   }
 
@@ -126,22 +133,24 @@ class Supervisor implements Workers {
       send(child, { kind: 'start', credentials: wireCredentials(feed.credentials.current), values })
       return
     }
-    worker.report = message.report
     this.#traffic = mergeTraffic(this.#traffic, message.report.traffic)
+    worker.report = message.report
     for (const name of message.report.keysWanted ?? []) this.#keysWanted.add(name)
     if (this.#workers.every(({ report }) => report !== undefined)) this.#ready.resolve()
   }
 
-  #exited(worker: Worker, code: number | null, signal: NodeJS.Signals | null): void {
-    const { log } = this.#options
+  /** @param why why there must be another: how this one ended, or why it could not be started */
+  #another(worker: Worker, why: Readonly<Record<string, unknown>>): void {
     worker.process = undefined
     worker.report = undefined
     if (this.#stopping) return
     if (performance.now() - worker.startedMs > healthyMs) worker.failures = 0
     const delayMs = Math.min(restartDelayMsMax, restartDelayMsMin * 2 ** worker.failures++)
-    log.error({ worker: worker.index, code, signal, delayMs }, 'worker ended, starting another')
+    // Before all that may fail, so that a fault does not leave a worker without another.
+    const failed: Owner = { onFault: (err) => this.#another(worker, { err }) }
+    worker.restart = after(failed, 'the restart of a worker', delayMs, () => this.#start(worker))
     this.#ready.reject(new RingfenceError('UNAVAILABLE', 'a worker ended before it was ready; its log says why'))
-    worker.restart = after(nothingEnds, 'the restart of a worker', delayMs, () => this.#start(worker))
+    this.#options.log.error({ worker: worker.index, ...why, delayMs }, 'worker ended, starting another')
   }
 
   async #end(worker: Worker): Promise<void> {
