@@ -21,6 +21,8 @@ const budgets = {
   proxy: 128,
   workload: 2048,
   person: 256,
+  transaction: 256,
+  claimed: 256,
   session: 64,
   address: 64,
   driver: 192,
@@ -44,6 +46,12 @@ export interface AuditSession {
   readonly person?: string | undefined
   /** How that was verified. */
   readonly authentication: string
+  /** Of requests by which the workload acted on behalf of somebody: `txn` of the token. */
+  readonly transaction?: string | undefined
+  /** SHA-256 of the token, in hexadecimal. */
+  readonly tokenHash?: string | undefined
+  /** Of such a one that was refused: on whose behalf it was said to be. */
+  readonly claimed?: string | undefined
   /** The client's own address, as NGINX saw it. */
   readonly client: { readonly address: string; readonly port: number }
   /** SPIFFE id of the gateway that it came by, where it did. */
@@ -132,6 +140,9 @@ export function sessionPart(session: AuditSession): string {
     field('workload', session.workload, budgets.workload) +
     field('person', session.person, budgets.person) +
     `,"authentication":"${session.authentication}"` +
+    field('transaction', session.transaction, budgets.transaction) +
+    field('tokenHash', session.tokenHash, budgets.hash) +
+    field('claimed', session.claimed, budgets.claimed) +
     clientPart(client) +
     field('gateway', session.gateway, budgets.workload) +
     field('driver', session.driver, budgets.driver) +

@@ -15,6 +15,14 @@ export const limits = {
   authResponsesMax: 16,
   /** Tokens of one identity provider whose verification a process remembers until they end, in hashes; the least recently used go first. */
   verifiedTokensMax: 10_000,
+  /** A transaction token, or a name in its place, in the custom payload of a request. */
+  txnTokenBytesMax: 16 * 1024,
+  /** Transaction tokens of which a sidecar remembers until their end on whose behalf they are, by hash; the least recently used go first. */
+  txnTokensRememberedMax: 10_000,
+  /** And of which it remembers for a second that they are none. */
+  txnTokensRefusedRememberedMax: 1_000,
+  /** Tokens and names of one session that are kept ready; more are looked up anew, at a few microseconds each. */
+  behalvesPerSessionMax: 32,
   /** The password that a pre-signed request of AWS STS is. */
   presignedBytesMax: 4096,
   /** Pre-signed requests of which a process remembers, for their 15 minutes, who signed them and which address used them first. Where there are more, the role with most forgets its oldest. */

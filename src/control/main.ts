@@ -9,11 +9,13 @@ import { join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
 import type { Observed } from '../mesh/observable.ts'
 import { type PushedKinds, pushedKinds } from '../mesh/pushed.ts'
 import type { PushedKind } from '../mesh/pushed-kind.ts'
 import { validatePolicy as compilesOnThread } from '../policy/compiler.ts'
+import { loadProviders } from '../policy/providers.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
 import { CertificateAuthority } from './ca.ts'
@@ -30,6 +32,7 @@ import { controlSocketPath } from './socket-path.ts'
 import { startSocketServer } from './socket-server.ts'
 import { SqliteStore } from './sqlite-store.ts'
 import type { Store } from './store.ts'
+import { TxnKeys } from './txn/txn-keys.ts'
 
 export interface ControlOptions {
   readonly stateDir: string
@@ -104,6 +107,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       stateDir,
       ...(options.fetchKeys === undefined ? {} : { fetch: options.fetchKeys }),
     })
+    const txnKeys = new TxnKeys({ published: publisher.value(pushedKinds.txnKeys), clock, log, stateDir })
     const enrolment = new Enrolment(ca, store, clock, svidTtlMs)
     if (options.policy !== undefined && options.policy.source !== policies.current.source) {
       await validatePolicy(options.policy.source, options.policy.fileName, trustDomain)
@@ -112,6 +116,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     }
     keySets.start()
     closers.push(() => keySets.stop())
+    const providers = providersOf(publisher)
     const name = options.name ?? 'default'
     const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/ringfence/control-plane/${name}`)
     const ownIdentity = async (): Promise<ServerIdentity> => {
@@ -125,6 +130,8 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       enrolment,
       registry,
       keySets,
+      txnKeys,
+      providers,
       publisher,
       store,
       clock,
@@ -154,7 +161,10 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       const failed = (err: unknown): void => log.error({ err }, 'own certificate was not renewed')
       settle(nothingEnds, 'the own certificate', ownIdentity(), (fresh) => server.replaceIdentity(fresh), failed)
     })
-    const sweep = every(nothingEnds, 'the sweep of the registry', sweepIntervalMs, () => registry.sweep())
+    const sweep = every(nothingEnds, 'the sweep of the registry', sweepIntervalMs, () => {
+      registry.sweep()
+      txnKeys.rotateIfDue()
+    })
     closers.push(
       () => clearInterval(renewal),
       () => clearInterval(sweep),
@@ -166,6 +176,18 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     await stop()
     throw error
   }
+}
+
+/** By what the proxies are told: the documents of the policy, and the keys that were fetched. */
+function providersOf(publisher: Publisher): ProvidersInForce {
+  const providers = new ProvidersInForce()
+  const policy = publisher.value(pushedKinds.policy)
+  const sets = publisher.value(pushedKinds.keySets)
+  providers.setKeySets(sets.current)
+  providers.setDocuments(loadProviders(policy.current.source))
+  sets.observe((now) => providers.setKeySets(now))
+  policy.observe(({ source }) => providers.setDocuments(loadProviders(source)))
+  return providers
 }
 
 function openSqliteStore(stateDir: string): Store {

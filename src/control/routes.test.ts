@@ -42,6 +42,12 @@ const expected: Record<string, Expectation> = {
     body: async () => ({ csrPem: (await makeKey()).csrPem }),
     refused: { workload: 403 },
   },
+  // What it gives whom: transaction-tokens.test.ts.
+  'POST /v1/transaction-tokens': {
+    may: members,
+    body: () => ({ token: 'none' }),
+    refused: { workload: 403, sidecar: 403 },
+  },
   'POST /v1/report': { may: ['sidecar'], body: () => report },
   'GET /v1/watch': { may: ['sidecar'] },
   'POST /v1/tokens': { may: administrators, body: () => ({ spiffeId: 'spiffe://demo.local/svc/a', role: 'workload' }) },

@@ -13,6 +13,7 @@ import * as certificates from './services/certificates.ts'
 import type { ControlParts } from './services/parts.ts'
 import * as policy from './services/policy.ts'
 import * as proxies from './services/proxies.ts'
+import * as transactions from './services/transaction-tokens.ts'
 
 const nothing = z.unknown()
 /** JSON may write one byte of policy as six. */
@@ -36,6 +37,15 @@ export function controlRoutes(parts: ControlParts): Route[] {
       input: renewRequest,
       output: issuedCertificate,
       service: (caller, request) => certificates.renew(parts, caller, request),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/transaction-tokens',
+      who: member,
+      input: transactions.txnOrder,
+      output: transactions.madeTxnToken,
+      bodyBytesMax: transactions.txnOrderBytesMax,
+      service: (caller, order) => transactions.makeToken(parts, caller, order),
     }),
     route({
       method: 'POST',

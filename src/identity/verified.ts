@@ -103,6 +103,11 @@ export function identityKey(one: WhoOne, bySubject: boolean): string {
   return JSON.stringify([subject, person ?? null, methods.length === 1 ? methods[0] : methods, rest])
 }
 
+/** The same for a caller with a person behind it for one request. No key above has this form. */
+export function behalfKey(callerKey: string, { person, groups, methods, claims }: WhoOne): string {
+  return JSON.stringify(['on behalf of', person ?? null, methods.at(-1), digestOf([groups, claims]), callerKey])
+}
+
 /** Equal for equal values, in whatever order names stand in them. */
 function digestOf(value: ClaimValue): string {
   return createHash('sha256').update(canonical(value)).digest('base64url')

@@ -42,6 +42,11 @@ const examples = [
     `{"kind":"keySets","keySets":[{"provider":"corp","issuer":"https://id.example","keys":[{"kty":"OKP","crv":"Ed25519","x":"${'A'.repeat(43)}","kid":"k"}],"fetchedAtMs":5}]}`,
   ),
   example(
+    pushedKinds.txnKeys,
+    [{ kty: 'EC', crv: 'P-256', x: 'A'.repeat(43), y: 'B'.repeat(43), kid: 'k', alg: 'ES256' }],
+    `{"kind":"txnKeys","txnKeys":[{"kty":"EC","crv":"P-256","x":"${'A'.repeat(43)}","y":"${'B'.repeat(43)}","kid":"k","alg":"ES256"}]}`,
+  ),
+  example(
     pushedKinds.policy,
     { revision: 4, source: 'kind: "x"\n' },
     '{"kind":"policy","revision":4,"source":"kind: \\"x\\"\\n"}',
@@ -76,8 +81,10 @@ describe('pushed values', () => {
   })
 
   it('are told to nobody for whom they are secret: keys go to sidecars only, and are kept as secrets', () => {
-    const { keys, ...others } = pushedKinds
+    const { keys, txnKeys, ...others } = pushedKinds
     assert.deepEqual([keys.roles, keys.kept], [['sidecar'], 'secret'])
+    // Public, and of use to sidecars only.
+    assert.deepEqual([txnKeys.roles, txnKeys.kept], [['sidecar'], 'cache'])
     for (const { name, roles, kept } of Object.values(others)) {
       assert.deepEqual([roles, kept], [['gateway', 'sidecar'], 'cache'], name)
     }

@@ -8,6 +8,7 @@
  */
 import { z } from 'zod'
 import { textDigest } from '../base/digest.ts'
+import { type PublicJwk, publicJwk } from '../identity/jwt/keys.ts'
 import { gatewayEndpoint, gatewayEndpointsMax, sidecarEndpoint, sidecarEndpointsMax } from './endpoints.ts'
 import { type KeySet, keySetsMax, wireKeySet } from './key-sets.ts'
 import { meshKeyFromWire, meshKeysMax, meshKeyToWire, wireMeshKey } from './mesh-keys.ts'
@@ -24,6 +25,8 @@ export interface PolicySnapshot {
 }
 
 const proxies = ['gateway', 'sidecar'] as const
+/** A key a day, and those of before whose tokens may live. */
+export const txnKeysMax = 8
 
 /** In the order in which a proxy is told of them: keys before the policy, which may need them as soon as it is in force. */
 export const pushedKinds = {
@@ -45,6 +48,14 @@ export const pushedKinds = {
     kept: 'cache',
     entry: wireKeySet,
     countMax: keySetsMax,
+  }),
+  /** The public keys of the control plane's own transaction tokens, newest first. Nobody else has the private ones. */
+  txnKeys: pushedList<PublicJwk>({
+    name: 'txnKeys',
+    roles: ['sidecar'],
+    kept: 'cache',
+    entry: publicJwk,
+    countMax: txnKeysMax,
   }),
   policy: pushedValue<PolicySnapshot>({
     name: 'policy',

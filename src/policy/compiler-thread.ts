@@ -8,7 +8,16 @@ import type { CompileAnswer, CompileOrder, PolicyPart } from './compiler.ts'
 const rulesAPart = 200
 
 const { source, fileName, validateOnly, trustDomain } = workerData as CompileOrder
-const nothing: PolicyPart = { rules: [], cedar: [], masks: [], retention: [], holds: [], guards: [], providers: [] }
+const nothing: PolicyPart = {
+  rules: [],
+  cedar: [],
+  masks: [],
+  retention: [],
+  holds: [],
+  guards: [],
+  providers: [],
+  impersonations: [],
+}
 const answers = answersTo()
 
 function send(): void {
@@ -20,8 +29,8 @@ function* answersTo(): Generator<CompileAnswer, undefined> {
   try {
     const policy = loadPolicy(source, fileName, trustDomain)
     const { masks, retention, holds, guards } = policy.data
-    const { rules, cedar, providers } = policy
-    const whole: PolicyPart = { rules, cedar, masks, retention, holds, guards, providers }
+    const { rules, cedar, providers, impersonations } = policy
+    const whole: PolicyPart = { rules, cedar, masks, retention, holds, guards, providers, impersonations }
     const longest = validateOnly ? 0 : Math.max(...Object.values(whole).map((list: readonly unknown[]) => list.length))
     for (let from = 0; ; from += rulesAPart) {
       const last = from + rulesAPart >= longest
@@ -47,6 +56,7 @@ function partOf(whole: PolicyPart, from: number): PolicyPart {
     holds: whole.holds.slice(from, to),
     guards: whole.guards.slice(from, to),
     providers: whole.providers.slice(from, to),
+    impersonations: whole.impersonations.slice(from, to),
   }
 }
 

@@ -28,7 +28,7 @@ export type CompileAnswer =
   | { readonly kind: 'refused'; readonly message: string }
 
 /** Lists to be put behind those of the parts before. */
-export type PolicyPart = Pick<CompiledPolicy, 'rules' | 'cedar' | 'providers'> &
+export type PolicyPart = Pick<CompiledPolicy, 'rules' | 'cedar' | 'providers' | 'impersonations'> &
   Pick<DataRules, 'masks' | 'retention' | 'holds' | 'guards'>
 
 /**
@@ -87,5 +87,6 @@ function joined(parts: readonly PolicyPart[]): CompiledPolicy {
     cedar: parts.flatMap(({ cedar }) => cedar),
     data,
     providers: parts.flatMap(({ providers }) => providers),
+    impersonations: parts.flatMap(({ impersonations }) => impersonations),
   }
 }

@@ -24,6 +24,7 @@ import type { RequestContext, SchemaView } from './request.ts'
 import { emptySchema, neutralRequest } from './request.ts'
 import { resourceWords } from './resource-words.ts'
 import { noObligations, onlyVisible, withColumns } from './shown.ts'
+import { matchesName, namesParty } from './subjects.ts'
 import { Unmasking } from './unmasking.ts'
 import type { Asking, Verdict } from './verdicts.ts'
 import { ofParty, Questions, Verdicts } from './verdicts.ts'
@@ -304,6 +305,15 @@ export class PolicyEngine {
       decision,
       accesses: policy === undefined ? [] : explainAccesses(policy, principal, refine(facts, schema), request),
     }
+  }
+
+  /** The rule by which the workload may say that this person is behind a request of it; undefined where there is none. */
+  impersonationRule(workload: Principal, person: string): string | undefined {
+    const impersonations = this.#verdicts?.policy.impersonations ?? []
+    return impersonations.find(
+      ({ subjects, persons }) =>
+        namesParty(subjects, { who: workload, pair: undefined }) && persons.some((one) => matchesName(one, person)),
+    )?.name
   }
 
   #questions(): Questions {

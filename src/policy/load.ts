@@ -13,6 +13,12 @@ import { compileDataRules } from './data/compile.ts'
 import type { DataSpec } from './data/kinds.ts'
 import { dataSchemas } from './data/kinds.ts'
 import { compileCedarPolicies } from './load/cedar.ts'
+import {
+  compileImpersonations,
+  type ImpersonationSpec,
+  impersonationKind,
+  impersonationSchemas,
+} from './load/impersonation.ts'
 import type { AccessSpec, CedarPolicySpec, RoleBindingSpec } from './load/kinds.ts'
 import { accessSchemas } from './load/kinds.ts'
 import { RuleCompiler } from './load/rules.ts'
@@ -20,12 +26,13 @@ import type { CompiledPolicy } from './policy.ts'
 import { compileProviders, providerKind, providerSchemas } from './providers.ts'
 import { type RoutingSpec, routingSchemas } from './routing.ts'
 
-type Spec = AccessSpec | DataSpec | ProviderSpec | RoutingSpec
+type Spec = AccessSpec | DataSpec | ProviderSpec | ImpersonationSpec | RoutingSpec
 
 const schemas: ReadonlyMap<string, z.ZodType<Spec>> = new Map<string, z.ZodType<Spec>>([
   ...accessSchemas,
   ...dataSchemas,
   ...providerSchemas,
+  ...impersonationSchemas,
   // Gateways act on it (`routing.ts`); here it is only held to its form.
   ...routingSchemas,
 ])
@@ -87,6 +94,7 @@ function compile(
     fault,
   )
   const data = compileDataRules(documents, known, fault)
+  const impersonations = compileImpersonations(of<ImpersonationSpec>(impersonationKind), known, fault)
   refuseDuplicates(documents, cedar.ids, tell)
   if (trustDomain !== undefined) {
     for (const document of documents) {
@@ -96,7 +104,7 @@ function compile(
       }
     }
   }
-  return { rules, cedar: cedar.rules, data, providers }
+  return { rules, cedar: cedar.rules, data, providers, impersonations }
 }
 
 /** Wherever a document of any kind names one. What is none was told before. */

@@ -114,6 +114,14 @@ export interface CedarRule {
   readonly columns: readonly (readonly [string, string, string])[]
 }
 
+/** Which workloads may name whom as the person behind a request, without a token that says so. */
+export interface ImpersonationRule {
+  readonly name: string
+  readonly subjects: readonly Subject[]
+  /** Patterns. */
+  readonly persons: readonly string[]
+}
+
 export interface CompiledPolicy {
   readonly rules: readonly CompiledRule[]
   /** Policies written in Cedar itself, in the order of the file. */
@@ -122,4 +130,5 @@ export interface CompiledPolicy {
   readonly data: DataRules
   /** Whose tokens say who somebody is; they permit nothing. */
   readonly providers: readonly ProviderDocument[]
+  readonly impersonations: readonly ImpersonationRule[]
 }

@@ -25,6 +25,11 @@ export class SessionContext implements RequestContext {
     this.nowMs = clock()
   }
 
+  /** The same connection, asking for another. */
+  of(info: ClientInfo): SessionContext {
+    return new SessionContext(info, this.protocol, this.#clock)
+  }
+
   /** `consistency` is the protocol's code, `values` are those of the request where it has some. */
   set(opcode: number, consistency: number, facts: StatementFacts, values: BoundValues | undefined): this {
     this.preparing = opcode === Opcode.PREPARE

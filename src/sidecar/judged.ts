@@ -36,7 +36,7 @@ export class IdentityState implements StatementHolder {
   /** Under what everything of it is kept; see `principalKey`. */
   readonly key: string
   /** Of the event loop; all its sessions have one. */
-  readonly share: LoopShare
+  share: LoopShare
   readonly prepared: PreparedTable
   readonly #memory: StatementMemory
   /** Statements sent as text, by keyspace and text. */
@@ -152,6 +152,17 @@ export class Judge {
 
   get revision(): number {
     return this.#engine.revision
+  }
+
+  /**
+   * The workload of a session with a person behind it. Its own are verdicts, texts and pages; the share of the loop and the rate of new
+   * statements are the workload's, which would else have as many as it can name people.
+   */
+  behalf(principal: Principal, workload: IdentityState): IdentityState {
+    const state = this.identity(principal)
+    state.share = workload.share
+    state.prepared.lend(workload.prepared, (judged) => this.#again(judged))
+    return state
   }
 
   identity(principal: Principal): IdentityState {
@@ -318,6 +329,11 @@ export class Judge {
     return identity.visibility
   }
 
+  /** See `PolicyEngine.impersonationRule`. */
+  impersonationRule(workload: IdentityState, person: string): string | undefined {
+    return this.#engine.impersonationRule(workload.principal, person)
+  }
+
   /** A refusal that does not come from the rules on objects. `text` is for the client. */
   refusal(identity: IdentityState, rule: string, text: string): Denial {
     return this.#engine.denial(rule, `${identity.principal.spiffeId}: ${text}`)
@@ -326,6 +342,10 @@ export class Judge {
   /** The answer that takes a refusal's place where what is asked for exists for nobody. */
   nothingThere({ facts }: Judged): Denial | undefined {
     return nothingThere(facts, this.#schema.view, this.#engine.revision)
+  }
+
+  #again({ text, keyspace, keyspaceCounts, facts, bytes }: Judged): Judged {
+    return { ...this.#undecided(text, keyspace, keyspaceCounts, facts), bytes }
   }
 
   #undecided(

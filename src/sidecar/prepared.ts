@@ -32,6 +32,8 @@ export class PreparedTable {
   readonly #onBytes: (more: number) => void
   readonly #byText = new Map<string, Prepared>()
   readonly #newOnes = new TokenBucket(limits.preparesBurstMax, limits.preparesPerSecondMax)
+  #lender: PreparedTable | undefined
+  #again: (judged: Judged) => Judged = (judged) => judged
 
   /** `onBytes` is told how much more it weighs, or less. */
   constructor(bytesMax = Number.POSITIVE_INFINITY, onBytes: (more: number) => void = () => {}) {
@@ -60,18 +62,38 @@ export class PreparedTable {
    * before the first answer counts once.
    */
   admits(judged: Judged, nowMicros: number): boolean {
-    if (!judged.asked && !this.#has(judged) && !this.#newOnes.take(nowMicros)) return false
+    if (!judged.asked && !this.#has(judged) && !(this.#lender ?? this).#newOnes.take(nowMicros)) return false
     judged.asked = true
     return true
   }
 
   find(buffer: Buffer, start: number, end: number): Prepared | undefined {
-    return this.#ids.find(buffer, start, end)
+    return this.#ids.find(buffer, start, end) ?? this.#lent(buffer, start, end)
+  }
+
+  /**
+   * What is prepared in `lender` may be executed by this identity, too, which is the same workload with a person behind it: drivers prepare without
+   * saying for whom. `again` gives the same statement undecided, so that nothing that was decided for the workload is good here. The node's
+   * cache is filled at the workload's rate.
+   */
+  lend(lender: PreparedTable, again: (judged: Judged) => Judged): void {
+    this.#lender = lender
+    this.#again = again
+  }
+
+  #lent(buffer: Buffer, start: number, end: number): Prepared | undefined {
+    const theirs = this.#lender?.find(buffer, start, end)
+    if (theirs === undefined) return undefined
+    // What clients are told of its columns is one thing for both.
+    return this.set(theirs.id, this.#again(theirs.judged), theirs.columnDigests)
   }
 
   /** Remembers `judged` under the node's id, in the place of what stood there; undefined for an id that is none. */
-  set(id: Buffer, judged: Judged): Prepared | undefined {
-    const columnDigests = this.find(id, 0, id.length)?.columnDigests ?? new Map<ProtocolVersion, string>()
+  set(
+    id: Buffer,
+    judged: Judged,
+    columnDigests = this.#ids.find(id, 0, id.length)?.columnDigests ?? new Map<ProtocolVersion, string>(),
+  ): Prepared | undefined {
     const entry: Prepared = {
       id: Buffer.from(id),
       judged,

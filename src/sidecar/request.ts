@@ -136,6 +136,8 @@ export class Request extends InFlight implements TransactionEvent {
     this.given = undefined
     this.#came = undefined
     this.use(bytes, 0, bytes.length)
+    // The node was sent no custom payload.
+    this.flags = headerFlags(bytes, 0)
   }
 
   /** A PREPARE of the sidecar's own. */

@@ -9,9 +9,11 @@
 import type { AuditSession } from '../audit/record.ts'
 import type { Transactions } from '../audit/transactions.ts'
 import type { SchemaTarget } from '../cql/answers/schema-event.ts'
-import type { ProtocolVersion } from '../cql/protocol.ts'
+import { Flag, type ProtocolVersion } from '../cql/protocol.ts'
 import type { Backend, Client } from '../session/backend.ts'
 import { Answers, recordLost } from './answers.ts'
+import type { Workload } from './behalf/behalf-session.ts'
+import { OnBehalf } from './behalf/on-behalf.ts'
 import { seesTable } from './catalog/visible.ts'
 import type { SessionContext } from './context.ts'
 import { Dispatch } from './dispatch.ts'
@@ -27,7 +29,7 @@ import { refusalMs } from './stages/admit.ts'
 import { putOff } from './stages/delays.ts'
 import type { Ways } from './stages/in-order.ts'
 import { repreparing } from './stages/repreparing.ts'
-import { type RequestStage, type Session, Step } from './stages/stage.ts'
+import { type RequestStage, Step } from './stages/stage.ts'
 import { Waiting } from './waiting.ts'
 
 export interface SessionOptions {
@@ -42,7 +44,7 @@ export interface SessionOptions {
   readonly topologyHidden: boolean
 }
 
-export class EnforcedSession implements Backend, Session, EventListener {
+export class EnforcedSession implements Backend, Workload, EventListener {
   readonly shared: Shared
   readonly client: Client
   readonly version: ProtocolVersion
@@ -59,7 +61,10 @@ export class EnforcedSession implements Backend, Session, EventListener {
   readonly largeAnswers: LargeAnswers
   notes: unknown[] | undefined
   questionsWaiting = 0
+  readonly #ways: Ways
   readonly #way: RequestStage
+  /** Made with the first request that has a custom payload. */
+  #onBehalf: OnBehalf | undefined
   #closed = false
 
   constructor(shared: Shared, ways: Ways, options: SessionOptions) {
@@ -74,6 +79,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
     this.topologyHidden = options.topologyHidden
     this.transactions = transactions
     this.poolOwner = shared.share === 'identity' ? identity.key : ''
+    this.#ways = ways
     this.#way = ways.request
     const { account } = client
     this.dispatch = new Dispatch({
@@ -101,10 +107,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
       ...repreparing(this),
       onPrepared: (prepare) => this.owner.prepared(prepare),
       onLost: (prepare) => recordLost(prepare, this, 'no answer to a repeated PREPARE'),
-      onSame: (request, id, carriedIn) => {
-        if (this.waiting.active || this.dispatch.keyspace !== carriedIn) this.owner.unprepared(request, id)
-        else this.#serveHeld(request)
-      },
+      onSame: (request, id, carriedIn) => this.serveAgain(request, carriedIn, () => this.owner.unprepared(request, id)),
       onOther: (request, id) => this.owner.unprepared(request, id),
     })
     this.shared.judge.enter(this.identity)
@@ -134,6 +137,7 @@ export class EnforcedSession implements Backend, Session, EventListener {
     if (this.#closed) return
     this.#closed = true
     this.waiting.drop()
+    this.#onBehalf?.close()
     this.shared.judge.leave(this.identity)
     this.shared.events.remove(this)
     this.transactions.ended(sessionEvent('log-out', this))
@@ -157,6 +161,12 @@ export class EnforcedSession implements Backend, Session, EventListener {
     this.client.close('internal error in the mesh')
   }
 
+  /** A request that was on a connection of the keyspace `carriedIn`, or `changed` where it may mean something else by now. */
+  serveAgain(request: Request, carriedIn: string, changed: () => void): void {
+    if (this.waiting.active || this.dispatch.keyspace !== carriedIn) changed()
+    else this.#serveHeld(request)
+  }
+
   #take(request: Request): void {
     const { share } = this.identity
     if (!this.waiting.active) {
@@ -176,12 +186,20 @@ export class EnforcedSession implements Backend, Session, EventListener {
   #serve(request: Request): void {
     request.restart()
     try {
-      if (this.#way(request, this) === Step.DONE) request.over()
+      // Another's session where it came back to be served again without the payload that it came with.
+      const alone = (request.flags & Flag.CUSTOM_PAYLOAD) === 0 && request.session === this
+      const step = alone ? this.#way(request, this) : this.#forSomebody(request)
+      if (step === Step.DONE) request.over()
     } catch (reason) {
       failed(request, this, reason)
       this.identity.share.charge(refusalMs)
       throw reason
     }
+  }
+
+  #forSomebody(request: Request): Step {
+    this.#onBehalf ??= new OnBehalf(this, this.#ways)
+    return this.#onBehalf.serve(request)
   }
 
   #serveHeld(request: Request): void {

@@ -4,6 +4,7 @@ import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { Analyst } from './analyst.ts'
+import type { TxnTokens } from './behalf/tokens.ts'
 import type { SchemaQuestions } from './catalog/questions.ts'
 import type { Descriptions } from './describe/descriptions.ts'
 import type { EventHub } from './events.ts'
@@ -20,6 +21,7 @@ export interface Shared {
   readonly events: EventHub
   readonly analyst: Analyst
   readonly secrets: Secrets
+  readonly txnTokens: TxnTokens
   readonly schema: SchemaNews
   readonly questions: SchemaQuestions
   readonly descriptions: Descriptions

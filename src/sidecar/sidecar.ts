@@ -24,6 +24,7 @@ import { textDigest } from '../base/digest.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
+import { trustDomainOf } from '../identity/spiffe.ts'
 import { linkProtocols } from '../link/protocol.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
@@ -49,6 +50,7 @@ import { Repeated } from '../telemetry/repeated.ts'
 import { TrafficTable } from '../telemetry/traffic.ts'
 import { Analyst } from './analyst.ts'
 import { answerStages } from './answer-stages.ts'
+import { TxnTokens } from './behalf/tokens.ts'
 import { SchemaQuestions } from './catalog/questions.ts'
 import type { SidecarConfig } from './config.ts'
 import { Descriptions } from './describe/descriptions.ts'
@@ -104,6 +106,7 @@ export class Sidecar {
   readonly #analyst = new Analyst()
   readonly #secrets: Secrets
   readonly #providers: ProvidersInForce
+  readonly #txnTokens: TxnTokens
   readonly #audit: AuditWriter
   readonly #shared: Shared
   readonly #ways: Ways
@@ -127,6 +130,7 @@ export class Sidecar {
     const { config, feed, log } = options
     this.#options = options
     this.#providers = new ProvidersInForce(new Outside(options.outside ?? callsOutside(options.config.kubernetes)))
+    this.#txnTokens = new TxnTokens(() => trustDomainOf(feed.credentials.current.spiffeId))
     this.#log = log
     this.#turn = new Turn(options.nowMs)
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
@@ -194,6 +198,7 @@ export class Sidecar {
       events,
       analyst: this.#analyst,
       secrets: this.#secrets,
+      txnTokens: this.#txnTokens,
       schema,
       descriptions: new Descriptions({
         pool,
@@ -249,11 +254,14 @@ export class Sidecar {
     const policy = feed.value(pushedKinds.policy)
     const keySets = feed.value(pushedKinds.keySets)
     this.#providers.setKeySets(keySets.current)
+    const txnKeys = feed.value(pushedKinds.txnKeys)
+    this.#txnTokens.setKeys(txnKeys.current)
     this.#install(policy.current)
     // Before the first await, so that no revision and no certificate is missed.
     this.#unsubscribe.push(
       policy.observe((now) => this.#install(now)),
       keySets.observe((now) => this.#providers.setKeySets(now)),
+      txnKeys.observe((now) => this.#txnTokens.setKeys(now)),
       feed.value(pushedKinds.keys).observe((keys) => this.#secrets.use(keys)),
       feed.credentials.observe((credentials) => {
         for (const listener of this.#listeners) listener.setCredentials(credentials)

@@ -1,5 +1,6 @@
 /** What the services are made of. None of them knows how it was called, nor what the store is. */
 import type { Clock } from '../../base/clock.ts'
+import type { ProvidersInForce } from '../../identity/providers/in-force.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import type { CertificateAuthority } from '../ca.ts'
 import type { Enrolment } from '../enrolment.ts'
@@ -7,12 +8,16 @@ import type { KeySets } from '../key-sets/key-sets.ts'
 import type { Publisher } from '../publisher.ts'
 import type { Registry } from '../registry.ts'
 import type { Store } from '../store.ts'
+import type { TxnKeys } from '../txn/txn-keys.ts'
 
 export interface ControlParts {
   readonly ca: CertificateAuthority
   readonly enrolment: Enrolment
   readonly registry: Registry
   readonly keySets: KeySets
+  readonly txnKeys: TxnKeys
+  /** By whose tokens the control plane knows people. */
+  readonly providers: ProvidersInForce
   readonly publisher: Publisher
   readonly store: Store
   readonly clock: Clock

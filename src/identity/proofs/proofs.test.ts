@@ -10,7 +10,7 @@ import { identityKey, type WhoOne } from '../verified.ts'
 import { proofs } from './index.ts'
 import { listener } from './listener.ts'
 import type { Proof, ProofCheck, Proved } from './proof.ts'
-import { askedOf, Conversation, Proofs, shownBy } from './registry.ts'
+import { askedOf, behalfMethods, Conversation, Proofs, shownBy } from './registry.ts'
 
 const alice = parseSpiffeId('spiffe://demo.local/svc/alice')
 const check: ProofCheck = {
@@ -51,7 +51,7 @@ describe('a registry of proofs', () => {
     for (const method of ['said', 'listener', '', 'Said', 'a b', 'a"', 'x'.repeat(40)]) {
       assert.throws(() => some.register(spoken(method, 'x')), { code: 'CONFIG' }, method)
     }
-    assert.deepEqual(some.methods, ['listener', 'said'])
+    assert.deepEqual(some.methods, ['listener', 'said', ...Object.values(behalfMethods)])
     assert.throws(() => some.taken(['listener', 'unheard']), { code: 'CONFIG' })
   })
 
@@ -200,6 +200,7 @@ describe('what is kept for somebody', () => {
     assert.deepEqual(reading.sort(), [
       'src/gateway/passport.ts', // names the client to the sidecar
       'src/session/client-life.ts', // for the log
+      'src/sidecar/behalf/on-behalf.ts', // is the token for this workload?
       'src/sidecar/judged.ts', // the words of a denial
       'src/sidecar/links.ts', // is the peer a gateway?
       'src/sidecar/open-session.ts', // the record

@@ -3,12 +3,24 @@ import { createHash } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
 import { LogInRefused } from '../refusal.ts'
 import { isReserved, personOf, trustDomainOf } from '../spiffe.ts'
-import { type Claims, identityKey, type VerifiedIdentity, verifiedIdentity } from '../verified.ts'
+import type { PersonBehind } from '../txn/token.ts'
+import { behalfKey, type Claims, identityKey, type VerifiedIdentity, verifiedIdentity } from '../verified.ts'
 import type { Connected, Evidence, Exchange, Proof, ProofCheck, Proved } from './proof.ts'
 
 const word = /^[a-z][a-z0-9-]{0,31}$/
 const personCharsMax = 1024
 const none: Claims = {}
+
+/** How it may be known on whose behalf a request comes: by a transaction token, or by a name that policy lets its workload say. */
+export const behalfMethods = { token: 'txn-token', name: 'impersonation' } as const
+
+/** A person that was found to stand behind one request. */
+export interface Behind extends PersonBehind {
+  readonly method: (typeof behalfMethods)[keyof typeof behalfMethods]
+  readonly expiresAtMs: number
+  /** What was shown. */
+  readonly hash: string
+}
 
 /** A kind that is asked for in the handshake. */
 export type AskingProof = Proof & { readonly asks: NonNullable<Proof['asks']> }
@@ -40,7 +52,10 @@ export class Proofs {
 
   /** The words of `when: {authentication: …}`. */
   get methods(): readonly string[] {
-    return [...this.#byMethod.values()].flatMap(({ method, proves = [method] }) => proves)
+    return [
+      ...[...this.#byMethod.values()].flatMap(({ method, proves = [method] }) => proves),
+      ...Object.values(behalfMethods),
+    ]
   }
 
   /** The words of a list in `authentication` of a listener. */
@@ -121,6 +136,29 @@ function stepOf(kind: string, step: ReturnType<Exchange['answer']>): Buffer | Ev
 
 function refused(): never {
   throw new LogInRefused('malformed', 'the answer to AUTHENTICATE is of no kind that is taken here')
+}
+
+/**
+ * The caller with a person behind it, for one request.
+ * @throws LogInRefused for a caller that is a person or has one behind it, and where a claim is said of both: no rule could tell of whom it is
+ */
+export function onBehalfOf(caller: VerifiedIdentity, behind: Behind): VerifiedIdentity {
+  const { subject, role, gateway } = caller
+  if (caller.person !== undefined) throw new LogInRefused('other', 'the session has a person already')
+  const { person, groups, method, expiresAtMs, hash } = behind
+  const twice = Object.keys(behind.claims).find((name) => Object.hasOwn(caller.claims, name))
+  if (twice !== undefined)
+    throw new LogInRefused('claims', `the claim ${JSON.stringify(twice)} is said of the workload and of the person`)
+  const claims = { ...caller.claims, ...behind.claims }
+  const who = { subject, person, groups, role, methods: [...caller.methods, method], claims }
+  return verifiedIdentity({
+    ...who,
+    expiresAtMs: Math.min(caller.expiresAtMs, expiresAtMs),
+    evidenceHash: hash,
+    token: undefined,
+    gateway,
+    key: behalfKey(caller.key, who),
+  })
 }
 
 function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedIdentity {

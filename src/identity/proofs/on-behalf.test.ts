@@ -1,0 +1,78 @@
+/** A caller with a person behind it: who it is then, and under what everything of it is filed. */
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { parseSpiffeId } from '../spiffe.ts'
+import { identityKey, type VerifiedIdentity, verifiedIdentity, type WhoOne } from '../verified.ts'
+import { type Behind, onBehalfOf } from './registry.ts'
+
+const who: WhoOne = {
+  subject: parseSpiffeId('spiffe://demo.local/svc/web'),
+  person: undefined,
+  groups: [],
+  role: undefined,
+  methods: ['certificate'],
+  claims: {},
+}
+function caller(change: Partial<WhoOne> = {}, expiresAtMs = 5000): VerifiedIdentity {
+  const one = { ...who, ...change }
+  return verifiedIdentity({
+    ...one,
+    expiresAtMs,
+    evidenceHash: 'e',
+    token: undefined,
+    gateway: undefined,
+    key: identityKey(one, one.methods[0] === 'certificate'),
+  })
+}
+const alice: Behind = {
+  person: 'corp/alice',
+  groups: ['corp/staff'],
+  claims: { acr: 'mfa' },
+  method: 'txn-token',
+  expiresAtMs: 1000,
+  hash: 'h',
+}
+
+describe('a caller with a person behind it', () => {
+  it('is the workload, with the person, groups and claims of what was shown, until the first of both ends', () => {
+    const { subject, person, groups, claims, methods, expiresAtMs, evidenceHash } = onBehalfOf(caller(), alice)
+    assert.deepEqual([subject, person, groups, claims], [who.subject, 'corp/alice', ['corp/staff'], { acr: 'mfa' }])
+    assert.deepEqual([methods, expiresAtMs, evidenceHash], [['certificate', 'txn-token'], 1000, 'h'])
+    assert.equal(onBehalfOf(caller({}, 500), alice).expiresAtMs, 500)
+  })
+
+  it('has a key of its own for each difference, and never one of a caller that came so itself', () => {
+    const callers = [
+      caller(),
+      caller({ methods: ['listener'] }),
+      caller({ subject: parseSpiffeId('spiffe://demo.local/svc/other') }),
+      caller({ methods: ['kubernetes'], claims: { pod: 'a' } }),
+      caller({ methods: ['kubernetes'], claims: { pod: 'b' } }),
+      caller({ role: 'arn:aws:iam::123456789012:role/etl' }),
+    ]
+    const people: Behind[] = [
+      alice,
+      { ...alice, person: 'corp/bob' },
+      { ...alice, groups: [] },
+      { ...alice, groups: ['corp/other'] },
+      { ...alice, claims: {} },
+      { ...alice, claims: { acr: 'pwd' } },
+      { ...alice, method: 'impersonation' },
+    ]
+    const keys = callers.flatMap((one) => [one.key, ...people.map((person) => onBehalfOf(one, person).key)])
+    for (const methods of [['certificate', 'txn-token'], ['certificate', 'oidc'], ['certificate']])
+      keys.push(
+        identityKey({ ...who, person: 'corp/alice', groups: ['corp/staff'], methods, claims: { acr: 'mfa' } }, false),
+      )
+    assert.equal(new Set(keys).size, keys.length)
+    // What is another in each token is not of it.
+    assert.equal(onBehalfOf(caller(), { ...alice, expiresAtMs: 9, hash: 'x' }).key, onBehalfOf(caller(), alice).key)
+  })
+
+  it('is none where a person came, or where a claim is said of both', () => {
+    assert.throws(() => onBehalfOf(caller({ person: 'corp/bob' }), alice), /a person already/)
+    assert.throws(() => onBehalfOf(onBehalfOf(caller(), alice), alice), /a person already/)
+    const twice = caller({ methods: ['kubernetes'], claims: { acr: 'mfa' } })
+    assert.throws(() => onBehalfOf(twice, alice), /said of the workload and of the person/)
+  })
+})

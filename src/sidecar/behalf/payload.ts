@@ -1,0 +1,67 @@
+/**
+ * On whose behalf a request asks, as its custom payload says: the entry of transaction tokens, or the one that drivers fill where they are told to execute as
+ * somebody (`ProxyExecute`, of DataStax Enterprise).
+ */
+
+import { limits } from '../../base/limits.ts'
+import { envelopeHeaderBytes } from '../../cql/protocol.ts'
+import { BodyReader } from '../../cql/reader.ts'
+import { looksLikeToken } from '../../identity/jwt/verify.ts'
+import { behalfMethods } from '../../identity/proofs/registry.ts'
+
+const tokenKey = Buffer.from(behalfMethods.token)
+const nameKey = Buffer.from('ProxyExecute')
+
+const reader = new BodyReader()
+
+export interface Asked {
+  /** `none`: nothing of either. `faulty`: `fault` says what is wrong. */
+  kind: 'none' | 'token' | 'name' | 'faulty'
+  text: string
+  fault: string
+}
+
+/** What stands there; borrowed until the next is looked for. */
+const asked: Asked = { kind: 'none', text: '', fault: '' }
+
+/**
+ * Fills `asked` from a request whose header has the flag of a custom payload.
+ * @throws RingfenceError PROTOCOL, TOO_LARGE as the reading of the whole envelope does
+ */
+export function findAsked(bytes: Buffer, start: number, end: number): Asked {
+  asked.kind = 'none'
+  let found = false
+  reader.reset(bytes, start + envelopeHeaderBytes, end)
+  const count = reader.entries(limits.mapEntriesMax)
+  for (let entry = 0; entry < count; entry++) {
+    const keyBytes = reader.short()
+    const keyAt = reader.skip(keyBytes)
+    const valueBytes = reader.skipBytes()
+    const isToken = isKey(tokenKey, bytes, keyAt, keyBytes)
+    if (!isToken && !isKey(nameKey, bytes, keyAt, keyBytes)) continue
+    if (found) return faulty('the custom payload says more than once on whose behalf this is')
+    found = true
+    const fault = take(bytes, reader.at, valueBytes, isToken)
+    if (fault !== undefined) return faulty(fault)
+  }
+  return asked
+}
+
+function isKey(key: Buffer, bytes: Buffer, at: number, length: number): boolean {
+  return length === key.length && key.compare(bytes, at, at + length) === 0
+}
+
+/** What is wrong with it; undefined where nothing is. */
+function take(bytes: Buffer, endAt: number, length: number, mustBeToken: boolean): string | undefined {
+  if (length <= 0) return 'the custom payload says that this is on behalf of somebody, and not of whom'
+  if (length > limits.txnTokenBytesMax) return `a transaction token has at most ${limits.txnTokenBytesMax} bytes`
+  asked.text = bytes.toString('utf8', endAt - length, endAt)
+  asked.kind = mustBeToken || looksLikeToken(asked.text) ? 'token' : 'name'
+  return undefined
+}
+
+function faulty(fault: string): Asked {
+  asked.kind = 'faulty'
+  asked.fault = fault
+  return asked
+}
