@@ -13,7 +13,7 @@ const root = join(import.meta.dirname, '..')
 const known: Readonly<Record<string, number>> = {
   'src/agent/client.ts': 7,
   'src/agent/worker-feed.ts': 1,
-  'src/agent/workers.ts': 3,
+  'src/agent/workers.ts': 2,
   'src/control/socket-server.ts': 2,
   'src/gateway/link.ts': 3,
   'src/gateway/worker.ts': 3,
