@@ -50,7 +50,8 @@ def work(worker):
     n = 0
     while not stopped.is_set():
         n += 1
-        key, total = "python %d %d" % (worker, n % 50), str(n)
+        # Its own: for a while two of these run, the one before a step of the page and the one after it.
+        key, total = "python %d %d %d" % (os.getpid(), worker, n % 50), str(n)
         try:
             session.execute(insert, [key, total])
             row = session.execute(select, [key]).one()

@@ -39,7 +39,8 @@ function firstLine(reason: unknown): string {
 
 async function work(worker: number): Promise<void> {
   for (let n = 0; !stopped; n++) {
-    const id = `node ${worker} ${n % 50}`
+    // Its own: for a while two of these run, the one before a step of the page and the one after it.
+    const id = `node ${process.pid} ${worker} ${n % 50}`
     const total = String(n)
     try {
       await client.execute('INSERT INTO shop.orders (id, total) VALUES (?, ?)', [id, total])
