@@ -163,4 +163,6 @@ export const limits = {
   schemaQuestionsPerSessionMax: 256,
   /** Texts of questions about the schema whose columns a sidecar remembers. */
   schemaTextsMax: 1_024,
+  /** Connections of tools that one `ringfence connect` has at one time; a further one is closed. */
+  connectToolsMax: 256,
 } as const

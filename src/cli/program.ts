@@ -22,6 +22,9 @@ export async function runProgram(args: readonly string[]): Promise<void> {
   }
 }
 
+/** Verbs that a person starts many times a day. */
+const personVerbs: ReadonlySet<string> = new Set(['login', 'logout', 'whoami', 'connect', 'cqlsh'])
+
 /** The commands that a command line beginning with `verb` may name. */
 export async function programFor(verb: string): Promise<Command> {
   const program: Command = new TellingCommand('ringfence')
@@ -32,8 +35,9 @@ export async function programFor(verb: string): Promise<Command> {
     .enablePositionalOptions()
     .exitOverride()
   addRoleCommands(program)
-  // What runs beside a database loads nothing of the operator's commands.
-  if (!roleNames.includes(verb)) (await import('./commands/admin.ts')).addAdminCommands(program)
+  // What runs beside a database loads nothing of the operator's commands, which take a second; nor does a person's.
+  if (personVerbs.has(verb)) (await import('./commands/connect.ts')).addPersonCommands(program)
+  else if (!roleNames.includes(verb)) (await import('./commands/admin.ts')).addAdminCommands(program)
   return program
 }
 

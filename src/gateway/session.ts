@@ -71,6 +71,11 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
   }
 
   /** Part of `Asking`. */
+  get oneHost(): boolean {
+    return this.#state.startup.oneHost === true
+  }
+
+  /** Part of `Asking`. */
   get share(): LoopShare {
     return this.#state.statements.share
   }
@@ -127,7 +132,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
     const { topology } = this.#state.services
     if (opcode === Opcode.REGISTER) {
       this.#primary.register(readRegister(buffer, start, end, this.version, headerFlags(buffer, start)))
-      topology.register(this.client, this.version, this.#primary.events)
+      if (!this.oneHost) topology.register(this.client, this.version, this.#primary.events)
       return false
     }
     return topology.request(this, opcode, buffer, start, end)

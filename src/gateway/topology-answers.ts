@@ -38,6 +38,8 @@ export interface Asking {
   readonly version: ProtocolVersion
   /** In force, now. */
   readonly keyspace: string
+  /** It is told of the host that it dialled, and of no other. */
+  readonly oneHost: boolean
   /** Of the loop, for reading and answering. */
   readonly share: LoopShare
   /** Takes the request, a copy, and the envelope that answers it, to a sidecar. */
@@ -164,7 +166,7 @@ export class TopologyAnswers {
   }
 
   #answer(asking: Asking, question: Question, asked: Asked, request: Buffer): void {
-    const { client, version, give, share } = asking
+    const { client, version, give, share, oneHost } = asking
     const { account } = client
     if (account.take(request.length) === Verdict.REFUSE) throw overloaded()
     const stream = headerStream(request, 0)
@@ -177,7 +179,9 @@ export class TopologyAnswers {
       account.give(request.length)
       let envelope: Buffer
       try {
-        envelope = answerQuestion(question, asked, model, selfOf(model.hosts, client), version, stream)
+        const self = selfOf(model.hosts, client)
+        const shown = oneHost ? { ...model, hosts: [self] } : model
+        envelope = answerQuestion(question, asked, shown, self, version, stream)
       } catch (reason) {
         envelope = faultEnvelope(reason, version, stream)
       } finally {

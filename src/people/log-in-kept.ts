@@ -19,22 +19,33 @@ export function renewalAtMs({ expiresAtMs, obtainedAtMs, refreshToken }: Tokens)
 export async function currentTokens(folder: ProfileFolder, nowMs: number): Promise<Tokens> {
   const kept = goodTokens(folder, nowMs)
   if (kept !== undefined) return kept
+  try {
+    return await renewed(folder, nowMs)
+  } catch (reason) {
+    // It is still good.
+    const tokens = folder.tokens()
+    if (tokens !== undefined && nowMs < tokens.expiresAtMs) return tokens
+    throw reason
+  }
+}
+
+/** Renews them where that is due, in one process at a time. @throws LogInDue; RingfenceError UNAVAILABLE */
+export async function renewed(folder: ProfileFolder, nowMs: number): Promise<Tokens> {
   return await folder.locked(async () => {
     // Another process may have been quicker.
     const { tokens, profile } = read(folder)
     if (nowMs < renewalAtMs(tokens)) return tokens
+    const { refreshToken, ...rest } = tokens
+    if (refreshToken === undefined) throw ended(folder, tokens)
     try {
-      const renewed = await refreshed(profile, tokens, folder.name, nowMs)
+      const fresh = await refreshed(profile, tokens, refreshToken, folder.name, nowMs)
       // A log-out meanwhile is one.
       if (folder.tokens() === undefined) throw nobody(folder)
-      folder.writeTokens(renewed)
-      return renewed
+      folder.writeTokens(fresh)
+      return fresh
     } catch (reason) {
-      if (reason instanceof LogInDue && tokens.refreshToken !== undefined && folder.tokens() !== undefined) {
-        const { refreshToken: _, ...rest } = tokens
-        folder.writeTokens(rest)
-      }
-      if (nowMs < tokens.expiresAtMs && folder.tokens() !== undefined) return tokens
+      // It is worth nothing any more.
+      if (reason instanceof LogInDue && folder.tokens() !== undefined) folder.writeTokens(rest)
       throw reason
     }
   })
@@ -45,7 +56,11 @@ function goodTokens(folder: ProfileFolder, nowMs: number): Tokens | undefined {
   const { tokens } = read(folder)
   if (nowMs < renewalAtMs(tokens)) return tokens
   if (tokens.refreshToken !== undefined) return undefined
-  throw new LogInDue(`the log-in of profile ${folder.name} ended at ${timeText(tokens.expiresAtMs)}`, folder.name)
+  throw ended(folder, tokens)
+}
+
+function ended({ name }: ProfileFolder, { expiresAtMs }: Tokens): LogInDue {
+  return new LogInDue(`the log-in of profile ${name} ended at ${timeText(expiresAtMs)}`, name)
 }
 
 /** @throws LogInDue where nobody is logged in */

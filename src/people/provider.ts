@@ -72,10 +72,14 @@ export function asked(profile: Profile, configuration: oidc.Configuration): Reco
   }
 }
 
-/** New tokens for those that have a refresh token. @throws LogInDue where the provider gives none for it; RingfenceError UNAVAILABLE */
-export async function refreshed(profile: Profile, kept: Tokens, name: string, nowMs: number): Promise<Tokens> {
-  const { refreshToken } = kept
-  if (refreshToken === undefined) throw new LogInDue('the provider gave nothing to renew the log-in with', name)
+/** New tokens in the place of those that are kept. @throws LogInDue where the provider gives none; RingfenceError UNAVAILABLE */
+export async function refreshed(
+  profile: Profile,
+  kept: Tokens,
+  refreshToken: string,
+  name: string,
+  nowMs: number,
+): Promise<Tokens> {
   const configuration = await discover(profile)
   const { resource, audience } = asked(profile, configuration)
   const more = { ...(resource === undefined ? {} : { resource }), ...(audience === undefined ? {} : { audience }) }

@@ -29,6 +29,8 @@ export interface StartupInfo {
   readonly driverName: string | undefined
   readonly driverVersion: string | undefined
   readonly applicationName: string | undefined
+  /** It reaches this address by `ringfence connect` and no other: it is to be told of no others. */
+  readonly oneHost?: boolean
 }
 
 /** The client's side, as the backend sees it. */

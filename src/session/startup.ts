@@ -12,6 +12,9 @@ export const supportedOptions: ReadonlyMap<string, string[]> = new Map([
   ['PROTOCOL_VERSIONS', ['3/v3', '4/v4', '5/v5']],
 ])
 
+/** An option of STARTUP, of our own. */
+export const oneHostOption = 'RINGFENCE_ONE_HOST'
+
 /** The words that drivers look for before they try a lower version (Cassandra's `transport/ProtocolVersion.java`). */
 export function invalidVersion(version: number): string {
   const versions = supportedOptions.get('PROTOCOL_VERSIONS') ?? []
@@ -36,6 +39,7 @@ export function startupOf(buffer: Buffer, start: number, end: number, version: P
     driverName: options.get('DRIVER_NAME'),
     driverVersion: options.get('DRIVER_VERSION'),
     applicationName: options.get('APPLICATION_NAME'),
+    oneHost: options.get(oneHostOption) === 'true',
   }
   return { info, lz4: compression === 'lz4' }
 }

@@ -26,9 +26,9 @@ import { version } from '../version.ts'
 import { type AdminFlags, adminCommand, withOutput } from './admin-command.ts'
 import { addAwsToken } from './aws-token.ts'
 import { addCheck } from './check.ts'
+import { addPersonCommands } from './connect.ts'
 import { addIdentity } from './identity.ts'
 import { addNginx } from './nginx.ts'
-import { addPeople } from './people.ts'
 import { addPolicy } from './policy.ts'
 
 export function addAdminCommands(program: Command): void {
@@ -41,7 +41,7 @@ export function addAdminCommands(program: Command): void {
   addIdentity(program)
   addNginx(program)
   addAwsToken(program)
-  addPeople(program)
+  addPersonCommands(program)
   addX509(program)
   addBundle(program)
   withOutput(program.command('version').description('print the version')).action(({ output }: { output: Format }) => {
