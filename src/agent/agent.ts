@@ -16,9 +16,10 @@ import type { AgentRole } from '../mesh/roles.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { ControlSession } from './control-session.ts'
 import { firstCredentials } from './enrolment.ts'
+import { Exchange, type TokenSource } from './exchange.ts'
 import { IdentityFile } from './identity-file.ts'
 import { KeptValues } from './kept-values.ts'
-import { renewForEver } from './renewal.ts'
+import { byCertificate, byExchange, type Renew, renewForEver } from './renewal.ts'
 import { Reporter } from './reporter.ts'
 import { Watch } from './watch.ts'
 
@@ -30,6 +31,8 @@ export interface AgentOptions {
   readonly controlUrl: string
   /** Needed only while `stateDir` holds no valid identity. */
   readonly joinToken?: string | undefined
+  /** In the place of a join token, and of renewal by the certificate itself. */
+  readonly tokenSource?: TokenSource | undefined
   readonly log: Logger
   readonly clock?: Clock
   /** 0 up to 1, for jitter. */
@@ -62,7 +65,10 @@ const firstValuesWaitMs = 5_000
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const settings: Settings = { clock: systemClock, random: Math.random, kinds: allPushedKinds, ...options }
   const file = new IdentityFile(settings.stateDir)
-  const agent = new RunningAgent(settings, file, await firstCredentials(settings, file))
+  const { tokenSource } = settings
+  const exchange = tokenSource === undefined ? undefined : new Exchange(tokenSource, settings)
+  const renew = exchange === undefined ? byCertificate : byExchange(exchange)
+  const agent = new RunningAgent(settings, file, await firstCredentials(settings, file, exchange), renew)
   await agent.start()
   return agent
 }
@@ -76,13 +82,15 @@ class RunningAgent implements Agent {
   readonly #kept: KeptValues
   readonly #watch: Watch
   readonly #reporter: Reporter
+  readonly #renew: Renew
   #loops: Promise<void>[] = []
 
-  constructor(settings: Settings, identityFile: IdentityFile, credentials: Credentials) {
+  constructor(settings: Settings, identityFile: IdentityFile, credentials: Credentials, renew: Renew) {
     const { role, name, stateDir, log, kinds } = settings
     this.role = role
     this.name = name
     this.#identityFile = identityFile
+    this.#renew = renew
     this.#session = new ControlSession(settings, credentials)
     this.#values = new PushedValues(kinds)
     this.#kept = new KeptValues(stateDir, this.#values, role, log)
@@ -99,7 +107,7 @@ class RunningAgent implements Agent {
   }
 
   async start(): Promise<void> {
-    this.#loops.push(renewForEver(this.#session, this.#identityFile))
+    this.#loops.push(renewForEver(this.#session, this.#identityFile, this.#renew))
     if (this.role !== 'gateway' && this.role !== 'sidecar') return
     this.#kept.read()
     const { revision } = this.value(pushedKinds.policy).current

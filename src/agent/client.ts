@@ -5,7 +5,13 @@
 import { X509Certificate } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:https'
-import { connect, type DetailedPeerCertificate, type PeerCertificate, type TLSSocket } from 'node:tls'
+import {
+  type ConnectionOptions,
+  connect,
+  type DetailedPeerCertificate,
+  type PeerCertificate,
+  type TLSSocket,
+} from 'node:tls'
 import type { z } from 'zod'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
@@ -112,34 +118,22 @@ export async function enrolWith(controlUrl: string, body: EnrolRequest, clock: C
   if (!/^[0-9a-f]{64}$/.test(fingerprint)) {
     throw new RingfenceError('IDENTITY', 'not a join token', { hint: 'ringfence token generate makes one' })
   }
-  const socket = await connectUnverified(url)
+  // The chain is checked against the token's fingerprint below, before anything is sent.
+  const socket = await connectOnce(url, { rejectUnauthorized: false })
   try {
     checkFirstContact(socket, fingerprint, clock.now())
-    const text = JSON.stringify(body)
-    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
-      const headers = { ...bodyHeaders(text), connection: 'close' }
-      const sent = request(new URL('/v1/enrol', url), {
-        method: 'POST',
-        headers,
-        createConnection: () => socket,
-        timeout: answerTimeoutMs,
-      })
-      sent.on('response', resolve)
-      sent.on('timeout', () => sent.destroy(new Error('no answer in time')))
-      sent.on('error', (error) => reject(awayFault(url, error)))
-      sent.end(text)
-    })
-    return parseAnswer(answer.statusCode ?? 0, await textOf(answer), issuedCertificate)
+    const { status, text } = await postOnce(socket, new URL('/v1/enrol', url), 'application/json', JSON.stringify(body))
+    return parseAnswer(status, text, issuedCertificate)
   } finally {
     socket.destroy()
   }
 }
 
-function connectUnverified(url: URL): Promise<TLSSocket> {
+/** One connection for one request. @throws RingfenceError UNAVAILABLE, and what `checkServerIdentity` gives */
+export function connectOnce(url: URL, options: ConnectionOptions): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const host = url.hostname.replace(/^\[|\]$/g, '')
-    // The chain is checked against the token's fingerprint below, before anything is sent.
-    const socket = connect({ host, port: Number(url.port || 443), minVersion: 'TLSv1.3', rejectUnauthorized: false })
+    const socket = connect({ host, port: Number(url.port || 443), minVersion: 'TLSv1.3', ...options })
     const fail = (error: Error): void => {
       socket.destroy()
       reject(awayFault(url, error))
@@ -152,6 +146,24 @@ function connectUnverified(url: URL): Promise<TLSSocket> {
       resolve(socket)
     })
   })
+}
+
+/** The request that `socket` is for; whatever is answered, a refusal too. @throws RingfenceError UNAVAILABLE */
+export async function postOnce(
+  socket: TLSSocket,
+  url: URL,
+  type: string,
+  body: string,
+): Promise<{ status: number; text: string }> {
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    const headers = { ...bodyHeaders(body, type), connection: 'close' }
+    const sent = request(url, { method: 'POST', headers, createConnection: () => socket, timeout: answerTimeoutMs })
+    sent.on('response', resolve)
+    sent.on('timeout', () => sent.destroy(new Error('no answer in time')))
+    sent.on('error', (error) => reject(awayFault(url, error)))
+    sent.end(body)
+  })
+  return { status: answer.statusCode ?? 0, text: await textOf(answer) }
 }
 
 function checkFirstContact(socket: TLSSocket, fingerprint: string, nowMs: number): void {
@@ -171,7 +183,7 @@ function checkFirstContact(socket: TLSSocket, fingerprint: string, nowMs: number
   }
   const intermediates = others.filter((der) => !der.equals(root.raw))
   verifyChain(leafDer, intermediates, root.toString(), nowMs)
-  const fault = faultOfControlPlane(leafDer, nowMs, trustDomainOf(readLeaf(leafDer).spiffeId))
+  const fault = faultOfControlPlane(leafDer, nowMs)
   if (fault !== undefined) throw fault
 }
 
@@ -183,9 +195,13 @@ function secretsOf({ keyPem, certificatePem, bundlePem }: Credentials): { key: s
   return { key: keyPem, cert: certificatePem, ca: bundlePem }
 }
 
-function faultOfControlPlane(der: Buffer, nowMs: number, trustDomain: string): RingfenceError | undefined {
+/**
+ * Of a certificate whose chain was verified.
+ * @param trustDomain the one that the certificate names, where it is not known before
+ */
+export function faultOfControlPlane(der: Buffer, nowMs: number, trustDomain?: string): RingfenceError | undefined {
   try {
-    const { spiffeId } = verifyPeer(der, nowMs, trustDomain)
+    const { spiffeId } = verifyPeer(der, nowMs, trustDomain ?? trustDomainOf(readLeaf(der).spiffeId))
     const [owner, part, , ...rest] = pathSegmentsOf(spiffeId)
     if (owner === 'ringfence' && part === meshPaths.controlPlane && rest.length === 0) return undefined
     return new RingfenceError('IDENTITY', `${spiffeId} is not a control plane`)
@@ -194,8 +210,8 @@ function faultOfControlPlane(der: Buffer, nowMs: number, trustDomain: string): R
   }
 }
 
-function bodyHeaders(text: string): Record<string, string | number> {
-  return { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) }
+function bodyHeaders(text: string, type = 'application/json'): Record<string, string | number> {
+  return { 'content-type': type, 'content-length': Buffer.byteLength(text) }
 }
 
 async function textOf(answer: IncomingMessage): Promise<string> {

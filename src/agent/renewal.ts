@@ -1,8 +1,9 @@
 /** Certificates are renewed long before they end, for an expired one cannot be renewed. */
 import { RingfenceError } from '../base/errors.ts'
-import { credentialsOf, makeKey } from '../mesh/credentials.ts'
+import { type Credentials, credentialsOf, makeKey } from '../mesh/credentials.ts'
 import { issuedCertificate } from '../mesh/enrolment.ts'
 import type { ControlSession } from './control-session.ts'
+import type { Exchange } from './exchange.ts'
 import type { IdentityFile } from './identity-file.ts'
 
 /** When a certificate is renewed: at a random point of this part of its life, and at once from the late point. */
@@ -22,8 +23,33 @@ export function renewalDelayMs(notBeforeMs: number, notAfterMs: number, nowMs: n
   return Math.max(0, atMs - nowMs)
 }
 
+/** How a later certificate is got. */
+export interface Renew {
+  /** What is to be done where the present one has ended. */
+  readonly remedy: string
+  fresh(session: ControlSession): Promise<Credentials>
+}
+
+/** The control plane gives who has a certificate the next one. */
+export const byCertificate: Renew = {
+  remedy: 'enrol again with a new join token',
+  async fresh({ client }) {
+    const { keyPem, csrPem } = await makeKey()
+    const { certificatePem, bundlePem } = await client.post('/v1/renew', { csrPem }, issuedCertificate)
+    return credentialsOf(certificatePem, keyPem, bundlePem)
+  },
+}
+
+/** Each is got for a token, so that one that has ended is no loss. */
+export function byExchange(exchange: Exchange): Renew {
+  return {
+    remedy: 'it comes back with the next token that is accepted',
+    fresh: async ({ credentials }) => (await exchange.credentials(credentials.current)).credentials,
+  }
+}
+
 /** Resolves when the agent stops. */
-export async function renewForEver(session: ControlSession, file: IdentityFile): Promise<void> {
+export async function renewForEver(session: ControlSession, file: IdentityFile, renewal: Renew): Promise<void> {
   const { clock, random, log } = session.options
   let failures = 0
   let renewed = true
@@ -36,7 +62,7 @@ export async function renewForEver(session: ControlSession, file: IdentityFile):
     await session.pause(retryMs ?? Math.max(keptMs, renewalDelayMs(notBeforeMs, notAfterMs, clock.now(), random)))
     if (session.isStopped) return
     try {
-      await renew(session, file)
+      await renew(session, file, renewal)
       failures = 0
       renewed = true
       retryMs = undefined
@@ -50,18 +76,14 @@ export async function renewForEver(session: ControlSession, file: IdentityFile):
       retryMs = random() * (leftMs > 0 ? Math.max(retryMsMin, Math.min(windowMs, leftMs / 4)) : windowMs)
       failures++
       const expired = clock.now() > notAfterMs
-      const text = expired
-        ? 'identity expired; enrol again with a new join token'
-        : 'certificate was not renewed, trying again'
+      const text = expired ? `identity expired; ${renewal.remedy}` : 'certificate was not renewed, trying again'
       log[expired ? 'error' : 'warn']({ reason: fault.message, notAfterMs }, text)
     }
   }
 }
 
-async function renew(session: ControlSession, file: IdentityFile): Promise<void> {
-  const { keyPem, csrPem } = await makeKey()
-  const issued = await session.client.post('/v1/renew', { csrPem }, issuedCertificate)
-  const credentials = credentialsOf(issued.certificatePem, keyPem, issued.bundlePem)
+async function renew(session: ControlSession, file: IdentityFile, renewal: Renew): Promise<void> {
+  const credentials = await renewal.fresh(session)
   const { spiffeId, notAfterMs } = credentials
   const before = session.credentials.current.spiffeId
   if (spiffeId !== before) throw new RingfenceError('IDENTITY', `control plane renewed ${before} as ${spiffeId}`)

@@ -45,6 +45,8 @@ export const limits = {
   logInsRefusedPerClaimBurstMax: 200,
   /** And each second from then on. */
   logInsRefusedPerClaimPerSecondMax: 20,
+  /** What a certificate that is got for a token says besides its subject: person, groups, role and claims; for more there is none. */
+  exchangedBytesMax: 8 * 1024,
   /** Addresses, claimed identities, and pairs of both, of whose log-ins a process remembers something; the least recently used go first. */
   clientsRememberedMax: 50_000,
   /** The text of one statement. */

@@ -26,6 +26,7 @@ import {
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { listenerIdentitiesOid } from '../identity/certificate.ts'
+import { exchangedOid } from '../identity/exchanged.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { privateKeyPem } from '../mesh/credentials.ts'
 import { writeFileAtomically } from '../mesh/files.ts'
@@ -46,6 +47,8 @@ export interface LeafRequest {
   readonly dnsNames?: readonly string[] | undefined
   /** Of a gateway (see `Leaf`). */
   readonly listenerIdentities?: readonly string[] | undefined
+  /** What `exchangedOf` makes of an identity. */
+  readonly exchanged?: Buffer | undefined
 }
 
 export interface IssuedLeaf {
@@ -144,6 +147,9 @@ export class CertificateAuthority {
         await AuthorityKeyIdentifierExtension.create(issuer.publicKey),
         await SubjectKeyIdentifierExtension.create(request.publicKey),
         ...listenerIdentities(request.listenerIdentities ?? []),
+        ...(request.exchanged === undefined
+          ? []
+          : [new Extension(exchangedOid, false, new Uint8Array(request.exchanged))]),
       ],
     })
     return {

@@ -17,11 +17,14 @@ export interface Member {
   readonly peer: VerifiedPeer
   /** It has a newer certificate, which from now on counts for the connection that it came by: whoever is there proved who it is. */
   readonly renewed?: (certificatePem: string) => void
+  readonly address?: string | undefined
 }
 
 /** Has proved nothing yet. */
 export interface Stranger {
   readonly kind: 'stranger'
+  /** Where its connection comes from. */
+  readonly address?: string | undefined
 }
 
 export type Caller = Administrator | Member | Stranger
@@ -58,6 +61,11 @@ export function enrolledProxy(store: Store): Admit<ProxyCaller> {
     }
     return { kind, peer, agent }
   }
+}
+
+/** Where it comes from; `''` over the control plane's own socket. */
+export function addressOf(caller: Caller): string {
+  return (caller.kind === 'administrator' ? undefined : caller.address) ?? ''
 }
 
 /** Who it is in logs and in the list of what was issued. */

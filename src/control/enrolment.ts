@@ -10,7 +10,10 @@ import { createCache } from '../base/cache.ts'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { VerifiedPeer } from '../identity/certificate.ts'
+import { exchangedOf } from '../identity/exchanged.ts'
+import { LogInRefused } from '../identity/refusal.ts'
 import { isReserved, parseSpiffeId, pathSegmentsOf, type SpiffeId, trustDomainOf } from '../identity/spiffe.ts'
+import type { VerifiedIdentity } from '../identity/verified.ts'
 import type { EnrolRequest, IssuedCertificate } from '../mesh/enrolment.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import { type CertificateAuthority, type IssuedLeaf, keyOfRequest } from './ca.ts'
@@ -27,6 +30,9 @@ const signingsPerSecond = 50
 const signingsBurst = 200
 /** For one identity, so that a loop somewhere does not take everybody's share. */
 const signingsPerIdentityBurst = 20
+/** What lives shorter is over before it can be used. */
+const exchangedMsMin = 1_000
+const tokenOver = 'the token expires within a second; get a new one'
 const identitiesRememberedMax = 10_000
 
 export interface TokenOrder extends AltNames {
@@ -45,6 +51,7 @@ export class Enrolment {
     enrol: new TokenBucket(signingsBurst, signingsPerSecond),
     renewProxy: new TokenBucket(signingsBurst, signingsPerSecond),
     renewOther: new TokenBucket(signingsBurst, signingsPerSecond),
+    exchange: new TokenBucket(signingsBurst, signingsPerSecond),
   }
   readonly #budgetOf = createCache<TokenBucket>(identitiesRememberedMax)
 
@@ -98,7 +105,13 @@ export class Enrolment {
 
   /** The same identity and names again for a new key; the caller proved who it is with its present certificate. */
   async renew(caller: VerifiedPeer, csrPem: string): Promise<IssuedCertificate> {
-    const { spiffeId } = caller
+    const { spiffeId, exchanged } = caller
+    // It would outlive the token, and forget what that said.
+    if (exchanged !== undefined) {
+      throw new RingfenceError('IDENTITY', `the certificate of ${spiffeId} was got for a token and is not renewed`, {
+        hint: 'exchange a token again',
+      })
+    }
     take(this.#ownBudget(spiffeId), this.#micros())
     const agent = this.#store.agent(spiffeId)
     if (agent === undefined) {
@@ -111,6 +124,28 @@ export class Enrolment {
     const names = { ipAddresses, dnsNames, listenerIdentities }
     const leaf = await this.#ca.issue({ spiffeId, publicKey, ttlMs: this.#svidTtlMs, ...names })
     return this.#record(spiffeId, leaf, 'renew', spiffeId)
+  }
+
+  /** A certificate that says who `identity` is just as its token did; it ends at the latest when that does. */
+  async exchange(
+    identity: VerifiedIdentity,
+    csr: string,
+    lifeMs: number,
+  ): Promise<IssuedCertificate & { notAfterMs: number }> {
+    const { subject: spiffeId, key, token } = identity
+    const role = this.#store.agent(spiffeId)?.role
+    if (role !== undefined && role !== 'workload')
+      throw new LogInRefused('claims', `${spiffeId} is that of a ${role}, and no token speaks for it`)
+    const exchanged = exchangedOf(identity)
+    if (exchanged === undefined || token === undefined) throw tooMuch()
+    take(this.#ownBudget(key), this.#micros())
+    take(this.#budgets.exchange, this.#micros())
+    const publicKey = await keyOfRequest(csr)
+    const ttlMs = Math.min(lifeMs, this.#svidTtlMs, identity.expiresAtMs - this.#clock.now())
+    if (ttlMs < exchangedMsMin) throw new LogInRefused('expired', 'the token is as good as over', { words: tokenOver })
+    const leaf = await this.#ca.issue({ spiffeId, publicKey, ttlMs, exchanged })
+    const issued = this.#record(spiffeId, leaf, 'exchange', `token ${token.hash} of ${token.provider}`)
+    return { ...issued, notAfterMs: leaf.notAfterMs }
   }
 
   /** Key and certificate for a node, a test or a tool. @param by who asked for it @throws RingfenceError USAGE */
@@ -139,7 +174,7 @@ export class Enrolment {
     for (const text of listenerIdentities) {
       const id = parseSpiffeId(text)
       checkTrustDomain(id, this.#ca.trustDomain)
-      if (isReserved(id) || pathSegmentsOf(id)[0] === 'cassandra') {
+      if (isOfMesh(id)) {
         throw new RingfenceError('USAGE', `${id} is the mesh's own and no identity for a listener`)
       }
     }
@@ -168,8 +203,19 @@ function take(budget: TokenBucket, nowMicros: number): void {
   throw new RingfenceError('OVERLOADED', 'too many certificates are asked for', { hint: 'try again within 30s' })
 }
 
+function tooMuch(): LogInRefused {
+  return new LogInRefused('not-supported', 'what the token says is more than exchangedBytesMax', {
+    words: 'the groups and claims of this token are too many for a certificate; log in with the token itself',
+  })
+}
+
 function hashOf(secret: string): string {
   return createHash('sha256').update(secret).digest('hex')
+}
+
+/** Ids of the mesh's own parts and of its Cassandra nodes. */
+export function isOfMesh(id: SpiffeId): boolean {
+  return isReserved(id) || pathSegmentsOf(id)[0] === 'cassandra'
 }
 
 function checkTrustDomain(spiffeId: SpiffeId, trustDomain: string): void {
@@ -192,7 +238,11 @@ function checkRole(spiffeId: SpiffeId, role: AgentRole, trustDomain: string): vo
   }
 }
 
-function checkAltNames({ ipAddresses, dnsNames }: Omit<AltNames, 'listenerIdentities'>, role: AgentRole): void {
+/** @throws RingfenceError USAGE */
+export function checkAltNames(
+  { ipAddresses, dnsNames }: Omit<AltNames, 'listenerIdentities'>,
+  role: AgentRole | 'control',
+): void {
   // Drivers connect to nodes, sidecars and gateways, and most check the name or address that they connected to.
   if (role === 'workload' && ipAddresses.length + dnsNames.length > 0) {
     throw new RingfenceError('USAGE', 'a workload carries no addresses or host names')

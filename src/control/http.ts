@@ -6,6 +6,8 @@ import { RingfenceError } from '../base/errors.ts'
 import { aliveIntervalMs, aliveLine, watchLineBytesMax } from '../mesh/watch.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { Caller } from './callers.ts'
+import { readForm } from './forms.ts'
+import { oauthAnswer } from './oauth.ts'
 import type { Admitted, Route } from './route.ts'
 
 const statusOf: Partial<Record<RingfenceError['code'], number>> = {
@@ -17,6 +19,8 @@ const statusOf: Partial<Record<RingfenceError['code'], number>> = {
   TOO_LARGE: 413,
   UNAVAILABLE: 503,
 }
+/** RFC 6749 §5.1. */
+const notKept = { 'cache-control': 'no-store', pragma: 'no-cache' }
 /** A reader that does not read its stream is cut off once this much waits for it: more than all that it is told at first. */
 const backlogBytesMax = 4 * watchLineBytesMax
 
@@ -30,9 +34,23 @@ export function serveRoutes(
 ): void {
   answerErrors(server, log)
   const admitted = new WeakMap<FastifyRequest, Admitted>()
-  for (const route of routes) {
-    const { method, path: url, bodyBytesMax } = route
-    server.route({
+  for (const route of routes.filter(({ isOauth }) => isOauth !== true)) add(server, route)
+  // Forms are read here only: a browser sends one to any address, from whatever page.
+  const forms = routes.filter(({ isOauth }) => isOauth === true)
+  server.register(async (scope) => {
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser(
+      'application/x-www-form-urlencoded',
+      { parseAs: 'string' },
+      async (_: unknown, text: string) => readForm(text),
+    )
+    answerOauthErrors(scope, log)
+    for (const route of forms) add(scope, route)
+  })
+
+  function add(scope: FastifyInstance, route: Route): void {
+    const { method, path: url, bodyBytesMax, isOauth } = route
+    scope.route({
       method,
       url,
       ...(bodyBytesMax === undefined ? {} : { bodyLimit: bodyBytesMax }),
@@ -42,6 +60,7 @@ export function serveRoutes(
         const one = admitted.get(request)
         if (one === undefined) throw new Error('a request was not looked at')
         if (one.kind === 'stream') return sendLines(reply, one, clock, log)
+        if (isOauth === true) reply.headers(notKept)
         const answer = await one.answer(method === 'GET' ? request.query : request.body)
         return answer === undefined ? reply.code(204).send() : answer
       },
@@ -78,6 +97,20 @@ function sendLines(
     close()
   }
   raw.on('close', contained(nothingEnds, 'the end of a stream', closed))
+}
+
+function answerOauthErrors(server: FastifyInstance, log: Logger): void {
+  server.setErrorHandler((reason, request, reply) => {
+    const answer = oauthAnswer(reason)
+    if (answer === undefined) {
+      log.error({ err: reason, route: request.routeOptions.url }, 'request failed')
+      return reply.code(500).send({ error: 'temporarily_unavailable', error_description: 'its log says why' })
+    }
+    const { status, body } = answer
+    log.info({ status, route: request.routeOptions.url, reason: body.error_description }, 'request refused')
+    if (status === 429) reply.header('retry-after', '1')
+    return reply.code(status).headers(notKept).send(body)
+  })
 }
 
 function answerErrors(server: FastifyInstance, log: Logger): void {

@@ -73,10 +73,11 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
   const callerOf = (request: FastifyRequest): Caller => {
     const socket = request.raw.socket as TLSSocket
     const certificate = socket.getPeerX509Certificate()
-    if (!socket.authorized || certificate === undefined) return { kind: 'stranger' }
+    if (!socket.authorized || certificate === undefined) return { kind: 'stranger', address: socket.remoteAddress }
     return {
       kind: 'member',
       peer: verifyPeer(renewed.get(socket) ?? certificate.raw, clock.now(), trustDomain),
+      address: socket.remoteAddress,
       renewed: (certificatePem) => renewed.set(socket, new X509Certificate(certificatePem).raw),
     }
   }
@@ -84,13 +85,13 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
   server.addHook('onRequest', async (request) => {
     const { socket } = request.raw
     if (unproven.isRefused(socket)) throw new RingfenceError('IDENTITY', 'client certificate is not of this mesh')
-    if ((socket as TLSSocket).authorized) return
+    if (unproven.isProven(socket)) return
     if (!admission.mayAsk(socket.remoteAddress)) {
       throw new RingfenceError('OVERLOADED', 'too many requests without a certificate from this address', {
         hint: 'try again in a second',
       })
     }
-    if (request.is404) throw certificateNeeded()
+    if (request.is404 && !(socket as TLSSocket).authorized) throw certificateNeeded()
   })
   serveRoutes(server as unknown as FastifyInstance, routes, callerOf, clock, log)
 

@@ -9,8 +9,10 @@ import { join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
+import { callsOutside } from '../mesh/call-out.ts'
 import type { Observed } from '../mesh/observable.ts'
 import { type PushedKinds, pushedKinds } from '../mesh/pushed.ts'
 import type { PushedKind } from '../mesh/pushed-kind.ts'
@@ -19,7 +21,7 @@ import { loadProviders } from '../policy/providers.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
 import { CertificateAuthority } from './ca.ts'
-import { Enrolment } from './enrolment.ts'
+import { checkAltNames, Enrolment } from './enrolment.ts'
 import { type ServerIdentity, startHttpsServer } from './https-server.ts'
 import type { FetchKeys } from './key-sets/fetch-keys.ts'
 import { KeySets } from './key-sets/key-sets.ts'
@@ -32,6 +34,7 @@ import { controlSocketPath } from './socket-path.ts'
 import { startSocketServer } from './socket-server.ts'
 import { SqliteStore } from './sqlite-store.ts'
 import type { Store } from './store.ts'
+import { TokenExchange } from './token-exchange.ts'
 import { TxnKeys } from './txn/txn-keys.ts'
 
 export interface ControlOptions {
@@ -44,6 +47,9 @@ export interface ControlOptions {
   /** Policy to apply at start where it differs from the revision in force. */
   readonly policy?: { readonly source: string; readonly fileName: string } | undefined
   readonly name?: string | undefined
+  /** In its own certificate, for clients that check by which of them they called. Agents check its SPIFFE id. */
+  readonly ipAddresses?: readonly string[] | undefined
+  readonly dnsNames?: readonly string[] | undefined
   readonly version?: string | undefined
   readonly clock?: Clock
   /** SQLite in `stateDir` by default. @throws RingfenceError CONFIG where what is there cannot be used */
@@ -55,6 +61,8 @@ export interface ControlOptions {
   readonly log?: Logger
   /** How the keys of identity providers are fetched. */
   readonly fetchKeys?: FetchKeys
+  /** How AWS STS and a Kubernetes API server are asked; those outside unless said otherwise. */
+  readonly outside?: OutsideCalls
   /** Throws RingfenceError CONFIG; compiles it on a thread by default. */
   readonly validatePolicy?: (source: string, fileName: string, trustDomain: string) => void | Promise<void>
 }
@@ -82,6 +90,8 @@ const sweepIntervalMs = 1_000
 export async function startControl(options: ControlOptions): Promise<ControlPlane> {
   const { stateDir, clock = systemClock, log = createLogger('control'), validatePolicy = compilesOnThread } = options
   logFaults(log)
+  const { ipAddresses = [], dnsNames = [] } = options
+  checkAltNames({ ipAddresses, dnsNames }, 'control')
   const svidTtlMs = options.svidTtlMs ?? svidTtlMsDefault
   const trustDomain = parseTrustDomain(options.trustDomain)
   if (!(svidTtlMs >= svidTtlMsMin && svidTtlMs <= svidTtlMsMax)) {
@@ -116,11 +126,18 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     }
     keySets.start()
     closers.push(() => keySets.stop())
-    const providers = providersOf(publisher)
+    const providers = providersOf(publisher, options.outside ?? callsOutside())
+    const exchange = new TokenExchange({
+      enrolment,
+      trust: () => ({ trustDomain, bundlePem: ca.bundlePem, providers: providers.current }),
+      wantKeys: () => keySets.want(providers.takeWanted()),
+      clock,
+      log,
+    })
     const name = options.name ?? 'default'
     const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/ringfence/control-plane/${name}`)
     const ownIdentity = async (): Promise<ServerIdentity> => {
-      const { keyPem, certificatePem } = await ca.mint({ spiffeId, ttlMs: svidTtlMs })
+      const { keyPem, certificatePem } = await ca.mint({ spiffeId, ttlMs: svidTtlMs, ipAddresses, dnsNames })
       return { keyPem, certificatePem: certificatePem + ca.bundlePem, bundlePem: ca.bundlePem }
     }
     const { address } = options.listen
@@ -128,6 +145,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const parts: ControlParts = {
       ca,
       enrolment,
+      exchange,
       registry,
       keySets,
       txnKeys,
@@ -179,8 +197,8 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
 }
 
 /** By what the proxies are told: the documents of the policy, and the keys that were fetched. */
-function providersOf(publisher: Publisher): ProvidersInForce {
-  const providers = new ProvidersInForce()
+function providersOf(publisher: Publisher, outside: OutsideCalls): ProvidersInForce {
+  const providers = new ProvidersInForce(new Outside(outside))
   const policy = publisher.value(pushedKinds.policy)
   const sets = publisher.value(pushedKinds.keySets)
   providers.setKeySets(sets.current)

@@ -13,6 +13,8 @@ export interface Route {
   /** Longest body; a server's own bound where it is not said. */
   readonly bodyBytesMax?: number | undefined
   readonly output?: z.ZodType | undefined
+  /** Its body is a form, and its faults are those of OAuth; what it answers is a secret of its caller. */
+  readonly isOauth?: boolean | undefined
   /** Before a body is read. @throws RingfenceError IDENTITY where the caller may not */
   admit(caller: Caller): Admitted
 }
@@ -46,14 +48,16 @@ export function route<C extends Caller, I, O>(
     /** Notes that the caller is there, whatever its body says. */
     readonly heard?: (caller: C) => void
     readonly bodyBytesMax?: number
+    readonly isOauth?: true
   },
 ): Route {
-  const { method, path, who, input, output, service, heard, bodyBytesMax } = line
+  const { method, path, who, input, output, service, heard, bodyBytesMax, isOauth } = line
   return {
     method,
     path,
     bodyBytesMax,
     output,
+    isOauth,
     admit(caller) {
       const admitted = who(caller)
       heard?.(admitted)

@@ -36,6 +36,12 @@ const expected: Record<string, Expectation> = {
       role: 'workload',
     }),
   },
+  // It takes forms only; `token-exchange.test.ts` has what is good.
+  'POST /v1/exchange': {
+    may: callers,
+    body: () => ({ grant_type: 'x' }),
+    refused: { socket: 400, stranger: 400, workload: 400, sidecar: 400 },
+  },
   // A minted certificate is of nobody who enrolled.
   'POST /v1/renew': {
     may: members,

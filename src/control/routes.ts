@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { limits } from '../base/limits.ts'
 import { enrolRequest, issuedCertificate, renewRequest } from '../mesh/enrolment.ts'
+import { exchangeAnswer, exchangePath, exchangeRequest } from '../mesh/exchange.ts'
 import { reportBytesMax } from '../mesh/proxy-report.ts'
 import { reportAnswer } from '../mesh/report.ts'
 import { administrator, anybody, enrolledProxy, member } from './callers.ts'
@@ -18,6 +19,8 @@ import * as transactions from './services/transaction-tokens.ts'
 const nothing = z.unknown()
 /** JSON may write one byte of policy as six. */
 const policyBodyBytesMax = 6 * limits.policyBytesMax + 4096
+/** A token as it is, for it has nothing that a form escapes, and a signing request. */
+const exchangeBodyBytesMax = limits.authMessageBytesMax + 32 * 1024
 
 export function controlRoutes(parts: ControlParts): Route[] {
   const proxy = enrolledProxy(parts.store)
@@ -29,6 +32,16 @@ export function controlRoutes(parts: ControlParts): Route[] {
       input: enrolRequest,
       output: issuedCertificate,
       service: (caller, request) => certificates.enrol(parts, caller, request),
+    }),
+    route({
+      method: 'POST',
+      path: exchangePath,
+      who: anybody,
+      input: exchangeRequest,
+      output: exchangeAnswer,
+      bodyBytesMax: exchangeBodyBytesMax,
+      isOauth: true,
+      service: (caller, request) => certificates.exchange(parts, caller, request),
     }),
     route({
       method: 'POST',

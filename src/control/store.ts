@@ -34,8 +34,8 @@ export interface AgentRow extends AltNames {
 export interface Issuance {
   readonly serial: string
   readonly spiffeId: string
-  readonly reason: 'enrol' | 'renew' | 'mint'
-  /** The token's hash, cut; the SPIFFE id; or `admin`. */
+  readonly reason: 'enrol' | 'renew' | 'mint' | 'exchange'
+  /** The join token's hash, cut; that of another token, with its provider; the SPIFFE id; or `admin`. */
   readonly caller: string
   readonly issuedAtMs: number
   readonly notAfterMs: number

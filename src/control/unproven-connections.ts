@@ -3,6 +3,7 @@ import type { Server } from 'node:https'
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { after, contain, contained, nothingEnds, type Owner } from '../base/contained.ts'
+import { readLeaf } from '../identity/certificate.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { Admission } from './admission.ts'
 
@@ -15,6 +16,7 @@ export class UnprovenConnections {
   /** When each is closed. */
   readonly #ends = new Map<string, NodeJS.Timeout>()
   readonly #refused = new WeakSet<object>()
+  readonly #proven = new WeakSet<object>()
 
   constructor(server: Server, admission: Admission, log: Logger) {
     this.#admission = admission
@@ -37,6 +39,11 @@ export class UnprovenConnections {
   /** It showed a certificate that is not of the mesh. What it sent with the end of the handshake is still parsed after destroy(). */
   isRefused(socket: Socket): boolean {
     return this.#refused.has(socket)
+  }
+
+  /** It showed a certificate of the mesh, by which it is here for more than one request. Who got one for a token counts as a stranger, who may be many. */
+  isProven(socket: Socket): boolean {
+    return this.#proven.has(socket)
   }
 
   /** False where it is not to cost a handshake. */
@@ -65,7 +72,8 @@ export class UnprovenConnections {
       this.#log.warn({ peer: socket.remoteAddress, reason }, 'client certificate refused')
       this.#refused.add(socket)
       socket.destroy()
-    } else if (socket.authorized) {
+    } else if (socket.authorized && !isExchanged(socket)) {
+      this.#proven.add(socket)
       this.#admission.proven(connectionId(socket), socket.remoteAddress)
       this.#forget(connectionId(socket))
     }
@@ -74,6 +82,16 @@ export class UnprovenConnections {
   #forget(id: string): void {
     clearTimeout(this.#ends.get(id))
     this.#ends.delete(id)
+  }
+}
+
+/** Also where the certificate is not understood. */
+function isExchanged(socket: TLSSocket): boolean {
+  try {
+    const { raw } = socket.getPeerX509Certificate() ?? {}
+    return raw === undefined || readLeaf(raw).exchanged !== undefined
+  } catch {
+    return true
   }
 }
 

@@ -3,9 +3,9 @@
  */
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
-import { kubernetesAccess } from '../agent/call-out.ts'
 import { parseOneDocument } from '../base/document.ts'
 import { limits } from '../base/limits.ts'
+import { kubernetesAccess } from '../mesh/call-out.ts'
 import { advertisedAddress, advertisedMax } from '../mesh/endpoints.ts'
 import { listenersSchema } from '../session/listener-config.ts'
 

@@ -10,13 +10,13 @@
  * The rule one must not break: the gateway never decides access; a sidecar believes it only what a passport proves.
  */
 
-import { callsOutside } from '../agent/call-out.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
+import { callsOutside } from '../mesh/call-out.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'

@@ -3,6 +3,7 @@
  */
 import { RingfenceError } from '../base/errors.ts'
 import { bitStringBits, booleanValue, type DerElement, DerReader, derFault, objectIdText, tag, timeMs } from './der.ts'
+import { type Exchanged, exchangedOid, readExchanged } from './exchanged.ts'
 import { parseSpiffeId, type SpiffeId, trustDomainOf } from './spiffe.ts'
 
 declare const verified: unique symbol
@@ -14,6 +15,8 @@ export interface VerifiedPeer {
   readonly notAfterMs: number
   /** Of its certificate, in hexadecimal, as X509Certificate.serialNumber gives it. */
   readonly serial: string
+  /** Where it got the certificate for a token. */
+  readonly exchanged: Exchanged | undefined
   readonly [verified]: true
 }
 
@@ -28,6 +31,8 @@ export interface Leaf {
   readonly extKeyUsage: readonly string[]
   /** Of a gateway: which identities its plain listeners may have. Its join token named them, and the authority wrote them in. */
   readonly listenerIdentities: readonly SpiffeId[]
+  /** Of a certificate that was got for a token: what the token said. */
+  readonly exchanged: Exchanged | undefined
 }
 
 /** In a certificate, or named by a join token. */
@@ -64,6 +69,7 @@ const understood = new Set<string>([
   oid.keyUsage,
   oid.extKeyUsage,
   listenerIdentitiesOid,
+  exchangedOid,
 ])
 const curves = new Set<string>([oid.p256, oid.p384, oid.p521])
 const rsaModulusBitsMin = 2048
@@ -77,13 +83,13 @@ const uriName = 0x86
  * @throws RingfenceError IDENTITY
  */
 export function verifyPeer(certDer: Buffer, nowMs: number, trustDomain: string): VerifiedPeer {
-  const { spiffeId, notBeforeMs, notAfterMs, serial } = readLeaf(certDer)
+  const { spiffeId, notBeforeMs, notAfterMs, serial, exchanged } = readLeaf(certDer)
   if (nowMs < notBeforeMs) throw new RingfenceError('IDENTITY', `certificate of ${spiffeId} is not valid yet`)
   if (nowMs > notAfterMs) throw new RingfenceError('IDENTITY', `certificate of ${spiffeId} has expired`)
   if (trustDomainOf(spiffeId) !== trustDomain) {
     throw new RingfenceError('IDENTITY', `${spiffeId} is not of the trust domain ${trustDomain}`)
   }
-  return { spiffeId, notAfterMs, serial } as VerifiedPeer
+  return { spiffeId, notAfterMs, serial, exchanged } as VerifiedPeer
 }
 
 /**
@@ -128,6 +134,7 @@ export function readLeaf(der: Buffer): Leaf {
   if (subject.content.length === 0 && !names.critical)
     throw derFault('has neither a subject nor a critical subject alternative name')
   const listenerIdentities = readListenerIdentities(extensions.get(listenerIdentitiesOid))
+  const exchanged = extensions.get(exchangedOid)
   return {
     spiffeId: readUri(names.value),
     notBeforeMs,
@@ -136,6 +143,7 @@ export function readLeaf(der: Buffer): Leaf {
     keyUsage,
     extKeyUsage,
     listenerIdentities,
+    exchanged: exchanged === undefined ? undefined : readExchanged(exchanged.value),
   }
 }
 

@@ -11,6 +11,7 @@ export const tag = {
   bitString: 0x03,
   octetString: 0x04,
   objectId: 0x06,
+  utf8String: 0x0c,
   utcTime: 0x17,
   generalizedTime: 0x18,
   sequence: 0x30,

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { agentRoles } from './roles.ts'
 
 /** A PEM of one certificate signing request; only its key and its proof of possession are used. */
-const csrPem = z
+export const csrPem = z
   .string()
   .min(1)
   .max(8 * 1024)

@@ -3,9 +3,9 @@
  */
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { kubernetesAccess } from '../agent/call-out.ts'
 import { parseOneDocument } from '../base/document.ts'
 import { limits } from '../base/limits.ts'
+import { kubernetesAccess } from '../mesh/call-out.ts'
 import { listenersSchema } from '../session/listener-config.ts'
 
 const port = z.int().min(1).max(65_535)

@@ -11,7 +11,6 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { callsOutside } from '../agent/call-out.ts'
 import type { Barrier, Consumer } from '../audit/event.ts'
 import { Recorded } from '../audit/recorded.ts'
 import { TrafficCount } from '../audit/traffic.ts'
@@ -26,6 +25,7 @@ import { trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import { linkProtocols } from '../link/protocol.ts'
+import { callsOutside } from '../mesh/call-out.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { type PolicySnapshot, pushedKinds } from '../mesh/pushed.ts'

@@ -3,9 +3,9 @@ import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
-import type { OutsideWorld } from '../../src/agent/call-out.ts'
 import type { CertificateAuthority } from '../../src/control/ca.ts'
 import { parseSpiffeId } from '../../src/identity/spiffe.ts'
+import type { OutsideWorld } from '../../src/mesh/call-out.ts'
 
 export interface Asked {
   readonly method: string

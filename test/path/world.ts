@@ -68,7 +68,8 @@ export interface RunningGateway {
 
 export class World {
   readonly ca: CertificateAuthority
-  readonly #folder: string
+  /** Its authority is in `ca`, as a control plane's is in its state folder. */
+  readonly folder: string
   readonly #closers: (() => Promise<void> | void)[] = []
   readonly #certificates = new Map<string, Promise<Credentials>>()
   /** What sidecars and gateways logged, line by line. */
@@ -82,7 +83,7 @@ export class World {
 
   private constructor(ca: CertificateAuthority, folder: string) {
     this.ca = ca
-    this.#folder = folder
+    this.folder = folder
   }
 
   static async make(trustDomain = 'demo.local'): Promise<World> {
@@ -149,7 +150,7 @@ export class World {
             ...(options.proxyFrom === undefined ? {} : { proxyProtocol: { from: options.proxyFrom } }),
           }
         : { address: '127.0.0.1', port: 0, tls: false, identity: options.plainIdentity }
-    const auditDirectory = join(this.#folder, 'audit', `${name}-${node.port}`)
+    const auditDirectory = join(this.folder, 'audit', `${name}-${node.port}`)
     const sidecar = new Sidecar({
       config: {
         name,
@@ -305,7 +306,7 @@ export class World {
 
   async close(): Promise<void> {
     for (const close of this.#closers) await close()
-    rmSync(this.#folder, { recursive: true, force: true })
+    rmSync(this.folder, { recursive: true, force: true })
   }
 }
 

@@ -7,7 +7,8 @@ import { type Command, Option } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import type { Credentials } from '../../mesh/credentials.ts'
 import { restOptimiser } from '../../telemetry/optimiser.ts'
-import { type HostPort, parseDuration, parseHostPort, readInput, setting, tokenOf } from '../options.ts'
+import { type IdentityTokenFlags, tokenSourceOf } from '../identity-token.ts'
+import { collect, type HostPort, parseDuration, parseHostPort, readInput, setting, tokenOf } from '../options.ts'
 import { printJson } from '../output.ts'
 import { version } from '../version.ts'
 
@@ -39,9 +40,23 @@ function addControl(program: Command): void {
     )
     .addOption(setting('control', '--policy <file>', 'policy to apply at start where it differs from the one in force'))
     .addOption(setting('control', '--name <name>', 'of this instance').default('default'))
+    .option(
+      '--ip <address>',
+      'address in its own certificate, for clients that check it; may be repeated',
+      collect(String),
+    )
+    .option('--dns <name>', 'host name in its own certificate; may be repeated', collect(String))
+    .addOption(
+      setting('control', '--kubernetes-api-server <url>', 'that reviews tokens; in a Pod the one of its cluster'),
+    )
+    .addOption(setting('control', '--kubernetes-token-file <file>', 'token that it is asked with; in a Pod its own'))
+    .addOption(setting('control', '--kubernetes-ca-file <file>', 'roots that it is known by; in a Pod its own'))
     .addOption(outputOption('once it is up, print where'))
     .action(async (flags: ControlFlags) => {
-      const { startControl } = await import('../../control/main.ts')
+      const [{ startControl }, { callsOutside }] = await Promise.all([
+        import('../../control/main.ts'),
+        import('../../mesh/call-out.ts'),
+      ])
       const control = await startControl({
         stateDir: flags.stateDir,
         listen: flags.listen,
@@ -49,7 +64,14 @@ function addControl(program: Command): void {
         svidTtlMs: flags.svidTtl,
         policy: flags.policy === undefined ? undefined : { source: readInput(flags.policy), fileName: flags.policy },
         name: flags.name,
+        ipAddresses: flags.ip,
+        dnsNames: flags.dns,
         version,
+        outside: callsOutside({
+          apiServer: flags.kubernetesApiServer,
+          tokenFile: flags.kubernetesTokenFile,
+          caFile: flags.kubernetesCaFile,
+        }),
       })
       if (flags.output === 'json') printJson({ url: control.url, socketPath: control.socketPath })
       stopOnSignal(() => control.stop())
@@ -63,6 +85,11 @@ interface ControlFlags {
   svidTtl: number
   policy?: string
   name: string
+  ip?: string[]
+  dns?: string[]
+  kubernetesApiServer?: string
+  kubernetesTokenFile?: string
+  kubernetesCaFile?: string
   output: string
 }
 
@@ -84,7 +111,7 @@ function addProxy(program: Command, role: 'gateway' | 'sidecar', description: st
     })
 }
 
-interface AgentFlags {
+interface AgentFlags extends IdentityTokenFlags {
   controlUrl: string
   out: string
   stateDir?: string
@@ -112,6 +139,21 @@ function addAgent(program: Command): void {
       setting('agent', '--pem-bundle <file>', 'also write key, certificates and roots into one file, for Cassandra'),
     )
     .option('--token <token>', 'join token, at the first start (also: RINGFENCE_AGENT_TOKEN, …_TOKEN_FILE)')
+    .addOption(
+      setting(
+        'agent',
+        '--identity-token-file <file>',
+        'in the place of a join token: a token of an identity provider, read again at each renewal',
+      ),
+    )
+    .addOption(setting('agent', '--identity-token-command <command>', 'or what this command prints'))
+    .addOption(
+      setting(
+        'agent',
+        '--trust-bundle <file>',
+        'roots by which the control plane is known, before it is shown a token',
+      ),
+    )
     .option('--once', 'write the files and end')
     .action(runAgent)
 }
@@ -124,6 +166,9 @@ async function runAgent(flags: AgentFlags): Promise<void> {
   ])
   const log = createLogger('agent')
   const { out, role, controlUrl } = flags
+  const tokenSource = tokenSourceOf(flags)
+  if (tokenSource !== undefined && role !== 'workload')
+    throw new RingfenceError('USAGE', `a token of an identity provider is for the role workload, not for ${role}`)
   mkdirSync(out, { recursive: true, mode: 0o700 })
   const agent = await startAgent({
     role,
@@ -131,6 +176,7 @@ async function runAgent(flags: AgentFlags): Promise<void> {
     stateDir: flags.stateDir ?? out,
     controlUrl,
     joinToken: tokenOf('agent', flags.token),
+    tokenSource,
     log,
   })
   const { spiffeId } = agent.credentials.current

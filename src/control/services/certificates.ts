@@ -8,8 +8,9 @@ import {
   issuedCertificate,
   type renewRequest,
 } from '../../mesh/enrolment.ts'
+import type { ExchangeAnswer, ExchangeRequest } from '../../mesh/exchange.ts'
 import { agentRoles } from '../../mesh/roles.ts'
-import { type Administrator, type Caller, type Member, nameOf } from '../callers.ts'
+import { type Administrator, addressOf, type Caller, type Member, nameOf } from '../callers.ts'
 import { tokenTtlMsDefault } from '../enrolment.ts'
 import type { ControlParts } from './parts.ts'
 
@@ -62,6 +63,14 @@ export async function enrol(
   const issued = await enrolment.enrol(request)
   log.info({ spiffeId: issued.spiffeId, role: request.role, name: request.name }, 'enrolled')
   return issued
+}
+
+export function exchange(
+  { exchange: tokens }: ControlParts,
+  caller: Caller,
+  request: ExchangeRequest,
+): Promise<ExchangeAnswer> {
+  return tokens.exchange(request, addressOf(caller))
 }
 
 export async function renew(

@@ -8,11 +8,13 @@ import type { KeySets } from '../key-sets/key-sets.ts'
 import type { Publisher } from '../publisher.ts'
 import type { Registry } from '../registry.ts'
 import type { Store } from '../store.ts'
+import type { TokenExchange } from '../token-exchange.ts'
 import type { TxnKeys } from '../txn/txn-keys.ts'
 
 export interface ControlParts {
   readonly ca: CertificateAuthority
   readonly enrolment: Enrolment
+  readonly exchange: TokenExchange
   readonly registry: Registry
   readonly keySets: KeySets
   readonly txnKeys: TxnKeys

@@ -57,6 +57,11 @@ async function verifyBoth(
   check: ProofCheck,
 ): Promise<Proved> {
   const first = await shows.verify({ kind: shows.evidence.name, chain, shown: undefined }, check)
+  // Whoever has a token can get one, so it would add nothing to what is shown beside it.
+  if (first.token !== undefined)
+    throw new LogInRefused('not-supported', 'the certificate was got for a token, and is no second proof', {
+      words: 'a certificate that was got for a token is no second proof beside a token',
+    })
   const second = await other.verify(evidence, check)
   const { subject } = first
   // A token about a workload is about the one that has the certificate, or it is somebody else's.

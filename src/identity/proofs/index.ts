@@ -1,10 +1,11 @@
 /** The ways to prove who one is. A new one is a file beside this and its place in these lists. */
+import { LogInRefused } from '../refusal.ts'
 import { bothOf } from './both.ts'
 import { certificate } from './certificate.ts'
 import { listener } from './listener.ts'
 import { presigned } from './presigned.ts'
 import type { Evidence, Proof } from './proof.ts'
-import { Proofs } from './registry.ts'
+import { askedOf, Conversation, Proofs } from './registry.ts'
 import { token } from './token.ts'
 
 /** Those that are asked for as a password. */
@@ -21,6 +22,14 @@ export const listenerModes: Readonly<Record<string, readonly string[]>> = {
   token: passwords,
   both: [both.method],
   either: [certificate.method, ...passwords],
+}
+
+/** What a client shows that gives this as its password, wherever it gives it. @throws LogInRefused for what is of no kind */
+export function evidenceOfPassword(password: string): Evidence {
+  const conversation = new Conversation(askedOf(byPassword), { certificates: [], listenerIdentity: undefined })
+  const step = conversation.answer(Buffer.from(`\0token\0${password}`))
+  if (Buffer.isBuffer(step)) throw new LogInRefused('not-supported', 'a log-in of several rounds')
+  return step
 }
 
 /** The certificate that a connection showed as its own; undefined where the evidence is of another kind, or has none. */

@@ -71,7 +71,7 @@ export interface Proved {
   readonly groups?: readonly string[] | undefined
   readonly role?: string | undefined
   readonly claims?: Claims | undefined
-  /** Each one of `Proof.proves`; where it is not given, the proof's own word. */
+  /** Each one of `Proof.proves`, or of the proof for which a certificate was got; where it is not given, the proof's own word. */
   readonly methods?: readonly string[]
   readonly token?: ShownToken | undefined
   readonly expiresAtMs: number
@@ -100,7 +100,7 @@ export interface Proof<Shown = unknown> {
     /** Of `Evidence.shown`. */
     readonly schema: z.ZodType<Shown>
   }
-  /** Its subject alone says who it is; see `identityKey`. */
+  /** Its subject alone says who it is, where `Proved.methods` is not given; see `identityKey`. */
   readonly bySubject?: true
   /** What the connection itself shows; undefined where it shows nothing of this kind. Such a client is READY at once. */
   readonly atConnection?: (connection: Connected) => Omit<Evidence, 'kind'> | undefined

@@ -183,6 +183,6 @@ function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedId
     evidenceHash: createHash('sha256').update(proved.hashed).digest('hex'),
     token,
     gateway: check.gateway?.spiffeId,
-    key: identityKey(who, proof.bySubject === true),
+    key: identityKey(who, proof.bySubject === true && proved.methods === undefined),
   })
 }

@@ -18,6 +18,7 @@ const schema = z.strictObject({
   accounts: listOf(awsAccount),
   allowPrivate: z.boolean().default(false),
   leeway: tokenShape.leeway,
+  certificateLife: tokenShape.certificateLife,
 })
 
 export const awsSts = providerType<z.infer<typeof schema>>({

@@ -23,12 +23,17 @@ const within = (minMs: number, maxMs: number, words: string) =>
 /** What an issuer may be: it is compared as it is, so it is written as the provider writes it into its tokens. */
 export const issuer = text.refine((value) => !/\s/.test(value), 'an issuer has no white space')
 
-/** `audiences`, `algorithms`, `leeway`, `lifeMax`. */
+/** So long at most lives a certificate that is got for a token. */
+export const certificateMsMax = 3_600_000
+
+/** `audiences`, `algorithms`, `leeway`, `lifeMax`, `certificateLife`. */
 export const tokenShape = {
   audiences: listOf(text),
   algorithms: listOf(z.enum(algorithms)).default(['RS256', 'ES256']),
   leeway: within(0, leewayMsMax, 'at most 60s').default(leewayMsDefault),
   lifeMax: within(1000, tokenLifeMsMax, '1s to 24h').default(tokenLifeMsMax),
+  /** Of a certificate that is got for one of its tokens, which also ends with the token; 0s: there are none. */
+  certificateLife: within(0, certificateMsMax, 'at most 1h').default(certificateMsMax),
 }
 
 /** `jwks`, `caPem`, `allowPrivate`, `refresh`, `keysMaxAge`. */

@@ -158,6 +158,11 @@ export class Providers {
     return [...this.#byName.values()].some((one) => one.canVerify(nowMs, this.#outside))
   }
 
+  /** So long may a certificate live that is got for what one of them signed; 0 where there are none, also for one that is gone. */
+  certificateMsMax(provider: string): number {
+    return this.#byName.get(provider)?.document.spec.certificateLife ?? 0
+  }
+
   /** One of them has the keys of that trust domain. */
   federates(trustDomain: string): boolean {
     return [...this.#byName.values()].some(({ type, document }) => type.trustDomain?.(document.spec) === trustDomain)

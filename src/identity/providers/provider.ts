@@ -15,6 +15,8 @@ import type { Claims } from '../verified.ts'
 export interface ProviderSpec {
   /** `ProviderType.name`. */
   readonly type: string
+  /** See `tokenShape`, milliseconds. */
+  readonly certificateLife: number
 }
 
 /** A document of kind `IdentityProvider`: plain data, which survives a structured clone. */

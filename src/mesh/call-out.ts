@@ -10,7 +10,7 @@ import type { StsRequest } from '../identity/aws/presigned.ts'
 import type { OutsideAnswer } from '../identity/outside/answer.ts'
 import type { OutsideCalls } from '../identity/outside/outside.ts'
 import { LogInRefused } from '../identity/refusal.ts'
-import { callOutside, type OutsideCall, type Resolve, resolveBySystem } from '../mesh/outside-call.ts'
+import { callOutside, type OutsideCall, type Resolve, resolveBySystem } from './outside-call.ts'
 
 const { outsideTimeoutMs: msMax, outsideAnswerBytesMax: answerBytesMax } = limits
 
