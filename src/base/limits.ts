@@ -17,8 +17,8 @@ export const limits = {
   verifiedTokensMax: 10_000,
   /** A transaction token, or a name in its place, in the custom payload of a request. */
   txnTokenBytesMax: 16 * 1024,
-  /** Transaction tokens of which a sidecar remembers until their end on whose behalf they are, by hash; the least recently used go first. */
-  txnTokensRememberedMax: 10_000,
+  /** Transaction tokens, added up, of which a sidecar remembers until their end on whose behalf they are, by hash: some 20,000; the least recently used go first. */
+  txnTokensRememberedBytesMax: 16 * 1024 * 1024,
   /** And of which it remembers for a second that they are none. */
   txnTokensRefusedRememberedMax: 1_000,
   /** Tokens and names of one session that are kept ready; more are looked up anew, at a few microseconds each. */

@@ -35,7 +35,7 @@ export class IdentityState implements StatementHolder {
   readonly principal: Principal
   /** Under what everything of it is kept; see `principalKey`. */
   readonly key: string
-  /** Of the event loop; all its sessions have one. */
+  /** Of the event loop; all its sessions have one. By it goes whatever is shared out: a workload has one with all on whose behalf it asks. */
   share: LoopShare
   readonly prepared: PreparedTable
   readonly #memory: StatementMemory

@@ -172,3 +172,44 @@ describe('what an identity may have prepared (attack B9)', () => {
     assert.ok(table.admits(judged(`text ${limits.preparedPerIdentityMax}`), 0))
   })
 })
+
+describe('what is lent to the same workload with a person behind it', () => {
+  const again = (one: Judged): Judged => ({ ...one, epoch: -1 })
+
+  it('is found by its id, undecided, and is the borrower’s own from then on', () => {
+    const [workload, pair] = [new PreparedTable(), new PreparedTable()]
+    pair.lend(workload, again)
+    const key = randomBytes(preparedIdBytes)
+    assert.equal(pair.find(key, 0, key.length), undefined)
+    const theirs = { ...judged('one'), epoch: 7 }
+    workload.set(key, theirs)?.columnDigests.set(4, 'columns')
+    const own = pair.find(key, 0, key.length)!
+    assert.deepEqual([own.judged.text, own.judged.epoch, own.columnDigests.get(4)], ['one', -1, 'columns'])
+    assert.notEqual(own.judged, theirs)
+    assert.equal(pair.find(key, 0, key.length), own, 'once')
+    assert.equal(workload.find(key, 0, key.length)?.judged, theirs)
+    // What clients are told of its columns changes for both.
+    workload.set(key, theirs)?.columnDigests.set(4, 'others')
+    assert.equal(pair.find(key, 0, key.length)?.columnDigests.get(4), 'others')
+  })
+
+  it('is nothing the other way round', () => {
+    const [workload, pair, other] = [new PreparedTable(), new PreparedTable(), new PreparedTable()]
+    for (const table of [pair, other]) table.lend(workload, again)
+    const key = randomBytes(preparedIdBytes)
+    pair.set(key, judged('one'))
+    assert.equal(workload.find(key, 0, key.length), undefined)
+    assert.equal(other.find(key, 0, key.length), undefined)
+  })
+
+  it('is prepared at the rate of the workload, however many people it names', () => {
+    const workload = new PreparedTable()
+    const pairs = Array.from({ length: 10 }, () => new PreparedTable())
+    for (const pair of pairs) pair.lend(workload, again)
+    let admitted = 0
+    for (let i = 0; i < preparesBurstMax; i++)
+      for (const [at, pair] of pairs.entries()) if (pair.admits(judged(`${i} ${at}`), 0)) admitted++
+    assert.equal(admitted, preparesBurstMax)
+    assert.equal(workload.admits(judged('own'), 0), false)
+  })
+})

@@ -4,7 +4,7 @@
  * Rule: what was found out is remembered only while the control plane's keys stay as they are, and no longer than the token lives.
  */
 import { hash } from 'node:crypto'
-import { type Cache, createCache } from '../../base/cache.ts'
+import { type Cache, createCache, createWeighedCache } from '../../base/cache.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { KeyRing, type PublicJwk } from '../../identity/jwt/keys.ts'
@@ -17,6 +17,7 @@ const refusedMs = 1_000
 export interface KnownToken {
   readonly kind: 'good'
   readonly token: TxnToken
+  readonly bytes: number
 }
 
 export interface RefusedToken {
@@ -28,7 +29,7 @@ export interface RefusedToken {
 
 export class TxnTokens {
   readonly #trustDomain: () => string
-  readonly #known: Cache<KnownToken> = createCache(limits.txnTokensRememberedMax)
+  readonly #known: Cache<KnownToken> = createWeighedCache(limits.txnTokensRememberedBytesMax, ({ bytes }) => bytes)
   readonly #refused: Cache<RefusedToken> = createCache(limits.txnTokensRefusedRememberedMax)
   #ring = new KeyRing([])
   /** Another with each set of keys. */
@@ -58,7 +59,7 @@ export class TxnTokens {
     const { generation } = this
     try {
       const token = await verifyTxnToken(text, this.#ring, this.#trustDomain(), nowMs)
-      if (generation === this.generation) this.#known.set(digest, { kind: 'good', token })
+      if (generation === this.generation) this.#known.set(digest, { kind: 'good', token, bytes: text.length })
     } catch (reason) {
       if (!(reason instanceof RingfenceError) || reason.code !== 'IDENTITY') throw reason
       const words = (reason instanceof LogInRefused ? reason.words : undefined) ?? reason.message

@@ -199,7 +199,7 @@ export class SchemaQuestions {
       return await this.#decided(asker, question, { tree, named, table, baseOf, columns, params, values })
     }
     // Rows that are read for one question alone are in memory until it is answered.
-    return this.#tables.isOwn(wanted) ? await this.#own.through(identity, answer) : await answer()
+    return this.#tables.isOwn(wanted) ? await this.#own.through(identity.share, answer) : await answer()
   }
 
   /** The keyspaces of which there is something to read: what is hidden takes no more time than what is not there. */
@@ -257,7 +257,7 @@ export class SchemaQuestions {
     const pageRows = Math.max(0, params.pageSize ?? 0)
     let warning: string | undefined
     let shown: readonly OutputColumn[] = columns
-    const page = await this.#slices.run(identity, function* () {
+    const page = await this.#slices.run(identity.share, function* () {
       const plan = planOf(tree, table.shape, values, Date.now)
       warning = plan.warning
       if (columns.length === 0) shown = plan.columns
