@@ -4,6 +4,7 @@
  * The rule one must not break: what a proxy holds stays good while the control plane is away, and never goes back to an older
  * policy revision.
  */
+import type { z } from 'zod'
 import { type Clock, systemClock } from '../base/clock.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Feed } from '../mesh/feed.ts'
@@ -49,6 +50,8 @@ export interface Agent extends Feed {
    * after two seconds: a control plane that is away holds nobody up.
    */
   leave(): Promise<void>
+  /** Asks the control plane for something, as who this process is. @throws RingfenceError UNAVAILABLE, or as the control plane refuses */
+  ask<T>(path: string, body: unknown, schema: z.ZodType<T>): Promise<T>
 }
 
 type Settings = Required<Pick<AgentOptions, 'clock' | 'random' | 'kinds'>> & AgentOptions
@@ -122,6 +125,10 @@ class RunningAgent implements Agent {
 
   leave(): Promise<void> {
     return this.#reporter.leave()
+  }
+
+  ask<T>(path: string, body: unknown, schema: z.ZodType<T>): Promise<T> {
+    return this.#session.client.post(path, body, schema)
   }
 
   async stop(): Promise<void> {

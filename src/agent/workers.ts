@@ -24,6 +24,8 @@ export interface WorkersOptions {
   readonly log: Logger
   /** What is passed on; `allPushedKinds` by default. */
   readonly kinds?: PushedKinds
+  /** Identity providers whose keys this process itself wants since it was last asked. */
+  readonly keysWanted?: () => readonly string[]
 }
 
 export interface Workers {
@@ -171,7 +173,7 @@ class Supervisor implements Workers {
   #report(): ProxyReport {
     const traffic = this.#traffic
     this.#traffic = []
-    const keysWanted = [...this.#keysWanted]
+    const keysWanted = [...new Set([...this.#keysWanted, ...(this.#options.keysWanted?.() ?? [])])]
     this.#keysWanted.clear()
     const sum = sumReports(this.#workers.map(({ report }) => report))
     return { ...sum, ...(keysWanted.length === 0 ? {} : { keysWanted }), traffic }

@@ -23,6 +23,12 @@ export const limits = {
   txnTokensRefusedRememberedMax: 1_000,
   /** Tokens and names of one session that are kept ready; more are looked up anew, at a few microseconds each. */
   behalvesPerSessionMax: 32,
+  /** Tokens of the browsers that are logged in at a gateway, added up; and again, transaction tokens that it keeps. The least recently used go first. */
+  httpSessionsBytesMax: 64 * 1024 * 1024,
+  /** Browsers that are at their identity provider to log in; the least recently used go first. */
+  httpLogInsMax: 10_000,
+  /** Connections of NGINX to a gateway that it asks who somebody is. */
+  httpConnectionsMax: 1_024,
   /** The password that a pre-signed request of AWS STS is. */
   presignedBytesMax: 4096,
   /** Pre-signed requests of which a process remembers, for their 15 minutes, who signed them and which address used them first. Where there are more, the role with most forgets its oldest. */

@@ -55,6 +55,52 @@ describe('nginxConfig', () => {
     assert.throws(() => nginxConfig({ ...options, pidFile: '/tmp/"; daemon off; #' }), /not a path/)
   })
 
+  const http = {
+    listen: ['127.0.0.1:18080'],
+    certificate: undefined,
+    gateway: '127.0.0.1:9180',
+    applications: [
+      { name: 'shop', serverName: 'shop.example.com', upstream: '127.0.0.1:3000' },
+      { name: 'wiki', serverName: 'wiki.example.com', upstream: '[::1]:3001' },
+    ],
+  }
+
+  it('puts web applications behind a question to the gateway, and passes on nothing of what says who is there', () => {
+    const text = nginxConfig({ ...options, http })
+    assert.ok(text.startsWith(nginxConfig(options).trimEnd()))
+    for (const line of [
+      'auth_request /.ringfence-authenticate;',
+      'proxy_set_header Txn-Token $ringfence_txn;',
+      'proxy_set_header Authorization "";',
+      'proxy_set_header Cookie $ringfence_cookie;',
+      'proxy_set_header X-Ringfence-Application shop;',
+      'server_name wiki.example.com;',
+      'listen 127.0.0.1:18080;',
+    ])
+      assert.ok(text.includes(line), line)
+    const certificate = { file: '/etc/shop.pem', keyFile: '/etc/shop.key' }
+    const public443 = nginxConfig({ ...options, http: { ...http, listen: ['0.0.0.0:443'], certificate } })
+    assert.ok(
+      public443.includes('listen 0.0.0.0:443 ssl;') && public443.includes('ssl_certificate_key "/etc/shop.key";'),
+    )
+  })
+
+  it('refuses what would say something else to NGINX, and cookies without TLS', () => {
+    const [shop] = http.applications as [(typeof http.applications)[0]]
+    for (const [change, words] of [
+      [{ listen: ['0.0.0.0:80'] }, /over TLS only/],
+      [{ listen: ['127.0.0.1:1; evil'] }, /not an address/],
+      [{ listen: [] }, /no address/],
+      [{ gateway: 'x' }, /not an address/],
+      [{ applications: [] }, /no application/],
+      [{ applications: [{ ...shop, name: 'a;b' }] }, /not an application/],
+      [{ applications: [{ ...shop, serverName: 'a b' }] }, /not a host/],
+      [{ applications: [{ ...shop, upstream: '127.0.0.1:99999' }] }, /not an address/],
+      [{ certificate: { file: '/a"; x', keyFile: '/b' } }, /not a path/],
+    ] as const)
+      assert.throws(() => nginxConfig({ ...options, http: { ...http, ...change } }), words)
+  })
+
   const nginx = findNginx('nginx')
   const skip = nginx === undefined && process.env.CI !== 'true' ? 'nginx is not on this host' : false
   it('is accepted by nginx -t, and a wrong one is not', { skip }, () => {
@@ -62,6 +108,8 @@ describe('nginxConfig', () => {
     try {
       const text = nginxConfig({ ...options, pidFile: join(folder, 'nginx.pid'), streamModule: nginx?.streamModule })
       tryConfig('nginx', text)
+      const pidFile = join(folder, 'nginx.pid')
+      tryConfig('nginx', nginxConfig({ ...options, pidFile, http, streamModule: nginx?.streamModule }))
       assert.throws(() => tryConfig('nginx', text.replace('ssl_preread on', 'ssl_preread maybe')), /nginx refuses/)
       assert.throws(() => tryConfig('/nowhere/nginx', text), /cannot be run/)
     } finally {

@@ -3,6 +3,7 @@
  * client's own certificate, and says in a PROXY protocol header what the client's address was.
  */
 import { RingfenceError } from '../base/errors.ts'
+import { type NginxHttpOptions, nginxHttp } from './nginx-http.ts'
 
 export interface NginxAddress {
   readonly address: string
@@ -22,6 +23,8 @@ export interface NginxOptions {
   readonly workers: number | 'auto'
   /** Path of ngx_stream_module.so where `stream` is a dynamic module (Debian). */
   readonly streamModule?: string | undefined
+  /** Web applications (`nginx-http.ts`); none where it is left out. */
+  readonly http?: NginxHttpOptions | undefined
 }
 
 /** @throws RingfenceError USAGE when there is nothing to listen at or to pass to, or a value does not fit */
@@ -82,7 +85,7 @@ ${listen.map((address) => `        listen ${endpoint(address)};`).join('\n')}
         tcp_nodelay on;
     }
 }
-`
+${options.http === undefined ? '' : nginxHttp(options.http)}`
 }
 
 /** IPv6 in brackets. */

@@ -8,6 +8,7 @@ import { enrolRequest, issuedCertificate, renewRequest } from '../mesh/enrolment
 import { exchangeAnswer, exchangePath, exchangeRequest } from '../mesh/exchange.ts'
 import { reportBytesMax } from '../mesh/proxy-report.ts'
 import { reportAnswer } from '../mesh/report.ts'
+import { madeTxnToken, txnOrder, txnTokensPath } from '../mesh/transaction-tokens.ts'
 import { administrator, anybody, enrolledProxy, member } from './callers.ts'
 import { type Route, route, streamRoute } from './route.ts'
 import * as certificates from './services/certificates.ts'
@@ -53,10 +54,10 @@ export function controlRoutes(parts: ControlParts): Route[] {
     }),
     route({
       method: 'POST',
-      path: '/v1/transaction-tokens',
+      path: txnTokensPath,
       who: member,
-      input: transactions.txnOrder,
-      output: transactions.madeTxnToken,
+      input: txnOrder,
+      output: madeTxnToken,
       bodyBytesMax: transactions.txnOrderBytesMax,
       service: (caller, order) => transactions.makeToken(parts, caller, order),
     }),

@@ -5,6 +5,7 @@ import { KeyRing } from '../identity/jwt/keys.ts'
 import { makeKey, signed } from '../identity/jwt/tokens.fixture.ts'
 import { verifyTxnToken } from '../identity/txn/token.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
+import { madeTxnToken, txnTokensPath } from '../mesh/transaction-tokens.ts'
 import { eventually, type Mesh, overHttps, withMesh } from './mesh.fixture.ts'
 
 const key = makeKey('idp')
@@ -82,6 +83,9 @@ describe('POST /v1/transaction-tokens', () => {
 
       const forWeb = await asked(mesh, gateway.credentials.current, { token: idToken(), workload: web })
       assert.equal((await verified(forWeb.body.token!)).workload, web)
+      // As the agent of a gateway asks.
+      const through = await gateway.ask(txnTokensPath, { token: idToken(), workload: web }, madeTxnToken)
+      assert.equal((await verified(through.token)).person, 'corp/alice')
       // It ends no later than what was shown.
       const soon = Math.floor(Date.now() / 1000) + 20
       const short = await asked(mesh, workload, { token: idToken({ exp: soon }) })

@@ -51,4 +51,27 @@ describe('a gateway’s configuration', () => {
       assert.throws(() => kubernetes(text), refused('g.yaml:8:'), text)
     }
   })
+
+  it('says where NGINX asks who is there, on loopback only, and for which workloads', () => {
+    const http = (text: string) => parse(`  advertise: [{ address: 203.0.113.7, port: 9042 }]\n  http: ${text}`).http
+    const shop = (more: string): string =>
+      `{ address: 127.0.0.1, port: 9180, applications: [{ name: shop, workload: spiffe://demo.local/svc/web${more} }] }`
+    const logIn = 'logIn: { issuer: "https://login.example.com", clientId: shop-web }'
+    assert.equal(parse('  advertise: [{ address: 203.0.113.7, port: 9042 }]').http, undefined)
+    assert.equal(http(shop(''))?.applications[0]?.logIn, undefined)
+    assert.equal(http(shop(`, url: "https://shop.example.com", ${logIn}`))?.applications[0]?.logIn?.token, 'id')
+    for (const text of [
+      shop('').replace('127.0.0.1', '0.0.0.0'),
+      shop('').replace('127.0.0.1', 'localhost'),
+      shop('').replace('svc/web', 'ringfence/gateway/g'),
+      shop('').replace('svc/web', 'user/corp/alice'),
+      shop('').replace('name: shop', 'name: Shop'),
+      shop(`, ${logIn}`),
+      shop(`, url: "http://shop.example.com", ${logIn}`),
+      shop(`, url: "https://shop.example.com/path", ${logIn}`),
+      '{ address: 127.0.0.1, port: 9180, applications: [] }',
+      '{ address: 127.0.0.1, port: 9180, applications: [{ name: a, workload: spiffe://d/a }, { name: a, workload: spiffe://d/b }] }',
+    ])
+      assert.throws(() => http(text), refused('g.yaml:8:'), text)
+  })
 })

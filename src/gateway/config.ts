@@ -8,6 +8,7 @@ import { limits } from '../base/limits.ts'
 import { kubernetesAccess } from '../mesh/call-out.ts'
 import { advertisedAddress, advertisedMax } from '../mesh/endpoints.ts'
 import { listenersSchema } from '../session/listener-config.ts'
+import { httpSchema } from './http/http-config.ts'
 
 const gatewaySchema = z.strictObject({
   control: z.strictObject({ url: z.url({ protocol: /^https$/ }) }),
@@ -24,6 +25,8 @@ const gatewaySchema = z.strictObject({
   advertise: z.array(advertisedAddress).min(1).max(advertisedMax),
   /** Whom this process asks where a provider says `tokenReview`; in a Pod nothing is to be said. */
   kubernetes: kubernetesAccess.optional(),
+  /** Where NGINX asks who stands behind an HTTP request (docs/identity/web-applications.md). */
+  http: httpSchema.optional(),
   /** Bytes that may wait in the process; of its memory when left out (docs/limits.md). */
   waitingBytesMax: z
     .int()

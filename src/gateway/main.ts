@@ -3,15 +3,23 @@
  */
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { startAgent } from '../agent/agent.ts'
+import { type Agent, startAgent } from '../agent/agent.ts'
 import { superviseWorkers } from '../agent/workers.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { readLeaf } from '../identity/certificate.ts'
+import { ProvidersInForce } from '../identity/providers/in-force.ts'
+import { trustDomainOf } from '../identity/spiffe.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
+import { madeTxnToken, txnTokensPath } from '../mesh/transaction-tokens.ts'
+import { loadProviders } from '../policy/providers.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
-import { createLogger } from '../telemetry/log.ts'
+import { createLogger, type Logger } from '../telemetry/log.ts'
 import type { GatewayConfig } from './config.ts'
 import { parseGatewayConfig } from './config.ts'
+import type { HttpDoor } from './http/door.ts'
+import type { HttpConfig } from './http/http-config.ts'
+import type { AskForTxn } from './http/txn-source.ts'
 
 export interface RunOptions {
   readonly configFile: string
@@ -25,7 +33,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
   const config = readGatewayConfig(options.configFile)
   const log = createLogger(`gateway ${config.name}`)
   logFaults(log)
-  await requireFreePorts(config.listeners)
+  await requireFreePorts(config.http === undefined ? config.listeners : [...config.listeners, config.http])
   const feed = await startAgent({
     role: 'gateway',
     name: config.name,
@@ -35,23 +43,48 @@ export async function runGateway(options: RunOptions): Promise<void> {
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
   })
   refuseUnnamed(config, feed.credentials.current.leafDer)
+  const providers = config.http === undefined ? undefined : providersOf(feed)
   const workers = superviseWorkers({
     count: config.workers,
     feed,
     script: new URL('./worker.ts', import.meta.url),
     args: [resolve(options.configFile)],
     log,
+    keysWanted: () => providers?.takeWanted() ?? [],
   })
   await workers.ready
+  const http = config.http && providers && (await openHttp(config.http, providers, feed, log))
   await new Promise<void>((done) => {
     process.once('SIGTERM', done)
     process.once('SIGINT', done)
   })
   log.info('stopping')
+  http?.stop()
   await Promise.all([feed.leave(), workers.stop()])
   // No worker is left: now the other gateways tell their drivers that it is gone.
   await feed.leave()
   await feed.stop()
+}
+
+function providersOf(agent: Agent): ProvidersInForce {
+  const providers = new ProvidersInForce()
+  const [policy, keySets] = [agent.value(pushedKinds.policy), agent.value(pushedKinds.keySets)]
+  providers.setKeySets(keySets.current)
+  providers.setDocuments(loadProviders(policy.current.source))
+  keySets.observe((now) => providers.setKeySets(now))
+  policy.observe(({ source }) => providers.setDocuments(loadProviders(source)))
+  return providers
+}
+
+/** In the process of the agent: it is one, asks the control plane, and has browsers' sessions in one place. */
+async function openHttp(config: HttpConfig, providers: ProvidersInForce, agent: Agent, log: Logger): Promise<HttpDoor> {
+  const ask: AskForTxn = (order) => agent.ask(txnTokensPath, order, madeTxnToken)
+  const trustDomain = trustDomainOf(agent.credentials.current.spiffeId)
+  // What only this needs, such as OpenID Connect, is loaded with it.
+  const { HttpDoor: Door } = await import('./http/door.ts')
+  const door = new Door({ config, providers, trustDomain, ask, log })
+  await door.start()
+  return door
 }
 
 /** Sidecars would refuse every session of such a listener. Throws `CONFIG`. */

@@ -12,6 +12,8 @@ export interface PeopleOptions {
   /** Without them nothing renews a log-in. */
   refreshTokens?: boolean
   groups?: Readonly<Record<string, readonly string[]>>
+  /** Where a web application's log-in comes back to. */
+  webRedirectUri?: string
 }
 
 export class PeopleProvider {
@@ -89,6 +91,7 @@ export class PeopleProvider {
           redirect_uris: ['http://127.0.0.1/callback'],
           id_token_signed_response_alg: algorithm,
         },
+        ...(options.webRedirectUri === undefined ? [] : [webClient(options.webRedirectUri, algorithm)]),
       ],
       cookies: { keys: ['test'] },
       findAccount: (_: unknown, sub: string) => ({
@@ -124,6 +127,22 @@ export class PeopleProvider {
   }
 }
 
+export const webClientId = 'shop-web'
+export const webClientSecret = 'a-secret-of-the-shop'
+
+function webClient(redirectUri: string, algorithm: string): object {
+  return {
+    client_id: webClientId,
+    client_secret: webClientSecret,
+    token_endpoint_auth_method: 'client_secret_post',
+    application_type: 'native',
+    grant_types: ['authorization_code', 'refresh_token'],
+    response_types: ['code'],
+    redirect_uris: [redirectUri],
+    id_token_signed_response_alg: algorithm,
+  }
+}
+
 /** Follows redirects with its cookies, and fills in what it is asked. */
 export class Browser {
   readonly #cookies = new Map<string, Map<string, string>>()
@@ -153,7 +172,10 @@ export class Browser {
       const response = await fetch(url, {
         redirect: 'manual',
         method: body === undefined ? 'GET' : 'POST',
-        headers: { cookie: [...jar].map(([name, value]) => `${name}=${value}`).join('; ') },
+        headers: {
+          accept: 'text/html',
+          cookie: [...jar].map(([name, value]) => `${name}=${value}`).join('; '),
+        },
         ...(body === undefined ? {} : { body }),
       })
       for (const line of response.headers.getSetCookie()) {

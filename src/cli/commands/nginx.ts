@@ -6,6 +6,7 @@ import { join, resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import { nginxConfig } from '../../control/nginx-config.ts'
+import type { NginxApplication, NginxHttpOptions } from '../../control/nginx-http.ts'
 import { writeFileAtomically } from '../../mesh/files.ts'
 import { AdminClient } from '../admin-client.ts'
 import { collect, type HostPort, parseCount, parseHostPort } from '../options.ts'
@@ -22,6 +23,11 @@ interface NginxFlags extends AdminFlags {
   readonly errorLog: string
   readonly accessLog: string
   readonly workers: number | 'auto'
+  readonly application?: NginxApplication[]
+  readonly httpListen?: string[]
+  readonly httpGateway: string
+  readonly httpCertificate?: string
+  readonly httpKey?: string
 }
 
 export interface NginxProgram {
@@ -51,6 +57,19 @@ export function addNginx(program: Command): void {
         .argParser((text) => (text === 'auto' ? text : parseCount(text)))
         .default('auto'),
     )
+    .option(
+      '--application <name,host,address:port>',
+      'a web application: its name in the gateway’s configuration, its host, and where it is; may be repeated',
+      collect(parseApplication),
+    )
+    .option(
+      '--http-listen <address:port>',
+      'where browsers connect, 0.0.0.0:443 by default; may be repeated',
+      collect(String),
+    )
+    .option('--http-gateway <address:port>', '`http` of the gateway on this host', '127.0.0.1:9180')
+    .option('--http-certificate <file>', 'certificate chain of the web applications')
+    .option('--http-key <file>', 'its key')
     .action(run)
 }
 
@@ -65,12 +84,32 @@ async function run(flags: NginxFlags): Promise<void> {
     accessLog: absolute(flags.accessLog),
     workers: flags.workers,
     streamModule: found?.streamModule,
+    http: httpOf(flags),
   })
   if (flags.check === true) tryConfig(flags.nginx, text)
   if (flags.out !== undefined) writeFileAtomically(flags.out, text, 0o644)
   if (flags.output === 'json') printJson({ gateways, config: text, out: flags.out, checked: flags.check === true })
   else if (flags.out === undefined) printAsIs(text)
   else print(`${flags.out} written${flags.check === true ? ' and tried with nginx -t' : ''}`)
+}
+
+function httpOf(flags: NginxFlags): NginxHttpOptions | undefined {
+  const { application: applications, httpListen: listen = ['0.0.0.0:443'], httpGateway: gateway } = flags
+  const { httpCertificate: file, httpKey: keyFile } = flags
+  if (applications === undefined) return undefined
+  if ((file === undefined) !== (keyFile === undefined))
+    throw new RingfenceError('USAGE', '--http-certificate and --http-key belong together')
+  const certificate =
+    file === undefined || keyFile === undefined ? undefined : { file: resolve(file), keyFile: resolve(keyFile) }
+  return { listen, certificate, gateway, applications }
+}
+
+/** @throws RingfenceError USAGE */
+function parseApplication(text: string): NginxApplication {
+  const [name = '', serverName = '', upstream = '', ...more] = text.split(',')
+  if (upstream === '' || more.length > 0)
+    throw new RingfenceError('USAGE', `not an application: ${text}`, { hint: 'shop,shop.example.com,127.0.0.1:3000' })
+  return { name, serverName, upstream }
 }
 
 async function reportedGateways(stateDir: string): Promise<HostPort[]> {
