@@ -3,10 +3,11 @@
  * may take long, nothing may hold more than its cap. `node src/cql/codec.fuzz.ts --seconds 60 --seed 7`; what it finds it
  * prints as hexadecimal, to become a file under `corpus/`.
  */
+
 import assert from 'node:assert/strict'
 import { argv } from 'node:process'
 import { parseArgs } from 'node:util'
-import { RingfenceError } from '../base/errors.ts'
+import { isRefused } from '../base/errors.fixture.ts'
 import { crc24, crc32 } from './crc.ts'
 import { javaDriver, pythonDriver, setMode, smallWires } from './fixtures.ts'
 import { type EnvelopeSink, Inbound } from './inbound.ts'
@@ -52,51 +53,40 @@ const prepare = new PrepareView()
 const execute = new ExecuteView()
 const batch = new BatchView()
 
-/** Runs `work`; false where it refused. Anything but a RingfenceError goes through. */
-function refused(work: () => unknown): boolean {
-  try {
-    work()
-    return false
-  } catch (reason) {
-    if (reason instanceof RingfenceError) return true
-    throw reason
-  }
-}
-
 /** Every decoder on one envelope, under each version and with its own flags, whatever its opcode says. */
 export function exerciseEnvelope(buf: Buffer): void {
   if (buf.length < envelopeHeaderBytes) return
   const end = buf.length
   const flags = buf[1]!
   for (const version of versions) {
-    refused(() => {
+    isRefused(() => {
       readQuery(query, buf, 0, end, version, flags)
       for (let i = 0; i < query.params.valueCount; i++) query.params.valueAt(i)
       readPayload(query, buf)
     })
-    refused(() => readPrepare(prepare, buf, 0, end, version, flags))
-    refused(() => readExecute(execute, buf, 0, end, version, flags))
-    refused(() => {
+    isRefused(() => readPrepare(prepare, buf, 0, end, version, flags))
+    isRefused(() => readExecute(execute, buf, 0, end, version, flags))
+    isRefused(() => {
       readBatch(batch, buf, 0, end, version, flags)
       for (const part of batch.parts) for (let i = 0; i < part.valueCount; i++) batch.valueAt(part, i)
     })
     for (const read of [readRegister, readStartup, readAuthResponse, readOptions]) {
-      refused(() => read(buf, 0, end, version, flags))
+      isRefused(() => read(buf, 0, end, version, flags))
     }
     const counted = { rows: -1 }
-    const failedToCount = refused(() => {
+    const failedToCount = isRefused(() => {
       counted.rows = rowsCount(buf, 0, end, version)
     })
-    refused(() => {
+    isRefused(() => {
       const { columns, rows } = readRows(buf, 0, end, version)
       // The two ways of reading agree.
       assert.ok(!failedToCount)
       assert.equal(rows.length, counted.rows)
       for (const row of rows) {
-        for (const [i, column] of columns.entries()) refused(() => decodeValue(column.type, row[i] ?? null))
+        for (const [i, column] of columns.entries()) isRefused(() => decodeValue(column.type, row[i] ?? null))
       }
     })
-    refused(() => readPrepared(buf, 0, end, version))
+    isRefused(() => readPrepared(buf, 0, end, version))
   }
   for (const read of [
     bodyStart,
@@ -112,7 +102,7 @@ export function exerciseEnvelope(buf: Buffer): void {
     readWarnings,
     resultKind,
   ]) {
-    refused(() => read(buf, 0, end))
+    isRefused(() => read(buf, 0, end))
   }
 }
 
@@ -141,7 +131,7 @@ function run(direction: 'requests' | 'responses', mode: Mode, bytes: Buffer, pie
   }
   for (let at = 0; at < bytes.length; at += pieceBytes) {
     // A copy: Inbound clears a flag in place.
-    const failed = refused(() => inbound.push(Buffer.from(bytes.subarray(at, at + pieceBytes)), sink))
+    const failed = isRefused(() => inbound.push(Buffer.from(bytes.subarray(at, at + pieceBytes)), sink))
     assert.ok(inbound.collectingBytes <= bufferedBytesMax)
     if (failed) break
   }

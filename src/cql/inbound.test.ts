@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { codeOf } from '../base/errors.fixture.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { optionsEnvelope } from './encode.fixture.ts'
 import { queryEnvelope, readyEnvelope } from './encode.ts'
@@ -19,16 +20,6 @@ function plainSegment(payload: Buffer, selfContained = true): Buffer {
   payload.copy(segment, segmentHeaderBytes)
   sealSegment(segment, 0, payload.length, selfContained)
   return segment
-}
-
-function codeOf(work: () => void): string {
-  try {
-    work()
-  } catch (reason) {
-    assert.ok(reason instanceof RingfenceError, String(reason))
-    return reason.code
-  }
-  return 'none'
 }
 
 const codeOfPush = (inbound: Inbound, bytes: Buffer) => codeOf(() => inbound.push(Buffer.from(bytes), new Collected()))

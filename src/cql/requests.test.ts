@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { createRequire } from 'node:module'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
-import { RingfenceError } from '../base/errors.ts'
+import { codeOf } from '../base/errors.fixture.ts'
 import { limits } from '../base/limits.ts'
 import { batchEnvelope, executeEnvelope } from './encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from './encode.ts'
@@ -57,16 +57,6 @@ const anyRead: Record<number, Read> = {
   [Opcode.PREPARE]: (...rest) => readPrepare(new PrepareView(), ...rest),
   [Opcode.EXECUTE]: (...rest) => readExecute(new ExecuteView(), ...rest),
   [Opcode.BATCH]: (...rest) => readBatch(new BatchView(), ...rest),
-}
-
-function codeOf(work: () => unknown): string {
-  try {
-    work()
-  } catch (reason) {
-    assert.ok(reason instanceof RingfenceError, String(reason))
-    return reason.code
-  }
-  return 'none'
 }
 
 function lastByte(envelope: Buffer, byte: number): Buffer {

@@ -1,53 +1,25 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { factsWith } from '../cql/statement/facts.fixture.ts'
 import type { Access, Permission, StatementFacts } from '../cql/statement/facts.ts'
-import { plainFacts } from '../cql/statement/facts.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { isPermitOf, type Permit, PolicyEngine, permitOfAll } from './engine.ts'
 import { loadPolicy } from './load.ts'
+import { access, engineOf, orders, principal } from './policy.fixture.ts'
 import { permissions } from './policy.ts'
-import type { Principal } from './principal.ts'
 import { neutralRequest } from './request.ts'
 
-const orders: Principal = { spiffeId: parseSpiffeId('spiffe://td/svc/orders') }
-const stranger: Principal = { spiffeId: parseSpiffeId('spiffe://td/job/stranger') }
+const stranger = principal('job/stranger')
 
 interface Spec {
   readonly [key: string]: unknown
 }
 
 let names = 0
-const subjects = [{ spiffeId: 'spiffe://td/svc/*' }]
-const policy = (spec: Spec, name = `p${++names}`) =>
-  JSON.stringify({
-    apiVersion: 'ringfence.dev/v1alpha1',
-    kind: 'AccessPolicy',
-    metadata: { name },
-    spec: { subjects, ...spec },
-  })
+const policy = (spec: Spec, name = `p${++names}`) => access(name, spec)
 
-function engineOf(...documents: string[]): PolicyEngine {
-  const engine = new PolicyEngine()
-  engine.install(loadPolicy(documents.join('\n---\n'), 'test.yaml'), 7)
-  return engine
-}
-
-function facts(accesses: readonly Access[], more: Partial<StatementFacts> = {}): StatementFacts {
-  return {
-    verb: 'SELECT',
-    accesses,
-    keyspace: undefined,
-    table: undefined,
-    unqualified: false,
-    conditional: false,
-    use: undefined,
-    redacted: '',
-    markers: [],
-    ...plainFacts,
-    children: [],
-    ...more,
-  }
-}
+const facts = (accesses: readonly Access[], more: Partial<StatementFacts> = {}): StatementFacts =>
+  factsWith({ accesses, ...more })
 
 const onTable = (
   permission: Permission,

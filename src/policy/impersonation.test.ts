@@ -1,31 +1,15 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { RingfenceError } from '../base/errors.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { compilePolicy, policyInlineBytesMax } from './compiler.ts'
 import { PolicyEngine } from './engine.ts'
 import { loadPolicy } from './load.ts'
-import { access, document } from './policy.fixture.ts'
+import { access, document, engineOf, refusal } from './policy.fixture.ts'
 import type { Principal } from './principal.ts'
 
 const web = { spiffeId: 'spiffe://td/svc/web' }
 const of = (spec: object, name = 'web-acts'): string => document('Impersonation', name, spec)
-const engineOf = (...documents: string[]): PolicyEngine => {
-  const engine = new PolicyEngine()
-  engine.install(loadPolicy(documents.join('\n---\n'), 'p.yaml'), 1)
-  return engine
-}
 const workload = (id: string, more: Partial<Principal> = {}): Principal => ({ spiffeId: parseSpiffeId(id), ...more })
-
-function refusal(...documents: string[]): string {
-  try {
-    loadPolicy(documents.join('\n---\n'), 'p.yaml')
-  } catch (reason) {
-    assert.ok(reason instanceof RingfenceError && reason.code === 'CONFIG', String(reason))
-    return reason.message
-  }
-  return ''
-}
 
 describe('kind Impersonation', () => {
   it('says which workloads may name whom, by whole segments', () => {

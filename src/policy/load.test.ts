@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import { RingfenceError } from '../base/errors.ts'
+import { problemsOf } from '../base/errors.fixture.ts'
 import { limits } from '../base/limits.ts'
 import { cedarSchema } from './cedar/schema.ts'
 import { loadPolicy } from './load.ts'
@@ -11,15 +11,7 @@ const head = (kind: string, name: string) =>
 const who = "subjects: [{spiffeId: 'spiffe://td/svc/a'}]"
 const access = (body: string, name = 'p') => `${head('AccessPolicy', name)}spec:\n  ${who}\n  ${body}\n`
 
-function refusal(source: string): string[] {
-  try {
-    loadPolicy(source, 'p.yaml')
-  } catch (reason) {
-    assert.ok(reason instanceof RingfenceError && reason.code === 'CONFIG', String(reason))
-    return reason.message.split('\n')
-  }
-  return []
-}
+const refusal = (source: string): string[] => problemsOf(() => loadPolicy(source, 'p.yaml'))
 
 /** `good` loads; `bad`, which differs in one thing, is refused with words that match. */
 function claim(good: string, bad: string, words: RegExp): void {

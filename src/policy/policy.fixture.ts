@@ -1,4 +1,5 @@
 /** Policies, statements and requests as tests write them. */
+import { problemsOf } from '../base/errors.fixture.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
@@ -30,6 +31,11 @@ export function engineOf(...documents: readonly string[]): PolicyEngine {
   const engine = new PolicyEngine()
   engine.install(loadPolicy(documents.join('\n---\n'), 'test.yaml'), 7)
   return engine
+}
+
+/** What is wrong with these documents, a line for each problem; empty where they load. */
+export function refusal(...documents: readonly string[]): string {
+  return problemsOf(() => loadPolicy(documents.join('\n---\n'), 'p.yaml')).join('\n')
 }
 
 export function principal(path: string): Principal {

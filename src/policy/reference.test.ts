@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import fc from 'fast-check'
-import type { Access, Permission, Resource, StatementFacts } from '../cql/statement/facts.ts'
-import { plainFacts } from '../cql/statement/facts.ts'
+import { factsWith } from '../cql/statement/facts.fixture.ts'
+import type { Access, Permission, Resource } from '../cql/statement/facts.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { PolicyEngine } from './engine.ts'
 import type { Outcome } from './explain.ts'
@@ -271,19 +271,7 @@ it('decides and explains as a naive interpreter does', () => {
         return
       }
       for (const { id, access } of questions) {
-        const facts: StatementFacts = {
-          verb: 'SELECT',
-          accesses: [access],
-          keyspace: undefined,
-          table: undefined,
-          unqualified: false,
-          conditional: false,
-          use: undefined,
-          redacted: '',
-          markers: [],
-          ...plainFacts,
-          children: [],
-        }
+        const facts = factsWith({ accesses: [access] })
         const expected = reference(documents, id, access)
         const { decision, accesses } = engine.explain({ spiffeId: parseSpiffeId(id) }, facts)
         assert.equal((decision.kind === 'permit' ? '+' : '-') + decision.rule, expected)

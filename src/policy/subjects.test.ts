@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { RingfenceError } from '../base/errors.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
-import { loadPolicy } from './load.ts'
-import { access, document, engineOf, verdict } from './policy.fixture.ts'
+import { access, document, engineOf, refusal, verdict } from './policy.fixture.ts'
 import type { Principal } from './principal.ts'
 import { matchesName, matchesRole, type Subject } from './subjects.ts'
 
@@ -27,16 +25,6 @@ const etl: Principal = { spiffeId: parseSpiffeId('spiffe://td/aws/123456789012/r
 
 const rule = (subject: Subject, more: object = {}): string =>
   access('p', { subjects: [subject], keyspaces: ['ks'], operations: ['SELECT'], ...more })
-
-function refusal(...documents: string[]): string {
-  try {
-    loadPolicy(documents.join('\n---\n'), 'p.yaml')
-  } catch (reason) {
-    assert.ok(reason instanceof RingfenceError && reason.code === 'CONFIG', String(reason))
-    return reason.message
-  }
-  return ''
-}
 
 describe('a subject', () => {
   const table: readonly (readonly [subject: Subject, who: Principal, is: boolean])[] = [

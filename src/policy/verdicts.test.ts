@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
+import { factsWith } from '../cql/statement/facts.fixture.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
-import { plainFacts } from '../cql/statement/facts.ts'
 import { PolicyEngine } from './engine.ts'
 import { loadPolicy } from './load.ts'
 import { access, atNoon, cedar, decide, document, engineOf, orders, principal, verdict } from './policy.fixture.ts'
@@ -132,19 +132,7 @@ describe('verdicts', () => {
       permission: 'SELECT' | 'DROP',
       columns: readonly string[] | '*',
     ) => {
-      const facts: StatementFacts = {
-        ...plainFacts,
-        verb: 'X',
-        accesses: [{ permission, resource, columns }],
-        keyspace: undefined,
-        table: undefined,
-        unqualified: false,
-        conditional: false,
-        use: undefined,
-        redacted: '',
-        markers: [],
-        children: [],
-      }
+      const facts = factsWith({ verb: 'X', accesses: [{ permission, resource, columns }] })
       return engine.decide(orders, facts, atNoon, undefined).kind === 'permit'
     }
     fc.assert(
@@ -180,19 +168,11 @@ describe('explain', () => {
         'permit (principal, action, resource in Table::"ks.u");\n@id("raw-t") permit (principal, action, resource in Table::"ks.t");',
       ),
     )
-    const facts = {
-      ...plainFacts,
-      verb: 'SELECT',
+    const facts = factsWith({
       accesses: [{ permission: 'SELECT', resource: { kind: 'table', keyspace: 'ks', table: 't' }, columns: '*' }],
       keyspace: 'ks',
       table: 't',
-      unqualified: false,
-      conditional: false,
-      use: undefined,
-      redacted: '',
-      markers: [],
-      children: [],
-    } as const
+    })
     const { decision, accesses } = engine.explain(orders, facts, atNoon)
     assert.equal(decision.kind, 'permit')
     assert.deepEqual(

@@ -3,28 +3,20 @@ import assert from 'node:assert/strict'
 import { it } from 'node:test'
 import fc from 'fast-check'
 import { RingfenceError } from '../../base/errors.ts'
-import { mapOf, native } from '../types.ts'
+import { native } from '../types.ts'
 import { encodeValue } from '../values.ts'
 import { planOf } from './plan.ts'
 import { readSelect } from './read.ts'
 import { run } from './run.ts'
-import { shapeOf, Table } from './table.ts'
+import { int, regular, shapeWith, text, texts } from './table.fixture.ts'
+import { Table } from './table.ts'
 
 const runs = 3000
-const text = native('text')
-const int = native('int')
-const shape = shapeOf(
-  'ks',
-  't',
-  [
-    { name: 'p', type: text, kind: 'partition_key', position: 0 },
-    { name: 'c', type: int, kind: 'clustering', position: 0 },
-    { name: 'v', type: text, kind: 'regular', position: -1 },
-    { name: 'm', type: mapOf(text, text), kind: 'regular', position: -1 },
-    { name: 'u', type: native('uuid'), kind: 'regular', position: -1 },
-    { name: 'd', type: native('double'), kind: 'regular', position: -1 },
-  ],
-  'murmur3',
+const shape = shapeWith(
+  regular('v', text),
+  regular('m', texts),
+  regular('u', native('uuid')),
+  regular('d', native('double')),
 )
 const table = Table.of(
   shape,
@@ -33,7 +25,7 @@ const table = Table.of(
       encodeValue(text, p),
       encodeValue(int, c),
       c === 2 ? null : encodeValue(text, `v${c}`),
-      encodeValue(mapOf(text, text), new Map([['k', 'w']])),
+      encodeValue(texts, new Map([['k', 'w']])),
       c === 1 ? Buffer.alloc(0) : encodeValue(native('uuid'), '11111111-2222-4333-8444-555555555555'),
       encodeValue(native('double'), c / 3),
     ]),

@@ -4,29 +4,21 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { BodyReader } from '../reader.ts'
 import { T } from '../statement/tokens.ts'
-import { listOf, mapOf, native } from '../types.ts'
+import { listOf, native } from '../types.ts'
 import { encodeValue } from '../values.ts'
 import { constantOf } from './constants.ts'
 import { planOf } from './plan.ts'
 import { readSelect } from './read.ts'
 import { type Page, run } from './run.ts'
-import { type RowView, shapeOf, Table } from './table.ts'
+import { int, regular, shapeWith, text, texts } from './table.fixture.ts'
+import { type RowView, Table } from './table.ts'
 import { Unsupported } from './unsupported.ts'
 
-const text = native('text')
-const int = native('int')
-const shape = shapeOf(
-  'ks',
-  't',
-  [
-    { name: 'p', type: text, kind: 'partition_key', position: 0 },
-    { name: 'c', type: int, kind: 'clustering', position: 0 },
-    { name: 'd', type: int, kind: 'clustering', position: 1, descending: true },
-    { name: 'v', type: text, kind: 'regular', position: -1 },
-    { name: 'm', type: mapOf(text, text), kind: 'regular', position: -1 },
-    { name: 'l', type: listOf(int), kind: 'regular', position: -1 },
-  ],
-  'murmur3',
+const shape = shapeWith(
+  { name: 'd', type: int, kind: 'clustering', position: 1, descending: true },
+  regular('v', text),
+  regular('m', texts),
+  regular('l', listOf(int)),
 )
 
 /** Partitions a, b, c; of each c = 1, 2, 3 and d = 9, 8. `v` is null in the last of each. */
@@ -37,7 +29,7 @@ const rows = ['a', 'b', 'c'].flatMap((p) =>
       encodeValue(int, c),
       encodeValue(int, d),
       c === 3 && d === 8 ? null : encodeValue(text, `${p}${c}${d}`),
-      encodeValue(mapOf(text, text), new Map([['class', `of ${p}`]])),
+      encodeValue(texts, new Map([['class', `of ${p}`]])),
       encodeValue(listOf(int), [c, d]),
     ]),
   ),

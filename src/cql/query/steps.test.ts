@@ -1,12 +1,13 @@
 /** The dearest questions that a text of 8 KiB with its values can ask: each step is short, whatever each row costs. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { listOf, mapOf, native } from '../types.ts'
+import { listOf } from '../types.ts'
 import { encodeValue } from '../values.ts'
 import { type Plan, planOf } from './plan.ts'
 import { readSelect } from './read.ts'
 import { run } from './run.ts'
-import { shapeOf, Table } from './table.ts'
+import { int, regular, shapeWith, text, texts } from './table.fixture.ts'
+import { Table } from './table.ts'
 
 /** What a step may cost, beside its last row: relations, tuples and expressions. */
 const stepCost = 512
@@ -14,19 +15,10 @@ const stepCost = 512
 const planMsMax = 12
 /** The later ones are like the first. */
 const stepsLookedAt = 12
-const text = native('text')
-const int = native('int')
-const shape = shapeOf(
-  'ks',
-  't',
-  [
-    { name: 'p', type: text, kind: 'partition_key', position: 0 },
-    { name: 'c', type: int, kind: 'clustering', position: 0 },
-    { name: 'd', type: int, kind: 'clustering', position: 1 },
-    { name: 'v', type: text, kind: 'regular', position: -1 },
-    { name: 'm', type: mapOf(text, text), kind: 'regular', position: -1 },
-  ],
-  'murmur3',
+const shape = shapeWith(
+  { name: 'd', type: int, kind: 'clustering', position: 1 },
+  regular('v', text),
+  regular('m', texts),
 )
 const table = Table.of(
   shape,
@@ -35,7 +27,7 @@ const table = Table.of(
     encodeValue(int, at & 511),
     encodeValue(int, at),
     encodeValue(text, `value ${at}`),
-    encodeValue(mapOf(text, text), new Map([['class', 'x']])),
+    encodeValue(texts, new Map([['class', 'x']])),
   ]),
 )
 

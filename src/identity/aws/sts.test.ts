@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { OutsideAnswer } from '../outside/answer.ts'
-import { LogInRefused } from '../refusal.ts'
+import { whyLater as why } from '../refusal.fixture.ts'
 import { callerOf } from './caller-identity.ts'
 import { passwordOf, serverId, signedMs, urlWith } from './presigned.fixture.ts'
 import type { StsRequest } from './presigned.ts'
@@ -19,16 +19,6 @@ const provider: StsProvider = {
 }
 const usual: StsCheck = { nowMs: signedMs, trustDomain: 'demo.local', address: '192.0.2.1' }
 const password = passwordOf(urlWith())
-
-async function why(run: () => unknown): Promise<string> {
-  try {
-    await run()
-  } catch (reason) {
-    assert.ok(reason instanceof LogInRefused, String(reason))
-    return reason.why
-  }
-  return 'accepted'
-}
 
 /** STS that answers one thing, and what it was asked. */
 function sts(answer: OutsideAnswer | (() => Promise<OutsideAnswer>) = callerAnswer()): {

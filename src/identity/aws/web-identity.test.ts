@@ -1,20 +1,10 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { LogInRefused } from '../refusal.ts'
+import { why } from '../refusal.fixture.ts'
 import { awsClaimsName, webIdentityOf } from './web-identity.ts'
 
 const claims = { aws_account: '123456789012', org_id: 'o-abc1234567', principal_tags: { team: 'data' } }
 const payload = { sub: 'arn:aws:iam::123456789012:role/etl', [awsClaimsName]: claims }
-
-function why(run: () => unknown): string {
-  try {
-    run()
-  } catch (reason) {
-    assert.ok(reason instanceof LogInRefused, String(reason))
-    return reason.why
-  }
-  return 'accepted'
-}
 
 describe('a token of GetWebIdentityToken', () => {
   it('names a role, with what AWS says of it', () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { answerOf } from '../aws/sts.fixture.ts'
 import type { OutsideAnswer } from '../outside/answer.ts'
-import { LogInRefused } from '../refusal.ts'
+import { whyLater as why } from '../refusal.fixture.ts'
 import { serviceAccountOf, serviceAccountSubject } from './service-account.ts'
 import { TokenReviews } from './token-review.ts'
 
@@ -14,16 +14,6 @@ const about = {
   serviceaccount: { name: 'orders', uid: '0f0a2d3e-5b1c-4a39-9a3e-7a6b8c9d0e1f' },
 }
 const payload = { sub: 'system:serviceaccount:shop:orders', 'kubernetes.io': about }
-
-async function why(run: () => unknown): Promise<string> {
-  try {
-    await run()
-  } catch (reason) {
-    assert.ok(reason instanceof LogInRefused, String(reason))
-    return reason.why
-  }
-  return 'accepted'
-}
 
 describe('a token of a service account', () => {
   it('names it, and what the cluster says of it', () => {

@@ -1,23 +1,23 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { RingfenceError } from '../../base/errors.ts'
 import { loadPolicy } from '../load.ts'
-import { access, cedar, decide, document, engineOf, orders, principal, schemaOf, verdict } from '../policy.fixture.ts'
+import {
+  access,
+  cedar,
+  decide,
+  document,
+  engineOf,
+  orders,
+  principal,
+  refusal,
+  schemaOf,
+  verdict,
+} from '../policy.fixture.ts'
 import { compileRule } from './compile.ts'
 import { CedarSet, onCedar } from './sets.ts'
 
 const read = 'SELECT a FROM ks.t WHERE id = 1'
 const all = access('all', { keyspaces: ['ks'], operations: ['ALL'] })
-
-function refusal(...documents: string[]): string {
-  try {
-    loadPolicy(documents.join('\n---\n'), 'p.yaml')
-  } catch (reason) {
-    assert.ok(reason instanceof RingfenceError && reason.code === 'CONFIG', String(reason))
-    return reason.message
-  }
-  return ''
-}
 
 /** `good` loads; `bad` is refused in words that match. */
 function claim(good: string, bad: string, words: RegExp): void {

@@ -1,18 +1,10 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
-import { RingfenceError } from '../../base/errors.ts'
+import { problemsOf } from '../../base/errors.fixture.ts'
 import { document, rulesOf } from './data.fixture.ts'
 
-function refusal(...documents: string[]): string[] {
-  try {
-    rulesOf(...documents)
-  } catch (reason) {
-    assert.ok(reason instanceof RingfenceError && reason.code === 'CONFIG', String(reason))
-    return reason.message.split('\n')
-  }
-  return []
-}
+const refusal = (...documents: string[]): string[] => problemsOf(() => rulesOf(...documents))
 
 /** `good` is a spec that loads; `bad` is refused once, in line 4, with words that match. */
 function claim(kind: string, good: string, bad: string, words: RegExp): void {

@@ -1,7 +1,7 @@
 /** Data rules from YAML and facts by hand, for the tests of this folder. */
 import { configError, type Problem, parseDocuments } from '../../base/document.ts'
+import { factsWith } from '../../cql/statement/facts.fixture.ts'
 import type { Access, Permission, Restriction, StatementFacts } from '../../cql/statement/facts.ts'
-import { plainFacts } from '../../cql/statement/facts.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import type { RequestCheck } from '../obligations.ts'
 import type { Principal } from '../principal.ts'
@@ -52,20 +52,7 @@ type More = Partial<StatementFacts>
 
 export function factsOf(verb: string, target: string, more: More = {}): StatementFacts {
   const [keyspace, name] = target.split('.')
-  return {
-    verb,
-    accesses: [],
-    keyspace,
-    table: name,
-    unqualified: false,
-    conditional: false,
-    use: undefined,
-    redacted: '',
-    markers: [],
-    ...plainFacts,
-    children: [],
-    ...more,
-  }
+  return factsWith({ verb, keyspace, table: name, ...more })
 }
 
 export function access(permission: Permission, target: string, columns: readonly string[] | '*' = []): Access {
