@@ -4,14 +4,13 @@
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { parseOneDocument } from '../base/document.ts'
-import { limits } from '../base/limits.ts'
-import { kubernetesAccess } from '../mesh/call-out.ts'
 import { advertisedAddress, advertisedMax } from '../mesh/endpoints.ts'
 import { listenersSchema } from '../session/listener-config.ts'
+import { proxyShape } from '../session/proxy-config.ts'
 import { httpSchema } from './http/http-config.ts'
 
 const gatewaySchema = z.strictObject({
-  control: z.strictObject({ url: z.url({ protocol: /^https$/ }) }),
+  ...proxyShape,
   /** Worker processes; one for each core when left out. */
   workers: z.int().min(1).max(256).default(availableParallelism()),
   listeners: listenersSchema(({ port }) =>
@@ -23,16 +22,8 @@ const gatewaySchema = z.strictObject({
     .default({}),
   /** What drivers are told: the addresses of NGINX, each of which reaches a gateway of this mesh. */
   advertise: z.array(advertisedAddress).min(1).max(advertisedMax),
-  /** Whom this process asks where a provider says `tokenReview`; in a Pod nothing is to be said. */
-  kubernetes: kubernetesAccess.optional(),
   /** Where NGINX asks who stands behind an HTTP request (docs/identity/web-applications.md). */
   http: httpSchema.optional(),
-  /** Bytes that may wait in the process; of its memory when left out (docs/limits.md). */
-  waitingBytesMax: z
-    .int()
-    .min(limits.waitingBytesMin)
-    .max(2 ** 36)
-    .optional(),
 })
 
 export type GatewayConfig = z.infer<typeof gatewaySchema> & { readonly name: string }

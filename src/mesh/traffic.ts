@@ -1,7 +1,9 @@
 /** Adds traffic rows up, for reports of several workers and for rows that could not be sent yet. */
 import { z } from 'zod'
-import { type Buckets, bucketsMax, Histogram } from '../telemetry/histogram.ts'
-import { cutNames, trafficTextMax } from '../telemetry/traffic.ts'
+import { bucketsMax, Histogram } from '../telemetry/histogram.ts'
+import { cutNames, type TrafficRow, trafficTextMax } from '../telemetry/traffic.ts'
+
+export type { TrafficRow }
 
 /** One line of *who is talking to Cassandra*: everything since the last report, summed over equal keys. */
 export const trafficRow = z.object({
@@ -22,22 +24,6 @@ export const trafficRow = z.object({
     .readonly()
     .optional(),
 })
-
-export interface TrafficRow {
-  readonly workload: string
-  readonly person?: string | undefined
-  readonly keyspace?: string | undefined
-  readonly table?: string | undefined
-  readonly operation: string
-  readonly verdict: 'allow' | 'deny' | 'observe'
-  readonly rule: string
-  readonly count: number
-  readonly errors: number
-  readonly p50Micros: number
-  readonly p99Micros: number
-  /** Index and count of each bucket of the histogram; a proxy of an earlier version sends none. */
-  readonly latency?: Buckets | undefined
-}
 
 /** Rows beyond this are added up into one with the operation `OTHER`. */
 export const trafficRowsMax = 2_000

@@ -4,15 +4,14 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { parseOneDocument } from '../base/document.ts'
-import { limits } from '../base/limits.ts'
-import { kubernetesAccess } from '../mesh/call-out.ts'
 import { listenersSchema } from '../session/listener-config.ts'
+import { proxyShape } from '../session/proxy-config.ts'
 
 const port = z.int().min(1).max(65_535)
 const address = z.string().refine((text) => isIP(text) !== 0, 'expected an IP address')
 
 const sidecarSchema = z.strictObject({
-  control: z.strictObject({ url: z.url({ protocol: /^https$/ }) }),
+  ...proxyShape,
   dataCenter: z.string().min(1).max(128).default('datacenter1'),
   rack: z.string().min(1).max(128).default('rack1'),
   upstream: z.strictObject({
@@ -27,14 +26,6 @@ const sidecarSchema = z.strictObject({
   }),
   listeners: listenersSchema(),
   audit: z.strictObject({ directory: z.string().min(1) }),
-  /** Whom this process asks where a provider says `tokenReview`; in a Pod nothing is to be said. */
-  kubernetes: kubernetesAccess.optional(),
-  /** Bytes that may wait in the process; of its memory when left out (docs/limits.md). */
-  waitingBytesMax: z
-    .int()
-    .min(limits.waitingBytesMin)
-    .max(2 ** 36)
-    .optional(),
 })
 
 export type SidecarConfig = z.infer<typeof sidecarSchema> & { readonly name: string }

@@ -13,7 +13,7 @@ import { describe, type RawClient } from '../path/client.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
 import { policyFile } from './held.ts'
 import { putInForce } from './in-force.ts'
-import { atNode, doorNames, driverAt, openAt } from './people.ts'
+import { atNode, doorNames, driverAt, freshKeyspace, openAt } from './people.ts'
 
 const who = 'spiffe://demo.local/svc/e2e-compatible'
 const keyspace = 'e2e_compatible'
@@ -42,13 +42,7 @@ before(async () => {
   node = await atNode(mesh, 5)
   admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
   await admin.connect()
-  const { dataCenter, replication } = mesh
-  for (const text of [
-    `DROP KEYSPACE IF EXISTS ${keyspace}`,
-    `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${dataCenter}': ${replication}}`,
-    `CREATE TABLE ${keyspace}.t (k text PRIMARY KEY, v text)`,
-  ])
-    await admin.execute(text)
+  await freshKeyspace(admin, mesh, keyspace, 't (k text PRIMARY KEY, v text)')
   await putInForce(mesh, readFileSync(policyFile, 'utf8') + accessPolicy, policyFile)
 })
 after(async () => {

@@ -12,7 +12,7 @@ import type { Client } from 'cassandra-driver'
 import { AdminClient } from '../../src/cli/admin-client.ts'
 import { readLeaf } from '../../src/identity/certificate.ts'
 import { type DoorName, type MeshFixture, useMesh } from './fixture.ts'
-import { doorNames, driverAt } from './people.ts'
+import { doorNames, driverAt, freshKeyspace } from './people.ts'
 
 const keyspace = 'e2e_faults'
 const workers = 4
@@ -29,11 +29,7 @@ before(async () => {
   mesh = await useMesh()
   admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
   await admin.connect()
-  await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
-  await admin.execute(
-    `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
-  )
-  await admin.execute(`CREATE TABLE ${keyspace}.values (k text PRIMARY KEY, v text)`)
+  await freshKeyspace(admin, mesh, keyspace, 'values (k text PRIMARY KEY, v text)')
   await admin.shutdown()
 })
 after(async () => {

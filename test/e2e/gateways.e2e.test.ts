@@ -13,7 +13,7 @@ import type { Client } from 'cassandra-driver'
 import { type HostPort, show, spiffeIds } from '../../demo/parts/layout.ts'
 import { type Program, toolchainOf } from './drivers/toolchain.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
-import { driverAt } from './people.ts'
+import { driverAt, freshKeyspace } from './people.ts'
 
 const keyspace = 'e2e_gateways'
 /** A report a second, a push, and a driver that waits two seconds before it looks. */
@@ -43,11 +43,7 @@ before(async () => {
   await mesh.part('gateway-2').stop()
   admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
   await admin.connect()
-  await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
-  await admin.execute(
-    `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
-  )
-  await admin.execute(`CREATE TABLE ${keyspace}.rows (k int PRIMARY KEY, v text)`)
+  await freshKeyspace(admin, mesh, keyspace, 'rows (k int PRIMARY KEY, v text)')
   for (let k = 0; k < 20; k++) await admin.execute(`INSERT INTO ${keyspace}.rows (k, v) VALUES (${k}, 'value ${k}')`)
 })
 after(async () => {

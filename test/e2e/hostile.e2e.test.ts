@@ -19,7 +19,7 @@ import { sealSegment } from '../../src/cql/segment.ts'
 import { parseSpiffeId } from '../../src/identity/spiffe.ts'
 import { type ClientOptions, describe, RawClient } from '../path/client.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
-import { driverAt, pemsOf } from './people.ts'
+import { driverAt, freshKeyspace, pemsOf } from './people.ts'
 
 const keyspace = 'e2e_hostile'
 /** Stands as a literal in every statement that must not arrive. */
@@ -37,11 +37,7 @@ before(async () => {
   mesh = await useMesh()
   admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
   await admin.connect()
-  await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
-  await admin.execute(
-    `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
-  )
-  await admin.execute(`CREATE TABLE ${keyspace}.rows (k int PRIMARY KEY, v text)`)
+  await freshKeyspace(admin, mesh, keyspace, 'rows (k int PRIMARY KEY, v text)')
   for (let k = 0; k < 20; k++) await admin.execute(`INSERT INTO ${keyspace}.rows (k, v) VALUES (${k}, 'value ${k}')`)
   for (const door of ['nginx', 'sidecar'] as const) bystanders.push(await Bystander.start(mesh, door))
 })

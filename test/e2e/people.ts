@@ -54,3 +54,16 @@ export function driverAt(mesh: MeshFixture, door: DoorName, files: IdentityFiles
     policies: { reconnection: new policies.reconnection.ConstantReconnectionPolicy(500) },
   })
 }
+
+/** A keyspace with as many copies as the suites ask for, and these tables, whatever an earlier run left. */
+export async function freshKeyspace(
+  admin: Client,
+  mesh: MeshFixture,
+  keyspace: string,
+  ...tables: string[]
+): Promise<void> {
+  const replication = `{'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`
+  await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
+  await admin.execute(`CREATE KEYSPACE ${keyspace} WITH replication = ${replication}`)
+  for (const table of tables) await admin.execute(`CREATE TABLE ${keyspace}.${table}`)
+}

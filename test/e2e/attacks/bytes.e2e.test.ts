@@ -82,6 +82,21 @@ const int = (n: number): Buffer => Buffer.from([n >> 24, n >> 16, n >> 8, n])
 const short = (n: number): Buffer => Buffer.from([n >> 8, n])
 const string = (text: string): Buffer => Buffer.concat([short(Buffer.byteLength(text)), Buffer.from(text)])
 const longString = (bytes: Buffer): Buffer => Buffer.concat([int(bytes.length), bytes])
+/** A BATCH of one statement: of which kind it is (0: text), the statement, and the flags behind the consistency. */
+const batchOf = (kind: number, text: Buffer, flags: number): Buffer =>
+  envelope(
+    4,
+    Opcode.BATCH,
+    Buffer.concat([
+      Buffer.from([0]),
+      short(1),
+      Buffer.from([kind]),
+      longString(text),
+      short(0),
+      short(1),
+      Buffer.from([flags]),
+    ]),
+  )
 /** <query_parameters> of v4: consistency ONE and these flags. */
 const params = (flags: number, ...rest: Buffer[]): Buffer => Buffer.concat([short(1), Buffer.from([flags]), ...rest])
 const query = (text: Buffer, rest: Buffer = params(0)): Buffer =>
@@ -113,19 +128,7 @@ suite('A6 malformed UTF-8 is a protocol error, in each place where text may stan
       const places = [
         query(text),
         envelope(4, Opcode.PREPARE, longString(text)),
-        envelope(
-          4,
-          Opcode.BATCH,
-          Buffer.concat([
-            Buffer.from([0]),
-            short(1),
-            Buffer.from([0]),
-            longString(text),
-            short(0),
-            short(1),
-            Buffer.from([0]),
-          ]),
-        ),
+        batchOf(0, text, 0),
         envelope(4, Opcode.REGISTER, Buffer.concat([short(1), short(bad.length), bad])),
       ]
       for (const bytes of places) {
@@ -397,34 +400,8 @@ suite('B18 lengths and counts that do not add up', () => {
       envelope(4, Opcode.BATCH, Buffer.concat([Buffer.from([0]), short(65_535)])),
     'a batch of a kind that is none': () =>
       envelope(4, Opcode.BATCH, Buffer.concat([Buffer.from([3]), short(0), short(1), Buffer.from([0])])),
-    'a part of a batch that is neither text nor id': () =>
-      envelope(
-        4,
-        Opcode.BATCH,
-        Buffer.concat([
-          Buffer.from([0]),
-          short(1),
-          Buffer.from([2]),
-          longString(text),
-          short(0),
-          short(1),
-          Buffer.from([0]),
-        ]),
-      ),
-    'names for the values of a batch (B5)': () =>
-      envelope(
-        4,
-        Opcode.BATCH,
-        Buffer.concat([
-          Buffer.from([0]),
-          short(1),
-          Buffer.from([0]),
-          longString(text),
-          short(0),
-          short(1),
-          Buffer.from([0x40]),
-        ]),
-      ),
+    'a part of a batch that is neither text nor id': () => batchOf(2, text, 0),
+    'names for the values of a batch (B5)': () => batchOf(0, text, 0x40),
     'a prepared id of 65,535 bytes': () => envelope(4, Opcode.EXECUTE, Buffer.concat([short(65_535), text])),
     'a consistency that is none': () =>
       envelope(4, Opcode.QUERY, Buffer.concat([longString(text), short(0x1234), Buffer.from([0])])),
