@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { z } from 'zod'
-import { duration, nearest, parseDocuments, parseDuration } from './document.ts'
+import { duration, parseDocuments, parseDuration } from './document.ts'
 import { AssertionError, RingfenceError } from './errors.ts'
+import { nearest } from './words.ts'
 
 const shelf = z.strictObject({
   colours: z.array(z.enum(['red', 'green'])).min(1, 'the list is empty'),

@@ -4,7 +4,7 @@
  */
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import { z } from 'zod'
-import { unknownWord } from '../base/document.ts'
+import { unknownWord } from '../base/words.ts'
 import { listenerModes, proofs } from '../identity/proofs/index.ts'
 import { askedOf, shownBy } from '../identity/proofs/registry.ts'
 import { isReserved, parseSpiffeId } from '../identity/spiffe.ts'

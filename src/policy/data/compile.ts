@@ -2,7 +2,7 @@
  * Documents → `DataRules`. A rule that could never do anything is a fault, because its author believes that it does something.
  */
 import type { DocumentPath, ParsedDocument } from '../../base/document.ts'
-import { unknownWord } from '../../base/document.ts'
+import { unknownWord } from '../../base/words.ts'
 import { checkSubjects, type Providers } from '../load/subjects.ts'
 import { isSystemKeyspace } from '../names.ts'
 import type { Mask } from '../obligations.ts'

@@ -2,7 +2,7 @@
  * Kinds `Role`, `RoleBinding` and `AccessPolicy` as compiled rules, each checked for what could never do anything.
  */
 import type { DocumentPath, ParsedDocument } from '../../base/document.ts'
-import { unknownWord } from '../../base/document.ts'
+import { unknownWord } from '../../base/words.ts'
 import type { Permission } from '../../cql/statement/facts.ts'
 import { isSystemKeyspace } from '../names.ts'
 import type { CompiledRule, FunctionPattern, Mode } from '../policy.ts'

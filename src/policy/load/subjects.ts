@@ -1,8 +1,8 @@
 /** `subjects` of a rule: their form, and what could never be anybody. */
 import { z } from 'zod'
 import type { DocumentPath } from '../../base/document.ts'
-import { unknownWord } from '../../base/document.ts'
 import { RingfenceError } from '../../base/errors.ts'
+import { unknownWord } from '../../base/words.ts'
 import type { ProviderDocument } from '../../identity/providers/provider.ts'
 import { parseSpiffePattern } from '../../identity/spiffe.ts'
 import type { Subject, SubjectKey } from '../subjects.ts'

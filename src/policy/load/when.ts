@@ -2,7 +2,7 @@
  * `when:` of a rule. A condition that is always true or never, or that says nothing of the rule's operations, is a fault.
  */
 import type { DocumentPath } from '../../base/document.ts'
-import { unknownWord } from '../../base/document.ts'
+import { unknownWord } from '../../base/words.ts'
 import type { Permission } from '../../cql/statement/facts.ts'
 import { proofs } from '../../identity/proofs/index.ts'
 import { isMapped, parseAddress } from '../address.ts'
