@@ -2,9 +2,9 @@
  * What a client asks, decoded to the last byte: an unknown flag, an impossible length or a byte too many is PROTOCOL, a named
  * limit that is reached is TOO_LARGE (native_protocol_v5.spec §4.1; `cql3/QueryOptions.java`, `transport/messages/*.java`).
  *
- * QUERY, PREPARE, EXECUTE and BATCH fill a view (`request-views.ts`) that the caller keeps and reuses, so that a request costs no object. In every
- * decoder `buf[start..end)` is the whole envelope, header included, and offsets in views are offsets into `buf`: they are
- * borrowed like the bytes they point at.
+ * QUERY, PREPARE, EXECUTE and BATCH fill a view (`request-views.ts`) that the caller keeps and reuses, so that a request costs no
+ * object. In every decoder `buf[start..end)` is the whole envelope, header included. Offsets in views are offsets into `buf`, and borrowed
+ * like the bytes they point at.
  */
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'

@@ -8,15 +8,9 @@ import { RingfenceError } from '../../base/errors.ts'
 import type { ProtocolVersion } from '../protocol.ts'
 import type { Column } from '../responses.ts'
 import { Growing } from './growing.ts'
-import {
-  KeyedHash,
-  type Mask,
-  maskerOf,
-  stepBytes,
-  type ValueMasker,
-  writeMasked,
-  writeMaskedInSteps,
-} from './masker.ts'
+import { type Mask, maskerOf } from './masker.ts'
+import { KeyedHash } from './masking/keyed-hash.ts'
+import { stepBytes, type ValueMasker, writeMasked, writeMaskedInSteps } from './masking/value-masker.ts'
 import { readRowsLayout } from './rows.ts'
 import { writeLength } from './splice.ts'
 
