@@ -1,4 +1,5 @@
 /** Certificates are renewed long before they end, for an expired one cannot be renewed. */
+import { containOwnFault } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { type Credentials, credentialsOf, makeKey } from '../mesh/credentials.ts'
 import { issuedCertificate } from '../mesh/enrolment.ts'
@@ -67,6 +68,7 @@ export async function renewForEver(session: ControlSession, file: IdentityFile, 
       renewed = true
       retryMs = undefined
     } catch (reason) {
+      containOwnFault('the renewal of a certificate', reason)
       if (session.isStopped) return
       const fault = RingfenceError.from(reason, 'UNAVAILABLE')
       // Rate-limited: one random moment of the next window, else everybody's retries meet again (Consul's leafcert/generate.go).

@@ -2,6 +2,7 @@
  * Sends what the proxy reports, once a second, and at once where a policy came into force. Traffic that could not be delivered goes out
  * with the next report; what was delivered and refused is never sent again, for it would be refused again.
  */
+import { containOwnFault, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { faultOfAnswer, parseJson } from '../mesh/answer.ts'
@@ -41,6 +42,7 @@ export class Reporter {
         await this.#report(() => true)
         away = false
       } catch (reason) {
+        containOwnFault('a report', reason)
         if (!away) log.debug({ reason: RingfenceError.from(reason, 'UNAVAILABLE').message }, 'report was not taken')
         away = true
       }
@@ -51,7 +53,13 @@ export class Reporter {
   /** Reports as soon as the proxy says that every worker runs the present policy, rather than at the next second. */
   acknowledge(policy: Observable<PolicySnapshot>): void {
     // A control plane that is away hears it with the next report.
-    this.#acknowledge(policy).catch(() => {})
+    settle(
+      nothingEnds,
+      'an acknowledgement',
+      this.#acknowledge(policy),
+      () => {},
+      (reason) => containOwnFault('an acknowledgement', reason),
+    )
   }
 
   async leave(): Promise<void> {
@@ -59,6 +67,7 @@ export class Reporter {
     try {
       await Promise.race([this.#report(() => true), this.#session.pause(leaveMsMax)])
     } catch (reason) {
+      containOwnFault('the last report', reason)
       const { message } = RingfenceError.from(reason, 'UNAVAILABLE')
       this.#session.options.log.info({ reason: message }, 'leaving unheard')
     }

@@ -2,6 +2,7 @@
  * Follows the control plane's watch stream and takes the values that it pushes. While it is away the last ones stay in force; a stream
  * that was opened with an older certificate is opened again.
  */
+import { containOwnFault } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { parseJson } from '../mesh/answer.ts'
 import type { PushedKind } from '../mesh/pushed-kind.ts'
@@ -53,6 +54,7 @@ export class Watch {
           failures = 0
         })
       } catch (reason) {
+        containOwnFault('the watch stream', reason)
         if (this.#session.isStopped) return
         if (this.#stream.signal.aborted) continue
         if (failures === 0)

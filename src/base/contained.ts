@@ -9,6 +9,8 @@
  * Rule: no callback of the event loop that does anything is handed over bare. `scripts/contained.test.ts` counts those that are.
  */
 
+import { isOwnFault } from './errors.ts'
+
 /** What a fault ends: one session, one connection, one piece of work that is tried again. */
 export interface Owner {
   /** Ends it. The reason was reported already. */
@@ -55,6 +57,11 @@ export function containFault(owner: Owner, place: string, reason: unknown): void
     count++
     tryToReport(place, another)
   }
+}
+
+/** For a loop that goes on whatever was thrown: a fault of ours is counted and reported. */
+export function containOwnFault(place: string, reason: unknown): void {
+  if (isOwnFault(reason)) containFault(nothingEnds, place, reason)
 }
 
 function tryToReport(place: string, reason: unknown): void {

@@ -52,6 +52,17 @@ export class AssertionError extends Error {
   override readonly name = 'AssertionError'
 }
 
+/**
+ * Whether it is our own fault, for a loop that goes on whatever was thrown: not what a peer, the system or the network says, which has a code
+ * or is a `RingfenceError`.
+ */
+export function isOwnFault(reason: unknown): boolean {
+  if (reason instanceof AssertionError) return true
+  const isOfTheLanguage =
+    reason instanceof TypeError || reason instanceof RangeError || reason instanceof ReferenceError
+  return isOfTheLanguage && !('code' in reason)
+}
+
 /** Throws on our own fault. Never used for what a peer sends. */
 export function assert(condition: unknown, message: string): asserts condition {
   if (!condition) throw new AssertionError(message)
