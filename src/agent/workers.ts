@@ -1,7 +1,7 @@
 /**
- * One process per core below one agent: the supervisor holds the agent, forks the workers, restarts those that die and passes
- * on whatever the agent learns; a worker sees it as a `Feed` like any other (`worker-feed.ts`). Messages go over Node's IPC channel,
- * never over a file, so that keys stay in memory.
+ * One process per core below one agent. The supervisor holds the agent, forks the workers, starts another for one that dies, and passes on
+ * whatever the agent learns. A worker sees it as a `Feed` like any other (`worker-feed.ts`). Messages go over Node's IPC channel, never
+ * over a file, so that keys stay in memory.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { after, contained, nothingEnds, type Owner } from '../base/contained.ts'

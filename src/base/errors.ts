@@ -53,8 +53,8 @@ export class AssertionError extends Error {
 }
 
 /**
- * Whether it is our own fault, for a loop that goes on whatever was thrown: not what a peer, the system or the network says, which has a code
- * or is a `RingfenceError`.
+ * Whether it is our own fault. What a peer, the system or the network says is none: that has a code, or is a `RingfenceError`. For a loop
+ * that goes on whatever was thrown.
  */
 export function isOwnFault(reason: unknown): boolean {
   if (reason instanceof AssertionError) return true

@@ -65,7 +65,11 @@ export const limits = {
   nestingDepthMax: 64,
   /** Tokens in one statement; a cap on work: 350 KB of a BATCH of short INSERTs, where Cassandra by default takes 50 KiB of them. */
   statementTokensMax: 131_072,
-  /** Relations, inserted columns, assignments of more than a constant and calls of user functions of one statement, and the different columns that it names; different functions it may call an eighth of that; of a BATCH text also, four for each, its statements that repeat no other, and two for each that repeats one with a TTL or timestamp of its own. */
+  /**
+   * What one statement may say: relations, inserted columns, assignments of more than a constant, calls of user functions, and different
+   * columns that it names. It may call an eighth as many different functions. In a BATCH text each distinct statement costs 4; a repeat
+   * with its own TTL or timestamp costs 2.
+   */
   statementFactsMax: 8_192,
   /** Of the columns of one answer or prepared statement, where they have to be read; of more rows the record has no count. */
   metadataBytesMax: 256 * 1024,
@@ -129,7 +133,10 @@ export const limits = {
   linkedSessionsPerIdentityMax: 32_768,
   /** Answers about a mesh link itself that wait for a gateway, before the link is closed. What waits of a session is its account's. */
   linkWaitingBytesMax: 64 * 1024 * 1024,
-  /** Milliseconds of the event loop that one client may have in a turn, over all its connections, for what costs more than passing on, and as many for reading what it sends; the rest waits for the next turn. */
+  /**
+   * Milliseconds of the event loop that one client may have in a turn, over all its connections, for what costs more than passing on. It
+   * may have as many for reading what it sends. The rest waits for the next turn.
+   */
   loopShareMs: 4,
   /** Requests of one session that wait: for the answer to a USE, a connection to the node, the schema, the reading of a long statement. */
   heldRequestsMax: 2_048,

@@ -2,8 +2,9 @@
  * Text of strangers where people read it: in the record, in logs, on a terminal.
  *
  * Rule: what is not seen for what it is stands as `\uXXXX`. Seen are letters, numbers, punctuation, symbols and the plain space, and marks
- * on a letter or a number. Not seen are controls, formatting and bidirectional marks, spaces of other widths, line and paragraph separators, halves of
- * surrogate pairs, what is private or unassigned, and letters and symbols that are blank (Unicode's own list of what may be ignored, and `blank`).
+ * on a letter or a number. Not seen are controls, formatting and bidirectional marks, spaces of other widths, line and paragraph
+ * separators, halves of surrogate pairs, and what is private or unassigned. Nor are letters and symbols that are blank: Unicode's own list
+ * of what may be ignored, and `blank`.
  */
 
 /** Letters and symbols that Unicode does not count among those that may be ignored, and that show nothing. */

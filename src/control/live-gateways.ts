@@ -1,6 +1,6 @@
 /**
- * Which addresses lead to a live gateway, and whether it is about to stop: what gateways report, kept in the store too, so that a restarted control plane
- * does not tell drivers that there are none.
+ * Which addresses lead to a live gateway, and whether it is about to stop. Gateways report it. It is kept in the store too, so that a
+ * restarted control plane does not tell drivers that there are none.
  */
 
 import { inetBytes } from '../cql/text-bytes.ts'

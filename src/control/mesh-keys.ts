@@ -6,8 +6,8 @@
  *   masks   the one in force since its `fromMs`, and a day before it ends the next, so that all change over at one moment.
  *           Nothing is read back with them: the one before is forgotten.
  *
- * A mask key lives for 30 days: hashes of a column can be joined and counted over a month, and what somebody learnt about them, by a
- * dictionary or a stolen key, is of no use for longer.
+ * A mask key lives for 30 days. Hashes of a column can be joined and counted over a month. What somebody learnt about them, by a dictionary
+ * or a stolen key, is of no use for longer.
  */
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'

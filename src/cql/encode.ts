@@ -1,7 +1,7 @@
 /**
- * Messages of our own as whole envelopes, header included, not compressed and not in segments: the answers that a mesh gives
- * itself, and the requests that it makes as a client of the node (native_protocol_v5.spec §4). `stream` is the request's own;
- * −1 for an event.
+ * Messages of our own as whole envelopes, header included, not compressed and not in segments (native_protocol_v5.spec §4). They are the
+ * answers that the mesh gives itself, and the requests that it makes as a client of the node. `stream` is the request's own; −1 for an
+ * event.
  */
 import { assert } from '../base/errors.ts'
 import {

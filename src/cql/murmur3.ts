@@ -1,7 +1,7 @@
 /**
- * The token of a partition key under Cassandra's default partitioner (`dht/Murmur3Partitioner.java`,
- * `utils/MurmurHash.java` hash3_x64_128): the first half of Murmur3 with one quirk kept, the last 1..15 bytes are
- * sign-extended. 64-bit numbers are pairs of 32-bit halves here, because BigInt would cost microseconds per key.
+ * The token of a partition key under Cassandra's default partitioner (`dht/Murmur3Partitioner.java`, `utils/MurmurHash.java`
+ * hash3_x64_128). It is the first half of Murmur3, with one quirk: the last 1..15 bytes are sign-extended. 64-bit numbers are pairs of
+ * 32-bit halves here, because BigInt would cost microseconds per key.
  */
 
 /** What `murmur3Token` found last: the upper half is signed, the lower one an int32 that is compared without its sign. */

@@ -1,7 +1,7 @@
 /**
- * The CQL native protocol, versions 3, 4 and 5, as pure functions over bytes. Folder rule: nothing here opens a socket, reads a
- * clock or trusts a length; every count and length that a peer sends is checked before memory is taken, and a body that is not
- * understood to its last byte is refused.
+ * The CQL native protocol, versions 3, 4 and 5, as pure functions over bytes. Folder rule: nothing here opens a socket, reads a clock or
+ * trusts a length. Every count and length that a peer sends is checked before memory is taken. A body that is not understood to its last
+ * byte is refused.
  *
  * This file: the constants, and the nine header bytes of an envelope (native_protocol_v5.spec §2).
  *

@@ -1,6 +1,6 @@
 /**
- * Requests of one session that wait because the sidecar they should go to does not have their statements yet: it is given the PREPARE
- * first, under the request's own stream id, which nothing else uses meanwhile.
+ * Requests of one session that wait because their sidecar does not have their statements yet. It is given the PREPARE first, under the
+ * request's own stream id, which nothing else uses meanwhile.
  *
  *   EXECUTE 7 ─▶ (kept)  PREPARE 7 ─▶ sidecar ─▶ PREPARED 7 (not the client's to see) ─▶ EXECUTE 7 ─▶ sidecar
  *

@@ -1,6 +1,7 @@
 /**
- * Reads that a `RoutingPolicy` lets be asked of a second replica when the first is late. Copies go by the session's own upstream sessions, under
- * stream ids that no client can use, because an answer that nobody waits for any more may come when the client uses its stream id again.
+ * Reads that a `RoutingPolicy` lets be asked of a second replica when the first is late. Copies go by the session's own upstream sessions,
+ * under stream ids that no client can use. Else an answer that nobody waits for any more could come when the client uses its stream id
+ * again.
  *
  *   EXECUTE 7 ─▶ copy, stream −2 ─▶ replica A            … hedgeAfterMs …  copy, stream −3 ─▶ replica B
  *                                          first answer ─▶ client, as 7; the other answer is dropped

@@ -10,8 +10,8 @@ export interface Site {
 const usualRack = 'rack1'
 
 /**
- * As the configuration says; else the alphabetically first data centre that a sidecar of the mesh ever named, so that all gateways
- * say the same, and go on saying it when that data centre's sidecars are away. Drivers would take a change for a moved node.
+ * As the configuration says. Else it is the alphabetically first data centre that a sidecar of the mesh ever named. So all gateways say the
+ * same, and go on saying it when that data centre's sidecars are away. Drivers would take a change for a moved node.
  */
 export class Localities {
   readonly #configured: Locality

@@ -1,8 +1,8 @@
 /**
  * What is lost with an upstream session that closed by itself.
  *
- * Rule: what was sent and not answered is never sent again. Whether the node acted is then unknown, and only the driver may decide: it is told
- * by an error on that stream, or by the end of its connection where the session has nothing left to go on with.
+ * Rule: what was sent and not answered is never sent again. Whether the node acted is then unknown, and only the driver may decide. It gets
+ * an error on that stream; or its connection ends, if the session has no other sidecar to go on with.
  */
 import { RingfenceError } from '../base/errors.ts'
 import { headerStream } from '../cql/protocol.ts'

@@ -1,6 +1,6 @@
 /**
- * One end's way onto a mesh link: what is small leaves at once; what is large, or comes while much waits, waits in a queue of its session,
- * and the queues take turns, piece by piece. So nobody's answer stands behind more than a piece for each of the others.
+ * One end's way onto a mesh link. A small envelope leaves at once. A large one, or one that comes while much waits, waits in a queue of its
+ * session. The queues take turns, piece by piece, so an answer waits for at most one piece of each other session.
  *
  * Rule: of one session everything leaves in order. While the other end has paused a session, nothing of it leaves but control messages.
  */

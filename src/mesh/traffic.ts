@@ -32,8 +32,8 @@ export const trafficRowsMax = 2_000
 const otherRows = 3
 
 /**
- * One row for each key, names cut to their bounds, at most `trafficRowsMax`; what is beyond goes into rows with the operation `OTHER`.
- * p50 and p99 are those of the sum of the buckets: medians of sums are not to be had from medians.
+ * One row for each key, names cut to their bounds, at most `trafficRowsMax`. What is beyond goes into rows with the operation `OTHER`. p50
+ * and p99 come from the sum of the buckets, because the median of a sum can't be computed from medians.
  */
 export function mergeTraffic(...lists: (readonly TrafficRow[])[]): TrafficRow[] {
   return mergeWithin(trafficRowsMax - otherRows, lists)

@@ -66,7 +66,7 @@ const verdicts: readonly (readonly [what: string, policy: readonly string[]])[] 
   ['refused', [document('AccessPolicy', 'other', { subjects, keyspaces: ['other'], operations: ['ALL'] })]],
   ['permitted by column', [byColumn]],
   ['masked', [allow, masks]],
-  ['bound by the data law', [allow, guard, hold]],
+  ['bound by data rules', [allow, guard, hold]],
   [
     'observed',
     [document('AccessPolicy', 'trial', { subjects, mode: 'observe', keyspaces: ['*'], operations: ['ALL'] })],

@@ -25,8 +25,8 @@ export function matchesAnyName(patterns: readonly string[] | undefined, name: st
 }
 
 /**
- * Names that some patterns cannot tell apart are of one class: a name that is written in full is of its own, others are told apart by
- * the longest beginning that fits, since all shorter ones that fit are beginnings of it.
+ * Names that the patterns do not distinguish are of one class. A name that is written in full has a class of its own. Others have the class
+ * of the longest beginning that fits, because all shorter ones that fit are beginnings of it.
  */
 export class NameClasses {
   readonly #exact = new Set<string>()

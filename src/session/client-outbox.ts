@@ -1,8 +1,8 @@
 /**
  * The answers on their way to one client. Many of them count in its account, and who does not take them is not read meanwhile.
  *
- * Rule: a slow reader stops itself only. What is small is answered whatever the account says, for it was asked before the client was paused;
- * so the small ones have a bound of their own, behind which the connection ends.
+ * Rule: a slow reader stops itself only. Small answers are given whatever the account says, because they were asked for before the client
+ * was paused. They have a bound of their own, beyond which the connection ends.
  */
 import type { Writable } from 'node:stream'
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'

@@ -1,6 +1,6 @@
 /**
- * Requests of one session that wait, in order: in a sidecar while a USE is answered, a connection to the node opens, the schema is read again
- * or a long statement is read; in a gateway while the session has no sidecar. This is the one place where they wait.
+ * Requests of one session that wait, in order: in a sidecar behind one that waits itself (`sidecar/waiting.ts`), in a gateway while the
+ * session has no sidecar.
  *
  * Bounds: `heldRequestsMax` in number, and the client's account in bytes.
  * Rule: what waited is served in the order it came, and what comes while it is served waits behind it.

@@ -1,6 +1,6 @@
 /**
- * Shares of the event loop. What costs more than passing on (reading texts, deciding, judging the parts of a BATCH, changing rows) is
- * measured, and whoever has had its share of a turn waits for the next one, where those who wait are served in turn.
+ * Shares of the event loop. Work that costs more than passing on is measured: reading texts, deciding, judging the parts of a BATCH,
+ * changing rows. An identity that has had its share of a turn waits for the next one. Those who wait are served in turn.
  *
  *   begin() ─ false ─▶ later(resume) ─▶ … next turn … ─▶ resume()
  *      └ true ─ some work ─ end()

@@ -1,6 +1,6 @@
 /**
- * How many may be here at once, and who goes first where there are more. Sessions have their places by identity and by address;
- * connections that have not proved an identity yet have a pool of their own, so that neither can fill the room of the other.
+ * How many may be here at once, and who goes first where there are more. Sessions have places by identity and by address. Connections that
+ * have not proved an identity yet have places of their own, so that neither can take those of the other.
  *
  * Rule: one identity's or address's excess is only ever its own loss. At a bound of its own it is refused. Where all places are taken, a
  * newcomer takes one of the identity that has most, unless that is its own.

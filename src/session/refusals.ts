@@ -1,9 +1,9 @@
 /**
  * What the client of a refused log-in hears, and what is kept of it.
  *
- * What two drivers do with an answer decides the first: any ERROR in answer to AUTH_RESPONSE keeps the Python driver from that host for the life of its
- * Cluster, 0x0100 closes the pools of the C++ driver for good; the others try again. So a cause that passes is told in words only to who comes back, or
- * to who was never here, where a person reads it.
+ * What the client hears goes by what two drivers do with it. After any ERROR in answer to AUTH_RESPONSE the Python driver stays away from
+ * that host for the life of its Cluster. After 0x0100 the C++ driver closes its pools for good. The others try again. So a cause that
+ * passes is told in words only to drivers that come back, or to a client that was never here, where a person reads it.
  *
  * Rule: of a cause that stays the client hears one text, whoever it claims to be.
  */

@@ -1,6 +1,6 @@
 /**
- * What an answer with whole rows shows, by its own words. The schema is read behind the node, so a column that was added a moment ago may
- * come in an answer before anybody here knows of it; what policy says of that column is asked then.
+ * What an answer with whole rows shows, by its own words. The schema is read after the node changed it, so an answer may have a column that
+ * was added a moment ago and that nobody here knows. Policy is asked about that column then.
  */
 import { RingfenceError } from '../base/errors.ts'
 import { readRowsLayout } from '../cql/answers/rows.ts'

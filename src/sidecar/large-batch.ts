@@ -1,6 +1,6 @@
 /**
- * A BATCH message of many statements, judged piece by piece while its client's other requests wait: tens of thousands of statements, whose
- * texts may all be different, must not hold up everybody else.
+ * A BATCH message of many statements is judged piece by piece, while its client's other requests wait. It may have tens of thousands of
+ * statements, all of different texts, and must not hold up everybody else.
  *
  *   texts that are new ─ some at a time ─▶ Analyst ─▶ judged ─ each part ─▶ decided ─▶ its values checked ─▶ BatchVerdict
  *

@@ -1,9 +1,9 @@
 /**
  * One connection to the Cassandra node, shared by sessions: TLS with the sidecar's own SVID, its handshake, and its stream table.
  *
- * Rule: nothing is written to the node but by `send`, which looks at the permit: of a client's request, of a question that is asked for one, of
- * a question of the sidecar's own. A stream id is not given out again before its answer came or the connection died, whoever stopped waiting for it:
- * a late answer would be taken for another request's.
+ * Rule: nothing is written to the node but by `send`, which checks the permit of a client's request, of a question that is asked for one,
+ * and of a question of the sidecar's own. A stream id is not given out again before its answer came or the connection died, whoever stopped
+ * waiting for it: a late answer would be taken for another request's.
  */
 
 import { constants } from 'node:crypto'

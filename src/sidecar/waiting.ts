@@ -1,6 +1,6 @@
 /**
- * Where the requests of one session wait: behind a USE, a connection that opens, a schema that is read again, a text that another thread reads,
- * the client's next share of the loop.
+ * Where the requests of one session wait, behind one that waits itself. What that one waits for is in `stages/delays.ts`, `use.ts`,
+ * `trace.ts`, `large-batch.ts`, `answer-here.ts` and `behalf/on-behalf.ts`.
  */
 import { assert } from '../base/errors.ts'
 import type { Client } from '../session/backend.ts'

@@ -1,6 +1,6 @@
 /**
- * Addresses in the node's answers, for clients that are shown a topology of their own: texts of errors and warnings, the failure map of
- * READ_FAILURE and WRITE_FAILURE (native_protocol_v5.spec §9), and the node's own tables, traces among them.
+ * Hides addresses in the node's answers from clients that are shown a topology of their own. They stand in texts of errors and warnings, in
+ * the failure map of READ_FAILURE and WRITE_FAILURE (native_protocol_v5.spec §9), and in the node's own tables, traces among them.
  *
  * Rule: what stands for an address is as good to parse as the address was, and as many stay as there were: drivers make maps of them.
  */

@@ -5,8 +5,8 @@
  *     partial  text, ascii and blob: at most half is kept; collections and vectors of them by element
  *     hash     text, ascii, blob, uuid, integers; collections and vectors of them by element
  *
- * A masked value is always a value of its type. Elements of a set and keys of a map that are equal once masked become one, the first
- * one's value staying; they are put in the order of their masked bytes, because the old order would tell which is the greater.
+ * A masked value is always a value of its type. Elements of a set, and keys of a map, that are equal once masked become one; the value of
+ * the first stays. They are sorted by their masked bytes, because the old order would show which is the greater.
  */
 import { RingfenceError } from '../../base/errors.ts'
 import type { Column } from '../responses.ts'

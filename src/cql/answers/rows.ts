@@ -4,8 +4,8 @@
  *
  *     kind 2 | flags | column count | [paging state] | [new metadata id, v5] | [column specs] | row count | rows
  *
- * Rule: a flag that is not known may put bytes in between, so it is refused: a reader that is one field off would take one column
- * for another and show what should be masked (attack B20).
+ * Rule: a flag that is not known may put bytes in between, so it is refused. A reader that is one field off would take one column for
+ * another, and show what should be masked (attack B20).
  */
 import { RingfenceError } from '../../base/errors.ts'
 import { headerOpcode, MetadataFlag, Opcode, type ProtocolVersion, ResultKind } from '../protocol.ts'

@@ -1,10 +1,10 @@
 /**
- * BATCH texts: `batchStatement` of `Parser.g`. Loaders write one statement thousands of times with other literals, so a statement that
- * repeats an earlier one is recognised by its tokens and is the same object in the end: it costs no second reading, and facts
- * of a large BATCH stay small.
+ * BATCH texts: `batchStatement` of `Parser.g`. Loaders write one statement thousands of times with other literals. A statement that repeats
+ * an earlier one is recognised by its tokens, and becomes the same object. So it is not read twice, and the facts of a large BATCH stay
+ * small.
  *
- * Why that is safe: no rule for a write looks beyond its last token, what ends it can stand nowhere inside it, and the parser's way
- * depends on a literal's content only where it is noted in `Cursor.contents` or `Cursor.amounts`.
+ * Why that is safe: no rule for a write looks beyond its last token. What ends a write can't stand inside it. The parser depends on a
+ * literal's content only where that is noted in `Cursor.contents` or `Cursor.amounts`.
  */
 import type { Modification, Using } from './ast.ts'
 import { type Cursor, integerOf } from './cursor.ts'

@@ -38,8 +38,9 @@ export interface Access {
 export type Amount = { readonly literal: bigint } | { readonly marker: number }
 
 /**
- * What one value of a relation is: a marker's place, a string constant's content, or undefined for anything else, which may also be a string
- * of more than 254 characters, or what comes after the first 1,000 strings and 4,096 markers of a text, or in a very long BATCH.
+ * What one value of a relation is: a marker's place, a string constant's content, or undefined for anything else. Undefined may also be a
+ * string of more than 254 characters, or what comes after the first 1,000 strings and 4,096 markers of a text, or a string in a very long
+ * BATCH.
  */
 export type RestrictingValue = { readonly marker: number } | { readonly text: string } | undefined
 
@@ -107,8 +108,9 @@ export interface StatementFacts {
    */
   readonly selection: '*' | readonly (string | undefined)[] | undefined
   /**
-   * Columns that a read uses otherwise than by showing them as they are: in WHERE, ORDER BY, GROUP BY, IF, functions, expressions; in a
-   * view, which shows its base, by the same rule and in its PRIMARY KEY; the columns of an index, and those that RENAME names.
+   * Columns that a read uses otherwise than by showing them as they are: in WHERE, ORDER BY, GROUP BY, IF, functions, expressions. A view
+   * shows its base, so its columns count by the same rule, and those of its PRIMARY KEY. So do the columns of an index, and those that
+   * RENAME names.
    */
   readonly columnsUsed: readonly string[]
   /** `default_time_to_live` of CREATE TABLE, ALTER TABLE and views; undefined where it is not given. */

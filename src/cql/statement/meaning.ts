@@ -1,7 +1,8 @@
 /**
- * What a statement says, however it is spelled: the same for other cases of letters, white space, comments, a `;` at the end, and a table
- * with or without the keyspace that it is resolved to. Two texts of one meaning are one statement to whoever asks twice; two that mean
- * different things never have one. Other ways to say the same (`"key"` for `key`, `1.0` for `1`) are told apart, which costs a refusal.
+ * What a statement says, however it is spelled. Letter case, white space, comments and a `;` at the end make no difference, and a keyspace
+ * that is written is the same as one that a name is resolved to. Two texts of one meaning are one statement to whoever asks twice; two that
+ * mean different things never have one. Other ways to say the same (`"key"` for `key`, `1.0` for `1`) are told apart, which costs a
+ * refusal.
  */
 import { lex } from './lexer.ts'
 import { K, T } from './tokens.ts'

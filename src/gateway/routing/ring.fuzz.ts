@@ -1,4 +1,4 @@
-/** Laws of the ring over arbitrary rings and messages; `node src/gateway/routing/ring.fuzz.ts` runs them for long. */
+/** Rules of the ring over arbitrary rings and messages; `node src/gateway/routing/ring.fuzz.ts` runs them for long. */
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { RingfenceError } from '../../base/errors.ts'

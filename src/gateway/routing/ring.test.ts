@@ -210,6 +210,6 @@ describe('TokenRing', () => {
   })
 })
 
-describe('laws of the ring', () => {
+describe('rules of the ring', () => {
   for (const { claim, check } of properties) it(claim, () => check(150))
 })

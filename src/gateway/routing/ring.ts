@@ -4,8 +4,8 @@
  *   Ring message ──▶ TokenRing: tokens in order, each with its node ──▶ Placement, one for each kind of replication:
  *                    a binary search for the range, and the range's ReplicaSet, chosen when it is first asked for
  *
- * Nothing here throws on what a message says: a token beyond 64 bits is no token, a node without tokens owns nothing, and
- * of two nodes that claim one token the one with the smaller host id has it, on every gateway.
+ * Nothing here throws on what a message says. A token beyond 64 bits is no token. A node without tokens owns nothing. If two nodes claim
+ * one token, the one with the smaller host id has it, on every gateway.
  */
 import type { Ring } from '../../link/protocol.ts'
 import { type Layout, ReplicaChooser, type Replication, readReplication } from './replication.ts'

@@ -1,8 +1,8 @@
 /**
- * Questions to a server outside that decide a log-in: so many at one time, others wait their turn for so long; the same question at the same
- * time is asked once; its answer is remembered for as long as whoever asks says.
+ * Questions to a server outside that decide a log-in. A bounded number is asked at one time; others wait their turn, for a bounded time.
+ * The same question is asked once at a time. Its answer is remembered for as long as the caller says.
  *
- * Rule: what is remembered is an answer that somebody gave, never that nobody did, nor a refusal: another try asks again.
+ * Rule: only answers are remembered. After a refusal, or when nobody answered, the next try asks again.
  */
 import { type Cache, createCache } from '../../base/cache.ts'
 import { limits } from '../../base/limits.ts'

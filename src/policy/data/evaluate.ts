@@ -184,7 +184,7 @@ function judgeMasksOf(
   facts: StatementFacts,
   table: TableInfo | undefined,
 ): void {
-  // What a view shows is at home in its base.
+  // What a view shows belongs to its base.
   const resource: Resource = { kind: 'table', keyspace: facts.keyspace, table: table?.base ?? facts.table ?? '' }
   const known = table === assumedTable ? { ...table, columns: namedColumns(rules, facts) } : table
   for (const { party, may } of askers) {

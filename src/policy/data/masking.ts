@@ -70,8 +70,8 @@ function judgeUnknown(findings: Findings, read: MaskedRead, masks: readonly Tabl
 }
 
 /**
- * Columns whose values a write compares with those that are there: its key, for whether there is such a row shows afterwards; and a list of
- * which it sets or deletes an element by its place, for an error tells how long that is.
+ * Columns whose values a write compares with those that are there. That is its key: whether there is such a row shows afterwards. And it is
+ * a list of which it sets or deletes an element by its place: an error tells how long the list is.
  */
 function comparedByWrite(facts: StatementFacts, table: TableInfo | undefined): Iterable<string> {
   const { verb, restrictions, accesses, assignments } = facts

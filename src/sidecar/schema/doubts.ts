@@ -1,6 +1,6 @@
 /**
- * What of the schema may be other than it was last read: what a statement of this sidecar's is changing, from its sending until the schema was
- * read after its answer, and what the node told of, until it was read after that.
+ * Objects of the schema that may be other than they were last read. A statement through this sidecar puts what it changes here from its
+ * sending until the schema was read after its answer. An event of the node does so until the schema was read after it.
  *
  *   begin ─▶ under way ─ end, or changeMsMax ─▶ unread ─ a load that began after that ─▶ gone
  *

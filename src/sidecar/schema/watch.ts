@@ -1,15 +1,15 @@
 /**
- * Keeps the model of the schema as the node has it: loaded at connect, read again when the node tells of a change, when a session saw
- * one pass, and when the node's schema version is not the one that was read last.
+ * Keeps the model of the schema as the node has it. It is loaded at connect. It is read again when the node tells of a change, when a
+ * session saw one pass, and when the node's schema version is not the one that was read last.
  *
  *   attach ─┐            ┌────────────┐  ┌───────────┐
  *   changed ├─▶ wanted ─▶│ one queued │─▶│ one runs  │─▶ model, epoch
  *   fresh  ─┘            └────────────┘  └───────────┘
  *
  * Rule: whoever asks is served by a load that begins after the question. A node writes its schema tables before it tells of a change and
- * before it changes its version (org.apache.cassandra.schema.Schema#mergeAndUpdateVersion), so an event always makes a load, and only
- * an answer to `fresh`, or to a statement that changed nothing, may rest on an unchanged version. What is known to be older than a change is
- * in `doubts.ts` meanwhile.
+ * before it changes its version (org.apache.cassandra.schema.Schema#mergeAndUpdateVersion). So an event always makes a load. Only `fresh`,
+ * and a statement that changed nothing, may take an unchanged version as the answer. `doubts.ts` has what is known to be older than a
+ * change meanwhile.
  */
 import { createCache } from '../../base/cache.ts'
 import { after, contain, nothingEnds, soon, unawaited } from '../../base/contained.ts'

@@ -1,6 +1,7 @@
 /**
- * An answer that the mesh makes has no trace at the node. Where one is asked for, by whoever may read traces, the node is asked a question of the
- * sidecar's own (`NodeMonitor.trace`) and traces that: the id in the answer leads to a trace that is there, and that says what the node was asked.
+ * An answer that the sidecar makes has no trace at the node. If a client that may read traces asks for one, the node is asked a question of
+ * the sidecar's own (`NodeMonitor.trace`) and traces that. So the id in the answer leads to a trace that is there, and that says what the
+ * node was asked.
  */
 import { settle } from '../../base/contained.ts'
 import { Flag } from '../../cql/protocol.ts'
