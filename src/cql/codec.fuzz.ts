@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util'
 import { isRefused } from '../base/errors.fixture.ts'
 import { crc24, crc32 } from './crc.ts'
 import { javaDriver, pythonDriver, setMode, smallWires } from './fixtures.ts'
+import { damaged, damages, type Random, randomOf } from './fuzz.fixture.ts'
 import { type EnvelopeSink, Inbound } from './inbound.ts'
 import { envelopeHeaderBytes, headerBodyBytes } from './protocol.ts'
 import { readOptions, readPayload } from './requests.fixture.ts'
@@ -138,45 +139,16 @@ function run(direction: 'requests' | 'responses', mode: Mode, bytes: Buffer, pie
   return seen
 }
 
-/** A small generator of numbers that a seed repeats (mulberry32). */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed >>> 0
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) % below
-  }
-}
-
-const interesting = [0, 1, 2, 0x7f, 0x80, 0xfe, 0xff]
-
-function mutate(seed: Buffer, other: Buffer, random: (below: number) => number): Buffer {
+function mutate(seed: Buffer, other: Buffer, random: Random): Buffer {
   let bytes = Buffer.from(seed)
   for (let round = random(4); round >= 0; round--) {
     if (bytes.length === 0) break
     const at = random(bytes.length)
-    switch (random(7)) {
-      case 0:
-        bytes[at]! ^= 1 << random(8)
-        break
-      case 1:
-        bytes[at] = interesting[random(interesting.length)]!
-        break
-      case 2:
-        for (let i = at; i < Math.min(at + 4, bytes.length); i++) bytes[i] = interesting[random(interesting.length)]!
-        break
-      case 3:
-        bytes = bytes.subarray(0, at)
-        break
-      case 4:
-        bytes = Buffer.concat([bytes.subarray(0, at), bytes.subarray(random(bytes.length))])
-        break
-      case 5:
-        bytes = Buffer.concat([bytes.subarray(0, at), other.subarray(random(other.length + 1))])
-        break
-      default:
-        bytes = Buffer.concat([bytes.subarray(0, at), Buffer.alloc(1 + random(8), random(256)), bytes.subarray(at)])
+    const way = random(damages + 2)
+    if (way < damages) bytes = damaged(bytes, at, way, random)
+    else {
+      const rest = way === damages ? bytes.subarray(random(bytes.length)) : other.subarray(random(other.length + 1))
+      bytes = Buffer.concat([bytes.subarray(0, at), rest])
     }
   }
   return Buffer.from(bytes)

@@ -30,7 +30,7 @@ export function compositeKey(parts: readonly Buffer[]): Buffer {
 }
 
 /**
- * Writes `source[start..end)` as a component at `at`. `buffer` must have room for `end - start + COMPONENT_OVERHEAD_BYTES`,
+ * Writes `source[start..end)` as a component at `at`. `buffer` must have room for `end - start + componentOverheadBytes`,
  * and the value at most `componentBytesMax` bytes: the caller compares both.
  *
  * @returns where the next component begins

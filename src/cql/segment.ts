@@ -15,7 +15,7 @@ export const segmentHeaderLz4Bytes = 8
 export const segmentTrailerBytes = 4
 
 /**
- * Makes a plain segment of a payload that already stands at `headerAt + SEGMENT_HEADER_BYTES`: writes the header in front and
+ * Makes a plain segment of a payload that already stands at `headerAt + segmentHeaderBytes`: writes the header in front and
  * the checksum behind. Takes no memory; the caller left room on both sides.
  */
 export function sealSegment(buf: Buffer, headerAt: number, payloadBytes: number, selfContained: boolean): void {

@@ -45,7 +45,7 @@ interface Copy {
 export class Hedger {
   readonly #state: SessionState
   readonly #firstPrepare: FirstPrepare
-  /** By `EVENT_STREAM - 1 - stream`. */
+  /** By `eventStream - 1 - stream`. */
   readonly #copies: (Copy | undefined)[] = []
   readonly #free: number[] = []
   #closed = false

@@ -10,21 +10,12 @@ import { Outbox } from '../../src/session/outbox.ts'
 import { LinkedClient } from '../../src/sidecar/linked-client.ts'
 import { EnforcedSession } from '../../src/sidecar/session.ts'
 import { describe, type RawClient } from './client.ts'
-import type { NodeRequest } from './fake-node.ts'
+import { type NodeRequest, tableCreated } from './fake-node.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
 const select = 'SELECT * FROM shop.items'
 /** The request whose answer meets a fault. */
 const brokenStream = 77
-
-const created = {
-  type: 'SCHEMA_CHANGE',
-  change: 'CREATED',
-  target: 'TABLE',
-  keyspace: 'shop',
-  name: 't',
-  argTypes: [],
-} as const
 
 let world: World
 let sidecar: RunningSidecar
@@ -168,7 +159,7 @@ suite('a fault of ours', () => {
     for (const client of clients) await client.ask(registerEnvelope(4, 1, ['SCHEMA_CHANGE']))
     let calls = 0
     breakIn(EnforcedSession.prototype, 'sees', () => calls++ === 0)
-    sidecar.node.emit(created)
+    sidecar.node.emit(tableCreated)
     await until('one is over', () => clients.some(({ isClosed }) => isClosed))
     assert.equal(clients.filter(({ isClosed }) => isClosed).length, 1)
   })

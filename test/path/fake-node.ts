@@ -49,6 +49,16 @@ import { type FakePlace, FakeTopology } from './fake-topology.ts'
 const ownTexts = /FROM system\.local/
 const ringTexts = /tokens FROM system\./
 
+/** An event of the node: a table was made. */
+export const tableCreated = {
+  type: 'SCHEMA_CHANGE',
+  change: 'CREATED',
+  target: 'TABLE',
+  keyspace: 'shop',
+  name: 't',
+  argTypes: [],
+} as const
+
 export interface NodeRequest {
   readonly opcode: number
   readonly flags: number

@@ -1,6 +1,5 @@
 /** A way to prove who one is, added from outside `src`: what it takes, where it counts, and what stays as it was for those without it. */
 import assert from 'node:assert/strict'
-import { createPrivateKey } from 'node:crypto'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BytesBudget } from '../../src/base/bytes-budget.ts'
@@ -9,11 +8,12 @@ import { authResponseEnvelope, prepareEnvelope, queryEnvelope, rowsEnvelope } fr
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readAuthToken } from '../../src/cql/responses.fixture.ts'
 import { readAuthenticate, readPrepared, readRows } from '../../src/cql/responses.ts'
-import { type PassportRequest, signPassport } from '../../src/identity/passport.ts'
+import type { PassportRequest } from '../../src/identity/passport.ts'
 import { proofs } from '../../src/identity/proofs/index.ts'
 import type { SpiffeId } from '../../src/identity/spiffe.ts'
 import { Control, controlEnvelope } from '../../src/link/protocol.ts'
 import { describe, type RawClient } from './client.ts'
+import { passportWith } from './passport-of.ts'
 import { looks, password, users } from './password.ts'
 import { RawLink } from './raw-link.ts'
 import { type RunningSidecar, until, World } from './world.ts'
@@ -329,18 +329,8 @@ suite('who one is', () => {
 
 /** A passport of gateway1 with alice's password. */
 async function passport(change: Partial<PassportRequest>): Promise<string> {
-  const gateway = await world.credentials('ringfence/gateway/gateway1')
-  const request: PassportRequest = {
-    subject: aliceId as SpiffeId,
-    evidence: { kind: 'password', chain: [], shown: { user: 'alice', password: 'pw-alice' } },
-    clientAddress: '192.0.2.1',
-    clientPort: 1,
-    driverName: undefined,
-    expiresAtMs: Date.now() + 30_000,
-    audience: sidecar.endpoint.spiffeId as SpiffeId,
-    ...change,
-  }
-  return signPassport(request, { spiffeId: gateway.spiffeId, key: createPrivateKey(gateway.keyPem) }, Date.now())
+  const evidence = { kind: 'password', chain: [], shown: { user: 'alice', password: 'pw-alice' } }
+  return await passportWith(world, sidecar, { subject: aliceId as SpiffeId, evidence, ...change })
 }
 
 suite('across a mesh link', () => {

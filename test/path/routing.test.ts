@@ -11,6 +11,7 @@ import { readEvent, readPrepared } from '../../src/cql/responses.ts'
 import { BodyWriter } from '../../src/cql/writer.ts'
 import { pushedKinds } from '../../src/mesh/pushed.ts'
 import { describe, type RawClient } from './client.ts'
+import { tableCreated } from './fake-node.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
 const insert = 'INSERT INTO shop.items (v, k) VALUES (?, ?)'
@@ -469,14 +470,7 @@ suite('a sidecar that goes', () => {
       await gone.sidecar.stop(0)
       for (const key of keys.slice(0, 40)) assert.equal(await ask(key), `echo: ${readText} <- ${key}`)
     }
-    ring[2]!.node.emit({
-      type: 'SCHEMA_CHANGE',
-      change: 'CREATED',
-      target: 'TABLE',
-      keyspace: 'shop',
-      name: 't',
-      argTypes: [],
-    })
+    ring[2]!.node.emit(tableCreated)
     const event = await alice.next()
     assert.equal(readEvent(event, 0, event.length).type, 'SCHEMA_CHANGE')
     assert.equal(alice.isClosed, false)

@@ -16,7 +16,7 @@ import {
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readEvent, readPrepared, readSetKeyspace } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
-import { echo, type NodeRequest } from './fake-node.ts'
+import { echo, type NodeRequest, tableCreated } from './fake-node.ts'
 import { type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
 const select = 'SELECT * FROM shop.items'
@@ -320,14 +320,7 @@ suite('events', () => {
       Opcode.READY,
     )
     assert.equal(headerOpcode(await three.ask(registerEnvelope(3, 1, ['STATUS_CHANGE'])), 0), Opcode.READY)
-    running.node.emit({
-      type: 'SCHEMA_CHANGE',
-      change: 'CREATED',
-      target: 'TABLE',
-      keyspace: 'shop',
-      name: 't',
-      argTypes: [],
-    })
+    running.node.emit(tableCreated)
     running.node.emit({ type: 'STATUS_CHANGE', change: 'UP', address: '127.0.0.9', port: 9042 })
     const seen = [await five.next(), await five.next(), await three.next()]
     assert.deepEqual(

@@ -1,6 +1,5 @@
 /** Log-ins by token at both doors, by a client without a driver's manners: what is taken, what is refused and how, what is written of it. */
 import assert from 'node:assert/strict'
-import { createPrivateKey } from 'node:crypto'
 import { after, before, beforeEach, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { limits } from '../../src/base/limits.ts'
@@ -9,13 +8,14 @@ import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readAuthToken } from '../../src/cql/responses.fixture.ts'
 import { readAuthenticate } from '../../src/cql/responses.ts'
 import { makeKey, part, signed, signedBySecret } from '../../src/identity/jwt/tokens.fixture.ts'
-import { type PassportRequest, signPassport } from '../../src/identity/passport.ts'
+import type { PassportRequest } from '../../src/identity/passport.ts'
 import { listenerModes } from '../../src/identity/proofs/index.ts'
 import type { KeySet } from '../../src/identity/providers/in-force.ts'
 import type { SpiffeId } from '../../src/identity/spiffe.ts'
 import type { FakeFeed } from '../../src/mesh/feed.fixture.ts'
 import { pushedKinds } from '../../src/mesh/pushed.ts'
 import { type ClientOptions, describe, type RawClient } from './client.ts'
+import { passportWith } from './passport-of.ts'
 import { RawLink } from './raw-link.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
@@ -313,23 +313,12 @@ suite('across a mesh link', () => {
   it('a sidecar verifies the token itself', async () => {
     const gateway = await world.credentials('ringfence/gateway/gateway1')
     const link = await RawLink.open(sidecar.port, gateway)
-    const passport = (token: string, change: Partial<PassportRequest> = {}): string =>
-      signPassport(
-        {
-          subject: aliceId as SpiffeId,
-          evidence: { kind: 'jwt', chain: [], shown: { token, user: '' } },
-          clientAddress: '192.0.2.1',
-          clientPort: 1,
-          driverName: undefined,
-          expiresAtMs: Date.now() + 30_000,
-          audience: sidecar.endpoint.spiffeId as SpiffeId,
-          ...change,
-        },
-        { spiffeId: gateway.spiffeId, key: createPrivateKey(gateway.keyPem) },
-        Date.now(),
-      )
+    const passport = (token: string, change: Partial<PassportRequest> = {}): Promise<string> => {
+      const evidence = { kind: 'jwt', chain: [], shown: { token, user: '' } }
+      return passportWith(world, sidecar, { subject: aliceId as SpiffeId, evidence, ...change })
+    }
     const bob = 'spiffe://demo.local/user/corp/bob' as SpiffeId
-    const offers: readonly (readonly [string, RegExp])[] = [
+    const offers: readonly (readonly [Promise<string>, RegExp])[] = [
       [passport(signed(key, claims())), /^opened$/],
       [passport(signed(foreign, claims())), /IDENTITY.*signature/],
       [passport(signed(key, claims()), { subject: bob }), /IDENTITY.*names another than its evidence/],
@@ -350,7 +339,7 @@ suite('across a mesh link', () => {
       ],
     ]
     for (const [index, [offer, wanted]] of offers.entries())
-      assert.match(await link.offer(10 + index, offer), wanted, String(index))
+      assert.match(await link.offer(10 + index, await offer), wanted, String(index))
     await until('the refusal is on record', () =>
       sidecar
         .records()

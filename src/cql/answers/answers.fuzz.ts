@@ -8,6 +8,7 @@ import { argv } from 'node:process'
 import { parseArgs } from 'node:util'
 import { isRefused } from '../../base/errors.fixture.ts'
 import { RingfenceError } from '../../base/errors.ts'
+import { damaged, damages, type Random, randomOf } from '../fuzz.fixture.ts'
 import { envelopeHeaderBytes } from '../protocol.ts'
 import { ExecuteView, QueryView, readExecute, readQuery } from '../requests.ts'
 import { type CqlType, listOf, mapOf, native, setOf } from '../types.ts'
@@ -33,7 +34,6 @@ const callMsMax = 500
 const key = Buffer.alloc(32, 5)
 const query = new QueryView()
 const execute = new ExecuteView()
-type Random = (below: number) => number
 
 const masks: readonly Mask[] = [
   { kind: 'full' },
@@ -41,17 +41,6 @@ const masks: readonly Mask[] = [
   { kind: 'hash' },
   { kind: 'null' },
 ]
-
-/** A small generator of numbers that a seed repeats (mulberry32). */
-function randomOf(seed: number): Random {
-  let state = seed >>> 0
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) % below
-  }
-}
 
 /** Every rewrite on one envelope, under each version, whatever its opcode says. */
 export function exerciseRewrites(buf: Buffer): void {
@@ -160,29 +149,12 @@ function isPlain(type: CqlType): boolean {
   return type.kind === 'boolean'
 }
 
-const interesting = [0, 1, 2, 0x7f, 0x80, 0xfe, 0xff]
-
 function mutate(seed: Buffer, random: Random): Buffer {
   let bytes = Buffer.from(seed)
   for (let round = random(3); round >= 0; round--) {
     const at = envelopeHeaderBytes + random(Math.max(1, bytes.length - envelopeHeaderBytes))
     if (at >= bytes.length) break
-    switch (random(5)) {
-      case 0:
-        bytes[at]! ^= 1 << random(8)
-        break
-      case 1:
-        bytes[at] = interesting[random(interesting.length)]!
-        break
-      case 2:
-        for (let i = at; i < Math.min(at + 4, bytes.length); i++) bytes[i] = interesting[random(interesting.length)]!
-        break
-      case 3:
-        bytes = bytes.subarray(0, at)
-        break
-      default:
-        bytes = Buffer.concat([bytes.subarray(0, at), Buffer.alloc(1 + random(8), random(256)), bytes.subarray(at)])
-    }
+    bytes = damaged(bytes, at, random(damages), random)
   }
   return Buffer.from(bytes)
 }
