@@ -4,27 +4,16 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
-import { systemClock } from '../base/clock.ts'
 import { reportFaults } from '../base/contained.ts'
-import { CertificateAuthority } from '../control/ca.ts'
-import { parseSpiffeId } from '../identity/spiffe.ts'
-import { credentialsOf } from '../mesh/credentials.ts'
+import { credentialsIn } from '../control/credentials.fixture.ts'
+import { eventually } from '../control/mesh.fixture.ts'
 import { FakeFeed } from '../mesh/feed.fixture.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { superviseWorkers, type Workers } from './workers.ts'
 
 const script = new URL('./workers-faults.fixture.ts', import.meta.url)
-
-async function eventually(what: string, probe: () => boolean): Promise<void> {
-  const deadline = performance.now() + 30_000
-  while (!probe()) {
-    assert.ok(performance.now() < deadline, `waited too long for ${what}`)
-    await sleep(20)
-  }
-}
 
 const fail = (): never => {
   throw new TypeError('a fault of our own')
@@ -63,10 +52,7 @@ describe('a fault around worker processes', () => {
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'rf-worker-faults-'))
-    const ca = await CertificateAuthority.open(folder, 'demo.local', systemClock)
-    const spiffeId = parseSpiffeId('spiffe://demo.local/ringfence/gateway/g1')
-    const minted = await ca.mint({ spiffeId, ttlMs: 60_000 })
-    const credentials = credentialsOf(minted.certificatePem, minted.keyPem, ca.bundlePem)
+    const credentials = await credentialsIn(folder, 'ringfence/gateway/g1')
     feed = new FakeFeed(credentials, { revision: 1, source: 'one' })
     workers = superviseWorkers({ count: 2, feed, script, log, env })
     await workers.ready

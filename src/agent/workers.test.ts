@@ -3,25 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
-import { systemClock } from '../base/clock.ts'
-import { CertificateAuthority } from '../control/ca.ts'
-import { parseSpiffeId } from '../identity/spiffe.ts'
+import { credentialsIn } from '../control/credentials.fixture.ts'
+import { eventually } from '../control/mesh.fixture.ts'
 import type { Credentials } from '../mesh/credentials.ts'
-import { credentialsOf } from '../mesh/credentials.ts'
 import { FakeFeed } from '../mesh/feed.fixture.ts'
 import { superviseWorkers } from './workers.ts'
 
 const log = pino({ level: 'silent' })
-
-async function eventually(what: string, probe: () => boolean): Promise<void> {
-  const deadline = performance.now() + 20_000
-  while (!probe()) {
-    assert.ok(performance.now() < deadline, `waited too long for ${what}`)
-    await sleep(20)
-  }
-}
 
 describe('superviseWorkers', () => {
   let folder: string
@@ -30,16 +19,8 @@ describe('superviseWorkers', () => {
 
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'rf-workers-'))
-    const ca = await CertificateAuthority.open(folder, 'demo.local', systemClock)
-    const mint = async (): Promise<Credentials> => {
-      const minted = await ca.mint({
-        spiffeId: parseSpiffeId('spiffe://demo.local/ringfence/gateway/g1'),
-        ttlMs: 60_000,
-      })
-      return credentialsOf(minted.certificatePem, minted.keyPem, ca.bundlePem)
-    }
-    credentials = await mint()
-    renewed = await mint()
+    credentials = await credentialsIn(folder, 'ringfence/gateway/g1')
+    renewed = await credentialsIn(folder, 'ringfence/gateway/g1')
   })
   after(() => rmSync(folder, { recursive: true, force: true }))
 

@@ -80,7 +80,7 @@ export async function eventually<T>(
   what: string,
   probe: () => T | undefined | false | Promise<T | undefined | false>,
 ): Promise<T> {
-  const deadline = performance.now() + 20_000
+  const deadline = performance.now() + 30_000
   for (;;) {
     const found = await probe()
     if (found !== undefined && found !== false) return found
