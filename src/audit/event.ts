@@ -69,7 +69,7 @@ export interface Consumer {
 
 /**
  * What must be written before a request leaves or an answer goes back. It is asked at the end of each turn of the event loop, before any
- * socket is written (`session/turn.ts`); all that it was told of until then is one group.
+ * socket is written (`session/turn.ts`). What it was told of since the turn before is one group.
  */
 export interface Barrier extends Consumer {
   /** True while it cannot write; then nothing is forwarded and nothing answered. */
@@ -77,8 +77,8 @@ export interface Barrier extends Consumer {
   /** False where something of this turn was not written: then none of it leaves. Does not throw. */
   endTurn(): boolean
   /**
-   * For one that writes asynchronously, such as by a group commit: resolves when all that it was told of before this call is written; false where
-   * it is not. Bytes wait for it in front of their socket (`session/gate.ts`), and `endTurn` only begins the group.
+   * For a barrier that writes asynchronously, such as by a group commit. Resolves when everything is written that it was told of before
+   * this call; false if it was not. Bytes wait for it in front of their socket (`session/gate.ts`), and `endTurn` only begins the group.
    */
   commit?(): Promise<boolean>
 }

@@ -1,6 +1,6 @@
 /**
- * What those who have not proved who they are may cost: connections, handshakes and requests, each by address, so that a flood is the
- * loss of where it comes from. Where proxies call from, that address has a budget of its own size.
+ * Bounds what clients may cost that have not proved who they are: connections, handshakes and requests, each by address, so that a flood
+ * harms only the address that it comes from. Where proxies call from, that address has a budget of its own size.
  *
  *   connection ─▶ [handshakes, unproven at a time] ─▶ TLS ─▶ certificate of the mesh ─▶ proven: no bound here
  *                                                        └▶ none ─▶ [requests] ─▶ token known? ─▶ [signatures for tokens]

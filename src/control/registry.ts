@@ -1,6 +1,6 @@
 /**
- * Which proxies live and what each runs. In memory; only where sidecars and gateways are is kept in the store too, so that a restarted
- * control plane does not tell the gateways that there are none.
+ * Which proxies live and what each runs. It is in memory. Only the addresses of sidecars and gateways are in the store too, so that a
+ * restarted control plane does not tell the gateways that there are none.
  */
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'

@@ -3,7 +3,7 @@
  * too, and a value may hold any sign that a quotation could be told by.
  *
  * Rule: nothing of the text itself is kept. A text that begins like a known message becomes that message's own fixed words, with `?` for
- * each part that varies; of any other only its kind and length are told.
+ * each part that varies. Of any other text only its kind and length are kept.
  */
 import { CqlErrorCode } from './protocol.ts'
 

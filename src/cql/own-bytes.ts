@@ -1,6 +1,6 @@
 /**
- * Whose the bytes of an envelope are. What is handed on is lent for the call, and who keeps it makes a copy: of 100 MB the loop would stand
- * for 50 ms. A long envelope comes in parts, though, and was put together in memory of its own.
+ * Whose the bytes of an envelope are. What is handed on is lent for the call, and whoever keeps it makes a copy. A copy of 100 MB would
+ * take 50 ms of the loop. A long envelope comes in parts, though, and was put together in memory of its own.
  */
 
 /** A longer envelope does not fit into what is read at once, so it is never in memory that is read into again. */

@@ -1,6 +1,6 @@
 /**
- * The addresses that drivers may connect to, and who is told when they change: this gateway's own always, and those of all other live
- * gateways as the control plane last knew them. Without the control plane the list stays as it is.
+ * The addresses that drivers may connect to, and who is told when they change. They are always this gateway's own, and those of all other
+ * live gateways as the control plane last knew them. Without the control plane the list stays as it is.
  *
  *   address comes            TOPOLOGY_CHANGE NEW_NODE, STATUS_CHANGE UP
  *   it leaves in order       STATUS_CHANGE DOWN; it answers what is in flight there, and what still comes

@@ -1,6 +1,6 @@
 /**
- * A session's primary sidecar: the one that has its events, and to which goes what belongs to the session and not to a row (PREPARE, USE,
- * REGISTER) and whatever cannot be routed. While there is none, requests wait here, and the session is linked to another sidecar.
+ * A session's primary sidecar. It has the session's events. What belongs to the session and not to a row goes there (PREPARE, USE,
+ * REGISTER), and whatever cannot be routed. While there is none, requests wait here, and the session is linked to another sidecar.
  *
  *   opening ──OPENED──▶ current ──its link drains, or is lost, or it is ejected──▶ relinking ──OPENED──▶ current, and what waited is served
  *                                                                    └─ no sidecar within relinkMsMax ─▶ the client's connection ends

@@ -2,7 +2,7 @@
  * One end's way onto a mesh link. A small envelope leaves at once. A large one, or one that comes while much waits, waits in a queue of its
  * session. The queues take turns, piece by piece, so an answer waits for at most one piece of each other session.
  *
- * Rule: of one session everything leaves in order. While the other end has paused a session, nothing of it leaves but control messages.
+ * Rule: of one session everything leaves in order. While the other end has paused a session, only control messages of it leave.
  */
 import { ownBytes } from '../cql/own-bytes.ts'
 import { envelopeHeaderBytes } from '../cql/protocol.ts'

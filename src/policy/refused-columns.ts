@@ -1,6 +1,6 @@
 /**
- * Which columns a refusal is about, for its text: "<table shop.orders> (column card)". Only of a table that the identity may read in part, whose
- * columns it may know; of any other the refusal says the same whether the table is there or not.
+ * Which columns a refusal is about, for its text: "<table shop.orders> (column card)". They are named only for a table that the identity
+ * may read in part: it may know its columns. For any other table the refusal is the same whether the table is there or not.
  */
 import type { Access } from '../cql/statement/facts.ts'
 import { printable } from './data/words.ts'

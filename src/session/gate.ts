@@ -1,14 +1,14 @@
 /**
- * What stands in front of a socket where the record is written asynchronously, such as by a group commit: bytes go on when all that was told of
- * before them is written.
+ * Holds bytes back in front of a socket until everything is written that was told of before them. It is used where the record is written
+ * asynchronously, such as by a group commit.
  *
- * Rule: bytes go on in the order in which they came, and where the record failed none does: the socket ends.
+ * Rule: bytes go on in the order in which they came. Once the record has failed none do: the socket ends.
  */
 import { Writable } from 'node:stream'
 import { contained, type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 
-/** Resolves when all that was told of before this call is written; false where it is not. */
+/** Resolves when everything is written that was told of before this call; false if it was not. */
 export type Committed = () => Promise<boolean>
 
 export function gated(socket: Writable, committed: Committed): Writable {

@@ -1,6 +1,6 @@
 /**
- * How fast a client takes its answers while many wait for it. Who takes less than `readerBytesPerSecondMin` for `stalledReaderMs` is closed
- * (attack E3), so that what it asked for does not wait for ever, however cleverly it dawdles.
+ * How fast a client takes its answers while many wait for it. A client that takes less than `readerBytesPerSecondMin` for `stalledReaderMs`
+ * is closed (attack E3), so that its answers do not wait for ever.
  */
 import { limits } from '../base/limits.ts'
 

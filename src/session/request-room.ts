@@ -1,6 +1,6 @@
 /**
- * What is coming from one client counts in its account before it is whole: the bytes that were collected so far, and of a large request all
- * that it will be.
+ * A request counts in its client's account before it has come whole: with the bytes that were collected so far, or, if it is large, with
+ * all that it will have.
  *
  *   a large request begins ─▶ room for it: taken ─────────────────────────────▶ whole: it counts where it goes
  *                        └──▶ none: the client is not read ─┬─▶ there is room: taken, and on

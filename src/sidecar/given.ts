@@ -1,6 +1,6 @@
 /**
- * Questions about the topology that a client behind NGINX sees: its gateway says the answer, for the topology is the gateway's, and sends
- * it ahead of the question. Judged, recorded and given to the client is it here, as the node's answers are.
+ * Questions about the topology that a client behind NGINX sees. The topology is the gateway's, so the gateway makes the answer and sends it
+ * ahead of the question. Here the question is judged and recorded, and the answer given to the client, like an answer of the node.
  */
 import { headerOpcode, Opcode, ResultKind } from '../cql/protocol.ts'
 import { bodyStart, readError, readPrepared, rowsCount } from '../cql/responses.ts'

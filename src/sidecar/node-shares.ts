@@ -1,5 +1,5 @@
 /**
- * Who may write to a connection of the node that takes its bytes slowly: what one identity sends is not to stand before what all others do.
+ * Who may write to a connection of the node that takes its bytes slowly. The bytes of one identity must not hold up those of all others.
  *
  * Rule: once more than `upstreamHighWaterBytes` wait, an identity adds at most `upstreamShareBytes` until the node has taken all.
  */

@@ -6,8 +6,8 @@
  *               │    ▲    └───▶ sent ─▶ answer ─▶ answer stages ─▶ given
  *               └ waits
  *
- * Rule: only a request that nobody else can hold any more is used again: one that was answered within the call that brought it or its answer.
- * What any timer, promise or queue has seen is left to the garbage collector.
+ * Rule: a request object is used again only if nobody else can hold it: it was answered within the call that brought it or its answer. What
+ * any timer, promise or queue has seen is left to the garbage collector.
  */
 import type { EventSession, TransactionEvent } from '../audit/event.ts'
 import type { AuditOutcome } from '../audit/record.ts'

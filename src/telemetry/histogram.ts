@@ -1,6 +1,6 @@
 /**
- * `telemetry` counts and times what the mesh does. The rule one must not break: recording allocates nothing and never fails, and what is
- * named by a peer is bounded before it becomes a row or a label.
+ * `telemetry` counts and times what the mesh does. The rule one must not break: recording allocates nothing and never fails. A name that a
+ * peer gives is bounded before it becomes a row or a label.
  *
  * This file: a latency histogram with buckets that grow with the value (log-linear, as HdrHistogram's), so that a record is a few
  * integer operations on a typed array and the relative error is the same everywhere.

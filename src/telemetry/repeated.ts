@@ -1,4 +1,7 @@
-/** A line that would be the same again and again, such as of a peer that is away: said when it changes, and then once a minute. */
+/**
+ * A log line that would be the same again and again, such as about a peer that is away. It is written when it changes, and then once a
+ * minute.
+ */
 import { type Clock, systemClock } from '../base/clock.ts'
 
 const againMs = 60_000

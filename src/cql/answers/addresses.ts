@@ -2,7 +2,7 @@
  * Hides addresses in the node's answers from clients that are shown a topology of their own. They stand in texts of errors and warnings, in
  * the failure map of READ_FAILURE and WRITE_FAILURE (native_protocol_v5.spec §9), and in the node's own tables, traces among them.
  *
- * Rule: what stands for an address is as good to parse as the address was, and as many stay as there were: drivers make maps of them.
+ * Rule: what replaces an address can be parsed as one. In a failure map each is another one, because drivers make maps of them.
  */
 import {
   CqlErrorCode,

@@ -41,7 +41,8 @@ export const noLimit = 2_147_483_647
 const selectorsMax = 1000
 
 /**
- * Made for `anyValues` it is the form of a statement that is prepared: what Cassandra refuses when it is executed only, it has not looked at.
+ * Made for `anyValues` it is the plan of a statement that is prepared: what Cassandra refuses only when the statement is executed is not
+ * checked.
  *
  * @throws RingfenceError INVALID for what Cassandra would refuse, as far as it is looked at here, and for what is not done here
  */

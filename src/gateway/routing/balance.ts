@@ -1,6 +1,5 @@
 /**
- * How busy and how well one sidecar is, as one gateway worker sees it: what requests are sent to it cost, and whether it is left out for
- * a while.
+ * How busy and how well one sidecar is, as one gateway worker sees it: what a request to it costs, and whether it is left out for a while.
  *
  *   serving ──failuresMax in a row, or silent──▶ ejected ──its time is over──▶ returning ──rampMs──▶ serving
  *                                                   ▲──────── failed again, for longer ──┘

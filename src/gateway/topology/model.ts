@@ -1,10 +1,10 @@
 /**
  * The gateway's virtual topology: what a driver that comes through NGINX is told about the ring.
  *
- * The folder's one reason: drivers must find mesh addresses only, and a ring that is valid for any replication factor, so
- * that they neither walk round the mesh nor drop its hosts. The rule one must not break: a statement that reads
- * `system.local`, `system.peers` or `system.peers_v2` is answered here or refused here; it never reaches a node, whose rows
- * would name real addresses. No sockets, no clock: everything arrives as a parameter.
+ * The folder's one reason: drivers must find mesh addresses only, so that they do not go around the mesh; and a ring that is valid for any
+ * replication factor, so that they do not drop its hosts. The rule one must not break: a statement that reads `system.local`,
+ * `system.peers` or `system.peers_v2` is answered here or refused here; it never reaches a node, whose rows would name real addresses. No
+ * sockets, no clock: everything arrives as a parameter.
  *
  *   model.ts     the hosts and their tokens          columns.ts  the three tables as Cassandra 5.0.9 defines them
  *   question.ts  recognises the statements           rows.ts     the tables in memory, values.ts their cells

@@ -3,8 +3,8 @@
  *
  *   password ─ readPresigned ─▶ its parts, each checked ─▶ StsRequest, made anew of the parts ─▶ STS
  *
- * Rule: nothing that a client wrote is fetched. Host, path, method, headers and the names of parameters come from this folder; of the client
- * are only the values of parameters, each of a shape of its own, encoded again here.
+ * Rule: nothing that a client wrote is fetched. Host, path, method, headers and the names of parameters come from this folder. Only the
+ * values of parameters are the client's; each must have its own shape, and is encoded again here.
  *
  * The rules are those of aws-iam-authenticator (`pkg/token/token.go`), and stricter: names in AWS's own spelling, exactly two signed
  * headers, the region of the credential is that of the host, its day that of the signature.

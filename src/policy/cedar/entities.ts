@@ -50,7 +50,7 @@ export class Members {
     this.#more = more
   }
 
-  /** The party as the principal of a question; where it is one of a pair, it is also in the workload and in all that the pair is in. */
+  /** The party as the principal of a question. One of a pair is also a member of the workload, and of all that the pair is a member of. */
   entityOf({ who, pair }: Party): EntityJson {
     const { spiffeId, person, role, groups = [] } = who
     const { roles = [], claims = [], isWhole = false } = this.#more

@@ -1,8 +1,8 @@
 /**
- * What a write takes away under legal hold. A column that gets another value is changed, which a hold admits; a column that gets none,
- * and an element that goes, are deleted, whatever the verb. So is what a collection held before it is replaced: the node writes a deletion
- * of it first (`cql3/terms/…`: Setter). A null in the text is found there, a bound one in the request;
- * where only the node knows, the value counts as null.
+ * What a write takes away under legal hold. A column that gets another value is changed, which a hold lets pass. A column that gets no
+ * value, and an element that goes, are deleted, whatever the verb. So is what a collection held before it is replaced: the node writes a
+ * deletion of it first (`cql3/terms/…`: Setter). A null in the text is found there, a bound one in the request; where only the node knows,
+ * the value counts as null.
  */
 import type { Assignment, StatementFacts } from '../../cql/statement/facts.ts'
 import type { RequestCheck } from '../obligations.ts'

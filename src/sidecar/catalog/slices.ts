@@ -1,5 +1,5 @@
 /**
- * Long work of many, done in slices on the loop: no more than a slice of one of them in a turn, and each in its turn.
+ * Long work for many identities, done in slices on the loop: one slice in each turn of the loop, for one identity after the other.
  */
 
 /** What one turn of the loop gives. */

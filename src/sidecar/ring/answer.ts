@@ -1,5 +1,5 @@
 /**
- * The answer to RING_QUERY, made once for a ring and kept as its bytes: of a thousand nodes it has megabytes, and every worker of every
+ * The answer to RING_QUERY, made once for a ring and kept as bytes. For a thousand nodes it has megabytes, and every worker of every
  * gateway asks for it.
  *
  *   { "id": ___7, "digest": "…",  "nodes": […], "keyspaces": […] }

@@ -1,6 +1,6 @@
 /**
- * One stage in the life of a request. What may happen to a request stands in `request-stages.ts` and `answer-stages.ts`, in the order in which
- * it happens; each stage is a function in this folder.
+ * One stage in the life of a request. `request-stages.ts` and `answer-stages.ts` list what may happen to a request, in order. Each stage is
+ * a function in this folder.
  *
  * Rule: a stage does not block. One that needs to wait arranges that the request is served again later, and returns `WAIT`. Then the request
  * goes through all stages from the first, since policy or schema may have changed.
