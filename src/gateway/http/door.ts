@@ -49,6 +49,8 @@ const renewedBeforeMs = 60_000
 /** A token of 64 KiB, and what else a browser sends. */
 const headBytesMax = 96 * 1024
 const requestMsMax = 10_000
+/** Longer than NGINX keeps a connection that is idle, so that it closes first. */
+const idleMsMax = 75_000
 const pathCharsMax = 4096
 
 /** What is answered; the body is for people who look. */
@@ -79,7 +81,12 @@ export class HttpDoor {
       }),
     )
     this.#server = createServer(
-      { maxHeaderSize: headBytesMax, requestTimeout: requestMsMax, headersTimeout: requestMsMax },
+      {
+        maxHeaderSize: headBytesMax,
+        requestTimeout: requestMsMax,
+        headersTimeout: requestMsMax,
+        keepAliveTimeout: idleMsMax,
+      },
       contained(nothingEnds, 'a request over HTTP', (request: IncomingMessage, response: ServerResponse) =>
         this.#serve(request, response),
       ),
