@@ -9,7 +9,7 @@ import { nginxConfig } from '../../control/nginx-config.ts'
 import type { NginxApplication, NginxHttpOptions } from '../../control/nginx-http.ts'
 import { writeFileAtomically } from '../../mesh/files.ts'
 import { AdminClient } from '../admin-client.ts'
-import { collect, type HostPort, parseCount, parseHostPort } from '../options.ts'
+import { collect, formatHostPort, type HostPort, parseCount, parseHostPort } from '../options.ts'
 import { print, printAsIs, printJson } from '../output.ts'
 import { type AdminFlags, adminCommand } from './admin-command.ts'
 
@@ -24,8 +24,8 @@ interface NginxFlags extends AdminFlags {
   readonly accessLog: string
   readonly workers: number | 'auto'
   readonly application?: NginxApplication[]
-  readonly httpListen?: string[]
-  readonly httpGateway: string
+  readonly httpListen?: HostPort[]
+  readonly httpGateway: HostPort
   readonly httpCertificate?: string
   readonly httpKey?: string
 }
@@ -65,9 +65,13 @@ export function addNginx(program: Command): void {
     .option(
       '--http-listen <address:port>',
       'where browsers connect, 0.0.0.0:443 by default; may be repeated',
-      collect(String),
+      collect(parseHostPort),
     )
-    .option('--http-gateway <address:port>', '`http` of the gateway on this host', '127.0.0.1:9180')
+    .addOption(
+      new Option('--http-gateway <address:port>', '`http` of the gateway on this host')
+        .argParser(parseHostPort)
+        .default({ address: '127.0.0.1', port: 9180 }, '127.0.0.1:9180'),
+    )
     .option('--http-certificate <file>', 'certificate chain of the web applications')
     .option('--http-key <file>', 'its key')
     .action(run)
@@ -94,14 +98,14 @@ async function run(flags: NginxFlags): Promise<void> {
 }
 
 function httpOf(flags: NginxFlags): NginxHttpOptions | undefined {
-  const { application: applications, httpListen: listen = ['0.0.0.0:443'], httpGateway: gateway } = flags
+  const { application: applications, httpListen = [{ address: '0.0.0.0', port: 443 }], httpGateway } = flags
   const { httpCertificate: file, httpKey: keyFile } = flags
   if (applications === undefined) return undefined
   if ((file === undefined) !== (keyFile === undefined))
     throw new RingfenceError('USAGE', '--http-certificate and --http-key belong together')
   const certificate =
     file === undefined || keyFile === undefined ? undefined : { file: resolve(file), keyFile: resolve(keyFile) }
-  return { listen, certificate, gateway, applications }
+  return { listen: httpListen.map(formatHostPort), certificate, gateway: formatHostPort(httpGateway), applications }
 }
 
 /** @throws RingfenceError USAGE */

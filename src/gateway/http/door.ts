@@ -24,6 +24,7 @@ import {
   type Shown,
   sessionCookie,
   shownBy,
+  txnTokenHeader,
 } from './headers.ts'
 import type { ApplicationConfig, HttpConfig } from './http-config.ts'
 import { callbackPath, LogIns } from './log-in.ts'
@@ -169,7 +170,7 @@ export class HttpDoor {
     }
     if (found.person === undefined) return this.#refused(401, 'the token is not of a person')
     const made = await this.#txn.tokenFor(token, workload)
-    return { status: 204, headers: { 'txn-token': made.token } }
+    return { status: 204, headers: { [txnTokenHeader]: made.token } }
   }
 
   /** Where it cannot be renewed, what there is counts to its end. */

@@ -16,6 +16,8 @@ export const logInCookie = '__Host-ringfence-log-in'
 /** Set by NGINX, in the place of what a client sends. */
 export const applicationHeader = 'x-ringfence-application'
 export const returnHeader = 'x-ringfence-return'
+/** What the application gets. */
+export const txnTokenHeader = 'Txn-Token'
 
 /** Which only this mesh may set. `_` for `-` is another spelling to some who read headers. */
 const ours = /^(?:txn[-_]token|x[-_]ringfence[-_].*)$/
