@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { bareCallbacks } from './contained.ts'
+import { bareCallbacks, unstackedFaults } from './contained.ts'
 
 const root = join(import.meta.dirname, '..')
 
@@ -88,5 +88,32 @@ describe('callbacks of the event loop', () => {
       'clearTimeout(timer)',
     ])
       assert.deepEqual(bareCallbacks(fine), [])
+  })
+})
+
+describe('what is caught and said in words', () => {
+  it('is counted and has its stack where it is a fault of ours', () => {
+    // The command line, and a person's tools, say what failed to whoever runs them.
+    const files = globSync('src/**/*.ts', { cwd: root }).filter(
+      (file) => !/\.(test|fixture|fuzz)\.ts$/.test(file) && !/^src\/(?:cli|people)\//.test(file),
+    )
+    assert.deepEqual(
+      files.flatMap((file) => unstackedFaults(readFileSync(join(root, file), 'utf8')).map((at) => `${file}:${at}`)),
+      [],
+    )
+  })
+
+  it('is found where it is not', () => {
+    const said = "log.warn({ reason: String(reason) }, 'the node is away')"
+    for (const [source, count] of [
+      [`try { go() } catch (reason) { ${said} }`, 1],
+      [`asked.catch((reason: unknown) => { this.#${said} })`, 1],
+      [`refuse(reason: unknown): void { ${said} }`, 1],
+      [`try { go() } catch (reason) { containOwnFault('a place', reason); ${said} }`, 0],
+      ["try { go() } catch (reason) { log.error({ err: reason }, 'failed') }", 0],
+      [`try { go() } catch (reason) { ${said}; throw reason }`, 0],
+      ['try { go() } catch (reason) { this.close(reason) }', 0],
+    ] as const)
+      assert.equal(unstackedFaults(source).length, count, source)
   })
 })

@@ -26,3 +26,30 @@ export function bareCallbacks(source: string): string[] {
   }
   return found
 }
+
+/** What takes a reason and says it in words, as if it were always a peer's fault. */
+const takers = /\bcatch \(reason\) \{|\(reason(?:: unknown)?\)(?:: \w+)? => \{|\breason: unknown\): \w+ \{/g
+
+/** One `line number: line` for each place where a fault of ours would be logged as somebody else's, without a stack and uncounted. */
+export function unstackedFaults(source: string): string[] {
+  const found: string[] = []
+  for (const match of source.matchAll(takers)) {
+    const body = blockAt(source, match.index + match[0].length)
+    const logs =
+      /\blog\.(?:debug|info|warn|error)\(/.test(body) && /String\(reason\)|\bmessage\b|\bwordsOf\(reason\)/.test(body)
+    if (!logs || /contain(?:Own)?Fault\(|\bthrow\b|\berr: reason\b/.test(body)) continue
+    const line = source.slice(0, match.index).split('\n').length
+    found.push(`${line}: ${source.split('\n')[line - 1]?.trim()}`)
+  }
+  return found
+}
+
+/** From behind a `{` to its `}`. */
+function blockAt(source: string, from: number): string {
+  let depth = 1
+  for (let at = from; at < source.length; at++) {
+    if (source[at] === '{') depth++
+    else if (source[at] === '}' && --depth === 0) return source.slice(from, at)
+  }
+  return source.slice(from)
+}

@@ -6,6 +6,7 @@ import {
   after,
   contain,
   contained,
+  containOwnFault,
   every,
   faultsContained,
   nextTurn,
@@ -16,6 +17,7 @@ import {
   soon,
   unawaited,
 } from './contained.ts'
+import { assert as assertOurs, isOwnFault, RingfenceError } from './errors.ts'
 
 class Session implements Owner {
   readonly ended: unknown[] = []
@@ -110,5 +112,45 @@ describe('a fault', () => {
     await sleep(100)
     clearInterval(timer)
     assert.ok(times > 1)
+  })
+})
+
+describe('a fault of our own', () => {
+  const thrown = (work: () => unknown): unknown => {
+    try {
+      work()
+    } catch (reason) {
+      return reason
+    }
+    return undefined
+  }
+  const none: { readonly field: string } | undefined = undefined
+  const own: Record<string, unknown> = {
+    'an assertion': thrown(() => assertOurs(false, 'cannot be')),
+    'a field of nothing': thrown(() => none!.field),
+    'a name that is not there': new ReferenceError('x is not defined'),
+    'a read behind a buffer': thrown(() => Buffer.alloc(1).readInt32BE(0)),
+    'an argument of another type': thrown(() => Buffer.from(1 as never)),
+    'a stack that is too deep': new RangeError('Maximum call stack size exceeded'),
+  }
+  const foreign: Record<string, unknown> = {
+    'a fault of a peer': new RingfenceError('UNAVAILABLE', 'away'),
+    'an error of the system': Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }),
+    'an address that is none': thrown(() => new URL('no address')),
+    'an end on demand': AbortSignal.abort().reason,
+    'an error without a code': new Error('the other end is gone'),
+    'no error': 'gone',
+  }
+
+  for (const [what, reason] of Object.entries(own)) it(`is ${what}`, () => assert.equal(isOwnFault(reason), true))
+  for (const [what, reason] of Object.entries(foreign))
+    it(`is not ${what}`, () => assert.equal(isOwnFault(reason), false))
+
+  it('is contained where it is caught with others, and they are not', () => {
+    const before = faultsContained()
+    for (const reason of Object.values(foreign)) containOwnFault('a loop', reason)
+    assert.equal(faultsContained(), before)
+    for (const reason of Object.values(own)) containOwnFault('a loop', reason)
+    assert.equal(faultsContained(), before + Object.keys(own).length)
   })
 })

@@ -52,15 +52,18 @@ export class AssertionError extends Error {
   override readonly name = 'AssertionError'
 }
 
+/** What Node.js throws where a call of ours cannot be meant, such as a read behind the end of a buffer. */
+const ownCodes: ReadonlySet<unknown> = new Set(['ERR_OUT_OF_RANGE', 'ERR_INVALID_ARG_TYPE', 'ERR_BUFFER_OUT_OF_BOUNDS'])
+
 /**
- * Whether it is our own fault. What a peer, the system or the network says is none: that has a code, or is a `RingfenceError`. For a loop
- * that goes on whatever was thrown.
+ * Whether it is our own fault, for a loop that goes on whatever was thrown. What a peer, the system or the network says is none: that has
+ * another code, or is a `RingfenceError`.
  */
 export function isOwnFault(reason: unknown): boolean {
   if (reason instanceof AssertionError) return true
   const isOfTheLanguage =
     reason instanceof TypeError || reason instanceof RangeError || reason instanceof ReferenceError
-  return isOfTheLanguage && !('code' in reason)
+  return isOfTheLanguage && (!('code' in reason) || ownCodes.has(reason.code))
 }
 
 /** Throws on our own fault. Never used for what a peer sends. */

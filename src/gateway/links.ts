@@ -1,7 +1,7 @@
 /**
  * The gateway's links: one to each live sidecar, opened again when lost, replaced before a certificate ends.
  */
-import { after, type Owner, unawaited } from '../base/contained.ts'
+import { after, containOwnFault, type Owner, unawaited } from '../base/contained.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { Turn } from '../session/turn.ts'
@@ -177,6 +177,7 @@ export class MeshLinks {
       else this.#recycleInTime(upkeep, link)
     } catch (reason) {
       upkeep.opening = false
+      containOwnFault('a mesh link that opens', reason)
       const message = reason instanceof Error ? reason.message : String(reason)
       const repeated = upkeep.faults.due(message)
       if (repeated !== undefined) {

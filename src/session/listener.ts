@@ -9,7 +9,7 @@ import type { Server, Socket } from 'node:net'
 import { BlockList, createServer, isIPv6 } from 'node:net'
 import type { TLSSocket, Server as TlsServer } from 'node:tls'
 import { createServer as createTlsServer } from 'node:tls'
-import { after, contain, contained, type Owner, settle } from '../base/contained.ts'
+import { after, contain, contained, containOwnFault, type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { proofs } from '../identity/proofs/index.ts'
@@ -197,6 +197,7 @@ export class Listener {
       try {
         header = readProxyHeader(seen)
       } catch (reason) {
+        containOwnFault('a PROXY header', reason)
         this.#options.log.warn({ peer: raw.remoteAddress, reason: String(reason) }, 'PROXY header refused')
         clearTimeout(timer)
         reset(raw)
@@ -341,6 +342,7 @@ export class Listener {
   }
 
   #refuse({ raw, addresses }: Pick<Arrival, 'raw' | 'addresses'>, reason: unknown): void {
+    containOwnFault('a client that comes', reason)
     this.#options.log.warn({ peer: addresses.address, reason: String(reason) }, 'client refused')
     reset(raw)
   }

@@ -9,7 +9,7 @@
 
 import type { RefusedLogIn } from '../audit/record.ts'
 import type { ByteAccount } from '../base/bytes-budget.ts'
-import { after, type Owner, settle } from '../base/contained.ts'
+import { after, containOwnFault, type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
@@ -184,6 +184,7 @@ export class LinkOpenings {
   }
 
   #refuse(number: number, reason: unknown): void {
+    containOwnFault('a session that opens on a mesh link', reason)
     const refusal = RingfenceError.from(reason, 'LINK')
     if (reason instanceof LogInRefused) {
       const { why: cause, evidence } = reason

@@ -3,7 +3,7 @@
  * The state is told to gateways; while the node is away, or its schema was never read, drivers are not let in, so that they go elsewhere.
  */
 
-import { after, every, type Owner, settle, unawaited } from '../base/contained.ts'
+import { after, containOwnFault, every, type Owner, settle, unawaited } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { tracingIdOf } from '../cql/answers/tracing.ts'
 import { queryEnvelope, registerEnvelope } from '../cql/encode.ts'
@@ -192,6 +192,7 @@ export class NodeMonitor implements Owner {
       })
     } catch (reason) {
       opened?.destroy('its first questions were not answered')
+      containOwnFault('the connection of a sidecar itself', reason)
       const why = wordsOf(reason)
       const repeated = this.#away.due(why)
       if (repeated !== undefined) log.warn({ reason: why, repeated }, 'the node is not reachable')

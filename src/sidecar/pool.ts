@@ -3,7 +3,7 @@
  * keyspace never changes after it is open, so one session's USE is never seen by another (attack B11).
  */
 
-import { every, nothingEnds } from '../base/contained.ts'
+import { containOwnFault, every, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
@@ -135,6 +135,7 @@ export class UpstreamPool {
     if (group.opening !== undefined) return
     group.opening = this.#open(group, version, keyspace)
     group.opening.catch((reason: unknown) => {
+      containOwnFault('a further connection to the node', reason)
       this.#options.log.info({ reason: String(reason) }, 'a further connection to the node did not open')
     })
   }

@@ -18,7 +18,7 @@ import { Transactions } from '../audit/transactions.ts'
 import { AuditWriter } from '../audit/writer.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
-import { nothingEnds, settle } from '../base/contained.ts'
+import { containOwnFault, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
@@ -352,6 +352,7 @@ export class Sidecar {
         const link = new LinkServer(accepted, this.#linkHost)
         this.#links.add(link)
       } catch (reason) {
+        containOwnFault('a mesh link that comes', reason)
         this.#log.warn({ reason: String(reason), peer: accepted.addresses.address }, 'mesh link refused')
         accepted.socket.destroy()
       }

@@ -10,7 +10,7 @@
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../../base/clock.ts'
-import { after, nothingEnds, settle } from '../../base/contained.ts'
+import { after, containOwnFault, nothingEnds, settle } from '../../base/contained.ts'
 import type { PublicJwk } from '../../identity/jwt/keys.ts'
 import { issuerOf, type KeySet } from '../../identity/providers/in-force.ts'
 import { typeOf } from '../../identity/providers/index.ts'
@@ -155,6 +155,7 @@ export class KeySets {
   }
 
   #failed(name: string, watched: Watched, reason: unknown): void {
+    containOwnFault('the keys of an identity provider', reason)
     const delayMs = Math.min(retryMsMax, retryMsMin * 2 ** watched.failures++) * (0.5 + Math.random() / 2)
     const told = {
       provider: name,

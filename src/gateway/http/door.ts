@@ -9,7 +9,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { contained, nothingEnds, settle } from '../../base/contained.ts'
+import { contained, containOwnFault, nothingEnds, settle } from '../../base/contained.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { hashOf } from '../../identity/jwt/verify.ts'
@@ -186,6 +186,7 @@ export class HttpDoor {
     try {
       session.tokens = await logIns.renew(session.tokens)
     } catch (reason) {
+      containOwnFault('the renewal of a log-in', reason)
       this.#options.log.info({ reason: reason instanceof Error ? reason.message : '' }, 'a log-in was not renewed')
     } finally {
       session.renewal = undefined
@@ -237,6 +238,7 @@ export class HttpDoor {
   }
 
   #failed(reason: unknown): Answer {
+    containOwnFault('a request over HTTP', reason)
     const { code, message } = RingfenceError.from(reason, 'UNAVAILABLE')
     this.#options.log.warn({ code, reason: message }, 'a request over HTTP failed')
     return { status: code === 'IDENTITY' ? 403 : 503, words: 'not now; try again' }

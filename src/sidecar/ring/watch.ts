@@ -10,7 +10,7 @@
  */
 
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { after, every, nothingEnds, unawaited } from '../../base/contained.ts'
+import { after, containOwnFault, every, nothingEnds, unawaited } from '../../base/contained.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import { digestOfRows, type Row } from '../schema/load.ts'
 import { asking, type SchemaPeer, type SchemaWatch } from '../schema/watch.ts'
@@ -96,6 +96,7 @@ export class RingWatch {
       try {
         await this.#read(this.#peer)
       } catch (reason) {
+        containOwnFault('a load of the ring', reason)
         this.#options.log.warn({ reason: String(reason) }, 'the ring was not read')
       }
     }

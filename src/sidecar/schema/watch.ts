@@ -12,7 +12,7 @@
  * change meanwhile.
  */
 import { createCache } from '../../base/cache.ts'
-import { after, contain, nothingEnds, soon, unawaited } from '../../base/contained.ts'
+import { after, contain, containOwnFault, nothingEnds, soon, unawaited } from '../../base/contained.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import type { Logger } from '../../telemetry/log.ts'
@@ -159,6 +159,7 @@ export class SchemaWatch {
 
   #wantRead(set: (job: Job) => void): Promise<void> {
     return this.#want(set).catch((reason: unknown) => {
+      containOwnFault('a load of the schema', reason)
       this.#log.warn({ reason: String(reason) }, 'the schema was not read')
       if (this.#peer === undefined) return
       clearTimeout(this.#retry)

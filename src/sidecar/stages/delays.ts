@@ -1,7 +1,7 @@
 /**
  * Why a request waits before it is sent. It is served from its first stage again, and what comes behind it waits until then.
  */
-import { contained, settle } from '../../base/contained.ts'
+import { contained, containOwnFault, settle } from '../../base/contained.ts'
 import { assert, RingfenceError } from '../../base/errors.ts'
 import type { Request } from '../request.ts'
 import type { Judged } from '../statement.ts'
@@ -67,6 +67,7 @@ export function reopen(request: Request, session: Session): Step {
     session.open(),
     () => waiting.letGo(),
     (reason) => {
+      containOwnFault('a connection that was opened again', reason)
       shared.log.warn({ reason: String(reason) }, 'no connection to the node')
       waiting.failAll(new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable'))
     },
