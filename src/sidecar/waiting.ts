@@ -10,6 +10,8 @@ import type { Request } from './request.ts'
 export class Waiting {
   readonly #client: Client
   readonly #held: HeldRequests<Request>
+  /** Whether the wait that is on is one in which nothing is read. */
+  #halts = false
 
   constructor(client: Client, host: Omit<HeldHost<Request>, 'onCrowded'>) {
     this.#client = client
@@ -29,12 +31,14 @@ export class Waiting {
   /** From now on requests wait; `first` is served again before them. */
   begin(first?: Request): void {
     assert(!this.#held.waiting, 'one request at a time makes the others wait')
+    this.#halts = false
     this.#held.begin(first)
   }
 
   /** As `begin`, and nothing more is read of the client meanwhile. */
   beginHalted(first: Request): void {
     this.begin(first)
+    this.#halts = true
     this.#client.halt(true)
   }
 
@@ -60,7 +64,8 @@ export class Waiting {
     this.#held.drop()
   }
 
+  /** What was served may wait again, for another reason: a USE that was put off waits for the node, and lets others come. */
   #resume(): void {
-    if (!this.#held.waiting) this.#client.halt(false)
+    if (!this.#held.waiting || !this.#halts) this.#client.halt(false)
   }
 }
