@@ -98,10 +98,16 @@ export class Primary {
   /** Sends, or waits. Throws OVERLOADED where as much waits as may. */
   send(buffer: Buffer, start: number, end: number): void {
     const nowMicros = this.#state.services.nowMicros()
-    const current = this.#current
-    if (current?.usable === true && !this.ejected(current, nowMicros)) {
+    const current = this.ready(nowMicros)
+    if (current !== undefined) {
       current.send(buffer, start, end, headerStream(buffer, start), nowMicros)
     } else this.#hold(buffer, start, end)
+  }
+
+  /** The current one, if it takes requests and should be sent some. */
+  ready(nowMicros: number): UpstreamSession | undefined {
+    const current = this.#current
+    return current?.usable === true && !this.ejected(current, nowMicros) ? current : undefined
   }
 
   /** Whether nothing should be sent to the sidecar of `upstream` now, because it hangs or fails and there is another. */
@@ -114,8 +120,8 @@ export class Primary {
   /** As `send`, with the answer, which the sidecar gives if it permits the request. Who has to wait asks for the answer anew. */
   sendGiven(answer: Buffer, request: Buffer): void {
     const nowMicros = this.#state.services.nowMicros()
-    const current = this.#current
-    if (current?.usable === true && !this.ejected(current, nowMicros)) {
+    const current = this.ready(nowMicros)
+    if (current !== undefined) {
       current.sendGiven(answer, request, 0, request.length, headerStream(request, 0), nowMicros)
     } else this.#hold(request, 0, request.length)
   }

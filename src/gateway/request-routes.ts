@@ -162,8 +162,7 @@ export class RequestRoutes {
     if (upstream !== undefined && this.#firstPrepare.begin(upstream, statements, buffer, start, end)) return
     const now = this.#state.services.nowMicros()
     const has = (each: UpstreamSession) => hasAll(each, statements) && !this.#primary.ejected(each, now)
-    const { current } = this.#primary
-    const primary = current?.usable === true && !this.#primary.ejected(current, now) ? current : undefined
+    const primary = this.#primary.ready(now)
     const other = primary !== undefined && hasAll(primary, statements) ? primary : this.#state.upstreams.find(has)
     if (other !== undefined) this.#sendTo(other, buffer, start, end)
     // Where it cannot be prepared, the primary says UNPREPARED, and the driver prepares again.
