@@ -10,14 +10,13 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
-import { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
 import { callsOutside } from '../mesh/call-out.ts'
 import type { Observed } from '../mesh/observable.ts'
+import { followedProviders } from '../mesh/providers.ts'
 import { type PushedKinds, pushedKinds } from '../mesh/pushed.ts'
 import type { PushedKind } from '../mesh/pushed-kind.ts'
 import { validatePolicy as compilesOnThread } from '../policy/compiler.ts'
-import { loadProviders } from '../policy/providers.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
 import { CertificateAuthority } from './ca.ts'
@@ -126,7 +125,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     }
     keySets.start()
     closers.push(() => keySets.stop())
-    const providers = providersOf(publisher, options.outside ?? callsOutside())
+    const providers = followedProviders((kind) => publisher.value(kind), new Outside(options.outside ?? callsOutside()))
     const exchange = new TokenExchange({
       enrolment,
       trust: () => ({ trustDomain, bundlePem: ca.bundlePem, providers: providers.current }),
@@ -194,18 +193,6 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     await stop()
     throw error
   }
-}
-
-/** By what the proxies are told: the documents of the policy, and the keys that were fetched. */
-function providersOf(publisher: Publisher, outside: OutsideCalls): ProvidersInForce {
-  const providers = new ProvidersInForce(new Outside(outside))
-  const policy = publisher.value(pushedKinds.policy)
-  const sets = publisher.value(pushedKinds.keySets)
-  providers.setKeySets(sets.current)
-  providers.setDocuments(loadProviders(policy.current.source))
-  sets.observe((now) => providers.setKeySets(now))
-  policy.observe(({ source }) => providers.setDocuments(loadProviders(source)))
-  return providers
 }
 
 function openSqliteStore(stateDir: string): Store {

@@ -7,11 +7,10 @@ import { type Agent, startAgent } from '../agent/agent.ts'
 import { superviseWorkers } from '../agent/workers.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { readLeaf } from '../identity/certificate.ts'
-import { ProvidersInForce } from '../identity/providers/in-force.ts'
+import type { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
-import { pushedKinds } from '../mesh/pushed.ts'
+import { followedProviders } from '../mesh/providers.ts'
 import { madeTxnToken, txnTokensPath } from '../mesh/transaction-tokens.ts'
-import { loadProviders } from '../policy/providers.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
@@ -43,7 +42,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
   })
   refuseUnnamed(config, feed.credentials.current.leafDer)
-  const providers = config.http === undefined ? undefined : providersOf(feed)
+  const providers = config.http === undefined ? undefined : followedProviders((kind) => feed.value(kind))
   const workers = superviseWorkers({
     count: config.workers,
     feed,
@@ -64,16 +63,6 @@ export async function runGateway(options: RunOptions): Promise<void> {
   // No worker is left: now the other gateways tell their drivers that it is gone.
   await feed.leave()
   await feed.stop()
-}
-
-function providersOf(agent: Agent): ProvidersInForce {
-  const providers = new ProvidersInForce()
-  const [policy, keySets] = [agent.value(pushedKinds.policy), agent.value(pushedKinds.keySets)]
-  providers.setKeySets(keySets.current)
-  providers.setDocuments(loadProviders(policy.current.source))
-  keySets.observe((now) => providers.setKeySets(now))
-  policy.observe(({ source }) => providers.setDocuments(loadProviders(source)))
-  return providers
 }
 
 /** In the process of the agent: it is one, asks the control plane, and has browsers' sessions in one place. */
