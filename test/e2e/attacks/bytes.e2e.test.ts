@@ -249,12 +249,28 @@ suite('B13 many requests in one write', () => {
 })
 
 suite('B14 custom payload', () => {
-  it('is taken off, whatever its key', async () => {
+  /** A question with a custom payload of this one entry. */
+  const withPayload = (key: string, value: string): Buffer => {
+    const payload = Buffer.concat([short(1), string(key), longString(Buffer.from(value))])
+    return envelope(4, Opcode.QUERY, Buffer.concat([payload, longString(Buffer.from(local('arrives'))), params(0)]), 4)
+  }
+
+  it('is taken off, whatever its key, where it names nobody', async () => {
     const client = await open()
-    const payload = Buffer.concat([short(1), string('ProxyExecute'), longString(Buffer.from('cassandra'))])
-    const body = Buffer.concat([payload, longString(Buffer.from(local('arrives'))), params(0)])
-    const answer = await client.ask(envelope(4, Opcode.QUERY, body, 4))
-    assert.equal(codeOf(answer), -1, describe(answer))
+    for (const key of ['request-id', 'tenant', 'proxyexecute', 'ProxyExecute ', 'TXN-TOKEN', 'SCYLLA_SHARD', '']) {
+      const answer = await client.ask(withPayload(key, 'cassandra'))
+      assert.equal(codeOf(answer), -1, `${key}: ${describe(answer)}`)
+    }
+    await goesOn(client)
+  })
+
+  it('makes nobody of who sends it: what names somebody is refused without a rule that lets it', async () => {
+    const client = await open()
+    for (const key of ['ProxyExecute', 'txn-token'])
+      for (const value of ['cassandra', 'ringfence', 'corp/alice', 'e30.e30.', '']) {
+        const answer = await client.ask(withPayload(key, value))
+        assert.equal(codeOf(answer), 0x2100, `${key} ${value}: ${describe(answer)}`)
+      }
     await goesOn(client)
   })
 })
