@@ -232,7 +232,7 @@ export class PolicyEngine {
   ): Decision {
     const verdicts = this.#verdicts
     if (verdicts === undefined) return this.denial(defaultDenyRule, `${principal.spiffeId}: no policy is in force`)
-    const view = verdicts.viewOf(principal)
+    const view = verdicts.viewOf(principal, pace)
     const refined = refine(facts, schema)
     const judgement = new Judgement()
     const questions = this.#questions()
@@ -261,6 +261,27 @@ export class PolicyEngine {
     })
   }
 
+  /** False where the rules for the principal are not gathered yet and that has to wait. What is asked before takes as long as it takes. */
+  readyWithin(pace: Pace, principal: Principal): boolean {
+    try {
+      this.#verdicts?.viewOf(principal, pace)
+      return true
+    } catch (reason) {
+      if (reason === mustWait) return false
+      throw reason
+    }
+  }
+
+  /** As `visibility`, at a pace: undefined where it has to wait. */
+  visibilityWithin(pace: Pace, principal: Principal): Visibility | undefined {
+    try {
+      return this.#visibility(principal, pace)
+    } catch (reason) {
+      if (reason === mustWait) return undefined
+      throw reason
+    }
+  }
+
   /**
    * What a decision for this principal depends on beside the statement: '' where no rule looks at the request. Two requests with the same
    * key come to the same decision.
@@ -281,12 +302,16 @@ export class PolicyEngine {
 
   /** Good until the next `install`. Before the first, nothing is visible. */
   visibility(principal: Principal): Visibility {
+    return this.#visibility(principal, unpaced)
+  }
+
+  #visibility(principal: Principal, pace: Pace): Visibility {
     const verdicts = this.#verdicts
     if (verdicts === undefined) return nothingVisible
-    const view = verdicts.viewOf(principal)
+    const view = verdicts.viewOf(principal, pace)
     let visibility = this.#visibilities.get(view)
     if (visibility === undefined) {
-      visibility = visibilityOf(view, verdicts, neutralRequest)
+      visibility = visibilityOf(view, verdicts, neutralRequest, pace)
       this.#visibilities.set(view, visibility)
     }
     return visibility
@@ -336,12 +361,12 @@ export class PolicyEngine {
       }
       if (verdict.outcome === 'allowed') {
         judgement.take(verdict)
-        if (tellsNames(facts, access) && !this.visibility(principal).all) judgement.visibleOnly = true
-      } else if (mayDescribe(facts, access, verdict, this.visibility(principal))) {
+        if (tellsNames(facts, access) && !this.#visibility(principal, asking.pace).all) judgement.visibleOnly = true
+      } else if (mayDescribe(facts, access, verdict, this.#visibility(principal, asking.pace))) {
         judgement.allowedBy.add(visibleObjectsRule)
         judgement.visibleOnly = true
       } else {
-        const seen = access.resource.kind === 'table' && this.#isSeen(principal, access.resource)
+        const seen = access.resource.kind === 'table' && this.#isSeen(asking, access.resource)
         const columns = seen ? refusedColumns(verdicts, asking, access) : ''
         return this.#denialOf(verdict.refused ?? principal, principal, facts, access, ruleOf(verdict), columns)
       }
@@ -364,10 +389,12 @@ export class PolicyEngine {
   }
 
   #isSeen(
-    principal: Principal,
+    { view, pace }: Asking,
     { keyspace, table }: { keyspace?: string | undefined; table?: string | undefined },
   ): boolean {
-    return keyspace !== undefined && table !== undefined && this.visibility(principal).table(keyspace, table)
+    return (
+      keyspace !== undefined && table !== undefined && this.#visibility(view.principal, pace).table(keyspace, table)
+    )
   }
 
   #denialOf(

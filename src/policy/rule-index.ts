@@ -2,28 +2,60 @@
  * Rules by the names that they apply to, so that a question about one name looks at a few rules and not at the whole policy. DESCRIBE and
  * drivers ask about thousands of tables, name by name, under policies of thousands of rules.
  */
+import type { Resource } from '../cql/statement/facts.ts'
 import type { CompiledRule } from './policy.ts'
 
+/** Rules by what they may speak of. */
+export class RulesByName {
+  readonly #keyspaces = new RuleIndex(({ keyspaces }) => keyspaces)
+  readonly #tables = new RuleIndex(({ tables }) => tables ?? everyName)
+  readonly #functionKeyspaces = new RuleIndex(({ functions }) => functions.map(({ keyspace }) => keyspace))
+  readonly #functions = new RuleIndex(({ functions }) => functions.map(({ name }) => name))
+
+  /** In the order of the policy. */
+  add(rule: CompiledRule): void {
+    for (const index of [this.#keyspaces, this.#tables, this.#functionKeyspaces, this.#functions]) index.add(rule)
+  }
+
+  /** All rules that may speak of it or of something in it, and others; some may be there twice. */
+  about(resource: Resource): readonly CompiledRule[] {
+    const keyspace = 'keyspace' in resource ? (resource.keyspace ?? '') : ''
+    switch (resource.kind) {
+      case 'table':
+        return fewest(this.#keyspaces.about(keyspace), this.#tables.about(resource.table))
+      case 'function':
+        return fewest(this.#functionKeyspaces.about(keyspace), this.#functions.about(resource.name))
+      default:
+        return [...this.#keyspaces.about(keyspace), ...this.#functionKeyspaces.about(keyspace)].flat()
+    }
+  }
+}
+
+const everyName: readonly string[] = ['*']
 const none: readonly CompiledRule[] = []
 
 export class RuleIndex {
+  readonly #patternsOf: (rule: CompiledRule) => readonly string[]
   readonly #exact = new Map<string, CompiledRule[]>()
   readonly #beginnings = new Map<string, CompiledRule[]>()
   /** Lengths that beginnings have. */
-  readonly #lengths: readonly number[]
+  readonly #lengths = new Set<number>()
 
-  /** @param patternsOf name patterns of a rule; undefined where it speaks of every name */
-  constructor(rules: readonly CompiledRule[], patternsOf: (rule: CompiledRule) => readonly string[] | undefined) {
-    for (const rule of rules) {
-      for (const pattern of new Set(patternsOf(rule) ?? ['*'])) {
-        const isBeginning = pattern.endsWith('*')
-        const [map, name] = isBeginning ? [this.#beginnings, pattern.slice(0, -1)] : [this.#exact, pattern]
-        const others = map.get(name)
-        if (others === undefined) map.set(name, [rule])
-        else others.push(rule)
-      }
+  /** @param patternsOf name patterns of a rule */
+  constructor(patternsOf: (rule: CompiledRule) => readonly string[]) {
+    this.#patternsOf = patternsOf
+  }
+
+  add(rule: CompiledRule): void {
+    for (const pattern of this.#patternsOf(rule)) {
+      const isBeginning = pattern.endsWith('*')
+      const name = isBeginning ? pattern.slice(0, -1) : pattern
+      if (isBeginning) this.#lengths.add(name.length)
+      const map = isBeginning ? this.#beginnings : this.#exact
+      const others = map.get(name)
+      if (others === undefined) map.set(name, [rule])
+      else if (others.at(-1) !== rule) others.push(rule)
     }
-    this.#lengths = [...new Set(Array.from(this.#beginnings.keys(), ({ length }) => length))]
   }
 
   /** Lists of rules, among which are all that have a pattern that includes the name; some may be in several. */
@@ -38,7 +70,7 @@ export class RuleIndex {
 }
 
 /** The rules of the index that has fewer of them. */
-export function fewest(
+function fewest(
   first: readonly (readonly CompiledRule[])[],
   second: readonly (readonly CompiledRule[])[],
 ): readonly CompiledRule[] {

@@ -4,6 +4,7 @@
  * Rule: what is left out could not have matched. Cedar has the last word on what is left in.
  */
 import type { EntityJson } from '@cedar-policy/cedar-wasm/nodejs'
+import { createCache } from '../base/cache.ts'
 import type { Permission } from '../cql/statement/facts.ts'
 import { driverKeyspaces, driverTables } from './builtin.ts'
 import type { Target } from './cedar/entities.ts'
@@ -13,38 +14,81 @@ import { isSystemKeyspace, matchesAnyName, matchesKeyspace, matchesName, NameCla
 import type { CompiledRule } from './policy.ts'
 import { permissionsOf } from './policy.ts'
 import { claimsHold, type Party, type Principal } from './principal.ts'
+import { RulesByName } from './rule-index.ts'
 import { namesParty } from './subjects.ts'
 
 /** The policy for the principals that the same rules concern. */
 export class Slice {
   readonly id: number
+  /** In the order of the policy. */
   readonly rules: readonly CompiledRule[]
+  readonly byName = new RulesByName()
+  readonly #rules: CompiledRule[] = []
   /** Those that tell columns apart. */
-  readonly columnRules: readonly CompiledRule[]
+  readonly #columnRules: CompiledRule[] = []
   readonly contextUse = new ContextUse()
-  readonly #sets = new Map<string, CedarSet>()
+  readonly #sets = createCache<CedarSet>(setsMax)
   readonly #keyspaces = new NameClasses()
   readonly #tables = new NameClasses()
   readonly #columns = new NameClasses()
   readonly #functions = new NameClasses()
   readonly #roles = new NameClasses()
+  /** No LRU: by the classes of names that the rules tell apart. */
+  readonly #tellsColumns = new Map<string, boolean>()
 
-  constructor(id: number, rules: readonly CompiledRule[]) {
+  constructor(id: number) {
     this.id = id
-    this.rules = rules
-    this.columnRules = rules.filter(({ columns }) => columns !== undefined)
+    this.rules = this.#rules
     this.#keyspaces.add(['system', ...driverKeyspaces])
     this.#tables.add(driverTables.map(([, table]) => table))
-    for (const rule of rules) {
-      this.#keyspaces.add(rule.keyspaces)
-      this.#tables.add(rule.tables ?? [])
-      this.#columns.add(rule.columns ?? [])
-      for (const { keyspace, name } of rule.functions) {
-        this.#keyspaces.add([keyspace])
-        this.#functions.add([name])
-      }
-      this.#roles.add(rule.roles)
-      if (rule.when !== undefined) this.contextUse.addConditions(rule.when)
+  }
+
+  /** Before it is first asked. */
+  add(rule: CompiledRule): void {
+    this.#rules.push(rule)
+    if (rule.columns !== undefined) this.#columnRules.push(rule)
+    this.byName.add(rule)
+    this.#keyspaces.add(rule.keyspaces)
+    this.#tables.add(rule.tables ?? [])
+    this.#columns.add(rule.columns ?? [])
+    for (const { keyspace, name } of rule.functions) {
+      this.#keyspaces.add([keyspace])
+      this.#functions.add([name])
+    }
+    this.#roles.add(rule.roles)
+    if (rule.when !== undefined) this.contextUse.addConditions(rule.when)
+  }
+
+  /** Whether a rule tells columns apart in a keyspace, for this permission. */
+  tellsColumns(permission: Permission, keyspace: string): boolean {
+    if (this.#columnRules.length === 0) return false
+    const key = `${permission} ${this.#keyspaceClass(keyspace)}`
+    let tells = this.#tellsColumns.get(key)
+    if (tells === undefined) {
+      const speaks = (rule: CompiledRule): boolean =>
+        rule.permissions.has(permission) && matchesKeyspace(rule.keyspaces, keyspace)
+      tells = this.#columnRules.some(speaks)
+      this.#tellsColumns.set(key, tells)
+    }
+    return tells
+  }
+
+  /** The rules that can speak of a target, in the order of the policy. */
+  speakingOf(permission: Permission, target: Target): readonly CompiledRule[] {
+    const about = this.#about(target)
+    const speaking = new Set(about.filter((rule) => maySpeakOf(rule, permission, target)))
+    return [...speaking].sort((a, b) => a.index - b.index)
+  }
+
+  #about(target: Target): readonly CompiledRule[] {
+    switch (target.kind) {
+      case 'cluster':
+      case 'role':
+        return this.rules
+      case 'column':
+        return this.byName.about({ kind: 'table', keyspace: target.keyspace, table: target.table })
+      default:
+        return this.byName.about(target)
     }
   }
 
@@ -87,6 +131,9 @@ export class Slice {
     return set
   }
 }
+
+/** Of one slice. Cedar itself keeps fewer parsed (`sets.ts`). */
+const setsMax = 2_000
 
 /** Whom policies in Cedar are asked about, and under what the answers are filed. */
 export interface CedarPrincipal {
@@ -133,7 +180,7 @@ export function concerns({ subjects, when }: CompiledRule, party: Party): boolea
 }
 
 /** False only where the rule cannot match; Cedar has the last word on the others. */
-export function maySpeakOf(rule: CompiledRule, permission: Permission, target: Target): boolean {
+function maySpeakOf(rule: CompiledRule, permission: Permission, target: Target): boolean {
   const enters = permission === 'USE' && rule.effect === 'allow'
   if (!enters && !rule.permissions.has(permission)) return false
   switch (target.kind) {

@@ -13,8 +13,17 @@ export type SubjectKey = (typeof subjectKeys)[number]
 export type Subject = { readonly [Key in SubjectKey]?: string | undefined }
 
 /** Whether one of the subjects is the party, or names the pair that it is of. */
-export function namesParty(subjects: readonly Subject[], { who, pair }: Party): boolean {
-  return subjects.some((subject) => isOf(subject, who) || (pair !== undefined && isOfPair(subject, pair)))
+export function namesParty(subjects: readonly Subject[], party: Party): boolean {
+  return subjects.some((subject) => isOfParty(subject, party))
+}
+
+/** Those of the subjects. */
+export function subjectsOf(subjects: readonly Subject[], party: Party): readonly Subject[] {
+  return subjects.filter((subject) => isOfParty(subject, party))
+}
+
+function isOfParty(subject: Subject, { who, pair }: Party): boolean {
+  return isOf(subject, who) || (pair !== undefined && isOfPair(subject, pair))
 }
 
 /** All that the subject names is so. */

@@ -15,20 +15,19 @@ import type { Access, Permission } from '../cql/statement/facts.ts'
 import { driverKeyspaces } from './builtin.ts'
 import { builtinTexts, compileRule } from './cedar/compile.ts'
 import type { Target } from './cedar/entities.ts'
-import { contextOf, Members, questionOf } from './cedar/entities.ts'
+import { contextOf, questionOf } from './cedar/entities.ts'
 import { mayReach } from './cedar/raw.ts'
 import { CedarSet } from './cedar/sets.ts'
 import { ContextUse } from './conditions.ts'
-import { matchesKeyspace } from './names.ts'
+import { type AskedRule, divide } from './divided.ts'
 import type { Pace } from './pace.ts'
-import { mustWait } from './pace.ts'
+import { mustWait, unpaced } from './pace.ts'
 import type { CedarRule, CompiledPolicy, CompiledRule } from './policy.ts'
 import { permissionsOf } from './policy.ts'
-import { type Principal, partiesOf, principalKey } from './principal.ts'
-import { claimsOf } from './providers.ts'
+import type { Principal } from './principal.ts'
 import type { RequestContext, SchemaView } from './request.ts'
-import { type CedarPrincipal, concerns, maySpeakOf, type PartyPolicy, PrincipalPolicy, Slice } from './slices.ts'
-import type { Subject } from './subjects.ts'
+import type { CedarPrincipal, PartyPolicy, PrincipalPolicy } from './slices.ts'
+import { Views } from './views.ts'
 
 export type AnyRule = CompiledRule | CedarRule
 
@@ -123,40 +122,31 @@ export interface VerdictsLimits {
 
 export class Verdicts {
   readonly policy: CompiledPolicy
-  readonly #views: Cache<PrincipalPolicy>
-  readonly #slices = createCache<Slice>(slicesMax)
+  readonly #views: Views
   readonly #answers: Cache<Answer>
+  /** Of questions that are being asked in parts. */
+  readonly #dividing = createCache<Divided>(dividedMax)
   readonly #cedar: CedarSets
   readonly #cedarContextUsed = new ContextUse()
-  readonly #claims: readonly string[]
-  /** Whom policies in Cedar name. */
-  readonly #named: readonly Subject[]
   readonly speaksOfColumns: boolean
   /** Enforced forbids in Cedar that can tell columns apart. */
   readonly #columnForbids: readonly CedarRule[]
 
   constructor(policy: CompiledPolicy, limits: VerdictsLimits) {
     this.policy = policy
-    this.#views = createCache(limits.principalViewsMax)
+    this.#views = new Views(policy, limits.principalViewsMax)
     this.#answers = createCache(limits.answersMax)
     this.#cedar = new CedarSets(policy.cedar)
     for (const { contextUsed } of policy.cedar)
       for (const attribute of contextUsed) this.#cedarContextUsed.add(attribute)
-    this.#claims = claimsOf(policy.providers)
-    this.#named = policy.cedar.flatMap(({ subjects }) => subjects)
     const speaking = policy.cedar.filter((rule) => rule.speaksOfColumns)
     this.speaksOfColumns = speaking.length > 0
     this.#columnForbids = speaking.filter(({ effect, mode }) => effect === 'deny' && mode === 'enforce')
   }
 
-  viewOf(principal: Principal): PrincipalPolicy {
-    const key = principalKey(principal)
-    let view = this.#views.get(key)
-    if (view === undefined) {
-      view = this.#makeView(principal)
-      this.#views.set(key, view)
-    }
-    return view
+  /** @throws `mustWait` where it has to wait */
+  viewOf(principal: Principal, pace: Pace = unpaced): PrincipalPolicy {
+    return this.#views.of(principal, pace)
   }
 
   /** Names must be resolved; one that is not matches nothing. */
@@ -237,9 +227,7 @@ export class Verdicts {
 
   #tellsColumns(view: PartyPolicy, permission: Permission, keyspace: string): boolean {
     if (this.speaksOfColumns) return true
-    return view.slice.columnRules.some(
-      (rule) => rule.permissions.has(permission) && matchesKeyspace(rule.keyspaces, keyspace),
-    )
+    return view.slice.tellsColumns(permission, keyspace)
   }
 
   #ask(asking: PartyAsking, permission: Permission, target: Target): Answer {
@@ -253,7 +241,7 @@ export class Verdicts {
       slice.contextUse.key(request),
       ...slice.classOf(target),
     ])
-    const askYaml = (): Answer => this.#remembered(asking, classKey, () => this.#askYaml(asking, permission, target))
+    const askYaml = (): Answer => this.#askYaml(asking, classKey, permission, target)
     if (this.policy.cedar.length === 0) return questions.admits(classKey) ? askYaml() : broken
     const circumstances = JSON.stringify([permission, conditional, this.#cedarContextUsed.key(request), target])
     if (!questions.admits(circumstances)) return broken
@@ -282,19 +270,56 @@ export class Verdicts {
     return answer
   }
 
-  #askYaml({ view, request, conditional }: PartyAsking, permission: Permission, target: Target): Answer {
+  /** Rules that are many are asked in parts, each of which may wait and is remembered. */
+  #askYaml(asking: PartyAsking, key: string, permission: Permission, target: Target): Answer {
+    const whole = this.#answers.get(key)
+    if (whole !== undefined) return whole
+    const parts = this.#divided(asking, key, permission, target)
+    const answers: Answer[] = []
+    for (let at = 0; at < parts.length; at++) {
+      const ask = (): Answer => this.#askPart(asking, permission, target, parts, at)
+      const answer = this.#remembered(asking, parts.length === 1 ? key : `${key}/${at}`, ask)
+      if (answer.failed) return answer
+      answers.push(answer)
+    }
+    this.#dividing.delete(key)
+    if (answers.length === 1) return answers[0]!
+    const joined = ofParts(answers)
+    this.#answers.set(key, joined)
+    return joined
+  }
+
+  /** @throws `mustWait` where it has to wait */
+  #divided({ view, pace }: PartyAsking, key: string, permission: Permission, target: Target): Divided {
+    let parts = this.#dividing.get(key)
+    if (parts === undefined) {
+      if (!pace.begin()) throw mustWait
+      parts = divide(view.slice.speakingOf(permission, target), target)
+      pace.end()
+      this.#dividing.set(key, parts)
+    }
+    return parts
+  }
+
+  #askPart(
+    { view, request, conditional }: PartyAsking,
+    permission: Permission,
+    target: Target,
+    parts: Divided,
+    at: number,
+  ): Answer {
     const { slice, entity } = view
-    const speaking = slice.rules.filter((rule) => maySpeakOf(rule, permission, target))
+    const speaking = parts[at]!
     const question = questionOf(entity, permission, target)
     const context = contextOf(request, conditional)
-    const byIndex = new Map(speaking.map((rule) => [rule.index, rule]))
-    const ask = (rules: readonly CompiledRule[], word: string, asPermit: boolean, withBuiltin: boolean) => {
+    const ask = (rules: readonly AskedRule[], word: string, asPermit: boolean, withBuiltin: boolean) => {
       if (rules.length === 0 && !withBuiltin) return undefined
-      const key = `${word}${withBuiltin ? '+' : ''} ${rules.map(({ index }) => index).join(',')}`
+      const key = `${word}${withBuiltin ? '+' : ''} ${rules.map((one) => one.key).join(',')}`
       const set = slice.set(key, () => {
         const texts = new Map<string, string>()
-        for (const rule of rules)
-          for (const [arm, text] of compileRule(rule, asPermit).entries()) texts.set(`${rule.index}.${arm}`, text)
+        for (const [part, { rule, asked }] of rules.entries())
+          for (const [arm, text] of compileRule(asked, asPermit).entries())
+            texts.set(`${rule.index}.${part}.${arm}`, text)
         if (withBuiltin) for (const [arm, text] of builtinTexts().entries()) texts.set(`builtin.${arm}`, text)
         return texts
       })
@@ -302,14 +327,16 @@ export class Verdicts {
     }
     const named = (reasons: readonly string[]): AnyRule[] => {
       const indexes = new Set(reasons.map((reason) => Number(reason.split('.', 1)[0])))
-      return [...byIndex.values()].filter(({ index }) => indexes.has(index))
+      return [...new Set(speaking.map(({ rule }) => rule))].filter(({ index }) => indexes.has(index))
     }
-    const inForce = speaking.filter(({ mode }) => mode === 'enforce')
+    const observing = (effect: 'allow' | 'deny'): AskedRule[] =>
+      speaking.filter(({ rule }) => rule.mode === 'observe' && rule.effect === effect)
+    const inForce = speaking.filter(({ rule }) => rule.mode === 'enforce')
     const isDrivers = 'keyspace' in target && (target.keyspace === 'system' || driverKeyspaces.has(target.keyspace))
-    const enforced = ask(inForce, 'enforced', false, isDrivers)
+    const enforced = ask(inForce, 'enforced', false, isDrivers && at === 0)
     if (enforced?.failed === true) return broken
-    const observedAllow = ask(modeAndEffect(speaking, 'allow'), 'allow', false, false)
-    const observedDeny = ask(modeAndEffect(speaking, 'deny'), 'deny', true, false)
+    const observedAllow = ask(observing('allow'), 'allow', false, false)
+    const observedDeny = ask(observing('deny'), 'deny', true, false)
     const rules = named(enforced?.reasons ?? [])
     return {
       failed: false,
@@ -341,53 +368,12 @@ export class Verdicts {
       observedDeny: this.#cedar.named(observedDeny.reasons),
     }
   }
-
-  #makeView(principal: Principal): PrincipalPolicy {
-    const key = principalKey(principal)
-    const contextUse = new ContextUse()
-    for (const { contextUsed } of this.policy.cedar) for (const attribute of contextUsed) contextUse.add(attribute)
-    const parties = partiesOf(principal)
-    const rules = parties.map((party) => this.policy.rules.filter((rule) => concerns(rule, party)))
-    for (const { when } of rules.flat()) if (when !== undefined) contextUse.addConditions(when)
-    const alone = parties.map(({ who }, at) => this.#cedarPrincipal(JSON.stringify([key, at]), who, rules[at]!))
-    const isPair = parties.length === 2
-    const together = isPair ? this.#cedarPrincipal(JSON.stringify([key, 2]), principal, rules.flat()) : undefined
-    const policies = parties.map((party, at): PartyPolicy => {
-      const subjects = rules[at]!.flatMap((rule) => rule.subjects)
-      return {
-        party,
-        slice: this.#sliceOf(rules[at]!),
-        entity: new Members(subjects, { claims: this.#claims }).entityOf(party),
-        alone: alone[at]!,
-        pair: together && { other: alone[1 - at]!, together },
-      }
-    })
-    return new PrincipalPolicy(principal, policies, contextUse)
-  }
-
-  #cedarPrincipal(key: string, who: Principal, rules: readonly CompiledRule[]): CedarPrincipal {
-    const roles = new Set(rules.flatMap(({ role }) => role ?? []))
-    const members = new Members(this.#named, { roles, claims: this.#claims, isWhole: true })
-    return { key, entity: members.entityOf({ who, pair: undefined }) }
-  }
-
-  #sliceOf(rules: readonly CompiledRule[]): Slice {
-    const key = rules.map(({ index }) => index).join(',')
-    let slice = this.#slices.get(key)
-    if (slice === undefined) {
-      slice = new Slice(this.#nextSlice++, rules)
-      // Views hold on to the slice that they were made with, so forgetting one here only means that it is made again.
-      this.#slices.set(key, slice)
-    }
-    return slice
-  }
-
-  #nextSlice = 0
 }
 
 // ---- inside ----
 
-const slicesMax = 1_000
+type Divided = readonly (readonly AskedRule[])[]
+const dividedMax = 1_000
 
 /** All policies in Cedar, by what is done with their answers. */
 class CedarSets {
@@ -459,6 +445,24 @@ function targetOf({ resource }: Access): Target | undefined {
   return resource as Target
 }
 
+/** What several parts of the rules say. A deny of one counts before the allows of all. */
+function ofParts(answers: readonly Answer[]): Answer {
+  const all = (of: Exclude<keyof Answer, 'failed' | 'builtin'>): AnyRule[] => {
+    // One rule may be in two parts.
+    return [...new Set(answers.flatMap((answer) => answer[of]))]
+  }
+  const deny = all('deny')
+  const denied = deny.length > 0
+  return {
+    failed: false,
+    deny,
+    allow: denied ? [] : all('allow'),
+    builtin: !denied && answers.some(({ builtin }) => builtin),
+    observedDeny: all('observedDeny'),
+    observedAllow: all('observedAllow'),
+  }
+}
+
 function union(a: Answer, b: Answer): Answer {
   if (a === silence) return b
   return {
@@ -484,18 +488,16 @@ function verdictOf(answers: readonly Answer[], alsoDenied: readonly AnyRule[] = 
   const first = answers[0]
   assert(first !== undefined, 'an access comes to one question at least')
   // A rule that allows the whole access is named alone. Otherwise the rules that allow parts are named.
-  const wholly = first.allow.filter(
-    (rule) => !(byColumn && isOfColumns(rule)) && answers.every(({ allow }) => allow.includes(rule)),
-  )
+  const wholly = allowedByAll(first, answers, byColumn)
   const chosen = new Set<AnyRule>()
   let given = true
   let givenInTrial = true
-  if (wholly.length > 0) chosen.add(wholly.sort(byIndex)[0]!)
+  if (wholly !== undefined) chosen.add(wholly)
   else {
     for (const { allow, observedAllow } of answers) {
-      const lowest = [...allow].sort(byIndex)[0]
-      const trial = [...observedAllow].sort(byIndex)[0]
-      if (lowest !== undefined) chosen.add(lowest)
+      const allowing = lowest(allow)
+      const trial = lowest(observedAllow)
+      if (allowing !== undefined) chosen.add(allowing)
       else {
         given = false
         if (trial === undefined) givenInTrial = false
@@ -507,13 +509,43 @@ function verdictOf(answers: readonly Answer[], alsoDenied: readonly AnyRule[] = 
     return { outcome: 'allowed', rules: [], observed: [...observed].sort(byIndex) }
   if (!givenInTrial) return { outcome: 'unspoken', rules: [], observed: [] }
   for (const { allow, observedAllow } of answers) {
-    const trial = [...observedAllow].sort(byIndex)[0]
+    const trial = lowest(observedAllow)
     if (allow.length === 0 && trial !== undefined) {
       observed.add(trial)
       chosen.add(trial)
     }
   }
   return { outcome: 'allowed', rules: [...chosen].sort(byIndex), observed: [...observed].sort(byIndex) }
+}
+
+/** The first in the policy that allows what each answer is about. */
+function allowedByAll(first: Answer, answers: readonly Answer[], byColumn: boolean): AnyRule | undefined {
+  let found: AnyRule | undefined
+  for (const rule of first.allow) {
+    if ((found !== undefined && rule.index >= found.index) || (byColumn && isOfColumns(rule))) continue
+    if (answers.every((answer) => answer === first || allows(answer, rule))) found = rule
+  }
+  return found
+}
+
+/** Of an answer that many rules allow. */
+const allowSets = new WeakMap<Answer, ReadonlySet<AnyRule>>()
+const listMax = 16
+
+function allows(answer: Answer, rule: AnyRule): boolean {
+  if (answer.allow.length <= listMax) return answer.allow.includes(rule)
+  let set = allowSets.get(answer)
+  if (set === undefined) {
+    set = new Set(answer.allow)
+    allowSets.set(answer, set)
+  }
+  return set.has(rule)
+}
+
+function lowest(rules: readonly AnyRule[]): AnyRule | undefined {
+  let found: AnyRule | undefined
+  for (const rule of rules) if (found === undefined || rule.index < found.index) found = rule
+  return found
 }
 
 function isOfColumns(rule: AnyRule): boolean {

@@ -6,15 +6,14 @@
  * count as allows only: names are no data, and drivers read them once for a whole session.
  */
 import { createCache } from '../base/cache.ts'
-import type { Access, Permission, Resource } from '../cql/statement/facts.ts'
+import type { Access, Permission } from '../cql/statement/facts.ts'
 import type { Target } from './cedar/entities.ts'
 import { isOfSession } from './conditions.ts'
 import { matchesAnyName, matchesKeyspace, matchesName } from './names.ts'
-import { unpaced } from './pace.ts'
+import { type Pace, unpaced } from './pace.ts'
 import type { CompiledRule } from './policy.ts'
 import { permissions } from './policy.ts'
 import type { RequestContext } from './request.ts'
-import { fewest, RuleIndex } from './rule-index.ts'
 import type { PartyPolicy, PrincipalPolicy } from './slices.ts'
 import type { Verdicts } from './verdicts.ts'
 import { Questions } from './verdicts.ts'
@@ -33,9 +32,17 @@ export interface Visibility {
 const visibleToAll: ReadonlySet<string> = new Set(['system', 'system_schema', 'system_virtual_schema', 'system_views'])
 const rememberedMax = 10_000
 
-/** What all parties of a session may see. */
-export function visibilityOf(view: PrincipalPolicy, verdicts: Verdicts, request: RequestContext): Visibility {
-  const [first, second] = view.parties.map((party) => new PartyVisibility(party, verdicts, request))
+/**
+ * What all parties of a session may see.
+ * @throws `mustWait` where it has to wait
+ */
+export function visibilityOf(
+  view: PrincipalPolicy,
+  verdicts: Verdicts,
+  request: RequestContext,
+  pace: Pace = unpaced,
+): Visibility {
+  const [first, second] = view.parties.map((party) => new PartyVisibility(party, verdicts, request, pace))
   return second === undefined ? first! : new SharedVisibility(first!, second)
 }
 
@@ -69,23 +76,13 @@ class PartyVisibility implements Visibility {
   readonly #view: PartyPolicy
   readonly #verdicts: Verdicts
   readonly #request: RequestContext
-  readonly #allows: ByName
-  readonly #denies: ByName
   readonly #remembered = createCache<boolean>(rememberedMax)
 
-  constructor(view: PartyPolicy, verdicts: Verdicts, request: RequestContext) {
+  constructor(view: PartyPolicy, verdicts: Verdicts, request: RequestContext, pace: Pace) {
     this.#view = view
     this.#verdicts = verdicts
     this.#request = request
-    const { rules } = view.slice
-    this.#allows = new ByName(rules.filter(({ effect }) => effect === 'allow'))
-    this.#denies = new ByName(
-      rules.filter(
-        ({ effect, mode, when }) =>
-          effect === 'deny' && mode === 'enforce' && (when === undefined || isOfSession(when)),
-      ),
-    )
-    this.all = this.#may({ permission: 'DESCRIBE', resource: { kind: 'cluster' }, columns: [] })
+    this.all = this.#may({ permission: 'DESCRIBE', resource: { kind: 'cluster' }, columns: [] }, pace)
   }
 
   keyspace(name: string): boolean {
@@ -156,7 +153,8 @@ class PartyVisibility implements Visibility {
     access: (permission: Permission) => Access,
   ): boolean {
     const resource = access('DESCRIBE').resource
-    const denies = this.#denies.about(resource).filter(whole)
+    const about = this.#view.slice.byName.about(resource)
+    const denies = about.filter((rule) => isDeny(rule) && whole(rule))
     const denied = (permission: Permission): boolean => denies.some((rule) => rule.permissions.has(permission))
     if (denied('DESCRIBE')) return false
     if (this.#verdicts.policy.cedar.length > 0) {
@@ -165,22 +163,22 @@ class PartyVisibility implements Visibility {
       if (verdict.outcome === 'allowed') return true
       if (this.#may(access('SELECT')) || this.#may(access('MODIFY')) || this.#may(access('EXECUTE'))) return true
     }
-    const allows = this.#allows.about(resource).filter(part)
+    const allows = about.filter((rule) => rule.effect === 'allow' && part(rule))
     return permissions.some((one) => !denied(one) && allows.some((rule) => rule.permissions.has(one)))
   }
 
-  #may(access: Access): boolean {
-    return this.#judge(access).outcome === 'allowed'
+  #may(access: Access, pace?: Pace): boolean {
+    return this.#judge(access, pace).outcome === 'allowed'
   }
 
-  #judge(access: Access) {
+  #judge(access: Access, pace: Pace = unpaced) {
     const asking = {
       view: this.#view,
       request: this.#request,
       schema: undefined,
       conditional: false,
       questions: new Questions(1_000),
-      pace: unpaced,
+      pace,
     }
     return this.#verdicts.judgeParty(asking, access)
   }
@@ -198,31 +196,7 @@ class PartyVisibility implements Visibility {
   }
 }
 
-/** Rules by what they may speak of. */
-class ByName {
-  readonly #keyspaces: RuleIndex
-  readonly #tables: RuleIndex
-  readonly #functionKeyspaces: RuleIndex
-  readonly #functions: RuleIndex
-
-  constructor(rules: readonly CompiledRule[]) {
-    const withFunctions = rules.filter(({ functions }) => functions.length > 0)
-    this.#keyspaces = new RuleIndex(rules, ({ keyspaces }) => keyspaces)
-    this.#tables = new RuleIndex(rules, ({ tables }) => tables)
-    this.#functionKeyspaces = new RuleIndex(withFunctions, (rule) => rule.functions.map(({ keyspace }) => keyspace))
-    this.#functions = new RuleIndex(withFunctions, (rule) => rule.functions.map(({ name }) => name))
-  }
-
-  /** All rules that may speak of it or of something in it, and others. */
-  about(resource: Resource): readonly CompiledRule[] {
-    const keyspace = 'keyspace' in resource ? (resource.keyspace ?? '') : ''
-    switch (resource.kind) {
-      case 'table':
-        return fewest(this.#keyspaces.about(keyspace), this.#tables.about(resource.table))
-      case 'function':
-        return fewest(this.#functionKeyspaces.about(keyspace), this.#functions.about(resource.name))
-      default:
-        return [...this.#keyspaces.about(keyspace), ...this.#functionKeyspaces.about(keyspace)].flat()
-    }
-  }
+/** Of whatever is asked. */
+function isDeny({ effect, mode, when }: CompiledRule): boolean {
+  return effect === 'deny' && mode === 'enforce' && (when === undefined || isOfSession(when))
 }

@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto'
 import { tablesMissing } from '../audit/record.ts'
 import { type Cache, createWeighedCache, SharedCache } from '../base/cache.ts'
+import { contained } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
@@ -209,9 +210,24 @@ export class Judge {
 
   /** USE of a keyspace, decided. Throws `INVALID` when that is no name. */
   use(identity: IdentityState, keyspace: string, request: RequestContext): { judged: Judged; decision: Decision } {
-    const text = `USE "${keyspace.replaceAll('"', '""')}"`
-    const judged = this.remembered(identity, text, '') ?? this.read(identity, text, '')
+    const judged = this.#useOf(identity, keyspace)
     return { judged, decision: this.current(identity, judged, request) }
+  }
+
+  /** As `ready`, for a session that begins in a keyspace. What is wrong with its name is told when it is used. */
+  readyToUse(identity: IdentityState, keyspace: string, request: RequestContext): Promise<void> | undefined {
+    let judged: Judged
+    try {
+      judged = this.#useOf(identity, keyspace)
+    } catch {
+      return this.ready(identity)
+    }
+    return this.ready(identity, (pace) => this.currentWithin(pace, identity, judged, request))
+  }
+
+  #useOf(identity: IdentityState, keyspace: string): Judged {
+    const text = `USE "${keyspace.replaceAll('"', '""')}"`
+    return this.remembered(identity, text, '') ?? this.read(identity, text, '')
   }
 
   /** Whether the identity may read what the node writes down when a request asks to be traced (attack C12). */
@@ -277,6 +293,7 @@ export class Judge {
   /** As `current`, at a pace: undefined where it has to wait, and be asked for again. */
   currentWithin(pace: Pace, identity: IdentityState, judged: Judged, request: RequestContext): Decision | undefined {
     if (this.settled(identity, judged)) return judged.decision
+    if (identity.epoch !== this.#epoch && !this.#engine.readyWithin(pace, identity.principal)) return undefined
     this.#refresh(identity)
     const isNew = judged.epoch !== this.#epoch
     if (isNew) {
@@ -292,6 +309,32 @@ export class Judge {
     judged.epoch = this.#epoch
     judged.decision = decision
     return decision
+  }
+
+  /**
+   * Undefined where all that decides on the identity is at hand; else when it is. It is gathered within the identity's share of each turn: a
+   * policy may have thousands of rules for it, and what decides at once would look at all of them in one go.
+   *
+   * @param decide decides at a pace on what is about to be decided at once; gives undefined where that has to wait
+   */
+  ready(identity: IdentityState, decide?: (pace: Pace) => unknown): Promise<void> | undefined {
+    const { share } = identity
+    const within = (): boolean => this.#readyWithin(identity) && (decide === undefined || decide(share) !== undefined)
+    if (within()) return undefined
+    return new Promise((resolve, reject) => {
+      const gather = contained({ onFault: reject }, 'rules that are gathered', () => {
+        if (within()) resolve()
+        else share.later(gather)
+      })
+      share.later(gather)
+    })
+  }
+
+  #readyWithin(identity: IdentityState): boolean {
+    this.#look()
+    if (identity.epoch !== this.#epoch && !this.#engine.readyWithin(identity.share, identity.principal)) return false
+    this.#refresh(identity)
+    return this.#visibilityWithin(identity.share, identity) !== undefined
   }
 
   /** Another number with each policy and each schema; what was decided under one is good while it stays. */
@@ -332,6 +375,11 @@ export class Judge {
   /** See `PolicyEngine.impersonationRule`. */
   impersonationRule(workload: IdentityState, person: string): string | undefined {
     return this.#engine.impersonationRule(workload.principal, person)
+  }
+
+  #visibilityWithin(pace: Pace, identity: IdentityState): Visibility | undefined {
+    identity.visibility ??= this.#engine.visibilityWithin(pace, identity.principal)
+    return identity.visibility
   }
 
   /** A refusal that does not come from the rules on objects. `text` is for the client. */
@@ -385,7 +433,8 @@ export class Judge {
       this.untold(identity, judged) ??
       this.#engine.decideWithin(pace, identity.principal, facts, request, view, this.#epoch)
     if (decision === undefined || (decision.kind === 'permit' && facts.verb === 'SELECT')) return decision
-    const visibility = this.visibility(identity)
+    const visibility = this.#visibilityWithin(pace, identity)
+    if (visibility === undefined) return undefined
     const hidden = hiddenView(facts, view, visibility)
     if (hidden !== undefined) {
       const without = withoutHiddenViews(view, visibility)

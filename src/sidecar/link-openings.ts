@@ -48,6 +48,8 @@ export interface OpeningHost {
   readonly refusals: Refusals
   /** A passport was refused for what its client showed. */
   readonly refusedLogIn: (refused: RefusedLogIn) => void
+  /** Undefined where it can be decided at once whether the client may use a keyspace; else when it can (`Judge.readyToUse`). */
+  readonly ready: (info: ClientInfo, version: ProtocolVersion, keyspace: string) => Promise<void> | undefined
   /** Makes the session of a verified client; `open` connects it to the node. Throws where `keyspace` may not be used. */
   readonly session: (client: Client, open: LinkedOpen) => EnforcedSession
 }
@@ -90,11 +92,32 @@ export class LinkOpenings {
         nowMs: Date.now(),
         audience: this.#host.credentials().spiffeId,
       })
-      if (passport instanceof Promise) this.#openLater(number, open, passport)
-      else this.#admit(number, open, passport)
+      if (passport instanceof Promise) this.#openLater(number, open, this.#readyFor(open, passport))
+      else {
+        const ready = this.#ready(open, passport)
+        if (ready === undefined) this.#admit(number, open, passport)
+        else this.#openLater(number, open, this.#whenReady(passport, ready))
+      }
     } catch (reason) {
       this.#refuse(number, reason)
     }
+  }
+
+  /** A session that begins in a keyspace is decided on when it is admitted. */
+  async #readyFor(open: Open, verifying: Promise<Passport>): Promise<Passport> {
+    const passport = await verifying
+    await this.#ready(open, passport)
+    return passport
+  }
+
+  async #whenReady(passport: Passport, ready: Promise<void>): Promise<Passport> {
+    await ready
+    return passport
+  }
+
+  #ready({ keyspace, version }: Open, passport: Passport): Promise<void> | undefined {
+    if (keyspace === undefined) return undefined
+    return this.#host.ready(infoOf(passport), version as ProtocolVersion, keyspace)
   }
 
   /** The gateway gave it up. */
@@ -115,7 +138,7 @@ export class LinkOpenings {
     if (verifying !== undefined) verifying.answersPaused = paused
   }
 
-  /** The proof is verified by asking somebody. The gateway sends nothing of the session before OPENED, and may give it up. */
+  /** The proof is verified by asking somebody, or the client's rules are gathered. The gateway sends nothing of the session before OPENED, and may give it up. */
   #openLater(number: number, open: Open, passport: Promise<Passport>): void {
     if (this.#verifying.size >= limits.handshakesMax) {
       passport.catch(() => {})
@@ -146,14 +169,7 @@ export class LinkOpenings {
 
   #admit(number: number, open: Open, passport: Passport, answersPaused = false): void {
     const { account } = this.#host
-    const info: ClientInfo = {
-      identity: passport.identity,
-      evidence: undefined,
-      address: passport.clientAddress,
-      port: passport.clientPort,
-      dialledAddress: '',
-      dialledPort: 0,
-    }
+    const info = infoOf(passport)
     const version = open.version as ProtocolVersion
     const client = new LinkedClient({ link: this.#link, number, info, account: account(info), version })
     try {
@@ -214,5 +230,16 @@ export class LinkOpenings {
     if (typeof place !== 'string') return place
     refusals.count(place, { identity, address })
     throw new RingfenceError('OVERLOADED', place)
+  }
+}
+
+function infoOf({ identity, clientAddress, clientPort }: Passport): ClientInfo {
+  return {
+    identity,
+    evidence: undefined,
+    address: clientAddress,
+    port: clientPort,
+    dialledAddress: '',
+    dialledPort: 0,
   }
 }

@@ -28,6 +28,8 @@ export interface RepreparerOptions {
   readonly identity: IdentityState
   readonly version: ProtocolVersion
   readonly poolOwner: string
+  /** Undefined where it can be decided at once; else when it can. */
+  readonly ready: (judged: Judged) => Promise<void> | undefined
   /** The permit to prepare a statement now; undefined where there is none. */
   readonly mayPrepare: (judged: Judged) => Permit | undefined
   /** Sends a PREPARE of the statement for `owner`. Throws `OVERLOADED`. */
@@ -78,8 +80,9 @@ export class Repreparer {
    * own PREPARE, so after an ALTER it has to hear UNPREPARED as from the node.
    */
   async #prepareOnNode({ judged, id }: Prepared, known: string | undefined): Promise<Outcome> {
-    const { pool, version, poolOwner, mayPrepare } = this.#options
+    const { pool, version, poolOwner, ready, mayPrepare } = this.#options
     const upstream = await pool.get(version, judged.keyspace, poolOwner)
+    await ready(judged)
     const permit = mayPrepare(judged)
     if (permit === undefined) return 'not permitted'
     const answer = await this.#prepare(upstream, permit, judged)

@@ -34,6 +34,7 @@ import { compilePolicy, policyInlineBytesMax } from '../policy/compiler.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import { loadPolicy } from '../policy/load.ts'
 import type { CompiledPolicy } from '../policy/policy.ts'
+import { principalOf } from '../policy/principal.ts'
 import { addressBlock } from '../session/address-block.ts'
 import type { Client, OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
@@ -53,6 +54,7 @@ import { answerStages } from './answer-stages.ts'
 import { TxnTokens } from './behalf/tokens.ts'
 import { SchemaQuestions } from './catalog/questions.ts'
 import type { SidecarConfig } from './config.ts'
+import { SessionContext } from './context.ts'
 import { Descriptions } from './describe/descriptions.ts'
 import { EventHub } from './events.ts'
 import { Judge } from './judged.ts'
@@ -227,6 +229,10 @@ export class Sidecar {
       places: new Places(options.linkedBounds ?? linkedBounds),
       refusals: new Refusals(log, 'linked session refused'),
       refusedLogIn,
+      ready: (info, version, keyspace) => {
+        const context = new SessionContext(info, version, this.#wallMs)
+        return judge.readyToUse(judge.identity(principalOf(info.identity)), keyspace, context)
+      },
       session: (client, open) => this.#linkedSession(client, open),
       onClosed: (link) => this.#links.delete(link),
     }

@@ -166,6 +166,40 @@ suite('one client’s work in a turn is bounded', () => {
     assert.equal(running.node.texts().length, before)
   })
 
+  it('the first requests under a policy of many rules for one identity', async () => {
+    const client = await world.client(running.port, 'carol')
+    const { source } = running.feed.value(pushedKinds.policy).current
+    const rules = list(1_000, (at) =>
+      JSON.stringify({
+        apiVersion: 'ringfence.dev/v1alpha1',
+        kind: 'AccessPolicy',
+        metadata: { name: `many-${at}` },
+        spec: {
+          subjects: [{ spiffeId: 'spiffe://demo.local/svc/carol' }],
+          keyspaces: ['shop'],
+          tables: [at === 0 ? 'items' : `t${at}`],
+          operations: ['ALL'],
+        },
+      }),
+    )
+    const requests = (): Buffer[] => [
+      query('SELECT v FROM shop.items'),
+      query('USE shop', 2),
+      query('SELECT * FROM system_schema.tables', 3),
+    ]
+    await longest(client, requests())
+    running.feed.apply([source, ...rules].join('\n---\n'))
+    let permitted = false
+    for (let tries = 0; tries < 500 && !permitted; tries++) {
+      const { answers, turnMs } = await longest(client, requests())
+      permitted = answers[0]!.startsWith('echo')
+      assert.ok(turnMs < turnMsMax, `${turnMs} ms of CPU in one turn`)
+    }
+    assert.ok(permitted)
+    running.feed.apply(source)
+    await client.close()
+  })
+
   it('is judged by the policy in force when it goes, not by one that was', async () => {
     const client = await world.client(running.port, 'alice')
     const { source } = running.feed.value(pushedKinds.policy).current

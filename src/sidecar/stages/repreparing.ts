@@ -4,7 +4,7 @@ import { Opcode } from '../../cql/protocol.ts'
 import type { RepreparerOptions } from '../reprepare.ts'
 import { takeRequest } from '../request.ts'
 import { asItCame } from '../rewrites.ts'
-import { decideNow } from './authorise.ts'
+import { decideNow, decideWithin } from './authorise.ts'
 import { sentBytes } from './change-rows.ts'
 import { passageOf } from './passage.ts'
 import type { Session } from './stage.ts'
@@ -13,7 +13,7 @@ export function repreparing(
   session: Session,
 ): Pick<
   RepreparerOptions,
-  'session' | 'pool' | 'identity' | 'version' | 'poolOwner' | 'mayPrepare' | 'send' | 'asItCame'
+  'session' | 'pool' | 'identity' | 'version' | 'poolOwner' | 'ready' | 'mayPrepare' | 'send' | 'asItCame'
 > {
   const { shared, identity, version, poolOwner } = session
   return {
@@ -22,6 +22,7 @@ export function repreparing(
     identity,
     version,
     poolOwner,
+    ready: (judged) => shared.judge.ready(identity, () => decideWithin(session, judged, Opcode.PREPARE, 0, undefined)),
     mayPrepare: (judged) => {
       const decision = decideNow(session, judged, Opcode.PREPARE)
       return decision.kind === 'permit' && !session.transactions.blocked ? decision : undefined

@@ -11,13 +11,13 @@ import { deny, failed, nodeRefused, refused, refuseUnrecorded } from '../ending.
 import { NodeError } from '../node-error.ts'
 import type { Request } from '../request.ts'
 import type { Upstream } from '../upstream.ts'
-import { decideNow } from './authorise.ts'
+import { decideNow, decideWithin } from './authorise.ts'
 import { rewrite } from './rewrite.ts'
 import { type Session, Step } from './stage.ts'
 
 export function use(request: Request, session: Session): Step {
   if (request.judged!.facts.use === undefined || request.opcode === Opcode.PREPARE) return Step.NEXT
-  rewrite(request, session)
+  if (rewrite(request, session) === Step.WAIT) return Step.WAIT
   request.hold()
   session.waiting.begin()
   moveTo(request, session)
@@ -29,7 +29,7 @@ function moveTo(request: Request, session: Session): void {
   settle(
     session,
     'the connection of a USE',
-    session.dispatch.connectionFor(request.judged!.facts.use ?? ''),
+    connectionFor(request, session),
     (upstream) => {
       if (!session.closed) moved(request, session, upstream)
     },
@@ -37,6 +37,15 @@ function moveTo(request: Request, session: Session): void {
       if (!session.closed) notMoved(request, session, reason)
     },
   )
+}
+
+/** There may be another policy when it is there. */
+async function connectionFor(request: Request, session: Session): Promise<Upstream> {
+  const { opcode } = request
+  const judged = request.judged!
+  const upstream = await session.dispatch.connectionFor(judged.facts.use ?? '')
+  await session.shared.judge.ready(session.identity, () => decideWithin(session, judged, opcode, 0, undefined))
+  return upstream
 }
 
 function moved(request: Request, session: Session, upstream: Upstream): void {
