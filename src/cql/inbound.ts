@@ -12,19 +12,13 @@
  * The outer frame is an envelope or a segment (`base/framer.ts` splits them, and collects what comes in pieces); an envelope that spans
  * segments is collected here.
  */
+import { nothingEnds, unawaited } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { Collector, Framer } from '../base/framer.ts'
 import { crc24, crc32 } from './crc.ts'
+import { LongBody, withBody } from './long-body.ts'
 import { lz4Uncompress } from './lz4.ts'
-import {
-  envelopeHeaderBytes,
-  Flag,
-  headerBodyBytes,
-  headerStream,
-  headerVersion,
-  responseBit,
-  writeHeader,
-} from './protocol.ts'
+import { envelopeHeaderBytes, Flag, headerBodyBytes, headerStream, headerVersion, responseBit } from './protocol.ts'
 import { segmentHeaderBytes, segmentHeaderLz4Bytes, segmentTrailerBytes } from './segment.ts'
 
 export interface EnvelopeSink {
@@ -42,10 +36,23 @@ export interface EnvelopeSink {
   onLarge?(buffer: Buffer, start: number, envelopeBytes: number): boolean
   /** The last byte of an envelope that was dropped has come. */
   onDropped?(stream: number): void
+  /**
+   * A body of which the envelope will have `envelopeBytes` is to be uncompressed beside the event loop. False where the envelope is to be
+   * dropped. Without this it is uncompressed at once.
+   */
+  onLong?(envelopeBytes: number): boolean
+  /** What `onLong` was asked about is uncompressed, or could not be, and waits for `goOn`; until then nothing else is handed on. */
+  onUncompressed?(): void
+  /** Segments of a long envelope came to `lookedAtBytes` more. May call `stop()`. */
+  onPiece?(): void
 }
 
 /** A longer envelope that comes in pieces is one that its receiver is asked about. */
 export const largeBytes = 64 * 1024
+/** A longer body is uncompressed beside the event loop. */
+export const uncompressInlineBytesMax = 256 * 1024
+/** Of segments that are uncompressed, until somebody looks at the clock. */
+const lookedAtBytes = 256 * 1024
 /** No envelope is longer (native_protocol_v4.spec §2.5): what announces more is none. */
 const protocolBodyBytesMax = 256 * 1024 * 1024
 
@@ -86,6 +93,9 @@ export class Inbound extends Framer<EnvelopeSink> {
   #droppedStream = 0
   // The sink was asked about the envelope that is collected.
   #asked = false
+  // An envelope whose body is uncompressed beside the event loop; and what came of it.
+  #long: LongBody | undefined
+  #segmentsBytes = 0
   // Whole envelopes out of a segment, behind the one at which the sink stopped.
   #opened = empty
 
@@ -115,6 +125,11 @@ export class Inbound extends Framer<EnvelopeSink> {
     this.#version = version
   }
 
+  /** What was asked about with `onLong` is not there yet. */
+  get uncompressing(): boolean {
+    return this.#long?.isOver === false
+  }
+
   /** Memory that is held for what has not come whole, and for what waits. */
   get collectingBytes(): number {
     return this.partial.heldBytes + this.#large.heldBytes + this.restBytes + this.#opened.length
@@ -122,7 +137,7 @@ export class Inbound extends Framer<EnvelopeSink> {
 
   /** Something came that waits for `goOn`. */
   get waits(): boolean {
-    return this.restBytes > 0 || this.#opened.length > 0
+    return this.restBytes > 0 || this.#opened.length > 0 || this.#long !== undefined
   }
 
   /** Called by a sink: it is given nothing more of what has come, until `goOn`. */
@@ -137,8 +152,12 @@ export class Inbound extends Framer<EnvelopeSink> {
 
   /** Hands on what waits, as `push` does. */
   goOn(sink: EnvelopeSink): void {
+    if (this.uncompressing) return
     this.#begin()
     try {
+      const long = this.#long
+      this.#long = undefined
+      if (long !== undefined) this.#deliverLong(long, sink)
       const opened = this.#opened
       this.#opened = empty
       this.#contained(opened, 0, opened.length, sink)
@@ -194,6 +213,7 @@ export class Inbound extends Framer<EnvelopeSink> {
     this.#busy = false
     this.takeRest()
     this.#opened = empty
+    this.#long = undefined
     this.partial.release()
     this.#large.release()
     this.#largeBytes = 0
@@ -284,13 +304,35 @@ export class Inbound extends Framer<EnvelopeSink> {
     if (bodyBytes > (end - blockAt) * lz4RatioMax) {
       this.#refuse(buffer, start, 'PROTOCOL', 'a compressed body is said to be longer than it can be')
     }
-    const body = lz4Uncompress(buffer.subarray(blockAt, end), bodyBytes)
+    const block = buffer.subarray(blockAt, end)
+    if (bodyBytes > uncompressInlineBytesMax && sink.onLong !== undefined) {
+      this.#forgetFault()
+      if (sink.onLong(envelopeHeaderBytes + bodyBytes)) {
+        const long = new LongBody(buffer, start)
+        this.#long = long
+        this.stopped = true
+        unawaited(nothingEnds, 'a body that is uncompressed', this.#uncompress(long, block, bodyBytes, sink))
+      } else {
+        this.#beginDrop(buffer, start)
+        this.#dropped(sink)
+      }
+      return undefined
+    }
+    const body = lz4Uncompress(block, bodyBytes)
     this.#forgetFault()
-    const whole = Buffer.allocUnsafe(envelopeHeaderBytes + bodyBytes)
-    const flags = buffer[start + 1]! & ~Flag.COMPRESSION
-    writeHeader(whole, buffer[start]!, flags, headerStream(buffer, start), buffer[start + 4]!, bodyBytes)
-    body.copy(whole, envelopeHeaderBytes)
-    return whole
+    return withBody(buffer, start, body)
+  }
+
+  async #uncompress(long: LongBody, block: Buffer, bodyBytes: number, sink: EnvelopeSink): Promise<void> {
+    await long.uncompress(block, bodyBytes)
+    if (this.#long === long) sink.onUncompressed?.()
+  }
+
+  #deliverLong(long: LongBody, sink: EnvelopeSink): void {
+    this.#noteFault(long.header, 0)
+    const whole = long.envelope()
+    this.#forgetFault()
+    sink.onEnvelope(whole, 0, whole.length)
   }
 
   // --- the header
@@ -384,6 +426,11 @@ export class Inbound extends Framer<EnvelopeSink> {
       this.#payloadOf(buf, payloadAt, trailerAt, selfContained, sink)
     } else {
       const payload = lz4Uncompress(buf.subarray(payloadAt, trailerAt), uncompressedBytes)
+      this.#segmentsBytes += uncompressedBytes
+      if (this.#segmentsBytes >= lookedAtBytes) {
+        this.#segmentsBytes = 0
+        sink.onPiece?.()
+      }
       this.#payloadOf(payload, 0, payload.length, selfContained, sink)
     }
   }

@@ -208,7 +208,8 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     }
     if (this.#reads.begin()) this.#push(chunk)
     else this.#inbound.keep(chunk)
-    if (this.#inbound.waits) this.#readLater()
+    if (this.#inbound.uncompressing) this.pauseFor(PausedBy.TURN)
+    else if (this.#inbound.waits) this.#readLater()
     this.#room.count()
   }
 
@@ -240,6 +241,8 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
       this.#push()
       this.#room.count()
     }
+    // It goes on when that is done.
+    if (this.#inbound.uncompressing) return
     if (this.#inbound.waits && !isHeld()) this.#readLater()
     else this.resumeFrom(PausedBy.TURN)
   }
@@ -251,6 +254,24 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     if (this.#isTooLong) return false
     this.#room.begin(envelopeBytes)
     return true
+  }
+
+  /** Part of `EnvelopeSink`. */
+  onLong(envelopeBytes: number): boolean {
+    this.#isTooLong = false
+    return this.#room.unfold(envelopeBytes)
+  }
+
+  /** Part of `EnvelopeSink`. */
+  onUncompressed(): void {
+    contain(this, 'a body that was uncompressed', () => {
+      if (this.life === 'open') this.#readLater()
+    })
+  }
+
+  /** Part of `EnvelopeSink`: many bytes of one envelope, which does not count for `#envelopes`. */
+  onPiece(): void {
+    if (this.#reads.usedUp) this.#inbound.stop()
   }
 
   /** Part of `EnvelopeSink`. */

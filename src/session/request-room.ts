@@ -65,6 +65,14 @@ export class RequestRoom {
     })
   }
 
+  /** An envelope that came compressed is whole but for that. False where there is no room for what it will be. */
+  unfold(envelopeBytes: number): boolean {
+    const taken = this.#client.account.take(envelopeBytes) !== Verdict.REFUSE
+    if (taken) this.#largeBytes += envelopeBytes
+    else this.whole()
+    return taken
+  }
+
   /** An envelope is whole. */
   whole(): void {
     if (this.#largeBytes > 0) {
