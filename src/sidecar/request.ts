@@ -47,6 +47,8 @@ export class Request extends InFlight implements TransactionEvent {
   tracingId: Buffer | undefined
   /** What the other thread said of its texts. */
   known: KnownTexts = undefined
+  /** Of values that are long and stand beside a paging state. */
+  valuesDigest: Buffer | undefined
   /** What became of a large BATCH. */
   batchVerdict: BatchVerdict | undefined
   /** How often the node did not have its statement. */
@@ -206,6 +208,7 @@ export class Request extends InFlight implements TransactionEvent {
     this.given = undefined
     this.tracingId = undefined
     this.known = undefined
+    this.valuesDigest = undefined
     this.batchVerdict = undefined
     this.replays = 0
     this.text = ''

@@ -4,7 +4,15 @@ import { longEnvelopeBytes, ownBytes } from '../../cql/own-bytes.ts'
 import { ResultKind } from '../../cql/protocol.ts'
 import { hasMorePages, rowsCount } from '../../cql/responses.ts'
 import type { Request } from '../request.ts'
-import { changesRows, incomingRows, incomingRowsSliced, type Passage, permitOfAnswer } from '../rewrites.ts'
+import {
+  changesRows,
+  hasLongValues,
+  incomingRows,
+  incomingRowsSliced,
+  type Passage,
+  paramsOf,
+  permitOfAnswer,
+} from '../rewrites.ts'
 import { passageOf } from './passage.ts'
 import { type Session, Step } from './stage.ts'
 
@@ -23,11 +31,13 @@ export function changeRows(request: Request, session: Session): Step {
   const sent = sentBytes(request)
   // What is only copied takes a hundredth of the time.
   const { share } = identity
-  const isLong = end - start > (changes ? changedAtOnceBytesMax : longEnvelopeBytes)
+  const longValues = longValuesOf(request, session, sent)
+  const isLong = longValues !== undefined || end - start > (changes ? changedAtOnceBytesMax : longEnvelopeBytes)
   if (isLong || !share.begin()) {
     const own = ownBytes(answer, start, end)
     const passage = passageOfAnswer(request, session, sent, own)
-    session.largeAnswers.begin(request, incomingRowsSliced(passage, shared.secrets, sent, own), own.length)
+    const slices = incomingRowsSliced(passage, shared.secrets, sent, own, longValues)
+    session.largeAnswers.begin(request, slices, own.length + (longValues?.length ?? 0))
     return Step.WAIT
   }
   try {
@@ -39,6 +49,15 @@ export function changeRows(request: Request, session: Session): Step {
   }
   countRows(request, session)
   return Step.NEXT
+}
+
+/** A copy of the values that have to be hashed for the answer's paging state, where they are long and were not hashed when they came. */
+function longValuesOf(request: Request, { version }: Session, sent: Buffer): Buffer | undefined {
+  const { answer, answerStart, answerEnd, opcode, valuesDigest } = request
+  if (valuesDigest !== undefined || !hasMorePages(answer, answerStart, answerEnd)) return undefined
+  const params = paramsOf({ opcode, version }, sent)
+  if (params === undefined || !hasLongValues(params)) return undefined
+  return Buffer.from(params.buffer.subarray(params.valuesStart, params.valuesEnd))
 }
 
 export function countRows(request: Request, { version }: Session): void {

@@ -4,6 +4,7 @@
 import { contained, containOwnFault, settle } from '../../base/contained.ts'
 import { assert, RingfenceError } from '../../base/errors.ts'
 import type { Request } from '../request.ts'
+import { valuesDigestInSteps } from '../rewrites.ts'
 import type { Judged } from '../statement.ts'
 import { type Session, Step } from './stage.ts'
 
@@ -12,6 +13,33 @@ export function putOff(request: Request, session: Session): Step {
   const { waiting, identity } = session
   waiting.beginHalted(request)
   identity.share.later(contained(session, 'a request that was put off', () => waiting.letGo()))
+  return Step.WAIT
+}
+
+/** Its values are long, and hashed in steps before its paging state is opened. */
+export function hashValues(request: Request, session: Session): Step {
+  const { waiting, identity } = session
+  const { params, start } = request
+  const [from, to] = [params!.valuesStart - start, params!.valuesEnd - start]
+  // From here on its bytes are its own.
+  waiting.beginHalted(request)
+  const steps = valuesDigestInSteps(request.view(), from, to)
+  const { share } = identity
+  const goOn = contained(session, 'values that are hashed', () => {
+    while (share.begin()) {
+      try {
+        const step = steps.next()
+        if (step.done !== true) continue
+        request.valuesDigest = step.value
+      } finally {
+        share.end()
+      }
+      waiting.letGo()
+      return
+    }
+    share.later(goOn)
+  })
+  share.later(goOn)
   return Step.WAIT
 }
 

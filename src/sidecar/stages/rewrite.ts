@@ -1,13 +1,21 @@
 /** Changes what the node must not see as the client sent it: custom payloads, sealed paging states, the tracing flag. */
 import { Opcode } from '../../cql/protocol.ts'
 import type { Request } from '../request.ts'
-import { mustRewrite, outgoing } from '../rewrites.ts'
+import { hasLongValues, mustRewrite, outgoing } from '../rewrites.ts'
+import { hashValues } from './delays.ts'
 import { passageOf } from './passage.ts'
 import { type Session, Step } from './stage.ts'
 
 export function rewrite(request: Request, session: Session): Step {
   const { permit, params, payloadStart, payloadEnd, start, flags } = request
   if (!mustRewrite(payloadStart, params, permit!, flags)) return Step.NEXT
+  if (
+    params !== undefined &&
+    params.pagingStateStart >= 0 &&
+    hasLongValues(params) &&
+    request.valuesDigest === undefined
+  )
+    return hashValues(request, session)
   const payload = payloadStart < 0 ? undefined : { payloadStart: payloadStart - start, payloadEnd: payloadEnd - start }
   const copy = Buffer.from(request.view())
   request.rewrite(outgoing(passageOf(request, session), payload, copy, session.shared.secrets, () => mayTrace(session)))
