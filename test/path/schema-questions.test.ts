@@ -45,6 +45,18 @@ async function rows(text: string, options: Parameters<typeof queryEnvelope>[3] =
 
 const T = 'system_schema.tables'
 
+suite('values that are bound to a question', () => {
+  it('are taken up to 32 KiB, and refused beyond before they are looked at', async () => {
+    const text = `SELECT table_name FROM ${T} WHERE keyspace_name = ?`
+    assert.deepEqual(await rows(text, { values: [Buffer.from('shop')] }), ['a', 'b', 'c', 'items'])
+    assert.deepEqual(await rows(text, { values: [Buffer.alloc(32_000, 'k')] }), [])
+    for (const bytes of [33_000, 15 * 1024 * 1024]) {
+      const refused = await bob.ask(queryEnvelope(4, 7, text, { values: [Buffer.alloc(bytes, 'k')] }))
+      assert.match(describe(refused), /^0x2200 values of more than 32768 bytes/)
+    }
+  })
+})
+
 suite('what is hidden', () => {
   it('is in no aggregate, group, limit or range', async () => {
     const shop = `keyspace_name = 'shop'`

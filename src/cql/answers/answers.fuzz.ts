@@ -21,7 +21,7 @@ import {
   samples,
   versions,
 } from './driver.fixture.ts'
-import { filterRows } from './filter.ts'
+import { filterRows } from './filter.fixture.ts'
 import { maskRows } from './mask.fixture.ts'
 import type { Mask } from './mask.ts'
 import { pagingStateOf, withPagingState, withRequestPagingState } from './paging.ts'

@@ -46,7 +46,7 @@ interface AggregateSlot {
 
 const one = Buffer.of(1)
 /** Of all values of a question: no table that is asked about here has longer names. */
-const boundBytesMax = 32 * 1024
+export const boundBytesMax = 32 * 1024
 
 export class Compiler {
   readonly #shape: TableShape

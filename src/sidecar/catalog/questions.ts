@@ -16,6 +16,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { errorEnvelope } from '../../cql/encode.ts'
 import { Consistency, Opcode, type ProtocolVersion } from '../../cql/protocol.ts'
+import { boundBytesMax } from '../../cql/query/expressions.ts'
 import type { OutputColumn } from '../../cql/query/plan.ts'
 import { planOf } from '../../cql/query/plan.ts'
 import { readSelect } from '../../cql/query/read.ts'
@@ -38,7 +39,7 @@ import type { SessionContext } from '../context.ts'
 import { answerHere, deny, failed } from '../ending.ts'
 import type { IdentityState, Judge, Judged } from '../judged.ts'
 import type { Request } from '../request.ts'
-import { paramsOf, sealContext, withObserved } from '../rewrites.ts'
+import { hasLongValues, paramsOf, sealContext, withObserved } from '../rewrites.ts'
 import type { Ask } from '../schema/load.ts'
 import type { Secrets } from '../secrets.ts'
 import { AskedColumns } from './columns.ts'
@@ -188,7 +189,11 @@ export class SchemaQuestions {
     if (params.consistency === Consistency.ANY) {
       throw new RingfenceError('INVALID', 'ANY ConsistencyLevel is only supported for writes')
     }
+    // Before anything looks at them.
+    if (hasLongValues(params)) throw unsupported(`values of more than ${boundBytesMax} bytes`)
     const values = new BoundValues().ofRequest(params, judged.facts.markers)
+    // There may be another policy now, and after each further wait.
+    await this.#host.judge.ready(identity)
     const keys = this.#seenOf(identity, keysOf(tree, values))
     const wanted = { table: named, stamps: stampsOf(tree), keys }
     const answer = async (): Promise<Denial | Answered> => {
@@ -215,6 +220,7 @@ export class SchemaQuestions {
     const { tree, params, values } = parts
     const { judge } = this.#host
     for (let tries = 0; tries < triesMax; tries++) {
+      await this.#ready(asker, question, params, values)
       // The policy may be another one than when the question came; what it says now counts.
       const decision = this.#decide(asker, question, params, values)
       if (decision.kind === 'denial') return decision
@@ -222,6 +228,7 @@ export class SchemaQuestions {
         throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is answered')
       }
       const made = await this.#make(asker, question, decision, parts)
+      await this.#ready(asker, question, params, values)
       if (made === undefined) {
         this.#columns.forget(qualified(tree, question.judged!))
         break
@@ -282,6 +289,14 @@ export class SchemaQuestions {
     let envelope = replyEnvelope(version, stream, reply)
     if (permit.observed !== undefined) envelope = withObserved(envelope, version, permit.observed)
     return { kind: 'answer', permit, envelope, rowCount: page.rowCount }
+  }
+
+  #ready({ identity, context }: Asker, { opcode, judged }: Request, params: ParamsView, values: BoundValues) {
+    const { judge } = this.#host
+    const { facts } = judged!
+    return judge.ready(identity, (pace) =>
+      judge.currentWithin(pace, identity, judged!, context.set(opcode, params.consistency, facts, values)),
+    )
   }
 
   #decide({ identity, context }: Asker, question: Request, params: ParamsView, values: BoundValues): Permit | Denial {

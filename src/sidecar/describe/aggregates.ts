@@ -1,7 +1,8 @@
 /** What aggregates are made of, for the form of DESCRIBE that lists them without their texts. */
 
+import { readRowsLayout } from '../../cql/answers/rows.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
-import { readRows } from '../../cql/responses.ts'
+import { BodyReader } from '../../cql/reader.ts'
 
 export const aggregatesQuery =
   'SELECT keyspace_name, aggregate_name, argument_types, state_func, final_func FROM system_schema.aggregates'
@@ -13,14 +14,27 @@ export function aggregateKey(keyspace: string, name: string, types: string): str
   return JSON.stringify([keyspace, name, types])
 }
 
-/** @param answer to `aggregatesQuery` */
-export function madeOf(answer: Buffer, version: ProtocolVersion): MadeOf {
+const rowsAStep = 64
+
+/**
+ * In steps.
+ * @param answer to `aggregatesQuery`
+ */
+export function* madeOf(answer: Buffer, version: ProtocolVersion): Generator<undefined, MadeOf> {
   const found = new Map<string, string[]>()
-  for (const [keyspace, name, types, ...functions] of readRows(answer, 0, answer.length, version).rows) {
+  const { columnCount, rowCount, rowsAt } = readRowsLayout(answer, 0, answer.length, version)
+  const reader = new BodyReader().reset(answer, rowsAt, answer.length)
+  for (let row = 0; row < rowCount; row++) {
+    if (row % rowsAStep === rowsAStep - 1) yield
+    const cells = Array.from({ length: columnCount }, () => {
+      const bytes = reader.skipBytes()
+      return bytes < 0 ? null : answer.subarray(reader.at - bytes, reader.at)
+    })
+    const [keyspace, name, types, ...functions] = cells
     const key = aggregateKey(String(keyspace), String(name), textsOf(types ?? Buffer.alloc(4)).join(', '))
     found.set(
       key,
-      functions.flatMap((each) => (each === null || each === undefined ? [] : [each.toString()])),
+      functions.flatMap((each) => (each === null ? [] : [each.toString()])),
     )
   }
   return found

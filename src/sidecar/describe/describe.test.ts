@@ -83,6 +83,16 @@ const context: SealContext = {
   valuesDigest: Buffer.alloc(0),
 }
 
+function atOnce<Result>(steps: Generator<undefined, Result>): Result {
+  for (;;) {
+    const step = steps.next()
+    if (step.done === true) return step.value
+  }
+}
+
+const describedAtOnce = (...given: Parameters<typeof described>) => atOnce(described(...given))
+const pageAtOnce = (...given: Parameters<typeof pageOf>) => atOnce(pageOf(...given))
+
 function params(pageSize: number | undefined, state: Buffer | undefined): ParamsView {
   const view = new ParamsView()
   return Object.assign(view, {
@@ -98,8 +108,8 @@ function walk(version: ProtocolVersion, all: readonly Row[], pageSize: number): 
   const pages: string[][] = []
   let state: Buffer | undefined
   do {
-    const description = described(answerOf(version, all), version, visibility, schema, new Map())
-    const { envelope, rowCount } = pageOf(description, version, params(pageSize, state), seal, context)
+    const description = describedAtOnce(answerOf(version, all), version, visibility, schema, new Map())
+    const { envelope, rowCount } = pageAtOnce(description, version, params(pageSize, state), seal, context)
     const page = readRows(envelope, 0, envelope.length, version).rows
     assert.equal(page.length, rowCount)
     pages.push(page.map((row) => row[2]!.toString()))
@@ -150,9 +160,38 @@ describe('pages of a description', () => {
     })
   }
 
+  it('are made in small steps, whatever the schema', () => {
+    const all = Array.from({ length: 4_000 }, (_, at): Row => {
+      return ['shop', 'table', at % 3 === 0 ? `hid${at}` : `t${at}`, `CREATE TABLE shop.t${at} (k int PRIMARY KEY);`]
+    })
+    const answer = answerOf(4, all)
+    let asked = 0
+    let most = 0
+    const counting: Visibility = {
+      ...visibility,
+      table: (keyspace, name) => {
+        asked++
+        return visibility.table(keyspace, name)
+      },
+    }
+    const steps = described(answer, 4, counting, schema, new Map())
+    let step = steps.next()
+    for (; step.done !== true; step = steps.next()) {
+      most = Math.max(most, asked)
+      asked = 0
+    }
+    assert.ok(most > 0 && most <= 8, `${most} rows in one step`)
+    const { rowCount } = step.value
+    assert.equal(rowCount, all.filter(([, , name]) => !name.includes('hid')).length)
+    const ofPage = pageOf(step.value, 4, params(1_000, undefined), seal, context)
+    let count = 1
+    for (let page = ofPage.next(); page.done !== true; page = ofPage.next()) count++
+    assert.ok(count > rowCount / 8)
+  })
+
   it('say when what is visible has changed, and not when what is hidden has', () => {
-    const first = pageOf(
-      described(answerOf(4, visible), 4, visibility, schema, new Map()),
+    const first = pageAtOnce(
+      describedAtOnce(answerOf(4, visible), 4, visibility, schema, new Map()),
       4,
       params(2, undefined),
       seal,
@@ -160,8 +199,13 @@ describe('pages of a description', () => {
     )
     const state = pagingStateOf(first.envelope, 0, first.envelope.length, 4)
     const next = (all: readonly Row[], sealed = state) =>
-      pageOf(described(answerOf(4, all), 4, visibility, schema, new Map()), 4, params(2, sealed), seal, context)
-        .rowCount
+      pageAtOnce(
+        describedAtOnce(answerOf(4, all), 4, visibility, schema, new Map()),
+        4,
+        params(2, sealed),
+        seal,
+        context,
+      ).rowCount
     assert.equal(next(rows.map(([row]) => row)), 2)
     assert.equal(next([...visible, ['shop', 'table', 'hid2', '']]), 2)
     assert.throws(() => next([...visible, ['shop', 'table', 'new', '']]), /schema has changed since the previous page/)

@@ -13,19 +13,21 @@ import { isRows } from '../../cql/answers/rows.ts'
 import { errorEnvelope, queryEnvelope } from '../../cql/encode.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
 import { ExecuteView, type ParamsView, QueryView } from '../../cql/requests.ts'
-import type { Decision, Permit, Visibility } from '../../policy/engine.ts'
+import type { Decision, Denial, Permit, Visibility } from '../../policy/engine.ts'
+import { type Pace, unpaced } from '../../policy/pace.ts'
 import type { SchemaView } from '../../policy/request.ts'
 import type { Client } from '../../session/backend.ts'
 import type { Turn } from '../../session/turn.ts'
 import { askedFault } from '../asked-fault.ts'
 import { BoundValues } from '../bound.ts'
+import { Slices } from '../catalog/slices.ts'
 import type { SessionContext } from '../context.ts'
 import { answerHere, deny, type OwnAnswer, failed as recordFailed, refuseUnrecorded } from '../ending.ts'
 import { type IdentityState, type Judge, type Judged, textDigest } from '../judged.ts'
 import { nodeError } from '../node-error.ts'
 import type { UpstreamPool } from '../pool.ts'
 import type { Request } from '../request.ts'
-import { paramsOf, withObserved } from '../rewrites.ts'
+import { paramsOf, withObserved, withObservedInWindows } from '../rewrites.ts'
 import type { SealContext } from '../seal.ts'
 import type { Secrets } from '../secrets.ts'
 import { aggregatesQuery, type MadeOf, madeOf } from './aggregates.ts'
@@ -56,10 +58,12 @@ export interface Asker {
 
 const values = new BoundValues()
 
-/** Whole answers of the node that are made and held at once. */
+/** Whole answers of the node that are asked for, held and cut down at once. */
 const askedMax = 4
 /** Descriptions that are kept for their later pages, in bytes. */
 const keptBytesMax = 16 * 1024 * 1024
+/** Answers that are made anew where the policy changed meanwhile. */
+const triesMax = 3
 
 /** Answered here, where the permit shows only what is visible. PREPARE goes to the node, which says nothing of the schema to it. */
 export function isDescription({ facts }: Judged, permit: Permit): boolean {
@@ -83,6 +87,7 @@ export class Descriptions {
   readonly #host: DescriptionHost
   /** By who asks for what; the longest unused first. */
   readonly #kept = createWeighedCache<Kept>(keptBytesMax, ({ description }) => description.envelope.length)
+  readonly #slices = new Slices()
   #asked = 0
   readonly #waiting: (() => void)[] = []
 
@@ -92,44 +97,105 @@ export class Descriptions {
 
   /** Answers a QUERY or EXECUTE of DESCRIBE. Never rejects. */
   async serve(asker: Asker, request: Request): Promise<void> {
-    const { client, version } = asker
-    const judged = request.judged!
+    const { version } = asker
     const params = paramsOf({ opcode: request.opcode, version }, request.view(), new QueryView(), new ExecuteView())!
+    if (this.#isKept(asker, request, params)) return await this.#serve(asker, request, params)
+    if (this.#asked >= askedMax) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#asked++
+    try {
+      await this.#serve(asker, request, params)
+    } finally {
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#asked--
+      else next()
+    }
+  }
+
+  /** A later page can be made of what is kept. */
+  #isKept(asker: Asker, request: Request, params: ParamsView): boolean {
+    if (params.pagingStateStart < 0) return false
+    const kept = this.#kept.get(keyOf(asker, request.judged!.text))
+    return kept !== undefined && kept.visibility === this.#host.judge.visibility(asker.identity)
+  }
+
+  async #serve(asker: Asker, request: Request, params: ParamsView): Promise<void> {
+    const { client, version } = asker
     const startedMicros = this.#host.turn.nowMicros()
     let answer: Asked | undefined
     let failure: unknown
     try {
       answer = await this.#ask(asker, request, params)
+      // There may be another policy now.
+      await this.#ready(asker, request, params)
     } catch (reason) {
       failure = reason
     }
-    if (asker.closed) return
+    const ending = { client, version, transactions: this.#host.transactions }
     try {
-      const { transactions, turn } = this.#host
+      const answered =
+        failure === undefined
+          ? await this.#decided(asker, request, params, answer)
+          : this.#refused(asker, request, params, failure)
+      if (asker.closed) return
       refuseUnrecorded(this.#host)
-      const decision = this.#decide(asker, request, params)
-      const ending = { client, version, transactions }
-      if (decision.kind === 'denial') {
-        deny(request, ending, decision)
+      if (answered.kind === 'denial') {
+        deny(request, ending, answered)
         return
       }
-      const reply = failure === undefined ? this.#reply(asker, judged, params, answer) : failed(version, failure)
-      const envelope =
-        decision.observed === undefined ? reply.envelope : withObserved(reply.envelope, version, decision.observed)
-      request.permit = decision
-      request.latencyMicros = turn.nowMicros() - startedMicros
-      answerHere(request, ending, { ...reply, envelope })
+      request.permit = answered.permit
+      request.latencyMicros = this.#host.turn.nowMicros() - startedMicros
+      answerHere(request, ending, answered.reply)
     } catch (reason) {
+      if (asker.closed) return
       recordFailed(request, this.#host, reason)
       client.fault(reason, request.stream)
     }
   }
 
+  /** The answer, by the policy that is in force when it is made. */
+  async #decided(asker: Asker, request: Request, params: ParamsView, asked: Asked | undefined): Promise<Answered> {
+    const { judge } = this.#host
+    for (let tries = 0; tries < triesMax; tries++) {
+      const decision = this.#decide(asker, request, params)
+      if (decision.kind === 'denial') return decision
+      const reply = await this.#reply(asker, request.judged!, params, asked, decision.observed)
+      await this.#ready(asker, request, params)
+      const now = this.#decide(asker, request, params)
+      if (now.kind === 'denial') return now
+      if (judge.inForce(decision)) return { kind: 'answer', permit: decision, reply }
+    }
+    throw changedMeanwhile()
+  }
+
+  /** The node could not be asked, or refused. */
+  #refused(asker: Asker, request: Request, params: ParamsView, failure: unknown): Answered {
+    const decision = this.#decide(asker, request, params)
+    if (decision.kind === 'denial') return decision
+    const { version } = asker
+    const reply = failed(version, failure)
+    if (decision.observed === undefined) return { kind: 'answer', permit: decision, reply }
+    const envelope = withObserved(reply.envelope, version, decision.observed)
+    return { kind: 'answer', permit: decision, reply: { ...reply, envelope } }
+  }
+
   /** What policy says now. */
-  #decide({ identity, context }: Asker, { judged, opcode }: Request, params: ParamsView): Decision {
+  #decide(asker: Asker, request: Request, params: ParamsView): Decision {
+    return this.#decideWithin(unpaced, asker, request, params)!
+  }
+
+  #decideWithin(pace: Pace, { identity, context }: Asker, { judged, opcode }: Request, params: ParamsView) {
     const { facts } = judged!
     const bound = values.ofRequest(params, facts.markers)
-    return this.#host.judge.current(identity, judged!, context.set(opcode, params.consistency, facts, bound))
+    return this.#host.judge.currentWithin(
+      pace,
+      identity,
+      judged!,
+      context.set(opcode, params.consistency, facts, bound),
+    )
+  }
+
+  #ready(asker: Asker, request: Request, params: ParamsView): Promise<void> | undefined {
+    return this.#host.judge.ready(asker.identity, (pace) => this.#decideWithin(pace, asker, request, params))
   }
 
   /** The node's whole answer; undefined where one is kept that a later page can be made of, and where it may not be asked any more. */
@@ -137,58 +203,83 @@ export class Descriptions {
     const { text, facts } = request.judged!
     const { version, poolOwner, identity } = asker
     const { keyspace } = asker.dispatch
-    const kept = params.pagingStateStart >= 0 ? this.#kept.get(keyOf(asker, text)) : undefined
-    if (kept !== undefined && kept.visibility === this.#host.judge.visibility(identity)) return undefined
-    if (this.#asked >= askedMax) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    this.#asked++
+    if (this.#isKept(asker, request, params)) return undefined
+    const upstream = await this.#host.pool.get(version, keyspace, poolOwner)
+    await this.#ready(asker, request, params)
+    const decision = this.#decide(asker, request, params)
+    // Refused when it is answered.
+    if (decision.kind === 'denial') return undefined
+    const answer = await upstream.ask(queryEnvelope(version, 0, text, {}), decision)
+    if (!isRows(answer, 0, answer.length)) throw nodeError(answer)
+    const aggregates =
+      facts.verb === 'DESCRIBE AGGREGATES'
+        ? await this.#madeOf(identity, await upstream.ask(queryEnvelope(version, 0, aggregatesQuery, {})), version)
+        : noAggregates
+    return { answer, aggregates }
+  }
+
+  #madeOf(identity: IdentityState, answer: Buffer, version: ProtocolVersion): Promise<MadeOf> {
+    return this.#slices.run(identity, () => madeOf(answer, version))
+  }
+
+  /** Thousands of rows are made in slices. */
+  async #reply(
+    asker: Asker,
+    judged: Judged,
+    params: ParamsView,
+    asked: Asked | undefined,
+    observed: string | undefined,
+  ): Promise<OwnAnswer> {
     try {
-      const upstream = await this.#host.pool.get(version, keyspace, poolOwner)
-      const decision = this.#decide(asker, request, params)
-      // Refused when it is answered.
-      if (decision.kind === 'denial') return undefined
-      const answer = await upstream.ask(queryEnvelope(version, 0, text, {}), decision)
-      if (!isRows(answer, 0, answer.length)) throw nodeError(answer)
-      const aggregates =
-        facts.verb === 'DESCRIBE AGGREGATES'
-          ? madeOf(await upstream.ask(queryEnvelope(version, 0, aggregatesQuery, {})), version)
-          : noAggregates
-      return { answer, aggregates }
-    } finally {
-      this.#asked--
-      this.#waiting.shift()?.()
+      return await this.#slices.run(asker.identity, () => this.#replyInSteps(asker, judged, params, asked, observed))
+    } catch (reason) {
+      const { version } = asker
+      const reply = failed(version, reason)
+      if (observed === undefined) return reply
+      return { ...reply, envelope: withObserved(reply.envelope, version, observed) }
     }
   }
 
-  #reply(asker: Asker, judged: Judged, params: ParamsView, asked: Asked | undefined): OwnAnswer {
+  *#replyInSteps(
+    asker: Asker,
+    judged: Judged,
+    params: ParamsView,
+    asked: Asked | undefined,
+    observed: string | undefined,
+  ): Generator<undefined, OwnAnswer> {
     const { identity, version } = asker
     const { keyspace } = asker.dispatch
     const { judge, schema, secrets } = this.#host
-    try {
-      const visibility = judge.visibility(identity)
-      const key = keyOf(asker, judged.text)
-      const description =
-        asked === undefined
-          ? this.#again(key, visibility)
-          : described(asked.answer, version, visibility, schema(), asked.aggregates)
-      const message = description.rowCount === 0 ? missing(judged.text, keyspace) : undefined
-      if (message !== undefined) throw new RingfenceError('INVALID', message)
-      this.#keep(key, visibility, description)
-      const page = pageOf(description, version, params, secrets.seal, contextOf(asker, judged))
-      return { ...page, code: -1, message: '' }
-    } catch (reason) {
-      return failed(version, reason)
-    }
+    const visibility = judge.visibility(identity)
+    const key = keyOf(asker, judged.text)
+    const description =
+      asked === undefined
+        ? this.#again(key, visibility)
+        : yield* described(asked.answer, version, visibility, schema(), asked.aggregates)
+    const message = description.rowCount === 0 ? missing(judged.text, keyspace) : undefined
+    if (message !== undefined) throw new RingfenceError('INVALID', message)
+    this.#keep(key, visibility, description)
+    const page = yield* pageOf(description, version, params, secrets.seal, contextOf(asker, judged))
+    const envelope =
+      observed === undefined ? page.envelope : yield* withObservedInWindows(page.envelope, version, observed)
+    return { envelope, rowCount: page.rowCount, code: -1, message: '' }
   }
 
   #again(key: string, visibility: Visibility): Description {
     const kept = this.#kept.get(key)
     if (kept?.visibility === visibility) return kept.description
-    throw new RingfenceError('OVERLOADED', 'what may be seen changed while this was answered; ask again')
+    throw changedMeanwhile()
   }
 
   #keep(key: string, visibility: Visibility, description: Description): void {
     this.#kept.set(key, { visibility, description })
   }
+}
+
+type Answered = Denial | { readonly kind: 'answer'; readonly permit: Permit; readonly reply: OwnAnswer }
+
+function changedMeanwhile(): RingfenceError {
+  return new RingfenceError('OVERLOADED', 'what may be seen changed while this was answered; ask again')
 }
 
 function failed(version: ProtocolVersion, reason: unknown): OwnAnswer {

@@ -4,9 +4,9 @@
  */
 import { createHash } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
-import { filterRows, type Keep } from '../../cql/answers/filter.ts'
+import { filterRowsInSteps, type Keep } from '../../cql/answers/filter.ts'
 import { readRowsLayout } from '../../cql/answers/rows.ts'
-import { splice } from '../../cql/answers/splice.ts'
+import { splicedInWindows } from '../../cql/answers/splice.ts'
 import { MetadataFlag, type ProtocolVersion } from '../../cql/protocol.ts'
 import type { ParamsView } from '../../cql/requests.ts'
 import { bodyStart } from '../../cql/responses.ts'
@@ -31,37 +31,43 @@ export interface Description {
   readonly digest: Buffer
 }
 
-/** The node's whole answer, less the rows of what the identity may not see. */
-export function described(
+const hashedAtOnceBytes = 256 * 1024
+
+/** The node's whole answer, less the rows of what the identity may not see; in steps, as all that is made of it. */
+export function* described(
   answer: Buffer,
   version: ProtocolVersion,
   visibility: Visibility,
   schema: SchemaView,
   aggregates: MadeOf,
-): Description {
+): Generator<undefined, Description> {
   const keep: Keep = (read, columns) => {
     const of = (name: string): string | null => read(columns.findIndex((column) => column.name === name))
     const row = { keyspace: of('keyspace_name'), type: of('type'), name: of('name') }
     const statement = madeOfOthers.has(row.type ?? '') ? of('create_statement') : null
     return existsFor(visibility, schema, { ...row, statement }, aggregates)
   }
-  const envelope = filterRows(answer, 0, answer.length, version, keep)
+  const envelope = yield* filterRowsInSteps(answer, 0, answer.length, version, keep)
   const { rowsAt, rowCount } = readRowsLayout(envelope, 0, envelope.length, version)
-  const digest = createHash('sha256').update(envelope.subarray(rowsAt)).digest().subarray(0, digestBytes)
-  return { envelope, rowCount, digest }
+  const hash = createHash('sha256')
+  for (let at = rowsAt; at < envelope.length; at += hashedAtOnceBytes) {
+    yield
+    hash.update(envelope.subarray(at, at + hashedAtOnceBytes))
+  }
+  return { envelope, rowCount, digest: hash.digest().subarray(0, digestBytes) }
 }
 
 /**
  * The page that a request asks for.
  * @throws RingfenceError INVALID for a paging state that was given for something else, or for what has changed since
  */
-export function pageOf(
+export function* pageOf(
   description: Description,
   version: ProtocolVersion,
   params: ParamsView,
   seal: PagingSeal,
   context: SealContext,
-): { readonly envelope: Buffer; readonly rowCount: number } {
+): Generator<undefined, Page> {
   const { envelope, rowCount, digest } = description
   const from = params.pagingStateStart < 0 ? 0 : offsetOf(description, params, seal, context)
   const size = params.pageSize ?? 0
@@ -70,7 +76,7 @@ export function pageOf(
   const page =
     from === 0 && to === rowCount
       ? envelope
-      : filterRows(envelope, 0, envelope.length, version, () => {
+      : yield* filterRowsInSteps(envelope, 0, envelope.length, version, () => {
           const row = at++
           return row >= from && row < to
         })
@@ -78,7 +84,12 @@ export function pageOf(
   if (size <= 0 || shown < size) return { envelope: page, rowCount: shown }
   const state = Buffer.concat([Buffer.alloc(offsetBytes), digest])
   state.writeUInt32BE(to, 0)
-  return { envelope: withMorePages(page, version, seal.seal(state, context)), rowCount: shown }
+  return { envelope: yield* withMorePages(page, version, seal.seal(state, context)), rowCount: shown }
+}
+
+export interface Page {
+  readonly envelope: Buffer
+  readonly rowCount: number
 }
 
 function offsetOf({ digest }: Description, params: ParamsView, seal: PagingSeal, context: SealContext): number {
@@ -97,14 +108,14 @@ function offsetOf({ digest }: Description, params: ParamsView, seal: PagingSeal,
 }
 
 /** A copy of rows without a paging state, with one: flag, and bytes behind the number of columns. */
-function withMorePages(page: Buffer, version: ProtocolVersion, state: Buffer): Buffer {
+function* withMorePages(page: Buffer, version: ProtocolVersion, state: Buffer): Generator<undefined, Buffer> {
   const flagsAt = bodyStart(page, 0, page.length) + 4
   const { flags } = readRowsLayout(page, 0, page.length, version)
   const bytes = Buffer.allocUnsafe(4 + state.length)
   bytes.writeInt32BE(state.length, 0)
   state.copy(bytes, 4)
   const stateAt = flagsAt + 8
-  const envelope = splice(page, 0, page.length, stateAt, stateAt, bytes)
+  const envelope = yield* splicedInWindows(page, { from: stateAt, to: stateAt, inserted: bytes })
   envelope.writeInt32BE(flags | MetadataFlag.HAS_MORE_PAGES, flagsAt)
   return envelope
 }
