@@ -172,6 +172,8 @@ export const limits = {
   schemaAnswerBytesMax: 16 * 1024 * 1024,
   /** And one about the topology, which a gateway makes. */
   topologyAnswerBytesMax: 1024 * 1024,
+  /** Events, of the node or about gateways, that wait until all sessions have heard of those before; of more the oldest is told to all at once. */
+  tellingsWaitingMax: 1_024,
   /** Questions about the schema that wait at one sidecar; more are shed. */
   schemaQuestionsMax: 4_096,
   /** And of one session: drivers ask about a dozen at once. */

@@ -11,11 +11,13 @@
  * when nothing is in flight there any more, for some drivers drop their connections to the host with all that was asked on them.
  */
 
+import { contain, nothingEnds } from '../base/contained.ts'
 import { eventEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import type { CqlEvent } from '../cql/responses.ts'
 import type { AdvertisedAddress, GatewayEndpoint } from '../mesh/endpoints.ts'
 import type { Client } from '../session/backend.ts'
+import { Spread } from '../session/spread.ts'
 import type { Localities, Site } from './locality.ts'
 
 export type AdvertisedHost = AdvertisedAddress & Site
@@ -40,6 +42,7 @@ export class GatewayList {
   readonly #own: readonly AdvertisedAddress[]
   readonly #spiffeId: string
   readonly #registered = new Map<Client, Registration>()
+  readonly #spread = new Spread<Client>()
   #others: readonly GatewayEndpoint[] = []
   #leaving: 'no' | 'leaving' | 'left' = 'no'
   /** By address and port: what clients believe to be there. */
@@ -97,6 +100,11 @@ export class GatewayList {
     this.#announce()
   }
 
+  /** Some have not heard yet what they were told. */
+  get isTelling(): boolean {
+    return this.#spread.waits
+  }
+
   isRegistered(client: Client): boolean {
     return this.#registered.has(client)
   }
@@ -135,12 +143,14 @@ export class GatewayList {
 
   #send(event: HostEvent): void {
     const envelopes = new Map<ProtocolVersion, Buffer>()
-    for (const [client, { version, types }] of [...this.#registered]) {
-      if (!types.has(event.type)) continue
+    this.#spread.tell([...this.#registered.keys()], (client) => {
+      const registered = this.#registered.get(client)
+      if (registered?.types.has(event.type) !== true) return
+      const { version } = registered
       const envelope = envelopes.get(version) ?? eventEnvelope(version, event)
       envelopes.set(version, envelope)
-      client.event(envelope, 0, envelope.length)
-    }
+      contain(nothingEnds, 'an event of the mesh', () => client.event(envelope, 0, envelope.length))
+    })
   }
 }
 

@@ -183,6 +183,9 @@ export class Gateway {
     const hearsEvents = (connection: ClientConnection): boolean => leaves && this.#gateways.isRegistered(connection)
     await this.#drained(graceMs, hearsEvents)
     this.#gateways.left()
+    const untilMs = performance.now() + lastMs
+    while (this.#gateways.isTelling && performance.now() < untilMs)
+      await new Promise((resolve) => setTimeout(resolve, 5))
     await this.#drained(leaves ? Math.min(lastMs, graceMs) : 0, () => false)
     for (const listener of this.#listeners) listener.destroyAll()
     this.#stopWatching()

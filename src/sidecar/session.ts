@@ -148,6 +148,11 @@ export class EnforcedSession implements Backend, Workload, EventListener {
     this.client.event(envelope, 0, envelope.length)
   }
 
+  /** Undefined where `sees` may be asked; else when it may. */
+  ready(): Promise<void> | undefined {
+    return this.shared.judge.ready(this.identity)
+  }
+
   /** Whether the identity may hear that something became of this object. */
   sees({ target, keyspace, name }: SchemaTarget): boolean {
     const visibility = this.shared.judge.visibility(this.identity)

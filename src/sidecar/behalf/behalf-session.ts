@@ -120,6 +120,10 @@ export class BehalfSession implements Session {
     return this.#workload.open()
   }
 
+  ready(): Promise<void> | undefined {
+    return this.#workload.ready()
+  }
+
   sees(about: SchemaTarget): boolean {
     return this.#workload.sees(about)
   }
