@@ -289,6 +289,7 @@ the node and the mesh read this statement differently, so it is refused
 the node answered with opcode …
 the node behind this sidecar is not reachable
 the node did not answer in time
+the node does not let the mesh log in…
 the node gave one prepared id to two statements
 the node is away
 the node no longer has this prepared statement

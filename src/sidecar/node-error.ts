@@ -1,11 +1,12 @@
 /** An error that the node answered to a request of the sidecar's own. */
 import { RingfenceError } from '../base/errors.ts'
+import { withoutRoleName } from '../cql/answers/role.ts'
 import { keptMessage } from '../cql/kept-messages.ts'
 import { headerOpcode, Opcode } from '../cql/protocol.ts'
 import { readError } from '../cql/responses.ts'
 
 export class NodeError extends RingfenceError {
-  /** Can be handed on to the client. */
+  /** Can be handed on to the client: it does not name the mesh's role. */
   readonly envelope: Buffer
 
   constructor(message: string, envelope: Buffer) {
@@ -14,10 +15,11 @@ export class NodeError extends RingfenceError {
   }
 }
 
-export function nodeError(envelope: Buffer): RingfenceError {
-  if (headerOpcode(envelope, 0) !== Opcode.ERROR) {
-    return new RingfenceError('UPSTREAM', `the node answered with opcode ${headerOpcode(envelope, 0)}`)
+export function nodeError(answer: Buffer): RingfenceError {
+  if (headerOpcode(answer, 0) !== Opcode.ERROR) {
+    return new RingfenceError('UPSTREAM', `the node answered with opcode ${headerOpcode(answer, 0)}`)
   }
+  const envelope = withoutRoleName(answer, 0, answer.length) ?? answer
   const { code, message } = readError(envelope, 0, envelope.length)
   // Its message comes into logs.
   return new NodeError(keptMessage(code, message), envelope)

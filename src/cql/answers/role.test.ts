@@ -40,6 +40,22 @@ describe('an error that names the mesh’s role', () => {
     }
   })
 
+  it('is OVERLOADED where the role may not log in, for the client has shown the mesh good credentials', () => {
+    for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
+      for (const text of [
+        'ringfence is not permitted to log in',
+        'Provided username ringfence and/or password are incorrect',
+      ]) {
+        const given = errorEnvelope(version, 7, CqlErrorCode.BAD_CREDENTIALS, text)
+        const changed = withoutRoleName(given, 0, given.length)!
+        const { code, message } = readError(changed, 0, changed.length)
+        assert.equal(code, CqlErrorCode.OVERLOADED)
+        assert.match(message, /^the node does not let the mesh log in: the operator/)
+        assert.equal(changed.readInt32BE(5), changed.length - envelopeHeaderBytes)
+      }
+    }
+  })
+
   it('keeps its tracing id and its warnings', () => {
     const [text] = texts('ringfence')
     const body = new BodyWriter()

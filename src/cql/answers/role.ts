@@ -1,6 +1,7 @@
 /**
  * Errors in which the node names the role that it knows the mesh by. No client knows of that role, and none is told its name: it hears what
- * is missing, and that it is the mesh that has not got it. The code stays.
+ * is missing, and that it is the mesh that has not got it. UNAUTHORIZED stays UNAUTHORIZED. BAD_CREDENTIALS becomes OVERLOADED: the client's
+ * own credentials are good, and a driver that hears so asks another sidecar.
  */
 import {
   CqlErrorCode,
@@ -19,13 +20,13 @@ const textBytesMax = 65_535
 
 /**
  * The same ERROR without the role's name; undefined where there is nothing to change. Cassandra writes `User <role> …` in each UNAUTHORIZED
- * that names whoever is logged in (`service/ClientState`, `cql3/restrictions/StatementRestrictions`, `cql3/statements/*RoleStatement`).
+ * that names whoever is logged in (`service/ClientState`, `cql3/restrictions/StatementRestrictions`, `cql3/statements/*RoleStatement`), and
+ * `<role> is not permitted to log in` in BAD_CREDENTIALS.
  */
 export function withoutRoleName(buf: Buffer, start: number, end: number): Buffer | undefined {
-  if (headerOpcode(buf, start) !== Opcode.ERROR || errorCode(buf, start, end) !== CqlErrorCode.UNAUTHORIZED)
-    return undefined
-  const { message } = readError(buf, start, end)
-  const shown = shownText(message)
+  if (headerOpcode(buf, start) !== Opcode.ERROR) return undefined
+  const code = errorCode(buf, start, end)
+  const shown = mayNameRole(code) ? shownText(code, readError(buf, start, end).message) : undefined
   if (shown === undefined) return undefined
   const at = bodyStart(buf, start, end) + textAt
   const text = cut(Buffer.from(shown))
@@ -33,6 +34,7 @@ export function withoutRoleName(buf: Buffer, start: number, end: number): Buffer
   length.writeUInt16BE(text.length)
   const rest = buf.subarray(at + lengthBytes + buf.readUInt16BE(at), end)
   const changed = Buffer.concat([buf.subarray(start, at), length, text, rest])
+  if (code === CqlErrorCode.BAD_CREDENTIALS) changed.writeInt32BE(CqlErrorCode.OVERLOADED, at - start - textAt)
   const body = changed.length - envelopeHeaderBytes
   writeHeader(changed, changed[0]!, headerFlags(buf, start), headerStream(buf, start), Opcode.ERROR, body)
   return changed
@@ -40,9 +42,16 @@ export function withoutRoleName(buf: Buffer, start: number, end: number): Buffer
 
 const lacks = / (has no [A-Z_]+(?: nor [A-Z_]+)? permission on .*)$/s
 const insufficient = / (does not have sufficient privileges .*)$/s
+const noLogIn = 'the node does not let the mesh log in: the operator of the node has to let its role do so'
 const hint = 'policy permits it, so the operator of the node has to grant it'
 
-function shownText(message: string): string | undefined {
+/** Of an error's code: whether its text may have the name in it. */
+export function mayNameRole(code: number): boolean {
+  return code === CqlErrorCode.UNAUTHORIZED || code === CqlErrorCode.BAD_CREDENTIALS
+}
+
+function shownText(code: number, message: string): string | undefined {
+  if (code === CqlErrorCode.BAD_CREDENTIALS) return noLogIn
   if (!message.startsWith('User ')) return undefined
   // The role's name may hold anything; what follows the first of the node's own words is what is missing.
   const missing = lacks.exec(message)?.[1] ?? insufficient.exec(message)?.[1]

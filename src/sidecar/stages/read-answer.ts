@@ -1,7 +1,7 @@
 /** What the answer is: the kind of a RESULT, or the code of an ERROR. */
-import { withoutRoleName } from '../../cql/answers/role.ts'
-import { CqlErrorCode, envelopeHeaderBytes, headerFlags, headerOpcode, Opcode } from '../../cql/protocol.ts'
-import { bodyStart } from '../../cql/responses.ts'
+import { mayNameRole, withoutRoleName } from '../../cql/answers/role.ts'
+import { envelopeHeaderBytes, headerFlags, headerOpcode, Opcode } from '../../cql/protocol.ts'
+import { bodyStart, errorCode } from '../../cql/responses.ts'
 import type { Request } from '../request.ts'
 import { Step } from './stage.ts'
 
@@ -19,8 +19,10 @@ export function readAnswer(request: Request): Step {
   }
   request.resultKind = 0
   request.code = answer.readInt32BE(at)
-  if (request.code !== CqlErrorCode.UNAUTHORIZED) return Step.NEXT
+  if (!mayNameRole(request.code)) return Step.NEXT
   const changed = withoutRoleName(answer, answerStart, answerEnd)
-  if (changed !== undefined) request.setAnswer(changed, 0, changed.length)
+  if (changed === undefined) return Step.NEXT
+  request.setAnswer(changed, 0, changed.length)
+  request.code = errorCode(changed, 0, changed.length)
   return Step.NEXT
 }
