@@ -138,8 +138,8 @@ export const limits = {
    * may have as many for reading what it sends. The rest waits for the next turn.
    */
   loopShareMs: 4,
-  /** Requests of one session that wait: for the answer to a USE, a connection to the node, the schema, the reading of a long statement. */
-  heldRequestsMax: 2_048,
+  /** Requests of one session that wait: for the answer to a USE, a connection to the node, the schema, the reading of a long statement. As many as it may have in flight. */
+  heldRequestsMax: 32_768,
   /** Bytes that may wait in one process, where its heap and its container let so much: a third of the heap's bound, a quarter of the container's. */
   waitingBytesMax: 1024 * 1024 * 1024,
   /** And at least so many, however small they are. */

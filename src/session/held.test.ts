@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { limits } from '../base/limits.ts'
-import { type HeldHost, HeldRequests, type Holdable } from './held.ts'
+import { type HeldHost, HeldRequests, type Holdable, heldObjectBytes } from './held.ts'
 
 const account = new BytesBudget().open('a', '1')
 const never = (): never => assert.fail()
@@ -88,7 +88,59 @@ describe('requests that wait', () => {
     assert.deepEqual(said, ['refuse a: no', 'serve b', 'refuse a: gone', 'refuse b: gone'])
   })
 
-  it('are no more than heldRequestsMax', () => {
+  it('are served in order, each once, where each waits again, in a time that grows with their number', () => {
+    const served: string[] = []
+    const budget = new BytesBudget()
+    const again = new Set<Held>()
+    const host: HeldHost<Held> = {
+      serve: (each) => {
+        if (again.delete(each)) held.begin(each)
+        else served.push(each.toString())
+      },
+      refuse: never,
+      onCrowded() {},
+    }
+    const held = new HeldRequests(host, budget.open('a', '1'))
+    const all = Array.from({ length: limits.heldRequestsMax }, (_, at) => request(String(at)))
+    for (const each of all) again.add(each)
+    held.begin()
+    const late: string[] = []
+    for (const each of all) held.add(each)
+    const begun = performance.now()
+    for (let turn = 0; held.waiting; turn++) {
+      held.letGo()
+      // What comes meanwhile waits behind all of them.
+      if (turn % 1000 === 1 && held.waiting) {
+        held.add(request(`late ${turn}`))
+        late.push(`late ${turn}`)
+      }
+    }
+    // Moving all that wait each time took half a minute.
+    assert.ok(performance.now() - begun < 5000)
+    assert.deepEqual(served, [...all.map(String), ...late])
+    assert.equal(budget.heldBytes, 0)
+  })
+
+  it('are dropped at the end, also while one of them is served', () => {
+    const served: string[] = []
+    const budget = new BytesBudget()
+    const host: HeldHost<Held> = {
+      serve: (each) => {
+        served.push(each.toString())
+        held.drop()
+      },
+      refuse: never,
+      onCrowded: never,
+    }
+    const held = new HeldRequests(host, budget.open('a', '1'))
+    held.begin(request('a'))
+    held.add(request('b'))
+    held.letGo()
+    assert.deepEqual([served, held.waiting, budget.heldBytes], [['a'], false, 0])
+  })
+
+  it('are no more than heldRequestsMax, which is no fewer than a client may have in flight', () => {
+    assert.ok(limits.heldRequestsMax >= limits.streamsInFlightMax)
     const held = new HeldRequests<Held>({ serve() {}, refuse() {}, onCrowded: never }, account)
     held.begin()
     for (let i = 0; i < limits.heldRequestsMax; i++) held.add(request('x'))
@@ -96,11 +148,12 @@ describe('requests that wait', () => {
   })
 
   it("count in their client's account: it is paused, then what comes is refused, and all is given back at the end", () => {
+    const each = 40 + heldObjectBytes
     const bounds = {
-      processBytesMax: 1000,
-      addressBytesMax: 500,
-      identityBytesMax: 250,
-      connectionBytesMax: 200,
+      processBytesMax: 25 * each,
+      addressBytesMax: 12 * each,
+      identityBytesMax: 6 * each,
+      connectionBytesMax: 5 * each,
       shareBytes: 10,
       roomTimeoutMs: 10,
     }
@@ -115,7 +168,7 @@ describe('requests that wait', () => {
       assert.equal(crowded, 1)
       for (let i = 0; i < 3; i++) held.add(ofBytes(40))
       assert.throws(() => held.add(ofBytes(40)), { code: 'OVERLOADED' })
-      assert.equal(budget.heldBytes, 200)
+      assert.equal(budget.heldBytes, 5 * each)
       if (end === 'failFirst' || end === 'failAll') held[end]('over')
       else held[end]()
       assert.equal(budget.heldBytes, 0)

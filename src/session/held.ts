@@ -2,7 +2,7 @@
  * Requests of one session that wait, in order: in a sidecar behind one that waits itself (`sidecar/waiting.ts`), in a gateway while the
  * session has no sidecar.
  *
- * Bounds: `heldRequestsMax` in number, and the client's account in bytes.
+ * Bounds: `heldRequestsMax` in number, which is as many as a client may have in flight, and the client's account in bytes.
  * Rule: what waited is served in the order it came, and what comes while it is served waits behind it.
  */
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
@@ -25,11 +25,19 @@ export interface HeldHost<T extends Holdable> {
   readonly onCrowded: () => void
 }
 
+/** What a request costs beside its bytes while it waits: the objects that hold it. */
+export const heldObjectBytes = 512
+/** The places of requests that were served are given up when there are so many, and they are half. */
+const servedMax = 1024
+
 export class HeldRequests<T extends Holdable> {
   readonly #host: HeldHost<T>
   /** Of the client: what waits is taken from it. */
   readonly #account: ByteAccount
-  #requests: T[] | undefined
+  /** What waits begins at `#next`. Those before it were served. */
+  #queue: (T | undefined)[] = []
+  #next = 0
+  #waiting = false
   #bytes = 0
 
   constructor(host: HeldHost<T>, account: ByteAccount) {
@@ -39,75 +47,89 @@ export class HeldRequests<T extends Holdable> {
 
   /** True while requests have to wait. */
   get waiting(): boolean {
-    return this.#requests !== undefined
+    return this.#waiting
   }
 
   /** From now on requests wait; `first` is served before them. */
   begin(first?: T): void {
-    this.#requests = first === undefined ? [] : [first]
+    this.#waiting = true
     if (first === undefined) return
     first.hold()
     // It is here already; what comes behind it may be refused.
-    this.#bytes = first.byteCount
-    if (this.#account.add(first.byteCount) !== Verdict.OK) this.#host.onCrowded()
+    const bytes = first.byteCount + heldObjectBytes
+    this.#bytes += bytes
+    // One that waits again has its own place still.
+    if (this.#next > 0) this.#queue[--this.#next] = first
+    else this.#queue.unshift(first)
+    if (this.#account.add(bytes) !== Verdict.OK) this.#host.onCrowded()
   }
 
   /** Throws OVERLOADED when as much waits as may. */
   add(request: T): void {
-    const requests = this.#requests
-    if (requests === undefined) return
-    if (requests.length >= limits.heldRequestsMax) throw new RingfenceError('OVERLOADED', 'heldRequestsMax reached')
-    const verdict = this.#account.take(request.byteCount)
+    if (!this.#waiting) return
+    if (this.#queue.length - this.#next >= limits.heldRequestsMax) {
+      throw new RingfenceError('OVERLOADED', 'heldRequestsMax reached')
+    }
+    const bytes = request.byteCount + heldObjectBytes
+    const verdict = this.#account.take(bytes)
     if (verdict === Verdict.REFUSE) throw overloaded()
     if (verdict === Verdict.PAUSE) this.#host.onCrowded()
-    this.#bytes += request.byteCount
+    this.#bytes += bytes
     request.hold()
-    requests.push(request)
+    this.#queue.push(request)
   }
 
-  /** Serves what waited. */
+  /** Serves what waited, one after the other, until one waits again: then the others go on waiting behind it, as they are. */
   letGo(): void {
-    this.#serve(this.#end(), 0)
+    this.#waiting = false
+    for (;;) {
+      const request = this.#take()
+      if (request === undefined) return
+      this.#host.serve(request)
+      if (this.#waiting) return
+    }
   }
 
   /** The first of those that wait cannot be served; the others can. */
   failFirst(reason: unknown): void {
-    const requests = this.#end()
-    if (requests[0] !== undefined) this.#host.refuse(requests[0], reason)
-    this.#serve(requests, 1)
-  }
-
-  /** One after the other, until one waits again: then the others go on waiting behind it, as they are. */
-  #serve(requests: readonly T[], from: number): void {
-    for (let at = from; at < requests.length; at++) {
-      this.#host.serve(requests[at]!)
-      const waiting = this.#requests
-      if (waiting === undefined) continue
-      for (let behind = at + 1; behind < requests.length; behind++) {
-        const request = requests[behind]!
-        // They were let in when they came.
-        this.#bytes += request.byteCount
-        this.#account.add(request.byteCount)
-        waiting.push(request)
-      }
-      return
-    }
+    this.#waiting = false
+    const first = this.#take()
+    if (first !== undefined) this.#host.refuse(first, reason)
+    // Whoever was told may have ended all of it.
+    if (!this.#waiting) this.letGo()
   }
 
   failAll(reason: unknown): void {
-    for (const request of this.#end()) this.#host.refuse(request, reason)
+    const requests = this.#queue.slice(this.#next)
+    this.drop()
+    for (const request of requests) this.#host.refuse(request!, reason)
   }
 
   /** The session is over; nobody waits for an answer. */
   drop(): void {
-    this.#end()
-  }
-
-  #end(): readonly T[] {
-    const requests = this.#requests ?? []
-    this.#requests = undefined
+    this.#waiting = false
+    this.#queue = []
+    this.#next = 0
     this.#account.give(this.#bytes)
     this.#bytes = 0
-    return requests
+  }
+
+  /** The first that waits, which waits no longer. */
+  #take(): T | undefined {
+    if (this.#next === this.#queue.length) {
+      this.#queue.length = 0
+      this.#next = 0
+      return undefined
+    }
+    const request = this.#queue[this.#next]!
+    this.#queue[this.#next++] = undefined
+    if (this.#next >= servedMax && this.#next * 2 >= this.#queue.length) {
+      this.#queue = this.#queue.slice(this.#next - 1)
+      this.#next = 1
+    }
+    const bytes = request.byteCount + heldObjectBytes
+    this.#bytes -= bytes
+    this.#account.give(bytes)
+    return request
   }
 }

@@ -1,6 +1,8 @@
 /** What one client connection may have in flight, the way to the node can carry; and a record says what stopped a request. */
 import assert from 'node:assert/strict'
 import { after, before, it, suite } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { BytesBudget, budgetBounds } from '../../src/base/bytes-budget.ts'
 import { RingfenceError } from '../../src/base/errors.ts'
 import { limits } from '../../src/base/limits.ts'
 import { queryEnvelope } from '../../src/cql/encode.ts'
@@ -9,7 +11,8 @@ import { readError } from '../../src/cql/responses.ts'
 import { ruleOfFault } from '../../src/sidecar/ending.ts'
 import { describe, type RawClient } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
-import { type RunningSidecar, until, World } from './world.ts'
+import type { FakeTable } from './fake-schema.ts'
+import { type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
 const text = 'SELECT v FROM shop.items WHERE k = 1'
 const streams = limits.streamsInFlightMax
@@ -86,6 +89,69 @@ suite('requests in flight', () => {
   })
 })
 
+/** What makes the requests of a burst wait in the sidecar, by what happens before them or in their midst. */
+const waits: readonly { what: string; count: number; before?: Happens; during?: Happens }[] = [
+  {
+    what: 'a USE in flight',
+    count: streams - 1,
+    before: ({ client }) => client.send(queryEnvelope(4, streams - 1, 'USE shop')),
+  },
+  {
+    what: 'a USE that was answered, so that its connection to the node is new',
+    count: 8192,
+    before: async ({ client }) =>
+      assert.match(describe(await client.ask(queryEnvelope(4, 1, 'USE play'))), /^result 3/),
+  },
+  {
+    what: 'a connection to the node that was lost',
+    count: 8192,
+    before: async ({ running }) => {
+      for (const { socket, registered } of running.node.connections) if (registered.length === 0) socket.destroy()
+      await sleep(50)
+    },
+  },
+  { what: 'another table that was added', count: 8192, during: ({ running }) => running.node.migrate(table('added')) },
+  { what: 'the table that was changed', count: 8192, during: ({ running }) => running.node.migrate(table('items')) },
+  {
+    what: 'a policy that was applied',
+    count: 8192,
+    during: ({ running }) => running.feed.apply(`${usualPolicy}# again\n`),
+  },
+]
+
+type Happens = (what: { client: RawClient; running: RunningSidecar }) => void | Promise<void>
+
+const table = (name: string): FakeTable => ({
+  keyspace: 'shop',
+  name,
+  partitionKey: { k: 'text' },
+  regulars: { v: 'text' },
+})
+
+suite('what one client may have in flight may wait as well', () => {
+  for (const door of ['sidecar', 'gateway'] as const) {
+    for (const { what, count, before: first, during } of waits) {
+      it(`none is refused behind ${what}, by a ${door}`, async () => {
+        const running = await world.sidecar({ name: 'burst' })
+        const port = door === 'sidecar' ? running.port : (await world.gateway([running])).port
+        const client = await world.client(port, 'alice')
+        // The burst is about a row, so that it waits for nothing but that.
+        assert.match(describe(await client.ask(queryEnvelope(4, 0, text))), /^echo/)
+        await first?.({ client, running })
+        const burst = Array.from({ length: count }, (_, stream) => client.ask(queryEnvelope(4, stream, text), 60_000))
+        if (during !== undefined) setImmediate(() => void during({ client, running }))
+        const answers = new Map<string, number>()
+        for (const answer of await Promise.all(burst)) {
+          const said = describe(answer)
+          answers.set(said, (answers.get(said) ?? 0) + 1)
+        }
+        assert.deepEqual([...answers], [[`echo: ${text}`, count]])
+        client.close()
+      })
+    }
+  }
+})
+
 suite('a record is written', () => {
   it('of a USE that a node out of reach cannot serve', async () => {
     const running = await world.sidecar({ name: 'away' })
@@ -100,22 +166,20 @@ suite('a record is written', () => {
   })
 
   it('of each request that there is no room for behind one that waits, and the others are served', async () => {
-    const running = await world.sidecar({ name: 'narrow' })
+    const bounds = { ...budgetBounds(), connectionBytesMax: 40_000 }
+    const running = await world.sidecar({ name: 'narrow', budget: new BytesBudget(bounds) })
     const client = await world.client(running.port, 'alice')
     const held = hold(running)
     client.send(queryEnvelope(4, 0, 'USE shop'))
     await until('it is at the node', () => held.length === 1)
-    const count = limits.heldRequestsMax + 10
-    for (let stream = 1; stream <= count; stream++) client.send(queryEnvelope(4, stream, text))
-    const refused = (): number => client.unasked.filter((answer) => describe(answer).startsWith('0x1001')).length
-    await until('some are refused', () => refused() === 10, 30_000)
-    await until('they are written', () => {
-      return running.records().filter(({ rule }) => rule === 'overloaded').length === 10
-    })
+    const long = queryEnvelope(4, 1, `SELECT v FROM shop.items WHERE k = '${'x'.repeat(50_000)}'`)
+    assert.match(describe(await client.ask(long)), /^0x1001 more requests and answers wait/)
+    await until('it is written', () => running.records().some(({ rule }) => rule === 'overloaded'))
+    const small = client.ask(queryEnvelope(4, 2, text))
     running.node.intercept = undefined
     for (const request of held) request.answer()
-    await until('all are answered', () => client.unasked.length === count + 1, 30_000)
-    assert.equal(refused(), 10)
+    assert.equal(describe(await small), `echo: ${text}`)
+    assert.equal(running.records().filter(({ rule }) => rule === 'overloaded').length, 1)
     client.close()
   })
 })
