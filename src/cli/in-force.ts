@@ -26,8 +26,8 @@ export function conflictText({ names, nextRevision }: PolicyConflict): string {
 export interface InForce {
   /** Connected proxies that run it. */
   readonly running: readonly string[]
-  /** Connected proxies that run something else, and what. */
-  readonly others: readonly { readonly name: string; readonly runs: string }[]
+  /** Connected proxies that run something else: what, and why where they said so. */
+  readonly others: readonly { readonly name: string; readonly runs: string; readonly why?: string }[]
   /** Proxies that do not report now; they take it when they are back. */
   readonly away: readonly string[]
 }
@@ -35,12 +35,17 @@ export interface InForce {
 /** Which sidecars and gateways run the text with that digest. */
 export function inForce({ proxies }: Pick<StatusAnswer, 'proxies'>, revision: number, digest: string): InForce {
   const running: string[] = []
-  const others: { name: string; runs: string }[] = []
+  const others: { name: string; runs: string; why?: string }[] = []
   const away: string[] = []
-  for (const { name, connected, draining, policyRevision = 0, policyDigest } of proxies) {
+  for (const { name, connected, draining, policyRevision = 0, policyDigest, policyFault } of proxies) {
     if (!connected || draining) away.push(name)
     else if (policyDigest === undefined ? policyRevision === revision : policyDigest === digest) running.push(name)
-    else others.push({ name, runs: runs(policyRevision, policyDigest) })
+    else
+      others.push({
+        name,
+        runs: runs(policyRevision, policyDigest),
+        ...(policyFault !== undefined && { why: policyFault }),
+      })
   }
   return { running, others, away }
 }
@@ -68,7 +73,7 @@ export async function awaitInForce(
 export function inForceText({ running, others, away }: InForce): string {
   const connected = running.length + others.length
   const lines = [`in force on ${running.length} of ${connected} connected proxies`]
-  for (const { name, runs: other } of others) lines.push(`${name} runs ${other}; its log says why`)
+  for (const { name, runs: other, why = 'its log says why' } of others) lines.push(`${name} runs ${other}: ${why}`)
   if (away.length > 0) lines.push(`${away.join(', ')} ${away.length === 1 ? 'is' : 'are'} away and take it when back`)
   return lines.join('\n')
 }

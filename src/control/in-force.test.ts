@@ -107,4 +107,26 @@ describe('a control plane that was restored', () => {
       assert.match(inForceText(found), /in force on 0 of 1 connected proxies\nn1 runs revision 1 \([0-9a-f]{12}\)/)
       assert.deepEqual((await mesh.admin.status()).policyConflict, { names: ['n1'], nextRevision: 2 })
     }))
+
+  it('tells why a proxy does not run it, where the proxy said so', () =>
+    withMesh({}, async (mesh) => {
+      const agent = await withSidecar(mesh)
+      await mesh.admin.applyPolicy('one', 'p.yaml', false)
+      await eventually('the policy', () => agent.value(pushedKinds.policy).current.revision === 1)
+      const before = reportOf(agent)
+      const policyFault = `revision 2: kind Novelty is not known here${'!'.repeat(1000)}`
+      agent.setReporter(() => ({ ...before, policyFault }))
+      await mesh.admin.applyPolicy('two', 'p.yaml', false)
+      const found = await eventually('the reason', async () => {
+        const now = await awaitInForce(mesh.admin, 2, textDigest('two'), 0)
+        return now.others[0]?.why !== undefined && now
+      })
+      const line = inForceText(found).split('\n')[1]
+      assert.match(line ?? '', /^n1 runs revision 1 \([0-9a-f]{12}\): revision 2: kind Novelty is not known here!+…?$/)
+      assert.ok(line!.length < 600)
+      // What it could not put in force once is no news when it runs what is in force.
+      agent.setReporter(() => reportOf(agent))
+      await eventually('in force', async () => (await mesh.admin.status()).proxies[0]?.synced === true)
+      assert.equal((await mesh.admin.status()).proxies[0]?.policyFault, undefined)
+    }))
 })

@@ -26,6 +26,7 @@ export interface ReportedListener {
 
 export const listenersMax = 64
 export const keysWantedMax = 64
+export const policyFaultMax = 512
 
 /** A report as JSON. Rows that have no room are added up like those beyond `trafficRowsMax`. */
 export const reportBytesMax = 4 * 1024 * 1024
@@ -37,6 +38,8 @@ export const proxyReport = z.object({
     .string()
     .regex(/^[0-9a-f]{64}$/)
     .optional(),
+  /** Why the revision that was pushed last is not in force. */
+  policyFault: z.string().max(policyFaultMax).optional(),
   connections: z.int().nonnegative(),
   sessions: z.int().nonnegative(),
   upstreamConnections: z.int().nonnegative(),
@@ -65,6 +68,7 @@ export interface ProxyReport {
   readonly policyRevision: number
   /** SHA-256 of the text that is in force in every worker; where workers differ, or there is none yet, it is not said. */
   readonly policyDigest?: string | undefined
+  readonly policyFault?: string | undefined
   readonly connections: number
   readonly sessions: number
   readonly upstreamConnections: number

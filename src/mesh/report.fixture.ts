@@ -9,6 +9,7 @@ export const fullReport: ProxyReport = {
   nodeAway: false,
   recordFailed: false,
   policyDigest: 'ab'.repeat(32),
+  policyFault: 'revision 2: kind Novelty is not known',
   connections: 1,
   sessions: 2,
   upstreamConnections: 3,

@@ -7,7 +7,14 @@ import { z } from 'zod'
 import { cutText } from '../base/text.ts'
 import { advertisedMax, type SidecarEndpoint } from './endpoints.ts'
 import { fittingEntries } from './entries.ts'
-import { keysWantedMax, listenersMax, type ProxyReport, proxyReport, reportBytesMax } from './proxy-report.ts'
+import {
+  keysWantedMax,
+  listenersMax,
+  type ProxyReport,
+  policyFaultMax,
+  proxyReport,
+  reportBytesMax,
+} from './proxy-report.ts'
 import { nameMax } from './roles.ts'
 import { foldTraffic, mergeTraffic, type TrafficRow } from './traffic.ts'
 
@@ -56,9 +63,10 @@ export function readReport(given: unknown): { report: ReadReport; dropped: Dropp
 
 /** The report with names cut and lists no longer than its reader takes. */
 export function cutReport(report: ProxyReport): ProxyReport {
-  const { endpoint, advertise, dataCenter, rack, keysWanted, listeners, traffic } = report
+  const { policyFault, endpoint, advertise, dataCenter, rack, keysWanted, listeners, traffic } = report
   return {
     ...report,
+    ...(policyFault === undefined ? {} : { policyFault: cutText(policyFault, policyFaultMax) }),
     ...(endpoint === undefined ? {} : { endpoint: cutEndpoint(endpoint) }),
     ...(advertise === undefined ? {} : { advertise: advertise.slice(0, advertisedMax) }),
     ...(dataCenter === undefined ? {} : { dataCenter: cutText(dataCenter, nameMax) }),

@@ -20,6 +20,7 @@ import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
 import { containOwnFault, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
+import { RingfenceError } from '../base/errors.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
@@ -125,6 +126,8 @@ export class Sidecar {
   #stopping = false
   /** Of the text in force; undefined before the first. */
   #policyDigest: string | undefined
+  /** Why the last revision is not in force. */
+  #policyFault: string | undefined
   /** The policy that came last, in force or under way. */
   #wanted: PolicySnapshot | undefined
 
@@ -331,9 +334,13 @@ export class Sidecar {
       this.#engine.install(compiled, policy.revision)
       this.#providers.setDocuments(compiled.providers)
       this.#policyDigest = textDigest(policy.source)
+      this.#policyFault = undefined
     }
-    const failed = (reason: unknown): void =>
+    const failed = (reason: unknown): void => {
       this.#log.error({ err: reason, revision: policy.revision }, 'policy revision not installed')
+      if (this.#wanted !== policy) return
+      this.#policyFault = `revision ${policy.revision}: ${RingfenceError.from(reason, 'CONFIG').message}`
+    }
     const fileName = `revision ${policy.revision}`
     // Nobody is served yet when the first comes, and nobody shall be before it is in force.
     if (this.#engine.revision === 0 || Buffer.byteLength(policy.source) <= policyInlineBytesMax) {
@@ -425,6 +432,7 @@ export class Sidecar {
       ...(keysWanted.length === 0 ? {} : { keysWanted }),
       policyRevision: this.#engine.revision,
       policyDigest: this.#policyDigest,
+      ...(this.#policyFault === undefined ? {} : { policyFault: this.#policyFault }),
       connections: this.#connections.size + this.#links.size,
       sessions,
       upstreamConnections: this.#shared.pool.connectionsOpen,

@@ -303,8 +303,11 @@ suite('policy', () => {
   it('that does not compile is not put in force', async () => {
     const alice = await world.client(running.port, 'alice')
     running.feed.apply('kind: Nonsense')
+    const { policyFault = '' } = running.feed.report!()
+    assert.match(policyFault, /^revision \d+: .+/)
     assert.equal(describe(await alice.ask(queryEnvelope(4, 1, select))), `echo: ${select}`)
     running.feed.apply(usualPolicy)
+    assert.equal(running.feed.report!().policyFault, undefined)
   })
 })
 

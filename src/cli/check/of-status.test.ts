@@ -87,6 +87,11 @@ const planted: readonly (readonly [fault: string, change: Partial<StatusAnswer>,
     ['failure: g runs revision 2, not 3'],
   ],
   [
+    'a proxy that says why it refuses the policy',
+    gateway({ synced: false, policyRevision: 2, policyFault: 'revision 3: kind Novelty is not known' }),
+    ['failure: g runs revision 2, not 3'],
+  ],
+  [
     'a certificate that is over',
     gateway({ certificateNotAfterMs: nowMs - 1 }),
     ['failure: certificate of g has expired'],

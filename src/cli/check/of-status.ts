@@ -88,7 +88,7 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
     }
     add('proxies', proxy.synced, `${proxy.name} runs revision ${proxy.policyRevision}`, {
       text: `${proxy.name} runs revision ${proxy.policyRevision}, not ${policyRevision}`,
-      hint: 'its log says why; an older revision than it has is refused',
+      hint: proxy.policyFault ?? 'its log says why; an older revision than it has is refused',
     })
     const leftMs = (proxy.certificateNotAfterMs ?? 0) - nowMs
     const text = `${proxy.name} has a certificate for ${formatDuration(leftMs)}`
