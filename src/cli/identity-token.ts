@@ -29,8 +29,9 @@ export function tokenSourceOf(flags: IdentityTokenFlags): TokenSource | undefine
     })
   }
   return {
-    token: async () => checked(file === undefined ? await printedBy(command ?? '') : readInput(file)),
-    trustBundlePem: () => readInput(trustBundle),
+    token: async () =>
+      checked(file === undefined ? await printedBy(command ?? '') : readInput(file, '--identity-token-file')),
+    trustBundlePem: () => readInput(trustBundle, '--trust-bundle'),
   }
 }
 

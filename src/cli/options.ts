@@ -20,6 +20,34 @@ export function parseDuration(text: string): number {
   return parts.reduce((total, [, count, unit]) => total + Number(count) * unitMs.get(unit ?? '')!, 0)
 }
 
+/** As `parseDuration`, within bounds that are said in `words`. */
+export function durationWithin(minMs: number, maxMs: number, words: string): (text: string) => number {
+  return (text) => {
+    const ms = parseDuration(text)
+    if (ms < minMs || ms > maxMs) throw new InvalidArgumentError(`it is to be ${words}`)
+    return ms
+  }
+}
+
+/** A value that `parse` reads; what that throws is told with the flag's name, and with all other faults of the line. */
+export function readBy<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text)
+    } catch (reason) {
+      if (!(reason instanceof RingfenceError)) throw reason
+      throw new InvalidArgumentError(reason.hint === undefined ? reason.message : `${reason.message}; ${reason.hint}`)
+    }
+  }
+}
+
+/** The control plane's, as text. */
+export function parseHttpsUrl(text: string): string {
+  if (URL.parse(text)?.protocol !== 'https:')
+    throw new InvalidArgumentError('an address is written https://10.0.0.5:8443')
+  return text
+}
+
 export interface HostPort {
   readonly address: string
   readonly port: number
@@ -71,18 +99,32 @@ export function parseCount(text: string): number {
 export function tokenOf(component: string, flag: string | undefined): string | undefined {
   const name = `RINGFENCE_${component.toUpperCase()}_TOKEN`
   const file = process.env[`${name}_FILE`]
-  const token = flag ?? process.env[name] ?? (file === undefined || file === '' ? undefined : readInput(file))
+  const read = (path: string): string => readInput(path, `the token file of ${name}_FILE`)
+  const token = flag ?? process.env[name] ?? (file === undefined || file === '' ? undefined : read(file))
   return token === undefined || token.trim() === '' ? undefined : token.trim()
 }
 
-/** A file, or standard input for `-`. @throws UnreadableInput */
-export function readInput(file: string): string {
+/** A file, or standard input for `-`. `what` says which setting names it. @throws UnreadableInput */
+export function readInput(file: string, what?: string): string {
   try {
     return readFileSync(file === '-' ? 0 : file, 'utf8')
   } catch (cause) {
-    throw new UnreadableInput(`${file} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`)
+    const { code, message } = cause as NodeJS.ErrnoException
+    const { why, hint } = unreadable.get(code) ?? { why: message, hint: 'name a file that can be read' }
+    throw new UnreadableInput(`${what === undefined ? '' : `${what}: `}${file} cannot be read: ${why}`, { hint })
   }
 }
+
+/** By the system's code. */
+const unreadable: ReadonlyMap<string | undefined, { readonly why: string; readonly hint: string }> = new Map([
+  [
+    'ENOENT',
+    { why: 'there is no such file', hint: 'look at its name; a relative one is of the folder that you are in' },
+  ],
+  ['ENOTDIR', { why: 'a part of its path is no folder', hint: 'look at its name' }],
+  ['EACCES', { why: 'this user may not read it', hint: 'let this user read it, or run as one who may' }],
+  ['EISDIR', { why: 'it is a folder', hint: 'name a file in it' }],
+])
 
 /** Exit code 65: the input is not what it should be (sysexits.h). */
 export class UnreadableInput extends RingfenceError {

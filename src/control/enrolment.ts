@@ -4,7 +4,6 @@
  */
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
-import { isIP } from 'node:net'
 import { TokenBucket } from '../base/bucket.ts'
 import { createCache } from '../base/cache.ts'
 import type { Clock } from '../base/clock.ts'
@@ -14,6 +13,7 @@ import { exchangedOf } from '../identity/exchanged.ts'
 import { LogInRefused } from '../identity/refusal.ts'
 import { isReserved, parseSpiffeId, pathSegmentsOf, type SpiffeId, trustDomainOf } from '../identity/spiffe.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
+import { parseHostName, parseIpAddress } from '../mesh/alt-names.ts'
 import type { EnrolRequest, IssuedCertificate } from '../mesh/enrolment.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import { type CertificateAuthority, type IssuedLeaf, keyOfRequest } from './ca.ts'
@@ -247,8 +247,6 @@ export function checkAltNames(
   if (role === 'workload' && ipAddresses.length + dnsNames.length > 0) {
     throw new RingfenceError('USAGE', 'a workload carries no addresses or host names')
   }
-  const badAddress = ipAddresses.find((address) => isIP(address) === 0)
-  if (badAddress !== undefined) throw new RingfenceError('USAGE', `not an IP address: ${badAddress}`)
-  const badName = dnsNames.find((name) => !/^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(name))
-  if (badName !== undefined) throw new RingfenceError('USAGE', `not a host name: ${badName}`)
+  for (const address of ipAddresses) parseIpAddress(address)
+  for (const name of dnsNames) parseHostName(name)
 }

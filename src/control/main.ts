@@ -17,6 +17,7 @@ import { followedProviders } from '../mesh/providers.ts'
 import { type PushedKinds, pushedKinds } from '../mesh/pushed.ts'
 import type { PushedKind } from '../mesh/pushed-kind.ts'
 import { validatePolicy as compilesOnThread } from '../policy/compiler.ts'
+import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
 import { CertificateAuthority } from './ca.ts'
@@ -97,6 +98,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     throw new RingfenceError('CONFIG', 'life of certificates is out of range', { hint: '--svid-ttl 5m to 24h' })
   }
   if (svidTtlMs < svidTtlMsAdvisedMin) log.warn({ svidTtlMs }, 'certificates live less than 5m: for tests only')
+  await requireFreePorts([options.listen])
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   const store = (options.openStore ?? openSqliteStore)(stateDir)
   const closers: (() => unknown)[] = [() => store.close()]

@@ -4,11 +4,13 @@ import { join } from 'node:path'
 import { type Command, Option } from 'commander'
 import type { StatusAnswer } from '../../control/services/proxies.ts'
 import type { TrafficLine } from '../../control/traffic.ts'
+import { parseSpiffeId } from '../../identity/spiffe.ts'
+import { parseHostName, parseIpAddress } from '../../mesh/alt-names.ts'
 import { writeFileAtomically } from '../../mesh/files.ts'
 import { agentRoles } from '../../mesh/roles.ts'
 import { AdminClient } from '../admin-client.ts'
 import { conflictText, shortDigest } from '../in-force.ts'
-import { collect, countOption, durationOption } from '../options.ts'
+import { collect, countOption, durationOption, durationWithin, readBy } from '../options.ts'
 import {
   type Cell,
   type Format,
@@ -55,6 +57,9 @@ interface NamesFlags {
   readonly dns?: string[]
 }
 
+/** As the control plane has it. */
+const tokenTtlMsMax = 24 * 60 * 60 * 1000
+
 interface TokenFlags {
   readonly spiffeId: string
   readonly role: string
@@ -67,22 +72,26 @@ function withNames(command: Command): Command {
     .option(
       '--ip <address>',
       'address in the certificate; of a gateway also what it may advertise; may be repeated',
-      collect(String),
+      collect(readBy(parseIpAddress)),
     )
-    .option('--dns <name>', 'host name in the certificate; may be repeated', collect(String))
+    .option('--dns <name>', 'host name in the certificate; may be repeated', collect(readBy(parseHostName)))
 }
 
 function addToken(program: Command): void {
   const token = program.command('token').description('join tokens')
   withNames(adminCommand(token, 'generate', 'make a token that enrols one identity once'))
-    .requiredOption('--spiffe-id <id>', 'that the holder gets')
+    .requiredOption('--spiffe-id <id>', 'that the holder gets', readBy(parseSpiffeId))
     .addOption(new Option('--role <role>', 'that the holder plays').choices(agentRoles).makeOptionMandatory())
     .option(
       '--listener-identity <id>',
       'SPIFFE id that a plain listener of a gateway may have; may be repeated',
-      collect(String),
+      collect(readBy(parseSpiffeId)),
     )
-    .addOption(durationOption('--ttl <duration>', 'how long it may be used', '10m'))
+    .addOption(
+      durationOption('--ttl <duration>', 'how long it may be used, at most 24h', '10m').argParser(
+        durationWithin(1, tokenTtlMsMax, 'at most 24h'),
+      ),
+    )
     .action(async (flags: AdminFlags & NamesFlags & TokenFlags) => {
       const { spiffeId, role, ttl, ip = [], dns = [], listenerIdentity: listenerIdentities = [] } = flags
       const order = { spiffeId, role, ttlMs: ttl, ipAddresses: ip, dnsNames: dns, listenerIdentities }
@@ -198,7 +207,7 @@ function trafficLines(lines: readonly TrafficLine[], screen: Screen | undefined)
 function addX509(program: Command): void {
   const x509 = program.command('x509').description('certificates of this mesh')
   withNames(adminCommand(x509, 'mint', 'make a key and a certificate, for nodes, tests and tools'))
-    .requiredOption('--spiffe-id <id>', 'in the certificate')
+    .requiredOption('--spiffe-id <id>', 'in the certificate', readBy(parseSpiffeId))
     .addOption(durationOption('--ttl <duration>', 'its life; that of the mesh by default'))
     .option('--out <dir>', 'write svid.pem, key.pem and bundle.pem there')
     .option('--pem-bundle <file>', 'write key, certificates and roots into one file, for Cassandra')

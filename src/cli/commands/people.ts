@@ -156,15 +156,18 @@ function profileOf(flags: LoginFlags, before: Profile | undefined): Profile {
   const given: { [Key in keyof Profile]: Profile[Key] | undefined } = {
     issuer,
     clientId,
-    clientSecret: flags.clientSecretFile === undefined ? undefined : readInput(flags.clientSecretFile).trim(),
+    clientSecret:
+      flags.clientSecretFile === undefined
+        ? undefined
+        : readInput(flags.clientSecretFile, '--client-secret-file').trim(),
     scopes: flags.scope,
     resource: flags.resource,
     audience: flags.audience,
     token: flags.token ?? before?.token ?? 'auto',
     redirectUri: flags.redirectUri,
-    issuerCaPem: flags.issuerCa === undefined ? undefined : readInput(flags.issuerCa),
+    issuerCaPem: flags.issuerCa === undefined ? undefined : readInput(flags.issuerCa, '--issuer-ca'),
     door: flags.door,
-    doorCaPem: flags.ca === undefined ? undefined : readInput(flags.ca),
+    doorCaPem: flags.ca === undefined ? undefined : readInput(flags.ca, '--ca'),
   }
   const filled = Object.entries(given).filter(([, value]) => value !== undefined)
   return { ...before, ...(Object.fromEntries(filled) as Partial<Profile>), issuer, clientId, token: given.token! }

@@ -5,12 +5,29 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Command, Option } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
+import { parseSpiffeId, parseTrustDomain } from '../../identity/spiffe.ts'
+import { parseHostName, parseIpAddress } from '../../mesh/alt-names.ts'
 import type { Credentials } from '../../mesh/credentials.ts'
 import { restOptimiser } from '../../telemetry/optimiser.ts'
 import { type IdentityTokenFlags, tokenSourceOf } from '../identity-token.ts'
-import { collect, type HostPort, parseDuration, parseHostPort, readInput, setting, tokenOf } from '../options.ts'
+import {
+  collect,
+  durationWithin,
+  type HostPort,
+  parseDuration,
+  parseHostPort,
+  parseHttpsUrl,
+  readBy,
+  readInput,
+  setting,
+  tokenOf,
+} from '../options.ts'
 import { printJson } from '../output.ts'
 import { version } from '../version.ts'
+
+/** As `control/main.ts` has them, which is loaded when it runs. */
+const svidTtlMsMin = 10_000
+const svidTtlMsMax = 24 * 60 * 60 * 1000
 
 export const roleNames: readonly string[] = ['control', 'gateway', 'sidecar', 'agent', 'demo']
 
@@ -32,10 +49,14 @@ function addControl(program: Command): void {
         .argParser(parseHostPort)
         .default({ address: '127.0.0.1', port: 8443 }, '127.0.0.1:8443'),
     )
-    .addOption(setting('control', '--trust-domain <name>', 'of every identity here').default('demo.local'))
+    .addOption(
+      setting('control', '--trust-domain <name>', 'of every identity here')
+        .argParser(readBy(parseTrustDomain))
+        .default('demo.local'),
+    )
     .addOption(
       setting('control', '--svid-ttl <duration>', 'life of certificates, 5m to 24h')
-        .argParser(parseDuration)
+        .argParser(durationWithin(svidTtlMsMin, svidTtlMsMax, '5m to 24h'))
         .default(parseDuration('1h'), '1h'),
     )
     .addOption(setting('control', '--policy <file>', 'policy to apply at start where it differs from the one in force'))
@@ -43,9 +64,9 @@ function addControl(program: Command): void {
     .option(
       '--ip <address>',
       'address in its own certificate, for clients that check it; may be repeated',
-      collect(String),
+      collect(readBy(parseIpAddress)),
     )
-    .option('--dns <name>', 'host name in its own certificate; may be repeated', collect(String))
+    .option('--dns <name>', 'host name in its own certificate; may be repeated', collect(readBy(parseHostName)))
     .addOption(
       setting('control', '--kubernetes-api-server <url>', 'that reviews tokens; in a Pod the one of its cluster'),
     )
@@ -62,7 +83,10 @@ function addControl(program: Command): void {
         listen: flags.listen,
         trustDomain: flags.trustDomain,
         svidTtlMs: flags.svidTtl,
-        policy: flags.policy === undefined ? undefined : { source: readInput(flags.policy), fileName: flags.policy },
+        policy:
+          flags.policy === undefined
+            ? undefined
+            : { source: readInput(flags.policy, '--policy'), fileName: flags.policy },
         name: flags.name,
         ipAddresses: flags.ip,
         dnsNames: flags.dns,
@@ -127,14 +151,20 @@ function addAgent(program: Command): void {
   program
     .command('agent')
     .description('keep a workload’s certificate fresh: svid.pem, key.pem and bundle.pem in a folder')
-    .addOption(setting('agent', '--control-url <url>', 'of the control plane').default('https://127.0.0.1:8443'))
+    .addOption(
+      setting('agent', '--control-url <url>', 'of the control plane')
+        .argParser(parseHttpsUrl)
+        .default('https://127.0.0.1:8443'),
+    )
     .addOption(setting('agent', '--out <dir>', 'where to write svid.pem, key.pem and bundle.pem').makeOptionMandatory())
     .addOption(setting('agent', '--state-dir <dir>', 'where the agent keeps its identity (the folder of --out)'))
     .addOption(setting('agent', '--name <name>', 'shown by status'))
     .addOption(
       setting('agent', '--role <role>', 'that the token is for').choices(['workload', 'node']).default('workload'),
     )
-    .addOption(setting('agent', '--spiffe-id <id>', 'refuse to run under any other identity'))
+    .addOption(
+      setting('agent', '--spiffe-id <id>', 'refuse to run under any other identity').argParser(readBy(parseSpiffeId)),
+    )
     .addOption(
       setting('agent', '--pem-bundle <file>', 'also write key, certificates and roots into one file, for Cassandra'),
     )
