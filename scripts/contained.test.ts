@@ -38,7 +38,7 @@ const known: Readonly<Record<string, number>> = {
   'src/sidecar/large-batch.ts': 1,
   'src/sidecar/links.ts': 1,
   'src/sidecar/pool.ts': 1,
-  'src/sidecar/schema/watch.ts': 4,
+  'src/sidecar/schema/watch.ts': 3,
   'src/sidecar/upstream.ts': 2,
 }
 

@@ -3,6 +3,7 @@ import { containOwnFault } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { type Credentials, credentialsOf, makeKey } from '../mesh/credentials.ts'
 import { issuedCertificate } from '../mesh/enrolment.ts'
+import { Repeated } from '../telemetry/repeated.ts'
 import type { ControlSession } from './control-session.ts'
 import type { Exchange } from './exchange.ts'
 import type { IdentityFile } from './identity-file.ts'
@@ -53,6 +54,7 @@ export function byExchange(exchange: Exchange): Renew {
 export async function renewForEver(session: ControlSession, file: IdentityFile, renewal: Renew): Promise<void> {
   const { clock, random, log } = session.options
   let failures = 0
+  const refusals = new Repeated(clock)
   let renewed = true
   let retryMs: number | undefined
   while (!session.isStopped) {
@@ -65,6 +67,7 @@ export async function renewForEver(session: ControlSession, file: IdentityFile, 
     try {
       await renew(session, file, renewal)
       failures = 0
+      refusals.over()
       renewed = true
       retryMs = undefined
     } catch (reason) {
@@ -79,7 +82,8 @@ export async function renewForEver(session: ControlSession, file: IdentityFile, 
       failures++
       const expired = clock.now() > notAfterMs
       const text = expired ? `identity expired; ${renewal.remedy}` : 'certificate was not renewed, trying again'
-      log[expired ? 'error' : 'warn']({ reason: fault.message, notAfterMs }, text)
+      const repeated = refusals.due(`${text}: ${fault.message}`)
+      if (repeated !== undefined) log[expired ? 'error' : 'warn']({ reason: fault.message, notAfterMs, repeated }, text)
     }
   }
 }

@@ -24,6 +24,7 @@ import type { Client, ClientInfo } from '../session/backend.ts'
 import type { Refusals } from '../session/doors.ts'
 import type { Leave, Places } from '../session/places.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { Repeated } from '../telemetry/repeated.ts'
 import { type ClientLink, LinkedClient } from './linked-client.ts'
 import type { EnforcedSession } from './session.ts'
 
@@ -74,6 +75,7 @@ export class LinkOpenings {
   readonly #link: OpeningLink
   /** Sessions whose passports take time to verify. */
   readonly #verifying = new Map<number, Verifying>()
+  readonly #refusals = new Repeated()
 
   constructor(host: OpeningHost, link: OpeningLink) {
     this.#host = host
@@ -207,8 +209,9 @@ export class LinkOpenings {
       this.#host.refusedLogIn({ client: undefined, driver: undefined, cause, evidence, gateway: this.#link.gateway })
     }
     // What had no place was counted already.
-    if (refusal.code !== 'OVERLOADED') {
-      this.#host.log.warn({ gateway: this.#link.gateway, reason: refusal.message }, 'session refused')
+    const repeated = refusal.code === 'OVERLOADED' ? undefined : this.#refusals.due(refusal.message)
+    if (repeated !== undefined) {
+      this.#host.log.warn({ gateway: this.#link.gateway, reason: refusal.message, repeated }, 'session refused')
     }
     this.#link.refused(number, { code: refusal.code, message: refusal.message })
   }

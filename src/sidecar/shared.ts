@@ -3,6 +3,7 @@ import type { Transactions } from '../audit/transactions.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
+import type { Repeated } from '../telemetry/repeated.ts'
 import type { Analyst } from './analyst.ts'
 import type { TxnTokens } from './behalf/tokens.ts'
 import type { SchemaQuestions } from './catalog/questions.ts'
@@ -28,6 +29,8 @@ export interface Shared {
   /** The tracing id of a question of the sidecar's own. Rejects where the node is away or traces nothing. */
   readonly trace: () => Promise<Buffer>
   readonly share: 'mesh' | 'identity'
+  /** Of sessions that find no connection to the node, each for itself. */
+  readonly nodeAway: Repeated
 }
 
 /** What a session tells and asks about the schema that the sidecar remembers. */

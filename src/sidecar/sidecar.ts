@@ -196,6 +196,7 @@ export class Sidecar {
     this.#shared = {
       turn,
       log,
+      nodeAway: new Repeated(),
       judge,
       questions,
       pool,

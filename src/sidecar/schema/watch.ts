@@ -16,6 +16,7 @@ import { after, contain, containOwnFault, nothingEnds, soon, unawaited } from '.
 import { RingfenceError } from '../../base/errors.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import type { Logger } from '../../telemetry/log.ts'
+import { Repeated } from '../../telemetry/repeated.ts'
 import type { Upstream } from '../upstream.ts'
 import { SchemaDoubts, type SchemaNotice } from './doubts.ts'
 import { type Ask, loadKeyspace, loadSchema, readSchemaVersion } from './load.ts'
@@ -57,6 +58,7 @@ export class SchemaWatch {
   #running = false
   #queued: Job | undefined
   #retry: NodeJS.Timeout | undefined
+  readonly #unread = new Repeated()
 
   constructor(log: Logger) {
     this.#log = log
@@ -157,15 +159,20 @@ export class SchemaWatch {
     return known === undefined ? this.#basesGone.get(viewKey(keyspace, view)) : known.base
   }
 
-  #wantRead(set: (job: Job) => void): Promise<void> {
-    return this.#want(set).catch((reason: unknown) => {
+  async #wantRead(set: (job: Job) => void): Promise<void> {
+    try {
+      await this.#want(set)
+      this.#unread.over()
+    } catch (reason) {
       containOwnFault('a load of the schema', reason)
-      this.#log.warn({ reason: String(reason) }, 'the schema was not read')
+      const why = String(reason)
+      const repeated = this.#unread.due(why)
+      if (repeated !== undefined) this.#log.warn({ reason: why, repeated }, 'the schema was not read')
       if (this.#peer === undefined) return
       clearTimeout(this.#retry)
       this.#retry = after(nothingEnds, 'the schema', retryMs, () => this.changed())
       this.#retry.unref()
-    })
+    }
   }
 
   /** The node's schema version came by: an event that was lost is made good. */

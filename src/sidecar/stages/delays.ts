@@ -96,7 +96,9 @@ export function reopen(request: Request, session: Session): Step {
     () => waiting.letGo(),
     (reason) => {
       containOwnFault('a connection that was opened again', reason)
-      shared.log.warn({ reason: String(reason) }, 'no connection to the node')
+      const why = String(reason)
+      const repeated = shared.nodeAway.due(why)
+      if (repeated !== undefined) shared.log.warn({ reason: why, repeated }, 'no connection to the node')
       waiting.failAll(new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable'))
     },
   )
