@@ -1,9 +1,10 @@
 /**
  * What a statement says, however it is spelled. Letter case, white space, comments and a `;` at the end make no difference, and a keyspace
  * that is written is the same as one that a name is resolved to. Two texts of one meaning are one statement to whoever asks twice; two that
- * mean different things never have one. Other ways to say the same (`"key"` for `key`, `1.0` for `1`) are told apart, which costs a
- * refusal.
+ * mean different things never have one. Other ways to say the same (`1.0` for `1`, `system.now()` for `now()`, `count(1)` for `count(*)`)
+ * are told apart, which costs a refusal.
  */
+import { nativeTypes, unreserved } from './keywords.ts'
 import { lex } from './lexer.ts'
 import { K, T } from './tokens.ts'
 import { wordKind } from './words.ts'
@@ -14,16 +15,26 @@ export function meaningOf(text: string): string {
   let end = count
   while (end > 0 && kinds[end - 1] === T.SEMICOLON) end--
   let found = ''
-  let placed = kinds[0] !== K.SELECT
+  const isSelect = kinds[0] === K.SELECT
+  let placed = !isSelect
+  let inTypes = false
   for (let at = 0; at < end; at++) {
     let kind = kinds[at]!
     let value = ''
     if (kind <= T.NOT_FINITE) {
       const word = text.slice(starts[at], ends[at])
       value = tokenValue(kind, word)
-      if (kind === T.QUOTED_NAME && kinds[at + 1] !== T.PAREN_OPEN && isPlain(value)) kind = T.IDENT
+      if (kind === T.QUOTED_NAME && kinds[at + 1] !== T.PAREN_OPEN) {
+        const plain = plainKind(value)
+        if (plain === T.IDENT) kind = plain
+        else if (isSelect && isNameAnyway(plain, kinds[at - 1]!, inTypes)) {
+          kind = plain
+          value = ''
+        }
+      }
     }
     found += `${kind}:${value.length}:${value} `
+    inTypes ||= kind === T.LESS
     // FROM is reserved, so the first one stands before the table; its keyspace is known apart.
     if (kind !== K.FROM || placed) continue
     placed = true
@@ -38,7 +49,16 @@ function tokenValue(kind: number, word: string): string {
   return word.startsWith('$') ? word.slice(2, -2) : word.slice(1, -1).replaceAll("''", "'")
 }
 
-/** A name that is the same without its quotes, and no word of the language. */
-function isPlain(name: string): boolean {
-  return /^[a-z][a-z0-9_]*$/.test(name) && wordKind(name, 0, name.length) === T.IDENT
+/** What a name in quotes would be without them; `QUOTED_NAME` where that is another name. */
+function plainKind(name: string): number {
+  return /^[a-z][a-z0-9_]*$/.test(name) ? wordKind(name, 0, name.length) : T.QUOTED_NAME
+}
+
+/**
+ * Whether a word of the language is a name in this place of a SELECT, without quotes as with them. JSON and DISTINCT say how to select where
+ * they stand first; a type's word behind `(`, `AS` or within `<…>` is that type, and in quotes a type of the user's.
+ */
+function isNameAnyway(kind: number, before: number, inTypes: boolean): boolean {
+  if (unreserved[kind] !== 1 || kind === K.JSON || kind === K.DISTINCT) return false
+  return nativeTypes[kind] !== 1 || !(inTypes || before === T.PAREN_OPEN || before === K.AS)
 }
