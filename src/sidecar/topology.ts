@@ -68,5 +68,9 @@ export function rewritingRefusal(): RingfenceError {
 }
 
 export function topologyRefusal(): RingfenceError {
-  return new RingfenceError('INVALID', 'the topology tables are answered by the gateway: name them with their keyspace')
+  return new RingfenceError(
+    'INVALID',
+    'a gateway answers what is asked of the topology, and not in this form: ' +
+      'name the table with its keyspace, and its columns without other functions, casts and arithmetic',
+  )
 }
