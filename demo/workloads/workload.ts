@@ -9,9 +9,7 @@ import { Client, errors, policies, types } from 'cassandra-driver'
 import { type Agent, startAgent } from '../../src/agent/agent.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
 import { writeFailures } from './failures.ts'
-
-/** The driver gives a request up after this (its `readTimeout`), so nothing is in flight any more. */
-const requestMsMax = 12_000
+import { RenewingClient } from './renewing-client.ts'
 
 export interface Work {
   readonly client: Client
@@ -39,7 +37,8 @@ export async function runWorkload(
     joinToken: process.env.DEMO_TOKEN,
     log,
   })
-  const renewing = new RenewingClient(agent, name)
+  const renewing = new RenewingClient(() => clientOf(agent, name))
+  agent.credentials.observe(() => void renewing.renew())
   const stopping = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
 
@@ -53,7 +52,7 @@ export async function runWorkload(
     random: (below) => Math.floor(Math.random() * below),
     async attempt(query, params = []) {
       try {
-        return await renewing.execute(query, params)
+        return await renewing.client.execute(query, [...params])
       } catch (reason) {
         const fault = reason instanceof Error ? reason.message : String(reason)
         // What policy refuses is part of the show; what is lost is not.
@@ -78,60 +77,16 @@ function isRefusal(reason: unknown): boolean {
   return reason instanceof errors.ResponseError && reason.code === types.responseErrorCodes.unauthorized
 }
 
-/**
- * A connection lives no longer than the certificate that it was opened with. So each new certificate gets a new client, and the one before
- * is closed when none of its requests can be in flight any more.
- */
-class RenewingClient {
-  readonly #agent: Agent
-  readonly #name: string
-  #client: Client
-
-  constructor(agent: Agent, name: string) {
-    this.#agent = agent
-    this.#name = name
-    this.#client = this.#make()
-    agent.credentials.observe(() => void this.#renew())
-  }
-
-  get client(): Client {
-    return this.#client
-  }
-
-  async execute(query: string, params: readonly unknown[]): Promise<types.ResultSet> {
-    return this.#client.execute(query, [...params])
-  }
-
-  close(): Promise<void> {
-    return this.#client.shutdown().catch(() => {})
-  }
-
-  #make(): Client {
-    return new Client({
-      contactPoints: [setting('DEMO_DOOR')],
-      localDataCenter: 'datacenter1',
-      sslOptions: tlsOptions(this.#agent),
-      pooling: { coreConnectionsPerHost: { [types.distance.local]: 1 } },
-      queryOptions: { prepare: true, isIdempotent: true, consistency: types.consistencies.localQuorum },
-      policies: { reconnection: new policies.reconnection.ConstantReconnectionPolicy(250) },
-      applicationName: this.#name,
-    })
-  }
-
-  async #renew(): Promise<void> {
-    const next = this.#make()
-    try {
-      await next.connect()
-    } catch {
-      // The client before goes on, and opens its next connections with the certificate that it knows until the next renewal.
-      await next.shutdown().catch(() => {})
-      return
-    }
-    const before = this.#client
-    this.#client = next
-    await sleep(requestMsMax)
-    await before.shutdown().catch(() => {})
-  }
+function clientOf(agent: Agent, name: string): Client {
+  return new Client({
+    contactPoints: [setting('DEMO_DOOR')],
+    localDataCenter: 'datacenter1',
+    sslOptions: tlsOptions(agent),
+    pooling: { coreConnectionsPerHost: { [types.distance.local]: 1 } },
+    queryOptions: { prepare: true, isIdempotent: true, consistency: types.consistencies.localQuorum },
+    policies: { reconnection: new policies.reconnection.ConstantReconnectionPolicy(250) },
+    applicationName: name,
+  })
 }
 
 /** Our certificate, and the mesh's as the only one that we take for a server. */
