@@ -11,7 +11,7 @@ import { TokenBucket } from '../base/bucket.ts'
 import { createCache } from '../base/cache.ts'
 import type { Clock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
-import { addressBlock } from '../session/address-block.ts'
+import { addressBlock } from '../mesh/address-block.ts'
 
 /** Addresses that are remembered; the least recently seen go first. */
 const addressesMax = 10_000

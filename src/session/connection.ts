@@ -24,7 +24,7 @@ import {
   headerVersion,
   Opcode,
 } from '../cql/protocol.ts'
-import { addressBlock } from './address-block.ts'
+import { addressBlock } from '../mesh/address-block.ts'
 import type { ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
 import { ClientLife, drainMsMax, PausedBy } from './client-life.ts'
 import { ClientOutbox, type Reader } from './client-outbox.ts'

@@ -12,8 +12,8 @@ import { type Cache, createCache } from '../base/cache.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { LogInRefused, type RefusalCause, type RefusedEvidence, refusalClass } from '../identity/refusal.ts'
+import { addressBlock } from '../mesh/address-block.ts'
 import type { Logger } from '../telemetry/log.ts'
-import { addressBlock } from './address-block.ts'
 
 /** `auto`: by driver and cause. `words`: always an ERROR. `silent`: never one. */
 export const refusalModes = ['auto', 'words', 'silent'] as const
