@@ -1,6 +1,6 @@
 /**
- * Sends what the proxy reports, once a second, and at once where a policy came into force. Traffic that could not be delivered goes out
- * with the next report; what was delivered and refused is never sent again, for it would be refused again.
+ * Sends what the proxy reports, once a second, and at once where a policy came into force. Traffic and refusals that could not be delivered
+ * go out with the next report; what was delivered and refused is never sent again, for it would be refused again.
  */
 import { containOwnFault, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
@@ -9,6 +9,7 @@ import { faultOfAnswer, parseJson } from '../mesh/answer.ts'
 import type { Observable } from '../mesh/observable.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
+import { RefusedLogIns, reportedBounds } from '../mesh/refused-log-ins.ts'
 import { cutReport, type DroppedPart, reportAnswer, reportText } from '../mesh/report.ts'
 import { mergeTraffic, type TrafficRow } from '../mesh/traffic.ts'
 import type { ControlSession } from './control-session.ts'
@@ -25,6 +26,7 @@ export class Reporter {
   /** Every later report says that the proxy is about to stop. */
   #draining = false
   #unsent: readonly TrafficRow[] = []
+  readonly #refusals = new RefusedLogIns(reportedBounds)
   /** Fields whose loss was said last. */
   #droppedSaid = ''
 
@@ -92,14 +94,20 @@ export class Reporter {
     const made = this.make?.()
     if (made === undefined) return false
     const traffic = mergeTraffic(this.#unsent, made.traffic)
+    this.#refusals.take(made)
+    const refused = this.#refusals.drain()
     const report = cutReport({
       ...made,
+      ...refused,
       nowMs: this.#session.options.clock.now(),
       ...(this.#draining ? { draining: true } : {}),
       traffic,
     })
     this.#unsent = report.traffic
-    if (!wanted(report)) return false
+    if (!wanted(report)) {
+      this.#refusals.take(refused)
+      return false
+    }
     this.#unsent = []
     try {
       const { status, text } = await this.#session.client.exchange('/v1/report', reportText(report))
@@ -114,6 +122,7 @@ export class Reporter {
       return true
     } catch (error) {
       this.#unsent = mergeTraffic(report.traffic, this.#unsent)
+      this.#refusals.take(refused)
       throw error
     }
   }

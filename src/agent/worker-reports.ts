@@ -2,7 +2,9 @@
 import type { ProxyReport, ReportedListener } from '../mesh/proxy-report.ts'
 
 /** @param reports undefined of a worker that has not reported yet */
-export function sumReports(reports: readonly (ProxyReport | undefined)[]): Omit<ProxyReport, 'traffic'> {
+export function sumReports(
+  reports: readonly (ProxyReport | undefined)[],
+): Omit<ProxyReport, 'traffic' | 'refusals' | 'refusalsMissed'> {
   const present = reports.filter((report) => report !== undefined)
   const endpoint = present.find((report) => report.endpoint !== undefined)?.endpoint
   // Workers share their configuration, so each that can serve says the same.

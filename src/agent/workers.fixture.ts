@@ -19,6 +19,15 @@ feed.setReporter(() => {
     p50Micros: 10,
     p99Micros: 20,
   }))
+  const refusals = Array.from({ length: rows }, () => ({
+    cause: 'expired',
+    words: 'the token expired 5 s ago',
+    count: 1,
+    firstMs: 1,
+    lastMs: 1,
+    address: '192.0.2.7',
+    claimed: 'corp/alice',
+  }))
   rows = 0
   return {
     policyRevision: feed.value(pushedKinds.policy).current.revision,
@@ -40,6 +49,8 @@ feed.setReporter(() => {
       },
     ],
     traffic,
+    refusals,
+    refusalsMissed: 0,
   }
 })
 process.on('SIGTERM', () => void feed.stop().then(() => process.exit(0)))

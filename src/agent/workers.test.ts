@@ -41,7 +41,13 @@ describe('superviseWorkers', () => {
       )
       const [row] = first?.traffic ?? []
       assert.deepEqual([row?.workload, row?.rule, row?.count], [credentials.spiffeId, 'one', 2])
-      assert.deepEqual(feed.report?.().traffic, [])
+      assert.deepEqual(
+        first?.refusals?.map(({ claimed, count }) => [claimed, count]),
+        [['corp/alice', 2]],
+      )
+      const second = feed.report?.()
+      assert.deepEqual(second?.traffic, [])
+      assert.equal(second?.refusals, undefined)
 
       feed.apply('two')
       feed.renew(renewed)

@@ -9,6 +9,7 @@ import { RingfenceError } from '../base/errors.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { allPushedKinds, type PushedKinds } from '../mesh/pushed.ts'
+import { RefusedLogIns, reportedBounds } from '../mesh/refused-log-ins.ts'
 import { mergeTraffic } from '../mesh/traffic.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { type FromWorker, type ToWorker, wireCredentials } from './worker-messages.ts'
@@ -67,6 +68,8 @@ class Supervisor implements Workers {
   /** Rows of workers since the last report of ours; kept across a worker's death. */
   #traffic: ProxyReport['traffic'] = []
   /** Of their reports since the last one of ours. */
+  readonly #refusals = new RefusedLogIns(reportedBounds)
+  /** The same. */
   readonly #keysWanted = new Set<string>()
   #stopping = false
 
@@ -136,6 +139,7 @@ class Supervisor implements Workers {
       return
     }
     this.#traffic = mergeTraffic(this.#traffic, message.report.traffic)
+    this.#refusals.take(message.report)
     worker.report = message.report
     for (const name of message.report.keysWanted ?? []) this.#keysWanted.add(name)
     if (this.#workers.every(({ report }) => report !== undefined)) this.#ready.resolve()
@@ -176,7 +180,7 @@ class Supervisor implements Workers {
     const keysWanted = [...new Set([...this.#keysWanted, ...(this.#options.keysWanted?.() ?? [])])]
     this.#keysWanted.clear()
     const sum = sumReports(this.#workers.map(({ report }) => report))
-    return { ...sum, ...(keysWanted.length === 0 ? {} : { keysWanted }), traffic }
+    return { ...sum, ...(keysWanted.length === 0 ? {} : { keysWanted }), ...this.#refusals.drain(), traffic }
   }
 }
 

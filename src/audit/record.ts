@@ -80,7 +80,7 @@ export interface AuditEvidence {
 
 /** A log-in that was refused: nobody came in, so there is no session. */
 export interface RefusedLogIn {
-  /** Undefined where a gateway showed it, and the rest of what it said was not looked at. */
+  /** With a gateway, as that gateway says; undefined where it said nothing that it signed. */
   readonly client: { readonly address: string; readonly port: number } | undefined
   /** What the driver says of itself at STARTUP. */
   readonly driver: string | undefined
@@ -90,6 +90,8 @@ export interface RefusedLogIn {
   readonly evidence: RefusedEvidence
   /** SPIFFE id of the gateway that showed it, where one did. */
   readonly gateway: string | undefined
+  /** Its name for the client's connection. */
+  readonly session?: string | undefined
 }
 
 export interface AuditStatement {
@@ -166,9 +168,10 @@ export function evidencePart({ hash, token }: AuditEvidence): string {
 }
 
 /** The line of a log-in that was refused, behind what `AuditSink.begin` gives. */
-export function refusedLine({ client, driver, cause, evidence, gateway }: RefusedLogIn): string {
+export function refusedLine({ client, driver, cause, evidence, gateway, session }: RefusedLogIn): string {
   return (
     ',"event":"log-in refused"' +
+    field('session', session, budgets.session) +
     (client === undefined ? '' : clientPart(client)) +
     field('gateway', gateway, budgets.workload) +
     field('driver', driver, budgets.driver) +

@@ -51,6 +51,18 @@ export const limits = {
   logInsRefusedPerClaimBurstMax: 200,
   /** And each second from then on. */
   logInsRefusedPerClaimPerSecondMax: 20,
+  /** Refused log-ins that a process tells apart in its next report, equal ones added up; of more the report has the number. */
+  refusalsReportedMax: 200,
+  /** And so many bytes of them, as JSON; of one address a quarter. */
+  refusalsReportedBytesMax: 256 * 1024,
+  /** And of one address: its last ones. An IPv6 address counts with its /64. */
+  refusalsReportedPerAddressMax: 20,
+  /** Refused log-ins of all proxies that the control plane remembers apart; those of the address that was silent longest go first. */
+  refusalsRememberedMax: 10_000,
+  /** And so many bytes of them, as JSON; of one address a quarter. */
+  refusalsRememberedBytesMax: 8 * 1024 * 1024,
+  /** And of one address: its last ones. */
+  refusalsRememberedPerAddressMax: 50,
   /** What a certificate that is got for a token says besides its subject: person, groups, role and claims; for more there is none. */
   exchangedBytesMax: 8 * 1024,
   /** Addresses, claimed identities, and pairs of both, of whose log-ins a process remembers something; the least recently used go first. */

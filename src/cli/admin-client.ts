@@ -1,7 +1,7 @@
 /** HTTP over the control plane's Unix socket. */
 import { request } from 'node:http'
 import { RingfenceError } from '../base/errors.ts'
-import type { StatusAnswer } from '../control/services/proxies.ts'
+import type { RefusalsAnswer, StatusAnswer } from '../control/services/proxies.ts'
 import { controlSocketPath } from '../control/socket-path.ts'
 import type { TrafficLine } from '../control/traffic.ts'
 import { faultOfAnswer } from '../mesh/answer.ts'
@@ -74,6 +74,10 @@ export class AdminClient {
 
   traffic(seconds: number): Promise<{ seconds: number; lines: TrafficLine[] }> {
     return this.#call('GET', `/v1/traffic?seconds=${seconds}`)
+  }
+
+  refusals(who: string): Promise<RefusalsAnswer> {
+    return this.#call('GET', `/v1/refusals?who=${encodeURIComponent(who)}`)
   }
 
   bundle(): Promise<{ bundlePem: string; rootFingerprint: string }> {

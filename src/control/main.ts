@@ -26,6 +26,7 @@ import { type ServerIdentity, startHttpsServer } from './https-server.ts'
 import type { FetchKeys } from './key-sets/fetch-keys.ts'
 import { KeySets } from './key-sets/key-sets.ts'
 import { Publisher } from './publisher.ts'
+import { RememberedRefusals } from './refused-log-ins.ts'
 import { Registry } from './registry.ts'
 import type { Route } from './route.ts'
 import { controlRoutes } from './routes.ts'
@@ -135,6 +136,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       clock,
       log,
     })
+    const refusals = new RememberedRefusals(() => exchange.takeRefused())
     const name = options.name ?? 'default'
     const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/ringfence/control-plane/${name}`)
     const ownIdentity = async (): Promise<ServerIdentity> => {
@@ -148,6 +150,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       enrolment,
       exchange,
       registry,
+      refusals,
       keySets,
       txnKeys,
       providers,
@@ -182,6 +185,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     })
     const sweep = every(nothingEnds, 'the sweep of the registry', sweepIntervalMs, () => {
       registry.sweep()
+      refusals.gather()
       txnKeys.rotateIfDue()
     })
     closers.push(

@@ -65,6 +65,7 @@ const expected: Record<string, Expectation> = {
   'GET /v1/status': { may: administrators },
   'POST /v1/proxies/remove': { may: administrators, body: () => ({ name: 'none' }), refused: { socket: 400 } },
   'GET /v1/traffic': { may: administrators },
+  'GET /v1/refusals': { may: administrators, refused: { socket: 400 } },
 }
 
 describe('the route table', () => {

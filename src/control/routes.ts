@@ -150,5 +150,13 @@ export function controlRoutes(parts: ControlParts): Route[] {
       output: proxies.trafficAnswer,
       service: (caller, query) => proxies.traffic(parts, caller, query),
     }),
+    route({
+      method: 'GET',
+      path: '/v1/refusals',
+      who: administrator,
+      input: proxies.refusalsQuery,
+      output: proxies.refusalsAnswer,
+      service: (caller, query) => proxies.refusedLogIns(parts, caller, query),
+    }),
   ]
 }

@@ -20,8 +20,10 @@ import {
   type ExchangeAnswer,
   type ExchangeRequest,
   exchangeGrant,
+  exchangePath,
   isTypeOf,
 } from '../mesh/exchange.ts'
+import type { RefusedPart } from '../mesh/refused-log-ins.ts'
 import { LogInRefusals } from '../session/refusals.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { type Enrolment, isOfMesh } from './enrolment.ts'
@@ -44,6 +46,11 @@ export class TokenExchange {
   constructor(options: TokenExchangeOptions) {
     this.#options = options
     this.#refusals = new LogInRefusals(options.log, () => options.clock.now())
+  }
+
+  /** What was refused since this was called before. */
+  takeRefused(): RefusedPart {
+    return this.#refusals.takeRecent()
   }
 
   /** @throws OauthFault; RingfenceError OVERLOADED */
@@ -100,7 +107,14 @@ export class TokenExchange {
   }
 
   #refused(reason: RingfenceError, address: string, claimed: string | undefined): OauthFault {
-    const answer = this.#refusals.answer('words', { address, port: 0, driverName: undefined, reason, claimed })
+    const answer = this.#refusals.answer('words', {
+      address,
+      port: 0,
+      listener: exchangePath,
+      driverName: undefined,
+      reason,
+      claimed,
+    })
     const words = answer.kind === 'error' ? answer.error.message : 'refused'
     const why: RefusalCause = reason instanceof LogInRefused ? reason.why : 'other'
     if (why === 'too-many-attempts') return new OauthFault('temporarily_unavailable', words, 429)

@@ -264,6 +264,7 @@ export class Gateway {
         tls,
         proxyProtocol: proxyProtocol !== undefined,
       })),
+      ...this.#refusals.takeRecent(),
       traffic: [],
     }
   }

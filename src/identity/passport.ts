@@ -51,6 +51,13 @@ export interface PassportCheck {
   readonly nowMs: number
   /** The sidecar's own id. */
   readonly audience: SpiffeId
+  /** Called once the gateway is known to have said it, before what the client showed is verified: where its client is, as it says. */
+  readonly signed?: (client: SaidClient) => void
+}
+
+export interface SaidClient {
+  readonly address: string
+  readonly port: number
 }
 
 /** A passport is used the moment it is made; more age than this is a replay or a wrong clock. */
@@ -150,6 +157,7 @@ export function verifyPassport(token: string, check: PassportCheck): Passport | 
   if (claims.aud !== check.audience) throw fault(`of ${gateway} is for another sidecar`)
   if (Math.abs(nowMs - claims.iat * 1000) > passportAgeMsMax)
     throw fault(`of ${gateway} is too old, or a clock is wrong`)
+  check.signed?.(claims.client)
   const endMs = claims.exp * 1000
   if (nowMs >= endMs) throw fault(`of ${gateway} has expired`)
   const subject = parseSpiffeId(claims.sub)

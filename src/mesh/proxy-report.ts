@@ -1,5 +1,6 @@
 /** What a proxy says of itself, about once a second. */
 import { z } from 'zod'
+import { limits } from '../base/limits.ts'
 import {
   type AdvertisedAddress,
   advertisedAddress,
@@ -7,6 +8,7 @@ import {
   type SidecarEndpoint,
   sidecarEndpoint,
 } from './endpoints.ts'
+import { type RefusedPart, refusedLogInRow } from './refused-log-ins.ts'
 import { nameMax } from './roles.ts'
 import { type TrafficRow, trafficRow, trafficRowsMax } from './traffic.ts'
 
@@ -59,11 +61,14 @@ export const proxyReport = z.object({
   recordFailed: z.boolean().optional(),
   /** Identity providers of whom a token named a key that is not known, since the report before. */
   keysWanted: z.array(z.string().max(nameMax)).max(keysWantedMax).optional(),
+  /** Log-ins that were refused since the report before, and how many more there was no room for. */
+  refusals: z.array(refusedLogInRow).max(limits.refusalsReportedMax).optional(),
+  refusalsMissed: z.int().nonnegative().optional(),
   listeners: z.array(reportedListener).max(listenersMax),
   traffic: z.array(trafficRow).max(trafficRowsMax),
 })
 
-export interface ProxyReport {
+export interface ProxyReport extends RefusedPart {
   /** The revision that is in force in every worker. */
   readonly policyRevision: number
   /** SHA-256 of the text that is in force in every worker; where workers differ, or there is none yet, it is not said. */

@@ -16,6 +16,10 @@ describe('a report', () => {
       )
     }
     assert.deepEqual(
+      Object.keys(fullReport.refusals?.[0] ?? {}).sort(),
+      Object.keys(proxyReport.shape.refusals.unwrap().element.shape).sort(),
+    )
+    assert.deepEqual(
       Object.keys(fullReport.endpoint ?? {}).sort(),
       Object.keys(proxyReport.shape.endpoint.unwrap().shape).sort(),
     )

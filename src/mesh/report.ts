@@ -4,6 +4,7 @@
  * Rule: what one part of a report says, or how, is never the loss of another, and never says that the proxy is away.
  */
 import { z } from 'zod'
+import { limits } from '../base/limits.ts'
 import { cutText } from '../base/text.ts'
 import { advertisedMax, type SidecarEndpoint } from './endpoints.ts'
 import { fittingEntries } from './entries.ts'
@@ -15,6 +16,7 @@ import {
   proxyReport,
   reportBytesMax,
 } from './proxy-report.ts'
+import { cutRefusals } from './refused-log-ins.ts'
 import { nameMax } from './roles.ts'
 import { foldTraffic, mergeTraffic, type TrafficRow } from './traffic.ts'
 
@@ -35,6 +37,7 @@ const { shape } = proxyReport
 const lists = {
   advertise: fittingEntries(shape.advertise.unwrap().element, advertisedMax),
   keysWanted: fittingEntries(shape.keysWanted.unwrap().element, keysWantedMax),
+  refusals: fittingEntries(shape.refusals.unwrap().element, limits.refusalsReportedMax),
   listeners: fittingEntries(shape.listeners.element, listenersMax),
   traffic: fittingEntries(shape.traffic.element, Number.POSITIVE_INFINITY),
 }
@@ -63,10 +66,23 @@ export function readReport(given: unknown): { report: ReadReport; dropped: Dropp
 
 /** The report with names cut and lists no longer than its reader takes. */
 export function cutReport(report: ProxyReport): ProxyReport {
-  const { policyFault, endpoint, advertise, dataCenter, rack, keysWanted, listeners, traffic } = report
+  const {
+    policyFault,
+    endpoint,
+    advertise,
+    dataCenter,
+    rack,
+    keysWanted,
+    listeners,
+    traffic,
+    refusals,
+    refusalsMissed,
+    ...rest
+  } = report
   return {
-    ...report,
+    ...rest,
     ...(policyFault === undefined ? {} : { policyFault: cutText(policyFault, policyFaultMax) }),
+    ...cutRefusals({ refusals, refusalsMissed }),
     ...(endpoint === undefined ? {} : { endpoint: cutEndpoint(endpoint) }),
     ...(advertise === undefined ? {} : { advertise: advertise.slice(0, advertisedMax) }),
     ...(dataCenter === undefined ? {} : { dataCenter: cutText(dataCenter, nameMax) }),

@@ -96,6 +96,9 @@ export class Listener {
   /** What is known of a connection, by the raw peer, until TLS is done. */
   readonly #unproved = new Map<string, Pick<Arrival, 'raw' | 'addresses' | 'proved'>>()
 
+  /** Of connections that TLS reads from. */
+  readonly #addresses = new WeakMap<Socket, ClientAddresses>()
+
   constructor(options: ListenerOptions) {
     this.#options = options
     const { config } = options
@@ -114,9 +117,13 @@ export class Listener {
         contain(endsSocket(socket), 'a TLS handshake', () => this.#secured(socket)),
       )
       this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
-        options.log.info({ peer: socket.remoteAddress, reason: error.message }, 'TLS handshake refused')
+        const addresses = this.#addressesBelow(socket)
+        options.log.info({ peer: addresses?.address, reason: error.message }, 'TLS handshake refused')
         // Whoever speaks no TLS does not understand its alert.
         const plain = this.#unproved.get(`${socket.remoteAddress}:${socket.remotePort}`)?.raw
+        const { authorizationError } = socket
+        if (addresses !== undefined && authorizationError)
+          this.#remember(addresses, authorizationError, certificateWords(authorizationError))
         if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER' && plain !== undefined) reset(plain)
         else socket.destroy()
       })
@@ -143,6 +150,12 @@ export class Listener {
   get port(): number {
     const address = this.#server.address()
     return typeof address === 'object' && address !== null ? address.port : (this.#options.config.port ?? 0)
+  }
+
+  /** Where clients come, as refusals name it. */
+  get #where(): string {
+    const { address } = this.#options.config
+    return socketPathOf(address) ?? `${address.includes(':') ? `[${address}]` : address}:${this.port}`
   }
 
   get connectionsOpen(): number {
@@ -220,6 +233,12 @@ export class Listener {
     raw.once('close', () => clearTimeout(timer))
   }
 
+  /** Of the client whose handshake failed. Its socket has no peer by then; `_parent`, not in Node's types, is what it reads from. why.test.ts holds it. */
+  #addressesBelow(socket: TLSSocket): ClientAddresses | undefined {
+    const { _parent: raw } = socket as TLSSocket & { readonly _parent?: Socket | null }
+    return raw === undefined || raw === null ? undefined : this.#addresses.get(raw)
+  }
+
   /** The addresses are known; who is there follows from TLS or from the listener itself. */
   #addressed(raw: Socket, addresses: ClientAddresses): void {
     const proved = this.#options.doors.handshake(addressBlock(addresses.address), raw)
@@ -228,6 +247,7 @@ export class Listener {
       return
     }
     const key = `${raw.remoteAddress}:${raw.remotePort}`
+    this.#addresses.set(raw, addresses)
     this.#unproved.set(key, { raw, addresses, proved })
     raw.once('close', () => this.#unproved.delete(key))
     this.#tls.emit('connection', raw)
@@ -310,6 +330,7 @@ export class Listener {
       ...(refusedBefore === undefined ? {} : { refusedBefore }),
       address: arrival.addresses.address,
       port: arrival.addresses.port,
+      listener: this.#where,
       check: () => this.#check(arrival),
       enter: ({ identity, evidence }) => this.#enter(arrival, identity, evidence),
       refusals: this.#options.refusals,
@@ -344,7 +365,18 @@ export class Listener {
   #refuse({ raw, addresses }: Pick<Arrival, 'raw' | 'addresses'>, reason: unknown): void {
     containOwnFault('a client that comes', reason)
     this.#options.log.warn({ peer: addresses.address, reason: String(reason) }, 'client refused')
+    this.#remember(addresses, reason, reason instanceof Error ? reason.message : String(reason))
     reset(raw)
+  }
+
+  /** Who is refused for what the connection itself shows. */
+  #remember({ address, port }: ClientAddresses, reason: unknown, words: string): void {
+    // What TLS says is a word; an error that is none of ours says nothing of the client.
+    const isOfClient = !(reason instanceof Error) || reason instanceof RingfenceError
+    const { why: cause, evidence } =
+      reason instanceof LogInRefused ? reason : ({ why: isOfClient ? 'certificate' : 'other', evidence: {} } as const)
+    const refused = { client: { address, port }, driver: undefined, cause, evidence, gateway: undefined }
+    this.#options.refusals.remember(refused, words, this.#where)
   }
 
   /**

@@ -34,6 +34,8 @@ export interface LogInOptions {
   readonly connection: Connected
   readonly address: string
   readonly port: number
+  /** As `Refused.listener`. */
+  readonly listener: string
   readonly check: () => ProofCheck
   /** To be called at once for what was proved, while the client is there. */
   readonly enter: (proven: Proven) => Entered
@@ -95,8 +97,8 @@ export class LogIn {
   refused(reason: unknown, driverName: string | undefined): RefusalAnswer | undefined {
     if (!(reason instanceof RingfenceError) || (reason.code !== 'IDENTITY' && reason.code !== 'CREDENTIALS'))
       return undefined
-    const { address, port, refusals, refusal } = this.#options
-    return refusals.answer(refusal, { address, port, driverName, reason, claimed: this.#claimed })
+    const { address, port, listener, refusals, refusal } = this.#options
+    return refusals.answer(refusal, { address, port, listener, driverName, reason, claimed: this.#claimed })
   }
 
   enter(proven: Proven): Entered {

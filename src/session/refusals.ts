@@ -1,5 +1,5 @@
 /**
- * What the client of a refused log-in hears, and what is kept of it.
+ * What the client of a refused log-in hears, and what is kept of it: for the log, for the record, and for `ringfence identity why`.
  *
  * What the client hears goes by what two drivers do with it. After any ERROR in answer to AUTH_RESPONSE the Python driver stays away from
  * that host for the life of its Cluster. After 0x0100 the C++ driver closes its pools for good. The others try again. So a cause that
@@ -7,12 +7,14 @@
  *
  * Rule: of a cause that stays the client hears one text, whoever it claims to be.
  */
+
 import { TokenBucket } from '../base/bucket.ts'
 import { type Cache, createCache } from '../base/cache.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { LogInRefused, type RefusalCause, type RefusedEvidence, refusalClass } from '../identity/refusal.ts'
 import { addressBlock } from '../mesh/address-block.ts'
+import { RefusedLogIns, type RefusedPart, reportedBounds } from '../mesh/refused-log-ins.ts'
 import type { Logger } from '../telemetry/log.ts'
 
 /** `auto`: by driver and cause. `words`: always an ERROR. `silent`: never one. */
@@ -38,6 +40,8 @@ export type RefusalAnswer =
 export interface Refused {
   readonly address: string
   readonly port: number
+  /** Where the client came: its address and port, or its path. */
+  readonly listener: string | undefined
   readonly driverName: string | undefined
   readonly reason: unknown
   /** As `Evidence.claimed`. */
@@ -45,12 +49,18 @@ export interface Refused {
 }
 
 export interface TakenDown {
-  readonly client: { readonly address: string; readonly port: number }
+  /** Undefined where a gateway showed it, and said nothing of its client that it signed. */
+  readonly client: { readonly address: string; readonly port: number } | undefined
   readonly driver: string | undefined
   readonly cause: RefusalCause
   readonly evidence: RefusedEvidence
   readonly gateway: string | undefined
+  /** Its name for the client's connection. */
+  readonly session?: string | undefined
 }
+
+/** So many claimed identities of those that were refused last are known by the name that they are shown by. */
+const shownMax = 1_000
 
 /** How often log-ins under one name may be refused before the next one is not looked at. */
 class Attempts {
@@ -86,6 +96,10 @@ export class LogInRefusals {
   readonly #byClaimed = new Attempts(limits.logInsRefusedPerClaimBurstMax, limits.logInsRefusedPerClaimPerSecondMax)
   /** When one of an address, and of a claimed identity, had a session here. */
   readonly #seen: Cache<number> = createCache(limits.clientsRememberedMax)
+  /** Since the last report. */
+  readonly #recent = new RefusedLogIns(reportedBounds)
+  /** By whom evidence claims to be about: the same as people write it. */
+  readonly #shown: Cache<string> = createCache(shownMax)
 
   constructor(log: Logger, nowMs: () => number, takeDown: (refused: TakenDown) => void = () => {}) {
     this.#log = log
@@ -116,9 +130,24 @@ export class LogInRefusals {
     })
   }
 
+  /** For who asks why: what was refused by whatever part of this process. */
+  remember(refused: TakenDown, words: string, listener: string | undefined): void {
+    const { client, driver, cause, evidence, gateway, session } = refused
+    const { hash: tokenHash, claimed, provider, issuer, tokenId } = evidence
+    const nowMs = this.#nowMs()
+    const times = { count: 1, firstMs: nowMs, lastMs: nowMs }
+    const whence = { listener, address: client?.address, driver, gateway, session }
+    this.#recent.add({ cause, words, ...times, ...whence, claimed, provider, issuer, tokenId, tokenHash })
+  }
+
+  /** What was refused since this was called before, for the report. */
+  takeRecent(): RefusedPart {
+    return this.#recent.drain()
+  }
+
   /** Writes it down, and says what the client is told. */
   answer(mode: RefusalMode, refused: Refused): RefusalAnswer {
-    const { address, port, driverName, reason, claimed } = refused
+    const { address, port, listener, driverName, reason, claimed } = refused
     const nowMicros = this.#nowMs() * 1000
     this.#byAddress.refused(addressBlock(address), nowMicros)
     if (claimed !== undefined) this.#byClaimed.refused(claimed, nowMicros)
@@ -126,7 +155,11 @@ export class LogInRefusals {
     const message = reason instanceof Error ? reason.message : String(reason)
     const { hash: tokenHash, ...rest } = evidence
     this.#log.warn({ peer: address, driver: driverName, cause, ...rest, tokenHash, reason: message }, 'log-in refused')
-    this.#takeDown({ client: { address, port }, driver: driverName, cause, evidence, gateway: undefined })
+    const taken: TakenDown = { client: { address, port }, driver: driverName, cause, evidence, gateway: undefined }
+    this.#takeDown(taken)
+    if (claimed !== undefined && evidence.claimed !== undefined) this.#shown.set(claimed, evidence.claimed)
+    const shown = evidence.claimed ?? (claimed === undefined ? undefined : this.#shown.get(claimed))
+    this.remember({ ...taken, evidence: { ...evidence, claimed: shown } }, message, listener)
     if (mode === 'silent') return { kind: 'closes' }
     const kind = driverKind(driverName)
     const isTemporary = refusalClass(reason) !== 'permanent'

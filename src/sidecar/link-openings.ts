@@ -13,9 +13,9 @@ import { after, containOwnFault, type Owner, settle } from '../base/contained.ts
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { type Passport, verifyPassport } from '../identity/passport.ts'
+import { type Passport, type SaidClient, verifyPassport } from '../identity/passport.ts'
 import type { Trust } from '../identity/proofs/proof.ts'
-import { LogInRefused } from '../identity/refusal.ts'
+import { LogInRefused, type RefusalCause } from '../identity/refusal.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { type Close, type Open, openSchema, readControl } from '../link/protocol.ts'
 import { addressBlock } from '../mesh/address-block.ts'
@@ -47,8 +47,8 @@ export interface OpeningHost {
   /** For the sessions of all links. */
   readonly places: Places
   readonly refusals: Refusals
-  /** A passport was refused for what its client showed. */
-  readonly refusedLogIn: (refused: RefusedLogIn) => void
+  /** A passport was refused for what its client showed; `words` say why. */
+  readonly refusedLogIn: (refused: RefusedLogIn & { readonly cause: RefusalCause }, words: string) => void
   /** Undefined where it can be decided at once whether the client may use a keyspace; else when it can (`Judge.readyToUse`). */
   readonly ready: (info: ClientInfo, version: ProtocolVersion, keyspace: string) => Promise<void> | undefined
   /** Makes the session of a verified client; `open` connects it to the node. Throws where `keyspace` may not be used. */
@@ -63,6 +63,13 @@ export interface OpeningLink extends ClientLink, Owner {
   admitted(client: LinkedClient): void
   opened(client: LinkedClient): void
   refused(number: number, reason: Close): void
+}
+
+/** What is known of a session before its passport is good. */
+interface Asked {
+  session?: string
+  /** As the gateway says. */
+  client?: SaidClient
 }
 
 interface Verifying {
@@ -86,22 +93,27 @@ export class LinkOpenings {
   open(number: number, buffer: Buffer, start: number, end: number): void {
     if (number === 0 || this.#link.isOpen(number) || this.#verifying.has(number))
       throw new RingfenceError('LINK', `session ${number} is open already`)
+    const asked: Asked = {}
     try {
       const open = readControl(openSchema, buffer, start, end)
+      asked.session = open.session
       const passport = verifyPassport(open.passport, {
         gatewayLeafDer: this.#link.gatewayLeafDer,
         trust: this.#host.trust(),
         nowMs: Date.now(),
         audience: this.#host.credentials().spiffeId,
+        signed: (client) => {
+          asked.client = client
+        },
       })
-      if (passport instanceof Promise) this.#openLater(number, open, this.#readyFor(open, passport))
+      if (passport instanceof Promise) this.#openLater(number, open, this.#readyFor(open, passport), asked)
       else {
         const ready = this.#ready(open, passport)
         if (ready === undefined) this.#admit(number, open, passport)
-        else this.#openLater(number, open, this.#whenReady(passport, ready))
+        else this.#openLater(number, open, this.#whenReady(passport, ready), asked)
       }
     } catch (reason) {
-      this.#refuse(number, reason)
+      this.#refuse(number, reason, asked)
     }
   }
 
@@ -141,7 +153,7 @@ export class LinkOpenings {
   }
 
   /** The proof is verified by asking somebody, or the client's rules are gathered. The gateway sends nothing of the session before OPENED, and may give it up. */
-  #openLater(number: number, open: Open, passport: Promise<Passport>): void {
+  #openLater(number: number, open: Open, passport: Promise<Passport>, asked: Asked): void {
     if (this.#verifying.size >= limits.handshakesMax) {
       passport.catch(() => {})
       throw new RingfenceError('OVERLOADED', 'handshakesMax reached')
@@ -152,7 +164,7 @@ export class LinkOpenings {
       return this.#verifying.get(number) !== verifying || !this.#verifying.delete(number)
     }
     const refuse = (reason: unknown): void => {
-      if (!isOver()) this.#refuse(number, reason)
+      if (!isOver()) this.#refuse(number, reason, asked)
     }
     const timer = after(this.#link, 'a passport that takes long', limits.handshakeTimeoutMs, () =>
       refuse(new RingfenceError('IDENTITY', 'handshakeTimeoutMs passed')),
@@ -163,7 +175,7 @@ export class LinkOpenings {
       try {
         this.#admit(number, open, verified, verifying.answersPaused)
       } catch (reason) {
-        this.#refuse(number, reason)
+        this.#refuse(number, reason, asked)
       }
     }
     settle(this.#link, 'a passport', passport, admit, refuse)
@@ -201,12 +213,13 @@ export class LinkOpenings {
     )
   }
 
-  #refuse(number: number, reason: unknown): void {
+  #refuse(number: number, reason: unknown, { client, session }: Asked): void {
     containOwnFault('a session that opens on a mesh link', reason)
     const refusal = RingfenceError.from(reason, 'LINK')
     if (reason instanceof LogInRefused) {
       const { why: cause, evidence } = reason
-      this.#host.refusedLogIn({ client: undefined, driver: undefined, cause, evidence, gateway: this.#link.gateway })
+      const { gateway } = this.#link
+      this.#host.refusedLogIn({ client, driver: undefined, cause, evidence, gateway, session }, reason.message)
     }
     // What had no place was counted already.
     const repeated = refusal.code === 'OVERLOADED' ? undefined : this.#refusals.due(refusal.message)

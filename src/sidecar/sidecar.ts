@@ -232,7 +232,10 @@ export class Sidecar {
       account: (info) => this.#budget.open(info.identity.key, addressBlock(info.address)),
       places: new Places(options.linkedBounds ?? linkedBounds),
       refusals: new Refusals(log, 'linked session refused'),
-      refusedLogIn,
+      refusedLogIn: (refused, words) => {
+        refusedLogIn(refused)
+        this.#refusals.remember(refused, words, undefined)
+      },
       ready: (info, version, keyspace) => {
         const context = new SessionContext(info, version, this.#wallMs)
         return judge.readyToUse(judge.identity(principalOf(info.identity)), keyspace, context)
@@ -457,6 +460,7 @@ export class Sidecar {
         tls: secured,
         proxyProtocol: proxyProtocol !== undefined,
       })),
+      ...this.#refusals.takeRecent(),
       traffic: this.#traffic.drain(),
     }
   }

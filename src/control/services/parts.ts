@@ -6,6 +6,7 @@ import type { CertificateAuthority } from '../ca.ts'
 import type { Enrolment } from '../enrolment.ts'
 import type { KeySets } from '../key-sets/key-sets.ts'
 import type { Publisher } from '../publisher.ts'
+import type { RememberedRefusals } from '../refused-log-ins.ts'
 import type { Registry } from '../registry.ts'
 import type { Store } from '../store.ts'
 import type { TokenExchange } from '../token-exchange.ts'
@@ -16,6 +17,7 @@ export interface ControlParts {
   readonly enrolment: Enrolment
   readonly exchange: TokenExchange
   readonly registry: Registry
+  readonly refusals: RememberedRefusals
   readonly keySets: KeySets
   readonly txnKeys: TxnKeys
   /** By whose tokens the control plane knows people. */

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { RingfenceError } from '../../base/errors.ts'
 import { sidecarEndpoint } from '../../mesh/endpoints.ts'
+import { refusedLogInRow } from '../../mesh/refused-log-ins.ts'
 import { readReport, type reportAnswer } from '../../mesh/report.ts'
 import { trafficRow } from '../../mesh/traffic.ts'
 import { type Administrator, nameOf, type ProxyCaller } from '../callers.ts'
@@ -16,7 +17,7 @@ export function heard({ registry }: ControlParts, { agent, peer }: ProxyCaller):
 
 /** @param given whatever the proxy sent; it is read part by part */
 export function report(
-  { registry, keySets, log }: ControlParts,
+  { registry, keySets, refusals, log }: ControlParts,
   { agent, peer }: ProxyCaller,
   given: unknown,
 ): z.infer<typeof reportAnswer> {
@@ -29,6 +30,7 @@ export function report(
     throw new RingfenceError('IDENTITY', `${spiffeId} is no gateway and advertises nothing`)
   }
   registry.takeReport(agent, peer.notAfterMs, read, dropped)
+  refusals.take(read, agent.name)
   if (read.keysWanted !== undefined) keySets.want(read.keysWanted)
   if (dropped.length === 0) return undefined
   log.warn({ spiffeId, dropped }, 'part of a report is not understood')
@@ -100,4 +102,25 @@ export function traffic(
   { seconds }: z.infer<typeof trafficQuery>,
 ): z.infer<typeof trafficAnswer> {
   return { seconds, lines: registry.traffic(seconds) }
+}
+
+export const refusalsQuery = z.object({ who: z.string().min(1).max(2048) })
+export const refusalsAnswer = z.object({
+  /** Since when refusals are remembered: the control plane started. */
+  sinceMs: z.number(),
+  nowMs: z.number(),
+  /** So many refusals, of whomever, are known by their number only. */
+  missed: z.int(),
+  refusals: z.array(refusedLogInRow.extend({ proxy: z.string() })).readonly(),
+})
+export type RefusalsAnswer = Readonly<z.infer<typeof refusalsAnswer>>
+
+/** Why somebody was refused: of an address, of a person or SPIFFE id as it was claimed, or of a session. */
+export function refusedLogIns(
+  { refusals, instance, clock }: ControlParts,
+  _caller: Administrator,
+  { who }: z.infer<typeof refusalsQuery>,
+): RefusalsAnswer {
+  const found = refusals.find(who).map((row) => ({ ...row, proxy: row.proxy ?? '' }))
+  return { sinceMs: instance.startedMs, nowMs: clock.now(), missed: refusals.missed, refusals: found }
 }
