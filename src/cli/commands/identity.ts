@@ -1,4 +1,4 @@
-/** `identity list` and `identity show`: who is in the mesh, and by which chain from evidence to rules somebody may do what. */
+/** `identity list`, `show` and `why`: who is in the mesh, by which chain from evidence to rules somebody may do what, and why somebody did not get in. */
 import type { Command } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import type { TrafficLine } from '../../control/traffic.ts'
@@ -7,9 +7,11 @@ import { loadPolicy } from '../../policy/load.ts'
 import { partiesOf } from '../../policy/principal.ts'
 import { AdminClient } from '../admin-client.ts'
 import { chainOf, type Link, type NamedBy } from '../identity/chain.ts'
+import { remedyOf } from '../identity/remedies.ts'
+import { whyTable } from '../identity/why-table.ts'
 import { policyInForce } from '../in-force.ts'
 import { collect, countOption, readInput } from '../options.ts'
-import { exitCode, paint, print, printable, printJson, table } from '../output.ts'
+import { exitCode, formatDuration, paint, print, printable, printJson, table } from '../output.ts'
 import { claimsFrom, isFault, parseClaim, principalOf, trustDomainIn } from '../policy/who.ts'
 import { type AdminFlags, adminCommand } from './admin-command.ts'
 
@@ -38,6 +40,45 @@ Ends with 0 where some rule names them, 2 where none does, 3 for a policy that d
 65 where the policy cannot be read.`,
     )
     .action(show)
+  adminCommand(identity, 'why', 'why the last log-ins of somebody were refused, and what to do')
+    .argument(
+      '<who>',
+      "a client's address, a person such as corp/alice, a SPIFFE id, or a session as the record names it",
+    )
+    .addHelpText(
+      'after',
+      `
+The control plane remembers the last refusals since it started. Whom a refused token claims to be about need not be there.
+
+Ends with 0 where a refusal is known, 1 where none is or the control plane does not answer.`,
+    )
+    .action(why)
+}
+
+/** Rows of the table; JSON has all that there are. */
+const whyRowsMax = 20
+
+async function why(who: string, { stateDir, output }: AdminFlags): Promise<void> {
+  const answer = await new AdminClient(stateDir).refusals(who)
+  const { refusals, nowMs, sinceMs, missed } = answer
+  if (output === 'json') {
+    process.exitCode = refusals.length > 0 ? exitCode.ok : exitCode.failed
+    printJson({ ...answer, refusals: refusals.map((row) => ({ ...row, remedy: remedyOf(row.cause).remedy })) })
+    return
+  }
+  if (refusals.length === 0) throw noneKnown(who, nowMs - sinceMs, missed)
+  print(whyTable(refusals, { nowMs, widthMax: process.stdout.columns ?? 80, rowsMax: whyRowsMax }).join('\n'))
+}
+
+function noneKnown(who: string, forMs: number, missed: number): RingfenceError {
+  const more = missed === 0 ? '' : `; ${missed} more had no room`
+  return new RingfenceError(
+    'UNAVAILABLE',
+    `no refused log-in of ${who} is known; the control plane remembers for ${formatDuration(forMs)}${more}`,
+    {
+      hint: `write a person as corp/alice, or ask by the client's address; older ones are in the logs (log-in refused)`,
+    },
+  )
 }
 
 export interface Seen {
