@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'INVALID' // 0x2200: CQL that parses and cannot be meant
   | 'UNAUTHORIZED' // 0x2100: policy says no
   | 'OVERLOADED' // 0x1001: a queue or rate is at its bound
+  | 'LEAVING' // 0x1002: nothing was done, for this connection is about to end; another is to be asked
   // identity and transport
   | 'CREDENTIALS' // 0x0100: what a client answered to AUTHENTICATE is refused; it may answer again
   | 'IDENTITY' // a certificate, id, token or passport that does not prove who is calling

@@ -82,6 +82,11 @@ export abstract class Framer<Sink> {
   /** The last byte of a frame that was not wanted has come. */
   protected onPassed(_sink: Sink): void {}
 
+  /** Of a frame something has come, and not all. */
+  protected get isWithinFrame(): boolean {
+    return this.partial.have > 0 || this.#passingBytes > 0
+  }
+
   /** What has come and was not looked at. */
   protected get restBytes(): number {
     return this.#rest.length

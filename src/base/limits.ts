@@ -111,6 +111,14 @@ export const limits = {
   requestTimeoutMs: 120_000,
   /** A session ends at the latest after this, whatever its proof says; drivers reconnect by themselves. */
   sessionMsMax: 24 * 3_600_000,
+  /** A client that is to go is served for so long, until a moment comes in which nothing of it is in flight. Then it is drained. */
+  leaveMsMax: 1_000,
+  /** So long where it asked to be told (GRACEFUL_DISCONNECT): it goes by itself when its last answer has come. */
+  leaveToldMsMax: 5_000,
+  /** Of a client that is drained: what is in flight is finished, and what it sends is refused. Then it is cut off. */
+  drainMsMax: 30_000,
+  /** And so long after its last answer, while it sends without a pause: what it sends is refused still. */
+  drainLingerMsMax: 100,
   /** Connections of known clients at one process. Where all are taken, a newcomer takes the newest of the identity that has most. */
   connectionsMax: 12_000,
   /** Of them from one client address, as the PROXY header says it where there is one; an IPv6 address counts with its /64. */

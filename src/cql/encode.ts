@@ -7,6 +7,7 @@ import { assert } from '../base/errors.ts'
 import {
   Consistency,
   CqlErrorCode,
+  gracefulDisconnect,
   MetadataFlag,
   Opcode,
   type ProtocolVersion,
@@ -163,6 +164,11 @@ export function eventEnvelope(version: ProtocolVersion, event: CqlEvent): Buffer
     body.string(event.change).byte(address.length).raw(address).int(event.port)
   }
   return answer(version, -1, Opcode.EVENT, body)
+}
+
+/** The event that has no other field than its type. */
+export function gracefulDisconnectEnvelope(version: ProtocolVersion): Buffer {
+  return answer(version, -1, Opcode.EVENT, new BodyWriter().string(gracefulDisconnect))
 }
 
 // --- requests

@@ -140,6 +140,11 @@ export class Inbound extends Framer<EnvelopeSink> {
     return this.restBytes > 0 || this.#opened.length > 0 || this.#long !== undefined
   }
 
+  /** All that came was delivered, to its last byte. */
+  get isAtBoundary(): boolean {
+    return !this.waits && !this.isWithinFrame && this.#largeBytes === 0
+  }
+
   /** Called by a sink: it is given nothing more of what has come, until `goOn`. */
   stop(): void {
     this.stopped = true

@@ -43,6 +43,9 @@ export const Opcode = {
 export const Flag = { COMPRESSION: 1, TRACING: 2, CUSTOM_PAYLOAD: 4, WARNING: 8, USE_BETA: 16 } as const
 
 /** The first [int] of a RESULT body (§4.2.5). */
+/** An event that is about the connection itself (CEP-59), and what SUPPORTED calls it. */
+export const gracefulDisconnect = 'GRACEFUL_DISCONNECT'
+
 export const ResultKind = { VOID: 1, ROWS: 2, SET_KEYSPACE: 3, PREPARED: 4, SCHEMA_CHANGE: 5 } as const
 
 /** Flags in the body of QUERY, EXECUTE and BATCH (§4.1.4); a [byte] in v3 and v4, an [int] in v5. */

@@ -129,13 +129,14 @@ export function batchPartCount(
 
 const eventTypes: ReadonlySet<string> = new Set(['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE'])
 
-/** The event types asked for, in order; one that does not exist is PROTOCOL. */
+/** The event types asked for, in order; one that does not exist is PROTOCOL. `further` exists too. */
 export function readRegister(
   buf: Buffer,
   start: number,
   end: number,
   version: ProtocolVersion,
   flags: number,
+  further?: string,
 ): string[] {
   openPlainBody(buf, start, end, version, flags)
   const types = reader.stringList(limits.mapEntriesMax)
@@ -143,7 +144,7 @@ export function readRegister(
   // Cassandra takes them in any case (`transport/CBUtil.readEnumValue`).
   return types.map((given) => {
     const type = given.toUpperCase()
-    if (!eventTypes.has(type)) throw new RingfenceError('PROTOCOL', 'unknown event type')
+    if (!eventTypes.has(type) && type !== further) throw new RingfenceError('PROTOCOL', 'unknown event type')
     return type
   })
 }

@@ -30,6 +30,7 @@ function listener(): { client: Client; events: Buffer[]; words: () => string[] }
   const events: Buffer[] = []
   const never = (): never => assert.fail('an event is not an answer')
   const client: Client = {
+    drain() {},
     info: {} as Client['info'],
     account: {} as Client['account'],
     answer: never,

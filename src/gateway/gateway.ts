@@ -13,6 +13,7 @@
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
+import { limits } from '../base/limits.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
@@ -45,11 +46,8 @@ import { TopologyAnswers } from './topology-answers.ts'
 
 /** From the events about a gateway that stops to the end of its first connection: drivers act on events after one or two seconds. */
 const leaveMs = 4000
-/** Then so long a connection ends by itself in a moment when nothing is in flight on it, and this is checked this often. */
-const quietMs = 1000
-const quietPollMs = 2
-/** For the connections of those who were told that the gateway is gone, when all others have ended. */
-const lastMs = 1000
+/** For the connections of those who were told that the gateway is gone, when all others have ended: so much at least. */
+const lastMsMin = 1000
 
 export interface GatewayOptions {
   /** How AWS STS and a Kubernetes API server are asked; those outside unless said otherwise. */
@@ -171,22 +169,24 @@ export class Gateway {
   }
 
   /**
-   * Takes nothing new, sends drivers to the other gateways where there are any, at most `graceMs`, then lets what is in flight
-   * finish, at most `graceMs` again. Who registered for events is told that this gateway is gone when all other connections have ended, for
-   * a driver may then drop what it has in flight here.
+   * Takes nothing new, sends drivers to the other gateways where there are any, then lets what is in flight finish, at most `graceMs` in all.
+   * Who registered for events about hosts is told that this gateway is gone when all other connections have ended, for a driver may then drop what it
+   * has in flight here.
    */
-  async stop(graceMs = 5000): Promise<void> {
+  async stop(graceMs: number = limits.drainMsMax): Promise<void> {
+    const endMs = performance.now() + graceMs
     for (const listener of this.#listeners) listener.stop()
     const leaves = this.#gateways.leave()
     if (leaves) await this.#emptied(Math.min(leaveMs, graceMs))
     for (const off of this.#unsubscribe) off()
-    const hearsEvents = (connection: ClientConnection): boolean => leaves && this.#gateways.isRegistered(connection)
-    await this.#drained(graceMs, hearsEvents)
+    await this.#left(endMs - performance.now(), (connection) => leaves && this.#gateways.isRegistered(connection))
     this.#gateways.left()
+    // Each of them hears it, some turns later where there are thousands.
+    const lastMs = Math.max(Math.min(lastMsMin, graceMs), endMs - performance.now())
     const untilMs = performance.now() + lastMs
     while (this.#gateways.isTelling && performance.now() < untilMs)
       await new Promise((resolve) => setTimeout(resolve, 5))
-    await this.#drained(leaves ? Math.min(lastMs, graceMs) : 0, () => false)
+    if (leaves) await this.#left(lastMs, () => false)
     for (const listener of this.#listeners) listener.destroyAll()
     this.#stopWatching()
     clearInterval(this.#idleSweep)
@@ -194,23 +194,15 @@ export class Gateway {
     this.#links.stop()
   }
 
-  /**
-   * Ends all connections but those that are `kept`: each where nothing is in flight on it, and after `quietMs` by taking no more requests.
-   * A request that comes behind the end is lost, and its driver has to ask elsewhere; so as few as can be should.
-   */
-  async #drained(msMax: number, kept: (connection: ClientConnection) => boolean): Promise<void> {
-    const startedMs = performance.now()
-    const reason = 'the gateway stops'
-    let quiet = new Set<ClientConnection>()
+  /** Ends all connections but those that are `kept`. Resolves when they have ended, or after `msMax`. */
+  async #left(msMax: number, kept: (connection: ClientConnection) => boolean): Promise<void> {
+    const until = performance.now() + msMax
     for (;;) {
       const rest = [...this.#connections].filter((connection) => !kept(connection))
-      const tookMs = performance.now() - startedMs
-      if (rest.length === 0 || tookMs >= msMax) return
-      const isOver = tookMs >= Math.min(quietMs, msMax / 2)
-      const idle = rest.filter(({ inFlight }) => inFlight === 0)
-      for (const connection of isOver ? rest : idle) if (isOver || quiet.has(connection)) connection.drain(reason)
-      quiet = new Set(idle)
-      await new Promise((resolve) => setTimeout(resolve, isOver ? 20 : quietPollMs))
+      if (rest.length === 0 || performance.now() >= until) return
+      // Those too that came in meanwhile: a handshake may have been under way.
+      for (const connection of rest) connection.leave('the gateway stops', msMax / 2)
+      await new Promise((resolve) => setTimeout(resolve, 20))
     }
   }
 

@@ -3,7 +3,7 @@
  * REGISTER), and whatever cannot be routed. While there is none, requests wait here, and the session is linked to another sidecar.
  *
  *   opening ──OPENED──▶ current ──its link drains, or is lost, or it is ejected──▶ relinking ──OPENED──▶ current, and what waited is served
- *                                                                    └─ no sidecar within relinkMsMax ─▶ the client's connection ends
+ *                                                                    └─ no sidecar within relinkMsMax ─▶ the client's connection is drained
  */
 import { type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
@@ -180,7 +180,7 @@ export class Primary {
         }
         this.#held.failAll(reason)
         // Without a session there is nothing to register events with or to speak for the client: its driver opens another.
-        this.#state.client.close('no node of the cluster is reachable')
+        this.#state.client.drain('no node of the cluster is reachable')
       },
     )
   }

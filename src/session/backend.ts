@@ -50,6 +50,8 @@ export interface Client {
   halt(halted: boolean): void
   /** Ends the connection: what waits is sent, nothing more is read. */
   close(reason: string): void
+  /** Ends it when what is in flight was answered; what comes until then is refused, so that its driver asks elsewhere. */
+  drain(reason: string): void
 }
 
 export interface Backend {

@@ -1,24 +1,27 @@
 /**
  * The life of a client, the same at every door by which one comes in. A door extends it, and adds how bytes come and go.
  *
- *   open ──its proof expired, the proxy stops──▶ draining ──the last answer, or drainMsMax──▶ closed
- *     └──────────── close, or a fault after which its bytes can't be trusted ─────────────────▶ closed
+ *   open ──its proof ends, the proxy stops──▶ open, leaving ──leaveMsMax──▶ draining ──nothing in flight, or drainMsMax──▶ closed
+ *     │                                          └──a moment with nothing in flight───────────────────────────────────▶ closed
+ *     └──────────── close, or a fault after which its bytes can't be trusted ───────────────────────────────────────▶ closed
  *
  *   request ─▶ serve ─▶ Backend ─▶ answer, event, fault ─▶ give (the door's)
  *
- * Rule: a client lives no longer than its proof. While it drains nothing is served, and what is in flight is answered.
+ * Rule: a client is served no longer than its proof. While it drains what is in flight is answered and what comes is refused, each request
+ * once; it ends when all that came was answered.
  */
 import type { ByteAccount } from '../base/bytes-budget.ts'
-import { after, containFault, nothingEnds, type Owner } from '../base/contained.ts'
-import { assert } from '../base/errors.ts'
+import { after, containFault, nextTurn, nothingEnds, type Owner } from '../base/contained.ts'
+import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import { headerStream, type ProtocolVersion } from '../cql/protocol.ts'
 import type { Backend, Client, ClientInfo } from './backend.ts'
 import { cqlFault } from './fault.ts'
+import { leavesAfterMs } from './session-end.ts'
 
-/** For what is in flight, and for what is on its way, when nothing more is read. */
-export const drainMsMax = 30_000
+/** A client has sent nothing for so long: what it sends next has likely not been sent. */
+const quietMs = 2
 /** A longer answer is refused where there is no room for it; an error takes its place. */
 export const smallAnswerBytes = 1024
 /** What may wait of small answers beyond all bounds: a refusal for each stream. */
@@ -26,6 +29,9 @@ export const refusalsBytesMax = 8 * 1024 * 1024
 
 /** Why nothing is read of a client: it does not take its answers, its account has no room, its backend says so, or it has had its share of a turn. */
 export const PausedBy = { OUTBOX: 1, ACCOUNT: 2, BACKEND: 4, TURN: 8 } as const
+
+/** What is refused needs no room, and no backend. */
+const pausesDraining = PausedBy.OUTBOX | PausedBy.TURN
 
 export interface LifeOptions {
   /** What the report of a fault calls it: `client connection`. */
@@ -44,8 +50,16 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
   #inFlight = 0
   #pausedBy = 0
   #reason = 'closed by the client'
-  #expiryTimer: NodeJS.Timeout | undefined
-  #drainTimer: NodeJS.Timeout | undefined
+  /** How it ends, once it is known that it is to go; it ends by itself where it was told. */
+  #going: 'no' | 'told' | 'untold' = 'no'
+  /** Counts what it sends. */
+  #heard = 0
+  /** It ends without waiting for a pause. */
+  #isLate = false
+  /** Of the next step of its end: its proof's end, the end of what it may still ask, that of its drain. */
+  #endTimer: NodeJS.Timeout | undefined
+  #quietTimer: NodeJS.Timeout | undefined
+  #lingerTimer: NodeJS.Timeout | undefined
 
   constructor(options: LifeOptions) {
     this.#options = options
@@ -61,6 +75,19 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
   protected abstract read(on: boolean): void
   /** Sends what waits, then ends; called once. `over` follows, now or when the other end has closed. */
   protected abstract finish(reason: string): void
+
+  /** Tells the client that it is to go. False where it has not asked for that, or cannot be told. */
+  protected tell(): boolean {
+    return false
+  }
+
+  /** It is drained from now on. */
+  protected onDrain(): void {}
+
+  /** All that came was looked at, and all that was given has left. */
+  protected get isSettled(): boolean {
+    return true
+  }
 
   /** Ends at once, whatever waits. */
   protected cut(): void {
@@ -94,21 +121,40 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
     return this.#inFlight
   }
 
-  /** It is known who the client is: its proof bounds its life, `graceMs` later where another end is to end it first. */
-  protected enter(info: ClientInfo, graceMs = 0): void {
+  /** It is to go, or is gone. */
+  protected get isGoing(): boolean {
+    return this.#going !== 'no'
+  }
+
+  /** To be called when something came that is no request for the backend. */
+  protected heard(): void {
+    this.#heard++
+  }
+
+  /**
+   * It is known who the client is: its proof bounds its life. With `graceMs` another end is to end it first, and it is drained so much after its proof's
+   * end.
+   */
+  protected enter(info: ClientInfo, graceMs?: number): void {
     this.#info = info
-    const lifeMs = Math.min(info.identity.expiresAtMs - this.#options.nowMs(), limits.sessionMsMax)
-    this.#expiryTimer = after(this, 'the end of a proof', Math.max(lifeMs, 0) + graceMs, () =>
-      this.drain('identity expired'),
-    )
+    const lifeMs = Math.max(Math.min(info.identity.expiresAtMs - this.#options.nowMs(), limits.sessionMsMax), 0)
+    const reason = 'identity expired'
+    if (graceMs !== undefined) {
+      this.#endTimer = after(this, 'the end of a proof', lifeMs + graceMs, () => this.drain(reason))
+      return
+    }
+    const leaveMs = leavesAfterMs(lifeMs)
+    this.#endTimer = after(this, 'the end of a proof', leaveMs, () => this.leave(reason, lifeMs - leaveMs))
   }
 
   /** Gives one whole request to the backend, by `otherwise` where a door has another way to do so. What it throws is answered. */
   protected serve(buffer: Buffer, start: number, end: number, otherwise?: (backend: B) => void): void {
     const { backend } = this
-    if (backend === undefined || this.#life !== 'open') return
+    if (backend === undefined || this.#life === 'closed') return
     this.#inFlight++
+    this.#heard++
     try {
+      if (this.#life === 'draining') throw this.refusal()
       if (otherwise === undefined) backend.request(buffer, start, end)
       else otherwise(backend)
     } catch (reason) {
@@ -119,12 +165,18 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
   /** A request came that is answered without the backend. */
   protected begun(): void {
     this.#inFlight++
+    this.#heard++
+  }
+
+  /** Of what comes while it drains. */
+  protected refusal(): RingfenceError {
+    return new RingfenceError('LEAVING', `nothing was done, for this connection ends: ${this.#reason}`)
   }
 
   answer(buffer: Buffer, start: number, end: number, stream: number): void {
     if (this.#inFlight > 0) this.#inFlight--
     this.give(buffer, start, end, stream)
-    if (this.#life === 'draining' && this.inFlight === 0) this.end(this.#reason)
+    if (this.#going !== 'no') this.look()
   }
 
   event(buffer: Buffer, start: number, end: number): void {
@@ -156,27 +208,79 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
 
   protected pauseFor(why: number): void {
     const before = this.#pausedBy
-    this.#pausedBy |= why
-    if (before === 0) this.read(false)
+    // What it sent meanwhile is to be read first.
+    if (why === PausedBy.OUTBOX) this.#lingers(false)
+    this.#pausedBy |= this.#life === 'draining' ? why & pausesDraining : why
+    if (before === 0 && this.#pausedBy !== 0 && this.#life !== 'closed') this.read(false)
   }
 
   protected resumeFrom(why: number): void {
     if ((this.#pausedBy & why) === 0) return
     this.#pausedBy &= ~why
-    if (this.#pausedBy === 0 && this.#life === 'open') this.read(true)
+    if (this.#pausedBy !== 0 || this.#life === 'closed') return
+    this.read(true)
+    if (this.#going !== 'no') this.look()
   }
 
-  /** Takes no more requests; closes when the last one in flight is answered, at most 30 s later. */
+  /**
+   * It is to go. It is told, where it asked for that, and goes by itself. Else it is served until a moment comes in which nothing is in flight.
+   * Where none comes it is drained, at the latest after `msMax`.
+   */
+  leave(reason: string, msMax = Number.POSITIVE_INFINITY): void {
+    if (this.#life !== 'open' || this.#going !== 'no') return
+    this.#reason = reason
+    clearTimeout(this.#endTimer)
+    this.#going = this.tell() ? 'told' : 'untold'
+    const usualMs = this.#going === 'told' ? limits.leaveToldMsMax : limits.leaveMsMax
+    this.#endTimer = after(this, 'the end of a leave', Math.min(usualMs, msMax), () => this.drain(reason))
+    this.look()
+  }
+
+  /** Has no more requests served; ends when the last one in flight is answered, at most `drainMsMax` later. */
   drain(reason: string): void {
     if (this.#life !== 'open') return
-    if (this.inFlight === 0) {
-      this.close(reason)
-      return
-    }
     this.#reason = reason
     this.#life = 'draining'
-    this.read(false)
-    this.#drainTimer = after(this, 'the end of a drain', drainMsMax, () => this.destroy(reason))
+    this.#going = 'untold'
+    clearTimeout(this.#endTimer)
+    this.#endTimer = after(this, 'the end of a drain', limits.drainMsMax, () => this.destroy(reason))
+    this.onDrain()
+    this.resumeFrom(~pausesDraining)
+    this.look()
+  }
+
+  /** Of one that is to go: ends it where nothing is in flight and nothing comes. To be called whenever that may be so. */
+  protected look(): void {
+    if (this.#going !== 'untold' || this.#life === 'closed' || this.inFlight > 0) return
+    if (this.#life === 'draining' && this.#isIdle()) this.#lingers(true)
+    if (this.#quietTimer !== undefined) return
+    const heard = this.#heard
+    this.#quietTimer = after(this, 'a quiet moment', quietMs, () =>
+      // What waits in the socket is read before the turn ends.
+      nextTurn(this, 'a quiet moment', () => {
+        this.#quietTimer = undefined
+        if (this.#life === 'closed') return
+        if ((this.#isLate || heard === this.#heard) && this.#isIdle()) this.close(this.#reason)
+        else this.look()
+      }),
+    )
+  }
+
+  #lingers(lingers: boolean): void {
+    if (!lingers) {
+      clearTimeout(this.#lingerTimer)
+      this.#lingerTimer = undefined
+      this.#isLate = false
+    } else {
+      this.#lingerTimer ??= after(this, 'a client that sends on', limits.drainLingerMsMax, () => {
+        this.#isLate = true
+        this.look()
+      })
+    }
+  }
+
+  #isIdle(): boolean {
+    return this.inFlight === 0 && this.#pausedBy === 0 && this.isSettled
   }
 
   close(reason: string): void {
@@ -205,8 +309,9 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
   /** To be called by the door when the other end is gone, or nothing more will leave. */
   protected over(): void {
     this.#life = 'closed'
-    clearTimeout(this.#expiryTimer)
-    clearTimeout(this.#drainTimer)
+    clearTimeout(this.#endTimer)
+    clearTimeout(this.#quietTimer)
+    clearTimeout(this.#lingerTimer)
     this.account.close()
     const { backend } = this
     this.backend = undefined

@@ -1,7 +1,7 @@
 /**
  * One client connection as a state machine (docs/connection-states.md): its handshake (`handshake.ts`), then
  *
- *   ready ──expired, stopping──▶ draining ──last answer──▶ closed
+ *   ready ──its proof ends, the proxy stops──▶ ready, leaving ──▶ draining ──the last answer──▶ closed
  *
  * OPTIONS in any state; anything else out of its state is a protocol error and ends the connection.
  *
@@ -12,7 +12,7 @@ import { type BytesBudget, overloaded } from '../base/bytes-budget.ts'
 import { after, contain, contained, containFault, nextTurn, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { errorEnvelope, supportedEnvelope } from '../cql/encode.ts'
+import { errorEnvelope, gracefulDisconnectEnvelope, readyEnvelope, supportedEnvelope } from '../cql/encode.ts'
 import { Inbound } from '../cql/inbound.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import {
@@ -25,18 +25,19 @@ import {
   Opcode,
 } from '../cql/protocol.ts'
 import { addressBlock } from '../mesh/address-block.ts'
-import type { ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
-import { ClientLife, drainMsMax, PausedBy } from './client-life.ts'
+import type { Backend, ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
+import { ClientLife, PausedBy } from './client-life.ts'
 import { ClientOutbox, type Reader } from './client-outbox.ts'
 import { refusing } from './doors.ts'
 import { cqlFault } from './fault.ts'
+import { asksToBeTold } from './graceful-disconnect.ts'
 import { Handshake, type Handshaking, type Phase } from './handshake.ts'
 import type { Accepted } from './listener.ts'
 import { type Entered, LogIn } from './log-in.ts'
 import type { LoopShare } from './loop-share.ts'
 import type { Outbox } from './outbox.ts'
 import { RequestRoom, type Sender } from './request-room.ts'
-import { invalidVersion, newestVersion, supportedOptions } from './startup.ts'
+import { invalidVersion, newestVersion, supportedOptions, supportedWithoutTelling } from './startup.ts'
 import { StreamSet } from './streams.ts'
 import type { Turn } from './turn.ts'
 
@@ -50,7 +51,7 @@ const envelopesAPiece = 8
 const unprovedKey = ''
 
 export interface ConnectionOptions {
-  readonly accepted: Pick<Accepted, 'addresses' | 'entry' | 'reset'> & {
+  readonly accepted: Pick<Accepted, 'addresses' | 'entry' | 'reset' | 'gracefulDisconnect'> & {
     readonly socket: Duplex & { setNoDelay?(on: boolean): unknown }
   }
   readonly budget: BytesBudget
@@ -83,6 +84,8 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   #refusal: string | undefined
   /** It ends before it was READY, and nothing that it sent waits for an answer that could say so (`reset.ts`). */
   #isReset = false
+  /** It registered for GRACEFUL_DISCONNECT. */
+  #isToBeTold = false
 
   constructor(options: ConnectionOptions) {
     const { socket, addresses, entry } = options.accepted
@@ -164,6 +167,31 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     else this.resumeFrom(PausedBy.ACCOUNT)
   }
 
+  override leave(reason: string, msMax?: number): void {
+    if (this.state === 'ready') super.leave(reason, msMax)
+    else this.drain(reason)
+  }
+
+  override drain(reason: string): void {
+    if (this.state === 'ready') super.drain(reason)
+    else if (this.life === 'open') this.close(reason)
+  }
+
+  protected override tell(): boolean {
+    if (!this.#isToBeTold) return false
+    const envelope = gracefulDisconnectEnvelope(this.#version)
+    this.event(envelope, 0, envelope.length)
+    return true
+  }
+
+  protected override onDrain(): void {
+    this.#room.giveUp()
+  }
+
+  protected override get isSettled(): boolean {
+    return this.#inbound.isAtBoundary
+  }
+
   protected read(on: boolean): void {
     if (!on) this.#socket.pause()
     else if (this.#inbound.waits) this.#readLater()
@@ -186,10 +214,13 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     // The turn's flush runs first, so that the last answer leaves before the end of the stream.
     nextTurn(this, 'the last answers of a client', () => {
       this.#outbox.flushNow()
-      const { hasLong } = this.#outbox
+      // One that reads slowly has what it was answered.
+      const isOwed = this.#outbox.hasLong || (this.isGoing && this.#outbox.waitingBytes > 0)
       if (this.#isReset) this.#options.accepted.reset()
       else this.#outbox.end()
-      const msMax = hasLong ? drainMsMax : finishMsMax
+      // What is left unread would make the system cut the connection off, and the last answers with it.
+      if (this.isGoing) this.#socket.resume()
+      const msMax = isOwed ? limits.drainMsMax : finishMsMax
       after(this, 'a client that does not close', msMax, () => this.#socket.destroy()).unref()
     })
   }
@@ -201,8 +232,9 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   }
 
   #onData(chunk: Buffer): void {
-    if (this.life !== 'open') return
-    if (this.state !== 'ready' && !this.#handshake.mayCome(chunk.length)) {
+    if (this.life === 'closed') return
+    this.heard()
+    if (this.#handshake.phase !== 'ready' && !this.#handshake.mayCome(chunk.length)) {
       this.destroy('unauthenticatedBytesMax reached')
       return
     }
@@ -234,7 +266,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   }
 
   #goOn(): void {
-    if (this.life !== 'open') return
+    if (this.life === 'closed') return
     // Whoever ends another pause reads on. What has come counts already, and a large request in it may have room.
     const isHeld = (): boolean => this.isPausedBy(PausedBy.OUTBOX | PausedBy.BACKEND)
     if (!isHeld() && this.#reads.begin()) {
@@ -249,9 +281,9 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
 
   /** Part of `EnvelopeSink`: a large request begins. */
   onLarge(_buffer: Buffer, _start: number, envelopeBytes: number): boolean {
-    if (this.state !== 'ready') return true
+    if (this.#handshake.phase !== 'ready') return true
     this.#isTooLong = envelopeBytes - envelopeHeaderBytes > limits.messageBytesMax
-    if (this.#isTooLong) return false
+    if (this.#isTooLong || this.life !== 'open') return false
     this.#room.begin(envelopeBytes)
     return true
   }
@@ -265,7 +297,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   /** Part of `EnvelopeSink`. */
   onUncompressed(): void {
     contain(this, 'a body that was uncompressed', () => {
-      if (this.life === 'open') this.#readLater()
+      if (this.life !== 'closed') this.#readLater()
     })
   }
 
@@ -276,15 +308,17 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
 
   /** Part of `EnvelopeSink`. */
   onDropped(stream: number): void {
-    if (this.state !== 'ready') return
+    if (this.#handshake.phase !== 'ready' || this.life === 'closed') return
     if (this.#streams.has(stream)) {
       this.#protocolError(stream, `stream id ${stream} is in flight already`)
       return
     }
     const tooLong = `the request is longer than messageBytesMax (${limits.messageBytesMax} bytes)`
-    const fault = cqlFault(this.#isTooLong ? new RingfenceError('TOO_LARGE', tooLong) : overloaded())
+    const noRoom = this.life === 'draining' ? this.refusal() : overloaded()
+    const fault = cqlFault(this.#isTooLong ? new RingfenceError('TOO_LARGE', tooLong) : noRoom)
     this.#outbox.send(errorEnvelope(this.#version, stream, fault.code, fault.message))
     this.#answers.bound()
+    this.look()
   }
 
   /** Part of `Handshaking`; and of bytes that are no envelope: one answer on the stream that can be told, then the end. */
@@ -306,7 +340,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   onEnvelope(buffer: Buffer, start: number, end: number): void {
     if (++this.#envelopes % envelopesAPiece === 0 && this.#reads.usedUp) this.#inbound.stop()
     this.#room.whole()
-    if (this.life !== 'open') return
+    if (this.life === 'closed') return
     // Inbound lets 3, 4 and 5 through and nothing else.
     const version = headerVersion(buffer, start) as ProtocolVersion
     const stream = headerStream(buffer, start)
@@ -327,13 +361,16 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
       case Opcode.PREPARE:
       case Opcode.EXECUTE:
       case Opcode.BATCH:
-      case Opcode.REGISTER:
         this.#request(buffer, start, end, stream)
         return
+      case Opcode.REGISTER:
+        this.#request(buffer, start, end, stream, (backend) => this.#register(backend, buffer, start, end))
+        return
       case Opcode.OPTIONS:
-        if (this.state !== 'ready') this.#handshake.countOptions()
-        this.#outbox.send(supportedEnvelope(version, stream, supportedOptions))
+        if (this.#handshake.phase !== 'ready') this.#handshake.countOptions()
+        this.#outbox.send(supportedEnvelope(version, stream, this.#tells ? supportedOptions : supportedWithoutTelling))
         this.#answers.bound()
+        this.look()
         return
       case Opcode.STARTUP:
         this.#handshake.startup(buffer, start, end, stream)
@@ -346,8 +383,8 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     }
   }
 
-  #request(buffer: Buffer, start: number, end: number, stream: number): void {
-    if (this.state !== 'ready' || this.backend === undefined) {
+  #request(buffer: Buffer, start: number, end: number, stream: number, otherwise?: (backend: Backend) => void): void {
+    if (this.#handshake.phase !== 'ready' || this.backend === undefined) {
       this.#protocolError(stream, 'unexpected message before the connection is ready, expecting STARTUP or OPTIONS')
       return
     }
@@ -355,7 +392,28 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
       this.#protocolError(stream, `stream id ${stream} is in flight already`)
       return
     }
-    this.serve(buffer, start, end)
+    this.serve(buffer, start, end, otherwise)
+  }
+
+  get #tells(): boolean {
+    return this.#options.accepted.gracefulDisconnect !== false
+  }
+
+  /** That it is to be told of its end is between the client and this connection; the backend does not hear of it. */
+  #register(backend: Backend, buffer: Buffer, start: number, end: number): void {
+    const asked = this.#tells ? asksToBeTold(buffer, start, end, this.#version) : undefined
+    if (asked === undefined) {
+      backend.request(buffer, start, end)
+      return
+    }
+    this.#isToBeTold = true
+    if (asked.others !== undefined) {
+      backend.request(asked.others, 0, asked.others.length)
+      return
+    }
+    const stream = headerStream(buffer, start)
+    const ready = readyEnvelope(this.#version, stream)
+    this.answer(ready, 0, ready.length, stream)
   }
 
   /** Part of `Handshaking`. */

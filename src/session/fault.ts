@@ -27,6 +27,8 @@ const answers: { readonly [K in ErrorCode]?: { readonly code: number; readonly f
   CREDENTIALS: { code: CqlErrorCode.BAD_CREDENTIALS, fatal: false },
   OVERLOADED: { code: CqlErrorCode.OVERLOADED, fatal: false },
   UNAVAILABLE: { code: CqlErrorCode.OVERLOADED, fatal: false },
+  // Every driver asks another host, some of them for this code only where the request is not idempotent.
+  LEAVING: { code: CqlErrorCode.IS_BOOTSTRAPPING, fatal: false },
   UPSTREAM: { code: CqlErrorCode.SERVER_ERROR, fatal: false },
   LINK: { code: CqlErrorCode.SERVER_ERROR, fatal: true },
 }

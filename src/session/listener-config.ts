@@ -43,6 +43,7 @@ const listenerSchema = z.strictObject({
     .optional(),
   refusal: z.enum(refusalModes).optional(),
   proxyProtocol: z.strictObject({ from: z.array(cidr).min(1).max(64) }).optional(),
+  gracefulDisconnect: z.boolean().optional(),
 })
 
 type Listener = z.infer<typeof listenerSchema>

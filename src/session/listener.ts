@@ -44,6 +44,8 @@ export interface ListenerConfig {
   /** What clients hear whose log-in is refused. */
   readonly refusal?: RefusalMode | undefined
   readonly proxyProtocol?: { readonly from: readonly string[] } | undefined
+  /** Clients may ask to be told of the end of their connection; true where it does not say. */
+  readonly gracefulDisconnect?: boolean | undefined
 }
 
 export interface Accepted {
@@ -55,6 +57,8 @@ export interface Accepted {
   readonly protocol: string | undefined
   /** Who is there, where the connection shows it; else the client is asked. */
   readonly entry: Entered | LogIn
+  /** It may ask to be told of its end; true where it does not say. */
+  readonly gracefulDisconnect?: boolean | undefined
 }
 
 export interface ListenerOptions {
@@ -350,7 +354,8 @@ export class Listener {
   }
 
   #give({ raw, socket, addresses, protocol }: Arrival, entry: Entered | LogIn): void {
-    this.#options.onAccepted({ socket, reset: () => reset(raw), addresses, protocol, entry })
+    const { gracefulDisconnect } = this.#options.config
+    this.#options.onAccepted({ socket, reset: () => reset(raw), addresses, protocol, entry, gracefulDisconnect })
   }
 
   #isLink({ protocol }: Arrival): boolean {

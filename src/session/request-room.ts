@@ -53,11 +53,7 @@ export class RequestRoom {
       return
     }
     this.#client.onNoRoom(true)
-    this.#timer = after(this.#client, 'a request that waits for room', account.roomTimeoutMs, () => {
-      this.#inbound.drop()
-      this.count()
-      this.#made()
-    })
+    this.#timer = after(this.#client, 'a request that waits for room', account.roomTimeoutMs, () => this.giveUp())
     account.whenRoom(envelopeBytes, () => {
       this.#largeBytes = envelopeBytes
       this.count()
@@ -71,6 +67,14 @@ export class RequestRoom {
     if (taken) this.#largeBytes += envelopeBytes
     else this.whole()
     return taken
+  }
+
+  /** A request that waits for room is dropped as it comes. */
+  giveUp(): void {
+    if (this.#timer === undefined) return
+    this.#inbound.drop()
+    this.count()
+    this.#made()
   }
 
   /** An envelope is whole. */

@@ -1,6 +1,6 @@
 /** What a client and a proxy settle before any request: the version, the options, the compression. What SUPPORTED says is what is done, and nothing else. */
 import { RingfenceError } from '../base/errors.ts'
-import { headerFlags, type ProtocolVersion } from '../cql/protocol.ts'
+import { gracefulDisconnect, headerFlags, type ProtocolVersion } from '../cql/protocol.ts'
 import { readStartup } from '../cql/requests.ts'
 import type { StartupInfo } from './backend.ts'
 
@@ -10,7 +10,13 @@ export const supportedOptions: ReadonlyMap<string, string[]> = new Map([
   ['CQL_VERSION', ['3.4.7']],
   ['COMPRESSION', ['lz4']],
   ['PROTOCOL_VERSIONS', ['3/v3', '4/v4', '5/v5']],
+  [gracefulDisconnect, ['true']],
 ])
+
+/** Of a listener that tells nobody of the end of a connection. */
+export const supportedWithoutTelling: ReadonlyMap<string, string[]> = new Map(
+  [...supportedOptions].filter(([name]) => name !== gracefulDisconnect),
+)
 
 /** An option of STARTUP, of our own. */
 export const oneHostOption = 'RINGFENCE_ONE_HOST'

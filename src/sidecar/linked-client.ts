@@ -18,6 +18,8 @@ import type { EnforcedSession } from './session.ts'
 /** The gateway ends the session at its client's expiry; so much later a gateway that does not is stopped here. */
 const expiryGraceMs = 1000
 
+const anyPause = ~0
+
 /** What a session's client needs of its link. */
 export interface ClientLink {
   /** The way to the gateway for everything but what is about the link or a session. */
@@ -51,7 +53,10 @@ export class LinkedClient extends ClientLife<EnforcedSession> {
     super({ door: 'linked session', account, nowMs: Date.now })
     this.#link = link
     this.#number = number
-    this.queue = new SessionQueue(number, (bytes) => account.give(bytes))
+    this.queue = new SessionQueue(number, (bytes) => {
+      account.give(bytes)
+      this.look()
+    })
     this.version = version
     this.enter(info, expiryGraceMs)
   }
@@ -107,8 +112,18 @@ export class LinkedClient extends ClientLife<EnforcedSession> {
     else sender.write(this.queue, buffer, start, end, stream)
   }
 
+  /** The gateway is asked for no more; what is on its way is refused. */
+  protected override onDrain(): void {
+    if (!this.isPausedBy(anyPause)) this.#link.tell(this.#number, Control.PAUSE)
+  }
+
+  /** What the gateway has not taken yet would be lost with the session. */
+  protected override get isSettled(): boolean {
+    return this.queue.waitingBytes === 0
+  }
+
   protected read(on: boolean): void {
-    this.#link.tell(this.#number, on ? Control.RESUME : Control.PAUSE)
+    if (this.life === 'open') this.#link.tell(this.#number, on ? Control.RESUME : Control.PAUSE)
   }
 
   protected finish(reason: string): void {

@@ -21,6 +21,7 @@ import { systemClock } from '../base/clock.ts'
 import { containOwnFault, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
@@ -309,14 +310,15 @@ export class Sidecar {
   }
 
   /** Takes nothing new, lets what is in flight finish, at most `graceMs`. */
-  async stop(graceMs = 5000): Promise<void> {
+  async stop(graceMs: number = limits.drainMsMax): Promise<void> {
     for (const off of this.#unsubscribe) off()
     for (const listener of this.#listeners) listener.stop()
     this.#stopping = true
     for (const link of this.#links) link.drain()
-    for (const connection of this.#connections) connection.drain('the sidecar stops')
     const until = Date.now() + graceMs
     while (this.#connections.size + this.#links.size > 0 && Date.now() < until) {
+      // Those too that came in meanwhile: a handshake may have been under way.
+      for (const connection of this.#connections) connection.leave('the sidecar stops', graceMs / 2)
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     for (const link of this.#links) link.closeSessions('UNAVAILABLE', 'the sidecar stops')

@@ -261,23 +261,86 @@ for (const [name, { graceMs, open }] of Object.entries(doors)) {
       assert.equal(visitor.budget.heldBytes, 0)
     })
 
-    it('drains: what is in flight is answered, nothing more is served, no event comes', async () => {
+    it('drains: what is in flight is answered, what comes is refused, no event comes', async () => {
       const visitor = await visit()
       await asked(visitor, 1, 2)
       visitor.client.drain('the proxy stops')
       visitor.send(query(3))
       const event = readyEnvelope(4, 0)
       visitor.client.event(event, 0, event.length)
+      await until('the third is refused', () => visitor.answers().length === 1)
+      assert.equal(
+        describe(visitor.answers()[0]!),
+        '0x1002 nothing was done, for this connection ends: the proxy stops',
+      )
       give(visitor.client, 1)
-      await until('the first is answered', () => visitor.answers().length === 1)
+      await until('the first is answered', () => visitor.answers().length === 2)
+      await sleep(50)
       assert.equal(visitor.hasEnded(), false)
       give(visitor.client, 2)
       await until('it ends', () => visitor.hasEnded())
       assert.deepEqual(visitor.backend.streams, [1, 2])
       assert.deepEqual(
         visitor.answers().map((answer) => headerStream(answer, 0)),
-        [1, 2],
+        [3, 1, 2],
       )
+    })
+
+    it('refuses while it drains whatever its account and its backend say', async () => {
+      const visitor = await visit()
+      await asked(visitor, 1)
+      visitor.client.halt(true)
+      visitor.client.drain('the proxy stops')
+      visitor.client.halt(true)
+      visitor.client.pause()
+      visitor.send(query(3))
+      await until('it is refused', () => visitor.answers().length === 1)
+      give(visitor.client, 1)
+      await until('it ends', () => visitor.hasEnded())
+      assert.deepEqual(visitor.backend.streams, [1])
+    })
+
+    it('that is to go is served until a moment comes in which nothing is in flight', async () => {
+      const visitor = await visit()
+      await asked(visitor, 1)
+      visitor.client.leave('the proxy stops')
+      visitor.client.leave('again')
+      visitor.send(query(2))
+      await until('it is served', () => visitor.backend.streams.length === 2)
+      give(visitor.client, 1)
+      await sleep(50)
+      assert.equal(visitor.hasEnded(), false)
+      give(visitor.client, 2)
+      await until('it ends', () => visitor.hasEnded(), 500)
+      assert.equal(visitor.client.reason, 'the proxy stops')
+      assert.equal(visitor.answers().length, 2)
+    })
+
+    it('that is to go and asks without a pause is drained after leaveMsMax, or when its time is over', async () => {
+      const [visitor, another] = [await visit(), await visit()]
+      for (const each of [visitor, another]) await asked(each, 1)
+      visitor.client.leave('the proxy stops')
+      another.client.leave('the proxy stops', 100)
+      await until('its time is over', () => another.client.life === 'draining', 800)
+      assert.equal(visitor.client.life, 'open')
+      await until('it drains', () => visitor.client.life === 'draining')
+      for (const each of [visitor, another]) each.client.close('over')
+    })
+
+    it('that drains and sends without a pause ends all the same, and each request is answered once', async () => {
+      const visitor = await visit()
+      await asked(visitor, 1)
+      visitor.client.drain('the proxy stops')
+      give(visitor.client, 1)
+      let sent = 1
+      const timer = setInterval(() => {
+        if (visitor.client.life === 'closed') return
+        visitor.send(query(++sent % 1000))
+      }, 1)
+      await until('it ends', () => visitor.hasEnded())
+      clearInterval(timer)
+      assert.ok(Math.abs(visitor.answers().length - sent) <= 1, `${visitor.answers().length} answers of ${sent}`)
+      assert.deepEqual(visitor.backend.streams, [1])
     })
 
     it('drains at once where nothing is in flight', async () => {
@@ -292,8 +355,10 @@ for (const [name, { graceMs, open }] of Object.entries(doors)) {
       const visitor = await visit(expiresAtMs)
       const another = await visit(expiresAtMs)
       await asked(visitor, 1)
-      await until('they drain', () => visitor.client.life === 'draining' && another.client.life === 'closed')
-      assert.ok(Date.now() >= expiresAtMs + graceMs)
+      await until('the idle one ends', () => another.client.life === 'closed')
+      assert.ok(Date.now() >= expiresAtMs + (graceMs > 0 ? graceMs : -50))
+      await until('the other drains', () => visitor.client.life === 'draining')
+      assert.ok(Date.now() >= expiresAtMs + graceMs - 5)
       assert.equal(another.client.reason, 'identity expired')
       give(visitor.client, 1)
       await until('it ends', () => visitor.hasEnded())

@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { leavesAfterMs } from './session-end.ts'
+
+describe('the end of a session', () => {
+  it('is in the last tenth of its life, and leaves a hundredth of it to go in', () => {
+    for (const lifeMs of [0, 1, 60_000, 3_600_000, 24 * 3_600_000]) {
+      for (const random of [0, 0.25, 0.5, 1 - Number.EPSILON]) {
+        const leavesMs = leavesAfterMs(lifeMs, random)
+        assert.ok(leavesMs >= lifeMs * 0.9 - 1e-6 && leavesMs <= lifeMs * 0.99 + 1e-6, `${leavesMs} of ${lifeMs}`)
+      }
+    }
+  })
+
+  it('is another one for each connection: of 50 no more than a third end within a tenth of the spread', () => {
+    const lifeMs = 3_600_000
+    const binMs = (lifeMs * 0.09) / 10
+    for (let round = 0; round < 100; round++) {
+      const bins = new Array<number>(10).fill(0)
+      for (let i = 0; i < 50; i++) {
+        const bin = Math.min(Math.floor((leavesAfterMs(lifeMs) - lifeMs * 0.9) / binMs), 9)
+        bins[bin] = bins[bin]! + 1
+      }
+      assert.ok(Math.max(...bins) <= 17 && bins.filter((count) => count > 0).length >= 7, bins.join())
+    }
+  })
+})
