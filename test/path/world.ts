@@ -132,6 +132,7 @@ export class World {
       linkedBounds?: Partial<PlaceBounds>
       budget?: BytesBudget
       nowMs?: () => number
+      gracefulDisconnect?: boolean
       more?: Pick<SidecarOptions, 'consumers' | 'barrier' | 'stages' | 'outside'>
     } = {},
   ): Promise<RunningSidecar> {
@@ -147,6 +148,7 @@ export class World {
             port: 0,
             tls: true,
             authentication: options.authentication,
+            gracefulDisconnect: options.gracefulDisconnect,
             ...(options.proxyFrom === undefined ? {} : { proxyProtocol: { from: options.proxyFrom } }),
           }
         : { address: '127.0.0.1', port: 0, tls: false, identity: options.plainIdentity }
