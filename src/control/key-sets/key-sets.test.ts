@@ -266,6 +266,29 @@ describe('what proxies are told', () => {
     bench.close()
   })
 
+  it('follows within 20 s when a provider is back, however long it was away', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+    const bench = new Bench()
+    bench.answer = () => Promise.reject(new Error('away'))
+    bench.start()
+    const askedAtMs: number[] = []
+    for (let nowMs = 0; nowMs < 600_000; nowMs += 1_000) {
+      await turn()
+      for (let more = bench.calls.length - askedAtMs.length; more > 0; more--) askedAtMs.push(nowMs)
+      t.mock.timers.tick(1_000)
+    }
+    await turn()
+    const gapsMs = askedAtMs.slice(1).map((atMs, at) => atMs - askedAtMs[at]!)
+    assert.ok(Math.max(...gapsMs) <= 20_000, gapsMs.join(' '))
+    assert.ok(askedAtMs.length < 70, `asked ${askedAtMs.length} times`)
+    bench.answer = async () => keys
+    t.mock.timers.tick(20_000)
+    await turn()
+    assert.deepEqual(bench.told, { corp: 2 })
+    bench.close()
+  })
+
   it('stays while the provider is away, through a restart of the control plane too', async () => {
     const bench = new Bench()
     bench.start().stop()

@@ -25,7 +25,8 @@ import { type FetchKeys, fetchKeys } from './fetch-keys.ts'
 /** For whatever reason, a provider is asked no more often. */
 const wantedMsMin = 30_000
 const retryMsMin = 1_000
-const retryMsMax = 60_000
+/** A provider that is back with other keys: drivers whose tokens are by these are to be back within a minute, and try again by their own clocks. */
+const retryMsMax = 20_000
 /** Keys that stay the same are told again after so long, so that proxies see them fresh. */
 const toldMsMax = 5 * 60_000
 
