@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
-import { envelopeHeaderBytes, headerOpcode, headerStream, Opcode, ResultKind } from '../src/cql/protocol.ts'
+import { envelopeHeaderBytes, Flag, headerOpcode, headerStream, Opcode, ResultKind } from '../src/cql/protocol.ts'
 import { Latencies, type LoadResult, resultOf } from './latencies.ts'
 import { envelope, int, longString, short, string, WireReader, WireWriter } from './wire.ts'
 
@@ -26,6 +26,8 @@ export interface LoadPlan {
   readonly openTimeoutMs?: number
   readonly protocol?: 4 | 5
   readonly statement?: string
+  /** Text by name, in the custom payload of each EXECUTE. */
+  readonly payload?: Readonly<Record<string, string>>
   /** PEM files; absent for a plain connection. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly ca: string }
 }
@@ -101,10 +103,17 @@ class Connection {
     const resultId = v5 ? buf.subarray(after, after + 2 + buf.readUInt16BE(after)) : Buffer.alloc(0)
     const localOne = short(10)
     const valuesFlag = v5 ? int(1) : Buffer.from([1])
-    const parts = [id, resultId, localOne, valuesFlag, short(1), longString('a-key-of-16-bytes')]
+    const parts = [payloadOf(this.#plan), id, resultId, localOne, valuesFlag, short(1), longString('a-key-of-16-bytes')]
     this.#execute = envelope(this.#plan.protocol ?? 4, Opcode.EXECUTE, Buffer.concat(parts))
+    if (this.#plan.payload !== undefined) this.#execute[1] = Flag.CUSTOM_PAYLOAD
     this.#onReady()
   }
+}
+
+function payloadOf({ payload }: LoadPlan): Buffer {
+  if (payload === undefined) return Buffer.alloc(0)
+  const entries = Object.entries(payload)
+  return Buffer.concat([short(entries.length), ...entries.flatMap(([name, text]) => [string(name), longString(text)])])
 }
 
 function open(plan: LoadPlan): Promise<Connection> {

@@ -35,8 +35,19 @@ export interface Options {
   readonly sharedCores: boolean
   /** The dearest inputs instead of speed. */
   readonly dearest: { readonly runs: number; readonly floodSeconds: number } | undefined
+  /** Log-ins by token instead of requests. */
+  readonly logIns: LogInsOptions | undefined
   /** Memory instead of speed, with this many idle sessions, after so many seconds of silence. */
   readonly memory: { readonly sessions: number; readonly settleSeconds: number } | undefined
+}
+
+export interface LogInsOptions {
+  readonly rounds: number
+  /** Of each measurement. */
+  readonly seconds: number
+  readonly perSecond: number
+  /** Of requests with a transaction token and without. */
+  readonly requestRounds: number
 }
 
 const systemsQuick = ['direct', 'nginx', 'haproxy', 'envoy', 'mesh'] as const
@@ -66,6 +77,7 @@ export function parseOptions(args: readonly string[]): Options {
       'shared-cores': { type: 'boolean', default: false },
       memory: { type: 'boolean', default: false },
       dearest: { type: 'boolean', default: false },
+      'log-ins': { type: 'boolean', default: false },
       sessions: { type: 'string', default: '10000' },
       output: { type: 'string' },
       'state-dir': { type: 'string', default: join(import.meta.dirname, '..', '.ringfence') },
@@ -99,6 +111,14 @@ export function parseOptions(args: readonly string[]): Options {
     latte,
     nodes: wholeNumber('nodes', values.nodes),
     dearest: values.dearest ? { runs: quick ? 1 : 3, floodSeconds: quick ? 25 : 60 } : undefined,
+    logIns: values['log-ins']
+      ? {
+          rounds: wholeNumber('rounds', values.rounds ?? (quick ? '1' : '5')),
+          seconds: wholeNumber('seconds', values.seconds ?? (quick ? '4' : '8')),
+          perSecond: wholeNumber('rate', values.rate ?? '500'),
+          requestRounds: quick ? 3 : 15,
+        }
+      : undefined,
     memory: values.memory
       ? { sessions: wholeNumber('sessions', values.sessions), settleSeconds: quick ? 5 : 30 }
       : undefined,

@@ -5,6 +5,7 @@
  *     npm run bench -- [--quick] [--rounds N] [--loads 16x1,128x1-tls,driver] [--systems direct,envoy,mesh] [--against COMMIT]
  *     npm run bench -- --latte
  *     npm run bench -- --dearest [--quick]
+ *     npm run bench -- --log-ins [--quick] [--rate 500]
  *
  * All systems are up at once and idle but for the one that is measured; rounds go through all of them in turn and the table
  * shows medians, so that what else the machine does falls on all alike. Rounds are short and many, for one program differs by a quarter from
@@ -23,6 +24,7 @@ import { benchWithLatte } from './latte.ts'
 import { largeStatement } from './load.ts'
 import { runLoad } from './load-process.ts'
 import type { Load } from './loads.ts'
+import { reportLogIns } from './log-ins/log-ins.ts'
 import { reportMemory } from './memory.ts'
 import { type Options, parseOptions } from './options.ts'
 import { stopAll } from './processes.ts'
@@ -55,6 +57,10 @@ async function benchOnStub(options: Options): Promise<void> {
     return
   }
   const cores = options.sharedCores ? undefined : halves()
+  if (options.logIns !== undefined) {
+    if ((await reportLogIns(context, options.logIns, cores, say)) > 0) process.exitCode = 1
+    return
+  }
   const trees = options.against.map((commit) => unpackCommit(commit, directory))
   const measured: MeasuredRow[] = []
   for (let first = 1; first <= rounds; first += roundsPerStart) {

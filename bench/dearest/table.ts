@@ -1,8 +1,7 @@
-/** Markdown as the formatter leaves it; the first three columns are words. */
-export function markdown(titles: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Markdown as the formatter leaves it; the first columns are words. */
+export function markdown(titles: readonly string[], rows: readonly (readonly string[])[], words = 3): string {
   const lines = [titles, ...rows]
   const widths = titles.map((_, column) => Math.max(3, ...lines.map((line) => line[column]!.length)))
-  const words = 3
   const padded = lines.map((line) =>
     line.map((cell, column) => (column < words ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!))),
   )

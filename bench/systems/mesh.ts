@@ -24,6 +24,8 @@ export interface MeshOptions {
   /** Environment of the sidecar, beside that of this process. */
   readonly sidecarEnv?: Readonly<Record<string, string>>
   readonly gatewayEnv?: Readonly<Record<string, string>>
+  /** What the listeners with TLS take; a certificate where it is left out. */
+  readonly authentication?: string
   /** Of the gateway; those of the whole run by default. */
   readonly workers?: number
   /** The tree that is measured; this one by default. Load maker and stub are always this tree's. */
@@ -33,6 +35,7 @@ export interface MeshOptions {
 }
 
 export interface MeshSystem extends System {
+  readonly controlUrl: string
   /** Where drivers reach the sidecar itself, by TLS. */
   readonly sidecarPort: number
   readonly sidecar: ChildProcess
@@ -56,12 +59,13 @@ export async function startMesh(context: BenchContext, options: MeshOptions): Pr
   const stub = await startStub(context, slug, control.enrol('node', 'spiffe://bench.local/cassandra/stub'))
   const client = control.enrol('workload', workload)
 
+  const asked = options.authentication === undefined ? {} : { authentication: options.authentication }
   const sidecarPort = await freePort()
   const sidecarSpec = {
     dataCenter: 'dc1',
     rack: 'rack1',
     upstream: { address: '127.0.0.1', port: stub },
-    listeners: [{ address: '127.0.0.1', port: sidecarPort }],
+    listeners: [{ address: '127.0.0.1', port: sidecarPort, ...asked }],
     audit: { directory: join(directory, 'audit') },
   }
   const sidecar = control.startProxy('sidecar', sidecarSpec, options.sidecarEnv)
@@ -74,7 +78,7 @@ export async function startMesh(context: BenchContext, options: MeshOptions): Pr
     workers: options.workers ?? context.workers,
     listeners: [
       { ...place, tls: false, identity: workload },
-      { ...place, port: tlsPort },
+      { ...place, port: tlsPort, ...asked },
     ],
     advertise: [place],
   }
@@ -83,6 +87,7 @@ export async function startMesh(context: BenchContext, options: MeshOptions): Pr
   const pids = [gateway.pid!, sidecar.pid!]
   return {
     name: options.name,
+    controlUrl: control.url,
     port,
     tlsPort,
     credentials: client,
@@ -126,6 +131,7 @@ async function startControl(context: BenchContext, directory: string, slug: stri
     return ringfence(...order, ...(named ? ['--listener-identity', workload] : [])).trim()
   }
   return {
+    url,
     /** A certificate for a node or workload, once; the bench is over before it ends. */
     enrol(role: 'node' | 'workload', spiffeId: string): Credentials {
       const out = join(directory, spiffeId.slice(spiffeId.lastIndexOf('/') + 1))
