@@ -38,6 +38,8 @@ export interface MeshOptions {
   readonly svidTtl?: string
   /** Give every sidecar a listener without TLS on its main port, for this identity. */
   readonly plainIdentity?: string
+  /** What the listeners with TLS take of drivers; a certificate where it is left out. */
+  readonly authentication?: string
   /** Start a gateway with this many workers, and NGINX with as many in front. 0 starts neither. */
   readonly gatewayWorkers: number
   /** Make the part `gateway-2` too, which is not started: a second gateway, with one worker, that drivers reach without NGINX. */
@@ -240,9 +242,9 @@ class Starter {
         upstream: { ...cql, spiffeId: spiffeIds.cassandra(index) },
         listeners:
           plainIdentity === undefined
-            ? [{ ...sidecar, tls: true }]
+            ? [{ ...sidecar, tls: true, ...this.#asked }]
             : [
-                { ...sidecarTls, tls: true },
+                { ...sidecarTls, tls: true, ...this.#asked },
                 { ...sidecar, tls: false, identity: plainIdentity },
               ],
         audit: { directory: 'audit' },
@@ -252,12 +254,17 @@ class Starter {
     return this.#proxyPart(`sidecar-${index}`, 'sidecar', config, sidecarDir, id, sidecar, sidecar)
   }
 
+  get #asked(): { readonly authentication?: string } {
+    const { authentication } = this.#options
+    return authentication === undefined ? {} : { authentication }
+  }
+
   #gatewayPart(): MeshPart {
     const { gateway, gatewayDirect, nginx, dirs } = this.#layout
     const config = this.#gatewayConfig('gateway1', {
       workers: this.#options.gatewayWorkers,
       listeners: [
-        { ...gateway, proxyProtocol: { from: ['127.0.0.1/32'] } },
+        { ...gateway, ...this.#asked, proxyProtocol: { from: ['127.0.0.1/32'] } },
         ...(this.#options.measuredAs === undefined ? [] : [{ ...gatewayDirect, tls: true }]),
       ],
       advertise: [nginx],
