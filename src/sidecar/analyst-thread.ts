@@ -1,6 +1,7 @@
 /** The thread of `Analyst`: texts in, facts or refusals out. */
-import { parentPort } from 'node:worker_threads'
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { RingfenceError } from '../base/errors.ts'
+import { takeApart } from '../base/thread-copy.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import { collectStartGarbage } from '../telemetry/start-garbage.ts'
 import type { AnalyseAnswer, Analysed, AnalyseOrder } from './analyst.ts'
@@ -9,8 +10,13 @@ import type { AnalyseAnswer, Analysed, AnalyseOrder } from './analyst.ts'
 for (let i = 0; i < 3; i++) analysed(`SELECT a, B, "C" FROM t WHERE k IN (${"1, ?, 'x', f(y), ".repeat(500)}1)`)
 collectStartGarbage()
 
+const { pieces: port } = workerData as { readonly pieces: MessagePort }
+
 parentPort?.on('message', ({ id, texts }: AnalyseOrder) => {
-  parentPort?.postMessage({ id, analysed: analysedOnce(texts) } satisfies AnalyseAnswer)
+  const { head, pieces } = takeApart(analysedOnce(texts))
+  // Before the head, so that they are there when it is.
+  for (const piece of pieces) port.postMessage(piece)
+  parentPort?.postMessage({ id, head, pieces: pieces.length } satisfies AnalyseAnswer)
 })
 
 /** Facts that are alike become one object, which is copied once: thousands of texts of a BATCH may differ in numbers only. */

@@ -20,6 +20,30 @@ describe('the thread that reads long statements', () => {
     )
   })
 
+  const list = (count: number, item: (at: number) => string, between = ','): string =>
+    Array.from({ length: count }, (_, at) => item(at)).join(between)
+  const long: Readonly<Record<string, string>> = {
+    relations: `SELECT v FROM a.b WHERE ${list(8_000, (at) => `c${at} = ${at === 9 ? '?' : at}`, ' AND ')}`,
+    values: `INSERT INTO a.b (${list(8_000, (at) => `c${at}`)}) VALUES (${list(8_000, () => '1')})`,
+    columns: `SELECT ${list(8_000, (at) => `"C${at}"`)} FROM a.b`,
+    statements: `BEGIN BATCH ${list(2_500, (at) => `INSERT INTO a.b (k, v) VALUES ('${at % 700}', 1) USING TTL ${at}`, ' ')} APPLY BATCH`,
+    alike: `BEGIN BATCH ${list(8_000, (at) => `INSERT INTO a.b (k, v) VALUES (${at}, 1)`, ' ')} APPLY BATCH`,
+  }
+  for (const [name, text] of Object.entries(long)) {
+    it(`says what this thread would say of a text with many ${name}`, async () => {
+      assert.deepEqual(await analyst.analyse([text]), [{ facts: analyse(text) }])
+    })
+  }
+
+  it('says it to each, in order, where long and short ones wait', async () => {
+    const texts = [...Object.values(long), 'USE a', long.relations!, 'USE b']
+    const all = await Promise.all(texts.map((text) => analyst.analyse([text])))
+    assert.deepEqual(
+      all,
+      texts.map((text) => [{ facts: analyse(text) }]),
+    )
+  })
+
   it('gives refusals as the statement deserves them', async () => {
     const deep = `SELECT ${'('.repeat(100)}a${')'.repeat(100)} FROM a.b`
     const [syntax, invalid, good] = await analyst.analyse(['SELEC', deep, 'USE a'])

@@ -2,14 +2,16 @@
  * Long statements are read on a thread of their own, so that one client's megabyte of CQL never holds up the others (attack A11).
  * The thread runs the same `analyse`; facts and refusals come back as plain data.
  *
- *   session ─ texts ─▶ Analyst ─▶ analyst-thread.ts ─ facts ─▶ session
+ *   session ─ texts ─▶ Analyst ─▶ analyst-thread.ts ─ facts, in pieces ─▶ session
  *
- * One thread, one request at a time in it, a bounded number waiting: a flood of long statements is shed, not queued.
+ * One thread, one request at a time in it, a bounded number waiting: a flood of long statements is shed, not queued. Facts of thousands of parts are
+ * copied a piece a turn.
  */
-import { Worker } from 'node:worker_threads'
-import { contained, type Owner } from '../base/contained.ts'
-import { RingfenceError } from '../base/errors.ts'
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { contained, nextTurn, type Owner } from '../base/contained.ts'
+import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { Assembly, type Piece } from '../base/thread-copy.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 
 /** Texts of one request that are shorter in sum are read where they arrive: that is quicker than the way to the thread. */
@@ -24,9 +26,18 @@ export interface AnalyseOrder {
   readonly id: number
   readonly texts: readonly string[]
 }
+/** An `Analysed` for each text, and how many pieces of it wait in the other port. */
 export interface AnalyseAnswer {
   readonly id: number
-  readonly analysed: readonly Analysed[]
+  readonly head: unknown
+  readonly pieces: number
+}
+
+/** What is being put together. */
+interface Arriving {
+  readonly id: number
+  readonly assembly: Assembly
+  missing: number
 }
 
 interface Waiting {
@@ -36,6 +47,9 @@ interface Waiting {
 
 export class Analyst implements Owner {
   #worker: Worker | undefined
+  /** Nobody listens there: a piece is copied when it is asked for. */
+  #pieces: MessagePort | undefined
+  readonly #arriving: Arriving[] = []
   readonly #waiting = new Map<number, Waiting>()
   #next = 0
   #stopped = false
@@ -43,14 +57,17 @@ export class Analyst implements Owner {
   /** Once there is a client, so that the thread is there before the first long statement comes. Nothing when it runs already. */
   start(): void {
     if (this.#worker !== undefined || this.#stopped) return
+    const { port1, port2 } = new MessageChannel()
     const worker = new Worker(new URL('./analyst-thread.ts', import.meta.url), {
+      workerData: { pieces: port2 },
+      transferList: [port2],
       resourceLimits: { maxOldGenerationSizeMb: 256, maxYoungGenerationSizeMb: 16 },
     })
     worker.unref()
-    const onMessage = contained(this, 'an answer of the thread that reads', (answer: AnalyseAnswer) => {
-      const waiting = this.#waiting.get(answer.id)
-      this.#waiting.delete(answer.id)
-      waiting?.resolve(answer.analysed)
+    const onMessage = contained(this, 'an answer of the thread that reads', ({ id, head, pieces }: AnalyseAnswer) => {
+      const arriving = { id, assembly: new Assembly(head), missing: pieces }
+      if (pieces === 0 && this.#arriving.length === 0) this.#arrived(arriving)
+      else if (this.#arriving.push(arriving) === 1) this.#receiveLater()
     })
     worker.on('message', onMessage)
     worker.on('error', () => {})
@@ -59,6 +76,7 @@ export class Analyst implements Owner {
       contained(this, 'the end of the thread that reads', () => this.#lost(worker)),
     )
     this.#worker = worker
+    this.#pieces = port1
   }
 
   /** Facts of each text, in order. Rejects with `OVERLOADED` when too many wait, or when the thread died over one of them. */
@@ -74,6 +92,34 @@ export class Analyst implements Owner {
     })
   }
 
+  #receiveLater(): void {
+    nextTurn(this, 'a piece of what the thread read', () => this.#receive())
+  }
+
+  /** One piece. */
+  #receive(): void {
+    const arriving = this.#arriving[0]
+    // The thread has ended meanwhile.
+    if (arriving === undefined || this.#pieces === undefined) return
+    if (arriving.missing > 0) {
+      const received: { message: Piece } | undefined = receiveMessageOnPort(this.#pieces)
+      assert(received !== undefined, 'pieces come before their head')
+      arriving.assembly.put(received.message)
+      arriving.missing--
+    }
+    if (arriving.missing === 0) {
+      this.#arriving.shift()
+      this.#arrived(arriving)
+    }
+    if (this.#arriving.length > 0) this.#receiveLater()
+  }
+
+  #arrived({ id, assembly }: Arriving): void {
+    const waiting = this.#waiting.get(id)
+    this.#waiting.delete(id)
+    waiting?.resolve(assembly.value as readonly Analysed[])
+  }
+
   /** The thread ends, and with it what waits; another one is started. */
   onFault(): void {
     void this.#worker?.terminate()
@@ -81,12 +127,17 @@ export class Analyst implements Owner {
 
   stop(): void {
     this.#stopped = true
+    this.#pieces?.close()
+    this.#pieces = undefined
     void this.#worker?.terminate()
   }
 
   #lost(worker: Worker): void {
     if (worker !== this.#worker) return
     this.#worker = undefined
+    this.#pieces?.close()
+    this.#pieces = undefined
+    this.#arriving.length = 0
     for (const { reject } of this.#waiting.values()) {
       reject(new RingfenceError('OVERLOADED', 'the statement could not be read'))
     }

@@ -43,9 +43,9 @@ export function hashValues(request: Request, session: Session): Step {
   return Step.WAIT
 }
 
-/** The other thread reads the text. */
+/** The other thread reads the text. It is decided on in a turn of its own. */
 export function readElsewhere(request: Request, session: Session, text: string): void {
-  const { waiting, shared } = session
+  const { waiting, shared, identity } = session
   assert(request.known === undefined, 'a text is read elsewhere once')
   waiting.beginHalted(request)
   settle(
@@ -54,7 +54,7 @@ export function readElsewhere(request: Request, session: Session, text: string):
     shared.analyst.analyse([text]),
     ([analysed]) => {
       request.known = new Map([[text, analysed!]])
-      waiting.letGo()
+      identity.share.later(contained(session, 'a text that was read elsewhere', () => waiting.letGo()))
     },
     (reason) => waiting.failFirst(reason),
   )
