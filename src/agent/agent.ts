@@ -6,6 +6,7 @@
  */
 import type { z } from 'zod'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { nothingEnds, settle } from '../base/contained.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { Observable } from '../mesh/observable.ts'
@@ -135,6 +136,7 @@ class RunningAgent implements Agent {
     this.#session.stop()
     this.#watch.stop()
     await Promise.all(this.#loops)
+    await this.#kept.written()
   }
 
   #lacksValues(): boolean {
@@ -145,7 +147,11 @@ class RunningAgent implements Agent {
   }
 
   #taken(kind: PushedKind<unknown>): void {
-    this.#kept.write(kind)
-    if (kind.name === pushedKinds.policy.name) this.#reporter.acknowledge(this.value(pushedKinds.policy))
+    const kept = this.#kept.write(kind)
+    if (kind.name !== pushedKinds.policy.name) return
+    // Who is told that a policy is in force may end this process: it starts with that policy again.
+    settle(nothingEnds, 'a policy that was kept', kept, () =>
+      this.#reporter.acknowledge(this.value(pushedKinds.policy)),
+    )
   }
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -41,7 +41,7 @@ describe('values kept on disk', () => {
     return { values, kept, errors }
   }
 
-  it('are those of a program of before, which can read them again', () => {
+  it('are those of a program of before, which can read them again', async () => {
     writeFileSync(cache, cacheText)
     writeFileSync(keys, keysText)
     const { values, kept, errors } = read('sidecar')
@@ -49,7 +49,7 @@ describe('values kept on disk', () => {
     assert.deepEqual(values.value(pushedKinds.sidecars).current, [sidecar])
     assert.deepEqual(values.value(pushedKinds.keys).current, [key])
     assert.deepEqual(errors, [])
-    for (const kind of allPushedKinds) kept.write(kind)
+    await Promise.all(allPushedKinds.map((kind) => kept.write(kind)))
     assert.deepEqual([readFileSync(cache, 'utf8'), readFileSync(keys, 'utf8')], [cacheTextNow, keysText])
     for (const path of [cache, keys]) assert.equal(statSync(path).mode & 0o777, 0o600, path)
   })
@@ -86,14 +86,44 @@ describe('values kept on disk', () => {
     }
   })
 
-  it('are no secrets where the role has none: such a file is removed, and none is written', () => {
+  it('are no secrets where the role has none: such a file is removed, and none is written', async () => {
     writeFileSync(keys, keysText)
     const { values, kept } = read('gateway')
     assert.ok(!existsSync(keys))
     assert.deepEqual(values.value(pushedKinds.keys).current, [])
     values.value(pushedKinds.policy).set({ ...policy, revision: 8 })
-    kept.write(pushedKinds.policy)
+    await kept.write(pushedKinds.policy)
     assert.equal(read('gateway').values.value(pushedKinds.policy).current.revision, 8)
     assert.ok(!existsSync(keys))
+  })
+
+  it('are written one after the other, the last as it is then, and beside the event loop', async () => {
+    const { values, kept } = read('sidecar')
+    const writes: Promise<void>[] = []
+    for (let revision = 20; revision < 40; revision++) {
+      values.value(pushedKinds.policy).set({ ...policy, revision })
+      writes.push(kept.write(pushedKinds.policy))
+      if (revision % 5 === 0) await new Promise((resolve) => setImmediate(resolve))
+      // Whoever reads meanwhile finds one of them whole.
+      assert.equal(read('sidecar').errors.length, 0)
+    }
+    await kept.written()
+    await Promise.all(writes)
+    assert.equal(read('sidecar').values.value(pushedKinds.policy).current.revision, 39)
+    assert.deepEqual(
+      readdirSync(folder).filter((name) => name.endsWith('.new')),
+      [],
+    )
+  })
+
+  it('are not kept where the disk says no, which is said; the next ones are', async () => {
+    const { kept, errors } = read('sidecar')
+    rmSync(cache, { force: true })
+    mkdirSync(join(cache, 'in-the-way'), { recursive: true })
+    await kept.write(pushedKinds.policy)
+    assert.match(errors.join(''), /could not be kept on disk/)
+    rmSync(cache, { recursive: true })
+    await kept.write(pushedKinds.policy)
+    assert.ok(existsSync(cache))
   })
 })

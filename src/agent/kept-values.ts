@@ -8,19 +8,24 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { textDigest } from '../base/digest.ts'
 import { parseJson } from '../mesh/answer.ts'
-import { readIfThere, writeFileAtomically } from '../mesh/files.ts'
+import { readIfThere, replaceFile } from '../mesh/files.ts'
 import type { Fields, PushedKind } from '../mesh/pushed-kind.ts'
 import type { PushedValues } from '../mesh/pushed-values.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import type { Logger } from '../telemetry/log.ts'
 
+type Kept = 'cache' | 'secret'
+
 const cacheFile = z.object({ sha256: z.string(), content: z.string() })
 
 export class KeptValues {
-  readonly #paths: { readonly cache: string; readonly secret: string }
+  readonly #paths: Readonly<Record<Kept, string>>
   readonly #values: PushedValues
   readonly #role: AgentRole
   readonly #log: Logger
+  /** Of each file the write that was ordered last, and one that has not begun. */
+  readonly #last: Record<Kept, Promise<void>> = { cache: Promise.resolve(), secret: Promise.resolve() }
+  readonly #next: Record<Kept, Promise<void> | undefined> = { cache: undefined, secret: undefined }
 
   constructor(stateDir: string, values: PushedValues, role: AgentRole, log: Logger) {
     this.#paths = { cache: join(stateDir, 'policy-cache.json'), secret: join(stateDir, 'mesh-keys.json') }
@@ -36,21 +41,40 @@ export class KeptValues {
     else this.#take('secret', this.#readSecrets())
   }
 
-  /** Puts the present value of `kind` on disk, where it is kept. Never throws: a full disk stops no proxy. */
-  write({ name, kept }: PushedKind<unknown>): void {
-    if (kept === 'no') return
-    try {
-      const fields: Fields = {}
-      for (const kind of this.#kinds(kept)) Object.assign(fields, kind.write(this.#values.value(kind).current))
-      const content = JSON.stringify(fields)
-      const text = kept === 'secret' ? content : JSON.stringify({ sha256: textDigest(content), content })
-      writeFileAtomically(this.#paths[kept], text, 0o600)
-    } catch (err) {
-      this.#log.error({ err, kind: name }, 'pushed value could not be kept on disk')
-    }
+  /**
+   * Puts the present value of `kind` on disk, where it is kept: resolves when it is there. Never rejects: a full disk stops no proxy. What comes
+   * while a file is written is written after it, once.
+   */
+  write({ name, kept }: PushedKind<unknown>): Promise<void> {
+    if (kept === 'no') return Promise.resolve()
+    const next = this.#next[kept]
+    if (next !== undefined) return next
+    const writing = this.#last[kept].then(async () => {
+      this.#next[kept] = undefined
+      try {
+        await replaceFile(this.#paths[kept], this.#textOf(kept), 0o600)
+      } catch (err) {
+        this.#log.error({ err, kind: name }, 'pushed value could not be kept on disk')
+      }
+    })
+    this.#next[kept] = writing
+    this.#last[kept] = writing
+    return writing
   }
 
-  #kinds(kept: 'cache' | 'secret'): PushedKind<unknown>[] {
+  /** Resolves when all that was ordered is written. */
+  async written(): Promise<void> {
+    await Promise.all(Object.values(this.#last))
+  }
+
+  #textOf(kept: Kept): string {
+    const fields: Fields = {}
+    for (const kind of this.#kinds(kept)) Object.assign(fields, kind.write(this.#values.value(kind).current))
+    const content = JSON.stringify(fields)
+    return kept === 'secret' ? content : JSON.stringify({ sha256: textDigest(content), content })
+  }
+
+  #kinds(kept: Kept): PushedKind<unknown>[] {
     return this.#values.kinds.filter((kind) => kind.kept === kept && kind.roles.includes(this.#role))
   }
 
@@ -66,7 +90,7 @@ export class KeptValues {
     return text === undefined ? undefined : (parseJson(text) ?? 'damaged')
   }
 
-  #take(kept: 'cache' | 'secret', content: unknown): void {
+  #take(kept: Kept, content: unknown): void {
     if (content === undefined) return
     const fields: Fields | undefined = typeof content === 'object' && content !== null ? { ...content } : undefined
     for (const kind of this.#kinds(kept)) {

@@ -1,6 +1,7 @@
 /** Files that are read by others while we replace them. */
 import { randomUUID } from 'node:crypto'
 import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /** Writes beside, flushes, renames over. */
@@ -19,6 +20,22 @@ export function writeFileAtomically(path: string, text: string, mode: number): v
   const folder = openSync(dirname(path), 'r')
   fsyncSync(folder)
   closeSync(folder)
+}
+
+/** The same beside the event loop, which a flush holds for as long as the disk takes. */
+export async function replaceFile(path: string, text: string, mode: number): Promise<void> {
+  const beside = `${path}.${randomUUID()}.new`
+  try {
+    await using file = await open(beside, 'wx', mode)
+    await file.writeFile(text)
+    await file.sync()
+  } catch (error) {
+    await rm(beside, { force: true })
+    throw error
+  }
+  await rename(beside, path)
+  await using folder = await open(dirname(path), 'r')
+  await folder.sync()
 }
 
 export function readIfThere(path: string): string | undefined {
