@@ -49,17 +49,20 @@ export class KeptValues {
     if (kept === 'no') return Promise.resolve()
     const next = this.#next[kept]
     if (next !== undefined) return next
-    const writing = this.#last[kept].then(async () => {
-      this.#next[kept] = undefined
-      try {
-        await replaceFile(this.#paths[kept], this.#textOf(kept), 0o600)
-      } catch (err) {
-        this.#log.error({ err, kind: name }, 'pushed value could not be kept on disk')
-      }
-    })
+    const writing = this.#writeAfter(this.#last[kept], name, kept)
     this.#next[kept] = writing
     this.#last[kept] = writing
     return writing
+  }
+
+  async #writeAfter(before: Promise<void>, name: string, kept: Kept): Promise<void> {
+    await before
+    this.#next[kept] = undefined
+    try {
+      await replaceFile(this.#paths[kept], this.#textOf(kept), 0o600)
+    } catch (err) {
+      this.#log.error({ err, kind: name }, 'pushed value could not be kept on disk')
+    }
   }
 
   /** Resolves when all that was ordered is written. */
