@@ -1,7 +1,7 @@
 /** Questions about names, by one who may not see all: which may be asked, and whose answer is cut down to what may be seen. */
 import type { Access, StatementFacts } from '../cql/statement/facts.ts'
 import { driverKeyspaces } from './builtin.ts'
-import type { Verdict } from './verdicts.ts'
+import type { Verdict } from './verdict.ts'
 import type { Visibility } from './visibility.ts'
 
 /** Lists of names; each row can be left out by itself. */

@@ -5,6 +5,7 @@
  */
 import { limits as dataPathLimits } from '../base/limits.ts'
 import type { Access, StatementFacts } from '../cql/statement/facts.ts'
+import { type Asking, ofParty, Questions } from './asking.ts'
 import { driverMetadataRule, isUndeniable } from './builtin.ts'
 import type { RequestNeeds } from './conditions.ts'
 import { evaluateData } from './data/evaluate.ts'
@@ -26,8 +27,8 @@ import { resourceWords } from './resource-words.ts'
 import { noObligations, onlyVisible, withColumns } from './shown.ts'
 import { matchesName, namesParty } from './subjects.ts'
 import { Unmasking } from './unmasking.ts'
-import type { Asking, Verdict } from './verdicts.ts'
-import { ofParty, Questions, Verdicts } from './verdicts.ts'
+import type { Verdict } from './verdict.ts'
+import { Verdicts } from './verdicts.ts'
 import type { Visibility } from './visibility.ts'
 import { visibilityOf } from './visibility.ts'
 

@@ -1,6 +1,6 @@
 /** What adds up over the accesses of a statement: by which rules it is allowed, and which of them only observe. */
 import { driverMetadataRule } from './builtin.ts'
-import type { Verdict } from './verdicts.ts'
+import type { Verdict } from './verdict.ts'
 
 export class Judgement {
   readonly allowedBy = new Set<string>()

@@ -3,9 +3,10 @@
  * may read in part: it may know its columns. For any other table the refusal is the same whether the table is there or not.
  */
 import type { Access } from '../cql/statement/facts.ts'
+import { type Asking, Questions } from './asking.ts'
 import { printable } from './data/words.ts'
 import { permissionsOf } from './policy.ts'
-import { type Asking, Questions, type Verdicts } from './verdicts.ts'
+import type { Verdicts } from './verdicts.ts'
 
 /** Classes of columns that are asked about, so that a refusal costs no more than a permit. */
 const askedMax = 12

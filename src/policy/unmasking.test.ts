@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { ofParty, Questions } from './asking.ts'
 import { loadPolicy } from './load.ts'
 import { unpaced } from './pace.ts'
 import { access, cedar, orders } from './policy.fixture.ts'
 import { neutralRequest } from './request.ts'
 import { Unmasking } from './unmasking.ts'
-import { ofParty, Questions, Verdicts } from './verdicts.ts'
+import { Verdicts } from './verdicts.ts'
 
 const tables = ['t', 'u'] as const
 const columns = ['a', 'a1', 'ab', 'b', 'b1', 'c', '\ud800', '']

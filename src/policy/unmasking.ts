@@ -6,7 +6,9 @@
  * Cedar may distinguish any two names.
  */
 import type { Access } from '../cql/statement/facts.ts'
-import type { PartyAsking, Verdict, Verdicts } from './verdicts.ts'
+import type { PartyAsking } from './asking.ts'
+import type { Verdict } from './verdict.ts'
+import type { Verdicts } from './verdicts.ts'
 
 export class Unmasking {
   readonly #verdicts: Pick<Verdicts, 'policy' | 'judgeParty'>

@@ -7,6 +7,7 @@
  */
 import { createCache } from '../base/cache.ts'
 import type { Access, Permission } from '../cql/statement/facts.ts'
+import { Questions } from './asking.ts'
 import type { Target } from './cedar/entities.ts'
 import { isOfSession } from './conditions.ts'
 import { matchesAnyName, matchesKeyspace, matchesName } from './names.ts'
@@ -16,7 +17,6 @@ import { permissions } from './policy.ts'
 import type { RequestContext } from './request.ts'
 import type { PartyPolicy, PrincipalPolicy } from './slices.ts'
 import type { Verdicts } from './verdicts.ts'
-import { Questions } from './verdicts.ts'
 
 export interface Visibility {
   /** Everything: the principal may DESCRIBE the cluster. */

@@ -1,7 +1,7 @@
 /**
  * A rule of YAML as Cedar policies. One rule gives one policy for each kind of thing it speaks of, so that each stays readable.
  *
- * Rule: a policy tests names by equality and by their beginnings only, each written in the rule. `verdicts.ts` relies on it: names that no
+ * Rule: a policy tests names by equality and by their beginnings only, each written in the rule. `answers.ts` relies on it: names that no
  * rule tells apart share a verdict.
  */
 import type { Permission } from '../../cql/statement/facts.ts'

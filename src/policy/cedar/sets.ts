@@ -1,6 +1,6 @@
 /**
  * The only caller of Cedar's WebAssembly. Policies are parsed once into sets; a question is asked of one set. About 0.1 ms a question and
- * 6 µs for each policy in the set, so no question is asked on the fast path (`verdicts.ts` remembers).
+ * 6 µs for each policy in the set, so no question is asked on the fast path (`answers.ts` remembers).
  *
  * Rule: whatever goes wrong inside is an answer `failed`, which refuses. A trap leaves the module's memory in disorder (measured: a stack
  * that ran over made later, harmless calls fail), so the module is thrown away and loaded anew.

@@ -1,0 +1,76 @@
+/**
+ * What Cedar said to one question, and how several answers make one.
+ *
+ * Rule: a deny in one of them is a deny of all, and what could not be evaluated stays so.
+ */
+import type { CedarRule, CompiledRule } from './policy.ts'
+
+export type AnyRule = CompiledRule | CedarRule
+
+/** What Cedar said to one question. */
+export interface Answer {
+  readonly failed: boolean
+  readonly deny: readonly AnyRule[]
+  readonly allow: readonly AnyRule[]
+  readonly builtin: boolean
+  readonly observedDeny: readonly AnyRule[]
+  readonly observedAllow: readonly AnyRule[]
+}
+
+export const silence: Answer = {
+  failed: false,
+  deny: [],
+  allow: [],
+  builtin: false,
+  observedDeny: [],
+  observedAllow: [],
+}
+export const broken: Answer = { ...silence, failed: true }
+
+/** What several parts of the rules say. A deny of one counts before the allows of all. */
+export function ofParts(answers: readonly Answer[]): Answer {
+  const all = (of: Exclude<keyof Answer, 'failed' | 'builtin'>): AnyRule[] => {
+    // One rule may be in two parts.
+    return [...new Set(answers.flatMap((answer) => answer[of]))]
+  }
+  const deny = all('deny')
+  const denied = deny.length > 0
+  return {
+    failed: false,
+    deny,
+    allow: denied ? [] : all('allow'),
+    builtin: !denied && answers.some(({ builtin }) => builtin),
+    observedDeny: all('observedDeny'),
+    observedAllow: all('observedAllow'),
+  }
+}
+
+export function union(a: Answer, b: Answer): Answer {
+  if (a === silence) return b
+  return {
+    failed: a.failed || b.failed,
+    deny: [...a.deny, ...b.deny],
+    allow: [...a.allow, ...b.allow],
+    builtin: a.builtin || b.builtin,
+    observedDeny: [...a.observedDeny, ...b.observedDeny],
+    observedAllow: [...a.observedAllow, ...b.observedAllow],
+  }
+}
+
+/** What policies in Cedar say of one of a pair: what they say of it alone, and what they say of the pair and of neither alone. */
+export function ofPair(alone: Answer, other: Answer, together: Answer): Answer {
+  const pairs = (of: 'allow' | 'observedAllow'): AnyRule[] =>
+    together[of].filter((rule) => !alone[of].includes(rule) && !other[of].includes(rule))
+  return {
+    failed: alone.failed || together.failed,
+    deny: [...alone.deny, ...together.deny],
+    allow: [...alone.allow, ...pairs('allow')],
+    builtin: false,
+    observedDeny: [...alone.observedDeny, ...together.observedDeny],
+    observedAllow: [...alone.observedAllow, ...pairs('observedAllow')],
+  }
+}
+
+export function byIndex(a: AnyRule, b: AnyRule): number {
+  return a.index - b.index
+}
