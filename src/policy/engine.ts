@@ -1,38 +1,35 @@
 /**
- * The engine: the policy in force, and decisions on statements.
+ * The engine: decisions on statements, by the policy in force.
  *
- *   facts ─ refine ─▶ accesses ─ verdicts (Cedar) ─▶ all permitted? ─ data rules ─▶ Permit with obligations
+ *   facts ─ refine ─▶ accesses ─ all permitted? (`in-force.ts`) ─ data rules ─▶ Permit with obligations
+ *
+ * Rule: nothing but this file makes a permit.
  */
 import { limits as dataPathLimits } from '../base/limits.ts'
-import type { Access, StatementFacts } from '../cql/statement/facts.ts'
-import { type Asking, ofParty, Questions } from './asking.ts'
-import { driverMetadataRule, isUndeniable } from './builtin.ts'
+import type { StatementFacts } from '../cql/statement/facts.ts'
+import { type Asking, ofParty } from './asking.ts'
 import type { RequestNeeds } from './conditions.ts'
 import { evaluateData } from './data/evaluate.ts'
-import { printable } from './data/words.ts'
-import { mayDescribe, tellsNames } from './describe.ts'
+import { type Denial, defaultDenyRule, denialBy } from './denial.ts'
 import type { ExplainedAccess } from './explain.ts'
 import { explainAccesses } from './explain.ts'
+import { type InForceLimits, PolicyInForce } from './in-force.ts'
 import { Judgement, joinRules } from './judgement.ts'
 import type { Obligations } from './obligations.ts'
 import type { Pace } from './pace.ts'
 import { mustWait, unpaced } from './pace.ts'
 import type { CompiledPolicy } from './policy.ts'
-import { type Principal, partyName } from './principal.ts'
+import type { Principal } from './principal.ts'
 import { refine } from './refine.ts'
-import { refusedColumns } from './refused-columns.ts'
 import type { RequestContext, SchemaView } from './request.ts'
 import { emptySchema, neutralRequest } from './request.ts'
-import { resourceWords } from './resource-words.ts'
 import { noObligations, onlyVisible, withColumns } from './shown.ts'
 import { matchesName, namesParty } from './subjects.ts'
 import { Unmasking } from './unmasking.ts'
-import type { Verdict } from './verdict.ts'
-import { Verdicts } from './verdicts.ts'
 import type { Visibility } from './visibility.ts'
-import { visibilityOf } from './visibility.ts'
 
 export type { RequestNeeds } from './conditions.ts'
+export type { Denial } from './denial.ts'
 export type { Visibility } from './visibility.ts'
 
 /**
@@ -114,17 +111,6 @@ export type Permit = Granted
 export const isPermitOf = Granted.isOf
 export const permitOfAll = Granted.ofAll
 
-export interface Denial {
-  readonly kind: 'denial'
-  /** `default-deny`, or the name of the policy that denied. */
-  readonly rule: string
-  /** For the client: the same words whether or not the object exists. One line of printable text. */
-  readonly reason: string
-  readonly revision: number
-  /** It is told as INVALID (0x2200): what is asked for exists for nobody. */
-  readonly invalid?: true
-}
-
 export type Decision = Permit | Denial
 
 /** A decision, and for each access the rules that were considered. */
@@ -134,37 +120,17 @@ export interface Explanation {
   readonly accesses: readonly ExplainedAccess[]
 }
 
-export const defaultDenyRule = 'default-deny'
-/** A statement that touches nothing: an empty BATCH. */
-export const nothingTouchedRule = 'nothing-touched'
-/** A question about names, whose answer is cut down to what the principal may see. */
-export const visibleObjectsRule = 'visible-objects'
-/** A rule could not be evaluated. */
-export const policyErrorRule = 'policy-error'
-/** The statement needs more different verdicts than are made for one. */
-export const tooManyObjectsRule = 'too-many-objects'
-
-export interface PolicyEngineLimits {
-  /** Principals whose view of the policy is kept; the least recently used go first. */
-  readonly principalViewsMax: number
-  /** Verdicts on single accesses that are remembered; the least recently used go first. */
-  readonly answersMax: number
-  /** Different verdicts that one statement may need. */
-  readonly accessesPerStatementMax: number
-}
-
 /**
  * Decides. Before the first `install` everything is denied. Verdicts on single accesses are remembered here, decisions on statements by
  * the caller: by principal, statement, `contextKey`, `revision` and schema.
  */
 export class PolicyEngine {
-  readonly #limits: PolicyEngineLimits
-  #verdicts: Verdicts | undefined
-  #visibilities = new WeakMap<object, Visibility>()
+  readonly #limits: InForceLimits
+  #inForce: PolicyInForce | undefined
   #revision = 0
   #installs = 0
 
-  constructor(limits: Partial<PolicyEngineLimits> = {}) {
+  constructor(limits: Partial<InForceLimits> = {}) {
     this.#limits = {
       principalViewsMax: limits.principalViewsMax ?? 10_000,
       answersMax: limits.answersMax ?? dataPathLimits.decisionsMax,
@@ -184,8 +150,7 @@ export class PolicyEngine {
 
   /** Puts a policy in force at once. That revisions never fall is the feed's business, which alone knows where they come from. */
   install(policy: CompiledPolicy, revision: number): void {
-    this.#verdicts = new Verdicts(policy, this.#limits)
-    this.#visibilities = new WeakMap()
+    this.#inForce = new PolicyInForce(policy, revision, this.#limits)
     this.#revision = revision
     this.#installs++
   }
@@ -231,18 +196,19 @@ export class PolicyEngine {
     epoch: number,
     pace: Pace,
   ): Decision {
-    const verdicts = this.#verdicts
-    if (verdicts === undefined) return this.denial(defaultDenyRule, `${principal.spiffeId}: no policy is in force`)
+    const inForce = this.#inForce
+    if (inForce === undefined) return this.denial(defaultDenyRule, `${principal.spiffeId}: no policy is in force`)
+    const { verdicts } = inForce
     const view = verdicts.viewOf(principal, pace)
     const refined = refine(facts, schema)
     const judgement = new Judgement()
-    const questions = this.#questions()
+    const questions = inForce.questions()
     const asking: Asking = { view, request, schema, conditional: refined.conditional, questions, pace }
-    const denied = this.#judgeAll(verdicts, asking, refined, judgement)
+    const denied = inForce.judge(asking, refined, judgement)
     if (denied !== undefined) return denied
     // Whoever may read many columns may also be asked about many masks.
-    const asked: Asking = { ...asking, questions: this.#questions() }
-    const data = evaluateData(verdicts.policy.data, {
+    const asked: Asking = { ...asking, questions: inForce.questions() }
+    const data = evaluateData(inForce.policy.data, {
       facts: refined,
       schema: schema ?? emptySchema,
       askers: view.parties.map(({ party }, at) => {
@@ -265,7 +231,7 @@ export class PolicyEngine {
   /** False where the rules for the principal are not gathered yet and that has to wait. What is asked before takes as long as it takes. */
   readyWithin(pace: Pace, principal: Principal): boolean {
     try {
-      this.#verdicts?.viewOf(principal, pace)
+      this.#inForce?.verdicts.viewOf(principal, pace)
       return true
     } catch (reason) {
       if (reason === mustWait) return false
@@ -288,17 +254,17 @@ export class PolicyEngine {
    * key come to the same decision.
    */
   contextKey(principal: Principal, request: RequestContext): string {
-    return this.#verdicts?.viewOf(principal).contextUse.key(request) ?? ''
+    return this.#inForce?.verdicts.viewOf(principal).contextUse.key(request) ?? ''
   }
 
   /** Whether `contextKey` is ever anything but ''. */
   isContextual(principal: Principal): boolean {
-    return this.#verdicts?.viewOf(principal).contextUse.nothing === false
+    return this.#inForce?.verdicts.viewOf(principal).contextUse.nothing === false
   }
 
   /** What the principal's rules look at of each request; what is not wanted need not be found out. */
   needs(principal: Principal): RequestNeeds {
-    return this.#verdicts?.viewOf(principal).contextUse.needs ?? nothingNeeded
+    return this.#inForce?.verdicts.viewOf(principal).contextUse.needs ?? nothingNeeded
   }
 
   /** Good until the next `install`. Before the first, nothing is visible. */
@@ -307,15 +273,7 @@ export class PolicyEngine {
   }
 
   #visibility(principal: Principal, pace: Pace): Visibility {
-    const verdicts = this.#verdicts
-    if (verdicts === undefined) return nothingVisible
-    const view = verdicts.viewOf(principal, pace)
-    let visibility = this.#visibilities.get(view)
-    if (visibility === undefined) {
-      visibility = visibilityOf(view, verdicts, neutralRequest, pace)
-      this.#visibilities.set(view, visibility)
-    }
-    return visibility
+    return this.#inForce?.visibility(principal, pace) ?? nothingVisible
   }
 
   /** The decision with every rule that was considered, its Cedar text, and why it did or did not match. For people; slow. */
@@ -326,7 +284,7 @@ export class PolicyEngine {
     schema: SchemaView | undefined = undefined,
   ): Explanation {
     const decision = this.decide(principal, facts, request, schema)
-    const policy = this.#verdicts?.policy
+    const policy = this.#inForce?.policy
     return {
       decision,
       accesses: policy === undefined ? [] : explainAccesses(policy, principal, refine(facts, schema), request),
@@ -335,89 +293,16 @@ export class PolicyEngine {
 
   /** The rule by which the workload may say that this person is behind a request of it; undefined where there is none. */
   impersonationRule(workload: Principal, person: string): string | undefined {
-    const impersonations = this.#verdicts?.policy.impersonations ?? []
+    const impersonations = this.#inForce?.policy.impersonations ?? []
     return impersonations.find(
       ({ subjects, persons }) =>
         namesParty(subjects, { who: workload, pair: undefined }) && persons.some((one) => matchesName(one, person)),
     )?.name
   }
 
-  #questions(): Questions {
-    return new Questions(this.#limits.accessesPerStatementMax)
-  }
-
-  /** Stops at the first access that is refused. */
-  #judgeAll(verdicts: Verdicts, asking: Asking, facts: StatementFacts, judgement: Judgement): Denial | undefined {
-    const { principal } = asking.view
-    const bound = this.#limits.accessesPerStatementMax
-    for (const access of facts.accesses) {
-      if (isUndeniable(access)) {
-        judgement.allowedBy.add(driverMetadataRule)
-        continue
-      }
-      const verdict = verdicts.judge(asking, access)
-      if (asking.questions.exceeded) {
-        const text = `${principal.spiffeId}: the statement needs more than ${bound} different permissions; divide it`
-        return this.denial(tooManyObjectsRule, text)
-      }
-      if (verdict.outcome === 'allowed') {
-        judgement.take(verdict)
-        if (tellsNames(facts, access) && !this.#visibility(principal, asking.pace).all) judgement.visibleOnly = true
-      } else if (mayDescribe(facts, access, verdict, this.#visibility(principal, asking.pace))) {
-        judgement.allowedBy.add(visibleObjectsRule)
-        judgement.visibleOnly = true
-      } else {
-        const seen = access.resource.kind === 'table' && this.#isSeen(asking, access.resource)
-        const columns = seen ? refusedColumns(verdicts, asking, access) : ''
-        return this.#denialOf(verdict.refused ?? principal, principal, facts, access, ruleOf(verdict), columns)
-      }
-    }
-    // Statements that need the same share one list; a BATCH text may have thousands that differ in their TTL.
-    const judged = new Set<readonly Access[]>()
-    for (const child of new Set(facts.children)) {
-      if (child.accesses.length > 0 && judged.has(child.accesses)) continue
-      judged.add(child.accesses)
-      const denied = this.#judgeAll(verdicts, { ...asking, conditional: child.conditional }, child, judgement)
-      if (denied !== undefined) return denied
-    }
-    if (facts.accesses.length > 0 || facts.children.length > 0) return undefined
-    // Only an empty BATCH may ask for nothing; any other statement without accesses is one that was not understood.
-    if (facts.verb !== 'BATCH') {
-      return this.denial(defaultDenyRule, `${principal.spiffeId} may not run ${printable(facts.verb)}`)
-    }
-    judgement.allowedBy.add(nothingTouchedRule)
-    return undefined
-  }
-
-  #isSeen(
-    { view, pace }: Asking,
-    { keyspace, table }: { keyspace?: string | undefined; table?: string | undefined },
-  ): boolean {
-    return (
-      keyspace !== undefined && table !== undefined && this.#visibility(view.principal, pace).table(keyspace, table)
-    )
-  }
-
-  #denialOf(
-    who: Principal,
-    principal: Principal,
-    { verb, keyspace }: StatementFacts,
-    access: Access,
-    rule: string,
-    columns: string,
-  ): Denial {
-    // The table of an index is known only where there is one: its name would tell that there is (attack C19).
-    const words = verb === 'DROP INDEX' ? `<keyspace ${printable(keyspace ?? '?')}>` : resourceWords(access)
-    return this.denial(
-      rule,
-      `${partyName(who, principal)} has no ${access.permission} permission on ${words}${columns}`,
-    )
-  }
-
   /** A refusal under the revision in force; `text` is for the client, in one line. */
   denial(rule: string, text: string): Denial {
-    const reason = `${text} (rule ${rule}, policy revision ${this.#revision})`
-    return { kind: 'denial', rule, reason, revision: this.#revision }
+    return denialBy(rule, text, this.#revision)
   }
 }
 
@@ -428,9 +313,4 @@ const nothingVisible: Visibility = {
   keyspace: () => false,
   table: () => false,
   function: () => false,
-}
-
-function ruleOf({ outcome, rules }: Verdict): string {
-  if (outcome === 'unknown') return policyErrorRule
-  return rules[0]?.name ?? defaultDenyRule
 }

@@ -20,7 +20,9 @@ import { both, type Verdict, verdictOf } from './verdict.ts'
 import { Views } from './views.ts'
 
 export interface VerdictsLimits {
+  /** Principals whose view of the policy is kept; the least recently used go first. */
   readonly principalViewsMax: number
+  /** Answers to single questions that are remembered; the least recently used go first. */
   readonly answersMax: number
 }
 
