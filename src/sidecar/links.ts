@@ -33,7 +33,7 @@ import {
   tryControl,
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
-import type { Accepted } from '../session/listener.ts'
+import type { Accepted } from '../session/arrivals.ts'
 import { LogIn } from '../session/log-in.ts'
 import { Outbox } from '../session/outbox.ts'
 import type { PlaceBounds } from '../session/places.ts'
