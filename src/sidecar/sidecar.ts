@@ -18,9 +18,7 @@ import { Transactions } from '../audit/transactions.ts'
 import { AuditWriter } from '../audit/writer.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
-import { containOwnFault, nothingEnds, settle } from '../base/contained.ts'
-import { textDigest } from '../base/digest.ts'
-import { RingfenceError } from '../base/errors.ts'
+import { containOwnFault, settle } from '../base/contained.ts'
 import { limits } from '../base/limits.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
@@ -31,12 +29,9 @@ import { addressBlock } from '../mesh/address-block.ts'
 import { callsOutside } from '../mesh/call-out.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
-import { type PolicySnapshot, pushedKinds } from '../mesh/pushed.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
 import { warmUpCedar } from '../policy/cedar/sets.ts'
-import { compilePolicy, policyInlineBytesMax } from '../policy/compiler.ts'
 import { PolicyEngine } from '../policy/engine.ts'
-import { loadPolicy } from '../policy/load.ts'
-import type { CompiledPolicy } from '../policy/policy.ts'
 import { principalOf } from '../policy/principal.ts'
 import type { Accepted } from '../session/arrivals.ts'
 import type { Client, OpenBackend } from '../session/backend.ts'
@@ -54,18 +49,15 @@ import { TrafficTable } from '../telemetry/traffic.ts'
 import { Analyst } from './analyst.ts'
 import { answerStages } from './answer-stages.ts'
 import { TxnTokens } from './behalf/tokens.ts'
-import { SchemaQuestions } from './catalog/questions.ts'
 import type { SidecarConfig } from './config.ts'
 import { SessionContext } from './context.ts'
-import { Descriptions } from './describe/descriptions.ts'
-import { EventHub } from './events.ts'
-import { Judge } from './judged.ts'
+import { enforcementOf } from './enforcement.ts'
 import type { LinkedOpen } from './link-openings.ts'
 import type { LinkHost } from './links.ts'
 import { LinkServer, linkedBounds } from './links.ts'
-import { NodeMonitor } from './node.ts'
+import type { NodeMonitor } from './node.ts'
 import { type Opening, openSession } from './open-session.ts'
-import { UpstreamPool } from './pool.ts'
+import { PolicyInstall } from './policy-install.ts'
 import { requestStages } from './request-stages.ts'
 import { Secrets } from './secrets.ts'
 import type { EnforcedSession } from './session.ts'
@@ -105,6 +97,7 @@ export class Sidecar {
   readonly #wallMs = (): number => this.#turn.wallMs()
   readonly #budget: BytesBudget
   readonly #engine = new PolicyEngine()
+  readonly #policy: PolicyInstall
   readonly #traffic = new TrafficTable()
   readonly #consumerFaults = new Repeated()
   readonly #analyst = new Analyst()
@@ -125,12 +118,6 @@ export class Sidecar {
   readonly #unsubscribe: (() => void)[] = []
   readonly #stopWatching: () => void
   #stopping = false
-  /** Of the text in force; undefined before the first. */
-  #policyDigest: string | undefined
-  /** Why the last revision is not in force. */
-  #policyFault: string | undefined
-  /** The policy that came last, in force or under way. */
-  #wanted: PolicySnapshot | undefined
 
   constructor(options: SidecarOptions) {
     const { config, feed, log } = options
@@ -138,6 +125,7 @@ export class Sidecar {
     this.#providers = new ProvidersInForce(new Outside(options.outside ?? callsOutside(options.config.kubernetes)))
     this.#txnTokens = new TxnTokens(() => trustDomainOf(feed.credentials.current.spiffeId))
     this.#log = log
+    this.#policy = new PolicyInstall(this.#engine, log, ({ providers }) => this.#providers.setDocuments(providers))
     this.#turn = new Turn(options.nowMs)
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
@@ -162,62 +150,24 @@ export class Sidecar {
     })
     const refusedLogIn = transactions.refused.bind(transactions)
     this.#refusals = new LogInRefusals(log, Date.now, refusedLogIn)
-    const { address, port, spiffeId } = config.upstream
-    const target = { address, port, spiffeId }
     this.#ways = waysOf((options.stages ?? asTheyAre)({ request: requestStages, answer: answerStages }))
-    const events = new EventHub()
-    this.#node = new NodeMonitor(
-      {
-        name: config.name,
-        target,
-        turn: this.#turn,
-        log,
-        inForce: (permit) => judge.inForce(permit),
-        onEvent: (buffer, start, end) => events.dispatch(buffer, start, end),
-        onChange: () => this.#nodeChanged(),
-      },
-      feed.credentials.current,
-    )
-    const { schema } = this.#node
-    const judge = new Judge(this.#engine, schema, this.#wallMs)
-    const inForce = judge.inForce.bind(judge)
-    const pool = new UpstreamPool(
-      { target, connections: config.upstream.connections, turn: this.#turn, log, inForce },
-      feed.credentials.current,
-    )
-    const [node, secrets, turn] = [this.#node, this.#secrets, this.#turn]
-    const questions = new SchemaQuestions({
-      ask: node.asking,
-      judge,
-      transactions,
-      secrets,
-      turn,
-      baseOf: (keyspace, view) => schema.baseOf(keyspace, view),
-    })
-    this.#shared = {
-      turn,
+    const { node, shared } = enforcementOf({
+      config,
+      credentials: feed.credentials.current,
       log,
-      nodeAway: new Repeated(),
-      judge,
-      questions,
-      pool,
+      turn: this.#turn,
+      nowMs: this.#wallMs,
+      engine: this.#engine,
       transactions,
-      events,
-      analyst: this.#analyst,
       secrets: this.#secrets,
       txnTokens: this.#txnTokens,
-      schema,
-      descriptions: new Descriptions({
-        pool,
-        judge,
-        transactions,
-        secrets: this.#secrets,
-        turn: this.#turn,
-        schema: () => schema.view,
-      }),
-      trace: () => node.trace(),
-      share: config.upstream.share,
-    }
+      analyst: this.#analyst,
+      onNodeChange: () => this.#nodeChanged(),
+    })
+    this.#node = node
+    this.#shared = shared
+    const { judge } = shared
+    const { schema } = node
     this.#linkHost = {
       log,
       credentials: () => feed.credentials.current,
@@ -270,10 +220,10 @@ export class Sidecar {
     this.#providers.setKeySets(keySets.current)
     const txnKeys = feed.value(pushedKinds.txnKeys)
     this.#txnTokens.setKeys(txnKeys.current)
-    this.#install(policy.current)
+    this.#policy.install(policy.current)
     // Before the first await, so that no revision and no certificate is missed.
     this.#unsubscribe.push(
-      policy.observe((now) => this.#install(now)),
+      policy.observe((now) => this.#policy.install(now)),
       keySets.observe((now) => this.#providers.setKeySets(now)),
       txnKeys.observe((now) => this.#txnTokens.setKeys(now)),
       feed.value(pushedKinds.keys).observe((keys) => this.#secrets.use(keys)),
@@ -314,6 +264,7 @@ export class Sidecar {
     for (const off of this.#unsubscribe) off()
     for (const listener of this.#listeners) listener.stop()
     this.#stopping = true
+    this.#policy.stop()
     for (const link of this.#links) link.drain()
     const until = Date.now() + graceMs
     while (this.#connections.size + this.#links.size > 0 && Date.now() < until) {
@@ -329,40 +280,6 @@ export class Sidecar {
     this.#analyst.stop()
     await new Promise((resolve) => setTimeout(resolve, 50))
     this.#audit.close()
-  }
-
-  /** A policy that does not compile is never put in force; the last good one stays. A large one is compiled beside the loop and then swapped in. */
-  #install(policy: PolicySnapshot): void {
-    // Before the first revision there is nothing to install, and nothing is permitted.
-    if (policy.revision === 0) return
-    this.#wanted = policy
-    const put = (compiled: CompiledPolicy): void => {
-      this.#engine.install(compiled, policy.revision)
-      this.#providers.setDocuments(compiled.providers)
-      this.#policyDigest = textDigest(policy.source)
-      this.#policyFault = undefined
-    }
-    const failed = (reason: unknown): void => {
-      this.#log.error({ err: reason, revision: policy.revision }, 'policy revision not installed')
-      if (this.#wanted !== policy) return
-      this.#policyFault = `revision ${policy.revision}: ${RingfenceError.from(reason, 'CONFIG').message}`
-    }
-    const fileName = `revision ${policy.revision}`
-    // Nobody is served yet when the first comes, and nobody shall be before it is in force.
-    if (this.#engine.revision === 0 || Buffer.byteLength(policy.source) <= policyInlineBytesMax) {
-      try {
-        put(loadPolicy(policy.source, fileName))
-      } catch (reason) {
-        failed(reason)
-      }
-      return
-    }
-    const compiling = compilePolicy(policy.source, fileName)
-    const done = (compiled: CompiledPolicy): void => {
-      // A later one came meanwhile.
-      if (this.#wanted === policy && !this.#stopping) put(compiled)
-    }
-    settle(nothingEnds, 'a policy that is put in force', compiling, done, failed)
   }
 
   #accepted(accepted: Accepted): void {
@@ -436,9 +353,7 @@ export class Sidecar {
     const keysWanted = this.#providers.takeWanted()
     return {
       ...(keysWanted.length === 0 ? {} : { keysWanted }),
-      policyRevision: this.#engine.revision,
-      policyDigest: this.#policyDigest,
-      ...(this.#policyFault === undefined ? {} : { policyFault: this.#policyFault }),
+      ...this.#policy.report(),
       connections: this.#connections.size + this.#links.size,
       sessions,
       upstreamConnections: this.#shared.pool.connectionsOpen,

@@ -1,0 +1,94 @@
+/**
+ * What all sessions of a sidecar share, put together: the node as it is watched, the connections to it, and who judges.
+ *
+ * Rule: whoever sends to the node asks one judge whether a permit is in force.
+ */
+import type { Transactions } from '../audit/transactions.ts'
+import type { Credentials } from '../mesh/credentials.ts'
+import type { Permit, PolicyEngine } from '../policy/engine.ts'
+import type { Turn } from '../session/turn.ts'
+import type { Logger } from '../telemetry/log.ts'
+import { Repeated } from '../telemetry/repeated.ts'
+import type { Analyst } from './analyst.ts'
+import type { TxnTokens } from './behalf/tokens.ts'
+import { SchemaQuestions } from './catalog/questions.ts'
+import type { SidecarConfig } from './config.ts'
+import { Descriptions } from './describe/descriptions.ts'
+import { EventHub } from './events.ts'
+import { Judge } from './judged.ts'
+import { NodeMonitor } from './node.ts'
+import { UpstreamPool } from './pool.ts'
+import type { Secrets } from './secrets.ts'
+import type { Shared } from './shared.ts'
+
+export interface EnforcementParts {
+  readonly config: SidecarConfig
+  readonly credentials: Credentials
+  readonly log: Logger
+  readonly turn: Turn
+  /** The wall clock of the turn. */
+  readonly nowMs: () => number
+  readonly engine: PolicyEngine
+  readonly transactions: Transactions
+  readonly secrets: Secrets
+  readonly txnTokens: TxnTokens
+  readonly analyst: Analyst
+  readonly onNodeChange: () => void
+}
+
+export interface Enforcement {
+  readonly node: NodeMonitor
+  readonly shared: Shared
+}
+
+export function enforcementOf(parts: EnforcementParts): Enforcement {
+  const { config, credentials, log, turn, transactions, secrets, txnTokens, analyst } = parts
+  const { address, port, spiffeId, connections, share } = config.upstream
+  const target = { address, port, spiffeId }
+  const inForce = (permit: Permit): boolean => judge.inForce(permit)
+  const events = new EventHub()
+  const node = new NodeMonitor(
+    {
+      name: config.name,
+      target,
+      turn,
+      log,
+      inForce,
+      onEvent: (buffer, start, end) => events.dispatch(buffer, start, end),
+      onChange: parts.onNodeChange,
+    },
+    credentials,
+  )
+  const { schema } = node
+  const judge = new Judge(parts.engine, schema, parts.nowMs)
+  const pool = new UpstreamPool({ target, connections, turn, log, inForce }, credentials)
+  const questions = new SchemaQuestions({
+    ask: node.asking,
+    judge,
+    transactions,
+    secrets,
+    turn,
+    baseOf: (keyspace, view) => schema.baseOf(keyspace, view),
+  })
+  const descriptions = new Descriptions({ pool, judge, transactions, secrets, turn, schema: () => schema.view })
+  return {
+    node,
+    shared: {
+      turn,
+      log,
+      nodeAway: new Repeated(),
+      judge,
+      questions,
+      pool,
+      transactions,
+      events,
+      analyst,
+      secrets,
+      txnTokens,
+      schema,
+      descriptions,
+      trace: () => node.trace(),
+      share,
+    },
+  }
+}
