@@ -4,10 +4,8 @@
  */
 
 import type { KeyObject } from 'node:crypto'
-import { constants, createPrivateKey } from 'node:crypto'
+import { createPrivateKey } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
-import { connect as connectTls } from 'node:tls'
-import type { z } from 'zod'
 import type { ByteAccount } from '../base/bytes-budget.ts'
 import { overloaded } from '../base/bytes-budget.ts'
 import { after, contain, contained, containFault, every, type Owner } from '../base/contained.ts'
@@ -17,12 +15,10 @@ import { transportLine, transportWords } from '../base/transport-fault.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { headerOpcode, headerStream, headerVersion } from '../cql/protocol.ts'
-import { verifyPeer } from '../identity/certificate.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
-import { trustDomainOf } from '../identity/spiffe.ts'
 import { FairSender, SessionQueue } from '../link/fair-sender.ts'
 import { Pieces } from '../link/pieces.ts'
-import type { Close, Hello, Open, Ring } from '../link/protocol.ts'
+import type { Close, Hello, Open } from '../link/protocol.ts'
 import {
   Control,
   closeSchema,
@@ -32,11 +28,6 @@ import {
   helloSchema,
   linkProtocol,
   linkProtocols,
-  numberedSchema,
-  ringSchema,
-  schemaNameMax,
-  schemaSchema,
-  tableSchema,
   tryControl,
 } from '../link/protocol.ts'
 import { FrameSplitter } from '../link/splitter.ts'
@@ -44,8 +35,10 @@ import type { Credentials } from '../mesh/credentials.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import { cqlFault } from '../session/fault.ts'
 import { Outbox } from '../session/outbox.ts'
-import { reusedReads } from '../session/reads.ts'
+import { connectToPeer } from '../session/peer-socket.ts'
 import type { Turn } from '../session/turn.ts'
+import { LinkQuestions } from './link-questions.ts'
+import { verifySidecar } from './verify-sidecar.ts'
 
 /** A session's end of a link. */
 export interface LinkUser extends Owner {
@@ -73,7 +66,6 @@ export interface GatewayLinkOptions {
 
 const pingMs = 5000
 const pingsMissedMax = 3
-const questionTimeoutMs = 2000
 
 /** Of a CLOSE that does not say why in a way that is understood. */
 const unsaid: Close = { code: 'LINK', message: 'the sidecar ended the session' }
@@ -88,6 +80,7 @@ export class GatewayLink implements Owner {
   readonly sidecarIndex: number
   /** The key of the certificate shown on this link: passports are signed with it. */
   readonly key: KeyObject
+  readonly questions: LinkQuestions
   readonly #options: GatewayLinkOptions
   readonly #socket: TLSSocket
   readonly #outbox: Outbox
@@ -97,9 +90,7 @@ export class GatewayLink implements Owner {
   #inPieces = false
   readonly #pieces = new Pieces(limits.answerBytesMax)
   readonly #users = new Map<number, LinkUser>()
-  readonly #asked = new Map<number, (answer: unknown) => void>()
   #lastNumber = 0
-  #lastQuestion = 0
   #hello: Hello | undefined
   #draining = false
   #closed = false
@@ -113,29 +104,22 @@ export class GatewayLink implements Owner {
   #peerNotAfterMs = 0
 
   private constructor(options: GatewayLinkOptions) {
+    const { address, port } = options.endpoint
     this.#options = options
     this.endpoint = options.endpoint
     this.sidecarIndex = options.sidecarIndex
     this.credentials = options.credentials
     this.key = createPrivateKey(options.credentials.keyPem)
-    this.#socket = connectTls({
-      host: options.endpoint.address,
-      port: options.endpoint.port,
-      key: options.credentials.keyPem,
-      cert: options.credentials.certificatePem,
-      ca: options.credentials.bundlePem,
-      minVersion: 'TLSv1.3',
-      ALPNProtocols: [...linkProtocols],
-      secureOptions: constants.SSL_OP_NO_TICKET,
-      // The sidecar is known by its SPIFFE id, read from the certificate's DER in `open`, never by a host name.
-      checkServerIdentity: () => undefined,
-      ...reusedReads(contained(this, 'bytes of a sidecar', (chunk: Buffer) => this.#onData(chunk))),
-    })
+    this.#socket = connectToPeer(
+      { address, port, protocols: linkProtocols },
+      options.credentials,
+      contained(this, 'bytes of a sidecar', (chunk: Buffer) => this.#onData(chunk)),
+    )
     this.#socket.once('secureConnect', () => {
       this.#secured = true
     })
-    this.#socket.setNoDelay(true)
     this.#outbox = new Outbox(this.#socket, options.turn, { framing: 'prefixed', shared: true })
+    this.questions = new LinkQuestions(this, this.#outbox)
     this.#sender = new FairSender({ outbox: this.#outbox, inPieces: false })
     this.#splitter = new FrameSplitter(limits.answerBytesMax)
     this.#socket.on(
@@ -228,40 +212,6 @@ export class GatewayLink implements Owner {
     if (this.#draining && this.#users.size === 0) this.destroy('recycled')
   }
 
-  /** The schema version of the sidecar's node; `undefined` when it cannot be told now. */
-  async schemaVersion(): Promise<string | undefined> {
-    const answer = (await this.#ask(Control.SCHEMA_QUERY, {})) as { versions: readonly string[] } | undefined
-    return answer?.versions[0]
-  }
-
-  /** The ring as the sidecar's node sees it; `undefined` when it cannot be told now. */
-  async ring(): Promise<Ring | undefined> {
-    return (await this.#ask(Control.RING_QUERY, {})) as Ring | undefined
-  }
-
-  /** The columns of a table's partition key, empty where the sidecar knows no such table; `undefined` when it cannot be told now. */
-  async partitionKey(keyspace: string, table: string): Promise<readonly string[] | undefined> {
-    // Names that clients write can be of any length.
-    if (keyspace.length > schemaNameMax || table.length > schemaNameMax) return []
-    const question = { keyspace, table }
-    const answer = await this.#ask(Control.TABLE_QUERY, question)
-    return (answer as { partitionKey: readonly string[] } | undefined)?.partitionKey
-  }
-
-  /** The answer was validated by the schema of its kind; `undefined` when none came in time. */
-  #ask(opcode: number, question: Record<string, unknown>): Promise<unknown> {
-    if (this.#closed) return Promise.resolve(undefined)
-    const id = ++this.#lastQuestion
-    return new Promise((resolve) => {
-      const timer = after(this, 'a question to a sidecar', questionTimeoutMs, () => this.#answer(id, undefined))
-      this.#asked.set(id, (answer) => {
-        clearTimeout(timer)
-        resolve(answer)
-      })
-      this.#outbox.send(controlEnvelope(opcode, { id, ...question }), 0)
-    })
-  }
-
   /** Takes no new sessions; closes when the last one has moved. */
   drain(): void {
     if (this.#draining) return
@@ -281,17 +231,8 @@ export class GatewayLink implements Owner {
   }
 
   #verify(): void {
-    const leaf = this.#socket.getPeerX509Certificate()
-    if (leaf === undefined) throw new RingfenceError('IDENTITY', 'the sidecar showed no certificate')
-    const peer = verifyPeer(leaf.raw, Date.now(), trustDomainOf(this.credentials.spiffeId))
-    if (peer.spiffeId !== this.endpoint.spiffeId) {
-      throw new RingfenceError('IDENTITY', `the sidecar is ${peer.spiffeId}, expected ${this.endpoint.spiffeId}`)
-    }
-    const protocol = this.#socket.alpnProtocol
-    if (typeof protocol !== 'string' || !linkProtocols.includes(protocol)) {
-      throw new RingfenceError('LINK', 'the peer speaks no mesh link')
-    }
-    this.#peerNotAfterMs = peer.notAfterMs
+    const { notAfterMs, protocol } = verifySidecar(this.#socket, this.#options)
+    this.#peerNotAfterMs = notAfterMs
     if (protocol !== linkProtocol) return
     this.#inPieces = true
     this.#sender = new FairSender({ outbox: this.#outbox, inPieces: true })
@@ -365,16 +306,8 @@ export class GatewayLink implements Owner {
       case Control.DRAIN:
         this.drain()
         return
-      case Control.SCHEMA:
-        this.#answered(schemaSchema, buffer, start, end)
-        return
-      case Control.RING:
-        this.#answered(ringSchema, buffer, start, end)
-        return
-      case Control.TABLE:
-        this.#answered(tableSchema, buffer, start, end)
-        return
-      // A kind that only a newer sidecar knows is none that is waited for.
+      default:
+        this.questions.answered(headerOpcode(buffer, start), buffer.subarray(start, end))
     }
   }
 
@@ -416,19 +349,6 @@ export class GatewayLink implements Owner {
     this.#give(user, envelope, 0, envelope.length)
   }
 
-  /** An answer that does not fit is as good as one that cannot be given. */
-  #answered(schema: z.ZodType<{ id: number }>, buffer: Buffer, start: number, end: number): void {
-    const answer = tryControl(schema, buffer, start, end)
-    const id = answer?.id ?? tryControl(numberedSchema, buffer, start, end)?.id
-    if (id !== undefined) this.#answer(id, answer)
-  }
-
-  #answer(id: number, answer: unknown): void {
-    const asked = this.#asked.get(id)
-    this.#asked.delete(id)
-    asked?.(answer)
-  }
-
   #sendPing(): void {
     if (++this.#pingsMissed > pingsMissedMax) this.destroy('the sidecar does not answer')
     else this.#outbox.send(controlEnvelope(Control.PING, {}), 0)
@@ -441,7 +361,7 @@ export class GatewayLink implements Owner {
     this.#outbox.close()
     this.#sender.close()
     this.#pieces.dropAll()
-    for (const id of [...this.#asked.keys()]) this.#answer(id, undefined)
+    this.questions.close()
     const users = [...this.#users.values()]
     this.#users.clear()
     for (const user of users) {

@@ -224,7 +224,7 @@ export class TopologyAnswers {
   async #schemaVersion(): Promise<string> {
     const until = performance.now() + agreementMsMax
     for (let pauseMs = agreementPollMsMin; ; pauseMs = Math.min(2 * pauseMs, agreementPollMsMax)) {
-      const answers = await Promise.all(this.#links.usable.map((link) => link.schemaVersion()))
+      const answers = await Promise.all(this.#links.usable.map((link) => link.questions.schemaVersion()))
       const versions = new Set(answers.filter((version) => version !== undefined))
       const [version] = versions
       if (version !== undefined && (versions.size === 1 || performance.now() >= until)) return version

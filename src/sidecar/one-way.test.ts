@@ -40,7 +40,9 @@ describe('the way to the node', () => {
     assert.deepEqual(uses(/this\.send\(/g, 'sidecar/upstream.ts'), { 'sidecar/upstream.ts': 1 })
     assert.deepEqual(uses(/#outbox\.(write|send)\(/g, 'sidecar/upstream.ts'), { 'sidecar/upstream.ts': 1 })
     assert.deepEqual(uses(/#socket\.write\(/g, 'sidecar/upstream.ts'), {})
-    assert.deepEqual(uses(/\bconnectTls\(|\btls\.connect\(/g, 'sidecar'), { 'sidecar/upstream.ts': 1 })
+    assert.deepEqual(uses(/\bconnectToPeer\(|\bconnectTls\(|\btls\.connect\(/g, 'sidecar'), {
+      'sidecar/upstream.ts': 1,
+    })
   })
 
   it('is asked for by few, and by a permit', () => {

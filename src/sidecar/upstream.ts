@@ -6,9 +6,7 @@
  * waiting for it: a late answer would be taken for another request's.
  */
 
-import { constants } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
-import { connect as connectTls } from 'node:tls'
 import { Verdict } from '../base/bytes-budget.ts'
 import { after, contain, contained, containFault, every, type Owner } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
@@ -21,7 +19,7 @@ import type { Credentials } from '../mesh/credentials.ts'
 import type { Permit } from '../policy/engine.ts'
 import { isOwnPermitFor, type OwnPermit, ownPermit } from '../policy/own-permit.ts'
 import { Outbox } from '../session/outbox.ts'
-import { reusedReads } from '../session/reads.ts'
+import { connectToPeer } from '../session/peer-socket.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Carrier, InFlight } from './in-flight.ts'
 import { LongAnswers } from './long-answers.ts'
@@ -80,19 +78,11 @@ export class Upstream implements Carrier, Owner {
     this.version = options.version
     this.keyspace = options.keyspace
     const { credentials, target } = options
-    this.#socket = connectTls({
-      host: target.address,
-      port: target.port,
-      key: credentials.keyPem,
-      cert: credentials.certificatePem,
-      ca: credentials.bundlePem,
-      minVersion: 'TLSv1.3',
-      secureOptions: constants.SSL_OP_NO_TICKET,
-      // The node is known by its SPIFFE id, read from the certificate's DER in `verifyNode`, never by a host name.
-      checkServerIdentity: () => undefined,
-      ...reusedReads(contained(this, 'bytes of the node', (chunk: Buffer) => this.#onData(chunk))),
-    })
-    this.#socket.setNoDelay(true)
+    this.#socket = connectToPeer(
+      target,
+      credentials,
+      contained(this, 'bytes of the node', (chunk: Buffer) => this.#onData(chunk)),
+    )
     this.#socket.setKeepAlive(true, 10_000)
     this.#outbox = new Outbox(this.#socket, options.turn, {
       shared: true,

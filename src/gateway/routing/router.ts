@@ -161,7 +161,7 @@ export class Router {
     if (!hello.partitioner.endsWith('.Murmur3Partitioner')) return
     if (hello.ring === '' || hello.ring === this.#ring?.digest || hello.ring === this.#asking) return
     this.#asking = hello.ring
-    settle(nothingEnds, 'the ring of a sidecar', link.ring(), (ring) => {
+    settle(nothingEnds, 'the ring of a sidecar', link.questions.ring(), (ring) => {
       this.#asking = ''
       // None is known there any more, or none yet: what is known here is better.
       if (ring === undefined || ring.digest === '') return
@@ -197,7 +197,7 @@ export class Router {
     if (link === undefined) return undefined
     const asked = { columns: undefined, waiting: [found] }
     this.#tables.set(name, asked)
-    settle(nothingEnds, 'the key of a table', link.partitionKey(keyspace, table), (columns) => {
+    settle(nothingEnds, 'the key of a table', link.questions.partitionKey(keyspace, table), (columns) => {
       const current = this.#tables.get(name) === asked
       if (columns === undefined) {
         if (current) this.#tables.delete(name)
