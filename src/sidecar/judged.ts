@@ -4,14 +4,12 @@
  * Rule: a decision is used only while the policy and the schema that gave it are in force; `Judge.settled`, `Judge.current` and
  * `Judge.inForce` are the places that look.
  */
-import { createHash } from 'node:crypto'
 import { tablesMissing } from '../audit/record.ts'
-import { type Cache, createWeighedCache, SharedCache } from '../base/cache.ts'
+import { SharedCache } from '../base/cache.ts'
 import { contained } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
-import { meaningOf } from '../cql/statement/meaning.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
 import { tooManyObjectsRule } from '../policy/denial.ts'
 import type { Decision, Denial, Permit, PolicyEngine, Visibility } from '../policy/engine.ts'
@@ -19,119 +17,26 @@ import { isPermitOf } from '../policy/engine.ts'
 import { type Pace, unpaced } from '../policy/pace.ts'
 import { type Principal, principalKey } from '../policy/principal.ts'
 import type { RequestContext, SchemaView } from '../policy/request.ts'
-import { type LoopShare, LoopShares } from '../session/loop-share.ts'
-import { inlineTextMax } from './analyst.ts'
+import { LoopShares } from '../session/loop-share.ts'
 import type { AnsweredColumns } from './answered.ts'
+import { IdentityState } from './identity-state.ts'
 import { hiddenView, nothingThere, notThere, withoutHiddenViews } from './nothing-there.ts'
-import { PreparedTable } from './prepared.ts'
-import { changesSchema } from './schema/doubts.ts'
-import type { Judged } from './statement.ts'
-import { bytesOf, type StatementBounds, type StatementHolder, StatementMemory } from './statement-memory.ts'
-import { namesTopology, showsAddresses } from './topology.ts'
-import { type TouchedSchema, touchedTables } from './touched.ts'
+import { findTables, type Judged, textKey, undecided } from './statement.ts'
+import { type StatementBounds, StatementMemory } from './statement-memory.ts'
+import type { SchemaSource } from './touched.ts'
 
+export { IdentityState } from './identity-state.ts'
 export type { Judged } from './statement.ts'
-
-/** What the sidecar remembers of one identity, over all its sessions. */
-export class IdentityState implements StatementHolder {
-  readonly principal: Principal
-  /** Under what everything of it is kept; see `principalKey`. */
-  readonly key: string
-  /** Of the event loop; all its sessions have one. By it goes whatever is shared out: a workload has one with all on whose behalf it asks. */
-  share: LoopShare
-  readonly prepared: PreparedTable
-  readonly #memory: StatementMemory
-  /** Statements sent as text, by keyspace and text. */
-  readonly #texts: Cache<Judged>
-  #textsBytes = 0
-  sessions = 0
-  /** Of the epoch below. */
-  epoch = -1
-  /** Its rules look at the request, so a decision is good only for requests alike. */
-  contextual = false
-  visibility: Visibility | undefined
-
-  constructor(principal: Principal, memory: StatementMemory, share: LoopShare = new LoopShares().share()) {
-    this.principal = principal
-    this.key = principalKey(principal)
-    this.share = share
-    this.#memory = memory
-    // So heavy that by their number no more are kept than may be, either.
-    const bytesMax = Math.floor(memory.bounds.identityBytesMax / 2)
-    const weightMin = Math.ceil(bytesMax / textsPerIdentityMax)
-    this.#texts = createWeighedCache(
-      bytesMax,
-      (judged) => Math.max(judged.bytes, weightMin),
-      (judged) => this.#changed(-judged.bytes),
-    )
-    this.prepared = new PreparedTable(memory.bounds.identityBytesMax / 2, (more) => memory.changed(more))
-  }
-
-  get statementBytes(): number {
-    return this.#textsBytes + this.prepared.bytes
-  }
-
-  text(key: string): Judged | undefined {
-    return this.#texts.get(key)
-  }
-
-  /** One half of an identity's bytes is for texts, the other for prepared statements. */
-  rememberText(key: string, judged: Judged): void {
-    const bytes = bytesOf(judged)
-    this.#texts.set(key, judged)
-    if (this.#texts.peek(key) === judged) this.#changed(bytes)
-  }
-
-  forgetStatements(): void {
-    this.#texts.clear()
-    this.prepared.clear()
-  }
-
-  #changed(more: number): void {
-    this.#textsBytes += more
-    this.#memory.changed(more)
-  }
-}
-
-/** The cluster's schema as it was last read. */
-export interface SchemaSource {
-  readonly view: TouchedSchema
-  /** Grows with every change. */
-  readonly epoch: number
-}
 
 /** Longer texts are judged each time: they would fill the memory and seldom come twice. */
 const rememberedTextMax = 4096
-const textsPerIdentityMax = 2000
 /** That have no session. */
 const identitiesMax = 10_000
 const contextsPerStatementMax = 64
 /** So many always fit into a record, for Cassandra's names have at most 48 and 222 characters. */
 const tablesRecordedMin = 64
 
-/** Before the first epoch. */
-const noVerdict = -1
-const undecided: Denial = { kind: 'denial', rule: 'undecided', reason: 'no decision was taken', revision: 0 }
-
 const traces = 'SELECT session_id FROM system_traces.sessions WHERE session_id = ?'
-
-/**
- * Cassandra looks for the names of these when it runs them, in the connection's keyspace: neither where they were prepared nor the
- * request's own keyspace (v5) counts (`DescribeStatement`, `PermissionsManagementStatement.validate`). The names of all others have
- * their keyspace from the preparing on, where a request's own keyspace counts.
- */
-export function isResolvedLate({ verb }: StatementFacts): boolean {
-  return /^(?:DESCRIBE|GRANT|REVOKE|LIST)\b/.test(verb)
-}
-
-/**
- * A prepared GRANT or REVOKE keeps, at the node and for everyone, the keyspace of whoever ran it first: where it would run is not known here.
- * @throws RingfenceError INVALID
- */
-export function refuseResolvedOnce({ verb }: StatementFacts): void {
-  if (verb.startsWith('DESCRIBE')) return
-  throw new RingfenceError('INVALID', 'a prepared statement about permissions must name the keyspace of its table')
-}
 
 export class Judge {
   readonly #engine: PolicyEngine
@@ -402,29 +307,9 @@ export class Judge {
     keyspace: string,
     keyspaceCounts: boolean,
     facts: StatementFacts,
-    tables: readonly string[] = touchedTables(facts, this.#schema.view),
+    tables?: readonly string[],
   ): Judged {
-    return {
-      text,
-      bytes: 0,
-      keyspace,
-      keyspaceCounts,
-      resolvedLate: keyspaceCounts && isResolvedLate(facts),
-      facts,
-      changesSchema: changesSchema(facts),
-      namesTopology: namesTopology(facts),
-      showsAddresses: showsAddresses(facts),
-      decision: undecided,
-      epoch: noVerdict,
-      byContext: undefined,
-      unknownTable: false,
-      lookedUp: noVerdict,
-      textDigest: undefined,
-      tables,
-      tablesEpoch: this.#schema.epoch,
-      asked: false,
-      notes: undefined,
-    }
+    return undecided({ text, keyspace, keyspaceCounts, facts }, this.#schema, tables)
   }
 
   #decide(pace: Pace, identity: IdentityState, judged: Judged, request: RequestContext): Decision | undefined {
@@ -445,13 +330,9 @@ export class Judge {
     return decision === undefined || decision.kind === 'permit' ? decision : (this.nothingThere(judged) ?? decision)
   }
 
-  /** The tables that a statement touches, for the record. Again where the schema changed: it may have another view now. */
+  /** See `findTables`. */
   findTables(judged: Judged): void {
-    if (judged.tablesEpoch === this.#schema.epoch) return
-    judged.tablesEpoch = this.#schema.epoch
-    const tables = touchedTables(judged.facts, this.#schema.view)
-    if (tables.length === judged.tables.length && tables.every((table, index) => table === judged.tables[index])) return
-    judged.tables = tables
+    findTables(judged, this.#schema)
   }
 
   /** The decision for requests alike, taken when the first of them comes. */
@@ -496,22 +377,8 @@ export class Judge {
   }
 }
 
-/** The length in front keeps a keyspace that a client made up from being read as the beginning of a text. */
-function textKey(text: string, keyspace: string): string {
-  return `${keyspace.length}:${keyspace}${text}`
-}
-
 /** The permit, or the refusal as the client sees it. */
 export function permitOf(decision: Decision): Permit {
   if (decision.kind === 'permit') return decision
   throw new RingfenceError('UNAUTHORIZED', decision.reason)
-}
-
-/** SHA-256 of what the statement says; of its text as it stands where that is long. */
-export function textDigest(judged: Judged): Buffer {
-  const { text } = judged
-  judged.textDigest ??= createHash('sha256')
-    .update(text.length > inlineTextMax ? text : meaningOf(text))
-    .digest()
-  return judged.textDigest
 }

@@ -27,9 +27,10 @@ import { BoundValues } from './bound.ts'
 import type { SessionContext } from './context.ts'
 import { withoutPayload } from './envelopes.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
-import { permitOf, textDigest } from './judged.ts'
+import { permitOf } from './judged.ts'
 import type { SealContext } from './seal.ts'
 import type { Secrets } from './secrets.ts'
+import { textDigest } from './statement.ts'
 
 // Filled anew for each envelope that is looked at again.
 const query = new QueryView()

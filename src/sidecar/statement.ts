@@ -1,6 +1,14 @@
 /** A statement that was read, with the decision on it. */
+import { createHash } from 'node:crypto'
 import type { EventStatement } from '../audit/event.ts'
-import type { Decision } from '../policy/engine.ts'
+import { RingfenceError } from '../base/errors.ts'
+import type { StatementFacts } from '../cql/statement/facts.ts'
+import { meaningOf } from '../cql/statement/meaning.ts'
+import type { Decision, Denial } from '../policy/engine.ts'
+import { inlineTextMax } from './analyst.ts'
+import { changesSchema } from './schema/doubts.ts'
+import { namesTopology, showsAddresses } from './topology.ts'
+import { type SchemaSource, touchedTables } from './touched.ts'
 
 /** One statement as one identity sees it. */
 export interface Judged extends EventStatement {
@@ -35,4 +43,80 @@ export interface Judged extends EventStatement {
   tablesEpoch: number
   /** The node was asked to prepare it. */
   asked: boolean
+}
+
+/** Before the first epoch. */
+const noVerdict = -1
+const noDecision: Denial = { kind: 'denial', rule: 'undecided', reason: 'no decision was taken', revision: 0 }
+
+type Read = Pick<Judged, 'text' | 'keyspace' | 'keyspaceCounts'> & { readonly facts: StatementFacts }
+
+/** Before anything was decided on it. */
+export function undecided(
+  { text, keyspace, keyspaceCounts, facts }: Read,
+  schema: SchemaSource,
+  tables: readonly string[] = touchedTables(facts, schema.view),
+): Judged {
+  return {
+    text,
+    bytes: 0,
+    keyspace,
+    keyspaceCounts,
+    resolvedLate: keyspaceCounts && isResolvedLate(facts),
+    facts,
+    changesSchema: changesSchema(facts),
+    namesTopology: namesTopology(facts),
+    showsAddresses: showsAddresses(facts),
+    decision: noDecision,
+    epoch: noVerdict,
+    byContext: undefined,
+    unknownTable: false,
+    lookedUp: noVerdict,
+    textDigest: undefined,
+    tables,
+    tablesEpoch: schema.epoch,
+    asked: false,
+    notes: undefined,
+  }
+}
+
+/** The tables that a statement touches, for the record. Again where the schema changed: it may have another view now. */
+export function findTables(judged: Judged, schema: SchemaSource): void {
+  if (judged.tablesEpoch === schema.epoch) return
+  judged.tablesEpoch = schema.epoch
+  const tables = touchedTables(judged.facts, schema.view)
+  if (tables.length === judged.tables.length && tables.every((table, index) => table === judged.tables[index])) return
+  judged.tables = tables
+}
+
+/**
+ * Cassandra looks for the names of these when it runs them, in the connection's keyspace: neither where they were prepared nor the
+ * request's own keyspace (v5) counts (`DescribeStatement`, `PermissionsManagementStatement.validate`). The names of all others have
+ * their keyspace from the preparing on, where a request's own keyspace counts.
+ */
+function isResolvedLate({ verb }: StatementFacts): boolean {
+  return /^(?:DESCRIBE|GRANT|REVOKE|LIST)\b/.test(verb)
+}
+
+/**
+ * A prepared GRANT or REVOKE keeps, at the node and for everyone, the keyspace of whoever ran it first: where it would run is not known here.
+ * @throws RingfenceError INVALID
+ */
+export function refuseResolvedOnce({ verb }: StatementFacts): void {
+  if (verb.startsWith('DESCRIBE')) return
+  throw new RingfenceError('INVALID', 'a prepared statement about permissions must name the keyspace of its table')
+}
+
+/** The length in front keeps a keyspace that a client made up from being read as the beginning of a text. */
+export function textKey(text: string, keyspace: string): string {
+  return `${keyspace.length}:${keyspace}${text}`
+}
+
+/** SHA-256 of what the statement says; of its text as it stands where that is long. */
+export function textDigest(judged: Judged): Buffer {
+  const { text } = judged
+  judged.textDigest ??= createHash('sha256')
+    .update(text.length > inlineTextMax ? text : meaningOf(text))
+    .digest()
+  return judged.textDigest
 }

@@ -15,6 +15,13 @@ export interface TouchedSchema extends SchemaView {
   tablesOf?(keyspace: string): Iterable<string>
 }
 
+/** The cluster's schema as it was last read. */
+export interface SchemaSource {
+  readonly view: TouchedSchema
+  /** Grows with every change. */
+  readonly epoch: number
+}
+
 /** As CQL writes them, `keyspace.table`, each once. */
 export function touchedTables(facts: StatementFacts, schema: TouchedSchema): string[] {
   const found = new Set<string>()
