@@ -1,8 +1,9 @@
 /** Reads the captured bytes that the tests of this folder compare with; see `source` in each file for who made them. */
 import { gunzipSync } from 'node:zlib'
+import type { EnvelopeSink } from './envelope-sink.ts'
 import javaBytes from './fixtures/java-driver.json' with { type: 'json' }
 import pythonBytes from './fixtures/python-driver.json' with { type: 'json' }
-import type { EnvelopeSink, Inbound } from './inbound.ts'
+import type { Inbound } from './inbound.ts'
 import type { ProtocolVersion } from './protocol.ts'
 
 export interface Capture {

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { errorEnvelope } from './encode.ts'
-import { Inbound, largeBytes } from './inbound.ts'
+import { largeBytes } from './envelope-sink.ts'
+import { Inbound } from './inbound.ts'
 import { envelopeHeaderBytes, headerStream, Opcode, writeHeader } from './protocol.ts'
 import {
   compressedSegment,

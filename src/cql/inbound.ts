@@ -14,74 +14,39 @@
  */
 import { nothingEnds, unawaited } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
-import { Collector, Framer } from '../base/framer.ts'
-import { crc24, crc32 } from './crc.ts'
+import { Collector } from '../base/framer.ts'
+import { EnvelopeHeaders } from './envelope-headers.ts'
+import { type EnvelopeSink, largeBytes } from './envelope-sink.ts'
 import { LongBody, withBody } from './long-body.ts'
 import { lz4Uncompress } from './lz4.ts'
-import { envelopeHeaderBytes, Flag, headerBodyBytes, headerStream, headerVersion, responseBit } from './protocol.ts'
-import { segmentHeaderBytes, segmentHeaderLz4Bytes, segmentTrailerBytes } from './segment.ts'
+import { envelopeHeaderBytes, Flag, headerBodyBytes, headerStream, headerVersion } from './protocol.ts'
+import {
+  checkSegmentPayload,
+  isSelfContained,
+  segmentBytesAt,
+  segmentHeaderBytes,
+  segmentHeaderLz4Bytes,
+  segmentTrailerBytes,
+  segmentUncompressedBytes,
+} from './segment.ts'
 
-export interface EnvelopeSink {
-  /**
-   * `buffer[start..end)` is one whole envelope, header and body, not compressed. Borrowed: it is valid during this call only,
-   * and what keeps bytes longer copies them. May call `expectVersion()`, `useSegments()` and `useBodyCompression()` of the Inbound
-   * that calls it; they hold from the next envelope on.
-   */
-  onEnvelope(buffer: Buffer, start: number, end: number): void
-  /**
-   * Called once for an envelope of `envelopeBytes`, header included, that is not all there and larger than `largeBytes`, and for an
-   * answer that is longer than `bodyBytesMax`; its header stands at `buffer[start]`. False where it is to be dropped as it comes. Without
-   * this nothing is dropped, and an answer that is too long ends the stream, as a request does unless `dropsTooLong`.
-   */
-  onLarge?(buffer: Buffer, start: number, envelopeBytes: number): boolean
-  /** The last byte of an envelope that was dropped has come. */
-  onDropped?(stream: number): void
-  /**
-   * A body of which the envelope will have `envelopeBytes` is to be uncompressed beside the event loop. False where the envelope is to be
-   * dropped. Without this it is uncompressed at once.
-   */
-  onLong?(envelopeBytes: number): boolean
-  /** What `onLong` was asked about is uncompressed, or could not be, and waits for `goOn`; until then nothing else is handed on. */
-  onUncompressed?(): void
-  /** Segments of a long envelope came to `lookedAtBytes` more. May call `stop()`. */
-  onPiece?(): void
-}
-
-/** A longer envelope that comes in pieces is one that its receiver is asked about. */
-export const largeBytes = 64 * 1024
 /** A longer body is uncompressed beside the event loop. */
 export const uncompressInlineBytesMax = 256 * 1024
 /** Of segments that are uncompressed, until somebody looks at the clock. */
 const lookedAtBytes = 256 * 1024
-/** No envelope is longer (native_protocol_v4.spec §2.5): what announces more is none. */
-const protocolBodyBytesMax = 256 * 1024 * 1024
-
 /** A byte of an LZ4 block stands for 255 at the most. */
 const lz4RatioMax = 255
-const v1V2StreamAt = 2
-const versionFaultBytes = 4
 
 const empty: Buffer = Buffer.alloc(0)
 
 const Mode = { BARE: 0, SEGMENTS: 1, SEGMENTS_LZ4: 2 } as const
 type Mode = (typeof Mode)[keyof typeof Mode]
 
-export class Inbound extends Framer<EnvelopeSink> {
-  /** Longest body accepted, after decompression. May be raised when the session is authenticated; holds from the next header on. */
-  bodyBytesMax: number
-  /** Best effort for the answer to a fault: the stream and version of the header that was refused; 0 when none was read. */
-  faultStream = 0
-  faultVersion = 0
-
-  /** A request whose body is longer than `bodyBytesMax` is dropped, and does not end the stream; one that no envelope can have ends it. */
-  dropsTooLong = false
-
+export class Inbound extends EnvelopeHeaders {
   protected headerBytes = envelopeHeaderBytes
 
-  readonly #directionBit: number
   #mode: Mode = Mode.BARE
   #bodyCompression = false
-  #version = 0
   #dead = false
   #busy = false
 
@@ -99,12 +64,6 @@ export class Inbound extends Framer<EnvelopeSink> {
   // Whole envelopes out of a segment, behind the one at which the sink stopped.
   #opened = empty
 
-  constructor(direction: 'requests' | 'responses', bodyBytesMax: number) {
-    super()
-    this.#directionBit = direction === 'responses' ? responseBit : 0
-    this.bodyBytesMax = bodyBytesMax
-  }
-
   /** From the next byte on: v5 segments. PROTOCOL when a part of a bare envelope has arrived already. */
   useSegments(compression: 'none' | 'lz4'): void {
     assert(this.#mode === Mode.BARE, 'segments are switched on once')
@@ -118,11 +77,6 @@ export class Inbound extends Framer<EnvelopeSink> {
   /** v3 and v4: bodies that carry the compression flag are LZ4. */
   useBodyCompression(): void {
     this.#bodyCompression = true
-  }
-
-  /** The one version that this connection speaks from now on. */
-  expectVersion(version: number): void {
-    this.#version = version
   }
 
   /** What was asked about with `onLong` is not there yet. */
@@ -228,16 +182,16 @@ export class Inbound extends Framer<EnvelopeSink> {
   // --- the outer frame
 
   protected frameBytes(buf: Buffer, at: number, sink: EnvelopeSink): number {
-    if (this.#mode === Mode.BARE) return this.#checkHeader(buf, at, sink)
-    return this.#checkSegmentHeader(buf, at, this.headerBytes)
+    if (this.#mode === Mode.BARE) return this.checkHeader(buf, at, sink)
+    return segmentBytesAt(buf, at, this.headerBytes)
   }
 
   protected override onPartOfHeader(buf: Buffer, at: number, have: number): void {
-    if (this.#mode === Mode.BARE) this.#checkVersionEarly(buf, at, have)
+    if (this.#mode === Mode.BARE) this.checkVersionEarly(buf, at, have)
   }
 
   protected override wants(buf: Buffer, at: number, bytes: number, isWhole: boolean, sink: EnvelopeSink): boolean {
-    if (this.#mode !== Mode.BARE || (isWhole && !this.#isTooLong(bytes))) return true
+    if (this.#mode !== Mode.BARE || (isWhole && !this.isTooLong(bytes))) return true
     return this.#isWanted(buf, at, bytes, sink)
   }
 
@@ -265,13 +219,9 @@ export class Inbound extends Framer<EnvelopeSink> {
     this.#droppedStream = headerStream(buf, at)
   }
 
-  #isTooLong(envelopeBytes: number): boolean {
-    return envelopeBytes - envelopeHeaderBytes > this.bodyBytesMax
-  }
-
   /** Asks once for each envelope; false where it is dropped from now on. */
   #isWanted(buf: Buffer, at: number, envelopeBytes: number, sink: EnvelopeSink): boolean {
-    if (this.#asked || (envelopeBytes <= largeBytes && !this.#isTooLong(envelopeBytes))) return true
+    if (this.#asked || (envelopeBytes <= largeBytes && !this.isTooLong(envelopeBytes))) return true
     this.#asked = true
     if (sink.onLarge?.(buf, at, envelopeBytes) ?? true) return true
     this.#beginDrop(buf, at)
@@ -292,26 +242,25 @@ export class Inbound extends Framer<EnvelopeSink> {
 
   /** v3 and v4 with LZ4: the body is a big-endian [int] of its true length, then a raw block. */
   #uncompressBody(buffer: Buffer, start: number, end: number, sink: EnvelopeSink): Buffer | undefined {
-    if (!this.#bodyCompression)
-      this.#refuse(buffer, start, 'PROTOCOL', 'compressed body, but no compression was agreed')
+    if (!this.#bodyCompression) this.refuse(buffer, start, 'PROTOCOL', 'compressed body, but no compression was agreed')
     const blockAt = start + envelopeHeaderBytes + 4
-    if (end < blockAt) this.#refuse(buffer, start, 'PROTOCOL', 'compressed body without its length')
+    if (end < blockAt) this.refuse(buffer, start, 'PROTOCOL', 'compressed body without its length')
     const bodyBytes = buffer.readInt32BE(start + envelopeHeaderBytes)
-    if (bodyBytes < 0) this.#refuse(buffer, start, 'PROTOCOL', 'negative length of a compressed body')
+    if (bodyBytes < 0) this.refuse(buffer, start, 'PROTOCOL', 'negative length of a compressed body')
     if (bodyBytes > this.bodyBytesMax) {
       if (!this.dropsTooLong || (sink.onLarge?.(buffer, start, envelopeHeaderBytes + bodyBytes) ?? true))
-        this.#refuse(buffer, start, 'TOO_LARGE', this.#tooLarge(bodyBytes))
+        this.refuse(buffer, start, 'TOO_LARGE', this.tooLarge(bodyBytes))
       this.#beginDrop(buffer, start)
       this.#dropped(sink)
       return undefined
     }
-    this.#noteFault(buffer, start)
+    this.noteFault(buffer, start)
     if (bodyBytes > (end - blockAt) * lz4RatioMax) {
-      this.#refuse(buffer, start, 'PROTOCOL', 'a compressed body is said to be longer than it can be')
+      this.refuse(buffer, start, 'PROTOCOL', 'a compressed body is said to be longer than it can be')
     }
     const block = buffer.subarray(blockAt, end)
     if (bodyBytes > uncompressInlineBytesMax && sink.onLong !== undefined) {
-      this.#forgetFault()
+      this.forgetFault()
       if (sink.onLong(envelopeHeaderBytes + bodyBytes)) {
         const long = new LongBody(buffer, start)
         this.#long = long
@@ -324,7 +273,7 @@ export class Inbound extends Framer<EnvelopeSink> {
       return undefined
     }
     const body = lz4Uncompress(block, bodyBytes)
-    this.#forgetFault()
+    this.forgetFault()
     return withBody(buffer, start, body)
   }
 
@@ -334,110 +283,31 @@ export class Inbound extends Framer<EnvelopeSink> {
   }
 
   #deliverLong(long: LongBody, sink: EnvelopeSink): void {
-    this.#noteFault(long.header, 0)
+    this.noteFault(long.header, 0)
     const whole = long.envelope()
-    this.#forgetFault()
+    this.forgetFault()
     sink.onEnvelope(whole, 0, whole.length)
-  }
-
-  // --- the header
-
-  /** The length of the whole envelope whose header stands at `at`, or throws. */
-  #checkHeader(buf: Buffer, at: number, sink: EnvelopeSink): number {
-    if (buf[at]! !== (this.#directionBit | this.#version) || this.#version === 0) this.#checkVersion(buf, at)
-    const bodyBytes = headerBodyBytes(buf, at)
-    if (bodyBytes < 0) this.#refuse(buf, at, 'PROTOCOL', 'negative body length')
-    const mayPass = this.dropsTooLong && bodyBytes <= protocolBodyBytesMax
-    if (bodyBytes > this.bodyBytesMax && ((this.#directionBit === 0 && !mayPass) || sink.onLarge === undefined)) {
-      this.#refuse(buf, at, 'TOO_LARGE', this.#tooLarge(bodyBytes))
-    }
-    return envelopeHeaderBytes + bodyBytes
-  }
-
-  /** v1 and v2 headers are eight bytes long, so a ninth may never come. */
-  #checkVersionEarly(buf: Buffer, at: number, available: number): void {
-    if (available >= versionFaultBytes) this.#checkVersion(buf, at)
-  }
-
-  #checkVersion(buf: Buffer, at: number): void {
-    const version = headerVersion(buf, at)
-    if (version < 3 || version > 5) {
-      this.#noteFault(buf, at)
-      if (version < 3) this.faultStream = buf.readInt8(at + v1V2StreamAt)
-      // Cassandra's own words: drivers look for them to go down a version.
-      const spoken = 'supported versions are (3/v3, 4/v4, 5/v5)'
-      throw new RingfenceError('VERSION', `Invalid or unsupported protocol version (${version}); ${spoken}`)
-    }
-    if ((buf[at]! & responseBit) !== this.#directionBit) {
-      this.#refuse(
-        buf,
-        at,
-        'PROTOCOL',
-        this.#directionBit === 0 ? 'a response came from a client' : 'a request came from a node',
-      )
-    }
-    if (this.#version !== 0 && version !== this.#version) {
-      this.#refuse(buf, at, 'PROTOCOL', `message of version ${version} on a connection of version ${this.#version}`)
-    }
-  }
-
-  #tooLarge(bodyBytes: number): string {
-    return `body of ${bodyBytes} bytes is longer than ${this.bodyBytesMax}`
-  }
-
-  #noteFault(buf: Buffer, at: number): void {
-    this.faultVersion = headerVersion(buf, at)
-    this.faultStream = headerStream(buf, at)
-  }
-
-  #forgetFault(): void {
-    this.faultVersion = 0
-    this.faultStream = 0
-  }
-
-  #refuse(buf: Buffer, at: number, code: 'PROTOCOL' | 'TOO_LARGE', message: string): never {
-    this.#noteFault(buf, at)
-    throw new RingfenceError(code, message)
   }
 
   // --- segments
 
-  /** The length of the whole segment whose header stands at `at`, or throws. */
-  #checkSegmentHeader(buf: Buffer, at: number, headerBytes: number): number {
-    const lz4 = headerBytes === segmentHeaderLz4Bytes
-    const crcAt = at + (lz4 ? 5 : 3)
-    const crc = buf[crcAt]! | (buf[crcAt + 1]! << 8) | (buf[crcAt + 2]! << 16)
-    if (crc24(buf, at, lz4 ? 5 : 3) !== crc)
-      throw new RingfenceError('CHECKSUM', 'segment header does not match its checksum')
-    const padding = lz4 ? buf[at + 4]! >> 3 : buf[at + 2]! >> 2
-    if (padding !== 0) throw new RingfenceError('PROTOCOL', 'padding bits are set in a segment header')
-    const payloadBytes = buf[at]! | (buf[at + 1]! << 8) | ((buf[at + 2]! & 1) << 16)
-    return headerBytes + payloadBytes + segmentTrailerBytes
-  }
-
   #openSegment(buf: Buffer, at: number, headerBytes: number, segmentBytes: number, sink: EnvelopeSink): void {
     const payloadAt = at + headerBytes
     const trailerAt = at + segmentBytes - segmentTrailerBytes
-    if (crc32(buf, payloadAt, trailerAt) !== buf.readUInt32LE(trailerAt)) {
-      throw new RingfenceError('CHECKSUM', 'segment payload does not match its checksum')
-    }
-    if (headerBytes === segmentHeaderBytes) {
-      this.#payloadOf(buf, payloadAt, trailerAt, (buf[at + 2]! & 2) !== 0, sink)
-      return
-    }
-    const selfContained = (buf[at + 4]! & 4) !== 0
-    const uncompressedBytes = (buf[at + 2]! >> 1) | (buf[at + 3]! << 7) | ((buf[at + 4]! & 3) << 15)
+    checkSegmentPayload(buf, payloadAt, trailerAt)
+    const selfContained = isSelfContained(buf, at, headerBytes)
+    const uncompressedBytes = headerBytes === segmentHeaderBytes ? 0 : segmentUncompressedBytes(buf, at)
     if (uncompressedBytes === 0) {
       this.#payloadOf(buf, payloadAt, trailerAt, selfContained, sink)
-    } else {
-      const payload = lz4Uncompress(buf.subarray(payloadAt, trailerAt), uncompressedBytes)
-      this.#segmentsBytes += uncompressedBytes
-      if (this.#segmentsBytes >= lookedAtBytes) {
-        this.#segmentsBytes = 0
-        sink.onPiece?.()
-      }
-      this.#payloadOf(payload, 0, payload.length, selfContained, sink)
+      return
     }
+    const payload = lz4Uncompress(buf.subarray(payloadAt, trailerAt), uncompressedBytes)
+    this.#segmentsBytes += uncompressedBytes
+    if (this.#segmentsBytes >= lookedAtBytes) {
+      this.#segmentsBytes = 0
+      sink.onPiece?.()
+    }
+    this.#payloadOf(payload, 0, payload.length, selfContained, sink)
   }
 
   #payloadOf(buf: Buffer, start: number, end: number, selfContained: boolean, sink: EnvelopeSink): void {
@@ -460,9 +330,9 @@ export class Inbound extends Framer<EnvelopeSink> {
       }
       if (end - at < envelopeHeaderBytes)
         throw new RingfenceError('PROTOCOL', 'a self-contained segment ends inside a header')
-      const envelopeEnd = at + this.#checkHeader(buf, at, sink)
-      if (envelopeEnd > end) this.#refuse(buf, at, 'PROTOCOL', 'a self-contained segment ends inside an envelope')
-      if (this.#isTooLong(envelopeEnd - at) && !this.#isWanted(buf, at, envelopeEnd - at, sink)) {
+      const envelopeEnd = at + this.checkHeader(buf, at, sink)
+      if (envelopeEnd > end) this.refuse(buf, at, 'PROTOCOL', 'a self-contained segment ends inside an envelope')
+      if (this.isTooLong(envelopeEnd - at) && !this.#isWanted(buf, at, envelopeEnd - at, sink)) {
         this.#dropped(sink)
         at = envelopeEnd
         continue
@@ -478,7 +348,7 @@ export class Inbound extends Framer<EnvelopeSink> {
     if (this.#largeBytes === 0) {
       if (end - start < envelopeHeaderBytes)
         throw new RingfenceError('PROTOCOL', 'the first segment of a message ends inside its header')
-      this.#largeBytes = this.#checkHeader(buf, start, sink)
+      this.#largeBytes = this.checkHeader(buf, start, sink)
       this.#isWanted(buf, start, this.#largeBytes, sink)
     }
     if (large.have + (end - start) > this.#largeBytes) {

@@ -5,7 +5,7 @@
  *     plain   [ 17 payload bytes | 1 self-contained | 6 zero | CRC24 ]                          payload  [ CRC32 ]
  *     lz4     [ 17 compressed bytes | 17 uncompressed bytes | 1 self-contained | 5 zero | CRC24 ] payload  [ CRC32 ]
  */
-import { assert } from '../base/errors.ts'
+import { assert, RingfenceError } from '../base/errors.ts'
 import { crc24, crc32 } from './crc.ts'
 import { lz4Compress } from './lz4.ts'
 
@@ -51,4 +51,33 @@ export function compressedSegment(payload: Buffer, selfContained: boolean): Buff
   wire.copy(segment, payloadAt)
   segment.writeUInt32LE(crc32(segment, payloadAt, trailerAt), trailerAt)
   return segment
+}
+
+/** The length of the whole segment whose header stands at `at`. Throws CHECKSUM or PROTOCOL. */
+export function segmentBytesAt(buf: Buffer, at: number, headerBytes: number): number {
+  const lz4 = headerBytes === segmentHeaderLz4Bytes
+  const crcAt = at + (lz4 ? 5 : 3)
+  const crc = buf[crcAt]! | (buf[crcAt + 1]! << 8) | (buf[crcAt + 2]! << 16)
+  if (crc24(buf, at, lz4 ? 5 : 3) !== crc)
+    throw new RingfenceError('CHECKSUM', 'segment header does not match its checksum')
+  const padding = lz4 ? buf[at + 4]! >> 3 : buf[at + 2]! >> 2
+  if (padding !== 0) throw new RingfenceError('PROTOCOL', 'padding bits are set in a segment header')
+  const payloadBytes = buf[at]! | (buf[at + 1]! << 8) | ((buf[at + 2]! & 1) << 16)
+  return headerBytes + payloadBytes + segmentTrailerBytes
+}
+
+/** Throws CHECKSUM where the payload is not the one that the trailer behind it is for. */
+export function checkSegmentPayload(buf: Buffer, payloadAt: number, trailerAt: number): void {
+  if (crc32(buf, payloadAt, trailerAt) === buf.readUInt32LE(trailerAt)) return
+  throw new RingfenceError('CHECKSUM', 'segment payload does not match its checksum')
+}
+
+/** Of a segment whose header was checked. */
+export function isSelfContained(buf: Buffer, at: number, headerBytes: number): boolean {
+  return headerBytes === segmentHeaderLz4Bytes ? (buf[at + 4]! & 4) !== 0 : (buf[at + 2]! & 2) !== 0
+}
+
+/** Of an LZ4 segment whose header was checked; 0 where its payload is as it is. */
+export function segmentUncompressedBytes(buf: Buffer, at: number): number {
+  return (buf[at + 2]! >> 1) | (buf[at + 3]! << 7) | ((buf[at + 4]! & 3) << 15)
 }

@@ -22,7 +22,8 @@ import {
   startupEnvelope,
   supportedEnvelope,
 } from '../../cql/encode.ts'
-import { type EnvelopeSink, Inbound } from '../../cql/inbound.ts'
+import type { EnvelopeSink } from '../../cql/envelope-sink.ts'
+import { Inbound } from '../../cql/inbound.ts'
 import {
   CqlErrorCode,
   headerFlags,
