@@ -1,16 +1,11 @@
 /**
- * What waits to leave through one socket. Each envelope is copied once, straight into the current slab; the slab is written
- * once per turn, or a few turns later where many clients share the socket. A full slab waits until the socket has taken it and
- * nobody pins it for a replay; then it is used again.
- *
- *   slab  [ handed to the socket | waiting for the end of the turn | room ]
- *         0                     from                             at     size
+ * What waits to leave through one socket. Each envelope is copied once, straight into the current slab (`slab-writer.ts`); the slab is
+ * written once per turn, or a few turns later where many clients share the socket (`flow.ts`).
  *
  * A long envelope is put in a queue, and what comes behind it as well: a window of it passes through slabs in each turn, as the socket
  * takes them. Copying, checksums and compression of all of it would keep the loop from everybody else.
  *
- * Invariant: from ≤ at ≤ slab.length; an open segment starts at `segmentAt`, from ≤ segmentAt ≤ at. What is in the slab leaves before
- * what is in the queue.
+ * Invariant: an open segment starts at `segmentAt`, which is no later than `at`. What is in the slab leaves before what is in the queue.
  */
 import type { Writable } from 'node:stream'
 import { contained, type Owner } from '../base/contained.ts'
@@ -25,11 +20,11 @@ import {
   segmentPayloadBytesMax,
   segmentTrailerBytes,
 } from '../cql/segment.ts'
-import { giveSlab, Slab, slabBytes, takeSlab } from './slab.ts'
+import { Flow } from './flow.ts'
+import { Slab } from './slab.ts'
+import { SlabWriter } from './slab-writer.ts'
 import type { Flushable, Pumped, Turn } from './turn.ts'
 
-/** Full slabs remembered; more are left to the garbage collector. */
-const fullMax = 16
 const compressionFlag = 0x01
 /** Bodies shorter than this gain nothing from LZ4. */
 const compressBodyBytesMin = 64
@@ -39,13 +34,6 @@ const compressBodyBytesMax = 1024 * 1024
 /** Of long envelopes so much passes in a turn, or what takes so long, and never less than one part. */
 const windowBytes = 512 * 1024
 const windowMs = 2
-
-/** As many envelopes are worth a write of their own. */
-const gatherEnvelopes = 16
-/** How many turns of the event loop the first of fewer waits for more, at most. */
-const gatherTurnsMax = 3
-/** After a write of fewer nobody waits: requests come one by one, and each is to be quick. */
-const flowEnvelopesMin = 4
 
 /** bare: v3/v4 or before READY. prefixed: the mesh link, four bytes of session number first. The rest: after READY. */
 export type Framing = 'bare' | 'prefixed' | 'body-lz4' | 'segments' | 'segments-lz4'
@@ -68,28 +56,12 @@ interface Waiting {
   readonly session: number
 }
 
-export class Outbox implements Flushable, Pumped, Owner {
-  readonly #socket: Writable
-  readonly #turn: Turn
-  readonly #shared: boolean
-  readonly #requests: boolean
+export class Outbox extends SlabWriter implements Flushable, Pumped, Owner {
+  /** Undefined where one client's envelopes leave. */
+  readonly #flow: Flow | undefined
   #framing: Framing
-  // One that nobody has touched: of an idle session's slab only the first page is ever resident.
-  #current = new Slab(Buffer.allocUnsafeSlow(slabBytes))
-  #slab = this.#current.bytes
-  /** Full ones, oldest first, that the socket has not taken or somebody pins. */
-  readonly #full: Slab[] = []
-  #handedBytes = 0
-  #from = 0
-  #at = 0
   #segmentAt = -1
   #scheduled = false
-  #closed = false
-  /** Envelopes since the last write, how many of them there were a turn ago, turns that they wait, and envelopes of the last write. */
-  #gathered = 0
-  #gatheredBefore = 0
-  #turnsWaited = 0
-  #lastWrite = 0
   /** A long envelope, and what waits behind it; of the first `#passedBytes` are in slabs. All count until they are gone, for so long they are kept. */
   readonly #queue: Waiting[] = []
   #queuedBytes = 0
@@ -100,42 +72,26 @@ export class Outbox implements Flushable, Pumped, Owner {
   #ends = false
   readonly #onLongOver: (() => void) | undefined
   #listens = false
-  /** Where the last envelope written stands. Valid until the next write, and after `lastSlab.pin()` until `unpin()`. */
-  lastSlab: Slab = this.#current
-  lastAt = 0
-  lastBytes = 0
 
   constructor(
     socket: Writable,
     turn: Turn,
     { framing = 'bare', shared = false, requests = false, onLongOver }: OutboxOptions = {},
   ) {
-    this.#socket = turn.way(socket)
-    this.#turn = turn
+    super(socket, turn, requests)
     this.#framing = framing
-    this.#shared = shared
-    this.#requests = requests
+    this.#flow = shared ? new Flow() : undefined
     this.#onLongOver = onLongOver
   }
 
   /** Bytes that the peer has not taken yet. */
   get waitingBytes(): number {
-    return this.#socket.writableLength + (this.#at - this.#from) + this.#queuedBytes
+    return this.socket.writableLength + this.gatheredBytes + this.#queuedBytes
   }
 
   /** A long envelope is on its way, and what comes waits for it. */
   get hasLong(): boolean {
     return this.#queue.length > 0
-  }
-
-  /** Bytes that the peer has taken since the beginning. */
-  get takenBytes(): number {
-    return this.#handedBytes - this.#socket.writableLength
-  }
-
-  /** Lets go of the slabs that the socket has taken. */
-  trim(): void {
-    if (this.#full.length > 0) this.#giveBack()
   }
 
   /** Changes the framing from the next envelope on; what was written before leaves in the old one. */
@@ -146,7 +102,7 @@ export class Outbox implements Flushable, Pumped, Owner {
 
   /** No more writes; what waits is dropped. */
   close(): void {
-    this.#closed = true
+    this.closed = true
     this.#queue.length = 0
     this.#queuedBytes = 0
   }
@@ -156,13 +112,13 @@ export class Outbox implements Flushable, Pumped, Owner {
    * of `buffer` no copy is made: nobody may write to it again.
    */
   write(buffer: Buffer, start: number, end: number, stream: number, session = 0): void {
-    if (this.#closed) return
+    if (this.closed) return
     if (this.#queuedBytes > 0 || end - start > longEnvelopeBytes) {
       this.#wait(buffer, start, end, stream, session)
       return
     }
     if (!this.#scheduled) this.#begin()
-    this.#gathered++
+    if (this.#flow !== undefined) this.#flow.gathered++
     this.#put(buffer, start, end, stream, session)
   }
 
@@ -170,11 +126,11 @@ export class Outbox implements Flushable, Pumped, Owner {
     const bytes = end - start
     switch (this.#framing) {
       case 'bare':
-        this.#reserve(bytes)
+        this.reserve(bytes)
         this.#copy(buffer, start, end, stream)
         break
       case 'prefixed':
-        this.#reserve(bytes + 4)
+        this.reserve(bytes + 4)
         this.#prefix(session)
         this.#copy(buffer, start, end, stream)
         break
@@ -195,40 +151,37 @@ export class Outbox implements Flushable, Pumped, Owner {
   /** Ends the socket behind what was handed over. */
   end(): void {
     this.#ends = true
-    if (this.#queue.length === 0) this.#socket.end()
+    if (this.#queue.length === 0) this.socket.end()
   }
 
   flushTurn(): void {
-    if (this.#shared && this.#waitsForMore()) {
-      this.#turn.add(this)
+    if (this.#flow?.waitsForMore() === true) {
+      this.turn.add(this)
       return
     }
-    this.#lastWrite = this.#gathered
-    this.#gathered = 0
-    this.#gatheredBefore = 0
-    this.#turnsWaited = 0
+    this.#flow?.written()
     this.#scheduled = false
     this.#sealOpen()
-    this.#handOver()
-    if (this.#slab.length > slabBytes) this.#renew(0)
+    this.handOver()
+    this.letLongGo()
   }
 
   /** What waits leaves now, after its record. */
   flushNow(): void {
-    if (this.#turn.record()) this.flushTurn()
+    if (this.turn.record()) this.flushTurn()
     else this.dropTurn()
   }
 
-  dropTurn(): void {
+  override dropTurn(): void {
     this.close()
-    this.#socket.destroy(new RingfenceError('UNAVAILABLE', 'the audit record cannot be written'))
+    this.socket.destroy(new RingfenceError('UNAVAILABLE', 'the audit record cannot be written'))
   }
 
   /** Part of `Pumped`: a window of what waits. */
   pumpTurn(): void {
     this.#pumps = false
-    if (this.#closed) return
-    if (!this.#socket.writable) {
+    if (this.closed) return
+    if (!this.socket.writable) {
       this.close()
       return
     }
@@ -237,26 +190,26 @@ export class Outbox implements Flushable, Pumped, Owner {
     do left -= this.#pass()
     while (this.#queue.length > 0 && left > 0 && performance.now() < until)
     this.#sealOpen()
-    this.#handOver()
-    if (this.#slab.length > slabBytes) this.#renew(0)
+    this.handOver()
+    this.letLongGo()
     if (this.#queue.length > 0) this.#pumpOn()
     else {
       this.#onLongOver?.()
-      if (this.#ends) this.#socket.end()
+      if (this.#ends) this.socket.end()
     }
   }
 
   /** Part of `Owner`. */
   onFault(): void {
     this.close()
-    this.#socket.destroy()
+    this.socket.destroy()
   }
 
   #wait(buffer: Buffer, start: number, end: number, stream: number, session: number): void {
     const bytes = ownBytes(buffer, start, end)
     this.#queue.push({ bytes, stream, session })
     this.#queuedBytes += bytes.length
-    if (this.#requests) {
+    if (this.requests) {
       this.lastSlab = new Slab(bytes)
       this.lastAt = 0
       this.lastBytes = bytes.length
@@ -267,12 +220,12 @@ export class Outbox implements Flushable, Pumped, Owner {
   /** In the next end of a turn, or when the socket has taken what it was given. */
   #pumpOn(): void {
     if (this.#pumps) return
-    if (!this.#socket.writableNeedDrain) {
+    if (!this.socket.writableNeedDrain) {
       this.#pumps = true
-      this.#turn.pump(this)
+      this.turn.pump(this)
     } else if (!this.#listens) {
       this.#listens = true
-      this.#socket.on(
+      this.socket.on(
         'drain',
         contained(this, 'a long envelope', () => {
           if (this.#queue.length > 0) this.#pumpOn()
@@ -296,15 +249,15 @@ export class Outbox implements Flushable, Pumped, Owner {
       this.#segment(bytes, from, to, from === 0 ? stream : -1)
     } else {
       if (from === 0 && this.#framing === 'prefixed') {
-        this.#reserve(4)
+        this.reserve(4)
         this.#prefix(session)
       }
-      this.#reserve(envelopeHeaderBytes)
-      to = Math.min(from + this.#slab.length - this.#at, bytes.length)
-      const at = this.#at
-      bytes.copy(this.#slab, at, from, to)
-      if (from === 0) this.#slab.writeInt16BE(stream, at + 2)
-      this.#at = at + to - from
+      this.reserve(envelopeHeaderBytes)
+      to = Math.min(from + this.slab.length - this.at, bytes.length)
+      const at = this.at
+      bytes.copy(this.slab, at, from, to)
+      if (from === 0) this.slab.writeInt16BE(stream, at + 2)
+      this.at = at + to - from
     }
     this.#passedBytes = to
     if (to === bytes.length) {
@@ -315,97 +268,44 @@ export class Outbox implements Flushable, Pumped, Owner {
     return to - from
   }
 
-  /** A turn in which nothing came ends the waiting, and so do enough envelopes or turns. */
-  #waitsForMore(): boolean {
-    if (this.#lastWrite < flowEnvelopesMin || this.#gathered >= gatherEnvelopes) return false
-    if (this.#gathered === this.#gatheredBefore || this.#turnsWaited === gatherTurnsMax) return false
-    this.#gatheredBefore = this.#gathered
-    this.#turnsWaited++
-    return true
-  }
-
-  /** The first write of a turn: the slab is begun again where everything in it has left. */
+  /** The first write of a turn. */
   #begin(): void {
     this.#scheduled = true
-    this.#turn.add(this)
-    if (this.#from === 0 || this.#at !== this.#from || this.#current.pinned || this.#socket.writableLength > 0) return
-    this.#from = 0
-    this.#at = 0
+    this.turn.add(this)
+    this.beginAgain()
   }
 
   #prefix(session: number): void {
-    const slab = this.#slab
-    const at = this.#at
+    const slab = this.slab
+    const at = this.at
     slab[at] = session >>> 24
     slab[at + 1] = session >>> 16
     slab[at + 2] = session >>> 8
     slab[at + 3] = session
-    this.#at = at + 4
+    this.at = at + 4
   }
 
   #copy(buffer: Buffer, start: number, end: number, stream: number): void {
-    const at = this.#at
-    buffer.copy(this.#slab, at, start, end)
-    this.#slab[at + 2] = (stream >> 8) & 0xff
-    this.#slab[at + 3] = stream & 0xff
-    this.lastSlab = this.#current
-    this.lastAt = at
-    this.lastBytes = end - start
-    this.#at = at + end - start
-  }
-
-  /** Makes room for `bytes` in one piece; a full slab is handed to the socket and left alone until it may be used again. */
-  #reserve(bytes: number): void {
-    if (this.#at + bytes <= this.#slab.length) return
-    if (!this.#requests && !this.#closed && !this.#turn.record()) this.dropTurn()
-    this.#handOver()
-    this.#giveBack()
-    // One that was made for a long envelope is not used again.
-    if (this.#full.length < fullMax && this.#slab.length === slabBytes) this.#full.push(this.#current)
-    this.#renew(bytes)
-  }
-
-  #renew(bytes: number): void {
-    this.#current = takeSlab(bytes)
-    this.#slab = this.#current.bytes
-    this.#from = 0
-    this.#at = 0
-    this.lastSlab = this.#current
-  }
-
-  #giveBack(): void {
-    // What a stream has not passed on yet counts in its length, first in, first out.
-    const takenBytes = this.#handedBytes - this.#socket.writableLength
-    let first = this.#full[0]
-    while (first !== undefined && !first.pinned && first.handedBytes <= takenBytes) {
-      giveSlab(first)
-      this.#full.shift()
-      first = this.#full[0]
-    }
-  }
-
-  #handOver(): void {
-    if (this.#at === this.#from) return
-    const bytes = this.#slab.subarray(this.#from, this.#at)
-    this.#from = this.#at
-    if (this.#closed || !this.#socket.writable) return
-    this.#socket.write(bytes)
-    this.#handedBytes += bytes.length
-    this.#current.handedBytes = this.#handedBytes
+    const at = this.at
+    buffer.copy(this.slab, at, start, end)
+    this.slab[at + 2] = (stream >> 8) & 0xff
+    this.slab[at + 3] = stream & 0xff
+    this.wroteAt(at, end - start)
+    this.at = at + end - start
   }
 
   #intoSegment(buffer: Buffer, start: number, end: number, stream: number): void {
     const bytes = end - start
     if (this.#segmentAt >= 0) {
-      const payload = this.#at - this.#segmentAt - segmentHeaderBytes
+      const payload = this.at - this.#segmentAt - segmentHeaderBytes
       const fits =
-        payload + bytes <= segmentPayloadBytesMax && this.#at + bytes + segmentTrailerBytes <= this.#slab.length
+        payload + bytes <= segmentPayloadBytesMax && this.at + bytes + segmentTrailerBytes <= this.slab.length
       if (!fits) this.#sealOpen()
     }
     if (this.#segmentAt < 0) {
-      this.#reserve(bytes + segmentHeaderBytes + segmentTrailerBytes)
-      this.#segmentAt = this.#at
-      this.#at += segmentHeaderBytes
+      this.reserve(bytes + segmentHeaderBytes + segmentTrailerBytes)
+      this.#segmentAt = this.at
+      this.at += segmentHeaderBytes
     }
     this.#copy(buffer, start, end, stream)
   }
@@ -413,18 +313,18 @@ export class Outbox implements Flushable, Pumped, Owner {
   #sealOpen(): void {
     if (this.#segmentAt < 0) return
     const payloadAt = this.#segmentAt + segmentHeaderBytes
-    const payloadBytes = this.#at - payloadAt
+    const payloadBytes = this.at - payloadAt
     if (this.#framing === 'segments-lz4') {
-      const segment = compressedSegment(this.#slab.subarray(payloadAt, this.#at), true)
-      this.#at = this.#segmentAt
+      const segment = compressedSegment(this.slab.subarray(payloadAt, this.at), true)
+      this.at = this.#segmentAt
       this.#segmentAt = -1
-      this.#reserve(segment.length)
-      segment.copy(this.#slab, this.#at)
-      this.#at += segment.length
+      this.reserve(segment.length)
+      segment.copy(this.slab, this.at)
+      this.at += segment.length
       return
     }
-    sealSegment(this.#slab, this.#segmentAt, payloadBytes, true)
-    this.#at += segmentTrailerBytes
+    sealSegment(this.slab, this.#segmentAt, payloadBytes, true)
+    this.at += segmentTrailerBytes
     this.#segmentAt = -1
   }
 
@@ -435,7 +335,7 @@ export class Outbox implements Flushable, Pumped, Owner {
       const to = Math.min(from + segmentPayloadBytesMax, end)
       this.#segment(buffer, from, to, from === start ? stream : -1)
     }
-    if (!this.#requests) return
+    if (!this.requests) return
     this.lastSlab = new Slab(withStream(buffer, start, end, stream))
     this.lastAt = 0
     this.lastBytes = end - start
@@ -446,40 +346,40 @@ export class Outbox implements Flushable, Pumped, Owner {
     if (this.#framing === 'segments-lz4') {
       const piece = stream < 0 ? buffer.subarray(from, to) : withStream(buffer, from, to, stream)
       const segment = compressedSegment(piece, false)
-      this.#reserve(segment.length)
-      segment.copy(this.#slab, this.#at)
-      this.#at += segment.length
+      this.reserve(segment.length)
+      segment.copy(this.slab, this.at)
+      this.at += segment.length
       return
     }
     const bytes = to - from
-    this.#reserve(segmentHeaderBytes + bytes + segmentTrailerBytes)
-    const at = this.#at + segmentHeaderBytes
-    buffer.copy(this.#slab, at, from, to)
-    if (stream >= 0) this.#slab.writeInt16BE(stream, at + 2)
-    sealSegment(this.#slab, this.#at, bytes, false)
-    this.#at = at + bytes + segmentTrailerBytes
+    this.reserve(segmentHeaderBytes + bytes + segmentTrailerBytes)
+    const at = this.at + segmentHeaderBytes
+    buffer.copy(this.slab, at, from, to)
+    if (stream >= 0) this.slab.writeInt16BE(stream, at + 2)
+    sealSegment(this.slab, this.at, bytes, false)
+    this.at = at + bytes + segmentTrailerBytes
   }
 
   /** v3/v4 with LZ4: four bytes of the uncompressed length, then the block (native_protocol_v4.spec §5). */
   #compressed(buffer: Buffer, start: number, end: number, stream: number): void {
     const bodyBytes = end - start - envelopeHeaderBytes
     if (bodyBytes < compressBodyBytesMin || bodyBytes > compressBodyBytesMax) {
-      this.#reserve(end - start)
+      this.reserve(end - start)
       this.#copy(buffer, start, end, stream)
       return
     }
     const block = lz4Compress(buffer.subarray(start + envelopeHeaderBytes, end))
     const bytes = envelopeHeaderBytes + 4 + block.length
-    this.#reserve(bytes)
-    const slab = this.#slab
-    const at = this.#at
+    this.reserve(bytes)
+    const slab = this.slab
+    const at = this.at
     buffer.copy(slab, at, start, start + envelopeHeaderBytes)
     slab[at + 1] = slab[at + 1]! | compressionFlag
     slab.writeInt16BE(stream, at + 2)
     slab.writeInt32BE(4 + block.length, at + 5)
     slab.writeInt32BE(bodyBytes, at + envelopeHeaderBytes)
     block.copy(slab, at + envelopeHeaderBytes + 4)
-    this.#at = at + bytes
+    this.at = at + bytes
   }
 }
 
