@@ -13,20 +13,12 @@ import { after, contain, contained, containFault, nextTurn, nothingEnds } from '
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope, gracefulDisconnectEnvelope, readyEnvelope, supportedEnvelope } from '../cql/encode.ts'
-import { Inbound } from '../cql/inbound.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import {
-  envelopeHeaderBytes,
-  Flag,
-  headerFlags,
-  headerOpcode,
-  headerStream,
-  headerVersion,
-  Opcode,
-} from '../cql/protocol.ts'
+import { Flag, headerFlags, headerOpcode, headerStream, headerVersion, Opcode } from '../cql/protocol.ts'
 import { addressBlock } from '../mesh/address-block.ts'
 import type { Accepted } from './arrivals.ts'
 import type { Backend, ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
+import { ClientInbox, type Requester } from './client-inbox.ts'
 import { ClientLife, PausedBy } from './client-life.ts'
 import { ClientOutbox, type Reader } from './client-outbox.ts'
 import { refusing } from './doors.ts'
@@ -34,18 +26,13 @@ import { cqlFault } from './fault.ts'
 import { asksToBeTold } from './graceful-disconnect.ts'
 import { Handshake, type Handshaking, type Phase } from './handshake.ts'
 import { type Entered, LogIn } from './log-in.ts'
-import type { LoopShare } from './loop-share.ts'
 import type { Outbox } from './outbox.ts'
-import { RequestRoom, type Sender } from './request-room.ts'
 import { invalidVersion, newestVersion, supportedOptions, supportedWithoutTelling } from './startup.ts'
 import { StreamSet } from './streams.ts'
 import type { Turn } from './turn.ts'
 
 /** For the other end to close after ours. */
 const finishMsMax = 1000
-
-/** Envelopes between two looks at the clock. */
-const envelopesAPiece = 8
 
 /** Whose account it is on while nobody knows who the client is. No identity has this name. */
 const unprovedKey = ''
@@ -61,25 +48,19 @@ export interface ConnectionOptions {
   readonly onClosed: (connection: ClientConnection, reason: string) => void
 }
 
-export class ClientConnection extends ClientLife implements Handshaking, Reader, Sender {
+export class ClientConnection extends ClientLife implements Handshaking, Reader, Requester {
   readonly #options: ConnectionOptions
   readonly #socket: ConnectionOptions['accepted']['socket']
-  readonly #inbound = new Inbound('requests', limits.authMessageBytesMax)
-  readonly #room: RequestRoom
+  readonly #requests: ClientInbox
   readonly #answers: ClientOutbox
   /** The one of `#answers`, for what is no answer of the backend. */
   readonly #outbox: Outbox
   readonly #streams = new StreamSet()
-  /** How much of a turn may go into reading it. */
-  #reads: LoopShare
-  #envelopes = 0
   readonly #handshake: Handshake
   readonly #handshakeTimer: NodeJS.Timeout
   /** Of the first envelope; until then the one in which a client is answered that speaks none of ours. */
   #version: ProtocolVersion = newestVersion
   #versionKnown = false
-  /** The request that is dropped as it comes is longer than any may be; else there is no room for it. */
-  #isTooLong = false
   /** Why there is no place for the client. */
   #refusal: string | undefined
   /** It ends before it was READY, and nothing that it sent waits for an answer that could say so (`reset.ts`). */
@@ -97,11 +78,11 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     this.#options = options
     this.#socket = socket
     // A stranger sends little, and does not wait for other strangers.
-    this.#reads = options.turn.readsOf(entry instanceof LogIn ? this : account.identity)
-    this.#room = new RequestRoom(this, this.#inbound)
+    this.#requests = new ClientInbox(this, options.turn.readsOf(entry instanceof LogIn ? this : account.identity))
+    const { inbound } = this.#requests
     this.#answers = new ClientOutbox(socket, options.turn, this, nowMs)
     this.#outbox = this.#answers.outbox
-    this.#handshake = new Handshake(this, this.#inbound, this.#outbox, entry instanceof LogIn ? entry : undefined)
+    this.#handshake = new Handshake(this, inbound, this.#outbox, entry instanceof LogIn ? entry : undefined)
     if (!(entry instanceof LogIn)) this.#enter(entry)
     this.#handshakeTimer = after(this, 'the end of a handshake', limits.handshakeTimeoutMs, () =>
       this.close('handshakeTimeoutMs passed'),
@@ -161,10 +142,26 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     if (!slow) this.resumeFrom(PausedBy.OUTBOX)
   }
 
-  /** Part of `Sender`. */
+  /** Part of `Requester`. */
+  get isReady(): boolean {
+    return this.#handshake.phase === 'ready'
+  }
+
+  /** Part of `Requester`. */
+  get isHeld(): boolean {
+    return this.isPausedBy(PausedBy.OUTBOX | PausedBy.BACKEND)
+  }
+
+  /** Part of `Requester`. */
   onNoRoom(none: boolean): void {
     if (none) this.pauseFor(PausedBy.ACCOUNT)
     else this.resumeFrom(PausedBy.ACCOUNT)
+  }
+
+  /** Part of `Requester`. */
+  onLater(later: boolean): void {
+    if (later) this.pauseFor(PausedBy.TURN)
+    else this.resumeFrom(PausedBy.TURN)
   }
 
   override leave(reason: string, msMax?: number): void {
@@ -185,16 +182,16 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   }
 
   protected override onDrain(): void {
-    this.#room.giveUp()
+    this.#requests.giveUp()
   }
 
   protected override get isSettled(): boolean {
-    return this.#inbound.isAtBoundary
+    return this.#requests.inbound.isAtBoundary
   }
 
   protected read(on: boolean): void {
     if (!on) this.#socket.pause()
-    else if (this.#inbound.waits) this.#readLater()
+    else if (this.#requests.inbound.waits) this.#requests.readLater()
     else this.#socket.resume()
   }
 
@@ -234,88 +231,23 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   #onData(chunk: Buffer): void {
     if (this.life === 'closed') return
     this.heard()
-    if (this.#handshake.phase !== 'ready' && !this.#handshake.mayCome(chunk.length)) {
+    if (!this.isReady && !this.#handshake.mayCome(chunk.length)) {
       this.destroy('unauthenticatedBytesMax reached')
       return
     }
-    if (this.#reads.begin()) this.#push(chunk)
-    else this.#inbound.keep(chunk)
-    if (this.#inbound.uncompressing) this.pauseFor(PausedBy.TURN)
-    else if (this.#inbound.waits) this.#readLater()
-    this.#room.count()
+    this.#requests.push(chunk)
   }
 
-  /** A chunk, or without one what waits, as far as the client's share of this turn goes; ends the piece that was begun. */
-  #push(chunk?: Buffer): void {
-    // It may be another one afterwards: it becomes known who the client is.
-    const reads = this.#reads
-    try {
-      if (chunk === undefined) this.#inbound.goOn(this)
-      else this.#inbound.push(chunk, this)
-    } catch (reason) {
-      this.refuse(reason, this.#inbound.faultStream)
-    } finally {
-      reads.end()
-    }
-  }
-
-  /** A few bytes are many envelopes where they come compressed. */
-  #readLater(): void {
-    this.pauseFor(PausedBy.TURN)
-    this.#reads.later(contained(this, 'bytes that wait for their turn', () => this.#goOn()))
-  }
-
-  #goOn(): void {
-    if (this.life === 'closed') return
-    // Whoever ends another pause reads on. What has come counts already, and a large request in it may have room.
-    const isHeld = (): boolean => this.isPausedBy(PausedBy.OUTBOX | PausedBy.BACKEND)
-    if (!isHeld() && this.#reads.begin()) {
-      this.#push()
-      this.#room.count()
-    }
-    // It goes on when that is done.
-    if (this.#inbound.uncompressing) return
-    if (this.#inbound.waits && !isHeld()) this.#readLater()
-    else this.resumeFrom(PausedBy.TURN)
-  }
-
-  /** Part of `EnvelopeSink`: a large request begins. */
-  onLarge(_buffer: Buffer, _start: number, envelopeBytes: number): boolean {
-    if (this.#handshake.phase !== 'ready') return true
-    this.#isTooLong = envelopeBytes - envelopeHeaderBytes > limits.messageBytesMax
-    if (this.#isTooLong || this.life !== 'open') return false
-    this.#room.begin(envelopeBytes)
-    return true
-  }
-
-  /** Part of `EnvelopeSink`. */
-  onLong(envelopeBytes: number): boolean {
-    this.#isTooLong = false
-    return this.#room.unfold(envelopeBytes)
-  }
-
-  /** Part of `EnvelopeSink`. */
-  onUncompressed(): void {
-    contain(this, 'a body that was uncompressed', () => {
-      if (this.life !== 'closed') this.#readLater()
-    })
-  }
-
-  /** Part of `EnvelopeSink`: many bytes of one envelope, which does not count for `#envelopes`. */
-  onPiece(): void {
-    if (this.#reads.usedUp) this.#inbound.stop()
-  }
-
-  /** Part of `EnvelopeSink`. */
-  onDropped(stream: number): void {
-    if (this.#handshake.phase !== 'ready' || this.life === 'closed') return
+  /** Part of `Requester`. */
+  onDropped(stream: number, isTooLong: boolean): void {
+    if (!this.isReady || this.life === 'closed') return
     if (this.#streams.has(stream)) {
       this.#protocolError(stream, `stream id ${stream} is in flight already`)
       return
     }
     const tooLong = `the request is longer than messageBytesMax (${limits.messageBytesMax} bytes)`
     const noRoom = this.life === 'draining' ? this.refusal() : overloaded()
-    const fault = cqlFault(this.#isTooLong ? new RingfenceError('TOO_LARGE', tooLong) : noRoom)
+    const fault = cqlFault(isTooLong ? new RingfenceError('TOO_LARGE', tooLong) : noRoom)
     this.#outbox.send(errorEnvelope(this.#version, stream, fault.code, fault.message))
     this.#answers.bound()
     this.look()
@@ -325,7 +257,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   refuse(reason: unknown, stream: number): void {
     const unknownVersion = reason instanceof RingfenceError && reason.code === 'VERSION'
     const fault = cqlFault(
-      unknownVersion ? new RingfenceError('VERSION', invalidVersion(this.#inbound.faultVersion)) : reason,
+      unknownVersion ? new RingfenceError('VERSION', invalidVersion(this.#requests.inbound.faultVersion)) : reason,
     )
     if (fault.ours) containFault(nothingEnds, 'bytes of a client', reason)
     this.#outbox.send(errorEnvelope(this.#version, stream, fault.code, fault.message))
@@ -336,10 +268,8 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     this.refuse(new RingfenceError('PROTOCOL', message), stream)
   }
 
-  /** Part of `EnvelopeSink`. */
+  /** Part of `Requester`. */
   onEnvelope(buffer: Buffer, start: number, end: number): void {
-    if (++this.#envelopes % envelopesAPiece === 0 && this.#reads.usedUp) this.#inbound.stop()
-    this.#room.whole()
     if (this.life === 'closed') return
     // Inbound lets 3, 4 and 5 through and nothing else.
     const version = headerVersion(buffer, start) as ProtocolVersion
@@ -347,7 +277,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     if (!this.#versionKnown) {
       this.#version = version
       this.#versionKnown = true
-      this.#inbound.expectVersion(version)
+      this.#requests.inbound.expectVersion(version)
     }
     if (stream < 0) {
       this.#protocolError(stream, `stream id ${stream} is not a client's to use`)
@@ -367,7 +297,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
         this.#request(buffer, start, end, stream, (backend) => this.#register(backend, buffer, start, end))
         return
       case Opcode.OPTIONS:
-        if (this.#handshake.phase !== 'ready') this.#handshake.countOptions()
+        if (!this.isReady) this.#handshake.countOptions()
         this.#outbox.send(supportedEnvelope(version, stream, this.#tells ? supportedOptions : supportedWithoutTelling))
         this.#answers.bound()
         this.look()
@@ -384,7 +314,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   }
 
   #request(buffer: Buffer, start: number, end: number, stream: number, otherwise?: (backend: Backend) => void): void {
-    if (this.#handshake.phase !== 'ready' || this.backend === undefined) {
+    if (!this.isReady || this.backend === undefined) {
       this.#protocolError(stream, 'unexpected message before the connection is ready, expecting STARTUP or OPTIONS')
       return
     }
@@ -430,7 +360,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     unproved.close()
     this.account = this.#options.budget.open(identity.key, addressBlock(address))
     this.account.add(heldBytes)
-    this.#reads = this.#options.turn.readsOf(this.account.identity)
+    this.#requests.readBy(this.#options.turn.readsOf(this.account.identity))
   }
 
   #enter({ info, refusal }: Entered): void {
@@ -461,7 +391,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
 
   #onClose(): void {
     clearTimeout(this.#handshakeTimer)
-    this.#room.close()
+    this.#requests.close()
     this.#answers.over()
     contain(this, 'the end of a client connection', () => this.over())
     this.#options.onClosed(this, this.reason)
