@@ -15,7 +15,6 @@ import {
   CqlErrorCode,
   envelopeHeaderBytes,
   headerBodyBytes,
-  headerFlags,
   headerOpcode,
   headerStream,
   headerVersion,
@@ -119,7 +118,7 @@ function answerTo(say: Phrases, version: 4 | 5, text: string, bound: string | un
 function boundIn(buf: Buffer, start: number): string | undefined {
   const view = new QueryView()
   const end = start + envelopeHeaderBytes + headerBodyBytes(buf, start)
-  readQuery(view, buf, start, end, headerVersion(buf, start) as 4 | 5, headerFlags(buf, start))
+  readQuery(view, { bytes: buf, start, end }, headerVersion(buf, start) as 4 | 5)
   const { params } = view
   if (params.valueCount === 0 || params.valueAt(0) < 0) return undefined
   return buf.toString('utf8', params.valueStart, params.valueEnd)

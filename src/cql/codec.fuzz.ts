@@ -9,6 +9,7 @@ import { argv } from 'node:process'
 import { parseArgs } from 'node:util'
 import { isRefused } from '../base/errors.fixture.ts'
 import { crc24, crc32 } from './crc.ts'
+import { wholeEnvelope } from './envelope.ts'
 import type { EnvelopeSink } from './envelope-sink.ts'
 import { javaDriver, pythonDriver, setMode, smallWires } from './fixtures.ts'
 import { damaged, damages, type Random, randomOf } from './fuzz.fixture.ts'
@@ -59,21 +60,21 @@ const batch = new BatchView()
 export function exerciseEnvelope(buf: Buffer): void {
   if (buf.length < envelopeHeaderBytes) return
   const end = buf.length
-  const flags = buf[1]!
+  const envelope = wholeEnvelope(buf)
   for (const version of versions) {
     isRefused(() => {
-      readQuery(query, buf, 0, end, version, flags)
+      readQuery(query, envelope, version)
       for (let i = 0; i < query.params.valueCount; i++) query.params.valueAt(i)
       readPayload(query, buf)
     })
-    isRefused(() => readPrepare(prepare, buf, 0, end, version, flags))
-    isRefused(() => readExecute(execute, buf, 0, end, version, flags))
+    isRefused(() => readPrepare(prepare, envelope, version))
+    isRefused(() => readExecute(execute, envelope, version))
     isRefused(() => {
-      readBatch(batch, buf, 0, end, version, flags)
+      readBatch(batch, envelope, version)
       for (const part of batch.parts) for (let i = 0; i < part.valueCount; i++) batch.valueAt(part, i)
     })
     for (const read of [readRegister, readStartup, readAuthResponse, readOptions]) {
-      isRefused(() => read(buf, 0, end, version, flags))
+      isRefused(() => read(envelope, version))
     }
     const counted = { rows: -1 }
     const failedToCount = isRefused(() => {

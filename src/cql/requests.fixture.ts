@@ -1,11 +1,13 @@
 /** Parts of requests that Ringfence reads past: for tests. */
+
 import { limits } from '../base/limits.ts'
+import type { Envelope } from './envelope.ts'
 import { envelopeHeaderBytes } from './protocol.ts'
 import { BodyReader } from './reader.ts'
 
 /** OPTIONS has no body. */
-export function readOptions(buf: Buffer, start: number, end: number): void {
-  new BodyReader().reset(buf, start + envelopeHeaderBytes, end).assertDone()
+export function readOptions({ bytes, start, end }: Envelope): void {
+  new BodyReader().reset(bytes, start + envelopeHeaderBytes, end).assertDone()
 }
 
 /** The custom payload of a view, copied; empty where there is none. */

@@ -6,10 +6,10 @@ import { codeOf } from '../base/errors.fixture.ts'
 import { limits } from '../base/limits.ts'
 import { batchEnvelope, executeEnvelope } from './encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from './encode.ts'
+import { type Envelope, wholeEnvelope } from './envelope.ts'
 import { type Capture, javaDriver, pythonDriver, type RequestCapture } from './fixtures.ts'
 import {
   envelopeHeaderBytes,
-  headerFlags,
   headerOpcode,
   headerStream,
   headerVersion,
@@ -34,13 +34,13 @@ import {
   readStartup,
 } from './requests.ts'
 
-type Read = (buf: Buffer, start: number, end: number, version: ProtocolVersion, flags: number) => unknown
+type Read = (envelope: Envelope, version: ProtocolVersion) => unknown
 
 /** Bytes of somebody else on both sides, so that a decoder that reads past its envelope is found out. */
 function decode(read: Read, envelope: Buffer): unknown {
   const buf = Buffer.concat([Buffer.alloc(5, 0xaa), envelope, Buffer.alloc(5, 0xbb)])
   const version = headerVersion(envelope, 0) as ProtocolVersion
-  return read(buf, 5, 5 + envelope.length, version, headerFlags(envelope, 0))
+  return read({ bytes: buf, start: 5, end: 5 + envelope.length }, version)
 }
 
 function decodeView<V>(view: V, read: (view: V, ...rest: Parameters<Read>) => void, envelope: Buffer): V {
@@ -489,7 +489,7 @@ describe('the parts of a BATCH', () => {
         let quickestMs = Number.POSITIVE_INFINITY
         for (let i = 0; i < 5; i++) {
           const begun = performance.now()
-          assert.equal(batchPartCount(view, envelope, 0, envelope.length, version, 0), parts)
+          assert.equal(batchPartCount(view, wholeEnvelope(envelope), version), parts)
           quickestMs = Math.min(quickestMs, performance.now() - begun)
         }
         assert.ok(quickestMs < 1, `${quickestMs} ms`)

@@ -3,12 +3,12 @@
  * limit that is reached is TOO_LARGE (native_protocol_v5.spec §4.1; `cql3/QueryOptions.java`, `transport/messages/*.java`).
  *
  * QUERY, PREPARE, EXECUTE and BATCH fill a view (`request-views.ts`) that the caller keeps and reuses, so that a request costs no
- * object. In every decoder `buf[start..end)` is the whole envelope, header included. Offsets in views are offsets into `buf`, and borrowed
- * like the bytes they point at.
+ * object. Offsets in views are offsets into the envelope's `bytes`, and borrowed like the bytes they point at.
  */
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { envelopeHeaderBytes, Flag, type ProtocolVersion, QueryFlag } from './protocol.ts'
+import type { Envelope } from './envelope.ts'
+import { envelopeHeaderBytes, Flag, headerFlags, type ProtocolVersion, QueryFlag } from './protocol.ts'
 import { BodyReader } from './reader.ts'
 import type { BatchPart, BatchView, ExecuteView, ParamsView, PrepareView, QueryView } from './request-views.ts'
 import { none } from './request-views.ts'
@@ -23,29 +23,15 @@ const prepareKeyspace = 0x01
 
 const reader = new BodyReader()
 
-export function readQuery(
-  view: QueryView,
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  flags: number,
-): void {
-  openBody(view, buf, start, end, version, flags)
+export function readQuery(view: QueryView, envelope: Envelope, version: ProtocolVersion): void {
+  openBody(view, envelope, version)
   readStatement(view)
   readParams(view.params, version)
   reader.assertDone()
 }
 
-export function readPrepare(
-  view: PrepareView,
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  flags: number,
-): void {
-  openBody(view, buf, start, end, version, flags)
+export function readPrepare(view: PrepareView, envelope: Envelope, version: ProtocolVersion): void {
+  openBody(view, envelope, version)
   readStatement(view)
   view.keyspace = undefined
   if (version >= 5) {
@@ -56,16 +42,9 @@ export function readPrepare(
   reader.assertDone()
 }
 
-export function readExecute(
-  view: ExecuteView,
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  flags: number,
-): void {
-  openBody(view, buf, start, end, version, flags)
-  view.buffer = buf
+export function readExecute(view: ExecuteView, envelope: Envelope, version: ProtocolVersion): void {
+  openBody(view, envelope, version)
+  view.buffer = envelope.bytes
   const idBytes = reader.skipShortBytes()
   view.idEnd = reader.at
   view.idStart = reader.at - idBytes
@@ -80,16 +59,9 @@ export function readExecute(
   reader.assertDone()
 }
 
-export function readBatch(
-  view: BatchView,
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  flags: number,
-): void {
-  openBody(view, buf, start, end, version, flags)
-  view.buffer = buf
+export function readBatch(view: BatchView, envelope: Envelope, version: ProtocolVersion): void {
+  openBody(view, envelope, version)
+  view.buffer = envelope.bytes
   view.version = version
   const type = reader.byte()
   if (type > 2) throw new RingfenceError('PROTOCOL', `unknown batch type ${type}`)
@@ -114,15 +86,8 @@ export function readBatch(
 }
 
 /** How many parts a BATCH says that it has; they are not looked at. */
-export function batchPartCount(
-  view: BatchView,
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  flags: number,
-): number {
-  openBody(view, buf, start, end, version, flags)
+export function batchPartCount(view: BatchView, envelope: Envelope, version: ProtocolVersion): number {
+  openBody(view, envelope, version)
   reader.byte()
   return reader.short()
 }
@@ -130,15 +95,8 @@ export function batchPartCount(
 const eventTypes: ReadonlySet<string> = new Set(['TOPOLOGY_CHANGE', 'STATUS_CHANGE', 'SCHEMA_CHANGE'])
 
 /** The event types asked for, in order; one that does not exist is PROTOCOL. `further` exists too. */
-export function readRegister(
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  flags: number,
-  further?: string,
-): string[] {
-  openPlainBody(buf, start, end, version, flags)
+export function readRegister(envelope: Envelope, version: ProtocolVersion, further?: string): string[] {
+  openPlainBody(envelope, version)
   const types = reader.stringList(limits.mapEntriesMax)
   reader.assertDone()
   // Cassandra takes them in any case (`transport/CBUtil.readEnumValue`).
@@ -150,14 +108,8 @@ export function readRegister(
 }
 
 /** The options of STARTUP, keys in upper case as Cassandra reads them (`transport/messages/StartupMessage`); one that stands twice is PROTOCOL. */
-export function readStartup(
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  flags: number,
-): Map<string, string> {
-  openPlainBody(buf, start, end, version, flags)
+export function readStartup(envelope: Envelope, version: ProtocolVersion): Map<string, string> {
+  openPlainBody(envelope, version)
   const given = reader.stringMap(limits.mapEntriesMax)
   reader.assertDone()
   const options = new Map<string, string>()
@@ -169,15 +121,9 @@ export function readStartup(
   return options
 }
 
-/** The token, a view into `buf`, or null. */
-export function readAuthResponse(
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  flags: number,
-): Buffer | null {
-  openPlainBody(buf, start, end, version, flags)
+/** The token, a view into the envelope, or null. */
+export function readAuthResponse(envelope: Envelope, version: ProtocolVersion): Buffer | null {
+  openPlainBody(envelope, version)
   const token = reader.bytes()
   reader.assertDone()
   return token
@@ -198,14 +144,12 @@ function checkHeaderFlags(version: ProtocolVersion, flags: number): void {
 /** Starts the reader behind the header and, where flagged, behind the custom payload, the only thing that stands in front. */
 function openBody(
   view: { payloadStart: number; payloadEnd: number },
-  buf: Buffer,
-  start: number,
-  end: number,
+  { bytes, start, end }: Envelope,
   version: ProtocolVersion,
-  flags: number,
 ): void {
+  const flags = headerFlags(bytes, start)
   checkHeaderFlags(version, flags)
-  reader.reset(buf, start + envelopeHeaderBytes, end)
+  reader.reset(bytes, start + envelopeHeaderBytes, end)
   view.payloadStart = view.payloadEnd = none
   if ((flags & Flag.CUSTOM_PAYLOAD) !== 0) {
     view.payloadStart = reader.at
@@ -215,10 +159,11 @@ function openBody(
 }
 
 /** For messages that take no custom payload (§2.2). */
-function openPlainBody(buf: Buffer, start: number, end: number, version: ProtocolVersion, flags: number): void {
+function openPlainBody({ bytes, start, end }: Envelope, version: ProtocolVersion): void {
+  const flags = headerFlags(bytes, start)
   checkHeaderFlags(version, flags)
   if ((flags & Flag.CUSTOM_PAYLOAD) !== 0) throw new RingfenceError('PROTOCOL', 'this message takes no custom payload')
-  reader.reset(buf, start + envelopeHeaderBytes, end)
+  reader.reset(bytes, start + envelopeHeaderBytes, end)
 }
 
 function readStatement(view: { text: string; textStart: number; textEnd: number }): void {

@@ -4,6 +4,7 @@ import { BytesBudget } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { executeEnvelope } from '../cql/encode.fixture.ts'
 import { prepareEnvelope } from '../cql/encode.ts'
+import { type Envelope, wholeEnvelope } from '../cql/envelope.ts'
 import { FirstPrepare } from './first-prepare.ts'
 import type { GatewayLink } from './link.ts'
 import { Statement } from './routing/statements.ts'
@@ -12,14 +13,14 @@ import type { UpstreamSession } from './upstream-session.ts'
 const link = { sidecarIndex: 0, serial: 7 } as GatewayLink
 const keyed = { keyspace: 'shop', table: 'items', reads: true, key: undefined }
 const id = Buffer.alloc(16, 1)
-const request = executeEnvelope(4, 9, id, undefined, [])
+const request = wholeEnvelope(executeEnvelope(4, 9, id, undefined, []))
 
 function make(send: (stream: number) => void) {
   const budget = new BytesBudget()
   const upstream = {
     link,
     keyspace: '',
-    send: (_buffer: Buffer, _start: number, _end: number, stream: number) => send(stream),
+    send: (_request: Envelope, stream: number) => send(stream),
   }
   return {
     budget,
@@ -33,7 +34,7 @@ describe('a session that ends while it prepares a statement somewhere', () => {
   it('leaves the statement to others: it may be prepared there again', () => {
     const sent: number[] = []
     const { budget, upstream, statement, waiting } = make((stream) => sent.push(stream))
-    assert.equal(waiting.begin(upstream, [statement], request, 0, request.length), true)
+    assert.equal(waiting.begin(upstream, [statement], request, 9), true)
     assert.deepEqual(sent, [9])
     assert.equal(statement.mayPrepare(link, '', 0), false)
     waiting.close()
@@ -48,7 +49,7 @@ describe('a PREPARE for which there is no room', () => {
     const { budget, upstream, statement, waiting } = make(() => {
       throw new RingfenceError('OVERLOADED', 'full')
     })
-    assert.throws(() => waiting.begin(upstream, [statement], request, 0, request.length), { code: 'OVERLOADED' })
+    assert.throws(() => waiting.begin(upstream, [statement], request, 9), { code: 'OVERLOADED' })
     assert.equal(waiting.size, 0)
     assert.equal(statement.mayPrepare(link, '', 0), true)
     assert.equal(budget.heldBytes, 0)

@@ -7,8 +7,10 @@
  * Rule: a request that waits here was not sent to anybody, so it may go elsewhere.
  */
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
-import { headerOpcode, headerStream, Opcode, type ProtocolVersion, ResultKind } from '../cql/protocol.ts'
+import { copyOf, type Envelope, wholeEnvelope } from '../cql/envelope.ts'
+import { Opcode, type ProtocolVersion, ResultKind } from '../cql/protocol.ts'
 import { readPrepared, resultKind } from '../cql/responses.ts'
+import type { Passing } from './passing.ts'
 import type { Statement } from './routing/statements.ts'
 import type { UpstreamSession } from './upstream-session.ts'
 
@@ -56,21 +58,14 @@ export class FirstPrepare {
    * Keeps the request, and sends the first PREPARE of those of `statements` that `upstream` does not have. False where none may be prepared
    * there now: then nothing was kept. Throws OVERLOADED where there is no room.
    */
-  begin(
-    upstream: UpstreamSession,
-    statements: readonly Statement[],
-    buffer: Buffer,
-    start: number,
-    end: number,
-    stream: number = headerStream(buffer, start),
-  ): boolean {
+  begin(upstream: UpstreamSession, statements: readonly Statement[], given: Envelope, stream: number): boolean {
     if (this.#byStream.size >= waitingMax) return false
     const { account, nowMicros } = this.#options
     const missing = statements.filter((each) => !each.isOn(upstream.link))
     const now = nowMicros()
     if (!missing.every((each) => each.mayPrepare(upstream.link, upstream.keyspace, now))) return false
-    if (account.take(end - start) === Verdict.REFUSE) throw overloaded()
-    const request = Buffer.from(buffer.subarray(start, end))
+    if (account.take(given.end - given.start) === Verdict.REFUSE) throw overloaded()
+    const request = copyOf(given)
     request.writeInt16BE(stream, 2)
     const waiting = { upstream, request, missing }
     this.#byStream.set(stream, waiting)
@@ -82,11 +77,12 @@ export class FirstPrepare {
    * What came of a PREPARE, which is not the client's to see. Undefined where the next PREPARE of the same request was sent. Throws
    * OVERLOADED where it could not be: the request waits no longer then.
    */
-  answered(stream: number, buffer: Buffer, start: number, end: number): Prepared | undefined {
+  answered(answer: Passing): Prepared | undefined {
+    const { stream } = answer
     const waiting = this.#byStream.get(stream)!
     const { upstream, request, missing } = waiting
     const statement = missing[0]!
-    if (!isPreparedAs(statement, this.#options.version, buffer, start, end)) {
+    if (!isPreparedAs(statement, this.#options.version, answer)) {
       statement.refused(upstream.link, this.#options.nowMicros())
       this.#forget(stream, waiting)
       return { upstream, request, ready: false }
@@ -129,8 +125,7 @@ export class FirstPrepare {
     const statement = missing[0]!
     statement.preparing(upstream.link)
     try {
-      const { prepare } = statement
-      upstream.send(prepare, 0, prepare.length, stream, this.#options.nowMicros())
+      upstream.send(wholeEnvelope(statement.prepare), stream, this.#options.nowMicros())
     } catch (reason) {
       this.drop(stream)
       throw reason
@@ -144,14 +139,8 @@ export class FirstPrepare {
 }
 
 /** Another id would be another statement: the text means something else there. */
-function isPreparedAs(
-  statement: Statement,
-  version: ProtocolVersion,
-  buffer: Buffer,
-  start: number,
-  end: number,
-): boolean {
-  if (headerOpcode(buffer, start) !== Opcode.RESULT || resultKind(buffer, start, end) !== ResultKind.PREPARED)
-    return false
-  return readPrepared(buffer, start, end, version).id.equals(statement.id)
+function isPreparedAs(statement: Statement, version: ProtocolVersion, answer: Passing): boolean {
+  const { opcode, bytes, start, end } = answer
+  if (opcode !== Opcode.RESULT || resultKind(bytes, start, end) !== ResultKind.PREPARED) return false
+  return readPrepared(bytes, start, end, version).id.equals(statement.id)
 }

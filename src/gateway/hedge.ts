@@ -10,10 +10,12 @@
  */
 import { Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { CqlErrorCode, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
+import { copyOf, type Envelope, wholeEnvelope } from '../cql/envelope.ts'
+import { CqlErrorCode, Opcode } from '../cql/protocol.ts'
 import { errorCode, readError } from '../cql/responses.ts'
 import type { FirstPrepare, Prepared } from './first-prepare.ts'
 import { outcomeUnknown } from './loss.ts'
+import type { Passing } from './passing.ts'
 import type { RemoteSidecar } from './remote-sidecar.ts'
 import type { Statement } from './routing/statements.ts'
 import { eventStream, type SessionState } from './session-state.ts'
@@ -25,10 +27,10 @@ const copiesMax = 4096
 const upstreamPollMs = 10
 const upstreamPollsMax = 50
 
-interface HedgedRead {
+/** The envelope is a copy. */
+interface HedgedRead extends Envelope {
   readonly clientStream: number
   readonly statement: Statement
-  readonly request: Buffer
   readonly first: RemoteSidecar
   /** Copies that are under way. */
   copies: number
@@ -56,21 +58,20 @@ export class Hedger {
   }
 
   /** False where it cannot be done so: there is no session yet, or its sidecar has not the statement. Then the request goes the ordinary way. */
-  execute(
-    statement: Statement,
-    sidecar: RemoteSidecar,
-    afterMs: number,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): boolean {
+  execute(statement: Statement, sidecar: RemoteSidecar, afterMs: number, request: Passing): boolean {
     const { client, services, upstreams, keyspace } = this.#state
     const upstream = upstreams.at(sidecar, keyspace)
     if (upstream === undefined || !statement.isOn(upstream.link)) return false
-    if (client.account.take(end - start) === Verdict.REFUSE) return false
-    const request = Buffer.from(buffer.subarray(start, end))
-    const clientStream = headerStream(request, 0)
-    const read = { clientStream, statement, request, first: sidecar, copies: 0, answered: false, counted: true }
+    if (client.account.take(request.byteCount) === Verdict.REFUSE) return false
+    const read = {
+      ...wholeEnvelope(copyOf(request)),
+      clientStream: request.stream,
+      statement,
+      first: sidecar,
+      copies: 0,
+      answered: false,
+      counted: true,
+    }
     if (!this.#send(read, upstream)) {
       this.#over(read)
       return false
@@ -80,21 +81,21 @@ export class Hedger {
   }
 
   /** What came for one copy. */
-  onAnswer(upstream: UpstreamSession, stream: number, buffer: Buffer, start: number, end: number): void {
-    const read = this.#settle(stream)
+  onAnswer(upstream: UpstreamSession, answer: Passing): void {
+    const read = this.#settle(answer.stream)
     if (read === undefined) return
-    const failed = headerOpcode(buffer, start) === Opcode.ERROR
-    if (failed) this.#onError(upstream, read, buffer, start, end)
+    const failed = answer.opcode === Opcode.ERROR
+    if (failed) this.#onError(upstream, read, answer)
     else upstream.sidecar.load.succeeded()
     // An error may still be made good by the other copy.
     if (read.answered || (failed && read.copies > 0)) return
     read.answered = true
-    this.#state.client.answer(buffer, start, end, read.clientStream)
+    this.#state.client.answer(answer.bytes, answer.start, answer.end, read.clientStream)
   }
 
   /** A copy waited for its statement to be prepared at the second replica. */
   onPrepared(stream: number, { upstream, request, ready }: Prepared): void {
-    if (ready && upstream.usable && this.#fits(upstream, request, stream)) return
+    if (ready && upstream.usable && this.#fits(upstream, wholeEnvelope(request), stream)) return
     this.#giveUp(stream, 'a second replica could not be asked')
   }
 
@@ -113,15 +114,15 @@ export class Hedger {
   #send(read: HedgedRead, upstream: UpstreamSession): boolean {
     const stream = this.#take(read, upstream)
     if (stream === eventStream) return false
-    if (this.#fits(upstream, read.request, stream)) return true
+    if (this.#fits(upstream, read, stream)) return true
     this.#settle(stream)
     return false
   }
 
   /** False where there is no room for it to wait in. */
-  #fits(upstream: UpstreamSession, request: Buffer, stream: number): boolean {
+  #fits(upstream: UpstreamSession, request: Envelope, stream: number): boolean {
     try {
-      upstream.send(request, 0, request.length, stream, this.#state.services.nowMicros())
+      upstream.send(request, stream, this.#state.services.nowMicros())
       return true
     } catch (reason) {
       refuseOthers(reason)
@@ -133,8 +134,8 @@ export class Hedger {
   #again(read: HedgedRead, pollsLeft: number): void {
     if (read.answered || read.copies !== 1 || this.#closed) return
     const { services, startup, upstreams, keyspace } = this.#state
-    const { request, statement, first } = read
-    const sidecar = services.router.replicaOfExecute(statement, startup.version, request, 0, request.length, first)
+    const { statement, first } = read
+    const sidecar = services.router.replicaOfExecute(statement, startup.version, read, first)
     if (sidecar === undefined) return
     const upstream = upstreams.at(sidecar, keyspace)
     if (upstream === undefined) {
@@ -146,9 +147,8 @@ export class Hedger {
   #prepareFirst(read: HedgedRead, upstream: UpstreamSession): void {
     const stream = this.#take(read, upstream)
     if (stream === eventStream) return
-    const { request, statement } = read
     try {
-      if (this.#firstPrepare.begin(upstream, [statement], request, 0, request.length, stream)) return
+      if (this.#firstPrepare.begin(upstream, [read.statement], read, stream)) return
     } catch (reason) {
       this.#settle(stream)
       refuseOthers(reason)
@@ -174,11 +174,11 @@ export class Hedger {
     this.#state.client.fault(outcomeUnknown(reason), read.clientStream)
   }
 
-  #onError(upstream: UpstreamSession, { statement }: HedgedRead, buffer: Buffer, start: number, end: number): void {
-    const code = errorCode(buffer, start, end)
+  #onError(upstream: UpstreamSession, { statement }: HedgedRead, { bytes, start, end }: Passing): void {
+    const code = errorCode(bytes, start, end)
     upstream.erred(code, this.#state.services.nowMicros())
     if (code !== CqlErrorCode.UNPREPARED) return
-    const { preparedId } = readError(buffer, start, end)
+    const { preparedId } = readError(bytes, start, end)
     if (preparedId?.equals(statement.id) === true) statement.forget(upstream.link)
   }
 
@@ -198,7 +198,7 @@ export class Hedger {
   #over(read: HedgedRead): void {
     if (!read.counted) return
     read.counted = false
-    this.#state.client.account.give(read.request.length)
+    this.#state.client.account.give(read.bytes.length)
   }
 }
 

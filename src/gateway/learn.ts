@@ -1,9 +1,11 @@
 /** What a PREPARED tells a gateway of a statement: its id, who has it, and where its partition key is bound. */
 import { RingfenceError } from '../base/errors.ts'
+import { copyOf, type Envelope, wholeEnvelope } from '../cql/envelope.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { envelopeHeaderBytes, Flag, headerFlags, headerOpcode, headerStream, writeHeader } from '../cql/protocol.ts'
 import { PrepareView, readPrepare } from '../cql/requests.ts'
 import { readError, readPrepared } from '../cql/responses.ts'
+import type { Passing } from './passing.ts'
 import type { Router } from './routing/router.ts'
 import { KeyMarkers } from './routing/routing-key.ts'
 import { Statement, type StatementTable } from './routing/statements.ts'
@@ -28,23 +30,23 @@ export class Learning {
   }
 
   /** A PREPARE is about to be sent. */
-  asked(buffer: Buffer, start: number, end: number): void {
-    if (end - start > prepareBytesMax || this.#asked.size >= preparesMax) return
-    this.#asked.set(headerStream(buffer, start), Buffer.from(buffer.subarray(start, end)))
+  asked(request: Passing): void {
+    if (request.byteCount > prepareBytesMax || this.#asked.size >= preparesMax) return
+    this.#asked.set(request.stream, copyOf(request))
   }
 
   /** PREPARED came. */
-  prepared(upstream: UpstreamSession, stream: number, buffer: Buffer, start: number, end: number): void {
-    const asked = this.#asked.get(stream)
+  prepared(upstream: UpstreamSession, answer: Passing): void {
+    const asked = this.#asked.get(answer.stream)
     if (asked === undefined) return
     const { services, statements, startup } = this.#state
     const prepared = { router: services.router, table: statements, upstream, version: startup.version, given: asked }
-    learnStatement(prepared, buffer, start, end)
+    learnStatement(prepared, answer)
   }
 
   /** UNPREPARED came: the sidecar has that statement no longer. */
-  unprepared(upstream: UpstreamSession, buffer: Buffer, start: number, end: number): void {
-    const { preparedId } = readError(buffer, start, end)
+  unprepared(upstream: UpstreamSession, { bytes, start, end }: Passing): void {
+    const { preparedId } = readError(bytes, start, end)
     if (preparedId === undefined) return
     this.#state.statements.ids.find(preparedId, 0, preparedId.length)?.forget(upstream.link)
   }
@@ -67,23 +69,23 @@ interface Prepared {
 }
 
 /**
- * `buffer[start..end)` is the answer. Where its client has had its share of this turn the statement is learned in a later one. Until then its
+ * Where its client has had its share of this turn the statement is learned in a later one. Until then its
  * EXECUTEs go to the primary.
  */
-function learnStatement(prepared: Prepared, buffer: Buffer, start: number, end: number): void {
+function learnStatement(prepared: Prepared, answer: Envelope): void {
   const { share } = prepared.table
   if (share.begin()) {
     try {
-      learn(prepared, buffer, start, end)
+      learn(prepared, answer)
     } finally {
       share.end()
     }
     return
   }
-  const answer = Buffer.from(buffer.subarray(start, end))
+  const kept = wholeEnvelope(copyOf(answer))
   share.later(() => {
     try {
-      learnStatement(prepared, answer, 0, answer.length)
+      learnStatement(prepared, kept)
     } catch (reason) {
       // What cannot be read is not learned; its client has the answer already.
       if (!(reason instanceof RingfenceError)) throw reason
@@ -91,10 +93,10 @@ function learnStatement(prepared: Prepared, buffer: Buffer, start: number, end: 
   })
 }
 
-function learn(prepared: Prepared, buffer: Buffer, start: number, end: number): void {
+function learn(prepared: Prepared, { bytes, start, end }: Envelope): void {
   const { router, table, upstream, version, given } = prepared
-  const { id, bind } = readPrepared(buffer, start, end, version)
-  readPrepare(view, given, 0, given.length, version, headerFlags(given, 0))
+  const { id, bind } = readPrepared(bytes, start, end, version)
+  readPrepare(view, wholeEnvelope(given), version)
   const prepare = plain(given, view.payloadEnd)
   const known = table.ids.find(id, 0, id.length)
   if (known?.prepare.subarray(fixedBytes).equals(prepare.subarray(fixedBytes))) {

@@ -7,9 +7,9 @@
  */
 import { type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { headerStream } from '../cql/protocol.ts'
 import type { Close } from '../link/protocol.ts'
-import { HeldRequests, type Holdable } from '../session/held.ts'
+import { HeldRequests } from '../session/held.ts'
+import type { Passing } from './passing.ts'
 import type { SessionState } from './session-state.ts'
 import type { UpstreamSession } from './upstream-session.ts'
 
@@ -18,26 +18,9 @@ const relinkMsMax = 5000
 /** A session that no other sidecar took stays for so long with one that is ejected. */
 const staysMicros = 5_000_000
 
-/** One envelope that waits. */
-class HeldEnvelope implements Holdable {
-  bytes: Buffer
-
-  constructor(buffer: Buffer, start: number, end: number) {
-    this.bytes = buffer.subarray(start, end)
-  }
-
-  get byteCount(): number {
-    return this.bytes.length
-  }
-
-  hold(): void {
-    this.bytes = Buffer.from(this.bytes)
-  }
-}
-
 export class Primary {
   readonly #state: SessionState
-  readonly #held: HeldRequests<HeldEnvelope>
+  readonly #held: HeldRequests<Passing>
   #current: UpstreamSession | undefined
   /** The next one, while it opens. */
   #opening: { readonly upstream: UpstreamSession; readonly done: PromiseWithResolvers<void> } | undefined
@@ -50,16 +33,16 @@ export class Primary {
   readonly #session: Owner
 
   /** `serve` takes a request that waited; it does not throw. */
-  constructor(state: SessionState, session: Owner, serve: (request: Buffer) => void) {
+  constructor(state: SessionState, session: Owner, serve: (request: Passing) => void) {
     this.#state = state
     this.#session = session
     const { client } = state
-    this.#held = new HeldRequests<HeldEnvelope>(
+    this.#held = new HeldRequests<Passing>(
       {
-        serve: ({ bytes }) => serve(bytes),
-        refuse: ({ bytes }, reason) => {
-          state.streamOver(headerStream(bytes, 0))
-          client.fault(reason, headerStream(bytes, 0))
+        serve,
+        refuse: ({ stream }, reason) => {
+          state.streamOver(stream)
+          client.fault(reason, stream)
         },
         onCrowded: () => client.pause(),
       },
@@ -96,12 +79,11 @@ export class Primary {
   }
 
   /** Sends, or waits. Throws OVERLOADED where as much waits as may. */
-  send(buffer: Buffer, start: number, end: number): void {
+  send(request: Passing): void {
     const nowMicros = this.#state.services.nowMicros()
     const current = this.ready(nowMicros)
-    if (current !== undefined) {
-      current.send(buffer, start, end, headerStream(buffer, start), nowMicros)
-    } else this.#hold(buffer, start, end)
+    if (current !== undefined) current.send(request, request.stream, nowMicros)
+    else this.#hold(request)
   }
 
   /** The current one, if it takes requests and should be sent some. */
@@ -118,12 +100,11 @@ export class Primary {
   }
 
   /** As `send`, with the answer, which the sidecar gives if it permits the request. Who has to wait asks for the answer anew. */
-  sendGiven(answer: Buffer, request: Buffer): void {
+  sendGiven(answer: Buffer, request: Passing): void {
     const nowMicros = this.#state.services.nowMicros()
     const current = this.ready(nowMicros)
-    if (current !== undefined) {
-      current.sendGiven(answer, request, 0, request.length, headerStream(request, 0), nowMicros)
-    } else this.#hold(request, 0, request.length)
+    if (current !== undefined) current.sendGiven(answer, request, request.stream, nowMicros)
+    else this.#hold(request)
   }
 
   onOpened(upstream: UpstreamSession): void {
@@ -190,10 +171,10 @@ export class Primary {
     this.#setCurrent(undefined)
   }
 
-  #hold(buffer: Buffer, start: number, end: number): void {
+  #hold(request: Passing): void {
     this.relink()
     if (!this.#held.waiting) this.#held.begin()
-    this.#held.add(new HeldEnvelope(buffer, start, end))
+    this.#held.add(request)
   }
 
   #setCurrent(upstream: UpstreamSession | undefined): void {

@@ -9,11 +9,12 @@
  *   PREPARE, REGISTER, what cannot be routed ─▶ the primary
  */
 import { preparedIdBytes } from '../cql/prepared-ids.ts'
-import { headerFlags, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
+import { Opcode } from '../cql/protocol.ts'
 import { BatchView, batchPartCount, QueryView, readBatch, readQuery } from '../cql/requests.ts'
 import type { FirstPrepare } from './first-prepare.ts'
 import { Hedger } from './hedge.ts'
 import type { Learning } from './learn.ts'
+import type { Passing } from './passing.ts'
 import type { Primary } from './primary.ts'
 import type { RemoteSidecar } from './remote-sidecar.ts'
 import { executeAt, isSerial } from './routing/routing-key.ts'
@@ -52,58 +53,58 @@ export class RequestRoutes {
   }
 
   /** Sends one request, or lets it wait. Throws OVERLOADED where there is no room for that. */
-  send(buffer: Buffer, start: number, end: number): void {
-    switch (headerOpcode(buffer, start)) {
+  send(request: Passing): void {
+    switch (request.opcode) {
       case Opcode.EXECUTE:
-        this.#execute(buffer, start, end)
+        this.#execute(request)
         return
       case Opcode.QUERY:
-        this.#query(buffer, start, end)
+        this.#query(request)
         return
       case Opcode.BATCH:
-        this.#batch(buffer, start, end)
+        this.#batch(request)
         return
       case Opcode.PREPARE:
-        this.#learning.asked(buffer, start, end)
+        this.#learning.asked(request)
     }
-    this.#primary.send(buffer, start, end)
+    this.#primary.send(request)
   }
 
-  #execute(buffer: Buffer, start: number, end: number): void {
+  #execute(request: Passing): void {
     const { statements, services, startup, upstreams, keyspace } = this.#state
-    const idAt = executeAt(buffer, start, end) + 2
-    const statement =
-      idAt + preparedIdBytes <= end ? statements.ids.find(buffer, idAt, idAt + preparedIdBytes) : undefined
+    const idAt = executeAt(request) + 2
+    const idEnd = idAt + preparedIdBytes
+    const statement = idEnd <= request.end ? statements.ids.find(request.bytes, idAt, idEnd) : undefined
     if (statement === undefined) {
-      this.#primary.send(buffer, start, end)
+      this.#primary.send(request)
       return
     }
     const { router } = services
-    const sidecar = router.only ?? router.sidecarOfExecute(statement, startup.version, buffer, start, end)
-    if (sidecar !== undefined && this.#hedged(statement, sidecar, buffer, start, end)) return
+    const sidecar = router.only ?? router.sidecarOfExecute(statement, startup.version, request)
+    if (sidecar !== undefined && this.#hedged(statement, sidecar, request)) return
     const upstream = sidecar === undefined ? undefined : upstreams.at(sidecar, keyspace)
-    if (upstream !== undefined && statement.isOn(upstream.link)) this.#sendTo(upstream, buffer, start, end)
-    else this.#prepareFirst(upstream, [statement], buffer, start, end)
+    if (upstream !== undefined && statement.isOn(upstream.link)) this.#sendTo(upstream, request)
+    else this.#prepareFirst(upstream, [statement], request)
   }
 
   /** True when the request went out as one that another replica may be asked for as well. */
-  #hedged(statement: Statement, sidecar: RemoteSidecar, buffer: Buffer, start: number, end: number): boolean {
+  #hedged(statement: Statement, sidecar: RemoteSidecar, request: Passing): boolean {
     const { services, startup } = this.#state
     const afterMs = services.router.hedgeAfterMs(statement)
-    if (afterMs === 0 || isSerial(startup.version, buffer, start, end)) return false
+    if (afterMs === 0 || isSerial(startup.version, request)) return false
     this.#hedger ??= new Hedger(this.#state, this.#firstPrepare)
-    return this.#hedger.execute(statement, sidecar, afterMs, buffer, start, end)
+    return this.#hedger.execute(statement, sidecar, afterMs, request)
   }
 
-  #query(buffer: Buffer, start: number, end: number): void {
+  #query(request: Passing): void {
     const state = this.#state
     const { router } = state.services
-    readQuery(query, buffer, start, end, state.startup.version, headerFlags(buffer, start))
+    readQuery(query, request, state.startup.version)
     const { text, params } = query
     const mayUse = !state.usePending && useWord.test(text)
     if (mayUse || state.usePending || router.only !== undefined) {
-      this.#primary.send(buffer, start, end)
-      if (mayUse) state.useSent(headerStream(buffer, start))
+      this.#primary.send(request)
+      if (mayUse) state.useSent(request.stream)
       return
     }
     const route =
@@ -112,23 +113,21 @@ export class RequestRoutes {
         : router.texts.of(text, params.keyspace ?? state.keyspace, state.statements.share)
     const sidecar = (route === undefined ? undefined : router.sidecarOfParams(route, params)) ?? router.leastLoaded()
     const upstream = sidecar === undefined ? undefined : this.#withKeyspace(sidecar)
-    if (upstream === undefined) this.#primary.send(buffer, start, end)
-    else this.#sendTo(upstream, buffer, start, end)
+    if (upstream === undefined) this.#primary.send(request)
+    else this.#sendTo(upstream, request)
   }
 
-  #batch(buffer: Buffer, start: number, end: number): void {
+  #batch(request: Passing): void {
     const state = this.#state
     const { router } = state.services
     const { version } = state.startup
-    const flags = headerFlags(buffer, start)
     const isLarge =
-      end - start > routedBatchBytesMax ||
-      batchPartCount(batch, buffer, start, end, version, flags) > routedBatchPartsMax
+      request.byteCount > routedBatchBytesMax || batchPartCount(batch, request, version) > routedBatchPartsMax
     if (state.usePending || router.only !== undefined || isLarge) {
-      this.#primary.send(buffer, start, end)
+      this.#primary.send(request)
       return
     }
-    readBatch(batch, buffer, start, end, version, flags)
+    readBatch(batch, request, version)
     const statements = new Set<Statement>()
     const keyed: Keyed[] = []
     for (const part of batch.parts) {
@@ -136,9 +135,9 @@ export class RequestRoutes {
         keyed.push(router.texts.of(part.text, batch.keyspace ?? state.keyspace, state.statements.share))
         continue
       }
-      const statement = state.statements.ids.find(buffer, part.idStart, part.idEnd)
+      const statement = state.statements.ids.find(request.bytes, part.idStart, part.idEnd)
       if (statement === undefined) {
-        this.#primary.send(buffer, start, end)
+        this.#primary.send(request)
         return
       }
       statements.add(statement)
@@ -147,27 +146,21 @@ export class RequestRoutes {
     const sidecar = router.sidecarOfBatch(batch, keyed) ?? router.leastLoaded()
     const upstream = sidecar === undefined ? undefined : this.#withKeyspace(sidecar)
     const wanted = [...statements]
-    if (upstream !== undefined && hasAll(upstream, wanted)) this.#sendTo(upstream, buffer, start, end)
-    else this.#prepareFirst(upstream, wanted, buffer, start, end)
+    if (upstream !== undefined && hasAll(upstream, wanted)) this.#sendTo(upstream, request)
+    else this.#prepareFirst(upstream, wanted, request)
   }
 
   /** `upstream` is where the request should go, if there is one; its sidecar does not have all of `statements`. */
-  #prepareFirst(
-    upstream: UpstreamSession | undefined,
-    statements: readonly Statement[],
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): void {
-    if (upstream !== undefined && this.#firstPrepare.begin(upstream, statements, buffer, start, end)) return
+  #prepareFirst(upstream: UpstreamSession | undefined, statements: readonly Statement[], request: Passing): void {
+    if (upstream !== undefined && this.#firstPrepare.begin(upstream, statements, request, request.stream)) return
     const now = this.#state.services.nowMicros()
     const has = (each: UpstreamSession) => hasAll(each, statements) && !this.#primary.ejected(each, now)
     const primary = this.#primary.ready(now)
     const other = primary !== undefined && hasAll(primary, statements) ? primary : this.#state.upstreams.find(has)
-    if (other !== undefined) this.#sendTo(other, buffer, start, end)
+    if (other !== undefined) this.#sendTo(other, request)
     // Where it cannot be prepared, the primary says UNPREPARED, and the driver prepares again.
-    else if (primary === undefined || !this.#firstPrepare.begin(primary, statements, buffer, start, end)) {
-      this.#primary.send(buffer, start, end)
+    else if (primary === undefined || !this.#firstPrepare.begin(primary, statements, request, request.stream)) {
+      this.#primary.send(request)
     }
   }
 
@@ -180,8 +173,8 @@ export class RequestRoutes {
     return undefined
   }
 
-  #sendTo(upstream: UpstreamSession, buffer: Buffer, start: number, end: number): void {
-    upstream.send(buffer, start, end, headerStream(buffer, start), this.#state.services.nowMicros())
+  #sendTo(upstream: UpstreamSession, request: Passing): void {
+    upstream.send(request, request.stream, this.#state.services.nowMicros())
   }
 }
 

@@ -11,11 +11,11 @@
  * Rule: what was sent and not answered is never sent again. What was not sent yet may wait and go elsewhere.
  */
 import { type Owner, settle } from '../base/contained.ts'
+import { copyOf, wholeEnvelope } from '../cql/envelope.ts'
 import {
   CqlErrorCode,
   envelopeHeaderBytes,
   headerFlags,
-  headerOpcode,
   headerStream,
   Opcode,
   type ProtocolVersion,
@@ -29,6 +29,7 @@ import type { LoopShare } from '../session/loop-share.ts'
 import { FirstPrepare } from './first-prepare.ts'
 import { Learning } from './learn.ts'
 import { lossOf, outcomeUnknown } from './loss.ts'
+import { type Passing, passing } from './passing.ts'
 import { Primary } from './primary.ts'
 import { RequestRoutes } from './request-routes.ts'
 import { eventStream, type SessionServices, SessionState } from './session-state.ts'
@@ -86,7 +87,13 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
   }
 
   request(buffer: Buffer, start: number, end: number): void {
-    if (!this.#aboutTopology(buffer, start, end)) this.#routes.send(buffer, start, end)
+    const request = passing(buffer, start, end)
+    this.#serve(request)
+    request.over()
+  }
+
+  #serve(request: Passing): void {
+    if (!this.#aboutTopology(request)) this.#routes.send(request)
   }
 
   close(): void {
@@ -117,34 +124,38 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
   }
 
   /** A request that was not sent yet. */
-  #again(request: Buffer): void {
+  #again(request: Passing): void {
     if (this.#state.closed) return
+    const { stream } = request
     try {
-      this.request(request, 0, request.length)
+      this.#serve(request)
+      request.over()
     } catch (reason) {
-      this.client.fault(reason, headerStream(request, 0))
+      this.client.fault(reason, stream)
     }
   }
 
   /** REGISTER is remembered for the next primary; what is asked of the virtual topology goes to the primary with its answer. */
-  #aboutTopology(buffer: Buffer, start: number, end: number): boolean {
-    const opcode = headerOpcode(buffer, start)
+  #aboutTopology(request: Passing): boolean {
     const { topology } = this.#state.services
-    if (opcode === Opcode.REGISTER) {
-      this.#primary.register(readRegister(buffer, start, end, this.version, headerFlags(buffer, start)))
+    if (request.opcode === Opcode.REGISTER) {
+      this.#primary.register(readRegister(request, this.version))
       if (!this.oneHost) topology.register(this.client, this.version, this.#primary.events)
       return false
     }
-    return topology.request(this, opcode, buffer, start, end)
+    return topology.request(this, request)
   }
 
   /** The answer to a request is known here: the sidecar judges the request, and gives this answer if it permits it. */
-  readonly give = (request: Buffer, answer: Buffer): void => {
+  readonly give = (asked: Buffer, answer: Buffer): void => {
     if (this.#state.closed) return
+    const request = passing(asked, 0, asked.length)
+    const { stream } = request
     try {
       this.#primary.sendGiven(answer, request)
+      request.over()
     } catch (reason) {
-      this.client.fault(reason, headerStream(request, 0))
+      this.client.fault(reason, stream)
     }
   }
 
@@ -164,30 +175,28 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
     if ((before === 0) !== (this.#upstreamsPaused === 0)) this.client.halt(this.#upstreamsPaused > 0)
   }
 
-  onUpstreamFrame(upstream: UpstreamSession, buffer: Buffer, start: number, end: number): void {
-    const stream = headerStream(buffer, start)
+  onUpstreamFrame(upstream: UpstreamSession, frame: Passing): void {
+    const { stream } = frame
     if (stream === eventStream) {
-      if (upstream === this.#primary.current && eventForClient(buffer, start, end) !== undefined)
-        this.client.event(buffer, start, end)
+      if (upstream === this.#primary.current && eventForClient(frame) !== undefined)
+        this.client.event(frame.bytes, frame.start, frame.end)
       return
     }
     upstream.answered(stream, this.#state.services.nowMicros())
-    if (this.#firstPrepare.size > 0 && this.#firstPrepare.has(stream)) {
-      this.#prepared(stream, buffer, start, end)
-      return
-    }
-    if (stream < eventStream) {
-      this.#routes.hedger?.onAnswer(upstream, stream, buffer, start, end)
-      return
-    }
-    const opcode = headerOpcode(buffer, start)
+    if (this.#firstPrepare.size > 0 && this.#firstPrepare.has(stream)) this.#prepared(frame)
+    else if (stream < eventStream) this.#routes.hedger?.onAnswer(upstream, frame)
+    else this.#answered(upstream, frame)
+  }
+
+  #answered(upstream: UpstreamSession, answer: Passing): void {
+    const { stream, opcode } = answer
     let kind = 0
-    if (opcode === Opcode.RESULT) kind = this.#onResult(upstream, stream, buffer, start, end)
-    else if (opcode === Opcode.ERROR) this.#onError(upstream, buffer, start, end)
+    if (opcode === Opcode.RESULT) kind = this.#onResult(upstream, answer)
+    else if (opcode === Opcode.ERROR) this.#onError(upstream, answer)
     this.#learning.over(stream)
     this.#state.streamOver(stream)
-    if (kind === ResultKind.SCHEMA_CHANGE) this.#answerWhenAgreed(Buffer.from(buffer.subarray(start, end)), stream)
-    else this.client.answer(buffer, start, end, stream)
+    if (kind === ResultKind.SCHEMA_CHANGE) this.#answerWhenAgreed(copyOf(answer), stream)
+    else this.client.answer(answer.bytes, answer.start, answer.end, stream)
   }
 
   /** What the client asks next may go to another node, which is to know the new schema by then. */
@@ -198,34 +207,35 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
   }
 
   /** The result's kind. */
-  #onResult(upstream: UpstreamSession, stream: number, buffer: Buffer, start: number, end: number): number {
+  #onResult(upstream: UpstreamSession, answer: Passing): number {
+    const { bytes, start, end } = answer
     upstream.sidecar.load.succeeded()
-    const at = headerFlags(buffer, start) === 0 ? start + envelopeHeaderBytes : bodyStart(buffer, start, end)
-    const kind = buffer.readInt32BE(at)
+    const at = headerFlags(bytes, start) === 0 ? start + envelopeHeaderBytes : bodyStart(bytes, start, end)
+    const kind = bytes.readInt32BE(at)
     if (kind === ResultKind.SET_KEYSPACE) {
-      upstream.keyspace = readSetKeyspace(buffer, start, end)
+      upstream.keyspace = readSetKeyspace(bytes, start, end)
       this.#state.keyspace = upstream.keyspace
-    } else if (kind === ResultKind.PREPARED) this.#learning.prepared(upstream, stream, buffer, start, end)
+    } else if (kind === ResultKind.PREPARED) this.#learning.prepared(upstream, answer)
     return kind
   }
 
-  #onError(upstream: UpstreamSession, buffer: Buffer, start: number, end: number): void {
-    const code = errorCode(buffer, start, end)
+  #onError(upstream: UpstreamSession, answer: Passing): void {
+    const code = errorCode(answer.bytes, answer.start, answer.end)
     upstream.erred(code, this.#state.services.nowMicros())
-    if (code === CqlErrorCode.UNPREPARED) this.#learning.unprepared(upstream, buffer, start, end)
+    if (code === CqlErrorCode.UNPREPARED) this.#learning.unprepared(upstream, answer)
   }
 
   /** An answer to a PREPARE that was sent before a request. */
-  #prepared(stream: number, buffer: Buffer, start: number, end: number): void {
+  #prepared(answer: Passing): void {
+    const { stream } = answer
     try {
-      const outcome = this.#firstPrepare.answered(stream, buffer, start, end)
+      const outcome = this.#firstPrepare.answered(answer)
       if (outcome === undefined) return
       const { upstream, request, ready } = outcome
       if (stream < eventStream) this.#routes.hedger?.onPrepared(stream, outcome)
-      else if (ready && upstream.usable) {
-        upstream.send(request, 0, request.length, stream, this.#state.services.nowMicros())
-      } else if (ready || upstream !== this.#primary.current) this.#again(request)
-      else this.client.answer(buffer, start, end, stream)
+      else if (ready && upstream.usable) upstream.send(wholeEnvelope(request), stream, this.#state.services.nowMicros())
+      else if (ready || upstream !== this.#primary.current) this.#again(passing(request, 0, request.length))
+      else this.client.answer(answer.bytes, answer.start, answer.end, stream)
     } catch (reason) {
       // The link is everybody's: what is wrong with one request must not end it.
       this.#firstPrepare.drop(stream)
@@ -249,7 +259,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
     }
     for (const stream of lost) this.#lose(stream, reason.message)
     this.#routes.hedger?.onClosed(upstream, reason.message)
-    for (const request of unsent) this.#again(request)
+    for (const request of unsent) this.#again(passing(request, 0, request.length))
     if (wasPrimary) this.#primary.relinkIfWanted()
   }
 

@@ -8,8 +8,9 @@ import { overloaded, Verdict } from '../base/bytes-budget.ts'
 import { contained, type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { errorEnvelope } from '../cql/encode.ts'
+import { copyOf } from '../cql/envelope.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { headerFlags, headerStream, Opcode } from '../cql/protocol.ts'
+import { headerStream, Opcode } from '../cql/protocol.ts'
 import { Unsupported } from '../cql/query/unsupported.ts'
 import { ExecuteView, PrepareView, QueryView, readExecute, readPrepare, readQuery } from '../cql/requests.ts'
 import type { Client } from '../session/backend.ts'
@@ -17,6 +18,7 @@ import { cqlFault } from '../session/fault.ts'
 import type { LoopShare } from '../session/loop-share.ts'
 import type { GatewayList } from './gateway-list.ts'
 import type { MeshLinks } from './links.ts'
+import type { Passing } from './passing.ts'
 import { executeAt } from './routing/routing-key.ts'
 import { type Asked, answerQuestion, askedOf, preparedQuestion } from './topology/answer.ts'
 import type { SystemTable } from './topology/columns.ts'
@@ -86,15 +88,15 @@ export class TopologyAnswers {
   }
 
   /** True when the request is about the topology: it is given with its answer, now or soon. Throws what `readQuery` and its like throw. */
-  request(asking: Asking, opcode: number, buffer: Buffer, start: number, end: number): boolean {
+  request(asking: Asking, request: Passing): boolean {
     try {
-      switch (opcode) {
+      switch (request.opcode) {
         case Opcode.EXECUTE:
-          return this.#prepared.size > 0 && this.#execute(asking, buffer, start, end)
+          return this.#prepared.size > 0 && this.#execute(asking, request)
         case Opcode.QUERY:
-          return this.#query(asking, buffer, start, end)
+          return this.#query(asking, request)
         case Opcode.PREPARE:
-          return this.#prepare(asking, buffer, start, end)
+          return this.#prepare(asking, request)
         default:
           return false
       }
@@ -103,50 +105,50 @@ export class TopologyAnswers {
       if (reason instanceof Unsupported) return false
       if (!(reason instanceof RingfenceError) || (reason.code !== 'INVALID' && reason.code !== 'SYNTAX')) throw reason
       // About the topology, and wrong: whoever may ask at all is told so.
-      const request = Buffer.from(buffer.subarray(start, end))
-      asking.give(request, faultEnvelope(reason, asking.version, headerStream(request, 0)))
+      asking.give(copyOf(request), faultEnvelope(reason, asking.version, request.stream))
       return true
     }
   }
 
-  #query(asking: Asking, buffer: Buffer, start: number, end: number): boolean {
+  #query(asking: Asking, request: Passing): boolean {
     const { version, keyspace: inForce } = asking
-    readQuery(query, buffer, start, end, version, headerFlags(buffer, start))
+    readQuery(query, request, version)
     const { text, params } = query
     const table = aboutTopology(text, params.keyspace ?? inForce)
     if (table === undefined) return false
     this.#read(asking, text, table, (question) => {
-      this.#answer(asking, question, askedOf(question, params), Buffer.from(buffer.subarray(start, end)))
+      this.#answer(asking, question, askedOf(question, params), copyOf(request))
     })
     return true
   }
 
-  #prepare(asking: Asking, buffer: Buffer, start: number, end: number): boolean {
+  #prepare(asking: Asking, request: Passing): boolean {
     const { version, keyspace: inForce } = asking
-    readPrepare(prepare, buffer, start, end, version, headerFlags(buffer, start))
+    readPrepare(prepare, request, version)
     const { text } = prepare
     const table = aboutTopology(text, prepare.keyspace ?? inForce)
     if (table === undefined) return false
     this.#read(asking, text, table, (question) => {
-      const { id, envelope } = preparedQuestion(question, text, version, headerStream(buffer, start))
+      const { id, envelope } = preparedQuestion(question, text, version, request.stream)
       // No LRU: each session has one of these, mostly empty; a driver prepares such a statement again.
       if (this.#prepared.size >= preparedMax) this.#prepared.clear()
       this.#prepared.set(id.readInt32LE(0), { id, text, table })
-      asking.give(Buffer.from(buffer.subarray(start, end)), envelope)
+      asking.give(copyOf(request), envelope)
     })
     return true
   }
 
-  #execute(asking: Asking, buffer: Buffer, start: number, end: number): boolean {
+  #execute(asking: Asking, request: Passing): boolean {
     const { version } = asking
-    const idAt = executeAt(buffer, start, end) + 2
-    if (idAt + idBytes > end || !this.#prepared.has(buffer.readInt32LE(idAt))) return false
-    readExecute(execute, buffer, start, end, version, headerFlags(buffer, start))
+    const { bytes } = request
+    const idAt = executeAt(request) + 2
+    if (idAt + idBytes > request.end || !this.#prepared.has(bytes.readInt32LE(idAt))) return false
+    readExecute(execute, request, version)
     if (execute.idEnd - execute.idStart !== idBytes) return false
-    const known = this.#prepared.get(buffer.readInt32LE(execute.idStart))
-    if (known === undefined || known.id.compare(buffer, execute.idStart, execute.idEnd) !== 0) return false
+    const known = this.#prepared.get(bytes.readInt32LE(execute.idStart))
+    if (known === undefined || known.id.compare(bytes, execute.idStart, execute.idEnd) !== 0) return false
     this.#read(asking, known.text, known.table, (question) => {
-      this.#answer(asking, question, askedOf(question, execute.params), Buffer.from(buffer.subarray(start, end)))
+      this.#answer(asking, question, askedOf(question, execute.params), copyOf(request))
     })
     return true
   }

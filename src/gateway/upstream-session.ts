@@ -5,12 +5,14 @@
  *      └───────────── CLOSE, or the link is lost ──────────┴─────────────────────┴──▶ closed
  */
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
+import type { Envelope } from '../cql/envelope.ts'
 import { CqlErrorCode } from '../cql/protocol.ts'
 import type { SessionQueue } from '../link/fair-sender.ts'
 import { type Close, Control, controlEnvelope, type Open } from '../link/protocol.ts'
 import type { Client } from '../session/backend.ts'
 import { StreamSet } from '../session/streams.ts'
 import type { GatewayLink, LinkUser } from './link.ts'
+import { type Passing, passing } from './passing.ts'
 import type { RemoteSidecar } from './remote-sidecar.ts'
 
 /** The stream of events: no request has it. */
@@ -25,7 +27,7 @@ export interface UpstreamHost {
   onUpstreamDraining(upstream: UpstreamSession): void
   /** `upstream.paused` changed. */
   onUpstreamPaused(upstream: UpstreamSession): void
-  onUpstreamFrame(upstream: UpstreamSession, buffer: Buffer, start: number, end: number): void
+  onUpstreamFrame(upstream: UpstreamSession, frame: Passing): void
   /** `upstream.streamsInFlight` is what was sent and not answered. */
   onUpstreamClosed(upstream: UpstreamSession, reason: Close): void
 }
@@ -82,26 +84,26 @@ export class UpstreamSession implements LinkUser {
   }
 
   /** Throws OVERLOADED where it would have to wait and there is no room for that. */
-  send(buffer: Buffer, start: number, end: number, stream: number, nowMicros: number): void {
+  send({ bytes, start, end }: Envelope, stream: number, nowMicros: number): void {
     const { sender } = this.link
     if (sender.mustWait(this.#queue, end - start)) {
       this.#takeFor(end - start)
-      sender.enqueue(this.#queue, buffer, start, end, stream)
-    } else sender.write(this.#queue, buffer, start, end, stream)
+      sender.enqueue(this.#queue, bytes, start, end, stream)
+    } else sender.write(this.#queue, bytes, start, end, stream)
     this.#sent(stream, nowMicros)
   }
 
   /** As `send`, with the answer to the request, which the sidecar gives if it permits it. Both leave, one behind the other, or neither. */
-  sendGiven(answer: Buffer, buffer: Buffer, start: number, end: number, stream: number, nowMicros: number): void {
+  sendGiven(answer: Buffer, { bytes, start, end }: Envelope, stream: number, nowMicros: number): void {
     const { sender } = this.link
     const given = controlEnvelope(Control.GIVEN, { answer: answer.toString('base64') })
     if (sender.mustWait(this.#queue, Math.max(given.length, end - start))) {
       this.#takeFor(given.length + end - start)
       sender.enqueue(this.#queue, given, 0, given.length, 0)
-      sender.enqueue(this.#queue, buffer, start, end, stream)
+      sender.enqueue(this.#queue, bytes, start, end, stream)
     } else {
       sender.write(this.#queue, given, 0, given.length, 0)
-      sender.write(this.#queue, buffer, start, end, stream)
+      sender.write(this.#queue, bytes, start, end, stream)
     }
     this.#sent(stream, nowMicros)
   }
@@ -178,7 +180,9 @@ export class UpstreamSession implements LinkUser {
   }
 
   onFrame(buffer: Buffer, start: number, end: number): void {
-    this.#host.onUpstreamFrame(this, buffer, start, end)
+    const frame = passing(buffer, start, end)
+    this.#host.onUpstreamFrame(this, frame)
+    frame.over()
     if (this.state === 'leaving' && this.inFlight === 0) this.close()
   }
 

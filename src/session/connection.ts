@@ -303,10 +303,10 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
         this.look()
         return
       case Opcode.STARTUP:
-        this.#handshake.startup(buffer, start, end, stream)
+        this.#handshake.startup({ bytes: buffer, start, end }, stream)
         return
       case Opcode.AUTH_RESPONSE:
-        this.#handshake.authResponse(buffer, start, end, stream)
+        this.#handshake.authResponse({ bytes: buffer, start, end }, stream)
         return
       default:
         this.#protocolError(stream, `unknown opcode ${opcode}`)
@@ -331,7 +331,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
 
   /** That it is to be told of its end is between the client and this connection; the backend does not hear of it. */
   #register(backend: Backend, buffer: Buffer, start: number, end: number): void {
-    const asked = this.#tells ? asksToBeTold(buffer, start, end, this.#version) : undefined
+    const asked = this.#tells ? asksToBeTold({ bytes: buffer, start, end }, this.#version) : undefined
     if (asked === undefined) {
       backend.request(buffer, start, end)
       return

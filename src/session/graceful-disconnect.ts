@@ -3,7 +3,8 @@
  * it sends nothing more there when the event comes, and closes the connection when its last answer has come.
  */
 import { registerEnvelope } from '../cql/encode.ts'
-import { gracefulDisconnect, headerFlags, headerStream, type ProtocolVersion } from '../cql/protocol.ts'
+import type { Envelope } from '../cql/envelope.ts'
+import { gracefulDisconnect, headerStream, type ProtocolVersion } from '../cql/protocol.ts'
 import { readRegister } from '../cql/requests.ts'
 
 /**
@@ -11,13 +12,12 @@ import { readRegister } from '../cql/requests.ts'
  * @throws RingfenceError PROTOCOL
  */
 export function asksToBeTold(
-  buffer: Buffer,
-  start: number,
-  end: number,
+  envelope: Envelope,
   version: ProtocolVersion,
 ): { readonly others: Buffer | undefined } | undefined {
-  const types = readRegister(buffer, start, end, version, headerFlags(buffer, start), gracefulDisconnect)
+  const types = readRegister(envelope, version, gracefulDisconnect)
   const others = types.filter((type) => type !== gracefulDisconnect)
   if (others.length === types.length) return undefined
-  return { others: others.length === 0 ? undefined : registerEnvelope(version, headerStream(buffer, start), others) }
+  const stream = headerStream(envelope.bytes, envelope.start)
+  return { others: others.length === 0 ? undefined : registerEnvelope(version, stream, others) }
 }

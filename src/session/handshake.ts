@@ -11,8 +11,9 @@ import { type Owner, settle } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { authChallengeEnvelope, authenticateEnvelope, authSuccessEnvelope, readyEnvelope } from '../cql/encode.ts'
+import type { Envelope } from '../cql/envelope.ts'
 import type { Inbound } from '../cql/inbound.ts'
-import { headerFlags, type ProtocolVersion } from '../cql/protocol.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
 import { readAuthResponse } from '../cql/requests.ts'
 import type { StartupInfo } from './backend.ts'
 import type { Entered, LogIn, Proven } from './log-in.ts'
@@ -93,14 +94,14 @@ export class Handshake {
   }
 
   /** @throws RingfenceError PROTOCOL */
-  startup(buffer: Buffer, start: number, end: number, stream: number): void {
+  startup(envelope: Envelope, stream: number): void {
     if (this.#phase !== 'startup') {
       this.#client.refuse(new RingfenceError('PROTOCOL', 'unexpected STARTUP on an open connection'), stream)
       return
     }
     const { version } = this.#client
     this.#inbound.faultStream = stream
-    this.#startup = startupOf(buffer, start, end, version)
+    this.#startup = startupOf(envelope, version)
     this.#inbound.faultStream = 0
     if (this.#logIn === undefined) {
       this.#open(stream)
@@ -119,14 +120,14 @@ export class Handshake {
   }
 
   /** @throws RingfenceError PROTOCOL */
-  authResponse(buffer: Buffer, start: number, end: number, stream: number): void {
+  authResponse(envelope: Envelope, stream: number): void {
     if (this.#phase !== 'authenticating' || this.#logIn === undefined) {
       this.#client.refuse(new RingfenceError('PROTOCOL', 'unexpected AUTH_RESPONSE'), stream)
       return
     }
     const { version } = this.#client
     this.#inbound.faultStream = stream
-    const token = readAuthResponse(buffer, start, end, version, headerFlags(buffer, start))
+    const token = readAuthResponse(envelope, version)
     this.#inbound.faultStream = 0
     try {
       // What it becomes is kept longer than the envelope.

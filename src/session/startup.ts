@@ -1,6 +1,8 @@
 /** What a client and a proxy settle before any request: the version, the options, the compression. What SUPPORTED says is what is done, and nothing else. */
+
 import { RingfenceError } from '../base/errors.ts'
-import { gracefulDisconnect, headerFlags, type ProtocolVersion } from '../cql/protocol.ts'
+import type { Envelope } from '../cql/envelope.ts'
+import { gracefulDisconnect, type ProtocolVersion } from '../cql/protocol.ts'
 import { readStartup } from '../cql/requests.ts'
 import type { StartupInfo } from './backend.ts'
 
@@ -33,8 +35,8 @@ export interface Startup {
 }
 
 /** @throws RingfenceError PROTOCOL */
-export function startupOf(buffer: Buffer, start: number, end: number, version: ProtocolVersion): Startup {
-  const options = readStartup(buffer, start, end, version, headerFlags(buffer, start))
+export function startupOf(envelope: Envelope, version: ProtocolVersion): Startup {
+  const options = readStartup(envelope, version)
   if (!options.has('CQL_VERSION')) throw new RingfenceError('PROTOCOL', 'STARTUP without CQL_VERSION')
   const compression = options.get('COMPRESSION')?.toLowerCase()
   if (compression !== undefined && compression !== 'lz4') {

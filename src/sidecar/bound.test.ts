@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { queryEnvelope } from '../cql/encode.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { QueryView, readQuery } from '../cql/requests.ts'
 import { BoundValues } from './bound.ts'
 
@@ -26,7 +27,7 @@ const values = [
 function bound(options: Parameters<typeof queryEnvelope>[3], markers: readonly (string | undefined)[]): BoundValues {
   const envelope = queryEnvelope(4, 1, 'SELECT 1', options)
   const view = new QueryView()
-  readQuery(view, envelope, 0, envelope.length, 4, 0)
+  readQuery(view, wholeEnvelope(envelope), 4)
   return new BoundValues().ofRequest(view.params, markers)
 }
 

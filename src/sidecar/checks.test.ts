@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { batchEnvelope } from '../cql/encode.fixture.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { BatchView, readBatch } from '../cql/requests.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import { resolveKeyspace } from '../cql/statement/resolve.ts'
@@ -26,7 +27,7 @@ function count(...parts: readonly (readonly [string, ...(Buffer | null)[]])[]): 
     parts.map(([text, ...values]) => ({ text, values })),
   )
   const view = new BatchView()
-  readBatch(view, envelope, 0, envelope.length, 4, 0)
+  readBatch(view, wholeEnvelope(envelope), 4)
   const judged = parts.map(([text]) => ({ facts: resolveKeyspace(analyse(text), 'shop') }) as unknown as Judged)
   return new Partitions(judge, judged, view).count
 }

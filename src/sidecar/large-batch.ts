@@ -8,7 +8,8 @@
  */
 
 import { RingfenceError } from '../base/errors.ts'
-import { headerFlags, type ProtocolVersion } from '../cql/protocol.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
+import type { ProtocolVersion } from '../cql/protocol.ts'
 import { BatchView, readBatch } from '../cql/requests.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Decision, Denial, Permit } from '../policy/engine.ts'
@@ -58,7 +59,7 @@ export type BatchSteps = Generator<Promise<void> | undefined, BatchVerdict>
 export function* judgeLargeBatch(host: LargeBatchHost, request: Buffer): BatchSteps {
   const { judge, identity, version } = host
   const view = new BatchView()
-  readBatch(view, request, 0, request.length, version, headerFlags(request, 0))
+  readBatch(view, wholeEnvelope(request), version)
   yield
   const keyspace = view.keyspace ?? host.keyspaceInForce
   const ofTexts = yield* readTexts(host, view, keyspace)

@@ -1,5 +1,6 @@
 /** What an envelope of the sidecar's own asks, in the words of `policy/own-permit.ts`. */
-import { headerFlags, headerOpcode, headerVersion, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
+import { headerOpcode, headerVersion, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
 import { QueryView, readQuery } from '../cql/requests.ts'
 
 const query = new QueryView()
@@ -9,13 +10,6 @@ const names = new Map<number, string>(Object.entries(Opcode).map(([name, code]) 
 export function wordsOf(envelope: Buffer): string {
   const opcode = headerOpcode(envelope, 0)
   if (opcode !== Opcode.QUERY) return names.get(opcode) ?? ''
-  readQuery(
-    query,
-    envelope,
-    0,
-    envelope.length,
-    headerVersion(envelope, 0) as ProtocolVersion,
-    headerFlags(envelope, 0),
-  )
+  readQuery(query, wholeEnvelope(envelope), headerVersion(envelope, 0) as ProtocolVersion)
   return query.text
 }

@@ -16,6 +16,7 @@ import {
 import { withoutSkipMetadata, withoutTracing } from '../cql/answers/requests.ts'
 import { splicedInWindows } from '../cql/answers/splice.ts'
 import { withWarning, withWarningInWindows } from '../cql/answers/warning.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, headerFlags, Opcode } from '../cql/protocol.ts'
 import { ExecuteView, type ParamsView, QueryView, readExecute, readQuery } from '../cql/requests.ts'
@@ -105,8 +106,7 @@ export function outgoing(
   if (payload !== undefined) {
     request = withoutPayload(request, 0, request.length, payload.payloadStart, payload.payloadEnd)
   }
-  if ((headerFlags(request, 0) & Flag.TRACING) !== 0 && !mayTrace())
-    request = withoutTracing(request, 0, request.length)
+  if ((headerFlags(request, 0) & Flag.TRACING) !== 0 && !mayTrace()) request = withoutTracing(wholeEnvelope(request))
   const params = paramsOf(passage, request)
   if (params === undefined) return request
   if (params.pagingStateStart >= 0) {
@@ -117,7 +117,7 @@ export function outgoing(
   }
   if (!needsColumns(passage.permit.obligations)) return request
   const again = paramsOf(passage, request)
-  return again?.skipMetadata === true ? withoutSkipMetadata(request, 0, request.length, again) : request
+  return again?.skipMetadata === true ? withoutSkipMetadata(wholeEnvelope(request), again) : request
 }
 
 /** A copy of a request that `outgoing` made, as the client could have sent it: its paging state is sealed again. */
@@ -280,10 +280,10 @@ export function paramsOf(
 ): ParamsView | undefined {
   switch (opcode) {
     case Opcode.EXECUTE:
-      readExecute(ofExecute, request, 0, request.length, version, headerFlags(request, 0))
+      readExecute(ofExecute, wholeEnvelope(request), version)
       return ofExecute.params
     case Opcode.QUERY:
-      readQuery(ofQuery, request, 0, request.length, version, headerFlags(request, 0))
+      readQuery(ofQuery, wholeEnvelope(request), version)
       return ofQuery.params
     default:
       return undefined

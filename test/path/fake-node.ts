@@ -17,6 +17,7 @@ import {
   unpreparedEnvelope,
   voidEnvelope,
 } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Inbound } from '../../src/cql/inbound.ts'
 import {
   Flag,
@@ -124,7 +125,7 @@ export class NodeConnection {
         this.send(authSuccessEnvelope(this.version, stream))
         return
       case Opcode.REGISTER:
-        this.registered = readRegister(envelope, 0, envelope.length, this.version, headerFlags(envelope, 0))
+        this.registered = readRegister(wholeEnvelope(envelope), this.version)
         this.send(readyEnvelope(this.version, stream))
         return
       default:
@@ -142,7 +143,7 @@ export class NodeConnection {
     let answer: Buffer
     if (opcode === Opcode.QUERY) {
       const view = new QueryView()
-      readQuery(view, envelope, 0, envelope.length, version, flags)
+      readQuery(view, wholeEnvelope(envelope), version)
       text = view.text
       const { params } = view
       if (params.valueCount > 0 && params.valueAt(0) >= 0) {
@@ -154,12 +155,12 @@ export class NodeConnection {
       answer = this.#node.schema.answer(version, stream, text, value, page) ?? this.#answerQuery(text, stream)
     } else if (opcode === Opcode.PREPARE) {
       const view = new PrepareView()
-      readPrepare(view, envelope, 0, envelope.length, version, flags)
+      readPrepare(view, wholeEnvelope(envelope), version)
       text = view.text
       answer = this.#prepare(text, stream)
     } else if (opcode === Opcode.EXECUTE) {
       const view = new ExecuteView()
-      readExecute(view, envelope, 0, envelope.length, version, flags)
+      readExecute(view, wholeEnvelope(envelope), version)
       const id = Buffer.from(envelope.subarray(view.idStart, view.idEnd))
       const known = this.#node.prepared.get(id.toString('hex'))
       if (known === undefined) missing = id
@@ -170,7 +171,7 @@ export class NodeConnection {
       answer = /^USE /i.test(text) ? this.#answerQuery(text, stream) : echo(version, stream, `${text} <- ${value}`)
     } else {
       const view = new BatchView()
-      readBatch(view, envelope, 0, envelope.length, version, flags)
+      readBatch(view, wholeEnvelope(envelope), version)
       const texts: string[] = []
       for (const part of view.parts) {
         const id = part.text === undefined ? Buffer.from(envelope.subarray(part.idStart, part.idEnd)) : undefined

@@ -6,7 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { RingfenceError } from '../../src/base/errors.ts'
 import { errorEnvelope } from '../../src/cql/encode.ts'
-import { CqlErrorCode, headerFlags } from '../../src/cql/protocol.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
+import { CqlErrorCode } from '../../src/cql/protocol.ts'
 import { QueryView, readQuery } from '../../src/cql/requests.ts'
 import { native, setOf } from '../../src/cql/types.ts'
 import { decodeValue, encodeValue } from '../../src/cql/values.ts'
@@ -43,7 +44,7 @@ function topologyOf(self: FakePlace, ...peers: FakePlace[]): FakeTopology {
 
 const textOf = (envelope: Buffer): string => {
   const query = new QueryView()
-  readQuery(query, envelope, 0, envelope.length, 4, headerFlags(envelope, 0))
+  readQuery(query, wholeEnvelope(envelope), 4)
   return query.text
 }
 

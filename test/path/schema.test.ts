@@ -3,7 +3,8 @@ import { after, afterEach, before, describe, it } from 'node:test'
 import { pino } from 'pino'
 import { RingfenceError } from '../../src/base/errors.ts'
 import { errorEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
-import { CqlErrorCode, headerFlags } from '../../src/cql/protocol.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
+import { CqlErrorCode } from '../../src/cql/protocol.ts'
 import { QueryView, readQuery } from '../../src/cql/requests.ts'
 import { native } from '../../src/cql/types.ts'
 import { Turn } from '../../src/session/turn.ts'
@@ -52,7 +53,7 @@ function askOf(schema: FakeSchema, pages?: string[]): Ask {
 
 function read(envelope: Buffer): QueryView {
   const query = new QueryView()
-  readQuery(query, envelope, 0, envelope.length, 4, headerFlags(envelope, 0))
+  readQuery(query, wholeEnvelope(envelope), 4)
   return query
 }
 

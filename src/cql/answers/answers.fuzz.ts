@@ -8,6 +8,7 @@ import { argv } from 'node:process'
 import { parseArgs } from 'node:util'
 import { isRefused } from '../../base/errors.fixture.ts'
 import { RingfenceError } from '../../base/errors.ts'
+import { wholeEnvelope } from '../envelope.ts'
 import { damaged, damages, type Random, randomOf } from '../fuzz.fixture.ts'
 import { envelopeHeaderBytes } from '../protocol.ts'
 import { ExecuteView, QueryView, readExecute, readQuery } from '../requests.ts'
@@ -46,6 +47,7 @@ const masks: readonly Mask[] = [
 export function exerciseRewrites(buf: Buffer): void {
   if (buf.length < envelopeHeaderBytes) return
   const end = buf.length
+  const envelope = wholeEnvelope(buf)
   const before = Buffer.from(buf)
   for (const version of versions) {
     for (const mask of masks) isRefused(() => maskRows(buf, 0, end, version, () => mask, key))
@@ -62,17 +64,17 @@ export function exerciseRewrites(buf: Buffer): void {
     })
     isRefused(() => withWarning(buf, 0, end, version, 'observed'))
     isRefused(() => {
-      readQuery(query, buf, 0, end, version, buf[1]!)
-      withoutSkipMetadata(buf, 0, end, query.params)
+      readQuery(query, envelope, version)
+      withoutSkipMetadata(envelope, query.params)
       if (query.params.pagingStateStart >= 0) withRequestPagingState(buf, 0, end, query.params, key)
     })
     isRefused(() => {
-      readExecute(execute, buf, 0, end, version, buf[1]!)
-      withoutSkipMetadata(buf, 0, end, execute.params)
+      readExecute(execute, envelope, version)
+      withoutSkipMetadata(envelope, execute.params)
       if (execute.params.pagingStateStart >= 0) withRequestPagingState(buf, 0, end, execute.params, key)
     })
   }
-  withoutTracing(buf, 0, end)
+  withoutTracing(envelope)
   isRefused(() => readSchemaTarget(buf, 0, end))
   assert.deepEqual(buf, before, 'a rewrite changed its input')
 }

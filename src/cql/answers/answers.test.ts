@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import { AssertionError, RingfenceError } from '../../base/errors.ts'
 import { executeEnvelope } from '../encode.fixture.ts'
 import { errorEnvelope, eventEnvelope, queryEnvelope, voidEnvelope } from '../encode.ts'
+import { wholeEnvelope } from '../envelope.ts'
 import { Flag, headerFlags, type ProtocolVersion } from '../protocol.ts'
 import { ExecuteView, QueryView, readExecute, readQuery } from '../requests.ts'
 import { readWarnings } from '../responses.fixture.ts'
@@ -151,14 +152,14 @@ describe('a paging state', () => {
       const query = queryEnvelope(version, 3, 'SELECT 1', options)
       const wide = Buffer.concat([Buffer.alloc(4), query, Buffer.alloc(4)])
       const view = new QueryView()
-      readQuery(view, wide, 4, 4 + query.length, version, 0)
+      readQuery(view, { bytes: wide, start: 4, end: 4 + query.length }, version)
       assert.deepEqual(
         withRequestPagingState(wide, 4, 4 + query.length, view.params, wanted.pagingState),
         queryEnvelope(version, 3, 'SELECT 1', wanted),
       )
       const execute = executeEnvelope(version, 3, Buffer.from('id'), Buffer.from('rid'), [], options)
       const executeView = new ExecuteView()
-      readExecute(executeView, execute, 0, execute.length, version, 0)
+      readExecute(executeView, wholeEnvelope(execute), version)
       assert.deepEqual(
         withRequestPagingState(execute, 0, execute.length, executeView.params, wanted.pagingState),
         executeEnvelope(version, 3, Buffer.from('id'), Buffer.from('rid'), [], wanted),
@@ -217,16 +218,16 @@ describe('a request', () => {
       const query = queryEnvelope(version, 3, 'SELECT 1', options)
       const wide = Buffer.concat([Buffer.alloc(4), query])
       const view = new QueryView()
-      readQuery(view, wide, 4, wide.length, version, 0)
+      readQuery(view, { bytes: wide, start: 4, end: wide.length }, version)
       const before = Buffer.from(wide)
-      const result = withoutSkipMetadata(wide, 4, wide.length, view.params)
+      const result = withoutSkipMetadata({ bytes: wide, start: 4, end: wide.length }, view.params)
       assert.deepEqual(result, queryEnvelope(version, 3, 'SELECT 1', asking))
       assert.deepEqual(wide, before)
       const execute = executeEnvelope(version, 3, Buffer.from('id'), Buffer.from('rid'), [Buffer.from('v')], options)
       const executeView = new ExecuteView()
-      readExecute(executeView, execute, 0, execute.length, version, 0)
+      readExecute(executeView, wholeEnvelope(execute), version)
       assert.deepEqual(
-        withoutSkipMetadata(execute, 0, execute.length, executeView.params),
+        withoutSkipMetadata(wholeEnvelope(execute), executeView.params),
         executeEnvelope(version, 3, Buffer.from('id'), Buffer.from('rid'), [Buffer.from('v')], asking),
       )
     })
@@ -236,7 +237,7 @@ describe('a request', () => {
     const query = queryEnvelope(5, 3, 'SELECT 1')
     const traced = Buffer.from(query)
     traced[1] = Flag.TRACING | Flag.USE_BETA
-    const result = withoutTracing(traced, 0, traced.length)
+    const result = withoutTracing(wholeEnvelope(traced))
     assert.equal(headerFlags(result, 0), Flag.USE_BETA)
     assert.equal(headerFlags(traced, 0), Flag.TRACING | Flag.USE_BETA)
     assert.deepEqual(result.subarray(2), query.subarray(2))

@@ -1,4 +1,5 @@
 /** Flags taken out of a request, so that the node answers what the mesh can read and keeps no trace of it. */
+import { copyOf, type Envelope } from '../envelope.ts'
 import { Flag, headerFlags, QueryFlag } from '../protocol.ts'
 import type { ParamsView } from '../requests.ts'
 
@@ -10,9 +11,9 @@ const flagsOffset = 1
  * it answers with all columns, and with METADATA_CHANGED and a new id where the id was old, as the client expects either way
  * (`transport/messages/ExecuteMessage.java`).
  */
-export function withoutSkipMetadata(buf: Buffer, start: number, end: number, params: ParamsView): Buffer {
-  const request = Buffer.from(buf.subarray(start, end))
-  const flagsAt = params.paramsStart - start + consistencyBytes
+export function withoutSkipMetadata(given: Envelope, params: ParamsView): Buffer {
+  const request = copyOf(given)
+  const flagsAt = params.paramsStart - given.start + consistencyBytes
   // The low byte: the only one in v3 and v4, the last of four in v5.
   const lowAt = params.version >= 5 ? flagsAt + 3 : flagsAt
   request[lowAt] = request[lowAt]! & ~QueryFlag.SKIP_METADATA
@@ -20,8 +21,8 @@ export function withoutSkipMetadata(buf: Buffer, start: number, end: number, par
 }
 
 /** The same request without the wish to be traced, any opcode: a trace shows the text and the values to who reads `system_traces` (attack C12). */
-export function withoutTracing(buf: Buffer, start: number, end: number): Buffer {
-  const request = Buffer.from(buf.subarray(start, end))
-  request[flagsOffset] = headerFlags(buf, start) & ~Flag.TRACING
+export function withoutTracing(given: Envelope): Buffer {
+  const request = copyOf(given)
+  request[flagsOffset] = headerFlags(request, 0) & ~Flag.TRACING
   return request
 }

@@ -12,6 +12,7 @@
 
 import { createCache } from '../../base/cache.ts'
 import { nothingEnds, settle } from '../../base/contained.ts'
+import type { Envelope } from '../../cql/envelope.ts'
 import { token } from '../../cql/murmur3.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
 import type { BatchView, ParamsView } from '../../cql/requests.ts'
@@ -65,27 +66,19 @@ export class Router {
   }
 
   /** Where an EXECUTE of `statement` should go. Undefined when no sidecar can be asked. */
-  sidecarOfExecute(
-    statement: Statement,
-    version: ProtocolVersion,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): RemoteSidecar | undefined {
-    return this.replicaOfExecute(statement, version, buffer, start, end) ?? this.leastLoaded()
+  sidecarOfExecute(statement: Statement, version: ProtocolVersion, execute: Envelope): RemoteSidecar | undefined {
+    return this.replicaOfExecute(statement, version, execute) ?? this.leastLoaded()
   }
 
   /** The replica for an EXECUTE, of those that are not `except`; undefined where there is none, or none can be found. */
   replicaOfExecute(
     statement: Statement,
     version: ProtocolVersion,
-    buffer: Buffer,
-    start: number,
-    end: number,
+    execute: Envelope,
     except?: RemoteSidecar,
   ): RemoteSidecar | undefined {
     const { key } = statement.keyed
-    if (key === undefined || !tokenOfExecute(key, version, buffer, start, end)) return undefined
+    if (key === undefined || !tokenOfExecute(key, version, execute)) return undefined
     return this.#replica(this.#placementOf(statement), except)
   }
 

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { executeEnvelope } from '../../cql/encode.fixture.ts'
 import { queryEnvelope } from '../../cql/encode.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import { murmur3Token, token } from '../../cql/murmur3.ts'
 import { compositeKey } from '../../cql/partition-key.ts'
 import { envelopeHeaderBytes, Flag, type ProtocolVersion, writeHeader } from '../../cql/protocol.ts'
@@ -57,7 +58,7 @@ describe('the routing key of an EXECUTE', () => {
         assert.ok(key !== undefined)
         const envelope = execute(version, values)
         const padded = Buffer.concat([Buffer.alloc(5, 0xee), envelope, Buffer.alloc(5, 0xee)])
-        assert.equal(tokenOfExecute(key, version, padded, 5, 5 + envelope.length), true)
+        assert.equal(tokenOfExecute(key, version, { bytes: padded, start: 5, end: 5 + envelope.length }), true)
         const found = { ...token }
         assert.deepEqual(found, tokenOf(markers.map((marker) => values[marker]!)))
       }),
@@ -77,7 +78,7 @@ describe('the routing key of an EXECUTE', () => {
         [[], false],
       ] as const) {
         const envelope = execute(version, values)
-        assert.equal(tokenOfExecute(key, version, envelope, 0, envelope.length), there, `${version} ${values.length}`)
+        assert.equal(tokenOfExecute(key, version, wholeEnvelope(envelope)), there, `${version} ${values.length}`)
       }
     }
   })
@@ -90,21 +91,21 @@ describe('the routing key of an EXECUTE', () => {
         writeHeader(envelope, version, 0, 1, 0x0a, body.length)
         envelope.set(body, envelopeHeaderBytes)
         // Whatever it says, it neither throws nor reads on: behind it stands nothing.
-        tokenOfExecute(key, version, envelope, 0, envelope.length)
+        tokenOfExecute(key, version, wholeEnvelope(envelope))
       }),
     )
     const envelope = execute(4, [Buffer.from('abc')])
     for (let end = 0; end < envelope.length; end++) {
-      assert.equal(tokenOfExecute(key, 4, envelope, 0, end), false, `cut at ${end}`)
+      assert.equal(tokenOfExecute(key, 4, { bytes: envelope, start: 0, end }), false, `cut at ${end}`)
     }
   })
 
   it('cannot be longer than 64 KiB when it is put together', () => {
     const key = KeyMarkers.of([0, 1], [])!
     const fits = execute(4, [Buffer.alloc(65_000), Buffer.alloc(535)])
-    assert.equal(tokenOfExecute(key, 4, fits, 0, fits.length), true)
+    assert.equal(tokenOfExecute(key, 4, wholeEnvelope(fits)), true)
     const long = execute(4, [Buffer.alloc(65_000), Buffer.alloc(536)])
-    assert.equal(tokenOfExecute(key, 4, long, 0, long.length), false)
+    assert.equal(tokenOfExecute(key, 4, wholeEnvelope(long)), false)
   })
 })
 
@@ -149,13 +150,16 @@ describe('the routing key of an EXECUTE, whatever else the request carries', () 
         for (const flags of [0, Flag.TRACING, Flag.USE_BETA, Flag.TRACING | Flag.USE_BETA]) {
           const request = payload === undefined ? Buffer.from(envelope) : withPayload(envelope, payload)
           request[1]! |= flags
-          const at = executeAt(request, 0, request.length)
+          const at = executeAt(wholeEnvelope(request))
           assert.deepEqual(request.subarray(at + 2, at + 18), id)
-          assert.equal(tokenOfExecute(key, version, request, 0, request.length), true)
+          assert.equal(tokenOfExecute(key, version, wholeEnvelope(request)), true)
           assert.deepEqual({ ...token }, wanted)
-          assert.equal(isSerial(version, request, 0, request.length), false)
+          assert.equal(isSerial(version, wholeEnvelope(request)), false)
           for (let end = 0; end < Math.min(request.length, 400); end++) {
-            assert.ok(executeAt(request, 0, end) <= Math.max(end, envelopeHeaderBytes), 'no length is believed')
+            assert.ok(
+              executeAt({ bytes: request, start: 0, end }) <= Math.max(end, envelopeHeaderBytes),
+              'no length is believed',
+            )
           }
           combinations++
         }
@@ -170,10 +174,10 @@ describe('the routing key of an EXECUTE, whatever else the request carries', () 
         const envelope = Buffer.alloc(envelopeHeaderBytes + body.length)
         writeHeader(envelope, version, Flag.CUSTOM_PAYLOAD, 1, 0x0a, body.length)
         envelope.set(body, envelopeHeaderBytes)
-        const at = executeAt(envelope, 0, envelope.length)
+        const at = executeAt(wholeEnvelope(envelope))
         assert.ok((at > envelopeHeaderBytes && at <= envelope.length) || envelope.length <= envelopeHeaderBytes)
-        tokenOfExecute(key, version, envelope, 0, envelope.length)
-        isSerial(version, envelope, 0, envelope.length)
+        tokenOfExecute(key, version, wholeEnvelope(envelope))
+        isSerial(version, wholeEnvelope(envelope))
       }),
     )
   })
@@ -206,7 +210,7 @@ describe('the routing key of a QUERY', () => {
 
   function tokenOfNamed(key: KeyMarkers, values: readonly (readonly [string, Buffer])[]): boolean {
     const envelope = named(values)
-    readQuery(view, envelope, 0, envelope.length, 4, 0)
+    readQuery(view, wholeEnvelope(envelope), 4)
     return tokenOfParams(key, view.params)
   }
 
@@ -214,7 +218,7 @@ describe('the routing key of a QUERY', () => {
     const [a, b, c] = [Buffer.from('a'), Buffer.from('bb'), Buffer.from('ccc')]
     const key = KeyMarkers.of([2, 0], ['x', 'y', 'z'])!
     const envelope = queryEnvelope(4, 1, 'SELECT 1', { values: [a, b, c] })
-    readQuery(view, envelope, 0, envelope.length, 4, 0)
+    readQuery(view, wholeEnvelope(envelope), 4)
     assert.equal(tokenOfParams(key, view.params), true)
     const byPlace = { ...token }
     assert.deepEqual(byPlace, tokenOf([c, a]))
@@ -286,7 +290,7 @@ describe('the routing key of a statement in a BATCH', () => {
     const envelope = Buffer.concat([Buffer.alloc(envelopeHeaderBytes), body])
     writeHeader(envelope, 4, 0, 1, 0x0d, body.length)
     const batch = new BatchView()
-    readBatch(batch, envelope, 0, envelope.length, 4, 0)
+    readBatch(batch, wholeEnvelope(envelope), 4)
     for (const [index, bytes] of values.entries()) {
       assert.equal(tokenOfPart(KeyMarkers.of([0], [])!, batch, batch.parts[index]!), true)
       assert.deepEqual({ ...token }, tokenOf([bytes]))

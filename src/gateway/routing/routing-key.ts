@@ -4,6 +4,7 @@
  * byte and says what is wrong with it.
  */
 
+import type { Envelope } from '../../cql/envelope.ts'
 import { murmur3Token } from '../../cql/murmur3.ts'
 import { componentOverheadBytes, writeComponent } from '../../cql/partition-key.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
@@ -43,15 +44,10 @@ const starts = new Int32Array(columnsMax)
 const ends = new Int32Array(columnsMax)
 const scratch = Buffer.alloc(keyBytesMax + componentOverheadBytes * columnsMax)
 
-/** Puts the token of an EXECUTE `buffer[start..end)` into `token` of murmur3.ts; false where it has none that can be told here. */
-export function tokenOfExecute(
-  key: KeyMarkers,
-  version: ProtocolVersion,
-  buffer: Buffer,
-  start: number,
-  end: number,
-): boolean {
-  let at = skipShortBytes(buffer, executeAt(buffer, start, end), end)
+/** Puts the token of an EXECUTE into `token` of murmur3.ts; false where it has none that can be told here. */
+export function tokenOfExecute(key: KeyMarkers, version: ProtocolVersion, execute: Envelope): boolean {
+  const { bytes: buffer, end } = execute
+  let at = skipShortBytes(buffer, executeAt(execute), end)
   if (version >= 5) at = skipShortBytes(buffer, at, end)
   const flagsAt = at + 2
   at = flagsAt + (version >= 5 ? 4 : 1)
@@ -67,7 +63,7 @@ export function tokenOfExecute(
  * Where an EXECUTE itself begins, with the [short] length of its id: behind the header and a custom payload, which says nothing of where it
  * belongs. `end` where it is not whole.
  */
-export function executeAt(buffer: Buffer, start: number, end: number): number {
+export function executeAt({ bytes: buffer, start, end }: Envelope): number {
   let at = start + envelopeHeaderBytes
   if ((headerFlags(buffer, start) & Flag.CUSTOM_PAYLOAD) === 0) return at
   if (at + 2 > end) return end
@@ -83,8 +79,9 @@ export function executeAt(buffer: Buffer, start: number, end: number): number {
 }
 
 /** Whether an EXECUTE is a read under Paxos; true for one that is not whole. */
-export function isSerial(version: ProtocolVersion, buffer: Buffer, start: number, end: number): boolean {
-  let at = skipShortBytes(buffer, executeAt(buffer, start, end), end)
+export function isSerial(version: ProtocolVersion, execute: Envelope): boolean {
+  const { bytes: buffer, end } = execute
+  let at = skipShortBytes(buffer, executeAt(execute), end)
   if (version >= 5) at = skipShortBytes(buffer, at, end)
   if (at + 2 > end) return true
   const consistency = (buffer[at]! << 8) | buffer[at + 1]!

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { describe, it } from 'node:test'
 import { type QueryOptions, queryEnvelope } from '../../cql/encode.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
 import { QueryView, readQuery } from '../../cql/requests.ts'
 import { readPrepared, readRows } from '../../cql/responses.ts'
@@ -42,7 +43,7 @@ function question(text: string): Question {
 function answer(text: string, options: QueryOptions = {}, of = model, stream = 1, version: ProtocolVersion = 4) {
   const request = queryEnvelope(version, stream, text, options)
   const view = new QueryView()
-  readQuery(view, request, 0, request.length, version, 0)
+  readQuery(view, wholeEnvelope(request), version)
   const asked = question(text)
   return answerQuestion(asked, askedOf(asked, view.params), of, of.hosts[0]!, version, stream)
 }

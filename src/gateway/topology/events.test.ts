@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import { eventForClient } from './events.ts'
 
 // Bytes as native_protocol_v4.spec §4.2.6 lays them out: header with stream −1 and opcode 0x0C, then [string]s.
@@ -9,7 +10,7 @@ const event = (...parts: readonly Buffer[]) => {
   return Buffer.concat([Buffer.from([0x84, 0, 0xff, 0xff, 0x0c, 0, 0, 0, body.length]), body])
 }
 const address = Buffer.from([4, 127, 0, 1, 1, 0, 0, 0x23, 0x52])
-const pass = (bytes: Buffer) => eventForClient(bytes, 0, bytes.length)
+const pass = (bytes: Buffer) => eventForClient(wholeEnvelope(bytes))
 
 describe('events from a node', () => {
   it('pass when they tell of the schema', () => {

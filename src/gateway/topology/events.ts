@@ -1,4 +1,5 @@
 /** Which of a node's EVENTs a client behind the gateway may see (native_protocol_v5.spec §4.2.6): events name objects and addresses of others (attack C20). */
+import type { Envelope } from '../../cql/envelope.ts'
 import { type CqlEvent, readEvent } from '../../cql/responses.ts'
 
 export type SchemaChangeEvent = Extract<CqlEvent, { readonly type: 'SCHEMA_CHANGE' }>
@@ -10,10 +11,10 @@ export type SchemaChangeEvent = Extract<CqlEvent, { readonly type: 'SCHEMA_CHANG
  * `undefined` means drop it: TOPOLOGY_CHANGE and STATUS_CHANGE tell of real nodes, whose addresses drivers must not learn
  * and whose coming and going does not change the virtual hosts. Those have events of their own (`gateway-list.ts`).
  *
- * `buffer[start..end)` is one whole EVENT envelope from a sidecar.
+ * @param given an EVENT from a sidecar
  * @throws RingfenceError PROTOCOL when it is not well-formed or of an unknown type, which might hold an address
  */
-export function eventForClient(buffer: Buffer, start: number, end: number): SchemaChangeEvent | undefined {
-  const event = readEvent(buffer, start, end)
+export function eventForClient({ bytes, start, end }: Envelope): SchemaChangeEvent | undefined {
+  const event = readEvent(bytes, start, end)
   return event.type === 'SCHEMA_CHANGE' ? event : undefined
 }

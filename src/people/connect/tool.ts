@@ -22,11 +22,11 @@ import {
   startupEnvelope,
   supportedEnvelope,
 } from '../../cql/encode.ts'
+import { type Envelope, wholeEnvelope } from '../../cql/envelope.ts'
 import type { EnvelopeSink } from '../../cql/envelope-sink.ts'
 import { Inbound } from '../../cql/inbound.ts'
 import {
   CqlErrorCode,
-  headerFlags,
   headerOpcode,
   headerStream,
   headerVersion,
@@ -119,20 +119,20 @@ export class Tool implements Owner, EnvelopeSink {
       this.#socket.write(supportedEnvelope(version, stream, supportedOptions))
     } else if (opcode === Opcode.STARTUP && this.#phase === 'greeting') {
       this.#inbound.stop()
-      this.#started(Buffer.from(buffer.subarray(start, end)), version, stream)
+      this.#started(wholeEnvelope(Buffer.from(buffer.subarray(start, end))), version, stream)
     } else if (opcode === Opcode.AUTH_RESPONSE && this.#phase === 'asked') {
       this.#inbound.stop()
-      const answer = readAuthResponse(buffer, start, end, version, headerFlags(buffer, start))
+      const answer = readAuthResponse({ bytes: buffer, start, end }, version)
       this.#stream = stream
       if (this.#host.guard.isRight(Buffer.from(answer ?? []))) this.#enter()
       else this.#refuse(CqlErrorCode.BAD_CREDENTIALS, 'this is not the user and password of the credentials file')
     } else throw new RingfenceError('PROTOCOL', 'a request before the connection is ready')
   }
 
-  #started(startup: Buffer, version: ProtocolVersion, stream: number): void {
-    const { info, lz4 } = startupOf(startup, 0, startup.length, version)
+  #started(startup: Envelope, version: ProtocolVersion, stream: number): void {
+    const { info, lz4 } = startupOf(startup, version)
     // What it is told of others it would try to reach without TLS.
-    const options = readStartup(startup, 0, startup.length, version, headerFlags(startup, 0)).set(oneHostOption, 'true')
+    const options = readStartup(startup, version).set(oneHostOption, 'true')
     this.#startup = startupEnvelope(version, stream, options)
     this.#inbound.expectVersion(version)
     this.#framing = { version, lz4 }

@@ -4,7 +4,8 @@ import { describe, it } from 'node:test'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { queryEnvelope } from '../../cql/encode.ts'
-import { Flag, headerFlags } from '../../cql/protocol.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
+import { Flag } from '../../cql/protocol.ts'
 import { QueryView, readQuery } from '../../cql/requests.ts'
 import { findAsked } from './payload.ts'
 
@@ -74,7 +75,7 @@ describe('on whose behalf a request asks', () => {
         }
       }
       const isFound = outcome(() => findAsked(bytes, 0, bytes.length))
-      const isRead = outcome(() => readQuery(view, bytes, 0, bytes.length, 4, headerFlags(bytes, 0)))
+      const isRead = outcome(() => readQuery(view, wholeEnvelope(bytes), 4))
       // Behind the payload there may be more that is wrong.
       if (isRead) assert.ok(isFound || /more than once/.test(findAskedFault(bytes)))
       if (isRead && isFound) both++

@@ -309,12 +309,12 @@ export class SchemaQuestions {
   }
 
   /** Undefined where the client has it, or it is not known. */
-  #newMetadataId({ judged, bytes, start, end, flags }: Request, version: ProtocolVersion): Buffer | undefined {
+  #newMetadataId(question: Request, version: ProtocolVersion): Buffer | undefined {
     if (version < 5) return undefined
-    const id = this.#metadataIds.get(judged!)
+    const id = this.#metadataIds.get(question.judged!)
     const view = new ExecuteView()
-    readExecute(view, bytes, start, end, version, flags)
-    const given = bytes.subarray(view.resultMetadataIdStart, view.resultMetadataIdEnd)
+    readExecute(view, question, version)
+    const given = question.bytes.subarray(view.resultMetadataIdStart, view.resultMetadataIdEnd)
     return id === undefined || id.equals(given) ? undefined : id
   }
 }

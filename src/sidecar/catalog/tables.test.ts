@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { rowsEnvelope } from '../../cql/encode.ts'
-import { headerFlags } from '../../cql/protocol.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import { RowView, type Table } from '../../cql/query/table.ts'
 import { QueryView, readQuery } from '../../cql/requests.ts'
 import { native } from '../../cql/types.ts'
@@ -24,7 +24,7 @@ function node() {
   }
   const ask = async (envelope: Buffer): Promise<Buffer> => {
     const view = new QueryView()
-    readQuery(view, envelope, 0, envelope.length, 4, headerFlags(envelope, 0))
+    readQuery(view, wholeEnvelope(envelope), 4)
     if (view.text.includes('system.local')) {
       const columns = [{ name: 'schema_version', type: native('uuid') }]
       return rowsEnvelope(4, 0, { keyspace: 'system', table: 'local', columns }, [[Buffer.alloc(16, state.version)]])

@@ -24,10 +24,9 @@ const values = new BoundValues()
 export function judgeBatch(request: Request, session: Session): Step {
   if (request.opcode !== Opcode.BATCH) return Step.NEXT
   if (request.batchVerdict !== undefined) return obeyVerdict(request, session)
-  const { bytes, start, end, flags } = request
-  if (batchPartCount(batch, bytes, start, end, session.version, flags) > partsInlineMax)
-    return judgeInPieces(request, session)
-  readBatch(batch, bytes, start, end, session.version, flags)
+  const { bytes } = request
+  if (batchPartCount(batch, request, session.version) > partsInlineMax) return judgeInPieces(request, session)
+  readBatch(batch, request, session.version)
   let characters = 0
   for (const { text } of batch.parts) characters += text?.length ?? 0
   if (characters > inlineTextMax) return judgeInPieces(request, session)

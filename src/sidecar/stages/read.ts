@@ -19,21 +19,21 @@ const prepare = new PrepareView()
 const execute = new ExecuteView()
 
 export function read(request: Request, { version }: Session): Step {
-  const { opcode, bytes, start, end, flags } = request
+  const { opcode } = request
   switch (opcode) {
     case Opcode.EXECUTE:
-      readExecute(execute, bytes, start, end, version, flags)
+      readExecute(execute, request, version)
       request.idStart = execute.idStart
       request.idEnd = execute.idEnd
       setParams(request, execute, execute.params)
       return Step.NEXT
     case Opcode.QUERY:
-      readQuery(query, bytes, start, end, version, flags)
+      readQuery(query, request, version)
       request.text = query.text
       setParams(request, query, query.params)
       return Step.NEXT
     case Opcode.PREPARE:
-      readPrepare(prepare, bytes, start, end, version, flags)
+      readPrepare(prepare, request, version)
       request.text = prepare.text
       request.keyspace = prepare.keyspace
       request.params = undefined

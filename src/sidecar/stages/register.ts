@@ -7,13 +7,14 @@ import { sessionEvent } from '../session-event.ts'
 import { refusalMs } from './admit.ts'
 import { type Session, Step } from './stage.ts'
 
-export function register({ opcode, bytes, start, end, flags, stream }: Request, session: Session): Step {
-  if (opcode !== Opcode.REGISTER) return Step.NEXT
+export function register(request: Request, session: Session): Step {
+  if (request.opcode !== Opcode.REGISTER) return Step.NEXT
   const { version, client, shared, transactions, identity } = session
   identity.share.charge(refusalMs)
-  const types = readRegister(bytes, start, end, version, flags)
+  const types = readRegister(request, version)
   shared.events.add(session, types)
   transactions.ended(sessionEvent('register', session))
+  const { stream } = request
   const ready = readyEnvelope(version, stream)
   client.answer(ready, 0, ready.length, stream)
   return Step.DONE
