@@ -132,7 +132,7 @@ describe('load maker and stub', () => {
       await until('the ring', () => monitor.hello.ring !== '')
       assert.equal(monitor.hello.ready, true)
       const envelope = monitor.ring.answer.envelope(1)
-      const { nodes, keyspaces } = readControl(ringSchema, envelope, 0, envelope.length)
+      const { nodes, keyspaces } = readControl(ringSchema, envelope)
       assert.deepEqual(
         nodes.map(({ hostId, tokens }) => [hostId, tokens.length]),
         [[monitor.hello.hostId, 16]],

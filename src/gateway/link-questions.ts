@@ -81,8 +81,8 @@ export class LinkQuestions {
   }
 
   #take(schema: z.ZodType<{ id: number }>, envelope: Buffer): void {
-    const answer = tryControl(schema, envelope, 0, envelope.length)
-    const id = answer?.id ?? tryControl(numberedSchema, envelope, 0, envelope.length)?.id
+    const answer = tryControl(schema, envelope)
+    const id = answer?.id ?? tryControl(numberedSchema, envelope)?.id
     if (id !== undefined) this.#answer(id, answer)
   }
 

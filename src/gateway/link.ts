@@ -275,7 +275,7 @@ export class GatewayLink implements Owner {
     switch (headerOpcode(buffer, start)) {
       case Control.HELLO:
         // Without one that is understood the link takes no further sessions, and keeps those that it has.
-        this.#hello = tryControl(helloSchema, buffer, start, end)
+        this.#hello = tryControl(helloSchema, buffer.subarray(start, end))
         this.#options.onHello(this)
         return
       case Control.OPENED:
@@ -286,7 +286,7 @@ export class GatewayLink implements Owner {
         this.#users.delete(number)
         this.#pieces.drop(number)
         if (user !== undefined) {
-          const why = tryControl(closeSchema, buffer, start, end) ?? unsaid
+          const why = tryControl(closeSchema, buffer.subarray(start, end)) ?? unsaid
           contain(user, 'the end of a session on a link', () => user.onClosed(why))
         }
         if (this.#draining && this.#users.size === 0) this.destroy('recycled')

@@ -12,7 +12,7 @@ describe('control messages of the mesh link', () => {
     const envelope = controlEnvelope(Control.OPEN, { ...open, keyspace: 'orders' })
     assert.equal(headerVersion(envelope, 0), controlVersion)
     assert.equal(headerOpcode(envelope, 0), Control.OPEN)
-    assert.deepEqual(readControl(openSchema, envelope, 0, envelope.length), { ...open, keyspace: 'orders' })
+    assert.deepEqual(readControl(openSchema, envelope), { ...open, keyspace: 'orders' })
   })
 
   const refused: Record<string, unknown> = {
@@ -29,7 +29,7 @@ describe('control messages of the mesh link', () => {
     it(`are refused with ${name}`, () => {
       const envelope = controlEnvelope(Control.OPEN, body)
       assert.throws(
-        () => readControl(openSchema, envelope, 0, envelope.length),
+        () => readControl(openSchema, envelope),
         (reason) => reason instanceof RingfenceError && reason.code === 'LINK',
       )
     })
@@ -38,6 +38,6 @@ describe('control messages of the mesh link', () => {
   it('are refused where they are not JSON', () => {
     const envelope = controlEnvelope(Control.HELLO, {})
     envelope[9] = 0x7d
-    assert.throws(() => readControl(helloSchema, envelope, 0, envelope.length), /not JSON/)
+    assert.throws(() => readControl(helloSchema, envelope), /not JSON/)
   })
 })

@@ -159,19 +159,19 @@ export function controlEnvelope(opcode: number, body: unknown): Buffer {
 }
 
 /** The body of a control envelope; `undefined` for what does not fit: its loss is that of one message, not of the link. */
-export function tryControl<T>(schema: z.ZodType<T>, buffer: Buffer, start: number, end: number): T | undefined {
+export function tryControl<T>(schema: z.ZodType<T>, envelope: Buffer): T | undefined {
   try {
-    return readControl(schema, buffer, start, end)
+    return readControl(schema, envelope)
   } catch {
     return undefined
   }
 }
 
 /** The body of a control envelope. Throws `LINK` for what does not fit its schema. */
-export function readControl<T>(schema: z.ZodType<T>, buffer: Buffer, start: number, end: number): T {
+export function readControl<T>(schema: z.ZodType<T>, envelope: Buffer): T {
   let value: unknown
   try {
-    value = JSON.parse(buffer.toString('utf8', start + envelopeHeaderBytes, end))
+    value = JSON.parse(envelope.toString('utf8', envelopeHeaderBytes))
   } catch (cause) {
     throw new RingfenceError('LINK', 'a control message of the mesh link is not JSON', { cause })
   }

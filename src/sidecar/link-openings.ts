@@ -90,12 +90,12 @@ export class LinkOpenings {
   }
 
   /** Throws LINK where the number is in use. What is wrong with one session is told to the gateway, for others live on this link. */
-  open(number: number, buffer: Buffer, start: number, end: number): void {
+  open(number: number, message: Buffer): void {
     if (number === 0 || this.#link.isOpen(number) || this.#verifying.has(number))
       throw new RingfenceError('LINK', `session ${number} is open already`)
     const asked: Asked = {}
     try {
-      const open = readControl(openSchema, buffer, start, end)
+      const open = readControl(openSchema, message)
       asked.session = open.session
       const passport = verifyPassport(open.passport, {
         gatewayLeafDer: this.#link.gatewayLeafDer,

@@ -231,7 +231,7 @@ export class LinkServer implements OpeningLink {
     }
     switch (headerOpcode(buffer, start)) {
       case Control.OPEN:
-        this.#openings.open(number, buffer, start, end)
+        this.#openings.open(number, buffer.subarray(start, end))
         return
       case Control.CLOSE: {
         const client = this.#sessions.get(number)
@@ -256,13 +256,13 @@ export class LinkServer implements OpeningLink {
         this.#piece(number, buffer, start, end)
         return
       case Control.GIVEN:
-        this.#sessions.get(number)?.given(readControl(givenSchema, buffer, start, end).answer)
+        this.#sessions.get(number)?.given(readControl(givenSchema, buffer.subarray(start, end)).answer)
         return
       case Control.PING:
         this.#outbox.send(controlEnvelope(Control.PONG, {}), 0)
         return
       case Control.SCHEMA_QUERY: {
-        const id = tryControl(schemaQuerySchema, buffer, start, end)?.id
+        const id = tryControl(schemaQuerySchema, buffer.subarray(start, end))?.id
         if (id === undefined) return
         const tell = (versions: string[]): void =>
           this.#outbox.send(controlEnvelope(Control.SCHEMA, { id, versions }), 0)
@@ -276,15 +276,15 @@ export class LinkServer implements OpeningLink {
         return
       }
       case Control.RING_QUERY: {
-        const id = tryControl(ringQuerySchema, buffer, start, end)?.id
+        const id = tryControl(ringQuerySchema, buffer.subarray(start, end))?.id
         if (id === undefined) return
         const envelope = this.#host.ring(id)
         this.sender.enqueue(this.#ownQueue, envelope, 0, envelope.length, 0)
         return
       }
       case Control.TABLE_QUERY: {
-        const question = tryControl(tableQuerySchema, buffer, start, end)
-        const id = question?.id ?? tryControl(numberedSchema, buffer, start, end)?.id
+        const question = tryControl(tableQuerySchema, buffer.subarray(start, end))
+        const id = question?.id ?? tryControl(numberedSchema, buffer.subarray(start, end))?.id
         if (id === undefined) return
         const known = question === undefined ? [] : this.#host.partitionKey(question.keyspace, question.table)
         const answer = { id, partitionKey: known }

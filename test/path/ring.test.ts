@@ -67,7 +67,7 @@ async function answerOf(topology: FakeTopology, schema?: SchemaModel): Promise<R
 
 function read(answer: RingAnswer, id = 1): Ring {
   const envelope = answer.envelope(id)
-  return readControl(ringSchema, envelope, 0, envelope.length)
+  return readControl(ringSchema, envelope)
 }
 
 const hostIds = (ring: Ring): string[] => ring.nodes.map(({ hostId }) => hostId)

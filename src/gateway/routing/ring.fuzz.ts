@@ -213,7 +213,7 @@ export const properties: readonly { readonly claim: string; readonly check: (run
           const envelope = controlEnvelope(Control.RING, message)
           let parsed: Ring
           try {
-            parsed = readControl(ringSchema, envelope, 0, envelope.length)
+            parsed = readControl(ringSchema, envelope)
           } catch (reason) {
             assert.ok(reason instanceof RingfenceError && reason.code === 'LINK')
             return
