@@ -28,7 +28,7 @@ export type ErrorCode =
   | 'USAGE'
   | 'UNAVAILABLE' // a part that is needed is not there (control plane, node, program); try again
 
-/** An expected failure. `message` is lower case, holds no secret and no full stop; `cause` is for logs only. */
+/** An expected failure. `message` is lower case, without secrets or a full stop at its end; `cause` is for logs only. */
 export class RingfenceError extends Error {
   readonly code: ErrorCode
   /** What to do about it, for people at a terminal. */
