@@ -25,7 +25,7 @@ export const limits = {
   behalvesPerSessionMax: 32,
   /** Tokens of the browsers that are logged in at a gateway, added up; and again, transaction tokens that it keeps. The least recently used go first. */
   httpSessionsBytesMax: 64 * 1024 * 1024,
-  /** Browsers that are at their identity provider to log in; the least recently used go first. */
+  /** Browsers that are at their identity provider to log in. Where there are more, the address with most forgets its oldest; an IPv6 address counts with its /64. */
   httpLogInsMax: 10_000,
   /** Connections of NGINX to a gateway that it asks who somebody is. */
   httpConnectionsMax: 1_024,
@@ -65,6 +65,10 @@ export const limits = {
   refusalsRememberedPerAddressMax: 50,
   /** What a certificate that is got for a token says besides its subject: person, groups, role and claims; for more there is none. */
   exchangedBytesMax: 8 * 1024,
+  /** Pre-signed requests that the control plane keeps as exchanged, for their 15 minutes and through a restart; while there are so many, no other is. */
+  exchangedRememberedMax: 65_536,
+  /** And of one role or user: more than its budget of certificates lets it have. */
+  exchangedRememberedPerIdentityMax: 2_048,
   /** Addresses, claimed identities, and pairs of both, of whose log-ins a process remembers something; the least recently used go first. */
   clientsRememberedMax: 50_000,
   /** The text of one statement. */

@@ -18,6 +18,7 @@ import { type PushedKinds, pushedKinds } from '../mesh/pushed.ts'
 import type { PushedKind } from '../mesh/pushed-kind.ts'
 import { validatePolicy as compilesOnThread } from '../policy/compiler.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
+import { LogInRefusals } from '../session/refusals.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
 import { CertificateAuthority } from './ca.ts'
@@ -129,14 +130,17 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     keySets.start()
     closers.push(() => keySets.stop())
     const providers = followedProviders((kind) => publisher.value(kind), new Outside(options.outside ?? callsOutside()))
+    const logInRefusals = new LogInRefusals(log, () => clock.now())
     const exchange = new TokenExchange({
       enrolment,
+      store,
+      refusals: logInRefusals,
       trust: () => ({ trustDomain, bundlePem: ca.bundlePem, providers: providers.current }),
       wantKeys: () => keySets.want(providers.takeWanted()),
       clock,
       log,
     })
-    const refusals = new RememberedRefusals(() => exchange.takeRefused())
+    const refusals = new RememberedRefusals(() => logInRefusals.takeRecent())
     const name = options.name ?? 'default'
     const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/ringfence/control-plane/${name}`)
     const ownIdentity = async (): Promise<ServerIdentity> => {
@@ -151,6 +155,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       exchange,
       registry,
       refusals,
+      logInRefusals,
       keySets,
       txnKeys,
       providers,

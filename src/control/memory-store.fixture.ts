@@ -1,11 +1,12 @@
 /** A store for tests, in memory. It outlives its `close`, so that a control plane can be started again on it. */
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
-import type { AgentRow, Issuance, MeshKeyRow, Store, TokenRow } from './store.ts'
+import type { AgentRow, Issuance, MeshKeyRow, Spent, SpentBounds, Store, TokenRow } from './store.ts'
 
 export class MemoryStore implements Store {
   readonly #tokens = new Map<string, TokenRow>()
   readonly #agents = new Map<string, AgentRow>()
+  readonly #spent = new Map<string, Spent>()
   readonly #issuances: Issuance[] = []
   readonly #policies: PolicySnapshot[] = []
   readonly #sidecars = new Map<string, SidecarEndpoint>()
@@ -43,6 +44,15 @@ export class MemoryStore implements Store {
 
   agents(): AgentRow[] {
     return byKey(this.#agents).map(([, agent]) => agent)
+  }
+
+  spendOnce(spent: Spent, bounds: SpentBounds, nowMs: number): 'noted' | 'spent' | 'full' {
+    for (const [key, { endMs }] of this.#spent) if (endMs <= nowMs) this.#spent.delete(key)
+    if (this.#spent.has(spent.key)) return 'spent'
+    const own = [...this.#spent.values()].filter(({ owner }) => owner === spent.owner).length
+    if (own >= bounds.entriesPerOwnerMax || this.#spent.size >= bounds.entriesMax) return 'full'
+    this.#spent.set(spent.key, spent)
+    return 'noted'
   }
 
   addIssuance(issuance: Issuance): void {

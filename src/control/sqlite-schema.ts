@@ -24,6 +24,9 @@ const migrations = [
   `ALTER TABLE mesh_keys ADD COLUMN use TEXT NOT NULL DEFAULT 'pages';
    ALTER TABLE mesh_keys ADD COLUMN from_ms INTEGER NOT NULL DEFAULT 0;
    INSERT INTO mesh_keys (key, created_ms, use) SELECT key, unixepoch() * 1000, 'masks' FROM mesh_keys ORDER BY id LIMIT 1;`,
+  `CREATE TABLE spent (key TEXT PRIMARY KEY, owner TEXT NOT NULL, end_ms INTEGER NOT NULL) STRICT;
+   CREATE INDEX spent_by_end ON spent (end_ms);
+   CREATE INDEX spent_by_owner ON spent (owner);`,
 ]
 
 /** Damaged, or newer than this program: it is refused, rather than begun anew. @throws RingfenceError CONFIG */

@@ -5,7 +5,7 @@ import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import { openDatabase } from './sqlite-schema.ts'
-import type { AgentRow, AltNames, Issuance, MeshKeyRow, Store, TokenRow } from './store.ts'
+import type { AgentRow, AltNames, Issuance, MeshKeyRow, Spent, SpentBounds, Store, TokenRow } from './store.ts'
 
 export class SqliteStore implements Store {
   readonly #db: DatabaseSync
@@ -73,6 +73,16 @@ export class SqliteStore implements Store {
 
   agents(): AgentRow[] {
     return this.#statement('SELECT * FROM agents ORDER BY spiffe_id').all().map(agentOf)
+  }
+
+  spendOnce({ key, owner, endMs }: Spent, bounds: SpentBounds, nowMs: number): 'noted' | 'spent' | 'full' {
+    this.#run('DELETE FROM spent WHERE end_ms <= ?', Math.floor(nowMs))
+    if (this.#statement('SELECT 1 FROM spent WHERE key = ?').get(key) !== undefined) return 'spent'
+    const own = this.#statement('SELECT count(*) AS n FROM spent WHERE owner = ?').get(owner)?.n
+    const all = this.#statement('SELECT count(*) AS n FROM spent').get()?.n
+    if (Number(own) >= bounds.entriesPerOwnerMax || Number(all) >= bounds.entriesMax) return 'full'
+    this.#run('INSERT INTO spent (key, owner, end_ms) VALUES (?, ?, ?)', key, owner, Math.ceil(endMs))
+    return 'noted'
   }
 
   addIssuance(issuance: Issuance): void {

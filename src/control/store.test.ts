@@ -43,6 +43,33 @@ function complies(kind: string, open: (name: string) => Store): void {
         }
       }))
 
+    it('notes once what counts once, for whichever owner, until it ends and within its bounds', () =>
+      eachOpened((store) => {
+        const bounds = { entriesMax: 5, entriesPerOwnerMax: 3 }
+        const spend = (to: Store, key: string, owner: string, nowMs = 1_000) =>
+          to.spendOnce({ key, owner, endMs: 2_000 }, bounds, nowMs)
+        for (const key of ['a', 'b', 'c']) assert.equal(spend(store, key, 'alice'), 'noted')
+        assert.equal(spend(store, 'd', 'alice'), 'full', 'she has as many as one may have')
+        for (const key of ['d', 'e']) assert.equal(spend(store, key, 'bob'), 'noted', 'who was not noted spent nothing')
+        assert.equal(spend(store, 'f', 'carol'), 'full')
+        return (again) => {
+          for (const key of ['a', 'b', 'c', 'd', 'e'])
+            for (const owner of ['alice', 'bob', 'carol']) assert.equal(spend(again, key, owner, 1_999), 'spent', key)
+        }
+      }))
+
+    it('forgets what counted once when it has ended', () =>
+      eachOpened((store) => {
+        const bounds = { entriesMax: 1, entriesPerOwnerMax: 1 }
+        let nowMs = 1_000
+        assert.equal(store.spendOnce({ key: 'a', owner: 'o', endMs: nowMs + 10.5 }, bounds, nowMs + 0.25), 'noted')
+        return (again) => {
+          assert.equal(again.spendOnce({ key: 'a', owner: 'o', endMs: nowMs + 30 }, bounds, nowMs + 10), 'spent')
+          nowMs += 11
+          assert.equal(again.spendOnce({ key: 'a', owner: 'o', endMs: nowMs + 10.5 }, bounds, nowMs), 'noted')
+        }
+      }))
+
     it('has one agent for each id, in their order, until it is removed', () =>
       eachOpened((store) => {
         for (const id of ['c', 'a', 'b', 'd']) store.putAgent(agent(id), 1)

@@ -41,6 +41,17 @@ export interface Issuance {
   readonly notAfterMs: number
 }
 
+export interface Spent {
+  readonly key: string
+  readonly owner: string
+  readonly endMs: number
+}
+
+export interface SpentBounds {
+  readonly entriesMax: number
+  readonly entriesPerOwnerMax: number
+}
+
 export interface MeshKeyRow {
   readonly id: number
   readonly key: Buffer
@@ -65,6 +76,12 @@ export interface Store {
   removeAgent(spiffeId: string): void
   /** Ordered by id. */
   agents(): AgentRow[]
+
+  /**
+   * Notes for `owner` what was shown and counts once, until it ends. `spent` where it was before; `full` where as many are remembered of this owner,
+   * or of all, as may be: then it is not noted. What has ended is forgotten.
+   */
+  spendOnce(spent: Spent, bounds: SpentBounds, nowMs: number): 'noted' | 'spent' | 'full'
 
   addIssuance(issuance: Issuance): void
   /** Newest first. */

@@ -23,6 +23,7 @@ import { credentialsOf, makeKey } from '../mesh/credentials.ts'
 import { certificateType, exchangeAnswer, exchangeGrant, typeOfToken } from '../mesh/exchange.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
 import { loadProviders } from '../policy/providers.ts'
+import { MemoryStore } from './memory-store.fixture.ts'
 import { eventually, type Mesh, overHttps, withMesh } from './mesh.fixture.ts'
 
 const provider = (name: string, spec: string): string => `
@@ -535,12 +536,44 @@ describe('a token for a certificate is refused', () => {
       assert.notEqual(other, first)
       const again = await exchange(mesh, other)
       assert.deepEqual([again.status, again.body.error], [400, 'invalid_request'])
-      assert.match(String(again.body.error_description), /used .* before; make a new one/)
+      assert.match(String(again.body.error_description), /used before; make a new one/)
       assert.equal((await exchange(mesh, presigned())).status, 200)
       // A token is no one-time password: an agent reads the same file again.
       const same = token('person')
       for (let i = 0; i < 3; i++) assert.equal((await exchange(mesh, same)).status, 200)
     }))
+
+  it('where it was exchanged before the control plane was started again, and another is good', () =>
+    withExchange(async (mesh) => {
+      const kept = presigned()
+      assert.equal((await exchange(mesh, kept)).status, 200)
+      for (let start = 0; start < 2; start++) {
+        await mesh.control.stop()
+        await mesh.restart()
+        await eventually('the keys are there', () => mesh.control.value(pushedKinds.keySets).current.length === 8)
+        const again = await exchange(mesh, kept)
+        assert.deepEqual([again.status, again.body.error], [400, 'invalid_request'], `start ${start}`)
+        assert.match(String(again.body.error_description), /used before; make a new one/)
+        assert.equal((await exchange(mesh, presigned())).status, 200)
+      }
+    }))
+
+  it('where as many are remembered of its role as may be, and others are exchanged', () => {
+    const store = new MemoryStore()
+    const arn = 'arn:aws:iam::123456789012:role/etl'
+    const endMs = Date.now() + 900_000
+    const { exchangedRememberedMax: entriesMax, exchangedRememberedPerIdentityMax: entriesPerOwnerMax } = limits
+    for (let i = 0; i < entriesPerOwnerMax; i++)
+      store.spendOnce({ key: `k${i}`, owner: arn, endMs }, { entriesMax, entriesPerOwnerMax }, Date.now())
+    return withExchange(
+      async (mesh) => {
+        const { status, body } = await exchange(mesh, presigned())
+        assert.deepEqual([status, body.error], [429, 'temporarily_unavailable'])
+        for (const make of [token('aws'), token('person')]) assert.equal((await exchange(mesh, make)).status, 200)
+      },
+      { openStore: () => store },
+    )
+  })
 
   it('while nobody can be verified, which is told apart from a refusal', () =>
     withMesh(

@@ -6,9 +6,9 @@
  * Rule: a certificate says no more than its token did, and ends with it. What is heard of a refusal tells no valid name from an invalid
  * one, and no token stands in a log, a record or an answer.
  */
-import { randomUUID } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import { evidenceOfPassword, proofs } from '../identity/proofs/index.ts'
 import type { Trust } from '../identity/proofs/proof.ts'
 import { LogInRefused, type RefusalCause } from '../identity/refusal.ts'
@@ -23,18 +23,20 @@ import {
   exchangePath,
   isTypeOf,
 } from '../mesh/exchange.ts'
-import type { RefusedPart } from '../mesh/refused-log-ins.ts'
-import { LogInRefusals } from '../session/refusals.ts'
+import type { LogInRefusals } from '../session/refusals.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { type Enrolment, isOfMesh } from './enrolment.ts'
 import { OauthFault } from './oauth.ts'
+import type { Store } from './store.ts'
 
 export interface TokenExchangeOptions {
   readonly enrolment: Enrolment
+  readonly store: Store
   /** As it stands now. */
   readonly trust: () => Trust
   /** A token may have named a key that is not known. */
   readonly wantKeys: () => void
+  readonly refusals: LogInRefusals
   readonly clock: Clock
   readonly log: Logger
 }
@@ -45,12 +47,7 @@ export class TokenExchange {
 
   constructor(options: TokenExchangeOptions) {
     this.#options = options
-    this.#refusals = new LogInRefusals(options.log, () => options.clock.now())
-  }
-
-  /** What was refused since this was called before. */
-  takeRefused(): RefusedPart {
-    return this.#refusals.takeRecent()
+    this.#refusals = options.refusals
   }
 
   /** @throws OauthFault; RingfenceError OVERLOADED */
@@ -69,8 +66,8 @@ export class TokenExchange {
         trust,
         gateway: undefined,
         named: undefined,
-        // Another each time: what is bound to the address that used it first is exchanged once.
-        address: randomUUID(),
+        address,
+        spend: (principal, key, endMs) => this.#spend(principal, key, endMs),
       })
       const lifeMs = lifeOf(identity, trust)
       if (claimed !== undefined) this.#refusals.entered(address, claimed)
@@ -81,6 +78,18 @@ export class TokenExchange {
       this.#options.wantKeys()
       throw this.#refused(reason, address, claimed)
     }
+  }
+
+  /** What an address may use again elsewhere is exchanged once, also by a control plane that was started again. */
+  #spend(owner: string, key: string, endMs: number): boolean {
+    const bounds = {
+      entriesMax: limits.exchangedRememberedMax,
+      entriesPerOwnerMax: limits.exchangedRememberedPerIdentityMax,
+    }
+    const outcome = this.#options.store.spendOnce({ key, owner, endMs }, bounds, this.#options.clock.now())
+    if (outcome === 'full')
+      throw new RingfenceError('OVERLOADED', 'too many pre-signed requests were exchanged in the last 15 minutes')
+    return outcome === 'noted'
   }
 
   async #issue(identity: VerifiedIdentity, csr: string, lifeMs: number) {

@@ -1,12 +1,20 @@
 /** Who gets a transaction token of the control plane, for whom and for how long. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { limits } from '../base/limits.ts'
 import { KeyRing } from '../identity/jwt/keys.ts'
 import { makeKey, signed } from '../identity/jwt/tokens.fixture.ts'
+import { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { verifyTxnToken } from '../identity/txn/token.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
 import { madeTxnToken, txnTokensPath } from '../mesh/transaction-tokens.ts'
+import { loadProviders } from '../policy/providers.ts'
+import { LogInRefusals } from '../session/refusals.ts'
+import { createLogger } from '../telemetry/log.ts'
+import type { Member } from './callers.ts'
 import { eventually, type Mesh, overHttps, withMesh } from './mesh.fixture.ts'
+import type { ControlParts } from './services/parts.ts'
+import { makeToken } from './services/transaction-tokens.ts'
 
 const key = makeKey('idp')
 const policy = `apiVersion: ringfence.dev/v1alpha1
@@ -143,6 +151,40 @@ describe('POST /v1/transaction-tokens', () => {
       ])
         assert.equal((await asked(mesh, workload, body)).status, 400)
     }))
+
+  it('looks at no more tokens of a member that showed too many that were refused, and at those of others', async () => {
+    const providers = new ProvidersInForce()
+    providers.setDocuments(loadProviders(policy))
+    const keySet = { provider: 'corp', issuer: 'https://login.example.com', keys: [key.jwk], fetchedAtMs: Date.now() }
+    providers.setKeySets([keySet])
+    const log = createLogger('t', { write() {} })
+    const nowMs = Date.now()
+    const logInRefusals = new LogInRefusals(log, () => nowMs)
+    const { privateKey } = makeKey('txn')
+    const parts = {
+      ...{ providers, logInRefusals, log, clock: { now: () => nowMs }, ca: { trustDomain: 'demo.local' } },
+      ...{ store: { agent: () => undefined }, txnKeys: { signer: { kid: 'txn', privateKey } } },
+    } as unknown as ControlParts
+    const ask = (spiffeId: string, token: string): Promise<string> =>
+      makeToken(parts, { kind: 'member', peer: { spiffeId } } as Member, { token, lifeMs: 60_000 }).then(
+        () => 'made',
+        (reason: Error) => reason.message,
+      )
+    const forged = signed(makeKey('idp'), { iss: 'https://login.example.com', sub: 'alice' })
+    for (let i = 0; i < limits.logInsRefusedPerAddressBurstMax; i++)
+      assert.match(await ask(web, forged), /signature/, String(i))
+    assert.match(await ask(web, forged), /too many log-ins were refused before/)
+    assert.match(await ask(web, idToken()), /too many log-ins were refused before/)
+    assert.equal(await ask(`${web}-2`, idToken()), 'made', 'another member, for the very person')
+    const { refusals } = logInRefusals.takeRecent()
+    assert.deepEqual(
+      refusals?.map(({ cause, address, listener }) => [cause, address, listener]),
+      [
+        ['signature', web, '/v1/transaction-tokens'],
+        ['too-many-attempts', web, '/v1/transaction-tokens'],
+      ],
+    )
+  })
 
   it('gives sidecars the keys, and gateways none', () =>
     withMesh({}, async (mesh) => {

@@ -1,6 +1,7 @@
 /** What the services are made of. None of them knows how it was called, nor what the store is. */
 import type { Clock } from '../../base/clock.ts'
 import type { ProvidersInForce } from '../../identity/providers/in-force.ts'
+import type { LogInRefusals } from '../../session/refusals.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import type { CertificateAuthority } from '../ca.ts'
 import type { Enrolment } from '../enrolment.ts'
@@ -18,6 +19,8 @@ export interface ControlParts {
   readonly exchange: TokenExchange
   readonly registry: Registry
   readonly refusals: RememberedRefusals
+  /** Those of this process. */
+  readonly logInRefusals: LogInRefusals
   readonly keySets: KeySets
   readonly txnKeys: TxnKeys
   /** By whose tokens the control plane knows people. */

@@ -6,9 +6,11 @@ import { randomUUID } from 'node:crypto'
 import type { z } from 'zod'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
-import { parseSpiffeId } from '../../identity/spiffe.ts'
+import type { TokenIdentity } from '../../identity/providers/in-force.ts'
+import { LogInRefused } from '../../identity/refusal.ts'
+import { parseSpiffeId, type SpiffeId } from '../../identity/spiffe.ts'
 import { makeTxnToken, workloadOf } from '../../identity/txn/token.ts'
-import type { MadeTxnToken, txnOrder } from '../../mesh/transaction-tokens.ts'
+import { type MadeTxnToken, type txnOrder, txnTokensPath } from '../../mesh/transaction-tokens.ts'
 import { type Member, nameOf } from '../callers.ts'
 import type { ControlParts } from './parts.ts'
 
@@ -17,10 +19,11 @@ export const txnOrderBytesMax = 2 * limits.authMessageBytesMax
 
 /** @throws RingfenceError IDENTITY */
 export async function makeToken(
-  { txnKeys, providers, store, ca, clock, log }: ControlParts,
+  parts: ControlParts,
   caller: Member,
   { token, workload: wanted, transaction = randomUUID(), lifeMs, method, route }: z.infer<typeof txnOrder>,
 ): Promise<MadeTxnToken> {
+  const { txnKeys, store, ca, clock, log } = parts
   const { spiffeId: own } = caller.peer
   const isGateway = store.agent(own)?.role === 'gateway'
   const asked = wanted === undefined ? own : parseSpiffeId(wanted)
@@ -28,7 +31,7 @@ export async function makeToken(
     throw new RingfenceError('IDENTITY', `${own} may have transaction tokens for itself only, and asked for ${asked}`)
   const workload = workloadOf(asked, ca.trustDomain)
   const nowMs = clock.now()
-  const found = await providers.current.verify(token, ca.trustDomain, nowMs)
+  const found = await verified(parts, own, token, nowMs)
   const { person, groups = [], claims = {}, hash } = found
   if (person === undefined) throw new RingfenceError('IDENTITY', 'the token that was shown is not of a person')
   const expiresAtMs = Math.floor(Math.min(nowMs + lifeMs, found.expiresAtMs) / 1000) * 1000
@@ -36,4 +39,23 @@ export async function makeToken(
   const made = await makeTxnToken(txnKeys.signer, behind, { method, route }, nowMs)
   log.debug({ person, workload, transaction, evidence: hash, by: nameOf(caller) }, 'transaction token made')
   return { token: made, transaction, expiresAtMs }
+}
+
+/** Refused tokens are bounded by who shows them: a member of the mesh, wherever it calls from. @throws LogInRefused */
+async function verified(
+  { providers, logInRefusals, ca }: ControlParts,
+  member: SpiffeId,
+  token: string,
+  nowMs: number,
+): Promise<TokenIdentity> {
+  try {
+    logInRefusals.beforeAttempt(member, undefined)
+    return await providers.current.verify(token, ca.trustDomain, nowMs)
+  } catch (reason) {
+    if (reason instanceof LogInRefused) {
+      const where = { address: member, port: 0, listener: txnTokensPath, driverName: undefined }
+      logInRefusals.answer('words', { ...where, reason, claimed: undefined })
+    }
+    throw reason
+  }
 }

@@ -28,11 +28,16 @@ export interface StsProvider {
 
 type SendToSts = (request: StsRequest, allowPrivate: boolean) => Promise<OutsideAnswer>
 
+/** Where what is shown counts once: notes that it was used, and says false where it was before. @throws RingfenceError OVERLOADED */
+export type Spend = (principal: string, key: string, endMs: number) => boolean
+
 export interface StsCheck {
   readonly nowMs: number
   readonly trustDomain: string
   /** Of the client, with its /64 for one of IPv6. */
   readonly address: string
+  /** In the place of the address. */
+  readonly spend?: Spend | undefined
 }
 
 export interface StsProved {
@@ -56,7 +61,7 @@ export class StsLogIns {
   /** @throws LogInRefused */
   async verify(password: string, provider: StsProvider, check: StsCheck): Promise<StsProved> {
     const { serverId, partition, regions, accounts, allowPrivate, leewayMs } = provider
-    const { nowMs, trustDomain, address } = check
+    const { nowMs, trustDomain, address, spend } = check
     const hosts = stsHosts(partition, regions)
     const { request, key, endMs } = readPresigned(password, { serverId, hosts, nowMs, leewayMs })
     const principal = await this.#asking.of(
@@ -68,14 +73,15 @@ export class StsLogIns {
     if (principal.partition !== partition || !accounts.includes(principal.account)) {
       throw new LogInRefused('account', `${principal.arn} is of an account that may not log in here`)
     }
-    if (!this.#replays.use(principal.arn, key, address, endMs, nowMs)) {
-      throw new LogInRefused(
-        'replayed',
-        `the pre-signed request of ${principal.arn} was used from another address before`,
-        {
-          words: 'the pre-signed request was used from another address before; make a new one (ringfence aws-token)',
-        },
-      )
+    const isFirst =
+      spend === undefined
+        ? this.#replays.use(principal.arn, key, address, endMs, nowMs)
+        : spend(principal.arn, key, endMs)
+    if (!isFirst) {
+      const whence = spend === undefined ? 'from another address before' : 'before'
+      throw new LogInRefused('replayed', `the pre-signed request of ${principal.arn} was used ${whence}`, {
+        words: `the pre-signed request was used ${whence}; make a new one (ringfence aws-token)`,
+      })
     }
     return { subject: awsSubject(principal, trustDomain), principal, expiresAtMs: endMs }
   }

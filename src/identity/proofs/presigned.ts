@@ -24,7 +24,7 @@ export const presigned: Proof<z.infer<typeof shown>> = {
       },
     }),
   },
-  async verify({ chain, shown: { password } }, { nowMs, trust, address }) {
+  async verify({ chain, shown: { password } }, { nowMs, trust, address, spend }) {
     if (chain.length > 0) throw new LogInRefused('other', 'a certificate is shown that is not claimed')
     const hash = hashOf(password)
     const { provider, subject, principal, expiresAtMs } = await trust.providers
@@ -32,6 +32,7 @@ export const presigned: Proof<z.infer<typeof shown>> = {
         nowMs,
         trustDomain: trust.trustDomain,
         address: address ?? '',
+        spend,
       })
       .catch((reason: unknown) => {
         throw reason instanceof LogInRefused ? reason.with({ hash }) : reason

@@ -9,6 +9,7 @@
  * Rule: `verify` believes nobody. It is called at the gateway, and again at the sidecar with the same evidence.
  */
 import type { z } from 'zod'
+import type { Spend } from '../aws/sts.ts'
 import type { Leaf } from '../certificate.ts'
 import { Providers } from '../providers/in-force.ts'
 import { type SpiffeId, trustDomainOf } from '../spiffe.ts'
@@ -60,6 +61,8 @@ export interface ProofCheck {
   readonly named: SpiffeId | undefined
   /** Of the client; through a gateway it is the gateway's word. */
   readonly address: string
+  /** Where what is bound to the address that used it first counts once, instead. */
+  readonly spend?: Spend | undefined
 }
 
 export interface Proved {
