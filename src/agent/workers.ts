@@ -9,7 +9,7 @@ import { RingfenceError } from '../base/errors.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { allPushedKinds, type PushedKinds } from '../mesh/pushed.ts'
-import { RefusedLogIns, reportedBounds } from '../mesh/refused-log-ins.ts'
+import { RefusedLogIns, type RefusedPart, reportedBounds } from '../mesh/refused-log-ins.ts'
 import { mergeTraffic } from '../mesh/traffic.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { type FromWorker, type ToWorker, wireCredentials } from './worker-messages.ts'
@@ -27,6 +27,8 @@ export interface WorkersOptions {
   readonly kinds?: PushedKinds
   /** Identity providers whose keys this process itself wants since it was last asked. */
   readonly keysWanted?: () => readonly string[]
+  /** Log-ins that this process itself refused since it was last asked. */
+  readonly refused?: () => RefusedPart
 }
 
 export interface Workers {
@@ -179,6 +181,7 @@ class Supervisor implements Workers {
     this.#traffic = []
     const keysWanted = [...new Set([...this.#keysWanted, ...(this.#options.keysWanted?.() ?? [])])]
     this.#keysWanted.clear()
+    this.#refusals.take(this.#options.refused?.() ?? {})
     const sum = sumReports(this.#workers.map(({ report }) => report))
     return { ...sum, ...(keysWanted.length === 0 ? {} : { keysWanted }), ...this.#refusals.drain(), traffic }
   }

@@ -101,6 +101,8 @@ export function tokenOf(component: string, flag: string | undefined): string | u
   const file = process.env[`${name}_FILE`]
   const read = (path: string): string => readInput(path, `the token file of ${name}_FILE`)
   const token = flag ?? process.env[name] ?? (file === undefined || file === '' ? undefined : read(file))
+  // No process that is started from here has it.
+  delete process.env[name]
   return token === undefined || token.trim() === '' ? undefined : token.trim()
 }
 

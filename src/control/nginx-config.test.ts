@@ -74,6 +74,10 @@ describe('nginxConfig', () => {
       'proxy_set_header Authorization "";',
       'proxy_set_header Cookie $ringfence_cookie;',
       'proxy_set_header X-Ringfence-Application shop;',
+      'proxy_set_header X-Ringfence-Client $remote_addr;',
+      'proxy_set_header X-Ringfence-Client "";',
+      'proxy_set_header Host wiki.example.com;',
+      'proxy_set_header X-Forwarded-User "";',
       'server_name wiki.example.com;',
       'listen 127.0.0.1:18080;',
     ])

@@ -4,6 +4,36 @@
  */
 import { RingfenceError } from '../base/errors.ts'
 
+/** By which other proxies say who somebody is, or where: an application may believe one of them, and here nobody else sets it. */
+export const foreignHeaders = [
+  'Forwarded',
+  'Remote-User',
+  'X-Remote-User',
+  'X-Forwarded-User',
+  'X-Forwarded-Email',
+  'X-Forwarded-Groups',
+  'X-Forwarded-Preferred-Username',
+  'X-Forwarded-Access-Token',
+  'X-Forwarded-Client-Cert',
+  'X-Auth-Request-User',
+  'X-Auth-Request-Email',
+  'X-Auth-Request-Groups',
+  'X-Auth-Request-Access-Token',
+  'X-Client-Cert',
+  'X-SSL-Client-Cert',
+  'X-SSL-Client-DN',
+  'X-SSL-Client-Verify',
+  'SSL-Client-Cert',
+  'X-Goog-Authenticated-User-Email',
+  'X-Goog-IAP-JWT-Assertion',
+  'X-Amzn-Oidc-Identity',
+  'X-Amzn-Oidc-Data',
+  'X-Pomerium-Jwt-Assertion',
+  'Teleport-Jwt-Assertion',
+  'Cf-Access-Jwt-Assertion',
+  'X-Real-IP',
+] as const
+
 export interface NginxApplication {
   /** As the gateway's configuration has it. */
   readonly name: string
@@ -73,6 +103,7 @@ function server({ name, serverName, upstream }: NginxApplication, endpoints: str
   if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) throw new RingfenceError('USAGE', `not an application: ${name}`)
   if (!/^[A-Za-z0-9.-]{1,253}$/.test(serverName)) throw new RingfenceError('USAGE', `not a host: ${serverName}`)
   const toGateway = `proxy_set_header X-Ringfence-Application ${name};
+            proxy_set_header X-Ringfence-Client $remote_addr;
             proxy_set_header Connection "";
             proxy_pass_request_body off;
             proxy_set_header Content-Length "";`
@@ -91,8 +122,12 @@ ${tls}
             proxy_set_header Authorization "";
             proxy_set_header Cookie $ringfence_cookie;
             proxy_set_header X-Ringfence-Application "";
+            proxy_set_header X-Ringfence-Client "";
             proxy_set_header X-Ringfence-Return "";
-            proxy_set_header Host $host;
+${foreignHeaders.map((header) => `            proxy_set_header ${header} "";`).join('\n')}
+            # The one that it has, whatever the client calls it.
+            proxy_set_header Host ${serverName};
+            proxy_set_header X-Forwarded-Host ${serverName};
             proxy_set_header X-Forwarded-For $remote_addr;
             proxy_set_header X-Forwarded-Proto $scheme;
             proxy_set_header Connection "";

@@ -43,6 +43,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
   })
   refuseUnnamed(config, feed.credentials.current.leafDer)
   const providers = config.http === undefined ? undefined : followedProviders((kind) => feed.value(kind))
+  let http: HttpDoor | undefined
   const workers = superviseWorkers({
     count: config.workers,
     feed,
@@ -50,9 +51,10 @@ export async function runGateway(options: RunOptions): Promise<void> {
     args: [resolve(options.configFile)],
     log,
     keysWanted: () => providers?.takeWanted() ?? [],
+    refused: () => http?.takeRefused() ?? {},
   })
   await workers.ready
-  const http = config.http && providers && (await openHttp(config.http, providers, feed, log))
+  http = config.http && providers && (await openHttp(config.http, providers, feed, log))
   await new Promise<void>((done) => {
     process.once('SIGTERM', done)
     process.once('SIGINT', done)

@@ -41,7 +41,7 @@ export async function logInByBrowser(
       return tokens
     } catch (reason) {
       await receiver.answer('The log-in failed; the terminal says why.')
-      throw reason
+      throw providerFault(reason, profile.issuer, [back.searchParams.get('code') ?? '', pkceCodeVerifier])
     }
   } catch (reason) {
     throw providerFault(reason, profile.issuer)

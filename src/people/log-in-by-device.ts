@@ -27,15 +27,17 @@ export async function logInByDevice(
       hint: 'ringfence login --browser, on a machine with one',
     })
   }
+  let secret = ''
   try {
     const device = await oidc.initiateDeviceAuthorization(configuration, asked(profile, configuration))
     const { user_code: code, verification_uri: address, verification_uri_complete: wholeAddress } = device
+    secret = device.device_code
     show({ address, code, wholeAddress, seconds: device.expires_in })
     const { resource, audience } = asked(profile, configuration)
     const more = { ...(resource === undefined ? {} : { resource }), ...(audience === undefined ? {} : { audience }) }
     const answer = await oidc.pollDeviceAuthorizationGrant(configuration, device, more)
     return tokensOf(profile, answer, Date.now())
   } catch (reason) {
-    throw providerFault(reason, profile.issuer)
+    throw providerFault(reason, profile.issuer, [secret])
   }
 }

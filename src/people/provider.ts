@@ -90,7 +90,7 @@ export async function refreshed(
     if (reason instanceof oidc.ResponseBodyError && reason.error === 'invalid_grant') {
       throw new LogInDue('the provider does not renew this log-in any more', name)
     }
-    throw providerFault(reason, profile.issuer)
+    throw providerFault(reason, profile.issuer, [refreshToken])
   }
 }
 
@@ -106,7 +106,7 @@ export async function revoked(profile: Profile, { refreshToken, token, kind }: T
     }
     return true
   } catch (reason) {
-    throw providerFault(reason, profile.issuer)
+    throw providerFault(reason, profile.issuer, [refreshToken ?? token])
   }
 }
 
@@ -156,8 +156,11 @@ export function claimsIn(token: string | undefined): ReturnType<typeof decodeJwt
   }
 }
 
-/** What went wrong at the provider, in words of ours and at most its error code and description. */
-export function providerFault(reason: unknown, issuer: string): RingfenceError {
+/**
+ * What went wrong at the provider, in words of ours and at most its error code and description.
+ * @param sent secrets that it was sent: a description that quotes one is left out
+ */
+export function providerFault(reason: unknown, issuer: string, sent: readonly string[] = []): RingfenceError {
   if (reason instanceof RingfenceError) return reason
   const whom = `the identity provider ${printable(issuer)}`
   for (let one: unknown = reason; one instanceof Error; one = one.cause) {
@@ -169,7 +172,8 @@ export function providerFault(reason: unknown, issuer: string): RingfenceError {
   }
   if (reason instanceof oidc.ResponseBodyError || reason instanceof oidc.AuthorizationResponseError) {
     const { error, error_description: described } = reason
-    const words = described === undefined ? '' : `: ${printable(described.slice(0, wordsMax))}`
+    const isQuoting = sent.some((secret) => secret !== '' && described?.includes(secret) === true)
+    const words = described === undefined || isQuoting ? '' : `: ${printable(described.slice(0, wordsMax))}`
     return new RingfenceError('UNAVAILABLE', `${whom} refuses (${printable(error.slice(0, 64))})${words}`, {
       hint: hints.get(error) ?? 'the settings of this client at the provider must allow it',
     })

@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { after, before, it, describe as suite } from 'node:test'
 import { Client, policies } from 'cassandra-driver'
 import { findNginx } from '../../src/cli/commands/nginx.ts'
-import { nginxHttp } from '../../src/control/nginx-http.ts'
+import { foreignHeaders, nginxHttp } from '../../src/control/nginx-http.ts'
 import { HttpDoor } from '../../src/gateway/http/door.ts'
 import { makeKey, signed } from '../../src/identity/jwt/tokens.fixture.ts'
 import { ProvidersInForce } from '../../src/identity/providers/in-force.ts'
@@ -41,7 +41,13 @@ let driver: Client
 /** Orders for transaction tokens, as the control plane would get them. */
 const orders: { token: string; workload: string }[] = []
 /** What reached the application. */
-const seen: { cookie: string | undefined; authorization: string | undefined; txn: string; url: string }[] = []
+const seen: {
+  cookie: string | undefined
+  authorization: string | undefined
+  txn: string
+  url: string
+  headers: NodeJS.Dict<string | string[]>
+}[] = []
 let away = false
 
 function policyOf(issuer: string): string {
@@ -134,7 +140,7 @@ before(async () => {
   application = createServer((request, response) => {
     const txn = String(request.headers['txn-token'] ?? '')
     const { cookie, authorization } = request.headers
-    seen.push({ cookie, authorization, txn, url: request.url ?? '' })
+    seen.push({ cookie, authorization, txn, url: request.url ?? '', headers: request.headers })
     driver.execute('SELECT * FROM shop.items', [], { executeAs: txn } as object).then(
       ({ rows }) => response.end(`${rows.length} row`),
       (reason: Error) => response.writeHead(403).end(reason.message),
@@ -269,6 +275,30 @@ suite('a web application behind NGINX', { skip }, () => {
     // An underscore is another spelling for some; NGINX passes no such header on.
     assert.equal((await get('/', [...good, 'Txn_Token', txnToken('corp/alice')])).status, 200)
     assert.notEqual(seen.at(-1)!.txn, txnToken('corp/alice'))
+  })
+
+  it('says who is there by the transaction token alone: no other header of a client that says it comes through', async () => {
+    const good = ['Authorization', `Bearer ${accessToken('bob')}`]
+    const lines = foreignHeaders.flatMap((name) => [name, 'corp/alice'])
+    const forwarded = ['X-Forwarded-For', '198.51.100.9', 'X-Forwarded-Host', 'evil.example.com', 'X-Mine', 'kept']
+    assert.equal((await get('/', [...good, ...lines, ...forwarded])).status, 200)
+    const { headers } = seen.at(-1)!
+    for (const name of foreignHeaders) assert.equal(headers[name.toLowerCase()], undefined, name)
+    assert.deepEqual(
+      [headers.host, headers['x-forwarded-host'], headers['x-forwarded-for'], headers['x-mine']],
+      ['127.0.0.1', '127.0.0.1', '127.0.0.1', 'kept'],
+    )
+    for (const name of Object.keys(headers)) assert.doesNotMatch(name, /ringfence/)
+    // A path that NGINX passes on as it is, and that would be another one to who reads it as browsers do.
+    for (const path of [
+      '/.ringfence/..\\authenticate',
+      '/.ringfence/%2e%2e%5cauthenticate',
+      '/.ringfence/x\\..\\..\\authenticate',
+    ]) {
+      const answer = await get(path, good)
+      assert.deepEqual([answer.status, answer.headers['txn-token']], [404, undefined], path)
+    }
+    assert.equal((await get('/.ringfence-authenticate', good)).status, 404)
   })
 
   it('ends a log-in only in the browser that began it, once, and leads back to its own pages only', async () => {

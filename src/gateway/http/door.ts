@@ -8,16 +8,22 @@
  * Rule: what NGINX gets is for one application, which NGINX names. Nothing that a client sends is passed on as who it is.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, isIP } from 'node:net'
 import { contained, containOwnFault, nothingEnds, settle } from '../../base/contained.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { hashOf } from '../../identity/jwt/verify.ts'
+import { evidenceOfPassword } from '../../identity/proofs/index.ts'
 import type { ProvidersInForce, TokenIdentity } from '../../identity/providers/in-force.ts'
 import { LogInRefused } from '../../identity/refusal.ts'
+import type { RefusedPart } from '../../mesh/refused-log-ins.ts'
+import type { Tokens } from '../../people/profile.ts'
+import { LogInRefusals } from '../../session/refusals.ts'
 import type { Logger } from '../../telemetry/log.ts'
+import { type Answer, cookie, redirect, refused, send } from './answer.ts'
 import {
   applicationHeader,
+  clientHeader,
   cookiesOf,
   logInCookie,
   returnHeader,
@@ -28,6 +34,7 @@ import {
 } from './headers.ts'
 import type { ApplicationConfig, HttpConfig } from './http-config.ts'
 import { callbackPath, LogIns } from './log-in.ts'
+import { returnPath } from './return-path.ts'
 import { type BrowserSession, BrowserSessions, logInMsMax, sessionMsMax } from './sessions.ts'
 import { type AskForTxn, TxnSource } from './txn-source.ts'
 
@@ -54,11 +61,12 @@ const requestMsMax = 10_000
 const idleMsMax = 75_000
 const pathCharsMax = 4096
 
-/** What is answered; the body is for people who look. */
-interface Answer {
-  readonly status: number
-  readonly headers?: Record<string, string | readonly string[]>
-  readonly words?: string
+/** Whose request it is, and for what. */
+interface Asking {
+  readonly shown: Shown
+  readonly application: Application
+  /** Of the client, as NGINX sees it. */
+  readonly address: string
 }
 
 export class HttpDoor {
@@ -67,6 +75,7 @@ export class HttpDoor {
   readonly #applications: ReadonlyMap<string, Application>
   readonly #sessions = new BrowserSessions()
   readonly #txn: TxnSource
+  readonly #refusals: LogInRefusals
   readonly #server: Server
 
   /** @throws RingfenceError CONFIG */
@@ -74,6 +83,7 @@ export class HttpDoor {
     this.#options = options
     this.#nowMs = options.nowMs ?? Date.now
     this.#txn = new TxnSource(options.ask, this.#nowMs)
+    this.#refusals = new LogInRefusals(options.log, this.#nowMs)
     this.#applications = new Map(
       options.config.applications.map((config) => {
         const { logIn } = config
@@ -97,6 +107,11 @@ export class HttpDoor {
 
   get port(): number {
     return (this.#server.address() as AddressInfo).port
+  }
+
+  /** What was refused since this was called before. */
+  takeRefused(): RefusedPart {
+    return this.#refusals.takeRecent()
   }
 
   async start(): Promise<void> {
@@ -126,148 +141,202 @@ export class HttpDoor {
   }
 
   async #answer(request: IncomingMessage): Promise<Answer> {
-    const url = URL.parse(request.url ?? '', 'http://gateway')
-    if (url === null || (request.url?.length ?? 0) > pathCharsMax) return { status: 400, words: 'not an address' }
+    const { url = '', headers } = request
+    // As it stands: what is made equal to another path by reading it as browsers do is not that path.
+    const [path = '', ...query] = url.split('?')
+    if (url.length > pathCharsMax) return { status: 400, words: 'not an address' }
     const shown = shownBy(request.rawHeaders)
-    if (shown.kind === 'refused') return this.#refused(shown.status, shown.words)
-    const application = this.#applications.get(String(request.headers[applicationHeader] ?? ''))
+    if (shown.kind === 'refused') return refused(shown.status, shown.words)
+    const application = this.#applications.get(String(headers[applicationHeader] ?? ''))
     if (application === undefined) return { status: 400, words: 'NGINX names no application that is known here' }
-    switch (url.pathname) {
+    const address = String(headers[clientHeader] ?? '')
+    if (isIP(address) === 0) return { status: 400, words: 'NGINX does not say whose request this is' }
+    const asking: Asking = { shown, application, address }
+    const parameters = new URLSearchParams(query.join('?'))
+    switch (path) {
       case '/authenticate':
-        return await this.#authenticate(shown, application)
+        return await this.#authenticate(asking)
       case '/.ringfence/log-in':
-        return await this.#logIn(request, application, url)
+        return await this.#logIn(request, asking, parameters)
       case callbackPath:
-        return await this.#callback(request, application, url.searchParams)
+        return await this.#callback(request, asking, parameters)
       case '/.ringfence/log-out':
-        return this.#logOut(request, shown, application)
+        return this.#logOut(request, asking)
       default:
         return { status: 404, words: 'there is nothing here' }
     }
   }
 
-  async #authenticate(shown: Shown, { config, logIns }: Application): Promise<Answer> {
-    if (shown.kind === 'bearer') return await this.#tokenOf(shown.token, config)
-    if (shown.kind !== 'session') return this.#refused(401, 'nobody is logged in')
+  async #authenticate(asking: Asking): Promise<Answer> {
+    const { shown, application } = asking
+    const { config, logIns } = application
+    if (shown.kind === 'bearer') return await this.#bearer(shown.token, asking)
+    if (shown.kind !== 'session') return refused(401, 'nobody is logged in')
     const session = this.#sessions.find(shown.id, config.name, this.#nowMs())
-    if (session === undefined) return this.#refused(401, 'nobody is logged in')
+    if (session === undefined) return refused(401, 'nobody is logged in')
     await this.#renewed(session, logIns)
-    return await this.#tokenOf(session.tokens.token, config)
-  }
-
-  async #tokenOf(token: string, { workload }: ApplicationConfig): Promise<Answer> {
+    const { token } = session.tokens
     let found: TokenIdentity
     try {
-      found = await this.#options.providers.current.verify(token, this.#options.trustDomain, this.#nowMs())
+      found = await this.#verified(token)
     } catch (reason) {
-      if (!(reason instanceof RingfenceError) || reason.code !== 'IDENTITY') throw reason
-      const cause = reason instanceof LogInRefused ? reason.why : 'other'
-      this.#options.log.info({ cause, tokenHash: hashOf(token) }, 'log-in over HTTP refused')
-      return this.#refused(
-        401,
-        (reason instanceof LogInRefused ? reason.words : undefined) ?? 'these credentials are not accepted here',
-      )
+      // Whose session it is was verified when it began, so that its end is no refused log-in.
+      if (!(reason instanceof LogInRefused)) throw reason
+      this.#options.log.info({ cause: reason.why, tokenHash: hashOf(token) }, 'a log-in is over')
+      return refused(401, 'nobody is logged in')
     }
-    if (found.person === undefined) return this.#refused(401, 'the token is not of a person')
+    return await this.#answerFor(found, token, config)
+  }
+
+  /** Who was verified, and is known still, is looked at whatever others do; anybody else only within the bounds of refused log-ins. */
+  async #bearer(token: string, asking: Asking): Promise<Answer> {
+    const { address, application } = asking
+    let claimed: string | undefined
+    let found: TokenIdentity
+    try {
+      claimed = evidenceOfPassword(token).claimed
+      if (!this.#options.providers.current.knows(token, this.#nowMs())) this.#refusals.beforeAttempt(address, claimed)
+      found = await this.#verified(token)
+      if (claimed !== undefined) this.#refusals.entered(address, claimed)
+    } catch (reason) {
+      if (!(reason instanceof LogInRefused)) throw reason
+      const words = this.#noted(reason, asking, claimed)
+      // NGINX knows 401 and 403 only. Who is to wait need not log in.
+      return refused(isTooMany(reason) ? 403 : 401, words)
+    }
+    return await this.#answerFor(found, token, application.config)
+  }
+
+  /** @throws LogInRefused */
+  async #verified(token: string): Promise<TokenIdentity> {
+    const { providers, trustDomain } = this.#options
+    try {
+      return await providers.current.verify(token, trustDomain, this.#nowMs())
+    } catch (cause) {
+      if (!(cause instanceof RingfenceError) || cause.code !== 'IDENTITY' || cause instanceof LogInRefused) throw cause
+      throw new LogInRefused('other', cause.message, { cause })
+    }
+  }
+
+  async #answerFor({ person }: TokenIdentity, token: string, { workload }: ApplicationConfig): Promise<Answer> {
+    if (person === undefined) return refused(401, 'the token is not of a person')
     const made = await this.#txn.tokenFor(token, workload)
     return { status: 204, headers: { [txnTokenHeader]: made.token } }
   }
 
+  /** Counts and tells a refusal; what the client may hear. */
+  #noted(reason: unknown, { address, application }: Asking, claimed: string | undefined): string {
+    const listener = `http of ${application.config.name}`
+    const where = { address, port: 0, listener, driverName: undefined }
+    const answer = this.#refusals.answer('words', { ...where, reason, claimed })
+    return answer.kind === 'error' ? answer.error.message : 'refused'
+  }
+
   /** Where it cannot be renewed, what there is counts to its end. */
   async #renewed(session: BrowserSession, logIns: LogIns | undefined): Promise<void> {
-    const { tokens } = session
-    const isDue = tokens.refreshToken !== undefined && tokens.expiresAtMs - this.#nowMs() < renewedBeforeMs
-    if (logIns === undefined || !isDue) return
-    session.renewal ??= this.#renew(session, logIns)
+    const { refreshToken, expiresAtMs } = session.tokens
+    if (logIns === undefined || refreshToken === undefined || expiresAtMs - this.#nowMs() >= renewedBeforeMs) return
+    session.renewal ??= this.#renew(session, logIns, refreshToken)
     await session.renewal
   }
 
-  async #renew(session: BrowserSession, logIns: LogIns): Promise<void> {
+  async #renew(session: BrowserSession, logIns: LogIns, refreshToken: string): Promise<void> {
     try {
-      session.tokens = await logIns.renew(session.tokens)
+      session.tokens = await logIns.renew(session.tokens, refreshToken)
     } catch (reason) {
       containOwnFault('the renewal of a log-in', reason)
-      this.#options.log.info({ reason: reason instanceof Error ? reason.message : '' }, 'a log-in was not renewed')
+      this.#options.log.info(toldOf(reason), 'a log-in was not renewed')
     } finally {
       session.renewal = undefined
     }
   }
 
   /** A page goes to the provider; anything else is told that nobody is logged in. */
-  async #logIn({ headers, method }: IncomingMessage, { logIns }: Application, url: URL): Promise<Answer> {
+  async #logIn({ headers, method }: IncomingMessage, asking: Asking, query: URLSearchParams): Promise<Answer> {
+    const { logIns } = asking.application
     const isPage = method === 'GET' && (headers.accept ?? '').includes('text/html')
-    if (logIns === undefined || !isPage) return this.#refused(401, 'nobody is logged in')
-    const wanted = headers[returnHeader] ?? url.searchParams.get('to')
-    const { location, browser } = await logIns.begin(pathOf(typeof wanted === 'string' ? wanted : null))
+    if (logIns === undefined || !isPage) return refused(401, 'nobody is logged in')
+    const wanted = headers[returnHeader] ?? query.get('to')
+    const returnTo = returnPath(typeof wanted === 'string' ? wanted : null)
+    const { location, browser } = await logIns.begin(returnTo, asking.address)
     return redirect(location, [cookie(logInCookie, browser, logInMsMax)])
   }
 
-  async #callback(request: IncomingMessage, application: Application, query: URLSearchParams): Promise<Answer> {
+  async #callback(request: IncomingMessage, asking: Asking, query: URLSearchParams): Promise<Answer> {
+    const { application, address } = asking
     const { config, logIns } = application
     const state = query.get('state') ?? ''
     const [browser = '', ...more] = cookiesOf([request.headers.cookie ?? ''], logInCookie)
-    const pending = more.length > 0 ? undefined : this.#sessions.take(state, browser, config.name, this.#nowMs())
-    if (logIns === undefined || pending === undefined)
-      return {
-        status: 400,
-        words: 'this log-in was not begun in this browser, or is over; go back to the page that you wanted',
-      }
-    const tokens = await logIns.end(query, state, pending)
-    const answer = await this.#tokenOf(tokens.token, config)
-    if (answer.status !== 204) return { status: 403, words: 'you are known, and may not log in here' }
-    const session = { application: config.name, beganMs: this.#nowMs(), tokens, renewal: undefined }
+    try {
+      // Before the provider is asked about a code, and before this log-in is spent.
+      this.#refusals.beforeAttempt(address, undefined)
+      const pending = more.length > 0 ? undefined : this.#sessions.take(state, browser, config.name, this.#nowMs())
+      if (logIns === undefined || pending === undefined) throw new NotBegun()
+      const tokens = await this.#ended(logIns.end(query, state, pending), asking)
+      return await this.#entered(tokens, pending.returnTo, asking)
+    } catch (reason) {
+      if (!(reason instanceof LogInRefused)) throw reason
+      const words = this.#noted(reason, asking, undefined)
+      if (isTooMany(reason)) return { status: 429, headers: { 'retry-after': '1' }, words }
+      if (reason instanceof NotBegun) return { status: 400, words: reason.message }
+      return { status: 403, words: 'you are known, and may not log in here' }
+    }
+  }
+
+  /** Codes that the provider refuses count as log-ins that are. */
+  async #ended(ending: Promise<Tokens>, asking: Asking): Promise<Tokens> {
+    try {
+      return await ending
+    } catch (reason) {
+      this.#noted(reason, asking, undefined)
+      throw reason
+    }
+  }
+
+  async #entered(tokens: Tokens, returnTo: string, { application, address }: Asking): Promise<Answer> {
+    const { name } = application.config
+    const { token } = tokens
+    const answer = await this.#answerFor(await this.#verified(token), token, application.config)
+    if (answer.status !== 204) throw new LogInRefused('claims', 'the provider gave a token that is not of a person')
+    const { claimed } = evidenceOfPassword(token)
+    if (claimed !== undefined) this.#refusals.entered(address, claimed)
+    const session = { application: name, beganMs: this.#nowMs(), tokens, renewal: undefined }
     const id = this.#sessions.begin(session)
-    this.#options.log.info({ application: config.name, tokenHash: hashOf(tokens.token) }, 'a person logged in')
-    return redirect(pending.returnTo, [cookie(sessionCookie, id, sessionMsMax), cookie(logInCookie, '', 0)])
+    this.#options.log.info({ application: name, tokenHash: hashOf(token) }, 'a person logged in')
+    return redirect(returnTo, [cookie(sessionCookie, id, sessionMsMax), cookie(logInCookie, '', 0)])
   }
 
   /** By POST of the application's own pages only: no other page ends a session. */
-  #logOut({ method, headers }: IncomingMessage, shown: Shown, { config }: Application): Answer {
+  #logOut({ method, headers }: IncomingMessage, { application }: Asking): Answer {
     if (method !== 'POST') return { status: 405, words: 'POST ends a session' }
     const { origin } = headers
-    if (origin !== undefined && origin !== config.url?.replace(/\/$/, ''))
+    if (origin !== undefined && origin !== application.config.url?.replace(/\/$/, ''))
       return { status: 403, words: 'this page may not end a session' }
-    if (shown.kind === 'session') this.#sessions.end(shown.id)
+    // Whatever else is shown beside it.
+    for (const id of cookiesOf([headers.cookie ?? ''], sessionCookie)) this.#sessions.end(id)
     return { status: 200, headers: { 'set-cookie': [cookie(sessionCookie, '', 0)] }, words: 'You are logged out.' }
-  }
-
-  #refused(status: 401 | 403, words: string): Answer {
-    return status === 403
-      ? { status, headers: { connection: 'close' }, words }
-      : { status, headers: { 'www-authenticate': 'Bearer realm="ringfence"' }, words }
   }
 
   #failed(reason: unknown): Answer {
     containOwnFault('a request over HTTP', reason)
-    const { code, message } = RingfenceError.from(reason, 'UNAVAILABLE')
-    this.#options.log.warn({ code, reason: message }, 'a request over HTTP failed')
-    return { status: code === 'IDENTITY' ? 403 : 503, words: 'not now; try again' }
+    const isIdentity = reason instanceof RingfenceError && reason.code === 'IDENTITY'
+    this.#options.log.warn(toldOf(reason), 'a request over HTTP failed')
+    return { status: isIdentity ? 403 : 503, words: 'not now; try again' }
   }
 }
 
-/** A path of the application's own; nothing that leads elsewhere. */
-function pathOf(wanted: string | null): string {
-  if (wanted === null || !/^\/[\x21-\x7e]*$/.test(wanted) || /^\/[/\\]/.test(wanted)) return '/'
-  const url = URL.parse(wanted, 'http://application')
-  if (url === null || url.host !== 'application' || url.pathname.startsWith('/.ringfence/')) return '/'
-  return url.pathname + url.search
+/** A log-in that came back, and is none of this browser's. */
+class NotBegun extends LogInRefused {
+  constructor() {
+    super('other', 'this log-in was not begun in this browser, or is over; go back to the page that you wanted')
+  }
 }
 
-function redirect(location: string, cookies: readonly string[]): Answer {
-  return { status: 302, headers: { location, 'set-cookie': cookies } }
+/** For the log; a stranger's words may quote what it was given. */
+function toldOf(reason: unknown): object {
+  return reason instanceof RingfenceError ? { code: reason.code, reason: reason.message } : { err: reason }
 }
 
-/** `__Host-`: of this host only, over TLS only. An empty one goes. */
-function cookie(name: string, value: string, ms: number): string {
-  return `${name}=${value}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=${Math.floor(ms / 1000)}`
-}
-
-function send(response: ServerResponse, { status, headers = {}, words }: Answer): void {
-  response.writeHead(status, {
-    'cache-control': 'no-store',
-    'referrer-policy': 'no-referrer',
-    ...(words === undefined ? {} : { 'content-type': 'text/plain; charset=utf-8' }),
-    ...(headers as Record<string, string | string[]>),
-  })
-  response.end(words === undefined ? undefined : `${words}\n`)
+function isTooMany(reason: unknown): boolean {
+  return reason instanceof LogInRefused && reason.why === 'too-many-attempts'
 }

@@ -18,7 +18,8 @@ describe('what a request shows', () => {
     assert.deepEqual(shownBy(['Cookie', 'a=b; __Host-ringfence=xyz; c=d']), { kind: 'session', id: 'xyz' })
     // The token of a request that has both was put there for it.
     assert.equal(kinds('Cookie', '__Host-ringfence=xyz', 'Authorization', 'Bearer a.b.c'), 'bearer')
-    assert.equal(kinds('X-Ringfence-Application', 'shop', 'X-Ringfence-Return', '/'), 'nothing')
+    const byNginx = ['X-Ringfence-Application', 'shop', 'X-Ringfence-Return', '/', 'X-Ringfence-Client', '192.0.2.7']
+    assert.equal(kinds(...byNginx), 'nothing')
   })
 
   it('is refused where it could be read in two ways', () => {
@@ -32,6 +33,9 @@ describe('what a request shows', () => {
       ['X-Ringfence-Person', 'corp/alice'],
       ['x_ringfence_application', 'shop'],
       ['X-Ringfence-Application', 'shop', 'X-Ringfence-Application', 'shop'],
+      ['X-Ringfence-Client', '192.0.2.7', 'x-ringfence-client', '192.0.2.7'],
+      ['X_Ringfence_Client', '192.0.2.7'],
+      ['X-Ringfence-Client-Address', '192.0.2.7'],
     ])
       assert.equal(kinds(...raw), '403', raw.join())
   })

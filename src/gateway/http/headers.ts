@@ -16,8 +16,12 @@ export const logInCookie = '__Host-ringfence-log-in'
 /** Set by NGINX, in the place of what a client sends. */
 export const applicationHeader = 'x-ringfence-application'
 export const returnHeader = 'x-ringfence-return'
+/** The address of the client, as NGINX sees it. */
+export const clientHeader = 'x-ringfence-client'
 /** What the application gets. */
 export const txnTokenHeader = 'Txn-Token'
+
+const setByNginx: ReadonlySet<string> = new Set([applicationHeader, returnHeader, clientHeader])
 
 /** Which only this mesh may set. `_` for `-` is another spelling to some who read headers. */
 const ours = /^(?:txn[-_]token|x[-_]ringfence[-_].*)$/
@@ -35,8 +39,7 @@ export function shownBy(raw: readonly string[]): Shown {
     else if (ours.test(name)) counts.set(name, (counts.get(name) ?? 0) + 1)
   }
   for (const [name, count] of counts) {
-    const isSetByNginx = name === applicationHeader || name === returnHeader
-    if (!isSetByNginx) return refused(403, `the header ${name} is not the client's to send`)
+    if (!setByNginx.has(name)) return refused(403, `the header ${name} is not the client's to send`)
     if (count > 1) return refused(403, `the header ${name} stands twice`)
   }
   if (authorizations.length > 1) return refused(403, 'the header authorization stands twice')

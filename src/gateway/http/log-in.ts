@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import * as oidc from 'openid-client'
 import { RingfenceError } from '../../base/errors.ts'
 import type { Profile, Tokens } from '../../people/profile.ts'
-import { asked, discover, LogInDue, providerFault, refreshed, tokensOf } from '../../people/provider.ts'
+import { asked, discover, providerFault, refreshed, tokensOf } from '../../people/provider.ts'
 import type { ApplicationConfig, LogInConfig } from './http-config.ts'
 import { type BrowserSessions, logInMsMax, type Pending } from './sessions.ts'
 
@@ -21,6 +21,8 @@ export class LogIns {
   readonly #sessions: BrowserSessions
   readonly #nowMs: () => number
   #configuration: { readonly found: oidc.Configuration; readonly atMs: number } | undefined
+  /** Asked for, and not here yet. */
+  #asking: Promise<oidc.Configuration> | undefined
 
   /** @throws RingfenceError CONFIG for a file that cannot be read */
   constructor(application: ApplicationConfig, given: LogInConfig, sessions: BrowserSessions, nowMs: () => number) {
@@ -42,9 +44,12 @@ export class LogIns {
   }
 
   /** Where the browser is to go, and the cookie by which it is known when it comes back. @throws RingfenceError */
-  async begin(returnTo: string): Promise<{ readonly location: string; readonly browser: string }> {
+  async begin(returnTo: string, address: string): Promise<{ readonly location: string; readonly browser: string }> {
     const configuration = await this.#discovered()
-    const [state, nonce, verifier] = [oidc.randomState(), oidc.randomNonce(), oidc.randomPKCECodeVerifier()]
+    const [nonce, verifier] = [oidc.randomNonce(), oidc.randomPKCECodeVerifier()]
+    const nowMs = this.#nowMs()
+    const pending = { application: this.#application, verifier, nonce, returnTo, endMs: nowMs + logInMsMax }
+    const { state, browser } = this.#sessions.await(address, pending, nowMs)
     const { scope = '', ...more } = asked(this.#profile, configuration)
     const location = oidc.buildAuthorizationUrl(configuration, {
       ...more,
@@ -55,8 +60,6 @@ export class LogIns {
       state,
       nonce,
     })
-    const untilMs = this.#nowMs() + logInMsMax
-    const browser = this.#sessions.await(state, { application: this.#application, verifier, nonce, returnTo, untilMs })
     return { location: location.href, browser }
   }
 
@@ -75,23 +78,31 @@ export class LogIns {
         this.#nowMs(),
       )
     } catch (reason) {
-      throw providerFault(reason, this.#profile.issuer)
+      throw providerFault(reason, this.#profile.issuer, [query.get('code') ?? '', verifier])
     }
   }
 
   /** @throws RingfenceError where the person has to log in again, or the provider is away */
-  renew(tokens: Tokens): Promise<Tokens> {
-    const { refreshToken } = tokens
-    if (refreshToken === undefined) return Promise.reject(new LogInDue('there is nothing to renew it with', 'default'))
+  renew(tokens: Tokens, refreshToken: string): Promise<Tokens> {
     return refreshed(this.#profile, tokens, refreshToken, 'default', this.#nowMs())
   }
 
+  /** Asked for once, however many browsers wait for it. */
   async #discovered(): Promise<oidc.Configuration> {
     const known = this.#configuration
     if (known !== undefined && this.#nowMs() - known.atMs < configurationMsMax) return known.found
-    const found = await discover(this.#profile)
-    this.#configuration = { found, atMs: this.#nowMs() }
-    return found
+    this.#asking ??= this.#discover()
+    return await this.#asking
+  }
+
+  async #discover(): Promise<oidc.Configuration> {
+    try {
+      const found = await discover(this.#profile)
+      this.#configuration = { found, atMs: this.#nowMs() }
+      return found
+    } finally {
+      this.#asking = undefined
+    }
   }
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { limits } from '../../base/limits.ts'
 import type { Tokens } from '../../people/profile.ts'
 import { type BrowserSession, BrowserSessions, logInMsMax, sessionMsMax } from './sessions.ts'
 
@@ -12,6 +13,8 @@ const tokens: Tokens = {
   obtainedAtMs: 0,
   subject: 'alice',
 }
+const begin = (sessions: BrowserSessions, address = '192.0.2.7'): { state: string; browser: string } =>
+  sessions.await(address, { application: 'shop', verifier: 'v', nonce: 'n', returnTo: '/', endMs: logInMsMax }, 0)
 const session = (application = 'shop'): BrowserSession => ({ application, beganMs: 0, tokens, renewal: undefined })
 
 describe('browsers', () => {
@@ -31,16 +34,27 @@ describe('browsers', () => {
 
   it('come back from a log-in that they began themselves, once and in time', () => {
     const sessions = new BrowserSessions()
-    const begin = (state: string): string =>
-      sessions.await(state, { application: 'shop', verifier: 'v', nonce: 'n', returnTo: '/', untilMs: logInMsMax })
-    const [first, second] = [begin('s1'), begin('s2')]
-    assert.equal(sessions.take('s1', second, 'shop', 1), undefined)
-    assert.equal(sessions.take('s3', first, 'shop', 1), undefined)
-    assert.equal(sessions.take('s1', '', 'shop', 1), undefined)
-    assert.equal(sessions.take('s1', first, 'shop', 1)?.verifier, 'v', 'who tried before took nothing')
-    assert.equal(sessions.take('s1', first, 'shop', 1), undefined)
-    assert.equal(sessions.take('s2', second, 'wiki', 1), undefined)
-    assert.equal(sessions.take('s4', begin('s4'), 'shop', logInMsMax), undefined)
+    const [first, second, late] = [begin(sessions), begin(sessions), begin(sessions)]
+    assert.match(first.state, /^[\w-]{59}$/)
+    assert.notEqual(first.state, second.state)
+    assert.equal(sessions.take(first.state, second.browser, 'shop', 1), undefined)
+    assert.equal(sessions.take(`${first.state}A`, first.browser, 'shop', 1), undefined)
+    assert.equal(sessions.take('', first.browser, 'shop', 1), undefined)
+    assert.equal(sessions.take(first.state, '', 'shop', 1), undefined)
+    assert.equal(sessions.take(first.state, first.browser, 'shop', 1)?.verifier, 'v', 'who tried before took nothing')
+    assert.equal(sessions.take(first.state, first.browser, 'shop', 1), undefined)
+    assert.equal(sessions.take(second.state, second.browser, 'wiki', 1), undefined)
+    assert.equal(sessions.take(late.state, late.browser, 'shop', logInMsMax), undefined)
+  })
+
+  it('that begin log-ins without end forget their own, by address, and nobody else’s', () => {
+    const sessions = new BrowserSessions()
+    const quiet = Array.from({ length: 50 }, (_, i) => begin(sessions, `192.0.2.${i}`))
+    const early = begin(sessions, '2001:db8::1')
+    // Of one /64: other addresses of one's own are no other one.
+    for (let i = 0; i < limits.httpLogInsMax; i++) begin(sessions, `2001:db8::${i.toString(16)}`)
+    for (const { state, browser } of quiet) assert.ok(sessions.take(state, browser, 'shop', 1))
+    assert.equal(sessions.take(early.state, early.browser, 'shop', 1), undefined)
   })
 
   it('are forgotten where there are too many: those that were seen least recently', () => {

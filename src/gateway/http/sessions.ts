@@ -3,11 +3,15 @@
  * process, which forgets all when it ends, and a browser is sent to its provider again, where it is logged in still.
  */
 import { createHash, randomBytes } from 'node:crypto'
-import { type Cache, createCache, createWeighedCache } from '../../base/cache.ts'
+import { type Cache, createWeighedCache } from '../../base/cache.ts'
 import { limits } from '../../base/limits.ts'
+import { OwnedEntries } from '../../base/owned-entries.ts'
+import { addressBlock } from '../../mesh/address-block.ts'
 import type { Tokens } from '../../people/profile.ts'
 
 const idBytes = 32
+/** Of a hash, in a state: whose it is. */
+const ownerChars = 16
 /** Of one without its tokens, about. */
 const sessionBytes = 1024
 /** Whoever has not come back from the provider by then begins anew. */
@@ -32,7 +36,8 @@ export interface Pending {
   readonly returnTo: string
   /** Of the cookie that the browser has: who began ends it. */
   readonly browserHash: string
-  readonly untilMs: number
+  /** Whoever comes back later begins anew. */
+  readonly endMs: number
 }
 
 export class BrowserSessions {
@@ -40,7 +45,8 @@ export class BrowserSessions {
     limits.httpSessionsBytesMax,
     ({ tokens }) => sessionBytes + tokens.token.length + (tokens.refreshToken?.length ?? 0),
   )
-  readonly #pending: Cache<Pending> = createCache(limits.httpLogInsMax)
+  /** By address: who begins many forgets its own. */
+  readonly #pending = new OwnedEntries<Pending>(limits.httpLogInsMax)
 
   /** What the cookie is to be. */
   begin(session: BrowserSession): string {
@@ -61,19 +67,26 @@ export class BrowserSessions {
     return session
   }
 
-  /** What the browser's cookie is to be. */
-  await(state: string, pending: Omit<Pending, 'browserHash'>): string {
+  /** For a log-in that an address begins: `state` for the provider, and what the browser's cookie is to be. */
+  await(
+    address: string,
+    pending: Omit<Pending, 'browserHash'>,
+    nowMs: number,
+  ): { readonly state: string; readonly browser: string } {
+    const owner = hashed(addressBlock(address)).slice(0, ownerChars)
+    const state = owner + randomBytes(idBytes).toString('base64url')
     const browser = randomBytes(idBytes).toString('base64url')
-    this.#pending.set(hashed(state), { ...pending, browserHash: hashed(browser) })
-    return browser
+    this.#pending.set(owner, hashed(state), { ...pending, browserHash: hashed(browser) }, nowMs)
+    return { state, browser }
   }
 
   /** Once for each; undefined for a state of nobody, of another browser or application, or of too long ago. */
   take(state: string, browser: string, application: string, nowMs: number): Pending | undefined {
-    const pending = this.#pending.get(hashed(state))
+    const [owner, key] = [state.slice(0, ownerChars), hashed(state)]
+    const pending = this.#pending.get(owner, key, nowMs)
     if (pending === undefined || pending.browserHash !== hashed(browser)) return undefined
-    this.#pending.delete(hashed(state))
-    return pending.application === application && nowMs < pending.untilMs ? pending : undefined
+    this.#pending.delete(owner, key)
+    return pending.application === application ? pending : undefined
   }
 }
 

@@ -12,6 +12,7 @@ import type { StsCheck, StsProved } from '../aws/sts.ts'
 import { KeyRing, type PublicJwk } from '../jwt/keys.ts'
 import {
   checkUnsigned,
+  hashOf,
   readToken,
   shortText,
   type UnverifiedToken,
@@ -161,6 +162,12 @@ export class Providers {
   /** So long may a certificate live that is got for what one of them signed; 0 where there are none, also for one that is gone. */
   certificateMsMax(provider: string): number {
     return this.#byName.get(provider)?.document.spec.certificateLife ?? 0
+  }
+
+  /** That token was verified here, by a document and keys that are in force still. */
+  knows(text: string, nowMs: number): boolean {
+    const hash = hashOf(text)
+    return [...this.#byName.values()].some((one) => one.known(hash, nowMs) !== undefined)
   }
 
   /** One of them has the keys of that trust domain. */
