@@ -68,7 +68,14 @@ const compact = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/
 const notUnderstood = ['crit', 'b64', 'enc', 'zip', 'epk', 'p2c', 'p2s']
 const idCharsMax = 1024
 /** `typ` among the claims, as Keycloak writes it: these are no log-ins. */
-const otherPurposes: ReadonlySet<string> = new Set(['refresh', 'offline', 'logout', 'serialized-id'])
+const otherPurposes: ReadonlySet<string> = new Set([
+  'refresh',
+  'offline',
+  'logout',
+  'serialized-id',
+  'initialaccesstoken',
+  'registrationaccesstoken',
+])
 
 /** Whether it is to be read as a token at all. */
 export function looksLikeToken(text: string): boolean {
@@ -94,7 +101,7 @@ export function readToken(text: string): UnverifiedToken {
   const evidence = { hash, issuer, tokenId: shortText(claims.jti) }
   const unknown = notUnderstood.find((name) => Object.hasOwn(header, name))
   if (unknown !== undefined) throw new LogInRefused('type', `the token's header has "${unknown}"`, { evidence })
-  if (String(header.cty ?? '').toLowerCase() === 'jwt')
+  if (mediaType(String(header.cty ?? '')) === 'jwt')
     throw new LogInRefused('type', 'the token has another inside', { evidence })
   if (
     typeof alg !== 'string' ||
@@ -103,8 +110,13 @@ export function readToken(text: string): UnverifiedToken {
   ) {
     throw new LogInRefused('malformed', "the token's header is not understood", { evidence })
   }
-  const type = typ.toLowerCase().replace(/^application\//, '')
+  const type = mediaType(typ)
   return { text, algorithm: alg, kid, type, claims, hash }
+}
+
+/** RFC 7515 §4.1.9 lets `application/` be left out. */
+function mediaType(text: string): string {
+  return text.toLowerCase().replace(/^application\//, '')
 }
 
 /** What a token says of itself; undefined where it is none. */
@@ -190,6 +202,11 @@ function checkClaims(claims: JsonObject, rules: TokenRules, hash: string, nowMs:
     throw new LogInRefused('issuer', 'the token has another issuer')
   if (typeof typ === 'string' && otherPurposes.has(typ.toLowerCase()))
     throw new LogInRefused('type', `the token is a ${typ.toLowerCase()} token`)
+  // RFC 8417: it tells of something that happened, such as a log-out, and its type may be left out.
+  if (Object.hasOwn(claims, 'events')) throw new LogInRefused('type', 'the token tells of events, and is no log-in')
+  // RFC 9449 §7.1, RFC 8705 §3: without the proof it would be a bearer's, which its issuer did not make it.
+  if (Object.hasOwn(claims, 'cnf'))
+    throw new LogInRefused('type', 'the token is bound to a key ("cnf"), and no proof of that is asked for here')
   const audiences: readonly unknown[] = Array.isArray(aud) ? aud : [aud]
   if (!audiences.some((one) => typeof one === 'string' && rules.audiences.includes(one)))
     throw new LogInRefused('audience', 'the token is for another audience')
