@@ -271,7 +271,21 @@ suite('a token that counts for nothing', () => {
     for (const entries of pairs) assert.match(await ask(from, query(select), ...entries), /^0x2100.*more than once/)
     // Other entries say nothing.
     assert.match(await ask(from, query(select), ['x', 'y'], ['txn-token', bob], ['z', '']), isRows)
-    assert.match(await ask(from, query(insert), ['txn-tokens', bob], ['proxyexecute', 'corp/bob']), isRows)
+    assert.match(await ask(from, query(insert), ['txn-tokens', bob], ['execute-as', 'corp/bob']), isRows)
+  })
+
+  it('is refused under a name that only reads like one: it is never served as the workload alone', async () => {
+    const from = await client()
+    sidecar.node.requests.length = 0
+    for (const [name, value] of [
+      ['Txn-Token', txnToken('corp/bob')],
+      ['txn_token', txnToken('corp/bob')],
+      ['proxyexecute', 'corp/bob'],
+      ['PROXYEXECUTE', txnToken('corp/bob')],
+    ] as const)
+      assert.match(await ask(from, query(insert), [name, value]), /^0x2100.*not by the name/, name)
+    assert.equal(sidecar.node.requests.length, 0)
+    assert.match(await ask(from, query(insert)), isRows)
   })
 
   it('is refused in a session that is a person’s own', async () => {

@@ -38,7 +38,16 @@ describe('on whose behalf a request asks', () => {
   it('is a token or a name, under either key; other entries say nothing', () => {
     assert.equal(found(), 'none')
     assert.equal(found(['x', 'y']), 'none')
-    for (const key of ['txn-toke', 'txn-tokenx', 'Txn-Token', 'proxyexecute', 'ProxyExecut', 'ProxyExecute\0', ''])
+    for (const key of [
+      'txn-toke',
+      'txn-tokenx',
+      'txn token',
+      'txnxtoken',
+      'ProxyExecut',
+      'ProxyExecute\0',
+      'Proxy-Execut',
+      '',
+    ])
       assert.equal(found([key, token]), 'none', key)
     assert.equal(found(['txn-token', token]), `token ${token}`)
     assert.equal(found(['ProxyExecute', token]), `token ${token}`)
@@ -47,6 +56,15 @@ describe('on whose behalf a request asks', () => {
     assert.equal(found(['a', 'b'], ['ProxyExecute', 'corp/alice'], ['c', '']), 'name corp/alice')
     // What is left of the one before counts for nothing.
     assert.equal(found(['x', 'y']), 'none')
+  })
+
+  it('is faulty under a name that only reads like one, as HTTP writes it: it is not served as nobody’s', () => {
+    for (const key of ['Txn-Token', 'TXN-TOKEN', 'txn_token', 'Txn_Token', 'txn-tokeN'])
+      for (const value of [token, 'corp/alice', ''])
+        assert.match(found([key, value]), /not by the name txn-token$/, key)
+    for (const key of ['proxyexecute', 'PROXYEXECUTE', 'ProxyExecutE', 'proxyExecute'])
+      assert.match(found(['x', 'y'], [key, 'corp/alice']), /not by the name ProxyExecute$/, key)
+    assert.match(found(['Txn-Token', token], ['txn-token', token]), /not by the name/)
   })
 
   it('is faulty where two say it, where it is empty or too long', () => {

@@ -37,8 +37,12 @@ export function findAsked(bytes: Buffer, start: number, end: number): Asked {
     const keyBytes = reader.short()
     const keyAt = reader.skip(keyBytes)
     const valueBytes = reader.skipBytes()
-    const isToken = isKey(tokenKey, bytes, keyAt, keyBytes)
-    if (!isToken && !isKey(nameKey, bytes, keyAt, keyBytes)) continue
+    const isToken = readsAs(tokenKey, bytes, keyAt, keyBytes)
+    if (!isToken && !readsAs(nameKey, bytes, keyAt, keyBytes)) continue
+    const key = isToken ? tokenKey : nameKey
+    // Whoever wrote it meant somebody: it is not served as if nobody were named.
+    if (key.compare(bytes, keyAt, keyAt + keyBytes) !== 0)
+      return faulty(`the custom payload says on whose behalf this is, but not by the name ${key.toString()}`)
     if (found) return faulty('the custom payload says more than once on whose behalf this is')
     found = true
     const fault = take(bytes, reader.at, valueBytes, isToken)
@@ -47,8 +51,16 @@ export function findAsked(bytes: Buffer, start: number, end: number): Asked {
   return asked
 }
 
-function isKey(key: Buffer, bytes: Buffer, at: number, length: number): boolean {
-  return length === key.length && key.compare(bytes, at, at + length) === 0
+/** The same to somebody who looks at neither case nor the kind of dash: HTTP calls it `Txn-Token`. */
+function readsAs(key: Buffer, bytes: Buffer, at: number, length: number): boolean {
+  if (length !== key.length) return false
+  for (let i = 0; i < length; i++) if (folded(key[i]!) !== folded(bytes[at + i]!)) return false
+  return true
+}
+
+function folded(byte: number): number {
+  if (byte === 0x5f) return 0x2d
+  return byte >= 0x41 && byte <= 0x5a ? byte | 0x20 : byte
 }
 
 /** What is wrong with it; undefined where nothing is. */
