@@ -1,12 +1,14 @@
 /** Workloads of clouds and clusters at both doors: AWS by token and by a pre-signed request, Kubernetes by keys and by TokenReview, JWT-SVIDs. */
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, it, describe as suite } from 'node:test'
 import { auth, Client } from 'cassandra-driver'
 import { presignedPassword } from '../../src/cli/aws-token.ts'
+import { whyTable } from '../../src/cli/identity/why-table.ts'
+import { RememberedRefusals } from '../../src/control/refused-log-ins.ts'
 import { authResponseEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { type AwsKey, FakeSts } from '../../src/identity/aws/fake-sts.fixture.ts'
@@ -18,6 +20,7 @@ import type { KeySet } from '../../src/identity/providers/in-force.ts'
 import { callsOutside } from '../../src/mesh/call-out.ts'
 import type { FakeFeed } from '../../src/mesh/feed.fixture.ts'
 import { pushedKinds } from '../../src/mesh/pushed.ts'
+import type { RefusedPart } from '../../src/mesh/refused-log-ins.ts'
 import { describe, type RawClient } from './client.ts'
 import { FakeApiServer } from './fake-api-server.ts'
 import { OutsideServer } from './outside-server.ts'
@@ -155,8 +158,14 @@ let sidecar: RunningSidecar
 let gateway: RunningGateway
 let feeds: FakeFeed[]
 
+/** Everything that somebody showed as a password, good or bad. */
+const shown = new Set<string>()
+
 before(async () => {
+  // Whatever is told at any level is looked at in the end.
+  process.env.RINGFENCE_LOG = 'trace'
   world = await World.make()
+  delete process.env.RINGFENCE_LOG
   const outsideServer = await OutsideServer.start(
     world.ca,
     ['sts.eu-central-1.amazonaws.com', 'sts.us-east-1.amazonaws.com'],
@@ -203,6 +212,7 @@ async function asked(
 
 /** `in`, or what the ERROR says. */
 async function told(client: RawClient, password: string): Promise<string> {
+  shown.add(password)
   const answer = await client.logIn('aws', password)
   return headerOpcode(answer, 0) === Opcode.AUTH_SUCCESS ? 'in' : describe(answer)
 }
@@ -523,3 +533,40 @@ suite('a Pod that is deleted', () => {
     assert.equal(await causeOf(sidecar.port, token), 'signature')
   })
 })
+
+suite('of what was shown', () => {
+  it('nothing is written: no log at any level, no record, no report, no answer to who asks why', () => {
+    const reports = feeds.map((feed) => JSON.stringify(feed.report?.()))
+    const refused = new RememberedRefusals()
+    for (const report of reports) refused.take(JSON.parse(report) as RefusedPart, 'one')
+    const rows = Array.from({ length: 512 }, (_, i) => refused.find(`127.0.${1 + (i >> 8)}.${i & 255}`)).flat()
+    assert.ok(rows.length > 10, `${rows.length} rows`)
+    const files = readdirSync(world.folder, { recursive: true, withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => readFileSync(join(parentPath, name), 'latin1'))
+    const table = whyTable(rows, { nowMs: Date.now(), widthMax: 80, rowsMax: 1000 })
+    const written = [...world.logged, ...reports, ...table, ...files, JSON.stringify(rows)].join('\n')
+    assert.match(written, /"level":"(debug|trace)"/)
+    assert.ok(shown.size > 80, `${shown.size} were shown`)
+    for (const secret of [awsKey.secretAccessKey, String(awsKey.sessionToken), apiServer.reviewer, ...shown].flatMap(
+      secretsIn,
+    ))
+      assert.ok(!written.includes(secret), secret.slice(0, 40))
+  })
+})
+
+/** What of it must stand nowhere: itself, its claims, its signature, what a pre-signed URL has of a session. */
+function secretsIn(password: string): string[] {
+  if (!password.startsWith(presignedPrefix))
+    return password
+      .split('.')
+      .slice(1)
+      .concat(password)
+      .filter((one) => one.length > 8)
+  const url = Buffer.from(password.slice(presignedPrefix.length), 'base64url').toString('latin1')
+  const { searchParams } = URL.parse(url) ?? new URL('https://x')
+  const values = ['X-Amz-Signature', 'X-Amz-Security-Token'].map((name) => searchParams.get(name) ?? '')
+  return [password, password.slice(presignedPrefix.length), url, ...values, ...values.map(encodeURIComponent)].filter(
+    (one) => one.length > 8,
+  )
+}

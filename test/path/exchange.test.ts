@@ -33,7 +33,10 @@ const people = [
 const folder = mkdtempSync(join(tmpdir(), 'ringfence-exchange-'))
 const bundleFile = join(folder, 'bundle.pem')
 const logged: string[] = []
+// Whatever is told at any level is looked at in the end.
+process.env.RINGFENCE_LOG = 'trace'
 const log = createLogger('exchange', { write: (line) => void logged.push(line) })
+delete process.env.RINGFENCE_LOG
 const agents: Agent[] = []
 
 let provider: IdentityProvider
