@@ -43,11 +43,11 @@ export const limits = {
   outsideTimeoutMs: 5_000,
   /** Its answer. */
   outsideAnswerBytesMax: 64 * 1024,
-  /** Log-ins of one address that may be refused at once; then the next ones are refused unread. An IPv6 address counts with its /64. */
+  /** Log-ins of one address that may be refused at once; then the next ones are refused unread. An IPv6 address counts with its /64. Of those who had a session from there as who they claim to be, as many more. */
   logInsRefusedPerAddressBurstMax: 500,
   /** And each second from then on. */
   logInsRefusedPerAddressPerSecondMax: 50,
-  /** The same of those who claim to be one and the same, from whatever address. */
+  /** The same of those who claim to be one and the same, from whatever address; where that one had a session, from that address. */
   logInsRefusedPerClaimBurstMax: 200,
   /** And each second from then on. */
   logInsRefusedPerClaimPerSecondMax: 20,

@@ -176,6 +176,24 @@ describe('refused log-ins are bounded', () => {
     assert.ok(may(at, '203.0.113.1'))
   })
 
+  it('and who was here is not kept out by strangers at her address; those who claim to be one that was here are bounded, too', () => {
+    const at = refusals()
+    const here = Array.from({ length: 10 }, (_, i) => `corp/known-${i}`)
+    for (const claimed of here) at.entered('192.0.2.7', claimed)
+    refuse(at, '192.0.2.7', 'corp/mallory', ofAddress)
+    refuse(at, '192.0.2.7', undefined, 10)
+    assert.ok(!may(at, '192.0.2.7', 'corp/new') && !may(at, '192.0.2.7'))
+    for (const claimed of here) assert.ok(may(at, '192.0.2.7', claimed))
+    // By her name, from her address: she alone.
+    refuse(at, '192.0.2.7', 'corp/known-0', ofClaim)
+    assert.ok(!may(at, '192.0.2.7', 'corp/known-0'))
+    for (const claimed of here.slice(1)) assert.ok(may(at, '192.0.2.7', claimed))
+    assert.ok(may(at, '192.0.2.8', 'corp/known-0'), 'elsewhere she is a stranger, of whom nothing was refused')
+    // By the names of all who were here: the address.
+    for (const claimed of here.slice(1)) refuse(at, '192.0.2.7', claimed, ofClaim / 4)
+    for (const claimed of here) assert.ok(!may(at, '192.0.2.7', claimed))
+  })
+
   it('and who is verified is not counted', () => {
     const at = refusals()
     for (let i = 0; i < 10 * ofAddress; i++) {

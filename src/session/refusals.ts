@@ -94,6 +94,12 @@ export class LogInRefusals {
   readonly #nowMs: () => number
   readonly #byAddress = new Attempts(limits.logInsRefusedPerAddressBurstMax, limits.logInsRefusedPerAddressPerSecondMax)
   readonly #byClaimed = new Attempts(limits.logInsRefusedPerClaimBurstMax, limits.logInsRefusedPerClaimPerSecondMax)
+  /** The same of who had a session from that address as who is claimed: what others do at the address or by the name counts above, and not here. */
+  readonly #hereByAddress = new Attempts(
+    limits.logInsRefusedPerAddressBurstMax,
+    limits.logInsRefusedPerAddressPerSecondMax,
+  )
+  readonly #hereByClaimed = new Attempts(limits.logInsRefusedPerClaimBurstMax, limits.logInsRefusedPerClaimPerSecondMax)
   /** When one of an address, and of a claimed identity, had a session here. */
   readonly #seen: Cache<number> = createCache(limits.clientsRememberedMax)
   /** Since the last report. */
@@ -118,13 +124,13 @@ export class LogInRefusals {
    */
   beforeAttempt(address: string, claimed: string | undefined): void {
     const nowMicros = this.#nowMs() * 1000
-    const mayTry = this.#byAddress.mayTry(addressBlock(address), nowMicros)
-    // Who was here from this address is not kept out by others who claim to be the same.
-    if (
-      mayTry &&
-      (claimed === undefined || this.#wasHere(address, claimed) || this.#byClaimed.mayTry(claimed, nowMicros))
-    )
-      return
+    const block = addressBlock(address)
+    // Who was here from this address is kept out neither by others who claim to be the same, nor by strangers at the address.
+    const mayTry = this.#wasHere(address, claimed)
+      ? this.#hereByAddress.mayTry(block, nowMicros) && this.#hereByClaimed.mayTry(seenKey(address, claimed), nowMicros)
+      : this.#byAddress.mayTry(block, nowMicros) &&
+        (claimed === undefined || this.#byClaimed.mayTry(claimed, nowMicros))
+    if (mayTry) return
     throw new LogInRefused('too-many-attempts', 'too many log-ins were refused before', {
       words: 'too many log-ins were refused before; try again later',
     })
@@ -149,8 +155,13 @@ export class LogInRefusals {
   answer(mode: RefusalMode, refused: Refused): RefusalAnswer {
     const { address, port, listener, driverName, reason, claimed } = refused
     const nowMicros = this.#nowMs() * 1000
-    this.#byAddress.refused(addressBlock(address), nowMicros)
-    if (claimed !== undefined) this.#byClaimed.refused(claimed, nowMicros)
+    if (this.#wasHere(address, claimed)) {
+      this.#hereByAddress.refused(addressBlock(address), nowMicros)
+      this.#hereByClaimed.refused(seenKey(address, claimed), nowMicros)
+    } else {
+      this.#byAddress.refused(addressBlock(address), nowMicros)
+      if (claimed !== undefined) this.#byClaimed.refused(claimed, nowMicros)
+    }
     const { cause, evidence } = told(reason)
     const message = reason instanceof Error ? reason.message : String(reason)
     const { hash: tokenHash, ...rest } = evidence
@@ -185,6 +196,6 @@ function told(reason: unknown): { cause: RefusalCause; evidence: RefusedEvidence
     : { cause: 'other', evidence: {} }
 }
 
-function seenKey(address: string, claimed: string): string {
+function seenKey(address: string, claimed: string | undefined): string {
   return `${addressBlock(address)} ${claimed}`
 }

@@ -211,6 +211,7 @@ suite('log-ins over HTTP are bounded', () => {
     assert.deepEqual([refused.status, refused.text], [403, 'too many log-ins were refused before; try again later\n'])
     // Who is verified is not kept out, at that very address: by a token that is known, and by a session.
     assert.equal((await authenticate(known, '192.0.2.66')).status, 204)
+    assert.equal((await authenticate(idToken('alice', { jti: 'renewed' }), '192.0.2.66')).status, 204)
     assert.equal((await ask('/authenticate', '192.0.2.66', ['Cookie', session])).status, 204)
     // Nor are others.
     assert.equal((await authenticate(idToken('carol'), '192.0.2.67')).status, 204)
