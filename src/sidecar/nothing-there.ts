@@ -56,6 +56,21 @@ export function notThere(table: string, revision: number): Denial {
   return { kind: 'denial', rule: nothingThereRule, reason, revision, invalid: true }
 }
 
+/** Those that name a table or view which is there: of a view the node would do or say something else than of nothing. */
+const verbsOnViews: ReadonlySet<string> = new Set([
+  ...verbs,
+  'TRUNCATE',
+  'ALTER TABLE',
+  'DROP TABLE',
+  'ALTER MATERIALIZED VIEW',
+  'DROP MATERIALIZED VIEW',
+  'CREATE INDEX',
+  'CREATE TRIGGER',
+  'DROP TRIGGER',
+  'GRANT',
+  'REVOKE',
+])
+
 /**
  * A view that a statement names, whose base table is hidden from whoever asks: it is not there for them, as in all that is told about the
  * schema. A refusal would name the base, and the node says of a write that this is a view.
@@ -65,7 +80,7 @@ export function hiddenView(
   schema: SchemaView,
   visibility: Visibility,
 ): string | undefined {
-  if (verbs.has(verb) && keyspace !== undefined && table !== undefined) {
+  if (verbsOnViews.has(verb) && keyspace !== undefined && table !== undefined) {
     const base = schema.table(keyspace, table)?.base
     if (base === undefined || seesTable(visibility, keyspace, table, base)) return undefined
     return table

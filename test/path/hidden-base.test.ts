@@ -20,7 +20,7 @@ spec:
   subjects: [{ spiffeId: spiffe://demo.local/svc/${who} }]
   keyspaces: [shop]
   tables: [${tables}]
-  operations: [READ, WRITE, SCAN]
+  operations: [READ, WRITE, SCAN, TRUNCATE, ALTER, DROP, AUTHORIZE]
 `
 const rules = `${rule('bob', 'items, shown, absent')}${rule('carol', 'items, shown, absent, secret')}`
 
@@ -81,6 +81,22 @@ suite('a statement that names it', () => {
     ['INSERT, conditional', (table) => queryEnvelope(4, 1, `INSERT INTO shop.${table} (k) VALUES ('a') IF NOT EXISTS`)],
     ['UPDATE', (table) => queryEnvelope(4, 1, `UPDATE shop.${table} SET v = 'b' WHERE k = 'a'`)],
     ['DELETE', (table) => queryEnvelope(4, 1, `DELETE FROM shop.${table} WHERE k = 'a'`)],
+    ...[
+      'TRUNCATE shop.?',
+      'TRUNCATE TABLE shop.?',
+      'ALTER TABLE shop.? ADD w text',
+      'ALTER TABLE shop.? WITH comment = 1',
+      'DROP TABLE shop.?',
+      'ALTER MATERIALIZED VIEW shop.? WITH comment = 1',
+      'DROP MATERIALIZED VIEW shop.?',
+      'CREATE INDEX ON shop.? (v)',
+      "CREATE CUSTOM INDEX i ON shop.? (v) USING 'sai'",
+      'GRANT SELECT ON shop.? TO r',
+      'REVOKE MODIFY ON TABLE shop.? FROM r',
+    ].flatMap((text): (readonly [string, (table: string) => Buffer])[] => [
+      [text, (table) => queryEnvelope(4, 1, text.replace('?', table))],
+      [`${text}, prepared`, (table) => prepareEnvelope(4, 1, text.replace('?', table))],
+    ]),
     [
       'BATCH text',
       (table) => queryEnvelope(4, 1, `BEGIN BATCH INSERT INTO shop.${table} (k) VALUES ('a'); APPLY BATCH`),

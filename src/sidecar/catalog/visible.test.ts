@@ -10,7 +10,7 @@ const some: Visibility = {
   all: false,
   keyspace: (name) => name === 'shop',
   table: (_, name) => name.startsWith('seen_table'),
-  function: (_, name) => name.startsWith('seen_function'),
+  function: (keyspace, name) => keyspace === 'system' || name.startsWith('seen_function'),
 }
 
 const tables = {
@@ -37,7 +37,7 @@ const columnsOf: Readonly<Record<string, readonly string[]>> = {
   types: ['keyspace_name', 'type_name'],
   tables: ['keyspace_name', 'table_name'],
   columns: ['keyspace_name', 'table_name', 'column_name'],
-  column_masks: ['keyspace_name', 'table_name', 'column_name'],
+  column_masks: ['keyspace_name', 'table_name', 'column_name', 'function_keyspace', 'function_name'],
   dropped_columns: ['keyspace_name', 'table_name', 'column_name'],
   triggers: ['keyspace_name', 'table_name', 'trigger_name'],
   indexes: ['keyspace_name', 'table_name', 'index_name'],
@@ -79,6 +79,11 @@ describe('a row about the schema', () => {
           if (naming[column] !== 'table') continue
           assert.equal(exists(seen.with(i, 'seen_table_of_seen')), true, column)
           assert.equal(exists(seen.with(i, 'seen_table_of_hidden')), false, column)
+        }
+        if (name === 'column_masks') {
+          for (const native of ['mask_inner', 'hidden'])
+            assert.equal(exists([...seen.slice(0, 3), 'system', native]), true)
+          assert.equal(exists([...seen.slice(0, 3), null, null]), true)
         }
         if (name === 'aggregates') assert.equal(exists([...seen.slice(0, 3), null] as string[]), true)
       })

@@ -17,6 +17,8 @@ export interface SchemaTable {
   /** The columns that name what a row is about and what it is made of, in its keyspace: all of them must be visible. */
   readonly objects: readonly string[]
   readonly kind: 'table' | 'function'
+  /** The columns that name a function of any keyspace, which must be visible too: its keyspace, its name. */
+  readonly functionOf?: readonly [string, string]
 }
 
 const table = (keyspace: string, name: string, key: string, objects = '', kind: SchemaTable['kind'] = 'table') => ({
@@ -32,7 +34,10 @@ const known: readonly SchemaTable[] = [
   table('system_schema', 'keyspaces', ''),
   table('system_schema', 'tables', 'table_name', 'table_name'),
   table('system_schema', 'columns', 'table_name column_name', 'table_name'),
-  table('system_schema', 'column_masks', 'table_name column_name', 'table_name'),
+  {
+    ...table('system_schema', 'column_masks', 'table_name column_name', 'table_name'),
+    functionOf: ['function_keyspace', 'function_name'],
+  },
   table('system_schema', 'dropped_columns', 'table_name column_name', 'table_name'),
   table('system_schema', 'triggers', 'table_name trigger_name', 'table_name'),
   table('system_schema', 'indexes', 'table_name index_name', 'table_name'),
@@ -74,13 +79,15 @@ export function seesTable(visibility: Visibility, keyspace: string, name: string
 
 /** Whether a row exists, asked of each row in its place. Rows of an object stand together, so the last answer is remembered. */
 export function existing(
-  { objects, kind }: SchemaTable,
+  { objects, kind, functionOf }: SchemaTable,
   shape: TableShape,
   visibility: Visibility,
   baseOf: BaseOf,
 ): (row: RowView) => boolean {
   const keyspaceAt = shape.columns.findIndex(({ name }) => name === 'keyspace_name')
-  const objectAt = objects.map((object) => shape.columns.findIndex(({ name }) => name === object))
+  const placeOf = (column: string): number => shape.columns.findIndex(({ name }) => name === column)
+  const objectAt = objects.map(placeOf)
+  const [ofKeyspaceAt = -1, calledAt = -1] = functionOf?.map(placeOf) ?? []
   let keyspaceBytes: Buffer = Buffer.alloc(0)
   let keyspace = ''
   let keyspaceVisible = visibility.keyspace('')
@@ -103,6 +110,9 @@ export function existing(
           : seesTable(visibility, keyspace, name, baseOf(keyspace, name))
       if (!isSeen) return false
     }
-    return true
+    if (ofKeyspaceAt < 0 || calledAt < 0) return true
+    const ofKeyspace = row.cell(ofKeyspaceAt)?.toString()
+    const called = row.cell(calledAt)?.toString()
+    return ofKeyspace === undefined || called === undefined || visibility.function(ofKeyspace, called)
   }
 }
