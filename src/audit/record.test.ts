@@ -12,8 +12,10 @@ import {
   appendTransaction,
   auditLineBytesMax,
   errorPart,
+  evidencePart,
   proxyPart,
   quoted,
+  refusedLine,
   requestPart,
   sessionPart,
   statementPart,
@@ -41,6 +43,30 @@ const session = {
   driver: 'DataStax Python Driver 3.30',
   protocolVersion: 5,
 }
+/** What a log-in shows, with the same text for each of its parts. */
+const shownAs = (text: string) => ({ hash: text, token: { provider: text, issuer: text, id: text, hash: text } })
+const refusedAs = (text: string) => ({
+  client: { address: text, port: 65_535 },
+  driver: text,
+  cause: text,
+  evidence: { provider: text, issuer: text, tokenId: text, hash: text, claimed: text },
+  gateway: text,
+  session: text,
+})
+/** Every text of a session. */
+const sessionAs = (text: string) => ({
+  session: text,
+  workload: text,
+  person: text,
+  authentication: 'certificate+impersonation',
+  transaction: text,
+  tokenHash: text,
+  claimed: text,
+  client: { address: text, port: 65_535 },
+  gateway: text,
+  driver: text,
+  protocolVersion: 5,
+})
 const statement = {
   keyspace: 'shop',
   table: 'orders',
@@ -186,9 +212,7 @@ describe('a record', () => {
   for (const text of hostile) {
     it(`stays one harmless line with ${JSON.stringify(text).slice(0, 40)} in every text`, () => {
       const sink = new Lines()
-      const everywhere = { session: text, workload: text, person: text, driver: text, protocolVersion: 4 }
-      const authentication = 'listener' as const
-      const part = sessionPart({ ...everywhere, authentication, client: { address: text, port: 1 } })
+      const part = sessionPart(sessionAs(text)) + evidencePart(shownAs(text))
       const names = statementPart({ keyspace: text, table: text, operation: text, statement: text })
       const verdict = verdictPart({ verdict: 'deny', rule: text, policyRevision: 1 })
       appendTransaction(
@@ -201,10 +225,14 @@ describe('a record', () => {
       const record = read(line)
       assert.equal(record.verdict, 'deny')
       assert.equal(record.seq, 1)
-      for (const key of ['workload', 'person', 'driver', 'keyspace', 'table', 'statement', 'rule']) {
-        assert.equal(record[key], text, key)
-      }
+      const whole = ['workload', 'person', 'transaction', 'claimed', 'gateway', 'driver']
+      for (const key of [...whole, 'keyspace', 'table', 'statement', 'rule']) assert.equal(record[key], text, key)
       assert.equal(record.error.message, text)
+      assert.deepEqual([record.evidence.provider, record.evidence.issuer, record.evidence.tokenId], [text, text, text])
+      const refused = sink.begin() + refusedLine(refusedAs(text))
+      assert.equal(refused.slice(0, -1), printable(refused.slice(0, -1)))
+      for (const key of ['provider', 'issuer', 'tokenId', 'claimed', 'gateway', 'driver'])
+        assert.equal(read(refused)[key], text, key)
     })
   }
 
@@ -217,16 +245,7 @@ describe('a record', () => {
         begin: () => `{"time":"2026-11-21T04:00:00.000Z","seq":${most}${proxyPart(text)}`,
         append: (line: string) => lines.push(line),
       }
-      const part = sessionPart({
-        session: text,
-        workload: text,
-        person: text,
-        authentication: 'certificate',
-        client: { address: text, port: 65_535 },
-        gateway: text,
-        driver: text,
-        protocolVersion: 5,
-      })
+      const part = sessionPart(sessionAs(text))
       const tables = Array.from({ length: 3_000 }, (_, i) => unit.repeat(1 + (i % 100)))
       const names =
         statementPart({ keyspace: text, table: text, tables, operation: text, statement: text }) + requestPart(text)
@@ -255,8 +274,12 @@ describe('a record', () => {
       assert.deepEqual(record.tables, tables.slice(0, record.tables.length))
       assert.equal(record.tablesMissing, tables.length - record.tables.length)
       assert.equal(record.tablesMissing, tablesMissing(tables))
-      const texts = ['session', 'workload', 'person', 'client.address', 'gateway', 'driver', 'keyspace', 'table']
-      assert.deepEqual(cut, ['proxy', ...texts, 'operation', 'statement', 'request', 'rule', 'error.message'])
+      const ofSession = ['session', 'workload', 'person', 'transaction', 'tokenHash', 'claimed', 'client.address']
+      const texts = [...ofSession, 'gateway', 'driver', 'keyspace', 'table', 'operation', 'statement', 'request']
+      assert.deepEqual(cut, ['proxy', ...texts, 'rule', 'error.message'])
+      // A log-in shows no statement, and one that is refused has no session.
+      for (const more of [part + evidencePart(shownAs(text)) + verdict, refusedLine(refusedAs(text))])
+        assert.ok(Buffer.byteLength(sink.begin() + more) <= auditLineBytesMax / 2, JSON.stringify(unit))
     }
   })
 

@@ -4,7 +4,9 @@
  */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { access, decide, document, engineOf, schemaOf } from './policy.fixture.ts'
+import { parseSpiffeId } from '../identity/spiffe.ts'
+import { access, decide, document, engineOf, orders, schemaOf } from './policy.fixture.ts'
+import type { Principal } from './principal.ts'
 import type { TableInfo } from './request.ts'
 
 /** A regular table, one of which the hidden column is the clustering key, one of which it is the partition key. */
@@ -182,8 +184,9 @@ const denied = engineOf(
 
 type Engine = typeof masked
 
-function verdict(engine: Engine, text: string, column: 'secret' | 'open'): string {
-  const decision = decide(engine, text.replaceAll('?c', column), { schema: schemaFor(column), keyspace: 'shop' })
+function verdict(engine: Engine, text: string, column: 'secret' | 'open', as: Principal = orders): string {
+  const asked = { schema: schemaFor(column), keyspace: 'shop', as }
+  const decision = decide(engine, text.replaceAll('?c', column), asked)
   if (decision.kind === 'denial') return `-${decision.rule}`
   const masks = decision.obligations?.masks ?? []
   return masks.some((one) => one.column === column) ? 'masked' : '+'
@@ -241,6 +244,77 @@ describe('a column that may not be read', () => {
       if (!/[*]|EXISTS/.test(text)) assert.equal(verdict(denied, text, 'open'), '+')
     })
   }
+})
+
+describe('a column that is hidden from one of a pair', () => {
+  const web = parseSpiffeId('spiffe://td/svc/web')
+  const pair: Principal = { spiffeId: web, person: 'corp/alice' }
+  const alone = [{ spiffeId: web }, { spiffeId: parseSpiffeId('spiffe://td/user/corp/alice'), person: 'corp/alice' }]
+  const one = { issuer: 'https://corp.example.com', audiences: ['x'], type: 'oidc' }
+  const provider = document('IdentityProvider', 'corp', one)
+  const both = [{ spiffeId: web }, { person: 'corp/alice' }]
+  const allOfBoth = [
+    provider,
+    access('all', { subjects: both, keyspaces: ['shop'], operations: ['ALL'], functions: ['shop.*'] }),
+    access('no-unmask', { effect: 'deny', subjects: both, keyspaces: ['shop'], operations: ['UNMASK'] }),
+  ]
+  const columns = ['secret', 'secrets']
+  const parties: readonly (readonly [string, object, readonly number[]])[] = [
+    ['the workload', { spiffeId: web }, [0]],
+    ['the person', { person: 'corp/alice' }, [1]],
+    ['the two of them', { spiffeId: web, person: 'corp/alice' }, []],
+  ]
+  for (const [whom, subject, hiddenAlone] of parties) {
+    it(`as from ${whom}, is masked, refused where it is used, and may be written`, () => {
+      const spec = { subjects: [subject], keyspaces: ['shop'], columns, mask: 'full' }
+      const engine = engineOf(...allOfBoth, document('MaskingPolicy', 'mask', spec))
+      const wanted: readonly (readonly [readonly string[], string])[] = [
+        [shown, 'masked'],
+        [[...uses, ...keys.map(([key]) => key), ...schemaStatements, ...alters, ...lists], '-mask'],
+        [written, '+'],
+      ]
+      for (const [texts, outcome] of wanted) {
+        for (const text of texts) {
+          assert.equal(verdict(engine, text, 'secret', pair), outcome, text)
+          assert.equal(verdict(engine, text, 'open', pair), '+', text)
+          for (const [at, as] of alone.entries())
+            assert.equal(verdict(engine, text, 'secret', as), hiddenAlone.includes(at) ? outcome : '+', text)
+        }
+      }
+    })
+
+    it(`as from ${whom} by a deny, may not be read in any place`, () => {
+      const spec = { effect: 'deny', subjects: [subject], keyspaces: ['shop'], columns, operations: ['SELECT'] }
+      const engine = engineOf(...allOfBoth, access('no', spec))
+      for (const text of [...shown, ...uses, ...schemaStatements, ...lists]) {
+        assert.equal(verdict(engine, text, 'secret', pair), '-no', text)
+        if (!/[*]|EXISTS/.test(text)) assert.equal(verdict(engine, text, 'open', pair), '+', text)
+        for (const [at, as] of alone.entries())
+          assert.equal(verdict(engine, text, 'secret', as), hiddenAlone.includes(at) ? '-no' : '+', text)
+      }
+    })
+  }
+
+  it('needs EXECUTE of both where a function has the name of a native one', () => {
+    const rest = access('data', { subjects: both, keyspaces: ['shop'], operations: ['ALL'] })
+    const run = (subject: object): string =>
+      access('run', { subjects: [subject], functions: ['shop.*'], operations: ['EXECUTE'] })
+    const schema = { ...schemaFor('open'), hasFunction: () => true }
+    for (const given of both) {
+      const decision = decide(engineOf(provider, rest, run(given)), 'SELECT abs(n) FROM t', {
+        schema,
+        keyspace: 'shop',
+        as: pair,
+      })
+      assert.equal(decision.kind, 'denial')
+    }
+    const everything = engineOf(
+      provider,
+      rest,
+      ...both.map((subject, at) => run(subject).replace('"run"', `"run${at}"`)),
+    )
+    assert.equal(decide(everything, 'SELECT abs(n) FROM t', { schema, keyspace: 'shop', as: pair }).kind, 'permit')
+  })
 })
 
 describe('a BATCH with a condition', () => {

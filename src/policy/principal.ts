@@ -6,6 +6,7 @@
  * of both.
  */
 import { createHash } from 'node:crypto'
+import { printable } from '../base/printable.ts'
 import { pathSegmentsOf, personOf, type SpiffeId, trustDomainOf, userIdOf } from '../identity/spiffe.ts'
 import type { Claims, ClaimValue, VerifiedIdentity } from '../identity/verified.ts'
 
@@ -61,9 +62,10 @@ export function partiesOf(principal: Principal): readonly [Party] | readonly [Pa
   ]
 }
 
-/** For people: the person by name where it stands behind a workload, else the SPIFFE id. */
+/** For people: the person by name where it stands behind a workload, else the SPIFFE id. The name is the provider's, in whatever letters. */
 export function partyName(party: Principal, whole: Principal): string {
-  return party.spiffeId === whole.spiffeId ? party.spiffeId : `${party.person} (through ${whole.spiffeId})`
+  if (party.spiffeId === whole.spiffeId) return party.spiffeId
+  return `${printable(party.person ?? '')} (through ${whole.spiffeId})`
 }
 
 /** What a claim says, as policy compares it: each value of a list by itself; nothing where it is absent or is no such thing. */
