@@ -45,10 +45,16 @@ export class Transactions {
     this.#tell(this.#atBegin, 'begun', event)
   }
 
-  /** Called before the client hears of it. */
-  refused(logIn: RefusedLogIn): void {
-    this.#barrier.refused?.(logIn)
-    this.#wake()
+  /**
+   * Called before the client hears of it. False where it cannot be written down, so that the client is to hear nothing; it is not kept for
+   * later either, for strangers could take the room of lines that must not be lost.
+   */
+  refused(logIn: RefusedLogIn): boolean {
+    const isTold = !this.blocked
+    if (isTold) {
+      this.#barrier.refused?.(logIn)
+      this.#wake()
+    }
     for (const consumer of this.#consumers) {
       try {
         consumer.refused?.(logIn)
@@ -56,6 +62,7 @@ export class Transactions {
         this.#onFault(reason)
       }
     }
+    return isTold
   }
 
   /** Called before the answer is given. */

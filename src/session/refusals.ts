@@ -90,7 +90,7 @@ const seenMsMax = 24 * 3_600_000
 
 export class LogInRefusals {
   readonly #log: Logger
-  readonly #takeDown: (refused: TakenDown) => void
+  readonly #takeDown: (refused: TakenDown) => boolean
   readonly #nowMs: () => number
   readonly #byAddress = new Attempts(limits.logInsRefusedPerAddressBurstMax, limits.logInsRefusedPerAddressPerSecondMax)
   readonly #byClaimed = new Attempts(limits.logInsRefusedPerClaimBurstMax, limits.logInsRefusedPerClaimPerSecondMax)
@@ -107,7 +107,8 @@ export class LogInRefusals {
   /** By whom evidence claims to be about: the same as people write it. */
   readonly #shown: Cache<string> = createCache(shownMax)
 
-  constructor(log: Logger, nowMs: () => number, takeDown: (refused: TakenDown) => void = () => {}) {
+  /** @param takeDown writes it down; false where it cannot, and then the client hears nothing */
+  constructor(log: Logger, nowMs: () => number, takeDown: (refused: TakenDown) => boolean = () => true) {
     this.#log = log
     this.#nowMs = nowMs
     this.#takeDown = takeDown
@@ -167,11 +168,11 @@ export class LogInRefusals {
     const { hash: tokenHash, ...rest } = evidence
     this.#log.warn({ peer: address, driver: driverName, cause, ...rest, tokenHash, reason: message }, 'log-in refused')
     const taken: TakenDown = { client: { address, port }, driver: driverName, cause, evidence, gateway: undefined }
-    this.#takeDown(taken)
+    const isTakenDown = this.#takeDown(taken)
     if (claimed !== undefined && evidence.claimed !== undefined) this.#shown.set(claimed, evidence.claimed)
     const shown = evidence.claimed ?? (claimed === undefined ? undefined : this.#shown.get(claimed))
     this.remember({ ...taken, evidence: { ...evidence, claimed: shown } }, message, listener)
-    if (mode === 'silent') return { kind: 'closes' }
+    if (mode === 'silent' || !isTakenDown) return { kind: 'closes' }
     const kind = driverKind(driverName)
     const isTemporary = refusalClass(reason) !== 'permanent'
     // What is not supported is about nobody: whoever tries it hears what to do.

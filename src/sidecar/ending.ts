@@ -29,8 +29,12 @@ export interface OwnAnswer {
 
 /** What stops a request while the record cannot be written. @throws RingfenceError OVERLOADED */
 export function refuseUnrecorded({ transactions }: Pick<Ending, 'transactions'>): void {
-  if (!transactions.blocked) return
-  throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is forwarded')
+  if (transactions.blocked) throw unrecorded()
+}
+
+/** What is answered instead. */
+export function unrecorded(): RingfenceError {
+  return new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is forwarded')
 }
 
 /** What these need of a session. */

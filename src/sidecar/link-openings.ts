@@ -42,6 +42,8 @@ export interface OpeningHost {
   readonly log: Logger
   readonly credentials: () => Credentials
   readonly trust: () => Trust
+  /** @throws OVERLOADED while nothing can be recorded */
+  readonly mayOpen: () => void
   /** Of a verified client; closed with its session. */
   readonly account: (info: ClientInfo) => ByteAccount
   /** For the sessions of all links. */
@@ -95,6 +97,7 @@ export class LinkOpenings {
       throw new RingfenceError('LINK', `session ${number} is open already`)
     const asked: Asked = {}
     try {
+      this.#host.mayOpen()
       const open = readControl(openSchema, message)
       asked.session = open.session
       const passport = verifyPassport(open.passport, {

@@ -5,6 +5,7 @@ import { CqlErrorCode, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
 import { principalOf } from '../policy/principal.ts'
 import type { Client } from '../session/backend.ts'
 import { SessionContext } from './context.ts'
+import { refuseUnrecorded } from './ending.ts'
 import { permitOf } from './judged.ts'
 import { EnforcedSession } from './session.ts'
 import { sessionEvent } from './session-event.ts'
@@ -23,8 +24,9 @@ export interface Opening {
   readonly gateway: string | undefined
 }
 
-/** Throws UNAUTHORIZED where the keyspace may not be used, INVALID where that is no name. */
+/** Throws UNAUTHORIZED where the keyspace may not be used, INVALID where that is no name, OVERLOADED while nothing can be recorded. */
 export function openSession(shared: Shared, ways: Ways, nowMs: () => number, opening: Opening): EnforcedSession {
+  refuseUnrecorded(shared)
   const { client, version, keyspace, gateway } = opening
   const identity = shared.judge.identity(principalOf(client.info.identity))
   const context = new SessionContext(client.info, version, nowMs)

@@ -17,7 +17,7 @@ import { OnBehalf } from './behalf/on-behalf.ts'
 import { seesTable } from './catalog/visible.ts'
 import type { SessionContext } from './context.ts'
 import { Dispatch } from './dispatch.ts'
-import { failed } from './ending.ts'
+import { failed, refuseUnrecorded } from './ending.ts'
 import type { EventListener } from './events.ts'
 import type { IdentityState } from './judged.ts'
 import { LargeAnswers } from './large-answers.ts'
@@ -117,9 +117,10 @@ export class EnforcedSession implements Backend, Workload, EventListener {
     return this.#closed
   }
 
-  /** Connects to the node, so that a client is told READY only when there is one. */
-  open(): Promise<void> {
-    return this.dispatch.open()
+  /** Connects to the node, so that a client is told READY only when there is one, and when its log-in is on record. */
+  async open(): Promise<void> {
+    await this.dispatch.open()
+    refuseUnrecorded(this)
   }
 
   request(buffer: Buffer, start: number, end: number): void {

@@ -51,6 +51,7 @@ import { answerStages } from './answer-stages.ts'
 import { TxnTokens } from './behalf/tokens.ts'
 import type { SidecarConfig } from './config.ts'
 import { SessionContext } from './context.ts'
+import { refuseUnrecorded } from './ending.ts'
 import { enforcementOf } from './enforcement.ts'
 import type { LinkedOpen } from './link-openings.ts'
 import type { LinkHost } from './links.ts'
@@ -65,6 +66,7 @@ import type { Shared } from './shared.ts'
 import { type Stages, type Ways, waysOf } from './stages/in-order.ts'
 
 const nodeAway = 'the node is away'
+const unrecorded = 'the audit record cannot be written'
 const auditFileBytesMax = 256 * 1024 * 1024
 
 export interface SidecarOptions {
@@ -181,6 +183,7 @@ export class Sidecar {
       },
       turn: this.#turn,
       account: (info) => this.#budget.open(info.identity.key, addressBlock(info.address)),
+      mayOpen: () => refuseUnrecorded({ transactions }),
       places: new Places(options.linkedBounds ?? linkedBounds),
       refusals: new Refusals(log, 'linked session refused'),
       refusedLogIn: (refused, words) => {
@@ -197,6 +200,7 @@ export class Sidecar {
     this.#openDriver = (client, startup, ready, failed) => {
       // A driver that cannot connect here tries another node; one that can, and gets errors, does not.
       if (!this.#node.hello.ready) return refusing(nodeAway)(client, startup, ready, failed)
+      if (transactions.blocked) return refusing(unrecorded)(client, startup, ready, failed)
       const name = randomBytes(8).toString('hex')
       const { version, driverName: driver } = startup
       const session = this.openSession({ client, name, version, keyspace: '', driver, gateway: undefined })

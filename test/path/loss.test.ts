@@ -87,6 +87,7 @@ suite('the record cannot be written', () => {
     const prepared = await alice.ask(prepareEnvelope(4, 1, 'INSERT INTO shop.items (k) VALUES (?)'))
     const { id } = readPrepared(prepared, 0, prepared.length, 4)
     assert.equal(await ask(alice, 1), `echo: ${select}`)
+    const again = await world.client(running.port, 'alice')
     const before = running.node.requests.length
     const write = fs.writeSync
     // The audit's file is the only one that this process writes; everything up to 2 is the test's own output.
@@ -103,7 +104,7 @@ suite('the record cannot be written', () => {
     await assert.rejects(ask(alice, 1), /closed/)
     const found = running.node.requests.length
     assert.ok(found <= before + 1)
-    const again = await world.client(running.port, 'alice')
+    await assert.rejects(world.client(running.port, 'alice'), /0x1001 the audit record cannot be written/)
     for (const text of [select, 'USE shop', "DELETE FROM shop.items WHERE k = 'x'"]) {
       assert.match(await ask(again, 2, text), /^0x1001 the audit record cannot be written/)
     }

@@ -116,10 +116,6 @@ export class BehalfSession implements Session {
     return this.#workload.closed
   }
 
-  open(): Promise<void> {
-    return this.#workload.open()
-  }
-
   ready(): Promise<void> | undefined {
     return this.#workload.ready()
   }

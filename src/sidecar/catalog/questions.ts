@@ -36,7 +36,7 @@ import { askedFault } from '../asked-fault.ts'
 import { BoundValues } from '../bound.ts'
 import { checked } from '../checks.ts'
 import type { SessionContext } from '../context.ts'
-import { answerHere, deny, failed } from '../ending.ts'
+import { answerHere, deny, failed, refuseUnrecorded, unrecorded } from '../ending.ts'
 import type { IdentityState, Judge, Judged } from '../judged.ts'
 import type { Request } from '../request.ts'
 import { hasLongValues, paramsOf, sealContext, withObserved } from '../rewrites.ts'
@@ -154,6 +154,7 @@ export class SchemaQuestions {
     try {
       const answered = await this.#answer(asker, request)
       if (asker.closed) return
+      refuseUnrecorded(this.#host)
       request.latencyMicros = this.#host.turn.nowMicros() - request.startedMicros
       if (answered.kind === 'denial') {
         request.latencyMicros = 0
@@ -165,6 +166,11 @@ export class SchemaQuestions {
       answerHere(request, ending, { envelope, code: -1, message: '', rowCount })
     } catch (reason) {
       if (asker.closed) return
+      // What was found out meanwhile would be on record in memory only.
+      if (this.#host.transactions.blocked) {
+        asker.client.fault(unrecorded(), request.stream)
+        return
+      }
       const { code, message, ours } = askedFault(reason)
       if (ours) {
         failed(request, ending, reason)
@@ -224,9 +230,7 @@ export class SchemaQuestions {
       // The policy may be another one than when the question came; what it says now counts.
       const decision = this.#decide(asker, question, params, values)
       if (decision.kind === 'denial') return decision
-      if (this.#host.transactions.blocked) {
-        throw new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is answered')
-      }
+      refuseUnrecorded(this.#host)
       const made = await this.#make(asker, question, decision, parts)
       await this.#ready(asker, question, params, values)
       if (made === undefined) {

@@ -92,7 +92,7 @@ export function reopen(request: Request, session: Session): Step {
   settle(
     session,
     'a connection that was opened again',
-    session.open(),
+    session.dispatch.open(),
     () => waiting.letGo(),
     (reason) => {
       containOwnFault('a connection that was opened again', reason)

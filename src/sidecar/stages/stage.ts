@@ -48,6 +48,4 @@ export interface Session extends EventSession, EventListener, Ending, FaultOwner
   questionsWaiting: number
   /** The client is gone. */
   readonly closed: boolean
-  /** Connects to the node; again, where the connection is gone. */
-  open(): Promise<void>
 }

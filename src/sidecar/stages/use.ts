@@ -7,7 +7,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import { withoutAddresses } from '../../cql/answers/addresses.ts'
 import { Opcode } from '../../cql/protocol.ts'
 import { readError } from '../../cql/responses.ts'
-import { deny, failed, nodeRefused, refused, refuseUnrecorded } from '../ending.ts'
+import { deny, failed, nodeRefused, refused, refuseUnrecorded, unrecorded } from '../ending.ts'
 import { NodeError } from '../node-error.ts'
 import type { Request } from '../request.ts'
 import type { Upstream } from '../upstream.ts'
@@ -71,8 +71,10 @@ function moved(request: Request, session: Session, upstream: Upstream): void {
 }
 
 function notMoved(request: Request, session: Session, reason: unknown): void {
-  const { client, waiting, version, topologyHidden } = session
-  if (reason instanceof NodeError) {
+  const { client, waiting, version, topologyHidden, transactions } = session
+  // What the node said meanwhile would be on record in memory only.
+  if (transactions.blocked) client.fault(unrecorded(), request.stream)
+  else if (reason instanceof NodeError) {
     const { envelope } = reason
     const { code } = readError(envelope, 0, envelope.length)
     const shown = topologyHidden ? (withoutAddresses(envelope, 0, envelope.length, version) ?? envelope) : envelope
