@@ -165,6 +165,7 @@ export function incomingRows(
   const { version, permit } = passage
   let answer = buffer.subarray(start, end)
   const { obligations } = permit
+  assertOfNode(permit)
   const maskers = maskersOf(passage, secrets)
   if (maskers !== undefined) answer = new RowsChange(answer, 0, answer.length, version, maskers).whole()
   if (obligations?.addressesHidden === true) answer = withoutRowAddresses(answer, 0, answer.length, version)
@@ -188,6 +189,7 @@ export function* incomingRowsSliced(
       ? given
       : { ...given, valuesDigest: yield* valuesDigestInSteps(longValues, 0, longValues.length) }
   const { version, permit } = passage
+  assertOfNode(permit)
   const maskers = maskersOf(passage, secrets)
   const sealed = sealedState(passage, secrets, request, answer)
   let changed = answer
@@ -200,13 +202,23 @@ export function* incomingRowsSliced(
   return yield* splicedInWindows(changed, pagingStateReplacement(changed, 0, changed.length, version, sealed))
 }
 
-/** Undefined where no column is masked. */
-function maskersOf(passage: Passage, secrets: Secrets): ChangerOf | undefined {
-  const { obligations } = passage.permit
+/** An answer that was made here, with its columns, masked as its permit asks; in slices. */
+export function* maskedInSlices(passage: Passage, secrets: Secrets, answer: Buffer): Generator<undefined, Buffer> {
+  const maskers = maskersOf(passage, secrets)
+  if (maskers === undefined) return answer
+  return yield* new RowsChange(answer, 0, answer.length, passage.version, maskers).inSlices()
+}
+
+function assertOfNode({ obligations }: Permit): void {
   assert(
     obligations?.visibleOnly !== true,
     'what is cut down to the visible is answered here (`catalog/`, `describe/`)',
   )
+}
+
+/** Undefined where no column is masked. */
+function maskersOf(passage: Passage, secrets: Secrets): ChangerOf | undefined {
+  const { obligations } = passage.permit
   if (obligations === undefined || obligations.masks.length === 0) return undefined
   const byColumn = new Map(obligations.masks.map(({ column, mask }) => [column, named(mask, column)]))
   const shown = shownColumns(passage.judged)

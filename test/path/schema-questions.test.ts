@@ -224,6 +224,95 @@ suite('a prepared question', () => {
   })
 })
 
+suite('a masked column of a table about the schema', () => {
+  const masks = (more: object): string => `${usualPolicy}---
+apiVersion: ringfence.dev/v1alpha1
+kind: MaskingPolicy
+metadata: { name: masks }
+spec: ${JSON.stringify({ keyspaces: ['system_schema'], tables: ['tables'], columns: ['default_time_to_live'], ...more })}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: carol-all }
+spec: { subjects: [{ spiffeId: spiffe://demo.local/svc/carol }], cluster: true, operations: [DESCRIBE] }
+`
+  let masked: RunningSidecar
+
+  before(async () => {
+    masked = await world.sidecar({ name: 'masked' })
+    const timed = { keyspace: 'shop', name: 'timed', partitionKey: { k: 'text' }, defaultTtlSeconds: 77 }
+    masked.node.migrate(timed)
+  })
+
+  const where = "WHERE keyspace_name = 'shop' AND table_name = 'timed'"
+  const shown = [
+    'default_time_to_live',
+    'table_name, default_time_to_live',
+    'default_time_to_live AS t, table_name AS default_time_to_live',
+    '*',
+  ]
+  for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
+    it(`is masked in the answer that is made here, for QUERY and EXECUTE, v${version}`, async () => {
+      for (const [mask, wanted] of [
+        ['null', null],
+        ['full', '00000000'],
+        [undefined, '0000004d'],
+      ] as const) {
+        masked.feed.apply(mask === undefined ? usualPolicy : masks({ mask }))
+        const client = await world.client(masked.port, 'bob', { version })
+        for (const selected of shown) {
+          const text = `SELECT ${selected} FROM ${T} ${where}`
+          const prepared = await client.ask(prepareEnvelope(version, 3, text))
+          const { id, resultMetadataId } = readPrepared(prepared, 0, prepared.length, version)
+          for (const request of [
+            queryEnvelope(version, 4, text),
+            executeEnvelope(version, 4, id, resultMetadataId, [], { skipMetadata: mask !== undefined }),
+          ]) {
+            const answer = await client.ask(request)
+            assert.equal(headerOpcode(answer, 0), Opcode.RESULT, `${selected}: ${describe(answer)}`)
+            const { rows: found, columns } = readRows(answer, 0, answer.length, version)
+            const at = selected === '*' ? columns.findIndex(({ name }) => name === 'default_time_to_live') : -1
+            const value = found[0]![at >= 0 ? at : selected.split(',')[0]!.startsWith('table_name') ? 1 : 0]
+            assert.equal(value?.toString('hex') ?? null, wanted, `${mask}: ${selected}`)
+          }
+        }
+        client.close()
+      }
+    })
+  }
+
+  it('is masked page by page', async () => {
+    masked.feed.apply(masks({ mask: 'null' }))
+    const client = await world.client(masked.port, 'bob')
+    const text = `SELECT table_name, default_time_to_live FROM ${T} WHERE keyspace_name = 'shop'`
+    let pagingState: Buffer | undefined
+    let count = 0
+    do {
+      const answer = await client.ask(queryEnvelope(4, 7, text, { pageSize: 1, ...(pagingState && { pagingState }) }))
+      const page = readRows(answer, 0, answer.length, 4)
+      for (const [, seconds] of page.rows) assert.equal(seconds, null)
+      count += page.rows.length
+      pagingState = page.pagingState ?? undefined
+    } while (pagingState !== undefined)
+    assert.equal(count, 2)
+    client.close()
+  })
+
+  it('may not be used otherwise', async () => {
+    masked.feed.apply(masks({ mask: 'null' }))
+    const client = await world.client(masked.port, 'bob')
+    for (const text of [
+      `SELECT max(default_time_to_live) FROM ${T}`,
+      `SELECT JSON default_time_to_live FROM ${T}`,
+      `SELECT JSON * FROM ${T}`,
+      `SELECT table_name FROM ${T} WHERE default_time_to_live > 7 ALLOW FILTERING`,
+      `SELECT cast(default_time_to_live AS text) FROM ${T}`,
+    ])
+      assert.match(describe(await client.ask(queryEnvelope(4, 7, text))), /^0x2100 .*rule masks/, text)
+    client.close()
+  })
+})
+
 suite('a question that is not answered here', () => {
   it('is refused, and the node never hears of what is a user’s', async () => {
     for (const text of [

@@ -39,7 +39,7 @@ import type { SessionContext } from '../context.ts'
 import { answerHere, deny, failed, refuseUnrecorded, unrecorded } from '../ending.ts'
 import type { IdentityState, Judge, Judged } from '../judged.ts'
 import type { Request } from '../request.ts'
-import { hasLongValues, paramsOf, sealContext, withObserved } from '../rewrites.ts'
+import { hasLongValues, maskedInSlices, paramsOf, sealContext, withObserved } from '../rewrites.ts'
 import type { Ask } from '../schema/load.ts'
 import type { Secrets } from '../secrets.ts'
 import { AskedColumns } from './columns.ts'
@@ -279,6 +279,7 @@ export class SchemaQuestions {
       return yield* run(plan, table, exists, { rows: pageRows, state, bytesMax: limits.schemaAnswerBytesMax })
     })
     if (page === undefined) return undefined
+    const isMasked = (permit.obligations?.masks.length ?? 0) > 0
     const reply: RowsReply = {
       keyspace: named.keyspace,
       table: named.name,
@@ -286,11 +287,15 @@ export class SchemaQuestions {
       rowCount: page.rowCount,
       rows: page.rows,
       pagingState: page.state === undefined ? undefined : secrets.seal.seal(page.state, context),
-      skipMetadata: params.skipMetadata,
+      skipMetadata: params.skipMetadata && !isMasked,
       newMetadataId: opcode === Opcode.EXECUTE ? this.#newMetadataId(question, version) : undefined,
       warning,
     }
     let envelope = replyEnvelope(version, stream, reply)
+    if (isMasked) {
+      const [passage, made] = [{ version, opcode, judged, permit, identity }, envelope]
+      envelope = await this.#slices.run(identity.share, () => maskedInSlices(passage, secrets, made))
+    }
     if (permit.observed !== undefined) envelope = withObserved(envelope, version, permit.observed)
     return { kind: 'answer', permit, envelope, rowCount: page.rowCount }
   }
