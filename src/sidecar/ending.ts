@@ -1,6 +1,7 @@
 /** The ends of a request that the node did not answer: each is told to whoever records, then given to the client. */
 import type { Transactions } from '../audit/transactions.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { withoutAddresses } from '../cql/answers/addresses.ts'
 import { tracingIdBytes, withTracingId } from '../cql/answers/tracing.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import { CqlErrorCode, type ProtocolVersion } from '../cql/protocol.ts'
@@ -42,14 +43,20 @@ export interface Ending {
   readonly client: Client
   readonly version: ProtocolVersion
   readonly transactions: Transactions
+  /** The client is shown no address of a node. */
+  readonly topologyHidden?: boolean
 }
 
-export function answerHere(request: Request, { client, transactions }: Ending, reply: OwnAnswer): void {
+/** The node's own words may be in it: its error, where it was asked, and its warnings. */
+export function answerHere(
+  request: Request,
+  { client, version, transactions, topologyHidden }: Ending,
+  reply: OwnAnswer,
+): void {
   const { tracingId } = request
-  const envelope =
-    tracingId?.length === tracingIdBytes
-      ? withTracingId(reply.envelope, 0, reply.envelope.length, tracingId)
-      : reply.envelope
+  const said = reply.envelope
+  const shown = topologyHidden === true ? (withoutAddresses(said, 0, said.length, version) ?? said) : said
+  const envelope = tracingId?.length === tracingIdBytes ? withTracingId(shown, 0, shown.length, tracingId) : shown
   request.outcome = reply.code < 0 ? 'ok' : 'error'
   request.code = reply.code
   request.message = reply.message

@@ -12,6 +12,7 @@ import type { ByteAccount } from '../base/bytes-budget.ts'
 import { after, containOwnFault, type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { withoutAddressText } from '../cql/answers/addresses.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { type Passport, type SaidClient, verifyPassport } from '../identity/passport.ts'
 import type { Trust } from '../identity/proofs/proof.ts'
@@ -229,7 +230,8 @@ export class LinkOpenings {
     if (repeated !== undefined) {
       this.#host.log.warn({ gateway: this.#link.gateway, reason: refusal.message, repeated }, 'session refused')
     }
-    this.#link.refused(number, { code: refusal.code, message: refusal.message })
+    // The gateway tells its client, who is to know no address of what stands behind.
+    this.#link.refused(number, { code: refusal.code, message: withoutAddressText(refusal.message) })
   }
 
   /** Throws OVERLOADED where there is none. */

@@ -5,6 +5,7 @@
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { withoutAddressText } from '../cql/answers/addresses.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import { headerStream, headerVersion, type ProtocolVersion } from '../cql/protocol.ts'
 import { type FairSender, SessionQueue } from '../link/fair-sender.ts'
@@ -127,7 +128,8 @@ export class LinkedClient extends ClientLife<EnforcedSession> {
   }
 
   protected finish(reason: string): void {
-    this.#link.drop(this.#number, { code: 'UPSTREAM', message: reason })
+    // The gateway tells its client, who is to know no address of a node.
+    this.#link.drop(this.#number, { code: 'UPSTREAM', message: withoutAddressText(reason) })
     this.abandon()
   }
 

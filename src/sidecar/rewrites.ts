@@ -147,7 +147,10 @@ export function permitOfAnswer(
   if (shown === undefined) return permit
   const params = paramsOf({ opcode, version }, request)
   const bound = params === undefined ? undefined : values.ofRequest(params, judged.facts.markers)
-  return permitOf(judge.withColumns(identity, judged, shown, context.set(opcode, consistency, judged.facts, bound)))
+  const again = permitOf(
+    judge.withColumns(identity, judged, shown, context.set(opcode, consistency, judged.facts, bound)),
+  )
+  return permit.obligations?.addressesHidden === true ? again.hidingAddresses() : again
 }
 
 /**

@@ -4,11 +4,13 @@ import { after, before, beforeEach, it, suite } from 'node:test'
 import { withWarning } from '../../src/cql/answers/warning.ts'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { errorEnvelope, prepareEnvelope, queryEnvelope, rowsEnvelope, voidEnvelope } from '../../src/cql/encode.ts'
-import { CqlErrorCode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
+import { CqlErrorCode, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readWarnings } from '../../src/cql/responses.fixture.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/types.ts'
 import { BodyWriter } from '../../src/cql/writer.ts'
+import { describe } from './client.ts'
+import type { NodeRequest } from './fake-node.ts'
 import { type RunningGateway, type RunningSidecar, usualPolicy, World } from './world.ts'
 
 const read = 'SELECT * FROM shop.items'
@@ -29,22 +31,21 @@ let gateway: RunningGateway
 
 before(async () => {
   world = await World.make()
-  running = await world.sidecar()
-  running.node.schema.tables = [
-    ...running.node.schema.tables,
-    {
-      keyspace: 'system_traces',
-      name: 'events',
-      partitionKey: { session_id: 'uuid' },
-      regulars: { source: 'inet', activity: 'text' },
-    },
-  ]
+  const node = await world.node()
+  node.schema.add({
+    keyspace: 'system_traces',
+    name: 'events',
+    partitionKey: { session_id: 'uuid' },
+    regulars: { source: 'inet', activity: 'text' },
+  })
+  running = await world.sidecar({ node })
   gateway = await world.gateway([running])
 })
 after(() => world.close())
 beforeEach(() => {
   running.node.requests.length = 0
   running.node.intercept = undefined
+  running.node.interceptOwn = undefined
   running.feed.apply(rules)
 })
 
@@ -121,6 +122,56 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       assert.ok(plain.includes(address))
     })
 
+    it('is not in a column that the schema does not know yet, where the answer is decided on again', async () => {
+      const masked = { keyspaces: ['system_traces'], tables: ['events'], columns: ['other_*'], mask: 'full' }
+      running.feed.apply(
+        `${rules}---\n${JSON.stringify({ apiVersion: 'ringfence.dev/v1alpha1', kind: 'MaskingPolicy', metadata: { name: 'm' }, spec: masked })}\n`,
+      )
+      const columns = ['source', 'late', 'other_one'].map((name) => ({ name, type: native('text') }))
+      const row = columns.map(() => Buffer.from('/10.9.8.7:7000'))
+      running.node.intercept = (request) => {
+        if (request.text !== traces) return false
+        request.reply(rowsEnvelope(version, 0, { keyspace: 'system_traces', table: 'events', columns }, [row]))
+        return true
+      }
+      const client = await world.client(gateway.port, 'alice', { version })
+      const answer = await client.ask(queryEnvelope(version, 5, traces))
+      assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
+      assert.deepEqual(readRows(answer, 0, answer.length, version).rows[0]?.map(String), [
+        '/0.0.0.0',
+        '/0.0.0.0',
+        '****',
+      ])
+    })
+
+    it('is not in what the node answers the sidecar itself: to a question about the schema, a DESCRIBE, a USE', async () => {
+      const said = 'java.lang.RuntimeException: node-7/10.9.8.7:7000 is away'
+      const fail = (request: NodeRequest): boolean => {
+        if (request.opcode !== Opcode.PREPARE && !/^DESCRIBE|^USE/.test(request.text)) return false
+        request.reply(errorEnvelope(request.connection.version, 0, CqlErrorCode.SERVER_ERROR, said))
+        return true
+      }
+      running.node.intercept = fail
+      running.node.interceptOwn = fail
+      for (const text of [
+        `SELECT keyspace_name FROM system_schema.keyspaces LIMIT ${version}1`,
+        'DESCRIBE KEYSPACE shop',
+        'USE play',
+      ]) {
+        const outside = await (await world.client(gateway.port, 'alice', { version })).ask(
+          queryEnvelope(version, 9, text),
+        )
+        assert.equal(
+          readError(outside, 0, outside.length).message,
+          'java.lang.RuntimeException: /0.0.0.0 is away',
+          text,
+        )
+      }
+      const direct = await world.client(running.port, 'alice', { version })
+      const inside = await direct.ask(queryEnvelope(version, 9, 'DESCRIBE KEYSPACE shop'))
+      assert.equal(readError(inside, 0, inside.length).message, said)
+    })
+
     it('is not given in other bytes through a gateway', async () => {
       const text = 'SELECT inet_as_blob(source) FROM system_traces.events'
       const client = await world.client(gateway.port, 'alice', { version })
@@ -132,3 +183,15 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
     })
   })
 }
+
+it('a client of a gateway whose session cannot be opened is not told where the node is', async () => {
+  const alone = await world.sidecar({ name: 'alone' })
+  const before = await world.gateway([alone], { name: 'gateway2' })
+  // The pool has no connection of this version yet.
+  alone.node.refuse()
+  const outside = await world.connect(before.port, 'alice', { version: 3 })
+  const answer = await outside.startup()
+  const { message } = readError(answer, 0, answer.length)
+  assert.match(message, /cannot reach the node/)
+  assert.doesNotMatch(message, /127\.0\.0\.1|:\d{4}/)
+})

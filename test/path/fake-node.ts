@@ -305,6 +305,11 @@ export class FakeNode {
     this.#port = (this.#server.address() as AddressInfo).port
   }
 
+  /** Takes no further connection; those that are there stay. */
+  refuse(): void {
+    this.#server.close()
+  }
+
   /** Cuts every connection and takes no more. */
   async stop(): Promise<void> {
     const closed = new Promise((resolve) => this.#server.close(resolve))

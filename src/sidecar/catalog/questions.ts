@@ -64,6 +64,7 @@ export interface Asker extends Owner {
   readonly identity: IdentityState
   readonly context: SessionContext
   readonly version: ProtocolVersion
+  readonly topologyHidden: boolean
   /** Questions of the session that wait. */
   questionsWaiting: number
   readonly closed: boolean
@@ -150,7 +151,8 @@ export class SchemaQuestions {
   }
 
   async #serve(asker: Asker, request: Request): Promise<void> {
-    const ending = { ...this.#host, client: asker.client, version: asker.version }
+    const { client, version, topologyHidden } = asker
+    const ending = { ...this.#host, client, version, topologyHidden }
     try {
       const answered = await this.#answer(asker, request)
       if (asker.closed) return

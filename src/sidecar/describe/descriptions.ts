@@ -51,6 +51,7 @@ export interface Asker {
   readonly identity: IdentityState
   readonly context: SessionContext
   readonly version: ProtocolVersion
+  readonly topologyHidden: boolean
   readonly poolOwner: string
   /** `keyspace`: in force on the session's connection; empty for none. It stays while this is answered. */
   readonly dispatch: { readonly keyspace: string }
@@ -120,7 +121,7 @@ export class Descriptions {
   }
 
   async #serve(asker: Asker, request: Request, params: ParamsView): Promise<void> {
-    const { client, version } = asker
+    const { client, version, topologyHidden } = asker
     const startedMicros = this.#host.turn.nowMicros()
     let answer: Asked | undefined
     let failure: unknown
@@ -131,7 +132,7 @@ export class Descriptions {
     } catch (reason) {
       failure = reason
     }
-    const ending = { client, version, transactions: this.#host.transactions }
+    const ending = { client, version, transactions: this.#host.transactions, topologyHidden }
     try {
       const answered =
         failure === undefined

@@ -32,6 +32,8 @@ export function answerGiven(request: Request, session: Session): Step {
   if (!asksOnlyTopology(request.judged!.facts)) throw topologyRefusal()
   const answer = givenAnswer(passageOf(request, session), session.shared.secrets, request.view(), given)
   if (answer === undefined) throw new RingfenceError('INVALID', 'the gateway gave what is no answer to this')
-  answerHere(request, session, answer)
+  // Its addresses are the gateway's, and the client's to see.
+  const { client, version, transactions } = session
+  answerHere(request, { client, version, transactions }, answer)
   return Step.DONE
 }
