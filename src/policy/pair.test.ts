@@ -501,9 +501,13 @@ describe('over random policies', () => {
             }
           }
           const [w, p, pair] = [web, alice, both].map((as) => engine.visibility(as))
+          // What one sees by a column of its own, a policy in Cedar may forbid to the two of them: then they see less.
+          const mayBeLess = others.some(({ kind }) => kind === 'CedarPolicy')
+          const isOfBoth = (ofPair: boolean, ofEach: boolean): void =>
+            mayBeLess ? assert.ok(ofEach || !ofPair) : assert.equal(ofPair, ofEach)
           for (const name of ['t', 'u', 'x']) {
-            assert.equal(pair!.table('ks', name), w!.table('ks', name) && p!.table('ks', name))
-            assert.equal(pair!.keyspace(name), w!.keyspace(name) && p!.keyspace(name))
+            isOfBoth(pair!.table('ks', name), w!.table('ks', name) && p!.table('ks', name))
+            isOfBoth(pair!.keyspace(name), w!.keyspace(name) && p!.keyspace(name))
           }
         },
       ),
