@@ -10,12 +10,13 @@ import type { AnalyseAnswer, Analysed, AnalyseOrder } from './analyst.ts'
 for (let i = 0; i < 3; i++) analysed(`SELECT a, B, "C" FROM t WHERE k IN (${"1, ?, 'x', f(y), ".repeat(500)}1)`)
 collectStartGarbage()
 
-const { pieces: port } = workerData as { readonly pieces: MessagePort }
+// None where it is no thread: `bin/command.mjs` loads this file to keep its code.
+const port = (workerData as { readonly pieces: MessagePort } | null)?.pieces
 
 parentPort?.on('message', ({ id, texts }: AnalyseOrder) => {
   const { head, pieces } = takeApart(analysedOnce(texts))
   // Before the head, so that they are there when it is.
-  for (const piece of pieces) port.postMessage(piece)
+  for (const piece of pieces) port?.postMessage(piece)
   parentPort?.postMessage({ id, head, pieces: pieces.length } satisfies AnalyseAnswer)
 })
 
