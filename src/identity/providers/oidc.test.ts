@@ -63,6 +63,44 @@ describe('who a token of OpenID Connect is about', () => {
       assert.notEqual(causeOf({ azp }, { claims }), 'none', azp)
   })
 
+  it('is never one whom another way in, or the mesh itself, gives: by no prefix, and by no name behind it', () => {
+    const ids = [
+      'ringfence/gateway/g',
+      'user/corp/alice',
+      'ns/shop/sa/a',
+      'aws/1/role/r',
+      'aws-cn/1/role/r',
+      'aws-us-gov/1/role/r',
+    ]
+    let tried = 0
+    for (const id of ids)
+      for (let at = 1; at < id.length; at++) {
+        const [workloadPrefix, azp] = [id.slice(0, at), id.slice(at)]
+        const spec = { ...least, claims: { workload: 'azp', workloadPrefix } }
+        if (!providerSchema.safeParse(spec).success) continue
+        tried++
+        assert.equal(causeOf({ azp }, spec), 'claims', `${workloadPrefix} ${azp}`)
+      }
+    assert.ok(tried > 40, `${tried}`)
+    for (const prefix of ['aws', 'aws-cn/', 'aws-us-gov/x/', 'user/', 'ns'])
+      assert.equal(
+        oidc.faults?.({ ...least, claims: { workload: 'azp', workloadPrefix: prefix } } as never)?.length,
+        1,
+        prefix,
+      )
+    // Their neighbours.
+    for (const [workloadPrefix, azp] of [
+      ['u', 'sers/alice'],
+      ['svc/', 'user'],
+      ['aws-x/', 'role'],
+      ['n', 's2'],
+    ] as const)
+      assert.equal(
+        identify({ azp }, { claims: { workload: 'azp', workloadPrefix } }).subject,
+        `spiffe://demo.local/${workloadPrefix}${azp}`,
+      )
+  })
+
   it('is nobody without the claim, or with one that is no name', () => {
     for (const sub of [
       undefined,

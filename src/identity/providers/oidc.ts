@@ -1,8 +1,9 @@
 /** OpenID Connect: Okta, Entra ID, Keycloak, Google and whoever else signs tokens with keys that are public. */
 import { z } from 'zod'
+import { awsPartitions } from '../aws/arn.ts'
 import { usualTypes } from '../jwt/verify.ts'
 import { LogInRefused } from '../refusal.ts'
-import { parseSpiffeId, userIdOf } from '../spiffe.ts'
+import { parseSpiffeId, pathSegmentsOf, type SpiffeId, userIdOf } from '../spiffe.ts'
 import {
   claimsFor,
   groupsAt,
@@ -46,8 +47,8 @@ const schema = z.strictObject({
   allowedGroups: listOf(group).optional(),
 })
 
-/** Paths that other ways in give, or the mesh itself. */
-const takenPaths = /^(ringfence|user|aws|ns)(\/|$)/
+/** First segments of ids that other ways in give, or the mesh itself. */
+const taken: ReadonlySet<string> = new Set(['ringfence', 'user', 'ns', ...awsPartitions])
 
 export const oidc = providerType<z.infer<typeof schema>>({
   name: 'oidc',
@@ -60,7 +61,7 @@ export const oidc = providerType<z.infer<typeof schema>>({
       tell(['claims', 'workload'], '"workload" needs a "workloadPrefix", such as svc/')
     if (claims.workload === undefined && claims.workloadPrefix !== undefined)
       tell(['claims', 'workloadPrefix'], '"workloadPrefix" is for "workload"')
-    if (takenPaths.test(claims.workloadPrefix ?? ''))
+    if (taken.has(claims.workloadPrefix?.split('/')[0] ?? ''))
       tell(
         ['claims', 'workloadPrefix'],
         `ids below ${JSON.stringify(claims.workloadPrefix)} are given by another way in`,
@@ -91,7 +92,7 @@ export const oidc = providerType<z.infer<typeof schema>>({
     const subject =
       workloadName === undefined
         ? userIdOf(trustDomain, name, personName ?? '')
-        : parseSpiffeId(`spiffe://${trustDomain}/${workloadPrefix}${workloadName}`)
+        : workloadIdOf(`spiffe://${trustDomain}/${workloadPrefix}${workloadName}`)
     return {
       subject,
       person: personName === undefined ? undefined : `${name}/${personName}`,
@@ -101,3 +102,10 @@ export const oidc = providerType<z.infer<typeof schema>>({
     }
   },
 })
+
+/** A prefix may end within a segment, so that its first one is known with the name only. @throws LogInRefused */
+function workloadIdOf(text: string): SpiffeId {
+  const id = parseSpiffeId(text)
+  if (taken.has(pathSegmentsOf(id)[0] ?? '')) throw new LogInRefused('claims', `${id} is given by another way in`)
+  return id
+}
