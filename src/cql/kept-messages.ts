@@ -296,7 +296,7 @@ the node no longer has this prepared statement
 the node set another keyspace than was asked for
 the sidecar stops
 the statement could not be read
-a gateway answers what is asked of the topology, and not in this form…
+a gateway answers what is asked of the topology, and has no answer to this…
 this message takes no custom payload
 timestamp out of range
 type is nested too deeply

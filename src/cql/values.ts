@@ -262,8 +262,10 @@ function int32(value: bigint): number {
 
 /** Two's complement, most significant byte first, as short as can be (§6.24). */
 function varintBytes(value: bigint): Buffer {
-  let bytes = 1
-  while (BigInt.asIntN(bytes * 8, value) !== value) bytes++
+  const magnitude = (value < 0n ? ~value : value).toString(16)
+  const bits = 4 * magnitude.length - Math.clz32(Number.parseInt(magnitude[0]!, 16)) + 28
+  // And one for the sign.
+  const bytes = Math.floor(bits / 8) + 1
   const hex = BigInt.asUintN(bytes * 8, value).toString(16)
   return Buffer.from(hex.padStart(bytes * 2, '0'), 'hex')
 }

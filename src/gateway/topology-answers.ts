@@ -24,7 +24,7 @@ import { type Asked, answerQuestion, askedOf, preparedQuestion } from './topolog
 import type { SystemTable } from './topology/columns.ts'
 import type { TopologyModel, VirtualHost } from './topology/model.ts'
 import { virtualHosts } from './topology/model.ts'
-import { aboutTopology, type Question, readQuestion } from './topology/question.ts'
+import { aboutTopology, type Question, readQuestion, readsColumns } from './topology/question.ts'
 
 /** The nodes' schema versions are asked again, first after the least and each time after twice as long, this long, until they agree. */
 const agreementPollMsMin = 25
@@ -160,7 +160,9 @@ export class TopologyAnswers {
       then(readQuestion(text, table, Date.now))
     } catch (reason) {
       // How many peers the nodes have is none of the client's business either.
-      if (reason instanceof Unsupported && table !== 'local') throw new RingfenceError('INVALID', reason.message)
+      if (reason instanceof Unsupported && (table !== 'local' || readsColumns(text, table))) {
+        throw new RingfenceError('INVALID', reason.message)
+      }
       throw reason
     } finally {
       if (counted) share.end()

@@ -67,10 +67,11 @@ export function rewritingRefusal(): RingfenceError {
   return new RingfenceError('INVALID', 'functions of columns of this table are not answered through a gateway')
 }
 
+/** For what the gateway had no answer to, and gave no reason. */
 export function topologyRefusal(): RingfenceError {
   return new RingfenceError(
     'INVALID',
-    'a gateway answers what is asked of the topology, and not in this form: ' +
-      'name the table with its keyspace, and its columns without other functions, casts and arithmetic',
+    'a gateway answers what is asked of the topology, and has no answer to this: ' +
+      'name the table with its keyspace and columns that it has, in a SELECT of at most 4096 characters',
   )
 }

@@ -2,7 +2,7 @@
 import { type CqlType, native } from '../types.ts'
 import { encodeValue } from '../values.ts'
 import { compareValues } from './compare.ts'
-import { integerValue, integral } from './constants.ts'
+import { integerValue, integral } from './integers.ts'
 import { isFloating, isInteger, numberValue } from './numbers.ts'
 import { unsupported } from './unsupported.ts'
 

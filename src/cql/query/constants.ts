@@ -1,8 +1,11 @@
 /** Constants of a statement as values of the type that is wanted (`cql3/Constants.java`). */
 import { T } from '../statement/tokens.ts'
 import { uuidBytes } from '../text-bytes.ts'
-import { type CqlType, type NativeTypeName, native } from '../types.ts'
+import { type CqlType, native } from '../types.ts'
 import { encodeValue } from '../values.ts'
+import { decimalBytes, decimalOf, isSameNumber } from './decimals.ts'
+import { integral } from './integers.ts'
+import { durationOf } from './times.ts'
 import { invalid, unsupported } from './unsupported.ts'
 
 const integralBytes: Readonly<Record<string, bigint>> = {
@@ -20,7 +23,7 @@ export function constantOf(token: number, text: string, type: CqlType): Buffer {
   switch (type.kind) {
     case 'ascii':
     case 'text':
-      if (token !== T.STRING) throw wrong()
+      if (token !== T.STRING || (type.kind === 'ascii' && !isAscii.test(text))) throw wrong()
       return Buffer.from(text)
     case 'blob':
       if (token !== T.HEX || text.length % 2 !== 0) throw wrong()
@@ -46,17 +49,41 @@ export function constantOf(token: number, text: string, type: CqlType): Buffer {
       if (token !== T.INTEGER && token !== T.FLOAT && token !== T.NOT_FINITE) throw wrong()
       return encodeValue(type, Number(text.replace(/^(-?)nan$/i, 'NaN').replace(/^(-?)infinity$/i, '$1Infinity')))!
     case 'uuid':
-    case 'timeuuid':
+    case 'timeuuid': {
       if (token !== T.UUID) throw wrong()
-      return Buffer.from(uuidBytes(text.toLowerCase()))
+      const uuid = Buffer.from(uuidBytes(text.toLowerCase()))
+      if (type.kind === 'timeuuid' && uuid[6]! >> 4 !== 1) throw invalid('TimeUUID supports only version 1 UUIDs')
+      return uuid
+    }
     case 'timestamp':
       if (token === T.INTEGER) return encodeValue(type, BigInt(text))!
+      if (token === T.STRING && text === '') return Buffer.alloc(0)
       if (token === T.STRING) return encodeValue(type, BigInt(millisecondsOf(text)))!
       throw wrong()
     case 'inet':
       // A node would also look up a host name.
       if (token !== T.STRING || !isAddress(text)) throw wrong()
       return encodeValue(type, text)!
+    case 'decimal':
+      if (token !== T.INTEGER && token !== T.FLOAT) throw wrong()
+      return decimalBytes(decimalOf(text))
+    case 'duration':
+      // A node takes an integer for one, and then finds that it is none.
+      if (token !== T.DURATION) throw wrong()
+      return encodeValue(type, durationOf(text))!
+    case 'date':
+      if (token !== T.STRING && token !== T.INTEGER) throw wrong()
+      return encodeValue(type, daysOf(text))!
+    case 'time':
+      if (token !== T.STRING && token !== T.INTEGER) throw wrong()
+      return integral('bigint', nanosecondsOf(text))
+    case 'list':
+    case 'set':
+    case 'map':
+    case 'tuple':
+    case 'udt':
+    case 'vector':
+      throw wrong()
     default:
       throw unsupported(`a constant of type ${type.kind}`)
   }
@@ -86,6 +113,35 @@ function millisecondsOf(text: string): number {
   return milliseconds
 }
 
+/** Since 1970. A number counts from 2^31 days before. */
+function daysOf(text: string): number {
+  if (/^-?\d+$/.test(text)) {
+    const days = BigInt(text)
+    if (days < 0n || days >= 2n ** 32n) throw invalid('unable to make a date of a number')
+    return Number(days) - 2 ** 31
+  }
+  const midnight = /^\d{4}-\d\d-\d\d$/.test(text) ? Date.parse(`${text}T00:00:00Z`) : Number.NaN
+  // JavaScript takes February 30 for March 2.
+  if (Number.isNaN(midnight) || !new Date(midnight).toISOString().startsWith(text)) {
+    throw invalid('unable to parse a date')
+  }
+  return midnight / 86_400_000
+}
+
+/** Of the day. */
+function nanosecondsOf(text: string): bigint {
+  if (/^-?\d+$/.test(text)) {
+    const nanoseconds = BigInt(text)
+    if (nanoseconds < 0n || nanoseconds >= 86_400_000_000_000n) throw invalid('unable to make a time of a number')
+    return nanoseconds
+  }
+  const [, hours = '24', minutes = '', seconds = '', fraction = ''] =
+    /^(\d{1,9}):(\d{1,9}):(\d{1,9})(?:\.(\d{1,9}))?$/.exec(text.trim()) ?? []
+  const [h, m, s] = [Number(hours), Number(minutes), Number(seconds)]
+  if (h > 23 || m > 59 || s > 59) throw invalid('unable to parse a time')
+  return BigInt(h * 3600 + m * 60 + s) * 1_000_000_000n + BigInt(fraction.padEnd(9, '0'))
+}
+
 /** The type that a constant has where nothing around it says one; undefined where Cassandra asks for a cast. */
 export function preferredType(token: number, text: string): CqlType | undefined {
   switch (token) {
@@ -95,56 +151,28 @@ export function preferredType(token: number, text: string): CqlType | undefined 
       return BigInt.asIntN(64, value) === value ? native('bigint') : native('varint')
     }
     case T.STRING:
-      return native('text')
+      return native(isAscii.test(text) ? 'ascii' : 'text')
     case T.BOOLEAN:
       return native('boolean')
     case T.UUID:
-      return native('uuid')
+      return native(text[14] === '1' ? 'timeuuid' : 'uuid')
     case T.HEX:
       return native('blob')
-    case T.FLOAT:
+    case T.DURATION:
+      return native('duration')
     case T.NOT_FINITE:
       return native('double')
+    case T.FLOAT:
+      return native(isDouble(text) ? 'double' : 'decimal')
     default:
       return undefined
   }
 }
 
-/** The low bits of `value`, as the type has them. */
-export function integral(kind: NativeTypeName, value: bigint): Buffer {
-  switch (kind) {
-    case 'tinyint':
-      return Buffer.of(Number(BigInt.asUintN(8, value)))
-    case 'smallint': {
-      const bytes = Buffer.alloc(2)
-      bytes.writeInt16BE(Number(BigInt.asIntN(16, value)))
-      return bytes
-    }
-    case 'int': {
-      const bytes = Buffer.alloc(4)
-      bytes.writeInt32BE(Number(BigInt.asIntN(32, value)))
-      return bytes
-    }
-    default: {
-      const bytes = Buffer.alloc(8)
-      bytes.writeBigInt64BE(BigInt.asIntN(64, value))
-      return bytes
-    }
-  }
-}
+const isAscii = /^[\x00-\x7f]*$/
 
-/** Of tinyint, smallint, int, bigint, counter, timestamp; undefined for an empty value. */
-export function integerValue(bytes: Buffer): bigint | undefined {
-  switch (bytes.length) {
-    case 1:
-      return BigInt(bytes.readInt8(0))
-    case 2:
-      return BigInt(bytes.readInt16BE(0))
-    case 4:
-      return BigInt(bytes.readInt32BE(0))
-    case 8:
-      return bytes.readBigInt64BE(0)
-    default:
-      return undefined
-  }
+/** Whether a double writes the number as it stands. */
+function isDouble(text: string): boolean {
+  const number = Number(text)
+  return Number.isFinite(number) && isSameNumber(decimalOf(text), decimalOf(String(number)))
 }

@@ -1,17 +1,23 @@
 /** Expressions made into functions of a row: what the select list, GROUP BY and WHERE are made of. */
 
 import { compositeKey } from '../partition-key.ts'
-import { BodyReader } from '../reader.ts'
 import { T } from '../statement/tokens.ts'
 import { type CqlType, native } from '../types.ts'
 import { decodeValue } from '../values.ts'
-import { BodyWriter } from '../writer.ts'
 import { type Aggregate, aggregateNames, aggregateOf, aggregateType } from './aggregates.ts'
-import { compareValues } from './compare.ts'
-import { constantOf, integral, preferredType } from './constants.ts'
-import { type Clock, isUntyped, type Part, resolveCall } from './functions.ts'
-import { castOf, isFloating, isInteger, operate, resultType } from './numbers.ts'
-import { type RowView, type TableShape, tokenOf } from './table.ts'
+import { isAssignable, isUntyped } from './assignable.ts'
+import { type Part, wrongCount } from './called.ts'
+import { castOf } from './casts.ts'
+import type { Compiled, Compiling, Frame } from './compiled.ts'
+import { constantOf, preferredType } from './constants.ts'
+import { fromJson } from './from-json.ts'
+import { type Clock, resolveCall } from './functions.ts'
+import { integral } from './integers.ts'
+import { type Literal, literalOf } from './literals.ts'
+import { isNumber, operate } from './numbers.ts'
+import { operationOf, typeBeside } from './operations.ts'
+import { elementOf, sliceOf, stampOf, textOf } from './parts.ts'
+import { type TableShape, tokenOf } from './table.ts'
 import type { Expression } from './tree.ts'
 import { invalid, unsupported } from './unsupported.ts'
 
@@ -22,19 +28,6 @@ export interface BoundTo {
   unset(marker: number): boolean
   /** They stand for values that come later. */
   readonly formOnly?: boolean
-}
-
-/** What an expression may look at. */
-export interface Frame {
-  row: RowView | undefined
-  readonly aggregates: (Aggregate | undefined)[]
-}
-
-export interface Compiled {
-  readonly type: CqlType
-  /** Of the output column; undefined where it is not known to be Cassandra's. */
-  readonly name: string | undefined
-  readonly evaluate: (frame: Frame) => Buffer | null
 }
 
 interface AggregateSlot {
@@ -48,7 +41,7 @@ const one = Buffer.of(1)
 /** Of all values of a question: no table that is asked about here has longer names. */
 export const boundBytesMax = 32 * 1024
 
-export class Compiler {
+export class Compiler implements Compiling {
   readonly #shape: TableShape
   readonly #values: BoundTo
   readonly #clock: Clock
@@ -115,9 +108,26 @@ export class Compiler {
   /** A value that no row changes, of the type that is wanted; null for null. */
   value(expression: Expression, wanted: CqlType): Buffer | null {
     const before = this.aggregates.length
-    const { evaluate } = this.compile(expression, wanted)
+    const { type, evaluate } = this.#term(expression, wanted)
     if (this.aggregates.length > before) throw invalid('aggregates are not supported in WHERE')
+    if (!isAssignable(type, wanted)) throw invalid(`a value of type ${type.kind} stands for one of type ${wanted.kind}`)
     return evaluate(noRow)
+  }
+
+  /** As a value is compiled where it is known what for: only there `from_json` has a type. */
+  #term(expression: Expression, wanted: CqlType): Compiled {
+    if (expression.kind === 'group') return this.#term(expression.part, wanted)
+    if (isLiteral(expression)) return this.#literal(expression, wanted, (part, type) => this.#term(part, type))
+    if (expression.kind !== 'call' || !isFromJson(expression.name)) return this.compile(expression, wanted)
+    const [part] = expression.parts
+    if (part === undefined || expression.parts.length !== 1) throw wrongCount(expression.name)
+    const text = this.compile(part, isUntyped(part) ? native('text') : undefined)
+    if (!isAssignable(text.type, native('text'))) throw invalid(`${expression.name} takes a text`)
+    const evaluate = (frame: Frame): Buffer | null => {
+      const json = text.evaluate(frame)
+      return json === null || this.formOnly ? null : fromJson(json.toString(), wanted)
+    }
+    return { type: wanted, name: undefined, evaluate }
   }
 
   compile(expression: Expression, wanted?: CqlType): Compiled {
@@ -128,14 +138,8 @@ export class Compiler {
         const { name, type } = this.#shape.columns[index]!
         return { type, name, evaluate: ({ row }) => (row === undefined ? null : row.cell(index)) }
       }
-      case 'stamp': {
-        this.columnAt(expression.column)
-        const name = `${expression.of}(${expression.column})`
-        const index = this.#columnAt.get(name)
-        if (index === undefined) throw unsupported(`${expression.of} of a column of ${this.#shape.name}`)
-        const { type } = this.#shape.columns[index]!
-        return { type, name, evaluate: ({ row }) => (row === undefined ? null : row.cell(index)) }
-      }
+      case 'stamp':
+        return stampOf(expression, this)
       case 'constant': {
         const type = wanted ?? preferredType(expression.token, expression.text)
         if (type === undefined) throw invalid('a constant needs a type here: put one in front, as in (text) …')
@@ -143,22 +147,31 @@ export class Compiler {
         return { type, name: textOf(expression), evaluate: () => bytes }
       }
       case 'null':
-        return { type: wanted ?? native('text'), name: 'null', evaluate: () => null }
+        return { type: wanted ?? native('text'), name: textOf(expression), evaluate: () => null }
       case 'marker': {
         if (wanted === undefined) throw invalid('a marker needs a type here: put one in front, as in (text) ?')
         const bytes = this.bound(expression.index, wanted)
         return { type: wanted, name: '?', evaluate: () => bytes }
       }
       case 'hint': {
-        const part = this.compile(expression.part, isUntyped(expression.part) ? expression.type : undefined)
+        const part = this.#of(expression.part, expression.type)
+        if (!isAssignable(part.type, expression.type)) {
+          throw invalid(`Cannot assign a value of type ${part.type.kind} to one of type ${expression.type.kind}`)
+        }
         return {
           ...part,
           type: expression.type,
           name: part.name === undefined ? undefined : `(${expression.words})${part.name}`,
         }
       }
+      case 'group': {
+        const part = this.#of(expression.part, wanted)
+        return { ...part, name: part.name === undefined ? undefined : `(${part.name})` }
+      }
       case 'cast': {
-        const part = this.compile(expression.part)
+        if (isUntyped(expression.part))
+          throw invalid('Cannot infer type of what is cast: put a type in front, as in (int) …')
+        const part = this.alone(expression.part)
         const cast = castOf(part.type, expression.type)
         return {
           type: expression.type,
@@ -178,15 +191,45 @@ export class Compiler {
       case 'negation':
         return this.#negation(expression.part, wanted)
       case 'element':
-        return this.#element(expression.of, expression.key)
+        return elementOf(expression, this)
       case 'slice':
-        return this.#slice(expression.of, expression.from, expression.to)
+        return sliceOf(expression, this)
       case 'tuple':
       case 'list':
       case 'set':
       case 'map':
-        return this.#literal(expression, wanted)
+        return this.#literal(expression, wanted, (part, type) => this.#of(part, type))
     }
+  }
+
+  /** A part, for the type of its place where it has none of its own. A literal takes it in any case: it says what its own parts are. */
+  #of(part: Expression, wanted: CqlType | undefined): Compiled {
+    return this.compile(part, isUntyped(part) || isLiteral(part) || part.kind === 'group' ? wanted : undefined)
+  }
+
+  /** A part whose place says nothing of its type: in parentheses it would have none (`BetweenParenthesesOrWithTuple`). */
+  alone(part: Expression): Compiled {
+    if (part.kind === 'group') throw invalid(inParentheses)
+    return this.compile(part)
+  }
+
+  #literal(
+    literal: Literal,
+    wanted: CqlType | undefined,
+    compile: (part: Expression, type: CqlType) => Compiled,
+  ): Compiled {
+    const known = new Map<Expression, Compiled>()
+    const typeOf = (part: Expression): CqlType => {
+      const compiled = this.compile(part)
+      known.set(part, compiled)
+      return compiled.type
+    }
+    const checked = (part: Expression, type: CqlType): Compiled => {
+      const compiled = known.get(part) ?? compile(part, type)
+      if (isAssignable(compiled.type, type)) return compiled
+      throw invalid(`a value of type ${compiled.type.kind} stands in a ${literal.kind} of ${type.kind}`)
+    }
+    return literalOf(literal, wanted, checked, typeOf)
   }
 
   #aggregate(name: string, type: CqlType, column: string | undefined, value: AggregateSlot['value']): Compiled {
@@ -202,12 +245,11 @@ export class Compiler {
   #call(name: string, parts: readonly Expression[]): Compiled {
     const [first] = parts
     if (aggregateNames.has(name)) {
-      if (first === undefined || parts.length !== 1)
-        throw invalid(`invalid number of arguments in call to function ${name}`)
+      if (first === undefined || parts.length !== 1) throw wrongCount(name)
       // COUNT of a constant counts rows.
       if (name === 'count' && first.kind === 'constant') return this.compile({ kind: 'countRows' })
       const before = this.aggregates.length
-      const part = this.compile(first)
+      const part = this.alone(first)
       if (this.aggregates.length > before) throw invalid('aggregates of aggregates are not supported')
       return this.#aggregate(name, part.type, named(name, [part]), part.evaluate)
     }
@@ -216,9 +258,10 @@ export class Compiler {
     const compiled: (Compiled | undefined)[] = parts.map(() => undefined)
     const lazily = parts.map(
       (part, i): Part => ({
+        isText: part.kind === 'constant' && part.token === T.STRING,
         typed: (wanted) => {
-          const known = this.compile(part, isUntyped(part) ? wanted : undefined)
-          if (wanted !== undefined && !sameKind(known.type, wanted)) {
+          const known = wanted === undefined ? this.alone(part) : this.#of(part, wanted)
+          if (wanted !== undefined && !isAssignable(known.type, wanted)) {
             throw invalid(
               `type error: an argument of function ${name} is of type ${known.type.kind}, not ${wanted.kind}`,
             )
@@ -239,7 +282,7 @@ export class Compiler {
 
   #token(parts: readonly Expression[]): Compiled {
     const { partitionKey, columns, order } = this.#shape
-    if (parts.length !== partitionKey.length) throw invalid('invalid number of arguments in call to function token')
+    if (parts.length !== partitionKey.length) throw wrongCount('token')
     const compiled = parts.map((part, i) =>
       this.compile(part, isUntyped(part) ? columns[partitionKey[i]!]!.type : undefined),
     )
@@ -260,164 +303,49 @@ export class Compiler {
   }
 
   #operation({ operator, left, right }: Extract<Expression, { kind: 'operation' }>): Compiled {
-    // A constant or marker beside something typed takes the type of that, where it can.
-    const typedLeft = isUntyped(left) ? undefined : this.compile(left)
-    const typedRight = isUntyped(right) ? undefined : this.compile(right)
-    const a = typedLeft ?? this.compile(left, left.kind === 'constant' ? undefined : typedRight?.type)
-    const b = typedRight ?? this.compile(right, right.kind === 'constant' ? undefined : a.type)
-    const type = resultType(a.type, b.type)
-    const of = [a.type, b.type] as const
+    const isOpen = (part: Expression): boolean => part.kind === 'marker' || part.kind === 'null'
+    if (isOpen(left) && isOpen(right)) throw invalid(`Ambiguous '${operator}' operation: use type hint to disambiguate`)
+    // A marker or null takes the type of what is beside it, where that leaves no choice.
+    const typedRight = isOpen(left) ? this.compile(right) : undefined
+    const a = this.compile(left, typedRight === undefined ? undefined : typeBeside(operator, typedRight.type, false))
+    const b = typedRight ?? this.compile(right, isOpen(right) ? typeBeside(operator, a.type, true) : undefined)
+    const { type, call } = operationOf(operator, a.type, b.type)
     return {
       type,
       name: a.name === undefined || b.name === undefined ? undefined : `${a.name} ${operator} ${b.name}`,
       evaluate: (frame) => {
         const [one, other] = [a.evaluate(frame), b.evaluate(frame)]
-        return one === null || other === null ? null : operate(operator, type, one, other, of)
+        return one === null || other === null ? null : call(one, other)
       },
     }
   }
 
   #negation(part: Expression, wanted: CqlType | undefined): Compiled {
-    const compiled = this.compile(part, isUntyped(part) ? wanted : undefined)
+    const compiled = this.#of(part, wanted)
     const { type, evaluate } = compiled
-    if (!isInteger(type) && !isFloating(type)) throw invalid(`the '-' operation is not supported on ${type.kind}`)
+    if (!isNumber(type)) throw invalid(`the '-' operation is not supported on ${type.kind}`)
     const minus = constantOf(T.INTEGER, '-1', type)
     return {
       type,
       name: compiled.name === undefined ? undefined : `-${compiled.name}`,
       evaluate: (frame) => {
         const value = evaluate(frame)
-        return value === null ? null : operate('*', type, minus, value, [type, type])
+        return value === null || value.length === 0 ? null : operate('*', type, minus, value, [type, type])
       },
     }
-  }
-
-  #element(of: Expression, key: Expression): Compiled {
-    const { type, name, evaluate } = this.compile(of)
-    if (type.kind !== 'map' && type.kind !== 'set') throw invalid('invalid element selection: not a set or map')
-    const keyType = type.kind === 'map' ? type.key : type.element
-    const wanted = this.value(key, keyType)
-    return {
-      type: type.kind === 'map' ? type.value : keyType,
-      name: subscript(name, textOf(key)),
-      evaluate: (frame) => {
-        const collection = evaluate(frame)
-        if (collection === null || wanted === null) return null
-        for (const [item, value] of entriesOf(type.kind === 'map', collection)) {
-          if (compareValues(keyType, item, wanted) === 0) return value
-        }
-        return null
-      },
-    }
-  }
-
-  #slice(of: Expression, from: Expression | undefined, to: Expression | undefined): Compiled {
-    const { type, name, evaluate } = this.compile(of)
-    if (type.kind !== 'map' && type.kind !== 'set') throw invalid('invalid slice selection: not a set or map')
-    const isMap = type.kind === 'map'
-    const keyType = isMap ? type.key : type.element
-    const first = from === undefined ? null : this.value(from, keyType)
-    const last = to === undefined ? null : this.value(to, keyType)
-    return {
-      type,
-      name: subscript(name, from === undefined ? '' : textOf(from), to === undefined ? '' : textOf(to)),
-      evaluate: (frame) => {
-        const collection = evaluate(frame)
-        if (collection === null) return null
-        const kept = [...entriesOf(isMap, collection)].filter(
-          ([item]) =>
-            (first === null || compareValues(keyType, item, first) >= 0) &&
-            (last === null || compareValues(keyType, item, last) <= 0),
-        )
-        const body = new BodyWriter().int(kept.length)
-        for (const [item, value] of kept) {
-          body.bytes(item)
-          if (isMap) body.bytes(value)
-        }
-        return body.take()
-      },
-    }
-  }
-
-  /** A collection of values that no row changes; sets and maps in the order of their type. */
-  #literal(expression: Expression, wanted: CqlType | undefined): Compiled {
-    if (expression.kind === 'tuple' && wanted?.kind === 'tuple' && expression.parts.length === wanted.elements.length) {
-      const body = new BodyWriter()
-      expression.parts.forEach((part, i) => {
-        body.bytes(this.value(part, wanted.elements[i]!))
-      })
-      return constantly(wanted, body.take())
-    }
-    if (expression.kind === 'list' && wanted?.kind === 'list') {
-      return constantly(wanted, collected(expression.parts.map((part) => [this.#item(part, wanted.element)])))
-    }
-    if (expression.kind === 'set' && wanted?.kind === 'set') {
-      const items = expression.parts.map((part) => [this.#item(part, wanted.element)])
-      return constantly(wanted, collected(ordered(wanted.element, items)))
-    }
-    if (
-      wanted?.kind === 'map' &&
-      (expression.kind === 'map' || (expression.kind === 'set' && expression.parts.length === 0))
-    ) {
-      const entries = expression.kind === 'map' ? expression.entries : []
-      const items = entries.map(([key, value]) => [this.#item(key, wanted.key), this.#item(value, wanted.value)])
-      return constantly(wanted, collected(ordered(wanted.key, items)))
-    }
-    throw unsupported('a tuple or collection in this place')
-  }
-
-  #item(part: Expression, type: CqlType): Buffer {
-    const value = this.value(part, type)
-    if (value === null) throw invalid('null is not supported inside collections')
-    return value
   }
 }
 
 const noRow: Frame = { row: undefined, aggregates: [] }
 
-function constantly(type: CqlType, bytes: Buffer): Compiled {
-  return { type, name: undefined, evaluate: () => bytes }
-}
+const inParentheses = 'Cannot infer type for term in parentheses in selection clause (try using a cast to force a type)'
 
-function ordered(type: CqlType, items: readonly Buffer[][]): readonly Buffer[][] {
-  const sorted = items.toSorted((a, b) => compareValues(type, a[0]!, b[0]!))
-  // Of equal keys the last one counts.
-  return sorted.filter((item, i) => i + 1 === sorted.length || compareValues(type, item[0]!, sorted[i + 1]![0]!) !== 0)
-}
+const isLiteral = (part: Expression): part is Literal =>
+  part.kind === 'list' || part.kind === 'set' || part.kind === 'map' || part.kind === 'tuple'
 
-function collected(items: readonly (readonly Buffer[])[]): Buffer {
-  const body = new BodyWriter().int(items.length)
-  for (const item of items) for (const bytes of item) body.bytes(bytes)
-  return body.take()
-}
-
-/** Keys with values of a map, items of a set with themselves. */
-export function* entriesOf(isMap: boolean, collection: Buffer): Generator<readonly [Buffer, Buffer]> {
-  const reader = new BodyReader().reset(collection, 0, collection.length)
-  for (let i = reader.int(); i > 0; i--) {
-    const item = reader.bytes()
-    const value = isMap ? reader.bytes() : item
-    if (item !== null && value !== null) yield [item, value]
-  }
-}
+const isFromJson = (name: string): boolean => name === 'from_json' || name === 'fromjson'
 
 function named(name: string, parts: readonly Compiled[]): string | undefined {
   const names = parts.map((part) => part.name)
   return names.includes(undefined) ? undefined : `system.${name}(${names.join(', ')})`
-}
-
-/** The words of a constant or marker; undefined for what has none of its own. */
-function textOf(expression: Expression): string | undefined {
-  if (expression.kind === 'marker') return '?'
-  if (expression.kind !== 'constant') return undefined
-  return expression.token === T.STRING ? `'${expression.text}'` : expression.text
-}
-
-function subscript(of: string | undefined, ...bounds: (string | undefined)[]): string | undefined {
-  return of === undefined || bounds.includes(undefined) ? undefined : `${of}[${bounds.join('..')}]`
-}
-
-/** Text and ascii go for each other; what a function wants otherwise must be what it gets. */
-function sameKind(given: CqlType, wanted: CqlType): boolean {
-  return given.kind === wanted.kind || (given.kind === 'ascii' && wanted.kind === 'text')
 }

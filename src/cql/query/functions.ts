@@ -2,29 +2,19 @@
  * Native functions of one row (`cql3/functions/*.java`): what people and tools use in questions about a schema. A name that is not here is
  * refused.
  */
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { BodyReader } from '../reader.ts'
-import { type CqlType, listOf, type NativeTypeName, native, setOf } from '../types.ts'
+import { listOf, type NativeTypeName, native, setOf } from '../types.ts'
 import { decodeValue, encodeValue } from '../values.ts'
 import { BodyWriter } from '../writer.ts'
 import { aggregateOf, aggregateType } from './aggregates.ts'
-import { timeOf } from './compare.ts'
-import { integerValue, integral } from './constants.ts'
+import { type Called, type Part, strict, wrongCount } from './called.ts'
+import { integerValue, integral } from './integers.ts'
 import { jsonOf } from './json.ts'
+import { mask } from './masks.ts'
 import { isFloating, isInteger, numberValue, truncated } from './numbers.ts'
-import type { Expression } from './tree.ts'
+import { boundUuid, dateBytes, floorOfDay, floorTime, gregorianTicks, millisecondsOf, timestampBytes } from './times.ts'
 import { invalid, unsupported } from './unsupported.ts'
-
-/** A part of a call: typed when it is asked for, since a constant or marker takes the type that the function wants. */
-export interface Part {
-  /** @param wanted of a constant or marker; of anything else it must be its type */
-  typed(wanted?: CqlType): CqlType
-}
-
-export interface Called {
-  readonly type: CqlType
-  readonly call: (values: readonly (Buffer | null)[]) => Buffer | null
-}
 
 /** The clock in milliseconds since 1970. */
 export type Clock = () => number
@@ -36,12 +26,6 @@ const nativeByName: ReadonlyMap<string, NativeTypeName> = new Map(
     ) as NativeTypeName[]
   ).flatMap((name) => [[name, name] as const]),
 )
-
-/** Of null, null. */
-const strict =
-  (call: (value: Buffer, others: readonly (Buffer | null)[]) => Buffer | null) =>
-  ([value = null, ...others]: readonly (Buffer | null)[]): Buffer | null =>
-    value === null ? null : call(value, others)
 
 /** @throws RingfenceError INVALID for a function that is not done here */
 export function resolveCall(name: string, parts: readonly Part[], clock: Clock): Called {
@@ -71,7 +55,7 @@ export function resolveCall(name: string, parts: readonly Part[], clock: Clock):
     case 'current_date':
     case 'currentdate':
       none(name, parts)
-      return { type: native('date'), call: () => dateOf(BigInt(clock())) }
+      return { type: native('date'), call: () => dateBytes(BigInt(clock())) }
     case 'current_time':
     case 'currenttime':
       none(name, parts)
@@ -83,6 +67,16 @@ export function resolveCall(name: string, parts: readonly Part[], clock: Clock):
     case 'to_unix_timestamp':
     case 'tounixtimestamp':
       return moment(name, only(name, parts))
+    case 'min_timeuuid':
+    case 'mintimeuuid':
+    case 'max_timeuuid':
+    case 'maxtimeuuid':
+      return bound(name, only(name, parts))
+    case 'floor':
+      return floor(name, parts)
+    case 'from_json':
+    case 'fromjson':
+      throw invalid(`${name}() cannot be used in the selection clause of a SELECT statement`)
     case 'abs':
     case 'exp':
     case 'log':
@@ -110,19 +104,14 @@ export function resolveCall(name: string, parts: readonly Part[], clock: Clock):
   }
 }
 
-/** Whether the part is a constant of an expression that has no type of its own. */
-export function isUntyped(expression: Expression): boolean {
-  return expression.kind === 'constant' || expression.kind === 'marker' || expression.kind === 'null'
-}
-
 function only(name: string, parts: readonly Part[]): Part {
   const [part] = parts
-  if (part === undefined || parts.length !== 1) throw invalid(`invalid number of arguments in call to function ${name}`)
+  if (part === undefined || parts.length !== 1) throw wrongCount(name)
   return part
 }
 
 function none(name: string, parts: readonly Part[]): void {
-  if (parts.length > 0) throw invalid(`invalid number of arguments in call to function ${name}`)
+  if (parts.length > 0) throw wrongCount(name)
 }
 
 function blobFunction(name: string, parts: readonly Part[]): Called | undefined {
@@ -150,8 +139,6 @@ function blobFunction(name: string, parts: readonly Part[]): Called | undefined 
 
 // --- times and UUIDs
 
-/** 100 ns between 1582-10-15 and 1970-01-01. */
-const gregorianTicks = 122_192_928_000_000_000n
 let lastTicks = 0n
 
 function timeUuid(nowMs: number): Buffer {
@@ -172,25 +159,46 @@ function randomUuid(): Buffer {
   return uuid
 }
 
-const dayMs = 86_400_000n
-
-function dateOf(milliseconds: bigint): Buffer {
-  const days = milliseconds >= 0n ? milliseconds / dayMs : (milliseconds - dayMs + 1n) / dayMs
-  return encodeValue(native('date'), Number(days))!
+/** Of a timeuuid, timestamp or date; of a constant in quotes, what alone it may be there. */
+function moment(name: string, part: Part): Called {
+  const toDate = name.endsWith('date')
+  const isUnix = name.includes('unix')
+  const from = part.isText && !isUnix ? part.typed(native(toDate ? 'timestamp' : 'date')) : part.typed()
+  const known = isUnix ? ['timeuuid', 'timestamp', 'date'] : ['timeuuid', toDate ? 'timestamp' : 'date']
+  if (!known.includes(from.kind)) throw invalid(`invalid call to function ${name}: a value of type ${from.kind}`)
+  const made = toDate ? dateBytes : timestampBytes
+  const call = ofTime((value) => made(millisecondsOf(from.kind, value)))
+  return { type: native(toDate ? 'date' : isUnix ? 'bigint' : 'timestamp'), call }
 }
 
-function moment(name: string, part: Part): Called {
-  const from = part.typed()
-  const millisecondsOf = (value: Buffer): bigint => {
-    if (from.kind === 'timeuuid') return (timeOf(value) - gregorianTicks) / 10_000n
-    if (from.kind === 'timestamp') return value.readBigInt64BE(0)
-    if (from.kind === 'date') return BigInt(decodeValue(from, value) as number) * dayMs
-    throw unsupported(`${name} of ${from.kind}`)
+/** Of null and of an empty value, null. */
+const ofTime = (call: (value: Buffer) => Buffer) => strict((value) => (value.length === 0 ? null : call(value)))
+
+function bound(name: string, part: Part): Called {
+  part.typed(native('timestamp'))
+  const first = name.startsWith('min')
+  return { type: native('timeuuid'), call: ofTime((value) => boundUuid(value.readBigInt64BE(0), first)) }
+}
+
+function floor(name: string, parts: readonly Part[]): Called {
+  const [time, duration, start] = parts
+  if (time === undefined || duration === undefined || parts.length > 3) throw wrongCount(name)
+  const { kind } = time.isText ? { kind: 'text' } : time.typed()
+  if (kind !== 'timestamp' && kind !== 'timeuuid' && kind !== 'date' && (kind !== 'time' || start !== undefined)) {
+    throw invalid(`invalid call to function ${name}: a value of type ${kind}`)
   }
-  if (!['timeuuid', 'timestamp', 'date'].includes(from.kind)) throw unsupported(`${name} of ${from.kind}`)
-  if (name.endsWith('date')) return { type: native('date'), call: strict((value) => dateOf(millisecondsOf(value))) }
-  const type = native(name.includes('unix') ? 'bigint' : 'timestamp')
-  return { type, call: strict((value) => integral('bigint', millisecondsOf(value))) }
+  duration.typed(native('duration'))
+  const startKind = kind === 'date' ? 'date' : 'timestamp'
+  start?.typed(native(startKind))
+  return {
+    type: native(kind === 'timeuuid' ? 'timestamp' : kind),
+    call: ([at = null, by = null, from = null]) => {
+      if (at === null || by === null || (start !== undefined && from === null)) return null
+      if (at.length === 0 || by.length === 0 || from?.length === 0) return null
+      if (kind === 'time') return floorOfDay(at, by)
+      return floorTime(kind, at, by, from === null ? 0n : millisecondsOf(startKind, from))
+    },
+  }
 }
 
 // --- numbers
@@ -269,85 +277,5 @@ function ofCollection(name: string, part: Part): Called {
       for (let i = reader.int(); i > 0; i--) state.add(reader.bytes())
       return state.result()
     }),
-  }
-}
-
-// --- masks (`cql3/functions/masking/*.java`)
-
-function mask(name: string, parts: readonly Part[]): Called {
-  const [first, second, third, fourth] = parts
-  if (first === undefined || parts.length > 4) throw invalid(`invalid number of arguments in call to function ${name}`)
-  const type = first.typed()
-  switch (name) {
-    case 'mask_null':
-      only(name, parts)
-      return { type, call: () => null }
-    case 'mask_default': {
-      only(name, parts)
-      const masked = maskedValue(type)
-      return { type, call: strict(() => masked) }
-    }
-    case 'mask_replace':
-      if (second === undefined || third !== undefined)
-        throw invalid(`invalid number of arguments in call to function ${name}`)
-      second.typed(type)
-      return { type, call: ([, replacement = null]) => replacement }
-    case 'mask_hash':
-      if (second !== undefined) throw unsupported('mask_hash with an algorithm')
-      return { type: native('blob'), call: strict((value) => createHash('sha256').update(value).digest()) }
-    default: {
-      if (type.kind !== 'text' && type.kind !== 'ascii') throw invalid(`function ${name} requires a text argument`)
-      if (second === undefined || third === undefined)
-        throw invalid(`invalid number of arguments in call to function ${name}`)
-      second.typed(native('int'))
-      third.typed(native('int'))
-      fourth?.typed(native('text'))
-      const inner = name === 'mask_inner'
-      return {
-        type,
-        call: strict((value, [begin = null, end = null, padding = null]) => {
-          const text = value.toString()
-          const pad = padding?.toString() ?? '*'
-          if (pad.length !== 1) throw invalid(`the padding argument for function ${name} should be single-character`)
-          const [from, back] = [begin, end].map((bytes) => (bytes === null ? 0 : bytes.readInt32BE(0)))
-          return Buffer.from(
-            Array.from({ length: text.length }, (_, i) => {
-              const inside = i >= from! && i < text.length - back!
-              return inside === inner ? pad : text[i]
-            }).join(''),
-          )
-        }),
-      }
-    }
-  }
-}
-
-function maskedValue(type: CqlType): Buffer {
-  switch (type.kind) {
-    case 'ascii':
-    case 'text':
-      return Buffer.from('****')
-    case 'blob':
-      return Buffer.alloc(0)
-    case 'list':
-    case 'set':
-    case 'map':
-    case 'int':
-    case 'float':
-      return Buffer.alloc(4)
-    case 'boolean':
-    case 'tinyint':
-      return Buffer.alloc(1)
-    case 'smallint':
-      return Buffer.alloc(2)
-    case 'bigint':
-    case 'counter':
-    case 'double':
-    case 'timestamp':
-      return Buffer.alloc(8)
-    case 'uuid':
-      return Buffer.alloc(16)
-    default:
-      throw unsupported(`mask_default of ${type.kind}`)
   }
 }

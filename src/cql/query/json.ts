@@ -2,6 +2,7 @@
 import { BodyReader } from '../reader.ts'
 import type { CqlType } from '../types.ts'
 import { type Decimal, type Duration, decodeValue } from '../values.ts'
+import { decimalText } from './decimals.ts'
 import { unsupported } from './unsupported.ts'
 
 /** Of a value that is not null. */
@@ -131,15 +132,6 @@ function javaNumber(value: number, text: string): string {
   return `${sign}${digits.slice(0, point).padEnd(point, '0')}.${digits.slice(point) || '0'}`
 }
 
-/** `BigDecimal.toPlainString`. */
-export function decimalText({ unscaled, scale }: Decimal): string {
-  const sign = unscaled < 0n ? '-' : ''
-  const digits = (unscaled < 0n ? -unscaled : unscaled).toString()
-  if (scale <= 0) return unscaled === 0n ? '0' : `${sign}${digits}${'0'.repeat(Math.min(-scale, 1000))}`
-  const padded = digits.padStart(scale + 1, '0')
-  return `${sign}${padded.slice(0, -scale)}.${padded.slice(-scale)}`
-}
-
 export function timestampText(milliseconds: bigint): string {
   const rest = ((milliseconds % dayMs) + dayMs) % dayMs
   const time = timeText(rest * 1_000_000n).slice(0, 12)
@@ -174,7 +166,7 @@ export function timeText(nanoseconds: bigint): string {
   return `${two(seconds / 3600n)}:${two((seconds / 60n) % 60n)}:${two(seconds % 60n)}.${rest}`
 }
 
-function durationText({ months, days, nanoseconds }: Duration): string {
+export function durationText({ months, days, nanoseconds }: Duration): string {
   const negative = months < 0 || days < 0 || nanoseconds < 0n
   let text = negative ? '-' : ''
   const append = (value: bigint, unit: bigint, word: string): bigint => {

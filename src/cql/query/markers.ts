@@ -29,6 +29,10 @@ function anyOf(type: CqlType): Buffer {
       )!
     case 'inet':
       return Buffer.from([127, 0, 0, 1])
+    case 'duration':
+      return encodeValue(type, { months: 0, days: 1, nanoseconds: 0n })!
+    case 'decimal':
+      return encodeValue(type, { unscaled: 1n, scale: 0 })!
     case 'timeuuid':
       return Buffer.from('00000000000010008000000000000000', 'hex')
     default: {
@@ -44,11 +48,16 @@ export function markersOf(tree: SelectTree, { compiler }: Plan): OutputColumn[] 
   const names = new Map<number, string>()
   const name = (value: Expression | undefined, its: string): void => {
     if (value?.kind === 'marker') names.set(value.index, its)
-    if (value?.kind === 'hint') name(value.part, its)
+    if (value?.kind === 'hint' || value?.kind === 'group') name(value.part, its)
     if (value?.kind === 'list') for (const part of value.parts) name(part, its)
   }
-  for (const { columns, token, tuple, operator, value } of tree.where) {
+  for (const { columns, token, tuple, key, operator, value } of tree.where) {
     const all = columns.join(',')
+    if (key !== undefined) {
+      name(key, `key(${all})`)
+      name(value, `value(${all})`)
+      continue
+    }
     if (token) name(value, 'partition key token')
     else if (tuple && value.kind === 'tuple')
       for (const [i, part] of value.parts.entries()) name(part, columns[i] ?? all)
@@ -70,8 +79,8 @@ export function markersOf(tree: SelectTree, { compiler }: Plan): OutputColumn[] 
 export function keyMarkersOf({ where }: SelectTree, { shape }: Plan): number[] {
   const found = shape.partitionKey.map((index) => {
     const { name } = shape.columns[index]!
-    const values = where.flatMap(({ columns, token, tuple, operator, value }): readonly Expression[] => {
-      if (token || tuple || columns[0] !== name) return []
+    const values = where.flatMap(({ columns, token, tuple, key, operator, value }): readonly Expression[] => {
+      if (token || tuple || key !== undefined || columns[0] !== name) return []
       return operator === 'IN' ? (value.kind === 'list' ? value.parts : []) : [value]
     })
     return values.findLast((value) => value.kind === 'marker')?.index

@@ -1,7 +1,9 @@
 /** A tree made into what `run.ts` does: output columns, tests, groups, order and limits. */
 import { type CqlType, native } from '../types.ts'
-import { type BoundTo, type Compiled, Compiler, type Frame } from './expressions.ts'
-import { type Clock, isUntyped } from './functions.ts'
+import { isUntyped } from './assignable.ts'
+import type { Compiled, Frame } from './compiled.ts'
+import { type BoundTo, Compiler } from './expressions.ts'
+import type { Clock } from './functions.ts'
 import { jsonName, jsonOf } from './json.ts'
 import { columnsOf } from './stamps.ts'
 import type { TableShape } from './table.ts'
@@ -102,14 +104,21 @@ function outputsOf({ selectors }: SelectTree, compiler: Compiler): Compiled[] {
   }
   if (selectors.length > selectorsMax) throw unsupported(`a list of more than ${selectorsMax}`)
   return selectors.map(({ expression, alias }) => {
-    if (isUntyped(expression)) throw invalid(untypedSelector(expression))
+    if (expression.kind === 'group' || isUntyped(expression)) throw invalid(untypedSelector(expression))
     const compiled = compiler.compile(expression)
     return alias === undefined ? compiled : { ...compiled, name: alias }
   })
 }
 
 function untypedSelector(expression: Expression): string {
-  const words = expression.kind === 'marker' ? '?' : expression.kind === 'constant' ? 'a constant' : 'NULL'
+  const words =
+    expression.kind === 'marker'
+      ? '?'
+      : expression.kind === 'constant'
+        ? 'a constant'
+        : expression.kind === 'null'
+          ? 'NULL'
+          : `a ${expression.kind}`
   return `Cannot infer type for term ${words} in selection clause (try using a cast to force a type)`
 }
 

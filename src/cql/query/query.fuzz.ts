@@ -35,9 +35,9 @@ const table = Table.of(
 const words =
   `SELECT JSON DISTINCT * p c v m u d count( max( min( sum( avg( to_json( token( cast( ) , . [ ] { } ( ? :x 'a' 'b' 1 -1 0 1.5 null
   + - / % AS text FROM t ks.t WHERE AND = < > <= >= IN CONTAINS KEY GROUP BY ORDER ASC DESC PER PARTITION LIMIT ALLOW FILTERING true 0x00
-  writetime( ttl( map_keys( mask_inner( abs( log( now() uuid() text_as_blob( blob_as_int( collection_max( (int) (text) ;`.split(
-    /\s+/,
-  )
+  writetime( ttl( map_keys( mask_inner( abs( log( now() uuid() text_as_blob( blob_as_int( collection_max( (int) (text) ;
+  1d -1mo2h P1Y 1e-400 floor( min_timeuuid( to_date( from_json( mask_default( mask_hash( (timestamp) (date) (decimal) (varint) (duration) (list<text>)
+  '2024-01-31' m['k'] m['a'..'k'] -99999999999999`.split(/\s+/)
 
 const statement = fc.oneof(
   fc.array(fc.constantFrom(...words), { maxLength: 25 }).map((parts) => `SELECT ${parts.join(' ')} FROM t`),

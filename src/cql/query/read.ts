@@ -103,7 +103,7 @@ function relation(cursor: Cursor): Relation {
     cursor.expect(T.PAREN_OPEN)
     const columns = collect(cursor, column)
     cursor.expect(T.PAREN_CLOSE)
-    return { columns, token: true, tuple: false, operator: operator(cursor), value: sum(cursor) }
+    return { columns, token: true, tuple: false, key: undefined, operator: operator(cursor), value: sum(cursor) }
   }
   if (cursor.kind === T.PAREN_OPEN) {
     const after = cursor.peek(2)
@@ -113,8 +113,9 @@ function relation(cursor: Cursor): Relation {
       const columns = collect(cursor, column)
       cursor.expect(T.PAREN_CLOSE)
       cursor.leave()
-      if (cursor.accept(K.IN)) return { columns, token: false, tuple: true, operator: 'IN', value: inValues(cursor) }
-      return { columns, token: false, tuple: true, operator: operator(cursor), value: tupleOrMarker(cursor) }
+      const several = { columns, token: false, tuple: true, key: undefined } as const
+      if (cursor.accept(K.IN)) return { ...several, operator: 'IN', value: inValues(cursor) }
+      return { ...several, operator: operator(cursor), value: tupleOrMarker(cursor) }
     }
     const inside = relation(cursor)
     cursor.expect(T.PAREN_CLOSE)
@@ -122,7 +123,12 @@ function relation(cursor: Cursor): Relation {
     return inside
   }
   const columns = [column(cursor)]
-  const one = { columns, token: false, tuple: false } as const
+  if (cursor.accept(T.BRACKET_OPEN)) {
+    const key = sum(cursor)
+    cursor.expect(T.BRACKET_CLOSE)
+    return { columns, token: false, tuple: false, key, operator: operator(cursor), value: sum(cursor) }
+  }
+  const one = { columns, token: false, tuple: false, key: undefined } as const
   if (cursor.accept(K.IN)) return { ...one, operator: 'IN', value: inValues(cursor) }
   if (cursor.accept(K.CONTAINS)) {
     const ofKey = cursor.peek(1) !== T.DOT && cursor.accept(K.KEY)
@@ -225,7 +231,12 @@ function signed(cursor: Cursor): Expression {
 }
 
 function modified(cursor: Cursor): Expression {
-  let of = primary(cursor)
+  return partsOf(cursor, primary(cursor))
+}
+
+/** What stands in brackets behind `whole`. */
+function partsOf(cursor: Cursor, whole: Expression): Expression {
+  let of = whole
   let depth = 0
   while (cursor.accept(T.BRACKET_OPEN)) {
     cursor.enter()
@@ -278,10 +289,11 @@ function parenthesis(cursor: Cursor): Expression {
     return { kind: 'hint', part: primary(cursor), type, words }
   }
   cursor.advance()
-  const parts = collect(cursor, sum)
+  const items = collect(cursor, sum)
   cursor.expect(T.PAREN_CLOSE)
-  // One thing in parentheses is itself; a tuple of one does not occur where an answer is made here.
-  return parts.length === 1 ? parts[0]! : { kind: 'tuple', parts }
+  const [part] = items
+  // A tuple of one does not occur where an answer is made here.
+  return items.length === 1 && part !== undefined ? { kind: 'group', part } : { kind: 'tuple', parts: items }
 }
 
 function startsPrimary(cursor: Cursor, ahead: number): boolean {
@@ -324,9 +336,9 @@ function columnOrCall(cursor: Cursor): Expression {
       cursor.advance()
       cursor.advance()
       const stamped = name(cursor)
-      if (cursor.kind !== T.PAREN_CLOSE) throw unsupported(`${of} of an element`)
-      cursor.advance()
-      return { kind: 'stamp', of, column: stamped }
+      const part = cursor.kind === T.PAREN_CLOSE ? undefined : partsOf(cursor, { kind: 'column', name: stamped })
+      cursor.expect(T.PAREN_CLOSE)
+      return { kind: 'stamp', of, column: stamped, part }
     }
     if (kind === K.CAST) {
       cursor.advance()

@@ -67,6 +67,8 @@ function typeIn(version: ProtocolVersion, type: CqlType): CqlType {
       return { kind: type.kind, element: typeIn(version, type.element) }
     case 'map':
       return { kind: 'map', key: typeIn(version, type.key), value: typeIn(version, type.value) }
+    case 'tuple':
+      return { kind: 'tuple', elements: type.elements.map((element) => typeIn(version, element)) }
     default:
       return type
   }

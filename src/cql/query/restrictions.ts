@@ -7,7 +7,15 @@ import { invalid } from './unsupported.ts'
 export function checkRelations(relations: readonly Relation[], compiler: Compiler): void {
   const { columns } = compiler.shape
   const met = new Map<string, Operator[]>()
-  for (const { columns: of, token, tuple, operator } of relations) {
+  for (const { columns: of, token, tuple, key, operator } of relations) {
+    if (key !== undefined) {
+      const { name, type, multicell } = columns[compiler.columnAt(of[0]!)]!
+      if (type.kind !== 'map') throw invalid(`Column ${name} cannot be used as a map`)
+      if (multicell !== true)
+        throw invalid(`Map-entry equality predicates on frozen map column ${name} are not supported`)
+      if (operator !== '=') throw invalid('Only EQ relations are supported on map entries')
+      continue
+    }
     const what = token ? `token(${of.join(', ')})` : of.join(', ')
     for (const name of of) {
       const { kind, multicell } = columns[compiler.columnAt(name)]!

@@ -36,6 +36,7 @@ function walk(expression: Expression, visit: (part: Expression) => void): void {
       for (const part of expression.parts) walk(part, visit)
       return
     case 'cast':
+    case 'group':
     case 'hint':
     case 'negation':
       walk(expression.part, visit)

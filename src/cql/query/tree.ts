@@ -21,7 +21,15 @@ export type Expression =
       readonly parts: readonly Expression[]
     }
   | { readonly kind: 'countRows' }
-  | { readonly kind: 'stamp'; readonly of: 'writetime' | 'ttl' | 'maxwritetime'; readonly column: string }
+  /** One thing in parentheses. */
+  | { readonly kind: 'group'; readonly part: Expression }
+  /** Of the column, or of a part of it: an `element` or a `slice`. */
+  | {
+      readonly kind: 'stamp'
+      readonly of: 'writetime' | 'ttl' | 'maxwritetime'
+      readonly column: string
+      readonly part: Expression | undefined
+    }
   | { readonly kind: 'cast'; readonly part: Expression; readonly type: CqlType }
   | { readonly kind: 'hint'; readonly part: Expression; readonly type: CqlType; readonly words: string }
   | {
@@ -54,6 +62,8 @@ export interface Relation {
   readonly token: boolean
   /** `(a, b) = …`: the value is a tuple, or a marker for one. */
   readonly tuple: boolean
+  /** `column[key] = …` */
+  readonly key: Expression | undefined
   readonly operator: Operator
   /** Of IN a `list` of values, or a marker for it. */
   readonly value: Expression

@@ -2,7 +2,8 @@
 import { BodyReader } from '../reader.ts'
 import { type CqlType, listOf } from '../types.ts'
 import { compareValues } from './compare.ts'
-import { type Compiler, entriesOf } from './expressions.ts'
+import type { Compiler } from './expressions.ts'
+import { entriesOf } from './literals.ts'
 import { checkRelations } from './restrictions.ts'
 import type { RowView } from './table.ts'
 import type { Expression, Operator, Relation } from './tree.ts'
@@ -42,6 +43,7 @@ export function compileWhere(relations: readonly Relation[], compiler: Compiler)
     }
     const index = compiler.columnAt(relation.columns[0]!)
     const { type, name, kind } = shape.columns[index]!
+    if (relation.key !== undefined) return entryTest(relation.key, relation.value, index, type, name, compiler)
     if (relation.operator !== '=' && relation.operator !== 'IN')
       return columnTest(relation, index, type, name, compiler)
     const values =
@@ -70,7 +72,11 @@ export function compileWhere(relations: readonly Relation[], compiler: Compiler)
     keysGiven,
     severalKeys,
     keyRestricted: keyRestricted || relations.some(({ token }) => token),
-    fixed: new Set(relations.flatMap(({ columns, operator, token }) => (operator === '=' && !token ? columns : []))),
+    fixed: new Set(
+      relations.flatMap(({ columns, operator, token, key }) =>
+        operator === '=' && !token && key === undefined ? columns : [],
+      ),
+    ),
     keys: keysGiven ? shape.partitionKey.map((index) => keys.get(index) ?? []) : [],
     filtering: needsFiltering(relations, compiler, keysGiven, keyRestricted),
   }
@@ -88,11 +94,11 @@ function needsFiltering(
   const rest = relations.filter(({ columns: of, token }) => !token && !partitionKey.includes(compiler.columnAt(of[0]!)))
   if (rest.length > 0 && !keysGiven) return true
   const found = new Map<number, 'exact' | 'slice' | 'other'>()
-  for (const { columns: of, operator } of rest) {
+  for (const { columns: of, key, operator } of rest) {
     for (const name of of) {
       const index = compiler.columnAt(name)
       const kind =
-        columns[index]!.kind !== 'clustering' || operator.startsWith('CONTAINS')
+        columns[index]!.kind !== 'clustering' || key !== undefined || operator.startsWith('CONTAINS')
           ? 'other'
           : operator === '=' || operator === 'IN'
             ? 'exact'
@@ -134,6 +140,27 @@ function columnTest(
   return (row) => {
     const cell = row.cell(index)
     return cell !== null && holds(operator, compareValues(type, cell, wanted))
+  }
+}
+
+/** `column[key] = value` */
+function entryTest(
+  key: Expression,
+  value: Expression,
+  index: number,
+  type: CqlType,
+  name: string,
+  compiler: Compiler,
+): (row: RowView) => boolean {
+  if (type.kind !== 'map') throw invalid(`Column ${name} cannot be used as a map`)
+  const [wantedKey, wanted] = [given(key, type.key, name, compiler), given(value, type.value, name, compiler)]
+  return (row) => {
+    const cell = row.cell(index)
+    if (cell === null) return false
+    for (const [item, mapped] of entriesOf(true, cell)) {
+      if (compareValues(type.key, item, wantedKey) === 0) return compareValues(type.value, mapped, wanted) === 0
+    }
+    return false
   }
 }
 

@@ -14,7 +14,7 @@ import type { SelectTree } from '../../cql/query/tree.ts'
 import { names } from '../../cql/statement/keywords.ts'
 import { lex, type Tokens } from '../../cql/statement/lexer.ts'
 import { K, T } from '../../cql/statement/tokens.ts'
-import { isSystemTable, type SystemTable } from './columns.ts'
+import { isSystemTable, type SystemTable, systemColumns } from './columns.ts'
 import { shapeFor } from './rows.ts'
 
 /** No tool asks at such length; what is longer goes to a sidecar, which refuses it if it is about these tables. */
@@ -50,6 +50,23 @@ function nameAt({ text, kinds, starts, ends }: Tokens, at: number): string | und
   if (kind === undefined || names[kind] !== 1) return undefined
   if (kind === T.QUOTED_NAME) return text.slice(starts[at]! + 1, ends[at]! - 1).replaceAll('""', '"')
   return text.slice(starts[at], ends[at]).toLowerCase()
+}
+
+/**
+ * Whether a question that is not answered here shows what the nodes would say of themselves: then its sidecar refuses it, and the client is
+ * told why it is not answered. `text` must be one that `aboutTopology` finds to be about `table`.
+ */
+export function readsColumns(text: string, table: SystemTable): boolean {
+  const tokens = lex(text)
+  const word = tokens.kinds[1]
+  const first = word === K.JSON || word === K.DISTINCT ? 2 : 1
+  if (tokens.kinds[first] === T.STAR) return true
+  const columns = new Set(systemColumns[table].flatMap(({ name, role }) => (role === 'partition' ? [] : [name])))
+  for (let at = 1; at < tokens.count; at++) {
+    const name = nameAt(tokens, at)
+    if (name !== undefined && columns.has(name) && tokens.kinds[at + 1] !== T.PAREN_OPEN) return true
+  }
+  return false
 }
 
 export interface Question {
