@@ -366,8 +366,17 @@ describe('a request that is not wholly understood', () => {
     return Buffer.concat([header, body])
   }
 
-  it('is refused as a STARTUP with a key twice, and takes names that are traps in JavaScript (A13)', () => {
+  it('is refused as a STARTUP with two values for a key, and takes names that are traps in JavaScript (A13)', () => {
     assert.equal(codeOfRead(map(Opcode.STARTUP, 'COMPRESSION', 'lz4', 'COMPRESSION', 'lz4')), 'PROTOCOL')
+    for (const [one, other] of [
+      ['COMPRESSION', 'compression'],
+      ['Driver_Name', 'DRIVER_NAME'],
+      ['constructor', 'CONSTRUCTOR'],
+    ] as const) {
+      assert.equal(codeOfRead(map(Opcode.STARTUP, one, 'lz4', other, 'snappy')), 'PROTOCOL')
+      const same = new Map([[one.toUpperCase(), 'lz4']])
+      assert.deepEqual(decode(readStartup, map(Opcode.STARTUP, one, 'lz4', other, 'lz4')), same)
+    }
     assert.deepEqual(
       decode(readStartup, map(Opcode.STARTUP, '__proto__', 'a', 'constructor', 'b')),
       new Map([
@@ -375,9 +384,12 @@ describe('a request that is not wholly understood', () => {
         ['CONSTRUCTOR', 'b'],
       ]),
     )
-    // Keys in any case, as by Cassandra; then the same key twice is that, too.
+    // Keys in any case, and the version in two of them, as by Cassandra.
     assert.deepEqual(decode(readStartup, map(Opcode.STARTUP, 'cql_version', '3')), new Map([['CQL_VERSION', '3']]))
-    assert.equal(codeOfRead(map(Opcode.STARTUP, 'CQL_VERSION', '3.0.0', 'cql_version', '3.0.0')), 'PROTOCOL')
+    for (const value of ['3.0.0', '3.4.7']) {
+      const options = decode(readStartup, map(Opcode.STARTUP, 'CQL_VERSION', '3.0.0', 'cql_version', value))
+      assert.deepEqual(options, new Map([['CQL_VERSION', value]]))
+    }
   })
 
   it('is refused as a REGISTER of an event that does not exist', () => {

@@ -115,7 +115,11 @@ export function readStartup(envelope: Envelope, version: ProtocolVersion): Map<s
   const options = new Map<string, string>()
   for (const [key, value] of given) {
     const name = key.toUpperCase()
-    if (options.has(name)) throw new RingfenceError('PROTOCOL', 'an option of STARTUP stands twice')
+    const before = options.get(name)
+    // Of two a node takes one, by the order of a hash table. Nothing depends on the version of CQL; of all else it must be clear.
+    if (before !== undefined && before !== value && name !== 'CQL_VERSION') {
+      throw new RingfenceError('PROTOCOL', 'an option of STARTUP stands twice, with two values')
+    }
     options.set(name, value)
   }
   return options

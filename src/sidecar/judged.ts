@@ -19,8 +19,9 @@ import { type Principal, principalKey } from '../policy/principal.ts'
 import type { RequestContext, SchemaView } from '../policy/request.ts'
 import { LoopShares } from '../session/loop-share.ts'
 import type { AnsweredColumns } from './answered.ts'
+import { describedBy, missingMessage } from './describe/missing.ts'
 import { IdentityState } from './identity-state.ts'
-import { hiddenView, nothingThere, notThere, withoutHiddenViews } from './nothing-there.ts'
+import { hiddenView, nothingDescribed, nothingThere, notThere, withoutHiddenViews } from './nothing-there.ts'
 import { findTables, type Judged, textKey, undecided } from './statement.ts'
 import { type StatementBounds, StatementMemory } from './statement-memory.ts'
 import type { SchemaSource } from './touched.ts'
@@ -294,8 +295,13 @@ export class Judge {
   }
 
   /** The answer that takes a refusal's place where what is asked for exists for nobody. */
-  nothingThere({ facts }: Judged): Denial | undefined {
-    return nothingThere(facts, this.#schema.view, this.#engine.revision)
+  nothingThere({ facts, text, keyspace }: Judged): Denial | undefined {
+    const { view } = this.#schema
+    const { revision } = this.#engine
+    if (!facts.verb.startsWith('DESCRIBE')) return nothingThere(facts, view, revision)
+    const described = describedBy(text)
+    const message = described === undefined ? undefined : missingMessage(described, keyspace)
+    return message === undefined ? undefined : nothingDescribed(described!, view, message, revision)
   }
 
   #again({ text, keyspace, keyspaceCounts, facts, bytes }: Judged): Judged {

@@ -1,12 +1,13 @@
 /**
- * Statements about tables that nobody has: in Cassandra's own keyspaces, whose tables are the same for everybody and no secret. Cassandra
- * answers them INVALID before it asks who may, and drivers of other databases' editions ask just to hear that
+ * Statements about tables that nobody has, and about columns and functions: in Cassandra's own keyspaces, whose tables are the same for
+ * everybody and no secret. Cassandra answers them INVALID before it asks who may, and drivers of other databases' editions ask just to hear that
  * (`system_schema.scylla_tables`). In any other keyspace a table may be there and hidden: the refusal never tells.
  */
 import { printable } from '../base/printable.ts'
+import type { Describe } from '../cql/statement/ast.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Denial, Visibility } from '../policy/engine.ts'
-import type { SchemaView } from '../policy/request.ts'
+import type { SchemaView, TableInfo } from '../policy/request.ts'
 import { seesTable } from './catalog/visible.ts'
 import type { TouchedSchema } from './touched.ts'
 
@@ -33,26 +34,69 @@ const verbs: ReadonlySet<string> = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELET
  * The answer that takes a denial's place, or undefined where something may be there. `facts` must be resolved. Of a BATCH one such
  * statement is enough: Cassandra prepares them all before it asks who may.
  */
-export function nothingThere(
-  { verb, keyspace, table, children }: StatementFacts,
-  schema: TouchedSchema,
-  revision: number,
-): Denial | undefined {
+export function nothingThere(facts: StatementFacts, schema: TouchedSchema, revision: number): Denial | undefined {
+  const { verb, keyspace, table } = facts
   if (verbs.has(verb) && keyspace !== undefined && table !== undefined) {
-    if (!fixedKeyspaces.has(keyspace) || schema.table(keyspace, table) !== undefined) return undefined
+    if (!fixedKeyspaces.has(keyspace)) return undefined
+    const info = schema.table(keyspace, table)
+    if (info !== undefined) {
+      const reason = unknownName(facts, info, schema)
+      return reason === undefined ? undefined : nothing(reason, revision)
+    }
     // A schema that is not read yet has no table at all.
     if (!knows(schema, keyspace)) return undefined
     return notThere(table, revision)
   }
-  for (const child of new Set(children)) {
+  for (const child of new Set(facts.children)) {
     const found = nothingThere(child, schema, revision)
     if (found !== undefined) return found
   }
   return undefined
 }
 
+/** Of the statement's own table: a column that it has not, or a function that would have to be in its keyspace. */
+function unknownName(
+  { accesses, keyspace, table }: StatementFacts,
+  { columns }: TableInfo,
+  schema: TouchedSchema,
+): string | undefined {
+  for (const { permission, resource, columns: named } of accesses) {
+    if (resource.kind === 'table' && resource.keyspace === keyspace && resource.table === table && named !== '*') {
+      const unknown = named.find((column) => !columns.includes(column))
+      if (unknown !== undefined) return `undefined column name ${printable(unknown)} in table ${keyspace}.${table}`
+    }
+    const isFunction = permission === 'EXECUTE' && resource.kind === 'function' && resource.keyspace === keyspace
+    if (isFunction && schema.hasFunction?.(keyspace!, resource.name) !== true) {
+      return `unknown function ${printable(resource.name)}`
+    }
+  }
+  return undefined
+}
+
+/** As `nothingThere`, of a DESCRIBE: Cassandra asks nobody's permission for one. `message` is what it says where there is nothing. */
+export function nothingDescribed(
+  { what, name }: Describe,
+  schema: TouchedSchema,
+  message: string,
+  revision: number,
+): Denial | undefined {
+  const keyspace = name?.keyspace
+  if (name === undefined || keyspace === undefined || !fixedKeyspaces.has(keyspace) || !knows(schema, keyspace)) {
+    return undefined
+  }
+  const table = schema.table(keyspace, name.name)
+  const isThere =
+    (table !== undefined && (what === 'ANY' || what === 'TABLE' || table.base !== undefined)) ||
+    schema.indexedTable(keyspace, name.name) !== undefined ||
+    schema.hasFunction?.(keyspace, name.name) === true
+  return isThere ? undefined : nothing(message, revision)
+}
+
 export function notThere(table: string, revision: number): Denial {
-  const reason = `table ${printable(table)} does not exist`
+  return nothing(`table ${printable(table)} does not exist`, revision)
+}
+
+function nothing(reason: string, revision: number): Denial {
   return { kind: 'denial', rule: nothingThereRule, reason, revision, invalid: true }
 }
 

@@ -80,12 +80,53 @@ for (const door of ['sidecar', 'gateway']) {
             }
           }
         }
-        const text = insert(`${keyspace}.${there}`)
+        // Whatever its columns are.
+        const text = `INSERT INTO ${keyspace}.${there} JSON '{}'`
         assert.equal(await ask(queryEnvelope(4, 1, text, {})), CqlErrorCode.UNAUTHORIZED, text)
         assert.equal(await ask(prepareEnvelope(4, 1, text)), CqlErrorCode.UNAUTHORIZED, text)
         assert.equal(await ask(batchEnvelope(4, 1, 0, [{ text, values: [] }])), CqlErrorCode.UNAUTHORIZED, text)
       })
     }
+
+    it('a column or a function that a table of Cassandra has not, and its neighbours', async () => {
+      const table = 'system.prepared_statements'
+      for (const [text, code] of [
+        [`SELECT nocol FROM ${table}`, CqlErrorCode.INVALID],
+        [`SELECT k FROM ${table} WHERE nocol = 1 ALLOW FILTERING`, CqlErrorCode.INVALID],
+        [`SELECT nofunc(k) FROM ${table}`, CqlErrorCode.INVALID],
+        [`INSERT INTO ${table} (k, nocol) VALUES ('x', 'y')`, CqlErrorCode.INVALID],
+        [`UPDATE ${table} SET nocol = 'y' WHERE k = 'x'`, CqlErrorCode.INVALID],
+        [`DELETE nocol FROM ${table} WHERE k = 'x'`, CqlErrorCode.INVALID],
+        [`SELECT k FROM ${table}`, CqlErrorCode.UNAUTHORIZED],
+        [`SELECT * FROM ${table}`, CqlErrorCode.UNAUTHORIZED],
+        [`SELECT to_json(k) FROM ${table} WHERE k = 'x'`, CqlErrorCode.UNAUTHORIZED],
+        // In a keyspace of users' both may be there and hidden.
+        [`SELECT play.nofunc(k) FROM ${table}`, CqlErrorCode.UNAUTHORIZED],
+        ['SELECT nocol FROM play.items', CqlErrorCode.UNAUTHORIZED],
+        ['SELECT nofunc(id) FROM play.items', CqlErrorCode.UNAUTHORIZED],
+      ] as const) {
+        assert.equal(await ask(queryEnvelope(4, 1, text, {})), code, text)
+        assert.equal(await ask(prepareEnvelope(4, 1, text)), code, text)
+      }
+    })
+
+    it('what a DESCRIBE names and Cassandra has not, and its neighbours', async () => {
+      for (const what of ['', 'TABLE ', 'MATERIALIZED VIEW ', 'INDEX ', 'TYPE ', 'FUNCTION ', 'AGGREGATE ']) {
+        const text = `DESCRIBE ${what}system_auth.nothing`
+        assert.equal(await ask(queryEnvelope(4, 1, text, {})), CqlErrorCode.INVALID, text)
+      }
+      for (const text of [
+        'DESCRIBE system_auth.roles',
+        'DESCRIBE TABLE system_auth.roles',
+        'DESCRIBE KEYSPACE system_auth',
+      ]) {
+        assert.equal(await ask(queryEnvelope(4, 1, text, {})), CqlErrorCode.UNAUTHORIZED, text)
+      }
+      const answers = new Set<number>()
+      for (const name of ['play.items', 'play.nothing', 'nothing.nothing', 'system_mine.hidden'])
+        answers.add(await ask(queryEnvelope(4, 1, `DESCRIBE ${name}`, {})))
+      assert.deepEqual([...answers], [CqlErrorCode.UNAUTHORIZED])
+    })
 
     it('what may be there and hidden is refused in one way', async () => {
       const answers = new Set<string>()

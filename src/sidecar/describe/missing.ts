@@ -10,11 +10,17 @@ import { parse } from '../../cql/statement/parser.ts'
  * @param inForce the keyspace of the connection; empty for none
  */
 export function missing(text: string, inForce: string): string | undefined {
-  const statement = parse(new Cursor(lex(text)))
-  return statement.kind === 'describe' ? messageOf(statement, inForce) : undefined
+  const statement = describedBy(text)
+  return statement === undefined ? undefined : missingMessage(statement, inForce)
 }
 
-function messageOf({ what, name, keyspace: described }: Describe, inForce: string): string | undefined {
+/** Undefined for what is no DESCRIBE. */
+export function describedBy(text: string): Describe | undefined {
+  const statement = parse(new Cursor(lex(text)))
+  return statement.kind === 'describe' ? statement : undefined
+}
+
+export function missingMessage({ what, name, keyspace: described }: Describe, inForce: string): string | undefined {
   const keyspace = name?.keyspace ?? inForce
   switch (what) {
     case 'KEYSPACE':
