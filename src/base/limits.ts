@@ -119,7 +119,7 @@ export const limits = {
   leaveMsMax: 1_000,
   /** So long where it asked to be told (GRACEFUL_DISCONNECT): it goes by itself when its last answer has come. */
   leaveToldMsMax: 5_000,
-  /** Of a client that is drained: what is in flight is finished, and what it sends is refused. Then it is cut off. */
+  /** Of a client that is drained: what is in flight is finished, and what it sends is refused. Then it is cut off, but where its proof has ended: what is in flight then has `requestTimeoutMs` in all. */
   drainMsMax: 30_000,
   /** And so long after its last answer, while it sends without a pause: what it sends is refused still. */
   drainLingerMsMax: 100,

@@ -8,7 +8,8 @@
  *   request ─▶ serve ─▶ Backend ─▶ answer, event, fault ─▶ give (the door's)
  *
  * Rule: a client is served no longer than its proof. While it drains what is in flight is answered and what comes is refused, each request
- * once; it ends when all that came was answered.
+ * once; it ends when all that came was answered. Where nothing but its proof ends it, what is in flight after `drainMsMax` has all the time that the
+ * node may take for a request (`requestTimeoutMs`).
  */
 import type { ByteAccount } from '../base/bytes-budget.ts'
 import { after, containFault, nextTurn, nothingEnds, type Owner } from '../base/contained.ts'
@@ -56,6 +57,8 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
   #heard = 0
   /** It ends without waiting for a pause. */
   #isLate = false
+  /** Its proof is what ends it: nothing else hurries. */
+  #isExpired = false
   /** Of the next step of its end: its proof's end, the end of what it may still ask, that of its drain. */
   #endTimer: NodeJS.Timeout | undefined
   #quietTimer: NodeJS.Timeout | undefined
@@ -140,11 +143,18 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
     const lifeMs = Math.max(Math.min(info.identity.expiresAtMs - this.#options.nowMs(), limits.sessionMsMax), 0)
     const reason = 'identity expired'
     if (graceMs !== undefined) {
-      this.#endTimer = after(this, 'the end of a proof', lifeMs + graceMs, () => this.drain(reason))
+      this.#endTimer = after(this, 'the end of a proof', lifeMs + graceMs, () => this.#expire(() => this.drain(reason)))
       return
     }
     const leaveMs = leavesAfterMs(lifeMs)
-    this.#endTimer = after(this, 'the end of a proof', leaveMs, () => this.leave(reason, lifeMs - leaveMs))
+    this.#endTimer = after(this, 'the end of a proof', leaveMs, () =>
+      this.#expire(() => this.leave(reason, lifeMs - leaveMs)),
+    )
+  }
+
+  #expire(end: () => void): void {
+    this.#isExpired = true
+    end()
   }
 
   /** Gives one whole request to the backend, by `otherwise` where a door has another way to do so. What it throws is answered. */
@@ -236,14 +246,20 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
     this.look()
   }
 
-  /** Has no more requests served; ends when the last one in flight is answered, at most `drainMsMax` later. */
+  /** Has no more requests served; ends when the last one in flight is answered, at most `drainMsMax` later or, where its proof ended, `requestTimeoutMs`. */
   drain(reason: string): void {
     if (this.#life !== 'open') return
     this.#reason = reason
     this.#life = 'draining'
     this.#going = 'untold'
     clearTimeout(this.#endTimer)
-    this.#endTimer = after(this, 'the end of a drain', limits.drainMsMax, () => this.destroy(reason))
+    this.#endTimer = after(this, 'the end of a drain', limits.drainMsMax, () => {
+      if (!this.#isExpired || this.#inFlight === 0) this.destroy(reason)
+      else {
+        const restMs = limits.requestTimeoutMs - limits.drainMsMax
+        this.#endTimer = after(this, 'the end of a drain', restMs, () => this.destroy(reason))
+      }
+    })
     this.onDrain()
     this.resumeFrom(~pausesDraining)
     this.look()

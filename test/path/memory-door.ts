@@ -1,7 +1,7 @@
 /** A third door, added from outside `src`: its clients ask in memory, in the process of the sidecar. */
 import type { BytesBudget } from '../../src/base/bytes-budget.ts'
 import type { Backend, ClientInfo } from '../../src/session/backend.ts'
-import { ClientLife } from '../../src/session/client-life.ts'
+import { ClientLife, PausedBy } from '../../src/session/client-life.ts'
 
 export class MemoryDoor extends ClientLife {
   readonly version = 4 as const
@@ -21,6 +21,11 @@ export class MemoryDoor extends ClientLife {
 
   ask(request: Buffer): void {
     this.serve(request, 0, request.length)
+  }
+
+  /** It takes no answers. */
+  stall(): void {
+    this.pauseFor(PausedBy.OUTBOX)
   }
 
   protected give(buffer: Buffer, start: number, end: number): void {
