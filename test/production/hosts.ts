@@ -58,6 +58,7 @@ export class Hosts {
     const each = this.nodes.map((host, i) => ({ host, node: i + 1 }))
     if (where === 'edge') return [{ host: this.edge, node: 1 }]
     if (where === 'edge each') return each.map(({ node }) => ({ host: this.edge, node }))
+    if (where === 'each host') return [{ host: this.edge, node: 1 }, ...each]
     if (where === 'node 1') return each.slice(0, 1)
     return where === 'other nodes' ? each.slice(1) : each
   }

@@ -1,11 +1,17 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { describe, it } from 'node:test'
 import { parse } from 'yaml'
 import { cassandraYaml } from '../../demo/parts/cassandra.ts'
 import { sidecarRole, sidecarRoleStatements } from '../../demo/parts/lock.ts'
+import { Hosts } from './hosts.ts'
 import { missingLines, stepsOf } from './page.ts'
 import { page } from './rehearsal.ts'
+
+const shims = join(import.meta.dirname, 'shims')
 
 const block = (comment: string, language = 'sh', text = 'true'): string =>
   `${comment}\n\`\`\`${language}\n${text}\n\`\`\`\n`
@@ -76,6 +82,44 @@ describe('the blocks of docs/production.md', () => {
     assert.deepEqual(page, Object.fromEntries(Object.keys(page).map((key) => [key, locked[key]])))
     for (const key of ['authenticator', 'authorizer', 'client_encryption_options', 'permissions_validity'])
       assert.ok(key in page, key)
+  })
+
+  it('make the users and folders that the files of the page need', (t) => {
+    const root = mkdtempSync(join(tmpdir(), 'rf-page-'))
+    t.after(() => rmSync(root, { recursive: true }))
+    const hosts = new Hosts(root, 2, {})
+    const all = [hosts.edge, ...hosts.nodes]
+    for (const folder of ['etc/ringfence', 'etc/shop'])
+      for (const host of all) rmSync(join(host.root, folder), { recursive: true })
+    const makes = steps.filter((step) => step.kind === 'run' && /^(?:useradd|install) /m.test(step.text))
+    for (const step of makes) {
+      if (step.kind !== 'run') continue
+      for (const turn of hosts.turns(step.where)) {
+        const env = { PATH: `${shims}:${process.env.PATH}`, HOME: join(turn.host.root, 'home') }
+        execFileSync('bash', ['-ec', hosts.translate(step.text, turn, step.where)], { env })
+      }
+    }
+    // The wrong option, and a folder of a user whom nobody made.
+    const env = { PATH: `${shims}:${process.env.PATH}`, HOME: join(hosts.edge.root, 'home') }
+    for (const wrong of ['useradd --no-such-option x', `install -d -o nobody-made ${root}/x`])
+      assert.throws(() => execFileSync('bash', ['-ec', wrong], { env, stdio: 'ignore' }), wrong)
+    const users = readFileSync(join(hosts.edge.root, 'home', 'users'), 'utf8')
+      .trim()
+      .split('\n')
+    assert.deepEqual(users, ['ringfence'])
+    for (const step of steps) {
+      if (step.kind !== 'file') continue
+      for (const { host } of hosts.turns(step.where)) {
+        const folder = dirname(hosts.path(step.path, host))
+        if (/\/etc\/(?:ringfence|shop|cassandra\/ringfence)/.test(folder)) assert.ok(existsSync(folder), step.path)
+      }
+      for (const [, user = ''] of step.text.matchAll(/^User=(.*)$/gm))
+        assert.ok([...users, 'cassandra', 'shop'].includes(user), `${step.path}: ${user}`)
+    }
+    for (const host of hosts.nodes) {
+      assert.equal(statSync(join(host.root, 'etc/cassandra/ringfence')).mode & 0o777, 0o700)
+      assert.ok(existsSync(join(host.root, 'var/lib/ringfence')))
+    }
   })
 
   it('are refused where nothing says what they are, or in words that are not known', () => {

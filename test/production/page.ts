@@ -4,6 +4,7 @@
  *   <!-- run: node 1 -->              commands, in bash on that host
  *   <!-- run: edge, ends with 1 -->   commands of which the last one has this exit code
  *   <!-- run: edge, for each node --> commands on one host, once for each node, whose name and address stand in it
+ *   <!-- run: each host -->           commands on the edge and on each node
  *   <!-- file: each node /etc/x -->   a file as it stands
  *   <!-- keys: each node /etc/x -->   top-level keys of a YAML file that is there
  *   <!-- shows -->                    lines that the commands before have printed; … stands for anything
@@ -13,7 +14,7 @@
  */
 
 /** Which hosts a block is for. `edge each` runs on `edge` once for each node. */
-export type Where = 'edge' | 'edge each' | 'node 1' | 'other nodes' | 'each node'
+export type Where = 'edge' | 'edge each' | 'node 1' | 'other nodes' | 'each node' | 'each host'
 
 interface Placed {
   readonly line: number
@@ -26,7 +27,7 @@ export type Step =
   | (Placed & { readonly kind: 'file' | 'keys'; readonly path: string })
   | { readonly kind: 'applications'; readonly line: number; readonly way: string }
 
-const places = 'edge, for each node|edge|node 1|other nodes|each node'
+const places = 'edge, for each node|edge|node 1|other nodes|each node|each host'
 const fenced = /^```(\w*)\n([\s\S]*?)^```$/m
 
 /** @throws Error with the line of what is not understood */
