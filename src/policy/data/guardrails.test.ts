@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { analyse } from '../../cql/statement/analyse.ts'
 import type { Restriction } from '../../cql/statement/facts.ts'
 import type { RequestCheck } from '../obligations.ts'
 import {
@@ -250,6 +251,33 @@ describe('timestamps', () => {
       judge(noRules, mixed).obligations?.checks.filter(({ test }) => test.kind === 'timestamp') ?? []
     assert.deepEqual(only?.test.kind === 'timestamp' && only.test.literalMicros, 5n)
     assert.deepEqual(others, [])
+  })
+
+  it('of a write that only removes may be ahead as of a DELETE, and of every other may not', () => {
+    const far = 'USING TIMESTAMP 4611686018427387904'
+    for (const [text, removes] of [
+      [`DELETE FROM shop.orders ${far} WHERE id = 1`, true],
+      [`DELETE v, m['a'] FROM shop.orders ${far} WHERE id = 1`, true],
+      [`UPDATE shop.orders ${far} SET v = null WHERE id = 1`, true],
+      [`UPDATE shop.orders ${far} SET v = null, w = NULL WHERE id = 1 AND c IN (1, 2)`, true],
+      [`UPDATE shop.orders ${far} SET v = null, w = 'x' WHERE id = 1`, false],
+      [`UPDATE shop.orders ${far} SET v = null, n = n + 1 WHERE id = 1`, false],
+      [`UPDATE shop.orders ${far} SET v = null, m['a'] = 'x' WHERE id = 1`, false],
+      [`UPDATE shop.orders ${far} SET m['a'] = null, m['b'] = 'x' WHERE id = 1`, false],
+      [`UPDATE shop.orders ${far} SET v = null, s = s + {1} WHERE id = 1`, false],
+      [`UPDATE shop.orders ${far} SET v = ? WHERE id = 1`, false],
+      [`UPDATE shop.orders ${far} SET v = 'x' WHERE id = 1`, false],
+      // It says that the row is there, and that cannot be taken back.
+      [`INSERT INTO shop.orders (id, v) VALUES (1, null) ${far}`, false],
+      [`INSERT INTO shop.orders JSON '{"id": 1, "v": null}' ${far}`, false],
+    ] as const) {
+      const facts = analyse(text)
+      for (const written of [facts, batch([facts, facts])]) {
+        const found = timestamps(judge(noRules, written).obligations?.checks)
+        assert.equal(found.length === 0, removes, text)
+        for (const each of found) assert.deepEqual(each, ['timestamp-bound', 3_600_000, undefined])
+      }
+    }
   })
 
   it('cost no object of their own: the obligations of plain writes are one', () => {

@@ -78,8 +78,28 @@ export function judgeTimestamp(
 }
 
 /** What the timestamp of a write is held against. */
-export function timestampBoundsOf(rules: TableRules, { verb }: StatementFacts): TimestampBounds {
-  return verb === 'DELETE' ? rules.ofDeletes : rules.ofWrites
+export function timestampBoundsOf(rules: TableRules, facts: StatementFacts): TimestampBounds {
+  return onlyRemoves(facts) ? rules.ofDeletes : rules.ofWrites
+}
+
+/**
+ * A DELETE, and an UPDATE that sets whole columns to a null that is written, and does nothing else. An INSERT is none: beside its nulls it says
+ * that the row is there.
+ */
+function onlyRemoves({ verb, assignments, accesses, restrictions }: StatementFacts): boolean {
+  if (verb === 'DELETE') return true
+  if (verb !== 'UPDATE' || assignments.length === 0) return false
+  if (!assignments.every(({ part, value }) => part === 'whole' && value === 'null')) return false
+  return accesses.every(
+    ({ permission, columns }) =>
+      permission !== 'MODIFY' ||
+      (columns !== '*' &&
+        columns.every(
+          (column) =>
+            assignments.some((assignment) => assignment.column === column) ||
+            restrictions.some((restriction) => restriction.columns.includes(column)),
+        )),
+  )
 }
 
 /** The IN lists with which a write names its partitions: each combination is one. */
