@@ -3,7 +3,6 @@
  *
  * Rule: whatever has to be changed and cannot be is refused; nothing passes half-changed.
  */
-import { createHash } from 'node:crypto'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { addressChangerOf, withoutRowAddresses } from '../cql/answers/addresses.ts'
 import { type ChangerOf, type Mask, maskersBy, RowsChange } from '../cql/answers/mask.ts'
@@ -32,6 +31,7 @@ import { permitOf } from './judged.ts'
 import type { SealContext } from './seal.ts'
 import type { Secrets } from './secrets.ts'
 import { textDigest } from './statement.ts'
+import { valuesDigest, valuesDigestInSteps } from './values-digest.ts'
 
 // Filled anew for each envelope that is looked at again.
 const query = new QueryView()
@@ -47,23 +47,6 @@ export interface Passage {
   readonly identity: IdentityState
   /** Of long values; of others it is made where it is wanted. */
   readonly valuesDigest?: Buffer | undefined
-}
-
-/** Bound values that are longer are hashed in steps: 16 MiB take 10 to 40 ms. */
-const valuesAtOnceBytesMax = 256 * 1024
-
-export function hasLongValues({ valuesStart, valuesEnd }: ParamsView): boolean {
-  return valuesEnd - valuesStart > valuesAtOnceBytesMax
-}
-
-/** What `Passage.valuesDigest` is, in steps of half a millisecond. `buffer[start..end)` stays as it is meanwhile. */
-export function* valuesDigestInSteps(buffer: Buffer, start: number, end: number): Generator<undefined, Buffer> {
-  const hash = createHash('sha256')
-  for (let from = start; from < end; from += valuesAtOnceBytesMax) {
-    if (from > start) yield
-    hash.update(buffer.subarray(from, Math.min(from + valuesAtOnceBytesMax, end)))
-  }
-  return hash.digest()
 }
 
 /** The answer must show its columns to be changed by them. */
@@ -274,15 +257,14 @@ function shownColumns({ facts }: Judged): readonly (string | undefined)[] | unde
 }
 
 export function sealContext(
-  { identity, judged, valuesDigest }: Pick<Passage, 'identity' | 'judged' | 'valuesDigest'>,
+  { identity, judged, valuesDigest: digest }: Pick<Passage, 'identity' | 'judged' | 'valuesDigest'>,
   params: ParamsView,
 ): SealContext {
-  const { buffer, valuesStart, valuesEnd } = params
   return {
     identity: identity.key,
     keyspace: judged.facts.keyspace ?? '',
     textDigest: textDigest(judged),
-    valuesDigest: valuesDigest ?? createHash('sha256').update(buffer.subarray(valuesStart, valuesEnd)).digest(),
+    valuesDigest: digest ?? valuesDigest(params, judged.facts.markers),
   }
 }
 

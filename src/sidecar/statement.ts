@@ -17,6 +17,8 @@ export interface Judged extends EventStatement {
   bytes: number
   /** The keyspace in force when it was read; empty for none. */
   readonly keyspace: string
+  /** The cluster's, as it is now. */
+  readonly schema: SchemaSource
   /** In another keyspace the same text is another statement. */
   readonly keyspaceCounts: boolean
   /** See `isResolvedLate`. */
@@ -64,6 +66,7 @@ export function undecided(
     keyspaceCounts,
     resolvedLate: keyspaceCounts && isResolvedLate(facts),
     facts,
+    schema,
     changesSchema: changesSchema(facts),
     namesTopology: namesTopology(facts),
     showsAddresses: showsAddresses(facts),
@@ -114,9 +117,12 @@ export function textKey(text: string, keyspace: string): string {
 
 /** SHA-256 of what the statement says; of its text as it stands where that is long. */
 export function textDigest(judged: Judged): Buffer {
-  const { text } = judged
-  judged.textDigest ??= createHash('sha256')
-    .update(text.length > inlineTextMax ? text : meaningOf(text))
-    .digest()
+  judged.textDigest ??= createHash('sha256').update(meaning(judged)).digest()
   return judged.textDigest
+}
+
+function meaning({ text, facts, schema }: Judged): string {
+  if (text.length > inlineTextMax) return text
+  const { keyspace } = facts
+  return meaningOf(text, (name) => keyspace !== undefined && schema.view.hasFunction?.(keyspace, name) === true)
 }

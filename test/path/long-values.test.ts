@@ -7,7 +7,7 @@ import { describe, type RawClient } from './client.ts'
 import { Turns } from './turns.ts'
 import { type RunningSidecar, World } from './world.ts'
 
-/** Copies of 15 MB, in turns of their own, and those of node and client, on a busy machine. The steps are counted in `src/sidecar/rewrites.test.ts`. */
+/** Copies of 15 MB, in turns of their own, and those of node and client, on a busy machine. The steps are counted in `src/sidecar/values-digest.test.ts`. */
 const turnMsMax = 40
 const text = 'SELECT k FROM shop.items WHERE k = ? ALLOW FILTERING'
 const invalid = '0x2200 Invalid value for the paging state'

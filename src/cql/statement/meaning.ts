@@ -1,16 +1,20 @@
 /**
  * What a statement says, however it is spelled. Letter case, white space, comments and a `;` at the end make no difference, and a keyspace
  * that is written is the same as one that a name is resolved to. Two texts of one meaning are one statement to whoever asks twice; two that
- * mean different things never have one. Other ways to say the same (`1.0` for `1`, `system.now()` for `now()`, `count(1)` for `count(*)`)
- * are told apart, which costs a refusal.
+ * mean different things never have one. Other ways to say the same (`1.0` for `1`) are told apart, which costs a refusal.
  */
-import { nativeTypes, unreserved } from './keywords.ts'
+import { isNativeFunction } from './functions.ts'
+import { constants, nativeTypes, unreserved } from './keywords.ts'
 import { lex } from './lexer.ts'
-import { K, T } from './tokens.ts'
+import { firstKeyword, K, T } from './tokens.ts'
 import { wordKind } from './words.ts'
 
-/** Each token with its kind and, where it has one, its value behind its length, so that no two lists are the same string. */
-export function meaningOf(text: string): string {
+/**
+ * Each token with its kind and, where it has one, its value behind its length, so that no two lists are the same string.
+ *
+ * @param isShadowed whether the keyspace of the statement's table has a function of this name of its own: then the name alone may mean that
+ */
+export function meaningOf(text: string, isShadowed: (name: string) => boolean): string {
   const { kinds, starts, ends, count } = lex(text)
   let end = count
   while (end > 0 && kinds[end - 1] === T.SEMICOLON) end--
@@ -18,9 +22,23 @@ export function meaningOf(text: string): string {
   const isSelect = kinds[0] === K.SELECT
   let placed = !isSelect
   let inTypes = false
+  /** As a name without quotes has it; '' for what is none. */
+  const wordAt = (at: number): string =>
+    kinds[at] === T.IDENT || kinds[at]! >= firstKeyword ? text.slice(starts[at], ends[at]).toLowerCase() : ''
   for (let at = 0; at < end; at++) {
+    // A native function is the same with its keyspace.
+    if (kinds[at + 1] === T.DOT && kinds[at + 3] === T.PAREN_OPEN && isSelect && wordAt(at) === 'system') {
+      const name = wordAt(at + 2)
+      if (isNativeFunction(undefined, name) && !isShadowed(name)) at += 2
+    }
     let kind = kinds[at]!
     let value = ''
+    // `count(1)` counts rows, as `count(*)` does.
+    const isCounted = kinds[at - 2] === K.COUNT && kinds[at - 1] === T.PAREN_OPEN && kinds[at + 1] === T.PAREN_CLOSE
+    if (isCounted && constants[kind] === 1) {
+      found += `${T.STAR}:0: `
+      continue
+    }
     if (kind <= T.NOT_FINITE) {
       const word = text.slice(starts[at], ends[at])
       value = tokenValue(kind, word)

@@ -4,15 +4,8 @@ import { longEnvelopeBytes, ownBytes } from '../../cql/own-bytes.ts'
 import { ResultKind } from '../../cql/protocol.ts'
 import { hasMorePages, rowsCount } from '../../cql/responses.ts'
 import type { Request } from '../request.ts'
-import {
-  changesRows,
-  hasLongValues,
-  incomingRows,
-  incomingRowsSliced,
-  type Passage,
-  paramsOf,
-  permitOfAnswer,
-} from '../rewrites.ts'
+import { changesRows, incomingRows, incomingRowsSliced, type Passage, paramsOf, permitOfAnswer } from '../rewrites.ts'
+import { hasLongValues } from '../values-digest.ts'
 import { passageOf } from './passage.ts'
 import { type Session, Step } from './stage.ts'
 

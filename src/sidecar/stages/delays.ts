@@ -4,8 +4,8 @@
 import { contained, containOwnFault, settle } from '../../base/contained.ts'
 import { assert, RingfenceError } from '../../base/errors.ts'
 import type { Request } from '../request.ts'
-import { valuesDigestInSteps } from '../rewrites.ts'
 import type { Judged } from '../statement.ts'
+import { valuesDigestInSteps } from '../values-digest.ts'
 import { type Session, Step } from './stage.ts'
 
 /** The client has had its share of this turn: the request is served in a later one. */

@@ -1,7 +1,8 @@
 /** Changes what the node must not see as the client sent it: custom payloads, sealed paging states, the tracing flag. */
 import { Opcode } from '../../cql/protocol.ts'
 import type { Request } from '../request.ts'
-import { hasLongValues, mustRewrite, outgoing } from '../rewrites.ts'
+import { mustRewrite, outgoing } from '../rewrites.ts'
+import { hasLongValues } from '../values-digest.ts'
 import { hashValues } from './delays.ts'
 import { passageOf } from './passage.ts'
 import { type Session, Step } from './stage.ts'
