@@ -4,6 +4,7 @@
  *
  * Rule: of one session everything leaves in order. While the other end has paused a session, only control messages of it leave.
  */
+import { Fifo } from '../base/fifo.ts'
 import { ownBytes } from '../cql/own-bytes.ts'
 import { envelopeHeaderBytes } from '../cql/protocol.ts'
 import { pieceBytesMax, pieceInto, pieceOverheadBytes } from './pieces.ts'
@@ -24,7 +25,7 @@ export class SessionQueue {
   readonly session: number
   /** Told of each envelope that leaves the queue, or is dropped with it: the bytes that it held. */
   readonly onGone: (bytes: number) => void
-  readonly envelopes: Waiting[] = []
+  readonly envelopes: Fifo<Waiting> = new Fifo()
   /** Of the first envelope. */
   sentBytes = 0
   waitingBytes = 0
@@ -54,7 +55,7 @@ export class FairSender {
   readonly #outbox: FrameOutbox
   readonly #inPieces: boolean
   /** Queues that take turns, next first. */
-  #round: SessionQueue[] = []
+  readonly #round: Fifo<SessionQueue> = new Fifo()
   readonly #piece = Buffer.allocUnsafeSlow(pieceBytesMax + pieceOverheadBytes)
 
   constructor({ outbox, inPieces }: FairSenderOptions) {
@@ -98,14 +99,14 @@ export class FairSender {
     if (queue.dropped) return
     queue.dropped = true
     for (const { bytes } of queue.envelopes) queue.onGone(bytes.length)
-    queue.envelopes.length = 0
+    queue.envelopes.clear()
     queue.waitingBytes = 0
   }
 
   /** The link is gone. */
   close(): void {
     for (const queue of this.#round) this.drop(queue)
-    this.#round = []
+    this.#round.clear()
   }
 
   /** To be called when the socket has taken what it was given. */
@@ -132,7 +133,7 @@ export class FairSender {
   #turnOf(queue: SessionQueue): void {
     let left = pieceBytesMax
     while (left > 0 && queue.envelopes.length > 0) {
-      const { bytes: envelope, stream } = queue.envelopes[0]!
+      const { bytes: envelope, stream } = queue.envelopes.first!
       const rest = envelope.length - queue.sentBytes
       if (!this.#inPieces || (queue.sentBytes === 0 && rest <= pieceBytesMax)) {
         if (rest > left && left < pieceBytesMax) return

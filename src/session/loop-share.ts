@@ -9,6 +9,7 @@
  * one piece at least, so that all work comes to its end.
  */
 import { contained, containFault, nothingEnds } from '../base/contained.ts'
+import { Fifo } from '../base/fifo.ts'
 import { limits } from '../base/limits.ts'
 
 export interface LoopClock {
@@ -74,7 +75,7 @@ export class LoopShares {
 export class LoopShare {
   readonly #shares: LoopShares
   /** What waits, oldest first. */
-  readonly #resumes: (() => void)[] = []
+  readonly #resumes: Fifo<() => void> = new Fifo()
   #spentMs = 0
   #since = 0
   /** Pieces under way, one inside another; and whether one inside has begun yet. */

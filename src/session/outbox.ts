@@ -10,6 +10,7 @@
 import type { Writable } from 'node:stream'
 import { contained, type Owner } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { Fifo } from '../base/fifo.ts'
 import { lz4Compress } from '../cql/lz4.ts'
 import { longEnvelopeBytes, ownBytes } from '../cql/own-bytes.ts'
 import { envelopeHeaderBytes } from '../cql/protocol.ts'
@@ -63,7 +64,7 @@ export class Outbox extends SlabWriter implements Flushable, Pumped, Owner {
   #segmentAt = -1
   #scheduled = false
   /** A long envelope, and what waits behind it; of the first `#passedBytes` are in slabs. All count until they are gone, for so long they are kept. */
-  readonly #queue: Waiting[] = []
+  readonly #queue: Fifo<Waiting> = new Fifo()
   #queuedBytes = 0
   #passedBytes = 0
   /** It has its turn of the next end of a turn, or else the socket's `drain` gives it one. */
@@ -103,7 +104,7 @@ export class Outbox extends SlabWriter implements Flushable, Pumped, Owner {
   /** No more writes; what waits is dropped. */
   close(): void {
     this.closed = true
-    this.#queue.length = 0
+    this.#queue.clear()
     this.#queuedBytes = 0
   }
 
@@ -236,7 +237,7 @@ export class Outbox extends SlabWriter implements Flushable, Pumped, Owner {
 
   /** Puts a part of the first that waits into slabs, or all of it where it is short; gives how many bytes. */
   #pass(): number {
-    const { bytes, stream, session } = this.#queue[0]!
+    const { bytes, stream, session } = this.#queue.first!
     const from = this.#passedBytes
     const isShort = bytes.length <= longEnvelopeBytes
     let to: number

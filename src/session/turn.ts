@@ -7,6 +7,7 @@
 
 import type { Writable } from 'node:stream'
 import { containFault, nothingEnds, type Owner } from '../base/contained.ts'
+import { Fifo } from '../base/fifo.ts'
 import { limits } from '../base/limits.ts'
 import { type Committed, gated } from './gate.ts'
 import { type LoopShare, LoopShares } from './loop-share.ts'
@@ -34,7 +35,7 @@ export class Turn {
   #flushing: Flushable[] = []
   #armed = false
   /** The next to hand on a part first. */
-  readonly #pumps: Pumped[] = []
+  readonly #pumps: Fifo<Pumped> = new Fifo()
   #first: (() => boolean) | undefined
   #committed: Committed | undefined
   /** What comes first failed in this turn. */
