@@ -5,7 +5,7 @@
  *   opening ──OPENED──▶ current ──its link drains, or is lost, or it is ejected──▶ relinking ──OPENED──▶ current, and what waited is served
  *                                                                    └─ no sidecar within relinkMsMax ─▶ the client's connection is drained
  */
-import { type Owner, settle } from '../base/contained.ts'
+import { contained, type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { Close } from '../link/protocol.ts'
 import { HeldRequests } from '../session/held.ts'
@@ -31,15 +31,19 @@ export class Primary {
   #events: readonly string[] = []
 
   readonly #session: Owner
+  readonly #serve: (request: Passing) => void
+  /** Of those that waited, the one that is served now. */
+  #serving: Passing | undefined
 
   /** `serve` takes a request that waited; it does not throw. */
   constructor(state: SessionState, session: Owner, serve: (request: Passing) => void) {
     this.#state = state
     this.#session = session
+    this.#serve = serve
     const { client } = state
     this.#held = new HeldRequests<Passing>(
       {
-        serve,
+        serve: (request) => this.#serveHeld(request),
         refuse: ({ stream }, reason) => {
           state.streamOver(stream)
           client.fault(reason, stream)
@@ -47,6 +51,7 @@ export class Primary {
         onCrowded: () => client.pause(),
       },
       client.account,
+      state.statements.share,
     )
   }
 
@@ -81,9 +86,9 @@ export class Primary {
   /** Sends, or waits. Throws OVERLOADED where as much waits as may. */
   send(request: Passing): void {
     const nowMicros = this.#state.services.nowMicros()
-    const current = this.ready(nowMicros)
+    const current = this.#next(nowMicros)
     if (current !== undefined) current.send(request, request.stream, nowMicros)
-    else this.#hold(request)
+    else this.#hold(request, nowMicros)
   }
 
   /** The current one, if it takes requests and should be sent some. */
@@ -102,9 +107,9 @@ export class Primary {
   /** As `send`, with the answer, which the sidecar gives if it permits the request. Who has to wait asks for the answer anew. */
   sendGiven(answer: Buffer, request: Passing): void {
     const nowMicros = this.#state.services.nowMicros()
-    const current = this.ready(nowMicros)
+    const current = this.#next(nowMicros)
     if (current !== undefined) current.sendGiven(answer, request, request.stream, nowMicros)
-    else this.#hold(request)
+    else this.#hold(request, nowMicros)
   }
 
   onOpened(upstream: UpstreamSession): void {
@@ -171,8 +176,34 @@ export class Primary {
     this.#setCurrent(undefined)
   }
 
-  #hold(request: Passing): void {
-    this.relink()
+  /** As `ready`, for a request that has nobody to wait behind. */
+  #next(nowMicros: number): UpstreamSession | undefined {
+    return this.#held.waiting ? undefined : this.ready(nowMicros)
+  }
+
+  /** Within the client's share of this turn; where that is used up, it and those behind it wait for the next. */
+  #serveHeld(request: Passing): void {
+    const { share } = this.#state.statements
+    if (!share.begin()) {
+      this.#held.begin(request)
+      share.later(contained(this.#session, 'requests that waited for a sidecar', () => this.#held.letGo()))
+      return
+    }
+    this.#serving = request
+    try {
+      this.#serve(request)
+    } finally {
+      this.#serving = undefined
+      share.end()
+    }
+  }
+
+  #hold(request: Passing, nowMicros: number): void {
+    if (this.ready(nowMicros) === undefined) this.relink()
+    if (!this.#held.waiting && this.#serving === request) {
+      this.#held.begin(request)
+      return
+    }
     if (!this.#held.waiting) this.#held.begin()
     this.#held.add(request)
   }

@@ -10,7 +10,7 @@
  *
  * Rule: what was sent and not answered is never sent again. What was not sent yet may wait and go elsewhere.
  */
-import { type Owner, settle } from '../base/contained.ts'
+import { contained, type Owner, settle } from '../base/contained.ts'
 import { copyOf, wholeEnvelope } from '../cql/envelope.ts'
 import {
   CqlErrorCode,
@@ -257,10 +257,24 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
       this.client.close(reason.message)
       return
     }
-    for (const stream of lost) this.#lose(stream, reason.message)
+    this.#loseAll(lost, reason.message)
     this.#routes.hedger?.onClosed(upstream, reason.message)
     for (const request of unsent) this.#again(passing(request, 0, request.length))
     if (wasPrimary) this.#primary.relinkIfWanted()
+  }
+
+  /** There may be tens of thousands: within the client's share of each turn. */
+  #loseAll(lost: readonly number[], reason: string): void {
+    const { share } = this.#state.statements
+    for (const [at, stream] of lost.entries()) {
+      if (this.#state.closed) return
+      if (!share.begin()) {
+        share.later(contained(this, 'requests that were lost', () => this.#loseAll(lost.slice(at), reason)))
+        return
+      }
+      this.#lose(stream, reason)
+      share.end()
+    }
   }
 
   #lose(stream: number, reason: string): void {

@@ -3,9 +3,11 @@ import { describe, it } from 'node:test'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { limits } from '../base/limits.ts'
 import { type HeldHost, HeldRequests, type Holdable, heldObjectBytes } from './held.ts'
+import { LoopShares } from './loop-share.ts'
 
 const account = new BytesBudget().open('a', '1')
 const never = (): never => assert.fail()
+const share = new LoopShares().share()
 
 /** A request whose bytes are borrowed until it is held. */
 class Held implements Holdable {
@@ -46,7 +48,7 @@ describe('requests that wait', () => {
       refuse: never,
       onCrowded: never,
     }
-    const held = new HeldRequests(host, account)
+    const held = new HeldRequests(host, account, share)
     held.begin(request('a'))
     for (const name of ['b', 'c']) held.add(request(name))
     held.letGo()
@@ -62,6 +64,7 @@ describe('requests that wait', () => {
     const held = new HeldRequests<Held>(
       { serve: (each) => served.push(each.toString()), refuse: never, onCrowded: never },
       account,
+      share,
     )
     const borrowed = Buffer.from('mine')
     held.begin()
@@ -78,7 +81,7 @@ describe('requests that wait', () => {
       refuse: (each, reason) => said.push(`refuse ${each.toString()}: ${String(reason)}`),
       onCrowded: never,
     }
-    const held = new HeldRequests(host, account)
+    const held = new HeldRequests(host, account, share)
     for (const end of [() => held.failFirst('no'), () => held.failAll('gone'), () => held.drop()]) {
       held.begin(request('a'))
       held.add(request('b'))
@@ -100,7 +103,7 @@ describe('requests that wait', () => {
       refuse: never,
       onCrowded() {},
     }
-    const held = new HeldRequests(host, budget.open('a', '1'))
+    const held = new HeldRequests(host, budget.open('a', '1'), share)
     const all = Array.from({ length: limits.heldRequestsMax }, (_, at) => request(String(at)))
     for (const each of all) again.add(each)
     held.begin()
@@ -121,6 +124,44 @@ describe('requests that wait', () => {
     assert.equal(budget.heldBytes, 0)
   })
 
+  it('are refused within a share of each turn, each once; what comes meanwhile waits, and is served', () => {
+    for (const end of ['after', 'drop'] as const) {
+      let nowMs = 0
+      let next: (() => void)[] = []
+      const shares = new LoopShares({ now: () => nowMs, nextTurn: (run) => void next.push(run) })
+      const said: string[] = []
+      const host: HeldHost<Held> = {
+        serve: (each) => void said.push(`serve ${each}`),
+        refuse: (each) => {
+          nowMs += 0.01
+          said.push(`refuse ${each}`)
+        },
+        onCrowded() {},
+      }
+      const budget = new BytesBudget()
+      const held = new HeldRequests(host, budget.open('a', '1'), shares.share())
+      const all = Array.from({ length: limits.heldRequestsMax }, (_, at) => request(String(at)))
+      held.begin()
+      for (const each of all) held.add(each)
+      held.failAll('gone')
+      for (let before = 0, turn = 0; held.waiting; before = said.length, turn++) {
+        assert.ok(said.length - before <= limits.loopShareMs / 0.01 + 1, `${said.length - before} in one turn`)
+        if (turn === 2) held.add(request('late'))
+        // Who waited for something else is told that it is there.
+        if (turn === 3) held.letGo()
+        if (turn === 4 && end === 'drop') held.drop()
+        const due = next
+        next = []
+        for (const run of due) run()
+      }
+      for (const run of next) run()
+      const wanted = [...all.map((each) => `refuse ${each}`), 'serve late']
+      assert.deepEqual(said, end === 'drop' ? wanted.slice(0, said.length) : wanted)
+      assert.equal(end === 'drop', said.length < wanted.length)
+      assert.equal(budget.heldBytes, 0)
+    }
+  })
+
   it('are dropped at the end, also while one of them is served', () => {
     const served: string[] = []
     const budget = new BytesBudget()
@@ -132,7 +173,7 @@ describe('requests that wait', () => {
       refuse: never,
       onCrowded: never,
     }
-    const held = new HeldRequests(host, budget.open('a', '1'))
+    const held = new HeldRequests(host, budget.open('a', '1'), share)
     held.begin(request('a'))
     held.add(request('b'))
     held.letGo()
@@ -141,7 +182,7 @@ describe('requests that wait', () => {
 
   it('are no more than heldRequestsMax, which is no fewer than a client may have in flight', () => {
     assert.ok(limits.heldRequestsMax >= limits.streamsInFlightMax)
-    const held = new HeldRequests<Held>({ serve() {}, refuse() {}, onCrowded: never }, account)
+    const held = new HeldRequests<Held>({ serve() {}, refuse() {}, onCrowded: never }, account, share)
     held.begin()
     for (let i = 0; i < limits.heldRequestsMax; i++) held.add(request('x'))
     assert.throws(() => held.add(request('x')), /heldRequestsMax/)
@@ -161,7 +202,7 @@ describe('requests that wait', () => {
       const budget = new BytesBudget(bounds)
       let crowded = 0
       const host: HeldHost<Held> = { serve() {}, refuse() {}, onCrowded: () => crowded++ }
-      const held = new HeldRequests(host, budget.open('a', '1'))
+      const held = new HeldRequests(host, budget.open('a', '1'), share)
       held.begin(ofBytes(40))
       assert.equal(crowded, 0)
       held.add(ofBytes(40))

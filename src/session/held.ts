@@ -3,11 +3,14 @@
  * session has no sidecar.
  *
  * Bounds: `heldRequestsMax` in number, which is as many as a client may have in flight, and the client's account in bytes.
- * Rule: what waited is served in the order it came, and what comes while it is served waits behind it.
+ * Rule: what waited is served in the order it came, and what comes while it is served waits behind it. There may be thousands: they are refused
+ * within the client's share of each turn of the loop, and whoever serves them lets one wait again where that is used up.
  */
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
+import { contained, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import type { LoopShare } from './loop-share.ts'
 
 /** A request, as this sees it. */
 export interface Holdable {
@@ -19,7 +22,7 @@ export interface Holdable {
 export interface HeldHost<T extends Holdable> {
   /** Serves one request, or lets it wait again. Does not throw. */
   readonly serve: (request: T) => void
-  /** Answers one request with an error. */
+  /** Answers one request with an error. Does not throw. */
   readonly refuse: (request: T, reason: unknown) => void
   /** More waits for the client than may without its being paused. */
   readonly onCrowded: () => void
@@ -34,15 +37,21 @@ export class HeldRequests<T extends Holdable> {
   readonly #host: HeldHost<T>
   /** Of the client: what waits is taken from it. */
   readonly #account: ByteAccount
+  /** Of the loop, of the client. */
+  readonly #share: LoopShare
   /** What waits begins at `#next`. Those before it were served. */
   #queue: (T | undefined)[] = []
   #next = 0
   #waiting = false
   #bytes = 0
+  /** So many of the first are refused, and why. */
+  #refused = 0
+  #reason: unknown
 
-  constructor(host: HeldHost<T>, account: ByteAccount) {
+  constructor(host: HeldHost<T>, account: ByteAccount, share: LoopShare) {
     this.#host = host
     this.#account = account
+    this.#share = share
   }
 
   /** True while requests have to wait. */
@@ -81,6 +90,8 @@ export class HeldRequests<T extends Holdable> {
 
   /** Serves what waited, one after the other, until one waits again: then the others go on waiting behind it, as they are. */
   letGo(): void {
+    // Those that are being refused come first.
+    if (this.#refused > 0) return
     this.#waiting = false
     for (;;) {
       const request = this.#take()
@@ -99,19 +110,42 @@ export class HeldRequests<T extends Holdable> {
     if (!this.#waiting) this.letGo()
   }
 
+  /** All that wait now; what comes before the last is refused waits behind it, and is served. */
   failAll(reason: unknown): void {
-    const requests = this.#queue.slice(this.#next)
-    this.drop()
-    for (const request of requests) this.#host.refuse(request!, reason)
+    this.#refused = this.#queue.length - this.#next
+    this.#reason = reason
+    this.#waiting = true
+    this.#refuseSome()
   }
 
   /** The session is over; nobody waits for an answer. */
   drop(): void {
     this.#waiting = false
+    this.#refused = 0
+    this.#reason = undefined
     this.#queue = []
     this.#next = 0
     this.#account.give(this.#bytes)
     this.#bytes = 0
+  }
+
+  #refuseSome(): void {
+    while (this.#refused > 0) {
+      if (!this.#share.begin()) {
+        this.#share.later(contained(nothingEnds, 'requests that are refused', () => this.#refuseSome()))
+        return
+      }
+      this.#refused--
+      try {
+        this.#host.refuse(this.#take()!, this.#reason)
+      } finally {
+        this.#share.end()
+      }
+      // Whoever was told may have ended all of it.
+      if (!this.#waiting) return
+    }
+    this.#reason = undefined
+    this.letGo()
   }
 
   /** The first that waits, which waits no longer. */

@@ -93,10 +93,11 @@ export class EnforcedSession implements Backend, Workload, EventListener {
       changing: (facts) => shared.schema.changing(facts),
       onCrowded: () => client.pause(),
     })
-    this.waiting = new Waiting(client, {
-      serve: (request) => this.#serveHeld(request),
-      refuse: (request, reason) => this.#refuse(request, reason),
-    })
+    const held = {
+      serve: (request: Request) => this.#serveHeld(request),
+      refuse: (request: Request, reason: unknown) => this.#refuse(request, reason),
+    }
+    this.waiting = new Waiting(client, held, identity.share)
     this.owner = new Answers(this, ways)
     this.largeAnswers = new LargeAnswers(identity.share, account, {
       onChanged: (request, changed) => this.owner.changed(request, changed),

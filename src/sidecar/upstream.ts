@@ -8,7 +8,7 @@
 
 import type { TLSSocket } from 'node:tls'
 import { Verdict } from '../base/bytes-budget.ts'
-import { after, contain, contained, containFault, every, type Owner } from '../base/contained.ts'
+import { after, contain, contained, containFault, every, nextTurn, nothingEnds, type Owner } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { transportLine } from '../base/transport-fault.ts'
@@ -340,6 +340,7 @@ export class Upstream implements Carrier, Owner {
     const now = performance.now() * 1000
     const before = now - limits.requestTimeoutMs * 1000
     this.#shares.expire(before)
+    const until = performance.now() + limits.loopShareMs
     let wanted = false
     for (const request of this.#requests) {
       if (request === undefined) continue
@@ -348,8 +349,13 @@ export class Upstream implements Carrier, Owner {
         if (request.startedMicros < before - limits.requestTimeoutMs * 1000) this.#state = 'retired'
         continue
       }
-      if (request.startedMicros <= before) this.#timeout(request)
-      else {
+      if (request.startedMicros <= before) {
+        this.#timeout(request)
+        // Those that are told have no time left, so the next turn goes on behind them.
+        if (performance.now() < until) continue
+        nextTurn(this, 'requests that take long', () => this.#timeouts())
+        return
+      } else {
         wanted = true
         if (request.startedMicros < now - sweepMs * 1000) request.copyOut()
       }
@@ -380,11 +386,27 @@ export class Upstream implements Carrier, Owner {
       contain(request, 'the end of a connection to the node', () => request.giveBack())
       request.carrier = undefined
     }
-    for (const request of requests) {
-      if (request?.abandoned !== false) continue
-      contain(request, 'the end of a connection to the node', () => request.onLost(this.#reason))
-    }
+    const waiting = requests.filter((request) => request?.kept === false)
+    // What is done with an answer that is here would go on meanwhile.
+    for (const request of requests) if (request?.kept === true) this.#lose(request)
+    this.#loseSome(waiting.values())
     if (was !== 'opening') this.#options.onClosed(this, this.#reason)
+  }
+
+  /** One session may have had tens of thousands in flight here. */
+  #loseSome(left: Iterator<InFlight | undefined>): void {
+    const until = performance.now() + limits.loopShareMs
+    for (let next = left.next(); next.done !== true; next = left.next()) {
+      this.#lose(next.value!)
+      if (performance.now() < until) continue
+      nextTurn(nothingEnds, 'the end of a connection to the node', () => this.#loseSome(left))
+      return
+    }
+  }
+
+  #lose(request: InFlight): void {
+    if (request.abandoned) return
+    contain(request, 'the end of a connection to the node', () => request.onLost(this.#reason))
   }
 }
 

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { queryEnvelope } from '../cql/encode.ts'
 import type { Client } from '../session/backend.ts'
+import { LoopShares } from '../session/loop-share.ts'
 import { type Request, type RequestOwner, takeRequest } from './request.ts'
 import { Waiting } from './waiting.ts'
 
@@ -33,10 +34,11 @@ function reads(kinds: readonly Kind[], end: 'letGo' | 'failFirst'): boolean[] {
     if (kind === 'halting') waiting.beginHalted(request)
     else if (kind === 'reading') waiting.begin(request)
   }
-  const waiting: Waiting = new Waiting(client as Client, {
-    serve: (request) => (waiting.active ? waiting.add(request) : begin(request)),
+  const host = {
+    serve: (request: Request) => (waiting.active ? waiting.add(request) : begin(request)),
     refuse: () => {},
-  })
+  }
+  const waiting: Waiting = new Waiting(client as Client, host, new LoopShares().share())
   begin(requestOf('USE a'))
   waiting.add(requestOf('SELECT * FROM t'))
   const seen = [reading]

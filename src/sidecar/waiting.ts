@@ -5,6 +5,7 @@
 import { assert } from '../base/errors.ts'
 import type { Client } from '../session/backend.ts'
 import { type HeldHost, HeldRequests } from '../session/held.ts'
+import type { LoopShare } from '../session/loop-share.ts'
 import type { Request } from './request.ts'
 
 export class Waiting {
@@ -13,9 +14,9 @@ export class Waiting {
   /** Whether the wait that is on is one in which nothing is read. */
   #halts = false
 
-  constructor(client: Client, host: Omit<HeldHost<Request>, 'onCrowded'>) {
+  constructor(client: Client, host: Omit<HeldHost<Request>, 'onCrowded'>, share: LoopShare) {
     this.#client = client
-    this.#held = new HeldRequests({ ...host, onCrowded: () => client.pause() }, client.account)
+    this.#held = new HeldRequests({ ...host, onCrowded: () => client.pause() }, client.account, share)
   }
 
   /** True while requests have to wait. */
@@ -55,6 +56,7 @@ export class Waiting {
   }
 
   failAll(reason: unknown): void {
+    this.#halts = false
     this.#client.halt(false)
     this.#held.failAll(reason)
   }
