@@ -2,6 +2,7 @@
  * Sends what the proxy reports, once a second, and at once where a policy came into force. Traffic and refusals that could not be delivered
  * go out with the next report; what was delivered and refused is never sent again, for it would be refused again.
  */
+import { setImmediate as nextTurnOf } from 'node:timers/promises'
 import { containOwnFault, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
@@ -93,9 +94,14 @@ export class Reporter {
   async #report(wanted: (report: ProxyReport) => boolean): Promise<boolean> {
     const made = this.make?.()
     if (made === undefined) return false
-    const traffic = mergeTraffic(this.#unsent, made.traffic)
     this.#refusals.take(made)
     const refused = this.#refusals.drain()
+    const unsent = this.#unsent
+    this.#unsent = []
+    // Rows may be thousands, and clients are served in the same loop: after each step it is theirs.
+    await nextTurnOf()
+    const traffic = mergeTraffic(unsent, made.traffic)
+    await nextTurnOf()
     const report = cutReport({
       ...made,
       ...refused,
@@ -103,12 +109,12 @@ export class Reporter {
       ...(this.#draining ? { draining: true } : {}),
       traffic,
     })
-    this.#unsent = report.traffic
     if (!wanted(report)) {
+      this.#unsent = mergeTraffic(report.traffic, this.#unsent)
       this.#refusals.take(refused)
       return false
     }
-    this.#unsent = []
+    await nextTurnOf()
     try {
       const { status, text } = await this.#session.client.exchange('/v1/report', reportText(report))
       // Too much at once, or too early: this is not about what the report says.

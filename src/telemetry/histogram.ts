@@ -22,6 +22,9 @@ export class Histogram {
   readonly #bits: number
   readonly #buckets: Uint32Array
   #count = 0
+  /** Buckets that are not empty stand between these: most histograms have few, and are read each second. */
+  #low = 0
+  #high = -1
 
   /** `precisionBits` p: 2^p buckets for each doubling, so an answer is off by at most 1 / 2^(p+1) of the value. */
   constructor(precisionBits = 4) {
@@ -36,16 +39,20 @@ export class Histogram {
   /** Adds a duration in microseconds; a fraction is cut off, what is negative or no number counts as 0. */
   record(micros: number): void {
     const value = micros >= histogramMicrosMax ? histogramMicrosMax : micros > 0 ? micros | 0 : 0
-    this.#buckets[this.#indexOf(value)]!++
+    const index = this.#indexOf(value)
+    this.#buckets[index]!++
     this.#count++
+    this.#touch(index)
   }
 
   /** Adds a duration `count` times. */
   recordMany(micros: number, count: number): void {
     if (count <= 0) return
     const value = micros >= histogramMicrosMax ? histogramMicrosMax : micros > 0 ? micros | 0 : 0
-    this.#buckets[this.#indexOf(value)]! += count
+    const index = this.#indexOf(value)
+    this.#buckets[index]! += count
     this.#count += count
+    this.#touch(index)
   }
 
   /** Adds what another histogram of the same precision holds. What is no bucket is left out: it may come from another process. */
@@ -56,12 +63,16 @@ export class Histogram {
       if (!(index >= 0 && index < this.#buckets.length && count > 0)) continue
       this.#buckets[index]! += count
       this.#count += count
+      this.#touch(index)
     }
   }
 
   buckets(): Buckets {
     const held: number[] = []
-    for (const [index, count] of this.#buckets.entries()) if (count > 0) held.push(index, count)
+    for (let index = this.#low; index <= this.#high; index++) {
+      const count = this.#buckets[index]!
+      if (count > 0) held.push(index, count)
+    }
     return held
   }
 
@@ -69,7 +80,7 @@ export class Histogram {
   percentile(percent: number): number {
     const rank = Math.max(1, Math.ceil((percent / 100) * this.#count))
     let seen = 0
-    for (let index = 0; index < this.#buckets.length; index++) {
+    for (let index = this.#low; index <= this.#high; index++) {
       seen += this.#buckets[index]!
       if (seen >= rank) return this.#middleOf(index)
     }
@@ -77,8 +88,18 @@ export class Histogram {
   }
 
   reset(): void {
-    this.#buckets.fill(0)
+    this.#buckets.fill(0, this.#low, this.#high + 1)
     this.#count = 0
+    this.#low = 0
+    this.#high = -1
+  }
+
+  #touch(index: number): void {
+    if (this.#high < 0) {
+      this.#low = index
+      this.#high = index
+    } else if (index < this.#low) this.#low = index
+    else if (index > this.#high) this.#high = index
   }
 
   // Below 2^(bits+1) each value has a bucket. Above, a value keeps its leading bits + 1 bits and the shift says which doubling it is in.

@@ -81,8 +81,8 @@ describe('TrafficTable', () => {
 
   it('holds no more rows than it may; the rest is summed as others, by verdict', () => {
     const traffic = new TrafficTable({ rowsMax: 3 })
-    for (let i = 0; i < 10; i++) traffic.record(traffic.row(key(`t${i}`)), 1, false)
-    traffic.record(traffic.row(key('t10', { verdict: 'deny' })), 1, true)
+    for (let i = 0; i < 10; i++) traffic.record(traffic.row(key('t', { workload: `w${i}` })), 1, false)
+    traffic.record(traffic.row(key('t', { workload: 'w10', verdict: 'deny' })), 1, true)
     assert.equal(traffic.size, 3)
     const rows = traffic.drain()
     assert.equal(rows.length, 5)
@@ -94,6 +94,43 @@ describe('TrafficTable', () => {
         ['deny', 1, 1],
       ],
     )
+  })
+
+  it('holds of one workload no more rows than there is room left for others, whatever it names', () => {
+    const traffic = new TrafficTable({ rowsMax: 100, idleDrainsMax: 2 })
+    for (let i = 0; i < 1_000; i++)
+      traffic.record(traffic.row(key(`t${i}`, { verdict: i % 2 === 0 ? 'deny' : 'allow' })), 1, false)
+    assert.ok(traffic.size <= 55, `${traffic.size}`)
+    const others = ['b', 'c', 'd'].map((name) => ({ workload: `spiffe://td/svc/${name}` }))
+    for (const other of others) traffic.record(traffic.row(key('t', other)), 1, false)
+    const rows = traffic.drain()
+    for (const { workload } of others) assert.ok(rows.some((row) => row.workload === workload && row.table === 't'))
+    const own = rows.filter(({ workload }) => workload === 'spiffe://td/svc/a')
+    assert.equal(
+      own.reduce((sum, { count }) => sum + count, 0),
+      1_000,
+    )
+    assert.ok(own.some(({ operation, verdict }) => operation === '(any)' && verdict === 'deny'))
+    assert.ok(rows.every(({ workload }) => workload !== '(others)'))
+    for (let i = 0; i < 3; i++) traffic.drain()
+    assert.equal(traffic.size, 0)
+    for (let i = 0; i < 40; i++) assert.ok(traffic.record(traffic.row(key(`u${i}`)), 1, false))
+    assert.equal(traffic.size, 40)
+  })
+
+  it('is read in a few milliseconds, however many rows there are', () => {
+    const traffic = new TrafficTable()
+    const costOf = (): number => {
+      for (let i = 0; i < 10_000; i++)
+        traffic.record(traffic.row(key(`${'k'.repeat(200)}${i}`, { verdict: 'deny' })), i, true)
+      const began = performance.now()
+      const rows = traffic.drain()
+      assert.ok(rows.length > 1_000 && rows.length < 2_010)
+      return performance.now() - began
+    }
+    let least = Number.POSITIVE_INFINITY
+    for (let run = 0; run < 15; run++) least = Math.min(least, costOf())
+    assert.ok(least < 10, `${least} ms`)
   })
 
   it('gives up an idle row, and its handle never counts for the row that took its place', () => {

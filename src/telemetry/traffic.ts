@@ -1,5 +1,7 @@
 /**
  * Who is talking to Cassandra: traffic of the current interval, summed over equal keys. The fast path holds a row's handle and only adds.
+ *
+ * Rule: a workload has no more rows than there is room left for others. What it does beyond that is one row of its own.
  */
 import { cutText } from '../base/text.ts'
 import { type Buckets, Histogram } from './histogram.ts'
@@ -56,9 +58,12 @@ interface Slot {
   idleDrains: number
 }
 
-/** The row that takes what has no room. */
-const overflowKey = (verdict: TrafficKey['verdict']): TrafficKey => ({
-  workload: '(others)',
+/** All are read in one go, each second. */
+const rowsUsualMax = 4_000
+
+/** The row that takes what has no room, of a workload or of all. */
+const overflowKey = (verdict: TrafficKey['verdict'], workload = '(others)'): TrafficKey => ({
+  workload,
   person: undefined,
   keyspace: undefined,
   table: undefined,
@@ -77,10 +82,11 @@ export class TrafficTable {
   readonly #handles: Float64Array
   readonly #free: number[] = []
   readonly #byKey = new Map<string, number>()
+  readonly #rowsOf = new Map<string, number>()
 
   /** At most `rowsMax` rows; one that had no traffic for `idleDrainsMax` drains is given up. */
   constructor(options: { rowsMax?: number; idleDrainsMax?: number } = {}) {
-    this.#rowsMax = options.rowsMax ?? 10_000
+    this.#rowsMax = options.rowsMax ?? rowsUsualMax
     this.#capacity = this.#rowsMax + 2
     this.#idleDrainsMax = options.idleDrainsMax ?? 60
     this.#handles = new Float64Array(this.#capacity)
@@ -96,13 +102,28 @@ export class TrafficTable {
   /** The handle of a key's row, for `record`. When the table is full: that of the row *(others)*. */
   row(key: TrafficKey): number {
     // Cut before anything is kept: a row lives longer than the statement that named it.
-    const { workload, person, keyspace, table, operation, verdict, rule } = cutNames(key)
-    const mapKey = JSON.stringify([workload, person, keyspace, table, operation, verdict, rule])
-    const found = this.#byKey.get(mapKey)
-    if (found !== undefined) return found
-    if (this.#byKey.size >= this.#rowsMax) return this.#handles[verdict === 'deny' ? 1 : 0]!
-    const handle = this.#open({ workload, person, keyspace, table, operation, verdict, rule }, mapKey)
+    const cut = cutNames(key)
+    const known = this.#find(cut)
+    if (known !== undefined) return known
+    const { workload, verdict } = cut
+    const own = this.#rowsOf.get(workload) ?? 0
+    const left = this.#rowsMax - this.#byKey.size
+    if (left === 0) return this.#handles[verdict === 'deny' ? 1 : 0]!
+    if (own <= left) return this.#add(cut, own)
+    const others = overflowKey(verdict, workload)
+    return this.#find(others) ?? this.#add(others, own)
+  }
+
+  #find(key: TrafficKey): number | undefined {
+    return this.#byKey.get(mapKeyOf(key))
+  }
+
+  #add({ workload, person, keyspace, table, operation, verdict, rule }: TrafficKey, own: number): number {
+    const key = { workload, person, keyspace, table, operation, verdict, rule }
+    const mapKey = mapKeyOf(key)
+    const handle = this.#open(key, mapKey)
     this.#byKey.set(mapKey, handle)
+    this.#rowsOf.set(workload, own + 1)
     return handle
   }
 
@@ -146,9 +167,17 @@ export class TrafficTable {
 
   #giveUp(index: number, slot: Slot): void {
     this.#byKey.delete(slot.mapKey)
+    const { workload } = slot.key
+    const own = (this.#rowsOf.get(workload) ?? 1) - 1
+    if (own > 0) this.#rowsOf.set(workload, own)
+    else this.#rowsOf.delete(workload)
     this.#slots[index] = undefined
     // The next generation: handles given out for this slot stop being good at once.
     this.#handles[index] = this.#handles[index]! + this.#capacity
     this.#free.push(index)
   }
+}
+
+function mapKeyOf({ workload, person, keyspace, table, operation, verdict, rule }: TrafficKey): string {
+  return JSON.stringify([workload, person, keyspace, table, operation, verdict, rule])
 }
