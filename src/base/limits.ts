@@ -178,7 +178,7 @@ export const limits = {
   upstreamShareBytes: 1024 * 1024,
   /** A request that there is no room for is not read for so long, then refused. */
   roomTimeoutMs: 10_000,
-  /** Long statements that wait to be read on the sidecar's second thread; more are shed. */
+  /** Long statements of one identity that wait to be read on the sidecar's second thread; more are shed. It reads for one identity after the other. */
   longStatementsWaitingMax: 64,
   /** Handshakes a second from one address at the control plane, where a proxy has called from there; elsewhere a tenth. Twice as many at once. */
   controlHandshakesPerSecondMax: 1_000,
@@ -198,7 +198,7 @@ export const limits = {
   topologyAnswerBytesMax: 1024 * 1024,
   /** Events, of the node or about gateways, that wait until all sessions have heard of those before; of more the oldest is told to all at once. */
   tellingsWaitingMax: 1_024,
-  /** Questions about the schema that wait at one sidecar; more are shed. */
+  /** Questions about the schema that wait at one sidecar; more are shed. Of one identity no more wait than there is room left for others. */
   schemaQuestionsMax: 4_096,
   /** And of one session: drivers ask about a dozen at once. */
   schemaQuestionsPerSessionMax: 256,

@@ -6,6 +6,9 @@ import { limits } from '../base/limits.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import { Analyst } from './analyst.ts'
 
+const anna = {}
+const ben = {}
+
 describe('the thread that reads long statements', () => {
   const analyst = new Analyst()
   before(() => analyst.start())
@@ -13,7 +16,7 @@ describe('the thread that reads long statements', () => {
 
   it('says what this thread would say', async () => {
     const texts = ['SELECT * FROM a.b WHERE k = ?', `INSERT INTO a.b (k) VALUES ('${'x'.repeat(100_000)}')`]
-    const analysed = await analyst.analyse(texts)
+    const analysed = await analyst.analyse(texts, anna)
     assert.deepEqual(
       analysed,
       texts.map((text) => ({ facts: analyse(text) })),
@@ -31,13 +34,13 @@ describe('the thread that reads long statements', () => {
   }
   for (const [name, text] of Object.entries(long)) {
     it(`says what this thread would say of a text with many ${name}`, async () => {
-      assert.deepEqual(await analyst.analyse([text]), [{ facts: analyse(text) }])
+      assert.deepEqual(await analyst.analyse([text], anna), [{ facts: analyse(text) }])
     })
   }
 
   it('says it to each, in order, where long and short ones wait', async () => {
     const texts = [...Object.values(long), 'USE a', long.relations!, 'USE b']
-    const all = await Promise.all(texts.map((text) => analyst.analyse([text])))
+    const all = await Promise.all(texts.map((text) => analyst.analyse([text], anna)))
     assert.deepEqual(
       all,
       texts.map((text) => [{ facts: analyse(text) }]),
@@ -46,19 +49,27 @@ describe('the thread that reads long statements', () => {
 
   it('gives refusals as the statement deserves them', async () => {
     const deep = `SELECT ${'('.repeat(100)}a${')'.repeat(100)} FROM a.b`
-    const [syntax, invalid, good] = await analyst.analyse(['SELEC', deep, 'USE a'])
+    const [syntax, invalid, good] = await analyst.analyse(['SELEC', deep, 'USE a'], anna)
     assert.ok(syntax && 'code' in syntax && syntax.code === 'SYNTAX')
     assert.ok(invalid && 'code' in invalid && invalid.code === 'INVALID')
     assert.ok(good && 'facts' in good)
   })
 
-  it('sheds what is more than longStatementsWaitingMax', async () => {
+  it('sheds what one identity has more than longStatementsWaitingMax, and reads what others have in turn', async () => {
     const text = `SELECT * FROM a.b WHERE k IN (${'1,'.repeat(30_000)}1)`
-    const asked = Array.from({ length: limits.longStatementsWaitingMax + 1 }, () => analyst.analyse([text]))
+    const max = limits.longStatementsWaitingMax
+    const order: string[] = []
+    const ask = (who: object, name: string): Promise<unknown> =>
+      analyst.analyse([text], who).then(() => order.push(name))
+    // Two are with the thread already.
+    const asked = Array.from({ length: max + 5 }, (_, at) => ask(anna, `a${at}`))
+    const others = [ask(ben, 'ben'), ask({}, 'cleo')]
     const outcomes = await Promise.allSettled(asked)
-    assert.equal(outcomes.filter(({ status }) => status === 'rejected').length, 1)
-    const refused = outcomes.at(-1)
-    assert.ok(refused?.status === 'rejected' && /longStatementsWaitingMax/.test(String(refused.reason)))
+    const refused = outcomes.filter((one) => one.status === 'rejected')
+    assert.equal(refused.length, 3)
+    for (const { reason } of refused) assert.match(String(reason), /longStatementsWaitingMax/)
+    await Promise.all(others)
+    assert.ok(order.indexOf('ben') < 6 && order.indexOf('cleo') < 6, order.join())
   })
 
   it('ends with what waits for it by a message that cannot be taken, and another one reads on', async () => {
@@ -67,12 +78,14 @@ describe('the thread that reads long statements', () => {
     other.start()
     const [, onMessage] = on.mock.calls.find(({ arguments: [event] }) => event === 'message')!.arguments
     mock.restoreAll()
-    const waiting = other.analyse(['USE a'])
+    const waiting = other.analyse(['USE a'], anna)
+    const behind = other.analyse(['USE c'], ben)
     const before = faultsContained()
     onMessage(undefined)
     assert.equal(faultsContained(), before + 1)
     await assert.rejects(waiting, { code: 'OVERLOADED' })
-    const [read] = await other.analyse(['USE b'])
+    assert.equal((await behind).length, 1, 'what it did not die over is read by another one')
+    const [read] = await other.analyse(['USE b'], anna)
     assert.ok(read && 'facts' in read)
     other.stop()
   })

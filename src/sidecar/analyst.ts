@@ -4,8 +4,8 @@
  *
  *   session ─ texts ─▶ Analyst ─▶ analyst-thread.ts ─ facts, in pieces ─▶ session
  *
- * One thread, one request at a time in it, a bounded number waiting: a flood of long statements is shed, not queued. Facts of thousands of parts are
- * copied a piece a turn.
+ * One thread, which reads for one identity after the other; a bounded number of each waits, and a flood of long statements is shed. Facts of
+ * thousands of parts are copied a piece a turn.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
 import { contained, nextTurn, type Owner } from '../base/contained.ts'
@@ -41,16 +41,24 @@ interface Arriving {
 }
 
 interface Waiting {
+  readonly who: object
+  readonly texts: readonly string[]
   readonly resolve: (analysed: readonly Analysed[]) => void
   readonly reject: (reason: RingfenceError) => void
 }
+
+/** With the thread, so that it has the next when it has read one. */
+const givenMax = 2
 
 export class Analyst implements Owner {
   #worker: Worker | undefined
   /** Nobody listens there: a piece is copied when it is asked for. */
   #pieces: MessagePort | undefined
   readonly #arriving: Arriving[] = []
-  readonly #waiting = new Map<number, Waiting>()
+  /** What the thread has, or is coming from it. */
+  readonly #given = new Map<number, Waiting>()
+  /** By whose it is; who was served last stands last. */
+  readonly #queues = new Map<object, Waiting[]>()
   #next = 0
   #stopped = false
 
@@ -79,16 +87,17 @@ export class Analyst implements Owner {
     this.#pieces = port1
   }
 
-  /** Facts of each text, in order. Rejects with `OVERLOADED` when too many wait, or when the thread died over one of them. */
-  analyse(texts: readonly string[]): Promise<readonly Analysed[]> {
-    const worker = this.#worker
-    if (worker === undefined || this.#waiting.size >= limits.longStatementsWaitingMax) {
+  /**
+   * Facts of each text, in order. Rejects with `OVERLOADED` when too many of the identity wait, or when the thread died over one of them.
+   * @param who the same for all that one identity asks
+   */
+  analyse(texts: readonly string[], who: object): Promise<readonly Analysed[]> {
+    if (this.#worker === undefined || (this.#queues.get(who)?.length ?? 0) >= limits.longStatementsWaitingMax) {
       return Promise.reject(new RingfenceError('OVERLOADED', 'longStatementsWaitingMax reached'))
     }
-    const id = this.#next++
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject })
-      worker.postMessage({ id, texts } satisfies AnalyseOrder)
+      this.#queueOf(who).push({ who, texts, resolve, reject })
+      this.#give()
     })
   }
 
@@ -115,9 +124,10 @@ export class Analyst implements Owner {
   }
 
   #arrived({ id, assembly }: Arriving): void {
-    const waiting = this.#waiting.get(id)
-    this.#waiting.delete(id)
-    waiting?.resolve(assembly.value as readonly Analysed[])
+    const given = this.#given.get(id)
+    this.#given.delete(id)
+    this.#give()
+    given?.resolve(assembly.value as readonly Analysed[])
   }
 
   /** The thread ends, and with it what waits; another one is started. */
@@ -132,16 +142,40 @@ export class Analyst implements Owner {
     void this.#worker?.terminate()
   }
 
+  #give(): void {
+    for (const [who, queue] of this.#queues) {
+      if (this.#worker === undefined || this.#given.size >= givenMax) return
+      this.#queues.delete(who)
+      const next = queue.shift()!
+      if (queue.length > 0) this.#queues.set(who, queue)
+      const id = this.#next++
+      this.#given.set(id, next)
+      this.#worker.postMessage({ id, texts: next.texts } satisfies AnalyseOrder)
+    }
+  }
+
   #lost(worker: Worker): void {
     if (worker !== this.#worker) return
     this.#worker = undefined
     this.#pieces?.close()
     this.#pieces = undefined
     this.#arriving.length = 0
-    for (const { reject } of this.#waiting.values()) {
-      reject(new RingfenceError('OVERLOADED', 'the statement could not be read'))
-    }
-    this.#waiting.clear()
+    const given = [...this.#given.values()]
+    this.#given.clear()
+    const waiting = [...this.#queues.values()].flat()
+    // It reads one after the other, so it died over the first.
+    const lost = this.#stopped ? [...given, ...waiting] : given.slice(0, 1)
+    const again = this.#stopped ? [] : given.slice(1)
+    if (this.#stopped) this.#queues.clear()
+    for (const { reject } of lost) reject(new RingfenceError('OVERLOADED', 'the statement could not be read'))
+    for (const order of again) this.#queueOf(order.who).unshift(order)
     this.start()
+    this.#give()
+  }
+
+  #queueOf(who: object): Waiting[] {
+    const queue = this.#queues.get(who) ?? []
+    this.#queues.set(who, queue)
+    return queue
   }
 }

@@ -9,7 +9,7 @@ import { readPrepared, readRows } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/types.ts'
 import { describe, type RawClient } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
-import { type RunningSidecar, usualPolicy, World } from './world.ts'
+import { type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
 /** Bob may see all of shop and one table of play. */
 const some = `${usualPolicy}---
@@ -191,6 +191,31 @@ spec:
     assert.equal(order.indexOf(0), 0)
     assert.equal(order.length, 3)
     bob.close()
+  })
+})
+
+suite('descriptions that many ask for at once', () => {
+  it('are asked for by one identity’s share, and those of another do not wait behind them', async () => {
+    running.feed.apply(some.replaceAll('svc/bob }', 'svc/bob }, { spiffeId: spiffe://demo.local/svc/dave }'))
+    const { node } = running
+    const held: NodeRequest[] = []
+    node.intercept = (request) => {
+      if (!request.text.startsWith('DESCRIBE')) return false
+      held.push(request)
+      return true
+    }
+    const bobs = await Promise.all(Array.from({ length: 6 }, () => world.client(running.port, 'bob')))
+    const dave = await world.client(running.port, 'dave')
+    const asked = bobs.map((bob) => bob.ask(queryEnvelope(4, 1, 'DESCRIBE KEYSPACE shop')))
+    await until('two of them are at the node', () => held.length === 2)
+    const another = dave.ask(queryEnvelope(4, 1, 'DESCRIBE KEYSPACE play'))
+    await until('that of another as well', () => held.length === 3)
+    assert.equal(held[2]!.text, 'DESCRIBE KEYSPACE play')
+    node.intercept = answerDescribe
+    for (const request of held) assert.ok(answerDescribe(request))
+    assert.deepEqual(named(await another, 4), inPlay)
+    for (const answer of await Promise.all(asked)) assert.equal(headerOpcode(answer, 0), Opcode.RESULT)
+    for (const client of [...bobs, dave]) client.close()
   })
 })
 

@@ -30,6 +30,7 @@ import { ExecuteView, type ParamsView, QueryView, readExecute } from '../../cql/
 import type { Prepared } from '../../cql/responses.ts'
 import type { Denial, Permit } from '../../policy/engine.ts'
 import type { Client } from '../../session/backend.ts'
+import { heldObjectBytes } from '../../session/held.ts'
 import type { Turn } from '../../session/turn.ts'
 import { inlineTextMax } from '../analyst.ts'
 import { askedFault } from '../asked-fault.ts'
@@ -95,6 +96,7 @@ export class SchemaQuestions {
   /** v5: the id of its columns that the node gave with the statement. */
   readonly #metadataIds = new WeakMap<Judged, Buffer>()
   #waiting = 0
+  readonly #waitingOf = new Map<object, number>()
 
   constructor(host: QuestionHost) {
     this.#host = host
@@ -126,28 +128,36 @@ export class SchemaQuestions {
    * @throws RingfenceError OVERLOADED where too many wait
    */
   take(asker: Asker, request: Request): void {
-    if (this.#waiting >= limits.schemaQuestionsMax || asker.questionsWaiting >= limits.schemaQuestionsPerSessionMax) {
+    const who = asker.identity.share
+    const own = this.#waitingOf.get(who) ?? 0
+    // Each identity leaves as much again as it takes.
+    const isFull = own >= limits.schemaQuestionsMax - this.#waiting
+    if (isFull || asker.questionsWaiting >= limits.schemaQuestionsPerSessionMax) {
       throw new RingfenceError('OVERLOADED', 'schemaQuestionsMax reached')
     }
     const { account } = asker.client
-    if (account.take(request.byteCount) === Verdict.REFUSE) {
+    if (account.take(request.byteCount + heldObjectBytes) === Verdict.REFUSE) {
       throw new RingfenceError('OVERLOADED', 'too many bytes wait for this connection')
     }
     this.#waiting++
+    this.#waitingOf.set(who, own + 1)
     asker.questionsWaiting++
     request.hold()
     this.#host.transactions.begun(request)
     request.startedMicros = this.#host.turn.nowMicros()
-    unawaited(asker, 'a question about the schema', this.#wait(asker, request))
+    unawaited(asker, 'a question about the schema', this.#wait(asker, request, who))
   }
 
-  async #wait(asker: Asker, request: Request): Promise<void> {
+  async #wait(asker: Asker, request: Request, who: object): Promise<void> {
     try {
       await this.#serve(asker, request)
     } finally {
       this.#waiting--
+      const left = (this.#waitingOf.get(who) ?? 1) - 1
+      if (left > 0) this.#waitingOf.set(who, left)
+      else this.#waitingOf.delete(who)
       asker.questionsWaiting--
-      asker.client.account.give(request.byteCount)
+      asker.client.account.give(request.byteCount + heldObjectBytes)
     }
   }
 

@@ -20,6 +20,7 @@ import type { Client } from '../../session/backend.ts'
 import type { Turn } from '../../session/turn.ts'
 import { askedFault } from '../asked-fault.ts'
 import { BoundValues } from '../bound.ts'
+import { Gate } from '../catalog/gate.ts'
 import { Slices } from '../catalog/slices.ts'
 import type { SessionContext } from '../context.ts'
 import { answerHere, deny, type OwnAnswer, failed as recordFailed, refuseUnrecorded } from '../ending.ts'
@@ -60,8 +61,9 @@ export interface Asker {
 
 const values = new BoundValues()
 
-/** Whole answers of the node that are asked for, held and cut down at once. */
+/** Whole answers of the node that are asked for, held and cut down at once: in all, and for one identity. */
 const askedMax = 4
+const askedPerIdentityMax = 2
 /** Descriptions that are kept for their later pages, in bytes. */
 const keptBytesMax = 16 * 1024 * 1024
 /** Answers that are made anew where the policy changed meanwhile. */
@@ -90,8 +92,7 @@ export class Descriptions {
   /** By who asks for what; the longest unused first. */
   readonly #kept = createWeighedCache<Kept>(keptBytesMax, ({ description }) => description.envelope.length)
   readonly #slices = new Slices()
-  #asked = 0
-  readonly #waiting: (() => void)[] = []
+  readonly #gate = new Gate(askedMax, askedPerIdentityMax)
 
   constructor(host: DescriptionHost) {
     this.#host = host
@@ -101,16 +102,8 @@ export class Descriptions {
   async serve(asker: Asker, request: Request): Promise<void> {
     const { version } = asker
     const params = paramsOf({ opcode: request.opcode, version }, request.view(), new QueryView(), new ExecuteView())!
-    if (this.#isKept(asker, request, params)) return await this.#serve(asker, request, params)
-    if (this.#asked >= askedMax) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    else this.#asked++
-    try {
-      await this.#serve(asker, request, params)
-    } finally {
-      const next = this.#waiting.shift()
-      if (next === undefined) this.#asked--
-      else next()
-    }
+    const serve = (): Promise<void> => this.#serve(asker, request, params)
+    await (this.#isKept(asker, request, params) ? serve() : this.#gate.through(asker.identity.share, serve))
   }
 
   /** A later page can be made of what is kept. */
@@ -221,7 +214,7 @@ export class Descriptions {
   }
 
   #madeOf(identity: IdentityState, answer: Buffer, version: ProtocolVersion): Promise<MadeOf> {
-    return this.#slices.run(identity, () => madeOf(answer, version))
+    return this.#slices.run(identity.share, () => madeOf(answer, version))
   }
 
   /** Thousands of rows are made in slices. */
@@ -233,7 +226,9 @@ export class Descriptions {
     observed: string | undefined,
   ): Promise<OwnAnswer> {
     try {
-      return await this.#slices.run(asker.identity, () => this.#replyInSteps(asker, judged, params, asked, observed))
+      return await this.#slices.run(asker.identity.share, () =>
+        this.#replyInSteps(asker, judged, params, asked, observed),
+      )
     } catch (reason) {
       const { version } = asker
       const reply = failed(version, reason)

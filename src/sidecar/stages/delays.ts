@@ -51,7 +51,7 @@ export function readElsewhere(request: Request, session: Session, text: string):
   settle(
     session,
     'a text that was read elsewhere',
-    shared.analyst.analyse([text]),
+    shared.analyst.analyse([text], session.identity.share),
     ([analysed]) => {
       request.known = new Map([[text, analysed!]])
       identity.share.later(contained(session, 'a text that was read elsewhere', () => waiting.letGo()))

@@ -18,7 +18,7 @@ export function judgeInPieces(request: Request, session: Session): Step {
       identity: session.identity,
       version: session.version,
       keyspaceInForce: session.dispatch.keyspace,
-      analyse: (texts) => analyst.analyse(texts),
+      analyse: (texts) => analyst.analyse(texts, session.identity.share),
       decide: (part, consistency, bound) => decideWithin(session, part, Opcode.BATCH, consistency, bound),
       freshSchema: () => schema.fresh().catch(() => {}),
     },
