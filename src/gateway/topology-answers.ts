@@ -15,6 +15,7 @@ import { Unsupported } from '../cql/query/unsupported.ts'
 import { ExecuteView, PrepareView, QueryView, readExecute, readPrepare, readQuery } from '../cql/requests.ts'
 import type { Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
+import { heldObjectBytes } from '../session/held.ts'
 import type { LoopShare } from '../session/loop-share.ts'
 import type { GatewayList } from './gateway-list.ts'
 import type { MeshLinks } from './links.ts'
@@ -172,7 +173,8 @@ export class TopologyAnswers {
   #answer(asking: Asking, question: Question, asked: Asked, request: Buffer): void {
     const { client, version, give, share, oneHost } = asking
     const { account } = client
-    if (account.take(request.length) === Verdict.REFUSE) throw overloaded()
+    const bytes = request.length + heldObjectBytes
+    if (account.take(bytes) === Verdict.REFUSE) throw overloaded()
     const stream = headerStream(request, 0)
     const owner: Owner = { onFault: () => client.close('internal error in the mesh') }
     const answer = (model: TopologyModel): void => {
@@ -180,7 +182,7 @@ export class TopologyAnswers {
         share.later(contained(owner, 'an answer about the topology', () => answer(model)))
         return
       }
-      account.give(request.length)
+      account.give(bytes)
       let envelope: Buffer
       try {
         const self = selfOf(model.hosts, client)
@@ -194,7 +196,7 @@ export class TopologyAnswers {
       give(request, envelope)
     }
     settle(owner, 'an answer about the topology', this.#model(), answer, (reason) => {
-      account.give(request.length)
+      account.give(bytes)
       // No sidecar can be asked, so there is none to judge it either.
       client.fault(reason, stream)
     })
