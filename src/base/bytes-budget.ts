@@ -58,6 +58,8 @@ function processBytesDefault(): number {
 class Holder {
   heldBytes = 0
   accounts = 0
+  /** Requests that the node has not answered. */
+  inFlight = 0
 }
 
 interface Waiter {
@@ -176,6 +178,16 @@ export class ByteAccount {
   /** The same for all connections of one identity while any of them is open. */
   get identity(): object {
     return this.#identity
+  }
+
+  /** Requests of the identity that the node has not answered, over all its connections. */
+  get inFlight(): number {
+    return this.#identity.inFlight
+  }
+
+  /** One more is in flight, or with −1 one less. */
+  countInFlight(more: 1 | -1): void {
+    this.#identity.inFlight += more
   }
 
   get roomTimeoutMs(): number {

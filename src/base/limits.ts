@@ -95,7 +95,7 @@ export const limits = {
   mapEntriesMax: 64,
   /** Requests in flight on one client connection. Drivers use 1,024 to 2,048 by default; the protocol's bound is 32,768. */
   streamsInFlightMax: 32_768,
-  /** Requests in flight towards the node on one upstream connection: all that one client connection may have. */
+  /** Requests in flight towards the node on one upstream connection: all that one client connection may have. Where all are full, an identity with few in flight has a connection more. */
   upstreamStreamsMax: 32_768,
   /** Bytes waiting for a slow reader before we stop reading its requests. */
   outboxHighWaterBytes: 1024 * 1024,

@@ -8,7 +8,7 @@ import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Opcode } from '../cql/protocol.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Turn } from '../session/turn.ts'
-import type { UpstreamPool } from './pool.ts'
+import { spareStreamsPerIdentityMax, type UpstreamPool } from './pool.ts'
 import type { Request } from './request.ts'
 import type { Upstream } from './upstream.ts'
 
@@ -52,7 +52,7 @@ export class Dispatch {
 
   connectionFor(keyspace: string): Promise<Upstream> {
     const { pool, version, poolOwner, account } = this.#options
-    return pool.get(version, keyspace, poolOwner, account.identity)
+    return pool.get(version, keyspace, poolOwner, account)
   }
 
   /** The node's SET_KEYSPACE: the keyspace in force from now on. Requests go to connections that have it. */
@@ -67,13 +67,15 @@ export class Dispatch {
    */
   send(request: Request): boolean {
     let upstream = this.#upstream
-    const who = this.#options.account.identity
-    if (upstream === undefined || !upstream.usable || upstream.full || upstream.crowdedFor(who)) {
+    const { account } = this.#options
+    const who = account.identity
+    const isElsewhere = upstream?.isSpare === true && account.inFlight >= spareStreamsPerIdentityMax
+    if (upstream === undefined || isElsewhere || !upstream.usable || upstream.full || upstream.crowdedFor(who)) {
       const { pool, version, poolOwner } = this.#options
-      upstream = pool.pick(version, this.#keyspace, poolOwner, who)
+      upstream = pool.pick(version, this.#keyspace, poolOwner, account)
       this.#upstream = upstream
       if (upstream === undefined) return false
-      if (upstream.full && pool.mayGrow(version, this.#keyspace, poolOwner)) return false
+      if (upstream.full && pool.mayGrow(version, this.#keyspace, poolOwner, account)) return false
     }
     if (!upstream.mayWrite(who, request.byteCount)) return false
     this.sendOn(upstream, request)
@@ -98,13 +100,13 @@ export class Dispatch {
     }
     const { judged } = request
     if (judged?.changesSchema === true && request.remembered) request.whenOver = this.#options.changing(judged.facts)
+    account.countInFlight(1)
     try {
       transactions.begun(request)
       upstream.send(request, turn.nowMicros())
     } catch (reason) {
       // It was not sent, so nothing gives this back later.
-      request.account?.give(bytes)
-      request.account = undefined
+      request.giveBack()
       throw reason
     }
   }

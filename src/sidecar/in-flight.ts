@@ -90,8 +90,12 @@ export abstract class InFlight implements Owner {
 
   /** What it took is free when nothing of it waits here any more. */
   giveBack(): void {
-    this.account?.give(this.bytesIn)
-    this.account = undefined
+    const { account } = this
+    if (account !== undefined) {
+      account.give(this.bytesIn)
+      account.countInFlight(-1)
+      this.account = undefined
+    }
     const { whenOver } = this
     this.whenOver = undefined
     whenOver?.()

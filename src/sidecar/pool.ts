@@ -3,6 +3,7 @@
  * keyspace never changes after it is open, so one session's USE is never seen by another (attack B11).
  */
 
+import type { ByteAccount } from '../base/bytes-budget.ts'
 import { containOwnFault, every, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
@@ -30,6 +31,12 @@ interface Group {
   noSpareUntil: number
 }
 
+/** An identity that has more in flight leaves the connection that is there beyond `connections` to others. */
+export const spareStreamsPerIdentityMax = 1_024
+
+/** Who asks: a client's account. */
+export type Asking = Pick<ByteAccount, 'identity' | 'inFlight'>
+
 const idleMsMax = 300_000
 const sweepMs = 30_000
 const spareRetryMs = 5_000
@@ -56,18 +63,24 @@ export class UpstreamPool {
 
   /**
    * The least busy connection that is open already. `owner` is empty where connections are shared. Whoever has long answers coming stays where
-   * they come, and others go elsewhere; where they come everywhere there is one connection more, and undefined until it is open.
-   * @param who identity that asks; undefined for a question of our own
+   * they come, and others go elsewhere; where they come everywhere there is one connection more, and undefined until it is open. So there is where
+   * all are full, for whoever has few requests in flight.
+   * @param asking undefined for a question of our own
    */
-  pick(version: ProtocolVersion, keyspace: string, owner: string, who?: object): Upstream | undefined {
+  pick(version: ProtocolVersion, keyspace: string, owner: string, asking?: Asking): Upstream | undefined {
     const group = this.#groups.get(groupKey(version, keyspace, owner))
     if (group === undefined) return undefined
     group.lastUse = Date.now()
     let best: Upstream | undefined
     let clear: Upstream | undefined
     let own: Upstream | undefined
+    const who = asking?.identity
+    const hasMany = asking !== undefined && asking.inFlight >= spareStreamsPerIdentityMax
+    let usable = 0
     for (const each of group.connections) {
       if (!each.usable) continue
+      each.isSpare = usable++ >= this.#options.connections
+      if (hasMany && each.isSpare) continue
       best = lessBusy(best, each)
       if (!each.crowdedFor(who)) clear = lessBusy(clear, each)
       if (who !== undefined && each.crowdedBy(who)) own = lessBusy(own, each)
@@ -87,15 +100,17 @@ export class UpstreamPool {
   }
 
   /** All that are open are full, and there may be one more: `get` opens it. */
-  mayGrow(version: ProtocolVersion, keyspace: string, owner: string): boolean {
+  mayGrow(version: ProtocolVersion, keyspace: string, owner: string, asking?: Asking): boolean {
     const group = this.#groups.get(groupKey(version, keyspace, owner))
-    return group !== undefined && group.connections.length < this.#options.connections
+    if (group === undefined) return false
+    const isOne = asking !== undefined && asking.inFlight < spareStreamsPerIdentityMax
+    return group.connections.length < this.#options.connections + Number(isOne)
   }
 
   /** An open connection, opened if need be; a full one only where there may be no more. Throws `UPSTREAM`, or `NodeError` with what the node said of the keyspace. */
-  async get(version: ProtocolVersion, keyspace: string, owner: string, who?: object): Promise<Upstream> {
-    const open = this.pick(version, keyspace, owner, who)
-    if (open !== undefined && !(open.full && this.mayGrow(version, keyspace, owner))) return open
+  async get(version: ProtocolVersion, keyspace: string, owner: string, asking?: Asking): Promise<Upstream> {
+    const open = this.pick(version, keyspace, owner, asking)
+    if (open !== undefined && !(open.full && this.mayGrow(version, keyspace, owner, asking))) return open
     const key = groupKey(version, keyspace, owner)
     let group = this.#groups.get(key)
     if (group === undefined) {
@@ -109,7 +124,7 @@ export class UpstreamPool {
     } catch (reason) {
       // A crowded connection is better than none.
       group.noSpareUntil = Date.now() + spareRetryMs
-      const other = this.pick(version, keyspace, owner, who)
+      const other = this.pick(version, keyspace, owner, asking)
       if (other === undefined || other.full) throw reason
       return other
     }

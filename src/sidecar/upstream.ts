@@ -54,6 +54,8 @@ const sweepMs = 1000
 export class Upstream implements Carrier, Owner {
   readonly version: ProtocolVersion
   readonly keyspace: string
+  /** It is one more than there are to be, when the pool last looked; see `UpstreamPool.pick`. */
+  isSpare = false
   /** By slot, which is the stream id. As long as the most that there ever were in flight. */
   readonly #requests: (InFlight | undefined)[] = []
   readonly #free = new Uint16Array(streams)

@@ -9,6 +9,7 @@ import { queryEnvelope } from '../../src/cql/encode.ts'
 import { CqlErrorCode, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readError } from '../../src/cql/responses.ts'
 import { ruleOfFault } from '../../src/sidecar/ending.ts'
+import { spareStreamsPerIdentityMax } from '../../src/sidecar/pool.ts'
 import { describe, type RawClient } from './client.ts'
 import type { NodeRequest } from './fake-node.ts'
 import type { FakeTable } from './fake-schema.ts'
@@ -40,7 +41,9 @@ function askMany(client: RawClient, count: number): Promise<Buffer[]> {
 
 suite('requests in flight', () => {
   it('are as many as the protocol lets one client have, over one connection to the node', async () => {
-    const running = await world.sidecar({ connections: 1 })
+    const forDave = usualPolicy.replace('svc/bob }', 'svc/bob }, { spiffeId: spiffe://demo.local/svc/dave }')
+    const running = await world.sidecar({ connections: 1, policy: forDave })
+    let othersAnswered = 0
     const [client, other] = [await world.client(running.port, 'alice'), await world.client(running.port, 'bob')]
     const held = hold(running)
     let answered = 0
@@ -51,22 +54,31 @@ suite('requests in flight', () => {
       })
     }
     await until('all of them are at the node', () => held.length === streams, 60_000)
-    // There is no room for others now, and it is told why.
-    for (const answer of await askMany(other, 3)) {
+    // There is no room for more of it now, and it is told why; another identity has a connection more.
+    const more = await world.client(running.port, 'alice')
+    for (const answer of await askMany(more, 3)) {
       const { code, message } = readError(answer, 0, answer.length)
       assert.deepEqual([code, message], [CqlErrorCode.OVERLOADED, 'upstreamStreamsMax reached'])
     }
+    for (let stream = 0; stream < spareStreamsPerIdentityMax; stream++)
+      void other.ask(queryEnvelope(4, stream, text), 60_000).then(() => othersAnswered++)
+    await until('those of another are at the node', () => held.length === streams + spareStreamsPerIdentityMax, 60_000)
+    const third = await world.client(running.port, 'dave')
+    void third.ask(queryEnvelope(4, 0, text), 60_000).then(() => othersAnswered++)
+    await until('that of a third as well', () => held.length === streams + spareStreamsPerIdentityMax + 1, 60_000)
+    assert.equal(new Set(held.map(({ connection }) => connection)).size, 2)
     running.node.intercept = undefined
     for (const request of held.splice(0)) request.answer()
     await until('all of them are answered', () => answered === streams, 60_000)
-    for (const answer of await askMany(other, 3)) assert.equal(headerOpcode(answer, 0), Opcode.RESULT)
+    await until('those of others', () => othersAnswered === spareStreamsPerIdentityMax + 1)
+    for (const client of [more, other, third])
+      for (const answer of await askMany(client, 3)) assert.equal(headerOpcode(answer, 0), Opcode.RESULT)
     const refused = running.records().filter(({ verdict }) => verdict === 'deny')
     assert.deepEqual(
       refused.map(({ rule }) => rule),
       ['overloaded', 'overloaded', 'overloaded'],
     )
-    client.close()
-    other.close()
+    for (const each of [client, more, other, third]) each.close()
   })
 
   it('go to another connection of the pool when the one is full, which is opened for them', async () => {
