@@ -35,9 +35,9 @@ export const limits = {
   presignedRememberedMax: 65_536,
   /** Tokens of which a process remembers for 10 s what a Kubernetes API server said; the least recently used go first. */
   tokenReviewsRememberedMax: 16_384,
-  /** Log-ins for which a server outside (AWS STS, a Kubernetes API server) is asked at one time, for each of them; others wait. */
+  /** Log-ins for which a server outside (AWS STS, a Kubernetes API server) is asked at one time, for each of them; others wait. Half of them are of one address. */
   outsideAskedMax: 64,
-  /** So many; more are refused, and may come again. */
+  /** So many, and of one address no more than there is room left for others; more are refused, and may come again. The addresses take turns. */
   outsideWaitingMax: 1_024,
   /** It has answered by then. */
   outsideTimeoutMs: 5_000,

@@ -14,6 +14,7 @@ import type { Trust } from '../identity/proofs/proof.ts'
 import { LogInRefused, type RefusalCause } from '../identity/refusal.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
+import { addressBlock } from '../mesh/address-block.ts'
 import type { IssuedCertificate } from '../mesh/enrolment.ts'
 import {
   certificateType,
@@ -68,6 +69,7 @@ export class TokenExchange {
         named: undefined,
         address,
         spend: (principal, key, endMs) => this.#spend(principal, key, endMs),
+        from: addressBlock(address),
       })
       const lifeMs = lifeOf(identity, trust)
       if (claimed !== undefined) this.#refusals.entered(address, claimed)

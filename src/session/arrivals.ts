@@ -14,6 +14,7 @@ import { type AskingProof, askedOf, shownBy } from '../identity/proofs/registry.
 import { LogInRefused } from '../identity/refusal.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
+import { addressBlock } from '../mesh/address-block.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { ClientAddresses } from './backend.ts'
 import type { Doors } from './doors.ts'
@@ -163,7 +164,7 @@ export class Arrivals {
 
   #check({ addresses: { address } }: Arrival): ProofCheck {
     const { nowMs, trust } = this.#options
-    return { nowMs: nowMs(), trust: trust(), gateway: undefined, named: this.#options.identity, address }
+    return { nowMs: nowMs(), trust: trust(), gateway: undefined, named: this.#options.identity, address, from: addressBlock(address) }
   }
 
   #refuse({ raw, addresses }: Pick<Arrival, 'raw' | 'addresses'>, reason: unknown): void {

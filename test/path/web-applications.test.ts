@@ -119,7 +119,7 @@ before(async () => {
     ask: async (order) => {
       orders.push(order)
       if (away) throw new Error('the control plane is away')
-      const { person, groups = [] } = await providers.current.verify(order.token, 'demo.local', Date.now())
+      const { person, groups = [] } = await providers.current.verify(order.token, 'demo.local', Date.now(), '')
       const expiresAtMs = Date.now() + 300_000
       const workload = parseSpiffeId(order.workload)
       const made = { person: person!, groups, claims: {}, workload, transaction: 'web-1', expiresAtMs }

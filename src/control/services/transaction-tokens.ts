@@ -50,7 +50,7 @@ async function verified(
 ): Promise<TokenIdentity> {
   try {
     logInRefusals.beforeAttempt(member, undefined)
-    return await providers.current.verify(token, ca.trustDomain, nowMs)
+    return await providers.current.verify(token, ca.trustDomain, nowMs, member)
   } catch (reason) {
     if (reason instanceof LogInRefused) {
       const where = { address: member, port: 0, listener: txnTokensPath, driverName: undefined }

@@ -16,6 +16,7 @@ import { hashOf } from '../../identity/jwt/verify.ts'
 import { evidenceOfPassword } from '../../identity/proofs/index.ts'
 import type { ProvidersInForce, TokenIdentity } from '../../identity/providers/in-force.ts'
 import { LogInRefused } from '../../identity/refusal.ts'
+import { addressBlock } from '../../mesh/address-block.ts'
 import type { RefusedPart } from '../../mesh/refused-log-ins.ts'
 import type { Tokens } from '../../people/profile.ts'
 import { LogInRefusals } from '../../session/refusals.ts'
@@ -178,7 +179,7 @@ export class HttpDoor {
     const { token } = session.tokens
     let found: TokenIdentity
     try {
-      found = await this.#verified(token)
+      found = await this.#verified(token, asking.address)
     } catch (reason) {
       // Whose session it is was verified when it began, so that its end is no refused log-in.
       if (!(reason instanceof LogInRefused)) throw reason
@@ -196,7 +197,7 @@ export class HttpDoor {
     try {
       claimed = evidenceOfPassword(token).claimed
       if (!this.#options.providers.current.knows(token, this.#nowMs())) this.#refusals.beforeAttempt(address, claimed)
-      found = await this.#verified(token)
+      found = await this.#verified(token, address)
       if (claimed !== undefined) this.#refusals.entered(address, claimed)
     } catch (reason) {
       if (!(reason instanceof LogInRefused)) throw reason
@@ -208,10 +209,10 @@ export class HttpDoor {
   }
 
   /** @throws LogInRefused */
-  async #verified(token: string): Promise<TokenIdentity> {
+  async #verified(token: string, address: string): Promise<TokenIdentity> {
     const { providers, trustDomain } = this.#options
     try {
-      return await providers.current.verify(token, trustDomain, this.#nowMs())
+      return await providers.current.verify(token, trustDomain, this.#nowMs(), addressBlock(address))
     } catch (cause) {
       if (!(cause instanceof RingfenceError) || cause.code !== 'IDENTITY' || cause instanceof LogInRefused) throw cause
       throw new LogInRefused('other', cause.message, { cause })
@@ -296,7 +297,7 @@ export class HttpDoor {
   async #entered(tokens: Tokens, returnTo: string, { application, address }: Asking): Promise<Answer> {
     const { name } = application.config
     const { token } = tokens
-    const answer = await this.#answerFor(await this.#verified(token), token, application.config)
+    const answer = await this.#answerFor(await this.#verified(token, address), token, application.config)
     if (answer.status !== 204) throw new LogInRefused('claims', 'the provider gave a token that is not of a person')
     const { claimed } = evidenceOfPassword(token)
     if (claimed !== undefined) this.#refusals.entered(address, claimed)

@@ -38,6 +38,8 @@ export interface StsCheck {
   readonly address: string
   /** In the place of the address. */
   readonly spend?: Spend | undefined
+  /** As `ProofCheck.from`. */
+  readonly from?: string | undefined
 }
 
 export interface StsProved {
@@ -61,11 +63,12 @@ export class StsLogIns {
   /** @throws LogInRefused */
   async verify(password: string, provider: StsProvider, check: StsCheck): Promise<StsProved> {
     const { serverId, partition, regions, accounts, allowPrivate, leewayMs } = provider
-    const { nowMs, trustDomain, address, spend } = check
+    const { nowMs, trustDomain, address, from = address, spend } = check
     const hosts = stsHosts(partition, regions)
     const { request, key, endMs } = readPresigned(password, { serverId, hosts, nowMs, leewayMs })
     const principal = await this.#asking.of(
       key,
+      from,
       nowMs,
       async () => callerOf(await this.#send(request, allowPrivate)),
       () => endMs,

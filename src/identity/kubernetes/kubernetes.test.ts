@@ -101,7 +101,7 @@ describe('TokenReview', () => {
       asked.push(JSON.parse(body))
       return review(good)
     })
-    assert.equal(await reviews.usernameOf('header.claims.signature', audiences, 0), good.user.username)
+    assert.equal(await reviews.usernameOf('header.claims.signature', audiences, 0, '192.0.2.7'), good.user.username)
     assert.deepEqual(asked, [
       {
         apiVersion: 'authentication.k8s.io/v1',
@@ -118,11 +118,11 @@ describe('TokenReview', () => {
         isThere ? good : { user: {}, error: '[invalid bearer token, service account token has been invalidated]' },
       ),
     )
-    assert.equal(await why(() => reviews.usernameOf('t', audiences, 0)), 'accepted')
+    assert.equal(await why(() => reviews.usernameOf('t', audiences, 0, '192.0.2.7')), 'accepted')
     isThere = false
-    assert.equal(await why(() => reviews.usernameOf('t', audiences, 9_999)), 'accepted')
-    assert.equal(await why(() => reviews.usernameOf('t', audiences, 10_000)), 'signature')
-    assert.equal(await why(() => reviews.usernameOf('another', audiences, 0)), 'signature')
+    assert.equal(await why(() => reviews.usernameOf('t', audiences, 9_999, '192.0.2.7')), 'accepted')
+    assert.equal(await why(() => reviews.usernameOf('t', audiences, 10_000, '192.0.2.7')), 'signature')
+    assert.equal(await why(() => reviews.usernameOf('another', audiences, 0, '192.0.2.7')), 'signature')
   })
 
   it('believes an answer that says all, and no other', async () => {
@@ -152,7 +152,7 @@ describe('TokenReview', () => {
     ]
     for (const [answer, cause] of causes) {
       const reviews = new TokenReviews(async () => answer)
-      assert.equal(await why(() => reviews.usernameOf('t', audiences, 0)), cause, answer.body.toString())
+      assert.equal(await why(() => reviews.usernameOf('t', audiences, 0, '192.0.2.7')), cause, answer.body.toString())
     }
   })
 })

@@ -37,14 +37,16 @@ export class TokenReviews {
   /**
    * The name of the user whose token it is.
    * @param audiences one of them must be the token's
+   * @param from address of whoever shows it
    * @throws LogInRefused
    */
-  async usernameOf(token: string, audiences: readonly string[], nowMs: number): Promise<string> {
+  async usernameOf(token: string, audiences: readonly string[], nowMs: number, from: string): Promise<string> {
     const key = createHash('sha256')
       .update(JSON.stringify([token, audiences]))
       .digest('base64url')
     const { username } = await this.#asking.of(
       key,
+      from,
       nowMs,
       async () => ({ username: usernameIn(await this.#send(reviewOf(token, audiences)), audiences) }),
       () => nowMs + rememberedMs,

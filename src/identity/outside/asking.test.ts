@@ -11,11 +11,16 @@ class Asked {
     readonly give: (answer: string) => void
     readonly fail: (reason: Error) => void
   }[] = []
-  readonly asking = new Asking<string>('somebody', 4, bounds)
+  readonly asking: Asking<string>
 
-  of(key: string, nowMs = 0, endMs = 10): Promise<string> {
+  constructor(given = bounds) {
+    this.asking = new Asking<string>('somebody', 4, given)
+  }
+
+  /** Of an address of its own, where it is not said. */
+  of(key: string, nowMs = 0, endMs = 10, from = key): Promise<string> {
     const ask = (): Promise<string> => new Promise((give, fail) => this.open.push({ key, give, fail }))
-    return this.asking.of(key, nowMs, ask, () => endMs)
+    return this.asking.of(key, from, nowMs, ask, () => endMs)
   }
 
   async next(answer: string | Error): Promise<void> {
@@ -73,11 +78,38 @@ describe('questions to a server outside', () => {
     assert.deepEqual(await Promise.all(more), ['f!', 'g!', 'h!'])
   })
 
+  it('of one address leave places and room for those of others, and the addresses take turns', async () => {
+    const asked = new Asked({ askedMax: 4, waitingMax: 8 })
+    const flood = Array.from({ length: 100 }, (_, at) => asked.of(`f${at}`, 0, 10, 'flood'))
+    const outcomes = flood.map((one) =>
+      one.then(
+        () => 'answered',
+        ({ why }: { why: string }) => why,
+      ),
+    )
+    const keys = (): string[] => asked.open.map(({ key }) => key)
+    assert.deepEqual(keys(), ['f0', 'f1'], 'half of the places')
+    const others = ['a', 'b', 'c', 'd'].map((key) => asked.of(key, 0, 10, key))
+    assert.deepEqual(keys(), ['f0', 'f1', 'a', 'b'])
+    const order: string[] = []
+    for (let open = keys(); open.length > 0; open = keys()) {
+      assert.ok(open.length <= 4 && open.filter((key) => key.startsWith('f')).length <= 2, open.join())
+      order.push(open[0]!)
+      await asked.next('yes')
+    }
+    assert.deepEqual(await Promise.all(others), ['yes', 'yes', 'yes', 'yes'])
+    assert.ok(order.indexOf('d') < order.indexOf('f3'), order.join())
+    const said = await Promise.all(outcomes)
+    assert.equal(said.filter((one) => one === 'answered').length, 6)
+    assert.equal(said.filter((one) => one === 'verifier-away').length, 94)
+  })
+
   it('a server that throws at once takes no place', async () => {
     const asked = new Asked()
     for (let i = 0; i < 5; i++) {
       const thrown = asked.asking.of(
         `${i}`,
+        '192.0.2.7',
         0,
         () => {
           throw new Error('no')

@@ -2,7 +2,8 @@
  * Questions to a server outside that decide a log-in. A bounded number is asked at one time; others wait their turn, for a bounded time.
  * The same question is asked once at a time. Its answer is remembered for as long as the caller says.
  *
- * Rule: only answers are remembered. After a refusal, or when nobody answered, the next try asks again.
+ * Rule: only answers are remembered. After a refusal, or when nobody answered, the next try asks again. Strangers can ask, so one address has
+ * half of the places at most, leaves as much room to wait as it takes, and waits for its own.
  */
 import { type Cache, createCache } from '../../base/cache.ts'
 import { limits } from '../../base/limits.ts'
@@ -28,8 +29,12 @@ export class Asking<T extends {}> {
   readonly #whom: string
   readonly #answers: Cache<Answered<T>>
   readonly #asked = new Map<string, Promise<T>>()
-  readonly #waiting: (() => void)[] = []
-  #asking = 0
+  /** By the address for which they are asked. */
+  readonly #asking = new Map<string, number>()
+  #askingCount = 0
+  /** By address; whose turn it was last stands last. */
+  readonly #waiting = new Map<string, (() => void)[]>()
+  #waitingCount = 0
 
   constructor(whom: string, answersMax: number, bounds: AskingBounds = usualBounds) {
     this.#whom = whom
@@ -39,45 +44,77 @@ export class Asking<T extends {}> {
 
   /**
    * @param key names the question: two of one name have one answer
+   * @param from address of whoever wants to log in
    * @param ask must end by itself, within a bound of time
    * @param endMs of what was answered, by the same clock as `nowMs`
    */
-  async of(key: string, nowMs: number, ask: () => Promise<T>, endMs: (answer: T) => number): Promise<T> {
+  async of(key: string, from: string, nowMs: number, ask: () => Promise<T>, endMs: (answer: T) => number): Promise<T> {
     const known = this.#answers.get(key)
     if (known !== undefined && known.endMs > nowMs) return known.answer
     const already = this.#asked.get(key)
     if (already !== undefined) return already
-    const asked = this.#askOnce(key, ask)
+    const asked = this.#askOnce(key, from, ask)
     this.#asked.set(key, asked)
     const answer = await asked
     this.#answers.set(key, { answer, endMs: endMs(answer) })
     return answer
   }
 
-  async #askOnce(key: string, ask: () => Promise<T>): Promise<T> {
+  async #askOnce(key: string, from: string, ask: () => Promise<T>): Promise<T> {
     try {
-      return await this.#inTurn(ask)
+      return await this.#inTurn(from, ask)
     } finally {
       this.#asked.delete(key)
     }
   }
 
-  async #inTurn(ask: () => Promise<T>): Promise<T> {
-    if (this.#asking >= this.#bounds.askedMax) {
-      if (this.#waiting.length >= this.#bounds.waitingMax) {
+  async #inTurn(from: string, ask: () => Promise<T>): Promise<T> {
+    if (this.#mayAsk(from)) this.#begin(from)
+    else {
+      const own = this.#waiting.get(from) ?? []
+      if (own.length >= this.#bounds.waitingMax - this.#waitingCount) {
         throw new LogInRefused('verifier-away', `too many log-ins wait for ${this.#whom}`, {
           words: 'too many log-ins at once; try again',
         })
       }
       // Who ends gives its place on.
-      await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    } else this.#asking++
+      await new Promise<void>((resolve) => {
+        own.push(resolve)
+        this.#waiting.set(from, own)
+        this.#waitingCount++
+      })
+    }
     try {
       return await ask()
     } finally {
-      const next = this.#waiting.shift()
-      if (next === undefined) this.#asking--
-      else next()
+      this.#end(from)
+    }
+  }
+
+  #mayAsk(from: string): boolean {
+    const { askedMax } = this.#bounds
+    return this.#askingCount < askedMax && (this.#asking.get(from) ?? 0) < Math.ceil(askedMax / 2)
+  }
+
+  #begin(from: string): void {
+    this.#askingCount++
+    this.#asking.set(from, (this.#asking.get(from) ?? 0) + 1)
+  }
+
+  #end(from: string): void {
+    this.#askingCount--
+    const left = (this.#asking.get(from) ?? 1) - 1
+    if (left > 0) this.#asking.set(from, left)
+    else this.#asking.delete(from)
+    for (const [next, own] of this.#waiting) {
+      if (!this.#mayAsk(next)) continue
+      this.#waiting.delete(next)
+      this.#waitingCount--
+      const enter = own.shift()!
+      if (own.length > 0) this.#waiting.set(next, own)
+      this.#begin(next)
+      enter()
+      return
     }
   }
 }

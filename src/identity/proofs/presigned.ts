@@ -24,7 +24,7 @@ export const presigned: Proof<z.infer<typeof shown>> = {
       },
     }),
   },
-  async verify({ chain, shown: { password } }, { nowMs, trust, address, spend }) {
+  async verify({ chain, shown: { password } }, { nowMs, trust, address, from, spend }) {
     if (chain.length > 0) throw new LogInRefused('other', 'a certificate is shown that is not claimed')
     const hash = hashOf(password)
     const { provider, subject, principal, expiresAtMs } = await trust.providers
@@ -33,6 +33,7 @@ export const presigned: Proof<z.infer<typeof shown>> = {
         trustDomain: trust.trustDomain,
         address: address ?? '',
         spend,
+        from,
       })
       .catch((reason: unknown) => {
         throw reason instanceof LogInRefused ? reason.with({ hash }) : reason

@@ -63,6 +63,8 @@ export interface ProofCheck {
   readonly address: string
   /** Where what is bound to the address that used it first counts once, instead. */
   readonly spend?: Spend | undefined
+  /** Under what address questions to a server outside are counted, where that is another: an IPv6 address counts with its /64. */
+  readonly from?: string | undefined
 }
 
 export interface Proved {

@@ -35,9 +35,9 @@ export const token: Proof<z.infer<typeof shown>> = {
       },
     }),
   },
-  verify({ chain, shown: given }, { nowMs, trust }) {
+  verify({ chain, shown: given }, { nowMs, trust, address, from = address }) {
     if (chain.length > 0) throw new LogInRefused('other', 'a certificate is shown that is not claimed')
-    const found = trust.providers.verify(given.token, trust.trustDomain, nowMs)
+    const found = trust.providers.verify(given.token, trust.trustDomain, nowMs, from)
     return found instanceof Promise ? found.then((late) => proved(late, given)) : proved(found, given)
   },
 }

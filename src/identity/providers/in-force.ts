@@ -52,6 +52,13 @@ export function issuerOf({ name, spec }: ProviderDocument): string {
   return keyedBy?.(spec) ?? tokens(spec).issuer ?? name
 }
 
+interface TokenCheck {
+  readonly trustDomain: string
+  readonly nowMs: number
+  /** Address of whoever shows it. */
+  readonly from: string
+}
+
 class Provider {
   readonly document: ProviderDocument
   readonly type: AnyProviderType
@@ -94,9 +101,13 @@ class Provider {
     return known !== undefined && nowMs < known.expiresAtMs ? known : undefined
   }
 
-  async verify(token: UnverifiedToken, trustDomain: string, nowMs: number, outside: Outside): Promise<TokenIdentity> {
+  async verify(
+    token: UnverifiedToken,
+    { trustDomain, nowMs, from }: TokenCheck,
+    outside: Outside,
+  ): Promise<TokenIdentity> {
     const { type, document } = this
-    if (this.isReviewed) return this.#review(token, trustDomain, nowMs, outside)
+    if (this.isReviewed) return this.#review(token, { trustDomain, nowMs, from }, outside)
     const verified = await verifyToken(token, type.tokens(document.spec), this.#ring, nowMs)
     const found = this.#identify(verified, trustDomain)
     this.#verified.set(token.hash, found)
@@ -104,11 +115,15 @@ class Provider {
   }
 
   /** Asked each time: what `TokenReviews` remembers is for seconds. */
-  async #review(token: UnverifiedToken, trustDomain: string, nowMs: number, outside: Outside): Promise<TokenIdentity> {
+  async #review(
+    token: UnverifiedToken,
+    { trustDomain, nowMs, from }: TokenCheck,
+    outside: Outside,
+  ): Promise<TokenIdentity> {
     const { type, document } = this
     const rules = type.tokens(document.spec)
     const found = checkUnsigned(token, rules, nowMs)
-    const username = await outside.tokenReviews?.usernameOf(token.text, rules.audiences, nowMs)
+    const username = await outside.tokenReviews?.usernameOf(token.text, rules.audiences, nowMs, from)
     if (username !== found.subject) throw new LogInRefused('claims', 'the API server names another than the token does')
     return this.#identify(found, trustDomain)
   }
@@ -197,9 +212,10 @@ export class Providers {
 
   /**
    * At once where the token is known, else later.
+   * @param from address of whoever shows it
    * @throws LogInRefused, now or later
    */
-  verify(text: string, trustDomain: string, nowMs: number): TokenIdentity | Promise<TokenIdentity> {
+  verify(text: string, trustDomain: string, nowMs: number, from: string): TokenIdentity | Promise<TokenIdentity> {
     const token = readToken(text)
     const { iss, jti, sub } = token.claims
     const issuer = shortText(iss)
@@ -229,7 +245,7 @@ export class Providers {
       })
     }
     if (known !== undefined) return known
-    return provider.verify(token, trustDomain, nowMs, this.#outside).catch((reason: unknown) => {
+    return provider.verify(token, { trustDomain, nowMs, from }, this.#outside).catch((reason: unknown) => {
       if (!(reason instanceof LogInRefused)) throw reason
       if (reason.why === 'unknown-key') this.#wantsKeys(provider.document.name)
       throw reason.with(evidence)
