@@ -21,6 +21,10 @@ export const limits = {
   txnTokensRememberedBytesMax: 16 * 1024 * 1024,
   /** And of which it remembers for a second that they are none. */
   txnTokensRefusedRememberedMax: 1_000,
+  /** Transaction tokens that the control plane makes for one workload or gateway at once. */
+  txnTokensPerCallerBurstMax: 2_000,
+  /** And each second from then on. One is for minutes, so an application with ten thousand people asks for some forty. */
+  txnTokensPerCallerPerSecondMax: 200,
   /** Tokens and names of one session that are kept ready; more are looked up anew, at a few microseconds each. */
   behalvesPerSessionMax: 32,
   /** Tokens of the browsers that are logged in at a gateway, added up; and again, transaction tokens that it keeps. The least recently used go first. */

@@ -37,6 +37,7 @@ import { startSocketServer } from './socket-server.ts'
 import { SqliteStore } from './sqlite-store.ts'
 import type { Store } from './store.ts'
 import { TokenExchange } from './token-exchange.ts'
+import { CallerBudgets } from './txn/caller-budgets.ts'
 import { TxnKeys } from './txn/txn-keys.ts'
 
 export interface ControlOptions {
@@ -158,6 +159,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       logInRefusals,
       keySets,
       txnKeys,
+      txnBudgets: new CallerBudgets(clock),
       providers,
       publisher,
       store,

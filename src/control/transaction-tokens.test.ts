@@ -15,6 +15,7 @@ import type { Member } from './callers.ts'
 import { eventually, type Mesh, overHttps, withMesh } from './mesh.fixture.ts'
 import type { ControlParts } from './services/parts.ts'
 import { makeToken } from './services/transaction-tokens.ts'
+import { CallerBudgets } from './txn/caller-budgets.ts'
 
 const key = makeKey('idp')
 const policy = `apiVersion: ringfence.dev/v1alpha1
@@ -56,6 +57,29 @@ const asked = (mesh: Mesh, credentials: Parameters<typeof overHttps>[1], body: o
     status: number
     body: Record<string, never>
   }>
+
+describe('a loop that asks for transaction tokens', () => {
+  it('takes no more than one caller may have, and nothing of others', () => {
+    let ms = 0
+    const budgets = new CallerBudgets({ now: () => ms, monotonic: () => ms })
+    const { txnTokensPerCallerBurstMax: burst, txnTokensPerCallerPerSecondMax: perSecond } = limits
+    for (let at = 0; at < burst; at++) budgets.take(web)
+    assert.throws(() => budgets.take(web), { code: 'OVERLOADED' })
+    budgets.take('spiffe://demo.local/svc/other')
+    ms = 1000
+    for (let at = 0; at < perSecond; at++) budgets.take(web)
+    assert.throws(() => budgets.take(web), { code: 'OVERLOADED' })
+  })
+
+  it('is told so before a token is looked at', async () => {
+    const txnBudgets = new CallerBudgets({ now: () => 0, monotonic: () => 0 })
+    for (let at = 0; at < limits.txnTokensPerCallerBurstMax; at++) txnBudgets.take(web)
+    const parts = { txnBudgets, store: { agent: () => undefined }, ca: { trustDomain: 'demo.local' } }
+    const caller = { kind: 'member', peer: { spiffeId: web } } as unknown as Member
+    const order = { token: 'junk', lifeMs: 60_000 }
+    await assert.rejects(makeToken(parts as unknown as ControlParts, caller, order), { code: 'OVERLOADED' })
+  })
+})
 
 describe('POST /v1/transaction-tokens', () => {
   it('gives a workload a token for itself, a gateway one for a workload behind it, and nobody one for others', () =>
@@ -164,6 +188,7 @@ describe('POST /v1/transaction-tokens', () => {
     const parts = {
       ...{ providers, logInRefusals, log, clock: { now: () => nowMs }, ca: { trustDomain: 'demo.local' } },
       ...{ store: { agent: () => undefined }, txnKeys: { signer: { kid: 'txn', privateKey } } },
+      txnBudgets: new CallerBudgets({ now: () => 0, monotonic: () => 0 }),
     } as unknown as ControlParts
     const ask = (spiffeId: string, token: string): Promise<string> =>
       makeToken(parts, { kind: 'member', peer: { spiffeId } } as Member, { token, lifeMs: 60_000 }).then(

@@ -11,6 +11,7 @@ import type { RememberedRefusals } from '../refused-log-ins.ts'
 import type { Registry } from '../registry.ts'
 import type { Store } from '../store.ts'
 import type { TokenExchange } from '../token-exchange.ts'
+import type { CallerBudgets } from '../txn/caller-budgets.ts'
 import type { TxnKeys } from '../txn/txn-keys.ts'
 
 export interface ControlParts {
@@ -23,6 +24,8 @@ export interface ControlParts {
   readonly logInRefusals: LogInRefusals
   readonly keySets: KeySets
   readonly txnKeys: TxnKeys
+  /** Of transaction tokens, for each caller. */
+  readonly txnBudgets: CallerBudgets
   /** By whose tokens the control plane knows people. */
   readonly providers: ProvidersInForce
   readonly publisher: Publisher

@@ -17,19 +17,21 @@ import type { ControlParts } from './parts.ts'
 /** JSON may write a byte as six. */
 export const txnOrderBytesMax = 2 * limits.authMessageBytesMax
 
-/** @throws RingfenceError IDENTITY */
+/** @throws RingfenceError IDENTITY, OVERLOADED */
 export async function makeToken(
   parts: ControlParts,
   caller: Member,
   { token, workload: wanted, transaction = randomUUID(), lifeMs, method, route }: z.infer<typeof txnOrder>,
 ): Promise<MadeTxnToken> {
-  const { txnKeys, store, ca, clock, log } = parts
+  const { txnKeys, txnBudgets, store, ca, clock, log } = parts
   const { spiffeId: own } = caller.peer
   const isGateway = store.agent(own)?.role === 'gateway'
   const asked = wanted === undefined ? own : parseSpiffeId(wanted)
   if (asked !== own && !isGateway)
     throw new RingfenceError('IDENTITY', `${own} may have transaction tokens for itself only, and asked for ${asked}`)
   const workload = workloadOf(asked, ca.trustDomain)
+  // Before a signature is looked at.
+  txnBudgets.take(own)
   const nowMs = clock.now()
   const found = await verified(parts, own, token, nowMs)
   const { person, groups = [], claims = {}, hash } = found
