@@ -186,7 +186,7 @@ export const limits = {
   longStatementsWaitingMax: 64,
   /** Handshakes a second from one address at the control plane, where a proxy has called from there; elsewhere a tenth. Twice as many at once. */
   controlHandshakesPerSecondMax: 1_000,
-  /** Connections to the control plane that have shown no certificate of the mesh; an eighth from one address. Then the oldest is closed. */
+  /** Connections to the control plane that have shown no certificate of the mesh; an eighth from one address. Then the oldest is closed of the address that has most. */
   controlUnprovenMax: 1_024,
   /** Requests a second without a certificate from one address at the control plane; twice as many at once. More are answered 429, unread. */
   controlRequestsPerSecondMax: 100,

@@ -48,8 +48,8 @@ export class Admission {
   }
 
   /**
-   * A connection came. False where it is not to cost a handshake. Where there are too many without proof the oldest goes: whoever means
-   * it proves itself within milliseconds.
+   * A connection came. False where it is not to cost a handshake. Where there are too many without proof the oldest goes, of the address that
+   * has most: whoever exchanges a token may have to wait for who verifies it.
    * @param id of the connection, such as its address and port
    */
   connected(id: string, address: string | undefined, end: End): boolean {
@@ -59,7 +59,7 @@ export class Admission {
     if (!(budget.known ? budget.handshakes : budget.strangersHandshakes).take(now)) return false
     const { controlUnprovenMax } = limits
     if ((this.#unprovenAt.get(key) ?? 0) >= controlUnprovenMax / sharePerAddress) this.#endOldest(key)
-    else if (this.#unproven.size >= controlUnprovenMax) this.#endOldest(undefined)
+    else if (this.#unproven.size >= controlUnprovenMax) this.#endOldest(this.#heaviest())
     this.#unproven.set(id, { address: key, end })
     this.#unprovenAt.set(key, (this.#unprovenAt.get(key) ?? 0) + 1)
     return true
@@ -86,9 +86,20 @@ export class Admission {
     return this.#budgetOf(keyOf(address)).requests.take(this.#micros())
   }
 
-  #endOldest(address: string | undefined): void {
+  #heaviest(): string {
+    let most = ''
+    let count = 0
+    for (const [address, own] of this.#unprovenAt) {
+      if (own <= count) continue
+      most = address
+      count = own
+    }
+    return most
+  }
+
+  #endOldest(address: string): void {
     for (const [id, entry] of this.#unproven) {
-      if (address !== undefined && entry.address !== address) continue
+      if (entry.address !== address) continue
       this.left(id)
       entry.end()
       return
