@@ -60,6 +60,10 @@ export const dearInputs: readonly DearInput[] = [
     name: '2,000 short QUERYs at once',
     requests: () => list(2_000, (at) => query(`SELECT v FROM bench.rows WHERE k = '${at}'`, at)),
   },
+  {
+    name: '5,000 QUERYs at once, each of a table of its own',
+    requests: () => list(5_000, (at) => query(`SELECT v FROM bench.table_${at}`, at)),
+  },
   { name: 'an answer of 100 MB', requests: () => [query(`SELECT v FROM bench.${largeAnswerTable}`)] },
   { name: 'an answer of 1,000,000 rows', requests: () => [query(`SELECT v FROM bench.${manyRowsTable}`)] },
 ]
