@@ -21,6 +21,11 @@ export class TokenBucket {
     return true
   }
 
+  /** One that was taken counts as not taken. */
+  giveBack(): void {
+    this.#tokens = Math.min(this.#burstMax, this.#tokens + 1)
+  }
+
   /** No token is whole. */
   isEmpty(nowMicros: number): boolean {
     if (nowMicros > this.#filledMicros) {

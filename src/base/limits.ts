@@ -137,6 +137,8 @@ export const limits = {
   handshakesMax: 2_000,
   /** Of them from one address; its oldest is dropped. A client that starts opens some hundred at once. */
   handshakesPerAddressMax: 500,
+  /** Connections a second of one address that prove nothing, where somebody has proved who he is before; twice as many at once. Elsewhere a tenth, and a half at once. More are reset before TLS. */
+  handshakesPerAddressPerSecondMax: 1_000,
   /** Prepared statements remembered for one identity; the least recently used go first. */
   preparedPerIdentityMax: 10_000,
   /** Identities, each with a protocol version, whose statements a gateway worker remembers for routing; those without sessions go first. */

@@ -3,6 +3,8 @@
  */
 
 import type { Socket } from 'node:net'
+import { TokenBucket } from '../base/bucket.ts'
+import { createCache } from '../base/cache.ts'
 import { nothingEnds, soon } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
@@ -15,6 +17,7 @@ import { reset } from './reset.ts'
 export interface DoorBounds extends PlaceBounds {
   readonly handshakesMax: number
   readonly handshakesPerAddressMax: number
+  readonly handshakesPerAddressPerSecondMax: number
 }
 
 /** As limits.ts has them. */
@@ -25,6 +28,15 @@ export const doorBounds: DoorBounds = {
   perIdentityMax: limits.connectionsPerIdentityMax,
   handshakesMax: limits.handshakesMax,
   handshakesPerAddressMax: limits.handshakesPerAddressMax,
+  handshakesPerAddressPerSecondMax: limits.handshakesPerAddressPerSecondMax,
+}
+
+/** Connections of one address that have proved nothing: a TLS handshake takes the loop up to a millisecond. */
+interface Unproven {
+  readonly known: TokenBucket
+  readonly strangers: TokenBucket
+  /** Somebody has proved who he is from here. */
+  isKnown: boolean
 }
 
 const logMsMin = 1000
@@ -33,15 +45,26 @@ export class Doors {
   readonly #places: Places
   readonly #handshakes: Handshakes
   readonly #refusals: Refusals
+  readonly #unproven = createCache<Unproven>(limits.clientsRememberedMax)
+  readonly #perSecondMax: number
 
   constructor(log: Logger, bounds: DoorBounds = doorBounds) {
+    this.#perSecondMax = bounds.handshakesPerAddressPerSecondMax
     this.#places = new Places(bounds)
     this.#handshakes = new Handshakes(bounds.handshakesMax, bounds.handshakesPerAddressMax)
     this.#refusals = new Refusals(log, 'connection refused')
   }
 
-  /** `raw` has proved nothing yet; to be called when it has. An undefined `address` is not known yet. */
-  handshake(address: string | undefined, raw: Socket): Leave {
+  /**
+   * `raw` has proved nothing yet; to be called when it has. An undefined `address` is not known yet.
+   * @returns undefined where it is not to cost a handshake: it was reset
+   */
+  handshake(address: string | undefined, raw: Socket): Leave | undefined {
+    if (address !== undefined && !this.#mayCome(address)) {
+      this.#refusals.count('handshakesPerAddressPerSecondMax reached', { address })
+      reset(raw)
+      return undefined
+    }
     const over = this.#handshakes.begin(address, () => {
       this.#refusals.count('handshakesMax or handshakesPerAddressMax reached', { address })
       reset(raw)
@@ -50,9 +73,37 @@ export class Doors {
     return over
   }
 
+  #mayCome(address: string): boolean {
+    const unproven = this.#unprovenOf(address)
+    const { known, strangers, isKnown } = unproven
+    return (isKnown ? known : strangers).take(performance.now() * 1000)
+  }
+
+  /** Whoever proves who he is has cost nothing. */
+  #proved(address: string): void {
+    const unproven = this.#unprovenOf(address)
+    const { known, strangers, isKnown } = unproven
+    ;(isKnown ? known : strangers).giveBack()
+    unproven.isKnown = true
+  }
+
+  #unprovenOf(address: string): Unproven {
+    const found = this.#unproven.get(address)
+    if (found !== undefined) return found
+    const perSecond = this.#perSecondMax
+    const made = {
+      known: new TokenBucket(2 * perSecond, perSecond),
+      strangers: new TokenBucket(perSecond / 2, perSecond / 10),
+      isKnown: false,
+    }
+    this.#unproven.set(address, made)
+    return made
+  }
+
   /** Why there is no place for the client; undefined where it has one, until `raw` is closed. */
   enter(raw: Socket, info: ClientInfo, isLink: boolean): string | undefined {
     const identity = info.identity.key
+    this.#proved(addressBlock(info.address))
     const displaced = (): void => {
       this.#refusals.count('its place was taken by an identity with fewer', { identity, address: info.address })
       reset(raw)

@@ -191,6 +191,7 @@ export class Listener {
   /** The addresses are known; who is there follows from TLS or from the listener itself. */
   #addressed(raw: Socket, addresses: ClientAddresses): void {
     const proved = this.#options.doors.handshake(addressBlock(addresses.address), raw)
+    if (proved === undefined) return
     if (this.#tls === undefined) {
       this.#arrivals.prove({ raw, socket: raw, addresses, protocol: undefined, proved }, [])
       return

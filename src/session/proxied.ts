@@ -38,7 +38,7 @@ export function awaitProxyHeader(
     if (header === undefined) return
     clearTimeout(timer)
     raw.off('readable', onReadable)
-    headerCame()
+    headerCame?.()
     const rest = seen.subarray(header.bytes)
     if (rest.length > 0) raw.unshift(rest)
     addressed(raw, {

@@ -25,6 +25,8 @@ import { BehalfSession, type Workload } from './behalf-session.ts'
 import { findAsked } from './payload.ts'
 import { hashOf } from './tokens.ts'
 
+/** What a token that is not known yet takes of the client's share of a turn, for the thread that verifies it is everybody's. */
+const verifyMs = 0.1
 /** In the record: refused for its token, or for a name that policy does not let its workload say. */
 const tokenRule = behalfMethods.token
 const nameRule = 'impersonate'
@@ -139,7 +141,7 @@ export class OnBehalf {
   /** Nothing more is read of the client meanwhile. */
   #verify(request: Request, text: string, hash: string): Step {
     const { waiting, shared, identity } = this.#workload
-    identity.share.charge(refusalMs)
+    identity.share.charge(verifyMs)
     waiting.beginHalted(request)
     settle(
       this.#workload,
