@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import { createLogger } from '../telemetry/log.ts'
 import type { ClientInfo } from './backend.ts'
-import { doorBounds, Doors } from './doors.ts'
+import { Doors, doorBounds } from './doors.ts'
 
 const perSecond = 20
 const bounds = { ...doorBounds, handshakesPerAddressPerSecondMax: perSecond }

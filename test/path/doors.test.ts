@@ -8,7 +8,14 @@ import { type RunningGateway, type RunningSidecar, until, World } from './world.
 
 const select = 'SELECT * FROM shop.items'
 /** As many as limits.ts has thousands, so that a test can fill them. */
-const bounds = { max: 30, perAddressMax: 10, perIdentityMax: 20, handshakesMax: 12, handshakesPerAddressMax: 5, handshakesPerAddressPerSecondMax: 1_000 }
+const bounds = {
+  max: 30,
+  perAddressMax: 10,
+  perIdentityMax: 20,
+  handshakesMax: 12,
+  handshakesPerAddressMax: 5,
+  handshakesPerAddressPerSecondMax: 1_000,
+}
 
 let world: World
 let sidecar: RunningSidecar
