@@ -164,7 +164,14 @@ export class Arrivals {
 
   #check({ addresses: { address } }: Arrival): ProofCheck {
     const { nowMs, trust } = this.#options
-    return { nowMs: nowMs(), trust: trust(), gateway: undefined, named: this.#options.identity, address, from: addressBlock(address) }
+    return {
+      nowMs: nowMs(),
+      trust: trust(),
+      gateway: undefined,
+      named: this.#options.identity,
+      address,
+      from: addressBlock(address),
+    }
   }
 
   #refuse({ raw, addresses }: Pick<Arrival, 'raw' | 'addresses'>, reason: unknown): void {
