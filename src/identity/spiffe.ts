@@ -1,8 +1,9 @@
 /**
  * `identity` answers one question: who is calling, and how do we know?
  *
- * The rule one must not break: a `VerifiedIdentity` is made only here, out of bytes that were checked (a certificate's DER, a
- * signed passport, what a client answered) or of a listener's own configuration; never out of what somebody printed. No socket, no file, no clock.
+ * The rule one must not break: a `VerifiedIdentity` is made only in this folder. It is made of bytes that were checked (a certificate's DER, a
+ * signed passport, what a client answered) or of a listener's own configuration, and never of what somebody printed. No socket, no file, no
+ * clock.
  *
  * This file: SPIFFE ids and the patterns that policy writes for them (spiffe/spiffe standards/SPIFFE-ID.md §2).
  */
@@ -38,9 +39,12 @@ export function trustDomainOf(id: SpiffeId): string {
   return id.slice(prefix.length, id.indexOf('/', prefix.length))
 }
 
-/** Why an id or a pattern can never be of a workload of this trust domain; undefined where it can. */
-export function foreignFault(text: string, trustDomain: string): string | undefined {
-  if (text.startsWith(`${prefix}${trustDomain}/`)) return undefined
+/**
+ * Why an id or a pattern can never be anybody of this mesh; undefined where it can.
+ * @param federated trust domains of which a JWT-SVID logs in here
+ */
+export function foreignFault(text: string, trustDomain: string, federated: readonly string[]): string | undefined {
+  if ([trustDomain, ...federated].some((domain) => text.startsWith(`${prefix}${domain}/`))) return undefined
   const shown = JSON.stringify(text.slice(0, 128))
   return `${shown} is of another trust domain than this mesh, which is ${trustDomain}, so it can never match`
 }

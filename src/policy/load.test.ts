@@ -194,6 +194,40 @@ describe('loadPolicy', () => {
     }
   })
 
+  it('takes identities of a trust domain whose JWT-SVIDs log in, wherever a document names one, and of no other', () => {
+    const federation = `${head('IdentityProvider', 'partner')}spec: { type: spiffe, trustDomain: partner.example, audiences: [m], jwks: 'https://partner.example/b' }\n---\n`
+    const broken = federation.replace('audiences', 'audience')
+    const inCedar = (id: string, type: string) =>
+      `${head('CedarPolicy', 'p')}spec:\n  cedar: |\n    permit (principal ${type}::"${id}", action == Action::"SELECT", resource in Keyspace::"a");\n`
+    const places: Readonly<Record<string, (id: string) => string>> = {
+      AccessPolicy: (id) =>
+        access('keyspaces: [a]\n  operations: [READ]').replace(who, `subjects: [{spiffeId: '${id}'}]`),
+      MaskingPolicy: (id) =>
+        `${head('MaskingPolicy', 'p')}spec:\n  keyspaces: [a]\n  columns: [c]\n  mask: full\n  exceptSubjects: [{spiffeId: '${id}'}]\n`,
+      'a workload in Cedar': (id) => inCedar(id, '== Workload'),
+      'a group in Cedar': (id) => inCedar(`${id}/*`, 'in Group'),
+    }
+    const told = (source: string): string => {
+      try {
+        loadPolicy(source, 'p.yaml', 'td')
+        return ''
+      } catch (reason) {
+        return (reason as Error).message
+      }
+    }
+    const foreign = /is of another trust domain than this mesh/
+    for (const [place, of] of Object.entries(places)) {
+      for (const mine of ['spiffe://td/svc', 'spiffe://partner.example/svc'])
+        assert.equal(told(federation + of(mine)), '', `${place} ${mine}`)
+      for (const other of ['spiffe://partner.example.evil/svc', 'spiffe://partner/svc', 'spiffe://other/svc'])
+        assert.match(told(federation + of(other)), foreign, `${place} ${other}`)
+      assert.match(told(of('spiffe://partner.example/svc')), foreign, place)
+      // Whom a document that cannot be read would federate with is not known: it alone is told.
+      assert.match(told(broken + of('spiffe://partner.example/svc')), /unknown key "audience"/, place)
+      assert.doesNotMatch(told(broken + of('spiffe://partner.example/svc')), foreign, place)
+    }
+  })
+
   it('refuses what is misspelt, with what is valid', () => {
     claim(
       access('keyspaces: [a]\n  operations: [READ]'),

@@ -23,7 +23,7 @@ import type { AccessSpec, CedarPolicySpec, RoleBindingSpec } from './load/kinds.
 import { accessSchemas } from './load/kinds.ts'
 import { RuleCompiler } from './load/rules.ts'
 import type { CompiledPolicy } from './policy.ts'
-import { compileProviders, providerKind, providerSchemas } from './providers.ts'
+import { compileProviders, providerKind, providerSchemas, trustDomainsOf } from './providers.ts'
 import { type RoutingSpec, routingSchemas } from './routing.ts'
 
 type Spec = AccessSpec | DataSpec | ProviderSpec | ImpersonationSpec | RoutingSpec
@@ -96,10 +96,12 @@ function compile(
   const data = compileDataRules(documents, known, fault)
   const impersonations = compileImpersonations(of<ImpersonationSpec>(impersonationKind), known, fault)
   refuseDuplicates(documents, cedar.ids, tell)
-  if (trustDomain !== undefined) {
+  // An IdentityProvider that could not be read may federate with any.
+  if (trustDomain !== undefined && known !== undefined) {
+    const federated = trustDomainsOf(known)
     for (const document of documents) {
       for (const { path, spiffeId } of identitiesIn(document.spec, ['spec'])) {
-        const foreign = foreignFault(spiffeId, trustDomain)
+        const foreign = foreignFault(spiffeId, trustDomain, federated)
         if (foreign !== undefined) tell(document, path, foreign)
       }
     }

@@ -53,6 +53,11 @@ export function claimsOf(providers: readonly ProviderDocument[]): readonly strin
   return [...new Set(names)]
 }
 
+/** Trust domains, our own perhaps among them, of which a JWT-SVID logs in. */
+export function trustDomainsOf(providers: readonly ProviderDocument[]): readonly string[] {
+  return providers.flatMap(({ spec }) => typeOf(spec).trustDomain?.(spec) ?? [])
+}
+
 /**
  * The providers of a policy that a control plane has compiled. Only what may be about one is read, since a large policy takes long to
  * compile, and a gateway compiles none.

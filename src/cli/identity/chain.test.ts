@@ -79,6 +79,12 @@ describe('who asks, as people write it', () => {
   it('is a SPIFFE id, a person or a role, in the trust domain that the policy speaks of', () => {
     assert.equal(trustDomainIn(policy), 'td')
     assert.equal(trustDomainIn(undefined), 'unknown.invalid')
+    const rule = (name: string, id: string): string =>
+      `---\napiVersion: ringfence.dev/v1alpha1\nkind: AccessPolicy\nmetadata: { name: ${name} }\nspec: { subjects: [{ spiffeId: ${id} }], keyspaces: [a], operations: [READ] }\n`
+    const federation = `apiVersion: ringfence.dev/v1alpha1\nkind: IdentityProvider\nmetadata: { name: partner }\nspec: { type: spiffe, trustDomain: partner.example, audiences: [m], jwks: 'https://partner.example/b' }\n`
+    const both = rule('x', 'spiffe://partner.example/svc/a') + rule('y', 'spiffe://td/svc/a')
+    assert.equal(trustDomainIn(loadPolicy(federation + both, 'p')), 'td')
+    assert.equal(trustDomainIn(loadPolicy(both.slice(4), 'p')), 'unknown.invalid')
     assert.equal(who({ person: 'corp/a@b' }).spiffeId, 'spiffe://td/user/corp/a_x40b')
     const role = 'arn:aws:iam::123456789012:role/etl'
     assert.equal(who({ role }).spiffeId, 'spiffe://td/aws/123456789012/role/etl')

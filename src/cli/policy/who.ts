@@ -6,6 +6,7 @@ import { parseSpiffeId, type SpiffeId, trustDomainOf } from '../../identity/spif
 import type { ClaimValue } from '../../identity/verified.ts'
 import type { CompiledPolicy } from '../../policy/policy.ts'
 import { idOfPerson, type Principal } from '../../policy/principal.ts'
+import { trustDomainsOf } from '../../policy/providers.ts'
 
 export interface Who {
   /** A SPIFFE id. */
@@ -67,10 +68,14 @@ export function isFault(one: Principal | WhoFault): one is WhoFault {
   return 'message' in one
 }
 
-/** The trust domain that a policy speaks of, where it is one only. */
+/** The trust domain that a policy speaks of, where it is one only, those apart with which it federates. */
 export function trustDomainIn(policy: CompiledPolicy | undefined): string {
   const ids = policy?.rules.flatMap(({ subjects }) => subjects.flatMap(({ spiffeId }) => spiffeId ?? [])) ?? []
-  const [only, ...others] = new Set(ids.map((id) => trustDomainOf(id as SpiffeId)))
+  const named = [...new Set(ids.map((id) => trustDomainOf(id as SpiffeId)))]
+  const federated = trustDomainsOf(policy?.providers ?? [])
+  // A provider may be of JWT-SVIDs of the mesh's own trust domain.
+  const own = named.length === 1 ? named : named.filter((one) => !federated.includes(one))
+  const [only, ...others] = own
   return only === undefined || others.length > 0 ? 'unknown.invalid' : only
 }
 

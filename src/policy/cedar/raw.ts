@@ -11,7 +11,7 @@ import { contextAttributes } from '../conditions.ts'
 import { type Providers, subjectFault } from '../load/subjects.ts'
 import { isSystemKeyspace } from '../names.ts'
 import type { CedarRule } from '../policy.ts'
-import { claimsOf } from '../providers.ts'
+import { claimsOf, trustDomainsOf } from '../providers.ts'
 import type { Subject, SubjectKey } from '../subjects.ts'
 import { namesOfId } from './entities.ts'
 import { cedarSchemaOf, clusterId } from './schema.ts'
@@ -214,8 +214,9 @@ class Mentions {
   }
 
   #ownTrustDomain(id: string): void {
-    const { trustDomain } = this.#elsewhere
-    const foreign = trustDomain === undefined ? undefined : foreignFault(id, trustDomain)
+    const { trustDomain, providers } = this.#elsewhere
+    if (trustDomain === undefined || providers === undefined) return
+    const foreign = foreignFault(id, trustDomain, trustDomainsOf(providers))
     if (foreign !== undefined) this.#faults.push(foreign)
   }
 
