@@ -1,8 +1,8 @@
 /**
  * `audit` writes down who did what: one JSON line for each transaction, permitted or not.
  *
- * The rule one must not break: a record holds no literal, no bound value and no secret, is exactly one line whatever a peer put into its
- * names, and when it cannot be written the caller serves nothing more (`AuditWriter.failed`).
+ * The rule one must not break: a record holds no literal, no bound value and no secret. It is exactly one line, whatever a peer put into
+ * its names. When it cannot be written the caller serves nothing more (`AuditWriter.failed`).
  *
  * This file: the record. What stays the same is serialised once (for a session, a statement, a verdict) and a line is put together from
  * those parts. `docs/audit.md` lists the fields; a test keeps both equal.

@@ -1,6 +1,6 @@
 /**
- * The audit's file: lines are gathered and written once per turn of the event loop, before the sockets are flushed, so that a killed
- * process loses no record of what it let out. A file that failed once is never written again.
+ * The audit's file. Lines are gathered and written once per turn of the event loop, before the sockets are flushed. So a killed process loses
+ * no record of what it let out. A file that failed once is never written again.
  */
 
 import { closeSync, constants, ftruncateSync, mkdirSync, openSync, unlinkSync, writeSync } from 'node:fs'

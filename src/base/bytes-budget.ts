@@ -5,9 +5,9 @@
  *   account of one connection ─┬─▶ its identity ─┬─▶ the process
  *                              └─▶ its address ──┘
  *
- * Rule: one identity's excess is only ever its own loss. What an identity may hold is also bounded by what is *left* of the process, so
- * that each one that takes all it gets leaves as much again (dynamic thresholds of shared buffers: Choudhury and Hahne, IEEE/ACM
- * Transactions on Networking 6(2), 1998). An address is bounded for those of its identities only that hold more than a share.
+ * Rule: an identity that takes too much loses by it, and no other does. What an identity may hold is also bounded by what is *left* of the
+ * process, so each one that takes all it gets leaves as much again (dynamic thresholds of shared buffers: Choudhury and Hahne, IEEE/ACM
+ * Transactions on Networking 6(2), 1998). An address is bounded only for those of its identities that hold more than a share.
  *
  * At `PAUSE` nothing more is to be read of the client until there is room; at `REFUSE` it hears OVERLOADED. Counts only: no object for a take.
  */

@@ -1,8 +1,8 @@
 /**
  * Files that people write: YAML documents of the shape `apiVersion`, `kind`, `metadata.name`, `spec`.
  *
- * Strict on purpose: an unknown key, a duplicate key or a value of the wrong type is an error, because a misspelt key that is
- * silently ignored in a security policy is a hole. Every error says where (`file:line:column`), what, and what would be valid.
+ * Strict on purpose: an unknown key, a duplicate key or a value of the wrong type is an error. A misspelt key that is silently ignored would
+ * leave a policy open. Every error says where (`file:line:column`), what, and what would be valid.
  */
 
 import type { Document, Node } from 'yaml'

@@ -1,6 +1,6 @@
 /**
- * The user's own cqlsh, as that person: it talks to a listener of ours on loopback, with a password that is made for this one run and lies in
- * a file that only its owner may read.
+ * The user's own cqlsh, as that person. It talks to a listener of ours on loopback. Its password is made for this one run, and is in a file
+ * that only its owner may read.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { accessSync, constants, mkdtempSync, readFileSync, rmSync } from 'node:fs'

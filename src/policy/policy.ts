@@ -1,9 +1,9 @@
 /**
  * `policy` answers one question: may this principal do what this statement would do?
  *
- * The rule one must not break: nothing is permitted by accident. What no rule allows is denied, a deny always wins, a wildcard never
- * reaches a `system…` keyspace, and a `Permit` is made in `engine.ts` only, so that `forward(envelope, permit)` cannot be called
- * without a decision. This folder knows no CQL bytes, opens nothing and reads no clock.
+ * The rule one must not break: nothing is permitted by accident. What no rule allows is denied, a deny always wins, and a wildcard never
+ * reaches a `system…` keyspace. A `Permit` is made in `engine.ts` only, so nothing that takes one can be called without a decision. This
+ * folder knows no CQL bytes, opens nothing and reads no clock.
  *
  *   YAML ─ load.ts ─▶ CompiledPolicy ─ cedar/compile.ts ─▶ Cedar text ─ verdicts.ts ─▶ verdict on one access ─ engine.ts ─▶ Decision
  *

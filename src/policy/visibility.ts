@@ -1,9 +1,9 @@
 /**
  * What a principal may see of the schema: names in `system_schema`, in DESCRIBE and in events.
  *
- * Rule: a thing is visible where the principal has any permission on it or in it that a deny of the whole thing does not take away, and
- * no deny takes DESCRIBE of it. Conditions (`when:`) are taken as met by an allow and as not met by a deny, and rules in observe mode
- * count as allows only: names are no data, and drivers read them once for a whole session.
+ * Rule: a thing is visible where the principal has any permission on it or in it that a deny of the whole thing does not take away. A deny
+ * of DESCRIBE hides it. Conditions (`when:`) are taken as met by an allow and as not met by a deny. Rules in observe mode count as allows
+ * only: names are no data, and drivers read them once for a whole session.
  */
 import { createCache } from '../base/cache.ts'
 import type { Access, Permission } from '../cql/statement/facts.ts'

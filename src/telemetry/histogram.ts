@@ -2,8 +2,8 @@
  * `telemetry` counts and times what the mesh does. The rule one must not break: recording allocates nothing and never fails. A name that a
  * peer gives is bounded before it becomes a row or a label.
  *
- * This file: a latency histogram with buckets that grow with the value (log-linear, as HdrHistogram's), so that a record is a few
- * integer operations on a typed array and the relative error is the same everywhere.
+ * This file: a latency histogram with buckets that grow with the value (log-linear, as HdrHistogram's). A record is a few integer
+ * operations on a typed array, and the relative error is the same everywhere.
  */
 
 /** Values are clamped to 2^27 - 1 µs, about 134 s; a request cannot last longer (`requestTimeoutMs`). */

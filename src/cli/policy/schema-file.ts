@@ -1,9 +1,9 @@
 /**
  * The schema as people have it at hand: CQL, such as `cqlsh -e 'DESCRIBE KEYSPACE shop'` prints it. Policy asks for partition keys, columns,
- * base tables and default TTLs; this file reads just these out of CREATE TABLE, CREATE MATERIALIZED VIEW and CREATE INDEX.
+ * base tables and default TTLs. This file reads just these out of CREATE TABLE, CREATE MATERIALIZED VIEW and CREATE INDEX.
  *
- * The rule one must not break: a statement counts only after the analyser has accepted it, and what cannot be understood is an error with
- * its line, because a table that is missing here would be judged as one that does not exist.
+ * The rule one must not break: a statement counts only after the analyser has accepted it. What cannot be understood is an error with its
+ * line, for a table that is missing here would be judged as one that does not exist.
  */
 import type { Problem } from '../../base/document.ts'
 import { configError } from '../../base/document.ts'

@@ -1,6 +1,6 @@
 /**
- * A browser's log-in for one application: authorization code with PKCE (RFC 7636) at the application's identity provider, which sends the browser
- * back to the application's own host, where NGINX passes it on.
+ * A browser's log-in for one application, by authorization code with PKCE (RFC 7636) at the application's identity provider. The provider sends
+ * the browser back to the application's own host, and NGINX passes that on to us.
  */
 import { readFileSync } from 'node:fs'
 import * as oidc from 'openid-client'

@@ -1,6 +1,6 @@
 /**
  * Log-ins by a pre-signed GetCallerIdentity. What STS said of a request is remembered for as long as the request lives, so that a pool of
- * connections asks once, and each gateway and sidecar for itself.
+ * connections asks once. Each gateway and sidecar asks for itself.
  */
 
 import { limits } from '../../base/limits.ts'

@@ -1,6 +1,6 @@
 /**
- * Java classes that a statement may have a node load (attack C6). Each is code that runs inside the node with all its rights, so the list
- * binds everyone, administrators too, and what is on it beside Cassandra's own is written down in a Guardrail.
+ * Java classes that a statement may have a node load (attack C6). Each is code that runs inside the node with all its rights. So the list
+ * binds everyone, administrators too. Cassandra's own are on it; others are admitted by a Guardrail.
  */
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import type { Findings } from './findings.ts'
