@@ -36,7 +36,7 @@ public final class Outage {
     @Override
     protected Credentials getCredentials(EndPoint endPoint, String serverAuthenticator) {
       try {
-        String token = Files.readString(Path.of(System.getenv("RF_TOKEN_FILE")));
+        String token = Files.readString(Path.of(System.getenv("RF_TOKEN_FILE"))).trim();
         return new Credentials("token".toCharArray(), token.toCharArray());
       } catch (IOException cause) {
         throw new UncheckedIOException(cause);

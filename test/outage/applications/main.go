@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +25,7 @@ type counts struct {
 
 func tokenFromFile(*gocql.HostInfo) (gocql.Authenticator, error) {
 	token, err := os.ReadFile(os.Getenv("RF_TOKEN_FILE"))
-	return gocql.PasswordAuthenticator{Username: "token", Password: string(token)}, err
+	return gocql.PasswordAuthenticator{Username: "token", Password: strings.TrimSpace(string(token))}, err
 }
 
 // The chain is verified, the address is not: the mesh's certificates here are of SPIFFE ids.

@@ -26,7 +26,7 @@ class TokenFromFile(PlainTextAuthenticator):
     @property
     def password(self):
         with open(env["RF_TOKEN_FILE"], encoding="utf-8") as file:
-            return file.read()
+            return file.read().strip()
 
 
 class TokensFromFile(AuthProvider):

@@ -13,7 +13,7 @@ class TokenFromFile extends auth.PlainTextAuthProvider {
   }
 
   override newAuthenticator(endpoint: string, name: string): auth.Authenticator {
-    const token = readFileSync(env.RF_TOKEN_FILE!, 'utf8')
+    const token = readFileSync(env.RF_TOKEN_FILE!, 'utf8').trim()
     return new auth.PlainTextAuthProvider('token', token).newAuthenticator(endpoint, name)
   }
 }
