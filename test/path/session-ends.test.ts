@@ -201,8 +201,9 @@ for (const door of doors) {
           assert.ok(Date.now() < drainedAtMs + 500, 'it is told in time')
           told.client.close()
 
-          await sleep(Math.max(0, drainedAtMs - Date.now()) + 200)
-          assert.equal(idle.client.isClosed, true, 'who asks nothing has ended')
+          // Timers of a busy machine are late.
+          await sleep(Math.max(0, drainedAtMs - Date.now()) + 500)
+          await until('who asks nothing has ended', () => idle.client.isClosed, 4000)
           const late = [atNode, atNode, atNode, waiting, waiting].map((asker) => asker.ask(select))
           for (const answer of await Promise.all(late)) assert.match(answer, refusal)
 
