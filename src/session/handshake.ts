@@ -18,7 +18,7 @@ import { readAuthResponse } from '../cql/requests.ts'
 import type { StartupInfo } from './backend.ts'
 import type { Entered, LogIn, Proven } from './log-in.ts'
 import type { Outbox } from './outbox.ts'
-import { driverKind } from './refusals.ts'
+import { driverKind, startupRefusalCode } from './refusals.ts'
 import { type Startup, startupOf } from './startup.ts'
 
 /** OPTIONS before STARTUP, as a health check might send them. */
@@ -109,9 +109,10 @@ export class Handshake {
     }
     const unavailable = this.#logIn.unavailable()
     if (unavailable !== undefined) {
-      this.#logIn.refused(unavailable, this.#startup.info.driverName)
-      // A server's error in answer to STARTUP: every driver tries again.
-      this.#client.refuse(new RingfenceError('UPSTREAM', unavailable.words ?? unavailable.message), stream)
+      const { driverName } = this.#startup.info
+      this.#logIn.refused(unavailable, driverName)
+      const words = unavailable.words ?? unavailable.message
+      this.#client.refuse(new RingfenceError(startupRefusalCode(driverName), words), stream)
       return
     }
     this.#phase = 'authenticating'

@@ -32,6 +32,14 @@ export function driverKind(name: string | undefined): DriverKind {
   return 'python'
 }
 
+/**
+ * Who cannot log in, whatever it would answer, hears that in answer to STARTUP by an error after which every driver tries again: a server's
+ * error. gocql takes that for a version that is not spoken, and shows none of its words.
+ */
+export function startupRefusalCode(driverName: string | undefined): 'UPSTREAM' | 'OVERLOADED' {
+  return /gocql/i.test(driverName ?? '') ? 'OVERLOADED' : 'UPSTREAM'
+}
+
 /** What leaves. `closes`: nothing but the end of the connection. */
 export type RefusalAnswer =
   | { readonly kind: 'error'; readonly error: RingfenceError; readonly ends: boolean }

@@ -172,6 +172,8 @@ describe('the listener', () => {
     folder.removeTokens()
     const client = await RawClient.connect({ port, driverName: 'DataStax Python Driver' })
     assert.match(words(await client.startup()), /^0x0000 nobody is logged in/)
+    const go = await RawClient.connect({ port, driverName: 'github.com/apache/cassandra-gocql-driver' })
+    assert.match(words(await go.startup()), /^0x1001 nobody is logged in/)
   })
 
   it('says nothing to a driver that would stay away for good after it, where that is not read by a person', async () => {

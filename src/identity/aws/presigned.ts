@@ -81,10 +81,15 @@ function unchecked(password: string): string {
   return Buffer.from(password.slice(presignedPrefix.length), 'base64url').toString('latin1')
 }
 
-/** @throws LogInRefused */
-export function readPresigned(password: string, check: PresignedCheck): Presigned {
+/** Nothing of a longer one is looked at, not even whose it is. @throws LogInRefused */
+export function checkPresignedLength(password: string): void {
   if (password.length > limits.presignedBytesMax)
     throw new LogInRefused('too-long', `the pre-signed request is longer than ${limits.presignedBytesMax} bytes`)
+}
+
+/** @throws LogInRefused */
+export function readPresigned(password: string, check: PresignedCheck): Presigned {
+  checkPresignedLength(password)
   const encoded = password.slice(presignedPrefix.length)
   const bytes = Buffer.from(encoded, 'base64url')
   // What base64 leaves open (padding, characters that are skipped, bits that are dropped) is not.

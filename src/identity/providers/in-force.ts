@@ -7,7 +7,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { type Cache, createCache } from '../../base/cache.ts'
 import { limits } from '../../base/limits.ts'
 import { stsHosts } from '../aws/hosts.ts'
-import { hostOfPresigned } from '../aws/presigned.ts'
+import { checkPresignedLength, hostOfPresigned } from '../aws/presigned.ts'
 import type { StsCheck, StsProved } from '../aws/sts.ts'
 import { KeyRing, type PublicJwk } from '../jwt/keys.ts'
 import {
@@ -197,6 +197,7 @@ export class Providers {
 
   /** AWS STS says who signed it, asked by the provider of its partition. @throws LogInRefused, later */
   async verifyPresigned(password: string, check: StsCheck): Promise<StsProved & { readonly provider: string }> {
+    checkPresignedLength(password)
     const host = hostOfPresigned(password)
     for (const { document, type } of this.#byName.values()) {
       const spec = type.presigned?.(document.spec)

@@ -18,6 +18,7 @@ import { readError } from '../../cql/responses.ts'
 import { readLeaf } from '../../identity/certificate.ts'
 import { pathSegmentsOf } from '../../identity/spiffe.ts'
 import { meshPaths } from '../../mesh/roles.ts'
+import { startupRefusalCode } from '../../session/refusals.ts'
 import { type Framing, framed } from './framing.ts'
 
 const keepAliveMs = 30_000
@@ -190,7 +191,7 @@ export function faultOfDoor(certDer: Buffer): RingfenceError | undefined {
 }
 
 /** In answer to STARTUP every driver comes back after these; some never do after 0x0100. */
-export function codeForTool(reason: unknown): number {
+export function codeForTool(reason: unknown, driverName: string | undefined): number {
   const isBusy = reason instanceof DoorRefused && reason.cqlCode === CqlErrorCode.OVERLOADED
-  return isBusy ? CqlErrorCode.OVERLOADED : CqlErrorCode.SERVER_ERROR
+  return isBusy || startupRefusalCode(driverName) === 'OVERLOADED' ? CqlErrorCode.OVERLOADED : CqlErrorCode.SERVER_ERROR
 }

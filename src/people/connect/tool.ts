@@ -246,7 +246,7 @@ export class Tool implements Owner, EnvelopeSink {
     this.#host.say(words)
     // It would stay away for good, and nobody reads it.
     if (this.#wasAsked && !this.#host.isForPerson && driverKind(this.#driverName) === 'python') this.close()
-    else this.#refuse(codeForTool(reason), words)
+    else this.#refuse(codeForTool(reason, this.#driverName), words)
   }
 
   #refuse(code: number, words: string): void {
