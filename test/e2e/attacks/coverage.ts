@@ -104,7 +104,7 @@ export const coverage: ReadonlyMap<string, readonly Covered[]> = new Map<string,
     [
       bytes('B16 what stands where nothing should'),
       hostile('bytes behind the end of a message'),
-      requests('with a key twice'),
+      requests('with two values for a key'),
     ],
   ],
   [
