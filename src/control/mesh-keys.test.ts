@@ -11,6 +11,7 @@ import { pushedKinds } from '../mesh/pushed.ts'
 import { maskKeyOf } from '../sidecar/seal.ts'
 import { eventually, type Mesh, withMesh } from './mesh.fixture.ts'
 import { MeshKeys } from './mesh-keys.ts'
+import { migrations } from './sqlite-schema.ts'
 import { SqliteStore } from './sqlite-store.ts'
 
 const sidecarId = 'spiffe://demo.local/ringfence/sidecar/c1/dc1/n1'
@@ -103,10 +104,9 @@ describe('mesh keys in the store', () => {
 
   it('keep hashes equal when a store of before keys had uses is taken up', () => {
     const path = join(folder, 'e.db')
-    new SqliteStore(path).close()
     const old = Buffer.alloc(32, 7)
     const db = new DatabaseSync(path)
-    db.exec('ALTER TABLE mesh_keys DROP COLUMN use; ALTER TABLE mesh_keys DROP COLUMN from_ms; PRAGMA user_version = 3')
+    db.exec(`${migrations.slice(0, 3).join(';')}; PRAGMA user_version = 3`)
     for (const key of [old, Buffer.alloc(32, 8)]) {
       db.prepare('INSERT INTO mesh_keys (key, created_ms) VALUES (?, ?)').run(key, Date.now() - 90 * 24 * hourMs)
     }

@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { RingfenceError } from '../base/errors.ts'
 
 /** Statement lists that lead from each schema version to the next; PRAGMA user_version counts them. */
-const migrations = [
+export const migrations = [
   `CREATE TABLE join_tokens (
      hash TEXT PRIMARY KEY, spiffe_id TEXT NOT NULL, role TEXT NOT NULL, alt_names TEXT NOT NULL,
      created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, used_ms INTEGER) STRICT;
