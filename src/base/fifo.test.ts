@@ -5,7 +5,7 @@ import { Fifo } from './fifo.ts'
 
 describe('a queue', () => {
   it('is what an array is, whatever comes and goes', () => {
-    const steps = fc.array(fc.oneof(fc.nat(3_000), fc.constantFrom('take', 'clear')), { maxLength: 60 })
+    const steps = fc.array(fc.oneof(fc.nat(3_000), fc.constantFrom('take', 'clear', 'put back')), { maxLength: 60 })
     fc.assert(
       fc.property(steps, (given) => {
         const queue = new Fifo<number>()
@@ -15,6 +15,9 @@ describe('a queue', () => {
           if (step === 'clear') {
             queue.clear()
             model.length = 0
+          } else if (step === 'put back') {
+            queue.unshift(next)
+            model.unshift(next++)
           } else if (step === 'take') {
             for (let at = 0; at < 700; at++) assert.equal(queue.shift(), model.shift())
           } else {

@@ -24,6 +24,12 @@ export class Fifo<T extends {}> {
     this.#items.push(item)
   }
 
+  /** Before the first. Who was taken last and comes back has its own place still. */
+  unshift(item: T): void {
+    if (this.#next > 0) this.#items[--this.#next] = item
+    else this.#items.unshift(item)
+  }
+
   /** The first, which is taken. */
   shift(): T | undefined {
     if (this.#next === this.#items.length) return undefined
@@ -31,8 +37,8 @@ export class Fifo<T extends {}> {
     this.#items[this.#next++] = undefined
     if (this.#next === this.#items.length) this.clear()
     else if (this.#next >= takenMax && this.#next * 2 >= this.#items.length) {
-      this.#items = this.#items.slice(this.#next)
-      this.#next = 0
+      this.#items = this.#items.slice(this.#next - 1)
+      this.#next = 1
     }
     return item
   }

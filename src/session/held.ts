@@ -9,6 +9,7 @@
 import { type ByteAccount, overloaded, Verdict } from '../base/bytes-budget.ts'
 import { contained, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { Fifo } from '../base/fifo.ts'
 import { limits } from '../base/limits.ts'
 import type { LoopShare } from './loop-share.ts'
 
@@ -30,18 +31,13 @@ export interface HeldHost<T extends Holdable> {
 
 /** What a request costs beside its bytes while it waits: the objects that hold it. */
 export const heldObjectBytes = 512
-/** The places of requests that were served are given up when there are so many, and they are half. */
-const servedMax = 1024
-
 export class HeldRequests<T extends Holdable> {
   readonly #host: HeldHost<T>
   /** Of the client: what waits is taken from it. */
   readonly #account: ByteAccount
   /** Of the loop, of the client. */
   readonly #share: LoopShare
-  /** What waits begins at `#next`. Those before it were served. */
-  #queue: (T | undefined)[] = []
-  #next = 0
+  readonly #queue = new Fifo<T>()
   #waiting = false
   #bytes = 0
   /** So many of the first are refused, and why. */
@@ -67,16 +63,14 @@ export class HeldRequests<T extends Holdable> {
     // It is here already; what comes behind it may be refused.
     const bytes = first.byteCount + heldObjectBytes
     this.#bytes += bytes
-    // One that waits again has its own place still.
-    if (this.#next > 0) this.#queue[--this.#next] = first
-    else this.#queue.unshift(first)
+    this.#queue.unshift(first)
     if (this.#account.add(bytes) !== Verdict.OK) this.#host.onCrowded()
   }
 
   /** Throws OVERLOADED when as much waits as may. */
   add(request: T): void {
     if (!this.#waiting) return
-    if (this.#queue.length - this.#next >= limits.heldRequestsMax) {
+    if (this.#queue.length >= limits.heldRequestsMax) {
       throw new RingfenceError('OVERLOADED', 'heldRequestsMax reached')
     }
     const bytes = request.byteCount + heldObjectBytes
@@ -112,7 +106,7 @@ export class HeldRequests<T extends Holdable> {
 
   /** All that wait now; what comes before the last is refused waits behind it, and is served. */
   failAll(reason: unknown): void {
-    this.#refused = this.#queue.length - this.#next
+    this.#refused = this.#queue.length
     this.#reason = reason
     this.#waiting = true
     this.#refuseSome()
@@ -123,8 +117,7 @@ export class HeldRequests<T extends Holdable> {
     this.#waiting = false
     this.#refused = 0
     this.#reason = undefined
-    this.#queue = []
-    this.#next = 0
+    this.#queue.clear()
     this.#account.give(this.#bytes)
     this.#bytes = 0
   }
@@ -150,17 +143,8 @@ export class HeldRequests<T extends Holdable> {
 
   /** The first that waits, which waits no longer. */
   #take(): T | undefined {
-    if (this.#next === this.#queue.length) {
-      this.#queue.length = 0
-      this.#next = 0
-      return undefined
-    }
-    const request = this.#queue[this.#next]!
-    this.#queue[this.#next++] = undefined
-    if (this.#next >= servedMax && this.#next * 2 >= this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#next - 1)
-      this.#next = 1
-    }
+    const request = this.#queue.shift()
+    if (request === undefined) return undefined
     const bytes = request.byteCount + heldObjectBytes
     this.#bytes -= bytes
     this.#account.give(bytes)
