@@ -10,6 +10,7 @@ import { isIP } from 'node:net'
 import { TokenBucket } from '../base/bucket.ts'
 import { createCache } from '../base/cache.ts'
 import type { Clock } from '../base/clock.ts'
+import { Counts } from '../base/counts.ts'
 import { limits } from '../base/limits.ts'
 import { addressBlock } from '../mesh/address-block.ts'
 
@@ -36,7 +37,7 @@ export class Admission {
   readonly #budgets = createCache<AddressBudget>(addressesMax)
   /** Connections that have not proved anything yet, oldest first, with their address. */
   readonly #unproven = new Map<string, { readonly address: string; readonly end: End }>()
-  readonly #unprovenAt = new Map<string, number>()
+  readonly #unprovenAt = new Counts<string>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -58,10 +59,10 @@ export class Admission {
     const now = this.#micros()
     if (!(budget.known ? budget.handshakes : budget.strangersHandshakes).take(now)) return false
     const { controlUnprovenMax } = limits
-    if ((this.#unprovenAt.get(key) ?? 0) >= controlUnprovenMax / sharePerAddress) this.#endOldest(key)
+    if (this.#unprovenAt.of(key) >= controlUnprovenMax / sharePerAddress) this.#endOldest(key)
     else if (this.#unproven.size >= controlUnprovenMax) this.#endOldest(this.#heaviest())
     this.#unproven.set(id, { address: key, end })
-    this.#unprovenAt.set(key, (this.#unprovenAt.get(key) ?? 0) + 1)
+    this.#unprovenAt.more(key)
     return true
   }
 
@@ -76,9 +77,7 @@ export class Admission {
     const entry = this.#unproven.get(id)
     if (entry === undefined) return
     this.#unproven.delete(id)
-    const left = (this.#unprovenAt.get(entry.address) ?? 1) - 1
-    if (left > 0) this.#unprovenAt.set(entry.address, left)
-    else this.#unprovenAt.delete(entry.address)
+    this.#unprovenAt.less(entry.address)
   }
 
   /** Whether a request without a certificate may cost something. */

@@ -3,6 +3,8 @@
  *
  * Rule: a workload has no more rows than there is room left for others. What it does beyond that is one row of its own.
  */
+
+import { Counts } from '../base/counts.ts'
 import { cutText } from '../base/text.ts'
 import { type Buckets, Histogram } from './histogram.ts'
 
@@ -82,7 +84,7 @@ export class TrafficTable {
   readonly #handles: Float64Array
   readonly #free: number[] = []
   readonly #byKey = new Map<string, number>()
-  readonly #rowsOf = new Map<string, number>()
+  readonly #rowsOf = new Counts<string>()
 
   /** At most `rowsMax` rows; one that had no traffic for `idleDrainsMax` drains is given up. */
   constructor(options: { rowsMax?: number; idleDrainsMax?: number } = {}) {
@@ -106,24 +108,24 @@ export class TrafficTable {
     const known = this.#find(cut)
     if (known !== undefined) return known
     const { workload, verdict } = cut
-    const own = this.#rowsOf.get(workload) ?? 0
+    const own = this.#rowsOf.of(workload)
     const left = this.#rowsMax - this.#byKey.size
     if (left === 0) return this.#handles[verdict === 'deny' ? 1 : 0]!
-    if (own <= left) return this.#add(cut, own)
+    if (own <= left) return this.#add(cut)
     const others = overflowKey(verdict, workload)
-    return this.#find(others) ?? this.#add(others, own)
+    return this.#find(others) ?? this.#add(others)
   }
 
   #find(key: TrafficKey): number | undefined {
     return this.#byKey.get(mapKeyOf(key))
   }
 
-  #add({ workload, person, keyspace, table, operation, verdict, rule }: TrafficKey, own: number): number {
+  #add({ workload, person, keyspace, table, operation, verdict, rule }: TrafficKey): number {
     const key = { workload, person, keyspace, table, operation, verdict, rule }
     const mapKey = mapKeyOf(key)
     const handle = this.#open(key, mapKey)
     this.#byKey.set(mapKey, handle)
-    this.#rowsOf.set(workload, own + 1)
+    this.#rowsOf.more(workload)
     return handle
   }
 
@@ -167,10 +169,7 @@ export class TrafficTable {
 
   #giveUp(index: number, slot: Slot): void {
     this.#byKey.delete(slot.mapKey)
-    const { workload } = slot.key
-    const own = (this.#rowsOf.get(workload) ?? 1) - 1
-    if (own > 0) this.#rowsOf.set(workload, own)
-    else this.#rowsOf.delete(workload)
+    this.#rowsOf.less(slot.key.workload)
     this.#slots[index] = undefined
     // The next generation: handles given out for this slot stop being good at once.
     this.#handles[index] = this.#handles[index]! + this.#capacity

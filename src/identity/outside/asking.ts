@@ -6,6 +6,7 @@
  * half of the places at most, leaves as much room to wait as it takes, and waits for its own.
  */
 import { type Cache, createCache } from '../../base/cache.ts'
+import { Counts } from '../../base/counts.ts'
 import { limits } from '../../base/limits.ts'
 import { LogInRefused } from '../refusal.ts'
 
@@ -30,7 +31,7 @@ export class Asking<T extends {}> {
   readonly #answers: Cache<Answered<T>>
   readonly #asked = new Map<string, Promise<T>>()
   /** By the address for which they are asked. */
-  readonly #asking = new Map<string, number>()
+  readonly #asking = new Counts<string>()
   #askingCount = 0
   /** By address; whose turn it was last stands last. */
   readonly #waiting = new Map<string, (() => void)[]>()
@@ -93,19 +94,17 @@ export class Asking<T extends {}> {
 
   #mayAsk(from: string): boolean {
     const { askedMax } = this.#bounds
-    return this.#askingCount < askedMax && (this.#asking.get(from) ?? 0) < Math.ceil(askedMax / 2)
+    return this.#askingCount < askedMax && this.#asking.of(from) < Math.ceil(askedMax / 2)
   }
 
   #begin(from: string): void {
     this.#askingCount++
-    this.#asking.set(from, (this.#asking.get(from) ?? 0) + 1)
+    this.#asking.more(from)
   }
 
   #end(from: string): void {
     this.#askingCount--
-    const left = (this.#asking.get(from) ?? 1) - 1
-    if (left > 0) this.#asking.set(from, left)
-    else this.#asking.delete(from)
+    this.#asking.less(from)
     for (const [next, own] of this.#waiting) {
       if (!this.#mayAsk(next)) continue
       this.#waiting.delete(next)

@@ -1,8 +1,10 @@
 /** How many may do something at once: in all, and for one identity. Who comes beyond that waits for his turn. */
+import { Counts } from '../../base/counts.ts'
+
 export class Gate {
   readonly #max: number
   readonly #perIdentityMax: number
-  readonly #inside = new Map<object, number>()
+  readonly #inside = new Counts<object>()
   #count = 0
   /** In the order in which they came. */
   readonly #waiting: { readonly identity: object; readonly enter: () => void }[] = []
@@ -24,19 +26,17 @@ export class Gate {
   }
 
   #isOpen(identity: object): boolean {
-    return this.#count < this.#max && (this.#inside.get(identity) ?? 0) < this.#perIdentityMax
+    return this.#count < this.#max && this.#inside.of(identity) < this.#perIdentityMax
   }
 
   #enter(identity: object): void {
     this.#count++
-    this.#inside.set(identity, (this.#inside.get(identity) ?? 0) + 1)
+    this.#inside.more(identity)
   }
 
   #leave(identity: object): void {
     this.#count--
-    const left = (this.#inside.get(identity) ?? 1) - 1
-    if (left > 0) this.#inside.set(identity, left)
-    else this.#inside.delete(identity)
+    this.#inside.less(identity)
     const next = this.#waiting.findIndex((each) => this.#isOpen(each.identity))
     const [entered] = next < 0 ? [] : this.#waiting.splice(next, 1)
     if (entered === undefined) return

@@ -12,6 +12,7 @@ import { createHash } from 'node:crypto'
 import type { Transactions } from '../../audit/transactions.ts'
 import { Verdict } from '../../base/bytes-budget.ts'
 import { type Owner, unawaited } from '../../base/contained.ts'
+import { Counts } from '../../base/counts.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { errorEnvelope } from '../../cql/encode.ts'
@@ -96,7 +97,7 @@ export class SchemaQuestions {
   /** v5: the id of its columns that the node gave with the statement. */
   readonly #metadataIds = new WeakMap<Judged, Buffer>()
   #waiting = 0
-  readonly #waitingOf = new Map<object, number>()
+  readonly #waitingOf = new Counts<object>()
 
   constructor(host: QuestionHost) {
     this.#host = host
@@ -129,7 +130,7 @@ export class SchemaQuestions {
    */
   take(asker: Asker, request: Request): void {
     const who = asker.identity.share
-    const own = this.#waitingOf.get(who) ?? 0
+    const own = this.#waitingOf.of(who)
     // Each identity leaves as much again as it takes.
     const isFull = own >= limits.schemaQuestionsMax - this.#waiting
     if (isFull || asker.questionsWaiting >= limits.schemaQuestionsPerSessionMax) {
@@ -140,7 +141,7 @@ export class SchemaQuestions {
       throw new RingfenceError('OVERLOADED', 'too many bytes wait for this connection')
     }
     this.#waiting++
-    this.#waitingOf.set(who, own + 1)
+    this.#waitingOf.more(who)
     asker.questionsWaiting++
     request.hold()
     this.#host.transactions.begun(request)
@@ -153,9 +154,7 @@ export class SchemaQuestions {
       await this.#serve(asker, request)
     } finally {
       this.#waiting--
-      const left = (this.#waitingOf.get(who) ?? 1) - 1
-      if (left > 0) this.#waitingOf.set(who, left)
-      else this.#waitingOf.delete(who)
+      this.#waitingOf.less(who)
       asker.questionsWaiting--
       asker.client.account.give(request.byteCount + heldObjectBytes)
     }
