@@ -107,7 +107,7 @@ suite('what ends for many requests at once', () => {
     assert.ok(perTurn < perTurnMax, `${perTurn} in one turn`)
   })
 
-  it('is told piece by piece: the link of a gateway by which half of them went', async (t) => {
+  it('is told piece by piece: the link of a gateway by which most of them went', async (t) => {
     const sidecars = await world.ring(2)
     const gateway = await world.gateway(sidecars)
     const client = await world.client(gateway.port, 'alice')
@@ -120,16 +120,18 @@ suite('what ends for many requests at once', () => {
     const held = sidecars.map(hold)
     const outcomes = outcomesOf(Array.from({ length: count }, (_, stream) => client.ask(execute(stream), 60_000)))
     await until('all are at the nodes', () => held[0]!.length + held[1]!.length === count, 60_000)
-    const lost = held[0]!.length
-    assert.ok(lost > count / 4 && lost < (count * 3) / 4, `${lost} by the first`)
+    // How they are shared out follows how busy each sidecar seems. The one that got most of them goes.
+    const [most, rest] = held[0]!.length > held[1]!.length ? [0, 1] : [1, 0]
+    const lost = held[most]!.length
+    assert.ok(lost < count, 'all of them went by one sidecar')
     const perTurn = new PerTurn()
     const { fault } = ClientLife.prototype
     t.mock.method(ClientLife.prototype, 'fault', function (this: ClientLife, reason: unknown, stream: number) {
       perTurn.count()
       fault.call(this, reason, stream)
     })
-    await sidecars[0]!.sidecar.stop(0)
-    for (const request of held[1]!.splice(0)) request.answer()
+    await sidecars[most]!.sidecar.stop(0)
+    for (const request of held[rest]!.splice(0)) request.answer()
     const unknown = [...(await outcomes)].filter(([said]) => /^0x1001 .*whether the node acted is not known/.test(said))
     assert.equal(
       unknown.reduce((sum, [, times]) => sum + times, 0),
