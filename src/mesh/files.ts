@@ -1,6 +1,6 @@
 /** Files that are read by others while we replace them. */
 import { randomUUID } from 'node:crypto'
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
@@ -9,7 +9,7 @@ export function writeFileAtomically(path: string, text: string, mode: number): v
   const beside = `${path}.${randomUUID()}.new`
   const file = openSync(beside, 'wx', mode)
   try {
-    writeSync(file, text)
+    writeFileSync(file, text)
     fsyncSync(file)
     closeSync(file)
     renameSync(beside, path)
@@ -26,16 +26,21 @@ export function writeFileAtomically(path: string, text: string, mode: number): v
 export async function replaceFile(path: string, text: string, mode: number): Promise<void> {
   const beside = `${path}.${randomUUID()}.new`
   try {
-    await using file = await open(beside, 'wx', mode)
-    await file.writeFile(text)
-    await file.sync()
+    await writeFlushed(beside, text, mode)
+    await rename(beside, path)
   } catch (error) {
+    // It may be a key: not one is left behind, however often it is tried again.
     await rm(beside, { force: true })
     throw error
   }
-  await rename(beside, path)
   await using folder = await open(dirname(path), 'r')
   await folder.sync()
+}
+
+async function writeFlushed(path: string, text: string, mode: number): Promise<void> {
+  await using file = await open(path, 'wx', mode)
+  await file.writeFile(text)
+  await file.sync()
 }
 
 export function readIfThere(path: string): string | undefined {
