@@ -103,8 +103,16 @@ export class CertificateAuthority {
     return createHash('sha256').update(Buffer.from(this.#root.certificate.rawData)).digest('hex')
   }
 
+  get issuingNotBeforeMs(): number {
+    return this.#issuing.certificate.notBefore.getTime()
+  }
+
   get issuingNotAfterMs(): number {
     return this.#issuing.certificate.notAfter.getTime()
+  }
+
+  get rootNotBeforeMs(): number {
+    return this.#root.certificate.notBefore.getTime()
   }
 
   get rootNotAfterMs(): number {

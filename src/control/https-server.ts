@@ -4,13 +4,16 @@
  */
 import { constants, X509Certificate } from 'node:crypto'
 import type { Server } from 'node:https'
+import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify'
 import type { Clock } from '../base/clock.ts'
+import { contained, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { verifyPeer } from '../identity/certificate.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { Repeated } from '../telemetry/repeated.ts'
 import { Admission } from './admission.ts'
 import { type Caller, certificateNeeded } from './callers.ts'
 import { serveRoutes } from './http.ts'
@@ -28,6 +31,7 @@ export interface ServerIdentity {
   /** Leaf, issuing certificate, root: the root too, so that an enroller can compare it with its token's fingerprint. */
   readonly certificatePem: string
   readonly bundlePem: string
+  readonly notAfterMs: number
 }
 
 export interface HttpsServer {
@@ -65,6 +69,18 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
     requestTimeout: requestMsMax,
   })
   const https = server.server as unknown as Server
+  let { notAfterMs } = options.identity
+  const repeated = new Repeated(clock)
+  // Before the listener that begins TLS: nobody is shown a certificate that is over.
+  https.prependListener(
+    'connection',
+    contained(nothingEnds, 'a connection that comes', (raw: Socket) => {
+      if (clock.now() < notAfterMs) return
+      raw.destroy()
+      const text = 'own certificate has expired: no connection is taken until it is renewed'
+      if (repeated.due(text) !== undefined) log.error({ notAfterMs }, text)
+    }),
+  )
   const admission = new Admission(clock)
   const unproven = new UnprovenConnections(https, admission, log)
 
@@ -99,7 +115,10 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
   const address = https.address()
   return {
     port: typeof address === 'object' && address !== null ? address.port : options.port,
-    replaceIdentity: (identity) => https.setSecureContext(contextOf(identity)),
+    replaceIdentity: (identity) => {
+      https.setSecureContext(contextOf(identity))
+      notAfterMs = identity.notAfterMs
+    },
     stop: () => server.close(),
   }
 }

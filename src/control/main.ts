@@ -7,7 +7,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
-import { every, nothingEnds, settle } from '../base/contained.ts'
+import { every, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
@@ -26,6 +26,7 @@ import { checkAltNames, Enrolment } from './enrolment.ts'
 import { type ServerIdentity, startHttpsServer } from './https-server.ts'
 import type { FetchKeys } from './key-sets/fetch-keys.ts'
 import { KeySets } from './key-sets/key-sets.ts'
+import { OwnCertificate } from './own-certificate.ts'
 import { Publisher } from './publisher.ts'
 import { RememberedRefusals } from './refused-log-ins.ts'
 import { Registry } from './registry.ts'
@@ -144,9 +145,11 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const refusals = new RememberedRefusals(() => logInRefusals.takeRecent())
     const name = options.name ?? 'default'
     const spiffeId = parseSpiffeId(`spiffe://${trustDomain}/ringfence/control-plane/${name}`)
-    const ownIdentity = async (): Promise<ServerIdentity> => {
-      const { keyPem, certificatePem } = await ca.mint({ spiffeId, ttlMs: svidTtlMs, ipAddresses, dnsNames })
-      return { keyPem, certificatePem: certificatePem + ca.bundlePem, bundlePem: ca.bundlePem }
+    const ownNames = { spiffeId, ttlMs: svidTtlMs, ipAddresses, dnsNames }
+    const own = await OwnCertificate.first(() => ca.mint(ownNames), clock, log)
+    const ownIdentity = (): ServerIdentity => {
+      const { keyPem, certificatePem, notAfterMs } = own.current
+      return { keyPem, certificatePem: certificatePem + ca.bundlePem, bundlePem: ca.bundlePem, notAfterMs }
     }
     const { address } = options.listen
     let port = options.listen.port
@@ -171,6 +174,9 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
         name,
         startedMs: clock.now(),
         version: options.version ?? '0',
+        get ownNotAfterMs() {
+          return own.current.notAfterMs
+        },
         // Which port it is shows when it listens.
         get listen() {
           return hostPort(address, port)
@@ -178,7 +184,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       },
     }
     const routes = [...controlRoutes(parts), ...(options.routes?.(parts) ?? [])]
-    const identity = await ownIdentity()
+    const identity = ownIdentity()
     const server = await startHttpsServer({ address, port, identity, trustDomain, clock, log }, routes)
     closers.push(() => server.stop())
     port = server.port
@@ -186,19 +192,13 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const socketPath = controlSocketPath(stateDir)
     const socket = await startSocketServer({ socketPath, clock, log }, routes)
     closers.push(() => socket.stop())
-    const renewal = every(nothingEnds, 'the renewal of the own certificate', svidTtlMs / 2, () => {
-      const failed = (err: unknown): void => log.error({ err }, 'own certificate was not renewed')
-      settle(nothingEnds, 'the own certificate', ownIdentity(), (fresh) => server.replaceIdentity(fresh), failed)
-    })
     const sweep = every(nothingEnds, 'the sweep of the registry', sweepIntervalMs, () => {
       registry.sweep()
       refusals.gather()
       txnKeys.rotateIfDue()
+      own.renewIfDue(() => server.replaceIdentity(ownIdentity()))
     })
-    closers.push(
-      () => clearInterval(renewal),
-      () => clearInterval(sweep),
-    )
+    closers.push(() => clearInterval(sweep))
     const value = <T>(kind: PushedKind<T>): Observed<T> => publisher.value(kind)
     log.info({ listen, trustDomain, policyRevision: policies.current.revision }, 'control plane is up')
     return { address, port, url: `https://${listen}`, socketPath, value, stop }

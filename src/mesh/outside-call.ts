@@ -9,6 +9,7 @@ import { lookup } from 'node:dns/promises'
 import { type IncomingMessage, request as requestPlain } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { isIP } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { contained } from '../base/contained.ts'
 import type { OutsideAnswer } from '../identity/outside/answer.ts'
 import { addressFault, isLoopback } from './public-address.ts'
@@ -38,6 +39,8 @@ export interface OutsideCall {
   readonly signal?: AbortSignal | undefined
   /** What is wrong with an answer of that status: it is not read then. */
   readonly statusFault?: (status: number) => string | undefined
+  /** Is told of the server's certificate, DER, once that was verified. */
+  readonly onServer?: ((host: string, der: Buffer) => void) | undefined
 }
 
 /** @throws Error that says why there is no answer, and quotes nothing that was sent */
@@ -78,7 +81,7 @@ function within<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
 }
 
 function send(call: OutsideCall, { address, family }: LookupAddress, signal: AbortSignal): Promise<OutsideAnswer> {
-  const { protocol, method, host, port, path, headers, body, ca, answerBytesMax, statusFault } = call
+  const { protocol, method, host, port, path, headers, body, ca, answerBytesMax, statusFault, onServer } = call
   return new Promise((resolve, reject) => {
     const options = {
       ...{ method, host, port, path, headers, signal },
@@ -99,7 +102,9 @@ function send(call: OutsideCall, { address, family }: LookupAddress, signal: Abo
     const asking = protocol === 'http:' ? requestPlain(options) : requestTls({ ...options, ...tls })
     const owner = { onFault: reject }
     const answered = (response: IncomingMessage): void => {
-      const { statusCode: status = 0 } = response
+      const { statusCode: status = 0, socket } = response
+      const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
+      if (certificate !== undefined) onServer?.(host, certificate.raw)
       const chunks: Buffer[] = []
       let bytes = 0
       const fail = (message: string): void => {

@@ -16,6 +16,7 @@ import { parseSpiffeId } from '../identity/spiffe.ts'
 import { addressBlock } from '../mesh/address-block.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { Repeated } from '../telemetry/repeated.ts'
 import { type Accepted, type Arrival, Arrivals } from './arrivals.ts'
 import type { ClientAddresses } from './backend.ts'
 import type { Doors } from './doors.ts'
@@ -64,6 +65,9 @@ export class Listener {
   readonly #trusted: BlockList | undefined
   readonly #arrivals: Arrivals
   readonly #sockets = new Set<Socket>()
+  /** When the certificate that is shown ends. */
+  #notAfterMs: number
+  readonly #repeated = new Repeated()
   /** What is known of a connection, by the raw peer, until TLS is done. */
   readonly #unproved = new Map<string, Pick<Arrival, 'raw' | 'addresses' | 'proved'>>()
 
@@ -89,6 +93,7 @@ export class Listener {
       where: () => this.#where,
       onAccepted,
     })
+    this.#notAfterMs = options.credentials.notAfterMs
     this.#trusted = config.proxyProtocol === undefined ? undefined : blockList(config.proxyProtocol.from)
     this.#server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: 15_000 }, (raw) =>
       contain(endsSocket(raw), 'a connection that comes', () => this.#accept(raw)),
@@ -148,6 +153,8 @@ export class Listener {
   /** New handshakes use these; connections that are open stay as they are and end with their own proof. */
   setCredentials(credentials: Credentials): void {
     this.#tls?.setSecureContext(this.#tlsOptions(credentials))
+    this.#notAfterMs = credentials.notAfterMs
+    this.#repeated.over()
   }
 
   /** Takes no more connections; those that are open are the caller's to drain. */
@@ -164,6 +171,10 @@ export class Listener {
     this.#sockets.add(raw)
     raw.on('error', () => raw.destroy())
     raw.once('close', () => this.#sockets.delete(raw))
+    if (this.#isOver()) {
+      reset(raw)
+      return
+    }
     if (this.#trusted === undefined) {
       this.#addressed(raw, {
         address: peer,
@@ -180,6 +191,16 @@ export class Listener {
     }
     const { doors, log } = this.#options
     awaitProxyHeader(raw, doors, log, (socket, addresses) => this.#addressed(socket, addresses))
+  }
+
+  /** Nobody is shown a certificate that is over. Connections that are open have ended with their own proofs, or will. */
+  #isOver(): boolean {
+    const { nowMs, log } = this.#options
+    if (this.#tls === undefined || nowMs() < this.#notAfterMs) return false
+    const text = 'own certificate has expired: no connection is taken until it is renewed'
+    const repeated = this.#repeated.due(text)
+    if (repeated !== undefined) log.error({ where: this.#where, notAfterMs: this.#notAfterMs, repeated }, text)
+    return true
   }
 
   /** Of the client whose handshake failed. Its socket has no peer by then; `_parent`, not in Node's types, is what it reads from. why.test.ts holds it. */

@@ -34,17 +34,31 @@ const node = (change: Partial<typeof sidecar>): Partial<StatusAnswer> => ({
 
 const planted: readonly (readonly [fault: string, change: Partial<StatusAnswer>, said: readonly string[]])[] = [
   ['none', {}, []],
-  ['the root is over soon', control({ rootNotAfterMs: nowMs + dayMs }), ['warning: root certificate ends in 1d0h']],
-  ['the root is over', control({ rootNotAfterMs: nowMs - 1 }), ['failure: root certificate has expired']],
+  [
+    'the root is over soon',
+    control({ rootNotAfterMs: nowMs + dayMs }),
+    [
+      'warning: root certificate ends in 1d0h, a quarter of its life is left or less; at 2026-01-02 00:00 UTC nobody in the mesh trusts anybody any more',
+    ],
+  ],
+  [
+    'the root is over',
+    control({ rootNotAfterMs: nowMs - 1 }),
+    ['failure: root certificate has expired at 2025-12-31 23:59 UTC: nobody in the mesh trusts anybody any more'],
+  ],
   [
     'the issuing certificate is over soon',
     control({ issuingNotAfterMs: nowMs + hourMs }),
-    ['warning: issuing certificate ends in 1h0m'],
+    [
+      'failure: issuing certificate ends in 1h0m, a tenth of its life is left or less; at 2026-01-01 01:00 UTC no certificate can be issued, and those that are there end',
+    ],
   ],
   [
     'the issuing certificate is over',
     control({ issuingNotAfterMs: nowMs }),
-    ['failure: issuing certificate has expired'],
+    [
+      'failure: issuing certificate has expired at 2026-01-01 00:00 UTC: no certificate can be issued, and those that are there end',
+    ],
   ],
   [
     'certificates live seconds',
@@ -94,12 +108,37 @@ const planted: readonly (readonly [fault: string, change: Partial<StatusAnswer>,
   [
     'a certificate that is over',
     gateway({ certificateNotAfterMs: nowMs - 1 }),
-    ['failure: certificate of g has expired'],
+    ['failure: certificate of g has expired at 2025-12-31 23:59 UTC: it takes no client'],
   ],
   [
     'a renewal that is late',
     gateway({ certificateNotAfterMs: nowMs + 300_000 }),
-    ['failure: g has a certificate for 5m0s: renewal is late'],
+    [
+      'failure: certificate of g ends in 5m0s, a tenth of its life is left or less; at 2026-01-01 00:05 UTC it takes no client',
+    ],
+  ],
+  [
+    'a renewal that is late by a little',
+    node({ certificateNotAfterMs: nowMs + 900_000 }),
+    [
+      'warning: certificate of s ends in 15m0s, a quarter of its life is left or less; at 2026-01-01 00:15 UTC it lets nobody in to its node',
+    ],
+  ],
+  ['a renewal that is due', node({ certificateNotAfterMs: nowMs + 1_000_000 }), []],
+  [
+    'a certificate that ended while the proxy was away',
+    { proxies: [proxy, sidecar, { ...sidecar, name: 's2', connected: false, certificateNotAfterMs: nowMs - 1 }] },
+    [
+      'failure: certificate of s2 has expired at 2025-12-31 23:59 UTC: it lets nobody in to its node',
+      'failure: s2 does not report',
+    ],
+  ],
+  [
+    'a control plane that does not renew its own certificate',
+    control({ ownNotAfterMs: nowMs + 300_000 }),
+    [
+      'failure: certificate of the control plane itself ends in 5m0s, a tenth of its life is left or less; at 2026-01-01 00:05 UTC no proxy can reach it to renew',
+    ],
   ],
   [
     'a clock two hours ahead',

@@ -3,10 +3,13 @@
 import type { StatusAnswer } from '../../control/services/proxies.ts'
 import { formatDuration } from '../output.ts'
 import type { Finding } from './finding.ts'
+import { ofLife } from './life.ts'
 
 const pushTargetMs = 1_000
 /** Certificates are dated back by as much (mesh-wide tolerance); beyond it some are refused. */
 const skewMsMax = 60_000
+
+type Proxy = StatusAnswer['proxies'][number]
 
 /** What a status means at `nowMs`. */
 export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresholdMs: number): Finding[] {
@@ -22,19 +25,7 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
     else findings.push({ category, level: otherwise.level ?? 'failure', text: otherwise.text, hint: otherwise.hint })
   }
   add('control plane', true, `answers, trust domain ${control.trustDomain}, proxies reach it at ${control.listen}`)
-  for (const [name, endMs, hint] of [
-    ['root certificate', control.rootNotAfterMs, 'plan a new root and enrol everybody under it'],
-    [
-      'issuing certificate',
-      control.issuingNotAfterMs,
-      'it is made anew at half of its life when a certificate is signed; see the log',
-    ],
-  ] as const) {
-    const leftMs = endMs - nowMs
-    const text = `${name} ends in ${formatDuration(leftMs)}`
-    if (leftMs <= 0) add('control plane', false, text, { text: `${name} has expired`, hint })
-    else add('control plane', leftMs > certExpiryThresholdMs, text, { level: 'warning', text, hint })
-  }
+  findings.push(...authorities(control, nowMs, certExpiryThresholdMs))
   add('control plane', control.svidTtlMs >= 5 * 60_000, `certificates live ${formatDuration(control.svidTtlMs)}`, {
     level: 'warning',
     text: `certificates live ${formatDuration(control.svidTtlMs)}: for tests only`,
@@ -79,10 +70,13 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
   }
   for (const proxy of proxies) {
     if (!proxy.connected) {
-      const text = `${proxy.name} does not report`
+      const { name, certificateNotAfterMs } = proxy
+      if (certificateNotAfterMs !== undefined && certificateNotAfterMs <= nowMs)
+        findings.push(ofLeaf(proxy, control.svidTtlMs, nowMs))
+      const text = `${name} does not report`
       add('proxies', false, text, {
         text,
-        hint: `is its process running, and can it reach the control plane; if it is gone for good: ringfence proxy remove ${proxy.name}`,
+        hint: `is its process running, and can it reach the control plane; if it is gone for good: ringfence proxy remove ${name}`,
       })
       continue
     }
@@ -90,12 +84,7 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
       text: `${proxy.name} runs revision ${proxy.policyRevision}, not ${policyRevision}`,
       hint: proxy.policyFault ?? 'its log says why; an older revision than it has is refused',
     })
-    const leftMs = (proxy.certificateNotAfterMs ?? 0) - nowMs
-    const text = `${proxy.name} has a certificate for ${formatDuration(leftMs)}`
-    add('proxies', leftMs > control.svidTtlMs * 0.1, text, {
-      text: leftMs <= 0 ? `certificate of ${proxy.name} has expired` : `${text}: renewal is late`,
-      hint: 'its log says why; after the end it must enrol again with a new join token',
-    })
+    findings.push(ofLeaf(proxy, control.svidTtlMs, nowMs))
     const skewMs = proxy.clockSkewMs ?? 0
     if (Math.abs(skewMs) > skewMsMax) {
       const by = formatDuration(Math.abs(skewMs))
@@ -163,4 +152,54 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
     })
   }
   return findings
+}
+
+function authorities(control: StatusAnswer['control'], nowMs: number, warnBelowMs: number): Finding[] {
+  const { rootNotBeforeMs, rootNotAfterMs, issuingNotBeforeMs, issuingNotAfterMs, ownNotAfterMs, svidTtlMs } = control
+  const category = 'control plane'
+  const root = {
+    what: 'root certificate',
+    lifeMs: rootNotBeforeMs === undefined ? undefined : rootNotAfterMs - rootNotBeforeMs,
+    notAfterMs: rootNotAfterMs,
+    breaks: 'nobody in the mesh trusts anybody any more',
+    renewsItself: false,
+    hint: 'plan a new root and enrol everybody under it',
+    warnBelowMs,
+  } as const
+  const issuing = {
+    what: 'issuing certificate',
+    lifeMs: issuingNotBeforeMs === undefined ? undefined : issuingNotAfterMs - issuingNotBeforeMs,
+    notAfterMs: issuingNotAfterMs,
+    breaks: 'no certificate can be issued, and those that are there end',
+    renewsItself: true,
+    hint: 'it is made anew at half of its life when a certificate is signed; see the log',
+    warnBelowMs,
+  } as const
+  const own = {
+    what: 'certificate of the control plane itself',
+    lifeMs: svidTtlMs,
+    breaks: 'no proxy can reach it to renew',
+    renewsItself: true,
+    hint: 'its log says why it was not renewed',
+  } as const
+  return [
+    ofLife({ category, ...root }, nowMs),
+    ofLife({ category, ...issuing }, nowMs),
+    ...(ownNotAfterMs === undefined ? [] : [ofLife({ category, ...own, notAfterMs: ownNotAfterMs }, nowMs)]),
+  ]
+}
+
+function ofLeaf({ name, role, certificateNotAfterMs }: Proxy, svidTtlMs: number, nowMs: number): Finding {
+  return ofLife(
+    {
+      category: 'proxies',
+      what: `certificate of ${name}`,
+      lifeMs: svidTtlMs,
+      notAfterMs: certificateNotAfterMs ?? nowMs,
+      breaks: role === 'sidecar' ? 'it lets nobody in to its node' : 'it takes no client',
+      renewsItself: true,
+      hint: 'its log says why it is not renewed; after the end it must enrol again with a new join token',
+    },
+    nowMs,
+  )
 }

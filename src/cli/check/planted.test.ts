@@ -100,6 +100,7 @@ describe('faults planted', () => {
   let early: TlsOptions
   let forged: TlsOptions
   let node: TlsOptions
+  let lateNode: TlsOptions
   const planted: Planted[] = []
   const heard: Finding[] = []
 
@@ -128,6 +129,7 @@ describe('faults planted', () => {
     theirs = optionsOf(await made('other.local', 'ringfence/gateway/g', 'other'))
     const hours = 2 * 3_600_000
     const at = (offMs: number): Clock => ({ ...systemClock, now: () => Date.now() + offMs })
+    lateNode = optionsOf(await made(trustDomain, 'cassandra/node1', 'mesh', at(-550_000)))
     late = optionsOf(await made(trustDomain, 'ringfence/gateway/g', 'mesh', at(hours)))
     early = optionsOf(await made(trustDomain, 'ringfence/gateway/g', 'mesh', at(-hours)))
   })
@@ -216,6 +218,16 @@ describe('faults planted', () => {
     for (const [name, make, expected] of cases) {
       it(name, async () => assert.deepEqual(await around(await make()), expected))
     }
+
+    it('a node whose certificate is about to end', async () => {
+      const [finding = '', ...others] = await around(await tls({ startup: 'certificate' }, locked(lateNode)))
+      assert.match(
+        finding,
+        /^failure: certificate of the node at NODE ends in \d+s, a tenth of its life is left or less;/,
+      )
+      assert.match(finding, /its sidecar connects to it no more$/)
+      assert.deepEqual(others, [])
+    })
 
     it('a node that is stopped: nothing comes for five seconds', async () => {
       assert.deepEqual(await around(await tls({ startup: 'hang' }, locked(node))), [

@@ -2,10 +2,12 @@
  * The ways around the mesh: a locked Cassandra node lets nobody in but its sidecars, whichever way one comes. Each way is tried, and the
  * password that every Cassandra starts with beside.
  */
+import { X509Certificate } from 'node:crypto'
 import { readLeaf } from '../../identity/certificate.ts'
 import { pathSegmentsOf } from '../../identity/spiffe.ts'
 import { formatHostPort, type HostPort } from '../options.ts'
 import { type Finding, failure, good, warning } from './finding.ts'
+import { lifeOf, ofLife } from './life.ts'
 import { type ProbeAnswer, type ProbeCertificate, type ProbeWay, probe } from './probe.ts'
 
 const category = 'cassandra'
@@ -26,6 +28,7 @@ interface Way {
 export async function waysAround(
   nodes: readonly HostPort[],
   stranger: ProbeCertificate | undefined,
+  nowMs = Date.now(),
 ): Promise<Finding[]> {
   if (nodes.length === 0) {
     return [
@@ -41,7 +44,7 @@ export async function waysAround(
     { words: 'by TLS without a certificate', way: 'tls' },
     ...(stranger === undefined ? [] : [{ words: 'by another certificate of the mesh', way: stranger }]),
   ]
-  const found = await Promise.all(nodes.map((node) => ofNode(node, ways)))
+  const found = await Promise.all(nodes.map((node) => ofNode(node, ways, nowMs)))
   const untried =
     stranger === undefined
       ? [
@@ -55,9 +58,10 @@ export async function waysAround(
   return [...found.flat(), ...untried]
 }
 
-async function ofNode(node: HostPort, ways: readonly Way[]): Promise<Finding[]> {
+async function ofNode(node: HostPort, ways: readonly Way[], nowMs: number): Promise<Finding[]> {
   const where = formatHostPort(node)
   const findings: Finding[] = []
+  let served: Buffer | undefined
   for (const { words, way } of ways) {
     const { answer, peerDer } = await probe({ target: node, way, password: firstPassword })
     if (peerDer !== undefined && isProxy(peerDer)) {
@@ -69,6 +73,7 @@ async function ofNode(node: HostPort, ways: readonly Way[]): Promise<Finding[]> 
         ),
       ]
     }
+    served ??= peerDer
     if (answer.kind === 'unreachable') {
       return [
         ...findings,
@@ -81,7 +86,20 @@ async function ofNode(node: HostPort, ways: readonly Way[]): Promise<Finding[]> 
     }
     findings.push(ofAnswer(where, words, answer))
   }
-  return findings
+  return served === undefined ? findings : [...findings, ofServed(where, served, nowMs)]
+}
+
+function ofServed(where: string, der: Buffer, nowMs: number): Finding {
+  return ofLife(
+    {
+      category,
+      what: `certificate of the node at ${where}`,
+      ...lifeOf(new X509Certificate(der)),
+      breaks: 'its sidecar connects to it no more',
+      hint: 'is ringfence agent running there; Cassandra reads its file every ten minutes, and by nodetool reloadssl',
+    },
+    nowMs,
+  )
 }
 
 function ofAnswer(where: string, words: string, answer: Exclude<ProbeAnswer, { kind: 'unreachable' }>): Finding {

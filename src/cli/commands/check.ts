@@ -4,7 +4,9 @@ import { RingfenceError } from '../../base/errors.ts'
 import type { StatusAnswer } from '../../control/services/proxies.ts'
 import { AdminClient } from '../admin-client.ts'
 import { type Finding, failure, findingsText } from '../check/finding.ts'
+import { nginxFiles, ofFiles } from '../check/of-files.ts'
 import { ofNginx } from '../check/of-nginx.ts'
+import { ofProviders } from '../check/of-providers.ts'
 import { findingsOf } from '../check/of-status.ts'
 import type { ProbeCertificate } from '../check/probe.ts'
 import { type Door, wayThrough } from '../check/way-through.ts'
@@ -19,6 +21,8 @@ interface CheckFlags extends AdminFlags {
   readonly cassandra?: HostPort[]
   readonly door?: HostPort[]
   readonly nginx: string
+  readonly nginxConfig?: string
+  readonly certificate?: string[]
 }
 
 /** Lives as long as the check takes. */
@@ -40,6 +44,8 @@ export function addCheck(program: Command): void {
       collect(parseHostPort),
     )
     .option('--nginx <program>', 'the NGINX to look at', 'nginx')
+    .option('--nginx-config <file>', 'look at the certificates that NGINX serves by this configuration')
+    .option('--certificate <file>', 'look at a certificate in PEM; may be repeated', collect(String))
     .action(async (flags: CheckFlags) => {
       const findings = await findAll(flags)
       if (flags.output === 'json') printJson({ findings })
@@ -53,7 +59,12 @@ export function addCheck(program: Command): void {
 
 async function findAll(flags: CheckFlags): Promise<Finding[]> {
   const admin = new AdminClient(flags.stateDir)
-  const nginx = ofNginx(flags.nginx)
+  const nowMs = Date.now()
+  const served =
+    flags.nginxConfig === undefined ? { files: [], findings: [] } : nginxFiles(flags.nginx, flags.nginxConfig)
+  const named = (flags.certificate ?? []).map((path) => ({ path, of: 'whoever shows it' }))
+  const files = [...served.findings, ...ofFiles([...served.files, ...named], nowMs)]
+  const nginx = [...ofNginx(flags.nginx), ...files]
   let status: StatusAnswer
   try {
     status = await admin.status()
@@ -66,7 +77,8 @@ async function findAll(flags: CheckFlags): Promise<Finding[]> {
   const certificate = await certificateOf(admin, trustDomain)
   const doors = flags.door?.map((target): Door => ({ target, kind: 'door' })) ?? doorsOf(status)
   return [
-    ...findingsOf(status, Date.now(), flags.certExpiryThreshold),
+    ...findingsOf(status, nowMs, flags.certExpiryThreshold),
+    ...(await ofProviders((await admin.policy()).source, nowMs)),
     ...nginx,
     ...(await wayThrough(doors, certificate, trustDomain)),
     ...(await waysAround(flags.cassandra ?? [], certificate)),

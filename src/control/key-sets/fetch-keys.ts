@@ -16,8 +16,9 @@ export async function fetchKeys(
   { at, caPem, allowPrivate }: KeySource,
   signal: AbortSignal,
   resolve?: GetOptions['resolve'],
+  onServer?: GetOptions['onServer'],
 ): Promise<readonly PublicJwk[]> {
-  const options: GetOptions = { caPem, allowPrivate, signal, ...(resolve === undefined ? {} : { resolve }) }
+  const options: GetOptions = { caPem, allowPrivate, signal, onServer, ...(resolve === undefined ? {} : { resolve }) }
   let keysUrl: string
   if ('keysUrl' in at) keysUrl = at.keysUrl
   else {

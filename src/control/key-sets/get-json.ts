@@ -2,7 +2,7 @@
 import { rootCertificates } from 'node:tls'
 import { RingfenceError } from '../../base/errors.ts'
 import { urlFault } from '../../identity/providers/common.ts'
-import { callOutside, type Resolve, resolveBySystem } from '../../mesh/outside-call.ts'
+import { callOutside, type OutsideCall, type Resolve, resolveBySystem } from '../../mesh/outside-call.ts'
 
 const bytesMax = 512 * 1024
 const msMax = 10_000
@@ -14,11 +14,12 @@ export interface GetOptions {
   readonly signal?: AbortSignal | undefined
   /** For tests: in the place of the system's resolver. */
   readonly resolve?: Resolve
+  readonly onServer?: OutsideCall['onServer']
 }
 
 /** @throws RingfenceError UNAVAILABLE with the address of what was asked for and why not */
 export async function getJson(address: string, options: GetOptions): Promise<unknown> {
-  const { caPem, allowPrivate, signal, resolve = resolveBySystem } = options
+  const { caPem, allowPrivate, signal, onServer, resolve = resolveBySystem } = options
   const fault = urlFault(address, allowPrivate)
   if (fault !== undefined) throw new RingfenceError('UNAVAILABLE', fault)
   const { protocol, hostname, port, origin, pathname, search } = new URL(address)
@@ -33,7 +34,7 @@ export async function getJson(address: string, options: GetOptions): Promise<unk
         path: pathname + search,
         headers: { accept: 'application/json', 'user-agent': 'ringfence' },
         ca: caPem === undefined ? undefined : [...rootCertificates, caPem],
-        ...{ allowPrivate, signal, msMax, answerBytesMax: bytesMax, statusFault },
+        ...{ allowPrivate, signal, msMax, answerBytesMax: bytesMax, statusFault, onServer },
       },
       resolve,
     )

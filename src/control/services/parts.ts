@@ -43,4 +43,6 @@ export interface Instance {
   readonly listen: string
   readonly startedMs: number
   readonly version: string
+  /** Of its own certificate. */
+  readonly ownNotAfterMs: number
 }

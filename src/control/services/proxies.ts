@@ -50,7 +50,11 @@ export const statusAnswer = z.object({
     version: z.string(),
     trustDomain: z.string(),
     svidTtlMs: z.number(),
+    /** Of its own certificate. */
+    ownNotAfterMs: z.number().optional(),
+    issuingNotBeforeMs: z.number().optional(),
     issuingNotAfterMs: z.number(),
+    rootNotBeforeMs: z.number().optional(),
     rootNotAfterMs: z.number(),
   }),
   policyRevision: z.int(),
@@ -64,10 +68,11 @@ export const statusAnswer = z.object({
 export type StatusAnswer = Readonly<z.infer<typeof statusAnswer>>
 
 export function status({ registry, ca, instance, svidTtlMs }: ControlParts): StatusAnswer {
-  const { trustDomain, issuingNotAfterMs, rootNotAfterMs } = ca
+  const { trustDomain, issuingNotBeforeMs, issuingNotAfterMs, rootNotBeforeMs, rootNotAfterMs } = ca
+  const authorities = { issuingNotBeforeMs, issuingNotAfterMs, rootNotBeforeMs, rootNotAfterMs }
   const { policies } = registry
   return {
-    control: { ...instance, trustDomain, svidTtlMs, issuingNotAfterMs, rootNotAfterMs },
+    control: { ...instance, trustDomain, svidTtlMs, ...authorities },
     policyRevision: policies.current.revision,
     policyDigest: policies.digest,
     policyConflict: registry.conflict,
