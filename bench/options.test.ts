@@ -19,7 +19,13 @@ describe('the command line of the bench', () => {
     assert.deepEqual(lengthOf([]), [15, 2])
     assert.deepEqual(lengthOf(['--quick']), [3, 2])
     assert.deepEqual(lengthOf(['--latte']), [40, 3])
-    assert.deepEqual(parseOptions(['--dearest']).dearest, { runs: 3, floodSeconds: 60 })
+    assert.deepEqual(parseOptions(['--dearest']).dearest, {
+      runs: 3,
+      floodSeconds: 60,
+      only: undefined,
+      profileDirectory: undefined,
+    })
+    assert.equal(parseOptions(['--dearest', '--only', 'rows']).dearest?.only, 'rows')
     assert.equal(parseOptions([]).dearest, undefined)
     assert.equal(parseOptions(['--latte']).connections, 8)
     assert.equal(parseOptions(['--quick']).output, undefined)

@@ -2,6 +2,7 @@
 import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { RingfenceError } from '../src/base/errors.ts'
+import type { DearestPlan } from './dearest/plan.ts'
 import { basicLoads, type Load, otherLoads, parseLoad } from './loads.ts'
 
 export interface Options {
@@ -34,7 +35,7 @@ export interface Options {
   /** Everything on all cores, instead of the hops on half of them and the ends on the rest. */
   readonly sharedCores: boolean
   /** The dearest inputs instead of speed. */
-  readonly dearest: { readonly runs: number; readonly floodSeconds: number } | undefined
+  readonly dearest: DearestPlan | undefined
   /** Log-ins by token instead of requests. */
   readonly logIns: LogInsOptions | undefined
   /** Memory instead of speed, with this many idle sessions, after so many seconds of silence. */
@@ -77,6 +78,7 @@ export function parseOptions(args: readonly string[]): Options {
       'shared-cores': { type: 'boolean', default: false },
       memory: { type: 'boolean', default: false },
       dearest: { type: 'boolean', default: false },
+      only: { type: 'string' },
       'log-ins': { type: 'boolean', default: false },
       sessions: { type: 'string', default: '10000' },
       output: { type: 'string' },
@@ -110,7 +112,14 @@ export function parseOptions(args: readonly string[]): Options {
     stateDir: resolve(values['state-dir']),
     latte,
     nodes: wholeNumber('nodes', values.nodes),
-    dearest: values.dearest ? { runs: quick ? 1 : 3, floodSeconds: quick ? 25 : 60 } : undefined,
+    dearest: values.dearest
+      ? {
+          runs: quick ? 1 : 3,
+          floodSeconds: quick ? 25 : 60,
+          only: values.only,
+          profileDirectory: pathOf(values.profile),
+        }
+      : undefined,
     logIns: values['log-ins']
       ? {
           rounds: wholeNumber('rounds', values.rounds ?? (quick ? '1' : '5')),

@@ -4,7 +4,7 @@
  *
  *     npm run bench -- [--quick] [--rounds N] [--loads 16x1,128x1-tls,driver] [--systems direct,envoy,mesh] [--against COMMIT]
  *     npm run bench -- --latte
- *     npm run bench -- --dearest [--quick]
+ *     npm run bench -- --dearest [--quick] [--only TEXT]
  *     npm run bench -- --log-ins [--quick] [--rate 500]
  *
  * All systems are up at once and idle but for the one that is measured; rounds go through all of them in turn and the table

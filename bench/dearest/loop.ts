@@ -12,6 +12,7 @@ import { type MeshSystem, startMesh } from '../systems/mesh.ts'
 import type { BenchContext } from '../systems/system.ts'
 import { DearestClient, query } from './client.ts'
 import { dearInputs } from './inputs.ts'
+import { type DearestPlan, wants } from './plan.ts'
 import { dearestPolicy, neighbour, subjectOf, type Verdict, verdicts } from './policy.ts'
 import { markdown } from './table.ts'
 
@@ -28,12 +29,23 @@ interface Row {
   readonly neighbourMs: number
 }
 
-export async function reportLoop(context: BenchContext, runs: number, say: (line: string) => void): Promise<number> {
+const largePolicy = 'a policy of 4,000 rules put in force'
+const wideKeyspace = 'a keyspace of 2,000 tables read'
+
+export async function reportLoop(
+  context: BenchContext,
+  plan: DearestPlan,
+  say: (line: string) => void,
+): Promise<number> {
+  const { runs } = plan
+  const inputs = dearInputs.filter(({ name }) => wants(plan, name))
+  const others = [largePolicy, wideKeyspace].filter((name) => wants(plan, name))
+  if (inputs.length + others.length === 0) return 0
   const probe = join(context.directory, 'probe')
   const mesh = await startMesh(context, {
     name: 'dearest',
     policy: dearestPolicy(),
-    sidecarEnv: { NODE_OPTIONS: `--import=${join(import.meta.dirname, 'probe.ts')}`, DEAREST_PROBE: probe },
+    sidecarEnv: { NODE_OPTIONS: nodeOptions(plan), DEAREST_PROBE: probe },
   })
   const measuring = new Measuring(mesh, probe)
   const rows: Row[] = []
@@ -49,7 +61,7 @@ export async function reportLoop(context: BenchContext, runs: number, say: (line
     say(cellsOf(row).join('  '))
   }
   show(await measuring.least('nothing', '', runs, async () => 'nothing'))
-  for (const input of dearInputs) {
+  for (const input of inputs) {
     for (const verdict of verdicts) {
       const requests = input.requests()
       const ask = async (): Promise<string> => said(await clients.get(verdict)!.ask(requests))
@@ -63,25 +75,37 @@ export async function reportLoop(context: BenchContext, runs: number, say: (line
       }
     }
   }
-  const revisions = Array.from({ length: runs }, (_, at) => dearestPolicy(4_000 + at))
-  show(
-    await measuring.least('a policy of 4,000 rules put in force', '', runs, async () => {
-      await mesh.applyPolicy(revisions.pop()!)
-      await sleep(8_000)
-      return 'applied'
-    }),
-  )
-  show(
-    await measuring.least('a keyspace of 2,000 tables read', '', runs, async () => {
-      await clients.get('permitted')!.ask([query('CREATE KEYSPACE bench WITH wide = 2000')])
-      await sleep(4_000)
-      return 'read'
-    }),
-  )
+  if (others.includes(largePolicy)) {
+    const revisions = Array.from({ length: runs }, (_, at) => dearestPolicy(4_000 + at))
+    show(
+      await measuring.least(largePolicy, '', runs, async () => {
+        await mesh.applyPolicy(revisions.pop()!)
+        await sleep(8_000)
+        return 'applied'
+      }),
+    )
+  }
+  if (others.includes(wideKeyspace)) {
+    const client = clients.get('permitted') ?? (await open('permitted'))
+    show(
+      await measuring.least(wideKeyspace, '', runs, async () => {
+        await client.ask([query('CREATE KEYSPACE bench WITH wide = 2000')])
+        await sleep(4_000)
+        return 'read'
+      }),
+    )
+  }
   measuring.stop()
   for (const client of clients.values()) client.close()
   console.log(markdown(titles, rows.map(cellsOf)))
   return rows.filter((row) => !isWithin(row)).length
+}
+
+function nodeOptions({ profileDirectory }: DearestPlan): string {
+  const probing = `--import=${join(import.meta.dirname, 'probe.ts')}`
+  return profileDirectory === undefined
+    ? probing
+    : `${probing} --cpu-prof --cpu-prof-interval=250 --cpu-prof-dir=${profileDirectory}`
 }
 
 function said(opcodes: readonly number[]): string {

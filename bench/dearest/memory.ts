@@ -13,6 +13,7 @@ import { type MeshSystem, startMesh } from '../systems/mesh.ts'
 import type { BenchContext } from '../systems/system.ts'
 import { DearestClient, query } from './client.ts'
 import { type Kind, kinds, MiB } from './memory-kinds.ts'
+import { type DearestPlan, wants } from './plan.ts'
 import { dearestPolicy, neighbour, subjectOf } from './policy.ts'
 import { markdown } from './table.ts'
 
@@ -38,7 +39,13 @@ interface Identities {
   readonly other: Credentials
 }
 
-export async function reportDearestMemory(context: BenchContext, say: (line: string) => void): Promise<number> {
+export async function reportDearestMemory(
+  context: BenchContext,
+  plan: DearestPlan,
+  say: (line: string) => void,
+): Promise<number> {
+  const rowsOf = (door: string): Kind[] => kinds.filter(({ name }) => wants(plan, `${name}, ${door}`))
+  if (rowsOf('sidecar').length + rowsOf('gateway').length === 0) return 0
   const before = new Set(stubs())
   const env = { NODE_OPTIONS: '--max-old-space-size=256' }
   const mesh = await startMesh(context, {
@@ -59,7 +66,7 @@ export async function reportDearestMemory(context: BenchContext, say: (line: str
   ]
   const rows: string[][] = []
   for (const door of doors) {
-    for (const kind of kinds) {
+    for (const kind of rowsOf(door.name)) {
       const row = await measure(mesh, stub, kind, door, identities)
       rows.push(row)
       say(row.join('  '))

@@ -13,6 +13,7 @@ import { AdminClient } from '../../src/cli/admin-client.ts'
 import { freePort, start, untilListening } from '../processes.ts'
 import type { BenchContext } from '../systems/system.ts'
 import type { JunkPlan, JunkResult } from './junk.ts'
+import { type DearestPlan, wants } from './plan.ts'
 import { markdown } from './table.ts'
 
 const agentsCount = 20
@@ -21,9 +22,12 @@ const perSecond = 1_000
 
 export async function reportStrangers(
   context: BenchContext,
-  seconds: number,
+  plan: DearestPlan,
   say: (line: string) => void,
 ): Promise<number> {
+  const seconds = plan.floodSeconds
+  const kinds = (['kept', 'new'] as const).filter((connections) => wants(plan, `strangers ${connections}`))
+  if (kinds.length === 0) return 0
   const directory = join(context.directory, 'strangers')
   mkdirSync(directory)
   const stateDir = join(directory, 'control')
@@ -44,7 +48,7 @@ export async function reportStrangers(
     }),
   )
   const rows: string[][] = []
-  for (const connections of ['kept', 'new'] as const) {
+  for (const connections of kinds) {
     const row = await measure(agents, { port, perSecond, seconds, connections })
     rows.push(row)
     say(row.join('  '))

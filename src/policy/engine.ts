@@ -9,18 +9,18 @@ import { limits as dataPathLimits } from '../base/limits.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import { type Asking, ofParty } from './asking.ts'
 import type { RequestNeeds } from './conditions.ts'
-import { evaluateData } from './data/evaluate.ts'
+import { evaluateInSteps } from './data/evaluate.ts'
+import { Deliberations, isLarge, type Subject } from './deliberation.ts'
 import { type Denial, defaultDenyRule, denialBy } from './denial.ts'
 import type { ExplainedAccess } from './explain.ts'
 import { explainAccesses } from './explain.ts'
 import { type InForceLimits, PolicyInForce } from './in-force.ts'
 import { Judgement, joinRules } from './judgement.ts'
 import type { Obligations } from './obligations.ts'
-import type { Pace } from './pace.ts'
-import { mustWait, unpaced } from './pace.ts'
+import { inOneGo, mustWait, type Pace, type Steps, unpaced } from './pace.ts'
 import type { CompiledPolicy } from './policy.ts'
 import type { Principal } from './principal.ts'
-import { refine } from './refine.ts'
+import { refine, refineInSteps } from './refine.ts'
 import type { RequestContext, SchemaView } from './request.ts'
 import { emptySchema, neutralRequest } from './request.ts'
 import { noObligations, onlyVisible, withColumns } from './shown.ts'
@@ -127,6 +127,7 @@ export interface Explanation {
 export class PolicyEngine {
   readonly #limits: InForceLimits
   #inForce: PolicyInForce | undefined
+  readonly #deliberations = new Deliberations<Decision>()
   #revision = 0
   #installs = 0
 
@@ -171,7 +172,10 @@ export class PolicyEngine {
     return this.#decide(principal, facts, request, schema, epoch, unpaced)
   }
 
-  /** As `decide`, at a pace: undefined where it has to wait. What was found is remembered, so that it comes to its end when it is called again. */
+  /**
+   * As `decide`, at a pace: undefined where it has to wait, and be asked for again with the same request. It comes to its end: what was found
+   * is remembered, and of a large statement how far it was.
+   */
   decideWithin(
     pace: Pace,
     principal: Principal,
@@ -188,6 +192,7 @@ export class PolicyEngine {
     }
   }
 
+  /** @throws `mustWait` where it has to wait */
   #decide(
     principal: Principal,
     facts: StatementFacts,
@@ -198,17 +203,25 @@ export class PolicyEngine {
   ): Decision {
     const inForce = this.#inForce
     if (inForce === undefined) return this.denial(defaultDenyRule, `${principal.spiffeId}: no policy is in force`)
+    const subject = { view: inForce.verdicts.viewOf(principal, pace), facts, request, schema, epoch }
+    if (pace === unpaced || !isLarge(facts)) return inOneGo(this.#steps(inForce, subject, pace))
+    const decision = this.#deliberations.goOn(pace, subject, (asking) => this.#steps(inForce, subject, asking))
+    if (decision === undefined) throw mustWait
+    return decision
+  }
+
+  *#steps(inForce: PolicyInForce, { view, facts, request, schema, epoch }: Subject, pace: Pace): Steps<Decision> {
     const { verdicts } = inForce
-    const view = verdicts.viewOf(principal, pace)
-    const refined = refine(facts, schema)
+    const { principal } = view
+    const refined = yield* refineInSteps(facts, schema)
     const judgement = new Judgement()
     const questions = inForce.questions()
     const asking: Asking = { view, request, schema, conditional: refined.conditional, questions, pace }
-    const denied = inForce.judge(asking, refined, judgement)
+    const denied = yield* inForce.judge(asking, refined, judgement)
     if (denied !== undefined) return denied
     // Whoever may read many columns may also be asked about many masks.
     const asked: Asking = { ...asking, questions: inForce.questions() }
-    const data = evaluateData(inForce.policy.data, {
+    const data = yield* evaluateInSteps(inForce.policy.data, {
       facts: refined,
       schema: schema ?? emptySchema,
       askers: view.parties.map(({ party }, at) => {
@@ -220,7 +233,7 @@ export class PolicyEngine {
     for (const name of data.observed) judgement.observed.add(name)
     return new Granted(epoch, view.contextUse.untilMs(request.nowMs), {
       rule: joinRules(judgement.allowedBy),
-      revision: this.#revision,
+      revision: inForce.revision,
       obligations: judgement.visibleOnly
         ? onlyVisible(data.obligations)
         : withColumns(data.obligations, verdicts, refined, schema),

@@ -20,7 +20,7 @@ import {
 } from './denial.ts'
 import { mayDescribe, tellsNames } from './describe.ts'
 import type { Judgement } from './judgement.ts'
-import type { Pace } from './pace.ts'
+import { type Pace, type Steps, whenAnswered } from './pace.ts'
 import type { CompiledPolicy } from './policy.ts'
 import { type Principal, partyName } from './principal.ts'
 import { refusedColumns } from './refused-columns.ts'
@@ -29,6 +29,9 @@ import { resourceWords } from './resource-words.ts'
 import type { Verdict } from './verdict.ts'
 import { Verdicts, type VerdictsLimits } from './verdicts.ts'
 import { type Visibility, visibilityOf } from './visibility.ts'
+
+/** Statements of a BATCH between two looks at the clock. */
+const childrenAStep = 16
 
 export interface InForceLimits extends VerdictsLimits {
   /** Different verdicts that one statement may need. */
@@ -66,47 +69,55 @@ export class PolicyInForce {
   }
 
   /** Stops at the first access that is refused. */
-  judge(asking: Asking, facts: StatementFacts, judgement: Judgement): Denial | undefined {
-    const { verdicts } = this
-    const { principal } = asking.view
-    const bound = this.#accessesMax
+  *judge(asking: Asking, facts: StatementFacts, judgement: Judgement): Steps<Denial | undefined> {
     for (const access of facts.accesses) {
-      if (isUndeniable(access)) {
-        judgement.allowedBy.add(driverMetadataRule)
-        continue
-      }
-      const verdict = verdicts.judge(asking, access)
-      if (asking.questions.exceeded) {
-        const text = `${principal.spiffeId}: the statement needs more than ${bound} different permissions; divide it`
-        return this.#denial(tooManyObjectsRule, text)
-      }
-      if (verdict.outcome === 'allowed') {
-        judgement.take(verdict)
-        if (tellsNames(facts, access) && !this.visibility(principal, asking.pace).all) judgement.visibleOnly = true
-      } else if (mayDescribe(facts, access, verdict, this.visibility(principal, asking.pace))) {
-        judgement.allowedBy.add(visibleObjectsRule)
-        judgement.visibleOnly = true
-      } else {
-        const seen = access.resource.kind === 'table' && this.#isSeen(asking, access.resource)
-        const columns = seen ? refusedColumns(verdicts, asking, access) : ''
-        return this.#denialOf(verdict.refused ?? principal, principal, facts, access, ruleOf(verdict), columns)
-      }
+      const denied = yield* whenAnswered(() => this.#judgeAccess(asking, facts, access, judgement))
+      if (denied !== undefined) return denied
     }
     // Statements that need the same share one list; a BATCH text may have thousands that differ in their TTL.
     const judged = new Set<readonly Access[]>()
     for (const child of new Set(facts.children)) {
       if (child.accesses.length > 0 && judged.has(child.accesses)) continue
       judged.add(child.accesses)
-      const denied = this.judge({ ...asking, conditional: child.conditional }, child, judgement)
+      if (judged.size % childrenAStep === 0) yield false
+      const denied = yield* this.judge({ ...asking, conditional: child.conditional }, child, judgement)
       if (denied !== undefined) return denied
     }
     if (facts.accesses.length > 0 || facts.children.length > 0) return undefined
     // Only an empty BATCH may ask for nothing; any other statement without accesses is one that was not understood.
     if (facts.verb !== 'BATCH') {
-      return this.#denial(defaultDenyRule, `${principal.spiffeId} may not run ${printable(facts.verb)}`)
+      return this.#denial(defaultDenyRule, `${asking.view.principal.spiffeId} may not run ${printable(facts.verb)}`)
     }
     judgement.allowedBy.add(nothingTouchedRule)
     return undefined
+  }
+
+  /** @throws `mustWait` where it has to wait */
+  #judgeAccess(asking: Asking, facts: StatementFacts, access: Access, judgement: Judgement): Denial | undefined {
+    const { verdicts } = this
+    const { principal } = asking.view
+    if (isUndeniable(access)) {
+      judgement.allowedBy.add(driverMetadataRule)
+      return undefined
+    }
+    const verdict = verdicts.judge(asking, access)
+    if (asking.questions.exceeded) {
+      const text = `${principal.spiffeId}: the statement needs more than ${this.#accessesMax} different permissions; divide it`
+      return this.#denial(tooManyObjectsRule, text)
+    }
+    if (verdict.outcome === 'allowed') {
+      judgement.take(verdict)
+      if (tellsNames(facts, access) && !this.visibility(principal, asking.pace).all) judgement.visibleOnly = true
+      return undefined
+    }
+    if (mayDescribe(facts, access, verdict, this.visibility(principal, asking.pace))) {
+      judgement.allowedBy.add(visibleObjectsRule)
+      judgement.visibleOnly = true
+      return undefined
+    }
+    const seen = access.resource.kind === 'table' && this.#isSeen(asking, access.resource)
+    const columns = seen ? refusedColumns(verdicts, asking, access) : ''
+    return this.#denialOf(verdict.refused ?? principal, principal, facts, access, ruleOf(verdict), columns)
   }
 
   #isSeen(

@@ -45,12 +45,22 @@ export class NameClasses {
   /** Begins with `=` for a name of its own, with `~` for others. */
   of(name: string): string {
     if (this.#exact.has(name)) return `=${name}`
+    const beginning = this.#beginningOf(name)
+    return beginning === undefined ? '~' : `~${beginning}*`
+  }
+
+  /** Whether one of the patterns includes the name. */
+  has(name: string): boolean {
+    return this.#exact.has(name) || this.#beginningOf(name) !== undefined
+  }
+
+  #beginningOf(name: string): string | undefined {
     this.#lengths ??= [...new Set(Array.from(this.#beginnings, ({ length }) => length))].sort((a, b) => b - a)
     for (const length of this.#lengths) {
       if (length > name.length) continue
       const beginning = name.slice(0, length)
-      if (this.#beginnings.has(beginning)) return `~${beginning}*`
+      if (this.#beginnings.has(beginning)) return beginning
     }
-    return '~'
+    return undefined
   }
 }

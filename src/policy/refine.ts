@@ -6,14 +6,33 @@
  * nothing more.
  */
 import type { Access, Resource, StatementFacts } from '../cql/statement/facts.ts'
+import { inOneGo, type Steps } from './pace.ts'
 import type { SchemaView, TableInfo } from './request.ts'
+
+/** Statements of a BATCH between two looks at the clock. */
+const childrenAStep = 64
 
 /**
  * @param facts with resolved keyspaces
  * @param schema undefined where none is at hand: then a SELECT scans that restricts no column by `=` or IN
- * @param inBatch it is a statement of a BATCH, whose conditions answer with whole primary keys
  */
-export function refine(facts: StatementFacts, schema: SchemaView | undefined, inBatch = false): StatementFacts {
+export function refine(facts: StatementFacts, schema: SchemaView | undefined): StatementFacts {
+  return inOneGo(refineInSteps(facts, schema))
+}
+
+/** As `refine`; a BATCH may have thousands of statements. */
+export function* refineInSteps(facts: StatementFacts, schema: SchemaView | undefined): Steps<StatementFacts> {
+  const children = yield* refineAll(facts.children, schema)
+  return refineOne(facts, schema, children, false)
+}
+
+/** @param inBatch it is a statement of a BATCH, whose conditions answer with whole primary keys */
+function refineOne(
+  facts: StatementFacts,
+  schema: SchemaView | undefined,
+  children: readonly StatementFacts[],
+  inBatch: boolean,
+): StatementFacts {
   const accesses = new Accesses(facts.accesses)
   const { keyspace, table, verb } = facts
   if (verb === 'SELECT' && keyspace !== undefined && table !== undefined) {
@@ -43,7 +62,6 @@ export function refine(facts: StatementFacts, schema: SchemaView | undefined, in
       accesses.shownByWrite(facts, schema.table(keyspace, table), inBatch)
   }
   if (verb === 'DROP INDEX' && schema !== undefined) accesses.dropIndex(facts, schema)
-  const children = refineAll(facts.children, schema)
   const columnsUsed = usedColumns(facts, schema)
   if (children === facts.children && columnsUsed === facts.columnsUsed && !accesses.changed) return facts
   return { ...facts, accesses: accesses.list, columnsUsed, children }
@@ -121,19 +139,25 @@ class Accesses {
 }
 
 /** Statements that share one facts object share one afterwards too. */
-function refineAll(children: readonly StatementFacts[], schema: SchemaView | undefined): readonly StatementFacts[] {
+function* refineAll(
+  children: readonly StatementFacts[],
+  schema: SchemaView | undefined,
+): Steps<readonly StatementFacts[]> {
   if (children.length === 0) return children
   let changed = false
   const known = new Map<StatementFacts, StatementFacts>()
-  const refined = children.map((child) => {
+  const refined: StatementFacts[] = []
+  for (const child of children) {
     let one = known.get(child)
     if (one === undefined) {
-      one = refine(child, schema, true)
+      // A statement of a BATCH has none of its own.
+      one = refineOne(child, schema, child.children, true)
       known.set(child, one)
       changed ||= one !== child
+      if (known.size % childrenAStep === 0) yield false
     }
-    return one
-  })
+    refined.push(one)
+  }
   return changed ? refined : children
 }
 
@@ -179,6 +203,8 @@ function isTable(resource: Resource, keyspace: string, table: string): boolean {
 }
 
 function isSame(a: Resource, b: Resource): boolean {
+  if (a === b) return true
+  if (a.kind !== b.kind) return false
   return JSON.stringify(Object.entries(a).sort()) === JSON.stringify(Object.entries(b).sort())
 }
 

@@ -62,7 +62,8 @@ function unknownName(
 ): string | undefined {
   for (const { permission, resource, columns: named } of accesses) {
     if (resource.kind === 'table' && resource.keyspace === keyspace && resource.table === table && named !== '*') {
-      const unknown = named.find((column) => !columns.includes(column))
+      const known = new Set(columns)
+      const unknown = named.find((column) => !known.has(column))
       if (unknown !== undefined) return `undefined column name ${printable(unknown)} in table ${keyspace}.${table}`
     }
     const isFunction = permission === 'EXECUTE' && resource.kind === 'function' && resource.keyspace === keyspace
@@ -136,9 +137,19 @@ export function hiddenView(
   return undefined
 }
 
+interface SchemaSeen {
+  readonly of: SchemaView
+  readonly seen: SchemaView
+}
+
+/** A decision that takes several turns goes on by the same one. No LRU: they go with their visibility. */
+const seenBy = new WeakMap<Visibility, SchemaSeen>()
+
 /** The schema as it is for them. */
 export function withoutHiddenViews(schema: SchemaView, visibility: Visibility): SchemaView {
-  return {
+  const known = seenBy.get(visibility)
+  if (known?.of === schema) return known.seen
+  const seen: SchemaView = {
     table: (keyspace, name) => {
       const info = schema.table(keyspace, name)
       return info?.base === undefined || seesTable(visibility, keyspace, name, info.base) ? info : undefined
@@ -146,6 +157,8 @@ export function withoutHiddenViews(schema: SchemaView, visibility: Visibility): 
     indexedTable: (keyspace, index) => schema.indexedTable(keyspace, index),
     hasFunction: (keyspace, name) => schema.hasFunction?.(keyspace, name) === true,
   }
+  seenBy.set(visibility, { of: schema, seen })
+  return seen
 }
 
 function knows(schema: TouchedSchema, keyspace: string): boolean {

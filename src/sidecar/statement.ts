@@ -4,6 +4,7 @@ import type { EventStatement } from '../audit/event.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import { meaningOf } from '../cql/statement/meaning.ts'
+import { isLarge } from '../policy/deliberation.ts'
 import type { Decision, Denial } from '../policy/engine.ts'
 import { inlineTextMax } from './analyst.ts'
 import { changesSchema } from './schema/doubts.ts'
@@ -23,6 +24,8 @@ export interface Judged extends EventStatement {
   readonly keyspaceCounts: boolean
   /** See `isResolvedLate`. */
   readonly resolvedLate: boolean
+  /** See `isLarge`. */
+  readonly large: boolean
   /** See `changesSchema`. */
   readonly changesSchema: boolean
   /** See `namesTopology`. */
@@ -67,6 +70,7 @@ export function undecided(
     resolvedLate: keyspaceCounts && isResolvedLate(facts),
     facts,
     schema,
+    large: isLarge(facts),
     changesSchema: changesSchema(facts),
     namesTopology: namesTopology(facts),
     showsAddresses: showsAddresses(facts),

@@ -55,6 +55,21 @@ const inputs: readonly (readonly [what: string, requests: () => readonly Buffer[
   ['a BATCH of 8,000 texts with strings', () => [textBatch(list(8_000, (at) => insert(`'${at}'`)))], /^result 1$/],
   ['a BATCH of 1,000 tables', () => [textBatch(list(1_000, (at) => insert('1', `t${at}`)))], /^result 1$/],
   [
+    'a SELECT with 8,000 relations',
+    () => [query(`SELECT v FROM shop.items WHERE ${list(8_000, (at) => `c${at}=${at}`).join(' AND ')}`)],
+    /^echo: SELECT/,
+  ],
+  [
+    'an UPDATE of one null with 8,000 relations',
+    () => [query(`UPDATE shop.items SET v=null WHERE ${list(8_000, (at) => `c${at}=${at}`).join(' AND ')}`)],
+    /^echo: UPDATE/,
+  ],
+  [
+    'a BATCH text of 8,000 statements',
+    () => [query(`BEGIN BATCH ${list(8_000, (at) => insert(`'${at}'`)).join(' ')} APPLY BATCH`)],
+    /^echo: BEGIN/,
+  ],
+  [
     '200 QUERYs of 8 KB at once',
     () => list(200, (at) => query(`SELECT v FROM shop.items WHERE k IN ('${at}'${",'y'".repeat(1_900)})`, at)),
     /^echo: SELECT/,

@@ -29,6 +29,7 @@ export class Findings {
   readonly #observed = new Set<string>()
   readonly #checks = new Set<RequestCheck>()
   readonly #masks = new Map<string, ColumnMask>()
+  readonly #shown = new Map<object, Set<object>>()
 
   refuse({ name, observe }: Rule, text: string): void {
     if (observe) this.#observed.add(name)
@@ -54,6 +55,15 @@ export class Findings {
       column,
       held === undefined ? { column, mask, rule: name } : stricter(held, { column, mask, rule: name }),
     )
+  }
+
+  /** True once for each table and party: thousands of conditions of a BATCH may answer with the same row. */
+  showsFirst(party: object, table: object): boolean {
+    const tables = this.#shown.get(party) ?? new Set()
+    this.#shown.set(party, tables)
+    if (tables.has(table)) return false
+    tables.add(table)
+    return true
   }
 
   /** Of a statement that neither reads nor writes rows. */

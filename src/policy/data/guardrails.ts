@@ -1,6 +1,7 @@
 /** Limits on what one statement may cost, and on the times it may name. Who asks does not matter. */
 import type { Amount, StatementFacts } from '../../cql/statement/facts.ts'
 import type { RequestCheck } from '../obligations.ts'
+import type { Steps } from '../pace.ts'
 import type { TableInfo } from '../request.ts'
 import type { Findings } from './findings.ts'
 import type { Bound, TableRules, TimestampBounds } from './rules.ts'
@@ -90,15 +91,11 @@ function onlyRemoves({ verb, assignments, accesses, restrictions }: StatementFac
   if (verb === 'DELETE') return true
   if (verb !== 'UPDATE' || assignments.length === 0) return false
   if (!assignments.every(({ part, value }) => part === 'whole' && value === 'null')) return false
+  const removedOrKey = new Set(assignments.map(({ column }) => column))
+  for (const { columns } of restrictions) for (const column of columns) removedOrKey.add(column)
   return accesses.every(
     ({ permission, columns }) =>
-      permission !== 'MODIFY' ||
-      (columns !== '*' &&
-        columns.every(
-          (column) =>
-            assignments.some((assignment) => assignment.column === column) ||
-            restrictions.some((restriction) => restriction.columns.includes(column)),
-        )),
+      permission !== 'MODIFY' || (columns !== '*' && columns.every((column) => removedOrKey.has(column))),
   )
 }
 
@@ -143,8 +140,11 @@ export function partitionOf(facts: StatementFacts, table: TableInfo | undefined)
   return JSON.stringify(key)
 }
 
+/** Between two looks at the clock. */
+const writesAStep = 64
+
 /** How many partitions writes name by themselves, and the lists that the request's values fill. */
-interface PartitionsWritten {
+export interface PartitionsWritten {
   readonly written: number
   readonly lists: readonly PartitionLists[]
 }
@@ -154,16 +154,18 @@ interface PartitionsWritten {
  * held against the same count, so that it is made once.
  * @param firstMarker of the first of them
  */
-export function partitionsWritten(
+export function* partitionsWritten(
   writes: readonly StatementFacts[],
   tableOf: (write: StatementFacts) => TableInfo | undefined,
   firstMarker: number,
-): PartitionsWritten {
+): Steps<PartitionsWritten> {
   const named = new Set<string>()
   const lists: PartitionLists[] = []
   let others = 0
   let markerAt = firstMarker
+  let steps = 0
   for (const write of writes) {
+    if (++steps % writesAStep === 0) yield false
     const table = tableOf(write)
     const { times, markers } = partitionLists(write, table?.partitionKey)
     if (markers.length > 0) {

@@ -2,7 +2,8 @@
  * Masked columns. A SELECT may show a masked column, as masked. Every other use would tell something of its values, and is refused.
  */
 import type { StatementFacts } from '../../cql/statement/facts.ts'
-import { matchesName } from '../names.ts'
+import { matchesName, NameClasses } from '../names.ts'
+import { type Steps, whenAnswered } from '../pace.ts'
 import type { Party } from '../principal.ts'
 import { listsIndexed } from '../refine.ts'
 import type { TableInfo } from '../request.ts'
@@ -10,6 +11,9 @@ import { namesParty } from '../subjects.ts'
 import type { Findings } from './findings.ts'
 import type { TableMask, TableRules } from './rules.ts'
 import { printable } from './words.ts'
+
+/** Questions whether a mask covers a column, between two looks at the clock: some 20 ns each. */
+const masksAStep = 4096
 
 export interface MaskedRead {
   readonly party: Party
@@ -22,21 +26,21 @@ export interface MaskedRead {
   readonly unmasked: (column: string | '*') => boolean
 }
 
-export function judgeMasks(findings: Findings, read: MaskedRead): void {
+export function* judgeMasks(findings: Findings, read: MaskedRead): Steps<void> {
   const { party, rules, table } = read
   const masks = (table === undefined ? rules.keyspaceMasks : rules.masks).filter((mask) => binds(mask, party))
   if (masks.length === 0) return
-  if (table === undefined) judgeUnknown(findings, read, masks)
-  else judgeKnown(findings, read, masks, table)
+  if (table === undefined) yield* judgeUnknown(findings, read, masks)
+  else yield* judgeKnown(findings, read, masks, table)
 }
 
-function judgeKnown(findings: Findings, read: MaskedRead, masks: readonly TableMask[], table: TableInfo): void {
+function* judgeKnown(findings: Findings, read: MaskedRead, masks: readonly TableMask[], table: TableInfo): Steps<void> {
   const { facts, rules, unmasked } = read
   const { selection } = facts
   const isSelect = facts.verb === 'SELECT'
   const mentioned = mentionedIn(read)
   // The answer of a failed condition shows the row, or the key and the condition's columns; that of any other write shows nothing.
-  const answered = isSelect || facts.conditional ? table.columns : []
+  const answered = isSelect || (facts.conditional && findings.showsFirst(read.party, rules)) ? table.columns : []
   const shown = new Set(isSelect && selection !== '*' ? (selection ?? []) : answered)
   const used = new Set(facts.columnsUsed)
   for (const column of comparedByWrite(facts, table)) used.add(column)
@@ -47,10 +51,17 @@ function judgeKnown(findings: Findings, read: MaskedRead, masks: readonly TableM
   } else if (isSelect && mentioned !== '*') {
     for (const column of mentioned) if (!shown.has(column)) used.add(column)
   }
+  let looked = 0
   for (const column of new Set([...used, ...shown])) {
     if (column === undefined) continue
+    looked += masks.length
+    if (looked >= masksAStep) {
+      looked = 0
+      yield false
+    }
     const covering = masks.filter(({ columns }) => covers(columns, column))
-    if (covering.length === 0 || unmasked(column.endsWith('*') ? '*' : column)) continue
+    if (covering.length === 0) continue
+    if (yield* whenAnswered(() => unmasked(column.endsWith('*') ? '*' : column))) continue
     if (used.has(column)) {
       const text = `column ${printable(column)} of ${rules.label} is masked, so it may only be selected as it stands`
       for (const { rule } of covering) findings.refuse(rule, text)
@@ -58,13 +69,19 @@ function judgeKnown(findings: Findings, read: MaskedRead, masks: readonly TableM
   }
 }
 
-function judgeUnknown(findings: Findings, read: MaskedRead, masks: readonly TableMask[]): void {
+function* judgeUnknown(findings: Findings, read: MaskedRead, masks: readonly TableMask[]): Steps<void> {
   const mentioned = mentionedIn(read)
   const columns = mentioned === '*' ? ['*'] : [...mentioned, ...comparedByWrite(read.facts, undefined)]
   const text = `the columns of ${read.rules.label} are not known, so they cannot be masked`
+  let looked = 0
   for (const column of columns) {
+    looked += masks.length
+    if (looked >= masksAStep) {
+      looked = 0
+      yield false
+    }
     const covering = masks.filter((mask) => mentioned === '*' || covers(mask.columns, column))
-    if (covering.length === 0 || read.unmasked(column)) continue
+    if (covering.length === 0 || (yield* whenAnswered(() => read.unmasked(column)))) continue
     for (const { rule } of covering) findings.refuse(rule, text)
   }
 }
@@ -93,7 +110,7 @@ function mentionedIn({ facts }: MaskedRead): readonly string[] | '*' {
     if (permission !== 'SELECT' || resource.kind !== 'table') continue
     if (resource.keyspace !== facts.keyspace || resource.table !== facts.table) continue
     if (columns === '*') return '*'
-    mentioned.push(...columns)
+    for (const column of columns) mentioned.push(column)
   }
   return mentioned
 }
@@ -103,6 +120,18 @@ function binds({ rule }: TableMask, party: Party): boolean {
   return rule.subjects === undefined || namesParty(rule.subjects, party)
 }
 
+/** Of longer lists of patterns, which may have thousands. No LRU: they go with their policy. */
+const classesOf = new WeakMap<readonly string[], NameClasses>()
+const listMax = 8
+
 function covers(patterns: readonly string[] | undefined, column: string): boolean {
-  return patterns?.some((pattern) => matchesName(pattern, column)) ?? true
+  if (patterns === undefined) return true
+  if (patterns.length <= listMax) return patterns.some((pattern) => matchesName(pattern, column))
+  let classes = classesOf.get(patterns)
+  if (classes === undefined) {
+    classes = new NameClasses()
+    classes.add(patterns)
+    classesOf.set(patterns, classes)
+  }
+  return classes.has(column)
 }

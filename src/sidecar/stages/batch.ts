@@ -39,6 +39,8 @@ export function judgeBatch(request: Request, session: Session): Step {
         : statementOf(request, session, text, keyspace)
     if (part === undefined && text !== undefined) return Step.WAIT
     if (part === undefined) return unprepared(request, session, bytes.subarray(idStart, idEnd))
+    // How far the decisions on its parts are is kept there from one turn to the next.
+    if (part.large) return judgeInPieces(request, session)
     parts.push(part)
   }
   const whole = session.shared.judge.whole(batchFacts(parts, batch.type), keyspace, parts)
