@@ -1,8 +1,10 @@
 /**
  * Tells everyone who wants to know what happened: first the barrier, then the consumers in the order in which they were given.
  *
- * Rule: a consumer that throws costs itself that event, and nobody else anything. The barrier's own faults are the session's.
+ * Rule: a consumer that throws, now or later, costs itself that event, and nobody else anything. The barrier's own faults are the session's.
  */
+import { containFault, containRest, nothingEnds } from '../base/contained.ts'
+import { assert } from '../base/errors.ts'
 import type { Barrier, Consumer, TransactionEvent } from './event.ts'
 import type { RefusedLogIn } from './record.ts'
 
@@ -11,21 +13,21 @@ export interface TransactionsOptions {
   readonly consumers: readonly Consumer[]
   /** Makes sure that the barrier's `endTurn` is called after this turn. */
   readonly wake: () => void
-  readonly onFault: (reason: unknown) => void
 }
+
+/** Of faults. */
+const place = 'a consumer of transactions'
 
 export class Transactions {
   readonly #barrier: Barrier
   readonly #wake: () => void
-  readonly #onFault: (reason: unknown) => void
   readonly #consumers: readonly Consumer[]
   readonly #atBegin: readonly Consumer[]
   readonly #atEnd: readonly Consumer[]
 
-  constructor({ barrier, consumers, wake, onFault }: TransactionsOptions) {
+  constructor({ barrier, consumers, wake }: TransactionsOptions) {
     this.#barrier = barrier
     this.#wake = wake
-    this.#onFault = onFault
     this.#consumers = consumers
     this.#atBegin = consumers.filter(({ begun }) => begun !== undefined)
     this.#atEnd = consumers.filter(({ ended }) => ended !== undefined)
@@ -39,7 +41,7 @@ export class Transactions {
   /** Called before a request leaves for the node. */
   begun(event: TransactionEvent): void {
     if (this.#barrier.begun !== undefined) {
-      this.#barrier.begun(event)
+      isToldNow(this.#barrier.begun(event))
       this.#wake()
     }
     this.#tell(this.#atBegin, 'begun', event)
@@ -52,14 +54,14 @@ export class Transactions {
   refused(logIn: RefusedLogIn): boolean {
     const isTold = !this.blocked
     if (isTold) {
-      this.#barrier.refused?.(logIn)
+      isToldNow(this.#barrier.refused?.(logIn))
       this.#wake()
     }
     for (const consumer of this.#consumers) {
       try {
-        consumer.refused?.(logIn)
+        containRest(nothingEnds, place, consumer.refused?.(logIn))
       } catch (reason) {
-        this.#onFault(reason)
+        containFault(nothingEnds, place, reason)
       }
     }
     return isTold
@@ -67,7 +69,7 @@ export class Transactions {
 
   /** Called before the answer is given. */
   ended(event: TransactionEvent): void {
-    this.#barrier.ended?.(event)
+    isToldNow(this.#barrier.ended?.(event))
     this.#wake()
     this.#tell(this.#atEnd, 'ended', event)
   }
@@ -75,10 +77,17 @@ export class Transactions {
   #tell(consumers: readonly Consumer[], what: 'begun' | 'ended', event: TransactionEvent): void {
     for (const consumer of consumers) {
       try {
-        consumer[what]?.(event)
+        containRest(nothingEnds, place, consumer[what]?.(event))
       } catch (reason) {
-        this.#onFault(reason)
+        containFault(nothingEnds, place, reason)
       }
     }
   }
+}
+
+/** An `async` function fits the type of a barrier's, and nobody would wait for what it writes: that is for `commit`. */
+function isToldNow(returned: unknown): void {
+  if (!(returned instanceof Promise)) return
+  containRest(nothingEnds, 'a barrier', returned)
+  assert(false, 'a barrier is told at once, and writes later in `commit`')
 }

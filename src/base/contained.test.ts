@@ -32,6 +32,12 @@ const fail = (): never => {
   throw fault
 }
 
+/** An `async` function fits where one is wanted that gives nothing. */
+const later = (work: () => void) => async (): Promise<void> => {
+  await sleep(1)
+  work()
+}
+
 /** Each kind of place: begins something that calls `work` once. */
 const places: Readonly<Record<string, (owner: Owner, work: () => void) => unknown>> = {
   now: (owner, work) => contain(owner, 'now', work),
@@ -52,6 +58,15 @@ const places: Readonly<Record<string, (owner: Owner, work: () => void) => unknow
   'a promise kept': (owner, work) => settle(owner, 'a promise kept', Promise.resolve(), work),
   'work that nobody waits for': (owner, work) =>
     unawaited(owner, 'work that nobody waits for', Promise.resolve().then(work)),
+  'the rest of what began now': (owner, work) => contain(owner, 'the rest of what began now', later(work)),
+  'the rest of a timer': (owner, work) => after(owner, 'the rest of a timer', 1, later(work)),
+  'the rest of an event': (owner, work) => {
+    const emitter = new EventEmitter()
+    emitter.on('data', contained(owner, 'the rest of an event', later(work)))
+    setImmediate(() => emitter.emit('data'))
+  },
+  'the rest of a promise kept': (owner, work) =>
+    settle(owner, 'the rest of a promise kept', Promise.resolve(), later(work)),
   'a promise refused': (owner, work) => settle(owner, 'a promise refused', Promise.reject(fault), fail, work),
 }
 

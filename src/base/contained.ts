@@ -6,6 +6,8 @@
  *   timer = after(this, 'room timeout', roomTimeoutMs, () => this.#giveUp())
  *   settle(this, 'log-in', promise, (identity) => this.#enter(identity), (reason) => this.#refuse(reason))
  *
+ * Work that goes on as a promise is contained to its end: an `async` function may be handed over as well.
+ *
  * Rule: no callback of the event loop that does anything is handed over bare. `scripts/contained.test.ts` counts those that are.
  */
 
@@ -41,10 +43,15 @@ export function reportFaults(to: FaultReport): FaultReport {
 /** Does `work` now; what it throws ends the owner. */
 export function contain(owner: Owner, place: string, work: () => void): void {
   try {
-    work()
+    containRest(owner, place, work())
   } catch (reason) {
     containFault(owner, place, reason)
   }
+}
+
+/** What a function for which nobody waits has returned: a type says `void`, and an `async` function is one that fits. */
+export function containRest(owner: Owner, place: string, returned: unknown): void {
+  if (returned instanceof Promise) unawaited(owner, place, returned)
 }
 
 /** For a fault that was caught where no function could be wrapped, such as on the fast path. */
@@ -80,7 +87,7 @@ export function contained<A extends readonly unknown[]>(
 ): (...args: A) => void {
   return (...args) => {
     try {
-      handler(...args)
+      containRest(owner, place, handler(...args))
     } catch (reason) {
       containFault(owner, place, reason)
     }

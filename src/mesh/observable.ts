@@ -1,5 +1,5 @@
 /** Values that change while the process runs. */
-import { containFault, nothingEnds } from '../base/contained.ts'
+import { containFault, containRest, nothingEnds } from '../base/contained.ts'
 
 export interface Observable<T> {
   readonly current: T
@@ -46,7 +46,7 @@ export class Observed<T> implements Observable<T> {
     this.#version = version
     for (const callback of this.#callbacks) {
       try {
-        callback(value)
+        containRest(nothingEnds, place, callback(value))
       } catch (reason) {
         this.#onFault(reason)
       }
@@ -55,6 +55,9 @@ export class Observed<T> implements Observable<T> {
   }
 }
 
+/** Of faults. */
+const place = 'an observer of a value'
+
 function observerFailed(reason: unknown): void {
-  containFault(nothingEnds, 'an observer of a value', reason)
+  containFault(nothingEnds, place, reason)
 }

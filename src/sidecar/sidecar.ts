@@ -44,7 +44,6 @@ import { watchStalledReaders } from '../session/stalled.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { wakeOptimiser } from '../telemetry/optimiser.ts'
-import { Repeated } from '../telemetry/repeated.ts'
 import { TrafficTable } from '../telemetry/traffic.ts'
 import { Analyst } from './analyst.ts'
 import { answerStages } from './answer-stages.ts'
@@ -101,7 +100,6 @@ export class Sidecar {
   readonly #engine = new PolicyEngine()
   readonly #policy: PolicyInstall
   readonly #traffic = new TrafficTable()
-  readonly #consumerFaults = new Repeated()
   readonly #analyst = new Analyst()
   readonly #secrets: Secrets
   readonly #providers: ProvidersInForce
@@ -148,7 +146,6 @@ export class Sidecar {
       barrier,
       consumers: [new TrafficCount(this.#traffic), ...(options.consumers ?? [])],
       wake: () => this.#turn.wake(),
-      onFault: (reason) => this.#consumerFailed(reason),
     })
     const refusedLogIn = transactions.refused.bind(transactions)
     this.#refusals = new LogInRefusals(log, Date.now, refusedLogIn)
@@ -324,12 +321,6 @@ export class Sidecar {
     const session = openSession(this.#shared, this.#ways, this.#wallMs, opening)
     this.#wake()
     return session
-  }
-
-  /** It may fail at each request. */
-  #consumerFailed(reason: unknown): void {
-    const repeated = this.#consumerFaults.due(String(reason))
-    if (repeated !== undefined) this.#log.error({ err: reason, repeated }, 'a consumer of transactions failed')
   }
 
   /** What only a client needs comes with the first one: a sidecar that waits for one is to be small. */

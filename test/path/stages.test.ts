@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { after, afterEach, before, it, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Barrier, Consumer, TransactionEvent } from '../../src/audit/event.ts'
+import { faultsContained, reportFaults } from '../../src/base/contained.ts'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope, registerEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
@@ -37,6 +38,9 @@ function behind<T>(stages: readonly T[], follows: T, stage: T): T[] {
 
 suite('a consumer from outside', () => {
   const told: string[] = []
+  const reported = new Set<string>()
+  const reportedBefore = reportFaults((place) => reported.add(place))
+  after(() => void reportFaults(reportedBefore))
   const consumer: Consumer = {
     begun: ({ session, statement, decision }) => {
       told.push(`begun ${session.who.workload.slice(-5)} ${statement?.facts.verb} ${decision?.kind}`)
@@ -50,11 +54,18 @@ suite('a consumer from outside', () => {
       throw new Error('a consumer of somebody else')
     },
   }
+  // Its type allows that: what gives nothing may be `async`.
+  const brokenLater: Consumer = {
+    begun: async () => {
+      await sleep(1)
+      throw new Error('a consumer of somebody else, later')
+    },
+  }
   let running: RunningSidecar
   let alice: RawClient
 
   before(async () => {
-    running = await world.sidecar({ name: 'consumer', more: { consumers: [broken, consumer] } })
+    running = await world.sidecar({ name: 'consumer', more: { consumers: [broken, brokenLater, consumer] } })
     alice = await world.client(running.port, 'alice', { version: protocolVersion })
   })
   afterEach(() => void told.splice(0))
@@ -90,7 +101,8 @@ suite('a consumer from outside', () => {
     ])
   })
 
-  it('is told of the end; and one that throws costs nobody else anything', async () => {
+  it('is told of the end; and one that throws, now or later, costs nobody else anything', async () => {
+    const counted = faultsContained()
     const bob = await world.client(running.port, 'bob', { version: protocolVersion })
     bob.socket.destroy()
     await until('the session is over', () => told.some((one) => one.startsWith('log-out')))
@@ -98,7 +110,8 @@ suite('a consumer from outside', () => {
       describe(await alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items'))).startsWith('echo'),
       true,
     )
-    assert.ok(world.logged.some((line) => line.includes('a consumer of transactions failed')))
+    await until('both faults are counted', () => faultsContained() >= counted + 3)
+    assert.ok(reported.has('a consumer of transactions'))
     assert.ok(running.records().length > 0)
   })
 })
@@ -129,6 +142,24 @@ suite('a barrier from outside', () => {
     failed = false
     failedInTurn = true
     await assert.rejects(alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items')))
+  })
+})
+
+suite('a barrier that would write later, and says so to nobody', () => {
+  it('lets nothing through: what gives a promise is `commit`', async () => {
+    let isLate = false
+    const barrier: Barrier = {
+      failed: false,
+      endTurn: () => true,
+      begun: () => (isLate ? (Promise.reject(new Error('not written')) as never) : undefined),
+    }
+    const running = await world.sidecar({ name: 'late-barrier', more: { barrier } })
+    const alice = await world.client(running.port, 'alice', { version: protocolVersion })
+    running.node.requests.length = 0
+    isLate = true
+    const answer = describe(await alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items')))
+    assert.match(answer, /^0x0000 internal error/)
+    assert.equal(running.node.requests.length, 0)
   })
 })
 
