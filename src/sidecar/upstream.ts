@@ -1,14 +1,14 @@
 /**
- * One connection to the Cassandra node, shared by sessions: TLS with the sidecar's own SVID, its handshake, and its stream table.
+ * One connection to the Cassandra node, shared by sessions: TLS with the sidecar's own SVID, its handshake, what goes and what comes.
+ * `slots.ts` has what is in flight, `overdue.ts` what takes too long, `losses.ts` what is lost when it ends.
  *
- * Rule: nothing is written to the node but by `send`, which checks the permit of a client's request, of a question that is asked for one,
- * and of a question of the sidecar's own. A stream id is not given out again before its answer came or the connection died, whoever stopped
- * waiting for it: a late answer would be taken for another request's.
+ * Rule: nothing is written to the node but by `send`, which checks its permit. That holds for a client's
+ * request, for a question that is asked for one, and for a question of the sidecar's own.
  */
 
 import type { TLSSocket } from 'node:tls'
 import { Verdict } from '../base/bytes-budget.ts'
-import { after, contain, contained, containFault, every, nextTurn, nothingEnds, type Owner } from '../base/contained.ts'
+import { after, contain, contained, containFault, every, type Owner } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { transportLine } from '../base/transport-fault.ts'
@@ -23,10 +23,13 @@ import { connectToPeer } from '../session/peer-socket.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Carrier, InFlight } from './in-flight.ts'
 import { LongAnswers } from './long-answers.ts'
+import { tellLost } from './losses.ts'
 import { nodeHandshake, verifyNode } from './node-handshake.ts'
 import { NodeShares } from './node-shares.ts'
+import { overdueLookMs, tellOverdue } from './overdue.ts'
 import { wordsOf } from './own-words.ts'
 import { Question } from './question.ts'
+import { Slots } from './slots.ts'
 
 export interface UpstreamTarget {
   readonly address: string
@@ -48,19 +51,12 @@ export interface UpstreamOptions {
   readonly onClosed: (upstream: Upstream, reason: string) => void
 }
 
-const streams = limits.upstreamStreamsMax
-const sweepMs = 1000
-
 export class Upstream implements Carrier, Owner {
   readonly version: ProtocolVersion
   readonly keyspace: string
   /** It is one more than there are to be, when the pool last looked; see `UpstreamPool.pick`. */
   isSpare = false
-  /** By slot, which is the stream id. As long as the most that there ever were in flight. */
-  readonly #requests: (InFlight | undefined)[] = []
-  readonly #free = new Uint16Array(streams)
-  #freeCount = 0
-  #inFlight = 0
+  readonly #slots = new Slots()
   /** Whose large answer comes in pieces, and what was taken for it. */
   #large: InFlight | undefined
   #largeBytes = 0
@@ -103,7 +99,7 @@ export class Upstream implements Carrier, Owner {
       'close',
       contained(this, 'the end of a connection to the node', () => this.#onClose()),
     )
-    this.#sweep = every(this, 'requests that take long', sweepMs, () => this.#timeouts())
+    this.#sweep = every(this, 'requests that take long', overdueLookMs, () => this.#timeouts())
     this.#sweep.unref()
   }
 
@@ -134,11 +130,11 @@ export class Upstream implements Carrier, Owner {
 
   /** No more can be asked on it now. */
   get full(): boolean {
-    return this.#inFlight === streams
+    return this.#slots.full
   }
 
   get inFlight(): number {
-    return this.#inFlight
+    return this.#slots.taken
   }
 
   /** See `LongAnswers`. */
@@ -171,10 +167,8 @@ export class Upstream implements Carrier, Owner {
     if (permit.kind === 'own')
       assert(isOwnPermitFor(permit, wordsOf(request.view())), 'an own permit is for one question')
     else assert(this.#options.inForce(permit), 'a permit is of the policy and the schema in force')
-    const slot = this.#freeCount > 0 ? this.#free[--this.#freeCount]! : this.#requests.length
-    if (slot === streams) return false
-    this.#requests[slot] = request
-    this.#inFlight++
+    const slot = this.#slots.take(request)
+    if (slot < 0) return false
     request.carrier = this
     request.slot = slot
     request.startedMicros = nowMicros
@@ -194,16 +188,12 @@ export class Upstream implements Carrier, Owner {
 
   /** Nothing where the connection was lost meanwhile. */
   release(request: InFlight): void {
-    const { slot } = request
     if (request.carrier !== this) return
-    assert(this.#requests[slot] === request, 'a slot is released once')
-    this.#requests[slot] = undefined
+    this.#slots.give(request)
     request.unpin()
     request.giveBack()
     request.carrier = undefined
-    this.#free[this.#freeCount++] = slot
-    this.#inFlight--
-    if (this.#state === 'retired' && this.#inFlight === 0) this.destroy('retired')
+    if (this.#state === 'retired' && this.#slots.taken === 0) this.destroy('retired')
   }
 
   abandon(request: InFlight): void {
@@ -230,7 +220,12 @@ export class Upstream implements Carrier, Owner {
   retire(): void {
     if (this.#state === 'closed') return
     this.#state = 'retired'
-    if (this.#inFlight === 0) this.destroy('retired')
+    if (this.#slots.taken === 0) this.destroy('retired')
+  }
+
+  /** Nobody waits for an answer of it any more. */
+  unawaited(): void {
+    if (this.#state === 'retired') this.destroy('its answers are not awaited any more')
   }
 
   /** Part of `Owner`. */
@@ -267,7 +262,7 @@ export class Upstream implements Carrier, Owner {
       this.#options.onEvent?.(buffer, start, end)
       return
     }
-    const request = this.#asked(slot)
+    const request = this.#slots.asked(slot)
     if (this.#switchFraming) {
       this.#switchFraming = false
       this.#inbound.useSegments('none')
@@ -292,19 +287,12 @@ export class Upstream implements Carrier, Owner {
     request.over()
   }
 
-  #asked(slot: number): InFlight {
-    const request = this.#requests[slot]
-    if (request === undefined) throw new RingfenceError('UPSTREAM', `an answer to stream ${slot}, which asked nothing`)
-    if (request.kept) throw new RingfenceError('UPSTREAM', `a second answer to stream ${slot}`)
-    return request
-  }
-
   /** Part of `EnvelopeSink`: a large answer needs room in the account of whoever asked. Where there is none, only that request fails. */
   onLarge(buffer: Buffer, start: number, envelopeBytes: number): boolean {
     const slot = headerStream(buffer, start)
     const fits = envelopeBytes <= limits.answerBytesMax + envelopeHeaderBytes
     if (slot < 0) return fits
-    const request = this.#asked(slot)
+    const request = this.#slots.asked(slot)
     if (request.abandoned) return false
     const { account } = request
     if (account !== undefined) this.#longAnswers.begin(account.identity, envelopeBytes)
@@ -321,7 +309,7 @@ export class Upstream implements Carrier, Owner {
   /** Part of `EnvelopeSink`. */
   onDropped(slot: number): void {
     this.#longAnswers.end()
-    if (slot >= 0) this.release(this.#asked(slot))
+    if (slot >= 0) this.release(this.#slots.asked(slot))
   }
 
   /** The answer is whole: from now on it counts in the client's outbox. */
@@ -338,40 +326,9 @@ export class Upstream implements Carrier, Owner {
   }
 
   #timeouts(): void {
-    if (this.#inFlight === 0) return
-    const now = performance.now() * 1000
-    const before = now - limits.requestTimeoutMs * 1000
-    this.#shares.expire(before)
-    const until = performance.now() + limits.loopShareMs
-    let wanted = false
-    for (const request of this.#requests) {
-      if (request === undefined) continue
-      if (request.abandoned) {
-        // It has not answered for two time-outs, so it gets no more requests.
-        if (request.startedMicros < before - limits.requestTimeoutMs * 1000) this.#state = 'retired'
-        continue
-      }
-      if (request.startedMicros <= before) {
-        this.#timeout(request)
-        // Those that are told have no time left, so the next turn goes on behind them.
-        if (performance.now() < until) continue
-        nextTurn(this, 'requests that take long', () => this.#timeouts())
-        return
-      } else {
-        wanted = true
-        if (request.startedMicros < now - sweepMs * 1000) request.copyOut()
-      }
-    }
-    if (this.#state === 'retired' && !wanted) this.destroy('its answers are not awaited any more')
-  }
-
-  #timeout(request: InFlight): void {
-    try {
-      request.onTimeout()
-    } catch (reason) {
-      containFault(request, 'a request that takes too long', reason)
-      if (request.carrier === this && !request.abandoned) this.abandon(request)
-    }
+    if (this.#slots.taken === 0) return
+    this.#shares.expire(performance.now() * 1000 - limits.requestTimeoutMs * 1000)
+    tellOverdue(this.#slots, this)
   }
 
   #onClose(): void {
@@ -381,34 +338,8 @@ export class Upstream implements Carrier, Owner {
     this.#outbox.close()
     if (this.#large !== undefined) this.#largeOver()
     this.#shares.letGo()
-    const requests = this.#requests.splice(0)
-    this.#inFlight = 0
-    for (const request of requests) {
-      if (request === undefined) continue
-      contain(request, 'the end of a connection to the node', () => request.giveBack())
-      request.carrier = undefined
-    }
-    const waiting = requests.filter((request) => request?.kept === false)
-    // What is done with an answer that is here would go on meanwhile.
-    for (const request of requests) if (request?.kept === true) this.#lose(request)
-    this.#loseSome(waiting.values())
+    tellLost(this.#slots.takeAll(), this.#reason)
     if (was !== 'opening') this.#options.onClosed(this, this.#reason)
-  }
-
-  /** One session may have had tens of thousands in flight here. */
-  #loseSome(left: Iterator<InFlight | undefined>): void {
-    const until = performance.now() + limits.loopShareMs
-    for (let next = left.next(); next.done !== true; next = left.next()) {
-      this.#lose(next.value!)
-      if (performance.now() < until) continue
-      nextTurn(nothingEnds, 'the end of a connection to the node', () => this.#loseSome(left))
-      return
-    }
-  }
-
-  #lose(request: InFlight): void {
-    if (request.abandoned) return
-    contain(request, 'the end of a connection to the node', () => request.onLost(this.#reason))
   }
 }
 
