@@ -103,6 +103,9 @@ class Granted {
   }
 }
 
+// Whoever has a permit has no way from it to what makes one.
+Object.defineProperty(Granted.prototype, 'constructor', { value: undefined })
+
 /** In which nothing is in force. */
 const noEpoch = -1
 

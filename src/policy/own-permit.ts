@@ -28,6 +28,9 @@ class Own {
   }
 }
 
+// As of the permit of a policy.
+Object.defineProperty(Own.prototype, 'constructor', { value: undefined })
+
 export type OwnPermit = Own
 export const isOwnPermitFor = Own.isFor
 

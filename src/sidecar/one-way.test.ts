@@ -33,12 +33,24 @@ function uses(pattern: RegExp, within = ''): Record<string, number> {
   return Object.fromEntries(found.filter(([, count]) => count > 0))
 }
 
+function permitted(): Permit {
+  const engine = new PolicyEngine()
+  engine.install(loadPolicy(policy, 'policy.yaml'), 1)
+  const principal = { spiffeId: parseSpiffeId('spiffe://demo.local/svc/a') }
+  const decision = engine.decide(principal, analyse('SELECT * FROM a.b'), neutralRequest, undefined)
+  assert.ok(decision.kind === 'permit')
+  return decision
+}
+
 describe('the way to the node', () => {
   it('is one function of a connection, which one function of a session calls', () => {
     assert.deepEqual(uses(/upstream\.send\(/g, 'sidecar'), { 'sidecar/dispatch.ts': 1 })
     // By `ask`, for what is the sidecar's own.
     assert.deepEqual(uses(/this\.send\(/g, 'sidecar/upstream.ts'), { 'sidecar/upstream.ts': 1 })
     assert.deepEqual(uses(/#outbox\.(write|send)\(/g, 'sidecar/upstream.ts'), { 'sidecar/upstream.ts': 1 })
+    // Neither leaves its hands but to who writes what waits.
+    assert.deepEqual(uses(/#outbox\b(?!\.|:| =)/g, 'sidecar/upstream.ts'), {})
+    assert.deepEqual(uses(/[(,] ?this\.#socket\b(?!\.)/g, 'sidecar/upstream.ts'), { 'sidecar/upstream.ts': 2 })
     assert.deepEqual(uses(/#socket\.write\(/g, 'sidecar/upstream.ts'), {})
     assert.deepEqual(uses(/\bconnectToPeer\(|\bconnectTls\(|\btls\.connect\(/g, 'sidecar'), {
       'sidecar/upstream.ts': 1,
@@ -63,11 +75,7 @@ describe('the way to the node', () => {
   })
 
   it('lets no copy of a permit be one', () => {
-    const engine = new PolicyEngine()
-    engine.install(loadPolicy(policy, 'policy.yaml'), 1)
-    const principal = { spiffeId: parseSpiffeId('spiffe://demo.local/svc/a') }
-    const permit = engine.decide(principal, analyse('SELECT * FROM a.b'), neutralRequest, undefined)
-    assert.ok(permit.kind === 'permit')
+    const permit = permitted()
     // @ts-expect-error what a spread makes lacks the private field
     const copy: Permit = { ...permit }
     assert.equal(isPermitOf(permit, 0, Date.now), true)
@@ -78,5 +86,16 @@ describe('the way to the node', () => {
     const ownCopy: OwnPermit = { ...own }
     assert.equal(isOwnPermitFor(own, 'STARTUP'), true)
     assert.equal(isOwnPermitFor(ownCopy, 'STARTUP'), false)
+  })
+
+  it('leads nobody from a permit to what makes one', () => {
+    for (const permit of [permitted(), ownPermit('STARTUP')]) {
+      assert.equal(permit.constructor, undefined)
+      for (let each: object | null = permit; each !== null && each !== Object.prototype; each = Object.getPrototypeOf(each))
+        for (const key of Reflect.ownKeys(each)) {
+          const value: unknown = Reflect.getOwnPropertyDescriptor(each, key)?.value
+          assert.ok(typeof value !== 'function' || !/^class\b/.test(String(value)), String(key))
+        }
+    }
   })
 })

@@ -2,7 +2,7 @@
  * One connection to the Cassandra node, shared by sessions: TLS with the sidecar's own SVID, its handshake, what goes and what comes.
  * `slots.ts` has what is in flight, `overdue.ts` what takes too long, `losses.ts` what is lost when it ends.
  *
- * Rule: nothing is written to the node but by `send`, which checks its permit. That holds for a client's
+ * Rule: nothing is written to the node but by `send`: one envelope at a time, whose permit is checked there. That holds for a client's
  * request, for a question that is asked for one, and for a question of the sidecar's own.
  */
 
@@ -12,9 +12,10 @@ import { after, contain, contained, containFault, every, type Owner } from '../b
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { transportLine } from '../base/transport-fault.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { Inbound } from '../cql/inbound.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
-import { envelopeHeaderBytes, headerStream } from '../cql/protocol.ts'
+import { envelopeHeaderBytes, headerBodyBytes, headerStream } from '../cql/protocol.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Permit } from '../policy/engine.ts'
 import { isOwnPermitFor, type OwnPermit, ownPermit } from '../policy/own-permit.ts'
@@ -158,21 +159,22 @@ export class Upstream implements Carrier, Owner {
   }
 
   /**
-   * The only way to the node. A permit may be older than this call, so whether it still holds is looked at here. False when as many are in
-   * flight as may be.
+   * The only way to the node. A permit may be older than this call, so whether it still holds is looked at here. What is looked at is what is
+   * written. False when as many are in flight as may be.
    */
   send(request: InFlight, nowMicros: number): boolean {
-    const { permit } = request
+    const { permit, bytes, start, end } = request
     assert(permit !== undefined, 'what is sent has a permit')
+    assert(headerBodyBytes(bytes, start) === end - start - envelopeHeaderBytes, 'what is sent is one envelope')
     if (permit.kind === 'own')
-      assert(isOwnPermitFor(permit, wordsOf(request.view())), 'an own permit is for one question')
+      assert(isOwnPermitFor(permit, wordsOf({ bytes, start, end })), 'an own permit is for one question')
     else assert(this.#options.inForce(permit), 'a permit is of the policy and the schema in force')
     const slot = this.#slots.take(request)
     if (slot < 0) return false
     request.carrier = this
     request.slot = slot
     request.startedMicros = nowMicros
-    this.#outbox.write(request.bytes, request.start, request.end, slot)
+    this.#outbox.write(bytes, start, end, slot)
     if (request.remembered) {
       const slab = this.#outbox.lastSlab
       slab.pin()
@@ -208,8 +210,12 @@ export class Upstream implements Carrier, Owner {
    * A question of the sidecar's own: by a permit of the client for which it asks, or without one only what `own-permit.ts` lists. The answer is
    * a copy. Throws `UPSTREAM` on loss and timeout.
    */
-  ask(envelope: Buffer, permit: Permit | OwnPermit = ownPermit(wordsOf(envelope))): Promise<Buffer> {
+  ask(envelope: Buffer, permit: Permit | OwnPermit = ownPermit(wordsOf(wholeEnvelope(envelope)))): Promise<Buffer> {
     return new Promise((resolve, reject) => {
+      if (this.#state === 'closed') {
+        reject(new RingfenceError('UPSTREAM', `connection to the node lost: ${this.#reason}`))
+        return
+      }
       const question = new Question(envelope, permit, resolve, reject)
       if (this.send(question, this.#options.turn.nowMicros())) return
       reject(new RingfenceError('OVERLOADED', 'upstreamStreamsMax reached'))

@@ -8,12 +8,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Barrier, Consumer, TransactionEvent } from '../../src/audit/event.ts'
 import { faultsContained, reportFaults } from '../../src/base/contained.ts'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
-import { prepareEnvelope, queryEnvelope, registerEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
+import { prepareEnvelope, queryEnvelope, registerEnvelope, rowsEnvelope, startupEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/types.ts'
 import type { Permit } from '../../src/policy/engine.ts'
+import { ownPermit } from '../../src/policy/own-permit.ts'
 import { deny } from '../../src/sidecar/ending.ts'
+import type { Request } from '../../src/sidecar/request.ts'
 import { authorise } from '../../src/sidecar/stages/authorise.ts'
 import { record } from '../../src/sidecar/stages/give.ts'
 import { refuse } from '../../src/sidecar/stages/refuse.ts'
@@ -327,24 +329,47 @@ suite('a request that is answered by another way', () => {
   }
 })
 
-suite('a permit that is none', () => {
-  let last: Permit | undefined
-  const tampered: Readonly<Record<string, (permit: Permit) => Permit | undefined>> = {
-    'a spread of one': (permit) => ({ ...permit }) as never,
-    'one that looks like it': ({ rule, revision }) => ({ kind: 'permit', rule, revision }) as never,
-    'an object that inherits from one': (permit) => Object.create(permit) as never,
-    none: () => undefined,
-    'one of a policy before': (permit) => {
-      last ??= permit
-      return last
-    },
-  }
+/** Each done by a stage to the request behind its decision. */
+const attempts: Readonly<Record<string, (request: Request, last: Permit) => void>> = {
+  'a spread of a permit': (request) => {
+    request.permit = { ...request.permit! } as never
+  },
+  'one that looks like it': (request) => {
+    const { rule, revision } = request.permit!
+    request.permit = { kind: 'permit', rule, revision } as never
+  },
+  'an object that inherits from one': (request) => {
+    request.permit = Object.create(request.permit!)
+  },
+  'another one of its class': (request) => {
+    request.permit = Reflect.construct(request.permit!.constructor, [0, Number.POSITIVE_INFINITY, request.permit!])
+  },
+  'no permit': (request) => {
+    request.permit = undefined
+  },
+  'one of a policy before': (request, last) => {
+    request.permit = last
+  },
+  'an own permit': (request) => {
+    request.permit = ownPermit('STARTUP') as never
+  },
+  'an own permit of a request that shows another envelope than it sends': (request) => {
+    request.permit = ownPermit('STARTUP') as never
+    request.view = () => startupEnvelope(protocolVersion, 0, new Map())
+  },
+  'an envelope behind the one that was permitted': (request) => {
+    request.rewrite(Buffer.concat([request.view(), queryEnvelope(protocolVersion, 1, 'DROP TABLE shop.items')]))
+  },
+}
 
-  for (const [name, change] of Object.entries(tampered)) {
-    it(`lets nothing through: ${name}`, async () => {
+suite('what is sent without a permit', () => {
+  for (const [name, change] of Object.entries(attempts)) {
+    it(`does not leave: ${name}`, async () => {
       let changing = false
+      let last: Permit | undefined
       const stage: RequestStage = (request) => {
-        if (changing && request.permit !== undefined) request.permit = change(request.permit)
+        last ??= request.permit
+        if (changing && request.permit !== undefined) change(request, last!)
         return Step.NEXT
       }
       const running = await world.sidecar({
@@ -352,22 +377,17 @@ suite('a permit that is none', () => {
         more: { stages: (all) => ({ ...all, request: behind(all.request, authorise, stage) }) },
       })
       const client = () => world.client(running.port, 'alice', { version: protocolVersion })
-      last = undefined
-      if (name.endsWith('before')) {
-        changing = true
-        await (await client()).ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items'))
-        running.feed.apply(usualPolicy)
-      }
+      const ask = async (alice: RawClient) =>
+        describe(await alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items')))
+      assert.match(await ask(await client()), /^echo/)
+      running.feed.apply(usualPolicy)
       running.node.requests.length = 0
       changing = true
-      const alice = await client()
-      const answer = describe(await alice.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items')))
-      assert.match(answer, /^0x0000 internal error/)
+      assert.match(await ask(await client()), /^0x0000 internal error/)
       assert.equal(running.node.requests.filter(({ text }) => text.includes('shop.items')).length, 0)
       // The session ends, and no other.
       changing = false
-      const other = await client()
-      assert.match(describe(await other.ask(queryEnvelope(protocolVersion, 1, 'SELECT v FROM shop.items'))), /^echo/)
+      assert.match(await ask(await client()), /^echo/)
     })
   }
 })
