@@ -1,21 +1,20 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { Gate } from './gate.ts'
-import { Slices } from './slices.ts'
+import { ConcurrencyLimit } from './concurrency-limit.ts'
 
 const anna = {}
 const ben = {}
 const cleo = {}
 
-describe('a gate', () => {
+describe('a limit of what is done at one time', () => {
   it('lets through so many in all and of one identity, each in its turn', async () => {
-    const gate = new Gate(3, 2)
+    const limit = new ConcurrencyLimit<object>(3, 2)
     const inside: string[] = []
     const order: string[] = []
     const ends: (() => void)[] = []
     const enter = (who: object, name: string): Promise<void> =>
-      gate.through(who, async () => {
+      limit.run(who, async () => {
         inside.push(name)
         order.push(name)
         await new Promise<void>((end) => ends.push(end))
@@ -40,43 +39,31 @@ describe('a gate', () => {
     assert.deepEqual(order, ['a1', 'a2', 'b1', 'a3', 'b2', 'c1'])
   })
 
+  it('lets those who wait take turns, whoever has most', async () => {
+    const limit = new ConcurrencyLimit<object>(1)
+    const order: string[] = []
+    const run = (who: object, name: string): Promise<void> =>
+      limit.run(who, async () => {
+        order.push(name)
+        await nextTurn()
+      })
+    const all = ['a1', 'a2', 'a3', 'a4'].map((name) => run(anna, name))
+    assert.equal(limit.waitingOf(anna), 3)
+    all.push(run(ben, 'b1'), run(cleo, 'c1'), run(ben, 'b2'))
+    assert.equal(limit.waiting, 6)
+    assert.equal(limit.isOpenTo(cleo), false)
+    await Promise.all(all)
+    assert.deepEqual(order, ['a1', 'a2', 'b1', 'c1', 'a3', 'b2', 'a4'])
+    assert.equal(limit.waiting, 0)
+    assert.equal(limit.isOpenTo(cleo), true)
+  })
+
   it('opens again after work that failed', async () => {
-    const gate = new Gate(1, 1)
+    const limit = new ConcurrencyLimit<object>(1)
     await assert.rejects(
-      gate.through(anna, () => Promise.reject(new Error('no'))),
+      limit.run(anna, () => Promise.reject(new Error('no'))),
       /no/,
     )
-    assert.equal(await gate.through(ben, async () => 7), 7)
-  })
-})
-
-describe('slices', () => {
-  it('of one identity’s long work leave the others theirs', async () => {
-    const slices = new Slices()
-    const busy = function* (steps: number): Generator<void, number> {
-      for (let i = 0; i < steps; i++) {
-        const until = performance.now() + 1
-        while (performance.now() < until);
-        yield
-      }
-      return steps
-    }
-    const done: string[] = []
-    const long = Array.from({ length: 20 }, (_, i) => slices.run(anna, () => busy(20)).then(() => done.push(`a${i}`)))
-    const short = slices.run(ben, () => busy(1)).then(() => done.push('b'))
-    await short
-    assert.ok(done.length <= 2, 'one or two of the others’ at most')
-    await Promise.all(long)
-    assert.deepEqual(
-      done.filter((name) => name !== 'b'),
-      Array.from({ length: 20 }, (_, i) => `a${i}`),
-    )
-    await assert.rejects(
-      slices.run(ben, function* () {
-        yield
-        throw new Error('in the middle')
-      }),
-      /in the middle/,
-    )
+    assert.equal(await limit.run(ben, async () => 7), 7)
   })
 })

@@ -1,46 +1,55 @@
-/** How many may do something at once: in all, and for one identity. Who comes beyond that waits for his turn. */
-import { Counts } from '../../base/counts.ts'
+/** How much is done at one time: in all, and for one of those who ask. What comes beyond that waits, and those who wait take turns. */
+import { Counts } from './counts.ts'
+import { FairQueue } from './fair-queue.ts'
 
-export class Gate {
+export class ConcurrencyLimit<Who> {
   readonly #max: number
-  readonly #perIdentityMax: number
-  readonly #inside = new Counts<object>()
+  readonly #perOneMax: number
+  readonly #running = new Counts<Who>()
   #count = 0
-  /** In the order in which they came. */
-  readonly #waiting: { readonly identity: object; readonly enter: () => void }[] = []
+  readonly #waiting = new FairQueue<Who, () => void>()
 
-  constructor(max: number, perIdentityMax: number) {
+  constructor(max: number, perOneMax: number = max) {
     this.#max = max
-    this.#perIdentityMax = perIdentityMax
+    this.#perOneMax = perOneMax
   }
 
-  /** Runs `work` when it is its turn. */
-  async through<Result>(identity: object, work: () => Promise<Result>): Promise<Result> {
-    if (this.#isOpen(identity)) this.#enter(identity)
-    else await new Promise<void>((enter) => this.#waiting.push({ identity, enter }))
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
+  waitingOf(who: Who): number {
+    return this.#waiting.lengthOf(who)
+  }
+
+  /** What comes now does not wait. */
+  isOpenTo(who: Who): boolean {
+    return this.#count < this.#max && this.#running.of(who) < this.#perOneMax
+  }
+
+  /** Does `work` when it is its turn. */
+  async run<Result>(who: Who, work: () => Promise<Result>): Promise<Result> {
+    if (this.isOpenTo(who)) this.#begin(who)
+    else await new Promise<void>((begun) => this.#waiting.push(who, begun))
     try {
       return await work()
     } finally {
-      this.#leave(identity)
+      this.#end(who)
     }
   }
 
-  #isOpen(identity: object): boolean {
-    return this.#count < this.#max && this.#inside.of(identity) < this.#perIdentityMax
-  }
-
-  #enter(identity: object): void {
+  #begin(who: Who): void {
     this.#count++
-    this.#inside.more(identity)
+    this.#running.more(who)
   }
 
-  #leave(identity: object): void {
+  /** Its place goes to one who waits. */
+  #end(who: Who): void {
     this.#count--
-    this.#inside.less(identity)
-    const next = this.#waiting.findIndex((each) => this.#isOpen(each.identity))
-    const [entered] = next < 0 ? [] : this.#waiting.splice(next, 1)
-    if (entered === undefined) return
-    this.#enter(entered.identity)
-    entered.enter()
+    this.#running.less(who)
+    const next = this.#waiting.shift((one) => this.isOpenTo(one))
+    if (next === undefined) return
+    this.#begin(next.who)
+    next.item()
   }
 }

@@ -8,6 +8,7 @@
  * thousands of parts are copied a piece a turn.
  */
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { ConcurrencyLimit } from '../base/concurrency-limit.ts'
 import { contained, nextTurn, type Owner } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
@@ -40,8 +41,8 @@ interface Arriving {
   missing: number
 }
 
-interface Waiting {
-  readonly who: object
+/** What the thread has, or is coming from it. */
+interface Given {
   readonly texts: readonly string[]
   readonly resolve: (analysed: readonly Analysed[]) => void
   readonly reject: (reason: RingfenceError) => void
@@ -55,10 +56,9 @@ export class Analyst implements Owner {
   /** Nobody listens there: a piece is copied when it is asked for. */
   #pieces: MessagePort | undefined
   readonly #arriving: Arriving[] = []
-  /** What the thread has, or is coming from it. */
-  readonly #given = new Map<number, Waiting>()
-  /** By whose it is; who was served last stands last. */
-  readonly #queues = new Map<object, Waiting[]>()
+  readonly #given = new Map<number, Given>()
+  /** By whose it is. */
+  readonly #limit = new ConcurrencyLimit<object>(givenMax)
   #next = 0
   #stopped = false
 
@@ -92,13 +92,12 @@ export class Analyst implements Owner {
    * @param who the same for all that one identity asks
    */
   analyse(texts: readonly string[], who: object): Promise<readonly Analysed[]> {
-    if (this.#worker === undefined || (this.#queues.get(who)?.length ?? 0) >= limits.longStatementsWaitingMax) {
+    if (this.#worker === undefined || this.#limit.waitingOf(who) >= limits.longStatementsWaitingMax) {
       return Promise.reject(new RingfenceError('OVERLOADED', 'longStatementsWaitingMax reached'))
     }
-    return new Promise((resolve, reject) => {
-      this.#queueOf(who).push({ who, texts, resolve, reject })
-      this.#give()
-    })
+    const read = (): Promise<readonly Analysed[]> =>
+      new Promise((resolve, reject) => this.#give({ texts, resolve, reject }))
+    return this.#limit.run(who, read)
   }
 
   #receiveLater(): void {
@@ -126,7 +125,6 @@ export class Analyst implements Owner {
   #arrived({ id, assembly }: Arriving): void {
     const given = this.#given.get(id)
     this.#given.delete(id)
-    this.#give()
     given?.resolve(assembly.value as readonly Analysed[])
   }
 
@@ -142,16 +140,14 @@ export class Analyst implements Owner {
     void this.#worker?.terminate()
   }
 
-  #give(): void {
-    for (const [who, queue] of this.#queues) {
-      if (this.#worker === undefined || this.#given.size >= givenMax) return
-      this.#queues.delete(who)
-      const next = queue.shift()!
-      if (queue.length > 0) this.#queues.set(who, queue)
-      const id = this.#next++
-      this.#given.set(id, next)
-      this.#worker.postMessage({ id, texts: next.texts } satisfies AnalyseOrder)
+  #give(order: Given): void {
+    if (this.#worker === undefined) {
+      order.reject(unread())
+      return
     }
+    const id = this.#next++
+    this.#given.set(id, order)
+    this.#worker.postMessage({ id, texts: order.texts } satisfies AnalyseOrder)
   }
 
   #lost(worker: Worker): void {
@@ -162,20 +158,14 @@ export class Analyst implements Owner {
     this.#arriving.length = 0
     const given = [...this.#given.values()]
     this.#given.clear()
-    const waiting = [...this.#queues.values()].flat()
     // It reads one after the other, so it died over the first.
-    const lost = this.#stopped ? [...given, ...waiting] : given.slice(0, 1)
-    const again = this.#stopped ? [] : given.slice(1)
-    if (this.#stopped) this.#queues.clear()
-    for (const { reject } of lost) reject(new RingfenceError('OVERLOADED', 'the statement could not be read'))
-    for (const order of again) this.#queueOf(order.who).unshift(order)
+    const again = this.#stopped ? [] : given.splice(1)
+    for (const { reject } of given) reject(unread())
     this.start()
-    this.#give()
+    for (const order of again) this.#give(order)
   }
+}
 
-  #queueOf(who: object): Waiting[] {
-    const queue = this.#queues.get(who) ?? []
-    this.#queues.set(who, queue)
-    return queue
-  }
+function unread(): RingfenceError {
+  return new RingfenceError('OVERLOADED', 'the statement could not be read')
 }

@@ -91,7 +91,11 @@ describe('the way to the node', () => {
   it('leads nobody from a permit to what makes one', () => {
     for (const permit of [permitted(), ownPermit('STARTUP')]) {
       assert.equal(permit.constructor, undefined)
-      for (let each: object | null = permit; each !== null && each !== Object.prototype; each = Object.getPrototypeOf(each))
+      for (
+        let each: object | null = permit;
+        each !== null && each !== Object.prototype;
+        each = Object.getPrototypeOf(each)
+      )
         for (const key of Reflect.ownKeys(each)) {
           const value: unknown = Reflect.getOwnPropertyDescriptor(each, key)?.value
           assert.ok(typeof value !== 'function' || !/^class\b/.test(String(value)), String(key))

@@ -8,7 +8,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Barrier, Consumer, TransactionEvent } from '../../src/audit/event.ts'
 import { faultsContained, reportFaults } from '../../src/base/contained.ts'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
-import { prepareEnvelope, queryEnvelope, registerEnvelope, rowsEnvelope, startupEnvelope } from '../../src/cql/encode.ts'
+import {
+  prepareEnvelope,
+  queryEnvelope,
+  registerEnvelope,
+  rowsEnvelope,
+  startupEnvelope,
+} from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/types.ts'

@@ -6,7 +6,7 @@
  * half of the places at most, leaves as much room to wait as it takes, and waits for its own.
  */
 import { type Cache, createCache } from '../../base/cache.ts'
-import { Counts } from '../../base/counts.ts'
+import { ConcurrencyLimit } from '../../base/concurrency-limit.ts'
 import { limits } from '../../base/limits.ts'
 import { LogInRefused } from '../refusal.ts'
 
@@ -31,16 +31,13 @@ export class Asking<T extends {}> {
   readonly #answers: Cache<Answered<T>>
   readonly #asked = new Map<string, Promise<T>>()
   /** By the address for which they are asked. */
-  readonly #asking = new Counts<string>()
-  #askingCount = 0
-  /** By address; whose turn it was last stands last. */
-  readonly #waiting = new Map<string, (() => void)[]>()
-  #waitingCount = 0
+  readonly #limit: ConcurrencyLimit<string>
 
   constructor(whom: string, answersMax: number, bounds: AskingBounds = usualBounds) {
     this.#whom = whom
     this.#bounds = bounds
     this.#answers = createCache(answersMax)
+    this.#limit = new ConcurrencyLimit(bounds.askedMax, Math.ceil(bounds.askedMax / 2))
   }
 
   /**
@@ -70,50 +67,12 @@ export class Asking<T extends {}> {
   }
 
   async #inTurn(from: string, ask: () => Promise<T>): Promise<T> {
-    if (this.#mayAsk(from)) this.#begin(from)
-    else {
-      const own = this.#waiting.get(from) ?? []
-      if (own.length >= this.#bounds.waitingMax - this.#waitingCount) {
-        throw new LogInRefused('verifier-away', `too many log-ins wait for ${this.#whom}`, {
-          words: 'too many log-ins at once; try again',
-        })
-      }
-      // Who ends gives its place on.
-      await new Promise<void>((resolve) => {
-        own.push(resolve)
-        this.#waiting.set(from, own)
-        this.#waitingCount++
+    const roomLeft = this.#bounds.waitingMax - this.#limit.waiting
+    if (!this.#limit.isOpenTo(from) && this.#limit.waitingOf(from) >= roomLeft) {
+      throw new LogInRefused('verifier-away', `too many log-ins wait for ${this.#whom}`, {
+        words: 'too many log-ins at once; try again',
       })
     }
-    try {
-      return await ask()
-    } finally {
-      this.#end(from)
-    }
-  }
-
-  #mayAsk(from: string): boolean {
-    const { askedMax } = this.#bounds
-    return this.#askingCount < askedMax && this.#asking.of(from) < Math.ceil(askedMax / 2)
-  }
-
-  #begin(from: string): void {
-    this.#askingCount++
-    this.#asking.more(from)
-  }
-
-  #end(from: string): void {
-    this.#askingCount--
-    this.#asking.less(from)
-    for (const [next, own] of this.#waiting) {
-      if (!this.#mayAsk(next)) continue
-      this.#waiting.delete(next)
-      this.#waitingCount--
-      const enter = own.shift()!
-      if (own.length > 0) this.#waiting.set(next, own)
-      this.#begin(next)
-      enter()
-      return
-    }
+    return this.#limit.run(from, ask)
   }
 }

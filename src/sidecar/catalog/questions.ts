@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto'
 import type { Transactions } from '../../audit/transactions.ts'
 import { Verdict } from '../../base/bytes-budget.ts'
+import { ConcurrencyLimit } from '../../base/concurrency-limit.ts'
 import { type Owner, unawaited } from '../../base/contained.ts'
 import { Counts } from '../../base/counts.ts'
 import { RingfenceError } from '../../base/errors.ts'
@@ -46,7 +47,6 @@ import type { Ask } from '../schema/load.ts'
 import type { Secrets } from '../secrets.ts'
 import { hasLongValues } from '../values-digest.ts'
 import { AskedColumns } from './columns.ts'
-import { Gate } from './gate.ts'
 import { Slices } from './slices.ts'
 import { keysMax, SchemaTables } from './tables.ts'
 import { type BaseOf, existing, type SchemaTable, schemaTable } from './visible.ts'
@@ -93,7 +93,7 @@ export class SchemaQuestions {
   readonly #tables: SchemaTables
   readonly #columns: AskedColumns
   readonly #slices = new Slices()
-  readonly #own = new Gate(ownMax, ownPerIdentityMax)
+  readonly #own = new ConcurrencyLimit<object>(ownMax, ownPerIdentityMax)
   /** v5: the id of its columns that the node gave with the statement. */
   readonly #metadataIds = new WeakMap<Judged, Buffer>()
   #waiting = 0
@@ -222,7 +222,7 @@ export class SchemaQuestions {
       return await this.#decided(asker, question, { tree, named, table, baseOf, columns, params, values })
     }
     // Rows that are read for one question alone are in memory until it is answered.
-    return this.#tables.isOwn(wanted) ? await this.#own.through(identity.share, answer) : await answer()
+    return this.#tables.isOwn(wanted) ? await this.#own.run(identity.share, answer) : await answer()
   }
 
   /** The keyspaces of which there is something to read: what is hidden takes no more time than what is not there. */

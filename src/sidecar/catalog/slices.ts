@@ -1,6 +1,7 @@
 /**
  * Long work for many identities, done in slices on the loop: one slice in each turn of the loop, for one identity after the other.
  */
+import { FairQueue } from '../../base/fair-queue.ts'
 
 /** What one turn of the loop gives. */
 const sliceMs = 4
@@ -11,8 +12,8 @@ interface Work {
 }
 
 export class Slices {
-  /** By whose it is; who was served last stands last. */
-  readonly #queues = new Map<object, Work[]>()
+  /** By whose it is. */
+  readonly #queue = new FairQueue<object, Work>()
   #armed = false
 
   /** What `steps` returns in the end. Throws what it throws. */
@@ -36,15 +37,13 @@ export class Slices {
         if ('value' in result) resolve(result.value)
         else reject(result.reason)
       }
-      const queue = this.#queues.get(identity)
-      if (queue === undefined) this.#queues.set(identity, [{ steps: step, done }])
-      else queue.push({ steps: step, done })
+      this.#queue.push(identity, { steps: step, done })
       this.#arm()
     })
   }
 
   #arm(): void {
-    if (this.#armed || this.#queues.size === 0) return
+    if (this.#armed || this.#queue.length === 0) return
     this.#armed = true
     setImmediate(() => this.#turn())
   }
@@ -52,20 +51,15 @@ export class Slices {
   #turn(): void {
     this.#armed = false
     const until = performance.now() + sliceMs
-    for (const [identity, queue] of this.#queues) {
-      const [work] = queue
-      this.#queues.delete(identity)
-      if (work !== undefined) {
-        let ended = work.steps()
-        while (!ended && performance.now() < until) ended = work.steps()
-        if (ended) {
-          queue.shift()
-          work.done()
-        }
-        if (queue.length > 0) this.#queues.set(identity, queue)
-      }
-      if (performance.now() >= until) break
-    }
+    do {
+      const next = this.#queue.shift()
+      if (next === undefined) break
+      const { who, item: work } = next
+      let ended = work.steps()
+      while (!ended && performance.now() < until) ended = work.steps()
+      if (ended) work.done()
+      else this.#queue.unshift(who, work)
+    } while (performance.now() < until)
     this.#arm()
   }
 }

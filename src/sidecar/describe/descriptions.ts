@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto'
 import type { Transactions } from '../../audit/transactions.ts'
 import { createWeighedCache } from '../../base/cache.ts'
+import { ConcurrencyLimit } from '../../base/concurrency-limit.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { isRows } from '../../cql/answers/rows.ts'
 import { errorEnvelope, queryEnvelope } from '../../cql/encode.ts'
@@ -20,7 +21,6 @@ import type { Client } from '../../session/backend.ts'
 import type { Turn } from '../../session/turn.ts'
 import { askedFault } from '../asked-fault.ts'
 import { BoundValues } from '../bound.ts'
-import { Gate } from '../catalog/gate.ts'
 import { Slices } from '../catalog/slices.ts'
 import type { SessionContext } from '../context.ts'
 import { answerHere, deny, type OwnAnswer, failed as recordFailed, refuseUnrecorded } from '../ending.ts'
@@ -92,7 +92,7 @@ export class Descriptions {
   /** By who asks for what; the longest unused first. */
   readonly #kept = createWeighedCache<Kept>(keptBytesMax, ({ description }) => description.envelope.length)
   readonly #slices = new Slices()
-  readonly #gate = new Gate(askedMax, askedPerIdentityMax)
+  readonly #limit = new ConcurrencyLimit<object>(askedMax, askedPerIdentityMax)
 
   constructor(host: DescriptionHost) {
     this.#host = host
@@ -103,7 +103,7 @@ export class Descriptions {
     const { version } = asker
     const params = paramsOf({ opcode: request.opcode, version }, request.view(), new QueryView(), new ExecuteView())!
     const serve = (): Promise<void> => this.#serve(asker, request, params)
-    await (this.#isKept(asker, request, params) ? serve() : this.#gate.through(asker.identity.share, serve))
+    await (this.#isKept(asker, request, params) ? serve() : this.#limit.run(asker.identity.share, serve))
   }
 
   /** A later page can be made of what is kept. */
