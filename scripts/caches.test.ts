@@ -27,6 +27,8 @@ describe('caches', () => {
       'if (map.size > max) map.clear()',
       'if (this.#map.size <= max) break',
       'while (map.size > max) this.#forgetOldest()',
+      'if (this.#groups.size >= limits.max) this.#retireOldest()',
+      'if ((this.#byKey.get(key)?.size ?? 0) >= this.#max) this.#dropOldest(key)',
       'const cache = new LRUCache({ max: 5 })',
     ])
       assert.deepEqual(handMadeCaches(made), [`1: ${made}`])

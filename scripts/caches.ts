@@ -10,8 +10,8 @@ const kinds: readonly RegExp[] = [
   /\.size (?:>=?|===) [^{]*\.clear\(\)/,
   // A loop over the oldest ends when few enough are left.
   /\.size <=? [\w.#]+\) break\b/,
-  // A loop while there are too many.
-  /\bwhile \([^)]*\.size >=? [^)]*\) .*(?:forget|delete|evict)/i,
+  // Something goes while, or where, there are too many.
+  /\b(?:while|if) \(.*\.size\b.* >=? (?!0\b).*(?:forget|delete|evict|oldest)/i,
   /\bnew LRUCache\b/,
 ]
 

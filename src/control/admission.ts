@@ -60,6 +60,7 @@ export class Admission {
     if (!(budget.known ? budget.handshakes : budget.strangersHandshakes).take(now)) return false
     const { controlUnprovenMax } = limits
     if (this.#unprovenAt.of(key) >= controlUnprovenMax / sharePerAddress) this.#endOldest(key)
+    // No LRU: of connections the oldest of one address goes.
     else if (this.#unproven.size >= controlUnprovenMax) this.#endOldest(this.#heaviest())
     this.#unproven.set(id, { address: key, end })
     this.#unprovenAt.more(key)

@@ -95,6 +95,7 @@ export class Handshakes {
    */
   begin(address: string | undefined, drop: () => void): Leave {
     const key = address ?? ''
+    // No LRU: of connections the oldest of one address goes.
     if (address !== undefined && (this.#addresses.get(key)?.size ?? 0) >= this.#perAddressMax) this.#dropOldest(key)
     else if (this.#open >= this.#max) this.#dropOldest(this.#heaviest())
     this.#open++

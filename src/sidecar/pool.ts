@@ -114,6 +114,7 @@ export class UpstreamPool {
     const key = groupKey(version, keyspace, owner)
     let group = this.#groups.get(key)
     if (group === undefined) {
+      // No LRU: one that opens is awaited, so it stays.
       if (this.#groups.size >= limits.upstreamPoolsMax) this.#retireOldest()
       group = { connections: [], opening: undefined, lastUse: Date.now(), noSpareUntil: 0 }
       this.#groups.set(key, group)
