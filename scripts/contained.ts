@@ -4,7 +4,7 @@
  */
 
 /** A handler that can't throw: it is a promise's own, or does nothing. */
-const harmless = /^\s*(?:\(?\w*\)? => \{\}|(?:resolve|reject|wake|done|fail)\b|contained\()/
+const harmless = /^\s*(?:\(?\w*\)? => \{\}|(?:resolve|reject|wake|done|fail)\b|contained\(|\([^()]*\) =>\s*contain\()/
 
 const starters =
   /(?<![\w.#])(?:setTimeout|setInterval|setImmediate|queueMicrotask)\(|\.(?:then|catch|finally|on|once)\(|\bvoid (?=this\.#?\w+\()/g

@@ -6,10 +6,11 @@
  * A thread lives for one policy, since policies are seldom and a thread keeps tens of megabytes.
  */
 import { Worker } from 'node:worker_threads'
+import { contained, nextTurn, type Owner } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { DataRules } from '../policy/data/rules.ts'
-import { loadPolicy } from '../policy/load.ts'
-import type { CompiledPolicy } from '../policy/policy.ts'
+import { DataRules } from './data/rules.ts'
+import { loadPolicy } from './load.ts'
+import type { CompiledPolicy } from './policy.ts'
 
 /** A policy of some forty rules is compiled where it is wanted: that takes milliseconds, and a thread takes a second to begin on a busy host. */
 export const policyInlineBytesMax = 8192
@@ -55,21 +56,30 @@ function onThread(order: CompileOrder): Promise<CompiledPolicy> {
     // Nobody waits for a policy when the process ends.
     worker.unref()
     const parts: PolicyPart[] = []
-    worker.on('message', (answer: CompileAnswer) => {
-      if (answer.kind === 'refused') {
+    const owner: Owner = {
+      onFault(reason) {
         void worker.terminate()
-        reject(new RingfenceError('CONFIG', answer.message))
-        return
-      }
-      parts.push(answer.part)
-      if (answer.last) {
-        void worker.terminate()
-        resolve(joined(parts))
-        return
-      }
-      // A message takes a millisecond or two to unpack; what else there is to be done comes in between.
-      setImmediate(() => worker.postMessage('next'))
-    })
+        reject(reason)
+      },
+    }
+    worker.on(
+      'message',
+      contained(owner, 'a part of a policy', (answer: CompileAnswer) => {
+        if (answer.kind === 'refused') {
+          void worker.terminate()
+          reject(new RingfenceError('CONFIG', answer.message))
+          return
+        }
+        parts.push(answer.part)
+        if (answer.last) {
+          void worker.terminate()
+          resolve(joined(parts))
+          return
+        }
+        // A message takes a millisecond or two to unpack; what else there is to be done comes in between.
+        nextTurn(owner, 'the next part of a policy', () => worker.postMessage('next'))
+      }),
+    )
     worker.on('error', reject)
     worker.on('exit', () => reject(new Error('the thread that compiles policies has ended')))
   })

@@ -95,7 +95,10 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
       'drain',
       contained(this, 'room in a client connection', () => this.#answers.drained()),
     )
-    this.#socket.on('end', () => this.#outbox.end())
+    this.#socket.on(
+      'end',
+      contained(this, 'the end of what a client sends', () => this.#outbox.end()),
+    )
     this.#socket.on('error', (error: Error) => this.because(error.message))
     this.#socket.on(
       'close',

@@ -105,16 +105,9 @@ export class Listener {
       this.#tls.on('secureConnection', (socket) =>
         contain(endsSocket(socket), 'a TLS handshake', () => this.#secured(socket)),
       )
-      this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
-        const addresses = this.#addressesBelow(socket)
-        options.log.info({ peer: addresses?.address, reason: error.message }, 'TLS handshake refused')
-        // Whoever speaks no TLS does not understand its alert.
-        const plain = this.#unproved.get(`${socket.remoteAddress}:${socket.remotePort}`)?.raw
-        const { authorizationError } = socket
-        if (addresses !== undefined && authorizationError) this.#arrivals.refusedByTls(addresses, authorizationError)
-        if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER' && plain !== undefined) reset(plain)
-        else socket.destroy()
-      })
+      this.#tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) =>
+        contain(endsSocket(socket), 'a TLS handshake that failed', () => this.#refusedByTls(error, socket)),
+      )
     }
   }
 
@@ -222,6 +215,17 @@ export class Listener {
     this.#unproved.set(key, { raw, addresses, proved })
     raw.once('close', () => this.#unproved.delete(key))
     this.#tls.emit('connection', raw)
+  }
+
+  #refusedByTls(error: NodeJS.ErrnoException, socket: TLSSocket): void {
+    const addresses = this.#addressesBelow(socket)
+    this.#options.log.info({ peer: addresses?.address, reason: error.message }, 'TLS handshake refused')
+    // Whoever speaks no TLS does not understand its alert.
+    const plain = this.#unproved.get(`${socket.remoteAddress}:${socket.remotePort}`)?.raw
+    const { authorizationError } = socket
+    if (addresses !== undefined && authorizationError) this.#arrivals.refusedByTls(addresses, authorizationError)
+    if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER' && plain !== undefined) reset(plain)
+    else socket.destroy()
   }
 
   #secured(socket: TLSSocket): void {

@@ -1,6 +1,7 @@
 /**
  * Long work for many identities, done in slices on the loop: one slice in each turn of the loop, for one identity after the other.
  */
+import { nextTurn, nothingEnds } from '../../base/contained.ts'
 import { FairQueue } from '../../base/fair-queue.ts'
 
 /** What one turn of the loop gives. */
@@ -45,7 +46,7 @@ export class Slices {
   #arm(): void {
     if (this.#armed || this.#queue.length === 0) return
     this.#armed = true
-    setImmediate(() => this.#turn())
+    nextTurn(nothingEnds, 'long work in slices', () => this.#turn())
   }
 
   #turn(): void {
