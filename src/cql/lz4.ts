@@ -1,5 +1,6 @@
 /** Raw LZ4 blocks, as CQL carries them: the length stands elsewhere. The library's form has a 4-byte little-endian length first. */
 import { compressSync, uncompress, uncompressSync } from 'lz4-napi'
+import { ConcurrencyLimit } from '../base/concurrency-limit.ts'
 import { RingfenceError } from '../base/errors.ts'
 
 const prefixBytes = 4
@@ -26,26 +27,20 @@ export function lz4Uncompress(block: Buffer, uncompressedBytes: number): Buffer 
 /** The same on a thread of the pool: 16 MiB take 20 ms. `block` is not kept. */
 export async function lz4UncompressBeside(block: Buffer, uncompressedBytes: number): Promise<Buffer> {
   const whole = prefixed(block, uncompressedBytes)
-  if (running >= runningMax) await new Promise<void>((resolve) => waiting.push(resolve))
-  else running++
   let out: Buffer
   try {
-    out = await uncompress(whole)
+    out = await beside.run('all', () => uncompress(whole))
   } catch (reason) {
     throw malformed(reason)
-  } finally {
-    const next = waiting.shift()
-    if (next === undefined) running--
-    else next()
   }
   return checked(out, uncompressedBytes)
 }
 
-/** The pool has other work too: the signatures of log-ins, names to be looked up. */
-const runningMax = 2
-let running = 0
-/** One for each connection at most, and what they come to is in the accounts of the clients. */
-const waiting: (() => void)[] = []
+/**
+ * The pool has other work too: the signatures of log-ins, names to be looked up. One for each connection waits at most, and what they come to
+ * is in the accounts of the clients.
+ */
+const beside = new ConcurrencyLimit<'all'>(2)
 
 function prefixed(block: Buffer, uncompressedBytes: number): Buffer {
   const whole = Buffer.allocUnsafe(prefixBytes + block.length)
