@@ -3,7 +3,7 @@
  * 10 to 30 µs each.
  */
 
-/** The places of those that were taken are given up when there are so many, and they are half. */
+/** The array is made anew when it has so many places of items that were taken, and these are half of it. */
 const takenMax = 1024
 
 export class Fifo<T extends {}> {

@@ -1,6 +1,8 @@
 /**
- * What is remembered of owners until it ends, within a bound for all of it. Rule: whoever fills it forgets its own. Where there is no room, the owner
- * with most loses its oldest; so an LRU, in which one owner pushes out what others have, is no match.
+ * What is remembered of owners until it ends, within a bound for all of it.
+ *
+ * Rule: whoever fills it forgets its own. Where there is no room, the owner with most loses its oldest. An LRU would not do: there one owner
+ * pushes out what others have.
  */
 export class OwnedEntries<V extends { readonly endMs: number }> {
   readonly #entriesMax: number

@@ -4,7 +4,7 @@
  */
 import { limits } from '../base/limits.ts'
 
-/** A reader that was behind is looked at on, where it falls behind again so soon. */
+/** A reader that falls behind again so soon is measured from where it was, not anew. */
 const gapMsMax = 2000
 
 export class ReaderPace {

@@ -1,7 +1,9 @@
 /**
- * Statements about tables that nobody has, and about columns and functions: in Cassandra's own keyspaces, whose tables are the same for
- * everybody and no secret. Cassandra answers them INVALID before it asks who may, and drivers of other databases' editions ask just to hear that
- * (`system_schema.scylla_tables`). In any other keyspace a table may be there and hidden: the refusal never tells.
+ * Statements about tables, columns and functions that nobody has. Cassandra answers them INVALID before it asks who may. Some drivers ask only
+ * to hear that, such as for `system_schema.scylla_tables`.
+ *
+ * Rule: this is so in Cassandra's own keyspaces only, whose tables are the same for everybody and no secret. In any other keyspace a table may
+ * be there and hidden, and the refusal never tells.
  */
 import { printable } from '../base/printable.ts'
 import type { Describe } from '../cql/statement/ast.ts'

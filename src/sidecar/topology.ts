@@ -1,6 +1,7 @@
 /**
- * Which statements would show a client behind NGINX where the nodes are. The gateway gives the answer to those about the topology along
- * with them, and it is judged and recorded here like any; one without (a USE under way hides what a name means) is refused. Of the others, the answer is given without addresses.
+ * Which statements would show a client behind NGINX where the nodes are. To a question about the topology the gateway sends the answer along;
+ * both are judged and recorded here like any. A question that comes without its answer is refused: while a USE is under way, the gateway can't
+ * know what a name means. Answers to other statements are given without addresses.
  */
 import { RingfenceError } from '../base/errors.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'

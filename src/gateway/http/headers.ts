@@ -1,6 +1,6 @@
 /**
- * What a request of NGINX shows of the person behind it. One thing or nothing: what could be read in two ways is refused, for NGINX, this and the
- * application would each read it in its own (attack D12).
+ * What a request of NGINX shows of the person behind it: one thing or nothing. What could be read in two ways is refused, because NGINX, the
+ * gateway and the application might each read it in another way (attack D12).
  */
 import { limits } from '../../base/limits.ts'
 

@@ -1,7 +1,7 @@
 /**
- * A session of a workload as one person stands behind it: what the stages of a request see in the place of the session itself. Whatever is kept or
- * decided for somebody is this identity's: verdicts, prepared statements, pages, the record. The connection is the session's: its client, its
- * keyspace, its way to the node, and what waits.
+ * A workload's session while one person stands behind it. The stages of a request see it in the place of the session itself. Its identity is
+ * workload and person: verdicts, prepared statements, pages and the record are theirs. The client, the keyspace, the way to the node and what
+ * waits are the session's.
  */
 import type { AuditSession } from '../../audit/record.ts'
 import type { SchemaTarget } from '../../cql/answers/schema-event.ts'

@@ -106,7 +106,7 @@ export class SchemaQuestions {
   }
 
   /**
-   * ContextUse at a statement before the node is asked to prepare it for a client: what names things of users' own, such as types, must not be
+   * Looks at a statement before the node is asked to prepare it for a client: what names things of users' own, such as types, must not be
    * answered by the node.
    * @throws RingfenceError INVALID for what is not answered here
    */
