@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { deadExports } from './dead-exports.ts'
+import { deadExports, needlessExports } from './dead-exports.ts'
 
 const root = join(import.meta.dirname, '..')
 
@@ -21,6 +21,31 @@ describe('dead exports', () => {
       dead.filter((one) => !windows.includes(one)),
       [],
     )
+  })
+
+  it('are none that no other file imports', () => {
+    const files = globSync(['{src,test,demo,bench,scripts}/**/*.{ts,mjs}', 'bin/*.mjs'], { cwd: root }).sort()
+    assert.deepEqual(needlessExports(new Map(files.map((file) => [file, readFileSync(join(root, file), 'utf8')]))), [])
+  })
+
+  it('are needless where only their own file uses them, however another imports', () => {
+    const alone = 'export const limit = 5\nexport type Limit = number\nexport class Box {}\nnew Box(limit)'
+    const by = (user: string): string[] =>
+      needlessExports(
+        new Map([
+          ['src/own.ts', alone],
+          ['src/user.ts', user],
+        ]),
+      )
+    assert.deepEqual(by('limit + Box'), ['src/own.ts: limit', 'src/own.ts: Box'])
+    for (const user of [
+      `import { type Box, limit as max } from './own.ts'`,
+      `import type {\n  Box,\n  limit,\n} from './own.ts'`,
+      `export { Box, limit } from './own.ts'`,
+      `const { Box, limit } = await import('./own.ts')`,
+      `import * as own from './own.ts'\nnew own.Box(own.limit)`,
+    ])
+      assert.deepEqual(by(user), [], user)
   })
 
   const own = `export function used() {}\nexport function unused() {}\nexport class Thing {\n  go() {}\n  halt(): void {}\n}`

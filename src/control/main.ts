@@ -81,7 +81,7 @@ export interface ControlPlane {
   stop(): Promise<void>
 }
 
-export const svidTtlMsDefault = 60 * 60 * 1000
+const svidTtlMsDefault = 60 * 60 * 1000
 const svidTtlMsAdvisedMin = 5 * 60 * 1000
 const svidTtlMsMin = 10_000
 const svidTtlMsMax = 24 * 60 * 60 * 1000

@@ -17,7 +17,7 @@ import type { MeshKeyRow, Store } from './store.ts'
 const dayMs = 24 * 60 * 60 * 1000
 const pagesKeyLifeMs = dayMs
 const pagesKept = 3
-export const maskKeyLifeMs = 30 * dayMs
+const maskKeyLifeMs = 30 * dayMs
 /** How long before it is in force a mask key is pushed. */
 const maskKeyAheadMs = dayMs
 const masksKept = 2

@@ -7,8 +7,8 @@ import { RingfenceError } from '../base/errors.ts'
 import { consistencyMax } from './protocol.ts'
 
 /** What a [value] or [bytes] length says where there are no bytes. */
-export const nullLength = -1
-export const unsetLength = -2
+const nullLength = -1
+const unsetLength = -2
 
 const nothing = Buffer.alloc(0)
 

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
 
-export const wireError = z.object({ code: z.string(), message: z.string(), hint: z.string().optional() })
+const wireError = z.object({ code: z.string(), message: z.string(), hint: z.string().optional() })
 
 /** The control plane's refusal in its own words. */
 export function faultOfAnswer(status: number | undefined, text: string): RingfenceError {

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 
 /** What a mesh key is for; none is used for two things, and each rotates in its own time. */
-export const meshKeyUses = ['pages', 'masks'] as const
+const meshKeyUses = ['pages', 'masks'] as const
 
 export type MeshKeyUse = (typeof meshKeyUses)[number]
 

@@ -148,7 +148,7 @@ export function tokensOf(profile: Profile, answer: Answer, nowMs: number, before
 }
 
 /** Of a JSON Web Token, not verified: who gave it was asked over TLS, and who is shown it verifies it. */
-export function claimsIn(token: string | undefined): ReturnType<typeof decodeJwt> | undefined {
+function claimsIn(token: string | undefined): ReturnType<typeof decodeJwt> | undefined {
   try {
     return token === undefined ? undefined : decodeJwt(token)
   } catch {

@@ -13,7 +13,7 @@ import type { SchemaView, TableInfo } from '../policy/request.ts'
 import { seesTable } from './catalog/visible.ts'
 import type { TouchedSchema } from './touched.ts'
 
-export const nothingThereRule = 'nothing-there'
+const nothingThereRule = 'nothing-there'
 
 /**
  * Cassandra's `schema/SchemaConstants` less `system_metrics`, which is new in 5.1, so that an older node may have a keyspace of users' so

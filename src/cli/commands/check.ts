@@ -95,7 +95,7 @@ async function certificateOf(admin: AdminClient, trustDomain: string): Promise<P
 }
 
 /** Where clients come in: what gateways advertise, and the sidecars' own listeners. */
-export function doorsOf({ proxies }: StatusAnswer): Door[] {
+function doorsOf({ proxies }: StatusAnswer): Door[] {
   const doors = new Map<string, Door>()
   for (const { role, connected, draining, advertise, listeners } of proxies) {
     if (!connected || draining) continue

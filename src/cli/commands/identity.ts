@@ -91,7 +91,7 @@ export interface Seen {
 }
 
 /** Each workload and person once, the busiest first. */
-export function seenIn(lines: readonly TrafficLine[]): Seen[] {
+function seenIn(lines: readonly TrafficLine[]): Seen[] {
   const found = new Map<string, Seen>()
   for (const { workload, person, verdict, count, errors, rule } of lines) {
     const key = JSON.stringify([workload, person])

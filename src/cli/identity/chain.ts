@@ -75,7 +75,7 @@ function namedBy(rule: CompiledRule, party: Party): NamedBy {
   return { rule: name, label, effect, mode, by: subjectText(by ?? {}), role, gives: givesText(rule), isPair }
 }
 
-export function subjectText(subject: Subject): string {
+function subjectText(subject: Subject): string {
   return subjectKeys.flatMap((key) => (subject[key] === undefined ? [] : `${key} ${subject[key]}`)).join(' and ')
 }
 

@@ -25,7 +25,7 @@ const passedOver = new Set([
   'CREATE ROLE',
 ])
 
-export class SchemaOfFile implements SchemaView {
+class SchemaOfFile implements SchemaView {
   // By keyspace, then name: both may be anything, so neither is a part of a joined key.
   readonly #tables = new Map<string, Map<string, TableInfo>>()
   readonly #indexes = new Map<string, Map<string, string>>()

@@ -2,7 +2,7 @@
 import type { CqlType } from '../types.ts'
 import type { Expression } from './tree.ts'
 
-export function sameType(a: CqlType, b: CqlType): boolean {
+function sameType(a: CqlType, b: CqlType): boolean {
   switch (a.kind) {
     case 'list':
     case 'set':

@@ -89,7 +89,7 @@ const escapes: Readonly<Record<string, string>> = {
 }
 
 /** As Jackson's `JsonStringEncoder` does: nothing beyond ASCII is escaped. */
-export function jsonString(text: string): string {
+function jsonString(text: string): string {
   const quoted = text.replace(/["\\\u0000-\u001f]/g, (one) => {
     return escapes[one] ?? `\\u${one.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`
   })

@@ -76,7 +76,7 @@ function pairs(text: string): (readonly [string, string])[] {
 
 const durationType = native('duration')
 
-export function readDuration(bytes: Buffer): Duration {
+function readDuration(bytes: Buffer): Duration {
   return decodeValue(durationType, bytes) as Duration
 }
 

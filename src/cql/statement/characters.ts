@@ -4,7 +4,7 @@ import { RingfenceError } from '../../base/errors.ts'
 export const letter = 1
 export const digit = 2
 export const hexDigit = 4
-export const word = 8
+const word = 8
 
 export const classes = new Uint8Array(128)
 for (let code = 48; code < 58; code += 1) classes[code] = digit | hexDigit | word

@@ -27,7 +27,7 @@ export const basicUnreserved =
   REPLACE UNSET MASKED UNMASK SELECT_MASKED VECTOR ANN`)
 
 /** `unreserved_function_keyword` */
-export const functionUnreserved = kinds('', basicUnreserved, nativeTypes)
+const functionUnreserved = kinds('', basicUnreserved, nativeTypes)
 
 /** `unreserved_keyword` */
 export const unreserved = kinds('TTL COUNT WRITETIME MAXWRITETIME KEY CAST JSON DISTINCT', functionUnreserved)

@@ -94,7 +94,7 @@ function definedColumn(cursor: Cursor): void {
 }
 
 /** `ident`: a column that may not have the empty name. */
-export function plainColumn(cursor: Cursor): void {
+function plainColumn(cursor: Cursor): void {
   cursor.columns.push(name(cursor, names))
 }
 

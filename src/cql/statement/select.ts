@@ -146,7 +146,7 @@ function ordering(cursor: Cursor): void {
 }
 
 /** `unaliasedSelector`: sums of products of selections. */
-export function unaliasedSelector(cursor: Cursor): void {
+function unaliasedSelector(cursor: Cursor): void {
   do product(cursor)
   while (cursor.accept(T.PLUS) || cursor.accept(T.MINUS))
 }

@@ -71,7 +71,7 @@ export const K = Object.fromEntries(words.map((word, at) => [word, firstKeyword 
 }
 
 /** Words that are another spelling of a keyword, and the words that are literals. */
-export const otherSpellings: ReadonlyMap<string, number> = new Map<string, number>([
+const otherSpellings: ReadonlyMap<string, number> = new Map<string, number>([
   ['TABLE', K.COLUMNFAMILY],
   ['COLUMNFAMILIES', K.TABLES],
   ['TRUE', T.BOOLEAN],

@@ -18,7 +18,7 @@ import { isSystemTable, type SystemTable, systemColumns } from './columns.ts'
 import { shapeFor } from './rows.ts'
 
 /** No tool asks at such length; what is longer goes to a sidecar, which refuses it if it is about these tables. */
-export const questionCharactersMax = 4096
+const questionCharactersMax = 4096
 
 /** Cheap where the tables are not named at all, exact where they are. `keyspaceInForce` decides what an unqualified table means. */
 export function aboutTopology(text: string, keyspaceInForce: string): SystemTable | undefined {

@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { LogInRefused } from '../refusal.ts'
 import { parseSpiffeId, type SpiffeId } from '../spiffe.ts'
 
-export const kubernetesClaimsName = 'kubernetes.io'
+const kubernetesClaimsName = 'kubernetes.io'
 
 export interface ServiceAccount {
   readonly namespace: string

@@ -8,10 +8,10 @@ import { LogInRefused } from '../refusal.ts'
 import type { Claims, ClaimValue } from '../verified.ts'
 import type { KeySource } from './provider.ts'
 
-export const refreshMsDefault = 45_000
+const refreshMsDefault = 45_000
 const refreshMsMin = 10_000
-export const keysAgeMsDefault = 24 * 3_600_000
-export const leewayMsDefault = 30_000
+const keysAgeMsDefault = 24 * 3_600_000
+const leewayMsDefault = 30_000
 const groupsMax = 2048
 const nameCharsMax = 255
 

@@ -31,7 +31,7 @@ export interface Door {
 }
 
 /** The door's own words, in answer to the log-in. */
-export class DoorRefused extends RingfenceError {
+class DoorRefused extends RingfenceError {
   readonly cqlCode: number
 
   constructor(cqlCode: number, words: string) {
@@ -177,7 +177,7 @@ class Entering implements EnvelopeSink, Owner {
 }
 
 /** TLS has verified the chain. Any workload of the mesh has a certificate by the same roots: a token is shown to proxies only. */
-export function faultOfDoor(certDer: Buffer): RingfenceError | undefined {
+function faultOfDoor(certDer: Buffer): RingfenceError | undefined {
   try {
     const { spiffeId } = readLeaf(certDer)
     const [own, role = ''] = pathSegmentsOf(spiffeId)

@@ -26,7 +26,7 @@ export interface CedarFault {
 
 export type ParsedCedar = Omit<CedarRule, 'index' | 'name' | 'label' | 'mode'> & { readonly id: string | undefined }
 
-export const cedarTextCharactersMax = 65_536
+const cedarTextCharactersMax = 65_536
 /** Brackets inside one another: Cedar's stack holds about 100 (measured). */
 const nestingMax = 32
 /** Characters of operators in one policy: Cedar's stack holds some hundreds of operators in a chain (measured). */

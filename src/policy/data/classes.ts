@@ -7,7 +7,7 @@ import type { Findings } from './findings.ts'
 import type { DataRules, Rule } from './rules.ts'
 import { printable, tableName } from './words.ts'
 
-export const unlistedClassRule = 'unlisted-class'
+const unlistedClassRule = 'unlisted-class'
 
 const unlisted: Rule = { name: unlistedClassRule, observe: false }
 

@@ -126,7 +126,7 @@ export function partitionLists({ restrictions }: StatementFacts, key: readonly s
 }
 
 /** The partition that a write names with strings, as a key of a Map; undefined where it names it otherwise. */
-export function partitionOf(facts: StatementFacts, table: TableInfo | undefined): string | undefined {
+function partitionOf(facts: StatementFacts, table: TableInfo | undefined): string | undefined {
   if (table === undefined || table.partitionKey.length === 0) return undefined
   const key = [facts.keyspace, facts.table]
   for (const column of table.partitionKey) {

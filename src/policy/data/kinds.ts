@@ -13,7 +13,7 @@ import { z } from 'zod'
 import { subjects } from '../load/subjects.ts'
 
 /** Cassandra's longest TTL, 20 years (`cql3/Attributes.java`). */
-export const ttlSecondsMax = 630_720_000
+const ttlSecondsMax = 630_720_000
 
 const nonEmpty = <T extends z.ZodType>(element: T) =>
   z.array(element).min(1, 'the list is empty, so the rule can never do anything')
@@ -70,7 +70,7 @@ const about = {
 const keepCharactersMax = 64
 const kept = z.int().min(0, 'must be at least 0').max(keepCharactersMax, `must be at most ${keepCharactersMax}`)
 
-export const maskingPolicy = z.strictObject({
+const maskingPolicy = z.strictObject({
   mode,
   subjects: subjects.optional(),
   exceptSubjects: subjects.optional(),
@@ -82,7 +82,7 @@ export const maskingPolicy = z.strictObject({
   keepEnd: kept.optional(),
 })
 
-export const retentionPolicy = z.strictObject({
+const retentionPolicy = z.strictObject({
   mode,
   ...about,
   maxTtl: ttl.optional(),
@@ -96,7 +96,7 @@ const className = z
   .string()
   .regex(/^[A-Za-z_$][\w$]*(\.[A-Za-z_$][\w$]*)+$/, 'a class is written with its package, such as org.example.Index')
 
-export const guardrail = z.strictObject({
+const guardrail = z.strictObject({
   mode,
   keyspaces: about.keyspaces,
   tables: about.tables,

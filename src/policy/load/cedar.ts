@@ -5,7 +5,7 @@ import type { CedarRule } from '../policy.ts'
 import type { CedarPolicySpec } from './kinds.ts'
 
 /** Policies in all CedarPolicy documents together; each costs time in every evaluation. */
-export const cedarPoliciesMax = 500
+const cedarPoliciesMax = 500
 
 type Fault = (document: ParsedDocument, path: DocumentPath, message: string) => void
 
