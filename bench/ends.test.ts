@@ -1,4 +1,5 @@
 /** The two ends of the bench against each other: a figure is worth something only if these are right. */
+
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -11,6 +12,7 @@ import { Client } from 'cassandra-driver'
 import { pino } from 'pino'
 import { systemClock } from '../src/base/clock.ts'
 import { CertificateAuthority } from '../src/control/ca.ts'
+import { wholeEnvelope } from '../src/cql/envelope.ts'
 import { readPrepared } from '../src/cql/responses.ts'
 import { parseSpiffeId } from '../src/identity/spiffe.ts'
 import { readControl, ringSchema } from '../src/link/protocol.ts'
@@ -89,7 +91,7 @@ describe('load maker and stub', () => {
       ['INSERT INTO bench.rows (v, k) VALUES (?, ?)', ['v', 'k'], [1]],
     ] as const) {
       const answer = new Phrases(4, 1).prepared(text)
-      const { bind } = readPrepared(answer, 0, answer.length, 4)
+      const { bind } = readPrepared(wholeEnvelope(answer), 4)
       assert.deepEqual([bind.columns.map(({ name }) => name), bind.pkIndexes], [names, pkIndexes], text)
     }
   })

@@ -78,10 +78,10 @@ export function exerciseEnvelope(buf: Buffer): void {
     }
     const counted = { rows: -1 }
     const failedToCount = isRefused(() => {
-      counted.rows = rowsCount(buf, 0, end, version)
+      counted.rows = rowsCount({ bytes: buf, start: 0, end }, version)
     })
     isRefused(() => {
-      const { columns, rows } = readRows(buf, 0, end, version)
+      const { columns, rows } = readRows({ bytes: buf, start: 0, end }, version)
       // The two ways of reading agree.
       assert.ok(!failedToCount)
       assert.equal(rows.length, counted.rows)
@@ -89,7 +89,7 @@ export function exerciseEnvelope(buf: Buffer): void {
         for (const [i, column] of columns.entries()) isRefused(() => decodeValue(column.type, row[i] ?? null))
       }
     })
-    isRefused(() => readPrepared(buf, 0, end, version))
+    isRefused(() => readPrepared({ bytes: buf, start: 0, end }, version))
   }
   for (const read of [
     bodyStart,
@@ -105,7 +105,7 @@ export function exerciseEnvelope(buf: Buffer): void {
     readWarnings,
     resultKind,
   ]) {
-    isRefused(() => read(buf, 0, end))
+    isRefused(() => read({ bytes: buf, start: 0, end }))
   }
 }
 

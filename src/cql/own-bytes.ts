@@ -2,15 +2,17 @@
  * Whose the bytes of an envelope are. What is handed on is lent for the call, and whoever keeps it makes a copy. A copy of 100 MB would
  * take 50 ms of the loop. A long envelope comes in parts, though, and was put together in memory of its own.
  */
+import { copyOf, type Envelope } from './envelope.ts'
 
 /** A longer envelope does not fit into what is read at once, so it is never in memory that is read into again. */
 export const longEnvelopeBytes = 256 * 1024
 
 /**
- * The bytes of `buffer[start..end)` to keep: a copy, or those of a long envelope that has its buffer alone.
+ * The bytes of an envelope to keep: a copy, or those of a long envelope that has its buffer alone.
  * Rule: nobody writes to a long envelope after it was handed on, neither who gave it nor who keeps it.
  */
-export function ownBytes(buffer: Buffer, start: number, end: number): Buffer {
-  const isAlone = end - start > longEnvelopeBytes && start === 0 && end === buffer.length
-  return isAlone ? buffer : Buffer.from(buffer.subarray(start, end))
+export function ownBytes(envelope: Envelope): Buffer {
+  const { bytes, start, end } = envelope
+  const isAlone = end - start > longEnvelopeBytes && start === 0 && end === bytes.length
+  return isAlone ? bytes : copyOf(envelope)
 }

@@ -16,6 +16,7 @@ import {
   unpreparedEnvelope,
   voidEnvelope,
 } from './encode.ts'
+import { type Envelope, wholeEnvelope } from './envelope.ts'
 import { javaDriver } from './fixtures.ts'
 import {
   CqlErrorCode,
@@ -135,7 +136,7 @@ for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
     it('give back every error with its details', () => {
       const read = (name: string) => {
         const { buf, start, end } = at(name)
-        return readError(buf, start, end)
+        return readError({ bytes: buf, start, end })
       }
       assert.deepEqual(read('error unauthorized'), {
         code: CqlErrorCode.UNAUTHORIZED,
@@ -152,7 +153,7 @@ for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
     it('give back failures, in v5 with who and why', since4, () => {
       const read = (name: string) => {
         const { buf, start, end } = at(name)
-        return readError(buf, start, end)
+        return readError({ bytes: buf, start, end })
       }
       const counts = { message: 'm', consistency: 1, received: 2, blockFor: 3, failures: 2 }
       const reasons = [
@@ -173,7 +174,7 @@ for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
 
     it('give back an unknown outcome of a conditional write, and contentions where they are sent', since5, () => {
       const { buf, start, end } = at('error cas write unknown')
-      assert.deepEqual(readError(buf, start, end), {
+      assert.deepEqual(readError({ bytes: buf, start, end }), {
         code: 0x1700,
         message: 'm',
         consistency: 8,
@@ -182,44 +183,44 @@ for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
       })
       const extra = Buffer.from([0, 8, 0, 0, 0, 1, 0, 0, 0, 2, 0, 3, 0x43, 0x41, 0x53, 0, 9])
       const timeout = errorEnvelope(5, 1, CqlErrorCode.WRITE_TIMEOUT, 'm', extra)
-      assert.equal(readError(timeout, 0, timeout.length).contentions, 9)
+      assert.equal(readError(wholeEnvelope(timeout)).contentions, 9)
       const without = errorEnvelope(5, 1, CqlErrorCode.WRITE_TIMEOUT, 'm', extra.subarray(0, -2))
-      assert.equal(readError(without, 0, without.length).contentions, undefined)
+      assert.equal(readError(wholeEnvelope(without)).contentions, undefined)
     })
 
     it('count their rows without reading them, metadata or none', () => {
       for (const name of ['rows', 'rows with a next page', 'rows of two tables', 'rows without metadata']) {
         const { buf, start, end } = at(name)
-        assert.equal(resultKind(buf, start, end), ResultKind.ROWS)
-        assert.equal(rowsCount(buf, start, end, version), 3, name)
-        assert.equal(hasMorePages(buf, start, end), name.includes('next') || name.includes('without'))
-        const read = readRows(buf, start, end, version)
+        assert.equal(resultKind({ bytes: buf, start, end }), ResultKind.ROWS)
+        assert.equal(rowsCount({ bytes: buf, start, end }, version), 3, name)
+        assert.equal(hasMorePages({ bytes: buf, start, end }), name.includes('next') || name.includes('without'))
+        const read = readRows({ bytes: buf, start, end }, version)
         assert.deepEqual(read.rows, rows)
         assert.equal(read.columns.length, name.includes('without') ? 0 : 2)
       }
       const { buf, start, end } = at('void')
-      assert.equal(rowsCount(buf, start, end, version), -1)
-      assert.equal(hasMorePages(buf, start, end), false)
+      assert.equal(rowsCount({ bytes: buf, start, end }, version), -1)
+      assert.equal(hasMorePages({ bytes: buf, start, end }), false)
     })
 
     it('say of which table each column is', () => {
       const { buf, start, end } = at('rows of two tables')
       assert.deepEqual(
-        readRows(buf, start, end, version).columns.map((c) => `${c.keyspace}.${c.table}.${c.name}`),
+        readRows({ bytes: buf, start, end }, version).columns.map((c) => `${c.keyspace}.${c.table}.${c.name}`),
         ['ks.t.k', 'ks2.t2.v'],
       )
     })
 
     it('may change their metadata id', since5, () => {
       const { buf, start, end } = at('rows with changed metadata')
-      assert.deepEqual(readRows(buf, start, end, version).newMetadataId, id(32))
-      assert.equal(rowsCount(buf, start, end, version), 3)
+      assert.deepEqual(readRows({ bytes: buf, start, end }, version).newMetadataId, id(32))
+      assert.equal(rowsCount({ bytes: buf, start, end }, version), 3)
     })
 
     it('know every type', () => {
       const { buf, start, end } = at('rows of every type')
-      assert.equal(rowsCount(buf, start, end, version), 0)
-      const types = new Map(readRows(buf, start, end, version).columns.map((c) => [c.name, c.type]))
+      assert.equal(rowsCount({ bytes: buf, start, end }, version), 0)
+      const types = new Map(readRows({ bytes: buf, start, end }, version).columns.map((c) => [c.name, c.type]))
       assert.deepEqual(types.get('c13'), native('text'))
       if (version >= 5) assert.deepEqual(types.get('c21'), native('duration'))
       assert.deepEqual(types.get('map'), mapOf(native('text'), listOf(native('int'))))
@@ -247,7 +248,7 @@ for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
 
     it('give back what was prepared', () => {
       const select = at('prepared select')
-      const prepared = readPrepared(select.buf, select.start, select.end, version)
+      const prepared = readPrepared({ bytes: select.buf, start: select.start, end: select.end }, version)
       assert.deepEqual(prepared.id, id(0))
       assert.deepEqual(prepared.resultMetadataId, version >= 5 ? id(16) : undefined)
       assert.deepEqual(prepared.bind.pkIndexes, version >= 4 ? [1, 0] : [])
@@ -257,13 +258,16 @@ for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
         ['k', 'v'],
       )
       const insert = at('prepared insert')
-      assert.equal(readPrepared(insert.buf, insert.start, insert.end, version).result.columnCount, 0)
+      assert.equal(
+        readPrepared({ bytes: insert.buf, start: insert.start, end: insert.end }, version).result.columnCount,
+        0,
+      )
     })
 
     it('give back keyspace, schema change, events, options and tokens', () => {
-      const read = <T>(name: string, reader: (buf: Buffer, start: number, end: number) => T) => {
+      const read = <T>(name: string, reader: (envelope: Envelope) => T) => {
         const { buf, start, end } = at(name)
-        return reader(buf, start, end)
+        return reader({ bytes: buf, start, end })
       }
       assert.equal(read('set keyspace', readSetKeyspace), 'Ks ü')
       assert.deepEqual(read('schema change keyspace', readSchemaChange), {
@@ -298,10 +302,13 @@ for (const version of [3, 4, 5] as const satisfies readonly ProtocolVersion[]) {
         const both = (mask & 6) === 6
         const { buf, start, end } = both ? prefixed(mask) : at(`rows with prefix ${mask}`)
         if (!both) assert.deepEqual(prefixed(mask).buf, at(`rows with prefix ${mask}`).bytes)
-        assert.deepEqual(buf.subarray(bodyStart(buf, start, end), end), plain)
-        assert.equal(rowsCount(buf, start, end, version), 3)
-        assert.deepEqual(readWarnings(buf, start, end), mask & 4 ? ['w1', 'w2'] : [])
-        assert.equal(readTracingId(buf, start, end), mask & 1 ? '01234567-89ab-cdef-0123-456789abcdef' : undefined)
+        assert.deepEqual(buf.subarray(bodyStart({ bytes: buf, start, end }), end), plain)
+        assert.equal(rowsCount({ bytes: buf, start, end }, version), 3)
+        assert.deepEqual(readWarnings({ bytes: buf, start, end }), mask & 4 ? ['w1', 'w2'] : [])
+        assert.equal(
+          readTracingId({ bytes: buf, start, end }),
+          mask & 1 ? '01234567-89ab-cdef-0123-456789abcdef' : undefined,
+        )
       }
 
       function prefixed(mask: number): { buf: Buffer; start: number; end: number } {
@@ -325,7 +332,7 @@ describe('a malformed response', () => {
       const bytes = Buffer.from(hex, 'hex')
       if (headerOpcode(bytes, 0) !== Opcode.RESULT || !name.startsWith('rows')) continue
       for (let end = envelopeHeaderBytes; end < bytes.length; end++) {
-        assert.throws(() => readRows(bytes, 0, end, version), isProtocol, name)
+        assert.throws(() => readRows({ bytes, start: 0, end }, version), isProtocol, name)
       }
     }
   })
@@ -334,26 +341,26 @@ describe('a malformed response', () => {
     const envelope = rowsEnvelope(4, 1, spec, rows)
     const countAt = envelope.length - 4 - rows.flat().reduce((sum, v) => sum + 4 + (v?.length ?? 0), 0)
     envelope.writeInt32BE(0x7fffffff, countAt)
-    assert.throws(() => readRows(envelope, 0, envelope.length, 4), isProtocol)
+    assert.throws(() => readRows(wholeEnvelope(envelope), 4), isProtocol)
     const none = rowsEnvelope(4, 1, { ...spec, columns: [] }, [])
     none.writeInt32BE(0x7fffffff, none.length - 4)
-    assert.throws(() => readRows(none, 0, none.length, 4), isProtocol)
+    assert.throws(() => readRows(wholeEnvelope(none), 4), isProtocol)
   })
 
   it('cannot nest types without end', () => {
     let type = native('int')
     for (let depth = 0; depth < 64; depth++) type = listOf(type)
     const deepest = rowsEnvelope(4, 1, { ...spec, columns: [{ name: 'c', type }] }, [])
-    assert.equal(readRows(deepest, 0, deepest.length, 4).columns.length, 1)
+    assert.equal(readRows(wholeEnvelope(deepest), 4).columns.length, 1)
     const deeper = rowsEnvelope(4, 1, { ...spec, columns: [{ name: 'c', type: listOf(type) }] }, [])
-    assert.throws(() => readRows(deeper, 0, deeper.length, 4), isProtocol)
-    assert.throws(() => rowsCount(deeper, 0, deeper.length, 4), isProtocol)
+    assert.throws(() => readRows(wholeEnvelope(deeper), 4), isProtocol)
+    assert.throws(() => rowsCount(wholeEnvelope(deeper), 4), isProtocol)
   })
 })
 
 describe('an error message that is too long', () => {
   it('is cut between two characters', () => {
     const envelope = errorEnvelope(4, 1, 0, 'é'.repeat(40_000))
-    assert.equal(readError(envelope, 0, envelope.length).message, 'é'.repeat(32_767))
+    assert.equal(readError(wholeEnvelope(envelope)).message, 'é'.repeat(32_767))
   })
 })

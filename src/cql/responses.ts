@@ -1,11 +1,12 @@
 /**
  * What a node answers (native_protocol_v5.spec §4.2, §9; `transport/messages/ErrorMessage.java`, `cql3/ResultSet.java`). In every
- * decoder `buf[start..end)` is the whole envelope, header included; PROTOCOL where it is malformed. Bytes behind the known end of
- * a response are allowed by the specification and ignored. Buffers in answers are copies; counts are checked against the bytes
- * that are there before anything is made of them.
+ * decoder the envelope is whole, header included; PROTOCOL where it is malformed. Bytes behind the known end of a response are allowed by
+ * the specification and ignored. Buffers in answers are copies; counts are checked against the bytes that are there before anything is made
+ * of them.
  */
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import type { Envelope } from './envelope.ts'
 import {
   CqlErrorCode,
   envelopeHeaderBytes,
@@ -102,18 +103,18 @@ export type CqlEvent =
   | ({ readonly type: 'SCHEMA_CHANGE' } & SchemaChange)
 
 /** Where the message starts: behind tracing id, warnings and custom payload, which stand in this order. Whoever leaves one out reads other bytes as the message. */
-export function bodyStart(buf: Buffer, start: number, end: number): number {
-  return open(buf, start, end).at
+export function bodyStart(envelope: Envelope): number {
+  return open(envelope).at
 }
 
 /** The code of an ERROR, without its message. */
-export function errorCode(buf: Buffer, start: number, end: number): number {
-  return open(buf, start, end).int()
+export function errorCode(envelope: Envelope): number {
+  return open(envelope).int()
 }
 
-export function readError(buf: Buffer, start: number, end: number): CqlError {
-  const version = headerVersion(buf, start)
-  open(buf, start, end)
+export function readError(envelope: Envelope): CqlError {
+  const version = headerVersion(envelope.bytes, envelope.start)
+  open(envelope)
   const code = reader.int()
   const message = reader.string()
   switch (code) {
@@ -154,26 +155,26 @@ export function readError(buf: Buffer, start: number, end: number): CqlError {
 }
 
 /** One of `ResultKind`, or a number that a newer node knows. */
-export function resultKind(buf: Buffer, start: number, end: number): number {
-  return open(buf, start, end).int()
+export function resultKind(envelope: Envelope): number {
+  return open(envelope).int()
 }
 
 /** Rows of a RESULT, without making an object; −1 where it is not of kind Rows, and where they stand behind too much else. */
-export function rowsCount(buf: Buffer, start: number, end: number, version: number): number {
-  open(buf, start, end)
+export function rowsCount(envelope: Envelope, version: number): number {
+  open(envelope)
   if (reader.int() !== ResultKind.ROWS) return -1
   return skipResultMetadata(version) ? reader.count() : -1
 }
 
 /** True when a RESULT of kind Rows carries a paging state. */
-export function hasMorePages(buf: Buffer, start: number, end: number): boolean {
-  open(buf, start, end)
+export function hasMorePages(envelope: Envelope): boolean {
+  open(envelope)
   if (reader.int() !== ResultKind.ROWS) return false
   return (reader.int() & MetadataFlag.HAS_MORE_PAGES) !== 0
 }
 
-export function readRows(buf: Buffer, start: number, end: number, version: number): Rows {
-  openKind(buf, start, end, ResultKind.ROWS)
+export function readRows(envelope: Envelope, version: number): Rows {
+  openKind(envelope, ResultKind.ROWS)
   const metadata = readResultMetadata(version)
   const rowCount = reader.count()
   // Every value has four bytes at least, so what is claimed cannot be more than what has come.
@@ -192,8 +193,8 @@ export function readRows(buf: Buffer, start: number, end: number, version: numbe
   return { ...metadata, rows }
 }
 
-export function readPrepared(buf: Buffer, start: number, end: number, version: number): Prepared {
-  openKind(buf, start, end, ResultKind.PREPARED)
+export function readPrepared(envelope: Envelope, version: number): Prepared {
+  openKind(envelope, ResultKind.PREPARED)
   const id = Buffer.from(reader.shortBytes())
   const resultMetadataId = version >= 5 ? Buffer.from(reader.shortBytes()) : undefined
   const flags = reader.int()
@@ -213,18 +214,18 @@ export function readPrepared(buf: Buffer, start: number, end: number, version: n
   return { id, resultMetadataId, bind, result: readResultMetadata(version) }
 }
 
-export function readSetKeyspace(buf: Buffer, start: number, end: number): string {
-  openKind(buf, start, end, ResultKind.SET_KEYSPACE)
+export function readSetKeyspace(envelope: Envelope): string {
+  openKind(envelope, ResultKind.SET_KEYSPACE)
   return reader.string()
 }
 
-export function readSchemaChange(buf: Buffer, start: number, end: number): SchemaChange {
-  openKind(buf, start, end, ResultKind.SCHEMA_CHANGE)
+export function readSchemaChange(envelope: Envelope): SchemaChange {
+  openKind(envelope, ResultKind.SCHEMA_CHANGE)
   return schemaChange()
 }
 
-export function readEvent(buf: Buffer, start: number, end: number): CqlEvent {
-  open(buf, start, end)
+export function readEvent(envelope: Envelope): CqlEvent {
+  open(envelope)
   const type = reader.string()
   switch (type) {
     case 'TOPOLOGY_CHANGE':
@@ -240,23 +241,23 @@ export function readEvent(buf: Buffer, start: number, end: number): CqlEvent {
 }
 
 /** The class name of the node's authenticator. */
-export function readAuthenticate(buf: Buffer, start: number, end: number): string {
-  return open(buf, start, end).string()
+export function readAuthenticate(envelope: Envelope): string {
+  return open(envelope).string()
 }
 
 // --- parts
 
-function open(buf: Buffer, start: number, end: number): BodyReader {
-  const flags = headerFlags(buf, start)
-  reader.reset(buf, start + envelopeHeaderBytes, end)
+function open({ bytes, start, end }: Envelope): BodyReader {
+  const flags = headerFlags(bytes, start)
+  reader.reset(bytes, start + envelopeHeaderBytes, end)
   if ((flags & Flag.TRACING) !== 0) reader.skip(16)
   if ((flags & Flag.WARNING) !== 0) reader.skipStringList()
   if ((flags & Flag.CUSTOM_PAYLOAD) !== 0) reader.skipBytesMap()
   return reader
 }
 
-function openKind(buf: Buffer, start: number, end: number, wanted: number): void {
-  const kind = open(buf, start, end).int()
+function openKind(envelope: Envelope, wanted: number): void {
+  const kind = open(envelope).int()
   if (kind !== wanted) throw new RingfenceError('PROTOCOL', `result of kind ${kind} where ${wanted} was expected`)
 }
 

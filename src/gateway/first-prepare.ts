@@ -140,7 +140,6 @@ export class FirstPrepare {
 
 /** Another id would be another statement: the text means something else there. */
 function isPreparedAs(statement: Statement, version: ProtocolVersion, answer: Passing): boolean {
-  const { opcode, bytes, start, end } = answer
-  if (opcode !== Opcode.RESULT || resultKind(bytes, start, end) !== ResultKind.PREPARED) return false
-  return readPrepared(bytes, start, end, version).id.equals(statement.id)
+  if (answer.opcode !== Opcode.RESULT || resultKind(answer) !== ResultKind.PREPARED) return false
+  return readPrepared(answer, version).id.equals(statement.id)
 }

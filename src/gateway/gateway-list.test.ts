@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { readEvent } from '../cql/responses.ts'
 import type { GatewayEndpoint } from '../mesh/endpoints.ts'
 import type { Client } from '../session/backend.ts'
@@ -42,7 +43,7 @@ function listener(): { client: Client; events: Buffer[]; words: () => string[] }
   }
   const words = (): string[] =>
     events.splice(0).map((event) => {
-      const read = readEvent(event, 0, event.length)
+      const read = readEvent(wholeEnvelope(event))
       assert.ok(read.type !== 'SCHEMA_CHANGE')
       return `${read.type} ${read.change} ${read.address}:${read.port}`
     })

@@ -174,11 +174,11 @@ export class Hedger {
     this.#state.client.fault(outcomeUnknown(reason), read.clientStream)
   }
 
-  #onError(upstream: UpstreamSession, { statement }: HedgedRead, { bytes, start, end }: Passing): void {
-    const code = errorCode(bytes, start, end)
+  #onError(upstream: UpstreamSession, { statement }: HedgedRead, answer: Passing): void {
+    const code = errorCode(answer)
     upstream.erred(code, this.#state.services.nowMicros())
     if (code !== CqlErrorCode.UNPREPARED) return
-    const { preparedId } = readError(bytes, start, end)
+    const { preparedId } = readError(answer)
     if (preparedId?.equals(statement.id) === true) statement.forget(upstream.link)
   }
 

@@ -45,8 +45,8 @@ export class Learning {
   }
 
   /** UNPREPARED came: the sidecar has that statement no longer. */
-  unprepared(upstream: UpstreamSession, { bytes, start, end }: Passing): void {
-    const { preparedId } = readError(bytes, start, end)
+  unprepared(upstream: UpstreamSession, answer: Passing): void {
+    const { preparedId } = readError(answer)
     if (preparedId === undefined) return
     this.#state.statements.ids.find(preparedId, 0, preparedId.length)?.forget(upstream.link)
   }
@@ -93,9 +93,9 @@ function learnStatement(prepared: Prepared, answer: Envelope): void {
   })
 }
 
-function learn(prepared: Prepared, { bytes, start, end }: Envelope): void {
+function learn(prepared: Prepared, answer: Envelope): void {
   const { router, table, upstream, version, given } = prepared
-  const { id, bind } = readPrepared(bytes, start, end, version)
+  const { id, bind } = readPrepared(answer, version)
   readPrepare(view, wholeEnvelope(given), version)
   const prepare = plain(given, view.payloadEnd)
   const known = table.ids.find(id, 0, id.length)

@@ -208,19 +208,19 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
 
   /** The result's kind. */
   #onResult(upstream: UpstreamSession, answer: Passing): number {
-    const { bytes, start, end } = answer
+    const { bytes, start } = answer
     upstream.sidecar.load.succeeded()
-    const at = headerFlags(bytes, start) === 0 ? start + envelopeHeaderBytes : bodyStart(bytes, start, end)
+    const at = headerFlags(bytes, start) === 0 ? start + envelopeHeaderBytes : bodyStart(answer)
     const kind = bytes.readInt32BE(at)
     if (kind === ResultKind.SET_KEYSPACE) {
-      upstream.keyspace = readSetKeyspace(bytes, start, end)
+      upstream.keyspace = readSetKeyspace(answer)
       this.#state.keyspace = upstream.keyspace
     } else if (kind === ResultKind.PREPARED) this.#learning.prepared(upstream, answer)
     return kind
   }
 
   #onError(upstream: UpstreamSession, answer: Passing): void {
-    const code = errorCode(answer.bytes, answer.start, answer.end)
+    const code = errorCode(answer)
     upstream.erred(code, this.#state.services.nowMicros())
     if (code === CqlErrorCode.UNPREPARED) this.#learning.unprepared(upstream, answer)
   }

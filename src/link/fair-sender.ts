@@ -76,7 +76,7 @@ export class FairSender {
   /** For what must. The queue keeps a copy, or a long envelope itself. */
   enqueue(queue: SessionQueue, buffer: Buffer, start: number, end: number, stream: number): void {
     if (queue.dropped) return
-    const bytes = ownBytes(buffer, start, end)
+    const bytes = ownBytes({ bytes: buffer, start, end })
     queue.envelopes.push({ bytes, stream })
     queue.waitingBytes += bytes.length
     this.#join(queue)

@@ -207,7 +207,7 @@ export class Outbox extends SlabWriter implements Flushable, Pumped, Owner {
   }
 
   #wait(buffer: Buffer, start: number, end: number, stream: number, session: number): void {
-    const bytes = ownBytes(buffer, start, end)
+    const bytes = ownBytes({ bytes: buffer, start, end })
     this.#queue.push({ bytes, stream, session })
     this.#queuedBytes += bytes.length
     if (this.requests) {

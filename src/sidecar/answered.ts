@@ -2,8 +2,10 @@
  * What an answer with whole rows shows, by its own words. The schema is read after the node changed it, so an answer may have a column that
  * was added a moment ago and that nobody here knows. Policy is asked about that column then.
  */
+
 import { RingfenceError } from '../base/errors.ts'
 import { readRowsLayout } from '../cql/answers/rows.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
 
@@ -26,7 +28,7 @@ export function unknownColumns(
   answer: Buffer,
   version: ProtocolVersion,
 ): AnsweredColumns | undefined {
-  const place = readRowsLayout(answer, 0, answer.length, version)
+  const place = readRowsLayout(wholeEnvelope(answer), version)
   const [first] = place.columns ?? []
   if (place.columns === undefined || first === undefined) {
     throw new RingfenceError('UPSTREAM', 'an answer whose columns policy tells apart came without them')

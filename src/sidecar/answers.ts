@@ -3,8 +3,10 @@
  *
  * Rule: an answer that cannot be changed as its permit asks is not handed on; the client hears an error in its place.
  */
+
 import { assert, RingfenceError } from '../base/errors.ts'
 import { errorEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { CqlErrorCode } from '../cql/protocol.ts'
 import { errorCode } from '../cql/responses.ts'
 import { cqlFault } from '../session/fault.ts'
@@ -68,7 +70,7 @@ export class Answers implements RequestOwner {
 
   onUnfit(request: Request, answerBytes: number): void {
     const envelope = unfitEnvelope(this.#session.version, request.stream, answerBytes)
-    this.#replace(request, envelope, errorCode(envelope, 0, envelope.length))
+    this.#replace(request, envelope, errorCode(wholeEnvelope(envelope)))
     give(request, this.#session)
   }
 

@@ -1,5 +1,7 @@
 /** What a client hears where its question was put to the node by the sidecar, and that failed. */
+
 import { RingfenceError } from '../base/errors.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { CqlErrorCode } from '../cql/protocol.ts'
 import { readError } from '../cql/responses.ts'
 import { cqlFault } from '../session/fault.ts'
@@ -24,7 +26,7 @@ export interface AskedFault {
 
 export function askedFault(reason: unknown): AskedFault {
   if (reason instanceof NodeError) {
-    const { code, message } = readError(reason.envelope, 0, reason.envelope.length)
+    const { code, message } = readError(wholeEnvelope(reason.envelope))
     if (plainErrors.has(code)) return { code, message, ours: false }
   }
   if (reason instanceof RingfenceError && reason.code === 'UPSTREAM') {

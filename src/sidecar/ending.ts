@@ -1,9 +1,11 @@
 /** The ends of a request that the node did not answer: each is told to whoever records, then given to the client. */
+
 import type { Transactions } from '../audit/transactions.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { withoutAddresses } from '../cql/answers/addresses.ts'
 import { tracingIdBytes, withTracingId } from '../cql/answers/tracing.ts'
 import { errorEnvelope } from '../cql/encode.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { CqlErrorCode, type ProtocolVersion } from '../cql/protocol.ts'
 import type { Denial } from '../policy/engine.ts'
 import type { Client } from '../session/backend.ts'
@@ -55,8 +57,8 @@ export function answerHere(
 ): void {
   const { tracingId } = request
   const said = reply.envelope
-  const shown = topologyHidden === true ? (withoutAddresses(said, 0, said.length, version) ?? said) : said
-  const envelope = tracingId?.length === tracingIdBytes ? withTracingId(shown, 0, shown.length, tracingId) : shown
+  const shown = topologyHidden === true ? (withoutAddresses(wholeEnvelope(said), version) ?? said) : said
+  const envelope = tracingId?.length === tracingIdBytes ? withTracingId(wholeEnvelope(shown), tracingId) : shown
   request.outcome = reply.code < 0 ? 'ok' : 'error'
   request.code = reply.code
   request.message = reply.message

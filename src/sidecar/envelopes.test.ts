@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { limits } from '../base/limits.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { CqlErrorCode } from '../cql/protocol.ts'
 import { readError } from '../cql/responses.ts'
 import { analyse } from '../cql/statement/analyse.ts'
@@ -42,7 +43,7 @@ describe('a request that the node does not answer', () => {
     it(text, () => {
       for (const version of [3, 4, 5] as const) {
         const envelope = timeoutEnvelope(version, 7, { facts: analyse(text) } as unknown as Judged, 6)
-        const error = readError(envelope, 0, envelope.length)
+        const error = readError(wholeEnvelope(envelope))
         assert.equal(error.code, code)
         assert.equal('writeType' in error ? error.writeType : undefined, writeType)
       }

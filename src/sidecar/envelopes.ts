@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
+import type { Envelope } from '../cql/envelope.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import {
   CqlErrorCode,
@@ -25,25 +26,19 @@ export function unknownId(version: ProtocolVersion, stream: number, id: Buffer):
 }
 
 /** Of a PREPARED answer's id, markers and columns, whatever tracing or warnings stand before them. */
-export function columnsDigest(buffer: Buffer, start: number, end: number): string {
+export function columnsDigest(envelope: Envelope): string {
   return createHash('sha256')
-    .update(buffer.subarray(bodyStart(buffer, start, end), end))
+    .update(envelope.bytes.subarray(bodyStart(envelope), envelope.end))
     .digest('base64')
 }
 
 /** The same request without its custom payload, which is for the node's plug-ins and not for clients to set (attack B14). */
-export function withoutPayload(
-  buffer: Buffer,
-  start: number,
-  end: number,
-  payloadStart: number,
-  payloadEnd: number,
-): Buffer {
+export function withoutPayload({ bytes, start, end }: Envelope, payloadStart: number, payloadEnd: number): Buffer {
   const bodyBytes = end - start - envelopeHeaderBytes - (payloadEnd - payloadStart)
   const envelope = Buffer.allocUnsafe(envelopeHeaderBytes + bodyBytes)
-  const flags = headerFlags(buffer, start) & ~Flag.CUSTOM_PAYLOAD
-  writeHeader(envelope, buffer[start]!, flags, headerStream(buffer, start), headerOpcode(buffer, start), bodyBytes)
-  buffer.copy(envelope, envelopeHeaderBytes, payloadEnd, end)
+  const flags = headerFlags(bytes, start) & ~Flag.CUSTOM_PAYLOAD
+  writeHeader(envelope, bytes[start]!, flags, headerStream(bytes, start), headerOpcode(bytes, start), bodyBytes)
+  bytes.copy(envelope, envelopeHeaderBytes, payloadEnd, end)
   return envelope
 }
 

@@ -1,8 +1,10 @@
 /** An event of the node goes to thousands of sessions turn by turn; each hears what it may, all of it, in order. */
+
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { SchemaTarget } from '../cql/answers/schema-event.ts'
 import { eventEnvelope } from '../cql/encode.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { readEvent } from '../cql/responses.ts'
 import { EventHub, type EventListener } from './events.ts'
 
@@ -33,7 +35,7 @@ class Listener implements EventListener {
 
   onEvent(envelope: Buffer): void {
     assert.equal(envelope[0], 0x80 | this.version)
-    const event = readEvent(envelope, 0, envelope.length)
+    const event = readEvent(wholeEnvelope(envelope))
     this.heard.push(event.type === 'SCHEMA_CHANGE' ? event.name : event.type)
   }
 

@@ -48,7 +48,7 @@ export class EventHub {
     const typeAt = start + envelopeHeaderBytes + 2
     const event: NodeEvent = {
       type: buffer.toString('latin1', typeAt, typeAt + typeBytes),
-      about: readSchemaTarget(buffer, start, end),
+      about: readSchemaTarget({ bytes: buffer, start, end }),
       envelope: Buffer.from(buffer.subarray(start, end)),
     }
     this.#spread.tell(this.#listeners.keys(), (listener) => {

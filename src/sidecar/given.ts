@@ -2,6 +2,7 @@
  * Questions about the topology that a client behind NGINX sees. The topology is the gateway's, so the gateway makes the answer and sends it
  * ahead of the question. Here the question is judged and recorded, and the answer given to the client, like an answer of the node.
  */
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { headerOpcode, Opcode, ResultKind } from '../cql/protocol.ts'
 import { bodyStart, readError, readPrepared, rowsCount } from '../cql/responses.ts'
 import { givenId } from '../link/given-id.ts'
@@ -22,22 +23,23 @@ export function givenAnswer(
   given: Buffer,
 ): OwnAnswer | undefined {
   const { version, opcode, judged, permit, identity } = question
+  const answer = wholeEnvelope(given)
   let envelope = given
   let [code, message, rows] = [-1, '', -1]
-  if (headerOpcode(given, 0) === Opcode.ERROR) ({ code, message } = readError(given, 0, given.length))
+  if (headerOpcode(given, 0) === Opcode.ERROR) ({ code, message } = readError(answer))
   else {
     if (headerOpcode(given, 0) !== Opcode.RESULT) return undefined
-    const kind = given.readInt32BE(bodyStart(given, 0, given.length))
+    const kind = given.readInt32BE(bodyStart(answer))
     if (kind !== (opcode === Opcode.PREPARE ? ResultKind.PREPARED : ResultKind.ROWS)) return undefined
     if (kind === ResultKind.PREPARED) {
-      const prepared = readPrepared(given, 0, given.length, version)
+      const prepared = readPrepared(answer, version)
       if (!confirms(judged.facts, prepared) || !prepared.id.equals(givenId(judged.text))) return undefined
-      identity.prepared.set(prepared.id, judged)?.columnDigests.set(version, columnsDigest(given, 0, given.length))
+      identity.prepared.set(prepared.id, judged)?.columnDigests.set(version, columnsDigest(answer))
     } else {
-      if (changesRows(permit)) envelope = incomingRows(question, secrets, request, given, 0, given.length)
-      rows = rowsCount(envelope, 0, envelope.length, version)
+      if (changesRows(permit)) envelope = incomingRows(question, secrets, request, answer)
+      rows = rowsCount(wholeEnvelope(envelope), version)
     }
   }
-  if (permit.observed !== undefined) envelope = withObserved(envelope, version, permit.observed)
+  if (permit.observed !== undefined) envelope = withObserved(wholeEnvelope(envelope), version, permit.observed)
   return { envelope, code, message, rowCount: rows }
 }

@@ -1,6 +1,8 @@
 /** An error that the node answered to a request of the sidecar's own. */
+
 import { RingfenceError } from '../base/errors.ts'
 import { withoutRoleName } from '../cql/answers/role.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { keptMessage } from '../cql/kept-messages.ts'
 import { headerOpcode, Opcode } from '../cql/protocol.ts'
 import { readError } from '../cql/responses.ts'
@@ -19,8 +21,8 @@ export function nodeError(answer: Buffer): RingfenceError {
   if (headerOpcode(answer, 0) !== Opcode.ERROR) {
     return new RingfenceError('UPSTREAM', `the node answered with opcode ${headerOpcode(answer, 0)}`)
   }
-  const envelope = withoutRoleName(answer, 0, answer.length) ?? answer
-  const { code, message } = readError(envelope, 0, envelope.length)
+  const envelope = withoutRoleName(wholeEnvelope(answer)) ?? answer
+  const { code, message } = readError(wholeEnvelope(envelope))
   // Its message comes into logs.
   return new NodeError(keptMessage(code, message), envelope)
 }

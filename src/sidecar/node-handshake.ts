@@ -1,7 +1,9 @@
 /** How a connection to the node becomes ready: who the node is, then STARTUP to READY, and the keyspace. */
+
 import type { TLSSocket } from 'node:tls'
 import { RingfenceError } from '../base/errors.ts'
 import { authResponseEnvelope, queryEnvelope, startupEnvelope } from '../cql/encode.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
 import { readAuthenticate } from '../cql/responses.ts'
 import { verifyPeer } from '../identity/certificate.ts'
@@ -40,7 +42,7 @@ export async function nodeHandshake(connection: Connection): Promise<void> {
   ])
   let answer = await connection.ask(startupEnvelope(version, 0, options))
   if (headerOpcode(answer, 0) === Opcode.AUTHENTICATE) {
-    const authenticator = readAuthenticate(answer, 0, answer.length)
+    const authenticator = readAuthenticate(wholeEnvelope(answer))
     if (authenticator.endsWith('.PasswordAuthenticator')) {
       throw new RingfenceError(
         'UPSTREAM',

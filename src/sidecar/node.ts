@@ -7,6 +7,7 @@ import { after, containOwnFault, every, type Owner, settle, unawaited } from '..
 import { RingfenceError } from '../base/errors.ts'
 import { tracingIdOf } from '../cql/answers/tracing.ts'
 import { queryEnvelope, registerEnvelope } from '../cql/encode.ts'
+import { wholeEnvelope } from '../cql/envelope.ts'
 import { Flag, headerFlags, headerOpcode, Opcode } from '../cql/protocol.ts'
 import { uuidText } from '../cql/reader.ts'
 import { readEvent, readRows } from '../cql/responses.ts'
@@ -136,7 +137,7 @@ export class NodeMonitor implements Owner {
     const envelope = queryEnvelope(protocolVersion, 0, traced, {})
     envelope[flagsAt] = headerFlags(envelope, 0) | Flag.TRACING
     const answer = await this.asking(envelope)
-    const id = tracingIdOf(answer, 0, answer.length)
+    const id = tracingIdOf(wholeEnvelope(answer))
     if (id === undefined) throw new RingfenceError('UPSTREAM', 'the node traced nothing')
     return id
   }
@@ -205,7 +206,7 @@ export class NodeMonitor implements Owner {
    * node's order: what comes while the schema is read waits behind it.
    */
   #event(upstream: Upstream, buffer: Buffer, start: number, end: number): void {
-    const event = readEvent(buffer, start, end)
+    const event = readEvent({ bytes: buffer, start, end })
     if (event.type !== 'SCHEMA_CHANGE') this.ring.changed()
     if (event.type !== 'SCHEMA_CHANGE' && this.#eventsWaiting === 0) {
       if (upstream === this.#upstream) this.#options.onEvent(buffer, start, end)
@@ -279,7 +280,7 @@ function wordsOf(reason: unknown): string {
 async function introduction(upstream: Upstream): Promise<{ texts: string[]; hostId: string }> {
   const answer = await upstream.ask(queryEnvelope(protocolVersion, 0, local, {}))
   if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
-  const row = readRows(answer, 0, answer.length, protocolVersion).rows[0] ?? []
+  const row = readRows(wholeEnvelope(answer), protocolVersion).rows[0] ?? []
   const id = row.at(-1)
   return {
     texts: row.slice(0, -1).map((value) => value?.toString('utf8') ?? ''),

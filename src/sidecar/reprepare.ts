@@ -6,7 +6,9 @@
  *
  * Rule: time passes here, so nothing that was decided before is good afterwards: PREPARE and request are each decided anew.
  */
+
 import { type Owner, settle } from '../base/contained.ts'
+import { copyOf, wholeEnvelope } from '../cql/envelope.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { headerOpcode, Opcode } from '../cql/protocol.ts'
 import { readError, readPrepared } from '../cql/responses.ts'
@@ -58,7 +60,7 @@ export class Repreparer {
   /** Called within `onAnswer` with an UNPREPARED; false where the client has to hear of it. */
   again(request: Request): boolean {
     const { identity, version } = this.#options
-    const { preparedId } = readError(request.answer, request.answerStart, request.answerEnd)
+    const { preparedId } = readError(request.answer)
     if (!request.remembered || preparedId === undefined) return false
     const prepared = identity.prepared.find(preparedId, 0, preparedId.length)
     const replaysMax = request.opcode === Opcode.BATCH ? batchReplaysMax : 1
@@ -87,8 +89,8 @@ export class Repreparer {
     if (permit === undefined) return 'not permitted'
     const answer = await this.#prepare(upstream, permit, judged)
     if (answer === undefined || headerOpcode(answer, 0) !== Opcode.RESULT) return 'changed'
-    if (!readPrepared(answer, 0, answer.length, version).id.equals(id)) return 'changed'
-    return columnsDigest(answer, 0, answer.length) === known ? 'same' : 'changed'
+    if (!readPrepared(wholeEnvelope(answer), version).id.equals(id)) return 'changed'
+    return columnsDigest(wholeEnvelope(answer)) === known ? 'same' : 'changed'
   }
 
   /** A copy of the node's answer; undefined where none comes. */
@@ -101,7 +103,7 @@ export class Repreparer {
       }
       send(upstream, permit, judged, {
         onAnswer: (prepare) => {
-          resolve(Buffer.from(prepare.answer.subarray(prepare.answerStart, prepare.answerEnd)))
+          resolve(copyOf(prepare.answer))
           onPrepared(prepare)
         },
         onUnfit: lost,

@@ -11,6 +11,7 @@
  */
 import type { EventSession, TransactionEvent } from '../audit/event.ts'
 import type { AuditOutcome } from '../audit/record.ts'
+import type { Envelope } from '../cql/envelope.ts'
 import { headerFlags, headerOpcode, headerStream } from '../cql/protocol.ts'
 import type { ParamsView } from '../cql/requests.ts'
 import type { Decision, Denial, Permit } from '../policy/engine.ts'
@@ -79,9 +80,7 @@ export class Request extends InFlight implements TransactionEvent {
 
   // The answer on its way to the client. Borrowed like the bytes of the request.
 
-  answer: Buffer = nothing
-  answerStart = 0
-  answerEnd = 0
+  readonly answer: { -readonly [Field in keyof Envelope]: Envelope[Field] } = { bytes: nothing, start: 0, end: 0 }
   /** Of a RESULT; 0 for any other. */
   resultKind = 0
   /** Where the answer is in the list of stages. */
@@ -165,10 +164,11 @@ export class Request extends InFlight implements TransactionEvent {
     this.bytesIn = this.byteCount
   }
 
-  setAnswer(buffer: Buffer, start: number, end: number): void {
-    this.answer = buffer
-    this.answerStart = start
-    this.answerEnd = end
+  setAnswer(bytes: Buffer, start: number, end: number): void {
+    const { answer } = this
+    answer.bytes = bytes
+    answer.start = start
+    answer.end = end
     this.bytesOut = end - start
   }
 
@@ -220,7 +220,7 @@ export class Request extends InFlight implements TransactionEvent {
     this.judged = undefined
     this.denial = undefined
     this.#came = undefined
-    this.answer = nothing
+    this.setAnswer(nothing, 0, 0)
     this.outcome = 'ok'
     this.rule = ''
     this.code = -1

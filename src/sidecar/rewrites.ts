@@ -15,7 +15,7 @@ import {
 import { withoutSkipMetadata, withoutTracing } from '../cql/answers/requests.ts'
 import { splicedInWindows } from '../cql/answers/splice.ts'
 import { withWarning, withWarningInWindows } from '../cql/answers/warning.ts'
-import { wholeEnvelope } from '../cql/envelope.ts'
+import { type Envelope, wholeEnvelope } from '../cql/envelope.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, headerFlags, Opcode } from '../cql/protocol.ts'
 import { ExecuteView, type ParamsView, QueryView, readExecute, readQuery } from '../cql/requests.ts'
@@ -87,7 +87,7 @@ export function outgoing(
 ): Buffer {
   let request = envelope
   if (payload !== undefined) {
-    request = withoutPayload(request, 0, request.length, payload.payloadStart, payload.payloadEnd)
+    request = withoutPayload(wholeEnvelope(request), payload.payloadStart, payload.payloadEnd)
   }
   if ((headerFlags(request, 0) & Flag.TRACING) !== 0 && !mayTrace()) request = withoutTracing(wholeEnvelope(request))
   const params = paramsOf(passage, request)
@@ -96,7 +96,7 @@ export function outgoing(
     const sealed = request.subarray(params.pagingStateStart, params.pagingStateEnd)
     const opened = secrets.seal.open(sealed, sealContext(passage, params))
     if (opened === undefined) throw new RingfenceError('INVALID', 'Invalid value for the paging state')
-    request = withRequestPagingState(request, 0, request.length, params, opened)
+    request = withRequestPagingState(wholeEnvelope(request), params, opened)
   }
   if (!needsColumns(passage.permit.obligations)) return request
   const again = paramsOf(passage, request)
@@ -110,7 +110,7 @@ export function asItCame(passage: Passage, request: Buffer, secrets: Secrets): B
   if (params === undefined || params.pagingStateStart < 0) return copy
   const state = Buffer.from(copy.subarray(params.pagingStateStart, params.pagingStateEnd))
   const sealed = secrets.seal.seal(state, sealContext(passage, params))
-  return withRequestPagingState(copy, 0, copy.length, params, sealed)
+  return withRequestPagingState(wholeEnvelope(copy), params, sealed)
 }
 
 /**
@@ -140,23 +140,16 @@ export function permitOfAnswer(
  * The answer as the client may have it: columns masked, the paging state sealed.
  * @param request the envelope that asked, as it was forwarded
  */
-export function incomingRows(
-  passage: Passage,
-  secrets: Secrets,
-  request: Buffer,
-  buffer: Buffer,
-  start: number,
-  end: number,
-): Buffer {
+export function incomingRows(passage: Passage, secrets: Secrets, request: Buffer, given: Envelope): Buffer {
   const { version, permit } = passage
-  let answer = buffer.subarray(start, end)
+  let answer = given.bytes.subarray(given.start, given.end)
   const { obligations } = permit
   assertOfNode(permit)
   const maskers = maskersOf(passage, secrets)
-  if (maskers !== undefined) answer = new RowsChange(answer, 0, answer.length, version, maskers).whole()
-  if (obligations?.addressesHidden === true) answer = withoutRowAddresses(answer, 0, answer.length, version)
+  if (maskers !== undefined) answer = new RowsChange(wholeEnvelope(answer), version, maskers).whole()
+  if (obligations?.addressesHidden === true) answer = withoutRowAddresses(wholeEnvelope(answer), version)
   const sealed = sealedState(passage, secrets, request, answer)
-  return sealed === undefined ? answer : withPagingState(answer, 0, answer.length, version, sealed)
+  return sealed === undefined ? answer : withPagingState(wholeEnvelope(answer), version, sealed)
 }
 
 /**
@@ -181,18 +174,18 @@ export function* incomingRowsSliced(
   let changed = answer
   for (const changerOf of [maskers, permit.obligations?.addressesHidden === true ? addressChangerOf : undefined]) {
     if (changerOf === undefined) continue
-    changed = yield* new RowsChange(changed, 0, changed.length, version, changerOf).inSlices()
+    changed = yield* new RowsChange(wholeEnvelope(changed), version, changerOf).inSlices()
     yield
   }
   if (sealed === undefined) return changed
-  return yield* splicedInWindows(changed, pagingStateReplacement(changed, 0, changed.length, version, sealed))
+  return yield* splicedInWindows(changed, pagingStateReplacement(wholeEnvelope(changed), version, sealed))
 }
 
 /** An answer that was made here, with its columns, masked as its permit asks; in slices. */
 export function* maskedInSlices(passage: Passage, secrets: Secrets, answer: Buffer): Generator<undefined, Buffer> {
   const maskers = maskersOf(passage, secrets)
   if (maskers === undefined) return answer
-  return yield* new RowsChange(answer, 0, answer.length, passage.version, maskers).inSlices()
+  return yield* new RowsChange(wholeEnvelope(answer), passage.version, maskers).inSlices()
 }
 
 function assertOfNode({ obligations }: Permit): void {
@@ -221,7 +214,7 @@ function maskersOf(passage: Passage, secrets: Secrets): ChangerOf | undefined {
 
 /** What takes the place of the answer's paging state; undefined where it has none. */
 function sealedState(passage: Passage, secrets: Secrets, request: Buffer, answer: Buffer): Buffer | undefined {
-  const state = pagingStateOf(answer, 0, answer.length, passage.version)
+  const state = pagingStateOf(wholeEnvelope(answer), passage.version)
   if (state === undefined) return undefined
   const params = paramsOf(passage, request)
   if (params === undefined) throw new RingfenceError('UPSTREAM', 'a page of an answer that cannot have pages')
@@ -234,8 +227,8 @@ function named(mask: ColumnMask['mask'], column: string): Mask {
 }
 
 /** Tells the client of what would have been refused, were the policy enforced. */
-export function withObserved(envelope: Buffer, version: ProtocolVersion, observed: string): Buffer {
-  return withWarning(envelope, 0, envelope.length, version, observedText(observed))
+export function withObserved(envelope: Envelope, version: ProtocolVersion, observed: string): Buffer {
+  return withWarning(envelope, version, observedText(observed))
 }
 
 /** The same of a long answer, window by window. */

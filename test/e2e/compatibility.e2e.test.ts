@@ -1,4 +1,5 @@
 /** What docs/compatibility.md says is different by design, each held against a node asked directly: what it refuses has its permitted neighbour beside it. */
+
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, it, describe as suite } from 'node:test'
@@ -7,6 +8,7 @@ import { type Client, types } from 'cassandra-driver'
 import { limits } from '../../src/base/limits.ts'
 import { tracingIdOf } from '../../src/cql/answers/tracing.ts'
 import { queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Flag, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readError, readRows } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from '../path/client.ts'
@@ -57,7 +59,7 @@ type Options = NonNullable<Parameters<typeof queryEnvelope>[3]>
 /** The code of an error, or 0. */
 async function codeOf(client: RawClient, text: string, options: Options = {}): Promise<number> {
   const answer = await client.ask(queryEnvelope(client.version, 1, text, options), largeMsMax)
-  return headerOpcode(answer, 0) === Opcode.ERROR ? readError(answer, 0, answer.length).code : 0
+  return headerOpcode(answer, 0) === Opcode.ERROR ? readError(wholeEnvelope(answer)).code : 0
 }
 
 /** What a finished trace says was asked. */
@@ -138,7 +140,7 @@ for (const door of doorNames) {
       const question = 'SELECT username, driver_name, ssl_enabled FROM system_views.clients'
       const answer = await client.ask(queryEnvelope(5, 1, question))
       assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
-      const { rows } = readRows(answer, 0, answer.length, 5)
+      const { rows } = readRows(wholeEnvelope(answer), 5)
       assert.ok(rows.length > 0)
       for (const [username] of rows) assert.equal(String(username), 'ringfence')
       client.close()
@@ -151,7 +153,7 @@ for (const door of doorNames) {
         const question = queryEnvelope(5, 1, text)
         question[1] = Flag.TRACING
         const answer = await client.ask(question)
-        const id = tracingIdOf(answer, 0, answer.length)
+        const id = tracingIdOf(wholeEnvelope(answer))
         assert.ok(id !== undefined, `${text}: ${describe(answer)}`)
         assert.equal(headerOpcode(answer, 0), Opcode.RESULT)
         assert.equal(await tracedText(new types.Uuid(id)), 'SELECT schema_version FROM system.local', text)

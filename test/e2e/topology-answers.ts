@@ -2,6 +2,7 @@
 
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, type QueryOptions, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Flag, headerFlags, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
 import type { CqlType } from '../../src/cql/types.ts'
@@ -55,7 +56,7 @@ export async function byQuery(client: RawClient, form: TopologyForm): Promise<To
 export async function byExecute(client: RawClient, form: TopologyForm): Promise<Told> {
   const answer = await client.ask(prepareEnvelope(client.version, 2, form.text))
   if (headerOpcode(answer, 0) === Opcode.ERROR) return { ...faultOf(answer), unprepared: true }
-  const prepared = readPrepared(answer, 0, answer.length, client.version)
+  const prepared = readPrepared(wholeEnvelope(answer), client.version)
   const { columns, pkIndexes } = prepared.bind
   const markers = `${columns.map(described).join(', ')} key ${pkIndexes.join()}`
   const metadata = prepared.resultMetadataId ?? Buffer.alloc(0)
@@ -67,7 +68,7 @@ export async function byExecute(client: RawClient, form: TopologyForm): Promise<
 
 function toldBy(answer: Buffer, { version }: RawClient, known: readonly Named[] | undefined): Told {
   if (headerOpcode(answer, 0) === Opcode.ERROR) return faultOf(answer)
-  const { columns, rows, pagingState } = readRows(answer, 0, answer.length, version)
+  const { columns, rows, pagingState } = readRows(wholeEnvelope(answer), version)
   return {
     ...nothing,
     columns: (columns.length > 0 ? columns : (known ?? [])).map(described),
@@ -83,7 +84,7 @@ type Named = { readonly name: string; readonly type: CqlType }
 const described = ({ name, type }: Named): string => `${name.replaceAll('to_json', 'tojson')} ${JSON.stringify(type)}`
 
 function faultOf(answer: Buffer): Told {
-  const { code, message } = readError(answer, 0, answer.length)
+  const { code, message } = readError(wholeEnvelope(answer))
   return { ...nothing, code, message }
 }
 

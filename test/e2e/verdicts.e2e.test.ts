@@ -2,6 +2,7 @@
  * Both sides of each claim: what is permitted passes; the same by another identity is refused with UNAUTHORIZED, the connection stays
  * usable, the refusal is in our audit, and Cassandra's own log knows nothing of it.
  */
+
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,6 +13,7 @@ import { AdminClient } from '../../src/cli/admin-client.ts'
 import { pagingStateOf } from '../../src/cql/answers/paging.ts'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from '../path/client.ts'
@@ -64,13 +66,13 @@ const text = (value: string): Buffer => Buffer.from(value)
 
 /** The code of an ERROR, or −1. */
 function codeOf(answer: Buffer): number {
-  return headerOpcode(answer, 0) === Opcode.ERROR ? readError(answer, 0, answer.length).code : -1
+  return headerOpcode(answer, 0) === Opcode.ERROR ? readError(wholeEnvelope(answer)).code : -1
 }
 
 async function prepared(client: RawClient, stream: number, statement: string) {
   const answer = await client.ask(prepareEnvelope(client.version, stream, statement))
   assert.equal(codeOf(answer), -1, describe(answer))
-  return readPrepared(answer, 0, answer.length, client.version)
+  return readPrepared(wholeEnvelope(answer), client.version)
 }
 
 for (const door of doorNames) {
@@ -159,7 +161,7 @@ for (const door of doorNames) {
         const execute = executeEnvelope(version, 2, id, resultMetadataId, [text(mark('stolen'))])
         const answer = await stranger.ask(execute)
         assert.equal(codeOf(answer), 0x2500, describe(answer))
-        assert.deepEqual(readError(answer, 0, answer.length).preparedId, id)
+        assert.deepEqual(readError(wholeEnvelope(answer)).preparedId, id)
         owner.close()
         stranger.close()
         const rows = await admin.execute(`SELECT k FROM ${table} WHERE k = '${mark('stolen')}'`)
@@ -261,9 +263,9 @@ suite('DESCRIBE of who sees half of a keyspace is that of a keyspace which has o
       const options = { ...(pageSize > 0 && { pageSize }), ...(pagingState !== undefined && { pagingState }) }
       const answer = await client.ask(queryEnvelope(client.version, 1, statement, options))
       if (codeOf(answer) >= 0) return [describe(answer)]
-      const { rows } = readRows(answer, 0, answer.length, client.version)
+      const { rows } = readRows(wholeEnvelope(answer), client.version)
       pages.push(rows.map((row) => row.map(String).join(' | ')).join('\n'))
-      pagingState = pagingStateOf(answer, 0, answer.length, client.version)
+      pagingState = pagingStateOf(wholeEnvelope(answer), client.version)
     } while (pagingState !== undefined)
     return pages
   }

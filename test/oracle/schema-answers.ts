@@ -2,6 +2,7 @@
 
 import { RingfenceError } from '../../src/base/errors.ts'
 import { queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerFlags, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { planOf } from '../../src/cql/query/plan.ts'
 import { readSelect } from '../../src/cql/query/read.ts'
@@ -42,11 +43,11 @@ export async function askNode(client: RawClient, { text, values, pageSize }: Que
     }
     const answer = await client.ask(queryEnvelope(version, 1, text, options))
     if (headerOpcode(answer, 0) !== Opcode.RESULT) {
-      const { code, message } = readError(answer, 0, answer.length)
+      const { code, message } = readError(wholeEnvelope(answer))
       return { error: `0x${code.toString(16)} ${message}`, columns: '', pages: [], warned: false }
     }
     warned ||= (headerFlags(answer, 0) & 8) !== 0
-    const rows = readRows(answer, 0, answer.length, version)
+    const rows = readRows(wholeEnvelope(answer), version)
     columns = rows.columns.map(({ name, type }) => `${name} ${JSON.stringify(type)}`).join('; ')
     pages.push(rows.rows.map((row) => row.map((cell) => cell?.toString('hex') ?? 'null').join()))
     pagingState = rows.pagingState ?? undefined

@@ -1,9 +1,11 @@
 /** Behind a gateway nobody learns where a node is: what an answer can carry an address in, seen from a client at both doors. */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, suite } from 'node:test'
 import { withWarning } from '../../src/cql/answers/warning.ts'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { errorEnvelope, prepareEnvelope, queryEnvelope, rowsEnvelope, voidEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { CqlErrorCode, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readWarnings } from '../../src/cql/responses.fixture.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
@@ -77,20 +79,20 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
           queryEnvelope(version, 9, read),
         )
         assert.equal(outside.includes(address) || outside.includes('10.9.8.7'), false)
-        const { message, failures, reasons } = readError(outside, 0, outside.length)
+        const { message, failures, reasons } = readError(wholeEnvelope(outside))
         assert.equal(message, 'Operation failed: UNKNOWN from /0.0.0.0')
         assert.equal(failures, 1)
         assert.deepEqual(reasons, version >= 5 ? [{ address: '0.0.0.1', code: 1 }] : undefined)
-        assert.match(readError(inside, 0, inside.length).message, /10\.9\.8\.7/)
+        assert.match(readError(wholeEnvelope(inside)).message, /10\.9\.8\.7/)
       }
     })
 
     it('is a warning without it through a gateway', async () => {
       if (version < 4) return
       const warned = voidEnvelope(version, 0)
-      answerRead(withWarning(warned, 0, warned.length, version, 'from /10.9.8.7:7000'))
+      answerRead(withWarning(wholeEnvelope(warned), version, 'from /10.9.8.7:7000'))
       const answer = await (await world.client(gateway.port, 'alice', { version })).ask(queryEnvelope(version, 9, read))
-      assert.deepEqual(readWarnings(answer, 0, answer.length), ['from /0.0.0.0'])
+      assert.deepEqual(readWarnings(wholeEnvelope(answer)), ['from /0.0.0.0'])
     })
 
     it('is a trace without it through a gateway, prepared or not, with its columns left out or not', async () => {
@@ -107,11 +109,11 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       }
       const client = await world.client(gateway.port, 'alice', { version })
       const prepared = await client.ask(prepareEnvelope(version, 3, traces))
-      const { id } = readPrepared(prepared, 0, prepared.length, version)
+      const { id } = readPrepared(wholeEnvelope(prepared), version)
       const execute = executeEnvelope(version, 4, id, Buffer.alloc(16, 9), [], { skipMetadata: true })
       for (const request of [queryEnvelope(version, 5, traces), execute]) {
         const answer = await client.ask(request)
-        const [first = []] = readRows(answer, 0, answer.length, version).rows
+        const [first = []] = readRows(wholeEnvelope(answer), version).rows
         assert.deepEqual(
           first.map((value) => value?.toString('hex')),
           ['00000000', Buffer.from('READ message received from /0.0.0.0').toString('hex')],
@@ -137,11 +139,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       const client = await world.client(gateway.port, 'alice', { version })
       const answer = await client.ask(queryEnvelope(version, 5, traces))
       assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
-      assert.deepEqual(readRows(answer, 0, answer.length, version).rows[0]?.map(String), [
-        '/0.0.0.0',
-        '/0.0.0.0',
-        '****',
-      ])
+      assert.deepEqual(readRows(wholeEnvelope(answer), version).rows[0]?.map(String), ['/0.0.0.0', '/0.0.0.0', '****'])
     })
 
     it('is not in what the node answers the sidecar itself: to a question about the schema, a DESCRIBE, a USE', async () => {
@@ -161,15 +159,11 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
         const outside = await (await world.client(gateway.port, 'alice', { version })).ask(
           queryEnvelope(version, 9, text),
         )
-        assert.equal(
-          readError(outside, 0, outside.length).message,
-          'java.lang.RuntimeException: /0.0.0.0 is away',
-          text,
-        )
+        assert.equal(readError(wholeEnvelope(outside)).message, 'java.lang.RuntimeException: /0.0.0.0 is away', text)
       }
       const direct = await world.client(running.port, 'alice', { version })
       const inside = await direct.ask(queryEnvelope(version, 9, 'DESCRIBE KEYSPACE shop'))
-      assert.equal(readError(inside, 0, inside.length).message, said)
+      assert.equal(readError(wholeEnvelope(inside)).message, said)
     })
 
     it('is not given in other bytes through a gateway', async () => {
@@ -177,7 +171,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       const client = await world.client(gateway.port, 'alice', { version })
       for (const request of [queryEnvelope(version, 3, text), prepareEnvelope(version, 4, text)]) {
         const answer = await client.ask(request)
-        assert.match(readError(answer, 0, answer.length).message, /^functions of columns of this table/)
+        assert.match(readError(wholeEnvelope(answer)).message, /^functions of columns of this table/)
       }
       assert.ok(!running.node.texts().includes(text))
     })
@@ -191,7 +185,7 @@ it('a client of a gateway whose session cannot be opened is not told where the n
   alone.node.refuse()
   const outside = await world.connect(before.port, 'alice', { version: 3 })
   const answer = await outside.startup()
-  const { message } = readError(answer, 0, answer.length)
+  const { message } = readError(wholeEnvelope(answer))
   assert.match(message, /cannot reach the node/)
   assert.doesNotMatch(message, /127\.0\.0\.1|:\d{4}/)
 })

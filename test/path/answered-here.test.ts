@@ -2,6 +2,7 @@
  * Requests that no node answers, because a gateway or the sidecar does: each is judged where it can be refused, and each is on record,
  * with its answer.
  */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { tracingIdOf, withTracingId } from '../../src/cql/answers/tracing.ts'
@@ -14,6 +15,7 @@ import {
   registerEnvelope,
   rowsEnvelope,
 } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Flag, headerFlags, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readPrepared, readRows } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/types.ts'
@@ -91,7 +93,7 @@ const unanswered = /nothing/
 async function prepared(client: RawClient, text: string): Promise<Buffer> {
   const answer = await client.ask(prepareEnvelope(client.version, 9, text))
   assert.equal(told(answer), 'result 4', told(answer))
-  return readPrepared(answer, 0, answer.length, client.version).id
+  return readPrepared(wholeEnvelope(answer), client.version).id
 }
 
 const execute = (client: RawClient, id: Buffer): Promise<Buffer> =>
@@ -126,8 +128,7 @@ for (const version of [4, 5] as ProtocolVersion[]) {
           } else {
             assert.equal(headerOpcode(given.answer, 0), Opcode.RESULT)
             assert.equal(allowed?.outcome, 'ok')
-            const count =
-              request === 'QUERY' ? readRows(given.answer, 0, given.answer.length, version).rows.length : undefined
+            const count = request === 'QUERY' ? readRows(wholeEnvelope(given.answer), version).rows.length : undefined
             assert.equal(allowed?.rows, count)
           }
           assert.deepEqual(sidecar.node.requests, [])
@@ -150,7 +151,7 @@ for (const version of [4, 5] as ProtocolVersion[]) {
       // An id is its owner's only.
       const carol = await world.client(gateway.port, 'carol', { version })
       const stranger = await recorded('carol', () => execute(carol, id))
-      assert.equal(readError(stranger.answer, 0, stranger.answer.length).code, 0x2500)
+      assert.equal(readError(wholeEnvelope(stranger.answer)).code, 0x2500)
       assert.equal(stranger.rows[0]?.rule, 'unknown-prepared-id')
       assert.deepEqual(sidecar.node.requests, [])
     })
@@ -163,7 +164,7 @@ for (const version of [4, 5] as ProtocolVersion[]) {
       ]
       const id = await prepared(here, text)
       const lost = await execute(there, id)
-      assert.equal(readError(lost, 0, lost.length).code, 0x2500)
+      assert.equal(readError(wholeEnvelope(lost)).code, 0x2500)
       assert.deepEqual(await prepared(there, text), id)
       assert.equal(headerOpcode(await execute(there, id), 0), Opcode.RESULT)
     })
@@ -172,7 +173,7 @@ for (const version of [4, 5] as ProtocolVersion[]) {
       const bob = await world.client(gateway.port, 'bob', { version })
       const local = "SELECT key, schema_version FROM system.local WHERE key = 'local'"
       const { answer, rows } = await recorded('bob', () => bob.ask(queryEnvelope(version, 7, local)))
-      assert.equal(readRows(answer, 0, answer.length, version).rows.length, 1)
+      assert.equal(readRows(wholeEnvelope(answer), version).rows.length, 1)
       assert.deepEqual([rows[0]?.verdict, rows[0]?.rule, rows[0]?.rows], ['allow', 'driver-metadata', 1])
     })
   })
@@ -318,12 +319,12 @@ describe('a request to be traced that no node answers', () => {
           const envelope = await envelopeFor(bob)
           traces.clear()
           const plain = await bob.ask(envelope)
-          assert.equal(tracingIdOf(plain, 0, plain.length), undefined)
+          assert.equal(tracingIdOf(wholeEnvelope(plain)), undefined)
           assert.equal(traces.size, 0)
           const answer = await bob.ask(traced(envelope))
-          const id = tracingIdOf(answer, 0, answer.length)
+          const id = tracingIdOf(wholeEnvelope(answer))
           assert.deepEqual([...traces], [[id?.toString('hex'), 'SELECT schema_version FROM system.local']])
-          assert.deepEqual(withTracingId(plain, 0, plain.length, id!), answer)
+          assert.deepEqual(withTracingId(wholeEnvelope(plain), id!), answer)
           // A node that cannot be asked traces nothing.
           sidecar.node.interceptOwn = (request) => {
             if ((request.flags & Flag.TRACING) === 0) return false
@@ -334,7 +335,7 @@ describe('a request to be traced that no node answers', () => {
           sidecar.node.interceptOwn = undefined
           const carol = await world.client(port, 'carol', { version })
           const untraced = await carol.ask(traced(await envelopeFor(carol)))
-          assert.equal(tracingIdOf(untraced, 0, untraced.length), undefined)
+          assert.equal(tracingIdOf(wholeEnvelope(untraced)), undefined)
           assert.equal(traces.size, 1)
           bob.close()
           carol.close()

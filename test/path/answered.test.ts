@@ -2,10 +2,12 @@
  * A mask and a deny follow the answer's own columns: the sidecar reads the schema behind its node, so a column that was added a moment ago
  * comes in answers before the schema says that it is there.
  */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, suite } from 'node:test'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { type ColumnSpec, prepareEnvelope, queryEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readPrepared, readRows } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/types.ts'
@@ -90,7 +92,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       const answer = await client.ask(request)
       client.close()
       if (headerOpcode(answer, 0) === Opcode.ERROR) return describe(answer)
-      const { rows, columns } = readRows(answer, 0, answer.length, version)
+      const { rows, columns } = readRows(wholeEnvelope(answer), version)
       return rows[0]!.flatMap((value, i) => (columns[i]!.type.kind === 'text' ? [String(value)] : []))
     }
     const query = (statement: string): Buffer => queryEnvelope(version, 7, statement)
@@ -103,7 +105,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
     ): Promise<string[] | string> => {
       const client = await world.client(running.port, name, { version })
       const prepared = await client.ask(prepareEnvelope(version, 3, statement))
-      const { id } = readPrepared(prepared, 0, prepared.length, version)
+      const { id } = readPrepared(wholeEnvelope(prepared), version)
       client.close()
       answerWith(version, table, names)
       return ask(name, executeEnvelope(version, 4, id, Buffer.alloc(16, 9), [], { skipMetadata: true }))
@@ -188,7 +190,7 @@ spec: { subjects: [{ spiffeId: spiffe://demo.local/svc/alice }], keyspaces: [sho
     const update = "UPDATE shop.items SET v = 'a' WHERE k = 'b' IF v = 'c'"
     const prepared = await client
       .ask(prepareEnvelope(4, 3, update))
-      .then((answer) => readPrepared(answer, 0, answer.length, 4))
+      .then((answer) => readPrepared(wholeEnvelope(answer), 4))
     const parts = [[{ text: update, values: [] }], [{ id: prepared.id, values: [] }]]
     for (const items of parts) {
       running.feed.apply(rules('v'))

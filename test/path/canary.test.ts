@@ -2,6 +2,7 @@
  * Literals and bound values in every place of every kind of statement, refused in every way that the node knows with the value in its words:
  * neither the record nor the log may have one.
  */
+
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,6 +10,7 @@ import { after, before, it, suite } from 'node:test'
 import { printable } from '../../src/base/printable.ts'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { errorEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { CqlErrorCode, Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { type RunningSidecar, World } from './world.ts'
@@ -124,7 +126,7 @@ suite('no value is in the record or the log', () => {
     const alice = await world.client(running.port, 'alice')
     const text = 'INSERT INTO shop.items (k, v) VALUES (?, ?)'
     const answer = await alice.ask(prepareEnvelope(4, 2, text))
-    const { id } = readPrepared(answer, 0, answer.length, 4)
+    const { id } = readPrepared(wholeEnvelope(answer), 4)
     for (const value of [word, numberText, `'${word}'`, `{"a": "${word}"}`]) {
       const values = [Buffer.from(value), Buffer.from(value)]
       for (let round = 0; round < refusals.length; round++) {

@@ -2,11 +2,13 @@
  * Large answers that have to be changed: the same bytes as if they were changed in one go, and everybody else is served meanwhile.
  * Turns are measured by their CPU; node, client and sidecar are one process here, so the bound is wider than the sidecar's own.
  */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, suite } from 'node:test'
 import { maskRows } from '../../src/cql/answers/mask.fixture.ts'
 import type { Mask } from '../../src/cql/answers/mask.ts'
 import { queryEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import type { ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readRows, rowsCount } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/types.ts'
@@ -82,7 +84,7 @@ function rowsOf(count: number): (Buffer | null)[][] {
 const ask = 'SELECT * FROM shop.items'
 const large = (version: ProtocolVersion, count = rowsMade): Buffer => rowsEnvelope(version, 0, table, rowsOf(count))
 const expected = (answer: Buffer, version: ProtocolVersion): Buffer =>
-  maskRows(answer, 0, answer.length, version, (name) => masks.get(name), Buffer.alloc(0))
+  maskRows(wholeEnvelope(answer), version, (name) => masks.get(name), Buffer.alloc(0))
 
 /** Only what asks for the large answer gets it. */
 function answerWith(answer: Buffer, seen: (request: NodeRequest) => void = () => {}): void {
@@ -135,7 +137,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       await Promise.all([askOn(client, 3, own), askOn(other, 3, others)])
       const turnMs = turns.takeMs()
       const given = await asked
-      assert.equal(rowsCount(given, 0, given.length, version), rowsMade)
+      assert.equal(rowsCount(wholeEnvelope(given), version), rowsMade)
       assert.ok(own.length > 1 && others.length > 1, `${own.length} own and ${others.length} others' answers meanwhile`)
       assert.ok(turnMs < turnMsMax, `${turnMs} ms of CPU in one turn`)
       client.close()
@@ -168,7 +170,7 @@ suite('a large answer that is being changed', () => {
       const spec = { ...table, columns: shown, pagingState: state }
       answerWith(rowsEnvelope(4, 0, spec, rows))
       const given = await client.ask(queryEnvelope(4, 9, ask, { pageSize: 40_000 }))
-      const read = readRows(given, 0, given.length, 4)
+      const read = readRows(wholeEnvelope(given), 4)
       assert.equal(read.rows.length, 40_000)
       assert.equal(read.pagingState?.includes(state), false)
       let opened: string | undefined

@@ -1,7 +1,9 @@
 /** A CQL client without a driver's manners: it sends what a test says and keeps what comes. */
+
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { authResponseEnvelope, startupEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Inbound } from '../../src/cql/inbound.ts'
 import { ownBytes } from '../../src/cql/own-bytes.ts'
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
@@ -111,7 +113,7 @@ export class RawClient {
 
   /** Part of `EnvelopeSink`. */
   onEnvelope(buffer: Buffer, start: number, end: number): void {
-    const envelope = ownBytes(buffer, start, end)
+    const envelope = ownBytes({ bytes: buffer, start, end })
     const opcode = headerOpcode(envelope, 0)
     if ((opcode === Opcode.READY || opcode === Opcode.AUTHENTICATE) && !this.#framed) {
       this.#framed = true
@@ -182,11 +184,11 @@ export class RawClient {
 export function describe(envelope: Buffer): string {
   const opcode = headerOpcode(envelope, 0)
   if (opcode === Opcode.ERROR) {
-    const { code, message } = readError(envelope, 0, envelope.length)
+    const { code, message } = readError(wholeEnvelope(envelope))
     return `0x${code.toString(16).padStart(4, '0')} ${message}`
   }
   if (opcode === Opcode.RESULT && envelope.readInt32BE(9) === 2) {
-    return `echo: ${readRows(envelope, 0, envelope.length, envelope[0]! & 0x7f).rows[0]?.[0]?.toString() ?? ''}`
+    return `echo: ${readRows(wholeEnvelope(envelope), envelope[0]! & 0x7f).rows[0]?.[0]?.toString() ?? ''}`
   }
   if (opcode === Opcode.RESULT) return `result ${envelope.readInt32BE(9)}`
   return `opcode ${opcode}`

@@ -1,4 +1,5 @@
 /** `ringfence connect`: tools with no credentials at all work as the person who is logged in, at both doors. */
+
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { chmodSync } from 'node:fs'
@@ -8,6 +9,7 @@ import { after, before, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { authenticateEnvelope, authSuccessEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Inbound } from '../../src/cql/inbound.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readRows } from '../../src/cql/responses.ts'
@@ -81,7 +83,7 @@ describe('a tool with no credentials', () => {
     for (const table of ['peers', 'peers_v2']) {
       const count = async (client: RawClient): Promise<number> => {
         const answer = await client.ask(queryEnvelope(4, 1, `SELECT * FROM system.${table}`))
-        return readRows(answer, 0, answer.length, 4).rows.length
+        return readRows(wholeEnvelope(answer), 4).rows.length
       }
       assert.deepEqual([await count(through), await count(direct)], [0, 2], table)
     }

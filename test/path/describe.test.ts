@@ -1,9 +1,11 @@
 /** DESCRIBE, and the other statements whose names the node looks for when it runs them, seen from both ends of a sidecar. */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, suite } from 'node:test'
 import { pagingStateOf } from '../../src/cql/answers/paging.ts'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readPrepared, readRows } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/types.ts'
@@ -69,7 +71,7 @@ function answerDescribe(request: NodeRequest): boolean {
 
 function named(answer: Buffer, version: ProtocolVersion): string[] {
   assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
-  return readRows(answer, 0, answer.length, version).rows.map(([keyspace, type, name]) => `${keyspace} ${type} ${name}`)
+  return readRows(wholeEnvelope(answer), version).rows.map(([keyspace, type, name]) => `${keyspace} ${type} ${name}`)
 }
 
 const inPlay = ['play keyspace play', 'play table things', 'play index of_things']
@@ -85,7 +87,7 @@ suite('DESCRIBE', () => {
     const bob = await world.client(running.port, 'bob')
     await use(bob, 'shop')
     const answer = await bob.ask(prepareEnvelope(4, 2, 'DESCRIBE KEYSPACE'))
-    const { id } = readPrepared(answer, 0, answer.length, 4)
+    const { id } = readPrepared(wholeEnvelope(answer), 4)
     await use(bob, 'play')
     assert.deepEqual(named(await bob.ask(executeEnvelope(4, 3, id, undefined, [])), 4), inPlay)
     assert.equal(lastRecord()?.keyspace, 'play')
@@ -110,7 +112,7 @@ suite('DESCRIBE', () => {
     const bob = await world.client(running.port, 'bob')
     await use(bob, 'shop')
     const answer = await bob.ask(prepareEnvelope(4, 2, 'DESCRIBE TABLE items'))
-    const { id } = readPrepared(answer, 0, answer.length, 4)
+    const { id } = readPrepared(wholeEnvelope(answer), 4)
     await use(bob, 'play')
     running.node.requests.length = 0
     assert.match(describe(await bob.ask(executeEnvelope(4, 3, id, undefined, []))), /^0x2100 .*<table play\.items>/)
@@ -171,7 +173,7 @@ spec:
         const page = named(answer, 4)
         pages.push(page.length)
         rows.push(...page)
-        pagingState = pagingStateOf(answer, 0, answer.length, 4)
+        pagingState = pagingStateOf(wholeEnvelope(answer), 4)
       } while (pagingState !== undefined)
       assert.deepEqual(rows, inPlay)
       assert.equal(pages.length, Math.floor(inPlay.length / pageSize) + 1)
@@ -225,7 +227,7 @@ suite('GRANT and REVOKE of a table without its keyspace', () => {
       const bob = await world.client(running.port, 'bob', { version: 5 })
       await use(bob, 'shop')
       const prepared = await bob.ask(prepareEnvelope(5, 2, text))
-      const { id, resultMetadataId } = readPrepared(prepared, 0, prepared.length, 5)
+      const { id, resultMetadataId } = readPrepared(wholeEnvelope(prepared), 5)
       assert.equal(headerOpcode(await bob.ask(queryEnvelope(5, 3, text)), 0), Opcode.RESULT)
       await use(bob, 'play')
       running.node.requests.length = 0

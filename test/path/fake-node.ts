@@ -195,7 +195,7 @@ export class NodeConnection {
       answer: () => {
         if (opcode === Opcode.PREPARE) this.#node.learn(text, this.keyspace)
         if (/^USE /i.test(text) && opcode !== Opcode.PREPARE && missing === undefined) this.keyspace = keyspaceOf(text)
-        this.send((flags & Flag.TRACING) === 0 ? given : withTracingId(given, 0, given.length, this.#node.trace(text)))
+        this.send((flags & Flag.TRACING) === 0 ? given : withTracingId(wholeEnvelope(given), this.#node.trace(text)))
       },
       reply: (other) => this.send(other, stream),
     }

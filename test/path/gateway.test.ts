@@ -1,4 +1,5 @@
 /** A gateway before sidecars: sessions that move, sessions that must not, and passports that are not believed. */
+
 import assert from 'node:assert/strict'
 import { createPrivateKey } from 'node:crypto'
 import { connect } from 'node:net'
@@ -7,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect as connectTls } from 'node:tls'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readEvent, readPrepared } from '../../src/cql/responses.ts'
 import { type PassportRequest, signPassport } from '../../src/identity/passport.ts'
@@ -80,7 +82,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
     it('prepares, executes, uses a keyspace, and gets answers on its own streams', async () => {
       const alice = await world.client(gateway.port, 'alice', { version })
       const prepared = await alice.ask(prepareEnvelope(version, 3, 'INSERT INTO shop.items (k) VALUES (?)'))
-      const { id } = readPrepared(prepared, 0, prepared.length, version)
+      const { id } = readPrepared(wholeEnvelope(prepared), version)
       await alice.ask(queryEnvelope(version, 4, 'USE play'))
       const asked = Array.from({ length: 50 }, (_, i) =>
         i % 2 === 0
@@ -232,7 +234,7 @@ suite('events through a gateway', () => {
       })
     }
     const event = await alice.next()
-    assert.equal(readEvent(event, 0, event.length).type, 'SCHEMA_CHANGE')
+    assert.equal(readEvent(wholeEnvelope(event)).type, 'SCHEMA_CHANGE')
     await sleep(30)
     assert.equal(alice.unasked.length, 0, 'once')
   })

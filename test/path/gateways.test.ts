@@ -1,8 +1,10 @@
 /** Two gateways before one sidecar: what drivers at one are told of the other, and how one leaves. */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, headerStream, headerVersion, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readEvent, readRows } from '../../src/cql/responses.ts'
 import { decodeValue } from '../../src/cql/values.ts'
@@ -43,7 +45,7 @@ async function nextEvents(client: RawClient, count: number): Promise<string[]> {
     assert.equal(headerOpcode(event, 0), Opcode.EVENT)
     assert.equal(headerStream(event, 0), -1)
     assert.equal(headerVersion(event, 0) & 0x7f, client.version)
-    const read = readEvent(event, 0, event.length)
+    const read = readEvent(wholeEnvelope(event))
     words.push(read.type === 'SCHEMA_CHANGE' ? read.type : `${read.change} ${read.address}:${read.port}`)
   }
   return words
@@ -54,7 +56,7 @@ async function ringAt(gateway: RunningGateway): Promise<string[]> {
   const client = await world.client(gateway.port, 'alice')
   const rowsOf = async (text: string): Promise<string[]> => {
     const answer = await client.ask(queryEnvelope(4, 9, text))
-    const { columns, rows } = readRows(answer, 0, answer.length, 4)
+    const { columns, rows } = readRows(wholeEnvelope(answer), 4)
     return rows.map((row) => row.map((cell, n) => String(decodeValue(columns![n]!.type, cell))).join(' '))
   }
   const place = 'data_center, rack, host_id, tokens'

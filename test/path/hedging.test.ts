@@ -1,9 +1,11 @@
 /** Reads that a policy lets be asked of a second replica, and everything else, which is sent once. */
+
 import assert from 'node:assert/strict'
 import { after, afterEach, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { errorEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Consistency, CqlErrorCode, Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
@@ -45,7 +47,7 @@ async function ready(...texts: string[]): Promise<{ alice: RawClient; ids: Buffe
   const ids: Buffer[] = []
   for (const text of texts) {
     const answer = await alice.ask(prepareEnvelope(4, 1, text))
-    ids.push(readPrepared(answer, 0, answer.length, 4).id)
+    ids.push(readPrepared(wholeEnvelope(answer), 4).id)
   }
   // Until there is an upstream session at each sidecar, and the statements are everywhere.
   for (let i = 0; i < 90; i++) {
@@ -144,7 +146,7 @@ suite('a read that a policy hedges', () => {
     door.feed.apply(hedged)
     const alice = await world.client(door.port, 'alice')
     const prepared = await alice.ask(prepareEnvelope(4, 1, read))
-    const { id } = readPrepared(prepared, 0, prepared.length, 4)
+    const { id } = readPrepared(wholeEnvelope(prepared), 4)
     for (let i = 0; i < 90; i++) await alice.ask(executeEnvelope(4, 1, id, undefined, values(`warm ${i}`)))
     for (const { node } of ring) node.intercept = ({ value }) => value === 'both'
     const asked = alice.ask(executeEnvelope(4, 1, id, undefined, values('both')))

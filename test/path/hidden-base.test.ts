@@ -2,11 +2,13 @@
  * A view whose base table is hidden is not there: no channel that tells of the schema, and no statement that names the view, says anything else
  * than it would were there no view. Each channel is tried by one who may see the base, too.
  */
+
 import assert from 'node:assert/strict'
 import { after, before, it, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { batchEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { readEvent, readRows } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
 import type { FakeTable } from './fake-schema.ts'
@@ -45,7 +47,7 @@ const client = (who: string): RawClient => clients.get(who)!
 
 async function rows(who: string, text: string): Promise<string[]> {
   const answer = await client(who).ask(queryEnvelope(4, 7, text))
-  return readRows(answer, 0, answer.length, 4).rows.map((row) => row.map((cell) => cell?.toString()).join())
+  return readRows(wholeEnvelope(answer), 4).rows.map((row) => row.map((cell) => cell?.toString()).join())
 }
 
 suite('the tables about the schema', () => {
@@ -156,7 +158,7 @@ suite('events', () => {
     tell('UPDATED', 'items')
     const heard = (who: string): string[] =>
       client(who).unasked.map((envelope) => {
-        const event = readEvent(envelope, 0, envelope.length)
+        const event = readEvent(wholeEnvelope(envelope))
         return event.type === 'SCHEMA_CHANGE' ? `${event.change} ${event.name}` : event.type
       })
     await until('the last is heard', () => heard('carol').length === 7 && heard('bob').length === 2)

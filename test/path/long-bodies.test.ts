@@ -1,9 +1,11 @@
 /** Long bodies that a client sends compressed: served in order, within its account, and with little of the loop for each. */
+
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { BytesBudget, budgetBounds } from '../../src/base/bytes-budget.ts'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { lz4Compress } from '../../src/cql/lz4.ts'
 import { envelopeHeaderBytes, Flag } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
@@ -41,7 +43,7 @@ function compressed(envelope: Buffer): Buffer {
 
 async function prepared(client: RawClient): Promise<Buffer> {
   const answer = await client.ask(prepareEnvelope(4, 1, 'INSERT INTO shop.items (k, v) VALUES (?, ?)'))
-  return readPrepared(answer, 0, answer.length, 4).id
+  return readPrepared(wholeEnvelope(answer), 4).id
 }
 
 suite('long bodies that come compressed', () => {

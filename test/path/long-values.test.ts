@@ -1,7 +1,9 @@
 /** A paging state is good for its request's bound values, however long they are; to look at long ones takes little of the loop. */
+
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { queryEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { readRows } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
 import { Turns } from './turns.ts'
@@ -44,11 +46,11 @@ suite('a paging state beside long values', () => {
       const client = await world.client(running.port, 'alice')
       const value = Buffer.alloc(bytes, 'v')
       const first = await page(client, value)
-      const { pagingState } = readRows(first, 0, first.length, 4)
+      const { pagingState } = readRows(wholeEnvelope(first), 4)
       assert.ok(pagingState !== null && pagingState !== undefined)
       assert.equal(pagingState.includes('state'), false)
       const again = await page(client, value, pagingState)
-      assert.equal(readRows(again, 0, again.length, 4).rows.length, 1)
+      assert.equal(readRows(wholeEnvelope(again), 4).rows.length, 1)
       assert.ok(running.node.requests.at(-1)!.envelope.includes(Buffer.from('\0\0\0\x05state')))
       for (const other of [
         value.subarray(1),

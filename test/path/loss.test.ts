@@ -1,4 +1,5 @@
 /** What happens when something goes: the node, the record, a certificate. */
+
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import fs, { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -9,6 +10,7 @@ import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
 import { until, World } from './world.ts'
@@ -85,7 +87,7 @@ suite('the record cannot be written', () => {
     const running = await world.sidecar({ name: 'unwritten' })
     const alice = await world.client(running.port, 'alice')
     const prepared = await alice.ask(prepareEnvelope(4, 1, 'INSERT INTO shop.items (k) VALUES (?)'))
-    const { id } = readPrepared(prepared, 0, prepared.length, 4)
+    const { id } = readPrepared(wholeEnvelope(prepared), 4)
     assert.equal(await ask(alice, 1), `echo: ${select}`)
     const again = await world.client(running.port, 'alice')
     const before = running.node.requests.length

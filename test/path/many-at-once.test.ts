@@ -2,12 +2,14 @@
  * One client may have tens of thousands of requests in flight. Whatever ends for all of them at once (a connection to the node, the time that
  * they have, a mesh link), each is told and recorded once, and the loop is not theirs meanwhile: they are told in many turns.
  */
+
 import assert from 'node:assert/strict'
 import { after, before, it, suite } from 'node:test'
 import type { Consumer } from '../../src/audit/event.ts'
 import { limits } from '../../src/base/limits.ts'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { ClientLife } from '../../src/session/client-life.ts'
 import { describe } from './client.ts'
@@ -112,7 +114,7 @@ suite('what ends for many requests at once', () => {
     const gateway = await world.gateway(sidecars)
     const client = await world.client(gateway.port, 'alice')
     const answer = await client.ask(prepareEnvelope(4, 1, 'SELECT v FROM shop.items WHERE k = ?'))
-    const { id } = readPrepared(answer, 0, answer.length, 4)
+    const { id } = readPrepared(wholeEnvelope(answer), 4)
     const execute = (stream: number): Buffer =>
       executeEnvelope(4, stream, id, undefined, [Buffer.from(`key ${stream}`)])
     // Until both have the session and the statement.

@@ -1,8 +1,10 @@
 /** What exists for nobody is INVALID, as from the node; what may be there and is hidden is UNAUTHORIZED, whether it is there or not. */
+
 import assert from 'node:assert/strict'
 import { after, before, it, suite } from 'node:test'
 import { batchEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { CqlErrorCode, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readError } from '../../src/cql/responses.ts'
 import type { RawClient } from './client.ts'
@@ -50,7 +52,7 @@ after(() => {
 async function codeOf(client: RawClient, envelope: Buffer): Promise<number> {
   const answer = await client.ask(envelope)
   if (headerOpcode(answer, 0) !== Opcode.ERROR) return 0
-  return readError(answer, 0, answer.length).code
+  return readError(wholeEnvelope(answer)).code
 }
 
 const select = (table: string): string => `SELECT * FROM ${table}`
@@ -148,7 +150,7 @@ for (const door of ['sidecar', 'gateway']) {
           if (make !== select) envelopes.push(batchEnvelope(4, 1, 0, [{ text, values: [] }]))
           for (const envelope of envelopes) {
             const answer = await doors.get(door)!.ask(envelope)
-            const { code, message } = readError(answer, 0, answer.length)
+            const { code, message } = readError(wholeEnvelope(answer))
             assert.equal(code, CqlErrorCode.UNAUTHORIZED, text)
             answers.add(message.replace(/ (SELECT|SCAN|MODIFY) /, ' ').replace(/<[^>]+>/, ''))
           }

@@ -2,10 +2,12 @@
  * What is hidden from one of a workload and the person behind a request is hidden from the two of them, by every channel; and what the workload asks
  * for itself, on the same connection and with the same prepared statement, is as it was.
  */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, describe as suite } from 'node:test'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, Opcode, type ProtocolVersion, ResultKind } from '../../src/cql/protocol.ts'
 import { readPrepared, readRows, resultKind } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/types.ts'
@@ -121,10 +123,9 @@ const uses = [
 ]
 
 const words = (envelope: Buffer, version: ProtocolVersion): string => {
-  const isRows =
-    headerOpcode(envelope, 0) === Opcode.RESULT && resultKind(envelope, 0, envelope.length) === ResultKind.ROWS
+  const isRows = headerOpcode(envelope, 0) === Opcode.RESULT && resultKind(wholeEnvelope(envelope)) === ResultKind.ROWS
   if (!isRows) return describe(envelope)
-  return readRows(envelope, 0, envelope.length, version)
+  return readRows(wholeEnvelope(envelope), version)
     .rows.map((row) => row.filter((cell) => cell !== null && cell.length > 1).join())
     .join(' ')
 }
@@ -152,7 +153,7 @@ for (const [whom, { policy, ofWorkload }] of Object.entries(policies)) {
             assert.deepEqual([workload, pair], [ofWorkload ? 'key,****' : 'key,value', 'key,****'], name)
           }
           const prepared = await client.ask(prepareEnvelope(version, 1, 'SELECT * FROM shop.items'))
-          const { id, resultMetadataId } = readPrepared(prepared, 0, prepared.length, version)
+          const { id, resultMetadataId } = readPrepared(wholeEnvelope(prepared), version)
           const execute = executeEnvelope(version, 5, id, resultMetadataId, [], { skipMetadata: true })
           for (let turn = 0; turn < 3; turn++)
             assert.deepEqual(await both(client, execute), [ofWorkload ? 'key,****' : 'key,value', 'key,****'])

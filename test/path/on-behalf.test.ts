@@ -1,9 +1,11 @@
 /** Requests on behalf of people, with transaction tokens and with bare names: judged as the pair, recorded, and never served as the workload alone. */
+
 import assert from 'node:assert/strict'
 import { after, afterEach, before, it, describe as suite } from 'node:test'
 import { limits } from '../../src/base/limits.ts'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Flag, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readPrepared, readRows } from '../../src/cql/responses.ts'
 import { makeKey, signedBySecret } from '../../src/identity/jwt/tokens.fixture.ts'
@@ -73,7 +75,7 @@ const query = (text: string, version: ProtocolVersion = 4): Buffer => queryEnvel
 async function prepared(from: RawClient, text: string): Promise<Buffer> {
   const answer = await from.ask(prepareEnvelope(from.version, 1, text))
   assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
-  return readPrepared(answer, 0, answer.length, from.version).id
+  return readPrepared(wholeEnvelope(answer), from.version).id
 }
 
 /** The last record of a request; it is written before the answer leaves. */
@@ -402,14 +404,14 @@ suite('what is kept for somebody', () => {
     const alice = (): [string, string][] => [['txn-token', txnToken('corp/alice')]]
     const bob: [string, string][] = [['ProxyExecute', 'corp/bob']]
     const first = await page(alice())
-    const { pagingState } = readRows(first, 0, first.length, 4)
+    const { pagingState } = readRows(wholeEnvelope(first), 4)
     assert.ok(pagingState)
     assert.equal(headerOpcode(await page(alice(), pagingState), 0), Opcode.RESULT)
     assert.match(describe(await page([['txn-token', txnToken('corp/bob')]], pagingState)), /^0x2200/)
     assert.match(describe(await page(bob, pagingState)), /^0x2200/)
     assert.match(describe(await page([], pagingState)), /^0x2200/)
     const bobs = await page([['txn-token', txnToken('corp/bob')]])
-    const ofBob = readRows(bobs, 0, bobs.length, 4).pagingState
+    const ofBob = readRows(wholeEnvelope(bobs), 4).pagingState
     assert.ok(ofBob)
     assert.equal(headerOpcode(await page([['ProxyExecute', txnToken('corp/bob')]], ofBob), 0), Opcode.RESULT)
     // By name and by token he is known in two ways, of which policy may ask.
@@ -420,7 +422,7 @@ suite('what is kept for somebody', () => {
     const from = await client()
     const text = "SELECT * FROM shop.items WHERE k = 'lent'"
     const answer = await from.ask(withPayload(prepareEnvelope(4, 1, text), [['txn-token', txnToken('corp/alice')]]))
-    const { id } = readPrepared(answer, 0, answer.length, 4)
+    const { id } = readPrepared(wholeEnvelope(answer), 4)
     const execute = executeEnvelope(4, 5, id, undefined, [])
     assert.match(await ask(from, execute, ['txn-token', txnToken('corp/alice')]), isRows)
     assert.match(await ask(from, execute), /^0x2500/)

@@ -2,11 +2,13 @@
  * Between the decision on a request and its sending time may pass. Every place where it waits, each with everything that may end a permit
  * meanwhile and without: what was permitted before is nothing that the node hears of afterwards.
  */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { type RawClient, describe as told } from './client.ts'
@@ -158,7 +160,7 @@ function takeOver(which: (request: NodeRequest) => boolean, of: 'intercept' | 'i
 
 async function prepare(alice: RawClient, text: string): Promise<Buffer> {
   const answer = await alice.ask(prepareEnvelope(protocolVersion, 50, text))
-  return readPrepared(answer, 0, answer.length, protocolVersion).id
+  return readPrepared(wholeEnvelope(answer), protocolVersion).id
 }
 
 async function cutConnectionsOfPlay(): Promise<void> {

@@ -1,7 +1,9 @@
 /** What policy does to requests and answers on their way, seen from both ends of a sidecar. */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, suite } from 'node:test'
 import { queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Flag, headerFlags, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readWarnings } from '../../src/cql/responses.fixture.ts'
 import { readRows } from '../../src/cql/responses.ts'
@@ -27,7 +29,7 @@ const pageOf = async (client: RawClient, text: string, pagingState?: Uint8Array)
   await client.ask(queryEnvelope(4, 7, text, { pageSize: 1, ...(pagingState !== undefined && { pagingState }) }))
 
 const stateOf = (page: Buffer): Buffer => {
-  const { pagingState } = readRows(page, 0, page.length, 4)
+  const { pagingState } = readRows(wholeEnvelope(page), 4)
   assert.ok(pagingState !== null, describe(page))
   return pagingState
 }
@@ -52,7 +54,7 @@ suite('a paging state', () => {
     const first = await pageOf(alice, all)
     const sealed = stateOf(first)
     const second = await pageOf(alice, all, sealed)
-    assert.equal(readRows(second, 0, second.length, 4).rows.length, 1)
+    assert.equal(readRows(wholeEnvelope(second), 4).rows.length, 1)
     const asked = running.node.requests.filter(({ text }) => text === all)
     assert.equal(asked.length, 2)
     assert.ok(!asked[1]!.envelope.includes(sealed))
@@ -70,7 +72,7 @@ suite('a paging state', () => {
     await new Promise((resolve) => setTimeout(resolve, 50))
     const second = await pageOf(alice, all, sealed)
     assert.equal(describe(second).startsWith('0x'), false, describe(second))
-    assert.equal(readRows(second, 0, second.length, 4).rows.length, 1)
+    assert.equal(readRows(wholeEnvelope(second), 4).rows.length, 1)
     alice.close()
   })
 
@@ -136,7 +138,7 @@ spec:
       let good = 0
       for (const [from, first] of clients) {
         const answer = await page(from, all)
-        const { pagingState } = readRows(answer, 0, answer.length, first.version)
+        const { pagingState } = readRows(wholeEnvelope(answer), first.version)
         for (const to of clients.keys()) {
           for (const text of spellings) {
             if (who === 'the node' && text !== all) {
@@ -146,7 +148,7 @@ spec:
             } else {
               const again = await page(to, text, pagingState!)
               assert.equal(headerOpcode(again, 0), Opcode.RESULT, `${from} ${to} ${text}: ${describe(again)}`)
-              assert.equal(readRows(again, 0, again.length, to).rows.length, 1)
+              assert.equal(readRows(wholeEnvelope(again), to).rows.length, 1)
             }
             good++
           }
@@ -164,7 +166,7 @@ suite('rows about the schema', () => {
       const client = await world.client(running.port, name)
       const answer = await client.ask(queryEnvelope(4, 7, 'SELECT keyspace_name, table_name FROM system_schema.tables'))
       client.close()
-      return readRows(answer, 0, answer.length, 4).rows.map((row) => row.map(String).join('.'))
+      return readRows(wholeEnvelope(answer), 4).rows.map((row) => row.map(String).join('.'))
     }
     assert.ok((await names('alice')).includes('play.things'))
     const bobs = await names('bob')
@@ -193,7 +195,7 @@ spec:
     const alice = await world.client(running.port, 'alice')
     const answer = await alice.ask(queryEnvelope(4, 7, "DELETE FROM shop.items WHERE k = 'observed'"))
     assert.notEqual(headerOpcode(answer, 0), Opcode.ERROR, describe(answer))
-    assert.match(readWarnings(answer, 0, answer.length).join(), /no-more-deletes/)
+    assert.match(readWarnings(wholeEnvelope(answer)).join(), /no-more-deletes/)
     const observed = (): Record<string, unknown> | undefined =>
       running.records().find(({ verdict, rule }) => verdict === 'observe' && rule === 'no-more-deletes')
     await until('the record', () => observed() !== undefined)

@@ -1,10 +1,12 @@
 /** A way to prove who one is, added from outside `src`: what it takes, where it counts, and what stays as it was for those without it. */
+
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BytesBudget } from '../../src/base/bytes-budget.ts'
 import { executeEnvelope, optionsEnvelope } from '../../src/cql/encode.fixture.ts'
 import { authResponseEnvelope, prepareEnvelope, queryEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readAuthToken } from '../../src/cql/responses.fixture.ts'
 import { readAuthenticate, readPrepared, readRows } from '../../src/cql/responses.ts'
@@ -67,7 +69,7 @@ async function asked(
   const client = await world.connect(port, undefined, { ...options, credentials: { bundlePem } })
   const answer = await client.startup()
   assert.equal(headerOpcode(answer, 0), Opcode.AUTHENTICATE, describe(answer))
-  assert.equal(readAuthenticate(answer, 0, answer.length), 'org.apache.cassandra.auth.PasswordAuthenticator')
+  assert.equal(readAuthenticate(wholeEnvelope(answer)), 'org.apache.cassandra.auth.PasswordAuthenticator')
   return client
 }
 
@@ -137,7 +139,7 @@ for (const [way, port, looksWanted] of ways) {
       const client = await asked(port())
       const challenge = await client.logIn('later', '')
       assert.equal(headerOpcode(challenge, 0), Opcode.AUTH_CHALLENGE)
-      assert.equal(readAuthToken(challenge, 0, challenge.length)?.toString(), 'the rest')
+      assert.equal(readAuthToken(wholeEnvelope(challenge))?.toString(), 'the rest')
       assert.equal(headerOpcode(await client.logIn('alice', 'pw-alice'), 0), Opcode.AUTH_SUCCESS)
     })
 
@@ -219,7 +221,7 @@ suite('who one is', () => {
   const places: Record<string, (mine: RawClient, theirs: RawClient, tag: string) => Promise<boolean>> = {
     'a prepared id': async (mine, theirs, tag) => {
       const answer = await mine.ask(prepareEnvelope(4, 1, `SELECT * FROM shop.items WHERE k = ? AND t = '${tag}'`))
-      const { id } = readPrepared(answer, 0, answer.length, 4)
+      const { id } = readPrepared(wholeEnvelope(answer), 4)
       const run = async (client: RawClient): Promise<string> =>
         describe(await client.ask(executeEnvelope(4, 2, id, undefined, [Buffer.from('x')])))
       assert.match(await run(mine), /^echo/)
@@ -234,7 +236,7 @@ suite('who one is', () => {
         return true
       }
       const first = await mine.ask(queryEnvelope(4, 1, text, { pageSize: 1 }))
-      const { pagingState } = readRows(first, 0, first.length, 4)
+      const { pagingState } = readRows(wholeEnvelope(first), 4)
       const run = async (client: RawClient): Promise<number> =>
         headerOpcode(await client.ask(queryEnvelope(4, 2, text, { pageSize: 1, pagingState: pagingState! })), 0)
       assert.equal(await run(mine), Opcode.RESULT)

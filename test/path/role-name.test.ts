@@ -1,8 +1,10 @@
 /** The name of the role by which the node knows the mesh reaches no client, whatever the sidecar asked the node for. */
+
 import assert from 'node:assert/strict'
 import { after, before, it, suite } from 'node:test'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { errorEnvelope, prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { CqlErrorCode, Opcode } from '../../src/cql/protocol.ts'
 import { readError, readPrepared } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
@@ -67,7 +69,7 @@ function refusing([code, text]: (typeof errors)[number], match: RegExp, opcode?:
 }
 
 function heard(answer: Buffer, code: number): void {
-  const error = readError(answer, 0, answer.length)
+  const error = readError(wholeEnvelope(answer))
   assert.ok(!error.message.includes(role), error.message)
   assert.match(error.message, /^the node (refuses this to the mesh|does not let the mesh log in)/)
   const expected = code === CqlErrorCode.BAD_CREDENTIALS ? CqlErrorCode.OVERLOADED : code
@@ -100,7 +102,7 @@ suite("the role's name", () => {
           const client = await world.client(door === 'sidecar' ? running.port : gateway, 'alice')
           const text = 'SELECT v FROM shop.items WHERE k = 3'
           const prepared = await client.ask(prepareEnvelope(4, 1, text))
-          const { id } = readPrepared(prepared, 0, prepared.length, 4)
+          const { id } = readPrepared(wholeEnvelope(prepared), 4)
           if (forgotten) running.node.prepared.clear()
           // What was forgotten is refused at its PREPARE.
           const refused = refusing(error, /shop\.items/, forgotten ? Opcode.PREPARE : Opcode.EXECUTE)
@@ -108,7 +110,7 @@ suite("the role's name", () => {
           running.node.intercept = undefined
           assert.ok(refused() > 0, `the node was not asked: ${describe(answer)}`)
           // The driver prepares it again by itself, and hears then what is refused.
-          if (forgotten) assert.equal(readError(answer, 0, answer.length).code, CqlErrorCode.UNPREPARED)
+          if (forgotten) assert.equal(readError(wholeEnvelope(answer)).code, CqlErrorCode.UNPREPARED)
           else heard(answer, error[0])
           assert.ok(!answer.includes(role))
           client.close()

@@ -5,6 +5,7 @@ import { after, afterEach, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { errorEnvelope, prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { murmur3Token, token } from '../../src/cql/murmur3.ts'
 import { CqlErrorCode, Flag, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readEvent, readPrepared } from '../../src/cql/responses.ts'
@@ -69,7 +70,7 @@ const resultId = Buffer.alloc(16, 9)
 async function prepared(client: RawClient, text: string): Promise<Buffer> {
   const answer = await client.ask(prepareEnvelope(client.version, 1, text))
   assert.equal(headerOpcode(answer, 0), Opcode.RESULT, describe(answer))
-  return readPrepared(answer, 0, answer.length, client.version).id
+  return readPrepared(wholeEnvelope(answer), client.version).id
 }
 
 /** Until a client has an upstream session at every sidecar and the statement is on each, requests may go the long way. */
@@ -180,8 +181,8 @@ for (const version of [4, 5] as ProtocolVersion[]) {
       await alice.ask(withPayload(prepareEnvelope(version, 1, insert), 'first')),
       await alice.ask(withPayload(prepareEnvelope(version, 1, insert), 'second')),
     ]
-    const { id } = readPrepared(answer, 0, answer.length, version)
-    assert.deepEqual(readPrepared(again, 0, again.length, version).id, id)
+    const { id } = readPrepared(wholeEnvelope(answer), version)
+    assert.deepEqual(readPrepared(wholeEnvelope(again), version).id, id)
     await warm(alice, id, (key) => values('v', key))
     for (const flags of [0, Flag.TRACING]) {
       const asked = keys.map((key, i) => {
@@ -472,7 +473,7 @@ suite('a sidecar that goes', () => {
     }
     ring[2]!.node.emit(tableCreated)
     const event = await alice.next()
-    assert.equal(readEvent(event, 0, event.length).type, 'SCHEMA_CHANGE')
+    assert.equal(readEvent(wholeEnvelope(event)).type, 'SCHEMA_CHANGE')
     assert.equal(alice.isClosed, false)
   })
 

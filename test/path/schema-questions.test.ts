@@ -1,8 +1,10 @@
 /** Questions about the schema of one who may not see all of it: answered as if only what it may see existed. */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, suite } from 'node:test'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readPrepared, readRows } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
@@ -34,7 +36,7 @@ async function rows(text: string, options: Parameters<typeof queryEnvelope>[3] =
   const answer = await bob.ask(queryEnvelope(4, 7, text, options))
   assert.equal(headerOpcode(answer, 0), Opcode.RESULT, `${text}: ${describe(answer)}`)
   // The fake node says no columns, so those in the answer are the executor's own.
-  const read = readRows(answer, 0, answer.length, 4)
+  const read = readRows(wholeEnvelope(answer), 4)
   return read.rows.map((row) =>
     row
       .map((cell, at) => (read.columns[at]?.type.kind === 'bigint' ? cell?.readBigInt64BE(0) : cell))
@@ -101,7 +103,7 @@ suite('what is hidden', () => {
         const answer = await bob.ask(
           queryEnvelope(4, 7, text, { pageSize: size, ...(state === undefined ? {} : { pagingState: state }) }),
         )
-        const page = readRows(answer, 0, answer.length, 4)
+        const page = readRows(wholeEnvelope(answer), 4)
         pages.push(page.rows.length)
         found.push(...page.rows.map((row) => String(row[1])))
         state = page.pagingState ?? undefined
@@ -117,7 +119,7 @@ suite('what is hidden', () => {
   it('is gone in the middle of pages when the policy takes it away, and there as soon as it gives it', async () => {
     const text = `SELECT table_name FROM ${T} WHERE keyspace_name = 'shop'`
     const first = await bob.ask(queryEnvelope(4, 7, text, { pageSize: 1 }))
-    const { pagingState } = readRows(first, 0, first.length, 4)
+    const { pagingState } = readRows(wholeEnvelope(first), 4)
     running.feed.apply(usualPolicy.replace('keyspaces: [shop]', 'keyspaces: [play]'))
     assert.deepEqual(await rows(text, { pageSize: 9, pagingState: pagingState! }), [])
     running.feed.apply(usualPolicy)
@@ -191,7 +193,7 @@ suite('a prepared question', () => {
       const client = await world.client(running.port, 'bob', { version })
       const text = `SELECT table_name, count(*) FROM ${T} WHERE keyspace_name = ? AND table_name > ? LIMIT ?`
       const answer = await client.ask(prepareEnvelope(version, 3, text))
-      const { id, resultMetadataId } = readPrepared(answer, 0, answer.length, version)
+      const { id, resultMetadataId } = readPrepared(wholeEnvelope(answer), version)
       const limit = Buffer.from('00000005', 'hex')
       for (const [keyspace, count, first] of [
         ['shop', 3n, 'b'],
@@ -199,7 +201,7 @@ suite('a prepared question', () => {
       ] as const) {
         const values = [Buffer.from(keyspace), Buffer.from('a'), limit]
         const executed = await client.ask(executeEnvelope(version, 4, id, resultMetadataId, values))
-        const { rows: found } = readRows(executed, 0, executed.length, version)
+        const { rows: found } = readRows(wholeEnvelope(executed), version)
         assert.equal(found.length, 1, describe(executed))
         assert.deepEqual([found[0]![0]?.toString(), found[0]![1]!.readBigInt64BE(0)], [first, count])
       }
@@ -213,11 +215,11 @@ suite('a prepared question', () => {
     const client = await world.client(running.port, 'bob', { version: 5 })
     const text = `SELECT table_name FROM ${T} WHERE keyspace_name = 'shop'`
     const answer = await client.ask(prepareEnvelope(5, 3, text))
-    const { id, resultMetadataId } = readPrepared(answer, 0, answer.length, 5)
+    const { id, resultMetadataId } = readPrepared(wholeEnvelope(answer), 5)
     const known = await client.ask(executeEnvelope(5, 4, id, resultMetadataId, [], { skipMetadata: true }))
-    assert.deepEqual(readRows(known, 0, known.length, 5).columns, [])
+    assert.deepEqual(readRows(wholeEnvelope(known), 5).columns, [])
     const other = await client.ask(executeEnvelope(5, 4, id, Buffer.alloc(16, 1), [], { skipMetadata: true }))
-    const read = readRows(other, 0, other.length, 5)
+    const read = readRows(wholeEnvelope(other), 5)
     assert.deepEqual(read.newMetadataId, resultMetadataId)
     assert.equal(read.columns.length, 1)
     client.close()
@@ -263,14 +265,14 @@ spec: { subjects: [{ spiffeId: spiffe://demo.local/svc/carol }], cluster: true, 
         for (const selected of shown) {
           const text = `SELECT ${selected} FROM ${T} ${where}`
           const prepared = await client.ask(prepareEnvelope(version, 3, text))
-          const { id, resultMetadataId } = readPrepared(prepared, 0, prepared.length, version)
+          const { id, resultMetadataId } = readPrepared(wholeEnvelope(prepared), version)
           for (const request of [
             queryEnvelope(version, 4, text),
             executeEnvelope(version, 4, id, resultMetadataId, [], { skipMetadata: mask !== undefined }),
           ]) {
             const answer = await client.ask(request)
             assert.equal(headerOpcode(answer, 0), Opcode.RESULT, `${selected}: ${describe(answer)}`)
-            const { rows: found, columns } = readRows(answer, 0, answer.length, version)
+            const { rows: found, columns } = readRows(wholeEnvelope(answer), version)
             const at = selected === '*' ? columns.findIndex(({ name }) => name === 'default_time_to_live') : -1
             const value = found[0]![at >= 0 ? at : selected.split(',')[0]!.startsWith('table_name') ? 1 : 0]
             assert.equal(value?.toString('hex') ?? null, wanted, `${mask}: ${selected}`)
@@ -289,7 +291,7 @@ spec: { subjects: [{ spiffeId: spiffe://demo.local/svc/carol }], cluster: true, 
     let count = 0
     do {
       const answer = await client.ask(queryEnvelope(4, 7, text, { pageSize: 1, ...(pagingState && { pagingState }) }))
-      const page = readRows(answer, 0, answer.length, 4)
+      const page = readRows(wholeEnvelope(answer), 4)
       for (const [, seconds] of page.rows) assert.equal(seconds, null)
       count += page.rows.length
       pagingState = page.pagingState ?? undefined

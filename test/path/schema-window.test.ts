@@ -3,6 +3,7 @@
  * sidecar, or the node told of it. Each thing that a decision looks at × each way to hear of its change × both directions, with a neighbour that
  * does not wait.
  */
+
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, it, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,6 +15,7 @@ import {
   schemaChangeEnvelope,
   voidEnvelope,
 } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { CqlErrorCode, Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { describe, type RawClient } from './client.ts'
@@ -217,7 +219,7 @@ async function sendDdl(change: Change, prepared: boolean): Promise<(answer: Buff
   let request = queryEnvelope(4, 1, change.ddl)
   if (prepared) {
     const answer = await alice.ask(prepareEnvelope(4, 1, change.ddl))
-    request = executeEnvelope(4, 1, readPrepared(answer, 0, answer.length, 4).id, undefined, [])
+    request = executeEnvelope(4, 1, readPrepared(wholeEnvelope(answer), 4).id, undefined, [])
   }
   running.node.intercept = (each) => {
     if (each.text !== change.ddl) return false
@@ -355,7 +357,7 @@ suite('a statement waits in each form', () => {
       'EXECUTE',
       async () => {
         const answer = await bob.ask(prepareEnvelope(4, 5, insert))
-        return executeEnvelope(4, 5, readPrepared(answer, 0, answer.length, 4).id, undefined, [])
+        return executeEnvelope(4, 5, readPrepared(wholeEnvelope(answer), 4).id, undefined, [])
       },
     ],
     ['BATCH', async () => batchEnvelope(4, 5, 0, [{ text: insert.replace("abs('x')", "'y'"), values: [] }, part])],

@@ -2,12 +2,14 @@
  * How sessions end, at both doors: by the end of a certificate, by that of a token, because the proxy stops. Each request that a client has sent is answered
  * once, by the node or by a refusal that drivers take to another host; then the connection ends.
  */
+
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { optionsEnvelope } from '../../src/cql/encode.fixture.ts'
 import { queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readSupported } from '../../src/cql/responses.fixture.ts'
 import { makeKey, signed } from '../../src/identity/jwt/tokens.fixture.ts'
@@ -305,7 +307,7 @@ suite('GRACEFUL_DISCONNECT', () => {
     for (const version of [3, 4, 5] as const) {
       const client = await world.client(port, 'alice', { version })
       const answer = await client.ask(optionsEnvelope(version, 3))
-      assert.deepEqual(readSupported(answer, 0, answer.length).get('GRACEFUL_DISCONNECT'), ['true'])
+      assert.deepEqual(readSupported(wholeEnvelope(answer)).get('GRACEFUL_DISCONNECT'), ['true'])
       const types = ['SCHEMA_CHANGE', 'GRACEFUL_DISCONNECT', 'STATUS_CHANGE']
       assert.equal(headerOpcode(await client.ask(registerEnvelope(version, 4, types)), 0), Opcode.READY)
       assert.equal(headerOpcode(await client.ask(registerEnvelope(version, 4, types.slice(1, 2))), 0), Opcode.READY)
@@ -321,7 +323,7 @@ suite('GRACEFUL_DISCONNECT', () => {
     const sidecar = await world.sidecar({ gracefulDisconnect: false })
     const client = await world.client(sidecar.port, 'alice')
     const answer = await client.ask(optionsEnvelope(4, 3))
-    assert.equal(readSupported(answer, 0, answer.length).has('GRACEFUL_DISCONNECT'), false)
+    assert.equal(readSupported(wholeEnvelope(answer)).has('GRACEFUL_DISCONNECT'), false)
     const refused = await client.ask(registerEnvelope(4, 4, ['GRACEFUL_DISCONNECT']))
     assert.equal(describe(refused), '0x000a unknown event type')
   })

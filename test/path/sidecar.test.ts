@@ -1,4 +1,5 @@
 /** One sidecar, one fake node, clients without manners: what is judged, forwarded, refused, restored and recorded. */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,6 +13,7 @@ import {
   setKeyspaceEnvelope,
   unpreparedEnvelope,
 } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 
 import { headerOpcode, headerStream, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readEvent, readPrepared, readSetKeyspace } from '../../src/cql/responses.ts'
@@ -52,7 +54,7 @@ const sentOf = (text: string): number => running.node.texts().filter((each) => e
 async function prepare(client: RawClient, text: string, stream = 50): Promise<Buffer> {
   const answer = await client.ask(prepareEnvelope(client.version, stream, text))
   assert.equal(describe(answer), 'result 4', describe(answer))
-  return readPrepared(answer, 0, answer.length, client.version).id
+  return readPrepared(wholeEnvelope(answer), client.version).id
 }
 
 const value = (text: string): Buffer[] => [Buffer.from(text)]
@@ -113,11 +115,11 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       assert.equal(describe(await alice.ask(execute)), `echo: ${insertMarker} <- x`)
       const before = running.node.requests.length
       const stranger = await bob.ask(execute)
-      const error = readError(stranger, 0, stranger.length)
+      const error = readError(wholeEnvelope(stranger))
       assert.equal(error.code, 0x2500)
       assert.deepEqual(error.preparedId, id)
       const batch = await bob.ask(batchEnvelope(version, 8, 0, [{ id, values: value('x') }]))
-      assert.deepEqual(readError(batch, 0, batch.length).preparedId, id)
+      assert.deepEqual(readError(wholeEnvelope(batch)).preparedId, id)
       assert.equal(running.node.requests.length, before)
       assert.match(describe(await bob.ask(prepareEnvelope(version, 9, insertMarker))), /^0x2100 /)
       assert.equal(running.node.requests.length, before)
@@ -168,7 +170,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       }
       const execute = executeEnvelope(version, 1, id, Buffer.alloc(16, 9), value('z'))
       const answer = await alice.ask(execute)
-      assert.equal(readError(answer, 0, answer.length).code, 0x2500, describe(answer))
+      assert.equal(readError(wholeEnvelope(answer)).code, 0x2500, describe(answer))
       // What the client then does itself, after which the statement is mended silently again.
       await prepare(alice, insertMarker)
       running.node.prepared.clear()
@@ -186,11 +188,11 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
         return true
       }
       const answer = await alice.ask(executeEnvelope(version, 4, id, Buffer.alloc(16, 9), value('z')))
-      assert.equal(readError(answer, 0, answer.length).code, 0x2500)
+      assert.equal(readError(wholeEnvelope(answer)).code, 0x2500)
       assert.equal(headerStream(answer, 0), 4)
       assert.equal(taken.length, 2)
       const batch = await alice.ask(batchEnvelope(version, 4, 0, [{ id, values: value('b') }]))
-      assert.equal(readError(batch, 0, batch.length).code, 0x2500)
+      assert.equal(readError(wholeEnvelope(batch)).code, 0x2500)
       assert.ok(taken.length < 100)
       running.node.intercept = undefined
       assert.equal(describe(await alice.ask(queryEnvelope(version, 5, select))), `echo: ${select}`)
@@ -206,7 +208,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       assert.equal(sentOf('SELECT * FROM items'), 0)
       taken[0]!.answer()
       const result = await used
-      assert.equal(readSetKeyspace(result, 0, result.length), 'shop')
+      assert.equal(readSetKeyspace(wholeEnvelope(result)), 'shop')
       assert.equal(describe(await behind), 'echo: SELECT * FROM items')
       assert.equal(
         running.node.requests.find(({ text }) => text === 'SELECT * FROM items')?.connection.keyspace,
@@ -245,7 +247,7 @@ for (const version of [3, 4, 5] as ProtocolVersion[]) {
       const alice = await world.client(running.port, 'alice', { version })
       const id = await prepare(alice, 'USE play')
       const used = await alice.ask(executeEnvelope(version, 2, id, Buffer.alloc(16, 9), []))
-      assert.equal(readSetKeyspace(used, 0, used.length), 'play')
+      assert.equal(readSetKeyspace(wholeEnvelope(used)), 'play')
       assert.equal(
         describe(await alice.ask(queryEnvelope(version, 3, 'SELECT * FROM things'))),
         'echo: SELECT * FROM things',
@@ -327,7 +329,7 @@ suite('events', () => {
     running.node.emit({ type: 'STATUS_CHANGE', change: 'UP', address: '127.0.0.9', port: 9042 })
     const seen = [await five.next(), await five.next(), await three.next()]
     assert.deepEqual(
-      seen.map((event) => [event[0], headerStream(event, 0), readEvent(event, 0, event.length).type]),
+      seen.map((event) => [event[0], headerStream(event, 0), readEvent(wholeEnvelope(event)).type]),
       [
         [0x85, -1, 'SCHEMA_CHANGE'],
         [0x85, -1, 'STATUS_CHANGE'],
@@ -350,8 +352,8 @@ suite('answers that do not come', () => {
     const mocked = t.mock.method(performance, 'now', () => real() + limits.requestTimeoutMs + 1_000)
     const [read, wrote] = [await slow, await write]
     mocked.mock.restore()
-    assert.equal(readError(read, 0, read.length).code, 0x1200)
-    assert.equal(readError(wrote, 0, wrote.length).code, 0x1100)
+    assert.equal(readError(wholeEnvelope(read)).code, 0x1200)
+    assert.equal(readError(wholeEnvelope(wrote)).code, 0x1100)
     // The client may use its stream again at once; the one towards the node may not be.
     const next = Array.from({ length: 60 }, (_, i) => alice.ask(queryEnvelope(4, i + 1, `${select} WHERE n = ${i}`)))
     for (const request of taken) request.reply(echo(4, 0, 'far too late'))

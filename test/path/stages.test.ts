@@ -2,6 +2,7 @@
  * What is added from outside: a consumer of what happens, a barrier, a stage of a request and one of its answer. Each is a few lines, and lives
  * as the real ones do. And the door: whatever a stage does, nothing leaves for the node without a permit in force.
  */
+
 import assert from 'node:assert/strict'
 import { after, afterEach, before, it, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,6 +16,7 @@ import {
   rowsEnvelope,
   startupEnvelope,
 } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/types.ts'
@@ -80,7 +82,7 @@ suite('a consumer from outside', () => {
 
   it('is told of each request before it leaves and when it is over, and of the log-in', async () => {
     const prepared = await alice.ask(prepareEnvelope(protocolVersion, 1, select))
-    const { id } = readPrepared(prepared, 0, prepared.length, protocolVersion)
+    const { id } = readPrepared(wholeEnvelope(prepared), protocolVersion)
     await alice.ask(executeEnvelope(protocolVersion, 2, id, undefined, [Buffer.from('x')]))
     await alice.ask(
       batchEnvelope(protocolVersion, 3, 0, [{ text: 'INSERT INTO shop.items (k) VALUES (1)', values: [] }]),

@@ -1,9 +1,11 @@
 /** The states of a client's connection, and what ends it: out of turn, out of bounds, out of time. */
+
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { optionsEnvelope } from '../../src/cql/encode.fixture.ts'
 import { authResponseEnvelope, queryEnvelope, startupEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, headerStream, headerVersion, Opcode } from '../../src/cql/protocol.ts'
 import { readSupported } from '../../src/cql/responses.fixture.ts'
 import { describe, type RawClient } from './client.ts'
@@ -46,7 +48,7 @@ suite('before STARTUP', () => {
   it('OPTIONS is answered with what is done and nothing else', async () => {
     const client = await world.connect(running.port, 'alice')
     const answer = await client.ask(optionsEnvelope(4, 3))
-    const supported = readSupported(answer, 0, answer.length)
+    const supported = readSupported(wholeEnvelope(answer))
     assert.deepEqual(supported.get('COMPRESSION'), ['lz4'])
     assert.deepEqual(supported.get('PROTOCOL_VERSIONS'), ['3/v3', '4/v4', '5/v5'])
     assert.equal(headerOpcode(await client.startup(), 0), Opcode.READY)

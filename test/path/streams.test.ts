@@ -1,4 +1,5 @@
 /** What one client connection may have in flight, the way to the node can carry; and a record says what stopped a request. */
+
 import assert from 'node:assert/strict'
 import { after, before, it, suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -6,6 +7,7 @@ import { BytesBudget, budgetBounds } from '../../src/base/bytes-budget.ts'
 import { RingfenceError } from '../../src/base/errors.ts'
 import { limits } from '../../src/base/limits.ts'
 import { queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { CqlErrorCode, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readError } from '../../src/cql/responses.ts'
 import { ruleOfFault } from '../../src/sidecar/ending.ts'
@@ -57,7 +59,7 @@ suite('requests in flight', () => {
     // There is no room for more of it now, and it is told why; another identity has a connection more.
     const more = await world.client(running.port, 'alice')
     for (const answer of await askMany(more, 3)) {
-      const { code, message } = readError(answer, 0, answer.length)
+      const { code, message } = readError(wholeEnvelope(answer))
       assert.deepEqual([code, message], [CqlErrorCode.OVERLOADED, 'upstreamStreamsMax reached'])
     }
     for (let stream = 0; stream < spareStreamsPerIdentityMax; stream++)

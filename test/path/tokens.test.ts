@@ -1,9 +1,11 @@
 /** Log-ins by token at both doors, by a client without a driver's manners: what is taken, what is refused and how, what is written of it. */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { limits } from '../../src/base/limits.ts'
 import { authResponseEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readAuthToken } from '../../src/cql/responses.fixture.ts'
 import { readAuthenticate } from '../../src/cql/responses.ts'
@@ -95,7 +97,7 @@ async function asked(port: number, options: Partial<ClientOptions> = {}): Promis
   const client = await world.connect(port, undefined, { credentials: { bundlePem: world.ca.bundlePem }, ...options })
   const answer = await client.startup()
   assert.equal(headerOpcode(answer, 0), Opcode.AUTHENTICATE, describe(answer))
-  assert.equal(readAuthenticate(answer, 0, answer.length), 'org.apache.cassandra.auth.PasswordAuthenticator')
+  assert.equal(readAuthenticate(wholeEnvelope(answer)), 'org.apache.cassandra.auth.PasswordAuthenticator')
   return client
 }
 
@@ -120,7 +122,7 @@ for (const way of ['at a sidecar', 'through a gateway']) {
         const exp = Math.floor(Date.now() / 1000) + 100
         const answer = await client.logIn('alice', signed(key, claims({ exp })))
         assert.equal(headerOpcode(answer, 0), Opcode.AUTH_SUCCESS, describe(answer))
-        assert.equal(readAuthToken(answer, 0, answer.length)?.toString(), `exp=${exp}`)
+        assert.equal(readAuthToken(wholeEnvelope(answer))?.toString(), `exp=${exp}`)
         assert.equal(await ask(client), `echo: ${select}`)
         client.close()
       }

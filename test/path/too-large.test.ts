@@ -1,9 +1,11 @@
 /** A whole request that is larger than may be costs that request: what else is on its connection goes on. */
+
 import assert from 'node:assert/strict'
 import { after, before, it, suite } from 'node:test'
 import { limits } from '../../src/base/limits.ts'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { CqlErrorCode, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readError, readPrepared } from '../../src/cql/responses.ts'
 import { describe } from './client.ts'
@@ -32,7 +34,7 @@ for (const door of ['sidecar', 'gateway']) {
       it(`a request beyond a bound is INVALID, and its neighbours are answered, v${version}`, async () => {
         const client = await world.client(ports.get(door)!, 'alice', { version })
         const prepared = await client.ask(prepareEnvelope(version, 1, insert))
-        const { id, resultMetadataId } = readPrepared(prepared, 0, prepared.length, version)
+        const { id, resultMetadataId } = readPrepared(wholeEnvelope(prepared), version)
         let held: NodeRequest | undefined
         running.node.intercept = (request) => {
           if (request.text !== slowText) return false
@@ -51,7 +53,7 @@ for (const door of ['sidecar', 'gateway']) {
         ]) {
           const answer = await client.ask(request, 30_000)
           assert.equal(headerOpcode(answer, 0), Opcode.ERROR)
-          assert.equal(readError(answer, 0, answer.length).code, CqlErrorCode.INVALID)
+          assert.equal(readError(wholeEnvelope(answer)).code, CqlErrorCode.INVALID)
         }
         for (const request of [
           queryEnvelope(version, 2, insertOf(1_200_000)),

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { batchEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Flag } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { pushedKinds } from '../../src/mesh/pushed.ts'
@@ -127,7 +128,7 @@ suite('one client’s work in a turn is bounded', () => {
     it(`a BATCH of 60,000 prepared statements, ${payload ? 'behind a custom payload' : 'alone'}`, async () => {
       const client = await world.client(running.port, 'alice')
       const answer = await client.ask(prepareEnvelope(4, 1, 'INSERT INTO shop.items (k, v) VALUES (?, ?)'))
-      const { id } = readPrepared(answer, 0, answer.length, 4)
+      const { id } = readPrepared(wholeEnvelope(answer), 4)
       const value = Buffer.from('x')
       const items = list(60_000, () => ({ id, values: [value, value] }))
       const request = payload ? withPayload(batchEnvelope(4, 1, 0, items)) : batchEnvelope(4, 1, 0, items)

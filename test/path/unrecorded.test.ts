@@ -3,12 +3,14 @@
  * that comes later, at whatever door and of whatever kind. Each kind of answer is begun while all is well, and is over when nothing can be
  * written any more; and it is tried without that, too.
  */
+
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, describe as suite } from 'node:test'
 import type { Barrier, TransactionEvent } from '../../src/audit/event.ts'
 import { BytesBudget } from '../../src/base/bytes-budget.ts'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { errorEnvelope, prepareEnvelope, queryEnvelope, registerEnvelope } from '../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { CqlErrorCode, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { readPrepared } from '../../src/cql/responses.ts'
 import { makeKey, signed } from '../../src/identity/jwt/tokens.fixture.ts'
@@ -136,7 +138,7 @@ const kinds: Record<string, Kind> = {
   'a statement that is prepared again': {
     ask: async (client, fails) => {
       const prepared = await client.ask(prepareEnvelope(4, 7, "SELECT * FROM shop.items WHERE k = 'again'"))
-      const { id } = readPrepared(prepared, 0, prepared.length, 4)
+      const { id } = readPrepared(wholeEnvelope(prepared), 4)
       sidecar.node.prepared.clear()
       answerLate(fails, ({ opcode }) => opcode === Opcode.PREPARE)
       return client.ask(executeEnvelope(4, 7, id, undefined, []))
@@ -216,7 +218,7 @@ suite('while the record cannot be written', () => {
     for (const client of clients) {
       failed = false
       const prepared = await client.ask(prepareEnvelope(4, 7, 'SELECT * FROM shop.items'))
-      const { id } = readPrepared(prepared, 0, prepared.length, 4)
+      const { id } = readPrepared(wholeEnvelope(prepared), 4)
       failed = true
       told.length = 0
       sidecar.node.requests.length = 0

@@ -146,14 +146,16 @@ class Probe {
         this.#isReady()
         return
       case Opcode.AUTHENTICATE:
-        this.#authenticator = readAuthenticate(buffer, 0, end)
+        this.#authenticator = readAuthenticate({ bytes: buffer, start: 0, end })
         this.#authenticate()
         return
       case Opcode.RESULT:
-        this.#answered(readRows(buffer, 0, end, version).rows.map(([cell]) => cell?.toString('utf8') ?? ''))
+        this.#answered(
+          readRows({ bytes: buffer, start: 0, end }, version).rows.map(([cell]) => cell?.toString('utf8') ?? ''),
+        )
         return
       case Opcode.ERROR: {
-        const { code, message } = readError(buffer, 0, end)
+        const { code, message } = readError({ bytes: buffer, start: 0, end })
         if (this.#asked) this.#answered(undefined, { code, text: message })
         else if (this.#authenticator !== undefined) this.#end(this.#refusedLogIn(message))
         else this.#end({ kind: 'error', code, text: message })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { errorEnvelope, rowsEnvelope, voidEnvelope } from '../encode.ts'
+import { wholeEnvelope } from '../envelope.ts'
 import { CqlErrorCode, type ProtocolVersion } from '../protocol.ts'
 import { readWarnings } from '../responses.fixture.ts'
 import { readError, readRows } from '../responses.ts'
@@ -111,12 +112,12 @@ describe('an ERROR without addresses', () => {
         const given = errorEnvelope(version, 77, code, `${text}/10.9.8.7:7000`, extraOf(code, version, nodes))
         for (const warned of version < 4
           ? [given]
-          : [given, withWarning(given, 0, given.length, version, '/10.9.8.7 is slow')]) {
-          const hidden = withoutAddresses(warned, 0, warned.length, version)
+          : [given, withWarning(wholeEnvelope(given), version, '/10.9.8.7 is slow')]) {
+          const hidden = withoutAddresses(wholeEnvelope(warned), version)
           assert.ok(hidden !== undefined)
           assert.equal(hidden.includes(Buffer.from('10.9.8.7')), false)
           for (const hex of nodes) assert.equal(hidden.includes(Buffer.from(hex, 'hex')), false)
-          const [before, after] = [readError(warned, 0, warned.length), readError(hidden, 0, hidden.length)]
+          const [before, after] = [readError(wholeEnvelope(warned)), readError(wholeEnvelope(hidden))]
           assert.equal(after.message, `${text}/0.0.0.0`)
           const { message: _before, reasons: known, ...rest } = before
           const { message: _after, reasons = [], ...restAfter } = after
@@ -139,10 +140,10 @@ describe('an ERROR without addresses', () => {
 describe('a RESULT', () => {
   it('has no addresses in its warnings, and is not touched where it has none', () => {
     const plain = voidEnvelope(4, 5)
-    assert.equal(withoutAddresses(plain, 0, plain.length, 4), undefined)
-    const warned = withWarning(plain, 0, plain.length, 4, 'replica node-7/10.9.8.7:7000 is slow')
-    const hidden = withoutAddresses(warned, 0, warned.length, 4)!
-    assert.deepEqual(readWarnings(hidden, 0, hidden.length), ['replica /0.0.0.0 is slow'])
+    assert.equal(withoutAddresses(wholeEnvelope(plain), 4), undefined)
+    const warned = withWarning(wholeEnvelope(plain), 4, 'replica node-7/10.9.8.7:7000 is slow')
+    const hidden = withoutAddresses(wholeEnvelope(warned), 4)!
+    assert.deepEqual(readWarnings(wholeEnvelope(hidden)), ['replica /0.0.0.0 is slow'])
     assert.deepEqual(hidden.subarray(-4), plain.subarray(-4))
   })
 
@@ -180,8 +181,8 @@ describe('a RESULT', () => {
     const spec = { keyspace: 'system_traces', table: 'events', columns }
     for (const version of versions) {
       const rows = rowsEnvelope(version, 1, spec, [cells.map(([, value]) => value)])
-      const hidden = withoutRowAddresses(rows, 0, rows.length, version)
-      const [row = []] = readRows(hidden, 0, hidden.length, version).rows
+      const hidden = withoutRowAddresses(wholeEnvelope(rows), version)
+      const [row = []] = readRows(wholeEnvelope(hidden), version).rows
       assert.deepEqual(
         row.map((value) => value?.toString('hex') ?? null),
         cells.map(([, , wanted]) => wanted),

@@ -4,6 +4,7 @@
  *
  * Rule: what replaces an address can be parsed as one. In a failure map each is another one, because drivers make maps of them.
  */
+import type { Envelope } from '../envelope.ts'
 import {
   CqlErrorCode,
   envelopeHeaderBytes,
@@ -65,13 +66,9 @@ function isColons(run: string): boolean {
 }
 
 /** The same response without addresses in its warnings and, where it is an ERROR, in that; undefined where it can have none. */
-export function withoutAddresses(
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-): Buffer | undefined {
-  if (!mayHaveAddresses(buf, start)) return undefined
+export function withoutAddresses(envelope: Envelope, version: ProtocolVersion): Buffer | undefined {
+  if (!mayHaveAddresses(envelope)) return undefined
+  const { bytes: buf, start, end } = envelope
   const flags = headerFlags(buf, start)
   const opcode = headerOpcode(buf, start)
   const body = new BodyWriter()
@@ -91,8 +88,8 @@ export function withoutAddresses(
 }
 
 /** Whether `withoutAddresses` would look at it. */
-export function mayHaveAddresses(buf: Buffer, start: number): boolean {
-  return headerOpcode(buf, start) === Opcode.ERROR || (headerFlags(buf, start) & Flag.WARNING) !== 0
+export function mayHaveAddresses({ bytes, start }: Envelope): boolean {
+  return headerOpcode(bytes, start) === Opcode.ERROR || (headerFlags(bytes, start) & Flag.WARNING) !== 0
 }
 
 /** The same of a RESULT that is long, in steps; nobody writes to it meanwhile. */
@@ -137,8 +134,8 @@ function writeError(body: BodyWriter, version: ProtocolVersion): void {
  * The same RESULT of kind Rows without addresses in values of type inet and text. Collections with addresses, in texts too, come empty.
  * @throws RingfenceError UPSTREAM where it came without its columns, PROTOCOL where it is malformed
  */
-export function withoutRowAddresses(buf: Buffer, start: number, end: number, version: ProtocolVersion): Buffer {
-  return new RowsChange(buf, start, end, version, addressChangerOf).whole()
+export function withoutRowAddresses(envelope: Envelope, version: ProtocolVersion): Buffer {
+  return new RowsChange(envelope, version, addressChangerOf).whole()
 }
 
 /** What makes `withoutRowAddresses`. */

@@ -50,9 +50,9 @@ export function exerciseRewrites(buf: Buffer): void {
   const envelope = wholeEnvelope(buf)
   const before = Buffer.from(buf)
   for (const version of versions) {
-    for (const mask of masks) isRefused(() => maskRows(buf, 0, end, version, () => mask, key))
+    for (const mask of masks) isRefused(() => maskRows({ bytes: buf, start: 0, end }, version, () => mask, key))
     isRefused(() =>
-      filterRows(buf, 0, end, version, (read, columns) => {
+      filterRows({ bytes: buf, start: 0, end }, version, (read, columns) => {
         columns.forEach((_, i) => {
           read(i)
         })
@@ -60,22 +60,24 @@ export function exerciseRewrites(buf: Buffer): void {
       }),
     )
     isRefused(() => {
-      if (pagingStateOf(buf, 0, end, version) !== undefined) withPagingState(buf, 0, end, version, key)
+      if (pagingStateOf({ bytes: buf, start: 0, end }, version) !== undefined)
+        withPagingState({ bytes: buf, start: 0, end }, version, key)
     })
-    isRefused(() => withWarning(buf, 0, end, version, 'observed'))
+    isRefused(() => withWarning({ bytes: buf, start: 0, end }, version, 'observed'))
     isRefused(() => {
       readQuery(query, envelope, version)
       withoutSkipMetadata(envelope, query.params)
-      if (query.params.pagingStateStart >= 0) withRequestPagingState(buf, 0, end, query.params, key)
+      if (query.params.pagingStateStart >= 0) withRequestPagingState({ bytes: buf, start: 0, end }, query.params, key)
     })
     isRefused(() => {
       readExecute(execute, envelope, version)
       withoutSkipMetadata(envelope, execute.params)
-      if (execute.params.pagingStateStart >= 0) withRequestPagingState(buf, 0, end, execute.params, key)
+      if (execute.params.pagingStateStart >= 0)
+        withRequestPagingState({ bytes: buf, start: 0, end }, execute.params, key)
     })
   }
   withoutTracing(envelope)
-  isRefused(() => readSchemaTarget(buf, 0, end))
+  isRefused(() => readSchemaTarget({ bytes: buf, start: 0, end }))
   assert.deepEqual(buf, before, 'a rewrite changed its input')
 }
 
@@ -122,7 +124,7 @@ function checkGood(random: Random): Buffer {
   const mask = masks[random(masks.length)]!
   let result: Buffer
   try {
-    result = maskRows(answer, 0, answer.length, version, (name) => (name === hidden ? mask : undefined), key)
+    result = maskRows(wholeEnvelope(answer), version, (name) => (name === hidden ? mask : undefined), key)
   } catch (reason) {
     assert.ok(reason instanceof RingfenceError && reason.code === 'INVALID')
     assert.ok(mask.kind === 'partial' || mask.kind === 'hash')

@@ -49,10 +49,14 @@ describe('the place of everything in rows', () => {
     for (const version of versions) {
       const answer = rowsAnswer(version, whole(version))
       for (let end = 9; end < answer.length; end++) {
-        assert.throws(() => filterRows(answer, 0, end, version, () => true), protocol, `v${version} cut at ${end}`)
+        assert.throws(
+          () => filterRows({ bytes: answer, start: 0, end }, version, () => true),
+          protocol,
+          `v${version} cut at ${end}`,
+        )
       }
       assert.deepEqual(
-        filterRows(answer, 0, answer.length, version, () => true),
+        filterRows(wholeEnvelope(answer), version, () => true),
         answer,
       )
     }
@@ -60,23 +64,23 @@ describe('the place of everything in rows', () => {
 
   it('says where metadata was left out, and where a new metadata id stands', () => {
     const bare = rowsAnswer(5, { ...shape, noMetadata: true })
-    assert.equal(readRowsLayout(bare, 0, bare.length, 5).columns, undefined)
+    assert.equal(readRowsLayout(wholeEnvelope(bare), 5).columns, undefined)
     const changed = rowsAnswer(5, whole(5))
-    const { columns, newMetadataIdStart, newMetadataIdEnd } = readRowsLayout(changed, 0, changed.length, 5)
+    const { columns, newMetadataIdStart, newMetadataIdEnd } = readRowsLayout(wholeEnvelope(changed), 5)
     assert.equal(changed.toString('utf8', newMetadataIdStart, newMetadataIdEnd), 'id')
     assert.deepEqual(columns?.[1], { keyspace: 'ks', table: 't', ...shape.columns[1] })
   })
 
   it('is PROTOCOL where more rows are announced than can be there, or the answer is no rows', () => {
     const answer = rowsAnswer(4, shape)
-    const { rowCountAt } = readRowsLayout(answer, 0, answer.length, 4)
+    const { rowCountAt } = readRowsLayout(wholeEnvelope(answer), 4)
     for (const count of [-1, 2 ** 31 - 1]) {
       const lying = Buffer.from(answer)
       lying.writeInt32BE(count, rowCountAt)
-      assert.throws(() => readRowsLayout(lying, 0, lying.length, 4), protocol)
+      assert.throws(() => readRowsLayout(wholeEnvelope(lying), 4), protocol)
     }
     for (const other of [voidEnvelope(4, 1), errorEnvelope(4, 1, 2, 'x')]) {
-      assert.throws(() => readRowsLayout(other, 0, other.length, 4), protocol)
+      assert.throws(() => readRowsLayout(wholeEnvelope(other), 4), protocol)
     }
   })
 })
@@ -86,7 +90,7 @@ describe('chosen rows', () => {
     it(`stay as they were, the others go, v${version}`, () => {
       const answer = rowsAnswer(version, whole(version))
       const before = Buffer.from(answer)
-      const kept = filterRows(answer, 0, answer.length, version, (read, columns) => {
+      const kept = filterRows(wholeEnvelope(answer), version, (read, columns) => {
         const index = columns.findIndex(({ name }) => name === 'keyspace_name')
         return read(index) === 'ks'
       })
@@ -96,7 +100,7 @@ describe('chosen rows', () => {
       assert.deepEqual(seen.pageState, Buffer.from('node state'))
       const none = driverRead(
         version,
-        filterRows(answer, 0, answer.length, version, () => false),
+        filterRows(wholeEnvelope(answer), version, () => false),
       )
       assert.deepEqual(none.rows, [])
       assert.deepEqual(none.names, ['keyspace_name', 'kind', 'table_name'])
@@ -106,19 +110,19 @@ describe('chosen rows', () => {
   it('are read as text, null where there is none', () => {
     const answer = rowsAnswer(4, shape)
     const seen: unknown[] = []
-    filterRows(answer, 0, answer.length, 4, (read) => seen.push([read(0), read(1), read(2), read(3), read(-1)]) > 0)
+    filterRows(wholeEnvelope(answer), 4, (read) => seen.push([read(0), read(1), read(2), read(3), read(-1)]) > 0)
     assert.deepEqual(seen[1], ['other', null, 'b', null, null])
     assert.deepEqual(seen[2], ['ks', null, null, null, null])
   })
 
   it('cannot be chosen without columns; bytes behind them are dropped', () => {
     const bare = rowsAnswer(4, { ...shape, noMetadata: true })
-    assert.throws(() => filterRows(bare, 0, bare.length, 4, () => true), /without its columns/)
+    assert.throws(() => filterRows(wholeEnvelope(bare), 4, () => true), /without its columns/)
     const trailing = rowsAnswer(4, { ...shape, trailing: Buffer.from('more') })
     assert.deepEqual(
       driverRead(
         4,
-        filterRows(trailing, 0, trailing.length, 4, () => true),
+        filterRows(wholeEnvelope(trailing), 4, () => true),
       ).raw,
       shape.rows,
     )
@@ -129,14 +133,14 @@ describe('a paging state', () => {
   for (const version of versions) {
     it(`is taken from an answer and replaced there, v${version}`, () => {
       const answer = rowsAnswer(version, whole(version))
-      assert.deepEqual(pagingStateOf(answer, 0, answer.length, version), Buffer.from('node state'))
+      assert.deepEqual(pagingStateOf(wholeEnvelope(answer), version), Buffer.from('node state'))
       for (const sealed of [Buffer.alloc(0), Buffer.alloc(300, 3)]) {
         const wide = Buffer.concat([Buffer.alloc(5), answer, Buffer.alloc(3)])
-        const result = withPagingState(wide, 5, 5 + answer.length, version, sealed)
+        const result = withPagingState({ bytes: wide, start: 5, end: 5 + answer.length }, version, sealed)
         const seen = driverRead(version, result)
         assert.deepEqual(seen.pageState, sealed)
         assert.deepEqual(seen.raw, shape.rows)
-        assert.deepEqual(withPagingState(result, 0, result.length, version, Buffer.from('node state')), answer)
+        assert.deepEqual(withPagingState(wholeEnvelope(result), version, Buffer.from('node state')), answer)
       }
     })
 
@@ -154,14 +158,14 @@ describe('a paging state', () => {
       const view = new QueryView()
       readQuery(view, { bytes: wide, start: 4, end: 4 + query.length }, version)
       assert.deepEqual(
-        withRequestPagingState(wide, 4, 4 + query.length, view.params, wanted.pagingState),
+        withRequestPagingState({ bytes: wide, start: 4, end: 4 + query.length }, view.params, wanted.pagingState),
         queryEnvelope(version, 3, 'SELECT 1', wanted),
       )
       const execute = executeEnvelope(version, 3, Buffer.from('id'), Buffer.from('rid'), [], options)
       const executeView = new ExecuteView()
       readExecute(executeView, wholeEnvelope(execute), version)
       assert.deepEqual(
-        withRequestPagingState(execute, 0, execute.length, executeView.params, wanted.pagingState),
+        withRequestPagingState(wholeEnvelope(execute), executeView.params, wanted.pagingState),
         executeEnvelope(version, 3, Buffer.from('id'), Buffer.from('rid'), [], wanted),
       )
     })
@@ -170,10 +174,10 @@ describe('a paging state', () => {
   it('is absent from a last page, and from what is no rows', () => {
     const { pagingState: _, ...last } = shape
     const answer = rowsAnswer(4, last)
-    assert.equal(pagingStateOf(answer, 0, answer.length, 4), undefined)
+    assert.equal(pagingStateOf(wholeEnvelope(answer), 4), undefined)
     const other = voidEnvelope(4, 1)
-    assert.equal(pagingStateOf(other, 0, other.length, 4), undefined)
-    assert.throws(() => withPagingState(answer, 0, answer.length, 4, Buffer.alloc(1)), AssertionError)
+    assert.equal(pagingStateOf(wholeEnvelope(other), 4), undefined)
+    assert.throws(() => withPagingState(wholeEnvelope(answer), 4, Buffer.alloc(1)), AssertionError)
   })
 })
 
@@ -181,32 +185,32 @@ describe('a warning', () => {
   it('is added behind those of the node, and the driver reads it', () => {
     for (const version of [4, 5] as const) {
       const answer = rowsAnswer(version, whole(version))
-      const seen = driverRead(version, withWarning(answer, 0, answer.length, version, 'new'))
+      const seen = driverRead(version, withWarning(wholeEnvelope(answer), version, 'new'))
       assert.deepEqual(seen.warnings, ['old', 'older', 'new'])
       assert.deepEqual(seen.raw, shape.rows)
       const plain = rowsAnswer(version, shape)
-      assert.deepEqual(driverRead(version, withWarning(plain, 0, plain.length, version, 'first')).warnings, ['first'])
+      assert.deepEqual(driverRead(version, withWarning(wholeEnvelope(plain), version, 'first')).warnings, ['first'])
     }
   })
 
   it('stands in front of any response, errors too', () => {
     const error = errorEnvelope(4, 1, 0x2200, 'invalid')
-    const warned = withWarning(error, 0, error.length, 4, 'observed')
-    assert.deepEqual(readWarnings(warned, 0, warned.length), ['observed'])
-    assert.equal(readError(warned, 0, warned.length).message, 'invalid')
+    const warned = withWarning(wholeEnvelope(error), 4, 'observed')
+    assert.deepEqual(readWarnings(wholeEnvelope(warned)), ['observed'])
+    assert.equal(readError(wholeEnvelope(warned)).message, 'invalid')
   })
 
   it('is left out in v3, which has none', () => {
     const answer = rowsAnswer(3, shape)
-    assert.deepEqual(withWarning(answer, 0, answer.length, 3, 'new'), answer)
+    assert.deepEqual(withWarning(wholeEnvelope(answer), 3, 'new'), answer)
   })
 
   it('is cut where it is longer than a string can be, and left out where the list is full', () => {
     const answer = voidEnvelope(4, 1)
-    const long = withWarning(answer, 0, answer.length, 4, 'é'.repeat(40_000))
-    assert.deepEqual(readWarnings(long, 0, long.length), ['é'.repeat(32_767)])
+    const long = withWarning(wholeEnvelope(answer), 4, 'é'.repeat(40_000))
+    assert.deepEqual(readWarnings(wholeEnvelope(long)), ['é'.repeat(32_767)])
     const full = rowsAnswer(4, { ...shape, warnings: Array(65_535).fill('') })
-    assert.deepEqual(withWarning(full, 0, full.length, 4, 'new'), full)
+    assert.deepEqual(withWarning(wholeEnvelope(full), 4, 'new'), full)
   })
 })
 
@@ -255,16 +259,16 @@ describe('what a schema change is about', () => {
       argTypes: [],
     } as const
     const envelope = eventEnvelope(4, table)
-    const { target, keyspace, name } = readSchemaTarget(envelope, 0, envelope.length)!
+    const { target, keyspace, name } = readSchemaTarget(wholeEnvelope(envelope))!
     assert.deepEqual({ target, keyspace, name }, { target: 'TABLE', keyspace: 'ks', name: 't' })
     const dropped = eventEnvelope(3, { ...table, change: 'DROPPED', target: 'KEYSPACE', name: '' })
-    assert.equal(readSchemaTarget(dropped, 0, dropped.length)?.name, '')
+    assert.equal(readSchemaTarget(wholeEnvelope(dropped))?.name, '')
   })
 
   it('is undefined for other events and answers, PROTOCOL for a broken one', () => {
     const down = eventEnvelope(4, { type: 'STATUS_CHANGE', change: 'DOWN', address: '127.0.0.1', port: 9042 })
-    assert.equal(readSchemaTarget(down, 0, down.length), undefined)
-    assert.equal(readSchemaTarget(voidEnvelope(4, 1), 0, 13), undefined)
-    assert.throws(() => readSchemaTarget(down, 0, down.length - 1), protocol)
+    assert.equal(readSchemaTarget(wholeEnvelope(down)), undefined)
+    assert.equal(readSchemaTarget({ bytes: voidEnvelope(4, 1), start: 0, end: 13 }), undefined)
+    assert.throws(() => readSchemaTarget({ bytes: down, start: 0, end: down.length - 1 }), protocol)
   })
 })

@@ -1,5 +1,6 @@
 /** Rows taken out of an answer because the client may not see what they are about. The rest stays as it was, byte for byte. */
 import { RingfenceError } from '../../base/errors.ts'
+import type { Envelope } from '../envelope.ts'
 import type { ProtocolVersion } from '../protocol.ts'
 import { BodyReader } from '../reader.ts'
 import type { Column } from '../responses.ts'
@@ -17,19 +18,18 @@ const rowsAStep = 4
 const bytesAStep = 128 * 1024
 
 /**
- * The same answer without the rows that `keep` refuses; bytes behind the last row are dropped. In steps; `buf` stays as it is
- * meanwhile.
+ * The same answer without the rows that `keep` refuses; bytes behind the last row are dropped. In steps; the envelope
+ * stays as it is meanwhile.
  *
  * @throws RingfenceError PROTOCOL where the answer is malformed; UPSTREAM where it came without metadata
  */
 export function* filterRowsInSteps(
-  buf: Buffer,
-  start: number,
-  end: number,
+  envelope: Envelope,
   version: ProtocolVersion,
   keep: Keep,
 ): Generator<undefined, Buffer> {
-  const { columns, columnCount, rowCount, rowCountAt, rowsAt } = readRowsLayout(buf, start, end, version)
+  const { bytes: buf, start, end } = envelope
+  const { columns, columnCount, rowCount, rowCountAt, rowsAt } = readRowsLayout(envelope, version)
   if (columns === undefined) {
     throw new RingfenceError('UPSTREAM', 'an answer whose rows have to be chosen came without its columns')
   }

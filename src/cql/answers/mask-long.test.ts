@@ -1,9 +1,11 @@
 /** Long values: the change is made in slices, whatever the value is made of, and together they are what one go gives. */
+
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { rowsEnvelope } from '../encode.ts'
+import { wholeEnvelope } from '../envelope.ts'
 import { readRows } from '../responses.ts'
 import { type CqlType, listOf, mapOf, native, setOf } from '../types.ts'
 import { Growing } from './growing.ts'
@@ -25,9 +27,7 @@ function change(type: CqlType, values: readonly (Buffer | null)[], mask: Mask): 
     values.map((value) => [value]),
   )
   return new RowsChange(
-    answer,
-    0,
-    answer.length,
+    wholeEnvelope(answer),
     4,
     maskersBy(() => mask, key),
   )
@@ -149,7 +149,7 @@ describe('a long value that is masked', () => {
       const values = [null, value, Buffer.alloc(0), value, null]
       const whole = change(type, values, mask).whole()
       assert.ok(inSlices(change(type, values, mask)).result.equals(whole))
-      const rows = readRows(whole, 0, whole.length, 4).rows.map(([cell]) => cell)
+      const rows = readRows(wholeEnvelope(whole), 4).rows.map(([cell]) => cell)
       assert.deepEqual([rows[0], rows[4]], [null, null])
       assert.deepEqual(rows[1], rows[3])
     }

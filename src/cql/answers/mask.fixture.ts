@@ -1,3 +1,4 @@
+import type { Envelope } from '../envelope.ts'
 import type { ProtocolVersion } from '../protocol.ts'
 import { type MaskOf, maskersBy, RowsChange } from './mask.ts'
 
@@ -8,13 +9,6 @@ import { type MaskOf, maskersBy, RowsChange } from './mask.ts'
  * @throws RingfenceError INVALID, naming column and mask, where a type cannot be masked so; PROTOCOL where the answer is malformed;
  *   UPSTREAM where it came without metadata; UNAVAILABLE for a hash without a key
  */
-export function maskRows(
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  maskOf: MaskOf,
-  hashKey: Buffer,
-): Buffer {
-  return new RowsChange(buf, start, end, version, maskersBy(maskOf, hashKey)).whole()
+export function maskRows(envelope: Envelope, version: ProtocolVersion, maskOf: MaskOf, hashKey: Buffer): Buffer {
+  return new RowsChange(envelope, version, maskersBy(maskOf, hashKey)).whole()
 }

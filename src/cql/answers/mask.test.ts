@@ -4,6 +4,7 @@ import { describe, it } from 'node:test'
 import { types as driverTypes } from 'cassandra-driver'
 import { RingfenceError } from '../../base/errors.ts'
 import type { Mask as PolicyMask } from '../../policy/obligations.ts'
+import { wholeEnvelope } from '../envelope.ts'
 import type { ProtocolVersion } from '../protocol.ts'
 import { type CqlType, listOf, mapOf, native, setOf } from '../types.ts'
 import { driverEncode, driverRead, type RowsShape, rowsAnswer, samples, versions } from './driver.fixture.ts'
@@ -22,7 +23,7 @@ const refusal = (code: string, words: RegExp) => (reason: unknown) =>
 function masked(version: ProtocolVersion, shape: RowsShape, mask: Mask, column = 'c') {
   const answer = rowsAnswer(version, shape)
   const before = Buffer.from(answer)
-  const result = maskRows(answer, 0, answer.length, version, (name) => (name === column ? mask : undefined), key)
+  const result = maskRows(wholeEnvelope(answer), version, (name) => (name === column ? mask : undefined), key)
   assert.deepEqual(answer, before, 'the input is as it was')
   return driverRead(version, result)
 }
@@ -228,7 +229,7 @@ describe('a hash', () => {
   it('is refused without a key', () => {
     const answer = rowsAnswer(4, { columns: [{ name: 'c', type: native('text') }], rows: [] })
     for (const none of [Buffer.alloc(0), Buffer.alloc(31)]) {
-      assert.throws(() => maskRows(answer, 0, answer.length, 4, () => hash, none), refusal('UNAVAILABLE', /no key/))
+      assert.throws(() => maskRows(wholeEnvelope(answer), 4, () => hash, none), refusal('UNAVAILABLE', /no key/))
     }
   })
 })
@@ -274,7 +275,12 @@ describe('a masked answer', () => {
   it('inside a greater buffer is found by its place', () => {
     const answer = rowsAnswer(4, everything)
     const wide = Buffer.concat([Buffer.alloc(7, 1), answer, Buffer.alloc(9, 2)])
-    const result = maskRows(wide, 7, 7 + answer.length, 4, (name) => (name === 'c' ? full : undefined), key)
+    const result = maskRows(
+      { bytes: wide, start: 7, end: 7 + answer.length },
+      4,
+      (name) => (name === 'c' ? full : undefined),
+      key,
+    )
     assert.deepEqual(driverRead(4, result).rows[0], ['first', '****', 1])
   })
 
@@ -285,15 +291,13 @@ describe('a masked answer', () => {
     ]
     const answer = rowsAnswer(4, { columns, perColumnSpec: true, rows: [[Buffer.from('x'), Buffer.from('y')]] })
     const byTable = maskRows(
-      answer,
-      0,
-      answer.length,
+      wholeEnvelope(answer),
       4,
       (_, __, { table }) => (table === 'other' ? full : undefined),
       key,
     )
     assert.deepEqual(driverRead(4, byTable).rows, [['x', '****']])
-    const byPlace = maskRows(answer, 0, answer.length, 4, (_, index) => (index === 0 ? full : undefined), key)
+    const byPlace = maskRows(wholeEnvelope(answer), 4, (_, index) => (index === 0 ? full : undefined), key)
     assert.deepEqual(driverRead(4, byPlace).rows, [['****', 'y']])
   })
 
@@ -316,7 +320,7 @@ describe('a masked answer', () => {
 
   it('drops what stands behind the last row', () => {
     const answer = rowsAnswer(4, { ...everything, trailing: Buffer.from('secret') })
-    const result = maskRows(answer, 0, answer.length, 4, (name) => (name === 'c' ? full : undefined), key)
+    const result = maskRows(wholeEnvelope(answer), 4, (name) => (name === 'c' ? full : undefined), key)
     assert.ok(!result.includes('secret'))
   })
 

@@ -5,6 +5,7 @@
  * half-masked. Null stays null. What stands behind the last row is not understood and therefore dropped.
  */
 import { RingfenceError } from '../../base/errors.ts'
+import type { Envelope } from '../envelope.ts'
 import type { ProtocolVersion } from '../protocol.ts'
 import type { Column } from '../responses.ts'
 import { Growing } from './growing.ts'
@@ -58,19 +59,20 @@ export class RowsChange {
   #steps: Generator<undefined, void> | undefined
 
   /** @throws RingfenceError PROTOCOL where the answer is malformed; UPSTREAM where it came without metadata; and what `changerOf` throws */
-  constructor(buf: Buffer, start: number, end: number, version: ProtocolVersion, changerOf: ChangerOf) {
-    const { columns, columnCount, rowCount, rowsAt } = readRowsLayout(buf, start, end, version)
+  constructor(envelope: Envelope, version: ProtocolVersion, changerOf: ChangerOf) {
+    const { bytes, start, end } = envelope
+    const { columns, columnCount, rowCount, rowsAt } = readRowsLayout(envelope, version)
     if (columns === undefined) {
       throw new RingfenceError('UPSTREAM', 'an answer that has to be masked came without its columns')
     }
-    this.#buf = buf
+    this.#buf = bytes
     this.#end = end
     this.#maskers = columns.map(changerOf)
     this.#valuesLeft = rowCount * columnCount
     this.#at = rowsAt
     // Masked answers are about as long as they were; what is longer grows.
     this.#out = new Growing(end - start + 256)
-    this.#out.copy(buf, start, rowsAt)
+    this.#out.copy(bytes, start, rowsAt)
   }
 
   /** All of it. Throws as `slice` does. */

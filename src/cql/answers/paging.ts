@@ -3,6 +3,7 @@
  * between protocol versions and belongs to the node (attack B19).
  */
 import { assert } from '../../base/errors.ts'
+import type { Envelope } from '../envelope.ts'
 import type { ProtocolVersion } from '../protocol.ts'
 import type { ParamsView } from '../requests.ts'
 import { isRows, readRowsLayout } from './rows.ts'
@@ -11,48 +12,30 @@ import { type Replacement, splice } from './splice.ts'
 const lengthBytes = 4
 
 /** A copy of the paging state of an answer; undefined where it has none or is not rows. */
-export function pagingStateOf(buf: Buffer, start: number, end: number, version: ProtocolVersion): Buffer | undefined {
-  if (!isRows(buf, start, end)) return undefined
-  const { pagingStateStart, pagingStateEnd } = readRowsLayout(buf, start, end, version)
-  return pagingStateStart < 0 ? undefined : Buffer.from(buf.subarray(pagingStateStart, pagingStateEnd))
+export function pagingStateOf(envelope: Envelope, version: ProtocolVersion): Buffer | undefined {
+  if (!isRows(envelope)) return undefined
+  const { pagingStateStart, pagingStateEnd } = readRowsLayout(envelope, version)
+  return pagingStateStart < 0 ? undefined : Buffer.from(envelope.bytes.subarray(pagingStateStart, pagingStateEnd))
 }
 
 /** The same answer with another paging state; it must have one. */
-export function withPagingState(
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  sealed: Buffer,
-): Buffer {
-  const { from, to, inserted } = pagingStateReplacement(buf, start, end, version, sealed)
-  return splice(buf, start, end, from, to, inserted)
+export function withPagingState(envelope: Envelope, version: ProtocolVersion, sealed: Buffer): Buffer {
+  return splice(envelope, pagingStateReplacement(envelope, version, sealed))
 }
 
 /** What makes `withPagingState`. */
-export function pagingStateReplacement(
-  buf: Buffer,
-  start: number,
-  end: number,
-  version: ProtocolVersion,
-  sealed: Buffer,
-): Replacement {
-  const { pagingStateStart, pagingStateEnd } = readRowsLayout(buf, start, end, version)
+export function pagingStateReplacement(envelope: Envelope, version: ProtocolVersion, sealed: Buffer): Replacement {
+  const { pagingStateStart, pagingStateEnd } = readRowsLayout(envelope, version)
   assert(pagingStateStart >= 0, 'only a paging state that is there is replaced')
   return { from: pagingStateStart - lengthBytes, to: pagingStateEnd, inserted: lengthAndBytes(sealed) }
 }
 
-/** The same QUERY or EXECUTE with another paging state; `params` are those read from `buf`, and must have one. */
-export function withRequestPagingState(
-  buf: Buffer,
-  start: number,
-  end: number,
-  params: ParamsView,
-  opened: Buffer,
-): Buffer {
+/** The same QUERY or EXECUTE with another paging state; `params` are those read from it, and must have one. */
+export function withRequestPagingState(envelope: Envelope, params: ParamsView, opened: Buffer): Buffer {
   const { pagingStateStart, pagingStateEnd } = params
   assert(pagingStateStart >= 0, 'only a paging state that is there is replaced')
-  return splice(buf, start, end, pagingStateStart - lengthBytes, pagingStateEnd, lengthAndBytes(opened))
+  const state = { from: pagingStateStart - lengthBytes, to: pagingStateEnd, inserted: lengthAndBytes(opened) }
+  return splice(envelope, state)
 }
 
 function lengthAndBytes(bytes: Buffer): Buffer {

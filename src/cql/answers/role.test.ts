@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { errorEnvelope } from '../encode.ts'
+import { wholeEnvelope } from '../envelope.ts'
 import { CqlErrorCode, envelopeHeaderBytes, Flag, type ProtocolVersion, writeHeader } from '../protocol.ts'
 import { readTracingId, readWarnings } from '../responses.fixture.ts'
 import { readError } from '../responses.ts'
@@ -25,9 +26,9 @@ describe('an error that names the mesh’s role', () => {
         for (const text of texts(role)) {
           const given = errorEnvelope(version, 7, CqlErrorCode.UNAUTHORIZED, text)
           const padded = Buffer.concat([Buffer.alloc(3, 0xee), given, Buffer.alloc(3, 0xee)])
-          const changed = withoutRoleName(padded, 3, 3 + given.length)
+          const changed = withoutRoleName({ bytes: padded, start: 3, end: 3 + given.length })
           assert.ok(changed !== undefined, text)
-          const { code, message } = readError(changed, 0, changed.length)
+          const { code, message } = readError(wholeEnvelope(changed))
           assert.equal(code, CqlErrorCode.UNAUTHORIZED)
           assert.equal(changed.readInt16BE(2), 7)
           assert.equal(changed.readInt32BE(5), changed.length - envelopeHeaderBytes)
@@ -47,8 +48,8 @@ describe('an error that names the mesh’s role', () => {
         'Provided username ringfence and/or password are incorrect',
       ]) {
         const given = errorEnvelope(version, 7, CqlErrorCode.BAD_CREDENTIALS, text)
-        const changed = withoutRoleName(given, 0, given.length)!
-        const { code, message } = readError(changed, 0, changed.length)
+        const changed = withoutRoleName(wholeEnvelope(given))!
+        const { code, message } = readError(wholeEnvelope(changed))
         assert.equal(code, CqlErrorCode.OVERLOADED)
         assert.match(message, /^the node does not let the mesh log in: the operator/)
         assert.equal(changed.readInt32BE(5), changed.length - envelopeHeaderBytes)
@@ -66,10 +67,10 @@ describe('an error that names the mesh’s role', () => {
       .string(text!)
     const envelope = body.envelope(0x84, 3, 0)
     writeHeader(envelope, 0x84, Flag.TRACING | Flag.WARNING, 3, 0, envelope.length - envelopeHeaderBytes)
-    const changed = withoutRoleName(envelope, 0, envelope.length)!
-    assert.equal(readTracingId(changed, 0, changed.length), readTracingId(envelope, 0, envelope.length))
-    assert.deepEqual(readWarnings(changed, 0, changed.length), ['mind'])
-    assert.ok(!readError(changed, 0, changed.length).message.includes('ringfence'))
+    const changed = withoutRoleName(wholeEnvelope(envelope))!
+    assert.equal(readTracingId(wholeEnvelope(changed)), readTracingId(wholeEnvelope(envelope)))
+    assert.deepEqual(readWarnings(wholeEnvelope(changed)), ['mind'])
+    assert.ok(!readError(wholeEnvelope(changed)).message.includes('ringfence'))
   })
 
   it('leaves other errors as they are', () => {
@@ -80,7 +81,7 @@ describe('an error that names the mesh’s role', () => {
       [CqlErrorCode.SYNTAX_ERROR, "line 1:0 no viable alternative at input 'User'"],
     ] as const) {
       const given = errorEnvelope(4, 7, code, text)
-      assert.equal(withoutRoleName(given, 0, given.length), undefined, text)
+      assert.equal(withoutRoleName(wholeEnvelope(given)), undefined, text)
     }
   })
 })

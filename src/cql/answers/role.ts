@@ -3,6 +3,7 @@
  * is missing, and that it is the mesh that has not got it. UNAUTHORIZED stays UNAUTHORIZED. BAD_CREDENTIALS becomes OVERLOADED: the client's
  * own credentials are good, and a driver that hears so asks another sidecar.
  */
+import type { Envelope } from '../envelope.ts'
 import {
   CqlErrorCode,
   envelopeHeaderBytes,
@@ -23,20 +24,21 @@ const textBytesMax = 65_535
  * that names whoever is logged in (`service/ClientState`, `cql3/restrictions/StatementRestrictions`, `cql3/statements/*RoleStatement`), and
  * `<role> is not permitted to log in` in BAD_CREDENTIALS.
  */
-export function withoutRoleName(buf: Buffer, start: number, end: number): Buffer | undefined {
-  if (headerOpcode(buf, start) !== Opcode.ERROR) return undefined
-  const code = errorCode(buf, start, end)
-  const shown = mayNameRole(code) ? shownText(code, readError(buf, start, end).message) : undefined
+export function withoutRoleName(envelope: Envelope): Buffer | undefined {
+  const { bytes, start, end } = envelope
+  if (headerOpcode(bytes, start) !== Opcode.ERROR) return undefined
+  const code = errorCode(envelope)
+  const shown = mayNameRole(code) ? shownText(code, readError(envelope).message) : undefined
   if (shown === undefined) return undefined
-  const at = bodyStart(buf, start, end) + textAt
+  const at = bodyStart(envelope) + textAt
   const text = cut(Buffer.from(shown))
   const length = Buffer.allocUnsafe(lengthBytes)
   length.writeUInt16BE(text.length)
-  const rest = buf.subarray(at + lengthBytes + buf.readUInt16BE(at), end)
-  const changed = Buffer.concat([buf.subarray(start, at), length, text, rest])
+  const rest = bytes.subarray(at + lengthBytes + bytes.readUInt16BE(at), end)
+  const changed = Buffer.concat([bytes.subarray(start, at), length, text, rest])
   if (code === CqlErrorCode.BAD_CREDENTIALS) changed.writeInt32BE(CqlErrorCode.OVERLOADED, at - start - textAt)
   const body = changed.length - envelopeHeaderBytes
-  writeHeader(changed, changed[0]!, headerFlags(buf, start), headerStream(buf, start), Opcode.ERROR, body)
+  writeHeader(changed, changed[0]!, headerFlags(bytes, start), headerStream(bytes, start), Opcode.ERROR, body)
   return changed
 }
 

@@ -8,6 +8,7 @@
  * another, and show what should be masked (attack B20).
  */
 import { RingfenceError } from '../../base/errors.ts'
+import type { Envelope } from '../envelope.ts'
 import { headerOpcode, MetadataFlag, Opcode, type ProtocolVersion, ResultKind } from '../protocol.ts'
 import { BodyReader } from '../reader.ts'
 import { bodyStart, type Column, readColumns } from '../responses.ts'
@@ -35,14 +36,15 @@ export interface RowsLayout {
 }
 
 /** True for a RESULT of kind Rows. PROTOCOL where the envelope is too short to say. */
-export function isRows(buf: Buffer, start: number, end: number): boolean {
-  if (headerOpcode(buf, start) !== Opcode.RESULT) return false
-  return reader.reset(buf, bodyStart(buf, start, end), end).int() === ResultKind.ROWS
+export function isRows(envelope: Envelope): boolean {
+  const { bytes, start, end } = envelope
+  if (headerOpcode(bytes, start) !== Opcode.RESULT) return false
+  return reader.reset(bytes, bodyStart(envelope), end).int() === ResultKind.ROWS
 }
 
 /** PROTOCOL where it is not a well-formed RESULT of kind Rows; the values of the rows are not looked at. */
-export function readRowsLayout(buf: Buffer, start: number, end: number, version: ProtocolVersion): RowsLayout {
-  if (!isRows(buf, start, end)) throw new RingfenceError('PROTOCOL', 'an answer that is not rows')
+export function readRowsLayout(envelope: Envelope, version: ProtocolVersion): RowsLayout {
+  if (!isRows(envelope)) throw new RingfenceError('PROTOCOL', 'an answer that is not rows')
   const flags = reader.int()
   const known = version >= 5 ? knownFlags | MetadataFlag.METADATA_CHANGED : knownFlags
   if ((flags & ~known) !== 0) throw new RingfenceError('PROTOCOL', 'unknown flag in the metadata of rows')

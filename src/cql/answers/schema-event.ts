@@ -1,4 +1,5 @@
 /** What a SCHEMA_CHANGE event is about, to tell who may hear of it (attack C20). */
+import type { Envelope } from '../envelope.ts'
 import { headerOpcode, Opcode } from '../protocol.ts'
 import { readEvent } from '../responses.ts'
 
@@ -11,8 +12,8 @@ export interface SchemaTarget {
 }
 
 /** Undefined for an envelope that is another event or none. PROTOCOL where it is malformed. */
-export function readSchemaTarget(buf: Buffer, start: number, end: number): SchemaTarget | undefined {
-  if (headerOpcode(buf, start) !== Opcode.EVENT) return undefined
-  const event = readEvent(buf, start, end)
+export function readSchemaTarget(envelope: Envelope): SchemaTarget | undefined {
+  if (headerOpcode(envelope.bytes, envelope.start) !== Opcode.EVENT) return undefined
+  const event = readEvent(envelope)
   return event.type === 'SCHEMA_CHANGE' ? event : undefined
 }

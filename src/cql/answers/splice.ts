@@ -1,30 +1,24 @@
 /** The one way in which bytes inside an envelope are replaced by others: the header's length follows. */
+import type { Envelope } from '../envelope.ts'
 import { envelopeHeaderBytes } from '../protocol.ts'
 
 const lengthAt = 5
 /** Copied at once; some of them take a fraction of a millisecond. */
 const windowBytes = 512 * 1024
 
-/** `buf[from..to)` becomes `inserted`. */
+/** Of an envelope `bytes[from..to)` becomes `inserted`. */
 export interface Replacement {
   readonly from: number
   readonly to: number
   readonly inserted: Uint8Array
 }
 
-/** A new envelope in which `inserted` stands for `buf[from..to)`; offsets are those of `buf`. */
-export function splice(
-  buf: Buffer,
-  start: number,
-  end: number,
-  from: number,
-  to: number,
-  inserted: Uint8Array,
-): Buffer {
+/** A new envelope with that replacement. */
+export function splice({ bytes, start, end }: Envelope, { from, to, inserted }: Replacement): Buffer {
   const envelope = Buffer.allocUnsafe(end - start - (to - from) + inserted.length)
-  buf.copy(envelope, 0, start, from)
+  bytes.copy(envelope, 0, start, from)
   envelope.set(inserted, from - start)
-  buf.copy(envelope, from - start + inserted.length, to, end)
+  bytes.copy(envelope, from - start + inserted.length, to, end)
   writeLength(envelope)
   return envelope
 }

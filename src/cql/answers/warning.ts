@@ -1,4 +1,5 @@
 /** A warning of the mesh's own among those of the node, where drivers show it to people (native_protocol_v5.spec §2.2, flag 0x08). */
+import { copyOf, type Envelope, wholeEnvelope } from '../envelope.ts'
 import { envelopeHeaderBytes, Flag, headerFlags, type ProtocolVersion } from '../protocol.ts'
 import { BodyReader } from '../reader.ts'
 import { BodyWriter } from '../writer.ts'
@@ -14,12 +15,11 @@ const reader = new BodyReader()
  * The same response with `text` as its last warning, cut where it is longer than a [string]. v3 has no warnings: there it stays as
  * it was, and so does a response that has 65,535 already.
  */
-export function withWarning(buf: Buffer, start: number, end: number, version: ProtocolVersion, text: string): Buffer {
-  const warning = warningReplacement(buf, start, end, version, text)
-  if (warning === undefined) return Buffer.from(buf.subarray(start, end))
-  const { from, to, inserted } = warning
-  const answer = splice(buf, start, end, from, to, inserted)
-  answer[flagsAt] = headerFlags(buf, start) | Flag.WARNING
+export function withWarning(envelope: Envelope, version: ProtocolVersion, text: string): Buffer {
+  const warning = warningReplacement(envelope, version, text)
+  if (warning === undefined) return copyOf(envelope)
+  const answer = splice(envelope, warning)
+  answer[flagsAt] = headerFlags(envelope.bytes, envelope.start) | Flag.WARNING
   return answer
 }
 
@@ -29,7 +29,7 @@ export function* withWarningInWindows(
   version: ProtocolVersion,
   text: string,
 ): Generator<undefined, Buffer> {
-  const warning = warningReplacement(buf, 0, buf.length, version, text)
+  const warning = warningReplacement(wholeEnvelope(buf), version, text)
   if (warning === undefined) return buf
   const answer = yield* splicedInWindows(buf, warning)
   answer[flagsAt] = headerFlags(buf, 0) | Flag.WARNING
@@ -38,15 +38,13 @@ export function* withWarningInWindows(
 
 /** With the flag, which says that there is a list. Undefined where nothing can be added. */
 function warningReplacement(
-  buf: Buffer,
-  start: number,
-  end: number,
+  { bytes, start, end }: Envelope,
   version: ProtocolVersion,
   text: string,
 ): Replacement | undefined {
   if (version < 4) return undefined
-  const flags = headerFlags(buf, start)
-  reader.reset(buf, start + envelopeHeaderBytes, end)
+  const flags = headerFlags(bytes, start)
+  reader.reset(bytes, start + envelopeHeaderBytes, end)
   if ((flags & Flag.TRACING) !== 0) reader.skip(tracingIdBytes)
   const listAt = reader.at
   if ((flags & Flag.WARNING) === 0) {
@@ -57,7 +55,7 @@ function warningReplacement(
   if (count >= warningsMax) return undefined
   const list = new BodyWriter()
     .short(count + 1)
-    .raw(buf.subarray(listAt + 2, reader.at))
+    .raw(bytes.subarray(listAt + 2, reader.at))
     .cutString(text)
     .take()
   return { from: listAt, to: reader.at, inserted: list }

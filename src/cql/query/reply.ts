@@ -1,5 +1,7 @@
 /** An answer about the schema or the topology as the client's version of the protocol has it (`cql3/ResultSet.java`, `ExecuteMessage.java`). */
+
 import { withWarning } from '../answers/warning.ts'
+import { wholeEnvelope } from '../envelope.ts'
 import { MetadataFlag, Opcode, type ProtocolVersion, ResultKind, responseBit } from '../protocol.ts'
 import { writeType } from '../type-options.ts'
 import type { CqlType } from '../types.ts'
@@ -46,7 +48,7 @@ export function replyEnvelope(version: ProtocolVersion, stream: number, reply: R
     .int(reply.rowCount)
     .raw(reply.rows)
     .envelope(version | responseBit, stream, Opcode.RESULT)
-  return reply.warning === undefined ? envelope : withWarning(envelope, 0, envelope.length, version, reply.warning)
+  return reply.warning === undefined ? envelope : withWarning(wholeEnvelope(envelope), version, reply.warning)
 }
 
 /** Types that a version has no code for, as classes. */

@@ -50,7 +50,7 @@ function answer(text: string, options: QueryOptions = {}, of = model, stream = 1
 
 function ask(text: string, values: (Buffer | null)[] = [], of: TopologyModel = model, options: QueryOptions = {}) {
   const envelope = answer(text, { values, ...options }, of)
-  const { columns, rows } = readRows(envelope, 0, envelope.length, 4)
+  const { columns, rows } = readRows(wholeEnvelope(envelope), 4)
   return rows.map((row) =>
     Object.fromEntries(row.map((cell, n) => [columns![n]!.name, decodeValue(columns![n]!.type, cell)])),
   )
@@ -70,8 +70,8 @@ describe('answers look like a real node’s', () => {
       const node = ofNode(text)
       const ours = answer(text)
       // kind, flags, column count, keyspace, table, then each name with its type: all in front of the row count
-      const { columns } = readRows(node, 0, node.length, 4)
-      assert.deepEqual(readRows(ours, 0, ours.length, 4).columns, columns)
+      const { columns } = readRows(wholeEnvelope(node), 4)
+      assert.deepEqual(readRows(wholeEnvelope(ours), 4).columns, columns)
       const metadataEnd =
         9 +
         12 +
@@ -86,7 +86,7 @@ describe('answers look like a real node’s', () => {
 
   it('the same cells are null, and what is not an address or a number of this cluster is equal', () => {
     const node = ofNode('SELECT * FROM system.local')
-    const { columns, rows } = readRows(node, 0, node.length, 4)
+    const { columns, rows } = readRows(wholeEnvelope(node), 4)
     const real = Object.fromEntries(
       rows[0]!.map((cell, n) => [columns![n]!.name, decodeValue(columns![n]!.type, cell)]),
     )
@@ -280,7 +280,7 @@ describe('pages', () => {
     do {
       const options = pagingState === undefined ? { pageSize: 1 } : { pageSize: 1, pagingState }
       const envelope = answer(text, options)
-      const page = readRows(envelope, 0, envelope.length, 4)
+      const page = readRows(wholeEnvelope(envelope), 4)
       assert.ok(page.rows.length <= 1)
       seen.push(...page.rows.map(([cell]) => cell!.toString('hex')))
       pagingState = page.pagingState ?? undefined
@@ -307,7 +307,7 @@ describe('PREPARED', () => {
   it('has one id for one text, another for another, and a result id in v5', () => {
     const prepare = (text: string, version: 4 | 5) => {
       const { id, envelope } = preparedQuestion(question(text), text, version, 3)
-      const read = readPrepared(envelope, 0, envelope.length, version)
+      const read = readPrepared(wholeEnvelope(envelope), version)
       assert.deepEqual(read.id, id)
       return read
     }

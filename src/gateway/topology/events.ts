@@ -14,7 +14,7 @@ export type SchemaChangeEvent = Extract<CqlEvent, { readonly type: 'SCHEMA_CHANG
  * @param given an EVENT from a sidecar
  * @throws RingfenceError PROTOCOL when it is not well-formed or of an unknown type, which might hold an address
  */
-export function eventForClient({ bytes, start, end }: Envelope): SchemaChangeEvent | undefined {
-  const event = readEvent(bytes, start, end)
+export function eventForClient(given: Envelope): SchemaChangeEvent | undefined {
+  const event = readEvent(given)
   return event.type === 'SCHEMA_CHANGE' ? event : undefined
 }

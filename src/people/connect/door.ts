@@ -118,7 +118,7 @@ class Entering implements EnvelopeSink, Owner {
   onEnvelope(buffer: Buffer, start: number, end: number): void {
     const opcode = headerOpcode(buffer, start)
     if (opcode === Opcode.ERROR) {
-      const { code, message } = readError(buffer, start, end)
+      const { code, message } = readError({ bytes: buffer, start, end })
       this.#fail(new DoorRefused(code, message))
     } else if (opcode === Opcode.AUTHENTICATE && !this.#asked) {
       this.#asked = true

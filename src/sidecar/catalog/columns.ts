@@ -7,6 +7,7 @@ import { createCache } from '../../base/cache.ts'
 import { nothingEnds, settle } from '../../base/contained.ts'
 import { limits } from '../../base/limits.ts'
 import { prepareEnvelope } from '../../cql/encode.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
 import type { OutputColumn } from '../../cql/query/plan.ts'
 import { readPrepared } from '../../cql/responses.ts'
@@ -59,6 +60,6 @@ export class AskedColumns {
   async #prepare(text: string, permit: Permit): Promise<readonly OutputColumn[]> {
     const answer = await this.#ask(prepareEnvelope(version, 0, text), permit)
     if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
-    return readPrepared(answer, 0, answer.length, version).result.columns.map(({ name, type }) => ({ name, type }))
+    return readPrepared(wholeEnvelope(answer), version).result.columns.map(({ name, type }) => ({ name, type }))
   }
 }

@@ -17,6 +17,7 @@ import { Counts } from '../../base/counts.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { errorEnvelope } from '../../cql/encode.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import { Consistency, Opcode, type ProtocolVersion } from '../../cql/protocol.ts'
 import { boundBytesMax } from '../../cql/query/expressions.ts'
 import type { OutputColumn } from '../../cql/query/plan.ts'
@@ -308,7 +309,7 @@ export class SchemaQuestions {
       const [passage, made] = [{ version, opcode, judged, permit, identity }, envelope]
       envelope = await this.#slices.run(identity.share, () => maskedInSlices(passage, secrets, made))
     }
-    if (permit.observed !== undefined) envelope = withObserved(envelope, version, permit.observed)
+    if (permit.observed !== undefined) envelope = withObserved(wholeEnvelope(envelope), version, permit.observed)
     return { kind: 'answer', permit, envelope, rowCount: page.rowCount }
   }
 

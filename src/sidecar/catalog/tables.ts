@@ -4,11 +4,13 @@
  * Rule: what is asked is answered out of rows that were read after the question came, or that are of the schema version which the node had
  * then. The node changes its version after it has written its schema (org.apache.cassandra.schema.Schema#mergeAndUpdateVersion).
  */
+
 import { createWeighedCache } from '../../base/cache.ts'
 import { assert, RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { readRowsLayout } from '../../cql/answers/rows.ts'
 import { queryEnvelope } from '../../cql/encode.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
 import { RowView, shapeOf, Table, TableBuilder, type TableColumn, type TableShape } from '../../cql/query/table.ts'
 import { nodeError } from '../node-error.ts'
@@ -144,7 +146,7 @@ export class SchemaTables {
       const options = { values, pageSize: pageRows, ...(pagingState === undefined ? {} : { pagingState }) }
       const answer = await this.#ask(queryEnvelope(protocolVersion, 0, text, options))
       if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
-      const place = readRowsLayout(answer, 0, answer.length, protocolVersion)
+      const place = readRowsLayout(wholeEnvelope(answer), protocolVersion)
       builder ??= new TableBuilder(shapeFrom(table, place.columns ?? [], stampCount))
       if (builder.bytes + answer.length > limits.schemaRowsBytesMax) {
         throw new RingfenceError(

@@ -1,6 +1,7 @@
 /** What aggregates are made of, for the form of DESCRIBE that lists them without their texts. */
 
 import { readRowsLayout } from '../../cql/answers/rows.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
 import { BodyReader } from '../../cql/reader.ts'
 
@@ -22,7 +23,7 @@ const rowsAStep = 64
  */
 export function* madeOf(answer: Buffer, version: ProtocolVersion): Generator<undefined, MadeOf> {
   const found = new Map<string, string[]>()
-  const { columnCount, rowCount, rowsAt } = readRowsLayout(answer, 0, answer.length, version)
+  const { columnCount, rowCount, rowsAt } = readRowsLayout(wholeEnvelope(answer), version)
   const reader = new BodyReader().reset(answer, rowsAt, answer.length)
   for (let row = 0; row < rowCount; row++) {
     if (row % rowsAStep === rowsAStep - 1) yield

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { pagingStateOf } from '../../cql/answers/paging.ts'
 import { rowsEnvelope } from '../../cql/encode.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
 import { ParamsView } from '../../cql/requests.ts'
 import { readRows } from '../../cql/responses.ts'
@@ -110,10 +111,10 @@ function walk(version: ProtocolVersion, all: readonly Row[], pageSize: number): 
   do {
     const description = describedAtOnce(answerOf(version, all), version, visibility, schema, new Map())
     const { envelope, rowCount } = pageAtOnce(description, version, params(pageSize, state), seal, context)
-    const page = readRows(envelope, 0, envelope.length, version).rows
+    const page = readRows(wholeEnvelope(envelope), version).rows
     assert.equal(page.length, rowCount)
     pages.push(page.map((row) => row[2]!.toString()))
-    state = pagingStateOf(envelope, 0, envelope.length, version)
+    state = pagingStateOf(wholeEnvelope(envelope), version)
   } while (state !== undefined && pages.length < 100)
   return pages
 }
@@ -197,7 +198,7 @@ describe('pages of a description', () => {
       seal,
       context,
     )
-    const state = pagingStateOf(first.envelope, 0, first.envelope.length, 4)
+    const state = pagingStateOf(wholeEnvelope(first.envelope), 4)
     const next = (all: readonly Row[], sealed = state) =>
       pageAtOnce(
         describedAtOnce(answerOf(4, all), 4, visibility, schema, new Map()),

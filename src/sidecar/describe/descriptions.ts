@@ -12,6 +12,7 @@ import { ConcurrencyLimit } from '../../base/concurrency-limit.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { isRows } from '../../cql/answers/rows.ts'
 import { errorEnvelope, queryEnvelope } from '../../cql/encode.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import type { ProtocolVersion } from '../../cql/protocol.ts'
 import { ExecuteView, type ParamsView, QueryView } from '../../cql/requests.ts'
 import type { Decision, Denial, Permit, Visibility } from '../../policy/engine.ts'
@@ -169,7 +170,7 @@ export class Descriptions {
     const { version } = asker
     const reply = failed(version, failure)
     if (decision.observed === undefined) return { kind: 'answer', permit: decision, reply }
-    const envelope = withObserved(reply.envelope, version, decision.observed)
+    const envelope = withObserved(wholeEnvelope(reply.envelope), version, decision.observed)
     return { kind: 'answer', permit: decision, reply: { ...reply, envelope } }
   }
 
@@ -205,7 +206,7 @@ export class Descriptions {
     // Refused when it is answered.
     if (decision.kind === 'denial') return undefined
     const answer = await upstream.ask(queryEnvelope(version, 0, text, {}), decision)
-    if (!isRows(answer, 0, answer.length)) throw nodeError(answer)
+    if (!isRows(wholeEnvelope(answer))) throw nodeError(answer)
     const aggregates =
       facts.verb === 'DESCRIBE AGGREGATES'
         ? await this.#madeOf(identity, await upstream.ask(queryEnvelope(version, 0, aggregatesQuery, {})), version)
@@ -233,7 +234,7 @@ export class Descriptions {
       const { version } = asker
       const reply = failed(version, reason)
       if (observed === undefined) return reply
-      return { ...reply, envelope: withObserved(reply.envelope, version, observed) }
+      return { ...reply, envelope: withObserved(wholeEnvelope(reply.envelope), version, observed) }
     }
   }
 

@@ -2,11 +2,13 @@
  * Pages of a description, made here out of the rows that exist for who asks, so that no page shows that something is hidden. As Cassandra does
  * it, a page that is full promises another, and a later one is refused when what is described has changed.
  */
+
 import { createHash } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
 import { filterRowsInSteps, type Keep } from '../../cql/answers/filter.ts'
 import { readRowsLayout } from '../../cql/answers/rows.ts'
 import { splicedInWindows } from '../../cql/answers/splice.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import { MetadataFlag, type ProtocolVersion } from '../../cql/protocol.ts'
 import type { ParamsView } from '../../cql/requests.ts'
 import { bodyStart } from '../../cql/responses.ts'
@@ -47,8 +49,8 @@ export function* described(
     const statement = madeOfOthers.has(row.type ?? '') ? of('create_statement') : null
     return existsFor(visibility, schema, { ...row, statement }, aggregates)
   }
-  const envelope = yield* filterRowsInSteps(answer, 0, answer.length, version, keep)
-  const { rowsAt, rowCount } = readRowsLayout(envelope, 0, envelope.length, version)
+  const envelope = yield* filterRowsInSteps(wholeEnvelope(answer), version, keep)
+  const { rowsAt, rowCount } = readRowsLayout(wholeEnvelope(envelope), version)
   const hash = createHash('sha256')
   for (let at = rowsAt; at < envelope.length; at += hashedAtOnceBytes) {
     yield
@@ -76,7 +78,7 @@ export function* pageOf(
   const page =
     from === 0 && to === rowCount
       ? envelope
-      : yield* filterRowsInSteps(envelope, 0, envelope.length, version, () => {
+      : yield* filterRowsInSteps(wholeEnvelope(envelope), version, () => {
           const row = at++
           return row >= from && row < to
         })
@@ -109,8 +111,8 @@ function offsetOf({ digest }: Description, params: ParamsView, seal: PagingSeal,
 
 /** A copy of rows without a paging state, with one: flag, and bytes behind the number of columns. */
 function* withMorePages(page: Buffer, version: ProtocolVersion, state: Buffer): Generator<undefined, Buffer> {
-  const flagsAt = bodyStart(page, 0, page.length) + 4
-  const { flags } = readRowsLayout(page, 0, page.length, version)
+  const flagsAt = bodyStart(wholeEnvelope(page)) + 4
+  const { flags } = readRowsLayout(wholeEnvelope(page), version)
   const bytes = Buffer.allocUnsafe(4 + state.length)
   bytes.writeInt32BE(state.length, 0)
   state.copy(bytes, 4)

@@ -1,4 +1,5 @@
 /** Who owns which tokens, out of a node's own tables (org.apache.cassandra.db.SystemKeyspace). */
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import { CqlErrorCode } from '../../cql/protocol.ts'
 import { uuidText } from '../../cql/reader.ts'
 import { errorCode } from '../../cql/responses.ts'
@@ -34,7 +35,7 @@ async function readPeers(ask: Ask): Promise<Row[]> {
 }
 
 function codeOf({ envelope }: NodeError): number {
-  return errorCode(envelope, 0, envelope.length)
+  return errorCode(wholeEnvelope(envelope))
 }
 
 /**

@@ -4,10 +4,12 @@
  * Rule: a table is in the model only with its whole key. The tables are read one after the other, so a change between two of them can
  * be seen by halves; what makes no sense is left out, and the event of that change brings the next load.
  */
+
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { RingfenceError } from '../../base/errors.ts'
 import { readRowsLayout } from '../../cql/answers/rows.ts'
 import { queryEnvelope } from '../../cql/encode.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import { headerOpcode, Opcode } from '../../cql/protocol.ts'
 import { readRows } from '../../cql/responses.ts'
 import { mapOf, native } from '../../cql/types.ts'
@@ -73,7 +75,7 @@ export async function readSchemaVersion(ask: Ask): Promise<string> {
 export async function rowsOf(ask: Ask, table: string, keyspace?: string): Promise<Row[]> {
   const rows: Row[] = []
   for (const answer of await pagesOf(ask, table, keyspace)) {
-    for (const row of readRows(answer, 0, answer.length, version).rows) rows.push(row)
+    for (const row of readRows(wholeEnvelope(answer), version).rows) rows.push(row)
   }
   return rows
 }
@@ -96,7 +98,7 @@ async function pagesOf(ask: Ask, table: string, keyspace?: string): Promise<Buff
     const answer = await ask(queryEnvelope(version, 0, text, options))
     if (headerOpcode(answer, 0) !== Opcode.RESULT) throw nodeError(answer)
     answers.push(answer)
-    const { pagingStateStart, pagingStateEnd } = readRowsLayout(answer, 0, answer.length, version)
+    const { pagingStateStart, pagingStateEnd } = readRowsLayout(wholeEnvelope(answer), version)
     if (pagingStateStart < 0) return answers
     pagingState = answer.subarray(pagingStateStart, pagingStateEnd)
   }

@@ -4,9 +4,11 @@
  * Rule: nothing is made for a row or a cell but what is asked for. A schema has hundreds of thousands of cells, and an object for each keeps
  * the garbage collector busy for seconds.
  */
+
 import { createHash } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
 import { readRowsLayout } from '../../cql/answers/rows.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 
 const version = 4
 const nullCell = -1
@@ -26,7 +28,7 @@ export class SchemaRows implements Iterable<SchemaRows> {
 
   *[Symbol.iterator](): Generator<this, undefined> {
     for (const answer of this.#answers) {
-      const { columnCount, rowCount, rowsAt } = readRowsLayout(answer, 0, answer.length, version)
+      const { columnCount, rowCount, rowsAt } = readRowsLayout(wholeEnvelope(answer), version)
       this.#answer = answer
       this.#end = rowsAt
       this.#cells = new Int32Array(2 * columnCount)

@@ -14,10 +14,10 @@ const changedAtOnceBytesMax = 16 * 1024
 
 export function changeRows(request: Request, session: Session): Step {
   if (request.resultKind !== ResultKind.ROWS) return Step.NEXT
-  const { answer, answerStart: start, answerEnd: end, permit } = request
+  const { answer, bytesOut, permit } = request
   const { shared, identity } = session
   const changes = changesRows(permit!)
-  if (!changes && !hasMorePages(answer, start, end)) {
+  if (!changes && !hasMorePages(answer)) {
     countRows(request, session)
     return Step.NEXT
   }
@@ -25,17 +25,17 @@ export function changeRows(request: Request, session: Session): Step {
   // What is only copied takes a hundredth of the time.
   const { share } = identity
   const longValues = longValuesOf(request, session, sent)
-  const isLong = longValues !== undefined || end - start > (changes ? changedAtOnceBytesMax : longEnvelopeBytes)
+  const isLong = longValues !== undefined || bytesOut > (changes ? changedAtOnceBytesMax : longEnvelopeBytes)
   if (isLong || !share.begin()) {
-    const own = ownBytes(answer, start, end)
+    const own = ownBytes(answer)
     const passage = passageOfAnswer(request, session, sent, own)
     const slices = incomingRowsSliced(passage, shared.secrets, sent, own, longValues)
     session.largeAnswers.begin(request, slices, own.length + (longValues?.length ?? 0))
     return Step.WAIT
   }
   try {
-    const passage = passageOfAnswer(request, session, sent, answer.subarray(start, end))
-    const changed = incomingRows(passage, shared.secrets, sent, answer, start, end)
+    const passage = passageOfAnswer(request, session, sent, answer.bytes.subarray(answer.start, answer.end))
+    const changed = incomingRows(passage, shared.secrets, sent, answer)
     request.setAnswer(changed, 0, changed.length)
   } finally {
     share.end()
@@ -46,15 +46,15 @@ export function changeRows(request: Request, session: Session): Step {
 
 /** A copy of the values that have to be hashed for the answer's paging state, where they are long and were not hashed when they came. */
 function longValuesOf(request: Request, { version }: Session, sent: Buffer): Buffer | undefined {
-  const { answer, answerStart, answerEnd, opcode, valuesDigest } = request
-  if (valuesDigest !== undefined || !hasMorePages(answer, answerStart, answerEnd)) return undefined
+  const { answer, opcode, valuesDigest } = request
+  if (valuesDigest !== undefined || !hasMorePages(answer)) return undefined
   const params = paramsOf({ opcode, version }, sent)
   if (params === undefined || !hasLongValues(params)) return undefined
   return Buffer.from(params.buffer.subarray(params.valuesStart, params.valuesEnd))
 }
 
 export function countRows(request: Request, { version }: Session): void {
-  request.rows = rowsCount(request.answer, request.answerStart, request.answerEnd, version)
+  request.rows = rowsCount(request.answer, version)
 }
 
 function passageOfAnswer(request: Request, session: Session, sent: Buffer, answer: Buffer): Passage {

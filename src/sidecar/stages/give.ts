@@ -8,7 +8,7 @@ export function record(request: Request, { transactions, shared }: Session): Ste
   request.latencyMicros = shared.turn.nowMicros() - request.startedMicros
   request.outcome = request.code < 0 ? 'ok' : 'error'
   if (request.code >= 0) {
-    request.message = readError(request.answer, request.answerStart, request.answerEnd).message
+    request.message = readError(request.answer).message
     request.messageIsOurs = false
   }
   transactions.ended(request)
@@ -18,8 +18,9 @@ export function record(request: Request, { transactions, shared }: Session): Ste
 /** An answer does not leave while its record is not written. The client is disconnected instead. */
 export function give(request: Request, session: Session): Step {
   const { client, transactions } = session
+  const { bytes, start, end } = request.answer
   if (transactions.blocked) client.close('the audit record cannot be written')
-  else client.answer(request.answer, request.answerStart, request.answerEnd, request.stream)
+  else client.answer(bytes, start, end, request.stream)
   letGoAfterUse(request, session)
   return Step.DONE
 }

@@ -6,26 +6,26 @@ import { withObserved, withObservedInWindows } from '../rewrites.ts'
 import { type Session, Step } from './stage.ts'
 
 export function hideAddresses(request: Request, { topologyHidden, version, largeAnswers }: Session): Step {
-  const { answer, answerStart: start, answerEnd: end } = request
-  if (!topologyHidden || !mayHaveAddresses(answer, start)) return Step.NEXT
-  if (end - start > longEnvelopeBytes) {
-    largeAnswers.begin(request, withoutAddressesInSteps(ownBytes(answer, start, end)), end - start)
+  const { answer, bytesOut } = request
+  if (!topologyHidden || !mayHaveAddresses(answer)) return Step.NEXT
+  if (bytesOut > longEnvelopeBytes) {
+    largeAnswers.begin(request, withoutAddressesInSteps(ownBytes(answer)), bytesOut)
     return Step.WAIT
   }
-  const changed = withoutAddresses(answer, start, end, version)
+  const changed = withoutAddresses(answer, version)
   if (changed !== undefined) request.setAnswer(changed, 0, changed.length)
   return Step.NEXT
 }
 
 export function tellObserved(request: Request, { version, largeAnswers }: Session): Step {
-  const { answer, answerStart: start, answerEnd: end } = request
+  const { answer, bytesOut } = request
   const observed = request.permit?.observed
   if (observed === undefined) return Step.NEXT
-  if (end - start > longEnvelopeBytes) {
-    largeAnswers.begin(request, withObservedInWindows(ownBytes(answer, start, end), version, observed), end - start)
+  if (bytesOut > longEnvelopeBytes) {
+    largeAnswers.begin(request, withObservedInWindows(ownBytes(answer), version, observed), bytesOut)
     return Step.WAIT
   }
-  const changed = withObserved(answer.subarray(start, end), version, observed)
+  const changed = withObserved(answer, version, observed)
   request.setAnswer(changed, 0, changed.length)
   return Step.NEXT
 }

@@ -17,8 +17,7 @@ export function learn(request: Request, session: Session): Step {
       adoptKeyspace(request, session)
       break
     case ResultKind.SCHEMA_CHANGE: {
-      const { answer, answerStart, answerEnd } = request
-      session.shared.schema.changed(readSchemaChange(answer, answerStart, answerEnd).keyspace)
+      session.shared.schema.changed(readSchemaChange(request.answer).keyspace)
     }
   }
   return Step.NEXT
@@ -26,9 +25,9 @@ export function learn(request: Request, session: Session): Step {
 
 /** The node's id now means this statement, to this identity. An id that meant another text is a forgery. */
 function learnPrepared(request: Request, { version, identity, shared }: Session): void {
-  const { answer, answerStart, answerEnd, carrier } = request
+  const { answer, carrier } = request
   const judged = request.judged!
-  const prepared = readPrepared(answer, answerStart, answerEnd, version)
+  const prepared = readPrepared(answer, version)
   const { id } = prepared
   if (!confirms(judged.facts, prepared)) {
     shared.log.error({ statement: judged.facts.redacted }, 'the node read other tables in a statement than we did')
@@ -45,11 +44,11 @@ function learnPrepared(request: Request, { version, identity, shared }: Session)
   if (judged.facts.verb === 'SELECT' && driverKeyspaces.has(judged.facts.keyspace ?? '')) {
     shared.questions.prepared(judged, prepared)
   }
-  identity.prepared.set(id, judged)?.columnDigests.set(version, columnsDigest(answer, answerStart, answerEnd))
+  identity.prepared.set(id, judged)?.columnDigests.set(version, columnsDigest(answer))
 }
 
-function adoptKeyspace({ answer, answerStart, answerEnd, judged, carrier }: Request, { dispatch }: Session): void {
-  const keyspace = readSetKeyspace(answer, answerStart, answerEnd)
+function adoptKeyspace({ answer, judged, carrier }: Request, { dispatch }: Session): void {
+  const keyspace = readSetKeyspace(answer)
   if (judged?.facts.use !== keyspace || carrier?.keyspace !== keyspace) {
     carrier?.destroy('the keyspace of a shared connection changed')
     throw new RingfenceError('UPSTREAM', 'the node set another keyspace than was asked for')

@@ -6,23 +6,21 @@ import type { Request } from '../request.ts'
 import { Step } from './stage.ts'
 
 export function readAnswer(request: Request): Step {
-  const { answer, answerStart, answerEnd } = request
-  const at =
-    headerFlags(answer, answerStart) === 0
-      ? answerStart + envelopeHeaderBytes
-      : bodyStart(answer, answerStart, answerEnd)
+  const { answer } = request
+  const { bytes, start } = answer
+  const at = headerFlags(bytes, start) === 0 ? start + envelopeHeaderBytes : bodyStart(answer)
   request.rows = -1
-  if (headerOpcode(answer, answerStart) === Opcode.RESULT) {
-    request.resultKind = answer.readInt32BE(at)
+  if (headerOpcode(bytes, start) === Opcode.RESULT) {
+    request.resultKind = bytes.readInt32BE(at)
     request.code = -1
     return Step.NEXT
   }
   request.resultKind = 0
-  request.code = answer.readInt32BE(at)
+  request.code = bytes.readInt32BE(at)
   if (!mayNameRole(request.code)) return Step.NEXT
-  const changed = withoutRoleName(answer, answerStart, answerEnd)
+  const changed = withoutRoleName(answer)
   if (changed === undefined) return Step.NEXT
   request.setAnswer(changed, 0, changed.length)
-  request.code = errorCode(changed, 0, changed.length)
+  request.code = errorCode(answer)
   return Step.NEXT
 }

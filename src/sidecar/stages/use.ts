@@ -2,9 +2,11 @@
  * USE: the session moves to a connection whose keyspace that is. The keyspace in force changes with the node's own SET_KEYSPACE only, for
  * a USE that failed changes nothing; what comes meanwhile waits.
  */
+
 import { settle } from '../../base/contained.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { withoutAddresses } from '../../cql/answers/addresses.ts'
+import { wholeEnvelope } from '../../cql/envelope.ts'
 import { Opcode } from '../../cql/protocol.ts'
 import { readError } from '../../cql/responses.ts'
 import { deny, failed, nodeRefused, refused, refuseUnrecorded, unrecorded } from '../ending.ts'
@@ -76,8 +78,8 @@ function notMoved(request: Request, session: Session, reason: unknown): void {
   if (transactions.blocked) client.fault(unrecorded(), request.stream)
   else if (reason instanceof NodeError) {
     const { envelope } = reason
-    const { code } = readError(envelope, 0, envelope.length)
-    const shown = topologyHidden ? (withoutAddresses(envelope, 0, envelope.length, version) ?? envelope) : envelope
+    const { code } = readError(wholeEnvelope(envelope))
+    const shown = topologyHidden ? (withoutAddresses(wholeEnvelope(envelope), version) ?? envelope) : envelope
     client.answer(shown, 0, shown.length, request.stream)
     refused(request, session, nodeRefused, code, reason.message)
   } else {

@@ -3,12 +3,14 @@
  * `hostile.e2e.test.ts` sends is not sent again (`coverage.ts` says which). Nothing of it may arrive at the node, and whoever is not
  * closed goes on.
  */
+
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { crc24, crc32 } from '../../../src/cql/crc.ts'
 import { batchEnvelope, optionsEnvelope } from '../../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope, registerEnvelope } from '../../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../../src/cql/envelope.ts'
 import {
   envelopeHeaderBytes,
   headerOpcode,
@@ -224,7 +226,7 @@ suite('B12 streams', () => {
     )
     answers.forEach((answer, n) => {
       assert.equal(headerStream(answer, 0), n)
-      assert.equal(readRows(answer, 0, answer.length, 4).rows[0]?.[0]?.readInt32BE(0), n, describe(answer))
+      assert.equal(readRows(wholeEnvelope(answer), 4).rows[0]?.[0]?.readInt32BE(0), n, describe(answer))
     })
     await goesOn(client)
   })

@@ -2,10 +2,12 @@
  * Row B4: two statements with one prepared id. MD5 collisions are not made here; a node that gives the id of one text to another stands in
  * for them.
  */
+
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { executeEnvelope } from '../../../src/cql/encode.fixture.ts'
 import { preparedEnvelope, prepareEnvelope, queryEnvelope } from '../../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../../src/cql/envelope.ts'
 import { Opcode } from '../../../src/cql/protocol.ts'
 import { readPrepared } from '../../../src/cql/responses.ts'
 import { describe, type RawClient } from '../../path/client.ts'
@@ -29,7 +31,7 @@ suite('B4 one prepared id for two texts', () => {
   it('is never learnt: the second text is refused, the node’s connection ends, and the first keeps its meaning', async () => {
     const client = await world.client(running.port, 'alice')
     const first = await ask(client, firstText)
-    const { id } = readPrepared(first, 0, first.length, 4)
+    const { id } = readPrepared(wholeEnvelope(first), 4)
     running.node.intercept = (request) => {
       if (request.opcode !== Opcode.PREPARE || request.text !== secondText) return false
       const bind = { keyspace: 'shop', table: 'items', columns: [], pkIndexes: [] }

@@ -1,8 +1,10 @@
 /** Sends variants, many at a time on few connections, and keeps what was said to each. */
+
 import assert from 'node:assert/strict'
 import type { IdentityFiles } from '../../../demo/parts/mesh.ts'
 import { batchEnvelope, executeEnvelope } from '../../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../../src/cql/envelope.ts'
 import { headerOpcode, Opcode } from '../../../src/cql/protocol.ts'
 import { readError, readPrepared } from '../../../src/cql/responses.ts'
 import { describe, type RawClient } from '../../path/client.ts'
@@ -32,7 +34,7 @@ export interface Outcome {
 
 /** The code of an ERROR, or −1. */
 export function codeOf(answer: Buffer): number {
-  return headerOpcode(answer, 0) === Opcode.ERROR ? readError(answer, 0, answer.length).code : -1
+  return headerOpcode(answer, 0) === Opcode.ERROR ? readError(wholeEnvelope(answer)).code : -1
 }
 
 function said(request: Said['request'], answer: Buffer): Said {
@@ -58,7 +60,7 @@ class Sender {
     if (person === 'reader') return new Sender(person, client, Buffer.alloc(16))
     const answer = await client.ask(prepareEnvelope(version, 0, 'INSERT INTO e2e_attacks.open (k, v) VALUES (?, ?)'))
     assert.equal(codeOf(answer), -1, describe(answer))
-    return new Sender(person, client, readPrepared(answer, 0, answer.length, version).id)
+    return new Sender(person, client, readPrepared(wholeEnvelope(answer), version).id)
   }
 
   async send(variants: readonly Variant[]): Promise<Outcome[]> {
@@ -107,7 +109,7 @@ class Sender {
     }
     const answer = await client.ask(prepareEnvelope(version, this.#nextStream(), text))
     if (codeOf(answer) !== -1) return [said('PREPARE', answer)]
-    const { id, resultMetadataId } = readPrepared(answer, 0, answer.length, version)
+    const { id, resultMetadataId } = readPrepared(wholeEnvelope(answer), version)
     const execute = executeEnvelope(version, this.#nextStream(), id, resultMetadataId, values, options)
     return [said('PREPARE', answer), said('EXECUTE', await client.ask(execute))]
   }

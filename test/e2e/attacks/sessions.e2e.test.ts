@@ -2,6 +2,7 @@
  * Rows of the catalogue that need more than one request, or more than one person: prepared ids, USE, pages, masks, schema that changes, and
  * what may be seen of it. B1 to B9, B11, B19, B20, A14, C9, C10, C12, C19 and C20.
  */
+
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { after, before, it, describe as suite } from 'node:test'
@@ -10,6 +11,7 @@ import type { Client } from 'cassandra-driver'
 import { limits } from '../../../src/base/limits.ts'
 import { batchEnvelope, executeEnvelope } from '../../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope, registerEnvelope } from '../../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../../src/cql/envelope.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../../src/cql/protocol.ts'
 import { readTracingId } from '../../../src/cql/responses.fixture.ts'
 import { type Prepared, readError, readEvent, readPrepared, readRows } from '../../../src/cql/responses.ts'
@@ -56,7 +58,7 @@ const query = (client: RawClient, text: string, options?: Options): Promise<Buff
 async function prepare(client: RawClient, text: string, keyspace?: string): Promise<Prepared> {
   const answer = await client.ask(prepareEnvelope(client.version, next(), text, keyspace))
   assert.equal(codeOf(answer), -1, describe(answer))
-  return readPrepared(answer, 0, answer.length, client.version)
+  return readPrepared(wholeEnvelope(answer), client.version)
 }
 
 const execute = (
@@ -70,7 +72,7 @@ const text = (value: string): Buffer => Buffer.from(value)
 
 function cells(client: RawClient, answer: Buffer): (string | null)[][] {
   assert.equal(codeOf(answer), -1, describe(answer))
-  const { rows } = readRows(answer, 0, answer.length, client.version)
+  const { rows } = readRows(wholeEnvelope(answer), client.version)
   return rows.map((row) => row.map((cell) => cell?.toString() ?? null))
 }
 
@@ -156,7 +158,7 @@ suite('B2 B3 ids', () => {
       for (const guess of [id, computed, createHash('md5').update(`e2e_attacks${statement}`).digest()]) {
         const answer = await execute(stranger, { id: guess, resultMetadataId: guess }, [text('a')])
         assert.equal(codeOf(answer), unprepared, describe(answer))
-        assert.deepEqual(readError(answer, 0, answer.length).preparedId, guess)
+        assert.deepEqual(readError(wholeEnvelope(answer)).preparedId, guess)
         const part = batchEnvelope(5, next(), 0, [{ id: guess, values: [text('a')] }])
         assert.equal(codeOf(await stranger.ask(part)), unprepared)
       }
@@ -386,7 +388,7 @@ suite('B19 pages', () => {
   const first = async (client: RawClient, select = namesText): Promise<Buffer> => {
     const answer = await query(client, select, { pageSize: 3 })
     assert.equal(codeOf(answer), -1, describe(answer))
-    const { pagingState } = readRows(answer, 0, answer.length, client.version)
+    const { pagingState } = readRows(wholeEnvelope(answer), client.version)
     assert.ok(pagingState !== null)
     return pagingState
   }
@@ -400,7 +402,7 @@ suite('B19 pages', () => {
         const client: RawClient = clients[at % clients.length]!
         const answer = await query(client, namesText, { pageSize: 3, pagingState: state })
         assert.equal(codeOf(answer), -1, describe(answer))
-        const rows = readRows(answer, 0, answer.length, version)
+        const rows = readRows(wholeEnvelope(answer), version)
         seen += rows.rows.length
         state = rows.pagingState
       }
@@ -444,7 +446,7 @@ suite('B19 pages', () => {
     ]
     const prepared = await prepare(client, 'SELECT name FROM e2e_attacks.people WHERE k = ?')
     const page = await execute(client, prepared, [text('a')], { pageSize: 3 })
-    const { pagingState } = readRows(page, 0, page.length, 5)
+    const { pagingState } = readRows(wholeEnvelope(page), 5)
     bad.push(await execute(client, prepared, [text('b')], { pageSize: 3, pagingState: pagingState! }))
     for (const answer of bad) assert.equal(codeOf(answer), invalid, describe(answer))
     const good = await execute(client, prepared, [text('a')], { pageSize: 3, pagingState: pagingState! })
@@ -491,7 +493,7 @@ suite('C9 C10 what may be seen of the schema', () => {
     const rows = async (text: string): Promise<string[]> => {
       const answer = await query(client, text)
       assert.equal(codeOf(answer), -1, `${text}: ${describe(answer)}`)
-      const read = readRows(answer, 0, answer.length, 5)
+      const read = readRows(wholeEnvelope(answer), 5)
       return read.rows.map((row) =>
         row
           .map((cell, at) => (read.columns[at]?.type.kind === 'bigint' ? cell?.readBigInt64BE(0) : cell))
@@ -524,7 +526,7 @@ suite('C9 C10 what may be seen of the schema', () => {
     do {
       const text = `SELECT table_name FROM ${T} WHERE keyspace_name IN ('e2e_attacks_hidden', 'e2e_attacks')`
       const answer = await query(client, text, { pageSize: 1, ...(state && { pagingState: state }) })
-      const page = readRows(answer, 0, answer.length, 5)
+      const page = readRows(wholeEnvelope(answer), 5)
       pages.push(page.rows.map(String).join())
       state = page.pagingState ?? undefined
     } while (state !== undefined)
@@ -548,7 +550,7 @@ suite('C9 C10 what may be seen of the schema', () => {
       const answer = await query(client, 'DESCRIBE TABLES', { pageSize: 1, ...(state && { pagingState: state }) })
       assert.equal(codeOf(answer), -1, describe(answer))
       assert.ok(!answer.includes('secret'))
-      state = readRows(answer, 0, answer.length, 5).pagingState ?? undefined
+      state = readRows(wholeEnvelope(answer), 5).pagingState ?? undefined
     } while (state !== undefined)
     client.close()
   })
@@ -577,7 +579,7 @@ suite('C12 tracing', () => {
       envelope[1] = envelope[1]! | 2
       const answer = await client.ask(envelope)
       assert.equal(codeOf(answer), -1, describe(answer))
-      assert.equal(readTracingId(answer, 0, answer.length) !== undefined, may, person)
+      assert.equal(readTracingId(wholeEnvelope(answer)) !== undefined, may, person)
       client.close()
     }
   })
@@ -675,7 +677,7 @@ suite('C20 events', () => {
     }
     const about = (each: RawClient): string[] =>
       each.unasked.flatMap((envelope) => {
-        const event = readEvent(envelope, 0, envelope.length)
+        const event = readEvent(wholeEnvelope(envelope))
         return event.type === 'SCHEMA_CHANGE' ? [`${event.keyspace}.${event.name}`] : []
       })
     await admin.execute('CREATE TABLE e2e_attacks.event_secret (k text PRIMARY KEY)')

@@ -1,6 +1,8 @@
 /** Sends one step of a tool and brings what is answered into a form that can be compared between a node and a door. */
+
 import { batchEnvelope, executeEnvelope } from '../../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../../src/cql/envelope.ts'
 import { Consistency, headerOpcode, Opcode, ResultKind } from '../../../src/cql/protocol.ts'
 import {
   type Column,
@@ -50,7 +52,7 @@ export async function answersOf(client: RawClient, step: Step): Promise<Answer[]
   }
   const prepared = await client.ask(prepareEnvelope(version, 1, step.cql), rowsMsMax)
   if (headerOpcode(prepared, 0) !== Opcode.RESULT) return [read(prepared, version).answer]
-  const { id, resultMetadataId, bind, result } = readPrepared(prepared, 0, prepared.length, version)
+  const { id, resultMetadataId, bind, result } = readPrepared(wholeEnvelope(prepared), version)
   const columns = [...bind.columns.map(named), `key ${bind.pkIndexes.join()}`, ...result.columns.map(named)]
   const first: Answer = { kind: 'prepared', columns, rows: [] }
   if (step.form === 'batch') {
@@ -79,12 +81,12 @@ function read(answer: Buffer, version: number): { answer: Answer; pagingState?: 
   const none = { columns: [], rows: [] }
   const [start, end] = [0, answer.length]
   if (headerOpcode(answer, 0) !== Opcode.RESULT) {
-    const { code, message } = readError(answer, start, end)
+    const { code, message } = readError({ bytes: answer, start, end })
     return { answer: { kind: `0x${code.toString(16).padStart(4, '0')}`, words: message, ...none } }
   }
-  switch (resultKind(answer, start, end)) {
+  switch (resultKind({ bytes: answer, start, end })) {
     case ResultKind.ROWS: {
-      const { columns, rows, pagingState } = readRows(answer, start, end, version)
+      const { columns, rows, pagingState } = readRows({ bytes: answer, start, end }, version)
       const cells = rows.map((row) =>
         row.map((cell, i) => (ownToEachRun.has(columns[i]!.name) ? '' : (cell?.toString('hex') ?? 'null'))),
       )
@@ -92,9 +94,9 @@ function read(answer: Buffer, version: number): { answer: Answer; pagingState?: 
       return pagingState === null ? { answer: found } : { answer: found, pagingState }
     }
     case ResultKind.SET_KEYSPACE:
-      return { answer: { kind: `use ${readSetKeyspace(answer, start, end)}`, ...none } }
+      return { answer: { kind: `use ${readSetKeyspace({ bytes: answer, start, end })}`, ...none } }
     case ResultKind.SCHEMA_CHANGE: {
-      const { change, target, keyspace, name } = readSchemaChange(answer, start, end)
+      const { change, target, keyspace, name } = readSchemaChange({ bytes: answer, start, end })
       return { answer: { kind: `${change} ${target} ${keyspace}.${name}`, ...none } }
     }
     default:

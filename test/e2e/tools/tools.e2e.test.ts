@@ -2,11 +2,13 @@
  * What six tools send (corpus.ts), directly to a node by the mesh's own role, and through both doors by the identity of the tool's policy
  * example, which sees its own keyspaces only: each answer is the node's, or differs as the corpus says.
  */
+
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { queryEnvelope } from '../../../src/cql/encode.ts'
+import { wholeEnvelope } from '../../../src/cql/envelope.ts'
 import { Consistency, headerOpcode, Opcode, ResultKind } from '../../../src/cql/protocol.ts'
 import { readRows, resultKind } from '../../../src/cql/responses.ts'
 import { describe, type RawClient } from '../../path/client.ts'
@@ -124,7 +126,7 @@ async function run(cql: string, client = admin): Promise<void> {
   if (!changesSchema(cql)) await agreement()
   const answer = await client.ask(queryEnvelope(4, 1, cql, { consistency: Consistency.LOCAL_QUORUM }), ddlMsMax)
   assert.equal(headerOpcode(answer, 0), Opcode.RESULT, `${cql}: ${describe(answer)}`)
-  if (resultKind(answer, 0, answer.length) === ResultKind.SCHEMA_CHANGE) isChanging = true
+  if (resultKind(wholeEnvelope(answer)) === ResultKind.SCHEMA_CHANGE) isChanging = true
 }
 
 /** Resolves when all nodes have the same schema; at once where nothing was changed. */
@@ -135,7 +137,7 @@ async function agreement(): Promise<void> {
     const found: string[] = []
     for (const table of ['local', 'peers']) {
       const answer = await admin.ask(queryEnvelope(4, 1, `SELECT schema_version FROM system.${table}`), ddlMsMax)
-      for (const [version] of readRows(answer, 0, answer.length, 4).rows) found.push(version!.toString('hex'))
+      for (const [version] of readRows(wholeEnvelope(answer), 4).rows) found.push(version!.toString('hex'))
     }
     if (found.length === mesh.layout.nodes.length && new Set(found).size === 1) break
     if (performance.now() > until) throw new Error(`the nodes do not agree on the schema: ${found.join(', ')}`)
