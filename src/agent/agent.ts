@@ -121,7 +121,11 @@ class RunningAgent implements Agent {
   }
 
   setReporter(make: () => ProxyReport): void {
-    this.#reporter.make = make
+    const policy = this.value(pushedKinds.policy)
+    this.#reporter.make = () => {
+      const { epoch } = policy.current
+      return epoch === undefined ? make() : { ...make(), policyEpoch: epoch }
+    }
   }
 
   leave(): Promise<void> {

@@ -21,6 +21,7 @@ import { requireFreePorts } from '../session/free-ports.ts'
 import { LogInRefusals } from '../session/refusals.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
+import { refuseUnfinished } from './backup/unfinished.ts'
 import { CertificateAuthority } from './ca.ts'
 import { checkAltNames, Enrolment } from './enrolment.ts'
 import { type ServerIdentity, startHttpsServer } from './https-server.ts'
@@ -104,6 +105,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
   if (svidTtlMs < svidTtlMsAdvisedMin) log.warn({ svidTtlMs }, 'certificates live less than 5m: for tests only')
   await requireFreePorts([options.listen])
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
+  refuseUnfinished(stateDir)
   const store = (options.openStore ?? openSqliteStore)(stateDir)
   const closers: (() => unknown)[] = [() => store.close()]
   const stop = async (): Promise<void> => {

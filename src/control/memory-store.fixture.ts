@@ -1,6 +1,6 @@
 /** A store for tests, in memory. It outlives its `close`, so that a control plane can be started again on it. */
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
-import type { PolicySnapshot } from '../mesh/pushed.ts'
+import { type PolicySnapshot, policySnapshot } from '../mesh/pushed.ts'
 import type { AgentRow, Issuance, MeshKeyRow, Spent, SpentBounds, Store, TokenRow } from './store.ts'
 
 export class MemoryStore implements Store {
@@ -12,6 +12,7 @@ export class MemoryStore implements Store {
   readonly #sidecars = new Map<string, SidecarEndpoint>()
   readonly #gateways = new Map<string, readonly GatewayEndpoint[]>()
   #keys: readonly MeshKeyRow[] = []
+  #epoch = 0
 
   close(): void {}
 
@@ -73,9 +74,17 @@ export class MemoryStore implements Store {
   }
 
   addPolicy(source: string, _fileName: string, _nowMs: number, atLeast = 1): PolicySnapshot {
-    const policy = { revision: Math.max(this.policy().revision + 1, atLeast), source }
+    const policy = policySnapshot(Math.max(this.policy().revision + 1, atLeast), source, this.#epoch)
     this.#policies.push(policy)
     return policy
+  }
+
+  epoch(): number {
+    return this.#epoch
+  }
+
+  raiseEpoch(epoch: number): void {
+    this.#epoch = Math.max(this.#epoch, epoch)
   }
 
   putSidecar(endpoint: SidecarEndpoint): void {
@@ -107,7 +116,7 @@ export class MemoryStore implements Store {
   }
 
   addMeshKey(key: Omit<MeshKeyRow, 'id'>, keptCount: number): void {
-    const keys = [{ ...key, id: (this.#keys[0]?.id ?? 0) + 1 }, ...this.#keys]
+    const keys = [{ ...key, id: Math.max(this.#keys[0]?.id ?? 0, this.#epoch) + 1 }, ...this.#keys]
     const kept = new Set(keys.filter(({ use }) => use === key.use).slice(0, keptCount))
     this.#keys = keys.filter((one) => one.use !== key.use || kept.has(one))
   }

@@ -4,7 +4,7 @@ import { textDigest } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Observed } from '../mesh/observable.ts'
-import type { PolicySnapshot } from '../mesh/pushed.ts'
+import { epochMax, type PolicySnapshot } from '../mesh/pushed.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { PushLatencies } from './push-latency.ts'
 import type { Store } from './store.ts'
@@ -16,6 +16,7 @@ const revisionMax = 2 ** 48
 interface Running {
   readonly policyRevision?: number | undefined
   readonly policyDigest?: string | undefined
+  readonly policyEpoch?: number | undefined
 }
 
 export class PolicyRevisions {
@@ -27,6 +28,8 @@ export class PolicyRevisions {
   #digest: string
   /** Highest revision that any proxy has reported since the start; greater than ours after a restore. */
   #revisionReported = 0
+  /** And the highest epoch. */
+  #epochReported = 0
   /** What proxies reported that this control plane did not give them was said in the log. */
   #conflictSaid = false
 
@@ -57,6 +60,9 @@ export class PolicyRevisions {
   /** Commits and publishes. The caller has validated it. @throws RingfenceError TOO_LARGE */
   apply(source: string, fileName: string): PolicySnapshot {
     checkPolicyBytes(source)
+    // A proxy takes nothing of an epoch before its own: that of another restore, by a clock that was ahead.
+    if (this.#epochReported > this.#store.epoch())
+      this.#store.raiseEpoch(Math.min(this.#epochReported + 1, epochMax), this.#clock.now())
     const policy = this.#store.addPolicy(source, fileName, this.#clock.now(), this.next)
     this.#digest = textDigest(source)
     this.#conflictSaid = false
@@ -71,7 +77,8 @@ export class PolicyRevisions {
   }
 
   /** This control plane, which was restored, does not know it: a later revision, or another text under a number that it gave. */
-  isForeign({ policyRevision = 0, policyDigest }: Running): boolean {
+  isForeign({ policyRevision = 0, policyDigest, policyEpoch = 0 }: Running): boolean {
+    if (policyEpoch > (this.current.epoch ?? 0)) return true
     if (policyRevision > this.current.revision) return true
     if (policyDigest === undefined || policyRevision === 0) return false
     const known = this.#store.policyOf(policyRevision)
@@ -80,7 +87,8 @@ export class PolicyRevisions {
 
   /** A proxy reported what it runs. */
   reported(spiffeId: string, running: Running): void {
-    const { policyRevision = 0, policyDigest } = running
+    const { policyRevision = 0, policyDigest, policyEpoch = 0 } = running
+    this.#epochReported = Math.max(this.#epochReported, policyEpoch)
     if (policyRevision <= revisionMax) this.#revisionReported = Math.max(this.#revisionReported, policyRevision)
     if (this.#conflictSaid || !this.isForeign(running)) return
     this.#conflictSaid = true

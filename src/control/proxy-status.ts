@@ -14,6 +14,8 @@ export const proxyStatus = z.object({
   policyRevision: z.int().optional(),
   /** SHA-256 of the policy's text that it says is in force. */
   policyDigest: z.string().optional(),
+  /** Of the newest policy that it was given; 0 where it is not said. */
+  policyEpoch: z.int().optional(),
   /** Why it does not run what was pushed last, where it said so. */
   policyFault: z.string().optional(),
   certificateNotAfterMs: z.number().optional(),

@@ -175,6 +175,7 @@ export class Registry {
       synced: connected && this.policies.isInForce(report),
       policyRevision: report.policyRevision,
       policyDigest: report.policyDigest,
+      ...(report.policyEpoch === undefined ? {} : { policyEpoch: report.policyEpoch }),
       ...(connected && report.policyFault !== undefined ? { policyFault: report.policyFault } : {}),
       certificateNotAfterMs,
       connections: report.connections ?? 0,

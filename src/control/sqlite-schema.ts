@@ -27,6 +27,8 @@ export const migrations = [
   `CREATE TABLE spent (key TEXT PRIMARY KEY, owner TEXT NOT NULL, end_ms INTEGER NOT NULL) STRICT;
    CREATE INDEX spent_by_end ON spent (end_ms);
    CREATE INDEX spent_by_owner ON spent (owner);`,
+  `CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, begun_ms INTEGER NOT NULL) STRICT;
+   ALTER TABLE policy_revisions ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;`,
 ]
 
 /** Damaged, or newer than this program: it is refused, rather than begun anew. @throws RingfenceError CONFIG */

@@ -2,10 +2,13 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
-import type { PolicySnapshot } from '../mesh/pushed.ts'
+import { type PolicySnapshot, policySnapshot } from '../mesh/pushed.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import { openDatabase } from './sqlite-schema.ts'
 import type { AgentRow, AltNames, Issuance, MeshKeyRow, Spent, SpentBounds, Store, TokenRow } from './store.ts'
+
+/** What counts once lives no longer: pre-signed requests of AWS. */
+const spentLifeMsMax = 15 * 60 * 1000
 
 export class SqliteStore implements Store {
   readonly #db: DatabaseSync
@@ -77,6 +80,9 @@ export class SqliteStore implements Store {
 
   spendOnce({ key, owner, endMs }: Spent, bounds: SpentBounds, nowMs: number): 'noted' | 'spent' | 'full' {
     this.#run('DELETE FROM spent WHERE end_ms <= ?', Math.floor(nowMs))
+    const restoredMs = this.#statement('SELECT max(begun_ms) AS n FROM epochs').get()?.n
+    // It may have been shown between the backup and its restore.
+    if (typeof restoredMs === 'number' && endMs <= restoredMs + spentLifeMsMax) return 'spent'
     if (this.#statement('SELECT 1 FROM spent WHERE key = ?').get(key) !== undefined) return 'spent'
     const own = this.#statement('SELECT count(*) AS n FROM spent WHERE owner = ?').get(owner)?.n
     const all = this.#statement('SELECT count(*) AS n FROM spent').get()?.n
@@ -110,10 +116,12 @@ export class SqliteStore implements Store {
   }
 
   policy(): PolicySnapshot {
-    const row = this.#statement('SELECT revision, source FROM policy_revisions ORDER BY revision DESC LIMIT 1').get()
+    const row = this.#statement(
+      'SELECT revision, source, epoch FROM policy_revisions ORDER BY revision DESC LIMIT 1',
+    ).get()
     return row === undefined
       ? { revision: 0, source: '' }
-      : { revision: Number(row.revision), source: String(row.source) }
+      : policySnapshot(Number(row.revision), String(row.source), Number(row.epoch))
   }
 
   policyOf(revision: number): string | undefined {
@@ -123,14 +131,24 @@ export class SqliteStore implements Store {
 
   addPolicy(source: string, fileName: string, nowMs: number, atLeast = 1): PolicySnapshot {
     const revision = Math.max(this.policy().revision + 1, atLeast)
+    const epoch = this.epoch()
     this.#run(
-      'INSERT INTO policy_revisions (revision, source, file_name, applied_ms) VALUES (?, ?, ?, ?)',
+      'INSERT INTO policy_revisions (revision, source, file_name, applied_ms, epoch) VALUES (?, ?, ?, ?, ?)',
       revision,
       source,
       fileName,
       nowMs,
+      epoch,
     )
-    return { revision, source }
+    return policySnapshot(revision, source, epoch)
+  }
+
+  epoch(): number {
+    return Number(this.#statement('SELECT coalesce(max(epoch), 0) AS n FROM epochs').get()?.n)
+  }
+
+  raiseEpoch(epoch: number, nowMs: number): void {
+    if (epoch > this.epoch()) this.#run('INSERT INTO epochs (epoch, begun_ms) VALUES (?, ?)', epoch, Math.round(nowMs))
   }
 
   putSidecar(endpoint: SidecarEndpoint): void {
@@ -181,8 +199,10 @@ export class SqliteStore implements Store {
   }
 
   addMeshKey({ key, use, createdAtMs, fromMs }: Omit<MeshKeyRow, 'id'>, keptCount: number): void {
-    const insert = 'INSERT INTO mesh_keys (key, created_ms, use, from_ms) VALUES (?, ?, ?, ?)'
-    this.#run(insert, key, Math.round(createdAtMs), use, Math.round(fromMs))
+    // An epoch is a time in seconds: more than any number of keys before the restore.
+    const insert = `INSERT INTO mesh_keys (id, key, created_ms, use, from_ms)
+      VALUES (max((SELECT coalesce(max(id), 0) FROM mesh_keys), ?) + 1, ?, ?, ?, ?)`
+    this.#run(insert, this.epoch(), key, Math.round(createdAtMs), use, Math.round(fromMs))
     this.#run(
       `DELETE FROM mesh_keys WHERE use = ?
          AND id NOT IN (SELECT id FROM mesh_keys WHERE use = ? ORDER BY id DESC LIMIT ?)`,

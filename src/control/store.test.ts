@@ -115,6 +115,29 @@ function complies(kind: string, open: (name: string) => Store): void {
         }
       }))
 
+    it('has an epoch that only rises, and gives revisions and ids of keys of it', () =>
+      eachOpened((store) => {
+        const key = { key: Buffer.alloc(32), use: 'pages', createdAtMs: 1, fromMs: 0 } as const
+        assert.equal(store.epoch(), 0)
+        store.addPolicy('one', 'p.yaml', 1)
+        store.addMeshKey(key, 3)
+        store.raiseEpoch(1_000, 1)
+        store.raiseEpoch(5, 2)
+        // What was given before stays of the epoch in which it was.
+        assert.deepEqual(store.policy(), { revision: 1, source: 'one' })
+        assert.deepEqual(store.addPolicy('two', 'p.yaml', 1), { revision: 2, source: 'two', epoch: 1_000 })
+        store.addMeshKey(key, 3)
+        store.addMeshKey(key, 3)
+        return (again) => {
+          assert.equal(again.epoch(), 1_000)
+          assert.deepEqual(again.policy(), { revision: 2, source: 'two', epoch: 1_000 })
+          assert.deepEqual(
+            again.meshKeys().map(({ id }) => id),
+            [1_002, 1_001, 1],
+          )
+        }
+      }))
+
     it('knows where proxies were last', () =>
       eachOpened((store) => {
         store.putSidecar(endpoint)

@@ -91,8 +91,13 @@ export interface Store {
   policy(): PolicySnapshot
   /** The text of a revision; undefined for one that was never here. */
   policyOf(revision: number): string | undefined
-  /** One more than the last, or `atLeast`, whatever the source: going back to an older text is a new revision too. */
+  /** Of the present epoch. One more than the last, or `atLeast`, whatever the source: going back to an older text is a new revision too. */
   addPolicy(source: string, fileName: string, nowMs: number, atLeast?: number): PolicySnapshot
+
+  /** 0 for a state that was never restored; greater with each restore. */
+  epoch(): number
+  /** From now on, where it is greater than the present one. */
+  raiseEpoch(epoch: number, nowMs: number): void
 
   putSidecar(endpoint: SidecarEndpoint): void
   removeSidecar(spiffeId: string): void
@@ -107,6 +112,6 @@ export interface Store {
 
   /** Newest first. */
   meshKeys(): MeshKeyRow[]
-  /** Its id is greater than every id before; all but the newest `keptCount` of its use are forgotten. */
+  /** Its id is greater than every id before, also than those that a restored state has forgotten; all but the newest `keptCount` of its use are forgotten. */
   addMeshKey(key: Omit<MeshKeyRow, 'id'>, keptCount: number): void
 }

@@ -5,7 +5,7 @@ import { open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 /** Writes beside, flushes, renames over. */
-export function writeFileAtomically(path: string, text: string, mode: number): void {
+export function writeFileAtomically(path: string, text: string | Uint8Array, mode: number): void {
   const beside = `${path}.${randomUUID()}.new`
   const file = openSync(beside, 'wx', mode)
   try {

@@ -8,6 +8,7 @@ import {
   type SidecarEndpoint,
   sidecarEndpoint,
 } from './endpoints.ts'
+import { epochMax } from './pushed.ts'
 import { type RefusedPart, refusedLogInRow } from './refused-log-ins.ts'
 import { nameMax } from './roles.ts'
 import { type TrafficRow, trafficRow, trafficRowsMax } from './traffic.ts'
@@ -40,6 +41,8 @@ export const proxyReport = z.object({
     .string()
     .regex(/^[0-9a-f]{64}$/)
     .optional(),
+  /** Of the newest policy that it was given. */
+  policyEpoch: z.int().min(0).max(epochMax).optional(),
   /** Why the revision that was pushed last is not in force. */
   policyFault: z.string().max(policyFaultMax).optional(),
   connections: z.int().nonnegative(),
@@ -73,6 +76,7 @@ export interface ProxyReport extends RefusedPart {
   readonly policyRevision: number
   /** SHA-256 of the text that is in force in every worker; where workers differ, or there is none yet, it is not said. */
   readonly policyDigest?: string | undefined
+  readonly policyEpoch?: number | undefined
   readonly policyFault?: string | undefined
   readonly connections: number
   readonly sessions: number

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { z } from 'zod'
-import { allPushedKinds, pushedKinds } from './pushed.ts'
+import { allPushedKinds, policySnapshot, pushedKinds } from './pushed.ts'
 import { type PushedKind, pushedList } from './pushed-kind.ts'
 import { PushedValues } from './pushed-values.ts'
 import { variantsOf } from './report.fixture.ts'
@@ -154,3 +154,39 @@ function isEqual(one: unknown, other: unknown): boolean {
     return false
   }
 }
+
+describe('the succession of policies', () => {
+  /** epoch, revision, source: what is in force, what is offered, and whether it is taken. */
+  type Given = readonly [epoch: number | undefined, revision: number, source: string]
+  const cases: readonly (readonly [string, Given, Given, boolean])[] = [
+    ['a later revision', [undefined, 3, 'a'], [undefined, 4, 'b'], true],
+    ['an older revision', [undefined, 3, 'a'], [undefined, 2, 'b'], false],
+    ['the same again', [undefined, 3, 'a'], [undefined, 3, 'a'], true],
+    ['a lower revision of a later epoch', [undefined, 9, 'a'], [100, 3, 'b'], true],
+    ['a higher revision of an older epoch', [100, 3, 'a'], [undefined, 9, 'b'], false],
+    ['a higher revision of an epoch between', [200, 3, 'a'], [100, 9, 'b'], false],
+    ['an older revision of the same epoch', [100, 4, 'a'], [100, 3, 'b'], false],
+    ['a later revision of the same epoch', [100, 4, 'a'], [100, 5, 'b'], true],
+    ['the first of all', [undefined, 0, ''], [100, 1, 'b'], true],
+  ]
+  const snapshot = ([epoch = 0, revision, source]: Given) => policySnapshot(revision, source, epoch)
+
+  for (const [what, inForce, offered, taken] of cases) {
+    it(`${taken ? 'takes' : 'refuses'} ${what}`, () => {
+      const remark = pushedKinds.policy.succeed?.(snapshot(offered), snapshot(inForce))
+      assert.equal(remark?.taken ?? true, taken)
+    })
+  }
+
+  it('survives the wire with its epoch, and is equal to what was sent', () => {
+    const { policy } = pushedKinds
+    for (const sent of [policySnapshot(3, 'a', 0), policySnapshot(3, 'a', 100)]) {
+      const reading = policy.read(JSON.parse(JSON.stringify(policy.write(sent))))
+      assert.ok(reading.understood)
+      assert.deepEqual(reading.value, sent)
+      assert.equal(policy.version(reading.value), policy.version(sent))
+    }
+    for (const epoch of [-1, 1.5, 2 ** 32, 'x'])
+      assert.equal(policy.read({ revision: 1, source: '', epoch }).understood, false)
+  })
+})

@@ -16,12 +16,25 @@ import { type PushedKind, pushedList, pushedValue, type Succession } from './pus
 
 export interface PolicySnapshot {
   /**
-   * 0 while nothing was ever received; then it never falls. It does not say what the text is: a control plane that was restored may give a
-   * number to another text. That is told by the text's digest.
+   * 0 while nothing was ever received; then it never falls, but where the epoch rises. It does not say what the text is: a control plane whose folder
+   * was copied back by hand may give a number to another text. That is told by the text's digest.
    */
   readonly revision: number
   /** YAML documents. Empty with revision 0, which permits nothing. */
   readonly source: string
+  /**
+   * In which it was given; 0 where it is not said. A control plane that was restored has an epoch that is greater than all before, so that no
+   * revision it gives is one that was given before.
+   */
+  readonly epoch?: number | undefined
+}
+
+/** Ids of mesh keys count on from an epoch, and have 32 bits. */
+export const epochMax = 0xff00_0000
+
+/** Equal ones are written alike. */
+export function policySnapshot(revision: number, source: string, epoch: number): PolicySnapshot {
+  return epoch === 0 ? { revision, source } : { revision, source, epoch }
 }
 
 const proxies = ['gateway', 'sidecar'] as const
@@ -62,7 +75,11 @@ export const pushedKinds = {
     roles: proxies,
     kept: 'cache',
     awaited: true,
-    schema: z.object({ revision: z.int().nonnegative(), source: z.string() }),
+    schema: z.object({
+      revision: z.int().nonnegative(),
+      source: z.string(),
+      epoch: z.int().min(0).max(epochMax).optional(),
+    }),
     empty: { revision: 0, source: '' },
     succeed: succeedPolicy,
   }),
@@ -89,12 +106,17 @@ export const allPushedKinds: PushedKinds = Object.values(pushedKinds)
 
 /** A policy never goes back. */
 function succeedPolicy(offered: PolicySnapshot, inForce: PolicySnapshot): Succession | undefined {
-  if (offered.revision < inForce.revision) {
-    const fields = { offered: offered.revision, inForce: inForce.revision }
+  const [epoch, epochInForce] = [offered.epoch ?? 0, inForce.epoch ?? 0]
+  if (epoch > epochInForce && inForce.revision > 0) {
+    const fields = { revision: offered.revision, epoch, before: inForce.revision, epochBefore: epochInForce }
+    return { taken: true, message: 'policy of a control plane that was restored taken', fields }
+  }
+  if (epoch < epochInForce || offered.revision < inForce.revision) {
+    const fields = { offered: offered.revision, inForce: inForce.revision, epoch, epochInForce }
     return { taken: false, message: 'older policy revision refused', fields }
   }
   if (offered.revision > inForce.revision || offered.source === inForce.source) return undefined
-  // Only a control plane that was restored and given a policy since then has another text for the number: that is the later word.
+  // Only a control plane whose folder was copied back by hand and that was given a policy since then has another text for the number: that is the later word.
   const digests = { before: textDigest(inForce.source), now: textDigest(offered.source) }
   return {
     taken: true,

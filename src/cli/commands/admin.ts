@@ -112,12 +112,17 @@ function addStatus(program: Command): void {
   )
 }
 
+/** Of a control plane that was restored with the epoch, which no revision before has. */
+function revisionOf(revision: number, epoch = 0): string {
+  return epoch === 0 ? String(revision) : `${revision} of epoch ${epoch}`
+}
+
 /** The table of `status`. */
 export function statusText(status: StatusAnswer, nowMs: number): string {
-  const { control, policyRevision, policyDigest, policyConflict, pushLatency, proxies } = status
+  const { control, policyRevision, policyDigest, policyEpoch, policyConflict, pushLatency, proxies } = status
   const pushed =
     pushLatency === undefined ? '' : `, pushed in ${Math.round(pushLatency.p99Ms)}ms (p99 of ${pushLatency.count})`
-  const head = `control plane ${control.listen}  trust domain ${control.trustDomain}  policy revision ${policyRevision}${policyDigest === undefined ? '' : ` (${shortDigest(policyDigest)})`}${pushed}`
+  const head = `control plane ${control.listen}  trust domain ${control.trustDomain}  policy revision ${revisionOf(policyRevision, policyEpoch)}${policyDigest === undefined ? '' : ` (${shortDigest(policyDigest)})`}${pushed}`
   const heads = [
     'NAME',
     'ROLE',
@@ -134,7 +139,7 @@ export function statusText(status: StatusAnswer, nowMs: number): string {
     proxy.name,
     proxy.role,
     stateOf(proxy),
-    String(proxy.policyRevision ?? '-'),
+    proxy.policyRevision === undefined ? '-' : revisionOf(proxy.policyRevision, proxy.policyEpoch),
     proxy.certificateNotAfterMs === undefined ? '-' : formatDuration(proxy.certificateNotAfterMs - nowMs),
     String(proxy.connections),
     String(proxy.sessions),

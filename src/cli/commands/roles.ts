@@ -22,6 +22,7 @@ import { printJson } from '../output.ts'
 import { stopOnSignal } from '../stop-on-signal.ts'
 import { version } from '../version.ts'
 import { addAgent, addCertSync } from './agent.ts'
+import { addControlBackup } from './control-backup.ts'
 
 /** As `control/main.ts` has them, which is loaded when it runs. */
 const svidTtlMsMin = 10_000
@@ -39,8 +40,9 @@ export function addRoleCommands(program: Command): void {
 }
 
 function addControl(program: Command): void {
-  program
-    .command('control')
+  const control = program.command('control')
+  addControlBackup(control)
+  control
     .description('run the control plane: certificate authority, enrolment, policy')
     .addOption(setting('control', '--state-dir <dir>', 'keys, store and admin socket').default('.ringfence/control'))
     .addOption(
@@ -77,7 +79,7 @@ function addControl(program: Command): void {
         import('../../control/main.ts'),
         import('../../mesh/call-out.ts'),
       ])
-      const control = await startControl({
+      const running = await startControl({
         stateDir: flags.stateDir,
         listen: flags.listen,
         trustDomain: flags.trustDomain,
@@ -96,8 +98,8 @@ function addControl(program: Command): void {
           caFile: flags.kubernetesCaFile,
         }),
       })
-      if (flags.output === 'json') printJson({ url: control.url, socketPath: control.socketPath })
-      stopOnSignal(() => control.stop())
+      if (flags.output === 'json') printJson({ url: running.url, socketPath: running.socketPath })
+      stopOnSignal(() => running.stop())
     })
 }
 

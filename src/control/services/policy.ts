@@ -5,7 +5,7 @@ import { type Administrator, nameOf } from '../callers.ts'
 import { checkPolicyBytes } from '../policy-revisions.ts'
 import type { ControlParts } from './parts.ts'
 
-export const policyAnswer = z.object({ revision: z.int(), source: z.string() })
+export const policyAnswer = z.object({ revision: z.int(), source: z.string(), epoch: z.int().optional() })
 
 export function currentPolicy({ registry }: ControlParts): PolicySnapshot {
   return registry.policies.current

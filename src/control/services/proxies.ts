@@ -60,6 +60,8 @@ export const statusAnswer = z.object({
   policyRevision: z.int(),
   /** SHA-256 of its text. */
   policyDigest: z.string().optional(),
+  /** In which it was given; 0 where it is not said. */
+  policyEpoch: z.int().optional(),
   policyConflict: policyConflict.optional(),
   pushLatency: z.object({ count: z.int(), p99Ms: z.number(), maxMs: z.number() }).optional(),
   proxies: z.array(proxyStatus).readonly(),
@@ -75,6 +77,7 @@ export function status({ registry, ca, instance, svidTtlMs }: ControlParts): Sta
     control: { ...instance, trustDomain, svidTtlMs, ...authorities },
     policyRevision: policies.current.revision,
     policyDigest: policies.digest,
+    policyEpoch: policies.current.epoch,
     policyConflict: registry.conflict,
     pushLatency: policies.pushes.summary(),
     proxies: registry.status(),
