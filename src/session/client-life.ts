@@ -12,7 +12,7 @@
  * node may take for a request (`requestTimeoutMs`).
  */
 import type { ByteAccount } from '../base/bytes-budget.ts'
-import { after, containFault, nextTurn, nothingEnds, type Owner } from '../base/contained.ts'
+import { after, containFault, containRest, nextTurn, nothingEnds, type Owner } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope } from '../cql/encode.ts'
@@ -165,7 +165,8 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
     this.#heard++
     try {
       if (this.#life === 'draining') throw this.refusal()
-      if (otherwise === undefined) backend.request(buffer, start, end)
+      // Its type lets it be `async`.
+      if (otherwise === undefined) containRest(this, 'a request', backend.request(buffer, start, end))
       else otherwise(backend)
     } catch (reason) {
       this.fault(reason, headerStream(buffer, start))

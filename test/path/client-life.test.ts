@@ -4,6 +4,7 @@ import { Duplex } from 'node:stream'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { BytesBudget } from '../../src/base/bytes-budget.ts'
+import { faultsContained } from '../../src/base/contained.ts'
 import { RingfenceError } from '../../src/base/errors.ts'
 import { queryEnvelope, readyEnvelope, startupEnvelope } from '../../src/cql/encode.ts'
 import { envelopeHeaderBytes, headerOpcode, headerStream, Opcode } from '../../src/cql/protocol.ts'
@@ -26,15 +27,18 @@ import { type RunningSidecar, until, World } from './world.ts'
 const select = 'SELECT * FROM shop.items'
 const thrown = { INVALID: new RingfenceError('INVALID', 'no such thing'), OURS: new Error('a fault of our own') }
 
-/** Keeps requests until a test answers them; throws at those that name a fault. */
+/** Keeps requests until a test answers them; throws at those that name a fault, at once or later. */
 class FakeBackend implements Backend {
   readonly streams: number[] = []
   closedCount = 0
 
-  request(buffer: Buffer, start: number, end: number): void {
+  request(buffer: Buffer, start: number, end: number): Promise<void> | undefined {
     const text = buffer.toString('latin1', start, end)
+    // Its type allows that: what gives nothing may be `async`.
+    if (text.includes('LATER')) return Promise.reject(thrown.OURS)
     for (const [name, fault] of Object.entries(thrown)) if (text.includes(name)) throw fault
     this.streams.push(headerStream(buffer, start))
+    return undefined
   }
 
   close(): void {
@@ -235,6 +239,14 @@ for (const [name, { graceMs, open }] of Object.entries(doors)) {
       visitor.send(query(4, 'OURS'))
       await until('it ends', () => visitor.hasEnded())
       assert.equal(describe(visitor.answers().at(-1)!), '0x0000 internal error in the mesh')
+    })
+
+    it('ends after a fault of ours that comes later, and the process goes on', async () => {
+      const visitor = await visit()
+      const counted = faultsContained()
+      visitor.send(query(4, 'LATER'))
+      await until('it ends', () => visitor.hasEnded())
+      assert.equal(faultsContained(), counted + 1)
     })
 
     it('ends once, with its backend, and holds nothing then', async () => {
