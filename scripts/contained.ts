@@ -19,7 +19,8 @@ export function bareCallbacks(source: string): string[] {
   for (const match of text.matchAll(starters)) {
     const at = match.index + match[0].length
     const rest = text.slice(at)
-    const handler = /^\s*'[^']*',/.test(rest) ? rest.slice(rest.indexOf(',') + 1) : rest
+    const named = match[0].startsWith('.on') && /^\s*(?:'[^']*'|\w+),/.test(rest)
+    const handler = named ? rest.slice(rest.indexOf(',') + 1) : rest
     if (harmless.test(handler)) continue
     const line = text.slice(0, match.index).split('\n').length
     found.push(`${line}: ${lines[line - 1]?.trim()}`)

@@ -87,23 +87,14 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     this.#handshakeTimer = after(this, 'the end of a handshake', limits.handshakeTimeoutMs, () =>
       this.close('handshakeTimeoutMs passed'),
     )
-    this.#socket.on(
-      'data',
-      contained(this, 'bytes of a client', (chunk: Buffer) => this.#onData(chunk)),
-    )
-    this.#socket.on(
-      'drain',
-      contained(this, 'room in a client connection', () => this.#answers.drained()),
-    )
-    this.#socket.on(
-      'end',
-      contained(this, 'the end of what a client sends', () => this.#outbox.end()),
-    )
+    const on = (event: string, place: string, heard: (chunk: Buffer) => void): void => {
+      this.#socket.on(event, contained(this, place, heard))
+    }
+    on('data', 'bytes of a client', (chunk) => this.#onData(chunk))
+    on('drain', 'room in a client connection', () => this.#answers.drained())
+    on('end', 'the end of what a client sends', () => this.#outbox.end())
+    on('close', 'the end of a client connection', () => this.#onClose())
     this.#socket.on('error', (error: Error) => this.because(error.message))
-    this.#socket.on(
-      'close',
-      contained(this, 'the end of a client connection', () => this.#onClose()),
-    )
     this.#socket.setNoDelay?.(true)
   }
 
