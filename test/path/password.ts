@@ -11,8 +11,8 @@ import type { Claims } from '../../src/identity/verified.ts'
 /** Password by user: `<person>/<groups>`, and the life of a session. A user of the same name is the same workload. */
 export const users: Record<string, { password: string; person?: string; claims?: Claims; expiresAtMs?: () => number }> =
   {}
-/** How often a password was looked at, here and across mesh links. */
-export const looks = { count: 0 }
+/** How often a password was verified, here and across mesh links. */
+export const verifications = { count: 0 }
 
 /** User, or `user+anything`; then the password. */
 const shown = z.strictObject({ user: z.string(), password: z.string() })
@@ -31,7 +31,7 @@ export const password: Proof<z.infer<typeof shown>> = {
     }),
   },
   async verify({ shown: given }, { nowMs, trust }) {
-    looks.count++
+    verifications.count++
     // `stuck` is verified by somebody who never answers.
     if (given.user === 'stuck') await new Promise(() => {})
     await new Promise((resolve) => setTimeout(resolve, 5))

@@ -16,7 +16,7 @@ import type { SpiffeId } from '../../src/identity/spiffe.ts'
 import { Control, controlEnvelope } from '../../src/link/protocol.ts'
 import { describe, type RawClient } from './client.ts'
 import { passportWith } from './passport-of.ts'
-import { looks, password, users } from './password.ts'
+import { password, users, verifications } from './password.ts'
 import { RawLink } from './raw-link.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
@@ -86,16 +86,20 @@ const ways = [
   ['through a gateway', () => gatewayPort, 2],
 ] as const
 
-for (const [way, port, looksWanted] of ways) {
+for (const [way, port, timesWanted] of ways) {
   suite(`a proof that is asked for, ${way}`, () => {
     for (const version of [3, 4, 5] as const) {
       for (const compression of [undefined, 'lz4'] as const) {
         it(`logs in by version ${version}${compression === undefined ? '' : ' with LZ4'}`, async () => {
-          const before = looks.count
+          const before = verifications.count
           const client = await asked(port(), { version, ...(compression === undefined ? {} : { compression }) })
           const success = await client.logIn('alice', 'pw-alice', 9)
           assert.equal(headerOpcode(success, 0), Opcode.AUTH_SUCCESS, describe(success))
-          assert.equal(looks.count - before, looksWanted, 'verified where the client comes in, and at the sidecar')
+          assert.equal(
+            verifications.count - before,
+            timesWanted,
+            'verified where the client comes in, and at the sidecar',
+          )
           assert.equal(await ask(client, select), `echo: ${select}`)
           client.close()
         })
