@@ -14,6 +14,7 @@ import { limits } from '../base/limits.ts'
 import { verifyPeer } from '../identity/certificate.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Repeated } from '../telemetry/repeated.ts'
+import { logServerErrors } from '../telemetry/server-errors.ts'
 import { Admission } from './admission.ts'
 import { type Caller, certificateNeeded } from './callers.ts'
 import { serveRoutes } from './http.ts'
@@ -112,6 +113,7 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
   serveRoutes(server as unknown as FastifyInstance, routes, callerOf, clock, log)
 
   await server.listen({ host: options.address, port: options.port })
+  logServerErrors(https, log)
   const address = https.address()
   return {
     port: typeof address === 'object' && address !== null ? address.port : options.port,

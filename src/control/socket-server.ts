@@ -5,6 +5,7 @@ import { fastify } from 'fastify'
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { logServerErrors } from '../telemetry/server-errors.ts'
 import { serveRoutes } from './http.ts'
 import type { Route } from './route.ts'
 
@@ -27,6 +28,7 @@ export async function startSocketServer(
   const before = process.umask(0o177)
   try {
     await server.listen({ path: socketPath })
+    logServerErrors(server.server, log)
   } finally {
     process.umask(before)
   }

@@ -17,6 +17,7 @@ import { addressBlock } from '../mesh/address-block.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Repeated } from '../telemetry/repeated.ts'
+import { logServerErrors } from '../telemetry/server-errors.ts'
 import { type Accepted, type Arrival, Arrivals } from './arrivals.ts'
 import type { ClientAddresses } from './backend.ts'
 import type { Doors } from './doors.ts'
@@ -123,6 +124,7 @@ export class Listener {
       if (path !== undefined) this.#server.listen({ path, backlog: 1024 }, resolve)
       else this.#server.listen({ host: address, port, backlog: 1024, reusePort: this.#options.reusePort }, resolve)
     })
+    logServerErrors(this.#server, this.#options.log)
     // Whoever may open it speaks for the listener's identity.
     if (path !== undefined) chmodSync(path, 0o600)
   }

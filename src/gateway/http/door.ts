@@ -21,6 +21,7 @@ import type { RefusedPart } from '../../mesh/refused-log-ins.ts'
 import type { Tokens } from '../../people/profile.ts'
 import { LogInRefusals } from '../../session/refusals.ts'
 import type { Logger } from '../../telemetry/log.ts'
+import { logServerErrors } from '../../telemetry/server-errors.ts'
 import { type Answer, cookie, redirect, refused, send } from './answer.ts'
 import {
   applicationHeader,
@@ -121,6 +122,7 @@ export class HttpDoor {
       this.#server.once('error', reject)
       this.#server.listen(port, address, resolve)
     })
+    logServerErrors(this.#server, this.#options.log)
     this.#options.log.info({ address, port: this.port }, 'listening for HTTP')
   }
 
