@@ -1,8 +1,11 @@
 /** A way to prove who one is, added from outside `src`: what it takes, where it counts, and what stays as it was for those without it. */
 
 import assert from 'node:assert/strict'
+import { connect as connectTcp } from 'node:net'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connect as connectTls } from 'node:tls'
+import { z } from 'zod'
 import { BytesBudget } from '../../src/base/bytes-budget.ts'
 import { executeEnvelope, optionsEnvelope } from '../../src/cql/encode.fixture.ts'
 import { authResponseEnvelope, prepareEnvelope, queryEnvelope, rowsEnvelope } from '../../src/cql/encode.ts'
@@ -12,7 +15,8 @@ import { readAuthToken } from '../../src/cql/responses.fixture.ts'
 import { readAuthenticate, readPrepared, readRows } from '../../src/cql/responses.ts'
 import type { PassportRequest } from '../../src/identity/passport.ts'
 import { proofs } from '../../src/identity/proofs/index.ts'
-import type { SpiffeId } from '../../src/identity/spiffe.ts'
+import type { Proof } from '../../src/identity/proofs/proof.ts'
+import { parseSpiffeId, type SpiffeId } from '../../src/identity/spiffe.ts'
 import { Control, controlEnvelope } from '../../src/link/protocol.ts'
 import { describe, type RawClient } from './client.ts'
 import { passportWith } from './passport-of.ts'
@@ -431,6 +435,34 @@ suite('a log-in that does not come to its end', { concurrency: true }, () => {
     link.frames.length = 0
     assert.equal(await link.offer(7, await passport({})), 'opened')
     link.socket.destroy()
+  })
+})
+
+suite('a proof that takes its time over what the connection shows', () => {
+  it('is nobody else’s loss where its client is gone before', async () => {
+    let begun = 0
+    const slow: Proof<undefined> = {
+      method: 'slow',
+      evidence: { name: 'slow', schema: z.undefined() },
+      atConnection: ({ certificates }) => (certificates.length === 0 ? undefined : { chain: certificates }),
+      async verify(_, { nowMs }) {
+        begun++
+        await sleep(200)
+        return { subject: parseSpiffeId(aliceId), expiresAtMs: nowMs + 60_000, hashed: 'slow' }
+      },
+    }
+    proofs.register(slow as Proof)
+    const { port } = await world.sidecar({ name: 'slow', policy: policyText, authentication: ['slow'] })
+    const { keyPem: key, certificatePem: cert, bundlePem: ca } = await world.credentials('svc/alice')
+    for (let times = 1; times <= 3; times++) {
+      const raw = connectTcp({ port, host: '127.0.0.1' })
+      const secure = connectTls({ socket: raw, key, cert, ca, checkServerIdentity: () => undefined })
+      for (const socket of [raw, secure]) socket.on('error', () => {})
+      await until('it is being verified', () => begun === times)
+      raw.resetAndDestroy()
+    }
+    const alice = await world.client(port, 'alice')
+    assert.equal(await ask(alice, select), `echo: ${select}`)
   })
 })
 
