@@ -4,10 +4,11 @@ import { factsWith } from '../../cql/statement/facts.fixture.ts'
 import type { Access, Permission, Restriction, StatementFacts } from '../../cql/statement/facts.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import type { RequestCheck } from '../obligations.ts'
+import { inOneGo } from '../pace.ts'
 import type { Principal } from '../principal.ts'
 import type { RequestValues, SchemaView, TableInfo } from '../request.ts'
 import { compileDataRules } from './compile.ts'
-import { evaluateData } from './evaluate.ts'
+import { evaluateInSteps } from './evaluate.ts'
 import type { DataVerdict } from './findings.ts'
 import { dataSchemas } from './kinds.ts'
 import type { DataRules } from './rules.ts'
@@ -89,7 +90,8 @@ export interface Asked {
 export function judge(rules: DataRules, facts: StatementFacts, asked: Asked = {}): DataVerdict {
   const { principal = app, may = () => false } = asked
   const schema = 'schema' in asked ? asked.schema : schemaOf()
-  return evaluateData(rules, { facts, schema, askers: [{ party: { who: principal, pair: undefined }, may }] })
+  const askers = [{ party: { who: principal, pair: undefined }, may }]
+  return inOneGo(evaluateInSteps(rules, { facts, schema, askers }))
 }
 
 /** `-rule` for a refusal, `+` else; observed rules follow in brackets. */

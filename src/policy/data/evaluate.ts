@@ -2,7 +2,7 @@
  * One statement against the data rules. They bind everyone, are asked after the rules on who may do what, and can only take away.
  */
 import type { Access, Resource, StatementFacts } from '../../cql/statement/facts.ts'
-import { inOneGo, type Steps } from '../pace.ts'
+import type { Steps } from '../pace.ts'
 import type { Party } from '../principal.ts'
 import type { SchemaView, TableInfo } from '../request.ts'
 import { judgeClasses } from './classes.ts'
@@ -40,11 +40,6 @@ export interface DataQuestion {
   readonly facts: StatementFacts
   /** Undefined only where a policy is tried without a cluster: then names are taken as they are, and no table has a default TTL. */
   readonly schema: SchemaView | undefined
-}
-
-/** In one go, where nothing has to wait. */
-export function evaluateData(rules: DataRules, question: DataQuestion): DataVerdict {
-  return inOneGo(evaluateInSteps(rules, question))
 }
 
 /** A statement may have thousands of columns, and a BATCH thousands of statements. */
