@@ -5,8 +5,10 @@
  */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate as nextTurnOf } from 'node:timers/promises'
 import { z } from 'zod'
 import { textDigest } from '../base/digest.ts'
+import { escapedPieces, jsonPieces } from '../base/json-pieces.ts'
 import { parseJson } from '../mesh/answer.ts'
 import { readIfThere, replaceFile } from '../mesh/files.ts'
 import type { Fields, PushedKind } from '../mesh/pushed-kind.ts'
@@ -15,6 +17,9 @@ import type { AgentRole } from '../mesh/roles.ts'
 import type { Logger } from '../telemetry/log.ts'
 
 type Kept = 'cache' | 'secret'
+
+/** A shorter piece takes no time. */
+const smallChars = 1024
 
 const cacheFile = z.object({ sha256: z.string(), content: z.string() })
 
@@ -59,7 +64,7 @@ export class KeptValues {
     await before
     this.#next[kept] = undefined
     try {
-      await replaceFile(this.#paths[kept], this.#textOf(kept), 0o600)
+      await replaceFile(this.#paths[kept], await this.#textOf(kept), 0o600)
     } catch (err) {
       this.#log.error({ err, kind: name }, 'pushed value could not be kept on disk')
     }
@@ -70,11 +75,14 @@ export class KeptValues {
     await Promise.all(Object.values(this.#last))
   }
 
-  #textOf(kept: Kept): string {
+  /** In pieces: a policy of a megabyte is JSON within JSON there. The values are those of this moment. */
+  async #textOf(kept: Kept): Promise<string> {
     const fields: Fields = {}
     for (const kind of this.#kinds(kept)) Object.assign(fields, kind.write(this.#values.value(kind).current))
-    const content = JSON.stringify(fields)
-    return kept === 'secret' ? content : JSON.stringify({ sha256: textDigest(content), content })
+    const content = await allOf(jsonPieces(fields))
+    if (kept === 'secret') return content
+    const inside = await allOf(escapedPieces(content))
+    return `{"sha256":"${textDigest(content)}","content":"${inside}"}`
   }
 
   #kinds(kept: Kept): PushedKind<unknown>[] {
@@ -105,4 +113,14 @@ export class KeptValues {
       if (reading.understood) this.#values.value(kind).set(reading.value)
     }
   }
+}
+
+/** With a turn of the event loop between two pieces. */
+async function allOf(pieces: Iterable<string>): Promise<string> {
+  let all = ''
+  for (const piece of pieces) {
+    all += piece
+    if (piece.length > smallChars) await nextTurnOf()
+  }
+  return all
 }

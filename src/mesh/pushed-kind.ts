@@ -38,13 +38,14 @@ export interface PushedKind<T> {
   /** The value must survive a structured clone: that is how workers get it. */
   write(value: T): Fields
   read(fields: unknown): Reading<T>
+  /** Another for every other value; a digest of its JSON, unless that would take long. */
   version(value: T): string
   /** Undefined: it is taken, and nothing is to be said. */
   succeed?(offered: T, inForce: T): Succession | undefined
 }
 
 type Description<T> = Pick<PushedKind<T>, 'name' | 'roles' | 'kept'> &
-  Partial<Pick<PushedKind<T>, 'awaited' | 'succeed'>>
+  Partial<Pick<PushedKind<T>, 'awaited' | 'succeed' | 'version'>>
 
 /** A value of several fields. */
 export function pushedValue<T extends object>(
@@ -58,7 +59,7 @@ export function pushedValue<T extends object>(
       ? { understood: true, value: data, skipped: 0 }
       : { understood: false, where: error.issues[0]?.path.join('.') }
   }
-  return { ...rest, awaited, isList: false, write, read, version: versionBy(write) }
+  return { version: versionBy(write), ...rest, awaited, isList: false, write, read }
 }
 
 /** A list. One entry that is not understood never costs the others. */
@@ -83,7 +84,7 @@ export function pushedList<T>(
     if (!success) return { understood: false, where: name }
     return { understood: true, value: ordered?.(data.entries) ?? data.entries, skipped: data.skipped }
   }
-  return { ...rest, awaited, empty: [], isList: true, write, read, version: versionBy(write) }
+  return { version: versionBy(write), ...rest, awaited, empty: [], isList: true, write, read }
 }
 
 function versionBy<T>(write: (value: T) => Fields): (value: T) => string {

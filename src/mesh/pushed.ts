@@ -81,6 +81,7 @@ export const pushedKinds = {
       epoch: z.int().min(0).max(epochMax).optional(),
     }),
     empty: { revision: 0, source: '' },
+    version: ({ revision, source }) => `${revision} ${textDigest(source)}`,
     succeed: succeedPolicy,
   }),
   sidecars: pushedList({
