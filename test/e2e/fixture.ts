@@ -2,14 +2,14 @@
  * The one mesh that the end-to-end suites share: real NGINX, gateway, sidecars and three Cassandra nodes, started by the first suite that
  * asks and stopped after the last one. With RINGFENCE_E2E_MESH=<state folder> a mesh that `hold.ts` keeps running is used instead: `run.ts` and `npm test` hold one for all files, `hold.ts` for one's own work.
  */
-import { createReadStream, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { after } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { dataCenter, type Layout, layoutOf, spiffeIds } from '../../demo/parts/layout.ts'
 import type { IdentityFiles } from '../../demo/parts/mesh.ts'
 import { controlOf, describedMesh, e2eNodes, type MeshControl, startE2eMesh } from './held.ts'
+import { linesWith } from './lines.ts'
 
 /** `nginx`: through NGINX and the gateway. `sidecar`: straight to the first sidecar, over TLS. */
 export type DoorName = 'nginx' | 'sidecar'
@@ -94,7 +94,6 @@ async function fixtureOf(control: MeshControl, layout: Layout): Promise<MeshFixt
   const identityOf = (name: string): Promise<IdentityFiles> => control.identity(spiffeIds.service(`e2e-${name}`))
   const [admin, owner] = [await identityOf('admin'), await identityOf('owner')]
   const [reader, nobody] = [await identityOf('reader'), await identityOf('nobody')]
-  const made = new Map<string, Promise<IdentityFiles>>()
   const first = layout.nodes[0]!.sidecar
   const auditDirs = layout.nodes.map(({ sidecarDir }) => join(sidecarDir, 'audit'))
   const cassandraLogs = layout.nodes.map(({ cassandraDir }) => join(cassandraDir, 'log', 'audit.log'))
@@ -114,13 +113,7 @@ async function fixtureOf(control: MeshControl, layout: Layout): Promise<MeshFixt
       sidecar: { host: first.address, port: first.port, hosts: layout.nodes.length },
     },
     identities: { admin, owner, reader, nobody },
-    identity: (spiffeId, ttlMs) => {
-      if (ttlMs !== undefined) return control.identity(spiffeId, ttlMs)
-      // Once for each: making it anew writes the same files, which another may be reading.
-      const known = made.get(spiffeId) ?? control.identity(spiffeId)
-      made.set(spiffeId, known)
-      return known
-    },
+    identity: (spiffeId, ttlMs) => control.identity(spiffeId, ttlMs),
     part: (name) => ({
       pid: () => control.pid(name),
       start: () => control.act(name, 'start'),
@@ -149,14 +142,4 @@ function filesIn(dir: string, prefix: string): string[] {
   return readdirSync(dir)
     .filter((name) => name.startsWith(prefix))
     .map((name) => join(dir, name))
-}
-
-async function linesWith(files: readonly string[], words: readonly string[]): Promise<string[]> {
-  const found: string[] = []
-  for (const file of files) {
-    for await (const line of createInterface({ input: createReadStream(file) })) {
-      if (words.every((word) => line.includes(word))) found.push(line)
-    }
-  }
-  return found
 }

@@ -78,10 +78,17 @@ interface Order {
 }
 
 export function controlOf(mesh: Mesh): MeshControl {
+  const made = new Map<string, Promise<IdentityFiles>>()
   return {
     pid: async (part) => mesh.part(part).pid,
     act: (part, action) => mesh.part(part)[action](),
-    identity: (spiffeId, ttlMs) => mesh.identity(spiffeId, ttlMs),
+    identity: (spiffeId, ttlMs) => {
+      if (ttlMs !== undefined) return mesh.identity(spiffeId, ttlMs)
+      // Once for each: making it anew writes the same files, which another suite may be reading.
+      const known = made.get(spiffeId) ?? mesh.identity(spiffeId)
+      made.set(spiffeId, known)
+      return known
+    },
   }
 }
 
