@@ -1,8 +1,6 @@
 /** A gateway as the program starts it, with `http`: NGINX's question at one end, the control plane's transaction token at the other. */
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { after, it, describe as suite } from 'node:test'
 import { eventually, withMesh } from '../../src/control/mesh.fixture.ts'
@@ -10,6 +8,7 @@ import { KeyRing } from '../../src/identity/jwt/keys.ts'
 import { makeKey, signed } from '../../src/identity/jwt/tokens.fixture.ts'
 import { verifyTxnToken } from '../../src/identity/txn/token.ts'
 import { pushedKinds } from '../../src/mesh/pushed.ts'
+import { freePort } from '../free-port.ts'
 import { endPrograms, Program } from './program.ts'
 
 const key = makeKey('idp')
@@ -20,14 +19,6 @@ metadata: { name: corp }
 spec: { type: oidc, issuer: "${issuer}", audiences: [shop-web], claims: { groups: groups } }
 `
 after(endPrograms)
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 function tokenOf(sub: string): string {
   const iat = Math.floor(Date.now() / 1000)

@@ -20,6 +20,7 @@ import { parseSpiffeId } from '../../src/identity/spiffe.ts'
 import { makeTxnToken } from '../../src/identity/txn/token.ts'
 import { loadProviders } from '../../src/policy/providers.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
+import { freePort } from '../free-port.ts'
 import { Browser, PeopleProvider, webClientId, webClientSecret } from './people-provider.ts'
 import { txnKey, txnToken, useTxnKeys } from './txn-tokens.ts'
 import { type RunningSidecar, until, World } from './world.ts'
@@ -72,14 +73,6 @@ kind: AccessPolicy
 metadata: { name: staff }
 spec: { subjects: [{ group: corp/staff }], keyspaces: [shop], operations: [READ, SCAN] }
 `
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 before(async () => {

@@ -3,7 +3,6 @@
  * needs a control plane: the feeds are in a test's hand.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BytesBudget } from '../../src/base/bytes-budget.ts'
@@ -22,6 +21,7 @@ import type { PlaceBounds } from '../../src/session/places.ts'
 import { linkedBounds } from '../../src/sidecar/links.ts'
 import { Sidecar, type SidecarOptions } from '../../src/sidecar/sidecar.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
+import { freePort } from '../free-port.ts'
 import { type ClientOptions, RawClient } from './client.ts'
 import { FakeNode } from './fake-node.ts'
 import { evenTokens, type FakePlace } from './fake-topology.ts'
@@ -325,12 +325,4 @@ export async function until(what: string, condition: () => boolean, msMax = 5000
     if (performance.now() > deadline) throw new Error(`not within ${msMax} ms: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { request } from 'node:http'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, it, describe as suite } from 'node:test'
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts'
@@ -12,6 +11,7 @@ import { type AwsKey, FakeSts } from '../../../src/identity/aws/fake-sts.fixture
 import type { StsRequest } from '../../../src/identity/aws/presigned.ts'
 import { StsLogIns, type StsProvider } from '../../../src/identity/aws/sts.ts'
 import type { OutsideAnswer } from '../../../src/identity/outside/answer.ts'
+import { freePort } from '../../free-port.ts'
 import { pythonEnvironment } from '../drivers/toolchain.ts'
 
 type Keys = Pick<AwsKey, 'accessKeyId' | 'secretAccessKey' | 'sessionToken'>
@@ -143,13 +143,4 @@ async function askMoto(port: number, { path, headers }: StsRequest): Promise<Out
   const ResponseMetadata = { RequestId: text('RequestId') }
   const body = JSON.stringify({ GetCallerIdentityResponse: { GetCallerIdentityResult, ResponseMetadata } })
   return { status: response.statusCode ?? 0, contentType: 'application/json', body: Buffer.from(body) }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
 }
