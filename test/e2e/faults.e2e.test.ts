@@ -157,9 +157,9 @@ async function underTraffic(
 ): Promise<void> {
   const traffic: Traffic[] = []
   try {
-    for (const door of doorNames) traffic.push(await Traffic.start(door))
+    await Promise.all(doorNames.map(async (door) => traffic.push(await Traffic.start(door))))
     await work()
-    for (const each of traffic) await each.flows(what)
+    await Promise.all(traffic.map((each) => each.flows(what)))
   } finally {
     await Promise.all(traffic.map((each) => each.stop()))
   }
