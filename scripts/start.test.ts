@@ -26,8 +26,9 @@ describe('starting a sidecar', () => {
 
   /** Whether it loaded the stripper on its way to finding that there is no configuration. */
   function strips(caches: string): boolean {
-    const kept = process.env.XDG_CACHE_HOME
+    const { XDG_CACHE_HOME: kept, NODE_COMPILE_CACHE: ofRun } = process.env
     process.env.XDG_CACHE_HOME = caches
+    delete process.env.NODE_COMPILE_CACHE
     try {
       const { file, args, env } = commandOf(['sidecar', '--config', join(folder, 'none.yaml')])
       const ran = spawnSync(file, ['--import', tell, ...args], { env, encoding: 'utf8' })
@@ -36,6 +37,7 @@ describe('starting a sidecar', () => {
     } finally {
       if (kept === undefined) delete process.env.XDG_CACHE_HOME
       else process.env.XDG_CACHE_HOME = kept
+      if (ofRun !== undefined) process.env.NODE_COMPILE_CACHE = ofRun
     }
   }
 
