@@ -22,6 +22,7 @@ export class TellingCommand extends Command {
   readonly #faults: string[]
   #unknown: readonly string[] = []
   #misread = false
+  #runs = false
 
   /** Commands of one program share `faults`. */
   constructor(name?: string, faults: string[] = []) {
@@ -34,6 +35,11 @@ export class TellingCommand extends Command {
     return new TellingCommand(name, this.#faults)
   }
 
+  override action(run: Parameters<Command['action']>[0]): this {
+    this.#runs = true
+    return super.action(run)
+  }
+
   override parseOptions(args: string[]): ReturnType<Command['parseOptions']> {
     const parsed = super.parseOptions(args)
     this.#unknown = parsed.unknown
@@ -42,7 +48,7 @@ export class TellingCommand extends Command {
 
   override error(message: string, options?: ErrorOptions): never {
     // A command that only holds others never runs.
-    if (!kept.has(options?.code) || this.commands.length > 0) super.error(message, options)
+    if (!kept.has(options?.code) || (this.commands.length > 0 && !this.#runs)) super.error(message, options)
     // Values of unknown flags count as arguments.
     if (options?.code === 'commander.excessArguments' && this.#misread) return undefined as never
     this.#misread ||= options?.code === 'commander.unknownOption'

@@ -1,7 +1,7 @@
 /** The restore drill: the state of the control plane is lost under traffic and comes back from a backup that is older than what was done since. */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, it, describe as suite } from 'node:test'
@@ -114,14 +114,21 @@ suite('a control plane whose state is lost', () => {
         const wrong = join(folder, 'wrong')
         writeFileSync(wrong, randomBytes(32).toString('base64'))
         const refused = await Program.run([
-          'control',
-          'restore',
-          backup,
-          '--state-dir',
-          mesh.stateDir,
-          '--key-file',
-          wrong,
+          ...['control', '--state-dir', mesh.stateDir, 'restore', backup],
+          ...['--key-file', wrong],
         ])
+        assert.ok(!existsSync(mesh.stateDir), 'nothing is made of it')
+        // The folder is named before the verb here.
+        const lost = await Program.run([
+          'control',
+          '--state-dir',
+          join(folder, 'none'),
+          'backup',
+          backup,
+          '--key-file',
+          secret,
+        ])
+        assert.match(lost.err, /none is not the folder of a control plane/)
         assert.notEqual(refused.code, 0)
         assert.match(refused.err, /the key is not that of the backup, or the file is damaged/)
         assert.match(

@@ -21,7 +21,8 @@ export function addControlBackup(control: Command): void {
     control
       .command('backup <file>')
       .description('write keys and store of the control plane, which may run meanwhile, into one encrypted file'),
-  ).action(async (file: string, flags: BackupFlags) => {
+  ).action(async (file: string, given: BackupFlags, command: Command) => {
+    const flags = withParents(given, command)
     const { backUp } = await import('../../control/backup/backup.ts')
     const order = { stateDir: flags.stateDir, file, secret: secretOf(flags), version, nowMs: Date.now() }
     const { bytes, ...about } = await backUp(order)
@@ -32,7 +33,8 @@ export function addControlBackup(control: Command): void {
     control
       .command('restore <file>')
       .description('make the folder of a control plane out of a backup; it is to be empty, and no control plane runs'),
-  ).action(async (file: string, flags: BackupFlags) => {
+  ).action(async (file: string, given: BackupFlags, command: Command) => {
+    const flags = withParents(given, command)
     const [{ readFileSync }, { restore }] = await Promise.all([
       import('node:fs'),
       import('../../control/backup/restore.ts'),
@@ -63,6 +65,12 @@ function withFlags(command: Command): Command {
     .addOption(setting('control', '--passphrase-file <file>', 'passphrase in a file, or - for standard input'))
     .addOption(setting('control', '--key-file <file>', 'or 32 random bytes in base64: openssl rand -base64 32'))
     .addOption(new Option('-o, --output <format>', 'how it is told').choices(['table', 'json']).default('table'))
+}
+
+/** `ringfence control --state-dir <dir> backup <file>` means the same folder. */
+function withParents(flags: BackupFlags, { parent }: Command): BackupFlags {
+  const isGiven = parent?.getOptionValueSource('stateDir') === 'cli'
+  return isGiven ? { ...flags, stateDir: parent.getOptionValue('stateDir') as string } : flags
 }
 
 /** @throws RingfenceError USAGE */

@@ -12,7 +12,7 @@ import { z } from 'zod'
 import { RingfenceError } from '../../base/errors.ts'
 import { parseJson } from '../../mesh/answer.ts'
 
-export const backupFormat = 1
+const backupFormat = 1
 const magic = Buffer.from('RINGFENCE-BACKUP\n')
 const keyBytes = 32
 const nonceBytes = 12
@@ -44,7 +44,7 @@ const derivation = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('key'), salt: z.base64() }),
 ])
 
-export const backupAbout = z.object({
+const backupAbout = z.object({
   /** Milliseconds since 1970. */
   madeMs: z.number(),
   /** Of the program that made it. */
