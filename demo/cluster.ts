@@ -72,7 +72,7 @@ async function main(): Promise<void> {
     nodes,
     reset,
     progress,
-    portOffset: wholeNumber('port-offset', flags['port-offset'], 0, 0, 56_000),
+    portOffset: wholeNumber('port-offset', flags['port-offset'], 0, 0, 55_000),
     jvmFlags: (flags['jvm-flags'] ?? '').split(/\s+/).filter((flag) => flag !== ''),
   }
   const starting = bare ? startBareCluster(shared) : startWithSidecars(shared, flags.tls === true, own)

@@ -1,8 +1,7 @@
 /**
- * `npm start`: the whole path on this machine, four sample workloads, and a live table of who is talking to Cassandra.
+ * `npm start`: the whole path on this machine, sample workloads of each kind of caller, and a live table of who is talking to Cassandra.
  * Ctrl-C stops what it started and nothing else; the next start finds its data again.
  */
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import {
   chooseNodes,
@@ -16,12 +15,14 @@ import {
   untilStopped,
   wholeNumber,
 } from './options.ts'
-import { show, spiffeIds } from './parts/layout.ts'
+import { layoutOf } from './parts/layout.ts'
 import { type Mesh, startMesh } from './parts/mesh.ts'
+import { policyFileFor } from './parts/people.ts'
 import { createProgress, type Progress } from './parts/progress.ts'
 import { migrate } from './schema.ts'
 import { showTraffic } from './screen.ts'
 import { type Suggestions, suggestions } from './try.ts'
+import { startWorkload, workloads } from './workloads.ts'
 
 const usage = `npm start -- [options]
 
@@ -33,13 +34,6 @@ const usage = `npm start -- [options]
   --no-table           print no table
   --duration 60s       stop by itself
   -o, --output json    one JSON object a line instead of text`
-
-const workloads = [
-  { name: 'orders', spiffeId: spiffeIds.service('orders') },
-  { name: 'report', spiffeId: spiffeIds.service('report') },
-  { name: 'alice', spiffeId: spiffeIds.person('corp', 'alice') },
-  { name: 'bob', spiffeId: spiffeIds.person('corp', 'bob') },
-] as const
 
 try {
   await main()
@@ -69,12 +63,15 @@ async function main(): Promise<void> {
 
   progress.note(`Ringfence: ${nodes} Cassandra ${nodes === 1 ? 'node' : 'nodes'}, everything in ${stateDir}`)
   if (note !== undefined) progress.note(note)
+  const portOffset = wholeNumber('port-offset', flags['port-offset'], 0, 0, 55_000)
+  const policyFile = policyFileFor(layoutOf(stateDir, nodes, portOffset))
   const mesh = await start({
     stateDir,
     nodes,
     reset,
     progress,
-    portOffset: wholeNumber('port-offset', flags['port-offset'], 0, 0, 56_000),
+    portOffset,
+    policyFile,
     jvmFlags: (flags['jvm-flags'] ?? '').split(/\s+/).filter((flag) => flag !== ''),
     signal: stopping.signal,
   }).catch((reason: unknown) => {
@@ -82,7 +79,7 @@ async function main(): Promise<void> {
   })
   if (mesh === undefined) return progress.note('Stopped.')
   try {
-    const facts = await suggestions(mesh)
+    const facts = await suggestions(mesh, policyFile)
     if (json) console.log(JSON.stringify({ kind: 'ready', ...facts }))
     else printSuggestions(facts)
     const shown = flags['no-table'] === true ? undefined : showTraffic(mesh, stopping.signal, json)
@@ -98,6 +95,7 @@ async function start(options: {
   stateDir: string
   nodes: number
   portOffset: number
+  policyFile: string
   reset: boolean
   jvmFlags: readonly string[]
   progress: Progress
@@ -105,7 +103,9 @@ async function start(options: {
 }): Promise<Mesh> {
   const mesh = await startMesh({
     ...options,
-    policyFile: join(import.meta.dirname, 'policy.yaml'),
+    // People come by a token, services by their certificate.
+    authentication: 'either',
+    people: true,
     // So short that renewal is seen.
     svidTtl: '5m',
     gatewayWorkers: cores(),
@@ -120,25 +120,6 @@ async function start(options: {
     await mesh.close()
     throw reason
   }
-}
-
-async function startWorkload(mesh: Mesh, { name, spiffeId }: (typeof workloads)[number]): Promise<void> {
-  const dir = join(mesh.layout.dirs.workloads, name)
-  mkdirSync(dir, { recursive: true, mode: 0o700 })
-  const { token } = await mesh.admin.makeToken({ spiffeId, role: 'workload' })
-  await mesh.processes.spawn(
-    `workload-${name}`,
-    process.execPath,
-    [join(import.meta.dirname, 'workloads', `${name}.ts`)],
-    {
-      env: {
-        DEMO_CONTROL_URL: `https://${show(mesh.layout.control)}`,
-        DEMO_DOOR: show(mesh.layout.nginx),
-        DEMO_STATE_DIR: dir,
-        DEMO_TOKEN: token,
-      },
-    },
-  )
 }
 
 function printSuggestions({ addresses, commands }: Suggestions): void {

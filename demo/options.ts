@@ -10,7 +10,7 @@ import { defaultStateDir } from './parts/setup.ts'
 
 /** What a node needs beside its heap of 700 MB, and what everything else together needs; measured. */
 const nodeMb = 1_300
-const restMb = 1_000
+const restMb = 1_200
 
 export const sharedFlags = {
   nodes: { type: 'string' },

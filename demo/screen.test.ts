@@ -48,6 +48,9 @@ describe('the screen of the demonstration', () => {
             assert.ok(shown.length < rows, `${shown.length} lines`)
             for (const each of shown) assert.ok(widthOf(each) <= columns, each)
             assert.match(shown[0]!, /^Who talks to Cassandra, last 10 s · policy revision [7?] · 12:34:56/)
+            // On whose behalf a workload asks is seen on the narrowest of them.
+            if (answers) assert.match(shown[1]!, / PERSON /)
+            if (count > 0 && answers) assert.match(shown[2]!, / corp\/alice /)
             assert.match(shown.at(-1)!, /^failed requests: orders 3 · last of orders: a message/)
             if (down.length > 0) assert.equal(shown.at(-2), 'not running: sidecar-2, nginx')
             if (!answers) assert.match(shown[2]!, /the control plane does not answer/)

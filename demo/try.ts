@@ -3,14 +3,17 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { type HostPort, show, spiffeIds } from './parts/layout.ts'
 import type { IdentityFiles, Mesh } from './parts/mesh.ts'
+import { siteUrl } from './parts/people.ts'
 import { findProgram } from './parts/setup.ts'
+import { secretFile } from './providers/secrets.ts'
 
 export interface Suggestions {
   readonly addresses: readonly { readonly what: string; readonly where: string }[]
   readonly commands: readonly { readonly what: string; readonly command: string }[]
 }
 
-export async function suggestions(mesh: Mesh): Promise<Suggestions> {
+/** @param policyFile the one that was applied */
+export async function suggestions(mesh: Mesh, policyFile: string): Promise<Suggestions> {
   const { layout } = mesh
   const door = layout.nginx
   const [alice, bob] = await Promise.all([
@@ -35,6 +38,8 @@ export async function suggestions(mesh: Mesh): Promise<Suggestions> {
         where: show(cql),
       })),
       { what: 'control plane', where: show(layout.control) },
+      { what: 'pages of the web application (NGINX), where Alice and Bob log in', where: siteUrl(layout) },
+      { what: 'identity provider of people', where: `http://${show(layout.corp)}` },
     ],
     commands: [
       {
@@ -52,7 +57,15 @@ export async function suggestions(mesh: Mesh): Promise<Suggestions> {
       },
       { what: 'every proxy with revision, certificate, connections', command: `${ringfence} status ${state}` },
       { what: 'who is talking to Cassandra', command: `${ringfence} traffic ${state}` },
-      { what: 'change the rules while all runs', command: `${ringfence} policy apply -f demo/policy.yaml ${state}` },
+      { what: 'who they are, and what each may', command: `${ringfence} identity list ${state}` },
+      {
+        what: 'the password that Alice has at the company, for the pages',
+        command: `cat ${here(secretFile(layout.dirs.providers, 'alice'))}`,
+      },
+      {
+        what: 'change the rules while all runs',
+        command: `${ringfence} policy apply -f ${here(policyFile)} ${state}`,
+      },
     ],
   }
 }

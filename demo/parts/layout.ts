@@ -5,6 +5,8 @@
  *
  * Cassandra tells drivers the address 127.0.0.N with its own native port, which is where the sidecar listens, so nothing has to be
  * rewritten. In a plain layout the sidecar's port 9042 takes no TLS (loopback, one fixed identity) and 9142 takes mesh links and TLS.
+ *
+ *   browsers ─▶ NGINX 127.0.0.1:9642 ─▶ web application 127.0.0.1:9742, of whom NGINX asks the gateway at 127.0.0.1:9542
  */
 import { createServer } from 'node:net'
 import { join } from 'node:path'
@@ -39,6 +41,15 @@ export interface Layout {
   readonly nginx: HostPort
   /** A second gateway that drivers reach without NGINX. */
   readonly gateway2: HostPort
+  /** Where NGINX asks the gateway who a browser is. */
+  readonly gatewayHttp: HostPort
+  /** The pages of the web application, which are NGINX's. */
+  readonly site: HostPort
+  /** The web application itself, behind NGINX only. */
+  readonly application: HostPort
+  /** Identity providers, of people and of the cloud job. */
+  readonly corp: HostPort
+  readonly cloud: HostPort
   readonly nodes: readonly NodeLayout[]
   readonly storagePort: number
   readonly dirs: {
@@ -49,6 +60,7 @@ export interface Layout {
     readonly cassandra: string
     readonly conf: string
     readonly workloads: string
+    readonly providers: string
   }
 }
 
@@ -64,7 +76,7 @@ export interface NodeLayout {
   readonly cassandraDir: string
 }
 
-const highestPort = 9442
+const highestPort = 9942
 
 export function layoutOf(stateDir: string, nodes: number, portOffset: number): Layout {
   const highest = highestPort + portOffset
@@ -79,6 +91,11 @@ export function layoutOf(stateDir: string, nodes: number, portOffset: number): L
     gatewayDirect: at('127.0.0.1', 9442),
     nginx: at('127.0.0.1', 9342),
     gateway2: at('127.0.0.2', 9342),
+    gatewayHttp: at('127.0.0.1', 9542),
+    site: at('127.0.0.1', 9642),
+    application: at('127.0.0.1', 9742),
+    corp: at('127.0.0.1', 9842),
+    cloud: at('127.0.0.1', 9942),
     storagePort: 7000 + portOffset,
     nodes: Array.from({ length: nodes }, (_, i) => i + 1).map((index) => ({
       index,
@@ -96,6 +113,7 @@ export function layoutOf(stateDir: string, nodes: number, portOffset: number): L
       cassandra: join(stateDir, 'cassandra'),
       conf: join(stateDir, 'conf'),
       workloads: join(stateDir, 'workloads'),
+      providers: join(stateDir, 'providers'),
     },
   }
 }

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { stringify } from 'yaml'
 import { RingfenceError } from '../../src/base/errors.ts'
 import { AdminClient } from '../../src/cli/admin-client.ts'
+import { makeSecrets } from '../providers/secrets.ts'
 import { type CassandraNode, isOpen, type RunningCassandra, startCassandra } from './cassandra.ts'
 import {
   dataCenter,
@@ -24,7 +25,8 @@ import {
 } from './layout.ts'
 import { createCluster, type LockedCluster, startTogether } from './lock.ts'
 import { startNginx } from './nginx.ts'
-import { type Child, Processes } from './processes.ts'
+import { gatewayHttp, nginxHttpOf, peopleAddresses, providerSettings, siteFiles } from './people.ts'
+import { type Child, littleToDo, Processes } from './processes.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { type Parts, repoRoot, setUpParts } from './setup.ts'
 
@@ -40,6 +42,8 @@ export interface MeshOptions {
   readonly plainIdentity?: string
   /** What the listeners with TLS take of drivers; a certificate where it is left out. */
   readonly authentication?: string
+  /** Start identity providers of the demonstration's own too, and have NGINX and the gateway stand before its web application. */
+  readonly people?: boolean
   /** Start a gateway with this many workers, and NGINX with as many in front. 0 starts neither. */
   readonly gatewayWorkers: number
   /** Make the part `gateway-2` too, which is not started: a second gateway, with one worker, that drivers reach without NGINX. */
@@ -83,7 +87,7 @@ export interface Mesh {
   readonly layout: Layout
   readonly admin: AdminClient
   readonly processes: Processes
-  /** `control`, `cassandra-N`, `sidecar-N`, `gateway`, `nginx`, and `gateway-2` where it was asked for. */
+  /** `control`, `cassandra-N`, `sidecar-N`, `gateway`, `nginx`; `gateway-2` and `providers` where they were asked for. */
   readonly parts: ReadonlyMap<string, MeshPart>
   part(name: string): MeshPart
   /** What Cassandra node N itself says it ran: its FileAuditLogger's file. */
@@ -161,12 +165,16 @@ class Starter {
       ]),
       ...(this.#options.plainIdentity === undefined ? [] : nodes.map(({ sidecarTls }) => sidecarTls)),
       ...(proxied ? [this.#layout.gateway, this.#layout.nginx] : []),
+      ...(this.#options.people === true ? peopleAddresses(this.#layout) : []),
       ...(this.#options.spareGateway === true ? [this.#layout.gateway2] : []),
       ...(this.#options.measuredAs === undefined ? [] : [this.#layout.gatewayDirect]),
     ])
     mkdirSync(this.#layout.dirs.conf, { recursive: true })
 
-    await this.#begin('Control plane', this.#controlPart())
+    if (this.#options.people === true) {
+      makeSecrets(this.#layout.dirs.providers)
+      await this.#begin('Control plane and identity providers', this.#providersPart(), this.#controlPart())
+    } else await this.#begin('Control plane', this.#controlPart())
     await this.#startCassandra()
     const sidecars = nodes.map((node) => this.#sidecarPart(node))
     await this.#begin(sidecars.length === 1 ? 'Sidecar' : `${sidecars.length} sidecars`, ...sidecars)
@@ -200,7 +208,7 @@ class Starter {
         // Workloads first, then from the door inwards, so that nobody logs errors about a neighbour that left.
         const workloads = this.#processes.children.filter(({ name }) => !parts.has(name))
         await Promise.all(workloads.map((child) => child.stop()))
-        const inwards = ['nginx', 'gateway', 'sidecar', 'cassandra', 'control']
+        const inwards = ['nginx', 'gateway', 'sidecar', 'cassandra', 'control', 'providers']
         for (const kind of inwards) {
           await Promise.all(
             [...parts.values()].filter(({ name }) => name.split('-')[0] === kind).map((part) => part.stop()),
@@ -224,6 +232,18 @@ class Starter {
     return this.#part('control', async () => {
       const child = await this.#ringfence('control', args)
       await this.#until(child, async () => (await this.#admin.status().catch(() => undefined)) !== undefined)
+      return child
+    })
+  }
+
+  #providersPart(): MeshPart {
+    const { corp, cloud } = this.#layout
+    const program = join(repoRoot, 'demo', 'providers', 'main.ts')
+    return this.#part('providers', async () => {
+      const env = { ...littleToDo.env, ...providerSettings(this.#layout) }
+      const args = [...littleToDo.flags, program]
+      const child = await this.#processes.spawn('providers', process.execPath, args, { env })
+      for (const { address, port } of [corp, cloud]) await this.#until(child, () => isOpen(address, port))
       return child
     })
   }
@@ -268,6 +288,7 @@ class Starter {
         ...(this.#options.measuredAs === undefined ? [] : [{ ...gatewayDirect, tls: true }]),
       ],
       advertise: [nginx],
+      ...(this.#options.people === true ? { http: gatewayHttp(this.#layout) } : {}),
     })
     return this.#proxyPart('gateway', 'gateway', config, dirs.gateway, spiffeIds.gateway, gateway, nginx)
   }
@@ -319,8 +340,10 @@ class Starter {
     const { nginx, gateway, dirs } = this.#layout
     const workers = this.#options.gatewayWorkers
     return this.#part('nginx', async () => {
+      const http = this.#options.people === true ? nginxHttpOf(this.#layout) : undefined
+      if (http !== undefined) await this.#writeSiteCertificate()
       const child = await startNginx(
-        { listen: [nginx], gateways: [gateway], dir: dirs.nginx, program: this.#programs.nginx, workers },
+        { listen: [nginx], gateways: [gateway], dir: dirs.nginx, program: this.#programs.nginx, workers, http },
         this.#processes,
       )
       await this.#until(child, () => isOpen(nginx.address, nginx.port))
@@ -331,10 +354,10 @@ class Starter {
   async #startCassandra(): Promise<void> {
     const { nodes } = this.#cluster
     await this.#writeNodeCertificates()
-    // Cassandra reads its PEM files again every ten minutes.
+    // Cassandra reads its PEM files again every ten minutes; NGINX has to be told.
     this.#certificates = setInterval(() => {
-      this.#writeNodeCertificates().catch((reason: unknown) =>
-        this.#progress.note(`× new certificates for Cassandra: ${String(reason)}`),
+      Promise.all([this.#writeNodeCertificates(), this.#renewSiteCertificate()]).catch((reason: unknown) =>
+        this.#progress.note(`× new certificates for Cassandra and NGINX: ${String(reason)}`),
       )
     }, nodeCertificateMs / 2)
     this.#certificates.unref()
@@ -369,6 +392,25 @@ class Starter {
       writeFileSync(join(dir, 'node.pem'), minted.keyPem + minted.certificatePem + minted.bundlePem, { mode: 0o600 })
       writeFileSync(join(dir, 'ca.pem'), minted.bundlePem)
     }
+  }
+
+  async #renewSiteCertificate(): Promise<void> {
+    const pid = this.#parts.get('nginx')?.pid
+    if (this.#options.people !== true || pid === undefined) return
+    await this.#writeSiteCertificate()
+    process.kill(pid, 'SIGHUP')
+  }
+
+  /** Of the web application's pages, by the mesh's authority; a browser is told of it, or warns. */
+  async #writeSiteCertificate(): Promise<void> {
+    const { site } = this.#layout
+    const order = { spiffeId: spiffeIds.service('pages'), ttlMs: nodeCertificateMs, ipAddresses: [site.address] }
+    const minted = await this.#admin.mint(order)
+    const { certFile, keyFile, caFile } = siteFiles(this.#layout)
+    mkdirSync(this.#layout.dirs.nginx, { recursive: true })
+    writeFileSync(keyFile, minted.keyPem, { mode: 0o600 })
+    writeFileSync(certFile, minted.certificatePem)
+    writeFileSync(caFile, minted.bundlePem)
   }
 
   #cassandraNode({ index, cql, sidecar, cassandraDir }: NodeLayout): Omit<CassandraNode, 'access'> {
@@ -467,6 +509,7 @@ function forget({ stateDir }: Layout): void {
     'nginx',
     'conf',
     'workloads',
+    'providers',
     'identities',
     'log',
     'cqlsh',

@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { nginxConfig } from '../../src/control/nginx-config.ts'
+import type { NginxHttpOptions } from '../../src/control/nginx-http.ts'
 import type { HostPort } from './layout.ts'
 import type { Child, Processes } from './processes.ts'
 import { type NginxProgram, runProgram } from './setup.ts'
@@ -13,6 +14,8 @@ export interface NginxOptions {
   readonly dir: string
   readonly program: NginxProgram
   readonly workers: number
+  /** Web applications behind it. */
+  readonly http: NginxHttpOptions | undefined
 }
 
 /** Writes the configuration that `ringfence nginx config` makes, has `nginx -t` check it, and starts. Throws UNAVAILABLE. */
@@ -30,6 +33,7 @@ export async function startNginx(options: NginxOptions, processes: Processes): P
       accessLog: join(dir, 'access.log'),
       workers: options.workers,
       streamModule: program.streamModule,
+      http: options.http,
     }),
   )
   // `-e` keeps it from opening the system's own error log before it has read ours.

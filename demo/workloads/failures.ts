@@ -15,10 +15,32 @@ export interface Failures {
 }
 
 const fileName = 'failures.json'
-const names = ['orders', 'report', 'alice', 'bob'] as const
+const names = ['orders', 'report', 'alice', 'bob', 'forecast', 'shop', 'browsers'] as const
 
 export function writeFailures(dir: string, failures: Failures): void {
   writeFileAtomically(join(dir, fileName), JSON.stringify(failures), 0o600)
+}
+
+/** Of one workload, in its folder. */
+export class FailureCount {
+  readonly #dir: string
+  readonly #workload: string
+  #failed = 0
+
+  constructor(dir: string, workload: string) {
+    this.#dir = dir
+    this.#workload = workload
+    this.#write('')
+  }
+
+  add(why: string): void {
+    this.#failed++
+    this.#write(why)
+  }
+
+  #write(last: string): void {
+    writeFailures(this.#dir, { workload: this.#workload, failed: this.#failed, last })
+  }
 }
 
 /** Of every workload that had one. */

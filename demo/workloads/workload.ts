@@ -1,14 +1,10 @@
-/**
- * What the four sample workloads share: an ordinary process with the unmodified `cassandra-driver`, a certificate that the mesh's
- * agent renews, and a loop. Nothing in the driver knows of Ringfence: it is given addresses and a certificate.
- */
-import { X509Certificate } from 'node:crypto'
+/** What the sample workloads share: an ordinary process with the unmodified `cassandra-driver`, credentials that are renewed, and a loop. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ConnectionOptions } from 'node:tls'
-import { Client, errors, policies, types } from 'cassandra-driver'
-import { type Agent, startAgent } from '../../src/agent/agent.ts'
-import { createLogger } from '../../src/telemetry/log.ts'
-import { writeFailures } from './failures.ts'
+import { Client, errors, policies, type QueryOptions, types } from 'cassandra-driver'
+import { createLogger, type Logger } from '../../src/telemetry/log.ts'
+import { setting, untilTold } from '../told.ts'
+import { byCertificate, type Credentials } from './credentials.ts'
+import { FailureCount } from './failures.ts'
 import { RenewingClient } from './renewing-client.ts'
 
 export interface Work {
@@ -18,96 +14,104 @@ export interface Work {
   random(below: number): number
 }
 
+/** What came of a statement. What policy refuses is part of the show; what is lost is counted. */
+export type Outcome =
+  | { readonly kind: 'answered'; readonly result: types.ResultSet }
+  | { readonly kind: 'refused'; readonly why: string }
+  | { readonly kind: 'lost'; readonly why: string }
+
 /**
- * Runs until it is told to stop. Settings come from the environment: DEMO_CONTROL_URL, DEMO_DOOR (address:port), DEMO_STATE_DIR,
- * DEMO_TOKEN (a join token, for the first certificate).
+ * Runs until it is told to stop. Settings come from the environment: DEMO_DOOR (address:port), DEMO_STATE_DIR, and those of the credentials.
  * @param pauseMs between two turns of `turn`
  */
 export async function runWorkload(
   name: string,
   pauseMs: number,
   turn: (work: Work) => Promise<unknown>,
+  credentialsOf: (name: string, log: Logger) => Promise<Credentials> = byCertificate,
 ): Promise<void> {
-  const log = createLogger(name)
-  const agent = await startAgent({
-    role: 'workload',
-    name,
-    stateDir: setting('DEMO_STATE_DIR'),
-    controlUrl: setting('DEMO_CONTROL_URL'),
-    joinToken: process.env.DEMO_TOKEN,
-    log,
-  })
-  const renewing = new RenewingClient(() => clientOf(agent, name))
-  agent.credentials.observe(() => void renewing.renew())
-  const stopping = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
-
-  let failed = 0
-  let lastFault = ''
-  writeFailures(setting('DEMO_STATE_DIR'), { workload: name, failed, last: '' })
+  const session = await Session.open(name, credentialsOf)
+  const { signal } = session
   const work: Work = {
     get client() {
-      return renewing.client
+      return session.client
     },
     random: (below) => Math.floor(Math.random() * below),
     async attempt(query, params = []) {
-      try {
-        return await renewing.client.execute(query, [...params])
-      } catch (reason) {
-        const fault = reason instanceof Error ? reason.message : String(reason)
-        // What policy refuses is part of the show; what is lost is not.
-        if (!isRefusal(reason)) {
-          writeFailures(setting('DEMO_STATE_DIR'), { workload: name, failed: ++failed, last: fault })
-        }
-        if (fault !== lastFault) log.info({ query, fault }, 'refused or failed')
-        lastFault = fault
-        return undefined
-      }
+      const outcome = await session.ask(query, params)
+      return outcome.kind === 'answered' ? outcome.result : undefined
     },
   }
-  while (!stopping.signal.aborted) {
+  while (!signal.aborted) {
     await turn(work)
-    await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal: stopping.signal }).catch(() => {})
+    await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {})
   }
-  await renewing.close()
-  await agent.stop()
+  await session.close()
+}
+
+/** A driver's session that is renewed with its credentials. */
+export class Session {
+  /** Aborted when the process is told to stop. */
+  readonly signal: AbortSignal
+  readonly #renewing: RenewingClient<Client>
+  readonly #credentials: Credentials
+  readonly #failures: FailureCount
+  readonly #log: Logger
+  #lastFault = ''
+
+  private constructor(name: string, credentials: Credentials, log: Logger) {
+    this.#credentials = credentials
+    this.#log = log
+    this.#renewing = new RenewingClient(() => clientOf(credentials, name))
+    this.#failures = new FailureCount(setting('DEMO_STATE_DIR'), name)
+    credentials.onRenewal(() => void this.#renewing.renew())
+    this.signal = untilTold()
+  }
+
+  static async open(
+    name: string,
+    credentialsOf: (name: string, log: Logger) => Promise<Credentials> = byCertificate,
+  ): Promise<Session> {
+    const log = createLogger(name)
+    return new Session(name, await credentialsOf(name, log), log)
+  }
+
+  get client(): Client {
+    return this.#renewing.client
+  }
+
+  async ask(query: string, params: readonly unknown[], options: QueryOptions = {}): Promise<Outcome> {
+    try {
+      return { kind: 'answered', result: await this.client.execute(query, [...params], options) }
+    } catch (reason) {
+      const why = reason instanceof Error ? reason.message : String(reason)
+      const kind = isRefusal(reason) ? 'refused' : 'lost'
+      if (kind === 'lost') this.#failures.add(why)
+      if (why !== this.#lastFault) this.#log.info({ query, fault: why }, 'refused or failed')
+      this.#lastFault = why
+      return { kind, why }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#renewing.close()
+    await this.#credentials.close()
+  }
 }
 
 function isRefusal(reason: unknown): boolean {
   return reason instanceof errors.ResponseError && reason.code === types.responseErrorCodes.unauthorized
 }
 
-function clientOf(agent: Agent, name: string): Client {
+function clientOf({ tls, authProvider }: Credentials, name: string): Client {
   return new Client({
     contactPoints: [setting('DEMO_DOOR')],
     localDataCenter: 'datacenter1',
-    sslOptions: tlsOptions(agent),
+    sslOptions: tls,
+    ...(authProvider === undefined ? {} : { authProvider }),
     pooling: { coreConnectionsPerHost: { [types.distance.local]: 1 } },
     queryOptions: { prepare: true, isIdempotent: true, consistency: types.consistencies.localQuorum },
     policies: { reconnection: new policies.reconnection.ConstantReconnectionPolicy(250) },
     applicationName: name,
   })
-}
-
-/** Our certificate, and the mesh's as the only one that we take for a server. */
-function tlsOptions({ credentials }: Agent): ConnectionOptions {
-  return {
-    key: credentials.current.keyPem,
-    cert: credentials.current.certificatePem,
-    ca: credentials.current.bundlePem,
-    rejectUnauthorized: true,
-    minVersion: 'TLSv1.3',
-    // Instead of a host name: the server has to be a gateway or sidecar of our trust domain, not just any workload of it.
-    checkServerIdentity: (_host, { raw }) => {
-      const names = new X509Certificate(raw).subjectAltName ?? ''
-      const isMesh = /(^|, )URI:spiffe:\/\/demo\.local\/ringfence\/(gateway|sidecar)\//.test(names)
-      return isMesh ? undefined : new Error('the server is no gateway or sidecar of this mesh')
-    },
-  }
-}
-
-function setting(name: string): string {
-  const value = process.env[name]
-  if (value === undefined) throw new Error(`${name} is not set`)
-  return value
 }

@@ -38,9 +38,15 @@ describe('the table of who is talking to Cassandra', () => {
 
   it('leaves out what matters least where there is no room for all', () => {
     assert.deepEqual(trafficTable([line], { widthMax: 80 }), [
-      'WORKLOAD         KEYSPACE.TABLE  OPERATION  VERDICT  RULE      RATE/S  ERRORS',
-      'user/corp/alice  shop.orders     SELECT     allow    analysts     2.5       0',
+      'WORKLOAD       PERSON     KEYSPACE.TAB… OPERATION VERDICT RULE     RATE/S ERRORS',
+      'user/corp/ali… corp/alice shop.orders   SELECT    allow   analysts    2.5      0',
     ])
+  })
+
+  it('has the person at 80 columns, whoever asks on her behalf', () => {
+    const rows = trafficTable([{ ...long, person: 'corp/alice' }, line], { widthMax: 80 })
+    assert.match(rows[1]!, /^svc\/wwwwwwwww… corp\/alice /)
+    assert.match(rows[0]!, / ERRORS$/)
   })
 
   it('no line is wider than the terminal, whatever the names are', () => {

@@ -16,8 +16,8 @@ interface Column {
 
 const columns: readonly Column[] = [
   { title: 'WORKLOAD', widthMax: 40, widthMin: 14, cell: ({ workload }) => pathOf(workload) },
-  { title: 'PERSON', widthMax: 20, widthMin: 10, goes: 3, cell: ({ person }) => person ?? '–' },
-  { title: 'KEYSPACE.TABLE', widthMax: 40, widthMin: 14, cell: ({ keyspace, table }) => targetOf(keyspace, table) },
+  { title: 'PERSON', widthMax: 20, widthMin: 10, goes: 1, cell: ({ person }) => person ?? '–' },
+  { title: 'KEYSPACE.TABLE', widthMax: 40, widthMin: 13, cell: ({ keyspace, table }) => targetOf(keyspace, table) },
   { title: 'OPERATION', widthMax: 16, widthMin: 9, cell: ({ operation }) => operation },
   { title: 'VERDICT', widthMax: 7, widthMin: 7, cell: ({ verdict }) => verdict },
   { title: 'RULE', widthMax: 34, widthMin: 8, cell: ({ rule }) => rule },
@@ -27,7 +27,7 @@ const columns: readonly Column[] = [
     widthMax: 8,
     widthMin: 6,
     right: true,
-    goes: 1,
+    goes: 2,
     cell: ({ verdict, errors }) => (verdict === 'deny' ? '–' : String(errors)),
   },
   {
@@ -43,11 +43,13 @@ const columns: readonly Column[] = [
     widthMax: 8,
     widthMin: 6,
     right: true,
-    goes: 2,
+    goes: 3,
     cell: (line) => milliseconds(line, line.p99Micros),
   },
 ]
-const gap = '  '
+/** Between columns; one where two would cost a column. */
+const gapMax = 2
+const gapMin = 1
 const colours = { allow: undefined, observe: '33', deny: '31' } as const
 
 export interface TrafficTableOptions {
@@ -63,11 +65,11 @@ export function trafficTable(
   { widthMax = 200, linesMax = Number.POSITIVE_INFINITY, color = false }: TrafficTableOptions = {},
 ): string[] {
   const shown = lines.slice(0, linesMax)
-  const { chosen, widths } = layOut(shown, widthMax)
+  const { chosen, widths, gap } = layOut(shown, widthMax)
   const write = (cells: readonly string[]): string =>
     cells
       .map((cell, i) => pad(cut(cell, widths[i]!), widths[i]!, chosen[i]!.right === true))
-      .join(gap)
+      .join(' '.repeat(gap))
       .trimEnd()
   const heading = write(chosen.map(({ title }) => title))
   const rows = shown.map((line) => {
@@ -79,8 +81,14 @@ export function trafficTable(
   return [color ? `\u001b[1m${heading}\u001b[0m` : heading, ...rows, ...(rest > 0 ? [`… and ${rest} more`] : [])]
 }
 
+interface Layout {
+  readonly chosen: readonly Column[]
+  readonly widths: number[]
+  readonly gap: number
+}
+
 /** Columns that have room, and how wide each is: first the widest is cut, then columns are left out. */
-function layOut(lines: readonly TrafficLine[], widthMax: number): { chosen: readonly Column[]; widths: number[] } {
+function layOut(lines: readonly TrafficLine[], widthMax: number): Layout {
   const wanted = new Map(
     columns.map((column) => {
       const cells = lines.map((line) => widthOf(printable(column.cell(line))))
@@ -89,13 +97,14 @@ function layOut(lines: readonly TrafficLine[], widthMax: number): { chosen: read
   )
   let chosen = [...columns]
   const least = (): number => sum(chosen.map((column) => Math.min(column.widthMin, wanted.get(column)!)))
-  while (least() + gap.length * (chosen.length - 1) > widthMax) {
+  while (least() + gapMin * (chosen.length - 1) > widthMax) {
     const goes = chosen.filter((column) => column.goes !== undefined).sort((a, b) => b.goes! - a.goes!)[0]
     if (goes === undefined) break
     chosen = chosen.filter((column) => column !== goes)
   }
+  const gap = least() + gapMax * (chosen.length - 1) > widthMax ? gapMin : gapMax
   const widths = chosen.map((column) => wanted.get(column)!)
-  let excess = sum(widths) + gap.length * (chosen.length - 1) - widthMax
+  let excess = sum(widths) + gap * (chosen.length - 1) - widthMax
   while (excess > 0) {
     let widest = -1
     for (let i = 0; i < widths.length; i++) {
@@ -105,7 +114,7 @@ function layOut(lines: readonly TrafficLine[], widthMax: number): { chosen: read
     widths[widest]! -= 1
     excess -= 1
   }
-  return { chosen, widths }
+  return { chosen, widths, gap }
 }
 
 function sum(numbers: readonly number[]): number {

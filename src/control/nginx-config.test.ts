@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
@@ -101,6 +101,7 @@ describe('nginxConfig', () => {
       [{ applications: [{ ...shop, serverName: 'a b' }] }, /not a host/],
       [{ applications: [{ ...shop, upstream: '127.0.0.1:99999' }] }, /not an address/],
       [{ certificate: { file: '/a"; x', keyFile: '/b' } }, /not a path/],
+      [{ bodiesFolder: '/a"; x' }, /not a path/],
     ] as const)
       assert.throws(() => nginxConfig({ ...options, http: { ...http, ...change } }), words)
   })
@@ -114,6 +115,11 @@ describe('nginxConfig', () => {
       tryConfig('nginx', text)
       const pidFile = join(folder, 'nginx.pid')
       tryConfig('nginx', nginxConfig({ ...options, pidFile, http, streamModule: nginx?.streamModule }))
+      // In folders of its own NGINX makes nothing elsewhere, so it need not be root.
+      const own = { ...http, bodiesFolder: folder }
+      tryConfig('nginx', nginxConfig({ ...options, pidFile, http: own, streamModule: nginx?.streamModule }))
+      for (const kind of ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'])
+        assert.ok(existsSync(join(folder, kind)), kind)
       assert.throws(() => tryConfig('nginx', text.replace('ssl_preread on', 'ssl_preread maybe')), /nginx refuses/)
       assert.throws(() => tryConfig('/nowhere/nginx', text), /cannot be run/)
     } finally {

@@ -50,10 +50,12 @@ export interface NginxHttpOptions {
   /** `address:port` of the gateway's `http`. */
   readonly gateway: string
   readonly applications: readonly NginxApplication[]
+  /** For bodies that are too long for memory; NGINX's own folder, which is the system's, where it is left out. */
+  readonly bodiesFolder?: string | undefined
 }
 
 /** @throws RingfenceError USAGE for a value that does not fit */
-export function nginxHttp({ listen, certificate, gateway, applications }: NginxHttpOptions): string {
+export function nginxHttp({ listen, certificate, gateway, applications, bodiesFolder }: NginxHttpOptions): string {
   if (applications.length === 0) throw new RingfenceError('USAGE', 'no application to put behind NGINX')
   if (listen.length === 0) throw new RingfenceError('USAGE', 'no address where browsers connect')
   if (certificate === undefined && !listen.every((one) => /^(127\.[\d.]+|\[::1\]):/.test(one))) {
@@ -72,7 +74,7 @@ export function nginxHttp({ listen, certificate, gateway, applications }: NginxH
   return `
 http {
     server_tokens off;
-    # Addresses of log-ins have codes in them.
+${bodiesFolder === undefined ? '' : bodies(bodiesFolder)}    # Addresses of log-ins have codes in them.
     access_log off;
     # A bearer token may have 64 KiB, a transaction token 16.
     large_client_header_buffers 4 80k;
@@ -155,6 +157,12 @@ ${foreignHeaders.map((header) => `            proxy_set_header ${header} "";`).j
         }
     }
 `
+}
+
+/** NGINX makes all of these folders when it starts, whether it uses them or not. */
+function bodies(folder: string): string {
+  const kinds = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  return kinds.map((kind) => `    ${kind}_temp_path ${quoted(`${folder}/${kind}`)};\n`).join('')
 }
 
 function endpoint(text: string): string {

@@ -1,8 +1,10 @@
-/** A real provider of OpenID Connect (`oidc-provider`) at which people log in by browser or by device, and a browser without a screen for them. */
+/** A real provider of OpenID Connect (`oidc-provider`) at which people log in by browser or by device. */
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { Provider } from 'oidc-provider'
 import type { TestKey } from '../../src/identity/jwt/tokens.fixture.ts'
+
+export { Browser } from '../../demo/workloads/browser.ts'
 
 export const clientId = 'ringfence-cli'
 
@@ -141,68 +143,4 @@ function webClient(redirectUri: string, algorithm: string): object {
     redirect_uris: [redirectUri],
     id_token_signed_response_alg: algorithm,
   }
-}
-
-/** Follows redirects with its cookies, and fills in what it is asked. */
-export class Browser {
-  readonly #cookies = new Map<string, Map<string, string>>()
-  readonly #who: string
-
-  constructor(who: string) {
-    this.#who = who
-  }
-
-  /** Opens an address and goes on until there is nothing more to fill in; what the last page says. */
-  async open(address: string): Promise<{ status: number; text: string; url: string }> {
-    let page = await this.#get(address)
-    for (let step = 0; step < 12; step++) {
-      const form = formIn(page.text, this.#who)
-      if (form === undefined) return page
-      page = await this.#get(new URL(form.action || page.url, page.url).href, form.fields)
-    }
-    throw new Error(`no end of forms: ${page.text}`)
-  }
-
-  async #get(address: string, fields?: URLSearchParams): Promise<{ status: number; text: string; url: string }> {
-    let [url, body] = [address, fields]
-    for (let step = 0; step < 12; step++) {
-      const { host } = new URL(url)
-      const jar = this.#cookies.get(host) ?? new Map<string, string>()
-      this.#cookies.set(host, jar)
-      const response = await fetch(url, {
-        redirect: 'manual',
-        method: body === undefined ? 'GET' : 'POST',
-        headers: {
-          accept: 'text/html',
-          cookie: [...jar].map(([name, value]) => `${name}=${value}`).join('; '),
-        },
-        ...(body === undefined ? {} : { body }),
-      })
-      for (const line of response.headers.getSetCookie()) {
-        const [, name = '', value = ''] = /^([^=]+)=([^;]*)/.exec(line) ?? []
-        if (value === '') jar.delete(name)
-        else jar.set(name, value)
-      }
-      const location = response.headers.get('location')
-      if (location === null) return { status: response.status, text: await response.text(), url }
-      await response.arrayBuffer()
-      url = new URL(location, url).href
-      body = undefined
-    }
-    throw new Error(`no end of redirects at ${url}`)
-  }
-}
-
-/** The first form of a page, filled in as somebody who says yes. */
-function formIn(page: string, who: string): { action: string; fields: URLSearchParams } | undefined {
-  const [, attributes = '', inside = ''] = /<form([^>]*)>([\s\S]*?)<\/form>/.exec(page) ?? []
-  if (inside === '' || /logout|abort/.test(attributes)) return undefined
-  const fields = new URLSearchParams()
-  for (const [input] of inside.matchAll(/<(?:input|button)[^>]*>/g)) {
-    const [, name] = /name="([^"]+)"/.exec(input) ?? []
-    const [, value = ''] = /value="([^"]*)"/.exec(input) ?? []
-    if (name === undefined || name === 'abort') continue
-    fields.set(name, name === 'login' ? who : name === 'password' ? 'x' : value)
-  }
-  return { action: /action="([^"]*)"/.exec(attributes)?.[1] ?? '', fields }
 }
