@@ -19,8 +19,9 @@ import {
 } from './options.ts'
 import { owner, ownerPolicy, strangersKeyspace } from './owner.ts'
 import { startBareCluster } from './parts/bare.ts'
+import type { IdentityFiles } from './parts/certificates.ts'
 import { show, spiffeIds } from './parts/layout.ts'
-import { type IdentityFiles, type Mesh, startMesh } from './parts/mesh.ts'
+import { type Mesh, startMesh } from './parts/mesh.ts'
 import { createProgress } from './parts/progress.ts'
 
 const usage = `npm run cluster -- [options]

@@ -1,8 +1,9 @@
 /** What a newcomer may paste: addresses, and commands with the files that they need. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
+import type { IdentityFiles } from './parts/certificates.ts'
 import { type HostPort, show, spiffeIds } from './parts/layout.ts'
-import type { IdentityFiles, Mesh } from './parts/mesh.ts'
+import type { Mesh } from './parts/mesh.ts'
 import { siteUrl } from './parts/people.ts'
 import { findProgram } from './parts/setup.ts'
 import { secretFile } from './providers/secrets.ts'

@@ -3,11 +3,38 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { nginxConfig } from '../../src/control/nginx-config.ts'
 import type { NginxHttpOptions } from '../../src/control/nginx-http.ts'
+import { isOpen } from './cassandra.ts'
+import { writeSiteCertificate } from './certificates.ts'
 import type { HostPort } from './layout.ts'
+import type { Making } from './mesh-options.ts'
+import { type MeshPart, partOf, untilReady } from './part.ts'
+import { nginxHttpOf } from './people.ts'
 import type { Child, Processes } from './processes.ts'
 import { type NginxProgram, runProgram } from './setup.ts'
 
-export interface NginxOptions {
+/** Before the gateway, and before the web application where there is one. */
+export function nginxPart({ layout, options, programs, processes, admin }: Making): MeshPart {
+  const { nginx, gateway, dirs } = layout
+  return partOf('nginx', async () => {
+    const http = options.people === true ? nginxHttpOf(layout) : undefined
+    if (http !== undefined) await writeSiteCertificate(admin, layout)
+    const child = await startNginx(
+      {
+        listen: [nginx],
+        gateways: [gateway],
+        dir: dirs.nginx,
+        program: programs.nginx,
+        workers: options.gatewayWorkers,
+        http,
+      },
+      processes,
+    )
+    await untilReady(child, () => isOpen(nginx.address, nginx.port))
+    return child
+  })
+}
+
+interface NginxOptions {
   readonly listen: readonly HostPort[]
   readonly gateways: readonly HostPort[]
   /** Prefix: configuration, logs and pid file lie here. */
@@ -19,7 +46,7 @@ export interface NginxOptions {
 }
 
 /** Writes the configuration that `ringfence nginx config` makes, has `nginx -t` check it, and starts. Throws UNAVAILABLE. */
-export async function startNginx(options: NginxOptions, processes: Processes): Promise<Child> {
+async function startNginx(options: NginxOptions, processes: Processes): Promise<Child> {
   const { dir, program } = options
   mkdirSync(dir, { recursive: true })
   const configFile = join(dir, 'nginx.conf')

@@ -10,7 +10,12 @@ import type { NginxHttpOptions } from '../../src/control/nginx-http.ts'
 import type { HttpConfig } from '../../src/gateway/http/http-config.ts'
 import { shopClient } from '../providers/clients.ts'
 import { secretFile } from '../providers/secrets.ts'
+import { isOpen } from './cassandra.ts'
 import { type HostPort, type Layout, layoutOf, show, spiffeIds } from './layout.ts'
+import type { Making } from './mesh-options.ts'
+import { type MeshPart, partOf, untilReady } from './part.ts'
+import { littleToDo } from './processes.ts'
+import { repoRoot } from './setup.ts'
 
 const application = 'shop'
 const rules = join(import.meta.dirname, '..', 'policy.yaml')
@@ -29,15 +34,22 @@ export function peopleAddresses({ gatewayHttp: asked, site, application: app, co
   return [asked, site, app, corp, cloud]
 }
 
-/** Environment of the process that vouches. */
-export function providerSettings(layout: Layout): Record<string, string> {
+/** The process that vouches. Secrets must be there. */
+export function providersPart({ layout, processes }: Making): MeshPart {
   const { corp, cloud, dirs } = layout
-  return {
+  const settings = {
     DEMO_CORP: show(corp),
     DEMO_CLOUD: show(cloud),
     DEMO_SITE: siteUrl(layout),
     DEMO_SECRETS: dirs.providers,
   }
+  return partOf('providers', async () => {
+    const args = [...littleToDo.flags, join(repoRoot, 'demo', 'providers', 'main.ts')]
+    const env = { ...littleToDo.env, ...settings }
+    const child = await processes.spawn('providers', process.execPath, args, { env })
+    for (const { address, port } of [corp, cloud]) await untilReady(child, () => isOpen(address, port))
+    return child
+  })
 }
 
 export function gatewayHttp(layout: Layout): HttpConfig {

@@ -6,7 +6,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, request, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type IdentityFiles, type Mesh, startMesh } from '../../demo/parts/mesh.ts'
+import type { IdentityFiles } from '../../demo/parts/certificates.ts'
+import { type Mesh, startMesh } from '../../demo/parts/mesh.ts'
 
 export const e2eNodes = 3
 export const policyFile: string = join(import.meta.dirname, 'policy.yaml')

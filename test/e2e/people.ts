@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { auth, Client, policies, types } from 'cassandra-driver'
-import type { IdentityFiles } from '../../demo/parts/mesh.ts'
+import type { IdentityFiles } from '../../demo/parts/certificates.ts'
 import { authResponseEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import type { Credentials } from '../../src/mesh/credentials.ts'

@@ -1,7 +1,7 @@
 /** Sends variants, many at a time on few connections, and keeps what was said to each. */
 
 import assert from 'node:assert/strict'
-import type { IdentityFiles } from '../../../demo/parts/mesh.ts'
+import type { IdentityFiles } from '../../../demo/parts/certificates.ts'
 import { batchEnvelope, executeEnvelope } from '../../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../../src/cql/encode.ts'
 import { wholeEnvelope } from '../../../src/cql/envelope.ts'
