@@ -21,7 +21,7 @@ import { policyFileFor } from './parts/people.ts'
 import { createProgress, type Progress } from './parts/progress.ts'
 import { migrate } from './schema.ts'
 import { showTraffic } from './screen.ts'
-import { type Suggestions, suggestions } from './try.ts'
+import { suggestionLines, suggestions } from './try.ts'
 import { startWorkload, workloads } from './workloads.ts'
 
 const usage = `npm start -- [options]
@@ -81,7 +81,7 @@ async function main(): Promise<void> {
   try {
     const facts = await suggestions(mesh, policyFile)
     if (json) console.log(JSON.stringify({ kind: 'ready', ...facts }))
-    else printSuggestions(facts)
+    else console.log(suggestionLines(facts).join('\n'))
     const shown = flags['no-table'] === true ? undefined : showTraffic(mesh, stopping.signal, json)
     await untilStopped(stopping, duration)
     await shown
@@ -120,13 +120,4 @@ async function start(options: {
     await mesh.close()
     throw reason
   }
-}
-
-function printSuggestions({ addresses, commands }: Suggestions): void {
-  const width = Math.max(...addresses.map(({ where }) => where.length))
-  console.log('\nAddresses')
-  for (const { what, where } of addresses) console.log(`  ${where.padEnd(width)}  ${what}`)
-  console.log('\nTo paste into another terminal')
-  for (const { what, command } of commands) console.log(`  # ${what}\n  ${command}`)
-  console.log('')
 }

@@ -47,7 +47,10 @@ describe('the screen of the demonstration', () => {
               .slice(0, -1)
             assert.ok(shown.length < rows, `${shown.length} lines`)
             for (const each of shown) assert.ok(widthOf(each) <= columns, each)
-            assert.match(shown[0]!, /^Who talks to Cassandra, last 10 s · policy revision [7?] · 12:34:56/)
+            assert.match(
+              shown[0]!,
+              /^Who talks to Cassandra, last 10 s · policy revision [7?] · 12:34:56 · Ctrl-C stops$/,
+            )
             // On whose behalf a workload asks is seen on the narrowest of them.
             if (answers) assert.match(shown[1]!, / PERSON /)
             if (count > 0 && answers) assert.match(shown[2]!, / corp\/alice /)

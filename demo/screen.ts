@@ -48,7 +48,7 @@ export async function showTraffic(mesh: Mesh, signal: AbortSignal, json: boolean
 export function drawn(picture: Picture, columns: number, linesMax: number, color: boolean): string[] {
   const { lines, policyRevision = '?', down, failures, at } = picture
   return [
-    `Who talks to Cassandra, last ${windowSeconds} s · policy revision ${policyRevision} · ${at.toTimeString().slice(0, 8)} · Ctrl-C stops all`,
+    `Who talks to Cassandra, last ${windowSeconds} s · policy revision ${policyRevision} · ${at.toTimeString().slice(0, 8)} · Ctrl-C stops`,
     ...trafficTable(lines ?? [], { color, widthMax: columns, linesMax: Math.max(3, linesMax - otherLines) }),
     ...(lines === undefined ? ['(the control plane does not answer; traffic goes on without it)'] : []),
     ...(down.length === 0 ? [] : [`not running: ${down.join(', ')}`]),

@@ -2,10 +2,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import type { IdentityFiles } from './parts/certificates.ts'
-import { type HostPort, show, spiffeIds } from './parts/layout.ts'
+import { type HostPort, type Layout, show, spiffeIds } from './parts/layout.ts'
 import type { Mesh } from './parts/mesh.ts'
-import { siteUrl } from './parts/people.ts'
+import { siteFiles, siteUrl } from './parts/people.ts'
 import { findProgram } from './parts/setup.ts'
+import { toolsClient } from './providers/clients.ts'
 import { secretFile } from './providers/secrets.ts'
 
 export interface Suggestions {
@@ -14,34 +15,20 @@ export interface Suggestions {
 }
 
 /** @param policyFile the one that was applied */
-export async function suggestions(mesh: Mesh, policyFile: string): Promise<Suggestions> {
+export async function suggestions(mesh: Pick<Mesh, 'layout' | 'identity'>, policyFile: string): Promise<Suggestions> {
   const { layout } = mesh
   const door = layout.nginx
   const [alice, bob] = await Promise.all([
     mesh.identity(spiffeIds.person('corp', 'alice')),
     mesh.identity(spiffeIds.person('corp', 'bob')),
   ])
-  const { cqlsh, needs } = cqlshProgram()
-  const aliceRc = writeCqlshrc(mesh, 'alice', alice, door)
-  const bobRc = writeCqlshrc(mesh, 'bob', bob, door)
+  const { cqlsh, needs, needsInstalled } = cqlshProgram()
+  const aliceRc = writeCqlshrc(layout, 'alice', alice, door)
+  const bobRc = writeCqlshrc(layout, 'bob', bob, door)
   const ringfence = 'node bin/ringfence.mjs'
   const state = `--state-dir ${here(layout.dirs.control)}`
   return {
-    addresses: [
-      { what: 'clients connect here (NGINX)', where: show(door) },
-      { what: 'gateway, behind NGINX only', where: show(layout.gateway) },
-      ...layout.nodes.map(({ index, sidecar }) => ({
-        what: `sidecar of node ${index}, for services in the mesh`,
-        where: show(sidecar),
-      })),
-      ...layout.nodes.map(({ index, cql }) => ({
-        what: `Cassandra node ${index}, for its sidecar only`,
-        where: show(cql),
-      })),
-      { what: 'control plane', where: show(layout.control) },
-      { what: 'pages of the web application (NGINX), where Alice and Bob log in', where: siteUrl(layout) },
-      { what: 'identity provider of people', where: `http://${show(layout.corp)}` },
-    ],
+    addresses: addressesOf(layout),
     commands: [
       {
         what: `as Alice, who may read the shop${needs}`,
@@ -60,9 +47,14 @@ export async function suggestions(mesh: Mesh, policyFile: string): Promise<Sugge
       { what: 'who is talking to Cassandra', command: `${ringfence} traffic ${state}` },
       { what: 'who they are, and what each may', command: `${ringfence} identity list ${state}` },
       {
-        what: 'the password that Alice has at the company, for the pages',
+        what: 'the password that Alice has at the company, for the pages and the next line',
         command: `cat ${here(secretFile(layout.dirs.providers, 'alice'))}`,
       },
+      {
+        what: 'log in as Alice with a browser of your own',
+        command: `${ringfence} login --issuer http://${show(layout.corp)} --client-id ${toolsClient} --door ${show(door)} --ca ${here(siteFiles(layout).caFile)}`,
+      },
+      { what: `a shell as who is logged in${needsInstalled}`, command: `${ringfence} cqlsh` },
       {
         what: 'change the rules while all runs',
         command: `${ringfence} policy apply -f ${here(policyFile)} ${state}`,
@@ -71,9 +63,41 @@ export async function suggestions(mesh: Mesh, policyFile: string): Promise<Sugge
   }
 }
 
+function addressesOf(layout: Layout): Suggestions['addresses'] {
+  return [
+    { what: 'clients connect here (NGINX)', where: show(layout.nginx) },
+    { what: 'gateway, behind NGINX only', where: show(layout.gateway) },
+    ...layout.nodes.map(({ index, sidecar }) => ({
+      what: `sidecar of node ${index}, for services in the mesh`,
+      where: show(sidecar),
+    })),
+    ...layout.nodes.map(({ index, cql }) => ({
+      what: `Cassandra node ${index}, for its sidecar only`,
+      where: show(cql),
+    })),
+    { what: 'control plane', where: show(layout.control) },
+    { what: 'pages of the web application (NGINX)', where: siteUrl(layout) },
+    { what: 'identity provider of people', where: `http://${show(layout.corp)}` },
+  ]
+}
+
+/** What is printed of them. */
+export function suggestionLines({ addresses, commands }: Suggestions): string[] {
+  const width = Math.max(...addresses.map(({ where }) => where.length))
+  return [
+    '',
+    'Addresses',
+    ...addresses.map(({ what, where }) => `  ${where.padEnd(width)}  ${what}`),
+    '',
+    'To paste into another terminal',
+    ...commands.flatMap(({ what, command }) => [`  # ${what}`, `  ${command}`]),
+    '',
+  ]
+}
+
 /** https://cassandra.apache.org/doc/5.0/cassandra/managing/tools/cqlsh.html, [connection] and [ssl]. */
-function writeCqlshrc(mesh: Mesh, name: string, files: IdentityFiles, door: HostPort): string {
-  const dir = join(mesh.layout.stateDir, 'cqlsh')
+function writeCqlshrc({ stateDir }: Layout, name: string, files: IdentityFiles, door: HostPort): string {
+  const dir = join(stateDir, 'cqlsh')
   mkdirSync(dir, { recursive: true })
   const file = join(dir, `${name}.cqlshrc`)
   writeFileSync(
@@ -94,12 +118,13 @@ userkey = ${files.keyFile}
   return here(file)
 }
 
-/** The one that is installed, or how to run it without installing. */
-function cqlshProgram(): { readonly cqlsh: string; readonly needs: string } {
-  if (findProgram('cqlsh') !== undefined) return { cqlsh: 'cqlsh', needs: '' }
-  if (findProgram('uvx') !== undefined) return { cqlsh: 'uvx cqlsh', needs: '' }
+/** The one that is installed, or how to run it without installing; `ringfence cqlsh` starts one that is installed. */
+function cqlshProgram(): { readonly cqlsh: string; readonly needs: string; readonly needsInstalled: string } {
+  if (findProgram('cqlsh') !== undefined) return { cqlsh: 'cqlsh', needs: '', needsInstalled: '' }
+  const needsInstalled = ' (needs: pipx install cqlsh)'
+  if (findProgram('uvx') !== undefined) return { cqlsh: 'uvx cqlsh', needs: '', needsInstalled }
   const needs = findProgram('pipx') === undefined ? ' (needs: apt-get install pipx)' : ''
-  return { cqlsh: 'pipx run cqlsh', needs }
+  return { cqlsh: 'pipx run cqlsh', needs, needsInstalled }
 }
 
 /** As short as it can be from where the command is pasted, and quoted where a shell needs it. */
