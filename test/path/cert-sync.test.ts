@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'
 import { findNginx } from '../../src/cli/commands/nginx.ts'
 import { eventually, withMesh } from '../../src/control/mesh.fixture.ts'
-import { freePort } from './free-port.ts'
+import { freePort } from '../free-port.ts'
 import { endPrograms, Program } from './program.ts'
 
 const skip = findNginx('nginx') === undefined && process.env.CI !== 'true' ? 'nginx is not on this host' : false
