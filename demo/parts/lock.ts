@@ -3,12 +3,13 @@
  *
  * Cassandra must know an identity before it can log in, so the very first start of node 1 takes passwords: the sidecars'
  * identities are registered as one role, the default superuser loses its log-in, and the node stops again. In these
- * seconds a client needs a certificate of the mesh's CA *and* the password. The tables of roles are then copied to the
- * other nodes, as they would have been streamed, and all nodes start locked, side by side, from their first start on.
+ * seconds a client needs a certificate of the mesh's CA *and* the password. The tables of roles and of the schema are then
+ * copied to the other nodes, as they would have come from node 1, and all nodes start locked, side by side, from their first
+ * start on.
  *
  *   node 1  ──password──▶ role, identities, no superuser ──stop─┬─────────────▶ locked
- *   node 2                                                      ├─ copy roles ─▶ locked
- *   node 3                                                      └─ copy roles ─▶ locked
+ *   node 2                                                      ├─ copy tables ▶ locked
+ *   node 3                                                      └─ copy tables ▶ locked
  */
 import { randomBytes } from 'node:crypto'
 import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -89,7 +90,7 @@ export async function createCluster(
     } finally {
       await unlocked.stop()
     }
-    for (const node of cluster.nodes.slice(1)) copyRoles(first.dataDir, node.dataDir)
+    for (const node of cluster.nodes.slice(1)) copyCommon(first.dataDir, node.dataDir)
   })
   const made: Marker = { nodes: cluster.nodes.length, identities: cluster.identities }
   writeFileSync(markerFile, JSON.stringify(made))
@@ -118,10 +119,15 @@ export async function startTogether(
   return running
 }
 
-/** The ids in the names of system_auth's table folders are the same on every node, and its data names no node. */
-function copyRoles(fromDataDir: string, toDataDir: string): void {
-  const keyspace = join('storage', 'data', 'system_auth')
-  cpSync(join(fromDataDir, keyspace), join(toDataDir, keyspace), { recursive: true })
+/**
+ * What is the same on every node: roles, and the schema, on whose version nodes that start side by side may otherwise disagree for minutes. The ids in
+ * the names of these keyspaces' table folders are the same everywhere, and their data names no node.
+ */
+function copyCommon(fromDataDir: string, toDataDir: string): void {
+  for (const keyspace of ['system_auth', 'system_schema']) {
+    const data = join('storage', 'data', keyspace)
+    cpSync(join(fromDataDir, data), join(toDataDir, data), { recursive: true })
+  }
 }
 
 /** As `cassandra`, on a node that takes passwords: the sidecars' role and identities, then nobody is superuser any more. */
