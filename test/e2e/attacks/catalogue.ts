@@ -53,4 +53,5 @@ export const rowIds: readonly string[] = [
   ...Array.from({ length: 14 }, (_, i) => `A${i + 1}`),
   ...Array.from({ length: 20 }, (_, i) => `B${i + 1}`),
   ...Array.from({ length: 20 }, (_, i) => `C${i + 1}`),
+  ...Array.from({ length: 18 }, (_, i) => `D${i + 1}`),
 ]

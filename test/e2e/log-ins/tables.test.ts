@@ -1,0 +1,127 @@
+/** The tables of the log-ins without Cassandra: they are whole, and true of a gateway and a sidecar in front of a fake node. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, it, describe as suite } from 'node:test'
+import { listenerModes } from '../../../src/identity/proofs/index.ts'
+import { callsOutside } from '../../../src/mesh/call-out.ts'
+import { pushedKinds } from '../../../src/mesh/pushed.ts'
+import { World } from '../../path/world.ts'
+import { ownProgram } from '../drivers/own-program.ts'
+import { casesOf, drivers } from './cases.ts'
+import { Outside } from './outside.ts'
+import { runCases, sources } from './programs.ts'
+import { Proofs, proofNames, type Shown } from './proofs.ts'
+import { recordFaults } from './record.ts'
+import { type LogInMesh, refusalSuite } from './refusal-suite.ts'
+import { refusalNames, refusalsOf } from './refusals.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'ringfence-log-ins-tables-'))
+const tables = { permitted: 'items', forbidden: 'items' }
+
+let world: World
+let outside: Outside
+let logIns: LogInMesh
+let records: () => Record<string, unknown>[]
+
+before(async () => {
+  outside = await Outside.start()
+  world = await World.make()
+  const authentication = [...listenerModes.either!]
+  const calls = () => callsOutside({}, outside.stsServer.world)
+  const policy = outside.policy('shop', [tables.permitted])
+  const sidecar = await world.sidecar({ policy, authentication, more: { outside: calls() } })
+  const gateway = await world.gateway([sidecar], { authentication, outside: calls() })
+  gateway.feed.apply(policy)
+  const feeds = [sidecar.feed, gateway.feed]
+  for (const feed of feeds) feed.value(pushedKinds.keySets).set(outside.keySets)
+  records = () => sidecar.records()
+  const { bundlePem } = world.ca
+  const told: { readonly address?: string | undefined; readonly cause: string }[] = []
+  logIns = {
+    outside,
+    proofs: new Proofs(outside, join(world.folder, 'ca')),
+    doors: {
+      nginx: { host: '127.0.0.1', port: gateway.port, bundlePem },
+      sidecar: { host: '127.0.0.1', port: sidecar.port, bundlePem },
+    },
+    why: async (address) => {
+      told.push(...feeds.flatMap((feed) => feed.report?.().refusals ?? []))
+      return told.flatMap((one) => (one.address === address ? [one.cause] : []))
+    },
+    admit: async (who) => {
+      for (const feed of feeds) feed.apply(outside.policy('shop', [tables.permitted], who))
+    },
+  }
+})
+after(async () => {
+  await world?.close()
+  await outside?.stop()
+  rmSync(folder, { recursive: true })
+})
+
+suite('the tables of log-ins', () => {
+  it('have each refusal for each proof, or why there is none', () => {
+    const table = refusalsOf(logIns.proofs, outside)
+    assert.deepEqual(Object.keys(table), [...proofNames])
+    for (const [proof, refusals] of Object.entries(table)) {
+      assert.deepEqual(Object.keys(refusals), [...refusalNames], proof)
+      for (const [name, one] of Object.entries(refusals))
+        if ('impossible' in one) assert.equal(proof, 'SVID', `${proof} can be ${name}`)
+    }
+  })
+
+  it('have every proof for every driver at both doors, and three refusals', () => {
+    const { SVID, OIDC } = refusalsOf(logIns.proofs, outside)
+    assert.deepEqual(
+      drivers.map(({ name }) => name),
+      ['node', 'python', 'java', 'go', 'cqlsh'],
+    )
+    for (const driver of drivers) {
+      for (const door of ['nginx', 'sidecar'] as const) {
+        const cases = casesOf(driver, door, logIns.proofs, { SVID, OIDC })
+        const names = cases.flatMap(({ name, wanted }) => (wanted instanceof RegExp ? [] : [name]))
+        assert.deepEqual(names.slice(0, proofNames.length), [...proofNames])
+        assert.ok(cases.filter(({ wanted }) => wanted instanceof RegExp).length >= 3)
+      }
+    }
+  })
+})
+
+refusalSuite(() => logIns)
+
+suite('the program of a driver', () => {
+  for (const driver of drivers.filter(({ name }) => name === 'node')) {
+    it(`${driver.name} does its cases`, async (t) => {
+      const made = await ownProgram(driver.name, sources, folder)
+      if ('absent' in made) return t.skip(made.absent)
+      const { SVID, OIDC } = refusalsOf(logIns.proofs, outside)
+      const cases = casesOf(driver, 'nginx', logIns.proofs, { SVID, OIDC })
+      const shown = new Map<string, Shown>()
+      for (const { name, make } of cases) shown.set(name, await make())
+      const { host, port, bundlePem } = logIns.doors.nginx
+      const caFile = join(folder, 'ca.pem')
+      writeFileSync(caFile, bundlePem)
+      const [permitted, forbidden] = ['SELECT * FROM shop.items', 'SELECT * FROM play.items']
+      const target = { host, port, dataCenter: 'dc1', caFile, permitted, forbidden }
+      const { said, errors } = await runCases(made.program, target, shown, join(folder, driver.name))
+      for (const { name, wanted } of cases) {
+        await t.test(name, (sub) => {
+          const one = said.get(name)
+          assert.ok(one !== undefined, errors)
+          sub.diagnostic(JSON.stringify(one))
+          if (wanted instanceof RegExp) {
+            assert.ok(one.kind === 'refused', JSON.stringify(one))
+            assert.match(one.words, wanted)
+            return
+          }
+          assert.ok(one.kind === 'in', JSON.stringify(one))
+          assert.match(one.denial, /^denied: .*has no SELECT permission on <table play\.items>/)
+          const expected = { shown: shown.get(name)!, known: wanted, door: 'nginx', driver, tables } as const
+          assert.deepEqual(recordFaults(records(), expected), [])
+        })
+      }
+    })
+  }
+})
