@@ -11,6 +11,7 @@ import type { ProtocolVersion } from '../../src/cql/protocol.ts'
 import { topologyForms } from '../../src/gateway/topology/forms.fixture.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
 import { atNode, driverAt, openAt } from './people.ts'
+import { changeSchema, createKeyspace } from './schema.ts'
 import { byExecute, byQuery, difference } from './topology-answers.ts'
 
 const requests = 100
@@ -24,29 +25,31 @@ let inside: Client
 
 before(async () => {
   mesh = await useMesh()
-  inside = driverAt(mesh, 'sidecar', mesh.identities.admin)
-  await inside.connect()
+  const changes: string[] = []
   for (const copies of [1, 2, 3]) {
     const keyspace = keyspaceOf(copies)
-    await inside.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
-    await inside.execute(
-      `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${copies}}`,
-    )
+    changes.push(`DROP KEYSPACE IF EXISTS ${keyspace}`, createKeyspace(mesh, keyspace, copies))
     for (const [table, { columns }] of tables) {
       const names = columns.map((_, i) => `k${i}`)
       const key = columns.length === 1 ? 'k0' : `(${names.join(', ')})`
-      await inside.execute(
+      changes.push(
         `CREATE TABLE ${keyspace}.${table} (${columns.map((type, i) => `k${i} ${type}`).join(', ')}, v text, PRIMARY KEY (${key}))`,
       )
     }
   }
+  await changeSchema(mesh, changes)
+  inside = driverAt(mesh, 'sidecar', mesh.identities.admin)
+  await inside.connect()
   outside = driverAt(mesh, 'nginx', mesh.identities.admin)
   await outside.connect()
 })
 after(async () => {
-  for (const copies of [1, 2, 3]) await inside.execute(`DROP KEYSPACE IF EXISTS ${keyspaceOf(copies)}`)
   await outside.shutdown()
   await inside.shutdown()
+  await changeSchema(
+    mesh,
+    [1, 2, 3].map((copies) => `DROP KEYSPACE IF EXISTS ${keyspaceOf(copies)}`),
+  )
 })
 
 const keyspaceOf = (copies: number): string => `e2e_routing_${copies}`

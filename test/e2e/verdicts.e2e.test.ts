@@ -20,6 +20,7 @@ import { describe, type RawClient } from '../path/client.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
 import { policyFile } from './held.ts'
 import { doorNames, driverAt, openAt } from './people.ts'
+import { changeSchema, createKeyspace } from './schema.ts'
 
 const keyspaceName = 'e2e_verdicts'
 /** The target of the issue: a policy is in force everywhere within a second. */
@@ -47,14 +48,12 @@ before(async () => {
   control = new AdminClient(mesh.layout.dirs.control)
   admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
   await admin.connect()
-  await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspaceName}`)
-  await admin.execute(
-    `CREATE KEYSPACE ${keyspaceName} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
-  )
-  for (const door of doorNames) {
-    for (const version of [4, 5])
-      await admin.execute(`CREATE TABLE ${tableOf(door, version)} (k text PRIMARY KEY, v text)`)
-  }
+  const tables = doorNames.flatMap((door) => [4, 5].map((version) => tableOf(door, version)))
+  await changeSchema(mesh, [
+    `DROP KEYSPACE IF EXISTS ${keyspaceName}`,
+    createKeyspace(mesh, keyspaceName),
+    ...tables.map((table) => `CREATE TABLE ${table} (k text PRIMARY KEY, v text)`),
+  ])
 })
 after(async () => {
   await admin?.execute(`DROP KEYSPACE IF EXISTS ${keyspaceName}`)
@@ -225,7 +224,6 @@ suite('what Cassandra quotes when it refuses', () => {
 })
 
 suite('DESCRIBE of who sees half of a keyspace is that of a keyspace which has only this half', () => {
-  const replication = () => `{'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`
   const java = (name: string, args: string, body: string): string =>
     `CREATE FUNCTION ${name}(${args}) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS 'return ${body};'`
   const objects = (keyspace: string, which: 'seen' | 'hidden'): string[] => {
@@ -243,17 +241,17 @@ suite('DESCRIBE of who sees half of a keyspace is that of a keyspace which has o
   }
   const keyspaces = ['e2e_half', 'e2e_whole']
   before(async () => {
-    for (const keyspace of keyspaces) {
-      await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
-      await admin.execute(`CREATE KEYSPACE ${keyspace} WITH replication = ${replication()}`)
-      for (const text of objects(keyspace, 'seen')) await admin.execute(text)
-    }
-    await admin.execute(java('e2e_half.hidden_big', 'a int, b bigint', 'a'))
-    for (const text of objects('e2e_half', 'hidden')) await admin.execute(text)
+    const drops = keyspaces.map((keyspace) => `DROP KEYSPACE IF EXISTS ${keyspace}`)
+    const seen = keyspaces.flatMap((keyspace) => [createKeyspace(mesh, keyspace), ...objects(keyspace, 'seen')])
+    const big = java('e2e_half.hidden_big', 'a int, b bigint', 'a')
+    await changeSchema(mesh, [...drops, ...seen, big, ...objects('e2e_half', 'hidden')])
   })
-  after(async () => {
-    for (const keyspace of keyspaces) await admin?.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
-  })
+  after(() =>
+    changeSchema(
+      mesh,
+      keyspaces.map((keyspace) => `DROP KEYSPACE IF EXISTS ${keyspace}`),
+    ),
+  )
 
   /** Rows of each page, or the error. */
   async function pagesOf(client: RawClient, statement: string, pageSize: number): Promise<string[]> {

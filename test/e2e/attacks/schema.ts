@@ -5,6 +5,7 @@ import type { Client } from 'cassandra-driver'
 import type { MeshFixture } from '../fixture.ts'
 import { policyFile } from '../held.ts'
 import { putInForce } from '../in-force.ts'
+import { changeSchema, createKeyspace } from '../schema.ts'
 
 export const keyspaces = ['e2e_attacks', 'e2e_attacks_other', 'e2e_attacks_hidden'] as const
 
@@ -45,13 +46,9 @@ const rows = [
 
 /** Makes them anew, with a few rows, and only then puts `policy.yaml` in force. */
 export async function makeKeyspaces(mesh: MeshFixture, admin: Client): Promise<void> {
-  await dropKeyspaces(mesh, admin)
-  for (const keyspace of keyspaces) {
-    await admin.execute(
-      `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
-    )
-  }
-  for (const statement of [...objects, ...rows]) await admin.execute(statement)
+  await dropKeyspaces(mesh)
+  await changeSchema(mesh, [...keyspaces.map((keyspace) => createKeyspace(mesh, keyspace)), ...objects])
+  for (const statement of rows) await admin.execute(statement)
   await putInForce(
     mesh,
     `${readFileSync(policyFile, 'utf8')}---\n${readFileSync(attackPolicyFile, 'utf8')}`,
@@ -60,9 +57,12 @@ export async function makeKeyspaces(mesh: MeshFixture, admin: Client): Promise<v
 }
 
 /** Takes the policy off and the keyspaces away. */
-export async function dropKeyspaces(mesh: MeshFixture, admin: Client): Promise<void> {
+export async function dropKeyspaces(mesh: MeshFixture): Promise<void> {
   await putInForce(mesh, readFileSync(policyFile, 'utf8'), policyFile)
-  for (const keyspace of keyspaces) await admin.execute(`DROP KEYSPACE IF EXISTS ${keyspace}`)
+  await changeSchema(
+    mesh,
+    keyspaces.map((keyspace) => `DROP KEYSPACE IF EXISTS ${keyspace}`),
+  )
 }
 
 export const attackPolicyFile = join(import.meta.dirname, 'policy.yaml')

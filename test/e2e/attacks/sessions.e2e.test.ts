@@ -37,7 +37,7 @@ before(async () => {
   await makeKeyspaces(mesh, admin)
 })
 after(async () => {
-  await dropKeyspaces(mesh, admin)
+  await dropKeyspaces(mesh)
   await admin.shutdown()
 })
 

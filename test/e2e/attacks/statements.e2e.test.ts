@@ -46,11 +46,7 @@ before(async () => {
   await settle()
   process.stdout.write(`# ${variants.length} variants of ${attacks.length} attacks in ${Math.round(sentMs)} ms\n`)
 })
-after(async () => {
-  admin = driverAt(mesh, 'sidecar', mesh.identities.admin)
-  await dropKeyspaces(mesh, admin)
-  await admin.shutdown()
-})
+after(() => dropKeyspaces(mesh))
 
 /** Both records are complete: one has everything that was permitted, the other a line for each request. */
 async function settle(): Promise<void> {

@@ -6,24 +6,22 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, it, describe as suite } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { queryEnvelope } from '../../../src/cql/encode.ts'
 import { wholeEnvelope } from '../../../src/cql/envelope.ts'
 import { Consistency, headerOpcode, Opcode, ResultKind } from '../../../src/cql/protocol.ts'
-import { readRows, resultKind } from '../../../src/cql/responses.ts'
+import { resultKind } from '../../../src/cql/responses.ts'
 import { describe, type RawClient } from '../../path/client.ts'
 import { type MeshFixture, useMesh } from '../fixture.ts'
 import { policyFile } from '../held.ts'
 import { putInForce } from '../in-force.ts'
 import { atNode, openAt } from '../people.ts'
+import { agreement as allAgree, createKeyspace } from '../schema.ts'
 import { type Answer, answersOf, wrongIn } from './answers.ts'
 import { type Step, type Tool, tools } from './corpus.ts'
 import { toolPolicies } from './policies.ts'
 
 const other = 'e2e_tools_other'
 const ddlMsMax = 60_000
-/** A node that missed a change asks for it again some seconds later; drivers give up after ten. */
-const agreementMsMax = 180_000
 /** One door speaks v5, the other v4, as the node is asked. */
 const doors = [
   ['nginx', 5],
@@ -132,22 +130,10 @@ async function run(cql: string, client = admin): Promise<void> {
 /** Resolves when all nodes have the same schema; at once where nothing was changed. */
 async function agreement(): Promise<void> {
   if (!isChanging) return
-  const until = performance.now() + agreementMsMax
-  for (;;) {
-    const found: string[] = []
-    for (const table of ['local', 'peers']) {
-      const answer = await admin.ask(queryEnvelope(4, 1, `SELECT schema_version FROM system.${table}`), ddlMsMax)
-      for (const [version] of readRows(wholeEnvelope(answer), 4).rows) found.push(version!.toString('hex'))
-    }
-    if (found.length === mesh.layout.nodes.length && new Set(found).size === 1) break
-    if (performance.now() > until) throw new Error(`the nodes do not agree on the schema: ${found.join(', ')}`)
-    await sleep(50)
-  }
+  await allAgree(mesh, admin)
   isChanging = false
 }
 
 function makeKeyspace(keyspace: string): Promise<void> {
-  return run(
-    `CREATE KEYSPACE ${keyspace} WITH replication = {'class': 'NetworkTopologyStrategy', '${mesh.dataCenter}': ${mesh.replication}}`,
-  )
+  return run(createKeyspace(mesh, keyspace))
 }
