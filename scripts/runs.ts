@@ -4,9 +4,10 @@
  */
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
+import { endToEndPlan } from '../test/e2e/order.ts'
 
 export const root: string = join(import.meta.dirname, '..')
 
@@ -15,6 +16,9 @@ process.env.NODE_COMPILE_CACHE ??= join(root, '.ringfence', 'code')
 
 /** A suite that hangs fails instead of everything after it. */
 const fileMsMax = 15 * 60_000
+
+/** What a run writes, and each group at once when one of its files has ended. */
+type Write = (text: string) => void
 
 export interface Tally {
   passed: number
@@ -50,30 +54,74 @@ export function filesOf(...globs: readonly string[]): string[] {
   return globs.flatMap((glob) => globSync(glob, { cwd: root }).sort())
 }
 
-/**
- * Runs test files with Node's own runner, each in a process of its own, in the order given.
- * @param concurrency files at a time; 1 for those that share real parts
- * @param ended a file's process ends with its last test. Where a client of a real part is left open, by a test that failed, the file would
- *   stand for `fileMsMax` otherwise.
- */
+export interface RunOptions {
+  /** Files at a time; 1 for those that measure, and for those that disturb. */
+  readonly concurrency?: 1 | 2
+  /**
+   * A file's process ends with its last test. Where a client of a real part is left open, by a test that failed, the file would stand
+   * for `fileMsMax` otherwise.
+   */
+  readonly endsAtOnce?: boolean
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Runs test files with Node's own runner, each in a process of its own, in the order given. */
 export async function runTests(
   tally: Tally,
   title: string,
   files: readonly string[],
-  concurrency: number,
-  ended: 'by itself' | 'at once' = 'by itself',
+  options: RunOptions = {},
 ): Promise<void> {
   if (files.length === 0) return
   console.log(`\n${title}: ${files.length} files`)
+  await runFiles(tally, files, options, (text) => process.stdout.write(text))
+}
+
+/** The files of a group one after another, beside those of the others. What they print is in order file by file. */
+export async function runGroups(
+  tally: Tally,
+  title: string,
+  groups: readonly (readonly string[])[],
+  options: Omit<RunOptions, 'concurrency'>,
+): Promise<void> {
+  if (groups.length === 0) return
+  console.log(`\n${title}: ${groups.map((group) => group.length).join(' beside ')} files`)
+  const written = groups.map(() => '')
+  const flush = (group: number): void => {
+    process.stdout.write(written[group] ?? '')
+    written[group] = ''
+  }
+  await Promise.all(
+    groups.map(async (files, group) => {
+      const write: Write = (text) => {
+        written[group] += text
+      }
+      await runFiles(tally, files, options, write, () => setImmediate(flush, group))
+      flush(group)
+    }),
+  )
+}
+
+async function runFiles(
+  tally: Tally,
+  files: readonly string[],
+  { concurrency = 1, endsAtOnce = false, signal }: RunOptions,
+  write: Write,
+  ended: () => void = () => {},
+): Promise<void> {
   const stream = run({
     files: files.map((file) => join(root, file)),
     concurrency,
     cwd: root,
     timeout: fileMsMax,
-    execArgv: ended === 'at once' ? ['--test-force-exit'] : [],
+    execArgv: endsAtOnce ? ['--test-force-exit'] : [],
+    ...(signal === undefined ? {} : { signal }),
   })
-  stream.on('test:summary', ({ file, counts }) => {
-    if (file !== undefined) return
+  stream.on('test:summary', ({ file, counts, duration_ms: ms }) => {
+    if (file !== undefined) {
+      write(`${relative(root, file)}: ${(ms / 1000).toFixed(1)} s\n`)
+      return ended()
+    }
     tally.passed += counts.passed
     tally.failed += counts.tests - counts.passed - counts.skipped - counts.todo
   })
@@ -81,7 +129,7 @@ export async function runTests(
   stream.on('test:pass', ({ name, skip, details }) => {
     if (details.type === 'suite' && skip !== undefined && skip !== false) tally.skippedSuites.push(`${name}: ${skip}`)
   })
-  for await (const chunk of stream.compose(new spec())) process.stdout.write(chunk as Buffer)
+  for await (const chunk of stream.compose(new spec())) write(String(chunk))
 }
 
 /** Prints the suites that were skipped and the last line, and gives the exit code. */
@@ -103,6 +151,13 @@ export async function runChecks(tally: Tally): Promise<void> {
     tally,
     'layers and unit tests',
     filesOf('scripts/**/*.test.ts', 'src/**/*.test.ts', 'demo/**/*.test.ts'),
-    2,
+    { concurrency: 2 },
   )
+}
+
+/** The suites on the mesh that this process holds, in the order of test/e2e/order.ts; with words, the files whose names contain one. */
+export async function runEndToEnd(tally: Tally, words: readonly string[] = [], signal?: AbortSignal): Promise<void> {
+  const { groups, alone } = endToEndPlan(words)
+  await runGroups(tally, 'end to end, two at a time', groups, { endsAtOnce: true, signal })
+  await runTests(tally, 'end to end, one at a time', alone, { endsAtOnce: true, signal })
 }

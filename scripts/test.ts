@@ -1,20 +1,21 @@
-/** `npm test`: the checks, then the fuzzers for a few seconds, then the suites on real NGINX, Cassandra and drivers, one after another. */
+/** `npm test`: the checks, then the fuzzers for a few seconds, then the suites on real NGINX, Cassandra and drivers. */
 import { setUpParts } from '../demo/parts/setup.ts'
 import { RingfenceError } from '../src/base/errors.ts'
 import { holdMesh } from '../test/e2e/held.ts'
-import { endToEndFiles } from '../test/e2e/order.ts'
-import { conclude, filesOf, newTally, runChecks, runTests } from './runs.ts'
+import { pathFiles, splitByClock } from './alone.ts'
+import { conclude, filesOf, newTally, runChecks, runEndToEnd, runTests } from './runs.ts'
 
 const tally = newTally()
 try {
   await setUpParts({})
   await runChecks(tally)
-  await runTests(tally, 'fuzzers', filesOf('src/**/*.fuzz.ts'), 2)
-  const others = filesOf('test/**/*.test.ts', 'bench/**/*.test.ts').filter((file) => !file.endsWith('.e2e.test.ts'))
-  await runTests(tally, 'parts of the path', others, 1)
+  await runTests(tally, 'fuzzers', filesOf('src/**/*.fuzz.ts'), { concurrency: 2 })
+  const { beside, alone } = splitByClock(pathFiles())
+  await runTests(tally, 'parts of the path, two at a time', beside, { concurrency: 2 })
+  await runTests(tally, 'parts of the path, one at a time', alone)
   const mesh = await holdMesh()
   try {
-    await runTests(tally, 'end to end', endToEndFiles(), 1, 'at once')
+    await runEndToEnd(tally)
   } finally {
     await mesh.close()
   }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { endToEndFiles } from '../order.ts'
+import { endToEndPlan } from '../order.ts'
 import { attacks, rowIds } from './catalogue.ts'
 import { coverage } from './coverage.ts'
 
@@ -27,7 +27,7 @@ describe('the catalogue of attacks', () => {
 
   it('has all rows of the corpus, and the suites are among those that run', () => {
     for (const { row } of attacks) assert.ok(coverage.has(row), row)
-    const suites = endToEndFiles(['attacks'])
+    const suites = endToEndPlan(['attacks']).alone
     for (const name of ['statements', 'bytes', 'sessions']) {
       assert.ok(suites.includes(join('test', 'e2e', 'attacks', `${name}.e2e.test.ts`)), name)
     }

@@ -6,7 +6,8 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
@@ -103,11 +104,52 @@ async function once(dir: string, sources: readonly string[], make: () => Promise
   for (const source of sources) hash.update(readFileSync(source)).update('\0')
   const madeFrom = hash.digest('hex')
   const marker = join(dir, 'made-from')
-  if (existsSync(marker) && readFileSync(marker, 'utf8') === madeFrom) return
-  rmSync(dir, { recursive: true, force: true })
-  mkdirSync(dir, { recursive: true })
-  await make()
-  writeFileSync(marker, madeFrom)
+  const isMade = (): boolean => existsSync(marker) && readFileSync(marker, 'utf8') === madeFrom
+  if (isMade()) return
+  const release = await lock(`${dir}.lock`)
+  try {
+    // By a suite that ran beside this one, while this one waited.
+    if (isMade()) return
+    rmSync(dir, { recursive: true, force: true })
+    mkdirSync(dir, { recursive: true })
+    await make()
+    writeFileSync(marker, madeFrom)
+  } finally {
+    release()
+  }
+}
+
+/** One process makes a toolchain. The lock of a process that is gone, or is older than a build can be, counts for nothing. */
+async function lock(file: string): Promise<() => void> {
+  mkdirSync(dirname(file), { recursive: true })
+  for (const until = performance.now() + buildTimeoutMs; ; await sleep(100)) {
+    try {
+      writeFileSync(file, String(process.pid), { flag: 'wx' })
+      return () => rmSync(file, { force: true })
+    } catch (reason) {
+      if ((reason as NodeJS.ErrnoException).code !== 'EEXIST') throw reason
+      if (performance.now() > until || !isAlive(ownerOf(file))) rmSync(file, { force: true })
+    }
+  }
+}
+
+/** The process that holds the lock; undefined while it writes its number, and when it has let go. */
+function ownerOf(file: string): number | undefined {
+  try {
+    return Number(readFileSync(file, 'utf8')) || undefined
+  } catch {
+    return undefined
+  }
+}
+
+function isAlive(pid: number | undefined): boolean {
+  if (pid === undefined) return true
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
 }
 
 async function answers(command: string, ...args: string[]): Promise<boolean> {
