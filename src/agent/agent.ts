@@ -2,7 +2,7 @@
  * `agent` is a process's side of the control plane: it enrols, renews, listens for policy and reports.
  *
  * The rule one must not break: what a proxy holds stays good while the control plane is away, and never goes back to an older
- * policy revision.
+ * policy revision. Nobody is served before it is known who is thrown out.
  */
 import type { z } from 'zod'
 import { type Clock, systemClock } from '../base/clock.ts'
@@ -14,6 +14,7 @@ import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { allPushedKinds, type PushedKinds, pushedKinds } from '../mesh/pushed.ts'
 import type { PushedKind } from '../mesh/pushed-kind.ts'
 import { PushedValues } from '../mesh/pushed-values.ts'
+import { digestOf, revocationsAsOf } from '../mesh/revocations.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { ControlSession } from './control-session.ts'
@@ -57,7 +58,10 @@ export interface Agent extends Feed {
 
 type Settings = Required<Pick<AgentOptions, 'clock' | 'random' | 'kinds'>> & AgentOptions
 
-/** A proxy that has no policy or no mesh keys on disk waits this long for its first before it starts, permitting nothing. */
+/**
+ * A proxy that has no policy or no mesh keys on disk waits this long for its first before it starts, permitting nothing. And so long any proxy waits
+ * for a control plane that does not answer, before it takes the revocations that it kept for those in force.
+ */
 const firstValuesWaitMs = 5_000
 
 /**
@@ -117,7 +121,19 @@ class RunningAgent implements Agent {
     const { revision } = this.value(pushedKinds.policy).current
     if (revision > 0) this.#session.options.log.info({ revision }, 'starting from the cached policy')
     this.#loops.push(this.#watch.run(), this.#reporter.run())
-    if (this.#lacksValues()) await Promise.race([this.#watch.complete, this.#session.pause(firstValuesWaitMs)])
+    const { complete, failed } = this.#watch
+    const late = this.#session.pause(firstValuesWaitMs)
+    await Promise.race(this.#lacksValues() ? [complete, late] : [complete, failed, late])
+    if (this.#knowsRevocations()) return
+    this.#session.options.log.error('it is not known who is thrown out: waiting for the control plane, serving nobody')
+    await complete
+  }
+
+  /** They were told once, and what is here is what was told. */
+  #knowsRevocations(): boolean {
+    // A test may have other kinds.
+    if (!this.#values.kinds.some(({ name }) => name === revocationsAsOf.name)) return true
+    return this.value(revocationsAsOf).current.revocationsDigest === digestOf((kind) => this.value(kind))
   }
 
   setReporter(make: () => ProxyReport): void {
@@ -152,6 +168,12 @@ class RunningAgent implements Agent {
 
   #taken(kind: PushedKind<unknown>): void {
     const kept = this.#kept.write(kind)
+    if (kind.name === revocationsAsOf.name) {
+      // The parts were ordered before it; they are on disk when it is said.
+      settle(nothingEnds, 'revocations that were kept', this.#kept.written(), () =>
+        this.#reporter.acknowledgeRevocations(this.value(revocationsAsOf)),
+      )
+    }
     if (kind.name !== pushedKinds.policy.name) return
     // Who is told that a policy is in force may end this process: it starts with that policy again.
     settle(nothingEnds, 'a policy that was kept', kept, () =>

@@ -12,6 +12,7 @@ import type { ProxyReport } from '../mesh/proxy-report.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
 import { RefusedLogIns, reportedBounds } from '../mesh/refused-log-ins.ts'
 import { cutReport, type DroppedPart, reportAnswer, reportText } from '../mesh/report.ts'
+import type { RevocationsAsOf } from '../mesh/revocations.ts'
 import { mergeTraffic, type TrafficRow } from '../mesh/traffic.ts'
 import type { ControlSession } from './control-session.ts'
 
@@ -55,11 +56,27 @@ export class Reporter {
 
   /** Reports as soon as the proxy says that every worker runs the present policy, rather than at the next second. */
   acknowledge(policy: Observable<PolicySnapshot>): void {
+    const { revision, source } = policy.current
+    const digest = textDigest(source)
+    this.#acknowledgeThat(
+      policy,
+      ({ policyRevision, policyDigest }) =>
+        policyRevision >= revision && (policyDigest === undefined || policyDigest === digest),
+    )
+  }
+
+  /** The same of revocations. */
+  acknowledgeRevocations(asOf: Observable<RevocationsAsOf>): void {
+    const { revocationsDigest: digest } = asOf.current
+    this.#acknowledgeThat(asOf, ({ revocationsDigest }) => revocationsDigest === digest)
+  }
+
+  #acknowledgeThat(value: Observable<unknown>, runs: (report: ProxyReport) => boolean): void {
     // A control plane that is away hears it with the next report.
     settle(
       nothingEnds,
       'an acknowledgement',
-      this.#acknowledge(policy),
+      this.#acknowledge(value, runs),
       () => {},
       (reason) => containOwnFault('an acknowledgement', reason),
     )
@@ -76,14 +93,10 @@ export class Reporter {
     }
   }
 
-  async #acknowledge(policy: Observable<PolicySnapshot>): Promise<void> {
-    const { version } = policy
-    const { revision, source } = policy.current
-    const digest = textDigest(source)
-    const runs = ({ policyRevision, policyDigest }: ProxyReport): boolean =>
-      policyRevision >= revision && (policyDigest === undefined || policyDigest === digest)
+  async #acknowledge(value: Observable<unknown>, runs: (report: ProxyReport) => boolean): Promise<void> {
+    const { version } = value
     for (let waitedMs = 0; waitedMs < reportIntervalMs; waitedMs += acknowledgeIntervalMs) {
-      if (this.make === undefined || policy.version !== version) return
+      if (this.make === undefined || value.version !== version) return
       if (await this.#report(runs)) return
       await this.#session.pause(acknowledgeIntervalMs)
       if (this.#session.isStopped) return

@@ -8,7 +8,7 @@ import { parseJson } from '../mesh/answer.ts'
 import type { PushedKind } from '../mesh/pushed-kind.ts'
 import type { PushedValues } from '../mesh/pushed-values.ts'
 import type { AgentRole } from '../mesh/roles.ts'
-import { aliveIntervalMs, watchLineBytesMax } from '../mesh/watch.ts'
+import { aliveIntervalMs, aliveKind, watchLineBytesMax } from '../mesh/watch.ts'
 import type { ControlSession } from './control-session.ts'
 import { LineReader } from './lines.ts'
 
@@ -20,6 +20,7 @@ export class Watch {
   /** Kinds whose first value a proxy waits for. */
   readonly #awaited: Set<PushedKind<unknown>>
   readonly #complete = Promise.withResolvers<void>()
+  readonly #failed = Promise.withResolvers<void>()
   /** Ends the present stream, so that the next is opened with the new certificate. */
   #stream = new AbortController()
 
@@ -38,9 +39,14 @@ export class Watch {
     session.credentials.observe(() => this.#stream.abort())
   }
 
-  /** Resolves when every awaited kind was told once, also where there is none yet. */
+  /** Resolves when every awaited kind was told once, also where there is none yet, or the control plane has no more to tell. */
   get complete(): Promise<void> {
     return this.#complete.promise
+  }
+
+  /** Resolves when the control plane was away for the first time. */
+  get failed(): Promise<void> {
+    return this.#failed.promise
   }
 
   /** Resolves when the agent stops. */
@@ -55,6 +61,7 @@ export class Watch {
         })
       } catch (reason) {
         containOwnFault('the watch stream', reason)
+        this.#failed.resolve()
         if (this.#session.isStopped) return
         if (this.#stream.signal.aborted) continue
         if (failures === 0)
@@ -104,6 +111,8 @@ export class Watch {
     const given = parseJson(line)
     const name = nameOf(given)
     if (name === undefined) log.error('line of the watch stream is not understood and was skipped')
+    // Before it there was everything that this control plane tells: one that is older knows not every kind.
+    if (name === aliveKind) this.#complete.resolve()
     const kind = name === undefined ? undefined : this.#values.kindNamed(name)
     // A kind of a newer control plane, an `alive`, or what is none of this role's business, such as a gateway's copy of secrets.
     if (kind === undefined || !kind.roles.includes(this.#role)) return

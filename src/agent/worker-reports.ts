@@ -12,7 +12,8 @@ export function sumReports(
   return {
     // A worker that has not reported runs nothing yet; it does not hold back what the others have applied.
     policyRevision: present.length === 0 ? 0 : Math.min(...present.map((report) => report.policyRevision)),
-    ...digestOf(present),
+    ...sameOf(present, 'policyDigest'),
+    ...sameOf(present, 'revocationsDigest'),
     connections: sum(present, 'connections'),
     sessions: sum(present, 'sessions'),
     upstreamConnections: sum(present, 'upstreamConnections'),
@@ -25,11 +26,13 @@ export function sumReports(
 }
 
 /** What is in force is said where all say the same. */
-function digestOf(reports: readonly ProxyReport[]): { policyDigest?: string } {
-  const digest = reports[0]?.policyDigest
-  return digest !== undefined && reports.every((report) => report.policyDigest === digest)
-    ? { policyDigest: digest }
-    : {}
+function sameOf<K extends 'policyDigest' | 'revocationsDigest'>(
+  reports: readonly ProxyReport[],
+  field: K,
+): Partial<Pick<ProxyReport, K>> {
+  const digest = reports[0]?.[field]
+  const isSame = digest !== undefined && reports.every((report) => report[field] === digest)
+  return (isSame ? { [field]: digest } : {}) as Partial<Pick<ProxyReport, K>>
 }
 
 function sum(reports: readonly ProxyReport[], field: 'connections' | 'sessions' | 'upstreamConnections'): number {

@@ -108,8 +108,10 @@ export class Recorded implements Barrier {
   }
 
   /** By a rule of the mesh itself. */
-  #ownVerdict({ kind, rule }: TransactionEvent): string {
-    return verdictPart({ verdict: kind === 'request' ? 'deny' : 'allow', rule, policyRevision: this.#revision() })
+  #ownVerdict({ kind, rule, code }: TransactionEvent): string {
+    // Whose session ends by an error was thrown out.
+    const isDenied = kind === 'request' || code >= 0
+    return verdictPart({ verdict: isDenied ? 'deny' : 'allow', rule, policyRevision: this.#revision() })
   }
 }
 

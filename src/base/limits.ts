@@ -67,6 +67,18 @@ export const limits = {
   refusalsRememberedBytesMax: 8 * 1024 * 1024,
   /** And of one address: its last ones. */
   refusalsRememberedPerAddressMax: 50,
+  /** Revocations in force; a further one is refused, but for one whose time is over. */
+  revocationsMax: 100_000,
+  /** Of them patterns, which are looked at one by one when a session begins. */
+  revocationPatternsMax: 256,
+  /** What is revoked, in characters, and a reason. */
+  revokedValueCharsMax: 2_048,
+  /** And of all of them in bytes, as proxies are told of them. */
+  revocationsBytesMax: 16 * 1024 * 1024,
+  /** Those that have ended, which `ringfence identity revocations --all` shows; the oldest go first. */
+  revocationsEndedMax: 100_000,
+  /** What a client that is thrown out has in flight is answered for so long; then its connection is cut off. */
+  thrownOutMsMax: 1_000,
   /** What a certificate that is got for a token says besides its subject: person, groups, role and claims; for more there is none. */
   exchangedBytesMax: 8 * 1024,
   /** Pre-signed requests that the control plane keeps as exchanged, for their 15 minutes and through a restart; while there are so many, no other is. */

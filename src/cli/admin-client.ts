@@ -2,6 +2,13 @@
 import { request } from 'node:http'
 import { RingfenceError } from '../base/errors.ts'
 import type { RefusalsAnswer, StatusAnswer } from '../control/services/proxies.ts'
+import type {
+  RestoreOrder,
+  RevocationsAnswer,
+  RevokedAnswer,
+  RevokeOrder,
+  ShownRevocation,
+} from '../control/services/revocations.ts'
 import { controlSocketPath } from '../control/socket-path.ts'
 import type { TrafficLine } from '../control/traffic.ts'
 import { faultOfAnswer } from '../mesh/answer.ts'
@@ -78,6 +85,18 @@ export class AdminClient {
 
   refusals(who: string): Promise<RefusalsAnswer> {
     return this.#call('GET', `/v1/refusals?who=${encodeURIComponent(who)}`)
+  }
+
+  revoke(order: RevokeOrder): Promise<RevokedAnswer> {
+    return this.#call('POST', '/v1/revocations', order)
+  }
+
+  restore(order: RestoreOrder): Promise<{ revocation: ShownRevocation }> {
+    return this.#call('POST', '/v1/revocations/restore', order)
+  }
+
+  revocations(ended: boolean, limit: number): Promise<RevocationsAnswer> {
+    return this.#call('GET', `/v1/revocations?ended=${ended}&limit=${limit}`)
   }
 
   bundle(): Promise<{ bundlePem: string; rootFingerprint: string }> {

@@ -10,8 +10,18 @@ import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { VerifiedPeer } from '../identity/certificate.ts'
 import { exchangedOf } from '../identity/exchanged.ts'
+import { refuseRevoked } from '../identity/proofs/registry.ts'
 import { LogInRefused } from '../identity/refusal.ts'
-import { isReserved, parseSpiffeId, pathSegmentsOf, type SpiffeId, trustDomainOf } from '../identity/spiffe.ts'
+import { revokedText } from '../identity/revoked/revocation.ts'
+import { factsOfPeer, type Revocations } from '../identity/revoked/revocations.ts'
+import {
+  isReserved,
+  parseSpiffeId,
+  pathSegmentsOf,
+  personOf,
+  type SpiffeId,
+  trustDomainOf,
+} from '../identity/spiffe.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
 import { parseHostName, parseIpAddress } from '../mesh/alt-names.ts'
 import type { EnrolRequest, IssuedCertificate } from '../mesh/enrolment.ts'
@@ -46,6 +56,7 @@ export class Enrolment {
   readonly #store: Store
   readonly #clock: Clock
   readonly #svidTtlMs: number
+  readonly #revocations: Revocations
   readonly #budgets = {
     /** For who has shown a token that is good. */
     enrol: new TokenBucket(signingsBurst, signingsPerSecond),
@@ -55,16 +66,18 @@ export class Enrolment {
   }
   readonly #budgetOf = createCache<TokenBucket>(identitiesRememberedMax)
 
-  constructor(ca: CertificateAuthority, store: Store, clock: Clock, svidTtlMs: number) {
+  constructor(ca: CertificateAuthority, store: Store, clock: Clock, svidTtlMs: number, revocations: Revocations) {
     this.#ca = ca
     this.#store = store
     this.#clock = clock
     this.#svidTtlMs = svidTtlMs
+    this.#revocations = revocations
   }
 
   /** @throws RingfenceError USAGE */
   makeToken(order: TokenOrder): { token: string; expiresAtMs: number } {
     checkRole(order.spiffeId, order.role, this.#ca.trustDomain)
+    this.#refuseOrder(order.spiffeId)
     checkAltNames(order, order.role)
     this.#checkListenerIdentities(order)
     if (!(order.ttlMs > 0 && order.ttlMs <= tokenTtlMsMax)) {
@@ -93,7 +106,8 @@ export class Enrolment {
     if (row === undefined || !timingSafeEqual(Buffer.from(row.hash), Buffer.from(hash))) throw refused
     if (row.usedAtMs !== undefined || nowMs > row.expiresAtMs || row.role !== request.role) throw refused
     take(this.#budgets.enrol, this.#micros())
-    const publicKey = await keyOfRequest(request.csrPem)
+    const publicKey = await this.#keyOf(request.csrPem)
+    if (this.#isRevoked(row.spiffeId)) throw refused
     if (!this.#store.spendToken(hash, nowMs)) throw refused
     const { spiffeId, role, ipAddresses, dnsNames, listenerIdentities } = row
     const names = { ipAddresses, dnsNames, listenerIdentities }
@@ -119,7 +133,10 @@ export class Enrolment {
     }
     const isProxy = agent.role === 'gateway' || agent.role === 'sidecar'
     take(isProxy ? this.#budgets.renewProxy : this.#budgets.renewOther, this.#micros())
-    const publicKey = await keyOfRequest(csrPem)
+    const publicKey = await this.#keyOf(csrPem)
+    // It may have come meanwhile.
+    const revoked = this.#revocations.find(factsOfPeer(caller), this.#clock.now())
+    if (revoked !== undefined) throw new RingfenceError('IDENTITY', `${spiffeId}: ${revokedText(revoked.id)}`)
     const { ipAddresses, dnsNames, listenerIdentities } = agent
     const names = { ipAddresses, dnsNames, listenerIdentities }
     const leaf = await this.#ca.issue({ spiffeId, publicKey, ttlMs: this.#svidTtlMs, ...names })
@@ -140,7 +157,8 @@ export class Enrolment {
     if (exchanged === undefined || token === undefined) throw tooMuch()
     take(this.#ownBudget(key), this.#micros())
     take(this.#budgets.exchange, this.#micros())
-    const publicKey = await keyOfRequest(csr)
+    const publicKey = await this.#keyOf(csr)
+    refuseRevoked(identity, this.#revocations, this.#clock.now())
     const ttlMs = Math.min(lifeMs, this.#svidTtlMs, identity.expiresAtMs - this.#clock.now())
     if (ttlMs < exchangedMsMin) throw new LogInRefused('expired', 'the token is as good as over', { words: tokenOver })
     const leaf = await this.#ca.issue({ spiffeId, publicKey, ttlMs, exchanged })
@@ -158,6 +176,7 @@ export class Enrolment {
     if (pathSegmentsOf(spiffeId).slice(0, 2).join('/') === 'ringfence/control-plane') {
       throw new RingfenceError('USAGE', 'certificates of the control plane are not minted')
     }
+    this.#refuseOrder(spiffeId)
     checkAltNames(order, 'node')
     if (!(order.ttlMs >= 1_000 && order.ttlMs <= 365 * 24 * 60 * 60 * 1000)) {
       throw new RingfenceError('USAGE', 'a minted certificate lives for 1s to 365d')
@@ -178,6 +197,29 @@ export class Enrolment {
         throw new RingfenceError('USAGE', `${id} is the mesh's own and no identity for a listener`)
       }
     }
+  }
+
+  #isRevoked(spiffeId: string): boolean {
+    const id = parseSpiffeId(spiffeId)
+    return this.#revocations.find({ subject: id, person: personOf(id) }, this.#clock.now()) !== undefined
+  }
+
+  /** Of an operator, who may have forgotten. */
+  #refuseOrder(spiffeId: SpiffeId): void {
+    if (!this.#isRevoked(spiffeId)) return
+    throw new RingfenceError('USAGE', `${spiffeId} is revoked`, {
+      hint: 'ringfence identity revocations shows by whom and why; ringfence identity restore lets it in again',
+    })
+  }
+
+  /** @throws RingfenceError IDENTITY for one that is revoked, too */
+  async #keyOf(csrPem: string): Promise<CryptoKey> {
+    const publicKey = await keyOfRequest(csrPem)
+    const spki = Buffer.from(await crypto.subtle.exportKey('spki', publicKey))
+    const revoked = this.#revocations.findKey(createHash('sha256').update(spki).digest('hex'), this.#clock.now())
+    if (revoked !== undefined)
+      throw new RingfenceError('IDENTITY', `the key of the request: ${revokedText(revoked.id)}`)
+    return publicKey
   }
 
   #record(spiffeId: SpiffeId, leaf: IssuedLeaf, reason: Issuance['reason'], caller: string): IssuedCertificate {

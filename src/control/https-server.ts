@@ -11,7 +11,9 @@ import type { Clock } from '../base/clock.ts'
 import { contained, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { verifyPeer } from '../identity/certificate.ts'
+import { type VerifiedPeer, verifyPeer } from '../identity/certificate.ts'
+import { revokedText } from '../identity/revoked/revocation.ts'
+import { factsOfPeer, type Revocations } from '../identity/revoked/revocations.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Repeated } from '../telemetry/repeated.ts'
 import { logServerErrors } from '../telemetry/server-errors.ts'
@@ -38,6 +40,8 @@ export interface ServerIdentity {
 export interface HttpsServer {
   readonly port: number
   replaceIdentity(identity: ServerIdentity): void
+  /** Ends what is open of those who are thrown out. */
+  endRevoked(): void
   stop(): Promise<void>
 }
 
@@ -46,13 +50,14 @@ export interface HttpsOptions {
   readonly port: number
   readonly identity: ServerIdentity
   readonly trustDomain: string
+  readonly revocations: Revocations
   readonly clock: Clock
   readonly log: Logger
 }
 
 /** Takes connections; the routes are there once `serve` was called. */
 export async function startHttpsServer(options: HttpsOptions, routes: readonly Route[]): Promise<HttpsServer> {
-  const { clock, log, trustDomain } = options
+  const { clock, log, trustDomain, revocations } = options
   const server = fastify({
     https: {
       ...contextOf(options.identity),
@@ -87,13 +92,36 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
 
   /** Certificates that were issued to whoever is at the other end of a connection, where it was opened with an older one. */
   const renewed = new WeakMap<TLSSocket, Buffer>()
+  /** Whoever was let in by a connection that is open: by its certificate, and by one that it was issued since. */
+  const members = new Map<TLSSocket, readonly VerifiedPeer[]>()
+  const peersOf = (socket: TLSSocket, der: Buffer): readonly [VerifiedPeer, ...VerifiedPeer[]] => {
+    const later = renewed.get(socket)
+    const own = (): VerifiedPeer => verifyPeer(der, clock.now(), trustDomain)
+    if (later === undefined) return [own()]
+    const [before] = members.get(socket) ?? []
+    const now = verifyPeer(later, clock.now(), trustDomain)
+    return before === undefined ? [now] : [now, before]
+  }
+  const isRevoked = (peer: VerifiedPeer) => revocations.find(factsOfPeer(peer), clock.now())
   const callerOf = (request: FastifyRequest): Caller => {
     const socket = request.raw.socket as TLSSocket
     const certificate = socket.getPeerX509Certificate()
     if (!socket.authorized || certificate === undefined) return { kind: 'stranger', address: socket.remoteAddress }
+    const peers = peersOf(socket, certificate.raw)
+    for (const peer of peers) {
+      const by = isRevoked(peer)
+      if (by !== undefined) throw new RingfenceError('IDENTITY', `${peer.spiffeId}: ${revokedText(by.id)}`)
+    }
+    if (!members.has(socket)) {
+      socket.once(
+        'close',
+        contained(nothingEnds, 'the end of a member', () => members.delete(socket)),
+      )
+      members.set(socket, peers)
+    }
     return {
       kind: 'member',
-      peer: verifyPeer(renewed.get(socket) ?? certificate.raw, clock.now(), trustDomain),
+      peer: peers[0],
       address: socket.remoteAddress,
       renewed: (certificatePem) => renewed.set(socket, new X509Certificate(certificatePem).raw),
     }
@@ -120,6 +148,14 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
     replaceIdentity: (identity) => {
       https.setSecureContext(contextOf(identity))
       notAfterMs = identity.notAfterMs
+    },
+    endRevoked: () => {
+      for (const [socket, peers] of members) {
+        const last = renewed.get(socket)
+        const isOf = (peer: VerifiedPeer): boolean => isRevoked(peer) !== undefined
+        if (peers.some(isOf) || (last !== undefined && isOf(verifyPeer(last, clock.now(), trustDomain))))
+          socket.destroy()
+      }
     },
     stop: () => server.close(),
   }

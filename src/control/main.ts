@@ -10,6 +10,7 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { every, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
+import { Revocations } from '../identity/revoked/revocations.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
 import { callsOutside } from '../mesh/call-out.ts'
 import type { Observed } from '../mesh/observable.ts'
@@ -31,6 +32,7 @@ import { OwnCertificate } from './own-certificate.ts'
 import { Publisher } from './publisher.ts'
 import { RememberedRefusals } from './refused-log-ins.ts'
 import { Registry } from './registry.ts'
+import { meansSidecar, RevocationBook } from './revocation-book.ts'
 import type { Route } from './route.ts'
 import { controlRoutes } from './routes.ts'
 import type { ControlParts } from './services/parts.ts'
@@ -116,6 +118,10 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const publisher = new Publisher(log, options.kinds)
     const registry = new Registry(store, clock, log, publisher)
     const { policies } = registry
+    const book = new RevocationBook({ store, publisher, clock, log })
+    const revocations = book.current
+    const burntMs = book.sidecarRevokedMs
+    if (burntMs !== undefined) registry.burnMeshKeys(burntMs)
     const keySets = new KeySets({
       policy: publisher.value(pushedKinds.policy),
       published: publisher.value(pushedKinds.keySets),
@@ -125,7 +131,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       ...(options.fetchKeys === undefined ? {} : { fetch: options.fetchKeys }),
     })
     const txnKeys = new TxnKeys({ published: publisher.value(pushedKinds.txnKeys), clock, log, stateDir })
-    const enrolment = new Enrolment(ca, store, clock, svidTtlMs)
+    const enrolment = new Enrolment(ca, store, clock, svidTtlMs, revocations)
     if (options.policy !== undefined && options.policy.source !== policies.current.source) {
       await validatePolicy(options.policy.source, options.policy.fileName, trustDomain)
       const { revision } = policies.apply(options.policy.source, options.policy.fileName)
@@ -139,7 +145,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       enrolment,
       store,
       refusals: logInRefusals,
-      trust: () => ({ trustDomain, bundlePem: ca.bundlePem, providers: providers.current }),
+      trust: () => ({ trustDomain, bundlePem: ca.bundlePem, providers: providers.current, revocations }),
       wantKeys: () => keySets.want(providers.takeWanted()),
       clock,
       log,
@@ -166,6 +172,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       txnKeys,
       txnBudgets: new CallerBudgets(clock),
       providers,
+      revocations: book,
       publisher,
       store,
       clock,
@@ -187,7 +194,13 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     }
     const routes = [...controlRoutes(parts), ...(options.routes?.(parts) ?? [])]
     const identity = ownIdentity()
-    const server = await startHttpsServer({ address, port, identity, trustDomain, clock, log }, routes)
+    const server = await startHttpsServer({ address, port, identity, trustDomain, revocations, clock, log }, routes)
+    book.onAdded((added) => {
+      server.endRevoked()
+      const only = Revocations.of([added])
+      registry.throwOut((spiffeId) => only.find({ subject: spiffeId }, clock.now()) !== undefined)
+      if (meansSidecar(added)) registry.burnMeshKeys(clock.now())
+    })
     closers.push(() => server.stop())
     port = server.port
     const listen = hostPort(address, port)
@@ -195,6 +208,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const socket = await startSocketServer({ socketPath, clock, log }, routes)
     closers.push(() => socket.stop())
     const sweep = every(nothingEnds, 'the sweep of the registry', sweepIntervalMs, () => {
+      book.sweep()
       registry.sweep()
       refusals.gather()
       txnKeys.rotateIfDue()

@@ -1,7 +1,17 @@
 /** A store for tests, in memory. It outlives its `close`, so that a control plane can be started again on it. */
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import { type PolicySnapshot, policySnapshot } from '../mesh/pushed.ts'
-import type { AgentRow, Issuance, MeshKeyRow, Spent, SpentBounds, Store, TokenRow } from './store.ts'
+import type {
+  AgentRow,
+  Issuance,
+  MeshKeyRow,
+  RevocationEnd,
+  RevocationRow,
+  Spent,
+  SpentBounds,
+  Store,
+  TokenRow,
+} from './store.ts'
 
 export class MemoryStore implements Store {
   readonly #tokens = new Map<string, TokenRow>()
@@ -13,6 +23,8 @@ export class MemoryStore implements Store {
   readonly #gateways = new Map<string, readonly GatewayEndpoint[]>()
   #keys: readonly MeshKeyRow[] = []
   #epoch = 0
+  #revocations: RevocationRow[] = []
+  #lastRevocation = 0
 
   close(): void {}
 
@@ -63,6 +75,31 @@ export class MemoryStore implements Store {
   issuances(countMax: number): Issuance[] {
     const newestFirst = this.#issuances.toReversed().sort((a, b) => b.issuedAtMs - a.issuedAtMs)
     return newestFirst.slice(0, countMax)
+  }
+
+  addRevocation(revocation: Omit<RevocationRow, 'id' | 'ended'>): RevocationRow {
+    const row = { ...revocation, id: ++this.#lastRevocation, ended: undefined }
+    this.#revocations.push(row)
+    return row
+  }
+
+  endRevocation(id: number, end: RevocationEnd, keptCount: number): boolean {
+    const at = this.#revocations.findIndex((row) => row.id === id && row.ended === undefined)
+    const row = this.#revocations[at]
+    if (row === undefined) return false
+    this.#revocations[at] = { ...row, ended: end }
+    const kept = new Set(this.endedRevocations(keptCount))
+    this.#revocations = this.#revocations.filter((one) => one.ended === undefined || kept.has(one))
+    return true
+  }
+
+  revocations(): RevocationRow[] {
+    return this.#revocations.filter(({ ended }) => ended === undefined)
+  }
+
+  endedRevocations(countMax: number): RevocationRow[] {
+    const ended = this.#revocations.filter((row) => row.ended !== undefined)
+    return ended.sort((a, b) => b.ended!.atMs - a.ended!.atMs || b.id - a.id).slice(0, countMax)
   }
 
   policy(): PolicySnapshot {
@@ -119,6 +156,10 @@ export class MemoryStore implements Store {
     const keys = [{ ...key, id: Math.max(this.#keys[0]?.id ?? 0, this.#epoch) + 1 }, ...this.#keys]
     const kept = new Set(keys.filter(({ use }) => use === key.use).slice(0, keptCount))
     this.#keys = keys.filter((one) => one.use !== key.use || kept.has(one))
+  }
+
+  removeMeshKey(id: number): void {
+    this.#keys = this.#keys.filter((one) => one.id !== id)
   }
 }
 

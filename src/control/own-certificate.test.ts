@@ -7,6 +7,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import { pino } from 'pino'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { Revocations } from '../identity/revoked/revocations.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { CertificateAuthority } from './ca.ts'
 import { startHttpsServer } from './https-server.ts'
@@ -75,7 +76,15 @@ describe('the own certificate of the control plane', () => {
         return { keyPem, certificatePem, bundlePem: ca.bundlePem, notAfterMs }
       }
       const server = await startHttpsServer(
-        { address: '127.0.0.1', port: 0, identity: await identity(), trustDomain, clock, log },
+        {
+          address: '127.0.0.1',
+          port: 0,
+          identity: await identity(),
+          trustDomain,
+          revocations: Revocations.none,
+          clock,
+          log,
+        },
         [],
       )
       const served = (): Promise<string> =>

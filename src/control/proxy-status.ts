@@ -16,6 +16,10 @@ export const proxyStatus = z.object({
   policyDigest: z.string().optional(),
   /** Of the newest policy that it was given; 0 where it is not said. */
   policyEpoch: z.int().optional(),
+  /** It has the revocations in force; absent of one that does not say. */
+  revocationsInForce: z.boolean().optional(),
+  /** The revocation that throws it out. */
+  revoked: z.int().optional(),
   /** Why it does not run what was pushed last, where it said so. */
   policyFault: z.string().optional(),
   certificateNotAfterMs: z.number().optional(),

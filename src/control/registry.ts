@@ -7,6 +7,7 @@ import { RingfenceError } from '../base/errors.ts'
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
 import type { DroppedPart, ReadReport } from '../mesh/report.ts'
+import { revocationsAsOf } from '../mesh/revocations.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { LiveGateways } from './live-gateways.ts'
 import { LiveSidecars } from './live-sidecars.ts'
@@ -153,6 +154,20 @@ export class Registry {
     return one.spiffeId
   }
 
+  /** A sidecar that knew the mesh keys is thrown out; keys that were made later stay. */
+  burnMeshKeys(atMs: number): void {
+    if (this.#keys.burn(atMs)) this.#publishKeys()
+  }
+
+  /** Those that are meant stand in no list any more. */
+  throwOut(isRevoked: (spiffeId: string) => boolean): void {
+    for (const spiffeId of [...this.#proxies.keys()].filter(isRevoked)) this.#proxies.delete(spiffeId)
+    for (const spiffeId of this.#sidecars.spiffeIds.filter(isRevoked))
+      if (this.#sidecars.remove(spiffeId)) this.#publishSidecars()
+    for (const spiffeId of this.#gateways.spiffeIds.filter(isRevoked))
+      if (this.#gateways.remove(spiffeId)) this.#publishGateways()
+  }
+
   traffic(windowSeconds: number): TrafficLine[] {
     return this.#traffic.lines(this.#clock.now(), windowSeconds)
   }
@@ -176,6 +191,12 @@ export class Registry {
       policyRevision: report.policyRevision,
       policyDigest: report.policyDigest,
       ...(report.policyEpoch === undefined ? {} : { policyEpoch: report.policyEpoch }),
+      ...(connected && report.revocationsDigest !== undefined
+        ? {
+            revocationsInForce:
+              report.revocationsDigest === this.#publisher.value(revocationsAsOf).current.revocationsDigest,
+          }
+        : {}),
       ...(connected && report.policyFault !== undefined ? { policyFault: report.policyFault } : {}),
       certificateNotAfterMs,
       connections: report.connections ?? 0,

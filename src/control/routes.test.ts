@@ -64,6 +64,12 @@ const expected: Record<string, Expectation> = {
   'PUT /v1/policy': { may: administrators, body: () => ({ source: 'one', fileName: 'p.yaml' }) },
   'GET /v1/status': { may: administrators },
   'POST /v1/proxies/remove': { may: administrators, body: () => ({ name: 'none' }), refused: { socket: 400 } },
+  'POST /v1/revocations': {
+    may: administrators,
+    body: () => ({ kind: 'person', value: 'corp/alice', reason: 'a test' }),
+  },
+  'POST /v1/revocations/restore': { may: administrators, body: () => ({ id: 9 }), refused: { socket: 400 } },
+  'GET /v1/revocations': { may: administrators },
   'GET /v1/traffic': { may: administrators },
   'GET /v1/refusals': { may: administrators, refused: { socket: 400 } },
 }

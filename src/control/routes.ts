@@ -15,6 +15,7 @@ import * as certificates from './services/certificates.ts'
 import type { ControlParts } from './services/parts.ts'
 import * as policy from './services/policy.ts'
 import * as proxies from './services/proxies.ts'
+import * as revocations from './services/revocations.ts'
 import * as transactions from './services/transaction-tokens.ts'
 
 const nothing = z.unknown()
@@ -141,6 +142,30 @@ export function controlRoutes(parts: ControlParts): Route[] {
       input: proxies.removeOrder,
       output: proxies.removedProxy,
       service: (caller, order) => proxies.removeProxy(parts, caller, order),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/revocations',
+      who: administrator,
+      input: revocations.revokeOrder,
+      output: revocations.revokedAnswer,
+      service: (caller, order) => revocations.revoke(parts, caller, order),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/revocations/restore',
+      who: administrator,
+      input: revocations.restoreOrder,
+      output: revocations.restoredAnswer,
+      service: (caller, order) => revocations.restore(parts, caller, order),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/revocations',
+      who: administrator,
+      input: revocations.revocationsQuery,
+      output: revocations.revocationsAnswer,
+      service: (caller, query) => revocations.listed(parts, caller, query),
     }),
     route({
       method: 'GET',

@@ -29,6 +29,11 @@ export const migrations = [
    CREATE INDEX spent_by_owner ON spent (owner);`,
   `CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, begun_ms INTEGER NOT NULL) STRICT;
    ALTER TABLE policy_revisions ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;`,
+  `CREATE TABLE revocations (
+     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, value TEXT NOT NULL, provider TEXT, reason TEXT NOT NULL,
+     by TEXT NOT NULL, created_ms INTEGER NOT NULL, until_ms INTEGER,
+     ended_ms INTEGER, ended_by TEXT, ended_reason TEXT) STRICT;
+   CREATE INDEX revocations_by_end ON revocations (ended_ms);`,
 ]
 
 /** Damaged, or newer than this program: it is refused, rather than begun anew. @throws RingfenceError CONFIG */

@@ -1,11 +1,23 @@
 /** The control plane's store in SQLite (WAL, every write flushed). */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { RevokedKind } from '../identity/revoked/revocation.ts'
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
 import { type PolicySnapshot, policySnapshot } from '../mesh/pushed.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import { openDatabase } from './sqlite-schema.ts'
-import type { AgentRow, AltNames, Issuance, MeshKeyRow, Spent, SpentBounds, Store, TokenRow } from './store.ts'
+import type {
+  AgentRow,
+  AltNames,
+  Issuance,
+  MeshKeyRow,
+  RevocationEnd,
+  RevocationRow,
+  Spent,
+  SpentBounds,
+  Store,
+  TokenRow,
+} from './store.ts'
 
 /** What counts once lives no longer: pre-signed requests of AWS. */
 const spentLifeMsMax = 15 * 60 * 1000
@@ -115,6 +127,46 @@ export class SqliteStore implements Store {
     }))
   }
 
+  addRevocation(revocation: Omit<RevocationRow, 'id' | 'ended'>): RevocationRow {
+    const { kind, value, provider, reason, by, createdAtMs, untilMs } = revocation
+    const { lastInsertRowid } = this.#run(
+      'INSERT INTO revocations (kind, value, provider, reason, by, created_ms, until_ms) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      kind,
+      value,
+      provider ?? null,
+      reason,
+      by,
+      Math.round(createdAtMs),
+      untilMs === undefined ? null : Math.round(untilMs),
+    )
+    return { ...revocation, id: Number(lastInsertRowid), ended: undefined }
+  }
+
+  endRevocation(id: number, { atMs, by, reason }: RevocationEnd, keptCount: number): boolean {
+    const { changes } = this.#run(
+      'UPDATE revocations SET ended_ms = ?, ended_by = ?, ended_reason = ? WHERE id = ? AND ended_ms IS NULL',
+      Math.round(atMs),
+      by,
+      reason,
+      id,
+    )
+    this.#run(
+      `DELETE FROM revocations WHERE ended_ms IS NOT NULL
+         AND id NOT IN (SELECT id FROM revocations WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT ?)`,
+      keptCount,
+    )
+    return changes === 1
+  }
+
+  revocations(): RevocationRow[] {
+    return this.#statement('SELECT * FROM revocations WHERE ended_ms IS NULL ORDER BY id').all().map(revocationOf)
+  }
+
+  endedRevocations(countMax: number): RevocationRow[] {
+    const sql = 'SELECT * FROM revocations WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT ?'
+    return this.#statement(sql).all(countMax).map(revocationOf)
+  }
+
   policy(): PolicySnapshot {
     const row = this.#statement(
       'SELECT revision, source, epoch FROM policy_revisions ORDER BY revision DESC LIMIT 1',
@@ -212,6 +264,10 @@ export class SqliteStore implements Store {
     )
   }
 
+  removeMeshKey(id: number): void {
+    this.#run('DELETE FROM mesh_keys WHERE id = ?', id)
+  }
+
   #statement(sql: string): StatementSync {
     let statement = this.#statements.get(sql)
     if (statement === undefined) {
@@ -221,7 +277,10 @@ export class SqliteStore implements Store {
     return statement
   }
 
-  #run(sql: string, ...values: (string | number | Uint8Array)[]): { changes: number | bigint } {
+  #run(
+    sql: string,
+    ...values: (string | number | Uint8Array | null)[]
+  ): { changes: number | bigint; lastInsertRowid: number | bigint } {
     return this.#statement(sql).run(...values)
   }
 }
@@ -232,6 +291,23 @@ function agentOf(row: Record<string, unknown>): AgentRow {
     role: row.role as AgentRole,
     name: String(row.name),
     ...altNamesOf(row.alt_names),
+  }
+}
+
+function revocationOf(row: Record<string, unknown>): RevocationRow {
+  return {
+    id: Number(row.id),
+    kind: row.kind as RevokedKind,
+    value: String(row.value),
+    ...(row.provider === null ? {} : { provider: String(row.provider) }),
+    reason: String(row.reason),
+    by: String(row.by),
+    createdAtMs: Number(row.created_ms),
+    untilMs: row.until_ms === null ? undefined : Number(row.until_ms),
+    ended:
+      row.ended_ms === null
+        ? undefined
+        : { atMs: Number(row.ended_ms), by: String(row.ended_by), reason: String(row.ended_reason) },
   }
 }
 

@@ -1,10 +1,11 @@
 /**
- * What the control plane must not forget: join tokens as hashes, who enrolled, what was issued, policy revisions, mesh keys, and where the
- * proxies were last. `store.test.ts` holds each store to what this file says.
+ * What the control plane must not forget: join tokens as hashes, who enrolled, what was issued, who was thrown out, policy revisions, mesh
+ * keys, and where the proxies were last. `store.test.ts` holds each store to what this file says.
  *
  * The rule one must not break: a call that returns is on stable storage, and nothing comes between what it reads and what it writes. That
  * is why calls are synchronous: no token is spent twice and no revision is given twice, without locks in the services above.
  */
+import type { Revoked } from '../identity/revoked/revocation.ts'
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
@@ -61,6 +62,24 @@ export interface MeshKeyRow {
   readonly fromMs: number
 }
 
+export interface RevocationRow extends Revoked {
+  readonly id: number
+  readonly reason: string
+  /** Who did it, as they say. */
+  readonly by: string
+  readonly createdAtMs: number
+  /** It ends by itself then. */
+  readonly untilMs: number | undefined
+  /** Undefined while it is in force. */
+  readonly ended: RevocationEnd | undefined
+}
+
+export interface RevocationEnd {
+  readonly atMs: number
+  readonly by: string
+  readonly reason: string
+}
+
 export interface Store {
   close(): void
 
@@ -86,6 +105,15 @@ export interface Store {
   addIssuance(issuance: Issuance): void
   /** Newest first. */
   issuances(countMax: number): Issuance[]
+
+  /** Its id is greater than every id before. */
+  addRevocation(revocation: Omit<RevocationRow, 'id' | 'ended'>): RevocationRow
+  /** True where it was in force. Of those that have ended the `keptCount` newest are remembered. */
+  endRevocation(id: number, end: RevocationEnd, keptCount: number): boolean
+  /** Those that have not been ended, by id. */
+  revocations(): RevocationRow[]
+  /** Newest end first. */
+  endedRevocations(countMax: number): RevocationRow[]
 
   /** The revision in force; 0 with an empty source while there is none. */
   policy(): PolicySnapshot
@@ -114,4 +142,5 @@ export interface Store {
   meshKeys(): MeshKeyRow[]
   /** Its id is greater than every id before, also than those that a restored state has forgotten; all but the newest `keptCount` of its use are forgotten. */
   addMeshKey(key: Omit<MeshKeyRow, 'id'>, keptCount: number): void
+  removeMeshKey(id: number): void
 }

@@ -17,6 +17,7 @@ import { evidenceOfPassword, proofs } from '../identity/proofs/index.ts'
 import type { Evidence } from '../identity/proofs/proof.ts'
 import { shownBy } from '../identity/proofs/registry.ts'
 import { type KeySet, ProvidersInForce } from '../identity/providers/in-force.ts'
+import { Revocations } from '../identity/revoked/revocations.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
 import { parseJson } from '../mesh/answer.ts'
 import { credentialsOf, makeKey } from '../mesh/credentials.ts'
@@ -231,7 +232,7 @@ async function identityBy(mesh: Mesh, evidence: Evidence, source = policy): Prom
   providers.setDocuments(loadProviders(source))
   providers.setKeySets(mesh.control.value(pushedKinds.keySets).current as readonly KeySet[])
   const { bundlePem } = await mesh.admin.bundle()
-  const trust = { trustDomain: 'demo.local', bundlePem, providers: providers.current }
+  const trust = { trustDomain: 'demo.local', bundlePem, providers: providers.current, revocations: Revocations.none }
   return proofs.verify(evidence, {
     nowMs: Date.now(),
     trust,

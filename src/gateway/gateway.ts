@@ -17,11 +17,13 @@ import { limits } from '../base/limits.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
+import type { Revocation } from '../identity/revoked/revocation.ts'
 import { callsOutside } from '../mesh/call-out.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { type PolicySnapshot, pushedKinds } from '../mesh/pushed.ts'
+import { RevocationsFeed, reportedRevocations } from '../mesh/revocations.ts'
 import { loadProviders } from '../policy/providers.ts'
 import { loadRouting } from '../policy/routing.ts'
 import type { Accepted } from '../session/arrivals.ts'
@@ -31,6 +33,7 @@ import { type DoorBounds, Doors } from '../session/doors.ts'
 import { Listener } from '../session/listener.ts'
 import { LogInRefusals } from '../session/refusals.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
+import { throwOut } from '../session/thrown-out.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { wakeOptimiser } from '../telemetry/optimiser.ts'
@@ -72,6 +75,7 @@ export class Gateway {
   readonly #hedgeClock = new HedgeClock(() => performance.now())
   readonly #gateways: GatewayList
   readonly #providers: ProvidersInForce
+  readonly #revoked: RevocationsFeed
   readonly #listeners: Listener[] = []
   readonly #doors: Doors
   readonly #refusals: LogInRefusals
@@ -90,6 +94,10 @@ export class Gateway {
     this.#options = options
     this.#providers = new ProvidersInForce(new Outside(options.outside ?? callsOutside(options.config.kubernetes)))
     const { config, feed, log } = options
+    this.#revoked = new RevocationsFeed(
+      (kind) => feed.value(kind),
+      (added) => this.#throwOut(added),
+    )
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
     this.#refusals = new LogInRefusals(log, Date.now)
@@ -98,6 +106,7 @@ export class Gateway {
       log,
       credentials: feed.credentials.current,
       locality: config.locality,
+      revocations: this.#revoked.current,
     })
     const { spiffeId } = feed.credentials.current
     this.#gateways = new GatewayList(config.advertise, spiffeId, new Localities(config.locality))
@@ -152,7 +161,7 @@ export class Gateway {
       const listener = new Listener({
         config: listenerConfig,
         credentials: feed.credentials.current,
-        trust: () => trustOf(feed.credentials.current, this.#providers.current),
+        trust: () => trustOf(feed.credentials.current, this.#providers.current, this.#revoked.current),
         protocols: [],
         reusePort: true,
         doors: this.#doors,
@@ -179,6 +188,7 @@ export class Gateway {
     const leaves = this.#gateways.leave()
     if (leaves) await this.#emptied(Math.min(leaveMs, graceMs))
     for (const off of this.#unsubscribe) off()
+    this.#revoked.stop()
     await this.#left(endMs - performance.now(), (connection) => leaves && this.#gateways.isRegistered(connection))
     this.#gateways.left()
     // Each of them hears it, some turns later where there are thousands.
@@ -217,6 +227,11 @@ export class Gateway {
     this.#links.setEndpoints(sidecars)
   }
 
+  /** Clients, and sidecars. */
+  #throwOut(added: readonly Revocation[]): void {
+    throwOut([...this.#links.all, ...this.#connections], added, Date.now())
+  }
+
   /** Resolves when no client is left, or after `ms`. */
   async #emptied(ms: number): Promise<void> {
     const until = Date.now() + ms
@@ -247,6 +262,7 @@ export class Gateway {
       ...(this.#serves ? { advertise, ...locality } : {}),
       policyRevision: this.#options.feed.value(pushedKinds.policy).current.revision,
       policyDigest: this.#policyDigest,
+      ...reportedRevocations(this.#options.feed.value(pushedKinds.revocationsAsOf).current),
       connections: this.#connections.size,
       sessions: this.#sessions.size,
       upstreamConnections: this.#links.usable.length,

@@ -15,6 +15,8 @@ import { transportLine, transportWords } from '../base/transport-fault.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { headerOpcode, headerStream, headerVersion } from '../cql/protocol.ts'
+import { type Revocation, revokedText } from '../identity/revoked/revocation.ts'
+import type { CallerFacts, Revocations } from '../identity/revoked/revocations.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { FairSender, SessionQueue } from '../link/fair-sender.ts'
 import { Pieces } from '../link/pieces.ts'
@@ -36,6 +38,7 @@ import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import { cqlFault } from '../session/fault.ts'
 import { Outbox } from '../session/outbox.ts'
 import { connectToPeer } from '../session/peer-socket.ts'
+import type { Revocable } from '../session/thrown-out.ts'
 import type { Turn } from '../session/turn.ts'
 import { LinkQuestions } from './link-questions.ts'
 import { verifySidecar } from './verify-sidecar.ts'
@@ -60,6 +63,7 @@ export interface GatewayLinkOptions {
   readonly sidecarIndex: number
   readonly credentials: Credentials
   readonly turn: Turn
+  readonly revocations: Revocations
   readonly onHello: (link: GatewayLink) => void
   readonly onClosed: (link: GatewayLink, reason: string) => void
 }
@@ -72,7 +76,7 @@ const unsaid: Close = { code: 'LINK', message: 'the sidecar ended the session' }
 
 let lastSerial = 0
 
-export class GatewayLink implements Owner {
+export class GatewayLink implements Owner, Revocable {
   readonly endpoint: SidecarEndpoint
   readonly credentials: Credentials
   /** No other link of this process has it, before or after. */
@@ -102,6 +106,7 @@ export class GatewayLink implements Owner {
   #pingsMissed = 0
   #ping: NodeJS.Timeout | undefined
   #peerNotAfterMs = 0
+  #peer: CallerFacts | undefined
 
   private constructor(options: GatewayLinkOptions) {
     const { address, port } = options.endpoint
@@ -220,6 +225,15 @@ export class GatewayLink implements Owner {
     if (this.#users.size === 0) this.destroy('recycled')
   }
 
+  /** The sidecar, when it is known who it is. */
+  get revocable(): CallerFacts | undefined {
+    return this.#peer
+  }
+
+  throwOut(by: Revocation): void {
+    this.destroy(`the sidecar is thrown out: ${revokedText(by.id)}`)
+  }
+
   /** Part of `Owner`. */
   onFault(): void {
     this.destroy('a fault of our own')
@@ -231,7 +245,8 @@ export class GatewayLink implements Owner {
   }
 
   #verify(): void {
-    const { notAfterMs, protocol } = verifySidecar(this.#socket, this.#options)
+    const { peer, notAfterMs, protocol } = verifySidecar(this.#socket, this.#options)
+    this.#peer = peer
     this.#peerNotAfterMs = notAfterMs
     if (protocol !== linkProtocol) return
     this.#inPieces = true

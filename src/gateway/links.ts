@@ -2,6 +2,7 @@
  * The gateway's links: one to each live sidecar, opened again when lost, replaced before a certificate ends.
  */
 import { after, containOwnFault, type Owner, unawaited } from '../base/contained.ts'
+import type { Revocations } from '../identity/revoked/revocations.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { Turn } from '../session/turn.ts'
@@ -30,6 +31,7 @@ export interface MeshLinksOptions {
   readonly log: Logger
   readonly credentials: Credentials
   readonly locality: Locality
+  readonly revocations: Revocations
 }
 
 export class MeshLinks {
@@ -101,6 +103,10 @@ export class MeshLinks {
     for (const upkeep of this.#upkeep.values()) this.#start(upkeep)
   }
 
+  get all(): Iterable<GatewayLink> {
+    return this.#all
+  }
+
   get usable(): readonly GatewayLink[] {
     return [...this.#all].filter((link) => link.usable)
   }
@@ -162,6 +168,7 @@ export class MeshLinks {
         sidecarIndex: sidecar.index,
         credentials,
         turn: this.#options.turn,
+        revocations: this.#options.revocations,
         onHello: (greeted) => this.#greeted(sidecar, greeted),
         onClosed: (closed, reason) => this.#closed(upkeep, closed, reason),
       })

@@ -10,6 +10,7 @@ import { readLeaf } from '../identity/certificate.ts'
 import type { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import { followedProviders } from '../mesh/providers.ts'
+import { RevocationsFeed } from '../mesh/revocations.ts'
 import { madeTxnToken, txnTokensPath } from '../mesh/transaction-tokens.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
@@ -73,7 +74,8 @@ async function openHttp(config: HttpConfig, providers: ProvidersInForce, agent: 
   const trustDomain = trustDomainOf(agent.credentials.current.spiffeId)
   // What only this needs, such as OpenID Connect, is loaded with it.
   const { HttpDoor: Door } = await import('./http/door.ts')
-  const door = new Door({ config, providers, trustDomain, ask, log })
+  const { current: revocations } = new RevocationsFeed((kind) => agent.value(kind))
+  const door = new Door({ config, providers, revocations, trustDomain, ask, log })
   await door.start()
   return door
 }

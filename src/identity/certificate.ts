@@ -1,10 +1,12 @@
 /**
  * Reads an X.509-SVID out of its DER (spiffe/spiffe standards/X509-SVID.md §2–§5, RFC 5280 §4). Node's printed subjectAltName is never looked at (CVE-2021-44531, CVE-2021-44532).
  */
+import { hash } from 'node:crypto'
 import { RingfenceError } from '../base/errors.ts'
 import { bitStringBits, booleanValue, type DerElement, DerReader, derFault, objectIdText, tag, timeMs } from './der.ts'
 import { type Exchanged, exchangedOid, readExchanged } from './exchanged.ts'
 import { parseSpiffeId, type SpiffeId, trustDomainOf } from './spiffe.ts'
+import type { ShownCertificate } from './verified.ts'
 
 declare const verified: unique symbol
 
@@ -15,6 +17,7 @@ export interface VerifiedPeer {
   readonly notAfterMs: number
   /** Of its certificate, in hexadecimal, as X509Certificate.serialNumber gives it. */
   readonly serial: string
+  readonly certificate: ShownCertificate
   /** Where it got the certificate for a token. */
   readonly exchanged: Exchanged | undefined
   readonly [verified]: true
@@ -25,6 +28,8 @@ export interface Leaf {
   readonly notBeforeMs: number
   readonly notAfterMs: number
   readonly serial: string
+  /** SubjectPublicKeyInfo, DER. */
+  readonly publicKeyDer: Buffer
   /** Bits of KeyUsage (RFC 5280 §4.2.1.3): 0 is digitalSignature. */
   readonly keyUsage: ReadonlySet<number>
   /** Object identifiers; empty where the extension is absent. */
@@ -83,13 +88,18 @@ const uriName = 0x86
  * @throws RingfenceError IDENTITY
  */
 export function verifyPeer(certDer: Buffer, nowMs: number, trustDomain: string): VerifiedPeer {
-  const { spiffeId, notBeforeMs, notAfterMs, serial, exchanged } = readLeaf(certDer)
+  const leaf = readLeaf(certDer)
+  const { spiffeId, notBeforeMs, notAfterMs, serial, exchanged } = leaf
   if (nowMs < notBeforeMs) throw new RingfenceError('IDENTITY', `certificate of ${spiffeId} is not valid yet`)
   if (nowMs > notAfterMs) throw new RingfenceError('IDENTITY', `certificate of ${spiffeId} has expired`)
   if (trustDomainOf(spiffeId) !== trustDomain) {
     throw new RingfenceError('IDENTITY', `${spiffeId} is not of the trust domain ${trustDomain}`)
   }
-  return { spiffeId, notAfterMs, serial, exchanged } as VerifiedPeer
+  return { spiffeId, notAfterMs, serial, exchanged, certificate: shownOf(certDer, leaf) } as VerifiedPeer
+}
+
+function shownOf(der: Buffer, { serial, publicKeyDer }: Leaf): ShownCertificate {
+  return { serial, fingerprint: hash('sha256', der, 'hex'), key: hash('sha256', publicKeyDer, 'hex') }
 }
 
 /**
@@ -118,7 +128,8 @@ export function readLeaf(der: Buffer): Leaf {
   const notAfterMs = timeMs(validity.next())
   validity.end('the validity')
   const subject = tbs.expect(tag.sequence, 'the subject')
-  checkPublicKey(tbs.enter(tag.sequence, 'the public key'))
+  const publicKey = tbs.expect(tag.sequence, 'the public key')
+  checkPublicKey(new DerReader(publicKey.content))
   tbs.optional(0x81)
   tbs.optional(0x82)
   const extensions = readExtensions(tbs.enter(0xa3, 'the extensions'))
@@ -140,6 +151,7 @@ export function readLeaf(der: Buffer): Leaf {
     notBeforeMs,
     notAfterMs,
     serial,
+    publicKeyDer: publicKey.whole,
     keyUsage,
     extKeyUsage,
     listenerIdentities,

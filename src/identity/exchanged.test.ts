@@ -4,7 +4,7 @@ import { limits } from '../base/limits.ts'
 import { exchangedOf, readExchanged } from './exchanged.ts'
 import type { VerifiedIdentity } from './verified.ts'
 
-const token = { provider: 'corp', issuer: 'https://login.example.com', id: 'j1', hash: '0f'.repeat(32) }
+const token = { provider: 'corp', issuer: 'https://login.example.com', id: 'j1', hash: '0f'.repeat(32), key: 'k1' }
 const full = {
   person: 'corp/alice',
   groups: ['corp/analysts', 'corp/on"call', 'corp/Ä\u{1f600}'],

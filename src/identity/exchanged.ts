@@ -31,6 +31,7 @@ const schema = z.strictObject({
     issuer: text.optional(),
     id: text.optional(),
     hash: z.string().regex(/^[0-9a-f]{64}$/),
+    key: text.optional(),
   }),
 })
 
@@ -43,8 +44,8 @@ export interface Exchanged extends Pick<VerifiedIdentity, 'person' | 'groups' | 
 /** Undefined for who showed no token, and where it is too much for a certificate. */
 export function exchangedOf({ person, groups, role, claims, methods, token }: VerifiedIdentity): Buffer | undefined {
   if (token === undefined) return undefined
-  const { provider, issuer, id, hash } = token
-  const said: Exchanged = { person, groups, role, claims, methods, token: { provider, issuer, id, hash } }
+  const { provider, issuer, id, hash, key } = token
+  const said: Exchanged = { person, groups, role, claims, methods, token: { provider, issuer, id, hash, key } }
   const value = utf8String(Buffer.from(JSON.stringify(said)))
   try {
     // Nothing may be lost on the way: what cannot be read as it was said (nested too deep, for one) is too much as well.
@@ -63,8 +64,8 @@ export function readExchanged(value: Buffer): Exchanged {
   const parsed = schema.safeParse(read)
   if (!parsed.success) throw new RingfenceError('IDENTITY', 'certificate says of a token what is not understood here')
   const { person, groups, role, claims, methods, token } = parsed.data
-  const { provider, issuer, id, hash } = token
-  return { person, groups, role, claims, methods, token: { provider, issuer, id, hash } }
+  const { provider, issuer, id, hash, key } = token
+  return { person, groups, role, claims, methods, token: { provider, issuer, id, hash, key } }
 }
 
 /** In DER; undefined where it is longer than its length can say in two bytes. */

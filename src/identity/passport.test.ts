@@ -20,6 +20,7 @@ import {
 } from './passport.ts'
 import type { Evidence } from './proofs/proof.ts'
 import { Providers } from './providers/in-force.ts'
+import { Revocations } from './revoked/revocations.ts'
 import { parseSpiffeId, type SpiffeId } from './spiffe.ts'
 
 const clock = new ManualClock(Date.UTC(2026, 0, 15, 12))
@@ -67,7 +68,12 @@ function requestOf(change: Partial<PassportRequest> = {}): PassportRequest {
 function checkOf(change: Partial<PassportCheck> = {}): PassportCheck {
   return {
     gatewayLeafDer: gateway.leafDer,
-    trust: { trustDomain: 'demo.local', bundlePem: ca.bundlePem, providers: Providers.none },
+    trust: {
+      trustDomain: 'demo.local',
+      bundlePem: ca.bundlePem,
+      providers: Providers.none,
+      revocations: Revocations.none,
+    },
     nowMs,
     audience: sidecar,
     ...change,

@@ -34,6 +34,7 @@ export const refusalClasses = {
   account: 'permanent',
   'not-supported': 'permanent',
   certificate: 'permanent',
+  revoked: 'permanent',
   other: 'permanent',
 } as const satisfies Record<string, RefusalClass>
 

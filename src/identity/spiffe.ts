@@ -130,9 +130,16 @@ export function parseSpiffePattern(text: string): string {
  * `spiffe://d/ns/a/b/c`, never `spiffe://d/ns/a` or `spiffe://d/ns/ab/c`; a `*` before the last takes exactly one segment.
  */
 export function matchesSpiffePattern(pattern: string, id: SpiffeId): boolean {
-  if (!pattern.includes('*')) return pattern === id
-  const wanted = pattern.split('/')
-  const given = id.split('/')
+  return pattern.includes('*') ? matchesSegments(segmentsOf(pattern), segmentsOf(id)) : pattern === id
+}
+
+/** Of an id or a pattern, in the form that `matchesSegments` takes. */
+export function segmentsOf(text: string): readonly string[] {
+  return text.split('/')
+}
+
+/** As `matchesSpiffePattern`, where one is compared with many. */
+export function matchesSegments(wanted: readonly string[], given: readonly string[]): boolean {
   const last = wanted.length - 1
   for (let i = 0; i < last; i++) {
     const want = wanted[i]

@@ -23,6 +23,18 @@ export interface ShownToken {
   readonly id: string | undefined
   /** SHA-256 in hexadecimal. */
   readonly hash: string
+  /** `kid` of the issuer's key that signed it, where it has one. */
+  readonly key?: string | undefined
+}
+
+/** By what a certificate may be known that is revoked. */
+export interface ShownCertificate {
+  /** In hexadecimal, as X509Certificate.serialNumber gives it. */
+  readonly serial: string
+  /** SHA-256 of its DER, in hexadecimal. */
+  readonly fingerprint: string
+  /** SHA-256 of its SubjectPublicKeyInfo in DER, in hexadecimal. */
+  readonly key: string
 }
 
 /**
@@ -51,6 +63,8 @@ class Verified {
   readonly evidenceHash: string
   /** Where a token was shown. */
   readonly token: ShownToken | undefined
+  /** Where a certificate was shown. */
+  readonly certificate: ShownCertificate | undefined
   /** The gateway that showed the evidence, where the caller came through one. */
   readonly gateway: SpiffeId | undefined
   /** See `identityKey`. */
@@ -67,6 +81,7 @@ class Verified {
     this.expiresAtMs = fields.expiresAtMs
     this.evidenceHash = fields.evidenceHash
     this.token = fields.token
+    this.certificate = fields.certificate
     this.gateway = fields.gateway
     this.key = fields.key
   }
@@ -79,7 +94,10 @@ class Verified {
 }
 
 export type VerifiedIdentity = Verified
-export type VerifiedFields = WhoOne & Pick<Verified, 'expiresAtMs' | 'evidenceHash' | 'token' | 'gateway' | 'key'>
+export type VerifiedFields = WhoOne &
+  Pick<Verified, 'expiresAtMs' | 'evidenceHash' | 'token' | 'gateway' | 'key'> & {
+    readonly certificate?: ShownCertificate | undefined
+  }
 
 /** For `proofs/registry.ts` only; a test looks. */
 export function verifiedIdentity(fields: VerifiedFields): VerifiedIdentity {

@@ -43,6 +43,11 @@ export const proxyReport = z.object({
     .optional(),
   /** Of the newest policy that it was given. */
   policyEpoch: z.int().min(0).max(epochMax).optional(),
+  /** Of the revocations that every worker has, see `RevocationsAsOf`. */
+  revocationsDigest: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
   /** Why the revision that was pushed last is not in force. */
   policyFault: z.string().max(policyFaultMax).optional(),
   connections: z.int().nonnegative(),
@@ -77,6 +82,7 @@ export interface ProxyReport extends RefusedPart {
   /** SHA-256 of the text that is in force in every worker; where workers differ, or there is none yet, it is not said. */
   readonly policyDigest?: string | undefined
   readonly policyEpoch?: number | undefined
+  readonly revocationsDigest?: string | undefined
   readonly policyFault?: string | undefined
   readonly connections: number
   readonly sessions: number

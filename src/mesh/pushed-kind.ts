@@ -25,10 +25,10 @@ export interface PushedKind<T> {
   /** The control plane sends it to these only, and the agents of others refuse it. */
   readonly roles: readonly AgentRole[]
   /**
-   * What a proxy keeps through a restart. `cache`: with the policy, under a checksum. `secret`: apart, readable by its owner only, and
-   * never logged.
+   * What a proxy keeps through a restart. `cache`: with the policy, under a checksum. `own`: the same, in a file of its own. `secret`: apart,
+   * readable by its owner only, and never logged.
    */
-  readonly kept: 'cache' | 'secret' | 'no'
+  readonly kept: 'cache' | 'own' | 'secret' | 'no'
   /** A proxy that has none on disk waits for its first, five seconds at most, before it serves. */
   readonly awaited: boolean
   /** Before the first was received. */

@@ -5,6 +5,7 @@ import { allPushedKinds, policySnapshot, pushedKinds } from './pushed.ts'
 import { type PushedKind, pushedList } from './pushed-kind.ts'
 import { PushedValues } from './pushed-values.ts'
 import { variantsOf } from './report.fixture.ts'
+import { revocationKinds } from './revocations.ts'
 import { lineOf } from './watch.ts'
 
 const log = { error: (): void => {} }
@@ -21,6 +22,21 @@ const example = <T>(kind: PushedKind<T>, value: T, line: string): Example<unknow
 
 /** As proxies and control planes of before write and read them. */
 const examples = [
+  ...revocationKinds.map((kind) =>
+    example(
+      kind,
+      [
+        { id: 7, kind: 'person', value: 'corp/alice', untilMs: 5 },
+        { id: 71, kind: 'issuer-key', value: 'k1', provider: 'corp' },
+      ],
+      `{"kind":"${kind.name}","${kind.name}":[{"id":7,"kind":"person","value":"corp/alice","untilMs":5},{"id":71,"kind":"issuer-key","value":"k1","provider":"corp"}]}`,
+    ),
+  ),
+  example(
+    pushedKinds.revocationsAsOf,
+    { revocationsDigest: 'ab'.repeat(32) },
+    `{"kind":"revocationsAsOf","revocationsDigest":"${'ab'.repeat(32)}"}`,
+  ),
   example(
     pushedKinds.keys,
     [

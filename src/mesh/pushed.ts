@@ -13,6 +13,7 @@ import { gatewayEndpoint, gatewayEndpointsMax, sidecarEndpoint, sidecarEndpoints
 import { type KeySet, keySetsMax, wireKeySet } from './key-sets.ts'
 import { meshKeyFromWire, meshKeysMax, meshKeyToWire, wireMeshKey } from './mesh-keys.ts'
 import { type PushedKind, pushedList, pushedValue, type Succession } from './pushed-kind.ts'
+import { revocationKinds, revocationsAsOf } from './revocations.ts'
 
 export interface PolicySnapshot {
   /**
@@ -43,6 +44,8 @@ export const txnKeysMax = 8
 
 /** In the order in which a proxy is told of them: keys before the policy, which may need them as soon as it is in force. */
 export const pushedKinds = {
+  /** That all revocations were told, whose parts stand before it in `allPushedKinds`. */
+  revocationsAsOf,
   /** Secrets that sidecars share, newest first; empty while nothing was ever received. */
   keys: pushedList({
     name: 'keys',
@@ -103,7 +106,7 @@ export const pushedKinds = {
 
 /** The kinds of one mesh. A test may have more than there are here. */
 export type PushedKinds = readonly PushedKind<unknown>[]
-export const allPushedKinds: PushedKinds = Object.values(pushedKinds)
+export const allPushedKinds: PushedKinds = [...(revocationKinds as PushedKinds), ...Object.values(pushedKinds)]
 
 /** A policy never goes back. */
 function succeedPolicy(offered: PolicySnapshot, inForce: PolicySnapshot): Succession | undefined {

@@ -12,8 +12,10 @@ export const watchLineBytesMax = 6 * limits.policyBytesMax + 4096
 /** The control plane sends an `alive` line this often; silence of three times as long is a dead stream. */
 export const aliveIntervalMs = 2_000
 
+export const aliveKind = 'alive'
+
 export function aliveLine(nowMs: number): string {
-  return `${JSON.stringify({ kind: 'alive', nowMs })}\n`
+  return `${JSON.stringify({ kind: aliveKind, nowMs })}\n`
 }
 
 /** The value as a line; a list that would be longer than its reader takes loses its last entries. */

@@ -188,6 +188,7 @@ export class Arrivals {
     const { why: cause, evidence } =
       reason instanceof LogInRefused ? reason : ({ why: isOfClient ? 'certificate' : 'other', evidence: {} } as const)
     const refused = { client: { address, port }, driver: undefined, cause, evidence, gateway: undefined }
+    if (cause === 'revoked') this.#options.refusals.takeDown(refused)
     this.#options.refusals.remember(refused, words, this.#options.where())
   }
 

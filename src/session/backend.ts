@@ -4,6 +4,7 @@
 import type { ByteAccount } from '../base/bytes-budget.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import type { Evidence } from '../identity/proofs/proof.ts'
+import type { Revocation } from '../identity/revoked/revocation.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
 
 /** Where a connection comes from. */
@@ -62,6 +63,8 @@ export interface Backend {
   request(buffer: Buffer, start: number, end: number): void
   /** The client takes no answers for now, or does again: more of them are not to come here. */
   pauseAnswers?(paused: boolean): void
+  /** The client is thrown out: every request from now on is refused here. Without it they are refused at the door. */
+  throwOut?(by: Revocation): void
   /** The client is gone. */
   close(): void
 }

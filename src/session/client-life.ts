@@ -3,6 +3,7 @@
  *
  *   open ──its proof ends, the proxy stops──▶ open, leaving ──leaveMsMax──▶ draining ──nothing in flight, or drainMsMax──▶ closed
  *     │                                          └──a moment with nothing in flight───────────────────────────────────▶ closed
+ *     ├──who it is is thrown out──▶ draining, for thrownOutMsMax at most ─────────────────────────────────────────────▶ closed
  *     └──────────── close, or a fault after which its bytes can't be trusted ───────────────────────────────────────▶ closed
  *
  *   request ─▶ serve ─▶ Backend ─▶ answer, event, fault ─▶ give (the door's)
@@ -17,9 +18,12 @@ import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope } from '../cql/encode.ts'
 import { headerStream, type ProtocolVersion } from '../cql/protocol.ts'
+import { type Revocation, revokedText } from '../identity/revoked/revocation.ts'
+import type { CallerFacts } from '../identity/revoked/revocations.ts'
 import type { Backend, Client, ClientInfo } from './backend.ts'
 import { cqlFault } from './fault.ts'
 import { leavesAfterMs } from './session-end.ts'
+import type { Revocable } from './thrown-out.ts'
 
 /** A client has sent nothing for so long: what it sends next has likely not been sent. */
 const quietMs = 2
@@ -41,7 +45,7 @@ export interface LifeOptions {
   readonly nowMs: () => number
 }
 
-export abstract class ClientLife<B extends Backend = Backend> implements Client, Owner {
+export abstract class ClientLife<B extends Backend = Backend> implements Client, Owner, Revocable {
   account: ByteAccount
   /** Until the client is over; undefined before there is one. */
   protected backend: B | undefined
@@ -59,6 +63,8 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
   #isLate = false
   /** Its proof is what ends it: nothing else hurries. */
   #isExpired = false
+  /** What threw it out. */
+  #thrownOutBy: Revocation | undefined
   /** Of the next step of its end: its proof's end, the end of what it may still ask, that of its drain. */
   #endTimer: NodeJS.Timeout | undefined
   #quietTimer: NodeJS.Timeout | undefined
@@ -164,7 +170,7 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
     this.#inFlight++
     this.#heard++
     try {
-      if (this.#life === 'draining') throw this.refusal()
+      if (this.#life === 'draining' && !this.#isRefusedBehind) throw this.refusal()
       // Its type lets it be `async`.
       if (otherwise === undefined) containRest(this, 'a request', backend.request(buffer, start, end))
       else otherwise(backend)
@@ -179,8 +185,14 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
     this.#heard++
   }
 
+  /** What is refused of one that is thrown out, its backend records. */
+  get #isRefusedBehind(): boolean {
+    return this.#thrownOutBy !== undefined && this.backend?.throwOut !== undefined
+  }
+
   /** Of what comes while it drains. */
   protected refusal(): RingfenceError {
+    if (this.#thrownOutBy !== undefined) return new RingfenceError('UNAUTHORIZED', revokedText(this.#thrownOutBy.id))
     return new RingfenceError('LEAVING', `nothing was done, for this connection ends: ${this.#reason}`)
   }
 
@@ -264,6 +276,30 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
     this.onDrain()
     this.resumeFrom(~pausesDraining)
     this.look()
+  }
+
+  /** Part of `Revocable`. */
+  get revocable(): CallerFacts | undefined {
+    return this.#life === 'closed' ? undefined : this.#info?.identity
+  }
+
+  /** What it has in flight is answered for `thrownOutMsMax`, and what comes is refused. */
+  throwOut(by: Revocation): void {
+    if (this.#life === 'closed' || this.#thrownOutBy !== undefined) return
+    const reason = revokedText(by.id)
+    this.#thrownOutBy = by
+    this.backend?.throwOut?.(by)
+    this.drain(reason)
+    if (this.#life !== 'draining') return
+    this.#reason = reason
+    this.#isExpired = false
+    clearTimeout(this.#endTimer)
+    this.#endTimer = after(this, 'the end of who is thrown out', limits.thrownOutMsMax, () => this.destroy(reason))
+  }
+
+  /** A revocation ends it. */
+  protected get isThrownOut(): boolean {
+    return this.#thrownOutBy !== undefined
   }
 
   /** Of one that is to go: ends it where nothing is in flight and nothing comes. To be called whenever that may be so. */

@@ -155,6 +155,15 @@ export class LogInRefusals {
     this.#recent.add({ cause, words, ...times, ...whence, claimed, provider, issuer, tokenId, tokenHash })
   }
 
+  /** Who is known and thrown out, refused for what the connection itself shows: it is on record, as far as refusals of an address are looked at. */
+  takeDown(refused: TakenDown): void {
+    const block = addressBlock(refused.client?.address ?? '')
+    const nowMicros = this.#nowMs() * 1000
+    if (!this.#byAddress.mayTry(block, nowMicros)) return
+    this.#byAddress.refused(block, nowMicros)
+    this.#takeDown(refused)
+  }
+
   /** What was refused since this was called before, for the report. */
   takeRecent(): RefusedPart {
     return this.#recent.drain()

@@ -4,6 +4,7 @@
  * Rule: whoever sends to the node asks one judge whether a permit is in force.
  */
 import type { Transactions } from '../audit/transactions.ts'
+import type { Revocations } from '../identity/revoked/revocations.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Permit, PolicyEngine } from '../policy/engine.ts'
 import type { Turn } from '../session/turn.ts'
@@ -32,6 +33,7 @@ export interface EnforcementParts {
   readonly transactions: Transactions
   readonly secrets: Secrets
   readonly txnTokens: TxnTokens
+  readonly revocations: Revocations
   readonly analyst: Analyst
   readonly onNodeChange: () => void
 }
@@ -85,6 +87,7 @@ export function enforcementOf(parts: EnforcementParts): Enforcement {
       analyst,
       secrets,
       txnTokens,
+      revocations: parts.revocations,
       schema,
       descriptions,
       trace: () => node.trace(),

@@ -244,6 +244,11 @@ export class Judge {
     return this.#visibilityWithin(identity.share, identity) !== undefined
   }
 
+  /** Somebody was thrown out: no permit of before is good, and whatever waits is decided on again. */
+  endEpoch(): void {
+    this.#epoch++
+  }
+
   /** Another number with each policy and each schema; what was decided under one is good while it stays. */
   get epoch(): number {
     this.#look()

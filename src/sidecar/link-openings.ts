@@ -16,6 +16,7 @@ import { withoutAddressText } from '../cql/answers/addresses.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { type Passport, type SaidClient, verifyPassport } from '../identity/passport.ts'
 import type { Trust } from '../identity/proofs/proof.ts'
+import { refuseRevoked } from '../identity/proofs/registry.ts'
 import { LogInRefused, type RefusalCause } from '../identity/refusal.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { type Close, type Open, openSchema, readControl } from '../link/protocol.ts'
@@ -188,6 +189,8 @@ export class LinkOpenings {
   #admit(number: number, open: Open, passport: Passport, answersPaused = false): void {
     const { account } = this.#host
     const info = infoOf(passport)
+    // Its rules may have been gathered meanwhile.
+    refuseRevoked(info.identity, this.#host.trust().revocations, Date.now())
     const version = open.version as ProtocolVersion
     const client = new LinkedClient({ link: this.#link, number, info, account: account(info), version })
     try {

@@ -129,7 +129,9 @@ export class LinkedClient extends ClientLife<EnforcedSession> {
 
   protected finish(reason: string): void {
     // The gateway tells its client, who is to know no address of a node.
-    this.#link.drop(this.#number, { code: 'UPSTREAM', message: withoutAddressText(reason) })
+    // Of one that is thrown out it ends its client's connection: every other sidecar would say the same.
+    const code = this.isThrownOut ? 'UNAUTHORIZED' : 'UPSTREAM'
+    this.#link.drop(this.#number, { code, message: withoutAddressText(reason) })
     this.abandon()
   }
 

@@ -11,6 +11,8 @@ import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { headerOpcode, headerStream, headerVersion } from '../cql/protocol.ts'
 import { ownCertificate } from '../identity/proofs/index.ts'
+import { type Revocation, revokedText } from '../identity/revoked/revocation.ts'
+import type { CallerFacts } from '../identity/revoked/revocations.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import { FairSender, SessionQueue } from '../link/fair-sender.ts'
@@ -37,6 +39,7 @@ import type { Accepted } from '../session/arrivals.ts'
 import { LogIn } from '../session/log-in.ts'
 import { Outbox } from '../session/outbox.ts'
 import type { PlaceBounds } from '../session/places.ts'
+import type { Revocable } from '../session/thrown-out.ts'
 import { LinkOpenings, type OpeningHost, type OpeningLink } from './link-openings.ts'
 import type { LinkedClient } from './linked-client.ts'
 
@@ -59,7 +62,7 @@ export interface LinkHost extends OpeningHost {
   readonly onClosed: (link: LinkServer) => void
 }
 
-export class LinkServer implements OpeningLink {
+export class LinkServer implements OpeningLink, Revocable {
   readonly #host: LinkHost
   readonly #socket: TLSSocket
   readonly #outbox: Outbox
@@ -72,6 +75,8 @@ export class LinkServer implements OpeningLink {
   readonly #ownQueue = new SessionQueue(0, () => {})
   readonly gateway: SpiffeId
   readonly gatewayLeafDer: Buffer
+  /** The gateway. */
+  readonly revocable: CallerFacts
   readonly #sessions = new Map<number, LinkedClient>()
   readonly #openings: LinkOpenings
   readonly #expiry: NodeJS.Timeout
@@ -90,6 +95,7 @@ export class LinkServer implements OpeningLink {
     this.#host = host
     this.#openings = new LinkOpenings(host, this)
     this.gateway = identity.subject
+    this.revocable = identity
     this.gatewayLeafDer = leaf
     this.#socket = accepted.socket as TLSSocket
     this.#outbox = new Outbox(this.#socket, host.turn, { framing: 'prefixed', shared: true })
@@ -119,6 +125,15 @@ export class LinkServer implements OpeningLink {
 
   get sessionsOpen(): number {
     return this.#sessions.size
+  }
+
+  clients(): Iterable<LinkedClient> {
+    return this.#sessions.values()
+  }
+
+  /** Its gateway is thrown out: nothing more is believed of it. */
+  throwOut(by: Revocation): void {
+    this.destroy(`its gateway: ${revokedText(by.id)}`)
   }
 
   sendHello(): void {

@@ -9,7 +9,8 @@
 import type { AuditSession } from '../audit/record.ts'
 import type { Transactions } from '../audit/transactions.ts'
 import type { SchemaTarget } from '../cql/answers/schema-event.ts'
-import { Flag, type ProtocolVersion } from '../cql/protocol.ts'
+import { CqlErrorCode, Flag, type ProtocolVersion } from '../cql/protocol.ts'
+import { type Revocation, revokedRule, revokedText } from '../identity/revoked/revocation.ts'
 import type { Backend, Client } from '../session/backend.ts'
 import { Answers, recordLost } from './answers.ts'
 import type { Workload } from './behalf/behalf-session.ts'
@@ -17,7 +18,7 @@ import { OnBehalf } from './behalf/on-behalf.ts'
 import { seesTable } from './catalog/visible.ts'
 import type { SessionContext } from './context.ts'
 import { Dispatch } from './dispatch.ts'
-import { failed, refuseUnrecorded } from './ending.ts'
+import { deny, failed, refuseUnrecorded } from './ending.ts'
 import type { EventListener } from './events.ts'
 import type { IdentityState } from './judged.ts'
 import { LargeAnswers } from './large-answers.ts'
@@ -62,9 +63,11 @@ export class EnforcedSession implements Backend, Workload, EventListener {
   notes: unknown[] | undefined
   questionsWaiting = 0
   readonly #ways: Ways
-  readonly #way: RequestStage
+  /** That of all sessions, until its client is thrown out. */
+  #way: RequestStage
   /** Made with the first request that has a custom payload. */
   #onBehalf: OnBehalf | undefined
+  #thrownOutBy: Revocation | undefined
   #closed = false
 
   constructor(shared: Shared, ways: Ways, options: SessionOptions) {
@@ -142,7 +145,23 @@ export class EnforcedSession implements Backend, Workload, EventListener {
     this.#onBehalf?.close()
     this.shared.judge.leave(this.identity)
     this.shared.events.remove(this)
-    this.transactions.ended(sessionEvent('log-out', this))
+    const by = this.#thrownOutBy
+    const logOut = sessionEvent('log-out', this)
+    const thrownOut = { rule: revokedRule, message: by === undefined ? '' : revokedText(by.id) }
+    this.transactions.ended(by === undefined ? logOut : { ...logOut, ...thrownOut, code: CqlErrorCode.UNAUTHORIZED })
+  }
+
+  /** Part of `Backend`. What waits is refused too, when its turn comes. */
+  throwOut(by: Revocation): void {
+    this.#thrownOutBy = by
+    this.#way = (request) => {
+      refuseUnrecorded(this)
+      request.judged = undefined
+      request.rule = revokedRule
+      this.identity.share.charge(refusalMs)
+      deny(request, this, this.shared.judge.refusal(this.identity, revokedRule, revokedText(by.id)))
+      return Step.DONE
+    }
   }
 
   /** An event of the node that this session registered for. */
@@ -205,6 +224,10 @@ export class EnforcedSession implements Backend, Workload, EventListener {
   }
 
   #forSomebody(request: Request): Step {
+    if (this.#thrownOutBy !== undefined) {
+      request.session = this
+      return this.#way(request, this)
+    }
     this.#onBehalf ??= new OnBehalf(this, this.#ways)
     return this.#onBehalf.serve(request)
   }

@@ -1,6 +1,7 @@
 /** What all sessions of a sidecar share. */
 import type { Transactions } from '../audit/transactions.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
+import type { Revocations } from '../identity/revoked/revocations.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { Repeated } from '../telemetry/repeated.ts'
@@ -23,6 +24,7 @@ export interface Shared {
   readonly analyst: Analyst
   readonly secrets: Secrets
   readonly txnTokens: TxnTokens
+  readonly revocations: Revocations
   readonly schema: SchemaNews
   readonly questions: SchemaQuestions
   readonly descriptions: Descriptions

@@ -21,8 +21,9 @@ import { systemClock } from '../base/clock.ts'
 import { containOwnFault, settle } from '../base/contained.ts'
 import { limits } from '../base/limits.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
-import { trustOf } from '../identity/proofs/proof.ts'
+import { type Trust, trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
+import type { Revocation } from '../identity/revoked/revocation.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import { linkProtocols } from '../link/protocol.ts'
 import { addressBlock } from '../mesh/address-block.ts'
@@ -30,6 +31,7 @@ import { callsOutside } from '../mesh/call-out.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
+import { RevocationsFeed, reportedRevocations } from '../mesh/revocations.ts'
 import { warmUpCedar } from '../policy/cedar/sets.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import { principalOf } from '../policy/principal.ts'
@@ -41,6 +43,7 @@ import { Listener } from '../session/listener.ts'
 import { type PlaceBounds, Places } from '../session/places.ts'
 import { LogInRefusals } from '../session/refusals.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
+import { throwOut } from '../session/thrown-out.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { wakeOptimiser } from '../telemetry/optimiser.ts'
@@ -62,6 +65,7 @@ import { requestStages } from './request-stages.ts'
 import { Secrets } from './secrets.ts'
 import type { EnforcedSession } from './session.ts'
 import type { Shared } from './shared.ts'
+import { reachedAt } from './sidecar-report.ts'
 import { type Stages, type Ways, waysOf } from './stages/in-order.ts'
 
 const nodeAway = 'the node is away'
@@ -104,6 +108,7 @@ export class Sidecar {
   readonly #secrets: Secrets
   readonly #providers: ProvidersInForce
   readonly #txnTokens: TxnTokens
+  readonly #revoked: RevocationsFeed
   readonly #audit: AuditWriter
   readonly #shared: Shared
   readonly #ways: Ways
@@ -124,6 +129,10 @@ export class Sidecar {
     this.#options = options
     this.#providers = new ProvidersInForce(new Outside(options.outside ?? callsOutside(options.config.kubernetes)))
     this.#txnTokens = new TxnTokens(() => trustDomainOf(feed.credentials.current.spiffeId))
+    this.#revoked = new RevocationsFeed(
+      (kind) => feed.value(kind),
+      (added) => this.#throwOut(added),
+    )
     this.#log = log
     this.#policy = new PolicyInstall(this.#engine, log, ({ providers }) => this.#providers.setDocuments(providers))
     this.#turn = new Turn(options.nowMs)
@@ -160,6 +169,7 @@ export class Sidecar {
       transactions,
       secrets: this.#secrets,
       txnTokens: this.#txnTokens,
+      revocations: this.#revoked.current,
       analyst: this.#analyst,
       onNodeChange: () => this.#nodeChanged(),
     })
@@ -170,7 +180,7 @@ export class Sidecar {
     this.#linkHost = {
       log,
       credentials: () => feed.credentials.current,
-      trust: () => trustOf(feed.credentials.current, this.#providers.current),
+      trust: () => this.#trust,
       hello: () => (this.#stopping ? { ...this.#node.hello, ready: false } : this.#node.hello),
       schemaVersion: () => this.#node.schemaVersion(),
       ring: (id) => this.#node.ring.answer.envelope(id),
@@ -239,7 +249,7 @@ export class Sidecar {
       const listener = new Listener({
         config: listenerConfig,
         credentials: feed.credentials.current,
-        trust: () => trustOf(feed.credentials.current, this.#providers.current),
+        trust: () => this.#trust,
         protocols: linkProtocols,
         reusePort: false,
         doors: this.#doors,
@@ -263,6 +273,7 @@ export class Sidecar {
   /** Takes nothing new, lets what is in flight finish, at most `graceMs`. */
   async stop(graceMs: number = limits.drainMsMax): Promise<void> {
     for (const off of this.#unsubscribe) off()
+    this.#revoked.stop()
     for (const listener of this.#listeners) listener.stop()
     this.#stopping = true
     this.#policy.stop()
@@ -323,6 +334,19 @@ export class Sidecar {
     return session
   }
 
+  get #trust(): Trust {
+    const { current } = this.#options.feed.credentials
+    return trustOf(current, this.#providers.current, this.#revoked.current)
+  }
+
+  /** Clients of either door, links of gateways, and those on whose behalf others ask. */
+  #throwOut(added: readonly Revocation[]): void {
+    this.#shared.judge.endEpoch()
+    this.#txnTokens.generation++
+    const linked = [...this.#links].flatMap((link) => [link, ...link.clients()])
+    throwOut([...linked, ...this.#connections], added, Date.now())
+  }
+
   /** What only a client needs comes with the first one: a sidecar that waits for one is to be small. */
   #wake(): void {
     wakeOptimiser()
@@ -341,37 +365,19 @@ export class Sidecar {
 
   #report(): ProxyReport {
     const { config, feed } = this.#options
-    const tls = config.listeners.findIndex((listener) => listener.tls)
-    const endpoint = config.listeners[tls]
     let sessions = this.#connections.size
     for (const link of this.#links) sessions += link.sessionsOpen
     const keysWanted = this.#providers.takeWanted()
     return {
       ...(keysWanted.length === 0 ? {} : { keysWanted }),
       ...this.#policy.report(),
+      ...reportedRevocations(feed.value(pushedKinds.revocationsAsOf).current),
       connections: this.#connections.size + this.#links.size,
       sessions,
       upstreamConnections: this.#shared.pool.connectionsOpen,
       nodeAway: !this.#node.hello.ready,
       recordFailed: this.#shared.transactions.blocked,
-      ...(endpoint === undefined
-        ? {}
-        : {
-            endpoint: {
-              name: config.name,
-              spiffeId: feed.credentials.current.spiffeId,
-              address: endpoint.address,
-              port: this.#listeners[tls]?.port ?? endpoint.port ?? 0,
-              dataCenter: config.dataCenter,
-              rack: config.rack,
-            },
-          }),
-      listeners: config.listeners.map(({ address, tls: secured, proxyProtocol }, index) => ({
-        address,
-        port: this.#listeners[index]?.port ?? 0,
-        tls: secured,
-        proxyProtocol: proxyProtocol !== undefined,
-      })),
+      ...reachedAt(config, feed.credentials.current.spiffeId, this.ports),
       ...this.#refusals.takeRecent(),
       traffic: this.#traffic.drain(),
     }

@@ -16,6 +16,7 @@ import { foreignHeaders, nginxHttp } from '../../src/control/nginx-http.ts'
 import { HttpDoor } from '../../src/gateway/http/door.ts'
 import { makeKey, signed } from '../../src/identity/jwt/tokens.fixture.ts'
 import { ProvidersInForce } from '../../src/identity/providers/in-force.ts'
+import { Revocations } from '../../src/identity/revoked/revocations.ts'
 import { parseSpiffeId } from '../../src/identity/spiffe.ts'
 import { makeTxnToken } from '../../src/identity/txn/token.ts'
 import { loadProviders } from '../../src/policy/providers.ts'
@@ -94,6 +95,7 @@ before(async () => {
   providers.setDocuments(loadProviders(policy))
   providers.setKeySets([{ provider: 'corp', issuer: people.issuer, keys: [key.jwk], fetchedAtMs: Date.now() }])
   door = new HttpDoor({
+    revocations: Revocations.none,
     config: {
       address: '127.0.0.1',
       port: 0,

@@ -13,6 +13,7 @@ import { limits } from '../../src/base/limits.ts'
 import { HttpDoor } from '../../src/gateway/http/door.ts'
 import { makeKey, part, signed } from '../../src/identity/jwt/tokens.fixture.ts'
 import { ProvidersInForce } from '../../src/identity/providers/in-force.ts'
+import { Revocations } from '../../src/identity/revoked/revocations.ts'
 import { loadProviders } from '../../src/policy/providers.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
 
@@ -100,6 +101,7 @@ spec: { type: oidc, issuer: "${issuer}", allowPrivate: true, audiences: [web], a
   providers.setKeySets([{ provider: 'corp', issuer, keys: [key.jwk], fetchedAtMs: nowMs }])
   const logIn = { issuer, clientId: 'web', clientSecretFile: join(folder, 'secret'), token: 'id' as const }
   door = new HttpDoor({
+    revocations: Revocations.none,
     config: {
       address: '127.0.0.1',
       port: 0,

@@ -151,6 +151,17 @@ const planted: readonly (readonly [fault: string, change: Partial<StatusAnswer>,
     ['failure: the clock of s is 2h0m behind the control plane’s'],
   ],
   ['a clock that is a little off', gateway({ clockSkewMs: 59_000 }), []],
+  [
+    'a gateway without the revocations in force',
+    gateway({ revocationsInForce: false }),
+    ['failure: g has not the revocations in force'],
+  ],
+  ['a sidecar with them', node({ revocationsInForce: true }), []],
+  [
+    'a sidecar that is thrown out',
+    { proxies: [proxy, sidecar, { ...sidecar, name: 's2', connected: false, revoked: 7 }] },
+    ['warning: s2 is thrown out by revocation 7'],
+  ],
   ['Cassandra down', node({ nodeAway: true }), ['failure: the Cassandra node of s does not answer it']],
   ['a full disk', node({ recordFailed: true }), ['failure: s cannot write its record, so it lets nothing pass']],
   [

@@ -69,6 +69,12 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
     })
   }
   for (const proxy of proxies) {
+    if (proxy.revoked !== undefined) {
+      const text = `${proxy.name} is thrown out by revocation ${proxy.revoked}`
+      const hint = `for good: ringfence proxy remove ${proxy.name}; else ringfence identity restore ${proxy.revoked}`
+      findings.push({ category: 'proxies', level: 'warning', text, hint })
+      continue
+    }
     if (!proxy.connected) {
       const { name, certificateNotAfterMs } = proxy
       if (certificateNotAfterMs !== undefined && certificateNotAfterMs <= nowMs)
@@ -84,6 +90,14 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
       text: `${proxy.name} runs revision ${proxy.policyRevision}, not ${policyRevision}`,
       hint: proxy.policyFault ?? 'its log says why; an older revision than it has is refused',
     })
+    if (proxy.revocationsInForce === false) {
+      findings.push({
+        category: 'proxies',
+        level: 'failure',
+        text: `${proxy.name} has not the revocations in force`,
+        hint: 'its log says why; until it has, who was revoked last may still come in there',
+      })
+    }
     findings.push(ofLeaf(proxy, control.svidTtlMs, nowMs))
     const skewMs = proxy.clockSkewMs ?? 0
     if (Math.abs(skewMs) > skewMsMax) {

@@ -157,7 +157,15 @@ export function statusText(status: StatusAnswer, nowMs: number): string {
 }
 
 /** The worst of what is known of it: one that lets nothing pass is not well, whatever policy it runs. */
-function stateOf({ connected, draining, nodeAway, recordFailed, synced }: StatusAnswer['proxies'][number]): Cell {
+function stateOf({
+  connected,
+  draining,
+  nodeAway,
+  recordFailed,
+  synced,
+  revoked,
+}: StatusAnswer['proxies'][number]): Cell {
+  if (revoked !== undefined) return { text: 'revoked', colour: 'red' }
   if (!connected) return { text: 'away', colour: 'red' }
   if (draining) return { text: 'leaving', colour: 'yellow' }
   if (nodeAway) return { text: 'node away', colour: 'red' }

@@ -14,6 +14,7 @@ import { collect, countOption, readInput } from '../options.ts'
 import { exitCode, formatDuration, paint, print, printable, printJson, table } from '../output.ts'
 import { claimsFrom, isFault, parseClaim, principalOf, trustDomainIn } from '../policy/who.ts'
 import { type AdminFlags, adminCommand } from './admin-command.ts'
+import { addRevocations } from './revocations.ts'
 
 /** The control plane remembers a minute. */
 const windowSeconds = 60
@@ -53,6 +54,7 @@ The control plane remembers the last refusals since it started. Whom a refused t
 Ends with 0 where a refusal is known, 1 where none is or the control plane does not answer.`,
     )
     .action(why)
+  addRevocations(identity)
 }
 
 /** Rows of the table; JSON has all that there are. */

@@ -100,6 +100,11 @@ export const remedies: Readonly<Record<RefusalCause, Remedy>> = {
     means: "the client's certificate has expired, or is of an authority that is not known here",
     remedy: 'see that ringfence agent renews it, that the client reads its new file, and that the clock is right',
   },
+  revoked: {
+    means: 'who comes, or what it showed, was revoked',
+    remedy:
+      'the words have its number: ringfence identity revocations says by whom and why, ringfence identity restore ends it',
+  },
   other: {
     means: 'no cause that has a word of its own',
     remedy: 'the words say it; the log of the proxy has the same (log-in refused)',

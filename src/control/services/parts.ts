@@ -9,6 +9,7 @@ import type { KeySets } from '../key-sets/key-sets.ts'
 import type { Publisher } from '../publisher.ts'
 import type { RememberedRefusals } from '../refused-log-ins.ts'
 import type { Registry } from '../registry.ts'
+import type { RevocationBook } from '../revocation-book.ts'
 import type { Store } from '../store.ts'
 import type { TokenExchange } from '../token-exchange.ts'
 import type { CallerBudgets } from '../txn/caller-budgets.ts'
@@ -28,6 +29,7 @@ export interface ControlParts {
   readonly txnBudgets: CallerBudgets
   /** By whose tokens the control plane knows people. */
   readonly providers: ProvidersInForce
+  readonly revocations: RevocationBook
   readonly publisher: Publisher
   readonly store: Store
   readonly clock: Clock

@@ -69,7 +69,7 @@ export const statusAnswer = z.object({
 })
 export type StatusAnswer = Readonly<z.infer<typeof statusAnswer>>
 
-export function status({ registry, ca, instance, svidTtlMs }: ControlParts): StatusAnswer {
+export function status({ registry, revocations, clock, ca, instance, svidTtlMs }: ControlParts): StatusAnswer {
   const { trustDomain, issuingNotBeforeMs, issuingNotAfterMs, rootNotBeforeMs, rootNotAfterMs } = ca
   const authorities = { issuingNotBeforeMs, issuingNotAfterMs, rootNotBeforeMs, rootNotAfterMs }
   const { policies } = registry
@@ -80,7 +80,10 @@ export function status({ registry, ca, instance, svidTtlMs }: ControlParts): Sta
     policyEpoch: policies.current.epoch,
     policyConflict: registry.conflict,
     pushLatency: policies.pushes.summary(),
-    proxies: registry.status(),
+    proxies: registry.status().map((proxy) => {
+      const revoked = revocations.current.find({ subject: proxy.spiffeId }, clock.now())
+      return revoked === undefined ? proxy : { ...proxy, revoked: revoked.id }
+    }),
     sidecars: registry.sidecars,
   }
 }

@@ -8,6 +8,8 @@ import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import type { TokenIdentity } from '../../identity/providers/in-force.ts'
 import { LogInRefused } from '../../identity/refusal.ts'
+import { revokedText } from '../../identity/revoked/revocation.ts'
+import { factsOf } from '../../identity/revoked/revocations.ts'
 import { parseSpiffeId, type SpiffeId } from '../../identity/spiffe.ts'
 import { makeTxnToken, workloadOf } from '../../identity/txn/token.ts'
 import { type MadeTxnToken, type txnOrder, txnTokensPath } from '../../mesh/transaction-tokens.ts'
@@ -30,6 +32,8 @@ export async function makeToken(
   if (asked !== own && !isGateway)
     throw new RingfenceError('IDENTITY', `${own} may have transaction tokens for itself only, and asked for ${asked}`)
   const workload = workloadOf(asked, ca.trustDomain)
+  const revoked = parts.revocations.current.find({ subject: workload }, clock.now())
+  if (revoked !== undefined) throw new RingfenceError('IDENTITY', `${workload}: ${revokedText(revoked.id)}`)
   // Before a signature is looked at.
   txnBudgets.take(own)
   const nowMs = clock.now()
@@ -45,14 +49,20 @@ export async function makeToken(
 
 /** Refused tokens are bounded by who shows them: a member of the mesh, wherever it calls from. @throws LogInRefused */
 async function verified(
-  { providers, logInRefusals, ca }: ControlParts,
+  { providers, logInRefusals, revocations, ca }: ControlParts,
   member: SpiffeId,
   token: string,
   nowMs: number,
 ): Promise<TokenIdentity> {
   try {
     logInRefusals.beforeAttempt(member, undefined)
-    return await providers.current.verify(token, ca.trustDomain, nowMs, member)
+    const found = await providers.current.verify(token, ca.trustDomain, nowMs, member)
+    const revoked = revocations.current.find(factsOf(found), nowMs)
+    if (revoked === undefined) return found
+    const { provider, issuer, tokenId, hash, person: claimed } = found
+    throw new LogInRefused('revoked', revokedText(revoked.id), {
+      evidence: { provider, issuer, tokenId, hash, claimed },
+    })
   } catch (reason) {
     if (reason instanceof LogInRefused) {
       const where = { address: member, port: 0, listener: txnTokensPath, driverName: undefined }

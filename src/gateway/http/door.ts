@@ -16,6 +16,8 @@ import { hashOf } from '../../identity/jwt/verify.ts'
 import { evidenceOfPassword } from '../../identity/proofs/index.ts'
 import type { ProvidersInForce, TokenIdentity } from '../../identity/providers/in-force.ts'
 import { LogInRefused } from '../../identity/refusal.ts'
+import { revokedText } from '../../identity/revoked/revocation.ts'
+import { factsOf, type Revocations } from '../../identity/revoked/revocations.ts'
 import { addressBlock } from '../../mesh/address-block.ts'
 import type { RefusedPart } from '../../mesh/refused-log-ins.ts'
 import type { Tokens } from '../../people/profile.ts'
@@ -43,6 +45,7 @@ import { type AskForTxn, TxnSource } from './txn-source.ts'
 export interface HttpDoorOptions {
   readonly config: HttpConfig
   readonly providers: ProvidersInForce
+  readonly revocations: Revocations
   readonly trustDomain: string
   readonly ask: AskForTxn
   readonly log: Logger
@@ -212,9 +215,14 @@ export class HttpDoor {
 
   /** @throws LogInRefused */
   async #verified(token: string, address: string): Promise<TokenIdentity> {
-    const { providers, trustDomain } = this.#options
+    const { providers, revocations, trustDomain } = this.#options
     try {
-      return await providers.current.verify(token, trustDomain, this.#nowMs(), addressBlock(address))
+      const found = await providers.current.verify(token, trustDomain, this.#nowMs(), addressBlock(address))
+      const revoked = revocations.find(factsOf(found), this.#nowMs())
+      if (revoked === undefined) return found
+      const { person, subject, provider, issuer, tokenId, hash } = found
+      const evidence = { provider, issuer, tokenId, hash, claimed: person ?? subject }
+      throw new LogInRefused('revoked', revokedText(revoked.id), { evidence })
     } catch (cause) {
       if (!(cause instanceof RingfenceError) || cause.code !== 'IDENTITY' || cause instanceof LogInRefused) throw cause
       throw new LogInRefused('other', cause.message, { cause })

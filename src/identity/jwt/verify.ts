@@ -60,6 +60,8 @@ export interface VerifiedToken {
   readonly issuedAtMs: number
   readonly expiresAtMs: number
   readonly hash: string
+  /** `kid` of the key that verified it, where that has one. */
+  readonly keyId: string | undefined
 }
 
 /** Three parts of base64url, of which the last is not empty. */
@@ -167,7 +169,7 @@ export async function verifyToken(
       reason,
     )
   }
-  return checkClaims(claims, rules, hash, nowMs)
+  return { ...checkClaims(claims, rules, hash, nowMs), keyId: key.kid }
 
   function refusal(why: RefusalCause, message: string, cause?: unknown): LogInRefused {
     return new LogInRefused(why, message, { cause })
@@ -177,7 +179,7 @@ export async function verifyToken(
 /** All but the signature, where another says whether it is good. @throws LogInRefused */
 export function checkUnsigned(token: UnverifiedToken, rules: TokenRules, nowMs: number): VerifiedToken {
   checkHeader(token, rules)
-  return checkClaims(token.claims, rules, token.hash, nowMs)
+  return { ...checkClaims(token.claims, rules, token.hash, nowMs), keyId: token.kid }
 }
 
 function checkHeader({ type, algorithm }: UnverifiedToken, rules: TokenRules): Algorithm {
@@ -196,7 +198,7 @@ function isAlgorithm(text: string): text is Algorithm {
   return (algorithms as readonly string[]).includes(text)
 }
 
-function checkClaims(claims: JsonObject, rules: TokenRules, hash: string, nowMs: number): VerifiedToken {
+function checkClaims(claims: JsonObject, rules: TokenRules, hash: string, nowMs: number): Omit<VerifiedToken, 'keyId'> {
   const { iss, aud, sub, exp, iat, nbf, jti, azp, client_id: clientId, typ } = claims
   if (rules.issuer !== undefined && iss !== rules.issuer)
     throw new LogInRefused('issuer', 'the token has another issuer')

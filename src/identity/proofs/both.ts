@@ -78,6 +78,7 @@ async function verifyBoth(
     expiresAtMs: Math.min(first.expiresAtMs, second.expiresAtMs),
     hashed: `${sha256(first.hashed)} ${sha256(second.hashed)}`,
     token: second.token,
+    certificate: first.certificate,
   }
 }
 

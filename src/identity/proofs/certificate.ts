@@ -15,7 +15,7 @@ export const certificate: Proof<undefined> = {
     if (leaf === undefined) throw new RingfenceError('IDENTITY', 'no certificate is shown')
     // TLS verified the chain of a connection to this process; that of a gateway's client is verified here.
     if (gateway !== undefined) verifyChain(leaf, intermediates, trust.bundlePem, nowMs)
-    const { spiffeId, notAfterMs, exchanged } = verifyPeer(leaf, nowMs, trust.trustDomain)
+    const { spiffeId, notAfterMs, exchanged, certificate: shown } = verifyPeer(leaf, nowMs, trust.trustDomain)
     if (exchanged !== undefined && trust.providers.certificateMsMax(exchanged.token.provider) === 0) {
       const { provider, issuer, id: tokenId, hash } = exchanged.token
       throw new LogInRefused('issuer', 'policy has no certificates for tokens of its provider', {
@@ -23,6 +23,6 @@ export const certificate: Proof<undefined> = {
       })
     }
     // Got for a token: it is who the token said, by the way that the token was. It is no more than the token, bound to a key.
-    return { ...exchanged, subject: spiffeId, expiresAtMs: notAfterMs, hashed: leaf }
+    return { ...exchanged, subject: spiffeId, expiresAtMs: notAfterMs, hashed: leaf, certificate: shown }
   },
 }

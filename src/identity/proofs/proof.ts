@@ -12,8 +12,9 @@ import type { z } from 'zod'
 import type { Spend } from '../aws/sts.ts'
 import type { Leaf } from '../certificate.ts'
 import { Providers } from '../providers/in-force.ts'
+import { Revocations } from '../revoked/revocations.ts'
 import { type SpiffeId, trustDomainOf } from '../spiffe.ts'
-import type { Claims, ShownToken } from '../verified.ts'
+import type { Claims, ShownCertificate, ShownToken } from '../verified.ts'
 
 /** What one shows. It travels in passports and stays in memory with its session; it is never logged or recorded. */
 export interface Evidence {
@@ -42,14 +43,17 @@ export interface Trust {
   readonly bundlePem: string
   /** Identity providers with their keys. */
   readonly providers: Providers
+  /** Who is thrown out. It stays the same object while what is in it changes. */
+  readonly revocations: Revocations
 }
 
 /** What a process trusts by its own credentials, and by its policy. */
 export function trustOf(
   { spiffeId, bundlePem }: { readonly spiffeId: SpiffeId; readonly bundlePem: string },
   providers = Providers.none,
+  revocations = Revocations.none,
 ): Trust {
-  return { trustDomain: trustDomainOf(spiffeId), bundlePem, providers }
+  return { trustDomain: trustDomainOf(spiffeId), bundlePem, providers, revocations }
 }
 
 export interface ProofCheck {
@@ -79,6 +83,7 @@ export interface Proved {
   /** Each one of `Proof.proves`, or of the proof for which a certificate was got; where it is not given, the proof's own word. */
   readonly methods?: readonly string[]
   readonly token?: ShownToken | undefined
+  readonly certificate?: ShownCertificate | undefined
   readonly expiresAtMs: number
   /** What was shown; its hash is told. */
   readonly hashed: Buffer | string

@@ -5,6 +5,7 @@ import { describe, it } from 'node:test'
 import { z } from 'zod'
 import { RingfenceError } from '../../base/errors.ts'
 import { Providers } from '../providers/in-force.ts'
+import { Revocations } from '../revoked/revocations.ts'
 import { parseSpiffeId } from '../spiffe.ts'
 import { identityKey, type WhoOne } from '../verified.ts'
 import { proofs } from './index.ts'
@@ -15,7 +16,7 @@ import { askedOf, behalfMethods, Conversation, Proofs, shownBy } from './registr
 const alice = parseSpiffeId('spiffe://demo.local/svc/alice')
 const check: ProofCheck = {
   nowMs: 1000,
-  trust: { trustDomain: 'demo.local', bundlePem: '', providers: Providers.none },
+  trust: { trustDomain: 'demo.local', bundlePem: '', providers: Providers.none, revocations: Revocations.none },
   gateway: undefined,
   named: undefined,
   address: '192.0.2.1',

@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto'
 import { RingfenceError } from '../../base/errors.ts'
 import { LogInRefused } from '../refusal.ts'
+import { revokedText } from '../revoked/revocation.ts'
+import type { Revocations } from '../revoked/revocations.ts'
 import { isReserved, personOf, trustDomainOf } from '../spiffe.ts'
 import type { PersonBehind } from '../txn/token.ts'
 import { behalfKey, type Claims, identityKey, type VerifiedIdentity, verifiedIdentity } from '../verified.ts'
@@ -162,7 +164,16 @@ export function onBehalfOf(caller: VerifiedIdentity, behind: Behind): VerifiedId
 }
 
 function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedIdentity {
-  const { subject, groups = [], role, claims = none, methods = [proof.method], token, expiresAtMs } = proved
+  const {
+    subject,
+    groups = [],
+    role,
+    claims = none,
+    methods = [proof.method],
+    token,
+    certificate,
+    expiresAtMs,
+  } = proved
   const { trustDomain = check.trust.trustDomain } = proved
   if (trustDomainOf(subject) !== trustDomain) {
     throw new RingfenceError('IDENTITY', `${subject} is not of the trust domain ${trustDomain}`)
@@ -177,12 +188,31 @@ function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedId
     throw new RingfenceError('IDENTITY', `the name of the person behind ${subject} is empty or too long`)
   }
   const who = { subject, person, groups: [...new Set(groups)].sort(), role, methods, claims }
-  return verifiedIdentity({
+  const identity = verifiedIdentity({
     ...who,
     expiresAtMs,
     evidenceHash: createHash('sha256').update(proved.hashed).digest('hex'),
     token,
+    certificate,
     gateway: check.gateway?.spiffeId,
     key: identityKey(who, proof.bySubject === true && proved.methods === undefined),
+  })
+  refuseRevoked(identity, check.trust.revocations, check.nowMs)
+  return identity
+}
+
+/** To be called again where something took its time after it was verified. @throws LogInRefused */
+export function refuseRevoked(identity: VerifiedIdentity, revocations: Revocations, nowMs: number): void {
+  const found = revocations.find(identity, nowMs)
+  if (found === undefined) return
+  const { subject, person, token, evidenceHash } = identity
+  throw new LogInRefused('revoked', revokedText(found.id), {
+    evidence: {
+      provider: token?.provider,
+      issuer: token?.issuer,
+      tokenId: token?.id,
+      hash: token?.hash ?? evidenceHash,
+      claimed: person ?? subject,
+    },
   })
 }

@@ -50,7 +50,7 @@ function claimedBy(text: string): string | undefined {
 
 function proved(found: TokenIdentity, { token: text, user }: z.infer<typeof shown>): Proved {
   const { subject, trustDomain, person, groups, role, claims, userNames, expiresAtMs } = found
-  const { method, provider, issuer, tokenSubject, tokenId, hash } = found
+  const { method, provider, issuer, tokenSubject, tokenId, hash, keyId } = found
   if (userNames !== undefined && !anybody.has(user) && !userNames.includes(user)) {
     throw new LogInRefused('user-name', 'the user name is not the one that the token is about', {
       evidence: { provider, issuer, tokenId, hash, claimed: `${provider}/${tokenSubject}` },
@@ -66,6 +66,6 @@ function proved(found: TokenIdentity, { token: text, user }: z.infer<typeof show
     expiresAtMs,
     methods: [method],
     hashed: text,
-    token: { provider, issuer, id: tokenId, hash },
+    token: { provider, issuer, id: tokenId, hash, key: keyId },
   }
 }

@@ -43,6 +43,8 @@ export interface TokenIdentity extends Identified {
   readonly tokenSubject: string
   readonly tokenId: string | undefined
   readonly hash: string
+  /** `kid` of the key that signed it. */
+  readonly keyId: string | undefined
   readonly expiresAtMs: number
 }
 
@@ -130,7 +132,7 @@ class Provider {
 
   #identify(verified: VerifiedToken, trustDomain: string): TokenIdentity {
     const { type, document } = this
-    const { issuer, subject: tokenSubject, tokenId, hash, expiresAtMs } = verified
+    const { issuer, subject: tokenSubject, tokenId, hash, keyId, expiresAtMs } = verified
     const identified = type.identify(document, verified, trustDomain)
     return {
       ...identified,
@@ -140,6 +142,7 @@ class Provider {
       tokenSubject,
       tokenId,
       hash,
+      keyId,
       expiresAtMs,
     }
   }

@@ -12,7 +12,8 @@ const least = { type: 'oidc', issuer: 'https://id.example', audiences: ['ringfen
 
 function identify(claims: JsonObject, spec: object = {}): Identified {
   const read = providerSchema.parse({ ...least, ...spec })
-  const token = { claims, subject: 'x', issuer: 'i', tokenId: undefined, issuedAtMs: 0, expiresAtMs: 1, hash: '' }
+  const times = { issuedAtMs: 0, expiresAtMs: 1 }
+  const token = { claims, subject: 'x', issuer: 'i', tokenId: undefined, ...times, hash: '', keyId: undefined }
   return oidc.identify({ name: 'corp', spec: read }, token, 'demo.local')
 }
 const causeOf = (claims: JsonObject, spec?: object): string => {

@@ -4,6 +4,7 @@ import { describe, it } from 'node:test'
 import { queryEnvelope } from '../../cql/encode.ts'
 import { Flag } from '../../cql/protocol.ts'
 import { makeKey, signed } from '../../identity/jwt/tokens.fixture.ts'
+import { Revocations } from '../../identity/revoked/revocations.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import { verifiedIdentity } from '../../identity/verified.ts'
 import { PolicyEngine } from '../../policy/engine.ts'
@@ -60,7 +61,7 @@ describe('a request with a transaction token that is known', () => {
       const info = { identity, evidence: undefined, address: '192.0.2.1', port: 1, dialledAddress: '', dialledPort: 0 }
       const served: unknown[] = []
       const workload = {
-        shared: { judge, txnTokens, turn: { wallMs: () => nowMs } },
+        shared: { judge, txnTokens, revocations: Revocations.none, turn: { wallMs: () => nowMs } },
         client: { info },
         version: 4,
         identity: judge.identity(principalOf(identity)),

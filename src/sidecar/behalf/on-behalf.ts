@@ -15,6 +15,7 @@ import { printable } from '../../base/printable.ts'
 import { Flag, Opcode } from '../../cql/protocol.ts'
 import { type Behind, behalfMethods, onBehalfOf } from '../../identity/proofs/registry.ts'
 import { LogInRefused } from '../../identity/refusal.ts'
+import { type Revocation, revokedRule, revokedText } from '../../identity/revoked/revocation.ts'
 import { principalOf } from '../../policy/principal.ts'
 import { deny, refuseUnrecorded } from '../ending.ts'
 import type { Request } from '../request.ts'
@@ -156,6 +157,8 @@ export class OnBehalf {
   #make(request: Request, key: string, behind: Behind, shown: Shown, name: string | undefined): Step {
     const workload = this.#workload
     const { judge, txnTokens } = workload.shared
+    const revoked = this.#revoked(behind.person, shown)
+    if (revoked !== undefined) return this.#refuse(request, revokedRule, revokedText(revoked.id), shown)
     let view: BehalfSession
     try {
       const identity = onBehalfOf(workload.client.info.identity, behind)
@@ -191,9 +194,17 @@ export class OnBehalf {
     if (turn.wallMs() >= view.untilMs) return false
     if (view.name === undefined) return view.under === txnTokens.generation
     if (view.under === judge.epoch) return true
-    if (!this.#mayName(view.name)) return false
+    if (!this.#mayName(view.name) || this.#revoked(view.name, {}) !== undefined) return false
     view.under = judge.epoch
     return true
+  }
+
+  /** The person, or the token that says so. Its session is looked at by itself. */
+  #revoked(person: string, { transaction, tokenHash }: Shown): Revocation | undefined {
+    const { shared, client } = this.#workload
+    const { subject } = client.info.identity
+    const token = { id: transaction, hash: tokenHash }
+    return shared.revocations.find({ subject, person, token }, shared.turn.wallMs())
   }
 
   #mayName(person: string): boolean {

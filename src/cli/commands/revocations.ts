@@ -1,0 +1,229 @@
+/** `identity revoke`, `restore` and `revocations`: who is thrown out, at once and in the whole mesh. */
+import { hash, X509Certificate } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { userInfo } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Command } from 'commander'
+import { RingfenceError } from '../../base/errors.ts'
+import type { RevokedAnswer, RevokeOrder, ShownRevocation } from '../../control/services/revocations.ts'
+import { AdminClient } from '../admin-client.ts'
+import { countOption, durationOption, readInput } from '../options.ts'
+import { exitCode, formatDuration, print, printable, printJson, table } from '../output.ts'
+import { type AdminFlags, adminCommand } from './admin-command.ts'
+
+/** Proxies are waited for so long, to say how many have it in force. */
+const waitMsMax = 3_000
+const pollMs = 25
+const rowsShown = 50
+
+interface WhoFlags {
+  readonly certificate?: string
+  readonly key?: string
+  readonly token?: string
+  readonly issuerKey?: string
+  readonly proxy?: string
+  readonly provider?: string
+  readonly by?: string
+}
+
+type Revoked = Pick<RevokeOrder, 'kind' | 'value' | 'provider'>
+
+export function addRevocations(identity: Command): void {
+  withWho(adminCommand(identity, 'revoke', 'throw somebody or something out, in the whole mesh, within a second'))
+    .requiredOption('--reason <text>', 'why; it is kept')
+    .addOption(durationOption('--until <duration>', 'it ends by itself after so long, such as 2h; never by default'))
+    .option('--dry-run', 'only say whom it would mean', false)
+    .addHelpText(
+      'after',
+      `
+The next request is refused within a second (rule revoked), connections are closed within two, renewals and exchanges are refused.
+A pattern has * for one whole segment; at its end it means any deeper path. Gateways and sidecars are meant by a pattern only where
+that writes /ringfence/ itself. A person is meant alone, behind a workload, and where others ask on behalf of her.
+
+Ends with 0 when it is in force at every proxy that is connected; 1 when one has not said so, or the control plane does not answer;
+64 for what can be nobody's. docs/breach.md has the first ten minutes.`,
+    )
+    .action(revoke)
+  withWho(adminCommand(identity, 'restore', 'let in again whom a revocation threw out'))
+    .option('--reason <text>', 'why; it is kept', '')
+    .addHelpText(
+      'after',
+      '\nBy the number of the revocation, or by what was revoked.\n\nEnds with 0; 64 where it is not revoked; 1 where the control plane does not answer.',
+    )
+    .action(restore)
+  adminCommand(identity, 'revocations', 'who is thrown out, by whom and why; the newest first')
+    .option('--all', 'those that have ended, too', false)
+    .addOption(countOption('--limit <count>', 'how many at most', 500))
+    .addHelpText('after', '\nEnds with 0; 1 where the control plane does not answer.')
+    .action(list)
+}
+
+function withWho(command: Command): Command {
+  return command
+    .argument('[who]', 'a SPIFFE id or a pattern of them, a person such as corp/alice; for restore a number, too')
+    .option('--certificate <serial>', 'one certificate: its serial number, its SHA-256, or its PEM file')
+    .option(
+      '--key <sha256>',
+      'a public key: the SHA-256 of its SubjectPublicKeyInfo, or the PEM file of a certificate of it',
+    )
+    .option('--token <id>', 'a token: its id ("jti", or "txn" of a transaction token), or its SHA-256')
+    .option('--provider <name>', 'of the token: the IdentityProvider; any by default')
+    .option('--issuer-key <provider/kid>', 'all that this key of an IdentityProvider signed')
+    .option('--proxy <name>', 'a gateway or sidecar, by its name')
+    .option('--by <name>', 'who does it; the user who runs this by default')
+}
+
+interface RevokeFlags extends AdminFlags, WhoFlags {
+  readonly reason: string
+  readonly until?: number
+  readonly dryRun: boolean
+}
+
+async function revoke(who: string | undefined, flags: RevokeFlags): Promise<void> {
+  const { stateDir, output, reason, until: lifeMs, dryRun } = flags
+  const client = new AdminClient(stateDir)
+  const beganMs = performance.now()
+  const answer = await client.revoke({ ...revokedOf(who, flags), reason, by: byOf(flags), lifeMs, dryRun })
+  const reached = dryRun ? undefined : await inForceAt(client, beganMs)
+  if (reached !== undefined && reached.have < reached.connected) process.exitCode = exitCode.failed
+  if (output === 'json') printJson({ ...answer, inForce: reached })
+  else print(revokedLines(answer, reached, dryRun).join('\n'))
+}
+
+interface Reached {
+  readonly have: number
+  readonly connected: number
+  /** Names of those that have not said so. */
+  readonly missing: readonly string[]
+  readonly ms: number
+}
+
+/** Waits until every proxy that is connected says that it has the revocations of now. */
+async function inForceAt(client: AdminClient, beganMs: number): Promise<Reached> {
+  for (;;) {
+    const { proxies } = await client.status()
+    const ms = performance.now() - beganMs
+    const connected = proxies.filter((proxy) => proxy.connected && proxy.revoked === undefined)
+    const missing = connected.filter(({ revocationsInForce }) => revocationsInForce !== true).map(({ name }) => name)
+    if (missing.length === 0 || ms > waitMsMax)
+      return { have: connected.length - missing.length, connected: connected.length, missing, ms: Math.round(ms) }
+    await sleep(pollMs)
+  }
+}
+
+function revokedLines(answer: RevokedAnswer, reached: Reached | undefined, isDry: boolean): string[] {
+  const { revocation, meant, nearest, keysRotated } = answer
+  const lines = [isDry ? `would revoke ${whatOf(revocation)}` : `revocation ${revocation.id}: ${whatOf(revocation)}`]
+  if (meant !== undefined) {
+    const more = meant.count > meant.names.length ? `, … (${meant.count} in all)` : ''
+    if (meant.count > 0) lines.push(`meant of those that are known: ${meant.names.join(', ')}${more}`)
+    else {
+      const near = nearest === undefined ? '' : `; the nearest name is ${nearest}`
+      lines.push(`nobody of that name is known here${near}`)
+    }
+  }
+  if (keysRotated) lines.push('keys that sidecars share are made anew')
+  if (reached !== undefined) {
+    const { have, connected, missing, ms } = reached
+    lines.push(`in force at ${have} of ${connected} proxies after ${(ms / 1000).toFixed(2)} s`)
+    if (missing.length > 0) lines.push(`not yet: ${missing.join(', ')}`)
+  }
+  return lines.map(printable)
+}
+
+interface RestoreFlags extends AdminFlags, WhoFlags {
+  readonly reason: string
+}
+
+async function restore(who: string | undefined, flags: RestoreFlags): Promise<void> {
+  const { stateDir, output, reason } = flags
+  const isNumber = who !== undefined && /^[1-9][0-9]{0,14}$/.test(who)
+  const what = isNumber ? { id: Number(who) } : revokedOf(who, flags)
+  const answer = await new AdminClient(stateDir).restore({ ...what, reason, by: byOf(flags) })
+  if (output === 'json') printJson(answer)
+  else print(printable(`revocation ${answer.revocation.id} is over: ${whatOf(answer.revocation)} may come in again`))
+}
+
+interface ListFlags extends AdminFlags {
+  readonly all: boolean
+  readonly limit: number
+}
+
+async function list({ stateDir, output, all, limit }: ListFlags): Promise<void> {
+  const answer = await new AdminClient(stateDir).revocations(all, limit)
+  const { revocations, count, nowMs } = answer
+  if (output === 'json') printJson(answer)
+  else if (revocations.length === 0) print('nobody is revoked')
+  else {
+    const rows = revocations.slice(0, rowsShown).map((row) => {
+      const ago = formatDuration(Math.max(0, nowMs - row.createdAtMs))
+      return [String(row.id), whatOf(row), ago, row.by, endOf(row, nowMs), row.reason]
+    })
+    const more = revocations.length - rows.length
+    print(table(['NUMBER', 'REVOKED', 'AGO', 'BY', 'UNTIL', 'REASON'], rows, [0]))
+    if (more > 0) print(`… and ${more} more (-o json has them); ${count} are in force`)
+  }
+}
+
+function endOf({ ended, untilMs }: ShownRevocation, nowMs: number): string {
+  if (ended !== undefined) return `ended by ${ended.by}`
+  return untilMs === undefined ? '–' : `in ${formatDuration(Math.max(0, untilMs - nowMs))}`
+}
+
+function whatOf({ kind, value, provider }: Pick<ShownRevocation, 'kind' | 'value' | 'provider'>): string {
+  const shown = provider === undefined ? value : `${provider}/${value}`
+  return kind === 'id' ? shown : `${kind.replace('one-', '')} ${shown}`
+}
+
+/** One of them is to be named. */
+function revokedOf(who: string | undefined, flags: WhoFlags): Revoked {
+  const { certificate, key, token, issuerKey, proxy, provider } = flags
+  const named: Revoked[] = []
+  if (who !== undefined) named.push(namedBy(who))
+  if (certificate !== undefined) named.push({ kind: 'one-certificate', value: hashIn(certificate, ({ raw }) => raw) })
+  if (key !== undefined) named.push({ kind: 'key', value: hashIn(key, keyOf) })
+  if (token !== undefined)
+    named.push({ kind: 'one-token', value: token, ...(provider === undefined ? {} : { provider }) })
+  if (issuerKey !== undefined) named.push(issuerKeyOf(issuerKey))
+  if (proxy !== undefined) named.push({ kind: 'proxy', value: proxy })
+  const [one, ...others] = named
+  if (one === undefined || others.length > 0)
+    throw new RingfenceError('USAGE', 'name one: a SPIFFE id, a pattern, a person, or one of the flags that say whom', {
+      hint: 'ringfence identity revoke spiffe://demo.local/svc/orders --reason …',
+    })
+  return one
+}
+
+function namedBy(who: string): Revoked {
+  if (who.startsWith('spiffe://')) return { kind: 'id', value: who }
+  if (who.includes('/')) return { kind: 'person', value: who }
+  throw new RingfenceError('USAGE', `${JSON.stringify(who.slice(0, 64))} is neither a SPIFFE id nor a person`, {
+    hint: 'a person is written corp/alice; a gateway or sidecar is named by --proxy, a token by --token',
+  })
+}
+
+function issuerKeyOf(text: string): Revoked {
+  const slash = text.indexOf('/')
+  return { kind: 'issuer-key', provider: text.slice(0, Math.max(slash, 0)), value: text.slice(slash + 1) }
+}
+
+/** As it is written, or of a certificate in a file. */
+function hashIn(text: string, part: (certificate: X509Certificate) => Buffer): string {
+  if (!existsSync(text)) return text
+  try {
+    return hash('sha256', part(new X509Certificate(readInput(text))), 'hex')
+  } catch (cause) {
+    if (cause instanceof RingfenceError) throw cause
+    throw new RingfenceError('CONFIG', `${text} has no certificate in PEM`, { cause })
+  }
+}
+
+function keyOf({ publicKey }: X509Certificate): Buffer {
+  return publicKey.export({ type: 'spki', format: 'der' })
+}
+
+function byOf({ by }: WhoFlags): string {
+  if (by !== undefined) return by
+  const { SUDO_USER: sudo } = process.env
+  return sudo ?? userInfo().username
+}

@@ -1,0 +1,184 @@
+/**
+ * The revocations of the mesh: kept in the store, pushed to all proxies, and in force here.
+ *
+ *   revoke ─▶ store ─▶ the part that it stands in ─▶ digest over all parts ─▶ what is open here ends
+ *
+ * Rule: what `revoke` returned is on stable storage, and was sent to every proxy that is connected.
+ */
+import type { Clock } from '../base/clock.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { type Revocation, type Revoked, revocation } from '../identity/revoked/revocation.ts'
+import { isPattern, Revocations } from '../identity/revoked/revocations.ts'
+import { digestOf, partOf, revocationKinds, revocationsAsOf } from '../mesh/revocations.ts'
+import type { Logger } from '../telemetry/log.ts'
+import type { Publisher } from './publisher.ts'
+import type { RevocationRow, Store } from './store.ts'
+
+export interface RevocationOrder extends Revoked {
+  readonly reason: string
+  readonly by: string
+  readonly untilMs: number | undefined
+}
+
+export interface BookParts {
+  readonly store: Store
+  readonly publisher: Publisher
+  readonly clock: Clock
+  readonly log: Pick<Logger, 'info'>
+}
+
+/** Who ends what had an end. */
+const byTime = 'time'
+/** A sidecar, or all of them, is meant. */
+const sidecarId = /^spiffe:\/\/[^/]+\/ringfence\/(sidecar|\*)(\/|$)/
+
+export class RevocationBook {
+  /** Those in force, for who asks here. */
+  readonly current = new Revocations()
+  readonly #parts: BookParts
+  /** No LRU: at most `revocationsMax`. */
+  readonly #rows = new Map<number, RevocationRow>()
+  readonly #entries: (readonly Revocation[])[] = revocationKinds.map(() => [])
+  readonly #onAdded = new Set<(added: Revocation) => void>()
+  #bytes = 0
+
+  constructor(parts: BookParts) {
+    this.#parts = parts
+    const entries = this.#entries.map((): Revocation[] => [])
+    for (const row of parts.store.revocations()) {
+      const entry = entryOf(row)
+      this.#rows.set(row.id, row)
+      this.#bytes += bytesOf(entry)
+      entries[partOf(row.id)]?.push(entry)
+    }
+    for (const [part, some] of entries.entries()) this.#setPart(part, some)
+    this.#publishDigest()
+    this.sweep()
+  }
+
+  get size(): number {
+    return this.#rows.size
+  }
+
+  /** In force, the newest first. */
+  *rows(): Iterable<RevocationRow> {
+    yield* [...this.#rows.values()].reverse()
+  }
+
+  row(id: number): RevocationRow | undefined {
+    return this.#rows.get(id)
+  }
+
+  /** The one in force that says the same. */
+  same({ kind, value, provider }: Revoked): RevocationRow | undefined {
+    for (const row of this.#rows.values())
+      if (row.value === value && row.kind === kind && row.provider === provider) return row
+    return undefined
+  }
+
+  /** `callback` is called with each that comes in force. */
+  onAdded(callback: (added: Revocation) => void): void {
+    this.#onAdded.add(callback)
+  }
+
+  /** In the place of one that says the same. @throws RingfenceError OVERLOADED, TOO_LARGE where there is no room */
+  revoke(order: RevocationOrder): RevocationRow {
+    const { store, clock, log } = this.#parts
+    const before = this.same(order)
+    this.#refuseBeyond(order, before)
+    const row = store.addRevocation({ ...order, createdAtMs: clock.now() })
+    const { id, kind, value, provider, by, reason, untilMs } = row
+    log.info({ revocation: id, kind, value, provider, by, reason, untilMs }, 'access revoked')
+    const entry = entryOf(row)
+    this.#rows.set(id, row)
+    this.#bytes += bytesOf(entry)
+    const part = partOf(id)
+    this.#setPart(part, [...(this.#entries[part] ?? []), entry])
+    if (before !== undefined) this.#end(before, by, `in its place: ${id}`)
+    this.#publishDigest()
+    for (const callback of this.#onAdded) callback(entry)
+    return row
+  }
+
+  /** False where it is not in force. */
+  restore(id: number, by: string, reason: string): boolean {
+    const row = this.#rows.get(id)
+    if (row === undefined) return false
+    this.#end(row, by, reason)
+    this.#publishDigest()
+    return true
+  }
+
+  ended(countMax: number): RevocationRow[] {
+    return this.#parts.store.endedRevocations(countMax)
+  }
+
+  /** Ends those whose time is over; called about once a second. */
+  sweep(): void {
+    const nowMs = this.#parts.clock.now()
+    const over = [...this.#rows.values()].filter(({ untilMs }) => untilMs !== undefined && nowMs >= untilMs)
+    for (const row of over) this.#end(row, byTime, 'its time is over')
+    if (over.length > 0) this.#publishDigest()
+  }
+
+  /** When a sidecar was thrown out last, also where that is over: it knew the mesh keys of then. */
+  get sidecarRevokedMs(): number | undefined {
+    const times = [...this.#rows.values(), ...this.ended(limits.revocationsEndedMax)]
+      .filter((row) => meansSidecar(row))
+      .map(({ createdAtMs }) => createdAtMs)
+    return times.length === 0 ? undefined : times.reduce((a, b) => Math.max(a, b))
+  }
+
+  #end(row: RevocationRow, by: string, reason: string): void {
+    const { store, clock, log } = this.#parts
+    const { id, kind, value, provider } = row
+    store.endRevocation(id, { atMs: clock.now(), by, reason }, limits.revocationsEndedMax)
+    log.info({ revocation: id, kind, value, provider, by, reason }, 'revocation ended')
+    this.#rows.delete(id)
+    this.#bytes -= bytesOf(entryOf(row))
+    const part = partOf(id)
+    this.#setPart(
+      part,
+      (this.#entries[part] ?? []).filter((entry) => entry.id !== id),
+    )
+  }
+
+  #setPart(part: number, entries: readonly Revocation[]): void {
+    this.#entries[part] = entries
+    this.current.setPart(part, entries)
+    const kind = revocationKinds[part]
+    if (kind !== undefined) this.#parts.publisher.value(kind).set(entries)
+  }
+
+  #publishDigest(): void {
+    const { publisher } = this.#parts
+    publisher.value(revocationsAsOf).set({ revocationsDigest: digestOf((kind) => publisher.value(kind)) })
+  }
+
+  #refuseBeyond(order: RevocationOrder, before: RevocationRow | undefined): void {
+    const freed = before === undefined ? 0 : 1
+    const hint = 'end some with ringfence identity restore, or revoke by a pattern, a person or a key'
+    if (this.#rows.size - freed >= limits.revocationsMax)
+      throw new RingfenceError('OVERLOADED', `revocationsMax ${limits.revocationsMax} reached`, { hint })
+    const patterns = [...this.#rows.values()].filter(isPattern).length
+    if (isPattern(order) && patterns - freed >= limits.revocationPatternsMax)
+      throw new RingfenceError('OVERLOADED', `revocationPatternsMax ${limits.revocationPatternsMax} reached`, { hint })
+    if (this.#bytes + bytesOf(entryOf({ ...order, id: Number.MAX_SAFE_INTEGER })) > limits.revocationsBytesMax)
+      throw new RingfenceError('TOO_LARGE', `revocationsBytesMax ${limits.revocationsBytesMax} reached`, { hint })
+  }
+}
+
+/** Whoever held a sidecar's identity has its mesh keys. */
+export function meansSidecar({ kind, value }: Revoked): boolean {
+  return kind === 'id' && sidecarId.test(value)
+}
+
+/** Always with its fields in one order, so that the digest is the same everywhere. */
+function entryOf({ id, kind, value, provider, untilMs }: Revoked & Pick<RevocationRow, 'id' | 'untilMs'>): Revocation {
+  return revocation.parse({ id, kind, value, provider, untilMs })
+}
+
+function bytesOf(entry: Revocation): number {
+  return Buffer.byteLength(JSON.stringify(entry)) + 1
+}

@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict'
+import { createHash, X509Certificate } from 'node:crypto'
+import { describe, it } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Agent } from '../agent/agent.ts'
+import { ManualClock } from '../base/clock.fixture.ts'
+import { limits } from '../base/limits.ts'
+import { makeKey } from '../mesh/credentials.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
+import { RevocationsFeed, revocationsAsOf } from '../mesh/revocations.ts'
+import { MemoryStore } from './memory-store.fixture.ts'
+import { eventually, type Mesh, overHttps, withMesh } from './mesh.fixture.ts'
+import { Publisher } from './publisher.ts'
+import { RevocationBook } from './revocation-book.ts'
+
+const id = (path: string): string => `spiffe://demo.local/${path}`
+const sidecar = async (mesh: Mesh, name: string): Promise<Agent> =>
+  mesh.agent(name, await mesh.token(id(`ringfence/sidecar/${name}`), 'sidecar'))
+const workload = async (mesh: Mesh, name: string): Promise<Agent> =>
+  mesh.agent(name, await mesh.token(id(`svc/${name}`), 'workload'), { role: 'workload' })
+const revokedIn = (agent: Agent) => new RevocationsFeed((kind) => agent.value(kind)).current
+const reason = 'a test'
+
+describe('revocations at the control plane', () => {
+  it('reach every proxy, also one that comes later, and survive a restart', () =>
+    withMesh({}, async (mesh) => {
+      const early = await sidecar(mesh, 'n1')
+      const alice = { subject: id('svc/alice') }
+      assert.equal(revokedIn(early).find(alice, Date.now()), undefined)
+      const { revocation } = await mesh.admin.revoke({ kind: 'id', value: alice.subject, reason, by: 'carol' })
+      await eventually('the revocation', () => revokedIn(early).find(alice, Date.now())?.id === revocation.id)
+      await mesh.admin.revoke({ kind: 'person', value: 'corp/alice', reason, lifeMs: 3_600_000 })
+      await mesh.control.stop()
+      await mesh.restart()
+      const late = await sidecar(mesh, 'n2')
+      assert.equal(revokedIn(late).find(alice, Date.now())?.id, revocation.id, 'known before it serves anybody')
+      assert.equal(revokedIn(late).size, 2)
+      const { revocations, count } = await mesh.admin.revocations(false, 10)
+      assert.equal(count, 2)
+      assert.deepEqual(
+        revocations.map(({ kind, value, by, reason: why }) => [kind, value, by, why]),
+        [
+          ['person', 'corp/alice', 'admin', reason],
+          ['id', alice.subject, 'carol', reason],
+        ],
+      )
+      await mesh.admin.restore({ id: revocation.id, reason: 'found', by: 'carol' })
+      await eventually('it is let in', () => revokedIn(late).find(alice, Date.now()) === undefined)
+      await assert.rejects(mesh.admin.restore({ id: revocation.id }), { code: 'USAGE' })
+      const all = (await mesh.admin.revocations(true, 10)).revocations
+      assert.deepEqual(all.at(-1)?.ended?.reason, 'found')
+    }))
+
+  it('hold while the control plane is away, and a proxy that has none serves nobody', () =>
+    withMesh({}, async (mesh) => {
+      const agent = await sidecar(mesh, 'n1')
+      await mesh.admin.revoke({ kind: 'id', value: id('svc/alice'), reason })
+      await eventually('the revocation', () => revokedIn(agent).size === 1)
+      // It dies right after.
+      await mesh.control.stop()
+      await agent.stop()
+      const again = await mesh.agent('n1')
+      assert.equal(revokedIn(again).size, 1)
+      await again.stop()
+      // What was kept is not all of it.
+      const { rmSync, readdirSync } = await import('node:fs')
+      const kept = `${mesh.stateDir}/../n1/kept`
+      for (const file of readdirSync(kept)) rmSync(`${kept}/${file}`)
+      const starting = mesh.agent('n1')
+      let isUp = false
+      void starting.then(() => {
+        isUp = true
+      })
+      await sleep(1_000)
+      assert.ok(!isUp, 'it waits')
+      await mesh.restart()
+      const up = await starting
+      assert.equal(revokedIn(up).size, 1)
+    }))
+
+  it('refuse renewals, enrolments, watching and minting, and no neighbour’s', () =>
+    withMesh({}, async (mesh) => {
+      const [alice, bob, n1, n2] = [
+        await workload(mesh, 'alice'),
+        await workload(mesh, 'bob'),
+        await sidecar(mesh, 'n1'),
+        await sidecar(mesh, 'n2'),
+      ]
+      const token = await mesh.token(id('svc/alice'), 'workload')
+      const renew = async (agent: Agent) =>
+        (await overHttps(mesh, agent.credentials.current, 'POST', '/v1/renew', { csrPem: (await makeKey()).csrPem }))
+          .status
+      const watch = async (agent: Agent) =>
+        (await overHttps(mesh, agent.credentials.current, 'GET', '/v1/watch')).status
+      assert.deepEqual([await renew(alice), await watch(n1)], [200, 200])
+      await mesh.admin.revoke({ kind: 'id', value: id('svc/alice'), reason })
+      await mesh.admin.revoke({ kind: 'proxy', value: 'n1', reason })
+      assert.deepEqual([await renew(alice), await renew(bob), await watch(n1), await watch(n2)], [403, 200, 403, 200])
+      const enrolled = async (joinToken: string) => {
+        const body = { token: joinToken, csrPem: (await makeKey()).csrPem, name: 'x', role: 'workload' }
+        return (await overHttps(mesh, undefined, 'POST', '/v1/enrol', body)).status
+      }
+      assert.equal(await enrolled(token), 403)
+      assert.equal(await enrolled(await mesh.token(id('svc/carol'), 'workload')), 200)
+      await assert.rejects(mesh.admin.makeToken({ spiffeId: id('svc/alice'), role: 'workload' }), { code: 'USAGE' })
+      await assert.rejects(mesh.admin.mint({ spiffeId: id('svc/alice') }), { code: 'USAGE' })
+      await mesh.admin.mint({ spiffeId: id('svc/alice2') })
+      const { proxies } = await mesh.admin.status()
+      assert.deepEqual(
+        proxies.map(({ name, revoked, connected }) => [name, revoked !== undefined, connected]),
+        [
+          ['n1', true, false],
+          ['n2', false, proxies[1]?.connected],
+        ],
+      )
+    }))
+
+  it('mean one certificate, or its key, and not another of the same id', () =>
+    withMesh({}, async (mesh) => {
+      const bob = await workload(mesh, 'bob')
+      const first = bob.credentials.current
+      const body = { csrPem: (await makeKey()).csrPem }
+      const ask = async (credentials: Pick<typeof first, 'certificatePem' | 'keyPem'>, csrPem = body.csrPem) =>
+        (await overHttps(mesh, credentials, 'POST', '/v1/renew', { csrPem })).status
+      const certificate = new X509Certificate(first.certificatePem)
+      const { revocation } = await mesh.admin.revoke({
+        kind: 'one-certificate',
+        value: certificate.serialNumber,
+        reason,
+      })
+      assert.equal(await ask(first), 403)
+      await mesh.admin.restore({ id: revocation.id })
+      assert.equal(await ask(first), 200)
+      const spki = certificate.publicKey.export({ type: 'spki', format: 'der' })
+      await mesh.admin.revoke({ kind: 'key', value: createHash('sha256').update(spki).digest('hex'), reason })
+      assert.equal(await ask(first), 403)
+      // Nor does the key get another certificate.
+      const fresh = await makeKey()
+      const ofFresh = await mesh.admin.mint({ spiffeId: id('svc/bob') })
+      assert.equal(await ask(ofFresh, fresh.csrPem), 200)
+    }))
+
+  it('of a sidecar make the mesh keys anew: those of before open for ten minutes, and masks change', () => {
+    const clock = new ManualClock()
+    return withMesh({ clock }, async (mesh) => {
+      const before = mesh.control.value(pushedKinds.keys).current
+      await mesh.admin.revoke({ kind: 'id', value: id('svc/alice'), reason })
+      assert.deepEqual(mesh.control.value(pushedKinds.keys).current, before, 'a workload knows none')
+      await mesh.admin.revoke({ kind: 'id', value: id('ringfence/gateway/g1'), reason })
+      assert.deepEqual(mesh.control.value(pushedKinds.keys).current, before, 'nor does a gateway')
+      const { keysRotated } = await mesh.admin.revoke({ kind: 'id', value: id('ringfence/sidecar/n1'), reason })
+      assert.ok(keysRotated)
+      const known = new Set(before.map((key) => key.id))
+      const keys = () => mesh.control.value(pushedKinds.keys).current
+      const pages = () => keys().filter(({ use }) => use !== 'masks')
+      assert.equal(pages().filter((key) => !known.has(key.id)).length, 2, 'the one that seals, and the next')
+      assert.ok(
+        pages().some((key) => known.has(key.id)),
+        'pages that are open go on',
+      )
+      const later = async (ms: number) => {
+        clock.advance(ms)
+        await mesh.control.stop()
+        await mesh.restart()
+      }
+      await later(3_000)
+      const masks = keys().filter(({ use }) => use === 'masks')
+      assert.deepEqual(
+        masks.map((key) => known.has(key.id)),
+        [false],
+      )
+      await later(10 * 60_000)
+      assert.ok(keys().every((key) => !known.has(key.id)))
+      const settled = keys()
+      await later(60_000)
+      assert.deepEqual(keys(), settled, 'once')
+    })
+  })
+
+  it('say whom they mean, or who has nearly that name, and nothing changes in a dry run', () =>
+    withMesh({}, async (mesh) => {
+      await workload(mesh, 'orders')
+      await workload(mesh, 'orders-batch')
+      const dry = (value: string) => mesh.admin.revoke({ kind: 'id', value, reason, dryRun: true })
+      assert.deepEqual((await dry(id('svc/orders'))).meant, { names: [id('svc/orders')], count: 1 })
+      assert.equal((await dry(id('svc/*'))).meant?.count, 2)
+      const typo = await dry(id('svc/order'))
+      assert.deepEqual([typo.meant?.count, typo.nearest], [0, id('svc/orders')])
+      assert.equal((await mesh.admin.revocations(true, 10)).count, 0)
+      await assert.rejects(mesh.admin.revoke({ kind: 'proxy', value: 'n9', reason }), { code: 'USAGE' })
+      await assert.rejects(mesh.admin.revoke({ kind: 'person', value: 'alice', reason }), { code: 'USAGE' })
+    }))
+})
+
+describe('the book of revocations', () => {
+  const made = () => {
+    const [store, clock] = [new MemoryStore(), new ManualClock()]
+    const log = { info() {}, error() {} }
+    const publisher = new Publisher(log)
+    return { store, clock, publisher, book: new RevocationBook({ store, publisher, clock, log }) }
+  }
+  const order = { kind: 'person', value: 'corp/alice', reason, by: 'a', untilMs: undefined } as const
+
+  it('ends those whose time is over, and one that another takes the place of', () => {
+    const { book, clock, publisher } = made()
+    const digests = new Set([publisher.value(revocationsAsOf).current.revocationsDigest])
+    const first = book.revoke({ ...order, untilMs: clock.now() + 1_000 })
+    const second = book.revoke({ ...order, untilMs: clock.now() + 5_000 })
+    digests.add(publisher.value(revocationsAsOf).current.revocationsDigest)
+    assert.deepEqual(
+      [...book.rows()].map((row) => row.id),
+      [second.id],
+    )
+    assert.equal(book.ended(9)[0]?.id, first.id)
+    clock.advance(4_000)
+    book.sweep()
+    assert.equal(book.current.find({ subject: '', person: 'corp/alice' }, clock.now())?.id, second.id)
+    clock.advance(2_000)
+    book.sweep()
+    assert.equal(book.size, 0)
+    assert.equal(book.ended(9)[0]?.ended?.by, 'time')
+    assert.equal(digests.size, 2)
+  })
+
+  it('has no more patterns than are looked at, and 100,000 of others; one more costs a part only', () => {
+    const { book, publisher, store, clock } = made()
+    for (let at = 0; at < limits.revocationPatternsMax; at++)
+      book.revoke({ ...order, kind: 'id', value: id(`p${at}/*`) })
+    assert.throws(() => book.revoke({ ...order, kind: 'id', value: id('q/*') }), { code: 'OVERLOADED' })
+    book.revoke({ ...order, kind: 'id', value: id('p1/*') })
+    for (let at = book.size; at < limits.revocationsMax; at++)
+      store.addRevocation({ ...order, value: `corp/p${at}`, createdAtMs: clock.now() })
+    const log = { info() {}, error() {} }
+    const full = new RevocationBook({ store, publisher, clock, log })
+    assert.equal(full.size, limits.revocationsMax)
+    assert.throws(() => full.revoke({ ...order, value: 'corp/one-more' }), { code: 'OVERLOADED' })
+    const [newest] = full.rows()
+    full.restore(newest!.id, 'a', '')
+    const sent: number[] = []
+    publisher.watch((line) => sent.push(line.length), 'sidecar')
+    sent.length = 0
+    full.revoke({ ...order, value: 'corp/one-more' })
+    assert.ok(sent.length === 2 && Math.max(...sent) < 1_000_000, sent.join())
+  })
+})

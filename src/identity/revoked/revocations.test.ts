@@ -1,0 +1,213 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { RingfenceError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
+import { parseRevoked, type Revocation, type RevokedKind } from './revocation.ts'
+import { type CallerFacts, Revocations } from './revocations.ts'
+
+const sha = (digit: string): string => digit.repeat(64)
+const alice: CallerFacts = {
+  subject: 'spiffe://td/svc/web',
+  person: 'corp/alice',
+  gateway: 'spiffe://td/ringfence/gateway/g1',
+  certificate: { serial: '4A01', fingerprint: sha('a'), key: sha('b') },
+  token: { provider: 'corp', id: 'jti-1', hash: sha('c'), key: 'k1' },
+}
+let ids = 0
+const one = (kind: RevokedKind, value: string, more: Partial<Revocation> = {}): Revocation => ({
+  id: ++ids,
+  kind,
+  value,
+  ...more,
+})
+
+/** What means Alice, and beside each its nearest neighbours, which do not. */
+const cases: readonly (readonly [Revocation, readonly Revocation[]])[] = [
+  [
+    one('id', 'spiffe://td/svc/web'),
+    [one('id', 'spiffe://td/svc/we'), one('id', 'spiffe://td/svc/web2'), one('id', 'spiffe://td/svc/web/a')],
+  ],
+  [
+    one('id', 'spiffe://td/svc/*'),
+    [one('id', 'spiffe://td/sv/*'), one('id', 'spiffe://other/svc/*'), one('id', 'spiffe://td/svc/web/*')],
+  ],
+  [one('id', 'spiffe://td/*/web'), [one('id', 'spiffe://td/*/we'), one('id', 'spiffe://td/*/*/web')]],
+  [one('id', 'spiffe://td/user/corp/*'), [one('id', 'spiffe://td/user/cor/*'), one('id', 'spiffe://td/user/corp/*/x')]],
+  [
+    one('id', 'spiffe://td/ringfence/gateway/g1'),
+    [one('id', 'spiffe://td/ringfence/gateway/g2'), one('id', 'spiffe://td/ringfence/sidecar/g1')],
+  ],
+  [
+    one('person', 'corp/alice'),
+    [one('person', 'corp/Alice'), one('person', 'corp/alic'), one('person', 'other/alice')],
+  ],
+  [
+    one('one-certificate', '4A01'),
+    [one('one-certificate', '4A02'), one('one-certificate', '04A01'), one('key', '4A01')],
+  ],
+  [one('one-certificate', sha('a')), [one('one-certificate', sha('b')), one('key', sha('a'))]],
+  [one('key', sha('b')), [one('key', sha('c')), one('one-certificate', sha('b'))]],
+  [
+    one('one-token', 'jti-1'),
+    [one('one-token', 'jti-2'), one('one-token', 'jti-1', { provider: 'other' }), one('person', 'jti-1')],
+  ],
+  [one('one-token', 'jti-1', { provider: 'corp' }), [one('one-token', 'jti-', { provider: 'corp' })]],
+  [one('one-token', sha('c')), [one('one-token', sha('d')), one('one-certificate', sha('c'))]],
+  [
+    one('issuer-key', 'k1', { provider: 'corp' }),
+    [
+      one('issuer-key', 'k2', { provider: 'corp' }),
+      one('issuer-key', 'k1', { provider: 'other' }),
+      one('one-token', 'k1', { provider: 'corp' }),
+    ],
+  ],
+]
+
+describe('whom a revocation means', () => {
+  for (const [meant, neighbours] of cases) {
+    it(`${meant.kind} ${meant.value.slice(0, 40)} ${meant.provider ?? ''}: who it names, and no neighbour`, () => {
+      assert.equal(Revocations.of([meant]).find(alice, 0), meant)
+      assert.equal(Revocations.of(neighbours).find(alice, 0), undefined)
+      assert.equal(Revocations.of([...neighbours, meant]).find(alice, 0)?.id, meant.id)
+    })
+  }
+
+  it('is nobody who has nothing of it', () => {
+    const all = Revocations.of(cases.map(([meant]) => meant))
+    const carol: CallerFacts = {
+      subject: 'spiffe://td/job/nightly',
+      certificate: { serial: '4A77', fingerprint: sha('e'), key: sha('f') },
+    }
+    assert.equal(all.find(carol, 0), undefined)
+    assert.equal(all.find({ ...carol, token: { id: 'jti-9', hash: sha('9') } }, 0), undefined)
+    // Names that every object has.
+    for (const name of ['constructor', '__proto__', 'toString'])
+      assert.equal(
+        all.find({ subject: name, person: name, token: { id: name, provider: name, key: name } }, 0),
+        undefined,
+      )
+  })
+
+  it('leaves parts of the mesh alone unless a pattern writes their first segment', () => {
+    const parts = ['ringfence/sidecar/n1', 'ringfence/gateway/g1', 'ringfence/control-plane/default', 'cassandra/node1']
+    for (const path of parts) {
+      const caller = { subject: `spiffe://td/${path}` }
+      for (const pattern of ['spiffe://td/*', 'spiffe://td/*/*', 'spiffe://td/*/*/*'])
+        assert.equal(Revocations.of([one('id', pattern)]).find(caller, 0), undefined, `${pattern} ${path}`)
+      const [first] = path.split('/')
+      assert.ok(Revocations.of([one('id', `spiffe://td/${first}/*`)]).find(caller, 0))
+    }
+    assert.ok(Revocations.of([one('id', 'spiffe://td/*')]).find({ subject: 'spiffe://td/svc/a' }, 0))
+  })
+
+  it('ends with its time, to the millisecond', () => {
+    for (const kind of ['exact', 'pattern'] as const) {
+      const value = kind === 'exact' ? alice.subject : 'spiffe://td/svc/*'
+      const revocations = Revocations.of([one('id', value, { untilMs: 1_000 })])
+      assert.ok(revocations.find(alice, 999), kind)
+      assert.equal(revocations.find(alice, 1_000), undefined, kind)
+    }
+  })
+})
+
+describe('the parts of the revocations', () => {
+  it('are replaced one by one, and say what was added', () => {
+    const revocations = new Revocations()
+    const [a, b, c] = [one('person', 'corp/a'), one('person', 'corp/b'), one('id', 'spiffe://td/svc/*')]
+    assert.deepEqual(revocations.setPart(1, [a]), [a])
+    assert.deepEqual(revocations.setPart(2, [b, c]), [b, c])
+    assert.deepEqual(revocations.setPart(1, [{ ...a }]), [], 'the same again')
+    assert.equal(revocations.size, 3)
+    assert.deepEqual(revocations.setPart(2, [b]), [])
+    assert.equal(revocations.find({ subject: 'spiffe://td/svc/x' }, 0), undefined)
+    assert.ok(revocations.find({ subject: '', person: 'corp/b' }, 0))
+    // A control plane that was restored gives the number to another.
+    const other = { ...b, value: 'corp/z' }
+    assert.deepEqual(revocations.setPart(2, [other]), [other])
+    assert.equal(revocations.find({ subject: '', person: 'corp/b' }, 0), undefined)
+    assert.ok(revocations.find({ subject: '', person: 'corp/z' }, 0))
+  })
+
+  it('keep one in force that takes the place of another, in whatever order the parts come', () => {
+    for (const order of ['new first', 'old first']) {
+      const revocations = new Revocations()
+      const [before, after] = [one('person', 'corp/a', { untilMs: 5 }), one('person', 'corp/a')]
+      revocations.setPart(1, [before])
+      if (order === 'new first') {
+        revocations.setPart(2, [after])
+        revocations.setPart(1, [])
+      } else {
+        revocations.setPart(1, [])
+        revocations.setPart(2, [after])
+      }
+      assert.equal(revocations.find({ subject: '', person: 'corp/a' }, 10)?.id, after.id, order)
+    }
+  })
+})
+
+describe('100,000 revocations', () => {
+  it('are looked through in a part of what a TLS handshake takes, with as many patterns as there may be', () => {
+    const kinds: readonly RevokedKind[] = ['id', 'one-certificate', 'key', 'person', 'one-token', 'issuer-key']
+    const entries = Array.from({ length: limits.revocationsMax - limits.revocationPatternsMax }, (_, at) =>
+      one(kinds[at % kinds.length]!, `value-${at}`, at % kinds.length === 5 ? { provider: 'corp' } : {}),
+    )
+    const patterns = Array.from({ length: limits.revocationPatternsMax }, (_, at) => one('id', `spiffe://td/p${at}/*`))
+    const revocations = new Revocations()
+    const parts = Array.from({ length: 64 }, (): Revocation[] => [])
+    for (const entry of [...entries, ...patterns]) parts[entry.id % 64]!.push(entry)
+    for (const [part, some] of parts.entries()) revocations.setPart(part, some)
+    assert.equal(revocations.size, limits.revocationsMax)
+    const neighbour = { ...alice, person: 'corp/bob' }
+    assert.equal(revocations.find(neighbour, 0), undefined)
+    assert.ok(revocations.find({ ...neighbour, person: 'value-3' }, 0))
+    let least = Number.POSITIVE_INFINITY
+    for (let batch = 0; batch < 30; batch++) {
+      const began = performance.now()
+      for (let at = 0; at < 100; at++) revocations.find(neighbour, 0)
+      least = Math.min(least, performance.now() - began)
+    }
+    // Some 20 on a machine that has nothing else to do.
+    assert.ok(least * 10 < 500, `${(least * 10).toFixed(2)} µs`)
+  })
+})
+
+describe('what may be revoked', () => {
+  const parse = (kind: RevokedKind, text: string, provider?: string) => parseRevoked(kind, text, 'td', provider)
+
+  it('is brought to the one form that is compared', () => {
+    assert.deepEqual(parse('id', 'spiffe://td/svc/a'), { kind: 'id', value: 'spiffe://td/svc/a' })
+    assert.deepEqual(parse('id', 'spiffe://td/user/corp/a_x40b.c'), { kind: 'person', value: 'corp/a@b.c' })
+    assert.deepEqual(parse('one-certificate', '4a:01'), { kind: 'one-certificate', value: '4A01' })
+    assert.deepEqual(parse('one-certificate', sha('A')), { kind: 'one-certificate', value: sha('a') })
+    assert.deepEqual(parse('key', sha('A')), { kind: 'key', value: sha('a') })
+    assert.deepEqual(parse('one-token', 'x/y'), { kind: 'one-token', value: 'x/y' })
+    assert.deepEqual(parse('one-token', 'x', 'corp'), { kind: 'one-token', value: 'x', provider: 'corp' })
+    assert.deepEqual(parse('issuer-key', 'k/1', 'corp'), { kind: 'issuer-key', value: 'k/1', provider: 'corp' })
+  })
+
+  it('is refused where it can be nobody’s, with what is valid', () => {
+    const faults: readonly (readonly [RevokedKind, string, RegExp, string?])[] = [
+      ['id', 'svc/a', /not a SPIFFE id/],
+      ['id', 'spiffe://td/svc/a*', /not a pattern/],
+      ['id', 'spiffe://*/svc/a', /not a pattern/],
+      ['id', 'spiffe://td/ringfence/control-plane/default', /cannot be revoked/],
+      ['one-certificate', 'xyz', /serial number or its SHA-256/],
+      ['one-certificate', '4A0', /serial number or its SHA-256/],
+      ['key', '4A01', /SHA-256 of its SubjectPublicKeyInfo/],
+      ['person', 'alice', /corp\/alice/],
+      ['person', 'corp/', /corp\/alice/],
+      ['one-token', 'a\nb', /jti/],
+      ['issuer-key', 'k1', /corp\/<kid>/],
+      ['person', 'corp/alice', /provider/, 'corp'],
+      ['one-token', 'x'.repeat(3_000), /revokedValueCharsMax/],
+    ]
+    for (const [kind, text, words, provider] of faults) {
+      assert.throws(
+        () => parse(kind, text, provider),
+        (reason: RingfenceError) =>
+          reason instanceof RingfenceError && reason.code === 'USAGE' && words.test(reason.message),
+        `${kind} ${text.slice(0, 40)}`,
+      )
+    }
+  })
+})
