@@ -212,8 +212,8 @@ describe('a text that is made of addresses', () => {
         withoutAddressText(text)
         best = Math.min(best, performance.now() - before)
       }
-      // A fraction of that; with a copy for each address these take minutes.
-      assert.ok(best < 300, `${best} ms for ${text.length} characters`)
+      // A tenth of that where nothing else runs; with a copy for each address these take minutes.
+      assert.ok(best < 3000, `${best} ms for ${text.length} characters`)
     })
   }
 
