@@ -15,7 +15,7 @@ import type { Observable } from './observable.ts'
 import { type PushedKind, pushedList, pushedValue } from './pushed-kind.ts'
 
 const proxies = ['gateway', 'sidecar'] as const
-export const revocationParts = 64
+const revocationParts = 64
 
 /** Which part a revocation stands in. */
 export function partOf(id: number): number {
