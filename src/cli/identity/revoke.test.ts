@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { withMesh } from '../../control/mesh.fixture.ts'
+
+const bin = fileURLToPath(new URL('../../../bin/ringfence.mjs', import.meta.url))
+
+async function run(args: readonly string[]): Promise<{ code: number | null; out: string; err: string }> {
+  const child = spawn(process.execPath, [bin, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const [out, err] = [child.stdout, child.stderr].map((stream) => {
+    const parts: Buffer[] = []
+    stream.on('data', (part: Buffer) => parts.push(part))
+    return parts
+  })
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, out: Buffer.concat(out!).toString(), err: Buffer.concat(err!).toString() }
+}
+
+describe('ringfence identity revoke, restore and revocations', () => {
+  it('say whom they mean, by whom and why, and end with what it came to', () =>
+    withMesh({}, async (mesh) => {
+      const orders = await mesh.admin.mint({ spiffeId: 'spiffe://demo.local/svc/orders' })
+      const file = join(mesh.stateDir, 'orders.pem')
+      writeFileSync(file, orders.certificatePem)
+      const identity = (verb: string, ...args: string[]) =>
+        run(['identity', verb, '--state-dir', mesh.stateDir, ...args])
+      const why = ['--reason', 'a lost laptop', '--by', 'carol']
+      const [id, typo, both, nobody, noReason, dry] = await Promise.all([
+        identity('revoke', 'spiffe://demo.local/svc/orders', ...why, '--until', '2h'),
+        identity('revoke', 'spiffe://demo.local/svc/order', ...why, '--dry-run'),
+        identity('revoke', 'corp/alice', '--token', 'j', ...why),
+        identity('revoke', 'alice', ...why),
+        identity('revoke', 'corp/alice'),
+        identity('revoke', '--proxy', 'n1', ...why),
+      ])
+      assert.equal(id.code, 0, id.err)
+      assert.match(id.out, /^revocation 1: spiffe:\/\/demo\.local\/svc\/orders\nmeant of those that are known: spiffe:/)
+      assert.match(id.out, /in force at 0 of 0 proxies after \d+\.\d\d s\n$/)
+      assert.match(
+        typo.out,
+        /nobody of that name is known here; the nearest name is spiffe:\/\/demo\.local\/svc\/orders/,
+      )
+      for (const wrong of [both, nobody, noReason, dry]) assert.equal(wrong.code, 64, wrong.err)
+      assert.match(nobody.err, /neither a SPIFFE id nor a person\n {2}hint: a person is written corp\/alice/)
+      assert.match(dry.err, /no gateway or sidecar is called n1/)
+      const certificate = await identity('revoke', '--certificate', file, ...why, '-o', 'json')
+      const { revocation } = JSON.parse(certificate.out) as { revocation: { id: number; kind: string; value: string } }
+      assert.deepEqual([revocation.id, revocation.kind, revocation.value.length], [2, 'one-certificate', 64])
+      const listed = await identity('revocations')
+      assert.match(listed.out, /^ *NUMBER +REVOKED +AGO +BY +UNTIL +REASON\n +2 +certificate [0-9a-f]{64} .*carol/)
+      assert.match(listed.out, /\n +1 +spiffe:\/\/demo\.local\/svc\/orders .* carol +in (2h|1h59m)\S* +a lost laptop/)
+      const [restored, again] = [
+        await identity('restore', '1', '--reason', 'found'),
+        await identity('restore', 'spiffe://demo.local/svc/orders'),
+      ]
+      assert.equal(restored.code, 0, restored.err)
+      assert.match(restored.out, /^revocation 1 is over: spiffe:\/\/demo\.local\/svc\/orders may come in again/)
+      assert.equal(again.code, 64)
+      assert.match(again.err, /is not revoked\n/)
+    }))
+})
