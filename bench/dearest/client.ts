@@ -7,6 +7,9 @@ import { envelope, longString, short, string } from '../wire.ts'
 
 const startup = envelope(4, Opcode.STARTUP, Buffer.concat([short(1), string('CQL_VERSION'), string('3.0.0')]))
 
+/** Of an ERROR's body so much is kept. */
+const saidBytesMax = 1024
+
 export class DearestClient {
   readonly #socket: TLSSocket
   readonly #waiting: ((opcode: number) => void)[] = []
@@ -14,30 +17,44 @@ export class DearestClient {
   #bodyLeft = 0
   #opcode = 0
   #reject: (reason: Error) => void = () => {}
+  /** What the socket says of its end, and what the last ERROR says: its code and text. */
+  #why = ''
+  #said = Buffer.alloc(0)
   #slow = false
   closed = false
 
   private constructor(socket: TLSSocket) {
     this.#socket = socket
     socket.on('data', (chunk: Buffer) => this.#read(chunk))
-    socket.on('error', () => {})
+    socket.on('error', ({ message }) => {
+      this.#why = `: ${message}`
+    })
     socket.on('close', () => {
       this.closed = true
-      this.#reject(new Error('the connection was closed'))
+      this.#reject(new Error(`the connection was closed${this.#why}`))
     })
   }
 
+  /** @throws where the connection ends, or STARTUP is answered with an ERROR */
   static async open(port: number, { cert, key, ca }: Credentials): Promise<DearestClient> {
     const pems = { cert: readFileSync(cert), key: readFileSync(key), ca: readFileSync(ca) }
     const socket = connect({ host: '127.0.0.1', port, ...pems, checkServerIdentity: () => undefined })
     const client = new DearestClient(socket)
-    await client.ask([startup])
+    const [opcode] = await client.ask([startup])
+    if (opcode === Opcode.ERROR) {
+      client.close()
+      throw new Error(`STARTUP was refused: ${client.#said.toString('utf8', 6)}`)
+    }
     return client
   }
 
   /** Sends all and resolves with the opcodes of the answers when as many came. Rejects where the connection ends. */
   ask(requests: readonly Buffer[]): Promise<number[]> {
     return new Promise((resolve, reject) => {
+      if (this.closed) {
+        reject(new Error(`the connection was closed before${this.#why}`))
+        return
+      }
       this.#reject = reject
       const opcodes: number[] = []
       for (const _ of requests) {
@@ -87,9 +104,12 @@ export class DearestClient {
         if (this.#header.length < envelopeHeaderBytes) return
         this.#opcode = headerOpcode(this.#header, 0)
         this.#bodyLeft = headerBodyBytes(this.#header, 0)
+        if (this.#opcode === Opcode.ERROR) this.#said = Buffer.alloc(0)
       }
       const taken = Math.min(this.#bodyLeft, Math.max(chunk.length - at, 0))
       this.#bodyLeft -= taken
+      if (this.#opcode === Opcode.ERROR && this.#said.length < saidBytesMax)
+        this.#said = Buffer.concat([this.#said, chunk.subarray(at, at + taken)])
       at += taken
       if (this.#bodyLeft > 0) return
       this.#header = Buffer.alloc(0)
