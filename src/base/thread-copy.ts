@@ -10,8 +10,8 @@
  */
 import { assert } from './errors.ts'
 
-/** Of objects and lists in a piece: some 0.3 µs each. */
-const nodesMax = 4_000
+/** Of objects and lists in a piece: some 0.3 µs each, and several times that where the code is new or the core is shared. */
+const nodesMax = 2_000
 /** Of what is neither: strings and numbers are copied in a tenth of the time. */
 const leafNodes = 0.1
 

@@ -11,6 +11,8 @@ import type { SchemaView, TableInfo } from './request.ts'
 
 /** Statements of a BATCH between two looks at the clock. */
 const childrenAStep = 64
+/** And relations: a millisecond where the code is new. */
+const relationsAStep = 512
 
 /**
  * @param facts with resolved keyspaces
@@ -23,15 +25,34 @@ export function refine(facts: StatementFacts, schema: SchemaView | undefined): S
 /** As `refine`; a BATCH may have thousands of statements. */
 export function* refineInSteps(facts: StatementFacts, schema: SchemaView | undefined): Steps<StatementFacts> {
   const children = yield* refineAll(facts.children, schema)
-  return refineOne(facts, schema, children, false)
+  const given = facts.verb === 'SELECT' ? yield* givenColumns(facts) : nothingGiven
+  return refineOne(facts, schema, { children, given, inBatch: false })
 }
 
-/** @param inBatch it is a statement of a BATCH, whose conditions answer with whole primary keys */
+interface Refining {
+  readonly children: readonly StatementFacts[]
+  /** Columns that a SELECT gives by `=` or IN. */
+  readonly given: ReadonlySet<string>
+  /** It is a statement of a BATCH, whose conditions answer with whole primary keys. */
+  readonly inBatch: boolean
+}
+
+const nothingGiven: ReadonlySet<string> = new Set()
+
+function* givenColumns({ restrictions }: StatementFacts): Steps<ReadonlySet<string>> {
+  const given = new Set<string>()
+  let looked = 0
+  for (const { columns, operator, token } of restrictions) {
+    if (++looked % relationsAStep === 0) yield false
+    if (operator !== 'other' && !token) for (const column of columns) given.add(column)
+  }
+  return given
+}
+
 function refineOne(
   facts: StatementFacts,
   schema: SchemaView | undefined,
-  children: readonly StatementFacts[],
-  inBatch: boolean,
+  { children, given, inBatch }: Refining,
 ): StatementFacts {
   const accesses = new Accesses(facts.accesses)
   const { keyspace, table, verb } = facts
@@ -45,7 +66,7 @@ function refineOne(
     if (info?.base !== undefined && read !== undefined) {
       accesses.add({ permission: 'SELECT', resource: { kind: 'table', keyspace, table: info.base }, columns })
     }
-    if (read !== undefined && scans(facts, schema, info)) {
+    if (read !== undefined && scans(given, schema, info)) {
       accesses.add({ permission: 'SCAN', resource: read.resource, columns: [] })
       if (info?.base !== undefined) {
         accesses.add({ permission: 'SCAN', resource: { kind: 'table', keyspace, table: info.base }, columns: [] })
@@ -150,8 +171,8 @@ function* refineAll(
   for (const child of children) {
     let one = known.get(child)
     if (one === undefined) {
-      // A statement of a BATCH has none of its own.
-      one = refineOne(child, schema, child.children, true)
+      // A statement of a BATCH is a write, and has none of its own.
+      one = refineOne(child, schema, { children: child.children, given: nothingGiven, inBatch: true })
       known.set(child, one)
       changed ||= one !== child
       if (known.size % childrenAStep === 0) yield false
@@ -162,12 +183,8 @@ function* refineAll(
 }
 
 /** A SELECT scans the whole table unless each column of the partition key is given by `=` or IN. A table that does not exist is not scanned. */
-function scans(facts: StatementFacts, schema: SchemaView | undefined, info: TableInfo | undefined): boolean {
+function scans(given: ReadonlySet<string>, schema: SchemaView | undefined, info: TableInfo | undefined): boolean {
   if (schema !== undefined && info === undefined) return false
-  const given = new Set<string>()
-  for (const { columns, operator, token } of facts.restrictions) {
-    if (operator !== 'other' && !token) for (const column of columns) given.add(column)
-  }
   if (info === undefined) return given.size === 0
   return !info.partitionKey.every((column) => given.has(column))
 }
