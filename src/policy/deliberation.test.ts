@@ -12,6 +12,7 @@ import { isLarge } from './deliberation.ts'
 import type { Decision, PolicyEngine } from './engine.ts'
 import type { Pace } from './pace.ts'
 import { access, atNoon, document, engineOf, orders, schemaOf } from './policy.fixture.ts'
+import type { RequestContext } from './request.ts'
 
 /** Of CPU. One client's share of a turn is four milliseconds, and a step that began within it goes to its end. */
 const stepMsMax = 8
@@ -125,10 +126,13 @@ class Slow implements Pace {
   }
 }
 
-function slowly(engine: PolicyEngine, facts: StatementFacts): { decision: Decision; pace: Slow } {
+/** @param request as a session has one */
+function slowly(
+  engine: PolicyEngine,
+  facts: StatementFacts,
+  request: RequestContext = { ...atNoon },
+): { decision: Decision; pace: Slow } {
   const pace = new Slow()
-  // As a session has one.
-  const request = { ...atNoon }
   for (;;) {
     const decision = pace.turn(() => engine.decideWithin(pace, orders, facts, request, schema, 1))
     if (decision !== undefined) return { decision, pace }
@@ -174,6 +178,46 @@ describe('a decision on a large statement', () => {
     assert.equal(ask(first, 1)?.kind, 'permit')
     assert.equal(ask(first, 1), undefined)
   })
+
+  it('does not end another of the same session: all that are asked in turn come to their end', () => {
+    const [, engine] = policies[3]!
+    const request = { ...atNoon }
+    const many = statements.slice(0, 3)
+    const decisions = many.map(() => undefined as Decision | undefined)
+    for (let turn = 0; decisions.includes(undefined); turn++) {
+      assert.ok(turn < 20_000, 'they come to their end')
+      for (const [at, [, facts]] of many.entries())
+        decisions[at] ??= engine.decideWithin(new Slow(), orders, facts, request, schema, 1)
+    }
+    for (const [at, [what, facts]] of many.entries())
+      assert.deepEqual({ ...decisions[at]! }, { ...engine.decide(orders, facts, atNoon, schema, 1) }, what)
+  })
+
+  const conditions = { hours: '08:00-18:00', days: ['wed'], consistency: ['LOCAL_QUORUM'], rowsMax: 100 }
+  const changes: readonly (readonly [what: string, change: Partial<RequestContext>])[] = [
+    ['the hours end', { nowMs: Date.UTC(2026, 10, 18, 18, 0) }],
+    ['the day ends', { nowMs: Date.UTC(2026, 10, 19, 12, 0) }],
+    ['it is asked at another consistency', { consistency: 'ONE' }],
+    ['more rows are asked for', { rows: 101 }],
+    ['it is asked while it is executed', { preparing: false }],
+  ]
+  for (const [what, change] of changes) {
+    it(`begins at the beginning where meanwhile ${what}`, () => {
+      const engine = engineOf(access('in-hours', { keyspaces: ['ks'], operations: ['ALL'], when: conditions }))
+      const facts = statements.find(([, { children }]) => children.length > 1_000)![1]
+      const before = { ...atNoon, rows: 100, preparing: change.preparing !== undefined }
+      const wanted = engine.decide(orders, facts, { ...before, ...change }, schema, 1)
+      const whole = slowly(engine, facts, { ...before }).pace.turns
+      // After each number of steps, in the one context of the session.
+      for (let turns = 0; turns < whole - 1; turns += Math.ceil(whole / 8)) {
+        const request = { ...before }
+        for (let turn = 0; turn < turns; turn++)
+          assert.equal(engine.decideWithin(new Slow(), orders, facts, request, schema, 1), undefined)
+        Object.assign(request, change)
+        assert.deepEqual({ ...slowly(engine, facts, request).decision }, { ...wanted }, `after ${turns}`)
+      }
+    })
+  }
 
   it('and a small one is decided on at once', () => {
     const facts = resolveKeyspace(analyse('SELECT v FROM ks.t WHERE k = 1'), undefined)

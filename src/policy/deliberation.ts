@@ -5,8 +5,9 @@
  *   decide ─▶ step ─ pace? ─▶ step ─ … ─▶ decision
  *                     └ no ─▶ kept by request ─ asked again ─▶ step …
  *
- * Rule: what is kept goes on only for the same statement, policy and schema. A request has one decision under way for each schema that it is
- * judged by.
+ * Rule: what is kept goes on only for the same statement, policy and schema, and while the request says the same to the rules: a session has
+ * one context for all its requests, and the clock goes on. Several may be under way in a session, and none ends another. What nobody asks for
+ * again goes with the epoch or the session.
  */
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Pace, Steps } from './pace.ts'
@@ -21,6 +22,8 @@ export interface Subject {
   readonly view: PrincipalPolicy
   readonly facts: StatementFacts
   readonly request: RequestContext
+  /** What the rules see of the request now: `ContextUse.key`. */
+  readonly circumstances: string
   readonly schema: SchemaView | undefined
   readonly epoch: number
 }
@@ -79,7 +82,9 @@ export class Deliberations<T> {
   }
 
   #keep(one: UnderWay<T>): void {
-    const others = this.#underWay.get(one.request)?.filter((other) => isBeside(other, one)) ?? []
+    // Those of another policy or epoch are asked for no more.
+    const isGood = ({ view, epoch }: Subject): boolean => view === one.view && epoch === one.epoch
+    const others = this.#underWay.get(one.request)?.filter(isGood) ?? []
     this.#underWay.set(one.request, [...others, one])
   }
 
@@ -91,16 +96,8 @@ export class Deliberations<T> {
 }
 
 function isSame(a: Subject, b: Subject): boolean {
-  return isOfOne(a, b) && a.schema === b.schema
-}
-
-/** The same statement by another schema: as it is for who may not see all of it. */
-function isBeside(a: Subject, b: Subject): boolean {
-  return isOfOne(a, b) && a.schema !== b.schema
-}
-
-function isOfOne(a: Subject, b: Subject): boolean {
-  return a.facts === b.facts && a.view === b.view && a.epoch === b.epoch
+  if (a.facts !== b.facts || a.view !== b.view || a.epoch !== b.epoch) return false
+  return a.schema === b.schema && a.circumstances === b.circumstances
 }
 
 /** The pace of questions within a step: its first may always be asked, so that each turn takes the decision further. */

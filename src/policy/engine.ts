@@ -206,14 +206,20 @@ export class PolicyEngine {
   ): Decision {
     const inForce = this.#inForce
     if (inForce === undefined) return this.denial(defaultDenyRule, `${principal.spiffeId}: no policy is in force`)
-    const subject = { view: inForce.verdicts.viewOf(principal, pace), facts, request, schema, epoch }
-    if (pace === unpaced || !isLarge(facts)) return inOneGo(this.#steps(inForce, subject, pace))
+    const view = inForce.verdicts.viewOf(principal, pace)
+    if (pace === unpaced || !isLarge(facts))
+      return inOneGo(this.#steps(inForce, { view, facts, request, schema, epoch }, pace))
+    const subject = { view, facts, request, circumstances: view.contextUse.key(request), schema, epoch }
     const decision = this.#deliberations.goOn(pace, subject, (asking) => this.#steps(inForce, subject, asking))
     if (decision === undefined) throw mustWait
     return decision
   }
 
-  *#steps(inForce: PolicyInForce, { view, facts, request, schema, epoch }: Subject, pace: Pace): Steps<Decision> {
+  *#steps(
+    inForce: PolicyInForce,
+    { view, facts, request, schema, epoch }: Omit<Subject, 'circumstances'>,
+    pace: Pace,
+  ): Steps<Decision> {
     const { verdicts } = inForce
     const { principal } = view
     const refined = yield* refineInSteps(facts, schema)

@@ -44,6 +44,8 @@ export function judgeBatch(request: Request, session: Session): Step {
     parts.push(part)
   }
   const whole = session.shared.judge.whole(batchFacts(parts, batch.type), keyspace, parts)
+  // It is made anew whenever the request is served, and a decision in steps would begin anew with it. There it is kept.
+  if (whole.large) return judgeInPieces(request, session)
   if (inDoubt(request, session, whole)) return Step.WAIT
   return judgeParts(request, session, parts, whole)
 }
