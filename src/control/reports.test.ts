@@ -122,7 +122,14 @@ describe('the control plane and what a proxy reports', () => {
         reports++
         // An advertised address makes the whole report of a sidecar refused.
         const refused = reports === 1 ? { advertise: [{ address: '127.0.0.1', port: 1 }] } : {}
-        return { ...sidecarReport, ...refused, traffic: [{ ...row, count: reports === 1 ? 1_000 : 1 }] }
+        // What it runs is what was told, so each report that is made is sent.
+        const { revocationsDigest } = agent.value(pushedKinds.revocationsAsOf).current
+        return {
+          ...sidecarReport,
+          ...refused,
+          revocationsDigest,
+          traffic: [{ ...row, count: reports === 1 ? 1_000 : 1 }],
+        }
       })
       await eventually('reports', () => reports >= 3)
       await eventually('traffic', async () => (await mesh.admin.traffic(60)).lines.length > 0)

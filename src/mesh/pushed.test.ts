@@ -202,6 +202,7 @@ describe('the succession of policies', () => {
       assert.deepEqual(reading.value, sent)
       assert.equal(policy.version(reading.value), policy.version(sent))
     }
+    assert.notEqual(policy.version(policySnapshot(3, 'a', 100)), policy.version(policySnapshot(3, 'a', 0)))
     for (const epoch of [-1, 1.5, 2 ** 32, 'x'])
       assert.equal(policy.read({ revision: 1, source: '', epoch }).understood, false)
   })

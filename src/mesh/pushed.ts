@@ -84,7 +84,8 @@ export const pushedKinds = {
       epoch: z.int().min(0).max(epochMax).optional(),
     }),
     empty: { revision: 0, source: '' },
-    version: ({ revision, source }) => `${revision} ${textDigest(source)}`,
+    // One of an epoch is another one than the same text before a restore.
+    version: ({ revision, source, epoch = 0 }) => `${epoch} ${revision} ${textDigest(source)}`,
     succeed: succeedPolicy,
   }),
   sidecars: pushedList({

@@ -1,18 +1,16 @@
 /**
  * Sessions that are open when somebody is thrown out: which of them are meant.
  *
- * Rule: only what was added is held against sessions, once, and some thousand of them in one turn of the event loop. Who comes later is held against
- * all revocations where it is verified.
+ * Rule: only what was added is held against sessions, once, in shares of turns of the event loop. Who comes later is held against all revocations
+ * where it is verified.
  */
-import { nextTurn, nothingEnds } from '../base/contained.ts'
+import { contain, nextTurn, nothingEnds, type Owner } from '../base/contained.ts'
+import { limits } from '../base/limits.ts'
 import type { Revocation } from '../identity/revoked/revocation.ts'
 import { type CallerFacts, Revocations } from '../identity/revoked/revocations.ts'
 
-/** One look takes well below a microsecond. */
-const perTurnMax = 2_048
-
 /** Something that ends with whoever it is of. */
-export interface Revocable {
+export interface Revocable extends Owner {
   /** Undefined while nobody knows. */
   readonly revocable: CallerFacts | undefined
   throwOut(by: Revocation): void
@@ -23,14 +21,15 @@ export function throwOut(open: Iterable<Revocable>, added: readonly Revocation[]
   const revoked = Revocations.of(added)
   const all = [...open]
   const look = (from: number): void => {
-    const to = Math.min(from + perTurnMax, all.length)
-    for (let at = from; at < to; at++) {
-      const one = all[at]!
+    const untilMs = performance.now() + limits.loopShareMs
+    let at = from
+    while (at < all.length && performance.now() < untilMs) {
+      const one = all[at++]!
       const facts = one.revocable
       const found = facts === undefined ? undefined : revoked.find(facts, nowMs)
-      if (found !== undefined) one.throwOut(found)
+      if (found !== undefined) contain(one, 'who is thrown out', () => one.throwOut(found))
     }
-    if (to < all.length) nextTurn(nothingEnds, 'sessions of who is thrown out', () => look(to))
+    if (at < all.length) nextTurn(nothingEnds, 'sessions of who is thrown out', () => look(at))
   }
   look(0)
 }

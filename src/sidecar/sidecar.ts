@@ -342,7 +342,6 @@ export class Sidecar {
   /** Clients of either door, links of gateways, and those on whose behalf others ask. */
   #throwOut(added: readonly Revocation[]): void {
     this.#shared.judge.endEpoch()
-    this.#txnTokens.generation++
     const linked = [...this.#links].flatMap((link) => [link, ...link.clients()])
     throwOut([...linked, ...this.#connections], added, Date.now())
   }

@@ -9,6 +9,7 @@ import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Flag, headerOpcode, Opcode, type ProtocolVersion } from '../../src/cql/protocol.ts'
 import { readPrepared, readRows } from '../../src/cql/responses.ts'
 import { makeKey, signedBySecret } from '../../src/identity/jwt/tokens.fixture.ts'
+import { revocationKinds } from '../../src/mesh/revocations.ts'
 import { describe, type RawClient } from './client.ts'
 import { tokensMade, txnKey, txnToken, useTxnKeys, withPayload } from './txn-tokens.ts'
 import { type RunningGateway, type RunningSidecar, World } from './world.ts'
@@ -465,6 +466,31 @@ suite('what is kept for somebody', () => {
       return false
     }
     assert.match(await ask(from, execute, ['txn-token', alice]), /^0x2100.*ended meanwhile/)
+  })
+
+  it('is served again when somebody else is thrown out while the statement is prepared again, and refused when it is that person', async () => {
+    const from = await client()
+    const id = await prepared(from, `${select} WHERE k = 'thrown out'`)
+    const execute = executeEnvelope(4, 5, id, undefined, [])
+    const revoked = sidecar.feed.value(revocationKinds[1]!)
+    const ended = /^0x2100.*ended meanwhile/
+    const cases: readonly (readonly [payload: [string, string], again: RegExp])[] = [
+      [['txn-token', txnToken('corp/alice')], isRows],
+      [['txn-token', txnToken('corp/bob')], ended],
+      [['ProxyExecute', 'corp/bob'], ended],
+    ]
+    for (const [payload, again] of cases) {
+      assert.match(await ask(from, execute, payload), isRows)
+      sidecar.node.prepared.clear()
+      sidecar.node.intercept = (request) => {
+        if (request.opcode !== Opcode.PREPARE) return false
+        revoked.set([{ id: 1, kind: 'person', value: 'corp/bob' }])
+        return false
+      }
+      assert.match(await ask(from, execute, payload), again)
+      sidecar.node.intercept = undefined
+      revoked.set([])
+    }
   })
 
   it('is served again with any other payload, too', async () => {

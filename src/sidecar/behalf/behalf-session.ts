@@ -31,8 +31,8 @@ export interface Behalf {
   readonly tokenHash: string | undefined
   /** Where policy lets the workload say it, in the place of a token. */
   readonly name: string | undefined
-  /** The keys that verified the token, or the policy that allowed the name: see `OnBehalf`. */
-  readonly under: number
+  /** The keys that verified the token: see `TxnTokens.generation`. */
+  readonly keys: number
 }
 
 export class BehalfSession implements Session {
@@ -50,14 +50,16 @@ export class BehalfSession implements Session {
   readonly waiting: Workload['waiting']
   readonly name: string | undefined
   readonly untilMs: number
-  under: number
+  readonly keys: number
+  /** The epoch in which it was last looked at whether the pair still may be. */
+  lookedAt: number
   notes: unknown[] | undefined
   readonly #workload: Workload
   #repreparer: Repreparer | undefined
   #largeAnswers: LargeAnswers | undefined
 
   constructor(workload: Workload, ways: Ways, state: IdentityState, behalf: Behalf) {
-    const { identity, transaction, tokenHash, name, under } = behalf
+    const { identity, transaction, tokenHash, name, keys } = behalf
     const { shared, client, version, topologyHidden, poolOwner, transactions, dispatch, waiting } = workload
     this.#workload = workload
     this.shared = shared
@@ -71,7 +73,8 @@ export class BehalfSession implements Session {
     this.identity = state
     this.name = name
     this.untilMs = identity.expiresAtMs
-    this.under = under
+    this.keys = keys
+    this.lookedAt = shared.judge.epoch
     this.context = workload.context.of({ ...client.info, identity })
     this.who = {
       ...workload.who,

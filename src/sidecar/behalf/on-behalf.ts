@@ -163,9 +163,9 @@ export class OnBehalf {
     try {
       const identity = onBehalfOf(workload.client.info.identity, behind)
       const state = judge.behalf(principalOf(identity), workload.identity)
-      const under = name === undefined ? txnTokens.generation : judge.epoch
+      const { generation: keys } = txnTokens
       const { tokenHash, transaction } = shown
-      view = new BehalfSession(workload, this.#ways, state, { identity, transaction, tokenHash, name, under })
+      view = new BehalfSession(workload, this.#ways, state, { identity, transaction, tokenHash, name, keys })
     } catch (reason) {
       if (!(reason instanceof LogInRefused)) throw reason
       return this.#refuse(request, name === undefined ? tokenRule : nameRule, reason.message, shown)
@@ -192,10 +192,12 @@ export class OnBehalf {
   #isGood(view: BehalfSession): boolean {
     const { judge, txnTokens, turn } = this.#workload.shared
     if (turn.wallMs() >= view.untilMs) return false
-    if (view.name === undefined) return view.under === txnTokens.generation
-    if (view.under === judge.epoch) return true
-    if (!this.#mayName(view.name) || this.#revoked(view.name, {}) !== undefined) return false
-    view.under = judge.epoch
+    if (view.name === undefined && view.keys !== txnTokens.generation) return false
+    if (view.lookedAt === judge.epoch) return true
+    if (view.name !== undefined && !this.#mayName(view.name)) return false
+    const { person, transaction, tokenHash } = view.who
+    if (person === undefined || this.#revoked(person, { transaction, tokenHash }) !== undefined) return false
+    view.lookedAt = judge.epoch
     return true
   }
 

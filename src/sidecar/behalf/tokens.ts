@@ -32,7 +32,7 @@ export class TxnTokens {
   readonly #known: Cache<KnownToken> = createWeighedCache(limits.txnTokensRememberedBytesMax, ({ bytes }) => bytes)
   readonly #refused: Cache<RefusedToken> = createCache(limits.txnTokensRefusedRememberedMax)
   #ring = new KeyRing([])
-  /** Another with each set of keys, and when somebody is thrown out. */
+  /** Another with each set of keys. */
   generation = 0
 
   constructor(trustDomain: () => string) {
