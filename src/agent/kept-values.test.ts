@@ -18,7 +18,7 @@ const policy = { revision: 7, source: 'kind: x\n' }
 const content = `{"revision":7,"source":"kind: x\\n","sidecars":[${JSON.stringify(sidecar)}],"gateways":[]}`
 const cacheText = JSON.stringify({ sha256: textDigest(content), content })
 /** The same with the kinds that there were not, which that program passes over. */
-const contentNow = `{"revocationsDigest":"","keySets":[],"txnKeys":[],${content.slice(1)}`
+const contentNow = `{"keySets":[],"txnKeys":[],${content.slice(1)}`
 const cacheTextNow = JSON.stringify({ sha256: textDigest(contentNow), content: contentNow })
 const keysText = `{"keys":[{"id":2,"key":"${key.key.toString('base64')}","use":"pages"}]}`
 

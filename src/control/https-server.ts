@@ -103,6 +103,16 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
     return before === undefined ? [now] : [now, before]
   }
   const isRevoked = (peer: VerifiedPeer) => revocations.find(factsOfPeer(peer), clock.now())
+  /** Thrown out, or over: by such a connection nobody is served any more. */
+  const endsNow = (socket: TLSSocket, peers: readonly VerifiedPeer[]): boolean => {
+    const last = renewed.get(socket)
+    try {
+      const all = last === undefined ? peers : [...peers, verifyPeer(last, clock.now(), trustDomain)]
+      return all.some((peer) => isRevoked(peer) !== undefined)
+    } catch {
+      return true
+    }
+  }
   const callerOf = (request: FastifyRequest): Caller => {
     const socket = request.raw.socket as TLSSocket
     const certificate = socket.getPeerX509Certificate()
@@ -150,12 +160,7 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
       notAfterMs = identity.notAfterMs
     },
     endRevoked: () => {
-      for (const [socket, peers] of members) {
-        const last = renewed.get(socket)
-        const isOf = (peer: VerifiedPeer): boolean => isRevoked(peer) !== undefined
-        if (peers.some(isOf) || (last !== undefined && isOf(verifyPeer(last, clock.now(), trustDomain))))
-          socket.destroy()
-      }
+      for (const [socket, peers] of members) if (endsNow(socket, peers)) socket.destroy()
     },
     stop: () => server.close(),
   }

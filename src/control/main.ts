@@ -195,8 +195,8 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const routes = [...controlRoutes(parts), ...(options.routes?.(parts) ?? [])]
     const identity = ownIdentity()
     const server = await startHttpsServer({ address, port, identity, trustDomain, revocations, clock, log }, routes)
+    book.onAdded(() => server.endRevoked())
     book.onAdded((added) => {
-      server.endRevoked()
       const only = Revocations.of([added])
       registry.throwOut((spiffeId) => only.find({ subject: spiffeId }, clock.now()) !== undefined)
       if (meansSidecar(added)) registry.burnMeshKeys(clock.now())

@@ -11,6 +11,7 @@ import type { Store } from './store.ts'
 
 /** A report cannot use up the numbers that there are. */
 const revisionMax = 2 ** 48
+const epochReportedMax = epochMax - 2 ** 20
 
 /** What a proxy says that it runs. */
 interface Running {
@@ -61,8 +62,7 @@ export class PolicyRevisions {
   apply(source: string, fileName: string): PolicySnapshot {
     checkPolicyBytes(source)
     // A proxy takes nothing of an epoch before its own: that of another restore, by a clock that was ahead.
-    if (this.#epochReported > this.#store.epoch())
-      this.#store.raiseEpoch(Math.min(this.#epochReported + 1, epochMax), this.#clock.now())
+    if (this.#epochReported > this.#store.epoch()) this.#store.raiseEpoch(this.#epochReported + 1)
     const policy = this.#store.addPolicy(source, fileName, this.#clock.now(), this.next)
     this.#digest = textDigest(source)
     this.#conflictSaid = false
@@ -81,6 +81,7 @@ export class PolicyRevisions {
     if (policyEpoch > (this.current.epoch ?? 0)) return true
     if (policyRevision > this.current.revision) return true
     if (policyDigest === undefined || policyRevision === 0) return false
+    if (policyRevision === this.current.revision) return policyDigest !== this.#digest
     const known = this.#store.policyOf(policyRevision)
     return known === undefined || textDigest(known) !== policyDigest
   }
@@ -88,7 +89,7 @@ export class PolicyRevisions {
   /** A proxy reported what it runs. */
   reported(spiffeId: string, running: Running): void {
     const { policyRevision = 0, policyDigest, policyEpoch = 0 } = running
-    this.#epochReported = Math.max(this.#epochReported, policyEpoch)
+    if (policyEpoch <= epochReportedMax) this.#epochReported = Math.max(this.#epochReported, policyEpoch)
     if (policyRevision <= revisionMax) this.#revisionReported = Math.max(this.#revisionReported, policyRevision)
     if (this.#conflictSaid || !this.isForeign(running)) return
     this.#conflictSaid = true

@@ -6,6 +6,7 @@
  * Rule: what `revoke` returned is on stable storage, and was sent to every proxy that is connected.
  */
 import type { Clock } from '../base/clock.ts'
+import { contain, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { type Revocation, type Revoked, revocation } from '../identity/revoked/revocation.ts'
@@ -32,6 +33,9 @@ export interface BookParts {
 const byTime = 'time'
 /** A sidecar, or all of them, is meant. */
 const sidecarId = /^spiffe:\/\/[^/]+\/ringfence\/(sidecar|\*)(\/|$)/
+
+/** Each is written to disk, and has its part told to all proxies. */
+const sweptMax = 32
 
 export class RevocationBook {
   /** Those in force, for who asks here. */
@@ -97,7 +101,8 @@ export class RevocationBook {
     this.#setPart(part, [...(this.#entries[part] ?? []), entry])
     if (before !== undefined) this.#end(before, by, `in its place: ${id}`)
     this.#publishDigest()
-    for (const callback of this.#onAdded) callback(entry)
+    // It is in force: what fails in one keeps no other from hearing of it.
+    for (const callback of this.#onAdded) contain(nothingEnds, 'who is thrown out', () => callback(entry))
     return row
   }
 
@@ -114,10 +119,14 @@ export class RevocationBook {
     return this.#parts.store.endedRevocations(countMax)
   }
 
-  /** Ends those whose time is over; called about once a second. */
+  /** Ends those whose time is over, some at a time; called about once a second. They count no more by themselves, so there is no hurry. */
   sweep(): void {
     const nowMs = this.#parts.clock.now()
-    const over = [...this.#rows.values()].filter(({ untilMs }) => untilMs !== undefined && nowMs >= untilMs)
+    const over: RevocationRow[] = []
+    for (const row of this.#rows.values()) {
+      if (row.untilMs !== undefined && nowMs >= row.untilMs) over.push(row)
+      if (over.length >= sweptMax) break
+    }
     for (const row of over) this.#end(row, byTime, 'its time is over')
     if (over.length > 0) this.#publishDigest()
   }

@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { createHash, X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
+import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
+import type { Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Agent } from '../agent/agent.ts'
 import { ManualClock } from '../base/clock.fixture.ts'
+import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
 import { makeKey } from '../mesh/credentials.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
@@ -115,6 +119,35 @@ describe('revocations at the control plane', () => {
       )
     }))
 
+  it('are in force for all, also where a connection is open whose renewed certificate is over', () => {
+    let aheadMs = 0
+    const clock = { now: () => Date.now() + aheadMs, monotonic: systemClock.monotonic }
+    return withMesh({ clock }, async (mesh) => {
+      const [alice, n1] = [await workload(mesh, 'alice'), await sidecar(mesh, 'n1')]
+      const { certificatePem: cert, keyPem: key } = alice.credentials.current
+      const agent = new HttpsAgent({ keepAlive: true, maxSockets: 1, cert, key, rejectUnauthorized: false })
+      const headers = { 'content-type': 'application/json' }
+      const csr = JSON.stringify({ csrPem: (await makeKey()).csrPem })
+      const [socket, closed] = await new Promise<[Socket, Promise<unknown>]>((resolve, reject) => {
+        const url = new URL('/v1/renew', mesh.control.url)
+        const sent = httpsRequest(url, { agent, method: 'POST', headers }, (answer) => {
+          const { socket: used } = answer
+          answer.resume().on('end', () => resolve([used, once(used, 'close')]))
+        })
+        sent.on('error', reject).end(csr)
+      })
+      assert.ok(!socket.destroyed)
+      const keysBefore = n1.value(pushedKinds.keys).current.map(({ id: key }) => key)
+      aheadMs = 25 * 3_600_000
+      await mesh.admin.revoke({ kind: 'proxy', value: 'n1', reason })
+      await closed
+      await mesh.admin.revoke({ kind: 'id', value: id('svc/bob'), reason })
+      assert.equal((await mesh.admin.revocations(false, 10)).count, 2)
+      assert.ok(mesh.control.value(pushedKinds.keys).current.some(({ id: key }) => !keysBefore.includes(key)))
+      agent.destroy()
+    })
+  })
+
   it('mean one certificate, or its key, and not another of the same id', () =>
     withMesh({}, async (mesh) => {
       const bob = await workload(mesh, 'bob')
@@ -220,6 +253,34 @@ describe('the book of revocations', () => {
     assert.equal(book.size, 0)
     assert.equal(book.ended(9)[0]?.ended?.by, 'time')
     assert.equal(digests.size, 2)
+  })
+
+  it('ends many whose time is over some at a time, and counts none of them meanwhile', () => {
+    const { book, clock } = made()
+    const count = 100
+    for (let at = 0; at < count; at++) book.revoke({ ...order, value: `corp/p${at}`, untilMs: clock.now() + 1_000 })
+    book.revoke({ ...order, value: 'corp/stays' })
+    clock.advance(2_000)
+    const found = (person: string) => book.current.find({ subject: '', person }, clock.now())
+    for (let before = book.size, sweeps = 0; before > 1; sweeps++) {
+      assert.ok(sweeps < count)
+      for (let at = 0; at < count; at++) assert.equal(found(`corp/p${at}`), undefined)
+      book.sweep()
+      assert.ok(before - book.size > 0 && before - book.size <= 32, `${before - book.size} at once`)
+      before = book.size
+    }
+    assert.ok(found('corp/stays') !== undefined)
+  })
+
+  it('tells everybody, whatever befalls one', () => {
+    const { book } = made()
+    const heard: number[] = []
+    book.onAdded(() => {
+      throw new Error('of this one')
+    })
+    book.onAdded(({ id: added }) => heard.push(added))
+    const { id: made1 } = book.revoke(order)
+    assert.deepEqual(heard, [made1])
   })
 
   it('has no more patterns than are looked at, and 100,000 of others; one more costs a part only', () => {

@@ -151,8 +151,8 @@ export class SqliteStore implements Store {
       id,
     )
     this.#run(
-      `DELETE FROM revocations WHERE ended_ms IS NOT NULL
-         AND id NOT IN (SELECT id FROM revocations WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT ?)`,
+      `DELETE FROM revocations WHERE id IN
+         (SELECT id FROM revocations WHERE ended_ms IS NOT NULL ORDER BY ended_ms DESC, id DESC LIMIT -1 OFFSET ?)`,
       keptCount,
     )
     return changes === 1
@@ -199,8 +199,9 @@ export class SqliteStore implements Store {
     return Number(this.#statement('SELECT coalesce(max(epoch), 0) AS n FROM epochs').get()?.n)
   }
 
-  raiseEpoch(epoch: number, nowMs: number): void {
-    if (epoch > this.epoch()) this.#run('INSERT INTO epochs (epoch, begun_ms) VALUES (?, ?)', epoch, Math.round(nowMs))
+  raiseEpoch(epoch: number): void {
+    // No restore began it: nothing that was shown before is void.
+    if (epoch > this.epoch()) this.#run('INSERT INTO epochs (epoch, begun_ms) VALUES (?, 0)', epoch)
   }
 
   putSidecar(endpoint: SidecarEndpoint): void {

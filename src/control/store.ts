@@ -125,7 +125,7 @@ export interface Store {
   /** 0 for a state that was never restored; greater with each restore. */
   epoch(): number
   /** From now on, where it is greater than the present one. */
-  raiseEpoch(epoch: number, nowMs: number): void
+  raiseEpoch(epoch: number): void
 
   putSidecar(endpoint: SidecarEndpoint): void
   removeSidecar(spiffeId: string): void

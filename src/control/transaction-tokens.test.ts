@@ -1,10 +1,12 @@
 /** Who gets a transaction token of the control plane, for whom and for how long. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
 import { KeyRing } from '../identity/jwt/keys.ts'
 import { makeKey, signed } from '../identity/jwt/tokens.fixture.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
+import { Revocations } from '../identity/revoked/revocations.ts'
 import { verifyTxnToken } from '../identity/txn/token.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
 import { madeTxnToken, txnTokensPath } from '../mesh/transaction-tokens.ts'
@@ -74,7 +76,14 @@ describe('a loop that asks for transaction tokens', () => {
   it('is told so before a token is looked at', async () => {
     const txnBudgets = new CallerBudgets({ now: () => 0, monotonic: () => 0 })
     for (let at = 0; at < limits.txnTokensPerCallerBurstMax; at++) txnBudgets.take(web)
-    const parts = { txnBudgets, store: { agent: () => undefined }, ca: { trustDomain: 'demo.local' } }
+    const nobody = { current: Revocations.none }
+    const parts = {
+      txnBudgets,
+      clock: systemClock,
+      revocations: nobody,
+      store: { agent: () => undefined },
+      ca: { trustDomain: 'demo.local' },
+    }
     const caller = { kind: 'member', peer: { spiffeId: web } } as unknown as Member
     const order = { token: 'junk', lifeMs: 60_000 }
     await assert.rejects(makeToken(parts as unknown as ControlParts, caller, order), { code: 'OVERLOADED' })
@@ -189,6 +198,7 @@ describe('POST /v1/transaction-tokens', () => {
       ...{ providers, logInRefusals, log, clock: { now: () => nowMs }, ca: { trustDomain: 'demo.local' } },
       ...{ store: { agent: () => undefined }, txnKeys: { signer: { kid: 'txn', privateKey } } },
       txnBudgets: new CallerBudgets({ now: () => 0, monotonic: () => 0 }),
+      revocations: { current: Revocations.none },
     } as unknown as ControlParts
     const ask = (spiffeId: string, token: string): Promise<string> =>
       makeToken(parts, { kind: 'member', peer: { spiffeId } } as Member, { token, lifeMs: 60_000 }).then(

@@ -188,7 +188,6 @@ export class Gateway {
     const leaves = this.#gateways.leave()
     if (leaves) await this.#emptied(Math.min(leaveMs, graceMs))
     for (const off of this.#unsubscribe) off()
-    this.#revoked.stop()
     await this.#left(endMs - performance.now(), (connection) => leaves && this.#gateways.isRegistered(connection))
     this.#gateways.left()
     // Each of them hears it, some turns later where there are thousands.
@@ -198,6 +197,7 @@ export class Gateway {
       await new Promise((resolve) => setTimeout(resolve, 5))
     if (leaves) await this.#left(lastMs, () => false)
     for (const listener of this.#listeners) listener.destroyAll()
+    this.#revoked.stop()
     this.#stopWatching()
     clearInterval(this.#idleSweep)
     this.#hedgeClock.stop()
@@ -262,7 +262,7 @@ export class Gateway {
       ...(this.#serves ? { advertise, ...locality } : {}),
       policyRevision: this.#options.feed.value(pushedKinds.policy).current.revision,
       policyDigest: this.#policyDigest,
-      ...reportedRevocations(this.#options.feed.value(pushedKinds.revocationsAsOf).current),
+      ...reportedRevocations((kind) => this.#options.feed.value(kind)),
       connections: this.#connections.size,
       sessions: this.#sessions.size,
       upstreamConnections: this.#links.usable.length,

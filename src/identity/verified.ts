@@ -24,7 +24,7 @@ export interface ShownToken {
   /** SHA-256 in hexadecimal. */
   readonly hash: string
   /** `kid` of the issuer's key that signed it, where it has one. */
-  readonly key?: string | undefined
+  readonly key: string | undefined
 }
 
 /** By what a certificate may be known that is revoked. */

@@ -97,7 +97,8 @@ describe('pushed values', () => {
   })
 
   it('are told to nobody for whom they are secret: keys go to sidecars only, and are kept as secrets', () => {
-    const { keys, txnKeys, ...others } = pushedKinds
+    const { keys, txnKeys, revocationsAsOf: asOf, ...others } = pushedKinds
+    assert.deepEqual([asOf.roles, asOf.kept], [['gateway', 'sidecar'], 'own'])
     assert.deepEqual([keys.roles, keys.kept], [['sidecar'], 'secret'])
     // Public, and of use to sidecars only.
     assert.deepEqual([txnKeys.roles, txnKeys.kept], [['sidecar'], 'cache'])

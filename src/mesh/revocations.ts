@@ -43,7 +43,8 @@ export interface RevocationsAsOf {
 export const revocationsAsOf = pushedValue<RevocationsAsOf>({
   name: 'revocationsAsOf',
   roles: proxies,
-  kept: 'cache',
+  // Apart from policy: where that is damaged on disk, it is still known who is thrown out.
+  kept: 'own',
   awaited: true,
   schema: z.object({ revocationsDigest: z.string().max(64) }),
   empty: { revocationsDigest: '' },
@@ -56,9 +57,10 @@ export function digestOf(pushed: Pushed): string {
 
 type Pushed = <T>(kind: PushedKind<T>) => Observable<T>
 
-/** For a report; nothing while nothing was received. */
-export function reportedRevocations({ revocationsDigest }: RevocationsAsOf): { revocationsDigest?: string } {
-  return revocationsDigest === '' ? {} : { revocationsDigest }
+/** For a report; nothing while nothing was received, or where what is here is not what was told. */
+export function reportedRevocations(pushed: Pushed): { revocationsDigest?: string } {
+  const { revocationsDigest } = pushed(revocationsAsOf).current
+  return revocationsDigest === digestOf(pushed) ? { revocationsDigest } : {}
 }
 
 /** The revocations that a process was pushed, as they are now. */

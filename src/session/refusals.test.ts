@@ -194,6 +194,23 @@ describe('refused log-ins are bounded', () => {
     for (const claimed of here) assert.ok(!may(at, '192.0.2.7', claimed))
   })
 
+  it('and who is known and thrown out takes nothing from others at the address, nor fills the record', () => {
+    let written = 0
+    const at = new LogInRefusals(
+      createLogger('t', { write() {} }),
+      () => 1,
+      () => {
+        written++
+        return true
+      },
+    )
+    const client = { address: '192.0.2.7', port: 1 }
+    for (let i = 0; i < 10 * ofAddress; i++)
+      at.takeDown({ client, driver: undefined, cause: 'revoked', evidence: {}, gateway: undefined })
+    assert.ok(written > 0 && written <= ofAddress, `${written} written`)
+    assert.ok(may(at, '192.0.2.7', 'corp/new') && may(at, '192.0.2.7'))
+  })
+
   it('and who is verified is not counted', () => {
     const at = refusals()
     for (let i = 0; i < 10 * ofAddress; i++) {

@@ -100,6 +100,8 @@ export class LogInRefusals {
   readonly #log: Logger
   readonly #takeDown: (refused: TakenDown) => boolean
   readonly #nowMs: () => number
+  /** What is written down of who is thrown out: it takes nothing from others at the address. */
+  readonly #thrownOut = new Attempts(limits.logInsRefusedPerAddressBurstMax, limits.logInsRefusedPerAddressPerSecondMax)
   readonly #byAddress = new Attempts(limits.logInsRefusedPerAddressBurstMax, limits.logInsRefusedPerAddressPerSecondMax)
   readonly #byClaimed = new Attempts(limits.logInsRefusedPerClaimBurstMax, limits.logInsRefusedPerClaimPerSecondMax)
   /** The same of who had a session from that address as who is claimed: what others do at the address or by the name counts above, and not here. */
@@ -159,8 +161,8 @@ export class LogInRefusals {
   takeDown(refused: TakenDown): void {
     const block = addressBlock(refused.client?.address ?? '')
     const nowMicros = this.#nowMs() * 1000
-    if (!this.#byAddress.mayTry(block, nowMicros)) return
-    this.#byAddress.refused(block, nowMicros)
+    if (!this.#thrownOut.mayTry(block, nowMicros)) return
+    this.#thrownOut.refused(block, nowMicros)
     this.#takeDown(refused)
   }
 

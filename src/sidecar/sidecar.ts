@@ -273,7 +273,6 @@ export class Sidecar {
   /** Takes nothing new, lets what is in flight finish, at most `graceMs`. */
   async stop(graceMs: number = limits.drainMsMax): Promise<void> {
     for (const off of this.#unsubscribe) off()
-    this.#revoked.stop()
     for (const listener of this.#listeners) listener.stop()
     this.#stopping = true
     this.#policy.stop()
@@ -286,6 +285,7 @@ export class Sidecar {
     }
     for (const link of this.#links) link.closeSessions('UNAVAILABLE', 'the sidecar stops')
     for (const listener of this.#listeners) listener.destroyAll()
+    this.#revoked.stop()
     this.#stopWatching()
     this.#node.stop()
     this.#shared.pool.stop()
@@ -370,7 +370,7 @@ export class Sidecar {
     return {
       ...(keysWanted.length === 0 ? {} : { keysWanted }),
       ...this.#policy.report(),
-      ...reportedRevocations(feed.value(pushedKinds.revocationsAsOf).current),
+      ...reportedRevocations((kind) => feed.value(kind)),
       connections: this.#connections.size + this.#links.size,
       sessions,
       upstreamConnections: this.#shared.pool.connectionsOpen,

@@ -17,6 +17,7 @@ import type { FakeFeed } from '../../src/mesh/feed.fixture.ts'
 import { pushedKinds } from '../../src/mesh/pushed.ts'
 import { partOf, revocationKinds } from '../../src/mesh/revocations.ts'
 import { describe, type RawClient } from './client.ts'
+import type { NodeRequest } from './fake-node.ts'
 import { txnToken, useTxnKeys, withPayload } from './txn-tokens.ts'
 import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
 
@@ -329,6 +330,33 @@ suite('a sidecar that a gateway is ahead of, or behind', () => {
       assert.match(await ask(client).catch(String), /^0x|closed|end/)
       await until('it is closed', () => client.isClosed, endsWithinMs)
       await assert.rejects(shown.comesIn())
+    })
+  }
+})
+
+suite('a proxy that stops', () => {
+  for (const door of doors) {
+    it(`throws out who is revoked meanwhile, at ${door}`, async () => {
+      const at = await place(door)
+      const meant = await world.client(at.port, 'alice')
+      const neighbour = await world.client(at.port, 'bob')
+      const held: NodeRequest[] = []
+      at.sidecar.node.intercept = (request) => {
+        if (!request.text.includes('held')) return false
+        held.push(request)
+        return true
+      }
+      const asked = [meant, neighbour].map((client) =>
+        client.ask(queryEnvelope(4, 7, `${select} WHERE k = 'held'`), 30_000).then(describe, String),
+      )
+      await until('both are at the node', () => held.length === 2)
+      const stopped = at.gateway === undefined ? at.sidecar.sidecar.stop(20_000) : at.gateway.gateway.stop(20_000)
+      push(at.feeds, revocation('id', 'spiffe://demo.local/svc/alice'))
+      await until('she is out', () => meant.isClosed, endsWithinMs)
+      assert.ok(!neighbour.isClosed)
+      for (const request of held) request.answer()
+      assert.match((await asked[1]) ?? '', /^(?!0x|.*closed)/)
+      await stopped
     })
   }
 })

@@ -93,6 +93,15 @@ describe('a sealed backup', () => {
   })
 })
 
+const revocation = {
+  kind: 'person',
+  value: 'corp/alice',
+  provider: undefined,
+  reason: '',
+  by: 'a',
+  untilMs: undefined,
+} as const
+
 describe('a backup of a control plane', () => {
   async function stateOf(): Promise<{ stateDir: string; store: SqliteStore }> {
     const stateDir = newFolder()
@@ -166,6 +175,7 @@ describe('a backup of a control plane', () => {
     store.spendToken('unused', nowMs)
     store.addMeshKey(meshKey, 3)
     const ids = new Set(store.meshKeys().map(({ id }) => id))
+    const revocations = new Set([store.addRevocation({ ...revocation, createdAtMs: nowMs }).id])
     store.close()
     for (const atMs of [nowMs + 1_000, nowMs + 60_000]) {
       const one = await restored(file, atMs)
@@ -183,6 +193,9 @@ describe('a backup of a control plane', () => {
       const id = again.meshKeys()[0]!.id
       assert.ok(!ids.has(id), `key ${id}`)
       ids.add(id)
+      const revoked = again.addRevocation({ ...revocation, createdAtMs: atMs }).id
+      assert.ok(!revocations.has(revoked), `revocation ${revoked}`)
+      revocations.add(revoked)
       // What counts once and was made before the restore may have been shown.
       const bounds = { entriesMax: 10, entriesPerOwnerMax: 10 }
       const minute = 60_000

@@ -5,10 +5,11 @@
  * void, for they may have been used since the backup was made; what counts once and was shown before the restore counts as shown.
  */
 import {
-  chownSync,
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
+  lchownSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -17,6 +18,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { DatabaseSync } from 'node:sqlite'
 import { RingfenceError } from '../../base/errors.ts'
 import { epochMax } from '../../mesh/pushed.ts'
 import { openDatabase } from '../sqlite-schema.ts'
@@ -85,6 +87,7 @@ function renewStore(path: string, nowMs: number): { epoch: number; tokensVoid: n
     db.exec('BEGIN IMMEDIATE')
     db.prepare('INSERT INTO epochs (epoch, begun_ms) VALUES (?, ?)').run(epoch, Math.round(nowMs))
     const { changes } = db.prepare('UPDATE join_tokens SET used_ms = ? WHERE used_ms IS NULL').run(Math.round(nowMs))
+    countRevocationsFrom(db, epoch)
     db.exec('COMMIT')
     db.exec('PRAGMA journal_mode = DELETE')
     return { epoch, tokensVoid: Number(changes) }
@@ -93,18 +96,27 @@ function renewStore(path: string, nowMs: number): { epoch: number; tokensVoid: n
   }
 }
 
+/** Ids of those that were made since the backup are not given a second time: the record names them. */
+function countRevocationsFrom(db: DatabaseSync, epoch: number): void {
+  const made = db.prepare("SELECT coalesce(max(seq), 0) AS n FROM sqlite_sequence WHERE name = 'revocations'").get()?.n
+  db.exec("DELETE FROM sqlite_sequence WHERE name = 'revocations'")
+  db.prepare("INSERT INTO sqlite_sequence (name, seq) VALUES ('revocations', ?)").run(Math.max(Number(made), epoch))
+}
+
 /** Whoever restores as root leaves it to the user whose folder it is. */
 function giveToOwner(stateDir: string, files: readonly BackupFile[]): void {
   const { uid, gid } = statSync(stateDir)
   if (process.getuid?.() !== 0 || uid === 0) return
   const paths = files.map(({ name }) => join(stateDir, name))
   for (const path of new Set([...paths.map((one) => dirname(one)), ...paths])) {
-    if (existsSync(path)) chownSync(path, uid, gid)
+    if (existsSync(path)) lchownSync(path, uid, gid)
   }
 }
 
 function writeFlushed(path: string, bytes: Buffer): void {
-  const file = openSync(path, 'w', 0o600)
+  // Never through a link: the folder may be another user's, and this one root.
+  const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW } = constants
+  const file = openSync(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600)
   try {
     writeFileSync(file, bytes)
     fsyncSync(file)

@@ -43,7 +43,7 @@ export const presigned: Proof<z.infer<typeof shown>> = {
       role: principal.arn,
       expiresAtMs,
       hashed: password,
-      token: { provider, issuer: undefined, id: undefined, hash },
+      token: { provider, issuer: undefined, id: undefined, hash, key: undefined },
     }
   },
 }
