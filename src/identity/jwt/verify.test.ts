@@ -105,6 +105,35 @@ describe('a token that is good', () => {
   })
 })
 
+describe('a token whose signature ends in another character', () => {
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+  for (const algorithm of algorithms) {
+    it(`is the token in one writing only, of all 64: ${algorithm}`, async () => {
+      const own = makeKey('own', algorithm)
+      const text = signed(own, good)
+      const only = new KeyRing([own.jwk])
+      const taken: string[] = []
+      for (const last of alphabet) {
+        const other = text.slice(0, -1) + last
+        const outcome = await (async () =>
+          verifyToken(readToken(other), { ...rules, algorithms: [algorithm] }, only, nowMs))().then(
+          () => 'taken',
+          (reason: LogInRefused) => reason.why,
+        )
+        if (outcome === 'taken') taken.push(other)
+        // Of the same bytes it is not even read; of others it is read and not believed.
+        else assert.equal(outcome, isWrittenSo(other) ? 'signature' : 'malformed', last)
+      }
+      assert.deepEqual(taken, [text])
+    })
+  }
+
+  function isWrittenSo(text: string): boolean {
+    const mac = text.split('.')[2]!
+    return Buffer.from(mac, 'base64url').toString('base64url') === mac
+  }
+})
+
 describe('a token that is refused', () => {
   const [header = '', claims = '', mac = ''] = signed(key, good).split('.')
   const rsaPem = createPublicKey(rsa.privateKey).export({ type: 'spki', format: 'pem' }).toString()

@@ -92,7 +92,7 @@ export function hashOf(text: string): string {
 export function readToken(text: string): UnverifiedToken {
   if (Buffer.byteLength(text) > limits.authMessageBytesMax) throw new LogInRefused('too-long', 'the token is too long')
   const hash = hashOf(text)
-  const [header, claims] = looksLikeToken(text) ? text.split('.').map(decodePart) : []
+  const [header, claims] = looksLikeToken(text) && isCanonical(text) ? text.split('.').slice(0, 2).map(decodePart) : []
   if (header === undefined || claims === undefined) {
     throw new LogInRefused('malformed', 'not a signed JSON Web Token, or a name stands in it twice', {
       evidence: { hash },
@@ -123,14 +123,19 @@ function mediaType(text: string): string {
 
 /** What a token says of itself; undefined where it is none. */
 export function unverifiedClaims(text: string): JsonObject | undefined {
-  return looksLikeToken(text) ? decodePart(text.split('.')[1] ?? '', 1) : undefined
+  return looksLikeToken(text) && isCanonical(text) ? decodePart(text.split('.')[1] ?? '') : undefined
 }
 
-function decodePart(part: string, index: number): JsonObject | undefined {
-  if (index > 1) return undefined
+/**
+ * The last character of a part may have bits that say nothing: only one way of writing is taken. Else the same token would have other hashes, also
+ * where one of them is revoked.
+ */
+function isCanonical(text: string): boolean {
+  return text.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part)
+}
+
+function decodePart(part: string): JsonObject | undefined {
   const bytes = Buffer.from(part, 'base64url')
-  // The last character may have bits that say nothing: only one way of writing is taken.
-  if (bytes.toString('base64url') !== part) return undefined
   const text = bytes.toString('utf8')
   return Buffer.from(text).equals(bytes) ? parseStrictObject(text) : undefined
 }

@@ -43,6 +43,19 @@ describe('a transaction token', () => {
     await assert.rejects(verifyTxnToken(long, ring, 'demo.local', nowMs), /lives/)
   })
 
+  it('is taken in one writing only: the last character of its signature has bits that say nothing', async () => {
+    const text = await makeTxnToken(signer, token, {}, nowMs)
+    const taken: string[] = []
+    for (const last of 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_') {
+      const other = text.slice(0, -1) + last
+      await verifyTxnToken(other, ring, 'demo.local', nowMs).then(
+        () => taken.push(other),
+        () => {},
+      )
+    }
+    assert.deepEqual(taken, [text])
+  })
+
   it('is not made where no sidecar would read it', async () => {
     const groups = Array.from({ length: 400 }, (_, at) => `corp/${at}-${'x'.repeat(40)}`)
     await assert.rejects(makeTxnToken(signer, { ...token, groups }, {}, nowMs), /groups is too long/)
