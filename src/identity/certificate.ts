@@ -95,11 +95,11 @@ export function verifyPeer(certDer: Buffer, nowMs: number, trustDomain: string):
   if (trustDomainOf(spiffeId) !== trustDomain) {
     throw new RingfenceError('IDENTITY', `${spiffeId} is not of the trust domain ${trustDomain}`)
   }
-  return { spiffeId, notAfterMs, serial, exchanged, certificate: shownOf(certDer, leaf) } as VerifiedPeer
+  return { spiffeId, notAfterMs, serial, exchanged, certificate: shownOf(leaf) } as VerifiedPeer
 }
 
-function shownOf(der: Buffer, { serial, publicKeyDer }: Leaf): ShownCertificate {
-  return { serial, fingerprint: hash('sha256', der, 'hex'), key: hash('sha256', publicKeyDer, 'hex') }
+function shownOf({ serial, publicKeyDer }: Leaf): ShownCertificate {
+  return { serial, key: hash('sha256', publicKeyDer, 'hex') }
 }
 
 /**

@@ -27,12 +27,10 @@ export interface ShownToken {
   readonly key: string | undefined
 }
 
-/** By what a certificate may be known that is revoked. */
+/** By what a certificate may be known that is revoked. Not its SHA-256: a signature of ECDSA may be written in two ways. */
 export interface ShownCertificate {
   /** In hexadecimal, as X509Certificate.serialNumber gives it. */
   readonly serial: string
-  /** SHA-256 of its DER, in hexadecimal. */
-  readonly fingerprint: string
   /** SHA-256 of its SubjectPublicKeyInfo in DER, in hexadecimal. */
   readonly key: string
 }

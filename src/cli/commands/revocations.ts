@@ -6,6 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import type { RevokedAnswer, RevokeOrder, ShownRevocation } from '../../control/services/revocations.ts'
+import { looksLikeToken, readToken, shortText } from '../../identity/jwt/verify.ts'
+import { isSecret, secretGiven } from '../../identity/revoked/revocation.ts'
+import { txnTokenType } from '../../identity/txn/token.ts'
 import { AdminClient } from '../admin-client.ts'
 import { countOption, durationOption, readInput } from '../options.ts'
 import { exitCode, formatDuration, print, printable, printJson, table } from '../output.ts'
@@ -61,12 +64,15 @@ Ends with 0 when it is in force at every proxy that is connected; 1 when one has
 function withWho(command: Command): Command {
   return command
     .argument('[who]', 'a SPIFFE id or a pattern of them, a person such as corp/alice; for restore a number, too')
-    .option('--certificate <serial>', 'one certificate: its serial number, its SHA-256, or its PEM file')
+    .option('--certificate <serial>', 'one certificate: its serial number, or its PEM file')
     .option(
       '--key <sha256>',
       'a public key: the SHA-256 of its SubjectPublicKeyInfo, or the PEM file of a certificate of it',
     )
-    .option('--token <id>', 'a token: its id ("jti", or "txn" of a transaction token), or its SHA-256')
+    .option(
+      '--token <id>',
+      'a token: its id ("jti", or "txn" of a transaction token), or its SHA-256; of a whole one that is made here',
+    )
     .option('--provider <name>', 'of the token: the IdentityProvider; any by default')
     .option('--issuer-key <provider/kid>', 'all that this key of an IdentityProvider signed')
     .option('--proxy <name>', 'a gateway or sidecar, by its name')
@@ -180,10 +186,10 @@ function revokedOf(who: string | undefined, flags: WhoFlags): Revoked {
   const { certificate, key, token, issuerKey, proxy, provider } = flags
   const named: Revoked[] = []
   if (who !== undefined) named.push(namedBy(who))
-  if (certificate !== undefined) named.push({ kind: 'one-certificate', value: hashIn(certificate, ({ raw }) => raw) })
-  if (key !== undefined) named.push({ kind: 'key', value: hashIn(key, keyOf) })
+  if (certificate !== undefined) named.push({ kind: 'one-certificate', value: textIn(certificate, serialOf) })
+  if (key !== undefined) named.push({ kind: 'key', value: textIn(key, keyOf) })
   if (token !== undefined)
-    named.push({ kind: 'one-token', value: token, ...(provider === undefined ? {} : { provider }) })
+    named.push({ kind: 'one-token', value: tokenIn(token), ...(provider === undefined ? {} : { provider }) })
   if (issuerKey !== undefined) named.push(issuerKeyOf(issuerKey))
   if (proxy !== undefined) named.push({ kind: 'proxy', value: proxy })
   const [one, ...others] = named
@@ -191,12 +197,15 @@ function revokedOf(who: string | undefined, flags: WhoFlags): Revoked {
     throw new RingfenceError('USAGE', 'name one: a SPIFFE id, a pattern, a person, or one of the flags that say whom', {
       hint: 'ringfence identity revoke spiffe://demo.local/svc/orders --reason …',
     })
+  // Nor does it leave this process.
+  if (isSecret(one.value)) throw secretGiven()
   return one
 }
 
 function namedBy(who: string): Revoked {
   if (who.startsWith('spiffe://')) return { kind: 'id', value: who }
   if (who.includes('/')) return { kind: 'person', value: who }
+  if (isSecret(who)) throw secretGiven()
   throw new RingfenceError('USAGE', `${JSON.stringify(who.slice(0, 64))} is neither a SPIFFE id nor a person`, {
     hint: 'a person is written corp/alice; a gateway or sidecar is named by --proxy, a token by --token',
   })
@@ -208,18 +217,35 @@ function issuerKeyOf(text: string): Revoked {
 }
 
 /** As it is written, or of a certificate in a file. */
-function hashIn(text: string, part: (certificate: X509Certificate) => Buffer): string {
+function textIn(text: string, part: (certificate: X509Certificate) => string): string {
   if (!existsSync(text)) return text
   try {
-    return hash('sha256', part(new X509Certificate(readInput(text))), 'hex')
+    return part(new X509Certificate(readInput(text)))
   } catch (cause) {
     if (cause instanceof RingfenceError) throw cause
     throw new RingfenceError('CONFIG', `${text} has no certificate in PEM`, { cause })
   }
 }
 
-function keyOf({ publicKey }: X509Certificate): Buffer {
-  return publicKey.export({ type: 'spki', format: 'der' })
+function serialOf({ serialNumber }: X509Certificate): string {
+  return serialNumber
+}
+
+function keyOf({ publicKey }: X509Certificate): string {
+  return hash('sha256', publicKey.export({ type: 'spki', format: 'der' }), 'hex')
+}
+
+/** As it is written; of a whole token its id, else its hash. The token itself goes nowhere. */
+function tokenIn(text: string): string {
+  const bare = text.trim().replace(/^bearer\s+/i, '')
+  if (!looksLikeToken(bare) || !isSecret(bare)) return text
+  try {
+    const { type, claims, hash: sha256 } = readToken(bare)
+    const id = shortText(type === txnTokenType ? claims.txn : claims.jti)
+    return id === undefined || id === '' || /\p{C}/u.test(id) || isSecret(id) ? sha256 : id
+  } catch {
+    throw secretGiven()
+  }
 }
 
 function byOf({ by }: WhoFlags): string {

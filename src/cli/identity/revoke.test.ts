@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { createHash, X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { withMesh } from '../../control/mesh.fixture.ts'
+import { makeKey, signed } from '../../identity/jwt/tokens.fixture.ts'
 
 const bin = fileURLToPath(new URL('../../../bin/ringfence.mjs', import.meta.url))
 
@@ -49,9 +51,10 @@ describe('ringfence identity revoke, restore and revocations', () => {
       assert.match(dry.err, /no gateway or sidecar is called n1/)
       const certificate = await identity('revoke', '--certificate', file, ...why, '-o', 'json')
       const { revocation } = JSON.parse(certificate.out) as { revocation: { id: number; kind: string; value: string } }
-      assert.deepEqual([revocation.id, revocation.kind, revocation.value.length], [2, 'one-certificate', 64])
+      const { serialNumber } = new X509Certificate(orders.certificatePem)
+      assert.deepEqual(revocation, { ...revocation, id: 2, kind: 'one-certificate', value: serialNumber })
       const listed = await identity('revocations')
-      assert.match(listed.out, /^ *NUMBER +REVOKED +AGO +BY +UNTIL +REASON\n +2 +certificate [0-9a-f]{64} .*carol/)
+      assert.match(listed.out, /^ *NUMBER +REVOKED +AGO +BY +UNTIL +REASON\n +2 +certificate [0-9A-F]{16,} .*carol/)
       assert.match(listed.out, /\n +1 +spiffe:\/\/demo\.local\/svc\/orders .* carol +in (2h|1h59m)\S* +a lost laptop/)
       const [restored, again] = [
         await identity('restore', '1', '--reason', 'found'),
@@ -61,5 +64,43 @@ describe('ringfence identity revoke, restore and revocations', () => {
       assert.match(restored.out, /^revocation 1 is over: spiffe:\/\/demo\.local\/svc\/orders may come in again/)
       assert.equal(again.code, 64)
       assert.match(again.err, /is not revoked\n/)
+    }))
+
+  it('make of a whole token what it is known by, and send the token nowhere', () =>
+    withMesh({}, async (mesh) => {
+      const identity = (verb: string, ...args: string[]) =>
+        run(['identity', verb, '--state-dir', mesh.stateDir, ...args])
+      const key = makeKey('k')
+      const claims = { iss: 'https://id.example', sub: 'alice', txn: 'other' }
+      const hash = (text: string) => createHash('sha256').update(text).digest('hex')
+      const [withId, without, txn, encrypted] = [
+        signed(key, { ...claims, jti: 'j-1' }),
+        signed(key, claims),
+        signed(key, { ...claims, txn: 't-1' }, { typ: 'txntoken+jwt' }),
+        `${signed(key, claims)}.x.y`,
+      ]
+      const why = ['--reason', 'shown on a screen', '-o', 'json']
+      const revoked = await Promise.all(
+        [withId, ` Bearer ${without}\n`, txn, 'j-2'].map((token) => identity('revoke', '--token', token, ...why)),
+      )
+      for (const { code, err } of revoked) assert.equal(code, 0, err)
+      const values = revoked.map(({ out }) => (JSON.parse(out) as { revocation: { value: string } }).revocation.value)
+      assert.deepEqual(values, ['j-1', hash(without), 't-1', 'j-2'])
+      const refused = await Promise.all([
+        identity('revoke', '--token', encrypted, ...why),
+        identity('revoke', withId, ...why),
+        identity('revoke', `corp/${withId}`, ...why),
+        identity('revoke', '--certificate', withId, ...why),
+        identity('revoke', '--issuer-key', `corp/${withId}`, ...why),
+      ])
+      for (const { code, err } of refused) {
+        assert.equal(code, 64, err)
+        assert.match(err, /a token itself.*\n {2}hint: give its "jti"/)
+      }
+      const restored = await identity('restore', '--token', withId)
+      assert.equal(restored.code, 0, restored.err)
+      assert.equal((await mesh.admin.revocations(true, 10)).revocations.length, 4)
+      const said = [...revoked, ...refused, restored].map(({ out, err }) => out + err).join('')
+      for (const token of [withId, without, txn]) assert.ok(!said.includes(token.split('.')[1]!))
     }))
 })

@@ -36,6 +36,11 @@ export function revokedText(id: number): string {
 
 const serialShape = /^[0-9A-F]{2,42}$/
 const sha256Shape = /^[0-9a-f]{64}$/
+const anySha256Shape = /^[0-9a-f]{64}$/i
+/** As a JSON Web Token begins; a join token; a pre-signed request. */
+const secretShape = /^\s*([Bb]earer\s+)?eyJ[\w-]+\.[\w-]*\.|(?<![\w-])[\w-]{43}\.[0-9a-f]{64}$|X-Amz-Signature=/
+/** Perhaps a JSON Web Token within other text: three parts or more, with the header first. */
+const partsShape = /(?<![\w-])([\w-]{8,})\.[\w-]*\.[\w-]*/g
 const personShape = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\/[^\p{C}\ufffd]+$/u
 const wordShape = /^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/
 
@@ -46,16 +51,24 @@ const wordShape = /^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/
 export function parseRevoked(kind: RevokedKind, text: string, trustDomain: string, provider?: string): Revoked {
   if (provider !== undefined && (!wordShape.test(provider) || (kind !== 'one-token' && kind !== 'issuer-key')))
     throw usage('a provider is the name of an IdentityProvider of the policy, and of a token or a key of it only')
+  // What is revoked is written to logs and disks of the whole mesh. Nothing of it stands in the error.
+  if (isSecret(text)) throw secretGiven()
   if (text.length > limits.revokedValueCharsMax) throw usage('it is longer than revokedValueCharsMax')
   switch (kind) {
     case 'id':
       return parseId(text, trustDomain)
     case 'one-certificate': {
-      const bare = text.replaceAll(':', '')
-      if (sha256Shape.test(bare.toLowerCase())) return { kind, value: bare.toLowerCase() }
-      const serial = bare.toUpperCase()
-      if (serialShape.test(serial) && serial.length % 2 === 0) return { kind, value: serial }
-      throw usage('a certificate is its serial number or its SHA-256, in hexadecimal', 'ringfence x509 list')
+      const bare = text.replaceAll(':', '').toUpperCase()
+      // Who has a certificate signed by ECDSA can write its signature in another way, and so give it another SHA-256.
+      if (sha256Shape.test(bare.toLowerCase()))
+        throw usage(
+          'a certificate is not sure by its SHA-256',
+          'give its serial number or its file, or its key by --key',
+        )
+      // DER has a zero in front of some, which is not shown.
+      const serial = bare.replace(/^(00)+(?=..)/, '')
+      if (serialShape.test(serial) && serial.length % 2 === 0 && serial !== '00') return { kind, value: serial }
+      throw usage('a certificate is its serial number, in hexadecimal', 'ringfence x509 list')
     }
     case 'key': {
       const bare = text.replaceAll(':', '').toLowerCase()
@@ -67,12 +80,37 @@ export function parseRevoked(kind: RevokedKind, text: string, trustDomain: strin
       throw usage('a person is written corp/alice')
     case 'one-token':
       if (/\p{C}/u.test(text) || text === '') throw usage('a token is its id ("jti") or its SHA-256')
-      return { kind, value: text, ...(provider === undefined ? {} : { provider }) }
+      return { kind, value: tokenName(text), ...(provider === undefined ? {} : { provider }) }
     case 'issuer-key':
       if (provider === undefined || text === '' || /\p{C}/u.test(text))
         throw usage('a key of an issuer is written corp/<kid>: the IdentityProvider and the key’s "kid"')
       return { kind, value: text, provider }
   }
+}
+
+/** It opens a door itself, and is the id of nothing. */
+export function isSecret(text: string): boolean {
+  if (secretShape.test(text)) return true
+  for (const [, head = ''] of text.matchAll(partsShape)) if (isHeader(head)) return true
+  return false
+}
+
+function isHeader(part: string): boolean {
+  try {
+    const header: unknown = JSON.parse(Buffer.from(part, 'base64url').toString())
+    return typeof header === 'object' && header !== null
+  } catch {
+    return false
+  }
+}
+
+export function secretGiven(): RingfenceError {
+  return usage('that is a token itself, and would be written everywhere', 'give its "jti", or its SHA-256, by --token')
+}
+
+/** The id or hash of a token, as it is compared: a SHA-256 is the same in capitals. */
+export function tokenName(text: string): string {
+  return text.length === 64 && anySha256Shape.test(text) ? text.toLowerCase() : text
 }
 
 function parseId(text: string, trustDomain: string): Revoked {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
-import { parseRevoked, type Revocation, type RevokedKind } from './revocation.ts'
+import { makeKey, signed } from '../jwt/tokens.fixture.ts'
+import { parseRevoked, type Revocation, type RevokedKind, revokedKinds } from './revocation.ts'
 import { type CallerFacts, Revocations } from './revocations.ts'
 
 const sha = (digit: string): string => digit.repeat(64)
@@ -10,7 +11,7 @@ const alice: CallerFacts = {
   subject: 'spiffe://td/svc/web',
   person: 'corp/alice',
   gateway: 'spiffe://td/ringfence/gateway/g1',
-  certificate: { serial: '4A01', fingerprint: sha('a'), key: sha('b') },
+  certificate: { serial: '4A01', key: sha('b') },
   token: { provider: 'corp', id: 'jti-1', hash: sha('c'), key: 'k1' },
 }
 let ids = 0
@@ -45,7 +46,6 @@ const cases: readonly (readonly [Revocation, readonly Revocation[]])[] = [
     one('one-certificate', '4A01'),
     [one('one-certificate', '4A02'), one('one-certificate', '04A01'), one('key', '4A01')],
   ],
-  [one('one-certificate', sha('a')), [one('one-certificate', sha('b')), one('key', sha('a'))]],
   [one('key', sha('b')), [one('key', sha('c')), one('one-certificate', sha('b'))]],
   [
     one('one-token', 'jti-1'),
@@ -76,7 +76,7 @@ describe('whom a revocation means', () => {
     const all = Revocations.of(cases.map(([meant]) => meant))
     const carol: CallerFacts = {
       subject: 'spiffe://td/job/nightly',
-      certificate: { serial: '4A77', fingerprint: sha('e'), key: sha('f') },
+      certificate: { serial: '4A77', key: sha('f') },
     }
     assert.equal(all.find(carol, 0), undefined)
     assert.equal(all.find({ ...carol, token: { id: 'jti-9', hash: sha('9') } }, 0), undefined)
@@ -178,8 +178,32 @@ describe('what may be revoked', () => {
     assert.deepEqual(parse('id', 'spiffe://td/svc/a'), { kind: 'id', value: 'spiffe://td/svc/a' })
     assert.deepEqual(parse('id', 'spiffe://td/user/corp/a_x40b.c'), { kind: 'person', value: 'corp/a@b.c' })
     assert.deepEqual(parse('one-certificate', '4a:01'), { kind: 'one-certificate', value: '4A01' })
-    assert.deepEqual(parse('one-certificate', sha('A')), { kind: 'one-certificate', value: sha('a') })
+    // As DER has it, with a zero in front where the number would be negative; one that begins with less than 16 keeps its digit.
+    for (const text of ['4A01', '004a01', '00:4A:01', '00:00:4a:01'])
+      assert.deepEqual(parse('one-certificate', text), { kind: 'one-certificate', value: '4A01' }, text)
+    for (const [text, value] of [
+      ['00:9a:00', '9A00'],
+      ['0A:00', '0A00'],
+      ['000A', '0A'],
+      ['0a', '0A'],
+      ['01', '01'],
+      [`00${'f'.repeat(40)}`, 'F'.repeat(40)],
+    ] as const)
+      assert.deepEqual(parse('one-certificate', text), { kind: 'one-certificate', value }, text)
     assert.deepEqual(parse('key', sha('A')), { kind: 'key', value: sha('a') })
+    assert.deepEqual(parse('one-token', sha('C')), { kind: 'one-token', value: sha('c') })
+    // Nothing else of a token is changed: an id counts to the letter.
+    for (const value of [
+      'J',
+      'ABC',
+      'F'.repeat(63),
+      'F'.repeat(65),
+      'G'.repeat(64),
+      'eyJ',
+      'eyJhbGciOiJFUzI1NiJ9',
+      'a.b.c',
+    ])
+      assert.deepEqual(parse('one-token', value), { kind: 'one-token', value })
     assert.deepEqual(parse('one-token', 'x/y'), { kind: 'one-token', value: 'x/y' })
     assert.deepEqual(parse('one-token', 'x', 'corp'), { kind: 'one-token', value: 'x', provider: 'corp' })
     assert.deepEqual(parse('issuer-key', 'k/1', 'corp'), { kind: 'issuer-key', value: 'k/1', provider: 'corp' })
@@ -191,8 +215,12 @@ describe('what may be revoked', () => {
       ['id', 'spiffe://td/svc/a*', /not a pattern/],
       ['id', 'spiffe://*/svc/a', /not a pattern/],
       ['id', 'spiffe://td/ringfence/control-plane/default', /cannot be revoked/],
-      ['one-certificate', 'xyz', /serial number or its SHA-256/],
-      ['one-certificate', '4A0', /serial number or its SHA-256/],
+      ['one-certificate', 'xyz', /serial number/],
+      ['one-certificate', '4A0', /serial number/],
+      ['one-certificate', '00', /serial number/],
+      ['one-certificate', '0000', /serial number/],
+      ['one-certificate', sha('a'), /not sure by its SHA-256/],
+      ['one-certificate', sha('A').replace(/..(?=.)/g, '$&:'), /not sure by its SHA-256/],
       ['key', '4A01', /SHA-256 of its SubjectPublicKeyInfo/],
       ['person', 'alice', /corp\/alice/],
       ['person', 'corp/', /corp\/alice/],
@@ -208,6 +236,53 @@ describe('what may be revoked', () => {
           reason instanceof RingfenceError && reason.code === 'USAGE' && words.test(reason.message),
         `${kind} ${text.slice(0, 40)}`,
       )
+    }
+  })
+
+  it('is refused where it is a token itself, of any kind, and the error has nothing of it', () => {
+    const jws = signed(makeKey('k'), { sub: 'alice', jti: 'j' })
+    const [header, claims, mac] = jws.split('.')
+    const secrets = [
+      jws,
+      ` ${jws}\u00a0`,
+      `Bearer ${jws}`,
+      `${header}.${claims}.`,
+      `${Buffer.from('{ "alg": "ES256" }').toString('base64url')}.${claims}.${mac}`,
+      // Encrypted, with and without a wrapped key.
+      `${header}.${claims}.${mac}.${claims}.${mac}`,
+      `${header}..${mac}.${claims}.${mac}`,
+      // To join by.
+      `${'s-_9'.repeat(11).slice(0, 43)}.${sha('a')}`,
+      'https://sts.amazonaws.com/?Action=GetCallerIdentity&X-Amz-Credential=a&X-Amz-Signature=00ff',
+    ]
+    for (const kind of revokedKinds)
+      for (const secret of secrets)
+        for (const text of [secret, `corp/${secret}`, `spiffe://td/${secret}`])
+          assert.throws(
+            () => parse(kind, text, kind === 'issuer-key' ? 'corp' : undefined),
+            (reason: RingfenceError) => {
+              const said = `${reason.message} ${reason.hint}`
+              return reason.code === 'USAGE' && !said.includes(secret.slice(-20)) && !said.includes(mac!)
+            },
+            `${kind} ${text.slice(0, 40)}`,
+          )
+    // Names that only begin in such a way.
+    for (const name of ['heyJude.prod.eu', 'eyJohnson-and-sons.prod.eu', 'ewing-database.eu-west.a'])
+      for (const [kind, text] of [
+        ['id', `spiffe://td/svc/${name}`],
+        ['person', `corp/${name}`],
+      ] as const)
+        assert.deepEqual(parse(kind, text), { kind, value: text })
+  })
+
+  it('is the SHA-256 of a token in whatever letters, also where that is its id', () => {
+    const mixed = 'aB'.repeat(32)
+    for (const written of [mixed, mixed.toLowerCase(), mixed.toUpperCase()]) {
+      const of = Revocations.of([{ ...one('one-token', ''), ...parse('one-token', written) }])
+      const shown = (token: CallerFacts['token']) => of.find({ subject: 'spiffe://td/svc/a', token }, 0)
+      assert.ok(shown({ hash: mixed.toLowerCase() }), written)
+      for (const id of [mixed, mixed.toLowerCase(), mixed.toUpperCase()]) assert.ok(shown({ id }), `${written} ${id}`)
+      assert.equal(shown({ id: mixed.slice(1), hash: sha('a') }), undefined)
     }
   })
 })

@@ -10,7 +10,7 @@ import type { VerifiedPeer } from '../certificate.ts'
 import type { TokenIdentity } from '../providers/in-force.ts'
 import { matchesSegments, personOf, segmentsOf, userIdOf } from '../spiffe.ts'
 import type { ShownCertificate } from '../verified.ts'
-import type { Revocation, RevokedKind } from './revocation.ts'
+import { type Revocation, type RevokedKind, tokenName } from './revocation.ts'
 
 /** What is compared of a caller. */
 export interface CallerFacts {
@@ -102,19 +102,15 @@ export class Revocations {
     return inForce(this.#exact.key.get(key), nowMs)
   }
 
-  #byCertificate({ serial, fingerprint, key }: ShownCertificate, nowMs: number): Revocation | undefined {
-    const { 'one-certificate': certificate } = this.#exact
-    return (
-      inForce(certificate.get(serial), nowMs) ??
-      inForce(certificate.get(fingerprint), nowMs) ??
-      this.findKey(key, nowMs)
-    )
+  #byCertificate({ serial, key }: ShownCertificate, nowMs: number): Revocation | undefined {
+    return inForce(this.#exact['one-certificate'].get(serial), nowMs) ?? this.findKey(key, nowMs)
   }
 
   #byToken({ provider, id, hash, key }: TokenFacts, nowMs: number): Revocation | undefined {
     const { 'one-token': token } = this.#exact
-    for (const value of [id, hash]) {
-      if (value === undefined || token.size === 0) continue
+    for (const text of [id, hash]) {
+      if (text === undefined || token.size === 0) continue
+      const value = tokenName(text)
       const found =
         inForce(token.get(keyOf(undefined, value)), nowMs) ?? inForce(token.get(keyOf(provider, value)), nowMs)
       if (found !== undefined) return found

@@ -17,7 +17,7 @@ import { LogInRefused } from '../refusal.ts'
 import { isReserved, parseSpiffeId, personOf, type SpiffeId, trustDomainOf } from '../spiffe.ts'
 import type { Claims, ClaimValue } from '../verified.ts'
 
-const txnTokenType = 'txntoken+jwt'
+export const txnTokenType = 'txntoken+jwt'
 export const txnTokenLifeMsMin = 60_000
 export const txnTokenLifeMsMax = 300_000
 const scope = 'cql'
