@@ -3,14 +3,16 @@
 /** The candidate that was probably meant: at most two edits away (one for short words), case ignored; undefined when none is near. */
 export function nearest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined
-  let bestDistance = (word.length <= 3 ? 1 : 2) + 1
+  let editsMax = word.length <= 3 ? 1 : 2
   if (word.length > 64) return undefined
+  const written = word.toLowerCase()
   for (const candidate of candidates) {
-    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
-    if (distance < bestDistance) {
-      best = candidate
-      bestDistance = distance
-    }
+    if (Math.abs(candidate.length - word.length) > lengthsApartMax) continue
+    const edits = editsUpTo(editsMax, written, candidate.toLowerCase())
+    if (edits > editsMax) continue
+    best = candidate
+    editsMax = edits - 1
+    if (editsMax < 0) break
   }
   return best
 }
@@ -35,21 +37,51 @@ export function lowerFirst(text: string): string {
   return /^[A-Z][a-z]/.test(text) ? text[0]!.toLowerCase() + text.slice(1) : text
 }
 
-/** Damerau-Levenshtein distance with adjacent swaps, by the usual three rows. */
-function editDistance(a: string, b: string): number {
+/** More than the edits that count, for a letter may be two in lower case. */
+const lengthsApartMax = 8
+
+/**
+ * Damerau-Levenshtein distance with adjacent swaps, by the usual three rows; something greater than `max` where it is more. What is looked at for
+ * 100,000 candidates is little: nothing of those that are too long or short, and of each row what is `max` beside the diagonal.
+ */
+function editsUpTo(max: number, a: string, b: string): number {
+  const over = max + 1
+  if (Math.abs(a.length - b.length) > max) return over
+  // What both begin and end with counts for nothing.
+  let start = 0
+  while (start < a.length && a[start] === b[start]) start++
+  let [rows, columns] = [a.length - start, b.length - start]
+  while (rows > 0 && columns > 0 && a[start + rows - 1] === b[start + columns - 1]) {
+    rows--
+    columns--
+  }
   let beforePrevious: number[] = []
-  let previous = Array.from({ length: b.length + 1 }, (_, column) => column)
-  for (let row = 1; row <= a.length; row++) {
-    const current = [row]
-    for (let column = 1; column <= b.length; column++) {
-      const same = a[row - 1] === b[column - 1]
-      let cost = Math.min(previous[column]! + 1, current[column - 1]! + 1, previous[column - 1]! + (same ? 0 : 1))
-      const swapped = row > 1 && column > 1 && a[row - 1] === b[column - 2] && a[row - 2] === b[column - 1]
-      if (swapped) cost = Math.min(cost, beforePrevious[column - 2]! + 1)
-      current.push(cost)
+  let previous: number[] = []
+  for (let column = 0; column <= Math.min(columns, max); column++) previous.push(column)
+  for (let row = 1; row <= rows; row++) {
+    const current: number[] = []
+    const [from, to] = [Math.max(0, row - max), Math.min(columns, row + max)]
+    let least = over
+    for (let column = from; column <= to; column++) {
+      const cost = column === 0 ? row : costAt(row, column, current)
+      current[column] = cost
+      least = Math.min(least, cost)
     }
+    if (least > max) return over
     beforePrevious = previous
     previous = current
   }
-  return previous[b.length]!
+  return previous[columns] ?? over
+
+  function costAt(row: number, column: number, current: readonly number[]): number {
+    const [one, other] = [a[start + row - 1], b[start + column - 1]]
+    // What is further from the diagonal is too far.
+    const cost = Math.min(
+      (previous[column] ?? over) + 1,
+      (current[column - 1] ?? over) + 1,
+      (previous[column - 1] ?? over) + (one === other ? 0 : 1),
+    )
+    const swapped = row > 1 && column > 1 && one === b[start + column - 2] && a[start + row - 2] === other
+    return swapped ? Math.min(cost, (beforePrevious[column - 2] ?? over) + 1) : cost
+  }
 }
