@@ -210,6 +210,48 @@ describe('revocations at the control plane', () => {
     })
   })
 
+  it('are never made shorter by another of the same, in whatever spelling; as long, longer and endless ones count', () => {
+    const clock = new ManualClock()
+    return withMesh({ clock }, async (mesh) => {
+      const hash = 'aB'.repeat(32)
+      const spellings = [
+        ['id', [id('svc/a')]],
+        ['id', [id('svc/*')]],
+        ['person', ['corp/a']],
+        ['one-certificate', ['4A01', '00:4a:01']],
+        ['key', [hash, hash.toLowerCase()]],
+        ['one-token', [hash, hash.toUpperCase()]],
+      ] as const
+      for (const [kind, [value, again = value]] of spellings) {
+        const revoke = async (lifeMs: number | undefined, dryRun = false) =>
+          (await mesh.admin.revoke({ kind, value: lifeMs === undefined ? value : again, reason, lifeMs, dryRun }))
+            .revocation.id
+        const refused = (of: number) => ({
+          code: 'USAGE',
+          message: new RegExp(`revocation ${of}\\)`),
+          hint: new RegExp(`restore ${of}$`),
+        })
+        const first = await revoke(60_000)
+        for (const dry of [false, true]) await assert.rejects(revoke(59_999, dry), refused(first), kind)
+        const same = await revoke(60_000)
+        const longer = await revoke(70_000)
+        const endless = await revoke(undefined)
+        assert.ok(first < same && same < longer && longer < endless)
+        for (const ms of [1, 60_000, 1e12]) await assert.rejects(revoke(ms), refused(endless), kind)
+        const still = await revoke(undefined)
+        await mesh.admin.restore({ id: still })
+        await mesh.admin.restore({ id: await revoke(1_000) })
+        await revoke(60_000)
+        // The same, less of it being left.
+        clock.advance(30_000)
+        const after = await revoke(30_001)
+        assert.ok(after > still)
+      }
+      const { count } = await mesh.admin.revocations(false, 100)
+      assert.ok(count >= 1 && count <= spellings.length)
+    })
+  })
+
   it('say whom they mean, or who has nearly that name, and nothing changes in a dry run', () =>
     withMesh({}, async (mesh) => {
       await workload(mesh, 'orders')

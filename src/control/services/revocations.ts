@@ -73,9 +73,20 @@ export function revoke(
   const revoked = revokedOf(parts, order)
   const { reason, lifeMs, dryRun } = order
   const untilMs = lifeMs === undefined ? undefined : clock.now() + lifeMs
+  refuseShorter(revocations.same(revoked), untilMs)
   const said = { ...revoked, reason, by: order.by ?? nameOf(caller), untilMs }
   const row = dryRun ? { ...said, id: 0, createdAtMs: clock.now(), ended: undefined } : revocations.revoke(said)
   return { revocation: row, ...meantBy(parts, revoked), keysRotated: !dryRun && meansSidecar(revoked) }
+}
+
+/** Who is thrown out is let in earlier by `restore` only. @throws RingfenceError USAGE */
+function refuseShorter(before: RevocationRow | undefined, untilMs: number | undefined): void {
+  if (before === undefined || untilMs === undefined || (before.untilMs !== undefined && before.untilMs <= untilMs))
+    return
+  const until = before.untilMs === undefined ? 'for ever' : `until ${new Date(before.untilMs).toISOString()}`
+  throw new RingfenceError('USAGE', `it is revoked ${until} already (revocation ${before.id})`, {
+    hint: `for a shorter time, first: ringfence identity restore ${before.id}`,
+  })
 }
 
 export const restoreOrder = z.union([
