@@ -1,7 +1,7 @@
 /** Who gets a transaction token of the control plane, for whom and for how long. */
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { describe, it } from 'node:test'
-import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
 import { KeyRing } from '../identity/jwt/keys.ts'
 import { makeKey, signed } from '../identity/jwt/tokens.fixture.ts'
@@ -76,11 +76,12 @@ describe('a loop that asks for transaction tokens', () => {
   it('is told so before a token is looked at', async () => {
     const txnBudgets = new CallerBudgets({ now: () => 0, monotonic: () => 0 })
     for (let at = 0; at < limits.txnTokensPerCallerBurstMax; at++) txnBudgets.take(web)
-    const nobody = { current: Revocations.none }
+    const revocations = { current: Revocations.none }
+    const clock = { now: () => 0 }
     const parts = {
       txnBudgets,
-      clock: systemClock,
-      revocations: nobody,
+      revocations,
+      clock,
       store: { agent: () => undefined },
       ca: { trustDomain: 'demo.local' },
     }
@@ -103,7 +104,8 @@ describe('POST /v1/transaction-tokens', () => {
       const ring = new KeyRing(mesh.control.value(pushedKinds.txnKeys).current)
       const verified = (token: string) => verifyTxnToken(token, ring, 'demo.local', Date.now())
 
-      const own = await asked(mesh, workload, { token: idToken(), transaction: 'request-7', lifeMs: 60_000 })
+      const shown = idToken({ jti: 'j-7' })
+      const own = await asked(mesh, workload, { token: shown, transaction: 'request-7', lifeMs: 60_000 })
       assert.equal(own.status, 200, JSON.stringify(own.body))
       const { token, transaction, expiresAtMs } = own.body as unknown as {
         token: string
@@ -118,6 +120,8 @@ describe('POST /v1/transaction-tokens', () => {
         workload: web,
         transaction: 'request-7',
         expiresAtMs,
+        // By what it may be revoked.
+        source: { provider: 'corp', id: 'j-7', hash: createHash('sha256').update(shown).digest('hex'), key: 'idp' },
       })
       assert.equal(transaction, 'request-7')
       assert.ok(expiresAtMs > Date.now() + 50_000 && expiresAtMs <= Date.now() + 60_000)
@@ -196,9 +200,12 @@ describe('POST /v1/transaction-tokens', () => {
     const { privateKey } = makeKey('txn')
     const parts = {
       ...{ providers, logInRefusals, log, clock: { now: () => nowMs }, ca: { trustDomain: 'demo.local' } },
-      ...{ store: { agent: () => undefined }, txnKeys: { signer: { kid: 'txn', privateKey } } },
+      ...{
+        revocations: { current: Revocations.none },
+        store: { agent: () => undefined },
+        txnKeys: { signer: { kid: 'txn', privateKey } },
+      },
       txnBudgets: new CallerBudgets({ now: () => 0, monotonic: () => 0 }),
-      revocations: { current: Revocations.none },
     } as unknown as ControlParts
     const ask = (spiffeId: string, token: string): Promise<string> =>
       makeToken(parts, { kind: 'member', peer: { spiffeId } } as Member, { token, lifeMs: 60_000 }).then(

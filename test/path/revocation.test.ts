@@ -280,6 +280,80 @@ for (const door of doors) {
   })
 }
 
+/** What means a token of Alice's from which a transaction token was made, and each its neighbours, which do not. */
+const hashes = ['ab'.repeat(32), 'cd'.repeat(32)] as const
+const source = { provider: 'corp', id: 'j-1', hash: hashes[0], key: 'k1' }
+const sources: readonly { name: string; meant: () => Revocation; neighbours: readonly object[] }[] = [
+  {
+    name: 'the key of its issuer',
+    meant: () => revocation('issuer-key', 'k1', { provider: 'corp' }),
+    neighbours: [
+      { ...source, key: 'k2' },
+      { ...source, provider: 'other' },
+      { ...source, key: undefined },
+    ],
+  },
+  {
+    name: 'its id',
+    meant: () => revocation('one-token', 'j-1'),
+    neighbours: [
+      { ...source, id: 'j-2' },
+      { ...source, id: undefined },
+    ],
+  },
+  {
+    name: 'its id, of its provider only',
+    meant: () => revocation('one-token', 'j-1', { provider: 'corp' }),
+    neighbours: [
+      { ...source, id: 'j-2' },
+      { ...source, provider: 'other' },
+    ],
+  },
+  {
+    name: 'its SHA-256',
+    meant: () => revocation('one-token', hashes[0]),
+    neighbours: [{ ...source, hash: hashes[1] }, { id: 'j-1' }],
+  },
+]
+
+for (const door of doors) {
+  suite(`a transaction token, where the token that it was made for is thrown out, at ${door}`, () => {
+    let at: Place
+    before(async () => {
+      at = await place(door)
+    })
+
+    for (const { name, meant, neighbours } of sources) {
+      it(`by ${name}: it is refused, known or not, and no other`, async () => {
+        const web = await (await byCertificate(at.port, 'svc/web')).comesIn()
+        const onBehalf = async (token: string): Promise<string> => {
+          const envelope = queryEnvelope(web.version, ++streams, select)
+          return describe(await web.ask(withPayload(envelope, [['txn-token', token]])))
+        }
+        const [known, fresh] = [txnToken('corp/alice', { src: source }), txnToken('corp/alice', { src: source })]
+        // One of before says nothing of it.
+        const others = [undefined, ...neighbours].map((src) => txnToken('corp/alice', { src }))
+        for (const token of [known, ...others]) assert.match(await onBehalf(token), /^(?!0x)/)
+        const recorded = at.sidecar.records().length
+        const entry = meant()
+        push(at.feeds, entry)
+        assert.match(await onBehalf(known), /^0x2100 .*revo/)
+        assert.match(await onBehalf(fresh), /^0x2100 .*revo/)
+        for (const [i, token] of others.entries()) assert.match(await onBehalf(token), /^(?!0x)/, `neighbour ${i}`)
+        assert.match(await ask(web), /^(?!0x)/, 'the workload itself')
+        const refused = at.sidecar
+          .records()
+          .slice(recorded)
+          .filter(({ rule }) => rule === 'revoked')
+        assert.equal(refused.length, 2)
+        takeBack(at.feeds, entry)
+        assert.match(await onBehalf(known), /^(?!0x)/, 'restored')
+        await web.close()
+      })
+    }
+  })
+}
+
 suite('parts of the mesh are thrown out', () => {
   it('a gateway: its links end and none comes in, and another gateway goes on', async () => {
     const sidecar = await world.sidecar({ name: 'mesh1', policy: policyText })

@@ -117,7 +117,15 @@ before(async () => {
       const { person, groups = [] } = await providers.current.verify(order.token, 'demo.local', Date.now(), '')
       const expiresAtMs = Date.now() + 300_000
       const workload = parseSpiffeId(order.workload)
-      const made = { person: person!, groups, claims: {}, workload, transaction: 'web-1', expiresAtMs }
+      const made = {
+        person: person!,
+        groups,
+        claims: {},
+        workload,
+        transaction: 'web-1',
+        expiresAtMs,
+        source: undefined,
+      }
       return { token: await makeTxnToken(txnKey, made, {}, Date.now()), transaction: 'web-1', expiresAtMs }
     },
     log: createLogger('door', { write: (line) => logged.push(line) }),

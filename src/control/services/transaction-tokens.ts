@@ -41,7 +41,8 @@ export async function makeToken(
   const { person, groups = [], claims = {}, hash } = found
   if (person === undefined) throw new RingfenceError('IDENTITY', 'the token that was shown is not of a person')
   const expiresAtMs = Math.floor(Math.min(nowMs + lifeMs, found.expiresAtMs) / 1000) * 1000
-  const behind = { person, groups, claims, workload, transaction, expiresAtMs }
+  const source = factsOf(found).token
+  const behind = { person, groups, claims, workload, transaction, expiresAtMs, source }
   const made = await makeTxnToken(txnKeys.signer, behind, { method, route }, nowMs)
   log.debug({ person, workload, transaction, evidence: hash, by: nameOf(caller) }, 'transaction token made')
   return { token: made, transaction, expiresAtMs }

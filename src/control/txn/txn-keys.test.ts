@@ -43,7 +43,15 @@ describe('keys of transaction tokens', () => {
       // A sidecar that got the last keys a minute ago verifies what is made now.
       const expiresAtMs = nowMs + txnTokenLifeMsMax
       if (at % (20 * stepMs) === 0 || keys.signer.kid !== published.current[0]?.kid) {
-        const token = { person: 'corp/a', groups: [], claims: {}, workload, transaction: 't', expiresAtMs }
+        const token = {
+          person: 'corp/a',
+          groups: [],
+          claims: {},
+          workload,
+          transaction: 't',
+          expiresAtMs,
+          source: undefined,
+        }
         const text = await makeTxnToken(keys.signer, token, {}, nowMs)
         await verifyTxnToken(text, new KeyRing(before), 'demo.local', nowMs)
         open.push({ text, expiresAtMs })

@@ -19,6 +19,8 @@ export interface CallerFacts {
   readonly gateway?: string | undefined
   readonly certificate?: ShownCertificate | undefined
   readonly token?: TokenFacts | undefined
+  /** The token that `token` was made for. */
+  readonly source?: TokenFacts | undefined
 }
 
 export interface TokenFacts {
@@ -85,7 +87,7 @@ export class Revocations {
 
   /** The revocation that means the caller; undefined where none does. */
   find(caller: CallerFacts, nowMs: number): Revocation | undefined {
-    const { subject, person, gateway, certificate, token } = caller
+    const { subject, person, gateway, certificate, token, source } = caller
     const exact = this.#exact
     return (
       inForce(exact.id.get(subject), nowMs) ??
@@ -93,6 +95,7 @@ export class Revocations {
       (gateway === undefined ? undefined : inForce(exact.id.get(gateway), nowMs)) ??
       (certificate === undefined ? undefined : this.#byCertificate(certificate, nowMs)) ??
       (token === undefined ? undefined : this.#byToken(token, nowMs)) ??
+      (source === undefined ? undefined : this.#byToken(source, nowMs)) ??
       (this.#patterns.length === 0 ? undefined : this.#byPattern(subject, person, nowMs))
     )
   }

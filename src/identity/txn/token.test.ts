@@ -17,6 +17,7 @@ const token: TxnToken = {
   groups: ['corp/a', 'corp/b'],
   claims: { acr: 'mfa', amr: ['otp', 'pwd'], nested: { x: 1 } },
   workload: parseSpiffeId('spiffe://demo.local/svc/web'),
+  source: { provider: 'corp', id: 'j/1', hash: 'ab'.repeat(32), key: 'k1' },
   transaction: 'e1f3',
   expiresAtMs: nowMs + 120_000,
 }
@@ -31,6 +32,24 @@ describe('a transaction token', () => {
     assert.deepEqual([iss, aud, sub], ['spiffe://demo.local', 'demo.local', 'corp/alice@example.com'])
     assert.deepEqual([req_wl, txn, scope, exp - iat], ['spiffe://demo.local/svc/web', 'e1f3', 'cql', 120])
     assert.deepEqual(tctx, { method: 'GET', route: '/orders' })
+  })
+
+  it('may say nothing of what it was made for, or a part of it, as one of before', async () => {
+    for (const source of [
+      undefined,
+      {},
+      { provider: 'corp' },
+      { hash: 'ab'.repeat(32) },
+      { id: 'x'.repeat(1024), key: 'ü'.repeat(1024) },
+    ]) {
+      const text = await makeTxnToken(signer, { ...token, source }, {}, nowMs)
+      assert.deepEqual(await verifyTxnToken(text, ring, 'demo.local', nowMs), { ...token, source })
+      assert.ok(text.length < limits.txnTokenBytesMax)
+    }
+    for (const source of [{ id: 'x'.repeat(1025) }, { id: 7 }, { hash: 'a'.repeat(65) }] as object[]) {
+      const text = await makeTxnToken(signer, { ...token, source }, {}, nowMs)
+      await assert.rejects(verifyTxnToken(text, ring, 'demo.local', nowMs), /claim src/)
+    }
   })
 
   it('is good to its end and not after, and in its trust domain only', async () => {

@@ -4,7 +4,7 @@
  *
  *   header  { alg: ES256, typ: txntoken+jwt, kid }
  *   claims  { iss: spiffe://<trust domain>, aud: <trust domain>, iat, exp, txn, sub: corp/alice, req_wl: spiffe://…, scope: cql,
- *             rctx: { groups: [corp/analysts], claims: {…} }, tctx: {…} }
+ *             rctx: { groups: [corp/analysts], claims: {…} }, tctx: {…}, src: { provider: corp, id: <jti>, hash: <SHA-256>, key: <kid> } }
  */
 import type { KeyObject } from 'node:crypto'
 import { SignJWT } from 'jose'
@@ -14,6 +14,7 @@ import { limits } from '../../base/limits.ts'
 import type { KeyRing } from '../jwt/keys.ts'
 import { readToken, type TokenRules, verifyToken } from '../jwt/verify.ts'
 import { LogInRefused } from '../refusal.ts'
+import type { TokenFacts } from '../revoked/revocations.ts'
 import { isReserved, parseSpiffeId, personOf, type SpiffeId, trustDomainOf } from '../spiffe.ts'
 import type { Claims, ClaimValue } from '../verified.ts'
 
@@ -48,6 +49,8 @@ export interface TxnToken extends PersonBehind {
   /** `txn`. */
   readonly transaction: string
   readonly expiresAtMs: number
+  /** The token that it was made for: where that is revoked, or the key that signed it, so is this one. Of before, none is known. */
+  readonly source: TokenFacts | undefined
 }
 
 export interface TxnSigner {
@@ -63,7 +66,7 @@ export async function makeTxnToken(
   context: TransactionContext,
   nowMs: number,
 ): Promise<string> {
-  const { person, groups, claims, workload, transaction, expiresAtMs } = token
+  const { person, groups, claims, workload, transaction, expiresAtMs, source } = token
   const trustDomain = trustDomainOf(workload)
   const text = await new SignJWT({
     txn: transaction,
@@ -71,6 +74,7 @@ export async function makeTxnToken(
     scope,
     rctx: { groups: [...groups], claims },
     tctx: { ...context },
+    ...(source === undefined ? {} : { src: source }),
   })
     .setProtectedHeader({ alg: 'ES256', typ: txnTokenType, kid })
     .setIssuer(issuerOf(trustDomain))
@@ -116,6 +120,16 @@ const claimsShape = z.object({
   rctx: z
     .object({ groups: z.array(name).max(groupsMax).default([]), claims: z.record(z.string(), z.json()).default({}) })
     .prefault({}),
+  // As its issuer wrote it: nobody reads it but for comparing it.
+  src: z
+    .object({
+      provider: z.string().max(nameCharsMax),
+      id: z.string().max(nameCharsMax),
+      hash: z.string().max(64),
+      key: z.string().max(nameCharsMax),
+    })
+    .partial()
+    .optional(),
 })
 
 /** Verifies on a thread of the pool. Whose it is, is for the caller to compare. @throws LogInRefused */
@@ -131,7 +145,7 @@ export async function verifyTxnToken(
   const { success, data, error } = claimsShape.safeParse(claims)
   if (!success)
     throw new LogInRefused('claims', `the token's claim ${error.issues[0]?.path.join('.')} is not understood`)
-  const { sub: person, txn: transaction, rctx } = data
+  const { sub: person, txn: transaction, rctx, src: source } = data
   const provider = person.slice(0, person.indexOf('/') + 1)
   if (!rctx.groups.every((group) => group.startsWith(provider) && group.length > provider.length))
     throw new LogInRefused('claims', 'the token has a group of another identity provider than its person')
@@ -142,6 +156,7 @@ export async function verifyTxnToken(
     workload: workloadOf(data.req_wl, trustDomain),
     transaction,
     expiresAtMs,
+    source,
   }
 }
 

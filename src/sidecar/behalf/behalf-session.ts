@@ -5,6 +5,7 @@
  */
 import type { AuditSession } from '../../audit/record.ts'
 import type { SchemaTarget } from '../../cql/answers/schema-event.ts'
+import type { TokenFacts } from '../../identity/revoked/revocations.ts'
 import type { VerifiedIdentity } from '../../identity/verified.ts'
 import { Answers, recordLost } from '../answers.ts'
 import type { SessionContext } from '../context.ts'
@@ -29,6 +30,8 @@ export interface Behalf {
   /** `txn`, where a token said so. */
   readonly transaction: string | undefined
   readonly tokenHash: string | undefined
+  /** The token that it was made for. */
+  readonly source: TokenFacts | undefined
   /** Where policy lets the workload say it, in the place of a token. */
   readonly name: string | undefined
   /** The keys that verified the token: see `TxnTokens.generation`. */
@@ -49,6 +52,7 @@ export class BehalfSession implements Session {
   readonly dispatch: Workload['dispatch']
   readonly waiting: Workload['waiting']
   readonly name: string | undefined
+  readonly source: TokenFacts | undefined
   readonly untilMs: number
   readonly keys: number
   /** The epoch in which it was last looked at whether the pair still may be. */
@@ -59,7 +63,7 @@ export class BehalfSession implements Session {
   #largeAnswers: LargeAnswers | undefined
 
   constructor(workload: Workload, ways: Ways, state: IdentityState, behalf: Behalf) {
-    const { identity, transaction, tokenHash, name, keys } = behalf
+    const { identity, transaction, tokenHash, source, name, keys } = behalf
     const { shared, client, version, topologyHidden, poolOwner, transactions, dispatch, waiting } = workload
     this.#workload = workload
     this.shared = shared
@@ -72,6 +76,7 @@ export class BehalfSession implements Session {
     this.waiting = waiting
     this.identity = state
     this.name = name
+    this.source = source
     this.untilMs = identity.expiresAtMs
     this.keys = keys
     this.lookedAt = shared.judge.epoch

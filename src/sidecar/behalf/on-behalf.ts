@@ -16,6 +16,7 @@ import { Flag, Opcode } from '../../cql/protocol.ts'
 import { type Behind, behalfMethods, onBehalfOf } from '../../identity/proofs/registry.ts'
 import { LogInRefused } from '../../identity/refusal.ts'
 import { type Revocation, revokedRule, revokedText } from '../../identity/revoked/revocation.ts'
+import type { TokenFacts } from '../../identity/revoked/revocations.ts'
 import { principalOf } from '../../policy/principal.ts'
 import { deny, refuseUnrecorded } from '../ending.ts'
 import type { Request } from '../request.ts'
@@ -37,6 +38,12 @@ interface Shown {
   readonly tokenHash?: string | undefined
   readonly transaction?: string | undefined
   readonly claimed?: string | undefined
+}
+
+/** Who says so: a name that policy lets its workload say, or a token, and what that was made for. */
+interface Said {
+  readonly name?: string
+  readonly source?: TokenFacts | undefined
 }
 
 export class OnBehalf {
@@ -101,7 +108,7 @@ export class OnBehalf {
     const found = txnTokens.find(hash, turn.wallMs())
     if (found === undefined) return this.#verify(request, text, hash)
     if (found.kind === 'refused') return this.#refuse(request, tokenRule, found.text, { tokenHash: hash })
-    const { person, groups, claims, workload, transaction, expiresAtMs } = found.token
+    const { person, groups, claims, workload, transaction, expiresAtMs, source } = found.token
     const shown = { tokenHash: hash, transaction, claimed: person }
     if (workload !== client.info.identity.subject)
       return this.#refuse(request, tokenRule, 'the token was given to another workload', shown)
@@ -110,7 +117,7 @@ export class OnBehalf {
       hash,
       { person, groups, claims, method: behalfMethods.token, expiresAtMs, hash },
       shown,
-      undefined,
+      { source },
     )
   }
 
@@ -136,7 +143,7 @@ export class OnBehalf {
       expiresAtMs: Number.POSITIVE_INFINITY,
       hash: hashOf(name),
     }
-    return this.#make(request, key, behind, shown, name)
+    return this.#make(request, key, behind, shown, { name })
   }
 
   /** Nothing more is read of the client meanwhile. */
@@ -154,10 +161,10 @@ export class OnBehalf {
     return Step.WAIT
   }
 
-  #make(request: Request, key: string, behind: Behind, shown: Shown, name: string | undefined): Step {
+  #make(request: Request, key: string, behind: Behind, shown: Shown, { name, source }: Said): Step {
     const workload = this.#workload
     const { judge, txnTokens } = workload.shared
-    const revoked = this.#revoked(behind.person, shown)
+    const revoked = this.#revoked(behind.person, shown, source)
     if (revoked !== undefined) return this.#refuse(request, revokedRule, revokedText(revoked.id), shown)
     let view: BehalfSession
     try {
@@ -165,7 +172,7 @@ export class OnBehalf {
       const state = judge.behalf(principalOf(identity), workload.identity)
       const { generation: keys } = txnTokens
       const { tokenHash, transaction } = shown
-      view = new BehalfSession(workload, this.#ways, state, { identity, transaction, tokenHash, name, keys })
+      view = new BehalfSession(workload, this.#ways, state, { identity, transaction, tokenHash, source, name, keys })
     } catch (reason) {
       if (!(reason instanceof LogInRefused)) throw reason
       return this.#refuse(request, name === undefined ? tokenRule : nameRule, reason.message, shown)
@@ -196,17 +203,18 @@ export class OnBehalf {
     if (view.lookedAt === judge.epoch) return true
     if (view.name !== undefined && !this.#mayName(view.name)) return false
     const { person, transaction, tokenHash } = view.who
-    if (person === undefined || this.#revoked(person, { transaction, tokenHash }) !== undefined) return false
+    if (person === undefined || this.#revoked(person, { transaction, tokenHash }, view.source) !== undefined)
+      return false
     view.lookedAt = judge.epoch
     return true
   }
 
-  /** The person, or the token that says so. Its session is looked at by itself. */
-  #revoked(person: string, { transaction, tokenHash }: Shown): Revocation | undefined {
+  /** The person, the token that says so, or what that was made for. Its session is looked at by itself. */
+  #revoked(person: string, { transaction, tokenHash }: Shown, source: TokenFacts | undefined): Revocation | undefined {
     const { shared, client } = this.#workload
     const { subject } = client.info.identity
     const token = { id: transaction, hash: tokenHash }
-    return shared.revocations.find({ subject, person, token }, shared.turn.wallMs())
+    return shared.revocations.find({ subject, person, token, source }, shared.turn.wallMs())
   }
 
   #mayName(person: string): boolean {
