@@ -1,6 +1,6 @@
 import 'reflect-metadata'
 import assert from 'node:assert/strict'
-import { generateKeyPairSync, X509Certificate as NodeCertificate } from 'node:crypto'
+import { generateKeyPairSync, KeyObject, X509Certificate as NodeCertificate } from 'node:crypto'
 import { before, describe, it } from 'node:test'
 import {
   BasicConstraintsExtension,
@@ -16,6 +16,7 @@ import {
 import fc from 'fast-check'
 import { RingfenceError } from '../base/errors.ts'
 import { readLeaf, verifyPeer } from './certificate.ts'
+import { DerReader, tag } from './der.ts'
 
 const ecdsa = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 const nowMs = Date.UTC(2026, 0, 15, 12)
@@ -82,6 +83,30 @@ function rawName(tag: number, text: string): Buffer {
   return Buffer.concat([Buffer.from([tag, Buffer.byteLength(text)]), Buffer.from(text)])
 }
 
+/** (r, n − s) in the place of (r, s), with nothing of what is signed changed. */
+function withOtherSignature(der: Buffer): Buffer {
+  const certificate = new DerReader(der).enter(tag.sequence, 'a certificate')
+  const [signed, algorithm] = [certificate.next().whole, certificate.next().whole]
+  const pair = new DerReader(certificate.expect(tag.bitString, 'the signature').content.subarray(1)).enter(
+    tag.sequence,
+    'r and s',
+  )
+  const [r, s] = [pair.expect(tag.integer, 'r').content, pair.expect(tag.integer, 's').content]
+  const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
+  const otherS = (order - BigInt(`0x${s.toString('hex')}`)).toString(16)
+  const even = Buffer.from(otherS.padStart(otherS.length + (otherS.length % 2), '0'), 'hex')
+  const positive = (even[0] ?? 0) >= 0x80 ? Buffer.concat([Buffer.of(0), even]) : even
+  const signature = element(tag.sequence, element(tag.integer, r), element(tag.integer, positive))
+  return element(tag.sequence, signed, algorithm, element(tag.bitString, Buffer.of(0), signature))
+}
+
+function element(type: number, ...parts: readonly Buffer[]): Buffer {
+  const content = Buffer.concat(parts)
+  const { length } = content
+  const lengthBytes = length < 128 ? [length] : length < 256 ? [0x81, length] : [0x82, length >> 8, length & 0xff]
+  return Buffer.concat([Buffer.from([type, ...lengthBytes]), content])
+}
+
 describe('verifyPeer', () => {
   before(async () => {
     keys = await crypto.subtle.generateKey(ecdsa, true, ['sign', 'verify'])
@@ -94,6 +119,21 @@ describe('verifyPeer', () => {
     assert.equal(identity.spiffeId, id)
     assert.equal(identity.notAfterMs, node.validToDate.getTime())
     assert.equal(identity.serial, node.serialNumber)
+  })
+
+  it('knows a certificate by the same marks where its signature is written in the other way that ECDSA has', async () => {
+    const der = await make()
+    const other = withOtherSignature(der)
+    assert.ok(new NodeCertificate(other).verify(KeyObject.from(keys.publicKey)), 'as good')
+    assert.notEqual(new NodeCertificate(other).fingerprint256, new NodeCertificate(der).fingerprint256)
+    const marks = verifyPeer(der, nowMs, 'demo.local').certificate
+    assert.deepEqual(verifyPeer(other, nowMs, 'demo.local').certificate, marks)
+    const { certificate: neighbour } = verifyPeer(
+      await make({ keys: await crypto.subtle.generateKey(ecdsa, true, ['sign', 'verify']) }),
+      nowMs,
+      'demo.local',
+    )
+    assert.notEqual(neighbour.key, marks.key)
   })
 
   it('allows DNS and IP names beside the one URI, and an absent extended key usage', async () => {

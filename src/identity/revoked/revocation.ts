@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
+import { presignedPrefix } from '../aws/presigned.ts'
 import { parseSpiffeId, parseSpiffePattern, pathSegmentsOf, personOf, type SpiffeId, trustDomainOf } from '../spiffe.ts'
 
 /** `id`: a SPIFFE id, or a pattern of them: workloads, and gateways and sidecars. `issuer-key`: `kid` of an identity provider's key. */
@@ -39,6 +40,7 @@ const sha256Shape = /^[0-9a-f]{64}$/
 const anySha256Shape = /^[0-9a-f]{64}$/i
 /** As a JSON Web Token begins; a join token; a pre-signed request. */
 const secretShape = /^\s*([Bb]earer\s+)?eyJ[\w-]+\.[\w-]*\.|(?<![\w-])[\w-]{43}\.[0-9a-f]{64}$|X-Amz-Signature=/
+const presignedShape = new RegExp(`${presignedPrefix.replace('.', '\\.')}[\\w-]{32,}`)
 /** Perhaps a JSON Web Token within other text: three parts or more, with the header first. */
 const partsShape = /(?<![\w-])([\w-]{8,})\.[\w-]*\.[\w-]*/g
 const personShape = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\/[^\p{C}\ufffd]+$/u
@@ -90,7 +92,7 @@ export function parseRevoked(kind: RevokedKind, text: string, trustDomain: strin
 
 /** It opens a door itself, and is the id of nothing. */
 export function isSecret(text: string): boolean {
-  if (secretShape.test(text)) return true
+  if (secretShape.test(text) || presignedShape.test(text)) return true
   for (const [, head = ''] of text.matchAll(partsShape)) if (isHeader(head)) return true
   return false
 }

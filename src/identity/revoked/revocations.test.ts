@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
+import { presignedPrefix } from '../aws/presigned.ts'
 import { makeKey, signed } from '../jwt/tokens.fixture.ts'
 import { parseRevoked, type Revocation, type RevokedKind, revokedKinds } from './revocation.ts'
 import { type CallerFacts, Revocations } from './revocations.ts'
@@ -253,6 +254,7 @@ describe('what may be revoked', () => {
       `${header}..${mac}.${claims}.${mac}`,
       // To join by.
       `${'s-_9'.repeat(11).slice(0, 43)}.${sha('a')}`,
+      `${presignedPrefix}aHR0cHM6Ly9zdHMuYW1hem9uYXdzLmNvbS8_`,
       'https://sts.amazonaws.com/?Action=GetCallerIdentity&X-Amz-Credential=a&X-Amz-Signature=00ff',
     ]
     for (const kind of revokedKinds)
