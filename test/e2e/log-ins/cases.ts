@@ -1,6 +1,6 @@
 /**
  * The table of drivers, and what each of them does at a door: it logs in by every proof, asks for what is permitted and for what is not, and is
- * refused for a cause that stays, for one that passes, and for its certificate.
+ * refused by every proof when that has expired, and for a cause that stays.
  *
  * A driver's program (`programs/`) is given a line for each case, `name ⇥ user ⇥ password ⇥ certificate file ⇥ key file`, and prints one for each.
  * It is started once for all of a door, and does the last case after the others:
@@ -10,8 +10,7 @@
  *     name ⇥ failed ⇥ what else happened
  */
 import type { DriverName } from '../drivers/toolchain.ts'
-import { people } from './outside.ts'
-import { type Known, type Proofs, type Shown, seconds } from './proofs.ts'
+import { type Known, type ProofName, type Proofs, type Shown, seconds, type TokenProof } from './proofs.ts'
 import type { Fault, Refusals } from './refusals.ts'
 
 export const doorNames = ['nginx', 'sidecar'] as const
@@ -59,36 +58,41 @@ export function casesOf(
   driver: Driver,
   door: DoorName,
   proofs: Proofs,
-  refusals: { readonly SVID: Refusals; readonly OIDC: Refusals },
+  refusals: Readonly<Record<ProofName, Refusals>>,
 ): readonly Case[] {
   const { shows, showsClose } = driver
-  const expired = (sub: string) => async (): Promise<Shown> => ({
+  const expired = (proof: TokenProof, holder: object) => async (): Promise<Shown> => ({
     user: 'token',
-    password: await proofs.oidc.forge({ sub, exp: seconds() - 1 }),
+    password: await proof.forge({ ...holder, exp: seconds() - 1 }),
   })
   const oneText = 'these credentials are not accepted here'
   return [
     ...proofs.all.map((proof) => ({ name: proof.name, make: () => proof.make(), wanted: proof })),
     { name: 'a token of 32 KiB', make: () => proofs.large.make(), wanted: proofs.large },
     {
-      name: 'a token for another audience',
+      name: 'OIDC, for another audience',
       make: () => fault(refusals.OIDC['wrong audience']).make(neverUsed),
       wanted: shows('0100', oneText),
     },
     {
-      name: 'an expired token',
-      // Of one who was never here: a person reads it.
-      make: expired(`${people.stranger}-${driver.name}`),
-      wanted: shows('0100', 'the token expired at '),
-    },
-    {
-      name: 'an expired certificate',
+      name: 'SVID, expired',
       make: () => fault(refusals.SVID.expired).make(neverUsed),
       wanted: shows('0000', 'the client\\W+s certificate has expired'),
     },
+    ...proofs.tokens.map((proof) => ({
+      name: `${proof.name}, expired`,
+      // Of one who was never here: a person reads it.
+      make: expired(proof, proof.stranger(driver.name)),
+      wanted: shows('0100', 'the token expired at '),
+    })),
+    {
+      name: 'pre-signed STS, expired',
+      make: () => fault(refusals['pre-signed STS'].expired).make(neverUsed),
+      wanted: shows('0100', 'the pre-signed request is older than 15 minutes'),
+    },
     // Behind NGINX each worker of the gateway remembers for itself who was there.
     ...(showsClose !== undefined && door === 'sidecar'
-      ? [{ name: 'an expired token of one who was here', make: expired(people.usual), wanted: showsClose }]
+      ? [{ name: 'OIDC, expired, of one who was here', make: expired(proofs.oidc, {}), wanted: showsClose }]
       : []),
   ]
 }

@@ -30,7 +30,7 @@ export const group = 'analysts'
 /** Base64 makes 32 KiB of it. */
 const paddingBytes = 24 * 1024
 
-/** Clients of the provider. A token of the second has 32 KiB; the third is never let in. */
+/** Clients of the provider. A token of the second has 32 KiB; the third, and whose names begin so, never come in. */
 export const people = { usual: marker, large: `${marker}-large`, stranger: `${marker}-stranger` } as const
 const clients: readonly Client[] = [
   { id: people.usual, groups: [group] },

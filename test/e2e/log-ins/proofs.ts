@@ -36,6 +36,8 @@ export interface TokenProof extends Proof {
   /** Such a token with other claims or another header. */
   forge(change: object, header?: object): Promise<string>
   claims(change: object): Promise<object>
+  /** Claims of another holder, who never came in. */
+  stranger(name: string): object
 }
 
 export interface Presigning {
@@ -49,6 +51,10 @@ export interface Presigning {
 }
 
 const role = `spiffe://demo.local/aws/${account}/role/${marker}`
+const ofAccount = (name: string): object => ({
+  sub: `system:serviceaccount:shop:${name}`,
+  'kubernetes.io': { namespace: 'shop', serviceaccount: { name, uid: randomUUID() } },
+})
 const passwordOf = (password: string): Shown => ({ user: 'token', password })
 export const seconds = (): number => Math.floor(Date.now() / 1000)
 
@@ -84,6 +90,7 @@ export class Proofs {
       ...this.#tokens('OIDC', this.#outside.keys.oidc, async () => decodeJwt(await this.#ofProvider(people.usual))),
       ...{ workload: `spiffe://demo.local/user/corp/${people.usual}`, person: `corp/${people.usual}` },
       authentication: 'oidc',
+      stranger: (one) => ({ sub: `${people.stranger}-${one}` }),
       make: async () => passwordOf(await this.#ofProvider(people.usual)),
     }
   }
@@ -104,7 +111,11 @@ export class Proofs {
       sub: `arn:aws:iam::${account}:role/team/${marker}`,
       'https://sts.amazonaws.com/': { aws_account: account, source_region: stsRegion },
     })
-    return { ...this.#tokens('AWS JWT', this.#outside.keys.aws, claims), workload: role, authentication: 'aws' }
+    return {
+      ...this.#tokens('AWS JWT', this.#outside.keys.aws, claims),
+      ...{ workload: role, authentication: 'aws' },
+      stranger: (one) => ({ sub: `arn:aws:iam::${account}:role/team/${people.stranger}-${one}` }),
+    }
   }
 
   readonly presigned: Proof = {
@@ -118,12 +129,12 @@ export class Proofs {
     const claims = async (): Promise<object> => ({
       ...this.#usual(),
       iss: issuers.kubernetes,
-      sub: `system:serviceaccount:shop:${marker}`,
-      'kubernetes.io': { namespace: 'shop', serviceaccount: { name: marker, uid: randomUUID() } },
+      ...ofAccount(marker),
     })
     return {
       ...this.#tokens('Kubernetes token', this.#outside.keys.kubernetes, claims),
       ...{ workload: `spiffe://demo.local/ns/shop/sa/${marker}`, authentication: 'kubernetes' },
+      stranger: (one) => ofAccount(`${people.stranger}-${one}`),
     }
   }
 

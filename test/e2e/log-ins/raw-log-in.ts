@@ -15,6 +15,25 @@ const driverName = 'DataStax Java Driver'
 
 /** `in`; what an ERROR says; or `closed`, with what the socket says. */
 export async function rawLogIn(door: LogInDoor, shown: Shown, localAddress: string): Promise<string> {
+  const { told, client } = await tried(door, shown, localAddress)
+  client?.close()
+  return told
+}
+
+/** Logged in, and there until somebody closes it. @throws Error with what it was told */
+export async function openLogIn(door: LogInDoor, shown: Shown, localAddress: string): Promise<RawClient> {
+  const { told, client } = await tried(door, shown, localAddress)
+  if (told === 'in' && client !== undefined) return client
+  client?.close()
+  throw new Error(`it was to be good, and was refused: ${told}`)
+}
+
+interface Tried {
+  readonly told: string
+  readonly client?: RawClient
+}
+
+async function tried(door: LogInDoor, shown: Shown, localAddress: string): Promise<Tried> {
   const { host, port, bundlePem } = door
   const { user, password, certificate } = shown
   let client: RawClient | undefined
@@ -24,11 +43,10 @@ export async function rawLogIn(door: LogInDoor, shown: Shown, localAddress: stri
     let answer = await client.startup()
     if (headerOpcode(answer, 0) === Opcode.AUTHENTICATE) answer = await client.logIn(user, password)
     const opcode = headerOpcode(answer, 0)
-    return opcode === Opcode.READY || opcode === Opcode.AUTH_SUCCESS ? 'in' : describe(answer)
+    return { told: opcode === Opcode.READY || opcode === Opcode.AUTH_SUCCESS ? 'in' : describe(answer), client }
   } catch (reason) {
-    return `closed: ${reason instanceof Error ? reason.message : String(reason)}`
-  } finally {
-    client?.close()
+    const told = `closed: ${reason instanceof Error ? reason.message : String(reason)}`
+    return client === undefined ? { told } : { told, client }
   }
 }
 

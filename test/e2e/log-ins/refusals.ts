@@ -36,8 +36,8 @@ export interface Fault {
   readonly cause: RefusalCause | undefined
   /** What a client hears whose driver comes back by itself. */
   readonly hears: RegExp
-  /** It was good until the policy changed. */
-  readonly after?: 'the policy changed'
+  /** It was good until that happened. */
+  readonly after?: 'the policy changed' | 'it was thrown out'
 }
 
 /** Why there is no such thing. */
@@ -48,7 +48,7 @@ export interface Impossible {
 export type Refusals = Readonly<Record<RefusalName, Fault | Impossible>>
 
 /** One text for all causes that stay. */
-const notAccepted = /^0x0100 these credentials are not accepted here$/
+export const notAccepted = /^0x0100 these credentials are not accepted here$/
 const unread = limits.authMessageBytesMax + 1
 
 function fault(what: string, cause: RefusalCause, make: Fault['make'], hears: RegExp = notAccepted): Fault {
@@ -238,7 +238,15 @@ function ofCertificates(proofs: Proofs, { foreignDirs }: Outside): Refusals {
       make: () => proofs.certificate({ repeats: 300 }),
       hears: /^closed/,
     },
-    revoked: { impossible: 'it names no group or account; it ends within its hour, and rules say what it may do' },
+    // It names no group or account; its own serial number is taken back.
+    revoked: {
+      what: 'its serial number is revoked',
+      cause: 'revoked',
+      make: () => proofs.svid.make(),
+      // Of who shows at once who it is nothing is asked, so that it hears nothing.
+      hears: /^closed/,
+      after: 'it was thrown out',
+    },
   }
 }
 

@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, it, describe as suite } from 'node:test'
 import { listenerModes } from '../../../src/identity/proofs/index.ts'
+import type { Revocation } from '../../../src/identity/revoked/revocation.ts'
 import { callsOutside } from '../../../src/mesh/call-out.ts'
 import { pushedKinds } from '../../../src/mesh/pushed.ts'
+import { partOf, revocationKinds } from '../../../src/mesh/revocations.ts'
 import { World } from '../../path/world.ts'
 import { ownProgram } from '../drivers/own-program.ts'
 import { casesOf, drivers } from './cases.ts'
@@ -16,6 +18,7 @@ import { Proofs, proofNames, type Shown } from './proofs.ts'
 import { recordFaults } from './record.ts'
 import { type LogInMesh, refusalSuite } from './refusal-suite.ts'
 import { refusalNames, refusalsOf } from './refusals.ts'
+import { thrownOutSuite } from './thrown-out-suite.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'ringfence-log-ins-tables-'))
 const tables = { permitted: 'items', forbidden: 'items' }
@@ -37,6 +40,13 @@ before(async () => {
   const feeds = [sidecar.feed, gateway.feed]
   for (const feed of feeds) feed.value(pushedKinds.keySets).set(outside.keySets)
   records = () => sidecar.records()
+  let revoked: Revocation[] = []
+  let revocations = 0
+  const tellRevoked = (): void => {
+    for (const feed of feeds)
+      for (const [part, kind] of revocationKinds.entries())
+        feed.value(kind).set(revoked.filter(({ id }) => partOf(id) === part))
+  }
   const { bundlePem } = world.ca
   const told: { readonly address?: string | undefined; readonly cause: string }[] = []
   logIns = {
@@ -52,6 +62,15 @@ before(async () => {
     },
     admit: async (who) => {
       for (const feed of feeds) feed.apply(outside.policy('shop', [tables.permitted], who))
+    },
+    permitted: 'SELECT * FROM shop.items',
+    throwOut: async (one) => {
+      revoked.push({ ...one, id: ++revocations })
+      tellRevoked()
+    },
+    letIn: async ({ kind, value }) => {
+      revoked = revoked.filter((one) => one.kind !== kind || one.value !== value)
+      tellRevoked()
     },
   }
 })
@@ -72,23 +91,26 @@ suite('the tables of log-ins', () => {
     }
   })
 
-  it('have every proof for every driver at both doors, and three refusals', () => {
-    const { SVID, OIDC } = refusalsOf(logIns.proofs, outside)
+  it('have every proof for every driver at both doors, good and expired', () => {
+    const refusals = refusalsOf(logIns.proofs, outside)
     assert.deepEqual(
       drivers.map(({ name }) => name),
       ['node', 'python', 'java', 'go', 'cqlsh'],
     )
     for (const driver of drivers) {
       for (const door of ['nginx', 'sidecar'] as const) {
-        const cases = casesOf(driver, door, logIns.proofs, { SVID, OIDC })
+        const cases = casesOf(driver, door, logIns.proofs, refusals)
         const names = cases.flatMap(({ name, wanted }) => (wanted instanceof RegExp ? [] : [name]))
         assert.deepEqual(names.slice(0, proofNames.length), [...proofNames])
-        assert.ok(cases.filter(({ wanted }) => wanted instanceof RegExp).length >= 3)
+        const refused = cases.flatMap(({ name, wanted }) => (wanted instanceof RegExp ? [name] : []))
+        const expired = proofNames.map((name) => `${name}, expired`)
+        assert.deepEqual(new Set(refused.slice(0, 6)), new Set(['OIDC, for another audience', ...expired]))
       }
     }
   })
 })
 
+thrownOutSuite(() => logIns)
 refusalSuite(() => logIns)
 
 suite('the program of a driver', () => {
@@ -96,8 +118,7 @@ suite('the program of a driver', () => {
     it(`${driver.name} does its cases`, async (t) => {
       const made = await ownProgram(driver.name, sources, folder)
       if ('absent' in made) return t.skip(made.absent)
-      const { SVID, OIDC } = refusalsOf(logIns.proofs, outside)
-      const cases = casesOf(driver, 'nginx', logIns.proofs, { SVID, OIDC })
+      const cases = casesOf(driver, 'nginx', logIns.proofs, refusalsOf(logIns.proofs, outside))
       const shown = new Map<string, Shown>()
       for (const { name, make } of cases) shown.set(name, await make())
       const { host, port, bundlePem } = logIns.doors.nginx
