@@ -4,6 +4,7 @@
  * Rule: once more than `upstreamHighWaterBytes` wait, an identity adds at most `upstreamShareBytes` until the node has taken all.
  */
 import { RingfenceError } from '../base/errors.ts'
+import { Fifo } from '../base/fifo.ts'
 import { limits } from '../base/limits.ts'
 
 interface Waiter {
@@ -15,7 +16,8 @@ interface Waiter {
 export class NodeShares {
   /** What each identity has added; emptied when the node has taken all, so it holds no more than those who write here. */
   readonly #shares = new Map<object, number>()
-  #waiters: Waiter[] = []
+  /** Oldest first. */
+  readonly #waiters: Fifo<Waiter> = new Fifo()
 
   /** @param waitingBytes what the node has not taken yet, of all */
   mayWrite(who: object, bytes: number, waitingBytes: number): boolean {
@@ -42,15 +44,15 @@ export class NodeShares {
 
   /** Whoever waits tries again. */
   letGo(): void {
-    const waiters = this.#waiters
-    this.#waiters = []
+    const waiters = [...this.#waiters]
+    this.#waiters.clear()
     for (const { resolve } of waiters) resolve()
   }
 
   /** Refuses those who wait since before then. */
   expire(beforeMicros: number): void {
-    while (this.#waiters.length > 0 && this.#waiters[0]!.sinceMicros < beforeMicros) {
-      this.#waiters.shift()!.reject(new RingfenceError('OVERLOADED', 'the node does not take requests now'))
+    while ((this.#waiters.first?.sinceMicros ?? Infinity) < beforeMicros) {
+      this.#waiters.shift()?.reject(new RingfenceError('OVERLOADED', 'the node does not take requests now'))
     }
   }
 }

@@ -2,6 +2,7 @@
  * What a request of NGINX shows of the person behind it: one thing or nothing. What could be read in two ways is refused, because NGINX, the
  * gateway and the application might each read it in another way (attack D12).
  */
+import { Counts } from '../../base/counts.ts'
 import { limits } from '../../base/limits.ts'
 
 export type Shown =
@@ -30,13 +31,13 @@ const ours = /^(?:txn[-_]token|x[-_]ringfence[-_].*)$/
 export function shownBy(raw: readonly string[]): Shown {
   const authorizations: string[] = []
   const cookies: string[] = []
-  const counts = new Map<string, number>()
+  const counts = new Counts<string>()
   for (let at = 0; at < raw.length; at += 2) {
     const name = raw[at]!.toLowerCase()
     const value = raw[at + 1]!
     if (name === 'authorization') authorizations.push(value)
     else if (name === 'cookie') cookies.push(value)
-    else if (ours.test(name)) counts.set(name, (counts.get(name) ?? 0) + 1)
+    else if (ours.test(name)) counts.more(name)
   }
   for (const [name, count] of counts) {
     if (!setByNginx.has(name)) return refused(403, `the header ${name} is not the client's to send`)
