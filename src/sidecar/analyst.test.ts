@@ -3,6 +3,7 @@ import { after, before, describe, it, mock } from 'node:test'
 import { Worker } from 'node:worker_threads'
 import { faultsContained } from '../base/contained.ts'
 import { limits } from '../base/limits.ts'
+import { Assembly } from '../base/thread-copy.ts'
 import { analyse } from '../cql/statement/analyse.ts'
 import { Analyst } from './analyst.ts'
 
@@ -88,5 +89,84 @@ describe('the thread that reads long statements', () => {
     const [read] = await other.analyse(['USE b'], anna)
     assert.ok(read && 'facts' in read)
     other.stop()
+  })
+
+  /** An analyst whose threads are told of as they begin, and end when one says so. */
+  function watched(onHead: (end: () => void, heads: number) => void): Analyst {
+    const other = new Analyst()
+    const on = mock.method(Worker.prototype, 'on', function (this: Worker, event: string, listener: () => void) {
+      if (event !== 'message' || this.listenerCount(event) > 0) return this.addListener(event, listener)
+      this.addListener(event, listener)
+      let heads = 0
+      return this.addListener(event, () =>
+        onHead(() => {
+          void this.terminate()
+          this.emit('exit', 1)
+        }, ++heads),
+      )
+    })
+    other.start()
+    on.mock.restore()
+    return other
+  }
+
+  it('blames for its end what it had not read, and reads again what was on its way', async () => {
+    let threads = 0
+    const other = watched((end, heads) => {
+      if (heads === 1 && ++threads === 1) end()
+    })
+    const [read, unread] = await Promise.allSettled([
+      other.analyse([long.relations!], anna),
+      other.analyse(['USE b'], ben),
+    ])
+    other.stop()
+    assert.equal(read.status, 'fulfilled')
+    assert.deepEqual(read.value, [{ facts: analyse(long.relations!) }])
+    assert.equal(unread.status, 'rejected')
+    assert.match(String(unread.reason), /the statement could not be read/)
+  })
+
+  it('blames for a piece that cannot be taken whose it is', async () => {
+    const other = new Analyst()
+    other.start()
+    const put = mock.method(Assembly.prototype, 'put')
+    put.mock.mockImplementationOnce(() => {
+      throw new Error('not to be put')
+    }, 2)
+    const first = other.analyse([long.relations!], anna)
+    const second = other.analyse([long.values!], ben)
+    const before = faultsContained()
+    const [broken, good] = await Promise.allSettled([first, second])
+    mock.restoreAll()
+    other.stop()
+    assert.equal(faultsContained(), before + 1)
+    assert.equal(broken.status, 'rejected')
+    assert.equal(good.status, 'fulfilled')
+    assert.deepEqual(good.value, [{ facts: analyse(long.values!) }])
+  })
+
+  it('does not read for ever what no thread comes to the end of', async () => {
+    const on = mock.method(Worker.prototype, 'on')
+    let threads = 0
+    const worker = (): Worker => on.mock.calls.findLast(({ arguments: [event] }) => event === 'exit')!.this as Worker
+    const other = new Analyst()
+    other.start()
+    const asked = other.analyse([long.relations!], anna)
+    const outcome = Promise.allSettled([asked]).then(([one]) => one)
+    for (let done = false; !done; ) {
+      const thread = worker()
+      const head = new Promise<void>((resolve) => thread.once('message', resolve))
+      const ended = await Promise.race([head.then(() => false), outcome.then(() => true)])
+      if (ended) done = true
+      else {
+        threads++
+        void thread.terminate()
+        thread.emit('exit', 1)
+      }
+    }
+    mock.restoreAll()
+    other.stop()
+    assert.equal((await outcome)!.status, 'rejected')
+    assert.equal(threads, 3)
   })
 })

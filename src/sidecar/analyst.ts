@@ -46,7 +46,12 @@ interface Given {
   readonly texts: readonly string[]
   readonly resolve: (analysed: readonly Analysed[]) => void
   readonly reject: (reason: RingfenceError) => void
+  /** Threads that ended while they had it. */
+  ended: number
 }
+
+/** One that ended with so many threads, and as far as is known for none, is not given to another. */
+const endedMax = 3
 
 /** With the thread, so that it has the next when it has read one. */
 const givenMax = 2
@@ -56,7 +61,11 @@ export class Analyst implements Owner {
   /** Nobody listens there: a piece is copied when it is asked for. */
   #pieces: MessagePort | undefined
   readonly #arriving: Arriving[] = []
+  /** In the order in which the thread reads them. */
   readonly #given = new Map<number, Given>()
+  /** Whose facts are being taken; and those that could not be. */
+  #taking: number | undefined
+  #untaken: number | undefined
   /** By whose it is. */
   readonly #limit = new ConcurrencyLimit<object>(givenMax)
   #next = 0
@@ -73,9 +82,11 @@ export class Analyst implements Owner {
     })
     worker.unref()
     const onMessage = contained(this, 'an answer of the thread that reads', ({ id, head, pieces }: AnalyseAnswer) => {
+      this.#taking = id
       const arriving = { id, assembly: new Assembly(head), missing: pieces }
       if (pieces === 0 && this.#arriving.length === 0) this.#arrived(arriving)
       else if (this.#arriving.push(arriving) === 1) this.#receiveLater()
+      this.#taking = undefined
     })
     worker.on('message', onMessage)
     worker.on('error', () => {})
@@ -96,7 +107,7 @@ export class Analyst implements Owner {
       return Promise.reject(new RingfenceError('OVERLOADED', 'longStatementsWaitingMax reached'))
     }
     const read = (): Promise<readonly Analysed[]> =>
-      new Promise((resolve, reject) => this.#give({ texts, resolve, reject }))
+      new Promise((resolve, reject) => this.#give({ texts, resolve, reject, ended: 0 }))
     return this.#limit.run(who, read)
   }
 
@@ -109,6 +120,7 @@ export class Analyst implements Owner {
     const arriving = this.#arriving[0]
     // The thread has ended meanwhile.
     if (arriving === undefined || this.#pieces === undefined) return
+    this.#taking = arriving.id
     if (arriving.missing > 0) {
       const received: { message: Piece } | undefined = receiveMessageOnPort(this.#pieces)
       assert(received !== undefined, 'pieces come before their head')
@@ -119,6 +131,7 @@ export class Analyst implements Owner {
       this.#arriving.shift()
       this.#arrived(arriving)
     }
+    this.#taking = undefined
     if (this.#arriving.length > 0) this.#receiveLater()
   }
 
@@ -128,8 +141,10 @@ export class Analyst implements Owner {
     given?.resolve(assembly.value as readonly Analysed[])
   }
 
-  /** The thread ends, and with it what waits; another one is started. */
+  /** The thread ends, and another one is started. */
   onFault(): void {
+    this.#untaken ??= this.#taking
+    this.#taking = undefined
     void this.#worker?.terminate()
   }
 
@@ -155,14 +170,19 @@ export class Analyst implements Owner {
     this.#worker = undefined
     this.#pieces?.close()
     this.#pieces = undefined
+    // It reads one after the other: it died over the first that it had not read, where nothing was wrong with what came of it.
+    const read = new Set(this.#arriving.map(({ id }) => id))
+    const blamed = this.#untaken ?? [...this.#given.keys()].find((id) => !read.has(id))
+    const given = [...this.#given]
     this.#arriving.length = 0
-    const given = [...this.#given.values()]
     this.#given.clear()
-    // It reads one after the other, so it died over the first.
-    const again = this.#stopped ? [] : given.splice(1)
-    for (const { reject } of given) reject(unread())
+    this.#untaken = undefined
     this.start()
-    for (const order of again) this.#give(order)
+    for (const [id, order] of given) {
+      order.ended++
+      if (this.#stopped || id === blamed || order.ended === endedMax) order.reject(unread())
+      else this.#give(order)
+    }
   }
 }
 
