@@ -20,8 +20,9 @@ import type { RequestContext, SchemaView } from '../policy/request.ts'
 import { LoopShares } from '../session/loop-share.ts'
 import type { AnsweredColumns } from './answered.ts'
 import { describedBy, missingMessage } from './describe/missing.ts'
+import { HiddenViews, hiddenView } from './hidden-views.ts'
 import { IdentityState } from './identity-state.ts'
-import { hiddenView, nothingDescribed, nothingThere, notThere, withoutHiddenViews } from './nothing-there.ts'
+import { nothingDescribed, nothingThere } from './nothing-there.ts'
 import { findTables, type Judged, textKey, undecided } from './statement.ts'
 import { type StatementBounds, StatementMemory } from './statement-memory.ts'
 import type { SchemaSource } from './touched.ts'
@@ -45,6 +46,7 @@ export class Judge {
   readonly #shares = new LoopShares()
   readonly #identities = new SharedCache<IdentityState>(identitiesMax, (state) => state.forgetStatements())
   readonly #memory: StatementMemory
+  readonly #hiddenViews: HiddenViews
   readonly #nowMs: () => number
   #epoch = 0
   #installsSeen = -1
@@ -55,6 +57,7 @@ export class Judge {
     this.#nowMs = nowMs
     this.#memory = new StatementMemory(() => this.#identities.values(), bounds)
     this.#engine = engine
+    this.#hiddenViews = new HiddenViews(engine)
     this.#schema = schema
   }
 
@@ -145,12 +148,8 @@ export class Judge {
 
   /** One of many statements of a BATCH message. Not remembered, for its text is not likely to come again. Throws as `read` does. */
   part(facts: StatementFacts, keyspace: string): Judged {
-    return this.#undecided(
-      '',
-      keyspace,
-      facts.unqualified,
-      resolveKeyspace(facts, keyspace === '' ? undefined : keyspace),
-    )
+    const resolved = resolveKeyspace(facts, keyspace === '' ? undefined : keyspace)
+    return this.#undecided('', keyspace, facts.unqualified, resolved)
   }
 
   /** The facts of a BATCH message, which has no text of its own. Not remembered. */
@@ -325,20 +324,22 @@ export class Judge {
 
   #decide(pace: Pace, identity: IdentityState, judged: Judged, request: RequestContext): Decision | undefined {
     const { facts } = judged
+    const { principal } = identity
     const { view } = this.#schema
+    const epoch = this.#epoch
+    const asked = { judged, principal, request, epoch, schema: view }
+    const known = this.#hiddenViews.underWay(asked)
+    if (known !== undefined) return this.#hiddenViews.decide(pace, asked, known, this.visibility(identity))
+    // First: a decision of many turns would be lost if this had to wait after it.
+    if (judged.large && this.#visibilityWithin(pace, identity) === undefined) return undefined
     const decision =
-      this.untold(identity, judged) ??
-      this.#engine.decideWithin(pace, identity.principal, facts, request, view, this.#epoch)
+      this.untold(identity, judged) ?? this.#engine.decideWithin(pace, principal, facts, request, view, epoch)
     if (decision === undefined || (decision.kind === 'permit' && facts.verb === 'SELECT')) return decision
     const visibility = this.#visibilityWithin(pace, identity)
     if (visibility === undefined) return undefined
     const hidden = hiddenView(facts, view, visibility)
-    if (hidden !== undefined) {
-      const without = withoutHiddenViews(view, visibility)
-      const found = this.#engine.decideWithin(pace, identity.principal, facts, request, without, this.#epoch)
-      return found?.kind === 'permit' ? notThere(hidden, this.#engine.revision) : found
-    }
-    return decision === undefined || decision.kind === 'permit' ? decision : (this.nothingThere(judged) ?? decision)
+    if (hidden !== undefined) return this.#hiddenViews.decide(pace, asked, hidden, visibility)
+    return decision.kind === 'permit' ? decision : (this.nothingThere(judged) ?? decision)
   }
 
   /** See `findTables`. */

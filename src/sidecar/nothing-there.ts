@@ -8,9 +8,8 @@
 import { printable } from '../base/printable.ts'
 import type { Describe } from '../cql/statement/ast.ts'
 import type { StatementFacts } from '../cql/statement/facts.ts'
-import type { Denial, Visibility } from '../policy/engine.ts'
-import type { SchemaView, TableInfo } from '../policy/request.ts'
-import { seesTable } from './catalog/visible.ts'
+import type { Denial } from '../policy/engine.ts'
+import type { TableInfo } from '../policy/request.ts'
 import type { TouchedSchema } from './touched.ts'
 
 const nothingThereRule = 'nothing-there'
@@ -30,7 +29,7 @@ const fixedKeyspaces: ReadonlySet<string> = new Set([
 ])
 
 /** Those that look for their table before they ask who may; TRUNCATE and DDL ask first. */
-const verbs: ReadonlySet<string> = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE'])
+export const verbsOnTables: ReadonlySet<string> = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE'])
 
 /**
  * The answer that takes a denial's place, or undefined where something may be there. `facts` must be resolved. Of a BATCH one such
@@ -38,7 +37,7 @@ const verbs: ReadonlySet<string> = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELET
  */
 export function nothingThere(facts: StatementFacts, schema: TouchedSchema, revision: number): Denial | undefined {
   const { verb, keyspace, table } = facts
-  if (verbs.has(verb) && keyspace !== undefined && table !== undefined) {
+  if (verbsOnTables.has(verb) && keyspace !== undefined && table !== undefined) {
     if (!fixedKeyspaces.has(keyspace)) return undefined
     const info = schema.table(keyspace, table)
     if (info !== undefined) {
@@ -101,66 +100,6 @@ export function notThere(table: string, revision: number): Denial {
 
 function nothing(reason: string, revision: number): Denial {
   return { kind: 'denial', rule: nothingThereRule, reason, revision, invalid: true }
-}
-
-/** Those that name a table or view which is there: of a view the node would do or say something else than of nothing. */
-const verbsOnViews: ReadonlySet<string> = new Set([
-  ...verbs,
-  'TRUNCATE',
-  'ALTER TABLE',
-  'DROP TABLE',
-  'ALTER MATERIALIZED VIEW',
-  'DROP MATERIALIZED VIEW',
-  'CREATE INDEX',
-  'CREATE TRIGGER',
-  'DROP TRIGGER',
-  'GRANT',
-  'REVOKE',
-])
-
-/**
- * A view that a statement names, whose base table is hidden from whoever asks: it is not there for them, as in all that is told about the
- * schema. A refusal would name the base, and the node says of a write that this is a view.
- */
-export function hiddenView(
-  { verb, keyspace, table, children }: StatementFacts,
-  schema: SchemaView,
-  visibility: Visibility,
-): string | undefined {
-  if (verbsOnViews.has(verb) && keyspace !== undefined && table !== undefined) {
-    const base = schema.table(keyspace, table)?.base
-    if (base === undefined || seesTable(visibility, keyspace, table, base)) return undefined
-    return table
-  }
-  for (const child of new Set(children)) {
-    const found = hiddenView(child, schema, visibility)
-    if (found !== undefined) return found
-  }
-  return undefined
-}
-
-interface SchemaSeen {
-  readonly of: SchemaView
-  readonly seen: SchemaView
-}
-
-/** A decision that takes several turns goes on by the same one. No LRU: they go with their visibility. */
-const seenBy = new WeakMap<Visibility, SchemaSeen>()
-
-/** The schema as it is for them. */
-export function withoutHiddenViews(schema: SchemaView, visibility: Visibility): SchemaView {
-  const known = seenBy.get(visibility)
-  if (known?.of === schema) return known.seen
-  const seen: SchemaView = {
-    table: (keyspace, name) => {
-      const info = schema.table(keyspace, name)
-      return info?.base === undefined || seesTable(visibility, keyspace, name, info.base) ? info : undefined
-    },
-    indexedTable: (keyspace, index) => schema.indexedTable(keyspace, index),
-    hasFunction: (keyspace, name) => schema.hasFunction?.(keyspace, name) === true,
-  }
-  seenBy.set(visibility, { of: schema, seen })
-  return seen
 }
 
 function knows(schema: TouchedSchema, keyspace: string): boolean {
