@@ -181,6 +181,37 @@ describe('the wire of the bench', () => {
       }
     })
   }
+
+  it('sends a long envelope in pieces, as the socket takes them, and what comes behind it after it', () => {
+    const sent: Buffer[] = []
+    let drained: (() => void) | undefined
+    const socket = {
+      write: (chunk: Buffer) => {
+        sent.push(Buffer.from(chunk))
+        return chunk.length < 100_000
+      },
+      once: (_: 'drain', listener: () => void) => {
+        drained = listener
+      },
+    }
+    const writer = new WireWriter(socket as unknown as Socket)
+    const long = [20, 1_300_000, 1_048_576, 40, 524_288 - 9].map((bytes) => envelope(4, 7, Buffer.alloc(bytes, 3)))
+    for (const [stream, each] of long.entries()) {
+      writer.write(each, stream)
+      writer.flush()
+    }
+    let turns = 0
+    for (let next = drained; next !== undefined; next = drained, turns++) {
+      drained = undefined
+      next()
+    }
+    assert.ok(turns >= 5 && sent.every(({ length }) => length <= 524_288), `${turns} turns`)
+    const bytes = Buffer.concat(sent)
+    const got: Buffer[] = []
+    new WireReader((buf, start, end) => got.push(Buffer.from(buf.subarray(start, end)))).feed(bytes)
+    for (const [stream, each] of long.entries()) each.writeInt16BE(stream, 2)
+    assert.deepEqual(got, long)
+  })
 })
 
 describe('resident memory', () => {

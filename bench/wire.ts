@@ -63,11 +63,21 @@ export class WireReader {
 }
 
 const slabBytes = 32 * 1024
+/** A long envelope leaves in such pieces, the next when the socket has taken one: a node's other connections go on meanwhile. */
+const pieceBytes = 512 * 1024
+
+interface Waiting {
+  readonly envelope: Buffer
+  readonly stream: number
+}
 
 /** Gathers envelopes in a slab; `flush` hands what is there to the socket, as one v5 segment where `segmented` is set. */
 export class WireWriter {
   segmented = false
   readonly #socket: Socket
+  /** A long envelope, of which so much was written, and what waits behind it. */
+  readonly #queue: Waiting[] = []
+  #writtenBytes = 0
   #slab = Buffer.allocUnsafe(slabBytes)
   #start = 0
   #end = segmentHeaderBytes
@@ -78,10 +88,16 @@ export class WireWriter {
 
   /** Copies a whole envelope, but for the body of a very long one, and gives it the stream id. */
   write(envelope: Buffer, stream: number): void {
-    if (!this.segmented && envelope.length > slabBytes) {
-      this.#writeLong(envelope, stream)
+    const waits = this.#queue.length > 0
+    if (!waits && (this.segmented || envelope.length <= slabBytes)) {
+      this.#put(envelope, stream)
       return
     }
+    this.#queue.push({ envelope, stream })
+    if (!waits) this.#pump()
+  }
+
+  #put(envelope: Buffer, stream: number): void {
     if (this.#end + envelope.length + segmentTrailerBytes > this.#slab.length) {
       this.flush()
       // The old slab lives on in the socket's pending write. A slab is no longer than a segment may be.
@@ -95,12 +111,39 @@ export class WireWriter {
     this.#end += envelope.length
   }
 
-  #writeLong(envelope: Buffer, stream: number): void {
+  #pump(): void {
+    for (;;) {
+      const [first] = this.#queue
+      if (first === undefined) break
+      const { envelope, stream } = first
+      if (envelope.length <= slabBytes) {
+        this.#queue.shift()
+        this.#put(envelope, stream)
+        continue
+      }
+      this.flush()
+      if (!this.#piece(envelope, stream)) {
+        this.#socket.once('drain', () => this.#pump())
+        return
+      }
+    }
     this.flush()
-    const header = Buffer.from(envelope.subarray(0, envelopeHeaderBytes))
-    header.writeInt16BE(stream, 2)
-    this.#socket.write(header)
-    this.#socket.write(envelope.subarray(envelopeHeaderBytes))
+  }
+
+  /** The next one; false where the socket has to take it before another. */
+  #piece(envelope: Buffer, stream: number): boolean {
+    const from = this.#writtenBytes
+    if (from === 0) {
+      const header = Buffer.from(envelope.subarray(0, envelopeHeaderBytes))
+      header.writeInt16BE(stream, 2)
+      this.#socket.write(header)
+    }
+    const to = Math.min(from + pieceBytes, envelope.length)
+    const goesOn = this.#socket.write(envelope.subarray(Math.max(from, envelopeHeaderBytes), to))
+    const isWhole = to === envelope.length
+    this.#writtenBytes = isWhole ? 0 : to
+    if (isWhole) this.#queue.shift()
+    return goesOn
   }
 
   flush(): void {
