@@ -21,6 +21,7 @@ import { callsOutside } from '../../src/mesh/call-out.ts'
 import type { FakeFeed } from '../../src/mesh/feed.fixture.ts'
 import { pushedKinds } from '../../src/mesh/pushed.ts'
 import type { RefusedPart } from '../../src/mesh/refused-log-ins.ts'
+import { revocationKinds } from '../../src/mesh/revocations.ts'
 import { describe, type RawClient } from './client.ts'
 import { FakeApiServer } from './fake-api-server.ts'
 import { OutsideServer } from './outside-server.ts'
@@ -507,6 +508,37 @@ for (const door of ['at a sidecar', 'through a gateway']) {
       assert.match(await told(thief, password), /^0x0100 the pre-signed request was used from another address/)
     })
 
+    it('with a pre-signed request that is revoked by its SHA-256 comes back in no other writing of it', async () => {
+      const password = await freshPresigned()
+      const [address, whole] = [`127.0.78.${door === 'at a sidecar' ? 1 : 2}`, writings(password)]
+      const open = await asked(port(), address)
+      assert.equal(await told(open, password), 'in')
+      const connect = sidecar.records().findLast(({ operation }) => operation === 'CONNECT')!
+      const { tokenHash } = connect.evidence as { tokenHash: string }
+      for (const feed of feeds) feed.value(revocationKinds[1]!).set([{ id: 1, kind: 'one-token', value: tokenHash }])
+      try {
+        await open.closed
+        for (const [name, written] of Object.entries({ 'as it was': password, ...whole })) {
+          const again = await asked(port(), address)
+          assert.match(await told(again, written), /^0x0100 access was revoked|^0x0100 these credentials/, name)
+          again.close()
+        }
+        // Another request of the same role.
+        const neighbour = await asked(port(), address)
+        assert.equal(await told(neighbour, await freshPresigned()), 'in')
+        neighbour.close()
+      } finally {
+        for (const feed of feeds) feed.value(revocationKinds[1]!).set([])
+      }
+    })
+
+    it('with another writing of a pre-signed request is the same to who counts what was used', async () => {
+      const password = await freshPresigned()
+      const owner = await asked(port(), `127.0.79.${door === 'at a sidecar' ? 1 : 2}`)
+      assert.equal(await told(owner, password), 'in')
+      for (const written of Object.values(writings(password))) assert.equal(await causeOf(port(), written), 'replayed')
+    })
+
     it('is told to try again while STS has too many requests, and is in afterwards', async () => {
       const password = await freshPresigned()
       const client = await asked(port())
@@ -554,6 +586,27 @@ suite('of what was shown', () => {
       assert.ok(!written.includes(secret), secret.slice(0, 40))
   })
 })
+
+/** The same request in other texts, each of which is taken. */
+function writings(password: string): Readonly<Record<string, string>> {
+  const url = Buffer.from(password.slice(presignedPrefix.length), 'base64url').toString('latin1')
+  const [start, query = ''] = url.split('?')
+  const pairs = query.split('&')
+  const escaped = (name: string): string =>
+    url.replace(new RegExp(`(${name}=)(.)`), (_, before: string, one: string) => {
+      return `${before}%${one.charCodeAt(0).toString(16)}`
+    })
+  const urls = {
+    turned: `${start}?${pairs.toReversed().join('&')}`,
+    'with its last parameter first': `${start}?${[pairs.at(-1), ...pairs.slice(0, -1)].join('&')}`,
+    'with small escapes': url.replace(/%[0-9A-F]{2}/g, (text) => text.toLowerCase()),
+    'with an escape in its action': escaped('Action'),
+    'with an escape in its signature': escaped('X-Amz-Signature'),
+  }
+  return Object.fromEntries(
+    Object.entries(urls).map(([name, text]) => [name, presignedPrefix + Buffer.from(text).toString('base64url')]),
+  )
+}
 
 /** What of it must stand nowhere: itself, its claims, its signature, what a pre-signed URL has of a session. */
 function secretsIn(password: string): string[] {

@@ -6,7 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import type { RevokedAnswer, RevokeOrder, ShownRevocation } from '../../control/services/revocations.ts'
-import { looksLikeToken, readToken, shortText } from '../../identity/jwt/verify.ts'
+import { isPresigned, knownBy } from '../../identity/aws/presigned.ts'
+import { hashOf, looksLikeToken, readToken, shortText } from '../../identity/jwt/verify.ts'
 import { isSecret, secretGiven } from '../../identity/revoked/revocation.ts'
 import { txnTokenType } from '../../identity/txn/token.ts'
 import { AdminClient } from '../admin-client.ts'
@@ -238,6 +239,7 @@ function keyOf({ publicKey }: X509Certificate): string {
 /** As it is written; of a whole token its id, else its hash. The token itself goes nowhere. */
 function tokenIn(text: string): string {
   const bare = text.trim().replace(/^bearer\s+/i, '')
+  if (isPresigned(bare) && knownBy(bare) !== bare) return hashOf(knownBy(bare))
   if (!looksLikeToken(bare) || !isSecret(bare)) return text
   try {
     const { type, claims, hash: sha256 } = readToken(bare)

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { withMesh } from '../../control/mesh.fixture.ts'
+import { passwordOf, urlWith } from '../../identity/aws/presigned.fixture.ts'
 import { makeKey, signed } from '../../identity/jwt/tokens.fixture.ts'
 
 const bin = fileURLToPath(new URL('../../../bin/ringfence.mjs', import.meta.url))
@@ -79,15 +80,20 @@ describe('ringfence identity revoke, restore and revocations', () => {
         signed(key, { ...claims, txn: 't-1' }, { typ: 'txntoken+jwt' }),
         `${signed(key, claims)}.x.y`,
       ]
+      const presigned = passwordOf(urlWith())
       const why = ['--reason', 'shown on a screen', '-o', 'json']
       const revoked = await Promise.all(
-        [withId, ` Bearer ${without}\n`, txn, 'j-2'].map((token) => identity('revoke', '--token', token, ...why)),
+        [withId, ` Bearer ${without}\n`, txn, 'j-2', presigned].map((token) =>
+          identity('revoke', '--token', token, ...why),
+        ),
       )
       for (const { code, err } of revoked) assert.equal(code, 0, err)
       const values = revoked.map(({ out }) => (JSON.parse(out) as { revocation: { value: string } }).revocation.value)
-      assert.deepEqual(values, ['j-1', hash(without), 't-1', 'j-2'])
+      assert.deepEqual(values, ['j-1', hash(without), 't-1', 'j-2', hash('0f'.repeat(32))])
       const refused = await Promise.all([
         identity('revoke', '--token', encrypted, ...why),
+        identity('revoke', '--token', passwordOf('https://sts.amazonaws.com/?X-Amz-Signature=00ff'), ...why),
+        identity('revoke', presigned, ...why),
         identity('revoke', withId, ...why),
         identity('revoke', `corp/${withId}`, ...why),
         identity('revoke', '--certificate', withId, ...why),
@@ -99,8 +105,8 @@ describe('ringfence identity revoke, restore and revocations', () => {
       }
       const restored = await identity('restore', '--token', withId)
       assert.equal(restored.code, 0, restored.err)
-      assert.equal((await mesh.admin.revocations(true, 10)).revocations.length, 4)
+      assert.equal((await mesh.admin.revocations(true, 10)).revocations.length, 5)
       const said = [...revoked, ...refused, restored].map(({ out, err }) => out + err).join('')
-      for (const token of [withId, without, txn]) assert.ok(!said.includes(token.split('.')[1]!))
+      for (const token of [withId, without, txn, presigned]) assert.ok(!said.includes(token.split('.')[1]!))
     }))
 })

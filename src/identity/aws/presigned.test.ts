@@ -3,7 +3,14 @@ import { describe, it } from 'node:test'
 import { refusalOf } from '../refusal.fixture.ts'
 import { stsHosts } from './hosts.ts'
 import { passwordOf, queryWith, serverId, signedMs, urlWith } from './presigned.fixture.ts'
-import { isPresigned, type Presigned, type PresignedCheck, presignedPrefix, readPresigned } from './presigned.ts'
+import {
+  isPresigned,
+  knownBy,
+  type Presigned,
+  type PresignedCheck,
+  presignedPrefix,
+  readPresigned,
+} from './presigned.ts'
 
 const usual: PresignedCheck = { serverId, hosts: stsHosts('aws'), nowMs: signedMs + 1000, leewayMs: 30_000 }
 
@@ -41,6 +48,37 @@ describe('a pre-signed GetCallerIdentity', () => {
     for (const url of [turned, escaped]) assert.deepEqual(read(url), read(urlWith()))
     assert.notEqual(read(urlWith(), { serverId: 'other' }).key, read(urlWith()).key)
     assert.notEqual(read(urlWith({ 'X-Amz-Expires': '60' })).key, read(urlWith()).key)
+  })
+
+  it('is known by its signature, in whatever order and with whatever escapes it is written', () => {
+    const [start, query = ''] = urlWith().split('?')
+    const pairs = query.split('&')
+    for (let turn = 0; turn < pairs.length; turn++) {
+      const turned = `${start}?${[...pairs.slice(turn), ...pairs.slice(0, turn)].join('&')}`
+      for (const url of [
+        turned,
+        turned.replace('X-Amz-Signature=0f', 'X-Amz-Signature=%30%66'),
+        turned.replaceAll('%2F', '%2f'),
+      ]) {
+        assert.equal(
+          why(() => read(url)),
+          'accepted',
+        )
+        assert.equal(knownBy(passwordOf(url)), '0f'.repeat(32))
+      }
+    }
+    assert.equal(knownBy(passwordOf(urlWith({ 'X-Amz-Signature': 'ab'.repeat(32) }))), 'ab'.repeat(32))
+    // What is refused is known by all of it, unless it has one signature.
+    const refused = [
+      urlWith({ 'X-Amz-Signature': undefined }),
+      urlWith({ 'X-Amz-Signature': '0F'.repeat(32) }),
+      `${urlWith()}&X-Amz-Signature=${'ab'.repeat(32)}`,
+      `http${urlWith().slice(5)}`,
+      `${urlWith()}#x`,
+    ]
+    for (const url of refused) assert.equal(knownBy(passwordOf(url)), passwordOf(url), url)
+    const long = passwordOf(urlWith({ 'X-Amz-Security-Token': 'a'.repeat(4096) }))
+    assert.equal(knownBy(long), long)
   })
 
   it('is taken of a long-lived key, of each host of the partition, and of a region that is configured', () => {

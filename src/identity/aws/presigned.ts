@@ -76,6 +76,17 @@ export function accessKeyOfPresigned(password: string): string | undefined {
   return /[?&]X-Amz-Credential=([A-Z0-9]{16,128})%2F/i.exec(unchecked(password))?.[1]
 }
 
+/**
+ * What it is known by, for its SHA-256 is told, recorded and revoked: its signature. The parameters may be written in another order or with other
+ * escapes, which changes the text and not the request; a signature belongs to one request. Where there is not just one, all that was shown.
+ */
+export function knownBy(password: string): string {
+  const [, , query = ''] = urlPattern.exec(unchecked(password)) ?? []
+  const signatures = query.split('&').filter((pair) => pair.startsWith('X-Amz-Signature='))
+  const signature = signatures.length === 1 ? decoded(signatures[0]!.slice('X-Amz-Signature='.length)) : ''
+  return parameters['X-Amz-Signature']!.test(signature) ? signature : password
+}
+
 function unchecked(password: string): string {
   if (password.length > limits.presignedBytesMax) return ''
   return Buffer.from(password.slice(presignedPrefix.length), 'base64url').toString('latin1')
@@ -133,10 +144,7 @@ function valuesOf(query: string): ReadonlyMap<string, string> {
     if (value === undefined || more.length > 0) throw malformed('has a parameter that is no name and value')
     if (!Object.hasOwn(parameters, name)) throw malformed('has a parameter that GetCallerIdentity does not have')
     if (given.has(name)) throw malformed(`has the parameter ${name} twice`)
-    given.set(
-      name,
-      value.replace(/%(..)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))),
-    )
+    given.set(name, decoded(value))
   }
   const values = new Map<string, string>()
   for (const [name, shape] of Object.entries(parameters)) {
@@ -147,6 +155,10 @@ function valuesOf(query: string): ReadonlyMap<string, string> {
     values.set(name, value)
   }
   return values
+}
+
+function decoded(value: string): string {
+  return value.replace(/%(..)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
 }
 
 /** @param date `20260102T030405Z` */

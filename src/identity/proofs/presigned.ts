@@ -1,6 +1,6 @@
 /** A pre-signed GetCallerIdentity of AWS STS, as the password of SASL PLAIN: STS is asked who signed it, here and again at the sidecar. */
 import { z } from 'zod'
-import { accessKeyOfPresigned, isPresigned } from '../aws/presigned.ts'
+import { accessKeyOfPresigned, isPresigned, knownBy } from '../aws/presigned.ts'
 import { hashOf } from '../jwt/verify.ts'
 import { LogInRefused } from '../refusal.ts'
 import { plainClassName, readPassword } from './plain.ts'
@@ -26,7 +26,8 @@ export const presigned: Proof<z.infer<typeof shown>> = {
   },
   async verify({ chain, shown: { password } }, { nowMs, trust, address, from, spend }) {
     if (chain.length > 0) throw new LogInRefused('other', 'a certificate is shown that is not claimed')
-    const hash = hashOf(password)
+    const name = knownBy(password)
+    const hash = hashOf(name)
     const { provider, subject, principal, expiresAtMs } = await trust.providers
       .verifyPresigned(password, {
         nowMs,
@@ -42,7 +43,7 @@ export const presigned: Proof<z.infer<typeof shown>> = {
       subject,
       role: principal.arn,
       expiresAtMs,
-      hashed: password,
+      hashed: name,
       token: { provider, issuer: undefined, id: undefined, hash, key: undefined },
     }
   },
