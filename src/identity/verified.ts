@@ -14,6 +14,12 @@ export type ClaimValue =
 /** What the evidence says of the caller besides, such as groups. */
 export type Claims = Readonly<Record<string, ClaimValue>>
 
+/** Whose evidence said them, where a person stands behind a workload and each has evidence of its own. */
+export interface ClaimsOf {
+  readonly workload: Claims
+  readonly person: Claims
+}
+
 /** What is told of a token besides its hash. */
 export interface ShownToken {
   /** The word of its provider. */
@@ -55,6 +61,8 @@ class Verified {
    * has caches and bounds of its own.
    */
   readonly claims: Claims
+  /** The key needs no more for it: of each way to be proved it is known whose claims it says. */
+  readonly claimsOf: ClaimsOf | undefined
   /** Milliseconds since 1970; the session ends then. `Infinity` where the proof has no end. */
   readonly expiresAtMs: number
   /** SHA-256 of the evidence in hexadecimal: it may be told, the evidence may not. */
@@ -76,6 +84,7 @@ class Verified {
     this.role = fields.role
     this.methods = fields.methods
     this.claims = fields.claims
+    this.claimsOf = fields.claimsOf
     this.expiresAtMs = fields.expiresAtMs
     this.evidenceHash = fields.evidenceHash
     this.token = fields.token
@@ -95,6 +104,7 @@ export type VerifiedIdentity = Verified
 export type VerifiedFields = WhoOne &
   Pick<Verified, 'expiresAtMs' | 'evidenceHash' | 'token' | 'gateway' | 'key'> & {
     readonly certificate?: ShownCertificate | undefined
+    readonly claimsOf?: ClaimsOf | undefined
   }
 
 /** For `proofs/registry.ts` only; a test looks. */

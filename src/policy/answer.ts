@@ -57,17 +57,23 @@ export function union(a: Answer, b: Answer): Answer {
   }
 }
 
-/** What policies in Cedar say of one of a pair: what they say of it alone, and what they say of the pair and of neither alone. */
-export function ofPair(alone: Answer, other: Answer, together: Answer): Answer {
-  const pairs = (of: 'allow' | 'observedAllow'): AnyRule[] =>
-    together[of].filter((rule) => !alone[of].includes(rule) && !other[of].includes(rule))
+/**
+ * What policies in Cedar say of one of a pair: what they say of it alone, and what they say of the pair and of neither alone.
+ * @param own of it alone, asked with its own evidence only: what it is permitted alone, both ways permit
+ */
+export function ofPair(alone: Answer, other: Answer, together: Answer, own: Answer): Answer {
+  const permits = (of: 'allow' | 'observedAllow'): AnyRule[] => [
+    ...alone[of].filter((rule) => own[of].includes(rule)),
+    ...together[of].filter((rule) => !alone[of].includes(rule) && !other[of].includes(rule)),
+  ]
+  const forbids = (of: 'deny' | 'observedDeny'): AnyRule[] => [...new Set([...alone[of], ...together[of], ...own[of]])]
   return {
-    failed: alone.failed || together.failed,
-    deny: [...alone.deny, ...together.deny],
-    allow: [...alone.allow, ...pairs('allow')],
+    failed: alone.failed || together.failed || own.failed,
+    deny: forbids('deny'),
+    allow: permits('allow'),
     builtin: false,
-    observedDeny: [...alone.observedDeny, ...together.observedDeny],
-    observedAllow: [...alone.observedAllow, ...pairs('observedAllow')],
+    observedDeny: forbids('observedDeny'),
+    observedAllow: permits('observedAllow'),
   }
 }
 

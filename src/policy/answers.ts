@@ -39,23 +39,24 @@ export class Answers {
   ask(asking: PartyAsking, permission: Permission, target: Target): Answer {
     const { view, request, conditional, questions } = asking
     if (questions.exceeded) return broken
-    const { slice } = view
+    const { slice, party } = view
     const classKey = JSON.stringify([
       slice.id,
       permission,
       conditional && slice.rules.length > 0,
-      slice.contextUse.key(request),
+      slice.contextUse.key(request, party.side),
       ...slice.classOf(target),
     ])
     const askYaml = (): Answer => this.#askYaml(asking, classKey, permission, target)
     if (this.#policy.cedar.length === 0) return questions.admits(classKey) ? askYaml() : broken
     const circumstances = JSON.stringify([permission, conditional, this.#cedar.contextKey(request), target])
     if (!questions.admits(circumstances)) return broken
-    const askCedar = ({ key, entity }: CedarPrincipal): Answer =>
-      this.#remembered(asking, `${key} ${circumstances}`, () => this.#cedar.ask(asking, entity, permission, target))
+    const askCedar = (whom: CedarPrincipal): Answer =>
+      this.#remembered(asking, `${whom.key} ${circumstances}`, () => this.#cedar.ask(asking, whom, permission, target))
     const alone = askCedar(view.alone)
     if (view.pair === undefined) return union(askYaml(), alone)
-    return union(askYaml(), ofPair(alone, askCedar(view.pair.other), askCedar(view.pair.together)))
+    const { other, together, own } = view.pair
+    return union(askYaml(), ofPair(alone, askCedar(other), askCedar(together), askCedar(own)))
   }
 
   /** @throws `mustWait` where a question has to wait */

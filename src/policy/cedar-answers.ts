@@ -1,5 +1,4 @@
 /** Policies that are written in Cedar, asked all together: in force, and those that only observe. */
-import type { EntityJson } from '@cedar-policy/cedar-wasm/nodejs'
 import type { Permission } from '../cql/statement/facts.ts'
 import { type Answer, broken, byIndex } from './answer.ts'
 import type { PartyAsking } from './asking.ts'
@@ -9,6 +8,7 @@ import { CedarSet } from './cedar/sets.ts'
 import { ContextUse } from './conditions.ts'
 import type { CedarRule } from './policy.ts'
 import type { RequestContext } from './request.ts'
+import type { CedarPrincipal } from './slices.ts'
 
 export class CedarAnswers {
   readonly #enforced: CedarSet
@@ -35,9 +35,15 @@ export class CedarAnswers {
     return this.#contextUsed.key(request)
   }
 
-  ask({ request, conditional }: PartyAsking, entity: EntityJson, permission: Permission, target: Target): Answer {
+  /** @param side of a pair, where it is asked about with its own evidence only */
+  ask(
+    { request, conditional }: PartyAsking,
+    { entity, side }: Pick<CedarPrincipal, 'entity' | 'side'>,
+    permission: Permission,
+    target: Target,
+  ): Answer {
     const question = questionOf(entity, permission, target)
-    const context = contextOf(request, conditional)
+    const context = contextOf(request, conditional, side)
     const reach = (rules: readonly CedarRule[]): CedarRule[] => {
       return 'keyspace' in target ? rules.filter((rule) => mayReach(rule, target.keyspace)) : [...rules]
     }

@@ -6,7 +6,7 @@
  */
 import type { Permission } from '../cql/statement/facts.ts'
 import { canonicalAddress } from './address.ts'
-import type { WantedClaims } from './principal.ts'
+import type { Party, WantedClaims } from './principal.ts'
 import type { RequestContext } from './request.ts'
 
 /** `from` is in, `to` is out; where `from` is later, the hours go over midnight. Minutes of the day, UTC. */
@@ -52,6 +52,7 @@ export const contextAttributes = [
   'clientAddress',
   'authentication',
   'methods',
+  'sessionMethods',
   'protocol',
   'preparing',
   'consistency',
@@ -86,8 +87,8 @@ export class ContextUse {
   }
 
   add(attribute: ContextAttribute): void {
-    // Two words for the same.
-    if (attribute === 'methods') this.#exact.add('authentication')
+    // Other words for the same.
+    if (attribute === 'methods' || attribute === 'sessionMethods') this.#exact.add('authentication')
     // Of the statement and not of the request; whoever remembers verdicts of statements apart need not look at it.
     else if (attribute !== 'conditional') this.#exact.add(attribute)
   }
@@ -114,13 +115,16 @@ export class ContextUse {
     return untilMs
   }
 
-  /** '' when nothing is looked at. */
-  key(request: RequestContext): string {
+  /**
+   * '' when nothing is looked at.
+   * @param side of a pair, where only that one is asked about
+   */
+  key(request: RequestContext, side?: Party['side']): string {
     if (this.nothing) return ''
     const exact = this.#exact
     const parts: (string | number | boolean | undefined)[] = []
     if (exact.has('clientAddress')) parts.push(canonicalAddress(request.clientAddress))
-    if (exact.has('authentication')) parts.push(request.authentication)
+    if (exact.has('authentication')) parts.push(request.authentication, ...(side === undefined ? [] : [side]))
     if (exact.has('protocol')) parts.push(request.protocol)
     const { consistency, rows, ttlSeconds } = this.needs
     if (consistency || rows || ttlSeconds || exact.has('preparing')) parts.push(request.preparing)

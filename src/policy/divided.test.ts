@@ -77,7 +77,7 @@ interface Said {
 /** What Cedar says of some rules, asked of each by itself: which match. */
 function matching(rules: readonly CompiledRule[], target: Target, permission: (typeof permissions)[number]): Said {
   const question = questionOf(principal, permission, target)
-  const context = contextOf({ ...neutralRequest, clientAddress: '10.1.2.3' }, false)
+  const context = contextOf({ ...neutralRequest, clientAddress: '10.1.2.3' }, false, undefined)
   const texts = new Map<string, string>()
   for (const [at, rule] of rules.entries())
     for (const [arm, text] of compileRule(rule, true).entries()) texts.set(`${rule.index}.${at}.${arm}`, text)

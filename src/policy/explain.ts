@@ -16,7 +16,7 @@ import { type Party, type Principal, partiesOf, partyName } from './principal.ts
 import { claimsOf } from './providers.ts'
 import type { RequestContext } from './request.ts'
 import { concerns } from './slices.ts'
-import { namesParty } from './subjects.ts'
+import { namesParty, subjectsOf } from './subjects.ts'
 
 /**
  * `matched`: the rule speaks of this access. `some columns`: an allow that gives a part of what is asked. Else what kept it out, the
@@ -126,17 +126,17 @@ function holds(
     cluster: false,
   }
   // A deny takes what is not known yet the other way round than an allow does.
-  const texts = compileRule({ ...anything, effect: rule.effect }, true)
+  const texts = compileRule({ ...anything, effect: rule.effect, subjects: subjectsOf(rule.subjects, party) }, true)
   const target: Target =
     permission === 'USE' ? { kind: 'keyspace', keyspace: 'k' } : { kind: 'table', keyspace: 'k', table: 't' }
   const entity = new Members(rule.subjects, { claims: [...(rule.when?.claims?.keys() ?? [])] }).entityOf(party)
-  return answerOf(texts, entity, permission, target, request, conditional).allowed
+  return answerOf(texts, entity, permission, target, contextOf(request, conditional, party.side)).allowed
 }
 
 function cedarOutcome(
   policy: CompiledPolicy,
   rule: CedarRule,
-  { who, pair }: Party,
+  { who, pair, side }: Party,
   { permission, resource, columns }: Access,
   request: RequestContext,
   conditional: boolean,
@@ -148,22 +148,28 @@ function cedarOutcome(
       ? columns.map((column) => ({ ...table, kind: 'column', column }))
       : [table]
   const parties = pair === undefined ? [{ who, pair }] : partiesOf(pair)
-  const answersFor = (asked: Principal): CedarAnswer[] => {
+  /** @param own of the party alone, with its own evidence only */
+  const answersFor = (asked: Principal, own: Party['side'] = undefined): CedarAnswer[] => {
     const bound = policy.rules.filter((one) => parties.some((party) => isOf(party, asked) && concerns(one, party)))
     const more = {
       roles: new Set(bound.flatMap(({ role }) => role ?? [])),
       claims: claimsOf(policy.providers),
       isWhole: true,
     }
-    const entity = new Members(rule.subjects, more).entityOf({ who: asked, pair: undefined })
-    return targets.map((target) => answerOf([rule.asPermit], entity, permission, target, request, conditional))
+    const said = own === undefined && pair !== undefined ? { ...asked, claims: pair.claims } : asked
+    const entity = new Members(rule.subjects, more).entityOf({ who: said, pair: undefined })
+    const context = contextOf(request, conditional, own)
+    return targets.map((target) => answerOf([rule.asPermit], entity, permission, target, context))
   }
   const alone = answersFor(who)
+  const own = side === undefined ? alone : answersFor(who, side)
   const others = parties.filter((party) => party.who.spiffeId !== who.spiffeId).map((party) => answersFor(party.who))
   const together = pair === undefined ? [] : answersFor(pair)
-  if ([...alone, ...together].some(({ failed }) => failed)) return 'failed'
+  if ([...alone, ...together, ...own].some(({ failed }) => failed)) return 'failed'
   const matched = targets.filter((_, at) => {
-    if (alone[at]?.allowed === true) return true
+    const [isMet, isMetByOwn] = [alone[at]?.allowed === true, own[at]?.allowed === true]
+    if (rule.effect === 'deny' && (isMet || isMetByOwn)) return true
+    if (isMet) return isMetByOwn
     // A permit for the other alone is none for this one; a forbid of the pair is one for both.
     const isOfOther = rule.effect === 'allow' && others.some((answers) => answers[at]?.allowed === true)
     return together[at]?.allowed === true && !isOfOther
@@ -182,12 +188,11 @@ function answerOf(
   entity: EntityJson,
   permission: Access['permission'],
   target: Target,
-  request: RequestContext,
-  conditional: boolean,
+  context: ReturnType<typeof contextOf>,
 ): CedarAnswer {
   const question = questionOf(entity, permission, target)
   const set = new CedarSet(new Map(texts.map((text, index) => [`${index}`, text])))
-  return set.ask(question, contextOf(request, conditional))
+  return set.ask(question, context)
 }
 
 function covers(rule: CompiledRule, { permission, resource }: Access): boolean {

@@ -2,13 +2,14 @@
  * Who asks, as policy sees it. A session has a workload, a person, or both.
  *
  * Rule: where both are there, each is a *party* that is judged by itself, and what counts is what both may: the workload by its SPIFFE id, the
- * person by name, groups and SPIFFE id. Of a party nothing is known that is the other's. How the session was proved (claims, methods) is
- * of both.
+ * person by name, groups and SPIFFE id. Of a party nothing is known that is the other's, and a claim or a way to prove oneself gives it
+ * something only where it is of its own evidence. What denies, and what is given to the pair, looks at the evidence of both.
  */
 import { createHash } from 'node:crypto'
 import { printable } from '../base/printable.ts'
+import { behalfMethods } from '../identity/proofs/registry.ts'
 import { pathSegmentsOf, personOf, type SpiffeId, trustDomainOf, userIdOf } from '../identity/spiffe.ts'
-import type { Claims, ClaimValue, VerifiedIdentity } from '../identity/verified.ts'
+import type { Claims, ClaimsOf, ClaimValue, VerifiedIdentity } from '../identity/verified.ts'
 
 export interface Principal {
   readonly spiffeId: SpiffeId
@@ -20,6 +21,8 @@ export interface Principal {
   readonly role?: string | undefined
   /** Those that policy may ask for. */
   readonly claims?: Claims | undefined
+  /** Of whom they are said, where a person stands behind a workload; else one piece of evidence says them of both. */
+  readonly claimsOf?: ClaimsOf | undefined
   /** See `VerifiedIdentity`; absent where a policy is only tried, and nobody is there. */
   readonly key?: string
 }
@@ -28,13 +31,15 @@ export interface Principal {
 export type WantedClaims = ReadonlyMap<string, readonly string[]>
 
 /** Under what answers for it are remembered: no two different principals have the same. */
-export function principalKey({ key, spiffeId, person, groups = [], role, claims = {} }: Principal): string {
-  return key ?? JSON.stringify([spiffeId, person ?? null, groups, role ?? null, Object.entries(claims).sort()])
+export function principalKey({ key, spiffeId, person, groups = [], role, claims = {}, claimsOf }: Principal): string {
+  const ofPerson = claimsOf === undefined ? [] : Object.keys(claimsOf.person).sort()
+  const said = [Object.entries(claims).sort(), ...ofPerson]
+  return key ?? JSON.stringify([spiffeId, person ?? null, groups, role ?? null, ...said])
 }
 
 /** Whom policy sees in a caller. */
-export function principalOf({ subject, person, groups, role, claims, key }: VerifiedIdentity): Principal {
-  return { spiffeId: subject, person, groups, role, claims, key }
+export function principalOf({ subject, person, groups, role, claims, claimsOf, key }: VerifiedIdentity): Principal {
+  return { spiffeId: subject, person, groups, role, claims, claimsOf, key }
 }
 
 /** One whose permission counts by itself. */
@@ -43,22 +48,52 @@ export interface Party {
   readonly who: Principal
   /** The workload with the person behind it, of which this is one; undefined where there is one only. */
   readonly pair: Principal | undefined
+  /** Which of the two. */
+  readonly side?: Side | undefined
+}
+
+type Side = keyof ClaimsOf
+
+/**
+ * The ways that proved one of a pair. One way says both of them. Of several the first is the workload's, and the others are the person's; where
+ * the person was found for one request, the last is hers alone.
+ */
+export function waysOf(authentication: string, side: Side | undefined): readonly string[] {
+  const ways = authentication.split('+')
+  if (side === undefined || ways.length === 1) return ways
+  const ofPerson = isBehalf(ways.at(-1)!) ? ways.length - 1 : 1
+  return side === 'person' ? ways.slice(ofPerson) : ways.slice(0, ofPerson)
+}
+
+function isBehalf(way: string): boolean {
+  return way === behalfMethods.token || way === behalfMethods.name
 }
 
 /** The principal itself where it is a workload or a person alone; else the workload, then the person behind it. */
 export function partiesOf(principal: Principal): readonly [Party] | readonly [Party, Party] {
-  const { spiffeId, groups, role, claims } = principal
+  const { spiffeId, groups, role, claims, claimsOf } = principal
   const own = personOf(spiffeId)
   const person = principal.person ?? own
   if (person === undefined) return [{ who: principal, pair: undefined }]
   if (person === own) return [{ who: { ...principal, person }, pair: undefined }]
   const isCloud = isCloudRole(spiffeId)
-  const workload: Principal = { spiffeId, person: own, claims, role: isCloud ? role : undefined }
+  const workload: Principal = {
+    spiffeId,
+    person: own,
+    claims: claimsOf?.workload ?? claims,
+    role: isCloud ? role : undefined,
+  }
   const personId = idOfPerson(person, trustDomainOf(spiffeId))
-  const behind: Principal = { spiffeId: personId, person, groups, claims, role: isCloud ? undefined : role }
+  const behind: Principal = {
+    spiffeId: personId,
+    person,
+    groups,
+    claims: claimsOf?.person ?? claims,
+    role: isCloud ? undefined : role,
+  }
   return [
-    { who: workload, pair: principal },
-    { who: behind, pair: principal },
+    { who: workload, pair: principal, side: 'workload' },
+    { who: behind, pair: principal, side: 'person' },
   ]
 }
 

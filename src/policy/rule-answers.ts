@@ -20,7 +20,7 @@ export function askRules(
 ): Answer {
   const { slice, entity } = view
   const question = questionOf(entity, permission, target)
-  const context = contextOf(request, conditional)
+  const context = contextOf(request, conditional, view.party.side)
   const ask = (rules: readonly AskedRule[], word: string, asPermit: boolean, withDrivers: boolean) => {
     if (rules.length === 0 && !withDrivers) return undefined
     const key = `${word}${withDrivers ? '+' : ''} ${rules.map((one) => one.key).join(',')}`

@@ -15,7 +15,7 @@ import type { CompiledRule } from './policy.ts'
 import { permissionsOf } from './policy.ts'
 import { claimsHold, type Party, type Principal } from './principal.ts'
 import { RulesByName } from './rule-index.ts'
-import { namesParty } from './subjects.ts'
+import { namesPair, namesParty } from './subjects.ts'
 
 /** The policy for the principals that the same rules concern. */
 export class Slice {
@@ -139,6 +139,8 @@ const setsMax = 2_000
 export interface CedarPrincipal {
   readonly key: string
   readonly entity: EntityJson
+  /** Of a pair, where it is asked about with its own evidence only. */
+  readonly side: Party['side']
 }
 
 /** The policy for one party of a session. */
@@ -147,10 +149,10 @@ export interface PartyPolicy {
   readonly slice: Slice
   /** For rules in YAML: in all that the party is in, and where it is one of a pair also in what the pair is. The slice has the party's rules only. */
   readonly entity: EntityJson
-  /** The party alone. */
+  /** The party alone; of one of a pair with what the evidence of both says. */
   readonly alone: CedarPrincipal
-  /** Where it is one of a pair: the other alone, and both together. */
-  readonly pair: { readonly other: CedarPrincipal; readonly together: CedarPrincipal } | undefined
+  /** Where it is one of a pair: the other alone, both together, and the party with no more than its own evidence says, where that is less. */
+  readonly pair: Record<'other' | 'together' | 'own', CedarPrincipal> | undefined
 }
 
 /** The policy for a session: each of its parties must be permitted. */
@@ -175,8 +177,19 @@ export class PrincipalPolicy {
 }
 
 /** Whether a rule speaks of a party: of whom it is, and of what the evidence says of it. */
-export function concerns({ subjects, when }: CompiledRule, party: Party): boolean {
-  return namesParty(subjects, party) && claimsHold(when?.claims, party.who)
+export function concerns(rule: CompiledRule, party: Party): boolean {
+  return namesParty(rule.subjects, party) && saidOf(rule, party)
+}
+
+/**
+ * Whether the evidence says the claims that a rule asks for. A rule for one of a pair looks at what is said of that one; a deny, and what is
+ * given to the pair, at what is said of either.
+ */
+export function saidOf({ effect, subjects, when }: CompiledRule, party: Party): boolean {
+  const { who, pair } = party
+  if (when?.claims === undefined) return true
+  const isOfBoth = pair !== undefined && (effect === 'deny' || namesPair(subjects, party))
+  return claimsHold(when.claims, isOfBoth ? pair : who)
 }
 
 /** False only where the rule cannot match; Cedar has the last word on the others. */

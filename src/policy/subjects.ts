@@ -22,6 +22,11 @@ export function subjectsOf(subjects: readonly Subject[], party: Party): readonly
   return subjects.filter((subject) => isOfParty(subject, party))
 }
 
+/** One of the subjects names the pair that the party is of. */
+export function namesPair(subjects: readonly Subject[], { pair }: Party): boolean {
+  return pair !== undefined && subjects.some((subject) => isOfPair(subject, pair))
+}
+
 function isOfParty(subject: Subject, { who, pair }: Party): boolean {
   return isOf(subject, who) || (pair !== undefined && isOfPair(subject, pair))
 }
@@ -39,7 +44,8 @@ function isOfPair(subject: Subject, pair: Principal): boolean {
   return isPair(subject) && isOf(subject, pair)
 }
 
-function isPair({ spiffeId, person, group, role }: Subject): boolean {
+/** It names a workload and a person together. */
+export function isPair({ spiffeId, person, group, role }: Subject): boolean {
   return (spiffeId !== undefined || role !== undefined) && (person !== undefined || group !== undefined)
 }
 

@@ -10,10 +10,10 @@ import { ContextUse } from './conditions.ts'
 import { namesWholeMax } from './divided.ts'
 import { mustWait, type Pace } from './pace.ts'
 import type { CompiledPolicy, CompiledRule } from './policy.ts'
-import { claimsHold, type Party, type Principal, partiesOf, principalKey } from './principal.ts'
+import { type Party, type Principal, partiesOf, principalKey } from './principal.ts'
 import { claimsOf } from './providers.ts'
-import { type CedarPrincipal, type PartyPolicy, PrincipalPolicy, Slice } from './slices.ts'
-import { namesParty, type Subject, subjectsOf } from './subjects.ts'
+import { type CedarPrincipal, type PartyPolicy, PrincipalPolicy, Slice, saidOf } from './slices.ts'
+import { isPair, namesParty, type Subject, subjectsOf } from './subjects.ts'
 
 /** Names of rules and of their subjects that are looked at in one go: about half a millisecond. */
 const namesAtOnce = 1_000
@@ -66,11 +66,15 @@ export class Views {
     const contextUse = new ContextUse()
     for (const { contextUsed } of this.#policy.cedar) for (const attribute of contextUsed) contextUse.add(attribute)
     const parties = partiesOf(principal)
+    const looksAtEvidence = contextUse.needs.authentication || principal.claimsOf !== undefined
     const gathered: Gathered[] = []
     for (const party of parties) gathered.push(yield* this.#gather(party, contextUse))
-    const alone = parties.map(({ who }, at) => this.#cedarPrincipal(JSON.stringify([key, at]), who, [gathered[at]!]))
-    const isPair = parties.length === 2
-    const together = isPair ? this.#cedarPrincipal(JSON.stringify([key, 2]), principal, gathered) : undefined
+    const { claims } = principal
+    const alone = parties.map(({ who, pair }, at) =>
+      this.#cedarPrincipal(JSON.stringify([key, at]), pair === undefined ? who : { ...who, claims }, [gathered[at]!]),
+    )
+    const together =
+      parties.length === 2 ? this.#cedarPrincipal(JSON.stringify([key, 2]), principal, gathered) : undefined
     const policies: PartyPolicy[] = []
     for (const [at, party] of parties.entries()) {
       const { rules, ids, subjects } = gathered[at]!
@@ -79,7 +83,13 @@ export class Views {
         slice: yield* this.#sliceOf(ids, rules),
         entity: new Members(subjects, { claims: this.#claims }).entityOf(party),
         alone: alone[at]!,
-        pair: together && { other: alone[1 - at]!, together },
+        pair: together && {
+          other: alone[1 - at]!,
+          together,
+          own: looksAtEvidence
+            ? this.#cedarPrincipal(JSON.stringify([key, at, 'own']), party.who, [gathered[at]!], party.side)
+            : alone[at]!,
+        },
       })
     }
     return new PrincipalPolicy(principal, policies, contextUse)
@@ -103,11 +113,13 @@ export class Views {
       }
       if (rule.subjects !== asked) {
         asked = rule.subjects
-        if (asked.length > namesWholeMax) those = subjectsOf(asked, party)
+        // What is given to a pair is met by more than what is given to one of it, so whose it is must be seen of the rule itself.
+        const isMixed = party.pair !== undefined && asked.some(isPair)
+        if (asked.length > namesWholeMax || isMixed) those = subjectsOf(asked, party)
         else those = namesParty(asked, party) ? asked : none
         for (const subject of those) subjects.set(JSON.stringify(subject), subject)
       }
-      if (those.length === 0 || !claimsHold(rule.when?.claims, party.who)) continue
+      if (those.length === 0 || !saidOf(rule, party)) continue
       ids += those === asked ? `${rule.index},` : `${rule.index}${JSON.stringify(those)},`
       rules.push(those === asked ? rule : { ...rule, subjects: those })
       if (rule.role !== undefined) roles.add(rule.role)
@@ -116,10 +128,15 @@ export class Views {
     return { rules, ids, subjects: [...subjects.values()], roles }
   }
 
-  #cedarPrincipal(key: string, who: Principal, gathered: readonly Gathered[]): CedarPrincipal {
+  #cedarPrincipal(
+    key: string,
+    who: Principal,
+    gathered: readonly Gathered[],
+    side: Party['side'] = undefined,
+  ): CedarPrincipal {
     const roles = new Set(gathered.flatMap((of) => [...of.roles]))
     const members = new Members(this.#named, { roles, claims: this.#claims, isWhole: true })
-    return { key, entity: members.entityOf({ who, pair: undefined }) }
+    return { key, side, entity: members.entityOf({ who, pair: undefined }) }
   }
 
   *#sliceOf(ids: string, rules: readonly CompiledRule[]): Generator<void, Slice> {

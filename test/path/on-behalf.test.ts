@@ -384,6 +384,41 @@ suite('a bare name', () => {
     assert.match(await ask(from, query(select), ['txn-token', 'corp/bob']), /^0x2100.*rule txn-token/)
   })
 
+  it('is met by no rule that asks how the person was proved, where only the workload was proved so', async () => {
+    const from = await client()
+    const bare: [string, string] = ['ProxyExecute', 'corp/bob']
+    const token: [string, string] = ['txn-token', txnToken('corp/bob')]
+    const bobs =
+      'operations: [READ, SCAN] }\n---\napiVersion: ringfence.dev/v1alpha1\nkind: AccessPolicy\nmetadata: { name: crew }'
+    assert.ok(policy.includes(bobs))
+    const asking = (...ways: string[]): string =>
+      policy.replace(bobs, bobs.replace(' }', `, when: { authentication: [${ways.join()}] } }`))
+    for (const [ways, byName, byToken] of [
+      [['certificate'], false, false],
+      [['impersonation'], true, false],
+      [['txn-token'], false, true],
+      [['certificate', 'txn-token'], false, true],
+      [['impersonation', 'txn-token'], true, true],
+    ] as const) {
+      sidecar.feed.apply(asking(...ways))
+      const answers = [await ask(from, query(select), bare), await ask(from, query(select), token)]
+      assert.deepEqual(
+        answers.map((answer) => isRows.test(answer)),
+        [byName, byToken],
+        `${ways}: ${answers}`,
+      )
+    }
+    // What denies looks at both.
+    const deny = rule(
+      'never-by-name',
+      `{ subjects: [${web}], keyspaces: [shop], operations: [READ], effect: deny, when: { authentication: [impersonation] } }`,
+    )
+    sidecar.feed.apply(policy + deny)
+    assert.match(await ask(from, query(select), bare), denied)
+    assert.match(await ask(from, query(select), token), isRows)
+    assert.match(await ask(from, query(select)), isRows)
+  })
+
   it('counts no more when policy takes the leave back', async () => {
     const from = await client()
     assert.match(await ask(from, query(select), ['ProxyExecute', 'corp/bob']), isRows)

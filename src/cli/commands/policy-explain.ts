@@ -15,7 +15,14 @@ import { type Cell, exitCode, paint, print, printable, printJson, table } from '
 import { readSchema } from '../policy/schema-file.ts'
 import { parseInstant } from '../policy/suite.ts'
 import type { Answer, Question } from '../policy/trial.ts'
-import { builtinRules, notUnderstoodRule, questionDefaults, Trial, understand } from '../policy/trial.ts'
+import {
+  authenticationOf,
+  builtinRules,
+  notUnderstoodRule,
+  questionDefaults,
+  Trial,
+  understand,
+} from '../policy/trial.ts'
 import { claimsFrom, isFault, parseClaim, principalOf, trustDomainIn } from '../policy/who.ts'
 import { type AdminFlags, adminCommand } from './admin-command.ts'
 
@@ -77,7 +84,7 @@ async function explain(statement: string, flags: ExplainFlags): Promise<void> {
     values: undefined,
     pageSize: questionDefaults.pageSize,
     clientAddress: flags.address,
-    authentication: (flags.authentication ?? [questionDefaults.authentication]).join('+'),
+    authentication: authenticationOf(flags.authentication ?? [questionDefaults.authentication]),
     consistency: flags.consistency,
     nowMs: timeOf(flags.at),
   }

@@ -20,7 +20,7 @@ import type { SchemaView } from '../../policy/request.ts'
 import { readInput, UnreadableInput } from '../options.ts'
 import { readSchema } from './schema-file.ts'
 import type { Answer, BoundValue, Question, Verdict } from './trial.ts'
-import { notUnderstoodRule, questionDefaults, Trial, verdicts } from './trial.ts'
+import { authenticationOf, notUnderstoodRule, questionDefaults, Trial, verdicts } from './trial.ts'
 import { isFault, principalOf, trustDomainIn } from './who.ts'
 
 const scalar = z.union([z.string(), z.number(), z.boolean(), z.null()])
@@ -221,7 +221,7 @@ function runCase(trial: Trial, file: string, suite: string, { spec, as, line }: 
     values: valuesOf(spec),
     pageSize: spec.pageSize ?? questionDefaults.pageSize,
     clientAddress: spec.when?.clientAddress ?? questionDefaults.clientAddress,
-    authentication: [spec.when?.authentication ?? questionDefaults.authentication].flat().join('+'),
+    authentication: authenticationOf([spec.when?.authentication ?? questionDefaults.authentication].flat()),
     consistency: spec.when?.consistency ?? questionDefaults.consistency,
     nowMs: spec.when?.at ?? nowMs,
   }

@@ -56,6 +56,11 @@ export const questionDefaults = {
   consistency: 'LOCAL_ONE',
 } as const
 
+/** As a session has them: those of the workload first, those of a person behind it last. */
+export function authenticationOf(methods: readonly string[]): string {
+  return [...methods].sort((a, b) => proofs.methods.indexOf(a) - proofs.methods.indexOf(b)).join('+')
+}
+
 export interface Answer {
   readonly verdict: Verdict
   /** As the audit names it. */

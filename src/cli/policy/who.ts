@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import { awsPrincipalOf, awsSubject } from '../../identity/aws/arn.ts'
-import { parseSpiffeId, type SpiffeId, trustDomainOf } from '../../identity/spiffe.ts'
+import { parseSpiffeId, personOf, type SpiffeId, trustDomainOf } from '../../identity/spiffe.ts'
 import type { ClaimValue } from '../../identity/verified.ts'
 import type { CompiledPolicy } from '../../policy/policy.ts'
 import { idOfPerson, type Principal } from '../../policy/principal.ts'
@@ -47,7 +47,10 @@ export function principalOf(who: Who, trustDomain: string): Principal | WhoFault
   } catch (reason) {
     return { key: as === undefined ? 'role' : 'as', message: RingfenceError.from(reason, 'CONFIG').message }
   }
-  return { spiffeId, person, groups, role, claims }
+  // Nobody says of whom they are. As a rule a workload has a certificate, which says none.
+  const isBehind = person !== undefined && personOf(spiffeId) !== person
+  const claimsOf = isBehind && claims !== undefined ? { workload: {}, person: claims } : undefined
+  return { spiffeId, person, groups, role, claims, claimsOf }
 }
 
 /** `name=value`. */

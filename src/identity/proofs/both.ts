@@ -74,6 +74,7 @@ async function verifyBoth(
     groups: second.groups,
     role: second.role,
     claims: second.claims,
+    claimsOf: second.person === undefined ? undefined : { workload: {}, person: second.claims ?? {} },
     methods: [...(first.methods ?? [shows.method]), ...(second.methods ?? [other.method])],
     expiresAtMs: Math.min(first.expiresAtMs, second.expiresAtMs),
     hashed: `${sha256(first.hashed)} ${sha256(second.hashed)}`,

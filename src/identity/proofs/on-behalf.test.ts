@@ -69,6 +69,21 @@ describe('a caller with a person behind it', () => {
     assert.equal(onBehalfOf(caller(), { ...alice, expiresAtMs: 9, hash: 'x' }).key, onBehalfOf(caller(), alice).key)
   })
 
+  it('says of each which claims are its own, and nobody else has its key', () => {
+    const pod = caller({ methods: ['kubernetes'], claims: { pod: 'a' } })
+    const one = onBehalfOf(pod, alice)
+    assert.deepEqual(one.claims, { pod: 'a', acr: 'mfa' })
+    assert.deepEqual(one.claimsOf, { workload: { pod: 'a' }, person: { acr: 'mfa' } })
+    const turned = onBehalfOf(caller({ methods: ['kubernetes'], claims: { acr: 'mfa' } }), {
+      ...alice,
+      claims: { pod: 'a' },
+    })
+    assert.deepEqual(turned.claims, { acr: 'mfa', pod: 'a' })
+    assert.notEqual(turned.key, one.key)
+    assert.deepEqual(onBehalfOf(caller(), alice).claimsOf, { workload: {}, person: { acr: 'mfa' } })
+    assert.equal(caller().claimsOf, undefined)
+  })
+
   it('is none where a person came, or where a claim is said of both', () => {
     assert.throws(() => onBehalfOf(caller({ person: 'corp/bob' }), alice), /a person already/)
     assert.throws(() => onBehalfOf(onBehalfOf(caller(), alice), alice), /a person already/)

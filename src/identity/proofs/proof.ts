@@ -14,7 +14,7 @@ import type { Leaf } from '../certificate.ts'
 import { Providers } from '../providers/in-force.ts'
 import { Revocations } from '../revoked/revocations.ts'
 import { type SpiffeId, trustDomainOf } from '../spiffe.ts'
-import type { Claims, ShownCertificate, ShownToken } from '../verified.ts'
+import type { Claims, ClaimsOf, ShownCertificate, ShownToken } from '../verified.ts'
 
 /** What one shows. It travels in passports and stays in memory with its session; it is never logged or recorded. */
 export interface Evidence {
@@ -80,6 +80,8 @@ export interface Proved {
   readonly groups?: readonly string[] | undefined
   readonly role?: string | undefined
   readonly claims?: Claims | undefined
+  /** Where the workload and the person behind it were each proved by evidence of their own. */
+  readonly claimsOf?: ClaimsOf | undefined
   /** Each one of `Proof.proves`, or of the proof for which a certificate was got; where it is not given, the proof's own word. */
   readonly methods?: readonly string[]
   readonly token?: ShownToken | undefined

@@ -156,6 +156,7 @@ export function onBehalfOf(caller: VerifiedIdentity, behind: Behind): VerifiedId
   return verifiedIdentity({
     ...who,
     expiresAtMs: Math.min(caller.expiresAtMs, expiresAtMs),
+    claimsOf: { workload: caller.claims, person: behind.claims },
     evidenceHash: hash,
     token: undefined,
     gateway,
@@ -169,6 +170,7 @@ function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedId
     groups = [],
     role,
     claims = none,
+    claimsOf,
     methods = [proof.method],
     token,
     certificate,
@@ -190,6 +192,7 @@ function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedId
   const who = { subject, person, groups: [...new Set(groups)].sort(), role, methods, claims }
   const identity = verifiedIdentity({
     ...who,
+    claimsOf,
     expiresAtMs,
     evidenceHash: createHash('sha256').update(proved.hashed).digest('hex'),
     token,

@@ -6,10 +6,9 @@
  */
 import type { Permission } from '../../cql/statement/facts.ts'
 import { driverKeyspaces, driverMetadataRule, driverTables } from '../builtin.ts'
-import type { Conditions } from '../conditions.ts'
 import type { CompiledRule, FunctionPattern } from '../policy.ts'
 import { permissionsOf } from '../policy.ts'
-import { type Subject, type SubjectKey, subjectKeys } from '../subjects.ts'
+import { isPair, type Subject, type SubjectKey, subjectKeys } from '../subjects.ts'
 import { entityId } from './entities.ts'
 import { clusterId } from './schema.ts'
 import { cedarAnd, cedarBeginsWith, cedarEntity, cedarOr, cedarString } from './text.ts'
@@ -27,7 +26,7 @@ export function compileRule(rule: CompiledRule, asPermit = false): readonly stri
   const { effect, permissions, keyspaces, functions, roles } = rule
   const word = effect === 'allow' || asPermit ? 'permit' : 'forbid'
   const texts: string[] = []
-  const when = conditionTests(rule.when, effect)
+  const when = conditionTests(rule)
   const add = (suffix: string, wanted: Iterable<Permission>, { scope, tests }: Resource, held = when): void => {
     const actions = [...wanted]
     if (actions.length > 0) texts.push(statement(rule, word, suffix, actions, scope, [...tests, ...held]))
@@ -40,7 +39,7 @@ export function compileRule(rule: CompiledRule, asPermit = false): readonly stri
   const isPart = rule.tables !== undefined || rule.columns !== undefined
   if (effect === 'allow') {
     // Conditions on a statement do not apply to USE.
-    const held = conditionTests(rule.when && { ...rule.when, ...ofNoStatement }, effect)
+    const held = conditionTests({ ...rule, when: rule.when && { ...rule.when, ...ofNoStatement } })
     const within = new Set([...keyspaces, ...ofFunctions])
     if (within.size > 0) add('use', ['USE'], keyspacesThemselves([...within]), held)
   } else {
@@ -213,7 +212,7 @@ function nameTest(attribute: string, pattern: string): string {
 }
 
 /** At PREPARE what only the EXECUTE will say counts as met for an allow and as not met for a deny; each EXECUTE is judged again. */
-function conditionTests(when: Conditions | undefined, effect: 'allow' | 'deny'): string[] {
+function conditionTests({ when, effect, subjects }: CompiledRule): string[] {
   if (when === undefined) return []
   const tests: string[] = []
   const later = (test: string): string =>
@@ -224,8 +223,10 @@ function conditionTests(when: Conditions | undefined, effect: 'allow' | 'deny'):
     const ranges = when.clientAddresses.map((range) => `context.clientAddress.isInRange(ip(${cedarString(range)}))`)
     tests.push('context has clientAddress', cedarOr(ranges))
   }
+  // What is given to one of a pair asks how that one was proved; a deny, and what is given to the pair, how either was.
+  const ways = effect === 'deny' || subjects.some(isPair) ? 'sessionMethods' : 'methods'
   if (when.authentication !== undefined)
-    tests.push(`context.methods.containsAny([${when.authentication.map(cedarString).join(', ')}])`)
+    tests.push(`context.${ways}.containsAny([${when.authentication.map(cedarString).join(', ')}])`)
   for (const [name, values] of when.claims ?? []) {
     tests.push(`principal.claims[${cedarString(name)}].containsAny([${values.map(cedarString).join(', ')}])`)
   }

@@ -8,7 +8,7 @@ import { canonicalAddress } from '../address.ts'
 import { dayOfWeek, minuteOfDay } from '../conditions.ts'
 import { isSystemKeyspace } from '../names.ts'
 import { operationGroups } from '../policy.ts'
-import { claimTexts, type Party, type Principal } from '../principal.ts'
+import { claimTexts, type Party, type Principal, waysOf } from '../principal.ts'
 import type { RequestContext } from '../request.ts'
 import { matchesName, matchesRole, type Subject, type SubjectKey } from '../subjects.ts'
 import { clusterId } from './schema.ts'
@@ -59,7 +59,8 @@ export class Members {
     // Nothing may be in itself.
     if (pair !== undefined && pair.spiffeId !== spiffeId) parents.push({ type: 'Workload', id: pair.spiffeId })
     for (const id of roles) parents.push({ type: 'Role', id })
-    const said = claims.map((name): [string, string[]] => [name, [...claimTexts(who.claims?.[name])]])
+    // Which of a pair's claims a rule may look at was seen before (`slices.ts`).
+    const said = claims.map((name): [string, string[]] => [name, [...claimTexts((pair ?? who).claims?.[name])]])
     const attrs: Record<string, CedarValueJson> = {
       spiffeId,
       trustDomain: trustDomainOf(spiffeId),
@@ -106,10 +107,17 @@ export function questionOf(principal: EntityJson, permission: Permission, target
   }
 }
 
-export function contextOf(request: RequestContext, conditional: boolean): Record<string, CedarValueJson> {
+/** @param side of a pair, whose own ways are `methods`; else those of the session are */
+export function contextOf(
+  request: RequestContext,
+  conditional: boolean,
+  side: Party['side'],
+): Record<string, CedarValueJson> {
+  const methods = waysOf(request.authentication, side)
   const context: Record<string, CedarValueJson> = {
-    authentication: request.authentication,
-    methods: request.authentication.split('+'),
+    authentication: methods.join('+'),
+    methods: [...methods],
+    sessionMethods: request.authentication.split('+'),
     protocol: request.protocol,
     preparing: request.preparing,
     conditional,

@@ -42,6 +42,8 @@ type Request = {
   // How the caller proved who it is; two ways stand with + between them, and each by itself in methods.
   authentication: String,
   methods: Set<String>,
+  // Of a person behind a workload: those of both, whomever of them is asked about.
+  sessionMethods: Set<String>,
   protocol: Long,
   // A PREPARE: consistency, rows and ttlSeconds are not known yet, and every EXECUTE is judged again with them.
   preparing: Bool,
