@@ -131,6 +131,7 @@ export const limits = {
   requestTimeoutMs: 120_000,
   /** A session ends at the latest after this, whatever its proof says; drivers reconnect by themselves. */
   sessionMsMax: 24 * 3_600_000,
+  sessionMsMin: 1_000,
   /** A client that is to go is served for so long, until a moment comes in which nothing of it is in flight. Then it is drained. */
   leaveMsMax: 1_000,
   /** So long where it asked to be told (GRACEFUL_DISCONNECT): it goes by itself when its last answer has come. */

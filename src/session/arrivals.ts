@@ -22,6 +22,7 @@ import { type Entered, LogIn } from './log-in.ts'
 import type { Leave } from './places.ts'
 import type { LogInRefusals, RefusalMode } from './refusals.ts'
 import { reset } from './reset.ts'
+import { refuseAsGoodAsOver } from './session-end.ts'
 
 export interface Accepted {
   readonly socket: Socket | TLSSocket
@@ -92,6 +93,7 @@ export class Arrivals {
       return
     }
     const enter = (identity: VerifiedIdentity): void => {
+      if (!this.#isLink(arrival)) refuseAsGoodAsOver(identity, this.#options.nowMs())
       if (!arrival.raw.destroyed) this.#give(arrival, this.#enter(arrival, identity, evidence))
     }
     try {

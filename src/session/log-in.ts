@@ -15,6 +15,7 @@ import { LogInRefused } from '../identity/refusal.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
 import type { ClientInfo } from './backend.ts'
 import type { LogInRefusals, RefusalAnswer, RefusalMode } from './refusals.ts'
+import { refuseAsGoodAsOver } from './session-end.ts'
 
 /** It is known who is there. */
 export interface Entered {
@@ -73,12 +74,17 @@ export class LogIn {
       this.#claimed = step.claimed
       this.#options.refusals.beforeAttempt(this.#options.address, step.claimed)
       const identity = proofs.verify(step, this.#options.check())
-      if (!(identity instanceof Promise)) return { identity, evidence: step }
-      return identity.then((late) => ({ identity: late, evidence: step }))
+      if (!(identity instanceof Promise)) return this.#lasting(identity, step)
+      return identity.then((late) => this.#lasting(late, step))
     } catch (reason) {
       this.#begin()
       throw reason
     }
+  }
+
+  #lasting(identity: VerifiedIdentity, evidence: Evidence): Proven {
+    refuseAsGoodAsOver(identity, this.#options.check().nowMs)
+    return { identity, evidence }
   }
 
   /** Why this client cannot log in now, whatever it would answer; undefined where it may try. */

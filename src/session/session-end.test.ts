@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { leavesAfterMs } from './session-end.ts'
+import { limits } from '../base/limits.ts'
+import { LogInRefused } from '../identity/refusal.ts'
+import type { VerifiedIdentity } from '../identity/verified.ts'
+import { leavesAfterMs, refuseAsGoodAsOver } from './session-end.ts'
 
 describe('the end of a session', () => {
   it('is in the last tenth of its life, and leaves a hundredth of it to go in', () => {
@@ -24,4 +27,26 @@ describe('the end of a session', () => {
       assert.ok(Math.max(...bins) <= 17 && bins.filter((count) => count > 0).length >= 7, bins.join())
     }
   })
+})
+
+describe('a proof that is as good as over', () => {
+  const nowMs = 1_000_000
+  const token = { provider: 'corp', issuer: 'https://id.example.com', id: 'j1', hash: 'a'.repeat(64), key: undefined }
+
+  for (const [what, shown] of Object.entries({ certificate: undefined, token })) {
+    it(`is expired: a ${what}; one that lasts a second is not`, () => {
+      const until = (leftMs: number) => ({ expiresAtMs: nowMs + leftMs, token: shown }) as unknown as VerifiedIdentity
+      for (const leftMs of [limits.sessionMsMin, limits.sessionMsMin + 1, Number.POSITIVE_INFINITY])
+        refuseAsGoodAsOver(until(leftMs), nowMs)
+      for (const leftMs of [limits.sessionMsMin - 1, 0, -5]) {
+        assert.throws(
+          () => refuseAsGoodAsOver(until(leftMs), nowMs),
+          (reason) =>
+            reason instanceof LogInRefused &&
+            reason.why === 'expired' &&
+            reason.words === `the ${what} expires within a second; get a new one`,
+        )
+      }
+    })
+  }
 })

@@ -5,6 +5,9 @@
  *
  * Rule: connections that were made at one time with one proof end at different times, and none of them after the proof.
  */
+import { limits } from '../base/limits.ts'
+import { LogInRefused } from '../identity/refusal.ts'
+import type { VerifiedIdentity } from '../identity/verified.ts'
 
 /** Of the life of a connection. */
 const spreadShare = 0.1
@@ -14,4 +17,20 @@ const lastShare = 0.01
 /** @param random 0 ≤ random < 1, another one for each connection */
 export function leavesAfterMs(lifeMs: number, random = Math.random()): number {
   return lifeMs * (1 - lastShare - (spreadShare - lastShare) * random)
+}
+
+/**
+ * A client that is told to go comes back with the same proof while it has no other, for a tenth of the time that was left, then for a hundredth. Such
+ * a connection ends while its driver still asks for the schema, and that of Node.js then ends its process (4.10.0, `ControlConnection._refresh`).
+ * @throws LogInRefused
+ */
+export function refuseAsGoodAsOver({ expiresAtMs, token }: VerifiedIdentity, nowMs: number): void {
+  if (expiresAtMs - nowMs >= limits.sessionMsMin) return
+  const what = token === undefined ? 'certificate' : 'token'
+  const evidence =
+    token === undefined ? {} : { provider: token.provider, issuer: token.issuer, tokenId: token.id, hash: token.hash }
+  throw new LogInRefused('expired', `the ${what} is as good as over`, {
+    words: `the ${what} expires within a second; get a new one`,
+    evidence,
+  })
 }

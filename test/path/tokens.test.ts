@@ -188,6 +188,7 @@ for (const way of ['at a sidecar', 'through a gateway']) {
 
     const temporary: Record<string, [make: () => string, words: RegExp]> = {
       expired: [() => signed(key, claims({ exp: now() - 1 })), /the token expired at .*; get a new one/],
+      'as good as over': [() => signed(key, claims({ exp: now() + 1 })), /get a new one/],
       'not valid yet': [() => signed(key, claims({ nbf: now() + 100 })), /not valid before/],
       'by a key that is not known': [() => signed(next, claims()), /not accepted here/],
     }
@@ -219,7 +220,7 @@ for (const way of ['at a sidecar', 'through a gateway']) {
     const temporaryNames = Object.keys(temporary)
 
     it('ends its session at its end, when what is in flight was answered', async () => {
-      const exp = now() + 2
+      const exp = now() + 4
       const client = await asked(port())
       assert.equal(await told(client, signed(key, claims({ exp }))), 'in')
       await client.closed
@@ -262,7 +263,7 @@ for (const way of ['at a sidecar', 'through a gateway']) {
       assert.equal(await ask(client), `echo: ${select}`)
       await assert.rejects(asked(port('both')), /closed|ECONNRESET|socket/)
       assert.equal(await told(await asked(port('both'), { credentials }), signed(foreign, claims())), oneText)
-      const short = await asked(port('both'), { credentials: await world.freshCredentials('svc/orders', 2500) })
+      const short = await asked(port('both'), { credentials: await world.freshCredentials('svc/orders', 4000) })
       assert.equal(await told(short, signed(key, claims())), 'in')
       await short.closed
     })

@@ -319,7 +319,7 @@ function introduced(node: FakeNode): boolean {
 }
 
 /** Polls; throws after five seconds. */
-export async function until(what: string, condition: () => boolean, msMax = 5000): Promise<void> {
+export async function until(what: string, condition: () => boolean, msMax = 15_000): Promise<void> {
   const deadline = performance.now() + msMax
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`not within ${msMax} ms: ${what}`)
