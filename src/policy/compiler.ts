@@ -49,6 +49,13 @@ export async function validatePolicy(source: string, fileName: string, trustDoma
 
 function onThread(order: CompileOrder): Promise<CompiledPolicy> {
   return new Promise((resolve, reject) => {
+    // Whoever has a policy of a megabyte has just read it, and to make a thread takes milliseconds too.
+    nextTurn({ onFault: reject }, 'a thread that compiles', () => resolve(fromThread(order)))
+  })
+}
+
+function fromThread(order: CompileOrder): Promise<CompiledPolicy> {
+  return new Promise((resolve, reject) => {
     const worker = new Worker(new URL('./compiler-thread.ts', import.meta.url), {
       workerData: order,
       resourceLimits: { maxOldGenerationSizeMb: 512, maxYoungGenerationSizeMb: 16 },
