@@ -7,6 +7,7 @@
 import type { z } from 'zod'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { nothingEnds, settle } from '../base/contained.ts'
+import { noAuthorities } from '../mesh/authorities.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { Observable } from '../mesh/observable.ts'
@@ -17,6 +18,7 @@ import { PushedValues } from '../mesh/pushed-values.ts'
 import { digestOf, revocationsAsOf } from '../mesh/revocations.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { askForAuthorities, hurryWhereTainted, takeAuthorities } from './authorities.ts'
 import { ControlSession } from './control-session.ts'
 import { firstCredentials } from './enrolment.ts'
 import { Exchange, type TokenSource } from './exchange.ts'
@@ -116,8 +118,14 @@ class RunningAgent implements Agent {
 
   async start(): Promise<void> {
     this.#loops.push(renewForEver(this.#session, this.#identityFile, this.#renew))
-    if (this.role !== 'gateway' && this.role !== 'sidecar') return
+    if (this.role !== 'gateway' && this.role !== 'sidecar') {
+      this.#loops.push(askForAuthorities(this.#session, this.#identityFile))
+      return
+    }
     this.#kept.read()
+    // One that was signed just before a taint may come just after that was told.
+    if (this.#knows(pushedKinds.authorities))
+      this.credentials.observe(() => hurryWhereTainted(this.#session, this.value(pushedKinds.authorities).current))
     const { revision } = this.value(pushedKinds.policy).current
     if (revision > 0) this.#session.options.log.info({ revision }, 'starting from the cached policy')
     this.#loops.push(this.#watch.run(), this.#reporter.run())
@@ -132,15 +140,22 @@ class RunningAgent implements Agent {
   /** They were told once, and what is here is what was told. */
   #knowsRevocations(): boolean {
     // A test may have other kinds.
-    if (!this.#values.kinds.some(({ name }) => name === revocationsAsOf.name)) return true
+    if (!this.#knows(revocationsAsOf)) return true
     return this.value(revocationsAsOf).current.revocationsDigest === digestOf((kind) => this.value(kind))
   }
 
   setReporter(make: () => ProxyReport): void {
     const policy = this.value(pushedKinds.policy)
+    const authorities = this.#knows(pushedKinds.authorities) ? this.value(pushedKinds.authorities) : undefined
     this.#reporter.make = () => {
       const { epoch } = policy.current
-      return epoch === undefined ? make() : { ...make(), policyEpoch: epoch }
+      const { bundleSequence, bundlePem } = authorities?.current ?? noAuthorities
+      const isTrusted = bundleSequence !== 0 && this.credentials.current.bundlePem === bundlePem
+      return {
+        ...make(),
+        ...(epoch === undefined ? {} : { policyEpoch: epoch }),
+        ...(isTrusted ? { bundleSequence } : {}),
+      }
     }
   }
 
@@ -166,8 +181,14 @@ class RunningAgent implements Agent {
     })
   }
 
+  #knows({ name }: { readonly name: string }): boolean {
+    return this.#values.kinds.some((kind) => kind.name === name)
+  }
+
   #taken(kind: PushedKind<unknown>): void {
     const kept = this.#kept.write(kind)
+    if (kind.name === pushedKinds.authorities.name)
+      takeAuthorities(this.#session, this.#identityFile, this.value(pushedKinds.authorities).current)
     if (kind.name === revocationsAsOf.name) {
       // The parts were ordered before it; they are on disk when it is said.
       settle(nothingEnds, 'revocations that were kept', this.#kept.written(), () =>

@@ -108,20 +108,21 @@ export class ControlClient {
 }
 
 /**
- * First contact: the chain that the control plane shows must end in the root whose SHA-256 the token carries; only then is the
+ * First contact: the chain that the control plane shows must end in a root whose SHA-256 the token carries; only then is the
  * token shown to it.
  * @throws RingfenceError IDENTITY, UNAVAILABLE
  */
 export async function enrolWith(controlUrl: string, body: EnrolRequest, clock: Clock): Promise<IssuedCertificate> {
   const url = new URL(controlUrl)
-  const fingerprint = body.token.split('.')[1] ?? ''
-  if (!/^[0-9a-f]{64}$/.test(fingerprint)) {
+  // Of each root that the mesh trusts: while a new one comes, of both.
+  const fingerprints = body.token.split('.').slice(1)
+  if (fingerprints.length === 0 || !fingerprints.every((one) => /^[0-9a-f]{64}$/.test(one))) {
     throw new RingfenceError('IDENTITY', 'not a join token', { hint: 'ringfence token generate makes one' })
   }
   // The chain is checked against the token's fingerprint below, before anything is sent.
   const socket = await connectOnce(url, { rejectUnauthorized: false })
   try {
-    checkFirstContact(socket, fingerprint, clock.now())
+    checkFirstContact(socket, fingerprints, clock.now())
     const { status, text } = await postOnce(socket, new URL('/v1/enrol', url), 'application/json', JSON.stringify(body))
     return parseAnswer(status, text, issuedCertificate)
   } finally {
@@ -166,7 +167,7 @@ export async function postOnce(
   return { status: answer.statusCode ?? 0, text: await textOf(answer) }
 }
 
-function checkFirstContact(socket: TLSSocket, fingerprint: string, nowMs: number): void {
+function checkFirstContact(socket: TLSSocket, fingerprints: readonly string[], nowMs: number): void {
   const chain: Buffer[] = []
   let certificate: DetailedPeerCertificate | undefined = socket.getPeerCertificate(true)
   while (certificate?.raw !== undefined && chain.length < 6) {
@@ -175,7 +176,7 @@ function checkFirstContact(socket: TLSSocket, fingerprint: string, nowMs: number
     certificate = above === certificate ? undefined : above
   }
   const [leafDer, ...others] = chain.filter((der, index) => chain.findIndex((other) => other.equals(der)) === index)
-  const root = others.map((der) => new X509Certificate(der)).find((one) => fingerprintOf(one) === fingerprint)
+  const root = others.map((der) => new X509Certificate(der)).find((one) => fingerprints.includes(fingerprintOf(one)))
   if (leafDer === undefined || root === undefined) {
     throw new RingfenceError('IDENTITY', 'the control plane there is not the one that made this join token', {
       hint: 'check the address, and that the token is of this mesh',

@@ -19,6 +19,11 @@ export class ControlSession {
   readonly #credentials: Observed<Credentials>
   readonly #stopped = new AbortController()
   readonly #client: ControlClient
+  /** The newest roots that were told, and the number of that. */
+  #bundle: { readonly sequence: number; readonly pem: string } | undefined
+  /** The leaf that is to be renewed at once. */
+  #hurriedLeaf: Buffer | undefined
+  #hurried = new AbortController()
 
   constructor(options: SessionOptions, credentials: Credentials) {
     this.options = options
@@ -42,6 +47,31 @@ export class ControlSession {
   setCredentials(credentials: Credentials): void {
     this.#client.setCredentials(credentials)
     this.#credentials.set(credentials)
+  }
+
+  /** With the newest roots that are known: what is pushed and what is answered may overtake one another. */
+  withNewestBundle(credentials: Credentials, sequence: number): Credentials {
+    if (this.#bundle !== undefined && sequence < this.#bundle.sequence)
+      return { ...credentials, bundlePem: this.#bundle.pem }
+    this.#bundle = { sequence, pem: credentials.bundlePem }
+    return credentials
+  }
+
+  /** The certificate is to be renewed now, rather than in its time. False where that was said of this one. */
+  hurry(leafDer: Buffer): boolean {
+    if (this.#hurriedLeaf?.equals(leafDer) === true) return false
+    this.#hurriedLeaf = leafDer
+    this.#hurried.abort()
+    return true
+  }
+
+  /** True when a renewal is wanted at once; a pause that ends otherwise gives false. */
+  async pauseToRenew(ms: number): Promise<boolean> {
+    const signal = AbortSignal.any([this.#stopped.signal, this.#hurried.signal])
+    await sleep(ms, undefined, { signal }).catch(() => {})
+    const { aborted } = this.#hurried.signal
+    if (aborted) this.#hurried = new AbortController()
+    return aborted
   }
 
   /** Ends early when the agent stops. */

@@ -37,6 +37,12 @@ export interface Exchanging {
   readonly clock: Clock
 }
 
+export interface Fresh {
+  readonly credentials: Credentials
+  /** Of its roots; an older control plane gives none. */
+  readonly bundleSequence: number | undefined
+}
+
 export class Exchange {
   readonly #source: TokenSource
   readonly #options: Exchanging
@@ -52,7 +58,7 @@ export class Exchange {
    * @param present those in force
    * @throws RingfenceError IDENTITY where the token is refused; UNAVAILABLE, OVERLOADED
    */
-  async credentials(present: Credentials | undefined): Promise<{ credentials: Credentials; nowMs: number }> {
+  async credentials(present: Credentials | undefined): Promise<Fresh & { nowMs: number }> {
     const { clock, controlUrl } = this.#options
     const token = await this.#source.token()
     const hash = createHash('sha256').update(token).digest('hex')
@@ -69,7 +75,8 @@ export class Exchange {
     })
     const answer = await post(new URL(controlUrl), form.toString(), this.#source.trustBundlePem(), clock)
     this.#exchanged = hash
-    return { credentials: credentialsOf(answer.access_token, keyPem, answer.bundle), nowMs: answer.now_ms }
+    const { access_token: certificatePem, bundle, bundle_sequence: bundleSequence, now_ms: nowMs } = answer
+    return { credentials: credentialsOf(certificatePem, keyPem, bundle), bundleSequence, nowMs }
   }
 }
 

@@ -11,6 +11,7 @@ import { Observed } from '../mesh/observable.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { allPushedKinds, pushedKinds } from '../mesh/pushed.ts'
 import { PushedValues } from '../mesh/pushed-values.ts'
+import { askForAuthorities } from './authorities.ts'
 import type { ControlSession } from './control-session.ts'
 import type { IdentityFile } from './identity-file.ts'
 import { byCertificate, renewForEver } from './renewal.ts'
@@ -43,6 +44,10 @@ function sessionOf(client: object): { session: ControlSession; rounds: () => num
     pause: async () => {
       rounds++
     },
+    pauseToRenew: async () => {
+      rounds++
+      return false
+    },
   }
   return { session: session as unknown as ControlSession, rounds: () => rounds }
 }
@@ -71,6 +76,10 @@ const loops: Record<
   'the renewal of a certificate': (reason) => {
     const made = sessionOf({ post: () => Promise.reject(reason) })
     return { ...made, run: () => renewForEver(made.session, {} as IdentityFile, byCertificate) }
+  },
+  'the question for authorities': (reason) => {
+    const made = sessionOf({ post: () => Promise.reject(reason) })
+    return { ...made, run: () => askForAuthorities(made.session, {} as IdentityFile) }
   },
 }
 

@@ -1,11 +1,11 @@
 /** Certificates are renewed long before they end, for an expired one cannot be renewed. */
 import { containOwnFault } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { type Credentials, credentialsOf, makeKey } from '../mesh/credentials.ts'
+import { credentialsOf, makeKey } from '../mesh/credentials.ts'
 import { issuedCertificate } from '../mesh/enrolment.ts'
 import { Repeated } from '../telemetry/repeated.ts'
 import type { ControlSession } from './control-session.ts'
-import type { Exchange } from './exchange.ts'
+import type { Exchange, Fresh } from './exchange.ts'
 import type { IdentityFile } from './identity-file.ts'
 
 /** When a certificate is renewed: at a random point of this part of its life, and at once from the late point. */
@@ -14,6 +14,8 @@ const renewTo = 0.67
 const renewLate = 0.9
 /** A certificate that was just issued is kept for this part of the life that is left, whatever its dates say. */
 const keepFrom = 0.4
+/** Where many are to be renewed at once, their authority being tainted, within so long: the control plane signs some a second. */
+const hurriedMsMax = 30_000
 const retryMsMin = 200
 const retryMsMax = 30_000
 
@@ -29,7 +31,7 @@ export function renewalDelayMs(notBeforeMs: number, notAfterMs: number, nowMs: n
 export interface Renew {
   /** What is to be done where the present one has ended. */
   readonly remedy: string
-  fresh(session: ControlSession): Promise<Credentials>
+  fresh(session: ControlSession): Promise<Fresh>
 }
 
 /** The control plane gives who has a certificate the next one. */
@@ -37,8 +39,8 @@ export const byCertificate: Renew = {
   remedy: 'enrol again with a new join token',
   async fresh({ client }) {
     const { keyPem, csrPem } = await makeKey()
-    const { certificatePem, bundlePem } = await client.post('/v1/renew', { csrPem }, issuedCertificate)
-    return credentialsOf(certificatePem, keyPem, bundlePem)
+    const { certificatePem, bundlePem, bundleSequence } = await client.post('/v1/renew', { csrPem }, issuedCertificate)
+    return { credentials: credentialsOf(certificatePem, keyPem, bundlePem), bundleSequence }
   },
 }
 
@@ -46,7 +48,7 @@ export const byCertificate: Renew = {
 export function byExchange(exchange: Exchange): Renew {
   return {
     remedy: 'it comes back with the next token that is accepted',
-    fresh: async ({ credentials }) => (await exchange.credentials(credentials.current)).credentials,
+    fresh: ({ credentials }) => exchange.credentials(credentials.current),
   }
 }
 
@@ -62,7 +64,8 @@ export async function renewForEver(session: ControlSession, file: IdentityFile, 
     // Certificates are dated back by a minute. Of a short life that is most, so a new one is kept for a part of what is left at least.
     const keptMs = renewed ? keepFrom * (notAfterMs - clock.now()) : 0
     renewed = false
-    await session.pause(retryMs ?? Math.max(keptMs, renewalDelayMs(notBeforeMs, notAfterMs, clock.now(), random)))
+    const pauseMs = retryMs ?? Math.max(keptMs, renewalDelayMs(notBeforeMs, notAfterMs, clock.now(), random))
+    if (await session.pauseToRenew(pauseMs)) await session.pause(random() * hurriedMsMax)
     if (session.isStopped) return
     try {
       await renew(session, file, renewal)
@@ -89,7 +92,8 @@ export async function renewForEver(session: ControlSession, file: IdentityFile, 
 }
 
 async function renew(session: ControlSession, file: IdentityFile, renewal: Renew): Promise<void> {
-  const credentials = await renewal.fresh(session)
+  const fresh = await renewal.fresh(session)
+  const credentials = session.withNewestBundle(fresh.credentials, fresh.bundleSequence ?? 0)
   const { spiffeId, notAfterMs } = credentials
   const before = session.credentials.current.spiffeId
   if (spiffeId !== before) throw new RingfenceError('IDENTITY', `control plane renewed ${before} as ${spiffeId}`)

@@ -36,7 +36,13 @@ export class Watch {
     this.#role = role
     this.#onTaken = onTaken
     this.#awaited = new Set(values.kinds.filter((kind) => kind.awaited && kind.roles.includes(role)))
-    session.credentials.observe(() => this.#stream.abort())
+    let { certificatePem } = session.credentials.current
+    session.credentials.observe((now) => {
+      // Other roots are no reason: everybody is told of them at one moment.
+      if (now.certificatePem === certificatePem) return
+      certificatePem = now.certificatePem
+      this.#stream.abort()
+    })
   }
 
   /** Resolves when every awaited kind was told once, also where there is none yet, or the control plane has no more to tell. */

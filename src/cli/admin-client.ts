@@ -1,6 +1,7 @@
 /** HTTP over the control plane's Unix socket. */
 import { request } from 'node:http'
 import { RingfenceError } from '../base/errors.ts'
+import type { AuthoritiesAnswer, ChangedAuthority, RevokedAuthority } from '../control/services/authorities.ts'
 import type { RefusalsAnswer, StatusAnswer } from '../control/services/proxies.ts'
 import type {
   RestoreOrder,
@@ -97,6 +98,26 @@ export class AdminClient {
 
   revocations(ended: boolean, limit: number): Promise<RevocationsAnswer> {
     return this.#call('GET', `/v1/revocations?ended=${ended}&limit=${limit}`)
+  }
+
+  authorities(): Promise<AuthoritiesAnswer> {
+    return this.#call('GET', '/v1/ca')
+  }
+
+  prepareAuthority(order: { kind: string; by?: string }): Promise<ChangedAuthority> {
+    return this.#call('POST', '/v1/ca/prepare', order)
+  }
+
+  activateAuthority(order: { kind: string; by?: string; force?: boolean }): Promise<ChangedAuthority> {
+    return this.#call('POST', '/v1/ca/activate', order)
+  }
+
+  taintAuthority(order: { id: string; by?: string }): Promise<ChangedAuthority> {
+    return this.#call('POST', '/v1/ca/taint', order)
+  }
+
+  revokeAuthority(order: { id: string; by?: string; reason?: string; force?: boolean }): Promise<RevokedAuthority> {
+    return this.#call('POST', '/v1/ca/revoke', order)
   }
 
   bundle(): Promise<{ bundlePem: string; rootFingerprint: string }> {

@@ -1,6 +1,6 @@
 /**
- * Join tokens and the signing of certificates for those who enrol with one or renew. A token is `<secret>.<root fingerprint>`:
- * the holder checks the control plane's chain against the fingerprint before it shows the secret. Only the secret's hash is kept.
+ * Join tokens and the signing of certificates for those who enrol with one or renew. A token is `<secret>.<root fingerprint>`, with more of those while
+ * the mesh trusts several roots: the holder checks the control plane's chain against them before it shows the secret. Only the secret's hash is kept.
  */
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
@@ -87,7 +87,7 @@ export class Enrolment {
     const nowMs = this.#clock.now()
     const expiresAtMs = nowMs + order.ttlMs
     this.#store.addToken({ ...order, hash: hashOf(secret), expiresAtMs }, nowMs)
-    return { token: `${secret}.${this.#ca.rootFingerprint}`, expiresAtMs }
+    return { token: [secret, ...this.#ca.rootFingerprints].join('.'), expiresAtMs }
   }
 
   /** One answer for a token that is unknown, spent, late or for another role, so that guessing learns nothing. */
@@ -226,7 +226,8 @@ export class Enrolment {
     const nowMs = this.#clock.now()
     const { serial, notAfterMs, certificatePem } = leaf
     this.#store.addIssuance({ serial, spiffeId, reason, caller, issuedAtMs: nowMs, notAfterMs })
-    return { spiffeId, certificatePem, bundlePem: this.#ca.bundlePem, nowMs }
+    const { bundlePem, bundleSequence } = this.#ca.keys.told
+    return { spiffeId, certificatePem, bundlePem, bundleSequence, nowMs }
   }
 
   #ownBudget(spiffeId: string): TokenBucket {

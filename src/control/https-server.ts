@@ -51,13 +51,15 @@ export interface HttpsOptions {
   readonly identity: ServerIdentity
   readonly trustDomain: string
   readonly revocations: Revocations
+  /** Of the authority that signed a certificate: whether it counts still. */
+  readonly isSigner: (authority: string | undefined) => boolean
   readonly clock: Clock
   readonly log: Logger
 }
 
 /** Takes connections; the routes are there once `serve` was called. */
 export async function startHttpsServer(options: HttpsOptions, routes: readonly Route[]): Promise<HttpsServer> {
-  const { clock, log, trustDomain, revocations } = options
+  const { clock, log, trustDomain, revocations, isSigner } = options
   const server = fastify({
     https: {
       ...contextOf(options.identity),
@@ -108,7 +110,7 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
     const last = renewed.get(socket)
     try {
       const all = last === undefined ? peers : [...peers, verifyPeer(last, clock.now(), trustDomain)]
-      return all.some((peer) => isRevoked(peer) !== undefined)
+      return all.some((peer) => isRevoked(peer) !== undefined || !isSigner(peer.certificate.authority))
     } catch {
       return true
     }
@@ -121,6 +123,8 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
     for (const peer of peers) {
       const by = isRevoked(peer)
       if (by !== undefined) throw new RingfenceError('IDENTITY', `${peer.spiffeId}: ${revokedText(by.id)}`)
+      if (!isSigner(peer.certificate.authority))
+        throw new RingfenceError('IDENTITY', `${peer.spiffeId}: the root of its certificate is trusted no more`)
     }
     if (!members.has(socket)) {
       socket.once(

@@ -7,7 +7,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
-import { every, nothingEnds } from '../base/contained.ts'
+import { every, nothingEnds, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { Revocations } from '../identity/revoked/revocations.ts'
@@ -22,6 +22,9 @@ import { requireFreePorts } from '../session/free-ports.ts'
 import { LogInRefusals } from '../session/refusals.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
+import { Repeated } from '../telemetry/repeated.ts'
+import { KnownSigners } from './authorities/known-signers.ts'
+import type { AuthorityLives } from './authorities/lives.ts'
 import { refuseUnfinished } from './backup/unfinished.ts'
 import { CertificateAuthority } from './ca.ts'
 import { checkAltNames, Enrolment } from './enrolment.ts'
@@ -51,6 +54,8 @@ export interface ControlOptions {
   readonly trustDomain: string
   /** Life of the certificates it issues, milliseconds; 1 h by default. */
   readonly svidTtlMs?: number | undefined
+  /** How long authorities live. */
+  readonly authorityLives?: AuthorityLives | undefined
   /** Policy to apply at start where it differs from the revision in force. */
   readonly policy?: { readonly source: string; readonly fileName: string } | undefined
   readonly name?: string | undefined
@@ -114,8 +119,11 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     for (const close of closers.splice(0).reverse()) await close()
   }
   try {
-    const ca = await CertificateAuthority.open(join(stateDir, 'ca'), trustDomain, clock)
+    const lives = { ...options.authorityLives, leafMsMax: svidTtlMs }
+    const ca = await CertificateAuthority.open(join(stateDir, 'ca'), trustDomain, clock, lives)
     const publisher = new Publisher(log, options.kinds)
+    const tellAuthorities = (): unknown => publisher.value(pushedKinds.authorities).set(ca.keys.told)
+    tellAuthorities()
     const registry = new Registry(store, clock, log, publisher)
     const { policies } = registry
     const book = new RevocationBook({ store, publisher, clock, log })
@@ -156,8 +164,8 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const ownNames = { spiffeId, ttlMs: svidTtlMs, ipAddresses, dnsNames }
     const own = await OwnCertificate.first(() => ca.mint(ownNames), clock, log)
     const ownIdentity = (): ServerIdentity => {
-      const { keyPem, certificatePem, notAfterMs } = own.current
-      return { keyPem, certificatePem: certificatePem + ca.bundlePem, bundlePem: ca.bundlePem, notAfterMs }
+      const { keyPem, certificatePem, rootPem, notAfterMs } = own.current
+      return { keyPem, certificatePem: certificatePem + rootPem, bundlePem: ca.bundlePem, notAfterMs }
     }
     const { address } = options.listen
     let port = options.listen.port
@@ -194,7 +202,12 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     }
     const routes = [...controlRoutes(parts), ...(options.routes?.(parts) ?? [])]
     const identity = ownIdentity()
-    const server = await startHttpsServer({ address, port, identity, trustDomain, revocations, clock, log }, routes)
+    const signers = new KnownSigners(ca.keys)
+    const isSigner = (authority: string | undefined): boolean => signers.has(authority)
+    const server = await startHttpsServer(
+      { address, port, identity, trustDomain, revocations, isSigner, clock, log },
+      routes,
+    )
     book.onAdded(() => server.endRevoked())
     book.onAdded((added) => {
       const only = Revocations.of([added])
@@ -202,17 +215,35 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       if (meansSidecar(added)) registry.burnMeshKeys(clock.now())
     })
     closers.push(() => server.stop())
+    const showOwn = (): void => server.replaceIdentity(ownIdentity())
+    ca.keys.onChange(() => {
+      tellAuthorities()
+      const { bundleSequence, tainted } = ca.keys.told
+      const active = ca.keys.shown().filter(({ state }) => state === 'active')
+      log.info({ bundleSequence, active: active.map(({ id }) => id), tainted }, 'the authorities are others')
+      // Other roots are trusted at once, and what another authority signs is shown as soon as it is made.
+      showOwn()
+      server.endRevoked()
+      own.hurry(showOwn)
+    })
     port = server.port
     const listen = hostPort(address, port)
     const socketPath = controlSocketPath(stateDir)
     const socket = await startSocketServer({ socketPath, clock, log }, routes)
     closers.push(() => socket.stop())
+    const unrotated = new Repeated(clock)
+    const notRotated = (err: unknown): void => {
+      const repeated = unrotated.due(String(err))
+      if (repeated !== undefined) log.error({ err, repeated }, 'the next authority could not be made, trying again')
+    }
     const sweep = every(nothingEnds, 'the sweep of the registry', sweepIntervalMs, () => {
       book.sweep()
       registry.sweep()
       refusals.gather()
       txnKeys.rotateIfDue()
-      own.renewIfDue(() => server.replaceIdentity(ownIdentity()))
+      own.renewIfDue(showOwn)
+      const rotated = ca.keys.rotateIfDue()
+      settle(nothingEnds, 'the rotation of authorities', rotated, () => unrotated.over(), notRotated)
     })
     closers.push(() => clearInterval(sweep))
     const value = <T>(kind: PushedKind<T>): Observed<T> => publisher.value(kind)

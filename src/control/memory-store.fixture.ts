@@ -14,7 +14,7 @@ import type {
 } from './store.ts'
 
 export class MemoryStore implements Store {
-  readonly #tokens = new Map<string, TokenRow>()
+  readonly #tokens = new Map<string, TokenRow & { readonly madeMs: number }>()
   readonly #agents = new Map<string, AgentRow>()
   readonly #spent = new Map<string, Spent>()
   readonly #issuances: Issuance[] = []
@@ -28,12 +28,22 @@ export class MemoryStore implements Store {
 
   close(): void {}
 
-  addToken(token: Omit<TokenRow, 'usedAtMs'>): void {
-    this.#tokens.set(token.hash, { ...token, usedAtMs: undefined })
+  addToken(token: Omit<TokenRow, 'usedAtMs'>, nowMs: number): void {
+    this.#tokens.set(token.hash, { ...token, usedAtMs: undefined, madeMs: nowMs })
   }
 
   token(hash: string): TokenRow | undefined {
-    return this.#tokens.get(hash)
+    const found = this.#tokens.get(hash)
+    if (found === undefined) return undefined
+    const { madeMs: _, ...row } = found
+    return row
+  }
+
+  tokensOpenUntil(madeMs: number, nowMs: number): number | undefined {
+    const open = [...this.#tokens.values()].filter(
+      (token) => token.madeMs < madeMs && token.usedAtMs === undefined && token.expiresAtMs > nowMs,
+    )
+    return open.length === 0 ? undefined : Math.max(...open.map(({ expiresAtMs }) => expiresAtMs))
   }
 
   spendToken(hash: string, nowMs: number): boolean {

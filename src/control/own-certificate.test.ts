@@ -69,6 +69,27 @@ describe('the own certificate of the control plane', () => {
       assert.equal(taken.length, 1, 'and not again')
     }))
 
+  it('is made at once where another authority signs, also while one is being made', () =>
+    withAuthority(async (ca, clock) => {
+      const own = await OwnCertificate.first(() => ca.mint({ spiffeId, ttlMs: 60 * minute }), clock, log)
+      const taken: string[] = []
+      const take = ({ serial }: { serial: string }): unknown => taken.push(serial)
+      const look = (): void => own.renewIfDue(take)
+      look()
+      await turn()
+      assert.equal(taken.length, 0)
+      own.hurry(take)
+      // The one under way may be of the authority of before.
+      own.hurry(take)
+      // Not only when it is looked at again, which is a second later.
+      await eventually('two', () => taken.length === 2)
+      for (let times = 0; times < 10; times++) {
+        look()
+        await turn()
+      }
+      assert.equal(taken.length, 2)
+    }))
+
   it('is shown to nobody once it is over, and from the moment on at which there is another', () =>
     withAuthority(async (ca, clock) => {
       const identity = async () => {
@@ -82,6 +103,7 @@ describe('the own certificate of the control plane', () => {
           identity: await identity(),
           trustDomain,
           revocations: Revocations.none,
+          isSigner: () => true,
           clock,
           log,
         },

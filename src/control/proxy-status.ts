@@ -18,6 +18,8 @@ export const proxyStatus = z.object({
   policyEpoch: z.int().optional(),
   /** It has the revocations in force; absent of one that does not say. */
   revocationsInForce: z.boolean().optional(),
+  /** It trusts the roots of now; absent of one that does not say. */
+  bundleInForce: z.boolean().optional(),
   /** The revocation that throws it out. */
   revoked: z.int().optional(),
   /** Why it does not run what was pushed last, where it said so. */

@@ -198,6 +198,12 @@ export class Registry {
           }
         : {}),
       ...(connected && report.policyFault !== undefined ? { policyFault: report.policyFault } : {}),
+      ...(connected && report.bundleSequence !== undefined
+        ? {
+            bundleInForce:
+              report.bundleSequence === this.#publisher.value(pushedKinds.authorities).current.bundleSequence,
+          }
+        : {}),
       certificateNotAfterMs,
       connections: report.connections ?? 0,
       sessions: report.sessions ?? 0,

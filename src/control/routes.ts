@@ -4,6 +4,7 @@
  */
 import { z } from 'zod'
 import { limits } from '../base/limits.ts'
+import { authoritiesPath, wireAuthorities } from '../mesh/authorities.ts'
 import { enrolRequest, issuedCertificate, renewRequest } from '../mesh/enrolment.ts'
 import { exchangeAnswer, exchangePath, exchangeRequest } from '../mesh/exchange.ts'
 import { reportBytesMax } from '../mesh/proxy-report.ts'
@@ -11,6 +12,7 @@ import { reportAnswer } from '../mesh/report.ts'
 import { madeTxnToken, txnOrder, txnTokensPath } from '../mesh/transaction-tokens.ts'
 import { administrator, anybody, enrolledProxy, member } from './callers.ts'
 import { type Route, route, streamRoute } from './route.ts'
+import * as authorities from './services/authorities.ts'
 import * as certificates from './services/certificates.ts'
 import type { ControlParts } from './services/parts.ts'
 import * as policy from './services/policy.ts'
@@ -52,6 +54,14 @@ export function controlRoutes(parts: ControlParts): Route[] {
       input: renewRequest,
       output: issuedCertificate,
       service: (caller, request) => certificates.renew(parts, caller, request),
+    }),
+    route({
+      method: 'POST',
+      path: authoritiesPath,
+      who: member,
+      input: nothing,
+      output: wireAuthorities,
+      service: () => authorities.told(parts),
     }),
     route({
       method: 'POST',
@@ -109,6 +119,46 @@ export function controlRoutes(parts: ControlParts): Route[] {
       input: nothing,
       output: certificates.bundleAnswer,
       service: () => certificates.bundle(parts),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/ca',
+      who: administrator,
+      input: nothing,
+      output: authorities.authoritiesAnswer,
+      service: () => authorities.list(parts),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/ca/prepare',
+      who: administrator,
+      input: authorities.prepareOrder,
+      output: authorities.changedAuthority,
+      service: (caller, order) => authorities.prepare(parts, caller, order),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/ca/activate',
+      who: administrator,
+      input: authorities.activateOrder,
+      output: authorities.changedAuthority,
+      service: (caller, order) => authorities.activate(parts, caller, order),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/ca/taint',
+      who: administrator,
+      input: authorities.taintOrder,
+      output: authorities.changedAuthority,
+      service: (caller, order) => authorities.taint(parts, caller, order),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/ca/revoke',
+      who: administrator,
+      input: authorities.dropOrder,
+      output: authorities.revokedAuthority,
+      service: (caller, order) => authorities.revoke(parts, caller, order),
     }),
     route({
       method: 'GET',

@@ -61,6 +61,13 @@ export class SqliteStore implements Store {
     }
   }
 
+  tokensOpenUntil(madeMs: number, nowMs: number): number | undefined {
+    const row = this.#statement(
+      'SELECT max(expires_ms) AS last FROM join_tokens WHERE created_ms < ? AND used_ms IS NULL AND expires_ms > ?',
+    ).get(Math.round(madeMs), Math.round(nowMs))
+    return row?.last === null || row === undefined ? undefined : Number(row.last)
+  }
+
   spendToken(hash: string, nowMs: number): boolean {
     const { changes } = this.#run('UPDATE join_tokens SET used_ms = ? WHERE hash = ? AND used_ms IS NULL', nowMs, hash)
     return changes === 1

@@ -43,6 +43,22 @@ function complies(kind: string, open: (name: string) => Store): void {
         }
       }))
 
+    it('knows until when tokens of before a moment may still be used', () =>
+      eachOpened((store) => {
+        const token = { hash: 'o1', spiffeId: 'spiffe://d/a', role: 'gateway' as const, expiresAtMs: 5_000, ...names }
+        store.addToken(token, 1_000)
+        store.addToken({ ...token, hash: 'o2', expiresAtMs: 9_000 }, 1_000)
+        store.addToken({ ...token, hash: 'o3', expiresAtMs: 8_000 }, 1_500)
+        store.addToken({ ...token, hash: 'o4', expiresAtMs: 99_000 }, 2_000)
+        store.spendToken('o2', 1_600)
+        return (again) => {
+          assert.equal(again.tokensOpenUntil(2_000, 1_700), 8_000, 'neither the used one nor that of the moment itself')
+          assert.equal(again.tokensOpenUntil(1_200, 1_700), 5_000)
+          assert.equal(again.tokensOpenUntil(1_200, 5_000), undefined, 'it has ended')
+          assert.equal(again.tokensOpenUntil(1_000, 1_700), undefined)
+        }
+      }))
+
     it('notes once what counts once, for whichever owner, until it ends and within its bounds', () =>
       eachOpened((store) => {
         const bounds = { entriesMax: 5, entriesPerOwnerMax: 3 }

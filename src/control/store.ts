@@ -86,6 +86,8 @@ export interface Store {
   /** Tokens that ended a day before `nowMs` may be forgotten. */
   addToken(token: Omit<TokenRow, 'usedAtMs'>, nowMs: number): void
   token(hash: string): TokenRow | undefined
+  /** When the last of the tokens ends that were made before `madeMs`, are not used and have not ended; undefined where there is none. */
+  tokensOpenUntil(madeMs: number, nowMs: number): number | undefined
   /** True for exactly one caller, however many ask. */
   spendToken(hash: string, nowMs: number): boolean
 

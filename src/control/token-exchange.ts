@@ -135,7 +135,7 @@ export class TokenExchange {
 
   #answer(identity: VerifiedIdentity, issued: IssuedCertificate & { notAfterMs: number }): ExchangeAnswer {
     const { person, methods, token } = identity
-    const { spiffeId, certificatePem, bundlePem, nowMs, notAfterMs } = issued
+    const { spiffeId, certificatePem, bundlePem, bundleSequence, nowMs, notAfterMs } = issued
     const { provider, issuer, id: tokenId, hash: tokenHash } = token ?? {}
     this.#options.log.info(
       { spiffeId, person, methods, provider, issuer, tokenId, tokenHash, notAfterMs },
@@ -148,6 +148,7 @@ export class TokenExchange {
       expires_in: Math.max(0, Math.floor((notAfterMs - nowMs) / 1000)),
       spiffe_id: spiffeId,
       bundle: bundlePem,
+      bundle_sequence: bundleSequence,
       now_ms: nowMs,
     }
   }

@@ -33,6 +33,7 @@ import { type DoorBounds, Doors } from '../session/doors.ts'
 import { Listener } from '../session/listener.ts'
 import { LogInRefusals } from '../session/refusals.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
+import { type Leaving, staying, TaintedAuthorities } from '../session/tainted.ts'
 import { throwOut } from '../session/thrown-out.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -147,7 +148,13 @@ export class Gateway {
     this.#gateways.setGateways(gateways.current)
     this.#providers.setKeySets(keySets.current)
     this.#install(policy.current)
+    const tainted = new TaintedAuthorities(
+      feed.value(pushedKinds.authorities),
+      feed.credentials.current.bundlePem,
+      () => this.#leaving(),
+    )
     this.#unsubscribe.push(
+      () => tainted.stop(),
       policy.observe((now) => this.#install(now)),
       keySets.observe((now) => this.#providers.setKeySets(now)),
       sidecars.observe((now) => this.#setSidecars(now)),
@@ -225,6 +232,12 @@ export class Gateway {
   #setSidecars(sidecars: readonly SidecarEndpoint[]): void {
     for (const sidecar of sidecars) this.#gateways.localities.announced(sidecar.spiffeId, sidecar)
     this.#links.setEndpoints(sidecars)
+  }
+
+  /** Clients, and links to sidecars. */
+  *#leaving(): Iterable<Leaving> {
+    yield* this.#connections
+    for (const link of this.#links.all) yield { ...staying(link), leave: () => this.#links.replace(link) }
   }
 
   /** Clients, and sidecars. */

@@ -97,10 +97,17 @@ export class MeshLinks {
     this.#start(upkeep)
   }
 
-  /** New links show the new certificate, at once. */
+  /** New links show the new certificate, at once; where only the roots are others, links that are there stay. */
   setCredentials(credentials: Credentials): void {
+    const { certificatePem } = this.#credentials
     this.#credentials = credentials
+    if (credentials.certificatePem === certificatePem) return
     for (const upkeep of this.#upkeep.values()) this.#start(upkeep)
+  }
+
+  /** Another one takes its place, and its sessions move there. */
+  replace(link: GatewayLink): void {
+    for (const upkeep of this.#upkeep.values()) if (upkeep.sidecar.link === link) this.#start(upkeep)
   }
 
   get all(): Iterable<GatewayLink> {

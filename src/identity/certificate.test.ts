@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { generateKeyPairSync, KeyObject, X509Certificate as NodeCertificate } from 'node:crypto'
 import { before, describe, it } from 'node:test'
 import {
+  AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
   ExtendedKeyUsageExtension,
   Extension,
@@ -134,6 +135,21 @@ describe('verifyPeer', () => {
       'demo.local',
     )
     assert.notEqual(neighbour.key, marks.key)
+  })
+
+  it('reads which key signed it, where it says so', async () => {
+    const authority = async (more: Extension[]): Promise<string | undefined> =>
+      verifyPeer(await make({ more }), nowMs, 'demo.local').certificate.authority
+    const named = (...bytes: number[]): Extension => new Extension('2.5.29.35', false, Buffer.from(bytes))
+    const own = await AuthorityKeyIdentifierExtension.create(keys.publicKey)
+    assert.equal(await authority([own]), own.keyId?.toLowerCase())
+    assert.equal(await authority([named(0x30, 0x04, 0x80, 0x02, 0xab, 0xcd)]), 'abcd')
+    assert.equal(await authority([]), undefined)
+    // Only a name and a number of who signed it.
+    assert.equal(await authority([named(0x30, 0x03, 0x82, 0x01, 0x05)]), undefined)
+    await refuses({ more: [named(0x04, 0x00)] }, /authority key identifier/)
+    await refuses({ more: [named(0x30, 0x02, 0x80, 0x05)] }, /ends inside/)
+    await refuses({ more: [named(0x30, 0x00, 0x00)] }, /left over|ends inside/)
   })
 
   it('allows DNS and IP names beside the one URI, and an absent extended key usage', async () => {

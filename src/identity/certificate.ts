@@ -38,6 +38,8 @@ export interface Leaf {
   readonly listenerIdentities: readonly SpiffeId[]
   /** Of a certificate that was got for a token: what the token said. */
   readonly exchanged: Exchanged | undefined
+  /** See `ShownCertificate`. */
+  readonly authority: string | undefined
 }
 
 /** In a certificate, or named by a join token. */
@@ -58,6 +60,7 @@ const oid = {
   basicConstraints: '2.5.29.19',
   keyUsage: '2.5.29.15',
   extKeyUsage: '2.5.29.37',
+  authorityKeyIdentifier: '2.5.29.35',
   serverAuth: '1.3.6.1.5.5.7.3.1',
   clientAuth: '1.3.6.1.5.5.7.3.2',
   ecPublicKey: '1.2.840.10045.2.1',
@@ -81,6 +84,8 @@ const rsaModulusBitsMin = 2048
 const keyUsageBit = { digitalSignature: 0, keyCertSign: 5, cRLSign: 6 } as const
 /** GeneralName's uniformResourceIdentifier, [6] IMPLICIT IA5String. */
 const uriName = 0x86
+/** AuthorityKeyIdentifier's keyIdentifier, [0] IMPLICIT OCTET STRING. */
+const keyIdentifierTag = 0x80
 
 /**
  * The other end of a TLS connection whose chain TLS has verified already: reads the leaf, and checks its dates and that its id is
@@ -98,8 +103,8 @@ export function verifyPeer(certDer: Buffer, nowMs: number, trustDomain: string):
   return { spiffeId, notAfterMs, serial, exchanged, certificate: shownOf(leaf) } as VerifiedPeer
 }
 
-function shownOf({ serial, publicKeyDer }: Leaf): ShownCertificate {
-  return { serial, key: hash('sha256', publicKeyDer, 'hex') }
+function shownOf({ serial, publicKeyDer, authority }: Leaf): ShownCertificate {
+  return { serial, key: hash('sha256', publicKeyDer, 'hex'), authority }
 }
 
 /**
@@ -156,6 +161,7 @@ export function readLeaf(der: Buffer): Leaf {
     extKeyUsage,
     listenerIdentities,
     exchanged: exchanged === undefined ? undefined : readExchanged(exchanged.value),
+    authority: readAuthority(extensions.get(oid.authorityKeyIdentifier)),
   }
 }
 
@@ -233,6 +239,16 @@ function readUri(value: Buffer): SpiffeId {
     throw derFault(`has ${uris.length} URI names; an X.509-SVID has exactly one`)
   // Bytes beyond ASCII become characters that parseSpiffeId refuses.
   return parseSpiffeId(uri.content.toString('latin1'))
+}
+
+/** The identifier of the key that signed it. TLS compares it with that of the certificate above, so whoever signs cannot name another. */
+function readAuthority(extension: Extension | undefined): string | undefined {
+  if (extension === undefined) return undefined
+  const outer = new DerReader(extension.value)
+  const names = outer.enter(tag.sequence, 'the authority key identifier')
+  outer.end('the authority key identifier')
+  const id = names.optional(keyIdentifierTag)?.content.toString('hex')
+  return id === '' ? undefined : id
 }
 
 function readListenerIdentities(extension: Extension | undefined): SpiffeId[] {

@@ -8,7 +8,7 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509'
 import { RingfenceError } from '../base/errors.ts'
-import { verifyChain } from './chain.ts'
+import { keyIdOf, verifyChain } from './chain.ts'
 
 const ecdsa = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 const nowMs = Date.UTC(2026, 0, 15, 12)
@@ -91,6 +91,20 @@ describe('a chain', () => {
     verify(await leafOf(levels.at(-1)), levels.toReversed())
     const another = await make('another', undefined)
     verify(await leafOf(issuing), [issuing], bundleOf(another, root))
+  })
+
+  it('gives who signed, up to the root, each with the identifier that what it signed names', async () => {
+    const [leaf, other] = [await leafOf(issuing), await make('another', undefined)]
+    const issuers = verifyChain(der(leaf), [der(issuing)], bundleOf(other, root), nowMs)
+    const names = [issuing, root].map(({ certificate }) => certificate.subject)
+    assert.deepEqual(
+      issuers.map(({ subject }) => subject.replaceAll('\n', ', ')),
+      names,
+    )
+    for (const [index, made] of [issuing, root].entries()) {
+      const sha1 = Buffer.from(await made.certificate.publicKey.getKeyIdentifier()).toString('hex')
+      assert.equal(keyIdOf(issuers[index]!), sha1)
+    }
   })
 
   it('D2: is refused beyond four intermediates, as one that is ten deep', async () => {

@@ -39,6 +39,8 @@ export interface ShownCertificate {
   readonly serial: string
   /** SHA-256 of its SubjectPublicKeyInfo in DER, in hexadecimal. */
   readonly key: string
+  /** Identifier of the key that signed it, in hexadecimal; undefined where it does not say. */
+  readonly authority?: string | undefined
 }
 
 /**

@@ -23,6 +23,8 @@ export const issuedCertificate = z.object({
   spiffeId: z.string(),
   certificatePem: z.string(),
   bundlePem: z.string(),
+  /** See `Authorities`; an older control plane gives none. */
+  bundleSequence: z.int().nonnegative().optional(),
   /** The control plane's clock, to see skew by. */
   nowMs: z.number(),
 })

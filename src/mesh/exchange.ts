@@ -54,6 +54,8 @@ export const exchangeAnswer = z.object({
   spiffe_id: z.string(),
   /** Roots of the trust domain, PEM. */
   bundle: z.string(),
+  /** See `Authorities`. */
+  bundle_sequence: z.int().nonnegative().optional(),
   /** The control plane's clock, milliseconds since 1970. */
   now_ms: z.number(),
 })

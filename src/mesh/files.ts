@@ -17,12 +17,17 @@ export function writeFileAtomically(path: string, text: string | Uint8Array, mod
     rmSync(beside, { force: true })
     throw error
   }
-  const folder = openSync(dirname(path), 'r')
+  flushFolder(dirname(path))
+}
+
+/** What was renamed in it is so after a loss of power, too. */
+export function flushFolder(path: string): void {
+  const folder = openSync(path, 'r')
   fsyncSync(folder)
   closeSync(folder)
 }
 
-/** The same beside the event loop, which a flush holds for as long as the disk takes. */
+/** `writeFileAtomically` beside the event loop, which a flush holds for as long as the disk takes. */
 export async function replaceFile(path: string, text: string, mode: number): Promise<void> {
   const beside = `${path}.${randomUUID()}.new`
   try {

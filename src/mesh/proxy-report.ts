@@ -43,6 +43,8 @@ export const proxyReport = z.object({
     .optional(),
   /** Of the newest policy that it was given. */
   policyEpoch: z.int().min(0).max(epochMax).optional(),
+  /** Of the roots that it trusts, see `Authorities`. */
+  bundleSequence: z.int().nonnegative().optional(),
   /** Of the revocations that every worker has, see `RevocationsAsOf`. */
   revocationsDigest: z
     .string()
@@ -82,6 +84,7 @@ export interface ProxyReport extends RefusedPart {
   /** SHA-256 of the text that is in force in every worker; where workers differ, or there is none yet, it is not said. */
   readonly policyDigest?: string | undefined
   readonly policyEpoch?: number | undefined
+  readonly bundleSequence?: number | undefined
   readonly revocationsDigest?: string | undefined
   readonly policyFault?: string | undefined
   readonly connections: number

@@ -33,6 +33,11 @@ const examples = [
     ),
   ),
   example(
+    pushedKinds.authorities,
+    { bundleSequence: 9, bundlePem: 'PEM\n', tainted: [{ authority: 'ab'.repeat(20), sinceMs: 5 }] },
+    `{"kind":"authorities","bundleSequence":9,"bundlePem":"PEM\\n","tainted":[{"authority":"${'ab'.repeat(20)}","sinceMs":5}]}`,
+  ),
+  example(
     pushedKinds.revocationsAsOf,
     { revocationsDigest: 'ab'.repeat(32) },
     `{"kind":"revocationsAsOf","revocationsDigest":"${'ab'.repeat(32)}"}`,
@@ -97,7 +102,9 @@ describe('pushed values', () => {
   })
 
   it('are told to nobody for whom they are secret: keys go to sidecars only, and are kept as secrets', () => {
-    const { keys, txnKeys, revocationsAsOf: asOf, ...others } = pushedKinds
+    const { keys, txnKeys, revocationsAsOf: asOf, authorities, ...others } = pushedKinds
+    // Roots stand on disk beside the certificate.
+    assert.deepEqual([authorities.roles, authorities.kept], [['gateway', 'sidecar'], 'no'])
     assert.deepEqual([asOf.roles, asOf.kept], [['gateway', 'sidecar'], 'own'])
     assert.deepEqual([keys.roles, keys.kept], [['sidecar'], 'secret'])
     // Public, and of use to sidecars only.
@@ -171,6 +178,28 @@ function isEqual(one: unknown, other: unknown): boolean {
     return false
   }
 }
+
+describe('the succession of authorities', () => {
+  it('is by their number: what is older is not taken, what is equal or newer is', () => {
+    const { authorities } = pushedKinds
+    const at = (bundleSequence: number) => ({ bundleSequence, bundlePem: `${bundleSequence}`, tainted: [] })
+    assert.equal(authorities.succeed?.(at(8), at(9))?.taken, false)
+    for (const next of [9, 10]) assert.equal(authorities.succeed?.(at(next), at(9)), undefined)
+    assert.equal(authorities.succeed?.(at(1), authorities.empty), undefined)
+  })
+
+  it('reads no authority that is none, and no bundle without end', () => {
+    const good = { bundleSequence: 1, bundlePem: '', tainted: [] }
+    assert.ok(pushedKinds.authorities.read(good).understood)
+    for (const bad of [
+      { ...good, bundleSequence: -1 },
+      { ...good, bundlePem: 'x'.repeat(1_000_000) },
+      { ...good, tainted: [{ authority: 'xyz', sinceMs: 1 }] },
+      { ...good, tainted: Array.from({ length: 65 }, () => ({ authority: 'ab'.repeat(20), sinceMs: 1 })) },
+    ])
+      assert.ok(!pushedKinds.authorities.read(bad).understood, JSON.stringify(bad).slice(0, 80))
+  })
+})
 
 describe('the succession of policies', () => {
   /** epoch, revision, source: what is in force, what is offered, and whether it is taken. */

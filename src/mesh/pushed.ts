@@ -9,6 +9,7 @@
 import { z } from 'zod'
 import { textDigest } from '../base/digest.ts'
 import { type PublicJwk, publicJwk } from '../identity/jwt/keys.ts'
+import { pushedAuthorities } from './authorities.ts'
 import { gatewayEndpoint, gatewayEndpointsMax, sidecarEndpoint, sidecarEndpointsMax } from './endpoints.ts'
 import { type KeySet, keySetsMax, wireKeySet } from './key-sets.ts'
 import { meshKeyFromWire, meshKeysMax, meshKeyToWire, wireMeshKey } from './mesh-keys.ts'
@@ -44,6 +45,8 @@ export const txnKeysMax = 8
 
 /** In the order in which a proxy is told of them: keys before the policy, which may need them as soon as it is in force. */
 export const pushedKinds = {
+  /** Before what may be signed by others. */
+  authorities: pushedAuthorities,
   /** That all revocations were told, whose parts stand before it in `allPushedKinds`. */
   revocationsAsOf,
   /** Secrets that sidecars share, newest first; empty while nothing was ever received. */

@@ -10,6 +10,7 @@ export const fullReport: ProxyReport = {
   recordFailed: false,
   policyEpoch: 1_796_032_800,
   policyDigest: 'ab'.repeat(32),
+  bundleSequence: 7,
   revocationsDigest: 'cd'.repeat(32),
   policyFault: 'revision 2: kind Novelty is not known',
   connections: 1,

@@ -121,8 +121,9 @@ export class NodeMonitor implements Owner {
 
   /** Used from the next connection on; the present one is replaced without a moment of not being ready. */
   setCredentials(credentials: Credentials): void {
+    const { certificatePem } = this.#credentials
     this.#credentials = credentials
-    if (this.#upstream !== undefined) this.#open()
+    if (this.#upstream !== undefined && credentials.certificatePem !== certificatePem) this.#open()
   }
 
   /** The node's schema version now, as its text. Throws `UPSTREAM` when the node is away. */

@@ -131,9 +131,14 @@ export class UpstreamPool {
     }
   }
 
-  /** New connections show the new certificate; the old ones take no more requests and close when they are idle. */
+  /**
+   * New connections show the new certificate; the old ones take no more requests and close when they are idle. Where only the roots are others, those that
+   * are there stay.
+   */
   setCredentials(credentials: Credentials): void {
+    const { certificatePem } = this.#credentials
     this.#credentials = credentials
+    if (credentials.certificatePem === certificatePem) return
     for (const group of this.#groups.values()) {
       for (const each of group.connections) each.retire()
     }

@@ -43,6 +43,7 @@ import { Listener } from '../session/listener.ts'
 import { type PlaceBounds, Places } from '../session/places.ts'
 import { LogInRefusals } from '../session/refusals.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
+import { type Leaving, staying, TaintedAuthorities } from '../session/tainted.ts'
 import { throwOut } from '../session/thrown-out.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -233,7 +234,10 @@ export class Sidecar {
     this.#txnTokens.setKeys(txnKeys.current)
     this.#policy.install(policy.current)
     // Before the first await, so that no revision and no certificate is missed.
+    const { bundlePem } = feed.credentials.current
+    const tainted = new TaintedAuthorities(feed.value(pushedKinds.authorities), bundlePem, () => this.#leaving())
     this.#unsubscribe.push(
+      () => tainted.stop(),
       policy.observe((now) => this.#policy.install(now)),
       keySets.observe((now) => this.#providers.setKeySets(now)),
       txnKeys.observe((now) => this.#txnTokens.setKeys(now)),
@@ -337,6 +341,12 @@ export class Sidecar {
   get #trust(): Trust {
     const { current } = this.#options.feed.credentials
     return trustOf(current, this.#providers.current, this.#revoked.current)
+  }
+
+  /** Gateways do so for their clients, and make their own links anew. */
+  #leaving(): Leaving[] {
+    const linked = [...this.#links].flatMap((link) => [link, ...link.clients()])
+    return [...this.#connections, ...linked.map(staying)]
   }
 
   /** Clients of either door, links of gateways, and those on whose behalf others ask. */

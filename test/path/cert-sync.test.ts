@@ -89,6 +89,80 @@ describe('ringfence cert-sync', { skip }, () => {
     })
   })
 
+  it('takes NGINX through another root: it shows and takes certificates of both, and no connection is refused', async () => {
+    await withMesh({ svidTtlMs: 10_000 }, async (mesh) => {
+      const out = join(folder, 'rooted')
+      const { token } = await mesh.admin.makeToken({
+        spiffeId: 'spiffe://demo.local/web/edge3',
+        role: 'node',
+        dnsNames: ['shop.example.com'],
+      })
+      const config = join(folder, 'rooted.conf')
+      const nginx = ['nginx', '-c', config, '-p', folder, '-e', 'stderr']
+      const sync = new Program(
+        ['cert-sync', '--control-url', mesh.control.url, '--out', out, '--exec', `${nginx.join(' ')} -s reload`],
+        { RINGFENCE_CERT_SYNC_TOKEN: token, RINGFENCE_LOG: 'info' },
+      )
+      await sync.says(/the command failed; trying again/)
+      const bundle = join(out, 'bundle.pem')
+      const port = await freePort()
+      const asksClients = `ssl_client_certificate ${bundle}; ssl_verify_client on; ssl_verify_depth 3;`
+      writeFileSync(config, configOf(folder, port, join(out, 'combined.pem'), asksClients))
+      const logged: string[] = []
+      const rooted = spawn(nginx[0]!, [...nginx.slice(1), '-g', 'daemon off;'], { stdio: ['ignore', 'ignore', 'pipe'] })
+      try {
+        rooted.stderr?.on('data', (chunk: Buffer) => logged.push(chunk.toString()))
+        await eventually('NGINX listens', () => logged.some((line) => /start worker process/.test(line)))
+        await sync.says(/command was run/)
+        const joinToken = await mesh.token('spiffe://demo.local/svc/orders', 'workload')
+        const orders = await mesh.agent('orders', joinToken, { role: 'workload' })
+        const roots = (pem: string): number => pem.split('BEGIN CERTIFICATE').length - 1
+        const trusted = (count: number) =>
+          eventually(`both sides have ${count} roots`, () =>
+            [orders.credentials.current.bundlePem, readFileSync(bundle, 'utf8')].every((pem) => roots(pem) === count),
+          )
+        const by = (text: string | Buffer): string => new X509Certificate(text).issuer
+        const faults: string[] = []
+        const pairs = new Set<string>()
+        let done = false
+        const client = async (): Promise<void> => {
+          while (!done) {
+            const own = orders.credentials.current
+            await get(port, own.bundlePem, own).then(
+              (shown) => pairs.add(`${by(shown.raw)}|${by(own.certificatePem)}`),
+              (reason) => faults.push(String(reason)),
+            )
+            await sleep(5)
+          }
+        }
+        const clients = [client(), client()]
+        const { authorities } = await mesh.admin.authorities()
+        const old = authorities.find(({ kind, state }) => kind === 'root' && state === 'active')!.id
+        await mesh.admin.prepareAuthority({ kind: 'root' })
+        await trusted(2)
+        await sleep(1_000)
+        await mesh.admin.activateAuthority({ kind: 'root', force: true })
+        const oldIssuer = by(orders.credentials.current.certificatePem)
+        await eventually('each of the two has shown a certificate of the new root to the other', () =>
+          [...pairs].some((pair) => !pair.split('|').includes(oldIssuer)),
+        )
+        assert.ok(pairs.size > 1)
+        await mesh.admin.taintAuthority({ id: old })
+        await sleep(12_000)
+        await mesh.admin.revokeAuthority({ id: old, force: true })
+        await trusted(1)
+        await sleep(2_000)
+        done = true
+        await Promise.all(clients)
+        assert.deepEqual(faults, [])
+        sync.child.kill('SIGTERM')
+        assert.equal((await sync.ended).code, 0)
+      } finally {
+        rooted.kill('SIGTERM')
+      }
+    })
+  })
+
   it('writes once and ends, with a fault where the command has one, and starts again without a token', async () => {
     await withMesh({}, async (mesh) => {
       const out = join(folder, 'once')
@@ -104,7 +178,7 @@ describe('ringfence cert-sync', { skip }, () => {
   })
 })
 
-function configOf(folder: string, port: number, pem: string): string {
+function configOf(folder: string, port: number, pem: string, more = ''): string {
   return `pid ${folder}/nginx.pid;
 error_log stderr notice;
 worker_processes 1;
@@ -117,6 +191,7 @@ http {
         listen 127.0.0.1:${port} ssl;
         ssl_certificate ${pem};
         ssl_certificate_key ${pem};
+        ${more}
         location / { return 200 "yes"; }
     }
 }
@@ -124,9 +199,14 @@ http {
 }
 
 /** One request over a connection of its own, verified by the mesh's roots; the certificate that was served. */
-function get(port: number, ca: string): Promise<X509Certificate> {
+function get(
+  port: number,
+  ca: string,
+  own?: { readonly certificatePem: string; readonly keyPem: string },
+): Promise<X509Certificate> {
   return new Promise((resolve, reject) => {
-    const socket: TLSSocket = connect({ host: '127.0.0.1', port, servername: 'shop.example.com', ca })
+    const identity = own === undefined ? {} : { cert: own.certificatePem, key: own.keyPem }
+    const socket: TLSSocket = connect({ host: '127.0.0.1', port, servername: 'shop.example.com', ca, ...identity })
     socket.once('error', reject)
     socket.once('secureConnect', () => {
       const certificate = socket.getPeerX509Certificate()

@@ -300,6 +300,11 @@ export class FakeNode {
     return this.#port
   }
 
+  /** Its files were written anew, and it has read them. */
+  renew({ keyPem: key, certificatePem: cert, bundlePem: ca }: Credentials): void {
+    this.#server.setSecureContext({ key, cert, ca, minVersion: 'TLSv1.3' })
+  }
+
   async start(): Promise<void> {
     await new Promise<void>((resolve) => this.#server.listen(this.#port, '127.0.0.1', resolve))
     this.#port = (this.#server.address() as AddressInfo).port

@@ -54,6 +54,22 @@ describe('a life', () => {
     })
   }
 
+  it('of which the next is due later than at half is late from then on only', () => {
+    // An authority: the next one is active when a sixth is left.
+    const own = { ...life, renewsItself: true, lateBelow: 0.16 }
+    for (const [left, level] of [
+      [60, 'ok'],
+      [49, 'ok'],
+      [25, 'ok'],
+      [17, 'ok'],
+      [15, 'warning'],
+      [11, 'warning'],
+      [10, 'failure'],
+      [0, 'failure'],
+    ] as const)
+      assert.equal(ofLife({ ...own, notAfterMs: nowMs + left * dayMs }, nowMs).level, level, `${left} %`)
+  })
+
   it('of which only the end is known is warned of by its time', () => {
     const own = { ...life, lifeMs: undefined, renewsItself: false, warnBelowMs: 7 * dayMs }
     assert.equal(ofLife({ ...own, notAfterMs: nowMs + 8 * dayMs }, nowMs).level, 'ok')

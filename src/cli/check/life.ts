@@ -17,6 +17,8 @@ export interface Life {
    * All others are a warning from half of their life on.
    */
   readonly renewsItself: boolean
+  /** What renews itself is late from this part of its life on: a quarter where it does not say. */
+  readonly lateBelow?: number
   readonly hint: string
   /** A warning in any case where less is left. */
   readonly warnBelowMs?: number
@@ -31,13 +33,14 @@ const parts = [
 ] as const
 
 export function ofLife(life: Life, nowMs: number): Finding {
-  const { category, what, lifeMs, notAfterMs, breaks, renewsItself, hint, warnBelowMs = 0 } = life
+  const { category, what, lifeMs, notAfterMs, breaks, renewsItself, lateBelow = 0.25, hint, warnBelowMs = 0 } = life
   const leftMs = notAfterMs - nowMs
   const when = `${new Date(notAfterMs).toISOString().slice(0, 16).replace('T', ' ')} UTC`
   if (leftMs <= 0) return failure(category, `${what} has expired at ${when}: ${breaks}`, hint)
   const text = `${what} ends in ${formatDuration(leftMs)}`
   const [part, words] = parts.find(([of]) => lifeMs !== undefined && leftMs <= of * lifeMs) ?? [1, undefined]
-  const isBad = part <= (renewsItself ? 0.25 : 0.5)
+  const isLate = lifeMs !== undefined && leftMs <= lateBelow * lifeMs
+  const isBad = renewsItself ? isLate : part <= 0.5
   if (!isBad && leftMs > warnBelowMs) return good(category, text)
   const left = words === undefined ? '' : `, ${words} of its life is left or less`
   const told = `${text}${left}; at ${when} ${breaks}`

@@ -54,6 +54,29 @@ const planted: readonly (readonly [fault: string, change: Partial<StatusAnswer>,
     ],
   ],
   [
+    'the next issuing key is prepared, and not due yet',
+    control({ issuingNotBeforeMs: nowMs - 24 * dayMs, issuingNotAfterMs: nowMs + 6 * dayMs }),
+    [],
+  ],
+  [
+    'the next issuing key was due a day ago',
+    control({ issuingNotBeforeMs: nowMs - 26 * dayMs, issuingNotAfterMs: nowMs + 4 * dayMs }),
+    [
+      'warning: issuing certificate ends in 4d0h, a quarter of its life is left or less; at 2026-01-05 00:00 UTC no certificate can be issued, and those that are there end',
+    ],
+  ],
+  [
+    'the next root is prepared, and not due yet',
+    control({ rootNotBeforeMs: nowMs - 2_900 * dayMs, rootNotAfterMs: nowMs + 750 * dayMs }),
+    [],
+  ],
+  [
+    'a gateway that does not trust the roots of now',
+    gateway({ bundleInForce: false }),
+    ['warning: g does not trust the roots of now'],
+  ],
+  ['a sidecar that does', node({ bundleInForce: true }), []],
+  [
     'the issuing certificate is over',
     control({ issuingNotAfterMs: nowMs }),
     [

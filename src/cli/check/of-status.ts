@@ -8,6 +8,8 @@ import { ofLife } from './life.ts'
 const pushTargetMs = 1_000
 /** Certificates are dated back by as much (mesh-wide tolerance); beyond it some are refused. */
 const skewMsMax = 60_000
+/** Another authority is active at 5/6 of the life of the present one; somewhat less than the rest is late. */
+const activationLateBelow = 0.16
 
 type Proxy = StatusAnswer['proxies'][number]
 
@@ -90,6 +92,14 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
       text: `${proxy.name} runs revision ${proxy.policyRevision}, not ${policyRevision}`,
       hint: proxy.policyFault ?? 'its log says why; an older revision than it has is refused',
     })
+    if (proxy.bundleInForce === false) {
+      findings.push({
+        category: 'proxies',
+        level: 'warning',
+        text: `${proxy.name} does not trust the roots of now`,
+        hint: 'its log says why; until it does, it refuses who shows a certificate of a new root',
+      })
+    }
     if (proxy.revocationsInForce === false) {
       findings.push({
         category: 'proxies',
@@ -176,8 +186,9 @@ function authorities(control: StatusAnswer['control'], nowMs: number, warnBelowM
     lifeMs: rootNotBeforeMs === undefined ? undefined : rootNotAfterMs - rootNotBeforeMs,
     notAfterMs: rootNotAfterMs,
     breaks: 'nobody in the mesh trusts anybody any more',
-    renewsItself: false,
-    hint: 'plan a new root and enrol everybody under it',
+    renewsItself: true,
+    lateBelow: activationLateBelow,
+    hint: 'another one signs at 5/6 of its life; ringfence ca show, and docs/rotate.md to do it now',
     warnBelowMs,
   } as const
   const issuing = {
@@ -186,8 +197,8 @@ function authorities(control: StatusAnswer['control'], nowMs: number, warnBelowM
     notAfterMs: issuingNotAfterMs,
     breaks: 'no certificate can be issued, and those that are there end',
     renewsItself: true,
-    hint: 'it is made anew at half of its life when a certificate is signed; see the log',
-    warnBelowMs,
+    lateBelow: activationLateBelow,
+    hint: 'another one signs at 5/6 of its life; see the log, or ringfence ca show',
   } as const
   const own = {
     what: 'certificate of the control plane itself',

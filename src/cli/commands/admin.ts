@@ -27,6 +27,7 @@ import { trafficTable } from '../traffic-table.ts'
 import { version } from '../version.ts'
 import { type AdminFlags, adminCommand, withOutput } from './admin-command.ts'
 import { addAwsToken } from './aws-token.ts'
+import { addCa } from './ca.ts'
 import { addCheck } from './check.ts'
 import { addPersonCommands } from './connect.ts'
 import { addIdentity } from './identity.ts'
@@ -46,6 +47,7 @@ export function addAdminCommands(program: Command): void {
   addPersonCommands(program)
   addX509(program)
   addBundle(program)
+  addCa(program)
   withOutput(program.command('version').description('print the version')).action(({ output }: { output: Format }) => {
     if (output === 'json') printJson({ version, node: process.version })
     else print(`ringfence ${version} (node ${process.version})`)

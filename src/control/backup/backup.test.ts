@@ -144,6 +144,29 @@ describe('a backup of a control plane', () => {
     store.close()
   })
 
+  it('has keys that are prepared, and what was decided of older ones', async () => {
+    const { stateDir, store } = await stateOf()
+    const { keys } = await CertificateAuthority.open(join(stateDir, 'ca'), 'demo.local', systemClock)
+    const [first] = keys.shown().filter(({ kind }) => kind === 'root')
+    const older = await keys.prepare('root')
+    await keys.activate('root')
+    await keys.taint(first!.id)
+    const [root, issuing] = [await keys.prepare('root'), await keys.prepare('issuing')]
+    const file = join(base, 'prepared.backup')
+    await backUp(order(stateDir, file))
+    const to = (await restored(file)).stateDir
+    const again = await CertificateAuthority.open(join(to, 'ca'), 'demo.local', systemClock)
+    assert.deepEqual(again.keys.shown(), keys.shown())
+    assert.equal(again.bundlePem, keys.bundlePem)
+    assert.deepEqual(
+      [root, issuing, older, first!].map(({ id }) => again.keys.find(id).state),
+      ['prepared', 'prepared', 'active', 'tainted'],
+    )
+    assert.equal((await again.keys.activate('issuing')).id, issuing.id)
+    assert.equal((await again.keys.activate('root')).id, root.id)
+    store.close()
+  })
+
   it('takes the place of an older backup, and of nothing else', async () => {
     const { stateDir, store } = await stateOf()
     const file = join(base, 'two.backup')

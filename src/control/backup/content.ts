@@ -9,8 +9,10 @@ import { migrations } from '../sqlite-schema.ts'
 export const storeName = 'control.db'
 /** Beside the store. The last ones are made or fetched anew where they are not there. */
 const neededFiles = ['ca/root.pem', 'ca/issuing.pem']
-const otherFiles = ['txn-keys.json', 'key-sets.json']
-const fileNames = [storeName, ...neededFiles, ...otherFiles]
+/** Read in this order: while one is activated, a prepared key is in its first file, or in the needed ones that are read later, or in both. */
+const preparedFiles = ['ca/root-next.pem', 'ca/issuing-next.pem']
+const otherFiles = ['ca/authorities.json', 'txn-keys.json', 'key-sets.json']
+const fileNames = [storeName, ...preparedFiles, ...neededFiles, ...otherFiles]
 
 const content = z.object({
   files: z
@@ -47,11 +49,21 @@ export function snapshotOf(stateDir: string): Snapshot {
     )
   }
   const store = storeOf(join(stateDir, storeName))
-  const files = [...neededFiles, ...otherFiles.filter((name) => existsSync(join(stateDir, name)))]
+  const files = [...preparedFiles, ...neededFiles, ...otherFiles]
   const { bytes, ...numbers } = store
   return {
     ...numbers,
-    files: [{ name: storeName, bytes }, ...files.map((name) => ({ name, bytes: readFileSync(join(stateDir, name)) }))],
+    files: [{ name: storeName, bytes }, ...files.flatMap((name) => fileIfThere(stateDir, name))],
+  }
+}
+
+function fileIfThere(stateDir: string, name: string): BackupFile[] {
+  try {
+    return [{ name, bytes: readFileSync(join(stateDir, name)) }]
+  } catch (error) {
+    // It was renamed just now, or was never there.
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    throw error
   }
 }
 

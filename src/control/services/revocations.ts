@@ -16,8 +16,8 @@ const words = z
   .max(limits.revokedValueCharsMax)
   .refine((text) => !/\p{C}/u.test(text), 'one line of printable text')
 const revokedAs = {
-  /** `proxy`: a gateway or sidecar by its name. */
-  kind: z.enum([...revokedKinds, 'proxy']),
+  /** `proxy`: a gateway or sidecar by its name. Of an authority see `authorities.ts`. */
+  kind: z.enum([...revokedKinds.filter((kind) => kind !== 'authority'), 'proxy']),
   value: z.string().min(1).max(limits.revokedValueCharsMax),
   provider: z.string().max(253).optional(),
 }
@@ -108,6 +108,8 @@ export function restore(
     const what = 'id' in order ? `there is no revocation ${order.id} in force` : `${order.value} is not revoked`
     throw new RingfenceError('USAGE', what, { hint: hintFor(parts, order) })
   }
+  if (row.kind === 'authority')
+    throw new RingfenceError('USAGE', 'an authority that is revoked stays so', { hint: 'ringfence ca show' })
   revocations.restore(row.id, order.by ?? nameOf(caller), order.reason)
   return { revocation: row }
 }

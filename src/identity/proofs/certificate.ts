@@ -2,8 +2,9 @@
 import { z } from 'zod'
 import { RingfenceError } from '../../base/errors.ts'
 import { verifyPeer } from '../certificate.ts'
-import { verifyChain } from '../chain.ts'
+import { keyIdOf, verifyChain } from '../chain.ts'
 import { LogInRefused } from '../refusal.ts'
+import { revokedText } from '../revoked/revocation.ts'
 import type { Proof } from './proof.ts'
 
 export const certificate: Proof<undefined> = {
@@ -14,7 +15,14 @@ export const certificate: Proof<undefined> = {
   verify({ chain: [leaf, ...intermediates] }, { nowMs, trust, gateway }) {
     if (leaf === undefined) throw new RingfenceError('IDENTITY', 'no certificate is shown')
     // TLS verified the chain of a connection to this process; that of a gateway's client is verified here.
-    if (gateway !== undefined) verifyChain(leaf, intermediates, trust.bundlePem, nowMs)
+    if (gateway !== undefined) {
+      const issuers = verifyChain(leaf, intermediates, trust.bundlePem, nowMs)
+      // Below one that is revoked there may be others, which whoever has its key made.
+      for (const issuer of trust.revocations.haveAuthority ? issuers : []) {
+        const revoked = trust.revocations.findAuthority(keyIdOf(issuer), nowMs)
+        if (revoked !== undefined) throw new LogInRefused('revoked', revokedText(revoked.id))
+      }
+    }
     const { spiffeId, notAfterMs, exchanged, certificate: shown } = verifyPeer(leaf, nowMs, trust.trustDomain)
     if (exchanged !== undefined && trust.providers.certificateMsMax(exchanged.token.provider) === 0) {
       const { provider, issuer, id: tokenId, hash } = exchanged.token

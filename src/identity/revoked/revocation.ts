@@ -9,8 +9,11 @@ import { limits } from '../../base/limits.ts'
 import { presignedPrefix } from '../aws/presigned.ts'
 import { parseSpiffeId, parseSpiffePattern, pathSegmentsOf, personOf, type SpiffeId, trustDomainOf } from '../spiffe.ts'
 
-/** `id`: a SPIFFE id, or a pattern of them: workloads, and gateways and sidecars. `issuer-key`: `kid` of an identity provider's key. */
-export const revokedKinds = ['id', 'one-certificate', 'key', 'person', 'one-token', 'issuer-key'] as const
+/**
+ * `id`: a SPIFFE id, or a pattern of them: workloads, and gateways and sidecars. `issuer-key`: `kid` of an identity provider's key. `authority`: all
+ * that one of the mesh's own issuing keys signed, by the identifier of that key.
+ */
+export const revokedKinds = ['id', 'one-certificate', 'key', 'person', 'one-token', 'issuer-key', 'authority'] as const
 export type RevokedKind = (typeof revokedKinds)[number]
 
 /** As a proxy is told of it. Who did it and why, the control plane keeps for itself. */
@@ -39,10 +42,12 @@ const serialShape = /^[0-9A-F]{2,42}$/
 const sha256Shape = /^[0-9a-f]{64}$/
 const anySha256Shape = /^[0-9a-f]{64}$/i
 /** As a JSON Web Token begins; a join token; a pre-signed request. */
-const secretShape = /^\s*([Bb]earer\s+)?eyJ[\w-]+\.[\w-]*\.|(?<![\w-])[\w-]{43}\.[0-9a-f]{64}$|X-Amz-Signature=/
+const secretShape =
+  /^\s*([Bb]earer\s+)?eyJ[\w-]+\.[\w-]*\.|(?<![\w-])[\w-]{43}(?:\.[0-9a-f]{64}){1,3}$|X-Amz-Signature=/
 const presignedShape = new RegExp(`${presignedPrefix.replace('.', '\\.')}[\\w-]{32,}`)
 /** Perhaps a JSON Web Token within other text: three parts or more, with the header first. */
 const partsShape = /(?<![\w-])([\w-]{8,})\.[\w-]*\.[\w-]*/g
+const keyIdShape = /^[0-9a-f]{40}$/
 const personShape = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\/[^\p{C}\ufffd]+$/u
 const wordShape = /^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/
 
@@ -83,6 +88,9 @@ export function parseRevoked(kind: RevokedKind, text: string, trustDomain: strin
     case 'one-token':
       if (/\p{C}/u.test(text) || text === '') throw usage('a token is its id ("jti") or its SHA-256')
       return { kind, value: tokenName(text), ...(provider === undefined ? {} : { provider }) }
+    case 'authority':
+      if (keyIdShape.test(text)) return { kind, value: text }
+      throw usage('an authority is the identifier of its key, 40 hexadecimal digits', 'ringfence ca show')
     case 'issuer-key':
       if (provider === undefined || text === '' || /\p{C}/u.test(text))
         throw usage('a key of an issuer is written corp/<kid>: the IdentityProvider and the key’s "kid"')

@@ -12,7 +12,7 @@ const alice: CallerFacts = {
   subject: 'spiffe://td/svc/web',
   person: 'corp/alice',
   gateway: 'spiffe://td/ringfence/gateway/g1',
-  certificate: { serial: '4A01', key: sha('b') },
+  certificate: { serial: '4A01', key: sha('b'), authority: 'ab'.repeat(20) },
   token: { provider: 'corp', id: 'jti-1', hash: sha('c'), key: 'k1' },
 }
 let ids = 0
@@ -54,6 +54,7 @@ const cases: readonly (readonly [Revocation, readonly Revocation[]])[] = [
   ],
   [one('one-token', 'jti-1', { provider: 'corp' }), [one('one-token', 'jti-', { provider: 'corp' })]],
   [one('one-token', sha('c')), [one('one-token', sha('d')), one('one-certificate', sha('c'))]],
+  [one('authority', 'ab'.repeat(20)), [one('authority', 'ac'.repeat(20)), one('key', 'ab'.repeat(20))]],
   [
     one('issuer-key', 'k1', { provider: 'corp' }),
     [
@@ -77,7 +78,7 @@ describe('whom a revocation means', () => {
     const all = Revocations.of(cases.map(([meant]) => meant))
     const carol: CallerFacts = {
       subject: 'spiffe://td/job/nightly',
-      certificate: { serial: '4A77', key: sha('f') },
+      certificate: { serial: '4A77', key: sha('f'), authority: 'cd'.repeat(20) },
     }
     assert.equal(all.find(carol, 0), undefined)
     assert.equal(all.find({ ...carol, token: { id: 'jti-9', hash: sha('9') } }, 0), undefined)
@@ -87,6 +88,15 @@ describe('whom a revocation means', () => {
         all.find({ subject: name, person: name, token: { id: name, provider: name, key: name } }, 0),
         undefined,
       )
+  })
+
+  it('is also who shows a certificate that does not say who signed it, where an authority is meant', () => {
+    const silent = { subject: 'spiffe://td/svc/x', certificate: { serial: '4B', key: sha('2') } }
+    const authority = one('authority', 'ab'.repeat(20), { untilMs: 5 })
+    assert.equal(Revocations.of([authority]).find(silent, 0), authority)
+    assert.equal(Revocations.of([authority]).find(silent, 5), undefined, 'it has ended')
+    assert.equal(Revocations.of([one('key', sha('3'))]).find(silent, 0), undefined)
+    assert.equal(Revocations.of([authority]).find({ subject: silent.subject }, 0), undefined, 'who shows none')
   })
 
   it('leaves parts of the mesh alone unless a pattern writes their first segment', () => {
@@ -207,6 +217,7 @@ describe('what may be revoked', () => {
       assert.deepEqual(parse('one-token', value), { kind: 'one-token', value })
     assert.deepEqual(parse('one-token', 'x/y'), { kind: 'one-token', value: 'x/y' })
     assert.deepEqual(parse('one-token', 'x', 'corp'), { kind: 'one-token', value: 'x', provider: 'corp' })
+    assert.deepEqual(parse('authority', 'ab'.repeat(20)), { kind: 'authority', value: 'ab'.repeat(20) })
     assert.deepEqual(parse('issuer-key', 'k/1', 'corp'), { kind: 'issuer-key', value: 'k/1', provider: 'corp' })
   })
 
@@ -223,6 +234,8 @@ describe('what may be revoked', () => {
       ['one-certificate', sha('a'), /not sure by its SHA-256/],
       ['one-certificate', sha('A').replace(/..(?=.)/g, '$&:'), /not sure by its SHA-256/],
       ['key', '4A01', /SHA-256 of its SubjectPublicKeyInfo/],
+      ['authority', 'ab', /identifier of its key/],
+      ['authority', 'AB'.repeat(20), /identifier of its key/],
       ['person', 'alice', /corp\/alice/],
       ['person', 'corp/', /corp\/alice/],
       ['one-token', 'a\nb', /jti/],

@@ -51,6 +51,7 @@ export class Revocations {
     person: new Map(),
     'one-token': new Map(),
     'issuer-key': new Map(),
+    authority: new Map(),
   }
   #patterns: readonly Pattern[] = []
   /** By all that they say: a control plane that was restored may give a number to another. */
@@ -105,8 +106,25 @@ export class Revocations {
     return inForce(this.#exact.key.get(key), nowMs)
   }
 
-  #byCertificate({ serial, key }: ShownCertificate, nowMs: number): Revocation | undefined {
-    return inForce(this.#exact['one-certificate'].get(serial), nowMs) ?? this.findKey(key, nowMs)
+  /** Some authority of the mesh is revoked. */
+  get haveAuthority(): boolean {
+    return this.#exact.authority.size > 0
+  }
+
+  /** An authority of the mesh, by the identifier of its key. What does not say who signed it may be of any that is revoked. */
+  findAuthority(authority: string | undefined, nowMs: number): Revocation | undefined {
+    const { authority: revoked } = this.#exact
+    if (revoked.size === 0) return undefined
+    if (authority !== undefined) return inForce(revoked.get(authority), nowMs)
+    return [...revoked.values()].find((entry) => inForce(entry, nowMs) !== undefined)
+  }
+
+  #byCertificate({ serial, key, authority }: ShownCertificate, nowMs: number): Revocation | undefined {
+    return (
+      inForce(this.#exact['one-certificate'].get(serial), nowMs) ??
+      this.findKey(key, nowMs) ??
+      this.findAuthority(authority, nowMs)
+    )
   }
 
   #byToken({ provider, id, hash, key }: TokenFacts, nowMs: number): Revocation | undefined {

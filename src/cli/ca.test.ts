@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { withMesh } from '../control/mesh.fixture.ts'
+
+const bin = fileURLToPath(new URL('../../bin/ringfence.mjs', import.meta.url))
+
+async function run(args: readonly string[]): Promise<{ code: number | null; out: string; err: string }> {
+  const child = spawn(process.execPath, [bin, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const [out, err] = [child.stdout, child.stderr].map((stream) => {
+    const parts: Buffer[] = []
+    stream.on('data', (part: Buffer) => parts.push(part))
+    return parts
+  })
+  const [code] = (await once(child, 'close')) as [number | null]
+  return { code, out: Buffer.concat(out!).toString(), err: Buffer.concat(err!).toString() }
+}
+
+describe('ringfence ca', () => {
+  it('shows and changes the authorities, and says what cannot be now, and why', () =>
+    withMesh({}, async (mesh) => {
+      const ca = (verb: string, ...args: string[]) => run(['ca', verb, '--state-dir', mesh.stateDir, ...args])
+      const [shown, nothing, wrong] = await Promise.all([ca('show'), ca('activate', 'root'), ca('prepare', 'leaf')])
+      assert.equal(shown.code, 0, shown.err)
+      assert.match(shown.out, /^ID +KEY +STATE +SINCE +LEFT +SIGNED BY\n/)
+      assert.match(shown.out, /\n[0-9a-f]{12} +root +active .* –\n/)
+      assert.match(shown.out, /\n0 of 0 proxies that are connected trust the roots of now\n$/)
+      assert.deepEqual([nothing.code, wrong.code], [64, 64])
+      assert.match(nothing.err, /no root key is prepared\n {2}hint: ringfence ca prepare root/)
+      const prepared = await ca('prepare', 'root')
+      assert.match(prepared.out, /^root key [0-9a-f]{12} is prepared\n$/, prepared.err)
+      const early = await ca('activate', 'root')
+      assert.equal(early.code, 64)
+      assert.match(
+        early.err,
+        /not everybody has been told of the root [0-9a-f]{8}\n {2}hint: at 20.* UTC all have renewed; --force/,
+      )
+      const forced = await ca('activate', 'root', '--force', '-o', 'json')
+      const { authority } = JSON.parse(forced.out) as { authority: { id: string; state: string } }
+      assert.equal(authority.state, 'active')
+      const { authorities } = await mesh.admin.authorities()
+      const { id } = authorities.find(({ kind, state }) => kind === 'root' && state === 'old')!
+      const tainted = await ca('taint', id)
+      assert.match(tainted.out, /^root key [0-9a-f]{12} is tainted: certificates of it are renewed within a minute\n$/)
+      const [tooSoon, active] = await Promise.all([ca('revoke', id), ca('revoke', authority.id)])
+      assert.deepEqual([tooSoon.code, active.code], [64, 64])
+      assert.match(tooSoon.err, /are renewing\n {2}hint: at 20/)
+      assert.match(active.err, /is the active root key/)
+      const revoked = await ca('revoke', id, '--force', '--reason', 'a test')
+      assert.match(revoked.out, /^root key [0-9a-f]{12} is trusted no more \(revocation 1\)\n$/, revoked.err)
+      await ca('prepare', 'issuing')
+      const next = (await mesh.admin.authorities()).authorities.find(({ state }) => state === 'prepared')!
+      assert.match((await ca('revoke', next.id)).out, /^issuing key [0-9a-f]{12} is dropped\n$/)
+    }))
+})
