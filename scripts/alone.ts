@@ -23,7 +23,12 @@ export const waiters: ReadonlySet<string> = new Set([
 ])
 
 /** Take longest, so that they begin first. */
-const longest = ['test/production/one-node.test.ts', 'test/e2e/clouds/sts.test.ts', 'test/oracle/schema.oracle.test.ts']
+const longest = [
+  'test/production/one-node.test.ts',
+  'test/e2e/clouds/sts.test.ts',
+  'test/oracle/schema.oracle.test.ts',
+  'test/path/workload-api.test.ts',
+]
 
 export interface ByClock {
   readonly beside: readonly string[]

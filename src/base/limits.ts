@@ -229,4 +229,12 @@ export const limits = {
   schemaTextsMax: 1_024,
   /** Connections of tools that one `ringfence connect` has at one time; a further one is closed. */
   connectToolsMax: 256,
+  /** Connections to the Workload API of one agent; a further one is closed. */
+  workloadApiConnectionsMax: 256,
+  /** Streams of one of them at one time, by HTTP/2's own setting. */
+  workloadApiStreamsPerConnectionMax: 100,
+  /** And of all; a further one is refused. */
+  workloadApiStreamsMax: 1_024,
+  /** What a call says; the calls that are answered say nothing. */
+  workloadApiRequestBytesMax: 4_096,
 } as const

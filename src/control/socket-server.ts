@@ -1,16 +1,11 @@
 /** The route table for the command line: HTTP over a Unix socket of mode 0600, so that who may open the file may administer. */
-import { existsSync, lstatSync, rmSync } from 'node:fs'
-import { connect } from 'node:net'
 import { fastify } from 'fastify'
 import type { Clock } from '../base/clock.ts'
-import { RingfenceError } from '../base/errors.ts'
+import { claimSocket } from '../mesh/socket-file.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { logServerErrors } from '../telemetry/server-errors.ts'
 import { serveRoutes } from './http.ts'
 import type { Route } from './route.ts'
-
-/** `sun_path` has 108 bytes with its closing zero on Linux. */
-const socketPathBytesMax = 107
 
 export interface SocketOptions {
   readonly socketPath: string
@@ -24,7 +19,11 @@ export async function startSocketServer(
 ): Promise<{ stop(): Promise<void> }> {
   const server = fastify({ forceCloseConnections: true, logger: false })
   serveRoutes(server, routes, () => ({ kind: 'administrator' }), clock, log)
-  await claimSocket(socketPath)
+  await claimSocket(socketPath, {
+    socket: 'the admin socket',
+    shorter: 'choose a shorter --state-dir',
+    inUse: 'another control plane is running in this state folder',
+  })
   const before = process.umask(0o177)
   try {
     await server.listen({ path: socketPath })
@@ -33,25 +32,4 @@ export async function startSocketServer(
     process.umask(before)
   }
   return { stop: () => server.close() }
-}
-
-/** Removes a socket that a killed control plane left; a live one is left alone. */
-async function claimSocket(path: string): Promise<void> {
-  if (Buffer.byteLength(path) > socketPathBytesMax) {
-    throw new RingfenceError('CONFIG', `path of the admin socket is longer than ${socketPathBytesMax} bytes`, {
-      hint: 'choose a shorter --state-dir',
-    })
-  }
-  if (!existsSync(path)) return
-  if (!lstatSync(path).isSocket()) throw new RingfenceError('CONFIG', `${path} is in the way and no socket`)
-  const alive = await new Promise<boolean>((resolve) => {
-    const probe = connect(path)
-    probe.on('connect', () => {
-      probe.destroy()
-      resolve(true)
-    })
-    probe.on('error', () => resolve(false))
-  })
-  if (alive) throw new RingfenceError('CONFIG', 'another control plane is running in this state folder')
-  rmSync(path, { force: true })
 }

@@ -1,16 +1,20 @@
-/** `agent` and `cert-sync`: files of a certificate that are renewed in time, and a command for whoever serves from them. */
+/** `agent` and `cert-sync`: a certificate that is renewed in time, as files with a command for whoever serves from them, or by the Workload API. */
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import type { Agent } from '../../agent/agent.ts'
+import type { WorkloadApi } from '../../agent/workload-api/server.ts'
+import { systemClock } from '../../base/clock.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import type { AgentRole } from '../../mesh/roles.ts'
+import type { Logger } from '../../telemetry/log.ts'
 import { type IdentityTokenFlags, tokenSourceOf } from '../identity-token.ts'
 import { parseHttpsUrl, readBy, setting, tokenOf } from '../options.ts'
 import { stopOnSignal } from '../stop-on-signal.ts'
 
 interface AgentFlags extends IdentityTokenFlags {
   controlUrl: string
-  out: string
+  out?: string
   stateDir?: string
   name?: string
   role: AgentRole & ('workload' | 'node')
@@ -19,13 +23,27 @@ interface AgentFlags extends IdentityTokenFlags {
   pemBundle?: string
   exec?: string
   once?: boolean
+  workloadApi?: string
+  workloadApiMode?: string
 }
 
 export function addAgent(program: Command): void {
-  const description = 'keep a workload’s certificate fresh: svid.pem, key.pem and bundle.pem in a folder'
-  withFlags(program.command('agent').description(description), 'agent', 'workload').action((flags: AgentFlags) =>
-    keepFiles('agent', flags),
-  )
+  const description =
+    'keep a workload’s certificate fresh: svid.pem, key.pem and bundle.pem in a folder, or by the SPIFFE Workload API'
+  withFlags(program.command('agent').description(description), 'agent', 'workload')
+    .addOption(
+      setting(
+        'agent',
+        '--workload-api <socket>',
+        'serve the SPIFFE Workload API at this Unix socket, beside --out or alone',
+      ),
+    )
+    .addOption(
+      setting('agent', '--workload-api-mode <mode>', 'who may open it: its owner, its group, everybody')
+        .choices(['0600', '0660', '0666'])
+        .default('0600'),
+    )
+    .action((flags: AgentFlags) => keepFresh('agent', flags))
 }
 
 export function addCertSync(program: Command): void {
@@ -35,7 +53,7 @@ export function addCertSync(program: Command): void {
     .addOption(
       setting('cert-sync', '--exec <command>', 'run at the start and after each change, such as nginx -s reload'),
     )
-    .action((flags: AgentFlags) => keepFiles('cert-sync', flags))
+    .action((flags: AgentFlags) => keepFresh('cert-sync', flags))
 }
 
 function withFlags(command: Command, verb: 'agent' | 'cert-sync', role: AgentFlags['role']): Command {
@@ -46,7 +64,7 @@ function withFlags(command: Command, verb: 'agent' | 'cert-sync', role: AgentFla
         .argParser(parseHttpsUrl)
         .default('https://127.0.0.1:8443'),
     )
-    .addOption(setting(verb, '--out <dir>', 'where to write the files').makeOptionMandatory())
+    .addOption(setting(verb, '--out <dir>', 'where to write the files').makeOptionMandatory(verb === 'cert-sync'))
     .addOption(setting(verb, '--state-dir <dir>', 'where the agent keeps its identity (the folder of --out)'))
     .addOption(setting(verb, '--name <name>', 'shown by status'))
     .addOption(setting(verb, '--role <role>', 'that the token is for').choices(['workload', 'node']).default(role))
@@ -75,29 +93,39 @@ function envName(verb: string): string {
   return verb.replaceAll('-', '_').toUpperCase()
 }
 
-async function keepFiles(verb: 'agent' | 'cert-sync', flags: AgentFlags): Promise<void> {
+async function keepFresh(verb: 'agent' | 'cert-sync', flags: AgentFlags): Promise<void> {
   const [{ startAgent }, { CertificateFiles }, { createLogger }] = await Promise.all([
     import('../../agent/agent.ts'),
     import('../../agent/certificate-files.ts'),
     import('../../telemetry/log.ts'),
   ])
   const log = createLogger(verb)
-  const { out, role, controlUrl, exec, pemBundle } = flags
+  const { out, role, controlUrl, exec, pemBundle, workloadApi } = flags
+  const stateDir = flags.stateDir ?? out
+  if (stateDir === undefined)
+    throw new RingfenceError('USAGE', 'give --out; or --workload-api and --state-dir, where no files are wanted')
+  if (out === undefined && (workloadApi === undefined || pemBundle !== undefined))
+    throw new RingfenceError('USAGE', 'without --out there are no files: give --workload-api, and no --pem-bundle')
+  if (workloadApi !== undefined && flags.once === true)
+    throw new RingfenceError('USAGE', '--once ends when the files are written, so it is not for --workload-api')
   const tokenSource = tokenSourceOf(flags)
   if (tokenSource !== undefined && role !== 'workload')
     throw new RingfenceError('USAGE', `a token of an identity provider is for the role workload, not for ${role}`)
   // Before a token is spent.
-  const files = new CertificateFiles({
-    dir: resolve(out),
-    combined: verb === 'cert-sync',
-    pemBundle: pemBundle === undefined ? undefined : resolve(pemBundle),
-    command: exec,
-    log,
-  })
+  const files =
+    out === undefined
+      ? undefined
+      : new CertificateFiles({
+          dir: resolve(out),
+          combined: verb === 'cert-sync',
+          pemBundle: pemBundle === undefined ? undefined : resolve(pemBundle),
+          command: exec,
+          log,
+        })
   const agent = await startAgent({
     role,
     name: flags.name ?? verb,
-    stateDir: flags.stateDir ?? out,
+    stateDir,
     controlUrl,
     joinToken: tokenOf(envName(verb), flags.token),
     tokenSource,
@@ -110,14 +138,28 @@ async function keepFiles(verb: 'agent' | 'cert-sync', flags: AgentFlags): Promis
   }
   if (flags.once === true) {
     try {
-      await files.put(agent.credentials.current)
+      await files?.put(agent.credentials.current)
     } finally {
       await agent.stop()
     }
     return
   }
-  files.follow(agent.credentials)
+  const api = workloadApi === undefined ? undefined : await served(workloadApi, flags, agent, log)
+  files?.follow(agent.credentials)
   stopOnSignal(async () => {
-    await Promise.all([agent.stop(), files.stop()])
+    await Promise.all([agent.stop(), files?.stop(), api?.stop()])
   })
+}
+
+/** gRPC is loaded where somebody wants it. */
+async function served(socket: string, flags: AgentFlags, agent: Agent, log: Logger): Promise<WorkloadApi> {
+  const { startWorkloadApi } = await import('../../agent/workload-api/server.ts')
+  const mode = Number.parseInt(flags.workloadApiMode ?? '0600', 8)
+  const { credentials } = agent
+  try {
+    return await startWorkloadApi({ socketPath: resolve(socket), mode, credentials, clock: systemClock, log })
+  } catch (reason) {
+    await agent.stop()
+    throw reason
+  }
 }

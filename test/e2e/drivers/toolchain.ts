@@ -94,6 +94,19 @@ async function goProgram(): Promise<Toolchain> {
   return { program: { command: binary, args: [], env: {} } }
 }
 
+/** `bin` has the program of a Go module, by the last name of the module, and those that are named. */
+export async function goPrograms(
+  name: string,
+  module: string,
+  programs: readonly string[] = [],
+): Promise<{ bin: string } | { absent: string }> {
+  if (!(await answers('go', 'version'))) return { absent: 'go is not installed' }
+  const bin = join(toolchainsDir(), name)
+  const sources = ['go.mod', 'go.sum', 'main.go'].map((file) => join(module, file))
+  await once(bin, sources, () => execute('go', ['build', '-o', `${bin}/`, '.', ...programs], module))
+  return { bin }
+}
+
 export function toolchainsDir(): string {
   return process.env.RINGFENCE_TOOLCHAINS ?? join(repository, '.ringfence', 'toolchains')
 }
