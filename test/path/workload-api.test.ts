@@ -23,6 +23,7 @@ const waitMsMax = 120_000
 interface Said {
   readonly event: string
   readonly chain?: readonly string[]
+  readonly roots?: readonly string[]
   readonly tls?: string
   readonly [more: string]: unknown
 }
@@ -73,7 +74,7 @@ describe('the Workload API, for clients of SPIFFE as they are published', () => 
     return { agent, socket, stateDir }
   }
 
-  it('gives them an SVID and roots, and each renewal, also over a restart of the agent', async (t) => {
+  it('gives them an SVID and roots, and each renewal, also over a change of the root and a restart of the agent', async (t) => {
     if ('absent' in go) return t.skip(go.absent)
     const { bin } = go
     await withMesh({ svidTtlMs: 20_000 }, async (mesh) => {
@@ -129,6 +130,16 @@ describe('the Workload API, for clients of SPIFFE as they are published', () => 
       assert.equal(statSync(join(helper.dir, 'key.pem')).mode & 0o777, 0o600)
       assert.deepEqual(serialsOf(helper.file('bundle.pem')), serialsOf(field(stateDir, 'bundlePem')))
       assert.equal(helper.starts(), 1)
+
+      // Another root is told before it signs; then SVIDs that it stands behind are good in a handshake.
+      const issuer = goSpiffe!.sources().at(-1)?.chain?.[1]
+      await mesh.admin.prepareAuthority({ kind: 'root' })
+      const latest = (): Said | undefined => goSpiffe!.sources().at(-1)
+      await within('both roots are trusted', () => latest()?.roots?.length === 2)
+      await within('also in files', () => serialsOf(helper.file('bundle.pem')).length === 2)
+      await mesh.admin.activateAuthority({ kind: 'root', force: true })
+      await within('another authority signs', () => latest()?.chain?.[1] !== issuer)
+      assert.equal(latest()?.tls, latest()?.chain?.[0])
 
       agent.child.kill('SIGTERM')
       assert.equal((await agent.ended).code, 0)

@@ -66,7 +66,13 @@ func main() {
 	for {
 		svid, err := source.GetX509SVID()
 		must(err)
-		say("source", map[string]any{"chain": serials(svid.Certificates), "tls": handshake(source, svid.ID)})
+		roots, err := source.GetX509BundleForTrustDomain(domain)
+		must(err)
+		say("source", map[string]any{
+			"chain": serials(svid.Certificates),
+			"roots": serials(roots.X509Authorities()),
+			"tls":   handshake(source, svid.ID),
+		})
 		if source.WaitUntilUpdated(ctx) != nil {
 			return
 		}
