@@ -72,7 +72,16 @@ class Granted {
 
   /** The same leave, for a session that is shown a topology of its own, where the answer may have addresses of nodes. */
   hidingAddresses(): Granted {
-    const obligations = { ...(this.obligations ?? noObligations), addressesHidden: true }
+    return this.#with({ addressesHidden: true })
+  }
+
+  /** The same leave, for a session that is told of one host, where the answer has the others. */
+  hidingRows(): Granted {
+    return this.#with({ rowsHidden: true })
+  }
+
+  #with(more: Partial<Obligations>): Granted {
+    const obligations = { ...(this.obligations ?? noObligations), ...more }
     return new Granted(this.#epoch, this.#untilMs, { ...this, obligations })
   }
 

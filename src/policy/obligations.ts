@@ -84,4 +84,6 @@ export interface Obligations {
   readonly columns?: readonly string[]
   /** Addresses of nodes are taken out of the answer: the session is shown another topology. Set by the sidecar. */
   readonly addressesHidden?: boolean
+  /** All rows are taken out of the answer: the session is told of one host, and these are the others. Set by the sidecar. */
+  readonly rowsHidden?: boolean
 }

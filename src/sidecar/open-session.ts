@@ -22,12 +22,14 @@ export interface Opening {
   readonly driver: string | undefined
   /** SPIFFE id of the gateway that it came by; undefined for a driver that came itself. */
   readonly gateway: string | undefined
+  /** See `StartupInfo`; a gateway sees to it itself. */
+  readonly oneHost?: boolean | undefined
 }
 
 /** Throws UNAUTHORIZED where the keyspace may not be used, INVALID where that is no name, OVERLOADED while nothing can be recorded. */
 export function openSession(shared: Shared, ways: Ways, nowMs: () => number, opening: Opening): EnforcedSession {
   refuseUnrecorded(shared)
-  const { client, version, keyspace, gateway } = opening
+  const { client, version, keyspace, gateway, oneHost = false } = opening
   const identity = shared.judge.identity(principalOf(client.info.identity))
   const context = new SessionContext(client.info, version, nowMs)
   const who = whoOf(opening, context)
@@ -42,7 +44,8 @@ export function openSession(shared: Shared, ways: Ways, nowMs: () => number, ope
     }
   }
   const topologyHidden = gateway !== undefined
-  return new EnforcedSession(shared, ways, { client, version, keyspace, identity, context, who, topologyHidden })
+  const told = { context, who, topologyHidden, oneHost }
+  return new EnforcedSession(shared, ways, { client, version, keyspace, identity, ...told })
 
   /** A session that begins in a keyspace asks for USE of it; where that is refused the session ends, and all of it is on record. */
   function judgeKeyspace(): void {

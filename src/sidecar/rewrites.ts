@@ -5,6 +5,7 @@
  */
 import { assert, RingfenceError } from '../base/errors.ts'
 import { addressChangerOf, withoutRowAddresses } from '../cql/answers/addresses.ts'
+import { withoutRows } from '../cql/answers/filter.ts'
 import { type ChangerOf, type Mask, maskersBy, RowsChange } from '../cql/answers/mask.ts'
 import {
   pagingStateOf,
@@ -52,7 +53,8 @@ export interface Passage {
 /** The answer must show its columns to be changed by them. */
 function needsColumns(obligations: Obligations | undefined): boolean {
   if (obligations === undefined) return false
-  if (obligations.masks.length > 0 || obligations.visibleOnly || obligations.addressesHidden === true) return true
+  const { masks, visibleOnly, addressesHidden, rowsHidden } = obligations
+  if (masks.length > 0 || visibleOnly || addressesHidden === true || rowsHidden === true) return true
   return obligations.columns !== undefined
 }
 
@@ -133,7 +135,9 @@ export function permitOfAnswer(
   const again = permitOf(
     judge.withColumns(identity, judged, shown, context.set(opcode, consistency, judged.facts, bound)),
   )
-  return permit.obligations?.addressesHidden === true ? again.hidingAddresses() : again
+  const { addressesHidden, rowsHidden } = permit.obligations ?? {}
+  const hidden = addressesHidden === true ? again.hidingAddresses() : again
+  return rowsHidden === true ? hidden.hidingRows() : hidden
 }
 
 /**
@@ -145,6 +149,7 @@ export function incomingRows(passage: Passage, secrets: Secrets, request: Buffer
   let answer = given.bytes.subarray(given.start, given.end)
   const { obligations } = permit
   assertOfNode(permit)
+  if (obligations?.rowsHidden === true) answer = withoutRows(wholeEnvelope(answer), version)
   const maskers = maskersOf(passage, secrets)
   if (maskers !== undefined) answer = new RowsChange(wholeEnvelope(answer), version, maskers).whole()
   if (obligations?.addressesHidden === true) answer = withoutRowAddresses(wholeEnvelope(answer), version)
@@ -171,7 +176,7 @@ export function* incomingRowsSliced(
   assertOfNode(permit)
   const maskers = maskersOf(passage, secrets)
   const sealed = sealedState(passage, secrets, request, answer)
-  let changed = answer
+  let changed = permit.obligations?.rowsHidden === true ? withoutRows(wholeEnvelope(answer), version) : answer
   for (const changerOf of [maskers, permit.obligations?.addressesHidden === true ? addressChangerOf : undefined]) {
     if (changerOf === undefined) continue
     changed = yield* new RowsChange(wholeEnvelope(changed), version, changerOf).inSlices()

@@ -43,6 +43,7 @@ export interface SessionOptions {
   readonly who: AuditSession
   /** The client came by a gateway, which shows it a topology of its own. */
   readonly topologyHidden: boolean
+  readonly oneHost: boolean
 }
 
 export class EnforcedSession implements Backend, Workload, EventListener {
@@ -53,6 +54,7 @@ export class EnforcedSession implements Backend, Workload, EventListener {
   readonly context: SessionContext
   readonly who: AuditSession
   readonly topologyHidden: boolean
+  readonly oneHost: boolean
   readonly poolOwner: string
   readonly transactions: Transactions
   readonly dispatch: Dispatch
@@ -80,6 +82,7 @@ export class EnforcedSession implements Backend, Workload, EventListener {
     this.context = options.context
     this.who = options.who
     this.topologyHidden = options.topologyHidden
+    this.oneHost = options.oneHost
     this.transactions = transactions
     this.poolOwner = shared.share === 'identity' ? identity.key : ''
     this.#ways = ways

@@ -210,8 +210,8 @@ export class Sidecar {
       if (!this.#node.hello.ready) return refusing(nodeAway)(client, startup, ready, failed)
       if (transactions.blocked) return refusing(unrecorded)(client, startup, ready, failed)
       const name = randomBytes(8).toString('hex')
-      const { version, driverName: driver } = startup
-      const session = this.openSession({ client, name, version, keyspace: '', driver, gateway: undefined })
+      const { version, driverName: driver, oneHost } = startup
+      const session = this.openSession({ client, name, version, keyspace: '', driver, gateway: undefined, oneHost })
       settle(
         { onFault: () => client.close('a fault of our own') },
         'a session that opens',

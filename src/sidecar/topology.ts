@@ -19,6 +19,17 @@ export function namesTopology(facts: StatementFacts): boolean {
   )
 }
 
+/** Whether a statement reads what other hosts there are. `facts` must be resolved. */
+export function readsPeers({ accesses }: StatementFacts): boolean {
+  return accesses.some(
+    ({ permission, resource }) =>
+      (permission === 'SELECT' || permission === 'SCAN') &&
+      resource.kind === 'table' &&
+      resource.keyspace === 'system' &&
+      (resource.table === 'peers' || resource.table === 'peers_v2'),
+  )
+}
+
 /** Whether a statement reads these tables and nothing else, so that a gateway may say what the answer is. `facts` must be resolved. */
 export function asksOnlyTopology({ verb, accesses, children }: StatementFacts): boolean {
   return (

@@ -27,6 +27,7 @@ export interface ClientOptions {
   readonly compression?: 'lz4'
   /** DRIVER_NAME of STARTUP. */
   readonly driverName?: string
+  readonly oneHost?: boolean
 }
 
 export class RawClient {
@@ -99,10 +100,11 @@ export class RawClient {
   }
 
   async startup(stream = 0): Promise<Buffer> {
-    const { compression, driverName } = this.#options
+    const { compression, driverName, oneHost } = this.#options
     const options = new Map([['CQL_VERSION', '3.0.0']])
     if (compression !== undefined) options.set('COMPRESSION', compression)
     if (driverName !== undefined) options.set('DRIVER_NAME', driverName)
+    if (oneHost === true) options.set('RINGFENCE_ONE_HOST', 'true')
     return this.ask(startupEnvelope(this.version, stream, options))
   }
 

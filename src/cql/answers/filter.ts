@@ -17,6 +17,16 @@ export type Keep = (read: (index: number) => string | null, columns: readonly Co
 const rowsAStep = 4
 const bytesAStep = 128 * 1024
 
+/** The same answer with no row. @throws RingfenceError PROTOCOL where it is malformed */
+export function withoutRows(envelope: Envelope, version: ProtocolVersion): Buffer {
+  const { bytes, start } = envelope
+  const { rowCountAt, rowsAt } = readRowsLayout(envelope, version)
+  const whole = Buffer.from(bytes.subarray(start, rowsAt))
+  whole.writeInt32BE(0, rowCountAt - start)
+  writeLength(whole)
+  return whole
+}
+
 /**
  * The same answer without the rows that `keep` refuses; bytes behind the last row are dropped. In steps; the envelope
  * stays as it is meanwhile.

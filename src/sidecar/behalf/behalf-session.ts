@@ -47,6 +47,7 @@ export class BehalfSession implements Session {
   readonly client: Workload['client']
   readonly version: Workload['version']
   readonly topologyHidden: boolean
+  readonly oneHost: boolean
   readonly poolOwner: string
   readonly transactions: Workload['transactions']
   readonly dispatch: Workload['dispatch']
@@ -64,12 +65,13 @@ export class BehalfSession implements Session {
 
   constructor(workload: Workload, ways: Ways, state: IdentityState, behalf: Behalf) {
     const { identity, transaction, tokenHash, source, name, keys } = behalf
-    const { shared, client, version, topologyHidden, poolOwner, transactions, dispatch, waiting } = workload
+    const { shared, client, version, topologyHidden, oneHost, poolOwner, transactions, dispatch, waiting } = workload
     this.#workload = workload
     this.shared = shared
     this.client = client
     this.version = version
     this.topologyHidden = topologyHidden
+    this.oneHost = oneHost
     this.poolOwner = poolOwner
     this.transactions = transactions
     this.dispatch = dispatch

@@ -38,6 +38,8 @@ export interface Session extends EventSession, EventListener, Ending, FaultOwner
   readonly context: SessionContext
   /** The client came by a gateway, which shows it a topology of its own. */
   readonly topologyHidden: boolean
+  /** The client came to this sidecar itself, and reaches no other host. */
+  readonly oneHost: boolean
   /** Empty where connections to the node are shared. */
   readonly poolOwner: string
   readonly dispatch: Dispatch

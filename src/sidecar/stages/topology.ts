@@ -1,17 +1,22 @@
-/** A client behind NGINX sees only the virtual topology of its gateway, and no address of a node. */
+/**
+ * A client behind NGINX sees only the virtual topology of its gateway, and no address of a node. One that reaches this sidecar only, and said so, is
+ * told of no other host.
+ */
 import { RingfenceError } from '../../base/errors.ts'
 import { Opcode } from '../../cql/protocol.ts'
 import { answerHere } from '../ending.ts'
 import { givenAnswer } from '../given.ts'
 import type { Request } from '../request.ts'
-import { asksOnlyTopology, rewritesAddresses, rewritingRefusal, topologyRefusal } from '../topology.ts'
+import { asksOnlyTopology, readsPeers, rewritesAddresses, rewritingRefusal, topologyRefusal } from '../topology.ts'
 import { passageOf } from './passage.ts'
 import { unprepared } from './recall.ts'
 import { type Session, Step } from './stage.ts'
 
 export function hideTopology(request: Request, session: Session): Step {
   const { permit, judged, opcode, given } = request
-  if (!session.topologyHidden || permit === undefined || judged === undefined) return Step.NEXT
+  if (permit === undefined || judged === undefined) return Step.NEXT
+  if (session.oneHost && readsPeers(judged.facts)) request.permit = permit.hidingRows()
+  if (!session.topologyHidden) return Step.NEXT
   if (given !== undefined || opcode === Opcode.BATCH) return Step.NEXT
   if (judged.namesTopology) {
     if (opcode !== Opcode.EXECUTE) throw topologyRefusal()
