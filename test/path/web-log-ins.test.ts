@@ -90,6 +90,10 @@ after(() => {
 })
 beforeEach(async () => {
   door?.stop()
+  door = await startedDoor()
+})
+
+async function startedDoor(): Promise<HttpDoor> {
   const providers = new ProvidersInForce()
   providers.setDocuments(
     loadProviders(`apiVersion: ringfence.dev/v1alpha1
@@ -100,7 +104,7 @@ spec: { type: oidc, issuer: "${issuer}", allowPrivate: true, audiences: [web], a
   )
   providers.setKeySets([{ provider: 'corp', issuer, keys: [key.jwk], fetchedAtMs: nowMs }])
   const logIn = { issuer, clientId: 'web', clientSecretFile: join(folder, 'secret'), token: 'id' as const }
-  door = new HttpDoor({
+  const started = new HttpDoor({
     revocations: Revocations.none,
     config: {
       address: '127.0.0.1',
@@ -116,8 +120,9 @@ spec: { type: oidc, issuer: "${issuer}", allowPrivate: true, audiences: [web], a
     log: createLogger('door', { write: (line) => logged.push(line) }),
     nowMs: () => nowMs,
   })
-  await door.start()
-})
+  await started.start()
+  return started
+}
 
 interface Answered {
   readonly status: number
@@ -359,6 +364,33 @@ suite('a log-in over HTTP leads nowhere', () => {
     assert.equal((await ask('/authenticate', undefined, ['Cookie', session], 'GET', 'api')).status, 401)
     // A log-in cookie is no session, and a session no log-in.
     assert.equal((await ask('/authenticate', undefined, ['Cookie', begun.cookie])).status, 401)
+  })
+
+  it('by what another gateway began, or the same one before it was started anew: one logs in there again', async () => {
+    const session = await logIn('alice')
+    const begun = await begin()
+    const first = door
+    door = await startedDoor()
+    try {
+      const page = ['Cookie', session, 'Accept', 'text/html']
+      assert.equal((await ask('/authenticate', undefined, page)).status, 401)
+      const { status, headers } = await ask('/.ringfence/log-in', undefined, page)
+      assert.deepEqual([status, String(headers.location).startsWith(issuer)], [302, true])
+      assert.equal((await ask('/.ringfence/log-in', undefined, ['Cookie', session])).status, 401)
+      const ended = await callback(begun, `good-alice-${begun.nonce}`)
+      assert.equal(ended.status, 400)
+      assert.match(ended.text, /was not begun in this browser, or is over/)
+      const again = await logIn('alice')
+      assert.equal((await ask('/authenticate', undefined, ['Cookie', again])).status, 204)
+      // A bearer token is nobody's: each gateway verifies it.
+      assert.equal((await authenticate(idToken('alice'))).status, 204)
+    } finally {
+      door.stop()
+      door = first
+    }
+    // Where it was begun it goes on.
+    assert.equal((await ask('/authenticate', undefined, ['Cookie', session])).status, 204)
+    assert.equal((await callback(begun, `good-alice-${begun.nonce}`)).status, 302)
   })
 
   it('by a cookie that stands twice, a state of another browser, or a nonce of another log-in', async () => {
