@@ -37,6 +37,8 @@ export const limits = {
   presignedBytesMax: 4096,
   /** Pre-signed requests of which a process remembers, for their 15 minutes, who signed them and which address used them first. Where there are more, the role with most forgets its oldest. */
   presignedRememberedMax: 65_536,
+  firstUsesAskedMax: 2,
+  firstUseMsMax: 2_000,
   /** Tokens of which a process remembers for 10 s what a Kubernetes API server said; the least recently used go first. */
   tokenReviewsRememberedMax: 16_384,
   /** Log-ins for which a server outside (AWS STS, a Kubernetes API server) is asked at one time, for each of them; others wait. Half of them are of one address. */

@@ -9,6 +9,8 @@ import { join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { Replays } from '../identity/aws/replays.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { Revocations } from '../identity/revoked/revocations.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
@@ -149,8 +151,10 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     closers.push(() => keySets.stop())
     const providers = followedProviders((kind) => publisher.value(kind), new Outside(options.outside ?? callsOutside()))
     const logInRefusals = new LogInRefusals(log, () => clock.now())
+    const presignedUses = new Replays(limits.presignedRememberedMax)
     const exchange = new TokenExchange({
       enrolment,
+      presignedUses,
       store,
       refusals: logInRefusals,
       trust: () => ({ trustDomain, bundlePem: ca.bundlePem, providers: providers.current, revocations }),
@@ -181,6 +185,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       txnBudgets: new CallerBudgets(clock),
       providers,
       revocations: book,
+      presignedUses,
       publisher,
       store,
       clock,

@@ -55,6 +55,11 @@ const expected: Record<string, Expectation> = {
     refused: { workload: 403, sidecar: 403 },
   },
   'POST /v1/authorities': { may: members },
+  // Whom it lets: presigned-uses.test.ts.
+  'POST /v1/presigned-uses': {
+    may: ['sidecar'],
+    body: () => ({ principal: 'p', key: 'k'.repeat(43), address: '192.0.2.1', endMs: Date.now() + 60_000 }),
+  },
   'POST /v1/report': { may: ['sidecar'], body: () => report },
   'GET /v1/watch': { may: ['sidecar'] },
   'POST /v1/tokens': { may: administrators, body: () => ({ spiffeId: 'spiffe://demo.local/svc/a', role: 'workload' }) },

@@ -7,6 +7,7 @@ import { limits } from '../base/limits.ts'
 import { authoritiesPath, wireAuthorities } from '../mesh/authorities.ts'
 import { enrolRequest, issuedCertificate, renewRequest } from '../mesh/enrolment.ts'
 import { exchangeAnswer, exchangePath, exchangeRequest } from '../mesh/exchange.ts'
+import { presignedUse, presignedUseAnswer, presignedUsesPath } from '../mesh/presigned-uses.ts'
 import { reportBytesMax } from '../mesh/proxy-report.ts'
 import { reportAnswer } from '../mesh/report.ts'
 import { madeTxnToken, txnOrder, txnTokensPath } from '../mesh/transaction-tokens.ts'
@@ -16,6 +17,7 @@ import * as authorities from './services/authorities.ts'
 import * as certificates from './services/certificates.ts'
 import type { ControlParts } from './services/parts.ts'
 import * as policy from './services/policy.ts'
+import { firstUse } from './services/presigned-uses.ts'
 import * as proxies from './services/proxies.ts'
 import * as revocations from './services/revocations.ts'
 import * as transactions from './services/transaction-tokens.ts'
@@ -71,6 +73,14 @@ export function controlRoutes(parts: ControlParts): Route[] {
       output: madeTxnToken,
       bodyBytesMax: transactions.txnOrderBytesMax,
       service: (caller, order) => transactions.makeToken(parts, caller, order),
+    }),
+    route({
+      method: 'POST',
+      path: presignedUsesPath,
+      who: proxy,
+      input: presignedUse,
+      output: presignedUseAnswer,
+      service: (caller, use) => firstUse(parts, caller, use),
     }),
     route({
       method: 'POST',

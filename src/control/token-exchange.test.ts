@@ -7,7 +7,9 @@ import { describe, it } from 'node:test'
 import { pino } from 'pino'
 import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
+import { stsHosts } from '../identity/aws/hosts.ts'
 import { passwordOf, serverId, urlWith } from '../identity/aws/presigned.fixture.ts'
+import { readPresigned } from '../identity/aws/presigned.ts'
 import { callerAnswer } from '../identity/aws/sts.fixture.ts'
 import { readLeaf } from '../identity/certificate.ts'
 import { verifyChain } from '../identity/chain.ts'
@@ -22,6 +24,7 @@ import type { VerifiedIdentity } from '../identity/verified.ts'
 import { parseJson } from '../mesh/answer.ts'
 import { credentialsOf, makeKey } from '../mesh/credentials.ts'
 import { certificateType, exchangeAnswer, exchangeGrant, typeOfToken } from '../mesh/exchange.ts'
+import { presignedUseAnswer, presignedUsesPath } from '../mesh/presigned-uses.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
 import { loadProviders } from '../policy/providers.ts'
 import { MemoryStore } from './memory-store.fixture.ts'
@@ -542,6 +545,29 @@ describe('a token for a certificate is refused', () => {
       // A token is no one-time password: an agent reads the same file again.
       const same = token('person')
       for (let i = 0; i < 3; i++) assert.equal((await exchange(mesh, same)).status, 200)
+    }))
+
+  it('where a pre-signed request was used for a log-in by another address, and where it was not', () =>
+    withExchange(async (mesh) => {
+      const id = 'spiffe://demo.local/ringfence/sidecar/n1'
+      const agent = await mesh.agent('n1', await mesh.token(id, 'sidecar'))
+      const [stolen, own, later] = [presigned(), presigned(), presigned()]
+      const used = async (password: string, address: string): Promise<boolean> => {
+        const check = { serverId, hosts: stsHosts('aws'), nowMs: Date.now(), leewayMs: 0 }
+        const { key: of, endMs } = readPresigned(password, check)
+        const principal = 'arn:aws:iam::123456789012:role/etl'
+        const asked = { principal, key: of, address, endMs }
+        return (await agent.ask(presignedUsesPath, asked, presignedUseAnswer)).isFirst
+      }
+      assert.equal(await used(stolen, '192.0.2.9'), true)
+      assert.equal(await used(own, '127.0.0.1'), true)
+      const [refused, got] = [await exchange(mesh, stolen), await exchange(mesh, own)]
+      assert.deepEqual([refused.status, refused.body.error], [400, 'invalid_request'])
+      assert.match(String(refused.body.error_description), /used before; make a new one/)
+      assert.equal(got.status, 200)
+      // What was exchanged is a log-in from that address still, and from no other.
+      assert.equal((await exchange(mesh, later)).status, 200)
+      assert.deepEqual([await used(later, '192.0.2.9'), await used(later, '127.0.0.1')], [false, true])
     }))
 
   it('where it was exchanged before the control plane was started again, and another is good', () =>

@@ -9,6 +9,7 @@
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import type { PresignedUse, Replays } from '../identity/aws/replays.ts'
 import { evidenceOfPassword, proofs } from '../identity/proofs/index.ts'
 import type { Trust } from '../identity/proofs/proof.ts'
 import { LogInRefused, type RefusalCause } from '../identity/refusal.ts'
@@ -33,6 +34,8 @@ import type { Store } from './store.ts'
 export interface TokenExchangeOptions {
   readonly enrolment: Enrolment
   readonly store: Store
+  /** Who used them first, in the whole mesh. */
+  readonly presignedUses: Replays
   /** As it stands now. */
   readonly trust: () => Trust
   /** A token may have named a key that is not known. */
@@ -68,7 +71,7 @@ export class TokenExchange {
         gateway: undefined,
         named: undefined,
         address,
-        spend: (principal, key, endMs) => this.#spend(principal, key, endMs),
+        spend: (principal, key, endMs) => this.#spend({ principal, key, address, endMs }),
         from: addressBlock(address),
       })
       const lifeMs = lifeOf(identity, trust)
@@ -82,13 +85,19 @@ export class TokenExchange {
     }
   }
 
-  /** What an address may use again elsewhere is exchanged once, also by a control plane that was started again. */
-  #spend(owner: string, key: string, endMs: number): boolean {
+  /**
+   * What an address may use again elsewhere is exchanged once, also by a control plane that was started again. What another address logged in
+   * with is not.
+   */
+  #spend(use: PresignedUse): boolean {
+    const { presignedUses, store, clock } = this.#options
+    const { principal: owner, key, endMs } = use
+    if (!presignedUses.use(use, clock.now())) return false
     const bounds = {
       entriesMax: limits.exchangedRememberedMax,
       entriesPerOwnerMax: limits.exchangedRememberedPerIdentityMax,
     }
-    const outcome = this.#options.store.spendOnce({ key, owner, endMs }, bounds, this.#options.clock.now())
+    const outcome = store.spendOnce({ key, owner, endMs }, bounds, clock.now())
     if (outcome === 'full')
       throw new RingfenceError('OVERLOADED', 'too many pre-signed requests were exchanged in the last 15 minutes')
     return outcome === 'noted'

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { startAgent } from '../agent/agent.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { firstUseBy } from '../mesh/presigned-uses.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger } from '../telemetry/log.ts'
@@ -33,7 +34,9 @@ export async function runSidecar(options: RunOptions): Promise<void> {
     log,
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
   })
-  const sidecar = new Sidecar({ config, feed, log, auditDirectory: resolve(options.stateDir, config.audit.directory) })
+  const auditDirectory = resolve(options.stateDir, config.audit.directory)
+  const firstUse = firstUseBy((path, body, schema) => feed.ask(path, body, schema), log)
+  const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse })
   await sidecar.start()
   collectStartGarbage()
   await new Promise<void>((done) => {

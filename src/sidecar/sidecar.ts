@@ -20,6 +20,7 @@ import { BytesBudget } from '../base/bytes-budget.ts'
 import { systemClock } from '../base/clock.ts'
 import { containOwnFault, settle } from '../base/contained.ts'
 import { limits } from '../base/limits.ts'
+import type { AskFirstUse } from '../identity/aws/sts.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { type Trust, trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
@@ -76,6 +77,8 @@ const auditFileBytesMax = 256 * 1024 * 1024
 export interface SidecarOptions {
   /** How AWS STS and a Kubernetes API server are asked; those outside unless said otherwise. */
   readonly outside?: OutsideCalls | undefined
+  /** How the mesh is asked who used a pre-signed request first; nobody is asked where it is not given. */
+  readonly firstUse?: AskFirstUse | undefined
   readonly config: SidecarConfig
   readonly feed: Feed
   readonly log: Logger
@@ -128,7 +131,8 @@ export class Sidecar {
   constructor(options: SidecarOptions) {
     const { config, feed, log } = options
     this.#options = options
-    this.#providers = new ProvidersInForce(new Outside(options.outside ?? callsOutside(options.config.kubernetes)))
+    const { outside = callsOutside(config.kubernetes), firstUse } = options
+    this.#providers = new ProvidersInForce(new Outside({ ...outside, firstUse }))
     this.#txnTokens = new TxnTokens(() => trustDomainOf(feed.credentials.current.spiffeId))
     this.#revoked = new RevocationsFeed(
       (kind) => feed.value(kind),

@@ -13,6 +13,7 @@ import { authResponseEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { type AwsKey, FakeSts } from '../../src/identity/aws/fake-sts.fixture.ts'
 import { presignedPrefix } from '../../src/identity/aws/presigned.ts'
+import { type PresignedUse, Replays } from '../../src/identity/aws/replays.ts'
 import { makeKey, part, signed, signedBySecret, type TestKey } from '../../src/identity/jwt/tokens.fixture.ts'
 import type { OutsideCalls } from '../../src/identity/outside/outside.ts'
 import { listenerModes } from '../../src/identity/proofs/index.ts'
@@ -555,6 +556,56 @@ for (const door of ['at a sidecar', 'through a gateway']) {
     })
   })
 }
+
+suite('in a mesh of two sidecars', () => {
+  it('a pre-signed request is for the address that used it first, at whichever of them, by whichever door', async () => {
+    const seen = new Replays(100)
+    let isAway = false
+    const firstUse = async (use: PresignedUse): Promise<boolean> => {
+      if (isAway) throw new Error('the control plane is away')
+      return seen.use(use, Date.now())
+    }
+    const { world: outsideWorld } = servers[0]!.sts
+    const made = async (name: string) => {
+      const outside = callsOutside({}, outsideWorld)
+      const authentication = [...listenerModes.either!]
+      const running = await world.sidecar({ name, policy: policyText, authentication, more: { outside, firstUse } })
+      const door = await world.gateway([running], { name: `gateway-${name}`, authentication, outside })
+      door.feed.apply(policyText)
+      for (const feed of [running.feed, door.feed]) feed.value(pushedKinds.keySets).set(keySets())
+      return { running, door }
+    }
+    const [one, other] = [await made('first'), await made('second')]
+    const [owner, thief] = ['127.0.80.1', '127.0.80.2']
+    const tried = async (port: number, address: string, password: string): Promise<string> => {
+      const client = await asked(port, address)
+      const answer = await told(client, password)
+      client.close()
+      return answer
+    }
+    const used = /^0x0100 the pre-signed request was used from another address/
+    // What a sidecar refuses, a gateway tells as a session that cannot be opened.
+    const usedBehind = /^0x1001 the pre-signed request of .* was used from another address/
+    for (const [name, ofOwner, ofThief, words] of [
+      ['at sidecars', one.running.port, other.running.port, used],
+      ['through gateways', one.door.port, other.door.port, usedBehind],
+      ['at a sidecar, then through a gateway', other.running.port, one.door.port, usedBehind],
+      ['through a gateway, then at a sidecar', other.door.port, one.running.port, used],
+    ] as const) {
+      const password = await freshPresigned()
+      assert.equal(await tried(ofOwner, owner, password), 'in', name)
+      assert.match(await tried(ofThief, thief, password), words, name)
+      // At a sidecar a thief who was refused has taken nothing from the owner.
+      if (words === used) assert.equal(await tried(ofThief, owner, password), 'in', name)
+    }
+    // Each sidecar counts for itself while nobody can be asked, and log-ins go on.
+    isAway = true
+    const password = await freshPresigned()
+    assert.equal(await tried(one.running.port, owner, password), 'in')
+    assert.match(await tried(one.running.port, thief, password), used)
+    assert.equal(await tried(other.running.port, thief, password), 'in')
+  })
+})
 
 suite('a Pod that is deleted', () => {
   it('logs in no more, ten seconds after it was reviewed last', { timeout: 60_000 }, async () => {

@@ -133,7 +133,7 @@ export class World {
       budget?: BytesBudget
       nowMs?: () => number
       gracefulDisconnect?: boolean
-      more?: Pick<SidecarOptions, 'consumers' | 'barrier' | 'stages' | 'outside'>
+      more?: Pick<SidecarOptions, 'consumers' | 'barrier' | 'stages' | 'outside' | 'firstUse'>
     } = {},
   ): Promise<RunningSidecar> {
     const { name = 'node1', share = 'mesh', connections = 2 } = options

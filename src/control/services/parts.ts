@@ -1,5 +1,6 @@
 /** What the services are made of. None of them knows how it was called, nor what the store is. */
 import type { Clock } from '../../base/clock.ts'
+import type { Replays } from '../../identity/aws/replays.ts'
 import type { ProvidersInForce } from '../../identity/providers/in-force.ts'
 import type { LogInRefusals } from '../../session/refusals.ts'
 import type { Logger } from '../../telemetry/log.ts'
@@ -30,6 +31,8 @@ export interface ControlParts {
   /** By whose tokens the control plane knows people. */
   readonly providers: ProvidersInForce
   readonly revocations: RevocationBook
+  /** In the whole mesh, in memory. */
+  readonly presignedUses: Replays
   readonly publisher: Publisher
   readonly store: Store
   readonly clock: Clock

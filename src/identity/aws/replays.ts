@@ -4,6 +4,16 @@
  */
 import { OwnedEntries } from '../../base/owned-entries.ts'
 
+export interface PresignedUse {
+  /** ARN of who signed it, as AWS STS says. */
+  readonly principal: string
+  /** `Presigned.key`. */
+  readonly key: string
+  /** Of who shows it. */
+  readonly address: string
+  readonly endMs: number
+}
+
 export class Replays {
   /** By principal: whoever fills it forgets its own. */
   readonly #used: OwnedEntries<{ readonly address: string; readonly endMs: number }>
@@ -17,10 +27,15 @@ export class Replays {
   }
 
   /** True where `address` may use it: the first, or the same again. */
-  use(principal: string, key: string, address: string, endMs: number, nowMs: number): boolean {
+  use({ principal, key, address, endMs }: PresignedUse, nowMs: number): boolean {
     const first = this.#used.get(principal, key, nowMs)
     if (first !== undefined) return first.address === address
     this.#used.set(principal, key, { address, endMs }, nowMs)
     return true
+  }
+
+  /** Nobody used it here. */
+  forget({ principal, key }: PresignedUse): void {
+    this.#used.delete(principal, key)
   }
 }

@@ -5,7 +5,7 @@ import { whyLater as why } from '../refusal.fixture.ts'
 import { callerOf } from './caller-identity.ts'
 import { passwordOf, serverId, signedMs, urlWith } from './presigned.fixture.ts'
 import type { StsRequest } from './presigned.ts'
-import { Replays } from './replays.ts'
+import { type PresignedUse, Replays } from './replays.ts'
 import { answerOf, callerAnswer, errorAnswer } from './sts.fixture.ts'
 import { type StsCheck, StsLogIns, type StsProvider } from './sts.ts'
 
@@ -26,10 +26,14 @@ function sts(answer: OutsideAnswer | (() => Promise<OutsideAnswer>) = callerAnsw
   asked: StsRequest[]
 } {
   const asked: StsRequest[] = []
-  const logIns = new StsLogIns(async (request) => {
-    asked.push(request)
-    return typeof answer === 'function' ? await answer() : answer
-  }, 100)
+  const logIns = new StsLogIns(
+    async (request) => {
+      asked.push(request)
+      return typeof answer === 'function' ? await answer() : answer
+    },
+    undefined,
+    { entriesMax: 100 },
+  )
   return { logIns, asked }
 }
 
@@ -177,24 +181,89 @@ describe('a log-in by a pre-signed request', () => {
   })
 })
 
+const use = (principal: string, key: string, address: string, endMs: number): PresignedUse => ({
+  principal,
+  key,
+  address,
+  endMs,
+})
+
+describe('in the whole mesh', () => {
+  /** Processes that ask one control plane, which may be away or late. */
+  function mesh() {
+    const seen = new Replays(100)
+    const state = { asked: 0, is: 'there' as 'there' | 'away' | 'late' }
+    const process = (): StsLogIns => {
+      const ask = async (used: PresignedUse): Promise<boolean> => {
+        state.asked++
+        if (state.is === 'away') throw new Error('away')
+        if (state.is === 'late') await new Promise(() => {})
+        return seen.use(used, signedMs)
+      }
+      return new StsLogIns(async () => callerAnswer(), ask, { entriesMax: 100, firstUseMsMax: 50 })
+    }
+    return { state, one: process(), other: process(), third: process() }
+  }
+  const owner = usual
+  const thief = { ...usual, address: '192.0.2.2' }
+  const by = (logIns: StsLogIns, check: StsCheck) => why(() => logIns.verify(password, provider, check))
+
+  it('a request is for the address that used it first, whichever process that was', async () => {
+    const { one, other, third } = mesh()
+    assert.equal(await by(one, owner), 'accepted')
+    assert.equal(await by(other, thief), 'replayed')
+    // The thief took nothing from its owner there.
+    assert.equal(await by(other, owner), 'accepted')
+    assert.equal(await by(other, thief), 'replayed')
+    const atOnce = await Promise.all([by(third, thief), by(third, owner)])
+    assert.equal(atOnce[0], 'replayed')
+    assert.equal(await by(third, owner), 'accepted')
+  })
+
+  it('it is asked once for a pool of connections of a process', async () => {
+    const { state, one } = mesh()
+    await Promise.all(Array.from({ length: 50 }, () => one.verify(password, provider, owner)))
+    await one.verify(password, provider, owner)
+    assert.equal(state.asked, 1)
+  })
+
+  for (const is of ['away', 'late'] as const) {
+    it(`each process counts for itself while the control plane is ${is}, and asks again when it is there`, async () => {
+      const { state, one, other } = mesh()
+      state.is = is
+      assert.equal(await by(one, owner), 'accepted')
+      assert.equal(await by(one, thief), 'replayed')
+      assert.equal(await by(other, thief), 'accepted')
+      if (is === 'late') return
+      state.is = 'there'
+      assert.equal(await by(one, owner), 'accepted')
+      assert.equal(await by(other, thief), 'replayed')
+      assert.equal(await by(other, owner), 'accepted')
+      // What was settled needs nobody.
+      state.is = 'away'
+      assert.equal(await by(one, owner), 'accepted')
+    })
+  }
+})
+
 describe('what is remembered of who used a request', () => {
   it('is bounded, and who fills it forgets its own', () => {
     const replays = new Replays(10)
-    assert.equal(replays.use('alice', 'a', '192.0.2.1', 100, 0), true)
-    for (let i = 0; i < 1000; i++) assert.equal(replays.use('mallory', `m${i}`, '192.0.2.9', 100, 0), true)
+    assert.equal(replays.use(use('alice', 'a', '192.0.2.1', 100), 0), true)
+    for (let i = 0; i < 1000; i++) assert.equal(replays.use(use('mallory', `m${i}`, '192.0.2.9', 100), 0), true)
     assert.equal(replays.size, 10)
-    assert.equal(replays.use('alice', 'a', '192.0.2.9', 100, 0), false)
-    assert.equal(replays.use('mallory', 'm999', '192.0.2.1', 100, 0), false)
+    assert.equal(replays.use(use('alice', 'a', '192.0.2.9', 100), 0), false)
+    assert.equal(replays.use(use('mallory', 'm999', '192.0.2.1', 100), 0), false)
   })
 
   it('ends with the request', () => {
     const replays = new Replays(10)
-    for (let i = 0; i < 10; i++) replays.use(`p${i}`, 'a', '192.0.2.1', 100, 0)
-    assert.equal(replays.use('p0', 'a', '192.0.2.2', 200, 100), true)
+    for (let i = 0; i < 10; i++) replays.use(use(`p${i}`, 'a', '192.0.2.1', 100), 0)
+    assert.equal(replays.use(use('p0', 'a', '192.0.2.2', 200), 100), true)
     assert.equal(replays.size, 10)
-    assert.equal(replays.use('new', 'a', '192.0.2.2', 200, 100), true)
+    assert.equal(replays.use(use('new', 'a', '192.0.2.2', 200), 100), true)
     assert.equal(replays.size, 2)
-    for (let i = 0; i < 100; i++) replays.use(`q${i}`, 'a', '192.0.2.1', 200, 100)
+    for (let i = 0; i < 100; i++) replays.use(use(`q${i}`, 'a', '192.0.2.1', 200), 100)
     assert.equal(replays.size, 10)
   })
 })

@@ -1,7 +1,12 @@
 /**
  * Log-ins by a pre-signed GetCallerIdentity. What STS said of a request is remembered for as long as the request lives, so that a pool of
  * connections asks once. Each gateway and sidecar asks for itself.
+ *
+ *   request ─▶ STS: who signed it ─▶ used here by another address? ─▶ used in the mesh by another address? ─▶ in
+ *
+ * Rule: the mesh says no, and never yes: where it cannot be asked, what this process saw counts alone.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import { limits } from '../../base/limits.ts'
 import type { OutsideAnswer } from '../outside/answer.ts'
@@ -12,7 +17,7 @@ import { type AwsPartition, type AwsPrincipal, awsSubject } from './arn.ts'
 import { callerOf } from './caller-identity.ts'
 import { stsHosts } from './hosts.ts'
 import { readPresigned, type StsRequest } from './presigned.ts'
-import { Replays } from './replays.ts'
+import { type PresignedUse, Replays } from './replays.ts'
 
 export interface StsProvider {
   /** What `x-ringfence-server` must be, so that a request that was signed for another mesh is none of ours. */
@@ -31,6 +36,15 @@ type SendToSts = (request: StsRequest, allowPrivate: boolean) => Promise<Outside
 /** Where what is shown counts once: notes that it was used, and says false where it was before. @throws RingfenceError OVERLOADED */
 export type Spend = (principal: string, key: string, endMs: number) => boolean
 
+/** Whether the address is the first in the whole mesh that uses a request, or the same again. It ends by itself, or fails. */
+export type AskFirstUse = (use: PresignedUse) => Promise<boolean>
+
+export interface StsBounds {
+  readonly entriesMax: number
+  /** So long does a log-in wait for what the mesh says. */
+  readonly firstUseMsMax: number
+}
+
 export interface StsCheck {
   readonly nowMs: number
   readonly trustDomain: string
@@ -42,6 +56,9 @@ export interface StsCheck {
   readonly from?: string | undefined
 }
 
+/** It was used in the mesh by another address. */
+const anothers = new Error('used by another')
+
 export interface StsProved {
   readonly subject: SpiffeId
   readonly principal: AwsPrincipal
@@ -52,12 +69,25 @@ export class StsLogIns {
   readonly #send: SendToSts
   readonly #asking: Asking<AwsPrincipal>
   readonly #replays: Replays
+  readonly #askFirstUse: AskFirstUse | undefined
+  readonly #firstUses: Asking<'first'>
+  readonly #firstUseMsMax: number
 
-  /** @param send one HTTPS request to that host, bounded in time, no redirect followed */
-  constructor(send: SendToSts, entriesMax: number = limits.presignedRememberedMax) {
+  /**
+   * @param send one HTTPS request to that host, bounded in time, no redirect followed
+   * @param askFirstUse undefined where nobody is asked
+   */
+  constructor(send: SendToSts, askFirstUse?: AskFirstUse, bounds: Partial<StsBounds> = {}) {
+    const { entriesMax = limits.presignedRememberedMax, firstUseMsMax = limits.firstUseMsMax } = bounds
     this.#send = send
     this.#asking = new Asking<AwsPrincipal>('AWS STS', entriesMax)
     this.#replays = new Replays(entriesMax)
+    this.#askFirstUse = askFirstUse
+    this.#firstUses = new Asking<'first'>('the control plane', entriesMax, {
+      askedMax: limits.firstUsesAskedMax,
+      waitingMax: limits.outsideWaitingMax,
+    })
+    this.#firstUseMsMax = firstUseMsMax
   }
 
   /** @throws LogInRefused */
@@ -78,7 +108,7 @@ export class StsLogIns {
     }
     const isFirst =
       spend === undefined
-        ? this.#replays.use(principal.arn, key, address, endMs, nowMs)
+        ? await this.#isFirst({ principal: principal.arn, key, address, endMs }, from, nowMs)
         : spend(principal.arn, key, endMs)
     if (!isFirst) {
       const whence = spend === undefined ? 'from another address before' : 'before'
@@ -87,5 +117,27 @@ export class StsLogIns {
       })
     }
     return { subject: awsSubject(principal, trustDomain), principal, expiresAtMs: endMs }
+  }
+
+  async #isFirst(use: PresignedUse, from: string, nowMs: number): Promise<boolean> {
+    if (!this.#replays.use(use, nowMs)) return false
+    const ask = this.#askFirstUse
+    if (ask === undefined) return true
+    const asking = async (): Promise<'first'> => {
+      if (await ask(use)) return 'first'
+      throw anothers
+    }
+    const { key, address, endMs } = use
+    const said = this.#firstUses.of(`${key} ${address}`, from, nowMs, asking, () => endMs)
+    try {
+      // A question that is late goes on, so that no more of them are asked at once than may be.
+      await Promise.race([said, sleep(this.#firstUseMsMax, undefined, { ref: false })])
+      return true
+    } catch (reason) {
+      if (reason !== anothers) return true
+      // Whose it is may come here, too.
+      this.#replays.forget(use)
+      return false
+    }
   }
 }

@@ -5,7 +5,7 @@
  * followed.
  */
 import type { StsRequest } from '../aws/presigned.ts'
-import { StsLogIns } from '../aws/sts.ts'
+import { type AskFirstUse, StsLogIns } from '../aws/sts.ts'
 import { TokenReviews } from '../kubernetes/token-review.ts'
 import { LogInRefused } from '../refusal.ts'
 import type { OutsideAnswer } from './answer.ts'
@@ -15,6 +15,8 @@ export interface OutsideCalls {
   readonly sts: (request: StsRequest, allowPrivate: boolean) => Promise<OutsideAnswer>
   /** A POST to `/apis/authentication.k8s.io/v1/tokenreviews`; undefined where the process knows no API server. */
   readonly tokenReview: ((body: string) => Promise<OutsideAnswer>) | undefined
+  /** How the mesh is asked, by those who let clients to a node. */
+  readonly firstUse?: AskFirstUse | undefined
 }
 
 export class Outside {
@@ -26,8 +28,8 @@ export class Outside {
   readonly sts: StsLogIns
   readonly tokenReviews: TokenReviews | undefined
 
-  constructor({ sts, tokenReview }: OutsideCalls) {
-    this.sts = new StsLogIns(sts)
+  constructor({ sts, tokenReview, firstUse }: OutsideCalls) {
+    this.sts = new StsLogIns(sts, firstUse)
     this.tokenReviews = tokenReview === undefined ? undefined : new TokenReviews(tokenReview)
   }
 }
