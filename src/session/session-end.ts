@@ -26,11 +26,11 @@ export function leavesAfterMs(lifeMs: number, random = Math.random()): number {
  */
 export function refuseAsGoodAsOver({ expiresAtMs, token }: VerifiedIdentity, nowMs: number): void {
   if (expiresAtMs - nowMs >= limits.sessionMsMin) return
-  const what = token === undefined ? 'certificate' : 'token'
+  const what = token === undefined ? 'the certificate' : 'the token'
   const evidence =
     token === undefined ? {} : { provider: token.provider, issuer: token.issuer, tokenId: token.id, hash: token.hash }
-  throw new LogInRefused('expired', `the ${what} is as good as over`, {
-    words: `the ${what} expires within a second; get a new one`,
+  throw new LogInRefused('expired', `${what} is as good as over`, {
+    words: `${what} expires within a second; get a new one`,
     evidence,
   })
 }
