@@ -45,7 +45,7 @@ describe('what a newcomer may try', () => {
     const words = commands.flatMap(({ command }) => commandsOf(`\`\`\`sh\n${command}\n\`\`\``))
     assert.deepEqual(
       words.map(([verb]) => verb),
-      ['status', 'traffic', 'identity', 'login', 'cqlsh', 'policy'],
+      ['status', 'traffic', 'identity', 'drill', 'login', 'cqlsh', 'policy'],
     )
     const program = await programFor('')
     for (const each of words) assert.equal(commandProblem(program, each), undefined)

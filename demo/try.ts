@@ -47,6 +47,10 @@ export async function suggestions(mesh: Pick<Mesh, 'layout' | 'identity'>, polic
       { what: 'who is talking to Cassandra', command: `${ringfence} traffic ${state}` },
       { what: 'who they are, and what each may', command: `${ringfence} identity list ${state}` },
       {
+        what: 'steal a certificate, revoke it, and see how soon each door is shut',
+        command: `${ringfence} drill breach --as ${spiffeIds.service('orders')} ${state}`,
+      },
+      {
         what: 'the password that Alice has at the company, for the pages and the next line',
         command: `cat ${here(secretFile(layout.dirs.providers, 'alice'))}`,
       },

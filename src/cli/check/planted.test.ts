@@ -23,10 +23,11 @@ import { envelopeHeaderBytes, headerOpcode, Opcode } from '../../cql/protocol.ts
 import { native } from '../../cql/types.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import type { HostPort } from '../options.ts'
+import type { Door } from './doors.ts'
 import type { Finding } from './finding.ts'
 import { unsaid } from './messages.fixture.ts'
 import type { ProbeCertificate } from './probe.ts'
-import { type Door, ofResult, wayThrough } from './way-through.ts'
+import { ofResult, wayThrough } from './way-through.ts'
 import { waysAround } from './ways-around.ts'
 
 const trustDomain = 'demo.local'

@@ -3,20 +3,15 @@
  * leads to a gateway, the gateway to a sidecar, the sidecar to a node that answers.
  */
 import { verifyPeer } from '../../identity/certificate.ts'
-import { formatHostPort, type HostPort } from '../options.ts'
+import { formatHostPort } from '../options.ts'
+import type { Door } from './doors.ts'
 import { type Finding, failure, good, warning } from './finding.ts'
 import { type ProbeCertificate, type ProbeResult, probe } from './probe.ts'
 
 const category = 'way through'
 /** Everybody may ask it (`policy/builtin.ts`), and it is answered only where a node is. */
-const question = "SELECT release_version FROM system.local WHERE key = 'local'"
+export const question = "SELECT release_version FROM system.local WHERE key = 'local'"
 const unauthorized = 0x2100
-
-export interface Door {
-  readonly target: HostPort
-  /** `door`: the operator named it, and it may be any of these. */
-  readonly kind: 'nginx' | 'gateway' | 'sidecar' | 'door'
-}
 
 /** @param client a certificate made for this check; undefined where the control plane could not make one */
 export async function wayThrough(

@@ -30,6 +30,7 @@ import { addAwsToken } from './aws-token.ts'
 import { addCa } from './ca.ts'
 import { addCheck } from './check.ts'
 import { addPersonCommands } from './connect.ts'
+import { addDrill } from './drill.ts'
 import { addIdentity } from './identity.ts'
 import { addNginx } from './nginx.ts'
 import { addPolicy } from './policy.ts'
@@ -42,6 +43,7 @@ export function addAdminCommands(program: Command): void {
   addTraffic(program)
   addCheck(program)
   addIdentity(program)
+  addDrill(program)
   addNginx(program)
   addAwsToken(program)
   addPersonCommands(program)

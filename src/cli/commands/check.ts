@@ -3,13 +3,14 @@ import type { Command } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import type { StatusAnswer } from '../../control/services/proxies.ts'
 import { AdminClient } from '../admin-client.ts'
+import { type Door, doorsOf } from '../check/doors.ts'
 import { type Finding, failure, findingsText } from '../check/finding.ts'
 import { nginxFiles, ofFiles } from '../check/of-files.ts'
 import { ofNginx } from '../check/of-nginx.ts'
 import { ofProviders } from '../check/of-providers.ts'
 import { findingsOf } from '../check/of-status.ts'
 import type { ProbeCertificate } from '../check/probe.ts'
-import { type Door, wayThrough } from '../check/way-through.ts'
+import { wayThrough } from '../check/way-through.ts'
 import { waysAround } from '../check/ways-around.ts'
 import { collect, durationOption, type HostPort, parseHostPort } from '../options.ts'
 import { exitCode, print, printJson } from '../output.ts'
@@ -27,7 +28,6 @@ interface CheckFlags extends AdminFlags {
 
 /** Lives as long as the check takes. */
 const certificateTtlMs = 60_000
-const anyAddress: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
 
 export function addCheck(program: Command): void {
   adminCommand(program, 'check', 'find what is broken or soon will be; ends with 1 where something is')
@@ -92,24 +92,4 @@ async function certificateOf(admin: AdminClient, trustDomain: string): Promise<P
   } catch {
     return undefined
   }
-}
-
-/** Where clients come in: what gateways advertise, and the sidecars' own listeners. */
-function doorsOf({ proxies }: StatusAnswer): Door[] {
-  const doors = new Map<string, Door>()
-  for (const { role, connected, draining, advertise, listeners } of proxies) {
-    if (!connected || draining) continue
-    const own = listeners.filter(({ tls, proxyProtocol, port }) => tls && !proxyProtocol && port > 0)
-    const isOwn = ({ address, port }: HostPort): boolean =>
-      own.some((one) => one.port === port && (one.address === address || anyAddress.has(one.address)))
-    const targets: Door[] =
-      role === 'gateway'
-        ? advertise.map((target) => ({ target, kind: isOwn(target) ? 'gateway' : 'nginx' }))
-        : own.map(({ address, port }) => ({
-            target: { address: anyAddress.has(address) ? '127.0.0.1' : address, port },
-            kind: 'sidecar',
-          }))
-    for (const door of targets) doors.set(`${door.target.address} ${door.target.port}`, door)
-  }
-  return [...doors.values()]
 }

@@ -2,7 +2,6 @@
 import { hash, X509Certificate } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { userInfo } from 'node:os'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import type { RevokedAnswer, RevokeOrder, ShownRevocation } from '../../control/services/revocations.ts'
@@ -11,13 +10,11 @@ import { hashOf, looksLikeToken, readToken, shortText } from '../../identity/jwt
 import { isSecret, secretGiven } from '../../identity/revoked/revocation.ts'
 import { txnTokenType } from '../../identity/txn/token.ts'
 import { AdminClient } from '../admin-client.ts'
+import { inForceAt, type Reached, reachedLines } from '../identity/reached.ts'
 import { countOption, durationOption, readInput } from '../options.ts'
 import { exitCode, formatDuration, print, printable, printJson, table } from '../output.ts'
 import { type AdminFlags, adminCommand } from './admin-command.ts'
 
-/** Proxies are waited for so long, to say how many have it in force. */
-const waitMsMax = 3_000
-const pollMs = 25
 const rowsShown = 50
 
 interface WhoFlags {
@@ -97,27 +94,6 @@ async function revoke(who: string | undefined, flags: RevokeFlags): Promise<void
   else print(revokedLines(answer, reached, dryRun).join('\n'))
 }
 
-interface Reached {
-  readonly have: number
-  readonly connected: number
-  /** Names of those that have not said so. */
-  readonly missing: readonly string[]
-  readonly ms: number
-}
-
-/** Waits until every proxy that is connected says that it has the revocations of now. */
-async function inForceAt(client: AdminClient, beganMs: number): Promise<Reached> {
-  for (;;) {
-    const { proxies } = await client.status()
-    const ms = performance.now() - beganMs
-    const connected = proxies.filter((proxy) => proxy.connected && proxy.revoked === undefined)
-    const missing = connected.filter(({ revocationsInForce }) => revocationsInForce !== true).map(({ name }) => name)
-    if (missing.length === 0 || ms > waitMsMax)
-      return { have: connected.length - missing.length, connected: connected.length, missing, ms: Math.round(ms) }
-    await sleep(pollMs)
-  }
-}
-
 function revokedLines(answer: RevokedAnswer, reached: Reached | undefined, isDry: boolean): string[] {
   const { revocation, meant, nearest, keysRotated } = answer
   const lines = [isDry ? `would revoke ${whatOf(revocation)}` : `revocation ${revocation.id}: ${whatOf(revocation)}`]
@@ -130,11 +106,7 @@ function revokedLines(answer: RevokedAnswer, reached: Reached | undefined, isDry
     }
   }
   if (keysRotated) lines.push('keys that sidecars share are made anew')
-  if (reached !== undefined) {
-    const { have, connected, missing, ms } = reached
-    lines.push(`in force at ${have} of ${connected} proxies after ${(ms / 1000).toFixed(2)} s`)
-    if (missing.length > 0) lines.push(`not yet: ${missing.join(', ')}`)
-  }
+  if (reached !== undefined) lines.push(...reachedLines(reached))
   return lines.map(printable)
 }
 
@@ -250,7 +222,7 @@ function tokenIn(text: string): string {
   }
 }
 
-function byOf({ by }: WhoFlags): string {
+export function byOf({ by }: Pick<WhoFlags, 'by'>): string {
   if (by !== undefined) return by
   const { SUDO_USER: sudo } = process.env
   return sudo ?? userInfo().username
