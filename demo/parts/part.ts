@@ -10,8 +10,8 @@ export interface MeshPart {
   readonly name: string
   readonly running: boolean
   readonly pid: number | undefined
-  /** Resolves when it answers. */
-  start(): Promise<void>
+  /** Resolves when it answers; `env` is added to its environment. */
+  start(env?: Readonly<Record<string, string>>): Promise<void>
   stop(): Promise<void>
   kill(): Promise<void>
 }
@@ -23,7 +23,11 @@ const startTimeoutMs = 90_000
  * @param launch resolves when it answers
  * @param running where it is there already
  */
-export function partOf(name: string, launch: () => Promise<Child>, running?: Child): MeshPart {
+export function partOf(
+  name: string,
+  launch: (env: Readonly<Record<string, string>>) => Promise<Child>,
+  running?: Child,
+): MeshPart {
   let child = running
   return {
     name,
@@ -33,8 +37,8 @@ export function partOf(name: string, launch: () => Promise<Child>, running?: Chi
     get pid() {
       return child?.running === true ? child.pid : undefined
     },
-    start: async () => {
-      if (child?.running !== true) child = await launch()
+    start: async (env = {}) => {
+      if (child?.running !== true) child = await launch(env)
     },
     stop: async () => child?.stop(),
     kill: async () => child?.kill(),

@@ -103,13 +103,14 @@ function proxyPart({ layout, admin, processes }: Making, proxy: Proxy): MeshPart
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   // Drivers that check host names find the address that they connected to.
   const ipAddresses = [dialled.address]
-  return partOf(name, async () => {
+  return partOf(name, async (own) => {
     // An identity that is still good is kept and the token not used; without the control plane only such a one will do.
     const made = await admin.makeToken({ spiffeId, role, ipAddresses }).catch((reason: unknown) => {
       if (reason instanceof RingfenceError && reason.code === 'UNAVAILABLE') return undefined
       throw reason
     })
-    const env = made === undefined ? {} : { [`RINGFENCE_${role.toUpperCase()}_TOKEN`]: made.token }
+    const joining = made === undefined ? {} : { [`RINGFENCE_${role.toUpperCase()}_TOKEN`]: made.token }
+    const env = { ...own, ...joining }
     const child = await spawnRingfence(processes, name, [role, '--config', configFile, '--state-dir', stateDir], env)
     await untilReady(child, () => isOpen(listener.address, listener.port))
     return child

@@ -8,7 +8,7 @@ import { authResponseEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { type ClientOptions, describe, RawClient } from '../path/client.ts'
 import { type MeshFixture, useMesh } from './fixture.ts'
-import { pemsOf } from './people.ts'
+import { atNode, pemsOf } from './people.ts'
 
 type Pems = NonNullable<ClientOptions['credentials']>
 
@@ -46,6 +46,17 @@ function ownPems(stateDir: string): Pems {
 suite('a Cassandra node', () => {
   it('lets its sidecar in, by the sidecar’s certificate', async () => {
     assert.equal(await logInAt(ownPems(mesh.layout.nodes[0]!.sidecarDir), noToken), 'logged in')
+  })
+
+  it('gives its sidecar a role that is no superuser', async () => {
+    const client = await atNode(mesh)
+    const ask = async (text: string): Promise<string> => describe(await client.ask(queryEnvelope(4, 1, text)))
+    // As far as the role goes it may make roles, and none that may do more than itself.
+    assert.match(await ask('CREATE ROLE bypass_superuser WITH SUPERUSER = true'), /^0x2100 Only superusers/)
+    assert.match(await ask('ALTER ROLE cassandra WITH SUPERUSER = true'), /^0x2100 /)
+    assert.equal(await ask('CREATE ROLE IF NOT EXISTS bypass_plain WITH LOGIN = false'), 'result 1')
+    assert.equal(await ask('DROP ROLE IF EXISTS bypass_plain'), 'result 1')
+    client.close()
   })
 
   it('refuses another certificate of the same CA', async () => {

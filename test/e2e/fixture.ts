@@ -8,7 +8,7 @@ import { after } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { IdentityFiles } from '../../demo/parts/certificates.ts'
 import { dataCenter, type Layout, layoutOf, spiffeIds } from '../../demo/parts/layout.ts'
-import { controlOf, describedMesh, e2eNodes, type MeshControl, startE2eMesh } from './held.ts'
+import { controlOf, describedMesh, type Environment, e2eNodes, type MeshControl, startE2eMesh } from './held.ts'
 import { linesWith } from './lines.ts'
 
 /** `nginx`: through NGINX and the gateway. `sidecar`: straight to the first sidecar, over TLS. */
@@ -24,8 +24,8 @@ export interface Door {
 /** A part of the mesh by its name: `control`, `cassandra-N`, `sidecar-N`, `gateway`, `nginx`; and `gateway-2`, which does not run unless a suite starts it. */
 export interface FixturePart {
   pid(): Promise<number | undefined>
-  /** Resolves when it answers; does nothing when it runs. */
-  start(): Promise<void>
+  /** Resolves when it answers; does nothing when it runs. `env` is added to its environment. */
+  start(env?: Environment): Promise<void>
   /** SIGTERM, and the wait for its end. */
   stop(): Promise<void>
   /** SIGKILL, as a crash would be. */
@@ -116,7 +116,7 @@ async function fixtureOf(control: MeshControl, layout: Layout): Promise<MeshFixt
     identity: (spiffeId, ttlMs) => control.identity(spiffeId, ttlMs),
     part: (name) => ({
       pid: () => control.pid(name),
-      start: () => control.act(name, 'start'),
+      start: (env) => control.act(name, 'start', env),
       stop: () => control.act(name, 'stop'),
       kill: () => control.act(name, 'kill'),
     }),

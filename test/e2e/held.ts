@@ -64,16 +64,19 @@ export async function startE2eMesh(): Promise<{ mesh: Mesh; portOffset: number; 
 }
 
 export type PartAction = 'start' | 'stop' | 'kill'
+export type Environment = Readonly<Record<string, string>>
 
 export interface MeshControl {
   pid(part: string): Promise<number | undefined>
-  act(part: string, action: PartAction): Promise<void>
+  /** @param env for `start`: what is added to its environment */
+  act(part: string, action: PartAction, env?: Environment): Promise<void>
   identity(spiffeId: string, ttlMs?: number): Promise<IdentityFiles>
 }
 
 interface Order {
   readonly part?: string
   readonly action?: PartAction
+  readonly env?: Environment
   readonly spiffeId?: string
   readonly ttlMs?: number
 }
@@ -82,7 +85,7 @@ export function controlOf(mesh: Mesh): MeshControl {
   const made = new Map<string, Promise<IdentityFiles>>()
   return {
     pid: async (part) => mesh.part(part).pid,
-    act: (part, action) => mesh.part(part)[action](),
+    act: (name, action, env) => (action === 'start' ? mesh.part(name).start(env) : mesh.part(name)[action]()),
     identity: (spiffeId, ttlMs) => {
       if (ttlMs !== undefined) return mesh.identity(spiffeId, ttlMs)
       // Once for each: making it anew writes the same files, which another suite may be reading.
@@ -100,10 +103,10 @@ async function serveControl(mesh: Mesh, stateDir: string, portOffset: number): P
     try {
       let text = ''
       for await (const chunk of incoming.setEncoding('utf8')) text += chunk
-      const { part, action, spiffeId, ttlMs } = JSON.parse(text) as Order
+      const { part, action, env, spiffeId, ttlMs } = JSON.parse(text) as Order
       let answer: unknown = null
       if (spiffeId !== undefined) answer = await control.identity(spiffeId, ttlMs)
-      else if (part !== undefined && action !== undefined) await control.act(part, action)
+      else if (part !== undefined && action !== undefined) await control.act(part, action, env)
       else if (part !== undefined) answer = (await control.pid(part)) ?? null
       outgoing.end(JSON.stringify(answer))
     } catch (reason) {
@@ -133,8 +136,8 @@ export function describedMesh(stateDir: string): MeshControl & { readonly portOf
   return {
     portOffset,
     pid: async (part) => ((await call({ part })) as number | null) ?? undefined,
-    act: async (part, action) => {
-      await call({ part, action })
+    act: async (part, action, env = {}) => {
+      await call({ part, action, env })
     },
     identity: async (spiffeId, ttlMs) =>
       (await call({ spiffeId, ...(ttlMs === undefined ? {} : { ttlMs }) })) as IdentityFiles,

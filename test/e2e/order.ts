@@ -19,7 +19,7 @@ export const besideEachOther: readonly (readonly string[])[] = [
 ]
 
 /** Later is more disturbing; suites that are not named come before these. */
-const last = ['gateways', 'bypass', 'hostile', 'fault']
+const last = ['log-ins', 'gateways', 'bypass', 'hostile', 'fault']
 
 export interface EndToEndPlan {
   /** Each in its order, one beside the other. */

@@ -3,7 +3,7 @@
  * and of a Kubernetes cluster, AWS STS, and authorities that the mesh does not know.
  */
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -63,6 +63,7 @@ export class Outside {
     this.#closers.push(() => this.provider.stop())
     this.#stsServer = await OutsideServer.start(other, [stsHost], this.sts.answer)
     this.#closers.push(() => this.stsServer.stop())
+    writeFileSync(join(this.#folder, 'sts-ca.pem'), this.#stsServer.caPem)
     const published: Readonly<Record<string, object>> = {
       '/aws': { keys: [aws.jwk] },
       '/kubernetes': { keys: [kubernetes.jwk] },
@@ -84,6 +85,16 @@ export class Outside {
 
   get stsServer(): OutsideServer {
     return this.#stsServer!
+  }
+
+  /** For a process that is to find STS here. */
+  get environment(): Readonly<Record<string, string>> {
+    return {
+      NODE_OPTIONS: `--import=${join(import.meta.dirname, 'outside-hosts.ts')}`,
+      RF_STS_HOST: stsHost,
+      RF_STS_PORT: String(this.stsServer.port),
+      RF_STS_CA: join(this.#folder, 'sts-ca.pem'),
+    }
   }
 
   /** As the control plane fetches them, for a mesh that has none. */

@@ -2,6 +2,7 @@
 import { createHash, randomUUID, X509Certificate } from 'node:crypto'
 import { decodeJwt } from 'jose'
 import { presignedPassword } from '../../../src/cli/aws-token.ts'
+import { knownBy } from '../../../src/identity/aws/presigned.ts'
 import { signed, type TestKey } from '../../../src/identity/jwt/tokens.fixture.ts'
 import { type CertificateShape, type MadeCertificate, makeCertificate } from './certificates.ts'
 import { account, issuers, marker, type Outside, people, serverId, stsRegion } from './outside.ts'
@@ -181,8 +182,8 @@ export class Proofs {
   }
 }
 
-/** `evidence.hash` of the record. */
+/** `evidence.hash` of the record; a pre-signed request is known by its signature. */
 export function evidenceHash({ password, certificate }: Shown): string {
-  const bytes = certificate === undefined ? password : new X509Certificate(certificate.certificatePem).raw
+  const bytes = certificate === undefined ? knownBy(password) : new X509Certificate(certificate.certificatePem).raw
   return createHash('sha256').update(bytes).digest('hex')
 }

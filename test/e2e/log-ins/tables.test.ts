@@ -11,6 +11,7 @@ import { pushedKinds } from '../../../src/mesh/pushed.ts'
 import { partOf, revocationKinds } from '../../../src/mesh/revocations.ts'
 import { World } from '../../path/world.ts'
 import { ownProgram } from '../drivers/own-program.ts'
+import { endToEndPlan } from '../order.ts'
 import { casesOf, drivers } from './cases.ts'
 import { Outside } from './outside.ts'
 import { runCases, sources } from './programs.ts'
@@ -107,6 +108,12 @@ suite('the tables of log-ins', () => {
         assert.deepEqual(new Set(refused.slice(0, 6)), new Set(['OIDC, for another audience', ...expired]))
       }
     }
+  })
+
+  it('are tried by a suite that runs before those that break the mesh', () => {
+    const files = endToEndPlan().alone
+    const at = files.indexOf(join('test', 'e2e', 'log-ins', 'log-ins.e2e.test.ts'))
+    assert.ok(at >= 0 && at < files.findIndex((file) => file.includes('gateways')))
   })
 })
 

@@ -11,7 +11,7 @@ import { queryEnvelope } from '../../../src/cql/encode.ts'
 import type { Revoked } from '../../../src/identity/revoked/revocation.ts'
 import { describe, type RawClient } from '../../path/client.ts'
 import { doorNames } from './cases.ts'
-import { type Proof, type Proofs, proofNames, type Shown } from './proofs.ts'
+import { evidenceHash, type Proof, proofNames, type Shown } from './proofs.ts'
 import { openLogIn, rawLogIn } from './raw-log-in.ts'
 import { addresses, doorWords, type LogInMesh, untilTold } from './refusal-suite.ts'
 import { notAccepted, refusalsOf } from './refusals.ts'
@@ -25,15 +25,13 @@ interface Meant {
   neighbour(): Promise<Shown>
 }
 
-function meantBy(proofs: Proofs, proof: Proof, { password, certificate }: Shown): Meant {
-  if (certificate !== undefined) {
-    const { serialNumber: value } = new X509Certificate(certificate.certificatePem)
+function meantBy(proof: Proof, shown: Shown): Meant {
+  if (shown.certificate !== undefined) {
+    const { serialNumber: value } = new X509Certificate(shown.certificate.certificatePem)
     return { revoked: { kind: 'one-certificate', value }, neighbour: () => proof.make() }
   }
-  // Its parameters can be written in another order, so that its own hash is no sure name of it.
-  if (proof.name === 'pre-signed STS')
-    return { revoked: { kind: 'id', value: proof.workload }, neighbour: () => proofs.kubernetes.make() }
-  return { revoked: { kind: 'one-token', value: decodeJwt(password).jti! }, neighbour: () => proof.make() }
+  const value = proof.name === 'pre-signed STS' ? evidenceHash(shown) : decodeJwt(shown.password).jti!
+  return { revoked: { kind: 'one-token', value }, neighbour: () => proof.make() }
 }
 
 export function thrownOutSuite(mesh: () => LogInMesh): void {
@@ -49,12 +47,10 @@ export function thrownOutSuite(mesh: () => LogInMesh): void {
           const [shown, address] = [await proof.make(), addresses.next()]
           const client = await openLogIn(doors[door], shown, address)
           assert.match(await asked(mesh(), client), /^(?!0x|closed)/)
-          came.push({ at: doors[door], door, shown, address, client, ...meantBy(proofs, proof, shown) })
+          came.push({ at: doors[door], door, shown, address, client, ...meantBy(proof, shown) })
         }
-        // Of both doors, where they are the same.
-        const revoked = [...new Map(came.map((one) => [one.revoked.value, one.revoked])).values()]
         try {
-          for (const one of revoked) await throwOut(one)
+          await Promise.all(came.map(({ revoked }) => throwOut(revoked)))
           for (const { at, door, shown, address, client, neighbour } of came) {
             await t.test(doorWords[door], async () => {
               const last = await untilNot(/^(?!0x|closed)/, () => asked(mesh(), client))
@@ -69,7 +65,7 @@ export function thrownOutSuite(mesh: () => LogInMesh): void {
           }
         } finally {
           for (const { client } of came) client.close()
-          for (const one of revoked) await letIn(one)
+          await Promise.all(came.map(({ revoked }) => letIn(revoked)))
         }
         for (const { at, door, shown, address } of came)
           assert.equal(await untilNot(/^(?!in$)/, () => rawLogIn(at, shown, address)), 'in', doorWords[door])
