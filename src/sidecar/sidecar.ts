@@ -27,7 +27,6 @@ import { ProvidersInForce } from '../identity/providers/in-force.ts'
 import type { Revocation } from '../identity/revoked/revocation.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import { linkProtocols } from '../link/protocol.ts'
-import { addressBlock } from '../mesh/address-block.ts'
 import { callsOutside } from '../mesh/call-out.ts'
 import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
@@ -35,13 +34,12 @@ import { pushedKinds } from '../mesh/pushed.ts'
 import { RevocationsFeed, reportedRevocations } from '../mesh/revocations.ts'
 import { warmUpCedar } from '../policy/cedar/sets.ts'
 import { PolicyEngine } from '../policy/engine.ts'
-import { principalOf } from '../policy/principal.ts'
 import type { Accepted } from '../session/arrivals.ts'
 import type { Client, OpenBackend } from '../session/backend.ts'
 import { ClientConnection } from '../session/connection.ts'
-import { type DoorBounds, Doors, Refusals, refusing } from '../session/doors.ts'
+import { type DoorBounds, Doors, refusing } from '../session/doors.ts'
 import { Listener } from '../session/listener.ts'
-import { type PlaceBounds, Places } from '../session/places.ts'
+import type { PlaceBounds } from '../session/places.ts'
 import { LogInRefusals } from '../session/refusals.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
 import { type Leaving, staying, TaintedAuthorities } from '../session/tainted.ts'
@@ -54,12 +52,11 @@ import { Analyst } from './analyst.ts'
 import { answerStages } from './answer-stages.ts'
 import { TxnTokens } from './behalf/tokens.ts'
 import type { SidecarConfig } from './config.ts'
-import { SessionContext } from './context.ts'
-import { refuseUnrecorded } from './ending.ts'
 import { enforcementOf } from './enforcement.ts'
+import { linkHostOf } from './link-host.ts'
 import type { LinkedOpen } from './link-openings.ts'
 import type { LinkHost } from './links.ts'
-import { LinkServer, linkedBounds } from './links.ts'
+import { LinkServer } from './links.ts'
 import type { NodeMonitor } from './node.ts'
 import { type Opening, openSession } from './open-session.ts'
 import { PolicyInstall } from './policy-install.ts'
@@ -161,8 +158,7 @@ export class Sidecar {
       consumers: [new TrafficCount(this.#traffic), ...(options.consumers ?? [])],
       wake: () => this.#turn.wake(),
     })
-    const refusedLogIn = transactions.refused.bind(transactions)
-    this.#refusals = new LogInRefusals(log, Date.now, refusedLogIn)
+    this.#refusals = new LogInRefusals(log, Date.now, transactions.refused.bind(transactions))
     this.#ways = waysOf((options.stages ?? asTheyAre)({ request: requestStages, answer: answerStages }))
     const { node, shared } = enforcementOf({
       config,
@@ -180,35 +176,15 @@ export class Sidecar {
     })
     this.#node = node
     this.#shared = shared
-    const { judge } = shared
-    const { schema } = node
-    this.#linkHost = {
-      log,
-      credentials: () => feed.credentials.current,
+    this.#linkHost = linkHostOf({
+      ...{ log, feed, node, shared, turn: this.#turn, nowMs: this.#wallMs, budget: this.#budget },
+      bounds: options.linkedBounds,
+      refusals: this.#refusals,
+      stopping: () => this.#stopping,
       trust: () => this.#trust,
-      hello: () => (this.#stopping ? { ...this.#node.hello, ready: false } : this.#node.hello),
-      schemaVersion: () => this.#node.schemaVersion(),
-      ring: (id) => this.#node.ring.answer.envelope(id),
-      partitionKey: (keyspace, table) => {
-        const known = schema.view.table(keyspace, table)
-        return known === undefined || known.isVirtual ? [] : known.partitionKey
-      },
-      turn: this.#turn,
-      account: (info) => this.#budget.open(info.identity.key, addressBlock(info.address)),
-      mayOpen: () => refuseUnrecorded({ transactions }),
-      places: new Places(options.linkedBounds ?? linkedBounds),
-      refusals: new Refusals(log, 'linked session refused'),
-      refusedLogIn: (refused, words) => {
-        refusedLogIn(refused)
-        this.#refusals.remember(refused, words, undefined)
-      },
-      ready: (info, version, keyspace) => {
-        const context = new SessionContext(info, version, this.#wallMs)
-        return judge.readyToUse(judge.identity(principalOf(info.identity)), keyspace, context)
-      },
       session: (client, open) => this.#linkedSession(client, open),
       onClosed: (link) => this.#links.delete(link),
-    }
+    })
     this.#openDriver = (client, startup, ready, failed) => {
       // A driver that cannot connect here tries another node; one that can, and gets errors, does not.
       if (!this.#node.hello.ready) return refusing(nodeAway)(client, startup, ready, failed)
