@@ -52,6 +52,6 @@ describe('ringfence ca', () => {
       assert.match(revoked.out, /^root key [0-9a-f]{12} is trusted no more \(revocation 1\)\n$/, revoked.err)
       await ca('prepare', 'issuing')
       const next = (await mesh.admin.authorities()).authorities.find(({ state }) => state === 'prepared')!
-      assert.match((await ca('revoke', next.id)).out, /^issuing key [0-9a-f]{12} is dropped\n$/)
+      assert.match((await ca('revoke', next.id)).out, /^issuing key [0-9a-f]{12} is dropped \(revocation [0-9]+\)\n$/)
     }))
 })
