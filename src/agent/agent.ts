@@ -55,7 +55,7 @@ export interface Agent extends Feed {
    */
   leave(): Promise<void>
   /** Asks the control plane for something, as who this process is. @throws RingfenceError UNAVAILABLE, or as the control plane refuses */
-  ask<T>(path: string, body: unknown, schema: z.ZodType<T>): Promise<T>
+  askControl<T>(path: string, body: unknown, schema: z.ZodType<T>): Promise<T>
 }
 
 type Settings = Required<Pick<AgentOptions, 'clock' | 'random' | 'kinds'>> & AgentOptions
@@ -163,7 +163,7 @@ class RunningAgent implements Agent {
     return this.#reporter.leave()
   }
 
-  ask<T>(path: string, body: unknown, schema: z.ZodType<T>): Promise<T> {
+  askControl<T>(path: string, body: unknown, schema: z.ZodType<T>): Promise<T> {
     return this.#session.client.post(path, body, schema)
   }
 

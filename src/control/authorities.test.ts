@@ -124,7 +124,7 @@ describe('the authorities of a mesh', () => {
         listeners: [],
         traffic: [],
       }
-      const told = await agent.ask('/v1/report', report, wireAuthorities.optional())
+      const told = await agent.askControl('/v1/report', report, wireAuthorities.optional())
       assert.equal(told, undefined)
       await assert.rejects(activated(), { code: 'USAGE', message: /^n1 do not say that they trust the root/ })
       agent.setReporter(() => report)
@@ -192,7 +192,7 @@ describe('the authorities of a mesh', () => {
       const first = await active(mesh, 'issuing')
       await mesh.admin.prepareAuthority({ kind: 'root' })
       await mesh.admin.activateAuthority({ kind: 'root', force: true })
-      const told = await agent.ask(authoritiesPath, {}, wireAuthorities)
+      const told = await agent.askControl(authoritiesPath, {}, wireAuthorities)
       assert.deepEqual([certificatesOf(told.bundlePem).length, told.tainted], [2, []])
       // As the agent does when it asks.
       const folder = mkdtempSync(join(tmpdir(), 'rf-asked-'))
@@ -272,7 +272,7 @@ describe('the authorities of a mesh', () => {
       assert.ok(row?.untilMs !== undefined, 'it ends with what it is of')
       await eventually('the proxy trusts one root', () => rootsOf(proxy) === 1)
       assert.deepEqual([await renewed('stolen'), await renewed('neighbour')], [0, 200])
-      await proxy.ask('/v1/renew', { csrPem: (await makeKey()).csrPem }, issuedCertificate)
+      await proxy.askControl('/v1/renew', { csrPem: (await makeKey()).csrPem }, issuedCertificate)
       await mesh.control.stop()
       await mesh.restart()
       assert.deepEqual([await renewed('stolen'), await renewed('neighbour')], [0, 200], 'after a restart, too')
@@ -326,6 +326,6 @@ describe('the authorities of a mesh', () => {
       await eventually('another one signs, and signed its certificate', async () => {
         return (await active(mesh, 'issuing')) !== first && authorityOf(agent) !== first
       })
-      await agent.ask(authoritiesPath, {}, wireAuthorities)
+      await agent.askControl(authoritiesPath, {}, wireAuthorities)
     }))
 })

@@ -20,7 +20,8 @@ describe('who used a pre-signed request first', () => {
       for (const name of ['n1', 'n2'])
         agents.push(await mesh.agent(name, await mesh.token(idOf('sidecar', name), 'sidecar')))
       const [one, other] = agents.map(
-        (agent) => async (asked: object) => (await agent.ask(presignedUsesPath, asked, presignedUseAnswer)).isFirst,
+        (agent) => async (asked: object) =>
+          (await agent.askControl(presignedUsesPath, asked, presignedUseAnswer)).isFirst,
       )
       assert.equal(await one!(use('192.0.2.1')), true)
       assert.equal(await other!(use('192.0.2.2')), false)
@@ -36,7 +37,9 @@ describe('who used a pre-signed request first', () => {
   it('is said to sidecars only, of what is such a use', () =>
     withMesh({}, async (mesh) => {
       const gateway = await mesh.agent('g1', await mesh.token(idOf('gateway', 'g1'), 'gateway'), { role: 'gateway' })
-      await assert.rejects(gateway.ask(presignedUsesPath, use('192.0.2.1'), presignedUseAnswer), { code: 'IDENTITY' })
+      await assert.rejects(gateway.askControl(presignedUsesPath, use('192.0.2.1'), presignedUseAnswer), {
+        code: 'IDENTITY',
+      })
       for (const wrong of [{ key: 'k' }, { key: `${'k'.repeat(42)}/` }, { principal: '' }, { address: 'a'.repeat(65) }])
         assert.equal(presignedUse.safeParse(use('192.0.2.1', wrong)).success, false)
     }))

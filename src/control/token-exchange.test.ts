@@ -557,7 +557,7 @@ describe('a token for a certificate is refused', () => {
         const { key: of, endMs } = readPresigned(password, check)
         const principal = 'arn:aws:iam::123456789012:role/etl'
         const asked = { principal, key: of, address, endMs }
-        return (await agent.ask(presignedUsesPath, asked, presignedUseAnswer)).isFirst
+        return (await agent.askControl(presignedUsesPath, asked, presignedUseAnswer)).isFirst
       }
       assert.equal(await used(stolen, '192.0.2.9'), true)
       assert.equal(await used(own, '127.0.0.1'), true)

@@ -129,7 +129,7 @@ describe('POST /v1/transaction-tokens', () => {
       const forWeb = await asked(mesh, gateway.credentials.current, { token: idToken(), workload: web })
       assert.equal((await verified(forWeb.body.token!)).workload, web)
       // As the agent of a gateway asks.
-      const through = await gateway.ask(txnTokensPath, { token: idToken(), workload: web }, madeTxnToken)
+      const through = await gateway.askControl(txnTokensPath, { token: idToken(), workload: web }, madeTxnToken)
       assert.equal((await verified(through.token)).person, 'corp/alice')
       // It ends no later than what was shown.
       const soon = Math.floor(Date.now() / 1000) + 20

@@ -70,7 +70,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
 
 /** In the process of the agent: it is one, asks the control plane, and has browsers' sessions in one place. */
 async function openHttp(config: HttpConfig, providers: ProvidersInForce, agent: Agent, log: Logger): Promise<HttpDoor> {
-  const ask: AskForTxn = (order) => agent.ask(txnTokensPath, order, madeTxnToken)
+  const ask: AskForTxn = (order) => agent.askControl(txnTokensPath, order, madeTxnToken)
   const trustDomain = trustDomainOf(agent.credentials.current.spiffeId)
   // What only this needs, such as OpenID Connect, is loaded with it.
   const { HttpDoor: Door } = await import('./http/door.ts')

@@ -35,7 +35,7 @@ export async function runSidecar(options: RunOptions): Promise<void> {
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
   })
   const auditDirectory = resolve(options.stateDir, config.audit.directory)
-  const firstUse = firstUseBy((path, body, schema) => feed.ask(path, body, schema), log)
+  const firstUse = firstUseBy((path, body, schema) => feed.askControl(path, body, schema), log)
   const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse })
   await sidecar.start()
   collectStartGarbage()

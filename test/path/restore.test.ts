@@ -161,7 +161,7 @@ suite('a control plane whose state is lost', () => {
 
         // Renewals go on, with serials that nobody has had; the token that was used is worth nothing.
         const { csrPem } = await makeKey()
-        await agent.ask('/v1/renew', { csrPem }, issuedCertificate)
+        await agent.askControl('/v1/renew', { csrPem }, issuedCertificate)
         await assert.rejects(mesh.agent('n2-again', unused), /join token is not valid/)
         await mesh.agent('n3', await mesh.token('spiffe://demo.local/ringfence/sidecar/c1/dc1/n3', 'sidecar'))
         const since = (await mesh.admin.issuances(100)).issuances.filter(({ issuedAtMs }) => issuedAtMs > epoch * 1000)

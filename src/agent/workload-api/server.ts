@@ -35,6 +35,7 @@ import type { Observable } from '../../mesh/observable.ts'
 import { claimSocket, withMode } from '../../mesh/socket-file.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import { Repeated } from '../../telemetry/repeated.ts'
+import { logServerErrors } from '../../telemetry/server-errors.ts'
 import { bundlesOf, svidsOf } from './answers.ts'
 import { follow } from './following.ts'
 import { workloadApiService } from './messages.ts'
@@ -143,12 +144,7 @@ class WorkloadApiServer implements WorkloadApi {
       withMode(mode, () =>
         this.#http.listen(socketPath, () => {
           this.#http.off('error', fail)
-          this.#http.on(
-            'error',
-            contained(nothingEnds, place, (reason: Error) =>
-              this.#log.error({ err: reason }, 'the Workload API’s socket failed'),
-            ),
-          )
+          logServerErrors(this.#http, this.#log)
           resolve()
         }),
       )
