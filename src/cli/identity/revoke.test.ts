@@ -1,27 +1,12 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { createHash, X509Certificate } from 'node:crypto'
-import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { withMesh } from '../../control/mesh.fixture.ts'
 import { passwordOf, urlWith } from '../../identity/aws/presigned.fixture.ts'
 import { makeKey, signed } from '../../identity/jwt/tokens.fixture.ts'
-
-const bin = fileURLToPath(new URL('../../../bin/ringfence.mjs', import.meta.url))
-
-async function run(args: readonly string[]): Promise<{ code: number | null; out: string; err: string }> {
-  const child = spawn(process.execPath, [bin, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-  const [out, err] = [child.stdout, child.stderr].map((stream) => {
-    const parts: Buffer[] = []
-    stream.on('data', (part: Buffer) => parts.push(part))
-    return parts
-  })
-  const [code] = (await once(child, 'close')) as [number | null]
-  return { code, out: Buffer.concat(out!).toString(), err: Buffer.concat(err!).toString() }
-}
+import { run } from '../program.fixture.ts'
 
 describe('ringfence identity revoke, restore and revocations', () => {
   it('say whom they mean, by whom and why, and end with what it came to', () =>

@@ -1,23 +1,8 @@
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { describe, it } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { eventually, withMesh } from '../../control/mesh.fixture.ts'
 import { fullReport } from '../../mesh/report.fixture.ts'
-
-const bin = fileURLToPath(new URL('../../../bin/ringfence.mjs', import.meta.url))
-
-async function run(args: readonly string[]): Promise<{ code: number | null; out: string; err: string }> {
-  const child = spawn(process.execPath, [bin, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-  const [out, err] = [child.stdout, child.stderr].map((stream) => {
-    const parts: Buffer[] = []
-    stream.on('data', (part: Buffer) => parts.push(part))
-    return parts
-  })
-  const [code] = (await once(child, 'close')) as [number | null]
-  return { code, out: Buffer.concat(out!).toString(), err: Buffer.concat(err!).toString() }
-}
+import { run } from '../program.fixture.ts'
 
 describe('ringfence identity why', () => {
   it('ends with 0 and says why, or with 1 and a hint where nothing is known, as a table and as JSON', () =>
