@@ -94,6 +94,9 @@ export function contained<A extends readonly unknown[]>(
   }
 }
 
+/** A timer of Node.js that is to wait longer ends at once. */
+export const timerMsMax = 2 ** 31 - 1
+
 export function after(owner: Owner, place: string, ms: number, work: () => void): NodeJS.Timeout {
   return setTimeout(contained(owner, place, work), ms)
 }

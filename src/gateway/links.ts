@@ -1,7 +1,7 @@
 /**
  * The gateway's links: one to each live sidecar, opened again when lost, replaced before a certificate ends.
  */
-import { after, containOwnFault, type Owner, unawaited } from '../base/contained.ts'
+import { after, containOwnFault, type Owner, timerMsMax, unawaited } from '../base/contained.ts'
 import type { Revocations } from '../identity/revoked/revocations.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
@@ -15,7 +15,6 @@ const retryMsMin = 100
 const retryMsMax = 5000
 /** A link is replaced when this part of its certificates' remaining life is over. */
 const recycleAt = 0.75
-const timerMsMax = 2 ** 31 - 1
 
 /** How a sidecar comes to have a link. */
 interface Upkeep {

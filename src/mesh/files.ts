@@ -49,8 +49,12 @@ async function writeFlushed(path: string, text: string, mode: number): Promise<v
 }
 
 export function readIfThere(path: string): string | undefined {
+  return readBytesIfThere(path)?.toString('utf8')
+}
+
+export function readBytesIfThere(path: string): Buffer | undefined {
   try {
-    return readFileSync(path, 'utf8')
+    return readFileSync(path)
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
     throw error

@@ -6,7 +6,7 @@
  *                        └▶ PING, SCHEMA?, RING?, TABLE?
  */
 import type { TLSSocket } from 'node:tls'
-import { after, contain, contained, containFault, nothingEnds, settle } from '../base/contained.ts'
+import { after, contain, contained, containFault, nothingEnds, settle, timerMsMax } from '../base/contained.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { headerOpcode, headerStream, headerVersion } from '../cql/protocol.ts'
@@ -107,7 +107,7 @@ export class LinkServer implements OpeningLink, Revocable {
       contained(this, 'room in a mesh link', () => this.sender.pump()),
     )
     // A link lives no longer than the certificate it was opened with; gateways move their sessions well before.
-    const lifeMs = Math.min(Math.max(identity.expiresAtMs - Date.now(), 0), 2 ** 31 - 1)
+    const lifeMs = Math.min(Math.max(identity.expiresAtMs - Date.now(), 0), timerMsMax)
     this.#expiry = after(this, 'the end of a gateway certificate', lifeMs, () =>
       this.destroy('the gateway certificate expired'),
     )

@@ -1,13 +1,11 @@
 /** What a stream says: what is in force at its start, then each change. */
 import { Code, ConnectError } from '@connectrpc/connect'
 import type { Clock } from '../../base/clock.ts'
-import { after, contained, containFault, nothingEnds } from '../../base/contained.ts'
+import { after, contained, containFault, nothingEnds, timerMsMax } from '../../base/contained.ts'
 import type { Credentials } from '../../mesh/credentials.ts'
 import type { Observable } from '../../mesh/observable.ts'
 
 const place = 'a stream of the Workload API'
-/** A timer of Node.js waits no longer. */
-const timerMsMax = 2 ** 31 - 1
 
 export interface Following<T> {
   readonly credentials: Observable<Credentials>

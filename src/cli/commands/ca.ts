@@ -1,10 +1,9 @@
 /** `ca show`, `prepare`, `activate`, `taint` and `revoke`: the authorities of the mesh, which otherwise look after themselves. */
-import { userInfo } from 'node:os'
 import { Argument, type Command } from 'commander'
 import type { AuthoritiesAnswer, ChangedAuthority } from '../../control/services/authorities.ts'
 import { AdminClient } from '../admin-client.ts'
 import { formatDuration, print, printable, printJson, table } from '../output.ts'
-import { type AdminFlags, adminCommand } from './admin-command.ts'
+import { type AdminFlags, adminCommand, byOf } from './admin-command.ts'
 
 const ends = '\n\nEnds with 0; 64 where that cannot be now, and says why; 1 where the control plane does not answer.'
 
@@ -102,9 +101,4 @@ function tell({ output }: AdminFlags, words: string, answer: ChangedAuthority): 
   const { id, kind } = answer.authority
   if (output === 'json') printJson(answer)
   else print(printable(`${kind} key ${id.slice(0, 12)} ${words}`))
-}
-
-function byOf({ by }: CaFlags): string {
-  const { SUDO_USER: sudo } = process.env
-  return by ?? sudo ?? userInfo().username
 }

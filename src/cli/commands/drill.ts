@@ -8,8 +8,7 @@ import { type BreachOutcome, boundsMs, type DoorOutcome, drillBreach } from '../
 import { reachedLines } from '../identity/reached.ts'
 import { collect, formatHostPort, type HostPort, parseHostPort } from '../options.ts'
 import { type Cell, exitCode, paint, print, printable, printJson, table } from '../output.ts'
-import { type AdminFlags, adminCommand } from './admin-command.ts'
-import { byOf } from './revocations.ts'
+import { type AdminFlags, adminCommand, byOf } from './admin-command.ts'
 
 interface BreachFlags extends AdminFlags {
   readonly as: string

@@ -1,7 +1,6 @@
 /** `identity revoke`, `restore` and `revocations`: who is thrown out, at once and in the whole mesh. */
 import { hash, X509Certificate } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { userInfo } from 'node:os'
 import type { Command } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import type { RevokedAnswer, RevokeOrder, ShownRevocation } from '../../control/services/revocations.ts'
@@ -13,7 +12,7 @@ import { AdminClient } from '../admin-client.ts'
 import { inForceAt, type Reached, reachedLines } from '../identity/reached.ts'
 import { countOption, durationOption, readInput } from '../options.ts'
 import { exitCode, formatDuration, print, printable, printJson, table } from '../output.ts'
-import { type AdminFlags, adminCommand } from './admin-command.ts'
+import { type AdminFlags, adminCommand, byOf } from './admin-command.ts'
 
 const rowsShown = 50
 
@@ -220,10 +219,4 @@ function tokenIn(text: string): string {
   } catch {
     throw secretGiven()
   }
-}
-
-export function byOf({ by }: Pick<WhoFlags, 'by'>): string {
-  if (by !== undefined) return by
-  const { SUDO_USER: sudo } = process.env
-  return sudo ?? userInfo().username
 }

@@ -1,7 +1,6 @@
 /** `control backup` and `control restore`: the state of the control plane in one encrypted file, and back. */
-import { readFileSync } from 'node:fs'
 import { RingfenceError } from '../../base/errors.ts'
-import { writeFileAtomically } from '../../mesh/files.ts'
+import { readBytesIfThere, writeFileAtomically } from '../../mesh/files.ts'
 import { contentOf, snapshotOf } from './content.ts'
 import { type BackupAbout, type BackupSecret, isBackup, sealBackup } from './sealed.ts'
 
@@ -24,7 +23,7 @@ export async function backUp({
   version,
   nowMs,
 }: BackupOrder): Promise<BackupAbout & { bytes: number }> {
-  const before = readBytesIfThere(file)
+  const before = presentFile(file)
   if (before !== undefined && !isBackup(before)) {
     throw new RingfenceError('CONFIG', `${file} is there and is no backup, so it is not replaced`)
   }
@@ -42,11 +41,10 @@ export async function backUp({
   return { ...about, bytes: sealed.length }
 }
 
-function readBytesIfThere(file: string): Buffer | undefined {
+function presentFile(path: string): Buffer | undefined {
   try {
-    return readFileSync(file)
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
-    throw new RingfenceError('CONFIG', `${file} cannot be read`, { cause: error })
+    return readBytesIfThere(path)
+  } catch (cause) {
+    throw new RingfenceError('CONFIG', `${path} cannot be read`, { cause })
   }
 }

@@ -1,9 +1,10 @@
 /** What is in a backup: the store and the files of keys, as a list of names and bytes. */
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
 import { RingfenceError } from '../../base/errors.ts'
+import { readBytesIfThere } from '../../mesh/files.ts'
 import { migrations } from '../sqlite-schema.ts'
 
 export const storeName = 'control.db'
@@ -57,14 +58,10 @@ export function snapshotOf(stateDir: string): Snapshot {
   }
 }
 
+/** Also where it was renamed just now. */
 function fileIfThere(stateDir: string, name: string): BackupFile[] {
-  try {
-    return [{ name, bytes: readFileSync(join(stateDir, name)) }]
-  } catch (error) {
-    // It was renamed just now, or was never there.
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
-    throw error
-  }
+  const bytes = readBytesIfThere(join(stateDir, name))
+  return bytes === undefined ? [] : [{ name, bytes }]
 }
 
 function storeOf(path: string): { bytes: Buffer; schema: number; epoch: number; revision: number } {
