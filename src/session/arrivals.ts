@@ -77,11 +77,6 @@ export class Arrivals {
     this.#asked = askedOf(this.#taken)
   }
 
-  /** Clients may come without a certificate: they are asked. */
-  get asks(): boolean {
-    return this.#asked.length > 0
-  }
-
   /** Verifies what the connection itself shows; asks where it shows nothing. */
   prove(arrival: Arrival, certificates: readonly Buffer[]): void {
     const connection = { certificates, listenerIdentity: this.#options.identity }
@@ -110,23 +105,22 @@ export class Arrivals {
   /** Counts with the handshakes until it has proved who it is. A mesh link is never asked. */
   #ask(arrival: Arrival, connection: Connected): void {
     const asked = this.#asked.filter(({ asks }) => asks.needs?.(connection) !== false)
-    if (asked.length === 0 || this.#isLink(arrival)) reset(arrival.raw)
+    if (this.#isLink(arrival)) reset(arrival.raw)
+    else if (asked.length === 0)
+      this.#tell(arrival, 'the client shows no certificate, and nobody comes in here without')
     else this.#give(arrival, this.#logIn(arrival, asked, connection))
   }
 
-  /**
-   * A TLS alert names no cause, and one driver stays away for good after it. So who shows a certificate that is not good, where others are asked, hears why in answer to
-   * STARTUP.
-   */
+  /** TLS says that what was shown is not good. A mesh link hears nothing of it. */
   refuseCertificate(arrival: Arrival, reason: unknown): void {
-    const asked = this.#asked
-    if (asked.length === 0 || this.#isLink(arrival)) {
-      this.#refuse(arrival, reason)
-      return
-    }
-    const words = certificateWords(reason)
+    if (this.#isLink(arrival)) this.#refuse(arrival, reason)
+    else this.#tell(arrival, certificateWords(reason))
+  }
+
+  /** A TLS alert names no cause, and one driver stays away for good after it. So what is wrong with a certificate is said in answer to STARTUP. */
+  #tell(arrival: Arrival, words: string): void {
     const refused = new LogInRefused('certificate', words, { words })
-    this.#give(arrival, this.#logIn(arrival, asked, { certificates: [], listenerIdentity: undefined }, refused))
+    this.#give(arrival, this.#logIn(arrival, [], { certificates: [], listenerIdentity: undefined }, refused))
   }
 
   #logIn(arrival: Arrival, asked: readonly AskingProof[], connection: Connected, refusedBefore?: LogInRefused): LogIn {
@@ -192,11 +186,6 @@ export class Arrivals {
     const refused = { client: { address, port }, driver: undefined, cause, evidence, gateway: undefined }
     if (cause === 'revoked') this.#options.refusals.takeDown(refused)
     this.#options.refusals.remember(refused, words, this.#options.where())
-  }
-
-  /** TLS refused a certificate, and the connection is lost. */
-  refusedByTls(addresses: ClientAddresses, reason: unknown): void {
-    this.#remember(addresses, reason, certificateWords(reason))
   }
 }
 

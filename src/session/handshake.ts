@@ -110,7 +110,10 @@ export class Handshake {
     const unavailable = this.#logIn.unavailable()
     if (unavailable !== undefined) {
       const { driverName } = this.#startup.info
-      this.#logIn.refused(unavailable, driverName)
+      if (this.#logIn.refused(unavailable, driverName)?.kind === 'closes') {
+        this.#client.close('log-in refused')
+        return
+      }
       const words = unavailable.words ?? unavailable.message
       this.#client.refuse(new RingfenceError(startupRefusalCode(driverName), words), stream)
       return

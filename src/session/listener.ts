@@ -224,8 +224,6 @@ export class Listener {
     this.#options.log.info({ peer: addresses?.address, reason: error.message }, 'TLS handshake refused')
     // Whoever speaks no TLS does not understand its alert.
     const plain = this.#unproved.get(`${socket.remoteAddress}:${socket.remotePort}`)?.raw
-    const { authorizationError } = socket
-    if (addresses !== undefined && authorizationError) this.#arrivals.refusedByTls(addresses, authorizationError)
     if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER' && plain !== undefined) reset(plain)
     else socket.destroy()
   }
@@ -241,7 +239,7 @@ export class Listener {
     this.#unproved.delete(key)
     const protocol = typeof socket.alpnProtocol === 'string' ? socket.alpnProtocol : undefined
     const arrival = { ...unproved, socket, protocol }
-    // Where clients may come without a certificate, TLS lets a bad one pass too.
+    // TLS lets a bad one pass, so that its client hears what is wrong with it.
     if (leaf !== undefined && !socket.authorized) {
       this.#arrivals.refuseCertificate(arrival, socket.authorizationError)
       return
@@ -255,8 +253,8 @@ export class Listener {
   }
 
   /**
-   * TLS 1.3 only, both sides show a certificate unless the listener asks for other proofs, and no tickets: Node would resume a session of an
-   * expired certificate.
+   * TLS 1.3 only, and no tickets: Node would resume a session of an expired certificate. The client is asked for its certificate; what that is
+   * worth, `#secured` looks at.
    */
   #tlsOptions(credentials: Credentials) {
     const { protocols } = this.#options
@@ -266,7 +264,7 @@ export class Listener {
       ca: credentials.bundlePem,
       minVersion: 'TLSv1.3',
       requestCert: true,
-      rejectUnauthorized: !this.#arrivals.asks,
+      rejectUnauthorized: false,
       secureOptions: constants.SSL_OP_NO_TICKET,
       handshakeTimeout: limits.handshakeTimeoutMs,
       ...(protocols.length > 0 ? { ALPNProtocols: [...protocols] } : {}),

@@ -30,7 +30,7 @@ export interface Proven {
 }
 
 export interface LogInOptions {
-  /** At least one; all of one class name. */
+  /** All of one class name; none only where the client is `refusedBefore`. */
   readonly asked: readonly AskingProof[]
   readonly connection: Connected
   readonly address: string

@@ -74,7 +74,6 @@ suite('the Node.js driver hears at once', () => {
     assert.match(await driverHears(away.port, await world.credentials('ringfence/sidecar/test/dc1/other')), /./)
   })
 
-  // A certificate of a foreign authority is not among them: Node.js itself ends such a connection, and plainly.
   it('that it may not come in: no certificate, no TLS', async () => {
     const alice = await world.credentials('svc/alice')
     assert.doesNotMatch(await driverHears(away.port, { ...alice, keyPem: '' }), /connected|OperationTimedOut/)

@@ -393,14 +393,13 @@ suite('across a mesh link', () => {
 })
 
 suite('a listener that does not say that it takes it', () => {
-  it('never asks: without a certificate there is no connection, and an AUTH_RESPONSE is a protocol error', async () => {
+  it('never asks: who has no certificate hears that in answer to STARTUP, and an AUTH_RESPONSE is a protocol error', async () => {
     const plain = await world.sidecar({ name: 'plain' })
     const gateway = await world.gateway([plain], { name: 'plain' })
     for (const port of [plain.port, gateway.port]) {
-      await assert.rejects(async () => {
-        const client = await world.connect(port, undefined, { credentials: { bundlePem } })
-        await client.startup()
-      })
+      const nobody = await world.connect(port, undefined, { credentials: { bundlePem } })
+      assert.match(describe(await nobody.startup()), /^0x0000 the client shows no certificate/)
+      await nobody.closed
       const alice = await world.connect(port, 'alice')
       assert.equal(headerOpcode(await alice.startup(), 0), Opcode.READY)
       assert.match(describe(await alice.logIn('alice', 'pw-alice', 3)), /^0x000a unexpected AUTH_RESPONSE/)

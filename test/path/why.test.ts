@@ -193,7 +193,7 @@ for (const way of ['at a sidecar', 'through a gateway']) {
       ])
     })
 
-    it('is remembered of certificates: expired or foreign, in words or in the handshake', async () => {
+    it('is remembered of certificates: expired or foreign, whatever the listener takes', async () => {
       const { port, plainPort, feed, driverHost } = doors[way]!
       const other = await World.make('demo.local')
       const expired = await world.freshCredentials('svc/orders', 1000)
