@@ -7,6 +7,7 @@
  */
 import { contained, type Owner, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { isRefusalCause, LogInRefused } from '../identity/refusal.ts'
 import type { Close } from '../link/protocol.ts'
 import { HeldRequests } from '../session/held.ts'
 import type { Passing } from './passing.ts'
@@ -129,7 +130,7 @@ export class Primary {
     if (this.#opening?.upstream !== upstream) return false
     const { done } = this.#opening
     this.#opening = undefined
-    done.reject(new RingfenceError(reason.code === 'UNAUTHORIZED' ? 'UNAUTHORIZED' : 'UNAVAILABLE', reason.message))
+    done.reject(refusalOf(reason))
     return true
   }
 
@@ -164,7 +165,8 @@ export class Primary {
           this.#held.letGo()
           return
         }
-        this.#held.failAll(reason)
+        // A request hears nothing of log-ins.
+        this.#held.failAll(reason instanceof LogInRefused ? new RingfenceError('UNAVAILABLE', reason.message) : reason)
         // Without a session there is nothing to register events with or to speak for the client: its driver opens another.
         this.#state.client.drain('no node of the cluster is reachable')
       },
@@ -213,4 +215,11 @@ export class Primary {
     if (upstream !== undefined) upstream.sidecar.load.primaries++
     this.#current = upstream
   }
+}
+
+/** With the cause, where the sidecar does not believe what the client showed. */
+function refusalOf({ code, message, cause, words }: Close): RingfenceError {
+  if (cause !== undefined && isRefusalCause(cause))
+    return new LogInRefused(cause, message, words === undefined ? {} : { words })
+  return new RingfenceError(code === 'UNAUTHORIZED' ? 'UNAUTHORIZED' : 'UNAVAILABLE', message)
 }

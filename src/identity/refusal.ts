@@ -40,6 +40,11 @@ export const refusalClasses = {
 
 export type RefusalCause = keyof typeof refusalClasses
 
+/** Of what another process says; an older one does not know all that a newer one says. */
+export function isRefusalCause(text: string): text is RefusalCause {
+  return Object.hasOwn(refusalClasses, text)
+}
+
 /** What may be told of evidence that was refused. Fields that a token claims are no more than claims where its signature was not good. */
 export interface RefusedEvidence {
   readonly provider?: string | undefined

@@ -10,7 +10,7 @@
  *   gateway                                  sidecar
  *      │ ◀───────────────────────── HELLO {…} │  session 0, first, and again whenever the node's state changes
  *      │ OPEN 7 {passport, version, …} ─────▶ │
- *      │ ◀───────────────── OPENED 7 │ CLOSE 7 {code, message}
+ *      │ ◀───────────────── OPENED 7 │ CLOSE 7 {code, message, cause, words}
  *      │ QUERY, EXECUTE, … of 7 ────────────▶ │
  *      │ ◀──────────────────── RESULT, ERROR of 7
  *      │ GIVEN 7 {answer} ──────────────────▶ │  what the next request of 7 is answered with, if it is permitted
@@ -96,7 +96,14 @@ export const openSchema = z.strictObject({
 })
 export type Open = z.infer<typeof openSchema>
 
-export const closeSchema = z.object({ code: cut(32), message: cut(1024) })
+export const closeSchema = z.object({
+  code: cut(32),
+  message: cut(1024),
+  /** Of what the client showed and the sidecar did not believe: its `RefusalCause`. */
+  cause: cut(32).optional(),
+  /** What the client may hear of that. */
+  words: cut(1024).optional(),
+})
 export type Close = z.infer<typeof closeSchema>
 
 export const schemaSchema = z.strictObject({ id: z.int(), versions: z.array(z.string().max(64)).max(4096) })

@@ -15,6 +15,7 @@ import type { Envelope } from '../cql/envelope.ts'
 import type { Inbound } from '../cql/inbound.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { readAuthResponse } from '../cql/requests.ts'
+import { LogInRefused } from '../identity/refusal.ts'
 import type { StartupInfo } from './backend.ts'
 import type { Entered, LogIn, Proven } from './log-in.ts'
 import type { Outbox } from './outbox.ts'
@@ -161,7 +162,6 @@ export class Handshake {
     this.#phase = 'opening'
     try {
       const entered = this.#logIn.enter(proven)
-      this.#logIn = undefined
       this.#proofEndsMs = proven.identity.expiresAtMs
       this.#client.known(entered)
       this.#open(stream)
@@ -190,9 +190,24 @@ export class Handshake {
       this.#startup.info,
       () => this.#becomeReady(stream),
       (reason) => {
-        if (this.#isIn('opening')) this.#client.notOpened(reason, stream)
+        if (this.#isIn('opening')) this.#notOpened(reason, stream)
       },
     )
+  }
+
+  /** What it showed may be refused behind this process: then it hears of that what it would hear if that were here. */
+  #notOpened(reason: unknown, stream: number): void {
+    const isOfProof = reason instanceof LogInRefused
+    const answer = isOfProof ? this.#logIn?.refused(reason, this.#startup?.info.driverName) : undefined
+    // Whom its connection shows hears it in answer to STARTUP, by an error after which every driver tries again.
+    if (answer === undefined)
+      this.#client.notOpened(isOfProof ? new RingfenceError('UNAVAILABLE', reason.message) : reason, stream)
+    else if (answer.kind === 'error') this.#client.refuse(answer.error, stream)
+    else {
+      // Nothing waits that would be answered.
+      this.#phase = 'authenticating'
+      this.#client.close('log-in refused')
+    }
   }
 
   #becomeReady(stream: number): void {
@@ -201,6 +216,8 @@ export class Handshake {
     if (this.#isFramed) this.#outbox.send(authSuccessEnvelope(version, stream, this.#endOfProof()))
     else if (!this.#answerStartup(readyEnvelope(version, stream), stream)) return
     this.#phase = 'ready'
+    this.#logIn?.opened()
+    this.#logIn = undefined
     this.#inbound.bodyBytesMax = limits.messageBytesMax
     this.#inbound.dropsTooLong = true
     this.#client.onReady()

@@ -108,10 +108,13 @@ export class LogIn {
   }
 
   enter(proven: Proven): Entered {
-    const { address, refusals, enter } = this.#options
-    const entered = enter(proven)
+    return this.#options.enter(proven)
+  }
+
+  /** It has its session. */
+  opened(): void {
+    const { address, refusals } = this.#options
     if (this.#claimed !== undefined) refusals.entered(address, this.#claimed)
-    return entered
   }
 
   #begin(): void {

@@ -2,7 +2,7 @@
  * How a session on a mesh link begins: its passport is verified, perhaps by asking somebody, then it takes a place, and its client is made.
  *
  *   OPEN ─▶ passport ─▶ a place ─▶ LinkedClient over an enforced session ─▶ the node ─▶ OPENED
- *             └────────────┴── CLOSE {code, message}
+ *             └────────────┴── CLOSE {code, message, cause, words}
  *
  * Rule: a session exists only after its passport was verified here; what a gateway says of its clients is not believed without.
  */
@@ -234,7 +234,8 @@ export class LinkOpenings {
       this.#host.log.warn({ gateway: this.#link.gateway, reason: refusal.message, repeated }, 'session refused')
     }
     // The gateway tells its client, who is to know no address of what stands behind.
-    this.#link.refused(number, { code: refusal.code, message: withoutAddressText(refusal.message) })
+    const { code } = refusal
+    this.#link.refused(number, { code, message: withoutAddressText(refusal.message), ...toldOf(reason) })
   }
 
   /** Throws OVERLOADED where there is none. */
@@ -255,6 +256,13 @@ export class LinkOpenings {
     refusals.count(place, { identity, address })
     throw new RingfenceError('OVERLOADED', place)
   }
+}
+
+/** Why what the client showed is not believed: the gateway's table says what that client hears (`session/refusals.ts`). */
+function toldOf(reason: unknown): Pick<Close, 'cause' | 'words'> {
+  if (!(reason instanceof LogInRefused)) return {}
+  const { why: cause, words } = reason
+  return words === undefined ? { cause } : { cause, words: withoutAddressText(words) }
 }
 
 function infoOf({ identity, clientAddress, clientPort }: Passport): ClientInfo {

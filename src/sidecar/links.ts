@@ -348,6 +348,6 @@ export class LinkServer implements OpeningLink, Revocable {
   }
 }
 
-function closeEnvelope({ code, message }: Close): Buffer {
-  return controlEnvelope(Control.CLOSE, { code, message: message.slice(0, 1024) })
+function closeEnvelope({ message, ...rest }: Close): Buffer {
+  return controlEnvelope(Control.CLOSE, { ...rest, message: message.slice(0, 1024) })
 }

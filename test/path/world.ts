@@ -18,6 +18,7 @@ import { FakeFeed } from '../../src/mesh/feed.fixture.ts'
 import { type DoorBounds, doorBounds } from '../../src/session/doors.ts'
 import type { ListenerConfig } from '../../src/session/listener.ts'
 import type { PlaceBounds } from '../../src/session/places.ts'
+import type { RefusalMode } from '../../src/session/refusals.ts'
 import { linkedBounds } from '../../src/sidecar/links.ts'
 import { Sidecar, type SidecarOptions } from '../../src/sidecar/sidecar.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
@@ -237,6 +238,7 @@ export class World {
       proxyFrom?: string[]
       plainIdentity?: string
       authentication?: string[]
+      refusal?: RefusalMode
       /** Those that its join token named; by default the one of its plain listener. */
       listenerIdentities?: readonly string[]
       advertise?: AdvertisedAddress[]
@@ -268,6 +270,7 @@ export class World {
                 ...common,
                 tls: true,
                 authentication: options.authentication,
+                refusal: options.refusal,
                 ...(options.proxyFrom === undefined ? {} : { proxyProtocol: { from: options.proxyFrom } }),
               }
             : { ...common, tls: false, identity: plainIdentity },
