@@ -168,6 +168,8 @@ export const limits = {
   preparesBurstMax: 2_000,
   /** And each second from then on: more than people and deployments need, where a flood of literals brings thousands. */
   preparesPerSecondMax: 100,
+  /** Identities, persons and addresses, each by each `RateLimitPolicy`, of which a sidecar remembers what they took; where there are more, one that owes nothing goes first. */
+  rateKeysMax: 65_536,
   /** What remembered statements may weigh in a sidecar, four bytes for a character and 1 KiB for each, where its heap lets so much: an eighth of the heap's bound. A quarter of that for one identity. */
   statementMemoryBytesMax: 256 * 1024 * 1024,
   /** Verdicts remembered at one sidecar; the least recently used go first. */

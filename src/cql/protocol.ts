@@ -86,6 +86,8 @@ export const CqlErrorCode = {
   CONFIG_ERROR: 0x2300,
   ALREADY_EXISTS: 0x2400,
   UNPREPARED: 0x2500,
+  /** ScyllaDB's own, for clients that asked for it in STARTUP. */
+  RATE_LIMIT_ERROR: 0x4321,
 } as const
 
 export const Consistency = {

@@ -4,6 +4,7 @@
  * Rule: there is at most one for each sidecar that takes requests. One that is leaving belongs to its link only, until it has closed.
  */
 import { RingfenceError } from '../base/errors.ts'
+import type { Open } from '../link/protocol.ts'
 import type { Client, StartupInfo } from '../session/backend.ts'
 import type { GatewayLink } from './link.ts'
 import { passportFor } from './passport.ts'
@@ -58,6 +59,7 @@ export class UpstreamSessions {
       version,
       ...inForce,
       events: [...events],
+      ...limitAnswersOf(startup),
     })
     if (this.#answersPaused) upstream.pauseAnswers(true)
     upstream.usedMicros = this.#options.nowMicros()
@@ -115,4 +117,10 @@ export class UpstreamSessions {
       this.#retryAt[sidecar.index] = now + retryMicros
     }
   }
+}
+
+/** A sidecar of before would refuse what it does not know, so it is said where it matters only. */
+function limitAnswersOf({ limitAnswers }: StartupInfo): Pick<Open, 'limitAnswers'> {
+  if (limitAnswers === undefined) return {}
+  return limitAnswers.rateLimitError || limitAnswers.throwOnOverload ? { limitAnswers } : {}
 }

@@ -93,6 +93,8 @@ export const openSchema = z.strictObject({
   keyspace: z.string().max(256).optional(),
   /** Events that the client registered for. */
   events: z.array(z.string().max(32)).max(8),
+  /** How the client wants to hear of limits; absent as long as it does not matter, for an older sidecar does not know it. */
+  limitAnswers: z.strictObject({ rateLimitError: z.boolean(), throwOnOverload: z.boolean() }).optional(),
 })
 export type Open = z.infer<typeof openSchema>
 

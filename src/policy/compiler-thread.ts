@@ -17,6 +17,7 @@ const nothing: PolicyPart = {
   guards: [],
   providers: [],
   impersonations: [],
+  rateLimits: [],
 }
 const answers = answersTo()
 
@@ -29,8 +30,8 @@ function* answersTo(): Generator<CompileAnswer, undefined> {
   try {
     const policy = loadPolicy(source, fileName, trustDomain)
     const { masks, retention, holds, guards } = policy.data
-    const { rules, cedar, providers, impersonations } = policy
-    const whole: PolicyPart = { rules, cedar, masks, retention, holds, guards, providers, impersonations }
+    const { rules, cedar, providers, impersonations, rateLimits } = policy
+    const whole: PolicyPart = { rules, cedar, masks, retention, holds, guards, providers, impersonations, rateLimits }
     const longest = validateOnly ? 0 : Math.max(...Object.values(whole).map((list: readonly unknown[]) => list.length))
     for (let from = 0; ; from += rulesAPart) {
       const last = from + rulesAPart >= longest
@@ -57,6 +58,7 @@ function partOf(whole: PolicyPart, from: number): PolicyPart {
     guards: whole.guards.slice(from, to),
     providers: whole.providers.slice(from, to),
     impersonations: whole.impersonations.slice(from, to),
+    rateLimits: whole.rateLimits.slice(from, to),
   }
 }
 

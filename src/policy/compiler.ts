@@ -29,7 +29,7 @@ export type CompileAnswer =
   | { readonly kind: 'refused'; readonly message: string }
 
 /** Lists to be put behind those of the parts before. */
-export type PolicyPart = Pick<CompiledPolicy, 'rules' | 'cedar' | 'providers' | 'impersonations'> &
+export type PolicyPart = Pick<CompiledPolicy, 'rules' | 'cedar' | 'providers' | 'impersonations' | 'rateLimits'> &
   Pick<DataRules, 'masks' | 'retention' | 'holds' | 'guards'>
 
 /**
@@ -105,5 +105,6 @@ function joined(parts: readonly PolicyPart[]): CompiledPolicy {
     data,
     providers: parts.flatMap(({ providers }) => providers),
     impersonations: parts.flatMap(({ impersonations }) => impersonations),
+    rateLimits: parts.flatMap(({ rateLimits }) => rateLimits),
   }
 }

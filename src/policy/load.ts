@@ -12,6 +12,8 @@ import { foreignFault, parseSpiffePattern } from '../identity/spiffe.ts'
 import { compileDataRules } from './data/compile.ts'
 import type { DataSpec } from './data/kinds.ts'
 import { dataSchemas } from './data/kinds.ts'
+import { compileRateLimits } from './limits/compile.ts'
+import { type RateLimitSpec, rateLimitKind, rateLimitSchemas } from './limits/kinds.ts'
 import { compileCedarPolicies } from './load/cedar.ts'
 import {
   compileImpersonations,
@@ -26,13 +28,14 @@ import type { CompiledPolicy } from './policy.ts'
 import { compileProviders, providerKind, providerSchemas, trustDomainsOf } from './providers.ts'
 import { type RoutingSpec, routingSchemas } from './routing.ts'
 
-type Spec = AccessSpec | DataSpec | ProviderSpec | ImpersonationSpec | RoutingSpec
+type Spec = AccessSpec | DataSpec | ProviderSpec | ImpersonationSpec | RateLimitSpec | RoutingSpec
 
 const schemas: ReadonlyMap<string, z.ZodType<Spec>> = new Map<string, z.ZodType<Spec>>([
   ...accessSchemas,
   ...dataSchemas,
   ...providerSchemas,
   ...impersonationSchemas,
+  ...rateLimitSchemas,
   // Gateways act on it (`routing.ts`); here it is only held to its form.
   ...routingSchemas,
 ])
@@ -95,6 +98,7 @@ function compile(
   )
   const data = compileDataRules(documents, known, fault)
   const impersonations = compileImpersonations(of<ImpersonationSpec>(impersonationKind), known, fault)
+  const rateLimits = compileRateLimits(of<RateLimitSpec>(rateLimitKind), known, fault)
   refuseDuplicates(documents, cedar.ids, tell)
   // An IdentityProvider that could not be read may federate with any.
   if (trustDomain !== undefined && known !== undefined) {
@@ -106,7 +110,7 @@ function compile(
       }
     }
   }
-  return { rules, cedar: cedar.rules, data, providers, impersonations }
+  return { rules, cedar: cedar.rules, data, providers, impersonations, rateLimits }
 }
 
 /** Wherever a document of any kind names one. What is none was told before. */

@@ -13,6 +13,7 @@ import type { Permission } from '../cql/statement/facts.ts'
 import type { ProviderDocument } from '../identity/providers/provider.ts'
 import type { Conditions, ContextAttribute } from './conditions.ts'
 import type { DataRules } from './data/rules.ts'
+import type { RateLimitRule } from './limits/rules.ts'
 import type { Subject } from './subjects.ts'
 
 export type { Principal } from './principal.ts'
@@ -131,4 +132,6 @@ export interface CompiledPolicy {
   /** Whose tokens say who somebody is; they permit nothing. */
   readonly providers: readonly ProviderDocument[]
   readonly impersonations: readonly ImpersonationRule[]
+  /** How much may be done in a time. */
+  readonly rateLimits: readonly RateLimitRule[]
 }

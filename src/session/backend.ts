@@ -24,6 +24,16 @@ export interface ClientInfo extends ClientAddresses {
   readonly evidence: Evidence | undefined
 }
 
+/** How a client wants to hear of limits, by its STARTUP. */
+export interface LimitAnswers {
+  /** By an error of its own (`rateLimitError`), in the place of one that drivers of Cassandra know. */
+  readonly rateLimitError: boolean
+  /** At once, in the place of being made to wait (`THROW_ON_OVERLOAD`). */
+  readonly throwOnOverload: boolean
+}
+
+export const noLimitAnswers: LimitAnswers = { rateLimitError: false, throwOnOverload: false }
+
 /** What STARTUP said. `driverName` and `driverVersion` are claims, never identity. */
 export interface StartupInfo {
   readonly version: ProtocolVersion
@@ -32,6 +42,7 @@ export interface StartupInfo {
   readonly applicationName: string | undefined
   /** It reaches this address by `ringfence connect` and no other: it is to be told of no others. */
   readonly oneHost?: boolean
+  readonly limitAnswers?: LimitAnswers
 }
 
 /** The client's side, as the backend sees it. */

@@ -3,6 +3,7 @@ import { changeRows } from './stages/change-rows.ts'
 import { give, record } from './stages/give.ts'
 import { hideAddresses, tellObserved } from './stages/hide.ts'
 import { learn } from './stages/learn.ts'
+import { chargeAnswer, tellLimit } from './stages/limit.ts'
 import { prepareAgain } from './stages/prepare-again.ts'
 import { readAnswer } from './stages/read-answer.ts'
 import type { AnswerStage } from './stages/stage.ts'
@@ -16,10 +17,14 @@ export const answerStages: readonly AnswerStage[] = [
   learn,
   /** Columns are masked, a paging state is sealed; a large answer in slices. */
   changeRows,
+  /** What it has is charged to the limits of who asked. */
+  chargeAnswer,
   /** A client of a gateway is shown no address of a node. */
   hideAddresses,
   /** Rules in observe mode. */
   tellObserved,
+  /** A limit that is near, or was waited for. */
+  tellLimit,
   /** Recorded and counted, before it is given. */
   record,
   give,

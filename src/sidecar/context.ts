@@ -4,6 +4,7 @@ import type { Amount, StatementFacts } from '../cql/statement/facts.ts'
 import type { RequestContext } from '../policy/request.ts'
 import type { ClientInfo } from '../session/backend.ts'
 import type { BoundValues } from './bound.ts'
+import type { SessionLimits } from './limits/rate-limits.ts'
 
 export class SessionContext implements RequestContext {
   readonly clientAddress: string
@@ -14,6 +15,8 @@ export class SessionContext implements RequestContext {
   rows: number | undefined
   ttlSeconds: number | undefined
   nowMs: number
+  /** What may be done in a time from this address. */
+  limits: SessionLimits | undefined
   readonly #clock: () => number
 
   /** @param clock the judge's */

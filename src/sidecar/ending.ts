@@ -75,8 +75,8 @@ export function deny(
   { client, version, transactions }: Ending,
   denial: Denial,
   code: number = denial.invalid === true ? CqlErrorCode.INVALID : CqlErrorCode.UNAUTHORIZED,
+  envelope: Buffer = errorEnvelope(version, request.stream, code, denial.reason),
 ): void {
-  const envelope = errorEnvelope(version, request.stream, code, denial.reason)
   request.denial = denial
   request.outcome = 'error'
   request.code = code

@@ -17,6 +17,7 @@ import type { SidecarConfig } from './config.ts'
 import { Descriptions } from './describe/descriptions.ts'
 import { EventHub } from './events.ts'
 import { Judge } from './judged.ts'
+import type { RateLimits } from './limits/rate-limits.ts'
 import { NodeMonitor } from './node.ts'
 import { UpstreamPool } from './pool.ts'
 import type { Secrets } from './secrets.ts'
@@ -34,6 +35,7 @@ export interface EnforcementParts {
   readonly secrets: Secrets
   readonly txnTokens: TxnTokens
   readonly revocations: Revocations
+  readonly rateLimits: RateLimits
   readonly analyst: Analyst
   readonly onNodeChange: () => void
 }
@@ -88,6 +90,7 @@ export function enforcementOf(parts: EnforcementParts): Enforcement {
       secrets,
       txnTokens,
       revocations: parts.revocations,
+      rateLimits: parts.rateLimits,
       schema,
       descriptions,
       trace: () => node.trace(),

@@ -7,6 +7,7 @@ import { type Cache, createWeighedCache } from '../base/cache.ts'
 import type { Visibility } from '../policy/engine.ts'
 import { type Principal, principalKey } from '../policy/principal.ts'
 import { type LoopShare, LoopShares } from '../session/loop-share.ts'
+import type { SessionLimits } from './limits/rate-limits.ts'
 import { PreparedTable } from './prepared.ts'
 import type { Judged } from './statement.ts'
 import { bytesOf, type StatementHolder, type StatementMemory } from './statement-memory.ts'
@@ -30,6 +31,8 @@ export class IdentityState implements StatementHolder {
   /** Its rules look at the request, so a decision is good only for requests alike. */
   contextual = false
   visibility: Visibility | undefined
+  /** What it may do in a time. */
+  limits: SessionLimits | undefined
 
   constructor(principal: Principal, memory: StatementMemory, share: LoopShare = new LoopShares().share()) {
     this.principal = principal

@@ -38,6 +38,8 @@ export interface BatchVerdict {
   readonly unknownId: Buffer | undefined
   /** The first part's that is refused, else of all; undefined for a BATCH of nothing. */
   readonly decision: Decision | undefined
+  /** That it writes to, where somebody counted; else 1. */
+  readonly partitions: number
 }
 
 export interface LargeBatchHost {
@@ -50,6 +52,8 @@ export interface LargeBatchHost {
   readonly decide: (part: Judged, consistency: number, bound: BoundValues | undefined) => Decision | undefined
   /** Resolves when the schema was read again, or cannot be. */
   readonly freshSchema: () => Promise<void>
+  /** How many partitions it writes to counts for a limit. */
+  readonly limited: boolean
 }
 
 /** Each step is a short piece of work; a promise is waited for before the next. */
@@ -72,7 +76,7 @@ export function* judgeLargeBatch(host: LargeBatchHost, request: Buffer): BatchSt
         : ofTexts.get(part.text)
     if (known === undefined) {
       const unknownId = request.subarray(part.idStart, part.idEnd)
-      return { view, epoch: judge.epoch, whole: undefined, unknownId, decision: undefined }
+      return { view, epoch: judge.epoch, whole: undefined, unknownId, decision: undefined, partitions: 1 }
     }
     judge.findTables(known)
     parts.push(known)
@@ -83,8 +87,11 @@ export function* judgeLargeBatch(host: LargeBatchHost, request: Buffer): BatchSt
   const whole = judge.whole(facts, keyspace, parts)
   for (;;) {
     const { epoch } = judge
-    const decision = yield* decideAll(host, view, parts, whole)
-    if (judge.epoch === epoch) return { view, epoch, whole, unknownId: undefined, decision }
+    const partitions = new Partitions(judge, parts, view)
+    const decision = yield* decideAll(host, view, parts, whole, partitions)
+    if (host.limited) while (!partitions.countSome(partsAPiece)) yield
+    if (judge.epoch !== epoch) continue
+    return { view, epoch, whole, unknownId: undefined, decision, partitions: host.limited ? partitions.count : 1 }
   }
 }
 
@@ -141,9 +148,9 @@ function* decideAll(
   view: BatchView,
   parts: readonly Judged[],
   whole: Judged,
+  partitions: Partitions,
 ): Generator<Promise<void> | undefined, Decision | undefined> {
   const { judge } = host
-  const partitions = new Partitions(judge, parts, view)
   const permits: Permit[] = []
   let freshEpoch = -1
   for (let at = 0; at < parts.length; at++) {

@@ -22,7 +22,7 @@ import type { SpiffeId } from '../identity/spiffe.ts'
 import { type Close, type Open, openSchema, readControl } from '../link/protocol.ts'
 import { addressBlock } from '../mesh/address-block.ts'
 import type { Credentials } from '../mesh/credentials.ts'
-import type { Client, ClientInfo } from '../session/backend.ts'
+import type { Client, ClientInfo, LimitAnswers } from '../session/backend.ts'
 import type { Refusals } from '../session/doors.ts'
 import type { Leave, Places } from '../session/places.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -38,6 +38,7 @@ export interface LinkedOpen {
   readonly events: readonly string[]
   readonly driverName: string | undefined
   readonly gateway: SpiffeId
+  readonly limitAnswers: LimitAnswers | undefined
 }
 
 export interface OpeningHost {
@@ -204,6 +205,7 @@ export class LinkOpenings {
           events: open.events,
           driverName: passport.driverName,
           gateway: this.#link.gateway,
+          limitAnswers: open.limitAnswers,
         }),
       )
     } catch (reason) {

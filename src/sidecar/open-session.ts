@@ -3,7 +3,7 @@ import type { EventSession } from '../audit/event.ts'
 import type { AuditSession } from '../audit/record.ts'
 import { CqlErrorCode, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
 import { principalOf } from '../policy/principal.ts'
-import type { Client } from '../session/backend.ts'
+import { type Client, type LimitAnswers, noLimitAnswers } from '../session/backend.ts'
 import { SessionContext } from './context.ts'
 import { refuseUnrecorded } from './ending.ts'
 import { permitOf } from './judged.ts'
@@ -24,12 +24,13 @@ export interface Opening {
   readonly gateway: string | undefined
   /** See `StartupInfo`; a gateway sees to it itself. */
   readonly oneHost?: boolean | undefined
+  readonly limitAnswers?: LimitAnswers | undefined
 }
 
 /** Throws UNAUTHORIZED where the keyspace may not be used, INVALID where that is no name, OVERLOADED while nothing can be recorded. */
 export function openSession(shared: Shared, ways: Ways, nowMs: () => number, opening: Opening): EnforcedSession {
   refuseUnrecorded(shared)
-  const { client, version, keyspace, gateway, oneHost = false } = opening
+  const { client, version, keyspace, gateway, oneHost = false, limitAnswers = noLimitAnswers } = opening
   const identity = shared.judge.identity(principalOf(client.info.identity))
   const context = new SessionContext(client.info, version, nowMs)
   const who = whoOf(opening, context)
@@ -44,7 +45,7 @@ export function openSession(shared: Shared, ways: Ways, nowMs: () => number, ope
     }
   }
   const topologyHidden = gateway !== undefined
-  const told = { context, who, topologyHidden, oneHost }
+  const told = { context, who, topologyHidden, oneHost, limitAnswers }
   return new EnforcedSession(shared, ways, { client, version, keyspace, identity, ...told })
 
   /** A session that begins in a keyspace asks for USE of it; where that is refused the session ends, and all of it is on record. */

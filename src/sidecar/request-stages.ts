@@ -9,6 +9,7 @@ import { admit } from './stages/admit.ts'
 import { answerSchemaQuestion, describe } from './stages/answer-here.ts'
 import { authorise, check } from './stages/authorise.ts'
 import { judgeBatch } from './stages/batch.ts'
+import { limit } from './stages/limit.ts'
 import { read } from './stages/read.ts'
 import { recall, resolveLate } from './stages/recall.ts'
 import { recorded } from './stages/recorded.ts'
@@ -46,6 +47,8 @@ const everyRequest: readonly RequestStage[] = [
   check,
   /** A denial is answered here. */
   refuse,
+  /** Who is over a limit waits, or is refused here. */
+  limit,
   /** Of what no node answers there is a trace at the node all the same. */
   trace,
 ]

@@ -19,6 +19,7 @@ import type { KnownTexts } from './analyst.ts'
 import type { BoundValues } from './bound.ts'
 import { InFlight } from './in-flight.ts'
 import type { BatchVerdict } from './large-batch.ts'
+import type { StatementCharges } from './limits/charges.ts'
 import type { Judged } from './statement.ts'
 
 /** Whoever hears what became of a request at the node; see `InFlight`. */
@@ -54,6 +55,23 @@ export class Request extends InFlight implements TransactionEvent {
   batchVerdict: BatchVerdict | undefined
   /** How often the node did not have its statement. */
   replays = 0
+  /** It was charged to what limits it; see `stages/limit.ts`. */
+  limited = false
+  /** When it began to wait; 0 where it did not. */
+  heldMicros = 0
+  /** What its answer is to be charged to. */
+  charges: StatementCharges | undefined
+  /** What was charged for its answer before. */
+  expectedRows = 0
+  expectedBytes = 0
+  /** The product of the sizes of its bound IN lists. */
+  listFactor = 1
+  /** That a BATCH message writes to, where somebody counted; else 1. */
+  partitions = 1
+  /** For the client, beside its answer. */
+  limitNote: string | undefined
+  /** A limit in observe mode that it is over. */
+  limitObserved: string | undefined
 
   // Read anew each time that it is served.
 
@@ -211,6 +229,13 @@ export class Request extends InFlight implements TransactionEvent {
     this.valuesDigest = undefined
     this.batchVerdict = undefined
     this.replays = 0
+    this.limited = false
+    this.heldMicros = 0
+    this.charges = undefined
+    this.listFactor = 1
+    this.partitions = 1
+    this.limitNote = undefined
+    this.limitObserved = undefined
     this.text = ''
     this.keyspace = undefined
     this.params = undefined

@@ -11,7 +11,7 @@ import type { Transactions } from '../audit/transactions.ts'
 import type { SchemaTarget } from '../cql/answers/schema-event.ts'
 import { CqlErrorCode, Flag, type ProtocolVersion } from '../cql/protocol.ts'
 import { type Revocation, revokedRule, revokedText } from '../identity/revoked/revocation.ts'
-import type { Backend, Client } from '../session/backend.ts'
+import type { Backend, Client, LimitAnswers } from '../session/backend.ts'
 import { Answers, recordLost } from './answers.ts'
 import type { Workload } from './behalf/behalf-session.ts'
 import { OnBehalf } from './behalf/on-behalf.ts'
@@ -44,6 +44,7 @@ export interface SessionOptions {
   /** The client came by a gateway, which shows it a topology of its own. */
   readonly topologyHidden: boolean
   readonly oneHost: boolean
+  readonly limitAnswers: LimitAnswers
 }
 
 export class EnforcedSession implements Backend, Workload, EventListener {
@@ -55,6 +56,7 @@ export class EnforcedSession implements Backend, Workload, EventListener {
   readonly who: AuditSession
   readonly topologyHidden: boolean
   readonly oneHost: boolean
+  readonly limitAnswers: LimitAnswers
   readonly poolOwner: string
   readonly transactions: Transactions
   readonly dispatch: Dispatch
@@ -83,6 +85,7 @@ export class EnforcedSession implements Backend, Workload, EventListener {
     this.who = options.who
     this.topologyHidden = options.topologyHidden
     this.oneHost = options.oneHost
+    this.limitAnswers = options.limitAnswers
     this.transactions = transactions
     this.poolOwner = shared.share === 'identity' ? identity.key : ''
     this.#ways = ways
@@ -203,6 +206,8 @@ export class EnforcedSession implements Backend, Workload, EventListener {
       else this.#serve(request)
       return
     }
+    // What it waits behind another counts as its own delay.
+    request.heldMicros ||= this.shared.turn.nowMicros()
     try {
       this.waiting.add(request)
     } catch (reason) {

@@ -11,6 +11,7 @@ import type { SchemaQuestions } from './catalog/questions.ts'
 import type { Descriptions } from './describe/descriptions.ts'
 import type { EventHub } from './events.ts'
 import type { Judge } from './judged.ts'
+import type { RateLimits } from './limits/rate-limits.ts'
 import type { UpstreamPool } from './pool.ts'
 import type { Secrets } from './secrets.ts'
 
@@ -25,6 +26,7 @@ export interface Shared {
   readonly secrets: Secrets
   readonly txnTokens: TxnTokens
   readonly revocations: Revocations
+  readonly rateLimits: RateLimits
   readonly schema: SchemaNews
   readonly questions: SchemaQuestions
   readonly descriptions: Descriptions

@@ -53,6 +53,7 @@ import { answerStages } from './answer-stages.ts'
 import { TxnTokens } from './behalf/tokens.ts'
 import type { SidecarConfig } from './config.ts'
 import { enforcementOf } from './enforcement.ts'
+import { RateLimits } from './limits/rate-limits.ts'
 import { linkHostOf } from './link-host.ts'
 import type { LinkedOpen } from './link-openings.ts'
 import type { LinkHost } from './links.ts'
@@ -104,6 +105,7 @@ export class Sidecar {
   readonly #budget: BytesBudget
   readonly #engine = new PolicyEngine()
   readonly #policy: PolicyInstall
+  readonly #rateLimits: RateLimits
   readonly #traffic = new TrafficTable()
   readonly #analyst = new Analyst()
   readonly #secrets: Secrets
@@ -136,8 +138,12 @@ export class Sidecar {
       (added) => this.#throwOut(added),
     )
     this.#log = log
-    this.#policy = new PolicyInstall(this.#engine, log, ({ providers }) => this.#providers.setDocuments(providers))
     this.#turn = new Turn(options.nowMs)
+    this.#rateLimits = new RateLimits(() => this.#turn.nowMicros())
+    this.#policy = new PolicyInstall(this.#engine, log, ({ providers, rateLimits }) => {
+      this.#providers.setDocuments(providers)
+      this.#rateLimits.install(rateLimits)
+    })
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
     this.#secrets = new Secrets(feed.value(pushedKinds.keys).current)
@@ -171,6 +177,7 @@ export class Sidecar {
       secrets: this.#secrets,
       txnTokens: this.#txnTokens,
       revocations: this.#revoked.current,
+      rateLimits: this.#rateLimits,
       analyst: this.#analyst,
       onNodeChange: () => this.#nodeChanged(),
     })
@@ -190,8 +197,9 @@ export class Sidecar {
       if (!this.#node.hello.ready) return refusing(nodeAway)(client, startup, ready, failed)
       if (transactions.blocked) return refusing(unrecorded)(client, startup, ready, failed)
       const name = randomBytes(8).toString('hex')
-      const { version, driverName: driver, oneHost } = startup
-      const session = this.openSession({ client, name, version, keyspace: '', driver, gateway: undefined, oneHost })
+      const { version, driverName: driver, oneHost, limitAnswers } = startup
+      const told = { driver, gateway: undefined, oneHost, limitAnswers }
+      const session = this.openSession({ client, name, version, keyspace: '', ...told })
       settle(
         { onFault: () => client.close('a fault of our own') },
         'a session that opens',
@@ -213,12 +221,15 @@ export class Sidecar {
     const txnKeys = feed.value(pushedKinds.txnKeys)
     this.#txnTokens.setKeys(txnKeys.current)
     this.#policy.install(policy.current)
+    const { sidecars } = pushedKinds
+    this.#shareAmong(feed.value(sidecars).current.length)
     // Before the first await, so that no revision and no certificate is missed.
     const { bundlePem } = feed.credentials.current
     const tainted = new TaintedAuthorities(feed.value(pushedKinds.authorities), bundlePem, () => this.#leaving())
     this.#unsubscribe.push(
       () => tainted.stop(),
       policy.observe((now) => this.#policy.install(now)),
+      feed.value(sidecars).observe((now) => this.#shareAmong(now.length)),
       keySets.observe((now) => this.#providers.setKeySets(now)),
       txnKeys.observe((now) => this.#txnTokens.setKeys(now)),
       feed.value(pushedKinds.keys).observe((keys) => this.#secrets.use(keys)),
@@ -305,8 +316,8 @@ export class Sidecar {
   }
 
   #linkedSession(client: Client, open: LinkedOpen): EnforcedSession {
-    const { session: name, version, keyspace, driverName: driver, gateway } = open
-    const session = this.openSession({ client, name, version, keyspace, driver, gateway })
+    const { session: name, version, keyspace, driverName: driver, gateway, limitAnswers } = open
+    const session = this.openSession({ client, name, version, keyspace, driver, gateway, limitAnswers })
     if (open.events.length > 0) this.#shared.events.add(session, open.events)
     return session
   }
@@ -316,6 +327,11 @@ export class Sidecar {
     const session = openSession(this.#shared, this.#ways, this.#wallMs, opening)
     this.#wake()
     return session
+  }
+
+  /** Each sidecar gives an equal part of a limit. */
+  #shareAmong(sidecars: number): void {
+    this.#rateLimits.share = 1 / Math.max(1, sidecars)
   }
 
   get #trust(): Trust {

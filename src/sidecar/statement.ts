@@ -7,6 +7,7 @@ import { meaningOf } from '../cql/statement/meaning.ts'
 import { isLarge } from '../policy/deliberation.ts'
 import type { Decision, Denial } from '../policy/engine.ts'
 import { inlineTextMax } from './analyst.ts'
+import type { StatementCharges } from './limits/charges.ts'
 import { changesSchema } from './schema/doubts.ts'
 import { namesTopology, showsAddresses } from './topology.ts'
 import { type SchemaSource, touchedTables } from './touched.ts'
@@ -48,6 +49,8 @@ export interface Judged extends EventStatement {
   tablesEpoch: number
   /** The node was asked to prepare it. */
   asked: boolean
+  /** What it takes of the limits of who asks; see `stages/limit.ts`. */
+  charges: StatementCharges | undefined
 }
 
 /** Before the first epoch. */
@@ -83,6 +86,7 @@ export function undecided(
     tables,
     tablesEpoch: schema.epoch,
     asked: false,
+    charges: undefined,
     notes: undefined,
   }
 }

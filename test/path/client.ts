@@ -28,6 +28,8 @@ export interface ClientOptions {
   /** DRIVER_NAME of STARTUP. */
   readonly driverName?: string
   readonly oneHost?: boolean
+  /** Further options of STARTUP. */
+  readonly startup?: Readonly<Record<string, string>>
 }
 
 export class RawClient {
@@ -100,8 +102,8 @@ export class RawClient {
   }
 
   async startup(stream = 0): Promise<Buffer> {
-    const { compression, driverName, oneHost } = this.#options
-    const options = new Map([['CQL_VERSION', '3.0.0']])
+    const { compression, driverName, oneHost, startup = {} } = this.#options
+    const options = new Map([['CQL_VERSION', '3.0.0'], ...Object.entries(startup)])
     if (compression !== undefined) options.set('COMPRESSION', compression)
     if (driverName !== undefined) options.set('DRIVER_NAME', driverName)
     if (oneHost === true) options.set('RINGFENCE_ONE_HOST', 'true')

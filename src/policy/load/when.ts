@@ -79,7 +79,7 @@ export function narrowing(spec: WhenSpec | undefined): readonly (readonly [strin
   return keys.filter((key) => spec[key] !== undefined).map((key) => [key, permissionsUnder[key]] as const)
 }
 
-function addressFault(text: string): string | undefined {
+export function addressFault(text: string): string | undefined {
   const shown = JSON.stringify(text.slice(0, 64))
   const [address = '', bits, ...rest] = text.split('/')
   const bytes = parseAddress(address)

@@ -48,6 +48,7 @@ export class BehalfSession implements Session {
   readonly version: Workload['version']
   readonly topologyHidden: boolean
   readonly oneHost: boolean
+  readonly limitAnswers: Workload['limitAnswers']
   readonly poolOwner: string
   readonly transactions: Workload['transactions']
   readonly dispatch: Workload['dispatch']
@@ -65,13 +66,25 @@ export class BehalfSession implements Session {
 
   constructor(workload: Workload, ways: Ways, state: IdentityState, behalf: Behalf) {
     const { identity, transaction, tokenHash, source, name, keys } = behalf
-    const { shared, client, version, topologyHidden, oneHost, poolOwner, transactions, dispatch, waiting } = workload
+    const {
+      shared,
+      client,
+      version,
+      topologyHidden,
+      oneHost,
+      poolOwner,
+      transactions,
+      dispatch,
+      waiting,
+      limitAnswers,
+    } = workload
     this.#workload = workload
     this.shared = shared
     this.client = client
     this.version = version
     this.topologyHidden = topologyHidden
     this.oneHost = oneHost
+    this.limitAnswers = limitAnswers
     this.poolOwner = poolOwner
     this.transactions = transactions
     this.dispatch = dispatch

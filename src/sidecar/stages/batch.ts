@@ -77,6 +77,7 @@ function judgeParts(request: Request, session: Session, parts: readonly Judged[]
     if (answered.kind === 'denial') return settle(request, batch, whole, answered)
     permits.push(answered)
   }
+  if (!session.shared.rateLimits.idle) request.partitions = partitions.count
   return finish(request, session, batch, whole, permitOfAll(permits))
 }
 
@@ -103,12 +104,13 @@ function settle(request: Request, view: BatchView, whole: Judged, decision: Deci
 }
 
 function obeyVerdict(request: Request, session: Session): Step {
-  const { view, epoch, whole, unknownId, decision } = request.batchVerdict!
+  const { view, epoch, whole, unknownId, decision, partitions } = request.batchVerdict!
   const { judge } = session.shared
   // A policy may have come in this turn, or the hours of `when:` may have ended.
   const isOver = decision?.kind === 'permit' && !judge.inForce(decision)
   if (epoch !== judge.epoch || isOver) return judgeInPieces(request, session)
   if (whole === undefined) return unprepared(request, session, unknownId ?? Buffer.alloc(0))
   if (inDoubt(request, session, whole)) return Step.WAIT
+  request.partitions = partitions
   return finish(request, session, view, whole, decision)
 }

@@ -9,7 +9,7 @@ import { decideWithin } from './authorise.ts'
 import { type Session, Step } from './stage.ts'
 
 export function judgeInPieces(request: Request, session: Session): Step {
-  const { judge, analyst, schema } = session.shared
+  const { judge, analyst, schema, rateLimits } = session.shared
   request.batchVerdict = undefined
   session.waiting.beginHalted(request)
   const steps = judgeLargeBatch(
@@ -20,6 +20,7 @@ export function judgeInPieces(request: Request, session: Session): Step {
       keyspaceInForce: session.dispatch.keyspace,
       analyse: (texts) => analyst.analyse(texts, session.identity.share),
       decide: (part, consistency, bound) => decideWithin(session, part, Opcode.BATCH, consistency, bound),
+      limited: !rateLimits.idle,
       freshSchema: () => schema.fresh().catch(() => {}),
     },
     request.bytes,

@@ -7,6 +7,7 @@
  */
 import type { EventSession } from '../../audit/event.ts'
 import type { Owner as FaultOwner } from '../../base/contained.ts'
+import type { LimitAnswers } from '../../session/backend.ts'
 import type { SessionContext } from '../context.ts'
 import type { Dispatch } from '../dispatch.ts'
 import type { Ending } from '../ending.ts'
@@ -40,6 +41,7 @@ export interface Session extends EventSession, EventListener, Ending, FaultOwner
   readonly topologyHidden: boolean
   /** The client came to this sidecar itself, and reaches no other host. */
   readonly oneHost: boolean
+  readonly limitAnswers: LimitAnswers
   /** Empty where connections to the node are shared. */
   readonly poolOwner: string
   readonly dispatch: Dispatch

@@ -1,0 +1,184 @@
+/**
+ * Rate limits in force: which of them count for a session, which of those for a statement, and what each key has taken.
+ *
+ *   policy ─▶ rules ─ of whom? ─▶ SessionLimits ─ of which statement? ─▶ Charge[] ─ stages/limit.ts ─▶ takes of a `RateTable`
+ *
+ * Rule: what is found for an identity or a statement is kept with it, so that a request finds its charges ready; it is found anew with each policy.
+ */
+import { limits } from '../../base/limits.ts'
+import { RateTable } from '../../base/rate-table.ts'
+import { personOf } from '../../identity/spiffe.ts'
+import { addressBlock } from '../../mesh/address-block.ts'
+import { parseAddress } from '../../policy/address.ts'
+import {
+  type AddressRange,
+  concernsPrincipal,
+  type Rate,
+  type RateLimitRule,
+  rateOf,
+} from '../../policy/limits/rules.ts'
+import { type Scope, scopes } from '../../policy/limits/words.ts'
+import type { Principal } from '../../policy/principal.ts'
+
+/** What one key may have by one rule. */
+export interface Meter {
+  readonly rule: RateLimitRule
+  readonly scope: Scope
+  readonly rate: Rate
+  readonly key: string
+  slot: number
+  generation: number
+  /** When somebody was last told that it is near its limit. */
+  toldMicros: number
+}
+
+/** A request of which nothing is expected needs some room, too. */
+const leastUnits = 0.5
+
+/** The meters of one identity, or of one identity at one address. */
+export interface SessionLimits {
+  readonly installs: number
+  readonly meters: readonly Meter[]
+  /** Rules that look at the address; empty where these are the meters of one. */
+  readonly ofAddresses: readonly RateLimitRule[]
+}
+
+/** Where they are kept: for an identity, and for a session where rules look at the address. */
+export interface LimitsHolder {
+  limits: SessionLimits | undefined
+}
+
+export class RateLimits {
+  readonly #table = new RateTable(limits.rateKeysMax)
+  readonly #nowMicros: () => number
+  #rules: readonly RateLimitRule[] = []
+  #installs = 0
+  #share = 1
+
+  constructor(nowMicros: () => number) {
+    this.#nowMicros = nowMicros
+  }
+
+  /** No policy limits anything. */
+  get idle(): boolean {
+    return this.#rules.length === 0
+  }
+
+  install(rules: readonly RateLimitRule[]): void {
+    this.#rules = rules
+    this.#installs++
+  }
+
+  /** This sidecar's part of each limit. */
+  set share(part: number) {
+    this.#share = part
+  }
+
+  of(identity: LimitsHolder, session: LimitsHolder, principal: Principal, address: string): SessionLimits {
+    let own = identity.limits
+    if (own?.installs !== this.#installs) {
+      own = this.#ofPrincipal(principal)
+      identity.limits = own
+    }
+    if (own.ofAddresses.length === 0) return own
+    let here = session.limits
+    if (here?.installs !== this.#installs) {
+      here = this.#atAddress(own, principal, address)
+      session.limits = here
+    }
+    return here
+  }
+
+  /** For so long must it take nothing; 0 or less where it may take now. What is larger than one unit goes where one would, as a debt. */
+  waitMicros(meter: Meter, units: number): number {
+    const least = Math.max(leastUnits, Math.min(1, units)) * (meter.rate.intervalMicros / this.#share)
+    // Sums of what was charged are not exact.
+    return this.#owed(meter) + least - this.#burstMicros(meter) - 0.01
+  }
+
+  /** Of what may be taken at once, the part that is taken: above 1 where it is over its limit. */
+  usedPart(meter: Meter): number {
+    return this.#owed(meter) / this.#burstMicros(meter)
+  }
+
+  /** @param units below 0 for what was charged too much */
+  charge(meter: Meter, units: number): void {
+    const now = this.#nowMicros()
+    this.#find(meter, now)
+    this.#table.charge(meter.slot, (units * meter.rate.intervalMicros) / this.#share, now)
+  }
+
+  #owed(meter: Meter): number {
+    const now = this.#nowMicros()
+    this.#find(meter, now)
+    return this.#table.owedMicros(meter.slot, now)
+  }
+
+  /** One unit is always given to who owes nothing. */
+  #burstMicros({ rate }: Meter): number {
+    return Math.max(rate.burstMicros, rate.intervalMicros / this.#share)
+  }
+
+  #find(meter: Meter, now: number): void {
+    if (meter.slot >= 0 && this.#table.generation(meter.slot) === meter.generation) return
+    meter.slot = this.#table.slot(meter.key, now)
+    meter.generation = this.#table.generation(meter.slot)
+  }
+
+  #ofPrincipal(principal: Principal): SessionLimits {
+    const rules = this.#rules.filter((rule) => concernsPrincipal(rule, principal))
+    const looksAtAddress = (rule: RateLimitRule): boolean =>
+      rule.addresses !== undefined || rule.rates.perAddress !== undefined
+    return {
+      installs: this.#installs,
+      meters: rules.filter((rule) => !looksAtAddress(rule)).flatMap((rule) => metersOf(rule, principal, '')),
+      ofAddresses: rules.filter(looksAtAddress),
+    }
+  }
+
+  #atAddress({ meters, ofAddresses }: SessionLimits, principal: Principal, address: string): SessionLimits {
+    const bytes = parseAddress(addressWithoutZone(address))
+    const here = ofAddresses.filter(
+      ({ addresses }) => addresses === undefined || (bytes !== undefined && addresses.some((one) => isIn(one, bytes))),
+    )
+    const more = here.flatMap((rule) => metersOf(rule, principal, addressBlock(address)))
+    return { installs: this.#installs, meters: [...meters, ...more], ofAddresses: [] }
+  }
+}
+
+function metersOf(rule: RateLimitRule, principal: Principal, address: string): Meter[] {
+  return scopes.flatMap((scope) => {
+    const rate = rateOf(rule, scope, principal)
+    const who = rate === undefined ? undefined : whoOf(scope, principal, address)
+    if (rate === undefined || who === undefined) return []
+    return [{ rule, scope, rate, key: `${scope} ${rule.name} ${who}`, slot: -1, generation: 0, toldMicros: -Infinity }]
+  })
+}
+
+/** A workload has one limit, whoever it names as the person behind a request. */
+function whoOf(scope: Scope, { spiffeId, person }: Principal, address: string): string | undefined {
+  switch (scope) {
+    case 'total':
+      return ''
+    case 'perIdentity':
+      return spiffeId
+    case 'perPerson':
+      return person ?? personOf(spiffeId)
+    case 'perAddress':
+      return address
+  }
+}
+
+function addressWithoutZone(address: string): string {
+  const [bare = ''] = address.split('%')
+  return bare.startsWith('::ffff:') && bare.includes('.') ? bare.slice('::ffff:'.length) : bare
+}
+
+function isIn(range: AddressRange, address: readonly number[]): boolean {
+  if (range.bytes.length !== address.length) return false
+  return range.bytes.every((byte, index) => {
+    const bits = Math.min(8, Math.max(0, range.bits - index * 8))
+    const mask = (0xff << (8 - bits)) & 0xff
+    return (byte & mask) === (address[index]! & mask)
+  })
+}

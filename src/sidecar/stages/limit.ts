@@ -1,0 +1,163 @@
+/**
+ * Rate limits. A request that is over one waits, if it may go soon: its client is not read meanwhile. Otherwise it is refused, and takes nothing.
+ * What it answers with is charged when that is known, as a debt.
+ *
+ * Rule: a request is charged once, however often it is served.
+ */
+import { after } from '../../base/contained.ts'
+import { withWarning } from '../../cql/answers/warning.ts'
+import { longEnvelopeBytes } from '../../cql/own-bytes.ts'
+import { Opcode } from '../../cql/protocol.ts'
+import { deny } from '../ending.ts'
+import { codeFor, limitWords, overLimitEnvelope } from '../limits/answer.ts'
+import { type Charge, chargesOf, learn, type StatementCharges, unitsOf } from '../limits/charges.ts'
+import type { Meter } from '../limits/rate-limits.ts'
+import type { Request } from '../request.ts'
+import { refusalMs } from './admit.ts'
+import { putOff } from './delays.ts'
+import { type Session, Step } from './stage.ts'
+
+/** A timer is no more exact, and what it owes is charged all the same. */
+const graceMicros = 1000
+/** Of what may be taken at once: from here on a client is told, each second once. */
+const nearPart = 0.8
+const tellEachMicros = 1_000_000
+
+export function limit(request: Request, session: Session): Step {
+  const { rateLimits, turn } = session.shared
+  if (rateLimits.idle || request.opcode === Opcode.PREPARE) return Step.NEXT
+  if (request.limited) return observed(request)
+  const found = find(request, session)
+  const { charges } = found
+  if (charges.length === 0) return Step.NEXT
+  let waitMicros = graceMicros
+  let maxDelayMs = Infinity
+  let over: Meter | undefined
+  for (const charge of charges) {
+    const { meter } = charge
+    const wait = rateLimits.waitMicros(meter, unitsBefore(charge, request, found))
+    if (wait <= graceMicros) continue
+    if (meter.rule.observe) {
+      request.limitObserved = meter.rule.name
+      continue
+    }
+    maxDelayMs = Math.min(maxDelayMs, meter.rule.maxDelayMs)
+    if (wait <= waitMicros) continue
+    waitMicros = wait
+    over = meter
+  }
+  if (over !== undefined) {
+    const waited = request.heldMicros === 0 ? 0 : turn.nowMicros() - request.heldMicros
+    const mayWaitMicros = session.limitAnswers.throwOnOverload ? 0 : maxDelayMs * 1000 - waited
+    if (waitMicros > mayWaitMicros) return refuseOver(request, session, over, waitMicros, charges[0]!)
+  }
+  take(request, session, found)
+  return over === undefined ? observed(request) : delay(request, session, over, waitMicros)
+}
+
+function find(request: Request, session: Session): StatementCharges {
+  const { shared, identity, context } = session
+  const { rateLimits, judge, schema } = shared
+  const judged = request.judged!
+  const of = rateLimits.of(identity, context, identity.principal, context.clientAddress)
+  const known = judged.charges
+  if (known?.of === of && known.epoch === judge.epoch) return known
+  const charges = chargesOf(of, judged.facts, judge.epoch, {
+    partitionKey: (facts) => judge.partitionKey(facts),
+    baseOf: (keyspace, view) => schema.baseOf(keyspace, view),
+  })
+  if (known !== undefined) {
+    charges.rows = known.rows
+    charges.bytes = known.bytes
+  }
+  judged.charges = charges
+  return charges
+}
+
+function take(request: Request, session: Session, found: StatementCharges): void {
+  const { rateLimits, turn } = session.shared
+  request.limited = true
+  request.charges = found
+  request.expectedRows = found.rows
+  request.expectedBytes = found.bytes
+  for (const charge of found.charges) {
+    const { meter } = charge
+    const units = unitsBefore(charge, request, found)
+    if (meter.rule.observe && rateLimits.waitMicros(meter, units) > graceMicros) continue
+    rateLimits.charge(meter, units)
+    const now = turn.nowMicros()
+    if (now - meter.toldMicros < tellEachMicros || rateLimits.usedPart(meter) < nearPart) continue
+    meter.toldMicros = now
+    const percent = Math.round(rateLimits.usedPart(meter) * 100)
+    request.limitNote = `${percent}% of the limit ${meter.rule.name} is used (${limitWords(meter)})`
+  }
+}
+
+/** What it takes, as far as its answer can be expected. */
+function unitsBefore(charge: Charge, request: Request, { rows, bytes }: StatementCharges): number {
+  request.listFactor = charge.lists.length === 0 ? 1 : sizesOf(request, charge.lists)
+  return unitsOf(charge, request, rows, bytes)
+}
+
+function sizesOf({ bound }: Request, lists: readonly number[]): number {
+  let product = 1
+  for (const marker of lists) product *= Math.max(1, bound?.listSize(marker) ?? 1)
+  return product
+}
+
+/** What it would have been refused for, were it enforced. */
+function observed(request: Request): Step {
+  const { limitObserved } = request
+  if (limitObserved !== undefined) request.permit = request.permit!.observing(limitObserved)
+  return Step.NEXT
+}
+
+function delay(request: Request, session: Session, over: Meter, waitMicros: number): Step {
+  const { waiting, shared } = session
+  const ms = Math.ceil(waitMicros / 1000)
+  request.limitNote = `delayed by ${ms} ms by the limit ${over.rule.name} (${limitWords(over)})`
+  request.heldMicros ||= shared.turn.nowMicros()
+  waiting.beginHalted(request)
+  after(session, 'a request over its limit', ms, () => waiting.letGo())
+  return Step.WAIT
+}
+
+function refuseOver(request: Request, session: Session, over: Meter, waitMicros: number, { reads }: Charge): Step {
+  const { identity, shared, version, limitAnswers } = session
+  if (identity.share.exhausted) return putOff(request, session)
+  identity.share.charge(refusalMs)
+  const retryAfterMs = Math.ceil(waitMicros / 1000)
+  const { name } = over.rule
+  const text = `over the limit ${name} (${limitWords(over)}); come back in ${retryAfterMs} ms`
+  const denial = shared.judge.refusal(identity, name, text)
+  const code = codeFor(limitAnswers)
+  const about = { limit: name, retryAfterMs, writes: !reads }
+  deny(request, session, denial, code, overLimitEnvelope(version, request.stream, code, denial.reason, about))
+  return Step.DONE
+}
+
+/** The debt: what the answer has beside what was expected of it. */
+export function chargeAnswer(request: Request, { shared }: Session): Step {
+  const { charges, expectedRows, expectedBytes } = request
+  if (charges === undefined) return Step.NEXT
+  request.charges = undefined
+  const rows = Math.max(0, request.rows)
+  const { bytesOut } = request
+  for (const charge of charges.charges) {
+    const { rule } = charge.meter
+    if (rule.unit === 'requests') continue
+    const more = unitsOf(charge, request, rows, bytesOut) - unitsOf(charge, request, expectedRows, expectedBytes)
+    if (more !== 0) shared.rateLimits.charge(charge.meter, more)
+  }
+  learn(charges, rows, bytesOut)
+  return Step.NEXT
+}
+
+/** A client that is near a limit, or waited for one, is told. Long answers are not copied for that: there is another one soon. */
+export function tellLimit(request: Request, { version }: Session): Step {
+  const { limitNote, answer, bytesOut } = request
+  if (limitNote === undefined || bytesOut > longEnvelopeBytes) return Step.NEXT
+  const changed = withWarning(answer, version, limitNote)
+  request.setAnswer(changed, 0, changed.length)
+  return Step.NEXT
+}
