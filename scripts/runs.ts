@@ -23,12 +23,14 @@ type Write = (text: string) => void
 export interface Tally {
   passed: number
   failed: number
+  /** Each that failed, with where it stands and the beginning of why: all that is left where only the end of a long output is kept. */
+  failures: string[]
   /** Whole suites that did not run, for a toolchain that is not there; with CI=true each is a failure. */
   skippedSuites: string[]
 }
 
 export function newTally(): Tally {
-  return { passed: 0, failed: 0, skippedSuites: [] }
+  return { passed: 0, failed: 0, failures: [], skippedSuites: [] }
 }
 
 /** One outside checker: its output is shown when it fails. */
@@ -44,7 +46,10 @@ export async function runTool(tally: Tally, title: string, command: string, args
   })
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   if (code === 0) tally.passed += 1
-  else tally.failed += 1
+  else {
+    tally.failed += 1
+    tally.failures.push(failure(title, undefined, output))
+  }
   console.log(`${code === 0 ? '√' : '×'} ${title} (${seconds} s)`)
   if (code !== 0) console.log(output.trimEnd())
 }
@@ -129,11 +134,30 @@ async function runFiles(
   stream.on('test:pass', ({ name, skip, details }) => {
     if (details.type === 'suite' && skip !== undefined && skip !== false) tally.skippedSuites.push(`${name}: ${skip}`)
   })
+  // A suite fails with each of its tests, which are told by themselves.
+  stream.on('test:fail', ({ name, file, line, details: { error } }) => {
+    const where = file === undefined ? undefined : `${relative(root, file)}:${line ?? 0}`
+    const cause: unknown = error.cause ?? error
+    if (!isOfSubtests(error)) tally.failures.push(failure(name, where, cause instanceof Error ? cause.message : cause))
+  })
   for await (const chunk of stream.compose(new spec())) write(String(chunk))
 }
 
-/** Prints the suites that were skipped and the last line, and gives the exit code. */
-export function conclude({ passed, failed, skippedSuites }: Tally): number {
+const failureLinesMax = 8
+
+/** Where it is, what it is called, and the first lines of why. */
+function failure(name: string, where: string | undefined, why: unknown): string {
+  const lines = String(why).trimEnd().split('\n').slice(0, failureLinesMax)
+  return [`× ${where === undefined ? '' : `${where}: `}${name}`, ...lines.map((line) => `    ${line}`)].join('\n')
+}
+
+function isOfSubtests(error: Error): boolean {
+  return 'failureType' in error && error.failureType === 'subtestsFailed'
+}
+
+/** Prints what failed, the suites that were skipped and the last line, and gives the exit code. */
+export function conclude({ passed, failed, failures, skippedSuites }: Tally): number {
+  for (const each of failures) console.log(each)
   for (const suite of skippedSuites) console.log(`skipped ${suite}`)
   const incomplete = process.env.CI === 'true' && skippedSuites.length > 0
   if (incomplete) console.log('with CI=true no suite may be skipped')

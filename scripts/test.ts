@@ -23,6 +23,7 @@ try {
   if (!(reason instanceof RingfenceError)) throw reason
   console.error(`× ${reason.message}${reason.hint === undefined ? '' : `\n  ${reason.hint}`}`)
   tally.failed += 1
+  tally.failures.push(`× ${reason.message}`)
 }
 // Nothing of ours is left that would keep the process; what a library keeps open must not either.
 process.exit(conclude(tally))
