@@ -1,4 +1,4 @@
-/** How a connection to the node becomes ready: who the node is, then STARTUP to READY, and the keyspace. */
+/** How a connection to the node becomes ready: who the node is, then STARTUP to READY; then the keyspace, which is a request like any other. */
 
 import type { TLSSocket } from 'node:tls'
 import { RingfenceError } from '../base/errors.ts'
@@ -33,9 +33,9 @@ interface Connection {
   ask(envelope: Buffer): Promise<Buffer>
 }
 
-/** @throws RingfenceError UPSTREAM, or what the node says of the keyspace as `NodeError` */
+/** @throws RingfenceError UPSTREAM, or `NodeError` */
 export async function nodeHandshake(connection: Connection): Promise<void> {
-  const { version, keyspace } = connection
+  const { version } = connection
   const options = new Map([
     ['CQL_VERSION', '3.0.0'],
     ['DRIVER_NAME', 'ringfence'],
@@ -56,6 +56,11 @@ export async function nodeHandshake(connection: Connection): Promise<void> {
   }
   const opcode = headerOpcode(answer, 0)
   if (opcode !== Opcode.READY && opcode !== Opcode.AUTH_SUCCESS) throw nodeError(answer)
+}
+
+/** May take as long as any request: the client that asked for it would wait as long for the node itself. @throws NodeError what the node says of it */
+export async function useKeyspace(connection: Connection): Promise<void> {
+  const { version, keyspace } = connection
   if (keyspace === '') return
   const used = await connection.ask(queryEnvelope(version, 0, `USE "${keyspace.replaceAll('"', '""')}"`, {}))
   if (headerOpcode(used, 0) !== Opcode.RESULT) throw nodeError(used)

@@ -25,7 +25,7 @@ import type { Turn } from '../session/turn.ts'
 import type { Carrier, InFlight } from './in-flight.ts'
 import { LongAnswers } from './long-answers.ts'
 import { tellLost } from './losses.ts'
-import { nodeHandshake, verifyNode } from './node-handshake.ts'
+import { nodeHandshake, useKeyspace, verifyNode } from './node-handshake.ts'
 import { NodeShares } from './node-shares.ts'
 import { overdueLookMs, tellOverdue } from './overdue.ts'
 import { wordsOf } from './own-words.ts'
@@ -115,6 +115,8 @@ export class Upstream implements Carrier, Owner {
       // What follows the answer to STARTUP is framed, in both directions (native_protocol_v5.spec §2).
       upstream.#switchFraming = upstream.version >= 5
       await nodeHandshake(upstream)
+      clearTimeout(timer)
+      await useKeyspace(upstream)
       upstream.#state = 'ready'
       return upstream
     } catch (reason) {

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, it, describe as suite } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { limits } from '../../src/base/limits.ts'
 import { batchEnvelope, executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import {
@@ -365,5 +365,27 @@ suite('answers that do not come', () => {
     running.node.intercept = undefined
     const lost = running.records().filter(({ outcome }) => outcome === 'lost')
     assert.ok(lost.length >= 2)
+  })
+
+  it('of a USE, which opens a connection to the node, are waited for as long as those of any request', async (t) => {
+    // Nobody has been in that keyspace there.
+    const { node, port } = await world.sidecar()
+    const alice = await world.client(port, 'alice')
+    let held: NodeRequest | undefined
+    node.intercept = (request) => {
+      if (request.text !== 'USE "play"') return false
+      held = request
+      return true
+    }
+    t.mock.timers.enable({ apis: ['setTimeout'] })
+    const use = alice.ask(queryEnvelope(4, 1, 'USE play'), 60_000)
+    // Until a timer of its own would have to be waited for: those stand still.
+    for (let turns = 0; held === undefined && turns < 1_000_000; turns++) await setImmediate()
+    t.mock.timers.tick(limits.handshakeTimeoutMs + 1000)
+    t.mock.timers.reset()
+    node.intercept = undefined
+    held?.answer()
+    assert.equal(describe(await use), 'result 3')
+    assert.equal(describe(await alice.ask(queryEnvelope(4, 2, select))), `echo: ${select}`)
   })
 })
