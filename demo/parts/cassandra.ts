@@ -255,14 +255,19 @@ const opens = [
   'jdk.management/com.sun.management.internal',
 ]
 
+/** What Cassandra 5 asks of the modules of Java 17. */
+export const moduleFlags: readonly string[] = [
+  ...exports.map((name) => `--add-exports=${name}=ALL-UNNAMED`),
+  ...opens.map((name) => `--add-opens=${name}=ALL-UNNAMED`),
+]
+
 /** Cassandra's `conf/jvm17-server.options` and what makes a small cluster start fast. The caller's flags come last and win. */
 export function javaArguments(node: CassandraNode, jarsDir: string, confDir: string, logDir: string): string[] {
   const jars = readdirSync(jarsDir)
     .filter((file) => file.endsWith('.jar'))
     .sort()
   return [
-    ...exports.map((name) => `--add-exports=${name}=ALL-UNNAMED`),
-    ...opens.map((name) => `--add-opens=${name}=ALL-UNNAMED`),
+    ...moduleFlags,
     // Cassandra locks its memory; what it does not have at the start need not be zeroed before it starts.
     `-Xms${Math.min(256, node.heapMb)}M`,
     `-Xmx${node.heapMb}M`,

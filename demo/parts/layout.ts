@@ -74,6 +74,8 @@ export interface NodeLayout {
   /** Where Cassandra itself listens. */
   readonly cql: HostPort
   readonly cassandraDir: string
+  /** On loopback, where the node has one. */
+  readonly jmxPort: number
 }
 
 const highestPort = 9942
@@ -104,6 +106,7 @@ export function layoutOf(stateDir: string, nodes: number, portOffset: number): L
       sidecarDir: join(stateDir, 'sidecar', `node${index}`),
       cql: at(`127.0.1.${index}`, 9042),
       cassandraDir: join(stateDir, 'cassandra', `node${index}`),
+      jmxPort: 7000 + 100 * index + portOffset,
     })),
     dirs: {
       control: join(stateDir, 'control'),

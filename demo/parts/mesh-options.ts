@@ -33,6 +33,8 @@ export interface MeshOptions {
   readonly heapMb?: number
   /** Of each Cassandra node, see there. */
   readonly poolThreads?: number
+  /** Give each Cassandra node a JMX port on loopback, for `nodetool` (`jmxPort` of the layout). */
+  readonly jmx?: boolean
   /** Forget everything in the state folder except what was downloaded. */
   readonly reset?: boolean
   readonly progress?: Progress

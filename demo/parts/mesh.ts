@@ -166,6 +166,7 @@ function addressesOf(layout: Layout, options: MeshOptions): HostPort[] {
   return [
     control,
     ...nodes.flatMap(({ index, sidecar, cql }) => [sidecar, cql, { address: `127.0.0.${index}`, port: storagePort }]),
+    ...(options.jmx === true ? nodes.map(({ jmxPort }) => ({ address: '127.0.0.1', port: jmxPort })) : []),
     ...(options.plainIdentity === undefined ? [] : nodes.map(({ sidecarTls }) => sidecarTls)),
     ...(options.gatewayWorkers > 0 ? [gateway, nginx] : []),
     ...(options.people === true ? peopleAddresses(layout) : []),

@@ -36,7 +36,7 @@ function clusterOf(making: Making): LockedCluster {
 
 function nodeOf(
   { layout, options }: Making,
-  { index, cql, sidecar, cassandraDir }: NodeLayout,
+  { index, cql, sidecar, cassandraDir, jmxPort }: NodeLayout,
 ): Omit<CassandraNode, 'access'> {
   const tlsDir = join(cassandraDir, 'tls')
   const measured = options.measuredAs !== undefined
@@ -50,6 +50,7 @@ function nodeOf(
     },
     nativePort: cql.port,
     storagePort: layout.storagePort,
+    ...(options.jmx === true ? { jmxPort } : {}),
     seeds: layout.nodes.map((node) => `127.0.0.${node.index}`),
     dataDir: cassandraDir,
     heapMb: options.heapMb ?? 700,

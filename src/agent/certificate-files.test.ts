@@ -21,7 +21,12 @@ import { eventually } from '../control/mesh.fixture.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { type Credentials, credentialsOf, credentialsVersion } from '../mesh/credentials.ts'
 import { Observed } from '../mesh/observable.ts'
-import { CertificateFiles, type CertificateFilesOptions } from './certificate-files.ts'
+import { CertificateFiles, type FolderOptions, filesInFolder, tellByCommand } from './certificate-files.ts'
+
+interface FilesOptions extends Partial<FolderOptions> {
+  readonly command?: string
+  readonly commandMsMax?: number
+}
 
 describe('the files of a certificate', () => {
   let folder: string
@@ -49,14 +54,19 @@ describe('the files of a certificate', () => {
     return credentialsOf(certificatePem, keyPem, ca.bundlePem)
   }
 
-  function filesOf(more: Partial<CertificateFilesOptions>): CertificateFiles {
+  function filesOf(more: FilesOptions): CertificateFiles {
     const log = pino({ level: 'info' }, { write: (line) => said.push(line) })
-    return new CertificateFiles({ dir, combined: true, pemBundle: undefined, command: undefined, log, ...more })
+    const { combined = true, pemBundle, command, commandMsMax } = more
+    return new CertificateFiles({
+      files: filesInFolder({ dir, combined, pemBundle }),
+      tell: command === undefined ? undefined : tellByCommand(command, log, commandMsMax),
+      log,
+    })
   }
 
   /** Follows for the length of `test`. */
   async function following(
-    more: Partial<CertificateFilesOptions>,
+    more: FilesOptions,
     test: (credentials: Observed<Credentials>) => Promise<void>,
   ): Promise<void> {
     const files = filesOf(more)

@@ -1,6 +1,6 @@
 /**
- * The files of a certificate, for programs that know nothing of the mesh: each is replaced as a whole, and then a command is run, so that
- * who serves from them reads them again.
+ * The files of a certificate, for programs that know nothing of the mesh: each is replaced as a whole, and then who serves from them is
+ * told, by a command as a rule, so that they are read again.
  *
  * Rule: neither a file that cannot be written nor a command that fails is in the way of a renewal. Both are said and tried again.
  */
@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { containOwnFault, nothingEnds, unawaited } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { type Credentials, credentialsVersion } from '../mesh/credentials.ts'
-import { replaceFile } from '../mesh/files.ts'
+import { removeLeftBeside, replaceFile } from '../mesh/files.ts'
 import type { Observable } from '../mesh/observable.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Repeated } from '../telemetry/repeated.ts'
@@ -20,55 +20,115 @@ const commandMsMaxDefault = 30_000
 const retryMsMin = 200
 const retryMsMax = 30_000
 
+/** One file, and what of a certificate stands in it. */
+export interface CertificateFile {
+  readonly path: string
+  readonly text: (credentials: Credentials) => string
+  readonly mode: number
+  /** Those bits of the mode of a file that is there which its successor keeps, with owner and group; without it `mode` holds. */
+  readonly keptMode?: number
+}
+
 export interface CertificateFilesOptions {
+  /** In the order in which they are written. */
+  readonly files: readonly CertificateFile[]
+  /**
+   * Has who serves from the files read them, after each change. Resolves with nothing when it was told; with a time where nobody is there to be
+   * told, and it is to be tried again then. @throws RingfenceError UNAVAILABLE
+   */
+  readonly tell: ((credentials: Credentials) => Promise<number | undefined>) | undefined
+  readonly log: Logger
+}
+
+/** By the shell; see `tell`. */
+export function tellByCommand(
+  command: string,
+  log: Logger,
+  msMax = commandMsMaxDefault,
+): (credentials: Credentials) => Promise<undefined> {
+  return async () => {
+    await runCommand(command, msMax)
+    log.info('command was run')
+    return undefined
+  }
+}
+
+export interface FolderOptions {
   readonly dir: string
   /** Also key and chain in one file, which no reader finds half renewed. */
   readonly combined: boolean
   /** A file with key, chain and roots. */
   readonly pemBundle: string | undefined
-  /** By the shell, after each change. */
-  readonly command: string | undefined
-  readonly commandMsMax?: number
-  readonly log: Logger
+}
+
+/** The usual files in a folder, which is made. @throws RingfenceError CONFIG where it cannot be */
+export function filesInFolder({ dir, combined, pemBundle }: FolderOptions): CertificateFile[] {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new RingfenceError('CONFIG', `the folder ${dir} cannot be made: ${why}`, { cause })
+  }
+  // The key first: a reader between two files sees a pair that does not fit and tries again, never a key of mode 0644.
+  return [
+    { path: join(dir, 'key.pem'), text: ({ keyPem }) => keyPem, mode: 0o600 },
+    { path: join(dir, 'svid.pem'), text: ({ certificatePem }) => certificatePem, mode: 0o644 },
+    { path: join(dir, 'bundle.pem'), text: ({ bundlePem }) => bundlePem, mode: 0o644 },
+    ...(combined
+      ? [
+          {
+            path: join(dir, 'combined.pem'),
+            text: ({ keyPem, certificatePem }: Credentials) => keyPem + certificatePem,
+            mode: 0o600,
+          },
+        ]
+      : []),
+    ...(pemBundle === undefined ? [] : [{ path: pemBundle, text: keyStoreText, mode: 0o600 }]),
+  ]
+}
+
+/** As Cassandra's PEMBasedSslContextFactory reads a key store: one file, so that key and chain always fit. */
+export function keyStoreText({ keyPem, certificatePem, bundlePem }: Credentials): string {
+  return keyPem + certificatePem + bundlePem
 }
 
 export class CertificateFiles {
   readonly #options: CertificateFilesOptions
   readonly #repeated = new Repeated()
   readonly #stopped = new AbortController()
-  /** Versions of what was written last, and of what the command was last run for. */
+  /** Versions of what was written last, and of what was last told. */
   #written: string | undefined
   #told: string | undefined
   #failures = 0
   #following: Promise<void> | undefined
+  readonly #tried = Promise.withResolvers<void>()
   /** Ends a pause: there is a newer certificate. */
   #changed = new AbortController()
 
-  /** @throws RingfenceError CONFIG where the folder cannot be made */
   constructor(options: CertificateFilesOptions) {
     this.#options = options
-    try {
-      mkdirSync(options.dir, { recursive: true, mode: 0o700 })
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause)
-      throw new RingfenceError('CONFIG', `the folder ${options.dir} cannot be made: ${why}`, { cause })
-    }
   }
 
-  /** Writes what is not written, then runs the command unless it was run for this one. @throws RingfenceError UNAVAILABLE */
-  async put(credentials: Credentials): Promise<void> {
+  /**
+   * Writes what is not written, then tells of it unless that was told. Resolves with a time after which to do so again where nobody is there to
+   * be told. @throws RingfenceError UNAVAILABLE
+   */
+  async put(credentials: Credentials): Promise<number | undefined> {
     const version = credentialsVersion(credentials)
     if (version !== this.#written) {
       await this.#write(credentials)
       this.#written = version
     }
-    const { command, commandMsMax = commandMsMaxDefault, log } = this.#options
-    if (version === this.#told) return
-    if (command !== undefined) {
-      await runCommand(command, commandMsMax)
-      log.info('command was run')
-    }
-    this.#told = version
+    this.#tried.resolve()
+    if (version === this.#told) return undefined
+    const againMs = await this.#options.tell?.(credentials)
+    if (againMs === undefined) this.#told = version
+    return againMs
+  }
+
+  /** Resolves when it was tried once to write the files, however that ended. */
+  get tried(): Promise<void> {
+    return this.#tried.promise
   }
 
   /** From now on until `stop`: what is in force is in the files, and was told of. */
@@ -89,6 +149,7 @@ export class CertificateFiles {
     while (!this.#stopped.signal.aborted) {
       this.#changed = new AbortController()
       const pauseMs = await this.#putOrSay(credentials.current)
+      this.#tried.resolve()
       if (!this.#stopped.signal.aborted) await pause(pauseMs, this.#changed.signal)
     }
   }
@@ -97,10 +158,10 @@ export class CertificateFiles {
   async #putOrSay(credentials: Credentials): Promise<number | undefined> {
     const { log } = this.#options
     try {
-      await this.put(credentials)
+      const againMs = await this.put(credentials)
       this.#failures = 0
       this.#repeated.over()
-      return undefined
+      return againMs
     } catch (reason) {
       containOwnFault('the files of a certificate', reason)
       const { message } = RingfenceError.from(reason, 'UNAVAILABLE')
@@ -116,20 +177,19 @@ export class CertificateFiles {
   }
 
   async #write(credentials: Credentials): Promise<void> {
-    const { dir, pemBundle, combined, log } = this.#options
-    const { keyPem, certificatePem, bundlePem, spiffeId, notAfterMs } = credentials
-    // The key first: a reader between two files sees a pair that does not fit and tries again, never a key of mode 0644.
-    await this.#replace(join(dir, 'key.pem'), keyPem, 0o600)
-    await this.#replace(join(dir, 'svid.pem'), certificatePem, 0o644)
-    await this.#replace(join(dir, 'bundle.pem'), bundlePem, 0o644)
-    if (combined) await this.#replace(join(dir, 'combined.pem'), keyPem + certificatePem, 0o600)
-    if (pemBundle !== undefined) await this.#replace(pemBundle, keyPem + certificatePem + bundlePem, 0o600)
-    log.info({ spiffeId, out: dir, notAfterMs }, 'certificate written')
+    const { files, log } = this.#options
+    const { spiffeId, notAfterMs } = credentials
+    for (const file of files) {
+      // Before the first one only: what a process that was killed left behind has a key in it.
+      if (this.#written === undefined) await this.#try(file.path, () => removeLeftBeside(file.path))
+      await this.#try(file.path, () => replaceFile(file.path, file.text(credentials), file.mode, file.keptMode))
+    }
+    log.info({ spiffeId, out: files.map(({ path }) => path), notAfterMs }, 'certificate written')
   }
 
-  async #replace(path: string, text: string, mode: number): Promise<void> {
+  async #try(path: string, write: () => Promise<void>): Promise<void> {
     try {
-      await replaceFile(path, text, mode)
+      await write()
     } catch (cause) {
       const why = cause instanceof Error ? cause.message : String(cause)
       throw new RingfenceError('UNAVAILABLE', `${path} cannot be written: ${why}`, { cause })

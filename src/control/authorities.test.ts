@@ -9,7 +9,7 @@ import { connect, type TLSSocket } from 'node:tls'
 import { pino } from 'pino'
 import type { Agent } from '../agent/agent.ts'
 import { takeAuthorities } from '../agent/authorities.ts'
-import { CertificateFiles } from '../agent/certificate-files.ts'
+import { CertificateFiles, filesInFolder } from '../agent/certificate-files.ts'
 import { ControlSession } from '../agent/control-session.ts'
 import { IdentityFile } from '../agent/identity-file.ts'
 import { systemClock } from '../base/clock.ts'
@@ -200,10 +200,8 @@ describe('the authorities of a mesh', () => {
       const session = new ControlSession(options, agent.credentials.current)
       const file = new IdentityFile(folder)
       const files = new CertificateFiles({
-        dir: join(folder, 'out'),
-        combined: true,
-        pemBundle: join(folder, 'node.pem'),
-        command: undefined,
+        files: filesInFolder({ dir: join(folder, 'out'), combined: true, pemBundle: join(folder, 'node.pem') }),
+        tell: undefined,
         log,
       })
       try {

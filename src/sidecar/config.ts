@@ -4,6 +4,7 @@
 import { isIP } from 'node:net'
 import { z } from 'zod'
 import { parseOneDocument } from '../base/document.ts'
+import { nodeCertificateConfig } from '../mesh/node-certificate.ts'
 import { listenersSchema } from '../session/listener-config.ts'
 import { proxyShape } from '../session/proxy-config.ts'
 
@@ -24,6 +25,8 @@ const sidecarSchema = z.strictObject({
     /** `identity` gives each identity connections of its own. */
     share: z.enum(['mesh', 'identity']).default('mesh'),
   }),
+  /** Has this sidecar keep the node's own certificate fresh (docs/rotate.md). */
+  nodeCertificate: nodeCertificateConfig.optional(),
   listeners: listenersSchema(),
   audit: z.strictObject({ directory: z.string().min(1) }),
 })

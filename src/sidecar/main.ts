@@ -4,13 +4,14 @@
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { startAgent } from '../agent/agent.ts'
+import { keepNodeCertificate, type NodeCertificate, nodeStateDir } from '../agent/node-certificate.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { firstUseBy } from '../mesh/presigned-uses.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
-import { createLogger } from '../telemetry/log.ts'
+import { createLogger, type Logger } from '../telemetry/log.ts'
 import { collectStartGarbage } from '../telemetry/start-garbage.ts'
-import { parseSidecarConfig } from './config.ts'
+import { parseSidecarConfig, type SidecarConfig } from './config.ts'
 import { Sidecar } from './sidecar.ts'
 
 export interface RunOptions {
@@ -36,6 +37,8 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   })
   const auditDirectory = resolve(options.stateDir, config.audit.directory)
   const firstUse = firstUseBy((path, body, schema) => feed.askControl(path, body, schema), log)
+  // Before the node is asked for anything: it may be waiting for its files.
+  const nodeCertificate = await keptFor(config, options.stateDir, log)
   const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse })
   await sidecar.start()
   collectStartGarbage()
@@ -45,7 +48,21 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   })
   log.info('stopping')
   await sidecar.stop()
-  await feed.stop()
+  await Promise.all([feed.stop(), nodeCertificate?.stop()])
+}
+
+async function keptFor(
+  { name, control, upstream, nodeCertificate }: SidecarConfig,
+  stateDir: string,
+  log: Logger,
+): Promise<NodeCertificate | undefined> {
+  if (nodeCertificate === undefined) return undefined
+  return keepNodeCertificate({
+    config: nodeCertificate,
+    node: upstream,
+    spiffeId: upstream.spiffeId,
+    agent: { name: `${name}-cassandra`, stateDir: nodeStateDir(stateDir), controlUrl: control.url, log },
+  })
 }
 
 function readConfig(file: string): string {

@@ -48,6 +48,7 @@ export async function startE2eMesh(): Promise<{ mesh: Mesh; portOffset: number; 
     policyFile,
     gatewayWorkers: 2,
     spareGateway: true,
+    jmx: true,
     clusterName: 'e2e',
   }
   try {

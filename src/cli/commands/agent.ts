@@ -94,7 +94,7 @@ function envName(verb: string): string {
 }
 
 async function keepFresh(verb: 'agent' | 'cert-sync', flags: AgentFlags): Promise<void> {
-  const [{ startAgent }, { CertificateFiles }, { createLogger }] = await Promise.all([
+  const [{ startAgent }, { CertificateFiles, filesInFolder, tellByCommand }, { createLogger }] = await Promise.all([
     import('../../agent/agent.ts'),
     import('../../agent/certificate-files.ts'),
     import('../../telemetry/log.ts'),
@@ -116,10 +116,12 @@ async function keepFresh(verb: 'agent' | 'cert-sync', flags: AgentFlags): Promis
     out === undefined
       ? undefined
       : new CertificateFiles({
-          dir: resolve(out),
-          combined: verb === 'cert-sync',
-          pemBundle: pemBundle === undefined ? undefined : resolve(pemBundle),
-          command: exec,
+          files: filesInFolder({
+            dir: resolve(out),
+            combined: verb === 'cert-sync',
+            pemBundle: pemBundle === undefined ? undefined : resolve(pemBundle),
+          }),
+          tell: exec === undefined ? undefined : tellByCommand(exec, log),
           log,
         })
   const agent = await startAgent({
