@@ -1,5 +1,6 @@
 /** The systems by their names on the command line. */
 import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
 import { RingfenceError } from '../../src/base/errors.ts'
 import type { UnpackedCommit } from '../against.ts'
 import { findEnvoy } from '../envoy-binary.ts'
@@ -11,7 +12,7 @@ import { haproxy } from './haproxy.ts'
 import { mesh } from './mesh.ts'
 import { nginx } from './nginx.ts'
 import { shotover, shotoverPassing, shotoverRouting } from './shotover.ts'
-import type { BenchContext, StartSystem, System } from './system.ts'
+import { type BenchContext, type StartSystem, type System, slugOf } from './system.ts'
 
 export const meshRow = 'mesh'
 export const twoWorkersRow = 'mesh, 2 workers'
@@ -65,6 +66,10 @@ export async function startSystems(
     const startSystem = starter()
     if (startSystem !== undefined) systems.push(await startSystem(context))
   }
-  for (const tree of trees) systems.push(await mesh(tree)(context))
+  for (const tree of trees) {
+    // Beside this tree's, not among them.
+    const own = profileDirectory === undefined ? {} : { profileDirectory: join(profileDirectory, slugOf(tree.name)) }
+    systems.push(await mesh({ ...tree, ...own })(context))
+  }
   return systems
 }
