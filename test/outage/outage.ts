@@ -122,6 +122,8 @@ export async function runOutage(options: OutageOptions): Promise<OutageOutcome> 
     say(`${all().length} applications are at work`)
 
     provider.away()
+    // It answers what it had read before.
+    await ending.settled()
     const awayAtMs = performance.now()
     const renewals = ending.count
     const endedAtMs = awayAtMs + (ending.endsAtMs - Date.now())

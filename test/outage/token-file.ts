@@ -8,6 +8,7 @@ export class TokenFile {
   readonly path: string
   readonly #get: () => Promise<string>
   #timer: NodeJS.Timeout | undefined
+  #renewal: Promise<void> = Promise.resolve()
   #stopped = false
   /** Of the token that is there now, since 1970. */
   endsAtMs = 0
@@ -32,17 +33,26 @@ export class TokenFile {
     clearTimeout(this.#timer)
   }
 
+  /** What was asked for already has come, or will not. */
+  settled(): Promise<void> {
+    return this.#renewal
+  }
+
   #renewAfter(ms: number): void {
     if (this.#stopped) return
-    this.#timer = setTimeout(async () => {
-      try {
-        this.#write(await this.#get())
-        this.#renewAfter((this.endsAtMs - Date.now()) / 2)
-      } catch {
-        // The provider is away.
-        this.#renewAfter(retryMs)
-      }
+    this.#timer = setTimeout(() => {
+      this.#renewal = this.#renew()
     }, ms)
+  }
+
+  async #renew(): Promise<void> {
+    try {
+      this.#write(await this.#get())
+      this.#renewAfter((this.endsAtMs - Date.now()) / 2)
+    } catch {
+      // The provider is away.
+      this.#renewAfter(retryMs)
+    }
   }
 
   #write(token: string): void {
