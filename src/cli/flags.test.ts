@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -78,6 +78,23 @@ describe('flags', async () => {
       if (good) assert.equal(typeof option.parseArg?.(ttl, undefined), 'number')
       else assert.throws(() => option.parseArg?.(ttl, undefined), /5m to 24h/)
     }
+  })
+
+  it('a life of an authority that is too short for what it signs is told, and nothing is started', () => {
+    const bin = fileURLToPath(new URL('../../bin/ringfence.mjs', import.meta.url))
+    const folder = mkdtempSync(join(tmpdir(), 'flags-'))
+    for (const [lives, told] of [
+      [['--issuing-ttl', '5h59m'], /--issuing-ttl is less than six times --svid-ttl/],
+      [['--svid-ttl', '24h', '--issuing-ttl', '5d'], /--issuing-ttl is less than six times --svid-ttl/],
+      [['--root-ttl', '29d'], /--root-ttl is less than --issuing-ttl/],
+    ] as const) {
+      const args = [bin, 'control', '--state-dir', join(folder, 'c'), ...lives]
+      const ran = spawnSync(process.execPath, args, { encoding: 'utf8' })
+      assert.equal(ran.status, 64, ran.stderr)
+      assert.match(ran.stderr, told)
+    }
+    assert.ok(!existsSync(join(folder, 'c')))
+    rmSync(folder, { recursive: true })
   })
 
   it('a file that cannot be read is told by its setting, why, and what to do', () => {

@@ -60,6 +60,18 @@ function addControl(program: Command): void {
         .argParser(durationWithin(svidTtlMsMin, svidTtlMsMax, '5m to 24h'))
         .default(parseDuration('1h'), '1h'),
     )
+    .addOption(
+      setting('control', '--issuing-ttl <duration>', 'life of the issuing key, at least six times --svid-ttl')
+        .argParser(parseDuration)
+        .default(parseDuration('30d'), '30d'),
+    )
+    .addOption(
+      setting(
+        'control',
+        '--root-ttl <duration>',
+        'life of the root, at least that of the issuing key; ten years by default',
+      ).argParser(parseDuration),
+    )
     .addOption(setting('control', '--policy <file>', 'policy to apply at start where it differs from the one in force'))
     .addOption(setting('control', '--name <name>', 'of this instance').default('default'))
     .option(
@@ -75,6 +87,8 @@ function addControl(program: Command): void {
     .addOption(setting('control', '--kubernetes-ca-file <file>', 'roots that it is known by; in a Pod its own'))
     .addOption(outputOption('once it is up, print where'))
     .action(async (flags: ControlFlags) => {
+      const { svidTtl, issuingTtl, rootTtl } = flags
+      refuseLives(svidTtl, issuingTtl, rootTtl)
       const [{ startControl }, { callsOutside }] = await Promise.all([
         import('../../control/main.ts'),
         import('../../mesh/call-out.ts'),
@@ -83,7 +97,8 @@ function addControl(program: Command): void {
         stateDir: flags.stateDir,
         listen: flags.listen,
         trustDomain: flags.trustDomain,
-        svidTtlMs: flags.svidTtl,
+        svidTtlMs: svidTtl,
+        authorityLives: { issuingMs: issuingTtl, rootMs: rootTtl },
         policy:
           flags.policy === undefined
             ? undefined
@@ -103,11 +118,28 @@ function addControl(program: Command): void {
     })
 }
 
+/** A key signs until 5/6 of its life, so the last sixth is to be as long as what it signed last lives. */
+const livesInOne = 6
+
+function refuseLives(svidMs: number, issuingMs: number, rootMs: number | undefined): void {
+  const refused =
+    issuingMs < livesInOne * svidMs
+      ? '--issuing-ttl is less than six times --svid-ttl'
+      : rootMs !== undefined && rootMs < issuingMs
+        ? '--root-ttl is less than --issuing-ttl'
+        : undefined
+  if (refused === undefined) return
+  const hint = 'a key signs until 5/6 of its life, and what it signed last is to live as long as it says'
+  throw new RingfenceError('USAGE', refused, { hint })
+}
+
 interface ControlFlags {
   stateDir: string
   listen: HostPort
   trustDomain: string
   svidTtl: number
+  issuingTtl: number
+  rootTtl?: number
   policy?: string
   name: string
   ip?: string[]
