@@ -17,6 +17,7 @@ import type { ProtocolVersion } from '../cql/protocol.ts'
 import type { CqlEvent } from '../cql/responses.ts'
 import type { AdvertisedAddress, GatewayEndpoint } from '../mesh/endpoints.ts'
 import type { Client } from '../session/backend.ts'
+import { type HostTurn, hostTurnOf } from '../session/host-turn.ts'
 import { Spread } from '../session/spread.ts'
 import type { Localities, Site } from './locality.ts'
 
@@ -69,6 +70,12 @@ export class GatewayList {
         hosts.set(keyOf(endpoint), { address, port, ...site })
     }
     return [...hosts.values()]
+  }
+
+  /** Which of the hosts that drivers see that address is, which is this gateway's; its first one where it is none that drivers are told of. */
+  turnOf(address?: string, port?: number): HostTurn | undefined {
+    const dialled = this.#own.find((place) => place.address === address && place.port === port) ?? this.#own[0]
+    return dialled === undefined ? undefined : hostTurnOf(keyOf(dialled), this.hosts.map(keyOf))
   }
 
   /** All live gateways; the entries of this one are passed over. */

@@ -152,6 +152,7 @@ export class Gateway {
       feed.value(pushedKinds.authorities),
       feed.credentials.current.bundlePem,
       () => this.#leaving(),
+      () => this.#gateways.turnOf(),
     )
     this.#unsubscribe.push(
       () => tainted.stop(),
@@ -258,6 +259,7 @@ export class Gateway {
       turn: this.#turn,
       open: this.#open,
       nowMs: Date.now,
+      hostTurn: ({ dialledAddress, dialledPort }) => this.#gateways.turnOf(dialledAddress, dialledPort),
       onClosed: (closed, reason) => {
         this.#connections.delete(closed)
         this.#options.log.debug({ reason, workload: closed.subject }, 'connection closed')

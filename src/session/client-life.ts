@@ -22,6 +22,7 @@ import { type Revocation, revokedText } from '../identity/revoked/revocation.ts'
 import type { CallerFacts } from '../identity/revoked/revocations.ts'
 import type { Backend, Client, ClientInfo } from './backend.ts'
 import { cqlFault } from './fault.ts'
+import type { HostTurn } from './host-turn.ts'
 import { leavesAfterMs } from './session-end.ts'
 import type { Revocable } from './thrown-out.ts'
 
@@ -43,6 +44,8 @@ export interface LifeOptions {
   readonly door: string
   readonly account: ByteAccount
   readonly nowMs: () => number
+  /** Of the host that the client came to. */
+  readonly hostTurn?: (() => HostTurn | undefined) | undefined
 }
 
 export abstract class ClientLife<B extends Backend = Backend> implements Client, Owner, Revocable {
@@ -152,7 +155,8 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
       this.#endTimer = after(this, 'the end of a proof', lifeMs + graceMs, () => this.#expire(() => this.drain(reason)))
       return
     }
-    const leaveMs = leavesAfterMs(lifeMs)
+    const { hostTurn, nowMs } = this.#options
+    const leaveMs = leavesAfterMs(lifeMs, Math.random(), hostTurn?.(), nowMs())
     this.#endTimer = after(this, 'the end of a proof', leaveMs, () =>
       this.#expire(() => this.leave(reason, lifeMs - leaveMs)),
     )

@@ -17,7 +17,7 @@ import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, headerFlags, headerOpcode, headerStream, headerVersion, Opcode } from '../cql/protocol.ts'
 import { addressBlock } from '../mesh/address-block.ts'
 import type { Accepted } from './arrivals.ts'
-import type { Backend, ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
+import type { Backend, ClientAddresses, ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
 import { ClientInbox, type Requester } from './client-inbox.ts'
 import { ClientLife, PausedBy } from './client-life.ts'
 import { ClientOutbox, type Reader } from './client-outbox.ts'
@@ -25,6 +25,7 @@ import { refusing } from './doors.ts'
 import { cqlFault } from './fault.ts'
 import { asksToBeTold } from './graceful-disconnect.ts'
 import { Handshake, type Handshaking, type Phase } from './handshake.ts'
+import type { HostTurn } from './host-turn.ts'
 import { type Entered, LogIn } from './log-in.ts'
 import type { Outbox } from './outbox.ts'
 import { invalidVersion, newestVersion, supportedOptions, supportedWithoutTelling } from './startup.ts'
@@ -45,6 +46,8 @@ export interface ConnectionOptions {
   readonly turn: Turn
   readonly open: OpenBackend
   readonly nowMs: () => number
+  /** Of the host that was dialled. */
+  readonly hostTurn?: ((dialled: ClientAddresses) => HostTurn | undefined) | undefined
   readonly onClosed: (connection: ClientConnection, reason: string) => void
 }
 
@@ -70,11 +73,11 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
 
   constructor(options: ConnectionOptions) {
     const { socket, addresses, entry } = options.accepted
-    const { nowMs } = options
+    const { nowMs, hostTurn } = options
     // What it holds counts for nobody until it is known who it is; then for that identity.
     const owner = entry instanceof LogIn ? unprovedKey : entry.info.identity.key
     const account = options.budget.open(owner, addressBlock(addresses.address))
-    super({ door: 'client connection', account, nowMs })
+    super({ door: 'client connection', account, nowMs, hostTurn: () => hostTurn?.(addresses) })
     this.#options = options
     this.#socket = socket
     // A stranger sends little, and does not wait for other strangers.

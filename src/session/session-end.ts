@@ -3,20 +3,23 @@
  *
  *   the connection is made ─────────────────────── 9/10 ──── somewhere in here ──── 99/100 ──▶ its proof, or `sessionMsMax`, ends
  *
- * Rule: connections that were made at one time with one proof end at different times, and none of them after the proof.
+ * Rule: connections that were made at one time with one proof end at different times, those of two hosts in different turns (`host-turn.ts`), and none of them
+ * after the proof.
  */
 import { limits } from '../base/limits.ts'
 import { LogInRefused } from '../identity/refusal.ts'
 import type { VerifiedIdentity } from '../identity/verified.ts'
+import { type HostTurn, inTurnMs } from './host-turn.ts'
 
 /** Of the life of a connection. */
 const spreadShare = 0.1
 /** So that a client which is told to go has time to. */
 const lastShare = 0.01
 
-/** @param random 0 ≤ random < 1, another one for each connection */
-export function leavesAfterMs(lifeMs: number, random = Math.random()): number {
-  return lifeMs * (1 - lastShare - (spreadShare - lastShare) * random)
+/** @param random 0 ≤ random < 1, another one for each connection @param nowMs by the clock on the wall */
+export function leavesAfterMs(lifeMs: number, random = Math.random(), turn?: HostTurn, nowMs = Date.now()): number {
+  const [fromMs, toMs] = [lifeMs * (1 - spreadShare), lifeMs * (1 - lastShare)]
+  return inTurnMs(nowMs, fromMs, toMs, turn, random)
 }
 
 /**

@@ -15,6 +15,7 @@ import { certificatesOf } from '../identity/chain.ts'
 import type { CallerFacts } from '../identity/revoked/revocations.ts'
 import type { Authorities } from '../mesh/authorities.ts'
 import type { Observable } from '../mesh/observable.ts'
+import { type HostTurn, inTurnMs } from './host-turn.ts'
 
 const reason = 'the authority of the certificate is tainted'
 
@@ -38,14 +39,21 @@ export function staying(one: Omit<Leaving, 'leave'>): Leaving {
 
 export class TaintedAuthorities {
   readonly #open: () => Iterable<Leaving>
+  readonly #hostTurn: () => HostTurn | undefined
   readonly #stop: () => void
   #known: ReadonlySet<string> = new Set()
   #roots: ReadonlySet<string>
   #issuing: ReadonlySet<string> = new Set()
 
-  /** @param bundlePem the roots that were trusted until now @param open all that there is now */
-  constructor(authorities: Observable<Authorities>, bundlePem: string, open: () => Iterable<Leaving>) {
+  /** @param bundlePem the roots that were trusted until now @param open all that there is now @param hostTurn of this process */
+  constructor(
+    authorities: Observable<Authorities>,
+    bundlePem: string,
+    open: () => Iterable<Leaving>,
+    hostTurn: () => HostTurn | undefined = () => undefined,
+  ) {
     this.#open = open
+    this.#hostTurn = hostTurn
     this.#roots = fingerprintsOf(bundlePem)
     this.#take(authorities.current)
     this.#stop = authorities.observe((now) => this.#take(now))
@@ -87,11 +95,12 @@ export class TaintedAuthorities {
 
   #leave(authority: string): void {
     if (!this.#known.has(authority)) return
+    const nowMs = Date.now()
+    const turn = this.#hostTurn()
     for (const one of this.#open()) {
       if (one.revocable?.certificate?.authority !== authority) continue
-      after(nothingEnds, 'the end of what an authority signed', Math.random() * limits.taintedSpreadMsMax, () =>
-        one.leave(reason),
-      ).unref()
+      const waitMs = inTurnMs(nowMs, 0, limits.taintedSpreadMsMax, turn, Math.random())
+      after(nothingEnds, 'the end of what an authority signed', waitMs, () => one.leave(reason)).unref()
     }
   }
 }

@@ -42,7 +42,7 @@ import { Listener } from '../session/listener.ts'
 import type { PlaceBounds } from '../session/places.ts'
 import { LogInRefusals } from '../session/refusals.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
-import { type Leaving, staying, TaintedAuthorities } from '../session/tainted.ts'
+import { type Leaving, staying } from '../session/tainted.ts'
 import { throwOut } from '../session/thrown-out.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -67,6 +67,7 @@ import type { EnforcedSession } from './session.ts'
 import type { Shared } from './shared.ts'
 import { reachedAt } from './sidecar-report.ts'
 import { type Stages, type Ways, waysOf } from './stages/in-order.ts'
+import { taintedAuthorities, turnOf } from './turn-of.ts'
 
 const nodeAway = 'the node is away'
 const unrecorded = 'the audit record cannot be written'
@@ -224,8 +225,7 @@ export class Sidecar {
     const { sidecars } = pushedKinds
     this.#shareAmong(feed.value(sidecars).current.length)
     // Before the first await, so that no revision and no certificate is missed.
-    const { bundlePem } = feed.credentials.current
-    const tainted = new TaintedAuthorities(feed.value(pushedKinds.authorities), bundlePem, () => this.#leaving())
+    const tainted = taintedAuthorities(feed, () => this.#leaving())
     this.#unsubscribe.push(
       () => tainted.stop(),
       policy.observe((now) => this.#policy.install(now)),
@@ -307,6 +307,7 @@ export class Sidecar {
       turn: this.#turn,
       open: this.#openDriver,
       nowMs: Date.now,
+      hostTurn: () => turnOf(this.#options.feed),
       onClosed: (closed, reason) => {
         this.#connections.delete(closed)
         this.#log.debug({ reason, workload: closed.subject }, 'connection closed')
