@@ -8,6 +8,7 @@ export const layers = [
   'gateway',
   'sidecar',
   'people',
+  'archive',
   'session',
   'link',
   'agent',

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { globSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { describe, it } from 'node:test'
 
@@ -27,6 +27,18 @@ describe('packages', () => {
     const packages = [...packagesOf(join(root, 'src/sidecar/main.ts'))].sort()
     const expected = ['@cedar-policy/cedar-wasm/nodejs', 'jose', 'lru-cache', 'lz4-napi', 'pino', 'yaml', 'zod']
     assert.deepEqual(packages, expected)
+  })
+
+  it('that ask the record are loaded by commands alone', () => {
+    for (const role of ['src/sidecar/main.ts', 'src/gateway/worker.ts', 'src/gateway/main.ts', 'src/control/main.ts']) {
+      assert.ok(!packagesOf(join(root, role)).has('@duckdb/node-api'), role)
+    }
+    assert.ok(packagesOf(join(root, 'src/cli/main.ts')).has('@duckdb/node-api'))
+    const found = globSync('src/**/*.ts', { cwd: root }).filter((file) =>
+      // A type is not loaded.
+      /import\('@duckdb|^import (?!type).*@duckdb/m.test(readFileSync(join(root, file), 'utf8')),
+    )
+    assert.deepEqual(found, ['src/archive/database.ts'])
   })
 
   it('that a role loads are named in ARCHITECTURE.md', () => {

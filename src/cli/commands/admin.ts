@@ -26,6 +26,7 @@ import { Screen } from '../screen.ts'
 import { trafficTable } from '../traffic-table.ts'
 import { version } from '../version.ts'
 import { type AdminFlags, adminCommand, withOutput } from './admin-command.ts'
+import { addAudit } from './audit.ts'
 import { addAwsToken } from './aws-token.ts'
 import { addCa } from './ca.ts'
 import { addCheck } from './check.ts'
@@ -34,6 +35,7 @@ import { addDrill } from './drill.ts'
 import { addIdentity } from './identity.ts'
 import { addNginx } from './nginx.ts'
 import { addPolicy } from './policy.ts'
+import { addWho } from './who.ts'
 
 export function addAdminCommands(program: Command): void {
   addToken(program)
@@ -41,6 +43,8 @@ export function addAdminCommands(program: Command): void {
   addStatus(program)
   addProxies(program)
   addTraffic(program)
+  addWho(program)
+  addAudit(program)
   addCheck(program)
   addIdentity(program)
   addDrill(program)

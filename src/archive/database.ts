@@ -1,0 +1,161 @@
+/**
+ * `archive` keeps the record as Parquet and answers questions about it, by DuckDB.
+ *
+ * The rule one must not break: nothing here is loaded by a proxy or the control plane, and a question reads: it writes nothing, and it opens
+ * no file but those of the record that it is about, nor the network.
+ *
+ * This file: the database, which is in memory and of one command.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { DuckDBConnection, DuckDBInstance, DuckDBResultReader, Json } from '@duckdb/node-api'
+import { RingfenceError } from '../base/errors.ts'
+
+/** So much memory, then DuckDB goes on with files in its folder for temporary ones. */
+const memoryBytesMax = '2GB'
+/** `StatementType.SELECT` of DuckDB. */
+const selectType = 1
+
+export type Row = { readonly [column: string]: Json }
+
+export interface Answer {
+  readonly columns: readonly string[]
+  readonly rows: readonly Row[]
+}
+
+/** What a file or a name is in SQL. */
+export function sqlText(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}
+
+export class RecordDatabase implements Disposable {
+  readonly #instance: DuckDBInstance
+  readonly #connection: DuckDBConnection
+  readonly #temporary: string
+  #cancelled = false
+
+  private constructor(instance: DuckDBInstance, connection: DuckDBConnection, temporary: string) {
+    this.#instance = instance
+    this.#connection = connection
+    this.#temporary = temporary
+  }
+
+  static async open(): Promise<RecordDatabase> {
+    const { DuckDBInstance } = await import('@duckdb/node-api')
+    const temporary = mkdtempSync(join(tmpdir(), 'ringfence-record-'))
+    const instance = await DuckDBInstance.create(':memory:', {
+      autoinstall_known_extensions: 'false',
+      autoload_known_extensions: 'false',
+      memory_limit: memoryBytesMax,
+      temp_directory: join(temporary, 'spilled'),
+      preserve_insertion_order: 'false',
+    })
+    const database = new RecordDatabase(instance, await instance.connect(), temporary)
+    await database.run(`SET TimeZone = 'UTC'`)
+    return database
+  }
+
+  /** A folder of this command alone, which goes with it. */
+  get temporary(): string {
+    return this.#temporary
+  }
+
+  /** From 0 to 100; below 0 where it is not known. */
+  get percentage(): number {
+    return this.#connection.progress.percentage
+  }
+
+  /** From here on only these files are opened, and that can't be changed back. */
+  async confine(files: readonly string[]): Promise<void> {
+    await this.run(`SET allowed_paths = [${files.map(sqlText).join(', ')}]`)
+    await this.run('SET enable_external_access = false')
+    await this.run('SET lock_configuration = true')
+  }
+
+  /** A statement of ours. */
+  async run(sql: string): Promise<void> {
+    await this.#told(() => this.#connection.run(sql))
+  }
+
+  /** A question; its values stand as $1, $2, … in it. */
+  async ask(sql: string, values: readonly (string | number)[] = []): Promise<Answer> {
+    return this.#told(async () => {
+      return answerOf(await this.#connection.runAndReadAll(sql, [...values]))
+    })
+  }
+
+  /** The answer becomes a Parquet file, which `confine` has allowed; how many rows. */
+  async save(sql: string, values: readonly (string | number)[], path: string): Promise<number> {
+    return this.#told(async () => {
+      await this.#connection.run(`CREATE OR REPLACE TEMP TABLE answer AS ${sql}`, [...values])
+      const reader = await this.#connection.runAndReadAll('SELECT count(*)::INTEGER AS count FROM answer')
+      await this.#connection.run(`COPY answer TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd)`)
+      return Number(reader.getRowObjectsJson()[0]!.count)
+    })
+  }
+
+  /** @throws RingfenceError USAGE for what is no single SELECT */
+  async mustBeSelect(sql: string): Promise<void> {
+    const isSelect = await this.#told(async () => {
+      const statements = await this.#connection.extractStatements(sql)
+      return statements.count === 1 && (await statements.prepare(0)).statementType === selectType
+    })
+    if (!isSelect) throw new RingfenceError('USAGE', 'only one statement is taken, and it is to be a SELECT')
+  }
+
+  /** What runs ends with an error at once, and nothing more begins. */
+  cancel(): void {
+    this.#cancelled = true
+    this.#connection.interrupt()
+  }
+
+  async #told<T>(step: () => Promise<T>): Promise<T> {
+    if (this.#cancelled) throw new Cancelled()
+    try {
+      return await step()
+    } catch (reason) {
+      if (this.#cancelled) throw new Cancelled()
+      throw new RingfenceError('USAGE', messageOf(reason), { cause: reason })
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#connection.closeSync()
+    this.#instance.closeSync()
+    rmSync(this.#temporary, { recursive: true, force: true })
+  }
+}
+
+export class Cancelled extends RingfenceError {
+  constructor() {
+    super('UNAVAILABLE', 'cancelled')
+  }
+}
+
+/** As JSON has it: numbers that fit are numbers, times are ISO 8601. */
+function answerOf(reader: DuckDBResultReader): Answer {
+  const columns = reader.deduplicatedColumnNames()
+  const types = reader.columnTypes().map(String)
+  const rows = reader.getRowsJson().map((row) => {
+    const object: { [column: string]: Json } = Object.create(null)
+    for (const [i, value] of row.entries()) object[columns[i]!] = jsonOf(types[i]!, value)
+    return object
+  })
+  return { columns, rows }
+}
+
+function jsonOf(type: string, value: Json): Json {
+  if (typeof value !== 'string') return value
+  if (type === 'BIGINT' || type === 'HUGEINT' || type === 'UBIGINT') {
+    const count = Number(value)
+    return Number.isSafeInteger(count) ? count : value
+  }
+  return type === 'TIMESTAMP WITH TIME ZONE' ? value.replace(' ', 'T').replace(/\+00$/, 'Z') : value
+}
+
+/** DuckDB's, without the place of its own source. */
+function messageOf(reason: unknown): string {
+  const text = reason instanceof Error ? reason.message : String(reason)
+  return text.split('\n\nStack Trace')[0]!.trim()
+}

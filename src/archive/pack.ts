@@ -1,0 +1,220 @@
+/**
+ * `audit pack`: files of the record become Parquet, by day and hour, sorted by keyspace and table.
+ *
+ * Rule: each line of the record is in the archive once, whenever this is killed. A Parquet file carries its positions and comes to its place by
+ * one rename; what is not at its place is not there.
+ */
+import {
+  chmodSync,
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { open } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { RingfenceError } from '../base/errors.ts'
+import { flushFolder } from '../mesh/files.ts'
+import { type RecordDatabase, sqlText } from './database.ts'
+import {
+  archiveFiles,
+  Covered,
+  keepPositions,
+  keptPositions,
+  type Position,
+  type PositionsByFile,
+  parquetName,
+  positionsKey,
+  withFooters,
+} from './positions.ts'
+import { copyLines, type Run, runsOf } from './record-lines.ts'
+import { rowsOfLines } from './rows-of-lines.ts'
+
+export interface RecordFile {
+  readonly path: string
+  readonly bytes: number
+}
+
+export interface PackOptions {
+  /** Made where it is not there. */
+  readonly archive: string
+  readonly files: readonly RecordFile[]
+  /** Hours that began before this are packed. */
+  readonly beforeMs: number
+  /** So many bytes of lines become one Parquet file. */
+  readonly batchBytesMax?: number
+  readonly onPacked?: (bytes: number) => void
+}
+
+export interface PackReport {
+  readonly rows: number
+  /** Lines that are none of the record. */
+  readonly unreadable: number
+  readonly bytesRead: number
+  readonly bytesWritten: number
+  readonly parquetFiles: number
+}
+
+/** About 30 MB of Parquet. */
+const batchBytesMaxDefault = 512 * 1024 * 1024
+/** DuckDB's own: what is sorted together is found by the bounds of so many rows. */
+const groupRows = 122_880
+const sortedBy = 'keyspace, table_name, time, proxy, seq'
+
+/** A run, and the file that it stands in. */
+type Found = Run & { readonly path: string }
+
+export async function pack(database: RecordDatabase, options: PackOptions): Promise<PackReport> {
+  const { archive, files, beforeMs } = options
+  mkdirSync(archive, { recursive: true, mode: 0o700 })
+  using _lock = lockArchive(archive)
+  const working = join(archive, '.packing')
+  rmSync(working, { recursive: true, force: true })
+  mkdirSync(working, { mode: 0o700 })
+  let positions = await withFooters(database, keptPositions(archive), archiveFiles(archive))
+  const report = { rows: 0, unreadable: 0, bytesRead: 0, bytesWritten: 0, parquetFiles: 0 }
+  try {
+    for (const batch of await batchesOf(files, positions, beforeMs, options.batchBytesMax ?? batchBytesMaxDefault)) {
+      const { name, made, rows, bytes } = await packBatch(database, archive, working, batch)
+      positions = new Map([...positions, [name, made]])
+      report.rows += rows
+      report.unreadable += total(made.map(({ lines }) => lines)) - rows
+      report.bytesRead += total(batch.map(({ from, to }) => to - from))
+      report.bytesWritten += bytes
+      report.parquetFiles++
+      options.onPacked?.(total(batch.map(({ from, to }) => to - from)))
+    }
+  } finally {
+    keepPositions(archive, positions)
+    rmSync(working, { recursive: true, force: true })
+  }
+  return report
+}
+
+/** What is not in the archive and of hours that are over, in the order of time; each batch is of one hour. */
+async function batchesOf(
+  files: readonly RecordFile[],
+  positions: PositionsByFile,
+  beforeMs: number,
+  bytesMax: number,
+): Promise<Found[][]> {
+  const covered = new Covered(positions)
+  const byHour = new Map<string, Found[]>()
+  for (const { path, bytes } of files) {
+    for (const span of covered.missing(basename(path), bytes)) {
+      for await (const run of runsOf(path, span)) {
+        if (Date.parse(`${run.hour}:00:00Z`) >= beforeMs) continue
+        const found = byHour.get(run.hour) ?? []
+        byHour.set(run.hour, found)
+        found.push({ ...run, path })
+      }
+    }
+  }
+  const batches: Found[][] = []
+  for (const hour of [...byHour.keys()].sort()) {
+    let batch: Found[] = []
+    let batchBytes = 0
+    for (const run of byHour.get(hour)!) {
+      if (batch.length > 0 && batchBytes + run.to - run.from > bytesMax) {
+        batches.push(batch)
+        batch = []
+        batchBytes = 0
+      }
+      batch.push(run)
+      batchBytes += run.to - run.from
+    }
+    batches.push(batch)
+  }
+  return batches
+}
+
+async function packBatch(
+  database: RecordDatabase,
+  archive: string,
+  working: string,
+  batch: readonly Found[],
+): Promise<{ name: string; made: Position[]; rows: number; bytes: number }> {
+  const lines = join(working, 'lines.jsonl')
+  const made: Position[] = []
+  {
+    await using file = await open(lines, 'w', 0o600)
+    for (const { path, from, to, lines: count } of batch) {
+      made.push({ file: basename(path), from, to, lines: count, sha256: await copyLines(path, { from, to }, file) })
+    }
+  }
+  const { hour } = batch[0]!
+  const name = parquetName(hour, made)
+  const beside = join(working, name)
+  await writeParquet(database, `SELECT * FROM ${rowsOfLines([lines])} WHERE time IS NOT NULL`, beside, made)
+  rmSync(lines)
+  const { rows } = await database.ask(`SELECT count(*)::INTEGER AS count FROM read_parquet(${sqlText(beside)})`)
+  const bytes = putInPlace(archive, hour, beside, name)
+  return { name, made, rows: Number(rows[0]!.count), bytes }
+}
+
+/** Sorted, compressed, with its positions. */
+async function writeParquet(
+  database: RecordDatabase,
+  rows: string,
+  path: string,
+  positions: readonly Position[],
+): Promise<void> {
+  const settings = `FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${groupRows}`
+  const metadata = `KV_METADATA {${sqlText(positionsKey)}: ${sqlText(JSON.stringify(positions))}}`
+  await database.run(`COPY (${rows} ORDER BY ${sortedBy}) TO ${sqlText(path)} (${settings}, ${metadata})`)
+}
+
+/** Flushes it and renames it to where readers look; how long it is. */
+function putInPlace(archive: string, hour: string, beside: string, name: string): number {
+  const [day = '', ofDay = ''] = hour.split('T')
+  const folder = join(archive, `day=${day}`, `hour=${ofDay}`)
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  chmodSync(beside, 0o600)
+  const file = openSync(beside, 'r+')
+  fsyncSync(file)
+  closeSync(file)
+  renameSync(beside, join(folder, name))
+  for (const path of [folder, join(archive, `day=${day}`), archive]) flushFolder(path)
+  return statSync(join(folder, name)).size
+}
+
+function total(numbers: readonly number[]): number {
+  return numbers.reduce((sum, each) => sum + each, 0)
+}
+
+/** One process packs at a time. A lock of a process that is gone is no lock. */
+function lockArchive(archive: string): Disposable {
+  const path = join(archive, '.lock')
+  for (let tries = 0; ; tries++) {
+    try {
+      writeFileSync(path, String(process.pid), { flag: 'wx', mode: 0o600 })
+      return { [Symbol.dispose]: () => rmSync(path, { force: true }) }
+    } catch (cause) {
+      const holder = readHolder(path)
+      if (holder !== undefined || tries > 0) {
+        throw new RingfenceError('UNAVAILABLE', `another process (${holder ?? 'unknown'}) packs into ${archive}`, {
+          cause,
+          hint: 'wait for its end; what it packs is not packed twice',
+        })
+      }
+      rmSync(path, { force: true })
+    }
+  }
+}
+
+/** The process that has the lock, where it lives. */
+function readHolder(path: string): number | undefined {
+  try {
+    const holder = Number(readFileSync(path, 'utf8'))
+    process.kill(holder, 0)
+    return holder
+  } catch (reason) {
+    // It is another user's.
+    return reason instanceof Error && 'code' in reason && reason.code === 'EPERM' ? 0 : undefined
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * The record as one table named `record`: the Parquet files of an archive, and the lines that are not in it yet. A line is in one of both, also
+ * while another process packs.
+ */
+import { open } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { rowColumns } from '../audit/transaction-row.ts'
+import { RingfenceError } from '../base/errors.ts'
+import { type RecordDatabase, sqlText } from './database.ts'
+import type { RecordFile } from './pack.ts'
+import { type ArchiveFile, archiveFiles, Covered, keptPositions, type Position, withFooters } from './positions.ts'
+import { copyLines, isReadableAsIs } from './record-lines.ts'
+import { rowsOfLines } from './rows-of-lines.ts'
+
+export interface RecordSources {
+  readonly archives: readonly string[]
+  readonly files: readonly RecordFile[]
+}
+
+/** From the beginning, up to before the end. */
+export interface TimeRange {
+  readonly fromMs: number
+  readonly toMs: number
+}
+
+const hourMs = 3_600_000
+
+/** Makes `record`, of all that is of this time. After it the database opens nothing else, but for what an answer is `written` to. */
+export async function viewRecord(
+  database: RecordDatabase,
+  { archives, files }: RecordSources,
+  range: TimeRange,
+  written: readonly string[] = [],
+): Promise<void> {
+  refuseSameNames(files)
+  // In this order: see `keptPositions`.
+  const kept = archives.map((archive) => ({ archive, known: keptPositions(archive), files: archiveFiles(archive) }))
+  const parquet: ArchiveFile[] = []
+  const positions = new Map<string, readonly Position[]>()
+  for (const { known, files: packed } of kept) {
+    for (const [name, made] of await withFooters(database, known, packed)) positions.set(name, made)
+    parquet.push(...packed.filter(({ hour }) => isWithin(hour, range)))
+  }
+  const lines = await linesBeside(database, files, new Covered(positions))
+  const columns = rowColumns.map(({ name }) => name).join(', ')
+  const parts = [`SELECT ${columns} FROM ${rowsOfLines(lines)} WHERE time IS NOT NULL`]
+  if (parquet.length > 0) {
+    const list = parquet.map(({ path }) => sqlText(path)).join(', ')
+    parts.unshift(`SELECT ${columns} FROM read_parquet([${list}], union_by_name = true, hive_partitioning = false)`)
+  }
+  const within = `time >= ${sqlTime(range.fromMs)} AND time < ${sqlTime(range.toMs)}`
+  await database.run(`CREATE VIEW record AS SELECT * FROM (${parts.join(' UNION ALL ')}) WHERE ${within}`)
+  await database.confine([...parquet.map(({ path }) => path), ...lines, ...written])
+}
+
+/** Files of lines that hold all that the archive has not; what is there in part is copied. */
+async function linesBeside(
+  database: RecordDatabase,
+  files: readonly RecordFile[],
+  covered: Covered,
+): Promise<string[]> {
+  const lines: string[] = []
+  for (const { path, bytes } of files) {
+    const missing = covered.missing(basename(path), bytes)
+    if (missing.length === 0) continue
+    const isWhole = missing.length === 1 && missing[0]!.from === 0 && missing[0]!.to === bytes
+    if (isWhole && (await isReadableAsIs(path))) lines.push(path)
+    else {
+      const copy = join(database.temporary, `${lines.length}.jsonl`)
+      await using file = await open(copy, 'wx', 0o600)
+      for (const span of missing) await copyLines(path, span, file)
+      lines.push(copy)
+    }
+  }
+  return lines
+}
+
+function sqlTime(ms: number): string {
+  return `make_timestamptz(${Math.trunc(ms * 1000)}::BIGINT)`
+}
+
+function isWithin(hour: string, { fromMs, toMs }: TimeRange): boolean {
+  const startMs = Date.parse(`${hour}:00:00Z`)
+  return startMs + hourMs > fromMs && startMs < toMs
+}
+
+/** The archive knows files of the record by name. */
+export function refuseSameNames(files: readonly RecordFile[]): void {
+  const paths = new Map<string, string>()
+  for (const { path } of files) {
+    const other = paths.get(basename(path))
+    if (other !== undefined && other !== path) {
+      throw new RingfenceError('USAGE', `${other} and ${path} have the same name`, {
+        hint: 'leave out the copy; or two sidecars have the same name, which their record can’t tell apart',
+      })
+    }
+    paths.set(basename(path), path)
+  }
+}

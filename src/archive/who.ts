@@ -1,0 +1,93 @@
+/** Questions about the record: who asked for what, and which ways there are between identities and tables. */
+
+/** What transactions a question is about. */
+export interface Wanted {
+  readonly keyspace?: string | undefined
+  readonly table?: string | undefined
+  /** `*` stands for any letters; a part of the name's end is enough, from a `/` on. */
+  readonly person?: string | undefined
+  readonly workload?: string | undefined
+  readonly denied?: boolean | undefined
+  /** Of these texts only. */
+  readonly statements?: readonly string[] | undefined
+}
+
+export type Values = (string | number)[]
+
+/** SQL, and what stands as $1, $2, … in it. */
+export interface Question {
+  readonly sql: string
+  readonly values: Values
+}
+
+/** A statement that was prepared is no access yet, unless it was refused. */
+const isAccess = `(verdict = 'deny' OR request IS DISTINCT FROM 'PREPARE')`
+
+/** The condition; its values are added to `values`. */
+export function condition(wanted: Wanted, values: Values): string {
+  const bound = (value: string | number): string => `$${values.push(value)}`
+  const { keyspace, table, person, workload, denied, statements } = wanted
+  const parts = ['event IS NULL', isAccess]
+  if (keyspace !== undefined && table !== undefined) {
+    const named = [...new Set([`${keyspace}.${table}`, `${cqlName(keyspace)}.${cqlName(table)}`])].map(bound).join(', ')
+    parts.push(`((keyspace = ${bound(keyspace)} AND table_name = ${bound(table)}) OR list_has_any(tables, [${named}]))`)
+  } else if (keyspace !== undefined) {
+    const starts = [...new Set([`${keyspace}.`, `${cqlName(keyspace)}.`])].map(
+      (start) => `starts_with(each_table, ${bound(start)})`,
+    )
+    parts.push(
+      `(keyspace = ${bound(keyspace)} OR len(list_filter(tables, lambda each_table: ${starts.join(' OR ')})) > 0)`,
+    )
+  }
+  if (person !== undefined) parts.push(named('person', person, bound))
+  if (workload !== undefined) parts.push(named('workload', workload, bound))
+  if (denied === true) parts.push(`verdict = 'deny'`)
+  if (statements !== undefined) {
+    parts.push(statements.length === 0 ? 'false' : `statement IN (${statements.map(bound).join(', ')})`)
+  }
+  return parts.join(' AND ')
+}
+
+function named(column: string, name: string, bound: (value: string) => string): string {
+  const pattern = name.replace(/[\\%_]/g, '\\$&').replaceAll('*', '%')
+  const like = (text: string): string => `${column} LIKE ${bound(text)} ESCAPE '\\'`
+  return `(${like(pattern)} OR ${like(`%/${pattern}`)})`
+}
+
+/** As CQL writes it: in quotes where it needs them. */
+function cqlName(name: string): string {
+  return /^[a-z][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`
+}
+
+/** One line for each identity, verdict and rule. */
+export function whoAsked(wanted: Wanted, linesMax: number): Question {
+  const values: Values = []
+  const where = condition(wanted, values)
+  const sql = `SELECT workload, person, verdict, rule, list_sort(list(DISTINCT operation)) AS operations,
+      count(*) AS requests, sum(rows_answered)::BIGINT AS rows_answered, count(*) FILTER (outcome <> 'ok') AS failed,
+      list_sort(list(DISTINCT client_address))[:8] AS addresses, min(time) AS first, max(time) AS last
+    FROM record WHERE ${where}
+    GROUP BY workload, person, verdict, rule
+    ORDER BY requests DESC, workload, person, verdict, rule LIMIT ${linesMax}`
+  return { sql, values }
+}
+
+/** One line for each hour and identity. */
+export function whoByHour(wanted: Wanted, zone: string, linesMax: number): Question {
+  const values: Values = []
+  const where = condition(wanted, values)
+  const hour = `date_trunc('hour', time AT TIME ZONE $${values.push(zone)})`
+  const sql = `SELECT strftime(${hour}, '%Y-%m-%d %H:00') AS hour, workload, person, verdict, count(*) AS requests,
+      sum(rows_answered)::BIGINT AS rows_answered, count(*) FILTER (outcome <> 'ok') AS failed
+    FROM record WHERE ${where} GROUP BY ALL ORDER BY ALL LIMIT ${linesMax}`
+  return { sql, values }
+}
+
+/** Texts of statements with the keyspace that they were about, so that somebody can look which columns they name. */
+export function statementsOf(wanted: Wanted): Question {
+  const values: Values = []
+  const where = condition(wanted, values)
+  const sql = `SELECT statement, any_value(keyspace) AS keyspace, count(*) AS requests
+    FROM record WHERE ${where} AND statement IS NOT NULL GROUP BY statement`
+  return { sql, values }
+}

@@ -1,0 +1,190 @@
+/** `who`: who asked for a table, when, and what came of it. */
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { Answer, Row } from '../../archive/database.ts'
+import { viewRecord } from '../../archive/record-view.ts'
+import { statementsOf, type Wanted, whoAsked, whoByHour } from '../../archive/who.ts'
+import { type FittedColumn, fittedTable } from '../fitted-table.ts'
+import { countOption } from '../options.ts'
+import { isColoured, paint, printable } from '../output.ts'
+import {
+  type Answered,
+  type AnswerFlags,
+  answered,
+  cellText,
+  showAnswer,
+  withAnswer,
+  writtenBy,
+} from '../record/answer.ts'
+import { askRecord } from '../record/asking.ts'
+import { statementsTouching } from '../record/columns.ts'
+import {
+  rangeOf,
+  type SaidRange,
+  type SourceFlags,
+  sourcesOf,
+  type TimeFlags,
+  withSources,
+  withTimes,
+} from '../record/sources.ts'
+import { timeText } from '../time-words.ts'
+import { pathOf } from '../traffic-table.ts'
+
+interface Target {
+  readonly keyspace: string
+  readonly table: string | undefined
+}
+
+interface WhoFlags extends SourceFlags, TimeFlags, AnswerFlags {
+  readonly person?: string
+  readonly workload?: string
+  readonly denied?: boolean
+  readonly column?: string
+  readonly by?: 'hour'
+  readonly limit: number
+}
+
+export function addWho(program: Command): void {
+  const command = program
+    .command('who')
+    .description('who talked to Cassandra: identities, what they did, and when')
+    .argument('[table]', 'a keyspace, or keyspace.table, as CQL writes it', parseTarget)
+  withAnswer(withSources(withTimes(command, '24h')))
+    .option('--person <name>', 'behind the request, such as alice or corp/alice; * stands for any letters')
+    .option('--workload <name>', 'that asked, such as svc/orders or a SPIFFE id; * stands for any letters')
+    .option('--denied', 'refused requests only')
+    .option('--column <name>', 'of statements that touch this column, or all columns')
+    .addOption(new Option('--by <unit>', 'a line for each hour').choices(['hour']))
+    .addOption(countOption('--limit <count>', 'lines at most', 500))
+    .addHelpText(
+      'after',
+      `
+  ringfence who shop.orders --since "last night"
+  ringfence who shop --person alice --since yesterday --denied
+  ringfence who shop.customers --column email --since monday -o csv
+
+A night is from 20:00 to 06:00. Ends with 0, with 64 for words that are no time, with 65 where there is no record, and with 130 after Ctrl-C.`,
+    )
+    .action(who)
+}
+
+function parseTarget(text: string): Target {
+  const name = '(?:"((?:[^"]|"")+)"|([A-Za-z]\\w*))'
+  const match = new RegExp(`^${name}(?:\\.${name})?$`).exec(text)
+  if (match === null) throw new InvalidArgumentError('a table is written shop.orders, or shop."Orders"')
+  const [, quotedKeyspace, keyspace, quotedTable, table] = match
+  const named = (quoted?: string, plain?: string): string | undefined =>
+    quoted?.replaceAll('""', '"') ?? plain?.toLowerCase()
+  return { keyspace: named(quotedKeyspace, keyspace)!, table: named(quotedTable, table) }
+}
+
+async function who(target: Target | undefined, flags: WhoFlags): Promise<void> {
+  const range = rangeOf(flags, Date.now())
+  const sources = sourcesOf(flags, range.fromMs)
+  const asked = await askRecord(async (database) => {
+    await viewRecord(database, sources, range, writtenBy(flags))
+    const { person, workload, denied } = flags
+    let wanted: Wanted = { ...target, person, workload, denied }
+    let unknownRequests = 0
+    if (flags.column !== undefined) {
+      const { sql, values } = statementsOf(wanted)
+      const { rows } = await database.ask(sql, values)
+      const touching = statementsTouching(flags.column, rows, target?.table)
+      wanted = { ...wanted, statements: touching.statements }
+      unknownRequests = touching.unknownRequests
+    }
+    const question = flags.by === 'hour' ? whoByHour(wanted, range.zone, flags.limit) : whoAsked(wanted, flags.limit)
+    return { answer: await answered(database, question, flags), unknownRequests }
+  })
+  if (asked !== undefined) show(asked.answer, asked.unknownRequests, target, flags, range)
+}
+
+function show(
+  answer: Answered,
+  unknownRequests: number,
+  target: Target | undefined,
+  flags: WhoFlags,
+  range: SaidRange,
+): void {
+  const unknown = `${unknownRequests} further requests may touch ${flags.column}: their statements are cut off, or can’t be read without their literals`
+  if (unknownRequests > 0) process.stderr.write(`${paint(printable(unknown), 'yellow')}\n`)
+  showAnswer(answer, flags, (rows) => [headOf(rows, target, flags, range), ...linesOf(rows, flags)].join('\n'))
+}
+
+function headOf(
+  { rows }: Answer,
+  target: Target | undefined,
+  flags: WhoFlags,
+  { fromMs, toMs, zone }: SaidRange,
+): string {
+  const total = (name: string): number => rows.reduce((sum, row) => sum + Number(row[name] ?? 0), 0)
+  const refused = rows
+    .filter(({ verdict }) => verdict === 'deny')
+    .reduce((sum, { requests }) => sum + Number(requests), 0)
+  const name =
+    target === undefined ? 'everything' : [target.keyspace, target.table].filter((part) => part !== undefined).join('.')
+  const times = `${timeText(fromMs, zone)} to ${timeText(toMs, zone)}, ${zone}`
+  const counts = `${total('requests')} requests${refused === 0 ? '' : `, ${refused} refused`}`
+  const column = flags.column === undefined ? '' : `, column ${flags.column}`
+  return [`${name}${column}: ${times}`, counts].map(printable).join('\n')
+}
+
+function linesOf({ rows }: Answer, flags: WhoFlags): string[] {
+  if (rows.length === 0) return ['', 'nobody']
+  const { isTTY, columns: widthMax = 80 } = process.stdout
+  const columns = flags.by === 'hour' ? hourColumns : whoColumns(flags)
+  const lines = fittedTable(
+    columns,
+    rows,
+    ({ verdict }) => colours.get(String(verdict)),
+    isTTY ? { widthMax, color: isColoured() } : { widthMax: 80 },
+  )
+  const more = rows.length === flags.limit ? [`… more may be left out: --limit ${flags.limit * 10}`] : []
+  return ['', ...lines, ...more]
+}
+
+const colours: ReadonlyMap<string, string> = new Map([
+  ['observe', '33'],
+  ['deny', '31'],
+])
+
+const identityColumns: readonly FittedColumn<Row>[] = [
+  { title: 'WORKLOAD', widthMax: 40, widthMin: 13, cell: ({ workload }) => pathOf(String(workload)) },
+  { title: 'PERSON', widthMax: 32, widthMin: 13, cell: ({ person }) => cellText(person) },
+]
+const countColumns: readonly FittedColumn<Row>[] = [
+  { title: 'VERDICT', widthMax: 7, widthMin: 7, cell: ({ verdict }) => cellText(verdict) },
+  { title: 'REQUESTS', widthMax: 12, widthMin: 8, right: true, cell: ({ requests }) => String(requests) },
+]
+
+const hourColumns: readonly FittedColumn<Row>[] = [
+  { title: 'HOUR', widthMax: 16, widthMin: 16, cell: ({ hour }) => cellText(hour) },
+  ...identityColumns,
+  ...countColumns,
+  { title: 'ROWS', widthMax: 12, widthMin: 4, right: true, goes: 1, cell: ({ rows_answered: rows }) => cellText(rows) },
+]
+
+function whoColumns(flags: TimeFlags): readonly FittedColumn<Row>[] {
+  const zone = rangeOf(flags, Date.now()).zone
+  return [
+    ...identityColumns,
+    { title: 'OPERATIONS', widthMax: 30, widthMin: 16, cell: ({ operations }) => cellText(operations) },
+    ...countColumns,
+    { title: 'RULE', widthMax: 30, widthMin: 12, goes: 4, cell: ({ rule }) => cellText(rule) },
+    {
+      title: 'ROWS',
+      widthMax: 12,
+      widthMin: 6,
+      right: true,
+      goes: 3,
+      cell: ({ rows_answered: rows }) => cellText(rows),
+    },
+    { title: 'FROM', widthMax: 40, widthMin: 12, goes: 5, cell: ({ addresses }) => cellText(addresses) },
+    {
+      title: 'LAST',
+      widthMax: 12,
+      widthMin: 12,
+      goes: 2,
+      cell: ({ last }) => timeText(Date.parse(String(last)), zone).slice(4),
+    },
+  ]
+}

@@ -1,0 +1,74 @@
+/** How answers about the record are printed: for people, and for programs as JSON, CSV or Parquet. */
+import { resolve } from 'node:path'
+import { type Command, Option } from 'commander'
+import type { Answer, RecordDatabase } from '../../archive/database.ts'
+import type { Question } from '../../archive/who.ts'
+import { RingfenceError } from '../../base/errors.ts'
+import { print, printAsIs, printJson } from '../output.ts'
+
+export interface AnswerFlags {
+  readonly output: 'table' | 'json' | 'csv' | 'parquet'
+  readonly out?: string
+}
+
+export function withAnswer(command: Command): Command {
+  return command
+    .addOption(
+      new Option('-o, --output <format>', 'how to print').choices(['table', 'json', 'csv', 'parquet']).default('table'),
+    )
+    .option('--out <file>', 'where -o parquet writes')
+}
+
+/** The file that the answer is to become. @throws RingfenceError USAGE where it has no name */
+export function writtenBy({ output, out }: AnswerFlags): string[] {
+  if (output !== 'parquet') return []
+  if (out === undefined) throw new RingfenceError('USAGE', '-o parquet needs --out <file>')
+  return [resolve(out)]
+}
+
+/** What was answered, or how many rows were written. */
+export type Answered = Answer | number
+
+export function answered(database: RecordDatabase, { sql, values }: Question, flags: AnswerFlags): Promise<Answered> {
+  const [written] = writtenBy(flags)
+  return written === undefined ? database.ask(sql, values) : database.save(sql, values, written)
+}
+
+/** @param text what people get */
+export function showAnswer(answer: Answered, flags: AnswerFlags, text: (answer: Answer) => string): void {
+  if (typeof answer === 'number') print(`${answer} lines written to ${flags.out}`)
+  else if (flags.output === 'json') printJson(answer.rows)
+  else if (flags.output === 'csv') printAsIs(csvText(answer))
+  else print(text(answer))
+}
+
+/** One value in a table for people. */
+export function cellText(value: unknown): string {
+  if (value === null || value === undefined) return '–'
+  if (Array.isArray(value)) return value.map(String).join(', ')
+  return typeof value === 'object' ? JSON.stringify(value) : String(value)
+}
+
+/** What a table of numbers would run as a formula. */
+const formula = /^[=+\-@\t\r]/
+
+/**
+ * RFC 4180, a heading first. A text that a table of numbers would take for a formula has a `'` before it: names in the record are whatever
+ * a stranger called them.
+ */
+function csvText({ columns, rows }: Answer): string {
+  const lines = [columns.map(csvCell), ...rows.map((row) => columns.map((column) => csvCell(row[column])))]
+  return lines.map((cells) => `${cells.join(',')}\r\n`).join('')
+}
+
+function csvCell(value: unknown): string {
+  if (value === null || value === undefined) return ''
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  const text = typeof value === 'string' ? value : listText(value)
+  const safe = formula.test(text) ? `'${text}` : text
+  return /[",\r\n]/.test(safe) || safe !== safe.trim() ? `"${safe.replaceAll('"', '""')}"` : safe
+}
+
+function listText(value: unknown): string {
+  return Array.isArray(value) ? value.map(String).join(' ') : JSON.stringify(value)
+}

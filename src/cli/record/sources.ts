@@ -1,0 +1,77 @@
+/** Where the record is that a command asks about, as flags say it: archives, folders of sidecars, or those beside the control plane. */
+import { existsSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { type Command, Option } from 'commander'
+import { isArchive } from '../../archive/positions.ts'
+import type { RecordSources } from '../../archive/record-view.ts'
+import { collect, setting, UnreadableInput } from '../options.ts'
+import { auditDirsBeside, auditFilesSince } from '../policy/audit-files.ts'
+import { localZone, readTime, readZone, type SaidTime } from '../time-words.ts'
+
+export interface SourceFlags {
+  readonly stateDir: string
+  readonly from?: string[]
+}
+
+/** `--from`, and `--state-dir` for what is there without it. */
+export function withSources(command: Command): Command {
+  return command
+    .addOption(setting('control', '--state-dir <dir>', 'of the control plane').default('.ringfence/control'))
+    .option(
+      '--from <dir>',
+      'audit folder of a sidecar, or an archive; may be repeated (those beside --state-dir)',
+      collect(String),
+    )
+}
+
+export interface TimeFlags {
+  readonly since: string
+  readonly until?: string
+  readonly zone?: string
+}
+
+export function withTimes(command: Command, since: string): Command {
+  return command
+    .addOption(new Option('--since <time>', '"last night", yesterday, "since monday", 2h, a date').default(since))
+    .option('--until <time>', 'the end (now, or the end of what --since names)')
+    .option('--zone <name>', 'of the times that are said, such as Europe/Berlin (that of this machine)')
+}
+
+export interface SaidRange {
+  readonly fromMs: number
+  readonly toMs: number
+  readonly zone: string
+}
+
+export function rangeOf({ since, until, zone: named }: TimeFlags, nowMs: number): SaidRange {
+  const zone = named === undefined ? localZone() : readZone(named)
+  const from: SaidTime = readTime(since, nowMs, zone)
+  const to = until === undefined ? Math.min(from.toMs ?? nowMs, nowMs) : readTime(until, nowMs, zone).fromMs
+  return { fromMs: from.fromMs, toMs: to, zone }
+}
+
+/** Where `audit pack` writes unless it is told otherwise. */
+export function archiveBeside(stateDir: string): string {
+  return join(dirname(stateDir), 'archive')
+}
+
+/** @throws RingfenceError where there is nothing */
+export function sourcesOf({ stateDir, from }: SourceFlags, sinceMs: number): RecordSources {
+  const beside = archiveBeside(stateDir)
+  const folders = from ?? [...auditDirsBeside(stateDir), ...(existsSync(beside) ? [beside] : [])]
+  if (folders.length === 0) {
+    throw new UnreadableInput(`there is no record beside ${stateDir}`, {
+      hint: 'name the audit folder of each sidecar, or an archive: --from <dir>',
+    })
+  }
+  for (const folder of folders) {
+    if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
+      throw new UnreadableInput(`${folder} is no folder`, { hint: 'name the audit folder of a sidecar, or an archive' })
+    }
+  }
+  const archives = folders.filter(isArchive)
+  const files = folders
+    .filter((folder) => !archives.includes(folder))
+    .flatMap((folder) => auditFilesSince(folder, sinceMs))
+  return { archives, files }
+}
