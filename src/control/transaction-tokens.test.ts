@@ -228,7 +228,7 @@ describe('POST /v1/transaction-tokens', () => {
     )
   })
 
-  it('gives sidecars the keys, and gateways none', () =>
+  it('gives sidecars and gateways the public keys, also after a restart', () =>
     withMesh({}, async (mesh) => {
       const gateway = await mesh.agent('g1', await mesh.token('spiffe://demo.local/ringfence/gateway/g1', 'gateway'), {
         role: 'gateway',
@@ -238,7 +238,7 @@ describe('POST /v1/transaction-tokens', () => {
       assert.equal(published.length, 1)
       await eventually('the keys', () => sidecar.value(pushedKinds.txnKeys).current.length === 1)
       assert.deepEqual(sidecar.value(pushedKinds.txnKeys).current, published)
-      assert.equal(gateway.value(pushedKinds.txnKeys).current.length, 0)
+      await eventually('the keys at the gateway', () => gateway.value(pushedKinds.txnKeys).current.length === 1)
       await mesh.control.stop()
       await mesh.restart()
       assert.deepEqual(mesh.control.value(pushedKinds.txnKeys).current, published, 'through a restart')

@@ -14,8 +14,9 @@ import { BytesBudget } from '../base/bytes-budget.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
 import { textDigest } from '../base/digest.ts'
 import { limits } from '../base/limits.ts'
+import { KeyRing } from '../identity/jwt/keys.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
-import { trustOf } from '../identity/proofs/proof.ts'
+import { type Trust, trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
 import type { Revocation } from '../identity/revoked/revocation.ts'
 import { callsOutside } from '../mesh/call-out.ts'
@@ -77,6 +78,8 @@ export class Gateway {
   readonly #gateways: GatewayList
   readonly #providers: ProvidersInForce
   readonly #revoked: RevocationsFeed
+  /** Of transaction tokens. */
+  #txnKeys = KeyRing.none
   readonly #listeners: Listener[] = []
   readonly #doors: Doors
   readonly #refusals: LogInRefusals
@@ -144,6 +147,8 @@ export class Gateway {
     const { config, feed, log } = this.#options
     const [sidecars, gateways] = [feed.value(pushedKinds.sidecars), feed.value(pushedKinds.gateways)]
     const [policy, keySets] = [feed.value(pushedKinds.policy), feed.value(pushedKinds.keySets)]
+    const txnKeys = feed.value(pushedKinds.txnKeys)
+    this.#txnKeys = new KeyRing(txnKeys.current)
     this.#setSidecars(sidecars.current)
     this.#gateways.setGateways(gateways.current)
     this.#providers.setKeySets(keySets.current)
@@ -158,6 +163,9 @@ export class Gateway {
       () => tainted.stop(),
       policy.observe((now) => this.#install(now)),
       keySets.observe((now) => this.#providers.setKeySets(now)),
+      txnKeys.observe((now) => {
+        this.#txnKeys = new KeyRing(now)
+      }),
       sidecars.observe((now) => this.#setSidecars(now)),
       gateways.observe((now) => this.#gateways.setGateways(now)),
       feed.credentials.observe((credentials) => {
@@ -169,7 +177,7 @@ export class Gateway {
       const listener = new Listener({
         config: listenerConfig,
         credentials: feed.credentials.current,
-        trust: () => trustOf(feed.credentials.current, this.#providers.current, this.#revoked.current),
+        trust: () => this.#trust,
         protocols: [],
         reusePort: true,
         doors: this.#doors,
@@ -183,6 +191,11 @@ export class Gateway {
       log.info({ address: listenerConfig.address, port: listener.port, tls: listenerConfig.tls }, 'listening')
     }
     feed.setReporter(() => this.#report())
+  }
+
+  get #trust(): Trust {
+    const { current } = this.#options.feed.credentials
+    return trustOf(current, this.#providers.current, this.#revoked.current, this.#txnKeys)
   }
 
   /**

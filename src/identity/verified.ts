@@ -33,6 +33,25 @@ export interface ShownToken {
   readonly key: string | undefined
 }
 
+/** What of a token is compared with those that are revoked. */
+export interface TokenFacts {
+  readonly provider?: string | undefined
+  readonly id?: string | undefined
+  readonly hash?: string | undefined
+  /** `kid` of the key by which its issuer signed it. */
+  readonly key?: string | undefined
+}
+
+/** A transaction token by which a person stands behind a whole session. */
+export interface BehindFacts {
+  /** `txn`. */
+  readonly id: string
+  /** SHA-256 in hexadecimal. */
+  readonly hash: string
+  /** The token that it was made for. */
+  readonly source: TokenFacts | undefined
+}
+
 /** By what a certificate may be known that is revoked. Not its SHA-256: a signature of ECDSA may be written in two ways. */
 export interface ShownCertificate {
   /** In hexadecimal, as X509Certificate.serialNumber gives it. */
@@ -73,6 +92,8 @@ class Verified {
   readonly token: ShownToken | undefined
   /** Where a certificate was shown. */
   readonly certificate: ShownCertificate | undefined
+  /** The transaction token by which the person stands behind the whole session. */
+  readonly behind: BehindFacts | undefined
   /** The gateway that showed the evidence, where the caller came through one. */
   readonly gateway: SpiffeId | undefined
   /** See `identityKey`. */
@@ -91,6 +112,7 @@ class Verified {
     this.evidenceHash = fields.evidenceHash
     this.token = fields.token
     this.certificate = fields.certificate
+    this.behind = fields.behind
     this.gateway = fields.gateway
     this.key = fields.key
   }
@@ -106,6 +128,7 @@ export type VerifiedIdentity = Verified
 export type VerifiedFields = WhoOne &
   Pick<Verified, 'expiresAtMs' | 'evidenceHash' | 'token' | 'gateway' | 'key'> & {
     readonly certificate?: ShownCertificate | undefined
+    readonly behind?: BehindFacts | undefined
     readonly claimsOf?: ClaimsOf | undefined
   }
 

@@ -71,7 +71,7 @@ export const pushedKinds = {
   /** The public keys of the control plane's own transaction tokens, newest first. Nobody else has the private ones. */
   txnKeys: pushedList<PublicJwk>({
     name: 'txnKeys',
-    roles: ['sidecar'],
+    roles: proxies,
     kept: 'cache',
     entry: publicJwk,
     countMax: txnKeysMax,

@@ -166,7 +166,7 @@ export class Handshake {
       this.#client.known(entered)
       this.#open(stream)
     } catch (reason) {
-      this.#client.notOpened(reason, stream)
+      this.#notOpened(reason, stream)
     }
   }
 

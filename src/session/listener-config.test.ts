@@ -79,7 +79,7 @@ describe('listeners of a configuration file', () => {
     '{ address: 127.0.0.1, port: 9042, proxyProtocol: { from: [nginx.example.org] } }': /network/,
     '{ address: 127.0.0.1, port: 9042, authentication: [] }': /authentication/,
     '{ address: 127.0.0.1, port: 9042, authentication: [unheard] }':
-      /expected one of certificate, listener, token, aws-sts, both, asked/,
+      /expected one of certificate, listener, token, aws-sts, both, certificate-behalf, token-behalf, asked/,
     '{ address: 127.0.0.1, port: 9042, authentication: [asked, asked] }': /names a way twice/,
     '{ address: 127.0.0.1, port: 9042, authentication: tokens }': /unknown value "tokens", did you mean "token"\?/,
     '{ address: 127.0.0.1, port: 9042, authentication: listener }':

@@ -4,6 +4,7 @@ import type { AuditSession } from '../audit/record.ts'
 import { CqlErrorCode, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
 import { principalOf } from '../policy/principal.ts'
 import { type Client, type LimitAnswers, noLimitAnswers } from '../session/backend.ts'
+import { isByName, refuseUnlessNamed } from './behalf/by-name.ts'
 import { SessionContext } from './context.ts'
 import { refuseUnrecorded } from './ending.ts'
 import { permitOf } from './judged.ts'
@@ -27,11 +28,15 @@ export interface Opening {
   readonly limitAnswers?: LimitAnswers | undefined
 }
 
-/** Throws UNAUTHORIZED where the keyspace may not be used, INVALID where that is no name, OVERLOADED while nothing can be recorded. */
+/**
+ * Throws LogInRefused where policy does not let the workload name its person, UNAUTHORIZED where the keyspace may not be used, INVALID where that is no
+ * name, OVERLOADED while nothing can be recorded.
+ */
 export function openSession(shared: Shared, ways: Ways, nowMs: () => number, opening: Opening): EnforcedSession {
   refuseUnrecorded(shared)
   const { client, version, keyspace, gateway, oneHost = false, limitAnswers = noLimitAnswers } = opening
   const identity = shared.judge.identity(principalOf(client.info.identity))
+  if (isByName(client.info.identity)) refuseUnlessNamed(shared.judge, identity, client.info.identity)
   const context = new SessionContext(client.info, version, nowMs)
   const who = whoOf(opening, context)
   const session: EventSession = { who, notes: undefined }
@@ -74,6 +79,7 @@ function whoOf({ client, name, version, driver, gateway }: Opening, { authentica
     person: identity.person,
     evidence: { hash: identity.evidenceHash, token: identity.token },
     authentication,
+    ...(identity.behind === undefined ? {} : { transaction: identity.behind.id, tokenHash: identity.behind.hash }),
     client: { address, port },
     ...(driver === undefined ? {} : { driver }),
     ...(gateway === undefined ? {} : { gateway }),

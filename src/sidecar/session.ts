@@ -14,6 +14,7 @@ import { type Revocation, revokedRule, revokedText } from '../identity/revoked/r
 import type { Backend, Client, LimitAnswers } from '../session/backend.ts'
 import { Answers, recordLost } from './answers.ts'
 import type { Workload } from './behalf/behalf-session.ts'
+import { isByName, whileNamed } from './behalf/by-name.ts'
 import { OnBehalf } from './behalf/on-behalf.ts'
 import { seesTable } from './catalog/visible.ts'
 import type { SessionContext } from './context.ts'
@@ -88,8 +89,8 @@ export class EnforcedSession implements Backend, Workload, EventListener {
     this.limitAnswers = options.limitAnswers
     this.transactions = transactions
     this.poolOwner = shared.share === 'identity' ? identity.key : ''
-    this.#ways = ways
-    this.#way = ways.request
+    this.#ways = isByName(client.info.identity) ? whileNamed(ways, this) : ways
+    this.#way = this.#ways.request
     const { account } = client
     this.dispatch = new Dispatch({
       pool,

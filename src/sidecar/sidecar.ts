@@ -337,7 +337,7 @@ export class Sidecar {
 
   get #trust(): Trust {
     const { current } = this.#options.feed.credentials
-    return trustOf(current, this.#providers.current, this.#revoked.current)
+    return trustOf(current, this.#providers.current, this.#revoked.current, this.#txnTokens.ring)
   }
 
   /** Gateways do so for their clients, and make their own links anew. */

@@ -48,6 +48,7 @@ const curveOf: Readonly<Record<string, string>> = { ES256: 'P-256', ES384: 'P-38
 
 /** Where a key is found by what a token's header says. The header chooses among the provider's keys, and never brings one. */
 export class KeyRing {
+  static readonly none = new KeyRing([])
   readonly keys: readonly PublicJwk[]
 
   constructor(keys: readonly PublicJwk[]) {

@@ -1,5 +1,6 @@
 /** The ways to prove who one is. A new one is a file beside this and its place in these lists. */
 import { LogInRefused } from '../refusal.ts'
+import { behalfByCertificate, behalfByPassword } from './behalf.ts'
 import { bothOf } from './both.ts'
 import { certificate } from './certificate.ts'
 import { listener } from './listener.ts'
@@ -11,10 +12,15 @@ import { token } from './token.ts'
 /** Those that are asked for as a password. */
 const byPassword = [token, presigned] as readonly Proof[]
 const both = bothOf('both', certificate as Proof, byPassword)
+const behalf = [
+  behalfByCertificate('certificate-behalf', certificate as Proof),
+  behalfByPassword('token-behalf', byPassword),
+] as readonly Proof[]
 
-export const proofs = new Proofs(certificate as Proof, listener as Proof, ...byPassword, both as Proof)
+export const proofs = new Proofs(certificate as Proof, listener as Proof, ...byPassword, both as Proof, ...behalf)
 
-const passwords = byPassword.map(({ method }) => method)
+/** An answer with an authorization id is looked at first. */
+const passwords = [behalf[1]!, ...byPassword].map(({ method }) => method)
 
 /** `authentication` of a listener as one word, and the list that it stands for. */
 export const listenerModes: Readonly<Record<string, readonly string[]>> = {
@@ -22,6 +28,7 @@ export const listenerModes: Readonly<Record<string, readonly string[]>> = {
   token: passwords,
   both: [both.method],
   either: [certificate.method, ...passwords],
+  behalf: behalf.map(({ method }) => method),
 }
 
 /** What a client shows that gives this as its password, wherever it gives it. @throws LogInRefused for what is of no kind */

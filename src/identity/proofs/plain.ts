@@ -24,12 +24,12 @@ export function readPassword(
   const plain = readPlain(answer)
   if (plain === undefined || !isOfKind(plain.password)) return undefined
   if (plain.authorizationId !== '')
-    throw new LogInRefused('not-supported', `an authorization id is given beside ${what}`)
+    throw new LogInRefused('not-supported', `an authorization id is given beside ${what}, and is not taken here`)
   return plain
 }
 
 /** Undefined for what is no PLAIN. @throws LogInRefused where it is another mechanism that reads like it */
-function readPlain(answer: Buffer): Plain | undefined {
+export function readPlain(answer: Buffer): Plain | undefined {
   refuseSigV4Plugin(answer)
   const first = answer.indexOf(0)
   const second = answer.indexOf(0, first + 1)

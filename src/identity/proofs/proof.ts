@@ -11,10 +11,11 @@
 import type { z } from 'zod'
 import type { Spend } from '../aws/sts.ts'
 import type { Leaf } from '../certificate.ts'
+import { KeyRing } from '../jwt/keys.ts'
 import { Providers } from '../providers/in-force.ts'
 import { Revocations } from '../revoked/revocations.ts'
 import { type SpiffeId, trustDomainOf } from '../spiffe.ts'
-import type { Claims, ClaimsOf, ShownCertificate, ShownToken } from '../verified.ts'
+import type { BehindFacts, Claims, ClaimsOf, ShownCertificate, ShownToken } from '../verified.ts'
 
 /** What one shows. It travels in passports and stays in memory with its session; it is never logged or recorded. */
 export interface Evidence {
@@ -43,6 +44,8 @@ export interface Trust {
   readonly bundlePem: string
   /** Identity providers with their keys. */
   readonly providers: Providers
+  /** Public keys of the control plane's transaction tokens; without them none is good. */
+  readonly txnKeys?: KeyRing
   /** Who is thrown out. It stays the same object while what is in it changes. */
   readonly revocations: Revocations
 }
@@ -52,8 +55,9 @@ export function trustOf(
   { spiffeId, bundlePem }: { readonly spiffeId: SpiffeId; readonly bundlePem: string },
   providers = Providers.none,
   revocations = Revocations.none,
+  txnKeys = KeyRing.none,
 ): Trust {
-  return { trustDomain: trustDomainOf(spiffeId), bundlePem, providers, revocations }
+  return { trustDomain: trustDomainOf(spiffeId), bundlePem, providers, txnKeys, revocations }
 }
 
 export interface ProofCheck {
@@ -86,6 +90,8 @@ export interface Proved {
   readonly methods?: readonly string[]
   readonly token?: ShownToken | undefined
   readonly certificate?: ShownCertificate | undefined
+  /** The transaction token that says who the person is, where one does for the whole session. */
+  readonly behind?: BehindFacts | undefined
   readonly expiresAtMs: number
   /** What was shown; its hash is told. */
   readonly hashed: Buffer | string

@@ -6,7 +6,14 @@ import { revokedText } from '../revoked/revocation.ts'
 import type { Revocations } from '../revoked/revocations.ts'
 import { isReserved, personOf, trustDomainOf } from '../spiffe.ts'
 import type { PersonBehind } from '../txn/token.ts'
-import { behalfKey, type Claims, identityKey, type VerifiedIdentity, verifiedIdentity } from '../verified.ts'
+import {
+  behalfKey,
+  type Claims,
+  type ClaimsOf,
+  identityKey,
+  type VerifiedIdentity,
+  verifiedIdentity,
+} from '../verified.ts'
 import type { Connected, Evidence, Exchange, Proof, ProofCheck, Proved } from './proof.ts'
 
 const word = /^[a-z][a-z0-9-]{0,31}$/
@@ -148,20 +155,25 @@ export function onBehalfOf(caller: VerifiedIdentity, behind: Behind): VerifiedId
   const { subject, role, gateway } = caller
   if (caller.person !== undefined) throw new LogInRefused('other', 'the session has a person already')
   const { person, groups, method, expiresAtMs, hash } = behind
-  const twice = Object.keys(behind.claims).find((name) => Object.hasOwn(caller.claims, name))
-  if (twice !== undefined)
-    throw new LogInRefused('claims', `the claim ${JSON.stringify(twice)} is said of the workload and of the person`)
-  const claims = { ...caller.claims, ...behind.claims }
+  const { claims, claimsOf } = claimsOfBoth(caller.claims, behind.claims)
   const who = { subject, person, groups, role, methods: [...caller.methods, method], claims }
   return verifiedIdentity({
     ...who,
     expiresAtMs: Math.min(caller.expiresAtMs, expiresAtMs),
-    claimsOf: { workload: caller.claims, person: behind.claims },
+    claimsOf,
     evidenceHash: hash,
     token: undefined,
     gateway,
     key: behalfKey(caller.key, who),
   })
+}
+
+/** @throws LogInRefused where a claim is said of both: no rule could tell of whom it is */
+export function claimsOfBoth(workload: Claims = none, person: Claims = none): { claims: Claims; claimsOf: ClaimsOf } {
+  const twice = Object.keys(person).find((name) => Object.hasOwn(workload, name))
+  if (twice !== undefined)
+    throw new LogInRefused('claims', `the claim ${JSON.stringify(twice)} is said of the workload and of the person`)
+  return { claims: { ...workload, ...person }, claimsOf: { workload, person } }
 }
 
 function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedIdentity {
@@ -174,6 +186,7 @@ function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedId
     methods = [proof.method],
     token,
     certificate,
+    behind,
     expiresAtMs,
   } = proved
   const { trustDomain = check.trust.trustDomain } = proved
@@ -197,6 +210,7 @@ function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedId
     evidenceHash: createHash('sha256').update(proved.hashed).digest('hex'),
     token,
     certificate,
+    behind,
     gateway: check.gateway?.spiffeId,
     key: identityKey(who, proof.bySubject === true && proved.methods === undefined),
   })

@@ -9,7 +9,7 @@
 import type { VerifiedPeer } from '../certificate.ts'
 import type { TokenIdentity } from '../providers/in-force.ts'
 import { matchesSegments, personOf, segmentsOf, userIdOf } from '../spiffe.ts'
-import type { ShownCertificate } from '../verified.ts'
+import type { BehindFacts, ShownCertificate, TokenFacts } from '../verified.ts'
 import { type Revocation, type RevokedKind, tokenName } from './revocation.ts'
 
 /** What is compared of a caller. */
@@ -21,14 +21,8 @@ export interface CallerFacts {
   readonly token?: TokenFacts | undefined
   /** The token that `token` was made for. */
   readonly source?: TokenFacts | undefined
-}
-
-export interface TokenFacts {
-  readonly provider?: string | undefined
-  readonly id?: string | undefined
-  readonly hash?: string | undefined
-  /** `kid` of the key by which its issuer signed it. */
-  readonly key?: string | undefined
+  /** The transaction token by which a person stands behind the whole session. */
+  readonly behind?: BehindFacts | undefined
 }
 
 interface Pattern {
@@ -88,7 +82,7 @@ export class Revocations {
 
   /** The revocation that means the caller; undefined where none does. */
   find(caller: CallerFacts, nowMs: number): Revocation | undefined {
-    const { subject, person, gateway, certificate, token, source } = caller
+    const { subject, person, gateway, certificate, token, source, behind } = caller
     const exact = this.#exact
     return (
       inForce(exact.id.get(subject), nowMs) ??
@@ -97,6 +91,8 @@ export class Revocations {
       (certificate === undefined ? undefined : this.#byCertificate(certificate, nowMs)) ??
       (token === undefined ? undefined : this.#byToken(token, nowMs)) ??
       (source === undefined ? undefined : this.#byToken(source, nowMs)) ??
+      (behind === undefined ? undefined : this.#byToken(behind, nowMs)) ??
+      (behind?.source === undefined ? undefined : this.#byToken(behind.source, nowMs)) ??
       (this.#patterns.length === 0 ? undefined : this.#byPattern(subject, person, nowMs))
     )
   }

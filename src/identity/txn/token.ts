@@ -14,9 +14,8 @@ import { limits } from '../../base/limits.ts'
 import type { KeyRing } from '../jwt/keys.ts'
 import { readToken, type TokenRules, verifyToken } from '../jwt/verify.ts'
 import { LogInRefused } from '../refusal.ts'
-import type { TokenFacts } from '../revoked/revocations.ts'
 import { isReserved, parseSpiffeId, personOf, type SpiffeId, trustDomainOf } from '../spiffe.ts'
-import type { Claims, ClaimValue } from '../verified.ts'
+import type { Claims, ClaimValue, TokenFacts } from '../verified.ts'
 
 export const txnTokenType = 'txntoken+jwt'
 export const txnTokenLifeMsMin = 60_000
@@ -171,4 +170,9 @@ export function workloadOf(text: string, trustDomain: string): SpiffeId {
   if (trustDomainOf(id) !== trustDomain || isReserved(id) || personOf(id) !== undefined)
     throw new LogInRefused('claims', 'the token is for no workload of this trust domain')
   return id
+}
+
+/** `corp/alice`: what policy could name. */
+export function isPersonName(text: string): boolean {
+  return text.length <= nameCharsMax && /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\/[^\p{C}\ufffd]+$/u.test(text)
 }

@@ -5,8 +5,7 @@
  */
 import type { AuditSession } from '../../audit/record.ts'
 import type { SchemaTarget } from '../../cql/answers/schema-event.ts'
-import type { TokenFacts } from '../../identity/revoked/revocations.ts'
-import type { VerifiedIdentity } from '../../identity/verified.ts'
+import type { TokenFacts, VerifiedIdentity } from '../../identity/verified.ts'
 import { Answers, recordLost } from '../answers.ts'
 import type { SessionContext } from '../context.ts'
 import type { IdentityState } from '../judged.ts'

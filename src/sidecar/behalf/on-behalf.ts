@@ -16,7 +16,8 @@ import { Flag, Opcode } from '../../cql/protocol.ts'
 import { type Behind, behalfMethods, onBehalfOf } from '../../identity/proofs/registry.ts'
 import { LogInRefused } from '../../identity/refusal.ts'
 import { type Revocation, revokedRule, revokedText } from '../../identity/revoked/revocation.ts'
-import type { TokenFacts } from '../../identity/revoked/revocations.ts'
+import { isPersonName } from '../../identity/txn/token.ts'
+import type { TokenFacts } from '../../identity/verified.ts'
 import { principalOf } from '../../policy/principal.ts'
 import { deny, refuseUnrecorded } from '../ending.ts'
 import type { Request } from '../request.ts'
@@ -126,7 +127,7 @@ export class OnBehalf {
     const ready = this.#ready.get(key)
     if (ready !== undefined && this.#isGood(ready)) return this.#as(request, ready)
     // What is no name may be a secret that stands in the wrong place.
-    if (!isName(name)) {
+    if (!isPersonName(name)) {
       const text = 'the custom payload names nobody; a person is written corp/alice'
       return this.#refuse(request, nameRule, text, { tokenHash: hashOf(name) })
     }
@@ -233,9 +234,4 @@ export class OnBehalf {
     deny(request, workload, shared.judge.refusal(identity, rule, text))
     return Step.DONE
   }
-}
-
-/** `corp/alice`: what policy could name. */
-function isName(text: string): boolean {
-  return text.length <= 1024 && /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}\/[^\p{C}\ufffd]+$/u.test(text)
 }

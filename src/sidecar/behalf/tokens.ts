@@ -31,12 +31,16 @@ export class TxnTokens {
   readonly #trustDomain: () => string
   readonly #known: Cache<KnownToken> = createWeighedCache(limits.txnTokensRememberedBytesMax, ({ bytes }) => bytes)
   readonly #refused: Cache<RefusedToken> = createCache(limits.txnTokensRefusedRememberedMax)
-  #ring = new KeyRing([])
+  #ring = KeyRing.none
   /** Another with each set of keys. */
   generation = 0
 
   constructor(trustDomain: () => string) {
     this.#trustDomain = trustDomain
+  }
+
+  get ring(): KeyRing {
+    return this.#ring
   }
 
   setKeys(keys: readonly PublicJwk[]): void {
