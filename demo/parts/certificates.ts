@@ -1,6 +1,7 @@
 /** Certificates of the mesh's authority for those who have no agent: Cassandra's nodes, the web application's pages, and identities to try. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { keyStoreText } from '../../src/agent/certificate-files.ts'
 import type { AdminClient } from '../../src/cli/admin-client.ts'
 import { type Layout, spiffeIds } from './layout.ts'
 import { siteFiles } from './people.ts'
@@ -20,7 +21,7 @@ export async function writeNodeCertificates(admin: AdminClient, { nodes }: Layou
     const minted = await admin.mint({ spiffeId: spiffeIds.cassandra(index), ttlMs: nodeCertificateMs, ipAddresses })
     const dir = join(cassandraDir, 'tls')
     mkdirSync(dir, { recursive: true, mode: 0o700 })
-    writeFileSync(join(dir, 'node.pem'), minted.keyPem + minted.certificatePem + minted.bundlePem, { mode: 0o600 })
+    writeFileSync(join(dir, 'node.pem'), keyStoreText(minted), { mode: 0o600 })
     writeFileSync(join(dir, 'ca.pem'), minted.bundlePem)
   }
 }

@@ -8,6 +8,7 @@ export function controlPart({ layout, options, processes, admin }: Making): Mesh
   const { svidTtl = '1h', policyFile } = options
   const args = ['control', '--state-dir', dirs.control, '--listen', `${control.address}:${control.port}`]
   args.push('--trust-domain', trustDomain, '--svid-ttl', svidTtl, '--policy', policyFile, '--name', '1')
+  if (options.issuingTtl !== undefined) args.push('--issuing-ttl', options.issuingTtl)
   return partOf('control', async () => {
     const child = await spawnRingfence(processes, 'control', args)
     await untilReady(child, async () => (await admin.status().catch(() => undefined)) !== undefined)

@@ -13,6 +13,8 @@ export interface MeshOptions {
   readonly policyFile: string
   /** Life of the mesh's certificates. Default 1 h. */
   readonly svidTtl?: string
+  /** Life of the key that signs them. Default 30 days. */
+  readonly issuingTtl?: string
   /** Give every sidecar a listener without TLS on its main port, for this identity. */
   readonly plainIdentity?: string
   /** What the listeners with TLS take of drivers; a certificate where it is left out. */

@@ -20,6 +20,9 @@ interface Proxy {
   readonly dialled: HostPort
 }
 
+/** One that is not used, for the proxy has an identity that is good, keeps a root from its turn until it is over. */
+const tokenMs = 120_000
+
 export function sidecarPart(making: Making, node: NodeLayout): MeshPart {
   const { sidecar, sidecarTls, cql, sidecarDir, index } = node
   const { plainIdentity } = making.options
@@ -75,7 +78,7 @@ export function gatewayPart(making: Making): MeshPart {
 /** A second gateway, with one worker, that drivers reach without NGINX. */
 export function spareGatewayPart(making: Making): MeshPart {
   const { gateway2, dirs } = making.layout
-  const spec = { workers: 1, listeners: [gateway2], advertise: [gateway2] }
+  const spec = { workers: 1, listeners: [{ ...gateway2, ...askedOf(making) }], advertise: [gateway2] }
   return proxyPart(making, {
     name: 'gateway-2',
     role: 'gateway',
@@ -105,7 +108,7 @@ function proxyPart({ layout, admin, processes }: Making, proxy: Proxy): MeshPart
   const ipAddresses = [dialled.address]
   return partOf(name, async (own) => {
     // An identity that is still good is kept and the token not used; without the control plane only such a one will do.
-    const made = await admin.makeToken({ spiffeId, role, ipAddresses }).catch((reason: unknown) => {
+    const made = await admin.makeToken({ spiffeId, role, ipAddresses, ttlMs: tokenMs }).catch((reason: unknown) => {
       if (reason instanceof RingfenceError && reason.code === 'UNAVAILABLE') return undefined
       throw reason
     })

@@ -18,10 +18,17 @@ import { pino } from 'pino'
 import { systemClock } from '../base/clock.ts'
 import { CertificateAuthority } from '../control/ca.ts'
 import { eventually } from '../control/mesh.fixture.ts'
+import { certificatesOf } from '../identity/chain.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
 import { type Credentials, credentialsOf, credentialsVersion } from '../mesh/credentials.ts'
 import { Observed } from '../mesh/observable.ts'
-import { CertificateFiles, type FolderOptions, filesInFolder, tellByCommand } from './certificate-files.ts'
+import {
+  CertificateFiles,
+  type FolderOptions,
+  filesInFolder,
+  keyStoreText,
+  tellByCommand,
+} from './certificate-files.ts'
 
 interface FilesOptions extends Partial<FolderOptions> {
   readonly command?: string
@@ -81,6 +88,31 @@ describe('the files of a certificate', () => {
 
   const contents = (name: string): string => readFileSync(join(dir, name), 'utf8')
   const counted = (): number => (existsSync(join(dir, 'count')) ? contents('count').length : 0)
+
+  it('have a chain in the file for Cassandra of which each is signed by the next, also while two roots are trusted', async () => {
+    const two = await CertificateAuthority.open(join(folder, 'two'), 'demo.local', systemClock)
+    const made = async (): Promise<Credentials> => {
+      const { keyPem, certificatePem } = await two.mint({
+        spiffeId: parseSpiffeId('spiffe://demo.local/cassandra/n1'),
+        ttlMs: 60_000,
+      })
+      return credentialsOf(certificatePem, keyPem, two.bundlePem)
+    }
+    await two.keys.prepare('root')
+    const prepared = await made()
+    await two.keys.activate('root')
+    for (const credentials of [prepared, await made()]) {
+      assert.equal(certificatesOf(credentials.bundlePem).length, 2)
+      const text = keyStoreText(credentials)
+      assert.ok(text.startsWith(credentials.keyPem + credentials.certificatePem))
+      const chain = certificatesOf(text)
+      assert.equal(chain.length, 3)
+      for (const [i, one] of chain.entries()) {
+        const next = chain[i + 1] ?? one
+        assert.ok(one.checkIssued(next) && one.verify(next.publicKey), `${i}`)
+      }
+    }
+  })
 
   it('are what is in force, with keys for their owner only', async () => {
     const pemBundle = join(dir, 'one.pem')

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { containOwnFault, nothingEnds, unawaited } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { certificatesOf } from '../identity/chain.ts'
 import { type Credentials, credentialsVersion } from '../mesh/credentials.ts'
 import { removeLeftBeside, replaceFile } from '../mesh/files.ts'
 import type { Observable } from '../mesh/observable.ts'
@@ -87,9 +88,18 @@ export function filesInFolder({ dir, combined, pemBundle }: FolderOptions): Cert
   ]
 }
 
-/** As Cassandra's PEMBasedSslContextFactory reads a key store: one file, so that key and chain always fit. */
-export function keyStoreText({ keyPem, certificatePem, bundlePem }: Credentials): string {
-  return keyPem + certificatePem + bundlePem
+/**
+ * As Cassandra's PEMBasedSslContextFactory reads a key store: one file, so that key and chain always fit. Java takes a chain in which each certificate is signed
+ * by the next one, and no other: of several roots that are trusted only the one that signed this chain stands in it.
+ */
+export function keyStoreText({
+  keyPem,
+  certificatePem,
+  bundlePem,
+}: Pick<Credentials, 'keyPem' | 'certificatePem' | 'bundlePem'>): string {
+  const last = certificatesOf(certificatePem).at(-1)
+  const root = certificatesOf(bundlePem).find((one) => last?.checkIssued(one) === true && last.verify(one.publicKey))
+  return `${keyPem}${certificatePem}${root === undefined ? '' : root.toString()}`
 }
 
 export class CertificateFiles {

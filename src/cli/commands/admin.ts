@@ -231,7 +231,7 @@ function addX509(program: Command): void {
     .requiredOption('--spiffe-id <id>', 'in the certificate', readBy(parseSpiffeId))
     .addOption(durationOption('--ttl <duration>', 'its life; that of the mesh by default'))
     .option('--out <dir>', 'write svid.pem, key.pem and bundle.pem there')
-    .option('--pem-bundle <file>', 'write key, certificates and roots into one file, for Cassandra')
+    .option('--pem-bundle <file>', 'write key, certificates and their root into one file, for Cassandra')
     .action(
       async (flags: AdminFlags & NamesFlags & { spiffeId: string; ttl?: number; out?: string; pemBundle?: string }) => {
         const { spiffeId, ttl, ip = [], dns = [], out, pemBundle } = flags
@@ -243,7 +243,10 @@ function addX509(program: Command): void {
         })
         const { keyPem, certificatePem, bundlePem } = minted
         if (out !== undefined) writePems(out, minted)
-        if (pemBundle !== undefined) writeFileAtomically(pemBundle, keyPem + certificatePem + bundlePem, 0o600)
+        if (pemBundle !== undefined) {
+          const { keyStoreText } = await import('../../agent/certificate-files.ts')
+          writeFileAtomically(pemBundle, keyStoreText({ keyPem, certificatePem, bundlePem }), 0o600)
+        }
         if (flags.output === 'json') printJson(minted)
         else if (out === undefined && pemBundle === undefined) print(keyPem + certificatePem + bundlePem)
         else print(`${spiffeId} written to ${[out, pemBundle].filter((path) => path !== undefined).join(' and ')}`)

@@ -72,7 +72,7 @@ function withFlags(command: Command, verb: 'agent' | 'cert-sync', role: AgentFla
       setting(verb, '--spiffe-id <id>', 'refuse to run under any other identity').argParser(readBy(parseSpiffeId)),
     )
     .addOption(
-      setting(verb, '--pem-bundle <file>', 'also write key, certificates and roots into one file, for Cassandra'),
+      setting(verb, '--pem-bundle <file>', 'also write key, certificates and their root into one file, for Cassandra'),
     )
     .option('--token <token>', `join token, at the first start (also: ${tokenName}, …_TOKEN_FILE)`)
     .addOption(
