@@ -18,6 +18,7 @@ const scripts = new Map([
   ['bench', 'bench/run.ts'],
   ['outage', 'test/outage/run.ts'],
   ['production', 'test/production/run.ts'],
+  ['soak', 'test/soak/run.ts'],
   ['fuzz:cql', 'test/oracle/fuzz-cql.ts'],
 ])
 
