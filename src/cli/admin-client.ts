@@ -108,6 +108,18 @@ export class AdminClient {
     return this.#call('POST', '/v1/ca/prepare', order)
   }
 
+  requestIssuing(order: { by?: string }): Promise<{ requestPem: string }> {
+    return this.#call('POST', '/v1/ca/request', order)
+  }
+
+  importIssuing(order: { certificatePem: string; by?: string }): Promise<ChangedAuthority> {
+    return this.#call('POST', '/v1/ca/import', order)
+  }
+
+  forgetRootKey(order: { id: string; by?: string }): Promise<ChangedAuthority> {
+    return this.#call('POST', '/v1/ca/forget-root-key', order)
+  }
+
   activateAuthority(order: { kind: string; by?: string; force?: boolean }): Promise<ChangedAuthority> {
     return this.#call('POST', '/v1/ca/activate', order)
   }

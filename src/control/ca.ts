@@ -124,6 +124,8 @@ export class CertificateAuthority {
     const { privateKey, certificate: issuer } = this.keys.issuing
     const rootPem = this.keys.issuingRootPem
     const now = this.#clock.now()
+    if (now >= issuer.notAfter.getTime())
+      throw new RingfenceError('UNAVAILABLE', 'the issuing certificate has ended, and the next one is not signed yet')
     const notBefore = wholeSecond(now - Math.min(backDateMsMax, request.ttlMs / 5))
     const notAfter = wholeSecond(Math.min(now + request.ttlMs, issuer.notAfter.getTime()))
     const names: JsonGeneralNames = [{ type: 'url', value: request.spiffeId }]

@@ -237,6 +237,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const socket = await startSocketServer({ socketPath, clock, log }, routes)
     closers.push(() => socket.stop())
     const unrotated = new Repeated(clock)
+    let isAwaited = false
     const notRotated = (err: unknown): void => {
       const repeated = unrotated.due(String(err))
       if (repeated !== undefined) log.error({ err, repeated }, 'the next authority could not be made, trying again')
@@ -247,6 +248,12 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       refusals.gather()
       txnKeys.rotateIfDue()
       own.renewIfDue(showOwn)
+      if (ca.keys.awaitsSigned && !isAwaited)
+        log.warn(
+          { notAfterMs: ca.issuingNotAfterMs },
+          'the next issuing certificate is to be signed where the root’s key is',
+        )
+      isAwaited = ca.keys.awaitsSigned
       const rotated = ca.keys.rotateIfDue()
       settle(nothingEnds, 'the rotation of authorities', rotated, () => unrotated.over(), notRotated)
     })

@@ -68,6 +68,10 @@ const expected: Record<string, Expectation> = {
   'GET /v1/bundle': { may: administrators },
   'GET /v1/ca': { may: administrators },
   'POST /v1/ca/prepare': { may: administrators, body: () => ({ kind: 'issuing' }) },
+  // An issuing key is prepared by now.
+  'POST /v1/ca/request': { may: administrators, body: () => ({}), refused: { socket: 400 } },
+  'POST /v1/ca/import': { may: administrators, body: () => ({ certificatePem: 'x' }), refused: { socket: 400 } },
+  'POST /v1/ca/forget-root-key': { may: administrators, body: () => ({ id: 'none' }), refused: { socket: 400 } },
   'POST /v1/ca/activate': { may: administrators, body: () => ({ kind: 'issuing' }) },
   'POST /v1/ca/taint': { may: administrators, body: () => ({ id: 'none' }), refused: { socket: 400 } },
   'POST /v1/ca/revoke': { may: administrators, body: () => ({ id: 'none' }), refused: { socket: 400 } },

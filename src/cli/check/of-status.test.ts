@@ -77,6 +77,17 @@ const planted: readonly (readonly [fault: string, change: Partial<StatusAnswer>,
   ],
   ['a sidecar that does', node({ bundleInForce: true }), []],
   [
+    'the root’s key is elsewhere, and half of the issuing certificate’s life is over',
+    control({
+      issuingRenewsItself: false,
+      issuingNotBeforeMs: nowMs - 16 * dayMs,
+      issuingNotAfterMs: nowMs + 14 * dayMs,
+    }),
+    [
+      'warning: issuing certificate ends in 14d0h, half of its life is left or less; at 2026-01-15 00:00 UTC no certificate can be issued, and those that are there end',
+    ],
+  ],
+  [
     'the issuing certificate is over',
     control({ issuingNotAfterMs: nowMs }),
     [

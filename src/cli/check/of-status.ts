@@ -180,6 +180,7 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
 
 function authorities(control: StatusAnswer['control'], nowMs: number, warnBelowMs: number): Finding[] {
   const { rootNotBeforeMs, rootNotAfterMs, issuingNotBeforeMs, issuingNotAfterMs, ownNotAfterMs, svidTtlMs } = control
+  const issuingRenewsItself = control.issuingRenewsItself !== false
   const category = 'control plane'
   const root = {
     what: 'root certificate',
@@ -196,9 +197,11 @@ function authorities(control: StatusAnswer['control'], nowMs: number, warnBelowM
     lifeMs: issuingNotBeforeMs === undefined ? undefined : issuingNotAfterMs - issuingNotBeforeMs,
     notAfterMs: issuingNotAfterMs,
     breaks: 'no certificate can be issued, and those that are there end',
-    renewsItself: true,
+    renewsItself: issuingRenewsItself,
     lateBelow: activationLateBelow,
-    hint: 'another one signs at 5/6 of its life; see the log, or ringfence ca show',
+    hint: issuingRenewsItself
+      ? 'another one signs at 5/6 of its life; see the log, or ringfence ca show'
+      : 'the root’s key is elsewhere: ringfence ca prepare issuing --offline, see docs/rotate.md',
   } as const
   const own = {
     what: 'certificate of the control plane itself',

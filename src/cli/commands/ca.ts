@@ -1,9 +1,10 @@
-/** `ca show`, `prepare`, `activate`, `taint` and `revoke`: the authorities of the mesh, which otherwise look after themselves. */
+/** `ca show`, `prepare`, `activate`, `taint` and `revoke`: the authorities of the mesh, which otherwise look after themselves; `ca-offline.ts` adds more. */
 import { Argument, type Command } from 'commander'
-import type { AuthoritiesAnswer, ChangedAuthority } from '../../control/services/authorities.ts'
+import type { AuthoritiesAnswer } from '../../control/services/authorities.ts'
 import { AdminClient } from '../admin-client.ts'
 import { formatDuration, print, printable, printJson, table } from '../output.ts'
 import { type AdminFlags, adminCommand, byOf } from './admin-command.ts'
+import { addOffline, type CaFlags, requestOffline, tell, withBy } from './ca-offline.ts'
 
 const ends = '\n\nEnds with 0; 64 where that cannot be now, and says why; 1 where the control plane does not answer.'
 
@@ -12,7 +13,9 @@ export function addCa(program: Command): void {
   adminCommand(ca, 'show', 'what there is: prepared, active, old, tainted, revoked')
     .addHelpText('after', '\nEnds with 0; 1 where the control plane does not answer.')
     .action(show)
+  addOffline(ca)
   withKind(adminCommand(ca, 'prepare', 'make the next key; of a root everybody is told at once'))
+    .option('--offline <file>', 'of issuing, where the root’s key is kept elsewhere: write a signing request')
     .addHelpText('after', `\nBy itself that is done at half of the present one’s life.${ends}`)
     .action(prepare)
   withKind(adminCommand(ca, 'activate', 'let the prepared key sign from now on'))
@@ -44,16 +47,8 @@ connected, and no join token of before that is still to be used.${ends}`,
     .action(revoke)
 }
 
-interface CaFlags extends AdminFlags {
-  readonly by?: string
-}
-
 function withKind(command: Command): Command {
   return withBy(command).addArgument(new Argument('<kind>', 'which key').choices(['root', 'issuing']))
-}
-
-function withBy(command: Command): Command {
-  return command.option('--by <name>', 'who does it; the user who runs this by default')
 }
 
 async function show({ stateDir, output }: AdminFlags): Promise<void> {
@@ -62,7 +57,8 @@ async function show({ stateDir, output }: AdminFlags): Promise<void> {
   else print(shownLines(answer).join('\n'))
 }
 
-function shownLines({ authorities, nowMs, connected, behind }: AuthoritiesAnswer): string[] {
+function shownLines(answer: AuthoritiesAnswer): string[] {
+  const { authorities, nowMs, connected, behind, rootKeyIsHere, awaitsSigned } = answer
   const rows = authorities.map(({ id, kind, state, signerId, notAfterMs, ...times }) => {
     const sinceMs = times.revokedMs ?? times.taintedMs ?? times.activatedMs ?? times.preparedMs
     const since = formatDuration(Math.max(0, nowMs - sinceMs))
@@ -72,10 +68,14 @@ function shownLines({ authorities, nowMs, connected, behind }: AuthoritiesAnswer
   const lines = table(['ID', 'KEY', 'STATE', 'SINCE', 'LEFT', 'SIGNED BY'], rows).split('\n')
   lines.push(`${connected - behind.length} of ${connected} proxies that are connected trust the roots of now`)
   if (behind.length > 0) lines.push(`not yet: ${behind.join(', ')}`)
+  if (!rootKeyIsHere) lines.push('the key of the active root is not on this host')
+  if (awaitsSigned)
+    lines.push('the next issuing key is to be signed there now: ringfence ca prepare issuing --offline <file>')
   return lines.map(printable)
 }
 
-async function prepare(kind: string, flags: CaFlags): Promise<void> {
+async function prepare(kind: string, flags: CaFlags & { offline?: string }): Promise<void> {
+  if (flags.offline !== undefined) return requestOffline(kind, flags.offline, flags)
   tell(flags, 'is prepared', await new AdminClient(flags.stateDir).prepareAuthority({ kind, by: byOf(flags) }))
 }
 
@@ -95,10 +95,4 @@ async function revoke(id: string, flags: CaFlags & { force: boolean; reason: str
   const { revocations } = answer
   const numbers = revocations.length === 0 ? '' : ` (revocation ${revocations.join(', ')})`
   tell(flags, `${answer.authority.state === 'prepared' ? 'is dropped' : 'is trusted no more'}${numbers}`, answer)
-}
-
-function tell({ output }: AdminFlags, words: string, answer: ChangedAuthority): void {
-  const { id, kind } = answer.authority
-  if (output === 'json') printJson(answer)
-  else print(printable(`${kind} key ${id.slice(0, 12)} ${words}`))
 }

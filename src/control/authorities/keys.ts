@@ -1,15 +1,26 @@
 /** The authorities' keys: which of them sign now, which are to follow, which are trusted, and how one takes the place of another. */
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { SubjectAlternativeNameExtension } from '@peculiar/x509'
 import type { Clock } from '../../base/clock.ts'
-import { RingfenceError } from '../../base/errors.ts'
 import { type Authorities, authoritiesMax } from '../../mesh/authorities.ts'
-import { flushFolder } from '../../mesh/files.ts'
-import { type AuthorityRow, Ledger, rowOf } from './ledger.ts'
+import { flushFolder, writeFileAtomically } from '../../mesh/files.ts'
+import { type AuthorityRow, type Ledger, rowOf } from './ledger.ts'
 import { type AuthorityLives, type Lives, livesOf } from './lives.ts'
+import { makeRequest, takeSigned } from './offline.ts'
+import { type Held, openHeld } from './opened.ts'
+import { type Active, isAtHand, type Next, reconciled } from './reconciled.ts'
+import { activateFirst, byOffline, seeShow, usage } from './refusals.ts'
 import { type ShownAuthority, shownOf, trustedRoots } from './shown.ts'
-import { type AuthorityKind, idOf, makeSigner, readSigner, type Signer, signerIdOf } from './signer.ts'
+import {
+  type Authority,
+  type AuthorityKind,
+  idOf,
+  makeSigner,
+  pemOf,
+  type Signer,
+  signerIdOf,
+  withKey,
+} from './signer.ts'
 
 /** Of the life of an authority: when the next one is made, and when that signs. */
 const prepareAt = 1 / 2
@@ -28,20 +39,14 @@ interface Place {
   readonly lives: Lives
 }
 
-interface Held {
-  readonly ledger: Ledger
-  readonly active: Record<AuthorityKind, Signer>
-  readonly next: Record<AuthorityKind, Signer | undefined>
-}
-
 export class AuthorityKeys {
   readonly #folder: string
   readonly #trustDomain: string
   readonly #clock: Clock
   readonly #lives: Lives
   readonly #ledger: Ledger
-  readonly #active: Record<AuthorityKind, Signer>
-  readonly #next: Record<AuthorityKind, Signer | undefined>
+  readonly #active: Active
+  readonly #next: Next
   readonly #onChange = new Set<() => void>()
   /** The change that is under way. */
   #changing: Promise<unknown> = Promise.resolve()
@@ -59,34 +64,25 @@ export class AuthorityKeys {
   /** @throws RingfenceError CONFIG where they are damaged, or of another trust domain */
   static async open(folder: string, trustDomain: string, clock: Clock, order: AuthorityLives): Promise<AuthorityKeys> {
     const lives = livesOf(order)
-    const nowMs = clock.now()
-    const ledger = Ledger.open(folder)
-    const path = (kind: AuthorityKind): string => join(folder, `${kind}.pem`)
-    const others = [path('issuing'), join(folder, 'root-next.pem'), join(folder, 'issuing-next.pem')]
-    if (!existsSync(path('root')) && (ledger.rows.length > 0 || others.some((other) => existsSync(other))))
-      throw new RingfenceError('CONFIG', `${path('root')} is missing`, { hint: 'restore it from a backup' })
-    const root =
-      (await readSigner(path('root'))) ??
-      (await makeSigner(path('root'), { kind: 'root', trustDomain, parent: undefined, lifeMs: lives.root, nowMs }))
-    const authorityOf = root.certificate.getExtension(SubjectAlternativeNameExtension)?.names.toJSON()[0]?.value
-    if (authorityOf !== `spiffe://${trustDomain}`) {
-      throw new RingfenceError('CONFIG', `state folder belongs to ${authorityOf}, not to spiffe://${trustDomain}`, {
-        hint: 'use the same --trust-domain as before, or another --state-dir',
-      })
-    }
-    const issuing =
-      (await readSigner(path('issuing'))) ??
-      (await makeSigner(path('issuing'), { kind: 'issuing', trustDomain, parent: root, lifeMs: lives.issuing, nowMs }))
-    const active = { root, issuing }
-    const next = { root: await readNext(folder, 'root', root), issuing: await readNext(folder, 'issuing', issuing) }
-    const keys = new AuthorityKeys({ folder, trustDomain, clock, lives }, { ledger, active, next })
+    const held = await openHeld(folder, trustDomain, clock.now(), lives)
+    const keys = new AuthorityKeys({ folder, trustDomain, clock, lives }, held)
     keys.#reconcile()
     return keys
   }
 
   /** The root that signs issuing certificates. */
-  get root(): Signer {
+  get root(): Authority {
     return this.#active.root
+  }
+
+  /** Else the next issuing certificate is signed elsewhere. */
+  get hasRootKey(): boolean {
+    return this.root.privateKey !== undefined
+  }
+
+  /** It is time for that. */
+  get awaitsSigned(): boolean {
+    return !this.hasRootKey && this.#next.issuing === undefined && this.#clock.now() >= this.#at('issuing', prepareAt)
   }
 
   /** The one that signs leaves. */
@@ -96,7 +92,7 @@ export class AuthorityKeys {
 
   /** Of the one that signs leaves; an older one for the moment between the activation of a root and that of an issuing key. */
   get issuingRootPem(): string {
-    return this.#ledger.row(signerIdOf(this.issuing.certificate))?.certificatePem ?? pemOf(this.root)
+    return this.#ledger.row(signerIdOf(this.issuing.certificate))?.certificatePem ?? pemOf(this.root.certificate)
   }
 
   get #trusted(): readonly AuthorityRow[] {
@@ -135,8 +131,8 @@ export class AuthorityKeys {
 
   /** The newest first. */
   shown(): ShownAuthority[] {
-    const ids = (signers: Record<AuthorityKind, Signer | undefined>): string[] =>
-      Object.values(signers).flatMap((signer) => (signer === undefined ? [] : [idOf(signer.certificate)]))
+    const ids = (of: Active | Next): string[] =>
+      [of.root, of.issuing].flatMap((one) => (one === undefined ? [] : [idOf(one.certificate)]))
     return shownOf(this.#ledger.rows, ids(this.#active), ids(this.#next))
   }
 
@@ -151,13 +147,49 @@ export class AuthorityKeys {
   /** Makes the next one. Of a root everybody is told. @throws RingfenceError USAGE where one is prepared */
   prepare(kind: AuthorityKind): Promise<ShownAuthority> {
     return this.#alone(async () => {
-      const before = this.#next[kind]
-      if (before !== undefined)
-        throw usage(`${kind} key ${idOf(before.certificate)} is prepared already`, `ringfence ca activate ${kind}`)
-      // What is due by itself is made all the same: without it nothing is signed any more.
-      if (this.#ledger.rows.length >= preparedByHandMax)
-        throw usage(`there are ${this.#ledger.rows.length} authorities that are not over yet`, seeShow)
+      this.#requireNoNext(kind)
+      this.#requireRoom()
+      if (kind === 'issuing' && !this.hasRootKey) throw usage('the key of the root is kept elsewhere', byOffline)
       return this.find(idOf((await this.#prepare(kind)).certificate))
+    })
+  }
+
+  /** A request for the next issuing certificate, to be signed where the root's key is. @throws RingfenceError USAGE where one is prepared */
+  request(): Promise<string> {
+    return this.#alone(async () => {
+      this.#requireNoNext('issuing')
+      return makeRequest(this.#folder, this.#trustDomain)
+    })
+  }
+
+  /** Prepares the issuing certificate that was made for the last request. @throws RingfenceError USAGE where it is not as it is to be */
+  takeSigned(pem: string): Promise<ShownAuthority> {
+    return this.#alone(async () => {
+      this.#requireNoNext('issuing')
+      this.#requireRoom()
+      const expected = {
+        folder: this.#folder,
+        trustDomain: this.#trustDomain,
+        root: this.root,
+        leafMs: this.#lives.leaf,
+      }
+      const nowMs = this.#clock.now()
+      const signer = await takeSigned(this.#path('issuing', 'next'), pem, { ...expected, nowMs })
+      return this.find(idOf(this.#prepared('issuing', signer, nowMs).certificate))
+    })
+  }
+
+  /** From now on its key is elsewhere only. @throws RingfenceError USAGE where it is not the active root */
+  forgetRootKey(id: string): Promise<ShownAuthority> {
+    return this.#alone(async () => {
+      const one = this.find(id)
+      if (one.id !== idOf(this.root.certificate)) throw usage(`${one.id} is not the active root`, seeShow)
+      if (!this.hasRootKey) throw usage(`the key of the root ${one.id} is elsewhere already`, seeShow)
+      if (this.#isBehind) await this.#follow()
+      const { certificate } = this.root
+      writeFileAtomically(this.#path('root'), pemOf(certificate), 0o600)
+      this.#active.root = { certificate, privateKey: undefined }
+      return this.find(one.id)
     })
   }
 
@@ -235,12 +267,14 @@ export class AuthorityKeys {
     for (const kind of ['root', 'issuing'] as const) {
       const next = this.#next[kind]
       if (next !== undefined && isAhead(next, nowMs)) return () => this.#drop(kind, next)
-      if (next === undefined && nowMs >= this.#at(kind, prepareAt)) return () => this.#prepare(kind)
+      const canSign = kind === 'root' || this.hasRootKey
+      if (next === undefined && canSign && nowMs >= this.#at(kind, prepareAt)) return () => this.#prepare(kind)
       if (next !== undefined && nowMs >= this.#at(kind, activateAt) && (kind === 'issuing' || this.#isKnown(next)))
         return () => this.#activate(kind)
     }
-    if (this.#isBehind || isAhead(this.issuing, nowMs)) return () => this.#follow()
-    if (this.#ledger.rows.some((row) => row.notAfterMs <= nowMs && !this.#hasKey(row.id))) return () => this.#prune()
+    if (this.hasRootKey && (this.#isBehind || isAhead(this.issuing, nowMs))) return () => this.#follow()
+    if (this.#ledger.rows.some((row) => row.notAfterMs <= nowMs && !isAtHand(row.id, this.#active, this.#next)))
+      return () => this.#prune()
     return undefined
   }
 
@@ -262,10 +296,13 @@ export class AuthorityKeys {
   }
 
   async #prepare(kind: AuthorityKind): Promise<Signer> {
-    const parent = kind === 'root' ? undefined : this.root
+    const parent = kind === 'root' ? undefined : withKey(this.root)
     const order = { kind, trustDomain: this.#trustDomain, parent, lifeMs: this.#lives[kind], nowMs: this.#clock.now() }
-    const signer = await makeSigner(this.#path(kind, 'next'), order)
-    this.#ledger.set([rowOf(kind, signer.certificate, order.nowMs, undefined), ...this.#ledger.rows], order.nowMs)
+    return this.#prepared(kind, await makeSigner(this.#path(kind, 'next'), order), order.nowMs)
+  }
+
+  #prepared(kind: AuthorityKind, signer: Signer, nowMs: number): Signer {
+    this.#ledger.set([rowOf(kind, signer.certificate, nowMs, undefined), ...this.#ledger.rows], nowMs)
     // Not before it is written down: one of which nobody is told is not known to anybody when its time comes.
     this.#next[kind] = signer
     this.#changed()
@@ -294,6 +331,17 @@ export class AuthorityKeys {
     await this.#activate('issuing')
   }
 
+  #requireNoNext(kind: AuthorityKind): void {
+    const id = this.#next[kind] === undefined ? undefined : this.prepared(kind).id
+    if (id !== undefined) throw usage(`${kind} key ${id} is prepared already`, `ringfence ca activate ${kind}`)
+  }
+
+  /** What is due by itself is made all the same: without it nothing is signed any more. */
+  #requireRoom(): void {
+    const { length } = this.#ledger.rows
+    if (length >= preparedByHandMax) throw usage(`there are ${length} authorities that are not over yet`, seeShow)
+  }
+
   #drop(kind: AuthorityKind, { certificate }: Signer): void {
     rmSync(this.#path(kind, 'next'), { force: true })
     flushFolder(this.#folder)
@@ -312,7 +360,7 @@ export class AuthorityKeys {
   #prune(): void {
     const nowMs = this.#clock.now()
     this.#ledger.set(
-      this.#ledger.rows.filter((row) => row.notAfterMs > nowMs || this.#hasKey(row.id)),
+      this.#ledger.rows.filter((row) => row.notAfterMs > nowMs || isAtHand(row.id, this.#active, this.#next)),
       nowMs,
     )
     this.#changed()
@@ -320,30 +368,8 @@ export class AuthorityKeys {
 
   /** What the files of keys say is so, whatever was written beside them last. */
   #reconcile(): void {
-    const { rows } = this.#ledger
-    const nowMs = this.#clock.now()
-    const atHand = (['root', 'issuing'] as const).flatMap((kind) => {
-      const [active, next] = [this.#active[kind], this.#next[kind]]
-      return [
-        // Nobody was told of it before.
-        ...(next === undefined ? [] : [rowOf(kind, next.certificate, nowMs, undefined)]),
-        rowOf(kind, active.certificate, undefined, active.certificate.notBefore.getTime()),
-      ]
-    })
-    // One that never signed, and whose key is gone, is nobody's.
-    const kept = rows.filter((row) => row.activatedMs !== undefined || this.#hasKey(row.id))
-    const added = atHand.filter(({ id }) => !kept.some((row) => row.id === id))
-    const activeIds = [idOf(this.root.certificate), idOf(this.issuing.certificate)]
-    const late = kept.filter(({ id, activatedMs }) => activeIds.includes(id) && activatedMs === undefined)
-    if (added.length === 0 && late.length === 0 && kept.length === rows.length) return
-    const settled = kept.map((row) => (late.includes(row) ? { ...row, activatedMs: nowMs } : row))
-    this.#ledger.set([...added, ...settled], nowMs)
-  }
-
-  #hasKey(id: string): boolean {
-    return [...Object.values(this.#active), ...Object.values(this.#next)].some(
-      (signer) => signer !== undefined && idOf(signer.certificate) === id,
-    )
+    const rows = reconciled(this.#ledger.rows, this.#active, this.#next, this.#clock.now())
+    if (rows !== undefined) this.#ledger.set(rows, this.#clock.now())
   }
 
   #path(kind: AuthorityKind, which?: 'next'): string {
@@ -368,27 +394,7 @@ export class AuthorityKeys {
   }
 }
 
-const seeShow = 'ringfence ca show'
-
 /** The clock was set back since it was made: nobody takes what it signs yet. */
-function isAhead({ certificate }: Signer, nowMs: number): boolean {
+function isAhead({ certificate }: Authority, nowMs: number): boolean {
   return nowMs < certificate.notBefore.getTime()
-}
-
-function activateFirst(kind: AuthorityKind): string {
-  return `first another one: ringfence ca prepare ${kind}, then ringfence ca activate ${kind}`
-}
-
-/** What a crash left of an activation is none that is to follow. */
-async function readNext(folder: string, kind: AuthorityKind, active: Signer): Promise<Signer | undefined> {
-  const next = await readSigner(join(folder, `${kind}-next.pem`))
-  return next === undefined || idOf(next.certificate) === idOf(active.certificate) ? undefined : next
-}
-
-function pemOf({ certificate }: Signer): string {
-  return `${certificate.toString('pem')}\n`
-}
-
-function usage(message: string, hint: string): RingfenceError {
-  return new RingfenceError('USAGE', message, { hint })
 }

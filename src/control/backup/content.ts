@@ -12,7 +12,7 @@ export const storeName = 'control.db'
 const neededFiles = ['ca/root.pem', 'ca/issuing.pem']
 /** Read in this order: while one is activated, a prepared key is in its first file, or in the needed ones that are read later, or in both. */
 const preparedFiles = ['ca/root-next.pem', 'ca/issuing-next.pem']
-const otherFiles = ['ca/authorities.json', 'txn-keys.json', 'key-sets.json']
+const otherFiles = ['ca/authorities.json', 'ca/issuing-request.pem', 'txn-keys.json', 'key-sets.json']
 const fileNames = [storeName, ...preparedFiles, ...neededFiles, ...otherFiles]
 
 const content = z.object({

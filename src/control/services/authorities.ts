@@ -29,6 +29,10 @@ export const authoritiesAnswer = z.object({
   nowMs: z.number(),
   /** The newest first. */
   authorities: z.array(shown).readonly(),
+  /** The active root's is; else the next issuing certificate is signed elsewhere. */
+  rootKeyIsHere: z.boolean(),
+  /** It is time for that. */
+  awaitsSigned: z.boolean(),
   /** Proxies that are connected, and those of them that do not say that they trust the roots of now. */
   connected: z.int(),
   behind: z.array(z.string()).readonly(),
@@ -41,6 +45,8 @@ export function list(parts: ControlParts): AuthoritiesAnswer {
   return {
     nowMs: clock.now(),
     authorities: ca.keys.shown(),
+    rootKeyIsHere: ca.keys.hasRootKey,
+    awaitsSigned: ca.keys.awaitsSigned,
     connected: connected.length,
     behind: behindOf(connected),
   }
@@ -62,6 +68,46 @@ export async function prepare(
 ): Promise<ChangedAuthority> {
   const authority = await ca.keys.prepare(order.kind)
   log.info({ ...idsOf(authority), by: order.by ?? nameOf(caller) }, 'authority prepared')
+  return { authority }
+}
+
+export const requestOrder = z.strictObject({ by })
+export const madeRequest = z.object({ requestPem: z.string() })
+
+/** For a root whose key is kept elsewhere. @throws RingfenceError USAGE where an issuing key is prepared */
+export async function request(
+  { ca, log }: ControlParts,
+  caller: Administrator,
+  order: z.infer<typeof requestOrder>,
+): Promise<z.infer<typeof madeRequest>> {
+  const requestPem = await ca.keys.request()
+  log.info({ by: order.by ?? nameOf(caller) }, 'request for an issuing certificate made')
+  return { requestPem }
+}
+
+export const importOrder = z.strictObject({ certificatePem: z.string().max(65_536), by })
+
+/** @throws RingfenceError USAGE where it is not what was asked for */
+export async function takeSigned(
+  { ca, log }: ControlParts,
+  caller: Administrator,
+  order: z.infer<typeof importOrder>,
+): Promise<ChangedAuthority> {
+  const authority = await ca.keys.takeSigned(order.certificatePem)
+  log.info({ ...idsOf(authority), by: order.by ?? nameOf(caller) }, 'authority prepared, signed elsewhere')
+  return { authority }
+}
+
+export const forgetOrder = z.strictObject({ id: z.string().min(4).max(64), by })
+
+/** @throws RingfenceError USAGE where it is not the active root, or its key is elsewhere already */
+export async function forgetRootKey(
+  { ca, log }: ControlParts,
+  caller: Administrator,
+  { id, by: name }: z.infer<typeof forgetOrder>,
+): Promise<ChangedAuthority> {
+  const authority = await ca.keys.forgetRootKey(id)
+  log.warn({ ...idsOf(authority), by: name ?? nameOf(caller) }, 'the key of the root is here no more')
   return { authority }
 }
 

@@ -5,6 +5,7 @@ import { sidecarEndpoint } from '../../mesh/endpoints.ts'
 import { refusedLogInRow } from '../../mesh/refused-log-ins.ts'
 import { readReport, type reportAnswer } from '../../mesh/report.ts'
 import { trafficRow } from '../../mesh/traffic.ts'
+import type { ShownAuthority } from '../authorities/shown.ts'
 import { type Administrator, nameOf, type ProxyCaller } from '../callers.ts'
 import { policyConflict, proxyStatus } from '../proxy-status.ts'
 import type { SendLine } from '../publisher.ts'
@@ -54,6 +55,8 @@ export const statusAnswer = z.object({
     ownNotAfterMs: z.number().optional(),
     issuingNotBeforeMs: z.number().optional(),
     issuingNotAfterMs: z.number(),
+    /** False where the root's key is kept elsewhere and no issuing key is prepared. */
+    issuingRenewsItself: z.boolean().optional(),
     rootNotBeforeMs: z.number().optional(),
     rootNotAfterMs: z.number(),
   }),
@@ -71,7 +74,8 @@ export type StatusAnswer = Readonly<z.infer<typeof statusAnswer>>
 
 export function status({ registry, revocations, clock, ca, instance, svidTtlMs }: ControlParts): StatusAnswer {
   const { trustDomain, issuingNotBeforeMs, issuingNotAfterMs, rootNotBeforeMs, rootNotAfterMs } = ca
-  const authorities = { issuingNotBeforeMs, issuingNotAfterMs, rootNotBeforeMs, rootNotAfterMs }
+  const issuingRenewsItself = ca.keys.hasRootKey || ca.keys.shown().some(isPreparedIssuing)
+  const authorities = { issuingRenewsItself, issuingNotBeforeMs, issuingNotAfterMs, rootNotBeforeMs, rootNotAfterMs }
   const { policies } = registry
   return {
     control: { ...instance, trustDomain, svidTtlMs, ...authorities },
@@ -86,6 +90,10 @@ export function status({ registry, revocations, clock, ca, instance, svidTtlMs }
     }),
     sidecars: registry.sidecars,
   }
+}
+
+function isPreparedIssuing({ kind, state }: ShownAuthority): boolean {
+  return kind === 'issuing' && state === 'prepared'
 }
 
 export const removeOrder = z.strictObject({ name: z.string().min(1).max(2048) })
