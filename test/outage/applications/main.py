@@ -47,6 +47,9 @@ cluster = Cluster(
     execution_profiles={EXEC_PROFILE_DEFAULT: ExecutionProfile(load_balancing_policy=policy, request_timeout=5)},
     # The default doubles its wait up to ten minutes.
     reconnection_policy=ExponentialReconnectionPolicy(1.0, 10.0, None),
+    # Of the first connection, on a machine where all applications start at once.
+    connect_timeout=30,
+    control_connection_timeout=30,
 )
 session = cluster.connect()
 statement = SimpleStatement(env["RF_QUERY"], is_idempotent=True)
