@@ -10,7 +10,6 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { Replays } from '../identity/aws/replays.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { Revocations } from '../identity/revoked/revocations.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
@@ -31,6 +30,7 @@ import { refuseUnfinished } from './backup/unfinished.ts'
 import { CertificateAuthority } from './ca.ts'
 import { checkAltNames, Enrolment } from './enrolment.ts'
 import { type ServerIdentity, startHttpsServer } from './https-server.ts'
+import { KeptUses } from './kept-uses.ts'
 import type { FetchKeys } from './key-sets/fetch-keys.ts'
 import { KeySets } from './key-sets/key-sets.ts'
 import { OwnCertificate } from './own-certificate.ts'
@@ -151,7 +151,9 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     closers.push(() => keySets.stop())
     const providers = followedProviders((kind) => publisher.value(kind), new Outside(options.outside ?? callsOutside()))
     const logInRefusals = new LogInRefusals(log, () => clock.now())
-    const presignedUses = new Replays(limits.presignedRememberedMax)
+    const entriesMax = limits.presignedRememberedMax
+    const presignedUses = new KeptUses({ store, nowMs: () => clock.now(), log, entriesMax })
+    closers.push(() => presignedUses.stop())
     const exchange = new TokenExchange({
       enrolment,
       presignedUses,

@@ -1,4 +1,5 @@
 /** A store for tests, in memory. It outlives its `close`, so that a control plane can be started again on it. */
+import type { PresignedUse } from '../identity/aws/replays.ts'
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import { type PolicySnapshot, policySnapshot } from '../mesh/pushed.ts'
 import type {
@@ -17,6 +18,7 @@ export class MemoryStore implements Store {
   readonly #tokens = new Map<string, TokenRow & { readonly madeMs: number }>()
   readonly #agents = new Map<string, AgentRow>()
   readonly #spent = new Map<string, Spent>()
+  readonly #uses = new Map<string, PresignedUse>()
   readonly #issuances: Issuance[] = []
   readonly #policies: PolicySnapshot[] = []
   readonly #sidecars = new Map<string, SidecarEndpoint>()
@@ -76,6 +78,17 @@ export class MemoryStore implements Store {
     if (own >= bounds.entriesPerOwnerMax || this.#spent.size >= bounds.entriesMax) return 'full'
     this.#spent.set(spent.key, spent)
     return 'noted'
+  }
+
+  presignedUses(nowMs: number): PresignedUse[] {
+    return [...this.#uses.values()].filter(({ endMs }) => endMs > nowMs).sort((a, b) => a.endMs - b.endMs)
+  }
+
+  keepPresignedUses(uses: readonly PresignedUse[], entriesMax: number, nowMs: number): void {
+    for (const use of uses) this.#uses.set(`${use.principal} ${use.key}`, use)
+    const kept = this.presignedUses(nowMs).slice(-entriesMax)
+    this.#uses.clear()
+    for (const use of kept) this.#uses.set(`${use.principal} ${use.key}`, use)
   }
 
   addIssuance(issuance: Issuance): void {

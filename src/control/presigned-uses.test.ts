@@ -34,6 +34,19 @@ describe('who used a pre-signed request first', () => {
       assert.equal(await one!(use('192.0.2.1', { key: 'm'.repeat(43), endMs: Number.MAX_VALUE })), true)
     }))
 
+  it('is known after a restart of the control plane', () =>
+    withMesh({}, async (mesh) => {
+      const agent = await mesh.agent('n1', await mesh.token(idOf('sidecar', 'n1'), 'sidecar'))
+      const isFirst = async (asked: object) =>
+        (await agent.askControl(presignedUsesPath, asked, presignedUseAnswer)).isFirst
+      assert.equal(await isFirst(use('192.0.2.1')), true)
+      await mesh.control.stop()
+      await mesh.restart()
+      assert.equal(await isFirst(use('192.0.2.2')), false)
+      assert.equal(await isFirst(use('192.0.2.1')), true)
+      assert.equal(await isFirst(use('192.0.2.2', { key: 'l'.repeat(43) })), true)
+    }))
+
   it('is said to sidecars only, of what is such a use', () =>
     withMesh({}, async (mesh) => {
       const gateway = await mesh.agent('g1', await mesh.token(idOf('gateway', 'g1'), 'gateway'), { role: 'gateway' })

@@ -34,6 +34,10 @@ export const migrations = [
      by TEXT NOT NULL, created_ms INTEGER NOT NULL, until_ms INTEGER,
      ended_ms INTEGER, ended_by TEXT, ended_reason TEXT) STRICT;
    CREATE INDEX revocations_by_end ON revocations (ended_ms);`,
+  `CREATE TABLE presigned_uses (
+     principal TEXT NOT NULL, key TEXT NOT NULL, address TEXT NOT NULL, end_ms INTEGER NOT NULL,
+     PRIMARY KEY (principal, key)) STRICT;
+   CREATE INDEX presigned_uses_by_end ON presigned_uses (end_ms);`,
 ]
 
 /** Damaged, or newer than this program: it is refused, rather than begun anew. @throws RingfenceError CONFIG */

@@ -1,5 +1,6 @@
 /** The control plane's store in SQLite (WAL, every write flushed). */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { PresignedUse } from '../identity/aws/replays.ts'
 import type { RevokedKind } from '../identity/revoked/revocation.ts'
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
@@ -33,6 +34,18 @@ export class SqliteStore implements Store {
 
   close(): void {
     this.#db.close()
+  }
+
+  /** All of it or nothing. */
+  #whole(work: () => void): void {
+    this.#db.exec('BEGIN IMMEDIATE')
+    try {
+      work()
+      this.#db.exec('COMMIT')
+    } catch (reason) {
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      throw reason
+    }
   }
 
   addToken(token: Omit<TokenRow, 'usedAtMs'>, nowMs: number): void {
@@ -108,6 +121,37 @@ export class SqliteStore implements Store {
     if (Number(own) >= bounds.entriesPerOwnerMax || Number(all) >= bounds.entriesMax) return 'full'
     this.#run('INSERT INTO spent (key, owner, end_ms) VALUES (?, ?, ?)', key, owner, Math.ceil(endMs))
     return 'noted'
+  }
+
+  presignedUses(nowMs: number): PresignedUse[] {
+    return this.#statement('SELECT * FROM presigned_uses WHERE end_ms > ? ORDER BY end_ms')
+      .all(Math.floor(nowMs))
+      .map(({ principal, key, address, end_ms }) => ({
+        principal: String(principal),
+        key: String(key),
+        address: String(address),
+        endMs: Number(end_ms),
+      }))
+  }
+
+  keepPresignedUses(uses: readonly PresignedUse[], entriesMax: number, nowMs: number): void {
+    this.#whole(() => {
+      this.#run('DELETE FROM presigned_uses WHERE end_ms <= ?', Math.floor(nowMs))
+      for (const { principal, key, address, endMs } of uses)
+        this.#run(
+          'INSERT OR REPLACE INTO presigned_uses (principal, key, address, end_ms) VALUES (?, ?, ?, ?)',
+          principal,
+          key,
+          address,
+          Math.ceil(endMs),
+        )
+      const count = Number(this.#statement('SELECT count(*) AS n FROM presigned_uses').get()?.n)
+      if (count > entriesMax)
+        this.#run(
+          'DELETE FROM presigned_uses WHERE rowid IN (SELECT rowid FROM presigned_uses ORDER BY end_ms LIMIT ?)',
+          count - entriesMax,
+        )
+    })
   }
 
   addIssuance(issuance: Issuance): void {

@@ -86,6 +86,23 @@ function complies(kind: string, open: (name: string) => Store): void {
         }
       }))
 
+    it('keeps who used a pre-signed request first until it ends, and within its bound', () =>
+      eachOpened((store) => {
+        const use = (key: string, endMs: number, principal = 'etl') => ({ principal, key, address: '192.0.2.1', endMs })
+        store.keepPresignedUses([use('a', 2_000), use('b', 4_000), use('a', 3_000, 'other')], 10, 1_000)
+        store.keepPresignedUses([{ ...use('b', 5_000), address: '192.0.2.2' }], 10, 1_000)
+        const all = [use('a', 2_000), use('a', 3_000, 'other'), { ...use('b', 5_000), address: '192.0.2.2' }]
+        return (again) => {
+          assert.deepEqual(again.presignedUses(1_999), all)
+          assert.deepEqual(again.presignedUses(2_000), all.slice(1))
+          again.keepPresignedUses([], 2, 1_000)
+          assert.deepEqual(again.presignedUses(1_000), all.slice(1), 'what ends soonest goes')
+          again.keepPresignedUses([], 10, 3_000)
+          assert.deepEqual(again.presignedUses(0), all.slice(2), 'what has ended is forgotten')
+          again.keepPresignedUses(all, 10, 1_000)
+        }
+      }))
+
     it('has one agent for each id, in their order, until it is removed', () =>
       eachOpened((store) => {
         for (const id of ['c', 'a', 'b', 'd']) store.putAgent(agent(id), 1)

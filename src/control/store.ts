@@ -1,10 +1,11 @@
 /**
- * What the control plane must not forget: join tokens as hashes, who enrolled, what was issued, who was thrown out, policy revisions, mesh
+ * What the control plane must not forget: join tokens as hashes, who used a pre-signed request first, who enrolled, what was issued, who was thrown out, policy revisions, mesh
  * keys, and where the proxies were last. `store.test.ts` holds each store to what this file says.
  *
  * The rule one must not break: a call that returns is on stable storage, and nothing comes between what it reads and what it writes. That
  * is why calls are synchronous: no token is spent twice and no revision is given twice, without locks in the services above.
  */
+import type { PresignedUse } from '../identity/aws/replays.ts'
 import type { Revoked } from '../identity/revoked/revocation.ts'
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
@@ -103,6 +104,11 @@ export interface Store {
    * or of all, as may be: then it is not noted. What has ended is forgotten.
    */
   spendOnce(spent: Spent, bounds: SpentBounds, nowMs: number): 'noted' | 'spent' | 'full'
+
+  /** Those that have not ended, which were kept before; soonest end first. */
+  presignedUses(nowMs: number): PresignedUse[]
+  /** All of them or none. What has ended is forgotten, and beyond `entriesMax` what ends soonest. */
+  keepPresignedUses(uses: readonly PresignedUse[], entriesMax: number, nowMs: number): void
 
   addIssuance(issuance: Issuance): void
   /** Newest first. */

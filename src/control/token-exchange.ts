@@ -35,7 +35,7 @@ export interface TokenExchangeOptions {
   readonly enrolment: Enrolment
   readonly store: Store
   /** Who used them first, in the whole mesh. */
-  readonly presignedUses: Replays
+  readonly presignedUses: Pick<Replays, 'use'>
   /** As it stands now. */
   readonly trust: () => Trust
   /** A token may have named a key that is not known. */

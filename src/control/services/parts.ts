@@ -32,7 +32,7 @@ export interface ControlParts {
   readonly providers: ProvidersInForce
   readonly revocations: RevocationBook
   /** In the whole mesh, in memory. */
-  readonly presignedUses: Replays
+  readonly presignedUses: Pick<Replays, 'use'>
   readonly publisher: Publisher
   readonly store: Store
   readonly clock: Clock

@@ -18,8 +18,12 @@ export class Replays {
   /** By principal: whoever fills it forgets its own. */
   readonly #used: OwnedEntries<{ readonly address: string; readonly endMs: number }>
 
-  constructor(entriesMax: number) {
+  readonly #onFirst: (use: PresignedUse) => void
+
+  /** @param onFirst told of each that nobody used before */
+  constructor(entriesMax: number, onFirst: (use: PresignedUse) => void = () => {}) {
     this.#used = new OwnedEntries(entriesMax)
+    this.#onFirst = onFirst
   }
 
   get size(): number {
@@ -27,10 +31,12 @@ export class Replays {
   }
 
   /** True where `address` may use it: the first, or the same again. */
-  use({ principal, key, address, endMs }: PresignedUse, nowMs: number): boolean {
+  use(use: PresignedUse, nowMs: number): boolean {
+    const { principal, key, address, endMs } = use
     const first = this.#used.get(principal, key, nowMs)
     if (first !== undefined) return first.address === address
     this.#used.set(principal, key, { address, endMs }, nowMs)
+    this.#onFirst(use)
     return true
   }
 
