@@ -16,6 +16,7 @@ const scripts = new Map([
   ['test', 'scripts/test.ts'],
   ['check', 'scripts/check.ts'],
   ['bench', 'bench/run.ts'],
+  ['record', 'bench/record/main.ts'],
   ['outage', 'test/outage/run.ts'],
   ['production', 'test/production/run.ts'],
   ['soak', 'test/soak/run.ts'],

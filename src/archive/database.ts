@@ -78,10 +78,13 @@ export class RecordDatabase implements Disposable {
     await this.#told(() => this.#connection.run(sql))
   }
 
-  /** A question; its values stand as $1, $2, … in it. */
-  async ask(sql: string, values: readonly (string | number)[] = []): Promise<Answer> {
+  /** A question; its values stand as $1, $2, … in it. Of its rows, in their order, at most so many are read. */
+  async ask(sql: string, values: readonly (string | number)[] = [], rowsMax?: number): Promise<Answer> {
     return this.#told(async () => {
-      return answerOf(await this.#connection.runAndReadAll(sql, [...values]))
+      if (rowsMax === undefined) return answerOf(await this.#connection.runAndReadAll(sql, [...values]))
+      const reader = await this.#connection.streamAndReadUntil(sql, rowsMax, [...values])
+      const { columns, rows } = answerOf(reader)
+      return { columns, rows: rows.slice(0, rowsMax) }
     })
   }
 

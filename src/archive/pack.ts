@@ -158,7 +158,7 @@ async function packBatch(
 }
 
 /** Sorted, compressed, with its positions. */
-async function writeParquet(
+export async function writeParquet(
   database: RecordDatabase,
   rows: string,
   path: string,
@@ -170,7 +170,7 @@ async function writeParquet(
 }
 
 /** Flushes it and renames it to where readers look; how long it is. */
-function putInPlace(archive: string, hour: string, beside: string, name: string): number {
+export function putInPlace(archive: string, hour: string, beside: string, name: string): number {
   const [day = '', ofDay = ''] = hour.split('T')
   const folder = join(archive, `day=${day}`, `hour=${ofDay}`)
   mkdirSync(folder, { recursive: true, mode: 0o700 })

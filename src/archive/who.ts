@@ -91,3 +91,23 @@ export function statementsOf(wanted: Wanted): Question {
     FROM record WHERE ${where} AND statement IS NOT NULL GROUP BY statement`
   return { sql, values }
 }
+
+/**
+ * One line for each identity and table, with how the way there is secured. Every hop between processes of the mesh is mutual TLS; what
+ * differs is what the client proved.
+ */
+export function edgesOf(seconds: number, linesMax: number): Question {
+  const values: Values = []
+  const secured = `CASE WHEN authentication = 'listener' THEN 'no proof' WHEN authentication LIKE '%certificate%' THEN 'mTLS'
+      ELSE 'TLS' END || CASE WHEN authentication IN ('listener', 'certificate') THEN '' ELSE ', ' || authentication END`
+  const sql = `SELECT workload, person, CASE WHEN keyspace IS NULL AND table_name IS NULL THEN array_to_string(tables, ', ')
+        ELSE concat_ws('.', keyspace, table_name) END AS destination,
+      ${secured} AS secured, list_sort(list(DISTINCT gateway) FILTER (gateway IS NOT NULL)) AS gateways,
+      list_sort(list(DISTINCT proxy)) AS proxies,
+      count(*) FILTER (verdict <> 'deny') AS allowed, count(*) FILTER (verdict = 'observe') AS observed,
+      count(*) FILTER (verdict = 'deny') AS refused, count(*) / $${values.push(Math.max(1, seconds))}::DOUBLE AS rate
+    FROM record WHERE ${condition({}, values)} AND (keyspace IS NOT NULL OR len(tables) > 0)
+    GROUP BY workload, person, destination, secured
+    ORDER BY count(*) DESC, workload, person, destination LIMIT ${linesMax}`
+  return { sql, values }
+}

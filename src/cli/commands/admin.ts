@@ -32,6 +32,8 @@ import { addCa } from './ca.ts'
 import { addCheck } from './check.ts'
 import { addPersonCommands } from './connect.ts'
 import { addDrill } from './drill.ts'
+import { addEdges } from './edges.ts'
+import { addEvidence } from './evidence.ts'
 import { addIdentity } from './identity.ts'
 import { addNginx } from './nginx.ts'
 import { addPolicy } from './policy.ts'
@@ -44,7 +46,9 @@ export function addAdminCommands(program: Command): void {
   addProxies(program)
   addTraffic(program)
   addWho(program)
+  addEdges(program)
   addAudit(program)
+  addEvidence(program)
   addCheck(program)
   addIdentity(program)
   addDrill(program)

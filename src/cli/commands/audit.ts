@@ -86,15 +86,10 @@ SQL is that of DuckDB. It reads this one table: no file, no network, nothing is 
     const answer = await askRecord(async (database) => {
       await viewRecord(database, sources, range, writtenBy(flags))
       await database.mustBeSelect(sql)
-      return answered(database, { sql: limited(sql, flags.limit), values: [] }, flags)
+      return answered(database, { sql, values: [] }, flags, flags.limit)
     })
     if (answer !== undefined) showAnswer(answer, flags, rowsText)
   })
-}
-
-/** As a whole in brackets. The line feed ends a comment that stands last. */
-function limited(sql: string, rowsMax: number): string {
-  return `SELECT * FROM (${sql.trim().replace(/;$/, '')}\n) LIMIT ${rowsMax}`
 }
 
 /** As many columns as there are: the terminal cuts none. */

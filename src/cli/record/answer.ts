@@ -29,9 +29,14 @@ export function writtenBy({ output, out }: AnswerFlags): string[] {
 /** What was answered, or how many rows were written. */
 export type Answered = Answer | number
 
-export function answered(database: RecordDatabase, { sql, values }: Question, flags: AnswerFlags): Promise<Answered> {
+export function answered(
+  database: RecordDatabase,
+  { sql, values }: Question,
+  flags: AnswerFlags,
+  rowsMax?: number,
+): Promise<Answered> {
   const [written] = writtenBy(flags)
-  return written === undefined ? database.ask(sql, values) : database.save(sql, values, written)
+  return written === undefined ? database.ask(sql, values, rowsMax) : database.save(sql, values, written)
 }
 
 /** @param text what people get */
@@ -56,7 +61,7 @@ const formula = /^[=+\-@\t\r]/
  * RFC 4180, a heading first. A text that a table of numbers would take for a formula has a `'` before it: names in the record are whatever
  * a stranger called them.
  */
-function csvText({ columns, rows }: Answer): string {
+export function csvText({ columns, rows }: Answer): string {
   const lines = [columns.map(csvCell), ...rows.map((row) => columns.map((column) => csvCell(row[column])))]
   return lines.map((cells) => `${cells.join(',')}\r\n`).join('')
 }
@@ -71,4 +76,20 @@ function csvCell(value: unknown): string {
 
 function listText(value: unknown): string {
   return Array.isArray(value) ? value.map(String).join(' ') : JSON.stringify(value)
+}
+
+/** The records of a CSV as they stand, the heading first: a line feed between quotes ends none. */
+export function csvRecords(text: string): string[] {
+  const records: string[] = []
+  let start = 0
+  let quoted = false
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] === '"') quoted = !quoted
+    else if (text[at] === '\n' && !quoted) {
+      records.push(text.slice(start, at).replace(/\r$/, ''))
+      start = at + 1
+    }
+  }
+  if (start < text.length) records.push(text.slice(start))
+  return records
 }
