@@ -197,26 +197,20 @@ export class ByteAccount {
   /** OK and PAUSE: they are taken. REFUSE: nothing was taken. */
   take(bytes: number): Verdict {
     const verdict = this.#verdict(bytes)
-    if (verdict !== Verdict.REFUSE) this.add(bytes)
+    if (verdict !== Verdict.REFUSE) this.#change(bytes)
     return verdict
   }
 
   /** Takes what is there already, whatever the bounds say. The verdict is about what is held then. */
   add(bytes: number): Verdict {
-    this.heldBytes += bytes
-    this.#identity.heldBytes += bytes
-    this.#address.heldBytes += bytes
-    this.#budget.changed(bytes)
+    this.#change(bytes)
     return this.#verdict(0)
   }
 
   /** Gives back what was taken; also after `close`, for what waits may outlive its client. */
   give(bytes: number): void {
     assert(bytes <= this.heldBytes, 'no more is given back than was taken')
-    this.heldBytes -= bytes
-    this.#identity.heldBytes -= bytes
-    this.#address.heldBytes -= bytes
-    this.#budget.changed(-bytes)
+    this.#change(-bytes)
     if (this.#closed && this.heldBytes === 0) this.#forget()
   }
 
@@ -243,6 +237,13 @@ export class ByteAccount {
     this.#closed = true
     this.stopWaiting()
     if (this.heldBytes === 0) this.#forget()
+  }
+
+  #change(more: number): void {
+    this.heldBytes += more
+    this.#identity.heldBytes += more
+    this.#address.heldBytes += more
+    this.#budget.changed(more)
   }
 
   #verdict(more: number): Verdict {

@@ -126,7 +126,7 @@ function keptWhere(step: Step, request: Request): void {
 
 /** The outcome of a request is not known. */
 export function recordLost(request: Request, { transactions, shared }: Session, why: string): void {
-  request.latencyMicros = shared.turn.nowMicros() - request.startedMicros
+  request.latencyMicros = request.ageMicros(shared.turn.nowMicros())
   request.outcome = 'lost'
   request.code = 0
   request.message = why

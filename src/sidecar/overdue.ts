@@ -28,7 +28,7 @@ export function tellOverdue(slots: Slots, connection: Owing): void {
   const untilMs = performance.now() + limits.loopShareMs
   let isAwaited = false
   for (const request of slots) {
-    const ageMicros = nowMicros - request.startedMicros
+    const ageMicros = request.ageMicros(nowMicros)
     if (request.abandoned) {
       if (ageMicros > 2 * timeoutMicros) connection.retire()
     } else if (ageMicros < timeoutMicros) {

@@ -175,7 +175,7 @@ export class Upstream implements Carrier, Owner {
     if (slot < 0) return false
     request.carrier = this
     request.slot = slot
-    request.startedMicros = nowMicros
+    request.begin(nowMicros)
     this.#outbox.write(bytes, start, end, slot)
     if (request.remembered) {
       const slab = this.#outbox.lastSlab

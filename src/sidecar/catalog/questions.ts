@@ -146,7 +146,7 @@ export class SchemaQuestions {
     asker.questionsWaiting++
     request.hold()
     this.#host.transactions.begun(request)
-    request.startedMicros = this.#host.turn.nowMicros()
+    request.begin(this.#host.turn.nowMicros())
     unawaited(asker, 'a question about the schema', this.#wait(asker, request, who))
   }
 
@@ -168,7 +168,7 @@ export class SchemaQuestions {
       const answered = await this.#answer(asker, request)
       if (asker.closed) return
       refuseUnrecorded(this.#host)
-      request.latencyMicros = this.#host.turn.nowMicros() - request.startedMicros
+      request.latencyMicros = request.ageMicros(this.#host.turn.nowMicros())
       if (answered.kind === 'denial') {
         request.latencyMicros = 0
         deny(request, ending, answered)
@@ -190,7 +190,7 @@ export class SchemaQuestions {
         asker.client.fault(reason, request.stream)
         return
       }
-      request.latencyMicros = this.#host.turn.nowMicros() - request.startedMicros
+      request.latencyMicros = request.ageMicros(this.#host.turn.nowMicros())
       const envelope = errorEnvelope(asker.version, request.stream, code, message)
       answerHere(request, ending, { envelope, code, message, rowCount: -1 })
     }

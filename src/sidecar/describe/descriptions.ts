@@ -139,7 +139,7 @@ export class Descriptions {
         return
       }
       request.permit = answered.permit
-      request.latencyMicros = this.#host.turn.nowMicros() - startedMicros
+      request.latencyMicros = Math.trunc(this.#host.turn.nowMicros() - startedMicros)
       answerHere(request, ending, answered.reply)
     } catch (reason) {
       if (asker.closed) return

@@ -5,7 +5,7 @@ import type { Request } from '../request.ts'
 import { type Session, Step } from './stage.ts'
 
 export function record(request: Request, { transactions, shared }: Session): Step {
-  request.latencyMicros = shared.turn.nowMicros() - request.startedMicros
+  request.latencyMicros = request.ageMicros(shared.turn.nowMicros())
   request.outcome = request.code < 0 ? 'ok' : 'error'
   if (request.code >= 0) {
     request.message = readError(request.answer).message
