@@ -41,6 +41,15 @@ describe('packages', () => {
     assert.deepEqual(found, ['src/archive/database.ts'])
   })
 
+  it('that Node.js has in itself and that are large are loaded by nobody: an import of `node:http` loads undici', () => {
+    const importers = globSync(join(root, 'src/**/*.ts')).filter((file) => {
+      return (
+        /^import (?!type ).* from 'node:http'$/m.test(readFileSync(file, 'utf8')) && !/\.(test|fixture)\.ts$/.test(file)
+      )
+    })
+    assert.deepEqual(importers, [], 'use src/mesh/http.ts')
+  })
+
   it('that a role loads are named in ARCHITECTURE.md', () => {
     const page = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8')
     for (const role of ['src/sidecar/main.ts', 'src/gateway/worker.ts', 'src/control/main.ts', 'src/cli/main.ts']) {

@@ -1,5 +1,4 @@
 /** HTTP over the control plane's Unix socket. */
-import { request } from 'node:http'
 import { RingfenceError } from '../base/errors.ts'
 import type { AuthoritiesAnswer, ChangedAuthority, RevokedAuthority } from '../control/services/authorities.ts'
 import type { RefusalsAnswer, StatusAnswer } from '../control/services/proxies.ts'
@@ -13,6 +12,7 @@ import type {
 import { controlSocketPath } from '../control/socket-path.ts'
 import type { TrafficLine } from '../control/traffic.ts'
 import { faultOfAnswer } from '../mesh/answer.ts'
+import { request } from '../mesh/http.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
 
 export interface MintAnswer {

@@ -6,12 +6,13 @@
  */
 import type { LookupAddress } from 'node:dns'
 import { lookup } from 'node:dns/promises'
-import { type IncomingMessage, request as requestPlain } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { isIP } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { contained } from '../base/contained.ts'
 import type { OutsideAnswer } from '../identity/outside/answer.ts'
+import { request as requestPlain } from './http.ts'
 import { addressFault, isLoopback } from './public-address.ts'
 
 /** All addresses of a host. */

@@ -7,10 +7,11 @@
  * user of the machine may read it; the first browser that comes gets a cookie, any other gets nothing, and without the cookie no code is taken.
  */
 import { randomBytes } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { after, contained, type Owner } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { createServer } from '../mesh/http.ts'
 
 const cookieName = 'ringfence-log-in'
 const headersMsMax = 10_000

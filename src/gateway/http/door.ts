@@ -7,7 +7,7 @@
  *
  * Rule: what NGINX gets is for one application, which NGINX names. Nothing that a client sends is passed on as who it is.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { type AddressInfo, isIP } from 'node:net'
 import { contained, containOwnFault, nothingEnds, settle } from '../../base/contained.ts'
 import { RingfenceError } from '../../base/errors.ts'
@@ -19,6 +19,7 @@ import { LogInRefused } from '../../identity/refusal.ts'
 import { revokedText } from '../../identity/revoked/revocation.ts'
 import { factsOf, type Revocations } from '../../identity/revoked/revocations.ts'
 import { addressBlock } from '../../mesh/address-block.ts'
+import { createServer } from '../../mesh/http.ts'
 import type { RefusedPart } from '../../mesh/refused-log-ins.ts'
 import type { Tokens } from '../../people/profile.ts'
 import { LogInRefusals } from '../../session/refusals.ts'
