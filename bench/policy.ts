@@ -22,3 +22,16 @@ export function policyOf(count: number, subject: string, keyspace: string): stri
   // JSON is YAML.
   return rules.map((rule) => JSON.stringify(rule)).join('\n---\n')
 }
+
+/** The same with rate limits that nobody reaches, in requests, rows and bytes: what it costs to count. */
+export function limitedPolicyOf(count: number, subject: string, keyspace: string): string {
+  const limits = [
+    { perIdentity: '1000000000/s' },
+    { total: '1000000000000/s', unit: 'rows' },
+    { perIdentity: '1000000GiB/s', unit: 'bytes', keyspaces: [keyspace] },
+  ].map((spec, n) => {
+    const metadata = { name: `limit-${n + 1}` }
+    return JSON.stringify({ apiVersion: 'ringfence.dev/v1alpha1', kind: 'RateLimitPolicy', metadata, spec })
+  })
+  return [policyOf(count, subject, keyspace), ...limits].join('\n---\n')
+}

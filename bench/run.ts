@@ -29,7 +29,7 @@ import { reportMemory } from './memory.ts'
 import { type Options, parseOptions } from './options.ts'
 import { stopAll } from './processes.ts'
 import { type Ratio, ratioColumns, ratiosOf } from './ratios.ts'
-import { fewPoliciesRow, manyPoliciesRow, meshRow, startSystems, twoWorkersRow } from './systems/all.ts'
+import { fewPoliciesRow, limitsRow, manyPoliciesRow, meshRow, startSystems, twoWorkersRow } from './systems/all.ts'
 import { envoyPair } from './systems/envoy.ts'
 import { shotoverPassing, shotoverRouting } from './systems/shotover.ts'
 import type { BenchContext, System } from './systems/system.ts'
@@ -192,6 +192,7 @@ function allRatios(measured: readonly MeasuredRow[]): Ratio[] {
     ...ratiosOf(measured, { mesh: meshRow, over: [envoyPair, shotoverRouting, shotoverPassing, ...others] }),
     ...ratiosOf(measured, { mesh: twoWorkersRow, over: [meshRow] }),
     ...ratiosOf(measured, { mesh: manyPoliciesRow, over: [fewPoliciesRow] }),
+    ...ratiosOf(measured, { mesh: limitsRow, over: [meshRow] }),
   ]
 }
 

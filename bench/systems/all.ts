@@ -5,11 +5,12 @@ import { RingfenceError } from '../../src/base/errors.ts'
 import type { UnpackedCommit } from '../against.ts'
 import { findEnvoy } from '../envoy-binary.ts'
 import type { Options } from '../options.ts'
+import { limitedPolicyOf } from '../policy.ts'
 import { cqlProxy } from './cql-proxy.ts'
 import { direct } from './direct.ts'
 import { envoy } from './envoy.ts'
 import { haproxy } from './haproxy.ts'
-import { mesh } from './mesh.ts'
+import { benchWorkloads, mesh } from './mesh.ts'
 import { nginx } from './nginx.ts'
 import { shotover, shotoverPassing, shotoverRouting } from './shotover.ts'
 import { type BenchContext, type StartSystem, type System, slugOf } from './system.ts'
@@ -18,6 +19,7 @@ export const meshRow = 'mesh'
 export const twoWorkersRow = 'mesh, 2 workers'
 export const fewPoliciesRow = 'mesh, 10 policies'
 export const manyPoliciesRow = 'mesh, 1,000 policies'
+export const limitsRow = 'mesh, 3 rate limits'
 
 /** Starts what `--systems` names, and the mesh of each of `trees`; `say` hears of what is left out, and why. Rejects for a name that is none. */
 export async function startSystems(
@@ -57,6 +59,7 @@ export async function startSystems(
     ['mesh-w2', () => mesh({ name: twoWorkersRow, workers: 2 })],
     ['mesh-10', () => mesh({ name: fewPoliciesRow, rulesCount: 10 })],
     ['mesh-1000', () => mesh({ name: manyPoliciesRow, rulesCount: 1000 })],
+    ['mesh-limits', () => mesh({ name: limitsRow, policy: limitedPolicyOf(50, benchWorkloads, 'bench') })],
   ])
   const systems: System[] = []
   for (const name of new Set(options.systems)) {

@@ -14,6 +14,9 @@ import { type BenchContext, type StartSystem, type System, slugOf, startStub } f
 const ownRoot = join(import.meta.dirname, '..', '..')
 const workload = 'spiffe://bench.local/workload/load'
 
+/** Whom its policy concerns. */
+export const benchWorkloads = 'spiffe://bench.local/workload/*'
+
 export interface MeshOptions {
   /** As the table shows it. */
   readonly name: string
@@ -108,7 +111,7 @@ async function startControl(context: BenchContext, directory: string, slug: stri
       : { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${options.profileDirectory}` }
   const stateDir = join(directory, 'control')
   const policy = join(directory, 'policy.yaml')
-  const rules = options.policy ?? policyOf(options.rulesCount ?? 50, 'spiffe://bench.local/workload/*', 'bench')
+  const rules = options.policy ?? policyOf(options.rulesCount ?? 50, benchWorkloads, 'bench')
   writeFileSync(policy, rules)
   const port = await freePort()
   const run = ['control', '--state-dir', stateDir, '--listen', `127.0.0.1:${port}`, '--trust-domain', 'bench.local']

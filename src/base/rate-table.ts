@@ -20,6 +20,11 @@ export class RateTable {
   readonly #keys: string[] = []
   #paid = new Float64Array(slotsAtFirst)
   #generations = new Uint32Array(slotsAtFirst)
+  // Beside it, for who shares a limit with others (`sidecar/limits/sharing.ts`): its part of the limit, 0 where none was given; what was taken of
+  // it ever, and asked for since somebody looked, in microseconds of the whole limit.
+  #parts = new Float64Array(slotsAtFirst)
+  #taken = new Float64Array(slotsAtFirst)
+  #wanted = new Float64Array(slotsAtFirst)
   /** Where the search for one that owes nothing goes on. */
   #hand = 0
 
@@ -39,6 +44,9 @@ export class RateTable {
     if (slot >= this.#paid.length) this.#grow()
     this.#keys[slot] = key
     this.#paid[slot] = 0
+    this.#parts[slot] = 0
+    this.#taken[slot] = 0
+    this.#wanted[slot] = 0
     this.#slots.set(key, slot)
     return slot
   }
@@ -57,6 +65,38 @@ export class RateTable {
   charge(slot: number, micros: number, nowMicros: number): void {
     const paid = this.#paid[slot]!
     this.#paid[slot] = Math.max(paid, nowMicros) + micros
+  }
+
+  keyOf(slot: number): string {
+    return this.#keys[slot]!
+  }
+
+  part(slot: number): number {
+    return this.#parts[slot]!
+  }
+
+  /** @param part 0 for none */
+  setPart(slot: number, part: number): void {
+    this.#parts[slot] = part
+  }
+
+  taken(slot: number): number {
+    return this.#taken[slot]!
+  }
+
+  take(slot: number, micros: number): void {
+    this.#taken[slot] = this.#taken[slot]! + micros
+  }
+
+  want(slot: number, micros: number): void {
+    this.#wanted[slot] = this.#wanted[slot]! + micros
+  }
+
+  /** What was asked for since this was called. */
+  wanted(slot: number): number {
+    const wanted = this.#wanted[slot]!
+    this.#wanted[slot] = 0
+    return wanted
   }
 
   /** What it owes from now on. */
@@ -79,10 +119,17 @@ export class RateTable {
 
   #grow(): void {
     const length = Math.min(this.#keysMax, this.#paid.length * 2)
-    const [paid, generations] = [new Float64Array(length), new Uint32Array(length)]
-    paid.set(this.#paid)
+    const grown = (column: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> => {
+      const longer = new Float64Array(length)
+      longer.set(column)
+      return longer
+    }
+    this.#paid = grown(this.#paid)
+    this.#parts = grown(this.#parts)
+    this.#taken = grown(this.#taken)
+    this.#wanted = grown(this.#wanted)
+    const generations = new Uint32Array(length)
     generations.set(this.#generations)
-    this.#paid = paid
     this.#generations = generations
   }
 }

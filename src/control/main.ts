@@ -33,6 +33,7 @@ import { type ServerIdentity, startHttpsServer } from './https-server.ts'
 import { KeptUses } from './kept-uses.ts'
 import type { FetchKeys } from './key-sets/fetch-keys.ts'
 import { KeySets } from './key-sets/key-sets.ts'
+import { SharedLimits } from './limit-shares.ts'
 import { OwnCertificate } from './own-certificate.ts'
 import { Publisher } from './publisher.ts'
 import { RememberedRefusals } from './refused-log-ins.ts'
@@ -151,6 +152,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     closers.push(() => keySets.stop())
     const providers = followedProviders((kind) => publisher.value(kind), new Outside(options.outside ?? callsOutside()))
     const logInRefusals = new LogInRefusals(log, () => clock.now())
+    const sharedLimits = new SharedLimits(clock.now())
     const entriesMax = limits.presignedRememberedMax
     const presignedUses = new KeptUses({ store, nowMs: () => clock.now(), log, entriesMax })
     closers.push(() => presignedUses.stop())
@@ -188,6 +190,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       providers,
       revocations: book,
       presignedUses,
+      sharedLimits,
       publisher,
       store,
       clock,

@@ -60,6 +60,8 @@ const expected: Record<string, Expectation> = {
     may: ['sidecar'],
     body: () => ({ principal: 'p', key: 'k'.repeat(43), address: '192.0.2.1', endMs: Date.now() + 60_000 }),
   },
+  // Whom it lets: limit-shares.test.ts.
+  'POST /v1/limit-shares': { may: ['sidecar'], body: () => ({ process: '0'.repeat(16), parts: [], debts: [] }) },
   'POST /v1/report': { may: ['sidecar'], body: () => report },
   'GET /v1/watch': { may: ['sidecar'] },
   'POST /v1/tokens': { may: administrators, body: () => ({ spiffeId: 'spiffe://demo.local/svc/a', role: 'workload' }) },

@@ -7,6 +7,7 @@ import { limits } from '../base/limits.ts'
 import { authoritiesPath, wireAuthorities } from '../mesh/authorities.ts'
 import { enrolRequest, issuedCertificate, renewRequest } from '../mesh/enrolment.ts'
 import { exchangeAnswer, exchangePath, exchangeRequest } from '../mesh/exchange.ts'
+import { limitShares, limitSharesAnswer, limitSharesBytesMax, limitSharesPath } from '../mesh/limit-shares.ts'
 import { presignedUse, presignedUseAnswer, presignedUsesPath } from '../mesh/presigned-uses.ts'
 import { reportBytesMax } from '../mesh/proxy-report.ts'
 import { reportAnswer } from '../mesh/report.ts'
@@ -15,6 +16,7 @@ import { administrator, anybody, enrolledProxy, member } from './callers.ts'
 import { type Route, route, streamRoute } from './route.ts'
 import * as authorities from './services/authorities.ts'
 import * as certificates from './services/certificates.ts'
+import { shareLimits } from './services/limit-shares.ts'
 import type { ControlParts } from './services/parts.ts'
 import * as policy from './services/policy.ts'
 import { firstUse } from './services/presigned-uses.ts'
@@ -81,6 +83,15 @@ export function controlRoutes(parts: ControlParts): Route[] {
       input: presignedUse,
       output: presignedUseAnswer,
       service: (caller, use) => firstUse(parts, caller, use),
+    }),
+    route({
+      method: 'POST',
+      path: limitSharesPath,
+      who: proxy,
+      input: limitShares,
+      output: limitSharesAnswer,
+      bodyBytesMax: limitSharesBytesMax,
+      service: (caller, asked) => shareLimits(parts, caller, asked),
     }),
     route({
       method: 'POST',

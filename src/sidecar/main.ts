@@ -6,6 +6,7 @@ import { resolve } from 'node:path'
 import { startAgent } from '../agent/agent.ts'
 import { keepNodeCertificate, type NodeCertificate, nodeStateDir } from '../agent/node-certificate.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { type LimitShares, limitSharesAnswer, limitSharesPath } from '../mesh/limit-shares.ts'
 import { firstUseBy } from '../mesh/presigned-uses.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
@@ -39,7 +40,8 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   const firstUse = firstUseBy((path, body, schema) => feed.askControl(path, body, schema), log)
   // Before the node is asked for anything: it may be waiting for its files.
   const nodeCertificate = await keptFor(config, options.stateDir, log)
-  const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse })
+  const limitShares = (asked: LimitShares) => feed.askControl(limitSharesPath, asked, limitSharesAnswer)
+  const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse, limitShares })
   await sidecar.start()
   collectStartGarbage()
   await new Promise<void>((done) => {

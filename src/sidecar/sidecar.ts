@@ -54,6 +54,7 @@ import { TxnTokens } from './behalf/tokens.ts'
 import type { SidecarConfig } from './config.ts'
 import { enforcementOf } from './enforcement.ts'
 import { RateLimits } from './limits/rate-limits.ts'
+import { type AskLimitShares, Sharing } from './limits/sharing.ts'
 import { linkHostOf } from './link-host.ts'
 import type { LinkedOpen } from './link-openings.ts'
 import type { LinkHost } from './links.ts'
@@ -78,6 +79,8 @@ export interface SidecarOptions {
   readonly outside?: OutsideCalls | undefined
   /** How the mesh is asked who used a pre-signed request first; nobody is asked where it is not given. */
   readonly firstUse?: AskFirstUse | undefined
+  /** How the mesh is asked for a part of each rate limit; where it is not given it is an equal part. */
+  readonly limitShares?: AskLimitShares | undefined
   readonly config: SidecarConfig
   readonly feed: Feed
   readonly log: Logger
@@ -107,6 +110,7 @@ export class Sidecar {
   readonly #engine = new PolicyEngine()
   readonly #policy: PolicyInstall
   readonly #rateLimits: RateLimits
+  readonly #sharing: Sharing | undefined
   readonly #traffic = new TrafficTable()
   readonly #analyst = new Analyst()
   readonly #secrets: Secrets
@@ -140,7 +144,10 @@ export class Sidecar {
     )
     this.#log = log
     this.#turn = new Turn(options.nowMs)
-    this.#rateLimits = new RateLimits(() => this.#turn.nowMicros())
+    const nowMicros = (): number => this.#turn.nowMicros()
+    this.#rateLimits = new RateLimits(nowMicros)
+    const { limitShares } = options
+    this.#sharing = limitShares && new Sharing(this.#rateLimits.parts, limitShares, log, nowMicros)
     this.#policy = new PolicyInstall(this.#engine, log, ({ providers, rateLimits }) => {
       this.#providers.setDocuments(providers)
       this.#rateLimits.install(rateLimits)
@@ -222,14 +229,15 @@ export class Sidecar {
     const txnKeys = feed.value(pushedKinds.txnKeys)
     this.#txnTokens.setKeys(txnKeys.current)
     this.#policy.install(policy.current)
-    const { sidecars } = pushedKinds
-    this.#shareAmong(feed.value(sidecars).current.length)
+    const sidecars = feed.value(pushedKinds.sidecars)
+    const { parts } = this.#rateLimits
+    parts.sidecars = sidecars.current.length
     // Before the first await, so that no revision and no certificate is missed.
     const tainted = taintedAuthorities(feed, () => this.#leaving())
     this.#unsubscribe.push(
       () => tainted.stop(),
       policy.observe((now) => this.#policy.install(now)),
-      feed.value(sidecars).observe((now) => this.#shareAmong(now.length)),
+      sidecars.observe((now) => (parts.sidecars = now.length)),
       keySets.observe((now) => this.#providers.setKeySets(now)),
       txnKeys.observe((now) => this.#txnTokens.setKeys(now)),
       feed.value(pushedKinds.keys).observe((keys) => this.#secrets.use(keys)),
@@ -240,6 +248,7 @@ export class Sidecar {
       }),
     )
     this.#node.start()
+    this.#sharing?.start()
     for (const listenerConfig of config.listeners) {
       const listener = new Listener({
         config: listenerConfig,
@@ -282,6 +291,7 @@ export class Sidecar {
     for (const listener of this.#listeners) listener.destroyAll()
     this.#revoked.stop()
     this.#stopWatching()
+    this.#sharing?.stop()
     this.#node.stop()
     this.#shared.pool.stop()
     this.#analyst.stop()
@@ -328,11 +338,6 @@ export class Sidecar {
     const session = openSession(this.#shared, this.#ways, this.#wallMs, opening)
     this.#wake()
     return session
-  }
-
-  /** Each sidecar gives an equal part of a limit. */
-  #shareAmong(sidecars: number): void {
-    this.#rateLimits.share = 1 / Math.max(1, sidecars)
   }
 
   get #trust(): Trust {

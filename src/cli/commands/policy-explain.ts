@@ -9,9 +9,12 @@ import type { ExplainedAccess } from '../../policy/explain.ts'
 import { loadPolicy } from '../../policy/load.ts'
 import type { CompiledPolicy } from '../../policy/policy.ts'
 import type { Principal } from '../../policy/principal.ts'
+import type { SchemaView } from '../../policy/request.ts'
+import { limitWords } from '../../sidecar/limits/answer.ts'
 import { policyInForce } from '../in-force.ts'
 import { collect, readInput } from '../options.ts'
 import { type Cell, exitCode, paint, print, printable, printJson, table } from '../output.ts'
+import { limitsOf } from '../policy/limit-replay.ts'
 import { readSchema } from '../policy/schema-file.ts'
 import { parseInstant } from '../policy/suite.ts'
 import type { Answer, Question } from '../policy/trial.ts'
@@ -114,10 +117,27 @@ async function explain(statement: string, flags: ExplainFlags): Promise<void> {
     section('Cedar', cedarText(accesses)),
     section('schema', flags.schema === undefined ? `not given (--schema): ${unknownWithoutSchema}` : ''),
     section('values', request.preparing ? 'LIMIT or TTL is bound: judged as its PREPARE would be' : ''),
+    section('rate limits', limitsText(policy, question, facts, schema)),
     section('masks', answer.masks.map(({ column, mask, rule }) => `${column}: ${mask.kind} (rule ${rule})`).join('\n')),
     section('each request must meet', pending.map(({ text, rule }) => `${text} (rule ${rule})`).join('\n')),
   ]
   print(`${sections.filter((text) => text !== '').join('\n\n')}\n\n${verdictText(answer, name, revision)}`)
+}
+
+/** Those that concern it, and what it takes of each, were it to be let through. */
+function limitsText(
+  policy: CompiledPolicy | undefined,
+  { as, clientAddress }: Question,
+  facts: StatementFacts,
+  schema: SchemaView | undefined,
+): string {
+  return limitsOf(policy, as, clientAddress, facts, schema)
+    .map(({ meter, requests }) =>
+      printable(
+        `${meter.rule.name}: ${limitWords(meter)}${meter.rule.observe ? ', observed' : ''}; weight ${requests}`,
+      ),
+    )
+    .join('\n')
 }
 
 const unknownWithoutSchema = 'what is a scan or a view, and default TTLs, are not known'

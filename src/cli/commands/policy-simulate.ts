@@ -5,6 +5,7 @@ import { collect, durationOption, readInput, setting, UnreadableInput } from '..
 import { type Cell, exitCode, paint, print, printable, printJson, table } from '../output.ts'
 import type { AuditFile } from '../policy/audit-files.ts'
 import { auditDirsBeside, auditFilesSince, readLines } from '../policy/audit-files.ts'
+import type { OverLimit } from '../policy/limit-replay.ts'
 import type { Group, Report } from '../policy/replay.ts'
 import { Replay } from '../policy/replay.ts'
 import { readSchema } from '../policy/schema-file.ts'
@@ -70,7 +71,9 @@ async function simulate(flags: SimulateFlags): Promise<void> {
     printJson({ draft: flags.file, sinceMs, directories, files: files.map(({ path }) => path), ...report })
   } else print(reportText(flags, directories, files, report))
   if (report.requests === 0) process.exitCode = exitCode.failed
-  else process.exitCode = refused(report) > 0 || report.ungrouped > 0 ? exitCode.denied : exitCode.ok
+  else
+    process.exitCode =
+      refused(report) > 0 || report.ungrouped > 0 || isOverLimit(report) ? exitCode.denied : exitCode.ok
 }
 
 /** Tells on standard error how far it is when it takes long. */
@@ -102,6 +105,10 @@ function refused({ changed }: Report): number {
   return sum(changed.filter(({ verdictNow }) => verdictNow === 'deny'))
 }
 
+function isOverLimit({ overLimits }: Report): boolean {
+  return overLimits.some(({ observe }) => !observe)
+}
+
 function reportText(
   flags: SimulateFlags,
   directories: readonly string[],
@@ -122,6 +129,7 @@ function reportText(
   const listed = flags.rules === true ? [...changed, ...otherRule] : changed
   if (listed.length > 0) lines.push(groupsTable(listed.slice(0, flags.limit)), '')
   if (listed.length > flags.limit) lines.push(`and ${listed.length - flags.limit} more lines: --limit, or -o json`, '')
+  if (report.overLimits.length > 0) lines.push(limitsTable(report.overLimits.slice(0, flags.limit)), '')
   lines.push(
     `${unchanged} as before${otherRule.length === 0 ? '' : `, ${sum(otherRule)} of them by another rule (--rules)`}`,
   )
@@ -135,6 +143,12 @@ function reportText(
     ...countLine(ungrouped, 'change as well, of more statements than are kept apart', 'yellow'),
     ...countLine(sum(unjudged), 'could not be judged', 'yellow'),
     ...unjudged.map(({ why, count }) => printable(`    ${count}: ${why}`)),
+    ...countLine(
+      report.overLimits.length,
+      'are over a rate limit at some time, each counted once for each limit',
+      'red',
+    ),
+    ...countLine(report.limitsLeftOut, 'seconds were too many to be looked at for rate limits', 'yellow'),
     ...countLine(report.masked, 'would be answered with columns hidden'),
     ...report.boundLater.map(({ rule, count }) =>
       printable(`${count} go through if their values meet ${rule}; the audit does not hold them`),
@@ -163,6 +177,22 @@ function groupsTable(groups: readonly Group[]): string {
     ]
   })
   return table(['COUNT', 'WORKLOAD', 'VERDICT', 'RULE', 'KEYSPACE', 'STATEMENT'], rows, [0])
+}
+
+/** Whom a limit would have refused: how much of what was asked, and when. */
+function limitsTable(overLimits: readonly OverLimit[]): string {
+  const time = (ms: number): string => new Date(ms).toISOString().slice(0, 19)
+  const rows = overLimits.map((one): (Cell | string)[] => [
+    { text: String(one.over), colour: one.observe ? 'yellow' : 'red' },
+    String(one.units),
+    one.observe ? `${one.limit} (observed)` : one.limit,
+    one.words,
+    one.who === '' ? '-' : one.who,
+    `${one.seconds}`,
+    time(one.firstMs),
+    `${time(one.worstMs)} (${one.worst})`,
+  ])
+  return table(['REFUSED', 'OF', 'LIMIT', 'RATE', 'WHO', 'SECONDS', 'FIRST', 'WORST'], rows, [0, 1, 5])
 }
 
 function sum(groups: readonly { readonly count: number }[]): number {

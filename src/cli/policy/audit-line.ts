@@ -1,6 +1,10 @@
 /** A line of the audit, as far as a replay uses it. Lines come from files, so nothing in them is believed to be what it should be. */
+import { CqlErrorCode } from '../../cql/protocol.ts'
 import { proofs } from '../../identity/proofs/index.ts'
 import type { RequestContext } from '../../policy/request.ts'
+
+/** What nothing but a rate limit of the mesh answers beside a denial. */
+const limitCodes: ReadonlySet<unknown> = new Set([CqlErrorCode.CONFIG_ERROR, CqlErrorCode.RATE_LIMIT_ERROR])
 
 export interface AuditLine {
   readonly time: string
@@ -17,6 +21,12 @@ export interface AuditLine {
   /** Undefined in records of before it was written. */
   readonly authentication: string | undefined
   readonly person: string | undefined
+  /** It was refused by a rate limit, and by nothing else. */
+  readonly isOverLimit: boolean
+  readonly batchSize: number
+  readonly rows: number
+  readonly bytesIn: number
+  readonly bytesOut: number
 }
 
 /** What the request was judged with. */
@@ -64,6 +74,11 @@ export function readLine(text: string): AuditLine | 'no request' | undefined {
     address: textOf(client?.address) ?? '',
     authentication: methodsOf(line.authentication),
     person: textOf(line.person),
+    isOverLimit: verdict === 'deny' && limitCodes.has((line.error as { code?: unknown } | null | undefined)?.code),
+    batchSize: numberOf(line.batchSize),
+    rows: numberOf(line.rows),
+    bytesIn: numberOf(line.bytesIn),
+    bytesOut: numberOf(line.bytesOut),
   }
 }
 
@@ -75,4 +90,8 @@ function methodsOf(value: unknown): string | undefined {
 
 function textOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
+}
+
+function numberOf(value: unknown): number {
+  return typeof value === 'number' && Number.isFinite(value) ? Math.max(0, value) : 0
 }

@@ -57,6 +57,13 @@ export class RecordJudge {
     return this.#judge(as, record, statement)
   }
 
+  /** Who asked and what, as far as the record says it; undefined where it does not. */
+  whoAndWhat(record: AuditLine, statement: string): { principal: Principal; facts: StatementFacts } | undefined {
+    const principal = this.#principal(record)
+    const [facts] = this.#statement(statement, record.keyspace).readings
+    return principal === undefined || facts === undefined ? undefined : { principal, facts }
+  }
+
   #judge(principal: Principal, record: AuditLine, text: string): Judgement {
     const statement = this.#statement(text, record.keyspace)
     if (statement.why !== undefined) return unjudged(statement.why)

@@ -8,6 +8,7 @@
  */
 import { visibleObjectsRule } from '../../policy/denial.ts'
 import { type AuditLine, readLine } from './audit-line.ts'
+import { LimitReplay, type OverLimit } from './limit-replay.ts'
 import { RecordJudge, type RecordJudgeLimits } from './record-judge.ts'
 import type { Verdict } from './trial.ts'
 import { builtinRules, type Trial } from './trial.ts'
@@ -48,6 +49,9 @@ export interface Report {
   readonly masked: number
   /** Of the requests judged: those permitted only if their bound values meet these rules. */
   readonly boundLater: readonly { readonly rule: string; readonly count: number }[]
+  /** Whom limits of the draft would have refused, most first; and seconds of keys that were left out for their number. */
+  readonly overLimits: readonly OverLimit[]
+  readonly limitsLeftOut: number
   /** Lines that are no requests: beginnings and ends of sessions, notes of the writer. */
   readonly notRequests: number
   /** Lines that are no records. */
@@ -85,6 +89,7 @@ const valueRules: ReadonlySet<string> = new Set([...builtinRules, 'unresolved-ma
 
 export class Replay {
   readonly #judge: RecordJudge
+  readonly #rateLimits: LimitReplay
   readonly #limits: ReplayLimits
   readonly #sinceIso: string
   readonly #changed = new Map<string, Group>()
@@ -101,6 +106,7 @@ export class Replay {
   constructor(trial: Trial, sinceMs: number, limits: Partial<ReplayLimits> = {}) {
     this.#limits = { ...limitDefaults, ...limits }
     this.#judge = new RecordJudge(trial, this.#limits)
+    this.#rateLimits = new LimitReplay(trial.policy, trial.schema)
     this.#sinceIso = new Date(sinceMs).toISOString()
   }
 
@@ -127,6 +133,8 @@ export class Replay {
       ungrouped: this.#ungrouped,
       masked: this.#masked,
       boundLater,
+      overLimits: this.#rateLimits.report(),
+      limitsLeftOut: this.#rateLimits.leftOut,
       notRequests: this.#notRequests,
       unreadable: this.#unreadable,
     }
@@ -146,6 +154,17 @@ export class Replay {
     const judgement = this.#judge.judge(record, statement)
     if (judgement.why !== undefined) {
       this.#couldNot(record, judgement.why)
+      return
+    }
+    if (judgement.verdict !== 'deny') {
+      const known = this.#judge.whoAndWhat(record, statement)
+      if (known !== undefined) this.#rateLimits.take(record, known.principal, known.facts)
+    }
+    if (record.isOverLimit) {
+      this.#couldNot(
+        record,
+        `it was over the rate limit ${record.rule}, and the record does not say by which rule it was allowed`,
+      )
       return
     }
     const { verdict: then, rule: ruleThen } = record

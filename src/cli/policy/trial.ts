@@ -85,13 +85,13 @@ export class Trial {
   readonly engine = new PolicyEngine()
   /** Undefined where none was ever in force. */
   readonly policy: CompiledPolicy | undefined
-  readonly #schema: SchemaView | undefined
+  readonly schema: SchemaView | undefined
 
   /** `revision` is what verdicts name. */
   constructor(policy: CompiledPolicy | undefined, revision: number, schema: SchemaView | undefined) {
     this.policy = policy
     if (policy !== undefined) this.engine.install(policy, revision)
-    this.#schema = schema
+    this.schema = schema
   }
 
   ask(question: Question): Answer {
@@ -107,11 +107,11 @@ export class Trial {
   }
 
   decide(as: Principal, facts: StatementFacts, request: RequestContext): Decision {
-    return this.engine.decide(as, facts, request, this.#schema)
+    return this.engine.decide(as, facts, request, this.schema)
   }
 
   explain(as: Principal, facts: StatementFacts, request: RequestContext): Explanation {
-    return this.engine.explain(as, facts, request, this.#schema)
+    return this.engine.explain(as, facts, request, this.schema)
   }
 }
 

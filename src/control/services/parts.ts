@@ -7,6 +7,7 @@ import type { Logger } from '../../telemetry/log.ts'
 import type { CertificateAuthority } from '../ca.ts'
 import type { Enrolment } from '../enrolment.ts'
 import type { KeySets } from '../key-sets/key-sets.ts'
+import type { SharedLimits } from '../limit-shares.ts'
 import type { Publisher } from '../publisher.ts'
 import type { RememberedRefusals } from '../refused-log-ins.ts'
 import type { Registry } from '../registry.ts'
@@ -33,6 +34,8 @@ export interface ControlParts {
   readonly revocations: RevocationBook
   /** In the whole mesh, in memory. */
   readonly presignedUses: Pick<Replays, 'use'>
+  /** Of the whole mesh, in memory: sidecars say again what they hold. */
+  readonly sharedLimits: SharedLimits
   readonly publisher: Publisher
   readonly store: Store
   readonly clock: Clock

@@ -6,7 +6,7 @@
 import { rateLimitEnvelope } from '../../cql/answers/rate-limit.ts'
 import { CqlErrorCode, type ProtocolVersion } from '../../cql/protocol.ts'
 import type { LimitAnswers } from '../../session/backend.ts'
-import type { Meter } from './rate-limits.ts'
+import type { Meter } from './parts.ts'
 
 /** In the custom payload of the answer (v4 and above). */
 const payloadKeys = { limit: 'ringfence-limit', retryAfterMs: 'ringfence-retry-after-ms' } as const

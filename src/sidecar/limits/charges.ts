@@ -3,7 +3,8 @@ import { Consistency } from '../../cql/protocol.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import { type BaseOf, concernsStatement } from '../../policy/limits/rules.ts'
 import { manyPartitionsWeight, weightOf } from '../../policy/limits/weight.ts'
-import type { Meter, SessionLimits } from './rate-limits.ts'
+import type { Meter } from './parts.ts'
+import type { SessionLimits } from './rate-limits.ts'
 
 /** A statement's part in one limit. */
 export interface Charge {

@@ -10,27 +10,10 @@ import { RateTable } from '../../base/rate-table.ts'
 import { personOf } from '../../identity/spiffe.ts'
 import { addressBlock } from '../../mesh/address-block.ts'
 import { parseAddress } from '../../policy/address.ts'
-import {
-  type AddressRange,
-  concernsPrincipal,
-  type Rate,
-  type RateLimitRule,
-  rateOf,
-} from '../../policy/limits/rules.ts'
+import { type AddressRange, concernsPrincipal, type RateLimitRule, rateOf } from '../../policy/limits/rules.ts'
 import { type Scope, scopes } from '../../policy/limits/words.ts'
 import type { Principal } from '../../policy/principal.ts'
-
-/** What one key may have by one rule. */
-export interface Meter {
-  readonly rule: RateLimitRule
-  readonly scope: Scope
-  readonly rate: Rate
-  readonly key: string
-  slot: number
-  generation: number
-  /** When somebody was last told that it is near its limit. */
-  toldMicros: number
-}
+import { type Meter, Parts } from './parts.ts'
 
 /** A request of which nothing is expected needs some room, too. */
 const leastUnits = 0.5
@@ -51,12 +34,18 @@ export interface LimitsHolder {
 export class RateLimits {
   readonly #table = new RateTable(limits.rateKeysMax)
   readonly #nowMicros: () => number
+  readonly #parts: Parts
   #rules: readonly RateLimitRule[] = []
   #installs = 0
-  #share = 1
 
   constructor(nowMicros: () => number) {
     this.#nowMicros = nowMicros
+    this.#parts = new Parts(this.#table)
+  }
+
+  /** What this sidecar gives of each limit. */
+  get parts(): Parts {
+    return this.#parts
   }
 
   /** No policy limits anything. */
@@ -66,12 +55,8 @@ export class RateLimits {
 
   install(rules: readonly RateLimitRule[]): void {
     this.#rules = rules
+    this.#parts.inUse = rules.length > 0
     this.#installs++
-  }
-
-  /** This sidecar's part of each limit. */
-  set share(part: number) {
-    this.#share = part
   }
 
   of(identity: LimitsHolder, session: LimitsHolder, principal: Principal, address: string): SessionLimits {
@@ -91,21 +76,32 @@ export class RateLimits {
 
   /** For so long must it take nothing; 0 or less where it may take now. What is larger than one unit goes where one would, as a debt. */
   waitMicros(meter: Meter, units: number): number {
-    const least = Math.max(leastUnits, Math.min(1, units)) * (meter.rate.intervalMicros / this.#share)
+    const owed = this.#owed(meter)
+    const unitMicros = meter.rate.intervalMicros / this.#parts.of(meter)
+    const least = Math.max(leastUnits, Math.min(1, units)) * unitMicros
     // Sums of what was charged are not exact.
-    return this.#owed(meter) + least - this.#burstMicros(meter) - 0.01
+    return owed + least - Math.max(meter.rate.burstMicros, unitMicros) - 0.01
+  }
+
+  /** That it is wanted counts for this sidecar's part of the limit. */
+  want(meter: Meter, units: number): void {
+    this.#find(meter, this.#nowMicros())
+    this.#table.want(meter.slot, units * meter.rate.intervalMicros)
   }
 
   /** Of what may be taken at once, the part that is taken: above 1 where it is over its limit. */
   usedPart(meter: Meter): number {
-    return this.#owed(meter) / this.#burstMicros(meter)
+    const owed = this.#owed(meter)
+    return owed / Math.max(meter.rate.burstMicros, meter.rate.intervalMicros / this.#parts.of(meter))
   }
 
   /** @param units below 0 for what was charged too much */
   charge(meter: Meter, units: number): void {
     const now = this.#nowMicros()
     this.#find(meter, now)
-    this.#table.charge(meter.slot, (units * meter.rate.intervalMicros) / this.#share, now)
+    const micros = units * meter.rate.intervalMicros
+    this.#table.charge(meter.slot, micros / this.#parts.of(meter), now)
+    this.#table.take(meter.slot, micros)
   }
 
   #owed(meter: Meter): number {
@@ -114,15 +110,11 @@ export class RateLimits {
     return this.#table.owedMicros(meter.slot, now)
   }
 
-  /** One unit is always given to who owes nothing. */
-  #burstMicros({ rate }: Meter): number {
-    return Math.max(rate.burstMicros, rate.intervalMicros / this.#share)
-  }
-
   #find(meter: Meter, now: number): void {
     if (meter.slot >= 0 && this.#table.generation(meter.slot) === meter.generation) return
     meter.slot = this.#table.slot(meter.key, now)
     meter.generation = this.#table.generation(meter.slot)
+    this.#parts.found(meter)
   }
 
   #ofPrincipal(principal: Principal): SessionLimits {

@@ -11,7 +11,7 @@ import { Opcode } from '../../cql/protocol.ts'
 import { deny } from '../ending.ts'
 import { codeFor, limitWords, overLimitEnvelope } from '../limits/answer.ts'
 import { type Charge, chargesOf, learn, type StatementCharges, unitsOf } from '../limits/charges.ts'
-import type { Meter } from '../limits/rate-limits.ts'
+import type { Meter } from '../limits/parts.ts'
 import type { Request } from '../request.ts'
 import { refusalMs } from './admit.ts'
 import { putOff } from './delays.ts'
@@ -19,6 +19,9 @@ import { type Session, Step } from './stage.ts'
 
 /** A timer is no more exact, and what it owes is charged all the same. */
 const graceMicros = 1000
+/** The control plane gives a part within this, where it is there. */
+const partMs = 25
+const partWaitMicrosMax = 100_000
 /** Of what may be taken at once: from here on a client is told, each second once. */
 const nearPart = 0.8
 const tellEachMicros = 1_000_000
@@ -35,7 +38,9 @@ export function limit(request: Request, session: Session): Step {
   let over: Meter | undefined
   for (const charge of charges) {
     const { meter } = charge
-    const wait = rateLimits.waitMicros(meter, unitsBefore(charge, request, found))
+    const units = unitsBefore(charge, request, found)
+    if (request.heldMicros === 0) rateLimits.want(meter, units)
+    const wait = rateLimits.waitMicros(meter, units)
     if (wait <= graceMicros) continue
     if (meter.rule.observe) {
       request.limitObserved = meter.rule.name
@@ -48,6 +53,7 @@ export function limit(request: Request, session: Session): Step {
   }
   if (over !== undefined) {
     const waited = request.heldMicros === 0 ? 0 : turn.nowMicros() - request.heldMicros
+    if (rateLimits.parts.isComing(over) && waited < partWaitMicrosMax) return awaitPart(request, session)
     const mayWaitMicros = session.limitAnswers.throwOnOverload ? 0 : maxDelayMs * 1000 - waited
     if (waitMicros > mayWaitMicros) return refuseOver(request, session, over, waitMicros, charges[0]!)
   }
@@ -119,6 +125,15 @@ function delay(request: Request, session: Session, over: Meter, waitMicros: numb
   request.heldMicros ||= shared.turn.nowMicros()
   waiting.beginHalted(request)
   after(session, 'a request over its limit', ms, () => waiting.letGo())
+  return Step.WAIT
+}
+
+/** This sidecar's part of the limit is asked for. The request takes nothing yet, and is looked at anew. */
+function awaitPart(request: Request, session: Session): Step {
+  const { waiting, shared } = session
+  request.heldMicros ||= shared.turn.nowMicros()
+  waiting.beginHalted(request)
+  after(session, 'a request whose limit is shared out', partMs, () => waiting.letGo())
   return Step.WAIT
 }
 
