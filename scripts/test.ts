@@ -1,5 +1,5 @@
 /** `npm test`: the checks, then the fuzzers for a few seconds, then the suites on real NGINX, Cassandra and drivers. */
-import { setUpParts } from '../demo/parts/setup.ts'
+import { setUpParts, setUpPrometheus } from '../demo/parts/setup.ts'
 import { RingfenceError } from '../src/base/errors.ts'
 import { holdMesh } from '../test/e2e/held.ts'
 import { pathFiles, splitByClock } from './alone.ts'
@@ -8,6 +8,7 @@ import { conclude, filesOf, newTally, runChecks, runEndToEnd, runTests } from '.
 const tally = newTally()
 try {
   await setUpParts({})
+  await setUpPrometheus()
   await runChecks(tally)
   await runTests(tally, 'fuzzers', filesOf('src/**/*.fuzz.ts'), { concurrency: 2 })
   const { beside, alone } = splitByClock(pathFiles())

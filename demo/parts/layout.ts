@@ -50,6 +50,8 @@ export interface Layout {
   /** Identity providers, of people and of the cloud job. */
   readonly corp: HostPort
   readonly cloud: HostPort
+  /** Admin ports: probes, and metrics for Prometheus. */
+  readonly admin: { readonly control: HostPort; readonly gateway: HostPort; readonly gateway2: HostPort }
   readonly nodes: readonly NodeLayout[]
   readonly storagePort: number
   readonly dirs: {
@@ -70,6 +72,7 @@ export interface NodeLayout {
   readonly sidecar: HostPort
   /** A second listener with TLS where the first has none. */
   readonly sidecarTls: HostPort
+  readonly sidecarAdmin: HostPort
   readonly sidecarDir: string
   /** Where Cassandra itself listens. */
   readonly cql: HostPort
@@ -98,11 +101,13 @@ export function layoutOf(stateDir: string, nodes: number, portOffset: number): L
     application: at('127.0.0.1', 9742),
     corp: at('127.0.0.1', 9842),
     cloud: at('127.0.0.1', 9942),
+    admin: { control: at('127.0.0.1', 9464), gateway: at('127.0.0.1', 9463), gateway2: at('127.0.0.2', 9463) },
     storagePort: 7000 + portOffset,
     nodes: Array.from({ length: nodes }, (_, i) => i + 1).map((index) => ({
       index,
       sidecar: at(`127.0.0.${index}`, 9042),
       sidecarTls: at(`127.0.0.${index}`, 9142),
+      sidecarAdmin: at(`127.0.0.${index}`, 9465),
       sidecarDir: join(stateDir, 'sidecar', `node${index}`),
       cql: at(`127.0.1.${index}`, 9042),
       cassandraDir: join(stateDir, 'cassandra', `node${index}`),

@@ -162,15 +162,21 @@ class Starter {
 
 /** All that are listened at. */
 function addressesOf(layout: Layout, options: MeshOptions): HostPort[] {
-  const { control, nodes, storagePort, gateway, nginx, gateway2, gatewayDirect } = layout
+  const { control, nodes, storagePort, gateway, nginx, gateway2, gatewayDirect, admin } = layout
   return [
     control,
-    ...nodes.flatMap(({ index, sidecar, cql }) => [sidecar, cql, { address: `127.0.0.${index}`, port: storagePort }]),
+    admin.control,
+    ...nodes.flatMap(({ index, sidecar, sidecarAdmin, cql }) => [
+      sidecar,
+      sidecarAdmin,
+      cql,
+      { address: `127.0.0.${index}`, port: storagePort },
+    ]),
     ...(options.jmx === true ? nodes.map(({ jmxPort }) => ({ address: '127.0.0.1', port: jmxPort })) : []),
     ...(options.plainIdentity === undefined ? [] : nodes.map(({ sidecarTls }) => sidecarTls)),
-    ...(options.gatewayWorkers > 0 ? [gateway, nginx] : []),
+    ...(options.gatewayWorkers > 0 ? [gateway, admin.gateway, nginx] : []),
     ...(options.people === true ? peopleAddresses(layout) : []),
-    ...(options.spareGateway === true ? [gateway2] : []),
+    ...(options.spareGateway === true ? [gateway2, admin.gateway2] : []),
     ...(options.measuredAs === undefined ? [] : [gatewayDirect]),
   ]
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { RingfenceError } from '../../src/base/errors.ts'
 import { isOpen } from './cassandra.ts'
-import { dataCenter, type HostPort, type NodeLayout, rack, spiffeIds } from './layout.ts'
+import { dataCenter, type HostPort, type NodeLayout, rack, show, spiffeIds } from './layout.ts'
 import { controlUrlOf, type Making, sidecarIdOf } from './mesh-options.ts'
 import { type MeshPart, partOf, spawnRingfence, untilReady } from './part.ts'
 import { gatewayHttp } from './people.ts'
@@ -40,6 +40,7 @@ export function sidecarPart(making: Making, node: NodeLayout): MeshPart {
     upstream: { ...cql, spiffeId: spiffeIds.cassandra(index) },
     listeners,
     audit: { directory: 'audit' },
+    admin: { listen: show(node.sidecarAdmin) },
   })
   return proxyPart(making, {
     name: `sidecar-${index}`,
@@ -62,6 +63,7 @@ export function gatewayPart(making: Making): MeshPart {
       ...(measuredAs === undefined ? [] : [{ ...gatewayDirect, tls: true }]),
     ],
     advertise: [nginx],
+    admin: { listen: show(making.layout.admin.gateway) },
     ...(people === true ? { http: gatewayHttp(making.layout) } : {}),
   })
   return proxyPart(making, {
@@ -78,7 +80,8 @@ export function gatewayPart(making: Making): MeshPart {
 /** A second gateway, with one worker, that drivers reach without NGINX. */
 export function spareGatewayPart(making: Making): MeshPart {
   const { gateway2, dirs } = making.layout
-  const spec = { workers: 1, listeners: [{ ...gateway2, ...askedOf(making) }], advertise: [gateway2] }
+  const admin = { listen: show(making.layout.admin.gateway2) }
+  const spec = { workers: 1, listeners: [{ ...gateway2, ...askedOf(making) }], advertise: [gateway2], admin }
   return proxyPart(making, {
     name: 'gateway-2',
     role: 'gateway',

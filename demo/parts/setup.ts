@@ -54,6 +54,13 @@ export async function setUpParts({
   return { java, nginx, jarsDir: jarsDir ?? (await fetchJars(stateDir, progress)) }
 }
 
+/** For the tests of what Prometheus is told. @throws RingfenceError UNAVAILABLE as `setUpParts` does */
+export async function setUpPrometheus(progress: Progress = createProgress()): Promise<void> {
+  const isThere = (): boolean => findProgram('prometheus') !== undefined && findProgram('promtool') !== undefined
+  if (!isThere()) await installPackages(['prometheus'], progress)
+  if (!isThere()) throw missing('Prometheus', ['prometheus'])
+}
+
 /** The jars of this state folder, or the ones of the repository's own: they are the same and 66 MB large. */
 function findJars(stateDir: string): string | undefined {
   const folders = [stateDir, defaultStateDir].map((dir) => join(dir, 'parts', `cassandra-${cassandraVersion}`))

@@ -13,6 +13,11 @@ import { credentialsFromWire, type FromWorker, type ToWorker } from './worker-me
 
 const reportIntervalMs = 250
 
+export interface WorkerSide extends Feed {
+  /** Answers what the supervisor asks; what it gives must survive a structured clone. */
+  onAsk(answer: (what: string) => unknown): void
+}
+
 /**
  * Waits for the supervisor's first word. When the supervisor goes away the worker ends too, with code 1.
  * @param kinds what is passed on, as the supervisor has it
@@ -21,7 +26,7 @@ const reportIntervalMs = 250
 export async function connectWorker(
   log: Logger = createLogger('worker'),
   kinds: PushedKinds = allPushedKinds,
-): Promise<Feed> {
+): Promise<WorkerSide> {
   if (process.send === undefined) throw new RingfenceError('USAGE', 'not started by a supervisor')
   const started = Promise.withResolvers<WorkerFeed>()
   let feed: WorkerFeed | undefined
@@ -43,10 +48,11 @@ export async function connectWorker(
   return started.promise
 }
 
-class WorkerFeed implements Feed {
+class WorkerFeed implements WorkerSide {
   readonly #credentials: Observed<Credentials>
   readonly #values: PushedValues
   #makeReport: (() => ProxyReport) | undefined
+  #answer: (what: string) => unknown = () => undefined
   readonly #timer: NodeJS.Timeout
 
   constructor(start: Extract<ToWorker, { kind: 'start' }>, kinds: PushedKinds) {
@@ -69,6 +75,10 @@ class WorkerFeed implements Feed {
       this.#credentials.set(credentialsFromWire(message.credentials))
       return
     }
+    if (message.kind === 'ask') {
+      tell({ kind: 'answer', number: message.number, answer: this.#answer(message.what) })
+      return
+    }
     this.#set(message.name, message.value)
     // At once, so that a policy is acknowledged as soon as it is in force here.
     this.#sendReport()
@@ -77,6 +87,10 @@ class WorkerFeed implements Feed {
   setReporter(make: () => ProxyReport): void {
     this.#makeReport = make
     this.#sendReport()
+  }
+
+  onAsk(answer: (what: string) => unknown): void {
+    this.#answer = answer
   }
 
   async stop(): Promise<void> {

@@ -13,8 +13,13 @@ export type ToWorker =
   | { readonly kind: 'start'; readonly credentials: WireCredentials; readonly values: ReadonlyMap<string, unknown> }
   | { readonly kind: 'credentials'; readonly credentials: WireCredentials }
   | { readonly kind: 'value'; readonly name: string; readonly value: unknown }
+  | { readonly kind: 'ask'; readonly number: number; readonly what: string }
 
-export type FromWorker = { readonly kind: 'connected' } | { readonly kind: 'report'; readonly report: ProxyReport }
+export type FromWorker =
+  | { readonly kind: 'connected' }
+  | { readonly kind: 'report'; readonly report: ProxyReport }
+  /** Undefined where nobody in the worker answers such a question. */
+  | { readonly kind: 'answer'; readonly number: number; readonly answer: unknown }
 
 export function wireCredentials({ certificatePem, keyPem, bundlePem }: Credentials): WireCredentials {
   return { certificatePem, keyPem, bundlePem }

@@ -3,6 +3,7 @@ import { pushedKinds } from '../mesh/pushed.ts'
 import { connectWorker } from './worker-feed.ts'
 
 const feed = await connectWorker()
+feed.onAsk((what) => `${what}? ${process.pid}`)
 let renewals = 0
 let rows = 1
 feed.credentials.observe(() => {

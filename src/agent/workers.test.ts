@@ -66,6 +66,13 @@ describe('superviseWorkers', () => {
         )
       })
 
+      const pids = [...workers.pids]
+      const answers = await workers.ask('how many')
+      assert.deepEqual(
+        answers.map(([pid, answer]) => [pid, answer]),
+        pids.map((pid) => [pid, `how many? ${pid}`]),
+      )
+
       const [victim] = workers.pids
       assert.ok(victim)
       process.kill(victim, 'SIGKILL')
@@ -73,6 +80,7 @@ describe('superviseWorkers', () => {
         'a new worker',
         () => workers.pids.length === 2 && !workers.pids.includes(victim) && feed.report?.().connections === 2,
       )
+      assert.equal(workers.restarts, 1)
       // It starts with what is in force now, not with what was at the beginning.
       assert.equal(feed.report?.().policyRevision, 2)
       assert.equal(feed.report?.().listeners[0]?.address, '2:2,1:1')

@@ -13,6 +13,7 @@ import { RefusedLogIns, type RefusedPart, reportedBounds } from '../mesh/refused
 import { mergeTraffic } from '../mesh/traffic.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { type FromWorker, type ToWorker, wireCredentials } from './worker-messages.ts'
+import { WorkerQuestions } from './worker-questions.ts'
 import { sumReports } from './worker-reports.ts'
 
 export interface WorkersOptions {
@@ -36,6 +37,10 @@ export interface Workers {
   readonly pids: readonly number[]
   /** Resolves when every worker has sent its first report, rejects when one dies before. */
   readonly ready: Promise<void>
+  /** How often a worker ended and another was started. */
+  readonly restarts: number
+  /** Asks every worker that lives: the id of its process, and what it answered; undefined where it did not. */
+  ask(what: string): Promise<readonly (readonly [number, unknown])[]>
   /** Asks the workers to end (SIGTERM), kills those that have not after `graceMs`. */
   stop(): Promise<void>
 }
@@ -73,6 +78,8 @@ class Supervisor implements Workers {
   readonly #refusals = new RefusedLogIns(reportedBounds)
   /** The same. */
   readonly #keysWanted = new Set<string>()
+  readonly #questions = new WorkerQuestions()
+  #restarts = 0
   #stopping = false
 
   constructor(options: WorkersOptions) {
@@ -101,6 +108,15 @@ class Supervisor implements Workers {
 
   get pids(): number[] {
     return this.#workers.flatMap(({ process: child }) => (child?.pid === undefined ? [] : [child.pid]))
+  }
+
+  get restarts(): number {
+    return this.#restarts
+  }
+
+  ask(what: string): Promise<readonly (readonly [number, unknown])[]> {
+    const living = this.#workers.flatMap(({ process: child }) => (child?.connected === true ? [child] : []))
+    return Promise.all(living.map(async (child) => [child.pid ?? 0, await this.#questions.ask(child, what)] as const))
   }
 
   async stop(): Promise<void> {
@@ -140,6 +156,10 @@ class Supervisor implements Workers {
       send(child, { kind: 'start', credentials: wireCredentials(feed.credentials.current), values })
       return
     }
+    if (message.kind === 'answer') {
+      this.#questions.take(message)
+      return
+    }
     this.#traffic = mergeTraffic(this.#traffic, message.report.traffic)
     this.#refusals.take(message.report)
     worker.report = message.report
@@ -152,6 +172,7 @@ class Supervisor implements Workers {
     worker.process = undefined
     worker.report = undefined
     if (this.#stopping) return
+    this.#restarts++
     if (performance.now() - worker.startedMs > healthyMs) worker.failures = 0
     const delayMs = Math.min(restartDelayMsMax, restartDelayMsMin * 2 ** worker.failures++)
     // Before all that may fail, so that a fault does not leave a worker without another.

@@ -55,7 +55,10 @@ export interface TransactionEvent {
   /** A count, or −1. */
   readonly rows: number
   readonly bytesOut: number
+  /** Of the node; 0 where it was not asked. */
   readonly latencyMicros: number
+  /** From its arrival until it left for the node. */
+  readonly waitedMicros: number
 }
 
 /** Hears what happened. What it does may lag behind; what must not is a `Barrier`'s. */

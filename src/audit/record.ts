@@ -44,6 +44,8 @@ export interface AuditSession {
   /** SPIFFE id. */
   readonly workload: string
   readonly person?: string | undefined
+  /** The first of the groups of that one, for counting; it stands in no line. */
+  readonly personGroup?: string | undefined
   /** How that was verified. */
   readonly authentication: string
   /** Of requests by which the workload acted on behalf of somebody: `txn` of the token. */

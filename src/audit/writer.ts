@@ -75,6 +75,16 @@ interface Head {
   sequenceMax: number
 }
 
+export interface AuditFigures {
+  readonly lines: number
+  /** How often writing began to fail. */
+  readonly failures: number
+  readonly dropped: number
+  /** Of lines that are not written yet. */
+  readonly waitingBytes: number
+  readonly waitingBytesMax: number
+}
+
 export class AuditWriter implements AuditSink, AuditBytes {
   readonly #options: AuditWriterOptions
   readonly #files: AuditFiles
@@ -91,6 +101,7 @@ export class AuditWriter implements AuditSink, AuditBytes {
   /** Whole lines that a failed file did not take. */
   #kept: Buffer[] = []
   #keptBytes = 0
+  #failures = 0
   #failed = false
   #failedInTurn = false
   #closed = false
@@ -137,6 +148,18 @@ export class AuditWriter implements AuditSink, AuditBytes {
   /** Lines that were lost for good. */
   get dropped(): number {
     return this.#dropped
+  }
+
+  /** What it has done since it was made. */
+  get figures(): AuditFigures {
+    const [lines, failures, dropped] = [this.#sequence, this.#failures, this.#dropped]
+    return {
+      lines,
+      failures,
+      dropped,
+      waitingBytes: this.#lines.length + this.#keptBytes,
+      waitingBytesMax: keptBytesMax,
+    }
   }
 
   begin(): string {
@@ -270,6 +293,7 @@ export class AuditWriter implements AuditSink, AuditBytes {
       this.#retry = after(nothingEnds, 'the record', retryMs, () => this.#recover()).unref()
       if (!this.#failed) {
         this.#failed = true
+        this.#failures++
         this.#failedInTurn = true
         this.#options.onFailure?.(writeFailure(reason))
       }

@@ -13,6 +13,8 @@ import { limits } from '../base/limits.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { Revocations } from '../identity/revoked/revocations.ts'
 import { parseSpiffeId, parseTrustDomain } from '../identity/spiffe.ts'
+import { type AdminAddress, adminPorts } from '../mesh/admin/address.ts'
+import { startAdminServer } from '../mesh/admin/server.ts'
 import { callsOutside } from '../mesh/call-out.ts'
 import type { Observed } from '../mesh/observable.ts'
 import { followedProviders } from '../mesh/providers.ts'
@@ -24,6 +26,7 @@ import { LogInRefusals } from '../session/refusals.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
 import { Repeated } from '../telemetry/repeated.ts'
+import { controlPages } from './admin.ts'
 import { KnownSigners } from './authorities/known-signers.ts'
 import type { AuthorityLives } from './authorities/lives.ts'
 import { refuseUnfinished } from './backup/unfinished.ts'
@@ -59,6 +62,8 @@ export interface ControlOptions {
   readonly svidTtlMs?: number | undefined
   /** How long authorities live. */
   readonly authorityLives?: AuthorityLives | undefined
+  /** Probes, metrics and what is in force, for this machine only. */
+  readonly admin?: { readonly listen: AdminAddress; readonly profiling: boolean } | undefined
   /** Policy to apply at start where it differs from the revision in force. */
   readonly policy?: { readonly source: string; readonly fileName: string } | undefined
   readonly name?: string | undefined
@@ -113,7 +118,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     throw new RingfenceError('CONFIG', 'life of certificates is out of range', { hint: '--svid-ttl 5m to 24h' })
   }
   if (svidTtlMs < svidTtlMsAdvisedMin) log.warn({ svidTtlMs }, 'certificates live less than 5m: for tests only')
-  await requireFreePorts([options.listen])
+  await requireFreePorts([options.listen, ...adminPorts(options.admin?.listen)])
   mkdirSync(stateDir, { recursive: true, mode: 0o700 })
   refuseUnfinished(stateDir)
   const store = (options.openStore ?? openSqliteStore)(stateDir)
@@ -241,6 +246,11 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     const socketPath = controlSocketPath(stateDir)
     const socket = await startSocketServer({ socketPath, clock, log }, routes)
     closers.push(() => socket.stop())
+    if (options.admin !== undefined) {
+      const { listen: at, profiling } = options.admin
+      const admin = await startAdminServer(at, controlPages(parts, { stateDir, profiling }), log)
+      closers.push(() => admin.stop())
+    }
     const unrotated = new Repeated(clock)
     let isAwaited = false
     const notRotated = (err: unknown): void => {

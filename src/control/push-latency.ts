@@ -2,6 +2,8 @@
 import type { Clock } from '../base/clock.ts'
 
 const samplesMax = 10_000
+/** Upper ends of `buckets`. */
+export const pushBoundsSeconds: readonly number[] = [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60]
 
 export interface PushLatency {
   /** Proxies × revisions that were measured. */
@@ -13,6 +15,9 @@ export interface PushLatency {
 export class PushLatencies {
   readonly #clock: Clock
   readonly #samplesMs: number[] = []
+  /** All that were ever measured, for whoever adds up over time. */
+  readonly buckets: number[] = [...pushBoundsSeconds.map(() => 0), 0]
+  sumSeconds = 0
   /** Of the revision in force only. */
   #applied: { readonly revision: number; readonly ms: number } | undefined
 
@@ -28,7 +33,12 @@ export class PushLatencies {
   measure(revision: number, presentSinceMs: number): void {
     const applied = this.#applied
     if (applied === undefined || applied.revision !== revision || applied.ms < presentSinceMs) return
-    this.#samplesMs.push(this.#clock.monotonic() - applied.ms)
+    const tookMs = this.#clock.monotonic() - applied.ms
+    this.#samplesMs.push(tookMs)
+    const seconds = tookMs / 1000
+    const bucket = pushBoundsSeconds.findIndex((bound) => seconds <= bound)
+    this.buckets[bucket < 0 ? pushBoundsSeconds.length : bucket]!++
+    this.sumSeconds += seconds
     if (this.#samplesMs.length > samplesMax) this.#samplesMs.shift()
   }
 

@@ -47,6 +47,7 @@ import { Localities } from './locality.ts'
 import { Router } from './routing/router.ts'
 import { ClientSession } from './session.ts'
 import type { SessionServices } from './session-state.ts'
+import type { ShownGateway } from './shown.ts'
 import { TopologyAnswers } from './topology-answers.ts'
 
 /** From the events about a gateway that stops to the end of its first connection: drivers act on events after one or two seconds. */
@@ -91,6 +92,9 @@ export class Gateway {
   readonly #idleSweep: NodeJS.Timeout
   /** It has had a sidecar to send requests to: from then on drivers may be sent here. */
   #serves = false
+  /** Log-ins, since the start. */
+  #refused = 0
+  #stopping = false
   /** Of the text whose rules are in force; undefined before the first. */
   #policyDigest: string | undefined
 
@@ -104,7 +108,10 @@ export class Gateway {
     )
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
-    this.#refusals = new LogInRefusals(log, Date.now)
+    this.#refusals = new LogInRefusals(log, Date.now, () => {
+      this.#refused++
+      return true
+    })
     this.#links = new MeshLinks({
       turn: this.#turn,
       log,
@@ -205,6 +212,7 @@ export class Gateway {
    */
   async stop(graceMs: number = limits.drainMsMax): Promise<void> {
     const endMs = performance.now() + graceMs
+    this.#stopping = true
     for (const listener of this.#listeners) listener.stop()
     const leaves = this.#gateways.leave()
     if (leaves) await this.#emptied(Math.min(leaveMs, graceMs))
@@ -279,6 +287,20 @@ export class Gateway {
       },
     })
     this.#connections.add(connection)
+  }
+
+  /** What the admin port shows of it. */
+  get shown(): ShownGateway {
+    return {
+      connections: this.#connections,
+      sessionsOpen: this.#sessions.size,
+      places: this.#doors.taken,
+      links: this.#links,
+      budget: this.#budget,
+      policyRevision: this.#options.feed.value(pushedKinds.policy).current.revision,
+      refused: this.#refused,
+      stopping: this.#stopping,
+    }
   }
 
   #report(): ProxyReport {

@@ -9,12 +9,15 @@ import { RingfenceError } from '../base/errors.ts'
 import { readLeaf } from '../identity/certificate.ts'
 import type { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
+import { adminPorts } from '../mesh/admin/address.ts'
+import { startAdminServer } from '../mesh/admin/server.ts'
 import { followedProviders } from '../mesh/providers.ts'
 import { RevocationsFeed } from '../mesh/revocations.ts'
 import { madeTxnToken, txnTokensPath } from '../mesh/transaction-tokens.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
+import { gatewayPages } from './admin.ts'
 import type { GatewayConfig } from './config.ts'
 import { parseGatewayConfig } from './config.ts'
 import type { HttpDoor } from './http/door.ts'
@@ -26,6 +29,8 @@ export interface RunOptions {
   readonly stateDir: string
   /** Needed the first time only. */
   readonly joinToken: string | undefined
+  /** Of the program. */
+  readonly version?: string
 }
 
 /** Resolves when the gateway has stopped. Throws `CONFIG`, `IDENTITY` or `UNAVAILABLE` when it cannot start. */
@@ -33,7 +38,8 @@ export async function runGateway(options: RunOptions): Promise<void> {
   const config = readGatewayConfig(options.configFile)
   const log = createLogger(`gateway ${config.name}`)
   logFaults(log)
-  await requireFreePorts(config.http === undefined ? config.listeners : [...config.listeners, config.http])
+  const asked = config.http === undefined ? [] : [config.http]
+  await requireFreePorts([...config.listeners, ...asked, ...adminPorts(config.admin?.listen)])
   const feed = await startAgent({
     role: 'gateway',
     name: config.name,
@@ -56,13 +62,28 @@ export async function runGateway(options: RunOptions): Promise<void> {
   })
   await workers.ready
   http = config.http && providers && (await openHttp(config.http, providers, feed, log))
-  await new Promise<void>((done) => {
-    process.once('SIGTERM', done)
-    process.once('SIGINT', done)
-  })
+  const { promise: stopped, resolve: done } = Promise.withResolvers<void>()
+  process.once('SIGTERM', done)
+  process.once('SIGINT', done)
+  const { admin } = config
+  const adminServer =
+    admin &&
+    (await startAdminServer(
+      admin.listen,
+      gatewayPages({
+        proxy: { agent: feed, version: options.version ?? '0', configFile: resolve(options.configFile), config },
+        workers,
+        count: config.workers,
+        profiling: admin.profiling,
+        drain: done,
+      }),
+      log,
+    ))
+  await stopped
   log.info('stopping')
   http?.stop()
   await Promise.all([feed.leave(), workers.stop()])
+  await adminServer?.stop()
   // No worker is left: now the other gateways tell their drivers that it is gone.
   await feed.leave()
   await feed.stop()

@@ -55,6 +55,11 @@ export class Doors {
     this.#refusals = new Refusals(log, 'connection refused')
   }
 
+  /** Places that are taken. */
+  get taken(): number {
+    return this.#places.taken
+  }
+
   /**
    * `raw` has proved nothing yet; to be called when it has. An undefined `address` is not known yet.
    * @returns undefined where it is not to cost a handshake: it was reset

@@ -9,6 +9,7 @@ import type { Credentials } from '../mesh/credentials.ts'
 import type { Permit, PolicyEngine } from '../policy/engine.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { Tally } from '../telemetry/metrics/tally.ts'
 import { Repeated } from '../telemetry/repeated.ts'
 import type { Analyst } from './analyst.ts'
 import type { TxnTokens } from './behalf/tokens.ts'
@@ -21,7 +22,7 @@ import type { RateLimits } from './limits/rate-limits.ts'
 import { NodeMonitor } from './node.ts'
 import { UpstreamPool } from './pool.ts'
 import type { Secrets } from './secrets.ts'
-import type { Shared } from './shared.ts'
+import { disagreementWords, type Shared } from './shared.ts'
 
 export interface EnforcementParts {
   readonly config: SidecarConfig
@@ -95,6 +96,7 @@ export function enforcementOf(parts: EnforcementParts): Enforcement {
       descriptions,
       trace: () => node.trace(),
       share,
+      disagreements: new Tally(disagreementWords),
     },
   }
 }

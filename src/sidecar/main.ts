@@ -5,13 +5,18 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { startAgent } from '../agent/agent.ts'
 import { keepNodeCertificate, type NodeCertificate, nodeStateDir } from '../agent/node-certificate.ts'
+import { Counted } from '../audit/counted.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { adminPorts } from '../mesh/admin/address.ts'
+import { startAdminServer } from '../mesh/admin/server.ts'
 import { type LimitShares, limitSharesAnswer, limitSharesPath } from '../mesh/limit-shares.ts'
 import { firstUseBy } from '../mesh/presigned-uses.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
+import { RequestSeries } from '../telemetry/metrics/requests.ts'
 import { collectStartGarbage } from '../telemetry/start-garbage.ts'
+import { sidecarPages } from './admin.ts'
 import { parseSidecarConfig, type SidecarConfig } from './config.ts'
 import { Sidecar } from './sidecar.ts'
 
@@ -20,6 +25,8 @@ export interface RunOptions {
   readonly stateDir: string
   /** Needed the first time only. */
   readonly joinToken: string | undefined
+  /** Of the program. */
+  readonly version?: string
 }
 
 /** Resolves when the sidecar has stopped. Throws `CONFIG`, `IDENTITY` or `UNAVAILABLE` when it cannot start. */
@@ -27,7 +34,7 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   const config = parseSidecarConfig(readConfig(options.configFile), options.configFile)
   const log = createLogger(`sidecar ${config.name}`)
   logFaults(log)
-  await requireFreePorts(config.listeners)
+  await requireFreePorts([...config.listeners, ...adminPorts(config.admin?.listen)])
   const feed = await startAgent({
     role: 'sidecar',
     name: config.name,
@@ -41,15 +48,33 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   // Before the node is asked for anything: it may be waiting for its files.
   const nodeCertificate = await keptFor(config, options.stateDir, log)
   const limitShares = (asked: LimitShares) => feed.askControl(limitSharesPath, asked, limitSharesAnswer)
-  const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse, limitShares })
+  const { admin } = config
+  const counted = admin && new Counted(new RequestSeries())
+  const consumers = counted === undefined ? [] : [counted]
+  const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse, limitShares, consumers })
   await sidecar.start()
+  const { promise: stopped, resolve: done } = Promise.withResolvers<void>()
+  process.once('SIGTERM', done)
+  process.once('SIGINT', done)
+  const adminServer =
+    admin &&
+    counted &&
+    (await startAdminServer(
+      admin.listen,
+      sidecarPages({
+        proxy: { agent: feed, version: options.version ?? '0', configFile: resolve(options.configFile), config },
+        sidecar,
+        counted,
+        profiling: admin.profiling,
+        drain: done,
+      }),
+      log,
+    ))
   collectStartGarbage()
-  await new Promise<void>((done) => {
-    process.once('SIGTERM', done)
-    process.once('SIGINT', done)
-  })
+  await stopped
   log.info('stopping')
   await sidecar.stop()
+  await adminServer?.stop()
   await Promise.all([feed.stop(), nodeCertificate?.stop()])
 }
 

@@ -77,6 +77,7 @@ function whoOf({ client, name, version, driver, gateway }: Opening, { authentica
     session: name,
     workload: identity.subject,
     person: identity.person,
+    personGroup: identity.groups[0],
     evidence: { hash: identity.evidenceHash, token: identity.token },
     authentication,
     ...(identity.behind === undefined ? {} : { transaction: identity.behind.id, tokenHash: identity.behind.hash }),

@@ -61,6 +61,17 @@ export class UpstreamPool {
     return count
   }
 
+  /** Requests that the node has not answered. */
+  get inFlight(): number {
+    let count = 0
+    for (const group of this.#groups.values()) for (const each of group.connections) count += each.inFlight
+    return count
+  }
+
+  get groupsOpen(): number {
+    return this.#groups.size
+  }
+
   /**
    * The least busy connection that is open already. `owner` is empty where connections are shared. Whoever has long answers coming stays where
    * they come, and others go elsewhere; where they come everywhere there is one connection more, and undefined until it is open. So there is where

@@ -114,6 +114,9 @@ export class Request extends InFlight implements TransactionEvent {
   rows = -1
   bytesOut = 0
   latencyMicros = 0
+  waitedMicros = 0
+  /** In 32 bits, as the time of `begin`; 0 where it did not come from a client. */
+  #arrivedMicros = 0
 
   /** Nothing but the call under way holds it. */
   #reusable = true
@@ -137,6 +140,16 @@ export class Request extends InFlight implements TransactionEvent {
 
   get decision(): Decision | undefined {
     return this.denial ?? this.permit
+  }
+
+  /** A client sent it. */
+  cameAt(nowMicros: number): void {
+    this.#arrivedMicros = nowMicros | 0
+  }
+
+  override begin(nowMicros: number): void {
+    super.begin(nowMicros)
+    if (this.#arrivedMicros !== 0) this.waitedMicros = ((nowMicros | 0) - this.#arrivedMicros) | 0
   }
 
   /** From now on it may be held for longer than the call: its bytes are its own. */
@@ -254,6 +267,8 @@ export class Request extends InFlight implements TransactionEvent {
     this.rows = -1
     this.bytesOut = 0
     this.latencyMicros = 0
+    this.waitedMicros = 0
+    this.#arrivedMicros = 0
   }
 }
 

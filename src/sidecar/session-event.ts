@@ -20,5 +20,6 @@ export function sessionEvent(kind: Exclude<EventKind, 'request'>, session: Event
     rows: -1,
     bytesOut: 0,
     latencyMicros: 0,
+    waitedMicros: 0,
   }
 }

@@ -202,6 +202,7 @@ export class EnforcedSession implements Backend, Workload, EventListener {
 
   #take(request: Request): void {
     const { share } = this.identity
+    request.cameAt(this.shared.turn.nowMicros())
     if (!this.waiting.active) {
       if (share.exhausted) putOff(request, this)
       else this.#serve(request)

@@ -4,6 +4,7 @@ import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Revocations } from '../identity/revoked/revocations.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
+import type { Tally } from '../telemetry/metrics/tally.ts'
 import type { Repeated } from '../telemetry/repeated.ts'
 import type { Analyst } from './analyst.ts'
 import type { TxnTokens } from './behalf/tokens.ts'
@@ -14,6 +15,9 @@ import type { Judge } from './judged.ts'
 import type { RateLimits } from './limits/rate-limits.ts'
 import type { UpstreamPool } from './pool.ts'
 import type { Secrets } from './secrets.ts'
+
+export const disagreementWords = ['tables', 'prepared id', 'keyspace'] as const
+export type Disagreement = (typeof disagreementWords)[number]
 
 export interface Shared {
   readonly turn: Turn
@@ -33,6 +37,8 @@ export interface Shared {
   /** The tracing id of a question of the sidecar's own. Rejects where the node is away or traces nothing. */
   readonly trace: () => Promise<Buffer>
   readonly share: 'mesh' | 'identity'
+  /** With the node, about what a statement is, what an id means, or where a session is. */
+  readonly disagreements: Tally<Disagreement>
   /** Of sessions that find no connection to the node, each for itself. */
   readonly nodeAway: Repeated
 }

@@ -66,6 +66,7 @@ import { requestStages } from './request-stages.ts'
 import { Secrets } from './secrets.ts'
 import type { EnforcedSession } from './session.ts'
 import type { Shared } from './shared.ts'
+import { reportedOf, type ShownSidecar } from './shown.ts'
 import { reachedAt } from './sidecar-report.ts'
 import { type Stages, type Ways, waysOf } from './stages/in-order.ts'
 import { taintedAuthorities, turnOf } from './turn-of.ts'
@@ -173,7 +174,9 @@ export class Sidecar {
       wake: () => this.#turn.wake(),
     })
     this.#refusals = new LogInRefusals(log, Date.now, transactions.refused.bind(transactions))
-    this.#ways = waysOf((options.stages ?? asTheyAre)({ request: requestStages, answer: answerStages }))
+    this.#ways = waysOf(
+      (options.stages ?? ((asTheyAre) => asTheyAre))({ request: requestStages, answer: answerStages }),
+    )
     const { node, shared } = enforcementOf({
       config,
       credentials: feed.credentials.current,
@@ -340,6 +343,14 @@ export class Sidecar {
     return session
   }
 
+  /** What the admin port shows of it. */
+  get shown(): ShownSidecar {
+    const [connections, links, shared, budget] = [this.#connections, this.#links, this.#shared, this.#budget]
+    const [places, record, policy] = [this.#doors.taken, this.#audit.figures, this.#policy.report()]
+    const [nodeAway, stopping] = [!this.#node.hello.ready, this.#stopping]
+    return { connections, links, shared, budget, places, record, policy, nodeAway, stopping }
+  }
+
   get #trust(): Trust {
     const { current } = this.#options.feed.credentials
     return trustOf(current, this.#providers.current, this.#revoked.current, this.#txnTokens.ring)
@@ -376,25 +387,15 @@ export class Sidecar {
 
   #report(): ProxyReport {
     const { config, feed } = this.#options
-    let sessions = this.#connections.size
-    for (const link of this.#links) sessions += link.sessionsOpen
     const keysWanted = this.#providers.takeWanted()
     return {
       ...(keysWanted.length === 0 ? {} : { keysWanted }),
       ...this.#policy.report(),
       ...reportedRevocations((kind) => feed.value(kind)),
-      connections: this.#connections.size + this.#links.size,
-      sessions,
-      upstreamConnections: this.#shared.pool.connectionsOpen,
-      nodeAway: !this.#node.hello.ready,
-      recordFailed: this.#shared.transactions.blocked,
+      ...reportedOf(this.shown),
       ...reachedAt(config, feed.credentials.current.spiffeId, this.ports),
       ...this.#refusals.takeRecent(),
       traffic: this.#traffic.drain(),
     }
   }
-}
-
-function asTheyAre(standard: Stages): Stages {
-  return standard
 }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { type Command, Option } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import { parseTrustDomain } from '../../identity/spiffe.ts'
+import { type AdminAddress, parseAdminAddress } from '../../mesh/admin/address.ts'
 import { parseHostName, parseIpAddress } from '../../mesh/alt-names.ts'
 import { restOptimiser } from '../../telemetry/optimiser.ts'
 import {
@@ -83,6 +84,12 @@ function addControl(program: Command): void {
     .addOption(
       setting('control', '--kubernetes-api-server <url>', 'that reviews tokens; in a Pod the one of its cluster'),
     )
+    .addOption(
+      setting('control', '--admin <address>', 'probes and metrics at 127.0.0.1:<port> or unix:<path>').argParser(
+        readBy(parseAdminAddress),
+      ),
+    )
+    .option('--admin-profiling', 'profiles of the process too, at that address')
     .addOption(setting('control', '--kubernetes-token-file <file>', 'token that it is asked with; in a Pod its own'))
     .addOption(setting('control', '--kubernetes-ca-file <file>', 'roots that it is known by; in a Pod its own'))
     .addOption(outputOption('once it is up, print where'))
@@ -104,6 +111,7 @@ function addControl(program: Command): void {
             ? undefined
             : { source: readInput(flags.policy, '--policy'), fileName: flags.policy },
         name: flags.name,
+        admin: flags.admin && { listen: flags.admin, profiling: flags.adminProfiling === true },
         ipAddresses: flags.ip,
         dnsNames: flags.dns,
         version,
@@ -141,6 +149,8 @@ interface ControlFlags {
   issuingTtl: number
   rootTtl?: number
   policy?: string
+  admin?: AdminAddress
+  adminProfiling?: boolean
   name: string
   ip?: string[]
   dns?: string[]
@@ -161,7 +171,12 @@ function addProxy(program: Command, role: 'gateway' | 'sidecar', description: st
       `join token, at the first start (also: RINGFENCE_${role.toUpperCase()}_TOKEN, …_TOKEN_FILE)`,
     )
     .action(async (flags: { config: string; stateDir: string; token?: string }) => {
-      const options = { configFile: flags.config, stateDir: flags.stateDir, joinToken: tokenOf(role, flags.token) }
+      const options = {
+        configFile: flags.config,
+        stateDir: flags.stateDir,
+        joinToken: tokenOf(role, flags.token),
+        version,
+      }
       restOptimiser()
       if (role === 'gateway') await (await import('../../gateway/main.ts')).runGateway(options)
       else await (await import('../../sidecar/main.ts')).runSidecar(options)

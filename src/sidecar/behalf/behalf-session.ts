@@ -98,6 +98,7 @@ export class BehalfSession implements Session {
     this.who = {
       ...workload.who,
       person: identity.person,
+      personGroup: identity.groups[0],
       authentication: this.context.authentication,
       transaction,
       tokenHash,

@@ -30,6 +30,7 @@ function learnPrepared(request: Request, { version, identity, shared }: Session)
   const prepared = readPrepared(answer, version)
   const { id } = prepared
   if (!confirms(judged.facts, prepared)) {
+    shared.disagreements.count('tables')
     shared.log.error({ statement: judged.facts.redacted }, 'the node read other tables in a statement than we did')
     throw new RingfenceError('UNAUTHORIZED', 'the node and the mesh read this statement differently, so it is refused')
   }
@@ -37,6 +38,7 @@ function learnPrepared(request: Request, { version, identity, shared }: Session)
   const other =
     known !== undefined && (known.text !== judged.text || (judged.keyspaceCounts && known.keyspace !== judged.keyspace))
   if (other) {
+    shared.disagreements.count('prepared id')
     shared.log.error({ id: id.toString('hex') }, 'the node gave one prepared id to two statements')
     carrier?.destroy('one prepared id for two statements')
     throw new RingfenceError('UPSTREAM', 'the node gave one prepared id to two statements')
@@ -47,9 +49,10 @@ function learnPrepared(request: Request, { version, identity, shared }: Session)
   identity.prepared.set(id, judged)?.columnDigests.set(version, columnsDigest(answer))
 }
 
-function adoptKeyspace({ answer, judged, carrier }: Request, { dispatch }: Session): void {
+function adoptKeyspace({ answer, judged, carrier }: Request, { dispatch, shared }: Session): void {
   const keyspace = readSetKeyspace(answer)
   if (judged?.facts.use !== keyspace || carrier?.keyspace !== keyspace) {
+    shared.disagreements.count('keyspace')
     carrier?.destroy('the keyspace of a shared connection changed')
     throw new RingfenceError('UPSTREAM', 'the node set another keyspace than was asked for')
   }

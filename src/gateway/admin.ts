@@ -1,0 +1,80 @@
+/**
+ * The admin port of a gateway: in the process of the agent, which asks every worker and adds up what they say.
+ *
+ * Rule: a counter never falls while the gateway lives. What a worker had counted when it ended stays in the sum.
+ */
+import { certsOf, configDumpOf, ProxyMetrics, type ShownProxy } from '../agent/admin.ts'
+import type { Workers } from '../agent/workers.ts'
+import { rolePages } from '../mesh/admin/pages.ts'
+import { type AdminPage, json, plain } from '../mesh/admin/server.ts'
+import { joinSessions, type ShownSessions } from '../mesh/admin/sessions.ts'
+import { counter, type Family, gauge, sumFamilies } from '../telemetry/metrics/family.ts'
+import { ProcessMetrics } from '../telemetry/metrics/process.ts'
+import type { GatewayQuestion } from './shown.ts'
+
+export interface GatewayAdminOptions {
+  readonly proxy: ShownProxy
+  readonly workers: Pick<Workers, 'ask' | 'restarts'>
+  readonly count: number
+  readonly profiling: boolean
+  /** As by SIGTERM. */
+  readonly drain: () => void
+}
+
+export function gatewayPages({ proxy, workers, count, profiling, drain }: GatewayAdminOptions): AdminPage[] {
+  const own = new ProxyMetrics(proxy)
+  const ownProcess = new ProcessMetrics()
+  const asked = async <T>(what: GatewayQuestion): Promise<readonly (readonly [number, T])[]> => {
+    const answers = await workers.ask(what)
+    return answers.flatMap(([pid, answer]) => (answer === undefined ? [] : [[pid, answer as T] as const]))
+  }
+  /** Of each worker when it was asked last, and of those that are gone. */
+  const last = new Map<number, readonly Family[]>()
+  let gone: readonly Family[] = []
+  const families = async (): Promise<Family[]> => {
+    const now = new Map(await asked<readonly Family[]>('metrics'))
+    for (const [pid, before] of last) {
+      if (now.has(pid)) continue
+      last.delete(pid)
+      gone = sumFamilies([gone, before.filter(({ type }) => type !== 'gauge')])
+    }
+    for (const [pid, each] of now) last.set(pid, each)
+    return [
+      ...own.families(),
+      gauge('ringfence_workers', 'Worker processes that answer.', now.size),
+      gauge('ringfence_workers_wanted', 'As the configuration has them.', count),
+      counter('ringfence_worker_restarts', 'Times that a worker ended and another was started.', workers.restarts),
+      ...sumFamilies([ownProcess.families(), gone, ...now.values()]),
+    ]
+  }
+  const unready = async (): Promise<string[]> => {
+    const answers = await asked<readonly string[]>('unready')
+    const missing = count - answers.length
+    const reasons = new Set(answers.flatMap(([, reasons]) => reasons))
+    return [...(missing > 0 ? [`${missing} of ${count} workers do not answer`] : []), ...reasons]
+  }
+  return [
+    ...rolePages({
+      unready,
+      families,
+      configDump: () => configDumpOf(proxy),
+      certs: () => certsOf(proxy.agent.credentials.current),
+      profiling,
+    }),
+    {
+      method: 'GET',
+      path: '/sessions',
+      help: 'who is connected',
+      answer: async () => json(joinSessions((await asked<ShownSessions>('sessions')).map(([, part]) => part))),
+    },
+    {
+      method: 'POST',
+      path: '/drain',
+      help: 'takes nobody new, sends drivers elsewhere, finishes what is in flight, ends',
+      answer: () => {
+        drain()
+        return plain('draining', 202)
+      },
+    },
+  ]
+}

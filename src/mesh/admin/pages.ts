@@ -1,0 +1,66 @@
+/** The pages that every role has: alive, ready, metrics, what is in force, and profiles behind a switch. */
+import type { Family } from '../../telemetry/metrics/family.ts'
+import { contentTypes, formFor, metricsText } from '../../telemetry/metrics/text.ts'
+import { cpuProfile, heapSnapshot } from './profiles.ts'
+import { type AdminPage, json, plain } from './server.ts'
+
+export interface RolePages {
+  /** Why it should be sent nobody now; nothing where it is ready. */
+  readonly unready: () => readonly string[] | Promise<readonly string[]>
+  readonly families: () => readonly Family[] | Promise<readonly Family[]>
+  /** What is in force and from where; never a key. */
+  readonly configDump: () => unknown
+  /** The certificates that it shows, and the roots that it trusts. */
+  readonly certs: () => unknown
+  readonly profiling: boolean
+}
+
+export function rolePages({ unready, families, configDump, certs, profiling }: RolePages): AdminPage[] {
+  const live = () => plain('ok')
+  const ready = async () => {
+    const reasons = await unready()
+    return reasons.length === 0 ? plain('ok') : plain(reasons.map((reason) => `not ready: ${reason}`).join('\n'), 503)
+  }
+  return [
+    { method: 'GET', path: '/livez', help: 'the process answers', answer: live },
+    { method: 'GET', path: '/readyz', help: 'it may be sent clients; else why not', answer: ready },
+    {
+      method: 'GET',
+      path: '/metrics',
+      help: 'for Prometheus; OpenMetrics to whoever asks for it',
+      answer: async ({ accept }) => {
+        const form = formFor(accept)
+        return { status: 200, type: contentTypes[form], body: metricsText(await families(), form) }
+      },
+    },
+    { method: 'GET', path: '/config_dump', help: 'what is in force, and from where', answer: () => json(configDump()) },
+    { method: 'GET', path: '/certs', help: 'certificates and roots', answer: () => json(certs()) },
+    ...(profiling ? profilePages : []),
+  ]
+}
+
+const secondsMax = 60
+
+const profilePages: readonly AdminPage[] = [
+  {
+    method: 'POST',
+    path: '/cpuprofile',
+    help: `?seconds=10 (at most ${secondsMax}); for the developer tools of a browser`,
+    answer: async ({ query }) => {
+      const seconds = Number(query.get('seconds') ?? 10)
+      if (!(seconds > 0 && seconds <= secondsMax)) return plain(`seconds: above 0, at most ${secondsMax}`, 400)
+      const body = await cpuProfile(seconds * 1000)
+      if (body === undefined) return plain('a profile is being made already', 409)
+      return { status: 200, type: 'application/json', body }
+    },
+  },
+  {
+    method: 'POST',
+    path: '/heapsnapshot',
+    help: 'all of memory, KEYS TOO: by the Unix socket only; clients wait meanwhile',
+    answer: ({ bySocket }) =>
+      bySocket
+        ? { status: 200, type: 'application/json', body: heapSnapshot() }
+        : plain('memory holds keys: listen at unix:/… for this page', 403),
+  },
+]

@@ -1,0 +1,153 @@
+/** The admin port: where it may be, who may call it, and what each page says. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { request } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, describe, it } from 'node:test'
+import { createLogger } from '../../telemetry/log.ts'
+import { counter } from '../../telemetry/metrics/family.ts'
+import { adminSchema, parseAdminAddress } from './address.ts'
+import { rolePages } from './pages.ts'
+import { startAdminServer } from './server.ts'
+
+const log = createLogger('admin', { write() {} })
+
+interface Answer {
+  readonly status: number
+  readonly type: string
+  readonly text: string
+}
+
+function call(
+  where: string,
+  path: string,
+  { method = 'GET', headers = {} }: { method?: string; headers?: Record<string, string> } = {},
+): Promise<Answer> {
+  const { hostname: host, port } = where.startsWith('/') ? { hostname: '', port: '' } : new URL(where)
+  const to = where.startsWith('/') ? { socketPath: where } : { host, port }
+  return new Promise((resolve, reject) => {
+    const asked = request({ ...to, path, method, headers, agent: false }, (response) => {
+      let text = ''
+      response.setEncoding('utf8')
+      response.on('data', (chunk: string) => (text += chunk))
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, type: response.headers['content-type'] ?? '', text }),
+      )
+      response.on('error', reject)
+    })
+    asked.on('error', reject)
+    asked.end()
+  })
+}
+
+describe('the address of an admin port', () => {
+  it('is on loopback, or a Unix socket', () => {
+    assert.deepEqual(parseAdminAddress('127.0.0.1:9465'), { host: '127.0.0.1', port: 9465 })
+    assert.deepEqual(parseAdminAddress('127.8.9.10:0'), { host: '127.8.9.10', port: 0 })
+    assert.deepEqual(parseAdminAddress('[::1]:9465'), { host: '::1', port: 9465 })
+    assert.deepEqual(parseAdminAddress('unix:/run/admin.sock'), { path: '/run/admin.sock' })
+  })
+
+  it('is said to be none where others reach it', () => {
+    for (const text of ['0.0.0.0:9465', '10.0.0.5:9465', '[::]:9465', '[fe80::1]:9465', '126.255.255.255:1'])
+      assert.throws(() => parseAdminAddress(text), /on loopback only/, text)
+    for (const text of ['localhost:9465', '9465', '127.0.0.1', '127.0.0.1:65536', 'unix:relative', '[127.0.0.1]:x', ''])
+      assert.throws(() => parseAdminAddress(text), /no address of an admin port/, text)
+    const read = adminSchema.safeParse({ listen: '0.0.0.0:9465' })
+    assert.match(read.error?.issues[0]?.message ?? '', /on loopback only, and 0\.0\.0\.0 is not; give 127\.0\.0\.1/)
+  })
+})
+
+describe('the admin port', async () => {
+  let reasons: string[] = []
+  const pages = (profiling: boolean) =>
+    rolePages({
+      unready: () => reasons,
+      families: () => [counter('hits', 'Hits.', 1)],
+      configDump: () => ({ role: 'test' }),
+      certs: () => [],
+      profiling,
+    })
+  const folder = mkdtempSync(join(tmpdir(), 'ringfence-admin-'))
+  const port = await startAdminServer({ host: '127.0.0.1', port: 0 }, pages(true), log)
+  const path = join(folder, 'admin.sock')
+  const socket = await startAdminServer({ path }, pages(true), log)
+  const plain = await startAdminServer({ host: '127.0.0.1', port: 0 }, pages(false), log)
+  after(async () => {
+    await Promise.all([port.stop(), socket.stop(), plain.stop()])
+    rmSync(folder, { recursive: true })
+  })
+
+  it('says that the process lives, and why it is not ready', async () => {
+    assert.deepEqual(await call(port.where, '/livez'), { status: 200, type: 'text/plain; charset=utf-8', text: 'ok\n' })
+    assert.equal((await call(port.where, '/readyz')).status, 200)
+    reasons = ['the node is away', 'the record cannot be written']
+    const { status, text } = await call(port.where, '/readyz')
+    reasons = []
+    assert.deepEqual([status, text], [503, 'not ready: the node is away\nnot ready: the record cannot be written\n'])
+  })
+
+  it('gives metrics in the form that is asked for, and dumps as JSON', async () => {
+    const old = await call(port.where, '/metrics')
+    assert.match(old.type, /^text\/plain; version=0\.0\.4/)
+    assert.match(old.text, /^hits_total 1$/m)
+    const open = await call(port.where, '/metrics', { headers: { accept: 'application/openmetrics-text' } })
+    assert.match(open.type, /^application\/openmetrics-text/)
+    assert.ok(open.text.endsWith('# EOF\n'))
+    assert.deepEqual(JSON.parse((await call(port.where, '/config_dump')).text), { role: 'test' })
+    assert.match((await call(port.where, '/')).text, /^GET \/readyz /m)
+  })
+
+  it('is no business of a page of a browser, nor of another host', async () => {
+    for (const headers of [
+      { origin: 'https://evil.example' },
+      { origin: 'null' },
+      { 'sec-fetch-site': 'cross-site' },
+      { host: 'evil.example' },
+      { host: '127.0.0.1.evil.example' },
+      { host: '10.0.0.5:9465' },
+    ] as Record<string, string>[]) {
+      const { status, text } = await call(port.where, '/config_dump', { headers })
+      assert.deepEqual([status, text], [403, 'this port is for the machine itself\n'], JSON.stringify(headers))
+    }
+    for (const host of ['localhost', 'localhost:9465', '[::1]:9465', '127.0.0.1'])
+      assert.equal((await call(port.where, '/livez', { headers: { host } })).status, 200, host)
+  })
+
+  it('knows its pages and their methods', async () => {
+    assert.equal((await call(port.where, '/nothing')).status, 404)
+    assert.equal((await call(port.where, '/livez', { method: 'POST' })).status, 405)
+    assert.equal((await call(port.where, '/cpuprofile')).status, 405)
+    // A client that speaks no HTTP ends nobody else's connection.
+    assert.equal((await call(port.where, '//[')).status, 404)
+  })
+
+  it('makes profiles where that is switched on, of memory by the socket only', async () => {
+    for (const page of ['/cpuprofile', '/heapsnapshot'])
+      assert.equal((await call(plain.where, page, { method: 'POST' })).status, 404, page)
+    const { text } = await call(port.where, '/cpuprofile?seconds=0.05', { method: 'POST' })
+    assert.ok(Array.isArray((JSON.parse(text) as { nodes: unknown }).nodes))
+    for (const seconds of ['0', '-1', '61', 'x'])
+      assert.equal((await call(port.where, `/cpuprofile?seconds=${seconds}`, { method: 'POST' })).status, 400, seconds)
+    const memory = await call(port.where, '/heapsnapshot', { method: 'POST' })
+    assert.deepEqual([memory.status, memory.text], [403, 'memory holds keys: listen at unix:/… for this page\n'])
+    const bySocket = await call(socket.where, '/heapsnapshot', { method: 'POST' })
+    assert.equal(bySocket.status, 200)
+    assert.match(bySocket.text.slice(0, 100), /^\{"snapshot"/)
+  })
+
+  it('by a Unix socket is its owner’s', async () => {
+    assert.equal((statSync(path).mode & 0o777).toString(8), '600')
+    assert.equal((await call(socket.where, '/livez', { headers: { host: 'anything' } })).text, 'ok\n')
+  })
+
+  it('says where it cannot listen', async () => {
+    const taken = { host: '127.0.0.1', port: Number(new URL(port.where).port) }
+    await assert.rejects(startAdminServer(taken, [], log), { code: 'UNAVAILABLE', message: /EADDRINUSE/ })
+    const file = join(folder, 'file')
+    writeFileSync(file, '')
+    await assert.rejects(startAdminServer({ path: file }, [], log), { code: 'CONFIG' })
+    await assert.rejects(startAdminServer({ path }, [], log), { code: 'CONFIG', message: /another process listens/ })
+  })
+})

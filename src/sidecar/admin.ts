@@ -1,0 +1,53 @@
+/** The admin port of a sidecar. */
+import { certsOf, configDumpOf, ProxyMetrics, type ShownProxy } from '../agent/admin.ts'
+import type { Counted } from '../audit/counted.ts'
+import { rolePages } from '../mesh/admin/pages.ts'
+import { type AdminPage, json, plain } from '../mesh/admin/server.ts'
+import { boundedSessions } from '../mesh/admin/sessions.ts'
+import { gauge } from '../telemetry/metrics/family.ts'
+import { ProcessMetrics } from '../telemetry/metrics/process.ts'
+import { familiesOf, type ShownSidecar, sessionsOf, unreadyReasons } from './shown.ts'
+
+export interface SidecarAdminOptions {
+  readonly proxy: ShownProxy
+  readonly sidecar: { readonly shown: ShownSidecar }
+  readonly counted: Counted
+  readonly profiling: boolean
+  /** As by SIGTERM. */
+  readonly drain: () => void
+}
+
+export function sidecarPages({ proxy, sidecar, counted, profiling, drain }: SidecarAdminOptions): AdminPage[] {
+  const own = new ProxyMetrics(proxy)
+  const ownProcess = new ProcessMetrics()
+  return [
+    ...rolePages({
+      unready: () => unreadyReasons(sidecar.shown),
+      families: () => [
+        ...own.families(),
+        gauge('ringfence_policy_revision', 'Of the policy in force.', sidecar.shown.policy.policyRevision, 'min'),
+        ...familiesOf(sidecar.shown),
+        ...counted.families(),
+        ...ownProcess.families(),
+      ],
+      configDump: () => configDumpOf(proxy),
+      certs: () => certsOf(proxy.agent.credentials.current),
+      profiling,
+    }),
+    {
+      method: 'GET',
+      path: '/sessions',
+      help: 'who has a session',
+      answer: () => json(boundedSessions(sessionsOf(sidecar.shown))),
+    },
+    {
+      method: 'POST',
+      path: '/drain',
+      help: 'takes nobody new, finishes what is in flight, ends',
+      answer: () => {
+        drain()
+        return plain('draining', 202)
+      },
+    },
+  ]
+}
