@@ -174,9 +174,8 @@ export class Sidecar {
       wake: () => this.#turn.wake(),
     })
     this.#refusals = new LogInRefusals(log, Date.now, transactions.refused.bind(transactions))
-    this.#ways = waysOf(
-      (options.stages ?? ((asTheyAre) => asTheyAre))({ request: requestStages, answer: answerStages }),
-    )
+    const standard = { request: requestStages, answer: answerStages }
+    this.#ways = waysOf(options.stages?.(standard) ?? standard)
     const { node, shared } = enforcementOf({
       config,
       credentials: feed.credentials.current,
