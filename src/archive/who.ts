@@ -1,4 +1,5 @@
 /** Questions about the record: who asked for what, and which ways there are between identities and tables. */
+import { methodByMutualTls, methodWithoutProof } from '../identity/proofs/secured.ts'
 
 /** What transactions a question is about. */
 export interface Wanted {
@@ -98,8 +99,9 @@ export function statementsOf(wanted: Wanted): Question {
  */
 export function edgesOf(seconds: number, linesMax: number): Question {
   const values: Values = []
-  const secured = `CASE WHEN authentication = 'listener' THEN 'no proof' WHEN authentication LIKE '%certificate%' THEN 'mTLS'
-      ELSE 'TLS' END || CASE WHEN authentication IN ('listener', 'certificate') THEN '' ELSE ', ' || authentication END`
+  const [none, mutual] = [methodWithoutProof, methodByMutualTls]
+  const secured = `CASE WHEN authentication = '${none}' THEN 'no proof' WHEN authentication LIKE '%${mutual}%' THEN 'mTLS'
+      ELSE 'TLS' END || CASE WHEN authentication IN ('${none}', '${mutual}') THEN '' ELSE ', ' || authentication END`
   const sql = `SELECT workload, person, CASE WHEN keyspace IS NULL AND table_name IS NULL THEN array_to_string(tables, ', ')
         ELSE concat_ws('.', keyspace, table_name) END AS destination,
       ${secured} AS secured, list_sort(list(DISTINCT gateway) FILTER (gateway IS NOT NULL)) AS gateways,

@@ -96,7 +96,7 @@ export class Parts {
   }
 
   /** What is to be asked; undefined where nothing is. */
-  ask(nowMicros: number): Asked | undefined {
+  toAsk(nowMicros: number): Asked | undefined {
     const elapsed = Math.max(1000, nowMicros - this.#askedMicros)
     this.#askedMicros = nowMicros
     this.#takenThen = new Map()

@@ -51,7 +51,7 @@ export class Sharing {
   /** One question and its answer. */
   async round(): Promise<void> {
     if (this.#asking) return
-    const asked = this.#parts.ask(this.#nowMicros())
+    const asked = this.#parts.toAsk(this.#nowMicros())
     if (asked === undefined) return
     this.#asking = true
     try {
