@@ -54,6 +54,12 @@ export const mesh =
   (context) =>
     startMesh(context, options)
 
+/** `RINGFENCE_BENCH_RECORD=sealed` measures this tree with the sealed record, whatever a tree beside it has. */
+function recordOf({ root }: MeshOptions): object {
+  const { RINGFENCE_BENCH_RECORD: format } = process.env
+  return root === undefined && format !== undefined ? { format } : {}
+}
+
 export async function startMesh(context: BenchContext, options: MeshOptions): Promise<MeshSystem> {
   const slug = slugOf(options.name)
   const directory = join(context.directory, slug)
@@ -69,7 +75,7 @@ export async function startMesh(context: BenchContext, options: MeshOptions): Pr
     rack: 'rack1',
     upstream: { address: '127.0.0.1', port: stub },
     listeners: [{ address: '127.0.0.1', port: sidecarPort, ...asked }],
-    audit: { directory: join(directory, 'audit') },
+    audit: { directory: join(directory, 'audit'), ...recordOf(options) },
   }
   const sidecar = control.startProxy('sidecar', sidecarSpec, options.sidecarEnv)
   await untilListening(sidecar, sidecarPort, 'the sidecar')

@@ -59,6 +59,11 @@ export interface TransactionEvent {
   readonly latencyMicros: number
   /** From its arrival until it left for the node. */
   readonly waitedMicros: number
+
+  // The barrier's own, which no consumer reads: what it knows the request by from `begun` to `ended`; 0 before and after.
+
+  recordNumber?: number
+  recordAsked?: number
 }
 
 /** Hears what happened. What it does may lag behind; what must not is a `Barrier`'s. */

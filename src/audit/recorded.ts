@@ -97,7 +97,7 @@ export class Recorded implements Barrier {
       statement: statement === undefined ? nameOf(event) : statementOf(statement) + opcodePart(opcode),
       verdict:
         statement === undefined || decision === undefined
-          ? this.#ownVerdict(event)
+          ? ownVerdict(event, this.#revision())
           : verdictPartOf(statement, decision),
       batchSize: statement?.facts.children.length ?? 0,
       // A PREPARE has no consistency, and what was refused before it was understood has none that is known.
@@ -106,13 +106,13 @@ export class Recorded implements Barrier {
     }
     appendTransaction(this.#output, parts, event)
   }
+}
 
-  /** By a rule of the mesh itself. */
-  #ownVerdict({ kind, rule, code }: TransactionEvent): string {
-    // Whose session ends by an error was thrown out.
-    const isDenied = kind === 'request' || code >= 0
-    return verdictPart({ verdict: isDenied ? 'deny' : 'allow', rule, policyRevision: this.#revision() })
-  }
+/** By a rule of the mesh itself. */
+export function ownVerdict({ kind, rule, code }: TransactionEvent, policyRevision: number): string {
+  // Whose session ends by an error was thrown out.
+  const isDenied = kind === 'request' || code >= 0
+  return verdictPart({ verdict: isDenied ? 'deny' : 'allow', rule, policyRevision })
 }
 
 /** Made again when the last one was for another decision, opcode or consistency. */
@@ -135,7 +135,7 @@ function answeredOf(statement: EventStatement, decision: Decision, event: Transa
 }
 
 /** Serialised once for each schema. */
-function statementOf(statement: EventStatement): string {
+export function statementOf(statement: EventStatement): string {
   const { facts, tables } = statement
   const known = statementNote.of(statement)
   if (known?.tables === tables) return known.part
@@ -158,7 +158,7 @@ function verdictPartOf(statement: EventStatement, decision: Decision): string {
 }
 
 /** Of what has no statement: what it was. */
-function nameOf({ kind, opcode }: TransactionEvent): string {
+export function nameOf({ kind, opcode }: TransactionEvent): string {
   const operation = kind === 'request' ? (opcodeNames.get(opcode) ?? 'UNKNOWN') : operations[kind]
   return statementPart({ keyspace: undefined, table: undefined, operation, statement: undefined })
 }

@@ -3,11 +3,12 @@
  * no record of what it let out. A file that failed once is never written again.
  */
 
-import { closeSync, constants, ftruncateSync, mkdirSync, openSync, unlinkSync, writeSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { closeSync, constants, ftruncateSync, openSync, unlinkSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { after, nothingEnds } from '../base/contained.ts'
-import { RingfenceError } from '../base/errors.ts'
+import type { RingfenceError } from '../base/errors.ts'
+import { makeDirectory, writeFailure } from './directory.ts'
 import { LineBuffer } from './lines.ts'
 import type { AuditBytes, AuditSink, AuditSizes } from './record.ts'
 import { appendSizes, auditLineBytesMax, proxyPart } from './record.ts'
@@ -365,31 +366,10 @@ export class AuditWriter implements AuditSink, AuditBytes {
   }
 }
 
-/** Step by step, because mkdirSync's `recursive` never returns for a path below /proc (Node 26.10). */
-function makeDirectory(path: string): void {
-  try {
-    mkdirSync(path, 0o700)
-  } catch (reason) {
-    const code = reason instanceof Error && 'code' in reason ? reason.code : undefined
-    if (code === 'EEXIST') return
-    if (code !== 'ENOENT' || dirname(path) === path) throw reason
-    makeDirectory(dirname(path))
-    mkdirSync(path, 0o700)
-  }
-}
-
 function attempt(step: () => void): void {
   try {
     step()
   } catch {
     // Best effort: the failure that led here is the one that was reported.
   }
-}
-
-function writeFailure(reason: unknown): RingfenceError {
-  const code = reason instanceof Error && 'code' in reason ? String(reason.code) : 'unknown error'
-  return new RingfenceError('UNAVAILABLE', `the audit cannot be written: ${code}`, {
-    cause: reason,
-    hint: 'free space on the disk of the audit directory, or make it writable',
-  })
 }

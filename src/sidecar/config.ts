@@ -3,6 +3,7 @@
  */
 import { isIP } from 'node:net'
 import { z } from 'zod'
+import { durabilities } from '../audit/sealed/writer.ts'
 import { parseOneDocument } from '../base/document.ts'
 import { nodeCertificateConfig } from '../mesh/node-certificate.ts'
 import { listenersSchema } from '../session/listener-config.ts'
@@ -28,7 +29,13 @@ const sidecarSchema = z.strictObject({
   /** Has this sidecar keep the node's own certificate fresh (docs/rotate.md). */
   nodeCertificate: nodeCertificateConfig.optional(),
   listeners: listenersSchema(),
-  audit: z.strictObject({ directory: z.string().min(1) }),
+  audit: z.strictObject({
+    directory: z.string().min(1),
+    /** `lines` unless said otherwise. `sealed`: an intent and an outcome for each request, in a signed log. */
+    format: z.enum(['lines', 'sealed']).optional(),
+    /** Of the sealed record: what must have happened before anything leaves; `kernel` unless said otherwise. */
+    durability: z.enum(durabilities).optional(),
+  }),
 })
 
 export type SidecarConfig = z.infer<typeof sidecarSchema> & { readonly name: string }

@@ -117,6 +117,8 @@ export class Request extends InFlight implements TransactionEvent {
   waitedMicros = 0
   /** In 32 bits, as the time of `begin`; 0 where it did not come from a client. */
   #arrivedMicros = 0
+  recordNumber = 0
+  recordAsked = 0
 
   /** Nothing but the call under way holds it. */
   #reusable = true
@@ -269,6 +271,8 @@ export class Request extends InFlight implements TransactionEvent {
     this.latencyMicros = 0
     this.waitedMicros = 0
     this.#arrivedMicros = 0
+    this.recordNumber = 0
+    this.recordAsked = 0
   }
 }
 

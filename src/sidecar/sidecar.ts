@@ -12,12 +12,9 @@
 
 import { randomBytes } from 'node:crypto'
 import type { Barrier, Consumer } from '../audit/event.ts'
-import { Recorded } from '../audit/recorded.ts'
 import { TrafficCount } from '../audit/traffic.ts'
 import { Transactions } from '../audit/transactions.ts'
-import { AuditWriter } from '../audit/writer.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
-import { systemClock } from '../base/clock.ts'
 import { containOwnFault, settle } from '../base/contained.ts'
 import { limits } from '../base/limits.ts'
 import type { AskFirstUse } from '../identity/aws/sts.ts'
@@ -62,6 +59,7 @@ import { LinkServer } from './links.ts'
 import type { NodeMonitor } from './node.ts'
 import { type Opening, openSession } from './open-session.ts'
 import { PolicyInstall } from './policy-install.ts'
+import { recordOf, type TransactionRecord } from './record-of.ts'
 import { requestStages } from './request-stages.ts'
 import { Secrets } from './secrets.ts'
 import type { EnforcedSession } from './session.ts'
@@ -73,7 +71,6 @@ import { taintedAuthorities, turnOf } from './turn-of.ts'
 
 const nodeAway = 'the node is away'
 const unrecorded = 'the audit record cannot be written'
-const auditFileBytesMax = 256 * 1024 * 1024
 
 export interface SidecarOptions {
   /** How AWS STS and a Kubernetes API server are asked; those outside unless said otherwise. */
@@ -118,7 +115,7 @@ export class Sidecar {
   readonly #providers: ProvidersInForce
   readonly #txnTokens: TxnTokens
   readonly #revoked: RevocationsFeed
-  readonly #audit: AuditWriter
+  readonly #record: TransactionRecord
   readonly #shared: Shared
   readonly #ways: Ways
   readonly #node: NodeMonitor
@@ -156,15 +153,14 @@ export class Sidecar {
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
     this.#secrets = new Secrets(feed.value(pushedKinds.keys).current)
-    this.#audit = new AuditWriter({
+    this.#record = recordOf({
+      config,
       directory: options.auditDirectory,
-      proxy: config.name,
-      fileBytesMax: auditFileBytesMax,
-      clock: systemClock,
-      onFailure: (error) => log.error({ err: error }, 'the audit cannot be written; nothing is forwarded until it can'),
-      onRecovery: () => log.info('the audit can be written again'),
+      credentials: feed.credentials.current,
+      log,
+      revision: () => this.#engine.revision,
     })
-    const barrier: Barrier = options.barrier ?? new Recorded(this.#audit, () => this.#engine.revision)
+    const barrier: Barrier = options.barrier ?? this.#record.barrier
     this.#turn.before(() => barrier.endTurn())
     const commit = barrier.commit?.bind(barrier)
     if (commit !== undefined) this.#turn.gate(commit)
@@ -298,7 +294,7 @@ export class Sidecar {
     this.#shared.pool.stop()
     this.#analyst.stop()
     await new Promise((resolve) => setTimeout(resolve, 50))
-    this.#audit.close()
+    this.#record.close()
   }
 
   #accepted(accepted: Accepted): void {

@@ -88,67 +88,79 @@ const filled = (text: string): string =>
     .replaceAll('#', numberText)
     .replaceAll('~', `0x${hex}`)
 
-let world: World
-let running: RunningSidecar
-let refusal = 0
+for (const format of ['lines', 'sealed'] as const) suiteOf(format)
 
-before(async () => {
-  world = await World.make()
-  running = await world.sidecar({ policy: policyText })
-  running.node.intercept = ({ opcode, text, reply }) => {
-    if (opcode === Opcode.PREPARE || text.startsWith('USE')) return false
-    const [code, message] = refusals[refusal++ % refusals.length]!
-    const disguise = [word, `'${word}'`, `O'${word}`, `") ${word} (`, numberText, `0x${hex}`][refusal % 6]!
-    const said = message.replaceAll('@', disguise)
-    reply(errorEnvelope(4, 0, code, said))
-    return true
-  }
-})
-after(() => world.close())
+function suiteOf(format: 'lines' | 'sealed'): void {
+  suite(`in the record as ${format}`, () => {
+    let world: World
+    let running: RunningSidecar
+    let refusal = 0
 
-const written = (): string =>
-  readdirSync(running.auditDirectory)
-    .map((file) => readFileSync(join(running.auditDirectory, file), 'utf8'))
-    .join('')
-
-suite('no value is in the record or the log', () => {
-  it('of a text, sent or prepared, alone or in a BATCH', async () => {
-    const alice = await world.client(running.port, 'alice')
-    for (const text of statements.map(filled)) {
-      for (let round = 0; round < refusals.length; round++) await alice.ask(queryEnvelope(4, 1, text))
-      await alice.ask(prepareEnvelope(4, 2, text))
-      await alice.ask(batchEnvelope(4, 3, 0, [{ text, values: [] }]))
-    }
-    alice.close()
-  })
-
-  it('that was bound, to a text or to a prepared statement', async () => {
-    const alice = await world.client(running.port, 'alice')
-    const text = 'INSERT INTO shop.items (k, v) VALUES (?, ?)'
-    const answer = await alice.ask(prepareEnvelope(4, 2, text))
-    const { id } = readPrepared(wholeEnvelope(answer), 4)
-    for (const value of [word, numberText, `'${word}'`, `{"a": "${word}"}`]) {
-      const values = [Buffer.from(value), Buffer.from(value)]
-      for (let round = 0; round < refusals.length; round++) {
-        await alice.ask(queryEnvelope(4, 1, text, { values }))
-        await alice.ask(executeEnvelope(4, 3, id, undefined, values)).catch(() => {})
-        await alice.ask(batchEnvelope(4, 4, 0, [{ id, values }])).catch(() => {})
+    before(async () => {
+      world = await World.make()
+      running = await world.sidecar({ policy: policyText, audit: { format } })
+      running.node.intercept = ({ opcode, text, reply }) => {
+        if (opcode === Opcode.PREPARE || text.startsWith('USE')) return false
+        const [code, message] = refusals[refusal++ % refusals.length]!
+        const disguise = [word, `'${word}'`, `O'${word}`, `") ${word} (`, numberText, `0x${hex}`][refusal % 6]!
+        const said = message.replaceAll('@', disguise)
+        reply(errorEnvelope(4, 0, code, said))
+        return true
       }
-    }
-    alice.close()
-  })
+    })
+    after(() => world.close())
 
-  it('and each is told of in words that say what happened', async () => {
-    const record = written()
-    const lines = record.split('\n').slice(0, -1)
-    assert.ok(lines.length > statements.length * refusals.length)
-    for (const line of lines) {
-      assert.equal(line, printable(line))
-      for (const trace of traces) assert.ok(!line.toLowerCase().includes(trace), line)
+    const written = (): string => {
+      const { auditDirectory } = running
+      return readdirSync(auditDirectory, { recursive: true, withFileTypes: true })
+        .filter((file) => file.isFile())
+        .map(({ parentPath, name }) => readFileSync(join(parentPath, name), 'latin1'))
+        .join('')
     }
-    for (const line of world.logged) for (const trace of traces) assert.ok(!line.toLowerCase().includes(trace), line)
-    assert.match(record, /"message":"Could not decode JSON string as a map:"/)
-    assert.match(record, /"message":"line \?:\? no viable alternative at"/)
-    assert.match(record, /"message":"SERVER_ERROR: a text of \d+ bytes, which is not kept"/)
+
+    suite('no value is in the record or the log', () => {
+      it('of a text, sent or prepared, alone or in a BATCH', async () => {
+        const alice = await world.client(running.port, 'alice')
+        for (const text of statements.map(filled)) {
+          for (let round = 0; round < refusals.length; round++) await alice.ask(queryEnvelope(4, 1, text))
+          await alice.ask(prepareEnvelope(4, 2, text))
+          await alice.ask(batchEnvelope(4, 3, 0, [{ text, values: [] }]))
+        }
+        alice.close()
+      })
+
+      it('that was bound, to a text or to a prepared statement', async () => {
+        const alice = await world.client(running.port, 'alice')
+        const text = 'INSERT INTO shop.items (k, v) VALUES (?, ?)'
+        const answer = await alice.ask(prepareEnvelope(4, 2, text))
+        const { id } = readPrepared(wholeEnvelope(answer), 4)
+        for (const value of [word, numberText, `'${word}'`, `{"a": "${word}"}`]) {
+          const values = [Buffer.from(value), Buffer.from(value)]
+          for (let round = 0; round < refusals.length; round++) {
+            await alice.ask(queryEnvelope(4, 1, text, { values }))
+            await alice.ask(executeEnvelope(4, 3, id, undefined, values)).catch(() => {})
+            await alice.ask(batchEnvelope(4, 4, 0, [{ id, values }])).catch(() => {})
+          }
+        }
+        alice.close()
+      })
+
+      it('and each is told of in words that say what happened', async () => {
+        const bytes = written().toLowerCase()
+        for (const trace of traces) assert.ok(!bytes.includes(trace), trace)
+        const lines = running.records().map((line) => JSON.stringify(line))
+        const record = lines.join('\n')
+        assert.ok(lines.length > statements.length * refusals.length)
+        for (const line of lines) {
+          assert.equal(printable(line), line)
+          for (const trace of traces) assert.ok(!line.toLowerCase().includes(trace), line)
+        }
+        for (const line of world.logged)
+          for (const trace of traces) assert.ok(!line.toLowerCase().includes(trace), line)
+        assert.match(record, /"message":"Could not decode JSON string as a map:"/)
+        assert.match(record, /"message":"line \?:\? no viable alternative at"/)
+        assert.match(record, /"message":"SERVER_ERROR: a text of \d+ bytes, which is not kept"/)
+      })
+    })
   })
-})
+}

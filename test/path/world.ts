@@ -5,6 +5,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { SealedLines } from '../../src/audit/sealed/lines.ts'
+import { segmentsOf } from '../../src/audit/sealed/recover.ts'
 import type { BytesBudget } from '../../src/base/bytes-budget.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { CertificateAuthority } from '../../src/control/ca.ts'
@@ -19,6 +21,7 @@ import { type DoorBounds, doorBounds } from '../../src/session/doors.ts'
 import type { ListenerConfig } from '../../src/session/listener.ts'
 import type { PlaceBounds } from '../../src/session/places.ts'
 import type { RefusalMode } from '../../src/session/refusals.ts'
+import type { SidecarConfig } from '../../src/sidecar/config.ts'
 import { linkedBounds } from '../../src/sidecar/links.ts'
 import { Sidecar, type SidecarOptions } from '../../src/sidecar/sidecar.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
@@ -132,6 +135,7 @@ export class World {
       bounds?: Partial<DoorBounds>
       linkedBounds?: Partial<PlaceBounds>
       budget?: BytesBudget
+      audit?: Omit<SidecarConfig['audit'], 'directory'>
       nowMs?: () => number
       gracefulDisconnect?: boolean
       more?: Pick<SidecarOptions, 'consumers' | 'barrier' | 'stages' | 'outside' | 'firstUse'>
@@ -162,7 +166,7 @@ export class World {
         rack,
         upstream: { address: '127.0.0.1', port: node.port, connections, share },
         listeners: [listener as never],
-        audit: { directory: 'unused' },
+        audit: { directory: 'unused', ...options.audit },
       },
       feed,
       log: this.#log,
@@ -183,12 +187,7 @@ export class World {
       port,
       endpoint: { name, spiffeId: credentials.spiffeId, address: '127.0.0.1', port, dataCenter, rack },
       auditDirectory,
-      records: () =>
-        readdirSync(auditDirectory)
-          .sort()
-          .flatMap((file) => readFileSync(join(auditDirectory, file), 'utf8').split('\n'))
-          .filter((line) => line !== '')
-          .map((line) => JSON.parse(line) as Record<string, unknown>),
+      records: () => recordsIn(auditDirectory),
     }
     if (node.port !== 0) await until('the sidecar knows its node', () => node.connections.size > 0 && introduced(node))
     return running
@@ -313,6 +312,16 @@ export class World {
     for (const close of this.#closers) await close()
     rmSync(this.folder, { recursive: true, force: true })
   }
+}
+
+/** Of either kind. */
+function recordsIn(directory: string): Record<string, unknown>[] {
+  const lines: string[] = []
+  const sealed = new SealedLines((line) => lines.push(line))
+  for (const path of segmentsOf(directory)) sealed.segment(readFileSync(path))
+  for (const file of readdirSync(directory).sort())
+    if (file.endsWith('.jsonl')) lines.push(...readFileSync(join(directory, file), 'utf8').split('\n'))
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Record<string, unknown>)
 }
 
 function introduced(node: FakeNode): boolean {

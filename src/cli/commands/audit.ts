@@ -1,4 +1,4 @@
-/** `audit`: the record kept as Parquet, and asked. */
+/** `audit`: the record kept as Parquet, asked, and verified where it is sealed. */
 import type { Command } from 'commander'
 import type { Answer } from '../../archive/database.ts'
 import { pack } from '../../archive/pack.ts'
@@ -17,11 +17,13 @@ import {
   withTimes,
 } from '../record/sources.ts'
 import { withOutput } from './admin-command.ts'
+import { addSealedRecord } from './sealed-record.ts'
 
 export function addAudit(program: Command): void {
   const audit = program.command('audit').description('the record of every transaction')
   addPack(audit)
   addQuery(audit)
+  addSealedRecord(audit)
 }
 
 interface PackFlags extends SourceFlags {

@@ -4,7 +4,7 @@ import { loadPolicy } from '../../policy/load.ts'
 import { collect, durationOption, readInput, setting, UnreadableInput } from '../options.ts'
 import { type Cell, exitCode, paint, print, printable, printJson, table } from '../output.ts'
 import type { AuditFile } from '../policy/audit-files.ts'
-import { auditDirsBeside, auditFilesSince, readLines } from '../policy/audit-files.ts'
+import { auditDirsBeside, auditFilesSince, recordReader } from '../policy/audit-files.ts'
 import type { OverLimit } from '../policy/limit-replay.ts'
 import type { Group, Report } from '../policy/replay.ts'
 import { Replay } from '../policy/replay.ts'
@@ -81,18 +81,19 @@ async function readAll(files: readonly AuditFile[], replay: Replay): Promise<voi
   const total = files.reduce((sum, { bytes }) => sum + bytes, 0)
   const startedMs = Date.now()
   let nextMs = startedMs + progressAfterMs
-  let read = 0
+  let bytesRead = 0
   const progress = (bytes: number): void => {
-    read += bytes
+    bytesRead += bytes
     const nowMs = Date.now()
     if (nowMs < nextMs) return
     nextMs = nowMs + progressEveryMs
-    const text = `${megabytes(read)} of ${megabytes(total)} read, ${Math.round((nowMs - startedMs) / 1000)}s`
+    const text = `${megabytes(bytesRead)} of ${megabytes(total)} read, ${Math.round((nowMs - startedMs) / 1000)}s`
     process.stderr.write(process.stderr.isTTY ? `\r${text} ` : `${text}\n`)
   }
+  const read = recordReader((line) => replay.line(line), progress)
   for (const { path } of files) {
     try {
-      await readLines(path, (line) => replay.line(line), progress)
+      await read(path)
     } catch (cause) {
       throw new UnreadableInput(`${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`)
     }

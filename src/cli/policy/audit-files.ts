@@ -1,9 +1,12 @@
 /**
- * The audit of sidecars, read back: which files hold a stretch of time, and their lines one by one. Files may be gigabytes, so none is ever
- * held as a whole.
+ * The audit of sidecars, read back: which files hold a stretch of time, and their lines one by one. Files of lines may be gigabytes, so none of
+ * them is ever held as a whole.
  */
 import { createReadStream, readdirSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { serialOf } from '../../audit/sealed/files.ts'
+import { SealedLines } from '../../audit/sealed/lines.ts'
 import { UnreadableInput } from '../options.ts'
 
 export interface AuditFile {
@@ -35,7 +38,7 @@ export function auditFilesSince(directory: string, sinceMs: number): AuditFile[]
   const files: AuditFile[] = []
   try {
     for (const name of readdirSync(directory).sort()) {
-      if (!/^audit-.*\.jsonl$/.test(name)) continue
+      if (!/^audit-.*\.jsonl$/.test(name) && serialOf(name) === undefined) continue
       const path = join(directory, name)
       const { mtimeMs, size } = statSync(path)
       if (mtimeMs >= sinceMs && size > 0) files.push({ path, bytes: size })
@@ -44,6 +47,23 @@ export function auditFilesSince(directory: string, sinceMs: number): AuditFile[]
     throw new UnreadableInput(`${directory} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`)
   }
   return files
+}
+
+/** Reads files of either form, those of one folder in their order: a segment leans on the one before. */
+export function recordReader(
+  onLine: (line: string) => void,
+  onBytes: (bytes: number) => void,
+): (path: string) => Promise<void> {
+  const folders = new Map<string, SealedLines>()
+  return async (path) => {
+    if (serialOf(basename(path)) === undefined) return await readLines(path, onLine, onBytes)
+    const folder = dirname(path)
+    const sealed = folders.get(folder) ?? new SealedLines(onLine)
+    folders.set(folder, sealed)
+    const bytes = await readFile(path)
+    sealed.segment(bytes)
+    onBytes(bytes.length)
+  }
 }
 
 /**

@@ -73,5 +73,7 @@ export function sourcesOf({ stateDir, from }: SourceFlags, sinceMs: number): Rec
   const files = folders
     .filter((folder) => !archives.includes(folder))
     .flatMap((folder) => auditFilesSince(folder, sinceMs))
+    // Sealed segments are no lines: `audit lines` makes such of them.
+    .filter(({ path }) => path.endsWith('.jsonl'))
   return { archives, files }
 }

@@ -1,0 +1,201 @@
+/**
+ * The sealed record as the lines that `docs/audit.md` describes. Segments are given in order; what one defined, and what it left open, counts
+ * in those that follow.
+ *
+ * Rule: nothing is verified here, and nothing that a segment says is believed to be whole: what cannot be read is left out.
+ */
+import { printable } from '../../base/printable.ts'
+import { consistencyNames, Opcode } from '../../cql/protocol.ts'
+import { proxyPart, requestPart } from '../record.ts'
+import { flag, frameKind } from './format.ts'
+import { FrameReader, frameEnd, kindAt } from './frames.ts'
+import { headOf, seqOf } from './recover.ts'
+
+interface Asked {
+  readonly statement: number
+  readonly verdict: number
+  readonly opcode: number
+  readonly consistency: number
+  readonly batchSize: number
+}
+
+interface Intent {
+  readonly ms: number
+  readonly session: number
+  readonly asked: number
+  readonly bytesIn: number
+  /** What its numbers stand for, where they are about to mean something else. */
+  told?: { readonly session: string; readonly middle: string }
+}
+
+const opcodeParts = new Map<number, string>(
+  Object.entries(Opcode).map(([name, code]) => [code, requestPart(name)] as const),
+)
+const notKnown =
+  ',"outcome":"lost","error":{"code":0,"message":"what became of it is not known: the sidecar was ended"}'
+
+export class SealedLines {
+  readonly #onLine: (line: string) => void
+  readonly #reader = new FrameReader()
+  #texts = new Map<number, string>()
+  #asked = new Map<number, Asked>()
+  readonly #open = new Map<number, Intent>()
+  #proxy = ''
+  #number = 0
+  #ms = 0
+
+  /** @param onLine a line of JSON without its line feed */
+  constructor(onLine: (line: string) => void) {
+    this.#onLine = onLine
+  }
+
+  segment(bytes: Buffer): void {
+    for (let at = 0, end = frameEnd(bytes, 0); end > 0; at = end, end = frameEnd(bytes, at)) this.#frame(bytes, at, end)
+  }
+
+  #frame(bytes: Buffer, at: number, end: number): void {
+    const reader = this.#reader.use(bytes, at, end)
+    switch (kindAt(bytes, at)) {
+      case frameKind.head:
+        this.#head(bytes.subarray(at, end))
+        break
+      case frameKind.session:
+      case frameKind.statement:
+      case frameKind.verdict:
+        this.#texts.set(reader.number(), reader.rest().toString('utf8'))
+        break
+      case frameKind.asked:
+        this.#asked.set(reader.number(), {
+          statement: reader.number(),
+          verdict: reader.number(),
+          opcode: reader.byte(),
+          consistency: reader.byte() - 1,
+          batchSize: reader.number(),
+        })
+        break
+      case frameKind.time:
+        this.#ms = reader.milliseconds()
+        break
+      case frameKind.intent:
+        this.#open.set(++this.#number, {
+          ms: this.#ms,
+          session: reader.number(),
+          asked: reader.number(),
+          bytesIn: reader.number(),
+        })
+        break
+      case frameKind.outcome:
+        this.#outcome(reader)
+        break
+      case frameKind.whole:
+        this.#number++
+        this.#end(reader, this.#number, reader.byte(), undefined)
+        break
+      case frameKind.event:
+        this.#event(reader.rest())
+        break
+      case frameKind.unknown:
+        this.#unknown(reader.number())
+        break
+      default:
+    }
+  }
+
+  #head(frame: Buffer): void {
+    const head = headOf(frame)
+    if (head === undefined) return
+    this.#proxy = proxyPart(String(head.proxy))
+    this.#number = head.number
+    if (head.continues) return
+    for (const intent of this.#open.values())
+      intent.told ??= { session: this.#part(intent.session), middle: this.#middle(intent.asked) }
+    this.#texts = new Map()
+    this.#asked = new Map()
+  }
+
+  #outcome(reader: FrameReader): void {
+    const flags = reader.byte()
+    const number = this.#number - reader.number()
+    const intent = this.#open.get(number)
+    this.#open.delete(number)
+    this.#end(reader, number, flags, intent)
+  }
+
+  #end(reader: FrameReader, number: number, flags: number, intent: Intent | undefined): void {
+    const refs = (flags & flag.refs) !== 0
+    const session = refs ? reader.number() : (intent?.session ?? 0)
+    const asked = refs ? reader.number() : (intent?.asked ?? 0)
+    const bytesIn = refs ? reader.number() : (intent?.bytesIn ?? 0)
+    const rows = reader.number() - 1
+    const bytesOut = reader.number()
+    const latency = reader.number()
+    const error = (flags & flag.error) === 0 ? '' : `,${reader.text()}`
+    const evidence = (flags & flag.evidence) === 0 ? '' : `,${reader.text()}`
+    const outcome = (flags & flag.lost) !== 0 ? 'lost' : (flags & flag.refused) !== 0 ? 'error' : 'ok'
+    this.#onLine(
+      this.#beginning(this.#ms, number) +
+        this.#part(session) +
+        evidence +
+        this.#middle(asked) +
+        `,"outcome":"${outcome}"${error}${rows >= 0 ? `,"rows":${rows}` : ''}` +
+        `,"bytesIn":${bytesIn},"bytesOut":${bytesOut},"latencyMicros":${latency}}`,
+    )
+  }
+
+  #unknown(number: number): void {
+    const intent = this.#open.get(number)
+    if (intent === undefined) return
+    this.#open.delete(number)
+    const { ms, bytesIn } = intent
+    const { session, middle } = intent.told ?? {
+      session: this.#part(intent.session),
+      middle: this.#middle(intent.asked),
+    }
+    this.#onLine(
+      `${this.#beginning(ms, number)}${session}${middle}${notKnown},"bytesIn":${bytesIn},"bytesOut":0,"latencyMicros":0}`,
+    )
+  }
+
+  #event(json: Buffer): void {
+    this.#number = seqOf(json) ?? this.#number + 1
+    const fields = fieldsOf(json)
+    // Whose the key is tells a verifier, and nobody else, something.
+    if (fields !== undefined) this.#onLine(`${this.#beginning(this.#ms, this.#number)}${fields}}`)
+  }
+
+  #beginning(ms: number, number: number): string {
+    return `{"time":"${new Date(ms).toISOString()}","seq":${number}${this.#proxy}`
+  }
+
+  #part(number: number): string {
+    const text = this.#texts.get(number)
+    return text === undefined ? '' : `,${text}`
+  }
+
+  #middle(number: number): string {
+    const asked = this.#asked.get(number)
+    if (asked === undefined) return ''
+    const { statement, verdict, opcode, consistency, batchSize } = asked
+    const level = consistencyNames[consistency]
+    return (
+      this.#part(statement) +
+      (opcodeParts.get(opcode) ?? '') +
+      (batchSize > 0 ? `,"batchSize":${batchSize}` : '') +
+      (level === undefined ? '' : `,"consistency":"${level}"`) +
+      this.#part(verdict)
+    )
+  }
+}
+
+/** Of an event, as they stand in a line. Its own number stands there already. */
+function fieldsOf(json: Buffer): string | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(json.toString('utf8'))
+  } catch {
+    return undefined
+  }
+  if (typeof value !== 'object' || value === null || ('event' in value && value.event === 'log key')) return undefined
+  const { seq: _, ...rest } = value as Record<string, unknown>
+  return `,${printable(JSON.stringify(rest)).slice(1, -1)}`
+}

@@ -1,0 +1,95 @@
+/**
+ * The proof that one record is in the log, as a file that needs neither the log nor us (c2sp.org/tlog-proof): the block that has the record,
+ * and how the block's header leads to a signed checkpoint.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { RingfenceError } from '../../base/errors.ts'
+import { readIfThere } from '../../mesh/files.ts'
+import { decodeHeader, frameKind } from './format.ts'
+import { frameEnd, kindAt } from './frames.ts'
+import { openCheckpoint, parseNoteKey } from './note.ts'
+import { headOf, segmentsOf } from './recover.ts'
+import { Tiles } from './tiles.ts'
+import { inclusionProof, leafHash, rootByProof, rootOf } from './tree.ts'
+
+export interface RecordProof {
+  /** Of the block. */
+  readonly index: number
+  /** The text of a `.tlog-proof`; its extra line is the block's header. */
+  readonly text: string
+  /** The frames of the block: their SHA-256 stands in the header. */
+  readonly frames: Buffer
+}
+
+interface Block {
+  readonly index: number
+  readonly header: Buffer
+  readonly frames: Buffer
+  /** Of the log. */
+  readonly key: string
+}
+
+const tileWidth = 256
+
+/** @throws RingfenceError NOT_FOUND where the record is not in this folder, or in no block that a checkpoint vouches for */
+export function proofOf(directory: string, number: number): RecordProof {
+  const block = blockWith(directory, number)
+  if (block === undefined) throw notThere(`record ${number} is in no sealed block of ${directory}`)
+  const note = readIfThere(join(directory, 'checkpoint')) ?? ''
+  const checkpoint = openCheckpoint(note, parseNoteKey(block.key))
+  if (checkpoint === undefined || checkpoint.size <= block.index)
+    throw notThere(`no checkpoint vouches for block ${block.index} yet`)
+  const { index, header, frames } = block
+  const proof = inclusion(new Tiles(directory), index, checkpoint.size)
+  if (rootByProof(leafHash(header), index, checkpoint.size, proof)?.equals(checkpoint.root) !== true)
+    throw notThere(`block ${index} does not lead to the checkpoint: audit verify says what is wrong`)
+  const hashes = proof.map((hash) => `${hash.toString('base64')}\n`).join('')
+  const text = `c2sp.org/tlog-proof@v1\nextra ${header.toString('base64')}\nindex ${index}\n${hashes}\n${note}`
+  return { index, text, frames }
+}
+
+/** From the tiles: those of the leaves around it whole, of all others the roots of full ones. */
+function inclusion(tiles: Tiles, index: number, size: number): Buffer[] {
+  const around = Math.floor(index / tileWidth)
+  const first = around * tileWidth
+  const inTile = tiles.hashes(0, around, Math.min(tileWidth, size - first))
+  if (size <= tileWidth) return inclusionProof(inTile, index)
+  const full = Math.floor(size / tileWidth)
+  const roots: Buffer[] = []
+  for (let at = 0; at < full; at += tileWidth)
+    roots.push(...tiles.hashes(1, at / tileWidth, Math.min(tileWidth, full - at)))
+  if (size % tileWidth > 0) roots.push(rootOf(tiles.hashes(0, full, size % tileWidth)))
+  // A tree of tiles is the tree of leaves above their roots, since all but the last are full.
+  return [...inclusionProof(inTile, index - first), ...inclusionProof(roots, around)]
+}
+
+function blockWith(directory: string, number: number): Block | undefined {
+  let pieces: Buffer[] = []
+  let key = ''
+  for (const path of segmentsOf(directory)) {
+    const bytes = readFileSync(path)
+    key = headOf(bytes)?.key ?? key
+    let from = 0
+    let at = 0
+    for (let end = frameEnd(bytes, 0); end > 0; end = frameEnd(bytes, at)) {
+      if (kindAt(bytes, at) === frameKind.seal) {
+        const header = bytes.subarray(at + 11, end)
+        const said = decodeHeader(header)
+        if (said !== undefined && said.numberBefore < number && number <= said.numberLast) {
+          const index = Number(bytes.readBigUInt64BE(at + 3))
+          return { index, header, frames: Buffer.concat([...pieces, bytes.subarray(from, at)]), key }
+        }
+        pieces = []
+        from = end
+      }
+      at = end
+    }
+    if (at > from) pieces.push(bytes.subarray(from, at))
+  }
+  return undefined
+}
+
+function notThere(message: string): RingfenceError {
+  return new RingfenceError('INVALID', message)
+}

@@ -1,0 +1,93 @@
+/** Each way to tamper with a log is found, where it is, and nothing is found in a log that is whole. */
+import assert from 'node:assert/strict'
+import { cpSync } from 'node:fs'
+import { before, describe, it } from 'node:test'
+import { systemClock } from '../../base/clock.ts'
+import { CertificateAuthority } from '../../control/ca.ts'
+import { parseSpiffeId } from '../../identity/spiffe.ts'
+import { folderOfLog, TestLog } from './log.fixture.ts'
+import { openCheckpoint, parseNoteKey } from './note.ts'
+import { proofOf } from './proof.ts'
+import { cases, type MadeLog, makeLog } from './tampering.fixture.ts'
+import { leafHash, rootByProof, sha256 } from './tree.ts'
+import { verifyLog } from './verify.ts'
+
+let log: MadeLog
+let other: MadeLog
+
+before(() => {
+  log = makeLog()
+  other = makeLog('sidecar-2')
+})
+
+describe('a log', () => {
+  it('that is whole is found whole, against a checkpoint of now and one of before', () => {
+    const key = parseNoteKey(log.key)
+    const { findings, blocks, signed } = verifyLog(log.directory, { key, known: [log.checkpoint] })
+    assert.deepEqual(findings, [])
+    assert.equal(signed, blocks)
+    assert.ok(blocks > 10)
+  })
+
+  for (const [name, make] of Object.entries(cases)) {
+    it(`that was tampered with says where: ${name}`, () => {
+      const { tamper, found } = make(log, other)
+      const directory = folderOfLog()
+      cpSync(log.directory, directory, { recursive: true })
+      tamper(directory)
+      const { findings } = verifyLog(directory, { key: parseNoteKey(log.key), known: [log.checkpoint] })
+      assert.match(findings.join('\n'), found)
+    })
+  }
+
+  it('of another key is not taken for this one', () => {
+    const { findings } = verifyLog(other.directory, { key: parseNoteKey(log.key) })
+    assert.match(findings.join('\n'), /is a segment of another log/)
+  })
+
+  it('says whose its key is, by the roots of the mesh, and by no others', async () => {
+    const [ours, theirs] = await Promise.all(
+      [1, 2].map(() => CertificateAuthority.open(folderOfLog(), 'demo.local', systemClock)),
+    )
+    const spiffeId = parseSpiffeId('spiffe://demo.local/ringfence/sidecar/test/dc1/node1')
+    const made = await ours!.mint({ spiffeId, ttlMs: 3_600_000, listenerIdentities: [] })
+    const certified = new TestLog(folderOfLog(), { certifier: { spiffeId, ...made }, clock: systemClock })
+    certified.run(1)
+    certified.writer.close()
+    const by = (bundlePem: string): unknown => verifyLog(certified.directory, { bundlePem }).certified?.spiffeId
+    assert.equal(by(ours!.bundlePem), spiffeId)
+    assert.equal(by(theirs!.bundlePem), undefined)
+  })
+})
+
+describe('a proof', () => {
+  it('leads from the block of each record to the checkpoint, and from no other block', () => {
+    const key = parseNoteKey(log.key)
+    for (const number of [3, 100, 481]) {
+      const { index, text, frames } = proofOf(log.directory, number)
+      const [head, note] = [text.slice(0, text.indexOf('\n\n')), text.slice(text.indexOf('\n\n') + 2)]
+      const [, extra = '', at, ...hashes] = head.split('\n')
+      const checkpoint = openCheckpoint(note, key)!
+      const header = Buffer.from(extra.slice('extra '.length), 'base64')
+      assert.equal(at, `index ${index}`)
+      assert.ok(sha256(frames).equals(header.subarray(48)))
+      const proof = hashes.map((hash) => Buffer.from(hash, 'base64'))
+      const root = (leaf: Buffer): Buffer | undefined => rootByProof(leafHash(leaf), index, checkpoint.size, proof)
+      assert.ok(root(header)?.equals(checkpoint.root))
+      const changed = Buffer.from(header)
+      changed[20]! ^= 1
+      assert.equal(root(changed)?.equals(checkpoint.root), false)
+    }
+    assert.throws(() => proofOf(log.directory, 100_000), /in no sealed block/)
+  })
+
+  it('is made of many tiles, too', () => {
+    const long = new TestLog(folderOfLog())
+    for (let block = 0; block < 700; block++) {
+      long.run(1)
+      long.writer.sealNow()
+    }
+    long.writer.close()
+    for (const number of [3, 258, 259, 600, 702]) proofOf(long.directory, number)
+  })
+})

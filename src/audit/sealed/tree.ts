@@ -1,0 +1,78 @@
+/** The Merkle tree of RFC 6962: hashes, and the roots that its right edge is made of. */
+import { hash } from 'node:crypto'
+
+const leafPrefix = Buffer.from([0])
+const nodePrefix = Buffer.from([1])
+
+export function sha256(bytes: Uint8Array): Buffer {
+  return hash('sha256', bytes, 'buffer')
+}
+
+export function leafHash(leaf: Buffer): Buffer {
+  return sha256(Buffer.concat([leafPrefix, leaf]))
+}
+
+function nodeHash(left: Buffer, right: Buffer): Buffer {
+  return sha256(Buffer.concat([nodePrefix, left, right]))
+}
+
+/** The root of `hashes`, each that of a whole subtree of one size. @param hashes not empty */
+export function rootOf(hashes: readonly Buffer[]): Buffer {
+  const edge = new Edge()
+  for (const each of hashes) edge.add(each)
+  return edge.root()
+}
+
+/** The roots of the perfect subtrees that a tree of this size is made of, from the largest. */
+export class Edge {
+  readonly #parts: { size: number; hash: Buffer }[] = []
+  #size = 0
+
+  get size(): number {
+    return this.#size
+  }
+
+  /** Goes on with a leaf, or with the root of `leaves` of them, a power of two that divides the size so far. */
+  add(hash: Buffer, leaves = 1): void {
+    let part = { size: leaves, hash }
+    for (let last = this.#parts.at(-1); last?.size === part.size; last = this.#parts.at(-1)) {
+      this.#parts.pop()
+      part = { size: part.size * 2, hash: nodeHash(last.hash, part.hash) }
+    }
+    this.#parts.push(part)
+    this.#size += leaves
+  }
+
+  root(): Buffer {
+    const parts = [...this.#parts]
+    let root = parts.pop()?.hash ?? sha256(Buffer.alloc(0))
+    for (let part = parts.pop(); part !== undefined; part = parts.pop()) root = nodeHash(part.hash, root)
+    return root
+  }
+}
+
+/** The hashes that lead from the leaf to the root. @param hashes of all leaves */
+export function inclusionProof(hashes: readonly Buffer[], index: number): Buffer[] {
+  if (hashes.length <= 1) return []
+  let left = 1
+  while (left * 2 < hashes.length) left *= 2
+  return index < left
+    ? [...inclusionProof(hashes.slice(0, left), index), rootOf(hashes.slice(left))]
+    : [...inclusionProof(hashes.slice(left), index - left), rootOf(hashes.slice(0, left))]
+}
+
+/** The root that a proof leads to; undefined where it is too long or too short. */
+export function rootByProof(leaf: Buffer, index: number, size: number, proof: readonly Buffer[]): Buffer | undefined {
+  if (size === 1) return proof.length === 0 ? leaf : undefined
+  const last = proof.at(-1)
+  if (last === undefined || index >= size) return undefined
+  let left = 1
+  while (left * 2 < size) left *= 2
+  const rest = proof.slice(0, -1)
+  if (index < left) {
+    const below = rootByProof(leaf, index, left, rest)
+    return below && nodeHash(below, last)
+  }
+  const below = rootByProof(leaf, index - left, size - left, rest)
+  return below && nodeHash(last, below)
+}

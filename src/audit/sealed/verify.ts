@@ -1,0 +1,352 @@
+/**
+ * Whether a log is what was signed: its segments are read from the first frame to the last, each block is hashed, and the tree of all blocks
+ * is compared with every checkpoint that is there, in the log and outside of it.
+ *
+ * Rule: what is found says where it is, as closely as can be known. What cannot be told from what is here (that all of it was put back to
+ * an older state) is found by a checkpoint from elsewhere, which the caller gives.
+ */
+import { createHash, type Hash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { readIfThere } from '../../mesh/files.ts'
+import { type Certified, certifies } from './certified.ts'
+import { decodeHeader, frameKind, frameLengthBytes, type SegmentHead } from './format.ts'
+import { type Checkpoint, type NoteKey, openCheckpoint, parseNoteKey } from './note.ts'
+import { headOf, segmentsOf, seqOf } from './recover.ts'
+import { Tiles } from './tiles.ts'
+import { Edge, leafHash } from './tree.ts'
+
+export interface VerifyOptions {
+  /** Of the log, from elsewhere; by default the one that the log names. */
+  readonly key?: NoteKey | undefined
+  /** Checkpoints of it from elsewhere: a witness's, or those that somebody kept. */
+  readonly known?: readonly string[]
+  /** Roots, by which the key of the log is to be certified. */
+  readonly bundlePem?: string | undefined
+}
+
+export interface Verified {
+  readonly origin: string
+  readonly key: string
+  readonly segments: number
+  readonly blocks: number
+  readonly records: number
+  /** At the end, not sealed yet. */
+  readonly unsealed: number
+  /** Blocks that the last checkpoint vouches for. */
+  readonly signed: number
+  readonly lastMs: number
+  /** Whose the key is, where that was asked. */
+  readonly certified: Certified | undefined
+  /** What was tampered with, and where. */
+  readonly findings: readonly string[]
+  /** What is worth knowing, and may be as it should. */
+  readonly notes: readonly string[]
+}
+
+/** @throws Error where the folder or a file of it cannot be read */
+export function verifyLog(directory: string, options: VerifyOptions = {}): Verified {
+  return new Verification(directory, options).run()
+}
+
+const tileWidth = 256
+
+interface Known {
+  readonly checkpoint: Checkpoint
+  readonly name: string
+}
+
+class Verification {
+  readonly #directory: string
+  readonly #options: VerifyOptions
+  readonly #findings: string[] = []
+  readonly #notes: string[] = []
+  readonly #edge = new Edge()
+  readonly #tiles: Tiles
+  #tile: readonly Buffer[] = []
+  #tileNumber = -1
+  #key: NoteKey | undefined
+  /** From elsewhere, the smallest first. */
+  #known: Known[] = []
+  #signedSize = 0
+  #certified: Certified | undefined
+  // The block that is being read.
+  #frames = 0
+  #blockNumbered = 0
+  #numberBefore = 0
+  #hash: Hash | undefined
+  #firstMs = 0
+  #ms = 0
+  #number = 0
+  #records = 0
+
+  constructor(directory: string, options: VerifyOptions) {
+    this.#directory = directory
+    this.#options = options
+    this.#tiles = new Tiles(directory)
+    this.#key = options.key
+  }
+
+  run(): Verified {
+    const paths = segmentsOf(this.#directory)
+    let segments = 0
+    for (const path of paths) {
+      const bytes = readFileSync(path)
+      const name = basename(path)
+      const head = headOf(bytes)
+      if (head === undefined) {
+        this.#notes.push(`${name} has no beginning: nothing was written to it`)
+        if (bytes.length > 0) this.#findings.push(`${name} does not begin as a segment does`)
+        continue
+      }
+      if (!this.#isOurs(head, name)) continue
+      if (segments === 0) this.#begin(head, name)
+      else if (head.blocks !== this.#edge.size && head.number !== this.#number)
+        this.#findings.push(`${name} begins behind block ${head.blocks}, and ${this.#edge.size} stand before it`)
+      segments++
+      this.#segment(bytes, name)
+    }
+    if (segments === 0) this.#findings.push('there is no segment')
+    this.#end()
+    const { size } = this.#edge
+    return {
+      origin: this.#key?.name ?? '',
+      key: this.#key?.text ?? '',
+      segments,
+      blocks: size,
+      records: this.#records + this.#blockNumbered,
+      unsealed: this.#blockNumbered,
+      signed: this.#signedSize,
+      lastMs: this.#ms,
+      certified: this.#certified,
+      findings: this.#findings,
+      notes: this.#notes,
+    }
+  }
+
+  #isOurs(head: SegmentHead, name: string): boolean {
+    if (this.#key === undefined) {
+      try {
+        this.#key = parseNoteKey(head.key)
+      } catch {
+        this.#findings.push(`${name} names no key of a log`)
+        return false
+      }
+    }
+    if (head.key === this.#key.text) return true
+    this.#findings.push(`${name} is a segment of another log, ${JSON.stringify(head.origin)}`)
+    return false
+  }
+
+  /** The first segment that is there. Those before it may have been removed; their leaves are in the tiles. */
+  #begin(head: SegmentHead, name: string): void {
+    this.#number = head.number
+    this.#numberBefore = head.number
+    this.#openKnown()
+    try {
+      for (let at = 0; at < head.blocks; at += tileWidth) {
+        const count = Math.min(tileWidth, head.blocks - at)
+        for (const hash of this.#tiles.hashes(0, at / tileWidth, count)) this.#add(hash)
+      }
+    } catch {
+      this.#findings.push(`the ${head.blocks} blocks before ${name} are not here, and neither are their hashes`)
+      return
+    }
+    if (head.blocks > 0) this.#notes.push(`records 1 to ${head.number} (${head.blocks} blocks) are not here any more`)
+  }
+
+  #openKnown(): void {
+    const opened: Known[] = []
+    for (const [at, note] of (this.#options.known ?? []).entries()) {
+      const checkpoint = this.#key && openCheckpoint(note, this.#key)
+      const name = `the known checkpoint${at === 0 ? '' : ` ${at + 1}`}`
+      if (checkpoint === undefined) this.#findings.push(`${name} is not signed by the key of this log`)
+      else opened.push({ checkpoint, name })
+    }
+    this.#known = opened.sort((a, b) => a.checkpoint.size - b.checkpoint.size)
+    this.#compareKnown()
+  }
+
+  #segment(bytes: Buffer, name: string): void {
+    let from = 0
+    let at = 0
+    const { length } = bytes
+    while (at + frameLengthBytes < length) {
+      const end = at + frameLengthBytes + ((bytes[at]! << 8) | bytes[at + 1]!)
+      if (end > length || end === at + frameLengthBytes) break
+      const kind = bytes[at + 2]!
+      if (kind === frameKind.seal) {
+        this.#seal(bytes.subarray(from, at), bytes.subarray(at + 3, end), name)
+        from = end
+      } else {
+        this.#frames++
+        if (kind === frameKind.intent || kind === frameKind.whole) this.#blockNumbered++
+        else if (kind === frameKind.time) this.#time(bytes, at, end)
+        else if (kind === frameKind.event) this.#event(bytes.subarray(at + 3, end))
+        else if (kind === frameKind.checkpoint) this.#checkpoint(bytes.toString('utf8', at + 3, end), name)
+      }
+      at = end
+    }
+    if (at > from) {
+      this.#hash ??= createHash('sha256')
+      this.#hash.update(bytes.subarray(from, at))
+    }
+    if (at < length) this.#notes.push(`${length - at} bytes at the end of ${name} are no frame, and count for nothing`)
+  }
+
+  #time(bytes: Buffer, at: number, end: number): void {
+    if (end - at < 9) return
+    this.#ms = bytes.readUIntBE(at + 3, 6)
+    this.#firstMs ||= this.#ms
+  }
+
+  #event(json: Buffer): void {
+    this.#blockNumbered++
+    const seq = seqOf(json)
+    if (seq !== undefined) this.#blockNumbered = seq - this.#numberBefore
+    const { bundlePem } = this.#options
+    if (bundlePem !== undefined && this.#key !== undefined && this.#certified === undefined)
+      this.#certified = certifies(json, this.#key, bundlePem, this.#ms)
+  }
+
+  #seal(content: Buffer, payload: Buffer, name: string): void {
+    const header = payload.subarray(8)
+    const said = decodeHeader(header)
+    const index = payload.length < 8 ? -1 : Number(payload.readBigUInt64BE(0))
+    const { size } = this.#edge
+    const where = `block ${index} in ${name}`
+    if (said === undefined) {
+      this.#findings.push(`a block in ${name}, behind block ${size - 1}, has no header`)
+      this.#nextBlock(this.#number + this.#blockNumbered)
+      return
+    }
+    const records = `records ${said.numberBefore + 1} to ${said.numberLast}`
+    const hash = (this.#hash ?? createHash('sha256')).update(content).digest()
+    const counted = this.#number + this.#blockNumbered
+    if (index > size) this.#findings.push(`blocks ${size} to ${index - 1} are missing before ${where}`)
+    else if (index < size) this.#findings.push(`${where} stands there once more, or out of order`)
+    if (!hash.equals(said.hash)) {
+      const than = said.frames - this.#frames
+      const how =
+        than > 0 ? `${than} frames are missing` : than < 0 ? `${-than} frames were added` : 'something was changed'
+      this.#findings.push(`${where} is not what was sealed: ${how} (${records}, ${timesOf(said.firstMs, said.lastMs)})`)
+    } else if (
+      said.frames !== this.#frames ||
+      said.numberLast !== counted ||
+      said.numberBefore !== this.#numberBefore
+    ) {
+      // A hash that fits and a header that does not: the header was made by somebody else.
+      if (index === size) this.#findings.push(`${where} says of itself what is not so (${records})`)
+    }
+    this.#logged(index, header, where)
+    this.#records += Math.max(0, said.numberLast - said.numberBefore)
+    this.#nextBlock(said.numberLast)
+  }
+
+  /** The leaf goes into the tree where it says that it stands. */
+  #logged(index: number, header: Buffer, where: string): void {
+    const leaf = leafHash(header)
+    const tile = this.#tileHash(index)
+    if (tile !== undefined && !tile.equals(leaf)) this.#findings.push(`${where} is not the one that the tree has`)
+    if (index < this.#edge.size) return
+    // What is missing is there as a hash at least, so that what comes after can be looked at.
+    while (this.#edge.size < index) {
+      const hash = this.#tileHash(this.#edge.size)
+      if (hash === undefined) break
+      this.#add(hash)
+    }
+    this.#add(leaf)
+  }
+
+  #add(hash: Buffer): void {
+    this.#edge.add(hash)
+    if (this.#known.length > 0) this.#compareKnown()
+  }
+
+  #nextBlock(number: number): void {
+    this.#number = number
+    this.#numberBefore = number
+    this.#blockNumbered = 0
+    this.#frames = 0
+    this.#hash = undefined
+    this.#firstMs = this.#ms
+  }
+
+  #tileHash(index: number): Buffer | undefined {
+    const number = Math.floor(index / tileWidth)
+    if (number !== this.#tileNumber) {
+      this.#tileNumber = number
+      this.#tile = this.#readTile(number)
+    }
+    return this.#tile[index % tileWidth]
+  }
+
+  #readTile(number: number): readonly Buffer[] {
+    const size = this.#openedSize() - number * tileWidth
+    if (size <= 0) return []
+    try {
+      return this.#tiles.hashes(0, number, Math.min(size, tileWidth))
+    } catch {
+      return []
+    }
+  }
+
+  /** Of the checkpoint that lies beside the tiles. */
+  #openedSize(): number {
+    const note = readIfThere(join(this.#directory, 'checkpoint'))
+    return (note !== undefined && this.#key !== undefined && openCheckpoint(note, this.#key)?.size) || 0
+  }
+
+  /** One that the log itself holds. */
+  #checkpoint(note: string, name: string): void {
+    const checkpoint = this.#key && openCheckpoint(note, this.#key)
+    const where = `a checkpoint in ${name}, behind block ${this.#edge.size - 1},`
+    if (checkpoint === undefined) this.#findings.push(`${where} is not signed by the key of this log`)
+    else if (checkpoint.size > this.#edge.size) this.#findings.push(`${where} is of ${checkpoint.size} blocks`)
+    else if (checkpoint.size === this.#edge.size && !checkpoint.root.equals(this.#edge.root()))
+      this.#findings.push(`${where} was signed for other blocks than stand before it`)
+    else this.#signedSize = Math.max(this.#signedSize, checkpoint.size)
+  }
+
+  #compareKnown(): void {
+    for (
+      let [first] = this.#known;
+      first !== undefined && first.checkpoint.size <= this.#edge.size;
+      [first] = this.#known
+    ) {
+      this.#known.shift()
+      const { checkpoint, name } = first
+      if (checkpoint.size < this.#edge.size || !checkpoint.root.equals(this.#edge.root()))
+        this.#findings.push(`${name} of ${checkpoint.size} blocks was signed for others than these: the log was forked`)
+    }
+  }
+
+  #end(): void {
+    const { size } = this.#edge
+    for (const { checkpoint, name } of this.#known)
+      this.#findings.push(`${name} is of ${checkpoint.size} blocks, and ${size} are here: the log was rolled back`)
+    const note = readIfThere(join(this.#directory, 'checkpoint'))
+    if (this.#key === undefined) return
+    const last = note === undefined ? undefined : openCheckpoint(note, this.#key)
+    if (last === undefined) {
+      if (note !== undefined) this.#findings.push('the last checkpoint is not signed by the key of this log')
+      else if (size > 0) this.#findings.push('there is no checkpoint')
+      return
+    }
+    if (last.size > size) this.#findings.push(`blocks ${size} to ${last.size - 1} are missing at the end`)
+    else if (last.size === size && !last.root.equals(this.#edge.root()))
+      this.#findings.push('the last checkpoint was signed for other blocks than these')
+    else if (last.size < this.#signedSize)
+      this.#findings.push(`the last checkpoint is of ${last.size} blocks, and one in the log of ${this.#signedSize}`)
+    if (last.size < size) this.#notes.push(`the last ${size - last.size} blocks are not signed yet`)
+    this.#signedSize = Math.max(this.#signedSize, last.size)
+  }
+}
+
+function timesOf(firstMs: number, lastMs: number): string {
+  return `${timeOf(firstMs)} to ${timeOf(lastMs)}`
+}
+
+function timeOf(ms: number): string {
+  return Number.isFinite(ms) && Math.abs(ms) < 8.64e15 ? new Date(ms).toISOString() : '?'
+}

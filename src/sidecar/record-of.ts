@@ -1,0 +1,50 @@
+/** The record as the sidecar's document asks for it: lines of JSON, or sealed. */
+import type { Barrier } from '../audit/event.ts'
+import { Recorded } from '../audit/recorded.ts'
+import { originOf } from '../audit/sealed/log-key.ts'
+import { SealedRecord } from '../audit/sealed/record.ts'
+import { SealedWriter } from '../audit/sealed/writer.ts'
+import { AuditWriter } from '../audit/writer.ts'
+import { systemClock } from '../base/clock.ts'
+import { trustDomainOf } from '../identity/spiffe.ts'
+import type { Credentials } from '../mesh/credentials.ts'
+import type { Logger } from '../telemetry/log.ts'
+import type { SidecarConfig } from './config.ts'
+
+/** One file of lines, or one segment, has at most so much and a little more. */
+const fileBytesMax = { lines: 256 * 1024 * 1024, sealed: 64 * 1024 * 1024 }
+
+export interface RecordOptions {
+  readonly config: SidecarConfig
+  readonly directory: string
+  readonly credentials: Credentials
+  readonly log: Logger
+  /** Of the policy in force. */
+  readonly revision: () => number
+}
+
+export interface TransactionRecord {
+  readonly barrier: Barrier
+  close(): void
+}
+
+/** @throws RingfenceError UNAVAILABLE where it cannot be written */
+export function recordOf({ config, directory, credentials, log, revision }: RecordOptions): TransactionRecord {
+  const told = {
+    directory,
+    proxy: config.name,
+    clock: systemClock,
+    onFailure: (error: Error) =>
+      log.error({ err: error }, 'the audit cannot be written; nothing is forwarded until it can'),
+    onRecovery: () => log.info('the audit can be written again'),
+  }
+  const { format = 'lines', durability = 'kernel' } = config.audit
+  if (format === 'lines') {
+    const writer = new AuditWriter({ ...told, fileBytesMax: fileBytesMax.lines })
+    return { barrier: new Recorded(writer, revision), close: () => writer.close() }
+  }
+  const origin = originOf(trustDomainOf(credentials.spiffeId), config.name)
+  const segmentBytesMax = fileBytesMax.sealed
+  const writer = new SealedWriter({ ...told, origin, certifier: credentials, durability, segmentBytesMax })
+  return { barrier: new SealedRecord(writer, revision, durability === 'disk'), close: () => writer.close() }
+}
