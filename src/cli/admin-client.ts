@@ -14,6 +14,7 @@ import type { TrafficLine } from '../control/traffic.ts'
 import { faultOfAnswer } from '../mesh/answer.ts'
 import { request } from '../mesh/http.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
+import { type WitnessedLog, witnessedPath } from '../mesh/witness.ts'
 
 export interface MintAnswer {
   readonly spiffeId: string
@@ -98,6 +99,10 @@ export class AdminClient {
 
   revocations(ended: boolean, limit: number): Promise<RevocationsAnswer> {
     return this.#call('GET', `/v1/revocations?ended=${ended}&limit=${limit}`)
+  }
+
+  witnessed(): Promise<{ logs: WitnessedLog[] }> {
+    return this.#call('GET', witnessedPath)
   }
 
   authorities(): Promise<AuthoritiesAnswer> {

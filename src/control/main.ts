@@ -6,6 +6,8 @@
  */
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { openKey } from '../audit/sealed/log-key.ts'
+import { Witness } from '../audit/sealed/witness.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
@@ -29,6 +31,7 @@ import { Repeated } from '../telemetry/repeated.ts'
 import { controlPages } from './admin.ts'
 import { KnownSigners } from './authorities/known-signers.ts'
 import type { AuthorityLives } from './authorities/lives.ts'
+import { witnessKeyName } from './backup/content.ts'
 import { refuseUnfinished } from './backup/unfinished.ts'
 import { CertificateAuthority } from './ca.ts'
 import { checkAltNames, Enrolment } from './enrolment.ts'
@@ -146,6 +149,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       stateDir,
       ...(options.fetchKeys === undefined ? {} : { fetch: options.fetchKeys }),
     })
+    const witness = new Witness(`ringfence.${trustDomain}/witness`, openKey(join(stateDir, witnessKeyName)))
     const txnKeys = new TxnKeys({ published: publisher.value(pushedKinds.txnKeys), clock, log, stateDir })
     const enrolment = new Enrolment(ca, store, clock, svidTtlMs, revocations)
     if (options.policy !== undefined && options.policy.source !== policies.current.source) {
@@ -196,6 +200,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       revocations: book,
       presignedUses,
       sharedLimits,
+      witness,
       publisher,
       store,
       clock,

@@ -2,6 +2,7 @@
 import type { PresignedUse } from '../identity/aws/replays.ts'
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import { type PolicySnapshot, policySnapshot } from '../mesh/pushed.ts'
+import type { WitnessedLog } from '../mesh/witness.ts'
 import type {
   AgentRow,
   Issuance,
@@ -19,6 +20,7 @@ export class MemoryStore implements Store {
   readonly #agents = new Map<string, AgentRow>()
   readonly #spent = new Map<string, Spent>()
   readonly #uses = new Map<string, PresignedUse>()
+  readonly #witnessed = new Map<string, WitnessedLog>()
   readonly #issuances: Issuance[] = []
   readonly #policies: PolicySnapshot[] = []
   readonly #sidecars = new Map<string, SidecarEndpoint>()
@@ -89,6 +91,18 @@ export class MemoryStore implements Store {
     const kept = this.presignedUses(nowMs).slice(-entriesMax)
     this.#uses.clear()
     for (const use of kept) this.#uses.set(`${use.principal} ${use.key}`, use)
+  }
+
+  witnessed(origin: string): WitnessedLog | undefined {
+    return this.#witnessed.get(origin)
+  }
+
+  putWitnessed(log: WitnessedLog): void {
+    this.#witnessed.set(log.origin, log)
+  }
+
+  witnessedLogs(): WitnessedLog[] {
+    return [...this.#witnessed.values()].sort((a, b) => (a.origin < b.origin ? -1 : 1))
   }
 
   addIssuance(issuance: Issuance): void {

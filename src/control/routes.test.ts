@@ -62,6 +62,12 @@ const expected: Record<string, Expectation> = {
   },
   // Whom it lets: limit-shares.test.ts.
   'POST /v1/limit-shares': { may: ['sidecar'], body: () => ({ process: '0'.repeat(16), parts: [], debts: [] }) },
+  // What it takes: src/audit/sealed/witness.test.ts and witness.test.ts.
+  'POST /v1/witness': {
+    may: ['sidecar'],
+    body: () => ({ key: 'k', old: 0, proof: [], checkpoint: 'c' }),
+  },
+  'GET /v1/witnessed': { may: administrators },
   'POST /v1/report': { may: ['sidecar'], body: () => report },
   'GET /v1/watch': { may: ['sidecar'] },
   'POST /v1/tokens': { may: administrators, body: () => ({ spiffeId: 'spiffe://demo.local/svc/a', role: 'workload' }) },

@@ -12,6 +12,7 @@ import { presignedUse, presignedUseAnswer, presignedUsesPath } from '../mesh/pre
 import { reportBytesMax } from '../mesh/proxy-report.ts'
 import { reportAnswer } from '../mesh/report.ts'
 import { madeTxnToken, txnOrder, txnTokensPath } from '../mesh/transaction-tokens.ts'
+import { witnessAnswer, witnessedPath, witnessPath, witnessRequest } from '../mesh/witness.ts'
 import { administrator, anybody, enrolledProxy, member } from './callers.ts'
 import { type Route, route, streamRoute } from './route.ts'
 import * as authorities from './services/authorities.ts'
@@ -23,6 +24,7 @@ import { firstUse } from './services/presigned-uses.ts'
 import * as proxies from './services/proxies.ts'
 import * as revocations from './services/revocations.ts'
 import * as transactions from './services/transaction-tokens.ts'
+import { witnessed, witnessedAnswer, witnessLog } from './services/witness.ts'
 
 const nothing = z.unknown()
 /** JSON may write one byte of policy as six. */
@@ -92,6 +94,22 @@ export function controlRoutes(parts: ControlParts): Route[] {
       output: limitSharesAnswer,
       bodyBytesMax: limitSharesBytesMax,
       service: (caller, asked) => shareLimits(parts, caller, asked),
+    }),
+    route({
+      method: 'POST',
+      path: witnessPath,
+      who: proxy,
+      input: witnessRequest,
+      output: witnessAnswer,
+      service: (caller, request) => witnessLog(parts, caller, request),
+    }),
+    route({
+      method: 'GET',
+      path: witnessedPath,
+      who: administrator,
+      input: nothing,
+      output: witnessedAnswer,
+      service: () => witnessed(parts),
     }),
     route({
       method: 'POST',

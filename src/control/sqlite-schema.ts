@@ -38,6 +38,8 @@ export const migrations = [
      principal TEXT NOT NULL, key TEXT NOT NULL, address TEXT NOT NULL, end_ms INTEGER NOT NULL,
      PRIMARY KEY (principal, key)) STRICT;
    CREATE INDEX presigned_uses_by_end ON presigned_uses (end_ms);`,
+  `CREATE TABLE witnessed (
+     origin TEXT PRIMARY KEY, key TEXT NOT NULL, size INTEGER NOT NULL, at_ms INTEGER NOT NULL, checkpoint TEXT NOT NULL) STRICT;`,
 ]
 
 /** Damaged, or newer than this program: it is refused, rather than begun anew. @throws RingfenceError CONFIG */

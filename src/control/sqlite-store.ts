@@ -6,6 +6,7 @@ import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
 import { type PolicySnapshot, policySnapshot } from '../mesh/pushed.ts'
 import type { AgentRole } from '../mesh/roles.ts'
+import type { WitnessedLog } from '../mesh/witness.ts'
 import { openDatabase } from './sqlite-schema.ts'
 import type {
   AgentRow,
@@ -209,6 +210,20 @@ export class SqliteStore implements Store {
     return changes === 1
   }
 
+  witnessed(origin: string): WitnessedLog | undefined {
+    const row = this.#statement('SELECT * FROM witnessed WHERE origin = ?').get(origin)
+    return row === undefined ? undefined : witnessedOf(row)
+  }
+
+  putWitnessed({ origin, key, size, atMs, checkpoint }: WitnessedLog): void {
+    const sql = 'INSERT OR REPLACE INTO witnessed (origin, key, size, at_ms, checkpoint) VALUES (?, ?, ?, ?, ?)'
+    this.#run(sql, origin, key, size, Math.floor(atMs), checkpoint)
+  }
+
+  witnessedLogs(): WitnessedLog[] {
+    return this.#statement('SELECT * FROM witnessed ORDER BY origin').all().map(witnessedOf)
+  }
+
   revocations(): RevocationRow[] {
     return this.#statement('SELECT * FROM revocations WHERE ended_ms IS NULL ORDER BY id').all().map(revocationOf)
   }
@@ -370,4 +385,14 @@ function altNamesText({ ipAddresses, dnsNames, listenerIdentities }: AltNames): 
 /** Rows of before there were listener identities name none. */
 function altNamesOf(text: unknown): AltNames {
   return { listenerIdentities: [], ...(JSON.parse(String(text)) as Omit<AltNames, 'listenerIdentities'>) }
+}
+
+function witnessedOf(row: Record<string, unknown>): WitnessedLog {
+  return {
+    origin: String(row.origin),
+    key: String(row.key),
+    size: Number(row.size),
+    atMs: Number(row.at_ms),
+    checkpoint: String(row.checkpoint),
+  }
 }

@@ -59,6 +59,22 @@ function complies(kind: string, open: (name: string) => Store): void {
         }
       }))
 
+    it('keeps the last checkpoint of each log', () =>
+      eachOpened((store) => {
+        const log = { origin: 'a/1', key: 'k', size: 3, atMs: 1_000, checkpoint: 'text' }
+        store.putWitnessed({ ...log, origin: 'a/2' })
+        store.putWitnessed(log)
+        store.putWitnessed({ ...log, size: 5 })
+        return (again) => {
+          assert.deepEqual(again.witnessed('a/1'), { ...log, size: 5 })
+          assert.equal(again.witnessed('a/3'), undefined)
+          assert.deepEqual(again.witnessedLogs(), [
+            { ...log, size: 5 },
+            { ...log, origin: 'a/2' },
+          ])
+        }
+      }))
+
     it('notes once what counts once, for whichever owner, until it ends and within its bounds', () =>
       eachOpened((store) => {
         const bounds = { entriesMax: 5, entriesPerOwnerMax: 3 }

@@ -11,6 +11,7 @@ import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
 import type { AgentRole } from '../mesh/roles.ts'
+import type { WitnessedLog } from '../mesh/witness.ts'
 
 export interface AltNames {
   readonly ipAddresses: readonly string[]
@@ -151,4 +152,11 @@ export interface Store {
   /** Its id is greater than every id before, also than those that a restored state has forgotten; all but the newest `keptCount` of its use are forgotten. */
   addMeshKey(key: Omit<MeshKeyRow, 'id'>, keptCount: number): void
   removeMeshKey(id: number): void
+
+  /** The last checkpoint that was taken of a log. */
+  witnessed(origin: string): WitnessedLog | undefined
+  /** In the place of the one before. */
+  putWitnessed(log: WitnessedLog): void
+  /** Ordered by origin. */
+  witnessedLogs(): WitnessedLog[]
 }

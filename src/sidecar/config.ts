@@ -3,7 +3,7 @@
  */
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import { durabilities } from '../audit/sealed/writer.ts'
+import { durabilities } from '../audit/sealed/options.ts'
 import { parseOneDocument } from '../base/document.ts'
 import { nodeCertificateConfig } from '../mesh/node-certificate.ts'
 import { listenersSchema } from '../session/listener-config.ts'

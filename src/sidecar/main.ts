@@ -11,6 +11,7 @@ import { adminPorts } from '../mesh/admin/address.ts'
 import { startAdminServer } from '../mesh/admin/server.ts'
 import { type LimitShares, limitSharesAnswer, limitSharesPath } from '../mesh/limit-shares.ts'
 import { firstUseBy } from '../mesh/presigned-uses.ts'
+import { type WitnessAnswer, type WitnessRequest, witnessAnswer, witnessPath } from '../mesh/witness.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
@@ -52,6 +53,9 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   const counted = admin && new Counted(new RequestSeries())
   const consumers = counted === undefined ? [] : [counted]
   const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse, limitShares, consumers })
+  const askWitness = (request: WitnessRequest): Promise<WitnessAnswer> =>
+    feed.askControl(witnessPath, request, witnessAnswer)
+  const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse, limitShares, askWitness })
   await sidecar.start()
   const { promise: stopped, resolve: done } = Promise.withResolvers<void>()
   process.once('SIGTERM', done)

@@ -3,11 +3,13 @@ import type { Barrier } from '../audit/event.ts'
 import { Recorded } from '../audit/recorded.ts'
 import { originOf } from '../audit/sealed/log-key.ts'
 import { SealedRecord } from '../audit/sealed/record.ts'
+import { ShownCheckpoints } from '../audit/sealed/shown.ts'
 import { SealedWriter } from '../audit/sealed/writer.ts'
 import { AuditWriter } from '../audit/writer.ts'
 import { systemClock } from '../base/clock.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import type { Credentials } from '../mesh/credentials.ts'
+import type { WitnessAnswer, WitnessRequest } from '../mesh/witness.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { SidecarConfig } from './config.ts'
 
@@ -19,6 +21,8 @@ export interface RecordOptions {
   readonly directory: string
   readonly credentials: Credentials
   readonly log: Logger
+  /** Shows each checkpoint of a sealed record to the control plane; none is shown where it is not given. */
+  readonly askWitness: ((request: WitnessRequest) => Promise<WitnessAnswer>) | undefined
   /** Of the policy in force. */
   readonly revision: () => number
 }
@@ -29,7 +33,14 @@ export interface TransactionRecord {
 }
 
 /** @throws RingfenceError UNAVAILABLE where it cannot be written */
-export function recordOf({ config, directory, credentials, log, revision }: RecordOptions): TransactionRecord {
+export function recordOf({
+  config,
+  directory,
+  credentials,
+  log,
+  askWitness,
+  revision,
+}: RecordOptions): TransactionRecord {
   const told = {
     directory,
     proxy: config.name,
@@ -45,6 +56,21 @@ export function recordOf({ config, directory, credentials, log, revision }: Reco
   }
   const origin = originOf(trustDomainOf(credentials.spiffeId), config.name)
   const segmentBytesMax = fileBytesMax.sealed
-  const writer = new SealedWriter({ ...told, origin, certifier: credentials, durability, segmentBytesMax })
+  const shown =
+    askWitness &&
+    new ShownCheckpoints({
+      directory,
+      ask: askWitness,
+      onRefused: (why) =>
+        log.error({ why }, 'the witness refuses the record of this sidecar: it is not what was shown before'),
+    })
+  const writer = new SealedWriter({
+    ...told,
+    origin,
+    certifier: credentials,
+    durability,
+    segmentBytesMax,
+    onCheckpoint: (checkpoint, key) => shown?.show(checkpoint, key),
+  })
   return { barrier: new SealedRecord(writer, revision, durability === 'disk'), close: () => writer.close() }
 }

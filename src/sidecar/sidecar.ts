@@ -29,6 +29,7 @@ import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
 import { RevocationsFeed, reportedRevocations } from '../mesh/revocations.ts'
+import type { WitnessAnswer, WitnessRequest } from '../mesh/witness.ts'
 import { warmUpCedar } from '../policy/cedar/sets.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import type { Accepted } from '../session/arrivals.ts'
@@ -88,6 +89,8 @@ export interface SidecarOptions {
   readonly budget?: BytesBudget
   /** Wall clock by which policy is decided. */
   readonly nowMs?: () => number
+  /** How the control plane is shown the checkpoints of a sealed record. */
+  readonly askWitness?: ((request: WitnessRequest) => Promise<WitnessAnswer>) | undefined
   /** More that is to hear of what happens. */
   readonly consumers?: readonly Consumer[]
   /** In the place of the audit's file. */
@@ -156,6 +159,7 @@ export class Sidecar {
     this.#record = recordOf({
       config,
       directory: options.auditDirectory,
+      askWitness: options.askWitness,
       credentials: feed.credentials.current,
       log,
       revision: () => this.#engine.revision,

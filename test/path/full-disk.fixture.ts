@@ -8,7 +8,8 @@ import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
 import { World } from './world.ts'
 
 const world = await World.make()
-const running = await world.sidecar({ name: 'full' })
+const format = process.argv[3] === 'sealed' ? 'sealed' : 'lines'
+const running = await world.sidecar({ name: 'full', audit: { format } })
 const throughGateway = process.argv[2] === 'gateway'
 const port = throughGateway ? (await world.gateway([running])).port : running.port
 const clients = await Promise.all(Array.from({ length: 4 }, () => world.client(port, 'alice')))

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { SealedLines } from '../../src/audit/sealed/lines.ts'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
 import { wholeEnvelope } from '../../src/cql/envelope.ts'
@@ -128,7 +129,7 @@ suite('the record cannot be written', () => {
     assert.equal(lines.filter(({ rule }) => rule === 'overloaded').length, 0)
   })
 
-  for (const way of ['driver', 'gateway']) {
+  for (const way of ['driver', 'gateway', 'driver sealed']) {
     it(`a full file system and a killed process leave no answer without its line (${way})`, async () => {
       const folder = mkdtempSync(join(tmpdir(), 'ringfence-full-'))
       const fixture = new URL('./full-disk.fixture.ts', import.meta.url).pathname
@@ -138,11 +139,10 @@ suite('the record cannot be written', () => {
       const answered = child.stdout.toString('utf8').match(/request\d+_/g) ?? []
       const recorded = new Set<string>()
       for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
-        if (!/audit-[^/]*\.jsonl$/.test(file)) continue
-        const text = readFileSync(join(folder, file), 'utf8')
-        for (const line of text.split('\n').slice(0, -1)) {
-          recorded.add(/request\d+_/.exec(line)?.[0] ?? '')
-        }
+        const add = (line: string): unknown => recorded.add(/request\d+_/.exec(line)?.[0] ?? '')
+        if (/audit-[^/]*\.jsonl$/.test(file))
+          readFileSync(join(folder, file), 'utf8').split('\n').slice(0, -1).forEach(add)
+        else if (file.endsWith('.sealed')) new SealedLines(add).segment(readFileSync(join(folder, file)))
       }
       rmSync(folder, { recursive: true })
       assert.ok(answered.length > 100, `${answered.length} answered: ${child.stderr.toString('utf8')}`)

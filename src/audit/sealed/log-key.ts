@@ -34,14 +34,18 @@ export function originOf(trustDomain: string, proxy: string): string {
 
 /** Makes it where there is none. */
 export function openLogKey(directory: string, origin: string): LogKey {
-  const path = join(directory, 'log.key')
+  const privateKey = openKey(join(directory, 'log.key'))
+  return { key: noteKeyOf(origin, createPublicKey(privateKey)), privateKey }
+}
+
+/** An Ed25519 key, made where there is none. */
+export function openKey(path: string): KeyObject {
   let pem = readIfThere(path)
   if (pem === undefined) {
     pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
     writeFileAtomically(path, pem, 0o600)
   }
-  const privateKey = createPrivateKey(pem)
-  return { key: noteKeyOf(origin, createPublicKey(privateKey)), privateKey }
+  return createPrivateKey(pem)
 }
 
 /** What is signed: that this key is the log's. */

@@ -8,8 +8,9 @@ import { analyse } from '../../cql/statement/analyse.ts'
 import type { Decision } from '../../policy/engine.ts'
 import type { EventSession, EventStatement, TransactionEvent } from '../event.ts'
 import { originOf } from './log-key.ts'
+import type { SealedWriterOptions } from './options.ts'
 import { SealedRecord } from './record.ts'
-import { SealedWriter, type SealedWriterOptions } from './writer.ts'
+import { SealedWriter } from './writer.ts'
 
 export const startMs = Date.UTC(2026, 10, 30, 12)
 

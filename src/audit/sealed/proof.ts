@@ -8,10 +8,11 @@ import { RingfenceError } from '../../base/errors.ts'
 import { readIfThere } from '../../mesh/files.ts'
 import { decodeHeader, frameKind } from './format.ts'
 import { frameEnd, kindAt } from './frames.ts'
+import { HashTree } from './hash-tree.ts'
 import { openCheckpoint, parseNoteKey } from './note.ts'
 import { headOf, segmentsOf } from './recover.ts'
 import { Tiles } from './tiles.ts'
-import { inclusionProof, leafHash, rootByProof, rootOf } from './tree.ts'
+import { leafHash, rootByProof } from './tree.ts'
 
 export interface RecordProof {
   /** Of the block. */
@@ -30,8 +31,6 @@ interface Block {
   readonly key: string
 }
 
-const tileWidth = 256
-
 /** @throws RingfenceError NOT_FOUND where the record is not in this folder, or in no block that a checkpoint vouches for */
 export function proofOf(directory: string, number: number): RecordProof {
   const block = blockWith(directory, number)
@@ -41,27 +40,12 @@ export function proofOf(directory: string, number: number): RecordProof {
   if (checkpoint === undefined || checkpoint.size <= block.index)
     throw notThere(`no checkpoint vouches for block ${block.index} yet`)
   const { index, header, frames } = block
-  const proof = inclusion(new Tiles(directory), index, checkpoint.size)
+  const proof = new HashTree(new Tiles(directory), checkpoint.size).inclusion(index)
   if (rootByProof(leafHash(header), index, checkpoint.size, proof)?.equals(checkpoint.root) !== true)
     throw notThere(`block ${index} does not lead to the checkpoint: audit verify says what is wrong`)
   const hashes = proof.map((hash) => `${hash.toString('base64')}\n`).join('')
   const text = `c2sp.org/tlog-proof@v1\nextra ${header.toString('base64')}\nindex ${index}\n${hashes}\n${note}`
   return { index, text, frames }
-}
-
-/** From the tiles: those of the leaves around it whole, of all others the roots of full ones. */
-function inclusion(tiles: Tiles, index: number, size: number): Buffer[] {
-  const around = Math.floor(index / tileWidth)
-  const first = around * tileWidth
-  const inTile = tiles.hashes(0, around, Math.min(tileWidth, size - first))
-  if (size <= tileWidth) return inclusionProof(inTile, index)
-  const full = Math.floor(size / tileWidth)
-  const roots: Buffer[] = []
-  for (let at = 0; at < full; at += tileWidth)
-    roots.push(...tiles.hashes(1, at / tileWidth, Math.min(tileWidth, full - at)))
-  if (size % tileWidth > 0) roots.push(rootOf(tiles.hashes(0, full, size % tileWidth)))
-  // A tree of tiles is the tree of leaves above their roots, since all but the last are full.
-  return [...inclusionProof(inTile, index - first), ...inclusionProof(roots, around)]
 }
 
 function blockWith(directory: string, number: number): Block | undefined {

@@ -12,7 +12,7 @@ export function leafHash(leaf: Buffer): Buffer {
   return sha256(Buffer.concat([leafPrefix, leaf]))
 }
 
-function nodeHash(left: Buffer, right: Buffer): Buffer {
+export function nodeHash(left: Buffer, right: Buffer): Buffer {
   return sha256(Buffer.concat([nodePrefix, left, right]))
 }
 
@@ -49,16 +49,6 @@ export class Edge {
     for (let part = parts.pop(); part !== undefined; part = parts.pop()) root = nodeHash(part.hash, root)
     return root
   }
-}
-
-/** The hashes that lead from the leaf to the root. @param hashes of all leaves */
-export function inclusionProof(hashes: readonly Buffer[], index: number): Buffer[] {
-  if (hashes.length <= 1) return []
-  let left = 1
-  while (left * 2 < hashes.length) left *= 2
-  return index < left
-    ? [...inclusionProof(hashes.slice(0, left), index), rootOf(hashes.slice(left))]
-    : [...inclusionProof(hashes.slice(left), index - left), rootOf(hashes.slice(0, left))]
 }
 
 /** The root that a proof leads to; undefined where it is too long or too short. */

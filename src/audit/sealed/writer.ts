@@ -1,47 +1,17 @@
-/**
- * The segments of a sealed log. Frames are gathered and written once per turn of the event loop, before the sockets are flushed; a block is
- * sealed when it is large, or a second old.
- *
- * Rule: a file that failed once is never written again. What it did not take, to a whole frame, is the first in the next one, and belongs
- * to the same block.
- */
-import type { Clock } from '../../base/clock.ts'
 import { after, every, nothingEnds } from '../../base/contained.ts'
-import type { RingfenceError } from '../../base/errors.ts'
 import { makeDirectory, writeFailure } from '../directory.ts'
 import { Block } from './block.ts'
 import { BlockLog } from './block-log.ts'
-import { realFiles, type SegmentFiles } from './files.ts'
+import { realFiles } from './files.ts'
 import { blockHeaderBytes, formatName, frameKind, isNumbered, type SegmentHead } from './format.ts'
 import { FrameBuffer } from './frame-buffer.ts'
 import { frameEnd, kindAt } from './frames.ts'
 import { GroupCommit } from './group-commit.ts'
 import { Kept } from './kept.ts'
-import { type Certifier, keyStatement, type LogKey, openLogKey } from './log-key.ts'
+import { keyStatement, type LogKey, openLogKey } from './log-key.ts'
+import type { SealedWriterOptions } from './options.ts'
 import { recover } from './recover.ts'
 import { Segment } from './segment.ts'
-
-/** `kernel`: the operating system has it, so that it outlives the process. `disk`: the disk has it. `best-effort`: nothing waits for it. */
-export const durabilities = ['kernel', 'disk', 'best-effort'] as const
-export type Durability = (typeof durabilities)[number]
-
-export interface SealedWriterOptions {
-  /** Made with mode 0700 when absent. */
-  readonly directory: string
-  readonly proxy: string
-  /** Of the log; see `originOf`. */
-  readonly origin: string
-  readonly certifier: Certifier
-  readonly durability: Durability
-  /** A new segment is begun when this is reached, and at each midnight UTC. */
-  readonly segmentBytesMax: number
-  readonly clock: Clock
-  /** Called once for each failure, before the caller sees `failed`. */
-  readonly onFailure?: (error: RingfenceError) => void
-  /** Called when writing works again. */
-  readonly onRecovery?: () => void
-  readonly files?: SegmentFiles
-}
 
 const retryMs = 1000
 const sealMs = 1000
@@ -199,7 +169,8 @@ export class SealedWriter {
     if (this.#failed) return
     if (this.#block.isWorth) this.#seal()
     const checkpoint = this.#log.sign()
-    if (checkpoint === undefined || this.#failed) return
+    if (checkpoint === undefined) return
+    this.#options.onCheckpoint?.(checkpoint, this.#key.key)
     const frames = this.#frames
     if (!frames.hasRoom(framesOfEvent)) return
     frames.begin(frameKind.checkpoint)

@@ -7,9 +7,11 @@ import { parseNoteKey } from '../../audit/sealed/note.ts'
 import { proofOf } from '../../audit/sealed/proof.ts'
 import { segmentsOf } from '../../audit/sealed/recover.ts'
 import { type Verified, verifyLog } from '../../audit/sealed/verify.ts'
+import { RingfenceError } from '../../base/errors.ts'
+import { AdminClient } from '../admin-client.ts'
 import { collect, readBy, readInput, UnreadableInput } from '../options.ts'
-import { exitCode, type Format, paint, print, printable, printJson } from '../output.ts'
-import { withOutput } from './admin-command.ts'
+import { exitCode, type Format, paint, print, printable, printJson, table } from '../output.ts'
+import { type AdminFlags, adminCommand, withOutput } from './admin-command.ts'
 
 interface VerifyFlags {
   readonly output: Format
@@ -40,6 +42,9 @@ Ends with 0 where all is as it was signed, 2 where it is not, 65 for a folder th
     .requiredOption('--dir <dir>', 'the folder of a sidecar’s audit')
     .option('--out <name>', 'writes <name>.tlog-proof and <name>.block', 'record')
     .action(proof)
+  adminCommand(audit, 'witnessed', 'what the control plane, as witness, has seen of each sidecar’s log')
+    .option('--checkpoint <proxy>', 'print the last checkpoint of that sidecar, for verify --known')
+    .action(witnessed)
   audit
     .command('lines')
     .description('print a sealed record as lines of JSON')
@@ -80,6 +85,19 @@ function proof(number: number, { dir, out }: { readonly dir: string; readonly ou
   writeFileSync(`${out}.tlog-proof`, text)
   writeFileSync(`${out}.block`, frames)
   print(printable(`record ${number} is in block ${index}: ${out}.tlog-proof, ${out}.block`))
+}
+
+async function witnessed(flags: AdminFlags & { readonly checkpoint?: string }): Promise<void> {
+  const { logs } = await new AdminClient(flags.stateDir).witnessed()
+  if (flags.checkpoint !== undefined) {
+    const log = logs.find(({ origin }) => origin.endsWith(`/${flags.checkpoint}`))
+    if (log === undefined) throw new RingfenceError('INVALID', `no log of ${flags.checkpoint} was witnessed`)
+    process.stdout.write(log.checkpoint)
+  } else if (flags.output === 'json') printJson({ logs })
+  else {
+    const rows = logs.map(({ origin, size, atMs }) => [origin, String(size), new Date(atMs).toISOString()])
+    print(table(['LOG', 'BLOCKS', 'LAST SEEN'], rows, [1]))
+  }
 }
 
 function lines(directory: string): void {

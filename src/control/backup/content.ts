@@ -8,11 +8,12 @@ import { readBytesIfThere } from '../../mesh/files.ts'
 import { migrations } from '../sqlite-schema.ts'
 
 export const storeName = 'control.db'
+export const witnessKeyName = 'witness.key'
 /** Beside the store. The last ones are made or fetched anew where they are not there. */
 const neededFiles = ['ca/root.pem', 'ca/issuing.pem']
 /** Read in this order: while one is activated, a prepared key is in its first file, or in the needed ones that are read later, or in both. */
 const preparedFiles = ['ca/root-next.pem', 'ca/issuing-next.pem']
-const otherFiles = ['ca/authorities.json', 'ca/issuing-request.pem', 'txn-keys.json', 'key-sets.json']
+const otherFiles = ['ca/authorities.json', 'ca/issuing-request.pem', 'txn-keys.json', 'key-sets.json', witnessKeyName]
 const fileNames = [storeName, ...preparedFiles, ...neededFiles, ...otherFiles]
 
 const content = z.object({

@@ -1,4 +1,5 @@
 /** What the services are made of. None of them knows how it was called, nor what the store is. */
+import type { Witness } from '../../audit/sealed/witness.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { Replays } from '../../identity/aws/replays.ts'
 import type { ProvidersInForce } from '../../identity/providers/in-force.ts'
@@ -36,6 +37,8 @@ export interface ControlParts {
   readonly presignedUses: Pick<Replays, 'use'>
   /** Of the whole mesh, in memory: sidecars say again what they hold. */
   readonly sharedLimits: SharedLimits
+  /** Of the sidecars' records. */
+  readonly witness: Witness
   readonly publisher: Publisher
   readonly store: Store
   readonly clock: Clock
