@@ -52,10 +52,9 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   const { admin } = config
   const counted = admin && new Counted(new RequestSeries())
   const consumers = counted === undefined ? [] : [counted]
-  const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse, limitShares, consumers })
   const askWitness = (request: WitnessRequest): Promise<WitnessAnswer> =>
     feed.askControl(witnessPath, request, witnessAnswer)
-  const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse, limitShares, askWitness })
+  const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse, limitShares, askWitness, consumers })
   await sidecar.start()
   const { promise: stopped, resolve: done } = Promise.withResolvers<void>()
   process.once('SIGTERM', done)

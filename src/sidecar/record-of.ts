@@ -5,7 +5,7 @@ import { originOf } from '../audit/sealed/log-key.ts'
 import { SealedRecord } from '../audit/sealed/record.ts'
 import { ShownCheckpoints } from '../audit/sealed/shown.ts'
 import { SealedWriter } from '../audit/sealed/writer.ts'
-import { AuditWriter } from '../audit/writer.ts'
+import { type AuditFigures, AuditWriter } from '../audit/writer.ts'
 import { systemClock } from '../base/clock.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import type { Credentials } from '../mesh/credentials.ts'
@@ -29,6 +29,7 @@ export interface RecordOptions {
 
 export interface TransactionRecord {
   readonly barrier: Barrier
+  readonly figures: AuditFigures
   close(): void
 }
 
@@ -52,7 +53,7 @@ export function recordOf({
   const { format = 'lines', durability = 'kernel' } = config.audit
   if (format === 'lines') {
     const writer = new AuditWriter({ ...told, fileBytesMax: fileBytesMax.lines })
-    return { barrier: new Recorded(writer, revision), close: () => writer.close() }
+    return shownAs(writer, new Recorded(writer, revision))
   }
   const origin = originOf(trustDomainOf(credentials.spiffeId), config.name)
   const segmentBytesMax = fileBytesMax.sealed
@@ -72,5 +73,15 @@ export function recordOf({
     segmentBytesMax,
     onCheckpoint: (checkpoint, key) => shown?.show(checkpoint, key),
   })
-  return { barrier: new SealedRecord(writer, revision, durability === 'disk'), close: () => writer.close() }
+  return shownAs(writer, new SealedRecord(writer, revision, durability === 'disk'))
+}
+
+function shownAs(writer: AuditWriter | SealedWriter, barrier: Barrier): TransactionRecord {
+  return {
+    barrier,
+    get figures() {
+      return writer.figures
+    },
+    close: () => writer.close(),
+  }
 }

@@ -89,7 +89,6 @@ export interface SidecarOptions {
   readonly budget?: BytesBudget
   /** Wall clock by which policy is decided. */
   readonly nowMs?: () => number
-  /** How the control plane is shown the checkpoints of a sealed record. */
   readonly askWitness?: ((request: WitnessRequest) => Promise<WitnessAnswer>) | undefined
   /** More that is to hear of what happens. */
   readonly consumers?: readonly Consumer[]
@@ -345,7 +344,7 @@ export class Sidecar {
   /** What the admin port shows of it. */
   get shown(): ShownSidecar {
     const [connections, links, shared, budget] = [this.#connections, this.#links, this.#shared, this.#budget]
-    const [places, record, policy] = [this.#doors.taken, this.#audit.figures, this.#policy.report()]
+    const [places, record, policy] = [this.#doors.taken, this.#record.figures, this.#policy.report()]
     const [nodeAway, stopping] = [!this.#node.hello.ready, this.#stopping]
     return { connections, links, shared, budget, places, record, policy, nodeAway, stopping }
   }

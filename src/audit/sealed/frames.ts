@@ -12,17 +12,33 @@ export function kindAt(bytes: Buffer, at: number): number {
   return bytes[at + frameLengthBytes]!
 }
 
-/** What a frame holds behind its kind, number by number. Reads 0 beyond its end. */
+/** Goes from frame to frame, and reads what each holds behind its kind, number by number. Reads 0 beyond a frame's end. */
 export class FrameReader {
-  #bytes: Buffer = Buffer.alloc(0)
+  readonly #bytes: Buffer
   #at = 0
   #end = 0
+  /** Of the frame that it stands at. */
+  kind = 0
+  start = 0
 
-  use(bytes: Buffer, at: number, end: number): this {
+  constructor(bytes: Buffer) {
     this.#bytes = bytes
-    this.#at = at + frameLengthBytes + 1
+  }
+
+  /** Where the frame ends. */
+  get end(): number {
+    return this.#end
+  }
+
+  /** To the next frame; false where none is whole any more. */
+  next(): boolean {
+    const end = frameEnd(this.#bytes, this.#end)
+    if (end < 0) return false
+    this.start = this.#end
+    this.kind = kindAt(this.#bytes, this.start)
+    this.#at = this.start + frameLengthBytes + 1
     this.#end = end
-    return this
+    return true
   }
 
   byte(): number {

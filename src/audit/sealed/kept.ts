@@ -2,7 +2,7 @@
 import { isNumbered } from './format.ts'
 import { frameEnd, kindAt } from './frames.ts'
 
-const bytesMax = 16 * 1024 * 1024
+export const keptBytesMax = 16 * 1024 * 1024
 
 export class Kept {
   #pieces: Buffer[] = []
@@ -11,6 +11,10 @@ export class Kept {
   /** Records that were lost for good since the process started. */
   dropped = 0
 
+  get bytes(): number {
+    return this.#bytes
+  }
+
   get all(): readonly Buffer[] {
     return this.#pieces
   }
@@ -18,7 +22,7 @@ export class Kept {
   /** Whole frames; copied, for they lie in memory that is used again. Gives how many frames were lost. */
   add(frames: Buffer): number {
     if (frames.length === 0) return 0
-    if (!this.#isFull && this.#bytes + frames.length <= bytesMax) {
+    if (!this.#isFull && this.#bytes + frames.length <= keptBytesMax) {
       this.#pieces.push(Buffer.from(frames))
       this.#bytes += frames.length
       return 0

@@ -8,8 +8,8 @@ import { printable } from '../../base/printable.ts'
 import { consistencyNames, Opcode } from '../../cql/protocol.ts'
 import { proxyPart, requestPart } from '../record.ts'
 import { flag, frameKind } from './format.ts'
-import { FrameReader, frameEnd, kindAt } from './frames.ts'
-import { headOf, seqOf } from './recover.ts'
+import { FrameReader } from './frames.ts'
+import { headIn, seqOf } from './recover.ts'
 
 interface Asked {
   readonly statement: number
@@ -36,7 +36,6 @@ const notKnown =
 
 export class SealedLines {
   readonly #onLine: (line: string) => void
-  readonly #reader = new FrameReader()
   #texts = new Map<number, string>()
   #asked = new Map<number, Asked>()
   readonly #open = new Map<number, Intent>()
@@ -50,14 +49,14 @@ export class SealedLines {
   }
 
   segment(bytes: Buffer): void {
-    for (let at = 0, end = frameEnd(bytes, 0); end > 0; at = end, end = frameEnd(bytes, at)) this.#frame(bytes, at, end)
+    const reader = new FrameReader(bytes)
+    while (reader.next()) this.#frame(reader)
   }
 
-  #frame(bytes: Buffer, at: number, end: number): void {
-    const reader = this.#reader.use(bytes, at, end)
-    switch (kindAt(bytes, at)) {
+  #frame(reader: FrameReader): void {
+    switch (reader.kind) {
       case frameKind.head:
-        this.#head(bytes.subarray(at, end))
+        this.#head(reader.rest())
         break
       case frameKind.session:
       case frameKind.statement:
@@ -101,8 +100,8 @@ export class SealedLines {
     }
   }
 
-  #head(frame: Buffer): void {
-    const head = headOf(frame)
+  #head(json: Buffer): void {
+    const head = headIn(json)
     if (head === undefined) return
     this.#proxy = proxyPart(String(head.proxy))
     this.#number = head.number

@@ -50,7 +50,7 @@ export function openKey(path: string): KeyObject {
 
 /** What is signed: that this key is the log's. */
 export function statementText(key: string): string {
-  return `ringfence log key v1\n${key}\n`
+  return `ringfence-log-key/1\n${key}\n`
 }
 
 /** The event of the log that says whose the key is. */

@@ -83,6 +83,7 @@ export class TestLog {
       rows: 1,
       bytesOut: 1200,
       latencyMicros: 812.7,
+      waitedMicros: 0,
     }
   }
 

@@ -41,7 +41,7 @@ export function proofOf(directory: string, number: number): RecordProof {
     throw notThere(`no checkpoint vouches for block ${block.index} yet`)
   const { index, header, frames } = block
   const proof = new HashTree(new Tiles(directory), checkpoint.size).inclusion(index)
-  if (rootByProof(leafHash(header), index, checkpoint.size, proof)?.equals(checkpoint.root) !== true)
+  if (rootByProof(leafHash(header), { index, size: checkpoint.size, hashes: proof })?.equals(checkpoint.root) !== true)
     throw notThere(`block ${index} does not lead to the checkpoint: audit verify says what is wrong`)
   const hashes = proof.map((hash) => `${hash.toString('base64')}\n`).join('')
   const text = `c2sp.org/tlog-proof@v1\nextra ${header.toString('base64')}\nindex ${index}\n${hashes}\n${note}`

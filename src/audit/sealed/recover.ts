@@ -9,7 +9,7 @@ import { readIfThere } from '../../mesh/files.ts'
 import { Block } from './block.ts'
 import { serialOf } from './files.ts'
 import { frameKind, isNumbered, type SegmentHead } from './format.ts'
-import { FrameReader, frameEnd, kindAt } from './frames.ts'
+import { FrameReader } from './frames.ts'
 import { type NoteKey, openCheckpoint } from './note.ts'
 import { Tiles } from './tiles.ts'
 
@@ -38,10 +38,14 @@ export function segmentsOf(directory: string): string[] {
 
 /** What the first frame of a segment says; undefined where it is none. */
 export function headOf(bytes: Buffer): SegmentHead | undefined {
-  const end = frameEnd(bytes, 0)
-  if (end < 0 || kindAt(bytes, 0) !== frameKind.head) return undefined
+  const reader = new FrameReader(bytes)
+  return reader.next() && reader.kind === frameKind.head ? headIn(reader.rest()) : undefined
+}
+
+/** Undefined for what is no JSON. */
+export function headIn(json: Buffer): SegmentHead | undefined {
   try {
-    return JSON.parse(bytes.toString('utf8', 3, end)) as SegmentHead
+    return JSON.parse(json.toString('utf8')) as SegmentHead
   } catch {
     return undefined
   }
@@ -101,8 +105,8 @@ function lastSegments(paths: readonly string[], blocks: number): Buffer[] {
 }
 
 function firstMs(bytes: Buffer): number {
-  for (let at = 0, end = frameEnd(bytes, 0); end > 0; at = end, end = frameEnd(bytes, at))
-    if (kindAt(bytes, at) === frameKind.time) return new FrameReader().use(bytes, at, end).milliseconds()
+  const reader = new FrameReader(bytes)
+  while (reader.next()) if (reader.kind === frameKind.time) return reader.milliseconds()
   return 0
 }
 
@@ -114,7 +118,6 @@ class Scan {
   /** Where what is not sealed begins in the segment. */
   #from = 0
   readonly #tiles: Tiles
-  readonly #reader = new FrameReader()
   #isFirst = true
 
   constructor(tiles: Tiles) {
@@ -123,26 +126,22 @@ class Scan {
 
   segment(bytes: Buffer): void {
     this.#from = 0
-    let at = 0
-    for (let end = frameEnd(bytes, 0); end > 0; end = frameEnd(bytes, at)) {
-      this.#frame(bytes, at, end)
-      at = end
-    }
-    this.block.carry(bytes.subarray(this.#from, at))
+    const reader = new FrameReader(bytes)
+    while (reader.next()) this.#frame(reader)
+    this.block.carry(bytes.subarray(this.#from, reader.end))
   }
 
-  #frame(bytes: Buffer, at: number, end: number): void {
-    const kind = kindAt(bytes, at)
+  #frame(reader: FrameReader): void {
+    const { kind } = reader
     if (kind === frameKind.seal) {
-      this.#seal(bytes.subarray(at + 3, end))
-      this.#from = end
+      this.#seal(reader.rest())
+      this.#from = reader.end
       return
     }
-    if (kind === frameKind.head) this.#head(bytes)
+    if (kind === frameKind.head) this.#head(headIn(reader.rest()))
     if (isNumbered(kind)) this.number++
     const { block } = this
     block.frames++
-    const reader = this.#reader.use(bytes, at, end)
     if (kind === frameKind.checkpoint) block.idle++
     else if (kind === frameKind.time) {
       this.#ms = reader.milliseconds()
@@ -156,8 +155,7 @@ class Scan {
     else if (kind === frameKind.event) this.number = seqOf(reader.rest()) ?? this.number
   }
 
-  #head(bytes: Buffer): void {
-    const head = headOf(bytes)
+  #head(head: SegmentHead | undefined): void {
     if (head === undefined || !this.#isFirst) return
     this.#isFirst = false
     this.number = head.number

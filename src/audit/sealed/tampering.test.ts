@@ -72,7 +72,8 @@ describe('a proof', () => {
       assert.equal(at, `index ${index}`)
       assert.ok(sha256(frames).equals(header.subarray(48)))
       const proof = hashes.map((hash) => Buffer.from(hash, 'base64'))
-      const root = (leaf: Buffer): Buffer | undefined => rootByProof(leafHash(leaf), index, checkpoint.size, proof)
+      const root = (leaf: Buffer): Buffer | undefined =>
+        rootByProof(leafHash(leaf), { index, size: checkpoint.size, hashes: proof })
       assert.ok(root(header)?.equals(checkpoint.root))
       const changed = Buffer.from(header)
       changed[20]! ^= 1

@@ -100,13 +100,13 @@ export class Tiles {
   /** The first `count` hashes of a tile. @throws Error where they are not there */
   hashes(level: number, number: number, count = width): Buffer[] {
     const bytes = this.#read(String(level), number, count)
-    return Array.from({ length: count }, (_, at) => sliceOf(bytes, at * hashBytes, hashBytes))
+    return partsOf(bytes, count, { part: hashBytes, skip: 0 })
   }
 
   /** The first `count` leaves of a tile. @throws Error where they are not there */
   leaves(number: number, count = width): Buffer[] {
     const bytes = this.#read('entries', number, count)
-    return Array.from({ length: count }, (_, at) => sliceOf(bytes, at * entryBytes + 2, blockHeaderBytes))
+    return partsOf(bytes, count, { part: entryBytes, skip: 2 })
   }
 
   #push(at: number, hash: Buffer): void {
@@ -154,7 +154,8 @@ function entriesOf(leaves: readonly Buffer[]): Buffer {
   return Buffer.concat(leaves.flatMap((leaf) => [length, leaf]))
 }
 
-function sliceOf(bytes: Buffer, at: number, length: number): Buffer {
-  if (bytes.length < at + length) throw new Error('a tile is too short')
-  return bytes.subarray(at, at + length)
+/** Equal parts, of which what counts begins behind `skip` bytes. */
+function partsOf(bytes: Buffer, count: number, { part, skip }: { part: number; skip: number }): Buffer[] {
+  if (bytes.length < count * part) throw new Error('a tile is too short')
+  return Array.from({ length: count }, (_, at) => bytes.subarray(at * part + skip, (at + 1) * part))
 }

@@ -51,18 +51,24 @@ export class Edge {
   }
 }
 
+export interface InclusionProof {
+  readonly index: number
+  readonly size: number
+  readonly hashes: readonly Buffer[]
+}
+
 /** The root that a proof leads to; undefined where it is too long or too short. */
-export function rootByProof(leaf: Buffer, index: number, size: number, proof: readonly Buffer[]): Buffer | undefined {
-  if (size === 1) return proof.length === 0 ? leaf : undefined
-  const last = proof.at(-1)
+export function rootByProof(leaf: Buffer, { index, size, hashes }: InclusionProof): Buffer | undefined {
+  if (size === 1) return hashes.length === 0 ? leaf : undefined
+  const last = hashes.at(-1)
   if (last === undefined || index >= size) return undefined
   let left = 1
   while (left * 2 < size) left *= 2
-  const rest = proof.slice(0, -1)
+  const rest = hashes.slice(0, -1)
   if (index < left) {
-    const below = rootByProof(leaf, index, left, rest)
+    const below = rootByProof(leaf, { index, size: left, hashes: rest })
     return below && nodeHash(below, last)
   }
-  const below = rootByProof(leaf, index - left, size - left, rest)
+  const below = rootByProof(leaf, { index: index - left, size: size - left, hashes: rest })
   return below && nodeHash(last, below)
 }

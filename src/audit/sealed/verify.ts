@@ -181,7 +181,7 @@ class Verification {
       } else {
         this.#frames++
         if (kind === frameKind.intent || kind === frameKind.whole) this.#blockNumbered++
-        else if (kind === frameKind.time) this.#time(bytes, at, end)
+        else if (kind === frameKind.time) this.#time(bytes.subarray(at + 3, end))
         else if (kind === frameKind.event) this.#event(bytes.subarray(at + 3, end))
         else if (kind === frameKind.checkpoint) this.#checkpoint(bytes.toString('utf8', at + 3, end), name)
       }
@@ -194,9 +194,9 @@ class Verification {
     if (at < length) this.#notes.push(`${length - at} bytes at the end of ${name} are no frame, and count for nothing`)
   }
 
-  #time(bytes: Buffer, at: number, end: number): void {
-    if (end - at < 9) return
-    this.#ms = bytes.readUIntBE(at + 3, 6)
+  #time(payload: Buffer): void {
+    if (payload.length < 6) return
+    this.#ms = payload.readUIntBE(0, 6)
     this.#firstMs ||= this.#ms
   }
 

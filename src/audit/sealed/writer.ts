@@ -1,5 +1,6 @@
 import { after, every, nothingEnds } from '../../base/contained.ts'
 import { makeDirectory, writeFailure } from '../directory.ts'
+import type { AuditFigures } from '../writer.ts'
 import { Block } from './block.ts'
 import { BlockLog } from './block-log.ts'
 import { realFiles } from './files.ts'
@@ -7,7 +8,7 @@ import { blockHeaderBytes, formatName, frameKind, isNumbered, type SegmentHead }
 import { FrameBuffer } from './frame-buffer.ts'
 import { frameEnd, kindAt } from './frames.ts'
 import { GroupCommit } from './group-commit.ts'
-import { Kept } from './kept.ts'
+import { Kept, keptBytesMax } from './kept.ts'
 import { keyStatement, type LogKey, openLogKey } from './log-key.ts'
 import type { SealedWriterOptions } from './options.ts'
 import { recover } from './recover.ts'
@@ -39,6 +40,8 @@ export class SealedWriter {
   #ms = 0
   #timeKnown = false
   #failed = false
+  #failures = 0
+  #numberBefore = 0
   #failedInTurn = false
   #closed = false
   #retry: NodeJS.Timeout | undefined
@@ -59,6 +62,7 @@ export class SealedWriter {
       this.#segment = new Segment(options, files, found.serial)
       this.#number = found.number
       this.#numberWritten = found.number
+      this.#numberBefore = found.number
       this.#block = found.block
       this.#log = new BlockLog(found.tiles, this.#key, found.signed, (reason) => this.#told(reason))
       this.#openSegment()
@@ -74,6 +78,19 @@ export class SealedWriter {
   /** True while nothing can be written, and it must be. */
   get failed(): boolean {
     return this.#failed && this.#options.durability !== 'best-effort'
+  }
+
+  /** What it has done since it was made. */
+  get figures(): AuditFigures {
+    const { dropped, bytes } = this.#kept
+    const waitingBytes = this.#frames.at - this.#written + bytes
+    return {
+      lines: this.#number - this.#numberBefore,
+      failures: this.#failures,
+      dropped,
+      waitingBytes,
+      waitingBytesMax: keptBytesMax,
+    }
   }
 
   /** The number of the last record. */
@@ -223,10 +240,8 @@ export class SealedWriter {
       return true
     } catch (reason) {
       let whole = from
-      for (let next = frameEndIn(bytes, from, contentEnd); next > 0 && next <= written; ) {
-        whole = next
-        next = frameEndIn(bytes, next, contentEnd)
-      }
+      const content = bytes.subarray(0, contentEnd)
+      for (let next = frameEnd(content, from); next > 0 && next <= written; next = frameEnd(content, next)) whole = next
       for (let at = from; at < whole; at = frameEnd(bytes, at)) if (isNumbered(kindAt(bytes, at))) this.#numberWritten++
       this.#segment.bytes += whole - from
       this.#written = whole
@@ -314,6 +329,7 @@ export class SealedWriter {
     this.#retry = after(nothingEnds, 'the record', retryMs, () => this.#recover()).unref()
     if (this.#failed) return
     this.#failed = true
+    this.#failures++
     this.#failedInTurn = true
     this.#told(reason)
   }
@@ -361,9 +377,4 @@ export class SealedWriter {
     this.#failed = false
     this.#options.onRecovery?.()
   }
-}
-
-/** As `frameEnd`, within the gathered bytes. */
-function frameEndIn(bytes: Buffer, at: number, end: number): number {
-  return at < end ? frameEnd(bytes, at) : -1
 }
