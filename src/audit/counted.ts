@@ -1,5 +1,7 @@
 /** Who asks for what, counted for Prometheus: the consumer that fills the rows of `telemetry/metrics/requests.ts`, and counts log-ins. */
+
 import { Opcode } from '../cql/protocol.ts'
+import { methodRefused } from '../identity/proofs/secured.ts'
 import type { Decision } from '../policy/engine.ts'
 import { byWord, counter, type Family, type Sample } from '../telemetry/metrics/family.ts'
 import type { RequestLabels, RequestSeries } from '../telemetry/metrics/requests.ts'
@@ -44,9 +46,7 @@ export class Counted implements Consumer {
   }
 
   refused({ cause, evidence }: RefusedLogIn): void {
-    // What proves somebody is a token or a certificate; what showed neither could not be read.
-    const isToken = evidence.provider !== undefined || evidence.hash !== undefined
-    const method = isToken ? 'token' : cause === 'certificate' || cause === 'revoked' ? 'certificate' : 'unknown'
+    const method = methodRefused(cause, evidence.provider !== undefined || evidence.hash !== undefined)
     const key = `${cause} ${method}`
     const count = this.#refused.get(key)
     if (count === undefined) this.#refused.set(key, { labels: { cause, method }, value: 1 })
