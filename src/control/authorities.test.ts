@@ -9,7 +9,7 @@ import { connect, type TLSSocket } from 'node:tls'
 import { pino } from 'pino'
 import type { Agent } from '../agent/agent.ts'
 import { takeAuthorities } from '../agent/authorities.ts'
-import { CertificateFiles, filesInFolder } from '../agent/certificate-files.ts'
+import { CertificateFiles, filesInFolder, keyStoreText } from '../agent/certificate-files.ts'
 import { ControlSession } from '../agent/control-session.ts'
 import { IdentityFile } from '../agent/identity-file.ts'
 import { systemClock } from '../base/clock.ts'
@@ -210,12 +210,17 @@ describe('the authorities of a mesh', () => {
         takeAuthorities(session, file, told)
         assert.equal(certificatesOf(session.credentials.current.bundlePem).length, 2)
         assert.equal(certificatesOf(file.read()!.bundlePem).length, 2)
-        await eventually('the files of a server have both', () =>
-          ['out/bundle.pem', 'node.pem'].every((name) => {
-            const path = join(folder, name)
-            return existsSync(path) && readFileSync(path, 'utf8').includes(told.bundlePem)
-          }),
+        const textOf = (name: string): string => {
+          const path = join(folder, name)
+          return existsSync(path) ? readFileSync(path, 'utf8') : ''
+        }
+        await eventually('the roots of a server are both', () => textOf('out/bundle.pem') === told.bundlePem)
+        // In a key store stands the one root that signed its chain: Java takes no other.
+        await eventually(
+          'its key store is there',
+          () => textOf('node.pem') === keyStoreText(session.credentials.current),
         )
+        assert.equal(certificatesOf(textOf('node.pem')).filter((one) => one.subject === one.issuer).length, 1)
         // An answer that was made before does not take it back.
         takeAuthorities(session, file, { ...told, bundleSequence: told.bundleSequence - 1, bundlePem: 'older' })
         assert.equal(

@@ -102,13 +102,11 @@ describe('pushed values', () => {
   })
 
   it('are told to nobody for whom they are secret: keys go to sidecars only, and are kept as secrets', () => {
-    const { keys, txnKeys, revocationsAsOf: asOf, authorities, ...others } = pushedKinds
+    const { keys, revocationsAsOf: asOf, authorities, ...others } = pushedKinds
     // Roots stand on disk beside the certificate.
     assert.deepEqual([authorities.roles, authorities.kept], [['gateway', 'sidecar'], 'no'])
     assert.deepEqual([asOf.roles, asOf.kept], [['gateway', 'sidecar'], 'own'])
     assert.deepEqual([keys.roles, keys.kept], [['sidecar'], 'secret'])
-    // Public, and of use to sidecars only.
-    assert.deepEqual([txnKeys.roles, txnKeys.kept], [['sidecar'], 'cache'])
     for (const { name, roles, kept } of Object.values(others)) {
       assert.deepEqual([roles, kept], [['gateway', 'sidecar'], 'cache'], name)
     }

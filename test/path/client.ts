@@ -163,13 +163,13 @@ export class RawClient {
   }
 
   /** The next envelope that nobody asked for; throws when the connection ends without one. */
-  async next(): Promise<Buffer> {
-    const until = performance.now() + answerMsMax
+  async next(waitMs = answerMsMax): Promise<Buffer> {
+    const until = performance.now() + waitMs
     while (this.unasked.length === 0) {
       if (this.isClosed) throw new Error('closed')
       if (performance.now() > until) throw new Error('nothing came')
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, answerMsMax)
+        const timer = setTimeout(resolve, waitMs)
         this.#onUnasked = () => {
           clearTimeout(timer)
           resolve()

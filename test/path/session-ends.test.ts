@@ -200,11 +200,9 @@ for (const door of doors) {
           for (let i = 0; i < 4; i++) unread.push(slow.ask(largeText))
           const drainedAtMs = end()
 
-          const event = await told.client.next()
+          const event = await told.client.next(drainedAtMs - Date.now() + 2000)
           assert.equal(headerOpcode(event, 0), Opcode.EVENT)
           assert.equal(event.toString('latin1', 11), 'GRACEFUL_DISCONNECT')
-          // As early as session-end.test.ts says; timers of a busy machine are late.
-          assert.ok(Date.now() < drainedAtMs + 2000, 'it is told in time')
           told.client.close()
 
           // Timers of a busy machine are late.
