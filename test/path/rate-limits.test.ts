@@ -224,6 +224,52 @@ suite('what a limit counts', () => {
     })
   }
 
+  const lists = (count: number, elements: number): Buffer[] =>
+    Array.from({ length: count }, () => {
+      const bytes = Buffer.alloc(4 + 4 * elements)
+      bytes.writeInt32BE(elements)
+      return bytes
+    })
+  const endless: readonly (readonly [string, (stream: number) => Buffer])[] = [
+    [
+      'a BATCH with a list that is null',
+      (stream) =>
+        batchEnvelope(4, stream, 1, [
+          { text: 'DELETE FROM shop.items WHERE k IN ?', values: [null] },
+          { text: insert, values: [] },
+        ]),
+    ],
+    [
+      'a BATCH with an empty list beside one that is null',
+      (stream) =>
+        batchEnvelope(4, stream, 1, [
+          { text: 'DELETE FROM shop.items WHERE k IN () AND v IN ?', values: [null] },
+          { text: insert, values: [] },
+        ]),
+    ],
+    [
+      'lists whose sizes multiply beyond every number',
+      (stream) =>
+        queryEnvelope(4, stream, `SELECT v FROM shop.items WHERE ${'k IN ? AND '.repeat(199)}k IN ?`, {
+          values: lists(200, 40),
+        }),
+    ],
+    [
+      'written lists that multiply beyond every number',
+      (stream) => queryEnvelope(4, stream, `SELECT v FROM shop.items WHERE ${'k IN (1,2) AND '.repeat(1100)}k = 1`),
+    ],
+  ]
+  for (const [what, envelope] of endless) {
+    it(`no more than can be paid, and of its own limit only: ${what}`, async () => {
+      limit({ perIdentity: '1000/s' })
+      const bob = await world.client(running.port, 'bob', { version: 4 })
+      await alice.ask(envelope(1))
+      // A debt that is a number.
+      assert.match(await ask(alice), /^0x2300 .*come back in \d{5,10} ms/)
+      assert.equal(await goes(bob), 10)
+    })
+  }
+
   it('rows when they are known, as a debt', async () => {
     limit({ perIdentity: '100/d', unit: 'rows', operations: ['READ'] })
     const columns = [{ name: 'v', type: native('text') }]

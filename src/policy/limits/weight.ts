@@ -10,6 +10,14 @@ const conditionalWeight = 4
 /** Statements of a BATCH to several partitions are written to the batch log first. */
 export const manyPartitionsWeight = 2
 
+/** No request weighs more, whatever its lists say: what it takes stays a number that can be paid. */
+const weightMax = 1_000_000
+
+/** Of a product or sum that may be infinite by now, or no number. */
+export function boundedWeight(all: number): number {
+  return all <= weightMax ? Math.max(1, all) : weightMax
+}
+
 export interface Weight {
   readonly requests: number
   /** Markers of IN lists, counted in the request: their sizes multiply. */
@@ -42,7 +50,7 @@ export function weightOf(
     if (facts.allowFiltering) requests *= filteringWeight
   }
   if (facts.conditional) requests *= conditionalWeight
-  return requests === 1 && lists === undefined ? plain : { requests, lists: lists ?? [] }
+  return requests === 1 && lists === undefined ? plain : { requests: boundedWeight(requests), lists: lists ?? [] }
 }
 
 /** As for operation SCAN (`refine.ts`), but of a table that is not known as for one whose key is not given. */

@@ -2,7 +2,7 @@
 import { Consistency } from '../../cql/protocol.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import { type BaseOf, concernsStatement } from '../../policy/limits/rules.ts'
-import { manyPartitionsWeight, weightOf } from '../../policy/limits/weight.ts'
+import { boundedWeight, manyPartitionsWeight, weightOf } from '../../policy/limits/weight.ts'
 import type { Meter } from './parts.ts'
 import type { SessionLimits } from './rate-limits.ts'
 
@@ -107,7 +107,7 @@ function ofBatch(meter: Meter, facts: StatementFacts, { partitionKey, baseOf }: 
   }
   if (statements === 0) return undefined
   if (tables.size > 1 && firstMarker !== undefined) requests *= manyPartitionsWeight
-  return { meter, requests, statements, part: statements / children.length, lists, reads: false, conditional }
+  return { meter, requests: boundedWeight(requests), statements, part: statements / children.length, lists, reads: false, conditional }
 }
 
 /** Units that a request takes whose answer has so much. */
@@ -131,7 +131,7 @@ export function unitsOf(charge: Charge, request: Measured, rows: number, bytesOu
 
 function requestsOf({ requests }: Charge, { listFactor, partitions }: Measured): number {
   const weight = requests * listFactor
-  return partitions <= 1 ? weight : Math.max(weight, partitions) * manyPartitionsWeight
+  return boundedWeight(partitions <= 1 ? weight : Math.max(weight, partitions) * manyPartitionsWeight)
 }
 
 function isOfOne(consistency: number): boolean {

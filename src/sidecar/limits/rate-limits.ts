@@ -17,6 +17,8 @@ import { type Meter, Parts } from './parts.ts'
 
 /** A request of which nothing is expected needs some room, too. */
 const leastUnits = 0.5
+/** No message has more rows or bytes. */
+const unitsMax = 2 ** 31
 
 /** The meters of one identity, or of one identity at one address. */
 export interface SessionLimits {
@@ -86,7 +88,7 @@ export class RateLimits {
   /** That it is wanted counts for this sidecar's part of the limit. */
   want(meter: Meter, units: number): void {
     this.#find(meter, this.#nowMicros())
-    this.#table.want(meter.slot, units * meter.rate.intervalMicros)
+    this.#table.want(meter.slot, bounded(units) * meter.rate.intervalMicros)
   }
 
   /** Of what may be taken at once, the part that is taken: above 1 where it is over its limit. */
@@ -99,7 +101,7 @@ export class RateLimits {
   charge(meter: Meter, units: number): void {
     const now = this.#nowMicros()
     this.#find(meter, now)
-    const micros = units * meter.rate.intervalMicros
+    const micros = bounded(units) * meter.rate.intervalMicros
     this.#table.charge(meter.slot, micros / this.#parts.of(meter), now)
     this.#table.take(meter.slot, micros)
   }
@@ -136,6 +138,11 @@ export class RateLimits {
     const more = here.flatMap((rule) => metersOf(rule, principal, addressBlock(address)))
     return { installs: this.#installs, meters: [...meters, ...more], ofAddresses: [] }
   }
+}
+
+/** One infinite number, or one that is none, would stay in a sum for good. */
+function bounded(units: number): number {
+  return units <= unitsMax ? Math.max(-unitsMax, units) : unitsMax
 }
 
 function metersOf(rule: RateLimitRule, principal: Principal, address: string): Meter[] {

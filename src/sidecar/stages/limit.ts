@@ -47,7 +47,7 @@ export function limit(request: Request, session: Session): Step {
       continue
     }
     maxDelayMs = Math.min(maxDelayMs, meter.rule.maxDelayMs)
-    if (wait <= waitMicros) continue
+    if (!(wait > waitMicros)) continue
     waitMicros = wait
     over = meter
   }

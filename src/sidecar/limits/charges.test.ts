@@ -1,0 +1,92 @@
+import assert from 'node:assert/strict'
+import { describe, it } from 'node:test'
+import { Consistency } from '../../cql/protocol.ts'
+import { analyse } from '../../cql/statement/analyse.ts'
+import type { StatementFacts } from '../../cql/statement/facts.ts'
+import { resolveKeyspace } from '../../cql/statement/resolve.ts'
+import { loadPolicy } from '../../policy/load.ts'
+import { document, orders } from '../../policy/policy.fixture.ts'
+import { batchFacts } from '../batch.ts'
+import type { Judged } from '../judged.ts'
+import { chargesOf, type Measured, unitsOf } from './charges.ts'
+import { RateLimits } from './rate-limits.ts'
+
+const facts = (text: string): StatementFacts => resolveKeyspace(analyse(text), 'shop')
+const message = (...texts: readonly string[]): StatementFacts => {
+  const known = new Map(texts.map((text) => [text, { facts: facts(text) } as unknown as Judged]))
+  return batchFacts(
+    texts.map((text) => known.get(text)!),
+    1,
+  )
+}
+const schema = { partitionKey: () => ['k'], baseOf: () => undefined }
+const measured: Measured = { bytesIn: 100, consistency: Consistency.QUORUM, listFactor: 1, partitions: 1 }
+
+function limitsOf(...specs: readonly object[]): RateLimits {
+  const limits = new RateLimits(() => 0)
+  const documents = specs.map((spec, index) => document('RateLimitPolicy', `limit-${index}`, spec))
+  limits.install(loadPolicy(documents.join('\n---\n'), 'p.yaml').rateLimits)
+  return limits
+}
+
+const sessionOf = (limits: RateLimits) => limits.of({ limits: undefined }, { limits: undefined }, orders, '10.0.0.1')
+
+/** What it takes of one limit, 0 where that does not concern it. */
+function units(statement: StatementFacts, more: Partial<Measured> = {}, spec: object = {}, rows = 0): number {
+  const { charges } = chargesOf(sessionOf(limitsOf({ perIdentity: '10/s', ...spec })), statement, 0, schema)
+  return charges.reduce((sum, charge) => sum + unitsOf(charge, { ...measured, ...more }, rows, 0), 0)
+}
+
+const deletes = 'DELETE FROM items WHERE k IN ?'
+const most = 1_000_000
+
+describe('what a request takes', () => {
+  const far: readonly (readonly [string, StatementFacts, Partial<Measured>])[] = [
+    ['partitions that cannot be counted', message(deletes, deletes), { partitions: Number.POSITIVE_INFINITY }],
+    ['partitions that are no number', message(deletes, deletes), { partitions: Number.NaN }],
+    ['lists whose product is no number any more', facts(deletes), { listFactor: Number.POSITIVE_INFINITY }],
+    ['a thousand lists', facts(`SELECT v FROM items WHERE ${'k IN (1, 2) AND '.repeat(1100)}k = 1`), {}],
+    [
+      'many statements of a thousand lists',
+      message(...Array(300).fill(`DELETE FROM items WHERE ${'k IN (1, 2) AND '.repeat(1100)}k = 1`)),
+      {},
+    ],
+  ]
+  for (const [what, statement, more] of far) {
+    for (const unit of ['requests', 'rows', 'cost', 'bytes']) {
+      it(`is a number that can be paid, by ${unit}: ${what}`, () => {
+        const taken = units(statement, more, { unit, perIdentity: '10/s' })
+        assert.ok(taken >= 0 && taken <= most, String(taken))
+        if (unit === 'requests') assert.equal(taken, most)
+      })
+    }
+  }
+
+  it('is what it was where it is not much', () => {
+    assert.equal(units(facts(deletes), { listFactor: 7 }), 7)
+    assert.equal(units(facts('SELECT v FROM items WHERE k IN ()')), 1)
+    assert.equal(units(facts('SELECT v FROM items WHERE k = 1'), {}, { unit: 'rows' }, 5), 5)
+  })
+})
+
+describe('what a limit was charged', () => {
+  const meters = (limits: RateLimits) => sessionOf(limits).meters
+
+  for (const wrong of [Number.POSITIVE_INFINITY, Number.NaN, Number.MAX_VALUE]) {
+    it(`stays a number, and is paid one day: ${wrong}`, () => {
+      let nowMicros = 0
+      const limits = new RateLimits(() => nowMicros)
+      limits.install(loadPolicy(document('RateLimitPolicy', 'slow', { total: '1000/s' }), 'p.yaml').rateLimits)
+      limits.parts.sidecars = 2
+      const [meter] = meters(limits)
+      limits.charge(meter!, wrong)
+      assert.ok(limits.waitMicros(meter!, 1) > 0)
+      limits.charge(meter!, -wrong)
+      nowMicros += 1e15
+      assert.ok(limits.waitMicros(meter!, 1) <= 0)
+      limits.want(meter!, wrong)
+      const { parts } = limits.parts.toAsk(nowMicros) ?? assert.fail('nothing is asked')
+      assert.ok(parts.length === 1 && parts.every(([, wanted]) => Number.isFinite(wanted)))
+    })
+  }
+})
