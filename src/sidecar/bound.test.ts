@@ -21,7 +21,11 @@ const values = [
   null,
   Buffer.from('shop'),
   Buffer.from([0xff]),
-  Buffer.concat([int(3), int(0)]),
+  Buffer.concat([int(3), int(0), int(0), int(-1)]),
+  Buffer.concat([int(3), int(0), int(0)]),
+  int(2 ** 31 - 1),
+  int(-1),
+  int(0),
 ]
 
 function bound(options: Parameters<typeof queryEnvelope>[3], markers: readonly (string | undefined)[]): BoundValues {
@@ -52,6 +56,11 @@ describe('bound values', () => {
     assert.equal(found.text(4), null, 'malformed UTF-8')
     assert.equal(found.listSize(5), 3)
     assert.equal(found.listSize(4), null)
+    assert.deepEqual(
+      [6, 7, 8, 9].map((marker) => found.listSize(marker)),
+      [null, null, null, 0],
+      'more than have room',
+    )
   })
 
   it('are found by name, the first of two equal names, and not at all for a marker without one', () => {

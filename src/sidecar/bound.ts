@@ -76,7 +76,8 @@ export class BoundValues implements RequestValues {
     const bytes = this.bytes(marker)
     if (bytes === null || bytes.length < 4) return null
     const count = bytes.readInt32BE(0)
-    return count < 0 ? null : count
+    // Each element has its length before it, so there cannot be more than have room.
+    return count < 0 || count > (bytes.length - 4) / 4 ? null : count
   }
 
   text(marker: number): string | null {

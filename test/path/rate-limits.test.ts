@@ -217,6 +217,28 @@ suite('what a limit counts', () => {
     ['SELECT v FROM shop.items WHERE v = 1 ALLOW FILTERING', 50],
   ]
   for (const [text, weight] of weights) {
+    it(`nothing of what takes more than ever goes at once, where others would pay: ${text}`, async () => {
+      const bob = await world.client(running.port, 'bob', { version: 4 })
+      for (const [scope, word] of [
+        ['total', 'all together'],
+        ['perAddress', 'each address'],
+      ] as const) {
+        const name = limit({ [scope]: `${weight - 1}/d`, keyspaces: ['shop'] })
+        const refused = await alice.ask(queryEnvelope(4, 1, text))
+        const words = `over the limit ${name} (${weight - 1}/d requests for ${word}): it takes ${weight}, of which ${weight - 1} go at once; it does not help to wait`
+        assert.ok(describe(refused).includes(words), describe(refused))
+        assert.deepEqual([...payloadOf(refused, 4)], [['ringfence-limit', name]])
+        assert.equal(await goes(bob), Math.min(10, weight - 1))
+        running.node.requests.length = 0
+        limit({ [scope]: `${weight}/d` })
+        assert.doesNotMatch(await ask(alice, text), /^0x/)
+        const observing = limit({ [scope]: `${weight - 1}/d`, mode: 'observe' })
+        const answer = await alice.ask(queryEnvelope(4, 1, text))
+        assert.match(readWarnings(wholeEnvelope(answer)).join(), new RegExp(`would be refused .*rule ${observing}`))
+        assert.equal(running.node.texts().filter((one) => one === text).length, 2)
+      }
+    })
+
     it(`more of what costs more: ${weight} for ${text}`, async () => {
       limit({ perIdentity: `${weight + 2}/d` })
       assert.doesNotMatch(await ask(alice, text), /^0x/)
@@ -327,6 +349,28 @@ suite('a limit in observe mode', () => {
     )
     await until('it is on record', () => running.records().at(-1)?.verdict === 'observe')
     assert.equal(running.records().at(-1)?.rule, name)
+  })
+})
+
+suite('a debt', () => {
+  it('of minutes is told in the log, and is gone where the rate is another', async () => {
+    const name = 'twenty'
+    const document = (perIdentity: string): string => {
+      const words = { apiVersion: 'ringfence.dev/v1alpha1', kind: 'RateLimitPolicy', metadata: { name } }
+      return `${usualPolicy}---\n${JSON.stringify({ ...words, spec: { perIdentity } })}`
+    }
+    const { feed, port } = await world.sidecar({ name: 'debtor', policy: document('20/d') })
+    const alice = await world.client(port, 'alice', { version: 4 })
+    assert.doesNotMatch(await ask(alice, `SELECT v FROM shop.items WHERE k IN (${'1, '.repeat(99)}1)`), /^0x/)
+    const told = world.logged.filter((line) => line.includes('debt') && line.includes(name)).map((line) => JSON.parse(line))
+    assert.deepEqual(told.map(({ scope, who }) => [scope, who]), [['perIdentity', 'spiffe://demo.local/svc/alice']])
+    // 80 of 20 a day are four days.
+    assert.ok(Math.abs(told[0].seconds / 86_400 - 4) < 0.01, String(told[0].seconds))
+    assert.equal(await goes(alice), 0)
+    feed.apply(document('20/d'))
+    assert.equal(await goes(alice), 0)
+    feed.apply(document('3/d'))
+    assert.equal(await goes(alice), 3)
   })
 })
 

@@ -140,7 +140,7 @@ function schemaWords(schema: SchemaView | undefined): SchemaWords {
 
 /** Second after second; what waits for up to `maxDelay` goes. */
 function overOf({ meter, seconds }: Taken): OverLimit[] {
-  const { rule, scope, rate, key } = meter
+  const { rule, rate, who } = meter
   let [owed, last] = [0, 0]
   let [units, over, count, firstMs, worstMs, worst] = [0, 0, 0, 0, 0, 0]
   for (const [second, wanted] of [...seconds].sort(([a], [b]) => a - b)) {
@@ -160,7 +160,6 @@ function overOf({ meter, seconds }: Taken): OverLimit[] {
     worstMs = second * 1000
   }
   if (count === 0) return []
-  const who = key.slice(`${scope} ${rule.name} `.length)
   const rounded = { units: Math.round(units), over: Math.round(over), worst: Math.round(worst) }
   return [
     {

@@ -20,12 +20,10 @@ export function overLimitEnvelope(
   stream: number,
   code: number,
   message: string,
-  about: { readonly limit: string; readonly retryAfterMs: number; readonly writes: boolean },
+  about: { readonly limit: string; readonly retryAfterMs: number | undefined; readonly writes: boolean },
 ): Buffer {
-  const payload = new Map([
-    [payloadKeys.limit, about.limit],
-    [payloadKeys.retryAfterMs, String(about.retryAfterMs)],
-  ])
+  const payload = new Map<string, string>([[payloadKeys.limit, about.limit]])
+  if (about.retryAfterMs !== undefined) payload.set(payloadKeys.retryAfterMs, String(about.retryAfterMs))
   // Rejected by the coordinator, which is what stands before it.
   const extra = code === CqlErrorCode.RATE_LIMIT_ERROR ? Buffer.of(about.writes ? 1 : 0, 1) : undefined
   return rateLimitEnvelope(version, stream, { code, message, extra, payload })
@@ -37,6 +35,11 @@ const scopeWords = {
   perPerson: 'each person',
   perAddress: 'each address',
 } as const
+
+/** How much may go at once. */
+export function atOnceOf({ rate }: Meter): number {
+  return Math.max(1, Math.floor(rate.burstMicros / rate.intervalMicros + 1e-6))
+}
 
 /** `100/s requests for each identity`. */
 export function limitWords({ rule, scope, rate }: Meter): string {

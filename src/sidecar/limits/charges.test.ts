@@ -69,6 +69,47 @@ describe('what a request takes', () => {
   })
 })
 
+describe('a request that takes more than ever goes at once', () => {
+  const person = { ...orders, person: 'corp/alice' }
+  const tooMuch = (spec: object, units: number): boolean => {
+    const limits = limitsOf(spec)
+    const [meter] = limits.of({ limits: undefined }, { limits: undefined }, person, '10.0.0.1').meters
+    return limits.isTooMuch(meter!, units)
+  }
+
+  for (const scope of ['total', 'perAddress', 'perPerson']) {
+    it(`is none that others pay for: ${scope}`, () => {
+      assert.deepEqual([100, 101].map((units) => tooMuch({ [scope]: '100/s' }, units)), [false, true])
+      assert.deepEqual([200, 201].map((units) => tooMuch({ [scope]: '100/s', burst: '2s' }, units)), [false, true])
+      assert.deepEqual([1_000_000, 1_000_001].map((units) => tooMuch({ [scope]: '1000000/d' }, units)), [false, true])
+    })
+  }
+
+  it('is a debt where it is of one identity only', () => {
+    assert.equal(tooMuch({ perIdentity: '100/s' }, 1_000_000), false)
+  })
+})
+
+describe('the key of a limit', () => {
+  const keys = (spec: object): string[] => sessionOf(limitsOf(spec)).meters.map(({ key }) => key)
+  const override = { subjects: [{ spiffeId: 'spiffe://td/svc/orders' }], perIdentity: '7/s' }
+
+  it('is another where a rate is another, so that no debt outlives it', () => {
+    const specs = [
+      { perIdentity: '5/s' },
+      { perIdentity: '6/s' },
+      { perIdentity: '5/s', burst: '2s' },
+      { perIdentity: '5/s', overrides: [override] },
+      { perIdentity: '5/s', overrides: [{ ...override, perIdentity: '8/s' }] },
+    ]
+    assert.equal(new Set(specs.flatMap(keys)).size, specs.length)
+  })
+
+  it('is the same where something else is', () => {
+    assert.deepEqual(keys({ perIdentity: '5/s', maxDelay: '1s' }), keys({ perIdentity: '5/s', mode: 'observe' }))
+  })
+})
+
 describe('what a limit was charged', () => {
   const meters = (limits: RateLimits) => sessionOf(limits).meters
 

@@ -21,6 +21,9 @@ export interface Meter {
   readonly rule: RateLimitRule
   readonly scope: Scope
   readonly rate: Rate
+  /** Whom it is about; empty where it is about all together. */
+  readonly who: string
+  /** With the rates in it: what is owed by one rate is not owed by another. */
   readonly key: string
   slot: number
   generation: number

@@ -17,6 +17,8 @@ import { type Meter, Parts } from './parts.ts'
 
 /** A request of which nothing is expected needs some room, too. */
 const leastUnits = 0.5
+/** Products of what was divided are not. */
+const exact = 1 + 1e-9
 /** No message has more rows or bytes. */
 const unitsMax = 2 ** 31
 
@@ -37,6 +39,8 @@ export class RateLimits {
   readonly #table = new RateTable(limits.rateKeysMax)
   readonly #nowMicros: () => number
   readonly #parts: Parts
+  /** When the log last had a line on a debt. */
+  debtToldMicros = -Infinity
   #rules: readonly RateLimitRule[] = []
   #installs = 0
 
@@ -76,13 +80,27 @@ export class RateLimits {
     return here
   }
 
-  /** For so long must it take nothing; 0 or less where it may take now. What is larger than one unit goes where one would, as a debt. */
+  /** For so long must it take nothing; 0 or less where it may take now. What is larger goes where one unit would, as a debt. */
   waitMicros(meter: Meter, units: number): number {
     const owed = this.#owed(meter)
     const unitMicros = meter.rate.intervalMicros / this.#parts.of(meter)
     const least = Math.max(leastUnits, Math.min(1, units)) * unitMicros
     // Sums of what was charged are not exact.
     return owed + least - Math.max(meter.rate.burstMicros, unitMicros) - 0.01
+  }
+
+  /**
+   * More than may ever be taken at once, of what others have a part in: as a debt it would be theirs.
+   * @param units that are known before its answer
+   */
+  isTooMuch({ scope, rate }: Meter, units: number): boolean {
+    if (scope === 'perIdentity') return false
+    return units * rate.intervalMicros > Math.max(rate.burstMicros, rate.intervalMicros) * exact
+  }
+
+  /** So long goes nothing; 0 or less where something may go. */
+  debtMicros(meter: Meter): number {
+    return this.#owed(meter) - Math.max(meter.rate.burstMicros, meter.rate.intervalMicros / this.#parts.of(meter))
   }
 
   /** That it is wanted counts for this sidecar's part of the limit. */
@@ -150,8 +168,17 @@ function metersOf(rule: RateLimitRule, principal: Principal, address: string): M
     const rate = rateOf(rule, scope, principal)
     const who = rate === undefined ? undefined : whoOf(scope, principal, address)
     if (rate === undefined || who === undefined) return []
-    return [{ rule, scope, rate, key: `${scope} ${rule.name} ${who}`, slot: -1, generation: 0, toldMicros: -Infinity }]
+    const key = `${scope} ${rule.name} ${ratesOf(rule, scope)} ${who}`
+    return [{ rule, scope, rate, who, key, slot: -1, generation: 0, toldMicros: -Infinity }]
   })
+}
+
+/** Under other rates nothing is owed of what was taken under these. Those of overrides are the rule's, so that who has two of them has one key. */
+function ratesOf({ rates, overrides }: RateLimitRule, scope: Scope): string {
+  const others = overrides.map((one) => (scope === 'perIdentity' || scope === 'perPerson' ? one[scope] : undefined))
+  return [rates[scope], ...others]
+    .map((rate) => (rate === undefined || rate === 'none' ? '' : `${rate.text}~${rate.burstMicros}`))
+    .join()
 }
 
 /** A workload has one limit, whoever it names as the person behind a request. */

@@ -9,9 +9,10 @@ import { withWarning } from '../../cql/answers/warning.ts'
 import { longEnvelopeBytes } from '../../cql/own-bytes.ts'
 import { Opcode } from '../../cql/protocol.ts'
 import { deny } from '../ending.ts'
-import { codeFor, limitWords, overLimitEnvelope } from '../limits/answer.ts'
+import { atOnceOf, codeFor, limitWords, overLimitEnvelope } from '../limits/answer.ts'
 import { type Charge, chargesOf, learn, type StatementCharges, unitsOf } from '../limits/charges.ts'
 import type { Meter } from '../limits/parts.ts'
+import type { RateLimits } from '../limits/rate-limits.ts'
 import type { Request } from '../request.ts'
 import { refusalMs } from './admit.ts'
 import { putOff } from './delays.ts'
@@ -25,6 +26,9 @@ const partWaitMicrosMax = 100_000
 /** Of what may be taken at once: from here on a client is told, each second once. */
 const nearPart = 0.8
 const tellEachMicros = 1_000_000
+/** What is owed for longer than this is told in the log, one line in ten seconds. */
+const debtMicros = 60_000_000
+const debtEachMicros = 10_000_000
 
 export function limit(request: Request, session: Session): Step {
   const { rateLimits, turn } = session.shared
@@ -39,6 +43,11 @@ export function limit(request: Request, session: Session): Step {
   for (const charge of charges) {
     const { meter } = charge
     const units = unitsBefore(charge, request, found)
+    if (rateLimits.isTooMuch(meter, unitsOf(charge, request, 0, 0))) {
+      if (!meter.rule.observe) return refuseTooMuch(request, session, charge)
+      request.limitObserved = meter.rule.name
+      continue
+    }
     if (request.heldMicros === 0) rateLimits.want(meter, units)
     const wait = rateLimits.waitMicros(meter, units)
     if (wait <= graceMicros) continue
@@ -89,14 +98,32 @@ function take(request: Request, session: Session, found: StatementCharges): void
   for (const charge of found.charges) {
     const { meter } = charge
     const units = unitsBefore(charge, request, found)
-    if (meter.rule.observe && rateLimits.waitMicros(meter, units) > graceMicros) continue
+    if (meter.rule.observe && isOver(charge, request, units, rateLimits)) continue
     rateLimits.charge(meter, units)
+    tellDebt(meter, session)
     const now = turn.nowMicros()
     if (now - meter.toldMicros < tellEachMicros || rateLimits.usedPart(meter) < nearPart) continue
     meter.toldMicros = now
     const percent = Math.round(rateLimits.usedPart(meter) * 100)
     request.limitNote = `${percent}% of the limit ${meter.rule.name} is used (${limitWords(meter)})`
   }
+}
+
+function isOver(charge: Charge, request: Request, units: number, rateLimits: RateLimits): boolean {
+  const { meter } = charge
+  return rateLimits.waitMicros(meter, units) > graceMicros || rateLimits.isTooMuch(meter, unitsOf(charge, request, 0, 0))
+}
+
+/** A debt of minutes is for an operator to hear of: nothing goes by this limit meanwhile. */
+function tellDebt(meter: Meter, { shared }: Session): void {
+  const { rateLimits, turn, log } = shared
+  const owed = rateLimits.debtMicros(meter)
+  const now = turn.nowMicros()
+  if (owed < debtMicros || now - rateLimits.debtToldMicros < debtEachMicros) return
+  rateLimits.debtToldMicros = now
+  const { rule, scope, who } = meter
+  const about = { limit: rule.name, scope, who, seconds: Math.round(owed / 1_000_000) }
+  log.warn(about, 'nothing goes by this limit until its debt is paid')
 }
 
 /** What it takes, as far as its answer can be expected. */
@@ -138,13 +165,30 @@ function awaitPart(request: Request, session: Session): Step {
 }
 
 function refuseOver(request: Request, session: Session, over: Meter, waitMicros: number, { reads }: Charge): Step {
+  const retryAfterMs = Math.ceil(waitMicros / 1000)
+  return refuse(request, session, over, reads, `; come back in ${retryAfterMs} ms`, retryAfterMs)
+}
+
+function refuseTooMuch(request: Request, session: Session, charge: Charge): Step {
+  const { meter, reads } = charge
+  const units = Math.ceil(unitsOf(charge, request, 0, 0))
+  const why = `: it takes ${units}, of which ${atOnceOf(meter)} go at once; it does not help to wait`
+  return refuse(request, session, meter, reads, why, undefined)
+}
+
+function refuse(
+  request: Request,
+  session: Session,
+  over: Meter,
+  reads: boolean,
+  why: string,
+  retryAfterMs: number | undefined,
+): Step {
   const { identity, shared, version, limitAnswers } = session
   if (identity.share.exhausted) return putOff(request, session)
   identity.share.charge(refusalMs)
-  const retryAfterMs = Math.ceil(waitMicros / 1000)
   const { name } = over.rule
-  const text = `over the limit ${name} (${limitWords(over)}); come back in ${retryAfterMs} ms`
-  const denial = shared.judge.refusal(identity, name, text)
+  const denial = shared.judge.refusal(identity, name, `over the limit ${name} (${limitWords(over)})${why}`)
   const code = codeFor(limitAnswers)
   const about = { limit: name, retryAfterMs, writes: !reads }
   deny(request, session, denial, code, overLimitEnvelope(version, request.stream, code, denial.reason, about))
@@ -152,7 +196,8 @@ function refuseOver(request: Request, session: Session, over: Meter, waitMicros:
 }
 
 /** The debt: what the answer has beside what was expected of it. */
-export function chargeAnswer(request: Request, { shared }: Session): Step {
+export function chargeAnswer(request: Request, session: Session): Step {
+  const { rateLimits } = session.shared
   const { charges, expectedRows, expectedBytes } = request
   if (charges === undefined) return Step.NEXT
   request.charges = undefined
@@ -162,7 +207,9 @@ export function chargeAnswer(request: Request, { shared }: Session): Step {
     const { rule } = charge.meter
     if (rule.unit === 'requests') continue
     const more = unitsOf(charge, request, rows, bytesOut) - unitsOf(charge, request, expectedRows, expectedBytes)
-    if (more !== 0) shared.rateLimits.charge(charge.meter, more)
+    if (more === 0) continue
+    rateLimits.charge(charge.meter, more)
+    if (more > 0) tellDebt(charge.meter, session)
   }
   learn(charges, rows, bytesOut)
   return Step.NEXT
