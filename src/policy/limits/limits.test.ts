@@ -5,6 +5,7 @@ import { resolveKeyspace } from '../../cql/statement/resolve.ts'
 import { compilePolicy } from '../compiler.ts'
 import { loadPolicy } from '../load.ts'
 import { document, principal, refusal } from '../policy.fixture.ts'
+import { idOfPerson } from '../principal.ts'
 import { concernsPrincipal, concernsStatement, type RateLimitRule, rateOf } from './rules.ts'
 import { weightOf } from './weight.ts'
 
@@ -117,6 +118,73 @@ describe('whom a limit concerns', () => {
     assert.equal(rateOf(some, 'perIdentity', orders)?.text, '5/s')
     assert.equal(rateOf(some, 'perIdentity', billing), undefined)
     assert.equal(rateOf(some, 'perIdentity', principal('job/x'))?.text, '1/s')
+  })
+})
+
+describe('a limit, where a person stands behind a workload', () => {
+  const [web, alone] = [principal('svc/web'), principal('svc/other')]
+  const pair = { ...web, person: 'corp/alice' }
+  const workload = { spiffeId: 'spiffe://td/svc/web' }
+  const person = { person: 'corp/alice' }
+  const both = { ...workload, ...person }
+
+  const excepted: readonly (readonly [object, [total: boolean, perIdentity: boolean, perPerson: boolean]])[] = [
+    [person, [true, true, false]],
+    [workload, [true, false, true]],
+    [both, [false, false, false]],
+    [{ person: 'corp/bob' }, [true, true, true]],
+  ]
+  const rates = { total: '1/s', perIdentity: '2/s', perPerson: '3/s' }
+  for (const [subject, counts] of excepted) {
+    it(`counts as ${counts} where ${JSON.stringify(subject)} is excepted`, () => {
+      const some = rule({ ...rates, exceptSubjects: [subject] })
+      const found = (['total', 'perIdentity', 'perPerson'] as const).map(
+        (scope) => concernsPrincipal(some, pair) && rateOf(some, scope, pair) !== undefined,
+      )
+      assert.deepEqual(found, counts)
+      assert.equal(concernsPrincipal(some, alone) && rateOf(some, 'perIdentity', alone)?.text, '2/s')
+    })
+  }
+
+  it('concerns no pair of which each is excepted', () => {
+    assert.equal(concernsPrincipal(rule({ ...rates, exceptSubjects: [workload, person] }), pair), false)
+  })
+
+  it('concerns one by one of its two, unless that one is excepted', () => {
+    const subjects = [{ spiffeId: 'spiffe://td/svc/*' }]
+    assert.equal(concernsPrincipal(rule({ total: '1/s', subjects }), pair), true)
+    assert.equal(concernsPrincipal(rule({ total: '1/s', subjects, exceptSubjects: [person] }), pair), true)
+    assert.equal(concernsPrincipal(rule({ total: '1/s', subjects, exceptSubjects: [workload] }), pair), false)
+    assert.equal(concernsPrincipal(rule({ total: '1/s', subjects: [person], exceptSubjects: [workload] }), pair), true)
+  })
+
+  const overridden: readonly (readonly [object, string, string])[] = [
+    [person, '2/s', 'none'],
+    [workload, 'none', '3/s'],
+    [both, 'none', 'none'],
+  ]
+  for (const [subject, identity, ofPerson] of overridden) {
+    it(`has ${identity} of its own and ${ofPerson} for its person by an override for ${JSON.stringify(subject)}`, () => {
+      const some = rule({
+        ...rates,
+        overrides: [{ subjects: [subject], perIdentity: 'none', perPerson: 'none' }],
+      })
+      assert.equal(rateOf(some, 'perIdentity', pair)?.text ?? 'none', identity)
+      assert.equal(rateOf(some, 'perPerson', pair)?.text ?? 'none', ofPerson)
+    })
+  }
+
+  it('has what the person has alone, and the workload alone', () => {
+    const some = rule({ ...rates, overrides: [{ subjects: [person], perPerson: '9/s' }] })
+    const alice = { spiffeId: idOfPerson('corp/alice', 'td'), person: 'corp/alice' }
+    assert.deepEqual(
+      [pair, alice].map((one) => rateOf(some, 'perPerson', one)?.text),
+      ['9/s', '9/s'],
+    )
+    assert.deepEqual(
+      [pair, web].map((one) => rateOf(some, 'perIdentity', one)?.text),
+      ['2/s', '2/s'],
+    )
   })
 })
 

@@ -2,7 +2,7 @@
 import type { Access, Permission, StatementFacts } from '../../cql/statement/facts.ts'
 import type { Rule } from '../data/rules.ts'
 import { matchesAnyName, matchesKeyspace } from '../names.ts'
-import { type Principal, partiesOf } from '../principal.ts'
+import { type Party, type Principal, partiesOf } from '../principal.ts'
 import { namesParty, type Subject } from '../subjects.ts'
 import type { Scope, Unit } from './words.ts'
 
@@ -49,23 +49,31 @@ export interface RateLimitRule extends Rule {
 /** Of a view, the table that it shows. */
 export type BaseOf = (keyspace: string, table: string) => string | undefined
 
+/** One party is enough; an exception is for the party that it names, and takes no other out. */
 export function concernsPrincipal({ subjects, exceptSubjects }: RateLimitRule, principal: Principal): boolean {
-  const parties = partiesOf(principal)
-  if (parties.some((party) => namesParty(exceptSubjects, party))) return false
-  return subjects === undefined || parties.some((party) => namesParty(subjects, party))
+  return partiesOf(principal).some(
+    (party) => !namesParty(exceptSubjects, party) && (subjects === undefined || namesParty(subjects, party)),
+  )
 }
 
 /** What one of these may have; undefined where it is not bound. */
 export function rateOf(rule: RateLimitRule, scope: Scope, principal: Principal): Rate | undefined {
   const rate = rule.rates[scope]
   if (rate === undefined || scope === 'total' || scope === 'perAddress') return rate
-  const parties = partiesOf(principal)
+  const party = counted(scope, principal)
+  if (namesParty(rule.exceptSubjects, party)) return undefined
   for (const override of rule.overrides) {
     const other = override[scope]
-    if (other === undefined || !parties.some((party) => namesParty(override.subjects, party))) continue
+    if (other === undefined || !namesParty(override.subjects, party)) continue
     return other === 'none' ? undefined : other
   }
   return rate
+}
+
+/** Whose requests are counted. A workload that names a person has no more, and no less, than it has alone. */
+function counted(scope: 'perIdentity' | 'perPerson', principal: Principal): Party {
+  const parties = partiesOf(principal)
+  return scope === 'perPerson' ? (parties[1] ?? parties[0]) : parties[0]
 }
 
 /** Whether one statement counts; of a BATCH its statements are asked about one by one. */
