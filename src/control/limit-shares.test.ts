@@ -1,7 +1,14 @@
 /** Parts of rate limits, asked by sidecars at a real control plane over mutual TLS; and that all parts together are never more than the limit. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { limitKeysAskedMax, limitShares, limitSharesAnswer, limitSharesPath, partKeptMs } from '../mesh/limit-shares.ts'
+import {
+  limitKeysAskedMax,
+  limitShares,
+  limitSharesAnswer,
+  limitSharesPath,
+  partKeptMs,
+  partReservedMs,
+} from '../mesh/limit-shares.ts'
 import { SharedLimits } from './limit-shares.ts'
 import { withMesh } from './mesh.fixture.ts'
 
@@ -43,7 +50,23 @@ describe('parts of a limit', () => {
     assert.equal(ask('a', 0, ['a', 'b'], 10_000), 0.5)
     assert.equal(ask('b', 0, ['a', 'b'], 10_000), 0.5)
     assert.equal(ask('b', 1, ['a', 'b'], 11_000), 0.5)
-    assert.equal(ask('b', 0.5, ['b'], 12_000), 1)
+    // It is off the list, and may go on with what it has.
+    for (let nowMs = 12_000; nowMs <= 11_000 + partReservedMs; nowMs += 1000)
+      assert.equal(ask('b', 0.5, ['b'], nowMs), 0.5, String(nowMs))
+    assert.equal(ask('b', 0.5, ['b'], 11_001 + partReservedMs), 1)
+  })
+
+  it('stay those of a sidecar that is off the list for a while, and give nobody else a spare one of them', () => {
+    const limits = new SharedLimits(0)
+    const ask = (who: string, held: number, of: readonly string[], nowMs: number) => {
+      const { parts, spare } = limits.ask(who, { process, parts: [[key, 2, held]], debts: [] }, new Set(of), nowMs)
+      return [parts[0]![1], spare] as const
+    }
+    const [first] = ask('a', 0, ['a', 'b'], 10_000)
+    const [, spare] = ask('b', 0, ['a', 'b'], 10_000)
+    assert.ok(spare < 0.03, String(spare))
+    assert.deepEqual(ask('b', 0.5, ['b'], 40_000), [0.5, spare])
+    assert.deepEqual(ask('a', first, ['a', 'b'], 50_000), [0.5, spare])
   })
 
   it('are learned from who holds them, after a start', () => {

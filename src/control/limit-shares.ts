@@ -41,13 +41,16 @@ export class SharedLimits {
   readonly #startedMs: number
   readonly #shared: Cache<Shared> = createCache(keysMax)
   readonly #debts: Cache<Debt> = createCache(keysMax)
+  /** When each sidecar was last among those that there are. */
+  readonly #listedMs = new Map<string, number>()
 
   constructor(nowMs: number) {
     this.#startedMs = nowMs
   }
 
-  /** @param sidecars all that there are; who asks is one of them */
-  ask(who: string, asked: LimitShares, sidecars: ReadonlySet<string>, nowMs: number): LimitSharesAnswer {
+  /** @param listed all that there are; who asks is one of them */
+  ask(who: string, asked: LimitShares, listed: ReadonlySet<string>, nowMs: number): LimitSharesAnswer {
+    const sidecars = this.#withSilent(listed, nowMs)
     const count = Math.max(1, sidecars.size)
     const spare = count === 1 ? 1 : Math.min(sparePartMax, sparePartsMax / count)
     return {
@@ -64,6 +67,17 @@ export class SharedLimits {
       }),
       debts: asked.debts.map(([key, ...said]) => [key, this.#owed(key, who, asked.process, said, nowMs)]),
     }
+  }
+
+  /** One that is not heard is off the list after seconds. It may give all that it has, until it has given it up by itself. */
+  #withSilent(listed: ReadonlySet<string>, nowMs: number): ReadonlySet<string> {
+    for (const name of listed) this.#listedMs.set(name, nowMs)
+    const all = new Set<string>()
+    for (const [name, listedMs] of this.#listedMs) {
+      if (nowMs - listedMs > partReservedMs) this.#listedMs.delete(name)
+      else all.add(name)
+    }
+    return all
   }
 
   #part(

@@ -8,8 +8,9 @@
  * Rule: a part that grows brings nothing with it that was not there before, so that a limit is not given twice where parts move.
  */
 import { createHash } from 'node:crypto'
+import { after, nothingEnds } from '../../base/contained.ts'
 import type { RateTable } from '../../base/rate-table.ts'
-import { type LimitShares, type LimitSharesAnswer, limitKeysAskedMax } from '../../mesh/limit-shares.ts'
+import { type LimitShares, type LimitSharesAnswer, limitKeysAskedMax, partReservedMs } from '../../mesh/limit-shares.ts'
 import type { Rate, RateLimitRule } from '../../policy/limits/rules.ts'
 import type { Scope } from '../../policy/limits/words.ts'
 
@@ -43,6 +44,8 @@ export class Parts {
   readonly #urgent = new Set<number>()
   #state: 'alone' | 'shared' | 'lost' = 'alone'
   #equal = 1
+  #equalSoon = 1
+  #fewer: NodeJS.Timeout | undefined
   #spare = 1
   #askedMicros = 0
   /** What was taken when it was asked, by slot. */
@@ -57,9 +60,20 @@ export class Parts {
     this.#table = table
   }
 
-  /** Of how many sidecars this is one. */
+  /** Of how many sidecars this is one. What one had that is no more is nobody's for a while: perhaps only the control plane does not hear it. */
   set sidecars(count: number) {
-    this.#equal = 1 / Math.max(1, count)
+    const equal = 1 / Math.max(1, count)
+    if (this.#fewer !== undefined && equal === this.#equalSoon) return
+    clearTimeout(this.#fewer)
+    this.#fewer = undefined
+    this.#equalSoon = equal
+    if (equal <= this.#equal) this.#equal = equal
+    else this.#fewer = after(nothingEnds, 'fewer sidecars', partReservedMs, () => this.#takeEqual()).unref()
+  }
+
+  #takeEqual(): void {
+    this.#fewer = undefined
+    this.#equal = this.#equalSoon
   }
 
   of({ slot, rate }: Meter): number {

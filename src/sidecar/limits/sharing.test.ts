@@ -10,7 +10,6 @@ import type { Meter } from './parts.ts'
 import { RateLimits } from './rate-limits.ts'
 import { Sharing } from './sharing.ts'
 
-const log = pino({ level: 'silent' })
 const orders = principal('svc/orders')
 
 /** The same numbers each time. */
@@ -29,6 +28,9 @@ class Simulation {
   readonly #source: string
   readonly sidecars: { limits: RateLimits; sharing: Sharing; meter: Meter; dueMs: number }[] = []
   readonly #names: Set<string>
+  /** The control plane does not hear them any more, and has them off its list. */
+  readonly cut = new Set<number>()
+  readonly logged: string[] = []
 
   constructor(count: number, spec: object) {
     this.#source = document('RateLimitPolicy', 'slow', spec)
@@ -44,11 +46,13 @@ class Simulation {
     limits.parts.sidecars = this.#names.size
     const [meter] = limits.of({ limits: undefined }, { limits: undefined }, orders, '10.0.0.1').meters
     const ask = async (asked: unknown) => {
-      if (this.control === undefined) throw new Error('away')
+      if (this.control === undefined || this.cut.has(index)) throw new Error('away')
       const wire = limitShares.parse(JSON.parse(JSON.stringify(asked)))
-      const answer = this.control.ask(`sidecar ${index}`, wire, this.#names, this.nowMs)
+      const listed = [...this.#names].filter((_, at) => !this.cut.has(at))
+      const answer = this.control.ask(`sidecar ${index}`, wire, new Set(listed), this.nowMs)
       return limitSharesAnswer.parse(JSON.parse(JSON.stringify(answer)))
     }
+    const log = pino({}, { write: (line: string) => void this.logged.push(line) })
     const sharing = new Sharing(limits.parts, ask, log, nowMicros)
     // Its own timers are the real ones.
     sharing.stop()
@@ -122,6 +126,32 @@ describe('a limit that three sidecars share', () => {
     within(await simulation.run(60, () => 667), 1000, 0.05, 0.05)
     simulation.control = new SharedLimits(simulation.nowMs)
     within(await simulation.run(10, () => 667), 1000, 0.05, 0.05)
+  })
+
+  it('is not given twice for a minute where the control plane does not hear one of them', async () => {
+    const simulation = new Simulation(3, spec)
+    await simulation.run(5, () => 667)
+    simulation.cut.add(0)
+    for (const { limits } of simulation.sidecars.slice(1)) limits.parts.sidecars = 2
+    within(await simulation.run(58, () => 667), 1000, 0.05, 0.05)
+    // It is heard again, and all is as before.
+    simulation.cut.clear()
+    within(await simulation.run(20, () => 667), 1000, 0.05, 0.05)
+  })
+
+  it('is not what an earlier control plane says, unless that stays the only one to answer', async () => {
+    const simulation = new Simulation(3, spec)
+    await simulation.run(5, (index) => (index === 0 ? 2000 : 0))
+    simulation.control = new SharedLimits(-10_000)
+    const toOthers = (index: number): number => (index === 0 ? 0 : 1000)
+    const meanwhile = await simulation.run(30, toOthers)
+    assert.ok(
+      meanwhile.every((gone) => gone < 100),
+      `what the others have is their spare parts: ${meanwhile}`,
+    )
+    assert.equal(simulation.logged.filter((line) => line.includes('of an earlier control plane')).length, 3)
+    within((await simulation.run(40, toOthers)).slice(25), 1000, 0.05, 0.05)
+    assert.equal(simulation.logged.filter((line) => line.includes('shares rate limits again')).length, 3)
   })
 
   it('is an equal part while no control plane was ever heard', async () => {

@@ -56,7 +56,8 @@ export class Sharing {
     this.#asking = true
     try {
       const answer = await this.#ask({ process: this.#process, ...asked })
-      if (answer.term < this.#term) return
+      // One that stays the only one to answer is taken: the clock by which it began may have been put back.
+      if (answer.term < this.#term && !this.#isLate) return this.#away('the answer is of an earlier control plane')
       this.#term = answer.term
       this.#answeredMicros = this.#nowMicros()
       this.#parts.take(answer, this.#answeredMicros)
@@ -64,21 +65,26 @@ export class Sharing {
       this.#isAway = false
       if (answer.parts.some(([, , isWhole]) => isWhole)) this.#in(secondLookMs)
     } catch (reason) {
-      this.#away(reason)
+      containOwnFault('a question about rate limits', reason)
+      this.#away(String(reason))
     } finally {
       this.#asking = false
     }
   }
 
-  #away(reason: unknown): void {
-    containOwnFault('a question about rate limits', reason)
+  /** Others may have been given by now what this sidecar has. */
+  get #isLate(): boolean {
+    return this.#nowMicros() - this.#answeredMicros > partKeptMs * 1000
+  }
+
+  #away(reason: string): void {
     if (!this.#isAway) {
       const text =
         'the control plane cannot be asked to share rate limits; this sidecar goes on with the parts that it has'
-      this.#log.warn({ reason: String(reason) }, text)
+      this.#log.warn({ reason }, text)
     }
     this.#isAway = true
-    if (this.#nowMicros() - this.#answeredMicros > partKeptMs * 1000) this.#parts.lose()
+    if (this.#isLate) this.#parts.lose()
   }
 
   #in(ms: number): void {
