@@ -57,6 +57,8 @@ export class Request extends InFlight implements TransactionEvent {
   replays = 0
   /** It was charged to what limits it; see `stages/limit.ts`. */
   limited = false
+  /** It was counted among what is wanted of its limits, whether it waited or was put off. */
+  wanted = false
   /** When it began to wait; 0 where it did not. */
   heldMicros = 0
   /** What its answer is to be charged to. */
@@ -245,6 +247,7 @@ export class Request extends InFlight implements TransactionEvent {
     this.batchVerdict = undefined
     this.replays = 0
     this.limited = false
+    this.wanted = false
     this.heldMicros = 0
     this.charges = undefined
     this.listFactor = 1

@@ -48,7 +48,7 @@ export function limit(request: Request, session: Session): Step {
       request.limitObserved = meter.rule.name
       continue
     }
-    if (request.heldMicros === 0) rateLimits.want(meter, units)
+    if (!request.wanted) rateLimits.want(meter, units)
     const wait = rateLimits.waitMicros(meter, units)
     if (wait <= graceMicros) continue
     if (meter.rule.observe) {
@@ -60,6 +60,7 @@ export function limit(request: Request, session: Session): Step {
     waitMicros = wait
     over = meter
   }
+  request.wanted = true
   if (over !== undefined) {
     const waited = request.heldMicros === 0 ? 0 : turn.nowMicros() - request.heldMicros
     if (rateLimits.parts.isComing(over) && waited < partWaitMicrosMax) return awaitPart(request, session)
