@@ -15,6 +15,7 @@ import { limits } from '../base/limits.ts'
 import { errorEnvelope, gracefulDisconnectEnvelope, readyEnvelope, supportedEnvelope } from '../cql/encode.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, headerFlags, headerOpcode, headerStream, headerVersion, Opcode } from '../cql/protocol.ts'
+import { workloadKeyOf } from '../identity/proofs/workload.ts'
 import { addressBlock } from '../mesh/address-block.ts'
 import type { Accepted } from './arrivals.ts'
 import type { Backend, ClientAddresses, ClientInfo, OpenBackend, StartupInfo } from './backend.ts'
@@ -75,7 +76,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     const { socket, addresses, entry } = options.accepted
     const { nowMs, hostTurn } = options
     // What it holds counts for nobody until it is known who it is; then for that identity.
-    const owner = entry instanceof LogIn ? unprovedKey : entry.info.identity.key
+    const owner = entry instanceof LogIn ? unprovedKey : workloadKeyOf(entry.info.identity)
     const account = options.budget.open(owner, addressBlock(addresses.address))
     super({ door: 'client connection', account, nowMs, hostTurn: () => hostTurn?.(addresses) })
     this.#options = options
@@ -355,7 +356,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     const { heldBytes } = unproved
     unproved.give(heldBytes)
     unproved.close()
-    this.account = this.#options.budget.open(identity.key, addressBlock(address))
+    this.account = this.#options.budget.open(workloadKeyOf(identity), addressBlock(address))
     this.account.add(heldBytes)
     this.#requests.readBy(this.#options.turn.readsOf(this.account.identity))
   }

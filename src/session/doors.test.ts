@@ -13,7 +13,8 @@ function comer(): Socket {
   return Object.assign(new EventEmitter(), { resetAndDestroy() {}, destroy() {} }) as unknown as Socket
 }
 
-const info = (address: string): ClientInfo => ({ identity: { key: 'a' }, address }) as ClientInfo
+const info = (address: string): ClientInfo =>
+  ({ identity: { key: 'a', methods: ['certificate'] }, address }) as unknown as ClientInfo
 
 /** How many of so many handshakes of that address may begin; none of them ends. */
 function begun(doors: Doors, address: string, count: number): number {

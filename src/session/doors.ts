@@ -8,6 +8,7 @@ import { createCache } from '../base/cache.ts'
 import { nothingEnds, soon } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { workloadKeyOf } from '../identity/proofs/workload.ts'
 import { addressBlock } from '../mesh/address-block.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { ClientInfo, OpenBackend } from './backend.ts'
@@ -107,7 +108,7 @@ export class Doors {
 
   /** Why there is no place for the client; undefined where it has one, until `raw` is closed. */
   enter(raw: Socket, info: ClientInfo, isLink: boolean): string | undefined {
-    const identity = info.identity.key
+    const identity = workloadKeyOf(info.identity)
     this.#proved(addressBlock(info.address))
     const displaced = (): void => {
       this.#refusals.count('its place was taken by an identity with fewer', { identity, address: info.address })

@@ -20,6 +20,8 @@ export class IdentityState implements StatementHolder {
   readonly key: string
   /** Of the event loop; all its sessions have one. By it goes whatever is shared out: a workload has one with all on whose behalf it asks. */
   share: LoopShare
+  /** That it is of, where it is one with a person behind it. It stays while this one has a session. */
+  workload: IdentityState | undefined
   readonly prepared: PreparedTable
   readonly #memory: StatementMemory
   /** Statements sent as text, by keyspace and text. */

@@ -72,6 +72,7 @@ export class Judge {
   behalf(principal: Principal, workload: IdentityState): IdentityState {
     const state = this.identity(principal)
     state.share = workload.share
+    state.workload = workload
     state.prepared.lend(workload.prepared, (judged) => this.#again(judged))
     return state
   }
@@ -89,10 +90,12 @@ export class Judge {
   /** A session of the identity begins. */
   enter(identity: IdentityState): void {
     this.#identities.enter(identity)
+    if (identity.workload !== undefined) this.#identities.enter(identity.workload)
   }
 
   leave(identity: IdentityState): void {
     this.#identities.leave(identity)
+    if (identity.workload !== undefined) this.#identities.leave(identity.workload)
   }
 
   /** What was judged before in the same words; long texts are not remembered. */

@@ -1,14 +1,15 @@
 /** What the links of gateways ask of their sidecar: its node, its places, and sessions. */
 
 import type { BytesBudget } from '../base/bytes-budget.ts'
+import { workloadKeyOf } from '../identity/proofs/workload.ts'
 import { addressBlock } from '../mesh/address-block.ts'
 import type { Feed } from '../mesh/feed.ts'
-import { principalOf } from '../policy/principal.ts'
 import { Refusals } from '../session/doors.ts'
 import { type PlaceBounds, Places } from '../session/places.ts'
 import type { LogInRefusals } from '../session/refusals.ts'
 import type { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
+import { stateOf } from './behalf/state.ts'
 import { SessionContext } from './context.ts'
 import { refuseUnrecorded } from './ending.ts'
 import { type LinkHost, linkedBounds } from './links.ts'
@@ -45,7 +46,7 @@ export function linkHostOf(parts: LinkHostParts): LinkHost {
       return known === undefined || known.isVirtual ? [] : known.partitionKey
     },
     turn,
-    account: (info) => budget.open(info.identity.key, addressBlock(info.address)),
+    account: (info) => budget.open(workloadKeyOf(info.identity), addressBlock(info.address)),
     mayOpen: () => refuseUnrecorded({ transactions }),
     places: new Places(bounds),
     refusals: new Refusals(log, 'linked session refused'),
@@ -55,7 +56,7 @@ export function linkHostOf(parts: LinkHostParts): LinkHost {
     },
     ready: (info, version, keyspace) => {
       const context = new SessionContext(info, version, nowMs)
-      return judge.readyToUse(judge.identity(principalOf(info.identity)), keyspace, context)
+      return judge.readyToUse(stateOf(judge, info.identity), keyspace, context)
     },
     session,
     onClosed,

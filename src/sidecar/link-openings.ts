@@ -17,6 +17,7 @@ import type { ProtocolVersion } from '../cql/protocol.ts'
 import { type Passport, type SaidClient, verifyPassport } from '../identity/passport.ts'
 import type { Trust } from '../identity/proofs/proof.ts'
 import { refuseRevoked } from '../identity/proofs/registry.ts'
+import { workloadKeyOf } from '../identity/proofs/workload.ts'
 import { LogInRefused, type RefusalCause } from '../identity/refusal.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
 import { type Close, type Open, openSchema, readControl } from '../link/protocol.ts'
@@ -243,7 +244,7 @@ export class LinkOpenings {
   /** Throws OVERLOADED where there is none. */
   #placeFor(client: LinkedClient): Leave {
     const { places, refusals } = this.#host
-    const identity = client.info.identity.key
+    const identity = workloadKeyOf(client.info.identity)
     const { address } = client.info
     const place = places.take({
       identity,

@@ -2,9 +2,10 @@
 import type { EventSession } from '../audit/event.ts'
 import type { AuditSession } from '../audit/record.ts'
 import { CqlErrorCode, Opcode, type ProtocolVersion } from '../cql/protocol.ts'
-import { principalOf } from '../policy/principal.ts'
+import { isByName } from '../identity/proofs/workload.ts'
 import { type Client, type LimitAnswers, noLimitAnswers } from '../session/backend.ts'
-import { isByName, refuseUnlessNamed } from './behalf/by-name.ts'
+import { refuseUnlessNamed } from './behalf/by-name.ts'
+import { stateOf } from './behalf/state.ts'
 import { SessionContext } from './context.ts'
 import { refuseUnrecorded } from './ending.ts'
 import { permitOf } from './judged.ts'
@@ -35,7 +36,7 @@ export interface Opening {
 export function openSession(shared: Shared, ways: Ways, nowMs: () => number, opening: Opening): EnforcedSession {
   refuseUnrecorded(shared)
   const { client, version, keyspace, gateway, oneHost = false, limitAnswers = noLimitAnswers } = opening
-  const identity = shared.judge.identity(principalOf(client.info.identity))
+  const identity = stateOf(shared.judge, client.info.identity)
   if (isByName(client.info.identity)) refuseUnlessNamed(shared.judge, identity, client.info.identity)
   const context = new SessionContext(client.info, version, nowMs)
   const who = whoOf(opening, context)

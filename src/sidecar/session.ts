@@ -10,11 +10,12 @@ import type { AuditSession } from '../audit/record.ts'
 import type { Transactions } from '../audit/transactions.ts'
 import type { SchemaTarget } from '../cql/answers/schema-event.ts'
 import { CqlErrorCode, Flag, type ProtocolVersion } from '../cql/protocol.ts'
+import { isByName, workloadKeyOf } from '../identity/proofs/workload.ts'
 import { type Revocation, revokedRule, revokedText } from '../identity/revoked/revocation.ts'
 import type { Backend, Client, LimitAnswers } from '../session/backend.ts'
 import { Answers, recordLost } from './answers.ts'
 import type { Workload } from './behalf/behalf-session.ts'
-import { isByName, whileNamed } from './behalf/by-name.ts'
+import { whileNamed } from './behalf/by-name.ts'
 import { OnBehalf } from './behalf/on-behalf.ts'
 import { seesTable } from './catalog/visible.ts'
 import type { SessionContext } from './context.ts'
@@ -88,7 +89,7 @@ export class EnforcedSession implements Backend, Workload, EventListener {
     this.oneHost = options.oneHost
     this.limitAnswers = options.limitAnswers
     this.transactions = transactions
-    this.poolOwner = shared.share === 'identity' ? identity.key : ''
+    this.poolOwner = shared.share === 'identity' ? workloadKeyOf(client.info.identity) : ''
     this.#ways = isByName(client.info.identity) ? whileNamed(ways, this) : ways
     this.#way = this.#ways.request
     const { account } = client

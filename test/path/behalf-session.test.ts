@@ -261,6 +261,28 @@ for (const [door, portOf] of Object.entries(doors)) {
   })
 }
 
+suite('the places of a workload', () => {
+  it('are no more where it comes on behalf of many, and those of others stay', async () => {
+    const authentication = [...listenerModes.behalf!]
+    const here = await world.sidecar({ name: 'here', policy, authentication, bounds: { perIdentityMax: 2 } })
+    const linked = await world.sidecar({ name: 'linked', policy, authentication, linkedBounds: { perIdentityMax: 2 } })
+    const behind = await world.gateway([linked], { name: 'gateway2', authentication })
+    for (const { feed } of [here, linked, behind]) {
+      feed.apply(policy)
+      useTxnKeys({ feed } as RunningSidecar)
+    }
+    for (const { port } of [here, behind]) {
+      const come = (person: string, workload = 'web'): Promise<Tried> =>
+        logIn(port, workload, '', txnToken(person, { req_wl: `spiffe://demo.local/svc/${workload}` }))
+      const tried = [await come('corp/alice'), await come('corp/bob'), await come('corp/carol')]
+      const other = await come('corp/carol', 'other')
+      assert.deepEqual([tried[0]!.told, tried[1]!.told, other.told], ['in', 'in', 'in'])
+      assert.match(tried[2]!.told, /^0x1001 .*PerIdentityMax reached/)
+      for (const { client } of [...tried, other]) client.close()
+    }
+  })
+})
+
 suite('a transaction token as authorization id', () => {
   it('is written nowhere', () => {
     const written = [...world.logged, JSON.stringify(records())].join('\n')

@@ -2,7 +2,6 @@
  * A session whose workload only named the person behind it: it begins, and each of its requests is served, only while policy lets that workload say that
  * name (kind `Impersonation`).
  */
-import { behalfMethods } from '../../identity/proofs/registry.ts'
 import { LogInRefused } from '../../identity/refusal.ts'
 import type { VerifiedIdentity } from '../../identity/verified.ts'
 import { deny, refuseUnrecorded } from '../ending.ts'
@@ -14,10 +13,6 @@ import type { Workload } from './behalf-session.ts'
 
 const rule = 'impersonate'
 const words = 'no rule lets this workload act on behalf of whom it names; show a transaction token'
-
-export function isByName({ methods }: VerifiedIdentity): boolean {
-  return methods.at(-1) === behalfMethods.name
-}
 
 /** @throws LogInRefused */
 export function refuseUnlessNamed(judge: Judge, state: IdentityState, { person }: VerifiedIdentity): void {
