@@ -19,6 +19,7 @@ import { batchFacts } from './batch.ts'
 import { BoundValues } from './bound.ts'
 import { checked, Partitions } from './checks.ts'
 import type { IdentityState, Judge, Judged } from './judged.ts'
+import { BatchKinds } from './limits/kinds.ts'
 
 /** Fewer statements with less text are judged in one go. */
 export const partsInlineMax = 256
@@ -40,6 +41,8 @@ export interface BatchVerdict {
   readonly decision: Decision | undefined
   /** That it writes to, where somebody counted; else 1. */
   readonly partitions: number
+  /** Its statements as limits count them, where there is one. */
+  readonly kinds: BatchKinds | undefined
 }
 
 export interface LargeBatchHost {
@@ -52,7 +55,7 @@ export interface LargeBatchHost {
   readonly decide: (part: Judged, consistency: number, bound: BoundValues | undefined) => Decision | undefined
   /** Resolves when the schema was read again, or cannot be. */
   readonly freshSchema: () => Promise<void>
-  /** How many partitions it writes to counts for a limit. */
+  /** How many partitions it writes to, and what its statements weigh, counts for a limit. */
   readonly limited: boolean
 }
 
@@ -76,7 +79,8 @@ export function* judgeLargeBatch(host: LargeBatchHost, request: Buffer): BatchSt
         : ofTexts.get(part.text)
     if (known === undefined) {
       const unknownId = request.subarray(part.idStart, part.idEnd)
-      return { view, epoch: judge.epoch, whole: undefined, unknownId, decision: undefined, partitions: 1 }
+      const nothing = { whole: undefined, decision: undefined, partitions: 1, kinds: undefined }
+      return { view, epoch: judge.epoch, unknownId, ...nothing }
     }
     judge.findTables(known)
     parts.push(known)
@@ -89,9 +93,14 @@ export function* judgeLargeBatch(host: LargeBatchHost, request: Buffer): BatchSt
     const { epoch } = judge
     const partitions = new Partitions(judge, parts, view)
     const decision = yield* decideAll(host, view, parts, whole, partitions)
-    if (host.limited) while (!partitions.countSome(partsAPiece)) yield
+    const kinds = host.limited ? new BatchKinds(facts, (child) => judge.partitionKey(child)) : undefined
+    if (kinds !== undefined) {
+      while (!partitions.countSome(partsAPiece)) yield
+      while (!kinds.countSome(partsAPiece)) yield
+    }
     if (judge.epoch !== epoch) continue
-    return { view, epoch, whole, unknownId: undefined, decision, partitions: host.limited ? partitions.count : 1 }
+    const counted = kinds === undefined ? 1 : partitions.count
+    return { view, epoch, whole, unknownId: undefined, decision, partitions: counted, kinds }
   }
 }
 

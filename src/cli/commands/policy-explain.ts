@@ -11,6 +11,7 @@ import type { CompiledPolicy } from '../../policy/policy.ts'
 import type { Principal } from '../../policy/principal.ts'
 import type { SchemaView } from '../../policy/request.ts'
 import { limitWords } from '../../sidecar/limits/answer.ts'
+import { leastWeight } from '../../sidecar/limits/charges.ts'
 import { policyInForce } from '../in-force.ts'
 import { collect, readInput } from '../options.ts'
 import { type Cell, exitCode, paint, print, printable, printJson, table } from '../output.ts'
@@ -132,11 +133,11 @@ function limitsText(
   schema: SchemaView | undefined,
 ): string {
   return limitsOf(policy, as, clientAddress, facts, schema)
-    .map(({ meter, requests }) =>
-      printable(
-        `${meter.rule.name}: ${limitWords(meter)}${meter.rule.observe ? ', observed' : ''}; weight ${requests}`,
-      ),
-    )
+    .map((charge) => {
+      const { rule } = charge.meter
+      const words = `${limitWords(charge.meter)}${rule.observe ? ', observed' : ''}`
+      return printable(`${rule.name}: ${words}; weight ${leastWeight(charge)}`)
+    })
     .join('\n')
 }
 

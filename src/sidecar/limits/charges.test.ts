@@ -9,6 +9,7 @@ import { document, orders } from '../../policy/policy.fixture.ts'
 import { batchFacts } from '../batch.ts'
 import type { Judged } from '../judged.ts'
 import { chargesOf, type Measured, unitsOf } from './charges.ts'
+import { BatchKinds } from './kinds.ts'
 import { RateLimits } from './rate-limits.ts'
 
 const facts = (text: string): StatementFacts => resolveKeyspace(analyse(text), 'shop')
@@ -66,6 +67,51 @@ describe('what a request takes', () => {
     assert.equal(units(facts(deletes), { listFactor: 7 }), 7)
     assert.equal(units(facts('SELECT v FROM items WHERE k IN ()')), 1)
     assert.equal(units(facts('SELECT v FROM items WHERE k = 1'), {}, { unit: 'rows' }, 5), 5)
+  })
+})
+
+describe('what a BATCH takes', () => {
+  const ofItems = { keyspaces: ['shop'], tables: ['items'] }
+  const write = (table: string): string => `INSERT INTO ${table} (k) VALUES (1)`
+  const text = (...statements: readonly string[]): StatementFacts =>
+    facts(`BEGIN BATCH ${statements.map((one) => `${one};`).join(' ')} APPLY BATCH`)
+  const [one, many] = [write('items'), Array.from({ length: 9 }, () => write('orders'))]
+
+  it('of a limit on one table is that of its statements to it, and of its partitions that part', () => {
+    assert.equal(units(message(one, ...many), { partitions: 10 }, ofItems), 1)
+    assert.equal(units(message(one, one, ...many.slice(1)), { partitions: 10 }, ofItems), 4)
+    assert.equal(units(message(one, ...many), { partitions: 10 }), 20)
+    assert.equal(units(message(one, one), { partitions: 1 }), 2)
+  })
+
+  it('is twice as much for several tables, once', () => {
+    assert.equal(units(message(one, write('orders')), { partitions: 2 }), 4)
+    assert.equal(units(text(one, write('orders'))), 4)
+    assert.equal(units(text(one, one)), 2)
+    assert.equal(units(text(one, write('orders')), {}, ofItems), 1)
+  })
+
+  it('is the same where its statements were weighed some at a time, also of more kinds than are looked at', () => {
+    const limits = limitsOf({ perIdentity: '10/s', ...ofItems }, { total: '10/s' })
+    const conditional = 'UPDATE items SET v = 1 WHERE k IN (1, 2) IF v = 2'
+    for (const kinds of [3, 1500]) {
+      const texts = Array.from({ length: 3000 }, (_, at) => `UPDATE orders SET v = 1 WHERE k = ${at % kinds}`)
+      const whole = message(...texts, conditional, one)
+      const counted = new BatchKinds(whole, schema.partitionKey)
+      let steps = 1
+      while (!counted.countSome(16)) steps++
+      assert.equal(steps, Math.ceil(3002 / 16))
+      const [piecemeal, atOnce] = [counted, undefined].map((known) =>
+        chargesOf(sessionOf(limits), whole, 0, schema, known).charges.map(({ requests, statements }) => [requests, statements]),
+      )
+      assert.deepEqual(piecemeal, atOnce)
+      // Beyond a thousand kinds each counts for every limit.
+      const others = kinds === 3 ? 0 : 1000
+      assert.deepEqual(atOnce, [
+        [9 + others, 2 + others],
+        [3009, 3002],
+      ])
+    }
   })
 })
 

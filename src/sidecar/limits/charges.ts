@@ -3,6 +3,7 @@ import { Consistency } from '../../cql/protocol.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
 import { type BaseOf, concernsStatement } from '../../policy/limits/rules.ts'
 import { boundedWeight, manyPartitionsWeight, weightOf } from '../../policy/limits/weight.ts'
+import { type BatchKind, BatchKinds, type PartitionKeyOf } from './kinds.ts'
 import type { Meter } from './parts.ts'
 import type { SessionLimits } from './rate-limits.ts'
 
@@ -15,6 +16,8 @@ export interface Charge {
   readonly statements: number
   readonly part: number
   readonly lists: readonly number[]
+  /** It is a BATCH that writes to several tables, so to several partitions. */
+  readonly manyTables: boolean
   readonly reads: boolean
   /** IF is a read and a write. */
   readonly conditional: boolean
@@ -40,26 +43,28 @@ export interface Measured {
   readonly partitions: number
 }
 
-/** Different statements of one BATCH that are looked at; further ones count for every limit of who asks. */
-const childrenLookedAtMax = 1000
 /** Keyspaces: a read unit is 4 KiB by LOCAL_QUORUM, half of one by ONE; a write unit is 1 KiB of one row. */
 const readUnitBytes = 4096
 const writeUnitBytes = 1024
 
 export interface SchemaWords {
-  readonly partitionKey: (facts: StatementFacts) => readonly string[] | undefined
+  readonly partitionKey: PartitionKeyOf
   readonly baseOf: BaseOf
 }
 
+/** @param counted of a BATCH, where its statements were weighed before */
 export function chargesOf(
   of: SessionLimits,
   facts: StatementFacts,
   epoch: number,
   schema: SchemaWords,
+  counted?: BatchKinds,
 ): StatementCharges {
   const charges: Charge[] = []
+  const isBatch = facts.children.length > 0 && of.meters.length > 0
+  const kinds = isBatch ? (counted ?? new BatchKinds(facts, schema.partitionKey)).all : undefined
   for (const meter of of.meters) {
-    const charge = facts.children.length > 0 ? ofBatch(meter, facts, schema) : ofOne(meter, facts, schema)
+    const charge = kinds === undefined ? ofOne(meter, facts, schema) : ofBatch(meter, facts, kinds, schema)
     if (charge !== undefined) charges.push(charge)
   }
   return { of, epoch, charges, rows: 0, bytes: 0 }
@@ -73,41 +78,36 @@ function ofOne(meter: Meter, facts: StatementFacts, { partitionKey, baseOf }: Sc
     ...weightOf(facts, partitionKey(facts)),
     statements: 1,
     part: 1,
+    manyTables: false,
     reads: verb === 'SELECT',
     conditional,
   }
 }
 
-function ofBatch(meter: Meter, facts: StatementFacts, { partitionKey, baseOf }: SchemaWords): Charge | undefined {
-  const { children, conditional } = facts
-  let childMarkers = 0
-  for (const child of children) childMarkers += child.markers.length
-  // Markers of a BATCH text; those of a message belong to its statements, and its partitions are counted.
-  let firstMarker: number | undefined = facts.markers.length - childMarkers
-  if (firstMarker < 0) firstMarker = undefined
+function ofBatch(
+  meter: Meter,
+  { children, conditional }: StatementFacts,
+  kinds: readonly BatchKind[],
+  { baseOf }: SchemaWords,
+): Charge | undefined {
   let requests = 0
   let statements = 0
+  let manyTables = false
   const lists: number[] = []
-  const tables = new Set<string>()
-  const known = new Map<StatementFacts, boolean>()
-  for (const child of children) {
-    let counts = known.get(child)
-    if (counts === undefined) {
-      counts = known.size >= childrenLookedAtMax || concernsStatement(meter.rule, child, baseOf)
-      if (known.size < childrenLookedAtMax) known.set(child, counts)
-    }
-    if (counts) {
-      const weight = weightOf(child, partitionKey(child), firstMarker)
-      requests += weight.requests
-      lists.push(...weight.lists)
-      statements++
-      tables.add(`${child.keyspace}.${child.table}`)
-    }
-    if (firstMarker !== undefined) firstMarker += child.markers.length
+  let first: StatementFacts | undefined
+  for (const kind of kinds) {
+    const { child } = kind
+    if (child !== undefined && !concernsStatement(meter.rule, child, baseOf)) continue
+    requests += kind.requests
+    statements += kind.statements
+    for (const list of kind.lists) lists.push(list)
+    if (child === undefined) continue
+    first ??= child
+    if (child.table !== first.table || child.keyspace !== first.keyspace) manyTables = true
   }
   if (statements === 0) return undefined
-  if (tables.size > 1 && firstMarker !== undefined) requests *= manyPartitionsWeight
-  return { meter, requests: boundedWeight(requests), statements, part: statements / children.length, lists, reads: false, conditional }
+  const part = statements / children.length
+  return { meter, requests: boundedWeight(requests), statements, part, lists, manyTables, reads: false, conditional }
 }
 
 /** Units that a request takes whose answer has so much. */
@@ -129,9 +129,18 @@ export function unitsOf(charge: Charge, request: Measured, rows: number, bytesOu
   }
 }
 
-function requestsOf({ requests }: Charge, { listFactor, partitions }: Measured): number {
+/** What it weighs where no list is bound and no partition is known. */
+export function leastWeight(charge: Charge): number {
+  return requestsOf(charge, { listFactor: 1, partitions: 1 })
+}
+
+type Sizes = Pick<Measured, 'listFactor' | 'partitions'>
+
+function requestsOf({ requests, part, manyTables }: Charge, { listFactor, partitions }: Sizes): number {
   const weight = requests * listFactor
-  return boundedWeight(partitions <= 1 ? weight : Math.max(weight, partitions) * manyPartitionsWeight)
+  // Of the partitions of a BATCH as many as it has statements that count.
+  const own = part === 1 ? partitions : Math.ceil(partitions * part)
+  return boundedWeight(own <= 1 && !manyTables ? weight : Math.max(weight, own) * manyPartitionsWeight)
 }
 
 function isOfOne(consistency: number): boolean {

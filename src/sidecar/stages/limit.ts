@@ -8,6 +8,7 @@ import { after } from '../../base/contained.ts'
 import { withWarning } from '../../cql/answers/warning.ts'
 import { longEnvelopeBytes } from '../../cql/own-bytes.ts'
 import { Opcode } from '../../cql/protocol.ts'
+import type { StatementFacts } from '../../cql/statement/facts.ts'
 import { deny } from '../ending.ts'
 import { atOnceOf, codeFor, limitWords, overLimitEnvelope } from '../limits/answer.ts'
 import { type Charge, chargesOf, learn, type StatementCharges, unitsOf } from '../limits/charges.ts'
@@ -78,10 +79,11 @@ function find(request: Request, session: Session): StatementCharges {
   const of = rateLimits.of(identity, context, identity.principal, context.clientAddress)
   const known = judged.charges
   if (known?.of === of && known.epoch === judge.epoch) return known
-  const charges = chargesOf(of, judged.facts, judge.epoch, {
-    partitionKey: (facts) => judge.partitionKey(facts),
-    baseOf: (keyspace, view) => schema.baseOf(keyspace, view),
-  })
+  const words = {
+    partitionKey: (facts: StatementFacts) => judge.partitionKey(facts),
+    baseOf: (keyspace: string, view: string) => schema.baseOf(keyspace, view),
+  }
+  const charges = chargesOf(of, judged.facts, judge.epoch, words, request.batchVerdict?.kinds)
   if (known !== undefined) {
     charges.rows = known.rows
     charges.bytes = known.bytes
