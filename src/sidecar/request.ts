@@ -20,6 +20,7 @@ import type { BoundValues } from './bound.ts'
 import { InFlight } from './in-flight.ts'
 import type { BatchVerdict } from './large-batch.ts'
 import type { StatementCharges } from './limits/charges.ts'
+import type { SessionLimits } from './limits/rate-limits.ts'
 import type { Judged } from './statement.ts'
 
 /** Whoever hears what became of a request at the node; see `InFlight`. */
@@ -63,6 +64,8 @@ export class Request extends InFlight implements TransactionEvent {
   heldMicros = 0
   /** What its answer is to be charged to. */
   charges: StatementCharges | undefined
+  /** Those of whoever asked when it was charged: there may be a new policy since. */
+  limits: SessionLimits | undefined
   /** What was charged for its answer before. */
   expectedRows = 0
   expectedBytes = 0
@@ -250,6 +253,7 @@ export class Request extends InFlight implements TransactionEvent {
     this.wanted = false
     this.heldMicros = 0
     this.charges = undefined
+    this.limits = undefined
     this.listFactor = 1
     this.partitions = 1
     this.limitNote = undefined

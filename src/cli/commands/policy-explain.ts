@@ -133,9 +133,9 @@ function limitsText(
   schema: SchemaView | undefined,
 ): string {
   return limitsOf(policy, as, clientAddress, facts, schema)
-    .map((charge) => {
-      const { rule } = charge.meter
-      const words = `${limitWords(charge.meter)}${rule.observe ? ', observed' : ''}`
+    .map(({ charge, meter }) => {
+      const { rule } = charge
+      const words = `${limitWords(meter)}${rule.observe ? ', observed' : ''}`
       return printable(`${rule.name}: ${words}; weight ${leastWeight(charge)}`)
     })
     .join('\n')

@@ -80,9 +80,9 @@ describe('the limits of a statement', () => {
         ...questionDefaults,
         ...{ as: as as never, keyspace: undefined, statement, values: undefined, nowMs: 0 },
       })
-      return limitsOf(policy, as as never, '10.0.0.1', facts, schema).map(({ meter, requests }) => [
+      return limitsOf(policy, as as never, '10.0.0.1', facts, schema).map(({ meter, charge }) => [
         meter.rule.name,
-        requests,
+        charge.requests,
       ])
     }
     assert.deepEqual(of('SELECT card FROM shop.orders'), [['slow', 10]])

@@ -36,6 +36,12 @@ export interface OverLimit {
   readonly worst: number
 }
 
+/** What a statement takes, and of what. */
+interface Metered {
+  readonly charge: Charge
+  readonly meter: Meter
+}
+
 interface Taken {
   readonly meter: Meter
   /** Units, by second. */
@@ -50,7 +56,7 @@ export class LimitReplay {
   readonly #limits = new RateLimits(() => 0)
   readonly #schema: SchemaView | undefined
   readonly #sessions = createCache<SessionLimits>(remembered)
-  readonly #charges = createCache<{ readonly charges: readonly Charge[] }>(remembered)
+  readonly #charges = createCache<readonly Metered[]>(remembered)
   /** No LRU: every key counts to the end. */
   readonly #taken = new Map<string, Taken>()
   #seconds = 0
@@ -71,10 +77,10 @@ export class LimitReplay {
       listFactor: 1,
       partitions: 1,
     }
-    for (const charge of this.#chargesOf(record, principal, facts)) {
+    for (const { charge, meter } of this.#chargesOf(record, principal, facts)) {
       // Equal statements of a BATCH stand in the record once.
       const repeats = facts.children.length === 0 ? 1 : Math.max(1, record.batchSize / facts.children.length)
-      this.#add(charge.meter, second, unitsOf(charge, request, record.rows, record.bytesOut) * repeats)
+      this.#add(meter, second, unitsOf(charge, request, record.rows, record.bytesOut) * repeats)
     }
   }
 
@@ -86,7 +92,7 @@ export class LimitReplay {
     { address, statement, keyspace }: AuditLine,
     principal: Principal,
     facts: StatementFacts,
-  ): readonly Charge[] {
+  ): readonly Metered[] {
     const who = JSON.stringify([principal.spiffeId, principal.person, address])
     let session = this.#sessions.get(who)
     if (session === undefined) {
@@ -96,10 +102,10 @@ export class LimitReplay {
     const key = JSON.stringify([who, keyspace, statement])
     let known = this.#charges.get(key)
     if (known === undefined) {
-      known = chargesOf(session, facts, 0, schemaWords(this.#schema))
+      known = meteredOf(session, facts, this.#schema)
       this.#charges.set(key, known)
     }
-    return known.charges
+    return known
   }
 
   #add(meter: Meter, second: number, units: number): void {
@@ -124,11 +130,18 @@ export function limitsOf(
   address: string,
   facts: StatementFacts,
   schema?: SchemaView,
-): readonly Charge[] {
+): readonly Metered[] {
   const limits = new RateLimits(() => 0)
   limits.install(policy?.rateLimits ?? [])
   const session = limits.of({ limits: undefined }, { limits: undefined }, principal, address)
-  return chargesOf(session, facts, 0, schemaWords(schema)).charges
+  return meteredOf(session, facts, schema)
+}
+
+function meteredOf({ rules, meters }: SessionLimits, facts: StatementFacts, schema: SchemaView | undefined): Metered[] {
+  return chargesOf(rules, facts, 0, schemaWords(schema)).charges.flatMap((charge) => {
+    const meter = meters[charge.at]
+    return meter === undefined ? [] : [{ charge, meter }]
+  })
 }
 
 function schemaWords(schema: SchemaView | undefined): SchemaWords {

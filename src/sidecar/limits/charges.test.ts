@@ -34,7 +34,7 @@ const sessionOf = (limits: RateLimits) => limits.of({ limits: undefined }, { lim
 
 /** What it takes of one limit, 0 where that does not concern it. */
 function units(statement: StatementFacts, more: Partial<Measured> = {}, spec: object = {}, rows = 0): number {
-  const { charges } = chargesOf(sessionOf(limitsOf({ perIdentity: '10/s', ...spec })), statement, 0, schema)
+  const { charges } = chargesOf(sessionOf(limitsOf({ perIdentity: '10/s', ...spec })).rules, statement, 0, schema)
   return charges.reduce((sum, charge) => sum + unitsOf(charge, { ...measured, ...more }, rows, 0), 0)
 }
 
@@ -102,7 +102,10 @@ describe('what a BATCH takes', () => {
       while (!counted.countSome(16)) steps++
       assert.equal(steps, Math.ceil(3002 / 16))
       const [piecemeal, atOnce] = [counted, undefined].map((known) =>
-        chargesOf(sessionOf(limits), whole, 0, schema, known).charges.map(({ requests, statements }) => [requests, statements]),
+        chargesOf(sessionOf(limits).rules, whole, 0, schema, known).charges.map(({ requests, statements }) => [
+          requests,
+          statements,
+        ]),
       )
       assert.deepEqual(piecemeal, atOnce)
       // Beyond a thousand kinds each counts for every limit.
@@ -125,9 +128,18 @@ describe('a request that takes more than ever goes at once', () => {
 
   for (const scope of ['total', 'perAddress', 'perPerson']) {
     it(`is none that others pay for: ${scope}`, () => {
-      assert.deepEqual([100, 101].map((units) => tooMuch({ [scope]: '100/s' }, units)), [false, true])
-      assert.deepEqual([200, 201].map((units) => tooMuch({ [scope]: '100/s', burst: '2s' }, units)), [false, true])
-      assert.deepEqual([1_000_000, 1_000_001].map((units) => tooMuch({ [scope]: '1000000/d' }, units)), [false, true])
+      assert.deepEqual(
+        [100, 101].map((units) => tooMuch({ [scope]: '100/s' }, units)),
+        [false, true],
+      )
+      assert.deepEqual(
+        [200, 201].map((units) => tooMuch({ [scope]: '100/s', burst: '2s' }, units)),
+        [false, true],
+      )
+      assert.deepEqual(
+        [1_000_000, 1_000_001].map((units) => tooMuch({ [scope]: '1000000/d' }, units)),
+        [false, true],
+      )
     })
   }
 
@@ -137,7 +149,7 @@ describe('a request that takes more than ever goes at once', () => {
 })
 
 describe('the key of a limit', () => {
-  const keys = (spec: object): string[] => sessionOf(limitsOf(spec)).meters.map(({ key }) => key)
+  const keys = (spec: object): string[] => sessionOf(limitsOf(spec)).meters.map((meter) => meter!.key)
   const override = { subjects: [{ spiffeId: 'spiffe://td/svc/orders' }], perIdentity: '7/s' }
 
   it('is another where a rate is another, so that no debt outlives it', () => {
@@ -153,6 +165,28 @@ describe('the key of a limit', () => {
 
   it('is the same where something else is', () => {
     assert.deepEqual(keys({ perIdentity: '5/s', maxDelay: '1s' }), keys({ perIdentity: '5/s', mode: 'observe' }))
+  })
+})
+
+describe('limits that look at the address', () => {
+  const limits = limitsOf(
+    { perIdentity: '1/s' },
+    { total: '2/s', perAddress: '3/s', clientAddresses: ['10.0.0.0/24'] },
+    { perAddress: '4/s' },
+  )
+  const identity = { limits: undefined }
+  const at = (address: string) => limits.of(identity, { limits: undefined }, orders, address)
+  const whoms = (address: string) => at(address).meters.map((meter) => meter && `${meter.rate.text} ${meter.who}`)
+
+  it('count where they say, and are found once for a statement at whatever address', () => {
+    assert.deepEqual(whoms('10.0.0.1'), ['1/s spiffe://td/svc/orders', '2/s ', '3/s 10.0.0.1', '4/s 10.0.0.1'])
+    assert.deepEqual(whoms('10.0.1.1'), ['1/s spiffe://td/svc/orders', undefined, undefined, '4/s 10.0.1.1'])
+    assert.equal(at('10.0.0.1').rules, at('10.0.1.1').rules)
+    const { charges } = chargesOf(at('10.0.0.1').rules, facts(deletes), 0, schema)
+    assert.deepEqual(
+      charges.map(({ at: place, rule }) => at('10.0.0.1').meters[place]?.rule === rule),
+      [true, true, true, true],
+    )
   })
 })
 

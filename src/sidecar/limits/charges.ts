@@ -1,15 +1,16 @@
 /** What one request takes of each limit that concerns its statement, and what it is expected to answer. */
 import { Consistency } from '../../cql/protocol.ts'
 import type { StatementFacts } from '../../cql/statement/facts.ts'
-import { type BaseOf, concernsStatement } from '../../policy/limits/rules.ts'
+import { type BaseOf, concernsStatement, type RateLimitRule } from '../../policy/limits/rules.ts'
 import { boundedWeight, manyPartitionsWeight, weightOf } from '../../policy/limits/weight.ts'
 import { type BatchKind, BatchKinds, type PartitionKeyOf } from './kinds.ts'
-import type { Meter } from './parts.ts'
 import type { SessionLimits } from './rate-limits.ts'
 
 /** A statement's part in one limit. */
 export interface Charge {
-  readonly meter: Meter
+  readonly rule: RateLimitRule
+  /** Of its meter in the meters of who asks, from the same list of rules. */
+  readonly at: number
   /** Of the statement, or of those of a BATCH that count, added up. */
   readonly requests: number
   /** How many of its statements count, and which part of all that is. */
@@ -25,7 +26,7 @@ export interface Charge {
 
 /** Of a statement, under one policy and schema. */
 export interface StatementCharges {
-  readonly of: SessionLimits
+  readonly of: SessionLimits['rules']
   readonly epoch: number
   readonly charges: readonly Charge[]
   /** What its last answers had, smoothed: charged before the next answer is there. */
@@ -54,27 +55,28 @@ export interface SchemaWords {
 
 /** @param counted of a BATCH, where its statements were weighed before */
 export function chargesOf(
-  of: SessionLimits,
+  of: SessionLimits['rules'],
   facts: StatementFacts,
   epoch: number,
   schema: SchemaWords,
   counted?: BatchKinds,
 ): StatementCharges {
   const charges: Charge[] = []
-  const isBatch = facts.children.length > 0 && of.meters.length > 0
+  const isBatch = facts.children.length > 0 && of.length > 0
   const kinds = isBatch ? (counted ?? new BatchKinds(facts, schema.partitionKey)).all : undefined
-  for (const meter of of.meters) {
-    const charge = kinds === undefined ? ofOne(meter, facts, schema) : ofBatch(meter, facts, kinds, schema)
-    if (charge !== undefined) charges.push(charge)
+  for (const [at, rule] of of.entries()) {
+    const taken = kinds === undefined ? ofOne(rule, facts, schema) : ofBatch(rule, facts, kinds, schema)
+    if (taken !== undefined) charges.push({ rule, at, ...taken })
   }
   return { of, epoch, charges, rows: 0, bytes: 0 }
 }
 
-function ofOne(meter: Meter, facts: StatementFacts, { partitionKey, baseOf }: SchemaWords): Charge | undefined {
-  if (!concernsStatement(meter.rule, facts, baseOf)) return undefined
+type Taken = Omit<Charge, 'rule' | 'at'>
+
+function ofOne(rule: RateLimitRule, facts: StatementFacts, { partitionKey, baseOf }: SchemaWords): Taken | undefined {
+  if (!concernsStatement(rule, facts, baseOf)) return undefined
   const { conditional, verb } = facts
   return {
-    meter,
     ...weightOf(facts, partitionKey(facts)),
     statements: 1,
     part: 1,
@@ -85,11 +87,11 @@ function ofOne(meter: Meter, facts: StatementFacts, { partitionKey, baseOf }: Sc
 }
 
 function ofBatch(
-  meter: Meter,
+  rule: RateLimitRule,
   { children, conditional }: StatementFacts,
   kinds: readonly BatchKind[],
   { baseOf }: SchemaWords,
-): Charge | undefined {
+): Taken | undefined {
   let requests = 0
   let statements = 0
   let manyTables = false
@@ -97,7 +99,7 @@ function ofBatch(
   let first: StatementFacts | undefined
   for (const kind of kinds) {
     const { child } = kind
-    if (child !== undefined && !concernsStatement(meter.rule, child, baseOf)) continue
+    if (child !== undefined && !concernsStatement(rule, child, baseOf)) continue
     requests += kind.requests
     statements += kind.statements
     for (const list of kind.lists) lists.push(list)
@@ -107,13 +109,13 @@ function ofBatch(
   }
   if (statements === 0) return undefined
   const part = statements / children.length
-  return { meter, requests: boundedWeight(requests), statements, part, lists, manyTables, reads: false, conditional }
+  return { requests: boundedWeight(requests), statements, part, lists, manyTables, reads: false, conditional }
 }
 
 /** Units that a request takes whose answer has so much. */
 export function unitsOf(charge: Charge, request: Measured, rows: number, bytesOut: number): number {
-  const { statements, part, reads, conditional, meter } = charge
-  switch (meter.rule.unit) {
+  const { statements, part, reads, conditional, rule } = charge
+  switch (rule.unit) {
     case 'requests':
       return requestsOf(charge, request)
     case 'rows':

@@ -163,22 +163,27 @@ export class Parts {
 
   /** The answer to what was asked last. */
   take({ spare, parts, debts }: LimitSharesAnswer, nowMicros: number): void {
-    // What was charged by an equal part is to be worth the same by another.
-    const before = new Map(this.#meters.map((meter) => [meter.slot, this.of(meter)]))
-    this.#state = 'shared'
     // A control plane that has just begun may know of fewer sidecars than this one does.
-    this.#spare = Math.min(spare, this.#equal)
+    const spareNow = Math.min(spare, this.#equal)
+    // Else only those of which something was asked have another part now, and there may be very many.
+    const isOther = this.#state !== 'shared' || this.#spare !== spareNow
+    const meters = isOther ? this.#meters : [...this.#takenThen.values()].map(({ slot }) => this.#meters[slot]!)
+    // What was charged by an equal part is to be worth the same by another.
+    const before = new Map(meters.map((meter) => [meter.slot, this.of(meter)]))
+    this.#state = 'shared'
+    this.#spare = spareNow
     const whole = new Set<number>()
     for (const [key, part, isWhole] of parts) {
       const asked = this.#takenThen.get(key)
-      if (asked === undefined) continue
+      // Another limit may have its place by now.
+      if (asked === undefined || this.#hashes[asked.slot] !== key) continue
       this.#table.setPart(asked.slot, part)
       if (isWhole) whole.add(asked.slot)
     }
     for (const [slot, part] of before) this.#move(slot, part, whole.has(slot), nowMicros)
     for (const [key, owed] of debts) {
       const asked = this.#takenThen.get(key)
-      if (asked === undefined) continue
+      if (asked === undefined || this.#hashes[asked.slot] !== key) continue
       const { slot, taken } = asked
       this.#table.setPart(slot, 1)
       this.#table.set(slot, owed * 1000 + (this.#table.taken(slot) - taken), nowMicros)

@@ -25,8 +25,11 @@ const unitsMax = 2 ** 31
 /** The meters of one identity, or of one identity at one address. */
 export interface SessionLimits {
   readonly installs: number
-  readonly meters: readonly Meter[]
-  /** Rules that look at the address; empty where these are the meters of one. */
+  /** Of each meter its rule. It is one list for an identity at all its addresses, so that what a statement takes is found once for all of them. */
+  readonly rules: readonly RateLimitRule[]
+  /** Undefined where the rule does not count at this address. */
+  readonly meters: readonly (Meter | undefined)[]
+  /** Rules that look at the address, the last in the list; empty where these are the meters of one. */
   readonly ofAddresses: readonly RateLimitRule[]
 }
 
@@ -141,20 +144,21 @@ export class RateLimits {
     const rules = this.#rules.filter((rule) => concernsPrincipal(rule, principal))
     const looksAtAddress = (rule: RateLimitRule): boolean =>
       rule.addresses !== undefined || rule.rates.perAddress !== undefined
-    return {
-      installs: this.#installs,
-      meters: rules.filter((rule) => !looksAtAddress(rule)).flatMap((rule) => metersOf(rule, principal, '')),
-      ofAddresses: rules.filter(looksAtAddress),
-    }
+    const ofAddresses = rules.filter(looksAtAddress)
+    const meters = rules.filter((rule) => !looksAtAddress(rule)).flatMap((rule) => metersOf(rule, principal, ''))
+    // How many a rule has is the same at each address.
+    const elsewhere = ofAddresses.flatMap((rule) => metersOf(rule, principal, ''))
+    return { installs: this.#installs, rules: [...meters, ...elsewhere].map(({ rule }) => rule), meters, ofAddresses }
   }
 
-  #atAddress({ meters, ofAddresses }: SessionLimits, principal: Principal, address: string): SessionLimits {
+  #atAddress({ rules, meters, ofAddresses }: SessionLimits, principal: Principal, address: string): SessionLimits {
     const bytes = parseAddress(addressWithoutZone(address))
-    const here = ofAddresses.filter(
-      ({ addresses }) => addresses === undefined || (bytes !== undefined && addresses.some((one) => isIn(one, bytes))),
+    const counts = ({ addresses }: RateLimitRule): boolean =>
+      addresses === undefined || (bytes !== undefined && addresses.some((one) => isIn(one, bytes)))
+    const here = ofAddresses.flatMap((rule) =>
+      metersOf(rule, principal, addressBlock(address)).map((meter) => (counts(rule) ? meter : undefined)),
     )
-    const more = here.flatMap((rule) => metersOf(rule, principal, addressBlock(address)))
-    return { installs: this.#installs, meters: [...meters, ...more], ofAddresses: [] }
+    return { installs: this.#installs, rules, meters: [...meters, ...here], ofAddresses: [] }
   }
 }
 

@@ -13,7 +13,7 @@ import { deny } from '../ending.ts'
 import { atOnceOf, codeFor, limitWords, overLimitEnvelope } from '../limits/answer.ts'
 import { type Charge, chargesOf, learn, type StatementCharges, unitsOf } from '../limits/charges.ts'
 import type { Meter } from '../limits/parts.ts'
-import type { RateLimits } from '../limits/rate-limits.ts'
+import type { RateLimits, SessionLimits } from '../limits/rate-limits.ts'
 import type { Request } from '../request.ts'
 import { refusalMs } from './admit.ts'
 import { putOff } from './delays.ts'
@@ -35,17 +35,23 @@ export function limit(request: Request, session: Session): Step {
   const { rateLimits, turn } = session.shared
   if (rateLimits.idle || request.opcode === Opcode.PREPARE) return Step.NEXT
   if (request.limited) return observed(request)
-  const found = find(request, session)
+  const { identity, context } = session
+  const of = rateLimits.of(identity, context, identity.principal, context.clientAddress)
+  const found = find(request, session, of)
   const { charges } = found
   if (charges.length === 0) return Step.NEXT
   let waitMicros = graceMicros
   let maxDelayMs = Infinity
   let over: Meter | undefined
   for (const charge of charges) {
-    const { meter } = charge
+    const meter = of.meters[charge.at]
+    if (meter === undefined) continue
     const units = unitsBefore(charge, request, found)
     if (rateLimits.isTooMuch(meter, unitsOf(charge, request, 0, 0))) {
-      if (!meter.rule.observe) return refuseTooMuch(request, session, charge)
+      if (!meter.rule.observe) {
+        request.wanted = true
+        return refuseTooMuch(request, session, meter, charge)
+      }
       request.limitObserved = meter.rule.name
       continue
     }
@@ -68,22 +74,20 @@ export function limit(request: Request, session: Session): Step {
     const mayWaitMicros = session.limitAnswers.throwOnOverload ? 0 : maxDelayMs * 1000 - waited
     if (waitMicros > mayWaitMicros) return refuseOver(request, session, over, waitMicros, charges[0]!)
   }
-  take(request, session, found)
+  take(request, session, of, found)
   return over === undefined ? observed(request) : delay(request, session, over, waitMicros)
 }
 
-function find(request: Request, session: Session): StatementCharges {
-  const { shared, identity, context } = session
-  const { rateLimits, judge, schema } = shared
+function find(request: Request, session: Session, { rules }: SessionLimits): StatementCharges {
+  const { judge, schema } = session.shared
   const judged = request.judged!
-  const of = rateLimits.of(identity, context, identity.principal, context.clientAddress)
   const known = judged.charges
-  if (known?.of === of && known.epoch === judge.epoch) return known
+  if (known?.of === rules && known.epoch === judge.epoch) return known
   const words = {
     partitionKey: (facts: StatementFacts) => judge.partitionKey(facts),
     baseOf: (keyspace: string, view: string) => schema.baseOf(keyspace, view),
   }
-  const charges = chargesOf(of, judged.facts, judge.epoch, words, request.batchVerdict?.kinds)
+  const charges = chargesOf(rules, judged.facts, judge.epoch, words, request.batchVerdict?.kinds)
   if (known !== undefined) {
     charges.rows = known.rows
     charges.bytes = known.bytes
@@ -92,16 +96,18 @@ function find(request: Request, session: Session): StatementCharges {
   return charges
 }
 
-function take(request: Request, session: Session, found: StatementCharges): void {
+function take(request: Request, session: Session, of: SessionLimits, found: StatementCharges): void {
   const { rateLimits, turn } = session.shared
   request.limited = true
   request.charges = found
+  request.limits = of
   request.expectedRows = found.rows
   request.expectedBytes = found.bytes
   for (const charge of found.charges) {
-    const { meter } = charge
+    const meter = of.meters[charge.at]
+    if (meter === undefined) continue
     const units = unitsBefore(charge, request, found)
-    if (meter.rule.observe && isOver(charge, request, units, rateLimits)) continue
+    if (meter.rule.observe && isOver(meter, charge, request, units, rateLimits)) continue
     rateLimits.charge(meter, units)
     tellDebt(meter, session)
     const now = turn.nowMicros()
@@ -112,8 +118,7 @@ function take(request: Request, session: Session, found: StatementCharges): void
   }
 }
 
-function isOver(charge: Charge, request: Request, units: number, rateLimits: RateLimits): boolean {
-  const { meter } = charge
+function isOver(meter: Meter, charge: Charge, request: Request, units: number, rateLimits: RateLimits): boolean {
   return rateLimits.waitMicros(meter, units) > graceMicros || rateLimits.isTooMuch(meter, unitsOf(charge, request, 0, 0))
 }
 
@@ -172,11 +177,10 @@ function refuseOver(request: Request, session: Session, over: Meter, waitMicros:
   return refuse(request, session, over, reads, `; come back in ${retryAfterMs} ms`, retryAfterMs)
 }
 
-function refuseTooMuch(request: Request, session: Session, charge: Charge): Step {
-  const { meter, reads } = charge
+function refuseTooMuch(request: Request, session: Session, meter: Meter, charge: Charge): Step {
   const units = Math.ceil(unitsOf(charge, request, 0, 0))
   const why = `: it takes ${units}, of which ${atOnceOf(meter)} go at once; it does not help to wait`
-  return refuse(request, session, meter, reads, why, undefined)
+  return refuse(request, session, meter, charge.reads, why, undefined)
 }
 
 function refuse(
@@ -201,18 +205,18 @@ function refuse(
 /** The debt: what the answer has beside what was expected of it. */
 export function chargeAnswer(request: Request, session: Session): Step {
   const { rateLimits } = session.shared
-  const { charges, expectedRows, expectedBytes } = request
-  if (charges === undefined) return Step.NEXT
+  const { charges, limits, expectedRows, expectedBytes } = request
+  if (charges === undefined || limits === undefined) return Step.NEXT
   request.charges = undefined
   const rows = Math.max(0, request.rows)
   const { bytesOut } = request
   for (const charge of charges.charges) {
-    const { rule } = charge.meter
-    if (rule.unit === 'requests') continue
+    const meter = limits.meters[charge.at]
+    if (meter === undefined || charge.rule.unit === 'requests') continue
     const more = unitsOf(charge, request, rows, bytesOut) - unitsOf(charge, request, expectedRows, expectedBytes)
     if (more === 0) continue
-    rateLimits.charge(charge.meter, more)
-    if (more > 0) tellDebt(charge.meter, session)
+    rateLimits.charge(meter, more)
+    if (more > 0) tellDebt(meter, session)
   }
   learn(charges, rows, bytesOut)
   return Step.NEXT
