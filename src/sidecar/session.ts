@@ -59,6 +59,7 @@ export class EnforcedSession implements Backend, Workload, EventListener {
   readonly topologyHidden: boolean
   readonly oneHost: boolean
   readonly limitAnswers: LimitAnswers
+  readonly isShared = false
   readonly poolOwner: string
   readonly transactions: Transactions
   readonly dispatch: Dispatch

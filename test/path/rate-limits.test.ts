@@ -13,6 +13,7 @@ import { readWarnings } from '../../src/cql/responses.fixture.ts'
 import { readError, readPrepared } from '../../src/cql/responses.ts'
 import { native } from '../../src/cql/types.ts'
 import { describe, type RawClient } from './client.ts'
+import { txnToken, useTxnKeys, withPayload } from './txn-tokens.ts'
 import { type RunningGateway, type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
 const byKey = 'SELECT v FROM shop.items WHERE k = 1'
@@ -35,10 +36,11 @@ beforeEach(() => {
 
 let names = 0
 /** Puts one limit in force, of a name that no test had before. */
-function limit(spec: object): string {
+function limit(spec: object, ...more: readonly object[]): string {
   const name = `limit-${++names}`
-  const document = { apiVersion: 'ringfence.dev/v1alpha1', kind: 'RateLimitPolicy', metadata: { name }, spec }
-  running.feed.apply(`${usualPolicy}---\n${JSON.stringify(document)}`)
+  const apiVersion = 'ringfence.dev/v1alpha1'
+  const documents = [{ apiVersion, kind: 'RateLimitPolicy', metadata: { name }, spec }, ...more]
+  running.feed.apply([usualPolicy, ...documents.map((each) => JSON.stringify(each))].join('\n---\n'))
   return name
 }
 
@@ -265,7 +267,7 @@ suite('what a limit counts', () => {
       'a BATCH with an empty list beside one that is null',
       (stream) =>
         batchEnvelope(4, stream, 1, [
-          { text: 'DELETE FROM shop.items WHERE k IN () AND v IN ?', values: [null] },
+          { text: 'DELETE FROM shop.items WHERE k IN () AND k IN ?', values: [null] },
           { text: insert, values: [] },
         ]),
     ],
@@ -352,6 +354,31 @@ suite('a limit in observe mode', () => {
   })
 })
 
+suite('a person in a session of several people', () => {
+  it('is refused at once where the others would wait with her, and they go on', async () => {
+    const people = {
+      apiVersion: 'ringfence.dev/v1alpha1',
+      kind: 'AccessPolicy',
+      metadata: { name: 'people' },
+      spec: { subjects: [{ person: 'corp/*' }], keyspaces: ['shop'], operations: ['READ'] },
+    }
+    limit({ perPerson: '30/m', burst: '2s', maxDelay: '2s' }, people)
+    useTxnKeys(running)
+    const alice = await world.client(running.port, 'alice', { version: 4 })
+    const tokens = new Map(
+      ['corp/ann', 'corp/ben'].map((person) => [person, txnToken(person, { req_wl: 'spiffe://demo.local/svc/alice' })]),
+    )
+    const askFor = async (person: string, stream: number): Promise<string> =>
+      describe(await alice.ask(withPayload(queryEnvelope(4, stream, byKey), [['ProxyExecute', tokens.get(person)!]])))
+    assert.doesNotMatch(await askFor('corp/ann', 1), /^0x/)
+    const [again, other, own] = await Promise.all([askFor('corp/ann', 1), askFor('corp/ben', 2), ask(alice, byKey, 3)])
+    assert.match(again!, /^0x2300 .*for each person/)
+    assert.doesNotMatch(other!, /^0x/)
+    assert.doesNotMatch(own!, /^0x/)
+    assert.equal(running.node.texts().filter((text) => text === byKey).length, 3)
+  })
+})
+
 suite('a debt', () => {
   it('of minutes is told in the log, and is gone where the rate is another', async () => {
     const name = 'twenty'
@@ -362,8 +389,13 @@ suite('a debt', () => {
     const { feed, port } = await world.sidecar({ name: 'debtor', policy: document('20/d') })
     const alice = await world.client(port, 'alice', { version: 4 })
     assert.doesNotMatch(await ask(alice, `SELECT v FROM shop.items WHERE k IN (${'1, '.repeat(99)}1)`), /^0x/)
-    const told = world.logged.filter((line) => line.includes('debt') && line.includes(name)).map((line) => JSON.parse(line))
-    assert.deepEqual(told.map(({ scope, who }) => [scope, who]), [['perIdentity', 'spiffe://demo.local/svc/alice']])
+    const told = world.logged
+      .filter((line) => line.includes('debt') && line.includes(name))
+      .map((line) => JSON.parse(line))
+    assert.deepEqual(
+      told.map(({ scope, who }) => [scope, who]),
+      [['perIdentity', 'spiffe://demo.local/svc/alice']],
+    )
     // 80 of 20 a day are four days.
     assert.ok(Math.abs(told[0].seconds / 86_400 - 4) < 0.01, String(told[0].seconds))
     assert.equal(await goes(alice), 0)

@@ -48,6 +48,7 @@ export class BehalfSession implements Session {
   readonly topologyHidden: boolean
   readonly oneHost: boolean
   readonly limitAnswers: Workload['limitAnswers']
+  readonly isShared = true
   readonly poolOwner: string
   readonly transactions: Workload['transactions']
   readonly dispatch: Workload['dispatch']

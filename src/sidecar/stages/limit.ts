@@ -71,7 +71,8 @@ export function limit(request: Request, session: Session): Step {
   if (over !== undefined) {
     const waited = request.heldMicros === 0 ? 0 : turn.nowMicros() - request.heldMicros
     if (rateLimits.parts.isComing(over) && waited < partWaitMicrosMax) return awaitPart(request, session)
-    const mayWaitMicros = session.limitAnswers.throwOnOverload ? 0 : maxDelayMs * 1000 - waited
+    const isHasty = session.limitAnswers.throwOnOverload || session.isShared
+    const mayWaitMicros = isHasty ? 0 : maxDelayMs * 1000 - waited
     if (waitMicros > mayWaitMicros) return refuseOver(request, session, over, waitMicros, charges[0]!)
   }
   take(request, session, of, found)

@@ -42,6 +42,8 @@ export interface Session extends EventSession, EventListener, Ending, FaultOwner
   /** The client came to this sidecar itself, and reaches no other host. */
   readonly oneHost: boolean
   readonly limitAnswers: LimitAnswers
+  /** Of one person among several whose requests come in one session, and wait for each other's. */
+  readonly isShared: boolean
   /** Empty where connections to the node are shared. */
   readonly poolOwner: string
   readonly dispatch: Dispatch
