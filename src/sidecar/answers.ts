@@ -15,6 +15,7 @@ import type { Request, RequestOwner } from './request.ts'
 import { countRows } from './stages/change-rows.ts'
 import { give, letGoAfterUse, record } from './stages/give.ts'
 import type { Ways } from './stages/in-order.ts'
+import { chargeUngiven } from './stages/limit.ts'
 import { readAnswer } from './stages/read-answer.ts'
 import { type Session, Step } from './stages/stage.ts'
 
@@ -45,6 +46,7 @@ export class Answers implements RequestOwner {
   /** The client hears an error in the answer's place. */
   failed(request: Request, reason: unknown): void {
     const { client, version, transactions } = this.#session
+    chargeUngiven(request, this.#session, request.bytesOut)
     const { code, message, fatal } = cqlFault(ofAnswer(reason))
     this.#replace(request, errorEnvelope(version, request.stream, code, message), code)
     if (!fatal || transactions.blocked) give(request, this.#session)
@@ -69,6 +71,7 @@ export class Answers implements RequestOwner {
   }
 
   onUnfit(request: Request, answerBytes: number): void {
+    chargeUngiven(request, this.#session, answerBytes)
     const envelope = unfitEnvelope(this.#session.version, request.stream, answerBytes)
     this.#replace(request, envelope, errorCode(wholeEnvelope(envelope)))
     give(request, this.#session)

@@ -7,7 +7,7 @@ import { envelopeHeaderBytes, Opcode, writeHeader } from '../../src/cql/protocol
 import { sealSegment, segmentHeaderBytes, segmentPayloadBytesMax, segmentTrailerBytes } from '../../src/cql/segment.ts'
 import { describe } from './client.ts'
 import { echo, type NodeRequest } from './fake-node.ts'
-import { type RunningGateway, type RunningSidecar, until, World } from './world.ts'
+import { type RunningGateway, type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
 const select = 'SELECT * FROM shop.items'
 const mb = 1024 * 1024
@@ -62,6 +62,10 @@ const broken = new Map<string, Buffer>([
   [`${select} WHERE k = 'rows without metadata'`, Buffer.from([0, 0, 0, 2])],
   [`${select} WHERE k = 'rows cut off'`, Buffer.from([0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0])],
   [`${select} WHERE k = 'a keyspace set'`, Buffer.from([0, 0, 0, 3, 0, 9, 0x73])],
+  [
+    `${select} WHERE k = 'a long keyspace set'`,
+    Buffer.concat([Buffer.from([0, 0, 0, 3, 255, 255]), Buffer.alloc(3000)]),
+  ],
   [`${select} WHERE k = 'a schema change cut off'`, Buffer.from([0, 0, 0, 5, 0, 7, 0x43])],
 ])
 
@@ -116,6 +120,38 @@ suite('an answer that is larger than may be', () => {
       })
     }
   }
+})
+
+suite('an answer that is not handed on', () => {
+  const limited = (perIdentity: string): string => {
+    const subjects = [{ spiffeId: 'spiffe://demo.local/svc/alice' }]
+    const metadata = { name: 'few-bytes' }
+    const spec = { subjects, perIdentity, unit: 'bytes' }
+    const document = { apiVersion: 'ringfence.dev/v1alpha1', kind: 'RateLimitPolicy', metadata, spec }
+    return `${usualPolicy}---\n${JSON.stringify(document)}`
+  }
+  after(() => sidecar.feed.apply(usualPolicy))
+
+  it('is charged all the same: one that is too large', async () => {
+    sidecar.feed.apply(limited('20MiB/d'))
+    const [greedy, other] = [await world.client(sidecar.port, 'alice'), await world.client(sidecar.port, 'bob')]
+    assert.match(describe(await greedy.ask(queryEnvelope(4, 1, asking(30 * mb)))), /^0x1001 the answer has/)
+    assert.match(describe(await greedy.ask(queryEnvelope(4, 1, select))), /^0x2300 .*over the limit few-bytes/)
+    assert.equal(describe(await other.ask(queryEnvelope(4, 1, select))), `echo: ${select}`)
+  })
+
+  it('is charged all the same: one that cannot be read', async () => {
+    sidecar.feed.apply(limited('4KiB/d'))
+    const greedy = await world.client(sidecar.port, 'alice')
+    const text = `${select} WHERE k = 'a long keyspace set'`
+    const told: string[] = []
+    while (told.length < 10 && !told.at(-1)?.startsWith('0x2300'))
+      told.push(describe(await greedy.ask(queryEnvelope(4, 1, text))))
+    assert.ok(told.length > 1 && told.length <= 4, told.join())
+    sidecar.feed.apply(limited('4KiB/d').replace('few-bytes', 'other-bytes'))
+    for (let gone = 0; gone < 10; gone++)
+      assert.equal(describe(await greedy.ask(queryEnvelope(4, 1, select))), `echo: ${select}`)
+  })
 })
 
 suite('an answer that cannot be read', () => {

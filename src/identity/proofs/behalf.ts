@@ -11,6 +11,7 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
 import { limits } from '../../base/limits.ts'
+import { readLeaf } from '../certificate.ts'
 import { KeyRing } from '../jwt/keys.ts'
 import { looksLikeToken, shortText, unverifiedClaims } from '../jwt/verify.ts'
 import { LogInRefused, type RefusedEvidence } from '../refusal.ts'
@@ -44,7 +45,7 @@ export function behalfByCertificate(method: string, certificate: Proof): Proof<S
             const words = 'beside a certificate and an authorization id the password is empty'
             throw new LogInRefused('not-supported', words, { words })
           }
-          return { chain, shown: { behalf: plain.authorizationId }, claimed: claimedBy(plain.authorizationId) }
+          return { chain, shown: { behalf: plain.authorizationId }, claimed: claimedBy(plain.authorizationId, chain) }
         },
       }),
     },
@@ -109,9 +110,18 @@ function readBehalf(answer: Buffer): ReturnType<typeof readPlain> {
   return plain
 }
 
-function claimedBy(behalf: string): string {
+/** With whose certificate it is: what one workload claims in vain is not to be in the way of another that may claim it. */
+function claimedBy(behalf: string, [leaf]: readonly Buffer[]): string {
   const { req_wl: workload, sub } = looksLikeToken(behalf) ? (unverifiedClaims(behalf) ?? {}) : { sub: behalf }
-  return JSON.stringify(['on behalf of', shortText(sub), shortText(workload)])
+  return JSON.stringify(['on behalf of', shortText(sub), shortText(workload), claimerOf(leaf)])
+}
+
+function claimerOf(leaf: Buffer | undefined): string {
+  try {
+    return leaf === undefined ? '' : readLeaf(leaf).spiffeId
+  } catch {
+    return 'a certificate that is refused'
+  }
 }
 
 async function verifyBehalf(

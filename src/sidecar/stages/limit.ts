@@ -120,7 +120,9 @@ function take(request: Request, session: Session, of: SessionLimits, found: Stat
 }
 
 function isOver(meter: Meter, charge: Charge, request: Request, units: number, rateLimits: RateLimits): boolean {
-  return rateLimits.waitMicros(meter, units) > graceMicros || rateLimits.isTooMuch(meter, unitsOf(charge, request, 0, 0))
+  return (
+    rateLimits.waitMicros(meter, units) > graceMicros || rateLimits.isTooMuch(meter, unitsOf(charge, request, 0, 0))
+  )
 }
 
 /** A debt of minutes is for an operator to hear of: nothing goes by this limit meanwhile. */
@@ -221,6 +223,13 @@ export function chargeAnswer(request: Request, session: Session): Step {
   }
   learn(charges, rows, bytesOut)
   return Step.NEXT
+}
+
+/** An answer that is not handed on cost the node as much as any other. How many rows it has is not known. */
+export function chargeUngiven(request: Request, session: Session, bytesOut: number): void {
+  request.bytesOut = bytesOut
+  if (request.rows < 0) request.rows = request.expectedRows
+  chargeAnswer(request, session)
 }
 
 /** A client that is near a limit, or waited for one, is told. Long answers are not copied for that: there is another one soon. */
