@@ -29,6 +29,11 @@ export function auditDirsBeside(controlStateDir: string): string[] {
     .filter((path) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
 }
 
+/** A file of lines, or a segment that is sealed. */
+export function isAuditFile(name: string): boolean {
+  return /^audit-.*\.jsonl$/.test(name) || serialOf(name) !== undefined
+}
+
 /**
  * The files of a folder that may hold records of `sinceMs` and later, in the order of time. A file's name says when it was begun and its
  * modification time when it was last written; a copy may have lost the latter, and then too much is read, never too little.
@@ -38,7 +43,7 @@ export function auditFilesSince(directory: string, sinceMs: number): AuditFile[]
   const files: AuditFile[] = []
   try {
     for (const name of readdirSync(directory).sort()) {
-      if (!/^audit-.*\.jsonl$/.test(name) && serialOf(name) === undefined) continue
+      if (!isAuditFile(name)) continue
       const path = join(directory, name)
       const { mtimeMs, size } = statSync(path)
       if (mtimeMs >= sinceMs && size > 0) files.push({ path, bytes: size })

@@ -1,11 +1,13 @@
 /** Where the record is that a command asks about, as flags say it: archives, folders of sidecars, or those beside the control plane. */
-import { existsSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
+import type { RecordFile } from '../../archive/pack.ts'
 import { isArchive } from '../../archive/positions.ts'
 import type { RecordSources } from '../../archive/record-view.ts'
+import { serialOf } from '../../audit/sealed/files.ts'
 import { collect, setting, UnreadableInput } from '../options.ts'
-import { auditDirsBeside, auditFilesSince } from '../policy/audit-files.ts'
+import { auditDirsBeside, auditFilesSince, isAuditFile } from '../policy/audit-files.ts'
 import { localZone, readTime, readZone, type SaidTime } from '../time-words.ts'
 
 export interface SourceFlags {
@@ -55,10 +57,9 @@ export function archiveBeside(stateDir: string): string {
   return join(dirname(stateDir), 'archive')
 }
 
-/** @throws RingfenceError where there is nothing */
+/** @throws UnreadableInput where there is nothing, and where something can't be read: no answer says "nobody" of what was not read */
 export function sourcesOf({ stateDir, from }: SourceFlags, sinceMs: number): RecordSources {
-  const beside = archiveBeside(stateDir)
-  const folders = from ?? [...auditDirsBeside(stateDir), ...(existsSync(beside) ? [beside] : [])]
+  const folders = from ?? foldersBeside(stateDir)
   if (folders.length === 0) {
     throw new UnreadableInput(`there is no record beside ${stateDir}`, {
       hint: 'name the audit folder of each sidecar, or an archive: --from <dir>',
@@ -70,10 +71,30 @@ export function sourcesOf({ stateDir, from }: SourceFlags, sinceMs: number): Rec
     }
   }
   const archives = folders.filter(isArchive)
-  const files = folders
-    .filter((folder) => !archives.includes(folder))
-    .flatMap((folder) => auditFilesSince(folder, sinceMs))
-    // Sealed segments are no lines: `audit lines` makes such of them.
-    .filter(({ path }) => path.endsWith('.jsonl'))
+  const files = folders.filter((folder) => !archives.includes(folder)).flatMap((folder) => linesIn(folder, sinceMs))
   return { archives, files }
+}
+
+/** Those that have a record: one may have been made for a process that did not start yet. */
+function foldersBeside(stateDir: string): string[] {
+  const archive = archiveBeside(stateDir)
+  return [
+    ...auditDirsBeside(stateDir).filter((folder) => readdirSync(folder).some(isAuditFile)),
+    ...(existsSync(archive) && isArchive(archive) ? [archive] : []),
+  ]
+}
+
+function linesIn(folder: string, sinceMs: number): RecordFile[] {
+  const files = auditFilesSince(folder, sinceMs)
+  if (files.some(({ path }) => serialOf(basename(path)) !== undefined)) {
+    throw new UnreadableInput(`the record in ${folder} is sealed, and is read as lines that are made of it`, {
+      hint: `ringfence audit lines ${folder} > elsewhere/audit-<proxy>.jsonl, then --from elsewhere`,
+    })
+  }
+  if (files.length === 0 && !readdirSync(folder).some(isAuditFile)) {
+    throw new UnreadableInput(`${folder} has no record`, {
+      hint: 'name the audit folder of a sidecar, which has files audit-*.jsonl, or an archive',
+    })
+  }
+  return files
 }

@@ -1,0 +1,89 @@
+/** Which record a question reads: none that it can't read is passed over, and no line of it counts twice. */
+import assert from 'node:assert/strict'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, it } from 'node:test'
+import { dayMs, RecordFolder } from '../../archive/lines.fixture.ts'
+import { startMs, TestLog } from '../../audit/sealed/log.fixture.ts'
+import { CommandLines } from './command-lines.fixture.ts'
+
+/** Each command that asks the record, as far as its source. */
+const asking: readonly (readonly string[])[] = [
+  ['who', 'shop.orders', '--since', '2026-01-01'],
+  ['edges', '--since', '2026-01-01'],
+  ['audit', 'query', 'SELECT count(*) AS n FROM record', '--since', '2026-01-01'],
+  ['audit', 'pack', '--into', 'packed-here'],
+  ['evidence', 'export', '--control', 'CC6.1', '--since', '2026-01-01'],
+]
+
+describe('where the record is', () => {
+  let folder: string
+  let commands: CommandLines
+  let record: RecordFolder
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'rf-sources-'))
+    commands = new CommandLines(folder)
+    record = new RecordFolder(join(folder, 'audit'))
+    for (let i = 0; i < 3; i++) record.add(record.file(), dayMs + i)
+  })
+  after(() => {
+    commands.end()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  it('a sealed record is refused with what makes lines of it, and these are answered from', async () => {
+    const log = new TestLog(join(folder, 'sealed', 'audit'))
+    log.run(20)
+    log.writer.close()
+    for (const args of asking) {
+      for (const from of [[log.directory], [record.path, log.directory]]) {
+        const { code, out, err } = await commands.run([...args, ...from.flatMap((one) => ['--from', one])])
+        assert.equal(code, 65, args.join(' '))
+        assert.equal(out, '')
+        assert.match(err, /sealed/)
+        assert.match(
+          err,
+          /ringfence audit lines .*sealed\/audit > elsewhere\/audit-<proxy>\.jsonl, then --from elsewhere/,
+        )
+      }
+    }
+    // As the hint says.
+    const lines = await commands.run(['audit', 'lines', log.directory])
+    mkdirSync(join(folder, 'elsewhere'))
+    writeFileSync(join(folder, 'elsewhere', 'audit-sidecar-1.jsonl'), lines.out)
+    const since = new Date(startMs - 1).toISOString()
+    const who = await commands.run(['who', 'shop.orders', '--since', since, '-o', 'json', '--from', 'elsewhere'])
+    assert.equal(who.code, 0, who.err)
+    assert.deepEqual(
+      (JSON.parse(who.out) as { requests: number }[]).map(({ requests }) => requests),
+      [20],
+    )
+  })
+
+  it('a folder without a record is refused, whatever else is in it, and also beside one that has one', async () => {
+    const empty = join(folder, 'empty')
+    const other = join(folder, 'other')
+    for (const path of [empty, other]) mkdirSync(path)
+    writeFileSync(join(other, 'sidecar.log'), 'started\n')
+    for (const args of asking) {
+      for (const from of [[empty], [other], [record.path, empty]]) {
+        const { code, out, err } = await commands.run([...args, ...from.flatMap((one) => ['--from', one])])
+        assert.equal(code, 65, args.join(' '))
+        assert.equal(out, '')
+        assert.match(err, /(empty|other) has no record/)
+      }
+    }
+  })
+
+  it('a record that has nothing of the time is a record', async () => {
+    // Nothing was recorded yet.
+    const idle = join(folder, 'idle')
+    mkdirSync(idle)
+    writeFileSync(join(idle, 'audit-sidecar-2-20260102T000000.000Z-000000.jsonl'), '')
+    const who = ['who', '--since', '2026-01-03', '--until', '2026-01-04']
+    const ran = await commands.run([...who, '--from', record.path, '--from', idle])
+    assert.equal(ran.code, 0, ran.err)
+    assert.match(ran.out, /nobody/)
+  })
+})
