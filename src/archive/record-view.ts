@@ -35,12 +35,15 @@ export async function viewRecord(
   refuseSameNames(files)
   // In this order: see `keptPositions`.
   const kept = archives.map((archive) => ({ archive, known: keptPositions(archive), files: archiveFiles(archive) }))
-  const parquet: ArchiveFile[] = []
+  // A name says what is in it: in two archives it is a copy.
+  const packed = new Map<string, ArchiveFile>()
   const positions = new Map<string, readonly Position[]>()
-  for (const { known, files: packed } of kept) {
-    for (const [name, made] of await withFooters(database, known, packed)) positions.set(name, made)
-    parquet.push(...packed.filter(({ hour }) => isWithin(hour, range)))
+  for (const { known, files: ofArchive } of kept) {
+    for (const [name, made] of await withFooters(database, known, ofArchive)) positions.set(name, made)
+    for (const file of ofArchive) packed.set(file.name, file)
   }
+  refuseLinesTwice(packed, positions)
+  const parquet = [...packed.values()].filter(({ hour }) => isWithin(hour, range))
   const lines = await linesBeside(database, files, new Covered(positions))
   const columns = rowColumns.map(({ name }) => name).join(', ')
   const parts = [`SELECT ${columns} FROM ${rowsOfLines(lines)} WHERE time IS NOT NULL`]
@@ -82,6 +85,24 @@ function sqlTime(ms: number): string {
 function isWithin(hour: string, { fromMs, toMs }: TimeRange): boolean {
   const startMs = Date.parse(`${hour}:00:00Z`)
   return startMs + hourMs > fromMs && startMs < toMs
+}
+
+/** Archives that were packed by themselves from the same files have other Parquet files, of which none is a copy. */
+function refuseLinesTwice(
+  packed: ReadonlyMap<string, ArchiveFile>,
+  positions: ReadonlyMap<string, readonly Position[]>,
+): void {
+  const spans = [...packed.values()].flatMap(({ name, path }) =>
+    (positions.get(name) ?? []).map((position) => ({ ...position, path })),
+  )
+  spans.sort((a, b) => (a.file === b.file ? a.from - b.from : a.file < b.file ? -1 : 1))
+  for (const [i, span] of spans.entries()) {
+    const before = spans[i - 1]
+    if (before === undefined || before.file !== span.file || before.to <= span.from) continue
+    throw new RingfenceError('USAGE', `${before.path} and ${span.path} have the same lines of ${span.file}`, {
+      hint: 'name one archive of them; or two sidecars have the same name, which their record can’t tell apart',
+    })
+  }
 }
 
 /** The archive knows files of the record by name. */

@@ -1,6 +1,6 @@
 /** Which record a question reads: none that it can't read is passed over, and no line of it counts twice. */
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -73,6 +73,51 @@ describe('where the record is', () => {
         assert.equal(out, '')
         assert.match(err, /(empty|other) has no record/)
       }
+    }
+  })
+
+  it('what is named twice counts once: a folder, an archive, and a copy of it', async () => {
+    const [archive, copy, link] = ['archive', 'copy', 'link'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ]
+    const count = async (...from: string[]): Promise<number> => {
+      const query = ['audit', 'query', 'SELECT count(*) AS n FROM record', '--since', '2026-01-01', '-o', 'json']
+      const { code, out, err } = await commands.run([...query, ...from.flatMap((one) => ['--from', one])])
+      assert.equal(code, 0, err)
+      return (JSON.parse(out) as { n: number }[])[0]!.n
+    }
+    symlinkSync(record.path, link)
+    assert.equal(await count(record.path, record.path), 3)
+    assert.equal(await count('audit', record.path, `${record.path}/`, link), 3)
+    const packs = await commands.run(['audit', 'pack', '--into', archive, '--from', link, '--from', record.path])
+    assert.match(packs.out, /^3 lines/, packs.err)
+    cpSync(archive, copy, { recursive: true })
+    assert.equal(await count(archive), 3)
+    assert.equal(await count(archive, archive, copy, record.path), 3)
+    // Deleted in one, it is counted from the other.
+    rmSync(join(copy, 'day=2026-01-02'), { recursive: true })
+    assert.equal(await count(archive, copy), 3)
+    assert.equal(await count(copy), 0)
+  })
+
+  it('archives that have the same lines in other files are refused', async () => {
+    const [one, other] = [join(folder, 'one'), join(folder, 'other-archive')]
+    const lines = new RecordFolder(join(folder, 'lines'))
+    const file = lines.file('sidecar-9')
+    lines.add(file, dayMs)
+    assert.equal((await commands.run(['audit', 'pack', '--into', one, '--from', lines.path])).code, 0)
+    lines.add(file, dayMs + 1)
+    assert.equal((await commands.run(['audit', 'pack', '--into', one, '--from', lines.path])).code, 0)
+    assert.equal((await commands.run(['audit', 'pack', '--into', other, '--from', lines.path])).code, 0)
+    for (const args of asking.filter((words) => !words.includes('pack'))) {
+      const { code, out, err } = await commands.run([...args, '--from', one, '--from', other])
+      assert.equal(code, 64, args.join(' '))
+      assert.equal(out, '')
+      assert.match(err, /have the same lines of audit-sidecar-9-/)
+      const alone = await commands.run([...args, '--from', one, '--from', lines.path])
+      assert.equal(alone.code, 0, alone.err)
     }
   })
 

@@ -1,5 +1,5 @@
 /** Where the record is that a command asks about, as flags say it: archives, folders of sidecars, or those beside the control plane. */
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import type { RecordFile } from '../../archive/pack.ts'
@@ -70,8 +70,9 @@ export function sourcesOf({ stateDir, from }: SourceFlags, sinceMs: number): Rec
       throw new UnreadableInput(`${folder} is no folder`, { hint: 'name the audit folder of a sidecar, or an archive' })
     }
   }
-  const archives = folders.filter(isArchive)
-  const files = folders.filter((folder) => !archives.includes(folder)).flatMap((folder) => linesIn(folder, sinceMs))
+  const once = [...new Map(folders.map((folder) => [realpathSync(folder), folder])).values()]
+  const archives = once.filter(isArchive)
+  const files = once.filter((folder) => !archives.includes(folder)).flatMap((folder) => linesIn(folder, sinceMs))
   return { archives, files }
 }
 
