@@ -8,7 +8,7 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance, DuckDBResultReader, Json } from '@duckdb/node-api'
 import { RingfenceError } from '../base/errors.ts'
 
@@ -66,9 +66,10 @@ export class RecordDatabase implements Disposable {
     return this.#connection.progress.percentage
   }
 
-  /** From here on only these files are opened, and that can't be changed back. */
-  async confine(files: readonly string[]): Promise<void> {
-    await this.run(`SET allowed_paths = [${files.map(sqlText).join(', ')}]`)
+  /** From here on only these files are opened, and that can't be changed back. What is written over is written beside at first. */
+  async confine(files: readonly string[], written: readonly string[] = []): Promise<void> {
+    const beside = written.map((path) => join(dirname(path), `tmp_${basename(path)}`))
+    await this.run(`SET allowed_paths = [${[...files, ...written, ...beside].map(sqlText).join(', ')}]`)
     await this.run('SET enable_external_access = false')
     await this.run('SET lock_configuration = true')
   }
@@ -88,12 +89,13 @@ export class RecordDatabase implements Disposable {
     })
   }
 
-  /** The answer becomes a Parquet file, which `confine` has allowed; how many rows. */
-  async save(sql: string, values: readonly (string | number)[], path: string): Promise<number> {
+  /** The answer becomes a Parquet file, which `confine` has allowed, of at most so many rows; how many there were. */
+  async save(sql: string, values: readonly (string | number)[], path: string, rowsMax?: number): Promise<number> {
     return this.#told(async () => {
       await this.#connection.run(`CREATE OR REPLACE TEMP TABLE answer AS ${sql}`, [...values])
-      const reader = await this.#connection.runAndReadAll('SELECT count(*)::INTEGER AS count FROM answer')
-      await this.#connection.run(`COPY answer TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd)`)
+      const reader = await this.#connection.runAndReadAll('SELECT count(*)::BIGINT AS count FROM answer')
+      const rows = rowsMax === undefined ? 'answer' : `(SELECT * FROM answer LIMIT ${rowsMax})`
+      await this.#connection.run(`COPY ${rows} TO ${sqlText(path)} (FORMAT parquet, COMPRESSION zstd)`)
       return Number(reader.getRowObjectsJson()[0]!.count)
     })
   }

@@ -53,7 +53,7 @@ export async function viewRecord(
   }
   const within = `time >= ${sqlTime(range.fromMs)} AND time < ${sqlTime(range.toMs)}`
   await database.run(`CREATE VIEW record AS SELECT * FROM (${parts.join(' UNION ALL ')}) WHERE ${within}`)
-  await database.confine([...parquet.map(({ path }) => path), ...lines, ...written])
+  await database.confine([...parquet.map(({ path }) => path), ...lines], written)
 }
 
 /** Files of lines that hold all that the archive has not; what is there in part is copied. */

@@ -61,26 +61,34 @@ function cqlName(name: string): string {
 }
 
 /** One line for each identity, verdict and rule. */
-export function whoAsked(wanted: Wanted, linesMax: number): Question {
+export function whoAsked(wanted: Wanted): Question {
   const values: Values = []
   const where = condition(wanted, values)
   const sql = `SELECT workload, person, verdict, rule, list_sort(list(DISTINCT operation)) AS operations,
       count(*) AS requests, sum(rows_answered)::BIGINT AS rows_answered, count(*) FILTER (outcome <> 'ok') AS failed,
-      list_sort(list(DISTINCT client_address))[:8] AS addresses, min(time) AS first, max(time) AS last
+      list_sort(list(DISTINCT client_address)) AS addresses, min(time) AS first, max(time) AS last
     FROM record WHERE ${where}
     GROUP BY workload, person, verdict, rule
-    ORDER BY requests DESC, workload, person, verdict, rule LIMIT ${linesMax}`
+    ORDER BY requests DESC, workload, person, verdict, rule`
   return { sql, values }
 }
 
 /** One line for each hour and identity. */
-export function whoByHour(wanted: Wanted, zone: string, linesMax: number): Question {
+export function whoByHour(wanted: Wanted, zone: string): Question {
   const values: Values = []
   const where = condition(wanted, values)
   const hour = `date_trunc('hour', time AT TIME ZONE $${values.push(zone)})`
   const sql = `SELECT strftime(${hour}, '%Y-%m-%d %H:00') AS hour, workload, person, verdict, count(*) AS requests,
       sum(rows_answered)::BIGINT AS rows_answered, count(*) FILTER (outcome <> 'ok') AS failed
-    FROM record WHERE ${where} GROUP BY ALL ORDER BY ALL LIMIT ${linesMax}`
+    FROM record WHERE ${where} GROUP BY ALL ORDER BY ALL`
+  return { sql, values }
+}
+
+/** How many there are of all lines together. */
+export function whoTotals(wanted: Wanted): Question {
+  const values: Values = []
+  const where = condition(wanted, values)
+  const sql = `SELECT count(*) AS requests, count(*) FILTER (verdict = 'deny') AS refused FROM record WHERE ${where}`
   return { sql, values }
 }
 
@@ -97,7 +105,7 @@ export function statementsOf(wanted: Wanted): Question {
  * One line for each identity and table, with how the way there is secured. Every hop between processes of the mesh is mutual TLS; what
  * differs is what the client proved.
  */
-export function edgesOf(seconds: number, linesMax: number): Question {
+export function edgesOf(seconds: number): Question {
   const values: Values = []
   const [none, mutual] = [methodWithoutProof, methodByMutualTls]
   const secured = `CASE WHEN authentication = '${none}' THEN 'no proof' WHEN authentication LIKE '%${mutual}%' THEN 'mTLS'
@@ -110,6 +118,6 @@ export function edgesOf(seconds: number, linesMax: number): Question {
       count(*) FILTER (verdict = 'deny') AS refused, count(*) / $${values.push(Math.max(1, seconds))}::DOUBLE AS rate
     FROM record WHERE ${condition({}, values)} AND (keyspace IS NOT NULL OR len(tables) > 0)
     GROUP BY workload, person, destination, secured
-    ORDER BY count(*) DESC, workload, person, destination LIMIT ${linesMax}`
+    ORDER BY count(*) DESC, workload, person, destination, secured`
   return { sql, values }
 }

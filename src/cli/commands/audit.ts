@@ -3,7 +3,6 @@ import type { Command } from 'commander'
 import type { Answer } from '../../archive/database.ts'
 import { pack } from '../../archive/pack.ts'
 import { refuseSameNames, viewRecord } from '../../archive/record-view.ts'
-import { countOption } from '../options.ts'
 import { type Format, print, printJson, table } from '../output.ts'
 import { type AnswerFlags, answered, cellText, showAnswer, withAnswer, writtenBy } from '../record/answer.ts'
 import { askRecord } from '../record/asking.ts'
@@ -67,16 +66,13 @@ function addPack(audit: Command): void {
   })
 }
 
-interface QueryFlags extends SourceFlags, TimeFlags, AnswerFlags {
-  readonly limit: number
-}
+interface QueryFlags extends SourceFlags, TimeFlags, AnswerFlags {}
 
 function addQuery(audit: Command): void {
   const command = audit
     .command('query')
     .description('ask the record in SQL: one SELECT from the table record')
     .argument('<sql>', 'such as "SELECT workload, count(*) FROM record GROUP BY ALL"')
-    .addOption(countOption('--limit <count>', 'lines to print', 500))
     .addHelpText(
       'after',
       `
@@ -88,7 +84,7 @@ SQL is that of DuckDB. It reads this one table: no file, no network, nothing is 
     const answer = await askRecord(async (database) => {
       await viewRecord(database, sources, range, writtenBy(flags))
       await database.mustBeSelect(sql)
-      return answered(database, { sql, values: [] }, flags, flags.limit)
+      return answered(database, { sql, values: [] }, flags)
     })
     if (answer !== undefined) showAnswer(answer, flags, rowsText)
   })

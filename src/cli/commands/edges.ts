@@ -4,7 +4,6 @@ import type { Answer, Row } from '../../archive/database.ts'
 import { viewRecord } from '../../archive/record-view.ts'
 import { edgesOf } from '../../archive/who.ts'
 import { type FittedColumn, fittedTable } from '../fitted-table.ts'
-import { countOption } from '../options.ts'
 import { isColoured, printable } from '../output.ts'
 import { type AnswerFlags, answered, cellText, showAnswer, withAnswer, writtenBy } from '../record/answer.ts'
 import { askRecord } from '../record/asking.ts'
@@ -12,21 +11,18 @@ import { rangeOf, type SourceFlags, sourcesOf, type TimeFlags, withSources, with
 import { timeText } from '../time-words.ts'
 import { pathOf } from '../traffic-table.ts'
 
-interface EdgesFlags extends SourceFlags, TimeFlags, AnswerFlags {
-  readonly limit: number
-}
+interface EdgesFlags extends SourceFlags, TimeFlags, AnswerFlags {}
 
 export function addEdges(program: Command): void {
   const command = program
     .command('edges')
     .description('from which identity to which table requests went, how secured, how many')
-    .addOption(countOption('--limit <count>', 'lines at most', 500))
   withAnswer(withSources(withTimes(command, '24h'))).action(async (flags: EdgesFlags) => {
     const range = rangeOf(flags, Date.now())
     const sources = sourcesOf(flags, range.fromMs)
     const answer = await askRecord(async (database) => {
       await viewRecord(database, sources, range, writtenBy(flags))
-      return answered(database, edgesOf((range.toMs - range.fromMs) / 1000, flags.limit), flags)
+      return answered(database, edgesOf((range.toMs - range.fromMs) / 1000), flags)
     })
     if (answer === undefined) return
     const times = `${timeText(range.fromMs, range.zone)} to ${timeText(range.toMs, range.zone)}, ${range.zone}`

@@ -1,10 +1,9 @@
 /** `who`: who asked for a table, when, and what came of it. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { Answer, Row } from '../../archive/database.ts'
+import type { Answer, RecordDatabase, Row } from '../../archive/database.ts'
 import { viewRecord } from '../../archive/record-view.ts'
-import { statementsOf, type Wanted, whoAsked, whoByHour } from '../../archive/who.ts'
+import { statementsOf, type Wanted, whoAsked, whoByHour, whoTotals } from '../../archive/who.ts'
 import { type FittedColumn, fittedTable } from '../fitted-table.ts'
-import { countOption } from '../options.ts'
 import { isColoured, paint, printable } from '../output.ts'
 import {
   type Answered,
@@ -40,7 +39,6 @@ interface WhoFlags extends SourceFlags, TimeFlags, AnswerFlags {
   readonly denied?: boolean
   readonly column?: string
   readonly by?: 'hour'
-  readonly limit: number
 }
 
 export function addWho(program: Command): void {
@@ -54,7 +52,6 @@ export function addWho(program: Command): void {
     .option('--denied', 'refused requests only')
     .option('--column <name>', 'of statements that touch this column, or all columns')
     .addOption(new Option('--by <unit>', 'a line for each hour').choices(['hour']))
-    .addOption(countOption('--limit <count>', 'lines at most', 500))
     .addHelpText(
       'after',
       `
@@ -92,38 +89,70 @@ async function who(target: Target | undefined, flags: WhoFlags): Promise<void> {
       wanted = { ...wanted, statements: touching.statements }
       unknownRequests = touching.unknownRequests
     }
-    const question = flags.by === 'hour' ? whoByHour(wanted, range.zone, flags.limit) : whoAsked(wanted, flags.limit)
-    return { answer: await answered(database, question, flags), unknownRequests }
+    const question = flags.by === 'hour' ? whoByHour(wanted, range.zone) : whoAsked(wanted)
+    const found = await answered(database, question, flags)
+    const totals = flags.output === 'table' ? await totalsOf(database, wanted, found) : undefined
+    return { found, totals, unknownRequests }
   })
-  if (asked !== undefined) show(asked.answer, asked.unknownRequests, target, flags, range)
+  if (asked !== undefined) show(asked, target, flags, range)
+}
+
+interface Totals {
+  readonly requests: number
+  readonly refused: number
+}
+
+interface Asked {
+  readonly found: Answered
+  readonly totals: Totals | undefined
+  readonly unknownRequests: number
+}
+
+/** For the heading of a table: of what was found, not of the lines that are left of it. */
+async function totalsOf(
+  database: RecordDatabase,
+  wanted: Wanted,
+  { answer, cutAt }: Answered,
+): Promise<Totals | undefined> {
+  if (typeof answer === 'number') return undefined
+  if (cutAt === undefined) {
+    return { requests: requestsIn(answer.rows), refused: requestsIn(answer.rows.filter(isRefused)) }
+  }
+  const { sql, values } = whoTotals(wanted)
+  const [row] = (await database.ask(sql, values)).rows
+  return { requests: Number(row!.requests), refused: Number(row!.refused) }
+}
+
+function requestsIn(rows: readonly Row[]): number {
+  return rows.reduce((sum, { requests }) => sum + Number(requests), 0)
+}
+
+function isRefused({ verdict }: Row): boolean {
+  return verdict === 'deny'
 }
 
 function show(
-  answer: Answered,
-  unknownRequests: number,
+  { found, totals, unknownRequests }: Asked,
   target: Target | undefined,
   flags: WhoFlags,
   range: SaidRange,
 ): void {
   const unknown = `${unknownRequests} further requests may touch ${flags.column}: their statements are cut off, or can’t be read without their literals`
   if (unknownRequests > 0) process.stderr.write(`${paint(printable(unknown), 'yellow')}\n`)
-  showAnswer(answer, flags, (rows) => [headOf(rows, target, flags, range), ...linesOf(rows, flags)].join('\n'))
+  showAnswer(found, flags, (rows) => [headOf(totals, target, flags, range), ...linesOf(rows, flags)].join('\n'))
 }
 
 function headOf(
-  { rows }: Answer,
+  totals: Totals | undefined,
   target: Target | undefined,
   flags: WhoFlags,
   { fromMs, toMs, zone }: SaidRange,
 ): string {
-  const total = (name: string): number => rows.reduce((sum, row) => sum + Number(row[name] ?? 0), 0)
-  const refused = rows
-    .filter(({ verdict }) => verdict === 'deny')
-    .reduce((sum, { requests }) => sum + Number(requests), 0)
   const name =
     target === undefined ? 'everything' : [target.keyspace, target.table].filter((part) => part !== undefined).join('.')
   const times = `${timeText(fromMs, zone)} to ${timeText(toMs, zone)}, ${zone}`
-  const counts = `${total('requests')} requests${refused === 0 ? '' : `, ${refused} refused`}`
+  const { requests = 0, refused = 0 } = totals ?? {}
+  const counts = `${requests} requests${refused === 0 ? '' : `, ${refused} refused`}`
   const column = flags.column === undefined ? '' : `, column ${flags.column}`
   return [`${name}${column}: ${times}`, counts].map(printable).join('\n')
 }
@@ -138,8 +167,15 @@ function linesOf({ rows }: Answer, flags: WhoFlags): string[] {
     ({ verdict }) => colours.get(String(verdict)),
     isTTY ? { widthMax, color: isColoured() } : { widthMax: 80 },
   )
-  const more = rows.length === flags.limit ? [`… more may be left out: --limit ${flags.limit * 10}`] : []
-  return ['', ...lines, ...more]
+  return ['', ...lines]
+}
+
+/** So many are read in a table. */
+const addressesMax = 8
+
+function addressesText(addresses: unknown): string {
+  if (!Array.isArray(addresses) || addresses.length <= addressesMax) return cellText(addresses)
+  return `${cellText(addresses.slice(0, addressesMax))}, …`
 }
 
 const colours: ReadonlyMap<string, string> = new Map([
@@ -178,7 +214,7 @@ function whoColumns(flags: TimeFlags): readonly FittedColumn<Row>[] {
       goes: 3,
       cell: ({ rows_answered: rows }) => cellText(rows),
     },
-    { title: 'FROM', widthMax: 40, widthMin: 12, goes: 5, cell: ({ addresses }) => cellText(addresses) },
+    { title: 'FROM', widthMax: 40, widthMin: 12, goes: 5, cell: ({ addresses }) => addressesText(addresses) },
     {
       title: 'LAST',
       widthMax: 12,

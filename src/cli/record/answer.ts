@@ -4,12 +4,17 @@ import { type Command, Option } from 'commander'
 import type { Answer, RecordDatabase } from '../../archive/database.ts'
 import type { Question } from '../../archive/who.ts'
 import { RingfenceError } from '../../base/errors.ts'
+import { countOption } from '../options.ts'
 import { print, printAsIs, printJson } from '../output.ts'
 
 export interface AnswerFlags {
   readonly output: 'table' | 'json' | 'csv' | 'parquet'
   readonly out?: string
+  readonly limit?: number
 }
+
+/** Of a table, which a person reads. A program gets all, unless it says how many it wants. */
+const tableLinesMax = 500
 
 export function withAnswer(command: Command): Command {
   return command
@@ -17,6 +22,7 @@ export function withAnswer(command: Command): Command {
       new Option('-o, --output <format>', 'how to print').choices(['table', 'json', 'csv', 'parquet']).default('table'),
     )
     .option('--out <file>', 'where -o parquet writes')
+    .addOption(countOption('--limit <count>', `lines at most (${tableLinesMax} in a table, else all)`))
 }
 
 /** The file that the answer is to become. @throws RingfenceError USAGE where it has no name */
@@ -27,24 +33,37 @@ export function writtenBy({ output, out }: AnswerFlags): string[] {
 }
 
 /** What was answered, or how many rows were written. */
-export type Answered = Answer | number
+export interface Answered {
+  readonly answer: Answer | number
+  /** Where there were more lines: so many are here. */
+  readonly cutAt: number | undefined
+}
 
-export function answered(
+export async function answered(
   database: RecordDatabase,
   { sql, values }: Question,
   flags: AnswerFlags,
-  rowsMax?: number,
 ): Promise<Answered> {
+  const limit = flags.limit ?? (flags.output === 'table' ? tableLinesMax : undefined)
+  const cutAt = (count: number): number | undefined => (limit !== undefined && count > limit ? limit : undefined)
   const [written] = writtenBy(flags)
-  return written === undefined ? database.ask(sql, values, rowsMax) : database.save(sql, values, written)
+  if (written !== undefined) {
+    const count = await database.save(sql, values, written, limit)
+    return { answer: Math.min(count, limit ?? count), cutAt: cutAt(count) }
+  }
+  const { columns, rows } = await database.ask(sql, values, limit === undefined ? undefined : limit + 1)
+  return { answer: { columns, rows: rows.slice(0, limit) }, cutAt: cutAt(rows.length) }
 }
 
-/** @param text what people get */
-export function showAnswer(answer: Answered, flags: AnswerFlags, text: (answer: Answer) => string): void {
+/** Whatever the format, it is said where lines were left out. @param text what people get */
+export function showAnswer({ answer, cutAt }: Answered, flags: AnswerFlags, text: (answer: Answer) => string): void {
   if (typeof answer === 'number') print(`${answer} lines written to ${flags.out}`)
   else if (flags.output === 'json') printJson(answer.rows)
   else if (flags.output === 'csv') printAsIs(csvText(answer))
   else print(text(answer))
+  if (cutAt !== undefined) {
+    process.stderr.write(`only the first ${cutAt} lines are here: --limit ${cutAt * 10} gives more, -o csv all\n`)
+  }
 }
 
 /** One value in a table for people. */
