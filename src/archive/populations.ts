@@ -17,15 +17,17 @@ export interface Control {
 }
 
 const requests = `event IS NULL AND operation NOT IN ('CONNECT', 'DISCONNECT', 'REGISTER')`
+/** Each that a statement touches: a BATCH may have no table of its own, and what touches a view has more than one. */
+const tables = `array_to_string(tables, ', ') AS tables`
 
 const access: Population = {
   name: 'access',
   words: 'who used what: one line for each identity, table, operation, rule and verdict',
-  sql: `SELECT workload, person, authentication, keyspace, table_name, operation, verdict, rule, count(*) AS requests,
+  sql: `SELECT workload, person, authentication, keyspace, table_name, ${tables}, operation, verdict, rule, count(*) AS requests,
   sum(rows_answered)::BIGINT AS rows_answered, min(time) AS first, max(time) AS last,
   min(policy_revision) AS first_revision, max(policy_revision) AS last_revision
 FROM record WHERE ${requests} AND (verdict = 'deny' OR request IS DISTINCT FROM 'PREPARE')
-GROUP BY workload, person, authentication, keyspace, table_name, operation, verdict, rule ORDER BY ALL`,
+GROUP BY workload, person, authentication, keyspace, table_name, record.tables, operation, verdict, rule ORDER BY ALL`,
 }
 const logIns: Population = {
   name: 'log-ins',
@@ -42,13 +44,14 @@ FROM record WHERE event = 'log-in refused' ORDER BY ALL`,
 const refused: Population = {
   name: 'refused',
   words: 'each request that was refused, and by which rule of which revision',
-  sql: `SELECT time, proxy, seq, session, workload, person, client_address, keyspace, table_name, operation, statement, rule, policy_revision
+  sql: `SELECT time, proxy, seq, session, workload, person, client_address, keyspace, table_name, ${tables}, operation, statement,
+  rule, policy_revision
 FROM record WHERE verdict = 'deny' ORDER BY ALL`,
 }
 const revoked: Population = {
   name: 'revoked',
   words: 'what those asked who had been thrown out, and that it was refused',
-  sql: `SELECT time, proxy, seq, session, workload, person, operation, verdict, error_message
+  sql: `SELECT time, proxy, seq, session, workload, person, keyspace, table_name, ${tables}, operation, verdict, error_message
 FROM record WHERE rule = 'revoked' ORDER BY ALL`,
 }
 const policyRevisions: Population = {
@@ -66,7 +69,7 @@ FROM record WHERE workload IS NOT NULL GROUP BY client_address, gateway, proxy, 
 const schemaChanges: Population = {
   name: 'schema-changes',
   words: 'each statement that makes, changes or drops something, and who sent it',
-  sql: `SELECT time, proxy, seq, workload, person, keyspace, table_name, operation, statement, verdict, rule, outcome
+  sql: `SELECT time, proxy, seq, workload, person, keyspace, table_name, ${tables}, operation, statement, verdict, rule, outcome
 FROM record WHERE regexp_matches(operation, '^(CREATE|ALTER|DROP|TRUNCATE|GRANT|REVOKE|ADD|RENAME)\\b')
 AND request IS DISTINCT FROM 'PREPARE' ORDER BY ALL`,
 }

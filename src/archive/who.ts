@@ -103,20 +103,20 @@ export function statementsOf(wanted: Wanted): Question {
 
 /**
  * One line for each identity and table, with how the way there is secured. Every hop between processes of the mesh is mutual TLS; what
- * differs is what the client proved.
+ * differs is what the client proved. A BATCH, or what touches a view, goes to each of its tables.
  */
 export function edgesOf(seconds: number): Question {
   const values: Values = []
   const [none, mutual] = [methodWithoutProof, methodByMutualTls]
   const secured = `CASE WHEN authentication = '${none}' THEN 'no proof' WHEN authentication LIKE '%${mutual}%' THEN 'mTLS'
       ELSE 'TLS' END || CASE WHEN authentication IN ('${none}', '${mutual}') THEN '' ELSE ', ' || authentication END`
-  const sql = `SELECT workload, person, CASE WHEN keyspace IS NULL AND table_name IS NULL THEN array_to_string(tables, ', ')
-        ELSE concat_ws('.', keyspace, table_name) END AS destination,
-      ${secured} AS secured, list_sort(list(DISTINCT gateway) FILTER (gateway IS NOT NULL)) AS gateways,
-      list_sort(list(DISTINCT proxy)) AS proxies,
+  const destinations = `CASE WHEN len(tables) > 0 THEN list_distinct(tables) ELSE [concat_ws('.', keyspace, table_name)] END`
+  const sql = `SELECT workload, person, destination, ${secured} AS secured,
+      list_sort(list(DISTINCT gateway) FILTER (gateway IS NOT NULL)) AS gateways, list_sort(list(DISTINCT proxy)) AS proxies,
       count(*) FILTER (verdict <> 'deny') AS allowed, count(*) FILTER (verdict = 'observe') AS observed,
       count(*) FILTER (verdict = 'deny') AS refused, count(*) / $${values.push(Math.max(1, seconds))}::DOUBLE AS rate
-    FROM record WHERE ${condition({}, values)} AND (keyspace IS NOT NULL OR len(tables) > 0)
+    FROM (SELECT *, unnest(${destinations}) AS destination FROM record
+      WHERE ${condition({}, values)} AND (keyspace IS NOT NULL OR len(tables) > 0))
     GROUP BY workload, person, destination, secured
     ORDER BY count(*) DESC, workload, person, destination, secured`
   return { sql, values }

@@ -43,14 +43,19 @@ describe('evidence for an auditor', () => {
       verdict: 'deny',
       rule: 'default-deny',
     })
+    // Of more than one table it has none of its own.
+    add(
+      { as: 'spiffe://demo.local/svc/basket', request: 'BATCH', operation: 'BATCH' },
+      { table: undefined, tables: ['shop.carts', 'shop.carts_by_day'], batchSize: 2 },
+    )
     add({ as: 'spiffe://demo.local/svc/migrate', text: 'CREATE TABLE shop.t (id int PRIMARY KEY)' })
     add({ as: 'spiffe://demo.local/svc/migrate', operation: 'CONNECT' })
     // Three lines are missing after it.
-    add({ as: 'spiffe://demo.local/svc/late' }, { seq: 67 })
+    add({ as: 'spiffe://demo.local/svc/late' }, { seq: 68 })
     const at = new Date(nowMs).toISOString()
     record.text(
       record.file(),
-      `{"time":"${at}","seq":68,"proxy":"sidecar-1","event":"log-in refused","cause":"expired","claimed":"corp/eve"}\n`,
+      `{"time":"${at}","seq":69,"proxy":"sidecar-1","event":"log-in refused","cause":"expired","claimed":"corp/eve"}\n`,
     )
   })
   after(() => {
@@ -101,9 +106,22 @@ describe('evidence for an auditor', () => {
       assert.ok(page.includes(id), `docs/evidence.md has ${id}`)
     }
     const complete = readFileSync(join(folder, 'evidence/A.8.15/completeness.csv'), 'utf8')
-    assert.match(complete, /^sidecar-1,65,1,.*,3,\r$/m)
+    assert.match(complete, /^sidecar-1,66,1,.*,3,\r$/m)
+    const access = readFileSync(join(folder, 'evidence/CC6.1/access.csv'), 'utf8')
+    assert.match(access, /svc\/basket,,certificate,shop,,"shop\.carts, shop\.carts_by_day",BATCH,allow,/)
     const refused = readFileSync(join(folder, 'evidence/CC7.2/refused.csv'), 'utf8')
     assert.match(refused, /,'=cmd\(\),/)
+  })
+
+  it('a BATCH goes to each of its tables', async () => {
+    const { out, err } = await run(['edges', '--since', '90d', '-o', 'json', '--from', record.path])
+    const edges = JSON.parse(out) as { workload: string; destination: string; allowed: number }[]
+    const basket = edges.filter(({ workload }) => workload.endsWith('/basket'))
+    assert.deepEqual(
+      basket.map(({ destination, allowed }) => `${destination}: ${allowed}`).sort(),
+      ['shop.carts: 1', 'shop.carts_by_day: 1'],
+      err,
+    )
   })
 
   it('a sample is the same for everybody, another by another seed, and none of a file that was changed', async () => {
