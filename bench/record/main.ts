@@ -80,7 +80,7 @@ async function fill(): Promise<void> {
   for (let hour = 1; hour < hours; hour++) {
     const fromMs = startMs + hour * hourMs
     const time = `make_timestamptz(${fromMs * 1000}::BIGINT + (random() * ${hourMs * 1000})::BIGINT)`
-    const rows = `SELECT * REPLACE (${time} AS time, seq + ${hour * rowsPerHour} AS seq,
+    const rows = `SELECT * EXCLUDE (beside) REPLACE (${time} AS time, seq + ${hour * rowsPerHour} AS seq,
       'g' || (random() * 4)::INTEGER || '-' || (random() * 2000)::INTEGER AS session, (random() * 5000)::BIGINT AS latency_micros,
       (random() * 4000)::BIGINT AS bytes_out, (32768 + random() * 28000)::INTEGER AS client_port) FROM pool`
     const name = `${new Date(fromMs).toISOString().slice(0, 13)}-made.parquet`

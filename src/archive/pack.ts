@@ -33,7 +33,7 @@ import {
   withFooters,
 } from './positions.ts'
 import { copyLines, type Run, runsOf } from './record-lines.ts'
-import { rowsOfLines } from './rows-of-lines.ts'
+import { beside, rowsOfLines } from './rows-of-lines.ts'
 
 export interface RecordFile {
   readonly path: string
@@ -64,7 +64,7 @@ export interface PackReport {
 const batchBytesMaxDefault = 512 * 1024 * 1024
 /** DuckDB's own: what is sorted together is found by the bounds of so many rows. */
 const groupRows = 122_880
-const sortedBy = 'keyspace, table_name, time, proxy, seq'
+const sortedBy = 'beside > 0, keyspace, table_name, time, proxy, seq'
 
 /** A run, and the file that it stands in. */
 type Found = Run & { readonly path: string }
@@ -149,36 +149,39 @@ async function packBatch(
   }
   const { hour } = batch[0]!
   const name = parquetName(hour, made)
-  const beside = join(working, name)
-  await writeParquet(database, `SELECT * FROM ${rowsOfLines([lines])} WHERE time IS NOT NULL`, beside, made)
+  const path = join(working, name)
+  await writeParquet(database, `SELECT * FROM ${rowsOfLines([lines])} WHERE time IS NOT NULL`, path, made)
   rmSync(lines)
-  const { rows } = await database.ask(`SELECT count(*)::INTEGER AS count FROM read_parquet(${sqlText(beside)})`)
-  const bytes = putInPlace(archive, hour, beside, name)
+  const { rows } = await database.ask(`SELECT count(*)::INTEGER AS count FROM read_parquet(${sqlText(path)})`)
+  const bytes = putInPlace(archive, hour, path, name)
   return { name, made, rows: Number(rows[0]!.count), bytes }
 }
 
-/** Sorted, compressed, with its positions. */
+/** Sorted, compressed, with its positions. @param rowsOfGroup by tests: how many are found by bounds of their own */
 export async function writeParquet(
   database: RecordDatabase,
   rows: string,
   path: string,
   positions: readonly Position[],
+  rowsOfGroup = groupRows,
 ): Promise<void> {
-  const settings = `FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${groupRows}`
+  const settings = `FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${rowsOfGroup}`
   const metadata = `KV_METADATA {${sqlText(positionsKey)}: ${sqlText(JSON.stringify(positions))}}`
-  await database.run(`COPY (${rows} ORDER BY ${sortedBy}) TO ${sqlText(path)} (${settings}, ${metadata})`)
+  await database.run(
+    `COPY (SELECT *, ${beside} FROM (${rows}) ORDER BY ${sortedBy}) TO ${sqlText(path)} (${settings}, ${metadata})`,
+  )
 }
 
 /** Flushes it and renames it to where readers look; how long it is. */
-export function putInPlace(archive: string, hour: string, beside: string, name: string): number {
+export function putInPlace(archive: string, hour: string, made: string, name: string): number {
   const [day = '', ofDay = ''] = hour.split('T')
   const folder = join(archive, `day=${day}`, `hour=${ofDay}`)
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  chmodSync(beside, 0o600)
-  const file = openSync(beside, 'r+')
+  chmodSync(made, 0o600)
+  const file = openSync(made, 'r+')
   fsyncSync(file)
   closeSync(file)
-  renameSync(beside, join(folder, name))
+  renameSync(made, join(folder, name))
   for (const path of [folder, join(archive, `day=${day}`), archive]) flushFolder(path)
   return statSync(join(folder, name)).size
 }

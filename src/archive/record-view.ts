@@ -1,6 +1,9 @@
 /**
- * The record as one table named `record`: the Parquet files of an archive, and the lines that are not in it yet. A line is in one of both, also
- * while another process packs.
+ * The record as one table named `record`: the Parquet files of an archive (`packed`), and the lines that are not in it yet (`unpacked`). A line
+ * is in one of both, also while another process packs.
+ *
+ * Rule: `packed` is what Parquet has and no more, so that a condition on a column of its own, with a literal, is answered by the bounds of its row
+ * groups. DuckDB does not look at them for an OR of two columns, nor for what stands as $1.
  */
 import { open } from 'node:fs/promises'
 import { basename, join } from 'node:path'
@@ -46,14 +49,19 @@ export async function viewRecord(
   const parquet = [...packed.values()].filter(({ hour }) => isWithin(hour, range))
   const lines = await linesBeside(database, files, new Covered(positions))
   const columns = rowColumns.map(({ name }) => name).join(', ')
-  const parts = [`SELECT ${columns} FROM ${rowsOfLines(lines)} WHERE time IS NOT NULL`]
-  if (parquet.length > 0) {
-    const list = parquet.map(({ path }) => sqlText(path)).join(', ')
-    parts.unshift(`SELECT ${columns} FROM read_parquet([${list}], union_by_name = true, hive_partitioning = false)`)
-  }
   const within = `time >= ${sqlTime(range.fromMs)} AND time < ${sqlTime(range.toMs)}`
-  await database.run(`CREATE VIEW record AS SELECT * FROM (${parts.join(' UNION ALL ')}) WHERE ${within}`)
+  await database.run(`CREATE VIEW packed AS SELECT ${columns}, beside FROM ${rowsOfParquet(parquet)} WHERE ${within}`)
+  await database.run(`CREATE VIEW unpacked AS SELECT ${columns} FROM ${rowsOfLines(lines)} WHERE ${within}`)
+  await database.run('CREATE VIEW record AS SELECT * EXCLUDE (beside) FROM packed UNION ALL SELECT * FROM unpacked')
   await database.confine([...parquet.map(({ path }) => path), ...lines], written)
+}
+
+/** `beside` is NULL in the rows of an archive that was packed before there was one. */
+function rowsOfParquet(files: readonly ArchiveFile[]): string {
+  if (files.length === 0) return `(SELECT *, 0 AS beside FROM ${rowsOfLines([])})`
+  const list = files.map(({ path }) => sqlText(path)).join(', ')
+  return `(SELECT * FROM read_parquet([${list}], union_by_name = true, hive_partitioning = false)
+    UNION ALL BY NAME SELECT NULL::INTEGER AS beside WHERE false)`
 }
 
 /** Files of lines that hold all that the archive has not; what is there in part is copied. */

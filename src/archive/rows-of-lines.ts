@@ -2,6 +2,14 @@
 import { type RowColumn, rowColumns } from '../audit/transaction-row.ts'
 import { sqlText } from './database.ts'
 
+const withoutQuotes = (name: string): string => `replace(${name}, '"', '')`
+/**
+ * 1 where a statement touches more than the one table that its row names: others (views, the parts of a BATCH), or one where the row names none.
+ * Without it the tables of each row were to be looked at, and no bounds of columns say what these are.
+ */
+export const beside = `coalesce(len(tables) > 1 OR (len(tables) = 1 AND ${withoutQuotes('tables[1]')}
+  IS DISTINCT FROM ${withoutQuotes(`keyspace || '.' || table_name`)}), false)::INTEGER AS beside`
+
 /** Far above `auditLineBytesMax`: what is longer was not written by a sidecar. */
 const lineBytesMax = 1024 * 1024
 

@@ -1,5 +1,6 @@
 /** Questions about the record: who asked for what, and which ways there are between identities and tables. */
 import { methodByMutualTls, methodWithoutProof } from '../identity/proofs/secured.ts'
+import { sqlText } from './database.ts'
 
 /** What transactions a question is about. */
 export interface Wanted {
@@ -24,22 +25,42 @@ export interface Question {
 /** A statement that was prepared is no access yet, unless it was refused. */
 const isAccess = `(verdict = 'deny' OR request IS DISTINCT FROM 'PREPARE')`
 
-/** The condition; its values are added to `values`. */
-export function condition(wanted: Wanted, values: Values): string {
+/**
+ * The rows about what is named, each once: those whose own table it is, which the bounds of row groups find; those that touch it beside another;
+ * and of the lines that are not packed both.
+ */
+export function rowsAbout({ keyspace, table }: Wanted): string {
+  if (keyspace === undefined) return 'record'
+  const own = [
+    `keyspace = ${sqlText(keyspace)}`,
+    ...(table === undefined ? [] : [`table_name = ${sqlText(table)}`]),
+  ].join(' AND ')
+  const touched = table === undefined ? touchesKeyspace(keyspace) : touchesTable(keyspace, table)
+  const others = `(${own}) IS NOT TRUE AND ${touched}`
+  // NULL: packed before there was such a column. Two branches, for an OR of both is not answered by bounds.
+  return `(SELECT * EXCLUDE (beside) FROM packed WHERE ${own}
+    UNION ALL SELECT * EXCLUDE (beside) FROM packed WHERE beside > 0 AND ${others}
+    UNION ALL SELECT * EXCLUDE (beside) FROM packed WHERE beside IS NULL AND ${others}
+    UNION ALL SELECT * FROM unpacked WHERE (${own}) OR ${touched})`
+}
+
+function touchesTable(keyspace: string, table: string): string {
+  const names = new Set([`${keyspace}.${table}`, `${cqlName(keyspace)}.${cqlName(table)}`])
+  return `list_has_any(tables, [${[...names].map(sqlText).join(', ')}])`
+}
+
+function touchesKeyspace(keyspace: string): string {
+  const starts = [...new Set([`${keyspace}.`, `${cqlName(keyspace)}.`])].map(
+    (start) => `starts_with(each_table, ${sqlText(start)})`,
+  )
+  return `len(list_filter(tables, lambda each_table: ${starts.join(' OR ')})) > 0`
+}
+
+/** The condition beside `rowsAbout`; its values are added to `values`. */
+function condition(wanted: Wanted, values: Values): string {
   const bound = (value: string | number): string => `$${values.push(value)}`
-  const { keyspace, table, person, workload, denied, statements } = wanted
+  const { person, workload, denied, statements } = wanted
   const parts = ['event IS NULL', isAccess]
-  if (keyspace !== undefined && table !== undefined) {
-    const named = [...new Set([`${keyspace}.${table}`, `${cqlName(keyspace)}.${cqlName(table)}`])].map(bound).join(', ')
-    parts.push(`((keyspace = ${bound(keyspace)} AND table_name = ${bound(table)}) OR list_has_any(tables, [${named}]))`)
-  } else if (keyspace !== undefined) {
-    const starts = [...new Set([`${keyspace}.`, `${cqlName(keyspace)}.`])].map(
-      (start) => `starts_with(each_table, ${bound(start)})`,
-    )
-    parts.push(
-      `(keyspace = ${bound(keyspace)} OR len(list_filter(tables, lambda each_table: ${starts.join(' OR ')})) > 0)`,
-    )
-  }
   if (person !== undefined) parts.push(named('person', person, bound))
   if (workload !== undefined) parts.push(named('workload', workload, bound))
   if (denied === true) parts.push(`verdict = 'deny'`)
@@ -67,7 +88,7 @@ export function whoAsked(wanted: Wanted): Question {
   const sql = `SELECT workload, person, verdict, rule, list_sort(list(DISTINCT operation)) AS operations,
       count(*) AS requests, sum(rows_answered)::BIGINT AS rows_answered, count(*) FILTER (outcome <> 'ok') AS failed,
       list_sort(list(DISTINCT client_address)) AS addresses, min(time) AS first, max(time) AS last
-    FROM record WHERE ${where}
+    FROM ${rowsAbout(wanted)} WHERE ${where}
     GROUP BY workload, person, verdict, rule
     ORDER BY requests DESC, workload, person, verdict, rule`
   return { sql, values }
@@ -80,7 +101,7 @@ export function whoByHour(wanted: Wanted, zone: string): Question {
   const hour = `date_trunc('hour', time AT TIME ZONE $${values.push(zone)})`
   const sql = `SELECT strftime(${hour}, '%Y-%m-%d %H:00') AS hour, workload, person, verdict, count(*) AS requests,
       sum(rows_answered)::BIGINT AS rows_answered, count(*) FILTER (outcome <> 'ok') AS failed
-    FROM record WHERE ${where} GROUP BY ALL ORDER BY ALL`
+    FROM ${rowsAbout(wanted)} WHERE ${where} GROUP BY ALL ORDER BY ALL`
   return { sql, values }
 }
 
@@ -88,7 +109,7 @@ export function whoByHour(wanted: Wanted, zone: string): Question {
 export function whoTotals(wanted: Wanted): Question {
   const values: Values = []
   const where = condition(wanted, values)
-  const sql = `SELECT count(*) AS requests, count(*) FILTER (verdict = 'deny') AS refused FROM record WHERE ${where}`
+  const sql = `SELECT count(*) AS requests, count(*) FILTER (verdict = 'deny') AS refused FROM ${rowsAbout(wanted)} WHERE ${where}`
   return { sql, values }
 }
 
@@ -97,7 +118,7 @@ export function statementsOf(wanted: Wanted): Question {
   const values: Values = []
   const where = condition(wanted, values)
   const sql = `SELECT statement, any_value(keyspace) AS keyspace, count(*) AS requests
-    FROM record WHERE ${where} AND statement IS NOT NULL GROUP BY statement`
+    FROM ${rowsAbout(wanted)} WHERE ${where} AND statement IS NOT NULL GROUP BY statement`
   return { sql, values }
 }
 
