@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import type { DuckDBConnection, DuckDBInstance, DuckDBResultReader, Json } from '@duckdb/node-api'
-import { RingfenceError } from '../base/errors.ts'
+import { type ErrorCode, RingfenceError } from '../base/errors.ts'
 
 /** So much memory, then DuckDB goes on with files in its folder for temporary ones. */
 const memoryBytesMax = '2GB'
@@ -105,7 +105,7 @@ export class RecordDatabase implements Disposable {
     const isSelect = await this.#told(async () => {
       const statements = await this.#connection.extractStatements(sql)
       return statements.count === 1 && (await statements.prepare(0)).statementType === selectType
-    })
+    }, 'USAGE')
     if (!isSelect) throw new RingfenceError('USAGE', 'only one statement is taken, and it is to be a SELECT')
   }
 
@@ -115,13 +115,14 @@ export class RecordDatabase implements Disposable {
     this.#connection.interrupt()
   }
 
-  async #told<T>(step: () => Promise<T>): Promise<T> {
+  /** @param unnamed what a fault is to which DuckDB gives no name, such as that there is no statement at all */
+  async #told<T>(step: () => Promise<T>, unnamed: ErrorCode = 'UNAVAILABLE'): Promise<T> {
     if (this.#cancelled) throw new Cancelled()
     try {
       return await step()
     } catch (reason) {
       if (this.#cancelled) throw new Cancelled()
-      throw new RingfenceError('USAGE', messageOf(reason), { cause: reason })
+      throw faultOf(reason, unnamed)
     }
   }
 
@@ -159,8 +160,33 @@ function jsonOf(type: string, value: Json): Json {
   return type === 'TIMESTAMP WITH TIME ZONE' ? value.replace(' ', 'T').replace(/\+00$/, 'Z') : value
 }
 
+/** A file of the record is not what it was, or no file of the record at all. */
+export class DamagedRecord extends RingfenceError {
+  readonly remedy: { readonly hint: string }
+
+  constructor(message: string, hint: string, cause?: unknown) {
+    super('UNAVAILABLE', message, { hint, cause })
+    this.remedy = { hint }
+  }
+}
+
+/** What whoever wrote the SQL can mend, by DuckDB's own names for it (`ExceptionTypeToString`). Of all else the question is not the cause. */
+const askers =
+  /^(Parser|Syntax|Binder|Catalog|Conversion|Invalid Input|Out of Range|Mismatch Type|Divide by Zero|Decimal|Object Size|Unknown Type|Invalid type|Not implemented|Expression|Constraint|Planner|Settings|Permission|Parameter Not Resolved|Parameter Not Allowed|Missing Extension|Autoload|Invalid Configuration|Dependency|Sequence) Error: /
+/** How it says that a file is no Parquet, or not whole: in the footer, in a header, in what is compressed. */
+const damage =
+  /^Invalid Error: |^Invalid Input Error: (?:Failed to read file|File '.*' too small|No magic bytes)|TProtocolException|decompression failure/i
+
+function faultOf(reason: unknown, unnamed: ErrorCode): RingfenceError {
+  const message = messageOf(reason)
+  if (damage.test(message))
+    return new DamagedRecord(message, 'take the Parquet file from a copy of the archive', reason)
+  const code = askers.test(message) ? 'USAGE' : /^[A-Z][\w ]* Error: /.test(message) ? 'UNAVAILABLE' : unnamed
+  return new RingfenceError(code, message, { cause: reason })
+}
+
 /** DuckDB's, without the place of its own source. */
 function messageOf(reason: unknown): string {
   const text = reason instanceof Error ? reason.message : String(reason)
-  return text.split('\n\nStack Trace')[0]!.trim()
+  return text.split('\n\nStack Trace')[0]!.replace('Failed to extract statements: ', '').trim()
 }

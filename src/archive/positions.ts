@@ -7,7 +7,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { readIfThere, writeFileAtomically } from '../mesh/files.ts'
-import { type RecordDatabase, sqlText } from './database.ts'
+import { DamagedRecord, type RecordDatabase, sqlText } from './database.ts'
 
 /** The key of a Parquet file's own metadata. */
 export const positionsKey = 'ringfence.positions'
@@ -75,10 +75,21 @@ function foldersOf(folder: string, pattern: RegExp): { name: string; value: stri
 
 /** Read it before the files are listed: then what it says is of files in the list, or of deleted ones. */
 export function keptPositions(archive: string): PositionsByFile {
-  const text = readIfThere(join(archive, cacheName))
+  const path = join(archive, cacheName)
+  const text = readIfThere(path)
   if (text === undefined) return new Map()
-  const read = cacheSchema.safeParse(JSON.parse(text))
-  return new Map(read.success ? Object.entries(read.data) : [])
+  const hint =
+    'take it from a copy; without it, what was packed and then deleted is packed again where its lines are still there'
+  return new Map(Object.entries(readWith(cacheSchema, text, path, hint)))
+}
+
+/** What can't be read is never nothing: then lines would count twice, or not at all. */
+function readWith<T>(schema: z.ZodType<T>, text: string, path: string, hint: string): T {
+  try {
+    return schema.parse(JSON.parse(text))
+  } catch (cause) {
+    throw new DamagedRecord(`${path} is damaged: it does not say what was packed`, hint, cause)
+  }
 }
 
 export function keepPositions(archive: string, positions: PositionsByFile): void {
@@ -101,7 +112,13 @@ export async function withFooters(
   const all = new Map(known)
   for (const { file_name: path, value } of rows) {
     const file = unknown.find((one) => one.path === path)
-    if (file !== undefined) all.set(file.name, positionsSchema.parse(JSON.parse(String(value))))
+    if (file === undefined) continue
+    all.set(file.name, readWith(positionsSchema, String(value), file.path, 'take the file from a copy of the archive'))
+  }
+  const foreign = unknown.find(({ name }) => !all.has(name))
+  if (foreign !== undefined) {
+    const hint = 'take it out of the archive'
+    throw new DamagedRecord(`${foreign.path} does not say what it was made of: audit pack did not write it`, hint)
   }
   return all
 }

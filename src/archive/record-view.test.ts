@@ -116,6 +116,24 @@ describe('SQL over the record', () => {
       await assert.rejects(database.run(sql), /locked|cannot|Cannot/i, sql)
   })
 
+  it('a fault of the question is told from one of disk, memory or file', async () => {
+    for (const sql of [
+      'SELEC',
+      'SELECT nothing FROM record',
+      "SELECT 'a'::INTEGER",
+      "SELECT error('x')",
+      'SELECT none(1)',
+    ])
+      await assert.rejects(asked(sql), { code: 'USAGE' }, sql)
+    using database = await RecordDatabase.open()
+    await assert.rejects(database.ask(`SELECT * FROM read_parquet('${folder}/none.parquet')`), { code: 'UNAVAILABLE' })
+    await assert.rejects(database.save('SELECT 1', [], join(folder, 'none', 'a.parquet')), { code: 'UNAVAILABLE' })
+    await database.run(`SET memory_limit = '30MB'`)
+    await database.run(`SET max_temp_directory_size = '0KB'`)
+    const large = 'SELECT list(range) FROM range(100000000)'
+    await assert.rejects(database.ask(large), { code: 'UNAVAILABLE', message: /Out of Memory/ })
+  })
+
   it('ends at once where it is cancelled, and what was temporary goes', async () => {
     const database = await RecordDatabase.open()
     const { temporary } = database

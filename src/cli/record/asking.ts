@@ -1,6 +1,7 @@
 /** A question to the record at a terminal: how far it is, after two seconds; and Ctrl-C ends it and leaves nothing behind. */
-import { Cancelled, RecordDatabase } from '../../archive/database.ts'
+import { Cancelled, DamagedRecord, RecordDatabase } from '../../archive/database.ts'
 import { contained, every, nothingEnds } from '../../base/contained.ts'
+import { UnreadableInput } from '../options.ts'
 import { exitCode } from '../output.ts'
 
 const place = 'a question to the record'
@@ -30,6 +31,7 @@ export async function askRecord<T>(
   try {
     return await question(database)
   } catch (reason) {
+    if (reason instanceof DamagedRecord) throw new UnreadableInput(reason.message, reason.remedy)
     if (!(reason instanceof Cancelled)) throw reason
     process.stderr.write('cancelled; nothing is left behind\n')
     process.exitCode = exitCode.cancelled

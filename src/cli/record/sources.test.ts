@@ -1,10 +1,12 @@
 /** Which record a question reads: none that it can't read is passed over, and no line of it counts twice. */
 import assert from 'node:assert/strict'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { RecordDatabase } from '../../archive/database.ts'
 import { dayMs, RecordFolder } from '../../archive/lines.fixture.ts'
+import { archiveFiles } from '../../archive/positions.ts'
 import { startMs, TestLog } from '../../audit/sealed/log.fixture.ts'
 import { CommandLines } from './command-lines.fixture.ts'
 
@@ -119,6 +121,42 @@ describe('where the record is', () => {
       const alone = await commands.run([...args, '--from', one, '--from', lines.path])
       assert.equal(alone.code, 0, alone.err)
     }
+  })
+
+  it('a damaged archive is no empty one, whatever is damaged in it', async () => {
+    const archive = join(folder, 'damaged')
+    const positions = join(archive, 'positions.json')
+    assert.equal((await commands.run(['audit', 'pack', '--into', archive, '--from', record.path])).code, 0)
+    const [parquet] = archiveFiles(archive).map(({ path }) => path) as [string]
+    const whole = { positions: readFileSync(positions), parquet: readFileSync(parquet) }
+    const refused = async (words: string, commandsOf: readonly (readonly string[])[]): Promise<void> => {
+      for (const args of commandsOf) {
+        const into = args.includes('pack') ? ['--into', archive] : ['--from', archive]
+        const { code, out, err } = await commands.run([...args, ...into, '--from', record.path])
+        assert.equal(code, 65, `${words}: ${args.join(' ')}: ${out}${err}`)
+        assert.equal(out, '')
+        assert.match(err, /hint: /)
+      }
+    }
+    for (const text of ['', '{', '[]', '{"a.parquet":[{"file":"audit-a.jsonl","from":-1}]}', '\u0000'.repeat(100)]) {
+      writeFileSync(positions, text)
+      await refused(JSON.stringify(text), asking)
+    }
+    writeFileSync(positions, whole.positions)
+    const questions = asking.filter((words) => !words.includes('pack'))
+    for (const length of [0, 3, 500, whole.parquet.length - 1]) {
+      writeFileSync(parquet, whole.parquet.subarray(0, length))
+      await refused(`${length} bytes of Parquet`, questions)
+    }
+    const zeros = Buffer.from(whole.parquet)
+    zeros.fill(0x5a, 4, 600)
+    writeFileSync(parquet, zeros)
+    await refused('data of Parquet', questions)
+    // One that is none of ours.
+    writeFileSync(parquet, whole.parquet)
+    using database = await RecordDatabase.open()
+    await database.run(`COPY (SELECT 1 AS a) TO '${join(dirname(parquet), 'other.parquet')}' (FORMAT parquet)`)
+    await refused('another Parquet', asking)
   })
 
   it('a record that has nothing of the time is a record', async () => {
