@@ -1,10 +1,20 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { RingfenceError } from '../base/errors.ts'
 import { RecordDatabase, type Row } from './database.ts'
 import { dayMs, hourMs, RecordFolder } from './lines.fixture.ts'
 import { type PackReport, pack, type RecordFile } from './pack.ts'
@@ -192,12 +202,37 @@ describe('the archive', () => {
     record.add(record.file(), dayMs)
     await packed(record, archive)
     record.add(record.file(), dayMs + 1)
-    writeFileSync(join(archive, '.lock'), String(process.pid))
-    await assert.rejects(packed(record, archive), { code: 'UNAVAILABLE', message: /another process .* packs into/ })
+    const lock = join(archive, '.lock')
+    const host = hostname()
+    // The test's own number; another host, of whose processes nothing is known; one that is about to write its words.
+    const living = [{ pid: process.pid, host }, { pid: 1, started: '1', host: `${host}-2` }, undefined]
+    for (const holder of living) {
+      writeFileSync(lock, holder === undefined ? '' : JSON.stringify(holder))
+      await assert.rejects(packed(record, archive), (reason) => {
+        assert.ok(reason instanceof RingfenceError)
+        assert.match(reason.message, /another process.* packs into/)
+        assert.ok(reason.hint?.includes(lock))
+        return reason.code === 'UNAVAILABLE'
+      })
+      assert.equal(readFileSync(lock, 'utf8'), holder === undefined ? '' : JSON.stringify(holder), 'it stays')
+    }
     const gone = spawn(process.execPath, ['-e', ''])
     await once(gone, 'exit')
-    writeFileSync(join(archive, '.lock'), String(gone.pid))
-    assert.equal((await packed(record, archive)).rows, 1)
+    const old = new Date(Date.now() - 60_000)
+    const left = [
+      JSON.stringify({ pid: gone.pid, host }),
+      // Another process has its number.
+      ...(existsSync('/proc/self/stat') ? [JSON.stringify({ pid: process.pid, started: '1', host })] : []),
+      '',
+      'x',
+    ]
+    for (const [i, text] of left.entries()) {
+      writeFileSync(lock, text)
+      utimesSync(lock, old, old)
+      assert.equal((await packed(record, archive)).rows, 1, text)
+      assert.deepEqual(readdirSync(archive).sort(), ['day=2026-01-02', 'positions.json'])
+      record.add(record.file(), dayMs + 2 + i)
+    }
   })
 
   it('refuses two files of one name, which it could not tell apart', async () => {

@@ -4,23 +4,12 @@
  * Rule: each line of the record is in the archive once, whenever this is killed. A Parquet file carries its positions and comes to its place by
  * one rename; what is not at its place is not there.
  */
-import {
-  chmodSync,
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
+import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { RingfenceError } from '../base/errors.ts'
 import { flushFolder } from '../mesh/files.ts'
 import { type RecordDatabase, sqlText } from './database.ts'
+import { lockArchive } from './lock.ts'
 import {
   archiveFiles,
   Covered,
@@ -188,36 +177,4 @@ export function putInPlace(archive: string, hour: string, made: string, name: st
 
 function total(numbers: readonly number[]): number {
   return numbers.reduce((sum, each) => sum + each, 0)
-}
-
-/** One process packs at a time. A lock of a process that is gone is no lock. */
-function lockArchive(archive: string): Disposable {
-  const path = join(archive, '.lock')
-  for (let tries = 0; ; tries++) {
-    try {
-      writeFileSync(path, String(process.pid), { flag: 'wx', mode: 0o600 })
-      return { [Symbol.dispose]: () => rmSync(path, { force: true }) }
-    } catch (cause) {
-      const holder = readHolder(path)
-      if (holder !== undefined || tries > 0) {
-        throw new RingfenceError('UNAVAILABLE', `another process (${holder ?? 'unknown'}) packs into ${archive}`, {
-          cause,
-          hint: 'wait for its end; what it packs is not packed twice',
-        })
-      }
-      rmSync(path, { force: true })
-    }
-  }
-}
-
-/** The process that has the lock, where it lives. */
-function readHolder(path: string): number | undefined {
-  try {
-    const holder = Number(readFileSync(path, 'utf8'))
-    process.kill(holder, 0)
-    return holder
-  } catch (reason) {
-    // It is another user's.
-    return reason instanceof Error && 'code' in reason && reason.code === 'EPERM' ? 0 : undefined
-  }
 }
