@@ -115,9 +115,14 @@ export class RecordDatabase implements Disposable {
     this.#connection.interrupt()
   }
 
+  /** For work of our own that is long: it ends here where it was cancelled. */
+  mustGoOn(): void {
+    if (this.#cancelled) throw new Cancelled()
+  }
+
   /** @param unnamed what a fault is to which DuckDB gives no name, such as that there is no statement at all */
   async #told<T>(step: () => Promise<T>, unnamed: ErrorCode = 'UNAVAILABLE'): Promise<T> {
-    if (this.#cancelled) throw new Cancelled()
+    this.mustGoOn()
     try {
       return await step()
     } catch (reason) {

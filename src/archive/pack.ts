@@ -59,7 +59,8 @@ const sortedBy = 'beside > 0, keyspace, table_name, time, proxy, seq'
 type Found = Run & { readonly path: string }
 
 export async function pack(database: RecordDatabase, options: PackOptions): Promise<PackReport> {
-  const { archive, files, beforeMs } = options
+  const { archive } = options
+  const goOn = (): void => database.mustGoOn()
   mkdirSync(archive, { recursive: true, mode: 0o700 })
   using _lock = lockArchive(archive)
   const working = join(archive, '.packing')
@@ -68,7 +69,7 @@ export async function pack(database: RecordDatabase, options: PackOptions): Prom
   let positions = await withFooters(database, keptPositions(archive), archiveFiles(archive))
   const report = { rows: 0, unreadable: 0, bytesRead: 0, bytesWritten: 0, parquetFiles: 0 }
   try {
-    for (const batch of await batchesOf(files, positions, beforeMs, options.batchBytesMax ?? batchBytesMaxDefault)) {
+    for (const batch of await batchesOf(options, positions, goOn)) {
       const { name, made, rows, bytes } = await packBatch(database, archive, working, batch)
       positions = new Map([...positions, [name, made]])
       report.rows += rows
@@ -87,16 +88,15 @@ export async function pack(database: RecordDatabase, options: PackOptions): Prom
 
 /** What is not in the archive and of hours that are over, in the order of time; each batch is of one hour. */
 async function batchesOf(
-  files: readonly RecordFile[],
+  { files, beforeMs, batchBytesMax = batchBytesMaxDefault }: PackOptions,
   positions: PositionsByFile,
-  beforeMs: number,
-  bytesMax: number,
+  goOn: () => void,
 ): Promise<Found[][]> {
   const covered = new Covered(positions)
   const byHour = new Map<string, Found[]>()
   for (const { path, bytes } of files) {
     for (const span of covered.missing(basename(path), bytes)) {
-      for await (const run of runsOf(path, span)) {
+      for await (const run of runsOf(path, span, goOn)) {
         if (Date.parse(`${run.hour}:00:00Z`) >= beforeMs) continue
         const found = byHour.get(run.hour) ?? []
         byHour.set(run.hour, found)
@@ -109,7 +109,7 @@ async function batchesOf(
     let batch: Found[] = []
     let batchBytes = 0
     for (const run of byHour.get(hour)!) {
-      if (batch.length > 0 && batchBytes + run.to - run.from > bytesMax) {
+      if (batch.length > 0 && batchBytes + run.to - run.from > batchBytesMax) {
         batches.push(batch)
         batch = []
         batchBytes = 0
@@ -133,7 +133,8 @@ async function packBatch(
   {
     await using file = await open(lines, 'w', 0o600)
     for (const { path, from, to, lines: count } of batch) {
-      made.push({ file: basename(path), from, to, lines: count, sha256: await copyLines(path, { from, to }, file) })
+      const sha256 = await copyLines(path, { from, to }, file, () => database.mustGoOn())
+      made.push({ file: basename(path), from, to, lines: count, sha256 })
     }
   }
   const { hour } = batch[0]!

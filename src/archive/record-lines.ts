@@ -2,6 +2,8 @@
  * The reader of today's record, which is files of JSON lines: where the lines of one hour stand in a file, and these lines by themselves.
  *
  * Another form of the record has a reader of its own: it finds runs in its files, and writes each as lines of `docs/audit.md`.
+ *
+ * Rule: files may be gigabytes, so whoever reads is asked at each piece whether it is to go on (`goOn`, which throws where not).
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
@@ -26,11 +28,12 @@ const halfCharacter = '\\ud'
  * The runs of a part of a file. A line that does not say its time is of the run that it stands in. What follows the last line feed is left out:
  * it is being written, or was torn.
  */
-export async function* runsOf(path: string, { from, to }: Span): AsyncGenerator<Run> {
+export async function* runsOf(path: string, { from, to }: Span, goOn: () => void): AsyncGenerator<Run> {
   let at = from
   let carried: Buffer = Buffer.alloc(0)
   let run = { hour: '', from, to: from, lines: 0 }
   for await (const piece of createReadStream(path, { start: from, end: to - 1, highWaterMark: chunkBytes })) {
+    goOn()
     const bytes = carried.length === 0 ? (piece as Buffer) : Buffer.concat([carried, piece as Buffer])
     let start = 0
     for (let end = bytes.indexOf(lineFeed); end >= 0; end = bytes.indexOf(lineFeed, start)) {
@@ -58,10 +61,11 @@ function hourOf(bytes: Buffer, start: number): string | undefined {
 }
 
 /** Adds lines to a file that DuckDB reads, and says the SHA-256 of them as they stand. */
-export async function copyLines(path: string, span: Span, target: FileHandle): Promise<string> {
+export async function copyLines(path: string, span: Span, target: FileHandle, goOn: () => void): Promise<string> {
   const hash = createHash('sha256')
   let carried: Buffer = Buffer.alloc(0)
   for await (const piece of createReadStream(path, { start: span.from, end: span.to - 1, highWaterMark: chunkBytes })) {
+    goOn()
     hash.update(piece as Buffer)
     const bytes = carried.length === 0 ? (piece as Buffer) : Buffer.concat([carried, piece as Buffer])
     const whole = bytes.lastIndexOf(lineFeed) + 1
@@ -74,10 +78,11 @@ export async function copyLines(path: string, span: Span, target: FileHandle): P
 }
 
 /** Whether DuckDB can read it as it is. */
-export async function isReadableAsIs(path: string): Promise<boolean> {
+export async function isReadableAsIs(path: string, goOn: () => void): Promise<boolean> {
   await using file = await open(path)
   const buffer = Buffer.allocUnsafe(chunkBytes)
   for (let kept = 0; ; ) {
+    goOn()
     const { bytesRead } = await file.read(buffer, kept, buffer.length - kept)
     if (bytesRead === 0) return true
     const bytes = buffer.subarray(0, kept + bytesRead)

@@ -71,15 +71,17 @@ async function linesBeside(
   covered: Covered,
 ): Promise<string[]> {
   const lines: string[] = []
+  const goOn = (): void => database.mustGoOn()
   for (const { path, bytes } of files) {
+    goOn()
     const missing = covered.missing(basename(path), bytes)
     if (missing.length === 0) continue
     const isWhole = missing.length === 1 && missing[0]!.from === 0 && missing[0]!.to === bytes
-    if (isWhole && (await isReadableAsIs(path))) lines.push(path)
+    if (isWhole && (await isReadableAsIs(path, goOn))) lines.push(path)
     else {
       const copy = join(database.temporary, `${lines.length}.jsonl`)
       await using file = await open(copy, 'wx', 0o600)
-      for (const span of missing) await copyLines(path, span, file)
+      for (const span of missing) await copyLines(path, span, file, goOn)
       lines.push(copy)
     }
   }

@@ -92,8 +92,6 @@ export const exitCode = {
   testsFailed: 4,
   usage: 64,
   unreadable: 65,
-  /** By Ctrl-C, as shells say it. */
-  cancelled: 130,
 } as const
 
 export function exitCodeOf(fault: RingfenceError): number {

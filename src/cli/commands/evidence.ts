@@ -1,12 +1,12 @@
 /** `evidence`: populations for an auditor, with what proves where they came from, and samples of them that anybody can draw again. */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { controls } from '../../archive/populations.ts'
 import { viewRecord } from '../../archive/record-view.ts'
 import { RingfenceError } from '../../base/errors.ts'
-import { writeFileAtomically } from '../../mesh/files.ts'
+import { flushFolder, writeFileAtomically } from '../../mesh/files.ts'
 import { countOption, readInput, UnreadableInput } from '../options.ts'
 import { exitCode, type Format, print, printAsIs, printJson, table } from '../output.ts'
 import { csvRecords, csvText } from '../record/answer.ts'
@@ -65,9 +65,10 @@ async function exportControl(flags: ExportFlags): Promise<void> {
   const range = rangeOf(flags, Date.now())
   const sources = sourcesOf(flags, range.fromMs)
   const folder = join(flags.into, control.id)
+  using working = new WorkingFolder(join(flags.into, `.${control.id}.making`))
   const made = await askRecord(async (database) => {
     await viewRecord(database, sources, range)
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    working.begin()
     const files: Made[] = []
     for (const { name, words, sql } of control.populations) {
       const answer = await database.ask(`${sql} LIMIT ${linesMax + 1}`)
@@ -77,7 +78,8 @@ async function exportControl(flags: ExportFlags): Promise<void> {
         })
       }
       const text = csvText(answer)
-      writeFileAtomically(join(folder, `${name}.csv`), text, 0o600)
+      writeFileAtomically(join(working.path, `${name}.csv`), text, 0o600)
+      database.mustGoOn()
       files.push({ file: `${name}.csv`, words, query: sql, rows: answer.rows.length, sha256: hashOf(text) })
     }
     return files
@@ -95,12 +97,37 @@ async function exportControl(flags: ExportFlags): Promise<void> {
     populations: made,
   }
   const text = `${JSON.stringify(manifest, undefined, 2)}\n`
-  writeFileAtomically(join(folder, manifestName), text, 0o600)
+  writeFileAtomically(join(working.path, manifestName), text, 0o600)
+  working.moveInto(folder, [...made.map(({ file }) => file), manifestName])
   if (flags.output === 'json') return printJson({ folder, manifestSha256: hashOf(text), ...manifest })
   const rows = made.map(({ file, rows: count, sha256 }) => [file, String(count), sha256.slice(0, 16)])
   const times = `${timeText(range.fromMs, range.zone)} to ${timeText(range.toMs, range.zone)}, ${range.zone}`
   print(`${control.id} (${control.words}): ${times}\n\n${table(['POPULATION', 'LINES', 'SHA-256'], rows, [1])}\n`)
   print(`${join(folder, manifestName)}: SHA-256 ${hashOf(text)}`)
+}
+
+/** Populations are made in it and come to their place together, so that what was cancelled leaves no half of them. */
+class WorkingFolder implements Disposable {
+  readonly path: string
+
+  constructor(path: string) {
+    this.path = path
+  }
+
+  begin(): void {
+    rmSync(this.path, { recursive: true, force: true })
+    mkdirSync(this.path, { recursive: true, mode: 0o700 })
+  }
+
+  moveInto(folder: string, names: readonly string[]): void {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    for (const name of names) renameSync(join(this.path, name), join(folder, name))
+    flushFolder(folder)
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.path, { recursive: true, force: true })
+  }
 }
 
 /** By the hash of seed and line, so that it needs no order and no generator of numbers: anybody can check it. */

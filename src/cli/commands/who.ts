@@ -85,7 +85,7 @@ async function who(target: Target | undefined, flags: WhoFlags): Promise<void> {
     if (flags.column !== undefined) {
       const { sql, values } = statementsOf(wanted)
       const { rows } = await database.ask(sql, values)
-      const touching = statementsTouching(flags.column, rows, target?.table)
+      const touching = await statementsTouching(flags.column, rows, target?.table, () => database.mustGoOn())
       wanted = { ...wanted, statements: touching.statements }
       unknownRequests = touching.unknownRequests
     }

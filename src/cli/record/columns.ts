@@ -1,6 +1,7 @@
 /**
  * Which statements touch a column. The record has the text of each and no list of columns, so each text is read once more, as policy reads it.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Row } from '../../archive/database.ts'
 import type { Access } from '../../cql/statement/facts.ts'
 import { readRecorded } from '../policy/recorded.ts'
@@ -11,11 +12,23 @@ export interface Touching {
   readonly unknownRequests: number
 }
 
-/** @param rows with `statement`, `keyspace` and `requests` */
-export function statementsTouching(column: string, rows: readonly Row[], table: string | undefined): Touching {
+/** Reading so many takes some tens of milliseconds; between them signals are heard. */
+const statementsOfTurn = 200
+
+/** @param rows with `statement`, `keyspace` and `requests` @param goOn throws where nobody waits any more */
+export async function statementsTouching(
+  column: string,
+  rows: readonly Row[],
+  table: string | undefined,
+  goOn: () => void,
+): Promise<Touching> {
   const statements: string[] = []
   let unknownRequests = 0
-  for (const { statement, keyspace, requests } of rows) {
+  for (const [i, { statement, keyspace, requests }] of rows.entries()) {
+    if (i % statementsOfTurn === 0) {
+      await nextTurn()
+      goOn()
+    }
     const read = readRecorded(String(statement), keyspace === null ? undefined : String(keyspace))
     if ('why' in read) unknownRequests += Number(requests)
     else if (

@@ -92,6 +92,10 @@ describe('evidence for an auditor', () => {
       assert.equal((await run(['evidence', 'export', '--control', id, '--from', record.path])).code, 0, id)
       const at = join(folder, 'evidence', id)
       assert.equal(readdirSync(at).length, populations.length + 1)
+      assert.deepEqual(
+        readdirSync(join(folder, 'evidence')).filter((name) => name.startsWith('.')),
+        [],
+      )
       const manifest = JSON.parse(readFileSync(join(at, 'manifest.json'), 'utf8'))
       assert.equal(manifest.control, id)
       for (const { file, rows, sha256, query } of manifest.populations) {

@@ -224,7 +224,11 @@ describe('who talked to Cassandra', async () => {
     assert.equal((await run(['who', 'shop', '--state-dir', join(folder, 'nothing', 'control')])).status, 65)
   })
 
-  it('Ctrl-C ends a question with 130, after it said how far it is, and leaves nothing behind', async () => {
+  it('Ctrl-C ends a question with 130, after it said how far it is, and leaves nothing behind; so do other signals', async () => {
+    await Promise.all([ends('SIGINT', 130), ends('SIGTERM', 143), ends('SIGHUP', 129)])
+  })
+
+  async function ends(signal: NodeJS.Signals, exits: number): Promise<void> {
     const temporary = mkdtempSync(join(folder, 'tmp-'))
     const sql = 'SELECT count(*) FROM range(1000000000) a, range(1000000) b WHERE a.range * b.range = 7'
     const child = spawn(process.execPath, [bin, 'audit', 'query', sql, ...from()], {
@@ -234,12 +238,12 @@ describe('who talked to Cassandra', async () => {
     let told = ''
     child.stderr.on('data', (text: Buffer) => {
       // After two seconds.
-      if (told === '') child.kill('SIGINT')
+      if (told === '') child.kill(signal)
       told += text.toString()
     })
     const [code] = await once(child, 'close')
     assert.match(told, /\ds\n[\s\S]*cancelled; nothing is left behind/)
-    assert.equal(code, 130)
-    assert.deepEqual(readdirSync(temporary), [])
-  })
+    assert.equal(code, exits, signal)
+    assert.deepEqual(readdirSync(temporary), [], signal)
+  }
 })
