@@ -42,6 +42,8 @@ describe('times as people say them', () => {
     ['2026-11-29 02:30', now, utc, '2026-11-29T02:30:00.000Z', undefined],
     ['2026-11-29T02:00:00Z', now, berlin, '2026-11-29T02:00:00.000Z', undefined],
     ['2026-11-29T02:00:00+05:30', now, berlin, '2026-11-28T20:30:00.000Z', undefined],
+    ['2026-11-29T02:00+01', now, berlin, '2026-11-29T01:00:00.000Z', undefined],
+    ['2026-11-29 02:00:00.5-0330', now, utc, '2026-11-29T05:30:00.500Z', undefined],
     ['now', now, utc, '2026-11-30T14:30:15.000Z', undefined],
   ]
   for (const [words, at, zone, from, to] of cases) {
@@ -63,6 +65,15 @@ describe('times as people say them', () => {
       '2h x',
       'last',
       'noon',
+      '2026-11-29T02:00[Europe/Berlin]',
+      '2026-11-29T02:00+01:00[Europe/Berlin]',
+      '2026-11-29T02:00+1',
+      '2026-11-29T02:00 CET',
+      '2026-11-29T02',
+      '2026-11-29+01:00',
+      '2026-11-29Z',
+      '2026-11-29[u-ca=hebrew]',
+      '20261129',
     ])
       assert.throws(() => readTime(words, Date.parse(now), utc), { code: 'USAGE' }, words)
     for (const zone of ['Europe/Nowhere', '', '+25:00']) assert.throws(() => readZone(zone), { code: 'USAGE' }, zone)
@@ -70,7 +81,10 @@ describe('times as people say them', () => {
   })
 
   it('are said in their zone', () => {
-    assert.equal(timeText(Date.parse(now), berlin), 'Mon 30 Nov 15:30')
-    assert.equal(timeText(Date.parse('2026-12-01T00:05:00Z'), 'America/New_York'), 'Mon 30 Nov 19:05')
+    const nowMs = Date.parse(now)
+    assert.equal(timeText(nowMs, berlin, nowMs), 'Mon 30 Nov 15:30')
+    assert.equal(timeText(Date.parse('2026-12-01T00:05:00Z'), 'America/New_York', nowMs), 'Mon 30 Nov 19:05')
+    assert.equal(timeText(Date.parse('2025-12-31T22:59:00Z'), berlin, nowMs), 'Wed 31 Dec 2025 23:59')
+    assert.equal(timeText(Date.parse('2025-12-31T23:00:00Z'), berlin, nowMs), 'Thu 1 Jan 00:00')
   })
 })

@@ -57,11 +57,12 @@ export function readZone(name: string): string {
   }
 }
 
-/** `Sun 29 Nov 20:00`, in a zone that is said beside it. */
-export function timeText(ms: number, zone: string): string {
+/** `Sun 29 Nov 20:00`, in a zone that is said beside it; with the year where it isn't that of now. */
+export function timeText(ms: number, zone: string, nowMs = Date.now()): string {
   const at = Temporal.Instant.fromEpochMilliseconds(ms).toZonedDateTimeISO(zone)
+  const isOfNow = at.year === Temporal.Instant.fromEpochMilliseconds(nowMs).toZonedDateTimeISO(zone).year
   const day = at.toLocaleString('en-GB', { weekday: 'short', day: 'numeric', month: 'short' }).replace(',', '')
-  return `${day} ${String(at.hour).padStart(2, '0')}:${String(at.minute).padStart(2, '0')}`
+  return `${isOfNow ? day : `${day} ${at.year}`} ${String(at.hour).padStart(2, '0')}:${String(at.minute).padStart(2, '0')}`
 }
 
 function ofWord(text: string, now: Temporal.ZonedDateTime): SaidTime | undefined {
@@ -113,13 +114,14 @@ function ofClock(text: string, now: Temporal.ZonedDateTime): SaidTime | undefine
   return { fromMs: at.epochMilliseconds, toMs: undefined }
 }
 
-/** With a zone of its own, or in this one. */
+const isoPlain = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?)?$/i
+const isoExact = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?:Z|[+-]\d{2}(?::?\d{2})?)$/i
+
+/** With an offset of its own, or in this zone. Of what has more behind it, Temporal would take the beginning and leave out the rest. */
 function ofIso(text: string, zone: string): SaidTime | undefined {
   try {
-    if (/(?:Z|[+-]\d{2}:?\d{2})$/i.test(text)) {
-      return { fromMs: Temporal.Instant.from(text).epochMilliseconds, toMs: undefined }
-    }
-    if (!/^\d{4}-\d{2}-\d{2}/.test(text)) return undefined
+    if (isoExact.test(text)) return { fromMs: Temporal.Instant.from(text).epochMilliseconds, toMs: undefined }
+    if (!isoPlain.test(text)) return undefined
     const at = Temporal.PlainDateTime.from(text.replace(' ', 'T')).toZonedDateTime(zone)
     return { fromMs: at.epochMilliseconds, toMs: undefined }
   } catch {

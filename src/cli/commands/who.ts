@@ -139,7 +139,9 @@ function show(
 ): void {
   const unknown = `${unknownRequests} further requests may touch ${flags.column}: their statements are cut off, or can’t be read without their literals`
   if (unknownRequests > 0) process.stderr.write(`${paint(printable(unknown), 'yellow')}\n`)
-  showAnswer(found, flags, (rows) => [headOf(totals, target, flags, range), ...linesOf(rows, flags)].join('\n'))
+  showAnswer(found, flags, (rows) =>
+    [headOf(totals, target, flags, range), ...linesOf(rows, flags, range.zone)].join('\n'),
+  )
 }
 
 function headOf(
@@ -157,10 +159,10 @@ function headOf(
   return [`${name}${column}: ${times}`, counts].map(printable).join('\n')
 }
 
-function linesOf({ rows }: Answer, flags: WhoFlags): string[] {
+function linesOf({ rows }: Answer, flags: WhoFlags, zone: string): string[] {
   if (rows.length === 0) return ['', 'nobody']
   const { isTTY, columns: widthMax = 80 } = process.stdout
-  const columns = flags.by === 'hour' ? hourColumns : whoColumns(flags)
+  const columns = flags.by === 'hour' ? hourColumns : whoColumns(zone)
   const lines = fittedTable(
     columns,
     rows,
@@ -199,8 +201,7 @@ const hourColumns: readonly FittedColumn<Row>[] = [
   { title: 'ROWS', widthMax: 12, widthMin: 4, right: true, goes: 1, cell: ({ rows_answered: rows }) => cellText(rows) },
 ]
 
-function whoColumns(flags: TimeFlags): readonly FittedColumn<Row>[] {
-  const zone = rangeOf(flags, Date.now()).zone
+function whoColumns(zone: string): readonly FittedColumn<Row>[] {
   return [
     ...identityColumns,
     { title: 'OPERATIONS', widthMax: 30, widthMin: 16, cell: ({ operations }) => cellText(operations) },
@@ -217,8 +218,8 @@ function whoColumns(flags: TimeFlags): readonly FittedColumn<Row>[] {
     { title: 'FROM', widthMax: 40, widthMin: 12, goes: 5, cell: ({ addresses }) => addressesText(addresses) },
     {
       title: 'LAST',
-      widthMax: 12,
-      widthMin: 12,
+      widthMax: 17,
+      widthMin: 17,
       goes: 2,
       cell: ({ last }) => timeText(Date.parse(String(last)), zone).slice(4),
     },

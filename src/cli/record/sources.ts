@@ -6,9 +6,10 @@ import type { RecordFile } from '../../archive/pack.ts'
 import { isArchive } from '../../archive/positions.ts'
 import type { RecordSources } from '../../archive/record-view.ts'
 import { serialOf } from '../../audit/sealed/files.ts'
+import { RingfenceError } from '../../base/errors.ts'
 import { collect, setting, UnreadableInput } from '../options.ts'
 import { auditDirsBeside, auditFilesSince, isAuditFile } from '../policy/audit-files.ts'
-import { localZone, readTime, readZone, type SaidTime } from '../time-words.ts'
+import { localZone, readTime, readZone, type SaidTime, timeText } from '../time-words.ts'
 
 export interface SourceFlags {
   readonly stateDir: string
@@ -45,10 +46,21 @@ export interface SaidRange {
   readonly zone: string
 }
 
+/** @throws RingfenceError USAGE for a range that has nothing in it: of that, "nobody" would always be true */
 export function rangeOf({ since, until, zone: named }: TimeFlags, nowMs: number): SaidRange {
   const zone = named === undefined ? localZone() : readZone(named)
   const from: SaidTime = readTime(since, nowMs, zone)
   const to = until === undefined ? Math.min(from.toMs ?? nowMs, nowMs) : readTime(until, nowMs, zone).fromMs
+  if (from.fromMs >= to) {
+    const [start, end] = [timeText(from.fromMs, zone, nowMs), timeText(to, zone, nowMs)]
+    throw new RingfenceError(
+      'USAGE',
+      `--since is not before ${until === undefined ? 'now' : '--until'}: ${start} and ${end}, ${zone}`,
+      {
+        hint: 'the earlier time is --since',
+      },
+    )
+  }
   return { fromMs: from.fromMs, toMs: to, zone }
 }
 
