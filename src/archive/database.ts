@@ -29,6 +29,10 @@ export function sqlText(text: string): string {
   return `'${text.replaceAll("'", "''")}'`
 }
 
+export function sqlTime(ms: number): string {
+  return `make_timestamptz(${Math.trunc(ms * 1000)}::BIGINT)`
+}
+
 export class RecordDatabase implements Disposable {
   readonly #instance: DuckDBInstance
   readonly #connection: DuckDBConnection

@@ -9,7 +9,7 @@ import { open } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { rowColumns } from '../audit/transaction-row.ts'
 import { RingfenceError } from '../base/errors.ts'
-import { type RecordDatabase, sqlText } from './database.ts'
+import { type RecordDatabase, sqlText, sqlTime } from './database.ts'
 import type { RecordFile } from './pack.ts'
 import { type ArchiveFile, archiveFiles, Covered, keptPositions, type Position, withFooters } from './positions.ts'
 import { copyLines, isReadableAsIs } from './record-lines.ts'
@@ -86,10 +86,6 @@ async function linesBeside(
     }
   }
   return lines
-}
-
-function sqlTime(ms: number): string {
-  return `make_timestamptz(${Math.trunc(ms * 1000)}::BIGINT)`
 }
 
 function isWithin(hour: string, { fromMs, toMs }: TimeRange): boolean {

@@ -1,6 +1,7 @@
 /** Questions about the record: who asked for what, and which ways there are between identities and tables. */
+import { AssertionError } from '../base/errors.ts'
 import { methodByMutualTls, methodWithoutProof } from '../identity/proofs/secured.ts'
-import { sqlText } from './database.ts'
+import { sqlText, sqlTime } from './database.ts'
 
 /** What transactions a question is about. */
 export interface Wanted {
@@ -94,15 +95,38 @@ export function whoAsked(wanted: Wanted): Question {
   return { sql, values }
 }
 
-/** One line for each hour and identity. */
-export function whoByHour(wanted: Wanted, zone: string): Question {
+/** From when on a zone is so far ahead of UTC. */
+export interface Offset {
+  readonly fromMs: number
+  readonly micros: number
+  /** `+02:00`. */
+  readonly text: string
+}
+
+/**
+ * One line for each hour of a zone and identity, in the order of time. An hour has its offset, for there are two of one name where clocks go back.
+ * @param offsets of the range, at least one, in the order of time
+ */
+export function whoByHour(wanted: Wanted, offsets: readonly Offset[]): Question {
   const values: Values = []
   const where = condition(wanted, values)
-  const hour = `date_trunc('hour', time AT TIME ZONE $${values.push(zone)})`
-  const sql = `SELECT strftime(${hour}, '%Y-%m-%d %H:00') AS hour, workload, person, verdict, count(*) AS requests,
+  const micros = byTime(offsets, (offset) => String(offset.micros))
+  const text = byTime(offsets, (offset) => sqlText(offset.text))
+  const sql = `SELECT strftime(local_hour, '%Y-%m-%d %H:00') || offset_text AS hour, workload, person, verdict, count(*) AS requests,
       sum(rows_answered)::BIGINT AS rows_answered, count(*) FILTER (outcome <> 'ok') AS failed
-    FROM ${rowsAbout(wanted)} WHERE ${where} GROUP BY ALL ORDER BY ALL`
+    FROM (SELECT *, ${text} AS offset_text, ${micros}::BIGINT AS offset_micros,
+        date_trunc('hour', make_timestamp(epoch_us(time) + ${micros}::BIGINT)) AS local_hour
+      FROM ${rowsAbout(wanted)} WHERE ${where})
+    GROUP BY local_hour, offset_micros, offset_text, workload, person, verdict
+    ORDER BY epoch_us(local_hour) - offset_micros, workload, person, verdict`
   return { sql, values }
+}
+
+function byTime([first, ...changes]: readonly Offset[], sqlOf: (offset: Offset) => string): string {
+  if (first === undefined) throw new AssertionError('a range has an offset')
+  if (changes.length === 0) return sqlOf(first)
+  const later = changes.toReversed().map((offset) => `WHEN time >= ${sqlTime(offset.fromMs)} THEN ${sqlOf(offset)}`)
+  return `(CASE ${later.join(' ')} ELSE ${sqlOf(first)} END)`
 }
 
 /** How many there are of all lines together. */

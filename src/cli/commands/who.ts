@@ -16,6 +16,7 @@ import {
 } from '../record/answer.ts'
 import { askRecord } from '../record/asking.ts'
 import { statementsTouching } from '../record/columns.ts'
+import { offsetsOf } from '../record/offsets.ts'
 import {
   rangeOf,
   type SaidRange,
@@ -89,7 +90,7 @@ async function who(target: Target | undefined, flags: WhoFlags): Promise<void> {
       wanted = { ...wanted, statements: touching.statements }
       unknownRequests = touching.unknownRequests
     }
-    const question = flags.by === 'hour' ? whoByHour(wanted, range.zone) : whoAsked(wanted)
+    const question = flags.by === 'hour' ? whoByHour(wanted, offsetsOf(range)) : whoAsked(wanted)
     const found = await answered(database, question, flags)
     const totals = flags.output === 'table' ? await totalsOf(database, wanted, found) : undefined
     return { found, totals, unknownRequests }
@@ -195,7 +196,7 @@ const countColumns: readonly FittedColumn<Row>[] = [
 ]
 
 const hourColumns: readonly FittedColumn<Row>[] = [
-  { title: 'HOUR', widthMax: 16, widthMin: 16, cell: ({ hour }) => cellText(hour) },
+  { title: 'HOUR', widthMax: 22, widthMin: 22, cell: ({ hour }) => cellText(hour) },
   ...identityColumns,
   ...countColumns,
   { title: 'ROWS', widthMax: 12, widthMin: 4, right: true, goes: 1, cell: ({ rows_answered: rows }) => cellText(rows) },

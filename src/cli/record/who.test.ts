@@ -152,8 +152,8 @@ describe('who talked to Cassandra', async () => {
     assert.deepEqual(
       rows.map(({ hour, requests }) => [hour, requests]),
       [
-        ['2026-01-02 06:00', 1],
-        ['2026-01-02 07:00', 1],
+        ['2026-01-02 06:00+05:30', 1],
+        ['2026-01-02 07:00+05:30', 1],
       ],
     )
   })
