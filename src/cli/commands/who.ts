@@ -51,7 +51,7 @@ export function addWho(program: Command): void {
     .option('--person <name>', 'behind the request, such as alice or corp/alice; * stands for any letters')
     .option('--workload <name>', 'that asked, such as svc/orders or a SPIFFE id; * stands for any letters')
     .option('--denied', 'refused requests only')
-    .option('--column <name>', 'of statements that touch this column, or all columns')
+    .option('--column <name>', 'of statements that touch this column, or all columns; as CQL writes it', parseColumn)
     .addOption(new Option('--by <unit>', 'a line for each hour').choices(['hour']))
     .addHelpText(
       'after',
@@ -65,14 +65,27 @@ A night is from 20:00 to 06:00. Ends with 0, with 64 for words that are no time,
     .action(who)
 }
 
+/** In quotes, or not. */
+const namePattern = '(?:"((?:[^"]|"")+)"|([A-Za-z]\\w*))'
+const tablePattern = new RegExp(`^${namePattern}(?:\\.${namePattern})?$`)
+const columnPattern = new RegExp(`^${namePattern}$`)
+
+/** As CQL reads it: in lower case, unless it stands in quotes. */
+function nameOf(quoted: string | undefined, plain: string | undefined): string | undefined {
+  return quoted?.replaceAll('""', '"') ?? plain?.toLowerCase()
+}
+
 function parseTarget(text: string): Target {
-  const name = '(?:"((?:[^"]|"")+)"|([A-Za-z]\\w*))'
-  const match = new RegExp(`^${name}(?:\\.${name})?$`).exec(text)
+  const match = tablePattern.exec(text)
   if (match === null) throw new InvalidArgumentError('a table is written shop.orders, or shop."Orders"')
   const [, quotedKeyspace, keyspace, quotedTable, table] = match
-  const named = (quoted?: string, plain?: string): string | undefined =>
-    quoted?.replaceAll('""', '"') ?? plain?.toLowerCase()
-  return { keyspace: named(quotedKeyspace, keyspace)!, table: named(quotedTable, table) }
+  return { keyspace: nameOf(quotedKeyspace, keyspace)!, table: nameOf(quotedTable, table) }
+}
+
+function parseColumn(text: string): string {
+  const match = columnPattern.exec(text)
+  if (match === null) throw new InvalidArgumentError('a column is written email, or "eMail"')
+  return nameOf(match[1], match[2])!
 }
 
 async function who(target: Target | undefined, flags: WhoFlags): Promise<void> {

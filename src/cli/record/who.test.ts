@@ -133,6 +133,11 @@ describe('who talked to Cassandra', async () => {
 
   both('of a column: statements that name it, and those that name all', async () => {
     assert.deepEqual(namesOf(await who('shop.orders', '--column', 'email')), ['corp/alice:1', 'orders:1', 'report:1'])
+    // As CQL reads a name.
+    for (const name of ['Email', 'EMAIL', '"email"'])
+      assert.deepEqual(await who('shop.orders', '--column', name), await who('shop.orders', '--column', 'email'), name)
+    assert.deepEqual(namesOf(await who('shop.orders', '--column', '"Email"')), ['corp/alice:1'], 'of all columns')
+    assert.equal((await run(['who', 'shop.orders', '--column', 'e-mail', ...from()])).status, 64)
     const ran = await run([
       'who',
       'shop.orders',
