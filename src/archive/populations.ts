@@ -73,12 +73,18 @@ const schemaChanges: Population = {
 FROM record WHERE regexp_matches(operation, '^(CREATE|ALTER|DROP|TRUNCATE|GRANT|REVOKE|ADD|RENAME)\\b')
 AND request IS DISTINCT FROM 'PREPARE' ORDER BY ALL`,
 }
+/** By start of a process, for each begins at 1. Within one the order of numbers counts, not that of time: requests overtake each other. */
 const completeness: Population = {
   name: 'completeness',
   words: 'lines that each sidecar numbered, and where a number is missing; numbers begin anew where a process does',
-  sql: `SELECT proxy, count(*) AS lines, count(*) FILTER (seq = 1) AS starts, min(time) AS first, max(time) AS last,
-  coalesce(sum(seq - before - 1) FILTER (seq > before + 1), 0)::BIGINT AS missing, max(dropped) AS dropped
-FROM (SELECT *, lag(seq) OVER (PARTITION BY proxy ORDER BY time, seq) AS before FROM record WHERE seq IS NOT NULL)
+  sql: `SELECT proxy, sum(lines)::BIGINT AS lines, sum(begun)::BIGINT AS starts, min(first) AS first, max(last) AS last,
+  sum(missing)::BIGINT AS missing, sum(twice)::BIGINT AS twice, sum(dropped)::BIGINT AS dropped
+FROM (SELECT proxy, start, count(*) AS lines, count(*) FILTER (seq = 1) AS begun, min(time) AS first, max(time) AS last,
+    coalesce(sum(seq - before - 1) FILTER (seq > before + 1), 0) AS missing, count(*) FILTER (seq = before) AS twice, max(dropped) AS dropped
+  FROM (SELECT *, lag(seq) OVER (PARTITION BY proxy, start ORDER BY seq) AS before
+    FROM (SELECT *, sum((seq = 1)::INTEGER) OVER (PARTITION BY proxy ORDER BY time, seq ROWS UNBOUNDED PRECEDING) AS start
+      FROM record WHERE seq IS NOT NULL))
+  GROUP BY proxy, start)
 GROUP BY proxy ORDER BY ALL`,
 }
 

@@ -11,7 +11,15 @@ import { rowColumns } from '../audit/transaction-row.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { type RecordDatabase, sqlText, sqlTime } from './database.ts'
 import type { RecordFile } from './pack.ts'
-import { type ArchiveFile, archiveFiles, Covered, keptPositions, type Position, withFooters } from './positions.ts'
+import {
+  type ArchiveFile,
+  archiveFiles,
+  Covered,
+  keptPositions,
+  type Position,
+  type Span,
+  withFooters,
+} from './positions.ts'
 import { copyLines, isReadableAsIs } from './record-lines.ts'
 import { rowsOfLines } from './rows-of-lines.ts'
 
@@ -28,13 +36,25 @@ export interface TimeRange {
 
 const hourMs = 3_600_000
 
+/** A part of a file of lines, in bytes. */
+export interface ReadLines extends Span {
+  readonly file: string
+}
+
+/** What `record` is made of. */
+export interface ReadFiles {
+  /** Names of Parquet files, which say what each was made of. */
+  readonly parquet: readonly string[]
+  readonly lines: readonly ReadLines[]
+}
+
 /** Makes `record`, of all that is of this time. After it the database opens nothing else, but for what an answer is `written` to. */
 export async function viewRecord(
   database: RecordDatabase,
   { archives, files }: RecordSources,
   range: TimeRange,
   written: readonly string[] = [],
-): Promise<void> {
+): Promise<ReadFiles> {
   refuseSameNames(files)
   // In this order: see `keptPositions`.
   const kept = archives.map((archive) => ({ archive, known: keptPositions(archive), files: archiveFiles(archive) }))
@@ -47,13 +67,14 @@ export async function viewRecord(
   }
   refuseLinesTwice(packed, positions)
   const parquet = [...packed.values()].filter(({ hour }) => isWithin(hour, range))
-  const lines = await linesBeside(database, files, new Covered(positions))
+  const { lines, read } = await linesBeside(database, files, new Covered(positions))
   const columns = rowColumns.map(({ name }) => name).join(', ')
   const within = `time >= ${sqlTime(range.fromMs)} AND time < ${sqlTime(range.toMs)}`
   await database.run(`CREATE VIEW packed AS SELECT ${columns}, beside FROM ${rowsOfParquet(parquet)} WHERE ${within}`)
   await database.run(`CREATE VIEW unpacked AS SELECT ${columns} FROM ${rowsOfLines(lines)} WHERE ${within}`)
   await database.run('CREATE VIEW record AS SELECT * EXCLUDE (beside) FROM packed UNION ALL SELECT * FROM unpacked')
   await database.confine([...parquet.map(({ path }) => path), ...lines], written)
+  return { parquet: parquet.map(({ name }) => name), lines: read }
 }
 
 /** `beside` is NULL in the rows of an archive that was packed before there was one. */
@@ -69,13 +90,15 @@ async function linesBeside(
   database: RecordDatabase,
   files: readonly RecordFile[],
   covered: Covered,
-): Promise<string[]> {
+): Promise<{ lines: string[]; read: ReadLines[] }> {
   const lines: string[] = []
+  const read: ReadLines[] = []
   const goOn = (): void => database.mustGoOn()
   for (const { path, bytes } of files) {
     goOn()
     const missing = covered.missing(basename(path), bytes)
     if (missing.length === 0) continue
+    read.push(...missing.map((span) => ({ file: basename(path), ...span })))
     const isWhole = missing.length === 1 && missing[0]!.from === 0 && missing[0]!.to === bytes
     if (isWhole && (await isReadableAsIs(path, goOn))) lines.push(path)
     else {
@@ -85,7 +108,7 @@ async function linesBeside(
       lines.push(copy)
     }
   }
-  return lines
+  return { lines, read }
 }
 
 function isWithin(hour: string, { fromMs, toMs }: TimeRange): boolean {

@@ -67,7 +67,7 @@ async function exportControl(flags: ExportFlags): Promise<void> {
   const folder = join(flags.into, control.id)
   using working = new WorkingFolder(join(flags.into, `.${control.id}.making`))
   const made = await askRecord(async (database) => {
-    await viewRecord(database, sources, range)
+    const read = await viewRecord(database, sources, range)
     working.begin()
     const files: Made[] = []
     for (const { name, words, sql } of control.populations) {
@@ -82,7 +82,7 @@ async function exportControl(flags: ExportFlags): Promise<void> {
       database.mustGoOn()
       files.push({ file: `${name}.csv`, words, query: sql, rows: answer.rows.length, sha256: hashOf(text) })
     }
-    return files
+    return { files, read }
   })
   if (made === undefined) return
   const manifest = {
@@ -93,14 +93,15 @@ async function exportControl(flags: ExportFlags): Promise<void> {
     from: new Date(range.fromMs).toISOString(),
     to: new Date(range.toMs).toISOString(),
     archives: sources.archives,
-    recordFiles: sources.files.map(({ path, bytes }) => ({ file: basename(path), bytes })),
-    populations: made,
+    parquetFiles: made.read.parquet,
+    recordFiles: made.read.lines,
+    populations: made.files,
   }
   const text = `${JSON.stringify(manifest, undefined, 2)}\n`
   writeFileAtomically(join(working.path, manifestName), text, 0o600)
-  working.moveInto(folder, [...made.map(({ file }) => file), manifestName])
+  working.moveInto(folder, [...made.files.map(({ file }) => file), manifestName])
   if (flags.output === 'json') return printJson({ folder, manifestSha256: hashOf(text), ...manifest })
-  const rows = made.map(({ file, rows: count, sha256 }) => [file, String(count), sha256.slice(0, 16)])
+  const rows = made.files.map(({ file, rows: count, sha256 }) => [file, String(count), sha256.slice(0, 16)])
   const times = `${timeText(range.fromMs, range.zone)} to ${timeText(range.toMs, range.zone)}, ${range.zone}`
   print(`${control.id} (${control.words}): ${times}\n\n${table(['POPULATION', 'LINES', 'SHA-256'], rows, [1])}\n`)
   print(`${join(folder, manifestName)}: SHA-256 ${hashOf(text)}`)

@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict'
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { RecordFolder } from '../../archive/lines.fixture.ts'
 import { controls } from '../../archive/populations.ts'
+import { archiveFiles } from '../../archive/positions.ts'
 import { widthOf } from '../screen.ts'
 import { csvRecords } from './answer.ts'
 
@@ -98,6 +99,10 @@ describe('evidence for an auditor', () => {
       )
       const manifest = JSON.parse(readFileSync(join(at, 'manifest.json'), 'utf8'))
       assert.equal(manifest.control, id)
+      assert.deepEqual(manifest.parquetFiles, [])
+      assert.deepEqual(manifest.recordFiles, [
+        { file: basename(record.file()), from: 0, to: statSync(record.file()).size },
+      ])
       for (const { file, rows, sha256, query } of manifest.populations) {
         const text = readFileSync(join(at, file), 'utf8')
         assert.equal(createHash('sha256').update(text).digest('hex'), sha256)
@@ -110,11 +115,32 @@ describe('evidence for an auditor', () => {
       assert.ok(page.includes(id), `docs/evidence.md has ${id}`)
     }
     const complete = readFileSync(join(folder, 'evidence/A.8.15/completeness.csv'), 'utf8')
-    assert.match(complete, /^sidecar-1,66,1,.*,3,\r$/m)
+    assert.match(complete, /^sidecar-1,66,1,.*,3,0,\r$/m)
     const access = readFileSync(join(folder, 'evidence/CC6.1/access.csv'), 'utf8')
     assert.match(access, /svc\/basket,,certificate,shop,,"shop\.carts, shop\.carts_by_day",BATCH,allow,/)
     const refused = readFileSync(join(folder, 'evidence/CC7.2/refused.csv'), 'utf8')
     assert.match(refused, /,'=cmd\(\),/)
+  })
+
+  it('a manifest names what was read, packed or not', async () => {
+    const archive = join(folder, 'archive')
+    const part = new RecordFolder(join(folder, 'part'))
+    const nowMs = Date.now()
+    const hourStartMs = nowMs - (nowMs % 3_600_000)
+    part.add(part.file('sidecar-3'), hourStartMs - 3 * 3_600_000)
+    part.add(part.file('sidecar-4'), hourStartMs - 3 * 3_600_000)
+    const packedBytes = statSync(part.file('sidecar-3')).size
+    assert.equal((await run(['audit', 'pack', '--into', archive, '--from', part.path])).code, 0)
+    part.add(part.file('sidecar-3'), nowMs - 1)
+    const from = ['--from', archive, '--from', part.path, '--into', 'packed-evidence']
+    assert.equal((await run(['evidence', 'export', '--control', 'A.8.15', ...from])).code, 0)
+    const manifest = JSON.parse(readFileSync(join(folder, 'packed-evidence/A.8.15/manifest.json'), 'utf8'))
+    assert.deepEqual(
+      manifest.parquetFiles,
+      archiveFiles(archive).map(({ name }) => name),
+    )
+    const bytes = statSync(part.file('sidecar-3')).size
+    assert.deepEqual(manifest.recordFiles, [{ file: basename(part.file('sidecar-3')), from: packedBytes, to: bytes }])
   })
 
   it('a BATCH goes to each of its tables', async () => {
@@ -138,6 +164,15 @@ describe('evidence for an auditor', () => {
     const all = csvRecords(readFileSync(file, 'utf8'))
     assert.equal(records[0], all[0])
     for (const one of records) assert.ok(all.includes(one), one)
+    // As the page says it, for somebody who has no program of ours.
+    const hash = (seed: string, line: string, at: number): string =>
+      createHash('sha256').update(`${seed}\n${at}\n${line}`).digest('hex')
+    const byHash = all.slice(1).map((line, at) => ({ line, key: hash('a', line, at) }))
+    byHash.sort((one, other) => (one.key < other.key ? -1 : 1))
+    assert.deepEqual(
+      records.slice(1),
+      byHash.slice(0, 10).map(({ line }) => line),
+    )
     assert.equal((await draw('a')).out, first.out)
     assert.notEqual((await draw('b')).out, first.out)
     assert.deepEqual(csvRecords((await draw('b', '5000')).out).sort(), all.toSorted())
