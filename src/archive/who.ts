@@ -153,8 +153,9 @@ export function statementsOf(wanted: Wanted): Question {
 export function edgesOf(seconds: number): Question {
   const values: Values = []
   const [none, mutual] = [methodWithoutProof, methodByMutualTls]
-  const secured = `CASE WHEN authentication = '${none}' THEN 'no proof' WHEN authentication LIKE '%${mutual}%' THEN 'mTLS'
-      ELSE 'TLS' END || CASE WHEN authentication IN ('${none}', '${mutual}') THEN '' ELSE ', ' || authentication END`
+  // The first method is that of the connection; behind it stands what came with the request.
+  const secured = `CASE WHEN split_part(authentication, '+', 1) = '${none}' THEN 'no proof'
+      WHEN authentication LIKE '%${mutual}%' THEN 'mTLS' ELSE 'TLS' END || CASE WHEN authentication IN ('${none}', '${mutual}') THEN '' ELSE ', ' || authentication END`
   const destinations = `CASE WHEN len(tables) > 0 THEN list_distinct(tables) ELSE [concat_ws('.', keyspace, table_name)] END`
   const sql = `SELECT workload, person, destination, ${secured} AS secured,
       list_sort(list(DISTINCT gateway) FILTER (gateway IS NOT NULL)) AS gateways, list_sort(list(DISTINCT proxy)) AS proxies,

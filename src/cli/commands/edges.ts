@@ -38,7 +38,7 @@ function linesOf({ rows }: Answer): string[] {
 
 /** What came by a plain listener, and what was refused as a whole. */
 function colourOf({ secured, allowed }: Row): string | undefined {
-  if (secured === 'no proof') return '33'
+  if (String(secured).startsWith('no proof')) return '33'
   return allowed === 0 ? '31' : undefined
 }
 
