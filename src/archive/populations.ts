@@ -3,6 +3,7 @@
  *
  * Rule: a population is a question to the record alone, so that whoever has the record gets the same again.
  */
+import { isAccess } from './requests.ts'
 
 export interface Population {
   readonly name: string
@@ -16,7 +17,6 @@ export interface Control {
   readonly populations: readonly Population[]
 }
 
-const requests = `event IS NULL AND operation NOT IN ('CONNECT', 'DISCONNECT', 'REGISTER')`
 /** Each that a statement touches: a BATCH may have no table of its own, and what touches a view has more than one. */
 const tables = `array_to_string(tables, ', ') AS tables`
 
@@ -26,7 +26,7 @@ const access: Population = {
   sql: `SELECT workload, person, authentication, keyspace, table_name, ${tables}, operation, verdict, rule, count(*) AS requests,
   sum(rows_answered)::BIGINT AS rows_answered, min(time) AS first, max(time) AS last,
   min(policy_revision) AS first_revision, max(policy_revision) AS last_revision
-FROM record WHERE ${requests} AND (verdict = 'deny' OR request IS DISTINCT FROM 'PREPARE')
+FROM record WHERE ${isAccess}
 GROUP BY workload, person, authentication, keyspace, table_name, record.tables, operation, verdict, rule ORDER BY ALL`,
 }
 const logIns: Population = {

@@ -2,6 +2,7 @@
 import { AssertionError } from '../base/errors.ts'
 import { methodByMutualTls, methodWithoutProof } from '../identity/proofs/secured.ts'
 import { sqlText, sqlTime } from './database.ts'
+import { isAccess } from './requests.ts'
 
 /** What transactions a question is about. */
 export interface Wanted {
@@ -22,9 +23,6 @@ export interface Question {
   readonly sql: string
   readonly values: Values
 }
-
-/** A statement that was prepared is no access yet, unless it was refused. */
-const isAccess = `(verdict = 'deny' OR request IS DISTINCT FROM 'PREPARE')`
 
 /**
  * The rows about what is named, each once: those whose own table it is, which the bounds of row groups find; those that touch it beside another;
@@ -61,7 +59,7 @@ function touchesKeyspace(keyspace: string): string {
 function condition(wanted: Wanted, values: Values): string {
   const bound = (value: string | number): string => `$${values.push(value)}`
   const { person, workload, denied, statements } = wanted
-  const parts = ['event IS NULL', isAccess]
+  const parts = [isAccess]
   if (person !== undefined) parts.push(named('person', person, bound))
   if (workload !== undefined) parts.push(named('workload', workload, bound))
   if (denied === true) parts.push(`verdict = 'deny'`)

@@ -59,9 +59,8 @@ function addPack(audit: Command): void {
     if (flags.output === 'json') return printJson({ archive, ...report })
     const { rows, unreadable, bytesRead, bytesWritten, parquetFiles } = report
     const each = rows === 0 ? '' : `, ${Math.round(bytesWritten / rows)} bytes a transaction`
-    print(
-      `${rows} lines (${megabytes(bytesRead)}) packed into ${parquetFiles} files of ${archive} (${megabytes(bytesWritten)}${each})`,
-    )
+    print(`${rows} lines (${megabytes(bytesRead)}) packed into ${archive}`)
+    if (parquetFiles > 0) print(`${parquetFiles} files of Parquet, ${megabytes(bytesWritten)}${each}`)
     if (unreadable > 0) print(`${unreadable} lines are none of the record, and are not in it`)
   })
 }
@@ -76,7 +75,8 @@ function addQuery(audit: Command): void {
     .addHelpText(
       'after',
       `
-SQL is that of DuckDB. It reads this one table: no file, no network, nothing is written. DESCRIBE record lists its columns.`,
+SQL is that of DuckDB. It reads this one table: no file, no network, nothing is
+written. DESCRIBE record lists its columns.`,
     )
   withAnswer(withSources(withTimes(command, '24h'))).action(async (sql: string, flags: QueryFlags) => {
     const range = rangeOf(flags, Date.now())

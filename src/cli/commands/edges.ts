@@ -4,11 +4,19 @@ import type { Answer, Row } from '../../archive/database.ts'
 import { viewRecord } from '../../archive/record-view.ts'
 import { edgesOf } from '../../archive/who.ts'
 import { type FittedColumn, fittedTable } from '../fitted-table.ts'
-import { isColoured, printable } from '../output.ts'
-import { type AnswerFlags, answered, cellText, showAnswer, withAnswer, writtenBy } from '../record/answer.ts'
+import { printable } from '../output.ts'
+import {
+  type AnswerFlags,
+  answered,
+  cellText,
+  headLines,
+  showAnswer,
+  tableOptions,
+  withAnswer,
+  writtenBy,
+} from '../record/answer.ts'
 import { askRecord } from '../record/asking.ts'
 import { rangeOf, type SourceFlags, sourcesOf, type TimeFlags, withSources, withTimes } from '../record/sources.ts'
-import { timeText } from '../time-words.ts'
 import { pathOf } from '../traffic-table.ts'
 
 interface EdgesFlags extends SourceFlags, TimeFlags, AnswerFlags {}
@@ -25,15 +33,14 @@ export function addEdges(program: Command): void {
       return answered(database, edgesOf((range.toMs - range.fromMs) / 1000), flags)
     })
     if (answer === undefined) return
-    const times = `${timeText(range.fromMs, range.zone)} to ${timeText(range.toMs, range.zone)}, ${range.zone}`
-    showAnswer(answer, flags, (rows) => [printable(times), '', ...linesOf(rows)].join('\n'))
+    const head = headLines('ways to tables', range).map(printable)
+    showAnswer(answer, flags, (rows) => [...head, '', ...linesOf(rows)].join('\n'))
   })
 }
 
 function linesOf({ rows }: Answer): string[] {
   if (rows.length === 0) return ['nobody']
-  const { isTTY, columns: widthMax = 80 } = process.stdout
-  return fittedTable(columns, rows, colourOf, isTTY ? { widthMax, color: isColoured() } : { widthMax: 80 })
+  return fittedTable(columns, rows, colourOf, tableOptions())
 }
 
 /** What came by a plain listener, and what was refused as a whole. */

@@ -9,10 +9,9 @@ import { RingfenceError } from '../../base/errors.ts'
 import { flushFolder, writeFileAtomically } from '../../mesh/files.ts'
 import { countOption, readInput, UnreadableInput } from '../options.ts'
 import { exitCode, type Format, print, printAsIs, printJson, table } from '../output.ts'
-import { csvRecords, csvText } from '../record/answer.ts'
+import { csvRecords, csvText, headLines } from '../record/answer.ts'
 import { askRecord } from '../record/asking.ts'
 import { rangeOf, type SourceFlags, sourcesOf, type TimeFlags, withSources, withTimes } from '../record/sources.ts'
-import { timeText } from '../time-words.ts'
 import { version } from '../version.ts'
 import { withOutput } from './admin-command.ts'
 
@@ -102,9 +101,9 @@ async function exportControl(flags: ExportFlags): Promise<void> {
   working.moveInto(folder, [...made.files.map(({ file }) => file), manifestName])
   if (flags.output === 'json') return printJson({ folder, manifestSha256: hashOf(text), ...manifest })
   const rows = made.files.map(({ file, rows: count, sha256 }) => [file, String(count), sha256.slice(0, 16)])
-  const times = `${timeText(range.fromMs, range.zone)} to ${timeText(range.toMs, range.zone)}, ${range.zone}`
-  print(`${control.id} (${control.words}): ${times}\n\n${table(['POPULATION', 'LINES', 'SHA-256'], rows, [1])}\n`)
-  print(`${join(folder, manifestName)}: SHA-256 ${hashOf(text)}`)
+  const head = headLines(`${control.id} (${control.words})`, range)
+  print(`${head.join('\n')}\n\n${table(['POPULATION', 'LINES', 'SHA-256'], rows, [1])}\n`)
+  print(`${join(folder, manifestName)}, SHA-256:\n${hashOf(text)}`)
 }
 
 /** Populations are made in it and come to their place together, so that what was cancelled leaves no half of them. */

@@ -4,13 +4,15 @@ import type { Answer, RecordDatabase, Row } from '../../archive/database.ts'
 import { viewRecord } from '../../archive/record-view.ts'
 import { statementsOf, type Wanted, whoAsked, whoByHour, whoTotals } from '../../archive/who.ts'
 import { type FittedColumn, fittedTable } from '../fitted-table.ts'
-import { isColoured, paint, printable } from '../output.ts'
+import { paint, printable } from '../output.ts'
 import {
   type Answered,
   type AnswerFlags,
   answered,
   cellText,
+  headLines,
   showAnswer,
+  tableOptions,
   withAnswer,
   writtenBy,
 } from '../record/answer.ts'
@@ -60,7 +62,8 @@ export function addWho(program: Command): void {
   ringfence who shop --person alice --since yesterday --denied
   ringfence who shop.customers --column email --since monday -o csv
 
-A night is from 20:00 to 06:00. Ends with 0, with 64 for words that are no time, with 65 where there is no record, and with 130 after Ctrl-C.`,
+A night is from 20:00 to 06:00. Ends with 0, with 64 for words that are no time,
+with 65 where there is no record, and with 130 after Ctrl-C.`,
     )
     .action(who)
 }
@@ -151,8 +154,11 @@ function show(
   flags: WhoFlags,
   range: SaidRange,
 ): void {
-  const unknown = `${unknownRequests} further requests may touch ${flags.column}: their statements are cut off, or can’t be read without their literals`
-  if (unknownRequests > 0) process.stderr.write(`${paint(printable(unknown), 'yellow')}\n`)
+  if (unknownRequests > 0) {
+    const unknown = `${unknownRequests} further requests may touch ${flags.column}:`
+    const why = 'their statements are cut off, or can’t be read without their literals'
+    process.stderr.write(`${paint(`${printable(unknown)}\n${why}`, 'yellow')}\n`)
+  }
   showAnswer(found, flags, (rows) =>
     [headOf(totals, target, flags, range), ...linesOf(rows, flags, range.zone)].join('\n'),
   )
@@ -161,28 +167,21 @@ function show(
 function headOf(
   totals: Totals | undefined,
   target: Target | undefined,
-  flags: WhoFlags,
-  { fromMs, toMs, zone }: SaidRange,
+  { column }: WhoFlags,
+  range: SaidRange,
 ): string {
   const name =
     target === undefined ? 'everything' : [target.keyspace, target.table].filter((part) => part !== undefined).join('.')
-  const times = `${timeText(fromMs, zone)} to ${timeText(toMs, zone)}, ${zone}`
   const { requests = 0, refused = 0 } = totals ?? {}
   const counts = `${requests} requests${refused === 0 ? '' : `, ${refused} refused`}`
-  const column = flags.column === undefined ? '' : `, column ${flags.column}`
-  return [`${name}${column}: ${times}`, counts].map(printable).join('\n')
+  const head = headLines(`${name}${column === undefined ? '' : `, column ${column}`}`, range)
+  return [...head, counts].map(printable).join('\n')
 }
 
 function linesOf({ rows }: Answer, flags: WhoFlags, zone: string): string[] {
   if (rows.length === 0) return ['', 'nobody']
-  const { isTTY, columns: widthMax = 80 } = process.stdout
   const columns = flags.by === 'hour' ? hourColumns : whoColumns(zone)
-  const lines = fittedTable(
-    columns,
-    rows,
-    ({ verdict }) => colours.get(String(verdict)),
-    isTTY ? { widthMax, color: isColoured() } : { widthMax: 80 },
-  )
+  const lines = fittedTable(columns, rows, ({ verdict }) => colours.get(String(verdict)), tableOptions())
   return ['', ...lines]
 }
 

@@ -4,8 +4,12 @@ import { type Command, Option } from 'commander'
 import type { Answer, RecordDatabase } from '../../archive/database.ts'
 import type { Question } from '../../archive/who.ts'
 import { RingfenceError } from '../../base/errors.ts'
+import type { FittedTableOptions } from '../fitted-table.ts'
 import { countOption } from '../options.ts'
-import { print, printAsIs, printJson } from '../output.ts'
+import { isColoured, print, printAsIs, printJson } from '../output.ts'
+import { widthOf } from '../screen.ts'
+import { timeText } from '../time-words.ts'
+import type { SaidRange } from './sources.ts'
 
 export interface AnswerFlags {
   readonly output: 'table' | 'json' | 'csv' | 'parquet'
@@ -64,6 +68,21 @@ export function showAnswer({ answer, cutAt }: Answered, flags: AnswerFlags, text
   if (cutAt !== undefined) {
     process.stderr.write(`only the first ${cutAt} lines are here: --limit ${cutAt * 10} gives more, -o csv all\n`)
   }
+}
+
+const widthMaxUsual = 80
+
+/** As wide as the terminal. */
+export function tableOptions(): FittedTableOptions {
+  const { isTTY, columns: widthMax = widthMaxUsual } = process.stdout
+  return isTTY ? { widthMax, color: isColoured() } : { widthMax: widthMaxUsual }
+}
+
+/** What an answer is about and of when, in one line where it has room. */
+export function headLines(subject: string, { fromMs, toMs, zone }: SaidRange): string[] {
+  const times = `${timeText(fromMs, zone)} to ${timeText(toMs, zone)}, ${zone}`
+  const line = `${subject}: ${times}`
+  return widthOf(line) <= (tableOptions().widthMax ?? widthMaxUsual) ? [line] : [`${subject}:`, times]
 }
 
 /** One value in a table for people. */

@@ -61,6 +61,10 @@ describe('who talked to Cassandra', async () => {
       },
       { statement: 'UPDATE shop.orders SET a…' },
     )
+    // None of these asks for anything.
+    for (const operation of ['CONNECT', 'REGISTER', 'DISCONNECT']) {
+      add(10, { as: 'spiffe://demo.local/svc/idle', operation })
+    }
   })
   after(() => {
     child.stdin.end()
@@ -149,7 +153,8 @@ describe('who talked to Cassandra', async () => {
       '2026-01-03',
       ...from(),
     ])
-    assert.match(ran.stderr, /1 further requests may touch total: their statements are cut off/)
+    assert.match(ran.stderr, /1 further requests may touch total:\ntheir statements are cut off/)
+    for (const line of ran.stderr.split('\n')) assert.ok(widthOf(line) <= 80, line)
   })
 
   both('by the hour, in a zone', async () => {
@@ -182,6 +187,23 @@ describe('who talked to Cassandra', async () => {
       assert.match(lines[0]!, /^shop\.orders: Fri 2 Jan (2026 )?00:00 to Sat 3 Jan (2026 )?00:00, Europe\/Berlin$/)
       assert.equal(lines[1], '6 requests, 1 refused')
       for (const line of lines) assert.ok(widthOf(line) <= 80, line)
+    }
+    const times = ['--since', '2026-01-02', '--until', '2026-01-03', '--zone', 'America/Argentina/Buenos_Aires']
+    for (const args of [
+      ['who', `shop."${'T'.repeat(48)}"`],
+      ['edges'],
+      ['evidence', 'export', '--control', 'CC6.3', '--into', join(folder, 'evidence')],
+      ['audit', 'pack', '--into', join(folder, 'eighty')],
+    ]) {
+      const { stdout, stderr } = await run([...args, ...(args.includes('pack') ? [] : times), ...from()])
+      // A path is as long as it is.
+      const lines = stdout.replaceAll(folder, '').split('\n')
+      for (const line of lines) assert.ok(widthOf(line) <= 80, `${args.join(' ')}: ${line}${stderr}`)
+    }
+    rmSync(join(folder, 'eighty'), { recursive: true })
+    for (const args of [['who'], ['edges'], ['audit', 'query'], ['audit', 'pack'], ['evidence', 'export']]) {
+      const { stdout } = await run([...args, '--help'])
+      for (const line of stdout.split('\n')) assert.ok(widthOf(line) <= 80, line)
     }
     const none = await run(['who', 'shop.nothing', '--since', '2026-01-02', ...from()])
     assert.match(none.stdout, /0 requests\n\nnobody/)
