@@ -66,7 +66,12 @@ interface Door {
 }
 
 const infoOf = (expiresAtMs: number): ClientInfo => ({
-  identity: { subject: 'spiffe://demo.local/svc/a', key: 'a', expiresAtMs } as VerifiedIdentity,
+  identity: {
+    subject: 'spiffe://demo.local/svc/a',
+    methods: ['certificate'],
+    key: 'a',
+    expiresAtMs,
+  } as unknown as VerifiedIdentity,
   evidence: undefined,
   address: '192.0.2.1',
   port: 1,
