@@ -4,13 +4,14 @@
  * The rule one must not break: it is reached from this machine only, and by no page of a browser on it. It shows no key and no token. What it
  * does takes a POST.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setImmediate as nextTurnOf } from 'node:timers/promises'
 import { contained, nothingEnds, settle } from '../../base/contained.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import { logServerErrors } from '../../telemetry/server-errors.ts'
+import { createServer } from '../http.ts'
 import { claimSocket, withMode } from '../socket-file.ts'
 import type { AdminAddress } from './address.ts'
 
