@@ -1,7 +1,8 @@
 /**
  * The admin port of a gateway: in the process of the agent, which asks every worker and adds up what they say.
  *
- * Rule: a counter never falls while the gateway lives. What a worker had counted when it ended stays in the sum.
+ * Rule: a counter never falls while the gateway lives, and nothing is counted twice. A worker that is busy and one that ended both do not answer:
+ * only the list of those that live says which it is. What a worker had counted when it answered last stays in the sum either way.
  */
 import { certsOf, configDumpOf, ProxyMetrics, type ShownProxy } from '../agent/admin.ts'
 import type { Workers } from '../agent/workers.ts'
@@ -14,7 +15,7 @@ import type { GatewayQuestion } from './shown.ts'
 
 export interface GatewayAdminOptions {
   readonly proxy: ShownProxy
-  readonly workers: Pick<Workers, 'ask' | 'restarts'>
+  readonly workers: Pick<Workers, 'ask' | 'pids' | 'restarts'>
   readonly count: number
   readonly profiling: boolean
   /** As by SIGTERM. */
@@ -28,24 +29,35 @@ export function gatewayPages({ proxy, workers, count, profiling, drain }: Gatewa
     const answers = await workers.ask(what)
     return answers.flatMap(([pid, answer]) => (answer === undefined ? [] : [[pid, answer as T] as const]))
   }
-  /** Of each worker when it was asked last, and of those that are gone. */
+  /** Of each worker that lives, when it answered last; and of those that ended. */
   const last = new Map<number, readonly Family[]>()
-  let gone: readonly Family[] = []
-  const families = async (): Promise<Family[]> => {
+  let ended: readonly Family[] = []
+  const gathered = async (): Promise<Family[]> => {
     const now = new Map(await asked<readonly Family[]>('metrics'))
-    for (const [pid, before] of last) {
-      if (now.has(pid)) continue
-      last.delete(pid)
-      gone = sumFamilies([gone, before.filter(({ type }) => type !== 'gauge')])
-    }
     for (const [pid, each] of now) last.set(pid, each)
+    const living = new Set(workers.pids)
+    for (const [pid, each] of last) {
+      if (living.has(pid)) continue
+      last.delete(pid)
+      ended = sumFamilies([ended, withoutGauges(each)])
+    }
+    const each = Array.from(last, ([pid, families]) => (now.has(pid) ? families : withoutGauges(families)))
     return [
       ...own.families(),
       gauge('ringfence_workers', 'Worker processes that answer.', now.size),
       gauge('ringfence_workers_wanted', 'As the configuration has them.', count),
       counter('ringfence_worker_restarts', 'Times that a worker ended and another was started.', workers.restarts),
-      ...sumFamilies([ownProcess.families(), gone, ...now.values()]),
+      ...sumFamilies([ownProcess.families(), ended, ...each]),
     ]
+  }
+  /** Two that ask at once are told the same: else one could take for living what the other has added to those that ended. */
+  let underWay: Promise<Family[]> | undefined
+  const families = (): Promise<Family[]> => {
+    underWay ??= gathered().finally(done)
+    return underWay
+  }
+  const done = (): void => {
+    underWay = undefined
   }
   const unready = async (): Promise<string[]> => {
     const answers = await asked<readonly string[]>('unready')
@@ -77,4 +89,9 @@ export function gatewayPages({ proxy, workers, count, profiling, drain }: Gatewa
       },
     },
   ]
+}
+
+/** What was counted is true still. What is, such as connections, is not known of a worker that says nothing. */
+function withoutGauges(families: readonly Family[]): Family[] {
+  return families.filter(({ type }) => type !== 'gauge')
 }

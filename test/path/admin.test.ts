@@ -50,7 +50,7 @@ before(async () => {
   const own = sidecarPages({ proxy: proxyOf(feed, 'sidecar'), sidecar, counted, ...common })
   gateway = await world.gateway([running])
   const answer = answerOf(gateway.gateway)
-  const workers = { restarts: 0, ask: (what: string) => Promise.resolve([[7, answer(what)] as const]) }
+  const workers = { restarts: 0, pids: [7], ask: (what: string) => Promise.resolve([[7, answer(what)] as const]) }
   const theirs = gatewayPages({ proxy: proxyOf(gateway.feed, 'gateway'), workers, count: 1, ...common })
   for (const [role, pages] of [
     ['sidecar', own],
@@ -194,39 +194,5 @@ suite('the admin ports', () => {
       assert.deepEqual([answer.status, await answer.text()], [202, 'draining\n'])
     }
     assert.equal(drained, 2)
-  })
-
-  it('of a gateway keep what a worker had counted when it ended', async () => {
-    const alive = new Map([
-      [1, 5],
-      [2, 7],
-    ])
-    const workers = {
-      restarts: 1,
-      ask: () =>
-        Promise.resolve(
-          [...alive].map(([pid, value]) => {
-            const samples = [{ labels: {}, value }]
-            const hits = { type: 'counter' as const, name: 'hits', help: 'Hits.', samples }
-            return [pid, [hits, { ...hits, type: 'gauge' as const, name: 'open', across: 'sum' as const }]] as const
-          }),
-        ),
-    }
-    const pages = gatewayPages({ proxy: proxyOf(gateway.feed, 'gateway'), workers, count: 2, ...common })
-    const server = await startAdminServer(loopback, pages, log)
-    try {
-      const seen = async (): Promise<number[]> => {
-        const text = await (await fetch(`${server.where}/metrics`)).text()
-        return ['hits_total', 'open', 'ringfence_workers'].map((name) => sampleOf(text, name))
-      }
-      assert.deepEqual(await seen(), [12, 12, 2])
-      alive.delete(2)
-      assert.deepEqual(await seen(), [12, 5, 1])
-      alive.set(3, 1)
-      assert.deepEqual(await seen(), [13, 6, 2])
-      assert.deepEqual(await seen(), [13, 6, 2])
-    } finally {
-      await server.stop()
-    }
   })
 })
