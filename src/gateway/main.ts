@@ -10,7 +10,8 @@ import { readLeaf } from '../identity/certificate.ts'
 import type { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import { adminPorts } from '../mesh/admin/address.ts'
-import { startAdminServer } from '../mesh/admin/server.ts'
+import { startingPages } from '../mesh/admin/pages.ts'
+import { type AdminServer, startAdminServer } from '../mesh/admin/server.ts'
 import { followedProviders } from '../mesh/providers.ts'
 import { RevocationsFeed } from '../mesh/revocations.ts'
 import { madeTxnToken, txnTokensPath } from '../mesh/transaction-tokens.ts'
@@ -40,6 +41,22 @@ export async function runGateway(options: RunOptions): Promise<void> {
   logFaults(log)
   const asked = config.http === undefined ? [] : [config.http]
   await requireFreePorts([...config.listeners, ...asked, ...adminPorts(config.admin?.listen)])
+  // Before anything is waited for: who supervises the process must hear that it lives.
+  const pages = startingPages('waiting for the control plane')
+  const adminServer = config.admin && (await startAdminServer(config.admin.listen, pages, log))
+  try {
+    await serve(options, config, adminServer, log)
+  } finally {
+    await adminServer?.stop()
+  }
+}
+
+async function serve(
+  options: RunOptions,
+  config: GatewayConfig,
+  adminServer: AdminServer | undefined,
+  log: Logger,
+): Promise<void> {
   const feed = await startAgent({
     role: 'gateway',
     name: config.name,
@@ -48,6 +65,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
     log,
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
   })
+  adminServer?.show(startingPages('starting its workers'))
   refuseUnnamed(config, feed.credentials.current.leafDer)
   const providers = config.http === undefined ? undefined : followedProviders((kind) => feed.value(kind))
   let http: HttpDoor | undefined
@@ -65,25 +83,15 @@ export async function runGateway(options: RunOptions): Promise<void> {
   const { promise: stopped, resolve: done } = Promise.withResolvers<void>()
   process.once('SIGTERM', done)
   process.once('SIGINT', done)
-  const { admin } = config
-  const adminServer =
-    admin &&
-    (await startAdminServer(
-      admin.listen,
-      gatewayPages({
-        proxy: { agent: feed, version: options.version ?? '0', configFile: resolve(options.configFile), config },
-        workers,
-        count: config.workers,
-        profiling: admin.profiling,
-        drain: done,
-      }),
-      log,
-    ))
+  const { admin, workers: count } = config
+  if (admin !== undefined) {
+    const proxy = { agent: feed, version: options.version ?? '0', configFile: resolve(options.configFile), config }
+    adminServer?.show(gatewayPages({ proxy, workers, count, profiling: admin.profiling, drain: done }))
+  }
   await stopped
   log.info('stopping')
   http?.stop()
   await Promise.all([feed.leave(), workers.stop()])
-  await adminServer?.stop()
   // No worker is left: now the other gateways tell their drivers that it is gone.
   await feed.leave()
   await feed.stop()

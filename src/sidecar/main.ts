@@ -1,5 +1,5 @@
 /**
- * `ringfence sidecar`: configuration, agent, sidecar, in this order; signals end it.
+ * `ringfence sidecar`: configuration, admin port, agent, sidecar, in this order; signals end it.
  */
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -8,7 +8,8 @@ import { keepNodeCertificate, type NodeCertificate, nodeStateDir } from '../agen
 import { Counted } from '../audit/counted.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { adminPorts } from '../mesh/admin/address.ts'
-import { startAdminServer } from '../mesh/admin/server.ts'
+import { startingPages } from '../mesh/admin/pages.ts'
+import { type AdminServer, startAdminServer } from '../mesh/admin/server.ts'
 import { type LimitShares, limitSharesAnswer, limitSharesPath } from '../mesh/limit-shares.ts'
 import { firstUseBy } from '../mesh/presigned-uses.ts'
 import { type WitnessAnswer, type WitnessRequest, witnessAnswer, witnessPath } from '../mesh/witness.ts'
@@ -36,6 +37,22 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   const log = createLogger(`sidecar ${config.name}`)
   logFaults(log)
   await requireFreePorts([...config.listeners, ...adminPorts(config.admin?.listen)])
+  // Before anything is waited for: who supervises the process must hear that it lives.
+  const pages = startingPages('waiting for the control plane')
+  const adminServer = config.admin && (await startAdminServer(config.admin.listen, pages, log))
+  try {
+    await serve(options, config, adminServer, log)
+  } finally {
+    await adminServer?.stop()
+  }
+}
+
+async function serve(
+  options: RunOptions,
+  config: SidecarConfig,
+  adminServer: AdminServer | undefined,
+  log: Logger,
+): Promise<void> {
   const feed = await startAgent({
     role: 'sidecar',
     name: config.name,
@@ -44,6 +61,7 @@ export async function runSidecar(options: RunOptions): Promise<void> {
     log,
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
   })
+  adminServer?.show(startingPages('starting'))
   const auditDirectory = resolve(options.stateDir, config.audit.directory)
   const firstUse = firstUseBy((path, body, schema) => feed.askControl(path, body, schema), log)
   // Before the node is asked for anything: it may be waiting for its files.
@@ -59,25 +77,14 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   const { promise: stopped, resolve: done } = Promise.withResolvers<void>()
   process.once('SIGTERM', done)
   process.once('SIGINT', done)
-  const adminServer =
-    admin &&
-    counted &&
-    (await startAdminServer(
-      admin.listen,
-      sidecarPages({
-        proxy: { agent: feed, version: options.version ?? '0', configFile: resolve(options.configFile), config },
-        sidecar,
-        counted,
-        profiling: admin.profiling,
-        drain: done,
-      }),
-      log,
-    ))
+  if (admin && counted) {
+    const proxy = { agent: feed, version: options.version ?? '0', configFile: resolve(options.configFile), config }
+    adminServer?.show(sidecarPages({ proxy, sidecar, counted, profiling: admin.profiling, drain: done }))
+  }
   collectStartGarbage()
   await stopped
   log.info('stopping')
   await sidecar.stop()
-  await adminServer?.stop()
   await Promise.all([feed.stop(), nodeCertificate?.stop()])
 }
 

@@ -1,4 +1,4 @@
-/** The pages that every role has: alive, ready, metrics, what is in force, and profiles behind a switch. */
+/** The pages that every role has: alive, ready, metrics, what is in force, and profiles behind a switch; and those of a role that starts. */
 import type { Family } from '../../telemetry/metrics/family.ts'
 import { contentTypes, formFor, metricsText } from '../../telemetry/metrics/text.ts'
 import { cpuProfile, heapSnapshot } from './profiles.ts'
@@ -16,14 +16,13 @@ export interface RolePages {
 }
 
 export function rolePages({ unready, families, configDump, certs, profiling }: RolePages): AdminPage[] {
-  const live = () => plain('ok')
   const ready = async () => {
     const reasons = await unready()
     return reasons.length === 0 ? plain('ok') : plain(reasons.map((reason) => `not ready: ${reason}`).join('\n'), 503)
   }
   return [
-    { method: 'GET', path: '/livez', help: 'the process answers', answer: live },
-    { method: 'GET', path: '/readyz', help: 'it may be sent clients; else why not', answer: ready },
+    livePage,
+    { ...readyPage, answer: ready },
     {
       method: 'GET',
       path: '/metrics',
@@ -37,6 +36,19 @@ export function rolePages({ unready, families, configDump, certs, profiling }: R
     { method: 'GET', path: '/certs', help: 'certificates and roots', answer: () => json(certs()) },
     ...(profiling ? profilePages : []),
   ]
+}
+
+const livePage: AdminPage = {
+  method: 'GET',
+  path: '/livez',
+  help: 'the process answers',
+  answer: () => plain('ok'),
+}
+const readyPage = { method: 'GET', path: '/readyz', help: 'it may be sent clients; else why not' } as const
+
+/** Until there is more to show: it lives, and is not ready. */
+export function startingPages(reason: string): AdminPage[] {
+  return [livePage, { ...readyPage, answer: () => plain(`not ready: ${reason}`, 503) }]
 }
 
 const secondsMax = 60

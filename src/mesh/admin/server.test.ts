@@ -8,7 +8,7 @@ import { after, describe, it } from 'node:test'
 import { createLogger } from '../../telemetry/log.ts'
 import { counter } from '../../telemetry/metrics/family.ts'
 import { adminSchema, parseAdminAddress } from './address.ts'
-import { rolePages } from './pages.ts'
+import { rolePages, startingPages } from './pages.ts'
 import { startAdminServer } from './server.ts'
 
 const log = createLogger('admin', { write() {} })
@@ -135,6 +135,17 @@ describe('the admin port', async () => {
     const bySocket = await call(socket.where, '/heapsnapshot', { method: 'POST' })
     assert.equal(bySocket.status, 200)
     assert.match(bySocket.text.slice(0, 100), /^\{"snapshot"/)
+  })
+
+  it('says while a role starts that it lives and what it waits for, and has other pages then', async () => {
+    port.show(startingPages('waiting for the control plane'))
+    assert.equal((await call(port.where, '/livez')).text, 'ok\n')
+    const { status, text } = await call(port.where, '/readyz')
+    assert.deepEqual([status, text], [503, 'not ready: waiting for the control plane\n'])
+    assert.equal((await call(port.where, '/metrics')).status, 404)
+    port.show(pages(true))
+    assert.equal((await call(port.where, '/readyz')).text, 'ok\n')
+    assert.equal((await call(port.where, '/metrics')).status, 200)
   })
 
   it('by a Unix socket is its owner’s', async () => {

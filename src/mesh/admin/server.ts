@@ -40,6 +40,8 @@ export interface AdminRequest {
 export interface AdminServer {
   /** `http://127.0.0.1:9465`, or the path. */
   readonly where: string
+  /** Other pages from now on. */
+  show(pages: readonly AdminPage[]): void
   stop(): Promise<void>
 }
 
@@ -61,11 +63,12 @@ export async function startAdminServer(
   log: Logger,
 ): Promise<AdminServer> {
   const bySocket = 'path' in address
+  let shown = pages
   const server = createServer({ requestTimeout: requestMsMax, headersTimeout: requestMsMax, maxHeaderSize: 8_192 })
   server.maxConnections = connectionsMax
   const serve = (request: IncomingMessage, response: ServerResponse): void => {
     const owner = { onFault: () => response.destroy() }
-    settle(owner, 'a request at the admin port', answer(pages, bySocket, request, response), () => {})
+    settle(owner, 'a request at the admin port', answer(shown, bySocket, request, response), () => {})
   }
   server.on('request', contained(nothingEnds, 'a request at the admin port', serve))
   logServerErrors(server, log)
@@ -90,6 +93,9 @@ export async function startAdminServer(
   log.info({ where }, 'admin port is open')
   return {
     where,
+    show(others) {
+      shown = others
+    },
     stop: () =>
       new Promise((resolve) => {
         server.close(() => resolve())
