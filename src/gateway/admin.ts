@@ -6,8 +6,8 @@
  */
 import { certsOf, configDumpOf, ProxyMetrics, type ShownProxy } from '../agent/admin.ts'
 import type { Workers } from '../agent/workers.ts'
-import { rolePages } from '../mesh/admin/pages.ts'
-import { type AdminPage, json, plain } from '../mesh/admin/server.ts'
+import { drainPage, rolePages } from '../mesh/admin/pages.ts'
+import { type AdminPage, json } from '../mesh/admin/server.ts'
 import { joinSessions, type ShownSessions } from '../mesh/admin/sessions.ts'
 import { counter, type Family, gauge, sumFamilies } from '../telemetry/metrics/family.ts'
 import { ProcessMetrics } from '../telemetry/metrics/process.ts'
@@ -79,15 +79,7 @@ export function gatewayPages({ proxy, workers, count, profiling, drain }: Gatewa
       help: 'who is connected',
       answer: async () => json(joinSessions((await asked<ShownSessions>('sessions')).map(([, part]) => part))),
     },
-    {
-      method: 'POST',
-      path: '/drain',
-      help: 'takes nobody new, sends drivers elsewhere, finishes what is in flight, ends',
-      answer: () => {
-        drain()
-        return plain('draining', 202)
-      },
-    },
+    drainPage('takes nobody new, sends drivers elsewhere, finishes what is in flight, ends', drain),
   ]
 }
 

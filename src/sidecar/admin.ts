@@ -1,8 +1,8 @@
 /** The admin port of a sidecar. */
 import { certsOf, configDumpOf, ProxyMetrics, type ShownProxy } from '../agent/admin.ts'
 import type { Counted } from '../audit/counted.ts'
-import { rolePages } from '../mesh/admin/pages.ts'
-import { type AdminPage, json, plain } from '../mesh/admin/server.ts'
+import { drainPage, rolePages } from '../mesh/admin/pages.ts'
+import { type AdminPage, json } from '../mesh/admin/server.ts'
 import { boundedSessions } from '../mesh/admin/sessions.ts'
 import { gauge } from '../telemetry/metrics/family.ts'
 import { ProcessMetrics } from '../telemetry/metrics/process.ts'
@@ -40,14 +40,6 @@ export function sidecarPages({ proxy, sidecar, counted, profiling, drain }: Side
       help: 'who has a session',
       answer: () => json(boundedSessions(sessionsOf(sidecar.shown))),
     },
-    {
-      method: 'POST',
-      path: '/drain',
-      help: 'takes nobody new, finishes what is in flight, ends',
-      answer: () => {
-        drain()
-        return plain('draining', 202)
-      },
-    },
+    drainPage('takes nobody new, finishes what is in flight, ends', drain),
   ]
 }

@@ -1,4 +1,4 @@
-/** The pages that every role has: alive, ready, metrics, what is in force, and profiles behind a switch; and those of a role that starts. */
+/** The pages that every role has: alive, ready, metrics, what is in force, and profiles behind a switch; and those of a role that starts or may end. */
 import type { Family } from '../../telemetry/metrics/family.ts'
 import { contentTypes, formFor, metricsText } from '../../telemetry/metrics/text.ts'
 import { cpuProfile, heapSnapshot } from './profiles.ts'
@@ -49,6 +49,20 @@ const readyPage = { method: 'GET', path: '/readyz', help: 'it may be sent client
 /** Until there is more to show: it lives, and is not ready. */
 export function startingPages(reason: string): AdminPage[] {
   return [livePage, { ...readyPage, answer: () => plain(`not ready: ${reason}`, 503) }]
+}
+
+/** By the socket only: a port of loopback can be called by every account, and by every program that fetches what somebody else names. */
+export function drainPage(help: string, drain: () => void): AdminPage {
+  return {
+    method: 'POST',
+    path: '/drain',
+    help: `by the Unix socket only: ${help}`,
+    answer: ({ bySocket }) => {
+      if (!bySocket) return plain('this ends the process: listen at unix:/… for this page, or send SIGTERM', 403)
+      drain()
+      return plain('draining', 202)
+    },
+  }
 }
 
 const secondsMax = 60

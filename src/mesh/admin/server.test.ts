@@ -8,7 +8,7 @@ import { after, describe, it } from 'node:test'
 import { createLogger } from '../../telemetry/log.ts'
 import { counter } from '../../telemetry/metrics/family.ts'
 import { adminSchema, parseAdminAddress } from './address.ts'
-import { rolePages, startingPages } from './pages.ts'
+import { drainPage, rolePages, startingPages } from './pages.ts'
 import { startAdminServer } from './server.ts'
 
 const log = createLogger('admin', { write() {} })
@@ -135,6 +135,25 @@ describe('the admin port', async () => {
     const bySocket = await call(socket.where, '/heapsnapshot', { method: 'POST' })
     assert.equal(bySocket.status, 200)
     assert.match(bySocket.text.slice(0, 100), /^\{"snapshot"/)
+  })
+
+  it('ends the process by the socket only', async () => {
+    let drained = 0
+    const page = drainPage('ends', () => void drained++)
+    port.show([page])
+    socket.show([page])
+    const by = (where: string, headers: Record<string, string> = {}) =>
+      call(where, '/drain', { method: 'POST', headers })
+    const refused = 'this ends the process: listen at unix:/… for this page, or send SIGTERM\n'
+    const asked: Record<string, string>[] = [{}, { host: 'localhost' }, { 'content-type': 'application/json' }]
+    for (const headers of asked)
+      assert.deepEqual(await by(port.where, headers), { status: 403, type: 'text/plain; charset=utf-8', text: refused })
+    assert.equal((await call(socket.where, '/drain')).status, 405)
+    assert.equal(drained, 0)
+    assert.equal((await by(socket.where)).status, 202)
+    assert.equal(drained, 1)
+    port.show(pages(true))
+    socket.show(pages(true))
   })
 
   it('says while a role starts that it lives and what it waits for, and has other pages then', async () => {
