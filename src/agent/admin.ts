@@ -1,7 +1,8 @@
 /** What the admin port of a proxy shows of its side of the control plane: configuration, what was pushed, certificates. Never a key. */
 import { certificatesIn } from '../mesh/admin/certificates.ts'
+import { shownPushed } from '../mesh/admin/pushed.ts'
 import type { Credentials } from '../mesh/credentials.ts'
-import { allPushedKinds, pushedKinds } from '../mesh/pushed.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
 import { counter, type Family, gauge } from '../telemetry/metrics/family.ts'
 import type { Agent } from './agent.ts'
 
@@ -10,30 +11,28 @@ export interface ShownProxy {
   readonly version: string
   readonly configFile: string
   /** As it was read, with what is there where nothing was said. It names files that have secrets, and has none. */
-  readonly config: { readonly control: { readonly url: string } }
+  readonly config: {
+    readonly control: { readonly url: string }
+    readonly nodeCertificate?: { readonly reload: string } | undefined
+  }
 }
 
-/** A value whose JSON is longer is not shown whole. */
-const shownBytesMax = 1024 * 1024
-
 export function configDumpOf({ agent, version, configFile, config }: ShownProxy): object {
-  const pushed = allPushedKinds
-    .filter(({ roles }) => roles.includes(agent.role))
-    .map((kind) => {
-      const { current, version: valueVersion } = agent.value(kind)
-      // Its version is made of it.
-      if (kind.kept === 'secret') return [kind.name, { from: config.control.url, secret: true }]
-      const value = kind.write(current)
-      const isLong = Buffer.byteLength(JSON.stringify(value)) > shownBytesMax
-      return [kind.name, { from: config.control.url, version: valueVersion, ...(isLong ? { long: true } : { value }) }]
-    })
   return {
     role: agent.role,
     name: agent.name,
     version,
-    configuration: { from: configFile, value: config },
-    pushed: Object.fromEntries(pushed),
+    configuration: { from: configFile, value: withoutCommand(config) },
+    pushed: shownPushed((kind) => agent.value(kind), agent.role, { from: config.control.url }),
   }
+}
+
+/** Whoever wrote the line may have put a password into it. */
+function withoutCommand(config: ShownProxy['config']): object {
+  const { nodeCertificate } = config
+  return nodeCertificate === undefined
+    ? config
+    : { ...config, nodeCertificate: { ...nodeCertificate, reload: '(a command)' } }
 }
 
 export function certsOf({ spiffeId, certificatePem, bundlePem }: Credentials): object {

@@ -1,8 +1,8 @@
 /** The admin port of the control plane: what `ringfence status` knows, as metrics, and whether it can do its work. */
 import { certificatesIn } from '../mesh/admin/certificates.ts'
 import { rolePages } from '../mesh/admin/pages.ts'
+import { shownPushed } from '../mesh/admin/pushed.ts'
 import type { AdminPage } from '../mesh/admin/server.ts'
-import { allPushedKinds } from '../mesh/pushed.ts'
 import { type Family, gauge, type Sample } from '../telemetry/metrics/family.ts'
 import { ProcessMetrics } from '../telemetry/metrics/process.ts'
 import type { ProxyStatus } from './proxy-status.ts'
@@ -123,12 +123,7 @@ function of({ name, role, spiffeId }: ProxyStatus, value: number): Sample {
 
 function configDump({ publisher, instance, svidTtlMs, ca }: ControlParts, stateDir: string): object {
   const { name, listen, version } = instance
-  const pushed = allPushedKinds.map((kind) => {
-    // The version of a secret is made of it.
-    if (kind.kept === 'secret') return [kind.name, { secret: true }]
-    const { current, version: valueVersion } = publisher.value(kind)
-    return [kind.name, { version: valueVersion, value: kind.write(current) }]
-  })
+  const pushed = shownPushed((kind) => publisher.value(kind))
   const settings = { name, listen, trustDomain: ca.trustDomain, svidTtlMs, stateDir }
-  return { role: 'control', version, settings, pushed: Object.fromEntries(pushed) }
+  return { role: 'control', version, settings, pushed }
 }

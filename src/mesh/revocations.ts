@@ -55,7 +55,7 @@ export function digestOf(pushed: Pushed): string {
   return textDigest(revocationKinds.map((kind) => pushed(kind).version).join())
 }
 
-type Pushed = <T>(kind: PushedKind<T>) => Observable<T>
+export type Pushed = <T>(kind: PushedKind<T>) => Observable<T>
 
 /** For a report; nothing while nothing was received, or where what is here is not what was told. */
 export function reportedRevocations(pushed: Pushed): { revocationsDigest?: string } {

@@ -36,7 +36,12 @@ function proxyOf(feed: FakeFeed, role: 'sidecar' | 'gateway') {
     agent,
     version: '1.2.3',
     configFile: `/etc/${role}.yaml`,
-    config: { control: { url: 'https://control:8443' } },
+    config: {
+      control: { url: 'https://control:8443' },
+      ...(role === 'sidecar'
+        ? { nodeCertificate: { keystore: '/k.pem', reload: 'nodetool -pw hunter2 reloadssl' } }
+        : {}),
+    },
   }
 }
 
@@ -143,8 +148,12 @@ suite('the admin ports', () => {
     const dump = JSON.parse(text) as { pushed: Record<string, Record<string, unknown>>; configuration: unknown }
     assert.deepEqual(dump.configuration, {
       from: '/etc/sidecar.yaml',
-      value: { control: { url: 'https://control:8443' } },
+      value: {
+        control: { url: 'https://control:8443' },
+        nodeCertificate: { keystore: '/k.pem', reload: '(a command)' },
+      },
     })
+    assert.doesNotMatch(text, /hunter2/)
     assert.deepEqual(dump.pushed.keys, { from: 'https://control:8443', secret: true })
     assert.match(JSON.stringify(dump.pushed.policy), /alice-shop/)
     // The fixture's mesh key is 32 times the byte 1.
