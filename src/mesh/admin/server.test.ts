@@ -1,15 +1,16 @@
 /** The admin port: where it may be, who may call it, and what each page says. */
 import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { request } from 'node:http'
+import { type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, it } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createLogger } from '../../telemetry/log.ts'
 import { counter } from '../../telemetry/metrics/family.ts'
 import { adminSchema, parseAdminAddress } from './address.ts'
 import { drainPage, rolePages, startingPages } from './pages.ts'
-import { startAdminServer } from './server.ts'
+import { type AdminPage, startAdminServer } from './server.ts'
 
 const log = createLogger('admin', { write() {} })
 
@@ -165,6 +166,44 @@ describe('the admin port', async () => {
     port.show(pages(true))
     assert.equal((await call(port.where, '/readyz')).text, 'ok\n')
     assert.equal((await call(port.where, '/metrics')).status, 200)
+  })
+
+  it('makes no more of a long answer than is read, and no more at all for one who is gone', async () => {
+    const pieces = 1_000
+    let made = 0
+    let ended = false
+    function* body(): Generator<string> {
+      try {
+        for (; made < pieces; made++) yield 'x'.repeat(100_000)
+      } finally {
+        ended = true
+      }
+    }
+    const long: AdminPage = {
+      method: 'GET',
+      path: '/long',
+      help: '',
+      answer: () => ({ status: 200, type: 'text/plain', body: body() }),
+    }
+    socket.show([long])
+    const open = (): Promise<IncomingMessage> =>
+      new Promise((resolve, reject) => {
+        request({ socketPath: path, path: '/long', agent: false }, resolve).on('error', reject).end()
+      })
+    const answer = await open()
+    // One piece is made in a turn where nothing holds it up.
+    for (let turn = 0; turn < 3 * pieces; turn++) await nextTurn()
+    assert.ok(made < pieces / 4, `${made} pieces were made for one who reads none`)
+    let bytes = 0
+    for await (const piece of answer) bytes += (piece as Buffer).length
+    assert.deepEqual([bytes, made, ended], [pieces * 100_000, pieces, true])
+    made = 0
+    ended = false
+    const left = await open()
+    left.on('error', () => {}).destroy()
+    while (!ended) await nextTurn()
+    assert.ok(made < pieces / 4, `${made} pieces were made for one who is gone`)
+    socket.show(pages(true))
   })
 
   it('by a Unix socket is its owner’s', async () => {

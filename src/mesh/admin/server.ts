@@ -123,11 +123,23 @@ async function answer(
   }
   for await (const piece of body) {
     if (response.destroyed) return
-    response.write(piece)
+    // Who reads slowly is waited for: nothing piles up.
+    if (!response.write(piece)) await roomIn(response)
     // Clients are served in the same loop.
     await nextTurnOf()
   }
   response.end()
+}
+
+/** Resolves when more can be written, or nothing more. */
+function roomIn(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off('drain', done).off('close', done)
+      resolve()
+    }
+    response.on('drain', done).on('close', done)
+  })
 }
 
 /** A page of a browser can call a port of its own machine, by a name that leads there too; so can no proxy that adds such a header by mistake. */
