@@ -62,6 +62,12 @@ export class ProxyMetrics {
         credentials.current.notAfterMs / 1000,
         'min',
       ),
+      gauge(
+        'ringfence_identity_cert_issued_timestamp_seconds',
+        'When its certificate begins, since 1970: a minute before it was signed.',
+        credentials.current.notBeforeMs / 1000,
+        'min',
+      ),
       counter(
         'ringfence_identity_cert_refresh',
         'Times that it was given another certificate or roots.',

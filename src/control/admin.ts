@@ -40,7 +40,7 @@ function unreadyReasons({ store, instance, clock, log }: ControlParts): string[]
 }
 
 function familiesOf({ registry, ca, instance, revocations }: ControlParts): Family[] {
-  const { name, version, startedMs, ownNotAfterMs } = instance
+  const { name, version, startedMs, ownNotBeforeMs, ownNotAfterMs } = instance
   const proxies = registry.status()
   const shown = proxies.slice(0, proxiesShownMax)
   const { policies } = registry
@@ -93,6 +93,11 @@ function familiesOf({ registry, ca, instance, revocations }: ControlParts): Fami
       'ringfence_identity_cert_expiration_timestamp_seconds',
       'When its certificate ends, since 1970.',
       ownNotAfterMs / 1000,
+    ),
+    gauge(
+      'ringfence_identity_cert_issued_timestamp_seconds',
+      'When its certificate begins, since 1970: a minute before it was signed.',
+      ownNotBeforeMs / 1000,
     ),
     gauge('ringfence_ca_expiration_timestamp_seconds', 'When each authority ends, since 1970.', authorities),
     gauge('ringfence_revocations', 'Revocations in force.', revocations.current.size),

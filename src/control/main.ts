@@ -211,6 +211,9 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
         name,
         startedMs: clock.now(),
         version: options.version ?? '0',
+        get ownNotBeforeMs() {
+          return own.current.notBeforeMs
+        },
         get ownNotAfterMs() {
           return own.current.notAfterMs
         },

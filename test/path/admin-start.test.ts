@@ -88,7 +88,7 @@ suite('the admin port of a proxy that starts', () => {
         })
         assert.equal(status, 503)
         const [, metrics] = (await ask(admin, '/metrics')) ?? []
-        assert.match(metrics ?? '', /^ringfence_identity_cert_expiration_timestamp_seconds \d/m)
+        assert.match(metrics ?? '', /^ringfence_identity_cert_issued_timestamp_seconds \d/m)
         assert.deepEqual(await ask(admin, '/drain', 'POST'), [202, 'draining\n'])
       }
       for (const { ended } of programs) {

@@ -55,5 +55,6 @@ export interface Instance {
   readonly startedMs: number
   readonly version: string
   /** Of its own certificate. */
+  readonly ownNotBeforeMs: number
   readonly ownNotAfterMs: number
 }

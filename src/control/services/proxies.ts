@@ -52,6 +52,7 @@ export const statusAnswer = z.object({
     trustDomain: z.string(),
     svidTtlMs: z.number(),
     /** Of its own certificate. */
+    ownNotBeforeMs: z.number().optional(),
     ownNotAfterMs: z.number().optional(),
     issuingNotBeforeMs: z.number().optional(),
     issuingNotAfterMs: z.number(),
