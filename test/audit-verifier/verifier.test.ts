@@ -7,7 +7,7 @@ import { before, describe, it } from 'node:test'
 import { promisify } from 'node:util'
 import { folderOfLog } from '../../src/audit/sealed/log.fixture.ts'
 import { proofOf } from '../../src/audit/sealed/proof.ts'
-import { cases, type MadeLog, makeLog } from '../../src/audit/sealed/tampering.fixture.ts'
+import { cases, keyOf, type MadeLog, makeLog, removedAfterKill } from '../../src/audit/sealed/tampering.fixture.ts'
 import { goPrograms } from '../e2e/drivers/toolchain.ts'
 
 const run = promisify(execFile)
@@ -39,6 +39,11 @@ describe('a verifier that has none of our code', { skip }, () => {
 
   it('finds nothing in a log that is whole', async () => {
     assert.equal(await verifier('verify', log.directory, log.key, known), '')
+  })
+
+  it('finds nothing in a log whose first segments were removed after a kill', async () => {
+    const directory = removedAfterKill()
+    assert.equal(await verifier('verify', directory, keyOf(directory)), '')
   })
 
   for (const [name, make] of Object.entries(cases)) {

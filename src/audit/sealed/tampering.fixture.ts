@@ -1,9 +1,10 @@
 /** Eight ways to tamper with a log, each done to its files by somebody who may write them and knows the format. */
-import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { frameKind } from './format.ts'
+import { decodeHeader, encodeHeader, frameKind } from './format.ts'
+import { FrameBuffer } from './frame-buffer.ts'
 import { frameEnd, kindAt } from './frames.ts'
-import { folderOfLog, TestLog } from './log.fixture.ts'
+import { folderOfLog, startMs, TestLog } from './log.fixture.ts'
 import { segmentsOf } from './recover.ts'
 import { sha256 } from './tree.ts'
 
@@ -29,12 +30,31 @@ export function makeLog(proxy = 'sidecar-1'): MadeLog {
   const half = folderOfLog()
   for (let block = 0; block < 12; block++) {
     log.run(40)
+    log.nowMs += 1500
     log.writer.sealNow()
     if (block === 5) cpSync(log.directory, half, { recursive: true })
   }
   log.writer.close()
   const checkpoint = readFileSync(join(log.directory, 'checkpoint'), 'utf8')
   return { directory: log.directory, checkpoint, half, key: keyOf(log.directory) }
+}
+
+/** A log whose process was killed with records that were not sealed yet; it went on, and then the first segment was taken away. */
+export function removedAfterKill(): string {
+  const log = new TestLog(folderOfLog())
+  for (let block = 0; block < 3; block++) {
+    log.run(20)
+    log.writer.sealNow()
+  }
+  log.run(20)
+  const directory = folderOfLog()
+  cpSync(log.directory, directory, { recursive: true })
+  log.writer.close()
+  const again = new TestLog(directory)
+  again.run(20)
+  again.writer.close()
+  rmSync(segmentsOf(directory)[0]!)
+  return directory
 }
 
 export function keyOf(directory: string): string {
@@ -48,7 +68,7 @@ interface Place {
 }
 
 /** Frames of one kind in a segment. */
-function placesOf(bytes: Buffer, kind: number): Place[] {
+export function placesOf(bytes: Buffer, kind: number): Place[] {
   const places: Place[] = []
   for (let at = 0, end = frameEnd(bytes, 0); end > 0; at = end, end = frameEnd(bytes, at))
     if (kindAt(bytes, at) === kind) places.push({ at, end })
@@ -72,6 +92,74 @@ function headerAnew(bytes: Buffer, block: number): Buffer {
   return copy
 }
 
+/** Makes all blocks anew from what is left of their frames, with headers that fit, as who has not the key of the log can. */
+function madeAnew(directory: string, change: (frame: Buffer, kind: number) => Buffer | undefined): void {
+  let frames: Buffer[] = []
+  for (const path of segmentsOf(directory)) {
+    const bytes = readFileSync(path)
+    const made: Buffer[] = []
+    for (let at = 0, end = frameEnd(bytes, 0); end > 0; at = end, end = frameEnd(bytes, at)) {
+      const frame = Buffer.from(bytes.subarray(at, end))
+      if (kindAt(frame, 0) === frameKind.seal) {
+        const content = Buffer.concat(frames)
+        const header = frame.subarray(11)
+        header.writeUInt32BE(frames.length, 4)
+        header.writeBigUInt64BE(BigInt(content.length), 40)
+        sha256(content).copy(header, 48)
+        frames = []
+        made.push(frame)
+      } else {
+        const changed = change(frame, kindAt(frame, 0))
+        if (changed === undefined) continue
+        frames.push(changed)
+        made.push(changed)
+      }
+    }
+    writeFileSync(path, Buffer.concat(made))
+  }
+}
+
+/** One outcome changed, and no checkpoint in the log any more that says otherwise. */
+function editedAnew(directory: string): void {
+  let outcomes = 0
+  madeAnew(directory, (frame, kind) => {
+    if (kind === frameKind.checkpoint) return undefined
+    if (kind === frameKind.outcome && ++outcomes === 70) frame[frame.length - 1]! ^= 1
+    return frame
+  })
+  rmSync(join(directory, 'tile'), { recursive: true })
+}
+
+/** A block that nobody signed, with one event in it. */
+function appendBlock(directory: string): void {
+  const path = segmentsOf(directory).at(-1)!
+  const seals = segmentsOf(directory).flatMap((each) => {
+    const bytes = readFileSync(each)
+    return placesOf(bytes, frameKind.seal).map(({ at, end }) => bytes.subarray(at, end))
+  })
+  const number = decodeHeader(seals.at(-1)!.subarray(11))!.numberLast
+  const frames = new FrameBuffer(2 * 65_537)
+  frames.begin(frameKind.event)
+  frames.text(JSON.stringify({ event: 'started' }))
+  frames.end()
+  const content = frames.bytes.subarray(0, frames.at)
+  const header = encodeHeader({
+    frames: 1,
+    numberBefore: number,
+    numberLast: number + 1,
+    firstMs: startMs,
+    lastMs: startMs,
+    bytes: content.length,
+    hash: sha256(content),
+  })
+  frames.begin(frameKind.seal)
+  frames.copy(Buffer.from(seals.at(-1)!.subarray(3, 11)))
+  frames.bytes.writeBigUInt64BE(BigInt(seals.length), frames.at - 8)
+  frames.copy(header)
+  frames.end()
+  appendFileSync(path, frames.bytes.subarray(0, frames.at))
+}
+
 export const cases: Readonly<Record<string, (log: MadeLog, other: MadeLog) => Case>> = {
   edit: () => ({
     tamper: (directory) =>
@@ -92,6 +180,32 @@ export const cases: Readonly<Record<string, (log: MadeLog, other: MadeLog) => Ca
         return headerAnew(copy, 0)
       }),
     found: /block \d+ in .*-0000000001-.* is not the one that the tree has/,
+  }),
+  'edit, then one unsigned block': () => ({
+    tamper: (directory) => {
+      editedAnew(directory)
+      appendBlock(directory)
+    },
+    found: /the last checkpoint was signed for other blocks than these/,
+  }),
+  'edit behind a checkpoint of before': () => ({
+    tamper: (directory) => {
+      // The first one that the log itself holds is genuine, and says nothing of what came later.
+      const bytes = readFileSync(segmentsOf(directory)[0]!)
+      const { at, end } = placesOf(bytes, frameKind.checkpoint)[0]!
+      const first = bytes.subarray(at + 3, end)
+      let isFirst = true
+      let outcomes = 0
+      madeAnew(directory, (frame, kind) => {
+        if (kind === frameKind.checkpoint && !isFirst) return undefined
+        if (kind === frameKind.checkpoint) isFirst = false
+        if (kind === frameKind.outcome && ++outcomes === 200) frame[frame.length - 1]! ^= 1
+        return frame
+      })
+      rmSync(join(directory, 'tile'), { recursive: true })
+      writeFileSync(join(directory, 'checkpoint'), first)
+    },
+    found: /what came since .*, in 1\d s, is not signed/,
   }),
   delete: () => ({
     tamper: (directory) =>

@@ -1,14 +1,17 @@
 /** Each way to tamper with a log is found, where it is, and nothing is found in a log that is whole. */
 import assert from 'node:assert/strict'
-import { cpSync } from 'node:fs'
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import { systemClock } from '../../base/clock.ts'
 import { CertificateAuthority } from '../../control/ca.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
+import { frameKind } from './format.ts'
 import { folderOfLog, TestLog } from './log.fixture.ts'
 import { openCheckpoint, parseNoteKey } from './note.ts'
 import { proofOf } from './proof.ts'
-import { cases, type MadeLog, makeLog } from './tampering.fixture.ts'
+import { segmentsOf } from './recover.ts'
+import { cases, type MadeLog, makeLog, placesOf, removedAfterKill } from './tampering.fixture.ts'
 import { leafHash, rootByProof, sha256 } from './tree.ts'
 import { verifyLog } from './verify.ts'
 
@@ -27,6 +30,45 @@ describe('a log', () => {
     assert.deepEqual(findings, [])
     assert.equal(signed, blocks)
     assert.ok(blocks > 10)
+  })
+
+  it('that is written on while it is read is whole, and so are one that is behind its last checkpoint and one that is before', () => {
+    const live = new TestLog(folderOfLog())
+    for (let block = 0; block < 5; block++) {
+      live.run(20)
+      live.writer.sealNow()
+    }
+    const older = readFileSync(join(live.directory, 'checkpoint'))
+    let isOn = 0
+    const options = {
+      // Asked for when the first segment has been read.
+      get known() {
+        isOn++
+        live.run(20)
+        live.writer.sealNow()
+        return []
+      },
+    }
+    assert.deepEqual(verifyLog(live.directory, options).findings, [])
+    assert.equal(isOn, 1)
+    const now = readFileSync(join(live.directory, 'checkpoint'))
+    writeFileSync(join(live.directory, 'checkpoint'), older)
+    assert.deepEqual(verifyLog(live.directory).findings, [])
+    writeFileSync(join(live.directory, 'checkpoint'), now)
+    live.writer.close()
+  })
+
+  it('whose first segments were removed after a kill is whole, and it is said what cannot be checked', () => {
+    const directory = removedAfterKill()
+    const { findings, notes } = verifyLog(directory)
+    assert.deepEqual(findings, [])
+    assert.match(notes.join('\n'), /block 3 in .* began in a segment that is not here/)
+    // A header that the tree has not is no such thing.
+    const [path] = segmentsOf(directory)
+    const bytes = readFileSync(path!)
+    bytes[placesOf(bytes, frameKind.seal)[0]!.end - 1]! ^= 1
+    writeFileSync(path!, bytes)
+    assert.match(verifyLog(directory).findings.join(), /block 3 in .* is not/)
   })
 
   for (const [name, make] of Object.entries(cases)) {

@@ -11,10 +11,12 @@ import { basename, join } from 'node:path'
 import { readIfThere } from '../../mesh/files.ts'
 import { type Certified, certifies } from './certified.ts'
 import { decodeHeader, frameKind, frameLengthBytes, type SegmentHead } from './format.ts'
+import { frameEnd } from './frames.ts'
 import { type Checkpoint, type NoteKey, openCheckpoint, parseNoteKey } from './note.ts'
 import { headOf, segmentsOf, seqOf } from './recover.ts'
 import { Tiles } from './tiles.ts'
 import { Edge, leafHash } from './tree.ts'
+import { Unsigned, unsignedMsMax } from './unsigned.ts'
 
 export interface VerifyOptions {
   /** Of the log, from elsewhere; by default the one that the log names. */
@@ -46,7 +48,12 @@ export interface Verified {
 
 /** @throws Error where the folder or a file of it cannot be read */
 export function verifyLog(directory: string, options: VerifyOptions = {}): Verified {
-  return new Verification(directory, options).run()
+  const before = readIfThere(join(directory, 'checkpoint'))
+  const verified = new Verification(directory, options, before).run()
+  if (verified.findings.length === 0) return verified
+  // A log that is written on while it is read: what was found may be gone.
+  const after = readIfThere(join(directory, 'checkpoint'))
+  return after === before ? verified : new Verification(directory, options, after).run()
 }
 
 const tileWidth = 256
@@ -54,6 +61,8 @@ const tileWidth = 256
 interface Known {
   readonly checkpoint: Checkpoint
   readonly name: string
+  /** The file `checkpoint` of the log itself. */
+  readonly isLast: boolean
 }
 
 class Verification {
@@ -69,20 +78,25 @@ class Verification {
   /** From elsewhere, the smallest first. */
   #known: Known[] = []
   #signedSize = 0
+  /** The file `checkpoint`, read before the segments: they have all that it was signed for. */
+  readonly #note: string | undefined
+  readonly #unsigned = new Unsigned()
+  /** What the first block that is sealed here may have begun in is not here. */
+  #mayBeCutOff = false
   #certified: Certified | undefined
   // The block that is being read.
   #frames = 0
   #blockNumbered = 0
   #numberBefore = 0
   #hash: Hash | undefined
-  #firstMs = 0
   #ms = 0
   #number = 0
   #records = 0
 
-  constructor(directory: string, options: VerifyOptions) {
+  constructor(directory: string, options: VerifyOptions, note: string | undefined) {
     this.#directory = directory
     this.#options = options
+    this.#note = note
     this.#tiles = new Tiles(directory)
     this.#key = options.key
   }
@@ -95,8 +109,9 @@ class Verification {
       const name = basename(path)
       const head = headOf(bytes)
       if (head === undefined) {
-        this.#notes.push(`${name} has no beginning: nothing was written to it`)
-        if (bytes.length > 0) this.#findings.push(`${name} does not begin as a segment does`)
+        // A process that is killed may leave a part of its first frame.
+        if (frameEnd(bytes, 0) > 0) this.#findings.push(`${name} does not begin as a segment does`)
+        else this.#notes.push(`${name} has no beginning: nothing was written to it`)
         continue
       }
       if (!this.#isOurs(head, name)) continue
@@ -142,15 +157,15 @@ class Verification {
   #begin(head: SegmentHead, name: string): void {
     this.#number = head.number
     this.#numberBefore = head.number
+    this.#mayBeCutOff = head.number > 0
     this.#openKnown()
-    try {
-      for (let at = 0; at < head.blocks; at += tileWidth) {
-        const count = Math.min(tileWidth, head.blocks - at)
-        for (const hash of this.#tiles.hashes(0, at / tileWidth, count)) this.#add(hash)
+    for (let at = 0; at < head.blocks; at++) {
+      const hash = this.#tileHash(at)
+      if (hash === undefined) {
+        this.#findings.push(`the ${head.blocks} blocks before ${name} are not here, and neither are their hashes`)
+        return
       }
-    } catch {
-      this.#findings.push(`the ${head.blocks} blocks before ${name} are not here, and neither are their hashes`)
-      return
+      this.#add(hash)
     }
     if (head.blocks > 0) this.#notes.push(`records 1 to ${head.number} (${head.blocks} blocks) are not here any more`)
   }
@@ -161,8 +176,11 @@ class Verification {
       const checkpoint = this.#key && openCheckpoint(note, this.#key)
       const name = `the known checkpoint${at === 0 ? '' : ` ${at + 1}`}`
       if (checkpoint === undefined) this.#findings.push(`${name} is not signed by the key of this log`)
-      else opened.push({ checkpoint, name })
+      else opened.push({ checkpoint, name, isLast: false })
     }
+    const last = this.#note !== undefined && this.#key && openCheckpoint(this.#note, this.#key)
+    if (last) opened.push({ checkpoint: last, name: 'the last checkpoint', isLast: true })
+    else if (this.#note !== undefined) this.#findings.push('the last checkpoint is not signed by the key of this log')
     this.#known = opened.sort((a, b) => a.checkpoint.size - b.checkpoint.size)
     this.#compareKnown()
   }
@@ -197,7 +215,7 @@ class Verification {
   #time(payload: Buffer): void {
     if (payload.length < 6) return
     this.#ms = payload.readUIntBE(0, 6)
-    this.#firstMs ||= this.#ms
+    this.#unsigned.time(this.#ms)
   }
 
   #event(json: Buffer): void {
@@ -225,7 +243,9 @@ class Verification {
     const counted = this.#number + this.#blockNumbered
     if (index > size) this.#findings.push(`blocks ${size} to ${index - 1} are missing before ${where}`)
     else if (index < size) this.#findings.push(`${where} stands there once more, or out of order`)
-    if (!hash.equals(said.hash)) {
+    if (this.#mayBeCutOff && !hash.equals(said.hash) && said.frames > this.#frames && this.#isInTree(index, header)) {
+      this.#notes.push(`${where} began in a segment that is not here: ${records} are as logged or not, nobody can tell`)
+    } else if (!hash.equals(said.hash)) {
       const than = said.frames - this.#frames
       const how =
         than > 0 ? `${than} frames are missing` : than < 0 ? `${-than} frames were added` : 'something was changed'
@@ -238,6 +258,7 @@ class Verification {
       // A hash that fits and a header that does not: the header was made by somebody else.
       if (index === size) this.#findings.push(`${where} says of itself what is not so (${records})`)
     }
+    this.#unsigned.sealed()
     this.#logged(index, header, where)
     this.#records += Math.max(0, said.numberLast - said.numberBefore)
     this.#nextBlock(said.numberLast)
@@ -263,13 +284,17 @@ class Verification {
     if (this.#known.length > 0) this.#compareKnown()
   }
 
+  #isInTree(index: number, header: Buffer): boolean {
+    return index === this.#edge.size && this.#tileHash(index)?.equals(leafHash(header)) === true
+  }
+
   #nextBlock(number: number): void {
+    this.#mayBeCutOff = false
     this.#number = number
     this.#numberBefore = number
     this.#blockNumbered = 0
     this.#frames = 0
     this.#hash = undefined
-    this.#firstMs = this.#ms
   }
 
   #tileHash(index: number): Buffer | undefined {
@@ -282,17 +307,21 @@ class Verification {
   }
 
   #readTile(number: number): readonly Buffer[] {
-    const size = this.#openedSize() - number * tileWidth
-    if (size <= 0) return []
-    try {
-      return this.#tiles.hashes(0, number, Math.min(size, tileWidth))
-    } catch {
-      return []
+    // The part of a tile that stands for one checkpoint goes when the next one is there.
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const size = this.#tiledSize() - number * tileWidth
+      if (size <= 0) return []
+      try {
+        return this.#tiles.hashes(0, number, Math.min(size, tileWidth))
+      } catch {
+        // Gone, or never there: the checkpoint of now tells.
+      }
     }
+    return []
   }
 
-  /** Of the checkpoint that lies beside the tiles. */
-  #openedSize(): number {
+  /** Of the checkpoint that lies beside the tiles now. */
+  #tiledSize(): number {
     const note = readIfThere(join(this.#directory, 'checkpoint'))
     return (note !== undefined && this.#key !== undefined && openCheckpoint(note, this.#key)?.size) || 0
   }
@@ -302,10 +331,17 @@ class Verification {
     const checkpoint = this.#key && openCheckpoint(note, this.#key)
     const where = `a checkpoint in ${name}, behind block ${this.#edge.size - 1},`
     if (checkpoint === undefined) this.#findings.push(`${where} is not signed by the key of this log`)
-    else if (checkpoint.size > this.#edge.size) this.#findings.push(`${where} is of ${checkpoint.size} blocks`)
-    else if (checkpoint.size === this.#edge.size && !checkpoint.root.equals(this.#edge.root()))
+    else if (checkpoint.size !== this.#edge.size)
+      this.#findings.push(`${where} is of ${checkpoint.size} blocks, and ${this.#edge.size} stand before it`)
+    else if (!checkpoint.root.equals(this.#edge.root()))
       this.#findings.push(`${where} was signed for other blocks than stand before it`)
-    else this.#signedSize = Math.max(this.#signedSize, checkpoint.size)
+    else this.#isSigned(checkpoint.size)
+  }
+
+  /** All blocks so far are. */
+  #isSigned(size: number): void {
+    this.#signedSize = Math.max(this.#signedSize, size)
+    this.#unsigned.signed()
   }
 
   #compareKnown(): void {
@@ -315,31 +351,29 @@ class Verification {
       [first] = this.#known
     ) {
       this.#known.shift()
-      const { checkpoint, name } = first
-      if (checkpoint.size < this.#edge.size || !checkpoint.root.equals(this.#edge.root()))
-        this.#findings.push(`${name} of ${checkpoint.size} blocks was signed for others than these: the log was forked`)
+      const { checkpoint, name, isLast } = first
+      const isOurs = checkpoint.size === this.#edge.size && checkpoint.root.equals(this.#edge.root())
+      if (isOurs && isLast) this.#isSigned(checkpoint.size)
+      else if (!isOurs && isLast) this.#findings.push(`${name} was signed for other blocks than these`)
+      else if (!isOurs)
+        this.#findings.push(
+          `${name} of ${checkpoint.size} blocks was signed for others than these: the log was forked`,
+        )
     }
   }
 
   #end(): void {
     const { size } = this.#edge
-    for (const { checkpoint, name } of this.#known)
-      this.#findings.push(`${name} is of ${checkpoint.size} blocks, and ${size} are here: the log was rolled back`)
-    const note = readIfThere(join(this.#directory, 'checkpoint'))
-    if (this.#key === undefined) return
-    const last = note === undefined ? undefined : openCheckpoint(note, this.#key)
-    if (last === undefined) {
-      if (note !== undefined) this.#findings.push('the last checkpoint is not signed by the key of this log')
-      else if (size > 0) this.#findings.push('there is no checkpoint')
-      return
+    for (const { checkpoint, name, isLast } of this.#known) {
+      if (isLast) this.#findings.push(`blocks ${size} to ${checkpoint.size - 1} are missing at the end`)
+      else this.#findings.push(`${name} is of ${checkpoint.size} blocks, and ${size} are here: the log was rolled back`)
     }
-    if (last.size > size) this.#findings.push(`blocks ${size} to ${last.size - 1} are missing at the end`)
-    else if (last.size === size && !last.root.equals(this.#edge.root()))
-      this.#findings.push('the last checkpoint was signed for other blocks than these')
-    else if (last.size < this.#signedSize)
-      this.#findings.push(`the last checkpoint is of ${last.size} blocks, and one in the log of ${this.#signedSize}`)
-    if (last.size < size) this.#notes.push(`the last ${size - last.size} blocks are not signed yet`)
-    this.#signedSize = Math.max(this.#signedSize, last.size)
+    if (this.#note === undefined && size > 0) this.#findings.push('there is no checkpoint')
+    const unsigned = size - this.#signedSize
+    const { ms, sinceMs } = this.#unsigned
+    if (ms > unsignedMsMax)
+      this.#findings.push(`what came since ${timeOf(sinceMs)}, in ${Math.round(ms / 1000)} s, is not signed`)
+    else if (unsigned > 0) this.#notes.push(`the last ${unsigned} blocks are not signed yet`)
   }
 }
 
