@@ -10,6 +10,7 @@ import { wholeEnvelope } from '../cql/envelope.ts'
 import { CqlErrorCode } from '../cql/protocol.ts'
 import { errorCode } from '../cql/responses.ts'
 import { cqlFault } from '../session/fault.ts'
+import { lost } from './ending.ts'
 import { timeoutEnvelope, unfitEnvelope } from './envelopes.ts'
 import type { Request, RequestOwner } from './request.ts'
 import { countRows } from './stages/change-rows.ts'
@@ -130,13 +131,7 @@ function keptWhere(step: Step, request: Request): void {
 /** The outcome of a request is not known. */
 export function recordLost(request: Request, { transactions, shared }: Session, why: string): void {
   request.latencyMicros = request.ageMicros(shared.turn.nowMicros())
-  request.outcome = 'lost'
-  request.code = 0
-  request.message = why
-  request.messageIsOurs = true
-  request.rows = -1
-  request.bytesOut = 0
-  transactions.ended(request)
+  lost(request, { transactions }, why)
 }
 
 /** What is wrong with one answer is wrong with its request only: the client's bytes can be trusted as before, and its connection goes on. */

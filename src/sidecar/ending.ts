@@ -35,6 +35,9 @@ export function refuseUnrecorded({ transactions }: Pick<Ending, 'transactions'>)
   if (transactions.blocked) throw unrecorded()
 }
 
+export const clientLeft = 'the client left'
+export const unwritten = 'the record could not be written'
+
 /** What is answered instead. */
 export function unrecorded(): RingfenceError {
   return new RingfenceError('OVERLOADED', 'the audit record cannot be written, so nothing is forwarded')
@@ -107,10 +110,25 @@ export function refused(
   transactions.ended(request)
 }
 
+/** For the record: a request that was begun, and of which its client hears nothing more, or nothing of how it ended. */
+export function lost(request: Request, { transactions }: Pick<Ending, 'transactions'>, why: string): void {
+  request.outcome = 'lost'
+  request.code = 0
+  request.message = why
+  request.messageIsOurs = true
+  request.rows = -1
+  request.bytesOut = 0
+  transactions.ended(request)
+}
+
 /** For the record: a request that an error of ours stopped, or one of the client's. */
 export function failed(request: Request, ending: Pick<Ending, 'transactions'>, reason: unknown): void {
   // While nothing can be written, refusals would take the room of lines that must not be lost.
-  if (ending.transactions.blocked) return
+  if (ending.transactions.blocked) {
+    // Its intent is on record: this line is one that must not be lost.
+    if ((request.recordNumber ?? 0) > 0) lost(request, ending, unwritten)
+    return
+  }
   const { code, message } = cqlFault(reason)
   refused(request, ending, ruleOfFault(reason), code, message)
 }

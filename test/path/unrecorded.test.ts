@@ -22,7 +22,7 @@ import type { NodeRequest } from './fake-node.ts'
 import { MemoryDoor } from './memory-door.ts'
 import { shownBy } from './passport-of.ts'
 import { txnToken, useTxnKeys, withPayload } from './txn-tokens.ts'
-import { type RunningGateway, type RunningSidecar, usualPolicy, World } from './world.ts'
+import { type RunningGateway, type RunningSidecar, until, usualPolicy, World } from './world.ts'
 
 const issuer = 'https://id.example.com'
 const policy = `${usualPolicy}---
@@ -41,12 +41,25 @@ const stopped = /^0x1001 the audit record cannot be written/
 
 let failed = false
 const told: string[] = []
+/** Requests that were begun and are not over. */
+const open = new Set<number>()
+let begunCount = 0
+let logOuts = 0
 const barrier: Barrier = {
   get failed() {
     return failed
   },
   endTurn: () => true,
-  ended: ({ kind, outcome }: TransactionEvent) => {
+  begun: (event: TransactionEvent) => {
+    if ((event.recordNumber ?? 0) > 0) return
+    event.recordNumber = ++begunCount
+    open.add(begunCount)
+  },
+  ended: (event: TransactionEvent) => {
+    const { kind, outcome } = event
+    open.delete(event.recordNumber ?? 0)
+    event.recordNumber = 0
+    if (kind === 'log-out') logOuts++
     // Clients of before may go whenever they do.
     if (kind !== 'log-out') told.push(`${kind} ${outcome}`)
   },
@@ -204,6 +217,7 @@ suite('while the record cannot be written', () => {
               assert.match(answer, well)
               assert.ok(told.some((one) => one.startsWith('request ')))
             } else assert.match(answer, /^0x1001 the audit record cannot be written|^closed/)
+            await until('what was begun is over', () => open.size === 0)
             failed = false
             client.close()
           }
@@ -212,6 +226,29 @@ suite('while the record cannot be written', () => {
       }
     }
   }
+
+  it('what was begun is over where its client has left', async () => {
+    for (const text of [`${ofSchema} LIMIT ${100 + asked++}`, 'DESCRIBE KEYSPACE shop']) {
+      const held: NodeRequest[] = []
+      const hold = (request: NodeRequest): boolean => {
+        if (request.opcode !== Opcode.PREPARE && !/^DESCRIBE/.test(request.text)) return false
+        held.push(request)
+        return true
+      }
+      sidecar.node.intercept = hold
+      sidecar.node.interceptOwn = hold
+      const client = await world.client(sidecar.port, 'bob')
+      const answer = client.ask(query(text)).then(describe, closed)
+      await until('the node is asked', () => held.length > 0)
+      const before = logOuts
+      client.close()
+      await until('the sidecar knows', () => logOuts > before)
+      for (const request of held) request.answer()
+      await answer
+      await until('what was begun is over', () => open.size === 0)
+      assert.ok(told.includes('request lost'), text)
+    }
+  })
 
   it('whatever is asked meanwhile is answered OVERLOADED, and not kept for the record', async () => {
     const clients = [await world.client(sidecar.port, 'web'), await world.client(gateway.port, 'web')]

@@ -40,7 +40,7 @@ import { askedFault } from '../asked-fault.ts'
 import { BoundValues } from '../bound.ts'
 import { checked } from '../checks.ts'
 import type { SessionContext } from '../context.ts'
-import { answerHere, deny, failed, refuseUnrecorded, unrecorded } from '../ending.ts'
+import { answerHere, clientLeft, deny, failed, lost, refuseUnrecorded, unrecorded, unwritten } from '../ending.ts'
 import type { IdentityState, Judge, Judged } from '../judged.ts'
 import type { Request } from '../request.ts'
 import { maskedInSlices, paramsOf, sealContext, withObserved } from '../rewrites.ts'
@@ -164,11 +164,16 @@ export class SchemaQuestions {
   async #serve(asker: Asker, request: Request): Promise<void> {
     const { client, version, topologyHidden } = asker
     const ending = { ...this.#host, client, version, topologyHidden }
+    let isOver = false
     try {
       const answered = await this.#answer(asker, request)
-      if (asker.closed) return
+      if (asker.closed) {
+        lost(request, this.#host, clientLeft)
+        return
+      }
       refuseUnrecorded(this.#host)
       request.latencyMicros = request.ageMicros(this.#host.turn.nowMicros())
+      isOver = true
       if (answered.kind === 'denial') {
         request.latencyMicros = 0
         deny(request, ending, answered)
@@ -178,9 +183,13 @@ export class SchemaQuestions {
       const { envelope, rowCount } = answered
       answerHere(request, ending, { envelope, code: -1, message: '', rowCount })
     } catch (reason) {
-      if (asker.closed) return
+      if (asker.closed) {
+        if (!isOver) lost(request, this.#host, clientLeft)
+        return
+      }
       // What was found out meanwhile would be on record in memory only.
       if (this.#host.transactions.blocked) {
+        if (!isOver) lost(request, this.#host, unwritten)
         asker.client.fault(unrecorded(), request.stream)
         return
       }

@@ -24,7 +24,15 @@ import { askedFault } from '../asked-fault.ts'
 import { BoundValues } from '../bound.ts'
 import { Slices } from '../catalog/slices.ts'
 import type { SessionContext } from '../context.ts'
-import { answerHere, deny, type OwnAnswer, failed as recordFailed, refuseUnrecorded } from '../ending.ts'
+import {
+  answerHere,
+  clientLeft,
+  deny,
+  lost,
+  type OwnAnswer,
+  failed as recordFailed,
+  refuseUnrecorded,
+} from '../ending.ts'
 import type { IdentityState, Judge, Judged } from '../judged.ts'
 import { nodeError } from '../node-error.ts'
 import type { UpstreamPool } from '../pool.ts'
@@ -119,6 +127,7 @@ export class Descriptions {
     const startedMicros = this.#host.turn.nowMicros()
     let answer: Asked | undefined
     let failure: unknown
+    let isOver = false
     try {
       answer = await this.#ask(asker, request, params)
       // There may be another policy now.
@@ -132,8 +141,12 @@ export class Descriptions {
         failure === undefined
           ? await this.#decided(asker, request, params, answer)
           : this.#refused(asker, request, params, failure)
-      if (asker.closed) return
+      if (asker.closed) {
+        lost(request, this.#host, clientLeft)
+        return
+      }
       refuseUnrecorded(this.#host)
+      isOver = true
       if (answered.kind === 'denial') {
         deny(request, ending, answered)
         return
@@ -142,7 +155,10 @@ export class Descriptions {
       request.latencyMicros = Math.trunc(this.#host.turn.nowMicros() - startedMicros)
       answerHere(request, ending, answered.reply)
     } catch (reason) {
-      if (asker.closed) return
+      if (asker.closed) {
+        if (!isOver) lost(request, this.#host, clientLeft)
+        return
+      }
       recordFailed(request, this.#host, reason)
       client.fault(reason, request.stream)
     }
