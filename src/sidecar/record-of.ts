@@ -7,7 +7,7 @@ import { ShownCheckpoints } from '../audit/sealed/shown.ts'
 import { SealedWriter } from '../audit/sealed/writer.ts'
 import { type AuditFigures, AuditWriter } from '../audit/writer.ts'
 import { systemClock } from '../base/clock.ts'
-import { trustDomainOf } from '../identity/spiffe.ts'
+import { nothingEnds, unawaited } from '../base/contained.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { WitnessAnswer, WitnessRequest } from '../mesh/witness.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -19,7 +19,7 @@ const fileBytesMax = { lines: 256 * 1024 * 1024, sealed: 64 * 1024 * 1024 }
 export interface RecordOptions {
   readonly config: SidecarConfig
   readonly directory: string
-  readonly credentials: Credentials
+  readonly credentials: () => Credentials
   readonly log: Logger
   /** Shows each checkpoint of a sealed record to the control plane; none is shown where it is not given. */
   readonly askWitness: ((request: WitnessRequest) => Promise<WitnessAnswer>) | undefined
@@ -55,7 +55,7 @@ export function recordOf({
     const writer = new AuditWriter({ ...told, fileBytesMax: fileBytesMax.lines })
     return shownAs(writer, new Recorded(writer, revision))
   }
-  const origin = originOf(trustDomainOf(credentials.spiffeId), config.name)
+  const origin = originOf(credentials().spiffeId)
   const segmentBytesMax = fileBytesMax.sealed
   const shown =
     askWitness &&
@@ -71,7 +71,9 @@ export function recordOf({
     certifier: credentials,
     durability,
     segmentBytesMax,
-    onCheckpoint: (checkpoint, key) => shown?.show(checkpoint, key),
+    onCheckpoint: (checkpoint, key) => {
+      if (shown !== undefined) unawaited(nothingEnds, 'a checkpoint for the witness', shown.show(checkpoint, key))
+    },
   })
   return shownAs(writer, new SealedRecord(writer, revision, durability === 'disk'))
 }

@@ -159,7 +159,7 @@ export class Sidecar {
       config,
       directory: options.auditDirectory,
       askWitness: options.askWitness,
-      credentials: feed.credentials.current,
+      credentials: () => feed.credentials.current,
       log,
       revision: () => this.#engine.revision,
     })

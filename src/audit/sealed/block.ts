@@ -22,6 +22,12 @@ export class Block {
     return this.frames > this.idle
   }
 
+  /** What follows in it was made then. */
+  at(ms: number): void {
+    this.firstMs ||= ms
+    this.lastMs = ms
+  }
+
   /** These of its bytes are not kept in memory any longer. */
   carry(bytes: Buffer): void {
     if (bytes.length === 0) return

@@ -1,7 +1,8 @@
 /**
- * What a segment says once and refers to by a number: sessions, statements, verdicts, and requests as they were asked.
+ * What a block says once and refers to by a number: sessions, statements, verdicts, and requests as they were asked.
  *
- * Rule: a number is never given twice while the process lives, so that what was defined before is never taken for something else.
+ * Rule: a block leans on no other, so that it says by itself who did what. A number is never given twice while the process lives, so that what
+ * was defined before is never taken for something else.
  */
 import { frameKind } from './format.ts'
 import type { SealedWriter } from './writer.ts'

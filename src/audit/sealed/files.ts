@@ -1,5 +1,5 @@
 /** The files of segments: what is used of node:fs, and their names. Tests hand in one that fails. */
-import { closeSync, constants, fdatasync, ftruncateSync, openSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, constants, fdatasync, fdatasyncSync, ftruncateSync, openSync, unlinkSync, writeSync } from 'node:fs'
 
 export interface SegmentFiles {
   open(path: string): number
@@ -7,6 +7,8 @@ export interface SegmentFiles {
   write(fd: number, bytes: Uint8Array): number
   /** Calls back when the disk has what was written. */
   sync(fd: number, done: (reason: unknown) => void): void
+  /** Returns when it has. */
+  syncNow(fd: number): void
   truncate(fd: number, length: number): void
   close(fd: number): void
   remove(path: string): void
@@ -19,6 +21,7 @@ export const realFiles: SegmentFiles = {
   },
   write: (fd, bytes) => writeSync(fd, bytes),
   sync: (fd, done) => fdatasync(fd, done),
+  syncNow: (fd) => fdatasyncSync(fd),
   truncate: (fd, length) => ftruncateSync(fd, length),
   close: (fd) => closeSync(fd),
   remove: (path) => unlinkSync(path),

@@ -33,6 +33,13 @@ export class FrameBuffer {
     this.bytes[this.#frameAt + 1] = length & 0xff
   }
 
+  /** A whole frame. */
+  json(kind: number, value: object): void {
+    this.begin(kind)
+    this.text(JSON.stringify(value))
+    this.end()
+  }
+
   byte(value: number): void {
     this.bytes[this.at++] = value
   }

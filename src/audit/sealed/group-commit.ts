@@ -38,18 +38,33 @@ export class GroupCommit {
     this.#written += bytes
   }
 
-  /** No more is written to this file. Closed at once, or when the disk has it. */
-  leave(fd: number, mustFlush: boolean): void {
-    if (mustFlush) this.#left.push(fd)
-    else this.#close(fd)
+  /** No more is written to this file. It is closed when the disk has it. */
+  leave(fd: number): void {
+    this.#left.push(fd)
   }
 
   commit(): Promise<boolean> {
-    if (this.#flushed === this.#written) return Promise.resolve(true)
-    return new Promise((done) => {
-      this.#waiters.push({ upTo: this.#written, done })
-      if (!this.#isFlushing) this.#flush()
-    })
+    return new Promise((done) => this.whenFlushed(done))
+  }
+
+  /** Calls back, at once where nothing is to be waited for, when the disk has what was written so far; with false where it has not. */
+  whenFlushed(done: (isWritten: boolean) => void): void {
+    if (this.#flushed === this.#written) {
+      done(true)
+      return
+    }
+    this.#waiters.push({ upTo: this.#written, done })
+    if (!this.#isFlushing) this.#flush()
+  }
+
+  /** Holds everything up until the disk has what was written; false where it has not. */
+  flushNow(): boolean {
+    try {
+      for (const fd of [...this.#left, this.#fd]) this.#files.syncNow(fd)
+      return true
+    } catch {
+      return false
+    }
   }
 
   /** What was written is not to be trusted. */

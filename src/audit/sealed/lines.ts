@@ -1,6 +1,6 @@
 /**
- * The sealed record as the lines that `docs/audit.md` describes. Segments are given in order; what one defined, and what it left open, counts
- * in those that follow.
+ * The sealed record as the lines that `docs/audit.md` describes. Segments are given in order; what one left open counts in those that follow.
+ * What was defined counts to the end of its block, which may be in the next segment.
  *
  * Rule: nothing is verified here, and nothing that a segment says is believed to be whole: what cannot be read is left out.
  */
@@ -9,7 +9,7 @@ import { consistencyNames, Opcode } from '../../cql/protocol.ts'
 import { proxyPart, requestPart } from '../record.ts'
 import { flag, frameKind } from './format.ts'
 import { FrameReader } from './frames.ts'
-import { headIn, seqOf } from './recover.ts'
+import { eventIn, headIn, seqOf } from './head.ts'
 
 interface Asked {
   readonly statement: number
@@ -33,6 +33,8 @@ const opcodeParts = new Map<number, string>(
 )
 const notKnown =
   ',"outcome":"lost","error":{"code":0,"message":"what became of it is not known: the sidecar was ended"}'
+const notHere =
+  ',"outcome":"lost","error":{"code":0,"message":"how it ended is not in what was read: it was under way, or the sidecar was ended"}'
 
 export class SealedLines {
   readonly #onLine: (line: string) => void
@@ -53,10 +55,25 @@ export class SealedLines {
     while (reader.next()) this.#frame(reader)
   }
 
+  /** One block alone, as it lies beside a proof. @param numberBefore of its header */
+  block(frames: Buffer, numberBefore: number): void {
+    this.#number = numberBefore
+    const reader = new FrameReader(frames)
+    while (reader.next()) this.#frame(reader)
+  }
+
+  /** What was begun, and of which nothing that was read says how it ended. */
+  end(): void {
+    for (const number of [...this.#open.keys()]) this.#unknown(number, notHere)
+  }
+
   #frame(reader: FrameReader): void {
     switch (reader.kind) {
       case frameKind.head:
         this.#head(reader.rest())
+        break
+      case frameKind.seal:
+        this.#forget()
         break
       case frameKind.session:
       case frameKind.statement:
@@ -94,7 +111,7 @@ export class SealedLines {
         this.#event(reader.rest())
         break
       case frameKind.unknown:
-        this.#unknown(reader.number())
+        this.#unknown(reader.number(), notKnown)
         break
       default:
     }
@@ -105,7 +122,11 @@ export class SealedLines {
     if (head === undefined) return
     this.#proxy = proxyPart(String(head.proxy))
     this.#number = head.number
-    if (head.continues) return
+    if (!head.continues) this.#forget()
+  }
+
+  /** What was defined counts no longer. */
+  #forget(): void {
     for (const intent of this.#open.values())
       intent.told ??= { session: this.#part(intent.session), middle: this.#middle(intent.asked) }
     this.#texts = new Map()
@@ -141,7 +162,7 @@ export class SealedLines {
     )
   }
 
-  #unknown(number: number): void {
+  #unknown(number: number, why: string): void {
     const intent = this.#open.get(number)
     if (intent === undefined) return
     this.#open.delete(number)
@@ -151,15 +172,18 @@ export class SealedLines {
       middle: this.#middle(intent.asked),
     }
     this.#onLine(
-      `${this.#beginning(ms, number)}${session}${middle}${notKnown},"bytesIn":${bytesIn},"bytesOut":0,"latencyMicros":0}`,
+      `${this.#beginning(ms, number)}${session}${middle}${why},"bytesIn":${bytesIn},"bytesOut":0,"latencyMicros":0}`,
     )
   }
 
   #event(json: Buffer): void {
-    this.#number = seqOf(json) ?? this.#number + 1
-    const fields = fieldsOf(json)
+    const event = eventIn(json)
+    this.#number = seqOf(event) ?? this.#number + 1
     // Whose the key is tells a verifier, and nobody else, something.
-    if (fields !== undefined) this.#onLine(`${this.#beginning(this.#ms, this.#number)}${fields}}`)
+    if (event === undefined || event.event === 'log key') return
+    // Its own number stands there already.
+    const { seq: _, ...fields } = event
+    this.#onLine(`${this.#beginning(this.#ms, this.#number)},${printable(JSON.stringify(fields)).slice(1)}`)
   }
 
   #beginning(ms: number, number: number): string {
@@ -184,17 +208,4 @@ export class SealedLines {
       this.#part(verdict)
     )
   }
-}
-
-/** Of an event, as they stand in a line. Its own number stands there already. */
-function fieldsOf(json: Buffer): string | undefined {
-  let value: unknown
-  try {
-    value = JSON.parse(json.toString('utf8'))
-  } catch {
-    return undefined
-  }
-  if (typeof value !== 'object' || value === null || ('event' in value && value.event === 'log key')) return undefined
-  const { seq: _, ...rest } = value as Record<string, unknown>
-  return `,${printable(JSON.stringify(rest)).slice(1, -1)}`
 }

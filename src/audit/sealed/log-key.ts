@@ -11,6 +11,7 @@ import {
   X509Certificate,
 } from 'node:crypto'
 import { join } from 'node:path'
+import { pathSegmentsOf, type SpiffeId, trustDomainOf } from '../../identity/spiffe.ts'
 import { readIfThere, writeFileAtomically } from '../../mesh/files.ts'
 import { type NoteKey, noteKeyOf } from './note.ts'
 
@@ -27,9 +28,9 @@ export interface Certifier {
   readonly keyPem: string
 }
 
-/** Of the log of one sidecar. */
-export function originOf(trustDomain: string, proxy: string): string {
-  return `ringfence.${trustDomain}/audit/${proxy.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 128)}`
+/** Of the log of one sidecar: by its identity, which nobody else has, and not by its name. */
+export function originOf(spiffeId: SpiffeId): string {
+  return `ringfence.${trustDomainOf(spiffeId)}/audit/${pathSegmentsOf(spiffeId).join('/')}`
 }
 
 /** Makes it where there is none. */

@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Opcode } from '../../cql/protocol.ts'
 import { analyse } from '../../cql/statement/analyse.ts'
+import { parseSpiffeId, type SpiffeId } from '../../identity/spiffe.ts'
 import type { Decision } from '../../policy/engine.ts'
 import type { EventSession, EventStatement, TransactionEvent } from '../event.ts'
+import { realFiles, type SegmentFiles } from './files.ts'
 import { originOf } from './log-key.ts'
 import type { SealedWriterOptions } from './options.ts'
 import { SealedRecord } from './record.ts'
@@ -16,6 +18,13 @@ export const startMs = Date.UTC(2026, 10, 30, 12)
 
 export function folderOfLog(): string {
   return mkdtempSync(join(tmpdir(), 'ringfence-sealed-'))
+}
+
+/** The disk has at once what it is asked for: so a block that is sealed is signed when the call returns. */
+export const quickFiles: SegmentFiles = { ...realFiles, sync: (_fd, done) => done(null), syncNow: () => {} }
+
+export function sidecarId(name: string): SpiffeId {
+  return parseSpiffeId(`spiffe://demo.local/ringfence/sidecar/test/dc1/${name}`)
 }
 
 /** Certifies nothing: tests of that use the real authority. */
@@ -35,10 +44,11 @@ export class TestLog {
     this.writer = new SealedWriter({
       directory,
       proxy,
-      origin: originOf('demo.local', proxy),
-      certifier: { spiffeId: 'spiffe://demo.local/ringfence/sidecar/test/dc1/sidecar-1', certificatePem: '', keyPem },
+      origin: originOf(sidecarId(proxy)),
+      certifier: () => ({ spiffeId: sidecarId(proxy), certificatePem: '', keyPem }),
       durability: 'kernel',
       segmentBytesMax: 64 * 1024 * 1024,
+      files: quickFiles,
       clock: { now: () => this.nowMs, monotonic: () => 0 } as never,
       ...options,
     })

@@ -4,8 +4,10 @@ import { copyFileSync, readdirSync, readFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { realFiles } from './files.ts'
+import { decodeHeader } from './format.ts'
 import { SealedLines } from './lines.ts'
 import { folderOfLog, select, startMs, statementOf, TestLog } from './log.fixture.ts'
+import { proofOf } from './proof.ts'
 import { segmentsOf } from './recover.ts'
 import { verifyLog } from './verify.ts'
 
@@ -15,6 +17,7 @@ function linesOf(directory: string): Line[] {
   const lines: Line[] = []
   const sealed = new SealedLines((line) => lines.push(JSON.parse(line) as Line))
   for (const path of segmentsOf(directory)) sealed.segment(readFileSync(path))
+  sealed.end()
   return lines
 }
 
@@ -59,7 +62,7 @@ describe('a sealed log', () => {
       },
     ])
     const { records, unsealed, signed, blocks } = assertWhole(log.directory)
-    assert.deepEqual({ records, unsealed, signed, blocks }, { records: 3, unsealed: 0, signed: 1, blocks: 1 })
+    assert.deepEqual({ records, unsealed, signed, blocks }, { records: 3, unsealed: 0, signed: 2, blocks: 2 })
   })
 
   it('takes little room for each, and goes over to other segments', () => {
@@ -71,7 +74,8 @@ describe('a sealed log', () => {
     assert.ok(paths.length > 3, String(paths.length))
     assert.ok(bytes / 100_000 < 40, `${bytes / 100_000} bytes for each`)
     assert.equal(transactions(log.directory).length, 100_000)
-    assert.equal(assertWhole(log.directory).records, 100_002)
+    // Beside them the start, and in each segment whose the key is.
+    assert.equal(assertWhole(log.directory).records, 100_001 + paths.length)
   })
 
   it('has more than one tile of blocks, and the tiles lead to the checkpoint', () => {
@@ -81,7 +85,50 @@ describe('a sealed log', () => {
       log.writer.sealNow()
     }
     log.writer.close()
-    assert.equal(assertWhole(log.directory).blocks, 600)
+    assert.equal(assertWhole(log.directory).blocks, 601)
+  })
+})
+
+describe('a block', () => {
+  it('says by itself who did what, and by which rule, whatever was defined before it', () => {
+    const log = new TestLog(folderOfLog())
+    const late = log.request('billing', select)
+    log.record.begun(late)
+    for (let block = 0; block < 3; block++) {
+      log.run(4)
+      log.nowMs += 1000
+      log.writer.sealNow()
+    }
+    // Its intent is of another block.
+    log.record.ended(late)
+    log.run(1)
+    log.writer.close()
+    const lines: Line[] = []
+    for (const number of [4, 8, 16]) {
+      const { text, frames } = proofOf(log.directory, number)
+      const header = Buffer.from(/^extra (.*)$/m.exec(text)![1]!, 'base64')
+      const sealed = new SealedLines((line) => lines.push(JSON.parse(line) as Line))
+      sealed.block(frames, decodeHeader(header)!.numberBefore)
+      sealed.end()
+    }
+    const told = lines.filter(({ event }) => event === undefined)
+    assert.deepEqual(
+      told.filter((line) => !line.workload || !line.statement || !line.rule || !line.time),
+      [],
+    )
+    const whose = (workload: string): unknown[] =>
+      told
+        .filter((line) => line.workload === `spiffe://demo.local/svc/${workload}`)
+        .map(({ seq, outcome }) => [seq, outcome])
+    // In the block of its intent it is not known yet how it ended.
+    assert.deepEqual(whose('billing'), [
+      [3, 'lost'],
+      [3, 'ok'],
+    ])
+    assert.deepEqual(
+      whose('orders').map((line) => (line as [number])[0]),
+      [4, 5, 6, 7, 8, 9, 10, 11, 16],
+    )
   })
 })
 
@@ -140,7 +187,7 @@ describe('a sealed log of a process that was killed', () => {
 
 describe('a sealed log on a disk that is full', () => {
   it('says so at once, keeps what it was told, and goes on in another segment', async () => {
-    let room = 2_000
+    let room = 4_000
     const files = {
       ...realFiles,
       write: (fd: number, bytes: Uint8Array) => {

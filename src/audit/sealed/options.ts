@@ -15,7 +15,8 @@ export interface SealedWriterOptions {
   readonly proxy: string
   /** Of the log; see `originOf`. */
   readonly origin: string
-  readonly certifier: Certifier
+  /** As it is now: it is renewed, and each segment has its word. */
+  readonly certifier: () => Certifier
   readonly durability: Durability
   /** A new segment is begun when this is reached, and at each midnight UTC. */
   readonly segmentBytesMax: number

@@ -9,8 +9,9 @@ import { readIfThere } from '../../mesh/files.ts'
 import { decodeHeader, frameKind } from './format.ts'
 import { frameEnd, kindAt } from './frames.ts'
 import { HashTree } from './hash-tree.ts'
+import { headOf } from './head.ts'
 import { openCheckpoint, parseNoteKey } from './note.ts'
-import { headOf, segmentsOf } from './recover.ts'
+import { segmentsOf } from './recover.ts'
 import { Tiles } from './tiles.ts'
 import { leafHash, rootByProof } from './tree.ts'
 
@@ -31,21 +32,42 @@ interface Block {
   readonly key: string
 }
 
-/** @throws RingfenceError NOT_FOUND where the record is not in this folder, or in no block that a checkpoint vouches for */
+/** @throws RingfenceError INVALID where the record is not in this folder, or in no block that a checkpoint vouches for */
 export function proofOf(directory: string, number: number): RecordProof {
   const block = blockWith(directory, number)
   if (block === undefined) throw notThere(`record ${number} is in no sealed block of ${directory}`)
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return proofBy(directory, block)
+    } catch (reason) {
+      // The parts of tiles that stand for one checkpoint go when the next one is there.
+      const isGone = reason instanceof Error && 'code' in reason && reason.code === 'ENOENT'
+      if (!isGone || attempt === 3) throw reason
+    }
+  }
+}
+
+function proofBy(directory: string, { index, header, frames, key }: Block): RecordProof {
+  const logKey = parseNoteKey(key)
   const note = readIfThere(join(directory, 'checkpoint')) ?? ''
-  const checkpoint = openCheckpoint(note, parseNoteKey(block.key))
-  if (checkpoint === undefined || checkpoint.size <= block.index)
-    throw notThere(`no checkpoint vouches for block ${block.index} yet`)
-  const { index, header, frames } = block
+  const checkpoint = openCheckpoint(note, logKey)
+  if (checkpoint === undefined || checkpoint.size <= index)
+    throw notThere(`no checkpoint vouches for block ${index} yet`)
   const proof = new HashTree(new Tiles(directory), checkpoint.size).inclusion(index)
   if (rootByProof(leafHash(header), { index, size: checkpoint.size, hashes: proof })?.equals(checkpoint.root) !== true)
     throw notThere(`block ${index} does not lead to the checkpoint: audit verify says what is wrong`)
   const hashes = proof.map((hash) => `${hash.toString('base64')}\n`).join('')
-  const text = `c2sp.org/tlog-proof@v1\nextra ${header.toString('base64')}\nindex ${index}\n${hashes}\n${note}`
+  // With the line of the witness where there is one: the log's own key is in the hands of who has its host.
+  const witnessed = readIfThere(join(directory, 'checkpoint.witnessed'))
+  const isSame = witnessed !== undefined && textOf(witnessed) === textOf(note) && openCheckpoint(witnessed, logKey)
+  const shown = isSame ? witnessed : note
+  const text = `c2sp.org/tlog-proof@v1\nextra ${header.toString('base64')}\nindex ${index}\n${hashes}\n${shown}`
   return { index, text, frames }
+}
+
+/** What is signed of a note. */
+function textOf(note: string): string {
+  return note.slice(0, note.indexOf('\n\n') + 1)
 }
 
 function blockWith(directory: string, number: number): Block | undefined {

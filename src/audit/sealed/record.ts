@@ -79,7 +79,7 @@ export class SealedRecord implements Barrier {
     const session = this.#sessionOf(event.session)
     const asked = this.#askedOf(event)
     const intent = event.recordNumber ?? 0
-    const isKnown = intent > writer.segmentNumber && asked === event.recordAsked
+    const isKnown = intent > writer.numberDefined && asked === event.recordAsked
     const evidence = event.kind === 'log-in' ? event.session.who.evidence : undefined
     const hasError = event.code >= 0
     const flags =

@@ -1,6 +1,5 @@
 /** Shows each checkpoint of a log to a witness, one at a time. That it is away holds nothing up; that it refuses is told. */
 import { join } from 'node:path'
-import { nothingEnds, unawaited } from '../../base/contained.ts'
 import { replaceFile } from '../../mesh/files.ts'
 import type { WitnessAnswer, WitnessRequest } from '../../mesh/witness.ts'
 import { HashTree } from './hash-tree.ts'
@@ -18,19 +17,18 @@ export class ShownCheckpoints {
   readonly #options: ShownOptions
   #size = 0
   #next: { readonly note: string; readonly key: NoteKey } | undefined
-  #isAsking = false
+  #asking: Promise<void> | undefined
   #refused: string | undefined
 
   constructor(options: ShownOptions) {
     this.#options = options
   }
 
-  /** The tiles of this checkpoint are written. */
-  show(note: string, key: NoteKey): void {
+  /** The tiles of this checkpoint are written. Resolves when the witness has said something to it, or is away. */
+  show(note: string, key: NoteKey): Promise<void> {
     this.#next = { note, key }
-    if (this.#isAsking) return
-    this.#isAsking = true
-    unawaited(nothingEnds, 'a checkpoint for the witness', this.#all())
+    this.#asking ??= this.#all()
+    return this.#asking
   }
 
   async #all(): Promise<void> {
@@ -40,7 +38,7 @@ export class ShownCheckpoints {
         await this.#one(next.note, next.key)
       }
     } finally {
-      this.#isAsking = false
+      this.#asking = undefined
     }
   }
 

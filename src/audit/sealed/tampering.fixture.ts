@@ -93,7 +93,7 @@ function headerAnew(bytes: Buffer, block: number): Buffer {
 }
 
 /** Makes all blocks anew from what is left of their frames, with headers that fit, as who has not the key of the log can. */
-function madeAnew(directory: string, change: (frame: Buffer, kind: number) => Buffer | undefined): void {
+export function madeAnew(directory: string, change: (frame: Buffer, kind: number) => Buffer | undefined): void {
   let frames: Buffer[] = []
   for (const path of segmentsOf(directory)) {
     const bytes = readFileSync(path)
@@ -120,7 +120,7 @@ function madeAnew(directory: string, change: (frame: Buffer, kind: number) => Bu
 }
 
 /** One outcome changed, and no checkpoint in the log any more that says otherwise. */
-function editedAnew(directory: string): void {
+export function editedAnew(directory: string): void {
   let outcomes = 0
   madeAnew(directory, (frame, kind) => {
     if (kind === frameKind.checkpoint) return undefined

@@ -1,13 +1,13 @@
 /** Each way to tamper with a log is found, where it is, and nothing is found in a log that is whole. */
 import assert from 'node:assert/strict'
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import { systemClock } from '../../base/clock.ts'
 import { CertificateAuthority } from '../../control/ca.ts'
-import { parseSpiffeId } from '../../identity/spiffe.ts'
+import { parseSpiffeId, type SpiffeId } from '../../identity/spiffe.ts'
 import { frameKind } from './format.ts'
-import { folderOfLog, TestLog } from './log.fixture.ts'
+import { folderOfLog, sidecarId, TestLog } from './log.fixture.ts'
 import { openCheckpoint, parseNoteKey } from './note.ts'
 import { proofOf } from './proof.ts'
 import { segmentsOf } from './recover.ts'
@@ -62,13 +62,13 @@ describe('a log', () => {
     const directory = removedAfterKill()
     const { findings, notes } = verifyLog(directory)
     assert.deepEqual(findings, [])
-    assert.match(notes.join('\n'), /block 3 in .* began in a segment that is not here/)
+    assert.match(notes.join('\n'), /block 4 in .* began in a segment that is not here/)
     // A header that the tree has not is no such thing.
     const [path] = segmentsOf(directory)
     const bytes = readFileSync(path!)
     bytes[placesOf(bytes, frameKind.seal)[0]!.end - 1]! ^= 1
     writeFileSync(path!, bytes)
-    assert.match(verifyLog(directory).findings.join(), /block 3 in .* is not/)
+    assert.match(verifyLog(directory).findings.join(), /block 4 in .* is not/)
   })
 
   for (const [name, make] of Object.entries(cases)) {
@@ -87,18 +87,46 @@ describe('a log', () => {
     assert.match(findings.join('\n'), /is a segment of another log/)
   })
 
-  it('says whose its key is, by the roots of the mesh, and by no others', async () => {
+  it('says whose its key is, by the roots of the mesh, and by the certificate of its own sidecar alone', async () => {
     const [ours, theirs] = await Promise.all(
       [1, 2].map(() => CertificateAuthority.open(folderOfLog(), 'demo.local', systemClock)),
     )
-    const spiffeId = parseSpiffeId('spiffe://demo.local/ringfence/sidecar/test/dc1/node1')
-    const made = await ours!.mint({ spiffeId, ttlMs: 3_600_000, listenerIdentities: [] })
-    const certified = new TestLog(folderOfLog(), { certifier: { spiffeId, ...made }, clock: systemClock })
-    certified.run(1)
-    certified.writer.close()
-    const by = (bundlePem: string): unknown => verifyLog(certified.directory, { bundlePem }).certified?.spiffeId
-    assert.equal(by(ours!.bundlePem), spiffeId)
-    assert.equal(by(theirs!.bundlePem), undefined)
+    const certifiedBy = async (spiffeId: SpiffeId): Promise<string> => {
+      const made = await ours!.mint({ spiffeId, ttlMs: 3_600_000, listenerIdentities: [] })
+      const certified = new TestLog(folderOfLog(), { certifier: () => ({ spiffeId, ...made }), clock: systemClock })
+      certified.run(1)
+      certified.writer.close()
+      return certified.directory
+    }
+    const spiffeId = sidecarId('sidecar-1')
+    const directory = await certifiedBy(spiffeId)
+    const { certified, findings } = verifyLog(directory, { bundlePem: ours!.bundlePem })
+    assert.deepEqual([certified?.spiffeId, findings], [spiffeId, []])
+    for (const [where, bundlePem] of [
+      [directory, theirs!.bundlePem],
+      [await certifiedBy(sidecarId('sidecar-2')), ours!.bundlePem],
+      [await certifiedBy(parseSpiffeId('spiffe://demo.local/svc/orders')), ours!.bundlePem],
+    ] as const) {
+      const verified = verifyLog(where, { bundlePem })
+      assert.equal(verified.certified, undefined)
+      assert.match(verified.findings.join(), /^no sidecar’s certificate of these roots says that the key is that of /)
+    }
+  })
+
+  it('says whose its key is also where its first segments were removed', async () => {
+    const ours = await CertificateAuthority.open(folderOfLog(), 'demo.local', systemClock)
+    const spiffeId = sidecarId('sidecar-1')
+    const made = await ours.mint({ spiffeId, ttlMs: 3_600_000, listenerIdentities: [] })
+    const options = { certifier: () => ({ spiffeId, ...made }), clock: systemClock, segmentBytesMax: 3_000 }
+    const rolled = new TestLog(folderOfLog(), options)
+    for (let block = 0; block < 4; block++) {
+      rolled.run(200)
+      rolled.writer.sealNow()
+    }
+    rolled.writer.close()
+    rmSync(segmentsOf(rolled.directory)[0]!)
+    const { certified, findings } = verifyLog(rolled.directory, { bundlePem: ours.bundlePem })
+    assert.deepEqual([certified?.spiffeId, findings], [spiffeId, []])
   })
 })
 

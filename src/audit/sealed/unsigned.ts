@@ -1,5 +1,5 @@
 /**
- * How long the time is, at the end of a log, that no checkpoint vouches for. A log signs each second.
+ * How long the time is, at the end of a log, that no checkpoint vouches for. A log signs each second, so that it is short.
  *
  * Rule: by the times of frames, and not by those of headers, which whoever writes a block chooses.
  */

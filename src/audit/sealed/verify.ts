@@ -12,8 +12,9 @@ import { readIfThere } from '../../mesh/files.ts'
 import { type Certified, certifies } from './certified.ts'
 import { decodeHeader, frameKind, frameLengthBytes, type SegmentHead } from './format.ts'
 import { frameEnd } from './frames.ts'
+import { eventIn, headOf, seqOf } from './head.ts'
 import { type Checkpoint, type NoteKey, openCheckpoint, parseNoteKey } from './note.ts'
-import { headOf, segmentsOf, seqOf } from './recover.ts'
+import { segmentsOf } from './recover.ts'
 import { Tiles } from './tiles.ts'
 import { Edge, leafHash } from './tree.ts'
 import { Unsigned, unsignedMsMax } from './unsigned.ts'
@@ -23,7 +24,7 @@ export interface VerifyOptions {
   readonly key?: NoteKey | undefined
   /** Checkpoints of it from elsewhere: a witness's, or those that somebody kept. */
   readonly known?: readonly string[]
-  /** Roots, by which the key of the log is to be certified. */
+  /** Roots, by which the key of the log has to be certified for its sidecar. */
   readonly bundlePem?: string | undefined
 }
 
@@ -220,8 +221,13 @@ class Verification {
 
   #event(json: Buffer): void {
     this.#blockNumbered++
-    const seq = seqOf(json)
+    const event = eventIn(json)
+    const seq = seqOf(event)
     if (seq !== undefined) this.#blockNumbered = seq - this.#numberBefore
+    if (event?.event === 'started' && event.rebuilt === true)
+      this.#notes.push(
+        `at record ${this.#numberBefore + this.#blockNumbered} a start signed what lay there, and no checkpoint vouched for`,
+      )
     const { bundlePem } = this.#options
     if (bundlePem !== undefined && this.#key !== undefined && this.#certified === undefined)
       this.#certified = certifies(json, this.#key, bundlePem, this.#ms)
@@ -356,9 +362,7 @@ class Verification {
       if (isOurs && isLast) this.#isSigned(checkpoint.size)
       else if (!isOurs && isLast) this.#findings.push(`${name} was signed for other blocks than these`)
       else if (!isOurs)
-        this.#findings.push(
-          `${name} of ${checkpoint.size} blocks was signed for others than these: the log was forked`,
-        )
+        this.#findings.push(`${name} of ${checkpoint.size} blocks was signed for others than these: the log was forked`)
     }
   }
 
@@ -368,7 +372,12 @@ class Verification {
       if (isLast) this.#findings.push(`blocks ${size} to ${checkpoint.size - 1} are missing at the end`)
       else this.#findings.push(`${name} is of ${checkpoint.size} blocks, and ${size} are here: the log was rolled back`)
     }
-    if (this.#note === undefined && size > 0) this.#findings.push('there is no checkpoint')
+    if (this.#options.bundlePem !== undefined && this.#certified === undefined)
+      this.#findings.push(
+        `no sidecar’s certificate of these roots says that the key is that of ${this.#key?.name ?? 'a log'}`,
+      )
+    // One that was killed in its first second has none.
+    if (this.#note === undefined && this.#signedSize > 0) this.#findings.push('there is no checkpoint')
     const unsigned = size - this.#signedSize
     const { ms, sinceMs } = this.#unsigned
     if (ms > unsignedMsMax)

@@ -11,7 +11,7 @@ import { GroupCommit } from './group-commit.ts'
 import { Kept, keptBytesMax } from './kept.ts'
 import { keyStatement, type LogKey, openLogKey } from './log-key.ts'
 import type { SealedWriterOptions } from './options.ts'
-import { recover } from './recover.ts'
+import { type Recovered, recover } from './recover.ts'
 import { Segment } from './segment.ts'
 
 const retryMs = 1000
@@ -44,11 +44,12 @@ export class SealedWriter {
   #numberBefore = 0
   #failedInTurn = false
   #closed = false
+  #isSigning = false
   #retry: NodeJS.Timeout | undefined
   /** Changes whenever what was defined has to be defined again. */
   generation = 0
-  /** The last number before the segment. */
-  segmentNumber = 0
+  /** The last number before what was defined. */
+  numberDefined = 0
 
   /** Goes on with the log that is there. @throws RingfenceError UNAVAILABLE when it cannot */
   constructor(options: SealedWriterOptions) {
@@ -66,12 +67,15 @@ export class SealedWriter {
       this.#block = found.block
       this.#log = new BlockLog(found.tiles, this.#key, found.signed, (reason) => this.#told(reason))
       this.#openSegment()
-      this.#begin(found.open)
+      this.#begin(found)
       this.#write(this.#frames.at)
     } catch (reason) {
       throw writeFailure(reason)
     }
     if (this.#failed) throw writeFailure(undefined)
+    // What the process before left may be old: it is not to lie there unsigned beside what is new.
+    this.#seal()
+    if (this.#commits.flushNow()) this.#sign(this.#log.size)
     this.#timer = every(nothingEnds, 'the record', sealMs, () => this.sealNow()).unref()
   }
 
@@ -161,35 +165,47 @@ export class SealedWriter {
     clearTimeout(this.#retry)
     if (!this.#failed) {
       if (this.#block.isWorth) this.#seal()
-      this.#log.sign()
+      if (this.#commits.flushNow()) this.#log.sign()
     }
     this.#closed = true
     this.#commits.stop()
     this.#segment.close()
   }
 
-  #begin(open: readonly number[]): void {
-    this.event({ event: 'started', unknown: open.length })
+  #begin({ open, isRebuilt }: Recovered): void {
+    this.event({ event: 'started', unknown: open.length, ...(isRebuilt && { rebuilt: true }) })
     for (const number of open) {
       const frames = this.reserve()
       frames.begin(frameKind.unknown)
       frames.number(number)
       this.end()
     }
-    this.event(keyStatement(this.#key.key, this.#options.certifier))
+    this.event(keyStatement(this.#key.key, this.#options.certifier()))
   }
 
-  /** Seals what came, and signs; done each second. */
+  /** Seals what came, and signs it when the disk has it; done each second. */
   sealNow(): void {
     if (this.#closed || this.#failed) return
     this.flush()
     if (this.#failed) return
     if (this.#block.isWorth) this.#seal()
-    const checkpoint = this.#log.sign()
+    if (this.#isSigning || !this.#log.isDue) return
+    this.#isSigning = true
+    const { size } = this.#log
+    // A power cut would take back what was shown to a witness, and a log that was cut short is a rollback for ever.
+    this.#commits.whenFlushed((isFlushed) => {
+      this.#isSigning = false
+      if (isFlushed && !this.#closed) this.#sign(size)
+    })
+  }
+
+  #sign(size: number): void {
+    const checkpoint = this.#log.sign(size)
     if (checkpoint === undefined) return
     this.#options.onCheckpoint?.(checkpoint, this.#key.key)
     const frames = this.#frames
-    if (!frames.hasRoom(framesOfEvent)) return
+    // It stands right behind the blocks that it was signed for, or not in the log.
+    if (this.#failed || this.#log.size !== size || !frames.hasRoom(framesOfEvent)) return
     frames.begin(frameKind.checkpoint)
     frames.text(checkpoint)
     this.end()
@@ -206,8 +222,7 @@ export class SealedWriter {
     frames.begin(frameKind.time)
     frames.milliseconds(nowMs)
     this.end()
-    this.#block.firstMs ||= nowMs
-    this.#block.lastMs = nowMs
+    this.#block.at(nowMs)
   }
 
   #makeRoom(): void {
@@ -268,14 +283,21 @@ export class SealedWriter {
     frames.at = 0
     this.#written = 0
     this.#block = new Block(this.#number)
-    this.#block.firstMs = this.#ms
-    this.#block.lastMs = this.#ms
+    this.#defineAnew(this.#number)
     this.#rollIfDue()
+  }
+
+  /** What is written from here on leans on nothing before it: a block is read by itself, and so is what follows what was lost. */
+  #defineAnew(number: number): void {
+    this.generation++
+    this.numberDefined = number
+    this.#ms = 0
+    this.#timeKnown = false
   }
 
   #rollIfDue(): void {
     if (!this.#segment.isDue) return
-    this.#commits.leave(this.#segment.fd, this.#options.durability === 'disk')
+    this.#commits.leave(this.#segment.fd)
     this.#segment.fd = -1
     try {
       this.#openSegment()
@@ -283,16 +305,15 @@ export class SealedWriter {
       this.#fail(reason)
       return
     }
+    this.event(keyStatement(this.#key.key, this.#options.certifier()))
     this.#write(this.#frames.at)
   }
 
-  /** Its first frame is gathered, not written. Everything is defined anew in it. */
+  /** Its first frame is gathered, not written. */
   #openSegment(): void {
     this.#openFile()
     this.#head(this.#frames, false)
     this.#block.frames++
-    this.generation++
-    this.segmentNumber = this.#number
   }
 
   #openFile(): void {
@@ -302,18 +323,9 @@ export class SealedWriter {
 
   #head(frames: FrameBuffer, continues: boolean): void {
     const { origin, proxy } = this.#options
-    const head: SegmentHead = {
-      format: formatName,
-      origin,
-      key: this.#key.key.text,
-      proxy,
-      number: this.#numberWritten,
-      blocks: this.#log.size,
-      continues,
-    }
-    frames.begin(frameKind.head)
-    frames.text(JSON.stringify(head))
-    frames.end()
+    const key = this.#key.key.text
+    const head = { origin, key, proxy, number: this.#numberWritten, blocks: this.#log.size, continues }
+    frames.json(frameKind.head, { format: formatName, ...head } satisfies SegmentHead)
   }
 
   #fail(reason: unknown): void {
@@ -349,9 +361,11 @@ export class SealedWriter {
     const first = new FrameBuffer(4 * 65_536)
     this.#head(first, true)
     const last = new FrameBuffer(4096)
-    last.begin(frameKind.event)
-    last.text(JSON.stringify({ event: 'resumed', dropped, seq }))
+    const nowMs = this.#options.clock.now()
+    last.begin(frameKind.time)
+    last.milliseconds(nowMs)
     last.end()
+    last.json(frameKind.event, { event: 'resumed', dropped, seq })
     const bytes = Buffer.concat([first.bytes.subarray(0, first.at), ...this.#kept.all, last.bytes.subarray(0, last.at)])
     try {
       this.#openFile()
@@ -365,16 +379,16 @@ export class SealedWriter {
     this.#segment.bytes = bytes.length
     this.#commits.wrote(bytes.length)
     this.#block.carry(bytes)
-    this.#block.frames += 2
+    this.#block.frames += 3
+    this.#block.at(nowMs)
+    this.#ms = nowMs
     this.#number = seq
     this.#numberWritten = seq
     this.#kept.clear()
     // What was lost may have defined something.
-    if (dropped > 0) {
-      this.generation++
-      this.segmentNumber = seq
-    }
+    if (dropped > 0) this.#defineAnew(seq)
     this.#failed = false
     this.#options.onRecovery?.()
+    this.sealNow()
   }
 }
