@@ -14,7 +14,7 @@ import type { TrafficLine } from '../control/traffic.ts'
 import { faultOfAnswer } from '../mesh/answer.ts'
 import { request } from '../mesh/http.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
-import { type WitnessedLog, witnessedPath } from '../mesh/witness.ts'
+import { forgetWitnessedPath, type WitnessedLog, witnessedPath } from '../mesh/witness.ts'
 
 export interface MintAnswer {
   readonly spiffeId: string
@@ -101,8 +101,12 @@ export class AdminClient {
     return this.#call('GET', `/v1/revocations?ended=${ended}&limit=${limit}`)
   }
 
-  witnessed(): Promise<{ logs: WitnessedLog[] }> {
+  witnessed(): Promise<{ witness: string; logs: WitnessedLog[] }> {
     return this.#call('GET', witnessedPath)
+  }
+
+  forgetWitnessed(order: { origin: string; by?: string }): Promise<{ size: number }> {
+    return this.#call('POST', forgetWitnessedPath, order)
   }
 
   authorities(): Promise<AuthoritiesAnswer> {

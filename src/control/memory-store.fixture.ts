@@ -101,6 +101,10 @@ export class MemoryStore implements Store {
     this.#witnessed.set(log.origin, log)
   }
 
+  forgetWitnessed(origin: string): void {
+    this.#witnessed.delete(origin)
+  }
+
   witnessedLogs(): WitnessedLog[] {
     return [...this.#witnessed.values()].sort((a, b) => (a.origin < b.origin ? -1 : 1))
   }

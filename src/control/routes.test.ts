@@ -68,6 +68,8 @@ const expected: Record<string, Expectation> = {
     body: () => ({ key: 'k', old: 0, proof: [], checkpoint: 'c' }),
   },
   'GET /v1/witnessed': { may: administrators },
+  // No such log: what it does, witness.test.ts.
+  'POST /v1/witnessed/forget': { may: administrators, body: () => ({ origin: 'o' }), refused: { socket: 400 } },
   'POST /v1/report': { may: ['sidecar'], body: () => report },
   'GET /v1/watch': { may: ['sidecar'] },
   'POST /v1/tokens': { may: administrators, body: () => ({ spiffeId: 'spiffe://demo.local/svc/a', role: 'workload' }) },

@@ -12,7 +12,7 @@ import { presignedUse, presignedUseAnswer, presignedUsesPath } from '../mesh/pre
 import { reportBytesMax } from '../mesh/proxy-report.ts'
 import { reportAnswer } from '../mesh/report.ts'
 import { madeTxnToken, txnOrder, txnTokensPath } from '../mesh/transaction-tokens.ts'
-import { witnessAnswer, witnessedPath, witnessPath, witnessRequest } from '../mesh/witness.ts'
+import { forgetWitnessedPath, witnessAnswer, witnessedPath, witnessPath, witnessRequest } from '../mesh/witness.ts'
 import { administrator, anybody, enrolledProxy, member } from './callers.ts'
 import { type Route, route, streamRoute } from './route.ts'
 import * as authorities from './services/authorities.ts'
@@ -24,7 +24,14 @@ import { firstUse } from './services/presigned-uses.ts'
 import * as proxies from './services/proxies.ts'
 import * as revocations from './services/revocations.ts'
 import * as transactions from './services/transaction-tokens.ts'
-import { witnessed, witnessedAnswer, witnessLog } from './services/witness.ts'
+import {
+  forgetWitnessed,
+  forgetWitnessedOrder,
+  forgottenAnswer,
+  witnessed,
+  witnessedAnswer,
+  witnessLog,
+} from './services/witness.ts'
 
 const nothing = z.unknown()
 /** JSON may write one byte of policy as six. */
@@ -110,6 +117,14 @@ export function controlRoutes(parts: ControlParts): Route[] {
       input: nothing,
       output: witnessedAnswer,
       service: () => witnessed(parts),
+    }),
+    route({
+      method: 'POST',
+      path: forgetWitnessedPath,
+      who: administrator,
+      input: forgetWitnessedOrder,
+      output: forgottenAnswer,
+      service: (caller, order) => forgetWitnessed(parts, caller, order),
     }),
     route({
       method: 'POST',

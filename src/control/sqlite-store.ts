@@ -220,6 +220,10 @@ export class SqliteStore implements Store {
     this.#run(sql, origin, key, size, Math.floor(atMs), checkpoint)
   }
 
+  forgetWitnessed(origin: string): void {
+    this.#run('DELETE FROM witnessed WHERE origin = ?', origin)
+  }
+
   witnessedLogs(): WitnessedLog[] {
     return this.#statement('SELECT * FROM witnessed ORDER BY origin').all().map(witnessedOf)
   }

@@ -65,6 +65,8 @@ function complies(kind: string, open: (name: string) => Store): void {
         store.putWitnessed({ ...log, origin: 'a/2' })
         store.putWitnessed(log)
         store.putWitnessed({ ...log, size: 5 })
+        store.putWitnessed({ ...log, origin: 'a/3' })
+        store.forgetWitnessed('a/3')
         return (again) => {
           assert.deepEqual(again.witnessed('a/1'), { ...log, size: 5 })
           assert.equal(again.witnessed('a/3'), undefined)

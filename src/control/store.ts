@@ -157,6 +157,7 @@ export interface Store {
   witnessed(origin: string): WitnessedLog | undefined
   /** In the place of the one before. */
   putWitnessed(log: WitnessedLog): void
+  forgetWitnessed(origin: string): void
   /** Ordered by origin. */
   witnessedLogs(): WitnessedLog[]
 }

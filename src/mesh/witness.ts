@@ -3,17 +3,18 @@ import { z } from 'zod'
 
 export const witnessPath = '/v1/witness'
 export const witnessedPath = '/v1/witnessed'
+export const forgetWitnessedPath = '/v1/witnessed/forget'
 
 const hash = z.string().regex(/^[A-Za-z0-9+/]{43}=$/)
 
 export const witnessRequest = z.strictObject({
   /** Of the log, as C2SP writes it. */
-  key: z.string().min(1).max(1024),
+  key: z.string().min(1).max(4096),
   /** The size that the witness is thought to know; 0 for none. */
   old: z.int().min(0),
   /** From that one to this. */
   proof: z.array(hash).max(63),
-  checkpoint: z.string().min(1).max(4096),
+  checkpoint: z.string().min(1).max(8192),
 })
 export type WitnessRequest = z.infer<typeof witnessRequest>
 

@@ -23,12 +23,26 @@ export class Witness {
   readonly #name: string
   readonly #privateKey: KeyObject
   readonly #id: Buffer
+  /** As C2SP writes it, so that anybody can check its lines. */
+  readonly verifierKey: string
+  /** What was refused last of each log. */
+  readonly #refused = new Map<string, string>()
 
   constructor(name: string, privateKey: KeyObject) {
     this.#name = name
     this.#privateKey = privateKey
     const raw = createPublicKey(privateKey).export({ type: 'spki', format: 'der' }).subarray(-32)
-    this.#id = sha256(Buffer.concat([Buffer.from(`${name}\n`), Buffer.from([cosignatureKind]), raw])).subarray(0, 4)
+    const typed = Buffer.concat([Buffer.from([cosignatureKind]), raw])
+    this.#id = sha256(Buffer.concat([Buffer.from(`${name}\n`), typed])).subarray(0, 4)
+    this.verifierKey = `${name}+${this.#id.toString('hex')}+${typed.toString('base64')}`
+  }
+
+  /** Whether this is to be told: a log that is refused is shown each second. */
+  isNews(origin: string, { refused }: WitnessAnswer): boolean {
+    if (refused === 'other size' || refused === this.#refused.get(origin)) return false
+    if (refused === undefined) this.#refused.delete(origin)
+    else this.#refused.set(origin, refused)
+    return refused !== undefined
   }
 
   /** @param origin which log this caller may speak of */

@@ -8,10 +8,11 @@ import { proofOf } from '../../audit/sealed/proof.ts'
 import { segmentsOf } from '../../audit/sealed/recover.ts'
 import { type Verified, verifyLog } from '../../audit/sealed/verify.ts'
 import { RingfenceError } from '../../base/errors.ts'
+import type { WitnessedLog } from '../../mesh/witness.ts'
 import { AdminClient } from '../admin-client.ts'
 import { collect, readBy, readInput, UnreadableInput } from '../options.ts'
 import { exitCode, type Format, paint, print, printable, printJson, table } from '../output.ts'
-import { type AdminFlags, adminCommand, withOutput } from './admin-command.ts'
+import { type AdminFlags, adminCommand, byOf, withOutput } from './admin-command.ts'
 
 interface VerifyFlags {
   readonly output: Format
@@ -25,12 +26,13 @@ export function addSealedRecord(audit: Command): void {
     .argument('<dir>', 'the folder of a sidecar’s audit')
     .option('--key <key>', 'of the log, as you know it; by default the one that the log names', readBy(parseNoteKey))
     .option('--known <file>', 'a checkpoint of this log from elsewhere; may be repeated', collect(String))
-    .option('--ca <file>', 'the mesh’s roots: says which sidecar the log’s key is certified for')
+    .option('--ca <file>', 'the mesh’s roots: a certificate of the log’s own sidecar has to vouch for its key')
     .addHelpText(
       'after',
       `
 Finds what was edited, deleted, inserted, put in another order, cut off, or taken from another log, and says where. That the whole folder was
-put back to an older state, or rewritten by who has the log's key, is found by a checkpoint from elsewhere only: give it by --known.
+put back to an older state, or rewritten by who has the log's key, is found by a checkpoint from elsewhere only: give it by --known. Without
+--ca or --key the log says itself whose it is. A sidecar may be writing it meanwhile.
 
 Ends with 0 where all is as it was signed, 2 where it is not, 65 for a folder that cannot be read.`,
     )
@@ -43,7 +45,15 @@ Ends with 0 where all is as it was signed, 2 where it is not, 65 for a folder th
     .option('--out <name>', 'writes <name>.tlog-proof and <name>.block', 'record')
     .action(proof)
   adminCommand(audit, 'witnessed', 'what the control plane, as witness, has seen of each sidecar’s log')
-    .option('--checkpoint <proxy>', 'print the last checkpoint of that sidecar, for verify --known')
+    .option(
+      '--checkpoint <log>',
+      'print the last checkpoint of that log, by its sidecar’s name or its origin, for verify --known',
+    )
+    .option(
+      '--forget <origin>',
+      'take whatever this sidecar shows next as a log of its own; the control plane’s log says so',
+    )
+    .option('--by <name>', 'who does it; the user who runs this by default')
     .action(witnessed)
   audit
     .command('lines')
@@ -87,23 +97,44 @@ function proof(number: number, { dir, out }: { readonly dir: string; readonly ou
   print(printable(`record ${number} is in block ${index}: ${out}.tlog-proof, ${out}.block`))
 }
 
-async function witnessed(flags: AdminFlags & { readonly checkpoint?: string }): Promise<void> {
-  const { logs } = await new AdminClient(flags.stateDir).witnessed()
-  if (flags.checkpoint !== undefined) {
-    const log = logs.find(({ origin }) => origin.endsWith(`/${flags.checkpoint}`))
-    if (log === undefined) throw new RingfenceError('INVALID', `no log of ${flags.checkpoint} was witnessed`)
-    process.stdout.write(log.checkpoint)
-  } else if (flags.output === 'json') printJson({ logs })
+interface WitnessedFlags extends AdminFlags {
+  readonly checkpoint?: string
+  readonly forget?: string
+  readonly by?: string
+}
+
+async function witnessed(flags: WitnessedFlags): Promise<void> {
+  const client = new AdminClient(flags.stateDir)
+  if (flags.forget !== undefined) {
+    const { size } = await client.forgetWitnessed({ origin: flags.forget, by: byOf(flags) })
+    print(printable(`forgotten: ${flags.forget}, ${size} blocks`))
+    return
+  }
+  const { witness, logs } = await client.witnessed()
+  if (flags.checkpoint !== undefined) process.stdout.write(logNamed(logs, flags.checkpoint).checkpoint)
+  else if (flags.output === 'json') printJson({ witness, logs })
   else {
     const rows = logs.map(({ origin, size, atMs }) => [origin, String(size), new Date(atMs).toISOString()])
+    print(printable(`witness ${witness}`))
     print(table(['LOG', 'BLOCKS', 'LAST SEEN'], rows, [1]))
   }
+}
+
+/** @throws RingfenceError INVALID where there is none, or more than one that the name may mean */
+function logNamed(logs: readonly WitnessedLog[], name: string): WitnessedLog {
+  const found = logs.filter(({ origin }) => origin === name || origin.endsWith(`/${name}`))
+  const [log, another] = found
+  if (log === undefined) throw new RingfenceError('INVALID', `no log of ${name} was witnessed`)
+  if (another !== undefined)
+    throw new RingfenceError('INVALID', `${name} may be ${found.map(({ origin }) => origin).join(' or ')}`)
+  return log
 }
 
 function lines(directory: string): void {
   reading(directory, () => {
     const sealed = new SealedLines((line) => process.stdout.write(`${line}\n`))
     for (const path of segmentsOf(directory)) sealed.segment(readFileSync(path))
+    sealed.end()
   })
 }
 

@@ -10,7 +10,7 @@ import type { ControlParts } from './parts.ts'
 
 const kind = z.enum(['root', 'issuing'])
 const words = z.string().refine((text) => !/\p{C}/u.test(text), 'one line of printable text')
-const by = words.max(256).optional()
+export const by = words.max(256).optional()
 
 const shown = z.object({
   id: z.string(),
