@@ -138,7 +138,7 @@ export class World {
       audit?: Omit<SidecarConfig['audit'], 'directory'>
       nowMs?: () => number
       gracefulDisconnect?: boolean
-      more?: Pick<SidecarOptions, 'consumers' | 'barrier' | 'stages' | 'outside' | 'firstUse'>
+      more?: Pick<SidecarOptions, 'consumers' | 'barrier' | 'stages' | 'outside' | 'firstUse' | 'limitShares'>
     } = {},
   ): Promise<RunningSidecar> {
     const { name = 'node1', share = 'mesh', connections = 2 } = options
