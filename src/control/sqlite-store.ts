@@ -1,16 +1,15 @@
 /** The control plane's store in SQLite (WAL, every write flushed). */
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import type { PresignedUse } from '../identity/aws/replays.ts'
-import type { RevokedKind } from '../identity/revoked/revocation.ts'
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
 import { type PolicySnapshot, policySnapshot } from '../mesh/pushed.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import type { WitnessedLog } from '../mesh/witness.ts'
+import { agentOf, altNamesOf, altNamesText, revocationOf, witnessedOf } from './sqlite-rows.ts'
 import { openDatabase } from './sqlite-schema.ts'
 import type {
   AgentRow,
-  AltNames,
   Issuance,
   MeshKeyRow,
   RevocationEnd,
@@ -353,50 +352,5 @@ export class SqliteStore implements Store {
     ...values: (string | number | Uint8Array | null)[]
   ): { changes: number | bigint; lastInsertRowid: number | bigint } {
     return this.#statement(sql).run(...values)
-  }
-}
-
-function agentOf(row: Record<string, unknown>): AgentRow {
-  return {
-    spiffeId: String(row.spiffe_id),
-    role: row.role as AgentRole,
-    name: String(row.name),
-    ...altNamesOf(row.alt_names),
-  }
-}
-
-function revocationOf(row: Record<string, unknown>): RevocationRow {
-  return {
-    id: Number(row.id),
-    kind: row.kind as RevokedKind,
-    value: String(row.value),
-    ...(row.provider === null ? {} : { provider: String(row.provider) }),
-    reason: String(row.reason),
-    by: String(row.by),
-    createdAtMs: Number(row.created_ms),
-    untilMs: row.until_ms === null ? undefined : Number(row.until_ms),
-    ended:
-      row.ended_ms === null
-        ? undefined
-        : { atMs: Number(row.ended_ms), by: String(row.ended_by), reason: String(row.ended_reason) },
-  }
-}
-
-function altNamesText({ ipAddresses, dnsNames, listenerIdentities }: AltNames): string {
-  return JSON.stringify({ ipAddresses, dnsNames, listenerIdentities })
-}
-
-/** Rows of before there were listener identities name none. */
-function altNamesOf(text: unknown): AltNames {
-  return { listenerIdentities: [], ...(JSON.parse(String(text)) as Omit<AltNames, 'listenerIdentities'>) }
-}
-
-function witnessedOf(row: Record<string, unknown>): WitnessedLog {
-  return {
-    origin: String(row.origin),
-    key: String(row.key),
-    size: Number(row.size),
-    atMs: Number(row.at_ms),
-    checkpoint: String(row.checkpoint),
   }
 }
