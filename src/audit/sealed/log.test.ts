@@ -227,6 +227,32 @@ describe('a sealed log on a disk that is full', () => {
   })
 })
 
+describe('a checkpoint', () => {
+  it('is signed and shown when the disk has its blocks, and not where it failed', () => {
+    const waiting: ((reason: unknown) => void)[] = []
+    const shown: string[] = []
+    const log = new TestLog(folderOfLog(), {
+      files: { ...realFiles, sync: (_fd, done) => void waiting.push(done) },
+      onCheckpoint: (checkpoint) => shown.push(checkpoint.split('\n')[1]!),
+    })
+    // A start waits for it.
+    assert.deepEqual(shown, ['1'])
+    log.run(1)
+    log.writer.sealNow()
+    assert.deepEqual([shown, verifyLog(log.directory).signed], [['1'], 1])
+    // What comes meanwhile is not signed with it.
+    log.run(20_000)
+    assert.ok(verifyLog(log.directory).blocks > 2)
+    waiting.shift()!(null)
+    assert.deepEqual([shown, verifyLog(log.directory).signed], [['1', '2'], 2])
+    log.writer.sealNow()
+    waiting.shift()!(new Error('input/output error'))
+    assert.deepEqual(shown, ['1', '2'])
+    log.writer.close()
+    assertWhole(log.directory)
+  })
+})
+
 describe('durability disk', () => {
   it('waits for the disk, and ends what waited where the disk failed', async () => {
     const waiting: ((reason: unknown) => void)[] = []
