@@ -1,6 +1,6 @@
 /**
- * Hosts take turns in ending sessions. A driver has one connection to a host, or two, and needs a second or so to have another one in its place. Where it
- * loses those to all of its hosts in that second it has nobody to ask, and requests fail. So each host ends sessions in a part of the time that is its own, by
+ * Hosts take turns in ending sessions. A driver has one connection to a host, or two, and needs a second or two to have another one in its place. Where it
+ * loses those to all of its hosts in that time it has nobody to ask, and requests fail. So each host ends sessions in a part of the time that is its own, by
  * the clock on the wall:
  *
  *   host 0  ▓▓▓▓░░░░░░░░              ▓▓▓▓░░░░░░░░
@@ -17,10 +17,17 @@ export interface HostTurn {
 
 /** Two of them are there while a third one has its turn; with more hosts several have one together. */
 const turnsMax = 3
-/** In a round each host has one turn, and ends sessions in the first part of it. The longest one that fits is taken. */
+/** The shortest round: there are no turns in less. */
+export const roundMsMin = 3_000
+/**
+ * In a round each host has one turn, and ends sessions in the first part of it. The longest one that fits is taken. From the last end of one host to the
+ * first of the next one it is 3 s at least in the first two: a session leaves for up to `leaveMsMax`, and drivers were seen to need 1.55 s for another.
+ */
 const rounds = [
   { roundMs: 30_000, share: 1 / 2 },
-  { roundMs: 3_000, share: 1 / 4 },
+  { roundMs: 12_000, share: 1 / 4 },
+  { roundMs: 6_000, share: 1 / 4 },
+  { roundMs: roundMsMin, share: 1 / 4 },
 ] as const
 
 /** By the names of all, in an order that is the same everywhere; undefined where it is not among them, or alone. */

@@ -237,6 +237,7 @@ for (const door of doors) {
       const ends = await Promise.all(clients.map((client) => client.closed.then(() => Date.now())))
       ends.sort((one, other) => one - other)
       const leftMs = credentials.notAfterMs - openedAtMs
+      // A host that is alone has no turns (host-turns.test.ts), which would begin earlier.
       assert.ok(ends[0]! >= openedAtMs + leftMs * 0.9 - 50, 'none ends before the last tenth')
       assert.ok(ends.at(-1)! <= credentials.notAfterMs + 500, 'none outlives its certificate')
       assert.ok(ends.at(-1)! - ends[0]! >= leftMs * 0.05, `they ended within ${ends.at(-1)! - ends[0]!} ms`)
