@@ -83,8 +83,8 @@ export const limits = {
   thrownOutMsMax: 1_000,
   /** Once an authority is tainted, whoever has a certificate of it has another by then; what was built on the old one is ended from then on. */
   taintedLeafMsMax: 60_000,
-  /** And so long that takes: connections of one client are not ended at one moment. */
-  taintedSpreadMsMax: 10_000,
+  /** And so long that takes: connections of one client are not ended at one moment, and each host has a turn. */
+  taintedSpreadMsMax: 30_000,
   /** What a certificate that is got for a token says besides its subject: person, groups, role and claims; for more there is none. */
   exchangedBytesMax: 8 * 1024,
   /** Pre-signed requests that the control plane keeps as exchanged, for their 15 minutes and through a restart; while there are so many, no other is. */

@@ -34,7 +34,7 @@ describe('ringfence ca', () => {
       assert.match(tainted.out, /^root key [0-9a-f]{12} is tainted: certificates of it are renewed within a minute\n$/)
       const [tooSoon, active] = await Promise.all([ca('revoke', id), ca('revoke', authority.id)])
       assert.deepEqual([tooSoon.code, active.code], [64, 64])
-      assert.match(tooSoon.err, /are renewing\n {2}hint: at 20/)
+      assert.match(tooSoon.err, /are renewing and connect anew\n {2}hint: at 20/)
       assert.match(active.err, /is the active root key/)
       const revoked = await ca('revoke', id, '--force', '--reason', 'a test')
       assert.match(revoked.out, /^root key [0-9a-f]{12} is trusted no more \(revocation 1\)\n$/, revoked.err)

@@ -13,6 +13,7 @@ import { CertificateFiles, filesInFolder, keyStoreText } from '../agent/certific
 import { ControlSession } from '../agent/control-session.ts'
 import { IdentityFile } from '../agent/identity-file.ts'
 import { systemClock } from '../base/clock.ts'
+import { limits } from '../base/limits.ts'
 import { readLeaf } from '../identity/certificate.ts'
 import { certificatesOf } from '../identity/chain.ts'
 import { authoritiesPath, wireAuthorities } from '../mesh/authorities.ts'
@@ -283,6 +284,25 @@ describe('the authorities of a mesh', () => {
       assert.deepEqual(authorities.find((one) => one.id === oldIssuing)?.state, 'revoked')
       await assert.rejects(revoked(), { code: 'USAGE', message: /is revoked already/ })
     }))
+
+  it('is not revoked while what is open on its certificates has time to leave', () => {
+    let aheadMs = 0
+    const clock = { now: () => Date.now() + aheadMs, monotonic: systemClock.monotonic }
+    return withMesh({ clock }, async (mesh) => {
+      const first = await active(mesh, 'issuing')
+      await mesh.admin.prepareAuthority({ kind: 'issuing' })
+      await mesh.admin.activateAuthority({ kind: 'issuing' })
+      await mesh.admin.taintAuthority({ id: first })
+      const { taintedLeafMsMax, taintedSpreadMsMax, leaveToldMsMax } = limits
+      const overMs = taintedLeafMsMax + taintedSpreadMsMax + leaveToldMsMax
+      // The time that the test itself takes is less than a step.
+      for (aheadMs of [0, taintedLeafMsMax, overMs - 20_000])
+        await assert.rejects(mesh.admin.revokeAuthority({ id: first }), { code: 'USAGE', message: /are renewing/ })
+      aheadMs = overMs
+      const { authority } = await mesh.admin.revokeAuthority({ id: first })
+      assert.equal(authority.state, 'revoked')
+    })
+  })
 
   it('who has stolen a root’s key is out with it, also by a connection that was open before, and gets nothing by it', () =>
     withMesh({}, async (mesh) => {

@@ -85,6 +85,26 @@ describe('what was built on a certificate of an authority that is tainted', () =
     assert.equal(late.leftMs, undefined)
   })
 
+  it('leaves at two hosts in different turns', (t) => {
+    const { authorities, open } = setUp(t)
+    const hosts = [0, 1].map((index) => {
+      const own = Array.from({ length: 50 }, () => new One(old))
+      open.push(...own)
+      new TaintedAuthorities(
+        authorities,
+        '',
+        () => own,
+        () => ({ index, count: 2 }),
+      )
+      return own
+    })
+    authorities.set(told(old, Date.now()))
+    pass(t, taintedLeafMsMax + taintedSpreadMsMax + 200)
+    for (const { leftMs: one = 0 } of hosts[0]!)
+      for (const { leftMs: other = 0 } of hosts[1]!)
+        assert.ok(one > 0 && other > 0 && Math.abs(one - other) > 7_000, `${one} ${other}`)
+  })
+
   it('leaves after a restart of the proxy, too, where its minute was not over', (t) => {
     const { open, watch } = setUp(t, told(old, 1_000_000 - 20_000))
     watch()

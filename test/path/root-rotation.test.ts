@@ -251,8 +251,10 @@ async function rotated(mesh: Mesh, folder: string, ends: (() => unknown)[]): Pro
   await eventually('all have certificates of the new root', () =>
     agents.every(({ credentials }) => authorityOf(credentials.current) === issuing!.id),
   )
-  await sleep(leaveMs / 2)
-  await eventually('connections of before have ended', () => traffics[0]!.ended > left! && traffics[1]!.ended > right!)
+  await sleep(leaveMs)
+  // Each takes up to `taintedSpreadMsMax`.
+  await eventually('the connection of before at the sidecar has ended', () => traffics[0]!.ended > left!)
+  await eventually('the connection of before at the gateway has ended', () => traffics[1]!.ended > right!)
   noneRefused('tainted')
 
   // Nobody trusts it any more: who has not renewed is refused at both doors, all others go on.

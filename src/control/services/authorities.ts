@@ -167,7 +167,10 @@ export const revokedAuthority = changedAuthority.extend({
 })
 export type RevokedAuthority = Readonly<z.infer<typeof revokedAuthority>>
 
-/** @throws RingfenceError USAGE where it is not tainted, or those who have certificates of it have had no time to renew */
+/** Once an authority is tainted: all have renewed, and what they had open on certificates of it has left. */
+const taintedMsMax = limits.taintedLeafMsMax + limits.taintedSpreadMsMax + limits.leaveToldMsMax
+
+/** @throws RingfenceError USAGE where it is not tainted, or those who have certificates of it have had no time to renew and to connect anew */
 export async function revoke(
   { ca, log, clock, revocations }: ControlParts,
   caller: Administrator,
@@ -175,9 +178,9 @@ export async function revoke(
 ): Promise<RevokedAuthority> {
   const authority = ca.keys.find(id)
   const { taintedMs, state } = authority
-  const renewedMs = (taintedMs ?? 0) + limits.taintedLeafMsMax
-  if (state === 'tainted' && clock.now() < renewedMs && !force)
-    throw early('those who have certificates of it are renewing', `at ${timeOf(renewedMs)} they have`)
+  const leftMs = (taintedMs ?? 0) + taintedMsMax
+  if (state === 'tainted' && clock.now() < leftMs && !force)
+    throw early('those who have certificates of it are renewing and connect anew', `at ${timeOf(leftMs)} they have`)
   const who = name ?? nameOf(caller)
   const numbers: number[] = []
   await ca.keys.revoke(authority.id, (signed) => {
