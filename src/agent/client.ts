@@ -5,12 +5,13 @@
 import { X509Certificate } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:https'
+import type { Socket } from 'node:net'
 import {
   type ConnectionOptions,
   connect,
   type DetailedPeerCertificate,
   type PeerCertificate,
-  type TLSSocket,
+  TLSSocket,
 } from 'node:tls'
 import type { z } from 'zod'
 import type { Clock } from '../base/clock.ts'
@@ -28,6 +29,8 @@ import { meshPaths } from '../mesh/roles.ts'
 const answerTimeoutMs = 10_000
 const answerBytesMax = 4 * 1024 * 1024
 
+const socketsMax = 4
+
 /** All its connections are to one control plane, whatever certificate they showed. */
 class KeptAgent extends Agent {
   override getName(): string {
@@ -37,19 +40,22 @@ class KeptAgent extends Agent {
 
 /**
  * HTTPS with the credentials in force. A connection for requests is kept when they are renewed: the control plane knows by it who calls, and
- * gave the new certificate to that very one. So a proxy goes on while strangers take all handshakes that the control plane can make.
+ * gave the new certificate to that very one. So a proxy goes on while strangers take all handshakes that the control plane can make. What the other kept
+ * ones are refused, their certificate having ended, is sent again by one with the certificate in force.
  */
 export class ControlClient {
   readonly #url: URL
+  #leafDer: Buffer
   readonly #requests: Agent
   /** Each answer without end has a connection of its own. */
   readonly #streams: Agent
 
   constructor(controlUrl: string, credentials: Credentials, clock: Clock) {
     this.#url = new URL(controlUrl)
+    this.#leafDer = credentials.leafDer
     const trustDomain = trustDomainOf(credentials.spiffeId)
     const options = {
-      maxSockets: 4,
+      maxSockets: socketsMax,
       // A resumed session would skip the checks.
       maxCachedSessions: 0,
       minVersion: 'TLSv1.3',
@@ -63,6 +69,7 @@ export class ControlClient {
 
   /** For connections from now on. Streams are the caller's to end. */
   setCredentials(credentials: Credentials): void {
+    this.#leafDer = credentials.leafDer
     for (const agent of [this.#requests, this.#streams]) Object.assign(agent.options, secretsOf(credentials))
   }
 
@@ -73,8 +80,20 @@ export class ControlClient {
 
   /** POST of JSON; whatever is answered, a refusal too. Throws `UNAVAILABLE` only where there was no answer. */
   async exchange(path: string, json: string): Promise<{ status: number; text: string }> {
-    const answer = await this.#send(this.#requests, 'POST', path, json)
-    return { status: answer.statusCode ?? 0, text: await textOf(answer) }
+    // Each connection that refuses is closed (`#send`), so the last one is new.
+    for (let kept = socketsMax; ; kept--) {
+      const answer = await this.#send(this.#requests, 'POST', path, json)
+      const { statusCode: status = 0, socket } = answer
+      const isOfBefore = status === 403 && kept > 0 && !this.#showsPresent(socket)
+      const text = await textOf(answer)
+      if (!isOfBefore) return { status, text }
+    }
+  }
+
+  /** False where it was opened with another certificate than the one in force. */
+  #showsPresent(socket: Socket): boolean {
+    const shown = socket instanceof TLSSocket ? socket.getX509Certificate() : undefined
+    return shown === undefined || this.#leafDer.equals(shown.raw)
   }
 
   /** An answer that has no end; the caller reads it line by line and destroys it. */
