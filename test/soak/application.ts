@@ -9,17 +9,12 @@ export interface ClientCounts {
   /** Connections; the second where the driver says so. */
   readonly opened: number
   readonly ended?: number
-}
-
-export interface Failure {
-  readonly atMs: number
-  readonly client: string
-  readonly error: string
+  /** How often each failure was said (`failures.ts`): `failed` in all. */
+  readonly said: Readonly<Record<string, number>>
 }
 
 export interface Said {
   readonly clients: Readonly<Record<string, ClientCounts>>
-  readonly failures: readonly Failure[]
   readonly driverFaults?: number
   /** At the end, by row: increments that were answered, and those of which it is not known. */
   readonly increments?: Readonly<Record<string, readonly [done: number, unknown: number]>>
@@ -40,7 +35,7 @@ export class Application {
   readonly name: string
   readonly #child: ChildProcess
   readonly #ended: Promise<void>
-  #said: Said = { clients: {}, failures: [] }
+  #said: Said = { clients: {} }
   #words = ''
 
   constructor(name: string, { command, args, env }: Program, clients: readonly ClientOrder[], more: object) {

@@ -4,10 +4,9 @@ import { describe, it } from 'node:test'
 import type { Said } from './application.ts'
 import { type Observed, summaryOf, tableOf } from './summary.ts'
 
-const counts = { requests: 100, failed: 0, opened: 9, ended: 5 }
+const counts = { requests: 100, failed: 0, opened: 9, ended: 5, said: {} }
 const said = (change: Partial<Said> = {}): Said => ({
   clients: { 'node-1': counts, 'node-2': counts, 'python-1': counts, 'python-2': counts },
-  failures: [],
   ...change,
 })
 const seen = (change: Partial<Observed> = {}): Observed => ({
@@ -23,14 +22,14 @@ const seen = (change: Partial<Observed> = {}): Observed => ({
   turns: { issuing: 4, root: 3, revoked: 3 },
   said: new Map([['all', said()]]),
   openedBefore: new Map(),
-  web: { requests: 10, failed: 0, failures: [] },
+  web: { requests: 10, failed: 0, said: {} },
   sums: { rows: 2, done: 200, unknown: 0, found: 200, lost: 0, doubled: 0 },
   faults: [],
   ...change,
 })
-const failing = (error: string): ReadonlyMap<string, Said> => {
-  const clients = { ...said().clients, 'python-1': { ...counts, failed: 1 } }
-  return new Map([['all', said({ clients, failures: [{ atMs: 0, client: 'python-1', error }] })]])
+const failing = (error: string, failed = 1): ReadonlyMap<string, Said> => {
+  const clients = { ...said().clients, 'python-1': { ...counts, failed, said: { [error]: failed } } }
+  return new Map([['all', said({ clients })]])
 }
 
 describe('the summary of a soak', () => {
@@ -65,7 +64,7 @@ describe('the summary of a soak', () => {
       /^0 increments lost, 1 done twice/,
     ],
     ['a kind that did not rotate', { turns: { issuing: 4, root: 0, revoked: 0 } }, /^no rotation: roots/],
-    ['a door that nobody asked', { web: { requests: 0, failed: 0, failures: [] } }, /^no request: HTTPS by NGINX/],
+    ['a door that nobody asked', { web: { requests: 0, failed: 0, said: {} } }, /^no request: HTTPS by NGINX/],
     ['what ended', { faults: ['python 1 ended'] }, /^python 1 ended/],
   ] as const) {
     it(`tells of ${name}`, () => {
@@ -75,10 +74,18 @@ describe('the summary of a soak', () => {
     })
   }
 
-  it('does not call it a rotation where the node said that it was too slow', () => {
-    const { faults, failedByNode, failedByRotation } = summaryOf(
-      seen({ said: failing('WriteTimeout: Error from server: code=1100') }),
-    )
-    assert.deepEqual([faults, failedByNode, failedByRotation], [[], 1, 0])
+  it('does not call it a rotation where the node said that it was too slow, however often', () => {
+    const summary = summaryOf(seen({ said: failing('WriteTimeout: Error from server: code=1100', 10_000) }))
+    assert.deepEqual([summary.faults, summary.failedByNode, summary.failedByRotation], [[], 10_000, 0])
+    assert.deepEqual(summary.said, { 'python-1: WriteTimeout: Error from server: code=1100': 10_000 })
+  })
+
+  it('tells those of a node from others of the same client, and counts what has no text of its own as of a rotation', () => {
+    const texts = { 'Server timeout during write': 7, other: 2, 'NoHostAvailable: …': 1 }
+    const clients = { ...said().clients, 'node-1': { ...counts, failed: 10, said: texts } }
+    const web = { requests: 10, failed: 3, said: { 'HTTP 401': 3 } }
+    const summary = summaryOf(seen({ said: new Map([['all', said({ clients })]]), web }))
+    assert.deepEqual([summary.failed, summary.failedByNode, summary.failedByRotation], [13, 7, 6])
+    assert.equal(summary.said['https: HTTP 401'], 3)
   })
 })

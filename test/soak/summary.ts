@@ -1,5 +1,5 @@
 /** What a soak has to show: counts by kind, and what is not as it should be. */
-import type { ClientCounts, Failure, Said } from './application.ts'
+import type { ClientCounts, Said } from './application.ts'
 
 export interface Sums {
   readonly rows: number
@@ -20,7 +20,7 @@ export interface Observed {
   readonly said: ReadonlyMap<string, Said>
   /** By client. */
   readonly openedBefore: ReadonlyMap<string, number>
-  readonly web: { readonly requests: number; readonly failed: number; readonly failures: readonly Failure[] }
+  readonly web: Pick<ClientCounts, 'requests' | 'failed' | 'said'>
   readonly sums: Sums
   readonly faults: readonly string[]
 }
@@ -44,8 +44,7 @@ export interface Summary {
   readonly failedByNode: number
   /** All others count as of a rotation, whatever they say. */
   readonly failedByRotation: number
-  readonly failures: readonly Failure[]
-  /** How often each was said, by client; numbers apart. */
+  /** How often each was said, by client; the commonest. */
   readonly said: Readonly<Record<string, number>>
   readonly pythonSessionsEnded: number
   readonly sums: Sums
@@ -69,20 +68,19 @@ const saidMax = 40
 /** What a node says where it is too slow: 0x1000, 0x1100, 0x1200 and their names. */
 const nodeSays = /\b(ReadTimeout|WriteTimeout|Unavailable)\b|0x1[012]00\b|Server timeout during|Not enough replicas/
 
-export function isOfNode({ error }: Failure): boolean {
-  return nodeSays.test(error)
-}
-
 export function summaryOf(seen: Observed): Summary {
   const { seconds, renewed, turns, said, openedBefore, web, sums } = seen
   const leaves = kinds.map(([name, pattern]) => [name, renewed.filter((id) => pattern.test(id)).length] as const)
   const ofAuthorities = { 'issuing keys': turns.issuing, roots: turns.root }
   const all = leaves.reduce((sum, [, count]) => sum + count, 0) + turns.issuing + turns.root
   const rotations = { ...Object.fromEntries(leaves), ...ofAuthorities, all } as Summary['rotations']
-  const failures = [...[...said.values()].flatMap((one) => one.failures), ...web.failures]
+  const counted = [...said.values()].flatMap((one) => Object.entries(one.clients))
+  const texts = [...counted, ['https', web] as const].flatMap(([client, counts]) =>
+    Object.entries(counts.said).map(([text, count]) => ({ client, text, count })),
+  )
   const loads = [...loadsOf(said, openedBefore), { name: 'HTTPS by NGINX', clients: 1, ...web, sessionsEnded: 0 }]
   const failed = loads.reduce((sum, load) => sum + load.failed, 0)
-  const failedByNode = failures.filter(isOfNode).length
+  const failedByNode = texts.filter(({ text }) => nodeSays.test(text)).reduce((sum, { count }) => sum + count, 0)
   const summary: Summary = {
     seconds,
     rotations,
@@ -97,8 +95,7 @@ export function summaryOf(seen: Observed): Summary {
     failed,
     failedByNode,
     failedByRotation: failed - failedByNode,
-    failures: failures.slice(0, 100),
-    said: countsOf(failures.map(({ client, error }) => `${client}: ${error.replaceAll(/\d+/g, '#')}`)),
+    said: commonest(texts.map(({ client, text, count }) => [`${client}: ${text}`, count])),
     pythonSessionsEnded: loads
       .filter(({ name }) => name.startsWith('Python'))
       .reduce((sum, { sessionsEnded }) => sum + sessionsEnded, 0),
@@ -109,9 +106,8 @@ export function summaryOf(seen: Observed): Summary {
   return { ...summary, faults: [...seen.faults, ...faultsOf(summary)] }
 }
 
-function countsOf(texts: readonly string[]): Record<string, number> {
-  const groups = [...Map.groupBy(texts, (text) => text)].map(([text, all]) => [text, all.length] as const)
-  return Object.fromEntries(groups.toSorted(([, a], [, b]) => b - a).slice(0, saidMax))
+function commonest(counts: readonly (readonly [text: string, count: number])[]): Record<string, number> {
+  return Object.fromEntries(counts.toSorted(([, a], [, b]) => b - a).slice(0, saidMax))
 }
 
 function loadsOf(said: ReadonlyMap<string, Said>, openedBefore: ReadonlyMap<string, number>): Load[] {

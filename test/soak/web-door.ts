@@ -1,17 +1,16 @@
-/** The door for browsers, asked again and again: each time a new connection, whose certificate is verified by the roots of that moment. */
+/** The door for browsers, asked again and again as they do: each time a new connection, whose certificate is verified by the roots of that moment. */
 import { readFileSync } from 'node:fs'
 import { request } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Failure } from './application.ts'
+import { FailureCounts } from './failures.ts'
 
 const everyMs = 200
 const answerMsMax = 30_000
-const failuresMax = 200
 
 export class WebDoor {
   requests = 0
   failed = 0
-  readonly failures: Failure[] = []
+  readonly #failures = new FailureCounts()
   readonly #url: string
   readonly #caFile: string
   #working: Promise<void> | undefined
@@ -20,6 +19,11 @@ export class WebDoor {
   constructor(url: string, caFile: string) {
     this.#url = url
     this.#caFile = caFile
+  }
+
+  /** How often each failure was said. */
+  get said(): Readonly<Record<string, number>> {
+    return this.#failures.said
   }
 
   start(): void {
@@ -37,17 +41,18 @@ export class WebDoor {
       const fault = await this.#ask()
       if (fault !== undefined) {
         this.failed++
-        if (this.failures.length < failuresMax) this.failures.push({ atMs: Date.now(), client: 'https', error: fault })
+        this.#failures.add(fault)
       }
       await sleep(everyMs)
     }
   }
 
-  /** Who is not logged in is sent to do so: that is an answer. */
+  /** Who asks for a page and is not logged in is sent to do so: that is an answer. */
   #ask(): Promise<string | undefined> {
     return new Promise((resolve) => {
       const ca = readFileSync(this.#caFile)
-      const sent = request(this.#url, { ca, agent: false, timeout: answerMsMax }, (answer) => {
+      const options = { ca, agent: false, timeout: answerMsMax, headers: { accept: 'text/html' } }
+      const sent = request(this.#url, options, (answer) => {
         answer.resume()
         answer.on('end', () => {
           const { statusCode = 0 } = answer

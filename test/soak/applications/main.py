@@ -1,11 +1,13 @@
 """An application with Python `cassandra-driver`, which counts up through several clients until its input ends. Each client reads its certificate for each
 connection (docs/drivers/python.md). The driver sends everything again whose connection is lost, so a request that was lost or done twice is seen in the sums.
 
-Prints {"clients": {name: {"requests", "failed", "opened", "ended"}}, "failures": [...]} each second, and at the end "increments" of each row, too.
+Prints {"clients": {name: {"requests", "failed", "opened", "ended", "said": {text: count}}}} each second, and at the end "increments" of each row, too.
+Failures are counted by what they say, as `failures.ts` does.
 """
 
 import json
 import os
+import re
 import ssl
 import sys
 import threading
@@ -18,10 +20,16 @@ from cassandra.policies import DCAwareRoundRobinPolicy, ExponentialReconnectionP
 env = os.environ
 BURST = 16
 ROWS = 64
-FAILURES_MAX = 200
+TEXTS_MAX = 40
+# So that an outage counts by how long it is, and not by how quickly the driver says no.
+FAILED_PAUSE = 0.25
 lock = threading.Lock()
 stopped = threading.Event()
-failures = []
+
+
+def plain(text):
+    """Without numbers, but for those that say what it is."""
+    return re.sub(r"(HTTP \d+|code=\d+|0x[0-9a-f]{4}\b)|0x[0-9a-f]+|\d+", lambda found: found.group(1) or "#", text)
 
 
 def mesh_context(certs):
@@ -42,6 +50,7 @@ class Client:
     def __init__(self, name, host, port, certs, per_second):
         self.name, self.pause = name, BURST / per_second
         self.requests, self.failed, self.opened, self.ended = 0, 0, 0, 0
+        self.said = {}
         # By row: those that were answered, and those of which that is not known.
         self.done, self.unknown = {}, {}
         self.live = []
@@ -78,7 +87,7 @@ class Client:
     def work(self):
         count, due = 0, time.monotonic()
         while not stopped.is_set():
-            asked = []
+            asked, failed_before = [], self.failed
             for _ in range(BURST):
                 count += 1
                 row = "%s %d" % (self.name, count % ROWS)
@@ -91,25 +100,32 @@ class Client:
                 except Exception as error:
                     self.unknown[row] = self.unknown.get(row, 0) + 1
                     self.fail(error)
+            if self.failed > failed_before:
+                stopped.wait(FAILED_PAUSE)
             due = max(due + self.pause, time.monotonic() - 1)
             stopped.wait(max(0, due - time.monotonic()))
 
     def fail(self, error):
         inner = getattr(error, "errors", None)
-        said = "%s: %s" % (type(error).__name__, error)
+        # NoHostAvailable has them in its text, too, in the order in which hosts were asked.
+        own = error.args[0] if isinstance(inner, dict) and error.args else error
+        said = [plain("%s: %s" % (type(error).__name__, own))]
         if isinstance(inner, dict):
-            said += " " + "; ".join("%s %r" % (host, why) for host, why in inner.items())
+            said += sorted({plain(repr(why)) for why in inner.values()})
+        text = "; ".join(said)[:500]
         with lock:
             self.requests += 1
             self.failed += 1
-            if len(failures) < FAILURES_MAX:
-                failures.append({"atMs": time.time() * 1000, "client": self.name, "error": said[:500]})
+            if text not in self.said and len(self.said) >= TEXTS_MAX:
+                text = "other"
+            self.said[text] = self.said.get(text, 0) + 1
 
     def counts(self):
         with lock:
             self.ended += sum(1 for one in self.live if one.is_closed or one.is_defunct)
             self.live = [one for one in self.live if not (one.is_closed or one.is_defunct)]
-            return {"requests": self.requests, "failed": self.failed, "opened": self.opened, "ended": self.ended}
+            counts = {"requests": self.requests, "failed": self.failed, "opened": self.opened, "ended": self.ended}
+            return {**counts, "said": dict(self.said)}
 
 
 clients = [
@@ -120,7 +136,7 @@ clients = [
 def show(**more):
     counts = {client.name: client.counts() for client in clients}
     with lock:
-        print(json.dumps({"clients": counts, "failures": failures, **more}), flush=True)
+        print(json.dumps({"clients": counts, **more}), flush=True)
 
 
 threads = [threading.Thread(target=client.work) for client in clients]

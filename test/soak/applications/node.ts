@@ -1,13 +1,15 @@
 /**
  * An application with Node.js `cassandra-driver`, which writes a row and reads it back through several clients until its input ends. Each client reads
- * its certificate for each connection (docs/drivers/node.md). Prints `{"clients": {name: {requests, failed, opened}}, "failures": […]}` each second.
+ * its certificate for each connection (docs/drivers/node.md). Prints `{"clients": {name: {requests, failed, opened, said: {text: count}}}}` each second.
  */
 import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client, policies, types } from 'cassandra-driver'
+import { FailureCounts, plain } from '../failures.ts'
 
 const env = process.env
-const failuresMax = 200
-const failures: { atMs: number; client: string; error: string }[] = []
+/** So that an outage counts by how long it is, and not by how quickly a driver says no. */
+const failedPauseMs = 250
 let stopped = false
 /** What the driver throws in a promise of its own (docs/drivers/node.md). */
 let driverFaults = 0
@@ -27,6 +29,7 @@ class Running {
   requests = 0
   failed = 0
   opened = 0
+  readonly #failures = new FailureCounts()
 
   constructor(order: Order) {
     this.order = order
@@ -57,6 +60,10 @@ class Running {
     })
   }
 
+  get said(): Record<string, number> {
+    return this.#failures.said
+  }
+
   connect(): Promise<void> {
     return this.#client.connect()
   }
@@ -65,10 +72,11 @@ class Running {
     const { name, perSecond } = this.order
     for (let n = 0; !stopped; n++) {
       const id = `${name} ${n % 50}`
+      const failedBefore = this.failed
       await this.#ask('INSERT INTO soak.orders (id, total) VALUES (?, ?)', [id, String(n)])
       const read = await this.#ask('SELECT total FROM soak.orders WHERE id = ?', [id])
       if (read !== undefined && read.rows[0]?.total !== String(n)) this.#fail(new Error(`wrote ${n}, read another`))
-      await new Promise((resolve) => setTimeout(resolve, 2_000 / perSecond))
+      await sleep(2_000 / perSecond + (this.failed > failedBefore ? failedPauseMs : 0))
     }
     await this.#client.shutdown()
   }
@@ -85,10 +93,10 @@ class Running {
 
   #fail(reason: unknown): void {
     this.failed++
-    if (failures.length >= failuresMax) return
     const { innerErrors } = reason as { innerErrors?: object }
-    const inner = Object.entries(innerErrors ?? {}).map(([host, why]) => ` ${host}: ${firstLine(why)}`)
-    failures.push({ atMs: Date.now(), client: this.order.name, error: `${firstLine(reason)}${inner}`.slice(0, 500) })
+    // Of each host one: in whatever order they were asked it is one text.
+    const inner = new Set(Object.values(innerErrors ?? {}).map((why) => plain(firstLine(why))))
+    this.#failures.add([firstLine(reason), ...[...inner].sort()].join('; '))
   }
 }
 
@@ -100,8 +108,11 @@ function firstLine(reason: unknown): string {
 const clients = (JSON.parse(env.RF_CLIENTS!) as Order[]).map((order) => new Running(order))
 for (const client of clients) await client.connect()
 const show = (): void => {
-  const counts = clients.map(({ order: { name }, requests, failed, opened }) => [name, { requests, failed, opened }])
-  process.stdout.write(`${JSON.stringify({ clients: Object.fromEntries(counts), failures, driverFaults })}\n`)
+  const counts = clients.map(({ order: { name }, requests, failed, opened, said }) => [
+    name,
+    { requests, failed, opened, said },
+  ])
+  process.stdout.write(`${JSON.stringify({ clients: Object.fromEntries(counts), driverFaults })}\n`)
 }
 const ticks = setInterval(show, 1_000)
 const working = clients.map((client) => client.work())
