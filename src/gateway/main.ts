@@ -10,8 +10,9 @@ import { readLeaf } from '../identity/certificate.ts'
 import type { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import { adminPorts } from '../mesh/admin/address.ts'
+import { besideAdminServer } from '../mesh/admin/beside.ts'
 import { startingPages } from '../mesh/admin/pages.ts'
-import { type AdminServer, startAdminServer } from '../mesh/admin/server.ts'
+import type { AdminServer } from '../mesh/admin/server.ts'
 import { followedProviders } from '../mesh/providers.ts'
 import { RevocationsFeed } from '../mesh/revocations.ts'
 import { madeTxnToken, txnTokensPath } from '../mesh/transaction-tokens.ts'
@@ -41,14 +42,7 @@ export async function runGateway(options: RunOptions): Promise<void> {
   logFaults(log)
   const asked = config.http === undefined ? [] : [config.http]
   await requireFreePorts([...config.listeners, ...asked, ...adminPorts(config.admin?.listen)])
-  // Before anything is waited for: who supervises the process must hear that it lives.
-  const pages = startingPages('waiting for the control plane')
-  const adminServer = config.admin && (await startAdminServer(config.admin.listen, pages, log))
-  try {
-    await serve(options, config, adminServer, log)
-  } finally {
-    await adminServer?.stop()
-  }
+  await besideAdminServer(config.admin?.listen, log, (adminServer) => serve(options, config, adminServer, log))
 }
 
 async function serve(

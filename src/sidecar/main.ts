@@ -8,8 +8,9 @@ import { keepNodeCertificate, type NodeCertificate, nodeStateDir } from '../agen
 import { Counted } from '../audit/counted.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { adminPorts } from '../mesh/admin/address.ts'
+import { besideAdminServer } from '../mesh/admin/beside.ts'
 import { startingPages } from '../mesh/admin/pages.ts'
-import { type AdminServer, startAdminServer } from '../mesh/admin/server.ts'
+import type { AdminServer } from '../mesh/admin/server.ts'
 import { type LimitShares, limitSharesAnswer, limitSharesPath } from '../mesh/limit-shares.ts'
 import { firstUseBy } from '../mesh/presigned-uses.ts'
 import { type WitnessAnswer, type WitnessRequest, witnessAnswer, witnessPath } from '../mesh/witness.ts'
@@ -37,14 +38,7 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   const log = createLogger(`sidecar ${config.name}`)
   logFaults(log)
   await requireFreePorts([...config.listeners, ...adminPorts(config.admin?.listen)])
-  // Before anything is waited for: who supervises the process must hear that it lives.
-  const pages = startingPages('waiting for the control plane')
-  const adminServer = config.admin && (await startAdminServer(config.admin.listen, pages, log))
-  try {
-    await serve(options, config, adminServer, log)
-  } finally {
-    await adminServer?.stop()
-  }
+  await besideAdminServer(config.admin?.listen, log, (adminServer) => serve(options, config, adminServer, log))
 }
 
 async function serve(
