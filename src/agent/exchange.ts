@@ -3,9 +3,9 @@
  *
  * Rule: a token is shown to the control plane of the given roots only, and is in no log and no error.
  */
-import { createHash } from 'node:crypto'
 import type { PeerCertificate } from 'node:tls'
 import type { Clock } from '../base/clock.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { unverifiedClaims } from '../identity/jwt/verify.ts'
 import { parseJson } from '../mesh/answer.ts'
@@ -61,7 +61,7 @@ export class Exchange {
   async credentials(present: Credentials | undefined): Promise<Fresh & { nowMs: number }> {
     const { clock, controlUrl } = this.#options
     const token = await this.#source.token()
-    const hash = createHash('sha256').update(token).digest('hex')
+    const hash = sha256Hex(token)
     if (present !== undefined && hash === this.#exchanged && endsWith(token, present.notAfterMs)) {
       throw new RingfenceError('UNAVAILABLE', 'there is no newer token yet, and the certificate ends with this one')
     }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { pino } from 'pino'
-import { textDigest } from '../base/digest.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { limits } from '../base/limits.ts'
 import { allPushedKinds, pushedKinds } from '../mesh/pushed.ts'
 import { PushedValues } from '../mesh/pushed-values.ts'
@@ -16,10 +16,10 @@ const sidecar = { name: 'n', spiffeId: 'spiffe://d/ringfence/sidecar/n', address
 const policy = { revision: 7, source: 'kind: x\n' }
 /** What a program of before the list of pushed kinds wrote. */
 const content = `{"revision":7,"source":"kind: x\\n","sidecars":[${JSON.stringify(sidecar)}],"gateways":[]}`
-const cacheText = JSON.stringify({ sha256: textDigest(content), content })
+const cacheText = JSON.stringify({ sha256: sha256Hex(content), content })
 /** The same with the kinds that there were not, which that program passes over. */
 const contentNow = `{"keySets":[],"txnKeys":[],${content.slice(1)}`
-const cacheTextNow = JSON.stringify({ sha256: textDigest(contentNow), content: contentNow })
+const cacheTextNow = JSON.stringify({ sha256: sha256Hex(contentNow), content: contentNow })
 const keysText = `{"keys":[{"id":2,"key":"${key.key.toString('base64')}","use":"pages"}]}`
 
 describe('values kept on disk', () => {
@@ -57,7 +57,7 @@ describe('values kept on disk', () => {
 
   it('may lack a kind that the program did not know', () => {
     const older = '{"revision":7,"source":"kind: x\\n","sidecars":[]}'
-    writeFileSync(cache, JSON.stringify({ sha256: textDigest(older), content: older }))
+    writeFileSync(cache, JSON.stringify({ sha256: sha256Hex(older), content: older }))
     const { values, errors } = read('sidecar')
     assert.deepEqual(values.value(pushedKinds.policy).current, policy)
     assert.deepEqual(values.value(pushedKinds.gateways).current, [])

@@ -7,7 +7,7 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as nextTurnOf } from 'node:timers/promises'
 import { z } from 'zod'
-import { textDigest } from '../base/digest.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { escapedPieces, jsonPieces } from '../base/json-pieces.ts'
 import { parseJson } from '../mesh/answer.ts'
 import { readIfThere, replaceFile } from '../mesh/files.ts'
@@ -90,7 +90,7 @@ export class KeptValues {
     const content = await allOf(jsonPieces(fields))
     if (written.kept === 'secret') return content
     const inside = await allOf(escapedPieces(content))
-    return `{"sha256":"${textDigest(content)}","content":"${inside}"}`
+    return `{"sha256":"${sha256Hex(content)}","content":"${inside}"}`
   }
 
   #fileOf({ name, kept }: PushedKind<unknown>): string {
@@ -136,5 +136,5 @@ function readChecked(path: string): unknown {
   const text = readIfThere(path)
   if (text === undefined) return undefined
   const { success, data } = cacheFile.safeParse(parseJson(text))
-  return success && textDigest(data.content) === data.sha256 ? parseJson(data.content) : 'damaged'
+  return success && sha256Hex(data.content) === data.sha256 ? parseJson(data.content) : 'damaged'
 }

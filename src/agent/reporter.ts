@@ -4,7 +4,7 @@
  */
 import { setImmediate as nextTurnOf } from 'node:timers/promises'
 import { containOwnFault, nothingEnds, settle } from '../base/contained.ts'
-import { textDigest } from '../base/digest.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { faultOfAnswer, parseJson } from '../mesh/answer.ts'
 import type { Observable } from '../mesh/observable.ts'
@@ -57,7 +57,7 @@ export class Reporter {
   /** Reports as soon as the proxy says that every worker runs the present policy, rather than at the next second. */
   acknowledge(policy: Observable<PolicySnapshot>): void {
     const { revision, source } = policy.current
-    const digest = textDigest(source)
+    const digest = sha256Hex(source)
     this.#acknowledgeThat(
       policy,
       ({ policyRevision, policyDigest }) =>

@@ -2,10 +2,10 @@
  * Which bytes of which files of the record the archive has. Each Parquet file says in its own footer what it was made of, so it is there with
  * its positions or not at all. `positions.json` has the same once more: it saves opening all of them, and knows those that were deleted since.
  */
-import { createHash } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { sha256Hex } from '../base/digest.ts'
 import { readIfThere, writeFileAtomically } from '../mesh/files.ts'
 import { DamagedRecord, type RecordDatabase, sqlText } from './database.ts'
 
@@ -152,5 +152,5 @@ export class Covered {
 
 /** The same positions give the same name, so that a file is never there twice. */
 export function parquetName(hour: string, positions: readonly Position[]): string {
-  return `${hour}-${createHash('sha256').update(JSON.stringify(positions)).digest('hex').slice(0, 16)}.parquet`
+  return `${hour}-${sha256Hex(JSON.stringify(positions)).slice(0, 16)}.parquet`
 }

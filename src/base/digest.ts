@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 
-/** SHA-256 of a text, in hexadecimal letters: by it two ends tell whether they have the same. */
-export function textDigest(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
+/** SHA-256 in hexadecimal letters: by it two ends tell whether they have the same, and by it a token is known where it may not be told. */
+export function sha256Hex(content: string | Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex')
 }

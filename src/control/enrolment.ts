@@ -3,10 +3,11 @@
  * the mesh trusts several roots: the holder checks the control plane's chain against them before it shows the secret. Only the secret's hash is kept.
  */
 
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { TokenBucket } from '../base/bucket.ts'
 import { createCache } from '../base/cache.ts'
 import type { Clock } from '../base/clock.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { VerifiedPeer } from '../identity/certificate.ts'
 import { exchangedOf } from '../identity/exchanged.ts'
@@ -86,7 +87,7 @@ export class Enrolment {
     const secret = randomBytes(32).toString('base64url')
     const nowMs = this.#clock.now()
     const expiresAtMs = nowMs + order.ttlMs
-    this.#store.addToken({ ...order, hash: hashOf(secret), expiresAtMs }, nowMs)
+    this.#store.addToken({ ...order, hash: sha256Hex(secret), expiresAtMs }, nowMs)
     return { token: [secret, ...this.#ca.rootFingerprints].join('.'), expiresAtMs }
   }
 
@@ -94,7 +95,7 @@ export class Enrolment {
   async enrol(request: EnrolRequest): Promise<IssuedCertificate> {
     // The token first: without a good one nothing else of the request is looked at, and no budget is drawn on.
     const nowMs = this.#clock.now()
-    const hash = hashOf(request.token.split('.')[0] ?? '')
+    const hash = sha256Hex(request.token.split('.')[0] ?? '')
     const row = this.#store.token(hash)
     const refused = new RingfenceError(
       'IDENTITY',
@@ -216,7 +217,7 @@ export class Enrolment {
   async #keyOf(csrPem: string): Promise<CryptoKey> {
     const publicKey = await keyOfRequest(csrPem)
     const spki = Buffer.from(await crypto.subtle.exportKey('spki', publicKey))
-    const revoked = this.#revocations.findKey(createHash('sha256').update(spki).digest('hex'), this.#clock.now())
+    const revoked = this.#revocations.findKey(sha256Hex(spki), this.#clock.now())
     if (revoked !== undefined)
       throw new RingfenceError('IDENTITY', `the key of the request: ${revokedText(revoked.id)}`)
     return publicKey
@@ -250,10 +251,6 @@ function tooMuch(): LogInRefused {
   return new LogInRefused('not-supported', 'what the token says is more than exchangedBytesMax', {
     words: 'the groups and claims of this token are too many for a certificate; log in with the token itself',
   })
-}
-
-function hashOf(secret: string): string {
-  return createHash('sha256').update(secret).digest('hex')
 }
 
 /** Ids of the mesh's own parts and of its Cassandra nodes. */

@@ -3,7 +3,7 @@ import { cpSync, existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import type { Agent } from '../agent/agent.ts'
-import { textDigest } from '../base/digest.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { awaitInForce, inForceText } from '../cli/in-force.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
@@ -15,7 +15,7 @@ function reportOf(agent: Agent): ProxyReport {
   const { revision, source } = agent.value(pushedKinds.policy).current
   return {
     policyRevision: revision,
-    policyDigest: textDigest(source),
+    policyDigest: sha256Hex(source),
     connections: 0,
     sessions: 0,
     upstreamConnections: 0,
@@ -69,7 +69,7 @@ describe('a control plane that was restored', () => {
       assert.equal((await mesh.admin.status()).proxies[0]?.synced, false)
       // The same text as the control plane has: to the proxy it is another.
       assert.deepEqual(await mesh.admin.applyPolicy('one', 'p.yaml', false), { revision: 4, applied: true })
-      const found = await awaitInForce(mesh.admin, 4, textDigest('one'), 5_000)
+      const found = await awaitInForce(mesh.admin, 4, sha256Hex('one'), 5_000)
       assert.deepEqual(found, { running: ['n1'], others: [], away: [] })
       assert.deepEqual(agent.value(pushedKinds.policy).current, { revision: 4, source: 'one' })
       const status = await mesh.admin.status()
@@ -86,10 +86,10 @@ describe('a control plane that was restored', () => {
       const status = await eventually('synced', async () => {
         const now = await mesh.admin.status()
         const [proxy] = now.proxies
-        if (proxy?.synced === true) assert.equal(proxy.policyDigest, textDigest('other'))
+        if (proxy?.synced === true) assert.equal(proxy.policyDigest, sha256Hex('other'))
         return proxy?.synced === true && now
       })
-      assert.equal(status.policyDigest, textDigest('other'))
+      assert.equal(status.policyDigest, sha256Hex('other'))
       assert.equal(status.policyConflict, undefined)
     }))
 
@@ -99,9 +99,9 @@ describe('a control plane that was restored', () => {
       await mesh.admin.applyPolicy('one', 'p.yaml', false)
       await eventually('the policy', () => agent.value(pushedKinds.policy).current.revision === 1)
       // As one whose workers could not put it in force.
-      agent.setReporter(() => ({ ...reportOf(agent), policyDigest: textDigest('something else') }))
+      agent.setReporter(() => ({ ...reportOf(agent), policyDigest: sha256Hex('something else') }))
       const found = await eventually('the report', async () => {
-        const now = await awaitInForce(mesh.admin, 1, textDigest('one'), 0)
+        const now = await awaitInForce(mesh.admin, 1, sha256Hex('one'), 0)
         return now.others.length > 0 && now
       })
       assert.match(inForceText(found), /in force on 0 of 1 connected proxies\nn1 runs revision 1 \([0-9a-f]{12}\)/)
@@ -118,7 +118,7 @@ describe('a control plane that was restored', () => {
       agent.setReporter(() => ({ ...before, policyFault }))
       await mesh.admin.applyPolicy('two', 'p.yaml', false)
       const found = await eventually('the reason', async () => {
-        const now = await awaitInForce(mesh.admin, 2, textDigest('two'), 0)
+        const now = await awaitInForce(mesh.admin, 2, sha256Hex('two'), 0)
         return now.others[0]?.why !== undefined && now
       })
       const line = inForceText(found).split('\n')[1]

@@ -1,6 +1,6 @@
 /** The policy in force, its number, and what proxies run of it. */
 import type { Clock } from '../base/clock.ts'
-import { textDigest } from '../base/digest.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Observed } from '../mesh/observable.ts'
@@ -41,7 +41,7 @@ export class PolicyRevisions {
     this.#log = log
     this.#published = published
     published.set(store.policy())
-    this.#digest = textDigest(published.current.source)
+    this.#digest = sha256Hex(published.current.source)
   }
 
   get current(): PolicySnapshot {
@@ -64,7 +64,7 @@ export class PolicyRevisions {
     // A proxy takes nothing of an epoch before its own: that of another restore, by a clock that was ahead.
     if (this.#epochReported > this.#store.epoch()) this.#store.raiseEpoch(this.#epochReported + 1)
     const policy = this.#store.addPolicy(source, fileName, this.#clock.now(), this.next)
-    this.#digest = textDigest(source)
+    this.#digest = sha256Hex(source)
     this.#conflictSaid = false
     this.pushes.applied(policy.revision)
     this.#published.set(policy)
@@ -83,7 +83,7 @@ export class PolicyRevisions {
     if (policyDigest === undefined || policyRevision === 0) return false
     if (policyRevision === this.current.revision) return policyDigest !== this.#digest
     const known = this.#store.policyOf(policyRevision)
-    return known === undefined || textDigest(known) !== policyDigest
+    return known === undefined || sha256Hex(known) !== policyDigest
   }
 
   /** A proxy reported what it runs. */

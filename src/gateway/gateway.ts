@@ -12,7 +12,7 @@
 
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { every, nothingEnds, settle } from '../base/contained.ts'
-import { textDigest } from '../base/digest.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { limits } from '../base/limits.ts'
 import { KeyRing } from '../identity/jwt/keys.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
@@ -248,7 +248,7 @@ export class Gateway {
   #install({ revision, source }: PolicySnapshot): void {
     this.#router.setRules(loadRouting(source))
     this.#providers.setDocuments(loadProviders(source))
-    this.#policyDigest = revision === 0 ? undefined : textDigest(source)
+    this.#policyDigest = revision === 0 ? undefined : sha256Hex(source)
   }
 
   #setSidecars(sidecars: readonly SidecarEndpoint[]): void {

@@ -7,7 +7,7 @@ import {
   X509Certificate,
 } from 'node:crypto'
 import { promisify } from 'node:util'
-import { textDigest } from '../base/digest.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { readLeaf } from '../identity/certificate.ts'
 import type { SpiffeId } from '../identity/spiffe.ts'
@@ -27,7 +27,7 @@ export interface Credentials {
 
 /** Another certificate or other roots. */
 export function credentialsVersion({ certificatePem, bundlePem }: Credentials): string {
-  return textDigest(certificatePem + bundlePem)
+  return sha256Hex(certificatePem + bundlePem)
 }
 
 const generateKeyPair = promisify(generateKeyPairLater)

@@ -1,6 +1,6 @@
 /** What a kind of pushed value says of itself. `pushed.ts` lists the kinds. */
 import type { z } from 'zod'
-import { textDigest } from '../base/digest.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { fittingEntries } from './entries.ts'
 import type { AgentRole } from './roles.ts'
 
@@ -88,5 +88,5 @@ export function pushedList<T>(
 }
 
 function versionBy<T>(write: (value: T) => Fields): (value: T) => string {
-  return (value) => textDigest(JSON.stringify(write(value)))
+  return (value) => sha256Hex(JSON.stringify(write(value)))
 }

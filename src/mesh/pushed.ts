@@ -7,7 +7,7 @@
  * `Publisher`.
  */
 import { z } from 'zod'
-import { textDigest } from '../base/digest.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { type PublicJwk, publicJwk } from '../identity/jwt/keys.ts'
 import { pushedAuthorities } from './authorities.ts'
 import { gatewayEndpoint, gatewayEndpointsMax, sidecarEndpoint, sidecarEndpointsMax } from './endpoints.ts'
@@ -88,7 +88,7 @@ export const pushedKinds = {
     }),
     empty: { revision: 0, source: '' },
     // One of an epoch is another one than the same text before a restore.
-    version: ({ revision, source, epoch = 0 }) => `${epoch} ${revision} ${textDigest(source)}`,
+    version: ({ revision, source, epoch = 0 }) => `${epoch} ${revision} ${sha256Hex(source)}`,
     succeed: succeedPolicy,
   }),
   sidecars: pushedList({
@@ -125,7 +125,7 @@ function succeedPolicy(offered: PolicySnapshot, inForce: PolicySnapshot): Succes
   }
   if (offered.revision > inForce.revision || offered.source === inForce.source) return undefined
   // Only a control plane whose folder was copied back by hand and that was given a policy since then has another text for the number: that is the later word.
-  const digests = { before: textDigest(inForce.source), now: textDigest(offered.source) }
+  const digests = { before: sha256Hex(inForce.source), now: sha256Hex(offered.source) }
   return {
     taken: true,
     message: 'another policy under the same revision taken; was the control plane restored',

@@ -7,7 +7,7 @@
  * has all parts.
  */
 import { z } from 'zod'
-import { textDigest } from '../base/digest.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { limits } from '../base/limits.ts'
 import { type Revocation, revocation } from '../identity/revoked/revocation.ts'
 import { Revocations } from '../identity/revoked/revocations.ts'
@@ -52,7 +52,7 @@ export const revocationsAsOf = pushedValue<RevocationsAsOf>({
 
 /** @param pushed gives the value of a kind as it is now */
 export function digestOf(pushed: Pushed): string {
-  return textDigest(revocationKinds.map((kind) => pushed(kind).version).join())
+  return sha256Hex(revocationKinds.map((kind) => pushed(kind).version).join())
 }
 
 export type Pushed = <T>(kind: PushedKind<T>) => Observable<T>

@@ -5,7 +5,7 @@
  * person by name, groups and SPIFFE id. Of a party nothing is known that is the other's, and a claim or a way to prove oneself gives it
  * something only where it is of its own evidence. What denies, and what is given to the pair, looks at the evidence of both.
  */
-import { createHash } from 'node:crypto'
+import { sha256Hex } from '../base/digest.ts'
 import { printable } from '../base/printable.ts'
 import { behalfMethods } from '../identity/proofs/registry.ts'
 import { pathSegmentsOf, personOf, type SpiffeId, trustDomainOf, userIdOf } from '../identity/spiffe.ts'
@@ -125,7 +125,7 @@ export function idOfPerson(person: string, trustDomain: string): SpiffeId {
   try {
     return userIdOf(trustDomain, person.slice(0, slash), person.slice(slash + 1))
   } catch {
-    return userIdOf(trustDomain, 'none', createHash('sha256').update(person).digest('hex'))
+    return userIdOf(trustDomain, 'none', sha256Hex(person))
   }
 }
 

@@ -5,7 +5,7 @@
  * in.
  */
 import { nothingEnds, settle } from '../base/contained.ts'
-import { textDigest } from '../base/digest.ts'
+import { sha256Hex } from '../base/digest.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import type { PolicySnapshot } from '../mesh/pushed.ts'
@@ -72,7 +72,7 @@ export class PolicyInstall {
   #put({ source, revision }: PolicySnapshot, compiled: CompiledPolicy): void {
     this.#engine.install(compiled, revision)
     this.#onInstalled(compiled)
-    this.#digest = textDigest(source)
+    this.#digest = sha256Hex(source)
     this.#fault = undefined
   }
 

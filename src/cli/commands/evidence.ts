@@ -1,10 +1,10 @@
 /** `evidence`: populations for an auditor, with what proves where they came from, and samples of them that anybody can draw again. */
-import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { controls } from '../../archive/populations.ts'
 import { viewRecord } from '../../archive/record-view.ts'
+import { sha256Hex } from '../../base/digest.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { flushFolder, writeFileAtomically } from '../../mesh/files.ts'
 import { countOption, readInput, UnreadableInput } from '../options.ts'
@@ -79,7 +79,7 @@ async function exportControl(flags: ExportFlags): Promise<void> {
       const text = csvText(answer)
       writeFileAtomically(join(working.path, `${name}.csv`), text, 0o600)
       database.mustGoOn()
-      files.push({ file: `${name}.csv`, words, query: sql, rows: answer.rows.length, sha256: hashOf(text) })
+      files.push({ file: `${name}.csv`, words, query: sql, rows: answer.rows.length, sha256: sha256Hex(text) })
     }
     return { files, read }
   })
@@ -99,11 +99,11 @@ async function exportControl(flags: ExportFlags): Promise<void> {
   const text = `${JSON.stringify(manifest, undefined, 2)}\n`
   writeFileAtomically(join(working.path, manifestName), text, 0o600)
   working.moveInto(folder, [...made.files.map(({ file }) => file), manifestName])
-  if (flags.output === 'json') return printJson({ folder, manifestSha256: hashOf(text), ...manifest })
+  if (flags.output === 'json') return printJson({ folder, manifestSha256: sha256Hex(text), ...manifest })
   const rows = made.files.map(({ file, rows: count, sha256 }) => [file, String(count), sha256.slice(0, 16)])
   const head = headLines(`${control.id} (${control.words})`, range)
   print(`${head.join('\n')}\n\n${table(['POPULATION', 'LINES', 'SHA-256'], rows, [1])}\n`)
-  print(`${join(folder, manifestName)}, SHA-256:\n${hashOf(text)}`)
+  print(`${join(folder, manifestName)}, SHA-256:\n${sha256Hex(text)}`)
 }
 
 /** Populations are made in it and come to their place together, so that what was cancelled leaves no half of them. */
@@ -136,7 +136,7 @@ function sample(file: string, { seed, size }: SampleFlags): void {
   mustBeInManifest(file, text)
   const [heading = '', ...records] = csvRecords(text)
   const chosen = records
-    .map((record, at) => ({ record, key: hashOf(`${seed}\n${at}\n${record}`) }))
+    .map((record, at) => ({ record, key: sha256Hex(`${seed}\n${at}\n${record}`) }))
     .sort((a, b) => (a.key < b.key ? -1 : 1))
     .slice(0, size)
     .map(({ record }) => record)
@@ -152,11 +152,7 @@ function mustBeInManifest(file: string, text: string): void {
   }
   const manifest = JSON.parse(readInput(path)) as { populations?: { file?: unknown; sha256?: unknown }[] }
   const entry = manifest.populations?.find((one) => one.file === basename(file))
-  if (entry?.sha256 === hashOf(text)) return
+  if (entry?.sha256 === sha256Hex(text)) return
   process.exitCode = exitCode.failed
   throw new RingfenceError('UNAVAILABLE', `${file} is not what its manifest says`, { hint: 'export it again' })
-}
-
-function hashOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
 }

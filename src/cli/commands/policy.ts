@@ -3,7 +3,7 @@
  * diff, simulate, apply; all but apply change nothing.
  */
 import type { Command } from 'commander'
-import { textDigest } from '../../base/digest.ts'
+import { sha256Hex } from '../../base/digest.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { loadPolicy } from '../../policy/load.ts'
 import { AdminClient } from '../admin-client.ts'
@@ -59,7 +59,7 @@ function addApply(policy: Command): void {
         else print(`${file} is valid; revision ${answer.revision} stays in force`)
         return
       }
-      const digest = textDigest(source)
+      const digest = sha256Hex(source)
       const found = await awaitInForce(client, answer.revision, digest, flags.wait)
       if (flags.output === 'json') printJson({ ...answer, digest, ...found })
       else {

@@ -2,10 +2,11 @@
 import { hash, X509Certificate } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import type { Command } from 'commander'
+import { sha256Hex } from '../../base/digest.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import type { RevokedAnswer, RevokeOrder, ShownRevocation } from '../../control/services/revocations.ts'
 import { isPresigned, knownBy } from '../../identity/aws/presigned.ts'
-import { hashOf, looksLikeToken, readToken, shortText } from '../../identity/jwt/verify.ts'
+import { looksLikeToken, readToken, shortText } from '../../identity/jwt/verify.ts'
 import { isSecret, secretGiven } from '../../identity/revoked/revocation.ts'
 import { txnTokenType } from '../../identity/txn/token.ts'
 import { AdminClient } from '../admin-client.ts'
@@ -210,7 +211,7 @@ function keyOf({ publicKey }: X509Certificate): string {
 /** As it is written; of a whole token its id, else its hash. The token itself goes nowhere. */
 function tokenIn(text: string): string {
   const bare = text.trim().replace(/^bearer\s+/i, '')
-  if (isPresigned(bare) && knownBy(bare) !== bare) return hashOf(knownBy(bare))
+  if (isPresigned(bare) && knownBy(bare) !== bare) return sha256Hex(knownBy(bare))
   if (!looksLikeToken(bare) || !isSecret(bare)) return text
   try {
     const { type, claims, hash: sha256 } = readToken(bare)

@@ -10,9 +10,9 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { type AddressInfo, isIP } from 'node:net'
 import { contained, containOwnFault, nothingEnds, settle } from '../../base/contained.ts'
+import { sha256Hex } from '../../base/digest.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
-import { hashOf } from '../../identity/jwt/verify.ts'
 import { evidenceOfPassword } from '../../identity/proofs/index.ts'
 import type { ProvidersInForce, TokenIdentity } from '../../identity/providers/in-force.ts'
 import { LogInRefused } from '../../identity/refusal.ts'
@@ -189,7 +189,7 @@ export class HttpDoor {
     } catch (reason) {
       // Whose session it is was verified when it began, so that its end is no refused log-in.
       if (!(reason instanceof LogInRefused)) throw reason
-      this.#options.log.info({ cause: reason.why, tokenHash: hashOf(token) }, 'a log-in is over')
+      this.#options.log.info({ cause: reason.why, tokenHash: sha256Hex(token) }, 'a log-in is over')
       return refused(401, 'nobody is logged in')
     }
     return await this.#answerFor(found, token, config)
@@ -314,7 +314,7 @@ export class HttpDoor {
     if (claimed !== undefined) this.#refusals.entered(address, claimed)
     const session = { application: name, beganMs: this.#nowMs(), tokens, renewal: undefined }
     const id = this.#sessions.begin(session)
-    this.#options.log.info({ application: name, tokenHash: hashOf(token) }, 'a person logged in')
+    this.#options.log.info({ application: name, tokenHash: sha256Hex(token) }, 'a person logged in')
     return redirect(returnTo, [cookie(sessionCookie, id, sessionMsMax), cookie(logInCookie, '', 0)])
   }
 

@@ -3,8 +3,8 @@
  * person to that application while they have a minute left.
  */
 import { type Cache, createWeighedCache } from '../../base/cache.ts'
+import { sha256Hex } from '../../base/digest.ts'
 import { limits } from '../../base/limits.ts'
-import { hashOf } from '../../identity/jwt/verify.ts'
 import type { MadeTxnToken } from '../../mesh/transaction-tokens.ts'
 
 /** What is left of one that is handed out, at least; an application's request has come to its statement by then. */
@@ -31,7 +31,7 @@ export class TxnSource {
 
   /** @param token the person's, which was verified here. @throws RingfenceError, later */
   async tokenFor(token: string, workload: string): Promise<MadeTxnToken> {
-    const key = `${hashOf(token)} ${workload}`
+    const key = `${sha256Hex(token)} ${workload}`
     const known = this.#made.get(key)
     if (known !== undefined && known.expiresAtMs - this.#nowMs() >= leftMsMin) return known
     const asked = this.#asked.get(key) ?? this.#askFor(key, token, workload)

@@ -6,8 +6,8 @@
  * Rule: before its signature was verified a token says only where to look: which provider, which of its keys. No key, address or
  * algorithm is taken from it.
  */
-import { createHash } from 'node:crypto'
 import { compactVerify, errors, type JWK } from 'jose'
+import { sha256Hex } from '../../base/digest.ts'
 import { limits } from '../../base/limits.ts'
 import { LogInRefused, type RefusalCause } from '../refusal.ts'
 import { type JsonObject, parseStrictObject } from './json.ts'
@@ -84,14 +84,10 @@ export function looksLikeToken(text: string): boolean {
   return compact.test(text)
 }
 
-export function hashOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
-}
-
 /** @throws LogInRefused */
 export function readToken(text: string): UnverifiedToken {
   if (Buffer.byteLength(text) > limits.authMessageBytesMax) throw new LogInRefused('too-long', 'the token is too long')
-  const hash = hashOf(text)
+  const hash = sha256Hex(text)
   const [header, claims] = looksLikeToken(text) && isCanonical(text) ? text.split('.').slice(0, 2).map(decodePart) : []
   if (header === undefined || claims === undefined) {
     throw new LogInRefused('malformed', 'not a signed JSON Web Token, or a name stands in it twice', {

@@ -8,8 +8,8 @@
  * Rule: the workload is proved before anybody looks at the person; a token counts only for the workload that it names. A name is believed here, and only
  * a sidecar, which knows the policy, lets a session begin by it (`sidecar/behalf/by-name.ts`).
  */
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
+import { sha256Hex } from '../../base/digest.ts'
 import { limits } from '../../base/limits.ts'
 import { readLeaf } from '../certificate.ts'
 import { KeyRing } from '../jwt/keys.ts'
@@ -144,7 +144,7 @@ async function verifyBehalf(
     ...claimsOfBoth(own.claims, claims),
     methods: [...(own.methods ?? [proof.method]), method],
     expiresAtMs: Math.min(own.expiresAtMs, expiresAtMs),
-    hashed: `${sha256(own.hashed)} ${hash}`,
+    hashed: `${sha256Hex(own.hashed)} ${hash}`,
     behind: transaction,
   }
 }
@@ -152,7 +152,7 @@ async function verifyBehalf(
 type Found = { readonly behind: Behind; readonly transaction?: Proved['behind'] }
 
 async function byToken(text: string, { subject }: Proved, { trust, nowMs }: ProofCheck): Promise<Found> {
-  const hash = sha256(text)
+  const hash = sha256Hex(text)
   const evidence: RefusedEvidence = { hash, claimed: shortText(unverifiedClaims(text)?.sub) }
   const token = await verified()
   const { person, groups, claims, workload, transaction: id, source, expiresAtMs } = token
@@ -173,7 +173,7 @@ async function byToken(text: string, { subject }: Proved, { trust, nowMs }: Proo
 }
 
 function byName(name: string): Found {
-  const hash = sha256(name)
+  const hash = sha256Hex(name)
   if (!isPersonName(name)) {
     const words = 'the authorization id names nobody; a person is written corp/alice'
     throw new LogInRefused('malformed', words, { words, evidence: { hash } })
@@ -182,8 +182,4 @@ function byName(name: string): Found {
   return {
     behind: { person: name, groups: [], claims: {}, method, expiresAtMs: Number.POSITIVE_INFINITY, hash },
   }
-}
-
-function sha256(bytes: Buffer | string): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }

@@ -1,6 +1,6 @@
 /** A certificate of one's own and what is asked for besides: who comes in has shown both, and stays as long as both are good. */
-import { createHash } from 'node:crypto'
 import { z } from 'zod'
+import { sha256Hex } from '../../base/digest.ts'
 import { LogInRefused } from '../refusal.ts'
 import type { Connected, Evidence, Proof, ProofCheck, Proved } from './proof.ts'
 
@@ -77,12 +77,8 @@ async function verifyBoth(
     claimsOf: second.person === undefined ? undefined : { workload: {}, person: second.claims ?? {} },
     methods: [...(first.methods ?? [shows.method]), ...(second.methods ?? [other.method])],
     expiresAtMs: Math.min(first.expiresAtMs, second.expiresAtMs),
-    hashed: `${sha256(first.hashed)} ${sha256(second.hashed)}`,
+    hashed: `${sha256Hex(first.hashed)} ${sha256Hex(second.hashed)}`,
     token: second.token,
     certificate: first.certificate,
   }
-}
-
-function sha256(shownBytes: Buffer | string): string {
-  return createHash('sha256').update(shownBytes).digest('hex')
 }

@@ -1,7 +1,7 @@
 /** A pre-signed GetCallerIdentity of AWS STS, as the password of SASL PLAIN: STS is asked who signed it, here and again at the sidecar. */
 import { z } from 'zod'
+import { sha256Hex } from '../../base/digest.ts'
 import { accessKeyOfPresigned, isPresigned, knownBy } from '../aws/presigned.ts'
-import { hashOf } from '../jwt/verify.ts'
 import { LogInRefused } from '../refusal.ts'
 import { plainClassName, readPassword } from './plain.ts'
 import type { Proof } from './proof.ts'
@@ -27,7 +27,7 @@ export const presigned: Proof<z.infer<typeof shown>> = {
   async verify({ chain, shown: { password } }, { nowMs, trust, address, from, spend }) {
     if (chain.length > 0) throw new LogInRefused('other', 'a certificate is shown that is not claimed')
     const name = knownBy(password)
-    const hash = hashOf(name)
+    const hash = sha256Hex(name)
     const { provider, subject, principal, expiresAtMs } = await trust.providers
       .verifyPresigned(password, {
         nowMs,

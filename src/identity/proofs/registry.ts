@@ -1,5 +1,5 @@
 /** The kinds of proof that a process knows, and the one place where a `VerifiedIdentity` is made. */
-import { createHash } from 'node:crypto'
+import { sha256Hex } from '../../base/digest.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { LogInRefused } from '../refusal.ts'
 import { revokedText } from '../revoked/revocation.ts'
@@ -207,7 +207,7 @@ function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedId
     ...who,
     claimsOf,
     expiresAtMs,
-    evidenceHash: createHash('sha256').update(proved.hashed).digest('hex'),
+    evidenceHash: sha256Hex(proved.hashed),
     token,
     certificate,
     behind,

@@ -5,6 +5,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import { type Cache, createCache } from '../../base/cache.ts'
+import { sha256Hex } from '../../base/digest.ts'
 import { limits } from '../../base/limits.ts'
 import { stsHosts } from '../aws/hosts.ts'
 import { checkPresignedLength, hostOfPresigned } from '../aws/presigned.ts'
@@ -12,7 +13,6 @@ import type { StsCheck, StsProved } from '../aws/sts.ts'
 import { KeyRing, type PublicJwk } from '../jwt/keys.ts'
 import {
   checkUnsigned,
-  hashOf,
   readToken,
   shortText,
   type UnverifiedToken,
@@ -184,7 +184,7 @@ export class Providers {
 
   /** That token was verified here, by a document and keys that are in force still. */
   knows(text: string, nowMs: number): boolean {
-    const hash = hashOf(text)
+    const hash = sha256Hex(text)
     return [...this.#byName.values()].some((one) => one.known(hash, nowMs) !== undefined)
   }
 
