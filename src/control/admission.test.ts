@@ -122,7 +122,8 @@ function flood(mesh: Mesh, perSecond: number): { sent: () => number; stop: () =>
   }
 }
 
-describe('a control plane under a flood of strangers', () => {
+// Each has a mesh of its own, and mostly waits.
+describe('a control plane under a flood of strangers', { concurrency: true }, () => {
   it('renews every certificate in time, and enrols who has a token', () =>
     withMesh({ svidTtlMs: 20_000 }, async (mesh) => {
       const lines: string[] = []

@@ -79,7 +79,8 @@ class Raw {
   }
 }
 
-describe('the authorities of a mesh', () => {
+// Each has a mesh of its own, and mostly waits.
+describe('the authorities of a mesh', { concurrency: true }, () => {
   it('a root that is prepared is pushed to proxies at once, kept by them, and shown by who has it', () =>
     withMesh({}, async (mesh) => {
       const agent = await sidecar(mesh, 'n1')

@@ -74,7 +74,7 @@ async function refused(options: ConnectionOptions): Promise<void> {
   )
 }
 
-describe('Node TLS', () => {
+describe('Node TLS', { concurrency: true }, () => {
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'rf-tls-'))
     ca = await CertificateAuthority.open(join(folder, 'ca'), 'demo.local', systemClock)
