@@ -107,19 +107,18 @@ export class Arrivals {
     const asked = this.#asked.filter(({ asks }) => asks.needs?.(connection) !== false)
     if (this.#isLink(arrival)) reset(arrival.raw)
     else if (asked.length === 0)
-      this.#tell(arrival, 'the client shows no certificate, and nobody comes in here without')
+      this.#tell(arrival, notGood('the client shows no certificate, and nobody comes in here without'))
     else this.#give(arrival, this.#logIn(arrival, asked, connection))
   }
 
-  /** TLS says that what was shown is not good. A mesh link hears nothing of it. */
+  /** TLS says that what was shown is not good. */
   refuseCertificate(arrival: Arrival, reason: unknown): void {
-    if (this.#isLink(arrival)) this.#refuse(arrival, reason)
-    else this.#tell(arrival, certificateWords(reason))
+    if (this.#isLink(arrival)) this.#shut(arrival, reason)
+    else this.#tell(arrival, notGood(certificateWords(reason)))
   }
 
   /** A TLS alert names no cause, and one driver stays away for good after it. So what is wrong with a certificate is said in answer to STARTUP. */
-  #tell(arrival: Arrival, words: string): void {
-    const refused = new LogInRefused('certificate', words, { words })
+  #tell(arrival: Arrival, refused: LogInRefused): void {
     this.#give(arrival, this.#logIn(arrival, [], { certificates: [], listenerIdentity: undefined }, refused))
   }
 
@@ -170,7 +169,14 @@ export class Arrivals {
     }
   }
 
-  #refuse({ raw, addresses }: Pick<Arrival, 'raw' | 'addresses'>, reason: unknown): void {
+  /** A client hears why it is refused for what its connection shows. A mesh link does not, nor does anybody hear of a fault of ours. */
+  #refuse(arrival: Arrival, reason: unknown): void {
+    const isOfClient = reason instanceof RingfenceError && reason.code === 'IDENTITY'
+    if (isOfClient && !this.#isLink(arrival) && !arrival.raw.destroyed) this.#tell(arrival, inWords(reason))
+    else this.#shut(arrival, reason)
+  }
+
+  #shut({ raw, addresses }: Pick<Arrival, 'raw' | 'addresses'>, reason: unknown): void {
     containOwnFault('a client that comes', reason)
     this.#options.log.warn({ peer: addresses.address, reason: String(reason) }, 'client refused')
     this.#remember(addresses, reason, reason instanceof Error ? reason.message : String(reason))
@@ -189,6 +195,21 @@ export class Arrivals {
   }
 }
 
+function notGood(words: string): LogInRefused {
+  return new LogInRefused('certificate', words, { words })
+}
+
+/** Who shows a certificate has its key, so it may hear what is wrong; but nothing that quotes what it showed. */
+function inWords(reason: RingfenceError): LogInRefused {
+  const { message } = reason
+  if (!(reason instanceof LogInRefused))
+    return new LogInRefused('certificate', message, { words: notGoodWords, cause: reason })
+  const { why, evidence, words = message } = reason
+  return new LogInRefused(why, message, { evidence, words, cause: reason })
+}
+
+const notGoodWords = "the client's certificate is not good"
+
 /** Of what TLS says of a certificate that it does not accept. */
 function certificateWords(reason: unknown): string {
   const code = String(reason)
@@ -196,5 +217,5 @@ function certificateWords(reason: unknown): string {
   if (code.includes('CERT_NOT_YET_VALID')) return "the client's certificate is not valid yet, or a clock is wrong"
   if (/ISSUER|SELF_SIGNED|SIGNATURE/.test(code))
     return "the client's certificate is of an authority that is not known here"
-  return "the client's certificate is not good"
+  return notGoodWords
 }

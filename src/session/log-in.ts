@@ -103,8 +103,10 @@ export class LogIn {
   refused(reason: unknown, driverName: string | undefined): RefusalAnswer | undefined {
     if (!(reason instanceof RingfenceError) || (reason.code !== 'IDENTITY' && reason.code !== 'CREDENTIALS'))
       return undefined
-    const { address, port, listener, refusals, refusal } = this.#options
-    return refusals.answer(refusal, { address, port, listener, driverName, reason, claimed: this.#claimed })
+    const { address, port, listener, refusals, refusal, refusedBefore } = this.#options
+    const isOfConnection = reason === refusedBefore
+    const from = { address, port, listener, driverName }
+    return refusals.answer(refusal, { ...from, reason, claimed: this.#claimed, isOfConnection })
   }
 
   enter(proven: Proven): Entered {

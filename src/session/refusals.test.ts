@@ -194,22 +194,29 @@ describe('refused log-ins are bounded', () => {
     for (const claimed of here) assert.ok(!may(at, '192.0.2.7', claimed))
   })
 
-  it('and who is known and thrown out takes nothing from others at the address, nor fills the record', () => {
-    let written = 0
-    const at = new LogInRefusals(
-      createLogger('t', { write() {} }),
-      () => 1,
-      () => {
-        written++
-        return true
-      },
-    )
-    const client = { address: '192.0.2.7', port: 1 }
-    for (let i = 0; i < 10 * ofAddress; i++)
-      at.takeDown({ client, driver: undefined, cause: 'revoked', evidence: {}, gateway: undefined })
-    assert.ok(written > 0 && written <= ofAddress, `${written} written`)
-    assert.ok(may(at, '192.0.2.7', 'corp/new') && may(at, '192.0.2.7'))
-  })
+  for (const hears of [true, false])
+    it(`and who is refused for its certificate takes nothing from others at the address, nor fills the record: ${hears ? 'a client' : 'a link'}`, () => {
+      let written = 0
+      let logged = 0
+      const at = new LogInRefusals(
+        createLogger('t', { write: () => logged++ }),
+        () => 1,
+        () => {
+          written++
+          return true
+        },
+      )
+      const client = { address: '192.0.2.7', port: 1 }
+      const from = { ...client, listener: undefined, driverName: 'gocql', claimed: undefined, isOfConnection: true }
+      const reason = new LogInRefused('revoked', 'access was revoked (revocation 7)')
+      for (let i = 0; i < 10 * ofAddress; i++) {
+        if (hears) assert.equal(at.answer('auto', { ...from, reason }).kind, 'error')
+        else at.takeDown({ client, driver: undefined, cause: 'revoked', evidence: {}, gateway: undefined })
+      }
+      assert.ok(written > 0 && written <= ofAddress, `${written} written`)
+      assert.ok(logged <= ofAddress, `${logged} logged`)
+      assert.ok(may(at, '192.0.2.7', 'corp/new') && may(at, '192.0.2.7'))
+    })
 
   it('and who is verified is not counted', () => {
     const at = refusals()

@@ -54,6 +54,8 @@ export interface Refused {
   readonly reason: unknown
   /** As `Evidence.claimed`. */
   readonly claimed: string | undefined
+  /** It is refused for what its connection shows, such as its certificate. Nothing is tried by it that could be guessed. */
+  readonly isOfConnection?: boolean
 }
 
 export interface TakenDown {
@@ -100,8 +102,11 @@ export class LogInRefusals {
   readonly #log: Logger
   readonly #takeDown: (refused: TakenDown) => boolean
   readonly #nowMs: () => number
-  /** What is written down of who is thrown out: it takes nothing from others at the address. */
-  readonly #thrownOut = new Attempts(limits.logInsRefusedPerAddressBurstMax, limits.logInsRefusedPerAddressPerSecondMax)
+  /** What is written down of who is refused for what its connection shows: it takes nothing from others at the address. */
+  readonly #ofConnections = new Attempts(
+    limits.logInsRefusedPerAddressBurstMax,
+    limits.logInsRefusedPerAddressPerSecondMax,
+  )
   readonly #byAddress = new Attempts(limits.logInsRefusedPerAddressBurstMax, limits.logInsRefusedPerAddressPerSecondMax)
   readonly #byClaimed = new Attempts(limits.logInsRefusedPerClaimBurstMax, limits.logInsRefusedPerClaimPerSecondMax)
   /** The same of who had a session from that address as who is claimed: what others do at the address or by the name counts above, and not here. */
@@ -157,13 +162,11 @@ export class LogInRefusals {
     this.#recent.add({ cause, words, ...times, ...whence, claimed, provider, issuer, tokenId, tokenHash })
   }
 
-  /** Who is known and thrown out, refused for what the connection itself shows: it is on record, as far as refusals of an address are looked at. */
+  /** A part of the mesh that is thrown out, which hears nothing: it is on record, as far as refusals of an address are looked at. */
   takeDown(refused: TakenDown): void {
     const block = addressBlock(refused.client?.address ?? '')
     const nowMicros = this.#nowMs() * 1000
-    if (!this.#thrownOut.mayTry(block, nowMicros)) return
-    this.#thrownOut.refused(block, nowMicros)
-    this.#takeDown(refused)
+    if (this.#mayWrite(block, nowMicros)) this.#takeDown(refused)
   }
 
   /** What was refused since this was called before, for the report. */
@@ -173,21 +176,21 @@ export class LogInRefusals {
 
   /** Writes it down, and says what the client is told. */
   answer(mode: RefusalMode, refused: Refused): RefusalAnswer {
-    const { address, port, listener, driverName, reason, claimed } = refused
+    const { address, port, listener, driverName, reason, claimed, isOfConnection = false } = refused
     const nowMicros = this.#nowMs() * 1000
-    if (this.#wasHere(address, claimed)) {
-      this.#hereByAddress.refused(addressBlock(address), nowMicros)
-      this.#hereByClaimed.refused(seenKey(address, claimed), nowMicros)
-    } else {
-      this.#byAddress.refused(addressBlock(address), nowMicros)
-      if (claimed !== undefined) this.#byClaimed.refused(claimed, nowMicros)
-    }
+    const isWritten = !isOfConnection || this.#mayWrite(addressBlock(address), nowMicros)
+    // It would else keep out who logs in at the same address by a token.
+    if (!isOfConnection) this.#count(address, claimed, nowMicros)
     const { cause, evidence } = told(reason)
     const message = reason instanceof Error ? reason.message : String(reason)
     const { hash: tokenHash, ...rest } = evidence
-    this.#log.warn({ peer: address, driver: driverName, cause, ...rest, tokenHash, reason: message }, 'log-in refused')
+    if (isWritten)
+      this.#log.warn(
+        { peer: address, driver: driverName, cause, ...rest, tokenHash, reason: message },
+        'log-in refused',
+      )
     const taken: TakenDown = { client: { address, port }, driver: driverName, cause, evidence, gateway: undefined }
-    const isTakenDown = this.#takeDown(taken)
+    const isTakenDown = !isWritten || this.#takeDown(taken)
     if (claimed !== undefined && evidence.claimed !== undefined) this.#shown.set(claimed, evidence.claimed)
     const shown = evidence.claimed ?? (claimed === undefined ? undefined : this.#shown.get(claimed))
     this.remember({ ...taken, evidence: { ...evidence, claimed: shown } }, message, listener)
@@ -202,6 +205,23 @@ export class LogInRefusals {
     if (kind === 'cpp') return { kind: 'error', error: new RingfenceError('UPSTREAM', words), ends: true }
     if (mode === 'auto' && kind === 'python' && this.#wasHere(address, claimed)) return { kind: 'closes' }
     return { kind: 'error', error: new RingfenceError('CREDENTIALS', words), ends: false }
+  }
+
+  #count(address: string, claimed: string | undefined, nowMicros: number): void {
+    if (this.#wasHere(address, claimed)) {
+      this.#hereByAddress.refused(addressBlock(address), nowMicros)
+      this.#hereByClaimed.refused(seenKey(address, claimed), nowMicros)
+    } else {
+      this.#byAddress.refused(addressBlock(address), nowMicros)
+      if (claimed !== undefined) this.#byClaimed.refused(claimed, nowMicros)
+    }
+  }
+
+  /** Of who is refused for what its connection shows. */
+  #mayWrite(block: string, nowMicros: number): boolean {
+    if (!this.#ofConnections.mayTry(block, nowMicros)) return false
+    this.#ofConnections.refused(block, nowMicros)
+    return true
   }
 
   #wasHere(address: string, claimed: string | undefined): boolean {

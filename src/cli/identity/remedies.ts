@@ -97,7 +97,7 @@ export const remedies: Readonly<Record<RefusalCause, Remedy>> = {
       "with AWS's SigV4 plug-in: take it out, and use what ringfence aws-token prints as password (docs/identity/aws.md)",
   },
   certificate: {
-    means: "the client's certificate has expired, or is of an authority that is not known here",
+    means: "the client's certificate is not good: expired, of an authority that is not known here, or no X.509-SVID",
     remedy: 'see that ringfence agent renews it, that the client reads its new file, and that the clock is right',
   },
   revoked: {

@@ -243,8 +243,7 @@ function ofCertificates(proofs: Proofs, { foreignDirs }: Outside): Refusals {
       what: 'its serial number is revoked',
       cause: 'revoked',
       make: () => proofs.svid.make(),
-      // Of who shows at once who it is nothing is asked, so that it hears nothing.
-      hears: /^closed/,
+      hears: /^0x0000 access was revoked \(revocation \d+\)$/,
       after: 'it was thrown out',
     },
   }
