@@ -20,6 +20,18 @@ export interface ClaimsOf {
   readonly person: Claims
 }
 
+/** The claims that each of the two says for itself; what each says may be another thing. */
+export function saidByBoth({ workload, person }: ClaimsOf): readonly string[] {
+  return Object.keys(person).filter((name) => Object.hasOwn(workload, name))
+}
+
+/** What either says; of a claim that both say, the values of both. */
+export function claimsOfEither(of: ClaimsOf): Claims {
+  const { workload, person } = of
+  const twice = saidByBoth(of).map((name): [string, ClaimValue] => [name, [workload[name]!, person[name]!].flat()])
+  return Object.fromEntries([...Object.entries(workload), ...Object.entries(person), ...twice])
+}
+
 /** What is told of a token besides its hash. */
 export interface ShownToken {
   /** The word of its provider. */
@@ -82,7 +94,7 @@ class Verified {
    * has caches and bounds of its own.
    */
   readonly claims: Claims
-  /** The key needs no more for it: of each way to be proved it is known whose claims it says. */
+  /** Whose each claim is. `claims` has what either says. */
   readonly claimsOf: ClaimsOf | undefined
   /** Milliseconds since 1970; the session ends then. `Infinity` where the proof has no end. */
   readonly expiresAtMs: number
@@ -129,7 +141,6 @@ export type VerifiedFields = WhoOne &
   Pick<Verified, 'expiresAtMs' | 'evidenceHash' | 'token' | 'gateway' | 'key'> & {
     readonly certificate?: ShownCertificate | undefined
     readonly behind?: BehindFacts | undefined
-    readonly claimsOf?: ClaimsOf | undefined
   }
 
 /** For `proofs/registry.ts` only; a test looks. */
@@ -139,7 +150,9 @@ export function verifiedIdentity(fields: VerifiedFields): VerifiedIdentity {
 
 export const endingAt = Verified.endingAt
 
-export type WhoOne = Pick<VerifiedIdentity, 'subject' | 'person' | 'groups' | 'role' | 'methods' | 'claims'>
+export type WhoOne = Pick<VerifiedIdentity, 'subject' | 'person' | 'groups' | 'role' | 'methods' | 'claims'> & {
+  readonly claimsOf?: ClaimsOf | undefined
+}
 
 /**
  * The name under which caches, prepared statements, seals, pools, places, byte accounts and shares of the loop are kept for one caller.
@@ -150,13 +163,20 @@ export function identityKey(one: WhoOne, bySubject: boolean): string {
   const { subject, person, groups, role, methods, claims } = one
   const isPlain = Object.keys(claims).length === 0 && groups.length === 0 && role === undefined
   if (bySubject && isPlain && person === personOf(subject)) return subject
-  const rest = isPlain ? '' : digestOf([groups, role ?? null, claims])
+  const rest = isPlain ? '' : digestOf([groups, role ?? null, ...saidOf(one)])
   return JSON.stringify([subject, person ?? null, methods.length === 1 ? methods[0] : methods, rest])
 }
 
 /** The same for a caller with a person behind it for one request. No key above has this form. */
-export function behalfKey(callerKey: string, { person, groups, methods, claims }: WhoOne): string {
-  return JSON.stringify(['on behalf of', person ?? null, methods.at(-1), digestOf([groups, claims]), callerKey])
+export function behalfKey(callerKey: string, one: WhoOne): string {
+  const { person, groups, methods } = one
+  return JSON.stringify(['on behalf of', person ?? null, methods.at(-1), digestOf([groups, ...saidOf(one)]), callerKey])
+}
+
+/** Whose each claim is tells callers apart, too. Where the workload says none all are the person's, or of the one proof that says both. */
+function saidOf({ claims, claimsOf }: WhoOne): readonly ClaimValue[] {
+  const isOfTwo = claimsOf !== undefined && Object.keys(claimsOf.workload).length > 0
+  return isOfTwo ? [claimsOf.workload, claimsOf.person] : [claims]
 }
 
 /** Equal for equal values, in whatever order names stand in them. */

@@ -77,6 +77,24 @@ export function ofPair(alone: Answer, other: Answer, together: Answer, own: Answ
   }
 }
 
+/** What policies in Cedar say of both together: a permit needs all of these answers, a forbid one. */
+export function ofBoth(together: Answer, each: readonly Answer[]): Answer {
+  if (each.length === 0) return together
+  const permits = (of: 'allow' | 'observedAllow'): AnyRule[] =>
+    together[of].filter((rule) => each.every((answer) => answer[of].includes(rule)))
+  const forbids = (of: 'deny' | 'observedDeny'): AnyRule[] => [
+    ...new Set([together, ...each].flatMap((answer) => answer[of])),
+  ]
+  return {
+    failed: together.failed || each.some(({ failed }) => failed),
+    deny: forbids('deny'),
+    allow: permits('allow'),
+    builtin: false,
+    observedDeny: forbids('observedDeny'),
+    observedAllow: permits('observedAllow'),
+  }
+}
+
 export function byIndex(a: AnyRule, b: AnyRule): number {
   return a.index - b.index
 }

@@ -9,7 +9,7 @@
  */
 import { type Cache, createCache } from '../base/cache.ts'
 import type { Permission } from '../cql/statement/facts.ts'
-import { type Answer, broken, ofPair, ofParts, union } from './answer.ts'
+import { type Answer, broken, ofBoth, ofPair, ofParts, union } from './answer.ts'
 import type { PartyAsking } from './asking.ts'
 import type { Target } from './cedar/entities.ts'
 import { CedarAnswers } from './cedar-answers.ts'
@@ -55,8 +55,9 @@ export class Answers {
       this.#remembered(asking, `${whom.key} ${circumstances}`, () => this.#cedar.ask(asking, whom, permission, target))
     const alone = askCedar(view.alone)
     if (view.pair === undefined) return union(askYaml(), alone)
-    const { other, together, own } = view.pair
-    return union(askYaml(), ofPair(alone, askCedar(other), askCedar(together), askCedar(own)))
+    const { other, together, each, own } = view.pair
+    const asPair = ofBoth(askCedar(together), each.map(askCedar))
+    return union(askYaml(), ofPair(alone, askCedar(other), asPair, askCedar(own)))
   }
 
   /** @throws `mustWait` where a question has to wait */

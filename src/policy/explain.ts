@@ -12,7 +12,7 @@ import { type CedarAnswer, CedarSet } from './cedar/sets.ts'
 import { matchesAnyName, matchesKeyspace, matchesName } from './names.ts'
 import type { CedarRule, CompiledPolicy, CompiledRule, Mode } from './policy.ts'
 import { permissionsOf } from './policy.ts'
-import { type Party, type Principal, partiesOf, partyName } from './principal.ts'
+import { asEachSays, type Party, type Principal, partiesOf, partyName } from './principal.ts'
 import { claimsOf } from './providers.ts'
 import type { RequestContext } from './request.ts'
 import { concerns } from './slices.ts'
@@ -149,30 +149,35 @@ function cedarOutcome(
       : [table]
   const parties = pair === undefined ? [{ who, pair }] : partiesOf(pair)
   /** @param own of the party alone, with its own evidence only */
-  const answersFor = (asked: Principal, own: Party['side'] = undefined): CedarAnswer[] => {
+  const answersFor = (
+    asked: Principal,
+    claims = pair?.claims ?? asked.claims,
+    own: Party['side'] = undefined,
+  ): CedarAnswer[] => {
     const bound = policy.rules.filter((one) => parties.some((party) => isOf(party, asked) && concerns(one, party)))
     const more = {
       roles: new Set(bound.flatMap(({ role }) => role ?? [])),
       claims: claimsOf(policy.providers),
       isWhole: true,
     }
-    const said = own === undefined && pair !== undefined ? { ...asked, claims: pair.claims } : asked
-    const entity = new Members(rule.subjects, more).entityOf({ who: said, pair: undefined })
+    const entity = new Members(rule.subjects, more).entityOf({ who: { ...asked, claims }, pair: undefined })
     const context = contextOf(request, conditional, own)
     return targets.map((target) => answerOf([rule.asPermit], entity, permission, target, context))
   }
   const alone = answersFor(who)
-  const own = side === undefined ? alone : answersFor(who, side)
+  const own = side === undefined ? alone : answersFor(who, who.claims ?? {}, side)
   const others = parties.filter((party) => party.who.spiffeId !== who.spiffeId).map((party) => answersFor(party.who))
   const together = pair === undefined ? [] : answersFor(pair)
-  if ([...alone, ...together, ...own].some(({ failed }) => failed)) return 'failed'
+  const each = pair === undefined ? [] : asEachSays(pair).map(({ claims }) => answersFor(pair, claims))
+  if ([...alone, ...together, ...own, ...each.flat()].some(({ failed }) => failed)) return 'failed'
   const matched = targets.filter((_, at) => {
     const [isMet, isMetByOwn] = [alone[at]?.allowed === true, own[at]?.allowed === true]
-    if (rule.effect === 'deny' && (isMet || isMetByOwn)) return true
+    const ofEach = each.map((answers) => answers[at]?.allowed === true)
+    if (rule.effect === 'deny' && (isMet || isMetByOwn || ofEach.includes(true))) return true
     if (isMet) return isMetByOwn
     // A permit for the other alone is none for this one; a forbid of the pair is one for both.
     const isOfOther = rule.effect === 'allow' && others.some((answers) => answers[at]?.allowed === true)
-    return together[at]?.allowed === true && !isOfOther
+    return together[at]?.allowed === true && !ofEach.includes(false) && !isOfOther
   }).length
   if (matched === 0) return 'not matched'
   return rule.effect === 'deny' || matched === targets.length ? 'matched' : 'some columns'

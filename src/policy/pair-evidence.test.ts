@@ -4,6 +4,7 @@ import { describe, it } from 'node:test'
 import fc from 'fast-check'
 import { analyse } from '../cql/statement/analyse.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
+import { claimsOfEither } from '../identity/verified.ts'
 import type { PolicyEngine } from './engine.ts'
 import { access, atNoon, cedar, decide, document, engineOf, schemaOf, verdict } from './policy.fixture.ts'
 import { type Principal, principalKey, waysOf } from './principal.ts'
@@ -149,6 +150,53 @@ describe('a claim', () => {
       assert.equal(of(given, { ...both, claims }), '+')
     }
     assert.notEqual(principalKey(said), principalKey(turned))
+  })
+
+  it('that both say is each one’s own; what denies looks at either, and what is given to the pair at both', () => {
+    const when = { claims: { acr: 'mfa' } }
+    const test = 'principal.claims.acr.contains("mfa")'
+    for (const [workload, person] of [
+      ['mfa', 'mfa'],
+      ['mfa', 'pwd'],
+      ['pwd', 'mfa'],
+      ['pwd', 'pwd'],
+    ] as const) {
+      const claimsOf = { workload: { acr: workload }, person: { acr: person, team: 'data' } }
+      const as = { ...both, claims: claimsOfEither(claimsOf), claimsOf }
+      const says = { workload: workload === 'mfa', person: person === 'mfa' }
+      const either = says.workload || says.person
+      for (const who of all) {
+        const own = who === 'pair' ? says.workload && says.person : says[who]
+        const inYaml = (effect: 'allow' | 'deny'): string => rule('x', subjects[who], { when, effect })
+        const tried: readonly (readonly [what: string, PolicyEngine, matches: boolean, effect: 'allow' | 'deny'])[] = [
+          ['allow', engineOf(inYaml('allow'), ...others[who], corp), own, 'allow'],
+          ['deny', engineOf(inYaml('deny'), ...allowed, corp), either, 'deny'],
+          ...(['when', 'unless'] as const).flatMap((word) => {
+            const condition = `${word} { ${test} }`
+            const permit = engineOf(inCedar('x', 'permit', who, condition), ...others[who], corp)
+            const forbid = engineOf(inCedar('x', 'forbid', who, condition), ...allowed, corp)
+            const [isGiven, isRefused] = word === 'when' ? [own, either] : [!either, !own]
+            return [
+              [`permit ${word}`, permit, isGiven, 'allow'],
+              [`forbid ${word}`, forbid, isRefused, 'deny'],
+            ] as const
+          }),
+        ]
+        for (const [what, engine, matches, effect] of tried) {
+          const told = `${what} of ${who}; the workload says ${workload}, the person ${person}`
+          assert.equal(of(engine, as), matches === (effect === 'allow') ? '+' : '-', told)
+          // What is told of it is what is done.
+          const { accesses } = engine.explain(as, analyse(read), atNoon, schema)
+          const isTold = accesses.some(({ considered }) =>
+            considered.some((one) => one.rule === 'x' && one.outcome === 'matched'),
+          )
+          assert.equal(isTold, matches, `explained: ${told}`)
+        }
+      }
+      // What one of them says alone is met as before.
+      const team = engineOf(rule('x', subjects.pair, { when: { claims: { team: 'data' } } }), corp)
+      assert.equal(of(team, as), '+')
+    }
   })
 
   it('shows no name that only it would give', () => {

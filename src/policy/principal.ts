@@ -9,7 +9,7 @@ import { sha256Hex } from '../base/digest.ts'
 import { printable } from '../base/printable.ts'
 import { behalfMethods } from '../identity/proofs/registry.ts'
 import { pathSegmentsOf, personOf, type SpiffeId, trustDomainOf, userIdOf } from '../identity/spiffe.ts'
-import type { Claims, ClaimsOf, ClaimValue, VerifiedIdentity } from '../identity/verified.ts'
+import { type Claims, type ClaimsOf, type ClaimValue, saidByBoth, type VerifiedIdentity } from '../identity/verified.ts'
 
 export interface Principal {
   readonly spiffeId: SpiffeId
@@ -19,7 +19,7 @@ export interface Principal {
   readonly groups?: readonly string[] | undefined
   /** Of a cloud, by its ARN. */
   readonly role?: string | undefined
-  /** Those that policy may ask for. */
+  /** Those that policy may ask for, of either. */
   readonly claims?: Claims | undefined
   /** Of whom they are said, where a person stands behind a workload; else one piece of evidence says them of both. */
   readonly claimsOf?: ClaimsOf | undefined
@@ -32,8 +32,8 @@ export type WantedClaims = ReadonlyMap<string, readonly string[]>
 
 /** Under what answers for it are remembered: no two different principals have the same. */
 export function principalKey({ key, spiffeId, person, groups = [], role, claims = {}, claimsOf }: Principal): string {
-  const ofPerson = claimsOf === undefined ? [] : Object.keys(claimsOf.person).sort()
-  const said = [Object.entries(claims).sort(), ...ofPerson]
+  const all = claimsOf === undefined ? [claims] : [claimsOf.workload, claimsOf.person]
+  const said = all.map((one) => Object.entries(one).sort())
   return key ?? JSON.stringify([spiffeId, person ?? null, groups, role ?? null, ...said])
 }
 
@@ -117,6 +117,29 @@ export function claimsHold(wanted: WantedClaims | undefined, { claims = {} }: Pr
     if (!said.some((one) => values.includes(one))) return false
   }
   return true
+}
+
+/**
+ * Whether of each claim that is asked for, and that both say, both have one of the values. What one of them says would else be belied by the other,
+ * where it is given to the two of them together.
+ */
+export function bothSay(wanted: WantedClaims | undefined, { claimsOf }: Principal): boolean {
+  if (wanted === undefined || claimsOf === undefined) return true
+  const { workload, person } = claimsOf
+  const holds = (values: readonly string[], said: ClaimValue | undefined): boolean =>
+    claimTexts(said).some((one) => values.includes(one))
+  return saidByBoth(claimsOf).every((name) => {
+    const values = wanted.get(name)
+    return values === undefined || (holds(values, workload[name]) && holds(values, person[name]))
+  })
+}
+
+/** Both, where they say a claim twice: once as the workload says it, and once as the person does. */
+export function asEachSays(pair: Principal): readonly Principal[] {
+  const { claims, claimsOf } = pair
+  if (claimsOf === undefined || saidByBoth(claimsOf).length === 0) return []
+  const { workload, person } = claimsOf
+  return [workload, person].map((said) => ({ ...pair, claims: { ...claims, ...said } }))
 }
 
 /** The id of a person who logs in without a workload, or has a certificate. A name that is too long for one has its hash there. */

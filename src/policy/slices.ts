@@ -13,7 +13,7 @@ import { ContextUse } from './conditions.ts'
 import { isSystemKeyspace, matchesAnyName, matchesKeyspace, matchesName, NameClasses } from './names.ts'
 import type { CompiledRule } from './policy.ts'
 import { permissionsOf } from './policy.ts'
-import { claimsHold, type Party, type Principal } from './principal.ts'
+import { bothSay, claimsHold, type Party, type Principal } from './principal.ts'
 import { RulesByName } from './rule-index.ts'
 import { namesPair, namesParty } from './subjects.ts'
 
@@ -143,6 +143,11 @@ export interface CedarPrincipal {
   readonly side: Party['side']
 }
 
+export interface CedarPair extends Readonly<Record<'other' | 'together' | 'own', CedarPrincipal>> {
+  /** Both together, as each of them says what both say; none where they say no claim twice. */
+  readonly each: readonly CedarPrincipal[]
+}
+
 /** The policy for one party of a session. */
 export interface PartyPolicy {
   readonly party: Party
@@ -152,7 +157,7 @@ export interface PartyPolicy {
   /** The party alone; of one of a pair with what the evidence of both says. */
   readonly alone: CedarPrincipal
   /** Where it is one of a pair: the other alone, both together, and the party with no more than its own evidence says, where that is less. */
-  readonly pair: Record<'other' | 'together' | 'own', CedarPrincipal> | undefined
+  readonly pair: CedarPair | undefined
 }
 
 /** The policy for a session: each of its parties must be permitted. */
@@ -183,13 +188,14 @@ export function concerns(rule: CompiledRule, party: Party): boolean {
 
 /**
  * Whether the evidence says the claims that a rule asks for. A rule for one of a pair looks at what is said of that one; a deny, and what is
- * given to the pair, at what is said of either.
+ * given to the pair, at what is said of either. What is given to the pair by a claim that both say, both must say.
  */
 export function saidOf({ effect, subjects, when }: CompiledRule, party: Party): boolean {
   const { who, pair } = party
   if (when?.claims === undefined) return true
-  const isOfBoth = pair !== undefined && (effect === 'deny' || namesPair(subjects, party))
-  return claimsHold(when.claims, isOfBoth ? pair : who)
+  if (pair !== undefined && effect === 'deny') return claimsHold(when.claims, pair)
+  if (pair === undefined || !namesPair(subjects, party)) return claimsHold(when.claims, who)
+  return claimsHold(when.claims, pair) && bothSay(when.claims, pair)
 }
 
 /** False only where the rule cannot match; Cedar has the last word on the others. */

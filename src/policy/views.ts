@@ -10,7 +10,7 @@ import { ContextUse } from './conditions.ts'
 import { namesWholeMax } from './divided.ts'
 import { mustWait, type Pace } from './pace.ts'
 import type { CompiledPolicy, CompiledRule } from './policy.ts'
-import { type Party, type Principal, partiesOf, principalKey } from './principal.ts'
+import { asEachSays, type Party, type Principal, partiesOf, principalKey } from './principal.ts'
 import { claimsOf } from './providers.ts'
 import { type CedarPrincipal, type PartyPolicy, PrincipalPolicy, Slice, saidOf } from './slices.ts'
 import { isPair, namesParty, type Subject, subjectsOf } from './subjects.ts'
@@ -75,6 +75,9 @@ export class Views {
     )
     const together =
       parties.length === 2 ? this.#cedarPrincipal(JSON.stringify([key, 2]), principal, gathered) : undefined
+    const each = asEachSays(principal).map((said, at) =>
+      this.#cedarPrincipal(JSON.stringify([key, 'each', at]), said, gathered),
+    )
     const policies: PartyPolicy[] = []
     for (const [at, party] of parties.entries()) {
       const { rules, ids, subjects } = gathered[at]!
@@ -86,6 +89,7 @@ export class Views {
         pair: together && {
           other: alone[1 - at]!,
           together,
+          each,
           own: looksAtEvidence
             ? this.#cedarPrincipal(JSON.stringify([key, at, 'own']), party.who, [gathered[at]!], party.side)
             : alone[at]!,

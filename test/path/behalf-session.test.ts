@@ -29,7 +29,7 @@ const noNames = [
     '{ subjects: [{ group: corp/staff }], keyspaces: [play], operations: [READ, SCAN], when: { authentication: [txn-token], claims: { acr: mfa } } }',
   ),
   `---\napiVersion: ringfence.dev/v1alpha1\nkind: IdentityProvider\nmetadata: { name: corp }\nspec: { type: oidc, issuer: "${issuer}", audiences: [ringfence], claims: { groups: groups, forPolicy: [acr] } }\n`,
-  `---\napiVersion: ringfence.dev/v1alpha1\nkind: IdentityProvider\nmetadata: { name: jobs }\nspec: { type: oidc, issuer: "${jobs}", audiences: [ringfence], claims: { workload: sub, workloadPrefix: svc/ } }\n`,
+  `---\napiVersion: ringfence.dev/v1alpha1\nkind: IdentityProvider\nmetadata: { name: jobs }\nspec: { type: oidc, issuer: "${jobs}", audiences: [ringfence], claims: { workload: sub, workloadPrefix: svc/, forPolicy: [acr] } }\n`,
 ].join('')
 const policy = `${noNames}---\napiVersion: ringfence.dev/v1alpha1\nkind: Impersonation\nmetadata: { name: web-for-alice }\nspec: { subjects: [${web}], impersonate: [{ person: corp/alice }] }\n`
 const select = 'SELECT * FROM shop.items'
@@ -131,6 +131,21 @@ for (const [door, portOf] of Object.entries(doors)) {
         const { client: less } = await come(txnToken('corp/dora', { rctx: { ...rctx, claims: {} } }))
         assert.match(await ask(less, 'SELECT * FROM play.items'), denied)
         less.close()
+      })
+
+      it('has the claims of its person only, where its workload says the same of itself', async () => {
+        // By certificate it says nothing of itself.
+        const [who, secret] = way === 'by token' ? [undefined, password({ acr: 'mfa' })] : await own()
+        for (const [acr, isPermitted] of [
+          ['mfa', true],
+          ['pwd', false],
+        ] as const) {
+          const token = txnToken('corp/dora', { rctx: { groups: ['corp/staff'], claims: { acr } } })
+          const { client, told } = await logIn(portOf(), who, secret, token)
+          assert.equal(told, 'in')
+          assert.match(await ask(client, 'SELECT * FROM play.items'), isPermitted ? /^echo/ : denied, acr)
+          client.close()
+        }
       })
 
       it('ends with its token', async () => {

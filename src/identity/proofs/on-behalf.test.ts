@@ -84,10 +84,40 @@ describe('a caller with a person behind it', () => {
     assert.equal(caller().claimsOf, undefined)
   })
 
-  it('is none where a person came, or where a claim is said of both', () => {
+  it('keeps apart what both say, and nobody else has its key', () => {
+    const values = ['mfa', 'pwd', ['mfa'], ['mfa', 'pwd'], ['pwd', 'mfa']]
+    const keys: string[] = []
+    for (const ofWorkload of values) {
+      for (const ofPerson of values) {
+        const workload = { acr: ofWorkload, pod: 'a' }
+        const one = onBehalfOf(caller({ methods: ['kubernetes'], claims: workload }), {
+          ...alice,
+          claims: { acr: ofPerson },
+        })
+        assert.deepEqual(one.claimsOf, { workload, person: { acr: ofPerson } })
+        assert.deepEqual(one.claims, { acr: [ofWorkload, ofPerson].flat(), pod: 'a' })
+        // The same as a whole session on her behalf.
+        const session: WhoOne = { ...who, methods: one.methods, person: 'corp/alice', claims: one.claims }
+        keys.push(one.key, identityKey({ ...session, claimsOf: one.claimsOf }, false))
+      }
+    }
+    assert.equal(new Set(keys).size, keys.length)
+  })
+
+  it('is another for whom each claim is of, for a whole session too', () => {
+    const claims = { acr: 'mfa', team: 'data' }
+    const session: WhoOne = { ...who, person: 'corp/alice', methods: ['oidc', 'txn-token'], claims }
+    const of = [
+      { workload: { acr: 'mfa' }, person: { team: 'data' } },
+      { workload: { team: 'data' }, person: { acr: 'mfa' } },
+      { workload: claims, person: {} },
+      { workload: {}, person: claims },
+    ]
+    assert.equal(new Set(of.map((claimsOf) => identityKey({ ...session, claimsOf }, false))).size, of.length)
+  })
+
+  it('is none where a person came', () => {
     assert.throws(() => onBehalfOf(caller({ person: 'corp/bob' }), alice), /a person already/)
     assert.throws(() => onBehalfOf(onBehalfOf(caller(), alice), alice), /a person already/)
-    const twice = caller({ methods: ['kubernetes'], claims: { acr: 'mfa' } })
-    assert.throws(() => onBehalfOf(twice, alice), /said of the workload and of the person/)
   })
 })

@@ -10,6 +10,7 @@ import {
   behalfKey,
   type Claims,
   type ClaimsOf,
+  claimsOfEither,
   identityKey,
   type VerifiedIdentity,
   verifiedIdentity,
@@ -149,18 +150,17 @@ function refused(): never {
 
 /**
  * The caller with a person behind it, for one request.
- * @throws LogInRefused for a caller that is a person or has one behind it, and where a claim is said of both: no rule could tell of whom it is
+ * @throws LogInRefused for a caller that is a person or has one behind it
  */
 export function onBehalfOf(caller: VerifiedIdentity, behind: Behind): VerifiedIdentity {
   const { subject, role, gateway } = caller
   if (caller.person !== undefined) throw new LogInRefused('other', 'the session has a person already')
   const { person, groups, method, expiresAtMs, hash } = behind
   const { claims, claimsOf } = claimsOfBoth(caller.claims, behind.claims)
-  const who = { subject, person, groups, role, methods: [...caller.methods, method], claims }
+  const who = { subject, person, groups, role, methods: [...caller.methods, method], claims, claimsOf }
   return verifiedIdentity({
     ...who,
     expiresAtMs: Math.min(caller.expiresAtMs, expiresAtMs),
-    claimsOf,
     evidenceHash: hash,
     token: undefined,
     gateway,
@@ -168,12 +168,9 @@ export function onBehalfOf(caller: VerifiedIdentity, behind: Behind): VerifiedId
   })
 }
 
-/** @throws LogInRefused where a claim is said of both: no rule could tell of whom it is */
 export function claimsOfBoth(workload: Claims = none, person: Claims = none): { claims: Claims; claimsOf: ClaimsOf } {
-  const twice = Object.keys(person).find((name) => Object.hasOwn(workload, name))
-  if (twice !== undefined)
-    throw new LogInRefused('claims', `the claim ${JSON.stringify(twice)} is said of the workload and of the person`)
-  return { claims: { ...workload, ...person }, claimsOf: { workload, person } }
+  const claimsOf = { workload, person }
+  return { claims: claimsOfEither(claimsOf), claimsOf }
 }
 
 function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedIdentity {
@@ -202,10 +199,9 @@ function identityOf(proof: Proof, proved: Proved, check: ProofCheck): VerifiedId
   if (person !== undefined && (person === '' || person.length > personCharsMax)) {
     throw new RingfenceError('IDENTITY', `the name of the person behind ${subject} is empty or too long`)
   }
-  const who = { subject, person, groups: [...new Set(groups)].sort(), role, methods, claims }
+  const who = { subject, person, groups: [...new Set(groups)].sort(), role, methods, claims, claimsOf }
   const identity = verifiedIdentity({
     ...who,
-    claimsOf,
     expiresAtMs,
     evidenceHash: sha256Hex(proved.hashed),
     token,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { limits } from '../../base/limits.ts'
-import { behalfMethods } from '../../identity/proofs/registry.ts'
+import { behalfMethods, claimsOfBoth } from '../../identity/proofs/registry.ts'
 import { workloadKeyOf } from '../../identity/proofs/workload.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import { type Claims, identityKey, type VerifiedIdentity, verifiedIdentity } from '../../identity/verified.ts'
@@ -31,10 +31,11 @@ describe('a workload with a person behind it', () => {
 
 /** As proofs make them. */
 function proved(methods: readonly string[], person: string | undefined, claims: Claims = {}): VerifiedIdentity {
-  const who = { subject: spiffeId, person, groups: [], role: undefined, methods, claims }
+  // She says the same of herself, and it is hers.
+  const of = person === undefined ? { claims } : claimsOfBoth(claims, claims)
+  const who = { subject: spiffeId, person, groups: [], role: undefined, methods, claimsOf: undefined, ...of }
   return verifiedIdentity({
     ...who,
-    claimsOf: person === undefined ? undefined : { workload: claims, person: {} },
     expiresAtMs: Number.POSITIVE_INFINITY,
     evidenceHash: '',
     token: undefined,
