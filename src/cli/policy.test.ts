@@ -203,12 +203,39 @@ describe('ringfence policy', () => {
       assert.match(refused.out, /okta\/bob \(through spiffe:\/\/cli\.local\/svc\/orders\) has no SELECT permission/)
     })
 
+    it('explain and test know the claims of both, each as its own', async () => {
+      const claims = 'when: { claims: { acr: mfa } }'
+      const corp =
+        'apiVersion: ringfence.dev/v1alpha1\nkind: IdentityProvider\nmetadata: { name: corp }\nspec: { type: oidc, issuer: https://corp.example.com, audiences: [ringfence], claims: { forPolicy: [acr] } }\n'
+      const text = `${policy('operations: [READ]')}---\n${both.replace('[READ] }', `[READ], ${claims} }`)}---\n${corp}`
+      writeFileSync(path('claims.yaml'), text)
+      const cases = [
+        ['mfa', 'pwd', 0, 'allow'],
+        ['pwd', 'mfa', 2, 'deny'],
+      ] as const
+      for (const [person, workload, code] of cases) {
+        const who = ['--as', orders, '--person', 'corp/alice', '--claim', `acr=${person}`]
+        const ran = await run('explain', read, '-f', 'claims.yaml', ...who, '--workload-claim', `acr=${workload}`)
+        assert.equal(ran.code, code, `${ran.out}${ran.err}`)
+      }
+      const tried = cases.map(([person, workload, , want]) => {
+        const of = `claims: { acr: ${person} }, workloadClaims: { acr: ${workload} }`
+        return `    - { as: "${orders}", person: corp/alice, ${of}, statement: "${read}", want: ${want} }\n`
+      })
+      const head =
+        'apiVersion: ringfence.dev/v1alpha1\nkind: PolicyTest\nmetadata: { name: both }\nspec:\n  policy: claims.yaml\n'
+      writeFileSync(path('both.test.yaml'), `${head}  cases:\n${tried.join('')}`)
+      const ran = await run('test', 'both.test.yaml')
+      assert.equal(ran.code, 0, `${ran.out}${ran.err}`)
+    })
+
     it('tells a slip of the command line', async () => {
       for (const flags of [
         ['--person', 'alice'],
         ['--person', 'corp/alice', '--group', 'analysts'],
         ['--role', 'etl'],
         ['--person', 'corp/alice', '--claim', 'acr'],
+        ['--person', 'corp/alice', '--workload-claim', 'acr=mfa'],
         ['--person', 'corp/alice', '--authentication', 'guess'],
       ]) {
         assert.equal((await run('explain', read, '-f', 'people.yaml', ...flags)).code, 64, flags.join(' '))

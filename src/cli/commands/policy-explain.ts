@@ -36,6 +36,7 @@ interface ExplainFlags extends AdminFlags {
   readonly group?: string[]
   readonly role?: string
   readonly claim?: (readonly [string, string])[]
+  readonly workloadClaim?: (readonly [string, string])[]
   readonly file?: string
   readonly keyspace?: string
   readonly schema?: string
@@ -54,6 +55,11 @@ export function addExplain(policy: Command): void {
     .option('--group <name>', 'of the person, such as corp/analysts; may be repeated', collect(String))
     .option('--role <arn>', 'of who asks, at a cloud')
     .option('--claim <name=value>', 'that the evidence has; may be repeated, also for a list', collect(parseClaim))
+    .option(
+      '--workload-claim <name=value>',
+      'the same of the workload that --person stands behind',
+      collect(parseClaim),
+    )
     .option('-f, --file <file>', 'a policy to ask; the one in force by default')
     .option('--keyspace <name>', 'keyspace in force, as after USE')
     .option('--schema <file>', 'CQL that makes the tables, such as DESCRIBE prints; rules on scans and views need it')
@@ -158,11 +164,13 @@ async function policyOf(flags: ExplainFlags): Promise<Named> {
   return { name: `revision ${revision}`, revision, source }
 }
 
-function principalIn({ as, person, group, role, claim }: ExplainFlags, policy: CompiledPolicy | undefined): Principal {
-  const who = { as, person, groups: group, role, claims: claimsFrom(claim) }
+function principalIn(flags: ExplainFlags, policy: CompiledPolicy | undefined): Principal {
+  const { as, person, group, role, claim, workloadClaim } = flags
+  const workloadClaims = workloadClaim === undefined ? undefined : claimsFrom(workloadClaim)
+  const who = { as, person, groups: group, role, claims: claimsFrom(claim), workloadClaims }
   const principal = principalOf(who, trustDomainIn(policy))
   if (!isFault(principal)) return principal
-  const flag = principal.key === 'groups' ? '--group' : `--${principal.key}`
+  const flag = { groups: '--group', workloadClaims: '--workload-claim' }[String(principal.key)] ?? `--${principal.key}`
   throw new RingfenceError('USAGE', `${flag}: ${principal.message}`, { hint: '--as spiffe://demo.local/svc/orders' })
 }
 

@@ -33,7 +33,8 @@ A test file lies beside the policy that it tests:
         rule: no-cards   # which must have decided; may be left out
 
 In place of \`as\`, or beside it, a case may give person: corp/alice, groups: [corp/analysts], claims: { acr: mfa } and
-role: arn:aws:iam::123456789012:role/etl: a workload (as) with a person behind it is judged as both.
+role: arn:aws:iam::123456789012:role/etl: a workload (as) with a person behind it is judged as both. Claims are the person's
+then, and workloadClaims: { acr: pwd } the workload's own.
 
 A case may also give name, keyspace, values (a list, or a map for :names), pageSize, and
 when: { clientAddress: 10.0.0.1, at: 2026-01-01T10:00Z, consistency: QUORUM, authentication: [oidc] }.

@@ -37,13 +37,16 @@ const instant = z.string().transform((text, context) => {
 const method = z.enum(proofs.methods as [string, ...string[]])
 const consistencies = Object.keys(Consistency) as [string, ...string[]]
 
+const claims = z.record(z.string(), z.union([scalar, z.array(scalar)]))
+
 const testCase = z.strictObject({
   name: z.string().min(1).optional(),
   as: z.string().optional(),
   person: z.string().optional(),
   groups: z.array(z.string()).optional(),
   role: z.string().optional(),
-  claims: z.record(z.string(), z.union([scalar, z.array(scalar)])).optional(),
+  claims: claims.optional(),
+  workloadClaims: claims.optional(),
   keyspace: z.string().min(1).optional(),
   statement: z.string().min(1),
   values: z.union([z.array(boundValue), z.record(z.string(), boundValue)]).optional(),

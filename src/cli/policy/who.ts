@@ -3,7 +3,7 @@ import { InvalidArgumentError } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import { awsPrincipalOf, awsSubject } from '../../identity/aws/arn.ts'
 import { parseSpiffeId, personOf, type SpiffeId, trustDomainOf } from '../../identity/spiffe.ts'
-import type { ClaimValue } from '../../identity/verified.ts'
+import { type ClaimValue, claimsOfEither } from '../../identity/verified.ts'
 import type { CompiledPolicy } from '../../policy/policy.ts'
 import { idOfPerson, type Principal } from '../../policy/principal.ts'
 import { trustDomainsOf } from '../../policy/providers.ts'
@@ -14,7 +14,10 @@ export interface Who {
   readonly person?: string | undefined
   readonly groups?: readonly string[] | undefined
   readonly role?: string | undefined
+  /** Of the person, where one stands behind a workload. */
   readonly claims?: Readonly<Record<string, ClaimValue>> | undefined
+  /** Of the workload with a person behind it. As a rule it has a certificate, which says none. */
+  readonly workloadClaims?: Readonly<Record<string, ClaimValue>> | undefined
 }
 
 /** What is wrong with which part of it. */
@@ -25,7 +28,7 @@ export interface WhoFault {
 
 /** @param trustDomain of ids that are not written out; see `trustDomainIn` */
 export function principalOf(who: Who, trustDomain: string): Principal | WhoFault {
-  const { as, person, groups, role, claims } = who
+  const { as, person, groups, role, claims, workloadClaims } = who
   if (as === undefined && person === undefined && role === undefined) {
     return { key: 'as', message: 'nobody asks; give a SPIFFE id (as), a person, or a role' }
   }
@@ -47,10 +50,14 @@ export function principalOf(who: Who, trustDomain: string): Principal | WhoFault
   } catch (reason) {
     return { key: as === undefined ? 'role' : 'as', message: RingfenceError.from(reason, 'CONFIG').message }
   }
-  // Nobody says of whom they are. As a rule a workload has a certificate, which says none.
   const isBehind = person !== undefined && personOf(spiffeId) !== person
-  const claimsOf = isBehind && claims !== undefined ? { workload: {}, person: claims } : undefined
-  return { spiffeId, person, groups, role, claims, claimsOf }
+  if (!isBehind && workloadClaims !== undefined)
+    return { key: 'workloadClaims', message: 'nobody stands behind a workload here, so claims are those of who asks' }
+  if (!isBehind || (claims === undefined && workloadClaims === undefined)) {
+    return { spiffeId, person, groups, role, claims }
+  }
+  const claimsOf = { workload: workloadClaims ?? {}, person: claims ?? {} }
+  return { spiffeId, person, groups, role, claims: claimsOfEither(claimsOf), claimsOf }
 }
 
 /** `name=value`. */
