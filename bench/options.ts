@@ -49,6 +49,8 @@ export interface LogInsOptions {
   readonly perSecond: number
   /** Of requests with a transaction token and without. */
   readonly requestRounds: number
+  /** Of `bare`, `sidecar`, `gateway` and `requests` those that are measured; all where it is undefined. */
+  readonly only: readonly string[] | undefined
 }
 
 const systemsQuick = ['direct', 'nginx', 'haproxy', 'envoy', 'mesh'] as const
@@ -125,7 +127,8 @@ export function parseOptions(args: readonly string[]): Options {
           rounds: wholeNumber('rounds', values.rounds ?? (quick ? '1' : '5')),
           seconds: wholeNumber('seconds', values.seconds ?? (quick ? '4' : '8')),
           perSecond: wholeNumber('rate', values.rate ?? '500'),
-          requestRounds: quick ? 3 : 15,
+          requestRounds: wholeNumber('rounds', values.rounds ?? (quick ? '3' : '15')),
+          only: values.only?.split(','),
         }
       : undefined,
     memory: values.memory

@@ -5,7 +5,7 @@
  *     npm run bench -- [--quick] [--rounds N] [--loads 16x1,128x1-tls,driver] [--systems direct,envoy,mesh] [--against COMMIT]
  *     npm run bench -- --latte
  *     npm run bench -- --dearest [--quick] [--only TEXT]
- *     npm run bench -- --log-ins [--quick] [--rate 500]
+ *     npm run bench -- --log-ins [--quick] [--only bare,sidecar,gateway,requests] [--rate 500]
  *
  * All systems are up at once and idle but for the one that is measured; rounds go through all of them in turn and the table
  * shows medians, so that what else the machine does falls on all alike. Rounds are short and many, for one program differs by a quarter from

@@ -17,11 +17,21 @@ export function serveQuestions(answer: (question: unknown) => Promise<unknown>):
 export class Child {
   readonly #process: ChildProcess
 
-  /** @param nice how much later than others it has its turn at a core, as nice(1) has it */
-  constructor(file: string, nice = 0) {
-    this.#process = fork(join(import.meta.dirname, file), { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  /**
+   * @param nice how much later than others it has its turn at a core, as nice(1) has it
+   * @param env beside the environment of this process
+   */
+  constructor(file: string, nice = 0, env: Readonly<Record<string, string>> = {}) {
+    this.#process = fork(join(import.meta.dirname, file), {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+      env: { ...process.env, ...env },
+    })
     // A lower number is for root only.
     if (nice > getPriority(this.#process.pid!)) setPriority(this.#process.pid!, nice)
+  }
+
+  get pid(): number {
+    return this.#process.pid!
   }
 
   ask<Answer>(question: object | 'go'): Promise<Answer> {

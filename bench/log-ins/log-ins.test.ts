@@ -68,8 +68,9 @@ describe('the identity provider of the bench', () => {
 describe('the command line of log-ins', () => {
   it('has 500 a second by default, and less of everything where it is to be quick', () => {
     assert.equal(parseOptions([]).logIns, undefined)
-    assert.deepEqual(parseOptions(['--log-ins']).logIns, { rounds: 5, seconds: 8, perSecond: 500, requestRounds: 15 })
-    const quick = parseOptions(['--log-ins', '--quick', '--rate', '100']).logIns
-    assert.deepEqual(quick, { rounds: 1, seconds: 4, perSecond: 100, requestRounds: 3 })
+    const whole = { rounds: 5, seconds: 8, perSecond: 500, requestRounds: 15, only: undefined }
+    assert.deepEqual(parseOptions(['--log-ins']).logIns, whole)
+    const quick = parseOptions(['--log-ins', '--quick', '--rate', '100', '--only', 'bare,requests']).logIns
+    assert.deepEqual(quick, { rounds: 1, seconds: 4, perSecond: 100, requestRounds: 3, only: ['bare', 'requests'] })
   })
 })

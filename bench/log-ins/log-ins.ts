@@ -1,7 +1,7 @@
 /**
  * Log-ins by token, so many a second, beside a neighbour who asks small questions all the while.
  *
- *     npm run bench -- --log-ins [--quick] [--rate 500] [--rounds N] [--seconds N]
+ *     npm run bench -- --log-ins [--quick] [--only bare,sidecar,gateway,requests] [--rate 500] [--rounds N] [--seconds N]
  *
  * Each is a connection with a TLS handshake of its own and a token that nobody has seen before. Printed are what one costs the event loop and
  * its CPU, how many were in, and how long the neighbour waited with them and without; then what a transaction token costs a request.
@@ -24,6 +24,7 @@ import { reportBehalf } from './behalf.ts'
 import { Child } from './children.ts'
 import { logIn } from './client.ts'
 import { type Cost, costOf, type Quiet, quietOf } from './costs.ts'
+import type { FloorPlan } from './floor.ts'
 import { type Evidence, evidence, type MakerPlan, type MakerResult } from './maker.ts'
 import type { NeighbourPlan } from './neighbour.ts'
 import type { Sample } from './probe.ts'
@@ -52,6 +53,8 @@ interface Door {
   /** Whose loops a log-in passes through, by name. */
   readonly loops: Readonly<Record<string, number>>
   readonly pids: readonly number[]
+  /** It is no part of the mesh: nothing has to hold there. */
+  readonly isFloor?: true
 }
 
 /** One measurement with log-ins, beside the one without in the same round. */
@@ -99,9 +102,20 @@ export async function reportLogIns(
       { name: 'gateway', port: mesh.tlsPort!, loops: { gateway: worker, sidecar }, pids: mesh.pids },
     ]
     await untilKeysAreKnown(doors, mesh, provider)
-    if (cores !== undefined) divide(mesh.pids, cores)
+    const floor = new Child('floor.ts', 0, env)
+    children.push(floor)
+    const floorPlan: FloorPlan = { credentials: mesh.enrol('spiffe://bench.local/workload/floor') }
+    const bare: Door = {
+      name: 'bare',
+      port: await floor.ask<number>({ plan: floorPlan }),
+      loops: { bare: floor.pid },
+      pids: [floor.pid],
+      isFloor: true,
+    }
+    if (cores !== undefined) divide([...mesh.pids, floor.pid], cores)
     const rows: string[][] = []
-    for (const door of doors) {
+    const isWanted = (name: string): boolean => options.only?.includes(name) ?? true
+    for (const door of [bare, ...doors].filter(({ name }) => isWanted(name))) {
       const neighbour = new Child('neighbour.ts')
       const maker = new Child('maker.ts', makerNice)
       children.push(neighbour, maker)
@@ -110,9 +124,8 @@ export async function reportLogIns(
       rows.push(...(await atDoor({ door, mesh, provider, neighbour, maker, probes, options, say })))
       for (const child of [neighbour, maker]) child.stop()
     }
-    console.log(markdown(titles, rows, 4))
-    console.log()
-    const beyond = await reportBehalf(mesh, provider, options.requestRounds, say)
+    if (rows.length > 0) console.log(`${markdown(titles, rows, 4)}\n`)
+    const beyond = isWanted('requests') ? await reportBehalf(mesh, provider, options.requestRounds, say) : 0
     const all = rows.filter((row) => row.at(-1) === 'no').length + beyond
     const where = `${wordsFor(cores)}; ${processorAndCommit()}`
     console.log(
@@ -255,7 +268,7 @@ function cellsOf(door: Door, shown: Evidence, measured: readonly Measured[], per
     of((one) => one.waitMs).toFixed(1),
     waitTimes.toFixed(2),
     // The others show of what the cost is made.
-    isToken(shown) ? (isWithin ? 'yes' : 'no') : '—',
+    isToken(shown) && door.isFloor !== true ? (isWithin ? 'yes' : 'no') : '—',
   ]
 }
 
