@@ -1,6 +1,6 @@
 /** What the parts of one client session share: who the client is, what all sessions of the gateway use, and what is in force now. */
-import { randomBytes } from 'node:crypto'
 import type { Client, StartupInfo } from '../session/backend.ts'
+import { sessionName } from '../session/session-name.ts'
 import type { HedgeClock } from './hedge-clock.ts'
 import type { MeshLinks } from './links.ts'
 import type { Router } from './routing/router.ts'
@@ -39,7 +39,7 @@ export class SessionState {
     this.services = services
     this.statements = services.router.statements.open(`${startup.version} ${client.info.identity.key}`)
     const { nowMicros } = services
-    this.upstreams = new UpstreamSessions({ client, startup, session: randomBytes(8).toString('hex'), nowMicros, host })
+    this.upstreams = new UpstreamSessions({ client, startup, session: sessionName(), nowMicros, host })
   }
 
   /** What may be a USE waits for its answer. Texts that come behind it go the same way, so that they find the keyspace which it sets. */

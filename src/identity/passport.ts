@@ -8,7 +8,7 @@ import { type KeyObject, randomUUID, sign, verify, X509Certificate } from 'node:
 import { z } from 'zod'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { readLeaf } from './certificate.ts'
+import { type Leaf, readLeaf } from './certificate.ts'
 import { proofs } from './proofs/index.ts'
 import type { Evidence, Trust } from './proofs/proof.ts'
 import { isReserved, parseSpiffeId, pathSegmentsOf, type SpiffeId, trustDomainOf } from './spiffe.ts'
@@ -132,15 +132,11 @@ export function verifyPassport(token: string, check: PassportCheck): Passport | 
   if (token.length > limits.passportBytesMax) throw fault('is longer than passportBytesMax')
   const [header = '', payload = '', signature = '', ...rest] = token.split('.')
   if (rest.length > 0 || !decode(header, passportHeader).success) throw fault('is not a passport')
-  const gatewayCertificate = new X509Certificate(check.gatewayLeafDer)
-  const gatewayLeaf = readLeaf(check.gatewayLeafDer)
+  const { leaf: gatewayLeaf, publicKey, isP256 } = signerOf(check.gatewayLeafDer)
   const gateway = gatewayLeaf.spiffeId
   const [owner, part] = pathSegmentsOf(gateway)
   if (owner !== 'ringfence' || part !== 'gateway') throw fault(`comes from ${gateway}, which is no gateway`)
-  const { publicKey } = gatewayCertificate
-  if (publicKey.asymmetricKeyType !== 'ec' || publicKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
-    throw fault(`of ${gateway} is signed by a key that is not P-256`)
-  }
+  if (!isP256) throw fault(`of ${gateway} is signed by a key that is not P-256`)
   const signatureBytes = Buffer.from(signature, 'base64url')
   const signed = Buffer.from(`${header}.${payload}`)
   if (
@@ -194,6 +190,25 @@ export function verifyPassport(token: string, check: PassportCheck): Passport | 
   function notItsToSay(): RingfenceError {
     return new RingfenceError('IDENTITY', `${gateway} may not speak for ${subject}`)
   }
+}
+
+interface Signer {
+  readonly leaf: Leaf
+  readonly publicKey: KeyObject
+  readonly isP256: boolean
+}
+
+/** By the bytes of its certificate, which are the same object for all passports of a link. */
+const signers = new WeakMap<Buffer, Signer>()
+
+function signerOf(leafDer: Buffer): Signer {
+  const known = signers.get(leafDer)
+  if (known !== undefined) return known
+  const { publicKey } = new X509Certificate(leafDer)
+  const isP256 = publicKey.asymmetricKeyType === 'ec' && publicKey.asymmetricKeyDetails?.namedCurve === 'prime256v1'
+  const signer = { leaf: readLeaf(leafDer), publicKey, isP256 }
+  signers.set(leafDer, signer)
+  return signer
 }
 
 function encode(value: unknown): string {

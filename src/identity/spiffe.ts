@@ -153,16 +153,16 @@ export function matchesSegments(wanted: readonly string[], given: readonly strin
 }
 
 function spiffeIdFault(text: string): string | undefined {
-  const shown = JSON.stringify(text.slice(0, 128))
+  const shown = (): string => JSON.stringify(text.slice(0, 128))
   if (Buffer.byteLength(text) > spiffeIdBytesMax) return `SPIFFE id is longer than ${spiffeIdBytesMax} bytes`
-  if (!text.startsWith(prefix)) return `not a SPIFFE id: ${shown}`
+  if (!text.startsWith(prefix)) return `not a SPIFFE id: ${shown()}`
   const [trustDomain = '', ...segments] = text.slice(prefix.length).split('/')
   if (trustDomain.length > trustDomainBytesMax) return `trust domain is longer than ${trustDomainBytesMax} bytes`
-  if (!trustDomainShape.test(trustDomain)) return `trust domain of ${shown} has characters that are not allowed`
-  if (segments.length === 0) return `SPIFFE id ${shown} has no path`
+  if (!trustDomainShape.test(trustDomain)) return `trust domain of ${shown()} has characters that are not allowed`
+  if (segments.length === 0) return `SPIFFE id ${shown()} has no path`
   for (const segment of segments) {
-    if (segment === '.' || segment === '..') return `path of ${shown} has a dot segment`
-    if (!segmentShape.test(segment)) return `path of ${shown} has an empty segment or characters that are not allowed`
+    if (segment === '.' || segment === '..') return `path of ${shown()} has a dot segment`
+    if (!segmentShape.test(segment)) return `path of ${shown()} has an empty segment or characters that are not allowed`
   }
   return undefined
 }

@@ -5,6 +5,7 @@ import { isIPv6 } from 'node:net'
 
 /** An IPv4 address as it is, also where it is written as an IPv6 one; of any other IPv6 address its /64. */
 export function addressBlock(address: string): string {
+  if (!address.includes(':')) return address
   const [bare = ''] = address.split('%')
   if (!isIPv6(bare)) return address
   const groups = groupsOf(bare)

@@ -295,6 +295,40 @@ describe('outbox', () => {
     outbox.write(response(4, 1, 91, 0), 0, 100, 1)
     assert.equal(outbox.waitingBytes, 0)
   })
+
+  it('leaves its memory to the next one when it is closed, unless its socket has not taken all, or requests may be sent again from there', async () => {
+    const memoryOf = (chunk: Buffer): ArrayBufferLike => chunk.buffer
+    /** Where the bytes lie of one that has sent an envelope, and is closed. */
+    async function sent(takes: boolean, requests = false): Promise<ArrayBufferLike> {
+      let where: ArrayBufferLike | undefined
+      const socket = new Writable({
+        write: (chunk: Buffer, _encoding, done) => {
+          where = memoryOf(chunk)
+          if (takes) done()
+        },
+      })
+      const outbox = new Outbox(socket, new Turn(), { requests })
+      outbox.send(response(4, 1, 91, 0))
+      await nextTurn()
+      await nextTurn()
+      outbox.close()
+      // Closed twice it is given up once.
+      outbox.close()
+      assert.ok(where !== undefined)
+      return where
+    }
+    const first = await sent(true)
+    assert.equal(await sent(true), first)
+    assert.equal(await sent(false), first)
+    assert.notEqual(await sent(true), first)
+    const ofRequests = await sent(true, true)
+    assert.notEqual(await sent(true), ofRequests)
+    const [one, another] = [new Sink(), new Sink()]
+    for (const sink of [one, another]) new Outbox(sink, new Turn()).send(response(4, 1, 91, 0))
+    await nextTurn()
+    await nextTurn()
+    assert.deepEqual(one.chunks, another.chunks)
+  })
 })
 
 describe('an outbox that many share', () => {

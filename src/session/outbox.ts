@@ -106,6 +106,8 @@ export class Outbox extends SlabWriter implements Flushable, Pumped, Owner {
     this.closed = true
     this.#queue.clear()
     this.#queuedBytes = 0
+    this.#segmentAt = -1
+    this.giveUpSlab()
   }
 
   /**
@@ -156,6 +158,7 @@ export class Outbox extends SlabWriter implements Flushable, Pumped, Owner {
   }
 
   flushTurn(): void {
+    if (this.closed) return
     if (this.#flow?.waitsForMore() === true) {
       this.turn.add(this)
       return

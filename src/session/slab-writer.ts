@@ -13,14 +13,16 @@ import type { Turn } from './turn.ts'
 
 /** Full slabs remembered; more are left to the garbage collector. */
 const fullMax = 16
+/** Of one that is closed. */
+const none = new Slab(Buffer.alloc(0))
 
 export abstract class SlabWriter {
   protected readonly socket: Writable
   protected readonly turn: Turn
   /** Requests leave here: their records come with their answers, so full slabs need not wait for those. */
   protected readonly requests: boolean
-  // One that nobody has touched: of an idle session's slab only the first page is ever resident.
-  #current = new Slab(Buffer.allocUnsafeSlow(slabBytes))
+  // That of a connection that is over, or one that nobody has touched: of an idle session's slab only the first page is ever resident then.
+  #current = takeSlab(slabBytes)
   protected slab = this.#current.bytes
   /** Full ones, oldest first, that the socket has not taken or somebody pins. */
   readonly #full: Slab[] = []
@@ -55,6 +57,17 @@ export abstract class SlabWriter {
   /** In slabs, and not handed over yet. */
   protected get gatheredBytes(): number {
     return this.at - this.#from
+  }
+
+  /** Nothing more is written: the slab is for others, unless the socket has not taken all of it. A request may be sent again from its slab. */
+  protected giveUpSlab(): void {
+    if (this.requests || this.#current.pinned || this.socket.writableLength > 0) return
+    giveSlab(this.#current)
+    this.#current = none
+    this.slab = none.bytes
+    this.lastSlab = none
+    this.#from = 0
+    this.at = 0
   }
 
   /** The slab is begun again where everything in it has left. */

@@ -10,7 +10,6 @@
  * The rule one must not break: what reaches the node has a permit of the policy revision in force and a record.
  */
 
-import { randomBytes } from 'node:crypto'
 import type { Barrier, Consumer } from '../audit/event.ts'
 import { TrafficCount } from '../audit/traffic.ts'
 import { Transactions } from '../audit/transactions.ts'
@@ -39,6 +38,7 @@ import { type DoorBounds, Doors, refusing } from '../session/doors.ts'
 import { Listener } from '../session/listener.ts'
 import type { PlaceBounds } from '../session/places.ts'
 import { LogInRefusals } from '../session/refusals.ts'
+import { sessionName } from '../session/session-name.ts'
 import { watchStalledReaders } from '../session/stalled.ts'
 import { type Leaving, staying } from '../session/tainted.ts'
 import { throwOut } from '../session/thrown-out.ts'
@@ -205,7 +205,7 @@ export class Sidecar {
       // A driver that cannot connect here tries another node; one that can, and gets errors, does not.
       if (!this.#node.hello.ready) return refusing(nodeAway)(client, startup, ready, failed)
       if (transactions.blocked) return refusing(unrecorded)(client, startup, ready, failed)
-      const name = randomBytes(8).toString('hex')
+      const name = sessionName()
       const { version, driverName: driver, oneHost, limitAnswers } = startup
       const told = { driver, gateway: undefined, oneHost, limitAnswers }
       const session = this.openSession({ client, name, version, keyspace: '', ...told })

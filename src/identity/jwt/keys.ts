@@ -1,4 +1,5 @@
 /** The public keys of one provider (RFC 7517), as its key set says them. What is no public key for signatures is not among them. */
+import type { JWK } from 'jose'
 import { z } from 'zod'
 
 /** Asymmetric only: a shared secret or no signature at all proves nothing of a provider (RFC 8725 §3.1). */
@@ -50,9 +51,16 @@ const curveOf: Readonly<Record<string, string>> = { ES256: 'P-256', ES384: 'P-38
 export class KeyRing {
   static readonly none = new KeyRing([])
   readonly keys: readonly PublicJwk[]
+  readonly #bare: ReadonlyMap<PublicJwk, JWK>
 
   constructor(keys: readonly PublicJwk[]) {
     this.keys = keys
+    this.#bare = new Map(keys.map((key) => [key, bareOf(key)]))
+  }
+
+  /** For the library that verifies: the same object each time, by which it keeps what it made of the key. */
+  bare(key: PublicJwk): JWK {
+    return this.#bare.get(key) ?? bareOf(key)
   }
 
   /** Undefined where there is none. A token that names no key is verified only where one key alone can be meant. */
@@ -60,6 +68,11 @@ export class KeyRing {
     const fitting = this.keys.filter((key) => (kid === undefined || key.kid === kid) && fits(key, algorithm, use))
     return kid !== undefined || fitting.length === 1 ? fitting[0] : undefined
   }
+}
+
+/** What it may be used for `find` has looked at; the library knows `sig` only. */
+function bareOf({ use: _, ...bare }: PublicJwk): JWK {
+  return bare as JWK
 }
 
 function fits(key: PublicJwk, algorithm: Algorithm, use: string): boolean {

@@ -1,12 +1,12 @@
 /** Attacks on tokens (RFC 8725, and what readers of JSON disagree about), each with the token beside it that is good. */
 import assert from 'node:assert/strict'
 import { createPublicKey } from 'node:crypto'
-import { describe, it } from 'node:test'
+import { describe, it, mock } from 'node:test'
 import { limits } from '../../base/limits.ts'
 import { LogInRefused, type RefusalCause } from '../refusal.ts'
 import { algorithms, KeyRing, type PublicJwk, publicJwk } from './keys.ts'
 import { makeKey, part, signature, signed, signedBySecret, type TestKey } from './tokens.fixture.ts'
-import { readToken, type TokenRules, usualTypes, type VerifiedToken, verifyToken } from './verify.ts'
+import { readToken, type TokenRules, unverifiedClaims, usualTypes, type VerifiedToken, verifyToken } from './verify.ts'
 
 const nowMs = Date.UTC(2026, 10, 29, 12)
 const now = nowMs / 1000
@@ -87,6 +87,31 @@ describe('a token that is good', () => {
       })
     })
   }
+
+  it('is verified by a key that is made ready once', async () => {
+    const own = makeKey('own', 'RS256')
+    const only = new KeyRing([own.jwk])
+    const imported = mock.method(crypto.subtle, 'importKey')
+    try {
+      for (let at = 0; at < 5; at++)
+        await verifyToken(readToken(signed(own, { ...good, jti: `${at}` })), rules, only, nowMs)
+      assert.equal(imported.mock.callCount(), 1)
+    } finally {
+      imported.mock.restore()
+    }
+  })
+
+  it('is not taken for the one that was read before it', async () => {
+    const [alice, bob] = [signed(key, good), signed(key, { ...good, sub: 'bob' })]
+    for (let at = 0; at < 2; at++) {
+      assert.equal(unverifiedClaims(alice)?.sub, 'alice')
+      assert.equal(readToken(bob).claims.sub, 'bob')
+      assert.equal((await verify(alice)).subject, 'alice')
+      assert.equal(unverifiedClaims('a.b.c'), undefined)
+      assert.throws(() => readToken('a.b.c'), { why: 'malformed' })
+      assert.equal((await verify(bob)).subject, 'bob')
+    }
+  })
 
   it('says who, until when, and by what it is told', async () => {
     const text = signed(key, good)

@@ -6,7 +6,8 @@
  * Rule: before its signature was verified a token says only where to look: which provider, which of its keys. No key, address or
  * algorithm is taken from it.
  */
-import { compactVerify, errors, type JWK } from 'jose'
+import { isUtf8 } from 'node:buffer'
+import { compactVerify, errors } from 'jose'
 import { sha256Hex } from '../../base/digest.ts'
 import { limits } from '../../base/limits.ts'
 import { LogInRefused, type RefusalCause } from '../refusal.ts'
@@ -88,7 +89,7 @@ export function looksLikeToken(text: string): boolean {
 export function readToken(text: string): UnverifiedToken {
   if (Buffer.byteLength(text) > limits.authMessageBytesMax) throw new LogInRefused('too-long', 'the token is too long')
   const hash = sha256Hex(text)
-  const [header, claims] = looksLikeToken(text) && isCanonical(text) ? text.split('.').slice(0, 2).map(decodePart) : []
+  const { header, claims } = partsOf(text)
   if (header === undefined || claims === undefined) {
     throw new LogInRefused('malformed', 'not a signed JSON Web Token, or a name stands in it twice', {
       evidence: { hash },
@@ -119,21 +120,37 @@ function mediaType(text: string): string {
 
 /** What a token says of itself; undefined where it is none. */
 export function unverifiedClaims(text: string): JsonObject | undefined {
-  return looksLikeToken(text) && isCanonical(text) ? decodePart(text.split('.')[1] ?? '') : undefined
+  return partsOf(text).claims
 }
+
+interface Parts {
+  readonly text: string
+  readonly header: JsonObject | undefined
+  readonly claims: JsonObject | undefined
+}
+
+/** What was read last: a log-in looks at its token to see whom it claims to be about, and then to verify it. */
+let last: Parts = { text: '', header: undefined, claims: undefined }
 
 /**
- * The last character of a part may have bits that say nothing: only one way of writing is taken. Else the same token would have other hashes, also
- * where one of them is revoked.
+ * Each undefined where it is none, both where the text is no token. The last character of a part may have bits that say nothing: only one way of
+ * writing is taken. Else the same token would have other hashes, also where one of them is revoked.
  */
-function isCanonical(text: string): boolean {
-  return text.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part)
+function partsOf(text: string): Parts {
+  if (text === last.text) return last
+  const [header, claims] = looksLikeToken(text) ? (decoded(text.split('.')) ?? []) : []
+  last = { text, header: header && objectOf(header), claims: claims && objectOf(claims) }
+  return last
 }
 
-function decodePart(part: string): JsonObject | undefined {
-  const bytes = Buffer.from(part, 'base64url')
-  const text = bytes.toString('utf8')
-  return Buffer.from(text).equals(bytes) ? parseStrictObject(text) : undefined
+/** Undefined where one is written in another way than it would be here. */
+function decoded(parts: readonly string[]): readonly Buffer[] | undefined {
+  const bytes = parts.map((part) => Buffer.from(part, 'base64url'))
+  return bytes.every((each, at) => each.toString('base64url') === parts[at]) ? bytes : undefined
+}
+
+function objectOf(bytes: Buffer): JsonObject | undefined {
+  return isUtf8(bytes) ? parseStrictObject(bytes.toString('utf8')) : undefined
 }
 
 /** A claim that may be told; undefined for what is none or too long. */
@@ -159,9 +176,7 @@ export async function verifyToken(
     throw refusal('unknown-key', `the token names ${named}`)
   }
   try {
-    // What it may be used for was looked at; the library knows `sig` only.
-    const { use: _, ...bare } = key
-    await compactVerify(text, bare as JWK, { algorithms: [algorithm] })
+    await compactVerify(text, ring.bare(key), { algorithms: [algorithm] })
   } catch (reason) {
     const isForged = reason instanceof errors.JWSSignatureVerificationFailed
     throw refusal(
