@@ -63,14 +63,9 @@ export function changesRows(permit: Permit): boolean {
   return needsColumns(permit.obligations)
 }
 
-/** What a request carries that the node must not see as it came: a custom payload, a sealed paging state, … */
-export function mustRewrite(
-  payloadStart: number,
-  params: ParamsView | undefined,
-  permit: Permit,
-  headerFlagBits: number,
-): boolean {
-  if (payloadStart >= 0 || (headerFlagBits & Flag.TRACING) !== 0) return true
+/** What a request carries, beside a custom payload, that the node must not see as it came: a sealed paging state, the tracing flag, … */
+export function mustRewrite(params: ParamsView | undefined, permit: Permit, headerFlagBits: number): boolean {
+  if ((headerFlagBits & Flag.TRACING) !== 0) return true
   if (params === undefined) return false
   return params.pagingStateStart >= 0 || (params.skipMetadata && needsColumns(permit.obligations))
 }

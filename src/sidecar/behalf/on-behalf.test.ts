@@ -1,6 +1,7 @@
 /** What a request with a token that is known costs more than one without: it is found by its hash, and no object is made. */
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
+import { sha256Hex } from '../../base/digest.ts'
 import { queryEnvelope } from '../../cql/encode.ts'
 import { Flag } from '../../cql/protocol.ts'
 import { makeKey, signed } from '../../identity/jwt/tokens.fixture.ts'
@@ -15,7 +16,7 @@ import { Request } from '../request.ts'
 import { Step } from '../stages/stage.ts'
 import type { Workload } from './behalf-session.ts'
 import { OnBehalf } from './on-behalf.ts'
-import { hashOf, TxnTokens } from './tokens.ts'
+import { TxnTokens } from './tokens.ts'
 
 /** With a margin for machines that are busy; on one that is not it is about 2. */
 const costMicrosMax = 5
@@ -77,7 +78,7 @@ describe('a request with a transaction token that is known', () => {
         answerStages: [],
       }
       const text = tokenOf(groups)
-      await txnTokens.verify(text, hashOf(text), nowMs)
+      await txnTokens.verify(text, sha256Hex(text), nowMs)
       const onBehalf = new OnBehalf(workload, ways)
       const envelope = withToken(text)
       const request = new Request().arrive(workload, undefined as never, envelope, 0, envelope.length)

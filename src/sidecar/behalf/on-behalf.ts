@@ -10,6 +10,7 @@
  */
 import { type Cache, createCache } from '../../base/cache.ts'
 import { settle } from '../../base/contained.ts'
+import { sha256Hex } from '../../base/digest.ts'
 import { limits } from '../../base/limits.ts'
 import { printable } from '../../base/printable.ts'
 import { Flag, Opcode } from '../../cql/protocol.ts'
@@ -26,7 +27,6 @@ import type { Ways } from '../stages/in-order.ts'
 import { Step } from '../stages/stage.ts'
 import { BehalfSession, type Workload } from './behalf-session.ts'
 import { findAsked } from './payload.ts'
-import { hashOf } from './tokens.ts'
 
 /** What a token that is not known yet takes of the client's share of a turn, for the thread that verifies it is everybody's. */
 const verifyMs = 0.1
@@ -70,16 +70,16 @@ export class OnBehalf {
     const { flags, opcode, bytes, start, end } = request
     if ((flags & Flag.CUSTOM_PAYLOAD) === 0) return this.#cameBack(request)
     if (opcode === Opcode.REGISTER || workload.version < 4) return this.#ways.request(request, workload)
-    const { kind, text, fault } = findAsked(bytes, start, end)
+    const { kind, name, tokenAt, tokenEnd, fault } = findAsked(bytes, start, end)
     switch (kind) {
       case 'none':
         return this.#ways.request(request, workload)
       case 'faulty':
         return this.#refuse(request, tokenRule, fault)
       case 'token':
-        return this.#byToken(request, text)
+        return this.#byToken(request, bytes.subarray(tokenAt, tokenEnd))
       case 'name':
-        return this.#byName(request, text)
+        return this.#byName(request, name)
     }
   }
 
@@ -100,14 +100,14 @@ export class OnBehalf {
     )
   }
 
-  #byToken(request: Request, text: string): Step {
-    const hash = hashOf(text)
+  #byToken(request: Request, token: Buffer): Step {
+    const hash = sha256Hex(token)
     const ready = this.#ready.get(hash)
     if (ready !== undefined && this.#isGood(ready)) return this.#as(request, ready)
     const { shared, client } = this.#workload
     const { txnTokens, turn } = shared
     const found = txnTokens.find(hash, turn.wallMs())
-    if (found === undefined) return this.#verify(request, text, hash)
+    if (found === undefined) return this.#verify(request, token.toString('utf8'), hash)
     if (found.kind === 'refused') return this.#refuse(request, tokenRule, found.text, { tokenHash: hash })
     const { person, groups, claims, workload, transaction, expiresAtMs, source } = found.token
     const shown = { tokenHash: hash, transaction, claimed: person }
@@ -129,7 +129,7 @@ export class OnBehalf {
     // What is no name may be a secret that stands in the wrong place.
     if (!isPersonName(name)) {
       const text = 'the custom payload names nobody; a person is written corp/alice'
-      return this.#refuse(request, nameRule, text, { tokenHash: hashOf(name) })
+      return this.#refuse(request, nameRule, text, { tokenHash: sha256Hex(name) })
     }
     const shown = { claimed: name }
     if (!this.#mayName(name)) {
@@ -142,7 +142,7 @@ export class OnBehalf {
       claims: {},
       method: behalfMethods.name,
       expiresAtMs: Number.POSITIVE_INFINITY,
-      hash: hashOf(name),
+      hash: sha256Hex(name),
     }
     return this.#make(request, key, behind, shown, { name })
   }

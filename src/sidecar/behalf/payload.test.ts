@@ -30,7 +30,8 @@ function withEntries(...entries: [string, Buffer | string][]): Buffer {
 
 const found = (...entries: [string, Buffer | string][]): string => {
   const envelope = withEntries(...entries)
-  const { kind, text, fault } = findAsked(envelope, 0, envelope.length)
+  const { kind, name, tokenAt, tokenEnd, fault } = findAsked(envelope, 0, envelope.length)
+  const text = kind === 'name' ? name : envelope.toString('utf8', tokenAt, tokenEnd)
   return kind === 'faulty' ? fault : kind === 'none' ? kind : `${kind} ${text}`
 }
 

@@ -17,12 +17,16 @@ const reader = new BodyReader()
 export interface Asked {
   /** `none`: nothing of either. `faulty`: `fault` says what is wrong. */
   kind: 'none' | 'token' | 'name' | 'faulty'
-  text: string
+  /** Of a name. */
+  name: string
+  /** Where a token stands. One that is known is found by these bytes, and never becomes a text. */
+  tokenAt: number
+  tokenEnd: number
   fault: string
 }
 
 /** What stands there; borrowed until the next is looked for. */
-const asked: Asked = { kind: 'none', text: '', fault: '' }
+const asked: Asked = { kind: 'none', name: '', tokenAt: 0, tokenEnd: 0, fault: '' }
 
 /**
  * Fills `asked` from a request whose header has the flag of a custom payload.
@@ -67,8 +71,12 @@ function folded(byte: number): number {
 function take(bytes: Buffer, endAt: number, length: number, mustBeToken: boolean): string | undefined {
   if (length <= 0) return 'the custom payload says that this is on behalf of somebody, and not of whom'
   if (length > limits.txnTokenBytesMax) return `a transaction token has at most ${limits.txnTokenBytesMax} bytes`
-  asked.text = bytes.toString('utf8', endAt - length, endAt)
-  asked.kind = mustBeToken || looksLikeToken(asked.text) ? 'token' : 'name'
+  asked.tokenAt = endAt - length
+  asked.tokenEnd = endAt
+  asked.kind = 'token'
+  if (mustBeToken) return undefined
+  asked.name = bytes.toString('utf8', asked.tokenAt, endAt)
+  if (!looksLikeToken(asked.name)) asked.kind = 'name'
   return undefined
 }
 

@@ -3,7 +3,6 @@
  *
  * Rule: what was found out is remembered only while the control plane's keys stay as they are, and no longer than the token lives.
  */
-import { hash } from 'node:crypto'
 import { type Cache, createCache, createWeighedCache } from '../../base/cache.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
@@ -75,9 +74,4 @@ export class TxnTokens {
 
 function expired(nowMs: number): RefusedToken {
   return { kind: 'refused', text: 'the token has expired; get a new one', untilMs: nowMs }
-}
-
-/** SHA-256 in hexadecimal. */
-export function hashOf(text: string): string {
-  return hash('sha256', text, 'hex')
 }

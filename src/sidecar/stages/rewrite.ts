@@ -1,5 +1,6 @@
 /** Changes what the node must not see as the client sent it: custom payloads, sealed paging states, the tracing flag. */
 import { Opcode } from '../../cql/protocol.ts'
+import { withoutPayload } from '../envelopes.ts'
 import type { Request } from '../request.ts'
 import { mustRewrite, outgoing } from '../rewrites.ts'
 import { hasLongValues } from '../values-digest.ts'
@@ -9,7 +10,10 @@ import { type Session, Step } from './stage.ts'
 
 export function rewrite(request: Request, session: Session): Step {
   const { permit, params, payloadStart, payloadEnd, start, flags } = request
-  if (!mustRewrite(payloadStart, params, permit!, flags)) return Step.NEXT
+  if (!mustRewrite(params, permit!, flags)) {
+    if (payloadStart >= 0) request.rewrite(withoutPayload(request, payloadStart, payloadEnd))
+    return Step.NEXT
+  }
   if (
     params !== undefined &&
     params.pagingStateStart >= 0 &&
