@@ -22,6 +22,7 @@ import { readLeaf, verifyPeer } from '../identity/certificate.ts'
 import { verifyChain } from '../identity/chain.ts'
 import { pathSegmentsOf, trustDomainOf } from '../identity/spiffe.ts'
 import { faultOfAnswer, parseJson } from '../mesh/answer.ts'
+import { skewHint } from '../mesh/clock-skew.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import { type EnrolRequest, type IssuedCertificate, issuedCertificate } from '../mesh/enrolment.ts'
 import { meshPaths } from '../mesh/roles.ts'
@@ -201,10 +202,23 @@ function checkFirstContact(socket: TLSSocket, fingerprints: readonly string[], n
       hint: 'check the address, and that the token is of this mesh',
     })
   }
+  refuseDates(leafDer, nowMs)
   const intermediates = others.filter((der) => !der.equals(root.raw))
   verifyChain(leafDer, intermediates, root.toString(), nowMs)
   const fault = faultOfControlPlane(leafDer, nowMs)
   if (fault !== undefined) throw fault
+}
+
+/** The control plane renews its certificate, so it is rather a clock that is wrong. @throws RingfenceError IDENTITY */
+function refuseDates(leafDer: Buffer, nowMs: number): void {
+  const { notBeforeMs, notAfterMs } = readLeaf(leafDer)
+  if (notBeforeMs <= nowMs && nowMs <= notAfterMs) return
+  const isEarly = nowMs < notBeforeMs
+  const seconds = Math.round((isEarly ? notBeforeMs - nowMs : nowMs - notAfterMs) / 1000)
+  const what = isEarly ? `is not valid for ${seconds} s yet` : `has ended ${seconds} s ago`
+  throw new RingfenceError('IDENTITY', `by the clock of this host the certificate of the control plane ${what}`, {
+    hint: skewHint,
+  })
 }
 
 function fingerprintOf(certificate: X509Certificate): string {

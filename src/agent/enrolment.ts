@@ -2,14 +2,13 @@
 import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { readLeaf } from '../identity/certificate.ts'
+import { skewHint, skewText } from '../mesh/clock-skew.ts'
 import { type Credentials, credentialsOf, makeKey } from '../mesh/credentials.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { enrolWith } from './client.ts'
 import type { Exchange } from './exchange.ts'
 import type { IdentityFile } from './identity-file.ts'
-
-const skewMsAdvisedMax = 30_000
 
 export interface EnrolmentOptions {
   readonly role: AgentRole
@@ -62,9 +61,15 @@ function taken(
   { log, clock }: EnrolmentOptions,
   file: IdentityFile,
 ): Credentials {
-  const skewMs = controlNowMs - clock.now()
-  if (Math.abs(skewMs) > skewMsAdvisedMax) log.warn({ skewMs }, 'clock differs from the control plane')
+  tellSkew(controlNowMs, clock, log)
   file.write(credentials)
   log.info({ spiffeId: credentials.spiffeId, notAfterMs: credentials.notAfterMs }, 'enrolled')
   return credentials
+}
+
+/** It goes on: what is issued to it is good at everybody else, and who judges by a wrong clock is to be mended rather than stopped. */
+export function tellSkew(controlNowMs: number, clock: Clock, log: Logger): void {
+  const aheadMs = clock.now() - controlNowMs
+  const text = skewText('the clock of this host', aheadMs)
+  if (text !== undefined) log.error({ aheadMs, hint: skewHint }, text)
 }

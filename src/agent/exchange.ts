@@ -41,6 +41,8 @@ export interface Fresh {
   readonly credentials: Credentials
   /** Of its roots; an older control plane gives none. */
   readonly bundleSequence: number | undefined
+  /** The control plane's clock, where it says it. */
+  readonly nowMs?: number | undefined
 }
 
 export class Exchange {

@@ -5,6 +5,7 @@ import { credentialsOf, makeKey } from '../mesh/credentials.ts'
 import { issuedCertificate } from '../mesh/enrolment.ts'
 import { Repeated } from '../telemetry/repeated.ts'
 import type { ControlSession } from './control-session.ts'
+import { tellSkew } from './enrolment.ts'
 import type { Exchange, Fresh } from './exchange.ts'
 import type { IdentityFile } from './identity-file.ts'
 
@@ -39,8 +40,9 @@ export const byCertificate: Renew = {
   remedy: 'enrol again with a new join token',
   async fresh({ client }) {
     const { keyPem, csrPem } = await makeKey()
-    const { certificatePem, bundlePem, bundleSequence } = await client.post('/v1/renew', { csrPem }, issuedCertificate)
-    return { credentials: credentialsOf(certificatePem, keyPem, bundlePem), bundleSequence }
+    const issued = await client.post('/v1/renew', { csrPem }, issuedCertificate)
+    const { certificatePem, bundlePem, bundleSequence, nowMs } = issued
+    return { credentials: credentialsOf(certificatePem, keyPem, bundlePem), bundleSequence, nowMs }
   },
 }
 
@@ -93,11 +95,13 @@ export async function renewForEver(session: ControlSession, file: IdentityFile, 
 
 async function renew(session: ControlSession, file: IdentityFile, renewal: Renew): Promise<void> {
   const fresh = await renewal.fresh(session)
+  const { clock, log } = session.options
+  if (fresh.nowMs !== undefined) tellSkew(fresh.nowMs, clock, log)
   const credentials = session.withNewestBundle(fresh.credentials, fresh.bundleSequence ?? 0)
   const { spiffeId, notAfterMs } = credentials
   const before = session.credentials.current.spiffeId
   if (spiffeId !== before) throw new RingfenceError('IDENTITY', `control plane renewed ${before} as ${spiffeId}`)
   file.write(credentials)
-  session.options.log.info({ spiffeId, notAfterMs }, 'certificate renewed')
+  log.info({ spiffeId, notAfterMs }, 'certificate renewed')
   session.setCredentials(credentials)
 }

@@ -185,6 +185,12 @@ const planted: readonly (readonly [fault: string, change: Partial<StatusAnswer>,
     ['failure: the clock of s is 2h0m behind the control plane’s'],
   ],
   ['a clock that is a little off', gateway({ clockSkewMs: 59_000 }), []],
+  ['a clock that is a minute behind', gateway({ clockSkewMs: -60_000 }), []],
+  [
+    'a clock that is more than a minute behind',
+    gateway({ clockSkewMs: -61_000 }),
+    ['failure: the clock of g is 1m1s behind the control plane’s'],
+  ],
   [
     'a gateway without the revocations in force',
     gateway({ revocationsInForce: false }),

@@ -1,13 +1,12 @@
 /** What the control plane knows of itself and its proxies, read as findings. */
 
 import type { StatusAnswer } from '../../control/services/proxies.ts'
+import { clockSkewMsMax, skewHint } from '../../mesh/clock-skew.ts'
 import { formatDuration } from '../output.ts'
 import type { Finding } from './finding.ts'
 import { ofLife } from './life.ts'
 
 const pushTargetMs = 1_000
-/** Certificates are dated back by as much (mesh-wide tolerance); beyond it some are refused. */
-const skewMsMax = 60_000
 /** Another authority is active at 5/6 of the life of the present one; somewhat less than the rest is late. */
 const activationLateBelow = 0.16
 
@@ -110,13 +109,13 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
     }
     findings.push(ofLeaf(proxy, control.svidTtlMs, nowMs))
     const skewMs = proxy.clockSkewMs ?? 0
-    if (Math.abs(skewMs) > skewMsMax) {
+    if (Math.abs(skewMs) > clockSkewMsMax) {
       const by = formatDuration(Math.abs(skewMs))
       findings.push({
         category: 'proxies',
         level: 'failure',
         text: `the clock of ${proxy.name} is ${by} ${skewMs > 0 ? 'ahead of' : 'behind'} the control plane’s`,
-        hint: 'set both by NTP (timedatectl): certificates are refused where clocks differ by more than a minute',
+        hint: skewHint,
       })
     }
     if (proxy.nodeAway) {

@@ -14,12 +14,13 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509'
 import { assert, RingfenceError } from '../../base/errors.ts'
+import { clockSkewMsMax } from '../../mesh/clock-skew.ts'
 import { privateKeyPem } from '../../mesh/credentials.ts'
 import { writeFileAtomically } from '../../mesh/files.ts'
 
 export const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const
 /** Clocks of the mesh may differ by this much at first contact: a machine that has just started may not have set its clock. */
-export const backDateMsMax = 60_000
+export const backDateMsMax = clockSkewMsMax
 
 export type AuthorityKind = 'root' | 'issuing'
 
