@@ -1,5 +1,13 @@
 /** HTTP over the control plane's Unix socket. */
 import { RingfenceError } from '../base/errors.ts'
+import type {
+  AgentsAnswer,
+  ChangedAgent,
+  DeletedAgent,
+  DeleteOrder,
+  ResumeOrder,
+  SuspendOrder,
+} from '../control/services/agents.ts'
 import type { AuthoritiesAnswer, ChangedAuthority, RevokedAuthority } from '../control/services/authorities.ts'
 import type { RefusalsAnswer, StatusAnswer } from '../control/services/proxies.ts'
 import type {
@@ -79,6 +87,22 @@ export class AdminClient {
 
   removeProxy(name: string): Promise<{ spiffeId: string }> {
     return this.#call('POST', '/v1/proxies/remove', { name })
+  }
+
+  agents(limit: number): Promise<AgentsAnswer> {
+    return this.#call('GET', `/v1/agents?limit=${limit}`)
+  }
+
+  suspendAgent(order: SuspendOrder): Promise<ChangedAgent> {
+    return this.#call('POST', '/v1/agents/suspend', order)
+  }
+
+  resumeAgent(order: ResumeOrder): Promise<ChangedAgent> {
+    return this.#call('POST', '/v1/agents/resume', order)
+  }
+
+  deleteAgent(order: DeleteOrder): Promise<DeletedAgent> {
+    return this.#call('POST', '/v1/agents/delete', order)
   }
 
   traffic(seconds: number): Promise<{ seconds: number; lines: TrafficLine[] }> {

@@ -4,6 +4,7 @@
  */
 import { RingfenceError } from '../base/errors.ts'
 import type { VerifiedPeer } from '../identity/certificate.ts'
+import { type Revocation, revokedText } from '../identity/revoked/revocation.ts'
 import type { AgentRow, Store } from './store.ts'
 
 /** Whoever may open the control plane's own socket. */
@@ -76,4 +77,13 @@ export function nameOf(caller: Caller): string {
 
 export function certificateNeeded(): RingfenceError {
   return new RingfenceError('IDENTITY', 'a client certificate of this mesh is needed')
+}
+
+/** What a member hears that is thrown out. */
+export function thrownOut({ spiffeId }: VerifiedPeer, { id, kind, value }: Revocation): RingfenceError {
+  const because = revokedText(id)
+  if (kind === 'id' && value === spiffeId) return new RingfenceError('IDENTITY', `${spiffeId} is suspended: ${because}`)
+  if (kind === 'one-certificate')
+    return new RingfenceError('IDENTITY', `the certificate of ${spiffeId} counts no more, enrol again: ${because}`)
+  return new RingfenceError('IDENTITY', `${spiffeId}: ${because}`)
 }

@@ -28,6 +28,7 @@ import { parseHostName, parseIpAddress } from '../mesh/alt-names.ts'
 import type { EnrolRequest, IssuedCertificate } from '../mesh/enrolment.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import { type CertificateAuthority, type IssuedLeaf, keyOfRequest } from './ca.ts'
+import { thrownOut } from './callers.ts'
 import type { AltNames, Issuance, Store } from './store.ts'
 
 /** Ten minutes, as SPIRE's. */
@@ -129,18 +130,18 @@ export class Enrolment {
     }
     take(this.#ownBudget(spiffeId), this.#micros())
     const agent = this.#store.agent(spiffeId)
-    if (agent === undefined) {
-      throw new RingfenceError('IDENTITY', `${spiffeId} is not enrolled`, { hint: 'enrol with a join token' })
-    }
+    if (agent === undefined) throw notEnrolled(spiffeId)
     const isProxy = agent.role === 'gateway' || agent.role === 'sidecar'
     take(isProxy ? this.#budgets.renewProxy : this.#budgets.renewOther, this.#micros())
     const publicKey = await this.#keyOf(csrPem)
     // It may have come meanwhile.
     const revoked = this.#revocations.find(factsOfPeer(caller), this.#clock.now())
-    if (revoked !== undefined) throw new RingfenceError('IDENTITY', `${spiffeId}: ${revokedText(revoked.id)}`)
+    if (revoked !== undefined) throw thrownOut(caller, revoked)
     const { ipAddresses, dnsNames, listenerIdentities } = agent
     const names = { ipAddresses, dnsNames, listenerIdentities }
     const leaf = await this.#ca.issue({ spiffeId, publicKey, ttlMs: this.#svidTtlMs, ...names })
+    // It may have been deleted meanwhile, and this certificate is not among those that were revoked.
+    if (this.#store.agent(spiffeId) === undefined) throw notEnrolled(spiffeId)
     return this.#record(spiffeId, leaf, 'renew', spiffeId)
   }
 
@@ -240,6 +241,10 @@ export class Enrolment {
   #micros(): number {
     return this.#clock.monotonic() * 1000
   }
+}
+
+function notEnrolled(spiffeId: string): RingfenceError {
+  return new RingfenceError('IDENTITY', `${spiffeId} is not enrolled`, { hint: 'enrol with a join token' })
 }
 
 function take(budget: TokenBucket, nowMicros: number): void {

@@ -12,13 +12,12 @@ import { contained, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { type VerifiedPeer, verifyPeer } from '../identity/certificate.ts'
-import { revokedText } from '../identity/revoked/revocation.ts'
 import { factsOfPeer, type Revocations } from '../identity/revoked/revocations.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { Repeated } from '../telemetry/repeated.ts'
 import { logServerErrors } from '../telemetry/server-errors.ts'
 import { Admission } from './admission.ts'
-import { type Caller, certificateNeeded } from './callers.ts'
+import { type Caller, certificateNeeded, thrownOut } from './callers.ts'
 import { serveRoutes } from './http.ts'
 import type { Route } from './route.ts'
 import { UnprovenConnections } from './unproven-connections.ts'
@@ -122,7 +121,7 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
     const peers = peersOf(socket, certificate.raw)
     for (const peer of peers) {
       const by = isRevoked(peer)
-      if (by !== undefined) throw new RingfenceError('IDENTITY', `${peer.spiffeId}: ${revokedText(by.id)}`)
+      if (by !== undefined) throw thrownOut(peer, by)
       if (!isSigner(peer.certificate.authority))
         throw new RingfenceError('IDENTITY', `${peer.spiffeId}: the root of its certificate is trusted no more`)
     }

@@ -118,6 +118,16 @@ export class MemoryStore implements Store {
     return newestFirst.slice(0, countMax)
   }
 
+  lastIssuance(spiffeId: string, reason: Issuance['reason']): Issuance | undefined {
+    return this.issuances(this.#issuances.length).find((one) => one.spiffeId === spiffeId && one.reason === reason)
+  }
+
+  openIssuances(spiffeId: string, nowMs: number): Issuance[] {
+    const isOpen = (one: Issuance): boolean =>
+      one.spiffeId === spiffeId && (one.reason === 'enrol' || one.reason === 'renew') && one.notAfterMs > nowMs
+    return this.issuances(this.#issuances.length).filter(isOpen)
+  }
+
   addRevocation(revocation: Omit<RevocationRow, 'id' | 'ended'>): RevocationRow {
     const row = { ...revocation, id: ++this.#lastRevocation, ended: undefined }
     this.#revocations.push(row)

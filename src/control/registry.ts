@@ -147,11 +147,16 @@ export class Registry {
     if (one.connected) {
       throw new RingfenceError('USAGE', `${one.name} is connected`, { hint: 'stop it first; it is away 15 s later' })
     }
-    this.#store.removeAgent(one.spiffeId)
-    this.#proxies.delete(one.spiffeId)
-    if (this.#sidecars.remove(one.spiffeId)) this.#publishSidecars()
-    if (this.#gateways.remove(one.spiffeId)) this.#publishGateways()
+    this.forget(one.spiffeId)
     return one.spiffeId
+  }
+
+  /** Who enrolled, whoever it is, is known no more. */
+  forget(spiffeId: string): void {
+    this.#store.removeAgent(spiffeId)
+    this.#proxies.delete(spiffeId)
+    if (this.#sidecars.remove(spiffeId)) this.#publishSidecars()
+    if (this.#gateways.remove(spiffeId)) this.#publishGateways()
   }
 
   /** A sidecar that knew the mesh keys is thrown out; keys that were made later stay. */

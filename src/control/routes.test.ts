@@ -89,6 +89,15 @@ const expected: Record<string, Expectation> = {
   'PUT /v1/policy': { may: administrators, body: () => ({ source: 'one', fileName: 'p.yaml' }) },
   'GET /v1/status': { may: administrators },
   'POST /v1/proxies/remove': { may: administrators, body: () => ({ name: 'none' }), refused: { socket: 400 } },
+  'GET /v1/agents': { may: administrators },
+  // What they do: agents.test.ts.
+  'POST /v1/agents/suspend': {
+    may: administrators,
+    body: () => ({ agent: 'none', reason: 'a test' }),
+    refused: { socket: 400 },
+  },
+  'POST /v1/agents/resume': { may: administrators, body: () => ({ agent: 'none' }), refused: { socket: 400 } },
+  'POST /v1/agents/delete': { may: administrators, body: () => ({ agent: 'none' }), refused: { socket: 400 } },
   'POST /v1/revocations': {
     may: administrators,
     body: () => ({ kind: 'person', value: 'corp/alice', reason: 'a test' }),

@@ -15,6 +15,7 @@ import { madeTxnToken, txnOrder, txnTokensPath } from '../mesh/transaction-token
 import { forgetWitnessedPath, witnessAnswer, witnessedPath, witnessPath, witnessRequest } from '../mesh/witness.ts'
 import { administrator, anybody, enrolledProxy, member } from './callers.ts'
 import { type Route, route, streamRoute } from './route.ts'
+import * as agents from './services/agents.ts'
 import * as authorities from './services/authorities.ts'
 import * as certificates from './services/certificates.ts'
 import { shareLimits } from './services/limit-shares.ts'
@@ -270,6 +271,38 @@ export function controlRoutes(parts: ControlParts): Route[] {
       input: proxies.removeOrder,
       output: proxies.removedProxy,
       service: (caller, order) => proxies.removeProxy(parts, caller, order),
+    }),
+    route({
+      method: 'GET',
+      path: '/v1/agents',
+      who: administrator,
+      input: agents.agentsQuery,
+      output: agents.agentsAnswer,
+      service: (caller, query) => agents.list(parts, caller, query),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/agents/suspend',
+      who: administrator,
+      input: agents.suspendOrder,
+      output: agents.changedAgent,
+      service: (caller, order) => agents.suspend(parts, caller, order),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/agents/resume',
+      who: administrator,
+      input: agents.resumeOrder,
+      output: agents.changedAgent,
+      service: (caller, order) => agents.resume(parts, caller, order),
+    }),
+    route({
+      method: 'POST',
+      path: '/v1/agents/delete',
+      who: administrator,
+      input: agents.deleteOrder,
+      output: agents.deletedAgent,
+      service: (caller, order) => agents.remove(parts, caller, order),
     }),
     route({
       method: 'POST',

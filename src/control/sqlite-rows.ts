@@ -2,7 +2,7 @@
 import type { RevokedKind } from '../identity/revoked/revocation.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import type { WitnessedLog } from '../mesh/witness.ts'
-import type { AgentRow, AltNames, RevocationRow } from './store.ts'
+import type { AgentRow, AltNames, Issuance, RevocationRow } from './store.ts'
 
 export function agentOf(row: Record<string, unknown>): AgentRow {
   return {
@@ -10,6 +10,17 @@ export function agentOf(row: Record<string, unknown>): AgentRow {
     role: row.role as AgentRole,
     name: String(row.name),
     ...altNamesOf(row.alt_names),
+  }
+}
+
+export function issuanceOf(row: Record<string, unknown>): Issuance {
+  return {
+    serial: String(row.serial),
+    spiffeId: String(row.spiffe_id),
+    reason: row.reason as Issuance['reason'],
+    caller: String(row.caller),
+    issuedAtMs: Number(row.issued_ms),
+    notAfterMs: Number(row.not_after_ms),
   }
 }
 

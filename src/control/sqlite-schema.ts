@@ -40,6 +40,7 @@ export const migrations = [
    CREATE INDEX presigned_uses_by_end ON presigned_uses (end_ms);`,
   `CREATE TABLE witnessed (
      origin TEXT PRIMARY KEY, key TEXT NOT NULL, size INTEGER NOT NULL, at_ms INTEGER NOT NULL, checkpoint TEXT NOT NULL) STRICT;`,
+  'CREATE INDEX issuances_by_id ON issuances (spiffe_id, reason, issued_ms);',
 ]
 
 /** Damaged, or newer than this program: it is refused, rather than begun anew. @throws RingfenceError CONFIG */

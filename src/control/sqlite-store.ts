@@ -6,7 +6,7 @@ import type { MeshKeyUse } from '../mesh/mesh-keys.ts'
 import { type PolicySnapshot, policySnapshot } from '../mesh/pushed.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import type { WitnessedLog } from '../mesh/witness.ts'
-import { agentOf, altNamesOf, altNamesText, revocationOf, witnessedOf } from './sqlite-rows.ts'
+import { agentOf, altNamesOf, altNamesText, issuanceOf, revocationOf, witnessedOf } from './sqlite-rows.ts'
 import { openDatabase } from './sqlite-schema.ts'
 import type {
   AgentRow,
@@ -167,15 +167,20 @@ export class SqliteStore implements Store {
   }
 
   issuances(countMax: number): Issuance[] {
-    const rows = this.#statement('SELECT * FROM issuances ORDER BY issued_ms DESC, rowid DESC LIMIT ?').all(countMax)
-    return rows.map((row) => ({
-      serial: String(row.serial),
-      spiffeId: String(row.spiffe_id),
-      reason: row.reason as Issuance['reason'],
-      caller: String(row.caller),
-      issuedAtMs: Number(row.issued_ms),
-      notAfterMs: Number(row.not_after_ms),
-    }))
+    const sql = 'SELECT * FROM issuances ORDER BY issued_ms DESC, rowid DESC LIMIT ?'
+    return this.#statement(sql).all(countMax).map(issuanceOf)
+  }
+
+  lastIssuance(spiffeId: string, reason: Issuance['reason']): Issuance | undefined {
+    const sql = 'SELECT * FROM issuances WHERE spiffe_id = ? AND reason = ? ORDER BY issued_ms DESC, rowid DESC LIMIT 1'
+    const row = this.#statement(sql).get(spiffeId, reason)
+    return row === undefined ? undefined : issuanceOf(row)
+  }
+
+  openIssuances(spiffeId: string, nowMs: number): Issuance[] {
+    const sql = `SELECT * FROM issuances WHERE spiffe_id = ? AND reason IN ('enrol', 'renew') AND not_after_ms > ?
+      ORDER BY issued_ms DESC, rowid DESC`
+    return this.#statement(sql).all(spiffeId, Math.floor(nowMs)).map(issuanceOf)
   }
 
   addRevocation(revocation: Omit<RevocationRow, 'id' | 'ended'>): RevocationRow {

@@ -153,6 +153,31 @@ function complies(kind: string, open: (name: string) => Store): void {
         }
       }))
 
+    it('knows what one identity was issued last, and what of it has not ended', () =>
+      eachOpened((store) => {
+        const enrolled = {
+          spiffeId: 'a',
+          reason: 'enrol',
+          caller: 'token 1',
+          serial: '1',
+          issuedAtMs: 10,
+          notAfterMs: 50,
+        } as const
+        const renewed = { ...enrolled, reason: 'renew', serial: '2', issuedAtMs: 20, notAfterMs: 90 } as const
+        store.addIssuance(enrolled)
+        store.addIssuance({ ...renewed, serial: '3', issuedAtMs: 30 })
+        store.addIssuance(renewed)
+        store.addIssuance({ ...renewed, reason: 'mint', serial: '4', issuedAtMs: 40 })
+        store.addIssuance({ ...renewed, spiffeId: 'b', serial: '5', issuedAtMs: 40 })
+        return (again) => {
+          assert.deepEqual(again.lastIssuance('a', 'enrol'), enrolled)
+          assert.equal(again.lastIssuance('a', 'renew')?.serial, '3')
+          assert.equal(again.lastIssuance('b', 'enrol'), undefined)
+          const open = (nowMs: number): string[] => again.openIssuances('a', nowMs).map(({ serial }) => serial)
+          assert.deepEqual([open(49), open(50), open(90)], [['3', '2', '1'], ['3', '2'], []])
+        }
+      }))
+
     it('gives each policy a number of its own, also one that was there before, and never a lower one', () =>
       eachOpened((store) => {
         assert.deepEqual(store.policy(), { revision: 0, source: '' })

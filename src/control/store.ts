@@ -114,6 +114,9 @@ export interface Store {
   addIssuance(issuance: Issuance): void
   /** Newest first. */
   issuances(countMax: number): Issuance[]
+  lastIssuance(spiffeId: string, reason: Issuance['reason']): Issuance | undefined
+  /** Those of the certificates that an agent of that id enrolled with or renewed, and that have not ended; newest first. */
+  openIssuances(spiffeId: string, nowMs: number): Issuance[]
 
   /** Its id is greater than every id before. */
   addRevocation(revocation: Omit<RevocationRow, 'id' | 'ended'>): RevocationRow

@@ -11,6 +11,7 @@ import type { Logger } from '../../telemetry/log.ts'
 import { type IdentityTokenFlags, tokenSourceOf } from '../identity-token.ts'
 import { parseHttpsUrl, readBy, setting, tokenOf } from '../options.ts'
 import { stopOnSignal } from '../stop-on-signal.ts'
+import { addAgents } from './agents.ts'
 
 interface AgentFlags extends IdentityTokenFlags {
   controlUrl: string
@@ -30,7 +31,9 @@ interface AgentFlags extends IdentityTokenFlags {
 export function addAgent(program: Command): void {
   const description =
     'keep a workload’s certificate fresh: svid.pem, key.pem and bundle.pem in a folder, or by the SPIFFE Workload API'
-  withFlags(program.command('agent').description(description), 'agent', 'workload')
+  const agent = program.command('agent')
+  addAgents(agent)
+  withFlags(agent.description(description), 'agent', 'workload')
     .addOption(
       setting(
         'agent',

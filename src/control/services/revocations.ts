@@ -11,7 +11,7 @@ import { meansSidecar } from '../revocation-book.ts'
 import type { RevocationRow } from '../store.ts'
 import type { ControlParts } from './parts.ts'
 
-const words = z
+export const words = z
   .string()
   .max(limits.revokedValueCharsMax)
   .refine((text) => !/\p{C}/u.test(text), 'one line of printable text')
@@ -22,7 +22,7 @@ const revokedAs = {
   provider: z.string().max(253).optional(),
 }
 /** Who asks over the socket, as they say. */
-const by = words.max(256).optional()
+export const by = words.max(256).optional()
 
 export const revokeOrder = z.strictObject({
   ...revokedAs,
@@ -34,7 +34,7 @@ export const revokeOrder = z.strictObject({
 })
 export type RevokeOrder = z.input<typeof revokeOrder>
 
-const shownRow = z.object({
+export const shownRow = z.object({
   id: z.int(),
   kind: z.enum(revokedKinds),
   value: z.string(),
