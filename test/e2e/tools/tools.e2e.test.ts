@@ -15,7 +15,7 @@ import { type MeshFixture, useMesh } from '../fixture.ts'
 import { policyFile } from '../held.ts'
 import { putInForce } from '../in-force.ts'
 import { atNode, openAt } from '../people.ts'
-import { agreement as allAgree, createKeyspace } from '../schema.ts'
+import { agreement as allAgree, createKeyspace, openAtEach } from '../schema.ts'
 import { type Answer, answersOf, wrongIn } from './answers.ts'
 import { type Step, type Tool, tools } from './corpus.ts'
 import { toolPolicies } from './policies.ts'
@@ -30,12 +30,15 @@ const doors = [
 
 let mesh: MeshFixture
 let admin: RawClient
+/** The administrator at each sidecar; `admin` is the first. */
+let atEach: readonly RawClient[] = []
 /** The schema was changed and it is not known yet that all nodes have it. */
 let isChanging = false
 
 before(async () => {
   mesh = await useMesh()
-  admin = await openAt(mesh.doors.sidecar, mesh.identities.admin, 4)
+  atEach = await openAtEach(mesh)
+  admin = atEach[0]!
   await run(`DROP KEYSPACE IF EXISTS ${other}`)
   await makeKeyspace(other)
   // One of each, so that something is hidden of each.
@@ -55,7 +58,7 @@ after(async () => {
   await putInForce(mesh, readFileSync(policyFile, 'utf8'), policyFile)
   for (const keyspace of [other, ...new Set(tools.flatMap((tool) => tool.keyspaces))])
     await run(`DROP KEYSPACE IF EXISTS ${keyspace}`)
-  admin?.close()
+  for (const client of atEach) client.close()
 })
 
 suite('what tools send from their start on', () => {
@@ -130,7 +133,7 @@ async function run(cql: string, client = admin): Promise<void> {
 /** Resolves when all nodes have the same schema; at once where nothing was changed. */
 async function agreement(): Promise<void> {
   if (!isChanging) return
-  await allAgree(mesh, admin)
+  await allAgree(atEach)
   isChanging = false
 }
 
