@@ -21,7 +21,7 @@ const seenMsMax = 12_000
 /** The control plane lets go of a gateway that has not reported for fifteen seconds. */
 const missedMsMax = 15_000 + seenMsMax
 /** In each of the drivers' programs. */
-const readers = 4
+const readersOfEach = 4
 /** Each gateway's part of the reads where both are there. */
 const shareMin = 0.2
 
@@ -158,86 +158,113 @@ function isDriversOwn(error: string, leaving: HostPort): boolean {
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
 
-for (const [driver, protocol] of [
+/** With the highest protocol that each has. */
+const drivers = [
   ['node', 4],
   ['python', 5],
-] as const) {
-  suite(`a second gateway, seen by the ${driver} driver with protocol ${protocol}`, { concurrency: 1 }, () => {
-    let reader: Reader | undefined
+] as const
+type Driver = (typeof drivers)[number][0]
 
-    let absent: string | undefined
+/** A gateway comes, leaves and dies once, and all drivers see it at the same time. */
+suite('a second gateway', { concurrency: 1 }, () => {
+  const readers = new Map<Driver, Reader>()
+  const absent: string[] = []
 
-    before(async () => {
-      await mesh.part('gateway-2').stop()
+  before(async () => {
+    for (const [driver, protocol] of drivers) {
       const program = await programOf(driver)
       if ('absent' in program) {
-        absent = program.absent
-        if (process.env.CI === 'true') throw new Error(`${absent}, and CI=true requires every driver`)
-        return
+        if (process.env.CI === 'true') throw new Error(`${program.absent}, and CI=true requires every driver`)
+        absent.push(program.absent)
+        continue
       }
-      reader = await Reader.start(program, protocol)
-      // The suite before may have killed it a moment ago.
-      await reader.knows(missedMsMax, mesh.layout.nginx)
-    })
-    after(() => reader?.stop())
+      readers.set(driver, await Reader.start(program, protocol))
+    }
+    await all(({ reader }) => reader.knows(missedMsMax, mesh.layout.nginx))
+  })
+  after(() => all(({ reader }) => reader.stop()))
 
-    it('comes: it is found within seconds, and both carry reads', async (t) => {
-      if (reader === undefined) return t.skip(absent)
-      const { nginx, gateway2 } = mesh.layout
-      const before = await readsBy(spiffeIds.gateway2)
-      await mesh.part('gateway-2').start()
-      t.diagnostic(`found ${seconds(await reader.knows(seenMsMax, nginx, gateway2))} after it listened`)
-      await reader.until('a read by it', seenMsMax, ({ by }) => (by[show(gateway2)] ?? 0) > 0)
-      const shares = await reader.shares(3000)
-      t.diagnostic(`reads in 3 s: ${JSON.stringify(Object.fromEntries(shares))}`)
-      const all = [...shares.values()].reduce((sum, count) => sum + count, 0)
+  /** Resolves when it has for each of the drivers that are here; what it gave, by driver. */
+  async function all<T>(work: (of: { driver: Driver; reader: Reader }) => Promise<T>): Promise<Map<Driver, T>> {
+    const done = [...readers].map(async ([driver, reader]) => [driver, await work({ driver, reader })] as const)
+    return new Map(await Promise.all(done))
+  }
+  const inWords = (tookMs: Map<Driver, number>): string =>
+    [...tookMs].map(([driver, ms]) => `${driver} ${seconds(ms)}`).join(', ')
+
+  it('comes: it is found within seconds, and both carry reads', async (t) => {
+    if (readers.size === 0) return t.skip(absent.join('; '))
+    for (const why of absent) t.diagnostic(why)
+    const { nginx, gateway2 } = mesh.layout
+    const before = await readsBy(spiffeIds.gateway2)
+    await mesh.part('gateway-2').start()
+    const found = await all(({ reader }) => reader.knows(seenMsMax, nginx, gateway2))
+    t.diagnostic(`found after it listened: ${inWords(found)}`)
+    await all(({ reader }) => reader.until('a read by it', seenMsMax, ({ by }) => (by[show(gateway2)] ?? 0) > 0))
+    const shares = await all(({ reader }) => reader.shares(3000))
+    const witnessed = (await readsBy(spiffeIds.gateway2)) - before
+    let answered = 0
+    for (const [driver, own] of shares) {
+      t.diagnostic(`${driver}, reads in 3 s: ${JSON.stringify(Object.fromEntries(own))}`)
+      const sum = [...own.values()].reduce((total, count) => total + count, 0)
       for (const place of [nginx, gateway2]) {
-        assert.ok((shares.get(show(place)) ?? 0) > all * shareMin, `${show(place)} of ${all}`)
+        assert.ok((own.get(show(place)) ?? 0) > sum * shareMin, `${driver}: ${show(place)} of ${sum}`)
       }
-      const witnessed = (await readsBy(spiffeIds.gateway2)) - before
-      assert.ok(witnessed >= (shares.get(show(gateway2)) ?? 0), `the sidecars know of ${witnessed}`)
-      assert.deepEqual(reader.said.errors, [])
-    })
+      answered += own.get(show(gateway2)) ?? 0
+    }
+    assert.ok(witnessed >= answered, `the sidecars know of ${witnessed}, the drivers of ${answered}`)
+    for (const [driver, reader] of readers) assert.deepEqual(reader.said.errors, [], driver)
+  })
 
-    it('leaves in order: it is gone from the list within seconds, and no read fails', async (t) => {
-      if (reader === undefined) return t.skip(absent)
-      const { retried, errors } = reader.said
-      const startedMs = performance.now()
-      const stopped = mesh.part('gateway-2').stop()
-      const goneMs = await reader.knows(seenMsMax, mesh.layout.nginx)
-      await stopped
-      t.diagnostic(`gone after ${seconds(goneMs)}; it had ended after ${seconds(performance.now() - startedMs)}`)
-      await reader.goesOn()
-      if (retried !== undefined) t.diagnostic(`reads sent again meanwhile: ${(reader.said.retried ?? 0) - retried}`)
-      const failed = reader.said.errors.slice(errors.length)
+  it('leaves in order: it is gone from the list within seconds, and no read fails', async (t) => {
+    if (readers.size === 0) return t.skip(absent.join('; '))
+    const before = new Map([...readers].map(([driver, { said }]) => [driver, said]))
+    const startedMs = performance.now()
+    const stopped = mesh.part('gateway-2').stop()
+    const gone = await all(({ reader }) => reader.knows(seenMsMax, mesh.layout.nginx))
+    await stopped
+    t.diagnostic(`gone after ${inWords(gone)}; it had ended after ${seconds(performance.now() - startedMs)}`)
+    await all(({ reader }) => reader.goesOn())
+    for (const [driver, { said }] of readers) {
+      const { retried, errors } = before.get(driver)!
+      if (retried !== undefined) t.diagnostic(`reads sent again meanwhile: ${(said.retried ?? 0) - retried}`)
+      const failed = said.errors.slice(errors.length)
       const own = failed.filter((error) => isDriversOwn(error, mesh.layout.gateway2))
-      t.diagnostic(`reads that the driver asked for at this gateway only, and lost: ${own.length}`)
+      t.diagnostic(`${driver}, reads that it asked for at this gateway only, and lost: ${own.length}`)
       assert.deepEqual(
         failed.filter((error) => !own.includes(error)),
         [],
+        driver,
       )
       // Far fewer than are in flight: each reader has one.
-      assert.ok(own.length < readers / 2, own.join('; '))
-    })
+      assert.ok(own.length < readersOfEach / 2, own.join('; '))
+    }
+  })
 
-    it('dies: what it was asked right then may fail, nothing else; when it was silent for fifteen seconds it is gone from the list', async (t) => {
-      if (reader === undefined) return t.skip(absent)
-      const { nginx, gateway2 } = mesh.layout
-      await mesh.part('gateway-2').start()
-      await reader.knows(seenMsMax, nginx, gateway2)
+  it('dies: what it was asked right then may fail, nothing else; when it was silent for fifteen seconds it is gone from the list', async (t) => {
+    if (readers.size === 0) return t.skip(absent.join('; '))
+    const { nginx, gateway2 } = mesh.layout
+    await mesh.part('gateway-2').start()
+    await all(({ reader }) => reader.knows(seenMsMax, nginx, gateway2))
+    await all(({ reader }) => {
       const by = reader.said.by[show(gateway2)] ?? 0
-      await reader.until('a read by it', seenMsMax, (said) => (said.by[show(gateway2)] ?? 0) > by)
-      const { errors: before } = reader.said
-      const startedMs = performance.now()
-      await mesh.part('gateway-2').kill()
+      return reader.until('a read by it', seenMsMax, (said) => (said.by[show(gateway2)] ?? 0) > by)
+    })
+    const before = new Map([...readers].map(([driver, { said }]) => [driver, said.errors.length]))
+    const startedMs = performance.now()
+    await mesh.part('gateway-2').kill()
+    const gone = await all(async ({ reader }) => {
       await reader.goesOn()
       await reader.knows(missedMsMax, nginx)
-      t.diagnostic(`gone after ${seconds(performance.now() - startedMs)}`)
-      await reader.goesOn()
-      const errors = reader.said.errors.slice(before.length)
-      t.diagnostic(`${errors.length} reads failed`)
-      // Each of the driver's readers has one read under way.
-      assert.ok(errors.length <= readers, errors.join('; '))
+      return performance.now() - startedMs
     })
+    t.diagnostic(`gone after ${inWords(gone)}`)
+    await all(({ reader }) => reader.goesOn())
+    for (const [driver, { said }] of readers) {
+      const errors = said.errors.slice(before.get(driver)!)
+      t.diagnostic(`${driver}: ${errors.length} reads failed`)
+      // Each of the driver's readers has one read under way.
+      assert.ok(errors.length <= readersOfEach, `${driver}: ${errors.join('; ')}`)
+    }
   })
-}
+})
