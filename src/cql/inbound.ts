@@ -79,6 +79,11 @@ export class Inbound extends EnvelopeHeaders {
     this.#bodyCompression = true
   }
 
+  /** Nothing comes compressed, so that few bytes are few envelopes. */
+  get isPlain(): boolean {
+    return this.#mode !== Mode.SEGMENTS_LZ4 && !this.#bodyCompression
+  }
+
   /** What was asked about with `onLong` is not there yet. */
   get uncompressing(): boolean {
     return this.#long?.isOver === false

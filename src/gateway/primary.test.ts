@@ -82,6 +82,8 @@ class Relinking {
     await settled()
     if (found) this.primary.onOpened(this.upstream as unknown as UpstreamSession)
     await settled()
+    // The end of the turn in which it came: whoever has had a share of it is not served once more.
+    this.turn()
   }
 
   turn(): void {

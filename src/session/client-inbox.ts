@@ -14,6 +14,9 @@ import { RequestRoom, type Sender } from './request-room.ts'
 
 /** Envelopes between two looks at the clock. */
 const envelopesAPiece = 8
+/** Of so few bytes the clock is not read, which takes as long as passing on a tenth of a request: each envelope in them counts as `passedMs`. */
+const fewBytes = 1024
+const passedMs = 0.007
 
 /** The client that sends. */
 export interface Requester extends Sender {
@@ -40,6 +43,8 @@ export class ClientInbox implements EnvelopeSink {
   /** How much of a turn may go into reading it. */
   #reads: LoopShare
   #envelopes = 0
+  /** The time of what is under way is measured. */
+  #isTimed = true
   /** The request that is dropped as it comes is longer than any may be; else there is no room for it. */
   #isTooLong = false
 
@@ -56,11 +61,33 @@ export class ClientInbox implements EnvelopeSink {
 
   /** Bytes came. `chunk` is not kept. */
   push(chunk: Buffer): void {
-    if (this.#reads.begin()) this.#look(chunk)
-    else this.inbound.keep(chunk)
-    if (this.inbound.uncompressing) this.#client.onLater(true)
-    else if (this.inbound.waits) this.readLater()
+    const { inbound } = this
+    if (chunk.length <= fewBytes && inbound.isPlain) this.#pushFew(chunk)
+    else if (this.#reads.begin()) this.#look(chunk)
+    else inbound.keep(chunk)
+    if (inbound.isAtBoundary && !this.#room.counts) return
+    if (inbound.uncompressing) this.#client.onLater(true)
+    else if (inbound.waits) this.readLater()
     this.#room.count()
+  }
+
+  #pushFew(chunk: Buffer): void {
+    // It may be another one afterwards: it becomes known who the client is.
+    const reads = this.#reads
+    if (reads.exhausted) {
+      this.inbound.keep(chunk)
+      return
+    }
+    const before = this.#envelopes
+    this.#isTimed = false
+    try {
+      this.inbound.push(chunk, this)
+    } catch (reason) {
+      this.#client.refuse(reason, this.inbound.faultStream)
+    } finally {
+      this.#isTimed = true
+      reads.charge(Math.max(this.#envelopes - before, 1) * passedMs)
+    }
   }
 
   /** What waits goes on in a later turn. A few bytes are many envelopes where they come compressed. */
@@ -81,8 +108,8 @@ export class ClientInbox implements EnvelopeSink {
 
   /** Part of `EnvelopeSink`. */
   onEnvelope(buffer: Buffer, start: number, end: number): void {
-    if (++this.#envelopes % envelopesAPiece === 0 && this.#reads.usedUp) this.inbound.stop()
-    this.#room.whole()
+    if (++this.#envelopes % envelopesAPiece === 0 && this.#isTimed && this.#reads.usedUp) this.inbound.stop()
+    if (this.#room.counts) this.#room.whole()
     this.#client.onEnvelope(buffer, start, end)
   }
 
@@ -110,7 +137,7 @@ export class ClientInbox implements EnvelopeSink {
 
   /** Part of `EnvelopeSink`: many bytes of one envelope, which does not count for `#envelopes`. */
   onPiece(): void {
-    if (this.#reads.usedUp) this.inbound.stop()
+    if (this.#isTimed && this.#reads.usedUp) this.inbound.stop()
   }
 
   /** Part of `EnvelopeSink`. */

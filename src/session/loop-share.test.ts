@@ -61,6 +61,33 @@ describe('shares of the event loop', () => {
     assert.equal(next.length, 0, 'nothing is armed while nothing waits')
   })
 
+  it('serves nobody at the end of a turn in which he has had his share, and everybody at the end of the next', () => {
+    const [one, other] = [shares.share(), shares.share()]
+    assert.ok(work(one, limits.loopShareMs))
+    one.later(() => order.push('one'))
+    other.later(() => order.push('other'))
+    turn()
+    assert.deepEqual(order, ['other'])
+    assert.ok(work(one, limits.loopShareMs))
+    turn()
+    assert.deepEqual(order, ['other', 'one'], 'nobody is passed over twice')
+  })
+
+  it('serves whoever only waits at each end, which counts for the turn that begins there', () => {
+    const one = shares.share()
+    const again = (): void => {
+      order.push('one')
+      work(one, limits.loopShareMs)
+      if (order.length < 3) one.later(again)
+    }
+    one.later(again)
+    for (let turns = 1; turns <= 3; turns++) {
+      turn()
+      assert.equal(order.length, turns)
+      assert.equal(work(one, 1), false)
+    }
+  })
+
   it('counts a piece inside another once, and lets the first inside begin always', () => {
     const share = shares.share()
     assert.ok(share.begin())

@@ -5,8 +5,8 @@
  *   begin() ─ false ─▶ later(resume) ─▶ … next turn … ─▶ resume()
  *      └ true ─ some work ─ end()
  *
- * Rule: a piece of work between `begin` and `end` takes a few milliseconds at most, whatever its input. In each turn everyone may begin
- * one piece at least, so that all work comes to its end.
+ * Rule: a piece of work between `begin` and `end` takes a few milliseconds at most, whatever its input. In one turn of two everyone who waits
+ * may begin one piece at least, so that all work comes to its end.
  */
 import { contained, containFault, nothingEnds } from '../base/contained.ts'
 import { Fifo } from '../base/fifo.ts'
@@ -22,11 +22,11 @@ const realClock: LoopClock = { now: () => performance.now(), nextTurn: (run) => 
 
 export class LoopShares {
   readonly clock: LoopClock
-  /** Those that have spent something in this turn. */
-  readonly #spenders = new Set<LoopShare>()
+  /** Turns in which somebody spent something; what was spent in another one than this does not count. */
+  turn = 0
   /** Those for whom something waits, the next to be served first. */
   readonly #waiting = new Set<LoopShare>()
-  readonly #turn = contained(nothingEnds, 'the shares of a turn', () => this.#run())
+  readonly #run = contained(nothingEnds, 'the shares of a turn', () => this.#serve())
   #armed = false
 
   constructor(clock: LoopClock = realClock) {
@@ -38,37 +38,34 @@ export class LoopShares {
     return new LoopShare(this)
   }
 
-  /** Called by a share. */
-  spends(share: LoopShare): void {
-    this.#spenders.add(share)
-    this.#arm()
-  }
-
-  /** Called by a share. */
+  /** Called by a share that waits. */
   waits(share: LoopShare): void {
     this.#waiting.add(share)
-    this.#arm()
+    this.arm()
   }
 
-  #arm(): void {
+  /** Called by a share that spends: this turn is to have an end. */
+  arm(): void {
     if (this.#armed) return
     this.#armed = true
-    this.clock.nextTurn(this.#turn)
+    this.clock.nextTurn(this.#run)
   }
 
-  #run(): void {
+  #serve(): void {
     this.#armed = false
-    for (const share of this.#spenders) share.reset()
-    this.#spenders.clear()
+    // What came in this turn and what waited stand in the loop one behind the other: who has had a share of the first goes without the second.
+    for (const share of this.#waiting) share.skipIfExhausted()
+    this.turn++
     if (this.#waiting.size === 0) return
     const until = this.clock.now() + limits.loopShareMs
     // All those that wait together have one share, so that newcomers do not wait for each of them.
-    for (const share of this.#waiting) {
-      this.#waiting.delete(share)
-      if (share.serve(until)) this.waits(share)
+    for (let left = this.#waiting.size; left > 0; left--) {
+      const [share] = this.#waiting
+      this.#waiting.delete(share!)
+      if (share!.skips || share!.serve(until)) this.waits(share!)
       if (this.clock.now() >= until) break
     }
-    if (this.#waiting.size > 0) this.#arm()
+    if (this.#waiting.size > 0) this.arm()
   }
 }
 
@@ -76,11 +73,17 @@ export class LoopShare {
   readonly #shares: LoopShares
   /** What waits, oldest first. */
   readonly #resumes: Fifo<() => void> = new Fifo()
+  /** In the turn `#turn` of `LoopShares`. */
   #spentMs = 0
+  #turn = 0
   #since = 0
   /** Pieces under way, one inside another; and whether one inside has begun yet. */
   #depth = 0
   #innerBegun = false
+  /** Nothing of it is served at the end of this turn. Never twice in a row. */
+  skips = false
+  /** What it spent since the last end of a turn began there, or it was skipped there. */
+  #wasServed = false
 
   constructor(shares: LoopShares) {
     this.#shares = shares
@@ -88,7 +91,7 @@ export class LoopShare {
 
   /** It has had its share of this turn. */
   get exhausted(): boolean {
-    return this.#spentMs >= limits.loopShareMs
+    return this.#spentMs >= limits.loopShareMs && this.#turn === this.#shares.turn
   }
 
   /** As `exhausted`, of a piece that is under way: it had better end. */
@@ -100,11 +103,11 @@ export class LoopShare {
   begin(): boolean {
     if (this.#depth === 0) {
       if (this.exhausted) return false
+      this.#enterTurn()
       this.#since = this.#shares.clock.now()
       this.#innerBegun = false
     } else {
-      const spentMs = this.#spentMs + this.#shares.clock.now() - this.#since
-      if (this.#innerBegun && spentMs >= limits.loopShareMs) return false
+      if (this.#innerBegun && this.usedUp) return false
       this.#innerBegun = true
     }
     this.#depth++
@@ -117,8 +120,15 @@ export class LoopShare {
 
   /** For work whose cost is known well enough without a clock. */
   charge(ms: number): void {
-    if (this.#spentMs === 0) this.#shares.spends(this)
+    this.#enterTurn()
     this.#spentMs += ms
+    this.#shares.arm()
+  }
+
+  #enterTurn(): void {
+    if (this.#turn === this.#shares.turn) return
+    this.#turn = this.#shares.turn
+    this.#spentMs = 0
   }
 
   /** Calls `resume` in a later turn, after what came before. */
@@ -128,12 +138,14 @@ export class LoopShare {
   }
 
   /** Called by `LoopShares` at the end of a turn. */
-  reset(): void {
-    this.#spentMs = 0
+  skipIfExhausted(): void {
+    this.skips = this.exhausted && !this.#wasServed
+    this.#wasServed = this.skips
   }
 
   /** Serves what waits while there is time; true when something still waits. */
   serve(untilMs: number): boolean {
+    this.#wasServed = true
     // What begins to wait meanwhile waits for the next turn.
     for (let left = this.#resumes.length; left > 0; left--) {
       try {

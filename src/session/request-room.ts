@@ -32,6 +32,11 @@ export class RequestRoom {
     this.#inbound = inbound
   }
 
+  /** Something is taken, or waits to be: `count` and `whole` have something to do. */
+  get counts(): boolean {
+    return this.#largeBytes > 0 || this.#collectingBytes > 0 || this.#timer !== undefined
+  }
+
   /** To be called when bytes came. */
   count(): void {
     const bytes = this.#largeBytes > 0 ? 0 : this.#inbound.collectingBytes
