@@ -107,9 +107,12 @@ export class AuditWriter implements AuditSink, AuditBytes {
   #failedInTurn = false
   #closed = false
   #retry: NodeJS.Timeout | undefined
+  readonly #roll = (): void => this.#rollIfDue()
   /** The beginning of a line up to its number. The clock is read for the first line between two flushes; the others share it. */
-  #timePart = ''
   #timeBytes = Buffer.alloc(0)
+  /** Where its milliseconds stand. Of the same second only these are written anew. */
+  #millisAt = 0
+  #secondMs = Number.NaN
   #timeMs = Number.NaN
   #timeKnown = false
   /** The head that was put together last, while its line is gathered. */
@@ -166,7 +169,7 @@ export class AuditWriter implements AuditSink, AuditBytes {
   begin(): string {
     this.#readClock()
     this.#sequence++
-    return `${this.#timePart}${this.#sequence}${this.#proxyPart}`
+    return `${this.#timeBytes.toString('latin1')}${this.#sequence}${this.#proxyPart}`
   }
 
   beginAnswered(session: string, answered: Buffer, sizes: AuditSizes): LineBuffer {
@@ -243,14 +246,13 @@ export class AuditWriter implements AuditSink, AuditBytes {
 
   /** Hands everything gathered to the operating system. Never throws. */
   flush(): void {
+    if (this.#lines.length > 0 && !this.#closed) this.#hand(this.#take())
     this.#timeKnown = false
-    if (this.#lines.length === 0 || this.#closed) return
-    this.#hand(this.#take())
   }
 
   #hand(bytes: Buffer): void {
     if (this.#failed) this.#keep(bytes)
-    else this.#write(bytes, bytes.length, () => this.#rollIfDue())
+    else this.#write(bytes, bytes.length, this.#roll)
   }
 
   #readClock(): void {
@@ -259,8 +261,15 @@ export class AuditWriter implements AuditSink, AuditBytes {
     const nowMs = this.#options.clock.now()
     if (nowMs === this.#timeMs) return
     this.#timeMs = nowMs
-    this.#timePart = `{"time":"${new Date(nowMs).toISOString()}","seq":`
-    this.#timeBytes = Buffer.from(this.#timePart)
+    const ms = Math.trunc(nowMs - this.#secondMs)
+    if (ms >= 0 && ms < 1000) {
+      writeThreeDigits(this.#timeBytes, this.#millisAt, ms)
+      return
+    }
+    const text = `{"time":"${new Date(nowMs).toISOString()}","seq":`
+    this.#secondMs = Math.floor(nowMs / 1000) * 1000
+    this.#timeBytes = Buffer.from(text)
+    this.#millisAt = text.indexOf('.') + 1
   }
 
   /** Writes what is gathered, makes one last attempt at what was kept, and closes the file. */
@@ -329,7 +338,8 @@ export class AuditWriter implements AuditSink, AuditBytes {
   }
 
   #rollIfDue(): void {
-    const day = Math.floor(this.#options.clock.now() / 86_400_000)
+    this.#readClock()
+    const day = Math.floor(this.#timeMs / 86_400_000)
     if (this.#fileBytes < this.#options.fileBytesMax && day === this.#fileDay) return
     const before = this.#fd
     this.#openFile()
@@ -372,4 +382,10 @@ function attempt(step: () => void): void {
   } catch {
     // Best effort: the failure that led here is the one that was reported.
   }
+}
+
+function writeThreeDigits(bytes: Buffer, at: number, value: number): void {
+  bytes[at] = 0x30 + Math.trunc(value / 100)
+  bytes[at + 1] = 0x30 + (Math.trunc(value / 10) % 10)
+  bytes[at + 2] = 0x30 + (value % 10)
 }
