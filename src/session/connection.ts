@@ -13,6 +13,7 @@ import { after, contain, contained, containFault, nextTurn, nothingEnds } from '
 import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { errorEnvelope, gracefulDisconnectEnvelope, readyEnvelope, supportedEnvelope } from '../cql/encode.ts'
+import { type Envelope, wholeEnvelope } from '../cql/envelope.ts'
 import type { ProtocolVersion } from '../cql/protocol.ts'
 import { Flag, headerFlags, headerOpcode, headerStream, headerVersion, Opcode } from '../cql/protocol.ts'
 import { workloadKeyOf } from '../identity/proofs/workload.ts'
@@ -292,7 +293,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
         this.#request(buffer, start, end, stream)
         return
       case Opcode.REGISTER:
-        this.#request(buffer, start, end, stream, (backend) => this.#register(backend, buffer, start, end))
+        this.#requestRegister({ bytes: buffer, start, end })
         return
       case Opcode.OPTIONS:
         if (!this.isReady) this.#handshake.countOptions()
@@ -323,25 +324,27 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     this.serve(buffer, start, end, otherwise)
   }
 
+  /** Apart, for what a closure refers to is made where its function begins, whether the closure is made or not. */
+  #requestRegister(asked: Envelope): void {
+    const { bytes, start, end } = asked
+    this.#request(bytes, start, end, headerStream(bytes, start), (backend) => this.#register(backend, asked))
+  }
+
   get #tells(): boolean {
     return this.#options.accepted.gracefulDisconnect !== false
   }
 
   /** That it is to be told of its end is between the client and this connection; the backend does not hear of it. */
-  #register(backend: Backend, buffer: Buffer, start: number, end: number): void {
-    const asked = this.#tells ? asksToBeTold({ bytes: buffer, start, end }, this.#version) : undefined
-    if (asked === undefined) {
-      backend.request(buffer, start, end)
+  #register(backend: Backend, envelope: Envelope): void {
+    const asked = this.#tells ? asksToBeTold(envelope, this.#version) : undefined
+    this.#isToBeTold ||= asked !== undefined
+    const others = asked === undefined ? envelope : asked.others && wholeEnvelope(asked.others)
+    if (others !== undefined) {
+      backend.request(others.bytes, others.start, others.end)
       return
     }
-    this.#isToBeTold = true
-    if (asked.others !== undefined) {
-      backend.request(asked.others, 0, asked.others.length)
-      return
-    }
-    const stream = headerStream(buffer, start)
-    const ready = readyEnvelope(this.#version, stream)
-    this.answer(ready, 0, ready.length, stream)
+    const ready = readyEnvelope(this.#version, headerStream(envelope.bytes, envelope.start))
+    this.answer(ready, 0, ready.length, headerStream(ready, 0))
   }
 
   /** Part of `Handshaking`. */

@@ -7,6 +7,7 @@ import { RingfenceError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { withoutAddressText } from '../cql/answers/addresses.ts'
 import { errorEnvelope } from '../cql/encode.ts'
+import type { Envelope } from '../cql/envelope.ts'
 import { headerStream, headerVersion, type ProtocolVersion } from '../cql/protocol.ts'
 import { type FairSender, SessionQueue } from '../link/fair-sender.ts'
 import { type Close, Control } from '../link/protocol.ts'
@@ -82,7 +83,12 @@ export class LinkedClient extends ClientLife<EnforcedSession> {
     if (headerVersion(buffer, start) !== this.version) {
       this.fault(new RingfenceError('PROTOCOL', 'the version changed'), headerStream(buffer, start))
     } else if (given === undefined) this.serve(buffer, start, end)
-    else this.serve(buffer, start, end, (session) => session.requestGiven(given, buffer, start, end))
+    else this.#serveGiven(given, { bytes: buffer, start, end })
+  }
+
+  /** Apart, for what a closure refers to is made where its function begins, whether the closure is made or not. */
+  #serveGiven(given: Buffer, { bytes, start, end }: Envelope): void {
+    this.serve(bytes, start, end, (session) => session.requestGiven(given, bytes, start, end))
   }
 
   /** There was no room for the request. */

@@ -23,6 +23,10 @@ export function answerSchemaQuestion(request: Request, session: Session): Step {
 /** DESCRIBE of what may be seen (`describe/`). What comes meanwhile waits. */
 export function describe(request: Request, session: Session): Step {
   if (request.params === undefined || !isDescription(request.judged!, request.permit!)) return Step.NEXT
+  return answerDescription(request, session)
+}
+
+function answerDescription(request: Request, session: Session): Step {
   const { client, waiting, shared, transactions } = session
   if (client.account.take(request.byteCount) === Verdict.REFUSE) throw overloaded()
   waiting.begin()

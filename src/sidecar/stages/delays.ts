@@ -73,15 +73,20 @@ export function lookedUp(request: Request, session: Session, judged: Judged): bo
 
 /** What the statement is about has changed, or is changing, since the schema was read (`schema/doubts.ts`). */
 export function inDoubt(request: Request, session: Session, judged: Judged): boolean {
-  const { waiting } = session
   const { judge, schema } = session.shared
   if (!schema.doubtful) return false
   judge.findTables(judged)
   if (!schema.doubts(judged.facts, judged.tables)) return false
+  awaitSchema(request, session)
+  return true
+}
+
+function awaitSchema(request: Request, session: Session): void {
+  const { waiting, shared } = session
+  const { schema } = shared
   waiting.begin(request)
   const goOn = (): void => waiting.letGo()
   settle(session, 'a schema that was in doubt', schema.settled(), goOn, (reason) => waiting.failFirst(reason))
-  return true
 }
 
 /** No connection to the node is open: requests wait for one, a bounded number of them, for the time of a handshake. */

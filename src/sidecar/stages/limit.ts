@@ -79,11 +79,20 @@ export function limit(request: Request, session: Session): Step {
   return over === undefined ? observed(request) : delay(request, session, over, waitMicros)
 }
 
-function find(request: Request, session: Session, { rules }: SessionLimits): StatementCharges {
+function find(request: Request, session: Session, of: SessionLimits): StatementCharges {
+  const known = request.judged!.charges
+  const isGood = known?.of === of.rules && known.epoch === session.shared.judge.epoch
+  return isGood ? known : findAnew(request, session, of, known)
+}
+
+function findAnew(
+  request: Request,
+  session: Session,
+  { rules }: SessionLimits,
+  known: StatementCharges | undefined,
+): StatementCharges {
   const { judge, schema } = session.shared
   const judged = request.judged!
-  const known = judged.charges
-  if (known?.of === rules && known.epoch === judge.epoch) return known
   const words = {
     partitionKey: (facts: StatementFacts) => judge.partitionKey(facts),
     baseOf: (keyspace: string, view: string) => schema.baseOf(keyspace, view),

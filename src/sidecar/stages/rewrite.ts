@@ -9,7 +9,7 @@ import { passageOf } from './passage.ts'
 import { type Session, Step } from './stage.ts'
 
 export function rewrite(request: Request, session: Session): Step {
-  const { permit, params, payloadStart, payloadEnd, start, flags } = request
+  const { permit, params, payloadStart, payloadEnd, flags } = request
   if (!mustRewrite(params, permit!, flags)) {
     if (payloadStart >= 0) request.rewrite(withoutPayload(request, payloadStart, payloadEnd))
     return Step.NEXT
@@ -21,10 +21,15 @@ export function rewrite(request: Request, session: Session): Step {
     request.valuesDigest === undefined
   )
     return hashValues(request, session)
+  change(request, session)
+  return Step.NEXT
+}
+
+function change(request: Request, session: Session): void {
+  const { payloadStart, payloadEnd, start } = request
   const payload = payloadStart < 0 ? undefined : { payloadStart: payloadStart - start, payloadEnd: payloadEnd - start }
   const copy = Buffer.from(request.view())
   request.rewrite(outgoing(passageOf(request, session), payload, copy, session.shared.secrets, () => mayTrace(session)))
-  return Step.NEXT
 }
 
 /** Whether who asks may read what the node writes down of a request that is traced. */

@@ -16,6 +16,10 @@ const none = Buffer.alloc(0)
 export function trace(request: Request, session: Session): Step {
   if ((request.flags & Flag.TRACING) === 0 || request.tracingId !== undefined) return Step.NEXT
   if (!isAnsweredHere(request) || !mayTrace(session)) return Step.NEXT
+  return awaitTrace(request, session)
+}
+
+function awaitTrace(request: Request, session: Session): Step {
   const { waiting, shared } = session
   const goOn = (id: Buffer): void => {
     request.tracingId = id
