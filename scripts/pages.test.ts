@@ -150,6 +150,19 @@ describe('what pages show', async () => {
   })
 })
 
+describe('the lines that come on behalf of somebody', () => {
+  it('are those of the programs that test/e2e/log-ins runs, and at most ten', () => {
+    const programs = { node: 'node.ts', python: 'main.py', java: 'LogIns.java', go: 'main.go' }
+    for (const [driver, file] of Object.entries(programs)) {
+      const block = blocksOf(read(`docs/drivers/${driver}.md`)).find(({ name }) => name === 'behalf')
+      assert.ok(block, driver)
+      const text = block.text.trimEnd()
+      assert.ok(text.split('\n').length <= 10, driver)
+      assert.ok(read(`test/e2e/log-ins/programs/${file}`).includes(text), driver)
+    }
+  })
+})
+
 describe('the reading of pages', async () => {
   const program = await programFor('')
   const problemOf = (text: string): string | undefined => {

@@ -97,7 +97,7 @@ export interface RawAnswer {
 
 /** One request over HTTPS, with a certificate or without. */
 export function overHttps(
-  { control }: Mesh,
+  { control }: { readonly control: Pick<Mesh['control'], 'url'> },
   credentials: { readonly certificatePem: string; readonly keyPem: string } | undefined,
   method: string,
   path: string,

@@ -5,14 +5,16 @@
  * The gateway and the sidecars are started anew so that they ask for tokens, and anew again at the end.
  */
 import assert from 'node:assert/strict'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, it, describe as suite, type TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parse, stringify } from 'yaml'
 import { AdminClient } from '../../../src/cli/admin-client.ts'
+import { overHttps } from '../../../src/control/mesh.fixture.ts'
 import type { Revoked } from '../../../src/identity/revoked/revocation.ts'
+import { madeTxnToken, txnTokensPath } from '../../../src/mesh/transaction-tokens.ts'
 import { Program as Ringfence } from '../../path/program.ts'
 import { ownProgram } from '../drivers/own-program.ts'
 import type { DriverName, Program, Toolchain } from '../drivers/toolchain.ts'
@@ -28,8 +30,8 @@ import { Proofs, type Shown } from './proofs.ts'
 import { Addresses, rawLogIn } from './raw-log-in.ts'
 import { recordFaults } from './record.ts'
 import { doorWords, type LogInMesh, refusalSuite } from './refusal-suite.ts'
-import { refusalsOf } from './refusals.ts'
 import { thrownOutSuite } from './thrown-out-suite.ts'
+import { Written } from './written.ts'
 
 const keyspace = 'e2e_log_ins'
 const tables = { permitted: 'orders', forbidden: 'cards' }
@@ -45,13 +47,15 @@ let outside: Outside
 let logIns: LogInMesh
 /** What the proxies' documents said before. */
 const configs = new Map<string, string>()
-/** Whatever was shown by a driver. */
+/** Of whatever was shown by a driver. */
 const secrets: string[] = []
+let written: Written
 /** Made once, for both doors, while the proxies start. */
 const programs = new Map<DriverName, Promise<Toolchain>>()
 
 before(async () => {
   mesh = await useMesh()
+  written = new Written(mesh.stateDir)
   // One after the other, for two of them are of one Python environment.
   let before: Promise<unknown> = Promise.resolve()
   for (const { name } of drivers) {
@@ -72,7 +76,15 @@ before(async () => {
   await admin.shutdown()
   const control = new AdminClient(mesh.layout.dirs.control)
   const bundlePem = readFileSync(mesh.caFile, 'utf8')
-  const proofs = new Proofs(outside, join(mesh.layout.dirs.control, 'ca'))
+  const proofs: Proofs = new Proofs(outside, join(mesh.layout.dirs.control, 'ca'), async (workload) => {
+    const { certificate } = await proofs.certificate({ spiffeId: workload })
+    const { password: token } = await proofs.oidc.make()
+    const { address, port } = mesh.layout.control
+    const at = { control: { url: `https://${address}:${port}` } }
+    const { status, body } = await overHttps(at, certificate, 'POST', txnTokensPath, { token })
+    if (status !== 200) throw new Error(`${txnTokensPath} for ${workload}: ${status} ${JSON.stringify(body)}`)
+    return madeTxnToken.parse(body).token
+  })
   logIns = {
     outside,
     proofs,
@@ -159,11 +171,10 @@ suite('log-ins by drivers', { concurrency: besideMax }, () => {
       it(`${driver.name} ${doorWords[door]}`, async (t) => {
         const program = await programOf(driver.name, t)
         if (program === undefined) return
-        const refusals = refusalsOf(logIns.proofs, outside)
-        const cases = casesOf(driver, door, logIns.proofs, refusals)
+        const cases = casesOf(driver, door, logIns.proofs, outside)
         const shown = new Map<string, Shown>()
         for (const { name, make } of cases) shown.set(name, await make())
-        secrets.push(...[...shown.values()].flatMap(({ password }) => (password === '' ? [] : [password.slice(-40)])))
+        secrets.push(...[...shown.values()].flatMap(secretsOf))
         const { host, port } = mesh.doors[door]
         const target = { host, port, dataCenter: mesh.dataCenter, caFile: mesh.caFile, permitted, forbidden }
         const { said, errors } = await runCases(
@@ -199,19 +210,34 @@ suite('log-ins by drivers', { concurrency: besideMax }, () => {
 thrownOutSuite(() => logIns)
 refusalSuite(() => logIns)
 
+/** Pieces of what no line may hold: of a token its end and the end of its claims, of a key its middle. */
+function secretsOf({ password, behalf = '', certificate }: Shown): readonly string[] {
+  const tokens = [password, behalf].flatMap((one) => [one, ...one.split('.')])
+  const keyLine = certificate?.keyPem.split('\n')[2] ?? ''
+  return [...tokens, keyLine].filter((one) => one.length > 40).map((one) => one.slice(-40))
+}
+
 suite('what is written while all those log in', () => {
-  it('holds nothing that was shown', async () => {
-    assert.ok(secrets.length > 0)
-    const logs = join(mesh.stateDir, 'log')
-    const files = [
-      ...readdirSync(logs).map((name) => join(logs, name)),
-      ...mesh.layout.nodes.flatMap(({ sidecarDir }) =>
-        readdirSync(join(sidecarDir, 'audit')).map((name) => join(sidecarDir, 'audit', name)),
-      ),
-    ]
-    for (const file of files) {
-      const text = readFileSync(file, 'latin1')
-      for (const secret of secrets) assert.ok(!text.includes(secret), `${file} has evidence in it`)
+  it('holds nothing that was shown, nor does any page or process', async () => {
+    assert.ok(secrets.length > 100)
+    const { admin, nodes } = mesh.layout
+    const ports = [admin.control, admin.gateway, ...nodes.map(({ sidecarAdmin }) => sidecarAdmin)]
+    const all = new Set(secrets)
+    const whereTheyAre: string[] = []
+    const look = ([name, text]: readonly [string, string]): void => {
+      if (text.includes(marker)) whereTheyAre.push(name)
+      for (const secret of all) assert.ok(!text.includes(secret), `${name} has evidence in it`)
     }
+    for (const file of written.files()) look(file)
+    for (const process of written.processes()) look(process)
+    const pages = await written.pages(ports)
+    for (const page of pages) look(page)
+    // It was looked at: they are named where they may be.
+    for (const place of ['/log/', '/audit/'])
+      assert.ok(
+        whereTheyAre.some((name) => name.includes(place)),
+        place,
+      )
+    assert.ok(pages.some(([url, text]) => url.endsWith('/metrics') && text.includes('ringfence_')))
   })
 })

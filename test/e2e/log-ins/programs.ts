@@ -37,7 +37,10 @@ export async function runCases(
 ): Promise<{ readonly said: ReadonlyMap<string, Said>; readonly errors: string }> {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const cases = join(folder, 'cases')
-  const lines = [...shown].map(([name, one], index) => [name, one.user, one.password, ...filesOf(one, index, folder)])
+  const lines = [...shown].map(([name, one], index) => [
+    ...[name, one.user, one.password],
+    ...[...filesOf(one, index, folder), one.behalf ?? ''],
+  ])
   writeFileSync(cases, lines.map((line) => `${line.join('\t')}\n`).join(''), { mode: 0o600 })
   const child = spawn(command, args, {
     env: {

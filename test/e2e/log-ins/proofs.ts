@@ -15,7 +15,12 @@ export interface Shown {
   readonly user: string
   readonly password: string
   readonly certificate?: MadeCertificate
+  /** A transaction token: beside a password it is the authorization id, and beside a certificate it comes with each request. */
+  readonly behalf?: string
 }
+
+/** A transaction token for a workload, on behalf of whoever is usual among people. */
+export type OnBehalf = (workload: string) => Promise<string>
 
 /** Whom the record has to name. */
 export interface Known {
@@ -23,6 +28,8 @@ export interface Known {
   readonly person?: string
   /** The way in, as the record has it. */
   readonly authentication: string
+  /** The person stands behind each of its own requests, and not behind the session. */
+  readonly isByRequest?: true
 }
 
 export interface Proof extends Known {
@@ -63,11 +70,13 @@ export class Proofs {
   readonly #outside: Outside
   /** Of the mesh's own authority. */
   readonly #authorityDir: string
+  readonly #onBehalf: OnBehalf
   #presigning: Promise<unknown> = Promise.resolve()
   #accessKeys = 0
 
-  constructor(outside: Outside, authorityDir: string) {
+  constructor(outside: Outside, authorityDir: string, onBehalf: OnBehalf) {
     this.#outside = outside
+    this.#onBehalf = onBehalf
     this.#authorityDir = authorityDir
   }
 
@@ -139,6 +148,31 @@ export class Proofs {
     }
   }
 
+  /** A workload whose whole session is on behalf of a person. */
+  get behalf(): Known & { make(): Promise<Shown> } {
+    const { workload, authentication, make } = this.kubernetes
+    return {
+      workload,
+      ...{ person: `corp/${people.usual}`, authentication: `${authentication}+txn-token` },
+      make: async () => ({ ...(await make()), behalf: await this.#onBehalf(workload) }),
+    }
+  }
+
+  /** A workload each of whose requests is on behalf of a person. */
+  get eachOnBehalf(): Known & { make(): Promise<Shown> } {
+    const { workload, make } = this.svid
+    return {
+      workload,
+      ...{ person: `corp/${people.usual}`, authentication: 'certificate+txn-token', isByRequest: true },
+      make: async () => ({ ...(await make()), behalf: await this.#onBehalf(workload) }),
+    }
+  }
+
+  /** With the transaction token of another workload. */
+  async stolenBehalf(): Promise<Shown> {
+    return { ...(await this.aws.make()), behalf: await this.#onBehalf(this.kubernetes.workload) }
+  }
+
   async certificate(shape: Partial<CertificateShape>, authorityDir = this.#authorityDir): Promise<Shown> {
     const certificate = await makeCertificate(authorityDir, { spiffeId: this.svid.workload, ...shape })
     return { user: '', password: '', certificate }
@@ -183,7 +217,9 @@ export class Proofs {
 }
 
 /** `evidence.hash` of the record; a pre-signed request is known by its signature. */
-export function evidenceHash({ password, certificate }: Shown): string {
-  const bytes = certificate === undefined ? knownBy(password) : new X509Certificate(certificate.certificatePem).raw
-  return createHash('sha256').update(bytes).digest('hex')
+export function evidenceHash({ password, certificate, behalf }: Shown): string {
+  const sha256 = (bytes: Buffer | string): string => createHash('sha256').update(bytes).digest('hex')
+  if (certificate !== undefined) return sha256(new X509Certificate(certificate.certificatePem).raw)
+  const own = sha256(knownBy(password))
+  return behalf === undefined ? own : sha256(`${own} ${sha256(behalf)}`)
 }

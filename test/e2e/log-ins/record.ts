@@ -22,7 +22,9 @@ export function recordFaults(records: readonly Record[], expected: Expected): re
   )
   if (connects.length === 0) return ['no CONNECT has what was shown']
   const sessions = new Set(connects.map(({ session }) => session))
-  const own = records.filter(({ session }) => sessions.has(session))
+  const ofSessions = records.filter(({ session }) => sessions.has(session))
+  // What a driver asks for itself is the workload's own.
+  const own = known.isByRequest === true ? ofSessions.filter(({ person }) => person !== undefined) : ofSessions
   const faults: string[] = []
   for (const [what, field, wanted] of [
     ['the workload', 'workload', known.workload],
@@ -35,12 +37,14 @@ export function recordFaults(records: readonly Record[], expected: Expected): re
   if (own.some(({ gateway }) => (gateway !== undefined) !== (door === 'nginx')))
     faults.push('it says wrongly whether they came through a gateway')
   if (!own.some(({ driver: name }) => driver.says.test(String(name)))) faults.push('no record has the driver')
-  const has = (table: string, verdict: string, rule: string): boolean =>
-    own.some(
+  const has = (table: string, verdict: string, rule: string, among = own): boolean =>
+    among.some(
       (record) =>
         record.table === table && record.operation === 'SELECT' && record.verdict === verdict && record.rule === rule,
     )
   if (!has(tables.permitted, 'allow', marker)) faults.push('what was permitted is not on record')
-  if (!has(tables.forbidden, 'deny', 'default-deny')) faults.push('what was refused is not on record')
+  // The workload alone, where its driver prepares what it is to ask.
+  const refused = driver.preparesAlone === true ? ofSessions : own
+  if (!has(tables.forbidden, 'deny', 'default-deny', refused)) faults.push('what was refused is not on record')
   return faults
 }

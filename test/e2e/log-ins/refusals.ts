@@ -57,7 +57,28 @@ function fault(what: string, cause: RefusalCause, make: Fault['make'], hears: Re
   return { what, cause, make, hears }
 }
 
-export function refusalsOf(proofs: Proofs, outside: Outside): Readonly<Record<ProofName, Refusals>> {
+/** What the table makes its evidence by. */
+type Makers = Pick<Proofs, 'tokens' | 'presign' | 'certificate' | 'svid'>
+
+/** The same, whose tokens are about others, who never came in: each hears what a person hears at a first log-in. */
+export function asStrangers(proofs: Proofs, name: string): Makers {
+  const tokens = proofs.tokens.map((proof): TokenProof => {
+    const holder = proof.stranger(name)
+    return {
+      ...proof,
+      claims: (change) => proof.claims({ ...holder, ...change }),
+      forge: (change, header) => proof.forge({ ...holder, ...change }, header),
+    }
+  })
+  return {
+    tokens,
+    svid: proofs.svid,
+    presign: (how) => proofs.presign(how),
+    certificate: (shape, authorityDir) => proofs.certificate(shape, authorityDir),
+  }
+}
+
+export function refusalsOf(proofs: Makers, outside: Outside): Readonly<Record<ProofName, Refusals>> {
   const [oidc, aws, kubernetes] = proofs.tokens as readonly [TokenProof, TokenProof, TokenProof]
   return {
     SVID: ofCertificates(proofs, outside),
@@ -85,9 +106,9 @@ function ofTokens(proof: TokenProof, revoked: RefusalCause): Refusals {
       /^0x0100 the token expired at .*; get a new one$/,
     ),
     'not yet valid': fault(
-      'it begins in two minutes',
+      'it begins in ten minutes',
       'not-yet-valid',
-      forged(() => ({ nbf: seconds() + 120 })),
+      forged(() => ({ nbf: seconds() + 600 })),
       /^0x0100 the token is not valid before .*; is a clock wrong$/,
     ),
     'wrong audience': fault(
@@ -148,7 +169,7 @@ async function usedInTime({ forge }: TokenProof, use: UseBefore): Promise<{ show
   throw new Error('no log-in within 64 s')
 }
 
-function ofPresigned(proofs: Proofs): Refusals {
+function ofPresigned(proofs: Makers): Refusals {
   return {
     expired: fault(
       'it was signed 15 minutes ago',
@@ -159,7 +180,7 @@ function ofPresigned(proofs: Proofs): Refusals {
     'not yet valid': fault(
       'it is of a later time',
       'not-yet-valid',
-      () => proofs.presign({ ageMs: -120_000 }),
+      () => proofs.presign({ ageMs: -600_000 }),
       /^0x0100 the pre-signed request is of a later time/,
     ),
     'wrong audience': fault('it is signed for another mesh', 'signature', () =>
@@ -195,7 +216,7 @@ function ofPresigned(proofs: Proofs): Refusals {
   }
 }
 
-function ofCertificates(proofs: Proofs, { foreignDirs }: Outside): Refusals {
+function ofCertificates(proofs: Makers, { foreignDirs }: Outside): Refusals {
   const bad = (what: string, make: () => Promise<Shown>, hears: RegExp): Fault =>
     fault(what, 'certificate', make, hears)
   const unknownAuthority = /^0x0000 the client's certificate is of an authority that is not known here$/
@@ -206,8 +227,8 @@ function ofCertificates(proofs: Proofs, { foreignDirs }: Outside): Refusals {
       /^0x0000 the client's certificate has expired$/,
     ),
     'not yet valid': bad(
-      'it begins in two minutes',
-      () => proofs.certificate({ beginsMs: 120_000 }),
+      'it begins in ten minutes',
+      () => proofs.certificate({ beginsMs: 600_000 }),
       /^0x0000 the client's certificate is not valid yet, or a clock is wrong$/,
     ),
     'wrong audience': bad(

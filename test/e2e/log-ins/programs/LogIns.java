@@ -1,8 +1,11 @@
+import com.datastax.dse.driver.api.core.auth.ProxyAuthentication;
 import com.datastax.oss.driver.api.core.AllNodesFailedException;
 import com.datastax.oss.driver.api.core.CqlSession;
 import com.datastax.oss.driver.api.core.CqlSessionBuilder;
+import com.datastax.oss.driver.api.core.auth.ProgrammaticPlainTextAuthProvider;
 import com.datastax.oss.driver.api.core.config.DefaultDriverOption;
 import com.datastax.oss.driver.api.core.config.DriverConfigLoader;
+import com.datastax.oss.driver.api.core.cql.SimpleStatement;
 import com.datastax.oss.driver.api.core.servererrors.UnauthorizedException;
 import java.io.ByteArrayInputStream;
 import java.net.InetSocketAddress;
@@ -63,7 +66,8 @@ public final class LogIns {
     return context;
   }
 
-  private static CqlSession open(String user, String password, String certFile, String keyFile) throws Exception {
+  private static CqlSession open(String user, String password, String certFile, String keyFile, String behalf)
+      throws Exception {
     DriverConfigLoader config =
         DriverConfigLoader.programmaticBuilder()
             .withDuration(DefaultDriverOption.REQUEST_TIMEOUT, Duration.ofSeconds(20))
@@ -80,7 +84,9 @@ public final class LogIns {
             .withLocalDatacenter(System.getenv("RF_DC"))
             .withConfigLoader(config)
             .withSslContext(meshTls(certFile, keyFile));
-    if (!password.isEmpty()) builder.withAuthCredentials(user, password);
+    if (!password.isEmpty() && behalf.isEmpty()) builder.withAuthCredentials(user, password);
+    if (!password.isEmpty() && !behalf.isEmpty())
+      builder.withAuthProvider(new ProgrammaticPlainTextAuthProvider(user, password, behalf));
     return builder.build();
   }
 
@@ -101,9 +107,14 @@ public final class LogIns {
     return words.toString();
   }
 
-  private static String denialOf(CqlSession session) {
+  private static SimpleStatement statement(String variable, String token) {
+    SimpleStatement statement = SimpleStatement.newInstance(System.getenv(variable));
+    return token.isEmpty() ? statement : ProxyAuthentication.executeAs(token, statement);
+  }
+
+  private static String denialOf(CqlSession session, String token) {
     try {
-      session.execute(System.getenv("RF_FORBIDDEN"));
+      session.execute(statement("RF_FORBIDDEN", token));
       return "it was permitted";
     } catch (UnauthorizedException error) {
       return "denied: " + error.getMessage();
@@ -117,14 +128,15 @@ public final class LogIns {
       String[] parts = line.split("\t", -1);
       CqlSession session;
       try {
-        session = open(parts[1], parts[2], parts[3], parts[4]);
+        session = open(parts[1], parts[2], parts[3], parts[4], parts[5]);
       } catch (RuntimeException error) {
         say(parts[0], "refused", wordsOf(error));
         continue;
       }
       try (session) {
-        Object first = session.execute(System.getenv("RF_PERMITTED")).one().getObject(0);
-        say(parts[0], "in", String.valueOf(first), denialOf(session));
+        String token = parts[2].isEmpty() ? parts[5] : "";
+        Object first = session.execute(statement("RF_PERMITTED", token)).one().getObject(0);
+        say(parts[0], "in", String.valueOf(first), denialOf(session, token));
       } catch (RuntimeException error) {
         say(parts[0], "failed", wordsOf(error));
       }

@@ -44,12 +44,22 @@ func meshTLS(certFile, keyFile string) *tls.Config {
 	return config
 }
 
-func open(user, password, certFile, keyFile string) (*gocql.Session, error) {
+type onBehalf struct{ behalf, user, password string }
+
+func (a onBehalf) Challenge([]byte) ([]byte, gocql.Authenticator, error) {
+	return []byte(a.behalf + "\x00" + a.user + "\x00" + a.password), nil, nil
+}
+
+func (a onBehalf) Success([]byte) error { return nil }
+
+func open(user, password, certFile, keyFile, behalf string) (*gocql.Session, error) {
 	cluster := gocql.NewCluster(os.Getenv("RF_HOST"))
 	cluster.Port, _ = strconv.Atoi(os.Getenv("RF_PORT"))
 	cluster.ProtoVersion = 5
 	cluster.SslOpts = &gocql.SslOptions{Config: meshTLS(certFile, keyFile)}
-	if password != "" {
+	if password != "" && behalf != "" {
+		cluster.Authenticator = onBehalf{behalf, user, password}
+	} else if password != "" {
 		cluster.Authenticator = gocql.PasswordAuthenticator{Username: user, Password: password}
 	}
 	cluster.Consistency = gocql.LocalOne
@@ -66,8 +76,16 @@ func say(words ...string) {
 	fmt.Println(strings.Join(words, "\t"))
 }
 
-func denialOf(session *gocql.Session) string {
-	err := session.Query(os.Getenv("RF_FORBIDDEN")).Exec()
+func query(session *gocql.Session, variable, token string) *gocql.Query {
+	query := session.Query(os.Getenv(variable))
+	if token == "" {
+		return query
+	}
+	return query.CustomPayload(map[string][]byte{"txn-token": []byte(token)})
+}
+
+func denialOf(session *gocql.Session, token string) string {
+	err := query(session, "RF_FORBIDDEN", token).Exec()
 	var refused gocql.RequestError
 	if err == nil {
 		return "it was permitted"
@@ -89,12 +107,16 @@ func main() {
 			continue
 		}
 		parts := strings.Split(line, "\t")
-		session, err := open(parts[1], parts[2], parts[3], parts[4])
+		session, err := open(parts[1], parts[2], parts[3], parts[4], parts[5])
 		if err != nil {
 			say(parts[0], "refused", err.Error())
 			continue
 		}
-		row, err := session.Query(os.Getenv("RF_PERMITTED")).Iter().SliceMap()
+		token := ""
+		if parts[2] == "" {
+			token = parts[5]
+		}
+		row, err := query(session, "RF_PERMITTED", token).Iter().SliceMap()
 		if err != nil || len(row) == 0 {
 			say(parts[0], "failed", fmt.Sprint(err))
 		} else {
@@ -102,7 +124,7 @@ func main() {
 			for _, value := range row[0] {
 				first = fmt.Sprint(value)
 			}
-			say(parts[0], "in", first, denialOf(session))
+			say(parts[0], "in", first, denialOf(session, token))
 		}
 		session.Close()
 	}

@@ -7,7 +7,7 @@ import os
 import ssl
 
 from cassandra import ConsistencyLevel, Unauthorized
-from cassandra.auth import PlainTextAuthProvider
+from cassandra.auth import AuthProvider, PlainTextAuthenticator, PlainTextAuthProvider
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import DCAwareRoundRobinPolicy, TokenAwarePolicy
 
@@ -15,7 +15,30 @@ logging.disable(logging.CRITICAL)
 env = os.environ
 
 
-def open_cluster(user, password, cert_file, key_file):
+class OnBehalf(PlainTextAuthenticator):
+    def __init__(self, user, password, behalf):
+        super().__init__(user, password)
+        self.behalf = behalf
+
+    def initial_response(self):
+        return "\0".join((self.behalf, self.username, self.password)).encode()
+
+
+class OnBehalfProvider(AuthProvider):
+    def __init__(self, *proof):
+        self.proof = proof
+
+    def new_authenticator(self, host):
+        return OnBehalf(*self.proof)
+
+
+def credentials(user, password, behalf):
+    if not password:
+        return None
+    return OnBehalfProvider(user, password, behalf) if behalf else PlainTextAuthProvider(user, password)
+
+
+def open_cluster(user, password, cert_file, key_file, behalf):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.load_verify_locations(env["RF_CA"])
@@ -31,7 +54,7 @@ def open_cluster(user, password, cert_file, key_file):
         port=int(env["RF_PORT"]),
         protocol_version=5,
         ssl_context=context,
-        auth_provider=PlainTextAuthProvider(user, password) if password else None,
+        auth_provider=credentials(user, password, behalf),
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         # It does not notice a connection that closes while it logs in, and waits for this.
         connect_timeout=10,
@@ -47,9 +70,9 @@ def words_of(error):
     return "%s: %s" % (type(error).__name__, error)
 
 
-def denial_of(session):
+def denial_of(session, token):
     try:
-        session.execute(env["RF_FORBIDDEN"])
+        session.execute(env["RF_FORBIDDEN"], execute_as=token)
         return "it was permitted"
     except Unauthorized as error:
         return "denied: %s" % error
@@ -68,8 +91,10 @@ for name, *evidence in cases:
         cluster.shutdown()
         continue
     try:
-        row = session.execute(env["RF_PERMITTED"]).one()
-        say(name, "in", str(row[0]), denial_of(session))
+        _user, password, _cert, _key, behalf = evidence
+        token = behalf if behalf and not password else None
+        row = session.execute(env["RF_PERMITTED"], execute_as=token).one()
+        say(name, "in", str(row[0]), denial_of(session, token))
     except Exception as error:  # noqa: BLE001
         say(name, "failed", words_of(error))
     cluster.shutdown()

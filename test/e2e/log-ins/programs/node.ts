@@ -3,12 +3,18 @@
  * prints a line for each (`test/e2e/log-ins/cases.ts` says what).
  */
 import { readFileSync } from 'node:fs'
-import { auth, Client, errors, types } from 'cassandra-driver'
+import { auth, Client, errors, type QueryOptions, types } from 'cassandra-driver'
 
 const env = process.env
 const port = Number(env.RF_PORT)
 
-function open(user: string, password: string, certFile: string, keyFile: string): Client {
+function credentials(user: string, password: string, behalf: string): { authProvider?: auth.AuthProvider } {
+  if (password === '') return {}
+  if (behalf === '') return { authProvider: new auth.PlainTextAuthProvider(user, password) }
+  return { authProvider: new auth.DsePlainTextAuthProvider(user, password, behalf) }
+}
+
+function open(user: string, password: string, certFile: string, keyFile: string, behalf: string): Client {
   const own = certFile === '' ? {} : { cert: readFileSync(certFile), key: readFileSync(keyFile) }
   return new Client({
     contactPoints: [`${env.RF_HOST}:${port}`],
@@ -20,7 +26,7 @@ function open(user: string, password: string, certFile: string, keyFile: string)
       rejectUnauthorized: true,
       checkServerIdentity: () => undefined,
     },
-    ...(password === '' ? {} : { authProvider: new auth.PlainTextAuthProvider(user, password) }),
+    ...credentials(user, password, behalf),
     queryOptions: { consistency: types.consistencies.localOne },
     socketOptions: { readTimeout: 20_000 },
   })
@@ -38,8 +44,8 @@ const say = (...words: string[]): boolean =>
   process.stdout.write(`${words.map((word) => word.replace(/\s+/g, ' ')).join('\t')}\n`)
 
 for (const line of readFileSync(env.RF_CASES!, 'utf8').split('\n').filter(Boolean)) {
-  const [name = '', user = '', password = '', certFile = '', keyFile = ''] = line.split('\t')
-  const client = open(user, password, certFile, keyFile)
+  const [name = '', user = '', password = '', certFile = '', keyFile = '', behalf = ''] = line.split('\t')
+  const client = open(user, password, certFile, keyFile, behalf)
   try {
     await client.connect()
   } catch (reason) {
@@ -48,8 +54,10 @@ for (const line of readFileSync(env.RF_CASES!, 'utf8').split('\n').filter(Boolea
     continue
   }
   try {
-    const { rows } = await client.execute(env.RF_PERMITTED!)
-    const denial = await client.execute(env.RF_FORBIDDEN!).then(
+    const token = password === '' ? behalf : ''
+    const options: QueryOptions & { executeAs?: string } = token === '' ? {} : { executeAs: token }
+    const { rows } = await client.execute(env.RF_PERMITTED!, [], options)
+    const denial = await client.execute(env.RF_FORBIDDEN!, [], options).then(
       () => 'it was permitted',
       (reason: unknown) =>
         reason instanceof errors.ResponseError && reason.code === types.responseErrorCodes.unauthorized
