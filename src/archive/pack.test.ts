@@ -17,8 +17,9 @@ import { after, before, describe, it } from 'node:test'
 import { RingfenceError } from '../base/errors.ts'
 import { RecordDatabase, type Row } from './database.ts'
 import { dayMs, hourMs, RecordFolder } from './lines.fixture.ts'
-import { type PackReport, pack, type RecordFile } from './pack.ts'
+import { type PackReport, pack } from './pack.ts'
 import { archiveFiles } from './positions.ts'
+import type { RecordFile } from './record-file.ts'
 import { viewRecord } from './record-view.ts'
 
 const always = { fromMs: 0, toMs: 4_000_000_000_000 }

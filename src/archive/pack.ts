@@ -21,13 +21,11 @@ import {
   positionsKey,
   withFooters,
 } from './positions.ts'
+import { isSegment, type RecordFile } from './record-file.ts'
 import { copyLines, type Run, runsOf } from './record-lines.ts'
 import { beside, rowsOfLines } from './rows-of-lines.ts'
-
-export interface RecordFile {
-  readonly path: string
-  readonly bytes: number
-}
+import { batchesOfLog } from './sealed-batches.ts'
+import { logsOf } from './segments.ts'
 
 export interface PackOptions {
   /** Made where it is not there. */
@@ -53,6 +51,7 @@ export interface PackReport {
 const batchBytesMaxDefault = 512 * 1024 * 1024
 /** DuckDB's own: what is sorted together is found by the bounds of so many rows. */
 const groupRows = 122_880
+const linesName = 'lines.jsonl'
 const sortedBy = 'beside > 0, keyspace, table_name, time, proxy, seq'
 
 /** A run, and the file that it stands in. */
@@ -68,16 +67,26 @@ export async function pack(database: RecordDatabase, options: PackOptions): Prom
   mkdirSync(working, { mode: 0o700 })
   let positions = await withFooters(database, keptPositions(archive), archiveFiles(archive))
   const report = { rows: 0, unreadable: 0, bytesRead: 0, bytesWritten: 0, parquetFiles: 0 }
+  const packLines = async (hour: string, made: readonly Position[]): Promise<void> => {
+    const { name, rows, bytes } = await packBatch(database, archive, working, hour, made)
+    positions = new Map([...positions, [name, made]])
+    const bytesRead = total(made.map(({ from, to }) => to - from))
+    report.rows += rows
+    report.unreadable += total(made.map(({ lines }) => lines)) - rows
+    report.bytesRead += bytesRead
+    report.bytesWritten += bytes
+    report.parquetFiles++
+    options.onPacked?.(bytesRead)
+  }
   try {
     for (const batch of await batchesOf(options, positions, goOn)) {
-      const { name, made, rows, bytes } = await packBatch(database, archive, working, batch)
-      positions = new Map([...positions, [name, made]])
-      report.rows += rows
-      report.unreadable += total(made.map(({ lines }) => lines)) - rows
-      report.bytesRead += total(batch.map(({ from, to }) => to - from))
-      report.bytesWritten += bytes
-      report.parquetFiles++
-      options.onPacked?.(total(batch.map(({ from, to }) => to - from)))
+      await packLines(batch[0]!.hour, await gather(working, batch, goOn))
+    }
+    const { files, beforeMs, batchBytesMax = batchBytesMaxDefault } = options
+    const path = join(working, linesName)
+    for (const log of logsOf(files)) {
+      const batches = batchesOfLog(log, new Covered(positions), { path, beforeMs, batchBytesMax, goOn })
+      for await (const { hour, made } of batches) await packLines(hour, made)
     }
   } finally {
     keepPositions(archive, positions)
@@ -94,7 +103,9 @@ async function batchesOf(
 ): Promise<Found[][]> {
   const covered = new Covered(positions)
   const byHour = new Map<string, Found[]>()
-  for (const { path, bytes } of files) {
+  for (const file of files) {
+    if (isSegment(file)) continue
+    const { path, bytes } = file
     for (const span of covered.missing(basename(path), bytes)) {
       for await (const run of runsOf(path, span, goOn)) {
         if (Date.parse(`${run.hour}:00:00Z`) >= beforeMs) continue
@@ -122,29 +133,31 @@ async function batchesOf(
   return batches
 }
 
+/** Lines of a batch, where they are packed from. */
+async function gather(working: string, batch: readonly Found[], goOn: () => void): Promise<Position[]> {
+  const made: Position[] = []
+  await using file = await open(join(working, linesName), 'w', 0o600)
+  for (const { path, from, to, lines: count } of batch) {
+    const sha256 = await copyLines(path, { from, to }, file, goOn)
+    made.push({ file: basename(path), from, to, lines: count, sha256 })
+  }
+  return made
+}
+
 async function packBatch(
   database: RecordDatabase,
   archive: string,
   working: string,
-  batch: readonly Found[],
-): Promise<{ name: string; made: Position[]; rows: number; bytes: number }> {
-  const lines = join(working, 'lines.jsonl')
-  const made: Position[] = []
-  {
-    await using file = await open(lines, 'w', 0o600)
-    for (const { path, from, to, lines: count } of batch) {
-      const sha256 = await copyLines(path, { from, to }, file, () => database.mustGoOn())
-      made.push({ file: basename(path), from, to, lines: count, sha256 })
-    }
-  }
-  const { hour } = batch[0]!
+  hour: string,
+  made: readonly Position[],
+): Promise<{ name: string; rows: number; bytes: number }> {
   const name = parquetName(hour, made)
   const path = join(working, name)
+  const lines = join(working, linesName)
   await writeParquet(database, `SELECT * FROM ${rowsOfLines([lines])} WHERE time IS NOT NULL`, path, made)
-  rmSync(lines)
   const { rows } = await database.ask(`SELECT count(*)::INTEGER AS count FROM read_parquet(${sqlText(path)})`)
   const bytes = putInPlace(archive, hour, path, name)
-  return { name, made, rows: Number(rows[0]!.count), bytes }
+  return { name, rows: Number(rows[0]!.count), bytes }
 }
 
 /** Sorted, compressed, with its positions. @param rowsOfGroup by tests: how many are found by bounds of their own */

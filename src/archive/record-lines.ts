@@ -1,7 +1,6 @@
 /**
- * The reader of today's record, which is files of JSON lines: where the lines of one hour stand in a file, and these lines by themselves.
- *
- * Another form of the record has a reader of its own: it finds runs in its files, and writes each as lines of `docs/audit.md`.
+ * The reader of a record in lines: where the lines of one hour stand in a file, and these lines by themselves. A sealed record has a reader of
+ * its own (`sealed-lines.ts`).
  *
  * Rule: files may be gigabytes, so whoever reads is asked at each piece whether it is to go on (`goOn`, which throws where not).
  */
@@ -93,7 +92,7 @@ export async function isReadableAsIs(path: string, goOn: () => void): Promise<bo
 }
 
 /** Whole lines, with U+FFFD for what is half a character. */
-function readable(lines: Buffer): Buffer {
+export function readable(lines: Buffer): Buffer {
   if (!lines.includes(halfCharacter)) return lines
   const mended = lines.toString('utf8').split('\n').map(mendedLine).join('\n')
   return Buffer.from(mended)

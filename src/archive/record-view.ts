@@ -10,42 +10,24 @@ import { basename, join } from 'node:path'
 import { rowColumns } from '../audit/transaction-row.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { type RecordDatabase, sqlText, sqlTime } from './database.ts'
-import type { RecordFile } from './pack.ts'
-import {
-  type ArchiveFile,
-  archiveFiles,
-  Covered,
-  keptPositions,
-  type Position,
-  type Span,
-  withFooters,
-} from './positions.ts'
+import { type ArchiveFile, archiveFiles, Covered, keptPositions, type Position, withFooters } from './positions.ts'
+import { isSegment, type RecordFile, type TimeRange } from './record-file.ts'
 import { copyLines, isReadableAsIs } from './record-lines.ts'
 import { rowsOfLines } from './rows-of-lines.ts'
+import { type ReadSpan, writeSealedLines } from './sealed-lines.ts'
 
 export interface RecordSources {
   readonly archives: readonly string[]
   readonly files: readonly RecordFile[]
 }
 
-/** From the beginning, up to before the end. */
-export interface TimeRange {
-  readonly fromMs: number
-  readonly toMs: number
-}
-
 const hourMs = 3_600_000
-
-/** A part of a file of lines, in bytes. */
-export interface ReadLines extends Span {
-  readonly file: string
-}
 
 /** What `record` is made of. */
 export interface ReadFiles {
   /** Names of Parquet files, which say what each was made of. */
   readonly parquet: readonly string[]
-  readonly lines: readonly ReadLines[]
+  readonly lines: readonly ReadSpan[]
 }
 
 /** Makes `record`, of all that is of this time. After it the database opens nothing else, but for what an answer is `written` to. */
@@ -67,7 +49,13 @@ export async function viewRecord(
   }
   refuseLinesTwice(packed, positions)
   const parquet = [...packed.values()].filter(({ hour }) => isWithin(hour, range))
-  const { lines, read } = await linesBeside(database, files, new Covered(positions))
+  const covered = new Covered(positions)
+  const { lines, read } = await linesBeside(database, files, covered)
+  if (files.some(isSegment)) {
+    const path = join(database.temporary, 'sealed.jsonl')
+    read.push(...(await writeSealedLines(path, files, covered, range, () => database.mustGoOn())))
+    lines.push(path)
+  }
   const columns = rowColumns.map(({ name }) => name).join(', ')
   const within = `time >= ${sqlTime(range.fromMs)} AND time < ${sqlTime(range.toMs)}`
   await database.run(`CREATE VIEW packed AS SELECT ${columns}, beside FROM ${rowsOfParquet(parquet)} WHERE ${within}`)
@@ -90,12 +78,14 @@ async function linesBeside(
   database: RecordDatabase,
   files: readonly RecordFile[],
   covered: Covered,
-): Promise<{ lines: string[]; read: ReadLines[] }> {
+): Promise<{ lines: string[]; read: ReadSpan[] }> {
   const lines: string[] = []
-  const read: ReadLines[] = []
+  const read: ReadSpan[] = []
   const goOn = (): void => database.mustGoOn()
-  for (const { path, bytes } of files) {
+  for (const file of files) {
     goOn()
+    if (isSegment(file)) continue
+    const { path, bytes } = file
     const missing = covered.missing(basename(path), bytes)
     if (missing.length === 0) continue
     read.push(...missing.map((span) => ({ file: basename(path), ...span })))
@@ -103,8 +93,8 @@ async function linesBeside(
     if (isWhole && (await isReadableAsIs(path, goOn))) lines.push(path)
     else {
       const copy = join(database.temporary, `${lines.length}.jsonl`)
-      await using file = await open(copy, 'wx', 0o600)
-      for (const span of missing) await copyLines(path, span, file, goOn)
+      await using copied = await open(copy, 'wx', 0o600)
+      for (const span of missing) await copyLines(path, span, copied, goOn)
       lines.push(copy)
     }
   }

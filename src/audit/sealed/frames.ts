@@ -8,6 +8,13 @@ export function frameEnd(bytes: Buffer, at: number): number {
   return end > bytes.length || end === at + frameLengthBytes ? -1 : end
 }
 
+/** How many of these bytes are whole frames, from the first on. */
+export function wholeFrames(bytes: Buffer): number {
+  let whole = 0
+  for (let end = frameEnd(bytes, 0); end > 0; end = frameEnd(bytes, end)) whole = end
+  return whole
+}
+
 export function kindAt(bytes: Buffer, at: number): number {
   return bytes[at + frameLengthBytes]!
 }

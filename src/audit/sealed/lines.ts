@@ -28,31 +28,45 @@ interface Intent {
   told?: { readonly session: string; readonly middle: string }
 }
 
+/** Of what has no statement the opcode is 0, which is no request. */
 const opcodeParts = new Map<number, string>(
-  Object.entries(Opcode).map(([name, code]) => [code, requestPart(name)] as const),
+  Object.entries(Opcode)
+    .filter(([, code]) => code !== 0)
+    .map(([name, code]) => [code, requestPart(name)] as const),
 )
 const notKnown =
   ',"outcome":"lost","error":{"code":0,"message":"what became of it is not known: the sidecar was ended"}'
 const notHere =
   ',"outcome":"lost","error":{"code":0,"message":"how it ended is not in what was read: it was under way, or the sidecar was ended"}'
 
+/** Whether a line of this time is wanted; `at` is where its frame begins in the bytes that were given, −1 for one that has no end. */
+export type Wanted = (ms: number, at: number) => boolean
+
 export class SealedLines {
   readonly #onLine: (line: string) => void
+  readonly #wanted: Wanted
   #texts = new Map<number, string>()
   #asked = new Map<number, Asked>()
   readonly #open = new Map<number, Intent>()
   #proxy = ''
   #number = 0
   #ms = 0
+  #at = -1
 
   /** @param onLine a line of JSON without its line feed */
-  constructor(onLine: (line: string) => void) {
+  constructor(onLine: (line: string) => void, wanted: Wanted = () => true) {
     this.#onLine = onLine
+    this.#wanted = wanted
   }
 
+  /** A segment, or whole frames of one that go on where those before ended. */
   segment(bytes: Buffer): void {
     const reader = new FrameReader(bytes)
-    while (reader.next()) this.#frame(reader)
+    while (reader.next()) {
+      this.#at = reader.start
+      this.#frame(reader)
+    }
+    this.#at = -1
   }
 
   /** One block alone, as it lies beside a proof. @param numberBefore of its header */
@@ -142,6 +156,7 @@ export class SealedLines {
   }
 
   #end(reader: FrameReader, number: number, flags: number, intent: Intent | undefined): void {
+    if (!this.#wanted(this.#ms, this.#at)) return
     const refs = (flags & flag.refs) !== 0
     const session = refs ? reader.number() : (intent?.session ?? 0)
     const asked = refs ? reader.number() : (intent?.asked ?? 0)
@@ -167,6 +182,7 @@ export class SealedLines {
     if (intent === undefined) return
     this.#open.delete(number)
     const { ms, bytesIn } = intent
+    if (!this.#wanted(ms, this.#at)) return
     const { session, middle } = intent.told ?? {
       session: this.#part(intent.session),
       middle: this.#middle(intent.asked),
@@ -179,10 +195,9 @@ export class SealedLines {
   #event(json: Buffer): void {
     const event = eventIn(json)
     this.#number = seqOf(event) ?? this.#number + 1
-    // Whose the key is tells a verifier, and nobody else, something.
-    if (event === undefined || event.event === 'log key') return
-    // Its own number stands there already.
-    const { seq: _, ...fields } = event
+    if (event === undefined || !this.#wanted(this.#ms, this.#at)) return
+    // Its own number stands there already. Whose the key is, and why, tells a verifier, and nobody else, something.
+    const { seq: _, ...fields } = event.event === 'log key' ? { event: event.event } : event
     this.#onLine(`${this.#beginning(this.#ms, this.#number)},${printable(JSON.stringify(fields)).slice(1)}`)
   }
 

@@ -221,6 +221,7 @@ describe('a sealed log on a disk that is full', () => {
       linesOf(log.directory).flatMap(({ event, dropped }) => (event === undefined ? [] : [[event, dropped]])),
       [
         ['started', undefined],
+        ['log key', undefined],
         ['resumed', 0],
       ],
     )

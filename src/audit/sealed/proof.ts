@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { RingfenceError } from '../../base/errors.ts'
 import { readIfThere } from '../../mesh/files.ts'
-import { decodeHeader, frameKind } from './format.ts'
+import { type BlockHeader, decodeHeader, frameKind } from './format.ts'
 import { frameEnd, kindAt } from './frames.ts'
 import { HashTree } from './hash-tree.ts'
 import { headOf } from './head.ts'
@@ -22,6 +22,13 @@ export interface RecordProof {
   readonly text: string
   /** The frames of the block: their SHA-256 stands in the header. */
   readonly frames: Buffer
+  readonly header: BlockHeader
+  /** The name of the log. */
+  readonly origin: string
+  /** How many blocks the checkpoint is of that the proof leads to. */
+  readonly size: number
+  /** The control plane signed that one, too. */
+  readonly isWitnessed: boolean
 }
 
 interface Block {
@@ -59,10 +66,12 @@ function proofBy(directory: string, { index, header, frames, key }: Block): Reco
   const hashes = proof.map((hash) => `${hash.toString('base64')}\n`).join('')
   // With the line of the witness where there is one: the log's own key is in the hands of who has its host.
   const witnessed = readIfThere(join(directory, 'checkpoint.witnessed'))
-  const isSame = witnessed !== undefined && textOf(witnessed) === textOf(note) && openCheckpoint(witnessed, logKey)
-  const shown = isSame ? witnessed : note
+  const isWitnessed =
+    witnessed !== undefined && textOf(witnessed) === textOf(note) && openCheckpoint(witnessed, logKey) !== undefined
+  const shown = isWitnessed ? witnessed : note
   const text = `c2sp.org/tlog-proof@v1\nextra ${header.toString('base64')}\nindex ${index}\n${hashes}\n${shown}`
-  return { index, text, frames }
+  const { origin, size } = checkpoint
+  return { index, text, frames, header: decodeHeader(header)!, origin, size, isWitnessed }
 }
 
 /** What is signed of a note. */

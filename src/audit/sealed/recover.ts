@@ -30,7 +30,7 @@ export interface Recovered {
 }
 
 /** Far above the longest time that an answer is waited for: an intent that is older than that at the end of the log is settled. */
-const openMsMax = 600_000
+export const openMsMax = 600_000
 
 /** The segments of a folder in the order in which they were begun. */
 export function segmentsOf(directory: string): string[] {
@@ -78,13 +78,11 @@ function lastSegments(paths: readonly string[], blocks: number): string[] {
   let newestMs: number | undefined
   let first: SegmentHead | undefined
   for (const path of [...paths].reverse()) {
-    const bytes = beginningOf(path)
-    const head = headOf(bytes)
+    const { head, ms: startMs } = startOfSegment(path)
     // Nothing but a beginning that was torn.
     if (head === undefined) continue
     first = head
     found.unshift(path)
-    const startMs = firstMs(bytes)
     newestMs ??= startMs
     // The block that it begins with may have begun in the segment before.
     if (newestMs !== undefined && startMs !== undefined && head.blocks < blocks && newestMs - startMs > openMsMax)
@@ -92,6 +90,18 @@ function lastSegments(paths: readonly string[], blocks: number): string[] {
   }
   if (first !== undefined && first.blocks > blocks) throw cannotGoOn('its tiles and its first segments are gone')
   return found
+}
+
+export interface SegmentStart {
+  /** Undefined where nothing but a torn beginning is there. */
+  readonly head: SegmentHead | undefined
+  /** The first time in it; undefined where nothing says it. */
+  readonly ms: number | undefined
+}
+
+export function startOfSegment(path: string): SegmentStart {
+  const bytes = beginningOf(path)
+  return { head: headOf(bytes), ms: firstMs(bytes) }
 }
 
 /** Its first frames: the head, and a time. */

@@ -16,12 +16,16 @@ import {
   withTimes,
 } from '../record/sources.ts'
 import { withOutput } from './admin-command.ts'
+import { addExplain } from './audit-explain.ts'
+import { addTail } from './audit-tail.ts'
 import { addSealedRecord } from './sealed-record.ts'
 
 export function addAudit(program: Command): void {
   const audit = program.command('audit').description('the record of every transaction')
   addPack(audit)
   addQuery(audit)
+  addExplain(audit)
+  addTail(audit)
   addSealedRecord(audit)
 }
 

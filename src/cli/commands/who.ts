@@ -1,5 +1,5 @@
 /** `who`: who asked for a table, when, and what came of it. */
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
 import type { Answer, RecordDatabase, Row } from '../../archive/database.ts'
 import { viewRecord } from '../../archive/record-view.ts'
 import { statementsOf, type Wanted, whoAsked, whoByHour, whoTotals } from '../../archive/who.ts'
@@ -28,13 +28,9 @@ import {
   withSources,
   withTimes,
 } from '../record/sources.ts'
+import { parseColumn, parseTable, type TableName } from '../record/table-name.ts'
 import { timeText } from '../time-words.ts'
 import { pathOf } from '../traffic-table.ts'
-
-interface Target {
-  readonly keyspace: string
-  readonly table: string | undefined
-}
 
 interface WhoFlags extends SourceFlags, TimeFlags, AnswerFlags {
   readonly person?: string
@@ -48,7 +44,7 @@ export function addWho(program: Command): void {
   const command = program
     .command('who')
     .description('who talked to Cassandra: identities, what they did, and when')
-    .argument('[table]', 'a keyspace, or keyspace.table, as CQL writes it', parseTarget)
+    .argument('[table]', 'a keyspace, or keyspace.table, as CQL writes it', parseTable)
   withAnswer(withSources(withTimes(command, '24h')))
     .option('--person <name>', 'behind the request, such as alice or corp/alice; * stands for any letters')
     .option('--workload <name>', 'that asked, such as svc/orders or a SPIFFE id; * stands for any letters')
@@ -68,30 +64,7 @@ with 65 where there is no record, and with 130 after Ctrl-C.`,
     .action(who)
 }
 
-/** In quotes, or not. */
-const namePattern = '(?:"((?:[^"]|"")+)"|([A-Za-z]\\w*))'
-const tablePattern = new RegExp(`^${namePattern}(?:\\.${namePattern})?$`)
-const columnPattern = new RegExp(`^${namePattern}$`)
-
-/** As CQL reads it: in lower case, unless it stands in quotes. */
-function nameOf(quoted: string | undefined, plain: string | undefined): string | undefined {
-  return quoted?.replaceAll('""', '"') ?? plain?.toLowerCase()
-}
-
-function parseTarget(text: string): Target {
-  const match = tablePattern.exec(text)
-  if (match === null) throw new InvalidArgumentError('a table is written shop.orders, or shop."Orders"')
-  const [, quotedKeyspace, keyspace, quotedTable, table] = match
-  return { keyspace: nameOf(quotedKeyspace, keyspace)!, table: nameOf(quotedTable, table) }
-}
-
-function parseColumn(text: string): string {
-  const match = columnPattern.exec(text)
-  if (match === null) throw new InvalidArgumentError('a column is written email, or "eMail"')
-  return nameOf(match[1], match[2])!
-}
-
-async function who(target: Target | undefined, flags: WhoFlags): Promise<void> {
+async function who(target: TableName | undefined, flags: WhoFlags): Promise<void> {
   const range = rangeOf(flags, Date.now())
   const sources = sourcesOf(flags, range.fromMs)
   const asked = await askRecord(async (database) => {
@@ -150,7 +123,7 @@ function isRefused({ verdict }: Row): boolean {
 
 function show(
   { found, totals, unknownRequests }: Asked,
-  target: Target | undefined,
+  target: TableName | undefined,
   flags: WhoFlags,
   range: SaidRange,
 ): void {
@@ -166,7 +139,7 @@ function show(
 
 function headOf(
   totals: Totals | undefined,
-  target: Target | undefined,
+  target: TableName | undefined,
   { column }: WhoFlags,
   range: SaidRange,
 ): string {

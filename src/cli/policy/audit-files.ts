@@ -12,6 +12,7 @@ import { UnreadableInput } from '../options.ts'
 export interface AuditFile {
   readonly path: string
   readonly bytes: number
+  readonly writtenMs: number
 }
 
 /** Far above `auditLineBytesMax`: what is longer was not written by a sidecar. */
@@ -46,7 +47,7 @@ export function auditFilesSince(directory: string, sinceMs: number): AuditFile[]
       if (!isAuditFile(name)) continue
       const path = join(directory, name)
       const { mtimeMs, size } = statSync(path)
-      if (mtimeMs >= sinceMs && size > 0) files.push({ path, bytes: size })
+      if (mtimeMs >= sinceMs && size > 0) files.push({ path, bytes: size, writtenMs: mtimeMs })
     }
   } catch (cause) {
     throw new UnreadableInput(`${directory} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`)

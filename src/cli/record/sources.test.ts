@@ -34,32 +34,49 @@ describe('where the record is', () => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  it('a sealed record is refused with what makes lines of it, and these are answered from', async () => {
+  it('a sealed record answers as the lines of it do, also beside another record and packed', async () => {
     const log = new TestLog(join(folder, 'sealed', 'audit'))
     log.run(20)
     log.writer.close()
-    for (const args of asking) {
-      for (const from of [[log.directory], [record.path, log.directory]]) {
-        const { code, out, err } = await commands.run([...args, ...from.flatMap((one) => ['--from', one])])
-        assert.equal(code, 65, args.join(' '))
-        assert.equal(out, '')
-        assert.match(err, /sealed/)
-        assert.match(
-          err,
-          /ringfence audit lines .*sealed\/audit > elsewhere\/audit-<proxy>\.jsonl, then --from elsewhere/,
-        )
-      }
-    }
-    // As the hint says.
     const lines = await commands.run(['audit', 'lines', log.directory])
     mkdirSync(join(folder, 'elsewhere'))
     writeFileSync(join(folder, 'elsewhere', 'audit-sidecar-1.jsonl'), lines.out)
-    const since = new Date(startMs - 1).toISOString()
-    const who = await commands.run(['who', 'shop.orders', '--since', since, '-o', 'json', '--from', 'elsewhere'])
-    assert.equal(who.code, 0, who.err)
-    assert.deepEqual(
-      (JSON.parse(who.out) as { requests: number }[]).map(({ requests }) => requests),
-      [20],
+    const questions = [
+      ['who', 'shop.orders'],
+      ['who', 'shop', '--workload', 'svc/orders', '--column', 'id', '--by', 'hour'],
+      ['edges'],
+      ['audit', 'query', 'SELECT * FROM record ORDER BY seq'],
+    ]
+    const since = ['--since', new Date(startMs - 1).toISOString(), '-o', 'json']
+    const archive = join(folder, 'sealed-archive')
+    const answer = async (args: readonly string[], ...from: string[]): Promise<unknown[]> => {
+      const { code, out, err } = await commands.run([...args, ...since, ...from.flatMap((one) => ['--from', one])])
+      assert.equal(code, 0, `${args.join(' ')}: ${err}`)
+      // The end of the range is now.
+      return (JSON.parse(out) as { rate?: number }[]).map(({ rate: _, ...rest }) => rest)
+    }
+    for (const packed of [false, true]) {
+      if (packed) {
+        const { out, err } = await commands.run(['audit', 'pack', '--into', archive, '--from', log.directory, '--all'])
+        assert.match(out, /^22 lines/, err)
+      }
+      for (const args of questions) {
+        const expected = await answer(args, 'elsewhere')
+        assert.ok(expected.length > 0, args.join(' '))
+        assert.deepEqual(await answer(args, log.directory, ...(packed ? [archive] : [])), expected, args.join(' '))
+        // That of the other folder is older.
+        assert.deepEqual(await answer(args, log.directory, record.path), expected, args.join(' '))
+        if (packed) assert.deepEqual(await answer(args, archive), expected, args.join(' '))
+      }
+    }
+    const evidence = ['evidence', 'export', '--control', 'A.8.15', '--since', since[1]!, '--into', join(folder, 'made')]
+    const exported = await commands.run([...evidence, '--from', log.directory])
+    assert.equal(exported.code, 0, exported.err)
+    const manifest = JSON.parse(readFileSync(join(folder, 'made', 'A.8.15', 'manifest.json'), 'utf8'))
+    assert.match(manifest.recordFiles[0].file, /^audit-sidecar-1-.*\.sealed$/)
+    assert.match(
+      readFileSync(join(folder, 'made', 'A.8.15', 'completeness.csv'), 'utf8'),
+      /\r\nsidecar-1,22,1,[^,]*,[^,]*,0,0,/,
     )
   })
 

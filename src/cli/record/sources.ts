@@ -1,11 +1,10 @@
 /** Where the record is that a command asks about, as flags say it: archives, folders of sidecars, or those beside the control plane. */
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
-import type { RecordFile } from '../../archive/pack.ts'
 import { isArchive } from '../../archive/positions.ts'
+import { isSegment, type RecordFile } from '../../archive/record-file.ts'
 import type { RecordSources } from '../../archive/record-view.ts'
-import { serialOf } from '../../audit/sealed/files.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { collect, setting, UnreadableInput } from '../options.ts'
 import { auditDirsBeside, auditFilesSince, isAuditFile } from '../policy/audit-files.ts'
@@ -84,7 +83,7 @@ export function sourcesOf({ stateDir, from }: SourceFlags, sinceMs: number): Rec
   }
   const once = [...new Map(folders.map((folder) => [realpathSync(folder), folder])).values()]
   const archives = once.filter(isArchive)
-  const files = once.filter((folder) => !archives.includes(folder)).flatMap((folder) => linesIn(folder, sinceMs))
+  const files = once.filter((folder) => !archives.includes(folder)).flatMap((folder) => filesIn(folder, sinceMs))
   return { archives, files }
 }
 
@@ -97,16 +96,12 @@ function foldersBeside(stateDir: string): string[] {
   ]
 }
 
-function linesIn(folder: string, sinceMs: number): RecordFile[] {
-  const files = auditFilesSince(folder, sinceMs)
-  if (files.some(({ path }) => serialOf(basename(path)) !== undefined)) {
-    throw new UnreadableInput(`the record in ${folder} is sealed, and is read as lines that are made of it`, {
-      hint: `ringfence audit lines ${folder} > elsewhere/audit-<proxy>.jsonl, then --from elsewhere`,
-    })
-  }
+/** Of a sealed record all segments: whoever reads it knows which of them it leans on. */
+function filesIn(folder: string, sinceMs: number): RecordFile[] {
+  const files = auditFilesSince(folder, 0).filter((file) => file.writtenMs >= sinceMs || isSegment(file))
   if (files.length === 0 && !readdirSync(folder).some(isAuditFile)) {
     throw new UnreadableInput(`${folder} has no record`, {
-      hint: 'name the audit folder of a sidecar, which has files audit-*.jsonl, or an archive',
+      hint: 'name the audit folder of a sidecar, which has files audit-*, or an archive',
     })
   }
   return files

@@ -1,0 +1,178 @@
+/** `audit tail`: the last lines of the record, and with `-f` those that come. */
+import { once } from 'node:events'
+import { constants } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { contained, nothingEnds } from '../../base/contained.ts'
+import { countOption, UnreadableInput } from '../options.ts'
+import { isColoured } from '../output.ts'
+import { type SourceFlags, sourcesOf, withSources } from '../record/sources.ts'
+import { parseTable, type TableName } from '../record/table-name.ts'
+import { RecordTail } from '../record/tail.ts'
+import { isWanted, lineOf, shownLine, type TailWanted } from '../record/tail-filter.ts'
+import { localZone, readZone } from '../time-words.ts'
+
+interface TailFlags extends SourceFlags {
+  readonly follow?: boolean
+  readonly lines: number
+  readonly limit?: number
+  readonly person?: string
+  readonly workload?: string
+  readonly table?: TableName
+  readonly denied?: boolean
+  readonly zone?: string
+  readonly output: 'table' | 'json'
+}
+
+const place = 'following the record'
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+const lookEveryMs = 200
+const linesMax = 10_000
+
+export function addTail(audit: Command): void {
+  const command = audit
+    .command('tail')
+    .description('the last lines of the record; with -f also those that come')
+    .option('-f, --follow', 'go on until Ctrl-C')
+    .addOption(
+      new Option('-n, --lines <count>', `of what is there, at most ${linesMax}`).default(10).argParser(parseLines),
+    )
+    .addOption(countOption('--limit <count>', 'end after so many lines in all'))
+    .option('--person <name>', 'behind the request, such as alice or corp/alice; * stands for any letters')
+    .option('--workload <name>', 'that asked, such as svc/orders or a SPIFFE id; * stands for any letters')
+    .option('--table <name>', 'a keyspace, or keyspace.table, as CQL writes it', parseTable)
+    .option('--denied', 'what was refused only, log-ins too')
+    .option('--zone <name>', 'of the times that are shown (that of this machine)')
+    .addOption(new Option('-o, --output <format>', 'how to print').choices(['table', 'json']).default('table'))
+    .addHelpText(
+      'after',
+      `
+Looks for the last lines in the last MiB of each folder: who and audit query ask
+about all. With -o json each line is one of the record. Of a sealed record a
+request is shown when its outcome is there.
+
+Ends with 0, 65 where there is no record to follow, and 130 after Ctrl-C.`,
+    )
+  withSources(command).action(tail)
+}
+
+function parseLines(text: string): number {
+  if (!/^\d{1,5}$/.test(text) || Number(text) > linesMax) {
+    throw new InvalidArgumentError(`a whole number up to ${linesMax} is expected`)
+  }
+  return Number(text)
+}
+
+async function tail(flags: TailFlags): Promise<void> {
+  const list = (): ReturnType<typeof sourcesOf>['files'] => sourcesOf(flags, 0).files
+  if (list().length === 0) {
+    throw new UnreadableInput('there is nothing to follow: an archive does not grow by lines', {
+      hint: 'name the audit folder of a sidecar: --from <dir>',
+    })
+  }
+  using shown = new Shown(flags)
+  const followed = new RecordTail(list, (line) => shown.line(line))
+  while (!shown.isOver && (await followed.step()));
+  if (flags.follow !== true) followed.end()
+  await shown.last()
+  while (flags.follow === true && !shown.isOver) {
+    const hasCome = await followed.step()
+    await shown.written()
+    if (!hasCome) await shown.wait(lookEveryMs)
+  }
+}
+
+/** What is printed, until it is enough, somebody ends it, or nobody reads it any more. */
+class Shown implements Disposable {
+  readonly #flags: TailFlags
+  readonly #wanted: TailWanted
+  readonly #zone: string
+  readonly #ending = new AbortController()
+  readonly #listeners: (readonly [string, () => void])[] = []
+  /** Before all that was there is read: the last ones, with their time. */
+  #kept: { readonly time: string; readonly text: string }[] | undefined = []
+  #count = 0
+  #isFull = false
+
+  constructor(flags: TailFlags) {
+    this.#flags = flags
+    const { person, workload, denied, table } = flags
+    this.#wanted = { person, workload, denied, keyspace: table?.keyspace, table: table?.table }
+    this.#zone = flags.zone === undefined ? localZone() : readZone(flags.zone)
+    for (const signal of signals) {
+      const end = contained(nothingEnds, place, () => {
+        process.exitCode = 128 + constants.signals[signal]
+        this.#ending.abort()
+      })
+      process.on(signal, end)
+      this.#listeners.push([signal, end])
+    }
+    process.stdout.on('error', this.#onGone)
+  }
+
+  /** Whoever read it, such as `head`, has enough. */
+  readonly #onGone = contained(nothingEnds, place, () => this.#ending.abort())
+
+  get isOver(): boolean {
+    return this.#ending.signal.aborted
+  }
+
+  line(text: string): void {
+    const line = lineOf(text)
+    if (line === undefined || !isWanted(line, this.#wanted)) return
+    if (this.#kept === undefined) this.#print(this.#textOf(text, line))
+    else if (this.#flags.lines > 0) {
+      this.#kept.push({ time: String(line.time), text: this.#textOf(text, line) })
+      // Seldom, for it costs as much as there are lines.
+      if (this.#kept.length > 2 * this.#flags.lines) this.#dropFirst(this.#kept)
+    }
+  }
+
+  /** Prints the last ones of what was there, of all folders in the order of time. */
+  async last(): Promise<void> {
+    const kept = this.#kept ?? []
+    this.#dropFirst(kept)
+    this.#kept = undefined
+    for (const { text } of kept) this.#print(text)
+    await this.written()
+  }
+
+  async written(): Promise<void> {
+    if (!this.#isFull || this.isOver) return
+    this.#isFull = false
+    await unlessAborted(once(process.stdout, 'drain', { signal: this.#ending.signal }))
+  }
+
+  async wait(ms: number): Promise<void> {
+    await unlessAborted(sleep(ms, undefined, { signal: this.#ending.signal }))
+  }
+
+  #textOf(text: string, line: NonNullable<ReturnType<typeof lineOf>>): string {
+    if (this.#flags.output === 'json') return text
+    return shownLine(line, this.#zone, process.stdout.columns ?? 80, isColoured())
+  }
+
+  #print(text: string): void {
+    if (this.isOver) return
+    this.#isFull = !process.stdout.write(`${text}\n`)
+    if (++this.#count === this.#flags.limit) this.#ending.abort()
+  }
+
+  #dropFirst(kept: { readonly time: string }[]): void {
+    kept.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0))
+    kept.splice(0, kept.length - this.#flags.lines)
+  }
+
+  [Symbol.dispose](): void {
+    for (const [signal, end] of this.#listeners) process.off(signal, end)
+    process.stdout.off('error', this.#onGone)
+  }
+}
+
+async function unlessAborted(waiting: Promise<unknown>): Promise<void> {
+  try {
+    await waiting
+  } catch (reason) {
+    if (!(reason instanceof Error && reason.name === 'AbortError')) throw reason
+  }
+}

@@ -1,0 +1,299 @@
+/** `audit tail`: the last lines, those that come, which of them, and its end. */
+import assert from 'node:assert/strict'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
+import { after, before, describe, it } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
+import { BothForms, filesOf } from '../../archive/both-forms.fixture.ts'
+import { dayMs, RecordFolder } from '../../archive/lines.fixture.ts'
+import { select, TestLog } from '../../audit/sealed/log.fixture.ts'
+import { CommandLines } from './command-lines.fixture.ts'
+import { RecordTail } from './tail.ts'
+import { isWanted, lineOf } from './tail-filter.ts'
+
+const bin = fileURLToPath(new URL('../../../bin/ringfence.mjs', import.meta.url))
+
+let folder: string
+let count = 0
+before(() => {
+  folder = mkdtempSync(join(tmpdir(), 'rf-tail-'))
+})
+after(() => rmSync(folder, { recursive: true, force: true }))
+const fresh = (): string => join(folder, String(count++))
+
+describe('the end of a record', () => {
+  it('is followed in both forms alike, however it grows and wherever files end', async () => {
+    const both = new BothForms(fresh(), { segmentBytesMax: 4_000 })
+    const read = { lines: [] as string[], sealed: [] as string[] }
+    const tails = [
+      new RecordTail(
+        () => filesOf(both.linesPath),
+        (line) => read.lines.push(line),
+      ),
+      new RecordTail(
+        () => filesOf(both.sealedPath),
+        (line) => read.sealed.push(line),
+      ),
+    ]
+    for (let at = 0; at < 12; at++) {
+      both.run(7, at)
+      if (at === 5) both.restart(false)
+      for (const tail of tails) while (await tail.step());
+    }
+    both.close()
+    for (const tail of tails) while (await tail.step());
+    const rowsOf = (lines: readonly string[]): string[] =>
+      lines
+        .map((line) => JSON.parse(line) as Record<string, unknown>)
+        .filter(({ event }) => event !== 'started' && event !== 'log key')
+        .map(({ seq: _, ...rest }) => JSON.stringify(rest))
+        .sort()
+    assert.ok(read.lines.length > 400)
+    const [lines, sealed] = [rowsOf(read.lines), rowsOf(read.sealed)]
+    const differs = lines.findIndex((line, at) => line !== sealed[at])
+    assert.equal(sealed[differs], lines[differs])
+    assert.equal(sealed.length, lines.length)
+  })
+
+  it('begins within the last MiB, with whole lines, and says what leans on what came before', async () => {
+    const log = new TestLog(fresh(), { segmentBytesMax: 400_000 })
+    const late = log.request('billing', select)
+    log.record.begun(late)
+    log.run(90_000)
+    log.record.ended(late)
+    log.run(5)
+    const record = new RecordFolder(fresh())
+    for (let at = 0; at < 4_000; at++) record.add(record.file(), dayMs + at)
+    for (const [directory, least, most] of [
+      [log.directory, 30_000, 80_000],
+      [record.path, 1_000, 3_000],
+    ] as const) {
+      const lines: string[] = []
+      const tail = new RecordTail(
+        () => filesOf(directory),
+        (line) => lines.push(line),
+      )
+      while (await tail.step());
+      assert.ok(lines.length > least && lines.length < most, `${lines.length} lines`)
+      assert.ok(lines.every((line) => lineOf(line) !== undefined))
+      if (directory === log.directory) assert.ok(lines.some((line) => line.includes('svc/billing')))
+    }
+    log.writer.close()
+  })
+
+  it('is read piece by piece, so that who reads slowly holds nothing up', async () => {
+    const record = new RecordFolder(fresh())
+    record.add(record.file(), dayMs)
+    let taken = 0
+    const tail = new RecordTail(
+      () => filesOf(record.path),
+      (line) => {
+        taken += line.length
+      },
+    )
+    while (await tail.step());
+    const line = readFileSync(record.file())
+    for (let at = 0; at < 10; at++)
+      appendFileSync(record.file(), Buffer.concat(Array.from({ length: 1_000 }, () => line)))
+    for (let before = taken; await tail.step(); before = taken) assert.ok(taken - before <= 256 * 1024)
+    assert.equal(taken, 10_001 * (line.length - 1))
+  })
+
+  it('what is torn, cut back or gone ends nothing', async () => {
+    const record = new RecordFolder(fresh())
+    const file = record.file()
+    record.add(file, dayMs)
+    const lines: string[] = []
+    const tail = new RecordTail(
+      () => filesOf(record.path),
+      (line) => lines.push(line),
+    )
+    const steps = async (): Promise<number> => {
+      while (await tail.step());
+      return lines.length
+    }
+    assert.equal(await steps(), 1)
+    const whole = readFileSync(file)
+    appendFileSync(file, '{"time":"2026-')
+    assert.equal(await steps(), 1, 'it is being written')
+    writeFileSync(file, whole)
+    record.add(record.file('sidecar-1', 1), dayMs + 1)
+    assert.equal(await steps(), 2)
+    rmSync(file)
+    record.add(record.file('sidecar-1', 1), dayMs + 2)
+    assert.equal(await steps(), 3)
+  })
+
+  it('bytes that are no record are no line, and end', async () => {
+    const directory = fresh()
+    mkdirSync(directory)
+    const log = new TestLog(fresh())
+    log.run(40)
+    log.writer.close()
+    const [segment] = filesOf(log.directory)
+    const good = readFileSync(segment!.path)
+    const name = segment!.path.split('/').at(-1)!
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { maxLength: 20 }),
+        fc.nat(good.length),
+        async (edits, length) => {
+          const bytes = Buffer.from(good)
+          for (const [at, value] of edits) bytes[at] = value
+          writeFileSync(join(directory, name), bytes.subarray(0, length))
+          const tail = new RecordTail(
+            () => filesOf(directory).filter(({ bytes: size }) => size > 0),
+            () => {},
+          )
+          for (let step = 0; await tail.step(); step++) assert.ok(step < 100)
+          tail.end()
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
+})
+
+describe('what audit tail shows', () => {
+  it('is what the filters name, as who reads names', () => {
+    const line = lineOf(
+      JSON.stringify({
+        time: '2026-01-02T00:00:00.000Z',
+        person: 'corp/alice',
+        workload: 'spiffe://demo.local/svc/orders',
+        keyspace: 'shop',
+        table: 'by_day',
+        tables: ['shop.by_day', 'shop.orders', 'shop."Odd ""x"'],
+        verdict: 'allow',
+      }),
+    )!
+    const yes = [
+      {},
+      { person: 'alice' },
+      { person: 'corp/alice' },
+      { person: 'al*e' },
+      { person: '*' },
+      { workload: 'orders' },
+      { workload: 'svc/*' },
+      { workload: 'spiffe://demo.local/svc/orders' },
+      { keyspace: 'shop' },
+      { keyspace: 'shop', table: 'by_day' },
+      { keyspace: 'shop', table: 'orders' },
+      { keyspace: 'shop', table: 'Odd "x' },
+      { denied: false },
+    ]
+    const no = [
+      { person: 'lice' },
+      { person: 'alic' },
+      { person: 'al*b' },
+      { person: 'alice*alice' },
+      { workload: 'order_' },
+      { workload: 'vc/orders' },
+      { keyspace: 'sho' },
+      { keyspace: 'shop', table: 'order' },
+      { keyspace: 'stock', table: 'orders' },
+      { denied: true },
+      { person: 'alice', denied: true },
+    ]
+    for (const wanted of yes) assert.ok(isWanted(line, wanted), JSON.stringify(wanted))
+    for (const wanted of no) assert.ok(!isWanted(line, wanted), JSON.stringify(wanted))
+    for (const text of ['', '[]', 'null', '{"time":5}', '{"time":"x"', '"x"'])
+      assert.equal(lineOf(text), undefined, text)
+    const odd = lineOf('{"time":"x","person":{},"tables":[null,{}],"workload":5}')!
+    assert.ok(!isWanted(odd, { person: 'a' }) && !isWanted(odd, { keyspace: 'a' }) && !isWanted(odd, { workload: '5' }))
+  })
+})
+
+describe('audit tail', () => {
+  let commands: CommandLines
+  let record: RecordFolder
+  before(() => {
+    commands = new CommandLines(folder)
+    record = new RecordFolder(fresh())
+    for (let at = 0; at < 30; at++) {
+      const verdict = at % 3 === 0 ? 'deny' : 'allow'
+      record.add(record.file(), dayMs + at, {
+        text: `SELECT * FROM shop.t${at % 2}`,
+        verdict,
+        person: `corp/p${at % 5}`,
+      })
+    }
+  })
+  after(() => commands.end())
+
+  const tail = async (...args: string[]): Promise<string[]> => {
+    const { code, out, err } = await commands.run(['audit', 'tail', '--from', record.path, '--zone', 'UTC', ...args])
+    assert.equal(code, 0, err)
+    return out.split('\n').slice(0, -1)
+  }
+  const seqs = (lines: readonly string[]): number[] => lines.map((line) => (JSON.parse(line) as { seq: number }).seq)
+
+  it('prints the last ten, or as many as are named, for people and for programs', async () => {
+    assert.deepEqual(seqs(await tail('-o', 'json')), [21, 22, 23, 24, 25, 26, 27, 28, 29, 30])
+    assert.deepEqual(seqs(await tail('-o', 'json', '-n', '2')), [29, 30])
+    assert.deepEqual(await tail('-n', '0'), [])
+    assert.equal((await tail('-n', '10000')).length, 30)
+    assert.deepEqual(seqs(await tail('-o', 'json', '--denied', '-n', '3')), [22, 25, 28])
+    assert.deepEqual(seqs(await tail('-o', 'json', '--table', 'shop.t1', '--person', 'p4', '-n', '2')), [20, 30])
+    const [line] = await tail('-n', '1')
+    assert.match(line!, /^00:00:00\.029 {2}allow +sidecar-1\/30 {2}corp\/p4 svc\/orders {2}SELECT shop\.t1$/)
+    for (const each of await tail('-n', '30')) assert.ok(each.length <= 80, each)
+  })
+
+  it('ends with 64 for a wrong value and 65 where there is nothing to follow', async () => {
+    for (const args of [
+      ['-n', '10001'],
+      ['-n', '-1'],
+      ['--table', 'a.b.c'],
+      ['--zone', 'Nowhere'],
+      ['--limit', '0'],
+    ])
+      assert.equal((await commands.run(['audit', 'tail', '--from', record.path, ...args])).code, 64, args.join(' '))
+    assert.equal((await commands.run(['audit', 'tail', '--from', join(folder, 'nothing')])).code, 65)
+    const archive = fresh()
+    assert.equal((await commands.run(['audit', 'pack', '--from', record.path, '--into', archive])).code, 0)
+    const { code, err } = await commands.run(['audit', 'tail', '-f', '--from', archive])
+    assert.equal(code, 65)
+    assert.match(err, /nothing to follow/)
+  })
+
+  function follow(...args: string[]): ChildProcessByStdio<null, Readable, Readable> {
+    return spawn(process.execPath, [bin, 'audit', 'tail', '-f', '-o', 'json', ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+  }
+
+  it('follows both forms, and Ctrl-C ends it with 130; so do other signals, and a reader that has enough', async () => {
+    const both = new BothForms(fresh())
+    both.run(3)
+    const from = ['--from', both.linesPath, '--from', both.sealedPath]
+    const ends: readonly (readonly [string[], NodeJS.Signals | 'close' | 'limit', number])[] = [
+      [['-n', '1'], 'SIGINT', 130],
+      [['-n', '1'], 'SIGTERM', 143],
+      [['-n', '1'], 'close', 0],
+      [['-n', '1', '--limit', '3'], 'limit', 0],
+    ]
+    for (const [args, how, code] of ends) {
+      const child = follow(...from, ...args)
+      const closed = once(child, 'close')
+      const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+      assert.ok(lineOf(String((await lines.next()).value)), 'what was there')
+      both.run(2)
+      assert.ok(lineOf(String((await lines.next()).value)), 'what came')
+      if (how === 'close') child.stdout.destroy()
+      else if (how !== 'limit') child.kill(how)
+      // What it hears of a reader that is gone it hears with the next line.
+      const writing = setInterval(() => both.run(1), 100)
+      const [exit] = await closed
+      clearInterval(writing)
+      assert.equal(exit, code, how)
+    }
+    both.close()
+  })
+})
