@@ -1,5 +1,5 @@
 /** One traffic told to both forms of the record as a sidecar tells it, for tests that compare what is read of them. */
-import { readdirSync, statSync } from 'node:fs'
+import { cpSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { EventSession, EventStatement, TransactionEvent } from '../audit/event.ts'
 import type { AuditSession } from '../audit/record.ts'
@@ -53,7 +53,7 @@ const sessions: readonly AuditSession[] = [
   },
 ]
 
-const statements: readonly EventStatement[] = [
+const statementsAnew = (): readonly EventStatement[] => [
   statementOf(`SELECT * FROM shop.orders WHERE id = 'CANARY-literal'`, ['shop.orders']),
   statementOf('INSERT INTO shop."Odd ""name" (a) VALUES (1)', ['shop."Odd ""name"']),
   statementOf('SELECT email FROM shop.by_day', ['shop.by_day', 'shop.orders']),
@@ -64,13 +64,18 @@ const statements: readonly EventStatement[] = [
   statementOf('SELECT * FROM shop."line\nfeed\u0000\u202e"', ['shop."line\nfeed\u0000\u202e"']),
 ]
 
+/** What a record remembers of these is of one process. */
+const sessionsAnew = (): readonly EventSession[] => sessions.map((who) => ({ notes: undefined, who }))
+
 export class BothForms {
   readonly linesPath: string
-  readonly sealedPath: string
+  /** Another one after a kill. */
+  sealedPath: string
   readonly #sealedOptions: Partial<SealedWriterOptions>
   readonly #lines: AuditWriter
   readonly #recorded: Recorded
-  readonly #sessions: readonly EventSession[] = sessions.map((who) => ({ notes: undefined, who }))
+  #sessions = sessionsAnew()
+  #statements = statementsAnew()
   log: TestLog
   nowMs = startMs
 
@@ -115,6 +120,14 @@ export class BothForms {
   /** Another process goes on. @param isKilled it says of what was begun that it is not known */
   restart(isKilled: boolean): void {
     if (!isKilled) this.log.writer.close()
+    else {
+      // What is left of it goes on elsewhere: nobody killed the writer of here.
+      const left = this.sealedPath
+      this.sealedPath = `${left}-`
+      cpSync(left, this.sealedPath, { recursive: true })
+    }
+    this.#sessions = sessionsAnew()
+    this.#statements = statementsAnew()
     this.log = new TestLog(this.sealedPath, this.#sealedOptions)
   }
 
@@ -135,7 +148,7 @@ export class BothForms {
       kind: 'request',
       session,
       opcode: [Opcode.QUERY, Opcode.EXECUTE, Opcode.PREPARE][number % 5 === 0 ? 2 : number % 2]!,
-      statement: statements[number % statements.length],
+      statement: this.#statements[number % this.#statements.length],
       decision: permit,
       rule: '',
       consistency: number % 4 === 0 ? 1 : 6,

@@ -119,6 +119,7 @@ describe('the state of a proxy', () => {
     ['stale', { synced: false }],
     ['node away', { nodeAway: true }],
     ['no record', { recordFailed: true }],
+    ['not collected', { recordUncollected: 'it is away' }],
     ['leaving', { draining: true, nodeAway: true }],
     ['away', { connected: false, draining: true, nodeAway: true, recordFailed: true }],
   ] as const) {

@@ -34,6 +34,7 @@ import type { AuthorityLives } from './authorities/lives.ts'
 import { witnessKeyName } from './backup/content.ts'
 import { refuseUnfinished } from './backup/unfinished.ts'
 import { CertificateAuthority } from './ca.ts'
+import { Collection } from './collection.ts'
 import { checkAltNames, Enrolment } from './enrolment.ts'
 import { type ServerIdentity, startHttpsServer } from './https-server.ts'
 import { KeptUses } from './kept-uses.ts'
@@ -150,6 +151,11 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       ...(options.fetchKeys === undefined ? {} : { fetch: options.fetchKeys }),
     })
     const witness = new Witness(`ringfence.${trustDomain}/witness`, openKey(join(stateDir, witnessKeyName)))
+    const collection = new Collection({
+      directory: join(stateDir, 'collected'),
+      witnessed: (origin) => store.witnessed(origin),
+      log,
+    })
     const txnKeys = new TxnKeys({ published: publisher.value(pushedKinds.txnKeys), clock, log, stateDir })
     const enrolment = new Enrolment(ca, store, clock, svidTtlMs, revocations)
     if (options.policy !== undefined && options.policy.source !== policies.current.source) {
@@ -201,6 +207,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       presignedUses,
       sharedLimits,
       witness,
+      collection,
       publisher,
       store,
       clock,

@@ -40,6 +40,8 @@ export const proxyStatus = z.object({
   /** Of a sidecar: its node does not answer; its record cannot be written. */
   nodeAway: z.boolean(),
   recordFailed: z.boolean(),
+  /** Of a sidecar: why nothing of its record is collected at present. */
+  recordUncollected: z.string().optional(),
   /** Parts of its last report that were not understood. */
   dropped: z.array(droppedPart).readonly().optional(),
 })

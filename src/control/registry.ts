@@ -219,6 +219,7 @@ export class Registry {
       draining: connected && report.draining === true,
       nodeAway: connected && report.nodeAway === true,
       recordFailed: connected && report.recordFailed === true,
+      ...(connected && report.recordUncollected !== undefined ? { recordUncollected: report.recordUncollected } : {}),
       ...(clockSkewMs === undefined ? {} : { clockSkewMs }),
       advertise: this.#gateways.staying(spiffeId).map(({ address, port }) => ({ address, port })),
       ...(dropped.length === 0 ? {} : { dropped }),

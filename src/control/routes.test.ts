@@ -67,6 +67,8 @@ const expected: Record<string, Expectation> = {
     may: ['sidecar'],
     body: () => ({ key: 'k', old: 0, proof: [], checkpoint: 'c' }),
   },
+  // What it takes: collection.test.ts.
+  'POST /v1/record': { may: ['sidecar'], body: () => ({ key: 'k', segment: '', bytes: 0, frames: '' }) },
   'GET /v1/witnessed': { may: administrators },
   // No such log: what it does, witness.test.ts.
   'POST /v1/witnessed/forget': { may: administrators, body: () => ({ origin: 'o' }), refused: { socket: 400 } },

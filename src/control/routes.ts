@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { limits } from '../base/limits.ts'
 import { authoritiesPath, wireAuthorities } from '../mesh/authorities.ts'
+import { collectAnswer, collectBodyBytesMax, collectPath, collectRequest } from '../mesh/collection.ts'
 import { enrolRequest, issuedCertificate, renewRequest } from '../mesh/enrolment.ts'
 import { exchangeAnswer, exchangePath, exchangeRequest } from '../mesh/exchange.ts'
 import { limitShares, limitSharesAnswer, limitSharesBytesMax, limitSharesPath } from '../mesh/limit-shares.ts'
@@ -18,6 +19,7 @@ import { type Route, route, streamRoute } from './route.ts'
 import * as agents from './services/agents.ts'
 import * as authorities from './services/authorities.ts'
 import * as certificates from './services/certificates.ts'
+import { collectRecord } from './services/collection.ts'
 import { shareLimits } from './services/limit-shares.ts'
 import type { ControlParts } from './services/parts.ts'
 import * as policy from './services/policy.ts'
@@ -110,6 +112,15 @@ export function controlRoutes(parts: ControlParts): Route[] {
       input: witnessRequest,
       output: witnessAnswer,
       service: (caller, request) => witnessLog(parts, caller, request),
+    }),
+    route({
+      method: 'POST',
+      path: collectPath,
+      who: proxy,
+      input: collectRequest,
+      output: collectAnswer,
+      bodyBytesMax: collectBodyBytesMax,
+      service: (caller, request) => collectRecord(parts, caller, request),
     }),
     route({
       method: 'GET',

@@ -69,6 +69,8 @@ export const proxyReport = z.object({
   nodeAway: z.boolean().optional(),
   /** A sidecar only: its record cannot be written, so it lets nothing pass. */
   recordFailed: z.boolean().optional(),
+  /** A sidecar only: why the control plane takes nothing of its record at present; nothing is lost meanwhile. */
+  recordUncollected: z.string().max(policyFaultMax).optional(),
   /** Identity providers of whom a token named a key that is not known, since the report before. */
   keysWanted: z.array(z.string().max(nameMax)).max(keysWantedMax).optional(),
   /** Log-ins that were refused since the report before, and how many more there was no room for. */
@@ -98,6 +100,7 @@ export interface ProxyReport extends RefusedPart {
   readonly nowMs?: number | undefined
   readonly nodeAway?: boolean | undefined
   readonly recordFailed?: boolean | undefined
+  readonly recordUncollected?: string | undefined
   readonly keysWanted?: readonly string[] | undefined
   readonly listeners: readonly ReportedListener[]
   readonly traffic: readonly TrafficRow[]

@@ -8,6 +8,7 @@ export const fullReport: ProxyReport = {
   nowMs: 1_800_000_000_000,
   nodeAway: false,
   recordFailed: false,
+  recordUncollected: 'the control plane is away',
   policyEpoch: 1_796_032_800,
   policyDigest: 'ab'.repeat(32),
   bundleSequence: 7,

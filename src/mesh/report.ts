@@ -68,6 +68,7 @@ export function readReport(given: unknown): { report: ReadReport; dropped: Dropp
 export function cutReport(report: ProxyReport): ProxyReport {
   const {
     policyFault,
+    recordUncollected,
     endpoint,
     advertise,
     dataCenter,
@@ -82,6 +83,7 @@ export function cutReport(report: ProxyReport): ProxyReport {
   return {
     ...rest,
     ...(policyFault === undefined ? {} : { policyFault: cutText(policyFault, policyFaultMax) }),
+    ...(recordUncollected === undefined ? {} : { recordUncollected: cutText(recordUncollected, policyFaultMax) }),
     ...cutRefusals({ refusals, refusalsMissed }),
     ...(endpoint === undefined ? {} : { endpoint: cutEndpoint(endpoint) }),
     ...(advertise === undefined ? {} : { advertise: advertise.slice(0, advertisedMax) }),

@@ -29,13 +29,24 @@ const sidecarSchema = z.strictObject({
   /** Has this sidecar keep the node's own certificate fresh (docs/rotate.md). */
   nodeCertificate: nodeCertificateConfig.optional(),
   listeners: listenersSchema(),
-  audit: z.strictObject({
-    directory: z.string().min(1),
-    /** `lines` unless said otherwise. `sealed`: an intent and an outcome for each request, in a signed log. */
-    format: z.enum(['lines', 'sealed']).optional(),
-    /** Of the sealed record: what must have happened before anything leaves; `kernel` unless said otherwise. */
-    durability: z.enum(durabilities).optional(),
-  }),
+  audit: z
+    .strictObject({
+      directory: z.string().min(1),
+      /** `lines` unless said otherwise. `sealed`: an intent and an outcome for each request, in a signed log. */
+      format: z.enum(['lines', 'sealed']).optional(),
+      /** Of the sealed record: what must have happened before anything leaves; `kernel` unless said otherwise. */
+      durability: z.enum(durabilities).optional(),
+      /** The control plane collects the sealed record. */
+      collect: z.boolean().optional(),
+      /** What it has is removed here, the oldest first, where all takes more; kept for ever where it is not said. */
+      keepMegabytesMax: z.int().min(1).max(1_000_000_000).optional(),
+    })
+    .superRefine(({ format, collect, keepMegabytesMax }, context) => {
+      const fault = (path: string, message: string): void => context.addIssue({ code: 'custom', path: [path], message })
+      if (collect === true && format !== 'sealed') fault('collect', 'only a sealed record is collected: format: sealed')
+      if (keepMegabytesMax !== undefined && collect !== true)
+        fault('keepMegabytesMax', 'only what is collected is removed: collect: true')
+    }),
 })
 
 export type SidecarConfig = z.infer<typeof sidecarSchema> & { readonly name: string }

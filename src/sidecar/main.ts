@@ -11,6 +11,7 @@ import { adminPorts } from '../mesh/admin/address.ts'
 import { besideAdminServer } from '../mesh/admin/beside.ts'
 import { startingPages } from '../mesh/admin/pages.ts'
 import type { AdminServer } from '../mesh/admin/server.ts'
+import { type CollectAnswer, type CollectRequest, collectAnswer, collectPath } from '../mesh/collection.ts'
 import { type LimitShares, limitSharesAnswer, limitSharesPath } from '../mesh/limit-shares.ts'
 import { firstUseBy } from '../mesh/presigned-uses.ts'
 import { type WitnessAnswer, type WitnessRequest, witnessAnswer, witnessPath } from '../mesh/witness.ts'
@@ -66,7 +67,10 @@ async function serve(
   const consumers = counted === undefined ? [] : [counted]
   const askWitness = (request: WitnessRequest): Promise<WitnessAnswer> =>
     feed.askControl(witnessPath, request, witnessAnswer)
-  const sidecar = new Sidecar({ config, feed, log, auditDirectory, firstUse, limitShares, askWitness, consumers })
+  const collect = (request: CollectRequest): Promise<CollectAnswer> =>
+    feed.askControl(collectPath, request, collectAnswer)
+  const asks = { firstUse, limitShares, askWitness, collect }
+  const sidecar = new Sidecar({ config, feed, log, auditDirectory, consumers, ...asks })
   await sidecar.start()
   const { promise: stopped, resolve: done } = Promise.withResolvers<void>()
   process.once('SIGTERM', done)

@@ -3,11 +3,13 @@ import type { Barrier } from '../audit/event.ts'
 import { Recorded } from '../audit/recorded.ts'
 import { originOf } from '../audit/sealed/log-key.ts'
 import { SealedRecord } from '../audit/sealed/record.ts'
+import { RecordShipping, type ShippingFigures } from '../audit/sealed/shipping.ts'
 import { ShownCheckpoints } from '../audit/sealed/shown.ts'
 import { SealedWriter } from '../audit/sealed/writer.ts'
 import { type AuditFigures, AuditWriter } from '../audit/writer.ts'
 import { systemClock } from '../base/clock.ts'
 import { nothingEnds, unawaited } from '../base/contained.ts'
+import type { CollectAnswer, CollectRequest } from '../mesh/collection.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { WitnessAnswer, WitnessRequest } from '../mesh/witness.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -23,6 +25,8 @@ export interface RecordOptions {
   readonly log: Logger
   /** Shows each checkpoint of a sealed record to the control plane; none is shown where it is not given. */
   readonly askWitness: ((request: WitnessRequest) => Promise<WitnessAnswer>) | undefined
+  /** Hands a sealed record over to the control plane, where the document says so. */
+  readonly collect: ((request: CollectRequest) => Promise<CollectAnswer>) | undefined
   /** Of the policy in force. */
   readonly revision: () => number
 }
@@ -30,6 +34,8 @@ export interface RecordOptions {
 export interface TransactionRecord {
   readonly barrier: Barrier
   readonly figures: AuditFigures
+  /** Undefined where it is not collected. */
+  readonly shipping: ShippingFigures | undefined
   close(): void
 }
 
@@ -40,6 +46,7 @@ export function recordOf({
   credentials,
   log,
   askWitness,
+  collect,
   revision,
 }: RecordOptions): TransactionRecord {
   const told = {
@@ -65,6 +72,7 @@ export function recordOf({
       onRefused: (why) =>
         log.error({ why }, 'the witness refuses the record of this sidecar: it is not what was shown before'),
     })
+  const shipping = shippingOf({ config, directory, collect, log })
   const writer = new SealedWriter({
     ...told,
     origin,
@@ -72,18 +80,49 @@ export function recordOf({
     durability,
     segmentBytesMax,
     onCheckpoint: (checkpoint, key) => {
-      if (shown !== undefined) unawaited(nothingEnds, 'a checkpoint for the witness', shown.show(checkpoint, key))
+      // What the witness does not know is not collected.
+      const told = async (): Promise<void> => {
+        await shown?.show(checkpoint, key)
+        await shipping?.signed(checkpoint, key)
+      }
+      unawaited(nothingEnds, 'a checkpoint for the control plane', told())
     },
   })
-  return shownAs(writer, new SealedRecord(writer, revision, durability === 'disk'))
+  return shownAs(writer, new SealedRecord(writer, revision, durability === 'disk'), shipping)
 }
 
-function shownAs(writer: AuditWriter | SealedWriter, barrier: Barrier): TransactionRecord {
+function shippingOf({
+  config,
+  directory,
+  collect,
+  log,
+}: Pick<RecordOptions, 'config' | 'directory' | 'collect' | 'log'>): RecordShipping | undefined {
+  if (collect === undefined || config.audit.collect !== true) return undefined
+  const { keepMegabytesMax } = config.audit
+  return new RecordShipping({
+    directory,
+    ask: collect,
+    keepBytesMax: keepMegabytesMax === undefined ? undefined : keepMegabytesMax * 1_000_000,
+    onRefused: (why) => log.error({ why }, 'the record of this sidecar is not collected; it is kept here'),
+  })
+}
+
+function shownAs(
+  writer: AuditWriter | SealedWriter,
+  barrier: Barrier,
+  shipping?: RecordShipping | undefined,
+): TransactionRecord {
   return {
     barrier,
     get figures() {
       return writer.figures
     },
-    close: () => writer.close(),
+    get shipping() {
+      return shipping?.figures
+    },
+    close: () => {
+      shipping?.stop()
+      writer.close()
+    },
   }
 }

@@ -1,4 +1,5 @@
 /** What the admin port of a sidecar shows: its parts as they are now, as metrics, as reasons why it is not ready, and who has a session. */
+import type { ShippingFigures } from '../audit/sealed/shipping.ts'
 import type { AuditFigures } from '../audit/writer.ts'
 import type { BytesBudget } from '../base/bytes-budget.ts'
 import { limits } from '../base/limits.ts'
@@ -16,24 +17,27 @@ export interface ShownSidecar {
   readonly budget: BytesBudget
   readonly shared: Pick<Shared, 'pool' | 'disagreements' | 'transactions'>
   readonly record: AuditFigures
+  /** Undefined where the record is not collected. */
+  readonly shipping: ShippingFigures | undefined
   readonly policy: Pick<ProxyReport, 'policyRevision' | 'policyFault'>
   readonly nodeAway: boolean
   readonly stopping: boolean
 }
 
+type ReportedPart = Pick<
+  ProxyReport,
+  'connections' | 'sessions' | 'upstreamConnections' | 'nodeAway' | 'recordFailed' | 'recordUncollected'
+>
+
 /** What of it stands in each report. */
-export function reportedOf({
-  connections,
-  links,
-  shared,
-  nodeAway,
-}: ShownSidecar): Pick<ProxyReport, 'connections' | 'sessions' | 'upstreamConnections' | 'nodeAway' | 'recordFailed'> {
+export function reportedOf({ connections, links, shared, shipping, nodeAway }: ShownSidecar): ReportedPart {
   return {
     connections: connections.size + links.size,
     sessions: connections.size + sessionsLinked(links),
     upstreamConnections: shared.pool.connectionsOpen,
     nodeAway,
     recordFailed: shared.transactions.blocked,
+    recordUncollected: shipping?.uncollectedWhy,
   }
 }
 
@@ -45,7 +49,7 @@ function sessionsLinked(links: ShownSidecar['links']): number {
 
 export function familiesOf({ connections, links, places, budget, shared, ...rest }: ShownSidecar): Family[] {
   const { pool, disagreements, transactions } = shared
-  const { record, policy, nodeAway } = rest
+  const { record, shipping, policy, nodeAway } = rest
   const linked = sessionsLinked(links)
   return [
     gauge('ringfence_connections', 'Connections of drivers that came to this process itself.', connections.size),
@@ -75,6 +79,17 @@ export function familiesOf({ connections, links, places, budget, shared, ...rest
     gauge('ringfence_record_failed', '1 while the record cannot be written.', transactions.blocked ? 1 : 0, 'max'),
     gauge('ringfence_record_waiting_bytes', 'Bytes of lines that are not written yet.', record.waitingBytes),
     gauge('ringfence_record_waiting_bytes_limit', 'So many are kept.', record.waitingBytesMax),
+    gauge(
+      'ringfence_record_uncollected_bytes',
+      'Bytes of the sealed record that only this sidecar has.',
+      shipping === undefined ? [] : shipping.uncollectedBytes,
+    ),
+    gauge(
+      'ringfence_record_collection_failing',
+      '1 while nothing of the record is collected.',
+      shipping === undefined ? [] : shipping.uncollectedWhy === undefined ? 0 : 1,
+      'max',
+    ),
     gauge(
       'ringfence_policy_faulty',
       '1 where the policy that came last is not in force.',

@@ -28,7 +28,6 @@ import type { Feed } from '../mesh/feed.ts'
 import type { ProxyReport } from '../mesh/proxy-report.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
 import { RevocationsFeed, reportedRevocations } from '../mesh/revocations.ts'
-import type { WitnessAnswer, WitnessRequest } from '../mesh/witness.ts'
 import { warmUpCedar } from '../policy/cedar/sets.ts'
 import { PolicyEngine } from '../policy/engine.ts'
 import type { Accepted } from '../session/arrivals.ts'
@@ -60,7 +59,7 @@ import { LinkServer } from './links.ts'
 import type { NodeMonitor } from './node.ts'
 import { type Opening, openSession } from './open-session.ts'
 import { PolicyInstall } from './policy-install.ts'
-import { recordOf, type TransactionRecord } from './record-of.ts'
+import { type RecordOptions, recordOf, type TransactionRecord } from './record-of.ts'
 import { requestStages } from './request-stages.ts'
 import { Secrets } from './secrets.ts'
 import type { EnforcedSession } from './session.ts'
@@ -89,7 +88,8 @@ export interface SidecarOptions {
   readonly budget?: BytesBudget
   /** Wall clock by which policy is decided. */
   readonly nowMs?: () => number
-  readonly askWitness?: ((request: WitnessRequest) => Promise<WitnessAnswer>) | undefined
+  readonly askWitness?: RecordOptions['askWitness']
+  readonly collect?: RecordOptions['collect']
   /** More that is to hear of what happens. */
   readonly consumers?: readonly Consumer[]
   /** In the place of the audit's file. */
@@ -159,6 +159,7 @@ export class Sidecar {
       config,
       directory: options.auditDirectory,
       askWitness: options.askWitness,
+      collect: options.collect,
       credentials: () => feed.credentials.current,
       log,
       revision: () => this.#engine.revision,
@@ -345,8 +346,8 @@ export class Sidecar {
   get shown(): ShownSidecar {
     const [connections, links, shared, budget] = [this.#connections, this.#links, this.#shared, this.#budget]
     const [places, record, policy] = [this.#doors.taken, this.#record.figures, this.#policy.report()]
-    const [nodeAway, stopping] = [!this.#node.hello.ready, this.#stopping]
-    return { connections, links, shared, budget, places, record, policy, nodeAway, stopping }
+    const [nodeAway, stopping, shipping] = [!this.#node.hello.ready, this.#stopping, this.#record.shipping]
+    return { connections, links, shared, budget, places, record, shipping, policy, nodeAway, stopping }
   }
 
   get #trust(): Trust {

@@ -98,9 +98,9 @@ export class TestLog {
   }
 
   /** `count` requests that are answered, in turns of ten. */
-  run(count: number, workload = 'orders'): void {
+  run(count: number, workload = 'orders', statement = select): void {
     for (let at = 0; at < count; at++) {
-      const request = this.request(workload, select)
+      const request = this.request(workload, statement)
       this.record.begun(request)
       this.record.ended(request)
       if (at % 10 === 9) {

@@ -40,8 +40,17 @@ export function segmentsOf(directory: string): string[] {
     .map((name) => join(directory, name))
 }
 
+/** What is there, read up to its end: the block at its end may be open. */
+export interface Begun {
+  readonly scan: Scan
+  readonly tiles: Tiles
+  /** The size of the last checkpoint. */
+  readonly signed: number
+  readonly paths: readonly string[]
+}
+
 /** @throws RingfenceError UNAVAILABLE where what is there cannot be gone on with */
-export function recover(directory: string, key: NoteKey): Recovered {
+export function beginScan(directory: string, key: NoteKey): Begun {
   const paths = segmentsOf(directory)
   const { tiles, signed } = treeOf(directory, key, paths.length > 0)
   const scan = new Scan(tiles, key)
@@ -50,6 +59,12 @@ export function recover(directory: string, key: NoteKey): Recovered {
     // What a process wrote that was killed may be in memory only; it is signed now.
     flushFile(path)
   }
+  return { scan, tiles, signed, paths }
+}
+
+/** @throws RingfenceError UNAVAILABLE where what is there cannot be gone on with */
+export function recover(directory: string, key: NoteKey): Recovered {
+  const { scan, tiles, signed, paths } = beginScan(directory, key)
   const last = paths.at(-1)
   const serial = last === undefined ? 0 : serialOf(last.slice(directory.length + 1))! + 1
   const { number, block } = scan

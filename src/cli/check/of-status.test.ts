@@ -205,6 +205,11 @@ const planted: readonly (readonly [fault: string, change: Partial<StatusAnswer>,
   ['Cassandra down', node({ nodeAway: true }), ['failure: the Cassandra node of s does not answer it']],
   ['a full disk', node({ recordFailed: true }), ['failure: s cannot write its record, so it lets nothing pass']],
   [
+    'a record that is not collected',
+    node({ recordUncollected: 'the control plane cannot keep it: ENOSPC' }),
+    ['warning: the record of s is not collected: the control plane cannot keep it: ENOSPC'],
+  ],
+  [
     'a report of another version',
     node({ dropped: [{ field: 'sessions', count: 1 }] }),
     ['warning: of what s reports this is not understood: sessions'],

@@ -134,6 +134,14 @@ export function findingsOf(status: StatusAnswer, nowMs: number, certExpiryThresh
         hint: 'is the disk of its audit directory full; its log names the file',
       })
     }
+    if (proxy.recordUncollected !== undefined) {
+      findings.push({
+        category: 'proxies',
+        level: 'warning',
+        text: `the record of ${proxy.name} is not collected: ${proxy.recordUncollected}`,
+        hint: 'it is kept at the sidecar meanwhile; docs/audit.md says what each reason means',
+      })
+    }
     const dropped = proxy.dropped ?? []
     if (dropped.length > 0) {
       findings.push({

@@ -174,6 +174,7 @@ function stateOf({
   draining,
   nodeAway,
   recordFailed,
+  recordUncollected,
   synced,
   revoked,
 }: StatusAnswer['proxies'][number]): Cell {
@@ -182,6 +183,7 @@ function stateOf({
   if (draining) return { text: 'leaving', colour: 'yellow' }
   if (nodeAway) return { text: 'node away', colour: 'red' }
   if (recordFailed) return { text: 'no record', colour: 'red' }
+  if (recordUncollected !== undefined) return { text: 'not collected', colour: 'yellow' }
   return synced ? { text: 'synced', colour: 'green' } : { text: 'stale', colour: 'yellow' }
 }
 

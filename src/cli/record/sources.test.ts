@@ -7,7 +7,7 @@ import { after, before, describe, it } from 'node:test'
 import { RecordDatabase } from '../../archive/database.ts'
 import { dayMs, RecordFolder } from '../../archive/lines.fixture.ts'
 import { archiveFiles } from '../../archive/positions.ts'
-import { startMs, TestLog } from '../../audit/sealed/log.fixture.ts'
+import { startMs, statementOf, TestLog } from '../../audit/sealed/log.fixture.ts'
 import { CommandLines } from './command-lines.fixture.ts'
 
 /** Each command that asks the record, as far as its source. */
@@ -78,6 +78,36 @@ describe('where the record is', () => {
       readFileSync(join(folder, 'made', 'A.8.15', 'completeness.csv'), 'utf8'),
       /\r\nsidecar-1,22,1,[^,]*,[^,]*,0,0,/,
     )
+  })
+
+  it('what the control plane has collected is there without being named, and counts once beside the sidecar’s own', async () => {
+    const host = join(folder, 'host')
+    const log = new TestLog(join(host, 'sidecar', 'audit'), { proxy: 'sidecar-3' })
+    // What a record remembers of a statement is of one process.
+    const select = statementOf('SELECT * FROM shop.orders WHERE id = ?', ['shop.orders'])
+    log.run(20, 'orders', select)
+    log.writer.sealNow()
+    const copy = join(host, 'control', 'collected', 'sidecar-3-abc')
+    cpSync(log.directory, copy, { recursive: true })
+    log.run(10, 'orders', select)
+    log.writer.close()
+    const requests = async (): Promise<number> => {
+      const since = ['--since', new Date(startMs - 1).toISOString(), '-o', 'json']
+      const { code, out, err } = await commands.run([
+        'who',
+        'shop.orders',
+        ...since,
+        '--state-dir',
+        join(host, 'control'),
+      ])
+      assert.equal(code, 0, err)
+      return (JSON.parse(out) as { requests: number }[])[0]!.requests
+    }
+    assert.equal(await requests(), 30)
+    const tail = ['audit', 'tail', '-n', '100', '-o', 'json', '--state-dir', join(host, 'control')]
+    assert.equal((await commands.run(tail)).out.match(/"request":"EXECUTE"/g)?.length, 30)
+    rmSync(join(host, 'sidecar'), { recursive: true })
+    assert.equal(await requests(), 20, 'the host of the sidecar is gone')
   })
 
   it('a folder without a record is refused, whatever else is in it, and also beside one that has one', async () => {

@@ -1,6 +1,6 @@
 /** Where the record is that a command asks about, as flags say it: archives, folders of sidecars, or those beside the control plane. */
 import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { type Command, Option } from 'commander'
 import { isArchive } from '../../archive/positions.ts'
 import { isSegment, type RecordFile } from '../../archive/record-file.ts'
@@ -84,16 +84,37 @@ export function sourcesOf({ stateDir, from }: SourceFlags, sinceMs: number): Rec
   const once = [...new Map(folders.map((folder) => [realpathSync(folder), folder])).values()]
   const archives = once.filter(isArchive)
   const files = once.filter((folder) => !archives.includes(folder)).flatMap((folder) => filesIn(folder, sinceMs))
-  return { archives, files }
+  return { archives, files: withoutCopies(files) }
 }
 
 /** Those that have a record: one may have been made for a process that did not start yet. */
 function foldersBeside(stateDir: string): string[] {
   const archive = archiveBeside(stateDir)
   return [
-    ...auditDirsBeside(stateDir).filter((folder) => readdirSync(folder).some(isAuditFile)),
+    ...[...auditDirsBeside(stateDir), ...collectedIn(stateDir)].filter((folder) =>
+      readdirSync(folder).some(isAuditFile),
+    ),
     ...(existsSync(archive) && isArchive(archive) ? [archive] : []),
   ]
+}
+
+/** What the control plane has collected, a folder for each log. */
+function collectedIn(stateDir: string): string[] {
+  const collected = join(stateDir, 'collected')
+  if (!existsSync(collected)) return []
+  return readdirSync(collected, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => join(collected, name))
+}
+
+/** What was collected of a segment is its beginning: of both the longer one counts. */
+function withoutCopies(files: readonly RecordFile[]): RecordFile[] {
+  const longest = new Map<string, RecordFile>()
+  for (const file of files.filter(isSegment)) {
+    const known = longest.get(basename(file.path))
+    if (known === undefined || file.bytes > known.bytes) longest.set(basename(file.path), file)
+  }
+  return files.filter((file) => !isSegment(file) || longest.get(basename(file.path)) === file)
 }
 
 /** Of a sealed record all segments: whoever reads it knows which of them it leans on. */

@@ -6,6 +6,7 @@ import type { ProvidersInForce } from '../../identity/providers/in-force.ts'
 import type { LogInRefusals } from '../../session/refusals.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import type { CertificateAuthority } from '../ca.ts'
+import type { Collection } from '../collection.ts'
 import type { Enrolment } from '../enrolment.ts'
 import type { KeySets } from '../key-sets/key-sets.ts'
 import type { SharedLimits } from '../limit-shares.ts'
@@ -39,6 +40,8 @@ export interface ControlParts {
   readonly sharedLimits: SharedLimits
   /** Of the sidecars' records. */
   readonly witness: Witness
+  /** Copies of them. */
+  readonly collection: Collection
   readonly publisher: Publisher
   readonly store: Store
   readonly clock: Clock
