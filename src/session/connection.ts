@@ -28,7 +28,7 @@ import { cqlFault } from './fault.ts'
 import { asksToBeTold } from './graceful-disconnect.ts'
 import { Handshake, type Handshaking, type Phase } from './handshake.ts'
 import type { HostTurn } from './host-turn.ts'
-import { type Entered, LogIn } from './log-in.ts'
+import { type Entered, LogIn, unprovedKey } from './log-in.ts'
 import type { Outbox } from './outbox.ts'
 import { invalidVersion, newestVersion, supportedOptions, supportedWithoutTelling } from './startup.ts'
 import { StreamSet } from './streams.ts'
@@ -36,9 +36,6 @@ import type { Turn } from './turn.ts'
 
 /** For the other end to close after ours. */
 const finishMsMax = 1000
-
-/** Whose account it is on while nobody knows who the client is. No identity has this name. */
-const unprovedKey = ''
 
 export interface ConnectionOptions {
   readonly accepted: Pick<Accepted, 'addresses' | 'entry' | 'reset' | 'gracefulDisconnect'> & {
@@ -206,9 +203,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   }
 
   protected finish(): void {
-    this.#socket.pause()
-    // The turn's flush runs first, so that the last answer leaves before the end of the stream.
-    nextTurn(this, 'the last answers of a client', () => {
+    const end = (): void => {
       this.#outbox.flushNow()
       // One that reads slowly has what it was answered.
       const isOwed = this.#outbox.hasLong || (this.isGoing && this.#outbox.waitingBytes > 0)
@@ -218,7 +213,12 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
       if (this.isGoing) this.#socket.resume()
       const msMax = isOwed ? limits.drainMsMax : finishMsMax
       after(this, 'a client that does not close', msMax, () => this.#socket.destroy()).unref()
-    })
+    }
+    // What came until the next turn would be read by nobody; but the turn's flush runs first where an answer waits for it.
+    const isNow = this.isGoing && this.#outbox.waitingBytes === 0
+    if (!isNow) this.#socket.pause()
+    if (isNow) end()
+    else nextTurn(this, 'the last answers of a client', end)
   }
 
   protected override cut(): void {

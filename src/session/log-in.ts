@@ -17,6 +17,9 @@ import type { ClientInfo } from './backend.ts'
 import type { LogInRefusals, RefusalAnswer, RefusalMode } from './refusals.ts'
 import { refuseAsGoodAsOver } from './session-end.ts'
 
+/** Whose account a client is on while nobody knows who it is. No identity has this name. */
+export const unprovedKey = ''
+
 /** It is known who is there. */
 export interface Entered {
   readonly info: ClientInfo

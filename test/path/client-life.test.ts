@@ -458,3 +458,19 @@ suite('a door that a test adds to a sidecar', () => {
     assert.ok(said().every(({ workload }) => workload === info.identity.subject))
   })
 })
+
+suite('a driver’s connection that is to go', () => {
+  it('is read until it ends, for what came in between would be read by nobody', async () => {
+    const visitor = await byConnection(Date.now() + hourMs)
+    visitor.send(query(1))
+    await until('the request is there', () => visitor.backend.streams.length === 1)
+    visitor.client.leave('a test')
+    give(visitor.client, 1)
+    // In each turn until the end.
+    while (!visitor.hasEnded()) {
+      assert.equal(visitor.isPaused(), false)
+      await new Promise(setImmediate)
+    }
+    assert.equal(visitor.answers().length, 1)
+  })
+})
