@@ -35,10 +35,11 @@ describe('the turns of hosts', () => {
   })
 
   for (const [count, name, livesMs] of [
-    [2, 'an hour', [20 * 60_000, 47 * 60_000, 60 * 60_000]],
-    [3, 'an hour', [20 * 60_000, 47 * 60_000, 60 * 60_000]],
-    [2, 'a minute', [26_000, 35_000, 48_000, 60_000, 100_000]],
-    [3, 'a minute', [26_000, 35_000, 48_000, 60_000, 100_000]],
+    [2, 'an hour', [30 * 60_000, 47 * 60_000, 60 * 60_000]],
+    [3, 'an hour', [30 * 60_000, 47 * 60_000, 60 * 60_000]],
+    // A client's connections were made with much of a certificate left, and with little.
+    [2, 'half a minute to ten minutes', [13_500, 16_000, 24_000, 26_000, 48_000, 100_000, 320_000, 600_000]],
+    [3, 'half a minute to ten minutes', [13_500, 16_000, 24_000, 26_000, 48_000, 100_000, 320_000, 600_000]],
   ] as const) {
     it(`keep ${count} hosts apart, of certificates of ${name}: where one ends a session the others' drivers are back`, () => {
       const [first = [], ...others] = endsOf(count, livesMs)
@@ -49,14 +50,9 @@ describe('the turns of hosts', () => {
   }
 
   it('keep 2 hosts apart, of shorter lives, by as much as there is room for', () => {
-    for (const [livesMs, apartMs] of [
-      [[13_000, 15_000, 20_000], 2_200],
-      [[6_500, 9_000, 12_000], 1_100],
-    ] as const) {
-      const [first = [], second = []] = endsOf(2, livesMs)
-      for (const one of first)
-        for (const another of second) assert.ok(Math.abs(one - another) >= apartMs, `${one} ${another}`)
-    }
+    const [first = [], second = []] = endsOf(2, [6_500, 9_000, 12_000])
+    for (const one of first)
+      for (const another of second) assert.ok(Math.abs(one - another) >= 1_100, `${one} ${another}`)
   })
 
   it('leave two hosts of three at every moment, of certificates of a minute', () => {

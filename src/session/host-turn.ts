@@ -19,15 +19,18 @@ export interface HostTurn {
 const turnsMax = 3
 /** The shortest round: there are no turns in less. */
 export const roundMsMin = 3_000
+export const usualRoundMs = 12_000
 /**
- * In a round each host has one turn, and ends sessions in the first part of it. The longest one that fits is taken. From the last end of one host to the
- * first of the next one it is 3 s at least in the first two: a session leaves for up to `leaveMsMax`, and drivers were seen to need 1.55 s for another.
+ * In a round each host has one turn, and ends sessions in the first part of it. From the last end of one host to the first of the next one it is 3 s at least
+ * in the first two: a session leaves for up to `leaveMsMax`, and drivers were seen to need 1.55 s for another.
+ *
+ * A client has connections whose proofs have more and less time left. Turns of two rounds are not apart from each other, so all of them that may belong to one
+ * client go by the same round: `fromMs` of time and more to end in. The first one is for those who have as much for as long as they live.
  */
 const rounds = [
-  { roundMs: 30_000, share: 1 / 2 },
-  { roundMs: 12_000, share: 1 / 4 },
-  { roundMs: 6_000, share: 1 / 4 },
-  { roundMs: roundMsMin, share: 1 / 4 },
+  { fromMs: 120_000, roundMs: 30_000, share: 1 / 2 },
+  { fromMs: usualRoundMs, roundMs: usualRoundMs, share: 1 / 4 },
+  { fromMs: roundMsMin, roundMs: roundMsMin, share: 1 / 4 },
 ] as const
 
 /** By the names of all, in an order that is the same everywhere; undefined where it is not among them, or alone. */
@@ -54,7 +57,7 @@ export function inTurnMs(
   random: number,
 ): number {
   const anywhereMs = fromMs + (toMs - fromMs) * random
-  const round = rounds.find(({ roundMs }) => toMs - fromMs >= roundMs)
+  const round = rounds.find((one) => toMs - fromMs >= one.fromMs)
   if (turn === undefined || turn.count < 2 || round === undefined) return anywhereMs
   const turns = Math.min(turn.count, turnsMax)
   const { roundMs, share } = round
