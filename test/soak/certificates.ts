@@ -2,7 +2,7 @@
  * Who has a certificate of the mesh and is no proxy of it: an agent for each application, `cert-sync` for NGINX, the sidecars for their nodes. Each is the
  * program `ringfence`, started as docs/rotate.md says.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parse, stringify } from 'yaml'
@@ -11,6 +11,7 @@ import type { Mesh } from '../../demo/parts/mesh.ts'
 import { spawnRingfence } from '../../demo/parts/part.ts'
 import { siteFiles } from '../../demo/parts/people.ts'
 import { littleToDo } from '../../demo/parts/processes.ts'
+import type { AdminClient } from '../../src/cli/admin-client.ts'
 import { freePort } from '../free-port.ts'
 
 const firstMsMax = 60_000
@@ -40,6 +41,42 @@ export async function startAgents(mesh: Mesh, names: readonly string[]): Promise
     await Promise.all(some)
   }
   return folders
+}
+
+/** Certificates without agents, each for as long as is wanted: the same files, which the control plane's socket gives. */
+export class Minted {
+  readonly folders: ReadonlyMap<string, string>
+  readonly #admin: AdminClient
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(admin: AdminClient, stateDir: string, names: readonly string[]) {
+    this.#admin = admin
+    this.folders = new Map(names.map((name) => [name, join(stateDir, 'minted', name)]))
+    for (const folder of this.folders.values()) mkdirSync(folder, { recursive: true, mode: 0o700 })
+  }
+
+  /** From now on they live so long, and there are others after a third of that. */
+  async live(ttlMs: number): Promise<void> {
+    this.stop()
+    await this.#make(ttlMs)
+    this.#timer = setInterval(() => {
+      this.#make(ttlMs).catch((reason: unknown) => process.stderr.write(`no certificate: ${String(reason)}\n`))
+    }, ttlMs / 3)
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  async #make(ttlMs: number): Promise<void> {
+    for (const [name, folder] of this.folders) {
+      const { keyPem, certificatePem, bundlePem } = await this.#admin.mint({ spiffeId: applicationId(name), ttlMs })
+      const files = { 'bundle.pem': bundlePem, 'key.pem': keyPem, 'svid.pem': certificatePem }
+      for (const [file, text] of Object.entries(files))
+        writeFileSync(join(folder, `${file}.new`), text, { mode: 0o600 })
+      for (const file of Object.keys(files)) renameSync(join(folder, `${file}.new`), join(folder, file))
+    }
+  }
 }
 
 /** NGINX's certificate for its HTTP door, in the file that both of its directives name. */

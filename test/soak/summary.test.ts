@@ -74,6 +74,12 @@ describe('the summary of a soak', () => {
     })
   }
 
+  it('asks for no rotation of what is not to rotate', () => {
+    const turns = { issuing: 0, root: 0, revoked: 0 }
+    assert.deepEqual(summaryOf(seen({ turns, still: ['issuing keys', 'roots'] })).faults, [])
+    assert.deepEqual(summaryOf(seen({ turns, still: ['roots'] })).faults, ['no rotation: issuing keys'])
+  })
+
   it('does not call it a rotation where the node said that it was too slow, however often', () => {
     const summary = summaryOf(seen({ said: failing('WriteTimeout: Error from server: code=1100', 10_000) }))
     assert.deepEqual([summary.faults, summary.failedByNode, summary.failedByRotation], [[], 10_000, 0])

@@ -23,6 +23,8 @@ export interface Observed {
   readonly web: Pick<ClientCounts, 'requests' | 'failed' | 'said'>
   readonly sums: Sums
   readonly faults: readonly string[]
+  /** What is not to rotate in this run. */
+  readonly still?: readonly RotationKind[]
 }
 
 export interface Load {
@@ -53,7 +55,7 @@ export interface Summary {
   readonly faults: readonly string[]
 }
 
-type RotationKind = (typeof kinds)[number][0] | 'issuing keys' | 'roots'
+export type RotationKind = (typeof kinds)[number][0] | 'issuing keys' | 'roots'
 
 /** Whose certificate it was, by its SPIFFE id. */
 const kinds = [
@@ -68,6 +70,11 @@ const saidMax = 40
 /** What a node says where it is too slow: 0x1000, 0x1100, 0x1200 and their names. */
 const nodeSays = /\b(ReadTimeout|WriteTimeout|Unavailable)\b|0x1[012]00\b|Server timeout during|Not enough replicas/
 
+/** It is no failure of a rotation or a drain. */
+export function isOfNode(text: string): boolean {
+  return nodeSays.test(text)
+}
+
 export function summaryOf(seen: Observed): Summary {
   const { seconds, renewed, turns, said, openedBefore, web, sums } = seen
   const leaves = kinds.map(([name, pattern]) => [name, renewed.filter((id) => pattern.test(id)).length] as const)
@@ -80,7 +87,7 @@ export function summaryOf(seen: Observed): Summary {
   )
   const loads = [...loadsOf(said, openedBefore), { name: 'HTTPS by NGINX', clients: 1, ...web, sessionsEnded: 0 }]
   const failed = loads.reduce((sum, load) => sum + load.failed, 0)
-  const failedByNode = texts.filter(({ text }) => nodeSays.test(text)).reduce((sum, { count }) => sum + count, 0)
+  const failedByNode = texts.filter(({ text }) => isOfNode(text)).reduce((sum, { count }) => sum + count, 0)
   const summary: Summary = {
     seconds,
     rotations,
@@ -103,26 +110,32 @@ export function summaryOf(seen: Observed): Summary {
     driverFaults: [...said.values()].reduce((sum, { driverFaults = 0 }) => sum + driverFaults, 0),
     faults: [],
   }
-  return { ...summary, faults: [...seen.faults, ...faultsOf(summary)] }
+  return { ...summary, faults: [...seen.faults, ...faultsOf(summary, seen.still ?? [])] }
 }
 
 function commonest(counts: readonly (readonly [text: string, count: number])[]): Record<string, number> {
   return Object.fromEntries(counts.toSorted(([, a], [, b]) => b - a).slice(0, saidMax))
 }
 
-function loadsOf(said: ReadonlyMap<string, Said>, openedBefore: ReadonlyMap<string, number>): Load[] {
+/** By driver and door. */
+export function loadsOf(
+  said: ReadonlyMap<string, Said>,
+  openedBefore: ReadonlyMap<string, number>,
+): (Load & { readonly isOf: (client: string) => boolean })[] {
   const clients = [...said.values()].flatMap((one) => Object.entries(one.clients))
   const names = { node: 'Node.js', python: 'Python' }
   return Object.entries(names).flatMap(([driver, name]) =>
     [0, 1].map((odd) => {
       // As they were shared out: every other one by NGINX.
-      const some = clients.filter(([client]) => {
+      const isOf = (client: string): boolean => {
         const [, own, number] = /^(\w+)-(\d+)$/.exec(client) ?? []
         return own === driver && (Number(number) - 1) % 2 === odd
-      })
+      }
+      const some = clients.filter(([client]) => isOf(client))
       const sum = (of: (counts: ClientCounts, client: string) => number): number =>
         some.reduce((total, [client, counts]) => total + of(counts, client), 0)
       return {
+        isOf,
         name: `${name} ${odd === 0 ? 'by NGINX' : 'at sidecars'}`,
         clients: some.length,
         requests: sum(({ requests }) => requests),
@@ -133,11 +146,15 @@ function loadsOf(said: ReadonlyMap<string, Said>, openedBefore: ReadonlyMap<stri
   )
 }
 
-function faultsOf({ rotations, failedByRotation, sums, loads }: Summary): string[] {
+function faultsOf(
+  { rotations, failedByRotation, sums, loads }: Summary,
+  still: readonly (keyof Summary['rotations'])[],
+): string[] {
   const faults: string[] = []
   if (failedByRotation > 0) faults.push(`${failedByRotation} requests failed, and no node said that it was slow`)
   if (sums.lost > 0 || sums.doubled > 0) faults.push(`${sums.lost} increments lost, ${sums.doubled} done twice`)
-  for (const [kind, count] of Object.entries(rotations)) if (count === 0) faults.push(`no rotation: ${kind}`)
+  const turning = Object.entries(rotations).filter(([kind]) => !still.some((one) => one === kind))
+  for (const [kind, count] of turning) if (count === 0) faults.push(`no rotation: ${kind}`)
   for (const { name, requests } of loads) if (requests === 0) faults.push(`no request: ${name}`)
   return faults
 }

@@ -41,8 +41,11 @@ export class Turns {
     }
   }
 
+  /** Where one is prepared already, by itself, it is that one's turn. */
   async turnIssuing(): Promise<void> {
-    await this.#admin.prepareAuthority({ kind: 'issuing' })
+    const { authorities } = await this.#admin.authorities()
+    const isPrepared = authorities.some(({ kind, state }) => kind === 'issuing' && state === 'prepared')
+    if (!isPrepared) await this.#admin.prepareAuthority({ kind: 'issuing' })
     await this.#admin.activateAuthority({ kind: 'issuing' })
     await this.look()
   }

@@ -90,7 +90,7 @@ class Client:
             asked, failed_before = [], self.failed
             for _ in range(BURST):
                 count += 1
-                row = "%s %d" % (self.name, count % ROWS)
+                row = "%s%s %d" % (env.get("RF_ROWS", ""), self.name, count % ROWS)
                 asked.append((row, self.session.execute_async(self.update, [row])))
             for row, future in asked:
                 try:

@@ -71,11 +71,12 @@ class Running {
   async work(): Promise<void> {
     const { name, perSecond } = this.order
     for (let n = 0; !stopped; n++) {
-      const id = `${name} ${n % 50}`
+      const id = `${env.RF_ROWS ?? ''}${name} ${n % 50}`
       const failedBefore = this.failed
-      await this.#ask('INSERT INTO soak.orders (id, total) VALUES (?, ?)', [id, String(n)])
+      const written = await this.#ask('INSERT INTO soak.orders (id, total) VALUES (?, ?)', [id, String(n)])
       const read = await this.#ask('SELECT total FROM soak.orders WHERE id = ?', [id])
-      if (read !== undefined && read.rows[0]?.total !== String(n)) this.#fail(new Error(`wrote ${n}, read another`))
+      const isLost = written !== undefined && read !== undefined && read.rows[0]?.total !== String(n)
+      if (isLost) this.#fail(new Error(`wrote ${n}, read another`))
       await sleep(2_000 / perSecond + (this.failed > failedBefore ? failedPauseMs : 0))
     }
     await this.#client.shutdown()
