@@ -29,12 +29,15 @@ const roleModules = new Map([
  *
  * The way of a request is some two hundred small functions. V8 puts no more than 920 bytes of bytecode of others into one by default, and
  * calls the rest; with room for 4,000 a sidecar's own code takes a sixth less for each request (bench/notebook.md).
+ *
+ * OpenSSL's settings say that no session tickets are sent. Who has settings of their own (OPENSSL_CONF) keeps them.
  */
 const roleFlags = [
   '--max-semi-space-size=2',
   '--liftoff-only',
   '--expose-gc',
   '--max-inlined-bytecode-size-cumulative=4000',
+  ...(process.env.OPENSSL_CONF === undefined ? [`--openssl-config=${join(root, 'bin', 'openssl.cnf')}`] : []),
 ]
 
 /**

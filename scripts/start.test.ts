@@ -5,6 +5,9 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
+import { ManualClock } from '../src/base/clock.fixture.ts'
+import { CertificateAuthority } from '../src/control/ca.ts'
+import { parseSpiffeId } from '../src/identity/spiffe.ts'
 
 interface Command {
   readonly file: string
@@ -54,4 +57,46 @@ describe('starting a sidecar', () => {
     writeFileSync(noFolder, '')
     assert.equal(strips(noFolder), true)
   })
+
+  it('sends no session tickets by TLS, which nobody could resume by, where OpenSSL would', async () => {
+    const ca = await CertificateAuthority.open(join(folder, 'ca'), 'demo.local', new ManualClock(Date.now()))
+    const { certificatePem, keyPem } = await ca.mint({
+      spiffeId: parseSpiffeId('spiffe://demo.local/svc/a'),
+      ttlMs: 3_600_000,
+    })
+    const { file, args, env } = commandOf(['sidecar'])
+    const flags = args.slice(
+      0,
+      args.findIndex((arg) => arg.endsWith('main.ts')),
+    )
+    const ticketsWith = (own: readonly string[]): string => {
+      const pems = JSON.stringify({ cert: certificatePem, key: keyPem, ca: ca.bundlePem })
+      const ran = spawnSync(file, [...own, '--input-type=module', '--eval', tickets], {
+        env: { ...env, PEMS: pems },
+        encoding: 'utf8',
+      })
+      assert.equal(ran.status, 0, ran.stderr)
+      return ran.stdout.trim()
+    }
+    assert.equal(ticketsWith(flags), '0')
+    assert.equal(ticketsWith(flags.filter((flag) => !flag.startsWith('--openssl-config'))), '2')
+  })
 })
+
+/** Prints how many tickets came before the first byte of a connection with the settings of our listeners. */
+const tickets = `
+import { constants } from 'node:crypto'
+import { connect, createServer } from 'node:tls'
+const pems = JSON.parse(process.env.PEMS)
+const settings = { minVersion: 'TLSv1.3', secureOptions: constants.SSL_OP_NO_TICKET, ...pems }
+const server = createServer(settings, (socket) => socket.end('x')).listen(0, '127.0.0.1', () => {
+  const { port } = server.address()
+  const socket = connect({ port, host: '127.0.0.1', ca: pems.ca, checkServerIdentity: () => undefined })
+  let count = 0
+  socket.on('session', () => count++)
+  socket.once('data', () => {
+    console.log(count)
+    server.close()
+    socket.destroy()
+  })
+})`

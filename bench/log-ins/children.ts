@@ -20,11 +20,13 @@ export class Child {
   /**
    * @param nice how much later than others it has its turn at a core, as nice(1) has it
    * @param env beside the environment of this process
+   * @param flags of Node.js
    */
-  constructor(file: string, nice = 0, env: Readonly<Record<string, string>> = {}) {
+  constructor(file: string, nice = 0, env: Readonly<Record<string, string>> = {}, flags: readonly string[] = []) {
     this.#process = fork(join(import.meta.dirname, file), {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       env: { ...process.env, ...env },
+      execArgv: [...process.execArgv, ...flags],
     })
     // A lower number is for root only.
     if (nice > getPriority(this.#process.pid!)) setPriority(this.#process.pid!, nice)

@@ -37,6 +37,8 @@ const heldShareMin = 0.98
 /** The neighbour is served at once, whatever else the ends have to do: they may share one core. */
 const makerNice = 15
 const warmupSeconds = 3
+/** What the roles of the mesh start with. */
+const openSslSettings = join(import.meta.dirname, '..', '..', 'bin', 'openssl.cnf')
 
 const workload = 'spiffe://bench.local/workload/load'
 const names: Readonly<Record<Evidence, string>> = {
@@ -102,7 +104,7 @@ export async function reportLogIns(
       { name: 'gateway', port: mesh.tlsPort!, loops: { gateway: worker, sidecar }, pids: mesh.pids },
     ]
     await untilKeysAreKnown(doors, mesh, provider)
-    const floor = new Child('floor.ts', 0, env)
+    const floor = new Child('floor.ts', 0, env, [`--openssl-config=${openSslSettings}`])
     children.push(floor)
     const floorPlan: FloorPlan = { credentials: mesh.enrol('spiffe://bench.local/workload/floor') }
     const bare: Door = {
