@@ -25,7 +25,16 @@ function packagesOf(file: string, seen = new Set<string>(), packages = new Set<s
 describe('packages', () => {
   it('that a database host gets with the sidecar are these and no others', () => {
     const packages = [...packagesOf(join(root, 'src/sidecar/main.ts'))].sort()
-    const expected = ['@cedar-policy/cedar-wasm/nodejs', 'jose', 'lru-cache', 'lz4-napi', 'pino', 'yaml', 'zod']
+    const expected = [
+      '@bufbuild/protobuf/wire',
+      '@cedar-policy/cedar-wasm/nodejs',
+      'jose',
+      'lru-cache',
+      'lz4-napi',
+      'pino',
+      'yaml',
+      'zod',
+    ]
     assert.deepEqual(packages, expected)
   })
 

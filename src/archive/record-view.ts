@@ -65,12 +65,12 @@ export async function viewRecord(
   return { parquet: parquet.map(({ name }) => name), lines: read }
 }
 
-/** `beside` is NULL in the rows of an archive that was packed before there was one. */
+/** A column is NULL in the rows of an archive that was packed before there was one of that name. */
 function rowsOfParquet(files: readonly ArchiveFile[]): string {
   if (files.length === 0) return `(SELECT *, 0 AS beside FROM ${rowsOfLines([])})`
   const list = files.map(({ path }) => sqlText(path)).join(', ')
   return `(SELECT * FROM read_parquet([${list}], union_by_name = true, hive_partitioning = false)
-    UNION ALL BY NAME SELECT NULL::INTEGER AS beside WHERE false)`
+    UNION ALL BY NAME SELECT *, NULL::INTEGER AS beside FROM ${rowsOfLines([])})`
 }
 
 /** Files of lines that hold all that the archive has not; what is there in part is copied. */

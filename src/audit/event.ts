@@ -6,6 +6,7 @@
  */
 import type { StatementFacts } from '../cql/statement/facts.ts'
 import type { Decision } from '../policy/engine.ts'
+import type { Trace } from '../telemetry/traces/span.ts'
 import type { AuditOutcome, AuditSession, RefusedLogIn } from './record.ts'
 
 /** `register`: the client asked to be told of events of the node. */
@@ -43,6 +44,8 @@ export interface TransactionEvent {
   readonly consistency: number
   /** Of the envelope. */
   readonly bytesIn: number
+  /** Of a request that is traced. */
+  readonly trace?: Trace | undefined
 
   // What follows is known at the end only.
 

@@ -11,6 +11,7 @@ import { printable } from '../base/printable.ts'
 import { keptMessage } from '../cql/kept-messages.ts'
 import { consistencyNames } from '../cql/protocol.ts'
 import type { RefusedEvidence } from '../identity/refusal.ts'
+import type { Trace } from '../telemetry/traces/span.ts'
 import type { LineBuffer } from './lines.ts'
 
 /** No line is longer, its line feed included. The budgets below add up to less, with every character escaped and every text cut. */
@@ -223,6 +224,11 @@ function tablesText(tables: readonly string[]): { text: string; count: number } 
     count++
   }
   return { text, count }
+}
+
+/** Of a request that is traced. */
+export function tracePart(trace: Trace | undefined): string {
+  return trace === undefined ? '' : `,"traceId":"${trace.traceId}","spanId":"${trace.spanId}"`
 }
 
 /** How the statement came: `QUERY`, `PREPARE`, `EXECUTE`, `BATCH`. */

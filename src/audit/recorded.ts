@@ -17,6 +17,7 @@ import {
   requestPart,
   sessionPart,
   statementPart,
+  tracePart,
   verdictPart,
 } from './record.ts'
 import { ruleOf, targetOf, verdictOf } from './verdict.ts'
@@ -83,7 +84,8 @@ export class Recorded implements Barrier {
   ended(event: TransactionEvent): void {
     const { session, statement, decision, opcode } = event
     const part = sessionNote.of(session) ?? sessionNote.set(session, sessionPart(session.who))
-    const isPlain = event.outcome === 'ok' && (opcode === Opcode.EXECUTE || opcode === Opcode.QUERY)
+    const isPlain =
+      event.outcome === 'ok' && event.trace === undefined && (opcode === Opcode.EXECUTE || opcode === Opcode.QUERY)
     if (isPlain && statement !== undefined && decision !== undefined) {
       const answered = answeredOf(statement, decision, event)
       appendAnswered(this.#output, part, answered, event)
@@ -93,7 +95,7 @@ export class Recorded implements Barrier {
       session:
         event.kind === 'log-in' && session.who.evidence !== undefined
           ? part + evidencePart(session.who.evidence)
-          : part,
+          : part + tracePart(event.trace),
       statement: statement === undefined ? nameOf(event) : statementOf(statement) + opcodePart(opcode),
       verdict:
         statement === undefined || decision === undefined

@@ -38,6 +38,8 @@ export const rowColumns: readonly RowColumn[] = [
   text('gateway', 'gateway'),
   text('driver', 'driver'),
   small('protocol', 'protocol'),
+  text('trace_id', 'traceId'),
+  text('span_id', 'spanId'),
   text('keyspace', 'keyspace'),
   text('table_name', 'table'),
   { name: 'tables', type: 'VARCHAR[]', from: ['tables'] },

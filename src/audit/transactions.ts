@@ -5,6 +5,7 @@
  */
 import { containFault, containRest, nothingEnds } from '../base/contained.ts'
 import { assert } from '../base/errors.ts'
+import type { Traces } from '../telemetry/traces/traces.ts'
 import type { Barrier, Consumer, TransactionEvent } from './event.ts'
 import type { RefusedLogIn } from './record.ts'
 
@@ -13,6 +14,8 @@ export interface TransactionsOptions {
   readonly consumers: readonly Consumer[]
   /** Makes sure that the barrier's `endTurn` is called after this turn. */
   readonly wake: () => void
+  /** Which requests are traced; none where it is left out. */
+  readonly traces?: Traces | undefined
 }
 
 type Told = (event: TransactionEvent) => void
@@ -21,6 +24,7 @@ type Told = (event: TransactionEvent) => void
 const place = 'a consumer of transactions'
 
 export class Transactions {
+  readonly traces: Traces | undefined
   readonly #barrier: Barrier
   readonly #wake: () => void
   readonly #consumers: readonly Consumer[]
@@ -28,7 +32,8 @@ export class Transactions {
   readonly #atBegin: readonly Told[]
   readonly #atEnd: readonly Told[]
 
-  constructor({ barrier, consumers, wake }: TransactionsOptions) {
+  constructor({ barrier, consumers, wake, traces }: TransactionsOptions) {
+    this.traces = traces
     this.#barrier = barrier
     this.#wake = wake
     this.#consumers = consumers

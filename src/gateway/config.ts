@@ -7,10 +7,13 @@ import { parseOneDocument } from '../base/document.ts'
 import { advertisedAddress, advertisedMax } from '../mesh/endpoints.ts'
 import { listenersSchema } from '../session/listener-config.ts'
 import { proxyShape } from '../session/proxy-config.ts'
+import { gatewayTracesSchema } from '../telemetry/traces/config.ts'
 import { httpSchema } from './http/http-config.ts'
 
 const gatewaySchema = z.strictObject({
   ...proxyShape,
+  /** Spans for a collector of OpenTelemetry (docs/observe.md). Nothing is traced without it. */
+  traces: gatewayTracesSchema.optional(),
   /** Worker processes; one for each core when left out. */
   workers: z.int().min(1).max(256).default(availableParallelism()),
   listeners: listenersSchema(({ port }) =>

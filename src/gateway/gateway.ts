@@ -39,6 +39,7 @@ import { throwOut } from '../session/thrown-out.ts'
 import { Turn } from '../session/turn.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { wakeOptimiser } from '../telemetry/optimiser.ts'
+import type { Traces } from '../telemetry/traces/traces.ts'
 import type { GatewayConfig } from './config.ts'
 import { GatewayList } from './gateway-list.ts'
 import { HedgeClock } from './hedge-clock.ts'
@@ -63,6 +64,8 @@ export interface GatewayOptions {
   readonly log: Logger
   /** Of this process; derived from its memory where it is not given. */
   readonly budget?: BytesBudget
+  /** Which requests are traced; none where it is not given. */
+  readonly traces?: Traces | undefined
   /** Those of limits.ts unless said otherwise. */
   readonly doorBounds?: DoorBounds | undefined
 }
@@ -129,6 +132,7 @@ export class Gateway {
       router: this.#router,
       hedgeClock: this.#hedgeClock,
       nowMicros,
+      traces: options.traces,
     }
     this.#open = (client, startup, ready, failed) => {
       wakeOptimiser()
@@ -300,6 +304,7 @@ export class Gateway {
       policyRevision: this.#options.feed.value(pushedKinds.policy).current.revision,
       refused: this.#refused,
       stopping: this.#stopping,
+      traces: this.#options.traces,
     }
   }
 

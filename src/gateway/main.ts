@@ -67,7 +67,7 @@ async function serve(
     count: config.workers,
     feed,
     script: new URL('./worker.ts', import.meta.url),
-    args: [resolve(options.configFile)],
+    args: [resolve(options.configFile), options.version ?? '0'],
     log,
     keysWanted: () => providers?.takeWanted() ?? [],
     refused: () => http?.takeRefused() ?? {},

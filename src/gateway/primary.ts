@@ -46,7 +46,7 @@ export class Primary {
       {
         serve: (request) => this.#serveHeld(request),
         refuse: ({ stream }, reason) => {
-          state.streamOver(stream)
+          state.streamOver(stream, undefined)
           client.fault(reason, stream)
         },
         onCrowded: () => client.pause(),

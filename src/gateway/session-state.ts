@@ -1,11 +1,14 @@
 /** What the parts of one client session share: who the client is, what all sessions of the gateway use, and what is in force now. */
 import type { Client, StartupInfo } from '../session/backend.ts'
 import { sessionName } from '../session/session-name.ts'
+import type { Traces } from '../telemetry/traces/traces.ts'
 import type { HedgeClock } from './hedge-clock.ts'
 import type { MeshLinks } from './links.ts'
+import type { Passing } from './passing.ts'
 import type { Router } from './routing/router.ts'
 import type { StatementTable } from './routing/statements.ts'
 import type { TopologyAnswers } from './topology-answers.ts'
+import { TracedRequests } from './traced-requests.ts'
 import type { UpstreamHost } from './upstream-session.ts'
 import { UpstreamSessions } from './upstream-sessions.ts'
 
@@ -20,6 +23,8 @@ export interface SessionServices {
   readonly router: Router
   readonly hedgeClock: HedgeClock
   readonly nowMicros: () => number
+  /** Which requests are traced, where that is configured. */
+  readonly traces: Traces | undefined
 }
 
 export class SessionState {
@@ -28,6 +33,7 @@ export class SessionState {
   readonly services: SessionServices
   readonly statements: StatementTable
   readonly upstreams: UpstreamSessions
+  readonly traced: TracedRequests | undefined
   /** In force for the client; empty for none. */
   keyspace = ''
   closed = false
@@ -38,7 +44,8 @@ export class SessionState {
     this.startup = startup
     this.services = services
     this.statements = services.router.statements.open(`${startup.version} ${client.info.identity.key}`)
-    const { nowMicros } = services
+    const { nowMicros, traces } = services
+    this.traced = traces && new TracedRequests(traces, client, startup)
     this.upstreams = new UpstreamSessions({ client, startup, session: sessionName(), nowMicros, host })
   }
 
@@ -51,8 +58,9 @@ export class SessionState {
     this.#useStream = stream
   }
 
-  /** Nothing more will be heard of that stream. */
-  streamOver(stream: number): void {
+  /** Nothing more will be heard of that stream. @param answer undefined where none came */
+  streamOver(stream: number, answer: Passing | undefined): void {
+    this.traced?.over(stream, answer)
     if (stream === this.#useStream) this.#useStream = noStream
   }
 }

@@ -87,7 +87,8 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
   }
 
   request(buffer: Buffer, start: number, end: number): void {
-    const request = passing(buffer, start, end)
+    const traced = this.#state.traced?.begin(buffer, start, end)
+    const request = traced === undefined ? passing(buffer, start, end) : passing(traced, 0, traced.length)
     this.#serve(request)
     request.over()
   }
@@ -100,6 +101,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
     const state = this.#state
     if (state.closed) return
     state.closed = true
+    state.traced?.close()
     state.services.topology.forget(this.client)
     this.#primary.close()
     state.upstreams.close()
@@ -194,7 +196,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
     if (opcode === Opcode.RESULT) kind = this.#onResult(upstream, answer)
     else if (opcode === Opcode.ERROR) this.#onError(upstream, answer)
     this.#learning.over(stream)
-    this.#state.streamOver(stream)
+    this.#state.streamOver(stream, answer)
     if (kind === ResultKind.SCHEMA_CHANGE) this.#answerWhenAgreed(copyOf(answer), stream)
     else this.client.answer(answer.bytes, answer.start, answer.end, stream)
   }
@@ -278,7 +280,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
   }
 
   #lose(stream: number, reason: string): void {
-    this.#state.streamOver(stream)
+    this.#state.streamOver(stream, undefined)
     this.#learning.over(stream)
     this.client.fault(outcomeUnknown(reason), stream)
   }

@@ -5,6 +5,7 @@ import { boundedSessions, type ShownSession, shownSession } from '../mesh/admin/
 import type { ClientConnection } from '../session/connection.ts'
 import { counter, type Family, gauge } from '../telemetry/metrics/family.ts'
 import { ProcessMetrics } from '../telemetry/metrics/process.ts'
+import type { Traces } from '../telemetry/traces/traces.ts'
 import type { MeshLinks } from './links.ts'
 
 export interface ShownGateway {
@@ -16,6 +17,7 @@ export interface ShownGateway {
   readonly policyRevision: number
   readonly refused: number
   readonly stopping: boolean
+  readonly traces: Pick<Traces, 'queue'> | undefined
 }
 
 export type GatewayQuestion = 'metrics' | 'unready' | 'sessions'
@@ -39,6 +41,7 @@ function familiesOf({
   budget,
   policyRevision,
   refused,
+  traces,
 }: ShownGateway): Family[] {
   return [
     gauge('ringfence_connections', 'Connections of drivers.', connections.size),
@@ -52,6 +55,7 @@ function familiesOf({
     gauge('ringfence_waiting_bytes_limit', 'So many may wait.', budget.bounds.processBytesMax),
     gauge('ringfence_policy_revision', 'Of the policy whose routes are in force.', policyRevision, 'min'),
     counter('ringfence_gateway_log_ins_refused', 'Log-ins that this gateway refused by itself.', refused),
+    ...(traces?.queue.families() ?? []),
   ]
 }
 

@@ -2,6 +2,7 @@
  * One worker process of a gateway. Started by `main.ts` with the configuration file as its argument; fed over IPC.
  */
 import { connectWorker } from '../agent/worker-feed.ts'
+import { openTraces } from '../mesh/traces.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger } from '../telemetry/log.ts'
 import { restOptimiser } from '../telemetry/optimiser.ts'
@@ -9,12 +10,17 @@ import { Gateway } from './gateway.ts'
 import { readGatewayConfig } from './main.ts'
 import { answerOf } from './shown.ts'
 
+/** For what the collector has not taken when the worker ends. */
+const lastSpansMsMax = 2_000
+
 restOptimiser()
 const config = readGatewayConfig(process.argv[2] ?? '')
 const log = createLogger(`gateway ${config.name} worker ${process.pid}`)
 logFaults(log)
 const feed = await connectWorker(log)
-const gateway = new Gateway({ config, feed, log })
+const traced = { role: 'gateway', name: config.name, version: process.argv[3] ?? '0', log } as const
+const traces = config.traces && (await openTraces({ ...traced, config: config.traces }))
+const gateway = new Gateway({ config, feed, log, traces })
 if (config.admin !== undefined) feed.onAsk(answerOf(gateway))
 await gateway.start()
 
@@ -23,6 +29,6 @@ process.on('SIGINT', () => {})
 process.once('SIGTERM', () => {
   void gateway
     .stop()
-    .then(() => feed.stop())
+    .then(() => Promise.all([feed.stop(), traces?.queue.close(lastSpansMsMax)]))
     .then(() => process.exit(0))
 })

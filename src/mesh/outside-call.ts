@@ -30,7 +30,7 @@ export interface OutsideCall {
   /** As it is sent, with its query. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  readonly body?: string | undefined
+  readonly body?: string | Uint8Array | undefined
   /** The only roots, PEM; those of the system where it is undefined. */
   readonly ca: readonly string[] | undefined
   readonly allowPrivate: boolean

@@ -6,18 +6,21 @@ import { type AdminPage, json } from '../mesh/admin/server.ts'
 import { boundedSessions } from '../mesh/admin/sessions.ts'
 import { gauge } from '../telemetry/metrics/family.ts'
 import { ProcessMetrics } from '../telemetry/metrics/process.ts'
+import type { Traces } from '../telemetry/traces/traces.ts'
 import { familiesOf, type ShownSidecar, sessionsOf, unreadyReasons } from './shown.ts'
 
 export interface SidecarAdminOptions {
   readonly proxy: ShownProxy
   readonly sidecar: { readonly shown: ShownSidecar }
   readonly counted: Counted
+  readonly traces?: Pick<Traces, 'queue'> | undefined
   readonly profiling: boolean
   /** As by SIGTERM. */
   readonly drain: () => void
 }
 
-export function sidecarPages({ proxy, sidecar, counted, profiling, drain }: SidecarAdminOptions): AdminPage[] {
+export function sidecarPages(options: SidecarAdminOptions): AdminPage[] {
+  const { proxy, sidecar, counted, traces, profiling, drain } = options
   const own = new ProxyMetrics(proxy)
   const ownProcess = new ProcessMetrics()
   return [
@@ -28,6 +31,7 @@ export function sidecarPages({ proxy, sidecar, counted, profiling, drain }: Side
         gauge('ringfence_policy_revision', 'Of the policy in force.', sidecar.shown.policy.policyRevision, 'min'),
         ...familiesOf(sidecar.shown),
         ...counted.families(),
+        ...(traces?.queue.families() ?? []),
         ...ownProcess.families(),
       ],
       configDump: () => configDumpOf(proxy),

@@ -19,6 +19,7 @@ import type { Ways } from './stages/in-order.ts'
 import { chargeUngiven } from './stages/limit.ts'
 import { readAnswer } from './stages/read-answer.ts'
 import { type Session, Step } from './stages/stage.ts'
+import { traceSlow, withTrace } from './traced.ts'
 
 export class Answers implements RequestOwner {
   readonly #session: Session
@@ -83,7 +84,8 @@ export class Answers implements RequestOwner {
     recordLost(request, this.#session, 'timeout')
     // The node has answered already; the answer is being changed.
     if (!this.#session.largeAnswers.drop(request)) request.carrier?.abandon(request)
-    request.setAnswer(envelope, 0, envelope.length)
+    const told = withTrace(request, envelope)
+    request.setAnswer(told, 0, told.length)
     give(request, this.#session)
   }
 
@@ -131,6 +133,7 @@ function keptWhere(step: Step, request: Request): void {
 /** The outcome of a request is not known. */
 export function recordLost(request: Request, { transactions, shared }: Session, why: string): void {
   request.latencyMicros = request.ageMicros(shared.turn.nowMicros())
+  if (transactions.traces !== undefined) traceSlow(transactions.traces, request)
   lost(request, { transactions }, why)
 }
 

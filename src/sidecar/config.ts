@@ -8,12 +8,15 @@ import { parseOneDocument } from '../base/document.ts'
 import { nodeCertificateConfig } from '../mesh/node-certificate.ts'
 import { listenersSchema } from '../session/listener-config.ts'
 import { proxyShape } from '../session/proxy-config.ts'
+import { sidecarTracesSchema } from '../telemetry/traces/config.ts'
 
 const port = z.int().min(1).max(65_535)
 const address = z.string().refine((text) => isIP(text) !== 0, 'expected an IP address')
 
 const sidecarSchema = z.strictObject({
   ...proxyShape,
+  /** Spans for a collector of OpenTelemetry (docs/observe.md). Nothing is traced without it. */
+  traces: sidecarTracesSchema.optional(),
   dataCenter: z.string().min(1).max(128).default('datacenter1'),
   rack: z.string().min(1).max(128).default('rack1'),
   upstream: z.strictObject({

@@ -11,6 +11,7 @@ import type { Denial } from '../policy/engine.ts'
 import type { Client } from '../session/backend.ts'
 import { cqlFault } from '../session/fault.ts'
 import type { Request } from './request.ts'
+import { traceDenial, withTrace } from './traced.ts'
 
 /** Rules of the mesh itself, beside those of the policy. */
 export const noSuchId = 'unknown-prepared-id'
@@ -61,7 +62,8 @@ export function answerHere(
   const { tracingId } = request
   const said = reply.envelope
   const shown = topologyHidden === true ? (withoutAddresses(wholeEnvelope(said), version) ?? said) : said
-  const envelope = tracingId?.length === tracingIdBytes ? withTracingId(wholeEnvelope(shown), tracingId) : shown
+  const traced = tracingId?.length === tracingIdBytes ? withTracingId(wholeEnvelope(shown), tracingId) : shown
+  const envelope = reply.code < 0 ? traced : withTrace(request, traced)
   request.outcome = reply.code < 0 ? 'ok' : 'error'
   request.code = reply.code
   request.message = reply.message
@@ -80,14 +82,17 @@ export function deny(
   code: number = denial.invalid === true ? CqlErrorCode.INVALID : CqlErrorCode.UNAUTHORIZED,
   envelope: Buffer = errorEnvelope(version, request.stream, code, denial.reason),
 ): void {
+  const { traces } = transactions
+  if (traces !== undefined) traceDenial(traces, request)
+  const told = withTrace(request, envelope)
   request.denial = denial
   request.outcome = 'error'
   request.code = code
   request.message = denial.reason
   request.messageIsOurs = true
-  request.bytesOut = envelope.length
+  request.bytesOut = told.length
   transactions.ended(request)
-  client.answer(envelope, 0, envelope.length, request.stream)
+  client.answer(told, 0, told.length, request.stream)
 }
 
 /** For the record: a request that was refused before there was a verdict on it, or in spite of one. `code` is the CQL error. */

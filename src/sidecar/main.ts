@@ -6,6 +6,7 @@ import { resolve } from 'node:path'
 import { startAgent } from '../agent/agent.ts'
 import { keepNodeCertificate, type NodeCertificate, nodeStateDir } from '../agent/node-certificate.ts'
 import { Counted } from '../audit/counted.ts'
+import { Traced } from '../audit/traced.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { adminPorts } from '../mesh/admin/address.ts'
 import { besideAdminServer } from '../mesh/admin/beside.ts'
@@ -14,6 +15,7 @@ import type { AdminServer } from '../mesh/admin/server.ts'
 import { type CollectAnswer, type CollectRequest, collectAnswer, collectPath } from '../mesh/collection.ts'
 import { type LimitShares, limitSharesAnswer, limitSharesPath } from '../mesh/limit-shares.ts'
 import { firstUseBy } from '../mesh/presigned-uses.ts'
+import { openTraces } from '../mesh/traces.ts'
 import { type WitnessAnswer, type WitnessRequest, witnessAnswer, witnessPath } from '../mesh/witness.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
@@ -23,6 +25,9 @@ import { collectStartGarbage } from '../telemetry/start-garbage.ts'
 import { sidecarPages } from './admin.ts'
 import { parseSidecarConfig, type SidecarConfig } from './config.ts'
 import { Sidecar } from './sidecar.ts'
+
+/** For what the collector has not taken when the sidecar ends. */
+const lastSpansMsMax = 2_000
 
 export interface RunOptions {
   readonly configFile: string
@@ -64,26 +69,32 @@ async function serve(
   const limitShares = (asked: LimitShares) => feed.askControl(limitSharesPath, asked, limitSharesAnswer)
   const { admin } = config
   const counted = admin && new Counted(new RequestSeries())
-  const consumers = counted === undefined ? [] : [counted]
   const askWitness = (request: WitnessRequest): Promise<WitnessAnswer> =>
     feed.askControl(witnessPath, request, witnessAnswer)
   const collect = (request: CollectRequest): Promise<CollectAnswer> =>
     feed.askControl(collectPath, request, collectAnswer)
   const asks = { firstUse, limitShares, askWitness, collect }
-  const sidecar = new Sidecar({ config, feed, log, auditDirectory, consumers, ...asks })
+  const version = options.version ?? '0'
+  const { name } = config
+  const traces = config.traces && (await openTraces({ config: config.traces, role: 'sidecar', name, version, log }))
+  const consumers = [
+    ...(counted === undefined ? [] : [counted]),
+    ...(traces === undefined ? [] : [new Traced(traces.queue, config.upstream)]),
+  ]
+  const sidecar = new Sidecar({ config, feed, log, auditDirectory, consumers, traces, ...asks })
   await sidecar.start()
   const { promise: stopped, resolve: done } = Promise.withResolvers<void>()
   process.once('SIGTERM', done)
   process.once('SIGINT', done)
   if (admin && counted) {
-    const proxy = { agent: feed, version: options.version ?? '0', configFile: resolve(options.configFile), config }
-    adminServer?.show(sidecarPages({ proxy, sidecar, counted, profiling: admin.profiling, drain: done }))
+    const proxy = { agent: feed, version, configFile: resolve(options.configFile), config }
+    adminServer?.show(sidecarPages({ proxy, sidecar, counted, traces, profiling: admin.profiling, drain: done }))
   }
   collectStartGarbage()
   await stopped
   log.info('stopping')
   await sidecar.stop()
-  await Promise.all([feed.stop(), nodeCertificate?.stop()])
+  await Promise.all([feed.stop(), nodeCertificate?.stop(), traces?.queue.close(lastSpansMsMax)])
 }
 
 async function keptFor(

@@ -15,6 +15,7 @@ import type { Envelope } from '../cql/envelope.ts'
 import { headerFlags, headerOpcode, headerStream } from '../cql/protocol.ts'
 import type { ParamsView } from '../cql/requests.ts'
 import type { Decision, Denial, Permit } from '../policy/engine.ts'
+import type { Trace } from '../telemetry/traces/span.ts'
 import type { KnownTexts } from './analyst.ts'
 import type { BoundValues } from './bound.ts'
 import { InFlight } from './in-flight.ts'
@@ -50,6 +51,8 @@ export class Request extends InFlight implements TransactionEvent {
   tracingId: Buffer | undefined
   /** What the other thread said of its texts. */
   known: KnownTexts = undefined
+  /** Where it is traced; see `traced.ts`. */
+  trace: Trace | undefined
   /** Of values that are long and stand beside a paging state. */
   valuesDigest: Buffer | undefined
   /** What became of a large BATCH. */
@@ -154,6 +157,11 @@ export class Request extends InFlight implements TransactionEvent {
     this.#arrivedMicros = nowMicros | 0
   }
 
+  /** Since a client sent it; 0 where none did. */
+  sinceArrivalMicros(nowMicros: number): number {
+    return this.#arrivedMicros === 0 ? 0 : ((nowMicros | 0) - this.#arrivedMicros) | 0
+  }
+
   override begin(nowMicros: number): void {
     super.begin(nowMicros)
     if (this.#arrivedMicros !== 0) this.waitedMicros = ((nowMicros | 0) - this.#arrivedMicros) | 0
@@ -245,6 +253,7 @@ export class Request extends InFlight implements TransactionEvent {
     this.owner = undefined as never
     this.given = undefined
     this.tracingId = undefined
+    this.trace = undefined
     this.known = undefined
     this.valuesDigest = undefined
     this.batchVerdict = undefined

@@ -33,6 +33,7 @@ import { putOff } from './stages/delays.ts'
 import type { Ways } from './stages/in-order.ts'
 import { repreparing } from './stages/repreparing.ts'
 import { type RequestStage, Step } from './stages/stage.ts'
+import { traceArrival } from './traced.ts'
 import { Waiting } from './waiting.ts'
 
 export interface SessionOptions {
@@ -137,12 +138,12 @@ export class EnforcedSession implements Backend, Workload, EventListener {
   }
 
   request(buffer: Buffer, start: number, end: number): void {
-    this.#take(takeRequest().arrive(this, this.owner, buffer, start, end))
+    this.#take(this.#arrive(buffer, start, end))
   }
 
   /** A request with the answer that its gateway has for it, an envelope; see `given.ts`. */
   requestGiven(answer: Buffer, buffer: Buffer, start: number, end: number): void {
-    const request = takeRequest().arrive(this, this.owner, buffer, start, end)
+    const request = this.#arrive(buffer, start, end)
     request.given = answer
     this.#take(request)
   }
@@ -200,6 +201,13 @@ export class EnforcedSession implements Backend, Workload, EventListener {
   serveAgain(request: Request, carriedIn: string, changed: () => void): void {
     if (this.waiting.active || this.dispatch.keyspace !== carriedIn) changed()
     else this.#serveHeld(request)
+  }
+
+  #arrive(buffer: Buffer, start: number, end: number): Request {
+    const request = takeRequest().arrive(this, this.owner, buffer, start, end)
+    const { traces } = this.transactions
+    if (traces !== undefined) traceArrival(traces, request, this.topologyHidden)
+    return request
   }
 
   #take(request: Request): void {

@@ -12,7 +12,7 @@
 
 import type { Barrier, Consumer } from '../audit/event.ts'
 import { TrafficCount } from '../audit/traffic.ts'
-import { Transactions } from '../audit/transactions.ts'
+import { Transactions, type TransactionsOptions } from '../audit/transactions.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
 import { containOwnFault, settle } from '../base/contained.ts'
 import { limits } from '../base/limits.ts'
@@ -72,7 +72,7 @@ import { taintedAuthorities, turnOf } from './turn-of.ts'
 const nodeAway = 'the node is away'
 const unrecorded = 'the audit record cannot be written'
 
-export interface SidecarOptions {
+export interface SidecarOptions extends Pick<TransactionsOptions, 'traces'> {
   /** How AWS STS and a Kubernetes API server are asked; those outside unless said otherwise. */
   readonly outside?: OutsideCalls | undefined
   /** How the mesh is asked who used a pre-signed request first; nobody is asked where it is not given. */
@@ -166,11 +166,11 @@ export class Sidecar {
     })
     const barrier: Barrier = options.barrier ?? this.#record.barrier
     this.#turn.before(() => barrier.endTurn())
-    const commit = barrier.commit?.bind(barrier)
-    if (commit !== undefined) this.#turn.gate(commit)
+    if (barrier.commit !== undefined) this.#turn.gate(barrier.commit.bind(barrier))
     const transactions = new Transactions({
       barrier,
       consumers: [new TrafficCount(this.#traffic), ...(options.consumers ?? [])],
+      traces: options.traces,
       wake: () => this.#turn.wake(),
     })
     this.#refusals = new LogInRefusals(log, Date.now, transactions.refused.bind(transactions))

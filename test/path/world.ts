@@ -25,6 +25,7 @@ import type { SidecarConfig } from '../../src/sidecar/config.ts'
 import { linkedBounds } from '../../src/sidecar/links.ts'
 import { Sidecar, type SidecarOptions } from '../../src/sidecar/sidecar.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
+import type { Traces } from '../../src/telemetry/traces/traces.ts'
 import { freePort } from '../free-port.ts'
 import { type ClientOptions, RawClient } from './client.ts'
 import { FakeNode } from './fake-node.ts'
@@ -138,6 +139,7 @@ export class World {
       audit?: Omit<SidecarConfig['audit'], 'directory'>
       nowMs?: () => number
       gracefulDisconnect?: boolean
+      traces?: Traces
       more?: Pick<SidecarOptions, 'consumers' | 'barrier' | 'stages' | 'outside' | 'firstUse' | 'limitShares'>
     } = {},
   ): Promise<RunningSidecar> {
@@ -175,6 +177,7 @@ export class World {
       linkedBounds: { ...linkedBounds, ...options.linkedBounds },
       ...(options.budget === undefined ? {} : { budget: options.budget }),
       ...(options.nowMs === undefined ? {} : { nowMs: options.nowMs }),
+      traces: options.traces,
       ...options.more,
     })
     await sidecar.start()
@@ -244,6 +247,7 @@ export class World {
       locality?: { dataCenter?: string; rack?: string }
       bounds?: Partial<DoorBounds>
       budget?: BytesBudget
+      traces?: Traces
       outside?: OutsideCalls
     } = {},
   ): Promise<RunningGateway> {
@@ -281,6 +285,7 @@ export class World {
       log: this.#log,
       doorBounds: { ...doorBounds, ...options.bounds },
       outside: options.outside,
+      traces: options.traces,
       ...(options.budget === undefined ? {} : { budget: options.budget }),
     })
     await gateway.start()

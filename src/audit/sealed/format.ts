@@ -60,6 +60,8 @@ export const flag = {
   evidence: 8,
   /** Answered with an ERROR by what the outcome says; otherwise `ok` or lost. */
   refused: 16,
+  /** It is part of a trace; its text follows at the end. */
+  trace: 32,
 } as const
 
 export interface BlockHeader {

@@ -166,11 +166,13 @@ export class SealedLines {
     const latency = reader.number()
     const error = (flags & flag.error) === 0 ? '' : `,${reader.text()}`
     const evidence = (flags & flag.evidence) === 0 ? '' : `,${reader.text()}`
+    const trace = (flags & flag.trace) === 0 ? '' : `,${reader.text()}`
     const outcome = (flags & flag.lost) !== 0 ? 'lost' : (flags & flag.refused) !== 0 ? 'error' : 'ok'
     this.#onLine(
       this.#beginning(this.#ms, number) +
         this.#part(session) +
         evidence +
+        trace +
         this.#middle(asked) +
         `,"outcome":"${outcome}"${error}${rows >= 0 ? `,"rows":${rows}` : ''}` +
         `,"bytesIn":${bytesIn},"bytesOut":${bytesOut},"latencyMicros":${latency}}`,

@@ -6,7 +6,15 @@
 import { Opcode } from '../../cql/protocol.ts'
 import type { Decision } from '../../policy/engine.ts'
 import { type Barrier, type EventSession, Note, type TransactionEvent } from '../event.ts'
-import { errorPart, evidencePart, type RefusedLogIn, refusedLine, sessionPart, verdictPart } from '../record.ts'
+import {
+  errorPart,
+  evidencePart,
+  type RefusedLogIn,
+  refusedLine,
+  sessionPart,
+  tracePart,
+  verdictPart,
+} from '../record.ts'
 import { nameOf, ownVerdict, statementOf } from '../recorded.ts'
 import { ruleOf, verdictOf } from '../verdict.ts'
 import { Definitions } from './definitions.ts'
@@ -87,7 +95,8 @@ export class SealedRecord implements Barrier {
       (event.outcome === 'error' ? flag.refused : 0) |
       (hasError ? flag.error : 0) |
       (isKnown ? 0 : flag.refs) |
-      (evidence === undefined ? 0 : flag.evidence)
+      (evidence === undefined ? 0 : flag.evidence) |
+      (event.trace === undefined ? 0 : flag.trace)
     if (intent > 0) {
       frames.begin(frameKind.outcome)
       frames.byte(flags)
@@ -109,6 +118,7 @@ export class SealedRecord implements Barrier {
     if (hasError)
       frames.lengthAndText(errorPart(event.code, event.message, event.messageIsOurs ? 'ours' : 'foreign').slice(1))
     if (evidence !== undefined) frames.lengthAndText(evidencePart(evidence).slice(1))
+    if (event.trace !== undefined) frames.lengthAndText(tracePart(event.trace).slice(1))
     writer.end()
   }
 

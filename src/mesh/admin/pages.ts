@@ -71,8 +71,9 @@ const profilePages: readonly AdminPage[] = [
   {
     method: 'POST',
     path: '/cpuprofile',
-    help: `?seconds=10 (at most ${secondsMax}); for the developer tools of a browser`,
-    answer: async ({ query }) => {
+    help: `?seconds=10 (at most ${secondsMax}); for the developer tools of a browser: by the Unix socket only`,
+    answer: async ({ query, bySocket }) => {
+      if (!bySocket) return plain('this slows every client down: listen at unix:/… for this page', 403)
       const seconds = Number(query.get('seconds') ?? 10)
       if (!(seconds > 0 && seconds <= secondsMax)) return plain(`seconds: above 0, at most ${secondsMax}`, 400)
       const body = await cpuProfile(seconds * 1000)

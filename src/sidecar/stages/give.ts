@@ -2,6 +2,7 @@
 import { Opcode } from '../../cql/protocol.ts'
 import { readError } from '../../cql/responses.ts'
 import type { Request } from '../request.ts'
+import { traceSlow, withTrace } from '../traced.ts'
 import { type Session, Step } from './stage.ts'
 
 export function record(request: Request, { transactions, shared }: Session): Step {
@@ -11,8 +12,19 @@ export function record(request: Request, { transactions, shared }: Session): Ste
     request.message = readError(request.answer).message
     request.messageIsOurs = false
   }
+  const { traces } = transactions
+  if (traces !== undefined) {
+    traceSlow(traces, request)
+    if (request.code >= 0 && request.trace !== undefined) tellTrace(request)
+  }
   transactions.ended(request)
   return Step.NEXT
+}
+
+function tellTrace(request: Request): void {
+  const { bytes, start, end } = request.answer
+  const told = withTrace(request, bytes.subarray(start, end))
+  request.setAnswer(told, 0, told.length)
 }
 
 /** An answer does not leave while its record is not written. The client is disconnected instead. */
