@@ -1,6 +1,6 @@
 /**
  * Which test files of the path have the machine for themselves: those that look at a clock, at CPU or at memory, themselves or by what they
- * import of `test` and `bench`. All others run two at a time.
+ * import of `test` and `bench`. All others run two at a time, beside suites of the mesh.
  */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,13 +10,18 @@ import { filesOf, root } from './runs.ts'
 const measures =
   /\bperformance\.now\b|[cC]puUsage\b|\bmemoryUsage\b|\bhrtime\b|\beventLoopUtilization\b|\bmonitorEventLoopDelay\b/
 
-/** Look at the clock only to give up one day. */
+/** Look at the clock only to give up one day, or to see that something took as long as it must at least. */
 export const waiters: ReadonlySet<string> = new Set([
   'test/e2e/drivers/toolchain.ts',
   'test/e2e/fixture.ts',
+  'test/e2e/log-ins/programs.ts',
+  'test/e2e/log-ins/refusal-suite.ts',
+  'test/e2e/log-ins/thrown-out-suite.ts',
   'test/e2e/schema.ts',
   'test/path/client.ts',
   'test/path/program.ts',
+  'test/path/proofs.test.ts',
+  'test/path/states.test.ts',
   'test/path/world.ts',
   'test/production/applications.ts',
   'test/production/rehearsal.ts',

@@ -40,6 +40,33 @@ test('a run in which nothing failed ends with its counts alone', () => {
   }
 })
 
+test('groups run beside each other, and all of them count', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'runs-'))
+  try {
+    // Each waits for the other to have begun.
+    const files = ['one', 'other'].map((name, i, names) => {
+      const file = join(folder, `${name}.test.ts`)
+      writeFileSync(file, meeting(join(folder, name), join(folder, names[1 - i]!)))
+      return relative(root, file)
+    })
+    const [one, other] = files.map((file) => `{ files: [${JSON.stringify(file)}] }`)
+    const lines = runOf(files[0]!, `await runGroups(tally, 'some', [${one}, ${other}])`)
+    assert.equal(lines.at(-1), '2 passed, 0 failed')
+    assert.ok(lines.includes('some: 1 beside 1 files'))
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+const meeting = (own: string, other: string): string => `import { existsSync, writeFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+test('meets the other', { timeout: 60_000 }, async () => {
+  writeFileSync(${JSON.stringify(own)}, '')
+  while (!existsSync(${JSON.stringify(other)})) await sleep(10)
+})
+`
+
 const suite = `import assert from 'node:assert/strict'
 import { describe, it, test } from 'node:test'
 describe('a suite', () => {
@@ -52,10 +79,15 @@ describe('a suite', () => {
 
 /** What a run of this file prints, line by line. */
 function run(file: string): string[] {
+  return runOf(file, `await runTests(tally, 'some', [${JSON.stringify(file)}])`)
+}
+
+/** What a program prints that runs tests so; it lies beside `file`. */
+function runOf(file: string, how: string): string[] {
   const program = `
-    import { conclude, newTally, runTests } from ${JSON.stringify(join(root, 'scripts/runs.ts'))}
+    import { conclude, newTally, runGroups, runTests } from ${JSON.stringify(join(root, 'scripts/runs.ts'))}
     const tally = newTally()
-    await runTests(tally, 'some', [${JSON.stringify(file)}])
+    ${how}
     process.exit(conclude(tally))`
   // A run inside a run of Node's own runner would report to that one.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env

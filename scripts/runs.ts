@@ -82,26 +82,31 @@ export async function runTests(
   await runFiles(tally, files, options, (text) => process.stdout.write(text))
 }
 
-/** The files of a group one after another, beside those of the others. What they print is in order file by file. */
+/** Files that run beside those of other groups. */
+export interface Group extends Omit<RunOptions, 'signal'> {
+  readonly files: readonly string[]
+}
+
+/** All groups beside each other. What they print is in order file by file. */
 export async function runGroups(
   tally: Tally,
   title: string,
-  groups: readonly (readonly string[])[],
-  options: Omit<RunOptions, 'concurrency'>,
+  groups: readonly Group[],
+  signal?: AbortSignal,
 ): Promise<void> {
   if (groups.length === 0) return
-  console.log(`\n${title}: ${groups.map((group) => group.length).join(' beside ')} files`)
+  console.log(`\n${title}: ${groups.map(({ files }) => files.length).join(' beside ')} files`)
   const written = groups.map(() => '')
   const flush = (group: number): void => {
     process.stdout.write(written[group] ?? '')
     written[group] = ''
   }
   await Promise.all(
-    groups.map(async (files, group) => {
+    groups.map(async ({ files, ...options }, group) => {
       const write: Write = (text) => {
         written[group] += text
       }
-      await runFiles(tally, files, options, write, () => setImmediate(flush, group))
+      await runFiles(tally, files, { ...options, signal }, write, () => setImmediate(flush, group))
       flush(group)
     }),
   )
@@ -165,7 +170,7 @@ export function conclude({ passed, failed, failures, skippedSuites }: Tally): nu
   return failed > 0 || incomplete ? 1 : 0
 }
 
-/** Format, lint, types, layers, unit tests: what needs no real part and ends within a minute. */
+/** Format, lint, types, layers, unit tests: what needs no real part and ends within minutes. */
 export async function runChecks(tally: Tally): Promise<void> {
   await Promise.all([
     runTool(tally, 'format and lint (biome)', 'biome', ['check', '.']),
@@ -179,9 +184,25 @@ export async function runChecks(tally: Tally): Promise<void> {
   )
 }
 
-/** The suites on the mesh that this process holds, in the order of test/e2e/order.ts; with words, the files whose names contain one. */
-export async function runEndToEnd(tally: Tally, words: readonly string[] = [], signal?: AbortSignal): Promise<void> {
+/**
+ * The suites on the mesh that this process holds, in the order of test/e2e/order.ts; with words, the files whose names contain one.
+ *
+ * @param beside Files that need no mesh and run beside the groups of that order.
+ */
+export async function runEndToEnd(
+  tally: Tally,
+  words: readonly string[] = [],
+  signal?: AbortSignal,
+  beside: Group = { files: [] },
+): Promise<void> {
   const { groups, alone } = endToEndPlan(words)
-  await runGroups(tally, 'end to end, two at a time', groups, { endsAtOnce: true, signal })
+  const all = [beside, ...groups.map((files): Group => ({ files, endsAtOnce: true }))]
+  const title = beside.files.length === 0 ? 'end to end, two at a time' : 'parts of the path, beside suites end to end'
+  await runGroups(
+    tally,
+    title,
+    all.filter(({ files }) => files.length > 0),
+    signal,
+  )
   await runTests(tally, 'end to end, one at a time', alone, { endsAtOnce: true, signal })
 }

@@ -1,6 +1,6 @@
 /**
- * Which end-to-end suites run when. First those of the two groups, one of each group at a time; then all others, alone. What breaks the mesh
- * comes last, so that nothing it leaves behind is another suite's trouble.
+ * Which end-to-end suites run when. First those of the two groups, one of each group at a time, in `npm test` beside parts of the path; then all
+ * others, alone. What breaks the mesh comes last, so that nothing it leaves behind is another suite's trouble.
  */
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,13 +9,13 @@ const repository = join(import.meta.dirname, '..', '..')
 
 /**
  * A suite that is named here runs beside one of the other group. It has keyspaces and identities of its own, stops no part, counts nothing that
- * others add to, and asks of no answer that it come soon; the groups take about as long as each other. One of them at most makes many objects:
- * nodes agree on the schema when nobody changes it, and drivers wait ten seconds for that. Who is not named runs alone.
+ * others add to, and asks of no answer that it come soon. One of the groups at most makes many objects: nodes agree on the schema when nobody changes it, and
+ * drivers wait ten seconds for that. Who is not named runs alone.
  */
 export const besideEachOther: readonly (readonly string[])[] = [
   // Who puts a policy in force, for the mesh has one at a time. The other group's suites need no rule but those of policy.yaml.
   ['drivers/pages', 'compatibility'],
-  ['drivers/cqlsh', 'drivers/node'],
+  ['drivers/cqlsh', 'drivers/node', 'drivers/java', 'drivers/python', 'drivers/go'],
 ]
 
 /** Later is more disturbing; suites that are not named come before these. */

@@ -84,6 +84,8 @@ def open_cluster(identity="", single_host=False):
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         connect_timeout=10,
         control_connection_timeout=10,
+        # A change that a node was not told of it pulls within a minute (Cassandra's MigrationCoordinator).
+        max_schema_agreement_wait=70,
         **options,
     )
 
