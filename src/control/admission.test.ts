@@ -122,8 +122,7 @@ function flood(mesh: Mesh, perSecond: number): { sent: () => number; stop: () =>
   }
 }
 
-// Each has a mesh of its own, and mostly waits.
-describe('a control plane under a flood of strangers', { concurrency: true }, () => {
+describe('a control plane under a flood of strangers', () => {
   it('renews every certificate in time, and enrols who has a token', () =>
     withMesh({ svidTtlMs: 20_000 }, async (mesh) => {
       const lines: string[] = []
