@@ -2,11 +2,12 @@
  * How the program is started: by the pinned Node.js, which runs TypeScript as it stands.
  *
  * What strips the types is a WebAssembly module of 30 MB that would stay in memory, and stripping takes longer than all else that a start
- * does. So Node.js keeps what it made in a folder (its compile cache), and a start that finds the folder filled never loads that module.
+ * does. So a role that stays has its code from a file without types (`role.mjs`), which is made at the first start (`pack.mjs`). Node.js has a
+ * compile cache for the same; but what a process took from that stays in its memory, 8 MB beside a database.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,13 +15,11 @@ import { fileURLToPath } from 'node:url'
 export const nodeMajor = 26
 const root = fileURLToPath(new URL('..', import.meta.url))
 const pinned = join(root, 'node_modules', '.bin', 'node')
+const program = join(root, 'src', 'cli', 'main.ts')
 const own = Number(process.versions.node.split('.')[0]) >= nodeMajor
 
-/** What the long-running roles load besides the program itself. */
-const roleModules = new Map([
-  ['sidecar', ['src/sidecar/main.ts', 'src/sidecar/analyst-thread.ts']],
-  ['gateway', ['src/gateway/main.ts', 'src/gateway/gateway.ts']],
-])
+/** They stay in memory. */
+const longRunning = new Set(['sidecar', 'gateway'])
 
 /**
  * A young generation of 2 MB at most, where V8 would let it grow to 16 (bench/README.md has what it costs, which is nothing that could be
@@ -47,53 +46,53 @@ const roleFlags = [
 export function commandOf(args) {
   const file = existsSync(pinned) ? pinned : own ? process.execPath : undefined
   if (file === undefined) return undefined
-  const modules = roleModules.get(args[0] ?? '')
-  const flags = modules === undefined ? [] : roleFlags
-  const env = { ...process.env, ...(modules === undefined ? {} : thrifty(file, flags, modules)) }
-  return { file, args: [...flags, join(root, 'src', 'cli', 'main.ts'), ...args], env }
+  if (!longRunning.has(args[0] ?? '')) return { file, args: [program, ...args], env: { ...process.env } }
+  const code = packedCode(file)
+  const first = `--import=${new URL('role.mjs', import.meta.url)}`
+  return { file, args: [...roleFlags, first, program, ...args], env: thriftyEnvironment(code) }
 }
 
-/** Environment for a role that stays: its code without the stripper, and one heap of the C library instead of one for each thread. */
-function thrifty(node, flags, modules) {
-  const cache = process.env.NODE_COMPILE_CACHE ?? codeFolder()
-  const env = { MALLOC_ARENA_MAX: process.env.MALLOC_ARENA_MAX ?? '1' }
-  if (cache === undefined) return env
-  env.NODE_COMPILE_CACHE = cache
-  fill(cache, node, flags, modules, env)
-  return env
+/** One heap of the C library instead of one for each thread; and code out of one file instead of the compile cache. */
+function thriftyEnvironment(code) {
+  const { NODE_COMPILE_CACHE: cache, ...env } = {
+    ...process.env,
+    MALLOC_ARENA_MAX: process.env.MALLOC_ARENA_MAX ?? '1',
+  }
+  if (code !== undefined) return { ...env, RINGFENCE_CODE: code }
+  return cache === undefined ? env : { ...env, NODE_COMPILE_CACHE: cache }
 }
 
 /** The user's own; whoever may write there may already do anything as that user. */
 function codeFolder() {
+  const { NODE_COMPILE_CACHE: named } = process.env
+  if (named !== undefined) return named
   const caches = process.env.XDG_CACHE_HOME ?? (homedir() === '' ? undefined : join(homedir(), '.cache'))
   return caches === undefined ? undefined : join(caches, 'ringfence', 'code')
 }
 
-/** Loads everything once in a process of its own, unless that was done for these very files. Without the folder all works as well. */
-function fill(cache, node, flags, modules, env) {
-  const key = createHash('sha256')
-    .update(JSON.stringify([node, flags, modules, stampOf(join(root, 'src'))]))
-    .digest('hex')
-  const stamp = join(cache, `filled-${key.slice(0, 16)}`)
+/** The file, made once for these very sources. Undefined where there is no folder, or none that may be written: all works as well. */
+function packedCode(node) {
+  const folder = codeFolder()
+  if (folder === undefined) return undefined
   try {
-    if (existsSync(stamp)) return
-    mkdirSync(cache, { recursive: true, mode: 0o700 })
-    const urls = [...modules, 'src/cli/main.ts'].map((module) => new URL(`../${module}`, import.meta.url).href)
-    const script = urls.map((url) => `await import(${JSON.stringify(url)})`).join('\n')
-    const options = { env: { ...process.env, ...env }, stdio: 'ignore' }
-    // The program itself runs when it is loaded; that it prints its version is as little as it can do.
-    const run = [...flags, '--input-type=module', '--eval', script, 'ringfence', '--version']
-    const { status } = spawnSync(node, run, options)
-    if (status === 0) writeFileSync(stamp, '')
+    const sources = join(root, 'src')
+    const key = createHash('sha256')
+      .update(JSON.stringify([node, root, stampOf(join(root, 'bin')), stampOf(sources)]))
+      .digest('hex')
+    const code = join(folder, `${key.slice(0, 16)}.code`)
+    if (existsSync(code)) return code
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    const { status } = spawnSync(node, [join(root, 'bin', 'pack.mjs'), sources, code], { stdio: 'ignore' })
+    return status === 0 ? code : undefined
   } catch {
-    // No folder, or none that may be written: the types are stripped at each start.
+    return undefined
   }
 }
 
-/** Changes with every source file; Node.js compares contents by itself, so that a stale folder is no danger, only large. */
+/** Changes with every source file. */
 function stampOf(folder) {
   return readdirSync(folder, { recursive: true })
-    .filter((name) => name.endsWith('.ts'))
+    .filter((name) => name.endsWith('.ts') || name.endsWith('.mjs'))
     .sort()
     .map((name) => {
       const { size, mtimeMs } = statSync(join(folder, name))
