@@ -1,7 +1,6 @@
 /**
  * `ringfence gateway`: one agent, and below it a worker process for each core, each with its own links and listeners.
  */
-import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Agent, startAgent } from '../agent/agent.ts'
 import { superviseWorkers } from '../agent/workers.ts'
@@ -10,18 +9,12 @@ import { readLeaf } from '../identity/certificate.ts'
 import type { ProvidersInForce } from '../identity/providers/in-force.ts'
 import { trustDomainOf } from '../identity/spiffe.ts'
 import { adminPorts } from '../mesh/admin/address.ts'
-import { besideAdminServer } from '../mesh/admin/beside.ts'
-import { startingPages } from '../mesh/admin/pages.ts'
-import type { AdminServer } from '../mesh/admin/server.ts'
-import { followedProviders } from '../mesh/providers.ts'
-import { RevocationsFeed } from '../mesh/revocations.ts'
-import { madeTxnToken, txnTokensPath } from '../mesh/transaction-tokens.ts'
+import { type AdminPort, besideAdminPort } from '../mesh/admin/beside.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
-import { gatewayPages } from './admin.ts'
 import type { GatewayConfig } from './config.ts'
-import { parseGatewayConfig } from './config.ts'
+import { readGatewayConfig } from './config-file.ts'
 import type { HttpDoor } from './http/door.ts'
 import type { HttpConfig } from './http/http-config.ts'
 import type { AskForTxn } from './http/txn-source.ts'
@@ -42,13 +35,13 @@ export async function runGateway(options: RunOptions): Promise<void> {
   logFaults(log)
   const asked = config.http === undefined ? [] : [config.http]
   await requireFreePorts([...config.listeners, ...asked, ...adminPorts(config.admin?.listen)])
-  await besideAdminServer(config.admin?.listen, log, (adminServer) => serve(options, config, adminServer, log))
+  await besideAdminPort(config.admin?.listen, log, (adminPort) => serve(options, config, adminPort, log))
 }
 
 async function serve(
   options: RunOptions,
   config: GatewayConfig,
-  adminServer: AdminServer | undefined,
+  adminPort: AdminPort | undefined,
   log: Logger,
 ): Promise<void> {
   const feed = await startAgent({
@@ -59,9 +52,9 @@ async function serve(
     log,
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
   })
-  adminServer?.show(startingPages('starting its workers'))
+  adminPort?.starting('starting its workers')
   refuseUnnamed(config, feed.credentials.current.leafDer)
-  const providers = config.http === undefined ? undefined : followedProviders((kind) => feed.value(kind))
+  const providers = config.http && (await import('../mesh/providers.ts')).followedProviders((kind) => feed.value(kind))
   let http: HttpDoor | undefined
   const workers = superviseWorkers({
     count: config.workers,
@@ -80,7 +73,8 @@ async function serve(
   const { admin, workers: count } = config
   if (admin !== undefined) {
     const proxy = { agent: feed, version: options.version ?? '0', configFile: resolve(options.configFile), config }
-    adminServer?.show(gatewayPages({ proxy, workers, count, profiling: admin.profiling, drain: done }))
+    const { gatewayPages } = await import('./admin.ts')
+    adminPort?.show(gatewayPages({ proxy, workers, count, profiling: admin.profiling, drain: done }))
   }
   await stopped
   log.info('stopping')
@@ -93,10 +87,14 @@ async function serve(
 
 /** In the process of the agent: it is one, asks the control plane, and has browsers' sessions in one place. */
 async function openHttp(config: HttpConfig, providers: ProvidersInForce, agent: Agent, log: Logger): Promise<HttpDoor> {
+  // What only this needs, such as OpenID Connect, is loaded with it.
+  const [{ HttpDoor: Door }, { madeTxnToken, txnTokensPath }, { RevocationsFeed }] = await Promise.all([
+    import('./http/door.ts'),
+    import('../mesh/transaction-tokens.ts'),
+    import('../mesh/revocations.ts'),
+  ])
   const ask: AskForTxn = (order) => agent.askControl(txnTokensPath, order, madeTxnToken)
   const trustDomain = trustDomainOf(agent.credentials.current.spiffeId)
-  // What only this needs, such as OpenID Connect, is loaded with it.
-  const { HttpDoor: Door } = await import('./http/door.ts')
   const { current: revocations } = new RevocationsFeed((kind) => agent.value(kind))
   const door = new Door({ config, providers, revocations, trustDomain, ask, log })
   await door.start()
@@ -116,15 +114,4 @@ function refuseUnnamed({ listeners }: GatewayConfig, leafDer: Buffer): void {
       },
     )
   }
-}
-
-/** Used by the workers too. */
-export function readGatewayConfig(file: string): GatewayConfig {
-  let source: string
-  try {
-    source = readFileSync(file, 'utf8')
-  } catch (cause) {
-    throw new RingfenceError('CONFIG', `cannot read ${file}`, { cause, hint: 'give the path of a Gateway document' })
-  }
-  return parseGatewayConfig(source, file)
 }

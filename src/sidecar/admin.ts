@@ -1,13 +1,15 @@
 /** The admin port of a sidecar. */
 import { certsOf, configDumpOf, ProxyMetrics, type ShownProxy } from '../agent/admin.ts'
-import type { Counted } from '../audit/counted.ts'
+import { Counted } from '../audit/counted.ts'
 import { drainPage, rolePages } from '../mesh/admin/pages.ts'
 import { type AdminPage, json } from '../mesh/admin/server.ts'
 import { boundedSessions } from '../mesh/admin/sessions.ts'
 import { gauge } from '../telemetry/metrics/family.ts'
 import { ProcessMetrics } from '../telemetry/metrics/process.ts'
+import { RequestSeries } from '../telemetry/metrics/requests.ts'
 import type { Traces } from '../telemetry/traces/traces.ts'
-import { familiesOf, type ShownSidecar, sessionsOf, unreadyReasons } from './shown.ts'
+import { familiesOf, sessionsOf, unreadyReasons } from './shown.ts'
+import type { ShownSidecar } from './sidecar-report.ts'
 
 export interface SidecarAdminOptions {
   readonly proxy: ShownProxy
@@ -17,6 +19,11 @@ export interface SidecarAdminOptions {
   readonly profiling: boolean
   /** As by SIGTERM. */
   readonly drain: () => void
+}
+
+/** What counts requests for it, from the start on. */
+export function countedRequests(): Counted {
+  return new Counted(new RequestSeries())
 }
 
 export function sidecarPages(options: SidecarAdminOptions): AdminPage[] {

@@ -13,14 +13,13 @@ import { Tally } from '../telemetry/metrics/tally.ts'
 import { Repeated } from '../telemetry/repeated.ts'
 import type { Analyst } from './analyst.ts'
 import type { TxnTokens } from './behalf/tokens.ts'
-import { SchemaQuestions } from './catalog/questions.ts'
 import type { SidecarConfig } from './config.ts'
-import { Descriptions } from './describe/descriptions.ts'
 import { EventHub } from './events.ts'
 import { Judge } from './judged.ts'
 import type { RateLimits } from './limits/rate-limits.ts'
 import { NodeMonitor } from './node.ts'
 import { UpstreamPool } from './pool.ts'
+import { SchemaAnswers } from './schema-answers.ts'
 import type { Secrets } from './secrets.ts'
 import { disagreementWords, type Shared } from './shared.ts'
 
@@ -67,15 +66,16 @@ export function enforcementOf(parts: EnforcementParts): Enforcement {
   const { schema } = node
   const judge = new Judge(parts.engine, schema, parts.nowMs)
   const pool = new UpstreamPool({ target, connections, turn, log, inForce }, credentials)
-  const questions = new SchemaQuestions({
+  const schemaAnswers = new SchemaAnswers({
     ask: node.asking,
     judge,
     transactions,
     secrets,
     turn,
     baseOf: (keyspace, view) => schema.baseOf(keyspace, view),
+    pool,
+    schema: () => schema.view,
   })
-  const descriptions = new Descriptions({ pool, judge, transactions, secrets, turn, schema: () => schema.view })
   return {
     node,
     shared: {
@@ -83,7 +83,7 @@ export function enforcementOf(parts: EnforcementParts): Enforcement {
       log,
       nodeAway: new Repeated(),
       judge,
-      questions,
+      schemaAnswers,
       pool,
       transactions,
       events,
@@ -93,7 +93,6 @@ export function enforcementOf(parts: EnforcementParts): Enforcement {
       revocations: parts.revocations,
       rateLimits: parts.rateLimits,
       schema,
-      descriptions,
       trace: () => node.trace(),
       share,
       disagreements: new Tally(disagreementWords),

@@ -1,30 +1,25 @@
 /**
  * `ringfence sidecar`: configuration, admin port, agent, sidecar, in this order; signals end it.
+ *
+ * Rule: what only some sidecars are configured to have is loaded here by `import()` (`test/path/loaded.test.ts` has the list).
  */
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { startAgent } from '../agent/agent.ts'
-import { keepNodeCertificate, type NodeCertificate, nodeStateDir } from '../agent/node-certificate.ts'
-import { Counted } from '../audit/counted.ts'
-import { Traced } from '../audit/traced.ts'
+import { type Agent, startAgent } from '../agent/agent.ts'
+import type { NodeCertificate } from '../agent/node-certificate.ts'
+import type { Consumer } from '../audit/event.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { adminPorts } from '../mesh/admin/address.ts'
-import { besideAdminServer } from '../mesh/admin/beside.ts'
-import { startingPages } from '../mesh/admin/pages.ts'
-import type { AdminServer } from '../mesh/admin/server.ts'
-import { type CollectAnswer, type CollectRequest, collectAnswer, collectPath } from '../mesh/collection.ts'
+import { type AdminPort, besideAdminPort } from '../mesh/admin/beside.ts'
 import { type LimitShares, limitSharesAnswer, limitSharesPath } from '../mesh/limit-shares.ts'
 import { firstUseBy } from '../mesh/presigned-uses.ts'
-import { openTraces } from '../mesh/traces.ts'
-import { type WitnessAnswer, type WitnessRequest, witnessAnswer, witnessPath } from '../mesh/witness.ts'
 import { requireFreePorts } from '../session/free-ports.ts'
 import { logFaults } from '../telemetry/faults.ts'
 import { createLogger, type Logger } from '../telemetry/log.ts'
-import { RequestSeries } from '../telemetry/metrics/requests.ts'
 import { collectStartGarbage } from '../telemetry/start-garbage.ts'
-import { sidecarPages } from './admin.ts'
+import type { Traces } from '../telemetry/traces/traces.ts'
 import { parseSidecarConfig, type SidecarConfig } from './config.ts'
-import { Sidecar } from './sidecar.ts'
+import { Sidecar, type SidecarOptions } from './sidecar.ts'
 
 /** For what the collector has not taken when the sidecar ends. */
 const lastSpansMsMax = 2_000
@@ -44,13 +39,13 @@ export async function runSidecar(options: RunOptions): Promise<void> {
   const log = createLogger(`sidecar ${config.name}`)
   logFaults(log)
   await requireFreePorts([...config.listeners, ...adminPorts(config.admin?.listen)])
-  await besideAdminServer(config.admin?.listen, log, (adminServer) => serve(options, config, adminServer, log))
+  await besideAdminPort(config.admin?.listen, log, (adminPort) => serve(options, config, adminPort, log))
 }
 
 async function serve(
   options: RunOptions,
   config: SidecarConfig,
-  adminServer: AdminServer | undefined,
+  adminPort: AdminPort | undefined,
   log: Logger,
 ): Promise<void> {
   const feed = await startAgent({
@@ -61,34 +56,27 @@ async function serve(
     log,
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
   })
-  adminServer?.show(startingPages('starting'))
+  adminPort?.starting('starting')
   const auditDirectory = resolve(options.stateDir, config.audit.directory)
   const firstUse = firstUseBy((path, body, schema) => feed.askControl(path, body, schema), log)
   // Before the node is asked for anything: it may be waiting for its files.
   const nodeCertificate = await keptFor(config, options.stateDir, log)
   const limitShares = (asked: LimitShares) => feed.askControl(limitSharesPath, asked, limitSharesAnswer)
   const { admin } = config
-  const counted = admin && new Counted(new RequestSeries())
-  const askWitness = (request: WitnessRequest): Promise<WitnessAnswer> =>
-    feed.askControl(witnessPath, request, witnessAnswer)
-  const collect = (request: CollectRequest): Promise<CollectAnswer> =>
-    feed.askControl(collectPath, request, collectAnswer)
-  const asks = { firstUse, limitShares, askWitness, collect }
+  const pages = admin && (await import('./admin.ts'))
+  const counted = pages === undefined ? undefined : pages.countedRequests()
   const version = options.version ?? '0'
-  const { name } = config
-  const traces = config.traces && (await openTraces({ config: config.traces, role: 'sidecar', name, version, log }))
-  const consumers = [
-    ...(counted === undefined ? [] : [counted]),
-    ...(traces === undefined ? [] : [new Traced(traces.queue, config.upstream)]),
-  ]
+  const { traces, traced } = await tracesOf(config, version, log)
+  const consumers = [counted, traced].filter((consumer) => consumer !== undefined)
+  const asks = { firstUse, limitShares, ...(config.audit.format === 'sealed' ? await sealedBy(feed) : {}) }
   const sidecar = new Sidecar({ config, feed, log, auditDirectory, consumers, traces, ...asks })
   await sidecar.start()
   const { promise: stopped, resolve: done } = Promise.withResolvers<void>()
   process.once('SIGTERM', done)
   process.once('SIGINT', done)
-  if (admin && counted) {
+  if (admin && pages && counted) {
     const proxy = { agent: feed, version, configFile: resolve(options.configFile), config }
-    adminServer?.show(sidecarPages({ proxy, sidecar, counted, traces, profiling: admin.profiling, drain: done }))
+    adminPort?.show(pages.sidecarPages({ proxy, sidecar, counted, traces, profiling: admin.profiling, drain: done }))
   }
   collectStartGarbage()
   await stopped
@@ -97,12 +85,36 @@ async function serve(
   await Promise.all([feed.stop(), nodeCertificate?.stop(), traces?.queue.close(lastSpansMsMax)])
 }
 
+/** What a sealed record asks of the control plane. */
+async function sealedBy(feed: Agent): Promise<Pick<SidecarOptions, 'askWitness' | 'collect'>> {
+  const [{ witnessAnswer, witnessPath }, { collectAnswer, collectPath }] = await Promise.all([
+    import('../mesh/witness.ts'),
+    import('../mesh/collection.ts'),
+  ])
+  return {
+    askWitness: (request) => feed.askControl(witnessPath, request, witnessAnswer),
+    collect: (request) => feed.askControl(collectPath, request, collectAnswer),
+  }
+}
+
+async function tracesOf(
+  { name, traces: config, upstream }: SidecarConfig,
+  version: string,
+  log: Logger,
+): Promise<{ readonly traces?: Traces; readonly traced?: Consumer }> {
+  if (config === undefined) return {}
+  const [{ openTraces }, { Traced }] = await Promise.all([import('../mesh/traces.ts'), import('../audit/traced.ts')])
+  const traces = await openTraces({ config, role: 'sidecar', name, version, log })
+  return { traces, traced: new Traced(traces.queue, upstream) }
+}
+
 async function keptFor(
   { name, control, upstream, nodeCertificate }: SidecarConfig,
   stateDir: string,
   log: Logger,
 ): Promise<NodeCertificate | undefined> {
   if (nodeCertificate === undefined) return undefined
+  const { keepNodeCertificate, nodeStateDir } = await import('../agent/node-certificate.ts')
   return keepNodeCertificate({
     config: nodeCertificate,
     node: upstream,

@@ -1,19 +1,17 @@
-/** The record as the sidecar's document asks for it: lines of JSON, or sealed. */
+/** The record as the sidecar's document asks for it: lines of JSON, or sealed. What seals is loaded where it is asked for. */
+import { createRequire } from 'node:module'
 import type { Barrier } from '../audit/event.ts'
 import { Recorded } from '../audit/recorded.ts'
-import { originOf } from '../audit/sealed/log-key.ts'
-import { SealedRecord } from '../audit/sealed/record.ts'
-import { RecordShipping, type ShippingFigures } from '../audit/sealed/shipping.ts'
-import { ShownCheckpoints } from '../audit/sealed/shown.ts'
-import { SealedWriter } from '../audit/sealed/writer.ts'
+import type { ShippingFigures } from '../audit/sealed/shipping.ts'
 import { type AuditFigures, AuditWriter } from '../audit/writer.ts'
 import { systemClock } from '../base/clock.ts'
-import { nothingEnds, unawaited } from '../base/contained.ts'
 import type { CollectAnswer, CollectRequest } from '../mesh/collection.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { WitnessAnswer, WitnessRequest } from '../mesh/witness.ts'
 import type { Logger } from '../telemetry/log.ts'
 import type { SidecarConfig } from './config.ts'
+
+const load = createRequire(import.meta.url)
 
 /** One file of lines, or one segment, has at most so much and a little more. */
 const fileBytesMax = { lines: 256 * 1024 * 1024, sealed: 64 * 1024 * 1024 }
@@ -62,55 +60,20 @@ export function recordOf({
     const writer = new AuditWriter({ ...told, fileBytesMax: fileBytesMax.lines })
     return shownAs(writer, new Recorded(writer, revision))
   }
-  const origin = originOf(credentials().spiffeId)
-  const segmentBytesMax = fileBytesMax.sealed
-  const shown =
-    askWitness &&
-    new ShownCheckpoints({
-      directory,
-      ask: askWitness,
-      onRefused: (why) =>
-        log.error({ why }, 'the witness refuses the record of this sidecar: it is not what was shown before'),
-    })
-  const shipping = shippingOf({ config, directory, collect, log })
-  const writer = new SealedWriter({
-    ...told,
-    origin,
-    certifier: credentials,
-    durability,
-    segmentBytesMax,
-    onCheckpoint: (checkpoint, key) => {
-      // What the witness does not know is not collected.
-      const told = async (): Promise<void> => {
-        await shown?.show(checkpoint, key)
-        await shipping?.signed(checkpoint, key)
-      }
-      unawaited(nothingEnds, 'a checkpoint for the control plane', told())
-    },
-  })
-  return shownAs(writer, new SealedRecord(writer, revision, durability === 'disk'), shipping)
-}
-
-function shippingOf({
-  config,
-  directory,
-  collect,
-  log,
-}: Pick<RecordOptions, 'config' | 'directory' | 'collect' | 'log'>): RecordShipping | undefined {
-  if (collect === undefined || config.audit.collect !== true) return undefined
-  const { keepMegabytesMax } = config.audit
-  return new RecordShipping({
-    directory,
-    ask: collect,
+  const { sealedRecordOf } = load('./sealed-record.ts') as typeof import('./sealed-record.ts')
+  const { collect: collected, keepMegabytesMax } = config.audit
+  const { writer, barrier, shipping } = sealedRecordOf({
+    ...{ ...told, durability, segmentBytesMax: fileBytesMax.sealed, credentials, log, askWitness, revision },
+    collect: collected === true ? collect : undefined,
     keepBytesMax: keepMegabytesMax === undefined ? undefined : keepMegabytesMax * 1_000_000,
-    onRefused: (why) => log.error({ why }, 'the record of this sidecar is not collected; it is kept here'),
   })
+  return shownAs(writer, barrier, shipping)
 }
 
 function shownAs(
-  writer: AuditWriter | SealedWriter,
+  writer: { readonly figures: AuditFigures; close(): void },
   barrier: Barrier,
-  shipping?: RecordShipping | undefined,
+  shipping?: { readonly figures: ShippingFigures; stop(): void } | undefined,
 ): TransactionRecord {
   return {
     barrier,

@@ -8,12 +8,11 @@ import type { Tally } from '../telemetry/metrics/tally.ts'
 import type { Repeated } from '../telemetry/repeated.ts'
 import type { Analyst } from './analyst.ts'
 import type { TxnTokens } from './behalf/tokens.ts'
-import type { SchemaQuestions } from './catalog/questions.ts'
-import type { Descriptions } from './describe/descriptions.ts'
 import type { EventHub } from './events.ts'
 import type { Judge } from './judged.ts'
 import type { RateLimits } from './limits/rate-limits.ts'
 import type { UpstreamPool } from './pool.ts'
+import type { SchemaAnswers } from './schema-answers.ts'
 import type { Secrets } from './secrets.ts'
 
 export const disagreementWords = ['tables', 'prepared id', 'keyspace'] as const
@@ -32,8 +31,7 @@ export interface Shared {
   readonly revocations: Revocations
   readonly rateLimits: RateLimits
   readonly schema: SchemaNews
-  readonly questions: SchemaQuestions
-  readonly descriptions: Descriptions
+  readonly schemaAnswers: SchemaAnswers
   /** The tracing id of a question of the sidecar's own. Rejects where the node is away or traces nothing. */
   readonly trace: () => Promise<Buffer>
   readonly share: 'mesh' | 'identity'

@@ -1,51 +1,8 @@
 /** What the admin port of a sidecar shows: its parts as they are now, as metrics, as reasons why it is not ready, and who has a session. */
-import type { ShippingFigures } from '../audit/sealed/shipping.ts'
-import type { AuditFigures } from '../audit/writer.ts'
-import type { BytesBudget } from '../base/bytes-budget.ts'
 import { limits } from '../base/limits.ts'
 import { type ShownSession, shownSession } from '../mesh/admin/sessions.ts'
-import type { ProxyReport } from '../mesh/proxy-report.ts'
-import type { ClientConnection } from '../session/connection.ts'
 import { byWord, counter, type Family, gauge } from '../telemetry/metrics/family.ts'
-import type { LinkServer } from './links.ts'
-import type { Shared } from './shared.ts'
-
-export interface ShownSidecar {
-  readonly connections: ReadonlySet<ClientConnection>
-  readonly links: ReadonlySet<LinkServer>
-  readonly places: number
-  readonly budget: BytesBudget
-  readonly shared: Pick<Shared, 'pool' | 'disagreements' | 'transactions'>
-  readonly record: AuditFigures
-  /** Undefined where the record is not collected. */
-  readonly shipping: ShippingFigures | undefined
-  readonly policy: Pick<ProxyReport, 'policyRevision' | 'policyFault'>
-  readonly nodeAway: boolean
-  readonly stopping: boolean
-}
-
-type ReportedPart = Pick<
-  ProxyReport,
-  'connections' | 'sessions' | 'upstreamConnections' | 'nodeAway' | 'recordFailed' | 'recordUncollected'
->
-
-/** What of it stands in each report. */
-export function reportedOf({ connections, links, shared, shipping, nodeAway }: ShownSidecar): ReportedPart {
-  return {
-    connections: connections.size + links.size,
-    sessions: connections.size + sessionsLinked(links),
-    upstreamConnections: shared.pool.connectionsOpen,
-    nodeAway,
-    recordFailed: shared.transactions.blocked,
-    recordUncollected: shipping?.uncollectedWhy,
-  }
-}
-
-function sessionsLinked(links: ShownSidecar['links']): number {
-  let count = 0
-  for (const link of links) count += link.sessionsOpen
-  return count
-}
+import { type ShownSidecar, sessionsLinked } from './sidecar-report.ts'
 
 export function familiesOf({ connections, links, places, budget, shared, ...rest }: ShownSidecar): Family[] {
   const { pool, disagreements, transactions } = shared

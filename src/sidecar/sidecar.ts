@@ -64,8 +64,7 @@ import { requestStages } from './request-stages.ts'
 import { Secrets } from './secrets.ts'
 import type { EnforcedSession } from './session.ts'
 import type { Shared } from './shared.ts'
-import { reportedOf, type ShownSidecar } from './shown.ts'
-import { reachedAt } from './sidecar-report.ts'
+import { reachedAt, reportedOf, type ShownSidecar } from './sidecar-report.ts'
 import { type Stages, type Ways, waysOf } from './stages/in-order.ts'
 import { taintedAuthorities, turnOf } from './turn-of.ts'
 
@@ -372,6 +371,7 @@ export class Sidecar {
   #wake(): void {
     wakeOptimiser()
     this.#analyst.start()
+    this.#shared.schemaAnswers.wake()
   }
 
   #nodeChanged(): void {

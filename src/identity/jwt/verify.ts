@@ -7,7 +7,6 @@
  * algorithm is taken from it.
  */
 import { isUtf8 } from 'node:buffer'
-import { compactVerify, errors } from 'jose'
 import { sha256Hex } from '../../base/digest.ts'
 import { limits } from '../../base/limits.ts'
 import { LogInRefused, type RefusalCause } from '../refusal.ts'
@@ -158,6 +157,9 @@ export function shortText(value: unknown): string | undefined {
   return typeof value === 'string' && value.length <= idCharsMax ? value : undefined
 }
 
+/** Loaded for the first token: a process that is shown none never needs it. */
+let jose: typeof import('jose') | undefined
+
 /**
  * Verifies on a thread of the pool, so that no signature blocks the event loop.
  * @throws LogInRefused; the signature is looked at before the claims are, so that only who holds a token of the issuer hears of them
@@ -175,6 +177,8 @@ export async function verifyToken(
     const named = kid === undefined ? 'no key, and there is not exactly one' : 'a key that is not in the key set'
     throw refusal('unknown-key', `the token names ${named}`)
   }
+  jose ??= await import('jose')
+  const { compactVerify, errors } = jose
   try {
     await compactVerify(text, ring.bare(key), { algorithms: [algorithm] })
   } catch (reason) {

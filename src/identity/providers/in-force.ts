@@ -170,6 +170,7 @@ export class Providers {
     this.#byIssuer = new Map(made.map((one) => [one.issuer, one]))
     this.#wantsKeys = wantsKeys
     this.#outside = outside
+    outside.prepare({ sts: this.takesPresigned, tokenReviews: made.some(({ isReviewed }) => isReviewed) })
   }
 
   /** At least one of them can verify a token now. */

@@ -7,7 +7,6 @@
  *             rctx: { groups: [corp/analysts], claims: {…} }, tctx: {…}, src: { provider: corp, id: <jti>, hash: <SHA-256>, key: <kid> } }
  */
 import type { KeyObject } from 'node:crypto'
-import { SignJWT } from 'jose'
 import { z } from 'zod'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
@@ -67,6 +66,8 @@ export async function makeTxnToken(
 ): Promise<string> {
   const { person, groups, claims, workload, transaction, expiresAtMs, source } = token
   const trustDomain = trustDomainOf(workload)
+  // Only the control plane makes them.
+  const { SignJWT } = await import('jose')
   const text = await new SignJWT({
     txn: transaction,
     req_wl: workload,

@@ -1,24 +1,41 @@
-/** The admin port of a proxy: it is open for as long as the proxy starts, serves and stops. */
+/**
+ * The admin port of a proxy: it is open for as long as the proxy starts, serves and stops.
+ *
+ * Rule: a proxy that has none loads nothing of it.
+ */
 import type { Logger } from '../../telemetry/log.ts'
 import type { AdminAddress } from './address.ts'
-import { startingPages } from './pages.ts'
-import { type AdminServer, startAdminServer } from './server.ts'
+import type { AdminPage } from './server.ts'
+
+export interface AdminPort {
+  /** Not ready yet, and why. */
+  starting(reason: string): void
+  /** Other pages from now on. */
+  show(pages: readonly AdminPage[]): void
+}
 
 /**
  * Opens it before anything is waited for: who supervises the process must hear that it lives.
  * @param listen undefined where the configuration has none
  * @param serve resolves when the proxy has stopped; shows its own pages as soon as there are some
  */
-export async function besideAdminServer(
+export async function besideAdminPort(
   listen: AdminAddress | undefined,
   log: Logger,
-  serve: (adminServer: AdminServer | undefined) => Promise<void>,
+  serve: (admin: AdminPort | undefined) => Promise<void>,
 ): Promise<void> {
-  const pages = startingPages('waiting for the control plane')
-  const adminServer = listen && (await startAdminServer(listen, pages, log))
+  if (listen === undefined) {
+    await serve(undefined)
+    return
+  }
+  const [{ startAdminServer }, { startingPages }] = await Promise.all([import('./server.ts'), import('./pages.ts')])
+  const server = await startAdminServer(listen, startingPages('waiting for the control plane'), log)
   try {
-    await serve(adminServer)
+    await serve({
+      starting: (reason) => server.show(startingPages(reason)),
+      show: (pages) => server.show(pages),
+    })
   } finally {
-    await adminServer?.stop()
+    await server.stop()
   }
 }

@@ -17,7 +17,11 @@ export function cedarEntity(type: string, id: string): string {
   return `${type}::${cedarString(id)}`
 }
 
+/** Nearly every name; it needs no tables of Unicode, which are 2 MB of a process that has not read them yet. */
+const plain = /^[ !#-[\]-~]*$/
+
 function escaped(text: string): string {
+  if (plain.test(text)) return text
   return text.replace(/[^\p{L}\p{N} !#-[\]-~]/gu, (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`)
 }
 

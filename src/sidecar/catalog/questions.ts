@@ -84,11 +84,6 @@ const triesMax = 3
 /** Rule that refuses what cannot be answered so. */
 const visibleObjects = 'visible-objects'
 
-/** A question about the schema, which is answered here for whoever may not see everything. */
-export function isSchemaQuestion({ facts }: Judged, permit: Permit): boolean {
-  return permit.obligations?.visibleOnly === true && facts.verb === 'SELECT'
-}
-
 export class SchemaQuestions {
   readonly #host: QuestionHost
   readonly #tables: SchemaTables

@@ -78,11 +78,6 @@ const keptBytesMax = 16 * 1024 * 1024
 /** Answers that are made anew where the policy changed meanwhile. */
 const triesMax = 3
 
-/** Answered here, where the permit shows only what is visible. PREPARE goes to the node, which says nothing of the schema to it. */
-export function isDescription({ facts }: Judged, permit: Permit): boolean {
-  return permit.obligations?.visibleOnly === true && facts.verb.startsWith('DESCRIBE')
-}
-
 /** What the node said. */
 interface Asked {
   readonly answer: Buffer

@@ -2,9 +2,8 @@
 import { overloaded, Verdict } from '../../base/bytes-budget.ts'
 import { settle } from '../../base/contained.ts'
 import { Opcode } from '../../cql/protocol.ts'
-import { isSchemaQuestion } from '../catalog/questions.ts'
-import { isDescription } from '../describe/descriptions.ts'
 import type { Request } from '../request.ts'
+import { isDescription, isSchemaQuestion } from '../schema-answers.ts'
 import { mayPrepare, shed } from './admit.ts'
 import { type Session, Step } from './stage.ts'
 
@@ -12,7 +11,7 @@ import { type Session, Step } from './stage.ts'
 export function answerSchemaQuestion(request: Request, session: Session): Step {
   const judged = request.judged!
   if (!isSchemaQuestion(judged, request.permit!)) return Step.NEXT
-  const { questions } = session.shared
+  const { questions } = session.shared.schemaAnswers
   questions.check(judged)
   if (request.opcode === Opcode.PREPARE) return Step.NEXT
   if (!questions.knows(judged) && !mayPrepare(request, session)) return shed(request, session)
@@ -32,7 +31,7 @@ function answerDescription(request: Request, session: Session): Step {
   waiting.begin()
   request.hold()
   transactions.begun(request)
-  settle(session, 'a description', shared.descriptions.serve(session, request), () => {
+  settle(session, 'a description', shared.schemaAnswers.descriptions.serve(session, request), () => {
     client.account.give(request.byteCount)
     waiting.letGo()
   })

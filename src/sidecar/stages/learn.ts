@@ -44,7 +44,7 @@ function learnPrepared(request: Request, { version, identity, shared }: Session)
     throw new RingfenceError('UPSTREAM', 'the node gave one prepared id to two statements')
   }
   if (judged.facts.verb === 'SELECT' && driverKeyspaces.has(judged.facts.keyspace ?? '')) {
-    shared.questions.prepared(judged, prepared)
+    shared.schemaAnswers.questions.prepared(judged, prepared)
   }
   identity.prepared.set(id, judged)?.columnDigests.set(version, columnsDigest(answer))
 }

@@ -5,9 +5,8 @@
  */
 import { settle } from '../../base/contained.ts'
 import { Flag } from '../../cql/protocol.ts'
-import { isSchemaQuestion } from '../catalog/questions.ts'
-import { isDescription } from '../describe/descriptions.ts'
 import type { Request } from '../request.ts'
+import { isDescription, isSchemaQuestion } from '../schema-answers.ts'
 import { mayTrace } from './rewrite.ts'
 import { type Session, Step } from './stage.ts'
 
