@@ -15,6 +15,8 @@ const traceIdAt = 3
 const parentIdAt = 36
 const flagsAt = 53
 const sampled = 1
+const dash = 0x2d
+const versionNone = 0xff
 const none = -1
 const countBytes = 2
 const flagsOfHeaderAt = 1
@@ -48,7 +50,10 @@ export function traceparentAt({ bytes, start, end }: Envelope): number {
     const length = bytes.readInt32BE(keyEnd)
     at = keyEnd + 4 + Math.max(0, length)
     if (at > end) return none
-    if (key.compare(bytes, keyAt, keyEnd) === 0) return isValue(bytes, keyEnd + 4, length) ? keyEnd + 4 : none
+    if (key.compare(bytes, keyAt, keyEnd) === 0) {
+      const isWhole = length === valueBytes || (length > valueBytes && isLater(bytes, keyEnd + 4))
+      return isWhole && isValue(bytes, keyEnd + 4) ? keyEnd + 4 : none
+    }
   }
   return none
 }
@@ -118,26 +123,31 @@ export function errorOfTrace(envelope: Envelope, messageAt: number, traceId: str
   return whole
 }
 
-/** Version 0 exactly; of a later one what stands before its own additions. All zeros mean nothing. */
-function isValue(bytes: Buffer, at: number, length: number): boolean {
-  if (length < valueBytes) return false
-  const isKnown = bytes[at] === 0x30 && bytes[at + 1] === 0x30
-  if (isKnown ? length !== valueBytes : length > valueBytes && bytes[at + valueBytes] !== 0x2d) return false
-  if (!isKnown && bytes[at] === 0x66 && bytes[at + 1] === 0x66) return false
+/** Of a version behind 0: it may go on behind a dash. */
+function isLater(bytes: Buffer, at: number): boolean {
+  return (bytes[at] !== 0x30 || bytes[at + 1] !== 0x30) && bytes[at + valueBytes] === dash
+}
+
+/** The digits and dashes that each version begins with. All zeros mean nothing, and there is no version ff. */
+function isValue(bytes: Buffer, at: number): boolean {
+  let [version, trace, parent] = [0, 0, 0]
   for (let i = 0; i < valueBytes; i++) {
-    const isDash = i === traceIdAt - 1 || i === parentIdAt - 1 || i === flagsAt - 1
-    if (isDash ? bytes[at + i] !== 0x2d : nibble(bytes[at + i]!) < 0) return false
+    const byte = bytes[at + i]!
+    if (i === traceIdAt - 1 || i === parentIdAt - 1 || i === flagsAt - 1) {
+      if (byte !== dash) return false
+      continue
+    }
+    const digit = nibble(byte)
+    if (digit < 0) return false
+    if (i < traceIdAt) version = version * 16 + digit
+    else if (i < parentIdAt) trace |= digit
+    else if (i < flagsAt) parent |= digit
   }
-  return !isZero(bytes, at + traceIdAt, 32) && !isZero(bytes, at + parentIdAt, 16)
+  return version !== versionNone && trace !== 0 && parent !== 0
 }
 
 /** Of a lower-case digit; −1 of anything else. */
 function nibble(byte: number): number {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30
   return byte >= 0x61 && byte <= 0x66 ? byte - 0x57 : none
-}
-
-function isZero(bytes: Buffer, at: number, length: number): boolean {
-  for (let i = 0; i < length; i++) if (bytes[at + i] !== 0x30) return false
-  return true
 }

@@ -87,8 +87,9 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
   }
 
   request(buffer: Buffer, start: number, end: number): void {
-    const traced = this.#state.traced?.begin(buffer, start, end)
-    const request = traced === undefined ? passing(buffer, start, end) : passing(traced, 0, traced.length)
+    const request = passing(buffer, start, end)
+    const traced = this.#state.traced?.begin(request)
+    if (traced !== undefined) request.arrive(traced, 0, traced.length)
     this.#serve(request)
     request.over()
   }

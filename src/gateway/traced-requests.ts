@@ -45,11 +45,11 @@ export class TracedRequests {
   }
 
   /** The request in the place of the one that came; undefined where that is to go on as it is. */
-  begin(bytes: Buffer, start: number, end: number): Buffer | undefined {
-    const mayAsk = (headerFlags(bytes, start) & Flag.CUSTOM_PAYLOAD) !== 0
+  begin(envelope: Envelope): Buffer | undefined {
+    const mayAsk = (headerFlags(envelope.bytes, envelope.start) & Flag.CUSTOM_PAYLOAD) !== 0
     const isChosen = this.#traces.takes()
     if ((!mayAsk && !isChosen) || !this.#hasPayloads) return undefined
-    return this.#begin({ bytes, start, end }, isChosen)
+    return this.#begin(envelope, isChosen)
   }
 
   /** @param answer undefined where none came */

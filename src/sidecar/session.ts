@@ -138,12 +138,12 @@ export class EnforcedSession implements Backend, Workload, EventListener {
   }
 
   request(buffer: Buffer, start: number, end: number): void {
-    this.#take(this.#arrive(buffer, start, end))
+    this.#take(this.#arrived(takeRequest().arrive(this, this.owner, buffer, start, end)))
   }
 
   /** A request with the answer that its gateway has for it, an envelope; see `given.ts`. */
   requestGiven(answer: Buffer, buffer: Buffer, start: number, end: number): void {
-    const request = this.#arrive(buffer, start, end)
+    const request = this.#arrived(takeRequest().arrive(this, this.owner, buffer, start, end))
     request.given = answer
     this.#take(request)
   }
@@ -203,8 +203,7 @@ export class EnforcedSession implements Backend, Workload, EventListener {
     else this.#serveHeld(request)
   }
 
-  #arrive(buffer: Buffer, start: number, end: number): Request {
-    const request = takeRequest().arrive(this, this.owner, buffer, start, end)
+  #arrived(request: Request): Request {
     const { traces } = this.transactions
     if (traces !== undefined) traceArrival(traces, request, this.topologyHidden)
     return request
