@@ -28,6 +28,7 @@ import { version } from '../version.ts'
 import { type AdminFlags, adminCommand, withOutput } from './admin-command.ts'
 import { addAudit } from './audit.ts'
 import { addAwsToken } from './aws-token.ts'
+import { addBundleReport } from './bundle-report.ts'
 import { addCa } from './ca.ts'
 import { addCheck } from './check.ts'
 import { addPersonCommands } from './connect.ts'
@@ -37,6 +38,7 @@ import { addEvidence } from './evidence.ts'
 import { addIdentity } from './identity.ts'
 import { addNginx } from './nginx.ts'
 import { addPolicy } from './policy.ts'
+import { addTop } from './top.ts'
 import { addWho } from './who.ts'
 
 export function addAdminCommands(program: Command): void {
@@ -45,6 +47,7 @@ export function addAdminCommands(program: Command): void {
   addStatus(program)
   addProxies(program)
   addTraffic(program)
+  addTop(program)
   addWho(program)
   addEdges(program)
   addAudit(program)
@@ -57,6 +60,7 @@ export function addAdminCommands(program: Command): void {
   addPersonCommands(program)
   addX509(program)
   addBundle(program)
+  addBundleReport(program)
   addCa(program)
   withOutput(program.command('version').description('print the version')).action(({ output }: { output: Format }) => {
     if (output === 'json') printJson({ version, node: process.version })
