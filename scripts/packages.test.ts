@@ -4,7 +4,7 @@ import { dirname, join, relative } from 'node:path'
 import { describe, it } from 'node:test'
 
 const root = join(import.meta.dirname, '..')
-const importPattern = /(?:^|[\s;}])(?:import|from)\s*\(?\s*(['"])([^'"\n]+)\1/g
+const importPattern = /(?:^|[\s;}[(,])(?:import|from)\s*\(?\s*(['"])([^'"\n]+)\1/g
 const typePattern = /^(?:import|export) type [^'"]*['"][^'"\n]+['"]$/gm
 
 /** The npm packages that a file loads, itself or through what it imports. What is imported as a type only is not loaded. */
