@@ -13,6 +13,7 @@ import { AdminClient } from '../../src/cli/admin-client.ts'
 import { readLeaf } from '../../src/identity/certificate.ts'
 import { type DoorName, type MeshFixture, useMesh } from './fixture.ts'
 import { doorNames, driverAt, freshKeyspace } from './people.ts'
+import { keepSchema } from './schema.ts'
 
 const keyspace = 'e2e_faults'
 const workers = 4
@@ -33,6 +34,7 @@ before(async () => {
   await admin.connect()
   await freshKeyspace(admin, mesh, keyspace, 'values (k text PRIMARY KEY, v text)')
   await admin.shutdown()
+  await keepSchema(mesh)
 })
 after(async () => {
   const last = driverAt(mesh, 'sidecar', mesh.identities.admin)

@@ -10,6 +10,13 @@ import type { IdentityFiles } from '../../demo/parts/certificates.ts'
 import { type Mesh, startMesh } from '../../demo/parts/mesh.ts'
 
 export const e2eNodes = 3
+
+/**
+ * A node writes its tables of the schema to disk after each change, which takes most of the time of a change, at three nodes each. Without that a node
+ * that is killed forgets changes that it has not written for another reason: who kills one calls `keepSchema` before (`schema.ts`).
+ */
+const quickChanges = '-Dcassandra.test.flush_local_schema_changes=false'
+
 export const policyFile: string = join(import.meta.dirname, 'policy.yaml')
 
 export interface HeldMesh {
@@ -49,6 +56,7 @@ export async function startE2eMesh(): Promise<{ mesh: Mesh; portOffset: number; 
     gatewayWorkers: 2,
     spareGateway: true,
     jmx: true,
+    jvmFlags: [quickChanges],
     clusterName: 'e2e',
   }
   try {

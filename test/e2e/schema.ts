@@ -7,6 +7,9 @@
  */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { nodetoolCommand } from '../../demo/parts/nodetool.ts'
+import { setUpParts } from '../../demo/parts/setup.ts'
+import { runCommand } from '../../src/agent/command.ts'
 import { queryEnvelope } from '../../src/cql/encode.ts'
 import { wholeEnvelope } from '../../src/cql/envelope.ts'
 import { Consistency, headerOpcode, Opcode } from '../../src/cql/protocol.ts'
@@ -16,6 +19,7 @@ import type { MeshFixture } from './fixture.ts'
 import { openAt } from './people.ts'
 
 const changeMsMax = 60_000
+const flushMsMax = 120_000
 /** An empty view takes a part of that. The sidecars' role may not read which views are built. */
 const viewBuiltMs = 2_000
 /** A node that missed a change asks for it again some seconds later; drivers give up after ten. */
@@ -71,6 +75,16 @@ async function versions(node: RawClient, table: 'local' | 'peers'): Promise<stri
   const stream = table === 'local' ? 2 : 3
   const answer = await node.ask(queryEnvelope(4, stream, `SELECT schema_version FROM system.${table}`), changeMsMax)
   return readRows(wholeEnvelope(answer), 4).rows.map(([version]) => String(version?.toString('hex')))
+}
+
+/** Has each node write its schema to disk, by its own nodetool, so that it has it still when it was killed. */
+export async function keepSchema(mesh: MeshFixture): Promise<void> {
+  const parts = await setUpParts({ stateDir: mesh.stateDir })
+  await Promise.all(
+    mesh.layout.nodes.map(({ cassandraDir, jmxPort }) =>
+      runCommand(`${nodetoolCommand(cassandraDir, jmxPort, parts)} flush system_schema`, flushMsMax),
+    ),
+  )
 }
 
 /** CREATE KEYSPACE, with as many copies as the suites ask for. */
