@@ -80,7 +80,7 @@ class Raw {
 }
 
 // Each has a mesh of its own, and mostly waits.
-describe('the authorities of a mesh', { concurrency: true }, () => {
+describe('the authorities of a mesh', { concurrency: 2 }, () => {
   it('a root that is prepared is pushed to proxies at once, kept by them, and shown by who has it', () =>
     withMesh({}, async (mesh) => {
       const agent = await sidecar(mesh, 'n1')
