@@ -20,6 +20,7 @@ const scripts = new Map([
   ['outage', 'test/outage/run.ts'],
   ['production', 'test/production/run.ts'],
   ['soak', 'test/soak/run.ts'],
+  ['drill', 'test/drill/run.ts'],
   ['fuzz:cql', 'test/oracle/fuzz-cql.ts'],
 ])
 
