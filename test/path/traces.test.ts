@@ -202,11 +202,12 @@ suite('a trace that the mesh begins', () => {
 suite('what is traced always', () => {
   for (const format of ['lines', 'sealed'] as const) {
     it(`is a refusal, whose client is told the trace that its record (${format}) has`, async () => {
+      const theirs = (format === 'lines' ? 'c' : 'd').repeat(32)
       const sidecar = await sidecarWith(`refused-${format}`, { ratio: 0, denied: true }, { format })
       const bob = await world.client(sidecar.port, 'bob', { version: v4 })
       await bob.ask(queryEnvelope(v4, 1, 'SELECT v FROM shop.items'))
       const write = queryEnvelope(v4, 2, "INSERT INTO shop.items (k) VALUES ('secret')")
-      const asked = [write, withPayload(write, [['traceparent', header('00', { ...client, traceId: 'c'.repeat(32) })]])]
+      const asked = [write, withPayload(write, [['traceparent', header('00', { ...client, traceId: theirs })]])]
       const told: string[] = []
       for (const envelope of asked) {
         const { code, message } = readError(wholeEnvelope(await bob.ask(envelope)))
@@ -215,7 +216,7 @@ suite('what is traced always', () => {
         told.push(traceId ?? message)
       }
       // Whoever asks without recording it has it under its own.
-      assert.equal(told[1], 'c'.repeat(32))
+      assert.equal(told[1], theirs)
       const recorded = (): unknown[] =>
         sidecar.records().flatMap(({ traceId }) => (traceId === undefined ? [] : [traceId]))
       await until('the record has both', () => recorded().length === 2)
