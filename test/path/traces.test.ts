@@ -19,7 +19,7 @@ import { openTraces } from '../../src/mesh/traces.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
 import type { Sampling, Traces } from '../../src/telemetry/traces/traces.ts'
 import { pythonEnvironment } from '../e2e/drivers/toolchain.ts'
-import { describe } from './client.ts'
+import { describe, type RawClient } from './client.ts'
 import { withPayload } from './txn-tokens.ts'
 import { type RunningSidecar, until, World } from './world.ts'
 
@@ -131,6 +131,8 @@ async function sidecarWith(name: string, sampling: Sampling, audit = {}): Promis
   return await world.sidecar({ name, node, traces, audit, more: { consumers: [spans] } })
 }
 
+const rowOf = ({ records }: RunningSidecar, traceId: string) => records().filter((record) => record.traceId === traceId)
+
 /** Gateway, sidecar and node, each the parent of the next. */
 function chainOf(spans: readonly ReadSpan[]): readonly [ReadSpan, ReadSpan, ReadSpan] {
   const [gateway, sidecar, node] = ['ringfence.gateway', 'ringfence.sidecar', undefined].map((name) =>
@@ -146,6 +148,96 @@ function chainOf(spans: readonly ReadSpan[]): readonly [ReadSpan, ReadSpan, Read
   assert.ok(sidecar.start <= node.start && node.end <= sidecar.end)
   return [gateway, sidecar, node]
 }
+
+suite('a statement through a gateway', () => {
+  let sidecar: RunningSidecar
+  let alice: RawClient
+  let id: Buffer
+
+  before(async () => {
+    sidecar = await sidecarWith('followed', { ratio: 0 })
+    const gateway = await world.gateway([sidecar], { traces: await tracesOf('gateway', { ratio: 0 }) })
+    alice = await world.client(gateway.port, 'alice', { version: v4 })
+    id = readPrepared(wholeEnvelope(await alice.ask(prepareEnvelope(v4, 1, select))), v4).id
+  })
+
+  const execute = (...entries: (readonly [string, string])[]) => {
+    const envelope = executeEnvelope(v4, 2, id, undefined, [Buffer.from('secret-value')])
+    return alice.ask(entries.length === 0 ? envelope : withPayload(envelope, entries))
+  }
+
+  it('is followed from the trace of its client to the record', async () => {
+    await execute()
+    await execute(['traceparent', header('01')], ['tracestate', 'vendor=1'])
+    const spans = await receiver.of(client.traceId, 3)
+    const [atGateway, atSidecar, atNode] = chainOf(spans)
+    assert.equal(atGateway.parentId, client.spanId)
+    assert.equal(atGateway.resource['service.name'], 'ringfence-gateway')
+    assert.equal(atSidecar.resource['service.name'], 'ringfence-sidecar')
+    assert.equal(atSidecar.resource['service.version'], '1.2.3')
+    const [line, ...more] = rowOf(sidecar, client.traceId)
+    assert.deepEqual([line?.spanId, line?.operation, more.length], [atSidecar.spanId, 'SELECT', 0])
+    for (const [name, value] of [
+      ['db.system.name', 'cassandra'],
+      ['db.namespace', 'shop'],
+      ['db.collection.name', 'items'],
+      ['db.operation.name', 'SELECT'],
+      ['db.query.summary', 'SELECT shop.items'],
+      ['db.query.text', select],
+      ['server.address', '127.0.0.1'],
+    ] as const)
+      assert.equal(atNode.attributes[name], value)
+    assert.equal(atNode.name, 'SELECT shop.items')
+    assert.deepEqual(
+      [atSidecar.attributes['ringfence.policy.decision'], atSidecar.attributes['security_rule.name']],
+      ['allow', 'alice-shop'],
+    )
+    assert.equal(atSidecar.attributes['ringfence.peer.spiffe_id'], 'spiffe://demo.local/svc/alice')
+    // Nothing of it goes to the node, and no value to the collector.
+    assert.ok(sidecar.node.requests.every(({ flags }) => (flags & 4) === 0))
+    assert.ok(!JSON.stringify(receiver.spans).includes('secret-value'))
+    assert.equal(receiver.headers[0]?.url, '/v1/traces')
+    assert.equal(receiver.headers[0]?.authorization, 'Bearer of-a-test')
+  })
+
+  it('is not traced where nobody asks for it, nor by what is no trace context', async () => {
+    const bad = [
+      header('00'),
+      header('01').toUpperCase(),
+      header('01').slice(1),
+      `${header('01')}-more`,
+      header('01').replace('00-', 'ff-'),
+      header('01', { traceId: '0'.repeat(32), spanId: client.spanId }),
+      header('01', { traceId: client.traceId, spanId: '0'.repeat(16) }),
+      header('01').replaceAll('-', '_'),
+      '',
+    ]
+    const before = receiver.spans.length
+    for (const text of bad) await execute(['traceparent', text])
+    await execute()
+    const last = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16) }
+    // Of a later version what we know of it counts.
+    await execute(['traceparent', `${header('03', last).replace('00-', '01-')}-what-comes-later`])
+    await receiver.of(last.traceId, 3)
+    assert.equal(receiver.spans.length, before + 3)
+  })
+
+  it('has attributes by the published names, and none that is deprecated', () => {
+    assert.ok(receiver.names.size > 500)
+    const used = new Set(
+      receiver.spans.flatMap(({ attributes, resource }) => Object.keys({ ...attributes, ...resource })),
+    )
+    const ours = [...used].filter((name) => !name.startsWith('ringfence.'))
+    assert.deepEqual(
+      ours.filter((name) => !receiver.names.has(name)),
+      [],
+    )
+    assert.deepEqual(
+      ours.filter((name) => receiver.deprecated.has(name)),
+      [],
+    )
+  })
+})
 
 suite('a trace that the mesh begins', () => {
   it('begins at the gateway, whose sidecar chooses none of its own', async () => {
@@ -272,23 +364,5 @@ suite('a collector that is away', () => {
     const traceId = String(sidecar.records().at(-1)?.traceId)
     // What waited is sent when it is back.
     await receiver.of(traceId, 2)
-  })
-})
-
-suite('spans', () => {
-  it('has attributes by the published names, and none that is deprecated', () => {
-    assert.ok(receiver.names.size > 500)
-    const used = new Set(
-      receiver.spans.flatMap(({ attributes, resource }) => Object.keys({ ...attributes, ...resource })),
-    )
-    const ours = [...used].filter((name) => !name.startsWith('ringfence.'))
-    assert.deepEqual(
-      ours.filter((name) => !receiver.names.has(name)),
-      [],
-    )
-    assert.deepEqual(
-      ours.filter((name) => receiver.deprecated.has(name)),
-      [],
-    )
   })
 })
