@@ -200,6 +200,7 @@ describe('what is kept for somebody', () => {
       )
     assert.deepEqual(reading.sort(), [
       'src/gateway/passport.ts', // names the client to the sidecar
+      'src/gateway/traced-requests.ts', // the attributes of a span
       'src/session/client-life.ts', // for the log
       'src/sidecar/behalf/on-behalf.ts', // is the token for this workload?
       'src/sidecar/judged.ts', // the words of a denial
