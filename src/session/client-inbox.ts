@@ -62,7 +62,8 @@ export class ClientInbox implements EnvelopeSink {
   /** Bytes came. `chunk` is not kept. */
   push(chunk: Buffer): void {
     const { inbound } = this
-    if (chunk.length <= fewBytes && inbound.isPlain) this.#pushFew(chunk)
+    // A few bytes may complete many that were only collected.
+    if (chunk.length <= fewBytes && inbound.isPlain && inbound.isAtBoundary) this.#pushFew(chunk)
     else if (this.#reads.begin()) this.#look(chunk)
     else inbound.keep(chunk)
     if (inbound.isAtBoundary && !this.#room.counts) return

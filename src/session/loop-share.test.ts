@@ -73,6 +73,27 @@ describe('shares of the event loop', () => {
     assert.deepEqual(order, ['other', 'one'], 'nobody is passed over twice')
   })
 
+  it('serves whoever is skipped in his place, also where what comes uses up his share of each turn', () => {
+    const [busy, ...others] = ['busy', 'a', 'b'].map(() => shares.share())
+    const waits = (share: ReturnType<LoopShares['share']>, name: string): void =>
+      share.later(() => {
+        order.push(name)
+        work(share, limits.loopShareMs)
+        waits(share, name)
+      })
+    waits(busy!, 'busy')
+    waits(others[0]!, 'a')
+    waits(others[1]!, 'b')
+    for (let turns = 0; turns < 40; turns++) {
+      work(busy!, limits.loopShareMs)
+      turn()
+    }
+    for (const name of ['busy', 'a', 'b']) {
+      const count = order.filter((served) => served === name).length
+      assert.ok(count >= 8, `${name} was served ${count} times in 40 turns`)
+    }
+  })
+
   it('serves whoever only waits at each end, which counts for the turn that begins there', () => {
     const one = shares.share()
     const again = (): void => {

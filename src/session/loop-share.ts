@@ -5,8 +5,8 @@
  *   begin() ─ false ─▶ later(resume) ─▶ … next turn … ─▶ resume()
  *      └ true ─ some work ─ end()
  *
- * Rule: a piece of work between `begin` and `end` takes a few milliseconds at most, whatever its input. In one turn of two everyone who waits
- * may begin one piece at least, so that all work comes to its end.
+ * Rule: a piece of work between `begin` and `end` takes a few milliseconds at most, whatever its input. Those who wait are served in the order
+ * in which they came, one piece each at least, and nobody is passed over twice, so that all work comes to its end.
  */
 import { contained, containFault, nothingEnds } from '../base/contained.ts'
 import { Fifo } from '../base/fifo.ts'
@@ -59,10 +59,11 @@ export class LoopShares {
     if (this.#waiting.size === 0) return
     const until = this.clock.now() + limits.loopShareMs
     // All those that wait together have one share, so that newcomers do not wait for each of them.
-    for (let left = this.#waiting.size; left > 0; left--) {
-      const [share] = this.#waiting
-      this.#waiting.delete(share!)
-      if (share!.skips || share!.serve(until)) this.waits(share!)
+    for (const share of [...this.#waiting]) {
+      // It keeps its place.
+      if (share.skips) continue
+      this.#waiting.delete(share)
+      if (share.serve(until)) this.waits(share)
       if (this.clock.now() >= until) break
     }
     if (this.#waiting.size > 0) this.arm()
@@ -80,9 +81,11 @@ export class LoopShare {
   /** Pieces under way, one inside another; and whether one inside has begun yet. */
   #depth = 0
   #innerBegun = false
-  /** Nothing of it is served at the end of this turn. Never twice in a row. */
+  /** Nothing of it is served at the end of this turn. */
   skips = false
-  /** What it spent since the last end of a turn began there, or it was skipped there. */
+  /** It was skipped, and has not been served since. */
+  #isOwed = false
+  /** What it spent in this turn began at the end of the one before. */
   #wasServed = false
 
   constructor(shares: LoopShares) {
@@ -139,13 +142,15 @@ export class LoopShare {
 
   /** Called by `LoopShares` at the end of a turn. */
   skipIfExhausted(): void {
-    this.skips = this.exhausted && !this.#wasServed
-    this.#wasServed = this.skips
+    this.skips = this.exhausted && !this.#wasServed && !this.#isOwed
+    this.#isOwed ||= this.skips
+    this.#wasServed = false
   }
 
   /** Serves what waits while there is time; true when something still waits. */
   serve(untilMs: number): boolean {
     this.#wasServed = true
+    this.#isOwed = false
     // What begins to wait meanwhile waits for the next turn.
     for (let left = this.#resumes.length; left > 0; left--) {
       try {
