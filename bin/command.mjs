@@ -2,18 +2,16 @@
  * How the program is started: by the pinned Node.js, which runs TypeScript as it stands.
  *
  * What strips the types is a WebAssembly module of 30 MB that would stay in memory, and stripping takes longer than all else that a start
- * does. So a role that stays has its code from a file without types (`role.mjs`), which is made at the first start (`pack.mjs`). Node.js has a
- * compile cache for the same; but what a process took from that stays in its memory, 8 MB beside a database.
+ * does. So a role that stays has its code from a file without types (`role.mjs`), which is made by `npm run build`, or at the first start
+ * (`pack.mjs`). Node.js has a compile cache for the same; but what a process took from that stays in its memory, 8 MB beside a database.
  */
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { accessSync, constants, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { codeFile, codeFolder, digestChars, keyOf, root } from './code.mjs'
 
 export const nodeMajor = 26
-const root = fileURLToPath(new URL('..', import.meta.url))
 const pinned = join(root, 'node_modules', '.bin', 'node')
 const program = join(root, 'src', 'cli', 'main.ts')
 const own = Number(process.versions.node.split('.')[0]) >= nodeMajor
@@ -54,7 +52,11 @@ export function commandOf(args) {
 
 /** One heap of the C library instead of one for each thread; and code out of one file instead of the compile cache. */
 function thriftyEnvironment(code) {
-  const { NODE_COMPILE_CACHE: cache, ...env } = {
+  const {
+    NODE_COMPILE_CACHE: cache,
+    RINGFENCE_CODE: _,
+    ...env
+  } = {
     ...process.env,
     MALLOC_ARENA_MAX: process.env.MALLOC_ARENA_MAX ?? '1',
   }
@@ -62,40 +64,29 @@ function thriftyEnvironment(code) {
   return cache === undefined ? env : { ...env, NODE_COMPILE_CACHE: cache }
 }
 
-/** The user's own; whoever may write there may already do anything as that user. */
-function codeFolder() {
-  const { NODE_COMPILE_CACHE: named } = process.env
-  if (named !== undefined) return named
-  const caches = process.env.XDG_CACHE_HOME ?? (homedir() === '' ? undefined : join(homedir(), '.cache'))
-  return caches === undefined ? undefined : join(caches, 'ringfence', 'code')
-}
-
-/** The file, made once for these very sources. Undefined where there is no folder, or none that may be written: all works as well. */
+/** The key of the file (`code.mjs`), which is made here where it is not there, or is damaged. Undefined where it cannot be made: all works as well. */
 function packedCode(node) {
-  const folder = codeFolder()
-  if (folder === undefined) return undefined
   try {
-    const sources = join(root, 'src')
-    const key = createHash('sha256')
-      .update(JSON.stringify([node, root, stampOf(join(root, 'bin')), stampOf(sources)]))
-      .digest('hex')
-    const code = join(folder, `${key.slice(0, 16)}.code`)
-    if (existsSync(code)) return code
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
-    const { status } = spawnSync(node, [join(root, 'bin', 'pack.mjs'), sources, code], { stdio: 'ignore' })
-    return status === 0 ? code : undefined
-  } catch {
+    const key = keyOf(createHash('sha256'))
+    const file = codeFile(key)
+    if (isWhole(file)) return key
+    mkdirSync(codeFolder, { recursive: true })
+    accessSync(codeFolder, constants.W_OK)
+    const made = { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' }
+    const { status, stderr } = spawnSync(node, ['--no-warnings', join(root, 'bin', 'pack.mjs')], made)
+    if (isWhole(file)) return key
+    throw new Error(status === 0 ? 'the sources changed meanwhile' : stderr.trim())
+  } catch (error) {
+    const why = `note: types are stripped from the code at this start, which takes 30 MB more: ${error.message}`
+    process.stderr.write(`${why}\n  hint: npm run build in ${root} as the user who installed it\n`)
     return undefined
   }
 }
 
-/** Changes with every source file. */
-function stampOf(folder) {
-  return readdirSync(folder, { recursive: true })
-    .filter((name) => name.endsWith('.ts') || name.endsWith('.mjs'))
-    .sort()
-    .map((name) => {
-      const { size, mtimeMs } = statSync(join(folder, name))
-      return `${name} ${size} ${mtimeMs}`
-    })
+/** As it was made, by its own digest. */
+function isWhole(file) {
+  if (!existsSync(file)) return false
+  const bytes = readFileSync(file)
+  const digest = createHash('sha256').update(bytes.subarray(digestChars)).digest('hex')
+  return bytes.toString('latin1', 0, digestChars) === digest
 }

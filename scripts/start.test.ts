@@ -1,13 +1,29 @@
 /** A role that stays in memory starts without what strips the types; `bin/command.mjs` says how. */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  copyFileSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { after, before, describe, it } from 'node:test'
+import { dirname, join } from 'node:path'
+import { after, afterEach, before, beforeEach, describe, it } from 'node:test'
 import { ManualClock } from '../src/base/clock.fixture.ts'
 import { CertificateAuthority } from '../src/control/ca.ts'
 import { parseSpiffeId } from '../src/identity/spiffe.ts'
+import { Installation } from './start.fixture.ts'
 
 interface Command {
   readonly file: string
@@ -18,6 +34,194 @@ interface Command {
 const program = join(import.meta.dirname, '..', 'bin', 'command.mjs')
 const tell = `data:text/javascript,process.on('exit',()=>console.log(process.moduleLoadList.some((name)=>name.includes('amaro'))))`
 
+/** Who owns nothing here, and has no line in the list of users. */
+const stranger = 54_321
+const isRoot = process.getuid?.() === 0
+const strangerRuns = isRoot && spawnSync(process.execPath, ['--version'], { uid: stranger, gid: stranger }).status === 0
+
+describe('the code without its types', () => {
+  let folder: string
+  let installation: Installation
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'ringfence-code-'))
+    chmodSync(folder, 0o755)
+    installation = new Installation(join(folder, 'ringfence'))
+  })
+  afterEach(() => rmSync(folder, { recursive: true }))
+
+  const only = (): string => {
+    const files = readdirSync(installation.codeFolder)
+    assert.equal(files.length, 1, files.join())
+    assert.match(files[0] ?? '', /^[0-9a-f]{64}\.code$/)
+    return join(installation.codeFolder, files[0]!)
+  }
+
+  it('is made at the first start, in the installation, and taken by each process and thread', async () => {
+    for (const _ of ['made', 'there']) {
+      const { strips, err } = await installation.start(['--others'])
+      assert.deepEqual([strips, err], [[false, false, false], ''])
+      only()
+    }
+  })
+
+  it('is not looked for where a variable of the environment says, nor made there', async () => {
+    const home = join(folder, 'home')
+    const cwd = join(folder, 'somewhere')
+    for (const path of [home, cwd]) mkdirSync(path)
+    const environments: readonly NodeJS.ProcessEnv[] = [
+      { HOME: undefined, XDG_CACHE_HOME: undefined },
+      { HOME: '', XDG_CACHE_HOME: '', NODE_COMPILE_CACHE: '' },
+      { HOME: home, XDG_CACHE_HOME: 'relative', RINGFENCE_CODE: join(home, 'other.code') },
+      { XDG_CACHE_HOME: home },
+    ]
+    for (const env of environments) {
+      const { strips, err } = await installation.start([], { env, cwd })
+      assert.deepEqual([strips, err], [[false], ''], JSON.stringify(env))
+    }
+    assert.deepEqual([readdirSync(home), readdirSync(cwd)], [[], []])
+    only()
+  })
+
+  it('comes from no other file, whatever the process is told', async () => {
+    await installation.start()
+    const elsewhere = join(folder, 'elsewhere.code')
+    copyFileSync(only(), elsewhere)
+    for (const key of [elsewhere, '../../../../elsewhere', 'f'.repeat(64)]) {
+      assert.deepEqual((await installation.startRole(key)).strips, [true], key)
+    }
+  })
+
+  const damages: Readonly<Record<string, (file: string) => void>> = {
+    'is empty': (file) => truncateSync(file, 0),
+    'ends in its digest': (file) => truncateSync(file, 10),
+    'ends in its list': (file) => truncateSync(file, 100),
+    'lacks a byte': (file) => truncateSync(file, statSync(file).size - 1),
+    'is zeros, as a file may be when the power failed': (file) =>
+      writeFileSync(file, Buffer.alloc(statSync(file).size)),
+    'has other code': (file) => writeFileSync(file, readFileSync(file, 'latin1').replace(/= 1\n/, '= 2\n')),
+  }
+  it('is made anew where it is damaged', async () => {
+    await installation.start()
+    const whole = readFileSync(only())
+    for (const [how, damage] of Object.entries(damages)) {
+      const file = only()
+      damage(file)
+      assert.notDeepEqual(readFileSync(file), whole, how)
+      const { strips, versions, err } = await installation.start()
+      assert.deepEqual([strips, versions, err], [[false], [1], ''], how)
+      assert.deepEqual(readFileSync(only()), whole, how)
+    }
+  })
+
+  it('takes the place of a link, and not of what that points to', async () => {
+    await installation.start()
+    const file = only()
+    const elsewhere = join(folder, 'elsewhere.code')
+    writeFileSync(elsewhere, 'mine')
+    rmSync(file)
+    symlinkSync(elsewhere, file)
+    assert.deepEqual((await installation.start()).strips, [false])
+    assert.ok(lstatSync(only()).isFile())
+    assert.equal(readFileSync(elsewhere, 'utf8'), 'mine')
+  })
+
+  it('is stripped in the process where the file ends before a module', async () => {
+    await installation.start()
+    const file = only()
+    truncateSync(file, statSync(file).size - 200)
+    const { strips, versions } = await installation.startRole(file.slice(-69, -5))
+    assert.deepEqual([strips, versions], [[true], [1]])
+  })
+
+  it('is of what the sources say, and not of when they were written', async () => {
+    await installation.start()
+    const source = join(installation.root, 'src/version.ts')
+    const { atime, mtime } = statSync(source)
+    installation.write('src/version.ts', 'export const version: number = 2\n')
+    utimesSync(source, atime, mtime)
+    assert.deepEqual((await installation.start()).versions, [2])
+    assert.equal(installation.codeFiles.length, 2)
+    installation.write('src/version.test.ts', 'let it: number')
+    await installation.start()
+    assert.equal(installation.codeFiles.length, 2)
+  })
+
+  it('is one file where several start at once', async () => {
+    const all = await Promise.all([1, 2, 3, 4].map(() => installation.start()))
+    assert.deepEqual(
+      all.map(({ strips, err }) => [strips, err]),
+      all.map(() => [[false], '']),
+    )
+    only()
+  })
+
+  it('is removed a day after other sources took its place, with what a killed start left', async () => {
+    const names = ['a', 'b', 'c'].map((digit) => `${digit.repeat(64)}.code`)
+    mkdirSync(installation.codeFolder, { recursive: true })
+    for (const name of [...names, `${names[0]}.0123456789abcdef`, 'notes.txt']) {
+      writeFileSync(join(installation.codeFolder, name), '')
+      const dayAgo = Date.now() / 1000 - 86_500
+      if (name !== names[1]) utimesSync(join(installation.codeFolder, name), dayAgo, dayAgo)
+    }
+    await installation.start()
+    const left = readdirSync(installation.codeFolder)
+    assert.equal(left.length, 3, left.join())
+    for (const name of [names[1]!, 'notes.txt']) assert.ok(left.includes(name), name)
+  })
+
+  const hindrances: Readonly<Record<string, readonly [words: RegExp, hinder: () => void]>> = {
+    'a file is where its folder would be': [
+      /EEXIST|ENOTDIR/,
+      () => {
+        mkdirSync(dirname(installation.codeFolder), { recursive: true })
+        writeFileSync(installation.codeFolder, '')
+      },
+    ],
+    'a folder is where it would be': [
+      /EISDIR/,
+      () => {
+        const file = only()
+        renameSync(file, `${folder}/old`)
+        mkdirSync(file)
+      },
+    ],
+    'a source cannot be packed': [
+      /version\.ts has a space that is wider than a byte/,
+      () => installation.write('src/version.ts', 'export const version: number = 1 // \u2003\n'),
+    ],
+  }
+  for (const [how, [words, hinder]] of Object.entries(hindrances)) {
+    it(`is stripped at the start, and why is said, where ${how}`, async () => {
+      if (how.startsWith('a folder')) await installation.start()
+      hinder()
+      await stripsAndSays(words)
+    })
+  }
+
+  it('is taken and not written by who may only read the installation', { skip: !strangerRuns }, async () => {
+    await stripsAndSays(/EACCES/, stranger)
+    assert.equal((await installation.start()).err, '')
+    const { strips, err } = await installation.start([], { uid: stranger, env: { HOME: undefined } })
+    assert.deepEqual([strips, err], [[false], ''])
+    truncateSync(only(), 500)
+    await stripsAndSays(/EACCES/, stranger)
+  })
+
+  async function stripsAndSays(words: RegExp, uid?: number): Promise<void> {
+    const options = { env: { HOME: undefined }, ...(uid === undefined ? {} : { uid }) }
+    const { strips, versions, err } = await installation.start(['--others'], options)
+    assert.deepEqual(
+      [strips, versions],
+      [
+        [true, true, true],
+        [1, 1, 1],
+      ],
+    )
+    assert.match(err, words)
+    assert.match(err, /^note: types are stripped .*\n {2}hint: npm run build in .*\n$/)
+  }
+})
+
 describe('starting a sidecar', () => {
   let folder: string
   let commandOf: (args: readonly string[]) => Command
@@ -27,36 +231,11 @@ describe('starting a sidecar', () => {
   })
   after(() => rmSync(folder, { recursive: true }))
 
-  /** Whether it loaded the stripper on its way to finding that there is no configuration. */
-  function strips(caches: string): boolean {
-    const { XDG_CACHE_HOME: kept, NODE_COMPILE_CACHE: ofRun } = process.env
-    process.env.XDG_CACHE_HOME = caches
-    delete process.env.NODE_COMPILE_CACHE
-    try {
-      const { file, args, env } = commandOf(['sidecar', '--config', join(folder, 'none.yaml')])
-      const ran = spawnSync(file, ['--import', tell, ...args], { env, encoding: 'utf8' })
-      assert.match(ran.stderr, /cannot read/)
-      return ran.stdout.trim() === 'true'
-    } finally {
-      if (kept === undefined) delete process.env.XDG_CACHE_HOME
-      else process.env.XDG_CACHE_HOME = kept
-      if (ofRun !== undefined) process.env.NODE_COMPILE_CACHE = ofRun
-    }
-  }
-
-  it('loads no type stripper, the first time too', () => {
-    const caches = join(folder, 'caches')
-    assert.equal(strips(caches), false)
-    assert.equal(strips(caches), false)
-    const files = readdirSync(join(caches, 'ringfence', 'code'))
-    assert.equal(files.length, 1)
-    assert.match(files[0] ?? '', /^[0-9a-f]{16}\.code$/)
-  })
-
-  it('works where nothing can be kept, with the stripper', () => {
-    const noFolder = join(folder, 'a-file')
-    writeFileSync(noFolder, '')
-    assert.equal(strips(noFolder), true)
+  it('loads no type stripper on its way to finding that there is no configuration', () => {
+    const { file, args, env } = commandOf(['sidecar', '--config', join(folder, 'none.yaml')])
+    const ran = spawnSync(file, ['--import', tell, ...args], { env, encoding: 'utf8' })
+    assert.match(ran.stderr, /cannot read/)
+    assert.equal(ran.stdout.trim(), 'false')
   })
 
   it('sends no session tickets by TLS, which nobody could resume by, where OpenSSL would', async () => {

@@ -193,7 +193,6 @@ class Rehearsal {
     return {
       PATH: [join(this.#root, 'bin'), shims, process.env.PATH].join(delimiter),
       HOME: join(host.root, 'home'),
-      XDG_CACHE_HOME: join(this.#root, 'cache'),
       // Without the stripper of types each of the page's many commands starts in half the time.
       NODE_COMPILE_CACHE: join(this.#root, 'cache', 'node'),
       NO_COLOR: '1',
