@@ -27,14 +27,14 @@ const longRunning = new Set(['sidecar', 'gateway'])
  * The way of a request is some two hundred small functions. V8 puts no more than 920 bytes of bytecode of others into one by default, and
  * calls the rest; with room for 4,000 a sidecar's own code takes a sixth less for each request (bench/notebook.md).
  *
- * OpenSSL's settings say that no session tickets are sent. Who has settings of their own (OPENSSL_CONF) keeps them.
+ * OpenSSL's settings say that no session tickets are sent. Who has settings of their own (OPENSSL_CONF, NODE_OPTIONS) keeps them.
  */
-const roleFlags = [
+const roleFlags = () => [
   '--max-semi-space-size=2',
   '--liftoff-only',
   '--expose-gc',
   '--max-inlined-bytecode-size-cumulative=4000',
-  ...(process.env.OPENSSL_CONF === undefined ? [`--openssl-config=${join(root, 'bin', 'openssl.cnf')}`] : []),
+  ...(hasOpenSslSettings(process.env) ? [] : [`--openssl-config=${join(root, 'bin', 'openssl.cnf')}`]),
 ]
 
 /**
@@ -47,7 +47,12 @@ export function commandOf(args) {
   if (!longRunning.has(args[0] ?? '')) return { file, args: [program, ...args], env: { ...process.env } }
   const code = packedCode(file)
   const first = `--import=${new URL('role.mjs', import.meta.url)}`
-  return { file, args: [...roleFlags, first, program, ...args], env: thriftyEnvironment(code) }
+  return { file, args: [...roleFlags(), first, program, ...args], env: thriftyEnvironment(code) }
+}
+
+/** A flag of ours would count before either. */
+function hasOpenSslSettings({ OPENSSL_CONF: file, NODE_OPTIONS: flags = '' }) {
+  return file !== undefined || /--openssl-(shared-)?config\b/.test(flags)
 }
 
 /** One heap of the C library instead of one for each thread; and code out of one file instead of the compile cache. */

@@ -244,23 +244,49 @@ describe('starting a sidecar', () => {
       spiffeId: parseSpiffeId('spiffe://demo.local/svc/a'),
       ttlMs: 3_600_000,
     })
-    const { file, args, env } = commandOf(['sidecar'])
-    const flags = args.slice(
-      0,
-      args.findIndex((arg) => arg.endsWith('main.ts')),
-    )
-    const ticketsWith = (own: readonly string[]): string => {
-      const pems = JSON.stringify({ cert: certificatePem, key: keyPem, ca: ca.bundlePem })
-      const ran = spawnSync(file, [...own, '--input-type=module', '--eval', tickets], {
-        env: { ...env, PEMS: pems },
-        encoding: 'utf8',
-      })
+    const pems = JSON.stringify({ cert: certificatePem, key: keyPem, ca: ca.bundlePem })
+    const ticketsWith = (own: NodeJS.ProcessEnv, isFlagKept = (_flag: string): boolean => true): string => {
+      const { file, args, env } = commandWith(own)
+      const flags = args
+        .slice(
+          0,
+          args.findIndex((arg) => arg.endsWith('main.ts')),
+        )
+        .filter(isFlagKept)
+      const code = ['--input-type=module', '--eval', tickets]
+      const ran = spawnSync(file, [...flags, ...code], { env: { ...env, PEMS: pems }, encoding: 'utf8' })
       assert.equal(ran.status, 0, ran.stderr)
       return ran.stdout.trim()
     }
-    assert.equal(ticketsWith(flags), '0')
-    assert.equal(ticketsWith(flags.filter((flag) => !flag.startsWith('--openssl-config'))), '2')
+    assert.equal(ticketsWith({}), '0')
+    assert.equal(
+      ticketsWith({}, (flag) => !flag.startsWith('--openssl-config')),
+      '2',
+    )
+    // Settings of the operator's own.
+    const own = join(folder, 'own.cnf')
+    const ours = readFileSync(join(import.meta.dirname, '..', 'bin', 'openssl.cnf'), 'utf8')
+    writeFileSync(own, ours.replace('NumTickets = 0', 'NumTickets = 1'))
+    assert.equal(ticketsWith({ OPENSSL_CONF: own }), '1')
+    assert.equal(ticketsWith({ NODE_OPTIONS: `--openssl-config=${own}` }), '1')
   })
+
+  /** As where these are the variables about OpenSSL that are set. */
+  function commandWith({ OPENSSL_CONF, NODE_OPTIONS }: NodeJS.ProcessEnv): Command {
+    const { OPENSSL_CONF: file, NODE_OPTIONS: flags } = process.env
+    const set = (values: Readonly<Record<string, string | undefined>>): void => {
+      for (const [name, value] of Object.entries(values)) {
+        if (value === undefined) delete process.env[name]
+        else process.env[name] = value
+      }
+    }
+    set({ OPENSSL_CONF, NODE_OPTIONS })
+    try {
+      return commandOf(['sidecar'])
+    } finally {
+      set({ OPENSSL_CONF: file, NODE_OPTIONS: flags })
+    }
+  }
 })
 
 /** Prints how many tickets came before the first byte of a connection with the settings of our listeners. */
