@@ -28,6 +28,16 @@ function readFrom(fd) {
   const rootUrl = new URL('..', import.meta.url).href
   const placeOf = (url) => (url.startsWith(rootUrl) ? places.get(url.slice(rootUrl.length)) : undefined)
   registerHooks({
+    /** What is packed is found by its name alone, where it is no longer on disk. */
+    resolve(name, context, next) {
+      try {
+        return next(name, context)
+      } catch (error) {
+        const url = name.startsWith('.') && context.parentURL ? new URL(name, context.parentURL).href : ''
+        if (placeOf(url) === undefined) throw error
+        return { url, format: 'module', shortCircuit: true }
+      }
+    },
     load(url, context, next) {
       const place = placeOf(url)
       const source = place === undefined ? undefined : read(begin + place[0], place[1])

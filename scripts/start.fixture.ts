@@ -8,10 +8,17 @@ const repository = join(import.meta.dirname, '..')
 
 const main = `
 import { fork } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { Worker } from 'node:worker_threads'
 import { version } from '../version.ts'
 const strips: boolean = process.moduleLoadList.some((name: string) => name.includes('amaro'))
 console.log(JSON.stringify({ version, strips }))
+if (process.argv.includes('--later')) {
+  for (const name of ['later', 'inside', 'asked']) rmSync(new URL('../' + name + '.ts', import.meta.url))
+  console.log(JSON.stringify({ version: createRequire(import.meta.url)('../later.ts').version, strips }))
+  console.log(JSON.stringify({ version: (await import('../asked.ts')).version, strips }))
+}
 if (process.argv.includes('--others')) {
   fork(import.meta.filename)
   new Worker(new URL(import.meta.url))
@@ -39,6 +46,10 @@ export class Installation {
     writeFileSync(join(root, 'package.json'), '{"type":"module"}')
     this.write('src/cli/main.ts', main)
     this.write('src/version.ts', 'export const version: number = 1\n')
+    // Loaded when the program is told to, and gone then.
+    this.write('src/later.ts', "export { inside as version } from './inside.ts'\n")
+    this.write('src/inside.ts', 'export const inside: number = 2\n')
+    this.write('src/asked.ts', 'export const version: number = 3\n')
   }
 
   write(name: string, source: string): void {

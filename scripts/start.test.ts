@@ -113,6 +113,11 @@ describe('the code without its types', () => {
     }
   })
 
+  it('has what is loaded later, when an upgrade has taken the sources away', async () => {
+    const { strips, versions, err } = await installation.start(['--later'])
+    assert.deepEqual([strips, versions, err], [[false, false, false], [1, 2, 3], ''])
+  })
+
   it('takes the place of a link, and not of what that points to', async () => {
     await installation.start()
     const file = only()

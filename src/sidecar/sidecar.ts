@@ -14,7 +14,7 @@ import type { Barrier, Consumer } from '../audit/event.ts'
 import { TrafficCount } from '../audit/traffic.ts'
 import { Transactions, type TransactionsOptions } from '../audit/transactions.ts'
 import { BytesBudget } from '../base/bytes-budget.ts'
-import { containOwnFault, settle } from '../base/contained.ts'
+import { contain, containOwnFault, nothingEnds, settle } from '../base/contained.ts'
 import { limits } from '../base/limits.ts'
 import type { AskFirstUse } from '../identity/aws/sts.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
@@ -367,11 +367,11 @@ export class Sidecar {
     throwOut([...linked, ...this.#connections], added, Date.now())
   }
 
-  /** What only a client needs comes with the first one: a sidecar that waits for one is to be small. */
+  /** What only a client needs comes with the first one: a sidecar that waits is to be small. What cannot be loaded keeps out nobody who does not ask for it. */
   #wake(): void {
     wakeOptimiser()
     this.#analyst.start()
-    this.#shared.schemaAnswers.wake()
+    contain(nothingEnds, 'loading what a client needs', () => void this.#shared.schemaAnswers.wake())
   }
 
   #nodeChanged(): void {

@@ -8,6 +8,7 @@ import { UpstreamSession } from '../../src/gateway/upstream-session.ts'
 import { ClientConnection } from '../../src/session/connection.ts'
 import { Outbox } from '../../src/session/outbox.ts'
 import { LinkedClient } from '../../src/sidecar/linked-client.ts'
+import { SchemaAnswers } from '../../src/sidecar/schema-answers.ts'
 import { EnforcedSession } from '../../src/sidecar/session.ts'
 import { describe, type RawClient } from './client.ts'
 import { type NodeRequest, tableCreated } from './fake-node.ts'
@@ -162,6 +163,21 @@ suite('a fault of ours', () => {
     sidecar.node.emit(tableCreated)
     await until('one is over', () => clients.some(({ isClosed }) => isClosed))
     assert.equal(clients.filter(({ isClosed }) => isClosed).length, 1)
+  })
+
+  it('in what is loaded with the first client keeps nobody out', async () => {
+    mock.method(SchemaAnswers.prototype, 'wake', fail)
+    for (const port of [sidecar.port, gateway.port]) {
+      const counted = faultsContained()
+      const client = await world.client(port, 'alice', { version: 4 })
+      held = []
+      const answered = client.ask(queryEnvelope(4, 1, select))
+      await until('it is at the node', () => held.length === 1)
+      held[0]!.answer()
+      assert.equal(describe(await answered), `echo: ${select}`)
+      assert.ok(faultsContained() > counted)
+      client.close()
+    }
   })
 
   it('leaves nothing counted', async () => {
