@@ -88,7 +88,7 @@ export function looksLikeToken(text: string): boolean {
 export function readToken(text: string): UnverifiedToken {
   if (Buffer.byteLength(text) > limits.authMessageBytesMax) throw new LogInRefused('too-long', 'the token is too long')
   const hash = sha256Hex(text)
-  const { header, claims } = partsOf(text)
+  const { header, claims } = partsOf(text, hash)
   if (header === undefined || claims === undefined) {
     throw new LogInRefused('malformed', 'not a signed JSON Web Token, or a name stands in it twice', {
       evidence: { hash },
@@ -123,22 +123,23 @@ export function unverifiedClaims(text: string): JsonObject | undefined {
 }
 
 interface Parts {
-  readonly text: string
+  /** Of the token, which is not kept: whoever has it can log in. */
+  readonly hash: string
   readonly header: JsonObject | undefined
   readonly claims: JsonObject | undefined
 }
 
 /** What was read last: a log-in looks at its token to see whom it claims to be about, and then to verify it. */
-let last: Parts = { text: '', header: undefined, claims: undefined }
+let last: Parts = { hash: '', header: undefined, claims: undefined }
 
 /**
  * Each undefined where it is none, both where the text is no token. The last character of a part may have bits that say nothing: only one way of
  * writing is taken. Else the same token would have other hashes, also where one of them is revoked.
  */
-function partsOf(text: string): Parts {
-  if (text === last.text) return last
+function partsOf(text: string, hash = sha256Hex(text)): Parts {
+  if (hash === last.hash) return last
   const [header, claims] = looksLikeToken(text) ? (decoded(text.split('.')) ?? []) : []
-  last = { text, header: header && objectOf(header), claims: claims && objectOf(claims) }
+  last = { hash, header: header && objectOf(header), claims: claims && objectOf(claims) }
   return last
 }
 

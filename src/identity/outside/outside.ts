@@ -46,6 +46,7 @@ export class Outside {
 
   /** Providers whose log-ins are decided so are in force: what asks is loaded now, and not in the midst of a log-in. */
   prepare({ sts, tokenReviews }: { readonly sts: boolean; readonly tokenReviews: boolean }): void {
+    if (this === Outside.none) return
     if (sts && this.#sts === undefined) this.#loadSts()
     if (tokenReviews && this.#tokenReviews === undefined) this.#loadTokenReviews()
   }
