@@ -47,6 +47,15 @@ describe('the suites that run beside another', () => {
   })
 })
 
+describe('the suites that stop or kill a node', () => {
+  it('have it write its schema before, for it does not by itself; those that do are found', () => {
+    const all = globSync('test/e2e/**/*.e2e.test.ts', { cwd: repository })
+    const found = all.filter((file) => says(file, actsOnParts) && says(file, /['"`]cassandra-(?:\d|\$\{)/))
+    assert.ok(found.includes(fileOf('faults')))
+    for (const file of found) assert.ok(says(file, /await keepSchema\(/), file)
+  })
+})
+
 describe('the order of the suites', () => {
   it('has each of them once, and last what breaks the mesh', () => {
     const { groups: beside, alone } = endToEndPlan()
