@@ -6,6 +6,7 @@ import type { Decision } from '../policy/engine.ts'
 import { type Barrier, type EventKind, type EventStatement, Note, type TransactionEvent } from './event.ts'
 import {
   type AuditBytes,
+  type AuditParts,
   type AuditSink,
   answeredPart,
   appendAnswered,
@@ -91,30 +92,45 @@ export class Recorded implements Barrier {
       appendAnswered(this.#output, part, answered, event)
       return
     }
-    const parts = {
-      session:
-        event.kind === 'log-in' && session.who.evidence !== undefined
-          ? part + evidencePart(session.who.evidence)
-          : part + tracePart(event.trace),
-      statement: statement === undefined ? nameOf(event) : statementOf(statement) + opcodePart(opcode),
-      verdict:
-        statement === undefined || decision === undefined
-          ? ownVerdict(event, this.#revision())
-          : verdictPartOf(statement, decision),
-      batchSize: statement?.facts.children.length ?? 0,
-      // A PREPARE has no consistency, and what was refused before it was understood has none that is known.
-      consistency: opcode === Opcode.PREPARE || statement === undefined ? -1 : event.consistency,
-      error: event.code < 0 ? '' : errorPart(event.code, event.message, event.messageIsOurs ? 'ours' : 'foreign'),
-    }
-    appendTransaction(this.#output, parts, event)
+    appendTransaction(this.#output, partsOf(event, this.#revision()), event)
+  }
+}
+
+/** Of any line. @param revision of the policy in force */
+export function partsOf(event: TransactionEvent, revision: number): AuditParts {
+  const { session, statement, decision, opcode } = event
+  const part = sessionNote.of(session) ?? sessionNote.set(session, sessionPart(session.who))
+  return {
+    session:
+      event.kind === 'log-in' && session.who.evidence !== undefined
+        ? part + evidencePart(session.who.evidence)
+        : part + tracePart(event.trace),
+    statement: statement === undefined ? nameOf(event) : statementOf(statement) + opcodePart(opcode),
+    verdict:
+      statement === undefined || decision === undefined
+        ? ownVerdict(event, revision)
+        : verdictPartOf(statement, decision),
+    batchSize: statement?.facts.children.length ?? 0,
+    // A PREPARE has no consistency, and what was refused before it was understood has none that is known.
+    consistency: opcode === Opcode.PREPARE || statement === undefined ? -1 : event.consistency,
+    error: event.code < 0 ? '' : errorPart(event.code, event.message, event.messageIsOurs ? 'ours' : 'foreign'),
   }
 }
 
 /** By a rule of the mesh itself. */
-export function ownVerdict({ kind, rule, code }: TransactionEvent, policyRevision: number): string {
+export function ownVerdict(event: TransactionEvent, policyRevision: number): string {
+  return verdictPart({ verdict: ownVerdictOf(event), rule: event.rule, policyRevision })
+}
+
+function ownVerdictOf({ kind, code }: TransactionEvent): 'allow' | 'deny' {
   // Whose session ends by an error was thrown out.
-  const isDenied = kind === 'request' || code >= 0
-  return verdictPart({ verdict: isDenied ? 'deny' : 'allow', rule, policyRevision })
+  return kind === 'request' || code >= 0 ? 'deny' : 'allow'
+}
+
+/** What its line says. */
+export function verdictOfEvent(event: TransactionEvent): 'allow' | 'deny' | 'observe' {
+  const { statement, decision } = event
+  return statement === undefined || decision === undefined ? ownVerdictOf(event) : verdictOf(decision)
 }
 
 /** Made again when the last one was for another decision, opcode or consistency. */

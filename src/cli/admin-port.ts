@@ -7,7 +7,7 @@ import { request } from '../mesh/http.ts'
 const pageCharsMax = 16 * 1024 * 1024
 
 /** The answer, whose body is still to come. @throws RingfenceError UNAVAILABLE, DENIED */
-function openPage(address: AdminAddress, path: string, signal: AbortSignal): Promise<IncomingMessage> {
+export function openPage(address: AdminAddress, path: string, signal: AbortSignal): Promise<IncomingMessage> {
   const to = 'path' in address ? { socketPath: address.path } : { host: address.host, port: address.port }
   return new Promise((resolve, reject) => {
     const asking = request({ ...to, path, agent: false, signal })
@@ -28,7 +28,7 @@ export async function readPage(address: AdminAddress, path: string): Promise<{ s
   return { status: answer.statusCode ?? 0, text: await textOf(answer) }
 }
 
-async function textOf(answer: IncomingMessage): Promise<string> {
+export async function textOf(answer: IncomingMessage): Promise<string> {
   let text = ''
   answer.setEncoding('utf8')
   for await (const piece of answer) {

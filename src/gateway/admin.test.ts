@@ -54,7 +54,12 @@ describe('the metrics of a gateway', () => {
     const pages = gatewayPages({ proxy, workers, count: alive.size, profiling: false, drain() {} })
     const page = pages.find(({ path }) => path === '/metrics')
     const seen = async (): Promise<number[]> => {
-      const answer = await page?.answer({ accept: undefined, query: new URLSearchParams(), bySocket: false })
+      const answer = await page?.answer({
+        accept: undefined,
+        query: new URLSearchParams(),
+        bySocket: false,
+        gone: AbortSignal.any([]),
+      })
       let text = ''
       for await (const piece of answer?.body ?? []) text += piece
       const lines = text.split('\n')

@@ -1,6 +1,7 @@
 /** The admin port of a sidecar. */
 import { certsOf, configDumpOf, ProxyMetrics, type ShownProxy } from '../agent/admin.ts'
 import { Counted } from '../audit/counted.ts'
+import { Tapped } from '../audit/tapped.ts'
 import { drainPage, rolePages } from '../mesh/admin/pages.ts'
 import { type AdminPage, json } from '../mesh/admin/server.ts'
 import { boundedSessions } from '../mesh/admin/sessions.ts'
@@ -10,24 +11,29 @@ import { RequestSeries } from '../telemetry/metrics/requests.ts'
 import type { Traces } from '../telemetry/traces/traces.ts'
 import { familiesOf, sessionsOf, unreadyReasons } from './shown.ts'
 import type { ShownSidecar } from './sidecar-report.ts'
+import { tapPage } from './tap-page.ts'
 
-export interface SidecarAdminOptions {
+/** The consumers whose pages it has, from the start on. */
+export interface Watch {
+  readonly counted: Counted
+  readonly tapped: Tapped
+}
+
+export interface SidecarAdminOptions extends Watch {
   readonly proxy: ShownProxy
   readonly sidecar: { readonly shown: ShownSidecar }
-  readonly counted: Counted
   readonly traces?: Pick<Traces, 'queue'> | undefined
   readonly profiling: boolean
   /** As by SIGTERM. */
   readonly drain: () => void
 }
 
-/** What counts requests for it, from the start on. */
-export function countedRequests(): Counted {
-  return new Counted(new RequestSeries())
+export function newWatch(): Watch {
+  return { counted: new Counted(new RequestSeries()), tapped: new Tapped() }
 }
 
 export function sidecarPages(options: SidecarAdminOptions): AdminPage[] {
-  const { proxy, sidecar, counted, traces, profiling, drain } = options
+  const { proxy, sidecar, counted, tapped, traces, profiling, drain } = options
   const own = new ProxyMetrics(proxy)
   const ownProcess = new ProcessMetrics()
   return [
@@ -51,6 +57,7 @@ export function sidecarPages(options: SidecarAdminOptions): AdminPage[] {
       help: 'who has a session',
       answer: () => json(boundedSessions(sessionsOf(sidecar.shown))),
     },
+    tapPage({ tapped, name: proxy.agent.name, revision: () => sidecar.shown.policy.policyRevision }),
     drainPage('takes nobody new, finishes what is in flight, ends', drain),
   ]
 }

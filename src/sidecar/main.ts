@@ -64,19 +64,19 @@ async function serve(
   const limitShares = (asked: LimitShares) => feed.askControl(limitSharesPath, asked, limitSharesAnswer)
   const { admin } = config
   const pages = admin && (await import('./admin.ts'))
-  const counted = pages === undefined ? undefined : pages.countedRequests()
+  const watch = pages?.newWatch()
   const version = options.version ?? '0'
   const { traces, traced } = await tracesOf(config, version, log)
-  const consumers = [counted, traced].filter((consumer) => consumer !== undefined)
+  const consumers = [watch?.counted, watch?.tapped, traced].filter((consumer) => consumer !== undefined)
   const asks = { firstUse, limitShares, ...(config.audit.format === 'sealed' ? await sealedBy(feed) : {}) }
   const sidecar = new Sidecar({ config, feed, log, auditDirectory, consumers, traces, ...asks })
   await sidecar.start()
   const { promise: stopped, resolve: done } = Promise.withResolvers<void>()
   process.once('SIGTERM', done)
   process.once('SIGINT', done)
-  if (admin && pages && counted) {
+  if (admin && pages && watch) {
     const proxy = { agent: feed, version, configFile: resolve(options.configFile), config }
-    adminPort?.show(pages.sidecarPages({ proxy, sidecar, counted, traces, profiling: admin.profiling, drain: done }))
+    adminPort?.show(pages.sidecarPages({ proxy, sidecar, ...watch, traces, profiling: admin.profiling, drain: done }))
   }
   collectStartGarbage()
   await stopped

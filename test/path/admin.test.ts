@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, it, describe as suite } from 'node:test'
 import { certsOf } from '../../src/agent/admin.ts'
 import { Counted } from '../../src/audit/counted.ts'
+import { Tapped } from '../../src/audit/tapped.ts'
 import { startControl } from '../../src/control/main.ts'
 import { queryEnvelope } from '../../src/cql/encode.ts'
 import { gatewayPages } from '../../src/gateway/admin.ts'
@@ -52,7 +53,7 @@ before(async () => {
   const counted = new Counted(new RequestSeries())
   running = await world.sidecar({ more: { consumers: [counted] } })
   const { sidecar, feed } = running
-  const own = sidecarPages({ proxy: proxyOf(feed, 'sidecar'), sidecar, counted, ...common })
+  const own = sidecarPages({ proxy: proxyOf(feed, 'sidecar'), sidecar, counted, tapped: new Tapped(), ...common })
   gateway = await world.gateway([running])
   const answer = answerOf(gateway.gateway)
   const workers = { restarts: 0, pids: [7], ask: (what: string) => Promise.resolve([[7, answer(what)] as const]) }

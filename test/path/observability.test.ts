@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { after, it, describe as suite } from 'node:test'
 import { parse, stringify } from 'yaml'
 import { Counted } from '../../src/audit/counted.ts'
+import { Tapped } from '../../src/audit/tapped.ts'
 import { eventually } from '../../src/control/mesh.fixture.ts'
 import { queryEnvelope } from '../../src/cql/encode.ts'
 import { startAdminServer } from '../../src/mesh/admin/server.ts'
@@ -118,7 +119,7 @@ suite('a real Prometheus', { skip }, () => {
       value: feed.value.bind(feed),
     }
     const proxy = { agent, version: '1', configFile: 'sidecar.yaml', config: { control: { url: 'https://c:8443' } } }
-    const pages = sidecarPages({ proxy, sidecar, counted, profiling: false, drain() {} })
+    const pages = sidecarPages({ proxy, sidecar, counted, tapped: new Tapped(), profiling: false, drain() {} })
     const log = createLogger('admin', { write() {} })
     const admin = await startAdminServer({ host: '127.0.0.1', port: 0 }, pages, log)
     closers.push(() => admin.stop())

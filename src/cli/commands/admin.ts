@@ -38,6 +38,7 @@ import { addEvidence } from './evidence.ts'
 import { addIdentity } from './identity.ts'
 import { addNginx } from './nginx.ts'
 import { addPolicy } from './policy.ts'
+import { addTap } from './tap.ts'
 import { addTop } from './top.ts'
 import { addWho } from './who.ts'
 
@@ -48,6 +49,7 @@ export function addAdminCommands(program: Command): void {
   addProxies(program)
   addTraffic(program)
   addTop(program)
+  addTap(program)
   addWho(program)
   addEdges(program)
   addAudit(program)

@@ -1,9 +1,7 @@
 /** `audit tail`: the last lines of the record, and with `-f` those that come. */
-import { once } from 'node:events'
-import { constants } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import { contained, nothingEnds } from '../../base/contained.ts'
+import { Following } from '../following.ts'
 import { countOption, UnreadableInput } from '../options.ts'
 import { isColoured } from '../output.ts'
 import { type SourceFlags, sourcesOf, withSources } from '../record/sources.ts'
@@ -24,8 +22,6 @@ interface TailFlags extends SourceFlags {
   readonly output: 'table' | 'json'
 }
 
-const place = 'following the record'
-const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 const lookEveryMs = 200
 const linesMax = 10_000
 
@@ -82,45 +78,31 @@ async function tail(flags: TailFlags): Promise<void> {
   }
 }
 
-/** What is printed, until it is enough, somebody ends it, or nobody reads it any more. */
+/** What is printed: the last ones of what was there, then those that come. */
 class Shown implements Disposable {
   readonly #flags: TailFlags
   readonly #wanted: TailWanted
   readonly #zone: string
-  readonly #ending = new AbortController()
-  readonly #listeners: (readonly [string, () => void])[] = []
+  readonly #following: Following
   /** Before all that was there is read: the last ones, with their time. */
   #kept: { readonly time: string; readonly text: string }[] | undefined = []
-  #count = 0
-  #isFull = false
 
   constructor(flags: TailFlags) {
     this.#flags = flags
     const { person, workload, denied, table } = flags
     this.#wanted = { person, workload, denied, keyspace: table?.keyspace, table: table?.table }
     this.#zone = flags.zone === undefined ? localZone() : readZone(flags.zone)
-    for (const signal of signals) {
-      const end = contained(nothingEnds, place, () => {
-        process.exitCode = 128 + constants.signals[signal]
-        this.#ending.abort()
-      })
-      process.on(signal, end)
-      this.#listeners.push([signal, end])
-    }
-    process.stdout.on('error', this.#onGone)
+    this.#following = new Following(flags.limit)
   }
 
-  /** Whoever read it, such as `head`, has enough. */
-  readonly #onGone = contained(nothingEnds, place, () => this.#ending.abort())
-
   get isOver(): boolean {
-    return this.#ending.signal.aborted
+    return this.#following.isOver
   }
 
   line(text: string): void {
     const line = lineOf(text)
     if (line === undefined || !isWanted(line, this.#wanted)) return
-    if (this.#kept === undefined) this.#print(this.#textOf(text, line))
+    if (this.#kept === undefined) this.#following.print(this.#textOf(text, line))
     else if (this.#flags.lines > 0) {
       this.#kept.push({ time: String(line.time), text: this.#textOf(text, line) })
       // Seldom, for it costs as much as there are lines.
@@ -133,29 +115,22 @@ class Shown implements Disposable {
     const kept = this.#kept ?? []
     this.#dropFirst(kept)
     this.#kept = undefined
-    for (const { text } of kept) this.#print(text)
+    for (const { text } of kept) this.#following.print(text)
     await this.written()
   }
 
-  async written(): Promise<void> {
-    if (!this.#isFull || this.isOver) return
-    this.#isFull = false
-    await unlessAborted(once(process.stdout, 'drain', { signal: this.#ending.signal }))
+  written(): Promise<void> {
+    return this.#following.written()
   }
 
   async wait(ms: number): Promise<void> {
-    await unlessAborted(sleep(ms, undefined, { signal: this.#ending.signal }))
+    const { signal } = this.#following
+    await this.#following.unlessOver(sleep(ms, undefined, { signal }))
   }
 
   #textOf(text: string, line: NonNullable<ReturnType<typeof lineOf>>): string {
     if (this.#flags.output === 'json') return text
-    return shownLine(line, this.#zone, process.stdout.columns ?? 80, isColoured())
-  }
-
-  #print(text: string): void {
-    if (this.isOver) return
-    this.#isFull = !process.stdout.write(`${text}\n`)
-    if (++this.#count === this.#flags.limit) this.#ending.abort()
+    return shownLine(line, { zone: this.#zone, widthMax: process.stdout.columns ?? 80, color: isColoured() })
   }
 
   #dropFirst(kept: { readonly time: string }[]): void {
@@ -164,15 +139,6 @@ class Shown implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const [signal, end] of this.#listeners) process.off(signal, end)
-    process.stdout.off('error', this.#onGone)
-  }
-}
-
-async function unlessAborted(waiting: Promise<unknown>): Promise<void> {
-  try {
-    await waiting
-  } catch (reason) {
-    if (!(reason instanceof Error && reason.name === 'AbortError')) throw reason
+    this.#following[Symbol.dispose]()
   }
 }

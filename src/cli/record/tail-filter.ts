@@ -1,5 +1,6 @@
-/** Which lines `audit tail` shows, and how each is shown to people. Lines come from files: nothing in them is believed to be what it should be. */
+/** Which lines `audit tail` shows, and how it and `tap` show each to people. Lines come from files: nothing in them is believed to be what it should be. */
 
+import { isNamed, touches } from '../../audit/named.ts'
 import { printable } from '../output.ts'
 import { cut, pad } from '../screen.ts'
 import { pathOf } from '../traffic-table.ts'
@@ -35,58 +36,29 @@ export function isWanted(line: Line, { person, workload, keyspace, table, denied
   return keyspace === undefined || touches(line, keyspace, table)
 }
 
-/** As `who` reads names. */
-function isNamed(value: unknown, name: string): boolean {
-  if (typeof value !== 'string') return false
-  const starts = [0, ...[...value.matchAll(/\//g)].map(({ index }) => index + 1)]
-  return starts.some((start) => isLike(value.slice(start), name.split('*')))
-}
-
-/** Without a regular expression of somebody's making: a name is matched part by part. */
-function isLike(text: string, parts: readonly string[]): boolean {
-  const [first = '', ...rest] = parts
-  if (!text.startsWith(first)) return false
-  const last = rest.pop()
-  if (last === undefined) return text === first
-  let at = first.length
-  for (const part of rest) {
-    const found = text.indexOf(part, at)
-    if (found < 0) return false
-    at = found + part.length
-  }
-  return text.length - last.length >= at && text.endsWith(last)
-}
-
-function touches({ keyspace, table, tables }: Line, wantedKeyspace: string, wantedTable: string | undefined): boolean {
-  if (keyspace === wantedKeyspace && (wantedTable === undefined || table === wantedTable)) return true
-  if (!Array.isArray(tables)) return false
-  const starts = [wantedKeyspace, inQuotes(wantedKeyspace)].map((name) => `${name}.`)
-  return tables.some((each) => {
-    const start = starts.find((one) => String(each).startsWith(one))
-    if (start === undefined) return false
-    const rest = String(each).slice(start.length)
-    return wantedTable === undefined || rest === wantedTable || rest === inQuotes(wantedTable)
-  })
-}
-
-function inQuotes(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`
-}
-
 const colours: ReadonlyMap<unknown, string> = new Map([
   ['observe', '33'],
   ['deny', '31'],
   ['event', '33'],
 ])
 
-/** In as many columns as there are. */
-export function shownLine(line: Line, zone: string, widthMax: number, color: boolean): string {
-  const { proxy, seq, event, verdict, workload, person, operation, outcome } = line
+export interface Shown {
+  readonly zone: string
+  /** Columns that there are. */
+  readonly widthMax: number
+  readonly color: boolean
+}
+
+export function shownLine(line: Line, { zone, widthMax, color }: Shown): string {
+  const { proxy, seq, event, verdict, workload, person, operation, outcome, latencyMicros } = line
   const isEvent = typeof event === 'string'
-  const id = `${String(proxy)}/${String(seq)}`
+  // What `tap` tells has no number; it says how long it took instead.
+  const isRecorded = seq !== undefined
+  const id = !isRecorded ? String(proxy) : `${String(proxy)}/${String(seq)}`
   const who = [person, typeof workload === 'string' ? pathOf(workload) : undefined].filter((name) => name !== undefined)
   const tables = Array.isArray(line.tables) ? line.tables.map(String).join(' ') : ''
-  const ended = outcome === 'ok' ? '' : ` ${String(outcome)}`
+  const took = typeof latencyMicros === 'number' && !isRecorded ? ` ${(latencyMicros / 1_000).toFixed(1)} ms` : ''
+  const ended = took + (outcome === 'ok' ? '' : ` ${String(outcome)}`)
   const what = isEvent
     ? event
     : `${String(operation)} ${tables}${verdict === 'deny' ? ` by ${String(line.rule)}` : ended}`

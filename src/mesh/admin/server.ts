@@ -35,6 +35,8 @@ export interface AdminRequest {
   readonly query: URLSearchParams
   /** It came by the Unix socket, which its owner alone may open. */
   readonly bySocket: boolean
+  /** Whoever asked hears nothing any more: all is told, or it has left. */
+  readonly gone: AbortSignal
 }
 
 export interface AdminServer {
@@ -113,9 +115,15 @@ async function answer(
   // Nothing is read of a body.
   request.resume()
   const url = URL.parse(request.url ?? '/', 'http://admin')
+  const left = new AbortController()
+  response.on(
+    'close',
+    contained(nothingEnds, 'the end of an admin answer', () => left.abort()),
+  )
+  const caller = { bySocket, gone: left.signal }
   const refused = refusalOf(request, bySocket)
   const { status, type, body } =
-    refused ?? (url === null ? plain('no such page', 404) : await answerOf(pages, bySocket, request, url))
+    refused ?? (url === null ? plain('no such page', 404) : await answerOf(pages, caller, request, url))
   response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
   if (typeof body === 'string') {
     response.end(body)
@@ -152,14 +160,14 @@ function refusalOf({ headers }: IncomingMessage, bySocket: boolean): AdminAnswer
 
 async function answerOf(
   pages: readonly AdminPage[],
-  bySocket: boolean,
+  caller: Pick<AdminRequest, 'bySocket' | 'gone'>,
   { method = 'GET', headers }: IncomingMessage,
   { pathname, searchParams }: URL,
 ): Promise<AdminAnswer> {
   if (pathname === '/') return plain(pages.map((page) => `${page.method} ${page.path}  ${page.help}`).join('\n'))
   const there = pages.filter(({ path }) => path === pathname)
   const page = there.find((each) => each.method === method)
-  if (page !== undefined) return page.answer({ accept: headers.accept, query: searchParams, bySocket })
+  if (page !== undefined) return page.answer({ accept: headers.accept, query: searchParams, ...caller })
   const [other] = there
   return other === undefined ? plain('no such page; / lists them', 404) : plain(`this takes a ${other.method}`, 405)
 }
