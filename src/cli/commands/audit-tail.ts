@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { Following } from '../following.ts'
 import { countOption, UnreadableInput } from '../options.ts'
-import { isColoured } from '../output.ts'
+import { isColoured, paint } from '../output.ts'
 import { type SourceFlags, sourcesOf, withSources } from '../record/sources.ts'
 import { parseTable, type TableName } from '../record/table-name.ts'
 import { RecordTail } from '../record/tail.ts'
-import { isWanted, lineOf, shownLine, type TailWanted } from '../record/tail-filter.ts'
+import { dayOf, isWanted, jsonOf, lineOf, shownLine, type TailWanted } from '../record/tail-filter.ts'
 import { localZone, readZone } from '../time-words.ts'
 
 interface TailFlags extends SourceFlags {
@@ -45,7 +45,8 @@ export function addTail(audit: Command): void {
       `
 Looks for the last lines in the last MiB of each folder: who and audit query ask
 about all. With -o json each line is one of the record. Of a sealed record a
-request is shown when its outcome is there.
+request is shown when its outcome is there. Where the day is another one than
+that of the line before, a line says it, with the zone.
 
 Ends with 0, 65 where there is no record to follow, and 130 after Ctrl-C.`,
     )
@@ -78,6 +79,11 @@ async function tail(flags: TailFlags): Promise<void> {
   }
 }
 
+interface Kept {
+  readonly time: string
+  readonly text: string
+}
+
 /** What is printed: the last ones of what was there, then those that come. */
 class Shown implements Disposable {
   readonly #flags: TailFlags
@@ -85,7 +91,9 @@ class Shown implements Disposable {
   readonly #zone: string
   readonly #following: Following
   /** Before all that was there is read: the last ones, with their time. */
-  #kept: { readonly time: string; readonly text: string }[] | undefined = []
+  #kept: Kept[] | undefined = []
+  /** Of the line that was printed last. */
+  #day = ''
 
   constructor(flags: TailFlags) {
     this.#flags = flags
@@ -102,9 +110,10 @@ class Shown implements Disposable {
   line(text: string): void {
     const line = lineOf(text)
     if (line === undefined || !isWanted(line, this.#wanted)) return
-    if (this.#kept === undefined) this.#following.print(this.#textOf(text, line))
+    const shown = { time: String(line.time), text: this.#textOf(text, line) }
+    if (this.#kept === undefined) this.#print(shown)
     else if (this.#flags.lines > 0) {
-      this.#kept.push({ time: String(line.time), text: this.#textOf(text, line) })
+      this.#kept.push(shown)
       // Seldom, for it costs as much as there are lines.
       if (this.#kept.length > 2 * this.#flags.lines) this.#dropFirst(this.#kept)
     }
@@ -115,7 +124,7 @@ class Shown implements Disposable {
     const kept = this.#kept ?? []
     this.#dropFirst(kept)
     this.#kept = undefined
-    for (const { text } of kept) this.#following.print(text)
+    for (const one of kept) this.#print(one)
     await this.written()
   }
 
@@ -129,11 +138,24 @@ class Shown implements Disposable {
   }
 
   #textOf(text: string, line: NonNullable<ReturnType<typeof lineOf>>): string {
-    if (this.#flags.output === 'json') return text
+    if (this.#flags.output === 'json') return jsonOf(text)
     return shownLine(line, { zone: this.#zone, widthMax: process.stdout.columns ?? 80, color: isColoured() })
   }
 
-  #dropFirst(kept: { readonly time: string }[]): void {
+  #print({ time, text }: Kept): void {
+    this.#following.print(`${this.#newDayOf(time)}${text}`)
+  }
+
+  /** For people: the line with the day, where it is another one. */
+  #newDayOf(time: string): string {
+    if (this.#flags.output === 'json') return ''
+    const day = dayOf(time, this.#zone)
+    if (day === undefined || day === this.#day) return ''
+    this.#day = day
+    return `${paint(day, 'grey')}\n`
+  }
+
+  #dropFirst(kept: Kept[]): void {
     kept.sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0))
     kept.splice(0, kept.length - this.#flags.lines)
   }

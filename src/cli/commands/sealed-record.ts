@@ -132,7 +132,7 @@ function logNamed(logs: readonly WitnessedLog[], name: string): WitnessedLog {
 
 function lines(directory: string): void {
   reading(directory, () => {
-    const sealed = new SealedLines((line) => process.stdout.write(`${line}\n`))
+    const sealed = new SealedLines((line) => process.stdout.write(`${printable(line)}\n`))
     for (const path of segmentsOf(directory)) sealed.segment(readFileSync(path))
     sealed.end()
   })

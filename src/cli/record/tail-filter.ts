@@ -74,12 +74,25 @@ export function shownLine(line: Line, { zone, widthMax, color }: Shown): string 
   return color && colour !== undefined ? `\u001b[${colour}m${text}\u001b[0m` : text
 }
 
+/** The same JSON in letters that are seen: it does nothing to a terminal. Outside its texts JSON has a tab and a line's end as blanks. */
+export function jsonOf(text: string): string {
+  return printable(text.replace(/[\t\r]/g, ' '))
+}
+
+/** `Sun 29 Nov 2026, Europe/Berlin`; undefined for what is no time. */
+export function dayOf(time: string, zone: string): string | undefined {
+  const at = zoned(time, zone)
+  if (at === undefined) return undefined
+  const day = at.toLocaleString('en-GB', { weekday: 'short', day: 'numeric', month: 'short' }).replace(',', '')
+  return `${day} ${at.year}, ${zone}`
+}
+
 /** `14:02:07.123`. */
 function clockOf(time: unknown, zone: string): string {
-  const ms = Date.parse(String(time))
-  if (Number.isNaN(ms)) return '?'
-  return Temporal.Instant.fromEpochMilliseconds(ms)
-    .toZonedDateTimeISO(zone)
-    .toPlainTime()
-    .toString({ fractionalSecondDigits: 3 })
+  return zoned(String(time), zone)?.toPlainTime().toString({ fractionalSecondDigits: 3 }) ?? '?'
+}
+
+function zoned(time: string, zone: string): Temporal.ZonedDateTime | undefined {
+  const ms = Date.parse(time)
+  return Number.isNaN(ms) ? undefined : Temporal.Instant.fromEpochMilliseconds(ms).toZonedDateTimeISO(zone)
 }

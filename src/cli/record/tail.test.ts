@@ -238,12 +238,64 @@ describe('audit tail', () => {
     assert.deepEqual(seqs(await tail('-o', 'json')), [21, 22, 23, 24, 25, 26, 27, 28, 29, 30])
     assert.deepEqual(seqs(await tail('-o', 'json', '-n', '2')), [29, 30])
     assert.deepEqual(await tail('-n', '0'), [])
-    assert.equal((await tail('-n', '10000')).length, 30)
+    assert.equal((await tail('-n', '10000', '-o', 'json')).length, 30)
     assert.deepEqual(seqs(await tail('-o', 'json', '--denied', '-n', '3')), [22, 25, 28])
     assert.deepEqual(seqs(await tail('-o', 'json', '--table', 'shop.t1', '--person', 'p4', '-n', '2')), [20, 30])
-    const [line] = await tail('-n', '1')
+    const [day, line] = await tail('-n', '1')
+    assert.equal(day, 'Fri 2 Jan 2026, UTC')
     assert.match(line!, /^00:00:00\.029 {2}allow +sidecar-1\/30 {2}corp\/p4 svc\/orders {2}SELECT shop\.t1$/)
     for (const each of await tail('-n', '30')) assert.ok(each.length <= 80, each)
+  })
+
+  it('says the day and the zone to people, and again where another day begins', async () => {
+    const days = new RecordFolder(fresh())
+    for (const ms of [-1, 0, 1]) days.add(days.file(), dayMs + ms)
+    const shown = async (zone: string, ...args: string[]): Promise<string[]> => {
+      const { out } = await commands.run(['audit', 'tail', '--from', days.path, '--zone', zone, ...args])
+      return out
+        .split('\n')
+        .slice(0, -1)
+        .map((line) => /^[0-9:.]+(?= {2})/.exec(line)?.[0] ?? line)
+    }
+    const [first, second] = ['Thu 1 Jan 2026, UTC', 'Fri 2 Jan 2026, UTC']
+    assert.deepEqual(await shown('UTC'), [first, '23:59:59.999', second, '00:00:00.000', '00:00:00.001'])
+    const berlin = ['Fri 2 Jan 2026, Europe/Berlin', '00:59:59.999', '01:00:00.000', '01:00:00.001']
+    assert.deepEqual(await shown('Europe/Berlin'), berlin)
+    assert.deepEqual(await shown('UTC', '--limit', '2'), [first, '23:59:59.999', second, '00:00:00.000'])
+    assert.equal((await shown('UTC', '-o', 'json')).length, 3, 'programs are told by each line')
+  })
+
+  it('does nothing to a terminal, whatever a line holds, and stays the same JSON for programs', async () => {
+    const hostile = [
+      '\u009b31m',
+      '\u0085',
+      '\u202e',
+      '\u2066',
+      '\u2028',
+      '\u007f',
+      '\ufeff',
+      '\u200b',
+      '\u{e0041}',
+      '\u0301',
+    ]
+    const folder = fresh()
+    mkdirSync(folder)
+    const lines = hostile.map((text, at) =>
+      JSON.stringify({ time: new Date(dayMs + at).toISOString(), seq: at, proxy: text, person: text, rule: text }),
+    )
+    const blanks = `{"time":"${new Date(dayMs + 99).toISOString()}",\t"seq":99,\r"person":"\\u009b"}`
+    writeFileSync(join(folder, 'audit-x-20260102T000000.000Z-000000.jsonl'), [...lines, blanks, ''].join('\n'))
+    for (const output of ['json', 'table']) {
+      const { code, out } = await commands.run(['audit', 'tail', '-n', '100', '--from', folder, '-o', output])
+      assert.equal(code, 0)
+      assert.doesNotMatch(out, /[^\n\x20-\x7e\u2026]/, output)
+      if (output === 'table') continue
+      const printed = out.split('\n').slice(0, -1)
+      assert.deepEqual(
+        printed.map((line) => JSON.parse(line)),
+        [...lines, blanks].map((line) => JSON.parse(line)),
+      )
+    }
   })
 
   it('ends with 64 for a wrong value and 65 where there is nothing to follow', async () => {
