@@ -71,6 +71,7 @@ export class SealedLines {
 
   /** One block alone, as it lies beside a proof. @param numberBefore of its header */
   block(frames: Buffer, numberBefore: number): void {
+    this.#forget()
     this.#number = numberBefore
     const reader = new FrameReader(frames)
     while (reader.next()) this.#frame(reader)

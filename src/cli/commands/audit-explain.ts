@@ -1,13 +1,15 @@
 /** `audit explain`: the story of one transaction, hop by hop, and its proof where the record is sealed. */
-import { writeFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
 import { viewRecord } from '../../archive/record-view.ts'
 import { type RecordId, storyRows } from '../../archive/story.ts'
+import type { RecordProof } from '../../audit/sealed/proof.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { exitCode, type Format, paint, print, printable, printJson } from '../output.ts'
 import { askRecord } from '../record/asking.ts'
+import { type PlaceFound, tryPlaceOf } from '../record/place.ts'
 import { rangeOf, type SourceFlags, sourcesOf, type TimeFlags, withSources, withTimes } from '../record/sources.ts'
-import { type Hop, idOf, type PlaceFound, storyOf, tryPlaceOf } from '../record/story.ts'
+import { type Hop, idOf, storyOf } from '../record/story.ts'
+import { writeProof } from '../record/written-proof.ts'
 import { withOutput } from './admin-command.ts'
 
 interface ExplainFlags extends SourceFlags, TimeFlags {
@@ -20,7 +22,7 @@ export function addExplain(audit: Command): void {
     .command('explain')
     .description('one transaction hop by hop: client, person, gateway, sidecar, verdict, node, log')
     .argument('<id>', 'its sidecar and seq, such as sidecar-1/42; or only its seq', parseId)
-    .option('--proof <name>', 'write <name>.tlog-proof and <name>.block, as audit proof does')
+    .option('--proof <name>', 'write the files that audit proof writes')
     .addHelpText(
       'after',
       `
@@ -46,7 +48,7 @@ async function explain(id: RecordId, flags: ExplainFlags): Promise<void> {
   })
   if (rows === undefined) return
   const place = tryPlaceOf(rows.row, sources.files)
-  if (flags.proof !== undefined) writeProof(flags.proof, place)
+  if (flags.proof !== undefined) writeProof(flags.proof, proofIn(place))
   const hops = storyOf(rows, place)
   if (flags.output === 'json') {
     const told = hops.map(({ hop, facts }) => ({ hop, ...facts }))
@@ -63,12 +65,10 @@ function linesOf({ hop, words }: Hop): string {
   return lines.join('\n')
 }
 
-function writeProof(name: string, place: PlaceFound): void {
-  if (place === undefined || place instanceof RingfenceError) {
-    throw new RingfenceError('INVALID', 'there is no proof of this record', {
-      hint: place?.message ?? 'only a sealed record has proofs: name its folder by --from',
-    })
-  }
-  writeFileSync(`${name}.tlog-proof`, place.proof.text)
-  writeFileSync(`${name}.block`, place.proof.frames)
+/** @throws RingfenceError INVALID where there is none */
+function proofIn(place: PlaceFound): RecordProof {
+  if (place !== undefined && !(place instanceof RingfenceError)) return place.proof
+  throw new RingfenceError('INVALID', 'there is no proof of this record', {
+    hint: place?.message ?? 'only a sealed record has proofs: name its folder by --from',
+  })
 }

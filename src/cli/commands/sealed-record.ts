@@ -1,5 +1,5 @@
 /** `audit verify`, `audit proof`, `audit lines`: the sealed record, checked and read where it lies. No control plane is asked. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { type Command, InvalidArgumentError } from 'commander'
 import { SealedLines } from '../../audit/sealed/lines.ts'
 import type { NoteKey } from '../../audit/sealed/note.ts'
@@ -12,6 +12,7 @@ import type { WitnessedLog } from '../../mesh/witness.ts'
 import { AdminClient } from '../admin-client.ts'
 import { collect, readBy, readInput, UnreadableInput } from '../options.ts'
 import { exitCode, type Format, paint, print, printable, printJson, table } from '../output.ts'
+import { writeProof } from '../record/written-proof.ts'
 import { type AdminFlags, adminCommand, byOf, withOutput } from './admin-command.ts'
 
 interface VerifyFlags {
@@ -42,7 +43,11 @@ Ends with 0 where all is as it was signed, 2 where it is not, 65 for a folder th
     .description('write the proof that one record is in the log, for who has neither the log nor this program')
     .argument('<seq>', 'number of the record: its seq', parseNumber)
     .requiredOption('--dir <dir>', 'the folder of a sidecar’s audit')
-    .option('--out <name>', 'writes <name>.tlog-proof and <name>.block', 'record')
+    .option(
+      '--out <name>',
+      'writes <name>.tlog-proof and <name>.block; where a later block says what became of it, <name>.outcome.*',
+      'record',
+    )
     .action(proof)
   adminCommand(audit, 'witnessed', 'what the control plane, as witness, has seen of each sidecar’s log')
     .option(
@@ -91,10 +96,11 @@ function verifiedText(verified: Verified, isCertifiedAsked: boolean): string {
 }
 
 function proof(number: number, { dir, out }: { readonly dir: string; readonly out: string }): void {
-  const { index, text, frames } = reading(dir, () => proofOf(dir, number))
-  writeFileSync(`${out}.tlog-proof`, text)
-  writeFileSync(`${out}.block`, frames)
-  print(printable(`record ${number} is in block ${index}: ${out}.tlog-proof, ${out}.block`))
+  const [has, ...words] = writeProof(
+    out,
+    reading(dir, () => proofOf(dir, number)),
+  )
+  print([`record ${number} is in ${has}`, ...words].map((line) => printable(line)).join('\n'))
 }
 
 interface WitnessedFlags extends AdminFlags {

@@ -1,12 +1,16 @@
 /** `audit explain`: each hop of one transaction, from both forms of the record, and the proof where there is one. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
-import { BothForms } from '../../archive/both-forms.fixture.ts'
-import { startMs } from '../../audit/sealed/log.fixture.ts'
+import { BothForms, filesOf } from '../../archive/both-forms.fixture.ts'
+import type { EventStatement } from '../../audit/event.ts'
+import { decodeHeader } from '../../audit/sealed/format.ts'
+import { SealedLines } from '../../audit/sealed/lines.ts'
+import { sidecarId, startMs, statementOf, TestLog } from '../../audit/sealed/log.fixture.ts'
+import { originOf } from '../../audit/sealed/log-key.ts'
 import { widthOf } from '../screen.ts'
 import { CommandLines, type Ran } from './command-lines.fixture.ts'
 
@@ -16,6 +20,9 @@ interface Told {
 }
 
 const times = ['--since', new Date(startMs - 1).toISOString()]
+
+/** What a record remembers of a statement is of one process. */
+const selectAnew = (): EventStatement => statementOf('SELECT * FROM shop.orders WHERE id = ?', ['shop.orders'])
 
 describe('audit explain', () => {
   let folder: string
@@ -130,6 +137,148 @@ describe('audit explain', () => {
     assert.equal(two.code, 64, two.out)
     assert.match(two.err, /2 records have this number: sidecar-1\/3 at/)
     assert.equal((await explain('3', both.linesPath)).code, 0, 'only its number where it is one')
+  })
+
+  /** What the files that `--proof` wrote say, each block checked by its header. */
+  function saidBy(name: string): { readonly [field: string]: unknown }[] {
+    const lines: { readonly [field: string]: unknown }[] = []
+    const sealed = new SealedLines((line) => lines.push(JSON.parse(line)))
+    const block = readFileSync(join(folder, `${name}.block`))
+    const proof = readFileSync(join(folder, `${name}.tlog-proof`), 'utf8')
+    const header = decodeHeader(Buffer.from(/^extra (.*)$/m.exec(proof)![1]!, 'base64'))!
+    assert.deepEqual(header.hash, createHash('sha256').update(block).digest())
+    sealed.block(block, header.numberBefore)
+    sealed.end()
+    return lines
+  }
+
+  it('proves what became of each kind of record too, in the same block or another, and says where it does not', async () => {
+    const log = new TestLog(join(folder, 'outcomes'))
+    const asked = selectAnew()
+    const begun = (rows: number) => {
+      const request = Object.assign(log.request('orders', asked), { rows })
+      log.record.begun(request)
+      return request
+    }
+    const [late, early, never] = [begun(41), begun(42), begun(43)]
+    const ended = begun(44)
+    log.record.ended(ended)
+    log.record.endTurn()
+    log.writer.sealNow()
+    log.run(30, 'billing', asked)
+    log.record.ended(early)
+    log.record.endTurn()
+    log.writer.sealNow()
+    log.run(30, 'billing', asked)
+    log.record.endTurn()
+    log.writer.sealNow()
+    log.record.ended(late)
+    log.record.endTurn()
+    assert.ok(never)
+    // As it is now: by itself it is sealed each second.
+    const from = join(folder, 'outcomes-now')
+    cpSync(log.directory, from, { recursive: true })
+    log.writer.close()
+    // Numbers 1 and 2 are events.
+    const wanted: readonly (readonly [number, 'here' | 'elsewhere' | 'no', number | undefined])[] = [
+      [1, 'here', undefined],
+      [2, 'here', undefined],
+      [3, 'no', undefined],
+      [4, 'elsewhere', 42],
+      [5, 'no', undefined],
+      [6, 'here', 44],
+      [7, 'here', 1],
+    ]
+    for (const [seq, where, rows] of wanted) {
+      const name = `outcome-${seq}`
+      const { code, out, err } = await explain(`sidecar-1/${seq}`, from, '--proof', name, '-o', 'json')
+      assert.equal(code, 0, err)
+      const { proof, outcome } = hopOf(JSON.parse(out) as Told, 'log') as {
+        proof: unknown
+        outcome: { proven: boolean; why?: string }
+      }
+      assert.match(String(proof), /^c2sp/, `${seq}`)
+      assert.equal(outcome.proven, where !== 'no', `${seq}`)
+      const words = (await explain(`sidecar-1/${seq}`, from)).out
+      assert.equal(
+        /only what was intended is proven: what became of it is in no sealed block/.test(words),
+        where === 'no',
+        words,
+      )
+      assert.equal(/what became of it: block 2 /.test(words), where === 'elsewhere')
+      assert.equal(existsSync(join(folder, `${name}.outcome.block`)), where === 'elsewhere')
+      assert.ok(saidBy(name).some((line) => line.seq === seq))
+      if (rows === undefined) continue
+      const line = saidBy(where === 'elsewhere' ? `${name}.outcome` : name).find((one) => one.seq === seq)!
+      assert.deepEqual(
+        [line.rows, line.outcome, line.workload],
+        [rows, 'ok', `spiffe://demo.local/svc/${seq === 7 ? 'billing' : 'orders'}`],
+      )
+      const proven = await commands.run(['audit', 'proof', String(seq), '--dir', from, '--out', 'own'])
+      assert.equal(/what became of it is in block 2: own\.outcome\.tlog-proof/.test(proven.out), where === 'elsewhere')
+    }
+  })
+
+  it('what a process that was killed left open is proven to be unknown', async () => {
+    const killed = new BothForms(join(folder, 'killed'))
+    killed.run(1)
+    killed.begin()
+    killed.restart(true)
+    killed.run(3)
+    killed.close()
+    const id = await idWhere(`error_message LIKE 'what became of it is not known%'`, killed.sealedPath)
+    assert.equal((hopOf(await told(id, killed.sealedPath), 'log').outcome as { proven: boolean }).proven, true)
+  })
+
+  it('takes for the proof of a record that of no other one of its number, and of no block that was changed', async () => {
+    const [first, anew, other] = ['first', 'anew', 'other'].map((name) => join(folder, name, 'audit')) as [
+      string,
+      string,
+      string,
+    ]
+    const logOf = (directory: string, proxy: string, laterMs: number, workload: string): TestLog => {
+      const clock = { now: () => startMs + laterMs, monotonic: () => 0 } as never
+      const log = new TestLog(directory, { proxy: 'sidecar-1', origin: originOf(sidecarId(proxy)), clock })
+      log.run(30, workload, selectAnew())
+      log.writer.close()
+      return log
+    }
+    logOf(first, 'sidecar-1', 0, 'orders')
+    logOf(anew, 'sidecar-1', 3_600_000, 'billing')
+    // It says the name of the first one.
+    logOf(other, 'sidecar-2', 7_200_000, 'thief')
+    const lines = await commands.run(['audit', 'lines', both.sealedPath])
+    mkdirSync(join(folder, 'as-lines'))
+    writeFileSync(join(folder, 'as-lines', 'audit-sidecar-1.jsonl'), lines.out)
+    const all = [first, anew, other].flatMap((one) => ['--from', one])
+    const at = (hour: number): string[] => [
+      ...['--since', new Date(startMs + hour * 3_600_000 - 1).toISOString()],
+      ...['--until', new Date(startMs + hour * 3_600_000 + 1_800_000).toISOString()],
+    ]
+    for (const [hour, workload, name] of [
+      [0, 'orders', 'sidecar-1'],
+      [1, 'billing', 'sidecar-1'],
+      [2, 'thief', 'sidecar-2'],
+    ] as const) {
+      const id = ['audit', 'explain', 'sidecar-1/12', ...at(hour)]
+      const { code, out, err } = await commands.run([...id, ...all, '--proof', 'of-it', '-o', 'json'])
+      assert.equal(code, 0, err)
+      const log = hopOf(JSON.parse(out) as Told, 'log')
+      assert.equal(log.origin, originOf(sidecarId(name)), 'whose log it is')
+      assert.equal(saidBy('of-it').find(({ seq }) => seq === 12)!.workload, `spiffe://demo.local/svc/${workload}`)
+    }
+    // The row is a line of JSON; a sealed log has another record of its number.
+    const id = await idWhere(`seq = 12`, join(folder, 'as-lines'))
+    const beside = ['--from', anew, '--until', new Date(startMs + 1_800_000).toISOString()]
+    const none = await explain(id, join(folder, 'as-lines'), ...beside)
+    assert.match(none.out, /it has no proof: the record of this number in the sealed log audit is another one/)
+    assert.equal((await explain(id, join(folder, 'as-lines'), ...beside, '--proof', 'none')).code, 1)
+    const { path } = filesOf(first)[0]!
+    const bytes = readFileSync(path)
+    bytes.write('thief.', bytes.indexOf('orders'))
+    writeFileSync(path, bytes)
+    const changed = await commands.run(['audit', 'explain', 'sidecar-1/12', ...at(0), '--from', first])
+    assert.match(changed.out, /it has no proof: block \d+ is not what was sealed/)
   })
 
   it('its help keeps to 80 columns', async () => {

@@ -3,47 +3,17 @@
  *
  * Rule: what is a claim is said as one. What the record does not have is left out, or said not to be known; nothing is concluded.
  */
-import { basename, dirname } from 'node:path'
 import type { Row } from '../../archive/database.ts'
-import type { RecordFile } from '../../archive/record-file.ts'
-import { logsOf } from '../../archive/segments.ts'
 import type { StoryRows } from '../../archive/story.ts'
-import { proofOf, type RecordProof } from '../../audit/sealed/proof.ts'
+import type { BlockProof, RecordProof } from '../../audit/sealed/proof.ts'
 import { RingfenceError } from '../../base/errors.ts'
+import type { PlaceFound } from './place.ts'
 
 /** A part of the way: what is known of it, and the same in words. */
 export interface Hop {
   readonly hop: string
   readonly facts: { readonly [name: string]: unknown }
   readonly words: readonly string[]
-}
-
-/** Where a record stands in its log. */
-export interface Place {
-  readonly segment: string
-  readonly proof: RecordProof
-}
-
-/** Undefined where no sealed log of this sidecar was read. @throws RingfenceError INVALID where no checkpoint vouches for it yet */
-function placeOf({ proxy, seq }: Row, files: readonly RecordFile[]): Place | undefined {
-  const log = logsOf(files).find(([first]) => first?.start.head?.proxy === proxy)
-  const segment = log?.findLast(({ start }) => (start.head?.number ?? 0) < Number(seq))
-  if (segment === undefined) return undefined
-  return { segment: basename(segment.path), proof: proofOf(dirname(segment.path), Number(seq)) }
-}
-
-export type PlaceFound = Place | RingfenceError | undefined
-
-/** What `placeOf` finds, or why it finds nothing. */
-export function tryPlaceOf(row: Row, files: readonly RecordFile[]): PlaceFound {
-  try {
-    return placeOf(row, files)
-  } catch (reason) {
-    if (reason instanceof RingfenceError) return reason
-    // Old tiles, or segments, may have been removed.
-    if (reason instanceof Error && 'syscall' in reason) return new RingfenceError('INVALID', reason.message)
-    throw reason
-  }
 }
 
 export function storyOf({ row, logIn }: StoryRows, place: PlaceFound): Hop[] {
@@ -151,17 +121,40 @@ function logHop(row: Row, place: PlaceFound): Hop {
     return { hop: 'log', facts: { id: idOf(row), proof: null, why }, words: [why] }
   }
   const { segment, proof } = place
-  const { index, header, origin, size, isWitnessed } = proof
-  const { numberBefore, numberLast, firstMs, lastMs, hash } = header
+  const { origin, size, isWitnessed, text: proofText } = proof
   const words = [
     `record ${String(row.seq)} of ${origin}`,
-    `block ${index} (records ${numberBefore + 1} to ${numberLast}), from ${segment} on`,
+    `${blockWords(proof)}, from ${segment} on`,
     `the log signed it in its checkpoint of ${size} blocks${isWitnessed ? ', and the control plane witnessed that' : ''}`,
+    ...outcomeOf(proof),
   ]
+  const facts = { id: idOf(row), origin, segment, block: blockFacts(proof), checkpoint: size, witnessed: isWitnessed }
+  return { hop: 'log', facts: { ...facts, proof: proofText, outcome: outcomeFacts(proof) }, words }
+}
+
+function blockWords({ index, header: { numberBefore, numberLast } }: BlockProof): string {
+  return `block ${index} (records ${numberBefore + 1} to ${numberLast})`
+}
+
+function blockFacts({ index, header: { numberBefore, numberLast, firstMs, lastMs, hash } }: BlockProof): object {
   const times = { from: new Date(firstMs).toISOString(), to: new Date(lastMs).toISOString() }
-  const block = { index, first: numberBefore + 1, last: numberLast, ...times, sha256: hash.toString('hex') }
-  const facts = { id: idOf(row), origin, segment, block, checkpoint: size, witnessed: isWitnessed, proof: proof.text }
-  return { hop: 'log', facts, words }
+  return { index, first: numberBefore + 1, last: numberLast, ...times, sha256: hash.toString('hex') }
+}
+
+/** Nothing where the same block says it. */
+function outcomeOf({ outcome }: RecordProof): string[] {
+  if (outcome === 'here') return []
+  if (outcome instanceof RingfenceError) return [`only what was intended is proven: ${outcome.message}`]
+  const { size, isWitnessed } = outcome
+  const signed = `in the checkpoint of ${size} blocks${isWitnessed ? ', which was witnessed' : ''}`
+  return [`what became of it: ${blockWords(outcome)}, ${signed}`]
+}
+
+function outcomeFacts({ outcome }: RecordProof): object {
+  if (outcome === 'here') return { proven: true }
+  if (outcome instanceof RingfenceError) return { proven: false, why: outcome.message }
+  const { size, isWitnessed, text: proof } = outcome
+  return { proven: true, block: blockFacts(outcome), checkpoint: size, witnessed: isWitnessed, proof }
 }
 
 export function idOf({ proxy, seq }: Row): string {
