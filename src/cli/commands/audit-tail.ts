@@ -43,7 +43,7 @@ export function addTail(audit: Command): void {
     .addHelpText(
       'after',
       `
-Looks for the last lines in the last MiB of each folder: who and audit query ask
+Looks for the last lines in the last MiB of each log: who and audit query ask
 about all. With -o json each line is one of the record. Of a sealed record a
 request is shown when its outcome is there. Where the day is another one than
 that of the line before, a line says it, with the zone.

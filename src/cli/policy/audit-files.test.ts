@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
@@ -41,6 +41,11 @@ describe('audit files', () => {
     assert.deepEqual(found(0), names.slice(0, 2))
     assert.deepEqual(found(1_000_000), names.slice(1, 2))
     assert.deepEqual(found(1_000_001), [])
+    symlinkSync(join(directory, 'gone'), join(directory, 'audit-a-gone.jsonl'))
+    assert.ok(
+      auditFilesSince(directory, 0).every(({ path }) => !path.endsWith('gone.jsonl')),
+      'gone since it was listed',
+    )
     assert.throws(() => auditFilesSince(join(directory, 'absent'), 0), /cannot be read/)
   })
 

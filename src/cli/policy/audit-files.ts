@@ -46,7 +46,10 @@ export function auditFilesSince(directory: string, sinceMs: number): AuditFile[]
     for (const name of readdirSync(directory).sort()) {
       if (!isAuditFile(name)) continue
       const path = join(directory, name)
-      const { mtimeMs, size } = statSync(path)
+      const found = statSync(path, { throwIfNoEntry: false })
+      // Removed since the folder was read.
+      if (found === undefined) continue
+      const { mtimeMs, size } = found
       if (mtimeMs >= sinceMs && size > 0) files.push({ path, bytes: size, writtenMs: mtimeMs })
     }
   } catch (cause) {

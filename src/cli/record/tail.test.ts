@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { after, before, describe, it } from 'node:test'
@@ -12,7 +12,8 @@ import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { BothForms, filesOf } from '../../archive/both-forms.fixture.ts'
 import { dayMs, RecordFolder } from '../../archive/lines.fixture.ts'
-import { select, TestLog } from '../../audit/sealed/log.fixture.ts'
+import type { RecordFile } from '../../archive/record-file.ts'
+import { select, statementOf, TestLog } from '../../audit/sealed/log.fixture.ts'
 import { CommandLines } from './command-lines.fixture.ts'
 import { RecordTail } from './tail.ts'
 import { isWanted, lineOf } from './tail-filter.ts'
@@ -128,6 +129,75 @@ describe('the end of a record', () => {
     rmSync(file)
     record.add(record.file('sidecar-1', 1), dayMs + 2)
     assert.equal(await steps(), 3)
+  })
+
+  it('says each line of a log once, in its order, wherever its segments lie at present', async () => {
+    const options = { segmentBytesMax: 3_000 }
+    const log = new TestLog(fresh(), options)
+    const copy = fresh()
+    mkdirSync(copy)
+    const seen: number[] = []
+    const list = (): RecordFile[] => {
+      // Of both the longer one, as questions take it.
+      const longest = new Map<string, RecordFile>()
+      for (const file of [...filesOf(log.directory), ...filesOf(copy)]) {
+        const known = longest.get(basename(file.path))
+        if (known === undefined || file.bytes > known.bytes) longest.set(basename(file.path), file)
+      }
+      return [...longest.values()]
+    }
+    const asked = statementOf('SELECT * FROM shop.orders WHERE id = ?', ['shop.orders'])
+    log.run(10, 'orders', asked)
+    const tail = new RecordTail(list, (line) => seen.push(Number((JSON.parse(line) as { seq: number }).seq)))
+    const steps = async (): Promise<void> => {
+      while (await tail.step());
+    }
+    for (let round = 0; round < 6; round++) {
+      log.run(40, 'orders', asked)
+      log.nowMs += 1000
+      log.writer.sealNow()
+      await steps()
+      for (const { path } of filesOf(log.directory)) cpSync(path, join(copy, basename(path)))
+      await steps()
+      // What is collected goes here, and is there; later it goes there, too.
+      for (const { path } of filesOf(log.directory).slice(0, -1)) rmSync(path)
+      await steps()
+      if (round === 3) for (const { path } of filesOf(copy).slice(0, 2)) rmSync(path)
+      log.run(20, 'orders', asked)
+      await steps()
+    }
+    log.writer.close()
+    await steps()
+    assert.deepEqual(
+      seen,
+      seen.map((_, at) => at + 1),
+    )
+    assert.ok(seen.length > 370)
+  })
+
+  it('passes over what goes after it was listed', async () => {
+    const log = new TestLog(fresh(), { segmentBytesMax: 3_000 })
+    const record = new RecordFolder(fresh())
+    const lines: string[] = []
+    const asked = statementOf('SELECT a FROM shop.orders', ['shop.orders'])
+    for (let block = 0; block < 8; block++) {
+      log.run(60, 'orders', asked)
+      log.writer.sealNow()
+    }
+    record.add(record.file(), dayMs)
+    record.add(record.file('sidecar-1', 1), dayMs + 1)
+    const all = [...filesOf(log.directory), ...filesOf(record.path)]
+    for (const { path } of [all[0]!, all.at(-2)!]) rmSync(path)
+    const tail = new RecordTail(
+      () => all,
+      (line) => lines.push(line),
+    )
+    while (await tail.step());
+    assert.ok(lines.length > 20)
+    rmSync(record.path, { recursive: true })
+    for (const file of filesOf(log.directory)) rmSync(file.path)
+    assert.equal(await tail.step(), false)
+    log.writer.close()
   })
 
   it('bytes that are no record are no line, and end', async () => {

@@ -4,13 +4,13 @@
  * Rule: what is held does not grow. Each step reads a piece of each file, and what nobody has taken yet stays in the files.
  */
 import { open } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { isSegment, type RecordFile } from '../../archive/record-file.ts'
 import { leansFrom, logsOf } from '../../archive/segments.ts'
 import { wholeFrames } from '../../audit/sealed/frames.ts'
 import { SealedLines } from '../../audit/sealed/lines.ts'
+import { isGone, type TailFile, TailFiles, unlessGone } from './tail-files.ts'
 
-/** So much of the end of each folder's record is looked at for its last lines. */
+/** So much of the end of each log, and of each folder's lines, is looked at for its last lines. */
 const lastBytesMax = 1024 * 1024
 const pieceBytes = 256 * 1024
 const lineFeed = 0x0a
@@ -25,20 +25,21 @@ interface Followed {
 }
 
 export class RecordTail {
-  readonly #list: () => readonly RecordFile[]
+  readonly #list: () => TailFile[]
   readonly #onLine: (line: string) => void
+  /** By what a file is, wherever it lies. */
   readonly #followed = new Map<string, Followed>()
-  /** By folder: a folder has one log. */
   readonly #logs = new Map<string, SealedLines>()
   readonly #buffer = Buffer.allocUnsafe(pieceBytes)
   #reading = { from: 0, wantedFrom: 0 }
 
   /** @param list the files that are there now, of each folder in their order */
   constructor(list: () => readonly RecordFile[], onLine: (line: string) => void) {
-    this.#list = list
+    const files = new TailFiles()
+    this.#list = () => files.of(list())
     this.#onLine = onLine
-    const byFolder = Map.groupBy(list(), ({ path }) => dirname(path))
-    for (const files of byFolder.values()) this.#begin(files)
+    const byWhole = Map.groupBy(this.#list(), ({ whole }) => whole)
+    for (const files of byWhole.values()) this.#begin(files)
   }
 
   /** Reads on in each file; false where nothing had come. */
@@ -46,16 +47,16 @@ export class RecordTail {
     let hasCome = false
     const behind = new Set<string>()
     for (const file of this.#list()) {
-      const folder = dirname(file.path)
+      const { whole } = file
       // Segments are read one after the other.
-      if (behind.has(folder) && isSegment(file)) continue
-      const followed = this.#followedOf(file.path)
+      if (behind.has(whole) && isSegment(file)) continue
+      const followed = this.#followedOf(file)
       if (file.bytes <= followed.at) continue
-      const taken = await (isSegment(file) ? this.#frames(file, followed, folder) : this.#lines(file, followed))
+      const taken = await this.#taken(file, followed)
       if (taken === 0) continue
       hasCome = true
       followed.at += taken
-      if (followed.at < file.bytes) behind.add(folder)
+      if (followed.at < file.bytes) behind.add(whole)
     }
     return hasCome
   }
@@ -66,26 +67,38 @@ export class RecordTail {
     for (const log of this.#logs.values()) log.end()
   }
 
-  #followedOf(path: string): Followed {
-    const followed = this.#followed.get(path) ?? { at: 0, wantedFrom: 0, isCut: false }
-    this.#followed.set(path, followed)
+  #followedOf({ id }: TailFile): Followed {
+    const followed = this.#followed.get(id) ?? { at: 0, wantedFrom: 0, isCut: false }
+    this.#followed.set(id, followed)
     return followed
   }
 
+  /** Nothing of what went after it was listed. */
+  async #taken(file: TailFile, followed: Followed): Promise<number> {
+    try {
+      return await (isSegment(file) ? this.#frames(file, followed) : this.#lines(file, followed))
+    } catch (reason) {
+      if (isGone(reason)) return 0
+      throw reason
+    }
+  }
+
   /** What is before the last bytes is left out, but that segments are read from where these lean. */
-  #begin(files: readonly RecordFile[]): void {
+  #begin(files: readonly TailFile[]): void {
     let left = lastBytesMax
     for (const file of files.toReversed()) {
       const from = Math.max(0, file.bytes - left)
       left -= file.bytes - from
       // In a segment a frame begins at its beginning for certain.
       const at = isSegment(file) && from < file.bytes ? 0 : from
-      this.#followed.set(file.path, { at, wantedFrom: from, isCut: at > 0 && !isSegment(file) })
+      this.#followed.set(file.id, { at, wantedFrom: from, isCut: at > 0 && !isSegment(file) })
     }
-    for (const log of logsOf(files)) {
-      const first = log.findIndex(({ path, bytes }) => this.#followed.get(path)!.wantedFrom < bytes)
+    const ids = new Map(files.map(({ path, id }) => [path, id]))
+    const placeOf = ({ path }: RecordFile): Followed => this.#followed.get(ids.get(path)!)!
+    for (const log of unlessGone(() => logsOf(files)) ?? []) {
+      const first = log.findIndex((segment) => placeOf(segment).wantedFrom < segment.bytes)
       if (first < 0) continue
-      for (const { path } of log.slice(leansFrom(log, first))) this.#followed.get(path)!.at = 0
+      for (const segment of log.slice(leansFrom(log, first))) placeOf(segment).at = 0
     }
   }
 
@@ -103,20 +116,20 @@ export class RecordTail {
     return whole
   }
 
-  async #frames({ path, bytes }: RecordFile, followed: Followed, folder: string): Promise<number> {
+  async #frames({ path, bytes, whole: log }: TailFile, followed: Followed): Promise<number> {
     const piece = await this.#read(path, followed.at, bytes)
     const whole = wholeFrames(piece)
     this.#reading = { from: followed.at, wantedFrom: followed.wantedFrom }
-    this.#logOf(folder).segment(piece.subarray(0, whole))
+    this.#logOf(log).segment(piece.subarray(0, whole))
     return whole
   }
 
-  #logOf(folder: string): SealedLines {
-    const known = this.#logs.get(folder)
+  #logOf(key: string): SealedLines {
+    const known = this.#logs.get(key)
     if (known !== undefined) return known
     const isWanted = (_ms: number, at: number): boolean => at < 0 || this.#reading.from + at >= this.#reading.wantedFrom
     const log = new SealedLines(this.#onLine, isWanted)
-    this.#logs.set(folder, log)
+    this.#logs.set(key, log)
     return log
   }
 
