@@ -1,14 +1,20 @@
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import { describe, it } from 'node:test'
+import { describe, it, mock } from 'node:test'
 import { pino } from 'pino'
 import type { Agent } from '../agent/agent.ts'
 import { systemClock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { resumedText } from '../cli/commands/agents.ts'
+import { clockSkewMsMax } from '../mesh/clock-skew.ts'
 import { type Credentials, makeKey } from '../mesh/credentials.ts'
 import type { IssuedCertificate } from '../mesh/enrolment.ts'
+import { pushedKinds } from '../mesh/pushed.ts'
 import { RevocationsFeed } from '../mesh/revocations.ts'
 import type { AgentRole } from '../mesh/roles.ts'
+import { CertificateAuthority } from './ca.ts'
+import { MemoryStore } from './memory-store.fixture.ts'
 import { eventually, type Mesh, overHttps, type RawAnswer, withMesh } from './mesh.fixture.ts'
 
 const id = (path: string): string => `spiffe://demo.local/${path}`
@@ -158,6 +164,91 @@ describe('agents at the control plane', () => {
       assert.equal((await mesh.admin.agents(10)).count, 3)
     }))
 
+  it('are resumed from what suspended them, and from nothing that others revoked', () =>
+    withMesh({}, async (mesh) => {
+      const agents = [id('svc/alice'), id('user/corp/alice'), id('ringfence/sidecar/n1')]
+      for (const spiffeId of agents) {
+        const path = spiffeId.slice(id('').length)
+        const credentials = await enrolled(mesh, path, path.startsWith('ringfence') ? 'sidecar' : 'workload')
+        const stateOf = async () => {
+          const { agents: all } = await mesh.admin.agents(10)
+          const { state, revocation } = all.find((one) => one.spiffeId === spiffeId)!
+          return [state, revocation]
+        }
+        const refused = (message: RegExp, number: number) => ({
+          code: 'USAGE',
+          message,
+          hint: new RegExp(`ringfence identity restore ${number}\\b`),
+        })
+        // During a breach, by another.
+        const { revocation: breach } = await mesh.admin.revoke({ kind: 'id', value: spiffeId, reason: 'a breach' })
+        assert.deepEqual(await stateOf(), ['revoked', breach.id])
+        const both = [
+          mesh.admin.suspendAgent({ agent: path, reason, lifeMs: 1_000 }),
+          mesh.admin.suspendAgent({ agent: path, reason }),
+          mesh.admin.resumeAgent({ agent: path }),
+        ]
+        for (const tried of await Promise.allSettled(both)) {
+          assert.equal(tried.status, 'rejected')
+          assert.match(String(tried.reason.hint), new RegExp(`identity restore ${breach.id}\\b`), path)
+        }
+        assert.deepEqual(await stateOf(), ['revoked', breach.id], 'as it was')
+        assert.equal(await statusOf(mesh, credentials), 403)
+        await mesh.admin.restore({ id: breach.id })
+
+        const { revocation } = await mesh.admin.suspendAgent({ agent: path, reason })
+        assert.deepEqual(await stateOf(), ['suspended', revocation.id])
+        await mesh.control.stop()
+        await mesh.restart()
+        assert.deepEqual(await stateOf(), ['suspended', revocation.id], 'also after a restart')
+        // Another revocation in its place is no suspension.
+        const { revocation: later } = await mesh.admin.revoke({ kind: 'id', value: spiffeId, reason: 'a breach' })
+        await assert.rejects(mesh.admin.resumeAgent({ agent: path }), refused(/is not suspended/, later.id))
+        await mesh.admin.restore({ id: later.id })
+        await mesh.admin.suspendAgent({ agent: path, reason })
+        // Suspended again it is by the last order, and one that means others too stays.
+        const { revocation: second } = await mesh.admin.suspendAgent({ agent: path, reason: 'still' })
+        const wide = path.startsWith('ringfence')
+          ? id('ringfence/sidecar/*')
+          : id(`${path.slice(0, path.lastIndexOf('/'))}/*`)
+        const { revocation: pattern } = await mesh.admin.revoke({ kind: 'id', value: wide, reason })
+        const resumed = await mesh.admin.resumeAgent({ agent: path })
+        assert.deepEqual(
+          [resumed.revocation.id, resumed.agent.state, resumed.agent.revocation],
+          [second.id, 'revoked', pattern.id],
+        )
+        assert.match(
+          resumedText(resumed),
+          new RegExp(`still thrown out by revocation ${pattern.id}: ringfence identity restore ${pattern.id}$`),
+        )
+        await mesh.admin.restore({ id: pattern.id })
+        assert.deepEqual(await stateOf(), ['active', undefined])
+      }
+    }))
+
+  it('are not shown as active where their certificate is revoked, until they enrol again; their neighbours are', () =>
+    withMesh({}, async (mesh) => {
+      const alice = await enrolled(mesh, 'svc/alice', 'workload')
+      await enrolled(mesh, 'svc/bob', 'workload')
+      const states = async () =>
+        (await mesh.admin.agents(10)).agents.map(({ state, revocation }) => [state, revocation])
+      const value = new X509Certificate(alice.certificatePem).serialNumber
+      const { revocation } = await mesh.admin.revoke({ kind: 'one-certificate', value, reason })
+      assert.deepEqual(await states(), [
+        ['revoked', revocation.id],
+        ['active', undefined],
+      ])
+      // A suspension besides that is over leaves the other.
+      await mesh.admin.suspendAgent({ agent: 'svc/alice', reason })
+      const resumed = await mesh.admin.resumeAgent({ agent: 'svc/alice' })
+      assert.deepEqual([resumed.agent.state, resumed.agent.revocation], ['revoked', revocation.id])
+      await mesh.agent('again', await mesh.token(id('svc/alice'), 'workload'), { role: 'workload', name: 'svc/alice' })
+      assert.deepEqual(await states(), [
+        ['active', undefined],
+        ['active', undefined],
+      ])
+    }))
+
   it('are deleted: what they have counts no more, they enrol again, and their neighbours go on', () => {
     const lines: string[] = []
     const log = pino({ level: 'info' }, { write: (line: string) => lines.push(line) })
@@ -218,6 +309,170 @@ describe('agents at the control plane', () => {
       const token = await mesh.token(id('svc/alice'), 'workload')
       assert.ok(await mesh.agent('again', token, { role: 'workload' }))
     }))
+
+  it('that are deleted lose join tokens that nobody used, and their neighbours lose none', () =>
+    withMesh({}, async (mesh) => {
+      await enrolled(mesh, 'svc/alice', 'workload')
+      const [left, other] = [await mesh.token(id('svc/alice'), 'workload'), await mesh.token(id('svc/bob'), 'workload')]
+      const deleted = await mesh.admin.deleteAgent({ agent: 'svc/alice' })
+      assert.deepEqual([deleted.certificates, deleted.joinTokens], [1, 1])
+      await assert.rejects(mesh.agent('again', left, { role: 'workload' }), /join token is not valid/)
+      assert.ok(await mesh.agent('bob', other, { role: 'workload' }))
+      // One that is made later is for who shall come back.
+      const token = await mesh.token(id('svc/alice'), 'workload')
+      assert.ok(await mesh.agent('back', token, { role: 'workload' }))
+    }))
+
+  it('that are deleted are out also where a clock is behind, until their certificates have ended there', () => {
+    let aheadMs = 0
+    const clock = { now: () => Date.now() + aheadMs, monotonic: systemClock.monotonic }
+    return withMesh({ clock }, async (mesh) => {
+      const alice = await enrolled(mesh, 'svc/alice', 'workload')
+      const bob = await enrolled(mesh, 'svc/bob', 'workload')
+      const until = async () => (await mesh.admin.revocations(false, 10)).revocations.map(({ untilMs = 0 }) => untilMs)
+      await mesh.admin.deleteAgent({ agent: 'svc/alice' })
+      const [endsMs = 0] = await until()
+      assert.ok(endsMs > alice.notAfterMs + clockSkewMsMax, 'its certificate counts so long by a clock that is behind')
+      assert.ok(endsMs <= alice.notAfterMs + 2 * clockSkewMsMax + 1_000)
+      // By the clock of the control plane it has ended; by another it has not.
+      aheadMs = bob.notAfterMs + clockSkewMsMax / 2 - Date.now()
+      assert.equal((await mesh.admin.deleteAgent({ agent: 'svc/bob' })).certificates, 1)
+      const serial = new X509Certificate(bob.certificatePem).serialNumber
+      const { revocations } = await mesh.admin.revocations(false, 10)
+      assert.ok(revocations.some(({ value }) => value === serial))
+    })
+  })
+
+  it('that are deleted are out by one order, however many certificates they have', () => {
+    const store = new MemoryStore()
+    return withMesh({ openStore: () => store }, async (mesh) => {
+      const [alice, bob] = [await enrolled(mesh, 'svc/alice', 'workload'), await enrolled(mesh, 'svc/bob', 'workload')]
+      const issuance = { spiffeId: id('svc/alice'), reason: 'renew', caller: '', issuedAtMs: 1 } as const
+      const serials = Array.from({ length: 3_600 }, (_, at) => (0x10_0000 + at).toString(16).toUpperCase())
+      for (const serial of serials) store.addIssuance({ ...issuance, serial, notAfterMs: Date.now() + 3_600_000 })
+      // One is revoked already, by another and for longer.
+      const { revocation } = await mesh.admin.revoke({ kind: 'one-certificate', value: serials[7]!, reason })
+      assert.equal((await mesh.admin.deleteAgent({ agent: 'svc/alice' })).certificates, 3_601)
+      const { count, revocations } = await mesh.admin.revocations(false, 10_000)
+      assert.equal(count, 3_601)
+      assert.ok(revocations.some((row) => row.id === revocation.id && row.untilMs === undefined))
+      assert.deepEqual([await statusOf(mesh, alice), await statusOf(mesh, bob)], [403, 200])
+    })
+  })
+
+  it('that are deleted get no other certificate, also where there is no room to revoke those that they have', () => {
+    const store = new MemoryStore()
+    const row = { kind: 'person', reason, by: 'a', createdAtMs: 1, untilMs: undefined } as const
+    for (let at = 0; at < limits.revocationsMax; at++) store.addRevocation({ ...row, value: `corp/p${at}` })
+    return withMesh({ openStore: () => store }, async (mesh) => {
+      const [alice, bob] = [await enrolled(mesh, 'svc/alice', 'workload'), await enrolled(mesh, 'svc/bob', 'workload')]
+      await assert.rejects(mesh.admin.deleteAgent({ agent: 'svc/alice' }), {
+        code: 'OVERLOADED',
+        message: /svc\/alice is deleted, but its certificates count until they end: revocationsMax/,
+        hint: /identity revoke [^ ]*svc\/alice /,
+      })
+      assert.equal(store.revocations().length, limits.revocationsMax)
+      const refused = await renew(mesh, alice)
+      assert.deepEqual([refused.status, await statusOf(mesh, bob)], [403, 200])
+      assert.match(JSON.stringify(refused.body), /is not enrolled/)
+    })
+  })
+
+  it('burn the mesh keys that they knew, where they are sidecars that are deleted, also over a restart', () => {
+    let aheadMs = 0
+    const clock = { now: () => Date.now() + aheadMs, monotonic: systemClock.monotonic }
+    return withMesh({ clock }, async (mesh) => {
+      await enrolled(mesh, 'ringfence/sidecar/n1', 'sidecar')
+      await enrolled(mesh, 'ringfence/gateway/g1', 'gateway')
+      const keys = () => mesh.control.value(pushedKinds.keys).current
+      const before = keys()
+      await mesh.admin.deleteAgent({ agent: 'ringfence/gateway/g1' })
+      assert.deepEqual(keys(), before, 'a gateway knows none')
+      await mesh.admin.deleteAgent({ agent: 'ringfence/sidecar/n1' })
+      const known = new Set(before.map((key) => key.id))
+      const pages = () => keys().filter(({ use }) => use !== 'masks')
+      assert.equal(pages().filter((key) => !known.has(key.id)).length, 2, 'the one that seals, and the next')
+      const later = async (ms: number) => {
+        aheadMs += ms
+        await mesh.control.stop()
+        await mesh.restart()
+      }
+      await later(3_000)
+      assert.ok(
+        pages().some((key) => known.has(key.id)),
+        'pages that are open go on',
+      )
+      assert.ok(keys().every((key) => key.use !== 'masks' || !known.has(key.id)))
+      await later(10 * 60_000)
+      assert.ok(keys().every((key) => !known.has(key.id)))
+      const settled = keys()
+      await later(60_000)
+      assert.deepEqual(keys(), settled, 'once')
+    })
+  })
+
+  it('get no certificate by an enrolment or a renewal that is under way when they are deleted, though they enrol again', async () => {
+    // Each signature waits to be let go.
+    const { issue } = CertificateAuthority.prototype
+    const waiting: (() => void)[] = []
+    let isHeld = false
+    const held = mock.method(
+      CertificateAuthority.prototype,
+      'issue',
+      async function (this: CertificateAuthority, ...args: Parameters<typeof issue>) {
+        if (isHeld) await new Promise<void>((resolve) => waiting.push(resolve))
+        return issue.apply(this, args)
+      },
+    )
+    try {
+      await withMesh({}, async (mesh) => {
+        const bob = await enrolled(mesh, 'svc/bob', 'workload')
+        const enrol = async (path: string) =>
+          overHttps(mesh, undefined, 'POST', '/v1/enrol', {
+            token: await mesh.token(id(path), 'workload'),
+            role: 'workload',
+            name: path,
+            csrPem: (await makeKey()).csrPem,
+          })
+        const asked = async (what: string, ask: () => Promise<RawAnswer>): Promise<Promise<RawAnswer>[]> => {
+          isHeld = true
+          const answers = [ask(), renew(mesh, bob)]
+          await eventually(what, () => waiting.length === answers.length)
+          isHeld = false
+          return answers
+        }
+        const letGo = (): void => {
+          for (const resolve of waiting.splice(0)) resolve()
+        }
+        const [first, neighbour] = await asked('an enrolment', () => enrol('svc/alice'))
+        await mesh.admin.deleteAgent({ agent: 'svc/alice' })
+        assert.equal((await enrol('svc/alice')).status, 200)
+        letGo()
+        assert.deepEqual([(await first!).status, (await neighbour!).status], [403, 200])
+
+        const carol = await enrolled(mesh, 'svc/carol', 'workload')
+        const [renewal, other] = await asked('a renewal', () =>
+          renew(mesh, carol).catch(() => ({ status: 0, body: '' })),
+        )
+        await mesh.admin.deleteAgent({ agent: 'svc/carol' })
+        const again = await mesh.agent('again', await mesh.token(id('svc/carol'), 'workload'), { role: 'workload' })
+        letGo()
+        // Its connection may have been closed.
+        assert.notEqual((await renewal!).status, 200)
+        assert.equal((await other!).status, 200)
+        assert.equal(await statusOf(mesh, again.credentials.current), 200)
+        for (const [path, count] of [
+          ['svc/alice', 1],
+          ['svc/carol', 3],
+        ] as const) {
+          const rows = (await mesh.admin.issuances(100)).issuances.filter(({ spiffeId }) => spiffeId === id(path))
+          assert.equal(rows.length, count, path)
+        }
+      })
+    } finally {
+      held.mock.restore()
+    }
+  })
 
   it('get no certificate by a renewal that is under way when they are deleted', () =>
     withMesh({}, async (mesh) => {

@@ -29,7 +29,7 @@ import type { EnrolRequest, IssuedCertificate } from '../mesh/enrolment.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import { type CertificateAuthority, type IssuedLeaf, keyOfRequest } from './ca.ts'
 import { thrownOut } from './callers.ts'
-import type { AltNames, Issuance, Store } from './store.ts'
+import type { AgentRow, AltNames, Issuance, Store } from './store.ts'
 
 /** Ten minutes, as SPIRE's. */
 export const tokenTtlMsDefault = 600_000
@@ -67,6 +67,8 @@ export class Enrolment {
     exchange: new TokenBucket(signingsBurst, signingsPerSecond),
   }
   readonly #budgetOf = createCache<TokenBucket>(identitiesRememberedMax)
+  /** Who is being enrolled or renewed; few, for each has drawn on a budget. */
+  readonly #underWay = new Set<{ readonly spiffeId: string; isForgotten: boolean }>()
 
   constructor(ca: CertificateAuthority, store: Store, clock: Clock, svidTtlMs: number, revocations: Revocations) {
     this.#ca = ca
@@ -115,7 +117,8 @@ export class Enrolment {
     const names = { ipAddresses, dnsNames, listenerIdentities }
     this.#store.putAgent({ spiffeId, role, name: request.name, ...names }, nowMs)
     const id = parseSpiffeId(spiffeId)
-    const leaf = await this.#ca.issue({ spiffeId: id, publicKey, ttlMs: this.#svidTtlMs, ...names })
+    const order = { spiffeId: id, publicKey, ttlMs: this.#svidTtlMs, ...names }
+    const leaf = await this.#unlessForgotten(id, () => this.#ca.issue(order))
     return this.#record(id, leaf, 'enrol', `token ${hash.slice(0, 12)}`)
   }
 
@@ -133,16 +136,36 @@ export class Enrolment {
     if (agent === undefined) throw notEnrolled(spiffeId)
     const isProxy = agent.role === 'gateway' || agent.role === 'sidecar'
     take(isProxy ? this.#budgets.renewProxy : this.#budgets.renewOther, this.#micros())
+    const leaf = await this.#unlessForgotten(spiffeId, () => this.#renewed(caller, agent, csrPem))
+    return this.#record(spiffeId, leaf, 'renew', spiffeId)
+  }
+
+  async #renewed(caller: VerifiedPeer, agent: AgentRow, csrPem: string): Promise<IssuedLeaf> {
     const publicKey = await this.#keyOf(csrPem)
     // It may have come meanwhile.
     const revoked = this.#revocations.find(factsOfPeer(caller), this.#clock.now())
     if (revoked !== undefined) throw thrownOut(caller, revoked)
     const { ipAddresses, dnsNames, listenerIdentities } = agent
     const names = { ipAddresses, dnsNames, listenerIdentities }
-    const leaf = await this.#ca.issue({ spiffeId, publicKey, ttlMs: this.#svidTtlMs, ...names })
-    // It may have been deleted meanwhile, and this certificate is not among those that were revoked.
-    if (this.#store.agent(spiffeId) === undefined) throw notEnrolled(spiffeId)
-    return this.#record(spiffeId, leaf, 'renew', spiffeId)
+    return this.#ca.issue({ spiffeId: caller.spiffeId, publicKey, ttlMs: this.#svidTtlMs, ...names })
+  }
+
+  /** Who was deleted: what is being signed for it is given to nobody, for it is not among the certificates that were revoked. */
+  forget(spiffeId: string): void {
+    for (const one of this.#underWay) if (one.spiffeId === spiffeId) one.isForgotten = true
+  }
+
+  /** It may be deleted while it is signed for, and have enrolled again. @throws RingfenceError IDENTITY */
+  async #unlessForgotten(spiffeId: SpiffeId, sign: () => Promise<IssuedLeaf>): Promise<IssuedLeaf> {
+    const one = { spiffeId, isForgotten: false }
+    this.#underWay.add(one)
+    try {
+      const leaf = await sign()
+      if (one.isForgotten) throw notEnrolled(spiffeId)
+      return leaf
+    } finally {
+      this.#underWay.delete(one)
+    }
   }
 
   /** A certificate that says who `identity` is just as its token did; it ends at the latest when that does. */

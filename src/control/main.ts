@@ -240,9 +240,9 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     )
     book.onAdded(() => server.endRevoked())
     book.onAdded((added) => {
-      const only = Revocations.of([added])
+      const only = Revocations.of(added)
       registry.throwOut((spiffeId) => only.find({ subject: spiffeId }, clock.now()) !== undefined)
-      if (meansSidecar(added)) registry.burnMeshKeys(clock.now())
+      if (added.some(meansSidecar)) registry.burnMeshKeys(clock.now())
     })
     closers.push(() => server.stop())
     const showOwn = (): void => server.replaceIdentity(ownIdentity())

@@ -29,6 +29,7 @@ export class MemoryStore implements Store {
   #epoch = 0
   #revocations: RevocationRow[] = []
   #lastRevocation = 0
+  #burntMs: number | undefined
 
   close(): void {}
 
@@ -67,6 +68,12 @@ export class MemoryStore implements Store {
 
   removeAgent(spiffeId: string): void {
     this.#agents.delete(spiffeId)
+  }
+
+  removeTokens(spiffeId: string, nowMs: number): number {
+    const found = [...this.#tokens.values()].filter((one) => one.spiffeId === spiffeId && one.usedAtMs === undefined)
+    for (const { hash } of found) this.#tokens.delete(hash)
+    return found.filter(({ expiresAtMs }) => expiresAtMs > nowMs).length
   }
 
   agents(): AgentRow[] {
@@ -132,6 +139,10 @@ export class MemoryStore implements Store {
     const row = { ...revocation, id: ++this.#lastRevocation, ended: undefined }
     this.#revocations.push(row)
     return row
+  }
+
+  addRevocations(revocations: readonly Omit<RevocationRow, 'id' | 'ended'>[]): RevocationRow[] {
+    return revocations.map((one) => this.addRevocation(one))
   }
 
   endRevocation(id: number, end: RevocationEnd, keptCount: number): boolean {
@@ -211,6 +222,14 @@ export class MemoryStore implements Store {
 
   removeMeshKey(id: number): void {
     this.#keys = this.#keys.filter((one) => one.id !== id)
+  }
+
+  meshKeysBurntMs(): number | undefined {
+    return this.#burntMs
+  }
+
+  burnMeshKeys(atMs: number): void {
+    this.#burntMs = atMs
   }
 }
 

@@ -40,6 +40,7 @@ export class MeshKeys {
     this.#store = store
     this.#clock = clock
     this.#rows = store.meshKeys()
+    this.#burntMs = store.meshKeysBurntMs() ?? this.#burntMs
     this.rotateIfDue()
   }
 
@@ -78,6 +79,7 @@ export class MeshKeys {
   burn(atMs: number): boolean {
     if (atMs <= this.#burntMs) return false
     this.#burntMs = atMs
+    this.#store.burnMeshKeys(atMs)
     return this.rotateIfDue()
   }
 

@@ -20,6 +20,8 @@ export interface RevocationOrder extends Revoked {
   readonly reason: string
   readonly by: string
   readonly untilMs: number | undefined
+  /** As `RevocationRow.suspends`. */
+  readonly suspends?: string | undefined
 }
 
 export interface BookParts {
@@ -44,7 +46,7 @@ export class RevocationBook {
   /** No LRU: at most `revocationsMax`. */
   readonly #rows = new Map<number, RevocationRow>()
   readonly #entries: (readonly Revocation[])[] = revocationKinds.map(() => [])
-  readonly #onAdded = new Set<(added: Revocation) => void>()
+  readonly #onAdded = new Set<(added: readonly Revocation[]) => void>()
   #bytes = 0
 
   constructor(parts: BookParts) {
@@ -81,29 +83,50 @@ export class RevocationBook {
     return undefined
   }
 
-  /** `callback` is called with each that comes in force. */
-  onAdded(callback: (added: Revocation) => void): void {
+  /** `callback` is called with what comes in force, all of one order at once. */
+  onAdded(callback: (added: readonly Revocation[]) => void): void {
     this.#onAdded.add(callback)
   }
 
   /** In the place of one that says the same. @throws RingfenceError OVERLOADED, TOO_LARGE where there is no room */
   revoke(order: RevocationOrder): RevocationRow {
-    const { store, clock, log } = this.#parts
     const before = this.same(order)
-    this.#refuseBeyond(order, before)
-    const row = store.addRevocation({ ...order, createdAtMs: clock.now() })
-    const { id, kind, value, provider, by, reason, untilMs } = row
-    log.info({ revocation: id, kind, value, provider, by, reason, untilMs }, 'access revoked')
-    const entry = entryOf(row)
-    this.#rows.set(id, row)
-    this.#bytes += bytesOf(entry)
-    const part = partOf(id)
-    this.#setPart(part, [...(this.#entries[part] ?? []), entry])
-    if (before !== undefined) this.#end(before, by, `in its place: ${id}`)
+    this.#refuseBeyond([order], before)
+    const row = this.#parts.store.addRevocation({ ...order, createdAtMs: this.#parts.clock.now() })
+    this.#inForce([row], before)
+    return row
+  }
+
+  /** All of them or none, told once. None of them says what another says, or one in force. @throws as `revoke` */
+  revokeAll(orders: readonly RevocationOrder[]): void {
+    if (orders.length === 0) return
+    const { store, clock } = this.#parts
+    this.#refuseBeyond(orders, undefined)
+    const createdAtMs = clock.now()
+    this.#inForce(store.addRevocations(orders.map((order) => ({ ...order, createdAtMs }))), undefined)
+  }
+
+  #inForce(rows: readonly RevocationRow[], before: RevocationRow | undefined): void {
+    const added: Revocation[] = []
+    const parts = new Map<number, Revocation[]>()
+    for (const row of rows) {
+      const { id, kind, value, provider, by, reason, untilMs } = row
+      this.#parts.log.info({ revocation: id, kind, value, provider, by, reason, untilMs }, 'access revoked')
+      const entry = entryOf(row)
+      added.push(entry)
+      this.#rows.set(id, row)
+      this.#bytes += bytesOf(entry)
+      const part = partOf(id)
+      const entries = parts.get(part) ?? [...(this.#entries[part] ?? [])]
+      entries.push(entry)
+      parts.set(part, entries)
+    }
+    for (const [part, entries] of parts) this.#setPart(part, entries)
+    const [row] = rows
+    if (before !== undefined && row !== undefined) this.#end(before, row.by, `in its place: ${row.id}`)
     this.#publishDigest()
     // It is in force: what fails in one keeps no other from hearing of it.
-    for (const callback of this.#onAdded) contain(nothingEnds, 'who is thrown out', () => callback(entry))
-    return row
+    for (const callback of this.#onAdded) contain(nothingEnds, 'who is thrown out', () => callback(added))
   }
 
   /** False where it is not in force. */
@@ -165,15 +188,18 @@ export class RevocationBook {
     publisher.value(revocationsAsOf).set({ revocationsDigest: digestOf((kind) => publisher.value(kind)) })
   }
 
-  #refuseBeyond(order: RevocationOrder, before: RevocationRow | undefined): void {
+  #refuseBeyond(orders: readonly RevocationOrder[], before: RevocationRow | undefined): void {
     const freed = before === undefined ? 0 : 1
     const hint = 'end some with ringfence identity restore, or revoke by a pattern, a person or a key'
-    if (this.#rows.size - freed >= limits.revocationsMax)
+    if (this.#rows.size - freed + orders.length > limits.revocationsMax)
       throw new RingfenceError('OVERLOADED', `revocationsMax ${limits.revocationsMax} reached`, { hint })
-    const patterns = [...this.#rows.values()].filter(isPattern).length
-    if (isPattern(order) && patterns - freed >= limits.revocationPatternsMax)
+    const more = orders.filter(isPattern).length
+    const patterns = more === 0 ? 0 : [...this.#rows.values()].filter(isPattern).length
+    if (more > 0 && patterns - freed + more > limits.revocationPatternsMax)
       throw new RingfenceError('OVERLOADED', `revocationPatternsMax ${limits.revocationPatternsMax} reached`, { hint })
-    if (this.#bytes + bytesOf(entryOf({ ...order, id: Number.MAX_SAFE_INTEGER })) > limits.revocationsBytesMax)
+    let bytes = this.#bytes
+    for (const order of orders) bytes += bytesOf(entryOf({ ...order, id: Number.MAX_SAFE_INTEGER }))
+    if (bytes > limits.revocationsBytesMax)
       throw new RingfenceError('TOO_LARGE', `revocationsBytesMax ${limits.revocationsBytesMax} reached`, { hint })
   }
 }

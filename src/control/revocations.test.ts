@@ -320,9 +320,32 @@ describe('the book of revocations', () => {
     book.onAdded(() => {
       throw new Error('of this one')
     })
-    book.onAdded(({ id: added }) => heard.push(added))
+    book.onAdded((added) => heard.push(...added.map(({ id: of }) => of)))
     const { id: made1 } = book.revoke(order)
     assert.deepEqual(heard, [made1])
+  })
+
+  it('takes many at once, all or none, and tells each part and each listener once', () => {
+    const { book, clock, publisher, store } = made()
+    const orders = Array.from({ length: 3_600 }, (_, at) => ({ ...order, value: `corp/p${at}` }))
+    book.revoke({ ...order, value: 'corp/before' })
+    const heard: number[] = []
+    book.onAdded((added) => heard.push(added.length))
+    const sent: string[] = []
+    publisher.watch((line) => sent.push(line), 'sidecar')
+    sent.length = 0
+    book.revokeAll(orders)
+    assert.deepEqual(heard, [3_600])
+    assert.ok(sent.length <= 65, `${sent.length} pushed`)
+    const found = (value: string) => book.current.find({ subject: '', person: value }, clock.now())
+    for (const { value } of [...orders, { value: 'corp/before' }]) assert.ok(found(value) !== undefined, value)
+    assert.equal(found('corp/neighbour'), undefined)
+    const most = Array.from({ length: limits.revocationsMax - 3_600 }, (_, at) => ({ ...order, value: `corp/q${at}` }))
+    sent.length = 0
+    assert.throws(() => book.revokeAll(most), { code: 'OVERLOADED' })
+    assert.deepEqual([book.size, store.revocations().length, sent.length], [3_601, 3_601, 0])
+    book.revokeAll(most.slice(1))
+    assert.equal(book.size, limits.revocationsMax)
   })
 
   it('has no more patterns than are looked at, and 100,000 of others; one more costs a part only', () => {

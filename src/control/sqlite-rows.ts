@@ -33,6 +33,7 @@ export function revocationOf(row: Record<string, unknown>): RevocationRow {
     reason: String(row.reason),
     by: String(row.by),
     createdAtMs: Number(row.created_ms),
+    ...(row.suspends === null ? {} : { suspends: String(row.suspends) }),
     untilMs: row.until_ms === null ? undefined : Number(row.until_ms),
     ended:
       row.ended_ms === null

@@ -41,6 +41,8 @@ export const migrations = [
   `CREATE TABLE witnessed (
      origin TEXT PRIMARY KEY, key TEXT NOT NULL, size INTEGER NOT NULL, at_ms INTEGER NOT NULL, checkpoint TEXT NOT NULL) STRICT;`,
   'CREATE INDEX issuances_by_id ON issuances (spiffe_id, reason, issued_ms);',
+  `ALTER TABLE revocations ADD COLUMN suspends TEXT;
+   CREATE TABLE mesh_keys_burnt (only INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL) STRICT;`,
 ]
 
 /** Damaged, or newer than this program: it is refused, rather than begun anew. @throws RingfenceError CONFIG */

@@ -37,11 +37,12 @@ export class SqliteStore implements Store {
   }
 
   /** All of it or nothing. */
-  #whole(work: () => void): void {
+  #whole<T>(work: () => T): T {
     this.#db.exec('BEGIN IMMEDIATE')
     try {
-      work()
+      const result = work()
       this.#db.exec('COMMIT')
+      return result
     } catch (reason) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
       throw reason
@@ -104,6 +105,11 @@ export class SqliteStore implements Store {
 
   removeAgent(spiffeId: string): void {
     this.#run('DELETE FROM agents WHERE spiffe_id = ?', spiffeId)
+  }
+
+  removeTokens(spiffeId: string, nowMs: number): number {
+    this.#run('DELETE FROM join_tokens WHERE spiffe_id = ? AND used_ms IS NULL AND expires_ms <= ?', spiffeId, nowMs)
+    return Number(this.#run('DELETE FROM join_tokens WHERE spiffe_id = ? AND used_ms IS NULL', spiffeId).changes)
   }
 
   agents(): AgentRow[] {
@@ -184,9 +190,10 @@ export class SqliteStore implements Store {
   }
 
   addRevocation(revocation: Omit<RevocationRow, 'id' | 'ended'>): RevocationRow {
-    const { kind, value, provider, reason, by, createdAtMs, untilMs } = revocation
+    const { kind, value, provider, reason, by, createdAtMs, untilMs, suspends } = revocation
     const { lastInsertRowid } = this.#run(
-      'INSERT INTO revocations (kind, value, provider, reason, by, created_ms, until_ms) VALUES (?, ?, ?, ?, ?, ?, ?)',
+      `INSERT INTO revocations (kind, value, provider, reason, by, created_ms, until_ms, suspends)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       kind,
       value,
       provider ?? null,
@@ -194,8 +201,13 @@ export class SqliteStore implements Store {
       by,
       Math.round(createdAtMs),
       untilMs === undefined ? null : Math.round(untilMs),
+      suspends ?? null,
     )
     return { ...revocation, id: Number(lastInsertRowid), ended: undefined }
+  }
+
+  addRevocations(revocations: readonly Omit<RevocationRow, 'id' | 'ended'>[]): RevocationRow[] {
+    return this.#whole(() => revocations.map((one) => this.addRevocation(one)))
   }
 
   endRevocation(id: number, { atMs, by, reason }: RevocationEnd, keptCount: number): boolean {
@@ -341,6 +353,15 @@ export class SqliteStore implements Store {
 
   removeMeshKey(id: number): void {
     this.#run('DELETE FROM mesh_keys WHERE id = ?', id)
+  }
+
+  meshKeysBurntMs(): number | undefined {
+    const row = this.#statement('SELECT max(at_ms) AS at FROM mesh_keys_burnt').get()
+    return row?.at === null || row === undefined ? undefined : Number(row.at)
+  }
+
+  burnMeshKeys(atMs: number): void {
+    this.#run('INSERT OR REPLACE INTO mesh_keys_burnt (only, at_ms) VALUES (1, ?)', Math.round(atMs))
   }
 
   #statement(sql: string): StatementSync {

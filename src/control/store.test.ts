@@ -121,6 +121,50 @@ function complies(kind: string, open: (name: string) => Store): void {
         }
       }))
 
+    it('forgets the tokens for one id that are not used, and says how many were good', () =>
+      eachOpened((store) => {
+        const token = { hash: 'f1', spiffeId: 'spiffe://d/f', role: 'gateway' as const, expiresAtMs: 5_000, ...names }
+        for (const [hash, spiffeId, expiresAtMs] of [
+          ['f1', 'spiffe://d/f', 5_000],
+          ['f2', 'spiffe://d/f', 9_000],
+          ['f3', 'spiffe://d/f', 2_000],
+          ['f4', 'spiffe://d/f', 9_000],
+          ['f5', 'spiffe://d/f2', 9_000],
+        ] as const)
+          store.addToken({ ...token, hash, spiffeId, expiresAtMs }, 1_000)
+        store.spendToken('f4', 1_500)
+        assert.equal(store.removeTokens('spiffe://d/f', 2_000), 2)
+        assert.equal(store.removeTokens('spiffe://d/none', 2_000), 0)
+        return (again) => {
+          const left = ['f1', 'f2', 'f3', 'f4', 'f5'].filter((hash) => again.token(hash) !== undefined)
+          assert.deepEqual(left, ['f4', 'f5'])
+        }
+      }))
+
+    it('has many revocations at once, in their order, and whom each suspends', () =>
+      eachOpened((store) => {
+        const one = { kind: 'id' as const, reason: 'r', by: 'b', createdAtMs: 1, untilMs: undefined }
+        const first = store.addRevocation({ ...one, value: 'spiffe://d/x', suspends: 'spiffe://d/x' })
+        const rows = store.addRevocations(['y', 'z'].map((name) => ({ ...one, value: `spiffe://d/${name}` })))
+        assert.deepEqual(store.addRevocations([]), [])
+        return (again) => {
+          assert.ok(first.id < rows[0]!.id && rows[0]!.id < rows[1]!.id)
+          assert.deepEqual(again.revocations(), [first, ...rows])
+          assert.deepEqual(
+            again.revocations().map(({ suspends }) => suspends),
+            ['spiffe://d/x', undefined, undefined],
+          )
+        }
+      }))
+
+    it('knows until when mesh keys are burnt', () =>
+      eachOpened((store) => {
+        assert.equal(store.meshKeysBurntMs(), undefined)
+        store.burnMeshKeys(1_000)
+        store.burnMeshKeys(3_000)
+        return (again) => assert.equal(again.meshKeysBurntMs(), 3_000)
+      }))
+
     it('has one agent for each id, in their order, until it is removed', () =>
       eachOpened((store) => {
         for (const id of ['c', 'a', 'b', 'd']) store.putAgent(agent(id), 1)

@@ -72,6 +72,8 @@ export interface RevocationRow extends Revoked {
   readonly createdAtMs: number
   /** It ends by itself then. */
   readonly untilMs: number | undefined
+  /** The SPIFFE id of the agent that is suspended by it, and let in again by `resume`. */
+  readonly suspends?: string | undefined
   /** Undefined while it is in force. */
   readonly ended: RevocationEnd | undefined
 }
@@ -97,6 +99,8 @@ export interface Store {
   putAgent(agent: AgentRow, nowMs: number): void
   agent(spiffeId: string): AgentRow | undefined
   removeAgent(spiffeId: string): void
+  /** Those for that id that are not used. How many of them had not ended. */
+  removeTokens(spiffeId: string, nowMs: number): number
   /** Ordered by id. */
   agents(): AgentRow[]
 
@@ -120,6 +124,8 @@ export interface Store {
 
   /** Its id is greater than every id before. */
   addRevocation(revocation: Omit<RevocationRow, 'id' | 'ended'>): RevocationRow
+  /** All of them or none, in their order. */
+  addRevocations(revocations: readonly Omit<RevocationRow, 'id' | 'ended'>[]): RevocationRow[]
   /** True where it was in force. Of those that have ended the `keptCount` newest are remembered. */
   endRevocation(id: number, end: RevocationEnd, keptCount: number): boolean
   /** Those that have not been ended, by id. */
@@ -155,6 +161,9 @@ export interface Store {
   /** Its id is greater than every id before, also than those that a restored state has forgotten; all but the newest `keptCount` of its use are forgotten. */
   addMeshKey(key: Omit<MeshKeyRow, 'id'>, keptCount: number): void
   removeMeshKey(id: number): void
+  /** Keys that were made until then are known to somebody who is thrown out; undefined where nobody ever was. */
+  meshKeysBurntMs(): number | undefined
+  burnMeshKeys(atMs: number): void
 
   /** The last checkpoint that was taken of a log. */
   witnessed(origin: string): WitnessedLog | undefined

@@ -22,7 +22,7 @@ export function addAgents(agent: Command): void {
     .addHelpText(
       'after',
       `
-It is a revocation of exactly that SPIFFE id: requests are refused within a second, connections are closed within two, renewals are refused.
+It is a revocation of exactly that SPIFFE id; of an id /user/<provider>/<subject> it is one of that person, however she comes. Requests are refused within a second, connections are closed within two, renewals are refused.
 Ends with 0 when it is in force at every proxy that is connected; 1 when one has not said so, or the control plane does not answer.`,
     )
     .action(suspend)
@@ -108,19 +108,28 @@ async function resume(agent: string, flags: AdminFlags & { reason: string; by?: 
   else print(printable(resumedText(answer)))
 }
 
-function resumedText({ agent: { spiffeId, state }, revocation }: ChangedAgent): string {
+export function resumedText({ agent, revocation }: ChangedAgent): string {
+  const { spiffeId, state, revocation: other } = agent
+  if (other !== undefined) {
+    const still = `${spiffeId} is suspended no more (revocation ${revocation.id} is over), and is still thrown out`
+    return `${still} by revocation ${other}: ringfence identity restore ${other}`
+  }
   const over = `${spiffeId} may come in again (revocation ${revocation.id} is over)`
   return state === 'ended' ? `${over}; its certificate has ended, so it enrols again` : over
+}
+
+function spent(joinTokens: number): string {
+  return joinTokens === 0 ? '' : ` (of those that there were, ${joinTokens} are void)`
 }
 
 async function remove(agent: string, flags: AdminFlags & { by?: string }): Promise<void> {
   const { stateDir, output } = flags
   const answer = await (await clientOf(stateDir)).deleteAgent({ agent, by: byOf(flags) })
-  const { spiffeId, certificates, revocation } = answer
+  const { spiffeId, certificates, joinTokens = 0, revocation } = answer
   if (output === 'json') return printJson(answer)
   print(
     printable(
-      `${spiffeId} is deleted, and ${certificates} of its certificates count no more; to come back it needs a new join token`,
+      `${spiffeId} is deleted, and ${certificates} of its certificates count no more; to come back it needs a new join token${spent(joinTokens)}`,
     ),
   )
   if (revocation !== undefined) print(`it stays thrown out: ringfence identity restore ${revocation}, before it enrols`)

@@ -11,16 +11,19 @@ import { nearest } from '../../base/words.ts'
 import { parseRevoked, type Revocation } from '../../identity/revoked/revocation.ts'
 import { isPattern } from '../../identity/revoked/revocations.ts'
 import { parseSpiffeId, personOf } from '../../identity/spiffe.ts'
+import { clockSkewMsMax } from '../../mesh/clock-skew.ts'
 import { agentRoles } from '../../mesh/roles.ts'
 import { type Administrator, nameOf } from '../callers.ts'
-import type { AgentRow } from '../store.ts'
+import type { AgentRow, Issuance } from '../store.ts'
 import type { ControlParts } from './parts.ts'
 import { by, restore, revoke, shownRow, words } from './revocations.ts'
 
 /** In an error. */
 const namesShownMax = 5
+/** A proxy whose clock is behind takes a certificate for longer: what revokes it does not end before, with as much again to spare. */
+const behindMsMax = 2 * clockSkewMsMax
 
-/** `revoked`: by something that means others too, such as a pattern. `ended`: it must enrol again. */
+/** `suspended`: by `suspend`. `revoked`: by another revocation, of its id, its person, its last certificate, or of a pattern. `ended`: it must enrol again. */
 const states = ['active', 'suspended', 'revoked', 'ended'] as const
 
 const shownAgent = z.object({
@@ -84,7 +87,15 @@ export function suspend(
   { agent: name, ...order }: z.infer<typeof suspendOrder>,
 ): ChangedAgent {
   const agent = agentCalled(parts, name)
-  const { revocation } = revoke(parts, caller, { kind: 'id', value: agent.spiffeId, ...order, dryRun: false })
+  const { spiffeId } = agent
+  const before = revocationOf(parts, spiffeId)
+  // What `resume` would end then is not ours to end.
+  if (before !== undefined && !isPattern(before) && !suspends(parts, before, spiffeId))
+    throw new RingfenceError('USAGE', `${spiffeId} is thrown out already, by revocation ${before.id}`, {
+      hint: `to suspend it instead, first: ringfence identity restore ${before.id}`,
+    })
+  const meant = { kind: 'id', value: spiffeId, ...order, dryRun: false } as const
+  const { revocation } = revoke(parts, caller, meant, spiffeId)
   parts.log.info({ spiffeId: agent.spiffeId, revocation: revocation.id, by: revocation.by }, 'agent suspended')
   return { agent: shownOf(parts, agent), revocation }
 }
@@ -92,7 +103,7 @@ export function suspend(
 export const resumeOrder = z.strictObject({ agent: which, reason: words.default(''), by })
 export type ResumeOrder = z.input<typeof resumeOrder>
 
-/** @throws RingfenceError USAGE where it is not suspended */
+/** Ends what `suspend` made, and no revocation besides. @throws RingfenceError USAGE where it is not suspended */
 export function resume(
   parts: ControlParts,
   caller: Administrator,
@@ -102,7 +113,7 @@ export function resume(
   const { spiffeId } = agent
   const found = revocationOf(parts, spiffeId)
   if (found === undefined) throw new RingfenceError('USAGE', `${spiffeId} is not suspended`)
-  if (!isOfOne(found)) {
+  if (!suspends(parts, found, spiffeId)) {
     throw new RingfenceError('USAGE', `${spiffeId} is not suspended: it is meant by revocation ${found.id}`, {
       hint: `ringfence identity restore ${found.id} lets in all that it means`,
     })
@@ -118,29 +129,71 @@ export const deletedAgent = z.object({
   spiffeId: z.string(),
   /** So many certificates of it count no more. */
   certificates: z.int(),
+  /** So many join tokens for it, which nobody had used, are good no more. */
+  joinTokens: z.int().optional(),
   /** It is suspended, and stays so. */
   revocation: z.int().optional(),
 })
 export type DeletedAgent = Readonly<z.infer<typeof deletedAgent>>
 
-/** It must enrol again: it cannot renew, and what it has counts no more. @throws RingfenceError USAGE, OVERLOADED */
+/**
+ * It must enrol again: it cannot renew, and what it has counts no more.
+ * @throws RingfenceError USAGE; OVERLOADED, TOO_LARGE where its certificates could not be revoked: it is forgotten then
+ */
 export function remove(
   parts: ControlParts,
   caller: Administrator,
   { agent: name, by: who = nameOf(caller) }: z.infer<typeof deleteOrder>,
 ): DeletedAgent {
-  const { ca, clock, log, registry, revocations, store } = parts
-  const { spiffeId } = agentCalled(parts, name)
-  const open = store.openIssuances(spiffeId, clock.now())
-  for (const { serial, notAfterMs } of open) {
-    const revoked = parseRevoked('one-certificate', serial, ca.trustDomain)
-    if (revocations.same(revoked) !== undefined) continue
-    revocations.revoke({ ...revoked, reason: `the agent ${spiffeId} was deleted`, by: who, untilMs: notAfterMs })
-  }
+  const { clock, enrolment, log, registry, store } = parts
+  const { spiffeId, role } = agentCalled(parts, name)
+  const nowMs = clock.now()
+  const open = store.openIssuances(spiffeId, nowMs - behindMsMax)
+  // First of all: whatever fails behind this, it gets no other certificate.
+  enrolment.forget(spiffeId)
+  const joinTokens = store.removeTokens(spiffeId, nowMs)
   registry.forget(spiffeId)
-  log.info({ spiffeId, certificates: open.length, by: who }, 'agent deleted')
+  log.info({ spiffeId, certificates: open.length, joinTokens, by: who }, 'agent deleted')
+  revokeCertificates(parts, spiffeId, open, who)
+  // When it is connected no more: else it would be told the keys that come.
+  if (role === 'sidecar') registry.burnMeshKeys(clock.now())
   const revocation = revocationOf(parts, spiffeId)?.id
-  return { spiffeId, certificates: open.length, ...(revocation === undefined ? {} : { revocation }) }
+  return {
+    spiffeId,
+    certificates: open.length,
+    ...(joinTokens === 0 ? {} : { joinTokens }),
+    ...(revocation === undefined ? {} : { revocation }),
+  }
+}
+
+/** At once, however many there are. @throws RingfenceError OVERLOADED, TOO_LARGE */
+function revokeCertificates(
+  { ca, revocations }: ControlParts,
+  spiffeId: string,
+  open: readonly Issuance[],
+  who: string,
+): void {
+  const revoked = new Set<string>()
+  for (const { kind, value } of revocations.rows()) if (kind === 'one-certificate') revoked.add(value)
+  const reason = `the agent ${spiffeId} was deleted`
+  const orders = open
+    .map(({ serial, notAfterMs }) => ({
+      ...parseRevoked('one-certificate', serial, ca.trustDomain),
+      reason,
+      by: who,
+      untilMs: notAfterMs + behindMsMax,
+    }))
+    .filter(({ value }) => !revoked.has(value))
+  try {
+    revocations.revokeAll(orders)
+  } catch (cause) {
+    if (!(cause instanceof RingfenceError)) throw cause
+    const still = `${spiffeId} is deleted, but its certificates count until they end`
+    throw new RingfenceError(cause.code, `${still}: ${cause.message}`, {
+      cause,
+      hint: `ringfence identity revoke ${spiffeId} throws it out by one revocation`,
+    })
+  }
 }
 
 function shownOf(parts: ControlParts, { spiffeId, role, name }: AgentRow): ShownAgent {
@@ -150,13 +203,14 @@ function shownOf(parts: ControlParts, { spiffeId, role, name }: AgentRow): Shown
   // It may have enrolled again since.
   const isRenewed = renewed !== undefined && renewed.issuedAtMs >= (enrolled?.issuedAtMs ?? 0)
   const last = isRenewed ? renewed : enrolled
-  const revocation = revocationOf(parts, spiffeId)
+  const revocation = revocationOf(parts, spiffeId, last)
+  const isSuspended = revocation !== undefined && suspends(parts, revocation, spiffeId)
   const hasEnded = last !== undefined && last.notAfterMs <= clock.now()
   return {
     spiffeId,
     role,
     name,
-    state: revocation !== undefined ? (isOfOne(revocation) ? 'suspended' : 'revoked') : hasEnded ? 'ended' : 'active',
+    state: revocation !== undefined ? (isSuspended ? 'suspended' : 'revoked') : hasEnded ? 'ended' : 'active',
     ...(revocation === undefined ? {} : { revocation: revocation.id }),
     ...(enrolled === undefined ? {} : { enrolledAtMs: enrolled.issuedAtMs, attestedBy: enrolled.caller }),
     ...(isRenewed ? { renewedAtMs: renewed.issuedAtMs } : {}),
@@ -164,13 +218,21 @@ function shownOf(parts: ControlParts, { spiffeId, role, name }: AgentRow): Shown
   }
 }
 
-/** Of its id, or of the person of that id; not of one of its certificates. */
-function revocationOf({ revocations, clock }: ControlParts, spiffeId: string): Revocation | undefined {
-  return revocations.current.find({ subject: spiffeId, person: personOf(parseSpiffeId(spiffeId)) }, clock.now())
+/** Of its id, or of the person of that id; and of a certificate where one is given. */
+function revocationOf(
+  { revocations, clock }: ControlParts,
+  spiffeId: string,
+  of?: Pick<Issuance, 'serial'>,
+): Revocation | undefined {
+  // Of its key, and of who signed it, nothing is kept.
+  const certificate = of === undefined ? undefined : { serial: of.serial, key: '', authority: '' }
+  const person = personOf(parseSpiffeId(spiffeId))
+  return revocations.current.find({ subject: spiffeId, person, certificate }, clock.now())
 }
 
-function isOfOne(revocation: Revocation): boolean {
-  return !isPattern(revocation)
+/** What `suspend` made of it, and nobody has put another in its place. */
+function suspends({ revocations }: ControlParts, { id }: Revocation, spiffeId: string): boolean {
+  return revocations.row(id)?.suspends === spiffeId
 }
 
 function agentCalled({ store }: ControlParts, text: string): AgentRow {

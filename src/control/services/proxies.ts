@@ -101,11 +101,12 @@ export const removeOrder = z.strictObject({ name: z.string().min(1).max(2048) })
 export const removedProxy = z.object({ spiffeId: z.string() })
 
 export function removeProxy(
-  { registry, log }: ControlParts,
+  { enrolment, registry, log }: ControlParts,
   caller: Administrator,
   { name }: z.infer<typeof removeOrder>,
 ): z.infer<typeof removedProxy> {
   const spiffeId = registry.removeProxy(name)
+  enrolment.forget(spiffeId)
   log.info({ spiffeId, by: nameOf(caller) }, 'proxy removed')
   return { spiffeId }
 }

@@ -68,13 +68,15 @@ export function revoke(
   parts: ControlParts,
   caller: Administrator,
   order: z.infer<typeof revokeOrder>,
+  /** As `RevocationRow.suspends`. */
+  suspends?: string,
 ): z.infer<typeof revokedAnswer> {
   const { revocations, clock } = parts
   const revoked = revokedOf(parts, order)
   const { reason, lifeMs, dryRun } = order
   const untilMs = lifeMs === undefined ? undefined : clock.now() + lifeMs
   refuseShorter(revocations.same(revoked), untilMs)
-  const said = { ...revoked, reason, by: order.by ?? nameOf(caller), untilMs }
+  const said = { ...revoked, reason, by: order.by ?? nameOf(caller), untilMs, suspends }
   const row = dryRun ? { ...said, id: 0, createdAtMs: clock.now(), ended: undefined } : revocations.revoke(said)
   return { revocation: row, ...meantBy(parts, revoked), keysRotated: !dryRun && meansSidecar(revoked) }
 }
