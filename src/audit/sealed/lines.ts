@@ -42,6 +42,25 @@ const notHere =
 /** Whether a line of this time is wanted; `at` is where its frame begins in the bytes that were given, −1 for one that has no end. */
 export type Wanted = (ms: number, at: number) => boolean
 
+/** What a line begins with: nothing else in it says these. */
+const said = new Set(['time', 'seq', 'proxy'])
+
+/** Fields of a line as a segment has them; the empty text for what would make another line, or say again whose this one is. */
+function wellFormed(text: string): string {
+  try {
+    const fields: unknown = JSON.parse(`{${text}}`)
+    const isPart = !/[\r\n]/.test(text) && Object.keys(fields as object).every((name) => !said.has(name))
+    return isPart ? text : ''
+  } catch {
+    return ''
+  }
+}
+
+function partOf(text: string): string {
+  const part = wellFormed(text)
+  return part === '' ? '' : `,${part}`
+}
+
 export class SealedLines {
   readonly #onLine: (line: string) => void
   readonly #wanted: Wanted
@@ -93,7 +112,7 @@ export class SealedLines {
       case frameKind.session:
       case frameKind.statement:
       case frameKind.verdict:
-        this.#texts.set(reader.number(), reader.rest().toString('utf8'))
+        this.#texts.set(reader.number(), wellFormed(reader.rest().toString('utf8')))
         break
       case frameKind.asked:
         this.#asked.set(reader.number(), {
@@ -165,9 +184,9 @@ export class SealedLines {
     const rows = reader.number() - 1
     const bytesOut = reader.number()
     const latency = reader.number()
-    const error = (flags & flag.error) === 0 ? '' : `,${reader.text()}`
-    const evidence = (flags & flag.evidence) === 0 ? '' : `,${reader.text()}`
-    const trace = (flags & flag.trace) === 0 ? '' : `,${reader.text()}`
+    const error = (flags & flag.error) === 0 ? '' : partOf(reader.text())
+    const evidence = (flags & flag.evidence) === 0 ? '' : partOf(reader.text())
+    const trace = (flags & flag.trace) === 0 ? '' : partOf(reader.text())
     const outcome = (flags & flag.lost) !== 0 ? 'lost' : (flags & flag.refused) !== 0 ? 'error' : 'ok'
     this.#onLine(
       this.#beginning(this.#ms, number) +
@@ -200,7 +219,7 @@ export class SealedLines {
     this.#number = seqOf(event) ?? this.#number + 1
     if (event === undefined || !this.#wanted(this.#ms, this.#at)) return
     // Its own number stands there already. Whose the key is, and why, tells a verifier, and nobody else, something.
-    const { seq: _, ...fields } = event.event === 'log key' ? { event: event.event } : event
+    const { seq: _, proxy: __, time: ___, ...fields } = event.event === 'log key' ? { event: event.event } : event
     this.#onLine(`${this.#beginning(this.#ms, this.#number)},${printable(JSON.stringify(fields)).slice(1)}`)
   }
 
@@ -210,7 +229,7 @@ export class SealedLines {
 
   #part(number: number): string {
     const text = this.#texts.get(number)
-    return text === undefined ? '' : `,${text}`
+    return text === undefined || text === '' ? '' : `,${text}`
   }
 
   #middle(number: number): string {

@@ -4,7 +4,8 @@ import { copyFileSync, readdirSync, readFileSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { realFiles } from './files.ts'
-import { decodeHeader } from './format.ts'
+import { decodeHeader, frameKind } from './format.ts'
+import { FrameReader } from './frames.ts'
 import { SealedLines } from './lines.ts'
 import { folderOfLog, select, startMs, statementOf, TestLog } from './log.fixture.ts'
 import { proofOf } from './proof.ts'
@@ -278,5 +279,41 @@ describe('durability disk', () => {
     assert.equal(log.record.failed, true)
     log.writer.close()
     assertWhole(log.directory)
+  })
+
+  it('whose texts make another line, or say of whom they are, says no more than its own', () => {
+    for (const text of [
+      '"session":"s","proxy":"sidecar-2"',
+      '"session":"s"}\n{"proxy":"sidecar-2"',
+      '"session":"s"}',
+      '{',
+    ]) {
+      const log = new TestLog(folderOfLog())
+      const session = { notes: undefined, who: log.session('orders').who }
+      // What a record remembers of a statement is of one process.
+      const read = statementOf('SELECT * FROM shop.orders WHERE id = ?', ['shop.orders'])
+      const request = { ...log.request('orders', read), session }
+      log.record.begun(request)
+      log.record.ended(request)
+      log.writer.event({ event: 'told', proxy: 'sidecar-2', time: '2020-01-01T00:00:00.000Z' })
+      log.writer.close()
+      const [path] = segmentsOf(log.directory)
+      const bytes = readFileSync(path!)
+      const reader = new FrameReader(bytes)
+      const parts: Buffer[] = []
+      while (reader.next()) {
+        if (reader.kind !== frameKind.session) parts.push(bytes.subarray(reader.start, reader.end))
+        else {
+          const number = bytes.subarray(reader.start + 3, reader.start + 4)
+          const content = Buffer.concat([Buffer.from([frameKind.session]), number, Buffer.from(text)])
+          parts.push(Buffer.from([content.length >> 8, content.length & 0xff]), content)
+        }
+      }
+      const lines: string[] = []
+      new SealedLines((line) => lines.push(line)).segment(Buffer.concat(parts))
+      const of = lines.map((line) => JSON.parse(line) as Line)
+      assert.deepEqual(new Set(of.map(({ proxy }) => proxy)), new Set(['sidecar-1']), text)
+      assert.ok(of.some((line) => line.request === 'EXECUTE' && line.session === undefined))
+    }
   })
 })
