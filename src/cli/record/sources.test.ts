@@ -1,13 +1,14 @@
 /** Which record a question reads: none that it can't read is passed over, and no line of it counts twice. */
 import assert from 'node:assert/strict'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { after, before, describe, it } from 'node:test'
 import { RecordDatabase } from '../../archive/database.ts'
 import { dayMs, RecordFolder } from '../../archive/lines.fixture.ts'
 import { archiveFiles } from '../../archive/positions.ts'
 import { startMs, statementOf, TestLog } from '../../audit/sealed/log.fixture.ts'
+import { segmentsOf } from '../../audit/sealed/recover.ts'
 import { CommandLines } from './command-lines.fixture.ts'
 
 /** Each command that asks the record, as far as its source. */
@@ -106,6 +107,28 @@ describe('where the record is', () => {
     assert.equal(await requests(), 30)
     const tail = ['audit', 'tail', '-n', '100', '-o', 'json', '--state-dir', join(host, 'control')]
     assert.equal((await commands.run(tail)).out.match(/"request":"EXECUTE"/g)?.length, 30)
+    // Longer, and another story: nobody is answered from either.
+    const [own] = segmentsOf(log.directory)
+    const bytes = readFileSync(own!)
+    writeFileSync(own!, Buffer.from(bytes).fill(0x20, 300, 301))
+    const questioned = ['who', 'shop.orders', '--since', new Date(startMs - 1).toISOString()]
+    const differing = await commands.run([...questioned, '--state-dir', join(host, 'control')])
+    assert.equal(differing.code, 65, differing.err)
+    assert.match(differing.err, /are of one segment and say different things/)
+    // As long as the copy, the copy counts.
+    const { size } = statSync(segmentsOf(copy)[0]!)
+    writeFileSync(own!, Buffer.from(bytes.subarray(0, size)).fill(0x20, 300, 301))
+    assert.equal(await requests(), 20)
+    writeFileSync(own!, bytes)
+    // Another log with a segment of that name is another one.
+    const namesake = new TestLog(join(host, 'control', 'collected', 'another'), { proxy: 'sidecar-3' })
+    namesake.run(5, 'orders', statementOf('SELECT * FROM shop.orders WHERE id = ?', ['shop.orders']))
+    namesake.writer.close()
+    assert.equal(basename(segmentsOf(namesake.directory)[0]!), basename(own!))
+    const named = await commands.run([...questioned, '--state-dir', join(host, 'control')])
+    assert.equal(named.code, 64, named.err)
+    assert.match(named.err, /have the same name/)
+    rmSync(namesake.directory, { recursive: true })
     rmSync(join(host, 'sidecar'), { recursive: true })
     assert.equal(await requests(), 20, 'the host of the sidecar is gone')
   })

@@ -1,10 +1,11 @@
 /** Where the record is that a command asks about, as flags say it: archives, folders of sidecars, or those beside the control plane. */
-import { existsSync, readdirSync, realpathSync, statSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { closeSync, existsSync, openSync, readdirSync, readSync, realpathSync, statSync } from 'node:fs'
+import { basename, dirname, join, sep } from 'node:path'
 import { type Command, Option } from 'commander'
 import { isArchive } from '../../archive/positions.ts'
 import { isSegment, type RecordFile } from '../../archive/record-file.ts'
 import type { RecordSources } from '../../archive/record-view.ts'
+import { startOfSegment } from '../../audit/sealed/recover.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { collect, setting, UnreadableInput } from '../options.ts'
 import { auditDirsBeside, auditFilesSince, isAuditFile } from '../policy/audit-files.ts'
@@ -84,7 +85,11 @@ export function sourcesOf({ stateDir, from }: SourceFlags, sinceMs: number): Rec
   const once = [...new Map(folders.map((folder) => [realpathSync(folder), folder])).values()]
   const archives = once.filter(isArchive)
   const files = once.filter((folder) => !archives.includes(folder)).flatMap((folder) => filesIn(folder, sinceMs))
-  return { archives, files: withoutCopies(files) }
+  return { archives, files: withoutCopies(files, realpathIfThere(join(stateDir, 'collected'))) }
+}
+
+function realpathIfThere(path: string): string | undefined {
+  return existsSync(path) ? realpathSync(path) : undefined
 }
 
 /** Those that have a record: one may have been made for a process that did not start yet. */
@@ -107,14 +112,58 @@ function collectedIn(stateDir: string): string[] {
     .map(({ name }) => join(collected, name))
 }
 
-/** What was collected of a segment is its beginning: of both the longer one counts. */
-function withoutCopies(files: readonly RecordFile[]): RecordFile[] {
-  const longest = new Map<string, RecordFile>()
-  for (const file of files.filter(isSegment)) {
-    const known = longest.get(basename(file.path))
-    if (known === undefined || file.bytes > known.bytes) longest.set(basename(file.path), file)
+/**
+ * What was collected of a segment is its beginning, and counts before what its host has: it was checked when it came. The longer one counts
+ * where it goes on from there. Segments of two logs are never one, whatever their names.
+ * @throws UnreadableInput where two say different things
+ */
+function withoutCopies(files: readonly RecordFile[], collected: string | undefined): RecordFile[] {
+  const isCollected = ({ path }: RecordFile): boolean =>
+    collected !== undefined && realpathSync(path).startsWith(`${collected}${sep}`)
+  const counting = new Map<string, RecordFile>()
+  const dropped = new Set<RecordFile>()
+  const byName = Map.groupBy(files.filter(isSegment), ({ path }) => basename(path))
+  for (const same of byName.values()) {
+    if (same.length === 1) continue
+    for (const file of same) {
+      const segment = `${startOfSegment(file.path).head?.key} ${basename(file.path)}`
+      const known = counting.get(segment)
+      const [longer, other] = known === undefined || file.bytes > known.bytes ? [file, known] : [known, file]
+      if (other === undefined) {
+        counting.set(segment, longer)
+        continue
+      }
+      const [kept, left] = longer.bytes === other.bytes && isCollected(other) ? [other, longer] : [longer, other]
+      if (!isCollected(kept) && !goesOn(kept, left)) {
+        throw new UnreadableInput(`${kept.path} and ${left.path} are of one segment and say different things`, {
+          hint: 'verify both logs: ringfence audit verify <dir>; then ask one of them: --from <dir>',
+        })
+      }
+      counting.set(segment, kept)
+      dropped.add(left)
+    }
   }
-  return files.filter((file) => !isSegment(file) || longest.get(basename(file.path)) === file)
+  return files.filter((file) => !dropped.has(file))
+}
+
+const comparedBytes = 1024 * 1024
+
+/** Whether the longer one begins with what the other has. */
+function goesOn(longer: RecordFile, other: RecordFile): boolean {
+  const [a, b] = [openSync(longer.path, 'r'), openSync(other.path, 'r')]
+  const [ofA, ofB] = [Buffer.allocUnsafe(comparedBytes), Buffer.allocUnsafe(comparedBytes)]
+  try {
+    for (let at = 0; at < other.bytes; ) {
+      const count = Math.min(comparedBytes, other.bytes - at)
+      const read = [readSync(a, ofA, 0, count, at), readSync(b, ofB, 0, count, at)]
+      if (read[0] !== count || read[1] !== count || !ofA.subarray(0, count).equals(ofB.subarray(0, count))) return false
+      at += count
+    }
+    return true
+  } finally {
+    closeSync(a)
+    closeSync(b)
+  }
 }
 
 /** Of a sealed record all segments: whoever reads it knows which of them it leans on. */
