@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
+import { pino } from 'pino'
 import type { Agent } from '../agent/agent.ts'
 import { frameKind } from '../audit/sealed/format.ts'
 import { folderOfLog, TestLog } from '../audit/sealed/log.fixture.ts'
@@ -14,8 +15,9 @@ import { ShownCheckpoints } from '../audit/sealed/shown.ts'
 import { placesOf } from '../audit/sealed/tampering.fixture.ts'
 import { verifyLog } from '../audit/sealed/verify.ts'
 import { parseSpiffeId } from '../identity/spiffe.ts'
-import { type CollectRequest, collectAnswer, collectPath } from '../mesh/collection.ts'
+import { type CollectAnswer, type CollectRequest, collectAnswer, collectPath } from '../mesh/collection.ts'
 import { type WitnessRequest, witnessAnswer, witnessPath } from '../mesh/witness.ts'
+import { Collection } from './collection.ts'
 import { type Mesh, withMesh } from './mesh.fixture.ts'
 
 const idOf = (role: string, name: string): string => `spiffe://demo.local/ringfence/${role}/${name}`
@@ -164,6 +166,67 @@ describe('the control plane collects records', () => {
       const [kept] = segmentsOf(copy)
       for (const path of [kept!, join(copy, 'checkpoint'), join(copy, 'tile')]) rmSync(path, { recursive: true })
       await mesh.restart()
-      assert.match((await ships.handOver()).uncollectedWhy ?? '', /tiles and its first segments are gone/)
+      assert.match(
+        (await ships.handOver()).uncollectedWhy ?? '',
+        /begins with block \d+, and blocks 0 to \d+ are not here/,
+      )
     }))
+
+  it('leaves room on the disk, and looks seldom at a copy that cannot be gone on with', async () => {
+    const directory = folderOfLog()
+    const origin = originOf(parseSpiffeId(idOf('sidecar', 'n1')))
+    let signed: { readonly note: string; readonly key: NoteKey } | undefined
+    const source = new TestLog(folderOfLog(), {
+      proxy: 'n1',
+      origin,
+      onCheckpoint: (note, key) => (signed = { note, key }),
+    })
+    source.run(20)
+    source.writer.close()
+    const { note, key } = signed!
+    const room = { freeBytes: 900, bytes: 10_000 }
+    let nowMs = 1_000
+    const collecting = (): Collection =>
+      new Collection({
+        directory,
+        witnessed: () => ({ origin, key: key.text, size: openCheckpoint(note, key)!.size, atMs: 0, checkpoint: note }),
+        log: pino({ level: 'silent' }),
+        room: () => Promise.resolve(room),
+        nowMs: () => nowMs,
+      })
+    const caller = { origin, proxy: 'n1' }
+    const taken = async (collection: Collection): Promise<RecordShipping['figures']> => {
+      const ask = (request: CollectRequest): Promise<CollectAnswer> => collection.take(caller, request)
+      const shipping = new RecordShipping({
+        directory: source.directory,
+        ask,
+        keepBytesMax: undefined,
+        onRefused: () => {},
+      })
+      await shipping.signed(note, key)
+      shipping.stop()
+      return shipping.figures
+    }
+    room.freeBytes = 400
+    const collection = collecting()
+    assert.match((await taken(collection)).uncollectedWhy ?? '', /its disk is full but for what it needs itself/)
+    room.freeBytes = 900
+    assert.deepEqual(await taken(collection), { uncollectedBytes: 0, uncollectedWhy: undefined })
+
+    const copy = join(directory, readdirSync(directory)[0]!)
+    const [segment] = segmentsOf(copy)
+    const bytes = readFileSync(segment!)
+    const restarted = collecting()
+    for (const path of [join(copy, 'checkpoint'), join(copy, 'tile')]) rmSync(path, { recursive: true })
+    writeFileSync(
+      segment!,
+      bytes.map((byte, at) => (at === bytes.length - 200 ? byte ^ 1 : byte)),
+    )
+    const changed = await taken(restarted)
+    assert.ok(changed.uncollectedWhy !== undefined)
+    writeFileSync(segment!, bytes)
+    assert.deepEqual(await taken(restarted), changed, 'it is not read again at once')
+    nowMs += 31_000
+    assert.equal((await taken(restarted)).uncollectedWhy, undefined)
+  })
 })

@@ -5,6 +5,7 @@ import { Recorded } from '../audit/recorded.ts'
 import type { ShippingFigures } from '../audit/sealed/shipping.ts'
 import { type AuditFigures, AuditWriter } from '../audit/writer.ts'
 import { systemClock } from '../base/clock.ts'
+import { after, nothingEnds } from '../base/contained.ts'
 import type { CollectAnswer, CollectRequest } from '../mesh/collection.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { WitnessAnswer, WitnessRequest } from '../mesh/witness.ts'
@@ -34,8 +35,12 @@ export interface TransactionRecord {
   readonly figures: AuditFigures
   /** Undefined where it is not collected. */
   readonly shipping: ShippingFigures | undefined
-  close(): void
+  /** Resolves when what was written is handed over, or could not be in this time. */
+  close(): Promise<void>
 }
+
+/** A sidecar that stops waits so long for the control plane to take the end of its record. */
+const handOverMsMax = 5_000
 
 /** @throws RingfenceError UNAVAILABLE where it cannot be written */
 export function recordOf({
@@ -58,22 +63,40 @@ export function recordOf({
   const { format = 'lines', durability = 'kernel' } = config.audit
   if (format === 'lines') {
     const writer = new AuditWriter({ ...told, fileBytesMax: fileBytesMax.lines })
-    return shownAs(writer, new Recorded(writer, revision))
+    const barrier = new Recorded(writer, revision)
+    return shownAs(writer, barrier, undefined, () => Promise.resolve(writer.close()))
   }
   const { sealedRecordOf } = load('./sealed-record.ts') as typeof import('./sealed-record.ts')
   const { collect: collected, keepMegabytesMax } = config.audit
-  const { writer, barrier, shipping } = sealedRecordOf({
+  const {
+    writer,
+    barrier,
+    shipping,
+    told: lastTold,
+  } = sealedRecordOf({
     ...{ ...told, durability, segmentBytesMax: fileBytesMax.sealed, credentials, log, askWitness, revision },
     collect: collected === true ? collect : undefined,
     keepBytesMax: keepMegabytesMax === undefined ? undefined : keepMegabytesMax * 1_000_000,
   })
-  return shownAs(writer, barrier, shipping)
+  return shownAs(writer, barrier, shipping, async () => {
+    writer.close()
+    const { promise: isLate, resolve: late } = Promise.withResolvers<void>()
+    const timer = after(nothingEnds, 'the end of the record', handOverMsMax, late)
+    await Promise.race([Promise.allSettled([lastTold()]), isLate])
+    clearTimeout(timer)
+    shipping?.stop()
+    if (shipping === undefined) return
+    const { uncollectedBytes, uncollectedWhy } = shipping.figures
+    if (uncollectedBytes > 0)
+      log.warn({ uncollectedBytes, why: uncollectedWhy }, 'the end of the record is not collected; it is kept here')
+  })
 }
 
 function shownAs(
-  writer: { readonly figures: AuditFigures; close(): void },
+  writer: { readonly figures: AuditFigures },
   barrier: Barrier,
-  shipping?: { readonly figures: ShippingFigures; stop(): void } | undefined,
+  shipping: { readonly figures: ShippingFigures } | undefined,
+  close: () => Promise<void>,
 ): TransactionRecord {
   return {
     barrier,
@@ -83,9 +106,6 @@ function shownAs(
     get shipping() {
       return shipping?.figures
     },
-    close: () => {
-      shipping?.stop()
-      writer.close()
-    },
+    close,
   }
 }

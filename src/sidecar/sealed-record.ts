@@ -29,6 +29,8 @@ interface SealedParts {
   readonly writer: SealedWriter
   readonly barrier: SealedRecord
   readonly shipping: RecordShipping | undefined
+  /** Resolves when the control plane has said something to the last checkpoint, and to what it was signed for. */
+  readonly told: () => Promise<void>
 }
 
 /** @throws RingfenceError UNAVAILABLE where it cannot be written */
@@ -51,18 +53,20 @@ export function sealedRecordOf(options: SealedRecordOptions): SealedParts {
       keepBytesMax,
       onRefused: (why) => log.error({ why }, 'the record of this sidecar is not collected; it is kept here'),
     })
+  let last = Promise.resolve()
   const writer = new SealedWriter({
     ...told,
     origin: originOf(credentials().spiffeId),
     certifier: credentials,
     onCheckpoint: (checkpoint, key) => {
       // What the witness does not know is not collected.
-      const told = async (): Promise<void> => {
+      const tell = async (): Promise<void> => {
         await shown?.show(checkpoint, key)
         await shipping?.signed(checkpoint, key)
       }
-      unawaited(nothingEnds, 'a checkpoint for the control plane', told())
+      last = tell()
+      unawaited(nothingEnds, 'a checkpoint for the control plane', last)
     },
   })
-  return { writer, barrier: new SealedRecord(writer, revision, told.durability === 'disk'), shipping }
+  return { told: () => last, writer, barrier: new SealedRecord(writer, revision, told.durability === 'disk'), shipping }
 }

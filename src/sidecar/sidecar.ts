@@ -297,7 +297,7 @@ export class Sidecar {
     this.#shared.pool.stop()
     this.#analyst.stop()
     await new Promise((resolve) => setTimeout(resolve, 50))
-    this.#record.close()
+    await this.#record.close()
   }
 
   #accepted(accepted: Accepted): void {

@@ -54,7 +54,15 @@ describe('a record that is collected', () => {
       assert.deepEqual(findings, [])
       assert.equal(certified?.spiffeId, id)
       assert.equal(record.shipping?.uncollectedWhy, undefined)
-      record.close()
+
+      // Stopped right behind its last request: nothing waits for the next second.
+      const last = events.request('orders', select)
+      record.barrier.begun?.(last)
+      record.barrier.ended?.(last)
+      record.barrier.endTurn()
+      await record.close()
+      assert.equal(lines().length, 6)
+      assert.deepEqual(record.shipping, { uncollectedBytes: 0, uncollectedWhy: undefined })
       events.writer.close()
     }))
 })

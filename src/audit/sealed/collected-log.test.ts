@@ -1,18 +1,23 @@
 /** A log and its copy: piece by piece, whatever ends in between, each byte once, and nothing that was not sealed. */
 import assert from 'node:assert/strict'
-import { appendFileSync, cpSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { appendFileSync, cpSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { before, describe, it } from 'node:test'
 import fc from 'fast-check'
+import { RingfenceError } from '../../base/errors.ts'
 import type { CollectAnswer, CollectRequest } from '../../mesh/collection.ts'
-import { CollectedLog, type Place } from './collected-log.ts'
+import { CollectedLog, type Place, type TakenPiece, type WitnessedTree } from './collected-log.ts'
+import { segmentName, serialOf } from './files.ts'
 import { frameKind } from './format.ts'
-import { folderOfLog, TestLog } from './log.fixture.ts'
-import { type NoteKey, openCheckpoint } from './note.ts'
-import { PiecesOfLog } from './pieces-of-log.ts'
+import { HashTree } from './hash-tree.ts'
+import { folderOfLog, sidecarId, startMs, TestLog } from './log.fixture.ts'
+import { openLogKey, originOf } from './log-key.ts'
+import { type NoteKey, openCheckpoint, signCheckpoint } from './note.ts'
+import { type Piece, PiecesOfLog } from './pieces-of-log.ts'
 import { segmentsOf } from './recover.ts'
 import { RecordShipping } from './shipping.ts'
 import { placesOf } from './tampering.fixture.ts'
+import { Tiles } from './tiles.ts'
 import { verifyLog } from './verify.ts'
 
 const nowhere: Place = { segment: '', bytes: 0 }
@@ -23,15 +28,19 @@ class Shipped {
   log: TestLog
   signed: { note: string; key: NoteKey } | undefined
   onSigned: (note: string, key: NoteKey) => void = () => {}
+  #begun = 0
 
   constructor() {
     this.log = this.#begin()
   }
 
   #begin(): TestLog {
+    // The writer of a process that was "killed" still signs each second what it had.
+    const begun = ++this.#begun
     return new TestLog(this.directory, {
       segmentBytesMax: 3_000,
       onCheckpoint: (note, key) => {
+        if (begun !== this.#begun) return
         this.signed = { note, key }
         this.onSigned(note, key)
       },
@@ -104,20 +113,38 @@ before(() => {
   source.log.writer.close()
 })
 
+const proxy = 'sidecar-1'
+
+/** What a witness knows that has seen the first `size` blocks. */
+function knownAt(size: number, directory = source.directory): WitnessedTree {
+  const log = openLogKey(directory, originOf(sidecarId(proxy)))
+  const written = openCheckpoint(readFileSync(join(directory, 'checkpoint'), 'utf8'), log.key)!.size
+  const root = new HashTree(new Tiles(directory), written, size).root(0, size)
+  const origin = log.key.name
+  return { origin, size, root, note: signCheckpoint({ origin, size, root }, log.key, log.privateKey) }
+}
+
+const copyIn = (directory: string): CollectedLog => new CollectedLog(directory, { key: source.key, proxy })
+
+/** With the proof that it needs. */
+function sent(piece: Piece, size: number, frames = piece.frames): TakenPiece {
+  return { ...piece, frames, proof: new PiecesOfLog(source.directory, 100_000).proof(piece.blocks, size) }
+}
+
 /** Hands each piece to `taken`; block by block, as a log grows. */
 async function copyBlocks(
   directory: string,
   taken: (log: CollectedLog, signed: number) => CollectedLog | Promise<CollectedLog>,
 ): Promise<void> {
   const pieces = new PiecesOfLog(source.directory, 100_000)
-  let log = new CollectedLog(directory, source.key)
+  let log = copyIn(directory)
   for (let signed = 1; signed <= source.size; signed++) {
     for (
       let next = await pieces.next(log.place, signed);
       next !== undefined;
       next = await pieces.next(log.place, signed)
     ) {
-      await log.take(next, next.frames)
+      await log.take(sent(next, signed), knownAt(signed))
       log = await taken(log, signed)
     }
   }
@@ -143,13 +170,17 @@ describe('the copy of a log', () => {
   it('is gone on with after a kill at any place, also in the middle of a piece', async () => {
     const directory = folderOfLog()
     let kills = 0
-    await copyBlocks(directory, async ({ place }, signed) => {
+    await copyBlocks(directory, async (log, signed) => {
+      const { place, waitingBytes } = log
       // What was being written of the next one.
       const follows = await new PiecesOfLog(source.directory, 100_000).next(place, signed + 1)
       if (follows?.segment === place.segment) {
         appendFileSync(join(directory, place.segment), follows.frames.subarray(0, 1 + (kills++ % 2)))
       }
-      const again = new CollectedLog(directory, source.key)
+      const again = copyIn(directory)
+      assertBeginning(directory, source.directory)
+      // What had no seal yet would be asked for again, each time.
+      if (waitingBytes > 0) return log
       assert.deepEqual(again.place, place)
       return again
     })
@@ -162,7 +193,7 @@ describe('the copy of a log', () => {
     const whole = await copied()
     for (const kind of [frameKind.outcome, frameKind.seal, frameKind.checkpoint, frameKind.head]) {
       const directory = folderOfLog()
-      let log = new CollectedLog(directory, source.key)
+      let log = copyIn(directory)
       const edited = new Set<string>()
       for (;;) {
         const next = await new PiecesOfLog(source.directory, 100_000).next(log.place, source.size)
@@ -172,17 +203,17 @@ describe('the copy of a log', () => {
           edited.add(next.segment)
           const bytes = Buffer.from(next.frames)
           bytes[place.end - 1]! ^= 1
-          const sealedThen = log.take(next, bytes)
+          const sealedThen = log.take(sent(next, source.size, bytes), knownAt(source.size))
           // In the last frames of a segment that a process was killed in: the seal comes with the next one.
           await sealedThen.catch((reason: { code?: unknown }) => assert.equal(reason.code, 'UNAVAILABLE'))
-          log = new CollectedLog(directory, source.key)
+          log = copyIn(directory)
           assertSealed(directory, source.directory)
         } else {
           try {
-            await log.take(next, next.frames)
+            await log.take(sent(next, source.size), knownAt(source.size))
           } catch (reason) {
             assert.equal((reason as { code?: unknown }).code, 'UNAVAILABLE')
-            log = new CollectedLog(directory, source.key)
+            log = copyIn(directory)
           }
         }
       }
@@ -202,18 +233,70 @@ describe('the copy of a log', () => {
       '',
       'log.key',
     ]) {
-      const log = new CollectedLog(folderOfLog(), source.key)
-      await assert.rejects(log.take({ segment, bytes: 0 }, next.frames), { code: 'UNAVAILABLE' }, segment)
+      const log = copyIn(folderOfLog())
+      await assert.rejects(
+        log.take({ ...sent(next, source.size), segment }, knownAt(source.size)),
+        { code: 'UNAVAILABLE' },
+        segment,
+      )
     }
     const directory = await copied()
-    const twice = new CollectedLog(directory, source.key)
-    await assert.rejects(twice.take(next, next.frames), { code: 'UNAVAILABLE' }, 'a segment of before')
+    const twice = copyIn(directory)
+    await assert.rejects(
+      twice.take(sent(next, source.size), knownAt(source.size)),
+      { code: 'UNAVAILABLE' },
+      'a segment of before',
+    )
     assert.deepEqual(readdirSync(outside), [])
     // Without those before.
     const third = segmentsOf(source.directory)[2]!.slice(source.directory.length + 1)
     const late = (await new PiecesOfLog(source.directory, 100_000).next({ segment: third, bytes: 0 }, source.size))!
-    const gap = new CollectedLog(folderOfLog(), source.key)
-    await assert.rejects(gap.take(late, late.frames), { code: 'UNAVAILABLE' })
+    const gap = copyIn(folderOfLog())
+    await assert.rejects(gap.take(sent(late, source.size), knownAt(source.size)), { code: 'UNAVAILABLE' })
+  })
+
+  it('is of what the witness signed: another story with the key of the log is not kept, be it shorter, as long, or longer', async () => {
+    const forged = folderOfLog()
+    cpSync(join(source.directory, 'log.key'), join(forged, 'log.key'))
+    const log = new TestLog(forged, { segmentBytesMax: 3_000 })
+    for (let turn = 0; turn < 30; turn++) {
+      log.run(10, 'another')
+      log.nowMs += 1_000
+      log.writer.sealNow()
+    }
+    log.writer.close()
+    const pieces = new PiecesOfLog(forged, 100_000)
+    for (const [size, bytesMax] of [
+      [knownAt(source.size).size, 2_000],
+      [2, 100_000],
+      [1, 100_000],
+    ] as const) {
+      const directory = folderOfLog()
+      const copy = copyIn(directory)
+      const first = (await new PiecesOfLog(forged, bytesMax).next(nowhere, 2))!
+      assert.equal(first.blocks, 2)
+      for (const proof of [[], pieces.proof(2, Math.max(size, 3)), sent(first, size).proof])
+        await assert.rejects(copy.take({ ...first, proof }, knownAt(size)), { code: 'UNAVAILABLE' })
+      assert.deepEqual(segmentsOf(directory), [], `witnessed: ${size}`)
+    }
+  })
+
+  it('is of the sidecar that sends it: no head and no name says another', async () => {
+    const next = (await new PiecesOfLog(source.directory, 100_000).next(nowhere, source.size))!
+    const directory = folderOfLog()
+    const another = new CollectedLog(directory, { key: source.key, proxy: 'sidecar-2' })
+    await assert.rejects(another.take(sent(next, source.size), knownAt(source.size)), /is of another sidecar/)
+    const named = segmentName('sidecar-2', serialOf(next.segment)!, startMs)
+    const copy = copyIn(directory)
+    const renamed = { ...sent(next, source.size), segment: named }
+    await assert.rejects(copy.take(renamed, knownAt(source.size)), /has no name of a segment/)
+    assert.deepEqual(segmentsOf(directory), [])
+  })
+
+  it('has the checkpoint of its newest block, as the witness has it', async () => {
+    const directory = await copied()
+    const checkpoint = readFileSync(join(directory, 'checkpoint'), 'utf8')
+    assert.equal(openCheckpoint(checkpoint, source.key)?.size, source.size)
   })
 
   it('whatever comes instead of frames, only what was sealed is kept', async () => {
@@ -226,9 +309,9 @@ describe('the copy of a log', () => {
           const bytes = Buffer.from(next.frames)
           for (const [at, value] of edits) bytes[at] = value
           const directory = folderOfLog()
-          const log = new CollectedLog(directory, source.key)
+          const log = copyIn(directory)
           try {
-            await log.take(next, bytes.subarray(0, length))
+            await log.take(sent(next, source.size, bytes.subarray(0, length)), knownAt(source.size))
           } catch (reason) {
             assert.equal((reason as { code?: unknown }).code, 'UNAVAILABLE', String(reason))
           }
@@ -253,10 +336,11 @@ describe('a log that is handed over', () => {
       this.asked++
       if (this.away) throw new Error('away')
       if (this.refuse !== undefined) return { ...nowhere, refused: this.refuse, why: `so: ${this.refuse}` }
-      this.log ??= new CollectedLog(this.directory, source.key)
+      this.log ??= copyIn(this.directory)
       const frames = Buffer.from(request.frames, 'base64')
-      if (frames.length > 0) await this.log.take(request, frames)
-      return this.log.place
+      const proof = (request.proof ?? []).map((hash) => Buffer.from(hash, 'base64'))
+      if (frames.length > 0) await this.log.take({ ...request, frames, proof }, knownAt(source.size))
+      return { ...this.log.place, witnessed: source.size }
     }
   }
 
@@ -306,6 +390,59 @@ describe('a log that is handed over', () => {
     assert.ok(segmentsOf(source.directory).length > 5)
   })
 
+  it('says so where the copy is ahead of it, and asks for nothing without a pause', async () => {
+    const collector = new Collector()
+    const whole = shipping(collector, source.directory)
+    await whole.made.signed(source.signed!.note, source.key)
+    whole.made.stop()
+    const paths = segmentsOf(source.directory)
+    for (const cut of ['its last segments', 'the end of one']) {
+      const directory = folderOfLog()
+      cpSync(source.directory, directory, { recursive: true })
+      const last = join(directory, collector.log!.place.segment)
+      if (cut === 'the end of one') truncateSync(last, 10)
+      else for (const path of paths.slice(3)) rmSync(join(directory, basename(path)))
+      const { made, told } = shipping(collector, directory)
+      const { asked } = collector
+      await made.signed(source.signed!.note, source.key)
+      made.stop()
+      assert.equal(collector.asked, asked + 1)
+      assert.match(made.figures.uncollectedWhy ?? '', /^the copy is ahead of this log/)
+      assert.equal(told.length, 1)
+      assert.ok(made.figures.uncollectedBytes > 1_000)
+    }
+  })
+
+  it('gives up for now where it is sent to the same place again and again', async () => {
+    let asked = 0
+    const ask = (): Promise<CollectAnswer> => {
+      asked++
+      return Promise.resolve({ ...nowhere, refused: 'elsewhere' })
+    }
+    const made = new RecordShipping({ directory: source.directory, ask, keepBytesMax: 1, onRefused: () => {} })
+    await made.signed(source.signed!.note, source.key)
+    made.stop()
+    assert.ok(asked < 10, `${asked}`)
+    assert.match(made.figures.uncollectedWhy ?? '', /is not gone on with/)
+  })
+
+  it('says why: refused is not away, and what cannot be read here is neither', async () => {
+    const told: string[] = []
+    const of = (directory: string, ask: () => Promise<CollectAnswer>): RecordShipping =>
+      new RecordShipping({ directory, ask, keepBytesMax: undefined, onRefused: (why) => told.push(why) })
+    const denied = of(source.directory, () => Promise.reject(new RingfenceError('IDENTITY', 'no sidecar')))
+    await denied.signed(source.signed!.note, source.key)
+    denied.stop()
+    assert.equal(denied.figures.uncollectedWhy, 'the control plane refuses it: IDENTITY: no sidecar')
+    const gone = folderOfLog()
+    rmSync(gone, { recursive: true })
+    const unreadable = of(gone, () => Promise.resolve(nowhere))
+    await unreadable.signed(source.signed!.note, source.key)
+    unreadable.stop()
+    assert.equal(unreadable.figures.uncollectedWhy, 'this log cannot be read: ENOENT')
+    assert.deepEqual(told, [denied.figures.uncollectedWhy, unreadable.figures.uncollectedWhy])
+  })
+
   it('what the copy has is removed where it takes too much, the oldest first, and nothing else', async () => {
     const directory = folderOfLog()
     cpSync(source.directory, directory, { recursive: true })
@@ -319,7 +456,8 @@ describe('a log that is handed over', () => {
     assert.ok(left.length < names.length)
     assert.deepEqual(left, names.slice(-left.length))
     const size = left.reduce((sum, name) => sum + statSync(join(directory, name)).size, 0)
-    assert.ok(size <= bytesMax || left[0] === collector.log?.place.segment, `${size} bytes in ${left.length}`)
+    // The three newest stay.
+    assert.ok(size <= bytesMax || left.length === 3, `${size} bytes in ${left.length}`)
     assertBeginning(collector.directory, source.directory)
     assert.deepEqual(verifyLog(directory).findings, [], 'the hashes of what was removed are in the tiles')
     const log = new TestLog(directory)

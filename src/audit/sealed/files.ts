@@ -30,8 +30,16 @@ export const realFiles: SegmentFiles = {
 /** Names sort in the order in which segments were begun, whatever the clock said. */
 export function segmentName(proxy: string, serial: number, nowMs: number): string {
   const time = new Date(nowMs).toISOString().replace(/[-:]/g, '')
-  const name = proxy.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 128)
-  return `audit-${name}-${String(serial).padStart(10, '0')}-${time}.sealed`
+  return `audit-${nameIn(proxy)}-${String(serial).padStart(10, '0')}-${time}.sealed`
+}
+
+/** What the names of its segments are like. */
+export function segmentPattern(proxy: string): RegExp {
+  return new RegExp(`^audit-${nameIn(proxy).replaceAll('.', '\\.')}-\\d{10}-[0-9T.]{15,20}Z\\.sealed$`)
+}
+
+function nameIn(proxy: string): string {
+  return proxy.replace(/[^A-Za-z0-9._-]/g, '_').slice(0, 128)
 }
 
 /** Undefined for what is no name of a segment. */

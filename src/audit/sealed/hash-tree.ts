@@ -8,12 +8,14 @@ const width = 256
 export class HashTree {
   readonly #tiles: Tiles
   readonly #size: number
+  readonly #written: number
   #tile: { readonly level: number; readonly number: number; readonly hashes: readonly Buffer[] } | undefined
 
-  /** @param size of the checkpoint that the tiles were last written for */
-  constructor(tiles: Tiles, size: number) {
+  /** @param written the size of the checkpoint that the tiles were last written for; @param size of the tree, which may be an earlier one */
+  constructor(tiles: Tiles, written: number, size = written) {
     this.#tiles = tiles
     this.#size = size
+    this.#written = written
   }
 
   /** The hashes that lead from a leaf to the root. @throws Error where a tile is missing */
@@ -53,7 +55,7 @@ export class HashTree {
   #hash(level: number, index: number): Buffer {
     const number = Math.floor(index / width)
     if (this.#tile?.level !== level || this.#tile.number !== number) {
-      const count = Math.floor(this.#size / width ** level) - number * width
+      const count = Math.floor(this.#written / width ** level) - number * width
       this.#tile = { level, number, hashes: this.#tiles.hashes(level, number, Math.min(count, width)) }
     }
     return this.#tile.hashes[index % width]!

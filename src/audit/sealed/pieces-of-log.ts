@@ -6,14 +6,21 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
+import { RingfenceError } from '../../base/errors.ts'
+import { readIfThere } from '../../mesh/files.ts'
 import type { Place } from './collected-log.ts'
 import { serialOf } from './files.ts'
 import { frameBytesMax, frameKind } from './format.ts'
 import { frameEnd, kindAt } from './frames.ts'
+import { HashTree } from './hash-tree.ts'
 import { headOf } from './head.ts'
+import { Tiles } from './tiles.ts'
 
 export interface Piece extends Place {
   readonly frames: Buffer
+  /** How many blocks are sealed before its end, and whether it ends with one. */
+  readonly blocks: number
+  readonly endsWithSeal: boolean
 }
 
 interface Segment {
@@ -38,10 +45,19 @@ export class PiecesOfLog {
     this.#bytesMax = Math.max(bytesMax, frameBytesMax + 2)
   }
 
-  /** What follows of the first `signed` blocks; undefined where there is nothing yet. */
+  /**
+   * What follows of the first `signed` blocks; undefined where there is nothing yet.
+   * @throws RingfenceError UNAVAILABLE where the copy ends behind what is here; Error where it can't be read
+   */
   async next(place: Place, signed: number): Promise<Piece | undefined> {
     const segments = this.#segments()
     const before = serialOf(place.segment) ?? -1
+    if (place.segment !== '' && !this.#has(place)) {
+      throw new RingfenceError(
+        'UNAVAILABLE',
+        `the copy is ahead of this log: it has ${place.bytes} bytes of ${place.segment}, which are not here`,
+      )
+    }
     for (const { name, serial } of segments.filter((one) => one.serial >= before)) {
       const bytes = serial === before ? place.bytes : 0
       const at = { segment: name, bytes }
@@ -53,7 +69,7 @@ export class PiecesOfLog {
       const end = piece.length === this.#bytesMax && sealedEnd > 0 ? sealedEnd : walked.end
       if (end > 0) {
         this.#known = { at: { segment: name, bytes: bytes + end }, block: nextBlock }
-        return { ...at, frames: piece.subarray(0, end) }
+        return { ...at, frames: piece.subarray(0, end), blocks: nextBlock, endsWithSeal: end === sealedEnd }
       }
       if (nextBlock >= signed) return undefined
     }
@@ -62,7 +78,7 @@ export class PiecesOfLog {
 
   /** What the copy does not have, signed or not. */
   waitingBytes(place: Place): number {
-    const before = serialOf(place.segment) ?? -1
+    const before = this.#has(place) ? (serialOf(place.segment) ?? -1) : -1
     return this.#segments()
       .filter(({ serial }) => serial >= before)
       .reduce((sum, { name, serial }) => sum + this.#sizeOf(name) - (serial === before ? place.bytes : 0), 0)
@@ -81,6 +97,18 @@ export class PiecesOfLog {
       removed++
     }
     return removed
+  }
+
+  /** From the first `blocks` to the first `size` blocks. @throws Error where the tiles are not there */
+  proof(blocks: number, size: number): readonly Buffer[] {
+    if (blocks === 0 || blocks >= size) return []
+    // Both are read in one turn, in which nothing is published.
+    const written = Number(readIfThere(join(this.#directory, 'checkpoint'))?.split('\n')[1])
+    return new HashTree(new Tiles(this.#directory), written, size).consistency(blocks)
+  }
+
+  #has({ segment, bytes }: Place): boolean {
+    return serialOf(segment) !== undefined && this.#sizeOf(segment) >= bytes
   }
 
   async #blockAt(at: Place): Promise<number> {

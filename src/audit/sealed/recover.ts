@@ -41,7 +41,7 @@ export function segmentsOf(directory: string): string[] {
 }
 
 /** What is there, read up to its end: the block at its end may be open. */
-export interface Begun {
+interface Begun {
   readonly scan: Scan
   readonly tiles: Tiles
   /** The size of the last checkpoint. */
@@ -50,7 +50,7 @@ export interface Begun {
 }
 
 /** @throws RingfenceError UNAVAILABLE where what is there cannot be gone on with */
-export function beginScan(directory: string, key: NoteKey): Begun {
+function beginScan(directory: string, key: NoteKey): Begun {
   const paths = segmentsOf(directory)
   const { tiles, signed } = treeOf(directory, key, paths.length > 0)
   const scan = new Scan(tiles, key)
@@ -73,7 +73,7 @@ export function recover(directory: string, key: NoteKey): Recovered {
 }
 
 /** By the checkpoint that is there; an empty one where it is gone or its tiles are not whole, which the segments then make again. */
-function treeOf(directory: string, key: NoteKey, isBegun: boolean): { tiles: Tiles; signed: number } {
+export function treeOf(directory: string, key: NoteKey, isBegun: boolean): { tiles: Tiles; signed: number } {
   const tiles = new Tiles(directory)
   const note = readIfThere(join(directory, 'checkpoint'))
   if (note === undefined || !isBegun) return { tiles, signed: 0 }

@@ -4,11 +4,12 @@
  * Rule: that the collector is away, busy or full holds nothing up and loses nothing: the log's own segments are what waits. None of them is
  * removed before the copy has it.
  */
-import { after, nothingEnds, unawaited } from '../../base/contained.ts'
+import { after, containOwnFault, nothingEnds, unawaited } from '../../base/contained.ts'
+import { RingfenceError } from '../../base/errors.ts'
 import { type CollectAnswer, type CollectRequest, collectedPieceBytesMax } from '../../mesh/collection.ts'
 import type { Place } from './collected-log.ts'
 import { type NoteKey, openCheckpoint } from './note.ts'
-import { PiecesOfLog } from './pieces-of-log.ts'
+import { type Piece, PiecesOfLog } from './pieces-of-log.ts'
 
 export interface ShippingOptions {
   readonly directory: string
@@ -30,16 +31,23 @@ export interface ShippingFigures {
 const retryMs = 2_000
 /** What a retry does not mend is tried seldom. */
 const refusedRetryMs = 30_000
+/** So often in a row the collector may say where it goes on, and take nothing. */
+const elsewhereMax = 3
 
 export class RecordShipping {
   readonly #options: ShippingOptions
   readonly #pieces: PiecesOfLog
   #place: Place | undefined
-  #signed: { readonly size: number; readonly key: NoteKey } | undefined
+  #key: NoteKey | undefined
+  /** So many blocks are signed here, and so many the witness knows. */
+  #signed = 0
+  #size = 0
   #going: Promise<void> | undefined
   #retry: NodeJS.Timeout | undefined
   #why: string | undefined
   #waitingBytes = 0
+  /** Answers that nothing was taken at this place, one after the other. */
+  #elsewhere = 0
   #stopped = false
 
   constructor(options: ShippingOptions) {
@@ -53,8 +61,9 @@ export class RecordShipping {
 
   /** Blocks were signed. Resolves when what there is was handed over, or could not be. */
   signed(checkpoint: string, key: NoteKey): Promise<void> {
-    const size = openCheckpoint(checkpoint, key)?.size ?? 0
-    this.#signed = { size, key }
+    this.#signed = Math.max(this.#signed, openCheckpoint(checkpoint, key)?.size ?? 0)
+    this.#size = this.#signed
+    this.#key = key
     // Where it was refused, its time comes.
     if (this.#retry !== undefined) return Promise.resolve()
     return this.#goOn()
@@ -73,39 +82,83 @@ export class RecordShipping {
   async #all(): Promise<void> {
     try {
       while (!this.#stopped && (await this.#one()));
-      this.#countWaiting()
     } finally {
       this.#going = undefined
+      this.#countWaiting()
     }
   }
 
   /** False where there is nothing more to do now. */
   async #one(): Promise<boolean> {
-    const signed = this.#signed
-    if (signed === undefined) return false
-    const piece = this.#place && (await this.#pieces.next(this.#place, signed.size))
-    if (this.#place !== undefined && piece === undefined) return false
-    const { segment, bytes, frames } = piece ?? { segment: '', bytes: 0, frames: Buffer.alloc(0) }
-    let answer: CollectAnswer
+    const key = this.#key
+    if (key === undefined) return false
+    let piece: Piece | undefined
+    let request: CollectRequest
     try {
-      answer = await this.#options.ask({ key: signed.key.text, segment, bytes, frames: frames.toString('base64') })
-    } catch {
-      this.#later(retryMs, 'the control plane is away')
+      piece = this.#place && (await this.#pieces.next(this.#place, this.#size))
+      if (this.#place !== undefined && piece === undefined) return this.#ended()
+      request = this.#requestOf(key, piece)
+    } catch (reason) {
+      containOwnFault('a piece of the record', reason)
+      // Where the copy ends is asked once more before it is tried again.
+      this.#place = undefined
+      this.#refused(reason instanceof RingfenceError ? reason.message : `this log cannot be read: ${codeOf(reason)}`)
       return false
     }
-    const { refused, why = refused } = answer
-    if (refused === undefined || refused === 'elsewhere') {
-      this.#place = { segment: answer.segment, bytes: answer.bytes }
-      this.#why = undefined
-      if (piece !== undefined && refused === undefined) this.#removeOld(this.#place)
-      return true
+    let answer: CollectAnswer
+    try {
+      answer = await this.#options.ask(request)
+    } catch (reason) {
+      containOwnFault('a piece of the record for the control plane', reason)
+      this.#refused(unansweredWhy(reason), retryMs)
+      return false
     }
-    if (refused === 'busy') this.#later(retryMs, this.#why)
-    else {
-      if (why !== this.#why) this.#options.onRefused(String(why))
-      this.#later(refused === 'not witnessed' ? retryMs : refusedRetryMs, why)
-    }
+    return this.#answered(answer, piece)
+  }
+
+  /** The copy has all that the witness knows. */
+  #ended(): false {
+    if (this.#size >= this.#signed) return false
+    this.#place = undefined
+    this.#refused('not witnessed', retryMs)
     return false
+  }
+
+  #requestOf(key: NoteKey, piece: Piece | undefined): CollectRequest {
+    if (piece === undefined) return { key: key.text, segment: '', bytes: 0, frames: '' }
+    const { segment, bytes, frames, blocks } = piece
+    const proof = this.#pieces.proof(blocks, this.#size).map((hash) => hash.toString('base64'))
+    return { key: key.text, segment, bytes, size: this.#size, proof, frames: frames.toString('base64') }
+  }
+
+  #answered(answer: CollectAnswer, piece: Piece | undefined): boolean {
+    const { refused, why = refused, witnessed, segment, bytes } = answer
+    if (refused === 'busy') {
+      this.#later(retryMs, this.#why)
+      return false
+    }
+    if (refused !== undefined && refused !== 'elsewhere') {
+      this.#refused(String(why), refused === 'not witnessed' ? retryMs : refusedRetryMs)
+      return false
+    }
+    this.#elsewhere = refused === undefined ? 0 : this.#elsewhere + 1
+    if (this.#elsewhere > elsewhereMax) {
+      this.#elsewhere = 0
+      this.#refused(`the copy ends at byte ${bytes} of ${segment || 'nothing'}, and is not gone on with from there`)
+      return false
+    }
+    this.#place = { segment, bytes }
+    this.#size = witnessed ?? this.#size
+    this.#why = undefined
+    // What has no seal yet may have to be sent once more.
+    if (piece?.endsWithSeal === true && refused === undefined) this.#removeOld(this.#place)
+    return true
+  }
+
+  /** Told once for each reason. */
+  #refused(why: string, againMs = refusedRetryMs): void {
+    if (why !== this.#why) this.#options.onRefused(why)
+    this.#later(againMs, why)
   }
 
   #removeOld(place: Place): void {
@@ -125,6 +178,21 @@ export class RecordShipping {
   }
 
   #countWaiting(): void {
-    this.#waitingBytes = this.#pieces.waitingBytes(this.#place ?? { segment: '', bytes: 0 })
+    try {
+      this.#waitingBytes = this.#pieces.waitingBytes(this.#place ?? { segment: '', bytes: 0 })
+    } catch (reason) {
+      containOwnFault('counting what was not collected', reason)
+      this.#refused(`this log cannot be read: ${codeOf(reason)}`)
+    }
   }
+}
+
+function codeOf(reason: unknown): string {
+  return reason instanceof Error && 'code' in reason ? String(reason.code) : 'unknown error'
+}
+
+/** It is away, or it is there and says no. */
+function unansweredWhy(reason: unknown): string {
+  const isRefusal = reason instanceof RingfenceError && reason.code !== 'UNAVAILABLE'
+  return isRefusal ? `the control plane refuses it: ${reason.code}: ${reason.message}` : 'the control plane is away'
 }

@@ -49,6 +49,11 @@ export class Tiles {
     return this.#edge.root()
   }
 
+  /** To try blocks on that are not taken yet. */
+  edge(): Edge {
+    return this.#edge.copy()
+  }
+
   /** Takes the leaf of one more block. Full tiles are written with the next `publish`. */
   add(leaf: Buffer): void {
     const hash = leafHash(leaf)

@@ -25,8 +25,15 @@ export function rootOf(hashes: readonly Buffer[]): Buffer {
 
 /** The roots of the perfect subtrees that a tree of this size is made of, from the largest. */
 export class Edge {
-  readonly #parts: { size: number; hash: Buffer }[] = []
+  #parts: { size: number; hash: Buffer }[] = []
   #size = 0
+
+  copy(): Edge {
+    const copy = new Edge()
+    copy.#parts = [...this.#parts]
+    copy.#size = this.#size
+    return copy
+  }
 
   get size(): number {
     return this.#size

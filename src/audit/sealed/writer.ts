@@ -165,7 +165,8 @@ export class SealedWriter {
     clearTimeout(this.#retry)
     if (!this.#failed) {
       if (this.#block.isWorth) this.#seal()
-      if (this.#commits.flushNow()) this.#log.sign()
+      const checkpoint = this.#commits.flushNow() ? this.#log.sign() : undefined
+      if (checkpoint !== undefined) this.#options.onCheckpoint?.(checkpoint, this.#key.key)
     }
     this.#closed = true
     this.#commits.stop()

@@ -13,5 +13,5 @@ export function collectRecord(
 ): Promise<CollectAnswer> {
   if (agent.role !== 'sidecar')
     throw new RingfenceError('IDENTITY', `${peer.spiffeId} is no sidecar, and has no record`)
-  return collection.take(originOf(peer.spiffeId), request)
+  return collection.take({ origin: originOf(peer.spiffeId), proxy: agent.name }, request)
 }
