@@ -9,6 +9,9 @@ import type { Decision } from '../policy/engine.ts'
 import type { Trace } from '../telemetry/traces/span.ts'
 import type { AuditOutcome, AuditSession, RefusedLogIn } from './record.ts'
 
+/** The message where the outcome is lost because the node did not answer in time. */
+export const timedOut = 'timeout'
+
 /** `register`: the client asked to be told of events of the node. */
 export type EventKind = 'log-in' | 'log-out' | 'register' | 'request'
 

@@ -4,10 +4,10 @@
  * Names are those of OpenTelemetry's conventions, version 1.44.0, and where these have none `ringfence.…`.
  */
 import { cutText } from '../base/text.ts'
-import { consistencyNames, Opcode } from '../cql/protocol.ts'
+import { CqlErrorCode, consistencyNames, Opcode } from '../cql/protocol.ts'
 import type { SpanQueue } from '../telemetry/traces/queue.ts'
 import { type Attribute, newSpanId, SpanKind, type Trace, wallMicros } from '../telemetry/traces/span.ts'
-import type { Consumer, TransactionEvent } from './event.ts'
+import { type Consumer, type TransactionEvent, timedOut } from './event.ts'
 import { ruleOf, targetOf, verdictOf } from './verdict.ts'
 
 /** In development still, so they stand here and nowhere else. */
@@ -66,8 +66,8 @@ export class Traced implements Consumer {
   }
 }
 
-function ids({ traceId, spanId, parentId }: Trace): Pick<Trace, 'traceId' | 'spanId' | 'parentId'> {
-  return { traceId, spanId, parentId }
+function ids({ traceId, spanId, parentId, link }: Trace): Pick<Trace, 'traceId' | 'spanId' | 'parentId' | 'link'> {
+  return { traceId, spanId, parentId, link }
 }
 
 function databaseAttributes(event: TransactionEvent): Attribute[] {
@@ -89,19 +89,20 @@ function databaseAttributes(event: TransactionEvent): Attribute[] {
   }
   if (rows >= 0) attributes.push(['db.response.returned_rows', rows])
   if (outcome === 'error') attributes.push(['db.response.status_code', String(code)], ['error.type', String(code)])
-  if (outcome === 'lost') attributes.push(['error.type', 'lost'])
+  if (outcome === 'lost') attributes.push(['error.type', event.message === timedOut ? 'timeout' : 'lost'])
   return attributes
 }
 
 /** Who asked, and what was decided. */
-function ownAttributes({ session, opcode, decision, rule, waitedMicros }: TransactionEvent): Attribute[] {
+function ownAttributes(event: TransactionEvent): Attribute[] {
+  const { session, opcode, decision, rule, waitedMicros } = event
   const { workload, person, transaction, client, authentication } = session.who
   const attributes: Attribute[] = [
     ['ringfence.peer.spiffe_id', workload],
     ['ringfence.session', session.who.session],
     ['ringfence.authentication', authentication],
     ['ringfence.request', requestNames.get(opcode) ?? 'UNKNOWN'],
-    ['ringfence.policy.decision', decisionOf(decision)],
+    ['ringfence.policy.decision', decisionOf(event)],
     ['security_rule.name', decision === undefined ? rule : ruleOf(decision)],
     ['client.address', client.address],
     ['client.port', client.port],
@@ -113,9 +114,11 @@ function ownAttributes({ session, opcode, decision, rule, waitedMicros }: Transa
   return attributes
 }
 
-function decisionOf(decision: TransactionEvent['decision']): 'allow' | 'deny' | 'audit_deny' {
+/** The codes are those of a limit, whichever of them the client's driver knows. */
+function decisionOf({ decision, code }: TransactionEvent): 'allow' | 'deny' | 'audit_deny' | 'rate_limited' {
   const verdict = decision === undefined ? 'deny' : verdictOf(decision)
-  return verdict === 'observe' ? 'audit_deny' : verdict
+  if (verdict !== 'deny') return verdict === 'observe' ? 'audit_deny' : verdict
+  return code === CqlErrorCode.CONFIG_ERROR || code === CqlErrorCode.RATE_LIMIT_ERROR ? 'rate_limited' : 'deny'
 }
 
 /** `BATCH INSERT` where all of it inserts. */
@@ -134,7 +137,9 @@ function summaryOf(event: TransactionEvent): string | undefined {
   const { keyspace, table } = targetOf(statement.facts)
   const target = table === undefined ? keyspace : keyspace === undefined ? table : `${keyspace}.${table}`
   const operation = operationOf(event)
-  return cutText(target === undefined ? operation : `${operation} ${target}`, summaryMax)
+  const summary = target === undefined ? operation : `${operation} ${target}`
+  // A name is there as a whole or not at all.
+  return summary.length > summaryMax ? operation : summary
 }
 
 const requestNames = new Map<number, string>(Object.entries(Opcode).map(([name, code]) => [code, name]))

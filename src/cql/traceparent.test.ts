@@ -6,7 +6,15 @@ import { errorEnvelope, queryEnvelope, registerEnvelope, unpreparedEnvelope } fr
 import { wholeEnvelope } from './envelope.ts'
 import { QueryView, readQuery } from './requests.ts'
 import { bodyStart, readError } from './responses.ts'
-import { errorOfTrace, hasRoomForOne, readTraceparent, traceparentAt, withTraceparent } from './traceparent.ts'
+import {
+  errorOfTrace,
+  hasRoomForOne,
+  readTraceparent,
+  setTraceparent,
+  setUnsampled,
+  traceparentAt,
+  withTraceparent,
+} from './traceparent.ts'
 
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
 const spanId = '00f067aa0ba902b7'
@@ -26,7 +34,7 @@ function found(envelope: Buffer) {
 
 describe('trace context in a request', () => {
   it('is written as the protocol has custom payloads, and the request stays the same', () => {
-    const traced = withTraceparent(wholeEnvelope(query), -1, traceId, spanId)
+    const traced = withTraceparent(wholeEnvelope(query), traceId, spanId)
     assert.deepEqual(traced.subarray(9, 9 + written.length), written)
     assert.deepEqual(traced.subarray(9 + written.length), query.subarray(9))
     assert.equal(traced[1], query[1]! | 4)
@@ -38,10 +46,19 @@ describe('trace context in a request', () => {
   })
 
   it('of somebody else gets another span, beside entries that stay', () => {
-    const first = withTraceparent(wholeEnvelope(query), -1, traceId, spanId)
-    const again = withTraceparent(wholeEnvelope(first), traceparentAt(wholeEnvelope(first)), traceId, 'a'.repeat(16))
-    assert.deepEqual(found(again), { traceId, parentId: 'a'.repeat(16), sampled: true })
-    assert.equal(again.length, first.length)
+    const first = withTraceparent(wholeEnvelope(query), traceId, spanId)
+    const again = Buffer.from(first)
+    const at = traceparentAt(wholeEnvelope(again))
+    for (const flags of ['00', '01', '02', '03', 'fe', 'ff']) {
+      again.write(flags, at + 53)
+      setUnsampled(again, at)
+      assert.deepEqual(found(again), { traceId, parentId: spanId, sampled: false }, flags)
+      setTraceparent(again, at, 'b'.repeat(32), 'a'.repeat(16))
+      assert.deepEqual(found(again), { traceId: 'b'.repeat(32), parentId: 'a'.repeat(16), sampled: true }, flags)
+      setTraceparent(again, at, traceId, spanId)
+      again.write('01', at + 53)
+      assert.deepEqual(again, first)
+    }
     const other = Buffer.concat([
       query.subarray(0, 9),
       Buffer.from([0, 1, 0, 1, 0x78, 0, 0, 0, 1, 0x79]),
@@ -51,7 +68,7 @@ describe('trace context in a request', () => {
     other.writeInt32BE(other.length - 9, 5)
     assert.equal(found(other), undefined)
     assert.ok(hasRoomForOne(wholeEnvelope(other)))
-    const both = withTraceparent(wholeEnvelope(other), -1, traceId, spanId)
+    const both = withTraceparent(wholeEnvelope(other), traceId, spanId)
     assert.equal(both.readUInt16BE(9), 2)
     assert.deepEqual(found(both), { traceId, parentId: spanId, sampled: true })
     assert.ok(!hasRoomForOne(wholeEnvelope(both)))
@@ -64,7 +81,7 @@ describe('trace context in a request', () => {
   })
 
   it('throws nothing, whatever a client writes', () => {
-    const traced = withTraceparent(wholeEnvelope(query), -1, traceId, spanId)
+    const traced = withTraceparent(wholeEnvelope(query), traceId, spanId)
     const fault = fc.record({ at: fc.nat({ max: traced.length - 1 }), byte: fc.nat({ max: 255 }) })
     const check = fc.property(fc.array(fault, { maxLength: 6 }), fc.nat({ max: traced.length }), (faults, cut) => {
       const bytes = Buffer.from(traced)

@@ -71,17 +71,27 @@ export function isSampled(bytes: Buffer, at: number): boolean {
   return (nibble(bytes[at + flagsAt + 1]!) & sampled) !== 0
 }
 
-/**
- * The same request as a part of that trace, asked by that span.
- * @param at as `traceparentAt` found it
- */
-export function withTraceparent(envelope: Envelope, at: number, traceId: string, spanId: string): Buffer {
-  const { bytes, start, end } = envelope
-  if (at !== none) {
-    const copy = Buffer.from(bytes.subarray(start, end))
-    copy.write(spanId, at - start + parentIdAt, 'latin1')
-    return copy
-  }
+/** In its place: from now on the request is a part of that trace, which is recorded, and asked by that span. */
+export function setTraceparent(bytes: Buffer, at: number, traceId: string, spanId: string): void {
+  bytes.write(traceId, at + traceIdAt, 'latin1')
+  bytes.write(spanId, at + parentIdAt, 'latin1')
+  setSampled(bytes, at, true)
+}
+
+/** In its place: nobody records the trace. */
+export function setUnsampled(bytes: Buffer, at: number): void {
+  setSampled(bytes, at, false)
+}
+
+function setSampled(bytes: Buffer, at: number, isSet: boolean): void {
+  const digit = flagsAt + 1
+  const others = nibble(bytes[at + digit]!) & ~sampled
+  bytes.write((isSet ? others | sampled : others).toString(16), at + digit, 'latin1')
+}
+
+/** The same request, which has no such entry, as a part of that trace, asked by that span. */
+export function withTraceparent(envelope: Envelope, traceId: string, spanId: string): Buffer {
+  const { bytes, start } = envelope
   const value = `00-${traceId}-${spanId}-01`
   const entry = Buffer.alloc(2 + key.length + 4 + valueBytes)
   entry.writeUInt16BE(key.length, 0)

@@ -90,7 +90,7 @@ export class Hedger {
     // An error may still be made good by the other copy.
     if (read.answered || (failed && read.copies > 0)) return
     read.answered = true
-    this.#state.streamOver(read.clientStream, answer)
+    this.#state.streamOver(read.clientStream)
     this.#state.client.answer(answer.bytes, answer.start, answer.end, read.clientStream)
   }
 
@@ -172,7 +172,7 @@ export class Hedger {
     const read = this.#settle(stream)
     if (read === undefined || read.answered || read.copies > 0) return
     read.answered = true
-    this.#state.streamOver(read.clientStream, undefined)
+    this.#state.streamOver(read.clientStream)
     this.#state.client.fault(outcomeUnknown(reason), read.clientStream)
   }
 

@@ -46,7 +46,7 @@ export class Primary {
       {
         serve: (request) => this.#serveHeld(request),
         refuse: ({ stream }, reason) => {
-          state.streamOver(stream, undefined)
+          state.streamOver(stream)
           client.fault(reason, stream)
         },
         onCrowded: () => client.pause(),

@@ -4,11 +4,10 @@ import { sessionName } from '../session/session-name.ts'
 import type { Traces } from '../telemetry/traces/traces.ts'
 import type { HedgeClock } from './hedge-clock.ts'
 import type { MeshLinks } from './links.ts'
-import type { Passing } from './passing.ts'
 import type { Router } from './routing/router.ts'
 import type { StatementTable } from './routing/statements.ts'
 import type { TopologyAnswers } from './topology-answers.ts'
-import { TracedRequests } from './traced-requests.ts'
+import type { TracedRequests } from './traced-requests.ts'
 import type { UpstreamHost } from './upstream-session.ts'
 import { UpstreamSessions } from './upstream-sessions.ts'
 
@@ -28,6 +27,7 @@ export interface SessionServices {
 }
 
 export class SessionState {
+  /** The one that traces, where that is configured. */
   readonly client: Client
   readonly startup: StartupInfo
   readonly services: SessionServices
@@ -39,13 +39,19 @@ export class SessionState {
   closed = false
   #useStream = noStream
 
-  constructor(client: Client, startup: StartupInfo, services: SessionServices, host: UpstreamHost) {
+  constructor(
+    client: Client,
+    startup: StartupInfo,
+    services: SessionServices,
+    host: UpstreamHost,
+    traced: TracedRequests | undefined,
+  ) {
     this.client = client
     this.startup = startup
     this.services = services
     this.statements = services.router.statements.open(`${startup.version} ${client.info.identity.key}`)
-    const { nowMicros, traces } = services
-    this.traced = traces && new TracedRequests(traces, client, startup)
+    const { nowMicros } = services
+    this.traced = traced
     this.upstreams = new UpstreamSessions({ client, startup, session: sessionName(), nowMicros, host })
   }
 
@@ -58,9 +64,8 @@ export class SessionState {
     this.#useStream = stream
   }
 
-  /** Nothing more will be heard of that stream. @param answer undefined where none came */
-  streamOver(stream: number, answer: Passing | undefined): void {
-    this.traced?.over(stream, answer)
+  /** Nothing more will be heard of that stream. */
+  streamOver(stream: number): void {
     if (stream === this.#useStream) this.#useStream = noStream
   }
 }

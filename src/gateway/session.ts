@@ -15,6 +15,7 @@ import { copyOf, wholeEnvelope } from '../cql/envelope.ts'
 import {
   CqlErrorCode,
   envelopeHeaderBytes,
+  Flag,
   headerFlags,
   headerStream,
   Opcode,
@@ -35,6 +36,8 @@ import { RequestRoutes } from './request-routes.ts'
 import { eventStream, type SessionServices, SessionState } from './session-state.ts'
 import { eventForClient } from './topology/events.ts'
 import type { Asking } from './topology-answers.ts'
+import { TracedClient } from './traced-client.ts'
+import { leaveUntraced, TracedRequests } from './traced-requests.ts'
 import type { UpstreamHost, UpstreamSession } from './upstream-session.ts'
 
 export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
@@ -55,9 +58,11 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
     services: SessionServices,
     onClosed: (session: ClientSession) => void,
   ) {
-    this.client = client
+    const { traces } = services
+    const traced = traces && new TracedRequests(traces, client, startup)
+    this.client = traced === undefined ? client : new TracedClient(client, traced)
     this.#onClosed = onClosed
-    this.#state = new SessionState(client, startup, services, this)
+    this.#state = new SessionState(this.client, startup, services, this, traced)
     const { version } = startup
     this.version = version
     this.#firstPrepare = new FirstPrepare({ account: client.account, version, nowMicros: services.nowMicros })
@@ -88,10 +93,24 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
 
   request(buffer: Buffer, start: number, end: number): void {
     const request = passing(buffer, start, end)
-    const traced = this.#state.traced?.begin(request)
-    if (traced !== undefined) request.arrive(traced, 0, traced.length)
-    this.#serve(request)
+    const { traced } = this.#state
+    if (traced === undefined) {
+      if ((headerFlags(buffer, start) & Flag.CUSTOM_PAYLOAD) !== 0) leaveUntraced(request)
+      this.#serve(request)
+    } else this.#serveTraced(request, traced)
     request.over()
+  }
+
+  #serveTraced(request: Passing, traced: TracedRequests): void {
+    const { stream } = request
+    const changed = traced.begin(request)
+    if (changed !== undefined) request.arrive(changed, 0, changed.length)
+    try {
+      this.#serve(request)
+    } catch (reason) {
+      traced.failed(stream, reason)
+      throw reason
+    }
   }
 
   #serve(request: Passing): void {
@@ -197,7 +216,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
     if (opcode === Opcode.RESULT) kind = this.#onResult(upstream, answer)
     else if (opcode === Opcode.ERROR) this.#onError(upstream, answer)
     this.#learning.over(stream)
-    this.#state.streamOver(stream, answer)
+    this.#state.streamOver(stream)
     if (kind === ResultKind.SCHEMA_CHANGE) this.#answerWhenAgreed(copyOf(answer), stream)
     else this.client.answer(answer.bytes, answer.start, answer.end, stream)
   }
@@ -281,7 +300,7 @@ export class ClientSession implements Backend, UpstreamHost, Owner, Asking {
   }
 
   #lose(stream: number, reason: string): void {
-    this.#state.streamOver(stream, undefined)
+    this.#state.streamOver(stream)
     this.#learning.over(stream)
     this.client.fault(outcomeUnknown(reason), stream)
   }

@@ -17,7 +17,7 @@ export interface ShownGateway {
   readonly policyRevision: number
   readonly refused: number
   readonly stopping: boolean
-  readonly traces: Pick<Traces, 'queue'> | undefined
+  readonly traces: Pick<Traces, 'families'> | undefined
 }
 
 export type GatewayQuestion = 'metrics' | 'unready' | 'sessions'
@@ -55,7 +55,7 @@ function familiesOf({
     gauge('ringfence_waiting_bytes_limit', 'So many may wait.', budget.bounds.processBytesMax),
     gauge('ringfence_policy_revision', 'Of the policy whose routes are in force.', policyRevision, 'min'),
     counter('ringfence_gateway_log_ins_refused', 'Log-ins that this gateway refused by itself.', refused),
-    ...(traces?.queue.families() ?? []),
+    ...(traces?.families() ?? []),
   ]
 }
 

@@ -2,23 +2,25 @@
  * Requests of one client that are traced: a span of each, from the client's envelope to its answer, and its trace on the way to the sidecar, in the
  * request's custom payload.
  *
- * Rule: a request that is not chosen leaves as it came, and nothing is made of it.
+ * Rule: a request that is not chosen leaves as it came, and nothing is made of it. What leaves as sampled was chosen here, for the sidecar traces it:
+ * whatever a client wrote there beside is taken away.
  */
 import type { Envelope } from '../cql/envelope.ts'
-import { Flag, headerFlags, headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
-import { errorCode } from '../cql/responses.ts'
+import { headerOpcode, headerStream, Opcode } from '../cql/protocol.ts'
 import {
   hasRoomForOne,
   isSampled,
   mayCarry,
   readTraceparent,
+  setTraceparent,
+  setUnsampled,
   traceparentAt,
   withTraceparent,
 } from '../cql/traceparent.ts'
 import type { Client, StartupInfo } from '../session/backend.ts'
+import { cqlFault } from '../session/fault.ts'
 import { type Attribute, SpanKind, type Trace, wallMicros } from '../telemetry/traces/span.ts'
 import type { Traces } from '../telemetry/traces/traces.ts'
-import type { Passing } from './passing.ts'
 
 /** A longer request is not copied for a trace that nobody asked for. */
 const copiedBytesMax = 64 * 1024
@@ -34,6 +36,7 @@ interface Open {
 export class TracedRequests {
   readonly #traces: Traces
   readonly #client: Client
+  readonly #identity: string
   readonly #hasPayloads: boolean
   // No LRU: one for each stream of the client that waits for its answer.
   readonly #open = new Map<number, Open>()
@@ -41,24 +44,45 @@ export class TracedRequests {
   constructor(traces: Traces, client: Client, { version }: StartupInfo) {
     this.#traces = traces
     this.#client = client
+    this.#identity = client.info.identity.key
     this.#hasPayloads = version >= payloadVersion
   }
 
-  /** The request in the place of the one that came; undefined where that is to go on as it is. */
+  /** The request in the place of the one that came; undefined where that is to go on as it is now. */
   begin(envelope: Envelope): Buffer | undefined {
-    const mayAsk = (headerFlags(envelope.bytes, envelope.start) & Flag.CUSTOM_PAYLOAD) !== 0
-    const isChosen = this.#traces.takes()
-    if ((!mayAsk && !isChosen) || !this.#hasPayloads) return undefined
-    return this.#begin(envelope, isChosen)
+    const { bytes, start } = envelope
+    // One that ended without word, for the client was told by another way.
+    if (this.#open.size > 0) this.over(headerStream(bytes, start), 'lost')
+    const at = traceparentAt(envelope)
+    if (at !== none) {
+      this.#ofClient(envelope, at)
+      return undefined
+    }
+    if (!this.#traces.takes() || !this.#hasPayloads || !mayCarry(headerOpcode(bytes, start))) return undefined
+    if (envelope.end - start > copiedBytesMax || !hasRoomForOne(envelope)) return undefined
+    const trace = this.#traces.begin()
+    if (trace === undefined) return undefined
+    this.#opened(envelope, trace)
+    return withTraceparent(envelope, trace.traceId, trace.spanId)
   }
 
-  /** @param answer undefined where none came */
-  over(stream: number, answer: Passing | undefined): void {
+  /** That request waits for its answer, and is traced. */
+  has(stream: number): boolean {
+    return this.#open.size > 0 && this.#open.has(stream)
+  }
+
+  /** @param fault the code of the CQL error, or that there was no answer */
+  over(stream: number, fault: number | 'lost' | undefined): void {
     if (this.#open.size === 0) return
     const open = this.#open.get(stream)
     if (open === undefined) return
     this.#open.delete(stream)
-    this.#end(open, answer === undefined ? 'lost' : answer.opcode === Opcode.ERROR ? errorCode(answer) : undefined)
+    this.#end(open, fault)
+  }
+
+  /** It was refused by what is thrown to the client's connection. */
+  failed(stream: number, reason: unknown): void {
+    this.over(stream, cqlFault(reason).code)
   }
 
   /** The client is gone. */
@@ -67,25 +91,26 @@ export class TracedRequests {
     this.#open.clear()
   }
 
-  #begin(envelope: Envelope, isChosen: boolean): Buffer | undefined {
-    const { bytes, start, end } = envelope
-    const opcode = headerOpcode(bytes, start)
-    if (!mayCarry(opcode)) return undefined
-    const at = traceparentAt(envelope)
-    if (at === none ? !isChosen || end - start > copiedBytesMax || !hasRoomForOne(envelope) : !isSampled(bytes, at))
-      return undefined
-    const trace = this.#traces.begin(at === none ? undefined : readTraceparent(bytes, at))
-    if (trace === undefined) return undefined
-    const stream = headerStream(bytes, start)
-    // One that ended without word, for the client was told by another way.
-    this.over(stream, undefined)
-    this.#open.set(stream, { trace, opcode })
-    return withTraceparent(envelope, at, trace.traceId, trace.spanId)
+  /** It has a trace of its own, which is rewritten where it stands: of whatever length the request is, nothing is copied. */
+  #ofClient(envelope: Envelope, at: number): void {
+    const { bytes } = envelope
+    const isChosen = this.#hasPayloads && this.#traces.takesOfClient(isSampled(bytes, at), this.#identity)
+    const trace = isChosen ? this.#traces.beginOfClient(readTraceparent(bytes, at)) : undefined
+    if (trace === undefined) {
+      setUnsampled(bytes, at)
+      return
+    }
+    this.#opened(envelope, trace)
+    setTraceparent(bytes, at, trace.traceId, trace.spanId)
+  }
+
+  #opened({ bytes, start }: Envelope, trace: Trace): void {
+    this.#open.set(headerStream(bytes, start), { trace, opcode: headerOpcode(bytes, start) })
   }
 
   /** @param fault the code of the CQL error, or that there was no answer */
   #end({ trace, opcode }: Open, fault: number | 'lost' | undefined): void {
-    const { traceId, spanId, parentId, startMicros } = trace
+    const { traceId, spanId, parentId, link, startMicros } = trace
     const { identity, address, port } = this.#client.info
     const attributes: Attribute[] = [
       ['db.system.name', 'cassandra'],
@@ -98,7 +123,7 @@ export class TracedRequests {
     if (typeof fault === 'number') attributes.push(['db.response.status_code', String(fault)])
     if (fault !== undefined) attributes.push(['error.type', String(fault)])
     this.#traces.queue.add({
-      ...{ traceId, spanId, parentId, startMicros },
+      ...{ traceId, spanId, parentId, link, startMicros },
       name: 'ringfence.gateway',
       kind: SpanKind.SERVER,
       endMicros: Math.max(startMicros, wallMicros()),
@@ -109,3 +134,9 @@ export class TracedRequests {
 }
 
 const requestNames = new Map<number, string>(Object.entries(Opcode).map(([name, code]) => [code, name]))
+
+/** At a gateway that traces nothing. */
+export function leaveUntraced(envelope: Envelope): void {
+  const at = traceparentAt(envelope)
+  if (at !== none) setUnsampled(envelope.bytes, at)
+}

@@ -4,4 +4,4 @@
  *
  * Rule: no other file imports more than types of `node:http`; `scripts/packages.test.ts` looks.
  */
-export const { createServer, request } = process.getBuiltinModule('node:http')
+export const { Agent, createServer, request } = process.getBuiltinModule('node:http')

@@ -6,7 +6,7 @@
  */
 import type { LookupAddress } from 'node:dns'
 import { lookup } from 'node:dns/promises'
-import type { IncomingMessage } from 'node:http'
+import type { Agent, IncomingMessage } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { isIP } from 'node:net'
 import { TLSSocket } from 'node:tls'
@@ -36,6 +36,8 @@ export interface OutsideCall {
   readonly allowPrivate: boolean
   readonly msMax: number
   readonly answerBytesMax: number
+  /** Keeps connections for the next call; none is kept where it is undefined. Each was opened to an address that was looked at. */
+  readonly agent?: Agent | undefined
   /** Ends it before `msMax`. */
   readonly signal?: AbortSignal | undefined
   /** What is wrong with an answer of that status: it is not read then. */
@@ -86,8 +88,8 @@ function send(call: OutsideCall, { address, family }: LookupAddress, signal: Abo
   return new Promise((resolve, reject) => {
     const options = {
       ...{ method, host, port, path, headers, signal },
-      // Neither a pool nor a proxy of the environment: this very address.
-      agent: false as const,
+      // No proxy of the environment, and no pool of others: this very address.
+      agent: call.agent ?? (false as const),
       lookup: (
         _host: string,
         { all }: { all?: boolean | undefined },
@@ -124,7 +126,8 @@ function send(call: OutsideCall, { address, family }: LookupAddress, signal: Abo
         else chunks.push(chunk)
       }
       const whole = (): void => {
-        resolve({ status, contentType: response.headers['content-type'] ?? '', body: Buffer.concat(chunks) })
+        const { 'content-type': contentType = '', 'retry-after': retryAfter } = response.headers
+        resolve({ status, contentType, retryAfter, body: Buffer.concat(chunks) })
       }
       response.on('data', contained(owner, 'an answer from outside', take))
       response.on('end', contained(owner, 'the end of an answer from outside', whole))

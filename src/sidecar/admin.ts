@@ -22,7 +22,7 @@ export interface Watch {
 export interface SidecarAdminOptions extends Watch {
   readonly proxy: ShownProxy
   readonly sidecar: { readonly shown: ShownSidecar }
-  readonly traces?: Pick<Traces, 'queue'> | undefined
+  readonly traces?: Pick<Traces, 'families'> | undefined
   readonly profiling: boolean
   /** As by SIGTERM. */
   readonly drain: () => void
@@ -44,7 +44,7 @@ export function sidecarPages(options: SidecarAdminOptions): AdminPage[] {
         gauge('ringfence_policy_revision', 'Of the policy in force.', sidecar.shown.policy.policyRevision, 'min'),
         ...familiesOf(sidecar.shown),
         ...counted.families(),
-        ...(traces?.queue.families() ?? []),
+        ...(traces?.families() ?? []),
         ...ownProcess.families(),
       ],
       configDump: () => configDumpOf(proxy),

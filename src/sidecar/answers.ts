@@ -4,6 +4,7 @@
  * Rule: an answer that cannot be changed as its permit asks is not handed on; the client hears an error in its place.
  */
 
+import { timedOut } from '../audit/event.ts'
 import { assert, RingfenceError } from '../base/errors.ts'
 import { errorEnvelope, unpreparedEnvelope } from '../cql/encode.ts'
 import { wholeEnvelope } from '../cql/envelope.ts'
@@ -81,7 +82,7 @@ export class Answers implements RequestOwner {
 
   onTimeout(request: Request): void {
     const envelope = timeoutEnvelope(this.#session.version, request.stream, request.judged!, request.consistency)
-    recordLost(request, this.#session, 'timeout')
+    recordLost(request, this.#session, timedOut)
     // The node has answered already; the answer is being changed.
     if (!this.#session.largeAnswers.drop(request)) request.carrier?.abandon(request)
     const told = withTrace(request, envelope)

@@ -205,7 +205,7 @@ export class EnforcedSession implements Backend, Workload, EventListener {
 
   #arrived(request: Request): Request {
     const { traces } = this.transactions
-    if (traces !== undefined) traceArrival(traces, request, this.topologyHidden)
+    if (traces !== undefined) traceArrival(traces, request, this.topologyHidden, this.client.info.identity.key)
     return request
   }
 

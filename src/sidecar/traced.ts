@@ -7,21 +7,26 @@ import { wholeEnvelope } from '../cql/envelope.ts'
 import { Flag } from '../cql/protocol.ts'
 import { bodyStart } from '../cql/responses.ts'
 import { errorOfTrace, isSampled, readTraceparent, traceparentAt } from '../cql/traceparent.ts'
-import { wallMicros } from '../telemetry/traces/span.ts'
-import type { ParentSpan, Traces } from '../telemetry/traces/traces.ts'
+import { type ParentSpan, wallMicros } from '../telemetry/traces/span.ts'
+import type { Traces } from '../telemetry/traces/traces.ts'
 import type { Request } from './request.ts'
 
 const codeBytes = 4
 
 /**
  * A request came.
- * @param byGateway that gateway has chosen already
+ * @param byGateway that gateway has chosen already: what is sampled was chosen there, by what it lets clients do
  */
-export function traceArrival(traces: Traces, request: Request, byGateway: boolean): void {
+export function traceArrival(traces: Traces, request: Request, byGateway: boolean, identity: string): void {
   if ((request.flags & Flag.CUSTOM_PAYLOAD) !== 0) {
+    const { bytes } = request
     const at = traceparentAt(request)
     if (at >= 0) {
-      if (isSampled(request.bytes, at)) request.trace = traces.begin(readTraceparent(request.bytes, at))
+      const isAsked = isSampled(bytes, at)
+      if (byGateway) {
+        if (isAsked) request.trace = traces.follow(readTraceparent(bytes, at))
+      } else if (traces.takesOfClient(isAsked, identity))
+        request.trace = traces.beginOfClient(readTraceparent(bytes, at))
       return
     }
   }
@@ -49,7 +54,7 @@ export function withTrace(request: Request, error: Buffer): Buffer {
   return errorOfTrace(envelope, bodyStart(envelope) + codeBytes, trace.traceId)
 }
 
-/** Asked by somebody who does not record the trace: it is theirs all the same. */
+/** The trace of somebody who does not record it. */
 function parentOf(request: Request): ParentSpan | undefined {
   const at = request.bytes.length === 0 ? -1 : traceparentAt(request)
   return at < 0 ? undefined : readTraceparent(request.bytes, at)

@@ -36,6 +36,7 @@ interface ReadSpan {
   readonly flags: number
   readonly status: number
   readonly attributes: Record<string, unknown>
+  readonly links: readonly (readonly [string, string])[]
   readonly unknown: readonly number[]
 }
 
@@ -156,7 +157,9 @@ suite('a statement through a gateway', () => {
 
   before(async () => {
     sidecar = await sidecarWith('followed', { ratio: 0 })
-    const gateway = await world.gateway([sidecar], { traces: await tracesOf('gateway', { ratio: 0 }) })
+    const gateway = await world.gateway([sidecar], {
+      traces: await tracesOf('gateway', { ratio: 0, clients: 'follow' }),
+    })
     alice = await world.client(gateway.port, 'alice', { version: v4 })
     id = readPrepared(wholeEnvelope(await alice.ask(prepareEnvelope(v4, 1, select))), v4).id
   })
@@ -245,7 +248,10 @@ suite('a trace that the mesh begins', () => {
     const gateway = await world.gateway([sidecar], { name: 'begun', traces: await tracesOf('gateway', { ratio: 1 }) })
     const plain = await world.gateway([sidecar], { name: 'plain' })
     const raw = await world.client(plain.port, 'alice', { version: v4 })
-    await raw.ask(queryEnvelope(v4, 1, 'SELECT v FROM shop.items'))
+    const asked0 = queryEnvelope(v4, 1, 'SELECT v FROM shop.items')
+    await raw.ask(asked0)
+    // A gateway that traces nothing lets nobody else choose either.
+    await raw.ask(withPayload(asked0, [['traceparent', header('01')]]))
     assert.deepEqual(
       sidecar.records().filter(({ traceId }) => traceId !== undefined),
       [],
@@ -291,11 +297,66 @@ suite('a trace that the mesh begins', () => {
   })
 })
 
+suite('a client that records each of its requests in a trace of its own', () => {
+  const select0 = queryEnvelope(v4, 1, 'SELECT v FROM shop.items')
+  const theirs = { traceId: 'e'.repeat(32), spanId: 'f'.repeat(16) }
+  const sampled = withPayload(select0, [['traceparent', header('01', theirs)]])
+
+  for (const clients of [undefined, 'ignore'] as const) {
+    const mode = clients === undefined ? {} : { clients }
+    it(`chooses nothing by itself (${clients ?? 'link'})`, async () => {
+      const name = `chosen-${clients}`
+      const sidecar = await sidecarWith(name, { ratio: 0, ...mode })
+      const gateway = await world.gateway([sidecar], { name, traces: await tracesOf('gateway', { ratio: 0, ...mode }) })
+      const before = receiver.spans.length
+      for (const port of [gateway.port, sidecar.port]) {
+        const alice = await world.client(port, 'alice', { version: v4 })
+        for (let n = 0; n < 20; n++) assert.match(describe(await alice.ask(sampled)), /^echo/)
+      }
+      assert.deepEqual(
+        sidecar.records().filter(({ traceId }) => traceId !== undefined),
+        [],
+      )
+      assert.equal(receiver.spans.length, before)
+    })
+
+    it(`has a trace of ours where we choose it (${clients ?? 'link'})`, async () => {
+      const name = `ours-${clients}`
+      const sidecar = await sidecarWith(name, { ratio: 1, ...mode })
+      const gateway = await world.gateway([sidecar], { name, traces: await tracesOf('gateway', { ratio: 1, ...mode }) })
+      for (const [port, count] of [
+        [gateway.port, 3],
+        [sidecar.port, 2],
+      ] as const) {
+        const alice = await world.client(port, 'alice', { version: v4 })
+        await alice.ask(sampled)
+        const ours = String(sidecar.records().at(-1)?.traceId)
+        assert.match(ours, /^[0-9a-f]{32}$/)
+        assert.notEqual(ours, theirs.traceId)
+        const spans = await receiver.of(ours, count)
+        const first = spans.find(({ parentId }) => parentId === '')
+        assert.deepEqual(first?.links, clients === 'ignore' ? [] : [[theirs.traceId, theirs.spanId]])
+        assert.ok(spans.every((span) => span === first || span.links.length === 0))
+      }
+    })
+  }
+
+  it('is traced as often as one identity may be, where the operator lets it', async () => {
+    const sidecar = await sidecarWith('flooded', { ratio: 0, clients: 'follow' })
+    const alice = await world.client(sidecar.port, 'alice', { version: v4 })
+    for (let n = 0; n < 2_000; n++) await alice.ask(sampled)
+    const traced = sidecar.records().filter(({ traceId }) => traceId === theirs.traceId).length
+    // 200 at once and 100 each second.
+    assert.ok(traced >= 200 && traced < 2_000, String(traced))
+  })
+})
+
 suite('what is traced always', () => {
   for (const format of ['lines', 'sealed'] as const) {
     it(`is a refusal, whose client is told the trace that its record (${format}) has`, async () => {
       const theirs = (format === 'lines' ? 'c' : 'd').repeat(32)
-      const sidecar = await sidecarWith(`refused-${format}`, { ratio: 0, denied: true }, { format })
+      const sampling = { ratio: 0, denied: true, clients: 'follow' } as const
+      const sidecar = await sidecarWith(`refused-${format}`, sampling, { format })
       const bob = await world.client(sidecar.port, 'bob', { version: v4 })
       await bob.ask(queryEnvelope(v4, 1, 'SELECT v FROM shop.items'))
       const write = queryEnvelope(v4, 2, "INSERT INTO shop.items (k) VALUES ('secret')")

@@ -3,6 +3,8 @@ export interface OutsideAnswer {
   readonly status: number
   /** `Content-Type` as it was sent. */
   readonly contentType: string
+  /** `Retry-After` as it was sent; undefined where it was not. */
+  readonly retryAfter?: string | undefined
   readonly body: Buffer
 }
 

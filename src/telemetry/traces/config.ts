@@ -7,14 +7,24 @@ const tracesPath = '/v1/traces'
 /** As `OTEL_EXPORTER_OTLP_ENDPOINT` is written. */
 const endpoint = z.string().refine((text) => {
   const url = URL.parse(text)
-  const isHttp = url?.protocol === 'http:' || url?.protocol === 'https:'
-  return isHttp && url.username === '' && url.search === '' && url.hash === ''
-}, 'expected the address of a collector, such as http://127.0.0.1:4318')
+  if (url?.protocol !== 'https:' && !(url?.protocol === 'http:' && isHere(url.hostname))) return false
+  return url.username === '' && url.password === '' && url.search === '' && url.hash === ''
+}, 'expected the address of a collector, such as https://otel.example or on this machine http://127.0.0.1:4318, without a password')
+
+/** What is sent without TLS stays on this machine. */
+function isHere(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(?:\.\d+){3}$/.test(hostname)
+}
 
 const sampling = {
   endpoint,
-  /** Of all requests, so many; 0 traces those of clients that ask for it, and what is named besides. */
+  /** Of all requests, so many; 0 traces what is named besides. */
   ratio: z.number().min(0).max(1).default(0),
+  /**
+   * Of a client that has a trace of its own: `link` names it beside ours, `follow` goes on in it and traces what it has recorded, at most so
+   * many requests a second. With `ignore` and `link` no client chooses what is traced.
+   */
+  clients: z.enum(['ignore', 'link', 'follow']).default('link'),
 } as const
 
 export const gatewayTracesSchema = z.strictObject(sampling)

@@ -1,10 +1,10 @@
 /**
- * Spans as OTLP writes them: an `ExportTraceServiceRequest` (opentelemetry/proto/collector/trace/v1). Numbers of fields are those of the published
+ * Spans as OTLP writes them, and what a collector answers: an `ExportTraceServiceRequest` and its response (opentelemetry/proto/collector/trace/v1). Numbers of fields are those of the published
  * files; a test reads what is written with classes that were made from these.
  *
  * Loaded where traces are configured only.
  */
-import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import type { Attribute, Span } from './span.ts'
 
 /** `service.name` and its like: of the process. */
@@ -37,6 +37,34 @@ export function exportRequest(resource: Resource, spans: readonly Span[]): Uint8
   return to.finish()
 }
 
+/** How many spans a collector that answered with success did not take all the same; 0 where its answer does not say so, or cannot be read. */
+export function rejectedSpans(answer: Uint8Array): number {
+  try {
+    const partial = fieldOf(answer, 1, WireType.LengthDelimited, (reader) => reader.bytes())
+    const rejected = partial && fieldOf(partial, 1, WireType.Varint, (reader) => reader.int64())
+    return Math.max(0, Number(rejected ?? 0))
+  } catch (reason) {
+    if (reason instanceof Error) return 0
+    throw reason
+  }
+}
+
+function fieldOf<T>(
+  message: Uint8Array,
+  wanted: number,
+  type: WireType,
+  read: (from: BinaryReader) => T,
+): T | undefined {
+  const reader = new BinaryReader(message)
+  let found: T | undefined
+  while (reader.pos < reader.len) {
+    const [field, wire] = reader.tag()
+    if (field === wanted && wire === type) found = read(reader)
+    else reader.skip(wire, field)
+  }
+  return found
+}
+
 function writeSpan(to: BinaryWriter, span: Span): void {
   open(to, 2)
   hex(to, 1, span.traceId)
@@ -47,6 +75,12 @@ function writeSpan(to: BinaryWriter, span: Span): void {
   to.tag(7, WireType.Bit64).fixed64(nanoseconds(span.startMicros))
   to.tag(8, WireType.Bit64).fixed64(nanoseconds(span.endMicros))
   for (const attribute of span.attributes) write(to, 9, attribute)
+  if (span.link !== undefined) {
+    open(to, 13)
+    hex(to, 1, span.link.traceId)
+    hex(to, 2, span.link.parentId)
+    to.join()
+  }
   if (span.failed) {
     open(to, 15)
     to.tag(3, WireType.Varint).uint32(statusError)

@@ -8,8 +8,8 @@ import { Fifo } from '../../base/fifo.ts'
 import { counter, type Family, gauge } from '../metrics/family.ts'
 import type { Span } from './span.ts'
 
-/** What became of one part: `again` is for a collector that is away or busy. */
-export type Sent = 'taken' | 'refused' | 'again'
+/** What became of one part. `again` is for a collector that is away or busy, which may say for how long; `refused` counts those of a part that it took. */
+export type Sent = 'taken' | 'refused' | 'again' | { readonly refused: number } | { readonly againMs: number }
 
 export interface SpanQueueOptions {
   /** Never rejects. */
@@ -24,9 +24,11 @@ export interface SpanQueueOptions {
 const spansUsualMax = 4_096
 const bytesUsualMax = 4 * 1024 * 1024
 /** A part is written in one turn of the event loop. */
-const partUsualMax = 128
+const partUsualMax = 256
 const waitUsualMs = 1_000
+const pauseMsMin = 1_000
 const pauseMsMax = 30_000
+const askedPart = 3 / 4
 /** Of a span without its texts. */
 const spanBytes = 256
 
@@ -37,6 +39,9 @@ export class SpanQueue {
   #timer: NodeJS.Timeout | undefined
   #sending: Promise<void> | undefined
   #pauseMs = 0
+  /** Parts are sent by `close` only. */
+  #isClosing = false
+  /** Nothing more is taken. */
   #closed = false
   #taken = 0
   #full = 0
@@ -52,10 +57,15 @@ export class SpanQueue {
     }
   }
 
-  /** For the spans of one more request; where there is none, that is counted. */
-  hasRoom(): boolean {
+  /**
+   * For the spans of one more request; where there is none, that is counted.
+   * @param isAsked somebody else chose it: a quarter is kept for what is chosen here
+   */
+  hasRoom(isAsked: boolean = false): boolean {
     const { spansMax, bytesMax } = this.#options
-    if (this.#waiting.length < spansMax && this.#bytes < bytesMax && !this.#closed) return true
+    const part = isAsked ? askedPart : 1
+    const isFree = this.#waiting.length < spansMax * part && this.#bytes < bytesMax * part
+    if (isFree && !this.#closed) return true
     this.#full++
     return false
   }
@@ -69,6 +79,7 @@ export class SpanQueue {
     }
     this.#waiting.push(span)
     this.#bytes += bytes
+    if (this.#isClosing) return
     // While the collector is away the pause goes on, however many come.
     if (this.#pauseMs === 0 && this.#waiting.length === partMax) this.#arm(0)
     else if (this.#timer === undefined) this.#arm(waitMs)
@@ -76,16 +87,16 @@ export class SpanQueue {
 
   /** Sends what waits, once, for at most so long; then nothing more is taken. */
   async close(msMax: number): Promise<void> {
+    this.#isClosing = true
     clearTimeout(this.#timer)
     const late = new Promise<void>((resolve) => void setTimeout(resolve, msMax).unref())
     this.#pauseMs = 0
     const all = async (): Promise<void> => {
       await this.#sending
-      while (this.#waiting.length > 0 && this.#pauseMs === 0) await this.#part()
+      while (this.#waiting.length > 0 && this.#pauseMs === 0 && !this.#closed) await this.#part()
     }
     await Promise.race([all(), late])
     this.#closed = true
-    clearTimeout(this.#timer)
   }
 
   families(): Family[] {
@@ -116,7 +127,7 @@ export class SpanQueue {
   #over(): void {
     this.#sending = undefined
     this.#timer = undefined
-    if (this.#waiting.length > 0 && !this.#closed) this.#arm(this.#pauseMs || this.#wait())
+    if (this.#waiting.length > 0 && !this.#isClosing) this.#arm(this.#pauseMs || this.#wait())
   }
 
   #wait(): number {
@@ -130,8 +141,9 @@ export class SpanQueue {
       spans.push(span)
     }
     const sent = await this.#options.send(spans)
-    if (sent === 'again') {
-      this.#pauseMs = Math.min(pauseMsMax, Math.max(1_000, this.#pauseMs * 2))
+    if (sent === 'again' || (typeof sent === 'object' && 'againMs' in sent)) {
+      const ms = sent === 'again' ? this.#pauseMs * 2 : sent.againMs
+      this.#pauseMs = Math.min(pauseMsMax, Math.max(pauseMsMin, ms))
       return
     }
     this.#pauseMs = 0
@@ -139,8 +151,9 @@ export class SpanQueue {
       this.#waiting.shift()
       this.#bytes -= bytesOf(span)
     }
-    if (sent === 'taken') this.#taken += spans.length
-    else this.#refused += spans.length
+    const refused = sent === 'taken' ? 0 : sent === 'refused' ? spans.length : Math.min(spans.length, sent.refused)
+    this.#refused += refused
+    this.#taken += spans.length - refused
   }
 }
 

@@ -10,6 +10,12 @@
  */
 import { randomBytes } from 'node:crypto'
 
+/** A span of somebody else's. */
+export interface ParentSpan {
+  readonly traceId: string
+  readonly parentId: string
+}
+
 /** Of one request in one process. */
 export interface Trace {
   /** 32 characters of hexadecimal. */
@@ -18,6 +24,8 @@ export interface Trace {
   readonly spanId: string
   /** Of whoever asked; undefined where the trace begins here. */
   readonly parentId: string | undefined
+  /** Of a client that has a trace of its own, of which this is no part. */
+  readonly link: ParentSpan | undefined
   /** When the request came: microseconds since 1970. */
   readonly startMicros: number
 }
@@ -31,6 +39,7 @@ export interface Span {
   readonly traceId: string
   readonly spanId: string
   readonly parentId: string | undefined
+  readonly link?: ParentSpan | undefined
   readonly name: string
   readonly kind: (typeof SpanKind)[keyof typeof SpanKind]
   readonly startMicros: number
@@ -50,16 +59,37 @@ export function newSpanId(): string {
   return randomBytes(spanIdBytes).toString('hex')
 }
 
-const anchorMsMax = 10_000
-let anchoredAtMs = Number.NEGATIVE_INFINITY
-let offsetMicros = 0
+const lookedMsMax = 10_000
+/** `Date.now()` has whole milliseconds, so a smaller difference says nothing. */
+const differenceMsMax = 5
 
-/** Whole microseconds since 1970, which go on evenly. The wall clock is looked at again now and then, for it may be set. */
-export function wallMicros(): number {
-  const nowMs = performance.now()
-  if (nowMs - anchoredAtMs > anchorMsMax) {
-    anchoredAtMs = nowMs
-    offsetMicros = (Date.now() - nowMs) * 1000
+/** Microseconds since 1970, which go on evenly. The wall clock is looked at now and then, and followed where it was set. */
+export class WallClock {
+  readonly #nowMs: () => number
+  readonly #dateMs: () => number
+  #originMs: number
+  #lookedAtMs = Number.NEGATIVE_INFINITY
+
+  constructor(nowMs: () => number, dateMs: () => number, originMs: number) {
+    this.#nowMs = nowMs
+    this.#dateMs = dateMs
+    this.#originMs = originMs
   }
-  return Math.round(offsetMicros + nowMs * 1000)
+
+  /** Whole ones. */
+  micros(): number {
+    const nowMs = this.#nowMs()
+    if (nowMs - this.#lookedAtMs > lookedMsMax) {
+      this.#lookedAtMs = nowMs
+      const differenceMs = this.#dateMs() - (this.#originMs + nowMs)
+      if (Math.abs(differenceMs) > differenceMsMax) this.#originMs += differenceMs
+    }
+    return Math.round((this.#originMs + nowMs) * 1000)
+  }
+}
+
+const clock = new WallClock(() => performance.now(), Date.now, performance.timeOrigin)
+
+export function wallMicros(): number {
+  return clock.micros()
 }

@@ -52,6 +52,7 @@ def spans_of(body):
                     "flags": span.flags,
                     "status": span.status.code,
                     "attributes": attributes_of(span.attributes),
+                    "links": [[link.trace_id.hex(), link.span_id.hex()] for link in span.links],
                     "unknown": [field.field_number for message in (request, span) for field in UnknownFieldSet(message)],
                 }
 
