@@ -112,6 +112,8 @@ export function refused(
   request.code = code
   request.message = message
   request.messageIsOurs = false
+  const { traces } = transactions
+  if (traces !== undefined) traceDenial(traces, request)
   transactions.ended(request)
 }
 

@@ -387,6 +387,23 @@ suite('what is traced always', () => {
     })
   }
 
+  it('is what was refused before it was judged: an id that is not known, a text that is not understood', async () => {
+    const sidecar = await sidecarWith('unjudged', { ratio: 0, denied: true })
+    const alice = await world.client(sidecar.port, 'alice', { version: v4 })
+    const unknown = executeEnvelope(v4, 2, Buffer.alloc(16, 9), undefined, [Buffer.from('x')])
+    const { code, message } = readError(wholeEnvelope(await alice.ask(unknown)))
+    assert.equal(code, CqlErrorCode.UNPREPARED)
+    const [, traceId] = / \(trace ([0-9a-f]{32})\)$/.exec(message) ?? []
+    assert.ok(traceId !== undefined, message)
+    const [line, ...more] = rowOf(sidecar, traceId)
+    assert.deepEqual([line?.rule, more.length], ['unknown-prepared-id', 0])
+    // One that is not understood is traced too, though its error does not say so.
+    await alice.ask(queryEnvelope(v4, 3, 'SELECT FROM WHERE'))
+    const traced = sidecar.records().at(-1)?.traceId
+    const [span] = await receiver.of(String(traced), 1)
+    assert.equal(span?.status, 2)
+  })
+
   it('is a request for which the node took long, and its error names the trace', async () => {
     const sidecar = await sidecarWith('slow', { ratio: 0, slowMs: 50 })
     const alice = await world.client(sidecar.port, 'alice', { version: v4 })

@@ -7,6 +7,7 @@ import { unknownId } from '../envelopes.ts'
 import type { Request } from '../request.ts'
 import type { Judged } from '../statement.ts'
 import { refuseResolvedOnce } from '../statement.ts'
+import { withTrace } from '../traced.ts'
 import { refusalMs } from './admit.ts'
 import { putOff, readElsewhere } from './delays.ts'
 import { type Session, Step } from './stage.ts'
@@ -65,6 +66,7 @@ export function unprepared(request: Request, session: Session, id: Buffer): Step
   const envelope = unknownId(session.version, request.stream, id)
   refused(request, session, noSuchId, CqlErrorCode.UNPREPARED, 'unknown prepared id')
   session.identity.share.charge(refusalMs)
-  session.client.answer(envelope, 0, envelope.length, request.stream)
+  const told = withTrace(request, envelope)
+  session.client.answer(told, 0, told.length, request.stream)
   return Step.DONE
 }

@@ -12,6 +12,7 @@ import { readError } from '../../cql/responses.ts'
 import { deny, failed, nodeRefused, refused, refuseUnrecorded, unrecorded } from '../ending.ts'
 import { NodeError } from '../node-error.ts'
 import type { Request } from '../request.ts'
+import { withTrace } from '../traced.ts'
 import type { Upstream } from '../upstream.ts'
 import { decideNow, decideWithin } from './authorise.ts'
 import { rewrite } from './rewrite.ts'
@@ -80,8 +81,9 @@ function notMoved(request: Request, session: Session, reason: unknown): void {
     const { envelope } = reason
     const { code } = readError(wholeEnvelope(envelope))
     const shown = topologyHidden ? (withoutAddresses(wholeEnvelope(envelope), version) ?? envelope) : envelope
-    client.answer(shown, 0, shown.length, request.stream)
     refused(request, session, nodeRefused, code, reason.message)
+    const told = withTrace(request, shown)
+    client.answer(told, 0, told.length, request.stream)
   } else {
     const away = new RingfenceError('UNAVAILABLE', 'the node behind this sidecar is not reachable')
     failed(request, session, away)
