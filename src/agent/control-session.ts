@@ -24,6 +24,7 @@ export class ControlSession {
   /** The leaf that is to be renewed at once. */
   #hurriedLeaf: Buffer | undefined
   #hurried = new AbortController()
+  #answered = new AbortController()
 
   constructor(options: SessionOptions, credentials: Credentials) {
     this.options = options
@@ -77,6 +78,18 @@ export class ControlSession {
   /** Ends early when the agent stops. */
   async pause(ms: number): Promise<void> {
     await sleep(ms, undefined, { signal: this.#stopped.signal }).catch(() => {})
+  }
+
+  /** The control plane, which was away, has answered: who waits to try again does so now. */
+  answersAgain(): void {
+    this.#answered.abort()
+    this.#answered = new AbortController()
+  }
+
+  /** As `pause`; ends early when the control plane answers again, too. */
+  async pauseToRetry(ms: number): Promise<void> {
+    const signal = AbortSignal.any([this.#stopped.signal, this.#answered.signal])
+    await sleep(ms, undefined, { signal }).catch(() => {})
   }
 
   stop(): void {

@@ -44,6 +44,10 @@ function sessionOf(client: object): { session: ControlSession; rounds: () => num
     pause: async () => {
       rounds++
     },
+    pauseToRetry: async () => {
+      rounds++
+    },
+    answersAgain: () => {},
     pauseToRenew: async () => {
       rounds++
       return false

@@ -29,6 +29,8 @@ export class Reporter {
   #draining = false
   #unsent: readonly TrafficRow[] = []
   readonly #refusals = new RefusedLogIns(reportedBounds)
+  /** The control plane took none of the last reports: it was away, or this proxy was thrown out. */
+  #untaken = false
   /** Fields whose loss was said last. */
   #droppedSaid = ''
 
@@ -47,6 +49,7 @@ export class Reporter {
         away = false
       } catch (reason) {
         containOwnFault('a report', reason)
+        this.#untaken = true
         if (!away) log.debug({ reason: RingfenceError.from(reason, 'UNAVAILABLE').message }, 'report was not taken')
         away = true
       }
@@ -133,10 +136,13 @@ export class Reporter {
       // Too much at once, or too early: this is not about what the report says.
       if (status === 429 || status === 503) throw faultOfAnswer(status, text)
       if (status < 200 || status > 299) {
+        this.#untaken = true
         this.#sayDropped([{ field: 'report', count: 1 }], faultOfAnswer(status, text).message)
       } else {
         const answer = text === '' ? undefined : reportAnswer.safeParse(parseJson(text)).data
         this.#sayDropped(answer?.dropped ?? [], undefined)
+        if (this.#untaken) this.#session.answersAgain()
+        this.#untaken = false
       }
       return true
     } catch (error) {

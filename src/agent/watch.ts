@@ -74,8 +74,8 @@ export class Watch {
           log.warn({ reason: RingfenceError.from(reason, 'UNAVAILABLE').message }, 'control plane is away')
       }
       if (this.#stream.signal.aborted) continue
-      // Full jitter above a floor, so that a restarted control plane is not met by everybody at once.
-      await this.#session.pause(100 + random() * Math.min(4_900, 200 * 2 ** failures))
+      // Full jitter above a floor, so that a restarted control plane is not met by everybody at once; a report that it took says that it is there.
+      await this.#session.pauseToRetry(100 + random() * Math.min(4_900, 200 * 2 ** failures))
       failures++
     }
   }

@@ -5,13 +5,14 @@ import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Socket } from 'node:net'
 import { describe, it } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
 import type { Agent } from '../agent/agent.ts'
 import { ManualClock } from '../base/clock.fixture.ts'
 import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
 import { makeKey } from '../mesh/credentials.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
-import { RevocationsFeed, revocationsAsOf } from '../mesh/revocations.ts'
+import { RevocationsFeed, reportedRevocations, revocationsAsOf } from '../mesh/revocations.ts'
 import { MemoryStore } from './memory-store.fixture.ts'
 import { eventually, type Mesh, overHttps, withMesh } from './mesh.fixture.ts'
 import { Publisher } from './publisher.ts'
@@ -209,6 +210,34 @@ describe('revocations at the control plane', () => {
       assert.deepEqual(keys(), settled, 'once')
     })
   })
+
+  it('are heard by a proxy as soon as a report tells it that the control plane is there again', () =>
+    withMesh({}, async (mesh) => {
+      const said: string[] = []
+      const log = pino({ level: 'debug' }, { write: (line: string) => void said.push(line) })
+      let isLong = false
+      // From then on it would wait for minutes until it asks again by itself.
+      const random = (): number => (isLong ? 1_000 : 0)
+      const token = await mesh.token(id('ringfence/sidecar/n1'), 'sidecar')
+      const agent = await mesh.agent('n1', token, { log, random })
+      agent.setReporter(() => ({
+        policyRevision: 0,
+        ...reportedRevocations((kind) => agent.value(kind)),
+        connections: 0,
+        sessions: 0,
+        upstreamConnections: 0,
+        listeners: [],
+        traffic: [],
+      }))
+      await eventually('a report', async () => (await mesh.admin.status()).proxies[0]?.connected)
+      isLong = true
+      await mesh.control.stop()
+      for (const text of ['control plane is away', 'report was not taken'])
+        await eventually(text, () => said.some((line) => line.includes(text)))
+      await mesh.restart()
+      await mesh.admin.revoke({ kind: 'id', value: id('svc/alice'), reason })
+      await eventually('the revocation', () => revokedIn(agent).find({ subject: id('svc/alice') }, Date.now()))
+    }))
 
   it('are never made shorter by another of the same, in whatever spelling; as long, longer and endless ones count', () => {
     const clock = new ManualClock()
