@@ -1,7 +1,8 @@
 /** The route table over HTTP: bodies and queries in, JSON or lines out, faults as `{error: {code, message, hint}}`. */
+import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Clock } from '../base/clock.ts'
-import { contained, every, nothingEnds, type Owner } from '../base/contained.ts'
+import { after, contained, every, nothingEnds, type Owner } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { aliveIntervalMs, aliveLine, watchLineBytesMax } from '../mesh/watch.ts'
 import type { Logger } from '../telemetry/log.ts'
@@ -24,6 +25,12 @@ const notKept = { 'cache-control': 'no-store', pragma: 'no-cache' }
 /** A reader that does not read its stream is cut off once this much waits for it: more than all that it is told at first. */
 const backlogBytesMax = 4 * watchLineBytesMax
 
+/** What was told of a stream that ends is waited for so long. */
+const lastLinesMsMax = 1_000
+
+/** Streams that are open, by their connection: each is told nothing more when it is called, and its connection ends behind what was told. */
+export type OpenStreams = WeakMap<Socket, () => void>
+
 /** @param callerOf who sent a request; throws `IDENTITY` where that is nobody who may ask anything */
 export function serveRoutes(
   server: FastifyInstance,
@@ -31,6 +38,7 @@ export function serveRoutes(
   callerOf: (request: FastifyRequest) => Caller,
   clock: Clock,
   log: Logger,
+  streams: OpenStreams = new WeakMap(),
 ): void {
   answerErrors(server, log)
   const admitted = new WeakMap<FastifyRequest, Admitted>()
@@ -59,7 +67,7 @@ export function serveRoutes(
       handler: async (request, reply) => {
         const one = admitted.get(request)
         if (one === undefined) throw new Error('a request was not looked at')
-        if (one.kind === 'stream') return sendLines(reply, one, clock, log)
+        if (one.kind === 'stream') return sendLines(reply, one, { clock, log, streams })
         if (isOauth === true) reply.headers(notKept)
         const answer = await one.answer(method === 'GET' ? request.query : request.body)
         return answer === undefined ? reply.code(204).send() : answer
@@ -72,8 +80,7 @@ export function serveRoutes(
 function sendLines(
   reply: FastifyReply,
   { open, notAfterMs }: Extract<Admitted, { kind: 'stream' }>,
-  clock: Clock,
-  log: Logger,
+  { clock, log, streams }: { readonly clock: Clock; readonly log: Logger; readonly streams: OpenStreams },
 ): void {
   reply.hijack()
   const { raw } = reply
@@ -97,6 +104,16 @@ function sendLines(
     close()
   }
   raw.on('close', contained(nothingEnds, 'the end of a stream', closed))
+  const { socket } = raw
+  if (socket === null) return
+  streams.set(socket, () => {
+    if (raw.writableEnded) return
+    closed()
+    raw.end(contained(nothingEnds, 'the last lines of a stream', () => socket.destroySoon()))
+    // Who does not read them is cut off.
+    const timer = after(nothingEnds, 'the end of a stream', lastLinesMsMax, () => socket.destroy())
+    timer.unref()
+  })
 }
 
 function answerOauthErrors(server: FastifyInstance, log: Logger): void {

@@ -18,7 +18,7 @@ import { Repeated } from '../telemetry/repeated.ts'
 import { logServerErrors } from '../telemetry/server-errors.ts'
 import { Admission } from './admission.ts'
 import { type Caller, certificateNeeded, thrownOut } from './callers.ts'
-import { serveRoutes } from './http.ts'
+import { type OpenStreams, serveRoutes } from './http.ts'
 import type { Route } from './route.ts'
 import { UnprovenConnections } from './unproven-connections.ts'
 
@@ -151,7 +151,8 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
     }
     if (request.is404 && !(socket as TLSSocket).authorized) throw certificateNeeded()
   })
-  serveRoutes(server as unknown as FastifyInstance, routes, callerOf, clock, log)
+  const streams: OpenStreams = new WeakMap()
+  serveRoutes(server as unknown as FastifyInstance, routes, callerOf, clock, log, streams)
 
   await server.listen({ host: options.address, port: options.port })
   logServerErrors(https, log)
@@ -163,7 +164,13 @@ export async function startHttpsServer(options: HttpsOptions, routes: readonly R
       notAfterMs = identity.notAfterMs
     },
     endRevoked: () => {
-      for (const [socket, peers] of members) if (endsNow(socket, peers)) socket.destroy()
+      for (const [socket, peers] of members) {
+        if (!endsNow(socket, peers)) continue
+        // Who is thrown out hears that last, and nothing that is told from now on, such as the keys that take the place of those it knew.
+        const endStream = streams.get(socket)
+        if (endStream === undefined) socket.destroy()
+        else endStream()
+      }
     },
     stop: () => server.close(),
   }

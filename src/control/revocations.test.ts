@@ -211,6 +211,24 @@ describe('revocations at the control plane', () => {
     })
   })
 
+  it('are heard by the proxy that is thrown out, which hears nothing of what comes after, and hears on when it is let in again', () =>
+    withMesh({}, async (mesh) => {
+      const [thrown, other] = [await sidecar(mesh, 'n1'), await sidecar(mesh, 'n2')]
+      const keysOf = (agent: Agent) => agent.value(pushedKinds.keys).current.map(({ id: key }) => key)
+      const before = keysOf(thrown)
+      const { revocation } = await mesh.admin.revoke({ kind: 'proxy', value: 'n1', reason })
+      const own = { subject: id('ringfence/sidecar/n1') }
+      await eventually('it knows', () => revokedIn(thrown).find(own, Date.now())?.id === revocation.id)
+      await eventually('new keys', () => keysOf(other).some((key) => !before.includes(key)))
+      await mesh.admin.revoke({ kind: 'person', value: 'corp/later', reason })
+      await eventually('the next one', () => revokedIn(other).find({ subject: '', person: 'corp/later' }, Date.now()))
+      assert.deepEqual(keysOf(thrown), before)
+      assert.equal(revokedIn(thrown).size, 1)
+      await mesh.admin.restore({ id: revocation.id })
+      await eventually('it hears on', () => revokedIn(thrown).find(own, Date.now()) === undefined)
+      await eventually('the next one', () => revokedIn(thrown).find({ subject: '', person: 'corp/later' }, Date.now()))
+    }))
+
   it('are heard by a proxy as soon as a report tells it that the control plane is there again', () =>
     withMesh({}, async (mesh) => {
       const said: string[] = []

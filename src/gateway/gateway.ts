@@ -18,7 +18,7 @@ import { KeyRing } from '../identity/jwt/keys.ts'
 import { Outside, type OutsideCalls } from '../identity/outside/outside.ts'
 import { type Trust, trustOf } from '../identity/proofs/proof.ts'
 import { ProvidersInForce } from '../identity/providers/in-force.ts'
-import type { Revocation } from '../identity/revoked/revocation.ts'
+import { type Revocation, revokedText } from '../identity/revoked/revocation.ts'
 import { callsOutside } from '../mesh/call-out.ts'
 import type { SidecarEndpoint } from '../mesh/endpoints.ts'
 import type { Feed } from '../mesh/feed.ts'
@@ -49,6 +49,7 @@ import { Router } from './routing/router.ts'
 import { ClientSession } from './session.ts'
 import type { SessionServices } from './session-state.ts'
 import type { ShownGateway } from './shown.ts'
+import { OwnRevocation } from './thrown-out.ts'
 import { TopologyAnswers } from './topology-answers.ts'
 
 /** From the events about a gateway that stops to the end of its first connection: drivers act on events after one or two seconds. */
@@ -82,6 +83,7 @@ export class Gateway {
   readonly #gateways: GatewayList
   readonly #providers: ProvidersInForce
   readonly #revoked: RevocationsFeed
+  readonly #own: OwnRevocation
   /** Of transaction tokens. */
   #txnKeys = KeyRing.none
   readonly #listeners: Listener[] = []
@@ -109,6 +111,7 @@ export class Gateway {
       (kind) => feed.value(kind),
       (added) => this.#throwOut(added),
     )
+    this.#own = new OwnRevocation(feed.credentials, this.#revoked.current)
     this.#budget = options.budget ?? BytesBudget.of(config.waitingBytesMax)
     this.#doors = new Doors(log, options.doorBounds)
     this.#refusals = new LogInRefusals(log, Date.now, () => {
@@ -266,9 +269,14 @@ export class Gateway {
     for (const link of this.#links.all) yield { ...staying(link), leave: () => this.#links.replace(link) }
   }
 
-  /** Clients, and sidecars. */
+  /** Clients, and sidecars; where this gateway itself is meant, all clients are to go to another one. */
   #throwOut(added: readonly Revocation[]): void {
     throwOut([...this.#links.all, ...this.#connections], added, Date.now())
+    const by = this.#own.among(added)
+    if (by === undefined) return
+    const reason = `this gateway is thrown out: ${revokedText(by.id)}`
+    this.#options.log.error({ revocation: by.id, connections: this.#connections.size }, 'this gateway is thrown out')
+    for (const connection of this.#connections) connection.drainFor(reason, limits.thrownOutMsMax)
   }
 
   /** Resolves when no client is left, or after `ms`. */
@@ -278,6 +286,10 @@ export class Gateway {
   }
 
   #accepted(accepted: Accepted): void {
+    if (this.#own.current !== undefined) {
+      accepted.reset()
+      return
+    }
     const connection = new ClientConnection({
       accepted,
       budget: this.#budget,

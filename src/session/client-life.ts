@@ -282,6 +282,16 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
     this.look()
   }
 
+  /** As `drain`, also where it is drained already, and over after `msMax`, whatever is in flight. */
+  drainFor(reason: string, msMax: number): void {
+    this.drain(reason)
+    if (this.#life !== 'draining') return
+    this.#reason = reason
+    this.#isExpired = false
+    clearTimeout(this.#endTimer)
+    this.#endTimer = after(this, 'the end of who is thrown out', msMax, () => this.destroy(reason))
+  }
+
   /** Part of `Revocable`. */
   get revocable(): CallerFacts | undefined {
     return this.#life === 'closed' ? undefined : this.#info?.identity
@@ -293,12 +303,7 @@ export abstract class ClientLife<B extends Backend = Backend> implements Client,
     const reason = revokedText(by.id)
     this.#thrownOutBy = by
     this.backend?.throwOut?.(by)
-    this.drain(reason)
-    if (this.#life !== 'draining') return
-    this.#reason = reason
-    this.#isExpired = false
-    clearTimeout(this.#endTimer)
-    this.#endTimer = after(this, 'the end of who is thrown out', limits.thrownOutMsMax, () => this.destroy(reason))
+    this.drainFor(reason, limits.thrownOutMsMax)
   }
 
   /** A revocation ends it. */

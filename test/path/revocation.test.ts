@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { eventually } from '../../src/control/mesh.fixture.ts'
 import { executeEnvelope } from '../../src/cql/encode.fixture.ts'
 import { prepareEnvelope, queryEnvelope } from '../../src/cql/encode.ts'
 import { headerOpcode, Opcode } from '../../src/cql/protocol.ts'
@@ -135,7 +136,8 @@ interface Case {
   readonly revokes: (meant: Shown) => Revocation
 }
 
-const peerOf = ({ certificate }: Shown) => verifyPeer(certificate!.leafDer, Date.now(), 'demo.local')
+const peerOf = ({ certificate }: Pick<Shown, 'certificate'>) =>
+  verifyPeer(certificate!.leafDer, Date.now(), 'demo.local')
 const shaOf = (meant: Shown, what: 'serial' | 'key'): string => peerOf(meant).certificate[what]
 const twoCertificates = (path: string) => async (port: number) =>
   [await byCertificate(port, path), await byCertificate(port, path)] as const
@@ -370,6 +372,50 @@ suite('parts of the mesh are thrown out', () => {
     await assert.rejects(
       ask(by).then((answer) => (answer.startsWith('0x') ? Promise.reject(new Error(answer)) : answer)),
     )
+  })
+
+  it('a gateway that hears it itself: its clients’ connections end within the second, none comes in, and it serves when it is let in again', async () => {
+    const sidecar = await world.sidecar({ name: 'mesh2', policy: policyText })
+    const [one, two] = [
+      await world.gateway([sidecar], { name: 'hears' }),
+      await world.gateway([sidecar], { name: 'hears-too' }),
+    ]
+    const [idle, asking, other] = [
+      await world.client(one.port, 'alice'),
+      await world.client(one.port, 'alice'),
+      await world.client(two.port, 'alice'),
+    ]
+    for (const client of [idle, asking, other]) assert.match(await ask(client), /^(?!0x)/)
+    const entry = revocation('id', 'spiffe://demo.local/ringfence/gateway/hears')
+    const feeds = [sidecar.feed, one.feed, two.feed]
+    const beganMs = performance.now()
+    push(feeds, entry)
+    // It is no answer of the node, and not that the client is thrown out: drivers are to ask elsewhere.
+    assert.match(await ask(asking).catch(String), /^(?!0x2100)0x|closed|end/)
+    await until('they are closed', () => idle.isClosed && asking.isClosed, endsWithinMs)
+    assert.ok(performance.now() - beganMs < endsWithinMs)
+    await assert.rejects(world.client(one.port, 'alice'))
+    assert.match(await ask(other), /^(?!0x)/, 'the other gateway')
+    assert.ok(!other.isClosed)
+    takeBack(feeds, entry)
+    const again = await eventually('it serves', () => world.client(one.port, 'alice').catch(() => undefined))
+    assert.match(await ask(again), /^(?!0x)/)
+  })
+
+  it('a gateway whose neighbour in name is thrown out, or another certificate of its name, goes on', async () => {
+    const sidecar = await world.sidecar({ name: 'mesh3', policy: policyText })
+    const one = await world.gateway([sidecar], { name: 'near' })
+    const client = await world.client(one.port, 'alice')
+    const feeds = [sidecar.feed, one.feed]
+    push(feeds, revocation('id', 'spiffe://demo.local/ringfence/gateway/near2'))
+    push(feeds, revocation('id', 'spiffe://demo.local/svc/*/near'))
+    push(feeds, revocation('one-certificate', '4A01'))
+    assert.match(await ask(client), /^(?!0x)/)
+    await (await world.client(one.port, 'alice')).close()
+    // Its own certificate.
+    push([one.feed], revocation('one-certificate', peerOf({ certificate: one.feed.credentials.current }).serial))
+    await until('it is closed', () => client.isClosed, endsWithinMs)
+    await assert.rejects(world.client(one.port, 'alice'))
   })
 
   it('a sidecar: gateways end their links to it, and go on with another', async () => {
