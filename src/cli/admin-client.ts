@@ -11,11 +11,11 @@ import type {
 import type { AuthoritiesAnswer, ChangedAuthority, RevokedAuthority } from '../control/services/authorities.ts'
 import type { RefusalsAnswer, StatusAnswer } from '../control/services/proxies.ts'
 import type {
+  RestoredAnswer,
   RestoreOrder,
   RevocationsAnswer,
   RevokedAnswer,
   RevokeOrder,
-  ShownRevocation,
 } from '../control/services/revocations.ts'
 import { controlSocketPath } from '../control/socket-path.ts'
 import type { TrafficLine } from '../control/traffic.ts'
@@ -117,7 +117,7 @@ export class AdminClient {
     return this.#call('POST', '/v1/revocations', order)
   }
 
-  restore(order: RestoreOrder): Promise<{ revocation: ShownRevocation }> {
+  restore(order: RestoreOrder): Promise<RestoredAnswer> {
     return this.#call('POST', '/v1/revocations/restore', order)
   }
 

@@ -259,7 +259,8 @@ describe('agents at the control plane', () => {
       assert.equal(await statusOf(mesh, alice), 200)
       const minted = await mesh.admin.mint({ spiffeId: id('svc/alice') })
       const deleted = await mesh.admin.deleteAgent({ agent: 'svc/alice', by: 'carol' })
-      assert.deepEqual(deleted, { spiffeId: id('svc/alice'), certificates: 2 })
+      const inForce = { have: 0, connected: 0, missing: [] }
+      assert.deepEqual(deleted, { spiffeId: id('svc/alice'), certificates: 2, inForce })
       const refused = await renew(mesh, alice)
       assert.equal(refused.status, 403)
       assert.match(JSON.stringify(refused.body), /certificate of [^ ]*svc\/alice counts no more, enrol again/)

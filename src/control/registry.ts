@@ -3,6 +3,7 @@
  * restarted control plane does not tell the gateways that there are none.
  */
 import type { Clock } from '../base/clock.ts'
+import { contain, nothingEnds } from '../base/contained.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { GatewayEndpoint, SidecarEndpoint } from '../mesh/endpoints.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
@@ -47,6 +48,7 @@ export class Registry {
   readonly #startedMs: number
   readonly #proxies = new Map<string, Proxy>()
   readonly #traffic = new TrafficWindow()
+  readonly #onReport = new Set<(spiffeId: string) => void>()
 
   constructor(store: Store, clock: Clock, log: Pick<Logger, 'error'>, publisher: Publisher = new Publisher(log)) {
     this.#store = store
@@ -115,6 +117,23 @@ export class Registry {
     // A list of addresses of which nothing was understood says nothing; it is not an empty list.
     const untold = dropped.some(({ field }) => field === 'advertise' || field === 'report')
     if (agent.role === 'gateway' && !untold && this.#gateways.take(agent, report)) this.#publishGateways()
+    // What fails in one keeps no other from hearing of it.
+    for (const callback of this.#onReport) contain(nothingEnds, 'a proxy that reported', () => callback(agent.spiffeId))
+  }
+
+  /** `callback` is called with each proxy whose report was taken; the result unsubscribes. */
+  onReport(callback: (spiffeId: string) => void): () => void {
+    this.#onReport.add(callback)
+    return () => this.#onReport.delete(callback)
+  }
+
+  /** It has said that the revocations of now are in force there. */
+  hasRevocations(spiffeId: string): boolean {
+    return this.#hasRevocations(this.#proxies.get(spiffeId)?.report ?? emptyReport)
+  }
+
+  #hasRevocations({ revocationsDigest }: ReadReport): boolean {
+    return revocationsDigest === this.#publisher.value(revocationsAsOf).current.revocationsDigest
   }
 
   /** Lets go of proxies that fell silent, and makes a new mesh key when one is due; called about once a second. */
@@ -197,10 +216,7 @@ export class Registry {
       policyDigest: report.policyDigest,
       ...(report.policyEpoch === undefined ? {} : { policyEpoch: report.policyEpoch }),
       ...(connected && report.revocationsDigest !== undefined
-        ? {
-            revocationsInForce:
-              report.revocationsDigest === this.#publisher.value(revocationsAsOf).current.revocationsDigest,
-          }
+        ? { revocationsInForce: this.#hasRevocations(report) }
         : {}),
       ...(connected && report.policyFault !== undefined ? { policyFault: report.policyFault } : {}),
       ...(connected && report.bundleSequence !== undefined

@@ -87,15 +87,15 @@ interface SuspendFlags extends AdminFlags {
 async function suspend(agent: string, flags: SuspendFlags): Promise<void> {
   const { stateDir, output, reason, until: lifeMs } = flags
   const client = await clientOf(stateDir)
-  const { inForceAt, reachedLines } = await import('../identity/reached.ts')
+  const { inForceSince, reachedSoFar } = await import('../identity/reached.ts')
   const beganMs = performance.now()
   const answer = await client.suspendAgent({ agent, reason, by: byOf(flags), lifeMs })
-  const reached = await inForceAt(client, beganMs)
+  const reached = await inForceSince(client, beganMs, answer.inForce)
   if (reached.have < reached.connected) process.exitCode = exitCode.failed
   if (output === 'json') printJson({ ...answer, inForce: reached })
   else
     print(
-      [`${answer.agent.spiffeId} is suspended (revocation ${answer.revocation.id})`, ...reachedLines(reached)]
+      [`${answer.agent.spiffeId} is suspended (revocation ${answer.revocation.id})`, ...reachedSoFar(reached)]
         .map(printable)
         .join('\n'),
     )
@@ -125,7 +125,7 @@ function spent(joinTokens: number): string {
 async function remove(agent: string, flags: AdminFlags & { by?: string }): Promise<void> {
   const { stateDir, output } = flags
   const answer = await (await clientOf(stateDir)).deleteAgent({ agent, by: byOf(flags) })
-  const { spiffeId, certificates, joinTokens = 0, revocation } = answer
+  const { spiffeId, certificates, joinTokens = 0, revocation, inForce } = answer
   if (output === 'json') return printJson(answer)
   print(
     printable(
@@ -133,4 +133,5 @@ async function remove(agent: string, flags: AdminFlags & { by?: string }): Promi
     ),
   )
   if (revocation !== undefined) print(`it stays thrown out: ringfence identity restore ${revocation}, before it enrols`)
+  if (inForce !== undefined && inForce.missing.length > 0) print(printable(`not yet at: ${inForce.missing.join(', ')}`))
 }

@@ -10,7 +10,7 @@ import { looksLikeToken, readToken, shortText } from '../../identity/jwt/verify.
 import { isSecret, secretGiven } from '../../identity/revoked/revocation.ts'
 import { txnTokenType } from '../../identity/txn/token.ts'
 import { AdminClient } from '../admin-client.ts'
-import { inForceAt, type Reached, reachedLines } from '../identity/reached.ts'
+import { inForceSince, type Reached, reachedSoFar } from '../identity/reached.ts'
 import { countOption, durationOption, readInput } from '../options.ts'
 import { exitCode, formatDuration, print, printable, printJson, table } from '../output.ts'
 import { type AdminFlags, adminCommand, byOf } from './admin-command.ts'
@@ -88,7 +88,7 @@ async function revoke(who: string | undefined, flags: RevokeFlags): Promise<void
   const client = new AdminClient(stateDir)
   const beganMs = performance.now()
   const answer = await client.revoke({ ...revokedOf(who, flags), reason, by: byOf(flags), lifeMs, dryRun })
-  const reached = dryRun ? undefined : await inForceAt(client, beganMs)
+  const reached = dryRun ? undefined : await inForceSince(client, beganMs, answer.inForce)
   if (reached !== undefined && reached.have < reached.connected) process.exitCode = exitCode.failed
   if (output === 'json') printJson({ ...answer, inForce: reached })
   else print(revokedLines(answer, reached, dryRun).join('\n'))
@@ -106,7 +106,7 @@ function revokedLines(answer: RevokedAnswer, reached: Reached | undefined, isDry
     }
   }
   if (keysRotated) lines.push('keys that sidecars share are made anew')
-  if (reached !== undefined) lines.push(...reachedLines(reached))
+  if (reached !== undefined) lines.push(...reachedSoFar(reached))
   return lines.map(printable)
 }
 
@@ -118,9 +118,14 @@ async function restore(who: string | undefined, flags: RestoreFlags): Promise<vo
   const { stateDir, output, reason } = flags
   const isNumber = who !== undefined && /^[1-9][0-9]{0,14}$/.test(who)
   const what = isNumber ? { id: Number(who) } : revokedOf(who, flags)
+  const beganMs = performance.now()
   const answer = await new AdminClient(stateDir).restore({ ...what, reason, by: byOf(flags) })
+  const ms = Math.round(performance.now() - beganMs)
+  const over = `revocation ${answer.revocation.id} is over: ${whatOf(answer.revocation)} may come in again`
+  // Who is still refused somewhere comes in a moment later, so nothing more is waited for.
+  const reached = answer.inForce === undefined ? [] : reachedSoFar({ ...answer.inForce, ms })
   if (output === 'json') printJson(answer)
-  else print(printable(`revocation ${answer.revocation.id} is over: ${whatOf(answer.revocation)} may come in again`))
+  else print([over, ...reached].map(printable).join('\n'))
 }
 
 interface ListFlags extends AdminFlags {
@@ -130,7 +135,8 @@ interface ListFlags extends AdminFlags {
 
 async function list({ stateDir, output, all, limit }: ListFlags): Promise<void> {
   const answer = await new AdminClient(stateDir).revocations(all, limit)
-  const { revocations, count, nowMs } = answer
+  const { revocations, count, nowMs, inForce } = answer
+  const missing = inForce?.missing ?? []
   if (output === 'json') printJson(answer)
   else if (revocations.length === 0) print('nobody is revoked')
   else {
@@ -141,7 +147,9 @@ async function list({ stateDir, output, all, limit }: ListFlags): Promise<void> 
     const more = revocations.length - rows.length
     print(table(['NUMBER', 'REVOKED', 'AGO', 'BY', 'UNTIL', 'REASON'], rows, [0]))
     if (more > 0) print(`… and ${more} more (-o json has them); ${count} are in force`)
+    if (inForce !== undefined) print(`in force at ${inForce.have} of ${inForce.connected} proxies`)
   }
+  if (output !== 'json' && missing.length > 0) print(printable(`not yet at: ${missing.join(', ')}`))
 }
 
 function endOf({ ended, untilMs }: ShownRevocation, nowMs: number): string {

@@ -1,5 +1,7 @@
 /** At how many proxies the revocations of now are in force. */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { RingfenceError } from '../../base/errors.ts'
+import type { ReachedProxies } from '../../control/reached.ts'
 import type { AdminClient } from '../admin-client.ts'
 
 /** Proxies are waited for so long, to say how many have it in force. */
@@ -27,7 +29,31 @@ export async function inForceAt(client: Pick<AdminClient, 'status'>, beganMs: nu
   }
 }
 
+/** As the control plane answered, or, where proxies were missing then, as it is a little later. A control plane of before answers nothing of it. */
+export async function inForceSince(
+  client: Pick<AdminClient, 'status'>,
+  beganMs: number,
+  answered: ReachedProxies | undefined,
+): Promise<Reached> {
+  const ms = Math.round(performance.now() - beganMs)
+  if (answered?.missing.length === 0) return { ...answered, ms }
+  try {
+    return await inForceAt(client, beganMs)
+  } catch (reason) {
+    // It may have gone away since: what it said counts.
+    if (answered === undefined || RingfenceError.from(reason, 'UNAVAILABLE').code !== 'UNAVAILABLE') throw reason
+    return { ...answered, ms }
+  }
+}
+
 export function reachedLines({ have, connected, missing, ms }: Reached): string[] {
   const line = `in force at ${have} of ${connected} proxies after ${(ms / 1000).toFixed(2)} s`
   return missing.length === 0 ? [line] : [line, `not yet: ${missing.join(', ')}`]
 }
+
+/** Of what goes on. */
+export function reachedSoFar(reached: Reached): string[] {
+  return [...reachedLines(reached), ...(reached.missing.length === 0 ? [] : [lookAgain])]
+}
+
+const lookAgain = 'look again: ringfence identity revocations'

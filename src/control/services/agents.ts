@@ -14,6 +14,7 @@ import { parseSpiffeId, personOf } from '../../identity/spiffe.ts'
 import { clockSkewMsMax } from '../../mesh/clock-skew.ts'
 import { agentRoles } from '../../mesh/roles.ts'
 import { type Administrator, nameOf } from '../callers.ts'
+import { reached, reachedAnswer } from '../reached.ts'
 import type { AgentRow, Issuance } from '../store.ts'
 import type { ControlParts } from './parts.ts'
 import { by, restore, revoke, shownRow, words } from './revocations.ts'
@@ -77,15 +78,15 @@ export const suspendOrder = z.strictObject({
   lifeMs: z.number().positive().optional(),
 })
 export type SuspendOrder = z.input<typeof suspendOrder>
-export const changedAgent = z.object({ agent: shownAgent, revocation: shownRow })
+export const changedAgent = z.object({ agent: shownAgent, revocation: shownRow, inForce: reachedAnswer.optional() })
 export type ChangedAgent = Readonly<z.infer<typeof changedAgent>>
 
 /** @throws RingfenceError USAGE */
-export function suspend(
+export async function suspend(
   parts: ControlParts,
   caller: Administrator,
   { agent: name, ...order }: z.infer<typeof suspendOrder>,
-): ChangedAgent {
+): Promise<ChangedAgent> {
   const agent = agentCalled(parts, name)
   const { spiffeId } = agent
   const before = revocationOf(parts, spiffeId)
@@ -95,20 +96,20 @@ export function suspend(
       hint: `to suspend it instead, first: ringfence identity restore ${before.id}`,
     })
   const meant = { kind: 'id', value: spiffeId, ...order, dryRun: false } as const
-  const { revocation } = revoke(parts, caller, meant, spiffeId)
+  const { revocation, inForce } = await revoke(parts, caller, meant, spiffeId)
   parts.log.info({ spiffeId: agent.spiffeId, revocation: revocation.id, by: revocation.by }, 'agent suspended')
-  return { agent: shownOf(parts, agent), revocation }
+  return { agent: shownOf(parts, agent), revocation, inForce }
 }
 
 export const resumeOrder = z.strictObject({ agent: which, reason: words.default(''), by })
 export type ResumeOrder = z.input<typeof resumeOrder>
 
 /** Ends what `suspend` made, and no revocation besides. @throws RingfenceError USAGE where it is not suspended */
-export function resume(
+export async function resume(
   parts: ControlParts,
   caller: Administrator,
   { agent: name, reason, by: who }: z.infer<typeof resumeOrder>,
-): ChangedAgent {
+): Promise<ChangedAgent> {
   const agent = agentCalled(parts, name)
   const { spiffeId } = agent
   const found = revocationOf(parts, spiffeId)
@@ -118,9 +119,9 @@ export function resume(
       hint: `ringfence identity restore ${found.id} lets in all that it means`,
     })
   }
-  const { revocation } = restore(parts, caller, { id: found.id, reason, by: who })
+  const { revocation, inForce } = await restore(parts, caller, { id: found.id, reason, by: who })
   parts.log.info({ spiffeId, revocation: revocation.id, by: who ?? nameOf(caller) }, 'agent resumed')
-  return { agent: shownOf(parts, agent), revocation }
+  return { agent: shownOf(parts, agent), revocation, inForce }
 }
 
 export const deleteOrder = z.strictObject({ agent: which, by })
@@ -133,6 +134,7 @@ export const deletedAgent = z.object({
   joinTokens: z.int().optional(),
   /** It is suspended, and stays so. */
   revocation: z.int().optional(),
+  inForce: reachedAnswer.optional(),
 })
 export type DeletedAgent = Readonly<z.infer<typeof deletedAgent>>
 
@@ -140,11 +142,11 @@ export type DeletedAgent = Readonly<z.infer<typeof deletedAgent>>
  * It must enrol again: it cannot renew, and what it has counts no more.
  * @throws RingfenceError USAGE; OVERLOADED, TOO_LARGE where its certificates could not be revoked: it is forgotten then
  */
-export function remove(
+export async function remove(
   parts: ControlParts,
   caller: Administrator,
   { agent: name, by: who = nameOf(caller) }: z.infer<typeof deleteOrder>,
-): DeletedAgent {
+): Promise<DeletedAgent> {
   const { clock, enrolment, log, registry, store } = parts
   const { spiffeId, role } = agentCalled(parts, name)
   const nowMs = clock.now()
@@ -163,6 +165,7 @@ export function remove(
     certificates: open.length,
     ...(joinTokens === 0 ? {} : { joinTokens }),
     ...(revocation === undefined ? {} : { revocation }),
+    inForce: await reached(registry),
   }
 }
 

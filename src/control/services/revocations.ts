@@ -1,4 +1,9 @@
-/** Who is thrown out, and who is let in again. */
+/**
+ * Who is thrown out, and who is let in again.
+ *
+ * Rule: an order is carried out when it is stored. It is answered when every connected proxy has said that it is in force there, or after a second, with
+ * those that have not: what happens to the control plane after the answer keeps nobody else from hearing of it.
+ */
 import { z } from 'zod'
 import { RingfenceError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
@@ -7,6 +12,7 @@ import { parseRevoked, type Revoked, revokedKinds } from '../../identity/revoked
 import { type CallerFacts, Revocations } from '../../identity/revoked/revocations.ts'
 import { personOf } from '../../identity/spiffe.ts'
 import { type Administrator, nameOf } from '../callers.ts'
+import { reached, reachedAnswer, reachedNow } from '../reached.ts'
 import { meansSidecar } from '../revocation-book.ts'
 import type { RevocationRow } from '../store.ts'
 import type { ControlParts } from './parts.ts'
@@ -56,6 +62,8 @@ export const revokedAnswer = z.object({
   nearest: z.string().optional(),
   /** Keys that sidecars share were made anew. */
   keysRotated: z.boolean(),
+  /** Not of a dry run. */
+  inForce: reachedAnswer.optional(),
 })
 export type RevokedAnswer = Readonly<z.infer<typeof revokedAnswer>>
 
@@ -64,13 +72,13 @@ const shownNamesMax = 20
 const issuancesMax = 10_000
 const trafficSeconds = 60
 
-export function revoke(
+export async function revoke(
   parts: ControlParts,
   caller: Administrator,
   order: z.infer<typeof revokeOrder>,
   /** As `RevocationRow.suspends`. */
   suspends?: string,
-): z.infer<typeof revokedAnswer> {
+): Promise<z.infer<typeof revokedAnswer>> {
   const { revocations, clock } = parts
   const revoked = revokedOf(parts, order)
   const { reason, lifeMs, dryRun } = order
@@ -78,7 +86,9 @@ export function revoke(
   refuseShorter(revocations.same(revoked), untilMs)
   const said = { ...revoked, reason, by: order.by ?? nameOf(caller), untilMs, suspends }
   const row = dryRun ? { ...said, id: 0, createdAtMs: clock.now(), ended: undefined } : revocations.revoke(said)
-  return { revocation: row, ...meantBy(parts, revoked), keysRotated: !dryRun && meansSidecar(revoked) }
+  // As it was when it was given.
+  const answer = { revocation: row, ...meantBy(parts, revoked), keysRotated: !dryRun && meansSidecar(revoked) }
+  return dryRun ? answer : { ...answer, inForce: await reached(parts.registry) }
 }
 
 /** Who is thrown out is let in earlier by `restore` only. @throws RingfenceError USAGE */
@@ -96,15 +106,16 @@ export const restoreOrder = z.union([
   z.strictObject({ ...revokedAs, reason: words.default(''), by }),
 ])
 export type RestoreOrder = z.input<typeof restoreOrder>
-export const restoredAnswer = z.object({ revocation: shownRow })
+export const restoredAnswer = z.object({ revocation: shownRow, inForce: reachedAnswer.optional() })
+export type RestoredAnswer = Readonly<z.infer<typeof restoredAnswer>>
 
 /** @throws RingfenceError USAGE where it is not revoked */
-export function restore(
+export async function restore(
   parts: ControlParts,
   caller: Administrator,
   order: z.infer<typeof restoreOrder>,
-): z.infer<typeof restoredAnswer> {
-  const { revocations } = parts
+): Promise<z.infer<typeof restoredAnswer>> {
+  const { revocations, registry } = parts
   const row = 'id' in order ? revocations.row(order.id) : revocations.same(revokedOf(parts, order))
   if (row === undefined) {
     const what = 'id' in order ? `there is no revocation ${order.id} in force` : `${order.value} is not revoked`
@@ -113,7 +124,7 @@ export function restore(
   if (row.kind === 'authority')
     throw new RingfenceError('USAGE', 'an authority that is revoked stays so', { hint: 'ringfence ca show' })
   revocations.restore(row.id, order.by ?? nameOf(caller), order.reason)
-  return { revocation: row }
+  return { revocation: row, inForce: await reached(registry) }
 }
 
 export const revocationsQuery = z.object({
@@ -125,19 +136,21 @@ export const revocationsAnswer = z.object({
   /** In force. */
   count: z.int(),
   revocations: z.array(shownRow).readonly(),
+  /** Which proxies have them all. */
+  inForce: reachedAnswer.optional(),
 })
 export type RevocationsAnswer = Readonly<z.infer<typeof revocationsAnswer>>
 
 /** The newest first; with `ended` those that are over as well, behind them. */
 export function listed(
-  { revocations, clock }: ControlParts,
+  { revocations, registry, clock }: ControlParts,
   _caller: Administrator,
   { ended, limit }: z.infer<typeof revocationsQuery>,
 ): z.infer<typeof revocationsAnswer> {
   const rows: RevocationRow[] = []
   for (const row of revocations.rows()) if (rows.push(row) >= limit) break
   if (ended === 'true' && rows.length < limit) rows.push(...revocations.ended(limit - rows.length))
-  return { nowMs: clock.now(), count: revocations.size, revocations: rows }
+  return { nowMs: clock.now(), count: revocations.size, revocations: rows, inForce: reachedNow(registry) }
 }
 
 type Said = Pick<RevokeOrder, 'kind' | 'value' | 'provider'>
