@@ -413,6 +413,31 @@ describe('a log that is handed over', () => {
     }
   })
 
+  it('says so where the witness has seen more than is here, and is not refused what the witness learns meanwhile', async () => {
+    const collector = new Collector()
+    const { ask } = collector
+    collector.ask = async (request) => ({ ...(await ask(request)), witnessed: source.size + 3 })
+    const { made, told } = shipping(collector, source.directory)
+    await made.signed(source.signed!.note, source.key)
+    made.stop()
+    assert.match(told.join(), /has seen \d+ blocks of this log, and the tree here has/)
+
+    const late = new Collector()
+    const askLate = late.ask
+    const before = knownAt(source.size - 1)
+    late.ask = async (request) => {
+      await Promise.resolve()
+      if (late.asked === 0) void again.made.signed(source.signed!.note, source.key)
+      const answer = await askLate(request)
+      return late.asked === 1 ? { ...answer, witnessed: before.size } : answer
+    }
+    const again = shipping(late, source.directory)
+    await again.made.signed(before.note, source.key)
+    again.made.stop()
+    assert.deepEqual(again.told, [])
+    assert.equal(late.log?.size, source.size)
+  })
+
   it('gives up for now where it is sent to the same place again and again', async () => {
     let asked = 0
     const ask = (): Promise<CollectAnswer> => {

@@ -99,11 +99,17 @@ export class PiecesOfLog {
     return removed
   }
 
-  /** From the first `blocks` to the first `size` blocks. @throws Error where the tiles are not there */
+  /** From the first `blocks` to the first `size` blocks. @throws RingfenceError UNAVAILABLE where they are not here; Error where tiles are not */
   proof(blocks: number, size: number): readonly Buffer[] {
     if (blocks === 0 || blocks >= size) return []
     // Both are read in one turn, in which nothing is published.
     const written = Number(readIfThere(join(this.#directory, 'checkpoint'))?.split('\n')[1])
+    if (!(size <= written)) {
+      throw new RingfenceError(
+        'UNAVAILABLE',
+        `the control plane has seen ${size} blocks of this log, and the tree here has ${written}`,
+      )
+    }
     return new HashTree(new Tiles(this.#directory), written, size).consistency(blocks)
   }
 

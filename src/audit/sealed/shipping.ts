@@ -105,6 +105,7 @@ export class RecordShipping {
       this.#refused(reason instanceof RingfenceError ? reason.message : `this log cannot be read: ${codeOf(reason)}`)
       return false
     }
+    const signed = this.#signed
     let answer: CollectAnswer
     try {
       answer = await this.#options.ask(request)
@@ -113,7 +114,8 @@ export class RecordShipping {
       this.#refused(unansweredWhy(reason), retryMs)
       return false
     }
-    return this.#answered(answer, piece)
+    // What was signed meanwhile the witness may have known too late for this answer.
+    return this.#answered(signed === this.#signed ? answer : { ...answer, witnessed: this.#signed }, piece)
   }
 
   /** The copy has all that the witness knows. */

@@ -10,6 +10,7 @@ import { RingfenceError } from '../../base/errors.ts'
 import { collect, setting, UnreadableInput } from '../options.ts'
 import { auditDirsBeside, auditFilesSince, isAuditFile } from '../policy/audit-files.ts'
 import { localZone, readTime, readZone, type SaidTime, timeText } from '../time-words.ts'
+import { unlessGone } from './tail-files.ts'
 
 export interface SourceFlags {
   readonly stateDir: string
@@ -119,14 +120,19 @@ function collectedIn(stateDir: string): string[] {
  */
 function withoutCopies(files: readonly RecordFile[], collected: string | undefined): RecordFile[] {
   const isCollected = ({ path }: RecordFile): boolean =>
-    collected !== undefined && realpathSync(path).startsWith(`${collected}${sep}`)
+    collected !== undefined && unlessGone(() => realpathSync(path))?.startsWith(`${collected}${sep}`) === true
   const counting = new Map<string, RecordFile>()
   const dropped = new Set<RecordFile>()
   const byName = Map.groupBy(files.filter(isSegment), ({ path }) => basename(path))
   for (const same of byName.values()) {
     if (same.length === 1) continue
     for (const file of same) {
-      const segment = `${startOfSegment(file.path).head?.key} ${basename(file.path)}`
+      const start = unlessGone(() => startOfSegment(file.path))
+      if (start === undefined) {
+        dropped.add(file)
+        continue
+      }
+      const segment = `${start.head?.key} ${basename(file.path)}`
       const known = counting.get(segment)
       const [longer, other] = known === undefined || file.bytes > known.bytes ? [file, known] : [known, file]
       if (other === undefined) {
