@@ -10,7 +10,7 @@ import { after, before, it, describe as suite } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { CommandLines } from '../../src/cli/record/command-lines.fixture.ts'
 import { queryEnvelope } from '../../src/cql/encode.ts'
-import { type AdminServer, startAdminServer } from '../../src/mesh/admin/server.ts'
+import { type AdminPage, type AdminServer, startAdminServer } from '../../src/mesh/admin/server.ts'
 import { newWatch, sidecarPages } from '../../src/sidecar/admin.ts'
 import { createLogger } from '../../src/telemetry/log.ts'
 import type { RawClient } from './client.ts'
@@ -25,11 +25,13 @@ let world: World
 let sidecar: RunningSidecar
 let socket: AdminServer
 let port: AdminServer
+let pages: AdminPage[]
 let alice: RawClient
 let bob: RawClient
 let folder: string
 let commands: CommandLines
 const watch = newWatch()
+const log = createLogger('tap', { write() {} })
 
 before(async () => {
   world = await World.make()
@@ -40,8 +42,7 @@ before(async () => {
   const agent = { role: 'sidecar' as const, name: 'node1', credentials: feed.credentials, value: feed.value.bind(feed) }
   const config = { control: { url: 'https://control:8443' } }
   const proxy = { agent, version: '1', configFile: 'sidecar.yaml', config }
-  const pages = sidecarPages({ proxy, sidecar: sidecar.sidecar, ...watch, profiling: false, drain() {} })
-  const log = createLogger('tap', { write() {} })
+  pages = sidecarPages({ proxy, sidecar: sidecar.sidecar, ...watch, profiling: false, drain() {} })
   socket = await startAdminServer({ path: join(folder, 'admin.sock') }, pages, log)
   port = await startAdminServer({ host: '127.0.0.1', port: 0 }, pages, log)
   alice = await world.client(sidecar.port, 'alice', { version })
@@ -203,6 +204,16 @@ suite('ringfence tap', () => {
     const { code, err } = await program.ended
     assert.deepEqual([code, err], [130, ''])
     for (const each of await lookAtOnce()) each.end()
+  })
+
+  it('says that a sidecar has gone, and ends with 1', async () => {
+    const other = await startAdminServer({ path: join(folder, 'other.sock') }, pages, log)
+    const program = new Program(['tap', '--admin', `unix:${other.where}`])
+    await repeat(program.says(/SELECT shop\.items/), () => ask(alice, read))
+    await other.stop()
+    const { code, err } = await program.ended
+    assert.equal(code, 1)
+    assert.match(err, /^error: the sidecar at unix:\S+ has gone$/m)
   })
 
   it('ends with 1 and the reason where it is refused or nobody answers, and with 64 for a wrong line', async () => {

@@ -1,4 +1,5 @@
 /** `tap`: transactions as they happen, of the sidecars of this machine. */
+import type { IncomingMessage } from 'node:http'
 import { type Command, Option } from 'commander'
 import { RingfenceError } from '../../base/errors.ts'
 import { type AdminAddress, parseAdminAddress } from '../../mesh/admin/address.ts'
@@ -99,23 +100,36 @@ async function follow(
         hint: 'docs/observe.md#live',
       })
     }
-    let rest = ''
-    answer.setEncoding('utf8')
-    for await (const piece of answer) {
-      const lines = (rest + (piece as string)).split('\n')
-      rest = lines.pop() ?? ''
-      if (rest.length > lineCharsMax)
-        throw new RingfenceError('TOO_LARGE', `${whereOf(address)} tells a line without end`)
-      for (const text of lines) {
-        const line = lineOf(text)
-        if (line !== undefined) print(text, line)
-      }
-      // Meanwhile nothing is read, and the sidecar counts what it leaves out.
-      await following.written()
+    try {
+      await readLines(answer, print, following, whereOf(address))
+    } catch (cause) {
+      if (cause instanceof RingfenceError) throw cause
+      throw new RingfenceError('UNAVAILABLE', `the sidecar at ${whereOf(address)} has gone`, { cause })
     }
-    throw new RingfenceError('UNAVAILABLE', `the sidecar at ${whereOf(address)} has ended`)
+    throw new RingfenceError('UNAVAILABLE', `the sidecar at ${whereOf(address)} tells no more`)
   }
   await following.unlessOver(read())
+}
+
+async function readLines(
+  answer: IncomingMessage,
+  print: (text: string, line: Line) => void,
+  following: Following,
+  where: string,
+): Promise<void> {
+  let rest = ''
+  answer.setEncoding('utf8')
+  for await (const piece of answer) {
+    const lines = (rest + (piece as string)).split('\n')
+    rest = lines.pop() ?? ''
+    if (rest.length > lineCharsMax) throw new RingfenceError('TOO_LARGE', `${where} tells a line without end`)
+    for (const text of lines) {
+      const line = lineOf(text)
+      if (line !== undefined) print(text, line)
+    }
+    // Meanwhile nothing is read, and the sidecar counts what it leaves out.
+    await following.written()
+  }
 }
 
 /** As `audit tail` shows it. */
