@@ -344,10 +344,12 @@ suite('a client that records each of its requests in a trace of its own', () => 
   it('is traced as often as one identity may be, where the operator lets it', async () => {
     const sidecar = await sidecarWith('flooded', { ratio: 0, clients: 'follow' })
     const alice = await world.client(sidecar.port, 'alice', { version: v4 })
-    for (let n = 0; n < 2_000; n++) await alice.ask(sampled)
+    const began = performance.now()
+    for (let n = 0; n < 1_000; n++) await alice.ask(sampled)
+    const seconds = (performance.now() - began) / 1_000
     const traced = sidecar.records().filter(({ traceId }) => traceId === theirs.traceId).length
     // 200 at once and 100 each second.
-    assert.ok(traced >= 200 && traced < 2_000, String(traced))
+    assert.ok(traced >= 200 && traced <= 201 + 100 * seconds, `${traced} in ${seconds} s`)
   })
 })
 
