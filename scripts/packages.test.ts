@@ -26,8 +26,12 @@ describe('packages', () => {
   it('that a database host gets with the sidecar are these and no others', () => {
     const packages = [...packagesOf(join(root, 'src/sidecar/main.ts'))].sort()
     const expected = [
+      '@bufbuild/protobuf',
       '@bufbuild/protobuf/wire',
+      '@bufbuild/protobuf/wkt',
       '@cedar-policy/cedar-wasm/nodejs',
+      '@connectrpc/connect',
+      '@connectrpc/connect-node',
       'jose',
       'lru-cache',
       'lz4-napi',

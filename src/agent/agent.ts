@@ -7,6 +7,7 @@
 import type { z } from 'zod'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { nothingEnds, settle } from '../base/contained.ts'
+import { RingfenceError } from '../base/errors.ts'
 import { noAuthorities } from '../mesh/authorities.ts'
 import type { Credentials } from '../mesh/credentials.ts'
 import type { Feed } from '../mesh/feed.ts'
@@ -18,14 +19,16 @@ import { PushedValues } from '../mesh/pushed-values.ts'
 import { digestOf, revocationsAsOf } from '../mesh/revocations.ts'
 import type { AgentRole } from '../mesh/roles.ts'
 import type { Logger } from '../telemetry/log.ts'
-import { askForAuthorities, hurryWhereTainted, takeAuthorities } from './authorities.ts'
+import { askForAuthorities, hurryWhereTainted, type Keeper, takeAuthorities } from './authorities.ts'
+import { ControlRoots, rootsTogether } from './control-roots.ts'
 import { ControlSession } from './control-session.ts'
 import { firstCredentials } from './enrolment.ts'
 import { Exchange, type TokenSource } from './exchange.ts'
 import { IdentityFile } from './identity-file.ts'
 import { KeptValues } from './kept-values.ts'
-import { byCertificate, byExchange, type Renew, renewForEver } from './renewal.ts'
+import { byCertificate, byExchange, renewForEver } from './renewal.ts'
 import { Reporter } from './reporter.ts'
+import type { SvidFrom } from './svid-source.ts'
 import { Watch } from './watch.ts'
 
 export interface AgentOptions {
@@ -38,6 +41,8 @@ export interface AgentOptions {
   readonly joinToken?: string | undefined
   /** In the place of a join token, and of renewal by the certificate itself. */
   readonly tokenSource?: TokenSource | undefined
+  /** A proxy takes its certificate from there, and enrols nowhere. */
+  readonly svidFrom?: SvidFrom | undefined
   readonly log: Logger
   readonly clock?: Clock
   /** 0 up to 1, for jitter. */
@@ -74,11 +79,37 @@ const firstValuesWaitMs = 5_000
  */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const settings: Settings = { clock: systemClock, random: Math.random, kinds: allPushedKinds, ...options }
+  const { svidFrom } = settings
+  if (svidFrom !== undefined) return startBySvid(settings, svidFrom)
   const file = new IdentityFile(settings.stateDir)
   const { tokenSource } = settings
   const exchange = tokenSource === undefined ? undefined : new Exchange(tokenSource, settings)
   const renew = exchange === undefined ? byCertificate : byExchange(exchange)
-  const agent = new RunningAgent(settings, file, await firstCredentials(settings, file, exchange), renew)
+  const session = new ControlSession(settings, await firstCredentials(settings, file, exchange))
+  const agent = new RunningAgent(settings, session, file, () => renewForEver(session, file, renew))
+  await agent.start()
+  return agent
+}
+
+/** Nothing of the certificate is kept on disk; the roots are, that the control plane told. */
+async function startBySvid(settings: Settings, svidFrom: SvidFrom): Promise<Agent> {
+  const { role } = settings
+  if (role !== 'gateway' && role !== 'sidecar')
+    throw new RingfenceError('CONFIG', `only proxies take their certificate from a Workload API, not a ${role}`)
+  const roots = new ControlRoots(settings.stateDir)
+  // gRPC is loaded where somebody wants it.
+  const { SvidSource: Source } = await import('./svid-source.ts')
+  const source = new Source({ ...settings, ...svidFrom, role })
+  const first = await source.first()
+  const kept = roots.read()
+  const known = kept === '' ? (svidFrom.controlRootsPem ?? '') : kept
+  const session = new ControlSession(settings, { ...first, bundlePem: rootsTogether(known, first.bundlePem) })
+  session.startWithRoots(known)
+  const keeper = {
+    write: () => roots.write(session.rootsTold),
+    isBehind: () => !roots.has(session.rootsTold),
+  }
+  const agent = new RunningAgent(settings, session, keeper, () => source.follow(session))
   await agent.start()
   return agent
 }
@@ -87,21 +118,22 @@ class RunningAgent implements Agent {
   readonly role: AgentRole
   readonly name: string
   readonly #session: ControlSession
-  readonly #identityFile: IdentityFile
+  readonly #identityFile: Keeper
   readonly #values: PushedValues
   readonly #kept: KeptValues
   readonly #watch: Watch
   readonly #reporter: Reporter
-  readonly #renew: Renew
+  readonly #keepFresh: () => Promise<void>
   #loops: Promise<void>[] = []
 
-  constructor(settings: Settings, identityFile: IdentityFile, credentials: Credentials, renew: Renew) {
+  /** @param keepFresh resolves when the session stops */
+  constructor(settings: Settings, session: ControlSession, identityFile: Keeper, keepFresh: () => Promise<void>) {
     const { role, name, stateDir, log, kinds } = settings
     this.role = role
     this.name = name
     this.#identityFile = identityFile
-    this.#renew = renew
-    this.#session = new ControlSession(settings, credentials)
+    this.#keepFresh = keepFresh
+    this.#session = session
     this.#values = new PushedValues(kinds)
     this.#kept = new KeptValues(stateDir, this.#values, role, log)
     this.#watch = new Watch(this.#session, this.#values, role, (kind) => this.#taken(kind))
@@ -117,7 +149,7 @@ class RunningAgent implements Agent {
   }
 
   async start(): Promise<void> {
-    this.#loops.push(renewForEver(this.#session, this.#identityFile, this.#renew))
+    this.#loops.push(this.#keepFresh())
     if (this.role !== 'gateway' && this.role !== 'sidecar') {
       this.#loops.push(askForAuthorities(this.#session, this.#identityFile))
       return
@@ -150,7 +182,8 @@ class RunningAgent implements Agent {
     this.#reporter.make = () => {
       const { epoch } = policy.current
       const { bundleSequence, bundlePem } = authorities?.current ?? noAuthorities
-      const isTrusted = bundleSequence !== 0 && this.credentials.current.bundlePem === bundlePem
+      // Those of a Workload API stand behind them.
+      const isTrusted = bundleSequence !== 0 && this.credentials.current.bundlePem.startsWith(bundlePem)
       return {
         ...make(),
         ...(epoch === undefined ? {} : { policyEpoch: epoch }),

@@ -14,17 +14,26 @@ import type { IdentityFile } from './identity-file.ts'
 const askMsMin = 15_000
 const askMsMax = 20_000
 
+/** Where credentials are kept over restarts, or a part of them. */
+export interface Keeper extends Pick<IdentityFile, 'write'> {
+  /** What it has is older than what was told, though the credentials are the same. */
+  isBehind?(): boolean
+}
+
 /** Trusts the roots of `told`, unless newer ones are in force, and hurries a renewal that is wanted. */
-export function takeAuthorities(session: ControlSession, file: IdentityFile, told: Authorities): void {
+export function takeAuthorities(session: ControlSession, file: Keeper, told: Authorities): void {
   const { bundleSequence, bundlePem } = told
   const { log } = session.options
   // Without a root TLS would take those of the public.
   if (bundleSequence === 0 || certificatesOf(bundlePem).length === 0) return
   const before = session.credentials.current
   const now = session.withNewestBundle({ ...before, bundlePem }, bundleSequence)
-  if (now.bundlePem !== before.bundlePem) {
+  const isOther = now.bundlePem !== before.bundlePem
+  if (isOther) {
     session.setCredentials(now)
     log.info({ bundleSequence }, 'other roots are trusted')
+  }
+  if (isOther || file.isBehind?.() === true) {
     try {
       file.write(now)
     } catch (err) {
@@ -42,7 +51,7 @@ export function hurryWhereTainted(session: ControlSession, { tainted }: Authorit
 }
 
 /** For who is pushed nothing. Resolves when the agent stops. */
-export async function askForAuthorities(session: ControlSession, file: IdentityFile): Promise<void> {
+export async function askForAuthorities(session: ControlSession, file: Keeper): Promise<void> {
   const { random, log } = session.options
   let isAway = false
   while (!session.isStopped) {

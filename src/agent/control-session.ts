@@ -1,10 +1,12 @@
 /** What the parts of an agent share: who it is, its connection to the control plane, and when to stop. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
+import { contained, nothingEnds } from '../base/contained.ts'
 import { type Credentials, credentialsVersion } from '../mesh/credentials.ts'
 import { Observed } from '../mesh/observable.ts'
 import type { Logger } from '../telemetry/log.ts'
 import { ControlClient } from './client.ts'
+import { rootsTogether } from './control-roots.ts'
 
 export interface SessionOptions {
   readonly controlUrl: string
@@ -21,6 +23,8 @@ export class ControlSession {
   readonly #client: ControlClient
   /** The newest roots that were told, and the number of that. */
   #bundle: { readonly sequence: number; readonly pem: string } | undefined
+  /** Roots that are trusted beside those: of the Workload API that the certificate comes from. */
+  #rootsBeside = ''
   /** The leaf that is to be renewed at once. */
   #hurriedLeaf: Buffer | undefined
   #hurried = new AbortController()
@@ -52,10 +56,26 @@ export class ControlSession {
 
   /** With the newest roots that are known: what is pushed and what is answered may overtake one another. */
   withNewestBundle(credentials: Credentials, sequence: number): Credentials {
-    if (this.#bundle !== undefined && sequence < this.#bundle.sequence)
-      return { ...credentials, bundlePem: this.#bundle.pem }
-    this.#bundle = { sequence, pem: credentials.bundlePem }
-    return credentials
+    if (this.#bundle === undefined || sequence >= this.#bundle.sequence)
+      this.#bundle = { sequence, pem: credentials.bundlePem }
+    const bundlePem = this.#rootsBeside === '' ? this.#bundle.pem : rootsTogether(this.#bundle.pem, this.#rootsBeside)
+    return { ...credentials, bundlePem }
+  }
+
+  /** Of the control plane; `''` while it told none. */
+  get rootsTold(): string {
+    return this.#bundle?.pem ?? ''
+  }
+
+  /** Roots that the control plane told before this process, or that it is known by. */
+  startWithRoots(pem: string): void {
+    this.#bundle = { sequence: -1, pem }
+  }
+
+  /** A certificate of a Workload API with the roots that came with it. */
+  takeSvid(svid: Credentials): void {
+    this.#rootsBeside = svid.bundlePem
+    this.setCredentials({ ...svid, bundlePem: rootsTogether(this.rootsTold, svid.bundlePem) })
   }
 
   /** The certificate is to be renewed now, rather than in its time. False where that was said of this one. */
@@ -90,6 +110,10 @@ export class ControlSession {
   async pauseToRetry(ms: number): Promise<void> {
     const signal = AbortSignal.any([this.#stopped.signal, this.#answered.signal])
     await sleep(ms, undefined, { signal }).catch(() => {})
+  }
+
+  onStop(callback: () => void): void {
+    this.#stopped.signal.addEventListener('abort', contained(nothingEnds, 'the end of an agent', callback))
   }
 
   stop(): void {

@@ -241,4 +241,6 @@ export const limits = {
   workloadApiStreamsMax: 1_024,
   /** What a call says; the calls that are answered say nothing. */
   workloadApiRequestBytesMax: 4_096,
+  /** What a Workload API of others may say at once: SVIDs with their keys, and roots of many trust domains. */
+  workloadApiAnswerBytesMax: 4 * 1024 * 1024,
 } as const

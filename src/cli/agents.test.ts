@@ -58,12 +58,12 @@ describe('ringfence agent list, suspend, resume and delete', () => {
     const text = agentsTable(
       [
         { ...row, name: 'a', state: 'ended', enrolledAtMs: 0, attestedBy: 'token 0123456789ab', notAfterMs: 1_000 },
-        { ...row, name: 'b', state: 'revoked', revocation: 7 },
+        { ...row, name: 'b', state: 'revoked', revocation: 7, attestedBy: 'outside' },
       ],
       5_000,
     )
     const [, first, second] = text.split('\n')
     assert.match(first ?? '', /^a +workload +ended +5s +- +expired +token 0123456789ab/)
-    assert.match(second ?? '', /^b +workload +revoked \(7\) +- +- +- +- /)
+    assert.match(second ?? '', /^b +workload +revoked \(7\) +- +- +- +outside /)
   })
 })

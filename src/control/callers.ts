@@ -2,9 +2,13 @@
  * Who asks the control plane for something, whichever way it came. A service takes the caller that it is for, and only the functions
  * below make one of those out of whoever came.
  */
+import type { Clock } from '../base/clock.ts'
 import { RingfenceError } from '../base/errors.ts'
 import type { VerifiedPeer } from '../identity/certificate.ts'
 import { type Revocation, revokedText } from '../identity/revoked/revocation.ts'
+import { pathSegmentsOf } from '../identity/spiffe.ts'
+import { meshPaths, nameMax } from '../mesh/roles.ts'
+import type { Logger } from '../telemetry/log.ts'
 import type { AgentRow, Store } from './store.ts'
 
 /** Whoever may open the control plane's own socket. */
@@ -53,15 +57,39 @@ export const member: Admit<Member> = (caller) => {
   return caller
 }
 
-export function enrolledProxy(store: Store): Admit<ProxyCaller> {
+interface ProxyParts {
+  readonly store: Store
+  readonly clock: Clock
+  readonly log: Pick<Logger, 'info'>
+  readonly ca: { readonly keys: { readonly outside: { idsAt(nowMs: number): readonly string[] } } }
+}
+
+/** Who has a certificate of an authority beside the mesh's own enrolled there: it is known by the first thing that it asks. */
+export function enrolledProxy(parts: ProxyParts): Admit<ProxyCaller> {
+  const { store } = parts
   return (caller) => {
     const { kind, peer } = member(caller)
-    const agent = store.agent(peer.spiffeId)
+    const agent = store.agent(peer.spiffeId) ?? enrolledOutside(parts, peer)
     if (agent === undefined || (agent.role !== 'gateway' && agent.role !== 'sidecar')) {
       throw new RingfenceError('IDENTITY', `${peer.spiffeId} is not an enrolled proxy`)
     }
     return { kind, peer, agent }
   }
+}
+
+/** Undefined where it is no gateway and no sidecar by its id, or its certificate is the mesh's own: then it was removed. */
+function enrolledOutside({ store, clock, log, ca }: ProxyParts, peer: VerifiedPeer): AgentRow | undefined {
+  const { spiffeId, certificate } = peer
+  const [owner, part, ...rest] = pathSegmentsOf(spiffeId)
+  const role = part === meshPaths.gateway || part === meshPaths.sidecar ? part : undefined
+  const name = rest.at(-1)
+  if (owner !== 'ringfence' || role === undefined || name === undefined || name.length > nameMax) return undefined
+  const { authority } = certificate
+  if (authority === undefined || !ca.keys.outside.idsAt(clock.now()).includes(authority)) return undefined
+  const agent: AgentRow = { spiffeId, role, name, ipAddresses: [], dnsNames: [], listenerIdentities: [] }
+  store.putAgent(agent, clock.now())
+  log.info({ spiffeId, role, name, authority }, 'enrolled by an SVID of another authority')
+  return agent
 }
 
 /** Where it comes from; `''` over the control plane's own socket. */

@@ -83,6 +83,8 @@ export interface ControlOptions {
   /** What is pushed to proxies; `allPushedKinds` by default. */
   readonly kinds?: PushedKinds
   readonly log?: Logger
+  /** The socket of a Workload API whose roots of this trust domain are trusted, too. */
+  readonly rootsFrom?: string | undefined
   /** How the keys of identity providers are fetched. */
   readonly fetchKeys?: FetchKeys
   /** How AWS STS and a Kubernetes API server are asked; those outside unless said otherwise. */
@@ -133,6 +135,8 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
   try {
     const lives = { ...options.authorityLives, leafMsMax: svidTtlMs }
     const ca = await CertificateAuthority.open(join(stateDir, 'ca'), trustDomain, clock, lives)
+    const { rootsFrom } = options
+    if (rootsFrom === undefined) await ca.keys.trustOutside([])
     const publisher = new Publisher(log, options.kinds)
     const tellAuthorities = (): unknown => publisher.value(pushedKinds.authorities).set(ca.keys.told)
     tellAuthorities()
@@ -232,7 +236,7 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
     }
     const routes = [...controlRoutes(parts), ...(options.routes?.(parts) ?? [])]
     const identity = ownIdentity()
-    const signers = new KnownSigners(ca.keys)
+    const signers = new KnownSigners(ca.keys, clock)
     const isSigner = (authority: string | undefined): boolean => signers.has(authority)
     const server = await startHttpsServer(
       { address, port, identity, trustDomain, revocations, isSigner, clock, log },
@@ -256,6 +260,11 @@ export async function startControl(options: ControlOptions): Promise<ControlPlan
       server.endRevoked()
       own.hurry(showOwn)
     })
+    if (rootsFrom !== undefined) {
+      // gRPC is loaded where somebody wants it.
+      const { followRoots } = await import('./roots-from.ts')
+      closers.push(followRoots({ socketPath: rootsFrom, trustDomain, keys: ca.keys, clock, log }))
+    }
     port = server.port
     const listen = hostPort(address, port)
     const socketPath = controlSocketPath(stateDir)

@@ -43,7 +43,7 @@ const policyBodyBytesMax = 6 * limits.policyBytesMax + 4096
 const exchangeBodyBytesMax = limits.authMessageBytesMax + 32 * 1024
 
 export function controlRoutes(parts: ControlParts): Route[] {
-  const proxy = enrolledProxy(parts.store)
+  const proxy = enrolledProxy(parts)
   return [
     route({
       method: 'POST',

@@ -3,6 +3,7 @@
  */
 import { resolve } from 'node:path'
 import { type Agent, startAgent } from '../agent/agent.ts'
+import type { SvidFrom } from '../agent/svid-source.ts'
 import { superviseWorkers } from '../agent/workers.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { readLeaf } from '../identity/certificate.ts'
@@ -24,6 +25,8 @@ export interface RunOptions {
   readonly stateDir: string
   /** Needed the first time only. */
   readonly joinToken: string | undefined
+  /** In the place of enrolment. */
+  readonly svidFrom?: SvidFrom | undefined
   /** Of the program. */
   readonly version?: string
 }
@@ -51,6 +54,7 @@ async function serve(
     controlUrl: config.control.url,
     log,
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
+    svidFrom: options.svidFrom,
   })
   adminPort?.starting('starting its workers')
   refuseUnnamed(config, feed.credentials.current.leafDer)

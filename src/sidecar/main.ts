@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { type Agent, startAgent } from '../agent/agent.ts'
 import type { NodeCertificate } from '../agent/node-certificate.ts'
+import type { SvidFrom } from '../agent/svid-source.ts'
 import type { Consumer } from '../audit/event.ts'
 import { RingfenceError } from '../base/errors.ts'
 import { adminPorts } from '../mesh/admin/address.ts'
@@ -29,6 +30,8 @@ export interface RunOptions {
   readonly stateDir: string
   /** Needed the first time only. */
   readonly joinToken: string | undefined
+  /** In the place of enrolment. */
+  readonly svidFrom?: SvidFrom | undefined
   /** Of the program. */
   readonly version?: string
 }
@@ -55,6 +58,7 @@ async function serve(
     controlUrl: config.control.url,
     log,
     ...(options.joinToken === undefined ? {} : { joinToken: options.joinToken }),
+    svidFrom: options.svidFrom,
   })
   adminPort?.starting('starting')
   const auditDirectory = resolve(options.stateDir, config.audit.directory)

@@ -37,6 +37,7 @@ const tells = `
 
 /** Folders and packages that are loaded when they are first configured or needed, with the files that each start needs. */
 const notForAll: ReadonlyMap<string, readonly string[]> = new Map([
+  ['src/agent/svid-source.ts', []],
   ['src/archive/', []],
   ['src/audit/sealed/', ['options.ts']],
   ['src/audit/counted.ts', []],
@@ -47,6 +48,7 @@ const notForAll: ReadonlyMap<string, readonly string[]> = new Map([
   ['src/control/', []],
   ['src/gateway/http/', ['http-config.ts']],
   ['src/mesh/admin/', ['address.ts', 'beside.ts']],
+  ['src/mesh/workload-api/', ['address.ts']],
   ['src/people/', []],
   ['src/sidecar/catalog/', ['visible.ts']],
   ['src/sidecar/describe/', ['missing.ts']],

@@ -4,7 +4,12 @@ import { create } from '@bufbuild/protobuf'
 import { certificatesOf } from '../../identity/chain.ts'
 import { trustDomainOf } from '../../identity/spiffe.ts'
 import type { Credentials } from '../../mesh/credentials.ts'
-import { type X509BundlesResponse, type X509SvidResponse, x509BundlesResponse, x509SvidResponse } from './messages.ts'
+import {
+  type X509BundlesResponse,
+  type X509SvidResponse,
+  x509BundlesResponse,
+  x509SvidResponse,
+} from '../../mesh/workload-api/messages.ts'
 
 /** Our one SVID with its key, and the roots that it is known by. */
 export function svidsOf({ spiffeId, certificatePem, keyPem, bundlePem }: Credentials): X509SvidResponse {

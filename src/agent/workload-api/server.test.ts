@@ -26,7 +26,7 @@ import { certificatesOf } from '../../identity/chain.ts'
 import { parseSpiffeId } from '../../identity/spiffe.ts'
 import { type Credentials, credentialsOf, credentialsVersion } from '../../mesh/credentials.ts'
 import { type Observable, Observed } from '../../mesh/observable.ts'
-import { x509BundlesResponse, x509SvidResponse } from './messages.ts'
+import { x509BundlesResponse, x509SvidResponse } from '../../mesh/workload-api/messages.ts'
 import { startWorkloadApi, type WorkloadApi } from './server.ts'
 
 const ok = '0'

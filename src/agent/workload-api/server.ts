@@ -33,12 +33,12 @@ import { limits } from '../../base/limits.ts'
 import { type Credentials, credentialsVersion } from '../../mesh/credentials.ts'
 import type { Observable } from '../../mesh/observable.ts'
 import { claimSocket, withMode } from '../../mesh/socket-file.ts'
+import { workloadApiService } from '../../mesh/workload-api/messages.ts'
 import type { Logger } from '../../telemetry/log.ts'
 import { Repeated } from '../../telemetry/repeated.ts'
 import { logServerErrors } from '../../telemetry/server-errors.ts'
 import { bundlesOf, svidsOf } from './answers.ts'
 import { follow } from './following.ts'
-import { workloadApiService } from './messages.ts'
 
 const place = 'the Workload API'
 /** What is open at a stop has so long to hear of it. */

@@ -65,7 +65,7 @@ export function agentsTable(agents: readonly ShownAgent[], nowMs: number): strin
     ago(agent.enrolledAtMs),
     ago(agent.renewedAtMs),
     agent.notAfterMs === undefined ? '-' : formatDuration(agent.notAfterMs - nowMs),
-    agent.attestedBy ?? '-',
+    agent.attestedBy,
     agent.spiffeId,
   ])
   const heads = ['NAME', 'ROLE', 'STATE', 'ENROLLED', 'RENEWED', 'CERTIFICATE', 'BY', 'SPIFFE ID']

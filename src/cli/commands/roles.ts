@@ -3,10 +3,12 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Command, Option } from 'commander'
+import type { SvidFrom } from '../../agent/svid-source.ts'
 import { RingfenceError } from '../../base/errors.ts'
 import { parseTrustDomain } from '../../identity/spiffe.ts'
 import { type AdminAddress, parseAdminAddress } from '../../mesh/admin/address.ts'
 import { parseHostName, parseIpAddress } from '../../mesh/alt-names.ts'
+import { parseWorkloadApiAddress } from '../../mesh/workload-api/address.ts'
 import { restOptimiser } from '../../telemetry/optimiser.ts'
 import {
   collect,
@@ -90,6 +92,13 @@ function addControl(program: Command): void {
       ),
     )
     .option('--admin-profiling', 'profiles of the process too, at that address')
+    .addOption(
+      setting(
+        'control',
+        '--roots-from <socket>',
+        'SPIFFE Workload API, such as unix:///run/spire/agent.sock, whose roots of this trust domain are trusted beside its own',
+      ).argParser(readBy(parseWorkloadApiAddress)),
+    )
     .addOption(setting('control', '--kubernetes-token-file <file>', 'token that it is asked with; in a Pod its own'))
     .addOption(setting('control', '--kubernetes-ca-file <file>', 'roots that it is known by; in a Pod its own'))
     .addOption(outputOption('once it is up, print where'))
@@ -114,6 +123,7 @@ function addControl(program: Command): void {
         admin: flags.admin && { listen: flags.admin, profiling: flags.adminProfiling === true },
         ipAddresses: flags.ip,
         dnsNames: flags.dns,
+        rootsFrom: flags.rootsFrom,
         version,
         outside: callsOutside({
           apiServer: flags.kubernetesApiServer,
@@ -154,6 +164,7 @@ interface ControlFlags {
   name: string
   ip?: string[]
   dns?: string[]
+  rootsFrom?: string
   kubernetesApiServer?: string
   kubernetesTokenFile?: string
   kubernetesCaFile?: string
@@ -170,17 +181,58 @@ function addProxy(program: Command, role: 'gateway' | 'sidecar', description: st
       '--token <token>',
       `join token, at the first start (also: RINGFENCE_${role.toUpperCase()}_TOKEN, …_TOKEN_FILE)`,
     )
-    .action(async (flags: { config: string; stateDir: string; token?: string }) => {
+    .addOption(
+      setting(
+        role,
+        '--svid-from <socket>',
+        'SPIFFE Workload API that it takes its certificate from, such as unix:///run/spire/agent.sock; no join token then',
+      ).argParser(readBy(parseWorkloadApiAddress)),
+    )
+    .addOption(
+      setting(role, '--trust-domain <name>', 'with --svid-from: refuse an SVID of any other').argParser(
+        readBy(parseTrustDomain),
+      ),
+    )
+    .addOption(
+      setting(
+        role,
+        '--trust-bundle <file>',
+        'with --svid-from: roots by which the control plane is known, where the Workload API does not give them',
+      ),
+    )
+    .action(async (flags: ProxyFlags) => {
       const options = {
         configFile: flags.config,
         stateDir: flags.stateDir,
         joinToken: tokenOf(role, flags.token),
+        svidFrom: svidFromOf(flags),
         version,
       }
+      if (options.svidFrom !== undefined && options.joinToken !== undefined)
+        throw new RingfenceError('USAGE', 'a join token is for who enrols here, not for --svid-from')
       restOptimiser()
       if (role === 'gateway') await (await import('../../gateway/main.ts')).runGateway(options)
       else await (await import('../../sidecar/main.ts')).runSidecar(options)
     })
+}
+
+interface ProxyFlags {
+  config: string
+  stateDir: string
+  token?: string
+  svidFrom?: string
+  trustDomain?: string
+  trustBundle?: string
+}
+
+/** @throws RingfenceError USAGE */
+function svidFromOf({ svidFrom, trustDomain, trustBundle }: ProxyFlags): SvidFrom | undefined {
+  if (svidFrom === undefined) {
+    if (trustDomain === undefined && trustBundle === undefined) return undefined
+    throw new RingfenceError('USAGE', '--trust-domain and --trust-bundle of a proxy are for --svid-from')
+  }
+  const controlRootsPem = trustBundle === undefined ? undefined : readInput(trustBundle, '--trust-bundle')
+  return { socketPath: svidFrom, trustDomain, controlRootsPem }
 }
 
 function addDemo(program: Command): void {

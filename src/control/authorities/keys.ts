@@ -8,13 +8,15 @@ import { type AuthorityRow, type Ledger, rowOf } from './ledger.ts'
 import { type AuthorityLives, type Lives, livesOf } from './lives.ts'
 import { makeRequest, takeSigned } from './offline.ts'
 import { type Held, openHeld } from './opened.ts'
+import { type OutsideRoot, OutsideRoots } from './outside.ts'
 import { type Active, isAtHand, type Next, reconciled } from './reconciled.ts'
 import { activateFirst, byOffline, seeShow, usage } from './refusals.ts'
-import { type ShownAuthority, shownOf, trustedRoots } from './shown.ts'
+import { countedOf, foundIn, type ShownAuthority, shownOf, trustedRoots } from './shown.ts'
 import {
   type Authority,
   type AuthorityKind,
   idOf,
+  isAhead,
   makeSigner,
   pemOf,
   type Signer,
@@ -45,6 +47,7 @@ export class AuthorityKeys {
   readonly #clock: Clock
   readonly #lives: Lives
   readonly #ledger: Ledger
+  readonly outside: OutsideRoots
   readonly #active: Active
   readonly #next: Next
   readonly #onChange = new Set<() => void>()
@@ -57,6 +60,7 @@ export class AuthorityKeys {
     this.#clock = clock
     this.#lives = lives
     this.#ledger = ledger
+    this.outside = new OutsideRoots(folder)
     this.#active = active
     this.#next = next
   }
@@ -101,7 +105,17 @@ export class AuthorityKeys {
 
   /** The roots that are trusted: the active one, the prepared one, and older ones that are neither over nor revoked. */
   get bundlePem(): string {
-    return this.#trusted.map(({ certificatePem }) => certificatePem).join('')
+    return this.#trusted.map(({ certificatePem }) => certificatePem).join('') + this.outside.pemAt(this.#clock.now())
+  }
+
+  /** From now on these are trusted beside the mesh's own, and no others. */
+  trustOutside(roots: readonly OutsideRoot[]): Promise<void> {
+    return this.#alone(async () => {
+      if (!this.outside.set(roots)) return
+      // Everybody is told by another number.
+      this.#ledger.set(this.#ledger.rows, this.#clock.now())
+      this.#changed()
+    })
   }
 
   /** Those of the bundle that a join token names: not the tainted ones. */
@@ -114,14 +128,8 @@ export class AuthorityKeys {
 
   /** What the mesh is told. */
   get told(): Authorities {
-    const issuing = this.shown().filter(({ kind, state }) => kind === 'issuing' && state !== 'revoked')
-    const tainted = issuing.filter(({ state }) => state === 'tainted')
-    return {
-      bundleSequence: this.#ledger.sequence,
-      bundlePem: this.bundlePem,
-      issuing: issuing.map(({ id }) => id),
-      tainted: tainted.map(({ id, taintedMs = 0 }) => ({ authority: id, sinceMs: taintedMs })),
-    }
+    const told = { bundleSequence: this.#ledger.sequence, bundlePem: this.bundlePem }
+    return { ...told, ...countedOf(this.shown(), this.outside.idsAt(this.#clock.now())) }
   }
 
   /** `callback` is called when another is active, trusted, tainted or revoked. */
@@ -138,10 +146,7 @@ export class AuthorityKeys {
 
   /** By its id, or the beginning of one. @throws RingfenceError USAGE where there is none, or several */
   find(id: string): ShownAuthority {
-    const found = this.shown().filter((one) => one.id.startsWith(id.toLowerCase().replaceAll(':', '')))
-    const [one, ...others] = found
-    if (one !== undefined && others.length === 0 && id.length >= 4) return one
-    throw usage(one === undefined ? `there is no authority ${id}` : `${id} is not one authority only`, seeShow)
+    return foundIn(this.shown(), id)
   }
 
   /** Makes the next one. Of a root everybody is told. @throws RingfenceError USAGE where one is prepared */
@@ -392,9 +397,4 @@ export class AuthorityKeys {
       resolve()
     }
   }
-}
-
-/** The clock was set back since it was made: nobody takes what it signs yet. */
-function isAhead({ certificate }: Authority, nowMs: number): boolean {
-  return nowMs < certificate.notBefore.getTime()
 }

@@ -2,6 +2,7 @@
  * Whose leaves count on connections that were let in by a root which is trusted no more: whoever has stolen its key made issuing keys that nobody can name,
  * so nothing can be revoked of them.
  */
+import type { Clock } from '../../base/clock.ts'
 import type { AuthorityKeys } from './keys.ts'
 
 export class KnownSigners {
@@ -9,10 +10,10 @@ export class KnownSigners {
   /** Undefined until a root is gone. */
   #issuing: ReadonlySet<string> | undefined
 
-  constructor(keys: AuthorityKeys) {
-    this.#roots = rootsOf(keys)
+  constructor(keys: AuthorityKeys, clock: Clock) {
+    this.#roots = rootsOf(keys, clock)
     keys.onChange(() => {
-      const roots = rootsOf(keys)
+      const roots = rootsOf(keys, clock)
       const isLess = [...this.#roots].some((id) => !roots.has(id))
       if (isLess || this.#issuing !== undefined) this.#issuing = new Set(keys.told.issuing)
       this.#roots = roots
@@ -25,7 +26,8 @@ export class KnownSigners {
   }
 }
 
-function rootsOf(keys: AuthorityKeys): ReadonlySet<string> {
+/** The mesh's own, and those beside them. */
+function rootsOf(keys: AuthorityKeys, clock: Clock): ReadonlySet<string> {
   const roots = keys.shown().filter(({ kind, state }) => kind === 'root' && state !== 'revoked')
-  return new Set(roots.map(({ id }) => id))
+  return new Set([...roots.map(({ id }) => id), ...keys.outside.idsAt(clock.now())])
 }

@@ -176,3 +176,8 @@ export function freshSerial(): string {
 export function wholeSecond(ms: number): Date {
   return new Date(Math.floor(ms / 1000) * 1000)
 }
+
+/** The clock was set back since it was made: nobody takes what it signs yet. */
+export function isAhead({ certificate }: Authority, nowMs: number): boolean {
+  return nowMs < certificate.notBefore.getTime()
+}

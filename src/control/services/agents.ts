@@ -35,8 +35,8 @@ const shownAgent = z.object({
   /** That it is thrown out by. */
   revocation: z.int().optional(),
   enrolledAtMs: z.number().optional(),
-  /** How it proved who it is: `token` and the beginning of the join token's SHA-256. */
-  attestedBy: z.string().optional(),
+  /** How it proved who it is: `token` and the beginning of the join token's SHA-256, or `outside`: by a certificate of an authority beside the mesh's own. */
+  attestedBy: z.string(),
   /** Absent where it has the certificate that it enrolled with. */
   renewedAtMs: z.number().optional(),
   /** When the last certificate that it was issued ends. */
@@ -147,8 +147,15 @@ export async function remove(
   caller: Administrator,
   { agent: name, by: who = nameOf(caller) }: z.infer<typeof deleteOrder>,
 ): Promise<DeletedAgent> {
-  const { clock, enrolment, log, registry, store } = parts
+  const { ca, clock, enrolment, log, registry, store } = parts
   const { spiffeId, role } = agentCalled(parts, name)
+  const isProxy = role === 'gateway' || role === 'sidecar'
+  const isOutsideTrusted = ca.keys.outside.idsAt(clock.now()).length > 0
+  if (isProxy && isOutsideTrusted && store.lastIssuance(spiffeId, 'enrol') === undefined) {
+    throw new RingfenceError('USAGE', `${spiffeId} has its certificates from another authority, and would come back`, {
+      hint: 'delete its entry there, and ringfence proxy remove; or ringfence agent suspend',
+    })
+  }
   const nowMs = clock.now()
   const open = store.openIssuances(spiffeId, nowMs - behindMsMax)
   // First of all: whatever fails behind this, it gets no other certificate.
@@ -208,6 +215,8 @@ function shownOf(parts: ControlParts, { spiffeId, role, name }: AgentRow): Shown
   const last = isRenewed ? renewed : enrolled
   const revocation = revocationOf(parts, spiffeId, last)
   const isSuspended = revocation !== undefined && suspends(parts, revocation, spiffeId)
+  // It enrolled at another authority.
+  const attestedBy = enrolled?.caller ?? 'outside'
   const hasEnded = last !== undefined && last.notAfterMs <= clock.now()
   return {
     spiffeId,
@@ -215,7 +224,8 @@ function shownOf(parts: ControlParts, { spiffeId, role, name }: AgentRow): Shown
     name,
     state: revocation !== undefined ? (isSuspended ? 'suspended' : 'revoked') : hasEnded ? 'ended' : 'active',
     ...(revocation === undefined ? {} : { revocation: revocation.id }),
-    ...(enrolled === undefined ? {} : { enrolledAtMs: enrolled.issuedAtMs, attestedBy: enrolled.caller }),
+    attestedBy,
+    ...(enrolled === undefined ? {} : { enrolledAtMs: enrolled.issuedAtMs }),
     ...(isRenewed ? { renewedAtMs: renewed.issuedAtMs } : {}),
     ...(last === undefined ? {} : { notAfterMs: last.notAfterMs }),
   }

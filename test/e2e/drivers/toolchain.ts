@@ -5,7 +5,7 @@
  */
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -102,7 +102,8 @@ export async function goPrograms(
 ): Promise<{ bin: string } | { absent: string }> {
   if (!(await answers('go', 'version'))) return { absent: 'go is not installed' }
   const bin = join(toolchainsDir(), name)
-  const sources = ['go.mod', 'go.sum', 'main.go'].map((file) => join(module, file))
+  const written = readdirSync(module).filter((file) => file.endsWith('.go'))
+  const sources = ['go.mod', 'go.sum', ...written.sort()].map((file) => join(module, file))
   await once(bin, sources, () => execute('go', ['build', '-o', `${bin}/`, '.', ...programs], module))
   return { bin }
 }

@@ -1,5 +1,6 @@
 // A client of the SPIFFE Workload API by go-spiffe, as published: it says in a line of JSON each what it was given, shows an SVID in a
 // handshake on both ends, and does so again after each renewal. It ends with its standard input.
+// The file beside it is the other end: `serve` in the place of no argument.
 package main
 
 import (
@@ -21,6 +22,10 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 4 && os.Args[1] == "serve" {
+		serve(os.Args[2], os.Args[3], os.Args[4], os.Args[5:])
+		return
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
