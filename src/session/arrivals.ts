@@ -204,10 +204,12 @@ function inWords(reason: RingfenceError): LogInRefused {
   const { message } = reason
   if (!(reason instanceof LogInRefused))
     return new LogInRefused('certificate', message, { words: notGoodWords, cause: reason })
-  const { why, evidence, words = message } = reason
+  const { why, evidence, words = why === 'revoked' ? revokedWords : notGoodWords } = reason
   return new LogInRefused(why, message, { evidence, words, cause: reason })
 }
 
+/** By which revocation, and of what, is for who reads the record. */
+const revokedWords = 'access was revoked'
 const notGoodWords = "the client's certificate is not good"
 
 /** Of what TLS says of a certificate that it does not accept. */

@@ -86,7 +86,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     this.#outbox = this.#answers.outbox
     this.#handshake = new Handshake(this, inbound, this.#outbox, entry instanceof LogIn ? entry : undefined)
     if (!(entry instanceof LogIn)) this.#enter(entry)
-    this.#handshakeTimer = after(this, 'the end of a handshake', limits.handshakeTimeoutMs, () =>
+    this.#handshakeTimer = after(this, 'the end of a handshake', this.#handshake.msMax, () =>
       this.close('handshakeTimeoutMs passed'),
     )
     const on = (event: string, place: string, heard: (chunk: Buffer) => void): void => {
@@ -105,8 +105,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
   }
 
   get state(): Phase | 'draining' | 'closed' {
-    const { life } = this
-    return life === 'open' ? this.#handshake.phase : life
+    return this.life === 'open' ? this.#handshake.phase : this.life
   }
 
   override get inFlight(): number {
@@ -394,6 +393,7 @@ export class ClientConnection extends ClientLife implements Handshaking, Reader,
     clearTimeout(this.#handshakeTimer)
     this.#requests.close()
     this.#answers.over()
+    contain(this, 'the end of a handshake', () => this.#handshake.over())
     contain(this, 'the end of a client connection', () => this.over())
     this.#options.onClosed(this, this.reason)
   }

@@ -83,6 +83,16 @@ export class Handshake {
     return this.#wasAsked && driverKind(this.#startup?.info.driverName) === 'python'
   }
 
+  /** So long it may take. */
+  get msMax(): number {
+    return this.#logIn?.msMax ?? limits.handshakeTimeoutMs
+  }
+
+  /** The client is gone. */
+  over(): void {
+    this.#logIn?.over()
+  }
+
   /** Whether so many bytes more may come. */
   mayCome(bytes: number): boolean {
     this.#bytes += bytes
@@ -115,7 +125,7 @@ export class Handshake {
         this.#client.close('log-in refused')
         return
       }
-      const words = unavailable.words ?? unavailable.message
+      const { words = 'log-in refused' } = unavailable
       this.#client.refuse(new RingfenceError(startupRefusalCode(driverName), words), stream)
       return
     }

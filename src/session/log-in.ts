@@ -20,6 +20,9 @@ import { refuseAsGoodAsOver } from './session-end.ts'
 /** Whose account a client is on while nobody knows who it is. No identity has this name. */
 export const unprovedKey = ''
 
+/** Drivers send STARTUP as soon as TLS is done. */
+const refusedMsMax = 3_000
+
 /** It is known who is there. */
 export interface Entered {
   readonly info: ClientInfo
@@ -54,6 +57,8 @@ export class LogIn {
   readonly #options: LogInOptions
   #conversation: Conversation
   #answers = 0
+  /** What is wrong with what its connection shows was told, and written down. */
+  #isTold = false
   /** Whom the last answer claims to be about. */
   #claimed: string | undefined
 
@@ -108,6 +113,7 @@ export class LogIn {
       return undefined
     const { address, port, listener, refusals, refusal, refusedBefore } = this.#options
     const isOfConnection = reason === refusedBefore
+    this.#isTold ||= isOfConnection
     const from = { address, port, listener, driverName }
     return refusals.answer(refusal, { ...from, reason, claimed: this.#claimed, isOfConnection })
   }
@@ -120,6 +126,17 @@ export class LogIn {
   opened(): void {
     const { address, refusals } = this.#options
     if (this.#claimed !== undefined) refusals.entered(address, this.#claimed)
+  }
+
+  /** So long it may take until it is ready. Who is refused already has nothing to do but to ask. */
+  get msMax(): number {
+    return this.#options.refusedBefore === undefined ? limits.handshakeTimeoutMs : refusedMsMax
+  }
+
+  /** It is gone. What is wrong with what its connection shows is written down, whether it asked or not. */
+  over(): void {
+    const { refusedBefore } = this.#options
+    if (refusedBefore !== undefined && !this.#isTold) this.refused(refusedBefore, undefined)
   }
 
   #begin(): void {

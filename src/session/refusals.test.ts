@@ -218,6 +218,30 @@ describe('refused log-ins are bounded', () => {
       assert.ok(may(at, '192.0.2.7', 'corp/new') && may(at, '192.0.2.7'))
     })
 
+  for (const hears of [true, false])
+    it(`and who is thrown out is on record whatever certificates others show at the address, and others are: ${hears ? 'a client' : 'a link'}`, () => {
+      const taken: string[] = []
+      const logged: string[] = []
+      const at = new LogInRefusals(
+        createLogger('t', { write: (line: string) => logged.push(String(JSON.parse(line).cause)) }),
+        () => 1,
+        ({ cause }) => taken.push(cause) > 0,
+      )
+      const client = { address: '192.0.2.7', port: 1 }
+      const from = { ...client, listener: undefined, driverName: undefined, claimed: undefined, isOfConnection: true }
+      const show = (cause: RefusalCause): void => {
+        if (hears || cause !== 'revoked') at.answer('auto', { ...from, reason: new LogInRefused(cause, 'x') })
+        else at.takeDown({ client, driver: undefined, cause, evidence: {}, gateway: undefined })
+      }
+      for (let i = 0; i < 2 * ofAddress; i++) show('certificate')
+      show('revoked')
+      assert.equal(taken.at(-1), 'revoked')
+      if (hears) assert.equal(logged.at(-1), 'revoked')
+      for (let i = 0; i < 2 * ofAddress; i++) show('revoked')
+      const count = (cause: RefusalCause): number => taken.filter((one) => one === cause).length
+      assert.deepEqual([count('certificate'), count('revoked')], [ofAddress, ofAddress])
+    })
+
   it('and who is verified is not counted', () => {
     const at = refusals()
     for (let i = 0; i < 10 * ofAddress; i++) {

@@ -94,6 +94,10 @@ class Attempts {
   }
 }
 
+function attemptsOfAddresses(): Attempts {
+  return new Attempts(limits.logInsRefusedPerAddressBurstMax, limits.logInsRefusedPerAddressPerSecondMax)
+}
+
 const oneText = 'these credentials are not accepted here'
 /** So long a client counts as one that was here. */
 const seenMsMax = 24 * 3_600_000
@@ -103,11 +107,10 @@ export class LogInRefusals {
   readonly #takeDown: (refused: TakenDown) => boolean
   readonly #nowMs: () => number
   /** What is written down of who is refused for what its connection shows: it takes nothing from others at the address. */
-  readonly #ofConnections = new Attempts(
-    limits.logInsRefusedPerAddressBurstMax,
-    limits.logInsRefusedPerAddressPerSecondMax,
-  )
-  readonly #byAddress = new Attempts(limits.logInsRefusedPerAddressBurstMax, limits.logInsRefusedPerAddressPerSecondMax)
+  readonly #ofConnections = attemptsOfAddresses()
+  /** The same of who is thrown out: whom nobody knows, with whatever certificate, cannot keep him off the record. */
+  readonly #ofThrownOut = attemptsOfAddresses()
+  readonly #byAddress = attemptsOfAddresses()
   readonly #byClaimed = new Attempts(limits.logInsRefusedPerClaimBurstMax, limits.logInsRefusedPerClaimPerSecondMax)
   /** The same of who had a session from that address as who is claimed: what others do at the address or by the name counts above, and not here. */
   readonly #hereByAddress = new Attempts(
@@ -166,7 +169,7 @@ export class LogInRefusals {
   takeDown(refused: TakenDown): void {
     const block = addressBlock(refused.client?.address ?? '')
     const nowMicros = this.#nowMs() * 1000
-    if (this.#mayWrite(block, nowMicros)) this.#takeDown(refused)
+    if (this.#mayWrite(block, refused.cause, nowMicros)) this.#takeDown(refused)
   }
 
   /** What was refused since this was called before, for the report. */
@@ -178,10 +181,10 @@ export class LogInRefusals {
   answer(mode: RefusalMode, refused: Refused): RefusalAnswer {
     const { address, port, listener, driverName, reason, claimed, isOfConnection = false } = refused
     const nowMicros = this.#nowMs() * 1000
-    const isWritten = !isOfConnection || this.#mayWrite(addressBlock(address), nowMicros)
     // It would else keep out who logs in at the same address by a token.
     if (!isOfConnection) this.#count(address, claimed, nowMicros)
     const { cause, evidence } = told(reason)
+    const isWritten = !isOfConnection || this.#mayWrite(addressBlock(address), cause, nowMicros)
     const message = reason instanceof Error ? reason.message : String(reason)
     const { hash: tokenHash, ...rest } = evidence
     if (isWritten)
@@ -218,9 +221,10 @@ export class LogInRefusals {
   }
 
   /** Of who is refused for what its connection shows. */
-  #mayWrite(block: string, nowMicros: number): boolean {
-    if (!this.#ofConnections.mayTry(block, nowMicros)) return false
-    this.#ofConnections.refused(block, nowMicros)
+  #mayWrite(block: string, cause: RefusalCause, nowMicros: number): boolean {
+    const those = cause === 'revoked' ? this.#ofThrownOut : this.#ofConnections
+    if (!those.mayTry(block, nowMicros)) return false
+    those.refused(block, nowMicros)
     return true
   }
 

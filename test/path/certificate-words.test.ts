@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, it, describe as suite } from 'node:test'
+import { optionsEnvelope } from '../../src/cql/encode.fixture.ts'
 import { queryEnvelope } from '../../src/cql/encode.ts'
 import { Opcode } from '../../src/cql/protocol.ts'
 import { verifyPeer } from '../../src/identity/certificate.ts'
@@ -88,7 +89,7 @@ const unknown = {
 } as const
 const thrownOut = (after: Kind['after'] & {}): Kind => ({
   make: good,
-  words: /^access was revoked \(revocation \d+\)$/,
+  words: /^access was revoked$/,
   cause: 'revoked',
   after,
 })
@@ -144,6 +145,11 @@ async function told(port: number, shown: Shown, localAddress: string, driverName
   return answer
 }
 
+const causesFrom = (from: string, { report }: RunningGateway['feed']): string[] =>
+  (report!().refusals ?? []).flatMap((one) =>
+    one.address === from ? Array.from({ length: one.count }, () => one.cause) : [],
+  )
+
 const doors = { 'at a sidecar': () => sidecar, 'through a gateway': () => gateway }
 
 for (const [door, at] of Object.entries(doors)) {
@@ -175,6 +181,35 @@ for (const [door, at] of Object.entries(doors)) {
           /^(?!closed)/,
         )
         client.close()
+      })
+    }
+  })
+}
+
+for (const [door, at] of Object.entries(doors)) {
+  suite(`who asks for nothing ${door}`, () => {
+    for (const [name, { make, cause, after: done }] of Object.entries(kinds)) {
+      it(`and shows a certificate ${name}, is known of when the connection is over, once`, async () => {
+        const { port, feed } = at()
+        const path = `p${++ids}`
+        const shown = await make(path)
+        done?.(shown as Credentials, path)
+        feed.report?.()
+        const from = nextAddress()
+        const client = await world.connect(port, undefined, { credentials: shown, localAddress: from })
+        // It is through with TLS then.
+        await client.ask(optionsEnvelope(client.version, 1))
+        client.close()
+        const known: string[] = []
+        await until('it is known of', () => {
+          known.push(...causesFrom(from, feed))
+          return known.length > 0
+        })
+        assert.deepEqual(known, [cause])
+        // Who has asked is written down then, and not again at the end.
+        assert.match(await told(port, shown, from, 'DataStax Java Driver'), /^0x0000/)
+        assert.deepEqual(causesFrom(from, feed), [cause])
+        assert.deepEqual(causesFrom(from, feed), [])
       })
     }
   })

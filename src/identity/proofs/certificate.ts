@@ -26,7 +26,9 @@ export const certificate: Proof<undefined> = {
     const { spiffeId, notAfterMs, exchanged, certificate: shown } = verifyPeer(leaf, nowMs, trust.trustDomain)
     if (exchanged !== undefined && trust.providers.certificateMsMax(exchanged.token.provider) === 0) {
       const { provider, issuer, id: tokenId, hash } = exchanged.token
-      throw new LogInRefused('issuer', 'policy has no certificates for tokens of its provider', {
+      const words = 'policy has no certificates for tokens of its provider'
+      throw new LogInRefused('issuer', words, {
+        words,
         evidence: { provider, issuer, tokenId, hash, claimed: spiffeId },
       })
     }
