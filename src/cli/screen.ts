@@ -7,9 +7,9 @@
 
 /** Colours and the like (ECMA-48 SGR); they take no room. */
 const sgrPattern = /\u001b\[[0-9;]*m/g
-/** What terminals show two columns wide, near enough: East Asian scripts, full-width forms, emoji. */
+/** What terminals show two columns wide, near enough: East Asian scripts, full-width forms, and what is shown as a picture. */
 const widePattern =
-  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}]/u
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}\u{20000}-\u{3fffd}\p{Emoji_Presentation}]/u
 const combiningPattern = /\p{M}/u
 
 function columnsOf(character: string): number {

@@ -32,6 +32,19 @@ const secrets: readonly (readonly [text: string, gone: string])[] = [
   [`callback?code=${canary}&state=x`, canary],
   [`Cookie: a=b; session=${canary}; c=d`, canary],
   ['key AKIAIOSFODNN7EXAMPLE', 'AKIAIOSFODNN7EXAMPLE'],
+  ['aws_secret_access_key=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY', 'K7MDENG'],
+  ['found wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY', 'K7MDENG'],
+  [`private_key=${canary}`, canary],
+  [`secret_key: ${canary}`, canary],
+  [`passwords=["a", "${canary}"]`, canary],
+  [`tokens: a, b ${canary}`.replace(', b', ''), canary],
+  [`{"msg":"body {\\"password\\":\\"${canary} and more\\"}"}`, canary],
+  [`https://:${canary}@host/`, canary],
+  [`PASSWORD ${canary}`, canary],
+  [`password: correct ${canary} battery`, canary],
+  [`glpat-${canary}`, canary],
+  [`session-keys = {"a": "${canary}"}`, canary],
+  [`apiKey='${canary}'`, canary],
 ]
 const kept = [
   'spiffe://demo.local/svc/orders',
@@ -41,6 +54,9 @@ const kept = [
   'SELECT * FROM shop.orders WHERE id = ?',
   'ringfence_identity_cert_expiration_timestamp_seconds 1790000000',
   'default-deny',
+  'spiffe://a.b/svc/OrdersServiceWithAVeryLongName-2024-Prod',
+  '/usr/lib/Ringfence2/node_modules/@peculiar/x509/build/x509.cjs.js',
+  'tokenFile: /run/token',
 ]
 
 describe('a text without secrets', () => {
@@ -66,6 +82,14 @@ describe('a text without secrets', () => {
       'keyPem',
       'cookie',
       'sessionKey',
+      'secretAccessKey',
+      'accessKey',
+      'SecretKey',
+      'passwords',
+      'tokens',
+      'credentials',
+      'keys',
+      'X-Amz-Security-Token',
     ])
       assert.deepEqual(withoutSecrets({ a: [{ [name]: canary }] }), { a: [{ [name]: '[removed]' }] }, name)
     const harmless = {
@@ -76,6 +100,17 @@ describe('a text without secrets', () => {
       passwordCount: 3,
     }
     assert.deepEqual(withoutSecrets(harmless), harmless)
+    assert.deepEqual(withoutSecrets([['authorization', canary]]), [['authorization', '[removed]']])
+  })
+
+  it('costs no more for a line that is made to cost much', () => {
+    for (const part of ['a-', 'password', '-----BEGIN CERTIFICATE-----', 'a=', '"', '\\"', '://', 'A1b/']) {
+      const line = part.repeat(Math.ceil(1_000_000 / part.length))
+      const started = process.cpuUsage()
+      textWithoutSecrets(line)
+      const { user, system } = process.cpuUsage(started)
+      assert.ok(user + system < 5_000_000, `${part}: ${user + system} µs`)
+    }
   })
 })
 
@@ -108,14 +143,31 @@ describe('ringfence bundle-report', async () => {
     const args = [join(import.meta.dirname, 'main.ts'), 'bundle-report', '--state-dir', join(folder, 'none')]
     execFile(
       process.execPath,
-      [...args, '--admin', `unix:${server.where}`, '--admin', 'unix:/nowhere', '--log', log, '--out', out],
+      [
+        ...args,
+        '--admin',
+        `unix:${server.where}`,
+        '--admin',
+        'unix:/nowhere',
+        '--log',
+        log,
+        '--log',
+        join(folder, 'no-log'),
+        '--out',
+        out,
+      ],
       (error, stdout) => (error === null ? resolve(stdout) : reject(error)),
     )
     assert.match(await promise, /read it before you send it/)
     const text = readFileSync(out, 'utf8')
     for (const [, gone] of secrets) assert.ok(!text.includes(gone), gone)
     assert.equal(statSync(out).mode & 0o777, 0o600)
-    const report = JSON.parse(text) as { status: { missing: string }; processes: Record<string, unknown>[] }
+    const report = JSON.parse(text) as {
+      status: { missing: string }
+      processes: Record<string, unknown>[]
+      logs: { missing?: string }[]
+    }
+    assert.match(report.logs[1]?.missing ?? '', /no-log cannot be read/)
     assert.match(report.status.missing, /control/)
     assert.match(JSON.stringify(report.processes[0]), /the node is away.*ringfence_node_up 0.*node1/)
     assert.match(JSON.stringify(report.processes[1]), /does not answer/)

@@ -33,7 +33,7 @@ export function addBundleReport(program: Command): void {
     .option('--state-dir <dir>', 'of the control plane', '.ringfence/control')
     .option('--admin <address>', 'admin port of a process; may be given again', collect(readBy(parseAdminAddress)))
     .option('--log <file>', 'a log, of which the last MiB is taken; may be given again', collect(String))
-    .option('--with-policy', 'the text of the policy too: names of people, groups and tables')
+    .option('--with-policy', 'the text of the policy too')
     .option('--out <file>', 'the report', 'ringfence-report.json')
     .action(async (flags: BundleFlags) => {
       const client = new AdminClient(flags.stateDir)
@@ -50,13 +50,13 @@ export function addBundleReport(program: Command): void {
         status: await orWhy(() => client.status()),
         policy: await orWhy(() => policyOf(client, flags.withPolicy === true)),
         processes: await Promise.all(admin.map((address) => processAt(address, flags.withPolicy === true))),
-        logs: log.map(endOf),
+        logs: await Promise.all(log.map(async (file) => ({ file, ...(await orWhy(async () => endOf(file))) }))),
       }
       const text = `${JSON.stringify(withoutSecrets(report), undefined, 2)}\n`
       const out = resolve(flags.out)
       writeFileAtomically(out, text, 0o600)
       print(
-        `${out}: ${Buffer.byteLength(text)} bytes. It names hosts, identities and tables: read it before you send it.`,
+        `${out}: ${Buffer.byteLength(text)} bytes. It names hosts, people, groups and tables: read it before you send it.`,
       )
     })
 }
@@ -116,7 +116,7 @@ function endOf(file: string): object {
     // As a whole: a key takes several lines.
     const lines = textWithoutSecrets(text).split('\n')
     // The first may be a part of one, and half of a secret.
-    return { file, bytes: size, lines: from === 0 ? lines : lines.slice(1) }
+    return { bytes: size, lines: from === 0 ? lines : lines.slice(1) }
   } finally {
     closeSync(descriptor)
   }

@@ -5,6 +5,7 @@ import { AdminClient } from '../admin-client.ts'
 import { durationOption } from '../options.ts'
 import { isColoured, print, printJson } from '../output.ts'
 import { Screen } from '../screen.ts'
+import { keysIn } from '../top/keys.ts'
 import { linesOf, pressed, topStart } from '../top/state.ts'
 import { type TopSeen, topPicture } from '../top/view.ts'
 import { type AdminFlags, adminCommand } from './admin-command.ts'
@@ -74,9 +75,4 @@ async function show(client: AdminClient, seconds: number): Promise<void> {
     stdout.off('resize', draw)
     stdin.off('data', onKey).setRawMode(false).pause()
   }
-}
-
-/** Several may come at once, and some are sequences. */
-function keysIn(text: string): string[] {
-  return text.match(/\u001b\[[A-D]|[\s\S]/gu) ?? []
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import type { TrafficLine } from '../../control/traffic.ts'
 import { widthOf } from '../screen.ts'
+import { keysIn } from './keys.ts'
 import { linesOf, pressed, type TopState, topStart } from './state.ts'
 import { topPicture } from './view.ts'
 
@@ -134,5 +135,29 @@ describe('a picture of top', () => {
     }
     for (const line of topPicture({ ...seen, lines: [evil] }, topStart, { columns: 160, lines: 23, color: false }))
       assert.doesNotMatch(line, /[\u0000-\u001f\u007f]/)
+  })
+})
+
+describe('the keys of a terminal', () => {
+  it('are arrows in both forms, letters and Escape, and nothing of other sequences', () => {
+    for (const [text, keys] of [
+      ['\u001b[A\u001b[D', ['\u001b[A', '\u001b[D']],
+      ['\u001bOA\u001bOC', ['\u001b[A', '\u001b[C']],
+      ['qs', ['q', 's']],
+      ['\u001b', ['\u001b']],
+      ['\u001b[5~\u001b[3~q', ['q']],
+      ['\u001b[1;5A', []],
+      ['\u001b[H\u001bOF\u001b[?25q', []],
+      ['é⚡', ['é', '⚡']],
+    ] as const)
+      assert.deepEqual(keysIn(text), keys, JSON.stringify(text))
+  })
+})
+
+describe('the columns of a character', () => {
+  it('are two of what is shown as a picture', () => {
+    for (const wide of ['⚡', '✅', '⭐', '❌', '✨', '⌚', '🀄', '🆗', '中', '😀'])
+      assert.equal(widthOf(wide), 2, wide)
+    for (const narrow of ['a', 'é', '…', '→', '1', '#']) assert.equal(widthOf(narrow), 1, narrow)
   })
 })
