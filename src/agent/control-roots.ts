@@ -35,9 +35,10 @@ export class ControlRoots {
   }
 }
 
-/** `first`, then what of `others` is not in it. */
+/** `first`, then what of `others` is not in it, each written anew: OpenSSL reads nothing of a text in which an end has no line of its own. */
 export function rootsTogether(first: string, others: string): string {
-  const known = new Set(certificatesOf(first).map(({ fingerprint256 }) => fingerprint256))
+  const own = certificatesOf(first)
+  const known = new Set(own.map(({ fingerprint256 }) => fingerprint256))
   const more = certificatesOf(others).filter(({ fingerprint256 }) => !known.has(fingerprint256))
-  return first + more.map((one) => one.toString()).join('')
+  return [...own, ...more].map((one) => one.toString()).join('')
 }

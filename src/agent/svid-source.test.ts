@@ -8,7 +8,7 @@ import { pino } from 'pino'
 import { systemClock } from '../base/clock.ts'
 import { OutsideAuthority } from '../control/authorities/outside.fixture.ts'
 import { eventually, type Mesh, overHttps, withMesh } from '../control/mesh.fixture.ts'
-import { type Credentials, credentialsVersion } from '../mesh/credentials.ts'
+import { type Credentials, credentialsVersion, makeKey } from '../mesh/credentials.ts'
 import { readIfThere } from '../mesh/files.ts'
 import { Observed } from '../mesh/observable.ts'
 import { pushedKinds } from '../mesh/pushed.ts'
@@ -125,6 +125,29 @@ describe('a proxy with the SVID of a Workload API', () => {
       await eventually('it came back', () => again.credentials.current.certificatePem !== before.certificatePem)
       assert.equal(again.credentials.current.certificatePem, served.current.certificatePem)
       await mesh.restart()
+    }))
+
+  it('is renewed by nobody here: a certificate of the mesh would be good for ever', () =>
+    withSvids(async (mesh) => {
+      await proxy(mesh)
+      const orders = 'spiffe://demo.local/svc/orders'
+      const own = (await mesh.agent('orders', await mesh.token(orders, 'workload'), { role: 'workload' })).credentials
+      const renew = async (credentials: Credentials) =>
+        overHttps(mesh, credentials, 'POST', '/v1/renew', { csrPem: (await makeKey()).csrPem })
+      for (const id of [n1, orders]) {
+        const { status, body } = await renew(await svid(id))
+        assert.equal(status, 403, id)
+        assert.match(JSON.stringify(body), /of another authority and is not renewed here/)
+      }
+      assert.equal((await renew(own.current)).status, 200)
+    }))
+
+  it('has a bundle that ends without a new line', () =>
+    withSvids(async (mesh) => {
+      const controlRootsPem = (await mesh.admin.bundle()).bundlePem.replace(ca.bundlePem, '').trim()
+      const from = { socketPath, trustDomain: 'demo.local', controlRootsPem }
+      const agent = await mesh.agent('n1', undefined, { svidFrom: from })
+      assert.equal(agent.credentials.current.bundlePem.match(/^-----BEGIN CERTIFICATE-----$/gm)?.length, 2)
     }))
 
   it('is suspended like any other, is not deleted here, and is refused where its roots are trusted no more', () =>

@@ -97,6 +97,15 @@ export class CertificateAuthority {
     return this.keys.rootPems.map((pem) => fingerprintOf(new NodeCertificate(pem).raw))
   }
 
+  /**
+   * Whether the authority that a leaf names is the mesh's own. Without roots beside the mesh's all that TLS lets in is: a control plane that was restored does
+   * not know each of its issuing keys.
+   */
+  hasSigned(authority: string | undefined): boolean {
+    if (this.keys.outside.pemAt(this.#clock.now()) === '') return true
+    return this.keys.shown().some(({ kind, id }) => kind === 'issuing' && id === authority)
+  }
+
   get issuingNotBeforeMs(): number {
     return this.keys.issuing.certificate.notBefore.getTime()
   }

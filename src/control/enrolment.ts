@@ -124,7 +124,17 @@ export class Enrolment {
 
   /** The same identity and names again for a new key; the caller proved who it is with its present certificate. */
   async renew(caller: VerifiedPeer, csrPem: string): Promise<IssuedCertificate> {
-    const { spiffeId, exchanged } = caller
+    const { spiffeId, exchanged, certificate } = caller
+    // It would be good for ever, and after nobody trusts that authority any more.
+    if (!this.#ca.hasSigned(certificate.authority)) {
+      throw new RingfenceError(
+        'IDENTITY',
+        `the certificate of ${spiffeId} is of another authority and is not renewed here`,
+        {
+          hint: 'take its certificates from the Workload API that gave this one',
+        },
+      )
+    }
     // It would outlive the token, and forget what that said.
     if (exchanged !== undefined) {
       throw new RingfenceError('IDENTITY', `the certificate of ${spiffeId} was got for a token and is not renewed`, {

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { type Command, Option } from 'commander'
 import type { SvidFrom } from '../../agent/svid-source.ts'
 import { RingfenceError } from '../../base/errors.ts'
+import { certificatesOf } from '../../identity/chain.ts'
 import { parseTrustDomain } from '../../identity/spiffe.ts'
 import { type AdminAddress, parseAdminAddress } from '../../mesh/admin/address.ts'
 import { parseHostName, parseIpAddress } from '../../mesh/alt-names.ts'
@@ -232,6 +233,10 @@ function svidFromOf({ svidFrom, trustDomain, trustBundle }: ProxyFlags): SvidFro
     throw new RingfenceError('USAGE', '--trust-domain and --trust-bundle of a proxy are for --svid-from')
   }
   const controlRootsPem = trustBundle === undefined ? undefined : readInput(trustBundle, '--trust-bundle')
+  if (controlRootsPem !== undefined && certificatesOf(controlRootsPem).length === 0)
+    throw new RingfenceError('USAGE', `--trust-bundle ${trustBundle} has no certificate`, {
+      hint: 'ringfence bundle show writes one, as PEM',
+    })
   return { socketPath: svidFrom, trustDomain, controlRootsPem }
 }
 
