@@ -151,7 +151,8 @@ suite('a sidecar that keeps its node’s certificate', () => {
 
     writeFileSync(gate, '')
     await eventually('clients are shown the next one', async () => (await shown(cql)) === written)
-    assert.equal(await shown(storage), written, 'and so are nodes')
+    // One `nodetool reloadssl` reads the one after the other.
+    await eventually('and so are nodes', async () => (await shown(storage)) === written)
     const log = join(mesh.stateDir, 'log', 'sidecar-1.log')
     await eventually('the sidecar has looked', () =>
       readFileSync(log, 'utf8').includes('the node shows its new certificate'),
