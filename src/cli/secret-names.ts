@@ -4,40 +4,15 @@
  * Rule: the words of a name decide, however they are joined: `clientSecret`, `CLIENT_SECRET` and `client-secrets` are one.
  */
 
-const secretWords: ReadonlySet<string> = new Set([
-  'password',
-  'passwd',
-  'passphrase',
-  'pwd',
-  'secret',
-  'token',
-  'authorization',
-  'authorisation',
-  'cookie',
-  'credential',
-  'signature',
-  'key',
-])
-/** What says where, how long or how many, and not what. Of a public key nothing is secret. */
-const harmlessLast: ReadonlySet<string> = new Set([
-  ...[
-    'file',
-    'path',
-    'hash',
-    'digest',
-    'ttl',
-    'max',
-    'count',
-    'total',
-    'bytes',
-    'seconds',
-    'ms',
-    'expires',
-    'id',
-    'ids',
-  ],
-  ...['issuer', 'name', 'kind', 'space', 'spaces'],
-])
+const secretWords = wordsOf(
+  'password passwd passphrase pwd secret token authorization authorisation cookie credential signature key apikey',
+)
+/** What says where, how long or how many, and not what. */
+const harmlessLast = wordsOf(
+  'file path hash digest ttl max count total bytes seconds ms expires id ids issuer name kind space spaces',
+)
+/** Of a key with such a word nothing is secret. */
+const harmless = wordsOf('public partition')
 
 export function isSecretName(name: string): boolean {
   const words = name
@@ -47,8 +22,10 @@ export function isSecretName(name: string): boolean {
     .split(/[^a-z\d]+/)
     .filter((word) => word !== '')
   if (harmlessLast.has(words.at(-1) ?? '')) return false
-  if (words.includes('public') || words.includes('partition')) return false
-  return words.some(
-    (word) => secretWords.has(word) || secretWords.has(word.replace(/s$/, '')) || /^apikeys?$/.test(word),
-  )
+  if (words.some((word) => harmless.has(word))) return false
+  return words.some((word) => secretWords.has(word) || secretWords.has(word.replace(/s$/, '')))
+}
+
+function wordsOf(text: string): ReadonlySet<string> {
+  return new Set(text.split(' '))
 }

@@ -63,32 +63,13 @@ export class ClientInbox implements EnvelopeSink {
   push(chunk: Buffer): void {
     const { inbound } = this
     // A few bytes may complete many that were only collected.
-    if (chunk.length <= fewBytes && inbound.isPlain && inbound.isAtBoundary) this.#pushFew(chunk)
-    else if (this.#reads.begin()) this.#look(chunk)
+    const isTimed = chunk.length > fewBytes || !inbound.isPlain || !inbound.isAtBoundary
+    if (isTimed ? this.#reads.begin() : !this.#reads.exhausted) this.#look(chunk, isTimed)
     else inbound.keep(chunk)
     if (inbound.isAtBoundary && !this.#room.counts) return
     if (inbound.uncompressing) this.#client.onLater(true)
     else if (inbound.waits) this.readLater()
     this.#room.count()
-  }
-
-  #pushFew(chunk: Buffer): void {
-    // It may be another one afterwards: it becomes known who the client is.
-    const reads = this.#reads
-    if (reads.exhausted) {
-      this.inbound.keep(chunk)
-      return
-    }
-    const before = this.#envelopes
-    this.#isTimed = false
-    try {
-      this.inbound.push(chunk, this)
-    } catch (reason) {
-      this.#client.refuse(reason, this.inbound.faultStream)
-    } finally {
-      this.#isTimed = true
-      reads.charge(Math.max(this.#envelopes - before, 1) * passedMs)
-    }
   }
 
   /** What waits goes on in a later turn. A few bytes are many envelopes where they come compressed. */
@@ -146,17 +127,20 @@ export class ClientInbox implements EnvelopeSink {
     this.#client.onDropped(stream, this.#isTooLong)
   }
 
-  /** A chunk, or without one what waits, as far as the client's share of this turn goes; ends the piece that was begun. */
-  #look(chunk?: Buffer): void {
+  /** A chunk, or without one what waits, as far as the client's share of this turn goes; ends the piece that was begun where that is timed. */
+  #look(chunk?: Buffer, isTimed = true): void {
     // It may be another one afterwards: it becomes known who the client is.
     const reads = this.#reads
+    const before = this.#envelopes
+    this.#isTimed = isTimed
     try {
       if (chunk === undefined) this.inbound.goOn(this)
       else this.inbound.push(chunk, this)
     } catch (reason) {
       this.#client.refuse(reason, this.inbound.faultStream)
     } finally {
-      reads.end()
+      if (isTimed) reads.end()
+      else reads.charge(Math.max(this.#envelopes - before, 1) * passedMs)
     }
   }
 
